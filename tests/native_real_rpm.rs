@@ -1,6 +1,11 @@
 //! rpm and dnf themselves change adopted and patched packages, and their registrations and patches follow: in a root of the
 //! test's own, with packages that rpmbuild(8) makes.
 
+/// Packages that are there several times.
+mod instances;
+/// Paths that others own now.
+mod owned;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,20 +1,41 @@
-//! dpkg and apt themselves change an adopted and patched package, and its registration and patches follow: in a copy of a
-//! minimal Debian tree, with the program and its hooks in it.
+//! dpkg and apt themselves change an adopted and patched package, and its registration and patches follow: in roots that
+//! dpkg makes of nothing ([`crate::native_root`]), and in a copy of a minimal Debian tree, with the program and its hooks in
+//! it.
 //!
 //! The tree is what `PATCHADM_DEBIAN_TREE` names: a directory, or an archive as `packaging/check` keeps one. The packages are
 //! made by dpkg-deb(1), or are those of Debian that `PATCHADM_DEBIAN_DEBS` has. All is played twice, with `adopt --refresh` by
 //! hand and with the hooks.
 
+/// Paths with two spellings, and copies of roots.
+mod aliases;
+/// What a patch would make of a later operation of dpkg.
+mod announced;
+/// Several architectures.
+mod instances;
 /// A patch that keeps a library.
 mod kept;
 /// apt is killed.
 mod killed;
+/// Fixes that are lost, and good again.
+mod lost;
+/// Nothing older comes back.
+mod older_bytes;
 /// Packages of Debian.
 mod openssl;
+/// Attributes and capabilities of the administrator.
+mod overrides;
+/// Trials, undo and recovery that dpkg came into.
+mod runs;
+/// Packages that go.
+mod successors;
 /// What became of a patch, case by case.
 mod table;
+/// Paths that another package has now.
+mod taken_over;
 /// A patch on trial.
 mod trial;
+/// What dpkg has not finished, and what is damaged or left out.
+mod unfinished;
 
 use std::fmt::Write as _;
 use std::fs;

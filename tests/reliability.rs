@@ -100,7 +100,7 @@ pub(crate) fn sample_or_whole<T>(sample: T, whole: T) -> T {
 }
 
 /// The first and the last number of random stories that are asked for: `PATCHADM_RANDOM_STORIES=400-900`.
-fn range_asked_for() -> Option<(u64, u64)> {
+pub(crate) fn range_asked_for() -> Option<(u64, u64)> {
     let asked = std::env::var("PATCHADM_RANDOM_STORIES").ok()?;
     let (first, last) = asked.split_once('-').unwrap_or((&asked, &asked));
     Some((first.parse().ok()?, last.parse().ok()?))

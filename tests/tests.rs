@@ -229,6 +229,8 @@ mod native_queries;
 mod native_real_rpm;
 /// What dpkg and apt themselves do to adopted packages.
 mod native_real_tools;
+/// Roots whose packages the real dpkg and rpm install.
+mod native_root;
 mod native_versions;
 /// A program that is started while its release goes live.
 mod never_without_a_version;

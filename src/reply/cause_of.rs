@@ -276,6 +276,7 @@ fn of_object(problem: &ObjectProblem) -> ExitCause {
         | ObjectProblem::Unknown(_)
         | ObjectProblem::CannotHave { .. }
         | ObjectProblem::LinkSource(_) => ExitCause::DamagedInput,
+        ObjectProblem::OwnerUnknown(_) => ExitCause::DamagedRecord,
         ObjectProblem::NotADirectory(_) | ObjectProblem::LeadsNowhere(_) | ObjectProblem::NotEmpty(_) => {
             ExitCause::Edited
         }

@@ -16,7 +16,7 @@ use patchadm_rootfs::Root;
 pub(super) fn refusal_text(root: &Root, command: Command, subject: &str, failed: &Failure) -> String {
     let [what, why, next] = modern(root.prefix(), command, subject, failed);
     if let Failure::Refused(refusal) = failed
-        && *refusal.reason == Reason::NotApplied
+        && matches!(*refusal.reason, Reason::NotApplied | Reason::NotInstalled(_))
         && let Some((ended, way_on)) = ending_of(root, &refusal.subject)
     {
         return joined([what, format!("{why}: {ended}"), way_on.unwrap_or(next)]);

@@ -509,6 +509,16 @@ mod tests {
     }
 
     #[test]
+    fn a_native_version_of_a_line_is_text_of_one_line() {
+        let read = |native: &str| {
+            let written = Ledger::of_line(LedgerLine { native: Some(native.to_owned()), ..line() }).write();
+            Ledger::parse(&written).unwrap().lines()[0].native.clone()
+        };
+        assert_eq!(read("1:2.0-1").as_deref(), Some("1:2.0-1"));
+        assert_eq!(read("1\n\u{1b}[31m"), None);
+    }
+
+    #[test]
     fn what_no_run_writes_is_refused_by_its_line() {
         let good = text(&[line()]);
         let none = text(&[LedgerLine { undo: LedgerUndo::None(WhyNone::Committed), ..line() }]);

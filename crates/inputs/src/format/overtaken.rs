@@ -184,6 +184,18 @@ mod tests {
     }
 
     #[test]
+    fn of_what_a_line_says_was_lost_only_paths_are_believed() {
+        let lost = |path: &str| LostPath { path: path.to_owned(), b3: None };
+        let paths = vec![lost("/usr/lib/a.so"), lost("usr/lib"), lost("/etc/../shadow"), lost("")];
+        let list = OvertakenPatches {
+            patches: vec![OvertakenPatch { paths, ..patch("1-01", "aa") }],
+            passed_over: Vec::new(),
+        };
+        let read = OvertakenPatches::parse(&list.to_bytes(), "aa");
+        assert_eq!(read.patches[0].paths, [lost("/usr/lib/a.so")]);
+    }
+
+    #[test]
     fn of_what_a_line_says_that_a_patch_fixed_only_ids_are_believed() {
         let said = ["CVE-2026-1234", "<b>", "ACME\u{1b}[1m", "ACME-17"].map(str::to_owned).to_vec();
         let list = OvertakenPatches {

@@ -252,14 +252,9 @@ impl NativeOwners {
         self.of(path).iter().find(|owner| !is_own(owner))
     }
 
-    /// Tells whether this package, or another instance of it, owns a path now.
-    pub fn is_own(&self, path: &ObjectPath, own: &NativeOrigin) -> bool {
-        self.of(path).iter().any(|owner| own.is_instance_of(&owner.origin))
-    }
-
     /// Tells whether nothing but this package, or another instance of it, owns a path now.
     pub fn is_own_alone(&self, path: &ObjectPath, own: &NativeOrigin) -> bool {
-        self.is_own(path, own) && self.foreign(path, Some(own)).is_none()
+        !self.of(path).is_empty() && self.foreign(path, Some(own)).is_none()
     }
 
     /// Tells whether a package shares its files with those that dpkg installs of it for other architectures.

@@ -264,6 +264,10 @@ impl<'a> PlanBuilder<'a> {
     /// that stays full is not removed. Adds the note about owners. No place is claimed after this call.
     pub(super) fn finish(&mut self) -> Result<(), Reason> {
         self.claims = BTreeMap::new();
+        let unreadable = self.inventory.native_owners.unreadable();
+        if !self.changes.is_empty() {
+            self.notes.extend(unreadable.iter().cloned());
+        }
         let changes = std::mem::take(&mut self.changes);
         let native = changes.values().try_for_each(|change| {
             self.check_native_owner(change).map_err(|problem| refuse(change, problem))

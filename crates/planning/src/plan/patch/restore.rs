@@ -248,8 +248,8 @@ impl<'a> Restoring<'a> {
         }
     }
 
-    /// Says why the patch has no claim on a path any more: another native package has it, the native package that is patched has
-    /// given it up, or that package is there in another version than the patch was applied to. The object stays as it is.
+    /// Says why the patch has no claim on a path any more: another native package has it, or the native package that is patched is
+    /// there in another version than the patch was applied to. The object stays as it is.
     fn ended_claim(
         &self,
         draft: &PlanBuilder<'_>,
@@ -262,11 +262,9 @@ impl<'a> Restoring<'a> {
             return Some(format!("{shown} stays: it was taken over by {owner} ({})", owner.origin.manager));
         }
         let origin = draft.native_origin(self.package).filter(|_| !is_directory && record.was.is_some())?;
-        if !draft.inventory.native_owners.is_own(path, &origin) {
-            return Some(format!("{shown} stays: {origin} no longer has it"));
-        }
         let installed = draft.inventory.packages.get(self.package)?;
         let registered = NativeRegistration::of(&installed.params).version;
+        // At the same version, a path that nobody owns is one that an earlier patch added.
         (self.native != Some(registered.as_str())).then(|| {
             let applied = self.native.unwrap_or("a version that is not known");
             format!("{shown} stays: it was patched in {applied}, and {origin} is {registered} now")

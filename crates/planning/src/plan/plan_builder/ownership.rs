@@ -48,6 +48,11 @@ impl<'a> PlanBuilder<'a> {
         if is_directory {
             return Ok(());
         }
+        if let Some(reason) = self.inventory.native_owners.unreadable().first()
+            && self.native_origin(&change.package).is_some()
+        {
+            return Err(ObjectProblem::OwnerUnknown(reason.clone()));
+        }
         let Some(owner) = self.foreign_owner(&change.package, &change.path) else { return Ok(()) };
         let may_install = self.native_rule == NativeRule::Note
             && self.native_origin(&change.package).is_none()

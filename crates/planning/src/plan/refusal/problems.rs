@@ -106,6 +106,9 @@ pub enum ObjectProblem {
         /// Its package manager.
         manager: &'static str,
     },
+    /// The records of dpkg or rpm do not say who owns it now, for this reason.
+    #[error("nobody knows who owns it now: {0}")]
+    OwnerUnknown(String),
     /// Somebody has diverted it (dpkg-divert(1)): the file of the package is elsewhere.
     #[error("it is diverted to {to} by {by}, and nothing is there")]
     Diverted {

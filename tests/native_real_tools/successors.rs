@@ -1,0 +1,174 @@
+//! Packages that go: with a successor a fix is lost, without one it went; both are foreseen in the same words.
+
+use crate::delivery::Patch;
+use crate::native_root::{Deb, DpkgRoot, End, NOTHING, of_dpkg, patch_of};
+
+const SO: &str = "/usr/lib/libssl.so.3";
+const STOP: &str = "native_upgrade=stop\n";
+
+fn libssl3(version: &str) -> Deb {
+    Deb::new("libssl3", version).file(SO, &format!("libssl {version}\n"))
+}
+
+/// The package of the same library under another name.
+fn libssl3t64(version: &str) -> Deb {
+    let renamed = Deb::new("libssl3t64", version).field("Provides", "libssl3");
+    let renamed = renamed.field("Replaces", "libssl3").field("Conflicts", "libssl3");
+    renamed.file(SO, &format!("libssl t64 {version}\n"))
+}
+
+/// A root that refuses lost fixes beforehand, with a patch of the library that says where its fix is.
+fn patched(root: &DpkgRoot, fixed_in: Option<&str>) {
+    root.install(&libssl3("3.0"));
+    root.adopt(&["libssl3"]);
+    let package = of_dpkg("libssl3", "3.0").file(&SO[1..], 0o644, "libssl fixed\n");
+    let package = match fixed_in {
+        Some(fixed_in) => package.param("PATCH_FIXED_IN", fixed_in),
+        None => package,
+    };
+    root.applied(&Patch::of("100-01", package));
+    root.stage.file("/etc/patchadm/policy", STOP);
+}
+
+/// What apt would say of the rename.
+fn rename(root: &DpkgRoot, version: &str) -> String {
+    root.change("libssl3", Some("3.0"), None, '>')
+        + &root.change("libssl3t64", None, Some(&libssl3t64(version)), '<')
+}
+
+#[test]
+fn a_fix_is_lost_to_the_package_that_has_the_library_under_another_name_and_apt_is_stopped_before() {
+    for fixed_in in [None, Some("dpkg libssl3 >= 3.1")] {
+        for root in DpkgRoot::both("a package with another name") {
+            patched(&root, fixed_in);
+            let stopped = root.foresee(&rename(&root, "3.2"));
+            assert!(
+                stopped.code == 69 && stopped.said().contains("100-01 would be LOST"),
+                "{} {}",
+                stopped.code,
+                stopped.said()
+            );
+            assert!(stopped.said().contains("libssl3t64"), "{}", stopped.said());
+            root.upgrade(&libssl3t64("3.2"));
+            assert_eq!(root.content(SO), "libssl t64 3.2\n");
+            root.tells(&[("100-01", End::Lost(&[SO]))]);
+            let list = root.unwatched("list -R @ROOT@").said();
+            assert!(list.contains("libssl3t64 3.2"), "{list}");
+            root.ok("adopt --refresh --accept 100-01 -R @ROOT@");
+            root.tells(&[("100-01", End::Ended)]);
+            assert!(root.verified().is_empty(), "{:?}", root.verified());
+        }
+    }
+}
+
+#[test]
+fn a_successor_that_the_patch_names_has_its_fix() {
+    for root in DpkgRoot::both("a named successor") {
+        patched(&root, Some("dpkg libssl3 >= 3.1, dpkg libssl3t64 >= 3.1"));
+        let foreseen = root.foresee(&rename(&root, "3.2"));
+        assert_eq!(foreseen.code, 0, "{}", foreseen.said());
+        root.upgrade(&libssl3t64("3.2"));
+        root.tells(&[("100-01", End::Contained)]);
+    }
+}
+
+#[test]
+fn a_successor_in_a_version_without_the_fix_loses_it() {
+    for root in DpkgRoot::both("a named successor that is too old") {
+        patched(&root, Some("dpkg libssl3t64 >= 3.3"));
+        let stopped = root.foresee(&rename(&root, "3.2"));
+        assert_eq!(stopped.code, 69, "{}", stopped.said());
+        root.upgrade(&libssl3t64("3.2"));
+        root.tells(&[("100-01", End::Lost(&[SO]))]);
+        root.upgrade(&libssl3t64("3.3"));
+        let list = root.unwatched("list --check -R @ROOT@");
+        assert!(list.code == 0 && !list.stdout.contains("LOST"), "{} {}", list.code, list.said());
+    }
+}
+
+#[test]
+fn a_removal_without_a_successor_is_told_and_alarms_nobody() {
+    for words in ["-r", "-P"] {
+        for root in DpkgRoot::both("a removal without a successor") {
+            patched(&root, None);
+            let foreseen = root.foresee(&root.change("libssl3", Some("3.0"), None, '>'));
+            assert_eq!(foreseen.code, 0, "{}", foreseen.said());
+            assert_eq!(foreseen.said().lines().count(), 1, "{}", foreseen.said());
+            assert!(foreseen.said().contains("100-01"), "{}", foreseen.said());
+            root.dpkg_done(&format!("{words} libssl3"));
+            root.refresh();
+            root.tells(&[("100-01", End::Ended)]);
+            assert_eq!(root.content(SO), NOTHING);
+            let history = root.unwatched("history --json -R @ROOT@").stdout;
+            assert!(history.contains("removed"), "{history}");
+        }
+    }
+}
+
+#[test]
+fn an_earlier_loss_ends_with_the_package() {
+    for root in DpkgRoot::both("a removal after a loss") {
+        patched(&root, None);
+        root.upgrade(&libssl3("3.1"));
+        root.tells(&[("100-01", End::Lost(&[SO]))]);
+        root.dpkg_done("-r libssl3");
+        root.refresh();
+        root.tells(&[("100-01", End::Ended)]);
+    }
+}
+
+#[test]
+fn a_takeover_by_another_package_is_foreseen_and_alarmed_until_it_is_accepted() {
+    for root in DpkgRoot::both("a takeover") {
+        patched(&root, None);
+        let taker = Deb::new("openssl", "4").field("Replaces", "libssl3").file(SO, "libssl of openssl 4\n");
+        let stopped = root.foresee(&root.change("openssl", None, Some(&taker), '<'));
+        assert!(
+            stopped.code == 69 && stopped.said().contains("100-01 would be LOST"),
+            "{} {}",
+            stopped.code,
+            stopped.said()
+        );
+        root.upgrade(&taker);
+        assert_eq!(root.content(SO), "libssl of openssl 4\n");
+        root.tells(&[("100-01", End::Lost(&[SO]))]);
+        root.remove("100-01");
+        assert_eq!(root.content(SO), "libssl of openssl 4\n");
+        root.ok("adopt --refresh --accept 100-01 -R @ROOT@");
+        root.tells(&[("100-01", End::Ended)]);
+    }
+}
+
+#[test]
+fn a_downgrade_below_the_fix_is_foreseen_although_the_patch_has_ended() {
+    for root in DpkgRoot::both("a foreseen downgrade below the fix") {
+        patched(&root, Some("dpkg libssl3 >= 3.1"));
+        let up = root.foresee(&root.change("libssl3", Some("3.0"), Some(&libssl3("3.1")), '<'));
+        assert_eq!(up.code, 0, "{}", up.said());
+        root.upgrade(&libssl3("3.1"));
+        root.tells(&[("100-01", End::Contained)]);
+        let down = root.foresee(&root.change("libssl3", Some("3.1"), Some(&libssl3("3.0")), '>'));
+        assert!(
+            down.code == 69 && down.said().contains("100-01 would be LOST"),
+            "{} {}",
+            down.code,
+            down.said()
+        );
+        root.upgrade(&libssl3("3.0"));
+        root.tells(&[("100-01", End::Lost(&[SO]))]);
+    }
+}
+
+#[test]
+fn a_removal_takes_the_directories_along_that_the_patch_added() {
+    for root in DpkgRoot::both("an empty directory of a patch") {
+        root.install(&Deb::new("acme", "1").file("/usr/share/acme/data", "data of 1\n"));
+        root.adopt(&["acme"]);
+        let files = [("/usr/share/acme/data", "fixed\n"), ("/usr/share/acme/more/deep/file", "more\n")];
+        root.applied(&patch_of("100-01", "acme", "1", &files));
+        root.dpkg_done("-r acme");
+        root.refresh();
+        assert_eq!(root.content("/usr/share/acme"), NOTHING);
+        root.tells(&[("100-01", End::Ended)]);
+    }
+}

@@ -1,0 +1,171 @@
+//! What dpkg has not finished, what is damaged, and what the administrator left out.
+
+use std::fs;
+
+use crate::delivery::Patch;
+use crate::native_root::{Deb, DpkgRoot, End, NOTHING, of_dpkg, patch_of};
+
+const LIB: &str = "/usr/lib/acme/a.so";
+const DATA: &str = "/usr/share/acme/data/d";
+
+fn acme(version: &str) -> Deb {
+    Deb::new("acme", version)
+        .file(LIB, &format!("a of {version}\n"))
+        .file(DATA, &format!("data of {version}\n"))
+}
+
+fn patched(root: &DpkgRoot) {
+    root.install(&acme("1"));
+    root.adopt(&["acme"]);
+    root.applied(&patch_of("100-01", "acme", "1", &[(LIB, "a fixed\n")]));
+}
+
+#[test]
+fn everybody_says_of_an_unfinished_package_that_dpkg_has_to_finish_it() {
+    for root in DpkgRoot::both("an unfinished package") {
+        patched(&root);
+        root.build(&acme("2"));
+        root.dpkg_done("--unpack [acme_2]");
+        for line in ["list", "status", "verify", "adopt --refresh", "show 100-01"] {
+            let run = root.run(&format!("{line} -R @ROOT@"));
+            assert!(!run.said().contains("takes it up"), "{line}: {}", run.said());
+        }
+        let list = root.unwatched("list --check -R @ROOT@");
+        assert!(list.code == 68 && list.said().contains("dpkg --configure"), "{} {}", list.code, list.said());
+        let refresh = root.run("adopt --refresh -R @ROOT@");
+        assert!(refresh.said().contains("dpkg --configure"), "{} {}", refresh.code, refresh.said());
+        let refused = root.add("", &patch_of("200-01", "acme", "1", &[(DATA, "fixed\n")]));
+        assert!(refused.code == 10 && refused.said().contains("dpkg --configure"), "{}", refused.said());
+        assert_eq!(root.remove("100-01").code, 11);
+        root.run("remove --refresh -R @ROOT@ 100-01");
+        assert_eq!(root.content(LIB), "a of 2\n");
+        root.dpkg_done("--configure -a");
+        root.refresh();
+        assert_eq!(root.content(LIB), "a of 2\n");
+        root.tells(&[("100-01", End::Lost(&[LIB]))]);
+    }
+}
+
+#[test]
+fn a_package_that_dpkg_left_half_installed_owns_its_paths_and_changes_nothing_for_others() {
+    for root in DpkgRoot::both("a package left half-installed") {
+        patched(&root);
+        root.install(&Deb::new("other", "1").file("/usr/share/other/b", "b of 1\n"));
+        root.adopt(&["other"]);
+        let broken = Deb::new("fdo", "1").file("/usr/share/fdo/x", "x of 1\n").script("preinst", "exit 1");
+        root.build(&broken);
+        assert_ne!(root.dpkg("--force-script-chrootless -i [fdo_1]").code, 0);
+        root.upgrade(&Deb::new("other", "2").file("/usr/share/other/b", "b of 2\n"));
+        assert_eq!(root.ok("pkgparam -R @ROOT@ DEBother NATIVE_VERSION"), "2\n");
+        root.tells(&[("100-01", End::Stands)]);
+    }
+}
+
+#[test]
+fn a_damaged_registration_is_made_good_by_adopting_again() {
+    let Some(root) = DpkgRoot::opened("a damaged registration") else { return };
+    patched(&root);
+    let pkginfo = root.at("/var/sadm/pkg/DEBacme/pkginfo");
+    fs::write(&pkginfo, "=\u{1}damaged\n").unwrap();
+    let mut said = String::new();
+    for line in ["list", "verify", "doctor --offline", "show 100-01", "adopt --refresh", "remove 100-01"] {
+        said += &root.run(&format!("{line} -R @ROOT@")).said();
+    }
+    assert!(!said.contains("pkgadd"), "{said}");
+    assert!(said.contains("adopt"), "{said}");
+}
+
+#[test]
+fn one_package_that_cannot_be_refreshed_stays_stale_with_its_reason_and_the_others_follow() {
+    for root in DpkgRoot::both("one package that cannot be refreshed") {
+        patched(&root);
+        root.install(&Deb::new("other", "1").file("/usr/share/other/b", "b of 1\n"));
+        root.adopt(&["other"]);
+        root.build(&acme("2"));
+        let other = Deb::new("other", "2").file("/usr/share/other/b", "b of 2\n");
+        root.build(&other);
+        // dpkg has installed both, and somebody damaged the list of one.
+        let unhooked = root.with_hooks(false);
+        unhooked.dpkg_done("-i [acme_2] [other_2]");
+        fs::write(unhooked.at("/var/lib/dpkg/info/acme.list"), [0xff, 0xfe, b'\n', 0, b'\n']).unwrap();
+        let refresh = unhooked.run("adopt --refresh -R @ROOT@");
+        assert!(refresh.said().contains("acme"), "{} {}", refresh.code, refresh.said());
+        assert_eq!(unhooked.ok("pkgparam -R @ROOT@ DEBother NATIVE_VERSION"), "2\n");
+        let list = unhooked.unwatched("list --check -R @ROOT@");
+        assert_eq!(list.code, 68, "{}", list.said());
+        assert_eq!(unhooked.content(LIB), "a of 2\n");
+    }
+}
+
+#[test]
+fn files_that_the_administrator_excluded_do_not_come_with_a_patch() {
+    for root in DpkgRoot::both("excluded files") {
+        root.build(&acme("1"));
+        root.dpkg_done("--path-exclude=/usr/share/acme/* -i [acme_1]");
+        assert_eq!(root.content(DATA), NOTHING);
+        root.adopt(&["acme"]);
+        let said =
+            root.applied(&patch_of("100-01", "acme", "1", &[(LIB, "a fixed\n"), (DATA, "data fixed\n")]));
+        assert!(said.contains(DATA), "{said}");
+        assert_eq!(root.content(DATA), NOTHING);
+        assert_eq!(root.content(LIB), "a fixed\n");
+        let removed = root.remove("100-01");
+        assert_eq!(removed.code, 0, "{}", removed.said());
+        assert_eq!(root.content(DATA), NOTHING);
+        assert_eq!(root.content(LIB), "a of 1\n");
+    }
+}
+
+#[test]
+fn a_file_that_dpkg_excludes_from_the_next_version_is_lost() {
+    for root in DpkgRoot::both("a file excluded from the next version") {
+        root.install(&acme("1"));
+        root.adopt(&["acme"]);
+        let files = [(LIB, "a fixed\n"), (DATA, "data fixed\n")];
+        root.applied(&patch_of("100-01", "acme", "1", &files));
+        root.build(&acme("2"));
+        root.dpkg_done("--path-exclude=/usr/share/acme/* -i [acme_2]");
+        root.refresh();
+        assert_eq!(root.content(LIB), "a of 2\n");
+        let list = root.unwatched("list --check -R @ROOT@");
+        assert_eq!(list.code, 68, "{}", list.said());
+        root.remove("100-01");
+        root.run("undo -R @ROOT@");
+        assert_eq!(root.content(LIB), "a of 2\n");
+        assert!(["nothing", "data fixed\n"].contains(&&*root.content(DATA)), "{}", root.content(DATA));
+    }
+}
+
+#[test]
+fn the_manual_names_a_version_with_a_fix_that_its_backport_satisfies() {
+    for directory in ["man", "docs/book/src"] {
+        let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
+        let mut open = vec![directory];
+        while let Some(at) = open.pop() {
+            if at.is_dir() {
+                open.extend(fs::read_dir(at).unwrap().map(|entry| entry.unwrap().path()));
+                continue;
+            }
+            let text = fs::read_to_string(&at).unwrap_or_default();
+            for (line, rest) in
+                text.lines().filter_map(|line| Some((line, line.split_once(">= 3.0.18-1")?.1)))
+            {
+                assert!(rest.starts_with('~'), "{}: 3.0.18-1~deb12u1 is below it: {line}", at.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_directory_that_only_a_patch_needed_goes_with_it_after_an_upgrade() {
+    for root in DpkgRoot::both("a directory of a lost patch") {
+        root.install(&acme("1"));
+        root.adopt(&["acme"]);
+        let package = of_dpkg("acme", "1").file(&LIB[1..], 0o644, "a fixed\n");
+        let package = package.file("usr/lib/acme/more/deep/file", 0o644, "more\n");
+        root.applied(&Patch::of("100-01", package));
+        root.upgrade(&acme("2"));
+        assert_eq!(root.content("/usr/lib/acme/more"), NOTHING);
+        root.tells(&[("100-01", End::Lost(&[LIB]))]);
+    }
+}

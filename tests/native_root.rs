@@ -1,0 +1,264 @@
+//! Roots whose packages the real dpkg and rpm install, and the program on them under watch: it never panics, and never
+//! changes an object that belongs to a package which is not adopted.
+//!
+//! Nothing is fetched: the packages are made by dpkg-deb(1) and rpmbuild(8).
+
+/// Packages of dpkg.
+mod deb;
+/// Roots of dpkg.
+mod dpkg;
+/// Roots and packages of rpm.
+mod rpm;
+/// What the queries say about a patch, and that they agree.
+mod story;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::delivery::Patch;
+use crate::packages::Package;
+use crate::scenario::{Run, Scenario};
+use crate::tree::Tree;
+
+pub(crate) use deb::{Deb, architectures};
+pub(crate) use dpkg::{DpkgRoot, Installed, of_dpkg, patch_of};
+pub(crate) use rpm::{Rpm, RpmRoot, of_rpm};
+pub(crate) use story::End;
+
+/// Who owns a path now: instances of packages (`acme:amd64`, `acme:1.0-1.noarch`), by the path without links in it.
+pub(crate) type Owners = BTreeMap<String, BTreeSet<String>>;
+
+/// A root, and the program on it.
+pub(crate) struct Watched {
+    pub(crate) stage: Scenario,
+    owners: fn(&Path) -> Owners,
+}
+
+impl Watched {
+    fn new(owners: fn(&Path) -> Owners) -> Self {
+        let stage = Scenario::new();
+        // As the tools know these accounts, who ask the machine.
+        stage.file("/etc/passwd", "root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n");
+        stage.file("/etc/group", "root:x:0:\nbin:x:2:\nsys:x:3:\nadm:x:4:\n");
+        for name in ["lib", "bin", "sbin"] {
+            stage.directory(&format!("/usr/{name}"));
+            stage.symlink(&format!("/{name}"), &format!("usr/{name}"));
+        }
+        stage.file("/etc/os-release", "ID=debian\nVERSION_ID=12\n");
+        Self { stage, owners }
+    }
+
+    pub(crate) fn at(&self, path: &str) -> PathBuf {
+        self.stage.at(path)
+    }
+
+    /// What is at a path: bytes, where a link leads, or nothing.
+    pub(crate) fn content(&self, path: &str) -> String {
+        content(&self.at(path))
+    }
+
+    /// The permissions of an object, as ls(1) has them in octal, with its owner and group.
+    pub(crate) fn attributes(&self, path: &str) -> String {
+        attributes(&self.at(path))
+    }
+
+    /// Who owns each path now, without a look at what the program recorded.
+    pub(crate) fn owners(&self) -> Owners {
+        (self.owners)(&self.stage.root())
+    }
+
+    /// Writes over a file as an administrator would, who keeps its attributes.
+    pub(crate) fn edit(&self, path: &str, text: &str) {
+        fs::write(self.at(path), text).unwrap();
+    }
+
+    /// Runs the program with these arguments at the present time.
+    ///
+    /// It ends by itself, without a defect, and no object of a package that is not adopted is another one then.
+    #[track_caller]
+    pub(crate) fn run(&self, line: &str) -> Run {
+        let before = self.foreign(&self.adopted());
+        let run = self.unwatched(line);
+        let adopted = self.adopted();
+        let now = self.foreign(&adopted);
+        let changed: Vec<String> = before
+            .iter()
+            .filter(|(path, _)| now.get(*path) != before.get(*path))
+            .filter(|(path, _)| !self.is_adopted(path, &adopted))
+            .map(|(path, was)| format!("- {path} {was}\n+ {path} {}", text_of(now.get(path))))
+            .collect();
+        assert!(
+            changed.is_empty(),
+            "{line} changed foreign objects:\n{}\n{}",
+            changed.join("\n"),
+            run.said()
+        );
+        run
+    }
+
+    /// The same for a query, which changes nothing in the first place.
+    #[track_caller]
+    pub(crate) fn unwatched(&self, line: &str) -> Run {
+        let mut command = self.stage.command(line);
+        command.env_remove("SOURCE_DATE_EPOCH").env("PATH", PATH);
+        let run = self.told(&command.output().unwrap());
+        let is_defect = matches!(run.code, -1 | 70 | 101 | 134) || run.stderr.contains("panicked at");
+        assert!(!is_defect, "{line}: {} {}", run.code, run.said());
+        run
+    }
+
+    /// Runs it and asserts that it succeeds; what it said.
+    #[track_caller]
+    pub(crate) fn ok(&self, line: &str) -> String {
+        let run = self.run(line);
+        assert_eq!(run.code, 0, "{line}: {}", run.said());
+        run.said()
+    }
+
+    /// Delivers a patch beside the root and applies it.
+    #[track_caller]
+    pub(crate) fn add(&self, options: &str, patch: &Patch) -> Run {
+        let at = patch.directory(&self.stage);
+        self.run(&format!("add {options} -R @ROOT@ {}", at.display()))
+    }
+
+    /// Applies a patch, which succeeds; what was said.
+    #[track_caller]
+    pub(crate) fn applied(&self, patch: &Patch) -> String {
+        let run = self.add("", patch);
+        assert_eq!(run.code, 0, "{}", run.said());
+        run.said()
+    }
+
+    /// Backs a patch out, which does not say that it succeeds where nothing is left of it.
+    #[track_caller]
+    pub(crate) fn remove(&self, id: &str) -> Run {
+        self.run(&format!("remove -R @ROOT@ {id}"))
+    }
+
+    /// What a tool said, with `@ROOT@` for the root.
+    fn told(&self, output: &Output) -> Run {
+        let root = self.stage.root();
+        let text = |bytes: &[u8]| {
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            text.replace(root.to_str().unwrap(), "@ROOT@")
+        };
+        Run {
+            code: output.status.code().unwrap_or(-1),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        }
+    }
+
+    /// The native packages that are registered: `acme:all`, `acme`.
+    pub(crate) fn adopted(&self) -> BTreeSet<String> {
+        let packages = fs::read_dir(self.at("/var/sadm/pkg")).into_iter().flatten();
+        let texts =
+            packages.filter_map(|entry| fs::read_to_string(entry.unwrap().path().join("pkginfo")).ok());
+        let native = |text: String| {
+            let line = text.lines().find_map(|line| line.strip_prefix("PATCHADM_ADOPTED="))?.to_owned();
+            line.split_once(' ').map(|(_, name)| name.to_owned())
+        };
+        texts.filter_map(native).collect()
+    }
+
+    /// The objects that belong to packages of which none is adopted, by path.
+    fn foreign(&self, adopted: &BTreeSet<String>) -> BTreeMap<String, String> {
+        let tree = Tree::of(&self.stage.root(), &["var"]);
+        let owners = self.owners();
+        let foreign = owners.iter().filter(|(_, packages)| !packages.iter().any(|one| is_of(one, adopted)));
+        foreign.map(|(path, _)| (path.clone(), tree.line(&path[1..]))).collect()
+    }
+
+    /// Whether a package that owns a path is adopted.
+    fn is_adopted(&self, path: &str, adopted: &BTreeSet<String>) -> bool {
+        self.owners().get(path).is_some_and(|packages| packages.iter().any(|one| is_of(one, adopted)))
+    }
+}
+
+impl Run {
+    /// What was said on both streams.
+    pub(crate) fn said(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+}
+
+/// Where the tools find what they call.
+const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Whether an instance is one of those adopted, which have the name with or without what follows.
+fn is_of(instance: &str, adopted: &BTreeSet<String>) -> bool {
+    let name = instance.split(':').next().unwrap_or_default();
+    [name, instance, &instance.replacen(':', "-", 1)].iter().any(|known| adopted.contains(*known))
+}
+
+fn text_of(line: Option<&String>) -> &str {
+    line.map_or("nothing", String::as_str)
+}
+
+/// What is at a path of this machine: bytes, where a link leads, or nothing.
+pub(crate) fn content(at: &Path) -> String {
+    match (fs::read_link(at), fs::read(at)) {
+        (Ok(target), _) => format!("-> {}", target.display()),
+        (_, Ok(bytes)) => String::from_utf8_lossy(&bytes).into_owned(),
+        _ if at.is_dir() => "a directory".to_owned(),
+        _ => NOTHING.to_owned(),
+    }
+}
+
+/// What [`content`] says of a path where nothing is.
+pub(crate) const NOTHING: &str = "nothing";
+
+fn attributes(at: &Path) -> String {
+    use std::os::unix::fs::MetadataExt as _;
+    let seen = fs::symlink_metadata(at).unwrap_or_else(|error| panic!("{}: {error}", at.display()));
+    format!("{:o} {}:{}", seen.mode() & 0o7777, seen.uid(), seen.gid())
+}
+
+/// The path of a root without the links that lead to its directory.
+pub(crate) fn resolved(root: &Path, path: &str) -> String {
+    let mut open: Vec<String> =
+        path.split('/').rev().filter(|part| !part.is_empty() && *part != ".").map(str::to_owned).collect();
+    let mut real: Vec<String> = Vec::new();
+    let mut links = 0;
+    while let Some(part) = open.pop() {
+        if part == ".." {
+            real.pop();
+            continue;
+        }
+        let at = root.join(real.join("/")).join(&part);
+        match fs::read_link(&at) {
+            Ok(target) if !open.is_empty() && links < 40 => {
+                links += 1;
+                if target.is_absolute() {
+                    real.clear();
+                }
+                let parts: Vec<_> = target.components().collect();
+                open.extend(parts.iter().rev().filter_map(|part| match part {
+                    Component::Normal(name) => Some(name.to_string_lossy().into_owned()),
+                    Component::ParentDir => Some("..".to_owned()),
+                    _ => None,
+                }));
+            }
+            _ => real.push(part),
+        }
+    }
+    format!("/{}", real.join("/"))
+}
+
+/// A native package as a patch for one of its versions delivers it; `name` is that of the registration.
+pub(crate) fn delivered(name: &str, arch: &str, version: &str) -> Package {
+    Package::new(name).param("BASEDIR", "/").param("ARCH", arch).param("VERSION", version)
+}
+
+/// Whether a tool can be called here; a test that needs it says that it is skipped.
+pub(crate) fn has_tools(test: &str, tools: &[&str]) -> bool {
+    let is_missing = |tool: &&&str| Command::new(tool).env("PATH", PATH).arg("--version").output().is_err();
+    let missing = tools.iter().find(is_missing);
+    if let Some(tool) = missing {
+        crate::skipped(&format!("{test}: {tool} is not installed"));
+    }
+    missing.is_none()
+}

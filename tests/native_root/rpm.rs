@@ -1,0 +1,258 @@
+//! Packages made by rpmbuild(8), and roots in which the real rpm installs them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::ops::Deref;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{Owners, PATH, Watched, delivered, has_tools, resolved};
+use crate::packages::Package;
+use crate::scenario::{Run, directory, is_root};
+
+/// A package to be, of version 1.0.
+#[derive(Clone)]
+pub(crate) struct Rpm {
+    name: String,
+    release: String,
+    arch: String,
+    tags: String,
+    objects: Vec<(String, Object)>,
+}
+
+#[derive(Clone)]
+enum Object {
+    File(u32, String),
+    Link(String),
+    Directory,
+}
+
+impl Rpm {
+    /// A package without objects, for every architecture.
+    pub(crate) fn new(name: &str, release: &str) -> Self {
+        let [name, release, arch] = [name, release, "noarch"].map(str::to_owned);
+        Self { name, release, arch, tags: String::new(), objects: Vec::new() }
+    }
+
+    pub(crate) fn arch(mut self, arch: &str) -> Self {
+        arch.clone_into(&mut self.arch);
+        self
+    }
+
+    /// A tag of its spec file.
+    pub(crate) fn tag(mut self, name: &str, value: &str) -> Self {
+        writeln!(self.tags, "{name}: {value}").unwrap();
+        self
+    }
+
+    /// A file, 0644; what is below `/etc` is its configuration.
+    pub(crate) fn file(self, path: &str, text: &str) -> Self {
+        self.with_mode(path, 0o644, text)
+    }
+
+    pub(crate) fn with_mode(mut self, path: &str, mode: u32, text: &str) -> Self {
+        self.objects.push((path.to_owned(), Object::File(mode, text.to_owned())));
+        self
+    }
+
+    pub(crate) fn link(mut self, path: &str, target: &str) -> Self {
+        self.objects.push((path.to_owned(), Object::Link(target.to_owned())));
+        self
+    }
+
+    pub(crate) fn directory(mut self, path: &str) -> Self {
+        self.objects.push((path.to_owned(), Object::Directory));
+        self
+    }
+
+    /// Makes it in a directory; the path of its file.
+    pub(crate) fn build(&self, into: &Path) -> PathBuf {
+        let Self { name, release, arch, tags, objects } = self;
+        let content = into.join("content");
+        let _ = fs::remove_dir_all(&content);
+        fs::create_dir_all(&content).unwrap();
+        let mut listed = String::new();
+        for (path, object) in objects {
+            let place = content.join(&path[1..]);
+            fs::create_dir_all(place.parent().unwrap()).unwrap();
+            let (mark, mode) = match object {
+                Object::File(mode, text) => {
+                    fs::write(&place, text).unwrap();
+                    fs::set_permissions(&place, fs::Permissions::from_mode(*mode)).unwrap();
+                    let mark = if path.starts_with("/etc/") { "%config(noreplace) " } else { "" };
+                    (mark, format!("{mode:o}"))
+                }
+                Object::Link(target) => {
+                    symlink(target, &place).unwrap();
+                    ("", "-".to_owned())
+                }
+                Object::Directory => {
+                    fs::create_dir_all(&place).unwrap();
+                    ("%dir ", "755".to_owned())
+                }
+            };
+            writeln!(listed, "%attr({mode},root,root) {mark}{path}").unwrap();
+        }
+        let spec = format!(
+            "Name: {name}\nVersion: 1.0\nRelease: {release}\nSummary: a test\nLicense: none\nAutoReqProv: no\n{tags}\
+             %description\na test\n%install\nmkdir -p %{{buildroot}}\ncp -a {}/. %{{buildroot}}/\n%files\n{listed}",
+            content.display()
+        );
+        let at = into.join("made.spec");
+        fs::write(&at, spec).unwrap();
+        let mut build = Command::new("rpmbuild");
+        build.args(["-bb", "--quiet", "--target", arch]);
+        let top = into.join("build");
+        let definitions = [
+            format!("_topdir {}", top.display()),
+            format!("_rpmdir {}", into.display()),
+            "_rpmfilename %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm".to_owned(),
+            "_binary_payload w0.gzdio".to_owned(),
+            "__spec_install_post %{nil}".to_owned(),
+            "debug_package %{nil}".to_owned(),
+        ];
+        for definition in &definitions {
+            build.args(["--define", definition]);
+        }
+        let output = build.arg(at).env("HOME", into).env("LC_ALL", "C").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        into.join(format!("{name}-1.0-{release}.{arch}.rpm"))
+    }
+}
+
+/// A root of rpm.
+pub(crate) struct RpmRoot {
+    root: Watched,
+}
+
+impl Deref for RpmRoot {
+    type Target = Watched;
+
+    fn deref(&self) -> &Watched {
+        &self.root
+    }
+}
+
+impl RpmRoot {
+    /// An empty root. None where a tool is not here; it says so, with the name of the test.
+    pub(crate) fn opened(test: &str) -> Option<Self> {
+        if !has_tools(test, &["rpm", "rpmbuild"]) {
+            return None;
+        }
+        if !is_root() {
+            crate::skipped(&format!("{test}: rpm changes the root directory for root only"));
+            return None;
+        }
+        let root = Self { root: Watched::new(owners) };
+        fs::create_dir_all(root.packages()).unwrap();
+        // Where systems of rpm have it; Debian has another place.
+        root.stage.directory("/var/lib/rpm");
+        root.rpm_done("--initdb");
+        Some(root)
+    }
+
+    fn packages(&self) -> PathBuf {
+        self.stage.beside("rpms")
+    }
+
+    /// Makes packages, which `[NAME-RELEASE]` means in calls of rpm, or `[NAME-RELEASE.ARCH]`.
+    pub(crate) fn build(&self, packages: &[Rpm]) {
+        let scratch = directory();
+        for package in packages {
+            let made = package.build(scratch.path());
+            fs::copy(&made, self.packages().join(made.file_name().unwrap())).unwrap();
+        }
+    }
+
+    /// Calls rpm with these words.
+    pub(crate) fn rpm(&self, words: &str) -> Run {
+        let mut command = Command::new("rpm");
+        command.arg("--root").arg(self.stage.root()).args(self.words(words));
+        command.env_clear().env("PATH", PATH).env("LC_ALL", "C");
+        self.told(&command.output().unwrap())
+    }
+
+    fn words(&self, words: &str) -> Vec<String> {
+        let packages = self.packages();
+        let word = |word: &str| match word.strip_prefix('[').and_then(|word| word.strip_suffix(']')) {
+            Some(name) => {
+                let (name, release) = name.split_once('-').unwrap();
+                let release =
+                    if release.contains('.') { release.to_owned() } else { format!("{release}.noarch") };
+                format!("{}/{name}-1.0-{release}.rpm", packages.display())
+            }
+            None => word.to_owned(),
+        };
+        let options = ["--dbpath", "/var/lib/rpm"].map(str::to_owned);
+        options.into_iter().chain(words.split_whitespace().map(word)).collect()
+    }
+
+    /// The same, which succeeds; what was said.
+    #[track_caller]
+    pub(crate) fn rpm_done(&self, words: &str) -> String {
+        let run = self.rpm(words);
+        assert_eq!(run.code, 0, "rpm {words}: {}", run.said());
+        run.said()
+    }
+
+    /// Makes a package and installs it over what is there.
+    #[track_caller]
+    pub(crate) fn install(&self, package: &Rpm) -> String {
+        self.build(std::slice::from_ref(package));
+        let Rpm { name, release, arch, .. } = package;
+        self.rpm_done(&format!("-U --oldpackage --replacepkgs --ignorearch [{name}-{release}.{arch}]"))
+    }
+
+    /// Waits until the next second: rpm counts its transactions in them.
+    pub(crate) fn tick(&self) {
+        std::thread::sleep(std::time::Duration::from_millis(1_100));
+    }
+
+    /// Adopts packages of rpm.
+    #[track_caller]
+    pub(crate) fn adopt(&self, names: &[&str]) {
+        names.iter().for_each(|name| drop(self.ok(&format!("adopt --rpm {name} -R @ROOT@"))));
+    }
+
+    #[track_caller]
+    pub(crate) fn refresh(&self) -> String {
+        self.ok("adopt --refresh -R @ROOT@")
+    }
+
+    /// The paths that rpm finds changed or missing, of all packages.
+    pub(crate) fn verified(&self) -> Vec<String> {
+        let said = self.rpm("-Va").stdout;
+        let path = |line: &str| line.find('/').map(|at| line[at..].to_owned());
+        said.lines().filter_map(path).collect()
+    }
+}
+
+/// The states of a file in which it is not there as the package has it: replaced, not installed, net shared, wrong color.
+const NOT_THERE: [&str; 4] = ["1", "2", "3", "4"];
+
+/// Who owns what: the file tables of all packages, through links.
+fn owners(root: &Path) -> Owners {
+    let query = "[%{=NAME}:%{=VERSION}-%{=RELEASE}.%{=ARCH}\\t%{FILESTATES}\\t%{FILENAMES}\\n]";
+    let mut command = Command::new("rpm");
+    command.arg("--root").arg(root).args(["--dbpath", "/var/lib/rpm", "-qa", "--qf", query]);
+    let output = command.env_clear().env("PATH", PATH).env("LC_ALL", "C").output().unwrap();
+    let mut owners: Owners = BTreeMap::new();
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let mut columns = line.splitn(3, '\t');
+        let (Some(package), Some(state), Some(path)) = (columns.next(), columns.next(), columns.next())
+        else {
+            continue;
+        };
+        if !NOT_THERE.contains(&state) {
+            owners.entry(resolved(root, path)).or_default().insert(package.to_owned());
+        }
+    }
+    owners
+}
+
+/// A package of rpm as a patch for one of its releases delivers it.
+pub(crate) fn of_rpm(name: &str, release: &str) -> Package {
+    delivered(&format!("RPM{name}"), "noarch", &format!("1.0-{release}"))
+}

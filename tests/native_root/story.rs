@@ -1,0 +1,171 @@
+//! What the queries say about patches, and that all of them tell the same story.
+
+use serde_json::Value;
+
+use super::Watched;
+
+/// How it stands with a patch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum End<'a> {
+    /// All of it is in force.
+    Stands,
+    /// These paths are lost, and others not.
+    PartlyLost(&'a [&'a str]),
+    /// It is lost at these paths; if others stand, it may be called partly lost.
+    Lost(&'a [&'a str]),
+    /// The version of the package has it.
+    Contained,
+    /// Nothing is alarmed about, and nobody needs to hear of it.
+    Ended,
+}
+
+impl End<'_> {
+    fn alarms(&self) -> bool {
+        matches!(self, End::PartlyLost(_) | End::Lost(_))
+    }
+
+    /// What each answer about the patch has, and has not.
+    fn words(&self) -> (&'static [&'static str], &'static [&'static str]) {
+        match self {
+            End::Stands => (&[], &["lost", "contained"]),
+            End::PartlyLost(_) | End::Lost(_) => (&["lost"], &["did you mean"]),
+            End::Contained => (&["contained"], &["lost", "did you mean"]),
+            End::Ended => (&[], &["lost"]),
+        }
+    }
+
+    fn lost_paths(&self) -> &[&str] {
+        match self {
+            End::PartlyLost(paths) | End::Lost(paths) => paths,
+            _ => &[],
+        }
+    }
+}
+
+impl Watched {
+    /// Asserts that everyone who is asked about these patches of the root, which are all that it has or had, says the same.
+    #[track_caller]
+    pub(crate) fn tells(&self, patches: &[(&str, End<'_>)]) {
+        let wrong = self.contradictions(patches);
+        assert!(wrong.is_empty(), "{patches:?}\n{}", wrong.join("\n"));
+    }
+
+    /// What is said otherwise, a text each.
+    pub(crate) fn contradictions(&self, patches: &[(&str, End<'_>)]) -> Vec<String> {
+        let mut wrong = self.whole_root(patches);
+        for (id, end) in patches {
+            wrong.extend(self.about(id, end));
+        }
+        wrong
+    }
+
+    /// What is wrong in the answers about all patches.
+    fn whole_root(&self, patches: &[(&str, End<'_>)]) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let alarmed: Vec<&str> = patches.iter().filter(|(_, end)| end.alarms()).map(|(id, _)| *id).collect();
+        let expected = if alarmed.is_empty() { 0 } else { 68 };
+        let list = self.unwatched("list --check -R @ROOT@");
+        if list.code != expected {
+            wrong.push(format!("list --check: {} instead of {expected}: {}", list.code, list.said()));
+        }
+        for (id, end) in patches {
+            let line = list.stdout.lines().find(|line| line.starts_with(id)).unwrap_or_default();
+            let is_listed = !line.is_empty() || matches!(end, End::Ended);
+            if let (false, _) | (_, Some(_)) = (is_listed, misfit(end, line)) {
+                wrong.push(format!("list: {id} is {end:?}, not {line:?}"));
+            }
+        }
+        let verify = self.unwatched("verify --check -R @ROOT@");
+        if ![expected, 1].contains(&verify.code) {
+            wrong.push(format!("verify --check: {} instead of {expected}: {}", verify.code, verify.said()));
+        }
+        let status = self.unwatched("status -R @ROOT@");
+        let line = status.stdout.lines().find(|line| line.starts_with("lost ")).unwrap_or_default();
+        let is_named = |id: &&str| line.split([' ', ',', ';']).any(|word| word == *id);
+        let misnamed = patches.iter().filter(|(id, end)| is_named(id) != end.alarms());
+        wrong.extend(misnamed.map(|(id, end)| format!("status: {id} is {end:?}, not {line:?}")));
+        let is_quiet = status.stdout.contains("nothing has to be done");
+        if status.code != 0 || is_quiet && !alarmed.is_empty() {
+            wrong.push(format!("status: {} {}", status.code, status.said()));
+        }
+        let document = self.unwatched("status --json -R @ROOT@");
+        let document: Value = serde_json::from_str(&document.stdout).unwrap();
+        let lost = document["lost"].as_array().cloned().unwrap_or_default();
+        let lost: Vec<&str> = lost.iter().filter_map(|lost| lost["id"].as_str()).collect();
+        let differs = |(id, end): &&(&str, End<'_>)| lost.contains(id) != end.alarms();
+        wrong.extend(
+            patches
+                .iter()
+                .filter(differs)
+                .map(|(id, end)| format!("status --json: {id} is {end:?}, {lost:?}")),
+        );
+        wrong
+    }
+
+    /// What is wrong in the answers about one patch.
+    fn about(&self, id: &str, end: &End<'_>) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let commands = ["show", "why", "files", "plan --remove"];
+        // Of a patch that went with its package, nothing need be known.
+        for command in commands.iter().filter(|_| !matches!(end, End::Ended)) {
+            let run = self.unwatched(&format!("{command} -R @ROOT@ {id}"));
+            let is_answered = run.code == 0 || *command == "plan --remove" && !matches!(end, End::Stands);
+            if let (false, _) | (_, Some(_)) = (is_answered, misfit(end, &run.said())) {
+                wrong.push(format!("{command} {id}, which is {end:?}: {} {}", run.code, run.said()));
+            }
+        }
+        let show = self.unwatched(&format!("show -R @ROOT@ {id}")).said();
+        if matches!(end, End::PartlyLost(_)) && !show.contains("partly lost") {
+            wrong.push(format!("show {id} does not say that it is partly lost: {show}"));
+        }
+        for path in end.lost_paths() {
+            if !names(&show, path) {
+                wrong.push(format!("show {id} does not name {path}: {show}"));
+            }
+            for command in ["show", "owner"] {
+                let run = self.unwatched(&format!("{command} -R @ROOT@ {path}"));
+                let is_told = run.said().contains(id) && run.said().to_lowercase().contains("lost");
+                if run.code != 0 || !is_told {
+                    wrong.push(format!(
+                        "{command} {path} does not tell of {id}: {} {}",
+                        run.code,
+                        run.said()
+                    ));
+                }
+            }
+        }
+        wrong
+    }
+
+    /// Asserts that both spellings of a path have the same owner for `owner` and `show`, and that it is this one.
+    #[track_caller]
+    pub(crate) fn owned(&self, spellings: &[&str], by: &str) {
+        for (command, path) in
+            ["owner", "show"].iter().flat_map(|command| spellings.iter().map(move |path| (command, path)))
+        {
+            let run = self.unwatched(&format!("{command} -R @ROOT@ {path}"));
+            assert!(
+                run.code == 0 && run.stdout.contains(by),
+                "{command} {path}: {} {}",
+                run.code,
+                run.said()
+            );
+        }
+    }
+}
+
+/// What an answer says and should not, or does not say and should.
+fn misfit(end: &End<'_>, said: &str) -> Option<&'static str> {
+    let said = said.to_lowercase();
+    let (has, lacks) = end.words();
+    has.iter()
+        .find(|word| !said.contains(**word))
+        .or_else(|| lacks.iter().find(|word| said.contains(**word)))
+        .copied()
+}
+
+/// Whether a text names a path, in whichever spelling of its directory.
+fn names(text: &str, path: &str) -> bool {
+    let of_usr = path.strip_prefix("/usr").unwrap_or(path);
+    text.contains(of_usr)
+}
