@@ -157,7 +157,10 @@ fn a_patch_whose_file_was_held_stands_in_part_and_goes_back_to_what_it_found() {
     patched_at_two_paths(&stage);
     dpkg_installs(&stage, Some(&ONE), &ONE, &["/usr/lib/libweb.so"]);
     let said = stage.run("adopt --refresh -R @ROOT@").ok();
-    assert!(said.contains("100-01: PARTLY LOST to web 1.0-1 (dpkg)\n  @ROOT@/usr/bin/web is lost\n"), "{said}");
+    assert!(
+        said.contains("100-01: PARTLY LOST to web 1.0-1 (dpkg)\n  @ROOT@/usr/bin/web is lost\n"),
+        "{said}"
+    );
     assert!(
         said.contains("100-01: stands, partly overtaken (@ROOT@/usr/bin/web is the package manager's)"),
         "{said}"
@@ -194,7 +197,11 @@ fn a_patch_whose_bytes_the_new_version_has_is_contained_and_an_older_version_los
     patched_at_two_paths(&stage);
     let fixed = Version {
         version: "1.0-2",
-        files: &[("/usr/lib/libweb.so", "lib fixed\n"), ("/usr/bin/web", "web fixed\n"), ("/usr/share/web/more", "more\n")],
+        files: &[
+            ("/usr/lib/libweb.so", "lib fixed\n"),
+            ("/usr/bin/web", "web fixed\n"),
+            ("/usr/share/web/more", "more\n"),
+        ],
     };
     dpkg_installs(&stage, Some(&ONE), &fixed, &[]);
     stage.mode("/usr/bin/web", 0o755);

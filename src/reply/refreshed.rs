@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::words::counted;
 use patchadm_core::operation::patches::overtaken::{EndedPatch, RefreshReport, StandingPatch};
-use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch, OvertakenState};
+use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenState};
 use patchadm_inputs::native::NativeChange;
 use patchadm_rootfs::Root;
 
@@ -94,11 +94,11 @@ impl RefreshedEntries {
 
     /// Returns what a hook prints: each lost fix first, then one line about everything else.
     pub(crate) fn hook_sentences(&self) -> Vec<String> {
-        let is_lost = |one: &&EndedEntry| {
-            matches!(one.outcome, OvertakenState::Lost | OvertakenState::PartlyLost)
-        };
+        let is_lost =
+            |one: &&EndedEntry| matches!(one.outcome, OvertakenState::Lost | OvertakenState::PartlyLost);
         let all = || self.ended.iter().chain(&self.partly_lost);
-        let mut lines: Vec<String> = all().filter(is_lost).map(|one| format!("{}: {}", one.id, one.told)).collect();
+        let mut lines: Vec<String> =
+            all().filter(is_lost).map(|one| format!("{}: {}", one.id, one.told)).collect();
         let others = all().count() - lines.len();
         if !self.refreshed.is_empty() || others > 0 || !lines.is_empty() {
             let packages = counted(&self.refreshed.len(), "package");
@@ -172,7 +172,9 @@ impl RefreshedEntry {
                 )
             }
             ("diverted", _) => {
-                format!("Package {package} {follows} {manager}: files of {name} {from} were diverted, {objects}.")
+                format!(
+                    "Package {package} {follows} {manager}: files of {name} {from} were diverted, {objects}."
+                )
             }
             _ => format!("Package {package} {follows} {manager}: {name} {from} was removed."),
         }
@@ -189,7 +191,7 @@ impl EndedEntry {
         let EndedPatch { patch, packages, required_by } = ended;
         Self {
             told: patch.told(),
-            paths: patch.paths.iter().filter_map(LostPath::object_path).map(|path| path.to_string()).collect(),
+            paths: patch.lost_paths().map(|path| path.to_string()).collect(),
             id: patch.patch,
             packages: packages.iter().map(ToString::to_string).collect(),
             outcome: patch.state,

@@ -270,7 +270,8 @@ impl ListReport {
             packages,
             unfinished,
             // What stands in part is among the patches.
-            overtaken: choice.wanted(overview.ended.iter().filter(|one| one.state != OvertakenState::PartlyLost)),
+            overtaken: choice
+                .wanted(overview.ended.iter().filter(|one| one.state != OvertakenState::PartlyLost)),
             accepted: choice.wanted(overview.accepted()),
             native,
             remarks,

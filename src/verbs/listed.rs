@@ -122,6 +122,16 @@ impl ListedPatch {
         format!("{state}{by}")
     }
 
+    /// Tells whether it stands, and lost its fix at some paths.
+    pub(super) fn is_partly_lost(&self) -> bool {
+        self.state.contains(&"partly-lost")
+    }
+
+    /// Returns the state in words; of a patch that lost its fix at some paths, all that it is.
+    pub(super) fn state_or_states(&self) -> String {
+        if self.is_partly_lost() { self.state.join(", ").replace('-', " ") } else { self.state_text() }
+    }
+
     /// Returns the line of a list in which ids are this wide.
     pub(super) fn line(&self, width: usize) -> String {
         self.parts(width).into_iter().map(|(_, text)| text).collect()

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::reply::{Exit, ExitCause};
 use patchadm_core::operation::patches::overtaken::NativeOverview;
-use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch, OvertakenState};
+use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenState};
 use patchadm_inputs::native::NativeChange;
 use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
@@ -97,7 +97,7 @@ impl OvertakenEntry {
             version: patch.version.clone(),
             fixed_in: patch.fixed_in.clone(),
             fixes: patch.fixes.clone(),
-            paths: patch.paths.iter().filter_map(LostPath::object_path).map(|path| path.to_string()).collect(),
+            paths: patch.lost_paths().map(|path| path.to_string()).collect(),
             time: Some(patch.time.clone()).filter(|time| !time.is_empty()),
             told: patch.told(),
         }
@@ -109,9 +109,9 @@ impl OvertakenEntry {
         let accept = wording.verb(&format!("adopt --refresh --accept {id}"));
         let add = wording.verb("add PATCH");
         match self.outcome {
-            OvertakenState::Lost => Some(format!(
-                "{add} applies a patch for {name} {version}; {accept} accepts the loss"
-            )),
+            OvertakenState::Lost => {
+                Some(format!("{add} applies a patch for {name} {version}; {accept} accepts the loss"))
+            }
             OvertakenState::PartlyLost => Some(format!(
                 "{} takes out what is left of it; {accept} accepts the loss",
                 wording.removal(id)

@@ -13,13 +13,12 @@ use crate::reply::failure::query_refused;
 use crate::reply::object_state::state_words;
 use crate::reply::words::print_notes;
 use crate::reply::{CommandReport, Exit, Reply, Stop};
-use crate::surroundings::{Output, Shade};
 use crate::surroundings::caller::now;
+use crate::surroundings::{Output, Shade};
 use patchadm_changeset::format::manifest::RecordedState;
 use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::queries::path_owners::{PatchOfPath, PathOwners, path_owners};
 use patchadm_core::operation::queries::recorded_path::NativeListing;
-use patchadm_inputs::format::overtaken::LostPath;
 use patchadm_inputs::native::{DivertedPath, VerifierReport};
 use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
@@ -163,9 +162,8 @@ impl OwnerReport {
 impl OwnedPath {
     fn of(root: &Root, owners: PathOwners, overview: &NativeOverview) -> Self {
         let PathOwners { path, names, line, patches, known, native, diverted, verifiers } = owners;
-        let is_here = |lost: &LostPath| lost.object_path().is_some_and(|path| names.contains(&path));
         let lost = overview.lost().chain(overview.accepted());
-        let lost = lost.filter(|one| one.paths.iter().any(is_here));
+        let lost = lost.filter(|one| one.lost_paths().any(|path| names.contains(&path)));
         let packages = line.iter().flat_map(|line| &line.owners).map(|owner| owner.package.to_string());
         Self {
             shown: root.show(&path),

@@ -255,12 +255,12 @@ fn lines(patch: &ShownPatch, one: &InspectedPatch, wording: &Wording) -> Vec<(&'
     let mut lines = vec![
         ("Patch", listed.id.clone()),
         ("Synopsis", listed.synopsis.clone().unwrap_or_default()),
-        ("State", listed.state_text()),
+        ("State", listed.state_or_states()),
         ("Trial", listed.trial.as_ref().map(|trial| trial.sentence.clone()).unwrap_or_default()),
     ];
     if let Some(overtaken) = &patch.overtaken {
-        // What was accepted is no state of the patch.
-        let is_told = listed.native.as_ref() == Some(&overtaken.told);
+        // Else it is the state of the patch.
+        let is_told = listed.native.as_ref() == Some(&overtaken.told) && !listed.is_partly_lost();
         lines.extend((!is_told).then(|| ("", overtaken.told.clone())));
         lines.extend(overtaken.path_lines());
         lines.extend(overtaken.next_step(wording).map(|next| ("Next", next)));

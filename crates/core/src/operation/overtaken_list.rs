@@ -151,9 +151,7 @@ fn certain_versions<'p>(
                 NativeChange::Upgraded { to: version, .. }
                 | NativeChange::Reinstalled { version, .. }
                 | NativeChange::Diverted { version, .. },
-            ) => {
-                Some(version.clone())
-            }
+            ) => Some(version.clone()),
             Some(NativeChange::Removed { .. } | NativeChange::Busy { .. } | NativeChange::Unknown { .. }) => {
                 None
             }

@@ -335,9 +335,10 @@ impl LedgerLine {
             manifest: written.manifest.as_deref().map(|text| digest("manifest", text)).transpose()?,
             applied_by: written.applied.clone(),
             is_adopted: written.adopted,
-            native: written.native.clone().filter(|version| {
-                rule::holds("ledger.native", !version.chars().any(char::is_control))
-            }),
+            native: written
+                .native
+                .clone()
+                .filter(|version| rule::holds("ledger.native", !version.chars().any(char::is_control))),
             undo: read_undo(&written, digest)?,
             run: written.run,
             patch: written.patch,

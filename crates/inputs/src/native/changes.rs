@@ -143,7 +143,8 @@ pub fn native_changes<'p>(
         match presences(root, manager, &origins) {
             Ok(presences) => {
                 for (one, presence) in adopted.into_iter().zip(presences) {
-                    let now = diverted.get(one.origin.name.as_str()).filter(|_| manager == NativeManager::Dpkg);
+                    let now =
+                        diverted.get(one.origin.name.as_str()).filter(|_| manager == NativeManager::Dpkg);
                     let (package, origin) = (one.package, one.origin.clone());
                     let registered = one.registration.clone();
                     let diverted = registered.diverted.as_deref().unwrap_or_default();

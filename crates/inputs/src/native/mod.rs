@@ -43,8 +43,8 @@ pub use package_name::LONGEST_PKG;
 pub use package_url::{NativeIdentity, package_url};
 pub use records::NativeRecords;
 pub use registration::{
-    NATIVE_DIFFERING, NATIVE_DIGEST, NATIVE_DIVERTED, NATIVE_OVERTAKEN, NATIVE_STAMP, NATIVE_VERSION, NativeRegistration,
-    differing_of, differing_text, is_native_parameter,
+    NATIVE_DIFFERING, NATIVE_DIGEST, NATIVE_DIVERTED, NATIVE_OVERTAKEN, NATIVE_STAMP, NATIVE_VERSION,
+    NativeRegistration, differing_of, differing_text, is_native_parameter,
 };
 
 pub use upcoming::{UpcomingChange, UpcomingError, upcoming_changes};

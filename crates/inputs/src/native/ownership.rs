@@ -14,10 +14,10 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Range;
 
 use super::dpkg::{DivertedPath, DpkgLists, DpkgRecords};
-use super::rpm::RpmRecords;
 use super::registration::differing_text;
+use super::rpm::RpmRecords;
 use super::{NativeManager, NativeOrigin};
-use patchadm_rootfs::{Resolver, Root, RootError};
+use patchadm_rootfs::{Inode, Live, Resolver, Root, RootError};
 use patchadm_svr4::package::{ObjectPath, Params};
 
 /// A native package that owns a path.
@@ -181,6 +181,38 @@ impl NativeIndex {
         Ok(listings)
     }
 
+    /// Finds the listed paths that are names of one of these files, by the number of the file.
+    fn names_of(
+        &self,
+        root: &Root,
+        wanted: &BTreeSet<Inode>,
+    ) -> Result<BTreeMap<Inode, Vec<(ObjectPath, NativeOwner)>>, RootError> {
+        let resolver = root.resolver();
+        let mut by_directory: BTreeMap<ObjectPath, Vec<(ObjectPath, &NativeOwner)>> = BTreeMap::new();
+        for entry in &self.entries {
+            let spelled = self.text.get(entry.path.clone()).unwrap_or_default();
+            let (Ok(path), Some(owner)) = (ObjectPath::new(spelled), self.packages.get(entry.package)) else {
+                continue;
+            };
+            let place = resolver.locate_object(&path)?;
+            by_directory
+                .entry(place.parent().unwrap_or_else(ObjectPath::root))
+                .or_default()
+                .push((place, owner));
+        }
+        let mut names: BTreeMap<Inode, Vec<(ObjectPath, NativeOwner)>> = BTreeMap::new();
+        for (directory, places) in by_directory {
+            let Some(directory) = root.dir_if_there(&directory)? else { continue };
+            for (place, owner) in places {
+                let seen = directory.look(place.name())?;
+                if let Some(inode) = seen.map(|seen| seen.inode).filter(|inode| wanted.contains(inode)) {
+                    names.entry(inode).or_default().push((place, owner.clone()));
+                }
+            }
+        }
+        Ok(names)
+    }
+
     /// Returns the diverted paths of all packages.
     pub fn diverted(&self) -> &[DivertedPath] {
         &self.diverted
@@ -237,10 +269,37 @@ pub struct NativeOwners {
     /// The diverted paths of packages, each with the place to which its spelling leads.
     diverted: Vec<(ObjectPath, DivertedPath)>,
     multi_arch: BTreeSet<String>,
+    /// The listed paths that are names of files with several names, by the file.
+    names: BTreeMap<Inode, Vec<(ObjectPath, NativeOwner)>>,
     unreadable: Vec<String>,
 }
 
 impl NativeOwners {
+    /// Adds the names that files among these objects have in lists of packages. Only a file is looked for that has more names
+    /// than are among the objects: that takes a look at every listed path.
+    pub fn add_names<'l>(
+        &mut self,
+        index: &NativeIndex,
+        root: &Root,
+        objects: impl Iterator<Item = (&'l ObjectPath, &'l Live)>,
+    ) -> Result<(), RootError> {
+        let mut known: BTreeMap<Inode, (u64, BTreeSet<&ObjectPath>)> = BTreeMap::new();
+        for (place, live) in objects.filter(|(_, live)| live.links > 1 && !live.is_directory()) {
+            let names = known.entry(live.inode).or_insert((live.links, BTreeSet::new()));
+            names.1.insert(place);
+        }
+        known.retain(|_, (links, names)| *links > names.len() as u64);
+        if !known.is_empty() && !index.entries.is_empty() {
+            self.names = index.names_of(root, &known.into_keys().collect())?;
+        }
+        Ok(())
+    }
+
+    /// Returns the names that an object has in the lists of packages, with their owners, as far as these were looked for.
+    pub fn names(&self, live: &Live) -> &[(ObjectPath, NativeOwner)] {
+        self.names.get(&live.inode).map(Vec::as_slice).unwrap_or_default()
+    }
+
     /// Returns the packages that own a path now.
     pub fn of(&self, path: &ObjectPath) -> &[NativeOwner] {
         self.owners.get(path).map(Vec::as_slice).unwrap_or_default()
@@ -281,7 +340,9 @@ impl NativeManager {
     pub fn successors(self, root: &Root, name: &str) -> Vec<NativeOwner> {
         match self {
             Self::Dpkg => DpkgRecords::of(root).map(|records| records.successors(name)).unwrap_or_default(),
-            Self::Rpm => RpmRecords::of(root).and_then(|records| records.successors(name)).unwrap_or_default(),
+            Self::Rpm => {
+                RpmRecords::of(root).and_then(|records| records.successors(name)).unwrap_or_default()
+            }
         }
     }
 }

@@ -57,11 +57,9 @@ impl NativeRegistration {
     /// Writes it into the parameters of a package.
     pub fn write(&self, params: &mut Params) {
         params.set(NATIVE_VERSION, self.version.as_str());
-        for (name, value) in [
-            (NATIVE_DIGEST, &self.digest),
-            (NATIVE_STAMP, &self.stamp),
-            (NATIVE_DIVERTED, &self.diverted),
-        ] {
+        for (name, value) in
+            [(NATIVE_DIGEST, &self.digest), (NATIVE_STAMP, &self.stamp), (NATIVE_DIVERTED, &self.diverted)]
+        {
             match value {
                 Some(value) => params.set(name, value.as_str()),
                 None => params.remove(name),
@@ -90,7 +88,10 @@ mod tests {
     fn a_registration_of_an_earlier_form_has_its_version_alone() {
         let mut params: Params = [("VERSION", "1:2.0-1")].into_iter().collect();
         let earlier = NativeRegistration::of(&params);
-        assert_eq!(earlier, NativeRegistration { version: "1:2.0-1".to_owned(), ..NativeRegistration::default() });
+        assert_eq!(
+            earlier,
+            NativeRegistration { version: "1:2.0-1".to_owned(), ..NativeRegistration::default() }
+        );
         let now = NativeRegistration {
             version: "1:2.0-2".to_owned(),
             digest: Some("aa".to_owned()),

@@ -143,7 +143,8 @@ fn of_patch(patch: &InventoryPatch, inventory: &Inventory) -> Option<PatchMeanin
         PatchStanding::Effective | PatchStanding::Superseded | PatchStanding::Obsoleted
             if patch.is_partly_overtaken =>
         {
-            let unknown = || (FixStatus::Unknown, format!("a part of patch {id} was overtaken by dpkg or rpm"));
+            let unknown =
+                || (FixStatus::Unknown, format!("a part of patch {id} was overtaken by dpkg or rpm"));
             Some(to(&inventory.accepted, FixStatus::Accepted).unwrap_or_else(unknown))
         }
         PatchStanding::Effective | PatchStanding::Superseded | PatchStanding::Obsoleted => {

@@ -67,7 +67,9 @@ impl CheckScope {
         let mut unknown = UnmatchedOperands::default();
         let missing: Vec<ObjectPath> =
             self.exact().filter(|path| !lines.contains_key(*path)).cloned().collect();
-        for (path, aliases) in missing.iter().zip(recorded_lines(view, &missing).map_err(CheckError::Operation)?) {
+        for (path, aliases) in
+            missing.iter().zip(recorded_lines(view, &missing).map_err(CheckError::Operation)?)
+        {
             if aliases.is_empty() {
                 unknown.paths.push(path.clone());
             }

@@ -13,9 +13,7 @@ use crate::operation::failure::Failure;
 use crate::operation::libraries::{ScanRequest, known_files, loader_settings};
 use crate::operation::queries::recorded_path::recorded_lines;
 use crate::operation::session::must_have_database;
-use patchadm_inputs::database::{
-    DatabaseError, RecordView, all, places, policy, read_consistently,
-};
+use patchadm_inputs::database::{DatabaseError, RecordView, all, places, policy, read_consistently};
 use patchadm_inputs::inventory::is_kept_package;
 use patchadm_inputs::policy::Policy;
 use patchadm_libraries::LibraryTree;

@@ -148,8 +148,7 @@ fn lines_of(
     view: &RecordView<'_>,
     paths: &[RecordedPath],
 ) -> Result<BTreeMap<ObjectPath, ContentsLine>, Failure> {
-    let wanted: BTreeSet<ObjectPath> =
-        paths.iter().flat_map(|path| path.spellings.iter().cloned()).collect();
+    let wanted: BTreeSet<ObjectPath> = paths.iter().flat_map(|path| path.spellings.iter().cloned()).collect();
     let lines = contents::lines_at(view, &wanted, &[]).map_err(DatabaseError::from)?;
     Ok(lines.into_iter().collect())
 }

@@ -145,9 +145,9 @@ impl<'r> PathFinder<'r> {
         view: &RecordView<'_>,
         found: &[RecordedPath],
     ) -> Result<BTreeMap<ObjectPath, BTreeSet<ObjectPath>>, Failure> {
-        let places = found.iter().flat_map(|one| {
-            std::iter::once(one.place.clone()).chain(self.diverted_to(&one.place))
-        });
+        let places = found
+            .iter()
+            .flat_map(|one| std::iter::once(one.place.clone()).chain(self.diverted_to(&one.place)));
         let names: HashSet<Vec<u8>> = places.map(|place| place.name().to_vec()).collect();
         let lines = contents::scan(view, |raw| {
             let key = key_of(raw);

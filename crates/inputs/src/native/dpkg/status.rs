@@ -112,7 +112,8 @@ pub(super) fn successors(text: &[u8], name: &str) -> Vec<(String, DpkgStatus)> {
         lines.any(|line| {
             let list = [&b"Replaces:"[..], b"Provides:"].iter().find_map(|field| line.strip_prefix(*field));
             let list = list.map(String::from_utf8_lossy).unwrap_or_default();
-            let mut words = list.split(',').filter_map(|one| one.split([' ', '(', ':']).find(|word| !word.is_empty()));
+            let mut words =
+                list.split(',').filter_map(|one| one.split([' ', '(', ':']).find(|word| !word.is_empty()));
             words.any(|word| word == name)
         })
     };

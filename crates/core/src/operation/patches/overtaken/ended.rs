@@ -2,9 +2,7 @@
 
 use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch, OvertakenPatches, OvertakenState};
 use patchadm_inputs::inventory::Installed;
-use patchadm_inputs::native::{
-    FixedIn, NativeChange, NativeManager, NativeOrigin, NativeOwner, fixed_in_of,
-};
+use patchadm_inputs::native::{FixedIn, NativeChange, NativeManager, NativeOrigin, NativeOwner, fixed_in_of};
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::refusal::Command;
 use patchadm_planning::plan::{Plan, RecordChange};
@@ -137,9 +135,10 @@ impl EndingPatches<'_> {
         let ends = self.ends(id, packages);
         let mut lost = ends.into_iter().filter(|end| end.state == OvertakenState::Lost);
         let first = lost.next()?;
-        let known = self.known.of(id.as_str()).filter(|known| {
-            matches!(known.state, OvertakenState::PartlyLost | OvertakenState::Accepted)
-        });
+        let known = self
+            .known
+            .of(id.as_str())
+            .filter(|known| matches!(known.state, OvertakenState::PartlyLost | OvertakenState::Accepted));
         let mut line = self.line(id, packages, OvertakenState::PartlyLost);
         line.manager = first.manager.name().to_owned();
         (line.package, line.version) = (first.name, first.version);
@@ -173,20 +172,17 @@ impl EndingPatches<'_> {
                     let paths = lost.filter(|_| !is_there).unwrap_or_default();
                     PackageEnd { state, manager, name, version: version.to_owned(), paths }
                 }
-                (NativeChange::Removed { from, origin }, _) => {
-                    match (self.successor)(id, package, origin) {
-                        None => {
-                            let (state, paths) = (OvertakenState::Removed, Vec::new());
-                            PackageEnd { state, manager, name, version: from.clone(), paths }
-                        }
-                        Some(NativeOwner { origin, version }) => {
-                            let is_there = has_fix(origin.manager, &origin.name, &version);
-                            let state =
-                                if is_there { OvertakenState::Contained } else { OvertakenState::Lost };
-                            PackageEnd { state, manager, name: origin.name, version, paths: Vec::new() }
-                        }
+                (NativeChange::Removed { from, origin }, _) => match (self.successor)(id, package, origin) {
+                    None => {
+                        let (state, paths) = (OvertakenState::Removed, Vec::new());
+                        PackageEnd { state, manager, name, version: from.clone(), paths }
                     }
-                }
+                    Some(NativeOwner { origin, version }) => {
+                        let is_there = has_fix(origin.manager, &origin.name, &version);
+                        let state = if is_there { OvertakenState::Contained } else { OvertakenState::Lost };
+                        PackageEnd { state, manager, name: origin.name, version, paths: Vec::new() }
+                    }
+                },
                 _ => continue,
             };
             ends.push(end);

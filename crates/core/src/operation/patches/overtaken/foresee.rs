@@ -71,9 +71,8 @@ pub fn foresee_upgrade(
     }
     let mut known = known;
     let version = |manager: NativeManager, name: &str| {
-        let is_it = |change: &&NativeChange| {
-            change.origin().manager == manager && change.origin().name == name
-        };
+        let is_it =
+            |change: &&NativeChange| change.origin().manager == manager && change.origin().name == name;
         changes.values().find(is_it).and_then(|change| change.versions().1.map(str::to_owned))
     };
     foreseen.ending.extend(lose_contained(&mut known, version));

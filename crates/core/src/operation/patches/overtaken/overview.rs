@@ -11,7 +11,7 @@ use crate::operation::overtaken_list::overtaken_patches;
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::undo_paths::PathDigest;
 use patchadm_inputs::database::{RecordView, marker, saves};
-use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch, OvertakenState};
+use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenState};
 use patchadm_inputs::inventory::Installed;
 use patchadm_inputs::native::{
     FixedIn, NATIVE_OVERTAKEN, NativeChange, NativeManager, NativeOrigin, NativeRegistration,
@@ -77,7 +77,8 @@ impl NativeOverview {
             let id = PatchId::parse(&one.patch, &ground.policy.separator).ok();
             let patch = id.as_ref().and_then(|id| applied.get(id));
             let is_open = || {
-                let stands = patch.map(|patch| stands_in_part(&view, &one, patch)).transpose()?.unwrap_or(false);
+                let stands =
+                    patch.map(|patch| stands_in_part(&view, &one, patch)).transpose()?.unwrap_or(false);
                 Ok::<_, Failure>(!is_made_good(&one, id.as_ref(), stands, (&applied, &versions)))
             };
             match one.state {
@@ -89,7 +90,8 @@ impl NativeOverview {
             }
         }
         let would = |one: &OvertakenPatch| {
-            overview.would_end(&one.patch).is_some() || overview.would_lose.iter().any(|it| it.patch == one.patch)
+            overview.would_end(&one.patch).is_some()
+                || overview.would_lose.iter().any(|it| it.patch == one.patch)
         };
         ended.retain(|one| !would(one));
         (overview.ended, overview.accepted, overview.removed) = (ended, accepted, removed);
@@ -191,8 +193,7 @@ fn stands_in_part(
     lost: &OvertakenPatch,
     patch: &AppliedPatch,
 ) -> Result<bool, Failure> {
-    let lost: Vec<PathDigest> =
-        lost.paths.iter().filter_map(LostPath::object_path).map(|path| PathDigest::of(&path)).collect();
+    let lost: Vec<PathDigest> = lost.lost_paths().map(|path| PathDigest::of(&path)).collect();
     for package in &patch.packages {
         let lists = saves::paths(view, package)?;
         if lists.get(patch.id.as_str()).is_some_and(|list| lost.iter().any(|path| list.has(path))) {

@@ -19,10 +19,7 @@ use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::contents::lines_of_package;
 use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch, OvertakenPatches, OvertakenState};
 use patchadm_inputs::inventory::{Installed, Inventory, Touched};
-use patchadm_inputs::native::{
-    NativeChange, NativeOrigin, NativePackage, differing_of, differing_text,
-};
-use patchadm_planning::plan::{Plan, RecordChange};
+use patchadm_inputs::native::{NativeChange, NativeOrigin, NativePackage, differing_of, differing_text};
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::patch::backout_input::{BackoutArchive, GoingPatch, LaterUndo, UndoSources};
 use patchadm_planning::plan::patch::overtaken::refresh::{
@@ -31,6 +28,7 @@ use patchadm_planning::plan::patch::overtaken::refresh::{
 use patchadm_planning::plan::patch::overtaken::standing::{PatchOfPackage, Standings};
 use patchadm_planning::plan::patch::overtaken::trimming::Trimmed;
 use patchadm_planning::plan::refusal::{Command, Reason};
+use patchadm_planning::plan::{Plan, RecordChange};
 use patchadm_svr4::format::params;
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, UnmetRequirement};
@@ -280,7 +278,9 @@ impl Refresher<'_> {
         touched.packages.extend(changed.iter().map(|one| one.package.clone()));
         let marker = patchadm_inputs::database::marker(&self.ground.root)?.unwrap_or_default();
         let lost = overtaken_patches(&self.ground.root, &marker)?;
-        touched.paths.extend(lost.patches.iter().flat_map(|one| &one.paths).filter_map(LostPath::object_path));
+        touched
+            .paths
+            .extend(lost.patches.iter().flat_map(|one| &one.paths).filter_map(LostPath::object_path));
         let mut inventory = self.ground.survey_with(packages.clone(), &touched, None)?;
         inventory.hide_kept_but(|path| changed.iter().any(|one| one.wrote(path)));
         Ok(inventory)
@@ -322,7 +322,8 @@ impl Refresher<'_> {
             successor: &|id, package, origin| facts.successor(&self.ground.root, id, package, origin),
         };
         let ended: Vec<OvertakenPatch> = ending.iter().map(|one| ends.end(&one.id, &one.packages)).collect();
-        let effective = |(going, _): &(&GoingPatch, &OvertakenPatch)| facts.effective_instead(&going.id).is_none();
+        let effective =
+            |(going, _): &(&GoingPatch, &OvertakenPatch)| facts.effective_instead(&going.id).is_none();
         let told: Vec<OvertakenPatch> =
             ending.iter().zip(&ended).filter(effective).map(|(_, end)| end.clone()).collect();
         let partly = facts.partly_lost(&ends);

@@ -61,7 +61,12 @@ impl<'a> NewLines<'a> {
     }
 
     /// Leaves the line of an object that patches of a package hold as they recorded it, at the place where the object is now.
-    pub(super) fn hold(&mut self, package: &PkgInst, path: &ObjectPath, HeldPath { place, recorded }: &HeldPath) {
+    pub(super) fn hold(
+        &mut self,
+        package: &PkgInst,
+        path: &ObjectPath,
+        HeldPath { place, recorded }: &HeldPath,
+    ) {
         let held = match self.edits.get(path) {
             Some((_, line)) => line.as_deref(),
             None => self.before.lines.get(path),
