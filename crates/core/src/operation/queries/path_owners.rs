@@ -107,6 +107,11 @@ pub fn path_owners(root: &Root, paths: &[ObjectPath]) -> Result<Vec<PathOwners>,
             let params = patched.flat_map(|patch| &patch.packages).filter_map(|package| params.get(package));
             let origins: Vec<NativeOrigin> = params.filter_map(NativeOrigin::of).collect();
             found.verifiers = verifiers(root, &path, &found.patches, &origins)?;
+            let is_there = root.resolver().locate_object(&found.path).is_ok_and(|place| place == path.place);
+            if let (false, Some(named)) = (is_there, path.spellings.first()) {
+                // The records have the path from before it was diverted.
+                found.path = named.clone();
+            }
             Ok(PathOwners { native: path.native, diverted: path.diverted, names: path.spellings, ..found })
         });
         each.collect()
