@@ -231,6 +231,8 @@ mod native_real_rpm;
 mod native_real_tools;
 /// Roots whose packages the real dpkg and rpm install.
 mod native_root;
+/// What belongs to packages of dpkg, and commands whose package does not stand for it.
+mod native_scope;
 mod native_versions;
 /// A program that is started while its release goes live.
 mod never_without_a_version;
