@@ -19,7 +19,8 @@ fn shared(test: &str) -> Option<DpkgRoot> {
     root.install(&other);
     let ours = Package::new("ACMEours").param("BASEDIR", "/").file("opt/ours", 0o644, "ours\n");
     let at = ours.file(&DATA[1..], 0o644, "ours\n").write(&root.stage.beside("delivered"));
-    root.stage.file("/var/sadm/install/admin/over", "mail=\nconflict=nocheck\naction=nocheck\nsetuid=nocheck\n");
+    root.stage
+        .file("/var/sadm/install/admin/over", "mail=\nconflict=nocheck\naction=nocheck\nsetuid=nocheck\n");
     let spool = at.parent().unwrap().display().to_string();
     let run = root.unwatched(&format!("pkgadd -n -a over -R @ROOT@ -d {spool} ACMEours"));
     assert_eq!(run.code, 0, "{}", run.said());
@@ -42,10 +43,16 @@ fn pkgchk_repairs_no_file_that_a_package_of_dpkg_has() {
 
 #[test]
 fn removef_gives_up_a_file_of_dpkg_and_does_not_name_it_for_removal() {
-    let Some(root) = shared("removef_gives_up_a_file_of_dpkg_and_does_not_name_it_for_removal") else { return };
+    let Some(root) = shared("removef_gives_up_a_file_of_dpkg_and_does_not_name_it_for_removal") else {
+        return;
+    };
     let run = root.run(&format!("removef -R @ROOT@ ACMEours {DATA} /opt/ours"));
     assert_eq!((run.code, run.stdout.as_str()), (0, "@ROOT@/opt/ours\n"), "{}", run.stderr);
-    assert!(run.stderr.contains("@ROOT@/usr/share/other/data stays: it belongs to other 2 (dpkg)"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("@ROOT@/usr/share/other/data stays: it belongs to other 2 (dpkg)"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]
@@ -94,14 +101,19 @@ fn attributes_are_not_changed_through_another_name_that_a_package_of_dpkg_has() 
     fs::remove_file(&other).unwrap();
     fs::hard_link(&own, &other).unwrap();
     let said = root.remove("100-01").said();
-    assert!(said.contains("stays: another name of it, @ROOT@/usr/share/other/copyright, belongs to other 2"), "{said}");
+    assert!(
+        said.contains("stays: another name of it, @ROOT@/usr/share/other/copyright, belongs to other 2"),
+        "{said}"
+    );
     assert_eq!(fs::metadata(&own).unwrap().nlink(), 2);
     assert_eq!(root.attributes("/usr/share/lib/copyright"), "600 0:0");
 }
 
 #[test]
 fn bytes_that_are_replaced_leave_the_other_names_of_the_file_alone() {
-    let Some(root) = linked("bytes_that_are_replaced_leave_the_other_names_of_the_file_alone") else { return };
+    let Some(root) = linked("bytes_that_are_replaced_leave_the_other_names_of_the_file_alone") else {
+        return;
+    };
     let package = of_dpkg("lib", "1").file("usr/share/lib/copyright", 0o644, "fixed\n");
     root.applied(&Patch::of("100-01", package));
     assert_eq!(root.content("/usr/share/other/copyright"), "same\n");

@@ -1,8 +1,7 @@
 //! The layout of the project: crates and modules use only what stands below them, no files use each other in a circle,
-//! whatever changes a file system goes through one crate, and files and functions are short.
+//! and whatever changes a file system goes through one crate.
 
 mod circles;
-mod sizes;
 
 use std::collections::BTreeSet;
 use std::fs;

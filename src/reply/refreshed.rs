@@ -26,7 +26,7 @@ struct RefreshedEntry {
     package: String,
     manager: &'static str,
     name: String,
-    /// `upgraded`, `reinstalled`, `diverted` or `removed`.
+    /// `upgraded`, `reinstalled`, `diverted`, `overruled` or `removed`.
     change: &'static str,
     from: String,
     to: Option<String>,
@@ -153,6 +153,7 @@ impl RefreshedEntry {
                 ("reinstalled", version.clone(), Some(version.clone()))
             }
             NativeChange::Diverted { version, .. } => ("diverted", version.clone(), Some(version.clone())),
+            NativeChange::Overruled { version, .. } => ("overruled", version.clone(), Some(version.clone())),
             NativeChange::Removed { from, .. } => ("removed", from.clone(), None),
             NativeChange::Busy { .. } | NativeChange::Unknown { .. } => ("unknown", String::new(), None),
         };
@@ -171,6 +172,9 @@ impl RefreshedEntry {
                     "Package {package} {follows} {manager}: {name} {from} was installed again, {objects}."
                 )
             }
+            ("overruled", _) => format!(
+                "Package {package} {follows} {manager}: other packages took over paths of {name} {from}, {objects}."
+            ),
             ("diverted", _) => {
                 format!(
                     "Package {package} {follows} {manager}: files of {name} {from} were diverted, {objects}."

@@ -150,7 +150,8 @@ fn certain_versions<'p>(
             Some(
                 NativeChange::Upgraded { to: version, .. }
                 | NativeChange::Reinstalled { version, .. }
-                | NativeChange::Diverted { version, .. },
+                | NativeChange::Diverted { version, .. }
+                | NativeChange::Overruled { version, .. },
             ) => Some(version.clone()),
             Some(NativeChange::Removed { .. } | NativeChange::Busy { .. } | NativeChange::Unknown { .. }) => {
                 None

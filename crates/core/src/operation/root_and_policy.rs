@@ -8,15 +8,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use super::as_left::as_left;
 use super::failure::Failure;
 use super::overtaken_list::{EndedPatches, list_of, list_text};
-use super::patches::overtaken::as_left::as_left;
 use super::projected_plans::ForeseenRoot;
 use patchadm_inputs::database::survey::{SurveySettings, packages, parameters, survey_with};
 use patchadm_inputs::database::undo_data::{OutsideRules, UndoReader};
 use patchadm_inputs::database::{RecordView, contents, installed, policy};
 use patchadm_inputs::inventory::{Installed, Inventory, KeptLibraries, Touched, is_kept_package};
-use patchadm_inputs::native::{NativeChange, NativeChanges, NativeIndex, NativeOrigin, native_changes};
+use patchadm_inputs::native::{
+    NativeChange, NativeChanges, NativeIndex, NativeOrigin, NativeRegistration, native_changes,
+};
 use patchadm_inputs::policy::Policy;
 use patchadm_planning::plan::patch::validate::applied_to;
 use patchadm_planning::plan::refusal::Reason;
@@ -291,7 +293,9 @@ impl RootAndPolicy {
             let params = new.iter().map(|(package, installed)| (*package, &installed.params));
             let NativeChanges { mut changes, same_records } =
                 native_changes(&self.root, params, || self.native_index());
-            let renewed = as_left(self, &same_records, packages);
+            let view = RecordView::live(&self.root);
+            let reader = self.undo_data(&view, None);
+            let renewed = as_left(&reader, &self.policy.separator, &same_records, packages);
             changes.retain(|package, _| !renewed.contains(package));
             self.renewed.lock().unwrap_or_else(PoisonError::into_inner).extend(renewed);
             known.extend(new.iter().map(|(package, _)| ((*package).clone(), changes.remove(*package))));
@@ -304,6 +308,39 @@ impl RootAndPolicy {
     pub(in crate::operation) fn renewed(&self, packages: &BTreeMap<PkgInst, Installed>) -> BTreeSet<PkgInst> {
         drop(self.native_changes(packages));
         self.renewed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns the patched packages that are as they were registered and of which another native package has taken over a path
+    /// since. Their patches can be backed out: a claim on such a path has ended.
+    pub(in crate::operation) fn overruled(
+        &self,
+        packages: &BTreeMap<PkgInst, Installed>,
+    ) -> Result<BTreeMap<PkgInst, NativeChange>, Failure> {
+        let changes = self.native_changes(packages);
+        let (view, resolver) = (RecordView::live(&self.root), self.root.resolver());
+        let mut overruled = BTreeMap::new();
+        for (package, installed) in packages {
+            let is_patched = !installed.params.text("PATCHLIST").trim().is_empty();
+            let Some(origin) = NativeOrigin::of(&installed.params) else { continue };
+            if !is_patched || changes.contains_key(package) {
+                continue;
+            }
+            for (path, line) in contents::lines_of_package(&view, package)? {
+                if line.object.ftype.is_directory() {
+                    continue;
+                }
+                let owners = self.native_index().owners(&resolver.locate_object(&path)?, &resolver)?;
+                let is_own = owners.iter().any(|owner| origin.is_instance_of(&owner.origin));
+                if let Some(owner) = owners.into_iter().next().filter(|_| !is_own) {
+                    let (origin, by) = (origin.clone(), owner.to_string());
+                    let version = NativeRegistration::of(&installed.params).version;
+                    let change = NativeChange::Overruled { origin, version, path, by };
+                    overruled.insert(package.clone(), change);
+                    break;
+                }
+            }
+        }
+        Ok(overruled)
     }
 
     /// Returns the paths of all packages of dpkg and rpm.

@@ -7,7 +7,7 @@ use super::dpkg::DpkgRecords;
 use super::rpm::RpmRecords;
 use super::{NativeError, NativeIndex, NativeManager, NativeOrigin, NativePresence, NativeRegistration};
 use patchadm_rootfs::Root;
-use patchadm_svr4::package::{Params, PkgInst};
+use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 
 /// What became of a native package since it was adopted or refreshed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,17 @@ pub enum NativeChange {
         origin: NativeOrigin,
         /// The version.
         version: String,
+    },
+    /// It is as it was, and another native package has taken over one of its paths.
+    Overruled {
+        /// Whose package it is, and its name.
+        origin: NativeOrigin,
+        /// The version.
+        version: String,
+        /// The path.
+        path: ObjectPath,
+        /// The name and version of the package that owns it now.
+        by: String,
     },
     /// Its manager is in the middle of a change, or broke one off.
     Busy {
@@ -63,6 +74,7 @@ impl NativeChange {
             Self::Upgraded { origin, .. }
             | Self::Reinstalled { origin, .. }
             | Self::Diverted { origin, .. }
+            | Self::Overruled { origin, .. }
             | Self::Busy { origin }
             | Self::Removed { origin, .. }
             | Self::Unknown { origin, .. } => origin,
@@ -73,9 +85,9 @@ impl NativeChange {
     pub fn versions(&self) -> (Option<&str>, Option<&str>) {
         match self {
             Self::Upgraded { from, to, .. } => (Some(from), Some(to)),
-            Self::Reinstalled { version, .. } | Self::Diverted { version, .. } => {
-                (Some(version), Some(version))
-            }
+            Self::Reinstalled { version, .. }
+            | Self::Diverted { version, .. }
+            | Self::Overruled { version, .. } => (Some(version), Some(version)),
             Self::Removed { from, .. } => (Some(from), None),
             Self::Busy { .. } | Self::Unknown { .. } => (None, None),
         }
@@ -100,6 +112,7 @@ impl fmt::Display for NativeChange {
             Self::Diverted { version, .. } => {
                 write!(f, "the diversions of files of {name} {version} changed since it was adopted")
             }
+            Self::Overruled { path, by, .. } => write!(f, "{path} belongs to {by} ({manager}) now"),
             Self::Busy { .. } => write!(f, "{manager} has not finished with {name}"),
             Self::Removed { from, .. } => write!(f, "{manager} removed {name} {from} since it was adopted"),
             Self::Unknown { reason, .. } => {

@@ -18,6 +18,7 @@ mod file_sum;
 mod fixed_in;
 mod lock_file;
 mod origin;
+mod owner;
 mod ownership;
 mod package;
 mod package_name;
@@ -37,7 +38,8 @@ pub use fixed_in::{
     FIXED_IN, FixedIn, FixedInClause, FixedInError, fixed_in_of, fixed_in_parameter, fixed_in_said,
 };
 pub use origin::{ADOPTED, NativeManager, NativeOrigin};
-pub use ownership::{NativeIndex, NativeOwner, NativeOwners};
+pub use owner::NativeOwner;
+pub use ownership::{NativeIndex, NativeOwners};
 pub use package::{NativePackage, NativePath, NativePresence};
 pub use package_name::LONGEST_PKG;
 pub use package_url::{NativeIdentity, package_url};

@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use patchadm_changeset::format::manifest::{decode, encode};
 use patchadm_svr4::package::{ObjectPath, Params};
 
-/// The version of the native package when it was adopted or refreshed, as its manager prints it.
-pub const NATIVE_VERSION: &str = "NATIVE_VERSION";
+pub use crate::format::ledger::NATIVE_VERSION;
 
 /// SHA-256 over the native records of its paths then.
 pub const NATIVE_DIGEST: &str = "NATIVE_DIGEST";

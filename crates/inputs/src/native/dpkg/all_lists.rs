@@ -63,7 +63,7 @@ impl DpkgLists {
             multi_arch: BTreeSet::new(),
             unreadable: Vec::new(),
         };
-        for (name, found) in status::present(&record(root, "status")?.unwrap_or_default()) {
+        for (name, found) in status::known(&record(root, "status")?.unwrap_or_default()) {
             if found.is_multi_arch {
                 lists.multi_arch.insert(name.clone());
             }

@@ -100,9 +100,13 @@ pub(super) fn entries<'n>(
 
 /// Returns the packages that are installed or in between, by their names, in the order of the file.
 pub(super) fn present(text: &[u8]) -> impl Iterator<Item = (String, DpkgStatus)> {
+    known(text).filter(|(_, found)| found.standing() != DpkgStanding::Gone)
+}
+
+/// Returns all packages, by their names, in the order of the file.
+pub(super) fn known(text: &[u8]) -> impl Iterator<Item = (String, DpkgStatus)> {
     let named = stanzas(text).filter_map(|stanza| Some((name_of(stanza)?, stanza)));
-    let read = named.map(|(name, stanza)| (name.to_owned(), DpkgStatus::read(stanza)));
-    read.filter(|(_, found)| found.standing() != DpkgStanding::Gone)
+    named.map(|(name, stanza)| (name.to_owned(), DpkgStatus::read(stanza)))
 }
 
 /// Returns the installed packages that say they replace or provide this one.

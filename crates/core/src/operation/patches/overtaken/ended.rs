@@ -223,7 +223,8 @@ fn version_now(change: &NativeChange) -> Option<&str> {
     match change {
         NativeChange::Upgraded { to: version, .. }
         | NativeChange::Reinstalled { version, .. }
-        | NativeChange::Diverted { version, .. } => Some(version),
+        | NativeChange::Diverted { version, .. }
+        | NativeChange::Overruled { version, .. } => Some(version),
         NativeChange::Removed { .. } | NativeChange::Busy { .. } | NativeChange::Unknown { .. } => None,
     }
 }

@@ -54,7 +54,8 @@ impl Facts {
         match self.changes.values().find(of_name)? {
             NativeChange::Upgraded { to: version, .. }
             | NativeChange::Reinstalled { version, .. }
-            | NativeChange::Diverted { version, .. } => Some(version.clone()),
+            | NativeChange::Diverted { version, .. }
+            | NativeChange::Overruled { version, .. } => Some(version.clone()),
             _ => None,
         }
     }

@@ -65,6 +65,7 @@ impl NativeOverview {
         let packages = ground.packages()?;
         let applied = ground.recorded(&packages)?;
         overview.changes = ground.native_changes(&packages);
+        overview.changes.extend(ground.overruled(&packages)?);
         overview.partly = partly(&packages, &applied);
         if let Some(now) = now {
             overview.foresee(&ground, now);

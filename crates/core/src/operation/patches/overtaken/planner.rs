@@ -195,6 +195,7 @@ impl Refresher<'_> {
         packages: &BTreeMap<PkgInst, Installed>,
     ) -> Result<(NativeChanges, NativeChanges), Failure> {
         let mut changes = self.ground.native_changes(packages);
+        changes.extend(self.ground.overruled(packages)?);
         let named = &self.request.packages;
         if let Some(unknown) = named.iter().find(|package| !packages.contains_key(*package)) {
             return Err(Reason::NoSuchPackage.of(Command::AdoptRefresh, unknown).into());
@@ -233,12 +234,12 @@ impl Refresher<'_> {
         let marker = patchadm_inputs::database::marker(root)?.unwrap_or_default();
         let saved = SavedPatches::read(&input, &marker, &all)?;
         let inventory = self.survey(&packages, &changed, &saved)?;
-        let asked: BTreeSet<ObjectPath> = saved
-            .all
-            .iter()
-            .filter_map(|one| one.manifest())
-            .flat_map(|manifest| manifest.objects.iter().filter_map(ObjectRecord::object_path))
-            .collect();
+        let records =
+            saved.all.iter().filter_map(|one| one.manifest()).flat_map(|manifest| &manifest.objects);
+        let mut asked: BTreeSet<ObjectPath> = records.filter_map(ObjectRecord::object_path).collect();
+        let places: Vec<ObjectPath> =
+            asked.iter().filter_map(|path| inventory.physical.get(path)).cloned().collect();
+        asked.extend(places);
         let mut native = BTreeMap::new();
         for package in &changed {
             native.insert(package.package.clone(), package.listed(root, &asked)?);

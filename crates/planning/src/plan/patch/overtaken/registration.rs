@@ -6,7 +6,6 @@ use patchadm_changeset::format::contents_merge::ContentsEdits;
 use patchadm_inputs::inventory::{Installed, Inventory};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, Params, PkgInst};
 
-use super::refresh::HeldPath;
 use crate::plan::RecordChange;
 use crate::plan::clock::Now;
 use crate::plan::package::adopt::{
@@ -16,6 +15,15 @@ use crate::plan::records::{RecordChanges, files};
 use crate::plan::refusal::Reason;
 use crate::plan::scripts::{is_passing, is_recorded};
 use crate::plan::target::PackageTarget;
+
+/// A path that patches hold or added.
+#[derive(Clone, Debug)]
+pub struct HeldPath {
+    /// Where its object is now: elsewhere if it was diverted since.
+    pub place: ObjectPath,
+    /// Its line, where a patch that ends recorded another one.
+    pub recorded: Option<ContentsLine>,
+}
 
 /// Lines that change, each with the package that causes it.
 type LineEdits = BTreeMap<ObjectPath, (PkgInst, Option<Box<ContentsLine>>)>;

@@ -98,7 +98,7 @@ impl Standings {
         let mut standings = Self::default();
         for (package, listed) in native {
             let of: Vec<&PatchOfPackage<'_>> = patches.iter().filter(|one| one.package == package).collect();
-            let paths = PackagePaths { patches: &of, listed, inventory };
+            let paths = PackagePaths::new(&of, listed, inventory);
             standings.paths.insert(package.clone(), paths.standings(&mut standings.notes));
         }
         for patch in patches {
@@ -162,6 +162,8 @@ fn replaces(record: &ObjectRecord) -> bool {
 struct PackagePaths<'a> {
     patches: &'a [&'a PatchOfPackage<'a>],
     listed: &'a NativeListed,
+    /// What is listed, by the place on the disk: the records may spell a path by another name of its directory.
+    places: BTreeMap<&'a ObjectPath, NativeSeen>,
     inventory: &'a Inventory,
 }
 
@@ -173,7 +175,17 @@ struct PutPath<'a> {
     is_same_version: bool,
 }
 
-impl PackagePaths<'_> {
+impl<'a> PackagePaths<'a> {
+    fn new(
+        patches: &'a [&'a PatchOfPackage<'a>],
+        listed: &'a NativeListed,
+        inventory: &'a Inventory,
+    ) -> Self {
+        let place = |path: &'a ObjectPath| inventory.physical.get(path).unwrap_or(path);
+        let places = listed.paths.iter().map(|(path, seen)| (place(path), *seen)).collect();
+        Self { patches, listed, places, inventory }
+    }
+
     fn standings(&self, notes: &mut Vec<String>) -> BTreeMap<String, PathStanding> {
         let mut put: BTreeMap<&str, PutPath<'_>> = BTreeMap::new();
         for patch in self.patches {
@@ -229,7 +241,8 @@ impl PackagePaths<'_> {
                 PathStanding::Contained
             };
         }
-        let native = self.listed.paths.get(path);
+        let place = self.inventory.physical.get(path).unwrap_or(path);
+        let native = self.places.get(place);
         if self.listed.version.is_none() {
             return match live {
                 None => PathStanding::Lost,
@@ -242,7 +255,7 @@ impl PackagePaths<'_> {
             return match live {
                 Some(_) if is_put => PathStanding::Added,
                 Some(_) => PathStanding::Edited,
-                None if put.last.became.is_none() => PathStanding::Contained,
+                None if put.last.became.is_none() || self.was_moved(put) => PathStanding::Contained,
                 None => PathStanding::Lost,
             };
         }
@@ -254,6 +267,9 @@ impl PackagePaths<'_> {
             }
             return if is_held { PathStanding::Held } else { PathStanding::Contained };
         }
+        if live.is_none() && self.was_moved(put) {
+            return PathStanding::Contained;
+        }
         if is_put || live.is_none() {
             return PathStanding::Lost;
         }
@@ -261,6 +277,16 @@ impl PackagePaths<'_> {
             Some(native) if native.is_live || !native.is_config => PathStanding::Lost,
             _ => PathStanding::Edited,
         }
+    }
+
+    /// Whether the file that the patches put at a path is at another path of the package now: a diversion was taken back, say.
+    fn was_moved(&self, put: &PutPath<'_>) -> bool {
+        let Some(digest) = put.last.became.as_ref().and_then(RecordedState::digest) else { return false };
+        let is_it = |path: &ObjectPath| {
+            let live = self.inventory.live.get(path);
+            live.is_some_and(|live| live.digest() == Some(digest)) && !self.inventory.lines.contains_key(path)
+        };
+        self.listed.paths.keys().any(is_it)
     }
 
     fn stays_patched(&self, shown: &ObjectPath, is_listed: bool) -> String {
