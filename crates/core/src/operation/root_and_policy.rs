@@ -273,10 +273,10 @@ impl RootAndPolicy {
         }
         let all = packages.iter().filter(|(package, _)| touched.packages.contains(*package));
         let all = all.map(|(package, installed)| (package.clone(), installed.clone())).collect();
-        let Inventory { packages, lines, live, .. } = self.survey_with(all, &touched, None)?;
+        let Inventory { packages, lines, live, native_owners, .. } = self.survey_with(all, &touched, None)?;
         let lines = lines.into_iter().filter(|(path, _)| touched.paths.contains(path)).collect();
         let live = live.into_iter().filter(|(path, _)| touched.paths.contains(path)).collect();
-        Ok(KeptLibraries { packages, lines, live })
+        Ok(KeptLibraries { packages, lines, live, native_owners })
     }
 
     /// Returns what package managers of the system changed since these packages were adopted from them. Each is looked at
@@ -389,6 +389,9 @@ impl RootAndPolicy {
         if touched.packages.iter().any(|package| inventory.manager(package) == Some(NativeManager::Dpkg)) {
             inventory.overrides = dpkg::overrides(&self.root)?;
         }
+        let place = |path| inventory.physical.get(path).unwrap_or(path);
+        let objects = inventory.live.iter().map(|(path, live)| (place(path), live));
+        inventory.native_owners.add_names(index, &self.root, objects)?;
         if let Some(owner) = self.for_owner {
             inventory.privileged = owner.0 == 0;
             inventory.caller = owner;

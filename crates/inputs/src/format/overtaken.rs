@@ -135,6 +135,11 @@ impl OvertakenPatch {
         matches!(self.state, OvertakenState::Lost | OvertakenState::PartlyLost)
     }
 
+    /// Returns the paths at which what it did is gone.
+    pub fn lost_paths(&self) -> impl Iterator<Item = ObjectPath> {
+        self.paths.iter().filter_map(LostPath::object_path)
+    }
+
     /// Returns its state in words: `contained in openssl 3.0.22-1 (dpkg)`, `LOST to …`, `went with …`.
     pub fn told(&self) -> String {
         let Self { manager, package, version, .. } = self;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::ApplyPlanner;
+use super::announcements::announcements;
 use super::packages::{Patched, by_path};
 use crate::plan::Action;
 use crate::plan::edits::Edits;
@@ -42,6 +43,8 @@ impl ApplyPlanner<'_> {
         draft.local = edits.local_attributes();
         place_objects(&mut draft, &packages, edits)?;
         self.note_paths(&mut draft, edits);
+        let announced = announcements(&draft, &self.validated.facts.id);
+        draft.notes.extend(announced);
         for package in packages.iter().filter(|_| self.options.is_rehearsal) {
             draft.notes.extend(maker_notes(self.inventory, &package.target, &package.wanted)?);
         }
