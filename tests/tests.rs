@@ -220,6 +220,8 @@ mod native_and_script;
 mod native_bad_input;
 /// What queries and other patches make of a fix that an upgrade took or has.
 mod native_checks;
+/// Packages that dpkg or rpm has several times: for several architectures, or in several versions.
+mod native_instances;
 /// Locks of dpkg and rpm, and who waits for whom.
 mod native_locks;
 mod native_model;

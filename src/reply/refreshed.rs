@@ -6,6 +6,7 @@ use super::words::counted;
 use patchadm_core::operation::patches::overtaken::{EndedPatch, RefreshReport, StandingPatch};
 use patchadm_inputs::format::overtaken::OvertakenState;
 use patchadm_inputs::native::NativeChange;
+use patchadm_planning::plan::refusal::{Wording, of_native_change};
 use patchadm_rootfs::Root;
 
 /// A refresh: the registrations, and the patches of their packages.
@@ -37,6 +38,9 @@ struct RefreshedEntry {
 struct LeftEntry {
     package: String,
     reason: String,
+    /// What to do about it; empty if nothing can be said.
+    #[serde(skip)]
+    advice: String,
 }
 
 /// A patch that ended.
@@ -65,6 +69,7 @@ struct StandingEntry {
 impl RefreshedEntries {
     /// Returns the entries of a report.
     pub(crate) fn of(root: &Root, report: RefreshReport) -> Self {
+        let wording = Wording::of_verbs(root.prefix());
         Self {
             refreshed: report
                 .packages
@@ -77,6 +82,7 @@ impl RefreshedEntries {
                 .map(|(package, change)| LeftEntry {
                     package: package.to_string(),
                     reason: change.to_string(),
+                    advice: of_native_change(&change, &wording),
                 })
                 .collect(),
             ended: report.ended.into_iter().map(EndedEntry::of).collect(),
@@ -92,9 +98,7 @@ impl RefreshedEntries {
         let mut lines: Vec<String> = self.refreshed.iter().map(|one| one.sentence(is)).collect();
         // dpkg calls the hook between unpacking and configuring: the next call takes such a package up.
         let left = if is_hook { &[] } else { self.left.as_slice() };
-        lines.extend(
-            left.iter().map(|one| format!("Package {} stays as it is: {}.", one.package, one.reason)),
-        );
+        lines.extend(left.iter().map(LeftEntry::sentence));
         for one in &self.ended {
             lines.push(format!("{}: {}", one.id, one.told));
             if !one.required_by.is_empty() {
@@ -115,6 +119,16 @@ impl RefreshedEntries {
         lines.extend(self.accepted.iter().map(|id| format!("{id}: the loss of its fix is accepted")));
         lines.extend(self.missing.iter().map(|path| format!("  {path} is not there")));
         lines
+    }
+}
+
+impl LeftEntry {
+    fn sentence(&self) -> String {
+        let Self { package, reason, advice } = self;
+        match advice.as_str() {
+            "" => format!("Package {package} stays as it is: {reason}."),
+            advice => format!("Package {package} stays as it is: {reason}; {advice}."),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::reply::refreshed::RefreshedEntries;
 use crate::reply::words::{print_notes, with_recovery};
 use crate::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
 use crate::surroundings::Output;
+use crate::verbs::overtaken::NATIVE_CHANGED;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::overtaken::{RefreshReport, RefreshRequest, refresh_registrations};
 use patchadm_inputs::native::NativeManager;
@@ -80,12 +81,14 @@ impl RefreshReply {
         let is_something = !report.packages.is_empty() || !report.accepted.is_empty();
         let result = if args.dry_run && is_something { ResultWord::Planned } else { ResultWord::Done };
         let notes = with_recovery(&report.recovered, report.notes.clone());
+        // A hook is called between unpacking and configuring, and is called again.
+        let is_left = !report.left.is_empty() && !args.from_hook;
         Self {
             result,
             changed: report.receipt.is_some(),
             entries: RefreshedEntries::of(root, report),
             notes,
-            exit: Exit::OK,
+            exit: if is_left { NATIVE_CHANGED } else { Exit::OK },
             lines: args.from_hook.then_some(HOOK_LINES),
         }
     }

@@ -158,6 +158,7 @@ fn certain_versions<'p>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use patchadm_inputs::native::UnfinishedChange;
 
     fn ended(patch: &str, state: OvertakenState, fixed_in: Option<&str>) -> OvertakenPatch {
         OvertakenPatch {
@@ -223,7 +224,7 @@ mod tests {
         let from = "1.0-2".to_owned();
         for change in [
             NativeChange::Removed { origin: origin(), from },
-            NativeChange::Busy { origin: origin() },
+            NativeChange::Busy { origin: origin(), unfinished: UnfinishedChange::Configure },
             NativeChange::Unknown { origin: origin(), reason: String::new() },
         ] {
             assert_eq!(found(&list, &[("1.0-2", Some(change))]), "100-01 lost");

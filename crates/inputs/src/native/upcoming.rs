@@ -17,6 +17,8 @@ pub struct UpcomingChange {
     pub name: String,
     /// Its architecture, where that is told.
     pub arch: Option<String>,
+    /// Tells whether it can be installed for several architectures at once (`Multi-Arch: same`), where that is told.
+    pub is_same: Option<bool>,
     /// The version that it will have; `None` for a removal.
     pub version: Option<String>,
 }
@@ -111,9 +113,10 @@ fn second(line: &str) -> Option<UpcomingChange> {
 /// A line of version 3: name, old version, its architecture and kind of Multi-Arch, direction, the same three of the new
 /// version, action.
 fn third(line: &str) -> Option<UpcomingChange> {
-    let [name, _, old, _, _, version, new, _, action] = words(line)?;
-    let arch = if version == "-" { old } else { new };
-    is_change(action).then(|| change(name, Some(arch), version))
+    let [name, _, old, old_kind, _, version, new, new_kind, action] = words(line)?;
+    let (arch, kind) = if version == "-" { (old, old_kind) } else { (new, new_kind) };
+    let change = UpcomingChange { is_same: Some(kind == "same"), ..change(name, Some(arch), version) };
+    is_change(action).then_some(change)
 }
 
 /// Whether an action changes files: a package is configured after it was unpacked, and is named twice.
@@ -126,6 +129,7 @@ fn change(name: &str, arch: Option<&str>, version: &str) -> UpcomingChange {
     UpcomingChange {
         name: name.to_owned(),
         arch: arch.filter(|arch| *arch != "-").or(of_name).map(str::to_owned),
+        is_same: None,
         version: Some(version).filter(|version| *version != "-").map(str::to_owned),
     }
 }
@@ -155,6 +159,9 @@ mod tests {
             read(third),
             [one("libssl3", Some("amd64"), Some("3.0.18-1")), one("web", Some("all"), None)]
         );
+        let same: Vec<Option<bool>> =
+            upcoming_changes(third.as_bytes()).unwrap().iter().map(|one| one.is_same).collect();
+        assert_eq!(same, [Some(true), Some(false)]);
         let second = "VERSION 2\nA=b\n\nweb 1.0 < 1.1 /a.deb\nold 1 > - **REMOVE**\n";
         assert_eq!(read(second), [one("web", None, Some("1.1")), one("old", None, None)]);
     }

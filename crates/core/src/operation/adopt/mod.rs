@@ -12,6 +12,7 @@ mod all;
 pub(in crate::operation) mod differing;
 mod listed;
 pub(in crate::operation) mod on_demand;
+mod registrations;
 mod request;
 mod software_list;
 mod tree;
@@ -85,14 +86,14 @@ pub fn adopt_software(
     if request.dry_run {
         let shown = || {
             let ground = RootAndPolicy::of(root)?.for_who_may()?;
-            let listed = ListedSoftware::of(root, request)?;
+            let listed = ListedSoftware::of(&ground, request)?;
             without_lock(root, || Ok(Adopter { ground: &ground, caller }.planned(&listed)?.report))
         };
         return shown_to_anybody(root, shown, |report, refused| report.noting(&refused));
     }
     let manager = request.source.manager();
     let (report, recovered) = with_database(root, caller, manager.as_slice(), |session| {
-        let listed = ListedSoftware::of(root, request)?;
+        let listed = ListedSoftware::of(&session.ground, request)?;
         let report = carry_out(session, &listed)?;
         let is_done = report.receipt.is_some();
         Ok((report, is_done))

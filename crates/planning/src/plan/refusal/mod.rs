@@ -18,6 +18,7 @@ mod words;
 
 use std::path::PathBuf;
 
+pub use advice::of_native_change;
 pub use brought::BroughtReason;
 pub use hook::HookReason;
 pub use libraries::LibraryLoss;
@@ -361,7 +362,7 @@ pub enum Reason {
         /// The package.
         package: PkgInst,
         /// What happened to it.
-        change: NativeChange,
+        change: Box<NativeChange>,
     },
     /// The package was installed and not adopted, so that its files came with it.
     NotAdopted,

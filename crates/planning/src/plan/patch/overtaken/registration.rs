@@ -43,7 +43,6 @@ impl<'a> NewLines<'a> {
             line.owners.retain(|owner| !packages.contains(&owner.package));
         }
         lines.retain(|_, line| !line.owners.is_empty());
-        after.packages.retain(|package, _| !packages.contains(package));
         Self { before: inventory, edits, after }
     }
 
