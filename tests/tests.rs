@@ -7,6 +7,8 @@
 /// Software on disk that becomes a package.
 mod adopt;
 mod adopt_all;
+/// Damaged and lost records of adopted packages.
+mod adopt_damaged;
 mod adopt_in_run;
 mod adopt_refresh;
 /// What a refusal says to type next.

@@ -8,12 +8,18 @@ use super::request::{AdoptRequest, AdoptSource, AdoptWishes};
 use super::software_list::SoftwareList;
 use super::tree;
 use crate::operation::failure::Failure;
-use crate::operation::session::RootAndPolicy;
+use crate::operation::mend::can_be_mended;
+use crate::operation::packages::add::damaged::damaged_package;
+use crate::operation::session::{Caller, RootAndPolicy};
+use patchadm_inputs::database::survey::packages_but;
+use patchadm_inputs::database::{RecordView, all};
+use patchadm_inputs::inventory::Installed;
 use patchadm_inputs::native::dpkg::paths_of;
-use patchadm_inputs::native::{ADOPTED, FileSum, LONGEST_PKG};
+use patchadm_inputs::native::{ADOPTED, FileSum, LONGEST_PKG, NativePackage};
 use patchadm_inputs::path_glob::PathGlob;
 use patchadm_inputs::small_file::read_start;
 use patchadm_planning::plan::package::adopt::AdoptableSoftware;
+use patchadm_planning::plan::package::package_records::DamagedPackage;
 use patchadm_svr4::package::{Ftype, ObjectPath, Params, PkgInst};
 
 /// The largest list of paths, in bytes.
@@ -25,22 +31,41 @@ pub(super) struct ListedSoftware {
     pub(super) software: AdoptableSoftware,
     /// The sums of its files according to another package manager.
     pub(super) sums: BTreeMap<ObjectPath, FileSum>,
+    /// What is left of an earlier registration of it, whose record is damaged.
+    pub(super) damaged: Option<DamagedPackage>,
     pub(super) notes: Vec<String>,
 }
 
 impl ListedSoftware {
     /// Reads the requested list, and applies the wishes of the caller.
-    pub(super) fn of(ground: &RootAndPolicy, request: &AdoptRequest) -> Result<Self, Failure> {
+    pub(super) fn of(
+        ground: &RootAndPolicy,
+        request: &AdoptRequest,
+        caller: &Caller<'_>,
+    ) -> Result<Self, Failure> {
         let root = &ground.root;
         let list = match &request.source {
             AdoptSource::Tree(top) => tree::listed(root, top, &request.wishes.basedir)?,
             AdoptSource::Paths(file) => paths_in(file)?,
             AdoptSource::Native(manager, name) => {
                 let native = manager.package(root, name)?;
-                Registrations::of(root, &ground.packages()?).software(&native)
+                let packages = packages_beside(ground, &possible_names(&native, &request.wishes))?;
+                let list = Registrations::of(root, &packages).software(&native);
+                let listed = Self::wished(list, &request.wishes)?;
+                return listed.over_damaged(ground, caller);
             }
         };
         Self::wished(list, &request.wishes)
+    }
+
+    /// Finds what is left of an earlier registration with a damaged record. One that can be made anew is not given up.
+    fn over_damaged(self, ground: &RootAndPolicy, caller: &Caller<'_>) -> Result<Self, Failure> {
+        let package = &self.software.package;
+        let damaged = damaged_package(&ground.root, package)?;
+        if damaged.is_some() && can_be_mended(ground, caller, package)? {
+            all::params_of(&RecordView::live(&ground.root), package)?;
+        }
+        Ok(Self { damaged, ..self })
     }
 
     /// Applies the wishes of the caller to a list.
@@ -62,8 +87,24 @@ impl ListedSoftware {
             paths: list.paths,
             must_be_there: list.must_be_there,
         };
-        Ok(Self { software, sums: list.sums, notes: list.notes })
+        Ok(Self { software, sums: list.sums, damaged: None, notes: list.notes })
     }
+}
+
+/// Returns the names that the registration of a package may get.
+fn possible_names(native: &NativePackage, wishes: &AdoptWishes) -> Vec<PkgInst> {
+    let usual = || vec![native.origin.manager.package_name(&native.origin.name), native.instance_name()];
+    let names = wishes.pkg.as_ref().map_or_else(usual, |pkg| vec![pkg.clone()]);
+    names.iter().filter_map(|name| PkgInst::new(name).ok()).collect()
+}
+
+/// Returns the packages, without those of these names whose records are damaged.
+pub(super) fn packages_beside(
+    ground: &RootAndPolicy,
+    names: &[PkgInst],
+) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
+    let is_damaged = |package: &PkgInst| names.contains(package);
+    Ok(packages_but(&RecordView::live(&ground.root), is_damaged)?)
 }
 
 /// Returns the package and its parameters.
