@@ -205,6 +205,38 @@ fn nothing_changes_a_file_system_but_through_the_door() {
     assert_eq!(found, allowed, "what goes past the door: found, and known");
 }
 
+/// The files that set owners of new objects. Any other owner is set by `OpenObject::set_rights`, because chown(2) clears file
+/// capabilities and set-id bits.
+const OWNERS_OF_NEW_OBJECTS: &[&str] = &[
+    "crates/building/src/run/driver_fetch.rs",
+    "crates/building/src/task/build_sandbox.rs",
+    "crates/building/src/tree_copy.rs",
+    "crates/changeset/src/transaction/archive/merged_contents.rs",
+    "crates/changeset/src/transaction/archive/rebuild.rs",
+    "crates/changeset/src/transaction/journal/installf_queue.rs",
+    "crates/changeset/src/transaction/stage/object_stager.rs",
+    "crates/changeset/src/transaction/stage/safety_copies.rs",
+    "crates/changeset/src/transaction/stage/staged_files.rs",
+    "crates/core/src/operation/stages/attributes.rs",
+    "crates/core/src/script/response.rs",
+    "src/classic/compress.rs",
+];
+
+#[test]
+fn owners_of_live_objects_are_set_where_capabilities_are_kept() {
+    let all = ["src", "crates"].iter().flat_map(|directory| files(&checkout().join(directory)));
+    let mut found = Vec::new();
+    for path in all {
+        let relative = path.strip_prefix(checkout()).unwrap();
+        let is_beyond = is_test(relative) || relative.starts_with("crates/rootfs");
+        if !is_beyond && code_of(&fs::read_to_string(&path).unwrap()).contains(".set_owner(") {
+            found.push(relative.to_str().unwrap().to_owned());
+        }
+    }
+    found.sort();
+    assert_eq!(found, OWNERS_OF_NEW_OBJECTS, "what sets owners: found, and known");
+}
+
 #[test]
 fn the_door_is_closed_for_every_crate() {
     // Where nobody lints, nothing is forbidden: the one exception for unit tests must be one for tests only.
