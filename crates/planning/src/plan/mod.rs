@@ -11,6 +11,7 @@ mod deletes;
 pub mod edits;
 pub mod given;
 pub mod kept_libraries;
+mod known_links;
 pub mod ledger;
 mod links;
 mod objects;

@@ -7,6 +7,7 @@ use patchadm_rootfs::{Live, LiveKind};
 use patchadm_svr4::package::{ContentInfo, Ftype, Object, ObjectPath, PkgInst};
 
 use super::given;
+use super::known_links::leads_to_itself;
 use super::plan_builder::{PlanBuilder, Resolved};
 use super::refusal::{ObjectProblem, Reason};
 use super::target::{PackageTarget, Wanted};
@@ -52,6 +53,10 @@ impl PlanBuilder<'_> {
         }
         let (package, path) = (&target.package, &wanted.path);
         self.check_reserved(path)?;
+        if let Some(place) = leads_to_itself(self.inventory, path, &wanted.object) {
+            self.leave_itself(path, &place);
+            return Ok(());
+        }
         match self.claim(package, path) {
             Ok(None) => {}
             Ok(Some(first)) => return self.share(package, &first, wanted),
