@@ -6,7 +6,8 @@ mod kept;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::native::NativeChange;
+use crate::native::dpkg::StatOverrides;
+use crate::native::{NativeChange, NativeManager, NativeOrigin};
 use patchadm_changeset::RecordFile;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_rootfs::{Digest, KnownFile, Live, LiveKind};
@@ -52,6 +53,8 @@ pub struct Inventory {
     pub patched_by: BTreeMap<ObjectPath, Vec<String>>,
     /// What the package managers of the system changed since packages were adopted from them, by adopted package.
     pub native_changes: BTreeMap<PkgInst, NativeChange>,
+    /// What dpkg-statoverride(1) says of paths, where packages of dpkg are concerned.
+    pub overrides: StatOverrides,
     /// The accounts that count in this root.
     pub accounts: Accounts,
     /// Whether owners can be set; if not, they are recorded only.
@@ -73,6 +76,11 @@ impl Inventory {
     pub fn show(&self, path: &ObjectPath) -> ObjectPath {
         let seen = self.prefix.as_ref().and_then(|prefix| prefix.join(path.relative()).ok());
         seen.unwrap_or_else(|| path.clone())
+    }
+
+    /// Returns the package manager of the system that an installed package was adopted from.
+    pub fn manager(&self, package: &PkgInst) -> Option<NativeManager> {
+        NativeOrigin::of(&self.packages.get(package)?.params).map(|origin| origin.manager)
     }
 
     /// Returns the directory behind the symbolic link that is at a path, if there is one.

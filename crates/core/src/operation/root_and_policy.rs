@@ -14,7 +14,7 @@ use patchadm_inputs::database::survey::{SurveySettings, packages, parameters, su
 use patchadm_inputs::database::undo_data::{OutsideRules, UndoReader};
 use patchadm_inputs::database::{RecordView, contents, installed, policy};
 use patchadm_inputs::inventory::{Installed, Inventory, KeptLibraries, Touched, is_kept_package};
-use patchadm_inputs::native::{NativeChange, NativeOrigin, native_changes};
+use patchadm_inputs::native::{NativeChange, NativeManager, NativeOrigin, dpkg, native_changes};
 use patchadm_inputs::policy::Policy;
 use patchadm_planning::plan::patch::validate::applied_to;
 use patchadm_planning::plan::refusal::Reason;
@@ -294,6 +294,9 @@ impl RootAndPolicy {
             inventory = after.onto(inventory);
         }
         inventory.native_changes = self.native_changes(&inventory.packages);
+        if touched.packages.iter().any(|package| inventory.manager(package) == Some(NativeManager::Dpkg)) {
+            inventory.overrides = dpkg::overrides(&self.root)?;
+        }
         if let Some(owner) = self.for_owner {
             inventory.privileged = owner.0 == 0;
             inventory.caller = owner;

@@ -36,6 +36,11 @@ impl Diversions {
         let found = self.0.get(&path).filter(|diversion| diversion.by != package);
         found.map_or(path, |diversion| diversion.to.clone())
     }
+
+    /// Returns each diverted path and the actual place of the diverted file.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&ObjectPath, &ObjectPath)> {
+        self.0.iter().map(|(from, diversion)| (from, &diversion.to))
+    }
 }
 
 #[cfg(test)]

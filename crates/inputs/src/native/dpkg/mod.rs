@@ -6,6 +6,7 @@
 
 mod diversions;
 mod lists;
+mod statoverride;
 mod status;
 pub mod version;
 
@@ -15,6 +16,7 @@ use std::fmt::Write as _;
 use diversions::Diversions;
 pub use lists::paths_of;
 use lists::{conffiles, md5sums};
+pub use statoverride::{OverrideAccount, StatOverride, StatOverrides, UnknownAccount};
 use status::{DpkgStanding, DpkgStatus};
 
 use super::{NativeError, NativeManager, NativeOrigin, NativePackage, NativePath, NativePresence};
@@ -178,8 +180,9 @@ impl<'a> DpkgRecords<'a> {
     }
 
     fn diversions(&self) -> Result<Diversions, String> {
-        let text = record(self.root, "diversions").map_err(|error| error.to_string())?.unwrap_or_default();
-        Diversions::parse(&text).map_err(|reason| format!("diversions: {reason}"))
+        diversions(self.root)
+            .map_err(|error| error.to_string())?
+            .map_err(|reason| format!("diversions: {reason}"))
     }
 
     /// Reads the lists of a package.
@@ -223,6 +226,22 @@ impl<'a> DpkgRecords<'a> {
         let DpkgStatus { arch, version, title, .. } = found;
         Ok(NativePackage { origin, version, stamp, arch, title, paths })
     }
+}
+
+/// Reads the overrides of a root, by the actual places of their objects.
+pub fn overrides(root: &Root) -> Result<StatOverrides, NativeError> {
+    let Some(text) = record(root, "statoverride")?.filter(|text| !text.is_empty()) else {
+        return Ok(StatOverrides::default());
+    };
+    let bad = |file: &str, reason: String| records(format!("the file {file} of dpkg: {reason}"));
+    let overrides = StatOverrides::parse(&text).map_err(|reason| bad("statoverride", reason))?;
+    let diversions = diversions(root)?.map_err(|reason| bad("diversions", reason))?;
+    Ok(overrides.diverted(&diversions))
+}
+
+/// Reads the diversions of a root.
+fn diversions(root: &Root) -> Result<Result<Diversions, String>, NativeError> {
+    Ok(Diversions::parse(&record(root, "diversions")?.unwrap_or_default()))
 }
 
 /// Tells whether a word can be the name or the architecture of a package: nothing that leads to another directory.
