@@ -3,7 +3,8 @@
 //! An object counts as edited when its bytes differ from those in `contents` and the undo manifests. An unrecorded
 //! object is the administrator's own, unless the patch moves it there: on a root where `/lib` leads to `usr/lib`, a patch
 //! that deletes `/lib/x` and delivers `/usr/lib/x` replaces one file. Types `e` and `v` are made to be edited: they never
-//! stop a patch, but the edited file is kept beside the new one. Attributes stop nothing.
+//! stop a patch, but the edited file is kept beside the new one. Attributes are edits in adopted packages only
+//! (`local_attributes`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,8 +14,10 @@ use patchadm_rootfs::{Live, LiveKind};
 use patchadm_svr4::package::{ContentsLine, Ftype, Object, ObjectPath, PkgInst};
 
 use super::known_links::leads_to_itself;
+use super::local_attributes::{LocalAttributes, LocalObject};
 use super::objects::Handling;
-use super::refusal::Reason;
+use super::refusal::{EditedAttribute, Reason};
+use super::target::Wanted;
 
 /// The user's choice for edited files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,6 +62,9 @@ pub(super) struct Edits<'a> {
     moved_from: BTreeMap<ObjectPath, ObjectPath>,
     /// The same by those other paths.
     moved_to: BTreeMap<ObjectPath, ObjectPath>,
+    /// The attributes that objects have whatever is delivered.
+    attributes: BTreeMap<ObjectPath, LocalAttributes>,
+    attribute_stops: Vec<EditedAttribute>,
 }
 
 impl<'a> Edits<'a> {
@@ -75,6 +81,8 @@ impl<'a> Edits<'a> {
             touched: BTreeSet::new(),
             moved_from: BTreeMap::new(),
             moved_to: BTreeMap::new(),
+            attributes: BTreeMap::new(),
+            attribute_stops: Vec::new(),
         }
     }
 
@@ -98,10 +106,54 @@ impl<'a> Edits<'a> {
         }
     }
 
+    /// Returns the attributes that objects keep as they are found, by their letters.
+    pub(super) fn kept_attributes(&self) -> impl Iterator<Item = (&ObjectPath, String)> {
+        self.attributes.iter().map(|(path, local)| (path, local.kept())).filter(|(_, kept)| !kept.is_empty())
+    }
+
     /// Returns the line of the object at a path, also if the patch moves it there.
     fn recorded(&self, path: &ObjectPath) -> Option<&'a ContentsLine> {
         let lines = &self.inventory.lines;
         lines.get(path).or_else(|| lines.get(self.moved_from.get(path)?))
+    }
+
+    /// Decides about the attributes of an object that `package` delivers.
+    pub(super) fn consider_attributes(
+        &mut self,
+        package: &PkgInst,
+        wanted: &Wanted<'_>,
+    ) -> Result<(), Reason> {
+        let path = &wanted.path;
+        let is_replaced =
+            matches!(self.handling(path), Handling::Ordinary | Handling::CopyFirst(_) | Handling::ByScript);
+        if !is_replaced || self.inventory.manager(package).is_none() {
+            return Ok(());
+        }
+        let recorded = self.recorded(path).map(|line| &line.object);
+        let is_editable = |object: &Object| matches!(object.ftype, Ftype::Editable | Ftype::Volatile);
+        let choice = match self.choice.of(path) {
+            Edited::Stop if is_editable(&wanted.object) || recorded.is_some_and(is_editable) => {
+                Edited::Replace
+            }
+            choice => choice,
+        };
+        let object = LocalObject { inventory: self.inventory, package, wanted, recorded, choice };
+        let decided = object.attributes().map_err(|problem| Reason::Object {
+            package: package.clone(),
+            path: path.to_string(),
+            problem,
+        })?;
+        let (attributes, stops) = decided;
+        self.attribute_stops.extend(stops);
+        if attributes != LocalAttributes::default() {
+            self.attributes.insert(path.clone(), attributes);
+        }
+        Ok(())
+    }
+
+    /// Returns the attributes that objects have whatever is delivered.
+    pub(super) fn local_attributes(&self) -> BTreeMap<ObjectPath, LocalAttributes> {
+        self.attributes.clone()
     }
 
     /// Decides about an object that will be replaced (`Some`) or deleted. Directories come before their contents.
@@ -173,10 +225,14 @@ impl<'a> Edits<'a> {
 
     /// Refuses where an edited file stops the patch.
     pub(super) fn check(&self) -> Result<(), Reason> {
-        if self.stops.is_empty() {
+        if self.stops.is_empty() && self.attribute_stops.is_empty() {
             return Ok(());
         }
-        Err(Reason::Edited { paths: self.stops.iter().cloned().collect(), can_keep: self.saved })
+        Err(Reason::Edited {
+            paths: self.stops.iter().cloned().collect(),
+            attributes: self.attribute_stops.clone(),
+            can_keep: self.saved,
+        })
     }
 
     /// Returns the treatment of a path.

@@ -14,6 +14,7 @@ pub mod kept_libraries;
 mod known_links;
 pub mod ledger;
 mod links;
+mod local_attributes;
 mod objects;
 pub mod package;
 pub mod parameters;

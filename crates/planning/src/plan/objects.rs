@@ -8,7 +8,8 @@ use patchadm_svr4::package::{ContentInfo, Ftype, Object, ObjectPath, PkgInst};
 
 use super::given;
 use super::known_links::leads_to_itself;
-use super::plan_builder::{PlanBuilder, Resolved};
+use super::local_attributes::Resolved;
+use super::plan_builder::PlanBuilder;
 use super::refusal::{ObjectProblem, Reason};
 use super::target::{PackageTarget, Wanted};
 use super::{Action, AttributeChange, Body, Member, NewObject, NewXattrs};
@@ -73,14 +74,16 @@ impl PlanBuilder<'_> {
         self.check_privilege(&wanted.object)?;
         self.open_way(package, path)?;
         let old = self.old(path);
-        let resolved = self.resolve(&wanted.object, old)?;
+        let local = self.local.remove(path).unwrap_or_default();
+        self.notes.extend(local.notes.iter().cloned());
+        let resolved = local.apply(self.resolve(&wanted.object, old)?);
         let new = NewObject {
             body: body(target, wanted)?,
             mode: resolved.mode,
             uid: resolved.uid,
             gid: resolved.gid,
             mtime: given::mtime(wanted),
-            xattrs: self.given_xattrs(path, wanted)?,
+            xattrs: local.xattrs(self.given_xattrs(path, wanted)?),
         };
         if let Handling::Beside(suffix) = handling {
             let beside = self.free_name(path, suffix)?;

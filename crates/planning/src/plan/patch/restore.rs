@@ -190,7 +190,8 @@ impl<'a> Restoring<'a> {
                 None => Ok(()),
             };
         };
-        let Some(was) = &self.allowed(draft, path, was) else { return Ok(()) };
+        let Some(was) = self.allowed(draft, path, was) else { return Ok(()) };
+        let was = &self.with_kept_attributes(draft, path, record, was)?;
         if was.kind == FileType::Socket {
             let path = draft.inventory.show(path);
             draft.notes.push(format!("{path} was a socket, which its program makes anew"));
@@ -333,8 +334,13 @@ impl<'a> Restoring<'a> {
         path: &ObjectPath,
         old: &Live,
     ) -> Result<(), ObjectProblem> {
-        let id = self.last.get(path).unwrap_or(self.id);
+        let id = self.last_with(path);
         draft.keep_copy(self.package, path, old, &format!("edited-{id}"))
+    }
+
+    /// The last patch that goes and has a path.
+    pub(super) fn last_with(&self, path: &ObjectPath) -> &PatchId {
+        self.last.get(path).unwrap_or(self.id)
     }
 
     /// The object that was there, exactly.

@@ -26,14 +26,14 @@ impl ApplyPlanner<'_> {
         let mut edits = Edits::new(self.inventory, choice, self.id().as_str(), saved);
         self.note_moves(patched, &mut edits)?;
         for (package, wanted) in by_path(patched) {
+            let name = &package.target.package;
             if package.is_by_script(wanted) {
-                continue;
-            }
-            if self.validated.again && self.is_anothers(wanted) {
+            } else if self.validated.again && self.is_anothers(wanted) {
                 edits.leave(&wanted.path);
             } else {
-                edits.consider(&package.target.package, &wanted.path, Some(&wanted.object))?;
+                edits.consider(name, &wanted.path, Some(&wanted.object))?;
             }
+            edits.consider_attributes(name, wanted)?;
         }
         for package in patched {
             for path in &package.target.image.deletes {
