@@ -33,6 +33,7 @@ pub(super) fn fix_all(comparison: &Comparison<'_>, lines: &[ContentsLine]) -> (V
 
 /// Returns the object after its repair, and whether something was repaired.
 fn fix(comparison: &Comparison<'_>, line: &ContentsLine) -> (CheckedObject, bool) {
+    let line = &*comparison.overridden.line(line);
     let before = comparison.compare_one(line);
     let failed = repair(comparison, line, &before.findings);
     if before.findings.is_empty() {
