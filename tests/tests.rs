@@ -218,6 +218,8 @@ mod missing_objects;
 mod mounts;
 /// The same patches by the program and by their scripts.
 mod native_and_script;
+/// Attributes that an administrator gave objects of adopted packages.
+mod native_attributes;
 /// Damaged and hostile records of dpkg, and hooks that are told rubbish.
 mod native_bad_input;
 /// What queries and other patches make of a fix that an upgrade took or has.
