@@ -1,7 +1,7 @@
 //! How patches end, and what that changes in the list of those that did.
 
 use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch, OvertakenPatches, OvertakenState};
-use patchadm_inputs::inventory::Installed;
+use patchadm_inputs::inventory::{Installed, Inventory};
 use patchadm_inputs::native::{FixedIn, NativeChange, NativeManager, NativeOrigin, NativeOwner, fixed_in_of};
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::refusal::Command;
@@ -47,6 +47,19 @@ pub(super) fn lose_contained(
         }
     }
     lost
+}
+
+/// Makes those lost patches contained whose bytes are at all of their paths again.
+pub(super) fn find_again(list: &mut OvertakenPatches, inventory: &Inventory) {
+    for one in list.patches.iter_mut().filter(|one| one.state == OvertakenState::Lost) {
+        let is_there = |lost: &LostPath| {
+            let live = lost.object_path().and_then(|path| inventory.live.get(&path)?.digest());
+            live.is_some_and(|digest| lost.b3.as_deref() == Some(&digest.to_string()))
+        };
+        if !one.paths.is_empty() && one.paths.iter().all(is_there) {
+            one.state = OvertakenState::Contained;
+        }
+    }
 }
 
 /// Returns the line of an applied patch whose loss is accepted beforehand.

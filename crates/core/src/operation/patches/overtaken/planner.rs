@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ended::{EndingPatches, accepted_beforehand, lose_contained, records_alone, written};
+use super::ended::{EndingPatches, accepted_beforehand, find_again, lose_contained, records_alone, written};
 use super::facts::{Facts, TrimmedPatches};
 use super::kept::end_keeping;
 use super::native_now::ChangedPackage;
@@ -174,13 +174,19 @@ impl Refresher<'_> {
         applied: &AppliedPatches,
     ) -> Result<(OvertakenPatches, Vec<PatchId>), Failure> {
         for id in &self.request.accept {
-            let lost = list.patches.iter_mut().rfind(|one| one.patch == id.as_str());
-            match lost {
-                // One that is contained may be lost to an older version.
-                Some(one) if one.state != OvertakenState::AcceptedBeforehand && applied.get(id).is_none() => {
+            let ended = list.patches.iter_mut().rfind(|one| one.patch == id.as_str());
+            let is_applied = applied.get(id).is_some();
+            let is_meant = |one: &OvertakenPatch| match one.state {
+                OvertakenState::Lost | OvertakenState::PartlyLost | OvertakenState::Accepted => true,
+                // It may be lost to an older version.
+                OvertakenState::Contained => !is_applied,
+                OvertakenState::Removed | OvertakenState::AcceptedBeforehand => false,
+            };
+            match ended {
+                Some(one) if is_meant(one) => {
                     one.state = OvertakenState::Accepted;
                 }
-                _ if applied.get(id).is_some() => {
+                _ if is_applied => {
                     list.patches.retain(|one| one.patch != id.as_str());
                     list.patches.push(accepted_beforehand(id, marker, self.time));
                 }
@@ -235,7 +241,8 @@ impl Refresher<'_> {
         let marker = patchadm_inputs::database::marker(root)?.unwrap_or_default();
         let saved = SavedPatches::read(&input, &marker, &all)?;
         let inventory = self.survey(&packages, &changed, &saved)?;
-        let records = saved.all.iter().filter_map(|one| one.manifest()).flat_map(|manifest| &manifest.objects);
+        let records =
+            saved.all.iter().filter_map(|one| one.manifest()).flat_map(|manifest| &manifest.objects);
         let mut asked: BTreeSet<ObjectPath> = records.filter_map(ObjectRecord::object_path).collect();
         let places: Vec<ObjectPath> =
             asked.iter().filter_map(|path| inventory.physical.get(path)).cloned().collect();
@@ -484,17 +491,4 @@ fn list_after(
     let kept = list.patches.iter().filter(|known| !is_again(known) && !is_removed(known));
     let patches = kept.chain(new()).cloned().collect();
     OvertakenPatches { patches, passed_over: Vec::new() }
-}
-
-/// Makes those lost patches contained whose bytes are at all of their paths again.
-fn find_again(list: &mut OvertakenPatches, inventory: &Inventory) {
-    for one in list.patches.iter_mut().filter(|one| one.state == OvertakenState::Lost) {
-        let is_there = |lost: &LostPath| {
-            let live = lost.object_path().and_then(|path| inventory.live.get(&path)?.digest());
-            live.is_some_and(|digest| lost.b3.as_deref() == Some(&digest.to_string()))
-        };
-        if !one.paths.is_empty() && one.paths.iter().all(is_there) {
-            one.state = OvertakenState::Contained;
-        }
-    }
 }
