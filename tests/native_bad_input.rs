@@ -35,7 +35,7 @@ fn nothing_is_lost(stage: &Scenario, word: &str) {
     let before = stage.everything();
     let run = stage.run("adopt --refresh -R @ROOT@");
     assert!(!run.stdout.contains("100-01"), "{word}: {}{}", run.stdout, run.stderr);
-    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(run.code, 68, "{}", run.stderr);
     let said = stage.run("remove -R @ROOT@ 100-01").fails(11);
     assert!(said.contains(word), "{word}: {said}");
     one_refusal(&said);

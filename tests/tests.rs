@@ -7,6 +7,8 @@
 /// Software on disk that becomes a package.
 mod adopt;
 mod adopt_all;
+/// Damaged and lost records of adopted packages.
+mod adopt_damaged;
 mod adopt_in_run;
 mod adopt_refresh;
 /// What a refusal says to type next.
@@ -218,10 +220,14 @@ mod missing_objects;
 mod mounts;
 /// The same patches by the program and by their scripts.
 mod native_and_script;
+/// Attributes that an administrator gave objects of adopted packages.
+mod native_attributes;
 /// Damaged and hostile records of dpkg, and hooks that are told rubbish.
 mod native_bad_input;
 /// What queries and other patches make of a fix that an upgrade took or has.
 mod native_checks;
+/// Packages that dpkg or rpm has several times: for several architectures, or in several versions.
+mod native_instances;
 /// Locks of dpkg and rpm, and who waits for whom.
 mod native_locks;
 mod native_model;

@@ -8,6 +8,7 @@ use super::words::counted;
 use patchadm_core::operation::patches::overtaken::{EndedPatch, RefreshReport, StandingPatch};
 use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenState};
 use patchadm_inputs::native::NativeChange;
+use patchadm_planning::plan::refusal::{Wording, of_native_change};
 use patchadm_rootfs::Root;
 
 /// A refresh: the registrations, and the patches of their packages.
@@ -43,6 +44,9 @@ struct RefreshedEntry {
 struct LeftEntry {
     package: String,
     reason: String,
+    /// What to do about it; empty if nothing can be said.
+    #[serde(skip)]
+    advice: String,
     /// Whether its manager has not finished with it, and will call the hook again.
     #[serde(skip)]
     is_busy: bool,
@@ -75,6 +79,7 @@ struct StandingEntry {
 impl RefreshedEntries {
     /// Returns the entries of a report.
     pub(crate) fn of(root: &Root, report: RefreshReport) -> Self {
+        let wording = Wording::of_verbs(root.prefix());
         Self {
             refreshed: report
                 .packages
@@ -87,6 +92,7 @@ impl RefreshedEntries {
                 .map(|(package, change)| LeftEntry {
                     package: package.to_string(),
                     reason: change.to_string(),
+                    advice: of_native_change(&change, &wording),
                     is_busy: matches!(change, NativeChange::Busy { .. }),
                 })
                 .collect(),
@@ -141,9 +147,7 @@ impl RefreshedEntries {
     pub(crate) fn sentences(&self, is_planned: bool) -> Vec<String> {
         let is = if is_planned { "would follow" } else { "follows" };
         let mut lines: Vec<String> = self.refreshed.iter().map(|one| one.sentence(is)).collect();
-        lines.extend(
-            self.left.iter().map(|one| format!("Package {} stays as it is: {}.", one.package, one.reason)),
-        );
+        lines.extend(self.left.iter().map(LeftEntry::sentence));
         for one in &self.ended {
             lines.push(format!("{}: {}", one.id, one.told));
             if !one.required_by.is_empty() {
@@ -168,6 +172,16 @@ impl RefreshedEntries {
         lines.extend(self.accepted.iter().map(|id| format!("{id}: the loss of its fix is accepted")));
         lines.extend(self.missing.iter().map(|path| format!("  {path} is not there")));
         lines
+    }
+}
+
+impl LeftEntry {
+    fn sentence(&self) -> String {
+        let Self { package, reason, advice, .. } = self;
+        match advice.as_str() {
+            "" => format!("Package {package} stays as it is: {reason}."),
+            advice => format!("Package {package} stays as it is: {reason}; {advice}."),
+        }
     }
 }
 
@@ -199,7 +213,9 @@ impl RefreshedEntry {
                     "Package {package} {follows} {manager}: {name} {from} was installed again, {objects}."
                 )
             }
-            ("overruled", _) => format!("Package {package} {follows} {manager}: other packages took over paths of {name} {from}, {objects}."),
+            ("overruled", _) => format!(
+                "Package {package} {follows} {manager}: other packages took over paths of {name} {from}, {objects}."
+            ),
             ("diverted", _) => {
                 format!(
                     "Package {package} {follows} {manager}: files of {name} {from} were diverted, {objects}."

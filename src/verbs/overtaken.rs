@@ -6,6 +6,7 @@ use crate::reply::{Exit, ExitCause};
 use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenState};
 use patchadm_inputs::native::NativeChange;
+use patchadm_planning::plan::refusal::{Wording, of_native_change};
 use patchadm_svr4::package::PkgInst;
 
 /// The fix of a patch is lost, or a registration is stale, where `--check` asks for that.
@@ -97,17 +98,24 @@ impl OvertakenEntry {
 struct StaleEntry {
     package: String,
     reason: String,
+    /// What to do about it; empty if nothing can be said.
+    #[serde(skip)]
+    advice: String,
 }
 
 impl StaleEntry {
     fn of((package, change): (&PkgInst, &NativeChange)) -> Self {
-        Self { package: package.to_string(), reason: change.to_string() }
+        let advice = of_native_change(change, &Wording::default());
+        Self { package: package.to_string(), reason: change.to_string(), advice }
     }
 
     /// Returns the sentence with the command that takes the change up.
     fn sentence(&self) -> String {
-        let Self { package, reason } = self;
-        format!("package {package}: {reason}; `patchadm adopt --refresh` takes it up")
+        let Self { package, reason, advice } = self;
+        match advice.as_str() {
+            "" => format!("package {package}: {reason}"),
+            advice => format!("package {package}: {reason}; {advice}"),
+        }
     }
 }
 
@@ -118,7 +126,7 @@ mod tests {
     #[test]
     fn what_a_command_found_itself_comes_before_what_is_lost_stale_or_unknown() {
         let damaged = Exit::failed(ExitCause::DamagedRecord);
-        let stale = StaleEntry { package: "DEBweb".to_owned(), reason: String::new() };
+        let stale = StaleEntry { package: "DEBweb".to_owned(), reason: String::new(), advice: String::new() };
         let unknown = Some("the policy cannot be read".to_owned());
         for entries in [
             NativeEntries { stale: vec![stale], ..NativeEntries::default() },

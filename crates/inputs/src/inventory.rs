@@ -6,7 +6,8 @@ mod kept;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::native::{DivertedPath, NativeChange, NativeOrigin, NativeOwners};
+use crate::native::dpkg::StatOverrides;
+use crate::native::{DivertedPath, NativeChange, NativeManager, NativeOrigin, NativeOwners};
 use patchadm_changeset::RecordFile;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_rootfs::{Digest, KnownFile, Live, LiveKind};
@@ -54,6 +55,8 @@ pub struct Inventory {
     pub native_changes: BTreeMap<PkgInst, NativeChange>,
     /// The packages of dpkg and rpm that own the paths concerned now.
     pub native_owners: NativeOwners,
+    /// What dpkg-statoverride(1) says of paths, where packages of dpkg are concerned.
+    pub overrides: StatOverrides,
     /// The accounts that count in this root.
     pub accounts: Accounts,
     /// Whether owners can be set; if not, they are recorded only.
@@ -86,6 +89,11 @@ impl Inventory {
     pub fn diverted(&self, path: &ObjectPath, origin: &NativeOrigin) -> Option<&DivertedPath> {
         let place = self.physical.get(path).unwrap_or(path);
         self.native_owners.diverted(place, origin)
+    }
+
+    /// Returns the package manager of the system that an installed package was adopted from.
+    pub fn manager(&self, package: &PkgInst) -> Option<NativeManager> {
+        NativeOrigin::of(&self.packages.get(package)?.params).map(|origin| origin.manager)
     }
 
     /// Returns the directory behind the symbolic link that is at a path, if there is one.

@@ -11,6 +11,7 @@ use crate::reply::words::{print_notes, with_recovery};
 use crate::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
 use crate::surroundings::Output;
 use crate::surroundings::caller::HOOK_WAIT;
+use crate::verbs::overtaken::NATIVE_CHANGED;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::overtaken::{RefreshReport, RefreshRequest, refresh_registrations};
 use patchadm_inputs::native::NativeManager;
@@ -79,12 +80,14 @@ impl RefreshReply {
         // A hook names patches that are lost again beside those that are lost.
         let notes = if args.from_hook { report.notes.clone() } else { report.remarks() };
         let notes = with_recovery(&report.recovered, notes);
+        // A hook is called between unpacking and configuring, and is called again.
+        let is_left = !report.left.is_empty() && !args.from_hook;
         Self {
             result,
             changed: report.receipt.is_some(),
             entries: RefreshedEntries::of(root, report),
             notes,
-            exit: Exit::OK,
+            exit: if is_left { NATIVE_CHANGED } else { Exit::OK },
             is_hook: args.from_hook,
         }
     }

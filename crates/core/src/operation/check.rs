@@ -9,6 +9,7 @@
 //! compare   one object and its record       fix   the same, and what differs is repaired
 //! findings  what is compared, and what is found
 //! exclusive what is nobody's                device   packages that are not installed yet
+//! overridden what dpkg-statoverride(1) says of objects of adopted packages
 //! ```
 
 mod compare;
@@ -17,6 +18,7 @@ mod exclusive;
 mod findings;
 mod fix;
 mod map;
+mod overridden;
 mod scope;
 
 use super::failure::Failure;
@@ -27,6 +29,7 @@ use super::session::{Caller, RootAndPolicy, Session, must_have_database};
 use crate::operation::trial::begin::begin_change;
 use compare::Comparison;
 use map::CheckMap;
+use overridden::OverriddenAttributes;
 use patchadm_inputs::database::{RecordDamage, RecordReader, RecordView, contents, read_consistently};
 use patchadm_rootfs::{Root, WorkMeter, WorkStep, WorkUnit, accounts_of, side_by_side};
 use patchadm_svr4::package::{Accounts, ContentsLine, PkgInst};
@@ -205,7 +208,13 @@ impl<'a> CheckedRecords<'a> {
         let CheckRequest { aspects, scope, workers, .. } = self.request;
         let follows_links = self.map.is_none();
         let accounts = accounts.as_ref();
-        let comparison = Comparison { root, accounts, aspects: *aspects, delivered, follows_links };
+        let overridden = if follows_links {
+            OverriddenAttributes::of(view, fixes)?
+        } else {
+            OverriddenAttributes::default()
+        };
+        let comparison =
+            Comparison { root, accounts, aspects: *aspects, delivered, follows_links, overridden };
         if self.map.is_none() && !fixes && !aspects.exclusive {
             let compared = scope.each(view, *workers, self.step.as_ref(), || {
                 let mut walk = comparison.walk();

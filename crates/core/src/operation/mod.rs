@@ -6,6 +6,7 @@
 pub mod adopt;
 pub mod adopt_undo;
 pub mod analysis;
+mod as_left;
 mod caller;
 pub mod changed_texts;
 pub mod check;

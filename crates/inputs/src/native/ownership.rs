@@ -9,38 +9,15 @@
 //! link could make wrong. Records that cannot be read own nothing, and say so ([`NativeOwners::unreadable`]).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Range;
 
 use super::dpkg::{DivertedPath, DpkgLists, DpkgRecords};
-use super::rpm::RpmRecords;
 use super::registration::differing_text;
-use super::{NativeManager, NativeOrigin};
+use super::rpm::RpmRecords;
+use super::{NativeManager, NativeOrigin, NativeOwner};
 use patchadm_rootfs::{Resolver, Root, RootError};
-use patchadm_svr4::package::{ObjectPath, Params};
-
-/// A native package that owns a path.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct NativeOwner {
-    /// The package.
-    pub origin: NativeOrigin,
-    /// Its version; empty where its records do not say.
-    pub version: String,
-}
-
-impl fmt::Display for NativeOwner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { origin, version } = self;
-        let arch = origin.arch.as_ref().filter(|_| version.is_empty());
-        write!(f, "{}", origin.name)?;
-        match arch {
-            Some(arch) => write!(f, ":{arch}"),
-            None if version.is_empty() => Ok(()),
-            None => write!(f, " {version}"),
-        }
-    }
-}
+use patchadm_svr4::package::ObjectPath;
 
 /// The paths of all native packages of a root.
 #[derive(Debug, Default)]
@@ -174,8 +151,7 @@ impl NativeIndex {
         paths: impl IntoIterator<Item = (&'p ObjectPath, &'p ObjectPath)>,
         resolver: &Resolver<'_>,
     ) -> Result<NativeOwners, RootError> {
-        let mut found =
-            NativeOwners { unreadable: self.unreadable.clone(), ..NativeOwners::default() };
+        let mut found = NativeOwners { unreadable: self.unreadable.clone(), ..NativeOwners::default() };
         if self.entries.is_empty() {
             return Ok(found);
         }
@@ -244,27 +220,9 @@ impl NativeManager {
     pub fn successors(self, root: &Root, name: &str) -> Vec<NativeOwner> {
         match self {
             Self::Dpkg => DpkgRecords::of(root).map(|records| records.successors(name)).unwrap_or_default(),
-            Self::Rpm => RpmRecords::of(root).and_then(|records| records.successors(name)).unwrap_or_default(),
+            Self::Rpm => {
+                RpmRecords::of(root).and_then(|records| records.successors(name)).unwrap_or_default()
+            }
         }
-    }
-}
-
-impl NativeOrigin {
-    /// Tells whether another package is this one, perhaps for another architecture or in another version.
-    pub fn is_instance_of(&self, other: &Self) -> bool {
-        self.manager == other.manager && self.name == other.name
-    }
-
-    /// Returns its name as its manager takes it.
-    pub fn queried(&self) -> String {
-        match &self.arch {
-            Some(arch) => format!("{}:{arch}", self.name),
-            None => self.name.clone(),
-        }
-    }
-
-    /// Returns the native package that an installed package stands for.
-    pub fn of_installed(params: Option<&Params>) -> Option<Self> {
-        params.and_then(Self::of)
     }
 }

@@ -20,6 +20,8 @@ pub struct UpcomingChange {
     pub name: String,
     /// Its architecture, where that is told.
     pub arch: Option<String>,
+    /// Tells whether it can be installed for several architectures at once (`Multi-Arch: same`), where that is told.
+    pub is_same: Option<bool>,
     /// The version that it will have; `None` for a removal.
     pub version: Option<String>,
     /// Whether no version of it is there yet, where that is told.
@@ -124,10 +126,14 @@ fn second(line: &str) -> Option<UpcomingChange> {
 /// A line of version 3: name, old version, its architecture and kind of Multi-Arch, direction, the same three of the new
 /// version, action.
 fn third(line: &str) -> Option<UpcomingChange> {
-    let [name, old, old_arch, _, _, version, new_arch, _, action] = columns(line)?;
-    let arch = if version == "-" { old_arch } else { new_arch };
-    let change = change(name, Some(arch), version);
-    is_change(action).then(|| UpcomingChange { is_new: old == "-", ..of_file(change, action) })
+    let [name, old, old_arch, old_kind, _, version, new_arch, new_kind, action] = columns(line)?;
+    let (arch, kind) = if version == "-" { (old_arch, old_kind) } else { (new_arch, new_kind) };
+    let change = UpcomingChange {
+        is_same: Some(kind == "same"),
+        is_new: old == "-",
+        ..change(name, Some(arch), version)
+    };
+    is_change(action).then(|| of_file(change, action))
 }
 
 /// Whether an action changes files: a package is configured after it was unpacked, and is named twice.
@@ -145,6 +151,7 @@ fn change(name: &str, arch: Option<&str>, version: &str) -> UpcomingChange {
     UpcomingChange {
         name: name.to_owned(),
         arch: arch.filter(|arch| *arch != "-").or(of_name).map(str::to_owned),
+        is_same: None,
         version: Some(version).filter(|version| *version != "-").map(str::to_owned),
         is_new: false,
         file: None,
@@ -176,6 +183,9 @@ mod tests {
             read(third),
             [one("libssl3", Some("amd64"), Some("3.0.18-1")), one("web", Some("all"), None)]
         );
+        let same: Vec<Option<bool>> =
+            upcoming_changes(third.as_bytes()).unwrap().iter().map(|one| one.is_same).collect();
+        assert_eq!(same, [Some(true), Some(false)]);
         let second = "VERSION 2\nA=b\n\nweb 1.0 < 1.1 /a.deb\nold 1 > - **REMOVE**\n";
         assert_eq!(read(second), [one("web", None, Some("1.1")), one("old", None, None)]);
     }

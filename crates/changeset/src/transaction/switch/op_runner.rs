@@ -16,7 +16,9 @@ use crate::format::undo_files::StoredName;
 use crate::package_managers::PackageManagers;
 use crate::transaction::archive::rebuild::rebuild_object;
 use crate::transaction::error::Cause;
-use crate::transaction::objects::attributes::{may_have_back, set_attributes, without_rights};
+use crate::transaction::objects::attributes::{
+    may_have_back, set_attributes, set_kept_capability, without_rights,
+};
 use crate::transaction::objects::dirs::Dirs;
 use crate::transaction::objects::identity::{
     ObjectState, is_old_untouched, is_same_inode, is_seen_untouched, is_there, state, state_of,
@@ -440,7 +442,8 @@ impl<'a> OpRunner<'a> {
             return Ok(());
         }
         if holds("journal.attr.bytes", may_have_back(&parent, op.path.name(), old)?) {
-            return set_attributes(&parent, op.path.name(), new, old);
+            set_attributes(&parent, op.path.name(), new, old)?;
+            return set_kept_capability(&parent, op.path.name(), old, new);
         }
         let shown = self.show(op);
         self.notes.push(format!(

@@ -11,7 +11,7 @@
 
 use super::compare::Comparison;
 use super::findings::{CheckedObject, Finding, UnfixedReason};
-use patchadm_rootfs::{Dir, FileType, ObjectStatus, OpenObject, Result, random};
+use patchadm_rootfs::{Dir, FileType, ObjectRights, ObjectStatus, OpenObject, Result, random};
 use patchadm_rootfs::{LiveKind, Timestamp};
 use patchadm_svr4::package::rule::holds;
 use patchadm_svr4::package::{ContentsLine, Ftype, Mode, Object};
@@ -33,6 +33,7 @@ pub(super) fn fix_all(comparison: &Comparison<'_>, lines: &[ContentsLine]) -> (V
 
 /// Returns the object after its repair, and whether something was repaired.
 fn fix(comparison: &Comparison<'_>, line: &ContentsLine) -> (CheckedObject, bool) {
+    let line = &*comparison.overridden.line(line);
     let before = comparison.compare_one(line);
     let failed = repair(comparison, line, &before.findings);
     if before.findings.is_empty() {
@@ -105,16 +106,13 @@ fn set_attributes(comparison: &Comparison<'_>, line: &ContentsLine) -> Result<Op
     if is_for_bytes && !has_recorded_bytes(comparison, line, &object)? {
         return Ok(Some(UnfixedReason::OtherBytes));
     }
-    // Owner and group come first: changing them clears the setuid and setgid bits.
-    if uid.is_some() || gid.is_some() {
-        object.set_owner(uid, gid)?;
-        // The previous owner can no longer open it, and may have written to it until now.
-        if is_for_bytes && !has_recorded_bytes(comparison, line, &object)? {
-            object.set_owner(Some(seen.uid), Some(seen.gid))?;
-            return Ok(Some(UnfixedReason::OtherBytes));
-        }
+    let rights = ObjectRights { uid, gid, mode: line.object.attributes.mode };
+    if !is_for_bytes {
+        return object.set_rights(rights).map(|()| None);
     }
-    line.object.attributes.mode.map_or(Ok(()), |mode| object.set_mode(mode)).map(|()| None)
+    // The previous owner may have written to it until now, and can no longer open it then.
+    let is_set = object.set_rights_if(rights, || has_recorded_bytes(comparison, line, &object))?;
+    Ok((!is_set).then_some(UnfixedReason::OtherBytes))
 }
 
 fn set_attributes_of_root(comparison: &Comparison<'_>, line: &ContentsLine, top: &Dir) -> Result<()> {

@@ -85,7 +85,11 @@ impl DpkgLists {
         let is_it = |(known, of): &(&(String, String), &String)| {
             (known.0 == *name && arch.as_ref().is_none_or(|arch| known.1 == *arch)).then(|| (*of).clone())
         };
-        of_name.by_ref().take_while(|(known, _)| known.0 == *name).find_map(|one| is_it(&one)).unwrap_or_default()
+        of_name
+            .by_ref()
+            .take_while(|(known, _)| known.0 == *name)
+            .find_map(|one| is_it(&one))
+            .unwrap_or_default()
     }
 
     /// Returns where a listed path of a package lies, if somebody else has diverted it.
@@ -95,7 +99,12 @@ impl DpkgLists {
         }
         let listed = ObjectPath::new(line).ok()?;
         let (place, by) = self.diversions.diverted(package, &listed)?;
-        Some(DivertedPath { package: package.to_owned(), place: place.clone(), by: by.map(str::to_owned), listed })
+        Some(DivertedPath {
+            package: package.to_owned(),
+            place: place.clone(),
+            by: by.map(str::to_owned),
+            listed,
+        })
     }
 }
 
@@ -103,9 +112,6 @@ impl DpkgLists {
 fn origin_of(name: &[u8]) -> Option<NativeOrigin> {
     let text = std::str::from_utf8(name).ok().filter(|text| !text.is_empty())?;
     let (name, arch) = text.split_once(':').map_or((text, None), |(name, arch)| (name, Some(arch)));
-    Some(NativeOrigin {
-        manager: NativeManager::Dpkg,
-        name: name.to_owned(),
-        arch: arch.map(str::to_owned),
-    })
+    let (name, arch) = (name.to_owned(), arch.map(str::to_owned));
+    Some(NativeOrigin { manager: NativeManager::Dpkg, name, arch, version: None })
 }

@@ -28,7 +28,11 @@ impl<'a> PlanBuilder<'a> {
     }
 
     /// Returns the native package that owns a path now and is not the one that `package` stands for.
-    pub(in crate::plan) fn foreign_owner(&self, package: &PkgInst, path: &ObjectPath) -> Option<&'a NativeOwner> {
+    pub(in crate::plan) fn foreign_owner(
+        &self,
+        package: &PkgInst,
+        path: &ObjectPath,
+    ) -> Option<&'a NativeOwner> {
         let inventory = self.inventory;
         if inventory.native_owners.of(path).is_empty() {
             return None;

@@ -3,7 +3,7 @@
 //! A command stands in backquotes and can be typed as it stands, except for a word in capitals (PATCH, DIR), which the
 //! user replaces. If no command would help, there is no advice.
 
-use patchadm_inputs::native::NativeChange;
+use patchadm_inputs::native::{NativeChange, UnfinishedChange};
 
 use super::{Command, ObjectProblem, Reason, Refusal, WayOut, Wording};
 
@@ -162,12 +162,15 @@ impl Refusal {
     }
 }
 
-/// Returns the hint where the package manager of the system changed a package.
-fn of_native_change(change: &NativeChange, wording: &Wording) -> String {
+/// Returns the hint where the package manager of the system changed a package; empty if nothing can be said.
+pub fn of_native_change(change: &NativeChange, wording: &Wording) -> String {
     let refresh = wording.verb("adopt --refresh");
     match change {
-        NativeChange::Busy { origin } => {
-            format!("let {} finish, then {refresh}", origin.manager)
+        NativeChange::Busy { unfinished: UnfinishedChange::Configure, .. } => {
+            format!("run {}, then {refresh}", wording.dpkg("--configure -a"))
+        }
+        NativeChange::Busy { origin, .. } => {
+            format!("install {} again with {}, then run {refresh}", origin.name, origin.manager)
         }
         NativeChange::Unknown { .. } => String::new(),
         _ => format!("{refresh} takes the change up"),

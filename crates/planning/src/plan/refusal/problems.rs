@@ -1,5 +1,7 @@
 //! The refusals about single objects: the obstacles to a change, and the reasons an object cannot be handed on.
 
+use std::fmt;
+
 use patchadm_svr4::package::{Ftype, ObjectPath, PkgInst};
 
 /// An object that other packages use.
@@ -134,4 +136,22 @@ pub enum ObjectProblem {
     /// The object that a hard link names is neither present nor delivered, or is not a file.
     #[error("{0}, which it is to be another name of, is not a file")]
     LinkSource(ObjectPath),
+}
+
+/// An attribute that an administrator and a patch both changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EditedAttribute {
+    /// The path.
+    pub path: ObjectPath,
+    /// The attribute with the value that the administrator gave it: `mode 0600`.
+    pub local: String,
+    /// The value that the patch gives it.
+    pub delivered: String,
+}
+
+impl fmt::Display for EditedAttribute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, local, delivered } = self;
+        write!(f, "{path} (has {local}, and the patch has {delivered})")
+    }
 }

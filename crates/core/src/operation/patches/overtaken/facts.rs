@@ -55,7 +55,7 @@ impl Facts {
             NativeChange::Upgraded { to: version, .. }
             | NativeChange::Reinstalled { version, .. }
             | NativeChange::Diverted { version, .. }
-        | NativeChange::Overruled { version, .. } => Some(version.clone()),
+            | NativeChange::Overruled { version, .. } => Some(version.clone()),
             _ => None,
         }
     }

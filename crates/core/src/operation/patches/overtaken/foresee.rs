@@ -51,9 +51,10 @@ pub fn foresee_upgrade(
 ) -> Result<ForeseenUpgrade, Failure> {
     let ground = RootAndPolicy::of(root)?;
     let packages = ground.packages()?;
+    let origins = packages.values().filter_map(|installed| NativeOrigin::of(&installed.params)).collect();
     let changes: BTreeMap<PkgInst, NativeChange> = packages
         .iter()
-        .filter_map(|(package, installed)| Some((package.clone(), change(installed, upcoming)?)))
+        .filter_map(|(package, installed)| Some((package.clone(), change(installed, &origins, upcoming)?)))
         .collect();
     let mut foreseen = ForeseenUpgrade { policy: ground.policy.native_upgrade, ..ForeseenUpgrade::default() };
     let comers = Comers::of(root, &packages, upcoming);
@@ -150,7 +151,7 @@ impl<'u> Comers<'u> {
                 // A package that is removed leaves its paths to whoever brings them.
                 let is_concerned = !relations.is_empty() || any_removed && one.is_new;
                 let (name, arch) = (one.name.clone(), one.arch.clone());
-                let origin = NativeOrigin { manager: NativeManager::Dpkg, name, arch };
+                let origin = NativeOrigin { manager: NativeManager::Dpkg, name, arch, version: None };
                 let owner = NativeOwner { origin, version };
                 let (is_new, places) = (one.is_new, OnceCell::new());
                 is_concerned.then_some(Comer { owner, file, relations, is_new, places })
@@ -267,19 +268,82 @@ fn patched_path(record: &ObjectRecord, resolver: &Resolver<'_>) -> Option<Patche
     Some(PatchedPath { place: resolver.locate_object(&path).unwrap_or(path), lost })
 }
 
-/// What is about to happen to an adopted package: to it, or with another version to it for another architecture.
-fn change(installed: &Installed, upcoming: &[UpcomingChange]) -> Option<NativeChange> {
+/// What is about to happen to an adopted package. `registered` are the origins of all of them.
+fn change(
+    installed: &Installed,
+    registered: &BTreeSet<NativeOrigin>,
+    upcoming: &[UpcomingChange],
+) -> Option<NativeChange> {
     let origin = NativeOrigin::of(&installed.params)?;
     let from = NativeRegistration::of(&installed.params).version;
-    let has_arch = |one: &UpcomingChange| {
+    let of_name = || upcoming.iter().filter(|one| one.name == origin.name);
+    let is_exact = |one: &&UpcomingChange| {
         one.arch.as_ref().zip(origin.arch.as_ref()).is_none_or(|(one, own)| one == own)
     };
-    let of_name = || upcoming.iter().filter(|one| one.name == origin.name);
-    let other = || of_name().find(|one| one.version.is_some());
-    let one = of_name().find(|one| has_arch(one)).or_else(other)?;
+    // With another version a package may have another architecture, unless it can be there for several at once.
+    let is_for_another = |one: &&UpcomingChange| {
+        let is_other = |arch: &String| {
+            let other = NativeOrigin { arch: Some(arch.clone()), ..origin.clone() };
+            registered.contains(&other)
+        };
+        one.version.is_some() && one.is_same != Some(true) && !one.arch.as_ref().is_some_and(is_other)
+    };
+    let new = of_name().find(|one| is_exact(one) && one.version.is_some());
+    let one = new.or_else(|| of_name().find(is_for_another)).or_else(|| of_name().find(is_exact))?;
     Some(match &one.version {
         None => NativeChange::Removed { origin, from },
         Some(version) if *version == from => NativeChange::Reinstalled { origin, version: from },
         Some(version) => NativeChange::Upgraded { origin, from, to: version.clone() },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use patchadm_inputs::native::upcoming_changes;
+    use patchadm_svr4::package::Params;
+
+    /// What becomes of registrations of these native packages at version 1, as the new versions of them; `-` if one is
+    /// removed, nothing if it stays.
+    fn foreseen(registered: &[&str], upcoming: &str) -> Vec<String> {
+        let upcoming = upcoming_changes(upcoming.as_bytes()).unwrap();
+        let packages: Vec<Installed> = registered
+            .iter()
+            .map(|origin| {
+                let params: Params =
+                    [("PATCHADM_ADOPTED", *origin), ("NATIVE_VERSION", "1")].into_iter().collect();
+                Installed { params, ..Installed::default() }
+            })
+            .collect();
+        let origins = packages.iter().filter_map(|one| NativeOrigin::of(&one.params)).collect();
+        let change = |one: &Installed| change(one, &origins, &upcoming);
+        let told = |change: NativeChange| change.versions().1.unwrap_or("-").to_owned();
+        packages.iter().map(|one| change(one).map(told).unwrap_or_default()).collect()
+    }
+
+    const SAME: [&str; 2] = ["dpkg lib:amd64", "dpkg lib:i386"];
+
+    #[test]
+    fn each_architecture_of_a_shared_library_has_changes_of_its_own() {
+        let purge = "VERSION 3\n\nlib 1 i386 same > - - none **REMOVE**\n";
+        assert_eq!(foreseen(&SAME, purge), ["", "-"]);
+        let other = "VERSION 3\n\nlib - - none < 1 i386 same /lib.deb\n";
+        assert_eq!(foreseen(&["dpkg lib:amd64"], other), [""], "the second one is new");
+        let both =
+            "VERSION 3\n\nlib 1 i386 same < 2 i386 same /a.deb\nlib 1 amd64 same < 2 amd64 same /b.deb\n";
+        assert_eq!(foreseen(&SAME, both), ["2", "2"]);
+        assert_eq!(foreseen(&SAME, "lib:i386 -\n"), ["", "-"]);
+        assert_eq!(foreseen(&SAME, "lib:i386 2\n"), ["", "2"]);
+        assert_eq!(foreseen(&SAME, "lib 2\n"), ["2", "2"], "as version 2 of the protocol says it");
+    }
+
+    #[test]
+    fn a_package_that_is_there_once_is_followed_to_another_architecture() {
+        let web = ["dpkg web:amd64"];
+        let crossed =
+            "VERSION 3\n\nweb 1 amd64 none > - - none **REMOVE**\nweb - - none < 2 i386 none /web.deb\n";
+        assert_eq!(foreseen(&web, crossed), ["2"]);
+        assert_eq!(foreseen(&web, "VERSION 3\n\nweb 1 amd64 none < 2 all none /web.deb\n"), ["2"]);
+        assert_eq!(foreseen(&web, "VERSION 3\n\nweb 1 amd64 none > - - none **REMOVE**\n"), ["-"]);
+    }
 }

@@ -39,13 +39,17 @@ impl ApplyPlanner<'_> {
                 .notes
                 .extend(delivered.map(|image| kept_out(&found.package, &image.params)).unwrap_or_default());
         }
+        draft.local = edits.local_attributes();
         place_objects(&mut draft, &packages, edits)?;
         self.note_paths(&mut draft, edits);
         for package in packages.iter().filter(|_| self.options.is_rehearsal) {
             draft.notes.extend(maker_notes(self.inventory, &package.target, &package.wanted)?);
         }
         draft.date(self.now.timestamp());
-        packages.iter_mut().for_each(Patched::forget_wanted);
+        for package in &mut packages {
+            package.forget_wanted();
+            package.placed.delivered.add_open(edits.kept_attributes());
+        }
         Ok(PlacedPatch { draft, packages })
     }
 
