@@ -193,7 +193,7 @@ fn a_setuid_bit_that_a_patch_took_away_and_a_reinstallation_gave_back_is_a_lost_
     let package = of_rpm("acme", "1").file("usr/bin/tool", 0o755, "tool of 1\n");
     root.applied(&Patch::of("100-01", package));
     assert_eq!(root.attributes("/usr/bin/tool"), "755 0:0");
-    root.tick();
+    RpmRoot::tick();
     root.rpm_done("-U --replacepkgs [acme-1]");
     root.refresh();
     assert_eq!(root.attributes("/usr/bin/tool"), "4755 0:0");

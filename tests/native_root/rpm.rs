@@ -1,10 +1,10 @@
 //! Packages made by rpmbuild(8), and roots in which the real rpm installs them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::ops::Deref;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -19,21 +19,15 @@ pub(crate) struct Rpm {
     release: String,
     arch: String,
     tags: String,
-    objects: Vec<(String, Object)>,
-}
-
-#[derive(Clone)]
-enum Object {
-    File(u32, String),
-    Link(String),
-    Directory,
+    /// Its files with their modes.
+    files: Vec<(String, u32, String)>,
 }
 
 impl Rpm {
     /// A package without objects, for every architecture.
     pub(crate) fn new(name: &str, release: &str) -> Self {
         let [name, release, arch] = [name, release, "noarch"].map(str::to_owned);
-        Self { name, release, arch, tags: String::new(), objects: Vec::new() }
+        Self { name, release, arch, tags: String::new(), files: Vec::new() }
     }
 
     pub(crate) fn arch(mut self, arch: &str) -> Self {
@@ -53,47 +47,24 @@ impl Rpm {
     }
 
     pub(crate) fn with_mode(mut self, path: &str, mode: u32, text: &str) -> Self {
-        self.objects.push((path.to_owned(), Object::File(mode, text.to_owned())));
-        self
-    }
-
-    pub(crate) fn link(mut self, path: &str, target: &str) -> Self {
-        self.objects.push((path.to_owned(), Object::Link(target.to_owned())));
-        self
-    }
-
-    pub(crate) fn directory(mut self, path: &str) -> Self {
-        self.objects.push((path.to_owned(), Object::Directory));
+        self.files.push((path.to_owned(), mode, text.to_owned()));
         self
     }
 
     /// Makes it in a directory; the path of its file.
     pub(crate) fn build(&self, into: &Path) -> PathBuf {
-        let Self { name, release, arch, tags, objects } = self;
+        let Self { name, release, arch, tags, files } = self;
         let content = into.join("content");
         let _ = fs::remove_dir_all(&content);
         fs::create_dir_all(&content).unwrap();
         let mut listed = String::new();
-        for (path, object) in objects {
+        for (path, mode, text) in files {
             let place = content.join(&path[1..]);
             fs::create_dir_all(place.parent().unwrap()).unwrap();
-            let (mark, mode) = match object {
-                Object::File(mode, text) => {
-                    fs::write(&place, text).unwrap();
-                    fs::set_permissions(&place, fs::Permissions::from_mode(*mode)).unwrap();
-                    let mark = if path.starts_with("/etc/") { "%config(noreplace) " } else { "" };
-                    (mark, format!("{mode:o}"))
-                }
-                Object::Link(target) => {
-                    symlink(target, &place).unwrap();
-                    ("", "-".to_owned())
-                }
-                Object::Directory => {
-                    fs::create_dir_all(&place).unwrap();
-                    ("%dir ", "755".to_owned())
-                }
-            };
-            writeln!(listed, "%attr({mode},root,root) {mark}{path}").unwrap();
+            fs::write(&place, text).unwrap();
+            fs::set_permissions(&place, fs::Permissions::from_mode(*mode)).unwrap();
+            let mark = if path.starts_with("/etc/") { "%config(noreplace) " } else { "" };
+            writeln!(listed, "%attr({mode:o},root,root) {mark}{path}").unwrap();
         }
         let spec = format!(
             "Name: {name}\nVersion: 1.0\nRelease: {release}\nSummary: a test\nLicense: none\nAutoReqProv: no\n{tags}\
@@ -166,12 +137,35 @@ impl RpmRoot {
         }
     }
 
+    /// Takes the packages of a directory for those that were built.
+    pub(crate) fn take_packages(&self, from: &Path) {
+        for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.extension().is_some_and(|extension| extension == "rpm") {
+                fs::copy(&entry, self.packages().join(entry.file_name().unwrap())).unwrap();
+            }
+        }
+    }
+
+    /// The paths of which rpm finds other bytes, or nothing.
+    pub(crate) fn verified_bytes(&self) -> BTreeSet<String> {
+        let said = self.rpm("-Va").stdout;
+        let is_other = |line: &&str| line.starts_with("missing") || line.as_bytes().get(2) == Some(&b'5');
+        let path = |line: &str| line.find('/').map(|at| line[at..].to_owned());
+        said.lines().filter(is_other).filter_map(path).collect()
+    }
+
     /// Calls rpm with these words.
     pub(crate) fn rpm(&self, words: &str) -> Run {
         let mut command = Command::new("rpm");
         command.arg("--root").arg(self.stage.root()).args(self.words(words));
         command.env_clear().env("PATH", PATH).env("LC_ALL", "C");
-        self.told(&command.output().unwrap())
+        let run = self.told(&command.output().unwrap());
+        // That of Debian says at each transaction that it is not for Debian.
+        let is_said = |line: &&str| {
+            !line.contains("RPM should not be used directly") && !line.contains("However assuming")
+        };
+        let stderr = run.stderr.lines().filter(is_said).map(|line| format!("{line}\n")).collect();
+        Run { stderr, ..run }
     }
 
     fn words(&self, words: &str) -> Vec<String> {
@@ -206,7 +200,7 @@ impl RpmRoot {
     }
 
     /// Waits until the next second: rpm counts its transactions in them.
-    pub(crate) fn tick(&self) {
+    pub(crate) fn tick() {
         std::thread::sleep(std::time::Duration::from_millis(1_100));
     }
 
