@@ -223,6 +223,8 @@ mod native_checks;
 /// Locks of dpkg and rpm, and who waits for whom.
 mod native_locks;
 mod native_model;
+/// Random stories of the real dpkg and rpm.
+mod native_real_model;
 /// What rpm and dnf themselves do to adopted packages.
 mod native_real_rpm;
 /// What dpkg and apt themselves do to adopted packages.
