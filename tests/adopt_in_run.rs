@@ -1,6 +1,6 @@
 //! `--adopt` and `--refresh` of the verbs about patches: registrations come first, in the same command.
 
-use crate::adopt_refresh::{ONE, TWO, adopted, delivered, dpkg_installs, patched, upgraded};
+use crate::adopt_refresh::{ONE, adopted, delivered, dpkg_installs, patched_at_two_paths, upgraded};
 use crate::delivery::Patch;
 use crate::scenario::Scenario;
 
@@ -161,13 +161,14 @@ fn a_remove_refreshes_first_and_a_patch_that_ends_with_that_is_no_failure() {
 #[test]
 fn a_remove_with_a_refresh_backs_out_what_stands() {
     let stage = adopted();
-    patched(&stage);
-    // A path filter of dpkg keeps the file of the patch.
-    dpkg_installs(&stage, Some(&ONE), &TWO, &["/usr/lib/libweb.so"]);
+    patched_at_two_paths(&stage);
+    // The same version comes again, and a path filter of dpkg keeps a file of the patch.
+    dpkg_installs(&stage, Some(&ONE), &ONE, &["/usr/lib/libweb.so"]);
     stage.run("plan --remove --refresh -R @ROOT@ 100-01").ok();
     let said = stage.run("remove --refresh -R @ROOT@ 100-01").ok();
-    assert!(said.contains("100-01: stands"), "{said}");
+    assert!(said.contains("100-01: PARTLY LOST to web 1.0-1 (dpkg)"), "{said}");
     assert!(said.contains("100-01: removed"), "{said}");
     assert_eq!(stage.text("/usr/lib/libweb.so"), "lib one\n", "what the filter had kept");
-    assert_eq!(stage.text("/usr/bin/web"), "web two\n");
+    assert_eq!(stage.text("/usr/bin/web"), "web one\n");
+    assert_eq!(stage.run("list --check -R @ROOT@").code, 0, "a patch that was removed is no loss");
 }

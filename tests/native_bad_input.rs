@@ -168,19 +168,17 @@ fn a_hook_that_is_told_without_end_or_in_another_version_says_one_line() {
     let (stage, _) = stage();
     let before = stage.everything();
     for (input, code, words) in [
-        ("echo VERSION 3; yes A=b", 1, "longer than 64 MiB"),
-        ("echo VERSION 3; yes ''", 1, "longer than 64 MiB"),
+        ("echo VERSION 3; yes A=b", 1, "more than 1000000 lines"),
+        ("echo VERSION 3; yes ''", 1, "more than 1000000 lines"),
         ("yes 'a 1'", 1, "more than 100000 packages"),
         ("cat /dev/zero", 1, "longer than 64 MiB"),
         ("echo VERSION 3; echo A=b", 1, "does not end"),
         ("printf 'VERSION 9\\n\\nweb 1 < 2 /a\\n'", 0, "version 9"),
         ("printf 'VERSION \\033[31m\\n\\n'", 0, "version \\033[31m"),
     ] {
-        let began = Instant::now();
         let run = foreseen(&stage, input);
         assert_eq!(run.code, code, "{input}: {}", run.stderr);
         assert!(run.stderr.contains(words) && run.stderr.lines().count() == 1, "{input}: {}", run.stderr);
-        assert!(began.elapsed() < Duration::from_secs(20), "{input}: {:?}", began.elapsed());
     }
     assert_same(&stage.everything(), &before);
 }

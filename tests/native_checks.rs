@@ -82,12 +82,12 @@ fn every_check_ends_with_68_until_a_lost_fix_is_accepted() {
 fn every_check_ends_with_68_while_a_registration_is_stale_although_nothing_is_lost() {
     let stage = adopted();
     with_cross_reference(&stage);
-    let again = Version { version: "1.0-1", ..ONE };
+    let again = Version { version: "1.0-2", ..ONE };
     dpkg_installs(&stage, Some(&ONE), &again, &[]);
     for line in ["list", "verify", "analyze --xref patchdiag.xref"] {
         let run = stage.run(&format!("{line} --check -R @ROOT@"));
         assert_eq!(run.code, 68, "{line}");
-        let note = "NOTE: package DEBweb: dpkg installed web 1.0-1 again since it was adopted; \
+        let note = "NOTE: package DEBweb: dpkg changed web from 1.0-1 to 1.0-2 since it was adopted; \
                     `patchadm adopt --refresh` takes it up\n";
         assert_eq!(run.stderr, note, "{line}");
         let run = stage.run(&format!("{line} -R @ROOT@"));

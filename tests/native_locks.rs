@@ -160,7 +160,7 @@ fn the_hook_of_dpkg_and_what_runs_under_its_frontend_do_not_wait_for_it() {
     };
     stage.run("adopt --refresh -R @ROOT@").fails(64);
     let said = stage.run("adopt --refresh --from-hook -R @ROOT@").ok();
-    assert!(said.contains("Package DEBweb follows dpkg"), "{said}");
+    assert!(said.contains("1 package refreshed"), "{said}");
     stage.run("patchadd -R @ROOT@ delivered/100-01").fails(64);
     stage.set("DPKG_FRONTEND_LOCKED", "true");
     let second = delivered("1.0-2").file("usr/bin/web", 0o755, "web fixed again\n");

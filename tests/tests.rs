@@ -65,6 +65,8 @@ mod closed_trees;
 mod command_line;
 /// Undo data that is given up.
 mod commit;
+/// What earlier releases left on a disk.
+mod compat;
 /// Libraries and programs made by the compiler of the machine.
 mod compiled;
 /// What shells complete.

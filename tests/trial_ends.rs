@@ -246,13 +246,13 @@ fn what_dpkg_wrote_over_a_patch_on_trial_stays_when_the_trial_is_over() {
 #[test]
 fn what_dpkg_left_alone_goes_back_to_what_the_patch_had_found() {
     let stage = adopted_on_trial();
-    // A filter of dpkg leaves the program as it is.
-    dpkg_installs(&stage, Some(&ONE), &TWO, &["/usr/bin/web"]);
+    // The same version comes again, and a filter of dpkg leaves the program as it is.
+    dpkg_installs(&stage, Some(&ONE), &ONE, &["/usr/bin/web"]);
     assert_eq!(stage.text("/usr/bin/web"), "web fixed\n");
     let_it_expire(&stage);
     recover(&stage);
     assert!(!is_on_trial(&stage));
-    assert_eq!(stage.text("/usr/lib/libweb.so"), "lib two\n", "dpkg wrote it");
+    assert_eq!(stage.text("/usr/lib/libweb.so"), "lib one\n", "dpkg wrote it");
     assert_eq!(stage.text("/usr/bin/web"), "web one\n", "dpkg did not");
     assert!(!stage.at("/usr/share/web/more").exists());
 }

@@ -276,6 +276,7 @@ fn of_object(problem: &ObjectProblem) -> ExitCause {
         | ObjectProblem::Unknown(_)
         | ObjectProblem::CannotHave { .. }
         | ObjectProblem::LinkSource(_) => ExitCause::DamagedInput,
+        ObjectProblem::OwnerUnknown(_) => ExitCause::DamagedRecord,
         ObjectProblem::NotADirectory(_) | ObjectProblem::LeadsNowhere(_) | ObjectProblem::NotEmpty(_) => {
             ExitCause::Edited
         }
@@ -285,7 +286,9 @@ fn of_object(problem: &ObjectProblem) -> ExitCause {
         ObjectProblem::Obstacle { .. }
         | ObjectProblem::NotPermitted(_)
         | ObjectProblem::ForeignDirectory(_) => ExitCause::NoRights,
-        ObjectProblem::OtherType(_) => ExitCause::Dependency,
+        ObjectProblem::OtherType(_) | ObjectProblem::NativeOwner { .. } | ObjectProblem::Diverted { .. } => {
+            ExitCause::Dependency
+        }
     }
 }
 

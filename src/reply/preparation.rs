@@ -36,7 +36,7 @@ impl PreparationEntries {
 
     /// Returns what a person is told, line by line.
     pub(crate) fn sentences(&self, is_planned: bool) -> Vec<String> {
-        let refreshed = self.refresh.iter().flat_map(|refresh| refresh.sentences(is_planned, false));
+        let refreshed = self.refresh.iter().flat_map(|refresh| refresh.sentences(is_planned));
         let adopted = self.adopted.iter().flat_map(|adopted| adopted.sentences(is_planned));
         refreshed.chain(adopted).collect()
     }

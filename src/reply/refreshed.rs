@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::words::counted;
 use patchadm_core::operation::patches::overtaken::{EndedPatch, RefreshReport, StandingPatch};
-use patchadm_inputs::format::overtaken::OvertakenState;
+use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenState};
 use patchadm_inputs::native::NativeChange;
 use patchadm_rootfs::Root;
 
@@ -15,6 +15,7 @@ pub(crate) struct RefreshedEntries {
     left: Vec<LeftEntry>,
     ended: Vec<EndedEntry>,
     standing: Vec<StandingEntry>,
+    partly_lost: Vec<EndedEntry>,
     accepted: Vec<String>,
     missing: Vec<String>,
 }
@@ -25,7 +26,7 @@ struct RefreshedEntry {
     package: String,
     manager: &'static str,
     name: String,
-    /// `upgraded`, `reinstalled` or `removed`.
+    /// `upgraded`, `reinstalled`, `diverted`, `overruled` or `removed`.
     change: &'static str,
     from: String,
     to: Option<String>,
@@ -44,7 +45,7 @@ struct LeftEntry {
 struct EndedEntry {
     id: String,
     packages: Vec<String>,
-    /// `contained`, `lost`, `removed` or `accepted`.
+    /// `contained`, `lost`, `partly-lost`, `removed` or `accepted`.
     outcome: OvertakenState,
     manager: String,
     name: String,
@@ -60,6 +61,7 @@ struct EndedEntry {
 struct StandingEntry {
     id: String,
     handed_over: Vec<String>,
+    lost: Vec<String>,
 }
 
 impl RefreshedEntries {
@@ -80,20 +82,37 @@ impl RefreshedEntries {
                 })
                 .collect(),
             ended: report.ended.into_iter().map(EndedEntry::of).collect(),
+            partly_lost: report.partly_lost.into_iter().map(EndedEntry::of_standing).collect(),
             standing: report.standing.iter().map(StandingEntry::of).collect(),
             accepted: report.accepted.iter().map(ToString::to_string).collect(),
             missing: report.missing.iter().map(|path| root.show(path)).collect(),
         }
     }
 
+    /// Returns what a hook prints: each lost fix first, then one line about everything else.
+    pub(crate) fn hook_sentences(&self) -> Vec<String> {
+        let is_lost = |one: &&EndedEntry| {
+            matches!(one.outcome, OvertakenState::Lost | OvertakenState::PartlyLost)
+        };
+        let all = || self.ended.iter().chain(&self.partly_lost);
+        let mut lines: Vec<String> = all().filter(is_lost).map(|one| format!("{}: {}", one.id, one.told)).collect();
+        let others = all().count() - lines.len();
+        if !self.refreshed.is_empty() || others > 0 || !lines.is_empty() {
+            let packages = counted(&self.refreshed.len(), "package");
+            lines.push(format!(
+                "patchadm: {packages} refreshed; patches: {} lost, {others} ended otherwise",
+                lines.len()
+            ));
+        }
+        lines
+    }
+
     /// Returns what a person is told, line by line.
-    pub(crate) fn sentences(&self, is_planned: bool, is_hook: bool) -> Vec<String> {
+    pub(crate) fn sentences(&self, is_planned: bool) -> Vec<String> {
         let is = if is_planned { "would follow" } else { "follows" };
         let mut lines: Vec<String> = self.refreshed.iter().map(|one| one.sentence(is)).collect();
-        // dpkg calls the hook between unpacking and configuring: the next call takes such a package up.
-        let left = if is_hook { &[] } else { self.left.as_slice() };
         lines.extend(
-            left.iter().map(|one| format!("Package {} stays as it is: {}.", one.package, one.reason)),
+            self.left.iter().map(|one| format!("Package {} stays as it is: {}.", one.package, one.reason)),
         );
         for one in &self.ended {
             lines.push(format!("{}: {}", one.id, one.told));
@@ -101,7 +120,11 @@ impl RefreshedEntries {
                 lines.push(format!("  required by {}", one.required_by.join(", ")));
             }
         }
+        for one in &self.partly_lost {
+            lines.push(format!("{}: {}", one.id, one.told));
+        }
         for one in &self.standing {
+            lines.extend(one.lost.iter().map(|path| format!("  {path} is lost")));
             lines.push(match one.handed_over.as_slice() {
                 [] => format!("{}: stands", one.id),
                 [path] => format!("{}: stands, partly overtaken ({path} is the package manager's)", one.id),
@@ -126,6 +149,8 @@ impl RefreshedEntry {
             NativeChange::Reinstalled { version, .. } => {
                 ("reinstalled", version.clone(), Some(version.clone()))
             }
+            NativeChange::Diverted { version, .. } => ("diverted", version.clone(), Some(version.clone())),
+            NativeChange::Overruled { version, .. } => ("overruled", version.clone(), Some(version.clone())),
             NativeChange::Removed { from, .. } => ("removed", from.clone(), None),
             NativeChange::Busy { .. } | NativeChange::Unknown { .. } => ("unknown", String::new(), None),
         };
@@ -144,12 +169,21 @@ impl RefreshedEntry {
                     "Package {package} {follows} {manager}: {name} {from} was installed again, {objects}."
                 )
             }
+            ("overruled", _) => format!("Package {package} {follows} {manager}: other packages took over paths of {name} {from}, {objects}."),
+            ("diverted", _) => {
+                format!("Package {package} {follows} {manager}: files of {name} {from} were diverted, {objects}.")
+            }
             _ => format!("Package {package} {follows} {manager}: {name} {from} was removed."),
         }
     }
 }
 
 impl EndedEntry {
+    /// Returns the entry of a patch that stands and lost its fix at some paths.
+    fn of_standing(patch: OvertakenPatch) -> Self {
+        Self::of(EndedPatch { patch, packages: Vec::new(), required_by: Vec::new() })
+    }
+
     fn of(ended: EndedPatch) -> Self {
         let EndedPatch { patch, packages, required_by } = ended;
         Self {
@@ -169,6 +203,7 @@ impl EndedEntry {
 impl StandingEntry {
     fn of(standing: &StandingPatch) -> Self {
         let handed_over = standing.handed_over.iter().map(ToString::to_string).collect();
-        Self { id: standing.id.to_string(), handed_over }
+        let lost = standing.lost.iter().map(ToString::to_string).collect();
+        Self { id: standing.id.to_string(), handed_over, lost }
     }
 }

@@ -6,7 +6,7 @@ mod kept;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::native::NativeChange;
+use crate::native::{DivertedPath, NativeChange, NativeOrigin, NativeOwners};
 use patchadm_changeset::RecordFile;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_rootfs::{Digest, KnownFile, Live, LiveKind};
@@ -52,6 +52,8 @@ pub struct Inventory {
     pub patched_by: BTreeMap<ObjectPath, Vec<String>>,
     /// What the package managers of the system changed since packages were adopted from them, by adopted package.
     pub native_changes: BTreeMap<PkgInst, NativeChange>,
+    /// The packages of dpkg and rpm that own the paths concerned now.
+    pub native_owners: NativeOwners,
     /// The accounts that count in this root.
     pub accounts: Accounts,
     /// Whether owners can be set; if not, they are recorded only.
@@ -73,6 +75,17 @@ impl Inventory {
     pub fn show(&self, path: &ObjectPath) -> ObjectPath {
         let seen = self.prefix.as_ref().and_then(|prefix| prefix.join(path.relative()).ok());
         seen.unwrap_or_else(|| path.clone())
+    }
+
+    /// Returns where the file of a native package lies that its records have at a path; `None` unless somebody diverted it.
+    pub fn place_of_native(&self, path: &ObjectPath, origin: &NativeOrigin) -> Option<&ObjectPath> {
+        self.diverted(path, origin).map(|diverted| &diverted.place)
+    }
+
+    /// Returns the diversion of a path that the records of a native package have.
+    pub fn diverted(&self, path: &ObjectPath, origin: &NativeOrigin) -> Option<&DivertedPath> {
+        let place = self.physical.get(path).unwrap_or(path);
+        self.native_owners.diverted(place, origin)
     }
 
     /// Returns the directory behind the symbolic link that is at a path, if there is one.

@@ -21,9 +21,6 @@ use patchadm_svr4::patch::PatchId;
 /// The longest time that a hook waits for another command, in seconds.
 const HOOK_WAIT: u64 = 5;
 
-/// The most lines that a hook prints.
-const HOOK_LINES: usize = 3;
-
 /// Runs the verb with this option.
 pub(super) fn run(call: &mut Invocation, args: &AdoptArgs) -> anyhow::Result<Reply> {
     let command = Command::AdoptRefresh;
@@ -72,7 +69,7 @@ struct RefreshReply {
     #[serde(skip)]
     exit: Exit,
     #[serde(skip)]
-    lines: Option<usize>,
+    is_hook: bool,
 }
 
 impl RefreshReply {
@@ -86,24 +83,28 @@ impl RefreshReply {
             entries: RefreshedEntries::of(root, report),
             notes,
             exit: Exit::OK,
-            lines: args.from_hook.then_some(HOOK_LINES),
+            is_hook: args.from_hook,
         }
     }
 }
 
 impl CommandReport for RefreshReply {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        let lines = self.entries.sentences(self.result == ResultWord::Planned, self.lines.is_some());
-        if lines.is_empty() && self.lines.is_none() {
+        let lines = if self.is_hook {
+            self.entries.hook_sentences()
+        } else {
+            self.entries.sentences(self.result == ResultWord::Planned)
+        };
+        if lines.is_empty() && !self.is_hook {
             output.line("Every registration is as its package manager has it.")?;
         }
-        for line in lines.iter().take(self.lines.unwrap_or(usize::MAX)) {
+        for line in &lines {
             output.line(line)?;
         }
         Ok(())
     }
 
     fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
-        if self.lines.is_some() { Ok(()) } else { Ok(print_notes(output, &self.notes)?) }
+        if self.is_hook { Ok(()) } else { Ok(print_notes(output, &self.notes)?) }
     }
 }

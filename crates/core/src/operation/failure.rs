@@ -317,6 +317,11 @@ impl Failure {
         }
     }
 
+    /// Tells whether the root is as before, and nobody asked the operation to end.
+    pub fn is_rolled_back(&self) -> bool {
+        self.signal().is_none() && matches!(self.left(), RootCondition::Unchanged | RootCondition::RolledBack)
+    }
+
     /// Returns the signal that ended the operation, if one did.
     pub fn signal(&self) -> Option<i32> {
         match self {

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use patchadm_inputs::database::{RecordView, marker};
 use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenPatches, OvertakenState};
 use patchadm_inputs::native::{
-    FixedIn, NativeChange, NativeManager, NativeOrigin, NativeRegistration, native_changes,
+    FixedIn, NativeChange, NativeIndex, NativeManager, NativeOrigin, NativeRegistration, native_changes,
 };
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{Params, PkgInst};
@@ -56,7 +56,11 @@ pub(super) fn ended_in_root<'p>(
     separator: &str,
 ) -> EndedPatches {
     let list = list_of(root, list_text(root).unwrap_or_default());
-    EndedPatches::of(&list, packages.clone(), separator, || native_changes(root, packages))
+    let index = NativeIndex::read(root);
+    EndedPatches::of(&list, packages.clone(), separator, || {
+        let params: Vec<_> = packages.collect();
+        native_changes(root, params.iter().copied(), || &index).changes
+    })
 }
 
 /// Parses the text of the list of a root. Without a marker of its own a root has none.
@@ -143,7 +147,12 @@ fn certain_versions<'p>(
         let Some(NativeOrigin { manager, name, .. }) = NativeOrigin::of(params) else { continue };
         let version = match changes.get(package) {
             None => Some(NativeRegistration::of(params).version),
-            Some(NativeChange::Upgraded { to: version, .. } | NativeChange::Reinstalled { version, .. }) => {
+            Some(
+                NativeChange::Upgraded { to: version, .. }
+                | NativeChange::Reinstalled { version, .. }
+                | NativeChange::Diverted { version, .. }
+                | NativeChange::Overruled { version, .. },
+            ) => {
                 Some(version.clone())
             }
             Some(NativeChange::Removed { .. } | NativeChange::Busy { .. } | NativeChange::Unknown { .. }) => {
@@ -169,6 +178,7 @@ mod tests {
             version: "9".to_owned(),
             fixed_in: fixed_in.map(str::to_owned),
             fixes: Vec::new(),
+            paths: Vec::new(),
             time: String::new(),
         }
     }

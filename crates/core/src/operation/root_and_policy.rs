@@ -1,20 +1,24 @@
 //! What is known of a root before its survey: its policy, the host that bounds it, and the user for whom changes are
 //! planned.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::failure::Failure;
 use super::overtaken_list::{EndedPatches, list_of, list_text};
+use super::patches::overtaken::as_left::as_left;
 use super::projected_plans::ForeseenRoot;
 use patchadm_inputs::database::survey::{SurveySettings, packages, parameters, survey_with};
 use patchadm_inputs::database::undo_data::{OutsideRules, UndoReader};
 use patchadm_inputs::database::{RecordView, contents, installed, policy};
 use patchadm_inputs::inventory::{Installed, Inventory, KeptLibraries, Touched, is_kept_package};
-use patchadm_inputs::native::{NativeChange, NativeOrigin, native_changes};
+use patchadm_inputs::native::{
+    NativeChange, NativeChanges, NativeIndex, NativeOrigin, NativeRegistration, native_changes,
+};
 use patchadm_inputs::policy::Policy;
 use patchadm_planning::plan::patch::validate::applied_to;
 use patchadm_planning::plan::refusal::Reason;
@@ -43,6 +47,11 @@ pub struct RootAndPolicy {
     for_owner: Option<(u32, u32)>,
     /// What package managers of the system changed, of the packages of which somebody has asked.
     native_changes: Mutex<BTreeMap<PkgInst, Option<NativeChange>>>,
+    /// The packages among them that only have another stamp, and whose patches are as they were left.
+    renewed: Mutex<BTreeSet<PkgInst>>,
+    /// The paths of all native packages, read when a survey first needs them. They stay the same for a command: it holds
+    /// the locks of the package managers, or only shows a plan.
+    native_index: OnceLock<NativeIndex>,
     /// What is done before the patches of a command, in the same run or in one that is only foreseen.
     preparation: Mutex<Preparation>,
 }
@@ -90,8 +99,18 @@ impl RootAndPolicy {
     }
 
     pub(super) fn new(root: Root, host: Root, policy: Policy, outside: OutsideRules) -> Self {
-        let (native_changes, preparation) = (Mutex::default(), Mutex::default());
-        Self { root, host, policy, bounds: None, outside, for_owner: None, native_changes, preparation }
+        Self {
+            root,
+            host,
+            policy,
+            bounds: None,
+            outside,
+            for_owner: None,
+            native_changes: Mutex::default(),
+            renewed: Mutex::default(),
+            native_index: OnceLock::new(),
+            preparation: Mutex::default(),
+        }
     }
 
     /// Returns the same for a root that is shown in the place of this one.
@@ -131,6 +150,7 @@ impl RootAndPolicy {
 
     /// Forgets what was to come before the patches, and what package managers changed: the root is as it is.
     pub(in crate::operation) fn forget_preparation(&self) {
+        self.renewed.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.native_changes.lock().unwrap_or_else(PoisonError::into_inner).clear();
         *self.preparation.lock().unwrap_or_else(PoisonError::into_inner) = Preparation::default();
     }
@@ -271,11 +291,59 @@ impl RootAndPolicy {
         let new: Vec<(&PkgInst, &Installed)> = packages.iter().filter(is_new).collect();
         if !new.is_empty() {
             let params = new.iter().map(|(package, installed)| (*package, &installed.params));
-            let mut changes = native_changes(&self.root, params);
+            let NativeChanges { mut changes, same_records } =
+                native_changes(&self.root, params, || self.native_index());
+            let renewed = as_left(self, &same_records, packages);
+            changes.retain(|package, _| !renewed.contains(package));
+            self.renewed.lock().unwrap_or_else(PoisonError::into_inner).extend(renewed);
             known.extend(new.iter().map(|(package, _)| ((*package).clone(), changes.remove(*package))));
         }
         let changed = known.iter().filter(|(package, _)| packages.contains_key(*package));
         changed.filter_map(|(package, change)| Some((package.clone(), change.clone()?))).collect()
+    }
+
+    /// Returns the packages whose registration only needs another stamp: the root was copied, say.
+    pub(in crate::operation) fn renewed(&self, packages: &BTreeMap<PkgInst, Installed>) -> BTreeSet<PkgInst> {
+        drop(self.native_changes(packages));
+        self.renewed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns the patched packages that are as they were registered and of which another native package has taken over a path
+    /// since. Their patches can be backed out: a claim on such a path has ended.
+    pub(in crate::operation) fn overruled(
+        &self,
+        packages: &BTreeMap<PkgInst, Installed>,
+    ) -> Result<BTreeMap<PkgInst, NativeChange>, Failure> {
+        let changes = self.native_changes(packages);
+        let (view, resolver) = (RecordView::live(&self.root), self.root.resolver());
+        let mut overruled = BTreeMap::new();
+        for (package, installed) in packages {
+            let is_patched = !installed.params.text("PATCHLIST").trim().is_empty();
+            let Some(origin) = NativeOrigin::of(&installed.params) else { continue };
+            if !is_patched || changes.contains_key(package) {
+                continue;
+            }
+            for (path, line) in contents::lines_of_package(&view, package)? {
+                if line.object.ftype.is_directory() {
+                    continue;
+                }
+                let owners = self.native_index().owners(&resolver.locate_object(&path)?, &resolver)?;
+                let is_own = owners.iter().any(|owner| origin.is_instance_of(&owner.origin));
+                if let Some(owner) = owners.into_iter().next().filter(|_| !is_own) {
+                    let (origin, by) = (origin.clone(), owner.to_string());
+                    let version = NativeRegistration::of(&installed.params).version;
+                    let change = NativeChange::Overruled { origin, version, path, by };
+                    overruled.insert(package.clone(), change);
+                    break;
+                }
+            }
+        }
+        Ok(overruled)
+    }
+
+    /// Returns the paths of all packages of dpkg and rpm.
+    pub(in crate::operation) fn native_index(&self) -> &NativeIndex {
+        self.native_index.get_or_init(|| NativeIndex::read(&self.root))
     }
 
     /// Makes the same survey with `packages` that were read under the same lock.
@@ -289,11 +357,17 @@ impl RootAndPolicy {
         let separator = &self.policy.separator;
         let outside = self.outside.with(moved_to);
         let setting = SurveySettings { host: &self.host, separator, new_marker: &new_marker, outside };
-        let mut inventory = survey_with(packages, &RecordView::live(&self.root), touched, &setting)?;
+        let index = self.native_index();
+        let mut touched = Cow::Borrowed(touched);
+        if index.has_diversions() {
+            index.add_diverted(&mut touched.to_mut().paths, &self.root.resolver())?;
+        }
+        let mut inventory = survey_with(packages, &RecordView::live(&self.root), &touched, &setting)?;
         if let Some(after) = &self.preparation.lock().unwrap_or_else(PoisonError::into_inner).after {
             inventory = after.onto(inventory);
         }
         inventory.native_changes = self.native_changes(&inventory.packages);
+        inventory.native_owners = index.owners_of(&inventory.physical, &self.root.resolver())?;
         if let Some(owner) = self.for_owner {
             inventory.privileged = owner.0 == 0;
             inventory.caller = owner;

@@ -10,6 +10,7 @@ use super::ledger::{self, LedgerFault, PatchRecordsByName, retain_counting};
 use super::undo_data::{ArchiveError, OutsideAccess, UndoReader};
 use super::{RecordView, installed, places};
 use crate::format::ledger::{Ledger, LedgerLine, LedgerUndo, UndoLocation, WhyNone};
+use crate::native::NATIVE_VERSION;
 use patchadm_changeset::plan::{
     BroughtLine, LedgerChange, LedgerPatch, LedgerRewrite, Plan, RecordChange, RewrittenArchive, TreeContent,
     UndoPlace,
@@ -113,6 +114,7 @@ impl<'p> RootLedgerDraft<'p> {
             manifest: None,
             applied_by: None,
             is_adopted: false,
+            native: None,
         })
     }
 }
@@ -147,7 +149,8 @@ impl LedgerDraft for RootLedgerDraft<'_> {
             let known = self.kept.line(&archive.patch).map(|known| known.scripts.clone());
             if let Some(line) = Self::line(run, source, &archive.patch, undo) {
                 let scripts = known.unwrap_or_default();
-                ledger.set(LedgerLine { scripts, manifest, is_adopted: true, ..line });
+                let native = self.kept.line(&archive.patch).and_then(|known| known.native.clone());
+                ledger.set(LedgerLine { scripts, manifest, native, is_adopted: true, ..line });
             }
         }
         for brought in &self.change.brought {
@@ -158,7 +161,9 @@ impl LedgerDraft for RootLedgerDraft<'_> {
             if let Some(line) = Self::line(run, source, &applied.patch, undo) {
                 let snapshot = source.digest_at(package, applied, &UndoPlace::Snapshot);
                 let manifest = source.digest_at(package, applied, &UndoPlace::ManifestOnly);
-                ledger.set(LedgerLine { snapshot, manifest, ..line });
+                let native = self.params.as_ref().map(|params| params.text(NATIVE_VERSION).into_owned());
+                let native = native.filter(|version| !version.is_empty());
+                ledger.set(LedgerLine { snapshot, manifest, native, ..line });
             }
         }
         for rewrite in &self.change.rewritten {

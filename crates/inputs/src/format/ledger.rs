@@ -74,6 +74,8 @@ pub struct LedgerLine {
     pub applied_by: Option<String>,
     /// The archive was bound by `recover --adopt-undo`, not by the run that made it.
     pub is_adopted: bool,
+    /// For a package that was adopted from dpkg or rpm: its native version when the patch was applied.
+    pub native: Option<String>,
 }
 
 /// The undo data of a line.
@@ -159,6 +161,8 @@ struct WrittenLine {
     applied: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     adopted: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    native: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -331,6 +335,9 @@ impl LedgerLine {
             manifest: written.manifest.as_deref().map(|text| digest("manifest", text)).transpose()?,
             applied_by: written.applied.clone(),
             is_adopted: written.adopted,
+            native: written.native.clone().filter(|version| {
+                rule::holds("ledger.native", !version.chars().any(char::is_control))
+            }),
             undo: read_undo(&written, digest)?,
             run: written.run,
             patch: written.patch,
@@ -354,6 +361,7 @@ impl LedgerLine {
             manifest: self.manifest.as_ref().map(text),
             applied: self.applied_by.clone(),
             adopted: self.is_adopted,
+            native: self.native.clone(),
         };
         match &self.undo {
             LedgerUndo::Kept { b3, size, files, place, is_classic } => {
@@ -474,6 +482,7 @@ mod tests {
             manifest: None,
             applied_by: None,
             is_adopted: false,
+            native: None,
         }
     }
 
@@ -497,6 +506,16 @@ mod tests {
         assert_eq!(text(std::slice::from_ref(&none)), expected);
         let listed = text(&[LedgerLine { manifest: Some(Digest([0x5f; 32])), ..none }]);
         assert_eq!(listed, expected.replace("}\n", &format!(",\"manifest\":\"b3:{undo}\"}}\n")));
+    }
+
+    #[test]
+    fn a_native_version_of_a_line_is_text_of_one_line() {
+        let read = |native: &str| {
+            let written = Ledger::of_line(LedgerLine { native: Some(native.to_owned()), ..line() }).write();
+            Ledger::parse(&written).unwrap().lines()[0].native.clone()
+        };
+        assert_eq!(read("1:2.0-1").as_deref(), Some("1:2.0-1"));
+        assert_eq!(read("1\n\u{1b}[31m"), None);
     }
 
     #[test]
@@ -614,7 +633,19 @@ mod tests {
                 let manifest = snapshot.is_none().then_some(Digest(info));
                 let (run, info) = (Run { number, nonce }.to_string(), Digest(info));
                 let applied_by = is_adopted.then(|| run.clone());
-                LedgerLine { run, patch, info, undo, scripts, snapshot, manifest, applied_by, is_adopted }
+                let native = is_adopted.then(|| "1:2.0-1".to_owned());
+                LedgerLine {
+                    run,
+                    patch,
+                    info,
+                    undo,
+                    scripts,
+                    snapshot,
+                    manifest,
+                    applied_by,
+                    is_adopted,
+                    native,
+                }
             },
         )
     }

@@ -5,8 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use patchadm_changeset::format::manifest::decode;
 use patchadm_svr4::format::lines::LONGEST_LINE;
-use patchadm_svr4::package::rule;
+use patchadm_svr4::package::{ObjectPath, rule};
 use patchadm_svr4::patch::FixId;
 
 /// How a patch ended.
@@ -17,6 +18,8 @@ pub enum OvertakenState {
     Contained,
     /// The native version does not have its fix, or nothing says so.
     Lost,
+    /// It is applied, and its fix is lost at some paths.
+    PartlyLost,
     /// The package was removed.
     Removed,
     /// Its fix is lost, and the operator has accepted that.
@@ -46,8 +49,28 @@ pub struct OvertakenPatch {
     /// The ids of what it fixes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fixes: Vec<String>,
+    /// The paths at which what it did is gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<LostPath>,
     /// When that was found: RFC 3339.
     pub time: String,
+}
+
+/// A path at which what a patch did is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostPath {
+    /// The path, escaped as in undo manifests.
+    pub path: String,
+    /// BLAKE3 of the bytes that the patch had put there, for a regular file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub b3: Option<String>,
+}
+
+impl LostPath {
+    /// Returns the path; `None` if it is none.
+    pub fn object_path(&self) -> Option<ObjectPath> {
+        ObjectPath::new(&decode(&self.path)).ok()
+    }
 }
 
 /// The patches that a file names, and what of it cannot be read.
@@ -69,6 +92,7 @@ impl OvertakenPatches {
             match serde_json::from_slice::<OvertakenPatch>(line) {
                 Ok(mut patch) if is_short && patch.root == root && patch.is_sensible() => {
                     patch.fixes.retain(|id| rule::holds("lost.fixes", FixId::new(id).is_ok()));
+                    patch.paths.retain(|lost| rule::holds("lost.paths", lost.object_path().is_some()));
                     read.patches.push(patch);
                 }
                 _ => read.passed_over.push(at),
@@ -106,12 +130,18 @@ impl OvertakenPatch {
             && texts.flat_map(|text| text.chars()).all(|c| !c.is_control())
     }
 
+    /// Tells whether its fix is lost, wholly or in part, and nobody has accepted that.
+    pub fn is_lost(&self) -> bool {
+        matches!(self.state, OvertakenState::Lost | OvertakenState::PartlyLost)
+    }
+
     /// Returns its state in words: `contained in openssl 3.0.22-1 (dpkg)`, `LOST to …`, `went with …`.
     pub fn told(&self) -> String {
         let Self { manager, package, version, .. } = self;
         match self.state {
             OvertakenState::Contained => format!("contained in {package} {version} ({manager})"),
             OvertakenState::Lost => format!("LOST to {package} {version} ({manager})"),
+            OvertakenState::PartlyLost => format!("PARTLY LOST to {package} {version} ({manager})"),
             OvertakenState::Accepted => {
                 format!("lost to {package} {version} ({manager}), which was accepted")
             }
@@ -135,6 +165,7 @@ mod tests {
             version: "3.0.18-1".to_owned(),
             fixed_in: None,
             fixes: Vec::new(),
+            paths: Vec::new(),
             time: "2026-11-25T16:00:00Z".to_owned(),
         }
     }
@@ -150,6 +181,18 @@ mod tests {
         assert_eq!(read.patches, [patch("1-01", "aa"), patch("3-01", "aa")]);
         assert_eq!(read.passed_over, [2, 4]);
         assert_eq!(read.of("3-01").unwrap().told(), "LOST to openssl 3.0.18-1 (dpkg)");
+    }
+
+    #[test]
+    fn of_what_a_line_says_was_lost_only_paths_are_believed() {
+        let lost = |path: &str| LostPath { path: path.to_owned(), b3: None };
+        let paths = vec![lost("/usr/lib/a.so"), lost("usr/lib"), lost("/etc/../shadow"), lost("")];
+        let list = OvertakenPatches {
+            patches: vec![OvertakenPatch { paths, ..patch("1-01", "aa") }],
+            passed_over: Vec::new(),
+        };
+        let read = OvertakenPatches::parse(&list.to_bytes(), "aa");
+        assert_eq!(read.patches[0].paths, [lost("/usr/lib/a.so")]);
     }
 
     #[test]

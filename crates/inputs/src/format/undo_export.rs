@@ -309,6 +309,7 @@ mod tests {
             manifest: None,
             applied_by: None,
             is_adopted: false,
+            native: None,
         };
         ExportedArchive { package: PkgInst::new(package).unwrap(), format: UndoFormat::Gzip, line }
     }

@@ -1,13 +1,13 @@
 //! Which registrations no longer say what the native package manager says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::dpkg::DpkgRecords;
 use super::rpm::RpmRecords;
-use super::{NativeError, NativeManager, NativeOrigin, NativePresence, NativeRegistration};
+use super::{NativeError, NativeIndex, NativeManager, NativeOrigin, NativePresence, NativeRegistration};
 use patchadm_rootfs::Root;
-use patchadm_svr4::package::{Params, PkgInst};
+use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 
 /// What became of a native package since it was adopted or refreshed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,24 @@ pub enum NativeChange {
         origin: NativeOrigin,
         /// The version.
         version: String,
+    },
+    /// Its files were moved by dpkg-divert(1).
+    Diverted {
+        /// Whose package it is, and its name.
+        origin: NativeOrigin,
+        /// The version.
+        version: String,
+    },
+    /// It is as it was, and another native package has taken over one of its paths.
+    Overruled {
+        /// Whose package it is, and its name.
+        origin: NativeOrigin,
+        /// The version.
+        version: String,
+        /// The path.
+        path: ObjectPath,
+        /// The name and version of the package that owns it now.
+        by: String,
     },
     /// Its manager is in the middle of a change, or broke one off.
     Busy {
@@ -55,6 +73,8 @@ impl NativeChange {
         match self {
             Self::Upgraded { origin, .. }
             | Self::Reinstalled { origin, .. }
+            | Self::Diverted { origin, .. }
+            | Self::Overruled { origin, .. }
             | Self::Busy { origin }
             | Self::Removed { origin, .. }
             | Self::Unknown { origin, .. } => origin,
@@ -65,7 +85,9 @@ impl NativeChange {
     pub fn versions(&self) -> (Option<&str>, Option<&str>) {
         match self {
             Self::Upgraded { from, to, .. } => (Some(from), Some(to)),
-            Self::Reinstalled { version, .. } => (Some(version), Some(version)),
+            Self::Reinstalled { version, .. }
+            | Self::Diverted { version, .. }
+            | Self::Overruled { version, .. } => (Some(version), Some(version)),
             Self::Removed { from, .. } => (Some(from), None),
             Self::Busy { .. } | Self::Unknown { .. } => (None, None),
         }
@@ -87,6 +109,10 @@ impl fmt::Display for NativeChange {
             Self::Reinstalled { version, .. } => {
                 write!(f, "{manager} installed {name} {version} again since it was adopted")
             }
+            Self::Diverted { version, .. } => {
+                write!(f, "the diversions of files of {name} {version} changed since it was adopted")
+            }
+            Self::Overruled { path, by, .. } => write!(f, "{path} belongs to {by} ({manager}) now"),
             Self::Busy { .. } => write!(f, "{manager} has not finished with {name}"),
             Self::Removed { from, .. } => write!(f, "{manager} removed {name} {from} since it was adopted"),
             Self::Unknown { reason, .. } => {
@@ -96,12 +122,23 @@ impl fmt::Display for NativeChange {
     }
 }
 
-/// Returns the packages whose registration no longer says what their manager says. Where none of them was adopted from one,
-/// nothing is looked at.
+/// What the native package managers of a root did since packages were adopted from them.
+#[derive(Clone, Debug, Default)]
+pub struct NativeChanges {
+    /// The packages whose registration no longer says what their manager says.
+    pub changes: BTreeMap<PkgInst, NativeChange>,
+    /// Those among them that only have another stamp: their records are those with which they were registered. The root was
+    /// copied, or the same version was installed again.
+    pub same_records: BTreeSet<PkgInst>,
+}
+
+/// Compares registrations with the records of their managers. Without a package that was adopted from one, nothing is read.
+/// `index` has the paths of all native packages.
 pub fn native_changes<'p>(
     root: &Root,
     packages: impl Iterator<Item = (&'p PkgInst, &'p Params)>,
-) -> BTreeMap<PkgInst, NativeChange> {
+    index: impl FnOnce() -> &'p NativeIndex,
+) -> NativeChanges {
     let mut adopted: BTreeMap<NativeManager, Vec<Adopted<'p>>> = BTreeMap::new();
     for (package, params) in packages {
         if let Some(origin) = NativeOrigin::of(params) {
@@ -109,25 +146,47 @@ pub fn native_changes<'p>(
             adopted.entry(origin.manager).or_default().push(Adopted { package, origin, registration });
         }
     }
-    let mut changes = BTreeMap::new();
+    let mut found = NativeChanges::default();
+    if adopted.is_empty() {
+        return found;
+    }
+    let diverted = index().diverted_by_package();
     for (manager, adopted) in adopted {
         let origins: Vec<&NativeOrigin> = adopted.iter().map(|one| &one.origin).collect();
         match presences(root, manager, &origins) {
             Ok(presences) => {
-                let changed = adopted.into_iter().zip(presences);
-                changes.extend(
-                    changed.filter_map(|(one, presence)| Some((one.package.clone(), one.change(presence)?))),
-                );
+                for (one, presence) in adopted.into_iter().zip(presences) {
+                    let now = diverted.get(one.origin.name.as_str()).filter(|_| manager == NativeManager::Dpkg);
+                    let (package, origin) = (one.package, one.origin.clone());
+                    let registered = one.registration.clone();
+                    let diverted = registered.diverted.as_deref().unwrap_or_default();
+                    // A registration of an earlier form does not say which of its paths are diverted.
+                    let is_diverted = diverted != now.map(String::as_str).unwrap_or_default()
+                        && !has_same_records(root, &origin, &registered);
+                    let Some(change) = one.change(presence, is_diverted) else { continue };
+                    if matches!(change, NativeChange::Reinstalled { .. })
+                        && has_same_records(root, &origin, &registered)
+                    {
+                        found.same_records.insert(package.clone());
+                    }
+                    found.changes.insert(package.clone(), change);
+                }
             }
             Err(error) => {
                 let reason = error.to_string();
-                changes.extend(adopted.into_iter().map(|Adopted { package, origin, .. }| {
+                found.changes.extend(adopted.into_iter().map(|Adopted { package, origin, .. }| {
                     (package.clone(), NativeChange::Unknown { origin, reason: reason.clone() })
                 }));
             }
         }
     }
-    changes
+    found
+}
+
+/// Tells whether the records of a package are those with which it was registered.
+fn has_same_records(root: &Root, origin: &NativeOrigin, registered: &NativeRegistration) -> bool {
+    let now = origin.manager.package(root, &origin.queried());
+    now.is_ok_and(|now| registered.digest.is_some() && now.registration().digest == registered.digest)
 }
 
 fn presences(
@@ -149,7 +208,11 @@ struct Adopted<'p> {
 }
 
 impl Adopted<'_> {
-    fn change(self, presence: Result<NativePresence, NativeError>) -> Option<NativeChange> {
+    fn change(
+        self,
+        presence: Result<NativePresence, NativeError>,
+        is_diverted: bool,
+    ) -> Option<NativeChange> {
         let Self {
             origin, registration: NativeRegistration { version: from, stamp: registered, .. }, ..
         } = self;
@@ -162,6 +225,9 @@ impl Adopted<'_> {
             NativePresence::Busy => Some(NativeChange::Busy { origin }),
             NativePresence::Installed { version, .. } if version != from => {
                 Some(NativeChange::Upgraded { origin, from, to: version })
+            }
+            NativePresence::Installed { version, .. } if is_diverted => {
+                Some(NativeChange::Diverted { origin, version })
             }
             NativePresence::Installed { version, stamp } => {
                 // A registration of an earlier form has no stamp: it is taken for its version.

@@ -60,6 +60,11 @@ pub struct FixedInError {
 }
 
 impl FixedIn {
+    /// Tells whether a clause names this package.
+    pub fn names(&self, manager: NativeManager, name: &str) -> bool {
+        self.clauses.iter().any(|clause| clause.manager == manager && clause.name == name)
+    }
+
     /// Tells whether this version of a package has the fix. A package that no clause names does not say so.
     pub fn has(&self, manager: NativeManager, name: &str, version: &str) -> bool {
         let named = self.clauses.iter().filter(|clause| clause.manager == manager && clause.name == name);

@@ -18,6 +18,7 @@ mod file_sum;
 mod fixed_in;
 mod lock_file;
 mod origin;
+mod ownership;
 mod package;
 mod package_name;
 mod package_url;
@@ -26,20 +27,22 @@ mod registration;
 pub mod rpm;
 mod upcoming;
 
-pub use changes::{NativeChange, native_changes};
+pub use changes::{NativeChange, NativeChanges, native_changes};
 pub use distribution::Distribution;
+pub use dpkg::DivertedPath;
 pub use error::NativeError;
 pub use file_sum::FileSum;
 pub use fixed_in::{
     FIXED_IN, FixedIn, FixedInClause, FixedInError, fixed_in_of, fixed_in_parameter, fixed_in_said,
 };
 pub use origin::{ADOPTED, NativeManager, NativeOrigin};
+pub use ownership::{NativeIndex, NativeOwner, NativeOwners};
 pub use package::{NativePackage, NativePath, NativePresence};
 pub use package_name::LONGEST_PKG;
 pub use package_url::{NativeIdentity, package_url};
 pub use records::NativeRecords;
 pub use registration::{
-    NATIVE_DIFFERING, NATIVE_DIGEST, NATIVE_OVERTAKEN, NATIVE_STAMP, NATIVE_VERSION, NativeRegistration,
+    NATIVE_DIFFERING, NATIVE_DIGEST, NATIVE_DIVERTED, NATIVE_OVERTAKEN, NATIVE_STAMP, NATIVE_VERSION, NativeRegistration,
     differing_of, differing_text, is_native_parameter,
 };
 

@@ -1,8 +1,8 @@
 //! A package of dpkg or rpm, as it is recorded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::registration::NativeRegistration;
+use super::registration::{NativeRegistration, differing_text};
 use super::{FileSum, NativeOrigin};
 use crate::sha256::Sha256;
 use patchadm_svr4::package::{Ftype, ObjectPath};
@@ -22,6 +22,8 @@ pub struct NativePackage {
     pub title: Option<String>,
     /// Its paths, where they lie: a diverted one under the name that it has.
     pub paths: BTreeMap<ObjectPath, NativePath>,
+    /// The places among them to which somebody diverted its files.
+    pub diverted: BTreeSet<ObjectPath>,
 }
 
 /// What is recorded about a path.
@@ -56,6 +58,7 @@ impl NativePackage {
             version: self.version.clone(),
             digest: Some(self.digest()),
             stamp: Some(self.stamp.clone()),
+            diverted: Some(differing_text(&self.diverted)).filter(|text| !text.is_empty()),
         }
     }
 

@@ -17,6 +17,9 @@ pub const NATIVE_STAMP: &str = "NATIVE_STAMP";
 /// The paths, escaped, of files that were not those of the native record then: bytes of an administrator.
 pub const NATIVE_DIFFERING: &str = "NATIVE_DIFFERING";
 
+/// The places, escaped, to which files of the package were diverted then.
+pub const NATIVE_DIVERTED: &str = "NATIVE_DIVERTED";
+
 /// The applied patches of which a part was handed over to the native package.
 pub const NATIVE_OVERTAKEN: &str = "NATIVE_OVERTAKEN";
 
@@ -27,7 +30,7 @@ pub fn is_native_parameter(name: &str) -> bool {
 }
 
 /// What a registration says of the native package.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NativeRegistration {
     /// The version.
     pub version: String,
@@ -35,6 +38,8 @@ pub struct NativeRegistration {
     pub digest: Option<String>,
     /// What changes when the same version is installed again; `None` in a registration of an earlier form.
     pub stamp: Option<String>,
+    /// The places to which its files are diverted, escaped; `None` if there are none.
+    pub diverted: Option<String>,
 }
 
 impl NativeRegistration {
@@ -45,13 +50,18 @@ impl NativeRegistration {
             version: value(NATIVE_VERSION).or_else(|| value("VERSION")).unwrap_or_default(),
             digest: value(NATIVE_DIGEST),
             stamp: value(NATIVE_STAMP),
+            diverted: value(NATIVE_DIVERTED),
         }
     }
 
     /// Writes it into the parameters of a package.
     pub fn write(&self, params: &mut Params) {
         params.set(NATIVE_VERSION, self.version.as_str());
-        for (name, value) in [(NATIVE_DIGEST, &self.digest), (NATIVE_STAMP, &self.stamp)] {
+        for (name, value) in [
+            (NATIVE_DIGEST, &self.digest),
+            (NATIVE_STAMP, &self.stamp),
+            (NATIVE_DIVERTED, &self.diverted),
+        ] {
             match value {
                 Some(value) => params.set(name, value.as_str()),
                 None => params.remove(name),
@@ -80,11 +90,12 @@ mod tests {
     fn a_registration_of_an_earlier_form_has_its_version_alone() {
         let mut params: Params = [("VERSION", "1:2.0-1")].into_iter().collect();
         let earlier = NativeRegistration::of(&params);
-        assert_eq!(earlier, NativeRegistration { version: "1:2.0-1".to_owned(), digest: None, stamp: None });
+        assert_eq!(earlier, NativeRegistration { version: "1:2.0-1".to_owned(), ..NativeRegistration::default() });
         let now = NativeRegistration {
             version: "1:2.0-2".to_owned(),
             digest: Some("aa".to_owned()),
             stamp: Some("1".to_owned()),
+            diverted: Some("/bin/sh.distrib".to_owned()),
         };
         now.write(&mut params);
         assert_eq!(NativeRegistration::of(&params), now);

@@ -7,6 +7,9 @@ use std::io::{self, BufRead, Take};
 /// The longest input that is read, in bytes. apt tells its whole configuration first.
 const LONGEST: u64 = 64 << 20;
 
+/// The most lines that are read; the configuration of apt has some thousand.
+const MOST_LINES: usize = 1_000_000;
+
 /// The most packages that are taken in; no system has as many.
 const MOST: usize = 100_000;
 
@@ -19,6 +22,8 @@ pub struct UpcomingChange {
     pub arch: Option<String>,
     /// The version that it will have; `None` for a removal.
     pub version: Option<String>,
+    /// The packages that it says it replaces or provides, as far as its file could be read.
+    pub replaces: Vec<String>,
 }
 
 /// Why nothing is known of what is about to happen.
@@ -37,7 +42,7 @@ pub enum UpcomingError {
 
 /// Reads what is about to happen.
 pub fn upcoming_changes(input: impl BufRead) -> Result<Vec<UpcomingChange>, UpcomingError> {
-    let mut lines = Lines { input: input.take(LONGEST + 1), line: Vec::new() };
+    let mut lines = Lines { input: input.take(LONGEST + 1), line: Vec::new(), count: 0 };
     let Some(first) = lines.next_line()? else { return Ok(Vec::new()) };
     let Some(version) = first.strip_prefix("VERSION ") else {
         let change = plain(&first);
@@ -61,6 +66,7 @@ pub fn upcoming_changes(input: impl BufRead) -> Result<Vec<UpcomingChange>, Upco
 struct Lines<I> {
     input: Take<I>,
     line: Vec<u8>,
+    count: usize,
 }
 
 impl<I: BufRead> Lines<I> {
@@ -69,6 +75,10 @@ impl<I: BufRead> Lines<I> {
         let count = self.input.read_until(b'\n', &mut self.line)?;
         if self.input.limit() == 0 {
             return Err(UpcomingError::Malformed("it is longer than 64 MiB"));
+        }
+        self.count += 1;
+        if self.count > MOST_LINES {
+            return Err(UpcomingError::Malformed("it has more than 1000000 lines"));
         }
         let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
         Ok((count > 0).then(|| String::from_utf8_lossy(line)))
@@ -127,6 +137,7 @@ fn change(name: &str, arch: Option<&str>, version: &str) -> UpcomingChange {
         name: name.to_owned(),
         arch: arch.filter(|arch| *arch != "-").or(of_name).map(str::to_owned),
         version: Some(version).filter(|version| *version != "-").map(str::to_owned),
+        replaces: Vec::new(),
     }
 }
 

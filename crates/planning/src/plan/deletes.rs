@@ -46,6 +46,13 @@ impl PlanBuilder<'_> {
             return Ok(());
         }
         let Some(old) = self.old(path) else { return Ok(()) };
+        if !old.is_directory()
+            && let Some(owner) = self.foreign_owner(package, path)
+        {
+            let path = self.inventory.show(path);
+            self.notes.push(format!("{path} stays: it belongs to {owner} ({})", owner.origin.manager));
+            return Ok(());
+        }
         if self.is_setting(path) {
             let path = self.inventory.show(path);
             self.notes.push(format!("{path} stays: it belongs to the settings of patchadm(8)"));

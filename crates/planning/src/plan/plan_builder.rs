@@ -6,6 +6,8 @@
 
 mod ownership;
 
+pub(super) use ownership::{NativeRule, native_owner};
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use patchadm_inputs::inventory::Inventory;
@@ -40,6 +42,8 @@ pub(super) struct PlanBuilder<'a> {
     /// Whether unknown names may be those of accounts that a script makes. Their objects get numbers after it has run
     /// (see `refresh`).
     pub(super) accounts_may_come: bool,
+    /// The rule for what a native package owns that is not the one of the change.
+    pub(super) native_rule: NativeRule,
     /// Owners and groups that cannot be set.
     recorded_only: BTreeSet<String>,
     /// Which path claims a place on the disk, and for which package.
@@ -74,6 +78,7 @@ impl<'a> PlanBuilder<'a> {
             yielding: BTreeSet::new(),
             notes: Vec::new(),
             accounts_may_come: false,
+            native_rule: NativeRule::default(),
             recorded_only: BTreeSet::new(),
             claims: BTreeMap::new(),
             new_directories: BTreeSet::new(),
@@ -259,6 +264,16 @@ impl<'a> PlanBuilder<'a> {
     /// that stays full is not removed. Adds the note about owners. No place is claimed after this call.
     pub(super) fn finish(&mut self) -> Result<(), Reason> {
         self.claims = BTreeMap::new();
+        let unreadable = self.inventory.native_owners.unreadable();
+        if !self.changes.is_empty() {
+            self.notes.extend(unreadable.iter().cloned());
+        }
+        let changes = std::mem::take(&mut self.changes);
+        let native = changes.values().try_for_each(|change| {
+            self.check_native_owner(change).map_err(|problem| refuse(change, problem))
+        });
+        self.changes = changes;
+        native?;
         let mut last_directory = None;
         for change in self.changes.values() {
             let directory = change.path.parent_bytes();
@@ -274,8 +289,11 @@ impl<'a> PlanBuilder<'a> {
         }
         for path in self.full_directories() {
             self.changes.remove(&path);
-            let path = self.inventory.show(&path);
-            self.notes.push(format!("{path} stays: it holds objects that are recorded"));
+            let shown = self.inventory.show(&path);
+            self.notes.push(match self.inventory.native_owners.of(&path).first() {
+                Some(owner) => format!("{shown} stays: it belongs to {owner} ({})", owner.origin.manager),
+                None => format!("{shown} stays: it holds objects that are recorded"),
+            });
         }
         if !self.recorded_only.is_empty() {
             let names: Vec<&str> = self.recorded_only.iter().map(String::as_str).collect();
@@ -386,8 +404,8 @@ impl<'a> PlanBuilder<'a> {
         held.or_else(|| self.first_recorded(directory))
     }
 
-    /// Returns the directories that would be removed although they hold something recorded or get something through a
-    /// link. A recorded object that will not be there does not count: it has already been removed.
+    /// Returns the directories that would be removed although a native package owns them, they hold something recorded, or get
+    /// something through a link. A recorded object that will not be there does not count: it has already been removed.
     fn full_directories(&self) -> BTreeSet<ObjectPath> {
         let mut full = BTreeSet::new();
         if !self.changes.values().any(|change| matches!(change.action, Action::RemoveDirectory)) {
@@ -408,7 +426,8 @@ impl<'a> PlanBuilder<'a> {
                 None => self.inventory.physical.contains_key(path) && !self.inventory.live.contains_key(path),
             };
             let known = below(&self.inventory.lines, directory).chain(below(&self.lines, directory));
-            let is_filled = below(&behind_links, &self.place_of(directory)).next().is_some();
+            let is_filled = below(&behind_links, &self.place_of(directory)).next().is_some()
+                || !self.inventory.native_owners.of(directory).is_empty();
             if is_filled || known.into_iter().any(|path| self.line(path).is_some() && !is_gone(path)) {
                 full.insert(directory.clone());
             }

@@ -8,6 +8,8 @@ use patchadm_svr4::package::{Ftype, Mode, Object, ObjectPath, PackagePath, Param
 
 use super::refusal::{ObjectProblem, Reason};
 use patchadm_inputs::format::objects_file::GivenAttributes;
+use patchadm_inputs::inventory::Inventory;
+use patchadm_inputs::native::NativeOrigin;
 use patchadm_inputs::source::PackageImage;
 
 /// A package that is delivered, and the instance that it goes into.
@@ -23,6 +25,8 @@ pub(super) struct PackageTarget<'a> {
     pub(super) params: Params,
     /// Where relative paths lie.
     pub(super) basedir: ObjectPath,
+    /// The native package that it is for, and the root in which its files may be diverted.
+    native: Option<(NativeOrigin, &'a Inventory)>,
 }
 
 /// An object to be installed, its variables replaced.
@@ -98,13 +102,28 @@ impl<'a> PackageTarget<'a> {
                 reason: format!("BASEDIR: {error}"),
             })?,
         };
-        Ok(Self { package, index, image, params, basedir })
+        Ok(Self { package, index, image, params, basedir, native: None })
+    }
+
+    /// Returns the same package with its files where they are in a root: those of an adopted package where they are diverted.
+    pub(super) fn in_root(self, inventory: &'a Inventory) -> Self {
+        let installed = inventory.packages.get(&self.package);
+        let origin = NativeOrigin::of_installed(installed.map(|installed| &installed.params));
+        Self { native: origin.map(|origin| (origin, inventory)), ..self }
     }
 
     /// Returns where a path of the package is.
     pub(super) fn resolve(&self, path: &PackagePath) -> Result<ObjectPath, Reason> {
-        path.resolve(&self.basedir, |name| self.variable(name))
-            .map_err(|error| self.refuse(path, ObjectProblem::BadPath(error.to_string())))
+        let resolved = path
+            .resolve(&self.basedir, |name| self.variable(name))
+            .map_err(|error| self.refuse(path, ObjectProblem::BadPath(error.to_string())))?;
+        let Some((origin, inventory)) = &self.native else { return Ok(resolved) };
+        let Some(diverted) = inventory.diverted(&resolved, origin) else { return Ok(resolved) };
+        if inventory.live.contains_key(&diverted.place) {
+            return Ok(diverted.place.clone());
+        }
+        let by = diverted.by.clone().unwrap_or_else(|| "the administrator".to_owned());
+        Err(self.refuse(&resolved, ObjectProblem::Diverted { to: diverted.place.clone(), by }))
     }
 
     /// Returns how the package writes a path: relative where it is below BASEDIR.

@@ -57,6 +57,11 @@ impl UndoData {
         UndoFormat::of_name(self.path().as_bytes())
     }
 
+    /// Returns the native version of the package that the patch was applied to, where the ledger says so.
+    pub fn native_version(&self) -> Option<&str> {
+        self.line.as_ref()?.native.as_deref()
+    }
+
     /// Tells whether it is kept outside the save directory.
     pub fn is_remote(&self) -> bool {
         self.outside.is_some()

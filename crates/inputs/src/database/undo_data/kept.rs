@@ -145,6 +145,7 @@ mod tests {
             manifest: Some(Digest::of(&kept)),
             applied_by: None,
             is_adopted: false,
+            native: None,
         };
         let mut ledger = Ledger::default();
         ledger.set(line.clone());

@@ -33,8 +33,18 @@ impl Diversions {
 
     /// Returns the actual place of a path of a package.
     pub(super) fn place_of(&self, package: &str, path: ObjectPath) -> ObjectPath {
-        let found = self.0.get(&path).filter(|diversion| diversion.by != package);
-        found.map_or(path, |diversion| diversion.to.clone())
+        self.diverted(package, &path).map(|(place, _)| place.clone()).unwrap_or(path)
+    }
+
+    /// Returns the actual place of a path of a package that another package, or the administrator (`None`), has diverted.
+    pub(super) fn diverted(&self, package: &str, path: &ObjectPath) -> Option<(&ObjectPath, Option<&str>)> {
+        let diversion = self.0.get(path).filter(|diversion| diversion.by != package)?;
+        let by = Some(diversion.by.as_str()).filter(|by| *by != ":");
+        Some((&diversion.to, by))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 

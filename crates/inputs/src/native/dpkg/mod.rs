@@ -4,6 +4,7 @@
 //! are not in `status` yet), the lists of paths and sums of a package below `info`, and `diversions`. A path that another
 //! package or the administrator has diverted is taken at its actual place. Nothing is interpreted that dpkg would run.
 
+mod all_lists;
 mod diversions;
 mod lists;
 mod status;
@@ -12,12 +13,16 @@ pub mod version;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+pub(in crate::native) use all_lists::DpkgLists;
+pub use all_lists::DivertedPath;
 use diversions::Diversions;
 pub use lists::paths_of;
 use lists::{conffiles, md5sums};
 use status::{DpkgStanding, DpkgStatus};
 
-use super::{NativeError, NativeManager, NativeOrigin, NativePackage, NativePath, NativePresence};
+use super::{
+    NativeError, NativeManager, NativeOrigin, NativeOwner, NativePackage, NativePath, NativePresence,
+};
 use patchadm_rootfs::{Dir, Root};
 use patchadm_svr4::package::{Ftype, ObjectPath};
 
@@ -164,6 +169,16 @@ impl<'a> DpkgRecords<'a> {
         self.read(name, found, diversions.map_err(|reason| bad(reason))?)
     }
 
+    /// Returns the installed packages that say they replace or provide this one.
+    pub(in crate::native) fn successors(&self, name: &str) -> Vec<NativeOwner> {
+        let found = status::successors(&self.status, name).into_iter();
+        let owner = |(name, DpkgStatus { arch, version, .. })| NativeOwner {
+            origin: NativeOrigin { manager: NativeManager::Dpkg, name, arch: Some(arch) },
+            version,
+        };
+        found.map(owner).collect()
+    }
+
     /// Refuses a package whose changes are not all in `status`.
     fn must_be_finished(&self, name: &str) -> Result<(), NativeError> {
         if self.unfinished.contains(name) {
@@ -199,8 +214,10 @@ impl<'a> DpkgRecords<'a> {
         };
         let list = of("list")?.ok_or_else(|| bad("there is no list of its paths".to_owned()))?;
         let place = |path| diversions.place_of(name, path);
+        let is_diverted = |path: &ObjectPath| diversions.diverted(name, path).map(|(place, _)| place.clone());
         let none = NativePath { ftype: Ftype::File, sum: None };
         let listed = paths_of(&list).map_err(|reason| bad(format!("its list: {reason}")))?;
+        let diverted = listed.iter().filter_map(is_diverted).collect();
         let mut paths: BTreeMap<ObjectPath, NativePath> =
             listed.into_iter().map(|path| (place(path), none)).collect();
         for (path, sum) in md5sums(&of("md5sums")?.unwrap_or_default()) {
@@ -221,7 +238,7 @@ impl<'a> DpkgRecords<'a> {
             arch: Some(found.arch.clone()),
         };
         let DpkgStatus { arch, version, title, .. } = found;
-        Ok(NativePackage { origin, version, stamp, arch, title, paths })
+        Ok(NativePackage { origin, version, stamp, arch, title, paths, diverted })
     }
 }
 

@@ -97,9 +97,30 @@ pub(super) fn entries<'n>(
 
 /// Returns the packages that are installed or in between, by their names, in the order of the file.
 pub(super) fn present(text: &[u8]) -> impl Iterator<Item = (String, DpkgStatus)> {
+    known(text).filter(|(_, found)| found.standing() != DpkgStanding::Gone)
+}
+
+/// Returns all packages, by their names, in the order of the file.
+pub(super) fn known(text: &[u8]) -> impl Iterator<Item = (String, DpkgStatus)> {
     let named = stanzas(text).filter_map(|stanza| Some((name_of(stanza)?, stanza)));
-    let read = named.map(|(name, stanza)| (name.to_owned(), DpkgStatus::read(stanza)));
-    read.filter(|(_, found)| found.standing() != DpkgStanding::Gone)
+    named.map(|(name, stanza)| (name.to_owned(), DpkgStatus::read(stanza)))
+}
+
+/// Returns the installed packages that say they replace or provide this one.
+pub(super) fn successors(text: &[u8], name: &str) -> Vec<(String, DpkgStatus)> {
+    let names_it = |stanza: &[u8]| {
+        let mut lines = stanza.split(|&byte| byte == b'\n');
+        lines.any(|line| {
+            let list = [&b"Replaces:"[..], b"Provides:"].iter().find_map(|field| line.strip_prefix(*field));
+            let list = list.map(String::from_utf8_lossy).unwrap_or_default();
+            let mut words = list.split(',').filter_map(|one| one.split([' ', '(', ':']).find(|word| !word.is_empty()));
+            words.any(|word| word == name)
+        })
+    };
+    let named = stanzas(text).filter_map(|stanza| Some((name_of(stanza)?, stanza)));
+    let others = named.filter(|(other, stanza)| *other != name && names_it(stanza));
+    let read = others.map(|(other, stanza)| (other.to_owned(), DpkgStatus::read(stanza)));
+    read.filter(|(_, found)| found.standing() == DpkgStanding::Installed).collect()
 }
 
 /// Returns the names of all packages in the order of the file.
@@ -173,6 +194,20 @@ mod tests {
             let one = DpkgStatus { status: status.to_owned(), ..DpkgStatus::default() };
             assert_eq!(one.standing(), standing, "{status}");
         }
+    }
+
+    #[test]
+    fn a_successor_says_that_it_replaces_or_provides_the_package() {
+        let text = "Package: libssl3t64\nStatus: install ok installed\nVersion: 2\nArchitecture: amd64\n\
+                    Replaces: libssl3 (<< 2), libssl-old\n\n\
+                    Package: other\nStatus: install ok installed\nVersion: 1\nProvides: libssl30, libx (= 1)\n\n\
+                    Package: gone\nStatus: deinstall ok config-files\nVersion: 1\nProvides: libssl3\n";
+        let names = |name: &str| -> Vec<String> {
+            successors(text.as_bytes(), name).into_iter().map(|(name, _)| name).collect()
+        };
+        assert_eq!(names("libssl3"), ["libssl3t64"]);
+        assert_eq!(names("libx"), ["other"]);
+        assert_eq!(names("libssl"), Vec::<String>::new());
     }
 
     #[test]

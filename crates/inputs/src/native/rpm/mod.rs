@@ -4,13 +4,15 @@
 
 pub mod version;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::io::Read as _;
 use std::os::unix::ffi::OsStringExt as _;
 use std::process::{Command, Stdio};
 
-use super::{FileSum, NativeError, NativeManager, NativeOrigin, NativePackage, NativePath, NativePresence};
+use super::{
+    FileSum, NativeError, NativeManager, NativeOrigin, NativeOwner, NativePackage, NativePath, NativePresence,
+};
 use patchadm_rootfs::{Root, RootError};
 use patchadm_svr4::package::{Ftype, ObjectPath};
 
@@ -28,6 +30,12 @@ const FILES: &str = r"[F\t%{FILEFLAGS}\t%{FILEDIGESTS}\t%{FILENAMES}\n]";
 
 /// The line of a package that is only named.
 const NAMES: &str = r"%{NAME}\t%{ARCH}\n";
+
+/// The lines of the files of a package with the state of each.
+const STATES: &str = r"[S\t%{FILESTATES}\t%{FILENAMES}\n]";
+
+/// The state of a file that rpm put there and nobody replaced.
+const NORMAL: &[u8] = b"0";
 
 /// The longest answer, in bytes.
 const LONGEST_ANSWER: u64 = 256 << 20;
@@ -74,6 +82,43 @@ impl RpmRecords {
             return Err(bad("rpm has not installed it".to_owned()));
         }
         parse(&answer).map_err(bad)
+    }
+
+    /// Returns the installed packages that say they provide or obsolete this one.
+    pub(in crate::native) fn successors(&self, name: &str) -> Result<Vec<NativeOwner>, NativeError> {
+        let answer = self.all(&format!(r"{PACKAGE}[O\t%{{OBSOLETES}}\n][O\t%{{PROVIDES}}\n]"))?;
+        let (mut found, mut last): (Vec<NativeOwner>, Option<NativeOwner>) = (Vec::new(), None);
+        for line in answer.split(|&byte| byte == b'\n') {
+            let line = String::from_utf8_lossy(line);
+            if let Some(line) = line.strip_prefix("P\t").and_then(Line::parse) {
+                last = Some(line.owner()).filter(|owner| owner.origin.name != name);
+            } else if line.strip_prefix("O\t") == Some(name) {
+                found.extend(last.take());
+            }
+        }
+        Ok(found)
+    }
+
+    /// Returns every installed package with the paths at which its own files are: not those that were replaced by another
+    /// package, left out, or of another color.
+    pub(in crate::native) fn owned(&self) -> Result<Vec<(NativeOwner, Vec<Vec<u8>>)>, NativeError> {
+        let answer = self.all(&format!("{PACKAGE}{STATES}"))?;
+        let mut owned: Vec<(NativeOwner, Vec<Vec<u8>>)> = Vec::new();
+        for line in answer.split(|&byte| byte == b'\n') {
+            if let Some(words) = line.strip_prefix(b"P\t") {
+                let words = String::from_utf8_lossy(words);
+                let Some(line) = Line::parse(&words) else { continue };
+                owned.push((line.owner(), Vec::new()));
+            } else if let Some(rest) = line.strip_prefix(b"S\t") {
+                let mut words = rest.splitn(2, |&byte| byte == b'\t');
+                if words.next() == Some(NORMAL)
+                    && let (Some(path), Some((_, paths))) = (words.next(), owned.last_mut())
+                {
+                    paths.push(path.to_vec());
+                }
+            }
+        }
+        Ok(owned)
     }
 
     /// Returns the name and the architecture of every installed package.
@@ -203,6 +248,12 @@ impl<'a> Line<'a> {
         Some(Self { name, epoch, version, arch, stamp, title })
     }
 
+    /// Returns the package as the owner of paths.
+    fn owner(&self) -> NativeOwner {
+        let (name, arch) = (self.name.to_owned(), Some(self.arch.to_owned()));
+        NativeOwner { origin: NativeOrigin { manager: NativeManager::Rpm, name, arch }, version: self.evr() }
+    }
+
     /// Epoch, version and release.
     fn evr(&self) -> String {
         let is_there = self.epoch.parse::<u64>().is_ok();
@@ -252,6 +303,7 @@ fn parse(answer: &[u8]) -> Result<NativePackage, String> {
         arch: line.arch.to_owned(),
         title: Some(line.title.to_owned()).filter(|title| !title.trim().is_empty()),
         paths,
+        diverted: BTreeSet::new(),
     })
 }
 

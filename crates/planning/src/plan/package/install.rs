@@ -22,7 +22,7 @@ use crate::plan::edits::{EditChoice, Edits};
 use crate::plan::links::sources_first;
 use crate::plan::objects::Handling;
 use crate::plan::parameters::kept_out;
-use crate::plan::plan_builder::PlanBuilder;
+use crate::plan::plan_builder::{NativeRule, PlanBuilder};
 use crate::plan::records::package_path;
 use crate::plan::refusal::{Command, ObjectInUse, Reason, Refusal};
 use crate::plan::script_schedule::steps::MappedObject;
@@ -322,6 +322,7 @@ impl Installation<'_> {
         let gone = self.given_up(target, wanted);
         consider_edits(&mut edits, &target.package, &gone)?;
         let mut draft = PlanBuilder::new(self.inventory);
+        draft.native_rule = NativeRule::Note;
         draft.accounts_may_come = scripts.preinstall;
         draft.yielding = yielding(&gone);
         for each in wanted.iter().filter(|each| each.object.ftype != Ftype::Link) {

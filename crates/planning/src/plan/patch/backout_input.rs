@@ -36,6 +36,8 @@ pub struct BackoutArchive<'a> {
     /// does not name gives back set-id bits, file capabilities, devices and owners only where the root itself knows of
     /// them.
     pub is_bound: bool,
+    /// For a package that was adopted from dpkg or rpm: the native version that the patch was applied to, if that is known.
+    pub native: Option<&'a str>,
     /// Where the archive is, if that is outside the root: it is removed after the backout.
     pub outside: Option<&'a Path>,
 }

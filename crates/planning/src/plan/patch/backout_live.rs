@@ -111,6 +111,7 @@ impl LivePatch<'_, '_> {
             saved: files.map(|entry| (&entry.path, entry.object.content)).collect(),
             manifest: &self.manifest,
             bound: self.archive.is_bound,
+            native: self.archive.native,
             later: self.going.listed.later(self.id),
             last: self.last.clone(),
             by_script: self.going.by_script.clone(),

@@ -99,6 +99,7 @@ fn as_read<'a>(
         manifest: Some(&undo.manifest),
         records: &undo.records,
         is_bound: true,
+        native: None,
         outside: None,
     }
 }

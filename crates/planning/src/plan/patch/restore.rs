@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, decode};
+use patchadm_inputs::native::NativeRegistration;
 use patchadm_rootfs::{FileType, Live, LiveKind};
 use patchadm_svr4::package::{ContentInfo, ContentsLine, Mode, Object, ObjectPath, PackagePath, PkgInst};
 use patchadm_svr4::patch::PatchId;
@@ -32,6 +33,8 @@ pub(super) struct Restoring<'a> {
     pub(super) manifest: &'a Manifest,
     /// Whether the records of the run that wrote the archive bind it (see [`BackoutArchive`](super::backout_input::BackoutArchive)).
     pub(super) bound: bool,
+    /// The native version of the package that the patch was applied to, if that is known.
+    pub(super) native: Option<&'a str>,
     /// Patches that came later.
     pub(super) later: Later<'a>,
     /// The last patch that goes and has a path, where that is another one: what was written since is kept under its id.
@@ -55,7 +58,11 @@ struct Restored<'a> {
 /// need another to bring the directory back.
 pub(super) fn restore(draft: &mut PlanBuilder<'_>, packages: &[Restoring<'_>]) -> Result<(), Reason> {
     let (mut all, mut coming) = (Vec::new(), ComingBack::new());
-    let read = packages.iter().map(Restoring::read_all).collect::<Result<Vec<_>, _>>()?;
+    let mut read = packages.iter().map(Restoring::read_all).collect::<Result<Vec<_>, _>>()?;
+    for (package, restored) in packages.iter().zip(&mut read) {
+        package.follow_diversions(draft, restored);
+    }
+    let read = read;
     let changed = read.iter().flatten().filter(|each| !each.is_untouched).map(|each| &each.path).collect();
     for (package, restored) in packages.iter().zip(&read) {
         for each in restored {
@@ -184,6 +191,10 @@ impl<'a> Restoring<'a> {
         }
         draft.check_reserved(path)?;
         let old = draft.old(path);
+        if let Some(note) = self.ended_claim(draft, path, record) {
+            draft.notes.push(note);
+            return Ok(());
+        }
         let Some(was) = &record.was else {
             return match old {
                 Some(old) => self.take_away(draft, path, old, record.became.as_ref()),
@@ -204,7 +215,10 @@ impl<'a> Restoring<'a> {
         }
         if let Some(old) = old {
             if was.kind == FileType::Directory && old.is_directory() {
-                if let Some(attributes) = attributes(was, old) {
+                let attributes = attributes(was, old);
+                if let Some(attributes) =
+                    attributes.filter(|_| draft.foreign_owner(self.package, path).is_none())
+                {
                     draft.change(self.package, path, Action::Attributes(attributes));
                 }
                 return Ok(());
@@ -222,6 +236,39 @@ impl<'a> Restoring<'a> {
         let action = if old.is_some() { Action::Replace(new) } else { Action::Add(new) };
         draft.change(self.package, path, action);
         Ok(())
+    }
+
+    /// Looks for the files of a native package where they were diverted since.
+    fn follow_diversions(&self, draft: &PlanBuilder<'_>, restored: &mut [Restored<'_>]) {
+        let Some(origin) = draft.native_origin(self.package) else { return };
+        for each in restored {
+            if let Some(place) = draft.inventory.place_of_native(&each.path, &origin) {
+                each.path = place.clone();
+            }
+        }
+    }
+
+    /// Says why the patch has no claim on a path any more: another native package has it, or the native package that is patched is
+    /// there in another version than the patch was applied to. The object stays as it is.
+    fn ended_claim(
+        &self,
+        draft: &PlanBuilder<'_>,
+        path: &ObjectPath,
+        record: &ObjectRecord,
+    ) -> Option<String> {
+        let shown = draft.inventory.show(path);
+        let is_directory = draft.old(path).is_some_and(Live::is_directory);
+        if let Some(owner) = draft.foreign_owner(self.package, path).filter(|_| !is_directory) {
+            return Some(format!("{shown} stays: it was taken over by {owner} ({})", owner.origin.manager));
+        }
+        let origin = draft.native_origin(self.package).filter(|_| !is_directory && record.was.is_some())?;
+        let installed = draft.inventory.packages.get(self.package)?;
+        let registered = NativeRegistration::of(&installed.params).version;
+        // At the same version, a path that nobody owns is one that an earlier patch added.
+        (self.native != Some(registered.as_str())).then(|| {
+            let applied = self.native.unwrap_or("a version that is not known");
+            format!("{shown} stays: it was patched in {applied}, and {origin} is {registered} now")
+        })
     }
 
     /// Gives an object its attributes back that stayed in its place. One that somebody wrote to since keeps its time;

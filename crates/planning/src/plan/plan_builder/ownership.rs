@@ -1,12 +1,75 @@
-//! Changes that the caller may not make: nobody but root makes them, or not in such a directory.
+//! Changes that the caller may not make: nobody but root makes them, not in such a directory, or not to what belongs to
+//! another package of dpkg or rpm.
 
+use patchadm_inputs::native::{NativeOrigin, NativeOwner};
 use patchadm_rootfs::Live;
-use patchadm_svr4::package::{Mode, ObjectPath};
+use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 
 use super::PlanBuilder;
 use crate::plan::refusal::ObjectProblem;
 use crate::plan::unprivileged;
 use crate::plan::{Action, Body, Change};
+
+/// The rule for paths that a package of dpkg or rpm owns and the package of the change does not stand for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::plan) enum NativeRule {
+    /// They are not changed.
+    #[default]
+    Refuse,
+    /// A package that was not adopted may install over them: `conflict` of the admin file and the choice for edited files
+    /// decide, and a note names the owner.
+    Note,
+}
+
+impl<'a> PlanBuilder<'a> {
+    /// Returns the native package that an installed package stands for.
+    pub(in crate::plan) fn native_origin(&self, package: &PkgInst) -> Option<NativeOrigin> {
+        NativeOrigin::of_installed(self.inventory.packages.get(package).map(|installed| &installed.params))
+    }
+
+    /// Returns the native package that owns a path now and is not the one that `package` stands for.
+    pub(in crate::plan) fn foreign_owner(&self, package: &PkgInst, path: &ObjectPath) -> Option<&'a NativeOwner> {
+        let inventory = self.inventory;
+        if inventory.native_owners.of(path).is_empty() {
+            return None;
+        }
+        inventory.native_owners.foreign(path, self.native_origin(package).as_ref())
+    }
+
+    /// Refuses a change of what another native package owns now. Directories are shared: a package may need one, and none is
+    /// removed that any native package owns (see `full_directories`).
+    pub(super) fn check_native_owner(&mut self, change: &Change) -> Result<(), ObjectProblem> {
+        let is_directory = change.old.as_deref().is_none_or(Live::is_directory)
+            && match &change.action {
+                Action::Add(new) | Action::Replace(new) => matches!(new.body, Body::Directory),
+                Action::RemoveDirectory => true,
+                Action::Attributes(_) | Action::Delete => false,
+            };
+        if is_directory {
+            return Ok(());
+        }
+        if let Some(reason) = self.inventory.native_owners.unreadable().first()
+            && self.native_origin(&change.package).is_some()
+        {
+            return Err(ObjectProblem::OwnerUnknown(reason.clone()));
+        }
+        let Some(owner) = self.foreign_owner(&change.package, &change.path) else { return Ok(()) };
+        let may_install = self.native_rule == NativeRule::Note
+            && self.native_origin(&change.package).is_none()
+            && matches!(change.action, Action::Add(_) | Action::Replace(_));
+        if may_install {
+            let path = self.inventory.show(&change.path);
+            self.notes.push(format!("{path} belongs to {owner} ({})", owner.origin.manager));
+            return Ok(());
+        }
+        Err(native_owner(owner))
+    }
+}
+
+/// Returns the problem with an object that another native package owns.
+pub(in crate::plan) fn native_owner(owner: &NativeOwner) -> ObjectProblem {
+    ObjectProblem::NativeOwner { owner: owner.to_string(), manager: owner.origin.manager.name() }
+}
 
 impl PlanBuilder<'_> {
     /// Refuses changes without privileges in a directory of another user, even where it is writable: its owner could

@@ -13,7 +13,7 @@ use crate::plan::Plan;
 use crate::plan::clock::Now;
 use crate::plan::patch::backout_proof::must_have_way_back;
 use crate::plan::patch::validate::must_be_as_adopted;
-use crate::plan::plan_builder::PlanBuilder;
+use crate::plan::plan_builder::{NativeRule, PlanBuilder};
 use crate::plan::refusal::{Command, Reason, Refusal};
 use patchadm_inputs::inventory::Inventory;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
@@ -49,6 +49,7 @@ impl Planner<'_> {
         let packages = self.packages(&local, &owner);
         must_be_as_adopted(&packages, self.inventory)?;
         let mut draft = PlanBuilder::new(self.inventory);
+        draft.native_rule = NativeRule::Note;
         plan_objects(&mut draft, self.input, &owner)?;
         record_lines(&mut draft, self.input, &owner);
         record_new_packages(&mut draft, self.input)?;

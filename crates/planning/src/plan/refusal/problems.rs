@@ -98,6 +98,25 @@ pub enum ObjectProblem {
     /// A directory that belongs to another user than the caller.
     #[error("the directory {0} belongs to another user")]
     ForeignDirectory(ObjectPath),
+    /// A package of dpkg or rpm owns it now, and is not the one that is patched.
+    #[error("it belongs to {owner} ({manager}), which patchadm does not change")]
+    NativeOwner {
+        /// Name and version of that package.
+        owner: String,
+        /// Its package manager.
+        manager: &'static str,
+    },
+    /// The records of dpkg or rpm do not say who owns it now, for this reason.
+    #[error("nobody knows who owns it now: {0}")]
+    OwnerUnknown(String),
+    /// Somebody has diverted it (dpkg-divert(1)): the file of the package is elsewhere.
+    #[error("it is diverted to {to} by {by}, and nothing is there")]
+    Diverted {
+        /// Where the file of the package is, or would be.
+        to: ObjectPath,
+        /// The package that diverts it, or the administrator.
+        by: String,
+    },
     /// Other packages own it as something else.
     #[error("other packages own it with ftype <{}>", char::from(.0.letter()))]
     OtherType(Ftype),

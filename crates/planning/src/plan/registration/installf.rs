@@ -15,7 +15,7 @@ use super::installf_queue::{self, merged, pending, planned};
 use super::settle::{Discrepancy, settled};
 use crate::plan::Plan;
 use crate::plan::clock::Now;
-use crate::plan::plan_builder::PlanBuilder;
+use crate::plan::plan_builder::{NativeRule, PlanBuilder};
 use crate::plan::refusal::{Command, ObjectProblem, Reason, Refusal};
 use crate::plan::reserved;
 
@@ -162,6 +162,7 @@ impl Call<'_> {
 
     fn plan(&self, lines: &[ContentsLine], edits: ContentsEdits) -> Result<Plan, Reason> {
         let mut draft = PlanBuilder::new(self.inventory);
+        draft.native_rule = NativeRule::Note;
         for line in lines {
             let path = &line.path;
             let claimed = draft.claim(self.package, path);

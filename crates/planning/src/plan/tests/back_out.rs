@@ -301,6 +301,7 @@ fn an_archive_of_the_classic_tools_is_restored_as_its_pkgmap_says() {
         manifest: None,
         records: &BTreeMap::new(),
         is_bound: true,
+        native: None,
         outside: Some(Path::new("/backup/900-01/ACMEweb/undo.Z")),
     };
     let plan = world.back_out("900-01", &[archive], &world.removal).unwrap().plan;
@@ -336,6 +337,7 @@ fn an_archive_of_the_classic_tools_never_goes_over_what_a_later_patch_has_change
             manifest: None,
             records: &records,
             is_bound: false,
+            native: None,
             outside: None,
         };
         world

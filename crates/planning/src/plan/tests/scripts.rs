@@ -144,6 +144,7 @@ fn a_backout_package_with_a_script_of_its_own_is_installed_as_it_is() {
             manifest: None,
             records: &records,
             is_bound: false,
+            native: None,
             outside: None,
         };
         let mut removal = world.removal.clone();

@@ -259,6 +259,7 @@ impl World {
                 manifest: Some(&stored.manifest),
                 records: &stored.records,
                 is_bound: true,
+                native: None,
                 outside: None,
             })
             .collect();

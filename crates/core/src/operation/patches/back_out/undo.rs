@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::operation::device::OpenDevice;
 use crate::operation::failure::Failure;
+use crate::operation::patches::native_version::patched_version;
 use patchadm_changeset::format::manifest::{MANIFEST, Manifest, RECORDS};
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_inputs::database::RecordView;
@@ -36,6 +37,8 @@ pub(in crate::operation::patches) struct VerifiedUndo {
     pub(in crate::operation::patches) stays: Option<String>,
     /// Whether a run of the root made it, by the ledger.
     is_bound: bool,
+    /// The native version of the package that the patch was applied to, if that is known.
+    pub(in crate::operation::patches) native: Option<String>,
 }
 
 /// How the undo archives of a patch are read.
@@ -61,6 +64,7 @@ impl UndoReading<'_> {
         let view = RecordView::live(self.root);
         let snapshot = found.snapshot(&view)?;
         let at = PathBuf::from(found.path());
+        let native = patched_version(&view, package, patch, found.native_version())?;
         let stays = found.why_it_stays(self.root, &self.outside);
         let (is_bound, is_remote, format) = (found.is_bound(), found.is_remote(), found.format());
         let outside = (is_remote && stays.is_none()).then(|| at.clone());
@@ -90,6 +94,7 @@ impl UndoReading<'_> {
             outside,
             stays,
             is_bound,
+            native,
         };
         match snapshot {
             Some(snapshot) => self.with_snapshot(undo, &snapshot),
@@ -178,6 +183,7 @@ impl VerifiedUndo {
             manifest: self.manifest.as_ref(),
             records: &self.records,
             outside: self.outside.as_deref(),
+            native: self.native.as_deref(),
             is_bound: self.is_bound,
         })
     }

@@ -1,14 +1,17 @@
 //! How patches end, and what that changes in the list of those that did.
 
-use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenPatches, OvertakenState};
+use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch, OvertakenPatches, OvertakenState};
 use patchadm_inputs::inventory::Installed;
-use patchadm_inputs::native::{FixedIn, NativeChange, NativeManager, fixed_in_of};
+use patchadm_inputs::native::{
+    FixedIn, NativeChange, NativeManager, NativeOrigin, NativeOwner, fixed_in_of,
+};
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::refusal::Command;
 use patchadm_planning::plan::{Plan, RecordChange};
 use patchadm_svr4::package::{Mode, PkgInst};
 use patchadm_svr4::patch::{FixRecord, PatchId};
 use patchadm_svr4::places;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 /// Returns the change of the list; `None` if it stays as it was before.
@@ -25,17 +28,22 @@ pub(super) fn written(before: &OvertakenPatches, list: &OvertakenPatches) -> Opt
 }
 
 /// Makes those patches lost whose fix was contained and is not in the version that is there now, as `version` says it.
-/// Returns them.
+/// Returns them. A patch that does not say which versions have its fix was contained by its bytes: a newer version keeps them,
+/// an older one does not.
 pub(super) fn lose_contained(
     list: &mut OvertakenPatches,
     version: impl Fn(NativeManager, &str) -> Option<String>,
 ) -> Vec<OvertakenPatch> {
     let mut lost = Vec::new();
     for one in list.patches.iter_mut().filter(|one| one.state == OvertakenState::Contained) {
-        let fixed: Option<FixedIn> = one.fixed_in.as_deref().and_then(|text| text.parse().ok());
-        let (Some(fixed), Some(manager)) = (fixed, NativeManager::named(&one.manager)) else { continue };
+        let Some(manager) = NativeManager::named(&one.manager) else { continue };
         let Some(now) = version(manager, &one.package) else { continue };
-        if !fixed.has(manager, &one.package, &now) {
+        let fixed: Option<FixedIn> = one.fixed_in.as_deref().and_then(|text| text.parse().ok());
+        let has_fix = match &fixed {
+            Some(fixed) if fixed.names(manager, &one.package) => fixed.has(manager, &one.package, &now),
+            _ => manager.compare(&now, &one.version) != Ordering::Less,
+        };
+        if !has_fix {
             (one.state, one.version) = (OvertakenState::Lost, now);
             lost.push(one.clone());
         }
@@ -54,6 +62,7 @@ pub(super) fn accepted_beforehand(id: &PatchId, marker: &str, time: &str) -> Ove
         version: String::new(),
         fixed_in: None,
         fixes: Vec::new(),
+        paths: Vec::new(),
         time: time.to_owned(),
     }
 }
@@ -64,7 +73,7 @@ pub(super) fn records_alone(records: Vec<RecordChange>, package: &PkgInst, now: 
     Plan { packages: vec![package.clone()], records, ..empty }
 }
 
-/// Patches that end, and what is known of them.
+/// Patches whose packages were changed, and what is known of them.
 pub(super) struct EndingPatches<'a> {
     pub(super) marker: &'a str,
     pub(super) time: &'a str,
@@ -72,62 +81,138 @@ pub(super) struct EndingPatches<'a> {
     pub(super) changes: &'a BTreeMap<PkgInst, NativeChange>,
     /// The list so far.
     pub(super) known: &'a OvertakenPatches,
+    /// Returns the paths of a patch in a package at which what it did is gone; `None` if all count as gone.
+    pub(super) lost: &'a dyn Fn(&PatchId, &PkgInst) -> Option<Vec<LostPath>>,
+    /// Returns the native package that took the place of one that was removed.
+    pub(super) successor: &'a dyn Fn(&PatchId, &PkgInst, &NativeOrigin) -> Option<NativeOwner>,
+}
+
+/// What became of a patch in one package.
+struct PackageEnd {
+    state: OvertakenState,
+    manager: NativeManager,
+    name: String,
+    version: String,
+    paths: Vec<LostPath>,
 }
 
 impl EndingPatches<'_> {
-    /// How a patch of these packages ends: by the package whose version has its fix, else by the first that lost it, else
+    /// Tells whether each package of a patch was changed, and is there in a version that has its fix.
+    pub(super) fn is_fixed(&self, id: &PatchId, packages: &[PkgInst]) -> bool {
+        let Some(fixed) = self.fixed(id, packages) else { return false };
+        let has_fix = |package: &PkgInst| {
+            let change = self.changes.get(package);
+            change.and_then(|change| Some((change, version_now(change)?))).is_some_and(|(change, version)| {
+                fixed.has(change.origin().manager, &change.origin().name, version)
+            })
+        };
+        !packages.is_empty() && packages.iter().all(has_fix)
+    }
+
+    /// How a patch of these packages ends: lost by the first that lost it, else contained in the first that has it, else gone
     /// with the first that was removed.
     pub(super) fn end(&self, id: &PatchId, packages: &[PkgInst]) -> OvertakenPatch {
-        let fixed_in = self.fixed_in(id, packages);
-        let fixes = self.fixes(id, packages);
-        let fixed: Option<FixedIn> = fixed_in.as_deref().and_then(|text| text.parse().ok());
-        let mut ends: Vec<OvertakenPatch> = Vec::new();
-        for change in packages.iter().filter_map(|package| self.changes.get(package)) {
-            let origin = change.origin();
-            let (state, version) = match change {
-                NativeChange::Upgraded { to: version, .. } | NativeChange::Reinstalled { version, .. } => {
-                    let has =
-                        fixed.as_ref().is_some_and(|fixed| fixed.has(origin.manager, &origin.name, version));
-                    (if has { OvertakenState::Contained } else { OvertakenState::Lost }, version.clone())
-                }
-                NativeChange::Removed { from, .. } => (OvertakenState::Removed, from.clone()),
-                NativeChange::Busy { .. } | NativeChange::Unknown { .. } => continue,
-            };
-            ends.push(OvertakenPatch {
-                root: self.marker.to_owned(),
-                patch: id.to_string(),
-                state,
-                manager: origin.manager.name().to_owned(),
-                package: origin.name.clone(),
-                version,
-                fixed_in: fixed_in.clone(),
-                fixes: fixes.clone(),
-                time: self.time.to_owned(),
-            });
-        }
+        let ends = self.ends(id, packages);
         let of = |state: OvertakenState| ends.iter().position(|end| end.state == state);
-        let at = of(OvertakenState::Contained).or(of(OvertakenState::Lost)).unwrap_or(0);
-        let mut end = ends.into_iter().nth(at).unwrap_or_else(|| self.gone(id, fixed_in, fixes));
+        let at = of(OvertakenState::Lost).or(of(OvertakenState::Contained)).unwrap_or(0);
+        let paths: Vec<LostPath> = ends.iter().flat_map(|end| end.paths.iter().cloned()).collect();
         let was_accepted =
             self.known.of(id.as_str()).is_some_and(|known| known.state == OvertakenState::AcceptedBeforehand);
-        if end.state == OvertakenState::Lost && was_accepted {
-            end.state = OvertakenState::Accepted;
+        let mut end = self.line(id, packages, OvertakenState::Lost);
+        if let Some(one) = ends.into_iter().nth(at) {
+            (end.state, end.manager) = (one.state, one.manager.name().to_owned());
+            (end.package, end.version) = (one.name, one.version);
+        }
+        if end.state == OvertakenState::Lost {
+            end.paths = paths;
+            if was_accepted {
+                end.state = OvertakenState::Accepted;
+            }
         }
         end
     }
 
-    fn gone(&self, id: &PatchId, fixed_in: Option<String>, fixes: Vec<String>) -> OvertakenPatch {
+    /// The line of a patch that stands and lost its fix at some paths; `None` if it lost none.
+    pub(super) fn partly_lost(&self, id: &PatchId, packages: &[PkgInst]) -> Option<OvertakenPatch> {
+        let ends = self.ends(id, packages);
+        let mut lost = ends.into_iter().filter(|end| end.state == OvertakenState::Lost);
+        let first = lost.next()?;
+        let known = self.known.of(id.as_str()).filter(|known| {
+            matches!(known.state, OvertakenState::PartlyLost | OvertakenState::Accepted)
+        });
+        let mut line = self.line(id, packages, OvertakenState::PartlyLost);
+        line.manager = first.manager.name().to_owned();
+        (line.package, line.version) = (first.name, first.version);
+        let earlier = known.into_iter().flat_map(|known| known.paths.iter().cloned());
+        line.paths = earlier.chain(first.paths).chain(lost.flat_map(|end| end.paths)).collect();
+        line.paths.sort_by(|one, other| one.path.cmp(&other.path));
+        line.paths.dedup_by(|one, other| one.path == other.path);
+        let was_accepted =
+            self.known.of(id.as_str()).is_some_and(|known| known.state == OvertakenState::AcceptedBeforehand);
+        if was_accepted {
+            line.state = OvertakenState::Accepted;
+        }
+        Some(line)
+    }
+
+    fn ends(&self, id: &PatchId, packages: &[PkgInst]) -> Vec<PackageEnd> {
+        let fixed = self.fixed(id, packages);
+        let has_fix = |manager: NativeManager, name: &str, version: &str| {
+            fixed.as_ref().is_some_and(|fixed| fixed.has(manager, name, version))
+        };
+        let mut ends = Vec::new();
+        for package in packages {
+            let Some(change) = self.changes.get(package) else { continue };
+            let NativeOrigin { manager, name, .. } = change.origin().clone();
+            let end = match (change, version_now(change)) {
+                (_, Some(version)) => {
+                    let lost = (self.lost)(id, package);
+                    let is_whole = lost.as_ref().is_some_and(Vec::is_empty);
+                    let is_there = is_whole || has_fix(manager, &name, version);
+                    let state = if is_there { OvertakenState::Contained } else { OvertakenState::Lost };
+                    let paths = lost.filter(|_| !is_there).unwrap_or_default();
+                    PackageEnd { state, manager, name, version: version.to_owned(), paths }
+                }
+                (NativeChange::Removed { from, origin }, _) => {
+                    match (self.successor)(id, package, origin) {
+                        None => {
+                            let (state, paths) = (OvertakenState::Removed, Vec::new());
+                            PackageEnd { state, manager, name, version: from.clone(), paths }
+                        }
+                        Some(NativeOwner { origin, version }) => {
+                            let is_there = has_fix(origin.manager, &origin.name, &version);
+                            let state =
+                                if is_there { OvertakenState::Contained } else { OvertakenState::Lost };
+                            PackageEnd { state, manager, name: origin.name, version, paths: Vec::new() }
+                        }
+                    }
+                }
+                _ => continue,
+            };
+            ends.push(end);
+        }
+        ends
+    }
+
+    fn line(&self, id: &PatchId, packages: &[PkgInst], state: OvertakenState) -> OvertakenPatch {
+        let installed = packages.iter().filter_map(|package| self.packages.get(package));
+        let fixes = FixRecord::of(id, installed.map(|installed| &installed.params)).fixes.to_strings();
         OvertakenPatch {
             root: self.marker.to_owned(),
             patch: id.to_string(),
-            state: OvertakenState::Lost,
+            state,
             manager: String::new(),
             package: String::new(),
             version: String::new(),
-            fixed_in,
+            fixed_in: self.fixed_in(id, packages),
             fixes,
+            paths: Vec::new(),
             time: self.time.to_owned(),
         }
+    }
+
+    fn fixed(&self, id: &PatchId, packages: &[PkgInst]) -> Option<FixedIn> {
+        self.fixed_in(id, packages).and_then(|text| text.parse().ok())
     }
 
     /// What the patch says of native versions with its fix.
@@ -135,10 +220,15 @@ impl EndingPatches<'_> {
         let installed = packages.iter().filter_map(|package| self.packages.get(package));
         fixed_in_of(id.as_str(), installed.map(|installed| &installed.params))
     }
+}
 
-    /// What the patch fixes.
-    fn fixes(&self, id: &PatchId, packages: &[PkgInst]) -> Vec<String> {
-        let installed = packages.iter().filter_map(|package| self.packages.get(package));
-        FixRecord::of(id, installed.map(|installed| &installed.params)).fixes.to_strings()
+/// The version that a changed package has now.
+fn version_now(change: &NativeChange) -> Option<&str> {
+    match change {
+        NativeChange::Upgraded { to: version, .. }
+        | NativeChange::Reinstalled { version, .. }
+        | NativeChange::Diverted { version, .. }
+        | NativeChange::Overruled { version, .. } => Some(version),
+        NativeChange::Removed { .. } | NativeChange::Busy { .. } | NativeChange::Unknown { .. } => None,
     }
 }

@@ -2,21 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::ended::EndingPatches;
 use super::native_now::ChangedPackage;
 use super::request::{EndedPatch, RefreshReport, RefreshedRegistration, StandingPatch};
 use super::saved::{OfPackage, SavedPatches};
-use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, decode};
-use patchadm_inputs::format::overtaken::OvertakenPatch;
+use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, decode, encode};
+use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch};
 use patchadm_inputs::inventory::{Installed, Inventory};
-use patchadm_inputs::native::{NATIVE_OVERTAKEN, NativeChange, NativeManager, differing_of};
+use patchadm_inputs::native::{
+    NATIVE_OVERTAKEN, NativeChange, NativeManager, NativeOrigin, NativeOwner, differing_of,
+};
 use patchadm_planning::plan::patch::backout_input::GoingPatch;
-use patchadm_planning::plan::patch::overtaken::refresh::RefreshedPackage;
+use patchadm_planning::plan::patch::overtaken::refresh::{HeldPath, RefreshedPackage};
 use patchadm_planning::plan::patch::overtaken::standing::{NativeListed, PathStanding, Standings};
 use patchadm_planning::plan::patch::overtaken::trimming::{
     OtherPatches, SavedEdit, Trimmed, TrimmedPatch, saved_edits,
 };
+use patchadm_rootfs::{FileType, Root};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
-use patchadm_svr4::patch::{AppliedPatches, PatchId, UnmetRequirement};
+use patchadm_svr4::patch::{AppliedPatches, PatchId, Superseded, UnmetRequirement};
 
 /// What is known of a root before its patches are judged.
 pub(super) struct Facts {
@@ -48,9 +52,10 @@ impl Facts {
             origin.manager == manager && origin.name == name
         };
         match self.changes.values().find(of_name)? {
-            NativeChange::Upgraded { to: version, .. } | NativeChange::Reinstalled { version, .. } => {
-                Some(version.clone())
-            }
+            NativeChange::Upgraded { to: version, .. }
+            | NativeChange::Reinstalled { version, .. }
+            | NativeChange::Diverted { version, .. }
+        | NativeChange::Overruled { version, .. } => Some(version.clone()),
             _ => None,
         }
     }
@@ -100,7 +105,7 @@ impl Facts {
         &self,
         package: &PkgInst,
         trimmed: &BTreeMap<OfPackage, Trimmed>,
-    ) -> BTreeMap<ObjectPath, Option<ContentsLine>> {
+    ) -> BTreeMap<ObjectPath, HeldPath> {
         let mut held: BTreeMap<ObjectPath, (Option<ContentsLine>, bool)> = BTreeMap::new();
         for saved in self.saved.all.iter().filter(|one| one.package == *package) {
             if !self.standings.standing.contains(&saved.id) {
@@ -116,7 +121,16 @@ impl Facts {
                 held.extend(record.object_path().map(|path| (path, (line, false))));
             }
         }
-        held.into_iter().map(|(path, (line, is_overlaid))| (path, line.filter(|_| is_overlaid))).collect()
+        let origin = self.changes.get(package).map(NativeChange::origin);
+        let place = |path: &ObjectPath| {
+            let diverted = origin.and_then(|origin| self.inventory.place_of_native(path, origin));
+            diverted.unwrap_or(path).clone()
+        };
+        let held = held.into_iter().map(|(path, (line, is_overlaid))| {
+            let (place, recorded) = (place(&path), line.filter(|_| is_overlaid));
+            (path, HeldPath { place, recorded })
+        });
+        held.collect()
     }
 
     /// The patches of a package of which a part was handed over, now or before.
@@ -150,6 +164,10 @@ impl Facts {
         for (going, patch) in ending.iter().zip(ended) {
             let required_by = self.users(&going.id, unmet);
             report.notes.extend(self.edited(going));
+            if let Some(by) = self.effective_instead(&going.id) {
+                report.notes.push(format!("{} ended with {by}", going.id));
+                continue;
+            }
             report.ended.push(EndedPatch { patch, packages: going.packages.clone(), required_by });
         }
         let concerned: BTreeSet<&PatchId> = trimmed.keys().map(|(_, id)| id).collect();
@@ -158,9 +176,62 @@ impl Facts {
             let names = of.flat_map(|(_, left)| left.left_out.iter());
             let handed_over = names.filter_map(|name| ObjectPath::new(&decode(name)).ok());
             let handed_over = handed_over.map(|path| self.inventory.show(&path)).collect();
-            report.standing.push(StandingPatch { id: id.clone(), handed_over });
+            let lost = self.standings.lost.get(id).into_iter().flatten();
+            let lost = lost.map(|(_, path)| self.inventory.show(path)).collect();
+            report.standing.push(StandingPatch { id: id.clone(), handed_over, lost });
         }
         report
+    }
+
+    /// The applied patch that takes the place of this one, whose loss alone is told.
+    pub(super) fn effective_instead(&self, id: &PatchId) -> Option<String> {
+        Some(match self.applied.superseded(id)? {
+            Superseded::Revision(by) => by.to_string(),
+            Superseded::Obsoletion(by) => by.by.map_or_else(|| by.entry.to_string(), ToString::to_string),
+        })
+    }
+
+    /// The patches that stand and lost their fix at some paths.
+    pub(super) fn partly_lost(&self, ends: &EndingPatches<'_>) -> Vec<OvertakenPatch> {
+        let of_changed =
+            |packages: &[PkgInst]| packages.iter().any(|package| self.changes.contains_key(package));
+        let standing = self.applied.iter().filter(|patch| {
+            of_changed(&patch.packages)
+                && self.standings.standing.contains(&patch.id)
+                && self.effective_instead(&patch.id).is_none()
+        });
+        standing.filter_map(|patch| ends.partly_lost(&patch.id, &patch.packages)).collect()
+    }
+
+    /// The paths of a patch in a package at which what it did is gone.
+    pub(super) fn lost(&self, id: &PatchId, package: &PkgInst) -> Vec<LostPath> {
+        let manifest = self.saved.get(package, id).and_then(|saved| saved.manifest());
+        let lost = self.standings.lost.get(id).into_iter().flatten().filter(|(of, _)| of == package);
+        let b3 = |path: &ObjectPath| {
+            let mut records = manifest.into_iter().flat_map(|manifest| &manifest.objects);
+            let record = records.find(|record| record.object_path().as_ref() == Some(path))?;
+            record.became.as_ref()?.digest().map(|digest| digest.to_string())
+        };
+        lost.map(|(_, path)| LostPath { path: encode(path.as_bytes()), b3: b3(path) }).collect()
+    }
+
+    /// The native package that took the place of one that was removed: it owns a path that the patch replaced, or says so.
+    pub(super) fn successor(
+        &self,
+        root: &Root,
+        id: &PatchId,
+        package: &PkgInst,
+        origin: &NativeOrigin,
+    ) -> Option<NativeOwner> {
+        let manifest = self.saved.get(package, id).and_then(|saved| saved.manifest());
+        let records = manifest.into_iter().flat_map(|manifest| &manifest.objects);
+        let replaced = records.filter(|record| {
+            record.has_path() && record.was.as_ref().is_some_and(|was| was.kind != FileType::Directory)
+        });
+        let owner = replaced
+            .filter_map(ObjectRecord::object_path)
+            .find_map(|path| self.inventory.native_owners.foreign(&path, Some(origin)).cloned());
+        owner.or_else(|| origin.manager.successors(root, &origin.name).into_iter().next())
     }
 
     /// The applied patches with a requirement that this one met, and that nothing meets any more.

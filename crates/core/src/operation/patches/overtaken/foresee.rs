@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::ended::EndingPatches;
+use super::ended::{EndingPatches, lose_contained};
 use crate::operation::failure::Failure;
 use crate::operation::overtaken_list::overtaken_patches;
 use crate::operation::session::RootAndPolicy;
 use patchadm_inputs::database::marker;
 use patchadm_inputs::format::overtaken::OvertakenPatch;
 use patchadm_inputs::inventory::Installed;
-use patchadm_inputs::native::{NativeChange, NativeOrigin, NativeRegistration, UpcomingChange};
+use patchadm_inputs::native::{
+    NativeChange, NativeManager, NativeOrigin, NativeOwner, NativeRegistration, UpcomingChange,
+};
 use patchadm_inputs::policy::NativeUpgrade;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::PkgInst;
@@ -46,16 +48,44 @@ pub fn foresee_upgrade(
     let applied = ground.recorded(&packages)?;
     let marker = marker(root)?.unwrap_or_default();
     let known = overtaken_patches(root, &marker)?;
-    let ends = EndingPatches { marker: &marker, time, packages: &packages, changes: &changes, known: &known };
+    let ends = EndingPatches {
+        marker: &marker,
+        time,
+        packages: &packages,
+        changes: &changes,
+        known: &known,
+        lost: &|_, _| None,
+        successor: &|_, _, origin| successor(origin, upcoming),
+    };
     let is_changed = |package: &PkgInst| changes.contains_key(package);
     for patch in applied.iter().filter(|patch| patch.packages.iter().any(is_changed)) {
+        if applied.superseded(&patch.id).is_some() {
+            continue;
+        }
         if patch.packages.iter().all(is_changed) {
             foreseen.ending.push(ends.end(&patch.id, &patch.packages));
         } else {
             foreseen.standing.push(patch.id.clone());
+            foreseen.ending.extend(ends.partly_lost(&patch.id, &patch.packages));
         }
     }
+    let mut known = known;
+    let version = |manager: NativeManager, name: &str| {
+        let is_it = |change: &&NativeChange| {
+            change.origin().manager == manager && change.origin().name == name
+        };
+        changes.values().find(is_it).and_then(|change| change.versions().1.map(str::to_owned))
+    };
+    foreseen.ending.extend(lose_contained(&mut known, version));
     Ok(foreseen)
+}
+
+/// Returns the upcoming package that says it takes the place of another one.
+fn successor(origin: &NativeOrigin, upcoming: &[UpcomingChange]) -> Option<NativeOwner> {
+    let one = upcoming.iter().find(|one| one.replaces.contains(&origin.name))?;
+    let (name, arch) = (one.name.clone(), one.arch.clone());
+    let origin = NativeOrigin { manager: origin.manager, name, arch };
+    Some(NativeOwner { origin, version: one.version.clone()? })
 }
 
 /// What is about to happen to an adopted package.

@@ -7,6 +7,7 @@
 //! One transaction for all packages: after a failure the records are as before, and the objects are always those that the
 //! package manager wrote, or that a patch put there since.
 
+pub(in crate::operation) mod as_left;
 pub(in crate::operation) mod ended;
 mod facts;
 mod foresee;
@@ -71,5 +72,7 @@ fn is_up_to_date(root: &Root, request: &RefreshRequest) -> Result<bool, Failure>
     let ground = RootAndPolicy::of(root)?;
     let packages = ground.packages()?;
     let is_adopted = packages.values().any(|installed| NativeOrigin::of(&installed.params).is_some());
-    Ok(!is_adopted || ground.native_changes(&packages).is_empty())
+    Ok(!is_adopted || ground.native_changes(&packages).is_empty()
+            && ground.renewed(&packages).is_empty()
+            && ground.overruled(&packages)?.is_empty())
 }

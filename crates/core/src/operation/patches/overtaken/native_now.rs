@@ -61,14 +61,19 @@ impl ChangedPackage {
     /// What the native records list; of the given paths whether the live file is the native one.
     pub(super) fn listed(&self, root: &Root, asked: &BTreeSet<ObjectPath>) -> Result<NativeListed, Failure> {
         let resolver = root.resolver();
-        let (is_same, is_removed) = (self.is_same(), self.native.is_none());
-        let mut listed = NativeListed { is_same, is_removed, ..NativeListed::default() };
+        let mut listed = NativeListed {
+            origin: Some(self.change.origin().clone()),
+            version: self.native.as_ref().map(|native| native.version.clone()),
+            paths: BTreeMap::new(),
+        };
         for (path, native) in self.native.iter().flat_map(|native| &native.paths) {
-            let is_live = match native.sum.filter(|_| asked.contains(path)) {
+            let is_asked = asked.contains(path) || asked.contains(&resolver.locate_object(path)?);
+            let is_live = match native.sum.filter(|_| is_asked) {
                 Some(sum) => has_sum(root, &resolver, path, sum)?,
                 None => false,
             };
-            listed.paths.insert(path.clone(), NativeSeen { has_sum: native.sum.is_some(), is_live });
+            let is_config = native.ftype == Ftype::Editable;
+            listed.paths.insert(path.clone(), NativeSeen { is_live, is_config });
         }
         Ok(listed)
     }

@@ -27,6 +27,8 @@ pub struct NativeOverview {
     pub changes: BTreeMap<PkgInst, NativeChange>,
     /// The patches that a refresh would end.
     pub would_end: Vec<EndedPatch>,
+    /// The patches that stand and that a refresh would find lost at some paths.
+    pub would_lose: Vec<OvertakenPatch>,
     /// The patches of which a part was, or would be, handed over.
     pub partly: Vec<PatchId>,
     /// The patches that ended and whose fix is contained or lost; without the lost ones that something else has made good.
@@ -50,6 +52,7 @@ impl NativeOverview {
         let packages = ground.packages()?;
         let applied = ground.recorded(&packages)?;
         overview.changes = ground.native_changes(&packages);
+        overview.changes.extend(ground.overruled(&packages)?);
         overview.partly = partly(&packages, &applied);
         overview.foresee(&ground, now);
         let versions = Versions { packages: &packages, changes: &overview.changes };
@@ -60,7 +63,7 @@ impl NativeOverview {
         for one in list.patches {
             match one.state {
                 OvertakenState::Contained => ended.push(one),
-                OvertakenState::Lost if is_open(&one) => ended.push(one),
+                OvertakenState::Lost | OvertakenState::PartlyLost if is_open(&one) => ended.push(one),
                 OvertakenState::Accepted if is_open(&one) => accepted.push(one),
                 _ => {}
             }
@@ -83,10 +86,11 @@ impl NativeOverview {
         let request = RefreshRequest { dry_run: true, ..RefreshRequest::default() };
         match (Refresher { ground, request: &request, now, time: "" }).planned() {
             Ok(Some(planned)) => {
-                let is_partly = |one: &StandingPatch| !one.handed_over.is_empty();
+                let is_partly = |one: &StandingPatch| !one.handed_over.is_empty() || !one.lost.is_empty();
                 let partly = planned.report.standing.into_iter().filter(is_partly).map(|one| one.id);
                 self.partly.extend(partly);
                 self.would_end = planned.report.ended;
+                self.would_lose = planned.report.partly_lost;
             }
             Ok(None) => {}
             Err(error) => self.unknown = Some(error.to_string()),
@@ -96,7 +100,8 @@ impl NativeOverview {
     /// The patches whose fix is lost, or would be: those that ended, then those that a refresh would end.
     pub fn lost(&self) -> impl Iterator<Item = &OvertakenPatch> {
         let would = self.would_end.iter().map(|one| &one.patch);
-        self.ended.iter().chain(would).filter(|one| one.state == OvertakenState::Lost)
+        let all = self.ended.iter().chain(would).chain(&self.would_lose);
+        all.filter(|one| one.is_lost())
     }
 
     /// The patches whose fix is lost, or would be, and whose loss was accepted, in the same order.
@@ -150,7 +155,10 @@ fn is_made_good(
     separator: &str,
 ) -> bool {
     if let Ok(id) = PatchId::parse(&lost.patch, separator) {
-        let is_again = applied.get(&id).is_some() || applied.later_revision(&id).is_some();
+        // A patch that stands in part is lost in part until it is removed; one that ended is there again when it is applied.
+        let is_applied = applied.get(&id).is_some();
+        let is_partly = lost.state == OvertakenState::PartlyLost;
+        let is_again = is_applied != is_partly || applied.later_revision(&id).is_some();
         if is_again || applied.obsoleted_by(&id).is_some() {
             return true;
         }

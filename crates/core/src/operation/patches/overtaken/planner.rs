@@ -17,11 +17,12 @@ use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::manifest::ObjectRecord;
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::contents::lines_of_package;
-use patchadm_inputs::database::history::readable_history;
-use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenPatches, OvertakenState};
+use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch, OvertakenPatches, OvertakenState};
 use patchadm_inputs::inventory::{Installed, Inventory, Touched};
-use patchadm_inputs::native::{NativeChange, NativeOrigin, NativePackage, differing_of, differing_text};
-use patchadm_planning::plan::Plan;
+use patchadm_inputs::native::{
+    NativeChange, NativeOrigin, NativePackage, differing_of, differing_text,
+};
+use patchadm_planning::plan::{Plan, RecordChange};
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::patch::backout_input::{BackoutArchive, GoingPatch, LaterUndo, UndoSources};
 use patchadm_planning::plan::patch::overtaken::refresh::{
@@ -30,9 +31,10 @@ use patchadm_planning::plan::patch::overtaken::refresh::{
 use patchadm_planning::plan::patch::overtaken::standing::{PatchOfPackage, Standings};
 use patchadm_planning::plan::patch::overtaken::trimming::Trimmed;
 use patchadm_planning::plan::refusal::{Command, Reason};
-use patchadm_rootfs::Timestamp;
-use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_svr4::format::params;
+use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, UnmetRequirement};
+use patchadm_svr4::places;
 
 /// What package managers did, by adopted package.
 type NativeChanges = BTreeMap<PkgInst, NativeChange>;
@@ -56,17 +58,92 @@ pub(super) struct Refresher<'a> {
 }
 
 impl Refresher<'_> {
-    /// Plans the refresh; `None` where nothing is to be done.
+    /// Plans the refresh; `None` where nothing is to be done. One plan serves all stale packages. If there is none for all of
+    /// them, the packages that stand against it stay stale, each with its reason.
     pub(super) fn planned(&self) -> Result<Option<PlannedRefresh>, Failure> {
         let packages = self.ground.packages()?;
         let (changes, left) = self.changes(&packages)?;
-        if changes.is_empty() {
-            return self.accepting(&packages, left);
+        let all = match self.planned_for(&packages, changes.clone(), left.clone()) {
+            Err(failure) if changes.len() > 1 => failure,
+            planned => return planned,
+        };
+        let (mut fitting, mut left) = (NativeChanges::new(), left);
+        for (package, change) in changes {
+            let alone = NativeChanges::from([(package.clone(), change.clone())]);
+            match self.planned_for(&packages, alone, NativeChanges::new()) {
+                Ok(_) => drop(fitting.insert(package, change)),
+                Err(failure) => drop(left.insert(package, not_taken_up(change, &failure))),
+            }
         }
-        let facts = self.facts(packages, changes)?;
+        if fitting.is_empty() {
+            return Err(all);
+        }
+        self.planned_for(&packages, fitting, left)
+    }
+
+    /// Plans the refresh of these packages; `left` are the others that are stale.
+    fn planned_for(
+        &self,
+        packages: &BTreeMap<PkgInst, Installed>,
+        changes: NativeChanges,
+        left: NativeChanges,
+    ) -> Result<Option<PlannedRefresh>, Failure> {
+        let renewed = self.ground.renewed(packages);
+        if changes.is_empty() && !renewed.is_empty() {
+            return self.renewing(packages, &renewed, left);
+        }
+        if changes.is_empty() {
+            return self.accepting(packages, left);
+        }
+        let facts = self.facts(packages.clone(), changes)?;
         let mut planned = self.plan(facts)?;
         planned.report.left = left.into_iter().collect();
         Ok(Some(planned))
+    }
+
+    /// Plans that registrations get the stamps that the records of their packages have now, where nothing is stale.
+    fn renewing(
+        &self,
+        packages: &BTreeMap<PkgInst, Installed>,
+        renewed: &BTreeSet<PkgInst>,
+        left: BTreeMap<PkgInst, NativeChange>,
+    ) -> Result<Option<PlannedRefresh>, Failure> {
+        let accepting = self.accepting(packages, left)?;
+        let mut planned = accepting.unwrap_or_else(|| PlannedRefresh {
+            plan: None,
+            undo: SavedPatches { all: Vec::new() },
+            report: RefreshReport::default(),
+        });
+        let Some(first) = renewed.first() else { return Ok(Some(planned)) };
+        let mut records = Vec::new();
+        for package in renewed {
+            records.extend(self.renewed(package, packages)?);
+        }
+        match &mut planned.plan {
+            Some(plan) => {
+                plan.records.extend(records);
+                plan.packages.extend(renewed.iter().cloned());
+            }
+            None => planned.plan = Some(records_alone(records, first, self.now)),
+        }
+        Ok(Some(planned))
+    }
+
+    /// Returns the change of the pkginfo of a package that only gets another stamp.
+    fn renewed(
+        &self,
+        package: &PkgInst,
+        packages: &BTreeMap<PkgInst, Installed>,
+    ) -> Result<Option<RecordChange>, Failure> {
+        let Some(installed) = packages.get(package) else { return Ok(None) };
+        let Some(origin) = NativeOrigin::of(&installed.params) else { return Ok(None) };
+        let native = origin.manager.package(&self.ground.root, &origin.queried())?;
+        let mut params = installed.params.clone();
+        native.registration().write(&mut params);
+        let path = places::package(package).join(b"pkginfo");
+        let path = path.map_err(|error| Failure::BadFile(error.to_string()))?;
+        let mode = RecordView::live(&self.ground.root).look(&path)?.map_or(Mode::of(0o644), |seen| seen.mode);
+        Ok(Some(RecordChange::Write { path, bytes: params::write(&params), mode, mtime: None }))
     }
 
     /// Plans that losses are accepted, where nothing is stale.
@@ -101,7 +178,7 @@ impl Refresher<'_> {
         for id in &self.request.accept {
             let lost = list.patches.iter_mut().rfind(|one| one.patch == id.as_str());
             match lost {
-                Some(one) if matches!(one.state, OvertakenState::Lost | OvertakenState::Accepted) => {
+                Some(one) if one.is_lost() || one.state == OvertakenState::Accepted => {
                     one.state = OvertakenState::Accepted;
                 }
                 _ if applied.get(id).is_some() => {
@@ -120,6 +197,7 @@ impl Refresher<'_> {
         packages: &BTreeMap<PkgInst, Installed>,
     ) -> Result<(NativeChanges, NativeChanges), Failure> {
         let mut changes = self.ground.native_changes(packages);
+        changes.extend(self.ground.overruled(packages)?);
         let named = &self.request.packages;
         if let Some(unknown) = named.iter().find(|package| !packages.contains_key(*package)) {
             return Err(Reason::NoSuchPackage.of(Command::AdoptRefresh, unknown).into());
@@ -158,17 +236,15 @@ impl Refresher<'_> {
         let marker = patchadm_inputs::database::marker(root)?.unwrap_or_default();
         let saved = SavedPatches::read(&input, &marker, &all)?;
         let inventory = self.survey(&packages, &changed, &saved)?;
-        let asked: BTreeSet<ObjectPath> = saved
-            .all
-            .iter()
-            .filter_map(|one| one.manifest())
-            .flat_map(|manifest| manifest.objects.iter().filter_map(ObjectRecord::object_path))
-            .collect();
+        let records = saved.all.iter().filter_map(|one| one.manifest()).flat_map(|manifest| &manifest.objects);
+        let mut asked: BTreeSet<ObjectPath> = records.filter_map(ObjectRecord::object_path).collect();
+        let places: Vec<ObjectPath> =
+            asked.iter().filter_map(|path| inventory.physical.get(path)).cloned().collect();
+        asked.extend(places);
         let mut native = BTreeMap::new();
         for package in &changed {
             native.insert(package.package.clone(), package.listed(root, &asked)?);
         }
-        let ends = self.run_ends();
         let of_packages: Vec<PatchOfPackage<'_>> = saved
             .all
             .iter()
@@ -176,24 +252,11 @@ impl Refresher<'_> {
                 id: &one.id,
                 package: &one.package,
                 manifest: one.manifest(),
-                run_end: ends.get(one.id.as_str()).copied(),
+                version: one.native.clone(),
             })
             .collect();
         let standings = Standings::of(&of_packages, &native, &inventory);
         Ok(Facts { packages, applied, changes, changed, saved, inventory, native, standings })
-    }
-
-    /// When the runs that applied patches had ended, as the history says.
-    fn run_ends(&self) -> BTreeMap<String, Timestamp> {
-        let mut ends = BTreeMap::new();
-        for entry in readable_history(&RecordView::live(&self.ground.root)) {
-            if entry.result == "done"
-                && let Some(end) = entry.end()
-            {
-                ends.extend(entry.patches.iter().map(|id| (id.clone(), end)));
-            }
-        }
-        ends
     }
 
     fn survey(
@@ -212,19 +275,42 @@ impl Refresher<'_> {
             touched.packages.insert(one.package.clone());
             let records = one.manifest().into_iter().flat_map(|manifest| &manifest.objects);
             touched.paths.extend(records.filter_map(ObjectRecord::object_path));
-            touched.paths.extend(patchadm_svr4::places::patch(&one.id).ok());
+            touched.paths.extend(places::patch(&one.id).ok());
         }
         touched.packages.extend(changed.iter().map(|one| one.package.clone()));
+        let marker = patchadm_inputs::database::marker(&self.ground.root)?.unwrap_or_default();
+        let lost = overtaken_patches(&self.ground.root, &marker)?;
+        touched.paths.extend(lost.patches.iter().flat_map(|one| &one.paths).filter_map(LostPath::object_path));
         let mut inventory = self.ground.survey_with(packages.clone(), &touched, None)?;
         inventory.hide_kept_but(|path| changed.iter().any(|one| one.wrote(path)));
         Ok(inventory)
     }
 
-    fn plan(&self, facts: Facts) -> Result<PlannedRefresh, Failure> {
-        let ending = facts.ending();
+    /// Lets patches end whose fix each of their packages has now, even where some paths are as they left them.
+    fn end_fixed(&self, facts: &mut Facts, known: &OvertakenPatches) {
+        let ends = EndingPatches {
+            marker: &facts.inventory.marker,
+            time: self.time,
+            packages: &facts.packages,
+            changes: &facts.changes,
+            known,
+            lost: &|_, _| None,
+            successor: &|_, _, _| None,
+        };
+        let fixed = facts.applied.iter().filter(|patch| ends.is_fixed(&patch.id, &patch.packages));
+        let fixed: Vec<PatchId> = fixed.map(|patch| patch.id.clone()).collect();
+        for id in fixed {
+            facts.standings.standing.remove(&id);
+        }
+    }
+
+    fn plan(&self, mut facts: Facts) -> Result<PlannedRefresh, Failure> {
         let mut known = overtaken_patches(&self.ground.root, &facts.inventory.marker)?;
         let before = known.clone();
         let lost_again = lose_contained(&mut known, |manager, name| facts.new_version(manager, name));
+        find_again(&mut known, &facts.inventory);
+        self.end_fixed(&mut facts, &known);
+        let ending = facts.ending();
         let (list, accepted) = self.accepted(known, &facts.inventory.marker, &facts.applied)?;
         let ends = EndingPatches {
             marker: &facts.inventory.marker,
@@ -232,9 +318,15 @@ impl Refresher<'_> {
             packages: &facts.packages,
             changes: &facts.changes,
             known: &list,
+            lost: &|id, package| Some(facts.lost(id, package)),
+            successor: &|id, package, origin| facts.successor(&self.ground.root, id, package, origin),
         };
         let ended: Vec<OvertakenPatch> = ending.iter().map(|one| ends.end(&one.id, &one.packages)).collect();
-        let list = list_after(&list, &ended);
+        let effective = |(going, _): &(&GoingPatch, &OvertakenPatch)| facts.effective_instead(&going.id).is_none();
+        let told: Vec<OvertakenPatch> =
+            ending.iter().zip(&ended).filter(effective).map(|(_, end)| end.clone()).collect();
+        let partly = facts.partly_lost(&ends);
+        let list = list_after(&list, &told, &partly, &facts);
         let unmet = self.unmet(&facts, &ending, &before, &list);
         let TrimmedPatches { trimmed, edits } = facts.trimmed();
         let undo = facts.saved.trimmed(&trimmed, &facts.inventory)?;
@@ -265,6 +357,7 @@ impl Refresher<'_> {
         self.settle_libraries(&mut plan, &facts)?;
         let mut report = facts.report(&ending, (ended, &unmet), &trimmed, &software);
         report.missing = missing;
+        report.partly_lost = partly;
         report.accepted = accepted;
         let separator = &self.ground.policy.separator;
         report.notes.extend(lost_again.iter().map(|one| facts.lost_again(one, separator, &unmet)));
@@ -311,7 +404,7 @@ impl Refresher<'_> {
             };
             let held = facts.held(&package, trimmed);
             let params = facts.packages.get(&package).map(|installed| &installed.params);
-            let paths: BTreeSet<ObjectPath> = held.keys().cloned().collect();
+            let paths: BTreeSet<ObjectPath> = held.values().map(|one| one.place.clone()).collect();
             let mut differing: BTreeSet<ObjectPath> =
                 one.differing(root, &facts.inventory, &paths)?.into_iter().collect();
             // What an administrator had written before a patch that stands is in its undo data still.
@@ -353,6 +446,11 @@ impl Refresher<'_> {
     }
 }
 
+/// The change of a package that no refresh can take up now.
+fn not_taken_up(change: NativeChange, failure: &Failure) -> NativeChange {
+    NativeChange::Unknown { origin: change.origin().clone(), reason: failure.to_string() }
+}
+
 /// What the record of a patch that ended says from now on.
 fn record_of(end: &OvertakenPatch) -> String {
     let OvertakenPatch { manager, package, version, .. } = end;
@@ -362,11 +460,38 @@ fn record_of(end: &OvertakenPatch) -> String {
     }
 }
 
-/// The list of patches that ended, with those of this refresh.
-fn list_after(list: &OvertakenPatches, ended: &[OvertakenPatch]) -> OvertakenPatches {
-    let is_again = |known: &OvertakenPatch| ended.iter().any(|one| one.patch == known.patch);
-    let mut patches: Vec<OvertakenPatch> =
-        list.patches.iter().filter(|known| !is_again(known)).cloned().collect();
-    patches.extend(ended.iter().cloned());
+/// The list of patches that ended, with those of this refresh and those that stand in part. What was lost to a package that was
+/// removed without a successor is no loss any more.
+fn list_after(
+    list: &OvertakenPatches,
+    ended: &[OvertakenPatch],
+    partly: &[OvertakenPatch],
+    facts: &Facts,
+) -> OvertakenPatches {
+    let new = || ended.iter().chain(partly);
+    let is_again = |known: &OvertakenPatch| new().any(|one| one.patch == known.patch);
+    let is_removed = |known: &OvertakenPatch| {
+        let is_it = |change: &NativeChange| {
+            let NativeOrigin { manager, name, .. } = change.origin();
+            matches!(change, NativeChange::Removed { .. })
+                && (manager.name(), name) == (known.manager.as_str(), &known.package)
+        };
+        known.is_lost() && facts.changes.values().any(is_it)
+    };
+    let kept = list.patches.iter().filter(|known| !is_again(known) && !is_removed(known));
+    let patches = kept.chain(new()).cloned().collect();
     OvertakenPatches { patches, passed_over: Vec::new() }
+}
+
+/// Makes those lost patches contained whose bytes are at all of their paths again.
+fn find_again(list: &mut OvertakenPatches, inventory: &Inventory) {
+    for one in list.patches.iter_mut().filter(|one| one.state == OvertakenState::Lost) {
+        let is_there = |lost: &LostPath| {
+            let live = lost.object_path().and_then(|path| inventory.live.get(&path)?.digest());
+            live.is_some_and(|digest| lost.b3.as_deref() == Some(&digest.to_string()))
+        };
+        if !one.paths.is_empty() && one.paths.iter().all(is_there) {
+            one.state = OvertakenState::Contained;
+        }
+    }
 }

@@ -31,6 +31,8 @@ pub struct RefreshReport {
     pub ended: Vec<EndedPatch>,
     /// The patches that stand.
     pub standing: Vec<StandingPatch>,
+    /// Those among them that lost their fix at some paths.
+    pub partly_lost: Vec<OvertakenPatch>,
     /// The patches whose loss was accepted.
     pub accepted: Vec<PatchId>,
     /// Listed paths at which nothing is.
@@ -39,6 +41,21 @@ pub struct RefreshReport {
     pub notes: Vec<String>,
     /// The receipt of the run; `None` if nothing was changed.
     pub receipt: Option<Receipt>,
+}
+
+impl RefreshReport {
+    /// Adds the outcome of another run of the same refresh.
+    pub(super) fn add(&mut self, other: Self) {
+        self.packages.extend(other.packages);
+        self.ended.extend(other.ended);
+        self.standing.extend(other.standing);
+        self.partly_lost.extend(other.partly_lost);
+        self.accepted = other.accepted;
+        self.missing.extend(other.missing);
+        self.notes.extend(other.notes);
+        self.left = other.left;
+        self.receipt = other.receipt.or(self.receipt.take());
+    }
 }
 
 /// A registration that follows its package manager.
@@ -85,4 +102,6 @@ pub struct StandingPatch {
     pub id: PatchId,
     /// The paths that it handed over in this refresh.
     pub handed_over: Vec<ObjectPath>,
+    /// Those among them at which what it did is gone.
+    pub lost: Vec<ObjectPath>,
 }

@@ -7,6 +7,7 @@ use crate::operation::failure::Failure;
 use crate::operation::patches::back_out::heir::sources;
 use crate::operation::patches::back_out::input::BackOutInput;
 use crate::operation::patches::back_out::undo::{UndoReading, VerifiedUndo};
+use crate::operation::patches::native_version::patched_version;
 use patchadm_changeset::RecordFile;
 use patchadm_changeset::format::manifest::{Manifest, ManifestHeader};
 use patchadm_inputs::database::undo_data::{ArchiveError, DigestCheck, exported};
@@ -32,6 +33,8 @@ pub(super) struct SavedPatch {
     /// The manifest that is kept where there is no archive.
     kept: Option<Manifest>,
     pub(super) archive: Option<VerifiedUndo>,
+    /// The native version that it was applied to, if that is known.
+    pub(super) native: Option<String>,
 }
 
 impl SavedPatch {
@@ -114,7 +117,9 @@ fn saved(
             Err(error) => return Err(error.into()),
         },
     };
-    Ok(SavedPatch { package: package.clone(), id: id.clone(), name, kept, archive })
+    let known = ledger.line(&name).and_then(|line| line.native.as_deref());
+    let native = patched_version(&view, package, id, known)?;
+    Ok(SavedPatch { package: package.clone(), id: id.clone(), name, kept, archive, native })
 }
 
 /// The undo data of a patch for a package, without what it no longer holds.
@@ -171,6 +176,7 @@ impl<'a> TrimmedUndo<'a> {
             made_by_scripts: None,
             manifest: Some(&self.manifest),
             records: &self.records,
+            native: self.saved.native.as_deref(),
             is_bound: whole.is_some_and(|whole| whole.is_bound),
             outside: whole.and_then(|whole| whole.outside),
         }

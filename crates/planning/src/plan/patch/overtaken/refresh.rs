@@ -52,8 +52,17 @@ pub struct RefreshedSoftware {
     pub differing: String,
     /// The patches of which a part was handed over, now or before.
     pub overtaken: Vec<String>,
-    /// The paths that patches hold or added, each with its line where a patch that ends recorded another one.
-    pub held: BTreeMap<ObjectPath, Option<ContentsLine>>,
+    /// The paths that patches hold or added.
+    pub held: BTreeMap<ObjectPath, HeldPath>,
+}
+
+/// A path that patches hold or added.
+#[derive(Clone, Debug)]
+pub struct HeldPath {
+    /// Where its object is now: elsewhere if it was diverted since.
+    pub place: ObjectPath,
+    /// Its line, where a patch that ends recorded another one.
+    pub recorded: Option<ContentsLine>,
 }
 
 /// What a refresh is planned from.
@@ -321,8 +330,8 @@ impl<'a> RefreshPlanner<'a> {
             return Ok(changes);
         }
         let found: FoundSoftware = lines.register(&software.software)?;
-        for (path, recorded) in &software.held {
-            lines.hold(package, path, recorded.as_ref());
+        for (path, held) in &software.held {
+            lines.hold(package, path, held);
         }
         notes.extend(found.notes.iter().cloned());
         missing.extend(found.missing.iter().map(|path| self.inventory.show(path)));

@@ -6,6 +6,7 @@ use patchadm_changeset::format::contents_merge::ContentsEdits;
 use patchadm_inputs::inventory::{Installed, Inventory};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, Params, PkgInst};
 
+use super::refresh::HeldPath;
 use crate::plan::RecordChange;
 use crate::plan::clock::Now;
 use crate::plan::package::adopt::{
@@ -59,25 +60,25 @@ impl<'a> NewLines<'a> {
         Ok(found)
     }
 
-    /// Leaves the line of an object that patches of a package hold as they recorded it: as it is, or as `recorded` says.
-    pub(super) fn hold(&mut self, package: &PkgInst, path: &ObjectPath, recorded: Option<&ContentsLine>) {
+    /// Leaves the line of an object that patches of a package hold as they recorded it, at the place where the object is now.
+    pub(super) fn hold(&mut self, package: &PkgInst, path: &ObjectPath, HeldPath { place, recorded }: &HeldPath) {
         let held = match self.edits.get(path) {
             Some((_, line)) => line.as_deref(),
             None => self.before.lines.get(path),
         };
         let Some(held) = held.filter(|line| line.is_owned_by(package)) else { return };
-        let mut line = held.clone();
+        let mut line = ContentsLine { path: place.clone(), ..held.clone() };
         if let Some(recorded) = recorded {
             line.object = recorded.object.clone();
         }
-        if let Some(new) = self.after.lines.get(path) {
+        if let Some(new) = self.after.lines.get(place) {
             let others = new.owners.iter().filter(|owner| owner.package != *package).cloned();
             let own = held.owners.iter().filter(|owner| owner.package == *package).cloned();
             line.owners = others.chain(own).collect();
         } else {
             line.owners.retain(|owner| owner.package == *package);
         }
-        self.after.lines.insert(path.clone(), line);
+        self.after.lines.insert(place.clone(), line);
     }
 
     /// Returns the lines that change.

@@ -1,10 +1,19 @@
 //! What the paths of patches have become after the native package manager changed their package, and whether a patch stands.
+//!
+//! ```text
+//!   owners now ─┐
+//!   object now ─┼─► standing of a path ─► does the patch stand? which of its paths are lost?
+//!   what it left┘
+//! ```
+//! A patch keeps its claim on a path only while the path belongs to the package at the version that it was applied to. Every
+//! other claim ends: nothing that the patch saved there is ever restored.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, StateDifferences};
+use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState};
 use patchadm_inputs::inventory::Inventory;
-use patchadm_rootfs::{FileType, Live, Timestamp};
+use patchadm_inputs::native::NativeOrigin;
+use patchadm_rootfs::{FileType, Live};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
@@ -13,21 +22,21 @@ use crate::plan::patch::restore::is_edited;
 /// What the native records say of a path that they list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NativeSeen {
-    /// Whether they have a sum of it.
-    pub has_sum: bool,
-    /// Whether a file with that sum is there.
+    /// Whether a file with the recorded sum is there.
     pub is_live: bool,
+    /// Whether it is a configuration file.
+    pub is_config: bool,
 }
 
 /// What the native records list of a changed package.
 #[derive(Clone, Debug, Default)]
 pub struct NativeListed {
+    /// The native package.
+    pub origin: Option<NativeOrigin>,
+    /// Its version now; `None` if it was removed.
+    pub version: Option<String>,
     /// Its paths.
     pub paths: BTreeMap<ObjectPath, NativeSeen>,
-    /// Whether they are the records with which the package was registered: it was installed again, or the root copied.
-    pub is_same: bool,
-    /// Whether the package was removed.
-    pub is_removed: bool,
 }
 
 /// A patch of a package, in the order of application.
@@ -39,24 +48,30 @@ pub struct PatchOfPackage<'a> {
     pub package: &'a PkgInst,
     /// What it did; `None` where no undo data says so.
     pub manifest: Option<&'a Manifest>,
-    /// When its run had ended; `None` if that is not known.
-    pub run_end: Option<Timestamp>,
+    /// The native version of the package that it was applied to; `None` if that is not known.
+    pub version: Option<String>,
 }
 
 /// What a path of patches has become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathStanding {
-    /// It is the native manager's: the patches hand it over.
-    Native,
-    /// It is as the last of the patches left it, and not as the native manager has it: what it wrote is elsewhere, or was
-    /// left out, or it does not remove what was there.
+    /// It is as the last of the patches left it, and belongs to the package at the version that they were applied to.
     Held,
-    /// It is as the last of the patches left it, and neither the native manager nor anybody else had it before them.
+    /// It is as the last of the patches left it, which had added it, and belongs to nobody else.
     Added,
-    /// Nothing is there.
-    Gone,
-    /// It is neither what the patches nor what the native manager put there.
+    /// It has what the patches put there, and is the native manager's from now on.
+    Contained,
+    /// What the patches did there is gone.
+    Lost,
+    /// An administrator wrote there since.
     Edited,
+}
+
+impl PathStanding {
+    /// Tells whether the patches keep their claim on the path.
+    pub fn is_claimed(self) -> bool {
+        matches!(self, Self::Held | Self::Added)
+    }
 }
 
 /// What has become of all patches of the changed packages.
@@ -66,6 +81,8 @@ pub struct Standings {
     pub paths: BTreeMap<PkgInst, BTreeMap<String, PathStanding>>,
     /// The patches that stand.
     pub standing: BTreeSet<PatchId>,
+    /// The paths, with the package of each, at which what a patch did is gone.
+    pub lost: BTreeMap<PatchId, Vec<(PkgInst, ObjectPath)>>,
     /// Sentences for a person.
     pub notes: Vec<String>,
 }
@@ -81,12 +98,16 @@ impl Standings {
         let mut standings = Self::default();
         for (package, listed) in native {
             let of: Vec<&PatchOfPackage<'_>> = patches.iter().filter(|one| one.package == package).collect();
-            let paths = PackagePaths { patches: &of, listed, inventory };
+            let paths = PackagePaths::new(&of, listed, inventory);
             standings.paths.insert(package.clone(), paths.standings(&mut standings.notes));
         }
         for patch in patches {
             if standings.holds(patch, native) {
                 standings.standing.insert(patch.id.clone());
+            }
+            let lost = standings.lost_by(patch, patches);
+            if !lost.is_empty() {
+                standings.lost.entry(patch.id.clone()).or_default().extend(lost);
             }
         }
         standings
@@ -99,17 +120,40 @@ impl Standings {
 
     /// Whether a patch holds something in a package that is not its own addition. In a package that was removed none does.
     fn holds(&self, patch: &PatchOfPackage<'_>, native: &BTreeMap<PkgInst, NativeListed>) -> bool {
-        if native.get(patch.package).is_some_and(|listed| listed.is_removed) {
+        if native.get(patch.package).is_some_and(|listed| listed.version.is_none()) {
             return false;
         }
         let mut records = patch.manifest.into_iter().flat_map(|manifest| &manifest.objects);
         match self.paths.get(patch.package) {
-            // Also where nothing was before the patch, and the native manager has come to list the path since.
             Some(paths) => records
                 .any(|record| record.has_path() && paths.get(&record.path) == Some(&PathStanding::Held)),
             // Nobody but the patches changed this package.
             None => records.any(|record| replaces(record) && !record.is_untouched()),
         }
+    }
+
+    /// Returns the paths that a patch lost: what it did there was in force before, and no later patch had them.
+    fn lost_by(
+        &self,
+        patch: &PatchOfPackage<'_>,
+        all: &[PatchOfPackage<'_>],
+    ) -> Vec<(PkgInst, ObjectPath)> {
+        let Some(paths) = self.paths.get(patch.package) else { return Vec::new() };
+        let is_lost = |record: &&ObjectRecord| {
+            record.has_path()
+                && !record.is_untouched()
+                && paths.get(&record.path) == Some(&PathStanding::Lost)
+        };
+        let later = all.iter().skip_while(|one| one.id != patch.id || one.package != patch.package).skip(1);
+        let later: Vec<_> = later.filter(|one| one.package == patch.package).collect();
+        let is_overlaid = |record: &&ObjectRecord| {
+            let mut records =
+                later.iter().filter_map(|one| one.manifest).flat_map(|manifest| &manifest.objects);
+            records.any(|other| other.has_path() && other.path == record.path)
+        };
+        let records = patch.manifest.into_iter().flat_map(|manifest| &manifest.objects);
+        let lost = records.filter(is_lost).filter(|record| !is_overlaid(record));
+        lost.filter_map(|record| Some((patch.package.clone(), record.object_path()?))).collect()
     }
 }
 
@@ -122,37 +166,56 @@ fn replaces(record: &ObjectRecord) -> bool {
 struct PackagePaths<'a> {
     patches: &'a [&'a PatchOfPackage<'a>],
     listed: &'a NativeListed,
+    /// What is listed, by the place on the disk: the records may spell a path by another name of its directory.
+    places: BTreeMap<&'a ObjectPath, NativeSeen>,
     inventory: &'a Inventory,
 }
 
-/// What the patches did to a path: the first record of it, and the last with the end of its run.
+/// What the patches did to a path: the first record of it, and the last.
 struct PutPath<'a> {
     first: &'a ObjectRecord,
     last: &'a ObjectRecord,
-    run_end: Option<Timestamp>,
+    /// Whether all of them were applied to the version that is there now.
+    is_same_version: bool,
 }
 
-impl PackagePaths<'_> {
+impl<'a> PackagePaths<'a> {
+    fn new(
+        patches: &'a [&'a PatchOfPackage<'a>],
+        listed: &'a NativeListed,
+        inventory: &'a Inventory,
+    ) -> Self {
+        let place = |path: &'a ObjectPath| inventory.physical.get(path).unwrap_or(path);
+        let places = listed.paths.iter().map(|(path, seen)| (place(path), *seen)).collect();
+        Self { patches, listed, places, inventory }
+    }
+
     fn standings(&self, notes: &mut Vec<String>) -> BTreeMap<String, PathStanding> {
         let mut put: BTreeMap<&str, PutPath<'_>> = BTreeMap::new();
         for patch in self.patches {
+            let is_same_version = patch.version.is_some() && patch.version == self.listed.version;
             for record in patch.manifest.into_iter().flat_map(|manifest| &manifest.objects) {
-                let run_end = patch.run_end;
                 let known = put.entry(record.path.as_str());
-                let known = known.or_insert(PutPath { first: record, last: record, run_end });
+                let known = known.or_insert(PutPath { first: record, last: record, is_same_version });
                 if record.has_path() {
-                    (known.last, known.run_end) = (record, run_end);
+                    known.last = record;
+                    known.is_same_version &= is_same_version;
                 }
             }
         }
         let mut standings = BTreeMap::new();
         for (path, put) in put {
-            let Some(place) = put.last.object_path() else { continue };
-            let standing = self.standing(&place, &put, notes);
-            standings.insert(path.to_owned(), standing);
+            let Some(place) = put.last.object_path().map(|path| self.place(path)) else { continue };
+            standings.insert(path.to_owned(), self.standing(&place, &put, notes));
         }
         self.keep_names_together(&mut standings);
         standings
+    }
+
+    /// The place of a path: somewhere else where it is diverted.
+    fn place(&self, path: ObjectPath) -> ObjectPath {
+        let Some(origin) = &self.listed.origin else { return path };
+        self.inventory.place_of_native(&path, origin).cloned().unwrap_or(path)
     }
 
     fn standing(&self, path: &ObjectPath, put: &PutPath<'_>, notes: &mut Vec<String>) -> PathStanding {
@@ -162,39 +225,89 @@ impl PackagePaths<'_> {
             (Some(state), Some(live)) => !is_edited(live, state),
             _ => false,
         };
-        let Some(native) = self.listed.paths.get(path) else {
+        let is_whole = is_put && !has_old_attributes(put, live);
+        let ended = if is_whole { PathStanding::Contained } else { PathStanding::Lost };
+        let owners = &self.inventory.native_owners;
+        if let Some(owner) = owners.foreign(path, self.listed.origin.as_ref())
+            && !live.is_some_and(Live::is_directory)
+        {
+            let shown = self.inventory.show(path);
+            notes.push(format!("{shown} was taken over by {owner} ({})", owner.origin.manager));
+            return ended;
+        }
+        if put.last.became.as_ref().is_some_and(|state| state.kind == FileType::Directory)
+            && live.is_some_and(Live::is_directory)
+        {
+            let is_free = owners.of(path).is_empty();
+            return if is_free && put.first.was.is_none() {
+                PathStanding::Added
+            } else {
+                PathStanding::Contained
+            };
+        }
+        let place = self.inventory.physical.get(path).unwrap_or(path);
+        let native = self.places.get(place);
+        if self.listed.version.is_none() {
             return match live {
-                None => PathStanding::Gone,
-                // The native manager has its own elsewhere (a diversion), or leaves it (a configuration file).
-                Some(_) if is_put && replaces(put.first) => PathStanding::Held,
-                Some(_) if is_put => PathStanding::Added,
+                None => PathStanding::Lost,
+                Some(_) if is_put && put.first.was.is_none() => PathStanding::Added,
+                Some(_) if is_put => PathStanding::Contained,
                 Some(_) => PathStanding::Edited,
             };
-        };
-        let Some(live) = live else {
-            // What the native manager lists and a patch deleted would be there if it had been installed since.
-            return if is_put { PathStanding::Held } else { PathStanding::Gone };
-        };
-        if live.is_directory() {
-            return PathStanding::Native;
         }
-        if !is_put {
-            return if native.is_live { PathStanding::Native } else { PathStanding::Edited };
+        if put.first.was.is_none() && native.is_none() {
+            return match live {
+                Some(_) if is_put => PathStanding::Added,
+                Some(_) => PathStanding::Edited,
+                None if put.last.became.is_none() || self.was_moved(put) => PathStanding::Contained,
+                None => PathStanding::Lost,
+            };
         }
-        // The same version would have brought back what the patches found, and they left something else.
-        let is_younger =
-            if self.listed.is_same { Some(false) } else { put.run_end.map(|end| live.ctime > end) };
-        match (native.has_sum, native.is_live) {
-            (true, false) => PathStanding::Held,
-            (true, true) if !has_other_attributes(put, live) => PathStanding::Native,
-            _ if is_younger == Some(true) => PathStanding::Native,
-            _ => {
-                if is_younger.is_none() {
-                    let shown = self.inventory.show(path);
-                    notes.push(format!("nothing proves whose {shown} is; it counts as the patch's"));
-                }
-                PathStanding::Held
+        if is_whole {
+            let is_held = put.is_same_version && native.is_some();
+            if !is_held && native.is_none_or(|native| native.is_config) && live.is_some() {
+                let shown = self.inventory.show(path);
+                notes.push(self.stays_patched(&shown, native.is_some()));
             }
+            return if is_held { PathStanding::Held } else { PathStanding::Contained };
+        }
+        if live.is_none() && self.was_moved(put) {
+            return PathStanding::Contained;
+        }
+        if is_put || live.is_none() {
+            return PathStanding::Lost;
+        }
+        match native {
+            Some(native) if native.is_live || !native.is_config => PathStanding::Lost,
+            _ => PathStanding::Edited,
+        }
+    }
+
+    /// Whether the file that the patches put at a path is at another path of the package now: a diversion was taken back, say.
+    fn was_moved(&self, put: &PutPath<'_>) -> bool {
+        let Some(digest) = put.last.became.as_ref().and_then(RecordedState::digest) else { return false };
+        let is_it = |path: &ObjectPath| {
+            let live = self.inventory.live.get(path);
+            live.is_some_and(|live| live.digest() == Some(digest))
+                && !self.inventory.lines.contains_key(path)
+        };
+        self.listed.paths.keys().any(is_it)
+    }
+
+    fn stays_patched(&self, shown: &ObjectPath, is_listed: bool) -> String {
+        let version = self.listed.version.as_deref().unwrap_or_default();
+        let is_dpkg = self
+            .listed
+            .origin
+            .as_ref()
+            .is_some_and(|origin| origin.manager == patchadm_inputs::native::NativeManager::Dpkg);
+        if is_listed && is_dpkg {
+            format!(
+                "{shown} stays as patched; for the file of version {version}: delete it and install the package \
+                 again with dpkg --force-confmiss"
+            )
+        } else {
+            format!("{shown} stays as patched")
         }
     }
 
@@ -211,16 +324,15 @@ impl PackagePaths<'_> {
                 }
             }
             for names in groups.into_values() {
-                let is_held = |name: &&str| {
-                    matches!(standings.get(*name), Some(PathStanding::Held | PathStanding::Added))
-                };
-                if names.iter().all(is_held) {
+                let is_claimed =
+                    |name: &&str| standings.get(*name).is_some_and(|standing| standing.is_claimed());
+                if names.iter().all(is_claimed) {
                     continue;
                 }
                 for name in names {
                     if let Some(standing) = standings.get_mut(name).filter(|one| **one == PathStanding::Held)
                     {
-                        *standing = PathStanding::Native;
+                        *standing = PathStanding::Contained;
                     }
                 }
             }
@@ -228,12 +340,29 @@ impl PackagePaths<'_> {
     }
 }
 
-/// Whether an object has attributes that the patches gave it.
-fn has_other_attributes(put: &PutPath<'_>, live: &Live) -> bool {
-    let (Some(was), Some(became)) = (&put.first.was, &put.last.became) else { return false };
-    let has_other = |one: &RecordedState, other: &RecordedState| {
-        let differ = StateDifferences::between(one, other);
-        differ.mode != 0 || differ.owner || differ.xattrs
+/// Tells whether an object is as patches left it: `first` and `last` are their first and their last record of the path.
+pub fn is_as_left((first, last): (&ObjectRecord, &ObjectRecord), live: Option<&Live>) -> bool {
+    let is_put = match (&last.became, live) {
+        (None, None) => true,
+        (Some(state), Some(live)) => live.is_directory() || !is_edited(live, state),
+        _ => last.kept,
     };
-    has_other(was, became) && !has_other(became, &RecordedState::of(live))
+    is_put && !has_old_attributes(&PutPath { first, last, is_same_version: true }, live)
+}
+
+/// Whether an object has attributes again that the patches had changed: permission bits, an owner, or capabilities as they
+/// were before.
+fn has_old_attributes(put: &PutPath<'_>, live: Option<&Live>) -> bool {
+    let (Some(was), Some(became), Some(live)) = (&put.first.was, &put.last.became, live) else { return false };
+    if was.kind == FileType::Symlink || became.kind == FileType::Symlink {
+        return false;
+    }
+    let is = RecordedState::of(live);
+    let (changed, cleared) = (was.mode ^ became.mode, was.mode & !became.mode);
+    let is_back = |changed: bool, is_old: bool| changed && is_old;
+    is.mode & cleared != 0
+        || is_back(changed != 0, (is.mode ^ was.mode) & changed == 0)
+        || is_back(was.uid != became.uid, is.uid == was.uid)
+        || is_back(was.gid != became.gid, is.gid == was.gid)
+        || is_back(was.xattrs != became.xattrs, is.xattrs == was.xattrs)
 }

@@ -94,7 +94,7 @@ impl TrimmedPatch<'_> {
             Some(PathStanding::Held) => stands,
             Some(PathStanding::Added) => record.has_path(),
             Some(PathStanding::Edited) => !is_listed && record.has_path() && (stands || is_passed_on),
-            Some(PathStanding::Native | PathStanding::Gone) | None => false,
+            Some(PathStanding::Contained | PathStanding::Lost) | None => false,
         }
     }
 }

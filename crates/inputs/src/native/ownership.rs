@@ -1,0 +1,270 @@
+//! Who owns a path now, by the records of dpkg and rpm: the evidence on which every decision about a path rests.
+//!
+//! ```text
+//!   info/*.list ──► diversions ──► links among the parents ──► place ──► owners
+//!   rpm -qa ─────► file states ──┘
+//! ```
+//! dpkg compares diversions as text, and lists a path in any spelling (`/lib` or `/usr/lib`). The index therefore finds
+//! candidates by their last component and resolves the directories of these alone, so that it holds nothing that a changed
+//! link could make wrong. Records that cannot be read own nothing, and say so ([`NativeOwners::unreadable`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
+use std::ops::Range;
+
+use super::dpkg::{DivertedPath, DpkgLists, DpkgRecords};
+use super::rpm::RpmRecords;
+use super::registration::differing_text;
+use super::{NativeManager, NativeOrigin};
+use patchadm_rootfs::{Resolver, Root, RootError};
+use patchadm_svr4::package::{ObjectPath, Params};
+
+/// A native package that owns a path.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NativeOwner {
+    /// The package.
+    pub origin: NativeOrigin,
+    /// Its version; empty where its records do not say.
+    pub version: String,
+}
+
+impl fmt::Display for NativeOwner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { origin, version } = self;
+        let arch = origin.arch.as_ref().filter(|_| version.is_empty());
+        write!(f, "{}", origin.name)?;
+        match arch {
+            Some(arch) => write!(f, ":{arch}"),
+            None if version.is_empty() => Ok(()),
+            None => write!(f, " {version}"),
+        }
+    }
+}
+
+/// The paths of all native packages of a root.
+#[derive(Debug, Default)]
+pub struct NativeIndex {
+    /// The bytes of all paths, one after another.
+    text: Vec<u8>,
+    packages: Vec<NativeOwner>,
+    /// Sorted by the hash of the last component.
+    entries: Vec<Entry>,
+    hasher: RandomState,
+    diverted: Vec<DivertedPath>,
+    unreadable: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    name: u64,
+    package: usize,
+    path: Range<usize>,
+}
+
+impl NativeIndex {
+    /// Reads the records of all package managers of a root.
+    pub fn read(root: &Root) -> Self {
+        let mut index = Self::default();
+        match DpkgLists::read(root) {
+            Ok(Some(lists)) => index.add_dpkg(lists),
+            Ok(None) => {}
+            Err(error) => index.unreadable.push(format!("the records of dpkg cannot be read: {error}")),
+        }
+        match RpmRecords::find(root).and_then(|found| found.map(|records| records.owned()).transpose()) {
+            Ok(Some(owned)) => index.add_rpm(owned),
+            Ok(None) => {}
+            Err(error) => index.unreadable.push(format!("the records of rpm cannot be read: {error}")),
+        }
+        index.entries.sort_unstable_by_key(|entry| entry.name);
+        index
+    }
+
+    /// Tells whether the root has no native package.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.unreadable.is_empty()
+    }
+
+    /// Returns the diversions of paths of each package of dpkg, as a registration records them.
+    pub(super) fn diverted_by_package(&self) -> BTreeMap<&str, String> {
+        let mut by_package: BTreeMap<&str, BTreeSet<&ObjectPath>> = BTreeMap::new();
+        for diverted in &self.diverted {
+            by_package.entry(diverted.package.as_str()).or_default().insert(&diverted.place);
+        }
+        by_package.into_iter().map(|(package, places)| (package, differing_text(places))).collect()
+    }
+
+    fn add_dpkg(&mut self, lists: DpkgLists) {
+        for list in &lists.lists {
+            let package = self.packages.len();
+            let (version, origin) = (lists.version(list), list.origin.clone());
+            self.packages.push(NativeOwner { origin, version });
+            for line in list.lines() {
+                match lists.diverted(&list.origin.name, line) {
+                    None => self.add(package, line),
+                    Some(diverted) => {
+                        self.add(package, diverted.place.as_bytes());
+                        self.diverted.push(diverted);
+                    }
+                }
+            }
+        }
+        self.unreadable.extend(lists.unreadable);
+    }
+
+    fn add_rpm(&mut self, owned: Vec<(NativeOwner, Vec<Vec<u8>>)>) {
+        for (owner, paths) in owned {
+            let package = self.packages.len();
+            self.packages.push(owner);
+            paths.iter().for_each(|path| self.add(package, path));
+        }
+    }
+
+    fn add(&mut self, package: usize, path: &[u8]) {
+        let start = self.text.len();
+        self.text.extend_from_slice(path);
+        let name = self.hasher.hash_one(last_component(path));
+        self.entries.push(Entry { name, package, path: start..self.text.len() });
+    }
+
+    /// Tells whether files of some package are diverted.
+    pub fn has_diversions(&self) -> bool {
+        !self.diverted.is_empty()
+    }
+
+    /// Adds to paths those to which files listed there are diverted.
+    pub fn add_diverted(
+        &self,
+        paths: &mut BTreeSet<ObjectPath>,
+        resolver: &Resolver<'_>,
+    ) -> Result<(), RootError> {
+        for diverted in &self.diverted {
+            let is_there = paths.contains(&diverted.listed)
+                || paths.contains(&resolver.locate_object(&diverted.listed)?);
+            if is_there {
+                paths.insert(diverted.place.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the packages that own what is at a place: a path whose directory is resolved.
+    pub fn owners(
+        &self,
+        place: &ObjectPath,
+        resolver: &Resolver<'_>,
+    ) -> Result<BTreeSet<&NativeOwner>, RootError> {
+        let name = self.hasher.hash_one(place.name());
+        let first = self.entries.partition_point(|entry| entry.name < name);
+        let mut owners = BTreeSet::new();
+        for entry in self.entries.iter().skip(first).take_while(|entry| entry.name == name) {
+            let spelled = self.text.get(entry.path.clone()).unwrap_or_default();
+            let is_it = spelled == place.as_bytes()
+                || last_component(spelled) == place.name() && is_at(spelled, place, resolver)?;
+            if is_it {
+                owners.extend(self.packages.get(entry.package));
+            }
+        }
+        Ok(owners)
+    }
+
+    /// Returns what the index says of these paths, each with its place.
+    pub fn owners_of<'p>(
+        &self,
+        paths: impl IntoIterator<Item = (&'p ObjectPath, &'p ObjectPath)>,
+        resolver: &Resolver<'_>,
+    ) -> Result<NativeOwners, RootError> {
+        let mut found =
+            NativeOwners { unreadable: self.unreadable.clone(), ..NativeOwners::default() };
+        if self.entries.is_empty() {
+            return Ok(found);
+        }
+        for (path, place) in paths {
+            let owners = self.owners(place, resolver)?;
+            if !owners.is_empty() {
+                found.owners.insert(path.clone(), owners.into_iter().cloned().collect());
+            }
+        }
+        for diverted in &self.diverted {
+            let place = resolver.locate_object(&diverted.listed)?;
+            found.diverted.push((place, diverted.clone()));
+        }
+        Ok(found)
+    }
+}
+
+/// Tells whether a path in the spelling of a list is at this place.
+fn is_at(spelled: &[u8], place: &ObjectPath, resolver: &Resolver<'_>) -> Result<bool, RootError> {
+    let Ok(path) = ObjectPath::new(spelled) else { return Ok(false) };
+    Ok(resolver.locate_object(&path)? == *place)
+}
+
+fn last_component(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1);
+    path.get(end..).unwrap_or_default()
+}
+
+/// The native owners of the paths that a plan is about.
+#[derive(Clone, Debug, Default)]
+pub struct NativeOwners {
+    owners: BTreeMap<ObjectPath, Vec<NativeOwner>>,
+    /// The diverted paths of packages, each with the place to which its spelling leads.
+    diverted: Vec<(ObjectPath, DivertedPath)>,
+    unreadable: Vec<String>,
+}
+
+impl NativeOwners {
+    /// Returns the packages that own a path now.
+    pub fn of(&self, path: &ObjectPath) -> &[NativeOwner] {
+        self.owners.get(path).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Returns the first package that owns a path and is not this one, or another instance of it.
+    pub fn foreign(&self, path: &ObjectPath, own: Option<&NativeOrigin>) -> Option<&NativeOwner> {
+        let is_own = |owner: &NativeOwner| own.is_some_and(|own| own.is_instance_of(&owner.origin));
+        self.of(path).iter().find(|owner| !is_own(owner))
+    }
+
+    /// Returns where the file of a package lies that is listed at a place, if somebody else has diverted it.
+    pub fn diverted(&self, place: &ObjectPath, own: &NativeOrigin) -> Option<&DivertedPath> {
+        let is_it = |(listed, diverted): &&(ObjectPath, DivertedPath)| {
+            listed == place && diverted.package == own.name && own.manager == NativeManager::Dpkg
+        };
+        self.diverted.iter().find(is_it).map(|(_, diverted)| diverted)
+    }
+
+    /// Returns why the owners of some paths are not known.
+    pub fn unreadable(&self) -> &[String] {
+        &self.unreadable
+    }
+}
+
+impl NativeManager {
+    /// Returns the installed packages that say they take the place of another one; none where that cannot be read.
+    pub fn successors(self, root: &Root, name: &str) -> Vec<NativeOwner> {
+        match self {
+            Self::Dpkg => DpkgRecords::of(root).map(|records| records.successors(name)).unwrap_or_default(),
+            Self::Rpm => RpmRecords::of(root).and_then(|records| records.successors(name)).unwrap_or_default(),
+        }
+    }
+}
+
+impl NativeOrigin {
+    /// Tells whether another package is this one, perhaps for another architecture or in another version.
+    pub fn is_instance_of(&self, other: &Self) -> bool {
+        self.manager == other.manager && self.name == other.name
+    }
+
+    /// Returns its name as its manager takes it.
+    pub fn queried(&self) -> String {
+        match &self.arch {
+            Some(arch) => format!("{}:{arch}", self.name),
+            None => self.name.clone(),
+        }
+    }
+
+    /// Returns the native package that an installed package stands for.
+    pub fn of_installed(params: Option<&Params>) -> Option<Self> {
+        params.and_then(Self::of)
+    }
+}
