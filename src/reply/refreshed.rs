@@ -325,7 +325,12 @@ mod tests {
     #[test]
     fn a_hook_that_did_nothing_says_nothing_unless_records_cannot_be_read() {
         let left = |is_busy| RefreshedEntries {
-            left: vec![LeftEntry { package: "DEBweb".to_owned(), reason: String::new(), is_busy }],
+            left: vec![LeftEntry {
+                package: "DEBweb".to_owned(),
+                reason: String::new(),
+                advice: String::new(),
+                is_busy,
+            }],
             ..RefreshedEntries::default()
         };
         assert_eq!(RefreshedEntries::default().hook_sentences(&[]), Vec::<String>::new());

@@ -51,7 +51,7 @@ impl World {
             for path in SHARED {
                 let before = owners[path];
                 if version > 1 && random.once_in(3) {
-                    owners.insert(path, random.one(&NAMES));
+                    owners.insert(path, *random.one(&NAMES));
                 }
                 let name = owners[path];
                 let mode = if path == "/usr/bin/t" { *random.one(&[0o4755, 0o755]) } else { 0o644 };
@@ -104,5 +104,6 @@ pub(super) fn spelled(path: &str, random: &mut Random) -> String {
 
 /// A path that a patch may add, whoever owns it.
 pub(super) fn any_shared(random: &mut Random) -> String {
-    spelled(random.one(&SHARED), random)
+    let path = *random.one(&SHARED);
+    spelled(path, random)
 }

@@ -7,9 +7,7 @@ mod kept;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::native::dpkg::StatOverrides;
-use crate::native::{
-    DivertedPath, NativeChange, NativeManager, NativeOrigin, NativeOwner, NativeOwners,
-};
+use crate::native::{DivertedPath, NativeChange, NativeManager, NativeOrigin, NativeOwner, NativeOwners};
 use patchadm_changeset::RecordFile;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_rootfs::{Digest, KnownFile, Live, LiveKind};
