@@ -14,6 +14,7 @@ use patchadm_rootfs::{Live, LiveKind};
 use patchadm_svr4::package::{ContentsLine, Ftype, Object, ObjectPath, PkgInst};
 
 use super::known_links::leads_to_itself;
+use super::links::root_of;
 use super::local_attributes::{LocalAttributes, LocalObject};
 use super::objects::Handling;
 use super::refusal::{EditedAttribute, Reason};
@@ -129,7 +130,12 @@ impl<'a> Edits<'a> {
         if !is_replaced || self.inventory.manager(package).is_none() {
             return Ok(());
         }
-        let recorded = self.recorded(path).map(|line| &line.object);
+        let recorded = self.recorded(path).and_then(|line| match line.object.ftype {
+            // A second name has the attributes of its file.
+            Ftype::Link => self.inventory.lines.get(&root_of(&line.path, &self.inventory.lines)?),
+            _ => Some(line),
+        });
+        let recorded = recorded.map(|line| &line.object);
         let is_editable = |object: &Object| matches!(object.ftype, Ftype::Editable | Ftype::Volatile);
         let choice = match self.choice.of(path) {
             Edited::Stop if is_editable(&wanted.object) || recorded.is_some_and(is_editable) => {
