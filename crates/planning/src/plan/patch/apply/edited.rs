@@ -5,8 +5,9 @@ use super::packages::{Patched, by_path};
 use crate::plan::edits::{EditChoice, Edits};
 use crate::plan::objects::Handling;
 use crate::plan::patch::engine::Bookkeeping;
+use crate::plan::plan_builder::native_owner;
 use crate::plan::refusal::Reason;
-use crate::plan::target::Wanted;
+use crate::plan::target::{PackageTarget, Wanted};
 use patchadm_inputs::policy::Edited;
 use patchadm_svr4::package::ObjectPath;
 
@@ -23,6 +24,9 @@ impl ApplyPlanner<'_> {
         };
         let mut edits = Edits::new(self.inventory, choice, self.id().as_str(), saved);
         for (package, wanted) in by_path(patched) {
+            if !wanted.object.ftype.is_directory() {
+                self.must_not_be_foreign(&package.target, &wanted.path)?;
+            }
             if package.is_by_script(wanted) {
                 continue;
             }
@@ -34,12 +38,24 @@ impl ApplyPlanner<'_> {
         }
         for package in patched {
             for path in &package.target.image.deletes {
-                edits.consider(&package.target.package, &package.target.resolve(path)?, None)?;
+                let path = package.target.resolve(path)?;
+                if self.inventory.live.get(&path).is_some_and(|live| !live.is_directory()) {
+                    self.must_not_be_foreign(&package.target, &path)?;
+                }
+                edits.consider(&package.target.package, &path, None)?;
             }
         }
         edits.check()?;
         self.refuse_keeping(patched, &edits)?;
         Ok(edits)
+    }
+
+    /// Refuses a path that another native package owns now; whether its file was edited does not matter then.
+    fn must_not_be_foreign(&self, target: &PackageTarget<'_>, path: &ObjectPath) -> Result<(), Reason> {
+        match self.inventory.foreign_owner(&target.package, path) {
+            Some(owner) => Err(target.refuse(path, native_owner(owner))),
+            None => Ok(()),
+        }
     }
 
     /// Scripts that install and delete the objects know nothing of edited files that are to be kept.
