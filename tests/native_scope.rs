@@ -2,7 +2,6 @@
 //! about packages, promotions, hard links.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 
 use crate::delivery::Patch;
 use crate::native_root::{Deb, DpkgRoot, of_dpkg};
@@ -19,8 +18,10 @@ fn shared(test: &str) -> Option<DpkgRoot> {
     root.install(&other);
     let ours = Package::new("ACMEours").param("BASEDIR", "/").file("opt/ours", 0o644, "ours\n");
     let at = ours.file(&DATA[1..], 0o644, "ours\n").write(&root.stage.beside("delivered"));
-    root.stage
-        .file("/var/sadm/install/admin/over", "mail=\nconflict=nocheck\naction=nocheck\nsetuid=nocheck\n");
+    root.stage.file(
+        "/var/sadm/install/admin/over",
+        "mail=\nconflict=nocheck\naction=nocheck\nsetuid=nocheck\nbasedir=default\ninstance=unique\n",
+    );
     let spool = at.parent().unwrap().display().to_string();
     let run = root.unwatched(&format!("pkgadd -n -a over -R @ROOT@ -d {spool} ACMEours"));
     assert_eq!(run.code, 0, "{}", run.said());
@@ -76,50 +77,35 @@ fn linked(test: &str) -> Option<DpkgRoot> {
     Some(root)
 }
 
-fn closed() -> Patch {
-    Patch::of("100-01", of_dpkg("lib", "1").file("usr/share/lib/copyright", 0o600, "same\n"))
-}
-
 #[test]
-fn attributes_are_not_changed_through_another_name_that_a_package_of_dpkg_has() {
-    let test = "attributes_are_not_changed_through_another_name_that_a_package_of_dpkg_has";
+fn pkgchk_changes_no_attributes_through_another_name_that_a_package_of_dpkg_has() {
+    let test = "pkgchk_changes_no_attributes_through_another_name_that_a_package_of_dpkg_has";
     let Some(root) = linked(test) else { return };
-    let run = root.add("", &closed());
-    assert_ne!(run.code, 0);
-    let why = "another name of it, @ROOT@/usr/share/other/copyright, belongs to other 2 (dpkg)";
-    assert!(run.stderr.contains(why), "{}", run.stderr);
-    let (_, advice) = run.stderr.split_once("make two files of them first: `").unwrap();
-    let (command, _) = advice.split_once('`').unwrap();
-    let command = command.replace("@ROOT@", root.stage.root().to_str().unwrap());
-    assert!(std::process::Command::new("sh").args(["-c", &command]).status().unwrap().success(), "{command}");
-    root.applied(&closed());
-    assert_eq!(root.attributes("/usr/share/lib/copyright"), "600 0:0");
-
-    // The names become one file while the patch is applied, and it goes.
-    let own = root.at("/usr/share/lib/copyright");
-    let other = root.at("/usr/share/other/copyright");
-    fs::remove_file(&other).unwrap();
-    fs::hard_link(&own, &other).unwrap();
-    let said = root.remove("100-01").said();
-    assert!(
-        said.contains("stays: another name of it, @ROOT@/usr/share/other/copyright, belongs to other 2"),
-        "{said}"
-    );
-    assert_eq!(fs::metadata(&own).unwrap().nlink(), 2);
-    assert_eq!(root.attributes("/usr/share/lib/copyright"), "600 0:0");
+    root.stage.mode("/usr/share/lib/copyright", 0o600);
+    let run = root.run("pkgchk -f -a -R @ROOT@ DEBlib");
+    assert!(run.said().contains("left as it is: it belongs to other 2 (dpkg)"), "{}", run.said());
+    assert_eq!(root.attributes("/usr/share/other/copyright"), "600 0:0");
+    fs::remove_file(root.at("/usr/share/other/copyright")).unwrap();
+    root.run("pkgchk -f -a -R @ROOT@ DEBlib");
+    assert_eq!(root.attributes("/usr/share/lib/copyright"), "644 0:0", "its one name is its own");
 }
 
 #[test]
-fn bytes_that_are_replaced_leave_the_other_names_of_the_file_alone() {
-    let Some(root) = linked("bytes_that_are_replaced_leave_the_other_names_of_the_file_alone") else {
-        return;
-    };
-    let package = of_dpkg("lib", "1").file("usr/share/lib/copyright", 0o644, "fixed\n");
-    root.applied(&Patch::of("100-01", package));
-    assert_eq!(root.content("/usr/share/other/copyright"), "same\n");
-    root.ok("remove -R @ROOT@ 100-01");
-    assert_eq!(root.content("/usr/share/lib/copyright"), "same\n");
-    assert_eq!(root.content("/usr/share/other/copyright"), "same\n");
+fn a_patch_leaves_the_other_names_of_a_file_alone() {
+    for (mode, text) in [(0o644, "fixed\n"), (0o600, "same\n")] {
+        let Some(root) = linked("a_patch_leaves_the_other_names_of_a_file_alone") else { return };
+        let package = of_dpkg("lib", "1").file("usr/share/lib/copyright", mode, text);
+        let at = Patch::of("100-01", package).directory(&root.stage);
+        for line in [format!("add -R @ROOT@ {}", at.display()), "remove -R @ROOT@ 100-01".to_owned()] {
+            // The file has fewer names afterwards, so it is not watched here.
+            let run = root.unwatched(&line);
+            assert_eq!(run.code, 0, "{}", run.said());
+            assert_eq!(root.content("/usr/share/other/copyright"), "same\n");
+            assert_eq!(root.attributes("/usr/share/other/copyright"), "644 0:0");
+        }
+        assert_eq!(root.content("/usr/share/lib/copyright"), "same\n");
+        assert_eq!(root.attributes("/usr/share/lib/copyright"), "644 0:0");
+    }
 }
 
 #[test]

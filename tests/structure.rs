@@ -50,7 +50,10 @@ const MODULES: &[(&str, &[Module])] = &[
     (
         "crates/inputs",
         &[
-            ("database", &["source", "sign", "inventory", "policy", "path_glob", "format", "trial"]),
+            (
+                "database",
+                &["source", "sign", "inventory", "policy", "path_glob", "format", "trial", "native"],
+            ),
             ("source", &["sign", "format", "sha256"]),
             ("cache", &["sign", "sha256"]),
             ("inventory", &["format", "native"]),
@@ -61,7 +64,7 @@ const MODULES: &[(&str, &[Module])] = &[
             ("http", &[]),
             ("format", &[]),
             ("little_endian", &[]),
-            ("native", &["sha256"]),
+            ("native", &["sha256", "format"]),
             ("patch_scripts", &[]),
             ("path_glob", &[]),
             ("sha256", &[]),

@@ -101,8 +101,8 @@ pub fn path_owners(root: &Root, paths: &[ObjectPath]) -> Result<Vec<PathOwners>,
             applied: &applied,
         };
         let each = found.into_iter().map(|path| {
-            let line = path.spellings.iter().find_map(|path| lines.get(path));
-            let mut found = owners.of(&path.spellings, line)?;
+            let line = line_of(&path, &lines, &params);
+            let mut found = owners.of(&path, line.as_ref())?;
             let patched = found.patches.iter().filter_map(|patch| applied.get(&patch.id));
             let params = patched.flat_map(|patch| &patch.packages).filter_map(|package| params.get(package));
             let origins: Vec<NativeOrigin> = params.filter_map(NativeOrigin::of).collect();
@@ -158,6 +158,22 @@ fn lines_of(
     Ok(lines.into_iter().collect())
 }
 
+/// Returns the line of a path, with the owners whose file is there.
+fn line_of(
+    path: &RecordedPath,
+    lines: &BTreeMap<ObjectPath, ContentsLine>,
+    params: &BTreeMap<PkgInst, Params>,
+) -> Option<ContentsLine> {
+    let before = path.diverted_here.iter().map(|one| &one.listed);
+    let found = path.spellings.iter().chain(before).filter_map(|path| lines.get(path));
+    let of = |line: &ContentsLine| {
+        let mut line = line.clone();
+        line.owners.retain(|owner| path.names_for(params.get(&owner.package)).contains(&line.path));
+        Some(line).filter(|line| !line.owners.is_empty())
+    };
+    found.filter_map(of).next()
+}
+
 type Lists = BTreeMap<PkgInst, BTreeMap<String, UndoPaths>>;
 
 /// Returns the lists of paths of all packages that have patches.
@@ -190,7 +206,7 @@ struct OwnerReader<'a> {
 }
 
 impl OwnerReader<'_> {
-    fn of(&mut self, spellings: &[ObjectPath], line: Option<&ContentsLine>) -> Result<PathOwners, Failure> {
+    fn of(&mut self, path: &RecordedPath, line: Option<&ContentsLine>) -> Result<PathOwners, Failure> {
         let mut known = true;
         let mut found = BTreeMap::new();
         let applied = self.applied;
@@ -198,7 +214,8 @@ impl OwnerReader<'_> {
             let mut of_patch: Found = None;
             for package in &patch.packages {
                 let owns = line.is_some_and(|line| line.is_owned_by(package));
-                let one = self.patch(spellings, (package, &patch.id), owns, &mut known)?;
+                let spellings = path.names_for(self.params.get(package));
+                let one = self.patch(&spellings, (package, &patch.id), owns, &mut known)?;
                 if one.as_ref().is_some_and(|one| changed(one.action)) || of_patch.is_none() {
                     of_patch = one.or(of_patch);
                 }
@@ -210,7 +227,7 @@ impl OwnerReader<'_> {
         let order = self.order.newest_first_of(found.keys().copied().collect());
         let patches = order.into_iter().filter_map(|id| Some(self.entry(id, found.remove(id)?)));
         let patches = patches.collect();
-        let path = line.map(|line| line.path.clone()).or_else(|| spellings.first().cloned());
+        let path = line.map(|line| line.path.clone()).or_else(|| path.spellings.first().cloned());
         let path = path.unwrap_or_else(ObjectPath::root);
         Ok(PathOwners {
             path,

@@ -13,10 +13,10 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use crate::operation::failure::Failure;
 use patchadm_inputs::database::contents::{self, ContentsLines};
 use patchadm_inputs::database::{DatabaseError, RecordView};
-use patchadm_inputs::native::{DivertedPath, NativeIndex, NativeOwner};
+use patchadm_inputs::native::{DivertedPath, NativeIndex, NativeOrigin, NativeOwner};
 use patchadm_rootfs::{Resolver, Root};
 use patchadm_svr4::format::contents::key_of;
-use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::package::{ObjectPath, Params};
 
 /// A path that was named, and what records have at the same place.
 #[derive(Clone, Debug)]
@@ -29,6 +29,22 @@ pub struct RecordedPath {
     pub native: Vec<NativeListing>,
     /// The files of packages of dpkg that are listed under this path and lie elsewhere.
     pub diverted: Vec<DivertedPath>,
+    /// The files of packages of dpkg that lie here and are listed under another path: records from before the diversion have
+    /// that.
+    pub diverted_here: Vec<DivertedPath>,
+}
+
+impl RecordedPath {
+    /// Returns the names under which records of a package may have what is there. None of a package whose file lies elsewhere.
+    pub fn names_for(&self, params: Option<&Params>) -> Vec<ObjectPath> {
+        let origin = NativeOrigin::of_installed(params);
+        let is_of = |one: &&DivertedPath| origin.as_ref().is_some_and(|origin| origin.name == one.package);
+        if self.diverted.iter().any(|one| is_of(&one)) {
+            return Vec::new();
+        }
+        let before = self.diverted_here.iter().filter(is_of).map(|one| one.listed.clone());
+        self.spellings.iter().cloned().chain(before).collect()
+    }
 }
 
 /// A package of dpkg or rpm that owns a place.
@@ -73,12 +89,7 @@ impl<'r> PathFinder<'r> {
         let mut found: Vec<RecordedPath> = paths.iter().map(|path| self.native(path)).collect();
         let aliases = self.aliases(view, &found)?;
         for one in &mut found {
-            let mut places = vec![one.place.clone()];
-            if !aliases.contains_key(&one.place) {
-                // Registered before it was diverted.
-                places.extend(self.diverted_to(&one.place));
-            }
-            for alias in places.iter().filter_map(|place| aliases.get(place)).flatten() {
+            for alias in aliases.get(&one.place).into_iter().flatten() {
                 if !one.spellings.contains(alias) {
                     one.spellings.push(alias.clone());
                 }
@@ -129,26 +140,18 @@ impl<'r> PathFinder<'r> {
         let mut known = HashSet::new();
         spellings.retain(|spelling| known.insert(spelling.clone()));
         let diverted = self.index.diverted().iter().filter(|one| self.place(&one.listed) == place);
-        RecordedPath { spellings, native, diverted: diverted.cloned().collect(), place }
+        let here = self.index.diverted().iter().filter(|one| self.place(&one.place) == place);
+        let (diverted, diverted_here) = (diverted.cloned().collect(), here.cloned().collect());
+        RecordedPath { spellings, native, diverted, diverted_here, place }
     }
 
-    /// Returns the places of the paths whose files were diverted to this place.
-    fn diverted_to(&self, place: &ObjectPath) -> impl Iterator<Item = ObjectPath> {
-        let diverted = self.index.diverted().iter().filter(move |one| self.place(&one.place) == *place);
-        diverted.map(|one| self.place(&one.listed))
-    }
-
-    /// Returns the paths of `contents` that have the last component of one of these paths, or of one that was diverted to it, by
-    /// their places.
+    /// Returns the paths of `contents` that have the last component of one of these paths, by their places.
     fn aliases(
         &self,
         view: &RecordView<'_>,
         found: &[RecordedPath],
     ) -> Result<BTreeMap<ObjectPath, BTreeSet<ObjectPath>>, Failure> {
-        let places = found
-            .iter()
-            .flat_map(|one| std::iter::once(one.place.clone()).chain(self.diverted_to(&one.place)));
-        let names: HashSet<Vec<u8>> = places.map(|place| place.name().to_vec()).collect();
+        let names: HashSet<&[u8]> = found.iter().map(|one| one.place.name()).collect();
         let lines = contents::scan(view, |raw| {
             let key = key_of(raw);
             key.rsplit(|&byte| byte == b'/').next().is_some_and(|name| names.contains(name))

@@ -7,8 +7,9 @@ use super::packages::{Patched, by_path};
 use crate::plan::edits::{EditChoice, Edits};
 use crate::plan::objects::Handling;
 use crate::plan::patch::engine::Bookkeeping;
+use crate::plan::plan_builder::native_owner;
 use crate::plan::refusal::Reason;
-use crate::plan::target::Wanted;
+use crate::plan::target::{PackageTarget, Wanted};
 use patchadm_inputs::policy::Edited;
 use patchadm_svr4::package::ObjectPath;
 
@@ -27,6 +28,9 @@ impl ApplyPlanner<'_> {
         self.note_moves(patched, &mut edits)?;
         for (package, wanted) in by_path(patched) {
             let name = &package.target.package;
+            if !wanted.object.ftype.is_directory() {
+                self.must_not_be_foreign(&package.target, &wanted.path)?;
+            }
             if package.is_by_script(wanted) {
             } else if self.validated.again && self.is_anothers(wanted) {
                 edits.leave(&wanted.path);
@@ -38,6 +42,9 @@ impl ApplyPlanner<'_> {
         for package in patched {
             for path in &package.target.image.deletes {
                 let path = package.target.resolve(path)?;
+                if self.inventory.live.get(&path).is_some_and(|live| !live.is_directory()) {
+                    self.must_not_be_foreign(&package.target, &path)?;
+                }
                 match edits.moved_to(&path) {
                     Some(to) => edits.follow(&path, &to),
                     None => edits.consider(&package.target.package, &path, None)?,
@@ -68,6 +75,14 @@ impl ApplyPlanner<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Refuses a path that another native package owns now; whether its file was edited does not matter then.
+    fn must_not_be_foreign(&self, target: &PackageTarget<'_>, path: &ObjectPath) -> Result<(), Reason> {
+        match self.inventory.foreign_owner(&target.package, path) {
+            Some(owner) => Err(target.refuse(path, native_owner(owner))),
+            None => Ok(()),
+        }
     }
 
     /// Scripts that install and delete the objects know nothing of edited files that are to be kept.

@@ -11,7 +11,7 @@ use crate::plan::links::sources_first;
 use crate::plan::objects::Handling;
 use crate::plan::parameters::kept_out;
 use crate::plan::patch::maker_notes::maker_notes;
-use crate::plan::plan_builder::{PlanBuilder, native_owner};
+use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::refusal::Reason;
 use patchadm_rootfs::Live;
 use patchadm_svr4::package::{Ftype, ObjectPath};
@@ -118,11 +118,6 @@ fn delete_object(
     edits: &Edits<'_>,
 ) -> Result<(), Reason> {
     let target = &package.target;
-    if let Some(owner) = draft.foreign_owner(&target.package, path)
-        && draft.old(path).is_some_and(|live| !live.is_directory())
-    {
-        return Err(target.refuse(path, native_owner(owner)));
-    }
     match edits.handling(path) {
         Handling::Beside(_) => {
             let shown = draft.inventory.show(path);
