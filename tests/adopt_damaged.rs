@@ -29,7 +29,6 @@ fn refresh_repairs(stage: &Scenario) -> String {
     assert!(!said.contains("pkgadd"), "{said}");
     let run = stage.run("adopt --refresh -R @ROOT@");
     assert_eq!(run.code, 0, "{}", run.stderr);
-    assert!(run.stdout.contains("Package DEBweb follows dpkg"), "{}", run.stdout);
     assert!(run.stderr.contains("package DEBweb: its record was damaged and is made anew"), "{}", run.stderr);
     assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
     run.stdout

@@ -217,7 +217,14 @@ fn lost_in_part(input: &BackOutInput<'_>, going: &[GoingPatch], inventory: &Inve
     let list = overtaken_patches(&input.ground.root, &inventory.marker).unwrap_or_default();
     let note = |patch: &GoingPatch| {
         let known = list.of(patch.id.as_str()).filter(|known| known.state == OvertakenState::PartlyLost)?;
-        let paths: Vec<String> = known.lost_paths().map(|path| inventory.show(&path).to_string()).collect();
+        let paths = known.paths.iter().filter_map(|lost| {
+            let shown = inventory.show(&lost.object_path()?).to_string();
+            Some(match &lost.by {
+                Some(by) => format!("{shown} (taken over by {by})"),
+                None => shown,
+            })
+        });
+        let paths: Vec<String> = paths.collect();
         Some(format!("{} is {}: nothing is taken back at {}", patch.id, known.told(), paths.join(", ")))
     };
     going.iter().filter_map(note).collect()

@@ -303,6 +303,7 @@ impl Refresher<'_> {
             changes: &facts.changes,
             known,
             lost: &|_, _| None,
+            put: &|_, _| Vec::new(),
             successor: &|_, _, _| None,
         };
         let fixed = facts.applied.iter().filter(|patch| ends.is_fixed(&patch.id, &patch.packages));
@@ -327,6 +328,7 @@ impl Refresher<'_> {
             changes: &facts.changes,
             known: &list,
             lost: &|id, package| Some(facts.lost(id, package)),
+            put: &|id, package| facts.put(id, package),
             successor: &|id, package, origin| facts.successor(&self.ground.root, id, package, origin),
         };
         let ended: Vec<OvertakenPatch> = ending.iter().map(|one| ends.end(&one.id, &one.packages)).collect();
