@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use super::as_left::as_left;
+use super::as_left::{as_left, is_patched_at};
 use super::failure::Failure;
 use super::overtaken_list::{EndedPatches, list_of, list_text};
 use super::projected_plans::ForeseenRoot;
@@ -338,7 +338,12 @@ impl RootAndPolicy {
                 }
                 let owners = self.native_index().owners(&resolver.locate_object(&path)?, &resolver)?;
                 let is_own = owners.iter().any(|owner| origin.is_instance_of(&owner.origin));
-                if let Some(owner) = owners.into_iter().next().filter(|_| !is_own) {
+                let owner = owners.into_iter().next().filter(|_| !is_own);
+                let is_patched = |path: &ObjectPath| {
+                    let reader = self.undo_data(&view, None);
+                    is_patched_at(&reader, &self.policy.separator, (package, installed), path)
+                };
+                if let Some(owner) = owner.filter(|_| is_patched(&path)) {
                     let how = format!("belongs to {owner} ({}) now", owner.origin.manager);
                     overruled.insert(package.clone(), overruled_as(path, how));
                     break;

@@ -122,7 +122,7 @@ impl Refresher<'_> {
                 plan.records.extend(records);
                 plan.packages.extend(renewed.iter().cloned());
             }
-            None => planned.plan = Some(records_alone(records, first, self.now)),
+            None => planned.plan = Some(records_alone(records, vec![first.clone()], first, self.now)),
         }
         Ok(Some(planned))
     }
@@ -153,15 +153,21 @@ impl Refresher<'_> {
         let mut report = RefreshReport { left: left.into_iter().collect(), ..RefreshReport::default() };
         let undo = SavedPatches { all: Vec::new() };
         let first = packages.iter().find(|(_, installed)| NativeOrigin::of(&installed.params).is_some());
-        let Some((package, _)) = first.filter(|_| !self.request.accept.is_empty()) else {
+        if self.request.accept.is_empty() {
             let is_said = !report.left.is_empty();
             return Ok(is_said.then_some(PlannedRefresh { plan: None, undo, report }));
-        };
+        }
+        // The package of a lost patch may be gone, and be the last that was adopted.
+        let adopted: Vec<PkgInst> = first.map(|(package, _)| package.clone()).into_iter().collect();
         let marker = patchadm_inputs::database::marker(&self.ground.root)?.unwrap_or_default();
         let known = overtaken_patches(&self.ground.root, &marker)?;
         let (list, accepted) = self.accepted(known.clone(), &marker, &self.ground.recorded(packages)?)?;
         report.accepted = accepted;
-        let plan = written(&known, &list).map(|change| records_alone(vec![change], package, self.now));
+        let named = adopted.first().cloned();
+        let named = named.or_else(|| list.patches.iter().find_map(|one| PkgInst::new(&one.package).ok()));
+        let named = named.ok_or_else(|| Reason::NoSuchPackage.of(Command::AdoptRefresh, ""))?;
+        let plan = written(&known, &list);
+        let plan = plan.map(|change| records_alone(vec![change], adopted, &named, self.now));
         Ok(Some(PlannedRefresh { plan, undo, report }))
     }
 

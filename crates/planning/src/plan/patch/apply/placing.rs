@@ -61,6 +61,10 @@ impl ApplyPlanner<'_> {
             let path = self.inventory.show(path);
             draft.notes.push(format!("{path} has another modification time than is recorded"));
         }
+        for path in &edits.left_out {
+            let path = self.inventory.show(path);
+            draft.notes.push(format!("{path} was not there when its package was registered, and stays away"));
+        }
         let facts = &self.validated.facts;
         let related = |other: &PatchId| {
             other.same_base(&facts.id)
