@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::ops::Deref;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -26,8 +26,6 @@ pub(crate) struct Rpm {
 #[derive(Clone)]
 enum Object {
     File(u32, String),
-    Link(String),
-    Directory,
 }
 
 impl Rpm {
@@ -64,16 +62,6 @@ impl Rpm {
         self
     }
 
-    pub(crate) fn link(mut self, path: &str, target: &str) -> Self {
-        self.objects.push((path.to_owned(), Object::Link(target.to_owned())));
-        self
-    }
-
-    pub(crate) fn directory(mut self, path: &str) -> Self {
-        self.objects.push((path.to_owned(), Object::Directory));
-        self
-    }
-
     /// Makes it in a directory; the path of its file.
     pub(crate) fn build(&self, into: &Path) -> PathBuf {
         let Self { name, release, arch, tags, scripts, objects } = self;
@@ -90,14 +78,6 @@ impl Rpm {
                     fs::set_permissions(&place, fs::Permissions::from_mode(*mode)).unwrap();
                     let mark = if path.starts_with("/etc/") { "%config(noreplace) " } else { "" };
                     (mark, format!("{mode:o}"))
-                }
-                Object::Link(target) => {
-                    symlink(target, &place).unwrap();
-                    ("", "-".to_owned())
-                }
-                Object::Directory => {
-                    fs::create_dir_all(&place).unwrap();
-                    ("%dir ", "755".to_owned())
                 }
             };
             writeln!(listed, "%attr({mode},root,root) {mark}{path}").unwrap();

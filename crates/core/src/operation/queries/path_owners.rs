@@ -153,7 +153,12 @@ fn lines_of(
     view: &RecordView<'_>,
     paths: &[RecordedPath],
 ) -> Result<BTreeMap<ObjectPath, ContentsLine>, Failure> {
-    let wanted: BTreeSet<ObjectPath> = paths.iter().flat_map(|path| path.spellings.iter().cloned()).collect();
+    // The records may have a path from before it was diverted.
+    let names = |path: &RecordedPath| -> Vec<ObjectPath> {
+        let before = path.diverted_here.iter().map(|one| one.listed.clone());
+        path.spellings.iter().cloned().chain(before).collect()
+    };
+    let wanted: BTreeSet<ObjectPath> = paths.iter().flat_map(names).collect();
     let lines = contents::lines_at(view, &wanted, &[]).map_err(DatabaseError::from)?;
     Ok(lines.into_iter().collect())
 }

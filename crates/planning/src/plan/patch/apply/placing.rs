@@ -30,6 +30,9 @@ impl ApplyPlanner<'_> {
         mut packages: Vec<Patched<'p>>,
         edits: &Edits<'_>,
     ) -> Result<PlacedPatch<'p>, Reason> {
+        for package in &mut packages {
+            package.wanted.retain(|wanted| !edits.left_out.contains(&wanted.path));
+        }
         let mut draft = PlanBuilder::new(self.inventory);
         draft.accounts_may_come = packages.iter().any(|package| package.chosen.scripts.preinstall);
         draft.notes.clone_from(&self.validated.notes);
