@@ -56,7 +56,9 @@ fn play_all(about: &str, (sample, whole): (u64, u64), story: impl Fn(u64, &RefCe
     failed.sort();
     let mut text = String::new();
     for (number, reason, steps) in failed.iter().take(TOLD) {
-        text += &format!("\n=== {about} story {number}; PATCHADM_RANDOM_STORIES={number} plays it\n{steps}\n*** {reason}\n");
+        text += &format!(
+            "\n=== {about} story {number}; PATCHADM_RANDOM_STORIES={number} plays it\n{steps}\n*** {reason}\n"
+        );
     }
     for (number, reason, _) in failed.iter().skip(TOLD) {
         text += &format!("story {number}: {}\n", reason.lines().next().unwrap_or_default());

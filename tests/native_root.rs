@@ -25,7 +25,7 @@ use crate::scenario::{Run, Scenario};
 use crate::tree::Tree;
 
 pub(crate) use deb::{Deb, architectures};
-pub(crate) use dpkg::{DpkgRoot, Installed, of_dpkg, patch_of};
+pub(crate) use dpkg::{DpkgRoot, of_dpkg, patch_of};
 pub(crate) use rpm::{Rpm, RpmRoot, of_rpm};
 pub(crate) use story::End;
 
@@ -45,7 +45,8 @@ impl Watched {
         stage.file("/etc/passwd", "root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n");
         stage.file("/etc/group", "root:x:0:\nbin:x:2:\nsys:x:3:\nadm:x:4:\n");
         for name in ["lib", "bin", "sbin"] {
-            stage.directory(&format!("/usr/{name}"));
+            // Some file keeps the directory, which a package would take along.
+            stage.file(&format!("/usr/{name}/keep"), "");
             stage.symlink(&format!("/{name}"), &format!("usr/{name}"));
         }
         stage.file("/etc/os-release", "ID=debian\nVERSION_ID=12\n");
@@ -69,11 +70,6 @@ impl Watched {
     /// Who owns each path now, without a look at what the program recorded.
     pub(crate) fn owners(&self) -> Owners {
         (self.owners)(&self.stage.root())
-    }
-
-    /// Writes over a file as an administrator would, who keeps its attributes.
-    pub(crate) fn edit(&self, path: &str, text: &str) {
-        fs::write(self.at(path), text).unwrap();
     }
 
     /// Runs the program with these arguments at the present time.

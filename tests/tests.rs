@@ -231,12 +231,18 @@ mod native_instances;
 /// Locks of dpkg and rpm, and who waits for whom.
 mod native_locks;
 mod native_model;
+/// What queries say of files that dpkg owns, and of fixes that an upgrade took.
+mod native_queries;
+/// Random stories of the real dpkg and rpm.
+mod native_real_model;
 /// What rpm and dnf themselves do to adopted packages.
 mod native_real_rpm;
 /// What dpkg and apt themselves do to adopted packages.
 mod native_real_tools;
 /// Roots whose packages the real dpkg and rpm install.
 mod native_root;
+/// What belongs to packages of dpkg, and commands whose package does not stand for it.
+mod native_scope;
 mod native_versions;
 /// A program that is started while its release goes live.
 mod never_without_a_version;

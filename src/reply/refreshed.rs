@@ -63,6 +63,9 @@ struct EndedEntry {
     name: String,
     version: String,
     fixed_in: Option<String>,
+    /// The paths at which what it did is gone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    paths: Vec<String>,
     required_by: Vec<String>,
     #[serde(skip)]
     told: String,
@@ -240,6 +243,7 @@ impl EndedEntry {
         let EndedPatch { patch, packages, required_by } = ended;
         Self {
             told: patch.told(),
+            paths: patch.lost_paths().map(|path| path.to_string()).collect(),
             id: patch.patch,
             packages: packages.iter().map(ToString::to_string).collect(),
             outcome: patch.state,
@@ -321,7 +325,12 @@ mod tests {
     #[test]
     fn a_hook_that_did_nothing_says_nothing_unless_records_cannot_be_read() {
         let left = |is_busy| RefreshedEntries {
-            left: vec![LeftEntry { package: "DEBweb".to_owned(), reason: String::new(), is_busy }],
+            left: vec![LeftEntry {
+                package: "DEBweb".to_owned(),
+                reason: String::new(),
+                advice: String::new(),
+                is_busy,
+            }],
             ..RefreshedEntries::default()
         };
         assert_eq!(RefreshedEntries::default().hook_sentences(&[]), Vec::<String>::new());

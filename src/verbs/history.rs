@@ -175,7 +175,7 @@ impl RunEntry {
         let words = names.iter().take(shown).cloned();
         let words = words.chain(more.map(|more| format!("and {more} more")));
         let words = words.chain(self.undone_by.as_ref().map(|by| format!("(undone by {by})")));
-        let end = self.trial_end.as_ref().map(|end| format!("(run {}: {})", end.run, end.end));
+        let end = self.trial_end.as_ref().map(|end| format!("(run {}: {})", end.run, end.told()));
         let trial = self.on_trial.as_ref().map(|trial| format!("({})", trial.sentence));
         let hook = self.hook.then(|| BY_HOOK.to_owned());
         let words = words.chain(end).chain(trial).chain(hook.map(|hook| format!("({hook})")));
@@ -209,7 +209,7 @@ impl RunEntry {
             (None, None) => None,
         };
         lines.extend(trial.map(|trial| ("Trial", trial)));
-        let end = self.trial_end.iter().map(|end| format!("{} of run {}", end.end, end.run));
+        let end = self.trial_end.iter().map(|end| format!("{} of run {}", end.told(), end.run));
         lines.extend(end.map(|end| ("Trial", end)));
         lines.extend(self.refreshed.iter().map(|refreshed| ("Refreshed", refreshed_words(refreshed))));
         lines.extend(self.logs.iter().flatten().map(|log| ("Log", log.clone())));

@@ -85,33 +85,41 @@ impl Known<'_> {
             self.owners.get(path).into_iter().flatten().filter_map(|one| one.split(':').next()).collect();
         if is_directory(was) && is_directory(is) {
             // Directories come and go with what is in them; those of a package are its own.
-            let is_needed = self.patches.iter().any(|(_, paths)| paths.iter().any(|one| one.starts_with(&format!("{path}/"))));
+            let is_needed = self
+                .patches
+                .iter()
+                .any(|(_, paths)| paths.iter().any(|one| one.starts_with(&format!("{path}/"))));
             let is_right = is_needed && (owners.is_empty() || was.is_none());
             return (!is_right).then(|| format!("a directory of {owners:?}"));
         }
         // What was edited is kept beside its path.
         if let Some((place, _)) = path.split_once(".edited-") {
             let is_edit = is.is_some_and(|seen| !seen.content.starts_with("native"));
-            return (was.is_some() || !is_edit || self.of(place).next().is_none()).then(|| "no edit beside a path".to_owned());
+            return (was.is_some() || !is_edit || self.of(place).next().is_none())
+                .then(|| "no edit beside a path".to_owned());
         }
         if self.of(path).next().is_none() {
             return Some("no patch has it".to_owned());
         }
-        if !owners.is_empty() && !self.of(path).any(|patch| owners.contains(&*patch.package)) {
+        if !self.of(path).any(|patch| owners.iter().all(|owner| *owner == patch.package)) {
             return Some(format!("it belongs to {owners:?}"));
         }
         match is {
             None => self.wrong_deletion(path, was, &owners),
-            Some(is) => self.wrong_content(path, is, &owners).or_else(|| self.wrong_attributes(path, was, is)),
+            Some(is) => {
+                self.wrong_content(path, is, &owners).or_else(|| self.wrong_attributes(path, was, is))
+            }
         }
     }
 
     fn wrong_deletion(&self, path: &str, was: Option<&Seen>, owners: &BTreeSet<&str>) -> Option<String> {
         let was = &was?.content;
-        let is_own = self.patches.iter().any(|(patch, _)| {
-            patch.claims.iter().any(|claim| claim.change.bytes() == Some(was.as_str()))
-        });
-        let is_deleted = self.of(path).any(|patch| patch.claims.iter().any(|claim| claim.change == Change::Deletes));
+        let is_own = self
+            .patches
+            .iter()
+            .any(|(patch, _)| patch.claims.iter().any(|claim| claim.change.bytes() == Some(was.as_str())));
+        let is_deleted =
+            self.of(path).any(|patch| patch.claims.iter().any(|claim| claim.change == Change::Deletes));
         (!(is_deleted || is_own && owners.is_empty())).then(|| "it is deleted".to_owned())
     }
 
@@ -119,20 +127,27 @@ impl Known<'_> {
     fn wrong_content(&self, path: &str, is: &Seen, owners: &BTreeSet<&str>) -> Option<String> {
         let words: Vec<&str> = is.content.split_whitespace().collect();
         match words[..] {
-            ["native", name, "any", ..] => (!owners.contains(name)).then(|| format!("bytes of {name}, which does not own it")),
+            ["native", name, "any", ..] => {
+                (!owners.contains(name)).then(|| format!("bytes of {name}, which does not own it"))
+            }
             ["native", name, version, ..] => {
                 let installed = self.versions.get(name);
                 let is_current = installed.is_some_and(|installed| installed.to_string() == version);
-                (!is_current || !owners.contains(name))
-                    .then(|| format!("bytes of {name} {version}, while {installed:?} is installed and {owners:?} own it"))
+                (!is_current || !owners.contains(name)).then(|| {
+                    format!(
+                        "bytes of {name} {version}, while {installed:?} is installed and {owners:?} own it"
+                    )
+                })
             }
             ["patch", id, ..] => {
-                let is_known = self.patches.iter().any(|(patch, paths)| patch.id == id && paths.contains(path));
+                let is_known =
+                    self.patches.iter().any(|(patch, paths)| patch.id == id && paths.contains(path));
                 (!is_known).then(|| format!("bytes of {id}"))
             }
             ["edit", ..] => {
                 let over = self.edits.get(&is.content).cloned().flatten();
-                let is_current = over.is_none_or(|(name, version)| self.versions.get(&name) == Some(&version));
+                let is_current =
+                    over.is_none_or(|(name, version)| self.versions.get(&name) == Some(&version));
                 (!is_current).then(|| "an edit of another version".to_owned())
             }
             _ => Some("bytes of nobody".to_owned()),

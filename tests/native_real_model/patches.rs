@@ -28,6 +28,8 @@ pub(super) struct Claim {
     pub(super) native: Option<File>,
     /// No longer looked at: another version has come and left it as it was.
     pub(super) is_settled: bool,
+    /// The package has the path, and nothing was there when the patch came.
+    pub(super) is_odd: bool,
 }
 
 /// A patch that was applied, and neither backed out nor forgotten since.
@@ -43,6 +45,8 @@ pub(super) struct Applied {
     pub(super) alarm: Alarm,
     /// A later revision is applied.
     pub(super) is_superseded: bool,
+    /// A version with its fix was there.
+    pub(super) is_contained: bool,
 }
 
 /// Whether a patch is reported as lost.
@@ -79,18 +83,18 @@ impl Patches {
     pub(super) fn make(&mut self, target: Target<'_>, random: &mut Random) -> (Applied, Patch) {
         let Target { name, version, files, mut package, fixed_in } = target;
         let revised = self.applied.values().find(|patch| patch.package == name && !patch.is_superseded);
-        let id = match revised.filter(|_| random.once_in(5)) {
-            Some(patch) => {
-                let (base, revision) = patch.id.split_once('-').unwrap();
-                format!("{base}-{:02}", revision.parse::<u32>().unwrap() + 1)
-            }
-            None => {
-                self.serial += 1;
-                format!("{}-01", 100 + self.serial)
-            }
+        let id = if let Some(patch) = revised.filter(|_| random.once_in(5)) {
+            let (base, revision) = patch.id.split_once('-').unwrap();
+            format!("{base}-{:02}", revision.parse::<u32>().unwrap() + 1)
+        } else {
+            self.serial += 1;
+            format!("{}-01", 100 + self.serial)
         };
         let mut claims: Vec<Claim> = Vec::new();
-        for file in files.iter().filter(|_| random.once_in(3)) {
+        for file in files {
+            if !random.once_in(3) {
+                continue;
+            }
             let path = if random.once_in(4) { other_spelling(&file.path, random) } else { file.path.clone() };
             let change = if file.mode == 0o4755 && random.once_in(2) {
                 Change::Mode(0o755)
@@ -99,22 +103,22 @@ impl Patches {
             } else {
                 Change::Replaces(format!("patch {id} {path}\n"))
             };
-            claims.push(Claim { path, change, native: Some(file.clone()), is_settled: false });
+            claims.push(Claim { path, change, native: Some(file.clone()), is_settled: false, is_odd: false });
         }
         if random.once_in(2) || claims.is_empty() {
             let path = if random.once_in(2) { any_shared(random) } else { format!("/usr/share/m/of-{id}/n") };
             let is_there = |file: &File| plain(&file.path) == plain(&path);
             if !files.iter().any(is_there) && !claims.iter().any(|claim| plain(&claim.path) == plain(&path)) {
                 let change = Change::Adds(format!("patch {id} {path}\n"));
-                claims.push(Claim { path, change, native: None, is_settled: false });
+                claims.push(Claim { path, change, native: None, is_settled: false, is_odd: false });
             }
         }
         if claims.is_empty() {
             let path = format!("/usr/share/m/of-{id}/n");
             let change = Change::Adds(format!("patch {id} {path}\n"));
-            claims.push(Claim { path, change, native: None, is_settled: false });
+            claims.push(Claim { path, change, native: None, is_settled: false, is_odd: false });
         }
-        let fixed = random.once_in(3).then_some(3);
+        let fixed = (version < 3 && random.once_in(3)).then_some(3);
         if let Some(fixed) = fixed {
             package = package.param("PATCH_FIXED_IN", &fixed_in(fixed));
         }
@@ -144,6 +148,7 @@ impl Patches {
             claims,
             alarm: Alarm::Off,
             is_superseded: false,
+            is_contained: false,
         };
         self.known.insert(id.clone(), applied.clone());
         (applied, Patch::of(&id, package))

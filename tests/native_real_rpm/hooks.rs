@@ -20,7 +20,7 @@ fn patched(root: &RpmRoot) {
     root.build(&[acme("2"), acme("3")]);
     root.adopt(&["acme"]);
     root.applied(&Patch::of("100-01", of_rpm("acme", "1").file(&TOOL[1..], 0o644, "tool fixed\n")));
-    root.tick();
+    RpmRoot::tick();
 }
 
 /// A package of a transaction, as the plugin of dnf sees it.
@@ -142,7 +142,7 @@ fn the_file_triggers_of_our_package_let_registrations_follow_whatever_rpm_did() 
     assert_eq!(upgraded.code, 0, "without the program: {}", upgraded.said());
     assert_eq!(root.ok("pkgparam -R @ROOT@ RPMacme NATIVE_VERSION"), "1.0-1\n");
     root.put_program(Path::new(env!("CARGO_BIN_EXE_patchadm")), "/usr/bin/patchadm");
-    root.tick();
+    RpmRoot::tick();
     let upgraded = root.rpm_with_proc("-U [acme-3]");
     assert_eq!(upgraded.code, 0, "{}", upgraded.said());
     assert!(upgraded.said().contains("patchadm: 100-01: LOST to acme 1.0-3 (rpm)"), "{}", upgraded.said());

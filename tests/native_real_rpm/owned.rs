@@ -121,10 +121,10 @@ fn a_patch_that_would_write_over_another_package_is_refused_and_names_it() {
     root.install(&Rpm::new("fdo", "2").file("/usr/lib/fd/new", "of fdo\n"));
     root.adopt(&["fd"]);
     for path in ["/lib/fd/new", "/usr/lib/fd/new"] {
-        let before = root.stage.everything();
+        let before = root.stage.tree();
         let run = root.add("--edited replace", &patch_of("100-01", "fd", "1", &[(path, "ours\n")]));
         assert!(run.code != 0 && run.said().contains("belongs to fdo 1.0-2"), "{} {}", run.code, run.said());
-        assert!(before.difference(&root.stage.everything()).is_empty(), "nothing is changed");
+        assert!(before.difference(&root.stage.tree()).is_empty(), "nothing is changed");
     }
 }
 
@@ -193,7 +193,7 @@ fn a_setuid_bit_that_a_patch_took_away_and_a_reinstallation_gave_back_is_a_lost_
     let package = of_rpm("acme", "1").file("usr/bin/tool", 0o755, "tool of 1\n");
     root.applied(&Patch::of("100-01", package));
     assert_eq!(root.attributes("/usr/bin/tool"), "755 0:0");
-    root.tick();
+    RpmRoot::tick();
     root.rpm_done("-U --replacepkgs [acme-1]");
     root.refresh();
     assert_eq!(root.attributes("/usr/bin/tool"), "4755 0:0");

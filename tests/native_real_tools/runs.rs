@@ -1,12 +1,11 @@
 //! Runs that dpkg came into: trials, undo, and recovery.
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
 
 use crate::native_root::{Deb, DpkgRoot, NOTHING, patch_of};
 use crate::reliability::sample_or_whole;
 use crate::reliability::sigkill::{has_strace, is_killed_at};
-use crate::trial::kill_waiter;
+use crate::trial::let_it_expire;
 
 fn path(number: u32) -> String {
     format!("/usr/lib/acme/{number}")
@@ -81,15 +80,12 @@ fn a_trial_whose_paths_went_to_dpkg_expires_and_leaves_them() {
         adopted(&root);
         let run = root.add("--trial 1h", &fix());
         assert_eq!(run.code, 0, "{}", run.said());
-        kill_waiter(&root.stage);
         root.install(&acme("2"));
-        let later =
-            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap() + Duration::from_secs(7_200);
-        let mut recover = root.stage.command("recover -R @ROOT@");
-        let output = recover.env("SOURCE_DATE_EPOCH", later.as_secs().to_string()).output().unwrap();
-        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        let_it_expire(&root.stage);
+        let said = root.ok("recover --wait 20 -R @ROOT@");
         assert_version_2(&root, &said);
-        assert!(said.contains("expired") && said.contains("paths left to dpkg"), "{said}");
+        let history = root.unwatched("history -v -R @ROOT@").stdout;
+        assert!(history.contains("expired, 4 paths left to dpkg"), "{history}");
         assert_eq!(root.content("/usr/lib/acme/more"), NOTHING);
         let status = root.unwatched("status -R @ROOT@");
         assert!(status.stdout.contains("on trial    nothing"), "{}", status.said());

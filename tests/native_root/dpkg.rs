@@ -96,11 +96,16 @@ impl DpkgRoot {
         run.said()
     }
 
-    /// Calls another tool of dpkg, which succeeds.
+    /// Calls another tool of dpkg.
+    pub(crate) fn called(&self, line: &str) -> Run {
+        let (tool, words) = line.split_once(' ').unwrap();
+        self.tool(Command::new(tool).args(self.words(words)))
+    }
+
+    /// The same, which succeeds.
     #[track_caller]
     pub(crate) fn done(&self, line: &str) -> String {
-        let (tool, words) = line.split_once(' ').unwrap();
-        let run = self.tool(Command::new(tool).args(self.words(words)));
+        let run = self.called(line);
         assert_eq!(run.code, 0, "{line}: {}", run.said());
         run.stdout
     }

@@ -75,7 +75,7 @@ fn row(run: &RunEntry) -> PageRow {
         run.undone_by.as_ref().map(|by| format!("undone by {by}")),
         run.hook.then(|| BY_HOOK.to_owned()),
         run.on_trial.as_ref().map(|trial| trial.sentence.clone()),
-        run.trial_end.as_ref().map(|end| format!("run {}: {}", end.run, end.end)),
+        run.trial_end.as_ref().map(|end| format!("run {}: {}", end.run, end.told())),
     ];
     let cells = vec![
         PageCell { key: run.number().parse().ok(), ..PageCell::of(run.number()) },

@@ -5,6 +5,7 @@
 //! packages state which patches are applied. A last line torn by a power cut is skipped (the next writer cuts it off).
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +68,36 @@ pub struct TrialEnd {
     pub run: String,
     /// `confirmed`, `expired`, `undone`, `failed` (by its check), or `stuck`.
     pub end: String,
+    /// What of the run was not taken back, because a package manager wrote there since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<LeftPaths>,
+}
+
+impl TrialEnd {
+    /// Returns the end in words: `expired, 2 paths left to dpkg`.
+    pub fn told(&self) -> String {
+        match &self.left {
+            None => self.end.clone(),
+            Some(left) => format!("{}, {left}", self.end),
+        }
+    }
+}
+
+/// Paths of patches on trial that a package manager wrote since, and that stay as it left them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftPaths {
+    /// Their number.
+    pub paths: u64,
+    /// The package manager.
+    pub manager: String,
+}
+
+impl fmt::Display for LeftPaths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { paths, manager } = self;
+        let noun = if *paths == 1 { "path" } else { "paths" };
+        write!(f, "{paths} {noun} left to {manager}")
+    }
 }
 
 /// One run, or one patch of a run.

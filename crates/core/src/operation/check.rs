@@ -18,6 +18,7 @@ mod exclusive;
 mod findings;
 mod fix;
 mod map;
+mod native_files;
 mod overridden;
 mod scope;
 
@@ -29,6 +30,7 @@ use super::session::{Caller, RootAndPolicy, Session, must_have_database};
 use crate::operation::trial::begin::begin_change;
 use compare::Comparison;
 use map::CheckMap;
+use native_files::NativeFiles;
 use overridden::OverriddenAttributes;
 use patchadm_inputs::database::{RecordDamage, RecordReader, RecordView, contents, read_consistently};
 use patchadm_rootfs::{Root, WorkMeter, WorkStep, WorkUnit, accounts_of, side_by_side};
@@ -84,7 +86,7 @@ pub fn check<'a>(
             return Err(CheckError::Unfinished(view.root().prefix().display().to_string()));
         }
         let damage = records.must_be_sound(view)?;
-        Ok(CheckReport { damage, ..records.compare(view, host, false, &DeliveredFiles::default())? })
+        Ok(CheckReport { damage, ..records.compare(view, host, None, &DeliveredFiles::default())? })
     })
 }
 
@@ -99,7 +101,7 @@ pub(super) fn check_delivered(
 ) -> Result<CheckReport, CheckError> {
     let step = meter.map(|meter| Ok::<_, CheckError>(meter.begin(WorkUnit::Objects, line_count(view)?)));
     let step = step.transpose()?;
-    CheckedRecords { step, ..CheckedRecords::of(request)? }.compare(view, host, false, delivered)
+    CheckedRecords { step, ..CheckedRecords::of(request)? }.compare(view, host, None, delivered)
 }
 
 /// Returns the number of lines in `contents`, which takes a pass over all of them.
@@ -128,7 +130,8 @@ pub fn check_and_fix(
     }
     let view = RecordView::live(root);
     let damage = records.must_be_sound(&view)?;
-    let report = records.compare(&view, &session.ground.host, true, &DeliveredFiles::default())?;
+    let delivered = DeliveredFiles::default();
+    let report = records.compare(&view, &session.ground.host, Some(&session.ground), &delivered)?;
     Ok(CheckReport { recovered: session.recovered, damage, ..report })
 }
 
@@ -195,7 +198,7 @@ impl<'a> CheckedRecords<'a> {
         &self,
         view: &RecordView<'_>,
         host: &Root,
-        fixes: bool,
+        fixes: Option<&RootAndPolicy>,
         delivered: &DeliveredFiles,
     ) -> Result<CheckReport, CheckError> {
         let root = view.root();
@@ -209,13 +212,13 @@ impl<'a> CheckedRecords<'a> {
         let follows_links = self.map.is_none();
         let accounts = accounts.as_ref();
         let overridden = if follows_links {
-            OverriddenAttributes::of(view, fixes)?
+            OverriddenAttributes::of(view, fixes.is_some())?
         } else {
             OverriddenAttributes::default()
         };
         let comparison =
             Comparison { root, accounts, aspects: *aspects, delivered, follows_links, overridden };
-        if self.map.is_none() && !fixes && !aspects.exclusive {
+        if self.map.is_none() && fixes.is_none() && !aspects.exclusive {
             let compared = scope.each(view, *workers, self.step.as_ref(), || {
                 let mut walk = comparison.walk();
                 move |line: ContentsLine| CheckedObject { findings: walk.findings(&line), path: line.path }
@@ -225,14 +228,15 @@ impl<'a> CheckedRecords<'a> {
             }
         }
         let (lines, unknown) = self.lines(view)?;
-        let (mut checked, mut fixed) = if fixes {
-            fix::fix_all(&comparison, &lines)
-        } else {
-            (in_parallel(&comparison, &lines, *workers), 0)
+        let native = fixes.map(|ground| NativeFiles::of(ground, &lines)).transpose()?;
+        let (mut checked, mut fixed) = match &native {
+            Some(native) => fix::fix_all(&comparison, &lines, native),
+            None => (in_parallel(&comparison, &lines, *workers), 0),
         };
         if aspects.exclusive {
-            let hidden = exclusive::hidden(view, &comparison, &lines, fixes)?;
-            fixed += hidden.iter().filter(|object| fixes && object.findings.is_empty()).count();
+            let hidden = exclusive::hidden(view, &comparison, &lines, native.as_ref())?;
+            let is_removed = |object: &&CheckedObject| native.is_some() && object.findings.is_empty();
+            fixed += hidden.iter().filter(is_removed).count();
             checked.extend(hidden);
         }
         Ok(CheckReport { checked, fixed, unknown, ..CheckReport::default() })

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use super::as_left::as_left;
+use super::as_left::{as_left, is_patched_at};
 use super::failure::Failure;
 use super::overtaken_list::{EndedPatches, list_of, list_text};
 use super::projected_plans::ForeseenRoot;
@@ -273,10 +273,10 @@ impl RootAndPolicy {
         }
         let all = packages.iter().filter(|(package, _)| touched.packages.contains(*package));
         let all = all.map(|(package, installed)| (package.clone(), installed.clone())).collect();
-        let Inventory { packages, lines, live, .. } = self.survey_with(all, &touched, None)?;
+        let Inventory { packages, lines, live, native_owners, .. } = self.survey_with(all, &touched, None)?;
         let lines = lines.into_iter().filter(|(path, _)| touched.paths.contains(path)).collect();
         let live = live.into_iter().filter(|(path, _)| touched.paths.contains(path)).collect();
-        Ok(KeptLibraries { packages, lines, live })
+        Ok(KeptLibraries { packages, lines, live, native_owners })
     }
 
     /// Returns what package managers of the system changed since these packages were adopted from them. Each is looked at
@@ -349,7 +349,12 @@ impl RootAndPolicy {
                 }
                 let owners = self.native_index().owners(&resolver.locate_object(&path)?, &resolver)?;
                 let is_own = owners.iter().any(|owner| origin.is_instance_of(&owner.origin));
-                if let Some(owner) = owners.into_iter().next().filter(|_| !is_own) {
+                let owner = owners.into_iter().next().filter(|_| !is_own);
+                let is_patched = |path: &ObjectPath| {
+                    let reader = self.undo_data(&view, None);
+                    is_patched_at(&reader, &self.policy.separator, (package, installed), path)
+                };
+                if let Some(owner) = owner.filter(|_| is_patched(&path)) {
                     let how = format!("belongs to {owner} ({}) now", owner.origin.manager);
                     overruled.insert(package.clone(), overruled_as(path, how));
                     break;
@@ -400,6 +405,9 @@ impl RootAndPolicy {
         if touched.packages.iter().any(|package| inventory.manager(package) == Some(NativeManager::Dpkg)) {
             inventory.overrides = dpkg::overrides(&self.root)?;
         }
+        let place = |path| inventory.physical.get(path).unwrap_or(path);
+        let objects = inventory.live.iter().map(|(path, live)| (place(path), live));
+        inventory.native_owners.add_names(index, &self.root, objects)?;
         if let Some(owner) = self.for_owner {
             inventory.privileged = owner.0 == 0;
             inventory.caller = owner;

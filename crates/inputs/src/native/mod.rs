@@ -27,6 +27,7 @@ mod records;
 mod registration;
 pub mod rpm;
 mod upcoming;
+mod verifiers;
 
 pub use changes::{NativeChange, NativeChanges, NativeClaims, native_changes};
 pub use distribution::Distribution;
@@ -49,6 +50,7 @@ pub use registration::{
 };
 
 pub use upcoming::{UpcomingChange, UpcomingError, upcoming_changes};
+pub use verifiers::{VerifiedPath, VerifierReport};
 
 use patchadm_rootfs::Root;
 use std::cmp::Ordering;

@@ -14,6 +14,7 @@ use patchadm_rootfs::{Live, LiveKind};
 use patchadm_svr4::package::{ContentsLine, Ftype, Object, ObjectPath, PkgInst};
 
 use super::known_links::leads_to_itself;
+use super::links::root_of;
 use super::local_attributes::{LocalAttributes, LocalObject};
 use super::objects::Handling;
 use super::refusal::{EditedAttribute, Reason};
@@ -58,6 +59,8 @@ pub(super) struct Edits<'a> {
     turned: BTreeSet<ObjectPath>,
     /// Paths whose time alone differs from the record.
     pub(super) touched: BTreeSet<ObjectPath>,
+    /// Paths that stay absent, as the package manager of the system has left them.
+    pub(super) left_out: BTreeSet<ObjectPath>,
     /// Paths at which objects are delivered that are recorded at another path to the same place, which is deleted.
     moved_from: BTreeMap<ObjectPath, ObjectPath>,
     /// The same by those other paths.
@@ -79,6 +82,7 @@ impl<'a> Edits<'a> {
             stops: BTreeSet::new(),
             turned: BTreeSet::new(),
             touched: BTreeSet::new(),
+            left_out: BTreeSet::new(),
             moved_from: BTreeMap::new(),
             moved_to: BTreeMap::new(),
             attributes: BTreeMap::new(),
@@ -129,7 +133,12 @@ impl<'a> Edits<'a> {
         if !is_replaced || self.inventory.manager(package).is_none() {
             return Ok(());
         }
-        let recorded = self.recorded(path).map(|line| &line.object);
+        let recorded = self.recorded(path).and_then(|line| match line.object.ftype {
+            // A second name has the attributes of its file.
+            Ftype::Link => self.inventory.lines.get(&root_of(&line.path, &self.inventory.lines)?),
+            _ => Some(line),
+        });
+        let recorded = recorded.map(|line| &line.object);
         let is_editable = |object: &Object| matches!(object.ftype, Ftype::Editable | Ftype::Volatile);
         let choice = match self.choice.of(path) {
             Edited::Stop if is_editable(&wanted.object) || recorded.is_some_and(is_editable) => {
@@ -221,6 +230,12 @@ impl<'a> Edits<'a> {
     /// Leaves a path alone.
     pub(super) fn leave(&mut self, path: &ObjectPath) {
         self.handling.insert(path.clone(), Handling::Leave);
+    }
+
+    /// Leaves a path alone that the package manager of the system has left out.
+    pub(super) fn leave_out(&mut self, path: &ObjectPath) {
+        self.leave(path);
+        self.left_out.insert(path.clone());
     }
 
     /// Refuses where an edited file stops the patch.

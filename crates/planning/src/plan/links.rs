@@ -106,6 +106,11 @@ impl PlanBuilder<'_> {
                 self.notes.push(format!("{path} is no longer another name of {source}; it stays as it is"));
                 continue;
             }
+            if let Some(owner) = self.foreign_owner(&package, path) {
+                let path = self.inventory.show(path);
+                self.notes.push(format!("{path} stays: it belongs to {owner} ({})", owner.origin.manager));
+                continue;
+            }
             let new = NewObject { body: another_name(&source, &new.body), ..new.clone() };
             self.check_obstacle(path).map_err(|problem| Reason::Object {
                 package: package.clone(),

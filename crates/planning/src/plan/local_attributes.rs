@@ -99,10 +99,14 @@ impl LocalAttributes {
         one: &AttributeValues,
     ) -> Result<Option<u32>, EditedAttribute> {
         let AttributeValues { name, live, recorded, delivered } = one;
-        if delivered.number == Some(live.number()) || recorded.number == Some(live.number()) {
+        if delivered.number == Some(live.number()) {
             return Ok(None);
         }
         let path = object.shown();
+        if recorded.number == Some(live.number()) {
+            self.notes.push(format!("{path} gets {name} {delivered} in place of {live}"));
+            return Ok(None);
+        }
         let is_changed = !delivered.is(recorded);
         match object.choice {
             _ if !is_changed => self

@@ -259,12 +259,7 @@ impl<'a> PlanBuilder<'a> {
         if !self.changes.is_empty() {
             self.notes.extend(unreadable.iter().cloned());
         }
-        let changes = std::mem::take(&mut self.changes);
-        let native = changes.values().try_for_each(|change| {
-            self.check_native_owner(change).map_err(|problem| refuse(change, problem))
-        });
-        self.changes = changes;
-        native?;
+        self.check_native_owners()?;
         let mut last_directory = None;
         for change in self.changes.values() {
             let directory = change.path.parent_bytes();

@@ -3,7 +3,7 @@
 //! Every repair is one change of one name through the door of the root, and is useful on its own. This is no transaction: a
 //! killed run leaves some objects repaired and others not. Content is never changed, and nothing that holds bytes is thrown
 //! away. A file in the place of a link is replaced by the link only if its bytes are those of the link's source. An object
-//! of another type stays.
+//! of another type stays. So does what a package of dpkg or rpm owns, and no package of its record stands for.
 //!
 //! Only the recorded bytes get set-id bits, and the owner of a file whose content is not meant to change. Otherwise a user
 //! who replaced a program would get a set-id program of their own. The sum of `contents` has 16 bits, so bytes can be made
@@ -11,6 +11,7 @@
 
 use super::compare::Comparison;
 use super::findings::{CheckedObject, Finding, UnfixedReason};
+use super::native_files::NativeFiles;
 use patchadm_rootfs::{Dir, FileType, ObjectRights, ObjectStatus, OpenObject, Result, random};
 use patchadm_rootfs::{LiveKind, Timestamp};
 use patchadm_svr4::package::rule::holds;
@@ -21,10 +22,14 @@ const DIRECTORY_MODE: u32 = 0o755;
 
 /// Compares each object and repairs what differs. Returns what still differs, and the number of objects that were repaired
 /// in part or whole.
-pub(super) fn fix_all(comparison: &Comparison<'_>, lines: &[ContentsLine]) -> (Vec<CheckedObject>, usize) {
+pub(super) fn fix_all(
+    comparison: &Comparison<'_>,
+    lines: &[ContentsLine],
+    native: &NativeFiles<'_>,
+) -> (Vec<CheckedObject>, usize) {
     let mut fixed = 0;
     let checked = lines.iter().map(|line| {
-        let (object, is_other) = fix(comparison, line);
+        let (object, is_other) = fix(comparison, line, native);
         fixed += usize::from(is_other);
         object
     });
@@ -32,13 +37,24 @@ pub(super) fn fix_all(comparison: &Comparison<'_>, lines: &[ContentsLine]) -> (V
 }
 
 /// Returns the object after its repair, and whether something was repaired.
-fn fix(comparison: &Comparison<'_>, line: &ContentsLine) -> (CheckedObject, bool) {
+fn fix(comparison: &Comparison<'_>, line: &ContentsLine, native: &NativeFiles<'_>) -> (CheckedObject, bool) {
     let line = &*comparison.overridden.line(line);
-    let before = comparison.compare_one(line);
-    let failed = repair(comparison, line, &before.findings);
+    let mut before = comparison.compare_one(line);
     if before.findings.is_empty() {
         return (before, false);
     }
+    match native.owner(line) {
+        Ok(None) => {}
+        Ok(Some(owner)) => {
+            before.findings.push(Finding::Unfixed(UnfixedReason::Native(owner)));
+            return (before, false);
+        }
+        Err(error) => {
+            before.findings.push(Finding::Unreadable(error.to_string()));
+            return (before, false);
+        }
+    }
+    let failed = repair(comparison, line, &before.findings);
     let mut after = comparison.compare_one(line);
     let is_other = after.findings.len() < before.findings.len();
     // A failed repair whose difference is gone nevertheless, because of another repair, is not reported.

@@ -2,7 +2,7 @@
 //!
 //! Also a package that is unpacked, half installed or removed but for its configuration owns the paths in its list.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::diversions::Diversions;
 use super::{LARGEST_RECORD, path_of, record, status};
@@ -45,6 +45,8 @@ pub(in crate::native) struct DpkgLists {
     diversions: Diversions,
     /// The versions of packages, by name and architecture.
     versions: BTreeMap<(String, String), String>,
+    /// The packages with `Multi-Arch: same`.
+    pub(in crate::native) multi_arch: BTreeSet<String>,
     /// What could not be read, each a sentence.
     pub(in crate::native) unreadable: Vec<String>,
 }
@@ -58,9 +60,13 @@ impl DpkgLists {
             lists: Vec::new(),
             diversions: Diversions::default(),
             versions: BTreeMap::new(),
+            multi_arch: BTreeSet::new(),
             unreadable: Vec::new(),
         };
         for (name, found) in status::known(&record(root, "status")?.unwrap_or_default()) {
+            if found.is_same {
+                lists.multi_arch.insert(name.clone());
+            }
             lists.versions.insert((name, found.arch), found.version);
         }
         match Diversions::parse(&record(root, "diversions")?.unwrap_or_default()) {

@@ -312,6 +312,14 @@ impl<'a> Restoring<'a> {
         }
         if let Some(attributes) = attributes {
             draft.check_obstacle(path)?;
+            if let Some((name, owner)) = draft.inventory.foreign_name(self.package, old) {
+                let [path, name] = [path, name].map(|path| draft.inventory.show(path));
+                let manager = owner.origin.manager;
+                let note =
+                    format!("{path} stays: another name of it, {name}, belongs to {owner} ({manager})");
+                draft.notes.push(note);
+                return Ok(());
+            }
             draft.change(self.package, path, Action::Attributes(attributes));
         }
         Ok(())

@@ -34,6 +34,7 @@ impl Refusal {
             {
                 "leave it out with --exclude, or do this as root".to_owned()
             }
+            Reason::Object { problem, path, .. } => of_object(problem, path, wording),
             Reason::Restricted { restricted, .. } => first(restricted),
             Reason::Incompatible { applied, .. } => {
                 format!("if {applied} is not needed, {}", first(applied))
@@ -159,6 +160,25 @@ impl Refusal {
         };
         let terminal = if is_question { ", or run it on a terminal without -n" } else { "" };
         format!("{other}use an admin file (-a FILE) that says {answer}{unsaid}{terminal}")
+    }
+}
+
+/// Returns the hint where another package of dpkg or rpm owns an object, or somebody diverted it.
+fn of_object(problem: &ObjectProblem, path: &str, wording: &Wording) -> String {
+    let quoted = Wording::quoted(path);
+    match problem {
+        ObjectProblem::NativeOwner { owner, .. } => format!(
+            "a patch for {owner} can change it: {} shows whose it is, and which patches have it",
+            wording.verb(&format!("owner {quoted}"))
+        ),
+        ObjectProblem::NativeName { .. } => {
+            format!("make two files of them first: `cp -p {quoted} {quoted}.new && mv {quoted}.new {quoted}`")
+        }
+        ObjectProblem::Diverted { .. } => format!(
+            "install its package again, which puts its file there, then {}",
+            wording.verb("add --refresh PATCH")
+        ),
+        _ => String::new(),
     }
 }
 

@@ -111,6 +111,16 @@ pub enum ObjectProblem {
     /// The records of dpkg or rpm do not say who owns it now, for this reason.
     #[error("nobody knows who owns it now: {0}")]
     OwnerUnknown(String),
+    /// It has another name, which a package of dpkg or rpm owns.
+    #[error("another name of it, {name}, belongs to {owner} ({manager}), which patchadm does not change")]
+    NativeName {
+        /// That name.
+        name: ObjectPath,
+        /// Name and version of that package.
+        owner: String,
+        /// Its package manager.
+        manager: &'static str,
+    },
     /// Somebody has diverted it (dpkg-divert(1)): the file of the package is elsewhere.
     #[error("it is diverted to {to} by {by}, and nothing is there")]
     Diverted {

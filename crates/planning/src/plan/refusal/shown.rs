@@ -56,6 +56,10 @@ impl ObjectProblem {
             Self::LinkSource(path) => Self::LinkSource(show(path)),
             Self::Obstacle { at, obstacle } => Self::Obstacle { at: show(at), obstacle },
             Self::ForeignDirectory(path) => Self::ForeignDirectory(show(path)),
+            Self::NativeName { name, owner, manager } => {
+                Self::NativeName { name: show(name), owner, manager }
+            }
+            Self::Diverted { to, by } => Self::Diverted { to: show(to), by },
             other => other,
         }
     }

@@ -1,7 +1,7 @@
 //! The words of a refusal: the object, the event and the reason; and the sentence of the classic commands, which
 //! scripts match byte for byte.
 
-use super::{Command, EditedAttribute, ObjectInUse, Reason, Refusal};
+use super::{Command, EditedAttribute, ObjectInUse, ObjectProblem, Reason, Refusal};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
 impl Refusal {
@@ -185,6 +185,9 @@ impl Reason {
             Self::Edited { paths, attributes, .. } => edited(paths, attributes),
             Self::KeepWithoutUndo(path) => {
                 format!("the edited file {path} cannot be kept when no undo data is saved")
+            }
+            Self::Object { package, path, problem: ObjectProblem::NativeOwner { owner, manager } } => {
+                format!("{path} belongs to {owner} ({manager}), and not to package {package}")
             }
             Self::Object { package, path, problem } => format!("package {package}, path {path}: {problem}"),
             Self::NoSpace { file_system, needed, free, inodes: true, .. } => {

@@ -78,10 +78,16 @@ pub(super) fn accepted_beforehand(id: &PatchId, marker: &str, time: &str) -> Ove
     }
 }
 
-/// Returns the plan of a run that changes records alone, in the name of a package.
-pub(super) fn records_alone(records: Vec<RecordChange>, package: &PkgInst, now: &Now) -> Plan {
-    let empty = Plan::empty(Command::Adopt.name(), now.trailer(Command::Adopt.name(), package));
-    Plan { packages: vec![package.clone()], records, ..empty }
+/// Returns the plan of a run that changes records of these packages alone.
+/// `named` is the package that stands in the closing lines of `contents`, if they were written.
+pub(super) fn records_alone(
+    records: Vec<RecordChange>,
+    packages: Vec<PkgInst>,
+    named: &PkgInst,
+    now: &Now,
+) -> Plan {
+    let trailer = now.trailer(Command::Adopt.name(), named);
+    Plan { packages, records, ..Plan::empty(Command::Adopt.name(), trailer) }
 }
 
 /// Patches whose packages were changed, and what is known of them.
@@ -94,6 +100,8 @@ pub(super) struct EndingPatches<'a> {
     pub(super) known: &'a OvertakenPatches,
     /// Returns the paths of a patch in a package at which what it did is gone; `None` if all count as gone.
     pub(super) lost: &'a dyn Fn(&PatchId, &PkgInst) -> Option<Vec<LostPath>>,
+    /// Returns the objects that a patch put into a package.
+    pub(super) put: &'a dyn Fn(&PatchId, &PkgInst) -> Vec<LostPath>,
     /// Returns the native package that took the place of one that was removed.
     pub(super) successor: &'a dyn Fn(&PatchId, &PkgInst, &NativeOrigin) -> Option<NativeOwner>,
 }
@@ -126,19 +134,16 @@ impl EndingPatches<'_> {
         let ends = self.ends(id, packages);
         let of = |state: OvertakenState| ends.iter().position(|end| end.state == state);
         let at = of(OvertakenState::Lost).or(of(OvertakenState::Contained)).unwrap_or(0);
-        let paths: Vec<LostPath> = ends.iter().flat_map(|end| end.paths.iter().cloned()).collect();
         let was_accepted =
             self.known.of(id.as_str()).is_some_and(|known| known.state == OvertakenState::AcceptedBeforehand);
         let mut end = self.line(id, packages, OvertakenState::Lost);
-        if let Some(one) = ends.into_iter().nth(at) {
+        if let Some(one) = ends.get(at) {
             (end.state, end.manager) = (one.state, one.manager.name().to_owned());
-            (end.package, end.version) = (one.name, one.version);
+            (end.package, end.version) = (one.name.clone(), one.version.clone());
         }
-        if end.state == OvertakenState::Lost {
-            end.paths = paths;
-            if was_accepted {
-                end.state = OvertakenState::Accepted;
-            }
+        end.paths = ends.into_iter().filter(|one| one.state == end.state).flat_map(|one| one.paths).collect();
+        if end.state == OvertakenState::Lost && was_accepted {
+            end.state = OvertakenState::Accepted;
         }
         end
     }
@@ -205,7 +210,10 @@ impl EndingPatches<'_> {
                     let is_whole = lost.as_ref().is_some_and(Vec::is_empty);
                     let is_there = is_whole || has_fix(manager, &name, version);
                     let state = if is_there { OvertakenState::Contained } else { OvertakenState::Lost };
-                    let paths = lost.filter(|_| !is_there).unwrap_or_default();
+                    let paths = match lost {
+                        _ if is_there => (self.put)(id, package),
+                        lost => lost.unwrap_or_default(),
+                    };
                     PackageEnd { state, manager, name, version: version.to_owned(), paths }
                 }
                 (NativeChange::Removed { from, origin }, _) => match (self.successor)(id, package, origin) {
@@ -216,7 +224,8 @@ impl EndingPatches<'_> {
                     Some(NativeOwner { origin, version }) => {
                         let is_there = has_fix(origin.manager, &origin.name, &version);
                         let state = if is_there { OvertakenState::Contained } else { OvertakenState::Lost };
-                        PackageEnd { state, manager, name: origin.name, version, paths: Vec::new() }
+                        let paths = (self.put)(id, package);
+                        PackageEnd { state, manager, name: origin.name, version, paths }
                     }
                 },
                 _ => continue,

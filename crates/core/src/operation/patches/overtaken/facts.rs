@@ -212,7 +212,24 @@ impl Facts {
             let record = records.find(|record| record.object_path().as_ref() == Some(path))?;
             record.became.as_ref()?.digest().map(|digest| digest.to_string())
         };
-        lost.map(|(_, path)| LostPath { path: encode(path.as_bytes()), b3: b3(path) }).collect()
+        let origin = self.changes.get(package).map(NativeChange::origin);
+        let by = |path: &ObjectPath| {
+            self.inventory.native_owners.foreign(path, origin).map(ToString::to_string)
+        };
+        lost.map(|(_, path)| LostPath { path: encode(path.as_bytes()), b3: b3(path), by: by(path) }).collect()
+    }
+
+    /// The objects that a patch put into a package, directories apart.
+    pub(super) fn put(&self, id: &PatchId, package: &PkgInst) -> Vec<LostPath> {
+        let manifest = self.saved.get(package, id).and_then(|saved| saved.manifest());
+        let records = manifest.into_iter().flat_map(|manifest| &manifest.objects);
+        let put = records.filter(|record| record.has_path() && !record.is_untouched());
+        let put = put.filter_map(|record| {
+            let state = record.became.as_ref().filter(|state| state.kind != FileType::Directory)?;
+            let b3 = state.digest().map(|digest| digest.to_string());
+            Some(LostPath { path: record.path.clone(), b3, by: None })
+        });
+        put.collect()
     }
 
     /// The native package that took the place of one that was removed: it owns a path that the patch replaced, or says so.

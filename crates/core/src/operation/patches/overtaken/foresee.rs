@@ -73,6 +73,7 @@ pub fn foresee_upgrade(
         changes: &changes,
         known: &known,
         lost: &|_, _| None,
+        put: &|_, _| Vec::new(),
         successor: &|id, package, origin| {
             comers.successor(root, patched.get(&(package.clone(), id.clone())), origin, upcoming)
         },
@@ -264,7 +265,7 @@ fn patched_path(record: &ObjectRecord, resolver: &Resolver<'_>) -> Option<Patche
         return None;
     }
     let b3 = record.became.as_ref().and_then(|became| became.digest()).map(|digest| digest.to_string());
-    let lost = LostPath { path: encode(path.as_bytes()), b3 };
+    let lost = LostPath { path: encode(path.as_bytes()), b3, by: None };
     Some(PatchedPath { place: resolver.locate_object(&path).unwrap_or(path), lost })
 }
 

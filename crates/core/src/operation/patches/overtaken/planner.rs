@@ -124,7 +124,7 @@ impl Refresher<'_> {
                 plan.records.extend(records);
                 plan.packages.extend(renewed.keys().cloned());
             }
-            None => planned.plan = Some(records_alone(records, first, self.now)),
+            None => planned.plan = Some(records_alone(records, vec![first.clone()], first, self.now)),
         }
         Ok(Some(planned))
     }
@@ -154,15 +154,21 @@ impl Refresher<'_> {
         let mut report = RefreshReport { left: left.into_iter().collect(), ..RefreshReport::default() };
         let undo = SavedPatches { all: Vec::new() };
         let first = packages.iter().find(|(_, installed)| NativeOrigin::of(&installed.params).is_some());
-        let Some((package, _)) = first.filter(|_| !self.request.accept.is_empty()) else {
+        if self.request.accept.is_empty() {
             let is_said = !report.left.is_empty();
             return Ok(is_said.then_some(PlannedRefresh { plan: None, undo, report }));
-        };
+        }
+        // The package of a lost patch may be gone, and be the last that was adopted.
+        let adopted: Vec<PkgInst> = first.map(|(package, _)| package.clone()).into_iter().collect();
         let marker = patchadm_inputs::database::marker(&self.ground.root)?.unwrap_or_default();
         let known = overtaken_patches(&self.ground.root, &marker)?;
         let (list, accepted) = self.accepted(known.clone(), &marker, &self.ground.recorded(packages)?)?;
         report.accepted = accepted;
-        let plan = written(&known, &list).map(|change| records_alone(vec![change], package, self.now));
+        let named = adopted.first().cloned();
+        let named = named.or_else(|| list.patches.iter().find_map(|one| PkgInst::new(&one.package).ok()));
+        let named = named.ok_or_else(|| Reason::NoSuchPackage.of(Command::AdoptRefresh, ""))?;
+        let plan = written(&known, &list);
+        let plan = plan.map(|change| records_alone(vec![change], adopted, &named, self.now));
         Ok(Some(PlannedRefresh { plan, undo, report }))
     }
 
@@ -304,6 +310,7 @@ impl Refresher<'_> {
             changes: &facts.changes,
             known,
             lost: &|_, _| None,
+            put: &|_, _| Vec::new(),
             successor: &|_, _, _| None,
         };
         let fixed = facts.applied.iter().filter(|patch| ends.is_fixed(&patch.id, &patch.packages));
@@ -328,6 +335,7 @@ impl Refresher<'_> {
             changes: &facts.changes,
             known: &list,
             lost: &|id, package| Some(facts.lost(id, package)),
+            put: &|id, package| facts.put(id, package),
             successor: &|id, package, origin| facts.successor(&self.ground.root, id, package, origin),
         };
         let ended: Vec<OvertakenPatch> = ending.iter().map(|one| ends.end(&one.id, &one.packages)).collect();

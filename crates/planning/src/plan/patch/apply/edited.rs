@@ -7,8 +7,9 @@ use super::packages::{Patched, by_path};
 use crate::plan::edits::{EditChoice, Edits};
 use crate::plan::objects::Handling;
 use crate::plan::patch::engine::Bookkeeping;
+use crate::plan::plan_builder::native_owner;
 use crate::plan::refusal::Reason;
-use crate::plan::target::Wanted;
+use crate::plan::target::{PackageTarget, Wanted};
 use patchadm_inputs::policy::Edited;
 use patchadm_svr4::package::ObjectPath;
 
@@ -27,6 +28,13 @@ impl ApplyPlanner<'_> {
         self.note_moves(patched, &mut edits)?;
         for (package, wanted) in by_path(patched) {
             let name = &package.target.package;
+            if !wanted.object.ftype.is_directory() {
+                self.must_not_be_foreign(&package.target, &wanted.path)?;
+            }
+            if self.is_left_out(package, wanted) {
+                edits.leave_out(&wanted.path);
+                continue;
+            }
             if package.is_by_script(wanted) {
             } else if self.validated.again && self.is_anothers(wanted) {
                 edits.leave(&wanted.path);
@@ -38,6 +46,9 @@ impl ApplyPlanner<'_> {
         for package in patched {
             for path in &package.target.image.deletes {
                 let path = package.target.resolve(path)?;
+                if self.inventory.live.get(&path).is_some_and(|live| !live.is_directory()) {
+                    self.must_not_be_foreign(&package.target, &path)?;
+                }
                 match edits.moved_to(&path) {
                     Some(to) => edits.follow(&path, &to),
                     None => edits.consider(&package.target.package, &path, None)?,
@@ -68,6 +79,24 @@ impl ApplyPlanner<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Refuses a path that another native package owns now; whether its file was edited does not matter then.
+    fn must_not_be_foreign(&self, target: &PackageTarget<'_>, path: &ObjectPath) -> Result<(), Reason> {
+        match self.inventory.foreign_owner(&target.package, path) {
+            Some(owner) => Err(target.refuse(path, native_owner(owner))),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the native package of an adopted one lists a file that was not there either when it was registered: its manager
+    /// was told to leave it out, or an administrator deleted it.
+    fn is_left_out(&self, package: &Patched<'_>, wanted: &Wanted<'_>) -> bool {
+        let target = &package.target.package;
+        self.inventory.manager(target).is_some()
+            && !self.inventory.live.contains_key(&wanted.path)
+            && !wanted.object.ftype.is_directory()
+            && package.differing.contains(&wanted.path)
     }
 
     /// Scripts that install and delete the objects know nothing of edited files that are to be kept.

@@ -29,6 +29,8 @@ pub(super) struct Patched<'a> {
     pub(super) silent: Vec<String>,
     /// Its scripts.
     pub(super) chosen: ChosenScripts,
+    /// The files that its native package lists and that were not there as delivered when it was registered.
+    pub(super) differing: BTreeSet<ObjectPath>,
 }
 
 /// The objects of a package once they have a place in the plan.
@@ -68,7 +70,8 @@ impl ApplyPlanner<'_> {
             PackageTarget::new(found.package.clone(), found.index, image, new)?.in_root(self.inventory);
         let wanted = target.wanted()?;
         let placed = PlacedObjects::default();
-        Ok(Patched { target, installed, delivered, wanted, placed, set, silent, chosen })
+        let differing = differing_of(old);
+        Ok(Patched { target, installed, delivered, wanted, placed, set, silent, chosen, differing })
     }
 
     /// The native versions that have the fix, as the package or the patch says, under the name of the patch: the next one

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::ApplyPlanner;
+use super::announcements::announcements;
 use super::packages::{Patched, by_path};
 use crate::plan::Action;
 use crate::plan::edits::Edits;
@@ -10,7 +11,7 @@ use crate::plan::links::sources_first;
 use crate::plan::objects::Handling;
 use crate::plan::parameters::kept_out;
 use crate::plan::patch::maker_notes::maker_notes;
-use crate::plan::plan_builder::{PlanBuilder, native_owner};
+use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::refusal::Reason;
 use patchadm_rootfs::Live;
 use patchadm_svr4::package::{Ftype, ObjectPath};
@@ -42,6 +43,8 @@ impl ApplyPlanner<'_> {
         draft.local = edits.local_attributes();
         place_objects(&mut draft, &packages, edits)?;
         self.note_paths(&mut draft, edits);
+        let announced = announcements(&draft, &self.validated.facts.id);
+        draft.notes.extend(announced);
         for package in packages.iter().filter(|_| self.options.is_rehearsal) {
             draft.notes.extend(maker_notes(self.inventory, &package.target, &package.wanted)?);
         }
@@ -57,6 +60,10 @@ impl ApplyPlanner<'_> {
         for path in &edits.touched {
             let path = self.inventory.show(path);
             draft.notes.push(format!("{path} has another modification time than is recorded"));
+        }
+        for path in &edits.left_out {
+            let path = self.inventory.show(path);
+            draft.notes.push(format!("{path} was not there when its package was registered, and stays away"));
         }
         let facts = &self.validated.facts;
         let related = |other: &PatchId| {
@@ -115,11 +122,6 @@ fn delete_object(
     edits: &Edits<'_>,
 ) -> Result<(), Reason> {
     let target = &package.target;
-    if let Some(owner) = draft.foreign_owner(&target.package, path)
-        && draft.old(path).is_some_and(|live| !live.is_directory())
-    {
-        return Err(target.refuse(path, native_owner(owner)));
-    }
     match edits.handling(path) {
         Handling::Beside(_) => {
             let shown = draft.inventory.show(path);

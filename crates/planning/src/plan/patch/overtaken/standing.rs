@@ -297,10 +297,7 @@ impl<'a> PackagePaths<'a> {
             .as_ref()
             .is_some_and(|origin| origin.manager == patchadm_inputs::native::NativeManager::Dpkg);
         if is_listed && is_dpkg {
-            format!(
-                "{shown} stays as patched; for the file of version {version}: delete it and install the package \
-                 again with dpkg --force-confmiss"
-            )
+            format!("{shown} stays as patched; for version {version}'s file: dpkg --force-confmiss")
         } else {
             format!("{shown} stays as patched")
         }
