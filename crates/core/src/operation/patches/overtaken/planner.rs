@@ -166,7 +166,7 @@ impl Refresher<'_> {
         report.accepted = accepted;
         let named = adopted.first().cloned();
         let named = named.or_else(|| list.patches.iter().find_map(|one| PkgInst::new(&one.package).ok()));
-        let named = named.ok_or_else(|| Reason::NoSuchPackage.of(Command::AdoptRefresh, ""))?;
+        let named = named.ok_or_else(|| Reason::NoSuchPackage.of(Command::AdoptRefresh, &""))?;
         let plan = written(&known, &list);
         let plan = plan.map(|change| records_alone(vec![change], adopted, &named, self.now));
         Ok(Some(PlannedRefresh { plan, undo, report }))
