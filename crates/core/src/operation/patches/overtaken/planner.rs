@@ -19,7 +19,9 @@ use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::contents::lines_of_package;
 use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch, OvertakenPatches, OvertakenState};
 use patchadm_inputs::inventory::{Installed, Inventory, Touched};
-use patchadm_inputs::native::{NativeChange, NativeOrigin, NativePackage, differing_of, differing_text};
+use patchadm_inputs::native::{
+    NATIVE_STAMP, NativeChange, NativeOrigin, NativePackage, differing_of, differing_text,
+};
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::patch::backout_input::{BackoutArchive, GoingPatch, LaterUndo, UndoSources};
 use patchadm_planning::plan::patch::overtaken::refresh::{
@@ -103,7 +105,7 @@ impl Refresher<'_> {
     fn renewing(
         &self,
         packages: &BTreeMap<PkgInst, Installed>,
-        renewed: &BTreeSet<PkgInst>,
+        renewed: &BTreeMap<PkgInst, String>,
         left: BTreeMap<PkgInst, NativeChange>,
     ) -> Result<Option<PlannedRefresh>, Failure> {
         let accepting = self.accepting(packages, left)?;
@@ -112,15 +114,15 @@ impl Refresher<'_> {
             undo: SavedPatches { all: Vec::new() },
             report: RefreshReport::default(),
         });
-        let Some(first) = renewed.first() else { return Ok(Some(planned)) };
+        let Some((first, _)) = renewed.first_key_value() else { return Ok(Some(planned)) };
         let mut records = Vec::new();
-        for package in renewed {
-            records.extend(self.renewed(package, packages)?);
+        for (package, stamp) in renewed {
+            records.extend(self.renewed(package, stamp, packages)?);
         }
         match &mut planned.plan {
             Some(plan) => {
                 plan.records.extend(records);
-                plan.packages.extend(renewed.iter().cloned());
+                plan.packages.extend(renewed.keys().cloned());
             }
             None => planned.plan = Some(records_alone(records, vec![first.clone()], first, self.now)),
         }
@@ -131,13 +133,12 @@ impl Refresher<'_> {
     fn renewed(
         &self,
         package: &PkgInst,
+        stamp: &str,
         packages: &BTreeMap<PkgInst, Installed>,
     ) -> Result<Option<RecordChange>, Failure> {
         let Some(installed) = packages.get(package) else { return Ok(None) };
-        let Some(origin) = NativeOrigin::of(&installed.params) else { return Ok(None) };
-        let native = origin.manager.package(&self.ground.root, &origin.queried())?;
         let mut params = installed.params.clone();
-        native.registration().write(&mut params);
+        params.set(NATIVE_STAMP, stamp);
         let path = places::package(package).join(b"pkginfo");
         let path = path.map_err(|error| Failure::BadFile(error.to_string()))?;
         let mode = RecordView::live(&self.ground.root).look(&path)?.map_or(Mode::of(0o644), |seen| seen.mode);
