@@ -155,7 +155,7 @@ impl<'a> DpkgRecords<'a> {
             self.must_be_finished(name)?;
             let diversions = diversions.as_ref().map_err(|reason| bad(name, reason.clone()))?;
             let info = info.as_ref().map_err(|error| records(error.to_string()))?;
-            self.read_in(info.as_ref(), name, found.clone(), diversions)
+            Self::read_in(info.as_ref(), name, found.clone(), diversions)
         };
         packages.iter().map(|one| read(one.origin)).collect()
     }
@@ -252,12 +252,11 @@ impl<'a> DpkgRecords<'a> {
         found: DpkgStatus,
         diversions: &Diversions,
     ) -> Result<NativePackage, NativeError> {
-        self.read_in(self.info()?.as_ref(), name, found, diversions)
+        Self::read_in(self.info()?.as_ref(), name, found, diversions)
     }
 
     /// Does the same in the directory of the lists.
     fn read_in(
-        &self,
         info: Option<&Dir>,
         name: &str,
         found: DpkgStatus,

@@ -49,6 +49,9 @@ const NOT_INSTALLED: &str = "rpm has not installed it";
 const CONFIG: u32 = 1;
 const GHOST: u32 = 1 << 6;
 
+/// An installed package with the paths at which its files are.
+pub(in crate::native) type OwnedPaths = (NativeOwner, Vec<Vec<u8>>);
+
 /// The database of rpm in a root.
 pub struct RpmRecords {
     /// As the host sees it.
@@ -161,9 +164,9 @@ impl RpmRecords {
 
     /// Returns every installed package with the paths at which its own files are: not those that were replaced by another
     /// package, left out, or of another color.
-    pub(in crate::native) fn owned(&self) -> Result<Vec<(NativeOwner, Vec<Vec<u8>>)>, NativeError> {
+    pub(in crate::native) fn owned(&self) -> Result<Vec<OwnedPaths>, NativeError> {
         let answer = self.all(&format!("{PACKAGE}{STATES}"))?;
-        let mut owned: Vec<(NativeOwner, Vec<Vec<u8>>)> = Vec::new();
+        let mut owned: Vec<OwnedPaths> = Vec::new();
         for line in answer.split(|&byte| byte == b'\n') {
             if let Some(words) = line.strip_prefix(b"P\t") {
                 let words = String::from_utf8_lossy(words);

@@ -158,7 +158,7 @@ impl EndingPatches<'_> {
             .of(id.as_str())
             .filter(|known| matches!(known.state, OvertakenState::PartlyLost | OvertakenState::Accepted));
         let mut line = self.line(id, packages, OvertakenState::PartlyLost);
-        line.manager = first.manager.name().to_owned();
+        first.manager.name().clone_into(&mut line.manager);
         (line.package, line.version) = (first.name, first.version);
         let earlier = known.into_iter().flat_map(|known| known.paths.iter().cloned());
         line.paths = earlier.chain(first.paths).chain(lost.flat_map(|end| end.paths)).collect();

@@ -72,7 +72,7 @@ impl Refresher<'_> {
             let alone = NativeChanges::from([(package.clone(), change.clone())]);
             match self.planned_for(&packages, alone, NativeChanges::new()) {
                 Ok(_) => drop(fitting.insert(package, change)),
-                Err(failure) => drop(left.insert(package, not_taken_up(change, &failure))),
+                Err(failure) => drop(left.insert(package, not_taken_up(&change, &failure))),
             }
         }
         if fitting.is_empty() {
@@ -466,7 +466,7 @@ impl Refresher<'_> {
 }
 
 /// The change of a package that no refresh can take up now.
-fn not_taken_up(change: NativeChange, failure: &Failure) -> NativeChange {
+fn not_taken_up(change: &NativeChange, failure: &Failure) -> NativeChange {
     NativeChange::Unknown { origin: change.origin().clone(), reason: failure.to_string() }
 }
 
