@@ -207,7 +207,7 @@ fn a_lost_fix_is_told_by_every_query_with_what_to_type_next() {
     for (query, text) in [("show", &show.stdout), ("why", &why), ("files", &files)] {
         assert!(text.contains(lost) && text.contains(next), "{query}: {text}");
         assert!(
-            text.contains("/usr/lib/lib.so\n") && text.contains("/usr/share/lib/data\n"),
+            text.contains("@ROOT@/usr/lib/lib.so\n") && text.contains("@ROOT@/usr/share/lib/data\n"),
             "{query}: {text}"
         );
     }
@@ -216,7 +216,7 @@ fn a_lost_fix_is_told_by_every_query_with_what_to_type_next() {
     {
         let said = &run.stderr;
         assert_eq!(run.code, 2, "{said}");
-        assert!(said.contains(&format!("{lost}, at /usr/lib/lib.so and 1 more\n")), "{said}");
+        assert!(said.contains(&format!("{lost}, at @ROOT@/usr/lib/lib.so and 1 more\n")), "{said}");
         assert!(said.contains(next), "{said}");
         assert!(!said.contains("did you mean"), "{said}");
     }
@@ -268,7 +268,7 @@ fn a_fix_that_is_lost_in_part_is_told_by_every_query_until_it_is_taken_out_or_ac
         assert!(show.stdout.contains("effective, partly lost\n"), "{}", show.stdout);
         for (query, text) in [("show", &show.stdout), ("why", &why), ("files", &files)] {
             assert!(text.contains(lost) && text.contains(next), "{query}: {text}");
-            assert!(text.contains("/usr/share/lib/data\n"), "{query}: {text}");
+            assert!(text.contains("@ROOT@/usr/share/lib/data\n"), "{query}: {text}");
         }
         assert!(owner.contains(&format!("  100-01: {lost}\n    {next}\n")), "{owner}");
         let document = document(&root, "list --json -R @ROOT@");

@@ -92,6 +92,18 @@ fn a_fix_to_a_packaged_library_meets_the_next_upgrade_as_it_says() {
 }
 
 #[test]
+fn verifiers_say_of_patched_files_what_the_page_says() {
+    let has_dpkg = Command::new("dpkg-deb").arg("--version").output().is_ok();
+    if !has_dpkg || !is_root() {
+        crate::skipped("verifiers_say_of_patched_files_what_the_page_says: it takes dpkg, and root");
+        return;
+    }
+    let commands = commands_of_page("verifiers.md");
+    assert!(commands.len() > 12, "only {} commands are run", commands.len());
+    print_what_they_say(&commands);
+}
+
+#[test]
 fn a_change_on_trial_is_confirmed_or_goes_back_as_it_says() {
     let commands = commands_of_page("trial.md");
     assert!(commands.len() > 5, "only {} commands are run", commands.len());
@@ -100,7 +112,7 @@ fn a_change_on_trial_is_confirmed_or_goes_back_as_it_says() {
 
 #[test]
 fn every_page_of_the_book_is_in_its_summary_and_every_page_with_commands_is_played() {
-    const PLAYED: [&str; 9] = [
+    const PLAYED: [&str; 10] = [
         "fleets.md",
         "from-solaris.md",
         "from-sources.md",
@@ -110,6 +122,7 @@ fn every_page_of_the_book_is_in_its_summary_and_every_page_with_commands_is_play
         "run-machines.md",
         "stages.md",
         "trial.md",
+        "verifiers.md",
     ];
     let summary = text_of("docs/book/src/SUMMARY.md");
     let pages = fs::read_dir(project().join("docs/book/src")).unwrap();

@@ -45,6 +45,9 @@ struct FilesReport {
     is_verbose: bool,
     #[serde(skip)]
     wording: Wording,
+    /// The paths at which its fix is lost.
+    #[serde(skip)]
+    lost: Vec<String>,
 }
 
 /// The objects of a patch in a package.
@@ -81,7 +84,9 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     }
     let packages = found.into_iter().flatten().map(|package| PackageFiles::of(&root, package)).collect();
     let (is_verbose, wording) = (call.output.is_verbose(), Wording::of_verbs(root.prefix()));
-    Ok(Reply::about(&root, Exit::OK, FilesReport { id, packages, overtaken, is_verbose, wording }))
+    let lost = overtaken.as_ref().map(|overtaken| overtaken.shown_paths(&root)).unwrap_or_default();
+    let report = FilesReport { id, packages, overtaken, is_verbose, wording, lost };
+    Ok(Reply::about(&root, Exit::OK, report))
 }
 
 impl PackageFiles {
@@ -113,7 +118,7 @@ impl CommandReport for FilesReport {
         let Some(overtaken) = &self.overtaken else { return Ok(()) };
         let is_not_applied = if self.packages.is_empty() { "not applied, " } else { "" };
         output.line(format!("{}: {is_not_applied}{}", overtaken.id, overtaken.told))?;
-        for path in &overtaken.paths {
+        for path in &self.lost {
             output.line(format!("  {:<10}  {path}", "lost"))?;
         }
         if let Some(next) = overtaken.next_step(&self.wording) {

@@ -8,7 +8,7 @@ use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenState};
 use patchadm_inputs::native::NativeChange;
 use patchadm_planning::plan::refusal::{Wording, of_native_change};
 use patchadm_rootfs::Root;
-use patchadm_svr4::package::PkgInst;
+use patchadm_svr4::package::{ObjectPath, PkgInst};
 
 /// The fix of a patch is lost, or a registration is stale, where `--check` asks for that.
 pub(super) const NATIVE_CHANGED: Exit = Exit::new(68, ExitCause::NativeChanged);
@@ -120,15 +120,23 @@ impl OvertakenEntry {
         }
     }
 
-    /// Returns the lines of `show` and `why` about the paths at which the fix is lost.
-    pub(super) fn path_lines(&self) -> impl Iterator<Item = (&'static str, String)> {
+    /// Returns the paths at which the fix is lost, as the host sees them.
+    pub(super) fn shown_paths(&self, root: &Root) -> Vec<String> {
+        let show = |path: &String| {
+            ObjectPath::new(path.as_bytes()).map_or_else(|_| path.clone(), |path| root.show(&path))
+        };
+        self.paths.iter().map(show).collect()
+    }
+
+    /// Returns the lines of `show` and `why` about these paths.
+    pub(super) fn path_lines(&self, root: &Root) -> impl Iterator<Item = (&'static str, String)> {
         let names = std::iter::once("Lost at").chain(std::iter::repeat(""));
-        names.zip(self.paths.iter().cloned())
+        names.zip(self.shown_paths(root))
     }
 
     /// Returns what is told of a patch that is not applied any more, in one sentence.
-    pub(super) fn sentence(&self) -> String {
-        let at = match self.paths.as_slice() {
+    fn sentence(&self, root: &Root) -> String {
+        let at = match self.shown_paths(root).as_slice() {
             [] => String::new(),
             [path] => format!(", at {path}"),
             [path, others @ ..] => format!(", at {path} and {} more", others.len()),
@@ -142,7 +150,7 @@ impl OvertakenEntry {
 pub(super) fn ending_of(root: &Root, id: &str) -> Option<(String, Option<String>)> {
     let overview = NativeOverview::of_ended(root);
     let ended = overview.of_patch(id).map(OvertakenEntry::of)?;
-    Some((ended.sentence(), ended.next_step(&Wording::of_verbs(root.prefix()))))
+    Some((ended.sentence(root), ended.next_step(&Wording::of_verbs(root.prefix()))))
 }
 
 /// A registration that no longer says what its package manager says.

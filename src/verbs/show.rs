@@ -96,6 +96,8 @@ struct EndedReport {
     ended: OvertakenEntry,
     #[serde(skip)]
     next: Option<String>,
+    #[serde(skip)]
+    paths: Vec<(&'static str, String)>,
 }
 
 /// An object that the patch changed.
@@ -213,7 +215,7 @@ fn applied(
     let of_run = unfinished.iter().map(|run| unfinished_sentence(run, root.prefix()));
     let of_copies = inspection.lost_copies.iter().map(damage_remark);
     let remarks = of_run.chain(of_copies).chain(NativeEntries::of(&overview).remarks()).collect();
-    let lines = lines(&patch, one, &Wording::of_verbs(root.prefix()));
+    let lines = lines(root, &patch, one);
     Ok(Some(AppliedReport { patch, unfinished, lines, remarks }))
 }
 
@@ -221,7 +223,8 @@ impl EndedReport {
     fn of(root: &Root, id: &str) -> Option<Self> {
         let overview = NativeOverview::of_ended(root);
         let ended = overview.of_patch(id).map(OvertakenEntry::of)?;
-        Some(Self { next: ended.next_step(&Wording::of_verbs(root.prefix())), ended })
+        let next = ended.next_step(&Wording::of_verbs(root.prefix()));
+        Some(Self { next, paths: ended.path_lines(root).collect(), ended })
     }
 }
 
@@ -229,7 +232,7 @@ impl CommandReport for EndedReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         let OvertakenEntry { id, told, time, fixes, fixed_in, .. } = &self.ended;
         let mut lines = vec![("Patch", id.clone()), ("State", format!("not applied, {told}"))];
-        lines.extend(self.ended.path_lines());
+        lines.extend(self.paths.iter().cloned());
         lines.extend([
             ("Since", time.clone().unwrap_or_default()),
             ("Fixes", fixes.join(", ")),
@@ -241,7 +244,7 @@ impl CommandReport for EndedReport {
     }
 }
 
-fn lines(patch: &ShownPatch, one: &InspectedPatch, wording: &Wording) -> Vec<(&'static str, String)> {
+fn lines(root: &Root, patch: &ShownPatch, one: &InspectedPatch) -> Vec<(&'static str, String)> {
     let listed = &patch.listed;
     let restart = match reboot_sentence(patch.reboot) {
         Some(sentence) => sentence.to_owned(),
@@ -262,8 +265,9 @@ fn lines(patch: &ShownPatch, one: &InspectedPatch, wording: &Wording) -> Vec<(&'
         // Else it is the state of the patch.
         let is_told = listed.native.as_ref() == Some(&overtaken.told) && !listed.is_partly_lost();
         lines.extend((!is_told).then(|| ("", overtaken.told.clone())));
-        lines.extend(overtaken.path_lines());
-        lines.extend(overtaken.next_step(wording).map(|next| ("Next", next)));
+        lines.extend(overtaken.path_lines(root));
+        let next = overtaken.next_step(&Wording::of_verbs(root.prefix()));
+        lines.extend(next.map(|next| ("Next", next)));
     }
     lines.extend(listed.kept_shlibs.sentences().iter().map(|sentence| ("", sentence.clone())));
     lines.extend([

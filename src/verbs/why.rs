@@ -76,9 +76,9 @@ struct WhyReport {
     verdict: Verdict,
     #[serde(skip)]
     applied_to: Vec<String>,
-    /// What to type next about what is lost.
+    /// Where it is lost, and what to type next.
     #[serde(skip)]
-    next: Option<String>,
+    lost: Vec<(&'static str, String)>,
 }
 
 /// A requirement.
@@ -290,7 +290,7 @@ impl WhyReport {
             overtaken: None,
             verdict,
             applied_to: found.applied_to.iter().map(ToString::to_string).collect(),
-            next: None,
+            lost: Vec::new(),
         }
     }
 
@@ -298,8 +298,10 @@ impl WhyReport {
     fn beside(mut self, call: &Invocation, root: &Root) -> Self {
         let overview = NativeOverview::as_far_as_known(root, &now(&call.surroundings), true);
         self.overtaken = overview.of_patch(&self.id).map(OvertakenEntry::of);
-        let overtaken = self.overtaken.as_ref();
-        self.next = overtaken.and_then(|overtaken| overtaken.next_step(&Wording::of_verbs(root.prefix())));
+        if let Some(overtaken) = &self.overtaken {
+            let next = overtaken.next_step(&Wording::of_verbs(root.prefix()));
+            self.lost = overtaken.path_lines(root).chain(next.map(|next| ("Next", next))).collect();
+        }
         self
     }
 
@@ -308,8 +310,7 @@ impl WhyReport {
         let mut lines = vec![("Patch", self.id.clone()), ("Applied to", applied)];
         if let Some(overtaken) = &self.overtaken {
             lines.push(("State", overtaken.told.clone()));
-            lines.extend(overtaken.path_lines());
-            lines.push(("Next", self.next.clone().unwrap_or_default()));
+            lines.extend(self.lost.iter().cloned());
         }
         lines.extend([
             ("By run", self.run.clone().unwrap_or_default()),

@@ -3,7 +3,7 @@
 //! The lists of paths beside undo data tell which patches XX
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, FixedOffset};
 
@@ -152,13 +152,11 @@ fn lines_of(
     view: &RecordView<'_>,
     paths: &[RecordedPath],
 ) -> Result<BTreeMap<ObjectPath, ContentsLine>, Failure> {
-    // The records may have a path from before it was diverted.
-    let names = |path: &RecordedPath| -> Vec<ObjectPath> {
-        let before = path.diverted_here.iter().map(|one| one.listed.clone());
-        path.spellings.iter().cloned().chain(before).collect()
-    };
-    let wanted: BTreeSet<ObjectPath> = paths.iter().flat_map(names).collect();
-    let lines = contents::lines_at(view, &wanted, &[]).map_err(DatabaseError::from)?;
+    let wanted = paths.iter().flat_map(|path| {
+        let before = path.diverted_here.iter().map(|one| &one.listed);
+        path.spellings.iter().chain(before).cloned()
+    });
+    let lines = contents::lines_at(view, &wanted.collect(), &[]).map_err(DatabaseError::from)?;
     Ok(lines.into_iter().collect())
 }
 
