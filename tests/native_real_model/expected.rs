@@ -41,6 +41,13 @@ impl Facts {
         self.owners.get(place).into_iter().flatten().filter_map(|one| one.split(':').next()).collect()
     }
 
+    /// Whether two packages have one file in two spellings, which dpkg does not see. It belongs to neither alone then, and the
+    /// registration of one of them cannot be refreshed.
+    pub(super) fn is_torn(&self) -> bool {
+        let is_file = |place: &str| self.content(place).is_some_and(|content| content != "a directory");
+        self.owners.keys().any(|place| is_file(place) && self.owners_of(place).len() > 1)
+    }
+
     fn content(&self, place: &str) -> Option<&str> {
         self.picture.get(place).map(|seen| seen.content.as_str())
     }
@@ -48,7 +55,6 @@ impl Facts {
     /// How it stands with a path of a patch; `puts` are the bytes that the applied patches put there.
     fn standing(&self, patch: &Applied, claim: &Claim, place: &str, puts: &BTreeSet<&str>) -> Standing {
         let owners = self.owners_of(place);
-        // dpkg does not see that two packages have one path in two spellings; it belongs to neither alone then.
         let is_own = owners.len() == 1 && owners.contains(&*patch.package);
         let is_other_version = self.versions.get(&patch.package) != Some(&patch.version);
         let content = self.content(place);
@@ -80,6 +86,7 @@ impl Facts {
             }
             Change::Deletes => match content {
                 None => kept,
+                Some(_) if is_edit => Standing::Open,
                 // A later patch put its own there.
                 Some(content) if puts.contains(content) => Standing::Held,
                 Some(_) if is_own => Standing::Lost,
@@ -105,9 +112,19 @@ impl Patches {
         puts
     }
 
+    /// The places at which an applied patch takes the object away, or brings that of the version with another mode.
+    fn unmarked(&self, places: &impl Places) -> BTreeSet<String> {
+        let claims = |patch: &Applied| -> Vec<String> {
+            let unmarked = patch.claims.iter().filter(|claim| claim.change.bytes().is_none());
+            unmarked.map(|claim| places.place(&patch.package, &claim.path)).collect()
+        };
+        self.applied.values().flat_map(claims).collect()
+    }
+
     /// Takes up what the package manager did since the last time, as a refresh does.
     pub(super) fn follow(&mut self, facts: &Facts, places: &impl Places) {
         let puts = self.puts(places);
+        let unmarked = self.unmarked(places);
         let mut ended = Vec::new();
         for patch in self.applied.values_mut() {
             let of_patch: BTreeSet<String> =
@@ -125,7 +142,7 @@ impl Patches {
                 patch.alarm = if patch.alarm == Alarm::Open { Alarm::Open } else { Alarm::Off };
                 continue;
             }
-            patch.look_at_claims(facts, places, &puts);
+            patch.look_at_claims(facts, places, &puts, &unmarked);
         }
         ended.iter().for_each(|id| drop(self.applied.remove(id)));
     }
@@ -143,12 +160,17 @@ impl Applied {
         facts: &Facts,
         places: &impl Places,
         puts: &BTreeMap<String, BTreeSet<String>>,
+        unmarked: &BTreeSet<String>,
     ) {
         let mut standings = Vec::new();
         for claim in self.claims.iter().filter(|claim| !claim.is_settled) {
             let place = places.place(&self.package, &claim.path);
             let puts = puts.get(&place).into_iter().flatten().map(String::as_str).collect();
-            standings.push(facts.standing(self, claim, &place, &puts));
+            // Another patch may have done it.
+            let is_unmarked = unmarked.contains(&place) && claim.change.bytes().is_some();
+            let standing = facts.standing(self, claim, &place, &puts);
+            let is_told = !(is_unmarked && standing == Standing::Lost);
+            standings.push(if is_told { standing } else { Standing::Open });
         }
         for (claim, standing) in self.claims.iter_mut().filter(|claim| !claim.is_settled).zip(&standings) {
             claim.is_settled = matches!(standing, Standing::Settled);

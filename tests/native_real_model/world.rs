@@ -46,6 +46,8 @@ impl World {
         let random = &mut Random(0x0011_d000 + number);
         let mut owners: BTreeMap<&str, &'static str> =
             SHARED.iter().map(|path| (*path, *random.one(&NAMES))).collect();
+        let mut spellings: BTreeMap<&str, String> =
+            SHARED.iter().map(|path| (*path, spelled(path, random))).collect();
         let mut versions: BTreeMap<(&'static str, u32), Version> = BTreeMap::new();
         for version in VERSIONS {
             for path in SHARED {
@@ -53,9 +55,12 @@ impl World {
                 if version > 1 && random.once_in(3) {
                     owners.insert(path, *random.one(&NAMES));
                 }
+                if random.once_in(5) {
+                    spellings.insert(path, spelled(path, random));
+                }
                 let name = owners[path];
                 let mode = if path == "/usr/bin/t" { *random.one(&[0o4755, 0o755]) } else { 0o644 };
-                let file = File { path: spelled(path, random), mode, text: native(name, version, path) };
+                let file = File { path: spellings[path].clone(), mode, text: native(name, version, path) };
                 let made = versions.entry((name, version)).or_default();
                 // Some path is now and then in no version, or in one that may not have it.
                 if random.once_in(8) {
