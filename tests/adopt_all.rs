@@ -76,8 +76,8 @@ fn two_architectures_share_their_files_and_each_has_a_name() {
     assert_eq!(stage.run("adopt --all -R @ROOT@").ok(), "2 packages are adopted: 8 objects.\n");
     let line = stage.text("/var/sadm/install/contents");
     let line = line.lines().find(|line| line.starts_with(shared.0)).unwrap().to_owned();
-    assert!(line.ends_with("DEBlibz DEBlibz-i386"), "{line}");
-    stage.run("adopt --forget --pkg DEBlibz-i386 -R @ROOT@").ok();
+    assert!(line.ends_with("DEBlibz DEBlibz.i386"), "{line}");
+    stage.run("adopt --forget --pkg DEBlibz.i386 -R @ROOT@").ok();
     assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
 }
 

@@ -28,12 +28,12 @@ fn a_patch_for_a_package_of_dpkg_names_the_option_that_adopts_it_and_with_it_goe
     assert!(said.contains("dpkg web:amd64 1.0-1 is installed, and was not adopted"), "{said}");
     assert!(said.contains("add --adopt PATCH"), "{said}");
     let said = stage.run(&format!("plan --adopt -R @ROOT@ {patch}")).ok();
-    assert!(said.contains("Package DEBweb would be adopted from dpkg web: 8 objects.\n"), "{said}");
+    assert!(said.contains("Package DEBweb would be adopted from dpkg web:amd64: 8 objects.\n"), "{said}");
     assert!(said.contains("100-01: planned"), "{said}");
     assert_eq!(stage.everything(), before, "a plan changes nothing");
 
     let said = stage.run(&format!("add --adopt -R @ROOT@ {patch}")).ok();
-    assert!(said.contains("Package DEBweb is adopted from dpkg web: 8 objects.\n"), "{said}");
+    assert!(said.contains("Package DEBweb is adopted from dpkg web:amd64: 8 objects.\n"), "{said}");
     assert!(said.contains("100-01: applied"), "{said}");
     assert_eq!(stage.text("/usr/lib/libweb.so"), "lib fixed\n");
     assert_eq!(stage.run("pkgparam -R @ROOT@ DEBweb PATCHLIST").ok(), "100-01\n");

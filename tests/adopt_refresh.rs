@@ -157,7 +157,10 @@ fn a_patch_whose_file_was_held_stands_in_part_and_goes_back_to_what_it_found() {
     patched_at_two_paths(&stage);
     dpkg_installs(&stage, Some(&ONE), &ONE, &["/usr/lib/libweb.so"]);
     let said = stage.run("adopt --refresh -R @ROOT@").ok();
-    assert!(said.contains("100-01: PARTLY LOST to web 1.0-1 (dpkg)\n  @ROOT@/usr/bin/web is lost\n"), "{said}");
+    assert!(
+        said.contains("100-01: PARTLY LOST to web 1.0-1 (dpkg)\n  @ROOT@/usr/bin/web is lost\n"),
+        "{said}"
+    );
     assert!(
         said.contains("100-01: stands, partly overtaken (@ROOT@/usr/bin/web is the package manager's)"),
         "{said}"
@@ -194,7 +197,11 @@ fn a_patch_whose_bytes_the_new_version_has_is_contained_and_an_older_version_los
     patched_at_two_paths(&stage);
     let fixed = Version {
         version: "1.0-2",
-        files: &[("/usr/lib/libweb.so", "lib fixed\n"), ("/usr/bin/web", "web fixed\n"), ("/usr/share/web/more", "more\n")],
+        files: &[
+            ("/usr/lib/libweb.so", "lib fixed\n"),
+            ("/usr/bin/web", "web fixed\n"),
+            ("/usr/share/web/more", "more\n"),
+        ],
     };
     dpkg_installs(&stage, Some(&ONE), &fixed, &[]);
     stage.mode("/usr/bin/web", 0o755);
@@ -285,7 +292,10 @@ fn a_package_with_which_dpkg_has_not_finished_is_left_for_the_next_refresh() {
     let said = stage.patchadd("", &Patch::of("100-01", package)).fails(10);
     assert!(said.contains("dpkg has not finished with web"), "{said}");
     let before = stage.everything();
-    stage.run("adopt --refresh -R @ROOT@").ok();
+    let run = stage.run("adopt --refresh -R @ROOT@");
+    let left = "Package DEBweb stays as it is: dpkg has not finished with web; install web again with dpkg, then run \
+                `patchadm -R @ROOT@ adopt --refresh`.\n";
+    assert_eq!((run.code, run.stdout.as_str()), (68, left));
     assert_eq!(stage.everything(), before);
 }
 
@@ -424,7 +434,8 @@ fn the_hook_of_dpkg_works_on_the_root_of_that_dpkg_and_names_what_is_lost_first(
     let said = stage.run("adopt --refresh --from-hook").ok();
     assert_eq!(
         said,
-        "100-01: LOST to web 1.0-2 (dpkg)\npatchadm: 1 package refreshed; patches: 1 lost, 0 ended otherwise\n"
+        "patchadm: 100-01: LOST to web 1.0-2 (dpkg)\npatchadm: 1 package refreshed, 1 fix lost; `patchadm list --check` \
+         names the fixes that are lost\n"
     );
     assert_eq!(stage.run("adopt --refresh --from-hook").ok(), "", "nothing is said where nothing is done");
 }

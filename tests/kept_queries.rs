@@ -282,6 +282,23 @@ fn shlibs_shows_what_is_kept_and_prunes_what_nobody_needs() {
 }
 
 #[test]
+fn a_kept_library_that_a_package_of_dpkg_has_now_is_given_up_and_stays() {
+    let stage = with_kept();
+    fs::write(stage.at("/usr/bin/p"), program(&[])).unwrap();
+    fs::remove_file(stage.at("/usr/local/bin/own")).unwrap();
+    stage.file("/var/lib/dpkg/info/libx1.list", "/.\n/usr\n/usr/lib64\n/usr/lib64/libx.so.1.0\n");
+    let status = "Package: libx1\nStatus: install ok installed\nArchitecture: amd64\nVersion: 2\n";
+    stage.file("/var/lib/dpkg/status", status);
+    let run = stage.run("shlibs --prune -R @ROOT@");
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let note = "@ROOT@/usr/lib64/libx.so.1.0 stays: it belongs to libx1 2 (dpkg)";
+    assert!(run.stderr.contains(note), "{}{}", run.stdout, run.stderr);
+    assert!(stage.at("/usr/lib64/libx.so.1.0").exists(), "that is no longer ours");
+    assert!(!stage.at("/usr/lib64/libx.so.1").exists(), "and this is nobody else's");
+    assert!(!stage.at("/var/sadm/pkg/ACMEx-SO").exists());
+}
+
+#[test]
 fn shlibs_knows_only_packages_of_kept_libraries() {
     let stage = with_kept();
     for options in ["", "--prune", "--prune --dry-run"] {

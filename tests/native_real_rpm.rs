@@ -1,6 +1,8 @@
 //! rpm and dnf themselves change adopted and patched packages, and their registrations and patches follow: in a root of the
 //! test's own, with packages that rpmbuild(8) makes.
 
+/// What rpm and dnf call after a transaction.
+mod hooks;
 /// Packages that are there several times.
 mod instances;
 /// Paths that others own now.

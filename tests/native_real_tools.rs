@@ -10,6 +10,8 @@
 mod aliases;
 /// What a patch would make of a later operation of dpkg.
 mod announced;
+/// What hooks foresee, and that they hold nothing up.
+mod hooks;
 /// Several architectures.
 mod instances;
 /// A patch that keeps a library.

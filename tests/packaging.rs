@@ -219,8 +219,26 @@ fn the_hooks_of_apt_and_dpkg_call_nothing_where_no_package_was_ever_recorded() {
     let apt = line_between("packaging/hooks/80patchadm", "DPkg::Pre-Install-Pkgs { \"", "\"; };");
     let dpkg = line_between("packaging/hooks/dpkg.cfg", "post-invoke=\"", "\"");
     let dir = TempDir::new().unwrap();
-    for line in [apt, dpkg] {
+    let before_dpkg = line_between("packaging/hooks/dpkg.cfg", "pre-invoke=\"", "\"");
+    for line in [apt, dpkg, before_dpkg] {
         let said = said_of(&line, &dir.path().join("patchadm"), &dir.path().join("a root"), Some(69));
         assert_eq!(said, (0, String::new()), "{line}");
     }
+}
+
+#[test]
+fn the_hook_before_dpkg_calls_the_program_only_where_a_run_has_something_staged_and_stops_nothing() {
+    let line = line_between("packaging/hooks/dpkg.cfg", "pre-invoke=\"", "\"");
+    let dir = TempDir::new().unwrap();
+    let (program, root) = (dir.path().join("patchadm"), dir.path().join("a root"));
+    let stage = root.join("var/sadm/patchadm/stage");
+    fs::create_dir_all(&stage).unwrap();
+    assert_eq!(said_of(&line, &program, &root, Some(0)), (0, String::new()), "nothing is staged");
+    fs::create_dir(stage.join("12-00000000000000aa")).unwrap();
+    for status in [0, 1, 64, 65, 127] {
+        let said = said_of(&line, &program, &root, Some(status));
+        assert_eq!(said, (0, "recover --from-hook\n".to_owned()), "{status}");
+    }
+    fs::remove_file(&program).unwrap();
+    assert_eq!(said_of(&line, &program, &root, None), (0, String::new()), "patchadm was removed");
 }

@@ -1,8 +1,7 @@
 //! The layout of the project: crates and modules use only what stands below them, no files use each other in a circle,
-//! whatever changes a file system goes through one crate, and files and functions are short.
+//! and whatever changes a file system goes through one crate.
 
 mod circles;
-mod sizes;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -51,7 +50,10 @@ const MODULES: &[(&str, &[Module])] = &[
     (
         "crates/inputs",
         &[
-            ("database", &["source", "sign", "inventory", "policy", "path_glob", "format", "trial"]),
+            (
+                "database",
+                &["source", "sign", "inventory", "policy", "path_glob", "format", "trial", "native"],
+            ),
             ("source", &["sign", "format", "sha256"]),
             ("cache", &["sign", "sha256"]),
             ("inventory", &["format", "native"]),
@@ -62,7 +64,7 @@ const MODULES: &[(&str, &[Module])] = &[
             ("http", &[]),
             ("format", &[]),
             ("little_endian", &[]),
-            ("native", &["sha256"]),
+            ("native", &["sha256", "format"]),
             ("patch_scripts", &[]),
             ("path_glob", &[]),
             ("sha256", &[]),
@@ -203,6 +205,38 @@ fn nothing_changes_a_file_system_but_through_the_door() {
         BESIDE_THE_DOOR.iter().map(|(path, mark, count)| ((*path).to_owned(), *mark, *count)).collect();
     found.sort();
     assert_eq!(found, allowed, "what goes past the door: found, and known");
+}
+
+/// The files that set owners of new objects. Any other owner is set by `OpenObject::set_rights`, because chown(2) clears file
+/// capabilities and set-id bits.
+const OWNERS_OF_NEW_OBJECTS: &[&str] = &[
+    "crates/building/src/run/driver_fetch.rs",
+    "crates/building/src/task/build_sandbox.rs",
+    "crates/building/src/tree_copy.rs",
+    "crates/changeset/src/transaction/archive/merged_contents.rs",
+    "crates/changeset/src/transaction/archive/rebuild.rs",
+    "crates/changeset/src/transaction/journal/installf_queue.rs",
+    "crates/changeset/src/transaction/stage/object_stager.rs",
+    "crates/changeset/src/transaction/stage/safety_copies.rs",
+    "crates/changeset/src/transaction/stage/staged_files.rs",
+    "crates/core/src/operation/stages/attributes.rs",
+    "crates/core/src/script/response.rs",
+    "src/classic/compress.rs",
+];
+
+#[test]
+fn owners_of_live_objects_are_set_where_capabilities_are_kept() {
+    let sets_owner = Regex::new(r"\.set_owner\(").unwrap();
+    let mut found = BTreeSet::new();
+    let roots = ["src", "crates"].map(|directory| checkout().join(directory));
+    for path in roots.iter().flat_map(|root| files(root)).filter(|path| !is_test(path)) {
+        let relative = path.strip_prefix(checkout()).unwrap().display().to_string();
+        let code = code_of(&fs::read_to_string(&path).unwrap());
+        if !relative.starts_with("crates/rootfs/") && sets_owner.is_match(without_tests(&code)) {
+            found.insert(relative);
+        }
+    }
+    assert_eq!(found, OWNERS_OF_NEW_OBJECTS.iter().map(|path| (*path).to_owned()).collect());
 }
 
 #[test]

@@ -7,6 +7,8 @@
 /// Software on disk that becomes a package.
 mod adopt;
 mod adopt_all;
+/// Damaged and lost records of adopted packages.
+mod adopt_damaged;
 mod adopt_in_run;
 mod adopt_refresh;
 /// What a refusal says to type next.
@@ -218,13 +220,19 @@ mod missing_objects;
 mod mounts;
 /// The same patches by the program and by their scripts.
 mod native_and_script;
+/// Attributes that an administrator gave objects of adopted packages.
+mod native_attributes;
 /// Damaged and hostile records of dpkg, and hooks that are told rubbish.
 mod native_bad_input;
 /// What queries and other patches make of a fix that an upgrade took or has.
 mod native_checks;
+/// Packages that dpkg or rpm has several times: for several architectures, or in several versions.
+mod native_instances;
 /// Locks of dpkg and rpm, and who waits for whom.
 mod native_locks;
 mod native_model;
+/// What queries say of files that dpkg owns, and of fixes that an upgrade took.
+mod native_queries;
 /// Random stories of the real dpkg and rpm.
 mod native_real_model;
 /// What rpm and dnf themselves do to adopted packages.
@@ -233,6 +241,8 @@ mod native_real_rpm;
 mod native_real_tools;
 /// Roots whose packages the real dpkg and rpm install.
 mod native_root;
+/// What belongs to packages of dpkg, and commands whose package does not stand for it.
+mod native_scope;
 mod native_versions;
 /// A program that is started while its release goes live.
 mod never_without_a_version;

@@ -232,6 +232,8 @@ fn what_dpkg_wrote_over_a_patch_on_trial_stays_when_the_trial_is_over() {
     recover(&stage);
     assert!(!is_on_trial(&stage));
     assert_eq!(last_end(&stage), "expired");
+    let told = stage.run("history -R @ROOT@").ok();
+    assert!(told.contains("expired, 2 paths left to dpkg"), "{told}");
     for (path, content) in TWO.files {
         assert_eq!(stage.text(path), *content, "{path}");
     }

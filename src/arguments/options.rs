@@ -21,7 +21,7 @@ use super::suggest::did_you_mean;
 use super::synopsis::folded_synopsis;
 use crate::call::{Invocation, PROGRAM};
 use crate::reply::{Exit, ExitCause, Stop};
-use crate::surroundings::{Manner, WhenToColour};
+use crate::surroundings::{Manner, Surroundings, WhenToColour};
 use patchadm_rootfs::Root;
 use patchadm_svr4::format::params::LARGEST_FILE;
 
@@ -132,6 +132,12 @@ impl RootOption {
     /// Tells whether the root was named. Otherwise it is `/` by default.
     pub(crate) fn is_named(&self, call: &Invocation) -> bool {
         self.root.is_some() || call.surroundings.install_root.is_some()
+    }
+
+    /// Returns the root of a package manager that calls a hook: the one that is named, else that of `DPKG_ADMINDIR`, which
+    /// dpkg sets for its hooks, else that of every command.
+    pub(crate) fn of_package_manager(&self, surroundings: &Surroundings) -> Self {
+        Self { root: self.root.clone().or_else(|| surroundings.dpkg_root.clone()) }
     }
 
     /// Opens it. Messages name its paths from `/` on, so that they can be typed anywhere.

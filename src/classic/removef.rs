@@ -9,9 +9,10 @@ use crate::arguments::{Extensions, RootOption, parse};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::classic::installf::{input_lines, noting_failure, refused};
+use crate::reply::words::print_notes;
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use crate::surroundings::Output;
-use patchadm_core::operation::installf::removef::{RemovefRequest, removef};
+use patchadm_core::operation::installf::removef::{RemovefOutcome, RemovefRequest, removef};
 use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, unescape};
@@ -72,12 +73,14 @@ fn give_up(call: &mut Invocation) -> anyhow::Result<Reply> {
     let (package, run) = (package.to_string_lossy().into_owned(), call.surroundings.run.clone());
     let request = RemovefRequest { package, paths, run };
     let outcome = call.change(&root, "removef", None, |caller| removef(&root, &request, caller))?;
-    let removable = outcome.map_err(|error| refused(&root, Command::Removef, &error))?;
+    let RemovefOutcome { removable, notes } =
+        outcome.map_err(|error| refused(&root, Command::Removef, &error))?;
     let report = RemovefReport {
         result: ResultWord::Done,
         package: request.package,
         host_paths: removable.iter().map(|path| host_path(&root, path)).collect(),
         removable: removable.iter().map(ToString::to_string).collect(),
+        notes,
         for_terminal: call.surroundings.stdout_is_terminal,
     };
     Ok(Reply::about(&root, exit, report))
@@ -91,6 +94,8 @@ struct RemovefReport {
     #[serde(skip)]
     host_paths: Vec<Vec<u8>>,
     #[serde(skip)]
+    notes: Vec<String>,
+    #[serde(skip)]
     for_terminal: bool,
 }
 
@@ -102,6 +107,10 @@ impl CommandReport for RemovefReport {
             if self.for_terminal { output.print(line)? } else { output.raw(line)? }
         }
         Ok(())
+    }
+
+    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(print_notes(output, &self.notes)?)
     }
 }
 

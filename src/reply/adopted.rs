@@ -12,6 +12,8 @@ pub(crate) struct AdoptedEntry {
     package: String,
     manager: &'static str,
     name: String,
+    #[serde(skip)]
+    origin: String,
     pub(crate) objects: usize,
     pub(crate) differing: Vec<String>,
     pub(crate) missing: Vec<String>,
@@ -23,6 +25,7 @@ impl AdoptedEntry {
         Self {
             package: one.package.to_string(),
             manager: one.origin.manager.name(),
+            origin: one.origin.to_string(),
             objects: one.objects,
             differing: shown(&one.differing),
             missing: shown(&one.missing),
@@ -36,8 +39,7 @@ impl AdoptedEntry {
         let objects = counted(self.objects, "object");
         let differing =
             self.differing.iter().map(|path| format!("{path} differs from what {} recorded", self.manager));
-        let adopted =
-            format!("Package {} {is} adopted from {} {}: {objects}.", self.package, self.manager, self.name);
+        let adopted = format!("Package {} {is} adopted from {}: {objects}.", self.package, self.origin);
         differing.chain([adopted]).collect()
     }
 }

@@ -13,6 +13,7 @@ use patchadm_inputs::database::ledger::LedgerFault;
 use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_inputs::database::{DatabaseError, RecordDamage, RecordRepair, ViewError};
 use patchadm_inputs::depot::StaleIndex;
+use patchadm_inputs::native::NativeManager;
 use patchadm_inputs::source::{SourceError, SourceProblem};
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::{LockError, RootError};
@@ -268,13 +269,21 @@ pub(crate) fn mending(damage: &RecordDamage) -> String {
              is left of it.",
             option(&format!(" {package}"))
         ),
+        RecordRepair::Registration { package, manager, is_known: true } => format!(
+            "Run `patchadm{root} adopt --refresh`, which registers {package} anew as {manager} has it."
+        ),
+        RecordRepair::Registration { package, manager, is_known: false } => format!(
+            "Run `patchadm{root} adopt --{manager} NAME`, which registers {package} anew; patches of it end, and can be applied again."
+        ),
         RecordRepair::Installation(package) => {
             format!("Install {package} again with pkgadd, or put its directory back from a backup.")
         }
         RecordRepair::Contents => {
             format!("Run {}, which makes it anew from the records of packages and patches.", option(""))
         }
-        RecordRepair::LostCopy { is_patched: true, .. } => {
+        RecordRepair::LostCopy { package, is_patched }
+            if *is_patched || NativeManager::of_package_name(package).is_some() =>
+        {
             "Put the directory back from a backup; patches are applied and backed out without it, but what is damaged later \
              cannot be made anew."
                 .to_owned()

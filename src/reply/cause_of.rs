@@ -286,9 +286,10 @@ fn of_object(problem: &ObjectProblem) -> ExitCause {
         ObjectProblem::Obstacle { .. }
         | ObjectProblem::NotPermitted(_)
         | ObjectProblem::ForeignDirectory(_) => ExitCause::NoRights,
-        ObjectProblem::OtherType(_) | ObjectProblem::NativeOwner { .. } | ObjectProblem::Diverted { .. } => {
-            ExitCause::Dependency
-        }
+        ObjectProblem::OtherType(_)
+        | ObjectProblem::NativeOwner { .. }
+        | ObjectProblem::NativeName { .. }
+        | ObjectProblem::Diverted { .. } => ExitCause::Dependency,
     }
 }
 

@@ -70,6 +70,38 @@ impl ChangeEntry {
     }
 }
 
+impl ChangeEntry {
+    /// Names each attribute of an object that becomes another one, with both values: mode, owner, group, file capabilities,
+    /// access control list.
+    pub(crate) fn attribute_changes(&self) -> Vec<String> {
+        let (Some(before), Some(after)) = (&self.before, &self.after) else { return Vec::new() };
+        let mut changes = Vec::new();
+        if before.kind != after.kind {
+            return changes;
+        }
+        if before.mode != after.mode {
+            changes.push(format!("mode {:04o} -> {:04o}", before.mode, after.mode));
+        }
+        let numbers = [("owner", before.uid, after.uid), ("group", before.gid, after.gid)];
+        for (word, before, after) in numbers.into_iter().filter(|(_, before, after)| before != after) {
+            changes.push(format!("{word} {before} -> {after}"));
+        }
+        let extended = [
+            ("security.capability", "file capabilities"),
+            ("system.posix_acl_access", "access control list"),
+        ];
+        for (key, word) in extended {
+            match (before.xattrs.get(key), after.xattrs.get(key)) {
+                (None, Some(_)) => changes.push(format!("gets {word}")),
+                (Some(_), None) => changes.push(format!("loses its {word}")),
+                (Some(before), Some(after)) if before != after => changes.push(format!("gets other {word}")),
+                _ => {}
+            }
+        }
+        changes
+    }
+}
+
 /// Returns the word for what happens to an object.
 pub(super) fn action_word(action: &Action) -> &'static str {
     match action {

@@ -15,7 +15,12 @@ pub(crate) fn plan_text(root: &Root, entry: &PatchEntry) -> String {
     for package in &entry.packages {
         let _ = writeln!(text, "Package {package}:");
         let changes = entry.changes.iter().flatten().filter(|change| change.package.as_str() == package);
-        text.extend(changes.map(|change| change_line(root, change.action, change.size, &change.path)));
+        for change in changes {
+            text.push_str(&change_line(root, change.action, change.size, &change.path));
+            for attribute in change.attribute_changes() {
+                let _ = writeln!(text, "    {attribute}");
+            }
+        }
     }
     let _ = writeln!(text, "Objects: {}.", entry.files);
     if !entry.privileged.is_empty() {

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::adopted::AdoptedEntry;
 use super::refreshed::RefreshedEntries;
+use patchadm_core::operation::patches::overtaken::RefreshReport;
 use patchadm_core::operation::patches::prepared::PreparationReport;
 use patchadm_rootfs::Root;
 
@@ -26,7 +27,7 @@ impl PreparationEntries {
     pub(crate) fn of(root: &Root, report: PreparationReport, notes: &mut Vec<String>) -> Self {
         let PreparationReport { refreshed, adopted, notes: own } = report;
         notes.extend(own);
-        notes.extend(refreshed.iter().flat_map(|refreshed| refreshed.notes.iter().cloned()));
+        notes.extend(refreshed.iter().flat_map(RefreshReport::remarks));
         Self {
             has_changed: refreshed.as_ref().is_some_and(|refreshed| refreshed.receipt.is_some()),
             refresh: refreshed.map(|refreshed| RefreshedEntries::of(root, refreshed)),

@@ -22,6 +22,9 @@ use patchadm_svr4::package::control::printable;
 /// The pause between two looks at a held lock.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// The longest time that the hook of a package manager waits for another command, in seconds.
+pub(crate) const HOOK_WAIT: u64 = 5;
+
 /// Signals that ask a command to end: it rolls back first.
 const SIGNALS: [i32; 3] =
     [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP];
@@ -76,6 +79,7 @@ impl RootTurn<'_> {
             scripts: self.surroundings.script_settings(),
             elapsed: &|| u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             undoes: None,
+            is_hook: false,
             note: None,
             exchanges: Vec::new(),
         })

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use patchadm_changeset::format::history::TrialEnd;
 use patchadm_inputs::database::history::HistoryEntry;
 use patchadm_svr4::package::control::printable;
 
@@ -113,7 +114,7 @@ impl RunEvent {
             ("PATCHADM_NOTE", entry.note.clone()),
             ("PATCHADM_TRIAL_UNTIL", entry.trial.as_ref().map(|trial| trial.until.clone())),
             ("PATCHADM_TRIAL_RUN", trial_end.map(|end| end.run.clone())),
-            ("PATCHADM_TRIAL_END", trial_end.map(|end| end.end.clone())),
+            ("PATCHADM_TRIAL_END", trial_end.map(TrialEnd::told)),
         ];
         fields.into_iter().fold(Vec::new(), |mut bytes, (name, value)| {
             if let Some(value) = value {
@@ -180,7 +181,6 @@ fn seconds(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use patchadm_changeset::format::history::TrialEnd;
 
     fn entry(run: &str, patch: &str) -> HistoryEntry {
         let line = format!(
@@ -220,7 +220,7 @@ mod tests {
             ("expired", EventKind::TrialOver),
             ("stuck", EventKind::TrialOver),
         ] {
-            entry.trial_end = Some(TrialEnd { run: "1-a".to_owned(), end: end.to_owned() });
+            entry.trial_end = Some(TrialEnd { run: "1-a".to_owned(), end: end.to_owned(), left: None });
             assert_eq!(kind(&entry), expected);
         }
         entry.result = "rolled-back".to_owned();

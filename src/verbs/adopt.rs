@@ -74,7 +74,7 @@ struct AdoptArgs {
     /// Accept that the fix of this patch is lost; before an upgrade, that it will be. May be repeated
     #[arg(long, value_name = "ID", requires = "refresh", action = clap::ArgAction::Append)]
     accept: Vec<String>,
-    /// Called by the package manager: wait five seconds at most, say three lines at most, never fail for a lock
+    /// Called by the package manager: wait five seconds at most, say lost fixes and one line, never fail for a lock
     #[arg(long, requires = "refresh", hide = true)]
     from_hook: bool,
     /// The adopted packages to refresh
@@ -160,11 +160,10 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 }
 
 impl AdoptArgs {
-    /// Returns the root whose package manager calls: the one that is named, else that of `DPKG_ADMINDIR`, which dpkg sets
-    /// for its hooks, else that of every command.
+    /// Returns the root to refresh or to foresee for: for a hook that of the package manager.
     fn native_root(&self, surroundings: &Surroundings) -> RootOption {
-        let of_dpkg = surroundings.dpkg_root.clone().filter(|_| self.from_hook || self.foresee);
-        RootOption { root: self.root.root.clone().or(of_dpkg) }
+        let is_hook = self.from_hook || self.foresee;
+        if is_hook { self.root.of_package_manager(surroundings) } else { self.root.clone() }
     }
 
     /// Refuses a tree or paths without name and version, which nothing else could tell.

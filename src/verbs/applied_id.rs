@@ -1,13 +1,20 @@
 //! The answer of verbs that ask about an applied patch, if it is not applied.
 
 use super::meant::applied_like;
+use super::overtaken::ending_of;
 use crate::arguments::suggest::did_you_mean;
 use crate::reply::{Exit, ExitCause, Stop};
 use patchadm_rootfs::Root;
 
-/// Returns the end for a patch that is not applied, with the one that may have been meant; 2, as of patchrm(1M).
+/// Returns the end for a patch that is not applied, with what became of it, or else the one that may have been meant; 2, as of
+/// patchrm(1M).
 pub(super) fn not_applied(root: &Root, id: &str) -> Stop {
+    let exit = Exit::new(2, ExitCause::NotFound);
+    if let Some((ended, next)) = ending_of(root, id) {
+        let next = next.map(|next| format!("\n{next}")).unwrap_or_default();
+        return Stop::Refused { exit, message: format!("patch {id} is not applied: {ended}{next}") };
+    }
     let meant = applied_like(root, id).map(|meant| format!("\n{}", did_you_mean(&meant)));
     let message = format!("patch {id} is not applied{}", meant.unwrap_or_default());
-    Stop::Refused { exit: Exit::new(2, ExitCause::NotFound), message }
+    Stop::Refused { exit, message }
 }

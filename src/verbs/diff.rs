@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::meant::refusal_text;
 use super::named_paths::paths_in_root;
 use super::options::BriefVerbOptions;
 use crate::arguments::parse;
 use crate::call::Invocation;
-use crate::reply::failure::{joined, modern, verb_code};
+use crate::reply::failure::verb_code;
 use crate::reply::object_state::state_words;
 use crate::reply::unified_diff::{print_difference, unified_diff};
 use crate::reply::words::print_notes;
@@ -76,8 +77,8 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 
 /// Returns the reason that there is no answer: the one that `remove` would give.
 fn refused(root: &Root, id: &str, failed: &Failure) -> Stop {
-    let lines = modern(root.prefix(), Command::Patchrm, &format!("patch {id}"), failed);
-    Stop::Refused { exit: verb_code(Command::Patchrm, failed), message: joined(lines) }
+    let message = refusal_text(root, Command::Patchrm, &format!("patch {id}"), failed);
+    Stop::Refused { exit: verb_code(Command::Patchrm, failed), message }
 }
 
 impl DiffReport {

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::applied_id::not_applied;
 use super::options::VerbOptions;
+use super::overtaken::OvertakenEntry;
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::failure::query_refused;
@@ -11,10 +12,13 @@ use crate::reply::object_state::state_words;
 use crate::reply::words::print_notes;
 use crate::reply::{CommandReport, Exit, Reply, Stop};
 use crate::surroundings::Output;
+use crate::surroundings::caller::now;
 use patchadm_changeset::format::manifest::RecordedState;
+use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::queries::object_action::ObjectAction;
 use patchadm_core::operation::queries::patch_files::patch_files;
 use patchadm_core::operation::queries::patch_reader::{PatchedObject, PatchedPackage};
+use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
 
 const USAGE: &str = "patchadm [-R root] files [option...] id";
@@ -34,8 +38,13 @@ struct FilesArgs {
 struct FilesReport {
     id: String,
     packages: Vec<PackageFiles>,
+    /// What became of it because dpkg or rpm changed its package.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overtaken: Option<OvertakenEntry>,
     #[serde(skip)]
     is_verbose: bool,
+    #[serde(skip)]
+    wording: Wording,
 }
 
 /// The objects of a patch in a package.
@@ -65,10 +74,14 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     };
     let root = common.root.open(call)?;
     let found = patch_files(&root, &id).map_err(|failed| query_refused(&root, &failed))?;
-    let Some(found) = found else { return Err(not_applied(&root, &id).into()) };
-    let packages = found.into_iter().map(|package| PackageFiles::of(&root, package)).collect();
-    let is_verbose = call.output.is_verbose();
-    Ok(Reply::about(&root, Exit::OK, FilesReport { id, packages, is_verbose }))
+    let overview = NativeOverview::as_far_as_known(&root, &now(&call.surroundings), true);
+    let overtaken = overview.of_patch(&id).map(OvertakenEntry::of);
+    if found.is_none() && overtaken.is_none() {
+        return Err(not_applied(&root, &id).into());
+    }
+    let packages = found.into_iter().flatten().map(|package| PackageFiles::of(&root, package)).collect();
+    let (is_verbose, wording) = (call.output.is_verbose(), Wording::of_verbs(root.prefix()));
+    Ok(Reply::about(&root, Exit::OK, FilesReport { id, packages, overtaken, is_verbose, wording }))
 }
 
 impl PackageFiles {
@@ -96,6 +109,15 @@ impl CommandReport for FilesReport {
                     output.line(format!("    became: {}", state_words(object.became.as_ref())))?;
                 }
             }
+        }
+        let Some(overtaken) = &self.overtaken else { return Ok(()) };
+        let is_not_applied = if self.packages.is_empty() { "not applied, " } else { "" };
+        output.line(format!("{}: {is_not_applied}{}", overtaken.id, overtaken.told))?;
+        for path in &overtaken.paths {
+            output.line(format!("  {:<10}  {path}", "lost"))?;
+        }
+        if let Some(next) = overtaken.next_step(&self.wording) {
+            output.line(format!("  {next}"))?;
         }
         Ok(())
     }

@@ -26,6 +26,9 @@ const USAGE: &str = "patchadm [-R root] history [option...] [run]";
 /// The exit code where the history has no such run, as `undo` has it.
 const UNKNOWN: u8 = 2;
 
+/// The words for a run that no person asked for.
+const BY_HOOK: &str = "by the hook of a package manager";
+
 /// The most names in a line of the table; the rest is counted.
 const NAMES_IN_LINE: usize = 4;
 
@@ -61,6 +64,9 @@ struct RunEntry {
     time: String,
     user: String,
     command: String,
+    /// Whether a hook of a package manager ran it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    hook: bool,
     patches: Vec<String>,
     packages: Vec<String>,
     result: String,
@@ -137,6 +143,7 @@ impl From<&PastRun> for RunEntry {
             time: line.time,
             user: line.user,
             command: line.command,
+            hook: line.hook,
             patches: line.patches,
             packages: line.packages,
             result: line.result,
@@ -168,9 +175,10 @@ impl RunEntry {
         let words = names.iter().take(shown).cloned();
         let words = words.chain(more.map(|more| format!("and {more} more")));
         let words = words.chain(self.undone_by.as_ref().map(|by| format!("(undone by {by})")));
-        let end = self.trial_end.as_ref().map(|end| format!("(run {}: {})", end.run, end.end));
+        let end = self.trial_end.as_ref().map(|end| format!("(run {}: {})", end.run, end.told()));
         let trial = self.on_trial.as_ref().map(|trial| format!("({})", trial.sentence));
-        let words = words.chain(end).chain(trial);
+        let hook = self.hook.then(|| BY_HOOK.to_owned());
+        let words = words.chain(end).chain(trial).chain(hook.map(|hook| format!("({hook})")));
         let what = words.collect::<Vec<_>>().join(" ");
         let run = if is_verbose { self.run.clone() } else { self.number().to_owned() };
         [run, self.time.clone(), self.user.clone(), self.command.clone(), self.result.clone(), what]
@@ -181,7 +189,7 @@ impl RunEntry {
         let mut lines = vec![
             ("Run", self.run.clone()),
             ("Began", self.time.clone()),
-            ("By", self.user.clone()),
+            ("By", if self.hook { format!("{}, {BY_HOOK}", self.user) } else { self.user.clone() }),
             ("Command", self.command.clone()),
             ("Result", self.result.clone()),
             ("Took", format!("{} ms", self.duration_ms)),
@@ -201,7 +209,7 @@ impl RunEntry {
             (None, None) => None,
         };
         lines.extend(trial.map(|trial| ("Trial", trial)));
-        let end = self.trial_end.iter().map(|end| format!("{} of run {}", end.end, end.run));
+        let end = self.trial_end.iter().map(|end| format!("{} of run {}", end.told(), end.run));
         lines.extend(end.map(|end| ("Trial", end)));
         lines.extend(self.refreshed.iter().map(|refreshed| ("Refreshed", refreshed_words(refreshed))));
         lines.extend(self.logs.iter().flatten().map(|log| ("Log", log.clone())));

@@ -31,7 +31,7 @@ use patchadm_core::operation::analysis::write_page;
 use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::queries::applied_signature::applied_signatures;
 use patchadm_core::operation::queries::inspect::{InspectedPatch, Inspection, WantedWords, inspect};
-use patchadm_inputs::format::overtaken::OvertakenPatch;
+use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenState};
 use patchadm_planning::plan::clock::Now;
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::FixId;
@@ -269,7 +269,9 @@ impl ListReport {
             partial: choice.since.is_some() || choice.fixes.is_some(),
             packages,
             unfinished,
-            overtaken: choice.wanted(overview.ended.iter()),
+            // What stands in part is among the patches.
+            overtaken: choice
+                .wanted(overview.ended.iter().filter(|one| one.state != OvertakenState::PartlyLost)),
             accepted: choice.wanted(overview.accepted()),
             native,
             remarks,
@@ -288,15 +290,21 @@ impl ListReport {
         self.patches.iter().map(|one| one.id.len()).chain(ended).max().unwrap_or_default()
     }
 
-    /// Returns the lines below that of a patch: the programs for which it is not in force, and its synopsis in longer
-    /// lists.
+    /// Returns the lines below that of a patch: the programs for which it is not in force, and in longer lists its synopsis, what
+    /// it fixes, and where that is lost.
     fn lines_below(&self, one: &ListedPatch, width: usize) -> Vec<String> {
         let synopsis = one.synopsis.iter().filter(|_| self.choice.is_verbose);
         let fixes = (self.choice.is_verbose && !one.fixes.is_empty())
             .then(|| format!("fixes {}", one.fixes.join(", ")));
         let trial = one.trial.iter().map(|trial| &trial.sentence);
         let below = trial.chain(one.kept_shlibs.sentences()).chain(synopsis).chain(&fixes);
-        below.map(|line| format!("{:<width$}  {line}", "")).collect()
+        let below = below.map(|line| format!("{:<width$}  {line}", ""));
+        below.chain(self.native.lost_paths(&one.id).flat_map(|path| self.lost_at(path, width))).collect()
+    }
+
+    /// Returns the line about a path at which a fix is lost, in longer lists.
+    fn lost_at(&self, path: &str, width: usize) -> Option<String> {
+        self.choice.is_verbose.then(|| format!("{:<width$}  lost at {path}", ""))
     }
 
     /// Returns the lines of the patches, and those below them.
@@ -308,7 +316,12 @@ impl ListReport {
 
     /// Returns the lines of the patches that ended.
     fn overtaken_lines(&self, width: usize) -> Vec<String> {
-        self.overtaken.iter().map(|one| format!("{:<width$}  {}", one.id, one.told)).collect()
+        let of = |one: &OvertakenEntry| {
+            let line = format!("{:<width$}  {}", one.id, one.told);
+            let at: Vec<String> = one.paths.iter().filter_map(|path| self.lost_at(path, width)).collect();
+            std::iter::once(line).chain(at)
+        };
+        self.overtaken.iter().flat_map(of).collect()
     }
 
     fn empty(&self) -> String {

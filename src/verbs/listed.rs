@@ -82,7 +82,8 @@ impl From<&InspectedPatch> for ListedPatch {
 }
 
 impl ListedPatch {
-    /// Returns the same with what dpkg or rpm did to its packages. A patch that a refresh would end is not effective.
+    /// Returns the same with what dpkg or rpm did to its packages. A patch that a refresh would end is not effective, and one
+    /// that lost its fix at some paths only in part.
     pub(super) fn beside(mut self, overview: &NativeOverview) -> Self {
         if let Some(end) = overview.would_end(&self.id) {
             self.state = vec![match end.state {
@@ -91,6 +92,9 @@ impl ListedPatch {
                 _ => "lost",
             }];
             self.native = Some(end.told());
+        } else if let Some(lost) = overview.partly_lost(&self.id) {
+            self.state.push("partly-lost");
+            self.native = Some(lost.told());
         } else if overview.partly.iter().any(|id| id.as_str() == self.id) {
             self.state.push("partly-overtaken");
         }
@@ -108,7 +112,7 @@ impl ListedPatch {
         Self { signature, ..self }
     }
 
-    /// Returns the state with the patch that causes it.
+    /// Returns the state with the patch that causes it, or what dpkg or rpm did.
     pub(super) fn state_text(&self) -> String {
         if let Some(native) = &self.native {
             return native.clone();
@@ -116,6 +120,16 @@ impl ListedPatch {
         let by = self.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
         let state = self.state.join(", ").replace("partly-overtaken", "partly overtaken");
         format!("{state}{by}")
+    }
+
+    /// Tells whether it stands, and lost its fix at some paths.
+    pub(super) fn is_partly_lost(&self) -> bool {
+        self.state.contains(&"partly-lost")
+    }
+
+    /// Returns the state in words; of a patch that lost its fix at some paths, all that it is.
+    pub(super) fn state_or_states(&self) -> String {
+        if self.is_partly_lost() { self.state.join(", ").replace('-', " ") } else { self.state_text() }
     }
 
     /// Returns the line of a list in which ids are this wide.

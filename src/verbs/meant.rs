@@ -1,16 +1,32 @@
-//! Suggestions for an id that is not applied, or for a missing file.
+//! Refusals in the words of the verbs, with what became of a patch that is not applied any more, or else the id or file that may
+//! have been meant.
 
 use std::path::Path;
 
-use crate::arguments::suggest::{similar, similar_id};
+use super::overtaken::ending_of;
+use crate::arguments::suggest::{did_you_mean, similar, similar_id};
+use crate::reply::failure::{joined, modern};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::queries::applied_patches::applied_patches;
 use patchadm_inputs::source::{SourceError, SourceProblem, directory_names};
-use patchadm_planning::plan::refusal::Reason;
+use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_rootfs::Root;
 
+/// Returns the lines of a refusal: what did not happen, why, and what to type next.
+pub(super) fn refusal_text(root: &Root, command: Command, subject: &str, failed: &Failure) -> String {
+    let [what, why, next] = modern(root.prefix(), command, subject, failed);
+    if let Failure::Refused(refusal) = failed
+        && matches!(*refusal.reason, Reason::NotApplied | Reason::NotInstalled(_))
+        && let Some((ended, way_on)) = ending_of(root, &refusal.subject)
+    {
+        return joined([what, format!("{why}: {ended}"), way_on.unwrap_or(next)]);
+    }
+    let meant = meant_instead(root, failed).map(|meant| did_you_mean(&meant)).unwrap_or_default();
+    joined([what, why, meant, next])
+}
+
 /// Returns the suggestion, if a patch was refused because of its name.
-pub(super) fn meant_instead(root: &Root, failed: &Failure) -> Option<String> {
+fn meant_instead(root: &Root, failed: &Failure) -> Option<String> {
     match failed {
         Failure::Refused(refusal) if *refusal.reason == Reason::NotApplied => {
             applied_like(root, &refusal.subject)

@@ -6,6 +6,8 @@ use crate::reply::{Exit, ExitCause};
 use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenState};
 use patchadm_inputs::native::NativeChange;
+use patchadm_planning::plan::refusal::{Wording, of_native_change};
+use patchadm_rootfs::Root;
 use patchadm_svr4::package::PkgInst;
 
 /// The fix of a patch is lost, or a registration is stale, where `--check` asks for that.
@@ -50,6 +52,12 @@ impl NativeEntries {
         self.lost.iter().map(|lost| (lost.id.as_str(), lost.told.as_str()))
     }
 
+    /// Returns the paths at which the fix of a patch is lost.
+    pub(super) fn lost_paths(&self, id: &str) -> impl Iterator<Item = &str> {
+        let of = self.lost.iter().find(|lost| lost.id == id);
+        of.into_iter().flat_map(|lost| &lost.paths).map(String::as_str)
+    }
+
     /// Returns a line for each lost fix.
     pub(super) fn lost_lines(&self) -> impl Iterator<Item = String> {
         self.lost().map(|(id, told)| format!("{id}: {told}"))
@@ -71,6 +79,9 @@ pub(super) struct OvertakenEntry {
     pub(super) version: String,
     pub(super) fixed_in: Option<String>,
     pub(super) fixes: Vec<String>,
+    /// The paths at which what it did is gone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) paths: Vec<String>,
     pub(super) time: Option<String>,
     #[serde(skip)]
     pub(super) told: String,
@@ -86,10 +97,52 @@ impl OvertakenEntry {
             version: patch.version.clone(),
             fixed_in: patch.fixed_in.clone(),
             fixes: patch.fixes.clone(),
+            paths: patch.lost_paths().map(|path| path.to_string()).collect(),
             time: Some(patch.time.clone()).filter(|time| !time.is_empty()),
             told: patch.told(),
         }
     }
+
+    /// Returns what to type next; `None` if nothing has to be done.
+    pub(super) fn next_step(&self, wording: &Wording) -> Option<String> {
+        let Self { id, name, version, .. } = self;
+        let accept = wording.verb(&format!("adopt --refresh --accept {id}"));
+        let add = wording.verb("add PATCH");
+        match self.outcome {
+            OvertakenState::Lost => {
+                Some(format!("{add} applies a patch for {name} {version}; {accept} accepts the loss"))
+            }
+            OvertakenState::PartlyLost => Some(format!(
+                "{} takes out what is left of it; {accept} accepts the loss",
+                wording.removal(id)
+            )),
+            _ => None,
+        }
+    }
+
+    /// Returns the lines of `show` and `why` about the paths at which the fix is lost.
+    pub(super) fn path_lines(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let names = std::iter::once("Lost at").chain(std::iter::repeat(""));
+        names.zip(self.paths.iter().cloned())
+    }
+
+    /// Returns what is told of a patch that is not applied any more, in one sentence.
+    pub(super) fn sentence(&self) -> String {
+        let at = match self.paths.as_slice() {
+            [] => String::new(),
+            [path] => format!(", at {path}"),
+            [path, others @ ..] => format!(", at {path} and {} more", others.len()),
+        };
+        format!("{}{at}", self.told)
+    }
+}
+
+/// Returns what became of a patch that is not applied any more because dpkg or rpm changed its package: a sentence, and another
+/// with what to type next, if something has to be done. `None` if nothing is known of that.
+pub(super) fn ending_of(root: &Root, id: &str) -> Option<(String, Option<String>)> {
+    let overview = NativeOverview::of_ended(root);
+    let ended = overview.of_patch(id).map(OvertakenEntry::of)?;
+    Some((ended.sentence(), ended.next_step(&Wording::of_verbs(root.prefix()))))
 }
 
 /// A registration that no longer says what its package manager says.
@@ -97,17 +150,24 @@ impl OvertakenEntry {
 struct StaleEntry {
     package: String,
     reason: String,
+    /// What to do about it; empty if nothing can be said.
+    #[serde(skip)]
+    advice: String,
 }
 
 impl StaleEntry {
     fn of((package, change): (&PkgInst, &NativeChange)) -> Self {
-        Self { package: package.to_string(), reason: change.to_string() }
+        let advice = of_native_change(change, &Wording::default());
+        Self { package: package.to_string(), reason: change.to_string(), advice }
     }
 
     /// Returns the sentence with the command that takes the change up.
     fn sentence(&self) -> String {
-        let Self { package, reason } = self;
-        format!("package {package}: {reason}; `patchadm adopt --refresh` takes it up")
+        let Self { package, reason, advice } = self;
+        match advice.as_str() {
+            "" => format!("package {package}: {reason}"),
+            advice => format!("package {package}: {reason}; {advice}"),
+        }
     }
 }
 
@@ -118,7 +178,7 @@ mod tests {
     #[test]
     fn what_a_command_found_itself_comes_before_what_is_lost_stale_or_unknown() {
         let damaged = Exit::failed(ExitCause::DamagedRecord);
-        let stale = StaleEntry { package: "DEBweb".to_owned(), reason: String::new() };
+        let stale = StaleEntry { package: "DEBweb".to_owned(), reason: String::new(), advice: String::new() };
         let unknown = Some("the policy cannot be read".to_owned());
         for entries in [
             NativeEntries { stale: vec![stale], ..NativeEntries::default() },

@@ -6,16 +6,23 @@ use serde::Serialize;
 
 use super::named_paths::paths_in_root;
 use super::options::VerbOptions;
+use super::overtaken::OvertakenEntry;
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::failure::query_refused;
 use crate::reply::object_state::state_words;
 use crate::reply::words::print_notes;
 use crate::reply::{CommandReport, Exit, Reply, Stop};
+use crate::surroundings::caller::now;
 use crate::surroundings::{Output, Shade};
 use patchadm_changeset::format::manifest::RecordedState;
+use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::queries::path_owners::{PatchOfPath, PathOwners, path_owners};
+use patchadm_core::operation::queries::recorded_path::NativeListing;
+use patchadm_inputs::native::{DivertedPath, VerifierReport};
+use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
+use patchadm_svr4::package::ObjectPath;
 
 const USAGE: &str = "patchadm [-R root] owner [option...] path...";
 
@@ -35,10 +42,12 @@ struct OwnerArgs {
 
 /// The owners of paths.
 #[derive(Debug, Serialize)]
-struct OwnerReport {
+pub(super) struct OwnerReport {
     paths: Vec<OwnedPath>,
     #[serde(skip)]
     is_verbose: bool,
+    #[serde(skip)]
+    wording: Wording,
 }
 
 /// A path.
@@ -52,8 +61,52 @@ struct OwnedPath {
     patches: Vec<PathPatch>,
     /// Whether these are all patches, with what each did.
     known: bool,
+    /// The packages of dpkg and rpm that own it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    native: Vec<NativeOwnerEntry>,
+    /// The files of packages of dpkg that are listed under this path and lie elsewhere.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    diverted: Vec<DivertedEntry>,
+    /// What the verifiers of dpkg and rpm say of what patches changed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    verifiers: Vec<VerifierEntry>,
+    /// The patches whose fix was lost here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    lost: Vec<OvertakenEntry>,
     #[serde(skip)]
     shown: String,
+}
+
+/// A package of dpkg or rpm that owns the path.
+#[derive(Debug, Serialize)]
+struct NativeOwnerEntry {
+    manager: &'static str,
+    name: String,
+    version: String,
+    /// The path as the package lists it.
+    listed: String,
+    #[serde(skip)]
+    is_other_name: bool,
+}
+
+/// A file of a package of dpkg that lies elsewhere.
+#[derive(Debug, Serialize)]
+struct DivertedEntry {
+    /// The package.
+    name: String,
+    /// Where its file lies.
+    to: String,
+    /// The package that diverts it; null for the administrator.
+    by: Option<String>,
+    #[serde(skip)]
+    shown: String,
+}
+
+/// What a verifier says.
+#[derive(Debug, Serialize)]
+struct VerifierEntry {
+    command: String,
+    says: String,
 }
 
 /// A patch of the path.
@@ -78,16 +131,39 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         return Err(Stop::Usage { message: "no path is named".to_owned(), usage: USAGE }.into());
     }
     let root = common.root.open(call)?;
-    let paths = paths_in_root(&root, &paths, USAGE)?;
-    let owners = path_owners(&root, &paths).map_err(|failed| query_refused(&root, &failed))?;
-    let paths = owners.into_iter().map(|one| OwnedPath::of(&root, one)).collect();
-    let is_verbose = call.output.is_verbose();
-    Ok(Reply::about(&root, Exit::OK, OwnerReport { paths, is_verbose }))
+    let report = OwnerReport::of(call, &root, &paths)?;
+    Ok(Reply::about(&root, Exit::OK, report))
+}
+
+impl OwnerReport {
+    /// Returns the owners of paths as a user typed them.
+    pub(super) fn of(call: &Invocation, root: &Root, words: &[PathBuf]) -> anyhow::Result<Self> {
+        let paths = paths_in_root(root, words, USAGE)?;
+        let owners = path_owners(root, &paths).map_err(|failed| query_refused(root, &failed))?;
+        let has_native = owners.iter().any(|one| !one.native.is_empty() || !one.diverted.is_empty());
+        let overview = NativeOverview::as_far_as_known(root, &now(&call.surroundings), has_native);
+        let paths = owners.into_iter().map(|one| OwnedPath::of(root, one, &overview)).collect();
+        let (is_verbose, wording) = (call.output.is_verbose(), Wording::of_verbs(root.prefix()));
+        Ok(Self { paths, is_verbose, wording })
+    }
+
+    /// Tells whether anything at all is known of a path.
+    pub(super) fn is_about_something(&self) -> bool {
+        self.paths.iter().any(|path| {
+            !path.packages.is_empty()
+                || !path.patches.is_empty()
+                || !path.native.is_empty()
+                || !path.diverted.is_empty()
+                || !path.lost.is_empty()
+        })
+    }
 }
 
 impl OwnedPath {
-    fn of(root: &Root, owners: PathOwners) -> Self {
-        let PathOwners { path, line, patches, known } = owners;
+    fn of(root: &Root, owners: PathOwners, overview: &NativeOverview) -> Self {
+        let PathOwners { path, names, line, patches, known, native, diverted, verifiers } = owners;
+        let lost = overview.lost().chain(overview.accepted());
+        let lost = lost.filter(|one| one.lost_paths().any(|path| names.contains(&path)));
         let packages = line.iter().flat_map(|line| &line.owners).map(|owner| owner.package.to_string());
         Self {
             shown: root.show(&path),
@@ -96,20 +172,78 @@ impl OwnedPath {
             ftype: line.map(|line| char::from(line.object.ftype.letter()).to_string()),
             patches: patches.into_iter().map(PathPatch::from).collect(),
             known,
+            native: native.into_iter().map(|one| NativeOwnerEntry::of(one, &path)).collect(),
+            diverted: diverted.into_iter().map(|one| DivertedEntry::of(root, one)).collect(),
+            verifiers: verifiers.into_iter().map(VerifierEntry::from).collect(),
+            lost: lost.map(OvertakenEntry::of).collect(),
         }
     }
 
-    fn print(&self, output: &mut Output, is_verbose: bool) -> anyhow::Result<()> {
+    fn print(&self, output: &mut Output, is_verbose: bool, wording: &Wording) -> anyhow::Result<()> {
         let whose = match self.packages.as_slice() {
             [] => "no package has it now".to_owned(),
             packages => format!("of {}", packages.join(", ")),
         };
         output.line(format!("{}: {whose}", self.shown))?;
+        for line in self.native.iter().map(NativeOwnerEntry::words) {
+            output.line(format!("  {line}"))?;
+        }
+        for line in self.diverted.iter().map(DivertedEntry::words) {
+            output.line(format!("  {line}"))?;
+        }
         if self.patches.is_empty() && self.known {
             output.line("  no applied patch changed or delivers it")?;
         }
         let width = self.patches.iter().map(|patch| patch.id.len()).max().unwrap_or_default();
-        self.patches.iter().try_for_each(|patch| patch.print(output, width, is_verbose))
+        self.patches.iter().try_for_each(|patch| patch.print(output, width, is_verbose))?;
+        for VerifierEntry { command, says } in &self.verifiers {
+            output.line(format!("  `{command}` says: {says}"))?;
+        }
+        for lost in &self.lost {
+            output.line(format!("  {}: {}", lost.id, lost.told))?;
+            if let Some(next) = lost.next_step(wording) {
+                output.line(format!("    {next}"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl NativeOwnerEntry {
+    fn of(listing: NativeListing, path: &ObjectPath) -> Self {
+        let NativeListing { owner, listed, .. } = listing;
+        Self {
+            manager: owner.origin.manager.name(),
+            name: owner.origin.queried(),
+            version: owner.version,
+            is_other_name: listed != *path,
+            listed: listed.to_string(),
+        }
+    }
+
+    fn words(&self) -> String {
+        let Self { manager, name, version, listed, .. } = self;
+        let blank = if version.is_empty() { "" } else { " " };
+        let listed = if self.is_other_name { format!(" as {listed}") } else { String::new() };
+        format!("{name}{blank}{version} ({manager}) lists it{listed}")
+    }
+}
+
+impl DivertedEntry {
+    fn of(root: &Root, diverted: DivertedPath) -> Self {
+        let DivertedPath { package, place, by, .. } = diverted;
+        Self { name: package, to: place.to_string(), by, shown: root.show(&place) }
+    }
+
+    fn words(&self) -> String {
+        let by = self.by.as_deref().unwrap_or("the administrator");
+        format!("the file of {} is {}: {by} diverts it (dpkg-divert)", self.name, self.shown)
+    }
+}
+
+impl From<VerifierReport> for VerifierEntry {
+    fn from(report: VerifierReport) -> Self {
+        Self { command: report.command, says: report.says }
     }
 }
 
@@ -153,7 +287,7 @@ impl PathPatch {
 
 impl CommandReport for OwnerReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        self.paths.iter().try_for_each(|path| path.print(output, self.is_verbose))
+        self.paths.iter().try_for_each(|path| path.print(output, self.is_verbose, &self.wording))
     }
 
     fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {

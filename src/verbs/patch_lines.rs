@@ -1,10 +1,8 @@
 //! The words of the verbs about patches. A change is one line per patch; a refusal is three: what did not happen, why,
 //! and what to type next. Nothing is ever prompted.
 
-use super::meant::meant_instead;
-use crate::arguments::suggest::did_you_mean;
+use super::meant::refusal_text;
 use crate::reply::exchange_entry::exchange_lines;
-use crate::reply::failure;
 use crate::reply::patch_entry::PatchEntry;
 use crate::reply::patch_text::{done_lines, in_use_lines, plan_text};
 use crate::reply::patches::PatchesReport;
@@ -68,9 +66,7 @@ fn print_refusal(
     subject: &str,
     failed: &Failure,
 ) -> anyhow::Result<()> {
-    let [what, why, next] = failure::modern(root.prefix(), command, subject, failed);
-    let meant = meant_instead(root, failed).map(|meant| did_you_mean(&meant)).unwrap_or_default();
-    Ok(output.error(&failure::joined([what, why, meant, next]))?)
+    Ok(output.error(&refusal_text(root, command, subject, failed))?)
 }
 
 /// Prints the differences of texts, and of which files none is shown.

@@ -60,7 +60,7 @@ pub(super) struct PatchOptions {
     /// A word about how it is applied, such as rebootafter; may be repeated
     #[arg(long = "property", value_name = "WORD", action = clap::ArgAction::Append)]
     properties: Vec<String>,
-    /// The versions of dpkg or rpm packages that have its fix, as in "dpkg openssl >= 3.0.18-1"
+    /// The versions of dpkg or rpm packages that have its fix, as in "dpkg openssl >= 3.0.18"
     #[arg(long, value_name = "TEXT")]
     fixed_in: Option<FixedIn>,
     /// What it fixes, as in "CVE-2026-1234 ACME-17"; may be repeated

@@ -19,17 +19,18 @@ use crate::many_roots::{RootsTask, on_many};
 use crate::reply::words::recovery_sentence;
 use crate::reply::{CommandReport, Exit, Reply, ResultWord, Stop, failure};
 use crate::surroundings::Output;
+use crate::surroundings::caller::HOOK_WAIT;
 use crate::trial_waiter::wait_for_end;
 use adopt_undo::AdoptReport;
 use patchadm_changeset::transaction::{Recovered, RootCondition};
 use patchadm_core::operation::adopt_undo::adopt_undo;
 use patchadm_core::operation::failure::Failure;
-use patchadm_core::operation::recover::{Recovery, RecoveryAid, recover_with_aid};
+use patchadm_core::operation::recover::{Recovery, RecoveryAid, recover_before_native, recover_with_aid};
 use patchadm_core::operation::session::Caller;
 use patchadm_core::operation::trial::trial_status;
 use patchadm_inputs::trial::TrialRecord;
 use patchadm_planning::plan::refusal::{Command, Wording};
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{LockError, Root};
 
 const USAGE: &str = "patchadm [-R root] recover [option...]\npatchadm recover [option...] --roots file";
 
@@ -57,6 +58,9 @@ struct RecoverArgs {
     /// Give the root a new identity
     #[arg(long, conflicts_with = "adopt_undo")]
     new_identity: bool,
+    /// Called by the package manager before it begins: wait five seconds at most, say nothing where nothing was unfinished
+    #[arg(long, hide = true, conflicts_with_all = ["lists", "named", "undo_dir", "discard_journal", "keep_stage", "new_identity", "adopt_undo"])]
+    from_hook: bool,
     /// Bind undo archives that the ledger does not know, those of the IDs or all that fit
     #[arg(long)]
     adopt_undo: bool,
@@ -182,6 +186,9 @@ impl RecoverArgs {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: RecoverArgs = parse(call, USAGE)?;
     refuse_parts(&args)?;
+    if args.from_hook {
+        return before_native(call, &args);
+    }
     let undo_dir = args.undo_dir.as_deref();
     let aid = args.aid();
     let recover = |root: &Root, caller: &Caller<'_>| {
@@ -214,6 +221,34 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         wait_again(&root, call, trial_before.map(|status| status.record));
         Reply::about(&root, report.exit, report)
     })
+}
+
+/// Recovers for the hook of a package manager that is about to begin.
+fn before_native(call: &mut Invocation, args: &RecoverArgs) -> anyhow::Result<Reply> {
+    let place = args.common.root.of_package_manager(&call.surroundings);
+    let root = args.owner.open::<RecoverArgs>(call, &place, Command::Patchadd)?;
+    call.output.heedless();
+    let recovered = call.change(&root, "recover", Some(HOOK_WAIT), |caller| {
+        recover_before_native(&root, &caller.as_hook())
+    })?;
+    let result = match recovered {
+        Ok(run) if run.is_nothing() => return Ok(Reply::about(&root, Exit::OK, Quiet {})),
+        // A run that is under way is not dead, and who carries it out keeps the package manager out.
+        Err(Failure::Lock(LockError::Held { .. })) => return Ok(Reply::about(&root, Exit::OK, Quiet {})),
+        result => result.map(|run| Recovery { done: Vec::new(), run, interrupted: Vec::new() }),
+    };
+    let report = RecoverReport::of(&root, &result);
+    Ok(Reply::about(&root, report.exit, report))
+}
+
+/// The answer to a hook for which nothing was to be done.
+#[derive(Debug, Serialize)]
+struct Quiet {}
+
+impl CommandReport for Quiet {
+    fn print_text(&self, _: &mut Output) -> anyhow::Result<()> {
+        Ok(())
+    }
 }
 
 /// Lets somebody wait for the end of a trial that went on after a boot: who waited before is gone.

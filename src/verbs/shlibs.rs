@@ -8,7 +8,7 @@ use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::reply::failure::{change_failed, verb_code};
 use crate::reply::shlibs_entry::{ConsumerEntry, consumers};
-use crate::reply::words::{human, print_recovery, recovery_sentence};
+use crate::reply::words::{human, print_notes, print_recovery, recovery_sentence};
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Output;
 use patchadm_core::operation::failure::Failure;
@@ -57,6 +57,9 @@ struct ShlibsReport {
     recovery: Option<String>,
     #[serde(skip)]
     notes: Vec<String>,
+    /// What stays although nothing needs it, and why.
+    #[serde(skip)]
+    remarks: Vec<String>,
     #[serde(skip)]
     is_planned: bool,
 }
@@ -139,7 +142,7 @@ fn failed_as_verb(root: &Root, failed: &Failure) -> Stop {
 
 impl ShlibsReport {
     fn of(root: &Root, report: KeptReport, is_planned: bool) -> Self {
-        let KeptReport { look, pruned, receipt, recovered, .. } = report;
+        let KeptReport { look, pruned, receipt, recovered, notes, .. } = report;
         let entry = |(package, params): (&PkgInst, &Params)| PackageEntry::of(&look, package, params);
         let pruned = pruned.iter().map(|one| PrunedEntry {
             package: one.package.to_string(),
@@ -154,6 +157,7 @@ impl ShlibsReport {
             skipped: look.skipped.iter().map(|path| root.show(path)).collect(),
             recovery: recovery_sentence(&recovered),
             notes: recovered.notes().to_vec(),
+            remarks: notes,
             is_planned,
         }
     }
@@ -192,6 +196,10 @@ fn texts(paths: &[ObjectPath]) -> Vec<String> {
 }
 
 impl CommandReport for ShlibsReport {
+    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(print_notes(output, &self.remarks)?)
+    }
+
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         print_recovery(output, self.recovery.as_deref(), &self.notes)?;
         for pruned in &self.pruned {

@@ -1,16 +1,18 @@
-//! `patchadm show`: everything about an applied patch, of a root or of many, or about one that is not applied yet.
+//! `patchadm show`: everything about an applied patch, of a root or of many, about one that is not applied yet or not any more,
+//! or whose a path is.
 
 mod delivered;
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::listed::ListedPatch;
 use super::meant::applied_like;
 use super::options::VerbOptions;
-use super::overtaken::NativeEntries;
+use super::overtaken::{NativeEntries, OvertakenEntry, ending_of};
+use super::owner::OwnerReport;
 use crate::arguments::parse;
 use crate::arguments::suggest::did_you_mean;
 use crate::call::Invocation;
@@ -33,23 +35,24 @@ use patchadm_core::operation::queries::applied_signature::applied_signature;
 use patchadm_core::operation::queries::changed_objects::{ChangedObject, changed_objects};
 use patchadm_core::operation::queries::inspect::{InspectedPatch, WantedWords, inspect};
 use patchadm_inputs::source::{self, Extent, Origin};
+use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::PatchId;
 
-const USAGE: &str = "patchadm [-R root] show id|patch\npatchadm show --roots file|dir id";
+const USAGE: &str = "patchadm [-R root] show id|patch|path\npatchadm show --roots file|dir id";
 
 /// A patch that is not applied: the code of patchrm(1M) for it.
 const NOT_APPLIED: Exit = Exit::new(2, ExitCause::NotFound);
 
-/// Show everything about an applied patch (its id) or a delivered one (its path)
+/// Show everything about an applied patch (its id) or a delivered one (its path), or whose a path of the root is
 #[derive(clap::Parser)]
 struct ShowArgs {
     #[command(flatten)]
     many: ManyRoots,
     #[command(flatten)]
     common: VerbOptions,
-    /// The id of an applied patch, or the path of a delivered one
-    #[arg(value_name = "ID|PATCH")]
+    /// The id of an applied patch, the path of a delivered one, or a path of the root
+    #[arg(value_name = "ID|PATCH|PATH")]
     subject: Option<String>,
 }
 
@@ -75,6 +78,9 @@ struct ShownPatch {
     reboot: Option<&'static str>,
     /// The native versions that have its fix, as it says.
     fixed_in: Option<String>,
+    /// What of it is lost, or would be with the next refresh, to dpkg or rpm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overtaken: Option<OvertakenEntry>,
     /// The number of objects by kind of change; null where its undo data does not tell the caller.
     files: Option<ChangeCounts>,
     /// The known facts about its signature when it was applied, if it was examined or an option forbade that.
@@ -82,6 +88,14 @@ struct ShownPatch {
     signature: Option<SignatureRecord>,
     #[serde(skip_serializing_if = "Option::is_none")]
     changes: Option<Vec<ShownChange>>,
+}
+
+/// A patch that is not applied any more, because dpkg or rpm changed its package.
+#[derive(Debug, Serialize)]
+struct EndedReport {
+    ended: OvertakenEntry,
+    #[serde(skip)]
+    next: Option<String>,
 }
 
 /// An object that the patch changed.
@@ -113,9 +127,24 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     if let Some(report) = applied(&root, &subject, is_verbose, &call.surroundings)? {
         return Ok(Reply::about(&root, Exit::OK, report));
     }
-    if Path::new(&subject).exists() {
-        let (_, image) = source::open(Origin::Path(Path::new(&subject)), Extent::Everything)?;
-        return Ok(Reply::new(Exit::OK, DeliveredPatch::of(&image, is_verbose)));
+    let delivered = Path::new(&subject)
+        .exists()
+        .then(|| source::open(Origin::Path(Path::new(&subject)), Extent::Everything));
+    if let Some(Ok((_, image))) = &delivered {
+        return Ok(Reply::new(Exit::OK, DeliveredPatch::of(image, is_verbose)));
+    }
+    // What is no patch may be an object of the root.
+    if subject.starts_with('/') {
+        let report = OwnerReport::of(call, &root, &[PathBuf::from(&subject)])?;
+        if report.is_about_something() {
+            return Ok(Reply::about(&root, Exit::OK, report));
+        }
+    }
+    if let Some(delivered) = delivered {
+        delivered?;
+    }
+    if let Some(report) = EndedReport::of(&root, &subject) {
+        return Ok(Reply::about(&root, Exit::OK, report));
     }
     let meant = applied_like(&root, &subject).map(|meant| format!("\n{}", did_you_mean(&meant)));
     let why = "is not applied, and there is no file or directory of that name";
@@ -133,7 +162,8 @@ fn answer(
     match applied(root, subject, is_verbose, surroundings) {
         Err(error) => RootAnswer::failed(root, &error),
         Ok(None) => {
-            let message = format!("patch {subject} is not applied");
+            let ended = ending_of(root, subject).map(|(ended, _)| format!(": {ended}")).unwrap_or_default();
+            let message = format!("patch {subject} is not applied{ended}");
             RootAnswer::failed(root, &Stop::Refused { exit: NOT_APPLIED, message }.into())
         }
         Ok(Some(report)) => {
@@ -174,6 +204,7 @@ fn applied(
         listed: ListedPatch::from(one).beside(&overview).on_trial(trial.as_ref()),
         reboot: one.words.reboot,
         fixed_in: one.fixed_in.clone(),
+        overtaken: overview.of_patch(one.patch.id.as_str()).map(OvertakenEntry::of),
         files: changed.as_deref().map(ChangeCounts::of_objects),
         signature: applied_signature(root, &one.patch.id),
         changes: changes.map(|changes| changes.iter().map(shown).collect()),
@@ -182,11 +213,35 @@ fn applied(
     let of_run = unfinished.iter().map(|run| unfinished_sentence(run, root.prefix()));
     let of_copies = inspection.lost_copies.iter().map(damage_remark);
     let remarks = of_run.chain(of_copies).chain(NativeEntries::of(&overview).remarks()).collect();
-    let lines = lines(&patch, one);
+    let lines = lines(&patch, one, &Wording::of_verbs(root.prefix()));
     Ok(Some(AppliedReport { patch, unfinished, lines, remarks }))
 }
 
-fn lines(patch: &ShownPatch, one: &InspectedPatch) -> Vec<(&'static str, String)> {
+impl EndedReport {
+    fn of(root: &Root, id: &str) -> Option<Self> {
+        let overview = NativeOverview::of_ended(root);
+        let ended = overview.of_patch(id).map(OvertakenEntry::of)?;
+        Some(Self { next: ended.next_step(&Wording::of_verbs(root.prefix())), ended })
+    }
+}
+
+impl CommandReport for EndedReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        let OvertakenEntry { id, told, time, fixes, fixed_in, .. } = &self.ended;
+        let mut lines = vec![("Patch", id.clone()), ("State", format!("not applied, {told}"))];
+        lines.extend(self.ended.path_lines());
+        lines.extend([
+            ("Since", time.clone().unwrap_or_default()),
+            ("Fixes", fixes.join(", ")),
+            ("Fixed in", fixed_in.clone().unwrap_or_default()),
+            ("Next", self.next.clone().unwrap_or_default()),
+        ]);
+        let lines = lines.iter().filter(|(_, value)| !value.is_empty());
+        Ok(lines.map(|line| named_value(line.0, &line.1)).try_for_each(|line| output.line(line))?)
+    }
+}
+
+fn lines(patch: &ShownPatch, one: &InspectedPatch, wording: &Wording) -> Vec<(&'static str, String)> {
     let listed = &patch.listed;
     let restart = match reboot_sentence(patch.reboot) {
         Some(sentence) => sentence.to_owned(),
@@ -200,9 +255,16 @@ fn lines(patch: &ShownPatch, one: &InspectedPatch) -> Vec<(&'static str, String)
     let mut lines = vec![
         ("Patch", listed.id.clone()),
         ("Synopsis", listed.synopsis.clone().unwrap_or_default()),
-        ("State", listed.state_text()),
+        ("State", listed.state_or_states()),
         ("Trial", listed.trial.as_ref().map(|trial| trial.sentence.clone()).unwrap_or_default()),
     ];
+    if let Some(overtaken) = &patch.overtaken {
+        // Else it is the state of the patch.
+        let is_told = listed.native.as_ref() == Some(&overtaken.told) && !listed.is_partly_lost();
+        lines.extend((!is_told).then(|| ("", overtaken.told.clone())));
+        lines.extend(overtaken.path_lines());
+        lines.extend(overtaken.next_step(wording).map(|next| ("Next", next)));
+    }
     lines.extend(listed.kept_shlibs.sentences().iter().map(|sentence| ("", sentence.clone())));
     lines.extend([
         ("Applied", listed.date_text.clone().unwrap_or_default()),

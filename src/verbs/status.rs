@@ -95,8 +95,11 @@ impl StatusReport {
         let overview = NativeOverview::as_far_as_known(root, &now(&call.surroundings), has_native);
         let trial =
             TrialStanding::of(root, &call.surroundings).map_err(|failed| query_refused(root, &failed))?;
-        let is_in_force =
-            |state: &[&str], id: &str| state.contains(&"effective") && overview.would_end(id).is_none();
+        let is_in_force = |state: &[&str], id: &str| {
+            state.contains(&"effective")
+                && overview.would_end(id).is_none()
+                && overview.partly_lost(id).is_none()
+        };
         let in_force =
             patches.iter().filter(|one| is_in_force(&one.state, &one.patch.id.to_string())).count();
         let mut report = Self {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::options::BriefVerbOptions;
+use super::overtaken::OvertakenEntry;
 use crate::arguments::fetching::FetchOptions;
 use crate::arguments::parse;
 use crate::arguments::set::SetOptions;
@@ -18,14 +19,16 @@ use crate::reply::patches::{PatchFace, PatchesReport};
 use crate::reply::words::named_value;
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Output;
+use crate::surroundings::caller::now;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::ApplyRequest;
+use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::queries::reasons::{
     PackageFit, PatchAtHand, PatchNeed, PatchReasons, patch_reasons,
 };
 use patchadm_core::operation::session::RootAndPolicy;
 use patchadm_inputs::source::{self, Extent, Image, Origin};
-use patchadm_planning::plan::refusal::Command;
+use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::{PatchId, PatchMacros, Requirement};
 
@@ -66,10 +69,16 @@ struct WhyReport {
     superseded_by: Option<String>,
     obsoleted_by: Option<String>,
     packages: Vec<FitEntry>,
+    /// What became of it because dpkg or rpm changed its package.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overtaken: Option<OvertakenEntry>,
     #[serde(flatten)]
     verdict: Verdict,
     #[serde(skip)]
     applied_to: Vec<String>,
+    /// What to type next about what is lost.
+    #[serde(skip)]
+    next: Option<String>,
 }
 
 /// A requirement.
@@ -109,7 +118,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let source = PatchSource { subject, depot, fetching };
     if source.depot.is_none() && source.subject.exists() {
         let report = of_delivered(call, &root, source)?;
-        return Ok(Reply::about(&root, Exit::OK, report));
+        return Ok(Reply::about(&root, Exit::OK, report.beside(call, &root)));
     }
     if let Some(report) = fix::known(call, &root, &source)? {
         return Ok(Reply::about(&root, Exit::OK, report));
@@ -120,7 +129,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     if is_unknown && let Ok(Some(report)) = fix::offered(call, &root, &source) {
         return Ok(Reply::about(&root, Exit::OK, report));
     }
-    Ok(Reply::about(&root, Exit::OK, answer?))
+    Ok(Reply::about(&root, Exit::OK, answer?.beside(call, &root)))
 }
 
 /// Where a patch is that is asked about.
@@ -278,20 +287,35 @@ impl WhyReport {
             superseded_by: found.superseded_by.map(text),
             obsoleted_by: found.obsoleted_by.map(text),
             packages: found.packages.into_iter().map(FitEntry::from).collect(),
+            overtaken: None,
             verdict,
             applied_to: found.applied_to.iter().map(ToString::to_string).collect(),
+            next: None,
         }
+    }
+
+    /// Returns the same with what dpkg or rpm did to the packages of the patch.
+    fn beside(mut self, call: &Invocation, root: &Root) -> Self {
+        let overview = NativeOverview::as_far_as_known(root, &now(&call.surroundings), true);
+        self.overtaken = overview.of_patch(&self.id).map(OvertakenEntry::of);
+        let overtaken = self.overtaken.as_ref();
+        self.next = overtaken.and_then(|overtaken| overtaken.next_step(&Wording::of_verbs(root.prefix())));
+        self
     }
 
     fn lines(&self) -> Vec<(&'static str, String)> {
         let applied = if self.applied { self.applied_to.join(", ") } else { "no".to_owned() };
-        let mut lines = vec![
-            ("Patch", self.id.clone()),
-            ("Applied to", applied),
+        let mut lines = vec![("Patch", self.id.clone()), ("Applied to", applied)];
+        if let Some(overtaken) = &self.overtaken {
+            lines.push(("State", overtaken.told.clone()));
+            lines.extend(overtaken.path_lines());
+            lines.push(("Next", self.next.clone().unwrap_or_default()));
+        }
+        lines.extend([
             ("By run", self.run.clone().unwrap_or_default()),
             ("Taken for", self.because.join(", ")),
             ("Note", self.note.clone().unwrap_or_default()),
-        ];
+        ]);
         lines.extend(self.needs.iter().map(|need| ("Needs", need.words())));
         lines.push(("Needed by", self.needed_by.join(", ")));
         lines.push(("Replaced by", self.superseded_by.clone().unwrap_or_default()));

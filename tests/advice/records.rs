@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::{Row, command_of, type_it};
+use crate::adopt_refresh::{adopted, delivered};
 use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::scenario::Scenario;
@@ -10,6 +11,7 @@ use crate::scenario::Scenario;
 pub(super) const ROWS: &[Row] = &[
     ("RecordRepair::Package", package),
     ("RecordRepair::Installation", installation),
+    ("RecordRepair::Registration", registration),
     ("RecordRepair::Contents", contents),
     ("RecordRepair::EmptyDirectory", empty_directory),
     ("RecordRepair::LostCopy", lost_copy),
@@ -56,6 +58,19 @@ fn installation() {
     assert!(said.contains("Install ACMEweb again with pkgadd"), "{said}");
     assert_eq!(stage.run("pkgadd -n -R @ROOT@ -d spool ACMEweb").code, 0);
     assert_eq!(stage.run(ADD).code, 0);
+}
+
+fn registration() {
+    let stage = adopted();
+    Patch::of("100-01", delivered("1.0-1").file("usr/bin/web", 0o755, "web fixed\n")).directory(&stage);
+    fs::write(stage.at("/var/sadm/pkg/DEBweb/pkginfo"), "").unwrap();
+    let run = type_it(&stage, &refused(&stage), &[]);
+    assert!(run.code == 0 && run.stderr.contains("it is made anew"), "{run:?}");
+    assert_eq!(stage.run(ADD).code, 0);
+    fs::remove_dir_all(stage.at("/var/sadm/pkg/DEBweb")).unwrap();
+    let said = stage.run("remove -R @ROOT@ 100-01").stderr;
+    assert_eq!(type_it(&stage, &said, &[("NAME", "web")]).code, 0);
+    assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
 }
 
 fn contents() {

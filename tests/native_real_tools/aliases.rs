@@ -16,7 +16,7 @@ fn a_path_has_the_same_owner_in_both_spellings() {
     root.adopt(&["iputils"]);
     root.owned(&["/bin/ping", "/usr/bin/ping"], "iputils");
     root.owned(&["/bin/pong", "/usr/bin/pong"], "other");
-    root.applied(&patch_of("100-01", "iputils", "1", &[("/usr/bin/ping", "ping fixed\n")]));
+    root.applied(&patch_of("100-01", "iputils", "1", &[("/bin/ping", "ping fixed\n")]));
     for spelling in ["/bin/ping", "/usr/bin/ping"] {
         for command in ["owner", "show"] {
             let run = root.unwatched(&format!("{command} -R @ROOT@ {spelling}"));

@@ -43,7 +43,9 @@ impl DpkgRoot {
         }
         root.stage.file("/var/lib/dpkg/status", "");
         fs::create_dir_all(root.stage.beside("debs")).unwrap();
-        Some(Self { root, by_hook: false })
+        let root = Self { root, by_hook: false };
+        root.install(&base());
+        Some(root)
     }
 
     /// The same in both ways: refreshed by hand, and by our hooks.
@@ -110,7 +112,7 @@ impl DpkgRoot {
         run.stdout
     }
 
-    fn words(&self, words: &str) -> Vec<String> {
+    pub(super) fn words(&self, words: &str) -> Vec<String> {
         let debs = self.stage.beside("debs");
         let word = |word: &str| match word.strip_prefix('[').and_then(|word| word.strip_suffix(']')) {
             Some(name) if name.matches('_').count() < 2 => format!("{}/{name}_all.deb", debs.display()),
@@ -203,7 +205,7 @@ impl DpkgRoot {
 }
 
 /// The hooks that the package brings, as options, which call the program of the test.
-fn hooks() -> Vec<String> {
+pub(super) fn hooks() -> Vec<String> {
     let text = include_str!("../../packaging/hooks/dpkg.cfg");
     assert!(text.contains("/usr/bin/patchadm"), "{text}");
     let text = text.replace("/usr/bin/patchadm", env!("CARGO_BIN_EXE_patchadm"));
@@ -212,6 +214,16 @@ fn hooks() -> Vec<String> {
         Some(format!("--{name}={}", value.trim_matches('"')))
     };
     text.lines().filter_map(option).collect()
+}
+
+/// The name of the package that is in every root.
+pub(crate) const BASE: &str = "base";
+
+/// The package that has the links of a merged root and their directories: dpkg takes along what no package has any more.
+fn base() -> Deb {
+    ["lib", "bin", "sbin"].iter().fold(Deb::new(BASE, "1"), |base, name| {
+        base.link(&format!("/{name}"), &format!("usr/{name}")).directory(&format!("/usr/{name}"))
+    })
 }
 
 /// A package that dpkg has records of.

@@ -1,10 +1,10 @@
 //! Packages made by rpmbuild(8), and roots in which the real rpm installs them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::ops::Deref;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -19,15 +19,22 @@ pub(crate) struct Rpm {
     release: String,
     arch: String,
     tags: String,
-    /// Its files with their modes.
-    files: Vec<(String, u32, String)>,
+    scripts: String,
+    objects: Vec<(String, Object)>,
+}
+
+#[derive(Clone)]
+enum Object {
+    File(u32, String),
+    Link(String),
+    Directory,
 }
 
 impl Rpm {
     /// A package without objects, for every architecture.
     pub(crate) fn new(name: &str, release: &str) -> Self {
         let [name, release, arch] = [name, release, "noarch"].map(str::to_owned);
-        Self { name, release, arch, tags: String::new(), files: Vec::new() }
+        Self { name, release, arch, tags: String::new(), scripts: String::new(), objects: Vec::new() }
     }
 
     pub(crate) fn arch(mut self, arch: &str) -> Self {
@@ -41,34 +48,63 @@ impl Rpm {
         self
     }
 
+    /// A script of its spec file: its line, and its text.
+    pub(crate) fn script(mut self, line: &str, text: &str) -> Self {
+        writeln!(self.scripts, "{line}\n{text}").unwrap();
+        self
+    }
+
     /// A file, 0644; what is below `/etc` is its configuration.
     pub(crate) fn file(self, path: &str, text: &str) -> Self {
         self.with_mode(path, 0o644, text)
     }
 
     pub(crate) fn with_mode(mut self, path: &str, mode: u32, text: &str) -> Self {
-        self.files.push((path.to_owned(), mode, text.to_owned()));
+        self.objects.push((path.to_owned(), Object::File(mode, text.to_owned())));
+        self
+    }
+
+    pub(crate) fn link(mut self, path: &str, target: &str) -> Self {
+        self.objects.push((path.to_owned(), Object::Link(target.to_owned())));
+        self
+    }
+
+    pub(crate) fn directory(mut self, path: &str) -> Self {
+        self.objects.push((path.to_owned(), Object::Directory));
         self
     }
 
     /// Makes it in a directory; the path of its file.
     pub(crate) fn build(&self, into: &Path) -> PathBuf {
-        let Self { name, release, arch, tags, files } = self;
+        let Self { name, release, arch, tags, scripts, objects } = self;
         let content = into.join("content");
         let _ = fs::remove_dir_all(&content);
         fs::create_dir_all(&content).unwrap();
         let mut listed = String::new();
-        for (path, mode, text) in files {
+        for (path, object) in objects {
             let place = content.join(&path[1..]);
             fs::create_dir_all(place.parent().unwrap()).unwrap();
-            fs::write(&place, text).unwrap();
-            fs::set_permissions(&place, fs::Permissions::from_mode(*mode)).unwrap();
-            let mark = if path.starts_with("/etc/") { "%config(noreplace) " } else { "" };
-            writeln!(listed, "%attr({mode:o},root,root) {mark}{path}").unwrap();
+            let (mark, mode) = match object {
+                Object::File(mode, text) => {
+                    fs::write(&place, text).unwrap();
+                    fs::set_permissions(&place, fs::Permissions::from_mode(*mode)).unwrap();
+                    let mark = if path.starts_with("/etc/") { "%config(noreplace) " } else { "" };
+                    (mark, format!("{mode:o}"))
+                }
+                Object::Link(target) => {
+                    symlink(target, &place).unwrap();
+                    ("", "-".to_owned())
+                }
+                Object::Directory => {
+                    fs::create_dir_all(&place).unwrap();
+                    ("%dir ", "755".to_owned())
+                }
+            };
+            writeln!(listed, "%attr({mode},root,root) {mark}{path}").unwrap();
         }
         let spec = format!(
             "Name: {name}\nVersion: 1.0\nRelease: {release}\nSummary: a test\nLicense: none\nAutoReqProv: no\n{tags}\
-             %description\na test\n%install\nmkdir -p %{{buildroot}}\ncp -a {}/. %{{buildroot}}/\n%files\n{listed}",
+             %description\na test\n%install\nmkdir -p %{{buildroot}}\ncp -a {}/. %{{buildroot}}/\n{scripts}%files\n{listed}",
             content.display()
         );
         let at = into.join("made.spec");
@@ -147,7 +183,7 @@ impl RpmRoot {
     }
 
     /// The paths of which rpm finds other bytes, or nothing.
-    pub(crate) fn verified_bytes(&self) -> BTreeSet<String> {
+    pub(crate) fn verified_bytes(&self) -> std::collections::BTreeSet<String> {
         let said = self.rpm("-Va").stdout;
         let is_other = |line: &&str| line.starts_with("missing") || line.as_bytes().get(2) == Some(&b'5');
         let path = |line: &str| line.find('/').map(|at| line[at..].to_owned());
@@ -159,13 +195,34 @@ impl RpmRoot {
         let mut command = Command::new("rpm");
         command.arg("--root").arg(self.stage.root()).args(self.words(words));
         command.env_clear().env("PATH", PATH).env("LC_ALL", "C");
-        let run = self.told(&command.output().unwrap());
-        // That of Debian says at each transaction that it is not for Debian.
-        let is_said = |line: &&str| {
-            !line.contains("RPM should not be used directly") && !line.contains("However assuming")
-        };
-        let stderr = run.stderr.lines().filter(is_said).map(|line| format!("{line}\n")).collect();
-        Run { stderr, ..run }
+        self.told(&command.output().unwrap())
+    }
+
+    /// Calls rpm where scripts of packages find `/proc` and `/dev/null` in the root, beside what the test put there.
+    pub(crate) fn rpm_with_proc(&self, words: &str) -> Run {
+        self.stage.directory("/proc");
+        self.stage.directory("/dev");
+        let mut command = Command::new("unshare");
+        command.args(["-m", "--propagation", "private", "sh", "-c"]);
+        command.arg(
+            "mount --bind /proc \"$0/proc\" && cp -a /dev/null \"$0/dev/\" && exec rpm --root \"$0\" \"$@\"",
+        );
+        command.arg(self.stage.root()).args(self.words(words));
+        command.env_clear().env("PATH", PATH).env("LC_ALL", "C").env("PATCHADM_EVENTS", "none");
+        self.told(&command.output().unwrap())
+    }
+
+    /// Puts a program into the root, with the libraries that it loads.
+    pub(crate) fn put_program(&self, program: &Path, place: &str) {
+        let output = Command::new("ldd").arg(program).env("PATH", PATH).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let libraries = text.split_whitespace().filter(|word| word.starts_with('/'));
+        let files = libraries.map(|library| (PathBuf::from(library), library));
+        for (from, place) in files.chain([(program.to_owned(), place)]) {
+            let at = self.stage.root().join(resolved(&self.stage.root(), place).trim_start_matches('/'));
+            fs::create_dir_all(at.parent().unwrap()).unwrap();
+            fs::copy(from, at).unwrap();
+        }
     }
 
     fn words(&self, words: &str) -> Vec<String> {

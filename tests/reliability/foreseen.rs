@@ -16,7 +16,7 @@ type Seen = BTreeMap<ObjectPath, Live>;
 /// The root as its recovery would leave it; none where nothing is to be recovered, or where that cannot be told.
 pub(crate) fn foreseen(trial: &Trial) -> Option<Seen> {
     let root = Root::open(&trial.root()).unwrap();
-    match foresee_recovery(&root) {
+    match foresee_recovery(&root, None) {
         Ok(ForeseenRecovery::Root(foreseen)) => Some(seen(&foreseen.0)),
         _ => None,
     }

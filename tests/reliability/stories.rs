@@ -1008,6 +1008,7 @@ pub(crate) fn with_caller<T>(work: impl FnOnce(&Caller<'_>) -> T) -> T {
         scripts: scripts(),
         elapsed: &|| 7,
         undoes: None,
+        is_hook: false,
         note: None,
         exchanges: Vec::new(),
     })

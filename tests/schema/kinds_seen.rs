@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use super::{PARTS, assert_document, kinds, schemas};
+use crate::adopt_refresh::upgraded;
 use crate::bulk::BulkBuild;
 use crate::delivery::Patch;
 use crate::packages::Package;
@@ -44,6 +45,7 @@ const LINES: &[&str] = &[
     "show --json -R @ROOT@ 100-01",
     "show --json -R @ROOT@ delivered/300-01",
     "show --json --root @ROOT@ 100-01",
+    "show --json -R @ROOT@ /opt/ACMEweb/bin/httpd",
     "owner --json -R @ROOT@ /opt/ACMEweb/bin/httpd",
     "files --json -R @ROOT@ 100-01",
     "diff --json -R @ROOT@ 100-01",
@@ -135,6 +137,10 @@ fn every_kind_of_document_is_as_its_schema_says_and_none_is_described_in_vain() 
     let stage = stage();
     let print = |line: &str| assert_document(line, &stage.command(line).output().unwrap().stdout);
     let mut seen: BTreeSet<String> = LINES.iter().map(|line| print(line)).collect();
+    let overtaken = upgraded();
+    overtaken.run("adopt --refresh -R @ROOT@").ok();
+    let line = "show --json -R @ROOT@ 100-01";
+    seen.insert(assert_document(line, &overtaken.command(line).output().unwrap().stdout));
     let Some(of_bulk) = documents_of_bulk_builds() else { return };
     seen.extend(of_bulk);
     let commands: BTreeSet<&str> = schemas().keys().filter_map(|file| file.strip_suffix(".json")).collect();

@@ -3,7 +3,7 @@
 //! This crate knows objects and records as bytes, and knows no patches. The layer above passes the changes as a
 //! [`Plan`](plan::Plan), and passes values for matters that only it understands: [`Ledgers`](ledgers::Ledgers) makes
 //! the ledgers that a run leaves, [`OutsideAccess`](outside::OutsideAccess) says which undo archives of the host
-//! recovery may touch.
+//! recovery may touch, and [`PackageManagers`](package_managers::PackageManagers) which objects others wrote meanwhile.
 //!
 //! # The protocol
 //! ```text
@@ -53,6 +53,7 @@ pub mod format;
 pub mod ledgers;
 mod ours;
 pub mod outside;
+pub mod package_managers;
 pub mod plan;
 mod record_file;
 pub mod records;

@@ -6,7 +6,8 @@ mod kept;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::native::{DivertedPath, NativeChange, NativeOrigin, NativeOwners};
+use crate::native::dpkg::StatOverrides;
+use crate::native::{DivertedPath, NativeChange, NativeManager, NativeOrigin, NativeOwner, NativeOwners};
 use patchadm_changeset::RecordFile;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_rootfs::{Digest, KnownFile, Live, LiveKind};
@@ -54,6 +55,8 @@ pub struct Inventory {
     pub native_changes: BTreeMap<PkgInst, NativeChange>,
     /// The packages of dpkg and rpm that own the paths concerned now.
     pub native_owners: NativeOwners,
+    /// What dpkg-statoverride(1) says of paths, where packages of dpkg are concerned.
+    pub overrides: StatOverrides,
     /// The accounts that count in this root.
     pub accounts: Accounts,
     /// Whether owners can be set; if not, they are recorded only.
@@ -77,6 +80,34 @@ impl Inventory {
         seen.unwrap_or_else(|| path.clone())
     }
 
+    /// Returns the native package that an installed package stands for. One of kept libraries stands for the package that they
+    /// are from.
+    pub fn native_origin(&self, package: &PkgInst) -> Option<NativeOrigin> {
+        let installed = self.packages.get(package).or_else(|| self.hidden.get(package))?;
+        let from = installed.params.text(KEPT_FROM);
+        let from = PkgInst::new(from.trim()).ok().and_then(|from| self.packages.get(&from));
+        NativeOrigin::of(&from.unwrap_or(installed).params)
+    }
+
+    /// Returns the package of dpkg or rpm that owns a path now and is not the one that `package` stands for. What it owns is not
+    /// replaced, deleted, moved or changed: every change of an object asks here.
+    pub fn foreign_owner(&self, package: &PkgInst, path: &ObjectPath) -> Option<&NativeOwner> {
+        if self.native_owners.of(path).is_empty() {
+            return None;
+        }
+        self.native_owners.foreign(path, self.native_origin(package).as_ref())
+    }
+
+    /// Returns another name of an object that a package of dpkg or rpm owns and `package` does not stand for, with its owner:
+    /// what changes the object in its place changes that, too.
+    pub fn foreign_name(&self, package: &PkgInst, live: &Live) -> Option<&(ObjectPath, NativeOwner)> {
+        let names = self.native_owners.names(live);
+        let origin = if names.is_empty() { None } else { self.native_origin(package) };
+        let is_own =
+            |owner: &NativeOwner| origin.as_ref().is_some_and(|own| own.is_instance_of(&owner.origin));
+        names.iter().find(|(_, owner)| !is_own(owner))
+    }
+
     /// Returns where the file of a native package lies that its records have at a path; `None` unless somebody diverted it.
     pub fn place_of_native(&self, path: &ObjectPath, origin: &NativeOrigin) -> Option<&ObjectPath> {
         self.diverted(path, origin).map(|diverted| &diverted.place)
@@ -86,6 +117,11 @@ impl Inventory {
     pub fn diverted(&self, path: &ObjectPath, origin: &NativeOrigin) -> Option<&DivertedPath> {
         let place = self.physical.get(path).unwrap_or(path);
         self.native_owners.diverted(place, origin)
+    }
+
+    /// Returns the package manager of the system that an installed package was adopted from.
+    pub fn manager(&self, package: &PkgInst) -> Option<NativeManager> {
+        NativeOrigin::of(&self.packages.get(package)?.params).map(|origin| origin.manager)
     }
 
     /// Returns the directory behind the symbolic link that is at a path, if there is one.

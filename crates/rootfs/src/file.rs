@@ -181,7 +181,7 @@ impl WritableFile {
         self.file.rewind().map_err(|error| self.write_error(&error))
     }
 
-    /// Sets owner and group. Call it before setting the mode: chown(2) drops setuid bits and capabilities.
+    /// Sets owner and group of a new file. Call it first: chown(2) clears set-id bits and file capabilities.
     pub fn set_owner(&self, uid: u32, gid: u32) -> Result<()> {
         self.change(ChangeCall::SetOwner, "set the owner of", || {
             rustix::fs::fchown(&self.file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))

@@ -67,8 +67,8 @@ impl OpenObject {
         }
     }
 
-    /// Sets owner and group; `None` keeps the current one. Call it before setting the mode: chown(2) drops setuid
-    /// bits and capabilities.
+    /// Sets owner and group of a new object; `None` keeps the current one. chown(2) clears set-id bits and file
+    /// capabilities: an object whose bytes stay gets its owner from [`OpenObject::set_rights`].
     pub fn set_owner(&self, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
         let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
         self.change(ChangeCall::SetOwner, "set the owner of", || {
@@ -118,7 +118,7 @@ impl OpenObject {
         again(|| self.root.door().make(step, &mut work)).map_err(|errno| self.error(action, errno))
     }
 
-    fn error(&self, action: &'static str, errno: Errno) -> RootError {
+    pub(crate) fn error(&self, action: &'static str, errno: Errno) -> RootError {
         RootError::Call { action, path: self.root.show(&self.path), errno }
     }
 }

@@ -238,7 +238,8 @@ impl Dir {
         }
     }
 
-    /// Sets owner and group of `name` itself.
+    /// Sets owner and group of `name` itself, a new object. chown(2) clears set-id bits and file capabilities: an object
+    /// whose bytes stay gets its owner from [`OpenObject::set_rights`](super::OpenObject::set_rights).
     pub fn set_owner(&self, name: &[u8], uid: Option<u32>, gid: Option<u32>) -> Result<()> {
         let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
         self.change(ChangeCall::SetOwner, "set the owner of", name, || {

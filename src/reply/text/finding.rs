@@ -63,6 +63,9 @@ fn unable(unfixed: &UnfixedReason) -> String {
         UnfixedReason::Directory => "unable to create directory".to_owned(),
         UnfixedReason::Link(target) => format!("unable to create link to <{}>", lossy(target)),
         UnfixedReason::Hidden => "unable to remove hidden file".to_owned(),
+        UnfixedReason::Native(owner) => {
+            format!("left as it is: it belongs to {owner} ({})", owner.origin.manager)
+        }
     }
 }
 

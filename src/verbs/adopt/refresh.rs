@@ -10,6 +10,8 @@ use crate::reply::refreshed::RefreshedEntries;
 use crate::reply::words::{print_notes, with_recovery};
 use crate::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
 use crate::surroundings::Output;
+use crate::surroundings::caller::HOOK_WAIT;
+use crate::verbs::overtaken::NATIVE_CHANGED;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::overtaken::{RefreshReport, RefreshRequest, refresh_registrations};
 use patchadm_inputs::native::NativeManager;
@@ -17,9 +19,6 @@ use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::{LockError, Root};
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::PatchId;
-
-/// The longest time that a hook waits for another command, in seconds.
-const HOOK_WAIT: u64 = 5;
 
 /// Runs the verb with this option.
 pub(super) fn run(call: &mut Invocation, args: &AdoptArgs) -> anyhow::Result<Reply> {
@@ -33,8 +32,10 @@ pub(super) fn run(call: &mut Invocation, args: &AdoptArgs) -> anyhow::Result<Rep
         call.output.heedless();
     }
     let wait = if args.from_hook { Some(HOOK_WAIT) } else { args.wait };
-    let result =
-        call.change(&root, command.name(), wait, |caller| refresh_registrations(&root, &request, caller))?;
+    let result = call.change(&root, command.name(), wait, |caller| {
+        let by_hook = args.from_hook.then(|| caller.as_hook());
+        refresh_registrations(&root, &request, by_hook.as_ref().unwrap_or(caller))
+    })?;
     let report = match result {
         Ok(report) => report,
         // Whoever holds the lock, or comes next, finds the registrations stale.
@@ -76,13 +77,17 @@ impl RefreshReply {
     fn of(root: &Root, report: RefreshReport, args: &AdoptArgs) -> Self {
         let is_something = !report.packages.is_empty() || !report.accepted.is_empty();
         let result = if args.dry_run && is_something { ResultWord::Planned } else { ResultWord::Done };
-        let notes = with_recovery(&report.recovered, report.notes.clone());
+        // A hook names patches that are lost again beside those that are lost.
+        let notes = if args.from_hook { report.notes.clone() } else { report.remarks() };
+        let notes = with_recovery(&report.recovered, notes);
+        // A hook is called between unpacking and configuring, and is called again.
+        let is_left = !report.left.is_empty() && !args.from_hook;
         Self {
             result,
             changed: report.receipt.is_some(),
             entries: RefreshedEntries::of(root, report),
             notes,
-            exit: Exit::OK,
+            exit: if is_left { NATIVE_CHANGED } else { Exit::OK },
             is_hook: args.from_hook,
         }
     }
@@ -91,7 +96,7 @@ impl RefreshReply {
 impl CommandReport for RefreshReply {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         let lines = if self.is_hook {
-            self.entries.hook_sentences()
+            self.entries.hook_sentences(&self.notes)
         } else {
             self.entries.sentences(self.result == ResultWord::Planned)
         };

@@ -294,6 +294,8 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
             "Read the message: it names every object and its owners, or the patches to back out first."
         18 [Space] "A file system has too little space." "Make room; the message says how much is needed where."
         28 [DamagedInput DamagedRecord] "The package cannot be described, or a record of the root is damaged." "Do what the message says about that file."
+        68 [NativeChanged] "A refresh left a package with which dpkg has not finished, or of which nothing certain is known."
+            "Finish with dpkg what the message names, and refresh again."
     }
     "patchadm show and files", ["show", "files"] => {
         2 [NotFound] "There is neither an applied patch of this id nor a file of this name." "`patchadm list` shows the applied patches."

@@ -1,6 +1,6 @@
 //! The runs of a root as a page for a browser.
 
-use super::{HistoryReport, RunEntry};
+use super::{BY_HOOK, HistoryReport, RunEntry};
 use crate::reply::page::{
     PageCell, PageList, PagePart, PageRow, PageStory, PageTable, TablePage, html_of_tables,
 };
@@ -73,8 +73,9 @@ fn row(run: &RunEntry) -> PageRow {
         run.note.clone(),
         run.undoes.as_ref().map(|run| format!("takes back {run}")),
         run.undone_by.as_ref().map(|by| format!("undone by {by}")),
+        run.hook.then(|| BY_HOOK.to_owned()),
         run.on_trial.as_ref().map(|trial| trial.sentence.clone()),
-        run.trial_end.as_ref().map(|end| format!("run {}: {}", end.run, end.end)),
+        run.trial_end.as_ref().map(|end| format!("run {}: {}", end.run, end.told())),
     ];
     let cells = vec![
         PageCell { key: run.number().parse().ok(), ..PageCell::of(run.number()) },

@@ -5,6 +5,7 @@
 //! packages state which patches are applied. A last line torn by a power cut is skipped (the next writer cuts it off).
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +68,36 @@ pub struct TrialEnd {
     pub run: String,
     /// `confirmed`, `expired`, `undone`, `failed` (by its check), or `stuck`.
     pub end: String,
+    /// What of the run was not taken back, because a package manager wrote there since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<LeftPaths>,
+}
+
+impl TrialEnd {
+    /// Returns the end in words: `expired, 2 paths left to dpkg`.
+    pub fn told(&self) -> String {
+        match &self.left {
+            None => self.end.clone(),
+            Some(left) => format!("{}, {left}", self.end),
+        }
+    }
+}
+
+/// Paths of patches on trial that a package manager wrote since, and that stay as it left them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftPaths {
+    /// Their number.
+    pub paths: u64,
+    /// The package manager.
+    pub manager: String,
+}
+
+impl fmt::Display for LeftPaths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { paths, manager } = self;
+        let noun = if *paths == 1 { "path" } else { "paths" };
+        write!(f, "{paths} {noun} left to {manager}")
+    }
 }
 
 /// One run, or one patch of a run.
@@ -93,6 +124,9 @@ pub struct HistoryEntry {
     /// Whether the superuser trusted the owner of the root (`--trust-root`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub trusted: bool,
+    /// Whether a hook of a package manager of the system ran it, and not a person.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hook: bool,
     /// The signature of the patch, if the check was requested or an option disabled it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<SignatureRecord>,
@@ -179,6 +213,7 @@ mod tests {
             result: "done".to_owned(),
             duration: 412,
             trusted: false,
+            hook: false,
             signature: None,
             note: None,
             because: BTreeMap::new(),
@@ -199,6 +234,10 @@ mod tests {
         let line =
             String::from_utf8(HistoryEntry { trusted: true, ..entry("17-00000000000000ab") }.line()).unwrap();
         assert!(line.ends_with("\"duration\":412,\"trusted\":true}\n"), "{line}");
+        let by_hook = HistoryEntry { hook: true, ..entry("17-00000000000000ab") };
+        let line = String::from_utf8(by_hook.line()).unwrap();
+        assert!(line.ends_with("\"duration\":412,\"hook\":true}\n"), "{line}");
+        assert_eq!(parse(line.as_bytes()).unwrap(), [by_hook]);
         let waived = SignatureRecord {
             state: "unchecked".to_owned(),
             policy: "off".to_owned(),

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use super::escaped::{hex, unhex};
 use patchadm_rootfs::{Digest, Inode, Timestamp};
 use patchadm_svr4::package::rule::holds;
 use patchadm_svr4::package::{Ftype, Mode, NOBODYS_NUMBER, ObjectPath, PkgInst, escape, unescape};
@@ -16,6 +17,9 @@ use patchadm_svr4::format::registration::Registration;
 
 /// The longest queue that is read, in bytes.
 pub const LARGEST: u64 = 256 << 20;
+
+/// The longest value of file capabilities, in bytes; those of Linux have at most 24.
+const LONGEST_CAPABILITY: usize = 64;
 
 /// A line of the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,8 +48,10 @@ pub enum InstallfEntry {
         inode: Inode,
         /// Its type.
         ftype: Ftype,
-        /// The digest of its bytes, for a file: set-id bits go back to these only.
+        /// The digest of its bytes, for a file: set-id bits and file capabilities go back to these only.
         b3: Option<Digest>,
+        /// Its file capabilities, if it has any: the value of the extended attribute.
+        capability: Option<Vec<u8>>,
     },
     /// `turned`: a symbolic link got another target.
     Turned {
@@ -147,7 +153,11 @@ fn entry(fields: &mut Fields<'_>) -> Option<InstallfEntry> {
                 }
                 None => None,
             };
-            InstallfEntry::Changed { path, mode, uid, gid, inode, ftype, b3 }
+            let capability = match fields.next() {
+                Some(value) => Some(unhex(std::str::from_utf8(value.strip_prefix(b"cap:")?).ok()?)?),
+                None => None,
+            };
+            InstallfEntry::Changed { path, mode, uid, gid, inode, ftype, b3, capability }
         }
         b"turned" => {
             let (path, old) = fields.path_and_target().ok()?;
@@ -168,16 +178,20 @@ fn check(entry: &InstallfEntry) -> Result<(), &'static str> {
                 matches!(ftype, T::Directory | T::Symlink | T::Link | T::Pipe | T::Block | T::Character);
             holds("queue.made.type", is_made).then_some(()).ok_or("the type")
         }
-        InstallfEntry::Changed { uid, gid, inode, ftype, b3, .. } => {
+        InstallfEntry::Changed { uid, gid, inode, ftype, b3, capability, .. } => {
             let is_object =
                 matches!(ftype, T::File | T::Directory | T::Symlink | T::Pipe | T::Block | T::Character);
             let has_sum = b3.is_some() == (*ftype == T::File);
+            let is_capability = capability
+                .as_ref()
+                .is_none_or(|value| b3.is_some() && (1..=LONGEST_CAPABILITY).contains(&value.len()));
             let is_moment = inode.born.is_none_or(|born| born.nanoseconds < 1_000_000_000);
             [
                 (holds("queue.changed.owner", *uid != NOBODYS_NUMBER), "the owner"),
                 (holds("queue.changed.group", *gid != NOBODYS_NUMBER), "the group"),
                 (holds("queue.changed.born", is_moment), "the time"),
                 (holds("queue.changed.type", is_object && has_sum), "the type"),
+                (holds("queue.changed.capability", is_capability), "the capabilities"),
             ]
             .into_iter()
             .try_for_each(|(is_right, field)| is_right.then_some(()).ok_or(field))
@@ -235,12 +249,16 @@ fn write(entry: &InstallfEntry) -> Vec<u8> {
         }
         InstallfEntry::FinishRemove(package) => format!("finish-remove {package}").into_bytes(),
         InstallfEntry::Made(path, ftype) => [&with_path("made", path)[..], &[b' ', ftype.letter()]].concat(),
-        InstallfEntry::Changed { path, mode, uid, gid, inode: Inode { number, born }, ftype, b3 } => {
+        InstallfEntry::Changed { path, mode, uid, gid, inode, ftype, b3, capability } => {
+            let Inode { number, born } = inode;
             let born = born.map(|born| born.to_string());
             let born = born.as_deref().unwrap_or("?");
             let ftype = char::from(ftype.letter());
             let sum = b3.map(|digest| format!(" b3:{digest}")).unwrap_or_default();
-            let attributes = format!(" {:04o} {uid} {gid} {number} {born} {ftype}{sum}", mode.bits());
+            let capability = capability.as_deref().map(|value| format!(" cap:{}", hex(value)));
+            let capability = capability.unwrap_or_default();
+            let attributes =
+                format!(" {:04o} {uid} {gid} {number} {born} {ftype}{sum}{capability}", mode.bits());
             [with_path("changed", path), attributes.into_bytes()].concat()
         }
         InstallfEntry::Turned { path, old, new } => {
@@ -264,13 +282,14 @@ finish-remove SUNWstux.2
 made /opt/stuf d
 changed /opt/stuf/a 0600 0 3 1234 1795158000.000000007 f b3:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f
 changed /opt/stuf/b 2755 0 0 1235 ? d
+changed /opt/stuf/c 0755 0 3 1236 ? f b3:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f cap:0100000200200000000000000000000000000000
 turned /opt/stuf/s=../old ../new
 ";
 
     #[test]
     fn every_line_is_read_and_written() {
         let queue = InstallfRequests::parse(QUEUE.as_bytes()).unwrap();
-        assert_eq!(queue.0.len(), 10);
+        assert_eq!(queue.0.len(), 11);
         assert_eq!(String::from_utf8(InstallfRequests::lines(&queue.0)).unwrap(), QUEUE);
         let paths: Vec<String> = queue.paths().iter().map(ToString::to_string).collect();
         assert_eq!(paths, ["/opt/stuf/a", "/opt/stuf/l", "/opt/stuf/with blank"]);
@@ -301,6 +320,10 @@ turned /opt/stuf/s=../old ../new
             ("changed /a 0644 0 0 7 1.1000000000 d", "the time"),
             ("changed /a 4755 0 0 7 ? f", "the type"),
             ("changed /a 4755 0 0 7 ? e", "the type"),
+            (
+                "changed /a 0755 0 0 7 ? f b3:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f cap:",
+                "the capabilities",
+            ),
         ] {
             let error = InstallfRequests::parse(format!("{bad}\n").as_bytes()).unwrap_err();
             assert_eq!(error, InstallfQueueError { line: 1, field: Some(field) }, "{bad}");
@@ -347,7 +370,9 @@ turned /opt/stuf/s=../old ../new
                 |(path, mode, (uid, gid), inode, digit)| {
                     let b3 = digit.map(|digit| Digest::from_hex(&format!("{digit:02x}").repeat(32)).unwrap());
                     let ftype = if b3.is_some() { Ftype::File } else { Ftype::Directory };
-                    InstallfEntry::Changed { path, mode: Mode::of(mode), uid, gid, inode, ftype, b3 }
+                    let capability = digit.filter(|digit| digit % 2 == 0).map(|digit| vec![digit; 20]);
+                    let mode = Mode::of(mode);
+                    InstallfEntry::Changed { path, mode, uid, gid, inode, ftype, b3, capability }
                 }
             ),
             (any_path(), target(), target()).prop_map(|(path, old, new)| InstallfEntry::Turned {

@@ -136,7 +136,7 @@ impl RunOpening {
 
 /// Rolls back a published run after a failure.
 pub(crate) fn undo_published(root: &Root, journal: &Journal, phase: Phase, cause: Cause) -> TransactionError {
-    let left = match roll_back(root, journal, &OutsideAccess::planned()) {
+    let left = match roll_back(root, journal, &OutsideAccess::planned(), None) {
         Ok(_) => RootCondition::RolledBack,
         Err(TransactionError { cause, left: RootCondition::Unfinished(mut what), .. }) => {
             what.insert(0, cause.to_string());

@@ -45,7 +45,7 @@ use crate::transaction::stage::staged_versions::StagedVersions;
 use crate::transaction::switch::op_runner::OpRunner;
 use crate::transaction::tree::request::{ExchangeReport, must_allow_scripts};
 use patchadm_rootfs::{Digest, Live, Timestamp, Xattrs};
-use patchadm_rootfs::{Dir, FileType, Lock, ObjectStatus, Root};
+use patchadm_rootfs::{Dir, Lock, ObjectRights, ObjectStatus, Root};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
 /// A published run between its batches.
@@ -375,18 +375,16 @@ impl ScriptRecorder for ScriptedRun<'_> {
 }
 
 fn set_attributes(dir: &Dir, name: &[u8], seen: &ObjectStatus, to: &SettledAttributes) -> Result<(), Cause> {
-    let change = |now: u32, to: Option<u32>| to.filter(|to| *to != now);
-    let (uid, gid) = (change(seen.uid, to.uid), change(seen.gid, to.gid));
-    if dir.root().is_privileged() && (uid.is_some() || gid.is_some()) {
-        dir.set_owner(name, uid, gid)?;
+    if let Some(object) = dir.hold(name)? {
+        let is_owner_set = dir.root().is_privileged();
+        let (uid, gid) = (to.uid.filter(|_| is_owner_set), to.gid.filter(|_| is_owner_set));
+        object.set_rights(ObjectRights { uid, gid, mode: to.mode })?;
     }
     if let Some(xattrs) = &to.xattrs {
         settle_xattrs(dir, name, xattrs)?;
-    }
-    if let Some(mode) = to.mode.filter(|_| seen.file_type != FileType::Symlink) {
-        // After chown(2), which may drop setuid: the mode is set whenever it is wrong.
-        if dir.look(name)?.is_some_and(|seen| seen.mode != mode) {
-            dir.set_mode(name, mode)?;
+        // An access control list has bits of the mode.
+        if let (Some(mode), Some(object)) = (to.mode, dir.hold(name)?) {
+            object.set_rights(ObjectRights { mode: Some(mode), ..ObjectRights::default() })?;
         }
     }
     if let Some(mtime) = to.mtime.filter(|mtime| *mtime != seen.mtime) {

@@ -34,6 +34,8 @@ pub struct Caller<'a> {
     pub elapsed: &'a dyn Fn() -> u64,
     /// The run that the command undoes, for the history.
     pub undoes: Option<String>,
+    /// Whether a hook of a package manager calls, and not a person; for the history.
+    pub is_hook: bool,
     /// A remark on the run that is reported later, for the history.
     pub note: Option<String>,
     /// The directories of the root whose changes become visible at once, in the order of their switch.
@@ -88,6 +90,12 @@ impl Caller<'_> {
             exchanges: self.exchanges.clone(),
             ..*self
         }
+    }
+
+    /// Returns the same caller for a command that a hook of a package manager calls.
+    #[must_use]
+    pub fn as_hook(&self) -> Self {
+        Self { is_hook: true, ..self.noting(self.note.as_deref()) }
     }
 
     /// Returns the same caller for a command whose changes become visible at once below these directories.

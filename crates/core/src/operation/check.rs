@@ -9,6 +9,7 @@
 //! compare   one object and its record       fix   the same, and what differs is repaired
 //! findings  what is compared, and what is found
 //! exclusive what is nobody's                device   packages that are not installed yet
+//! overridden what dpkg-statoverride(1) says of objects of adopted packages
 //! ```
 
 mod compare;
@@ -17,6 +18,8 @@ mod exclusive;
 mod findings;
 mod fix;
 mod map;
+mod native_files;
+mod overridden;
 mod scope;
 
 use super::failure::Failure;
@@ -27,6 +30,8 @@ use super::session::{Caller, RootAndPolicy, Session, must_have_database};
 use crate::operation::trial::begin::begin_change;
 use compare::Comparison;
 use map::CheckMap;
+use native_files::NativeFiles;
+use overridden::OverriddenAttributes;
 use patchadm_inputs::database::{RecordDamage, RecordReader, RecordView, contents, read_consistently};
 use patchadm_rootfs::{Root, WorkMeter, WorkStep, WorkUnit, accounts_of, side_by_side};
 use patchadm_svr4::package::{Accounts, ContentsLine, PkgInst};
@@ -81,7 +86,7 @@ pub fn check<'a>(
             return Err(CheckError::Unfinished(view.root().prefix().display().to_string()));
         }
         let damage = records.must_be_sound(view)?;
-        Ok(CheckReport { damage, ..records.compare(view, host, false, &DeliveredFiles::default())? })
+        Ok(CheckReport { damage, ..records.compare(view, host, None, &DeliveredFiles::default())? })
     })
 }
 
@@ -96,7 +101,7 @@ pub(super) fn check_delivered(
 ) -> Result<CheckReport, CheckError> {
     let step = meter.map(|meter| Ok::<_, CheckError>(meter.begin(WorkUnit::Objects, line_count(view)?)));
     let step = step.transpose()?;
-    CheckedRecords { step, ..CheckedRecords::of(request)? }.compare(view, host, false, delivered)
+    CheckedRecords { step, ..CheckedRecords::of(request)? }.compare(view, host, None, delivered)
 }
 
 /// Returns the number of lines in `contents`, which takes a pass over all of them.
@@ -125,7 +130,8 @@ pub fn check_and_fix(
     }
     let view = RecordView::live(root);
     let damage = records.must_be_sound(&view)?;
-    let report = records.compare(&view, &session.ground.host, true, &DeliveredFiles::default())?;
+    let delivered = DeliveredFiles::default();
+    let report = records.compare(&view, &session.ground.host, Some(&session.ground), &delivered)?;
     Ok(CheckReport { recovered: session.recovered, damage, ..report })
 }
 
@@ -192,7 +198,7 @@ impl<'a> CheckedRecords<'a> {
         &self,
         view: &RecordView<'_>,
         host: &Root,
-        fixes: bool,
+        fixes: Option<&RootAndPolicy>,
         delivered: &DeliveredFiles,
     ) -> Result<CheckReport, CheckError> {
         let root = view.root();
@@ -205,8 +211,14 @@ impl<'a> CheckedRecords<'a> {
         let CheckRequest { aspects, scope, workers, .. } = self.request;
         let follows_links = self.map.is_none();
         let accounts = accounts.as_ref();
-        let comparison = Comparison { root, accounts, aspects: *aspects, delivered, follows_links };
-        if self.map.is_none() && !fixes && !aspects.exclusive {
+        let overridden = if follows_links {
+            OverriddenAttributes::of(view, fixes.is_some())?
+        } else {
+            OverriddenAttributes::default()
+        };
+        let comparison =
+            Comparison { root, accounts, aspects: *aspects, delivered, follows_links, overridden };
+        if self.map.is_none() && fixes.is_none() && !aspects.exclusive {
             let compared = scope.each(view, *workers, self.step.as_ref(), || {
                 let mut walk = comparison.walk();
                 move |line: ContentsLine| CheckedObject { findings: walk.findings(&line), path: line.path }
@@ -216,14 +228,15 @@ impl<'a> CheckedRecords<'a> {
             }
         }
         let (lines, unknown) = self.lines(view)?;
-        let (mut checked, mut fixed) = if fixes {
-            fix::fix_all(&comparison, &lines)
-        } else {
-            (in_parallel(&comparison, &lines, *workers), 0)
+        let native = fixes.map(|ground| NativeFiles::of(ground, &lines)).transpose()?;
+        let (mut checked, mut fixed) = match &native {
+            Some(native) => fix::fix_all(&comparison, &lines, native),
+            None => (in_parallel(&comparison, &lines, *workers), 0),
         };
         if aspects.exclusive {
-            let hidden = exclusive::hidden(view, &comparison, &lines, fixes)?;
-            fixed += hidden.iter().filter(|object| fixes && object.findings.is_empty()).count();
+            let hidden = exclusive::hidden(view, &comparison, &lines, native.as_ref())?;
+            let is_removed = |object: &&CheckedObject| native.is_some() && object.findings.is_empty();
+            fixed += hidden.iter().filter(is_removed).count();
             checked.extend(hidden);
         }
         Ok(CheckReport { checked, fixed, unknown, ..CheckReport::default() })

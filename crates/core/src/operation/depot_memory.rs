@@ -157,6 +157,7 @@ mod tests {
             scripts: ScriptSettings::default(),
             elapsed: &|| 0,
             undoes: None,
+            is_hook: false,
             note: None,
             exchanges: Vec::new(),
         };

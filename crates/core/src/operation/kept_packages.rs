@@ -34,6 +34,8 @@ pub struct KeptReport {
     pub recovered: Recovered,
     /// The names that are no packages of kept libraries.
     pub unknown: Vec<String>,
+    /// Sentences for a person: what stays because a package of dpkg or rpm owns it now.
+    pub notes: Vec<String>,
 }
 
 /// Shows what is kept. Removes what nothing needs, if requested.
@@ -53,7 +55,7 @@ pub fn kept_packages(root: &Root, request: &KeptRequest, caller: &Caller<'_>) ->
     let mut report = KeptReport { look, ..KeptReport::default() };
     if let Some(planned) = planned {
         report.receipt = Some(session.perform(&planned.plan, &mut NoContent, None, String::new())?);
-        report.pruned = planned.pruned;
+        (report.pruned, report.notes) = (planned.pruned, planned.plan.notes);
     }
     Ok(KeptReport { recovered: session.recovered, ..report })
 }
@@ -67,7 +69,9 @@ fn shown(ground: &RootAndPolicy, request: &KeptRequest, now: &Now) -> Result<Kep
     let mut report = KeptReport::default();
     if request.prune {
         let (_, planned) = plan_to_prune(ground, now, &packages, false)?;
-        report.pruned = planned.map(|planned| planned.pruned).unwrap_or_default();
+        if let Some(planned) = planned {
+            (report.pruned, report.notes) = (planned.pruned, planned.plan.notes);
+        }
     }
     let is_meant = |package: &PkgInst| packages.is_empty() || packages.contains(package);
     look.libraries.retain(|library| is_meant(&library.package));

@@ -6,6 +6,7 @@
 pub mod adopt;
 pub mod adopt_undo;
 pub mod analysis;
+mod as_left;
 mod caller;
 pub mod changed_texts;
 pub mod check;
@@ -30,6 +31,7 @@ mod log;
 mod made_directory;
 pub mod many;
 pub mod mend;
+mod native_claims;
 pub mod native_hooks;
 mod native_locks;
 mod new_database;

@@ -152,9 +152,7 @@ fn certain_versions<'p>(
                 | NativeChange::Reinstalled { version, .. }
                 | NativeChange::Diverted { version, .. }
                 | NativeChange::Overruled { version, .. },
-            ) => {
-                Some(version.clone())
-            }
+            ) => Some(version.clone()),
             Some(NativeChange::Removed { .. } | NativeChange::Busy { .. } | NativeChange::Unknown { .. }) => {
                 None
             }
@@ -167,6 +165,7 @@ fn certain_versions<'p>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use patchadm_inputs::native::UnfinishedChange;
 
     fn ended(patch: &str, state: OvertakenState, fixed_in: Option<&str>) -> OvertakenPatch {
         OvertakenPatch {
@@ -233,7 +232,7 @@ mod tests {
         let from = "1.0-2".to_owned();
         for change in [
             NativeChange::Removed { origin: origin(), from },
-            NativeChange::Busy { origin: origin() },
+            NativeChange::Busy { origin: origin(), unfinished: UnfinishedChange::Configure },
             NativeChange::Unknown { origin: origin(), reason: String::new() },
         ] {
             assert_eq!(found(&list, &[("1.0-2", Some(change))]), "100-01 lost");

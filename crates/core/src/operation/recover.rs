@@ -86,6 +86,16 @@ pub fn recover_with_aid(
     Ok(Recovery { done, run, interrupted: left_half_applied(root)? })
 }
 
+/// Finishes or rolls back an unfinished run before a package manager of the system begins its work. A trial that is over is
+/// left to the next command.
+pub fn recover_before_native(root: &Root, caller: &Caller<'_>) -> Result<Recovered, Failure> {
+    // Without a directory for its journal, no run ever began.
+    if root.list(&own_directory())?.is_none() {
+        return Ok(Recovered::Nothing);
+    }
+    Ok(Session::begin_recovery(RootAndPolicy::of(root)?, caller)?.recovered)
+}
+
 /// Sentences on what was done, and the finding of recovery.
 type Aided = (Vec<String>, Recovered);
 

@@ -8,16 +8,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use super::as_left::as_left;
 use super::failure::Failure;
 use super::overtaken_list::{EndedPatches, list_of, list_text};
-use super::patches::overtaken::as_left::as_left;
 use super::projected_plans::ForeseenRoot;
 use patchadm_inputs::database::survey::{SurveySettings, packages, parameters, survey_with};
 use patchadm_inputs::database::undo_data::{OutsideRules, UndoReader};
 use patchadm_inputs::database::{RecordView, contents, installed, policy};
 use patchadm_inputs::inventory::{Installed, Inventory, KeptLibraries, Touched, is_kept_package};
 use patchadm_inputs::native::{
-    NativeChange, NativeChanges, NativeIndex, NativeOrigin, NativeRegistration, native_changes,
+    NativeChange, NativeChanges, NativeIndex, NativeManager, NativeOrigin, NativeRegistration, dpkg,
+    native_changes,
 };
 use patchadm_inputs::policy::Policy;
 use patchadm_planning::plan::patch::validate::applied_to;
@@ -272,10 +273,10 @@ impl RootAndPolicy {
         }
         let all = packages.iter().filter(|(package, _)| touched.packages.contains(*package));
         let all = all.map(|(package, installed)| (package.clone(), installed.clone())).collect();
-        let Inventory { packages, lines, live, .. } = self.survey_with(all, &touched, None)?;
+        let Inventory { packages, lines, live, native_owners, .. } = self.survey_with(all, &touched, None)?;
         let lines = lines.into_iter().filter(|(path, _)| touched.paths.contains(path)).collect();
         let live = live.into_iter().filter(|(path, _)| touched.paths.contains(path)).collect();
-        Ok(KeptLibraries { packages, lines, live })
+        Ok(KeptLibraries { packages, lines, live, native_owners })
     }
 
     /// Returns what package managers of the system changed since these packages were adopted from them. Each is looked at
@@ -293,7 +294,9 @@ impl RootAndPolicy {
             let params = new.iter().map(|(package, installed)| (*package, &installed.params));
             let NativeChanges { mut changes, same_records } =
                 native_changes(&self.root, params, || self.native_index());
-            let renewed = as_left(self, &same_records, packages);
+            let view = RecordView::live(&self.root);
+            let reader = self.undo_data(&view, None);
+            let renewed = as_left(&reader, &self.policy.separator, &same_records, packages);
             changes.retain(|package, _| !renewed.contains(package));
             self.renewed.lock().unwrap_or_else(PoisonError::into_inner).extend(renewed);
             known.extend(new.iter().map(|(package, _)| ((*package).clone(), changes.remove(*package))));
@@ -316,6 +319,7 @@ impl RootAndPolicy {
     ) -> Result<BTreeMap<PkgInst, NativeChange>, Failure> {
         let changes = self.native_changes(packages);
         let (view, resolver) = (RecordView::live(&self.root), self.root.resolver());
+        let overrides = dpkg::overrides(&self.root)?;
         let mut overruled = BTreeMap::new();
         for (package, installed) in packages {
             let is_patched = !installed.params.text("PATCHLIST").trim().is_empty();
@@ -323,6 +327,11 @@ impl RootAndPolicy {
             if !is_patched || changes.contains_key(package) {
                 continue;
             }
+            let overruled_as = |path: ObjectPath, how: String| {
+                let version = NativeRegistration::of(&installed.params).version;
+                NativeChange::Overruled { origin: origin.clone(), version, path, how }
+            };
+            let mut overridden = None;
             for (path, line) in contents::lines_of_package(&view, package)? {
                 if line.object.ftype.is_directory() {
                     continue;
@@ -330,11 +339,20 @@ impl RootAndPolicy {
                 let owners = self.native_index().owners(&resolver.locate_object(&path)?, &resolver)?;
                 let is_own = owners.iter().any(|owner| origin.is_instance_of(&owner.origin));
                 if let Some(owner) = owners.into_iter().next().filter(|_| !is_own) {
-                    let (origin, by) = (origin.clone(), owner.to_string());
-                    let version = NativeRegistration::of(&installed.params).version;
-                    let change = NativeChange::Overruled { origin, version, path, by };
-                    overruled.insert(package.clone(), change);
+                    let how = format!("belongs to {owner} ({}) now", owner.origin.manager);
+                    overruled.insert(package.clone(), overruled_as(path, how));
                     break;
+                }
+                if origin.manager == NativeManager::Dpkg && overrides.of(&path).is_some() {
+                    overridden = Some(path);
+                }
+            }
+            if let Some(path) = overridden.filter(|_| !overruled.contains_key(package)) {
+                let (reader, one) = (self.undo_data(&view, None), BTreeSet::from([package.clone()]));
+                if as_left(&reader, &self.policy.separator, &one, packages).is_empty() {
+                    let how =
+                        "has the mode and owner of a dpkg-statoverride, which a patch had changed".to_owned();
+                    overruled.insert(package.clone(), overruled_as(path, how));
                 }
             }
         }
@@ -368,6 +386,12 @@ impl RootAndPolicy {
         }
         inventory.native_changes = self.native_changes(&inventory.packages);
         inventory.native_owners = index.owners_of(&inventory.physical, &self.root.resolver())?;
+        if touched.packages.iter().any(|package| inventory.manager(package) == Some(NativeManager::Dpkg)) {
+            inventory.overrides = dpkg::overrides(&self.root)?;
+        }
+        let place = |path| inventory.physical.get(path).unwrap_or(path);
+        let objects = inventory.live.iter().map(|(path, live)| (place(path), live));
+        inventory.native_owners.add_names(index, &self.root, objects)?;
         if let Some(owner) = self.for_owner {
             inventory.privileged = owner.0 == 0;
             inventory.caller = owner;

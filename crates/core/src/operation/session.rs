@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use super::exchange::{ExchangeLog, must_be_directories};
 use super::failure::Failure;
 use super::history_watch::HistoryWatch;
+use super::native_claims::NativeClaims;
 use super::native_locks::{NativeLocks, lock_root};
 use super::record_damage;
 use super::trial::change::TrialChange;
@@ -161,14 +162,14 @@ impl<'a> Session<'a> {
         let history = Some(HistoryWatch::begin(root, caller.told));
         first(root, &lock)?;
         let unrecovered = |error| Failure::Unrecovered { error };
-        let outside = ground.outside.of_recovery();
+        let (outside, claims) = (ground.outside.of_recovery(), NativeClaims::of(root));
         let recovered = match unfinished_script(root).map_err(unrecovered)? {
-            None => recover_with(root, &lock, &outside),
+            None => recover_with(root, &lock, &outside, Some(&claims)),
             Some((run, ScriptProcess { group, boot_id, start_time, .. })) => {
                 // No script may continue while its work is undone.
                 let _quiet =
                     end_leftovers(root, Some((&run, &ProcessIdentity { group, boot_id, start_time })))?;
-                recover_with(root, &lock, &outside)
+                recover_with(root, &lock, &outside, Some(&claims))
             }
         };
         let notes = settle_identity(root, &lock).map_err(unidentified);
@@ -355,6 +356,7 @@ impl<'a> Session<'a> {
             packages,
             log,
             text,
+            hook: self.caller.is_hook,
             signature,
             undoes: self.caller.undoes.clone(),
             refreshed,

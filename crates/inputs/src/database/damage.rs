@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::places;
+use crate::native::NativeManager;
 use patchadm_rootfs::Root;
 use patchadm_svr4::format::contents::ContentsError;
 use patchadm_svr4::format::params::ParamsError;
@@ -30,6 +31,15 @@ pub enum RecordRepair {
     Package(PkgInst),
     /// The package is installed again: too little is left to make its pkginfo anew.
     Installation(PkgInst),
+    /// The package, which was adopted from dpkg or rpm, is registered again.
+    Registration {
+        /// The package.
+        package: PkgInst,
+        /// The manager that has it.
+        manager: NativeManager,
+        /// Whether something may be left that says which package of the manager it is.
+        is_known: bool,
+    },
     /// `pkgchk -f` creates `contents` again.
     Contents,
     /// The empty directory of this package goes.
@@ -62,6 +72,15 @@ impl RecordDamage {
         Self { line: Some(line), ..self }
     }
 
+    /// The same, where too little is left to make the record anew.
+    #[must_use]
+    pub fn beyond_repair(mut self, why: &str) -> Self {
+        if let RecordRepair::Registration { is_known, .. } = &mut self.repair {
+            *is_known = false;
+        }
+        Self { reason: format!("{}; {why}", self.reason), ..self }
+    }
+
     fn new(root: &Root, file: String, reason: impl Into<String>, repair: RecordRepair) -> Self {
         let named = (!root.is_system()).then(|| root.prefix().display().to_string());
         Self { file, line: None, reason: reason.into(), repair, root: named }
@@ -69,7 +88,8 @@ impl RecordDamage {
 
     /// A pkginfo that cannot be used.
     pub fn of_pkginfo(root: &Root, package: &PkgInst, reason: impl Into<String>) -> Self {
-        let repair = RecordRepair::Package(package.clone());
+        let repair =
+            Self::registration(package, true).unwrap_or_else(|| RecordRepair::Package(package.clone()));
         Self::new(root, root.show(&places::pkginfo(package)), reason, repair)
     }
 
@@ -79,9 +99,16 @@ impl RecordDamage {
         Self { line, ..Self::of_pkginfo(root, package, reason) }
     }
 
+    /// Returns the repair of a package that has the name of an adopted one.
+    fn registration(package: &PkgInst, is_known: bool) -> Option<RecordRepair> {
+        let manager = NativeManager::of_package_name(package)?;
+        Some(RecordRepair::Registration { package: package.clone(), manager, is_known })
+    }
+
     /// A directory of a package that is empty.
     pub(super) fn of_empty_directory(root: &Root, package: &PkgInst) -> Self {
-        let repair = RecordRepair::EmptyDirectory(package.clone());
+        let repair = Self::registration(package, false)
+            .unwrap_or_else(|| RecordRepair::EmptyDirectory(package.clone()));
         Self::new(root, root.show(&places::package(package)), "it is empty: it has no pkginfo", repair)
     }
 
@@ -106,7 +133,8 @@ impl RecordDamage {
     pub(super) fn of_owner(root: &Root, package: &PkgInst) -> Self {
         let directory = root.show(&places::package(package));
         let reason = format!("package {package} owns objects, and {directory} is not there");
-        let repair = RecordRepair::Installation(package.clone());
+        let repair =
+            Self::registration(package, false).unwrap_or_else(|| RecordRepair::Installation(package.clone()));
         Self::new(root, root.show(&places::contents()), reason, repair)
     }
 
@@ -133,6 +161,7 @@ impl RecordDamage {
         match &self.repair {
             RecordRepair::Package(package)
             | RecordRepair::Installation(package)
+            | RecordRepair::Registration { package, .. }
             | RecordRepair::EmptyDirectory(package)
             | RecordRepair::LostCopy { package, .. } => Some(package),
             RecordRepair::Contents => None,

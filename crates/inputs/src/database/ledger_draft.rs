@@ -9,8 +9,7 @@ use patchadm_changeset::transaction::{Cause, WrittenArchive, host_path};
 use super::ledger::{self, LedgerFault, PatchRecordsByName, retain_counting};
 use super::undo_data::{ArchiveError, OutsideAccess, UndoReader};
 use super::{RecordView, installed, places};
-use crate::format::ledger::{Ledger, LedgerLine, LedgerUndo, UndoLocation, WhyNone};
-use crate::native::NATIVE_VERSION;
+use crate::format::ledger::{Ledger, LedgerLine, LedgerUndo, NATIVE_VERSION, UndoLocation, WhyNone};
 use patchadm_changeset::plan::{
     BroughtLine, LedgerChange, LedgerPatch, LedgerRewrite, Plan, RecordChange, RewrittenArchive, TreeContent,
     UndoPlace,

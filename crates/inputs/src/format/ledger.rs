@@ -24,6 +24,10 @@ pub const LARGEST: usize = 16 << 20;
 /// The snapshot of the program's own in a save directory, beside the archive that scripts made.
 pub const SNAPSHOT: &str = "snapshot/undo.gz";
 
+/// The parameter of an adopted package with its native version when it was adopted or refreshed, as its manager prints it. A run
+/// copies it into the lines of the patches that it applies.
+pub const NATIVE_VERSION: &str = "NATIVE_VERSION";
+
 /// The word before a BLAKE3 digest.
 const B3: &str = "b3:";
 
@@ -335,9 +339,10 @@ impl LedgerLine {
             manifest: written.manifest.as_deref().map(|text| digest("manifest", text)).transpose()?,
             applied_by: written.applied.clone(),
             is_adopted: written.adopted,
-            native: written.native.clone().filter(|version| {
-                rule::holds("ledger.native", !version.chars().any(char::is_control))
-            }),
+            native: written
+                .native
+                .clone()
+                .filter(|version| rule::holds("ledger.native", !version.chars().any(char::is_control))),
             undo: read_undo(&written, digest)?,
             run: written.run,
             patch: written.patch,

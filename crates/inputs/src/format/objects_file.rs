@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use patchadm_changeset::format::manifest::{decode, encode, recorded_xattrs, unhex};
-use patchadm_rootfs::Xattrs;
+use patchadm_rootfs::{CAPABILITY, Xattrs};
 use patchadm_svr4::package::PackagePath;
 
 /// The name of the file in `install`.
@@ -18,9 +18,6 @@ pub const OBJECTS: &str = "patchadm.objects";
 
 /// The version of the format.
 pub const VERSION: u32 = 1;
-
-/// The extended attribute of file capabilities, which only the superuser can set.
-pub const CAPABILITY: &[u8] = b"security.capability";
 
 /// The longest line that is read.
 const LONGEST_LINE: usize = 1 << 20;

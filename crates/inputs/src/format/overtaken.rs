@@ -49,7 +49,8 @@ pub struct OvertakenPatch {
     /// The ids of what it fixes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fixes: Vec<String>,
-    /// The paths at which what it did is gone.
+    /// The paths at which what it did is gone. Of a contained patch, those at which it had put something: they are lost with
+    /// a later version that does not have its fix.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<LostPath>,
     /// When that was found: RFC 3339.
@@ -64,9 +65,17 @@ pub struct LostPath {
     /// BLAKE3 of the bytes that the patch had put there, for a regular file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub b3: Option<String>,
+    /// The native package that has taken over the path, with its version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 impl LostPath {
+    /// Tells whether it is a path, and the name of its owner is one line.
+    fn is_sensible(&self) -> bool {
+        self.object_path().is_some() && self.by.iter().flat_map(|by| by.chars()).all(|c| !c.is_control())
+    }
+
     /// Returns the path; `None` if it is none.
     pub fn object_path(&self) -> Option<ObjectPath> {
         ObjectPath::new(&decode(&self.path)).ok()
@@ -92,7 +101,7 @@ impl OvertakenPatches {
             match serde_json::from_slice::<OvertakenPatch>(line) {
                 Ok(mut patch) if is_short && patch.root == root && patch.is_sensible() => {
                     patch.fixes.retain(|id| rule::holds("lost.fixes", FixId::new(id).is_ok()));
-                    patch.paths.retain(|lost| rule::holds("lost.paths", lost.object_path().is_some()));
+                    patch.paths.retain(|lost| rule::holds("lost.paths", lost.is_sensible()));
                     read.patches.push(patch);
                 }
                 _ => read.passed_over.push(at),
@@ -133,6 +142,12 @@ impl OvertakenPatch {
     /// Tells whether its fix is lost, wholly or in part, and nobody has accepted that.
     pub fn is_lost(&self) -> bool {
         matches!(self.state, OvertakenState::Lost | OvertakenState::PartlyLost)
+    }
+
+    /// Returns the paths at which what it did is gone.
+    pub fn lost_paths(&self) -> impl Iterator<Item = ObjectPath> {
+        let is_lost = self.state != OvertakenState::Contained;
+        self.paths.iter().filter(move |_| is_lost).filter_map(LostPath::object_path)
     }
 
     /// Returns its state in words: `contained in openssl 3.0.22-1 (dpkg)`, `LOST to …`, `went with …`.
@@ -185,7 +200,7 @@ mod tests {
 
     #[test]
     fn of_what_a_line_says_was_lost_only_paths_are_believed() {
-        let lost = |path: &str| LostPath { path: path.to_owned(), b3: None };
+        let lost = |path: &str| LostPath { path: path.to_owned(), b3: None, by: None };
         let paths = vec![lost("/usr/lib/a.so"), lost("usr/lib"), lost("/etc/../shadow"), lost("")];
         let list = OvertakenPatches {
             patches: vec![OvertakenPatch { paths, ..patch("1-01", "aa") }],

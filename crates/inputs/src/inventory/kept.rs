@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Installed, Inventory};
+use crate::native::NativeOwners;
 use patchadm_rootfs::Live;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, Params, PkgInst};
 
@@ -26,6 +27,8 @@ pub struct KeptLibraries {
     pub lines: BTreeMap<ObjectPath, ContentsLine>,
     /// The objects at the paths of these lines; absent where nothing is.
     pub live: BTreeMap<ObjectPath, Live>,
+    /// The packages of dpkg and rpm that own these paths now.
+    pub native_owners: NativeOwners,
 }
 
 impl KeptLibraries {

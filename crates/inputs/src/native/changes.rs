@@ -5,7 +5,10 @@ use std::fmt;
 
 use super::dpkg::DpkgRecords;
 use super::rpm::RpmRecords;
-use super::{NativeError, NativeIndex, NativeManager, NativeOrigin, NativePresence, NativeRegistration};
+use super::{
+    NativeError, NativeIndex, NativeManager, NativeOrigin, NativePackage, NativePresence, NativeRegistration,
+    RegisteredPackage, UnfinishedChange,
+};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 
@@ -35,7 +38,7 @@ pub enum NativeChange {
         /// The version.
         version: String,
     },
-    /// It is as it was, and another native package has taken over one of its paths.
+    /// It is as it was, and another native package has taken over one of its paths, or an override has undone what a patch did.
     Overruled {
         /// Whose package it is, and its name.
         origin: NativeOrigin,
@@ -43,13 +46,15 @@ pub enum NativeChange {
         version: String,
         /// The path.
         path: ObjectPath,
-        /// The name and version of the package that owns it now.
-        by: String,
+        /// What became of it, as the end of a sentence.
+        how: String,
     },
     /// Its manager is in the middle of a change, or broke one off.
     Busy {
         /// Whose package it is, and its name.
         origin: NativeOrigin,
+        /// What finishes it.
+        unfinished: UnfinishedChange,
     },
     /// It was removed.
     Removed {
@@ -75,7 +80,7 @@ impl NativeChange {
             | Self::Reinstalled { origin, .. }
             | Self::Diverted { origin, .. }
             | Self::Overruled { origin, .. }
-            | Self::Busy { origin }
+            | Self::Busy { origin, .. }
             | Self::Removed { origin, .. }
             | Self::Unknown { origin, .. } => origin,
         }
@@ -112,7 +117,7 @@ impl fmt::Display for NativeChange {
             Self::Diverted { version, .. } => {
                 write!(f, "the diversions of files of {name} {version} changed since it was adopted")
             }
-            Self::Overruled { path, by, .. } => write!(f, "{path} belongs to {by} ({manager}) now"),
+            Self::Overruled { path, how, .. } => write!(f, "{path} {how}"),
             Self::Busy { .. } => write!(f, "{manager} has not finished with {name}"),
             Self::Removed { from, .. } => write!(f, "{manager} removed {name} {from} since it was adopted"),
             Self::Unknown { reason, .. } => {
@@ -139,24 +144,19 @@ pub fn native_changes<'p>(
     packages: impl Iterator<Item = (&'p PkgInst, &'p Params)>,
     index: impl FnOnce() -> &'p NativeIndex,
 ) -> NativeChanges {
-    let mut adopted: BTreeMap<NativeManager, Vec<Adopted<'p>>> = BTreeMap::new();
-    for (package, params) in packages {
-        if let Some(origin) = NativeOrigin::of(params) {
-            let registration = NativeRegistration::of(params);
-            adopted.entry(origin.manager).or_default().push(Adopted { package, origin, registration });
-        }
-    }
     let mut found = NativeChanges::default();
-    if adopted.is_empty() {
+    let all = presences(root, packages);
+    if all.is_empty() {
         return found;
     }
     let diverted = index().diverted_by_package();
-    for (manager, adopted) in adopted {
-        let origins: Vec<&NativeOrigin> = adopted.iter().map(|one| &one.origin).collect();
-        match presences(root, manager, &origins) {
+    for (adopted, presences) in all {
+        match presences {
             Ok(presences) => {
                 for (one, presence) in adopted.into_iter().zip(presences) {
-                    let now = diverted.get(one.origin.name.as_str()).filter(|_| manager == NativeManager::Dpkg);
+                    let now = diverted
+                        .get(one.origin.name.as_str())
+                        .filter(|_| one.origin.manager == NativeManager::Dpkg);
                     let (package, origin) = (one.package, one.origin.clone());
                     let registered = one.registration.clone();
                     let diverted = registered.diverted.as_deref().unwrap_or_default();
@@ -189,14 +189,105 @@ fn has_same_records(root: &Root, origin: &NativeOrigin, registered: &NativeRegis
     now.is_ok_and(|now| registered.digest.is_some() && now.registration().digest == registered.digest)
 }
 
-fn presences(
-    root: &Root,
-    manager: NativeManager,
-    origins: &[&NativeOrigin],
-) -> Result<Vec<Result<NativePresence, NativeError>>, NativeError> {
-    match manager {
-        NativeManager::Dpkg => DpkgRecords::of(root)?.presences(origins),
-        NativeManager::Rpm => RpmRecords::of(root)?.presences(origins),
+/// Adopted packages, each with what its manager says of it, by manager.
+type Presences<'p> = Vec<(Vec<Adopted<'p>>, Result<Vec<Result<NativePresence, NativeError>>, NativeError>)>;
+
+/// Asks package managers about all packages that were adopted from them.
+fn presences<'p>(root: &Root, packages: impl Iterator<Item = (&'p PkgInst, &'p Params)>) -> Presences<'p> {
+    let mut adopted: BTreeMap<NativeManager, Vec<Adopted<'p>>> = BTreeMap::new();
+    for (package, params) in packages {
+        if let Some(origin) = NativeOrigin::of(params) {
+            let registration = NativeRegistration::of(params);
+            let arch = origin.arch.clone().unwrap_or_else(|| params.text("ARCH").trim().to_owned());
+            adopted.entry(origin.manager).or_default().push(Adopted { package, origin, arch, registration });
+        }
+    }
+    let ask = |(manager, adopted): (NativeManager, Vec<Adopted<'p>>)| {
+        let registered: Vec<RegisteredPackage<'_>> = adopted.iter().map(Adopted::registered).collect();
+        let presences = match manager {
+            NativeManager::Dpkg => DpkgRecords::of(root).and_then(|records| records.presences(&registered)),
+            NativeManager::Rpm => RpmRecords::of(root).and_then(|records| records.presences(&registered)),
+        };
+        (adopted, presences)
+    };
+    adopted.into_iter().map(ask).collect()
+}
+
+/// The packages of package managers for which registrations stand now.
+#[derive(Debug, Default)]
+pub struct NativeClaims {
+    claims: Vec<NativeClaim>,
+}
+
+/// A package of a package manager, and its registration.
+#[derive(Debug)]
+struct NativeClaim {
+    package: PkgInst,
+    origin: NativeOrigin,
+    version: String,
+    arch: String,
+}
+
+impl NativeClaims {
+    /// Asks package managers about the packages that were adopted from them. Of one that is gone or of which nothing is
+    /// known, the registration counts.
+    pub fn of<'p>(root: &Root, packages: impl Iterator<Item = (&'p PkgInst, &'p Params)>) -> Self {
+        let mut claims = Vec::new();
+        for (adopted, presences) in presences(root, packages) {
+            let mut presences = presences.unwrap_or_default().into_iter();
+            for one in adopted {
+                let (version, arch) = match presences.next() {
+                    Some(Ok(NativePresence::Installed { version, arch, .. })) => (version, arch),
+                    _ => (one.registration.version, one.arch),
+                };
+                claims.push(NativeClaim { package: one.package.clone(), origin: one.origin, version, arch });
+            }
+        }
+        Self { claims }
+    }
+
+    /// Adds the registration of a package.
+    pub fn add(&mut self, package: PkgInst, native: &NativePackage) {
+        let (version, arch) = (native.version.clone(), native.arch.clone());
+        let origin = self.origin_of(native);
+        self.claims.push(NativeClaim { package, origin, version, arch });
+    }
+
+    /// Returns the registration that stands for a package.
+    pub fn holder(&self, native: &NativePackage) -> Option<&PkgInst> {
+        let is_it = |claim: &&NativeClaim| {
+            let is_version = native.origin.manager == NativeManager::Dpkg || claim.version == native.version;
+            claim.arch == native.arch && is_version
+        };
+        self.of_name(&native.origin).find(is_it).map(|claim| &claim.package)
+    }
+
+    /// Tells whether a registration stands for a package of this name.
+    pub fn has_name(&self, native: &NativePackage, package: &PkgInst) -> bool {
+        self.of_name(&native.origin).any(|claim| claim.package == *package)
+    }
+
+    /// Returns how the registration of a package names it: as exactly as it must to be told from the others that are
+    /// installed or registered.
+    pub fn origin_of(&self, native: &NativePackage) -> NativeOrigin {
+        let NativePackage { origin, version, arch, has_other_versions, .. } = native;
+        if origin.manager == NativeManager::Dpkg {
+            return origin.clone();
+        }
+        let is_named = self.of_name(origin).next().is_some();
+        let is_of_arch = self.of_name(origin).any(|claim| claim.arch == *arch);
+        let (needs_arch, needs_version) =
+            (is_named || *has_other_versions, is_of_arch || *has_other_versions);
+        NativeOrigin {
+            arch: needs_arch.then(|| arch.clone()),
+            version: needs_version.then(|| version.clone()),
+            ..origin.clone()
+        }
+    }
+
+    fn of_name(&self, origin: &NativeOrigin) -> impl Iterator<Item = &NativeClaim> {
+        let (manager, name) = (origin.manager, origin.name.clone());
+        self.claims.iter().filter(move |claim| claim.origin.manager == manager && claim.origin.name == name)
     }
 }
 
@@ -204,10 +295,15 @@ fn presences(
 struct Adopted<'p> {
     package: &'p PkgInst,
     origin: NativeOrigin,
+    arch: String,
     registration: NativeRegistration,
 }
 
 impl Adopted<'_> {
+    fn registered(&self) -> RegisteredPackage<'_> {
+        RegisteredPackage { origin: &self.origin, version: &self.registration.version, arch: &self.arch }
+    }
+
     fn change(
         self,
         presence: Result<NativePresence, NativeError>,
@@ -222,14 +318,14 @@ impl Adopted<'_> {
         };
         match presence {
             NativePresence::Gone => Some(NativeChange::Removed { origin, from }),
-            NativePresence::Busy => Some(NativeChange::Busy { origin }),
+            NativePresence::Busy(unfinished) => Some(NativeChange::Busy { origin, unfinished }),
             NativePresence::Installed { version, .. } if version != from => {
                 Some(NativeChange::Upgraded { origin, from, to: version })
             }
             NativePresence::Installed { version, .. } if is_diverted => {
                 Some(NativeChange::Diverted { origin, version })
             }
-            NativePresence::Installed { version, stamp } => {
+            NativePresence::Installed { version, stamp, .. } => {
                 // A registration of an earlier form has no stamp: it is taken for its version.
                 let is_same = registered.is_none_or(|registered| registered == stamp);
                 (!is_same).then_some(NativeChange::Reinstalled { origin, version })

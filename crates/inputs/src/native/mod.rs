@@ -18,6 +18,7 @@ mod file_sum;
 mod fixed_in;
 mod lock_file;
 mod origin;
+mod owner;
 mod ownership;
 mod package;
 mod package_name;
@@ -26,8 +27,9 @@ mod records;
 mod registration;
 pub mod rpm;
 mod upcoming;
+mod verifiers;
 
-pub use changes::{NativeChange, NativeChanges, native_changes};
+pub use changes::{NativeChange, NativeChanges, NativeClaims, native_changes};
 pub use distribution::Distribution;
 pub use dpkg::DivertedPath;
 pub use error::NativeError;
@@ -35,18 +37,20 @@ pub use file_sum::FileSum;
 pub use fixed_in::{
     FIXED_IN, FixedIn, FixedInClause, FixedInError, fixed_in_of, fixed_in_parameter, fixed_in_said,
 };
-pub use origin::{ADOPTED, NativeManager, NativeOrigin};
-pub use ownership::{NativeIndex, NativeOwner, NativeOwners};
-pub use package::{NativePackage, NativePath, NativePresence};
+pub use origin::{ADOPTED, NATIVE_NAME, NativeManager, NativeOrigin};
+pub use owner::NativeOwner;
+pub use ownership::{NativeIndex, NativeOwners};
+pub use package::{NativePackage, NativePath, NativePresence, RegisteredPackage, UnfinishedChange};
 pub use package_name::LONGEST_PKG;
 pub use package_url::{NativeIdentity, package_url};
 pub use records::NativeRecords;
 pub use registration::{
-    NATIVE_DIFFERING, NATIVE_DIGEST, NATIVE_DIVERTED, NATIVE_OVERTAKEN, NATIVE_STAMP, NATIVE_VERSION, NativeRegistration,
-    differing_of, differing_text, is_native_parameter,
+    NATIVE_DIFFERING, NATIVE_DIGEST, NATIVE_DIVERTED, NATIVE_OVERTAKEN, NATIVE_STAMP, NATIVE_VERSION,
+    NativeRegistration, differing_of, differing_text, is_native_parameter,
 };
 
 pub use upcoming::{UpcomingChange, UpcomingError, upcoming_changes};
+pub use verifiers::{VerifiedPath, VerifierReport};
 
 use patchadm_rootfs::Root;
 use std::cmp::Ordering;
@@ -69,11 +73,22 @@ impl NativeManager {
     }
 
     /// Reads everything that the manager has recorded about a package. The name is as its user gives it: `NAME` or
-    /// `NAME:ARCH` for dpkg, `NAME` or `NAME-VERSION-RELEASE` for rpm.
+    /// `NAME:ARCH` for dpkg; `NAME`, `NAME.ARCH` or `NAME-VERSION-RELEASE.ARCH` for rpm.
     pub fn package(self, root: &Root, name: &str) -> Result<NativePackage, NativeError> {
         match self {
             Self::Dpkg => dpkg::DpkgRecords::of(root)?.package(name),
             Self::Rpm => rpm::RpmRecords::of(root)?.package(name),
+        }
+    }
+}
+
+impl NativeOrigin {
+    /// Reads everything that the manager has recorded now about a registered package, which has this version and this
+    /// architecture now.
+    pub fn package(&self, root: &Root, version: &str, arch: &str) -> Result<NativePackage, NativeError> {
+        match self.manager {
+            NativeManager::Dpkg => dpkg::DpkgRecords::of(root)?.registered_package(self),
+            NativeManager::Rpm => rpm::RpmRecords::of(root)?.registered_package(self, version, arch),
         }
     }
 }

@@ -4,9 +4,12 @@ use std::fmt;
 
 use patchadm_svr4::package::Params;
 
-/// The parameter of an adopted package that says where its files come from: `dpkg NAME:ARCH`, `rpm NAME`, `tree` or
-/// `paths`.
+/// The parameter of an adopted package that says where its files come from: `dpkg NAME:ARCH`, `rpm NAME`, `rpm NAME.ARCH`,
+/// `rpm NAME-VERSION-RELEASE.ARCH`, `tree` or `paths`.
 pub const ADOPTED: &str = "PATCHADM_ADOPTED";
+
+/// The name of the rpm package, where [`ADOPTED`] has more than that behind `rpm`.
+pub const NATIVE_NAME: &str = "NATIVE_NAME";
 
 /// A package manager of the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,23 +45,57 @@ impl fmt::Display for NativeManager {
 }
 
 /// A package of dpkg or rpm, as the registration of an adopted package names it.
+///
+/// An rpm package that is installed once is named by its name alone, and followed through every upgrade. Of one that is
+/// installed for several architectures, the others are named and followed by name and architecture; of one that is installed
+/// in several versions, each is named exactly and followed nowhere.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NativeOrigin {
     /// Whose package it is.
     pub manager: NativeManager,
     /// Its name.
     pub name: String,
-    /// Its architecture, for dpkg.
+    /// Its architecture; always there for dpkg.
     pub arch: Option<String>,
+    /// Its version with epoch and release, for one of several rpm packages of a name.
+    pub version: Option<String>,
 }
 
 impl NativeOrigin {
     /// Returns the origin of an installed package; `None` if it was not adopted, or from a tree or from paths.
     pub fn of(params: &Params) -> Option<Self> {
-        Self::parse(&params.text(ADOPTED))
+        let origin = Self::parse(&params.text(ADOPTED))?;
+        let name = params.text(NATIVE_NAME);
+        let one_of_several = || {
+            let rest = origin.name.strip_prefix(name.trim()).filter(|_| !name.trim().is_empty())?;
+            let (version, arch) = rest.rsplit_once('.')?;
+            let version = match version {
+                "" => None,
+                version => Some(version.strip_prefix('-')?.to_owned()),
+            };
+            Some(Self {
+                name: name.trim().to_owned(),
+                arch: Some(arch.to_owned()),
+                version,
+                manager: origin.manager,
+            })
+        };
+        Some(match origin.manager {
+            NativeManager::Rpm => one_of_several().unwrap_or(origin),
+            NativeManager::Dpkg => origin,
+        })
     }
 
-    /// Parses the value of [`ADOPTED`].
+    /// Writes it into the parameters of a package.
+    pub fn write(&self, params: &mut Params) {
+        params.set(ADOPTED, self.to_string());
+        match (self.manager, &self.arch) {
+            (NativeManager::Rpm, Some(_)) => params.set(NATIVE_NAME, self.name.as_str()),
+            _ => params.remove(NATIVE_NAME),
+        }
+    }
+
+    /// Parses the value of [`ADOPTED`]. What follows `rpm` is taken for a name.
     pub fn parse(text: &str) -> Option<Self> {
         let (manager, package) = text.trim().split_once(' ')?;
         let manager = NativeManager::named(manager)?;
@@ -69,16 +106,20 @@ impl NativeOrigin {
             NativeManager::Rpm => (package, None),
         };
         let is_name = !name.is_empty() && !name.starts_with('-') && !name.contains(['/', ' ', '\t', '\n']);
-        is_name.then(|| Self { manager, name: name.to_owned(), arch: arch.map(str::to_owned) })
+        is_name.then(|| Self { manager, name: name.to_owned(), arch: arch.map(str::to_owned), version: None })
     }
 }
 
 impl fmt::Display for NativeOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { manager, name, arch } = self;
-        match arch {
-            Some(arch) => write!(f, "{manager} {name}:{arch}"),
-            None => write!(f, "{manager} {name}"),
+        let Self { manager, name, arch, version } = self;
+        match (manager, arch, version) {
+            (_, None, _) => write!(f, "{manager} {name}"),
+            (NativeManager::Dpkg, Some(arch), _) => write!(f, "{manager} {name}:{arch}"),
+            (NativeManager::Rpm, Some(arch), None) => write!(f, "{manager} {name}.{arch}"),
+            (NativeManager::Rpm, Some(arch), Some(version)) => {
+                write!(f, "{manager} {name}-{version}.{arch}")
+            }
         }
     }
 }
@@ -95,5 +136,27 @@ mod tests {
         for text in ["tree", "paths", "", "dpkg ", "dpkg ../../etc:amd64", "rpm -e", "apt web"] {
             assert_eq!(NativeOrigin::parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn one_of_several_rpm_packages_keeps_its_name_apart_from_its_version() {
+        let origin = |arch: Option<&str>, version: Option<&str>| NativeOrigin {
+            manager: NativeManager::Rpm,
+            name: "kernel-rt".to_owned(),
+            arch: arch.map(str::to_owned),
+            version: version.map(str::to_owned),
+        };
+        for (origin, text) in [
+            (origin(None, None), "rpm kernel-rt"),
+            (origin(Some("i686"), None), "rpm kernel-rt.i686"),
+            (origin(Some("x86_64"), Some("1:6.1-1.el9")), "rpm kernel-rt-1:6.1-1.el9.x86_64"),
+        ] {
+            let mut params: Params = [(NATIVE_NAME, "of before")].into_iter().collect();
+            origin.write(&mut params);
+            assert_eq!(params.text(ADOPTED), text);
+            assert_eq!(NativeOrigin::of(&params), Some(origin));
+        }
+        let dotted: Params = [(ADOPTED, "rpm python3.11")].into_iter().collect();
+        assert_eq!(NativeOrigin::of(&dotted).unwrap().name, "python3.11", "a name may have a full stop");
     }
 }

@@ -9,38 +9,15 @@
 //! link could make wrong. Records that cannot be read own nothing, and say so ([`NativeOwners::unreadable`]).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Range;
 
 use super::dpkg::{DivertedPath, DpkgLists, DpkgRecords};
-use super::rpm::RpmRecords;
 use super::registration::differing_text;
-use super::{NativeManager, NativeOrigin};
-use patchadm_rootfs::{Resolver, Root, RootError};
-use patchadm_svr4::package::{ObjectPath, Params};
-
-/// A native package that owns a path.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct NativeOwner {
-    /// The package.
-    pub origin: NativeOrigin,
-    /// Its version; empty where its records do not say.
-    pub version: String,
-}
-
-impl fmt::Display for NativeOwner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { origin, version } = self;
-        let arch = origin.arch.as_ref().filter(|_| version.is_empty());
-        write!(f, "{}", origin.name)?;
-        match arch {
-            Some(arch) => write!(f, ":{arch}"),
-            None if version.is_empty() => Ok(()),
-            None => write!(f, " {version}"),
-        }
-    }
-}
+use super::rpm::RpmRecords;
+use super::{NativeManager, NativeOrigin, NativeOwner};
+use patchadm_rootfs::{Inode, Live, Resolver, Root, RootError};
+use patchadm_svr4::package::ObjectPath;
 
 /// The paths of all native packages of a root.
 #[derive(Debug, Default)]
@@ -52,6 +29,8 @@ pub struct NativeIndex {
     entries: Vec<Entry>,
     hasher: RandomState,
     diverted: Vec<DivertedPath>,
+    /// The packages of dpkg that are installed for several architectures beside each other (`Multi-Arch: same`), or could be.
+    multi_arch: BTreeSet<String>,
     unreadable: Vec<String>,
 }
 
@@ -109,6 +88,7 @@ impl NativeIndex {
                 }
             }
         }
+        self.multi_arch.extend(lists.multi_arch);
         self.unreadable.extend(lists.unreadable);
     }
 
@@ -154,18 +134,70 @@ impl NativeIndex {
         place: &ObjectPath,
         resolver: &Resolver<'_>,
     ) -> Result<BTreeSet<&NativeOwner>, RootError> {
+        Ok(self.listings(place, resolver)?.into_iter().map(|(owner, _)| owner).collect())
+    }
+
+    /// Returns the packages that own what is at a place, each with the spelling of the path in its list; a diverted path is
+    /// spelled as the diversion has it.
+    pub fn listings(
+        &self,
+        place: &ObjectPath,
+        resolver: &Resolver<'_>,
+    ) -> Result<Vec<(&NativeOwner, &[u8])>, RootError> {
         let name = self.hasher.hash_one(place.name());
         let first = self.entries.partition_point(|entry| entry.name < name);
-        let mut owners = BTreeSet::new();
+        let mut listings = Vec::new();
         for entry in self.entries.iter().skip(first).take_while(|entry| entry.name == name) {
             let spelled = self.text.get(entry.path.clone()).unwrap_or_default();
             let is_it = spelled == place.as_bytes()
                 || last_component(spelled) == place.name() && is_at(spelled, place, resolver)?;
             if is_it {
-                owners.extend(self.packages.get(entry.package));
+                listings.extend(self.packages.get(entry.package).map(|owner| (owner, spelled)));
             }
         }
-        Ok(owners)
+        Ok(listings)
+    }
+
+    /// Finds the listed paths that are names of one of these files, by the number of the file.
+    fn names_of(
+        &self,
+        root: &Root,
+        wanted: &BTreeSet<Inode>,
+    ) -> Result<BTreeMap<Inode, Vec<(ObjectPath, NativeOwner)>>, RootError> {
+        let resolver = root.resolver();
+        let mut by_directory: BTreeMap<ObjectPath, Vec<(ObjectPath, &NativeOwner)>> = BTreeMap::new();
+        for entry in &self.entries {
+            let spelled = self.text.get(entry.path.clone()).unwrap_or_default();
+            let (Ok(path), Some(owner)) = (ObjectPath::new(spelled), self.packages.get(entry.package)) else {
+                continue;
+            };
+            let place = resolver.locate_object(&path)?;
+            by_directory
+                .entry(place.parent().unwrap_or_else(ObjectPath::root))
+                .or_default()
+                .push((place, owner));
+        }
+        let mut names: BTreeMap<Inode, Vec<(ObjectPath, NativeOwner)>> = BTreeMap::new();
+        for (directory, places) in by_directory {
+            let Some(directory) = root.dir_if_there(&directory)? else { continue };
+            for (place, owner) in places {
+                let seen = directory.look(place.name())?;
+                if let Some(inode) = seen.map(|seen| seen.inode).filter(|inode| wanted.contains(inode)) {
+                    names.entry(inode).or_default().push((place, owner.clone()));
+                }
+            }
+        }
+        Ok(names)
+    }
+
+    /// Returns the diverted paths of all packages.
+    pub fn diverted(&self) -> &[DivertedPath] {
+        &self.diverted
+    }
+
+    /// Returns why the owners of some paths are not known.
+    pub fn unreadable(&self) -> &[String] {
+        &self.unreadable
     }
 
     /// Returns what the index says of these paths, each with its place.
@@ -174,8 +206,11 @@ impl NativeIndex {
         paths: impl IntoIterator<Item = (&'p ObjectPath, &'p ObjectPath)>,
         resolver: &Resolver<'_>,
     ) -> Result<NativeOwners, RootError> {
-        let mut found =
-            NativeOwners { unreadable: self.unreadable.clone(), ..NativeOwners::default() };
+        let mut found = NativeOwners {
+            unreadable: self.unreadable.clone(),
+            multi_arch: self.multi_arch.clone(),
+            ..NativeOwners::default()
+        };
         if self.entries.is_empty() {
             return Ok(found);
         }
@@ -210,10 +245,38 @@ pub struct NativeOwners {
     owners: BTreeMap<ObjectPath, Vec<NativeOwner>>,
     /// The diverted paths of packages, each with the place to which its spelling leads.
     diverted: Vec<(ObjectPath, DivertedPath)>,
+    multi_arch: BTreeSet<String>,
+    /// The listed paths that are names of files with several names, by the file.
+    names: BTreeMap<Inode, Vec<(ObjectPath, NativeOwner)>>,
     unreadable: Vec<String>,
 }
 
 impl NativeOwners {
+    /// Adds the names that files among these objects have in lists of packages. Only a file is looked for that has more names
+    /// than are among the objects: that takes a look at every listed path.
+    pub fn add_names<'l>(
+        &mut self,
+        index: &NativeIndex,
+        root: &Root,
+        objects: impl Iterator<Item = (&'l ObjectPath, &'l Live)>,
+    ) -> Result<(), RootError> {
+        let mut known: BTreeMap<Inode, (u64, BTreeSet<&ObjectPath>)> = BTreeMap::new();
+        for (place, live) in objects.filter(|(_, live)| live.links > 1 && !live.is_directory()) {
+            let names = known.entry(live.inode).or_insert((live.links, BTreeSet::new()));
+            names.1.insert(place);
+        }
+        known.retain(|_, (links, names)| *links > names.len() as u64);
+        if !known.is_empty() && !index.entries.is_empty() {
+            self.names = index.names_of(root, &known.into_keys().collect())?;
+        }
+        Ok(())
+    }
+
+    /// Returns the names that an object has in the lists of packages, with their owners, as far as these were looked for.
+    pub fn names(&self, live: &Live) -> &[(ObjectPath, NativeOwner)] {
+        self.names.get(&live.inode).map(Vec::as_slice).unwrap_or_default()
+    }
+
     /// Returns the packages that own a path now.
     pub fn of(&self, path: &ObjectPath) -> &[NativeOwner] {
         self.owners.get(path).map(Vec::as_slice).unwrap_or_default()
@@ -223,6 +286,16 @@ impl NativeOwners {
     pub fn foreign(&self, path: &ObjectPath, own: Option<&NativeOrigin>) -> Option<&NativeOwner> {
         let is_own = |owner: &NativeOwner| own.is_some_and(|own| own.is_instance_of(&owner.origin));
         self.of(path).iter().find(|owner| !is_own(owner))
+    }
+
+    /// Tells whether nothing but this package, or another instance of it, owns a path now.
+    pub fn is_own_alone(&self, path: &ObjectPath, own: &NativeOrigin) -> bool {
+        !self.of(path).is_empty() && self.foreign(path, Some(own)).is_none()
+    }
+
+    /// Tells whether a package shares its files with those that dpkg installs of it for other architectures.
+    pub fn is_multi_arch(&self, own: &NativeOrigin) -> bool {
+        own.manager == NativeManager::Dpkg && self.multi_arch.contains(&own.name)
     }
 
     /// Returns where the file of a package lies that is listed at a place, if somebody else has diverted it.
@@ -244,27 +317,9 @@ impl NativeManager {
     pub fn successors(self, root: &Root, name: &str) -> Vec<NativeOwner> {
         match self {
             Self::Dpkg => DpkgRecords::of(root).map(|records| records.successors(name)).unwrap_or_default(),
-            Self::Rpm => RpmRecords::of(root).and_then(|records| records.successors(name)).unwrap_or_default(),
+            Self::Rpm => {
+                RpmRecords::of(root).and_then(|records| records.successors(name)).unwrap_or_default()
+            }
         }
-    }
-}
-
-impl NativeOrigin {
-    /// Tells whether another package is this one, perhaps for another architecture or in another version.
-    pub fn is_instance_of(&self, other: &Self) -> bool {
-        self.manager == other.manager && self.name == other.name
-    }
-
-    /// Returns its name as its manager takes it.
-    pub fn queried(&self) -> String {
-        match &self.arch {
-            Some(arch) => format!("{}:{arch}", self.name),
-            None => self.name.clone(),
-        }
-    }
-
-    /// Returns the native package that an installed package stands for.
-    pub fn of_installed(params: Option<&Params>) -> Option<Self> {
-        params.and_then(Self::of)
     }
 }

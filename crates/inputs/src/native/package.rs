@@ -20,6 +20,8 @@ pub struct NativePackage {
     pub arch: String,
     /// One line about it.
     pub title: Option<String>,
+    /// Tells whether another version of it is installed for the same architecture.
+    pub has_other_versions: bool,
     /// Its paths, where they lie: a diverted one under the name that it has.
     pub paths: BTreeMap<ObjectPath, NativePath>,
     /// The places among them to which somebody diverted its files.
@@ -42,13 +44,35 @@ pub enum NativePresence {
     Installed {
         /// Its version.
         version: String,
+        /// Its architecture.
+        arch: String,
         /// What changes when the same version is installed again.
         stamp: String,
     },
     /// It is being changed, or was left half installed.
-    Busy,
+    Busy(UnfinishedChange),
     /// It is not installed.
     Gone,
+}
+
+/// What finishes with a package that its manager is changing, or left half installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnfinishedChange {
+    /// It was unpacked, and is configured next.
+    Configure,
+    /// Its files may be those of two versions: it is installed again.
+    Reinstall,
+}
+
+/// A registration, as far as it says which native package it stands for.
+#[derive(Clone, Copy, Debug)]
+pub struct RegisteredPackage<'a> {
+    /// Whose package it is, and its name.
+    pub origin: &'a NativeOrigin,
+    /// The version when it was adopted or refreshed.
+    pub version: &'a str,
+    /// The architecture then.
+    pub arch: &'a str,
 }
 
 impl NativePackage {
@@ -60,6 +84,15 @@ impl NativePackage {
             stamp: Some(self.stamp.clone()),
             diverted: Some(differing_text(&self.diverted)).filter(|text| !text.is_empty()),
         }
+    }
+
+    /// Returns when it was last unpacked, in seconds since 1970; `None` if its records do not say.
+    pub fn installed_at(&self) -> Option<i64> {
+        let moment = |word: &str| {
+            let (_, moment) = word.rsplit_once('@').unwrap_or(("", word));
+            moment.split('.').next().and_then(|seconds| seconds.parse().ok())
+        };
+        self.stamp.split_whitespace().filter_map(moment).max()
     }
 
     /// Returns the SHA-256 over its paths in their order: path, type and sum of each.

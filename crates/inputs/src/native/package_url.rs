@@ -27,7 +27,7 @@ pub struct NativeIdentity {
 impl NativeIdentity {
     /// Returns that of an installed package; `None` if it was not adopted from dpkg or rpm.
     pub fn of(params: &Params) -> Option<Self> {
-        let NativeOrigin { manager, name, arch } = NativeOrigin::of(params)?;
+        let NativeOrigin { manager, name, arch, .. } = NativeOrigin::of(params)?;
         let version = NativeRegistration::of(params).version;
         let arch = arch.unwrap_or_else(|| params.text("ARCH").trim().to_owned());
         Some(Self { manager, name, version, arch })

@@ -42,18 +42,15 @@ impl<'a> NativeRecords<'a> {
         }
     }
 
-    /// Returns the names of the installed packages, as [`Self::package`] takes them, by what their registrations may be called.
+    /// Returns the names of the installed packages, as [`Self::package`] takes them, by what their registrations may be
+    /// called: by the name, or by name and architecture, as another registration of an earlier form is.
     pub fn names(&self) -> Result<BTreeMap<String, Vec<String>>, NativeError> {
-        let (manager, names): (_, Vec<(String, String)>) = match self {
+        let (manager, names): (_, Vec<(String, String, String)>) = match self {
             Self::Dpkg(records) => (NativeManager::Dpkg, records.names().collect()),
             Self::Rpm(records) => (NativeManager::Rpm, records.names()?),
         };
         let mut called: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (name, arch) in names {
-            let own = match manager {
-                NativeManager::Dpkg => format!("{name}:{arch}"),
-                NativeManager::Rpm => name.clone(),
-            };
+        for (name, arch, own) in names {
             for pkg in [manager.package_name(&name), manager.package_name(&format!("{name}-{arch}"))] {
                 called.entry(pkg).or_default().push(own.clone());
             }

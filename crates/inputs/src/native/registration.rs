@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use patchadm_changeset::format::manifest::{decode, encode};
 use patchadm_svr4::package::{ObjectPath, Params};
 
-/// The version of the native package when it was adopted or refreshed, as its manager prints it.
-pub const NATIVE_VERSION: &str = "NATIVE_VERSION";
+pub use crate::format::ledger::NATIVE_VERSION;
 
 /// SHA-256 over the native records of its paths then.
 pub const NATIVE_DIGEST: &str = "NATIVE_DIGEST";
@@ -57,11 +56,9 @@ impl NativeRegistration {
     /// Writes it into the parameters of a package.
     pub fn write(&self, params: &mut Params) {
         params.set(NATIVE_VERSION, self.version.as_str());
-        for (name, value) in [
-            (NATIVE_DIGEST, &self.digest),
-            (NATIVE_STAMP, &self.stamp),
-            (NATIVE_DIVERTED, &self.diverted),
-        ] {
+        for (name, value) in
+            [(NATIVE_DIGEST, &self.digest), (NATIVE_STAMP, &self.stamp), (NATIVE_DIVERTED, &self.diverted)]
+        {
             match value {
                 Some(value) => params.set(name, value.as_str()),
                 None => params.remove(name),
@@ -90,7 +87,10 @@ mod tests {
     fn a_registration_of_an_earlier_form_has_its_version_alone() {
         let mut params: Params = [("VERSION", "1:2.0-1")].into_iter().collect();
         let earlier = NativeRegistration::of(&params);
-        assert_eq!(earlier, NativeRegistration { version: "1:2.0-1".to_owned(), ..NativeRegistration::default() });
+        assert_eq!(
+            earlier,
+            NativeRegistration { version: "1:2.0-1".to_owned(), ..NativeRegistration::default() }
+        );
         let now = NativeRegistration {
             version: "1:2.0-2".to_owned(),
             digest: Some("aa".to_owned()),

@@ -20,10 +20,14 @@ pub struct UpcomingChange {
     pub name: String,
     /// Its architecture, where that is told.
     pub arch: Option<String>,
+    /// Tells whether it can be installed for several architectures at once (`Multi-Arch: same`), where that is told.
+    pub is_same: Option<bool>,
     /// The version that it will have; `None` for a removal.
     pub version: Option<String>,
-    /// The packages that it says it replaces or provides, as far as its file could be read.
-    pub replaces: Vec<String>,
+    /// Whether no version of it is there yet, where that is told.
+    pub is_new: bool,
+    /// Its file, where that is told.
+    pub file: Option<String>,
 }
 
 /// Why nothing is known of what is about to happen.
@@ -100,30 +104,36 @@ impl<I: BufRead> Lines<I> {
     }
 }
 
-/// Returns the words of a line that has exactly so many.
-fn words<const COUNT: usize>(line: &str) -> Option<[&str; COUNT]> {
-    let words: Vec<&str> = line.split_whitespace().take(COUNT + 1).collect();
-    words.try_into().ok()
-}
-
 /// A line `NAME NEWVERSION`.
 fn plain(line: &str) -> Option<UpcomingChange> {
-    let [name, version] = words(line)?;
-    Some(change(name, None, version))
+    let mut words = line.split_whitespace();
+    let (name, version) = (words.next()?, words.next()?);
+    words.next().is_none().then(|| change(name, None, version))
+}
+
+/// Returns the columns of a line of apt, which has exactly so many. The last one may be the path of a file, with blanks.
+fn columns<const COUNT: usize>(line: &str) -> Option<[&str; COUNT]> {
+    line.splitn(COUNT, ' ').collect::<Vec<&str>>().try_into().ok()
 }
 
 /// A line of version 2: name, old version, direction, new version, action.
 fn second(line: &str) -> Option<UpcomingChange> {
-    let [name, _, _, version, action] = words(line)?;
-    is_change(action).then(|| change(name, None, version))
+    let [name, old, _, version, action] = columns(line)?;
+    is_change(action)
+        .then(|| UpcomingChange { is_new: old == "-", ..of_file(change(name, None, version), action) })
 }
 
 /// A line of version 3: name, old version, its architecture and kind of Multi-Arch, direction, the same three of the new
 /// version, action.
 fn third(line: &str) -> Option<UpcomingChange> {
-    let [name, _, old, _, _, version, new, _, action] = words(line)?;
-    let arch = if version == "-" { old } else { new };
-    is_change(action).then(|| change(name, Some(arch), version))
+    let [name, old, old_arch, old_kind, _, version, new_arch, new_kind, action] = columns(line)?;
+    let (arch, kind) = if version == "-" { (old_arch, old_kind) } else { (new_arch, new_kind) };
+    let change = UpcomingChange {
+        is_same: Some(kind == "same"),
+        is_new: old == "-",
+        ..change(name, Some(arch), version)
+    };
+    is_change(action).then(|| of_file(change, action))
 }
 
 /// Whether an action changes files: a package is configured after it was unpacked, and is named twice.
@@ -131,13 +141,20 @@ fn is_change(action: &str) -> bool {
     !matches!(action, "**CONFIGURE**" | "**ERROR**")
 }
 
+/// The change by the action of apt, which is the path of a file for what is installed.
+fn of_file(change: UpcomingChange, action: &str) -> UpcomingChange {
+    UpcomingChange { file: action.starts_with('/').then(|| action.to_owned()), ..change }
+}
+
 fn change(name: &str, arch: Option<&str>, version: &str) -> UpcomingChange {
     let (name, of_name) = name.split_once(':').map_or((name, None), |(name, arch)| (name, Some(arch)));
     UpcomingChange {
         name: name.to_owned(),
         arch: arch.filter(|arch| *arch != "-").or(of_name).map(str::to_owned),
+        is_same: None,
         version: Some(version).filter(|version| *version != "-").map(str::to_owned),
-        replaces: Vec::new(),
+        is_new: false,
+        file: None,
     }
 }
 
@@ -166,8 +183,22 @@ mod tests {
             read(third),
             [one("libssl3", Some("amd64"), Some("3.0.18-1")), one("web", Some("all"), None)]
         );
+        let same: Vec<Option<bool>> =
+            upcoming_changes(third.as_bytes()).unwrap().iter().map(|one| one.is_same).collect();
+        assert_eq!(same, [Some(true), Some(false)]);
         let second = "VERSION 2\nA=b\n\nweb 1.0 < 1.1 /a.deb\nold 1 > - **REMOVE**\n";
         assert_eq!(read(second), [one("web", None, Some("1.1")), one("old", None, None)]);
+    }
+
+    #[test]
+    fn a_package_that_comes_has_a_file_whatever_its_name_is() {
+        let text = "VERSION 3\n\nweb - - none < 1.1 all none /srv/a file.deb\nold 1 all none > - - none **REMOVE**\n";
+        let changes = upcoming_changes(text.as_bytes()).unwrap();
+        let seen: Vec<_> = changes.iter().map(|one| (one.is_new, one.file.as_deref())).collect();
+        assert_eq!(seen, [(true, Some("/srv/a file.deb")), (false, None)]);
+        let text = "VERSION 2\n\nweb 1.0 < 1.1 /a.deb\n";
+        let changes = upcoming_changes(text.as_bytes()).unwrap();
+        assert_eq!((changes[0].is_new, changes[0].file.as_deref()), (false, Some("/a.deb")));
     }
 
     #[test]

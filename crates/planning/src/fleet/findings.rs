@@ -93,7 +93,8 @@ pub(super) fn findings_of(host: &FleetHost, withdrawn: &[&PatchId]) -> Vec<Findi
     let inventory = &host.inventory;
     let mut findings = Vec::new();
     for lost in &inventory.lost {
-        let text = format!("{} {} ({}) does not have the fix", lost.name, lost.version, lost.manager);
+        let has_not = if lost.is_partial { "took a part of the fix" } else { "does not have the fix" };
+        let text = format!("{} {} ({}) {has_not}", lost.name, lost.version, lost.manager);
         findings.push(Finding::of(FindingKind::LostFix, &lost.id, text));
     }
     for stale in &inventory.stale {

@@ -55,6 +55,8 @@ pub struct InventoryPatch {
     pub is_restricted: bool,
     /// Whether dpkg or rpm overtook a part of it.
     pub is_partly_overtaken: bool,
+    /// Whether its fix is lost at some paths to a change by dpkg or rpm, and nobody accepted that.
+    pub is_partly_lost: bool,
     /// The patch that supersedes or obsoletes it.
     pub by: Option<Arc<str>>,
     /// The date of application, if the host could tell it as a moment.
@@ -211,6 +213,8 @@ pub struct OvertakenFix {
     pub version: String,
     /// The ids of what the patch fixed.
     pub fixes: Vec<String>,
+    /// Whether the patch is applied still, and lost its fix at some paths.
+    pub is_partial: bool,
 }
 
 /// A registration that no longer says what its package manager says.

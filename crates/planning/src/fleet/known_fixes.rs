@@ -108,8 +108,12 @@ fn is_of(package: &InventoryPackage, ended: &OvertakenFix) -> bool {
         && package.native.as_ref().is_some_and(|native| native.name == ended.name)
 }
 
-fn of_ended(status: FixStatus, OvertakenFix { id, manager, name, version, .. }: &OvertakenFix) -> String {
+fn of_ended(status: FixStatus, ended: &OvertakenFix) -> String {
+    let OvertakenFix { id, manager, name, version, is_partial, .. } = ended;
     match status {
+        FixStatus::Lost if *is_partial => {
+            format!("the fix of patch {id} was lost in part to {name} {version} ({manager})")
+        }
         FixStatus::Fixed => format!("the fix of patch {id} is contained in {name} {version} ({manager})"),
         FixStatus::Accepted => {
             format!("the fix of patch {id} was lost to {name} {version} ({manager}), which was accepted")
@@ -121,11 +125,27 @@ fn of_ended(status: FixStatus, OvertakenFix { id, manager, name, version, .. }: 
 /// Returns what a patch means for what it fixes; `None` where its package is gone.
 fn of_patch(patch: &InventoryPatch, inventory: &Inventory) -> Option<PatchMeaning> {
     let id = &patch.about.id;
+    let to = |list: &[OvertakenFix], status| {
+        let ended = list.iter().find(|ended| ended.id == id.as_str())?;
+        Some((status, of_ended(status, ended)))
+    };
+    let lost = || {
+        to(&inventory.lost, FixStatus::Lost)
+            .or_else(|| to(&inventory.accepted, FixStatus::Accepted))
+            .unwrap_or_else(|| (FixStatus::Lost, format!("the fix of patch {id} was lost")))
+    };
     match patch.standing {
+        PatchStanding::Effective | PatchStanding::Superseded | PatchStanding::Obsoleted
+            if patch.is_partly_lost =>
+        {
+            Some(lost())
+        }
         PatchStanding::Effective | PatchStanding::Superseded | PatchStanding::Obsoleted
             if patch.is_partly_overtaken =>
         {
-            Some((FixStatus::Unknown, format!("a part of patch {id} was overtaken by dpkg or rpm")))
+            let unknown =
+                || (FixStatus::Unknown, format!("a part of patch {id} was overtaken by dpkg or rpm"));
+            Some(to(&inventory.accepted, FixStatus::Accepted).unwrap_or_else(unknown))
         }
         PatchStanding::Effective | PatchStanding::Superseded | PatchStanding::Obsoleted => {
             Some((FixStatus::Fixed, evidence(patch)))
@@ -134,16 +154,7 @@ fn of_patch(patch: &InventoryPatch, inventory: &Inventory) -> Option<PatchMeanin
             FixStatus::Fixed,
             format!("the fix of patch {id} is contained in the version that is installed"),
         )),
-        PatchStanding::Lost => {
-            let to = |list: &[OvertakenFix], status| {
-                let ended = list.iter().find(|ended| ended.id == id.as_str())?;
-                Some((status, of_ended(status, ended)))
-            };
-            let told = to(&inventory.lost, FixStatus::Lost)
-                .or_else(|| to(&inventory.accepted, FixStatus::Accepted))
-                .unwrap_or_else(|| (FixStatus::Lost, format!("the fix of patch {id} was lost")));
-            Some(told)
-        }
+        PatchStanding::Lost => Some(lost()),
         PatchStanding::Interrupted => {
             Some((FixStatus::Unknown, format!("patch {id} was left half applied by another tool")))
         }
@@ -297,6 +308,17 @@ mod tests {
         assert_eq!(both[0].0, FixStatus::Lost, "one loss is not accepted");
         let again = known(&[patch("200-01", &["effective"], &["CVE-2026-1234"])], &lost, &["DEBweb"]);
         assert_eq!(again[0].0, FixStatus::Fixed);
+    }
+
+    #[test]
+    fn what_was_lost_in_part_is_lost_until_that_was_accepted() {
+        let partly = |state: &str| patch("100-01", &["effective", state], &["CVE-2026-1234"]);
+        let lost = [("lost", ended("100-01", "partly-lost"))];
+        let expected = "the fix of patch 100-01 was lost in part to web 2 (dpkg)".to_owned();
+        assert_eq!(known(&[partly("partly-lost")], &lost, &["DEBweb"]), [(FixStatus::Lost, expected)]);
+        let accepted = [("accepted", ended("100-01", "accepted"))];
+        let told = known(&[partly("partly-overtaken")], &accepted, &["DEBweb"]);
+        assert_eq!(told[0].0, FixStatus::Accepted);
     }
 
     #[test]

@@ -179,6 +179,7 @@ impl InventoryReader {
             standing: standing(&patch.state),
             is_restricted: state("restricted"),
             is_partly_overtaken: state("partly-overtaken"),
+            is_partly_lost: state("partly-lost"),
             by: patch.by.as_ref().map(|by| self.text(&by.0)),
             date: patch.date.as_ref().and_then(moment),
             undo: shared(&mut self.undo, undo.collect::<Vec<_>>()),
@@ -293,6 +294,7 @@ pub(super) fn short(text: &str) -> String {
 impl From<ListedFix<'_>> for OvertakenFix {
     fn from(fix: ListedFix<'_>) -> Self {
         Self {
+            is_partial: fix.outcome.as_ref().is_some_and(|outcome| outcome.0 == "partly-lost"),
             id: fix.id.owned(),
             manager: fix.manager.owned(),
             name: fix.name.owned(),

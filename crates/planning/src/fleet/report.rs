@@ -177,7 +177,7 @@ fn there(hosts: &[FleetHost]) -> BTreeMap<PatchId, FleetPatch> {
                 row.applied.push(place);
             }
             row.effective += usize::from(patch.standing == PatchStanding::Effective);
-            if patch.standing == PatchStanding::Lost {
+            if patch.standing == PatchStanding::Lost || patch.is_partly_lost {
                 row.lost.push(place);
             }
             if trial.is_some_and(|trial| trial.patches.iter().any(|on_trial| on_trial == id.as_str())) {

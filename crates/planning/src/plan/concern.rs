@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::known_links::symlink_target;
 use super::patch::engine::{Role, ScriptChoice, applying};
 use super::patch::validate::same_version;
 use super::records::patch_path;
@@ -50,6 +51,7 @@ pub fn add_package(
             touched.not_directories.insert(wanted.path.clone());
         }
         touched.paths.extend(link_source(&wanted));
+        touched.paths.extend(directory_of_target(&wanted));
         touched.paths.insert(wanted.path);
     }
     for path in image.deletes.iter().filter_map(|path| target.resolve(path).ok()) {
@@ -148,4 +150,14 @@ fn target<'a>(
 fn link_source(wanted: &Wanted<'_>) -> Option<ObjectPath> {
     let target = wanted.object.target.as_ref().filter(|_| wanted.object.ftype == Ftype::Link)?;
     wanted.path.link_source(target).ok()
+}
+
+/// Returns the directory of the object that a symbolic link of the same name leads to: on a root where both directories are
+/// one, the link would lead to itself.
+fn directory_of_target(wanted: &Wanted<'_>) -> Option<ObjectPath> {
+    let target = wanted.object.target.as_ref().filter(|_| wanted.object.ftype == Ftype::Symlink)?;
+    let target = symlink_target(&wanted.path, target)?;
+    target
+        .parent()
+        .filter(|directory| target.name() == wanted.path.name() && !directory.relative().is_empty())
 }

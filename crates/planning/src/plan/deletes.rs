@@ -3,10 +3,11 @@
 //! An object goes only if it is recorded for the package and has no other owner. A path that another package owns as
 //! well stays and loses an owner. A path that no package owns stays and is reported.
 
+use patchadm_rootfs::LiveKind;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 
 use super::Action;
-use super::plan_builder::{PlanBuilder, turns};
+use super::plan_builder::{PlanBuilder, below, turns};
 use super::refusal::{ObjectProblem, Reason};
 
 impl PlanBuilder<'_> {
@@ -23,6 +24,12 @@ impl PlanBuilder<'_> {
         is_shared
     }
 
+    /// Tells whether a path is a symbolic link to a directory, by which the package has other objects (merged `/usr`).
+    fn stands_for_directory(&self, path: &ObjectPath) -> bool {
+        let is_link = self.old(path).is_some_and(|live| matches!(live.kind, LiveKind::Symlink(_)));
+        is_link && below(&self.inventory.physical, path).next().is_some()
+    }
+
     /// Takes a path away from a package.
     pub(super) fn delete(&mut self, package: &PkgInst, path: &ObjectPath) -> Result<(), Reason> {
         if self.changes.contains_key(path) {
@@ -30,7 +37,7 @@ impl PlanBuilder<'_> {
             return Ok(());
         }
         let Some(line) = self.line(path).cloned() else {
-            if self.old(path).is_some() {
+            if self.old(path).is_some() && !self.stands_for_directory(path) {
                 let path = self.inventory.show(path);
                 self.notes.push(format!("{path} stays: no package owns it"));
             }

@@ -1,8 +1,10 @@
 //! Local edits: the objects that an administrator has changed, and what a patch does with them.
 //!
 //! An object counts as edited when its bytes differ from those in `contents` and the undo manifests. An unrecorded
-//! object is the administrator's own. Attributes stop nothing. Types `e` and `v` are made to be edited: they never stop
-//! a patch, but the edited file is kept beside the new one.
+//! object is the administrator's own, unless the patch moves it there: on a root where `/lib` leads to `usr/lib`, a patch
+//! that deletes `/lib/x` and delivers `/usr/lib/x` replaces one file. Types `e` and `v` are made to be edited: they never
+//! stop a patch, but the edited file is kept beside the new one. Attributes are edits in adopted packages only
+//! (`local_attributes`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,8 +13,12 @@ use patchadm_inputs::policy::Edited;
 use patchadm_rootfs::{Live, LiveKind};
 use patchadm_svr4::package::{ContentsLine, Ftype, Object, ObjectPath, PkgInst};
 
+use super::known_links::leads_to_itself;
+use super::links::root_of;
+use super::local_attributes::{LocalAttributes, LocalObject};
 use super::objects::Handling;
-use super::refusal::Reason;
+use super::refusal::{EditedAttribute, Reason};
+use super::target::Wanted;
 
 /// The user's choice for edited files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,6 +59,13 @@ pub(super) struct Edits<'a> {
     turned: BTreeSet<ObjectPath>,
     /// Paths whose time alone differs from the record.
     pub(super) touched: BTreeSet<ObjectPath>,
+    /// Paths at which objects are delivered that are recorded at another path to the same place, which is deleted.
+    moved_from: BTreeMap<ObjectPath, ObjectPath>,
+    /// The same by those other paths.
+    moved_to: BTreeMap<ObjectPath, ObjectPath>,
+    /// The attributes that objects have whatever is delivered.
+    attributes: BTreeMap<ObjectPath, LocalAttributes>,
+    attribute_stops: Vec<EditedAttribute>,
 }
 
 impl<'a> Edits<'a> {
@@ -67,7 +80,86 @@ impl<'a> Edits<'a> {
             stops: BTreeSet::new(),
             turned: BTreeSet::new(),
             touched: BTreeSet::new(),
+            moved_from: BTreeMap::new(),
+            moved_to: BTreeMap::new(),
+            attributes: BTreeMap::new(),
+            attribute_stops: Vec::new(),
         }
+    }
+
+    /// Notes that the object which `package` deletes at `from` is the one that comes at `to`.
+    pub(super) fn note_move(&mut self, package: &PkgInst, from: &ObjectPath, to: &ObjectPath) {
+        if self.inventory.lines.get(from).is_some_and(|line| line.is_owned_by(package)) {
+            self.moved_from.insert(to.clone(), from.clone());
+            self.moved_to.insert(from.clone(), to.clone());
+        }
+    }
+
+    /// Returns the path at which the object that is deleted at a path is delivered again.
+    pub(super) fn moved_to(&self, from: &ObjectPath) -> Option<ObjectPath> {
+        self.moved_to.get(from).cloned()
+    }
+
+    /// Lets a path go as the object does that is delivered in its place.
+    pub(super) fn follow(&mut self, from: &ObjectPath, to: &ObjectPath) {
+        if let Handling::Beside(suffix) = self.handling(to) {
+            self.handling.insert(from.clone(), Handling::Beside(suffix));
+        }
+    }
+
+    /// Returns the attributes that objects keep as they are found, by their letters.
+    pub(super) fn kept_attributes(&self) -> impl Iterator<Item = (&ObjectPath, String)> {
+        self.attributes.iter().map(|(path, local)| (path, local.kept())).filter(|(_, kept)| !kept.is_empty())
+    }
+
+    /// Returns the line of the object at a path, also if the patch moves it there.
+    fn recorded(&self, path: &ObjectPath) -> Option<&'a ContentsLine> {
+        let lines = &self.inventory.lines;
+        lines.get(path).or_else(|| lines.get(self.moved_from.get(path)?))
+    }
+
+    /// Decides about the attributes of an object that `package` delivers.
+    pub(super) fn consider_attributes(
+        &mut self,
+        package: &PkgInst,
+        wanted: &Wanted<'_>,
+    ) -> Result<(), Reason> {
+        let path = &wanted.path;
+        let is_replaced =
+            matches!(self.handling(path), Handling::Ordinary | Handling::CopyFirst(_) | Handling::ByScript);
+        if !is_replaced || self.inventory.manager(package).is_none() {
+            return Ok(());
+        }
+        let recorded = self.recorded(path).and_then(|line| match line.object.ftype {
+            // A second name has the attributes of its file.
+            Ftype::Link => self.inventory.lines.get(&root_of(&line.path, &self.inventory.lines)?),
+            _ => Some(line),
+        });
+        let recorded = recorded.map(|line| &line.object);
+        let is_editable = |object: &Object| matches!(object.ftype, Ftype::Editable | Ftype::Volatile);
+        let choice = match self.choice.of(path) {
+            Edited::Stop if is_editable(&wanted.object) || recorded.is_some_and(is_editable) => {
+                Edited::Replace
+            }
+            choice => choice,
+        };
+        let object = LocalObject { inventory: self.inventory, package, wanted, recorded, choice };
+        let decided = object.attributes().map_err(|problem| Reason::Object {
+            package: package.clone(),
+            path: path.to_string(),
+            problem,
+        })?;
+        let (attributes, stops) = decided;
+        self.attribute_stops.extend(stops);
+        if attributes != LocalAttributes::default() {
+            self.attributes.insert(path.clone(), attributes);
+        }
+        Ok(())
+    }
+
+    /// Returns the attributes that objects have whatever is delivered.
+    pub(super) fn local_attributes(&self) -> BTreeMap<ObjectPath, LocalAttributes> {
+        self.attributes.clone()
     }
 
     /// Decides about an object that will be replaced (`Some`) or deleted. Directories come before their contents.
@@ -87,11 +179,12 @@ impl<'a> Edits<'a> {
             self.handling.insert(path.clone(), Handling::LinkStays);
             return Ok(());
         }
-        if path.ancestors_bytes().any(|above| self.turned.contains(above)) {
-            // reached through a link that becomes a directory: nothing is there then
+        // reached through a link that becomes a directory: nothing is there then
+        let goes_first = path.ancestors_bytes().any(|above| self.turned.contains(above));
+        if goes_first || wanted.is_some_and(|link| leads_to_itself(self.inventory, path, link).is_some()) {
             return Ok(());
         }
-        let recorded = self.inventory.lines.get(path);
+        let recorded = self.recorded(path);
         if !live.is_directory() && becomes_directory {
             self.turned.insert(path.clone());
         }
@@ -103,7 +196,7 @@ impl<'a> Edits<'a> {
         {
             return Ok(());
         }
-        match self.state(path, live, recorded) {
+        match self.state(live, recorded) {
             Edit::None => return Ok(()),
             Edit::TimeOnly => {
                 self.touched.insert(path.clone());
@@ -138,10 +231,14 @@ impl<'a> Edits<'a> {
 
     /// Refuses where an edited file stops the patch.
     pub(super) fn check(&self) -> Result<(), Reason> {
-        if self.stops.is_empty() {
+        if self.stops.is_empty() && self.attribute_stops.is_empty() {
             return Ok(());
         }
-        Err(Reason::Edited { paths: self.stops.iter().cloned().collect(), can_keep: self.saved })
+        Err(Reason::Edited {
+            paths: self.stops.iter().cloned().collect(),
+            attributes: self.attribute_stops.clone(),
+            can_keep: self.saved,
+        })
     }
 
     /// Returns the treatment of a path.
@@ -149,8 +246,8 @@ impl<'a> Edits<'a> {
         self.handling.get(path).cloned().unwrap_or_default()
     }
 
-    fn state(&self, path: &ObjectPath, live: &Live, recorded: Option<&ContentsLine>) -> Edit {
-        let Some(object) = recorded.map(|line| &line.object) else { return Edit::Edited };
+    fn state(&self, live: &Live, recorded: Option<&ContentsLine>) -> Edit {
+        let Some(ContentsLine { path, object, .. }) = recorded else { return Edit::Edited };
         match (&live.kind, object.ftype) {
             (LiveKind::Regular { size, cksum, b3 }, ftype) if ftype.is_regular() => {
                 let content = object.content;

@@ -3,8 +3,8 @@
 //! An object whose line has extended attributes gets exactly those, apart from labels, which belong to the system.
 //! Without privileges no file gets capabilities, and none are asked for. A hard link has the attributes of its file.
 
-use patchadm_inputs::format::objects_file::{CAPABILITY, GivenAttributes, may_be_given};
-use patchadm_rootfs::{Live, Timestamp, Xattrs};
+use patchadm_inputs::format::objects_file::{GivenAttributes, may_be_given};
+use patchadm_rootfs::{CAPABILITY, Live, Timestamp, Xattrs};
 use patchadm_svr4::package::{Ftype, Object, ObjectPath};
 
 use super::NewXattrs;
@@ -61,12 +61,20 @@ pub(super) fn has_given(old: &Live, given: Option<&GivenAttributes>, privileged:
         && given.xattrs.as_ref().is_none_or(|xattrs| counting(xattrs) == counting(&old.xattrs))
 }
 
-/// Returns all extended attributes of an object that stays, including the given ones; `None` if it has them already.
+/// Returns all extended attributes of an object that stays, including the given ones and the file capabilities that it
+/// keeps; `None` if it has them already.
 pub fn with_given(old: &Live, new: &NewXattrs) -> Option<Xattrs> {
-    let NewXattrs::Given(given) = new else { return None };
     let mut xattrs = old.xattrs.clone();
-    xattrs.retain(|name, _| !may_be_given(name));
-    xattrs.extend(given.iter().map(|(name, value)| (name.clone(), value.clone())));
+    match new {
+        NewXattrs::Given(given) => {
+            xattrs.retain(|name, _| !may_be_given(name));
+            xattrs.extend(given.iter().map(|(name, value)| (name.clone(), value.clone())));
+        }
+        NewXattrs::Exact(all) => {
+            xattrs.extend(all.get(CAPABILITY).map(|value| (CAPABILITY.to_vec(), value.clone())));
+        }
+        NewXattrs::Inherited => {}
+    }
     (xattrs != old.xattrs).then_some(xattrs)
 }
 

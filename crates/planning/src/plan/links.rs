@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use patchadm_rootfs::{Live, LiveKind};
 use patchadm_svr4::package::{ContentsLine, Ftype, Object, ObjectPath, PkgInst};
 
+use super::known_links::leads_to_itself;
 use super::objects::{Handling, as_it_is};
 use super::plan_builder::PlanBuilder;
 use super::refusal::{ObjectProblem, Reason};
@@ -36,13 +37,20 @@ impl PlanBuilder<'_> {
         handling: &Handling,
     ) -> Result<(), ObjectProblem> {
         let (package, path) = (&target.package, &wanted.path);
-        if *handling == Handling::Leave || self.claim(package, path)?.is_some() {
+        if *handling == Handling::Leave {
+            return Ok(());
+        }
+        let to = wanted.object.target.as_deref().ok_or(ObjectProblem::Unknown("target"))?;
+        let source = path.link_source(to).map_err(|error| ObjectProblem::BadPath(error.to_string()))?;
+        if let Some(place) = leads_to_itself(self.inventory, path, &wanted.object) {
+            self.leave_itself(path, &place);
+            return Ok(());
+        }
+        if self.claim(package, path)?.is_some() {
             return Ok(());
         }
         self.check_reserved(path)?;
         self.open_way(package, path)?;
-        let to = wanted.object.target.as_deref().ok_or(ObjectProblem::Unknown("target"))?;
-        let source = path.link_source(to).map_err(|error| ObjectProblem::BadPath(error.to_string()))?;
         self.check_reserved(&source)?;
         let new = self.other_name(path, &source)?;
         let old = self.old(path);
@@ -67,6 +75,13 @@ impl PlanBuilder<'_> {
         Ok(())
     }
 
+    /// Leaves what is at the place of a link that would lead there.
+    pub(super) fn leave_itself(&mut self, path: &ObjectPath, place: &ObjectPath) {
+        let [shown, place] = [path, place].map(|path| self.inventory.show(path));
+        self.notes
+            .push(format!("{shown} is left as it is: on this root, the link would lead to itself ({place})"));
+    }
+
     /// Makes the recorded other names of replaced files anew.
     pub(super) fn relink(&mut self) -> Result<(), Reason> {
         let inventory = self.inventory;
@@ -89,6 +104,11 @@ impl PlanBuilder<'_> {
             if old.inode != before.inode {
                 let (path, source) = (self.inventory.show(path), self.inventory.show(&source));
                 self.notes.push(format!("{path} is no longer another name of {source}; it stays as it is"));
+                continue;
+            }
+            if let Some(owner) = self.foreign_owner(&package, path) {
+                let path = self.inventory.show(path);
+                self.notes.push(format!("{path} stays: it belongs to {owner} ({})", owner.origin.manager));
                 continue;
             }
             let new = NewObject { body: another_name(&source, &new.body), ..new.clone() };

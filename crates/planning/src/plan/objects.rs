@@ -7,7 +7,9 @@ use patchadm_rootfs::{Live, LiveKind};
 use patchadm_svr4::package::{ContentInfo, Ftype, Object, ObjectPath, PkgInst};
 
 use super::given;
-use super::plan_builder::{PlanBuilder, Resolved};
+use super::known_links::leads_to_itself;
+use super::local_attributes::Resolved;
+use super::plan_builder::PlanBuilder;
 use super::refusal::{ObjectProblem, Reason};
 use super::target::{PackageTarget, Wanted};
 use super::{Action, AttributeChange, Body, Member, NewObject, NewXattrs};
@@ -52,6 +54,10 @@ impl PlanBuilder<'_> {
         }
         let (package, path) = (&target.package, &wanted.path);
         self.check_reserved(path)?;
+        if let Some(place) = leads_to_itself(self.inventory, path, &wanted.object) {
+            self.leave_itself(path, &place);
+            return Ok(());
+        }
         match self.claim(package, path) {
             Ok(None) => {}
             Ok(Some(first)) => return self.share(package, &first, wanted),
@@ -68,14 +74,16 @@ impl PlanBuilder<'_> {
         self.check_privilege(&wanted.object)?;
         self.open_way(package, path)?;
         let old = self.old(path);
-        let resolved = self.resolve(&wanted.object, old)?;
+        let local = self.local.remove(path).unwrap_or_default();
+        self.notes.extend(local.notes.iter().cloned());
+        let resolved = local.apply(self.resolve(&wanted.object, old)?);
         let new = NewObject {
             body: body(target, wanted)?,
             mode: resolved.mode,
             uid: resolved.uid,
             gid: resolved.gid,
             mtime: given::mtime(wanted),
-            xattrs: self.given_xattrs(path, wanted)?,
+            xattrs: local.xattrs(self.given_xattrs(path, wanted)?),
         };
         if let Handling::Beside(suffix) = handling {
             let beside = self.free_name(path, suffix)?;

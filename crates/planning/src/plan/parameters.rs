@@ -6,11 +6,11 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use patchadm_inputs::native::is_native_parameter;
+use patchadm_inputs::native::{NATIVE_OVERTAKEN, is_native_parameter};
 use patchadm_svr4::places;
 
 use patchadm_svr4::package::{Params, PkgInst, exports};
-use patchadm_svr4::patch::{PatchList, is_fix_record};
+use patchadm_svr4::patch::{PatchId, PatchList, is_fix_record};
 
 use super::clock::Now;
 use super::target::classes;
@@ -101,6 +101,17 @@ pub(super) fn kept_out(package: &PkgInst, delivered: &Params) -> Vec<String> {
 /// Tells whether the backout package of a patch brings a parameter back.
 pub(super) fn is_restored(name: &str) -> bool {
     !NOT_RESTORED.contains(&name) && !is_patch_record(name) && !is_native_parameter(name)
+}
+
+/// Takes a patch that goes out of those of which a native package took over a part.
+pub(super) fn forget_overtaken(id: &PatchId, params: &mut Params) {
+    let before = params.text(NATIVE_OVERTAKEN).into_owned();
+    let left: Vec<&str> = before.split_whitespace().filter(|word| *word != id.as_str()).collect();
+    match left.as_slice() {
+        _ if before.is_empty() => {}
+        [] => params.remove(NATIVE_OVERTAKEN),
+        left => params.set(NATIVE_OVERTAKEN, left.join(" ")),
+    }
 }
 
 fn is_environment(name: &str) -> bool {

@@ -16,6 +16,7 @@ use patchadm_svr4::package::{
     ContentsLine, Ftype, Mode, Object, ObjectAttributes, ObjectPath, OwningPackage, PkgInst,
 };
 
+use super::local_attributes::{LocalAttributes, Resolved};
 use super::refusal::{ObjectProblem, Reason};
 use super::reserved;
 use super::unprivileged;
@@ -37,6 +38,8 @@ pub(super) struct PlanBuilder<'a> {
     pub(super) kept: BTreeSet<ObjectPath>,
     /// Objects that go and that directories may replace without being delivered.
     pub(super) yielding: BTreeSet<ObjectPath>,
+    /// The attributes that delivered objects have whatever is delivered.
+    pub(super) local: BTreeMap<ObjectPath, LocalAttributes>,
     /// Sentences for a person.
     pub(super) notes: Vec<String>,
     /// Whether unknown names may be those of accounts that a script makes. Their objects get numbers after it has run
@@ -54,19 +57,6 @@ pub(super) struct PlanBuilder<'a> {
     open_directory: Option<(ObjectPath, ObjectPath)>,
 }
 
-/// The attributes that an object gets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Resolved {
-    /// Permission bits.
-    pub(super) mode: Mode,
-    /// Numeric owner.
-    pub(super) uid: u32,
-    /// Numeric group.
-    pub(super) gid: u32,
-    /// As they are recorded.
-    pub(super) recorded: ObjectAttributes,
-}
-
 impl<'a> PlanBuilder<'a> {
     /// Nothing decided yet.
     pub(super) fn new(inventory: &'a Inventory) -> Self {
@@ -76,6 +66,7 @@ impl<'a> PlanBuilder<'a> {
             lines: BTreeMap::new(),
             kept: BTreeSet::new(),
             yielding: BTreeSet::new(),
+            local: BTreeMap::new(),
             notes: Vec::new(),
             accounts_may_come: false,
             native_rule: NativeRule::default(),
@@ -268,12 +259,7 @@ impl<'a> PlanBuilder<'a> {
         if !self.changes.is_empty() {
             self.notes.extend(unreadable.iter().cloned());
         }
-        let changes = std::mem::take(&mut self.changes);
-        let native = changes.values().try_for_each(|change| {
-            self.check_native_owner(change).map_err(|problem| refuse(change, problem))
-        });
-        self.changes = changes;
-        native?;
+        self.check_native_owners()?;
         let mut last_directory = None;
         for change in self.changes.values() {
             let directory = change.path.parent_bytes();

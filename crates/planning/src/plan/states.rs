@@ -5,9 +5,10 @@
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 
-use super::{Action, Body, Change, NewObject, NewXattrs};
+use super::patch::projected_root::handed_on;
+use super::{Action, Body, Change, Member, NewObject, NewXattrs};
 use patchadm_changeset::format::manifest::{RecordedState, encode, recorded_xattrs};
-use patchadm_rootfs::{FileType, Live};
+use patchadm_rootfs::{FileType, Live, LiveKind};
 use patchadm_svr4::package::ObjectPath;
 
 /// Returns the object that a change finds; `None` if the path is free.
@@ -60,7 +61,9 @@ fn state_of(new: &NewObject, old: Option<&Live>) -> RecordedState {
     };
     let xattrs = match &new.xattrs {
         NewXattrs::Exact(xattrs) | NewXattrs::Given(xattrs) => recorded_xattrs(xattrs),
-        NewXattrs::Inherited => old.map(|old| recorded_xattrs(&old.xattrs)).unwrap_or_default(),
+        NewXattrs::Inherited => {
+            old.map(|old| recorded_xattrs(&handed_on(old, seems_same(old, member)))).unwrap_or_default()
+        }
     };
     RecordedState {
         kind,
@@ -76,4 +79,13 @@ fn state_of(new: &NewObject, old: Option<&Live>) -> RecordedState {
         xattrs,
         group: None,
     }
+}
+
+/// Tells whether a file seems to keep its bytes, by size and sum.
+fn seems_same(old: &Live, new: Option<&Member>) -> bool {
+    let of_old = match old.kind {
+        LiveKind::Regular { size, cksum, .. } => Some((size, cksum)),
+        _ => None,
+    };
+    of_old.is_some() && of_old == new.map(|new| (new.size, new.cksum))
 }

@@ -102,6 +102,11 @@ impl InstalledPackages {
         all
     }
 
+    /// Tells whether an instance is there that a patch for `package` is for.
+    pub fn has(&self, package: &OfferedPackage) -> bool {
+        self.find(package).is_some()
+    }
+
     /// Returns the instance that a patch for `package` is for.
     pub(super) fn find(&self, package: &OfferedPackage) -> Option<&PkgInst> {
         let bytes = |text: &str| text.as_bytes().to_vec();

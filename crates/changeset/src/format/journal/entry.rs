@@ -96,6 +96,9 @@ pub struct RunRecord {
     pub log: Option<ObjectPath>,
     /// What the log says.
     pub text: String,
+    /// Whether a hook of a package manager runs it, for the history.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hook: bool,
     /// What is known of the signature of the patch, for the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<SignatureRecord>,
@@ -272,7 +275,8 @@ pub struct Identity {
     /// Target of a symbolic link, escaped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Box<str>>,
-    /// Extended attributes of a directory whose attributes change: escaped name to escaped value.
+    /// Extended attributes of an object whose attributes change, escaped name to escaped value: all that a change may set,
+    /// and the file capabilities of a file that gets another owner and keeps them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub xattrs: Option<Box<BTreeMap<String, String>>>,
 }

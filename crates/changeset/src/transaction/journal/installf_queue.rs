@@ -9,7 +9,7 @@ use crate::format::installf_queue::{InstallfEntry, InstallfQueueError, InstallfR
 use crate::plan::{Action, Body, Change, NewObject};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::dirs::Dirs;
-use patchadm_rootfs::{Dir, FileType, OpenObject, Root, WritableFile, random};
+use patchadm_rootfs::{CAPABILITY, Dir, FileType, ObjectRights, Root, WritableFile, random};
 use patchadm_rootfs::{Live, LiveKind};
 use patchadm_svr4::package::rule::holds;
 use patchadm_svr4::package::{Ftype, Mode, ObjectPath};
@@ -121,7 +121,9 @@ fn note(change: &Change) -> Option<InstallfEntry> {
             // No request is about a socket.
             let (ftype, b3) = (old.kind.file_type().ftype()?, old.digest());
             let Live { mode, uid, gid, inode, .. } = *old;
-            Some(InstallfEntry::Changed { path, mode, uid, gid, inode, ftype, b3 })
+            // Another owner clears them.
+            let capability = b3.and_then(|_| old.xattrs.get(CAPABILITY).cloned());
+            Some(InstallfEntry::Changed { path, mode, uid, gid, inode, ftype, b3, capability })
         }
         _ => None,
     }
@@ -174,7 +176,7 @@ impl LiveChanger<'_> {
     }
 }
 
-/// Sets owner and group if the caller may, then the mode, which chown(2) may have reduced.
+/// Sets the mode, and owner and group if the caller may.
 fn set_attributes(
     parent: &Dir,
     name: &[u8],
@@ -183,24 +185,8 @@ fn set_attributes(
     gid: Option<u32>,
 ) -> Result<(), Cause> {
     let object = parent.hold(name)?.ok_or_else(|| Cause::Changed(parent.root().show(&parent.at(name))))?;
-    set_attributes_of(&object, parent.root(), mode, uid, gid)
-}
-
-fn set_attributes_of(
-    object: &OpenObject,
-    root: &Root,
-    mode: Option<Mode>,
-    uid: Option<u32>,
-    gid: Option<u32>,
-) -> Result<(), Cause> {
-    let seen = object.look()?;
-    if root.is_privileged() && (uid.is_some() || gid.is_some()) {
-        object.set_owner(uid, gid)?;
-    }
-    if seen.file_type == FileType::Symlink {
-        return Ok(());
-    }
-    Ok(object.set_mode(mode.unwrap_or(seen.mode))?)
+    let (uid, gid) = if parent.root().is_privileged() { (uid, gid) } else { (None, None) };
+    Ok(object.set_rights(ObjectRights { uid, gid, mode })?)
 }
 
 /// Replaces a symbolic link by one with another target.
@@ -255,18 +241,25 @@ pub fn undo_queue(root: &Root, queue: &InstallfRequests) -> Result<Vec<String>, 
 /// Restores the attributes of the object named by a line. Set-id bits come back only to the bytes that had them; a
 /// note says if they do not.
 fn change_back(parent: &Dir, name: &[u8], entry: &InstallfEntry) -> Result<Option<String>, Cause> {
-    let InstallfEntry::Changed { mode, uid, gid, inode, ftype, b3, .. } = entry else { return Ok(None) };
+    let InstallfEntry::Changed { mode, uid, gid, inode, ftype, b3, capability, .. } = entry else {
+        return Ok(None);
+    };
     let Some(object) = parent.hold(name)? else { return Ok(None) };
     let seen = object.look()?;
     let is_it = seen.inode == *inode && is_of_type(*ftype, seen.file_type);
     if !holds("queue.changed.inode", is_it) {
         return Ok(None);
     }
-    let is_program = seen.file_type == FileType::Regular && mode.is_set_id();
+    let is_program = seen.file_type == FileType::Regular && (mode.is_set_id() || capability.is_some());
     let is_known = !is_program || object.sums()?.map(|sums| sums.b3) == *b3;
     let is_known = holds("queue.changed.bytes", is_known);
     let mode = if is_known { *mode } else { Mode::of(mode.bits() & 0o1777) };
-    set_attributes_of(&object, parent.root(), Some(mode), Some(*uid), Some(*gid))?;
+    set_attributes(parent, name, Some(mode), Some(*uid), Some(*gid))?;
+    if let Some(capability) = capability.as_ref().filter(|_| is_known)
+        && object.xattr(CAPABILITY)?.is_none()
+    {
+        object.set_xattr(CAPABILITY, capability)?;
+    }
     let shown = parent.root().show(&parent.at(name));
     Ok((!is_known)
         .then(|| format!("{shown} was written to by somebody else; it stays without its set-id bits")))

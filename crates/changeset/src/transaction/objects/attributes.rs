@@ -8,8 +8,9 @@ use crate::format::manifest::{decode, encode};
 use crate::plan::AttributeChange;
 use crate::transaction::error::Cause;
 use crate::transaction::objects::identity::{encoded, is_same_inode};
-use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root};
+use patchadm_rootfs::{CAPABILITY, Dir, FileType, Live, LiveKind, ObjectRights, ObjectStatus, Root, Xattrs};
 use patchadm_svr4::package::Mode;
+use patchadm_svr4::package::rule::holds;
 
 const SET_ID: u32 = 0o6000;
 
@@ -20,9 +21,69 @@ pub(crate) fn with_attributes(old: &Identity, new: &AttributeChange) -> Identity
         uid: new.uid.unwrap_or(old.uid),
         gid: new.gid.unwrap_or(old.gid),
         mtime: new.mtime.unwrap_or(old.mtime),
-        xattrs: new.xattrs.as_ref().map(|xattrs| Box::new(encoded(xattrs))).or_else(|| old.xattrs.clone()),
+        xattrs: new
+            .xattrs
+            .as_ref()
+            .map(|new| Box::new(xattrs_after(old, new)))
+            .or_else(|| old.xattrs.clone()),
         ..old.clone()
     }
+}
+
+/// Returns the extended attributes that a change gives, with the file capabilities that the object keeps.
+fn xattrs_after(old: &Identity, new: &Xattrs) -> BTreeMap<String, String> {
+    let mut xattrs = encoded(new);
+    xattrs.extend(kept_capability(old).map(|value| (encode(CAPABILITY), value.to_owned())));
+    xattrs
+}
+
+/// Returns the file capabilities, encoded, that the journal says an object keeps: chown(2) clears them, and a run that
+/// ends right after it leaves the object without.
+fn kept_capability(identity: &Identity) -> Option<&str> {
+    identity.xattrs.as_deref()?.get(&encode(CAPABILITY)).map(String::as_str)
+}
+
+/// Returns the extended attributes of the object that a change finds, as far as its identity has them: all that the
+/// change may set, and the file capabilities if the object gets another owner and keeps them.
+pub(crate) fn xattrs_before(live: &Live, new: &AttributeChange) -> Option<BTreeMap<String, String>> {
+    let capability = live.xattrs.get(CAPABILITY).filter(|value| {
+        let is_kept = new.xattrs.as_ref().is_none_or(|new| new.get(CAPABILITY) == Some(value));
+        is_kept && (new.uid.is_some() || new.gid.is_some()) && matches!(live.kind, LiveKind::Regular { .. })
+    });
+    if !live.is_directory() && new.xattrs.is_none() && capability.is_none() {
+        return None;
+    }
+    let mut xattrs = encoded(&live.xattrs);
+    xattrs.extend(capability.map(|value| (encode(CAPABILITY), encode(value))));
+    Some(xattrs)
+}
+
+/// Tells whether an object has the extended attributes of an identity, apart from file capabilities, which no change of
+/// attributes sets.
+pub(crate) fn has_xattrs(now: &Xattrs, wanted: &BTreeMap<String, String>) -> bool {
+    let capability = encode(CAPABILITY);
+    encoded(now).iter().eq(wanted.iter().filter(|(key, _)| **key != capability))
+}
+
+/// Gives an object the file capabilities back that it had before a change of its owner and was to keep, if it is still
+/// the same object with the same bytes.
+pub(crate) fn set_kept_capability(
+    parent: &Dir,
+    name: &[u8],
+    old: &Identity,
+    new: &Identity,
+) -> Result<(), Cause> {
+    let kept = kept_capability(old).filter(|value| kept_capability(new) == Some(value));
+    let (Some(kept), Some(object)) = (kept, parent.hold(name)?) else { return Ok(()) };
+    if object.xattr(CAPABILITY)?.is_some() {
+        return Ok(());
+    }
+    let is_same = is_same_inode(parent, &object.look()?, old.inode)?;
+    let has_bytes = object.sums()?.is_some_and(|sums| old.b3 == Some(sums.b3.into()));
+    if holds("journal.attr.capability", is_same && has_bytes) {
+        object.set_xattr(CAPABILITY, &decode(kept))?;
+    }
+    Ok(())
 }
 
 /// Sets the attributes that still have the value in `from` and should have the one in `to`. The modification time comes
@@ -31,22 +92,16 @@ pub(crate) fn set_attributes(parent: &Dir, name: &[u8], from: &Identity, to: &Id
     if from.file_type == 'd' {
         return set_attributes_of_directory(&parent.dir(name)?, from, to);
     }
-    let Some(seen) = parent.look(name)? else { return Ok(()) };
+    let Some(object) = parent.hold(name)? else { return Ok(()) };
+    let seen = object.look()?;
     let (uid, gid) = other_owners(parent.root(), &seen, from, to);
-    if uid.is_some() || gid.is_some() {
-        parent.set_owner(name, uid, gid)?;
-    }
-    // After chown(2), which may drop setuid and setgid. A run that ends right after it leaves either mode without these
-    // bits.
-    let mode = parent.look(name)?.map(|seen| seen.mode.bits());
+    // A run that ends right after chown(2) leaves either mode without set-id bits.
     let is_cut = |mode: u32| seen.mode.bits() == mode & 0o1777;
     let chowns = (from.uid, from.gid) != (to.uid, to.gid);
     let is_ours = seen.mode.bits() == from.mode || chowns && (is_cut(from.mode) || is_cut(to.mode));
-    // A foreign mode stays, even if chown(2) has just dropped some of its bits.
-    let wanted = if is_ours { to.mode } else { seen.mode.bits() };
-    if mode.is_some_and(|mode| mode != wanted) && seen.file_type != FileType::Symlink {
-        parent.set_mode(name, Mode::of(wanted))?;
-    }
+    // A foreign mode stays.
+    let mode = is_ours.then_some(Mode::of(to.mode));
+    object.set_rights(ObjectRights { uid, gid, mode })?;
     if from.xattrs != to.xattrs {
         set_xattrs(parent, name, from, to)?;
     }
@@ -65,8 +120,8 @@ pub(crate) fn has_attributes(parent: &Dir, name: &[u8], wanted: &Identity) -> Re
         return Ok(false);
     }
     match &wanted.xattrs {
-        Some(xattrs) if wanted.file_type == 'd' => Ok(encoded(&parent.dir(name)?.xattrs(b"")?) == **xattrs),
-        Some(xattrs) => Ok(encoded(&parent.xattrs(name)?) == **xattrs),
+        Some(xattrs) if wanted.file_type == 'd' => Ok(has_xattrs(&parent.dir(name)?.xattrs(b"")?, xattrs)),
+        Some(xattrs) => Ok(has_xattrs(&parent.xattrs(name)?, xattrs)),
         None => Ok(true),
     }
 }

@@ -5,7 +5,8 @@
 
 use crate::format::journal::{Identity, Op, OpKind};
 use crate::transaction::error::Cause;
-use crate::transaction::objects::identity::{ObjectState, encoded};
+use crate::transaction::objects::attributes::has_xattrs;
+use crate::transaction::objects::identity::ObjectState;
 use crate::transaction::switch::op_runner::OpRunner;
 use crate::transaction::switch::undo_step::{UndoStep, undo_step};
 use patchadm_rootfs::FileType;
@@ -101,12 +102,13 @@ impl OpRunner<'_> {
             return Ok(None);
         };
         let Some(seen) = parent.look(op.path.name())? else { return Ok(None) };
-        let xattrs = Some(encoded(&parent.xattrs(op.path.name())?));
+        let xattrs = parent.xattrs(op.path.name())?;
+        let has_new = new.xattrs.as_deref().is_some_and(|new| has_xattrs(&xattrs, new));
         let is_new = |of: &dyn Fn(&Identity) -> u32, now: u32| now == of(new) && now != of(old);
         let is_other = is_new(&|one| one.mode, seen.mode.bits())
             || is_new(&|one| one.uid, seen.uid)
             || is_new(&|one| one.gid, seen.gid)
-            || xattrs.as_ref() == new.xattrs.as_deref() && new.xattrs != old.xattrs;
+            || has_new && new.xattrs != old.xattrs;
         let was = || format!("mode {:04o}, owner {}, group {}", old.mode, old.uid, old.gid);
         Ok(is_other.then(|| format!("has new attributes; it had {}", was())))
     }

@@ -341,6 +341,7 @@ fn history_lines(
             packages: packages.to_vec(),
             duration: duration_ms.unwrap_or_default(),
             trusted: root.is_trusted(),
+            hook: run_record.hook,
             signature: signature.clone(),
             note: run_record.note.clone(),
             because: because_of(run_record, patches),

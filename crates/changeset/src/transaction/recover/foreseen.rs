@@ -7,12 +7,14 @@
 //! removef.
 
 use crate::format::journal::{Identity, Journal, Op, OpKind, RunOutcome};
+use crate::package_managers::PackageManagers;
 use crate::transaction::error::{Cause, DuringPhase as _, Phase, TransactionError};
 use crate::transaction::journal::journal_file;
 use crate::transaction::journal::run_notes::{RunNotes, with_notes};
 use crate::transaction::objects::attributes::{may_have_back, without_rights};
 use crate::transaction::objects::identity::{ObjectState, is_there, state};
 use crate::transaction::objects::rename_support::is_one_object;
+use crate::transaction::recover::left_to_owner::Claim;
 use crate::transaction::recover::put_back::{is_held, is_itself, is_like};
 use crate::transaction::recover::recovery::{Recovered, read_believed, read_run_queue};
 use crate::transaction::switch::op_runner::OpRunner;
@@ -32,12 +34,15 @@ pub enum ForeseenRecovery {
 }
 
 /// Foresees what recovery would do. No process may be at work on the run; its remaining scripts are not ended.
-pub fn foresee_recovery(root: &Root) -> Result<ForeseenRecovery, TransactionError> {
+pub fn foresee_recovery(
+    root: &Root,
+    managers: Option<&dyn PackageManagers>,
+) -> Result<ForeseenRecovery, TransactionError> {
     // None of the functions called here changes anything.
-    foreseen(&root.showing(ShownNames::default())).during(Phase::Recover)
+    foreseen(&root.showing(ShownNames::default()), managers).during(Phase::Recover)
 }
 
-fn foreseen(root: &Root) -> Result<ForeseenRecovery, Cause> {
+fn foreseen(root: &Root, managers: Option<&dyn PackageManagers>) -> Result<ForeseenRecovery, Cause> {
     if journal_file::head(root)?.is_none_or(|head| head.done) {
         return Ok(ForeseenRecovery::Nothing);
     }
@@ -48,7 +53,8 @@ fn foreseen(root: &Root) -> Result<ForeseenRecovery, Cause> {
         if !read_run_queue(root, &journal)?.0.is_empty() {
             return Ok(ForeseenRecovery::Unknown);
         }
-        let runner = OpRunner::open(root, &journal)?;
+        let mut runner = OpRunner::open(root, &journal)?;
+        runner.managers = managers;
         let foreseer = Foreseer { runner, names: ShownNames::default(), notes: Vec::new() };
         let Some((names, notes)) = foreseer.rolled_back()? else { return Ok(ForeseenRecovery::Unknown) };
         let recovered = Recovered::Foreseen { run, is_rolled_back: true, notes };
@@ -111,6 +117,9 @@ impl Foreseer<'_> {
     fn object_back(&mut self, op: &Op) -> Result<IsKnown, Cause> {
         let target = self.runner.target_state(op)?;
         let step = undo_step(op, target, self.runner.stage_state(op, target)?);
+        if let Some(claim) = self.runner.claim_on(op, target, step)? {
+            return self.leave_to(&claim, op);
+        }
         let Some(parent) = self.runner.parent_of(&op.path)? else {
             // Another op brings back the directory, which is not there yet.
             if step == UndoStep::PutBack {
@@ -167,15 +176,33 @@ impl Foreseer<'_> {
 
     /// Shows a foreign object under the name by which it would be kept.
     fn keep(&mut self, op: &Op, from: &Dir, name: &[u8], parent: &Dir) -> Result<(), Cause> {
+        let kept = self.show_beside(op, from, name, parent)?;
+        let shown = self.runner.show(op);
+        self.notes.push(format!("{shown} was edited in the meantime; that version is kept as {kept}"));
+        Ok(())
+    }
+
+    /// Shows an object under the name by which it would be kept. Returns its place in words.
+    fn show_beside(&mut self, op: &Op, from: &Dir, name: &[u8], parent: &Dir) -> Result<String, Cause> {
         let mut number = 1;
         while number < 1000 && parent.look(&self.runner.kept_name(op, number))?.is_some() {
             number += 1;
         }
         let kept = parent.at(&self.runner.kept_name(op, number));
         self.names.show(&kept, from, name)?;
-        let (shown, kept) = (self.runner.show(op), self.runner.root.show(&kept));
-        self.notes.push(format!("{shown} was edited in the meantime; that version is kept as {kept}"));
-        Ok(())
+        Ok(self.runner.root.show(&kept))
+    }
+
+    /// Shows the old object of an op beside its target, which a package manager of the system wrote or took away.
+    fn leave_to(&mut self, claim: &Claim, op: &Op) -> Result<IsKnown, Cause> {
+        let mut place = None;
+        if let Some(parent) = self.runner.parent_of(&op.path)?
+            && let Some((stage, name)) = self.runner.staged_old(op)?
+        {
+            place = Some(self.show_beside(op, &stage, &name, &parent)?);
+        }
+        self.notes.push(claim.told(&self.runner.show(op), place));
+        Ok(true)
     }
 
     fn hide_if_empty(&mut self, op: &Op, parent: &Dir) -> Result<(), Cause> {
@@ -216,7 +243,7 @@ impl Foreseer<'_> {
             'd' => seen.file_type == FileType::Directory,
             _ => is_there(&parent, name, old, new)?,
         };
-        if !is_it {
+        if !is_it || self.runner.is_written_since(op, &parent)? {
             return Ok(true);
         }
         let to = if may_have_back(&parent, name, old)? { (**old).clone() } else { without_rights(old, new) };
@@ -251,6 +278,9 @@ impl Foreseer<'_> {
     fn take_away(&mut self, op: &Op, notes: &RunNotes) -> Result<IsKnown, Cause> {
         let Some(parent) = self.runner.parent_of(&op.path)? else { return Ok(true) };
         let Some(seen) = parent.look(op.path.name())? else { return Ok(true) };
+        if let Some(claim) = self.runner.claim_on_protected(op, true) {
+            return self.leave_to(&claim, op);
+        }
         if seen.file_type == FileType::Directory && !op.db {
             self.hide_if_empty(op, &parent)?;
         } else if !op.db && self.runner.is_of_somebody_else(op, &seen, notes) {
@@ -263,8 +293,13 @@ impl Foreseer<'_> {
     }
 
     fn bring_back(&mut self, op: &Op, notes: &RunNotes) -> Result<IsKnown, Cause> {
-        let (Some(old), Some(parent)) = (&op.old, self.runner.parent_of(&op.path)?) else { return Ok(false) };
-        let (name, seen) = (op.path.name(), parent.look(op.path.name())?);
+        let (Some(old), parent) = (&op.old, self.runner.parent_of(&op.path)?) else { return Ok(false) };
+        let name = op.path.name();
+        let seen = parent.as_ref().map(|parent| parent.look(name)).transpose()?.flatten();
+        if let Some(claim) = self.runner.claim_on_changed(op, parent.as_deref(), seen.as_ref())? {
+            return self.leave_to(&claim, op);
+        }
+        let Some(parent) = parent else { return Ok(false) };
         let Some(copy) = &op.new else {
             return Ok(self.directory_back(parent.root().is_privileged(), seen.as_ref(), old));
         };

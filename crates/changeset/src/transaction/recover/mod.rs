@@ -6,6 +6,7 @@ pub(crate) mod discard;
 pub(crate) mod finish;
 pub(crate) mod foreseen;
 pub(crate) mod keep_stage;
+pub(crate) mod left_to_owner;
 pub(crate) mod put_back;
 pub(crate) mod recovery;
 pub(crate) mod set_id;

@@ -14,6 +14,7 @@ use crate::transaction::journal::run_notes::RunNotes;
 use crate::transaction::objects::attributes::{set_attributes, set_attributes_of_directory};
 use crate::transaction::objects::identity::{ObjectState, identity, state};
 use crate::transaction::objects::rename_support::{is_one_object, link};
+use crate::transaction::recover::left_to_owner::Claim;
 use crate::transaction::stage::safety_copies::{copy_object, make_again};
 use crate::transaction::switch::op_runner::OpRunner;
 use patchadm_rootfs::LiveKind;
@@ -48,6 +49,9 @@ impl OpRunner<'_> {
     fn take_away(&mut self, op: &Op, notes: &RunNotes) -> Result<(), Cause> {
         let Some(parent) = self.parent_of(&op.path)? else { return Ok(()) };
         let Some(seen) = parent.look(op.path.name())? else { return Ok(()) };
+        if let Some(claim) = self.claim_on_protected(op, true) {
+            return self.leave_to(&claim, op);
+        }
         if seen.file_type == FileType::Directory && !op.db {
             if !parent.remove_dir(op.path.name())? {
                 let shown = self.show(op);
@@ -69,11 +73,15 @@ impl OpRunner<'_> {
     /// Makes sure that the old object is in place.
     fn bring_back(&mut self, op: &Op, notes: &RunNotes) -> Result<(), Cause> {
         let Some(old) = &op.old else { return Ok(()) };
-        let Some(parent) = self.parent_of(&op.path)? else {
+        let parent = self.parent_of(&op.path)?;
+        let seen = parent.as_ref().map(|parent| parent.look(op.path.name())).transpose()?.flatten();
+        if let Some(claim) = self.claim_on_changed(op, parent.as_deref(), seen.as_ref())? {
+            return self.leave_to(&claim, op);
+        }
+        let Some(parent) = parent else {
             return Err(Cause::Changed(self.show(op)));
         };
         let (stage, staged) = self.staged(op)?;
-        let seen = parent.look(op.path.name())?;
         let Some(copy) = &op.new else { return self.directory_back(op, &parent, seen.as_ref(), old, notes) };
         match &seen {
             None => self.put_copy(op, &parent)?,
@@ -93,6 +101,22 @@ impl OpRunner<'_> {
         }
         let out = self.out_of(op, staged);
         self.keep_what_came_out(op, &stage, &out, &parent, notes)
+    }
+
+    /// Returns the claim of a package manager on an object that is gone, or has other content than before.
+    pub(super) fn claim_on_changed(
+        &self,
+        op: &Op,
+        parent: Option<&Dir>,
+        seen: Option<&ObjectStatus>,
+    ) -> Result<Option<Claim>, Cause> {
+        let is_directory = seen.is_some_and(|seen| seen.file_type == FileType::Directory);
+        match (parent, seen) {
+            // Directories are shared, and get their attributes back.
+            _ if is_directory && op.old.as_ref().is_some_and(|old| old.file_type == 'd') => Ok(None),
+            (Some(parent), Some(seen)) if is_like(parent, op.path.name(), seen, op)? => Ok(None),
+            _ => Ok(self.claim_on_protected(op, seen.is_some())),
+        }
     }
 
     /// Moves the staged copy to a free place.

@@ -4,6 +4,7 @@ use crate::format::installf_queue::InstallfRequests;
 use crate::format::journal::{Journal, JournalError, JournalHead, RunOutcome, ScriptProcess};
 use crate::format::run::Run;
 use crate::outside::OutsideAccess;
+use crate::package_managers::PackageManagers;
 use crate::records::identity::RootId;
 use crate::transaction::error::{Cause, DuringPhase, Phase, RootCondition, TransactionError};
 use crate::transaction::journal::installf_queue::{read_queue, undo_queue};
@@ -100,20 +101,22 @@ impl Recovered {
 /// Finishes or rolls back the unfinished run, if there is one. Call it with the lock, before reading anything for a
 /// change. On failure, it has touched nothing beyond what the error states, and every later call starts again.
 pub fn recover(root: &Root, lock: &Lock) -> Result<Recovered, TransactionError> {
-    recover_with(root, lock, &OutsideAccess::default())
+    recover_with(root, lock, &OutsideAccess::default(), None)
 }
 
-/// Does the same under the caller's rules for undo archives outside the root.
+/// Does the same under the caller's rules for undo archives outside the root, and leaves objects to the package managers of
+/// the system that wrote them meanwhile.
 pub fn recover_with(
     root: &Root,
     _lock: &Lock,
     outside: &OutsideAccess<'_>,
+    managers: Option<&dyn PackageManagers>,
 ) -> Result<Recovered, TransactionError> {
     let head = journal_file::head(root).during(Phase::Recover)?;
     let recovered = match &head {
         None => Recovered::Nothing,
         Some(head) if head.done => Recovered::Nothing.with_notes(told_again(root, head)),
-        Some(_) => recover_run(root, outside)?,
+        Some(_) => recover_run(root, outside, managers)?,
     };
     let notes = remove_strays(root, head.as_ref()).during(Phase::Recover)?;
     Ok(recovered.with_notes(notes))
@@ -129,13 +132,20 @@ fn told_again(root: &Root, head: &JournalHead) -> Vec<String> {
     tell_again(root, head).err().map(note).into_iter().collect()
 }
 
-fn recover_run(root: &Root, outside: &OutsideAccess<'_>) -> Result<Recovered, TransactionError> {
+fn recover_run(
+    root: &Root,
+    outside: &OutsideAccess<'_>,
+    managers: Option<&dyn PackageManagers>,
+) -> Result<Recovered, TransactionError> {
     let Some(journal) = read_believed(root).during(Phase::Recover)? else {
         return Ok(Recovered::Nothing);
     };
     look_at_records(root, &journal).during(Phase::Recover)?;
     match journal.head.outcome {
-        None => rolled_back(root, &journal, outside),
+        None => {
+            let notes = roll_back(root, &journal, outside, managers)?;
+            Ok(Recovered::RolledBack { run: journal.head.header.run, notes })
+        }
         Some(outcome) => {
             finished(root, &with_notes(root, &journal).during(Phase::Recover)?, outcome, outside)
         }
@@ -198,15 +208,6 @@ pub fn unfinished_script(root: &Root) -> Result<Option<(String, ScriptProcess)>,
     Err(Cause::Journal { path, reason }).during(Phase::Recover)
 }
 
-fn rolled_back(
-    root: &Root,
-    journal: &Journal,
-    outside: &OutsideAccess<'_>,
-) -> Result<Recovered, TransactionError> {
-    let notes = roll_back(root, journal, outside)?;
-    Ok(Recovered::RolledBack { run: journal.head.header.run.clone(), notes })
-}
-
 /// The sentence on a rollback that could not be made durable.
 const NOT_DURABLE: &str = "everything is in its place again, but a power cut may undo that";
 
@@ -215,6 +216,7 @@ pub(crate) fn roll_back(
     root: &Root,
     journal: &Journal,
     outside: &OutsideAccess<'_>,
+    managers: Option<&dyn PackageManagers>,
 ) -> Result<Vec<String>, TransactionError> {
     let unfinished = |cause: Cause, what: Vec<String>| TransactionError {
         phase: Phase::Recover,
@@ -223,6 +225,7 @@ pub(crate) fn roll_back(
     };
     let journal = &with_notes(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
     let mut runner = OpRunner::open(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
+    runner.managers = managers;
     let queue = read_run_queue(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
     // An object made by installf may be in a directory that must be removed; an object changed by it may reappear only
     // afterwards.

@@ -18,12 +18,9 @@ use crate::transaction::objects::dirs::Dirs;
 use crate::transaction::objects::rename_support::RenameSupport;
 use crate::transaction::stage::layout_items::Layout;
 use crate::transaction::stage::own_stage::MARKER;
-use patchadm_rootfs::{Dir, FileType, ObjectStatus, Result, Root};
+use patchadm_rootfs::{CAPABILITY, Dir, FileType, ObjectStatus, Result, Root};
 use patchadm_rootfs::{Inode, Live, LiveKind, Timestamp};
 use patchadm_svr4::package::{Ftype, Mode};
-
-/// The extended attribute of file capabilities, which count as set-id bits.
-const CAPABILITY: &[u8] = b"security.capability";
 
 /// The deepest directory searched in subtrees that are staged whole.
 const DEEPEST: usize = 64;

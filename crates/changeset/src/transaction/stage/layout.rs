@@ -6,6 +6,7 @@ use crate::format::journal::{Identity, Op, OpKind};
 use crate::ledgers::Ledgers;
 use crate::plan::{Action, Change, Direction, NewObject, Plan};
 use crate::transaction::error::Cause;
+use crate::transaction::objects::attributes::xattrs_before;
 use crate::transaction::objects::dirs::Dirs;
 use crate::transaction::objects::identity::{encoded, identity, is_layered};
 use crate::transaction::objects::rename_support::RenameSupport;
@@ -205,10 +206,11 @@ impl<'p> LayoutBuilder<'_, 'p> {
             _ => None,
         };
         let mut old = identity(&seen, live.digest(), target);
-        let gets_xattrs = matches!(&change.action, Action::Attributes(new) if new.xattrs.is_some());
-        if live.is_directory() || gets_xattrs {
-            old.xattrs = Some(Box::new(encoded(&live.xattrs)));
-        }
+        let xattrs = match &change.action {
+            Action::Attributes(new) => xattrs_before(live, new),
+            _ => live.is_directory().then(|| encoded(&live.xattrs)),
+        };
+        old.xattrs = xattrs.map(Box::new);
         Ok(Some(Box::new(old)))
     }
 

@@ -88,7 +88,8 @@ impl ObjectStager<'_, '_> {
         if seen.size != member.size || !has_content(dir, name, member, &seen, noted)? {
             return Err(spoilt("is not what was saved"));
         }
-        if !self.is_as_planned(new, &seen) || dir.xattrs(name)? != self.xattrs_of(index, new)? {
+        let bytes = member.b3.as_deref().copied();
+        if !self.is_as_planned(new, &seen) || dir.xattrs(name)? != self.xattrs_of(index, new, bytes)? {
             return Ok(false);
         }
         let (stage, staged) = self.place(index)?;
@@ -97,7 +98,7 @@ impl ObjectStager<'_, '_> {
             linked => linked?,
         }
         // Its new name changes nothing that identifies it.
-        self.made_seen(index, &seen, member.b3.as_deref().copied())?;
+        self.made_seen(index, &seen, bytes)?;
         Ok(true)
     }
 

@@ -12,7 +12,7 @@ use crate::transaction::objects::identity::identity;
 use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::stage::layout_items::{Layout, LayoutItem};
 use crate::transaction::stage::staged_files::{identity_of, may_be_left_out, set_xattrs};
-use patchadm_rootfs::{Digest, Live, LiveKind, Summing, Sums, Xattrs};
+use patchadm_rootfs::{CAPABILITY, Digest, Live, LiveKind, Summing, Sums, Xattrs};
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, WritableFile};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
@@ -220,7 +220,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
             file.reserve(member.size)?;
         }
         let digest = self.pour(first, member, data, &mut file, passed)?;
-        self.file_attributes(first, &file, new)?;
+        self.file_attributes(first, &file, (new, digest))?;
         self.made_file(first, &file, digest)?;
         for &other in others {
             let (to, to_name) = self.place(other)?;
@@ -228,7 +228,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
             let mut copy = to.create(&to_name)?;
             let mut source = dir.open_regular(&name)?;
             io::copy(&mut source, &mut copy).map_err(|error| copy.write_error(&error))?;
-            self.file_attributes(other, &copy, new)?;
+            self.file_attributes(other, &copy, (new, digest))?;
             self.made_file(other, &copy, digest)?;
         }
         Ok(())
@@ -314,14 +314,19 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         Ok(())
     }
 
-    /// Sets owner, extended attributes, mode and time of a file, in an order in which none resets another.
-    fn file_attributes(&mut self, index: usize, file: &WritableFile, new: &NewObject) -> Result<(), Cause> {
+    /// Sets owner, extended attributes, mode and time of a file with these bytes, in an order in which none resets another.
+    fn file_attributes(
+        &mut self,
+        index: usize,
+        file: &WritableFile,
+        (new, bytes): (&NewObject, Digest),
+    ) -> Result<(), Cause> {
         // Only the superuser can give objects away. For other users, the owner is recorded and the object stays theirs.
         let is_theirs = self.domains.get(self.item(index)?.op.domain)?.gives == (new.uid, new.gid);
         if self.root.is_privileged() && !is_theirs {
             file.set_owner(new.uid, new.gid)?;
         }
-        for (key, value) in &self.xattrs_of(index, new)? {
+        for (key, value) in &self.xattrs_of(index, new, Some(bytes))? {
             match file.set_xattr(key, value) {
                 Err(error) if may_be_left_out(self.root, &error) => {}
                 other => other?,
@@ -339,7 +344,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         if self.root.is_privileged() {
             dir.set_owner(name, Some(new.uid), Some(new.gid))?;
         }
-        set_xattrs(dir, name, &self.xattrs_of(index, new)?)?;
+        set_xattrs(dir, name, &self.xattrs_of(index, new, None)?)?;
         if !matches!(new.body, Body::Symlink(_)) {
             dir.set_mode(name, new.mode)?;
         }
@@ -349,19 +354,25 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         self.made_name(index, dir, name, None)
     }
 
-    pub(super) fn xattrs_of(&mut self, index: usize, new: &NewObject) -> Result<Xattrs, Cause> {
+    /// Returns the extended attributes of a new object; `bytes` is the digest of a file.
+    pub(super) fn xattrs_of(
+        &mut self,
+        index: usize,
+        new: &NewObject,
+        bytes: Option<Digest>,
+    ) -> Result<Xattrs, Cause> {
         match &new.xattrs {
             NewXattrs::Exact(xattrs) => Ok(xattrs.clone()),
             NewXattrs::Inherited if matches!(new.body, Body::Symlink(_)) => Ok(Xattrs::new()),
             NewXattrs::Inherited => {
-                let mut xattrs = self.inherited(index, matches!(new.body, Body::Directory))?;
+                let mut xattrs = self.inherited(index, matches!(new.body, Body::Directory), bytes)?;
                 if matches!(new.body, Body::Pipe | Body::Device { .. }) {
                     xattrs.retain(|key, _| !is_of_user(key));
                 }
                 Ok(xattrs)
             }
             NewXattrs::Given(given) => {
-                let mut xattrs = self.inherited(index, false)?;
+                let mut xattrs = self.inherited(index, false, None)?;
                 xattrs.retain(|key, _| is_label(key));
                 xattrs.extend(given.iter().map(|(key, value)| (key.clone(), value.clone())));
                 Ok(xattrs)
@@ -370,15 +381,20 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
     }
 
     /// Returns the attributes that a new object inherits: label, ACL and `user.*` of the object it replaces, or else
-    /// the label and default ACL of its directory. Capabilities and integrity digests are never inherited, because
-    /// they belong to bytes that are gone.
-    fn inherited(&mut self, index: usize, is_directory: bool) -> Result<Xattrs, Cause> {
+    /// the label and default ACL of its directory. Capabilities belong to bytes, and only the same `bytes` keep them;
+    /// integrity digests are never inherited.
+    fn inherited(
+        &mut self,
+        index: usize,
+        is_directory: bool,
+        bytes: Option<Digest>,
+    ) -> Result<Xattrs, Cause> {
         let item = self.item(index)?;
         if item.is_folded {
             return Ok(Xattrs::new());
         }
         if let Some(live) = item.live {
-            return Ok(taken_over(live));
+            return Ok(taken_over(live, bytes));
         }
         let Some(path) = item.op.path.parent() else { return Ok(Xattrs::new()) };
         let mut found = self.handed_down(&path)?;
@@ -411,15 +427,18 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
     }
 }
 
-fn taken_over(live: &Live) -> Xattrs {
-    let kept = live
-        .xattrs
-        .iter()
-        .filter(|(key, _)| is_label(key) || is_of_user(key) || *key == b"system.posix_acl_access");
+fn taken_over(live: &Live, bytes: Option<Digest>) -> Xattrs {
+    let has_same_bytes = bytes.is_some() && live.digest() == bytes;
+    let is_kept = |key: &[u8]| {
+        is_label(key)
+            || is_of_user(key)
+            || key == b"system.posix_acl_access"
+            || key == CAPABILITY && has_same_bytes
+    };
+    let kept = live.xattrs.iter().filter(|(key, _)| is_kept(key));
     kept.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-/// Returns whether only files and directories can have an attribute.
 fn is_of_user(key: &[u8]) -> bool {
     key.starts_with(b"user.")
 }

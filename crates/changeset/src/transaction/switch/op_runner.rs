@@ -13,9 +13,12 @@ use rustix::io::Errno;
 use crate::format::journal::{Identity, Journal, Op, OpKind};
 use crate::format::stored_identities::StoredIdentity;
 use crate::format::undo_files::StoredName;
+use crate::package_managers::PackageManagers;
 use crate::transaction::archive::rebuild::rebuild_object;
 use crate::transaction::error::Cause;
-use crate::transaction::objects::attributes::{may_have_back, set_attributes, without_rights};
+use crate::transaction::objects::attributes::{
+    may_have_back, set_attributes, set_kept_capability, without_rights,
+};
 use crate::transaction::objects::dirs::Dirs;
 use crate::transaction::objects::identity::{
     ObjectState, is_old_untouched, is_same_inode, is_seen_untouched, is_there, state, state_of,
@@ -46,6 +49,8 @@ pub(crate) struct OpRunner<'a> {
     pub(crate) unchanged: BTreeMap<StoredName, StoredIdentity>,
     /// Whether old objects stay as undo data.
     keeps_objects: bool,
+    /// The package managers that may have written objects since; `None` in the running command, which keeps them out.
+    pub(crate) managers: Option<&'a dyn PackageManagers>,
     /// Notes for the operator.
     pub(crate) notes: Vec<String>,
 }
@@ -72,6 +77,7 @@ impl<'a> OpRunner<'a> {
             plain: HashSet::new(),
             unchanged: BTreeMap::new(),
             keeps_objects: journal.archives.iter().any(|archive| archive.files.is_some()),
+            managers: None,
             notes: Vec::new(),
         })
     }
@@ -263,6 +269,9 @@ impl<'a> OpRunner<'a> {
             if next == UndoStep::Nothing {
                 return Ok(());
             }
+            if let Some(by) = self.claim_on(op, target, next)? {
+                return self.leave_to(&by, op);
+            }
             if !self.step_back(op, next)? {
                 return Ok(());
             }
@@ -351,16 +360,25 @@ impl<'a> OpRunner<'a> {
         name: &[u8],
         parent: &Dir,
     ) -> Result<(), Cause> {
+        let kept = self.put_beside(op, from, name, parent)?;
+        self.note_kept(op, parent, &kept);
+        Ok(())
+    }
+
+    /// Moves an object to `PATH.edited-<run>`. Returns that name.
+    pub(crate) fn put_beside(
+        &mut self,
+        op: &Op,
+        from: &Dir,
+        name: &[u8],
+        parent: &Dir,
+    ) -> Result<Vec<u8>, Cause> {
         let mut number = 1;
         loop {
             let kept = self.kept_name(op, number);
             match self.rename_support(op).place(from, name, parent, &kept) {
                 Err(error) if error.errno() == Some(Errno::EXIST) && number < 1000 => number += 1,
-                other => {
-                    other?;
-                    self.note_kept(op, parent, &kept);
-                    return Ok(());
-                }
+                other => return Ok(other.map(|()| kept)?),
             }
         }
     }
@@ -420,11 +438,12 @@ impl<'a> OpRunner<'a> {
             Some(seen) if old.file_type == 'd' => seen.file_type == FileType::Directory,
             _ => is_there(&parent, op.path.name(), old, new)?,
         };
-        if !is_it {
+        if !is_it || self.is_written_since(op, &parent)? {
             return Ok(());
         }
         if holds("journal.attr.bytes", may_have_back(&parent, op.path.name(), old)?) {
-            return set_attributes(&parent, op.path.name(), new, old);
+            set_attributes(&parent, op.path.name(), new, old)?;
+            return set_kept_capability(&parent, op.path.name(), old, new);
         }
         let shown = self.show(op);
         self.notes.push(format!(

@@ -11,7 +11,7 @@ use crate::format::journal::{
     checked_line,
 };
 use crate::transaction::{Cause, Recovered, TransactionError, recover, unfinished_script};
-use patchadm_rootfs::{Door, Lock};
+use patchadm_rootfs::{CAPABILITY, Door, Lock};
 
 const JOURNAL: &str = "var/sadm/patchadm/journal";
 const STAGED: &str = "var/sadm/patchadm/stage/1-00000000000000aa";
@@ -228,4 +228,28 @@ fn set_id_bits_and_owners_come_back_only_to_the_same_object_with_the_same_bytes(
     let Ok(Recovered::RolledBack { notes, .. }) = recovered(&stopped.world) else { panic!() };
     assert_eq!(fs::metadata(&place).unwrap().mode() & 0o7777, 0o755, "without its set-id bit");
     assert!(notes.iter().any(|note| note.contains("staying has other content than before")), "{notes:?}");
+}
+
+#[test]
+fn file_capabilities_come_back_only_to_the_same_object_with_the_same_bytes() {
+    for (b3, comes_back) in [(None, true), (Some("0".repeat(64)), false)] {
+        let stopped = Stopped::new();
+        let place = stopped.world.path("opt/web/staying");
+        // Nothing else is given back, so that nothing else is asked of the object.
+        if rustix::fs::removexattr(&place, CAPABILITY).is_err() {
+            return crate::skipped("file capabilities: this caller or file system cannot set any");
+        }
+        fs::set_permissions(&place, fs::Permissions::from_mode(0o750)).unwrap();
+        stopped.world.rewrite(|journal| {
+            let op = op(journal, "/opt/web/staying");
+            let gid = op.new.as_ref().unwrap().gid;
+            for identity in [&mut op.old, &mut op.new].into_iter().flatten() {
+                (identity.mode, identity.gid) = (0o750, gid);
+                identity.b3 = b3.clone().map_or(identity.b3.clone(), |b3| Some(b3.into()));
+            }
+        });
+        let Ok(Recovered::RolledBack { .. }) = recovered(&stopped.world) else { panic!() };
+        let has = rustix::fs::getxattr(&place, CAPABILITY, &mut [0u8; 64][..]).is_ok();
+        assert_eq!(has, comes_back, "{b3:?}");
+    }
 }

@@ -2,6 +2,7 @@
 //! and recovery does what the row says.
 
 mod more_rows;
+mod owned;
 mod second_names;
 
 use std::fs;

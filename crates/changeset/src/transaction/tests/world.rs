@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{XattrFlags, getxattr, setxattr};
 use tempfile::TempDir;
 
 use crate::format::contents_merge::{ContentsEdits, ContentsTrailer};
@@ -21,7 +22,7 @@ use crate::transaction::{
     ContentSource, ExchangeRequest, FileSink, Receipt, RunSettings, RunWatch, StreamError, TransactionError,
     WantedFile, carry_out, recover,
 };
-use patchadm_rootfs::{ChangeCall, Door, Lock, Root, RootChange};
+use patchadm_rootfs::{CAPABILITY, ChangeCall, Door, Lock, Root, RootChange};
 use patchadm_rootfs::{Live, LiveKind, Timestamp};
 use patchadm_svr4::format::params;
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
@@ -57,6 +58,9 @@ const CONTENTS: &str = "\
 # Fri Nov 20 06:37:39 2026
 ";
 
+/// `cap_net_raw=ep`, as the kernel has it.
+const NET_RAW: [u8; 20] = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
 impl World {
     pub(super) fn new() -> Self {
         let world = Self { dir: super::in_memory::directory(), exchanges: std::cell::RefCell::default() };
@@ -76,6 +80,8 @@ impl World {
         world.file("opt/web/gone", "gone\n");
         world.file("opt/web/staying", "setuid\n");
         fs::set_permissions(world.path("opt/web/staying"), fs::Permissions::from_mode(0o4755)).unwrap();
+        // Root gives it another group, which clears a capability.
+        let _ = setxattr(world.path("opt/web/staying"), CAPABILITY, &NET_RAW, XattrFlags::empty());
         world.file("opt/web/flat", "a file\n");
         world.file("opt/web/kept/one", "kept\n");
         fs::hard_link(world.path("opt/web/kept/one"), world.path("opt/web/kept/two")).unwrap();
@@ -155,7 +161,11 @@ impl World {
                 let shown =
                     if name.contains("undo") { "(archive)".into() } else { String::from_utf8_lossy(&bytes) };
                 let time = if name.contains("var/") { 0 } else { meta.mtime_nsec() };
-                format!("{shown:?} {time}")
+                let mut capability = [0; 64];
+                let capability = getxattr(&path, CAPABILITY, &mut capability[..])
+                    .map(|length| format!("{:?}", &capability[..length]))
+                    .unwrap_or_default();
+                format!("{shown:?} {time}{capability}")
             };
             picture.insert(name, format!("{:o} {}:{} {body}", meta.mode(), meta.uid(), meta.gid()));
         }

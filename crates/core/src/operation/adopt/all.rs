@@ -3,12 +3,12 @@
 //! Native packages are read, surveyed and planned portion by portion, so that memory is that of one portion and of the
 //! records. A package that cannot be adopted is left, with the reason.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::adopted::AdoptedPackage;
 use super::listed::ListedSoftware;
+use super::registrations::Registrations;
 use super::request::AdoptWishes;
-use super::software_list::SoftwareList;
 use super::{Adopter, perform_text, with_database};
 use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy, must_agree, shown_to_anybody, without_lock};
@@ -105,7 +105,7 @@ fn planned(
         is_there = true;
         for native in records.packages()? {
             match native {
-                Ok(native) => all.add(native)?,
+                Ok(native) => all.add(&native)?,
                 Err(error) => all.report.left.push(LeftPackage { origin: None, reason: error.to_string() }),
             }
         }
@@ -122,10 +122,7 @@ struct AllPackages<'a> {
     request: &'a AdoptAllRequest,
     /// The packages that are installed.
     packages: BTreeMap<PkgInst, Installed>,
-    /// The names that are taken.
-    taken: BTreeSet<PkgInst>,
-    /// The native packages that are adopted.
-    known: BTreeSet<NativeOrigin>,
+    registrations: Registrations,
     /// What is surveyed next.
     portion: Vec<(NativeOrigin, ListedSoftware)>,
     adoptions: Adoptions,
@@ -137,14 +134,12 @@ struct AllPackages<'a> {
 impl<'a> AllPackages<'a> {
     fn of(adopter: &'a Adopter<'a>, request: &'a AdoptAllRequest) -> Result<Self, Failure> {
         let packages = adopter.ground.packages()?;
-        let taken = packages.keys().cloned().collect();
-        let known = packages.values().filter_map(|installed| NativeOrigin::of(&installed.params)).collect();
+        let registrations = Registrations::of(&adopter.ground.root, &packages);
         Ok(Self {
             adopter,
             request,
             packages,
-            taken,
-            known,
+            registrations,
             portion: Vec::new(),
             adoptions: Adoptions::default(),
             report: AdoptAllReport::default(),
@@ -153,17 +148,16 @@ impl<'a> AllPackages<'a> {
     }
 
     /// Adds a native package, and plans where a portion is whole.
-    fn add(&mut self, native: NativePackage) -> Result<(), Failure> {
-        let origin = native.origin.clone();
-        if self.known.contains(&origin) {
+    fn add(&mut self, native: &NativePackage) -> Result<(), Failure> {
+        if self.registrations.holder(native).is_some() {
             self.report.known += 1;
             return Ok(());
         }
-        let pkg = self.free_name(&native);
-        let wishes = AdoptWishes { pkg: Some(pkg), ..self.request.wishes.clone() };
-        match ListedSoftware::wished(SoftwareList::from(native), &wishes) {
+        let list = self.registrations.software(native);
+        let origin = list.origin.clone().unwrap_or_else(|| native.origin.clone());
+        match ListedSoftware::wished(list, &self.request.wishes) {
             Ok(listed) => {
-                self.taken.insert(listed.software.package.clone());
+                self.registrations.add(&listed.software.package, native);
                 self.portion.push((origin, listed));
             }
             Err(failure) => {
@@ -173,14 +167,6 @@ impl<'a> AllPackages<'a> {
         }
         let paths: usize = self.portion.iter().map(|(_, listed)| listed.software.paths.len()).sum();
         if paths >= PORTION { self.plan_portion() } else { Ok(()) }
-    }
-
-    /// Returns the name of the package for a native one: with its architecture behind it where another one has the name.
-    fn free_name(&self, native: &NativePackage) -> String {
-        let NativeOrigin { manager, name, .. } = &native.origin;
-        let plain = manager.package_name(name);
-        let is_taken = PkgInst::new(&plain).is_ok_and(|package| self.taken.contains(&package));
-        if is_taken { manager.package_name(&format!("{name}-{}", native.arch)) } else { plain }
     }
 
     fn plan_portion(&mut self) -> Result<(), Failure> {

@@ -12,6 +12,7 @@ mod all;
 pub(in crate::operation) mod differing;
 mod listed;
 pub(in crate::operation) mod on_demand;
+mod registrations;
 mod request;
 mod software_list;
 mod tree;
@@ -29,7 +30,7 @@ use super::session::{
 };
 use crate::operation::trial::begin::{begin_change, begin_change_beside, must_be_off_trial};
 use adopted::TakenUp;
-use listed::ListedSoftware;
+use listed::{ListedSoftware, packages_beside};
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::contents::lines_of_package;
@@ -40,6 +41,7 @@ use patchadm_planning::plan::package::adopt::{AdoptableSoftware, AdoptionConflic
 use patchadm_planning::plan::package::forget::forget;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_svr4::places;
 
 pub use adopted::AdoptedPackage;
 pub use all::{AdoptAllReport, AdoptAllRequest, LeftPackage, adopt_all};
@@ -85,14 +87,14 @@ pub fn adopt_software(
     if request.dry_run {
         let shown = || {
             let ground = RootAndPolicy::of(root)?.for_who_may()?;
-            let listed = ListedSoftware::of(root, request)?;
+            let listed = ListedSoftware::of(&ground, request, caller)?;
             without_lock(root, || Ok(Adopter { ground: &ground, caller }.planned(&listed)?.report))
         };
         return shown_to_anybody(root, shown, |report, refused| report.noting(&refused));
     }
     let manager = request.source.manager();
     let (report, recovered) = with_database(root, caller, manager.as_slice(), |session| {
-        let listed = ListedSoftware::of(root, request)?;
+        let listed = ListedSoftware::of(&session.ground, request, caller)?;
         let report = carry_out(session, &listed)?;
         let is_done = report.receipt.is_some();
         Ok((report, is_done))
@@ -120,7 +122,8 @@ fn with_database<T>(
 }
 
 fn carry_out(session: &Session<'_>, listed: &ListedSoftware) -> Result<AdoptReport, Failure> {
-    must_agree(&session.ground.root, |_| false)?;
+    // What is left of an earlier registration of it stops nothing.
+    must_agree(&session.ground.root, |package| *package == listed.software.package)?;
     let adopter = Adopter { ground: &session.ground, caller: session.caller };
     let PlannedAdoption { mut report, plan } = adopter.planned(listed)?;
     if let Some(plan) = plan {
@@ -190,7 +193,7 @@ struct PlannedAdoption {
 
 impl Adopter<'_> {
     fn planned(&self, listed: &ListedSoftware) -> Result<PlannedAdoption, Failure> {
-        let inventory = self.survey(self.ground.packages()?, [&listed.software])?;
+        let inventory = self.survey_over(listed)?;
         let mut adoptions = Adoptions::default();
         let one = self.take_up(&mut adoptions, listed, &inventory)?;
         let plan = adoptions.plan(&inventory, &self.caller.now)?;
@@ -224,7 +227,7 @@ impl Adopter<'_> {
         if !differing.is_empty() {
             software.to_mut().params.set(NATIVE_DIFFERING, differing_text(&differing));
         }
-        let intended = adoptions.add(&software, inventory, &self.caller.now)?;
+        let intended = adoptions.add(&software, listed.damaged.as_ref(), inventory, &self.caller.now)?;
         Ok(TakenUp { intended, differing: differing.iter().map(|path| inventory.show(path)).collect() })
     }
 
@@ -234,13 +237,35 @@ impl Adopter<'_> {
         packages: BTreeMap<PkgInst, Installed>,
         software: impl IntoIterator<Item = &'s AdoptableSoftware>,
     ) -> Result<Inventory, Failure> {
+        self.survey_beside(packages, software, BTreeSet::new())
+    }
+
+    /// Does the same with other paths.
+    fn survey_beside<'s>(
+        &self,
+        packages: BTreeMap<PkgInst, Installed>,
+        software: impl IntoIterator<Item = &'s AdoptableSoftware>,
+        mut paths: BTreeSet<ObjectPath>,
+    ) -> Result<Inventory, Failure> {
         let resolver = self.ground.root.resolver();
-        let mut paths: BTreeSet<ObjectPath> = BTreeSet::new();
         for path in software.into_iter().flat_map(|software| software.paths.keys()) {
             paths.insert(resolver.locate(path)?);
             paths.insert(path.clone());
         }
         self.ground.survey_with(packages, &Touched { paths, ..Touched::default() }, None)
+    }
+
+    /// Does the same for software that may have been registered before, with a record that is damaged now.
+    fn survey_over(&self, listed: &ListedSoftware) -> Result<Inventory, Failure> {
+        let Some(damaged) = &listed.damaged else {
+            return self.survey(self.ground.packages()?, [&listed.software]);
+        };
+        let package = &listed.software.package;
+        let packages = packages_beside(self.ground, std::slice::from_ref(package))?;
+        let directories = damaged.ended.iter().filter_map(|id| places::patch(id).ok()).collect();
+        let mut inventory = self.survey_beside(packages, [&listed.software], directories)?;
+        inventory.lines.extend(lines_of_package(&RecordView::live(&self.ground.root), package)?);
+        Ok(inventory)
     }
 
     fn forgetting(&self, package: &PkgInst) -> Result<PlannedAdoption, Failure> {

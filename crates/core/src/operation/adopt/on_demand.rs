@@ -6,15 +6,15 @@ use std::collections::BTreeSet;
 use super::Adopter;
 use super::adopted::AdoptedPackage;
 use super::listed::ListedSoftware;
+use super::registrations::Registrations;
 use super::request::AdoptWishes;
-use super::software_list::SoftwareList;
 use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy};
 use patchadm_inputs::native::{NativeManager, NativePackage, NativeRecords};
 use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::package::adopt::Adoptions;
-use patchadm_planning::resolve::OfferedPackage;
-use patchadm_svr4::package::{Params, PkgInst};
+use patchadm_planning::resolve::{InstalledPackages, OfferedPackage};
+use patchadm_svr4::package::Params;
 
 /// Adoptions that come before patches.
 #[derive(Debug, Default)]
@@ -36,10 +36,15 @@ pub(in crate::operation) fn adopt_on_demand(
     let adopter = Adopter { ground, caller };
     let mut demand = OnDemand::default();
     let (mut adoptions, mut surveyed) = (Adoptions::default(), None);
-    for (pkg, native) in unregistered(ground, wanted)? {
-        let origin = native.origin.clone();
-        let wishes = AdoptWishes { pkg: Some(pkg), ..AdoptWishes::none(environment.clone()) };
-        let listed = ListedSoftware::wished(SoftwareList::from(native), &wishes)?;
+    let Some(Unregistered { packages, mut registrations }) = unregistered(ground, wanted)? else {
+        return Ok(demand);
+    };
+    for (pkg, native) in packages {
+        let list = registrations.software(&native);
+        let origin = list.origin.clone().unwrap_or_else(|| native.origin.clone());
+        let wishes = AdoptWishes { pkg, ..AdoptWishes::none(environment.clone()) };
+        let listed = ListedSoftware::wished(list, &wishes)?;
+        registrations.add(&listed.software.package, &native);
         let inventory = adopter.survey(ground.all_packages()?, [&listed.software])?;
         let taken_up = adopter.take_up(&mut adoptions, &listed, &inventory)?;
         let conflicts = taken_up.intended.conflicts.iter();
@@ -60,44 +65,55 @@ pub(in crate::operation) fn unregistered_native(
     ground: &RootAndPolicy,
     wanted: &[OfferedPackage],
 ) -> Option<String> {
-    let (_, native) = unregistered(ground, wanted).ok()?.into_iter().next()?;
+    let unregistered = unregistered(ground, wanted).ok()??;
+    let (_, native) = unregistered.packages.into_iter().next()?;
     Some(format!("{} {}", native.origin, native.version))
 }
 
-/// Returns the native packages that these packages stand for, and that are not registered, each with its name here.
-fn unregistered(
-    ground: &RootAndPolicy,
-    wanted: &[OfferedPackage],
-) -> Result<Vec<(String, NativePackage)>, Failure> {
-    let named = |manager: NativeManager| {
-        let prefix = manager.package_name("");
-        wanted.iter().filter(move |one| one.pkg.starts_with(&prefix))
-    };
-    let managers = NativeManager::ALL;
-    if managers.iter().all(|manager| named(*manager).next().is_none()) {
-        return Ok(Vec::new());
+/// Native packages that are not registered, each with the name of its registration where the native name does not give it.
+struct Unregistered {
+    packages: Vec<(Option<String>, NativePackage)>,
+    registrations: Registrations,
+}
+
+/// Finds the native packages that packages of patches stand for, and that are not registered.
+fn unregistered(ground: &RootAndPolicy, wanted: &[OfferedPackage]) -> Result<Option<Unregistered>, Failure> {
+    let is_of = |one: &OfferedPackage, manager: NativeManager| one.pkg.starts_with(&manager.package_name(""));
+    let is_native = |one: &OfferedPackage| NativeManager::ALL.iter().any(|manager| is_of(one, *manager));
+    if !wanted.iter().any(is_native) {
+        return Ok(None);
     }
     let installed = ground.packages()?;
-    let names: BTreeSet<&str> = installed.keys().map(PkgInst::abbreviation).collect();
-    let mut found: Vec<(String, NativePackage)> = Vec::new();
-    for manager in managers {
-        let missing: Vec<&OfferedPackage> =
-            named(manager).filter(|one| !names.contains(one.pkg.as_str())).collect();
-        if missing.is_empty() {
-            continue;
-        }
+    let known = InstalledPackages::of(installed.iter().map(|(package, one)| (package, &one.params)));
+    let missing: Vec<&OfferedPackage> =
+        wanted.iter().filter(|one| is_native(one) && !known.has(one)).collect();
+    if missing.is_empty() {
+        return Ok(None);
+    }
+    let registrations = Registrations::of(&ground.root, &installed);
+    let mut packages: Vec<(Option<String>, NativePackage)> = Vec::new();
+    for manager in NativeManager::ALL {
         let Some(records) = NativeRecords::find(&ground.root, manager)? else { continue };
         let names = records.names()?;
-        for one in missing {
-            for name in names.get(&one.pkg).into_iter().flatten() {
-                // One that cannot be read, or is being changed, is none that could be adopted.
-                let Ok(native) = records.package(name) else { continue };
-                let fits = native.version == one.version && native.arch == one.arch;
-                if fits && !found.iter().any(|(pkg, _)| *pkg == one.pkg) {
-                    found.push((one.pkg.clone(), native));
+        let pkgs: BTreeSet<&str> =
+            missing.iter().filter(|one| is_of(one, manager)).map(|one| one.pkg.as_str()).collect();
+        for (pkg, own) in pkgs.into_iter().filter_map(|pkg| Some((pkg, names.get(pkg)?))) {
+            // One that cannot be read, or is being changed, is none that could be adopted.
+            for native in own.iter().filter_map(|name| records.package(name).ok()) {
+                let fits = |one: &&OfferedPackage| {
+                    (one.pkg.as_str(), &one.version, &one.arch) == (pkg, &native.version, &native.arch)
+                };
+                let is_again = |(_, known): &(Option<String>, NativePackage)| {
+                    (&known.origin, &known.version, &known.arch)
+                        == (&native.origin, &native.version, &native.arch)
+                };
+                let is_known = registrations.holder(&native).is_some() || packages.iter().any(is_again);
+                if missing.iter().any(fits) && !is_known {
+                    let is_usual = manager.package_name(&native.origin.name) == pkg;
+                    packages.push(((!is_usual).then(|| pkg.to_owned()), native));
                 }
             }
         }
     }
-    Ok(found)
+    Ok(Some(Unregistered { packages, registrations }))
 }

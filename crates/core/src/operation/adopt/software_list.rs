@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use patchadm_inputs::native::{FileSum, NativePackage, NativeRegistration};
+use patchadm_inputs::native::{FileSum, NativeOrigin, NativePackage, NativeRegistration};
 use patchadm_svr4::package::{Ftype, ObjectPath};
 
 /// The contents of a list.
 #[derive(Debug, Default)]
 pub(super) struct SoftwareList {
-    /// The origin that is recorded for the package.
-    pub(super) adopted: String,
+    /// The kind of the list, which is recorded for the package where there is no origin.
+    pub(super) adopted: &'static str,
+    /// The native package that is recorded for it.
+    pub(super) origin: Option<NativeOrigin>,
     /// What the registration records of a native package.
     pub(super) registration: Option<NativeRegistration>,
     /// The name of the package that follows from the list.
@@ -26,19 +28,21 @@ pub(super) struct SoftwareList {
     pub(super) notes: Vec<String>,
 }
 
-impl From<NativePackage> for SoftwareList {
-    fn from(package: NativePackage) -> Self {
+impl SoftwareList {
+    /// Lists a native package.
+    pub(super) fn of_native(package: &NativePackage) -> Self {
         let sums =
             package.paths.iter().filter_map(|(path, native)| Some((path.clone(), native.sum?))).collect();
         Self {
-            adopted: package.origin.to_string(),
+            adopted: package.origin.manager.name(),
+            origin: Some(package.origin.clone()),
             registration: Some(package.registration()),
             pkg: Some(package.origin.manager.package_name(&package.origin.name)),
             sums,
-            paths: package.paths.into_iter().map(|(path, native)| (path, native.ftype)).collect(),
-            version: Some(package.version),
-            arch: Some(package.arch),
-            title: package.title,
+            paths: package.paths.iter().map(|(path, native)| (path.clone(), native.ftype)).collect(),
+            version: Some(package.version.clone()),
+            arch: Some(package.arch.clone()),
+            title: package.title.clone(),
             must_be_there: false,
             notes: Vec::new(),
         }

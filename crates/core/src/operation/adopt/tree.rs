@@ -23,7 +23,7 @@ pub(super) fn listed(root: &Root, top: &ObjectPath, basedir: &ObjectPath) -> Res
     let physical = root.resolver().locate_dir(top)?;
     let no_tree = || Failure::BadFile(format!("{} is no directory", root.show(top)));
     let Some(dir) = root.dir_if_there(&physical)? else { return Err(no_tree()) };
-    let mut list = SoftwareList { adopted: "tree".to_owned(), ..SoftwareList::default() };
+    let mut list = SoftwareList { adopted: "tree", ..SoftwareList::default() };
     if !top.relative().is_empty() && top != basedir {
         list.paths.insert(top.clone(), Ftype::File);
     }

@@ -4,6 +4,7 @@ use std::io;
 use std::rc::Rc;
 
 use super::findings::{CheckedAspects, CheckedObject, DeliveredFile, DeliveredFiles, Difference, Finding};
+use super::overridden::OverriddenAttributes;
 use patchadm_rootfs::Sums;
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Resolver, Root, RootError};
 use patchadm_svr4::package::checksum::sum_of;
@@ -22,6 +23,8 @@ pub(super) struct Comparison<'a> {
     pub(super) delivered: &'a DeliveredFiles,
     /// Whether a symbolic link may stand where a directory is recorded: a pkgmap that was not installed knows of none.
     pub(super) follows_links: bool,
+    /// The attributes that objects have instead of the recorded ones.
+    pub(super) overridden: OverriddenAttributes,
 }
 
 /// The walk of one thread through the objects: it remembers the directories that it has visited, holds the last one open,
@@ -46,7 +49,8 @@ impl ComparisonWalk<'_> {
 
     /// Returns the findings about an object.
     pub(super) fn findings(&mut self, line: &ContentsLine) -> Vec<Finding> {
-        self.compare(line).unwrap_or_else(|error| vec![Finding::Unreadable(error.to_string())])
+        let line = self.comparison.overridden.line(line);
+        self.compare(&line).unwrap_or_else(|error| vec![Finding::Unreadable(error.to_string())])
     }
 
     fn compare(&mut self, line: &ContentsLine) -> Result<Vec<Finding>, RootError> {

@@ -8,18 +8,19 @@ use std::rc::Rc;
 
 use super::compare::Comparison;
 use super::findings::{CheckError, CheckedObject, Finding, UnfixedReason};
+use super::native_files::NativeFiles;
 use patchadm_inputs::database::{RecordView, contents};
 use patchadm_rootfs::{FileType, RootError};
 use patchadm_svr4::format::contents::key_of;
 use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath};
 
-/// Returns what is hidden in the exclusive directories among `lines`, which are in scope. With `removes`, removes it, except
-/// for directories that are not empty.
+/// Returns what is hidden in the exclusive directories among `lines`, which are in scope. With `native`, removes it, except for
+/// directories that are not empty, and what a package of dpkg or rpm owns.
 pub(super) fn hidden(
     view: &RecordView<'_>,
     comparison: &Comparison<'_>,
     lines: &[ContentsLine],
-    removes: bool,
+    native: Option<&NativeFiles<'_>>,
 ) -> Result<Vec<CheckedObject>, CheckError> {
     let exclusive = lines.iter().filter(|line| line.object.ftype == Ftype::Exclusive);
     let directories: Vec<ObjectPath> = exclusive.map(|line| line.path.clone()).collect();
@@ -39,7 +40,11 @@ pub(super) fn hidden(
     let resolver = comparison.root.resolver();
     for path in unknown {
         if !elsewhere.contains(&resolver.locate(&path)?) {
-            let findings = if removes { remove(comparison, &path) } else { vec![Finding::Hidden] };
+            let findings = match native.map(|native| native.owner_of_unrecorded(&path)).transpose()? {
+                None => vec![Finding::Hidden],
+                Some(None) => remove(comparison, &path),
+                Some(Some(owner)) => vec![Finding::Hidden, Finding::Unfixed(UnfixedReason::Native(owner))],
+            };
             found.push(CheckedObject { path, findings });
         }
     }

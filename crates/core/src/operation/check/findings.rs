@@ -7,6 +7,7 @@ use crate::operation::mend::MendedRecord;
 use crate::operation::queries::packages::QueryError;
 use patchadm_changeset::transaction::Recovered;
 use patchadm_inputs::database::{DatabaseError, RecordDamage, RecordError, ViewError};
+use patchadm_inputs::native::NativeOwner;
 use patchadm_rootfs::Digest;
 use patchadm_rootfs::RootError;
 use patchadm_svr4::package::{Mode, Object, ObjectPath};
@@ -93,6 +94,8 @@ pub enum UnfixedReason {
     Link(Vec<u8>),
     /// The object without an owner still exists.
     Hidden,
+    /// It is left as it is: it belongs to this package of dpkg or rpm, for which no package of its record stands.
+    Native(NativeOwner),
 }
 
 /// A recorded value, and the actual one.

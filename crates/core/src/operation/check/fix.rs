@@ -3,7 +3,7 @@
 //! Every repair is one change of one name through the door of the root, and is useful on its own. This is no transaction: a
 //! killed run leaves some objects repaired and others not. Content is never changed, and nothing that holds bytes is thrown
 //! away. A file in the place of a link is replaced by the link only if its bytes are those of the link's source. An object
-//! of another type stays.
+//! of another type stays. So does what a package of dpkg or rpm owns, and no package of its record stands for.
 //!
 //! Only the recorded bytes get set-id bits, and the owner of a file whose content is not meant to change. Otherwise a user
 //! who replaced a program would get a set-id program of their own. The sum of `contents` has 16 bits, so bytes can be made
@@ -11,7 +11,8 @@
 
 use super::compare::Comparison;
 use super::findings::{CheckedObject, Finding, UnfixedReason};
-use patchadm_rootfs::{Dir, FileType, ObjectStatus, OpenObject, Result, random};
+use super::native_files::NativeFiles;
+use patchadm_rootfs::{Dir, FileType, ObjectRights, ObjectStatus, OpenObject, Result, random};
 use patchadm_rootfs::{LiveKind, Timestamp};
 use patchadm_svr4::package::rule::holds;
 use patchadm_svr4::package::{ContentsLine, Ftype, Mode, Object};
@@ -21,10 +22,14 @@ const DIRECTORY_MODE: u32 = 0o755;
 
 /// Compares each object and repairs what differs. Returns what still differs, and the number of objects that were repaired
 /// in part or whole.
-pub(super) fn fix_all(comparison: &Comparison<'_>, lines: &[ContentsLine]) -> (Vec<CheckedObject>, usize) {
+pub(super) fn fix_all(
+    comparison: &Comparison<'_>,
+    lines: &[ContentsLine],
+    native: &NativeFiles<'_>,
+) -> (Vec<CheckedObject>, usize) {
     let mut fixed = 0;
     let checked = lines.iter().map(|line| {
-        let (object, is_other) = fix(comparison, line);
+        let (object, is_other) = fix(comparison, line, native);
         fixed += usize::from(is_other);
         object
     });
@@ -32,12 +37,24 @@ pub(super) fn fix_all(comparison: &Comparison<'_>, lines: &[ContentsLine]) -> (V
 }
 
 /// Returns the object after its repair, and whether something was repaired.
-fn fix(comparison: &Comparison<'_>, line: &ContentsLine) -> (CheckedObject, bool) {
-    let before = comparison.compare_one(line);
-    let failed = repair(comparison, line, &before.findings);
+fn fix(comparison: &Comparison<'_>, line: &ContentsLine, native: &NativeFiles<'_>) -> (CheckedObject, bool) {
+    let line = &*comparison.overridden.line(line);
+    let mut before = comparison.compare_one(line);
     if before.findings.is_empty() {
         return (before, false);
     }
+    match native.owner(line) {
+        Ok(None) => {}
+        Ok(Some(owner)) => {
+            before.findings.push(Finding::Unfixed(UnfixedReason::Native(owner)));
+            return (before, false);
+        }
+        Err(error) => {
+            before.findings.push(Finding::Unreadable(error.to_string()));
+            return (before, false);
+        }
+    }
+    let failed = repair(comparison, line, &before.findings);
     let mut after = comparison.compare_one(line);
     let is_other = after.findings.len() < before.findings.len();
     // A failed repair whose difference is gone nevertheless, because of another repair, is not reported.
@@ -105,16 +122,13 @@ fn set_attributes(comparison: &Comparison<'_>, line: &ContentsLine) -> Result<Op
     if is_for_bytes && !has_recorded_bytes(comparison, line, &object)? {
         return Ok(Some(UnfixedReason::OtherBytes));
     }
-    // Owner and group come first: changing them clears the setuid and setgid bits.
-    if uid.is_some() || gid.is_some() {
-        object.set_owner(uid, gid)?;
-        // The previous owner can no longer open it, and may have written to it until now.
-        if is_for_bytes && !has_recorded_bytes(comparison, line, &object)? {
-            object.set_owner(Some(seen.uid), Some(seen.gid))?;
-            return Ok(Some(UnfixedReason::OtherBytes));
-        }
+    let rights = ObjectRights { uid, gid, mode: line.object.attributes.mode };
+    if !is_for_bytes {
+        return object.set_rights(rights).map(|()| None);
     }
-    line.object.attributes.mode.map_or(Ok(()), |mode| object.set_mode(mode)).map(|()| None)
+    // The previous owner may have written to it until now, and can no longer open it then.
+    let is_set = object.set_rights_if(rights, || has_recorded_bytes(comparison, line, &object))?;
+    Ok((!is_set).then_some(UnfixedReason::OtherBytes))
 }
 
 fn set_attributes_of_root(comparison: &Comparison<'_>, line: &ContentsLine, top: &Dir) -> Result<()> {

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::findings::{CheckError, UnmatchedOperands};
+use crate::operation::queries::recorded_path::recorded_lines;
 use crate::operation::queries::select::{PackagePattern, PackageSelection};
 use patchadm_inputs::database::contents::{self, ContentsLines};
 use patchadm_inputs::database::{DatabaseError, RecordError, RecordView, all, installed, pieces};
@@ -63,8 +64,17 @@ impl CheckScope {
         }
         let owners = Owners::of(self.wanted_packages(view)?);
         let mut lines = self.lines_of_paths(view)?;
-        let paths = self.exact().filter(|path| !lines.contains_key(*path)).cloned().collect();
-        let mut unknown = UnmatchedOperands { paths, ..UnmatchedOperands::default() };
+        let mut unknown = UnmatchedOperands::default();
+        let missing: Vec<ObjectPath> =
+            self.exact().filter(|path| !lines.contains_key(*path)).cloned().collect();
+        for (path, aliases) in
+            missing.iter().zip(recorded_lines(view, &missing).map_err(CheckError::Operation)?)
+        {
+            if aliases.is_empty() {
+                unknown.paths.push(path.clone());
+            }
+            lines.extend(aliases);
+        }
         lines.retain(|_, line| owners.have(line));
         self.sort_out(view, &owners, &mut unknown)?;
         Ok((lines.into_values().collect(), unknown))

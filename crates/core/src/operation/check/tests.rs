@@ -47,8 +47,14 @@ fn many_threads_say_what_one_says_in_the_same_order() {
     let lines = files(&root);
     let aspects = CheckedAspects { attributes: true, contents: true, ..CheckedAspects::default() };
     let delivered = DeliveredFiles::default();
-    let comparison =
-        Comparison { root: &root, accounts: None, aspects, delivered: &delivered, follows_links: true };
+    let comparison = Comparison {
+        root: &root,
+        accounts: None,
+        aspects,
+        delivered: &delivered,
+        follows_links: true,
+        overridden: OverriddenAttributes::default(),
+    };
     let alone: Vec<CheckedObject> = lines.iter().map(|line| comparison.compare_one(line)).collect();
     let wrong = |checked: &&CheckedObject| !checked.findings.is_empty();
     let missing = alone.iter().filter(|checked| checked.is_missing()).count();
@@ -87,6 +93,7 @@ fn records_that_are_read_meanwhile_give_the_same_answer_as_those_that_were_read_
         aspects,
         delivered: &DeliveredFiles::default(),
         follows_links: true,
+        overridden: OverriddenAttributes::default(),
     };
     let alone: Vec<CheckedObject> = lines.iter().map(|line| comparison.compare_one(line)).collect();
     let packages = ["ACMEweb", "ACMEnone"].map(PackagePattern::parse).to_vec();

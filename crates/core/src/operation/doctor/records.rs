@@ -58,6 +58,12 @@ fn of_damage(examination: &Examination<'_>, damage: &RecordDamage) -> Finding {
     match &damage.repair {
         RecordRepair::Package(package) => finding.with_command(pkgchk(&format!("-f {package}"))),
         RecordRepair::Contents => finding.with_command(pkgchk("-f")),
+        RecordRepair::Registration { is_known: true, .. } => {
+            finding.with_command(examination.wording().verb("adopt --refresh"))
+        }
+        RecordRepair::Registration { manager, .. } => {
+            finding.with_command(examination.wording().verb(&format!("adopt --{manager} NAME")))
+        }
         RecordRepair::Installation(_) => finding.with_command(pkgadd(examination)),
         RecordRepair::EmptyDirectory(_) => {
             finding.with_command(format!("rmdir {}", Wording::quoted(&damage.file)))

@@ -54,7 +54,7 @@ fn of_run(examination: &Examination<'_>, run: &OpenRun) -> Finding {
         }
         Ok(None) => {}
     }
-    let foreseen = match foresee_recovery(examination.root) {
+    let foreseen = match foresee_recovery(examination.root, None) {
         Ok(ForeseenRecovery::Root(foreseen)) => Some(foreseen.1),
         // It was recovered, or only a recovery can tell.
         _ => None,

@@ -20,17 +20,25 @@ pub struct RemovefRequest {
     pub run: Option<String>,
 }
 
-/// Gives objects up, or declares that final. Returns the paths, sorted, that no other package owns, so that the caller may
-/// remove them.
+/// Objects that were given up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RemovefOutcome {
+    /// The paths, sorted, that no other package owns, so that the caller may remove them.
+    pub removable: Vec<ObjectPath>,
+    /// Sentences for a person.
+    pub notes: Vec<String>,
+}
+
+/// Gives objects up, or declares that final.
 pub fn removef(
     root: &Root,
     request: &RemovefRequest,
     caller: &Caller<'_>,
-) -> Result<Vec<ObjectPath>, InstallfError> {
+) -> Result<RemovefOutcome, InstallfError> {
     let package = package(&request.package)?;
     let mut target = InstallfTarget::open(root, &package, request.run.as_deref(), caller)?;
     let now = &caller.now;
-    let GivingUp { plan, entries, removable } = if let Some(paths) = &request.paths {
+    let GivingUp { plan, entries, removable, notes } = if let Some(paths) = &request.paths {
         let paths: BTreeSet<ObjectPath> = paths.iter().map(|path| inside(root, path)).collect();
         give_up(&package, &paths, &target.inventory(paths.clone())?, now)
     } else {
@@ -38,5 +46,5 @@ pub fn removef(
         finish(&package, &target.inventory(marked)?, now)
     };
     target.carry_out((Command::Removef, &package), &plan, entries)?;
-    Ok(removable)
+    Ok(RemovefOutcome { removable, notes })
 }

@@ -186,8 +186,9 @@ fn looked(
         not_understood: report.not_understood,
         skipped: report.skipped,
     };
+    let notes = settled.native_notes().to_vec();
     settled.apply_to_plan(&mut plan);
-    plan.notes.clear();
+    plan.notes = notes;
     Ok((look, Some(plan)))
 }
 

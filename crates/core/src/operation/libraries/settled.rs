@@ -67,6 +67,11 @@ impl SettledLibraries {
         self.settlement.staying()
     }
 
+    /// Returns what stays because a package of dpkg or rpm owns it now, in sentences.
+    pub(super) fn native_notes(&self) -> &[String] {
+        &self.settlement.notes
+    }
+
     /// Changes a plan. Returns the report.
     pub(in crate::operation) fn apply_to_plan(self, plan: &mut Plan) -> Option<LibraryReport> {
         self.settlement.apply(plan);

@@ -23,6 +23,8 @@ use patchadm_svr4::package::PkgInst;
 
 use saved::kept;
 
+pub(in crate::operation) use pkginfo::can_be_mended;
+
 pub(in crate::operation) use saved::set_aside_unless_file;
 
 /// The name of this work in journal and history.
@@ -55,7 +57,9 @@ pub(super) fn mend(
             continue;
         }
         let said = match damage.repair {
-            RecordRepair::Package(_) => pkginfo::mend(session, &package)?,
+            RecordRepair::Package(_) | RecordRepair::Registration { is_known: true, .. } => {
+                pkginfo::mend(session, &package)?
+            }
             _ => pkginfo::Mending::given_up(
                 "nothing is left of its records: install the package again, or put its directory back from a backup",
             ),
@@ -68,6 +72,15 @@ pub(super) fn mend(
         mended.extend(contents::mend(session, of_contents)?);
     }
     Ok(mended)
+}
+
+/// Makes the damaged pkginfo of a package anew that was adopted from dpkg or rpm; its registration is stale then. Returns the
+/// notes about that, or why it cannot be done.
+pub(super) fn mend_registration(
+    session: &Session<'_>,
+    package: &PkgInst,
+) -> Result<Result<Vec<String>, String>, Failure> {
+    Ok(pkginfo::mend(session, package)?.outcome())
 }
 
 /// Returns a plan that writes records and changes no object.

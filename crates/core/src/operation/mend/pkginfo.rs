@@ -12,12 +12,13 @@ use super::contents::paths_of;
 use super::{MendedRecord, kept, write};
 use crate::operation::failure::Failure;
 use crate::operation::package_traces::{PatchTraces, SpooledCopy, bound_undo};
-use crate::operation::session::Session;
+use crate::operation::session::{Caller, RootAndPolicy, Session};
 use patchadm_inputs::database::contents::lines_of_package;
 use patchadm_inputs::database::history::{HistoryEntry, history};
 use patchadm_inputs::database::undo_data::OldRecords;
 use patchadm_inputs::database::{RecordDamage, RecordView, ledger};
 use patchadm_inputs::format::ledger::{Ledger, LedgerLine};
+use patchadm_inputs::native::{ADOPTED, NATIVE_STAMP, NativeManager, NativeOrigin, is_native_parameter};
 use patchadm_planning::plan::RecordChange;
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::ledger::{LedgerArchive, LedgerChange};
@@ -50,30 +51,62 @@ impl Mending {
         let Self { is_made, is_whole, said } = self;
         MendedRecord { damage, is_made, is_whole, said }
     }
+
+    /// Returns the notes, or why it was not made.
+    pub(super) fn outcome(self) -> Result<Vec<String>, String> {
+        if self.is_made { Ok(self.said) } else { Err(self.said.join("; ")) }
+    }
 }
 
 /// Rebuilds the pkginfo of a package, if its list of patches is certain.
 pub(super) fn mend(session: &Session<'_>, package: &PkgInst) -> Result<Mending, Failure> {
-    let ground = &session.ground;
+    match regained(&session.ground, session.caller, package)? {
+        Ok(regained) => regained.write(session, package),
+        Err(why) => Ok(Mending::given_up(why)),
+    }
+}
+
+/// Tells whether the pkginfo of a package can be rebuilt.
+pub(in crate::operation) fn can_be_mended(
+    ground: &RootAndPolicy,
+    caller: &Caller<'_>,
+    package: &PkgInst,
+) -> Result<bool, Failure> {
+    Ok(regained(ground, caller, package)?.is_ok())
+}
+
+/// Returns the parameters of a package from what is left of its records, or why that is not enough.
+fn regained(
+    ground: &RootAndPolicy,
+    caller: &Caller<'_>,
+    package: &PkgInst,
+) -> Result<Result<RegainedPkginfo, String>, Failure> {
+    let manager = NativeManager::of_package_name(package);
+    let again = match manager {
+        Some(manager) => format!("register {package} again with `patchadm adopt --{manager} NAME`"),
+        None => format!("install {package} again with pkgadd"),
+    };
     let Some(copy) = SpooledCopy::of(ground, package)? else {
-        return Ok(Mending::given_up(format!(
-            "save/pspool/{package} has no copy of what was delivered: install {package} again with pkgadd"
-        )));
+        return Ok(Err(format!("save/pspool/{package} has no copy of what was delivered: {again}")));
     };
     let traces = PatchTraces::of(ground, package)?;
-    let lost = LostPkginfo { session, package, copy, traces };
+    let lost = LostPkginfo { ground, caller, package, copy, traces };
     let regained = if lost.traces.patches().is_empty() { lost.unpatched()? } else { lost.patched()? };
-    match regained {
-        Ok(regained) => regained.write(session, package),
-        Err(why) => Ok(Mending::given_up(format!(
-            "the list of its patches is not certain: {why}; install {package} again with pkgadd"
-        ))),
-    }
+    Ok(match regained {
+        Ok(regained) => match regained.registered(&lost.copy.params) {
+            regained if manager.is_some() && regained.params.get(ADOPTED).is_none() => {
+                Err(format!("nothing says from which package it was adopted: {again}"))
+            }
+            regained => Ok(regained),
+        },
+        Err(why) => Err(format!("the list of its patches is not certain: {why}; {again}")),
+    })
 }
 
 /// A pkginfo that was lost, and the remaining data.
 struct LostPkginfo<'a> {
-    session: &'a Session<'a>,
+    ground: &'a RootAndPolicy,
+    caller: &'a Caller<'a>,
     package: &'a PkgInst,
     copy: SpooledCopy,
     traces: PatchTraces,
@@ -88,6 +121,20 @@ struct RegainedPkginfo {
 }
 
 impl RegainedPkginfo {
+    /// Adds what the copy of an adopted package says of its registration. Nobody knows what became of the native package
+    /// since: it counts as installed again.
+    fn registered(mut self, delivered: &Params) -> Self {
+        for (name, value) in delivered.iter().filter(|(name, _)| is_native_parameter(name)) {
+            if self.params.get(name).is_none() {
+                self.params.set(name, value);
+            }
+        }
+        if NativeOrigin::of(&self.params).is_some() {
+            self.params.set(NATIVE_STAMP, "unknown");
+        }
+        self
+    }
+
     fn write(self, session: &Session<'_>, package: &PkgInst) -> Result<Mending, Failure> {
         let path = places::pkginfo(package);
         let kept = kept(&session.ground.root, &path)?;
@@ -133,8 +180,7 @@ impl LostPkginfo<'_> {
             entry.command == "pkgadd" && entry.packages.iter().any(|name| name == self.package.as_str())
         });
         let when = run.as_ref().and_then(|entry| self.moment(&entry.time, 0));
-        let params =
-            installed_params(self.package, &delivered, when.as_ref().unwrap_or(&self.session.caller.now));
+        let params = installed_params(self.package, &delivered, when.as_ref().unwrap_or(&self.caller.now));
         if when.is_none() {
             unknown.push("when it was installed is not known: INSTDATE is that of now".to_owned());
         }
@@ -148,7 +194,7 @@ impl LostPkginfo<'_> {
 
     /// Rebuilds the pkginfo of a patched package: from what the newest patch found and delivered.
     fn patched(&self) -> Result<Result<RegainedPkginfo, String>, Failure> {
-        let separator = &self.session.ground.policy.separator;
+        let separator = &self.ground.policy.separator;
         let Some((line, found)) = self.newest(separator) else {
             let patches: Vec<String> = self.traces.patches().iter().map(ToString::to_string).collect();
             return Ok(Err(format!("no undo archive tells which of {} came last", patches.join(", "))));
@@ -158,7 +204,7 @@ impl LostPkginfo<'_> {
         };
         let (found, untold) = self.with_patch_info(&found);
         let with = |now: &Now| patched_params(self.package, &found, &self.copy.params, &id, separator, now);
-        if with(&self.session.caller.now).is_none() {
+        if with(&self.caller.now).is_none() {
             return Ok(Err(format!("save/pspool/{} is not what {id} delivered", self.package)));
         }
         let entry = self.history_of(|entry| entry.run == line.run);
@@ -177,7 +223,7 @@ impl LostPkginfo<'_> {
             .collect();
         let is_exact = exact.is_some();
         let guessed = || entry.as_ref().and_then(|entry| self.moment(&entry.time, 0));
-        let params = exact.or_else(|| with(&guessed().unwrap_or_else(|| self.session.caller.now.clone())));
+        let params = exact.or_else(|| with(&guessed().unwrap_or_else(|| self.caller.now.clone())));
         let Some(params) = params else { return Ok(Err("its parameters make no sense".to_owned())) };
         let mut adopted = None;
         if !is_exact {
@@ -240,7 +286,7 @@ impl LostPkginfo<'_> {
 
     /// Returns the archive of a line, to be bound to another record of its patch.
     fn binding(&self, line: &LedgerLine) -> Result<Option<LedgerArchive>, Failure> {
-        let Some((undo, _)) = bound_undo(&self.session.ground, self.package, line) else {
+        let Some((undo, _)) = bound_undo(self.ground, self.package, line) else {
             return Ok(None);
         };
         let (b3, size) = undo.digest()?;
@@ -256,18 +302,18 @@ impl LostPkginfo<'_> {
             PatchInfo::Installed(info) => Some(info.host),
             _ => None,
         });
-        hosts.chain([self.session.caller.now.host.clone()]).collect()
+        hosts.chain([self.caller.now.host.clone()]).collect()
     }
 
     /// Returns the last run of the history that `is_meant` accepts.
     fn history_of(&self, is_meant: impl Fn(&HistoryEntry) -> bool) -> Option<HistoryEntry> {
-        let entries = history(&RecordView::live(&self.session.ground.root)).ok()?;
+        let entries = history(&RecordView::live(&self.ground.root)).ok()?;
         entries.into_iter().rev().find(|entry| entry.result == "done" && is_meant(entry))
     }
 
     /// Returns the moment this many seconds after one of the history, in the time zone of this machine.
     fn moment(&self, time: &str, seconds: i64) -> Option<Now> {
-        let now = &self.session.caller.now;
+        let now = &self.caller.now;
         let utc = DateTime::parse_from_rfc3339(time)
             .ok()?
             .naive_utc()
@@ -278,7 +324,7 @@ impl LostPkginfo<'_> {
     /// Returns the directory of the package's relative paths: the delivered one, or the one below which `contents` has its
     /// objects; `None` if neither has them all.
     fn base(&self, delivered: &Params) -> Result<Option<ObjectPath>, Failure> {
-        let lines = lines_of_package(&RecordView::live(&self.session.ground.root), self.package)?;
+        let lines = lines_of_package(&RecordView::live(&self.ground.root), self.package)?;
         let owned = paths_of(lines.values(), self.package);
         let Ok(map) = Pkgmap::parse(&self.copy.pkgmap) else { return Ok(None) };
         let relative: Vec<&[u8]> = map

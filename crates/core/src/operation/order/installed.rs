@@ -11,10 +11,9 @@ use super::patch_edges::patch_graph;
 use super::stale::{only_stale, stale_entries};
 use crate::operation::failure::Failure;
 use crate::operation::libraries::{ScanRequest, known_files, loader_settings};
+use crate::operation::queries::recorded_path::recorded_lines;
 use crate::operation::session::must_have_database;
-use patchadm_inputs::database::{
-    DatabaseError, RecordView, all, contents, places, policy, read_consistently,
-};
+use patchadm_inputs::database::{DatabaseError, RecordView, all, places, policy, read_consistently};
 use patchadm_inputs::inventory::is_kept_package;
 use patchadm_inputs::policy::Policy;
 use patchadm_libraries::LibraryTree;
@@ -169,11 +168,8 @@ impl Operands<'_> {
 
     /// Returns the packages of a path, as it was named or with its links followed; the object itself if none has it.
     fn nodes_of_path(&self, path: &ObjectPath) -> Result<Vec<String>, OrderError> {
-        let root = self.view.root();
-        let located = root.resolver().locate(path).ok();
-        let spellings: BTreeSet<ObjectPath> = located.into_iter().chain([path.clone()]).collect();
-        let lines = contents::lines_at(self.view, &spellings, &[]).map_err(DatabaseError::from)?;
-        let owners = lines.values().flat_map(|line| &line.owners);
+        let lines = recorded_lines(self.view, std::slice::from_ref(path))?;
+        let owners = lines.iter().flat_map(|lines| lines.values()).flat_map(|line| &line.owners);
         let owners: BTreeSet<String> = owners.map(|owner| owner.package.to_string()).collect();
         if !owners.is_empty() {
             return Ok(owners.into_iter().collect());
@@ -181,7 +177,9 @@ impl Operands<'_> {
         if let Some(way) = self.tree.follow(path.as_bytes()) {
             return Ok(self.owners.nodes(&way.path));
         }
-        let is_there = spellings.iter().any(|path| self.view.look(path).is_ok_and(|seen| seen.is_some()));
+        let located = self.view.root().resolver().locate(path).ok();
+        let mut names = located.iter().chain([path]);
+        let is_there = names.any(|path| self.view.look(path).is_ok_and(|seen| seen.is_some()));
         Ok(is_there.then(|| path.to_string()).into_iter().collect())
     }
 }

@@ -23,7 +23,8 @@ pub(super) fn patched_version(
     let Some(params) = params.filter(|params| NativeOrigin::of(params).is_some()) else { return Ok(None) };
     let history = readable_history(view);
     let is_application = |patches: &[String]| patches.iter().any(|patch| patch == id.as_str());
-    let since = history.iter().rev().take_while(|entry| entry.result != "done" || !is_application(&entry.patches));
+    let since =
+        history.iter().rev().take_while(|entry| entry.result != "done" || !is_application(&entry.patches));
     let mut refreshed = since.flat_map(|entry| &entry.refreshed);
     let is_upgraded = refreshed
         .any(|record| record.package == package.as_str() && record.to.as_ref() != Some(&record.from));

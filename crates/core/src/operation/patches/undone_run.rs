@@ -121,10 +121,12 @@ impl UndoneRun {
     }
 }
 
-/// Returns the last run that changed something.
+/// Returns the last run of a person that changed something. What a hook did followed what the package manager did, which
+/// nothing of ours takes back.
 fn last_run(history: &[HistoryEntry]) -> Option<&str> {
-    let has_changed =
-        |line: &&HistoryEntry| line.result == DONE && !OF_EARLIER.contains(&line.command.as_str());
+    let has_changed = |line: &&HistoryEntry| {
+        line.result == DONE && !line.hook && !OF_EARLIER.contains(&line.command.as_str())
+    };
     history.iter().rev().find(has_changed).map(|line| line.run.as_str())
 }
 
@@ -156,6 +158,14 @@ mod tests {
         assert_eq!(named_run(&history, "1-00000000000000aa"), Some("1-00000000000000aa"));
         assert_eq!(named_run(&history, "2"), None);
         assert_eq!(named_run(&history, "1-00000000000000bb"), None);
+    }
+
+    #[test]
+    fn a_run_of_a_hook_is_not_the_last_one() {
+        let by_hook = HistoryEntry { hook: true, ..line("2-00000000000000bb", "done") };
+        let history = [line("1-00000000000000aa", "done"), by_hook.clone()];
+        assert_eq!(last_run(&history), Some("1-00000000000000aa"));
+        assert_eq!(last_run(&[by_hook]), None);
     }
 
     #[test]

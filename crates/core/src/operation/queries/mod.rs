@@ -16,6 +16,7 @@ pub mod patch_files;
 pub mod patch_reader;
 pub mod path_owners;
 pub mod reasons;
+pub mod recorded_path;
 pub mod runs;
 pub mod select;
 mod standing;

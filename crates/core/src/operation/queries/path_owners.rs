@@ -1,7 +1,6 @@
 //! The owners of a path: the packages that own it, and the applied patches that changed or deliver it.
 //!
-//! The lists of paths beside undo data tell which patches are concerned; only their archives are opened. A path may be named
-//! as a user sees it, through links in its directories, which are followed inside the root.
+//! The lists of paths beside undo data tell which patches XX
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -13,6 +12,7 @@ use super::applied_run::AppliedRuns;
 use super::object_action::ObjectAction;
 use super::patch_files::records;
 use super::patch_reader::{PatchReader, PatchedObject, PatchedPackage};
+use super::recorded_path::{NativeListing, PathFinder, RecordedPath};
 use super::standing::standing;
 use crate::operation::failure::Failure;
 use crate::operation::patches::order_on_root::OrderOnRoot;
@@ -20,6 +20,9 @@ use crate::operation::session::{RootAndPolicy, must_have_database};
 use patchadm_changeset::format::manifest::RecordedState;
 use patchadm_changeset::format::undo_paths::{PathDigest, UndoPaths};
 use patchadm_inputs::database::{DatabaseError, RecordView, contents, marker, read_consistently, saves};
+use patchadm_inputs::native::{
+    DivertedPath, NativeIndex, NativeOrigin, NativeOwner, VerifiedPath, VerifierReport,
+};
 use patchadm_inputs::policy::Policy;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, Params, PkgInst};
@@ -30,12 +33,20 @@ use patchadm_svr4::patch::{AppliedPatches, PatchId};
 pub struct PathOwners {
     /// The path as the records have it.
     pub path: ObjectPath,
+    /// All names under which records may have it.
+    pub names: Vec<ObjectPath>,
     /// Its line of `contents`; `None` if no package has it now.
     pub line: Option<ContentsLine>,
     /// The applied patches of the path, newest first.
     pub patches: Vec<PatchOfPath>,
     /// Whether these are all patches, with the action of each.
     pub known: bool,
+    /// The packages of dpkg and rpm that own what is there.
+    pub native: Vec<NativeListing>,
+    /// The files of packages of dpkg that are listed under this path and lie elsewhere.
+    pub diverted: Vec<DivertedPath>,
+    /// What the verifiers of these packages say of it, if a patch changed it.
+    pub verifiers: Vec<VerifierReport>,
 }
 
 /// A patch of a path.
@@ -65,9 +76,18 @@ pub struct PatchOfPath {
 pub fn path_owners(root: &Root, paths: &[ObjectPath]) -> Result<Vec<PathOwners>, Failure> {
     must_have_database(root)?;
     let (policy, ground) = RootAndPolicy::as_far_as_known(root)?;
+    let read;
+    let index = match &ground {
+        Some(ground) => ground.native_index(),
+        None => {
+            read = NativeIndex::read(root);
+            &read
+        }
+    };
     read_consistently(root, |view| {
         let (applied, params) = records(view, &policy.separator)?;
-        let lines = lines_of(view, paths)?;
+        let found = PathFinder::new(root, index).find(view, paths)?;
+        let lines = lines_of(view, &found)?;
         let marker = marker(root)?.unwrap_or_default();
         let mut owners = OwnerReader {
             lists: lists(view, &applied)?,
@@ -80,34 +100,78 @@ pub fn path_owners(root: &Root, paths: &[ObjectPath]) -> Result<Vec<PathOwners>,
             params: &params,
             applied: &applied,
         };
-        let each = paths.iter().map(|path| {
-            let spellings = spellings(root, path);
-            let line = spellings.iter().find_map(|path| lines.get(path));
-            owners.of(&spellings, line)
+        let each = found.into_iter().map(|path| {
+            let line = line_of(&path, &lines, &params);
+            let mut found = owners.of(&path, line.as_ref())?;
+            let patched = found.patches.iter().filter_map(|patch| applied.get(&patch.id));
+            let params = patched.flat_map(|patch| &patch.packages).filter_map(|package| params.get(package));
+            let origins: Vec<NativeOrigin> = params.filter_map(NativeOrigin::of).collect();
+            found.verifiers = verifiers(root, &path, &found.patches, &origins)?;
+            let is_there = root.resolver().locate_object(&found.path).is_ok_and(|place| place == path.place);
+            if let (false, Some(named)) = (is_there, path.spellings.first()) {
+                // The records have the path from before it was diverted.
+                found.path = named.clone();
+            }
+            Ok(PathOwners { native: path.native, diverted: path.diverted, names: path.spellings, ..found })
         });
         each.collect()
     })
 }
 
-/// Returns the spellings under which the records may have a path: as it was named, and with the links of its directories
-/// followed.
-fn spellings(root: &Root, path: &ObjectPath) -> Vec<ObjectPath> {
-    let mut all = vec![path.clone()];
-    if let Ok(located) = root.resolver().locate(path)
-        && located != *path
-    {
-        all.push(located);
+/// Returns what the verifiers of the native packages that are patched say of a path that patches changed. The first of them
+/// found it as it was delivered.
+fn verifiers(
+    root: &Root,
+    path: &RecordedPath,
+    patches: &[PatchOfPath],
+    patched: &[NativeOrigin],
+) -> Result<Vec<VerifierReport>, Failure> {
+    let Some(delivered) = patches.last().and_then(|first| first.was.as_ref()) else { return Ok(Vec::new()) };
+    let directory = path.place.parent().unwrap_or_else(ObjectPath::root);
+    let live = match root.dir_if_there(&directory)? {
+        Some(directory) => directory.live(path.place.name())?,
+        None => None,
+    };
+    let now = live.as_ref().map(RecordedState::of);
+    let mut reports = Vec::new();
+    for NativeListing { owner: NativeOwner { origin, .. }, listed, lies_at } in &path.native {
+        if !patched.iter().any(|own| own.is_instance_of(origin)) {
+            continue;
+        }
+        // Nothing is said of a package whose records cannot be read.
+        let Ok(package) = origin.manager.package(root, &origin.queried()) else { continue };
+        let Some(recorded) = package.paths.get(lies_at).copied() else { continue };
+        let is_diverted = listed != lies_at;
+        let verified =
+            VerifiedPath { origin, path: lies_at, recorded, is_diverted, delivered, now: now.as_ref() };
+        reports.extend(verified.reports());
     }
-    all
+    Ok(reports)
 }
 
 fn lines_of(
     view: &RecordView<'_>,
-    paths: &[ObjectPath],
+    paths: &[RecordedPath],
 ) -> Result<BTreeMap<ObjectPath, ContentsLine>, Failure> {
-    let wanted: BTreeSet<ObjectPath> = paths.iter().flat_map(|path| spellings(view.root(), path)).collect();
+    let wanted: BTreeSet<ObjectPath> = paths.iter().flat_map(|path| path.spellings.iter().cloned()).collect();
     let lines = contents::lines_at(view, &wanted, &[]).map_err(DatabaseError::from)?;
     Ok(lines.into_iter().collect())
+}
+
+/// Returns the line of a path, with the owners whose file is there.
+fn line_of(
+    path: &RecordedPath,
+    lines: &BTreeMap<ObjectPath, ContentsLine>,
+    params: &BTreeMap<PkgInst, Params>,
+) -> Option<ContentsLine> {
+    let before = path.diverted_here.iter().map(|one| &one.listed);
+    let found = path.spellings.iter().chain(before).filter_map(|path| lines.get(path));
+    let of = |line: &ContentsLine| {
+        let mut line = line.clone();
+        line.owners.retain(|owner| path.names_for(params.get(&owner.package)).contains(&line.path));
+        Some(line).filter(|line| !line.owners.is_empty())
+    };
+    found.filter_map(of).next()
 }
 
 type Lists = BTreeMap<PkgInst, BTreeMap<String, UndoPaths>>;
@@ -142,7 +206,7 @@ struct OwnerReader<'a> {
 }
 
 impl OwnerReader<'_> {
-    fn of(&mut self, spellings: &[ObjectPath], line: Option<&ContentsLine>) -> Result<PathOwners, Failure> {
+    fn of(&mut self, path: &RecordedPath, line: Option<&ContentsLine>) -> Result<PathOwners, Failure> {
         let mut known = true;
         let mut found = BTreeMap::new();
         let applied = self.applied;
@@ -150,7 +214,8 @@ impl OwnerReader<'_> {
             let mut of_patch: Found = None;
             for package in &patch.packages {
                 let owns = line.is_some_and(|line| line.is_owned_by(package));
-                let one = self.patch(spellings, (package, &patch.id), owns, &mut known)?;
+                let spellings = path.names_for(self.params.get(package));
+                let one = self.patch(&spellings, (package, &patch.id), owns, &mut known)?;
                 if one.as_ref().is_some_and(|one| changed(one.action)) || of_patch.is_none() {
                     of_patch = one.or(of_patch);
                 }
@@ -162,9 +227,18 @@ impl OwnerReader<'_> {
         let order = self.order.newest_first_of(found.keys().copied().collect());
         let patches = order.into_iter().filter_map(|id| Some(self.entry(id, found.remove(id)?)));
         let patches = patches.collect();
-        let path = line.map(|line| line.path.clone()).or_else(|| spellings.first().cloned());
+        let path = line.map(|line| line.path.clone()).or_else(|| path.spellings.first().cloned());
         let path = path.unwrap_or_else(ObjectPath::root);
-        Ok(PathOwners { path, line: line.cloned(), patches, known })
+        Ok(PathOwners {
+            path,
+            names: Vec::new(),
+            line: line.cloned(),
+            patches,
+            known,
+            native: Vec::new(),
+            diverted: Vec::new(),
+            verifiers: Vec::new(),
+        })
     }
 
     /// Returns the action of one patch in one package.

@@ -1,14 +1,14 @@
 //! What the runs of a session do to the trial of the root: begin one, end one, or tell of one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::request::WantedTrial;
-use patchadm_changeset::format::history::{TrialEnd, TrialStart};
+use patchadm_changeset::format::history::{LeftPaths, TrialEnd, TrialStart};
 use patchadm_changeset::plan::{TreeContent, TreeFile};
 use patchadm_inputs::trial::{Moment, TrialRecord};
 use patchadm_planning::plan::{Plan, RecordChange};
-use patchadm_svr4::package::Mode;
+use patchadm_svr4::package::{Mode, ObjectPath};
 use patchadm_svr4::places;
 
 /// What the runs of a session do to the trial of the root.
@@ -20,9 +20,18 @@ pub(in crate::operation) enum TrialChange {
     /// The run that applies patches puts them on trial.
     Begin(WantedTrial, OnceLock<TrialRecord>),
     /// The run after which none of the patches is left ends the trial.
-    End(TrialEnd, Mutex<BTreeSet<String>>),
+    End(TrialEnd, Mutex<EndingTrial>),
     /// The run only tells of it.
     Tell(TrialEnd),
+}
+
+/// What has to go before a trial is over, and what stays.
+#[derive(Debug, Default)]
+pub(in crate::operation) struct EndingTrial {
+    /// The patches that are not backed out yet.
+    patches: BTreeSet<String>,
+    /// The paths of patches on trial that a package manager wrote since, with its name: those that no run takes back stay.
+    native: BTreeMap<ObjectPath, &'static str>,
 }
 
 impl TrialChange {
@@ -33,7 +42,18 @@ impl TrialChange {
 
     /// The end of a trial with the run that backs out the last of these patches; with the next run if there are none.
     pub(in crate::operation) fn ending(record: &TrialRecord, end: &str, patches: &[String]) -> Self {
-        Self::End(trial_end(record, end), Mutex::new(patches.iter().cloned().collect()))
+        Self::ending_beside(record, end, patches, BTreeMap::new())
+    }
+
+    /// The same where package managers wrote at these paths since.
+    pub(in crate::operation) fn ending_beside(
+        record: &TrialRecord,
+        end: &str,
+        patches: &[String],
+        native: BTreeMap<ObjectPath, &'static str>,
+    ) -> Self {
+        let patches = patches.iter().cloned().collect();
+        Self::End(trial_end(record, end), Mutex::new(EndingTrial { patches, native }))
     }
 
     /// A remark on a trial, with the next run.
@@ -62,8 +82,9 @@ impl TrialChange {
             }
             Self::End(_, left) => {
                 let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
-                left.retain(|patch| !plan.patches.contains(patch));
-                if left.is_empty() {
+                left.patches.retain(|patch| !plan.patches.contains(patch));
+                left.native.retain(|path, _| !plan.changes.iter().any(|change| change.path == *path));
+                if left.patches.is_empty() {
                     plan.records.push(RecordChange::RemoveTree(places::trial()));
                 }
             }
@@ -79,13 +100,22 @@ impl TrialChange {
                 let begins = plan.records.iter().any(|change| *change.path() == places::trial());
                 (record.get().filter(|_| begins).map(TrialRecord::start), None)
             }
-            Self::End(end, _) | Self::Tell(end) => (None, Some(end.clone())),
+            Self::End(end, left) => {
+                let left = left.lock().unwrap_or_else(PoisonError::into_inner);
+                let manager = left.native.values().next().filter(|_| left.patches.is_empty());
+                let told = manager.map(|manager| LeftPaths {
+                    paths: left.native.len() as u64,
+                    manager: (*manager).to_owned(),
+                });
+                (None, Some(TrialEnd { left: told, ..end.clone() }))
+            }
+            Self::Tell(end) => (None, Some(end.clone())),
         }
     }
 }
 
 fn trial_end(record: &TrialRecord, end: &str) -> TrialEnd {
-    TrialEnd { run: record.run.clone(), end: end.to_owned() }
+    TrialEnd { run: record.run.clone(), end: end.to_owned(), left: None }
 }
 
 /// The record of a trial, made by the run itself, whose name is part of it.

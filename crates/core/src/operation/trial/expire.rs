@@ -1,6 +1,7 @@
 //! The end of a trial that was not confirmed: its patches are backed out, as `undo` of its run would do it.
 
 use super::change::TrialChange;
+use super::claims::TrialClaims;
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::patches::back_out::BackOutRequest;
@@ -11,6 +12,7 @@ use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database};
 use patchadm_changeset::transaction::{Receipt, RootCondition};
 use patchadm_inputs::database::RecordView;
+use patchadm_inputs::database::history::readable_history;
 use patchadm_inputs::database::trial::trial;
 use patchadm_inputs::native::NativeManager;
 use patchadm_inputs::trial::{OverReason, TrialRecord, TrialState};
@@ -112,7 +114,9 @@ fn expired(
     match done {
         Ok(receipt) => {
             let run = record.run;
-            let told = format!("the trial of run {run} was over ({}): it is backed out", why(reason));
+            let left = left_paths(&session, &run);
+            let left = left.map(|left| format!(", {left}")).unwrap_or_default();
+            let told = format!("the trial of run {run} was over ({}): it is backed out{left}", why(reason));
             let notes: Vec<String> = receipt.into_iter().flat_map(|receipt| receipt.notes).collect();
             let session = session.noticing([vec![told], notes.clone()].concat());
             Ok((session, FoundTrial::Expired(run, notes)))
@@ -125,6 +129,13 @@ fn expired(
             Ok((session, FoundTrial::Stuck(record, failure)))
         }
     }
+}
+
+/// Returns what of a trial was not taken back, in words, if the history says that something was not.
+fn left_paths(session: &Session<'_>, run: &str) -> Option<String> {
+    let history = readable_history(&RecordView::live(&session.ground.root));
+    let end = history.iter().rev().find_map(|entry| entry.trial_end.as_ref().filter(|end| end.run == run))?;
+    end.left.as_ref().map(ToString::to_string)
 }
 
 fn is_left_undone(failure: &Failure) -> bool {
@@ -149,6 +160,10 @@ fn end_by_backout<'a>(
     refreshes: bool,
 ) -> (Session<'a>, Result<Option<Receipt>, Failure>) {
     let caller = session.caller;
+    let claims = match TrialClaims::read(&session.ground, record) {
+        Ok(claims) => claims,
+        Err(failure) => return (session, Err(failure)),
+    };
     let (session, refreshed) =
         session.acting_as(&caller.doing(Command::Patchrm.name()), TrialChange::None, |session| {
             must_agree(&session.ground.root, |_| false)?;
@@ -162,7 +177,11 @@ fn end_by_backout<'a>(
         Ok(patches) => patches,
         Err(failure) => return (session, Err(failure)),
     };
-    let change = TrialChange::ending(record, end, &patches);
+    let native = match claims.native(&session.ground) {
+        Ok(native) => native,
+        Err(failure) => return (session, Err(failure)),
+    };
+    let change = TrialChange::ending_beside(record, end, &patches, native);
     let backing_out = caller.doing(Command::Patchrm.name());
     let (session, done) = session.acting_as(&backing_out.undoing(&record.run), change, |session| {
         if patches.is_empty() {

@@ -10,6 +10,7 @@
 pub(in crate::operation) mod begin;
 pub(in crate::operation) mod change;
 mod check_command;
+mod claims;
 mod confirm;
 mod expire;
 mod guard;

@@ -2,7 +2,7 @@
 //!
 //! Also a package that is unpacked, half installed or removed but for its configuration owns the paths in its list.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::diversions::Diversions;
 use super::{LARGEST_RECORD, path_of, record, status};
@@ -45,6 +45,8 @@ pub(in crate::native) struct DpkgLists {
     diversions: Diversions,
     /// The versions of packages, by name and architecture.
     versions: BTreeMap<(String, String), String>,
+    /// The packages with `Multi-Arch: same`.
+    pub(in crate::native) multi_arch: BTreeSet<String>,
     /// What could not be read, each a sentence.
     pub(in crate::native) unreadable: Vec<String>,
 }
@@ -58,9 +60,13 @@ impl DpkgLists {
             lists: Vec::new(),
             diversions: Diversions::default(),
             versions: BTreeMap::new(),
+            multi_arch: BTreeSet::new(),
             unreadable: Vec::new(),
         };
         for (name, found) in status::known(&record(root, "status")?.unwrap_or_default()) {
+            if found.is_same {
+                lists.multi_arch.insert(name.clone());
+            }
             lists.versions.insert((name, found.arch), found.version);
         }
         match Diversions::parse(&record(root, "diversions")?.unwrap_or_default()) {
@@ -85,7 +91,11 @@ impl DpkgLists {
         let is_it = |(known, of): &(&(String, String), &String)| {
             (known.0 == *name && arch.as_ref().is_none_or(|arch| known.1 == *arch)).then(|| (*of).clone())
         };
-        of_name.by_ref().take_while(|(known, _)| known.0 == *name).find_map(|one| is_it(&one)).unwrap_or_default()
+        of_name
+            .by_ref()
+            .take_while(|(known, _)| known.0 == *name)
+            .find_map(|one| is_it(&one))
+            .unwrap_or_default()
     }
 
     /// Returns where a listed path of a package lies, if somebody else has diverted it.
@@ -95,7 +105,12 @@ impl DpkgLists {
         }
         let listed = ObjectPath::new(line).ok()?;
         let (place, by) = self.diversions.diverted(package, &listed)?;
-        Some(DivertedPath { package: package.to_owned(), place: place.clone(), by: by.map(str::to_owned), listed })
+        Some(DivertedPath {
+            package: package.to_owned(),
+            place: place.clone(),
+            by: by.map(str::to_owned),
+            listed,
+        })
     }
 }
 
@@ -103,9 +118,6 @@ impl DpkgLists {
 fn origin_of(name: &[u8]) -> Option<NativeOrigin> {
     let text = std::str::from_utf8(name).ok().filter(|text| !text.is_empty())?;
     let (name, arch) = text.split_once(':').map_or((text, None), |(name, arch)| (name, Some(arch)));
-    Some(NativeOrigin {
-        manager: NativeManager::Dpkg,
-        name: name.to_owned(),
-        arch: arch.map(str::to_owned),
-    })
+    let (name, arch) = (name.to_owned(), arch.map(str::to_owned));
+    Some(NativeOrigin { manager: NativeManager::Dpkg, name, arch, version: None })
 }

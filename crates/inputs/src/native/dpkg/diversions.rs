@@ -46,6 +46,11 @@ impl Diversions {
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// Returns each diverted path and the actual place of the diverted file.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&ObjectPath, &ObjectPath)> {
+        self.0.iter().map(|(from, diversion)| (from, &diversion.to))
+    }
 }
 
 #[cfg(test)]

@@ -5,23 +5,27 @@
 //! package or the administrator has diverted is taken at its actual place. Nothing is interpreted that dpkg would run.
 
 mod all_lists;
+pub mod deb_file;
 mod diversions;
 mod lists;
+mod statoverride;
 mod status;
 pub mod version;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-pub(in crate::native) use all_lists::DpkgLists;
 pub use all_lists::DivertedPath;
+pub(in crate::native) use all_lists::DpkgLists;
 use diversions::Diversions;
 pub use lists::paths_of;
 use lists::{conffiles, md5sums};
+pub use statoverride::{OverrideAccount, StatOverride, StatOverrides, UnknownAccount};
 use status::{DpkgStanding, DpkgStatus};
 
 use super::{
     NativeError, NativeManager, NativeOrigin, NativeOwner, NativePackage, NativePath, NativePresence,
+    RegisteredPackage, UnfinishedChange,
 };
 use patchadm_rootfs::{Dir, Root};
 use patchadm_svr4::package::{Ftype, ObjectPath};
@@ -67,53 +71,69 @@ impl<'a> DpkgRecords<'a> {
     /// Tells of each of these packages whether it is installed, in their order.
     pub fn presences(
         &self,
-        origins: &[&NativeOrigin],
+        packages: &[RegisteredPackage<'_>],
     ) -> Result<Vec<Result<NativePresence, NativeError>>, NativeError> {
+        let origins = || packages.iter().map(|package| package.origin);
         let names: BTreeMap<&str, &str> =
-            origins.iter().map(|origin| (origin.name.as_str(), origin.name.as_str())).collect();
+            origins().map(|origin| (origin.name.as_str(), origin.name.as_str())).collect();
         let entries = status::entries(&self.status, |name| names.get(name).copied());
         let info = self.info()?;
-        let presence = |origin: &&NativeOrigin| {
+        let presence = |origin: &NativeOrigin| {
             if self.unfinished.contains(&origin.name) {
-                return Ok(NativePresence::Busy);
+                return Ok(NativePresence::Busy(UnfinishedChange::Configure));
             }
             let of_name = entries.get(origin.name.as_str()).map(Vec::as_slice).unwrap_or_default();
-            Self::presence(origin, of_name, info.as_ref())
+            let registered = origins().filter(|other| other.name == origin.name && *other != origin);
+            let archs: Vec<&str> = registered.filter_map(|other| other.arch.as_deref()).collect();
+            Self::presence(origin, of_name, &archs, info.as_ref())
         };
-        Ok(origins.iter().map(presence).collect())
+        Ok(origins().map(presence).collect())
     }
 
+    /// `others` are the architectures for which the package is registered besides.
     fn presence(
         origin: &NativeOrigin,
         entries: &[DpkgStatus],
+        others: &[&str],
         info: Option<&Dir>,
     ) -> Result<NativePresence, NativeError> {
-        let there = |one: &&DpkgStatus| one.standing() != DpkgStanding::Gone;
-        let is_it = |one: &&DpkgStatus| origin.arch.as_ref().is_none_or(|arch| one.arch == *arch);
-        let exact: Vec<&DpkgStatus> = entries.iter().filter(is_it).filter(there).collect();
-        // With another version a package may have another architecture.
-        let any: Vec<&DpkgStatus> = entries.iter().filter(there).collect();
-        let one = match (exact.as_slice(), any.as_slice()) {
-            ([one], _) | ([], [one]) => one,
+        let named: Vec<&DpkgStatus> = of_arch(entries, origin.arch.as_deref()).collect();
+        let one = match present_one(entries, origin.arch.as_deref()) {
+            Some(Ok(one)) => one,
+            Some(Err(())) => return Err(bad(&origin.name, SEVERAL_TIMES.to_owned())),
             // dpkg removes the list of a package before it forgets the package.
-            ([], []) if entries.is_empty() && has_list(info, origin)? => {
+            None if named.is_empty() && has_list(info, origin, entries.is_empty())? => {
                 let reason = "status does not have it, but the list of its paths is there".to_owned();
                 return Err(bad(&origin.name, reason));
             }
-            ([], []) => return Ok(NativePresence::Gone),
-            _ => return Err(bad(&origin.name, SEVERAL_TIMES.to_owned())),
+            None => return Ok(NativePresence::Gone),
         };
-        let version = one.version.clone();
+        if others.contains(&one.arch.as_str()) {
+            return Ok(NativePresence::Gone);
+        }
+        let (version, arch) = (one.version.clone(), one.arch.clone());
         if version.is_empty() {
             return Err(bad(&origin.name, "status says no version of it".to_owned()));
         }
         match one.standing() {
             DpkgStanding::Installed => {
                 let stamp = stamp(info, &origin.name, &one.arch)?;
-                Ok(NativePresence::Installed { version, stamp })
+                Ok(NativePresence::Installed { version, arch, stamp })
             }
-            _ => Ok(NativePresence::Busy),
+            DpkgStanding::Busy(unfinished) => Ok(NativePresence::Busy(unfinished)),
+            DpkgStanding::Gone => Ok(NativePresence::Gone),
         }
+    }
+
+    /// Reads everything about a package that was registered for this architecture.
+    pub(super) fn registered_package(&self, origin: &NativeOrigin) -> Result<NativePackage, NativeError> {
+        let name = origin.name.as_str();
+        let entries = status::entries(&self.status, |one| (one == name).then_some(name)).remove(name);
+        let arch = match present_one(&entries.unwrap_or_default(), origin.arch.as_deref()) {
+            Some(Ok(one)) => Some(one.arch.clone()),
+            _ => origin.arch.clone(),
+        };
+        self.package(&arch.map_or_else(|| name.to_owned(), |arch| format!("{name}:{arch}")))
     }
 
     fn info(&self) -> Result<Option<Dir>, NativeError> {
@@ -139,8 +159,8 @@ impl<'a> DpkgRecords<'a> {
     pub fn packages(&self) -> impl Iterator<Item = Result<NativePackage, NativeError>> {
         let diversions = self.diversions();
         let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
-        for one in self.names() {
-            *counts.entry(one).or_default() += 1;
+        for (name, arch, _) in self.names() {
+            *counts.entry((name, arch)).or_default() += 1;
         }
         status::present(&self.status).filter_map(move |(name, found)| {
             // One that is there several times is told once.
@@ -173,7 +193,7 @@ impl<'a> DpkgRecords<'a> {
     pub(in crate::native) fn successors(&self, name: &str) -> Vec<NativeOwner> {
         let found = status::successors(&self.status, name).into_iter();
         let owner = |(name, DpkgStatus { arch, version, .. })| NativeOwner {
-            origin: NativeOrigin { manager: NativeManager::Dpkg, name, arch: Some(arch) },
+            origin: NativeOrigin { manager: NativeManager::Dpkg, name, arch: Some(arch), version: None },
             version,
         };
         found.map(owner).collect()
@@ -187,14 +207,18 @@ impl<'a> DpkgRecords<'a> {
         Ok(())
     }
 
-    /// Returns the name and the architecture of every package that is installed or in between.
-    pub(super) fn names(&self) -> impl Iterator<Item = (String, String)> {
-        status::present(&self.status).map(|(name, found)| (name, found.arch))
+    /// Returns every package that is installed or in between: its name, its architecture, and how dpkg calls it.
+    pub(super) fn names(&self) -> impl Iterator<Item = (String, String, String)> {
+        status::present(&self.status).map(|(name, found)| {
+            let both = format!("{name}:{}", found.arch);
+            (name, found.arch, both)
+        })
     }
 
     fn diversions(&self) -> Result<Diversions, String> {
-        let text = record(self.root, "diversions").map_err(|error| error.to_string())?.unwrap_or_default();
-        Diversions::parse(&text).map_err(|reason| format!("diversions: {reason}"))
+        diversions(self.root)
+            .map_err(|error| error.to_string())?
+            .map_err(|reason| format!("diversions: {reason}"))
     }
 
     /// Reads the lists of a package.
@@ -236,10 +260,27 @@ impl<'a> DpkgRecords<'a> {
             manager: NativeManager::Dpkg,
             name: name.to_owned(),
             arch: Some(found.arch.clone()),
+            version: None,
         };
         let DpkgStatus { arch, version, title, .. } = found;
-        Ok(NativePackage { origin, version, stamp, arch, title, paths, diverted })
+        Ok(NativePackage { origin, version, stamp, arch, title, has_other_versions: false, paths, diverted })
     }
+}
+
+/// Reads the overrides of a root, by the actual places of their objects.
+pub fn overrides(root: &Root) -> Result<StatOverrides, NativeError> {
+    let Some(text) = record(root, "statoverride")?.filter(|text| !text.is_empty()) else {
+        return Ok(StatOverrides::default());
+    };
+    let bad = |file: &str, reason: String| records(format!("the file {file} of dpkg: {reason}"));
+    let overrides = StatOverrides::parse(&text).map_err(|reason| bad("statoverride", reason))?;
+    let diversions = diversions(root)?.map_err(|reason| bad("diversions", reason))?;
+    Ok(overrides.diverted(&diversions))
+}
+
+/// Reads the diversions of a root.
+fn diversions(root: &Root) -> Result<Result<Diversions, String>, NativeError> {
+    Ok(Diversions::parse(&record(root, "diversions")?.unwrap_or_default()))
 }
 
 /// Tells whether a word can be the name or the architecture of a package: nothing that leads to another directory.
@@ -291,12 +332,13 @@ fn unfinished(root: &Root) -> Result<BTreeSet<String>, NativeError> {
     Ok(names)
 }
 
-/// Tells whether there is a list of the paths of a package.
-fn has_list(info: Option<&Dir>, origin: &NativeOrigin) -> Result<bool, NativeError> {
+/// Tells whether there is a list of the paths of a package. The one without an architecture in its name may be that of
+/// another architecture; `is_alone` tells that there is none.
+fn has_list(info: Option<&Dir>, origin: &NativeOrigin, is_alone: bool) -> Result<bool, NativeError> {
     let Some(info) = info else { return Ok(false) };
     let NativeOrigin { name, arch, .. } = origin;
     let both = arch.as_ref().map(|arch| format!("{name}:{arch}.list"));
-    for list in [format!("{name}.list")].into_iter().chain(both) {
+    for list in is_alone.then(|| format!("{name}.list")).into_iter().chain(both) {
         if info.look(list.as_bytes())?.is_some() {
             return Ok(true);
         }
@@ -313,6 +355,25 @@ fn record(root: &Root, name: &str) -> Result<Option<Vec<u8>>, NativeError> {
     Ok(text)
 }
 
+/// Returns the entries of an architecture.
+fn of_arch<'e>(entries: &'e [DpkgStatus], arch: Option<&str>) -> impl Iterator<Item = &'e DpkgStatus> {
+    entries.iter().filter(move |one| arch.is_none_or(|arch| one.arch == arch))
+}
+
+/// Returns the package among the entries of a name that was registered for this architecture; an error if there are several.
+///
+/// Without `Multi-Arch: same` a package is there for one architecture at a time, and another version may have another one.
+fn present_one<'e>(entries: &'e [DpkgStatus], arch: Option<&str>) -> Option<Result<&'e DpkgStatus, ()>> {
+    let there = |one: &&DpkgStatus| one.standing() != DpkgStanding::Gone;
+    let exact: Vec<&DpkgStatus> = of_arch(entries, arch).filter(there).collect();
+    let any: Vec<&DpkgStatus> = entries.iter().filter(there).collect();
+    match (exact.as_slice(), any.as_slice()) {
+        ([], several) if several.iter().all(|one| one.is_same) => None,
+        ([one], _) | ([], [one]) => Some(Ok(one)),
+        _ => Some(Err(())),
+    }
+}
+
 /// Returns the installed package among the entries of a name. One with several architectures has to be named with its own.
 fn the_one(entries: Vec<DpkgStatus>, arch: Option<&str>) -> Result<DpkgStatus, String> {
     let is_it =
@@ -320,7 +381,7 @@ fn the_one(entries: Vec<DpkgStatus>, arch: Option<&str>) -> Result<DpkgStatus, S
     let mut found: Vec<DpkgStatus> = entries.into_iter().filter(is_it).collect();
     match (found.pop(), found.is_empty()) {
         (None, _) => Err("dpkg has not installed it".to_owned()),
-        (Some(one), true) if one.standing() == DpkgStanding::Busy => {
+        (Some(one), true) if one.standing() != DpkgStanding::Installed => {
             Err(format!("dpkg has not finished with it (`{}`)", one.status))
         }
         (Some(one), true) => Ok(one),
@@ -358,5 +419,22 @@ mod tests {
         assert!(the_one(half, None).unwrap_err().contains("has not finished with it"));
         let gone = vec![entry("amd64", "deinstall ok config-files")];
         assert_eq!(the_one(gone, None).unwrap_err(), "dpkg has not installed it");
+    }
+
+    #[test]
+    fn another_architecture_stands_for_a_registered_one_only_where_there_can_be_one_at_a_time() {
+        let ok = "install ok installed";
+        let same = |arch: &str| DpkgStatus { is_same: true, ..entry(arch, ok) };
+        let arch = |entries: &[DpkgStatus]| {
+            present_one(entries, Some("i386")).map(|one| one.map(|one| one.arch.clone()))
+        };
+        assert_eq!(arch(&[same("amd64"), same("i386")]), Some(Ok("i386".to_owned())));
+        assert_eq!(arch(&[same("amd64")]), None, "that of amd64 is another package");
+        assert_eq!(arch(&[entry("amd64", ok)]), Some(Ok("amd64".to_owned())), "it is the same for another");
+        assert_eq!(arch(&[same("amd64"), same("arm64")]), None);
+        assert_eq!(arch(&[entry("i386", ok), entry("i386", ok)]), Some(Err(())));
+        assert_eq!(arch(&[entry("amd64", ok), entry("amd64", ok)]), Some(Err(())));
+        let left = entry("i386", "deinstall ok config-files");
+        assert_eq!(arch(&[same("amd64"), left]), None);
     }
 }

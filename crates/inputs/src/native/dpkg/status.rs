@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::native::FileSum;
+use crate::native::{FileSum, UnfinishedChange};
 use patchadm_svr4::package::ObjectPath;
 
 /// A package as `status` has it.
@@ -12,6 +12,8 @@ use patchadm_svr4::package::ObjectPath;
 pub(super) struct DpkgStatus {
     /// Its architecture.
     pub arch: String,
+    /// Tells whether it can be installed for several architectures at once (`Multi-Arch: same`).
+    pub is_same: bool,
     /// Its version.
     pub version: String,
     /// The three words: what is wanted, whether it must be installed again, what it is.
@@ -28,7 +30,7 @@ pub(super) enum DpkgStanding {
     /// It is unpacked and configured.
     Installed,
     /// It is in between, or must be installed again.
-    Busy,
+    Busy(UnfinishedChange),
     /// At most its configuration files are there.
     Gone,
 }
@@ -40,7 +42,10 @@ impl DpkgStatus {
         match (words.next(), words.next()) {
             (_, Some("config-files" | "not-installed")) => DpkgStanding::Gone,
             (Some("ok"), Some("installed")) => DpkgStanding::Installed,
-            _ => DpkgStanding::Busy,
+            (Some("ok"), Some("unpacked" | "half-configured" | "triggers-awaited" | "triggers-pending")) => {
+                DpkgStanding::Busy(UnfinishedChange::Configure)
+            }
+            _ => DpkgStanding::Busy(UnfinishedChange::Reinstall),
         }
     }
 
@@ -61,6 +66,7 @@ impl DpkgStatus {
             let value = || String::from_utf8_lossy(value.get(1..).unwrap_or_default()).trim().to_owned();
             match field {
                 b"Architecture" => found.arch = value(),
+                b"Multi-Arch" => found.is_same = value() == "same",
                 b"Version" => found.version = value(),
                 b"Status" => found.status = value(),
                 b"Description" => found.title = Some(value()).filter(|title| !title.is_empty()),
@@ -113,7 +119,8 @@ pub(super) fn successors(text: &[u8], name: &str) -> Vec<(String, DpkgStatus)> {
         lines.any(|line| {
             let list = [&b"Replaces:"[..], b"Provides:"].iter().find_map(|field| line.strip_prefix(*field));
             let list = list.map(String::from_utf8_lossy).unwrap_or_default();
-            let mut words = list.split(',').filter_map(|one| one.split([' ', '(', ':']).find(|word| !word.is_empty()));
+            let mut words =
+                list.split(',').filter_map(|one| one.split([' ', '(', ':']).find(|word| !word.is_empty()));
             words.any(|word| word == name)
         })
     };
@@ -162,7 +169,7 @@ mod tests {
                           Conffiles:\n /etc/web.conf d41d8cd98f00b204e9800998ecf8427e\n /etc/a b d41d8cd98f00b204e9800998ecf8427e obsolete\n \
                           /etc/new newconffile\n\
                           Description: a web server\n of two lines\n\n\
-                          Package: lib\nStatus: hold ok installed\nArchitecture: amd64\nVersion: 1\n\n\
+                          Package: lib\nStatus: hold ok installed\nArchitecture: amd64\nMulti-Arch: same\nVersion: 1\n\n\
                           Package: lib\nStatus: install ok half-configured\nArchitecture: i386\nVersion: 1\n\n\
                           Package: gone\nStatus: deinstall ok config-files\nArchitecture: amd64\nVersion: 1\n";
 
@@ -183,13 +190,19 @@ mod tests {
     #[test]
     fn a_held_package_is_installed_and_one_in_between_is_busy() {
         let standings: Vec<DpkgStanding> = found("lib").iter().map(DpkgStatus::standing).collect();
-        assert_eq!(standings, [DpkgStanding::Installed, DpkgStanding::Busy]);
+        let configure = DpkgStanding::Busy(UnfinishedChange::Configure);
+        let reinstall = DpkgStanding::Busy(UnfinishedChange::Reinstall);
+        assert_eq!(standings, [DpkgStanding::Installed, configure]);
+        let same: Vec<bool> = found("lib").iter().map(|one| one.is_same).collect();
+        assert_eq!(same, [true, false]);
         assert_eq!(found("gone")[0].standing(), DpkgStanding::Gone);
         for (status, standing) in [
-            ("install reinstreq installed", DpkgStanding::Busy),
-            ("install ok triggers-pending", DpkgStanding::Busy),
+            ("install reinstreq installed", reinstall),
+            ("install ok half-installed", reinstall),
+            ("install ok unpacked", configure),
+            ("install ok triggers-pending", configure),
             ("purge ok not-installed", DpkgStanding::Gone),
-            ("", DpkgStanding::Busy),
+            ("", reinstall),
         ] {
             let one = DpkgStatus { status: status.to_owned(), ..DpkgStatus::default() };
             assert_eq!(one.standing(), standing, "{status}");

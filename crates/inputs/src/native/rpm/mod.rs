@@ -1,7 +1,9 @@
 //! The records of rpm, obtained from rpm(8), because only it can read its database.
 //!
-//! One query names a package and all of its files. Files that no package delivers (`%ghost`) are left out.
+//! One query names a package and all of its files. Files that no package delivers (`%ghost`) are left out. A package can be
+//! installed several times: in several versions (kernels), or for several architectures.
 
+mod followed;
 pub mod version;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,8 +12,11 @@ use std::io::Read as _;
 use std::os::unix::ffi::OsStringExt as _;
 use std::process::{Command, Stdio};
 
+use followed::{InstalledOfNames, InstalledRpm, followed};
+
 use super::{
-    FileSum, NativeError, NativeManager, NativeOrigin, NativeOwner, NativePackage, NativePath, NativePresence,
+    FileSum, NativeError, NativeManager, NativeOrigin, NativeOwner, NativePackage, NativePath,
+    NativePresence, RegisteredPackage,
 };
 use patchadm_rootfs::{Root, RootError};
 use patchadm_svr4::package::{Ftype, ObjectPath};
@@ -28,9 +33,6 @@ const PACKAGE: &str = r"P\t%{NAME}\t%{EPOCH}\t%{VERSION}-%{RELEASE}\t%{ARCH}\t%{
 /// The lines of its files.
 const FILES: &str = r"[F\t%{FILEFLAGS}\t%{FILEDIGESTS}\t%{FILENAMES}\n]";
 
-/// The line of a package that is only named.
-const NAMES: &str = r"%{NAME}\t%{ARCH}\n";
-
 /// The lines of the files of a package with the state of each.
 const STATES: &str = r"[S\t%{FILESTATES}\t%{FILENAMES}\n]";
 
@@ -39,6 +41,9 @@ const NORMAL: &[u8] = b"0";
 
 /// The longest answer, in bytes.
 const LONGEST_ANSWER: u64 = 256 << 20;
+
+/// What is wrong with a package that there is not.
+const NOT_INSTALLED: &str = "rpm has not installed it";
 
 /// Flags of a file: `%config`, `%ghost`.
 const CONFIG: u32 = 1;
@@ -70,8 +75,32 @@ impl RpmRecords {
         self.all(&format!("{PACKAGE}{FILES}")).map(each_package)
     }
 
-    /// Reads everything about a package.
+    /// Reads everything about a package: `NAME`, `NAME.ARCH`, or `NAME-[EPOCH:]VERSION-RELEASE[.ARCH]`.
     pub fn package(&self, name: &str) -> Result<NativePackage, NativeError> {
+        let package = the_one(name, self.found(name)?)?;
+        // Only a look at all of its name tells whether there are others.
+        let all = self.installed(&[&package.origin.name])?;
+        let is_other = |one: &InstalledRpm| one.arch == package.arch && one.evr != package.version;
+        let has_other_versions = all.found.iter().any(is_other);
+        Ok(NativePackage { has_other_versions, ..package })
+    }
+
+    /// Reads everything about a package that was registered for this architecture and has this version now.
+    pub(super) fn registered_package(
+        &self,
+        origin: &NativeOrigin,
+        version: &str,
+        arch: &str,
+    ) -> Result<NativePackage, NativeError> {
+        let name = origin.name.as_str();
+        let of_version = self.found(name)?.into_iter().filter(|one| one.version == version);
+        // With another version a package may have another architecture.
+        let (own, others): (Vec<_>, Vec<_>) = of_version.partition(|one| one.arch == arch);
+        the_one(name, if own.is_empty() { others } else { own })
+    }
+
+    /// Reads the packages that rpm knows by a name.
+    fn found(&self, name: &str) -> Result<Vec<NativePackage>, NativeError> {
         let bad = |reason: String| bad(name, reason);
         if name.is_empty() || name.starts_with('-') {
             return Err(bad("that is no name of a package".to_owned()));
@@ -79,9 +108,9 @@ impl RpmRecords {
         let query = format!("{PACKAGE}{FILES}");
         let (answer, is_whole) = asked(&self.database, &query, Names::These(&[name])).map_err(&bad)?;
         if !is_whole {
-            return Err(bad("rpm has not installed it".to_owned()));
+            return Err(bad(NOT_INSTALLED.to_owned()));
         }
-        parse(&answer).map_err(bad)
+        pieces(&answer).map(|piece| parse(piece).map_err(&bad)).collect()
     }
 
     /// Returns the installed packages that say they provide or obsolete this one.
@@ -121,12 +150,16 @@ impl RpmRecords {
         Ok(owned)
     }
 
-    /// Returns the name and the architecture of every installed package.
-    pub(super) fn names(&self) -> Result<Vec<(String, String)>, NativeError> {
-        let answer = self.all(NAMES)?;
+    /// Returns every installed package: its name, its architecture, and how rpm calls this one of its name.
+    pub(super) fn names(&self) -> Result<Vec<(String, String, String)>, NativeError> {
+        let answer = self.all(PACKAGE)?;
         let text = String::from_utf8_lossy(&answer);
-        let words = text.lines().filter_map(|line| line.split_once('\t'));
-        Ok(words.map(|(name, arch)| (name.to_owned(), arch.to_owned())).collect())
+        let lines = text.lines().filter_map(|line| Line::parse(line.strip_prefix("P\t")?));
+        let named = |line: Line<'_>| {
+            let call = nevra(line.name, &line.evr(), line.arch);
+            (line.name.to_owned(), line.arch.to_owned(), call)
+        };
+        Ok(lines.map(named).collect())
     }
 
     /// Returns what rpm says of all packages.
@@ -138,32 +171,70 @@ impl RpmRecords {
         Ok(answer)
     }
 
-    /// Tells of each of these packages whether it is installed, in their order.
-    pub fn presences(
-        &self,
-        origins: &[&NativeOrigin],
-    ) -> Result<Vec<Result<NativePresence, NativeError>>, NativeError> {
-        let names: Vec<&str> = origins.iter().map(|origin| origin.name.as_str()).collect();
-        let (answer, _) = asked(&self.database, PACKAGE, Names::These(&names)).map_err(records)?;
+    /// Returns every installed package of these names.
+    fn installed(&self, names: &[&str]) -> Result<InstalledOfNames, NativeError> {
+        let (answer, _) = asked(&self.database, PACKAGE, Names::These(names)).map_err(records)?;
         let text = String::from_utf8_lossy(&answer);
-        let (mut found, mut absent): (BTreeMap<&str, Vec<Line<'_>>>, Vec<&str>) = Default::default();
+        let mut installed = InstalledOfNames::default();
         for line in text.lines() {
             if let Some(line) = line.strip_prefix("P\t").and_then(Line::parse) {
-                found.entry(line.name).or_default().push(line);
+                installed.found.push(InstalledRpm {
+                    name: line.name.to_owned(),
+                    evr: line.evr(),
+                    arch: line.arch.to_owned(),
+                    stamp: line.stamp.to_owned(),
+                });
             } else if let Some(name) =
                 line.strip_prefix("package ").and_then(|rest| rest.strip_suffix(" is not installed"))
             {
-                absent.push(name);
+                installed.absent.push(name.to_owned());
             }
         }
-        let presence = |name: &&str| match found.get(name).map(Vec::as_slice) {
-            Some([one]) => Ok(NativePresence::Installed { version: one.evr(), stamp: one.stamp.to_owned() }),
-            Some(_) => Err(bad(name, "it is installed in several versions".to_owned())),
-            None if absent.contains(name) => Ok(NativePresence::Gone),
-            None => Err(bad(name, "rpm says nothing of it".to_owned())),
-        };
-        Ok(names.iter().map(presence).collect())
+        Ok(installed)
     }
+
+    /// Tells of each of these packages whether it is installed, in their order.
+    pub fn presences(
+        &self,
+        packages: &[RegisteredPackage<'_>],
+    ) -> Result<Vec<Result<NativePresence, NativeError>>, NativeError> {
+        let names: BTreeSet<&str> = packages.iter().map(|package| package.origin.name.as_str()).collect();
+        let installed = self.installed(&names.into_iter().collect::<Vec<_>>())?;
+        let presence = |package: &RegisteredPackage<'_>| {
+            let name = &package.origin.name;
+            if installed.of_name(name).next().is_none() && !installed.absent.contains(name) {
+                return Err(bad(name, "rpm says nothing of it".to_owned()));
+            }
+            Ok(match followed(package, packages, installed.of_name(name)) {
+                Some(InstalledRpm { evr, arch, stamp, .. }) => NativePresence::Installed {
+                    version: evr.clone(),
+                    arch: arch.clone(),
+                    stamp: stamp.clone(),
+                },
+                None => NativePresence::Gone,
+            })
+        };
+        Ok(packages.iter().map(presence).collect())
+    }
+}
+
+/// Returns the package that a name stands for, of all that rpm knows by it.
+fn the_one(name: &str, mut found: Vec<NativePackage>) -> Result<NativePackage, NativeError> {
+    match (found.pop(), found.is_empty()) {
+        (Some(one), true) => Ok(one),
+        (Some(last), false) => {
+            found.push(last);
+            let named = |one: &NativePackage| nevra(&one.origin.name, &one.version, &one.arch);
+            let names: Vec<String> = found.iter().map(named).collect();
+            Err(bad(name, format!("it is installed several times; name one of {}", names.join(", "))))
+        }
+        (None, _) => Err(bad(name, NOT_INSTALLED.to_owned())),
+    }
+}
+
+/// Returns how rpm calls one package of several of a name.
+fn nevra(name: &str, evr: &str, arch: &str) -> String {
+    format!("{name}-{evr}.{arch}")
 }
 
 /// Returns the place of the database in a root, as rpm names it and with links followed; `None` where it has none.
@@ -251,7 +322,10 @@ impl<'a> Line<'a> {
     /// Returns the package as the owner of paths.
     fn owner(&self) -> NativeOwner {
         let (name, arch) = (self.name.to_owned(), Some(self.arch.to_owned()));
-        NativeOwner { origin: NativeOrigin { manager: NativeManager::Rpm, name, arch }, version: self.evr() }
+        NativeOwner {
+            origin: NativeOrigin { manager: NativeManager::Rpm, name, arch, version: None },
+            version: self.evr(),
+        }
     }
 
     /// Epoch, version and release.
@@ -264,44 +338,74 @@ impl<'a> Line<'a> {
 
 /// Reads the answer about many packages, one after another. Those without files, such as keys, are passed over.
 fn each_package(answer: Vec<u8>) -> impl Iterator<Item = Result<NativePackage, NativeError>> {
+    let counts = versions_of_names(&answer);
     let mut at = 0;
-    let pieces = std::iter::from_fn(move || {
-        let rest = answer.get(at..).filter(|rest| !rest.is_empty())?;
-        // The next package begins with the next line that is no file.
-        let next = rest.windows(3).position(|three| three == b"\nP\t").map_or(rest.len(), |end| end + 1);
-        let has_files = rest.get(..next)?.windows(3).any(|three| three == b"\nF\t");
-        let parsed = has_files.then(|| parse(rest.get(..next).unwrap_or_default()).map_err(records));
-        at += next;
-        Some(parsed)
+    let parsed = std::iter::from_fn(move || {
+        let piece = next_piece(&answer, at)?;
+        at += piece.len();
+        let has_files = piece.windows(3).any(|three| three == b"\nF\t");
+        Some(has_files.then(|| {
+            let mut package = parse(piece).map_err(records)?;
+            let key = (package.origin.name.clone(), package.arch.clone());
+            package.has_other_versions = counts.get(&key).is_some_and(|count| *count > 1);
+            Ok(package)
+        }))
     });
-    pieces.flatten()
+    parsed.flatten()
+}
+
+/// Returns in how many versions each package is there, by name and architecture.
+fn versions_of_names(answer: &[u8]) -> BTreeMap<(String, String), usize> {
+    let mut counts = BTreeMap::new();
+    for line in answer.split(|&byte| byte == b'\n').filter_map(|line| line.strip_prefix(b"P\t")) {
+        if let Some(line) = Line::parse(&String::from_utf8_lossy(line)) {
+            *counts.entry((line.name.to_owned(), line.arch.to_owned())).or_default() += 1;
+        }
+    }
+    counts
+}
+
+/// Returns the part of an answer about the package that begins at a place: up to the next line that is no file.
+fn next_piece(answer: &[u8], at: usize) -> Option<&[u8]> {
+    let rest = answer.get(at..).filter(|rest| !rest.is_empty())?;
+    let next = rest.windows(3).position(|three| three == b"\nP\t").map_or(rest.len(), |end| end + 1);
+    rest.get(..next)
+}
+
+/// Returns the parts of an answer, one for each package.
+fn pieces(answer: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let piece = next_piece(answer, at)?;
+        at += piece.len();
+        Some(piece)
+    })
 }
 
 /// Reads the answer about one package.
 fn parse(answer: &[u8]) -> Result<NativePackage, String> {
     let wrong = || "the answer of rpm makes no sense".to_owned();
-    let (mut packages, mut paths) = (Vec::new(), BTreeMap::new());
-    for line in answer.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-        if let Some(words) = line.strip_prefix(b"P\t") {
-            packages.push(String::from_utf8_lossy(words).into_owned());
-        } else {
-            let (path, native) = file(line).ok_or_else(wrong)?;
-            paths.extend(native.map(|native| (path, native)));
-        }
+    let mut lines = answer.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+    let words = lines.next().and_then(|line| line.strip_prefix(b"P\t")).ok_or_else(wrong)?;
+    let words = String::from_utf8_lossy(words);
+    let line = Line::parse(&words).ok_or_else(wrong)?;
+    let mut paths = BTreeMap::new();
+    for line in lines {
+        let (path, native) = file(line).ok_or_else(wrong)?;
+        paths.extend(native.map(|native| (path, native)));
     }
-    let [words] = packages.as_slice() else {
-        return Err(match packages.len() {
-            0 => wrong(),
-            _ => "it is installed in several versions; name it as NAME-VERSION-RELEASE".to_owned(),
-        });
-    };
-    let line = Line::parse(words).ok_or_else(wrong)?;
     Ok(NativePackage {
-        origin: NativeOrigin { manager: NativeManager::Rpm, name: line.name.to_owned(), arch: None },
+        origin: NativeOrigin {
+            manager: NativeManager::Rpm,
+            name: line.name.to_owned(),
+            arch: None,
+            version: None,
+        },
         version: line.evr(),
         stamp: line.stamp.to_owned(),
         arch: line.arch.to_owned(),
         title: Some(line.title.to_owned()).filter(|title| !title.trim().is_empty()),
+        has_other_versions: false,
         paths,
         diverted: BTreeSet::new(),
     })
@@ -353,11 +457,33 @@ mod tests {
     }
 
     #[test]
-    fn two_versions_and_rubbish_are_refused() {
+    fn a_package_that_is_there_several_times_is_named_as_rpm_calls_each() {
+        let line = |version: &str, arch: &str| format!("P\tweb\t1\t{version}\t{arch}\t1\tw\n");
+        let answer = [line("2.0-1", "i686"), line("2.0-1", "x86_64")].concat();
+        let found = pieces(answer.as_bytes()).map(|piece| parse(piece).unwrap()).collect();
+        let error = the_one("web", found).unwrap_err().to_string();
+        assert!(error.ends_with("name one of web-1:2.0-1.i686, web-1:2.0-1.x86_64"), "{error}");
+    }
+
+    #[test]
+    fn rubbish_is_refused() {
         let line = "P\tweb\t(none)\t2.0-1\tnoarch\t1\tweb\n";
-        assert!(parse(format!("{line}{line}").as_bytes()).unwrap_err().contains("several versions"));
-        for rubbish in ["", "F\tx\t\t/a\n", "package web is not installed\n", "P\tweb\n"] {
+        for rubbish in
+            ["", "F\tx\t\t/a\n", "package web is not installed\n", "P\tweb\n", &format!("{line}{line}")]
+        {
             assert!(parse(rubbish.as_bytes()).unwrap_err().contains("makes no sense"), "{rubbish:?}");
         }
+    }
+
+    #[test]
+    fn several_versions_of_a_name_are_known_as_such() {
+        let line = |version: &str, arch: &str| {
+            format!("P\tkernel\t(none)\t{version}\t{arch}\t1\tk\nF\t0\t\t/boot/{version}\n")
+        };
+        let several = |lines: &[String]| -> Vec<bool> {
+            each_package(lines.concat().into_bytes()).map(|one| one.unwrap().has_other_versions).collect()
+        };
+        assert_eq!(several(&[line("1-1", "x86_64"), line("2-1", "x86_64")]), [true, true]);
+        assert_eq!(several(&[line("1-1", "x86_64"), line("1-1", "i686")]), [false, false]);
     }
 }

@@ -20,6 +20,7 @@ use crate::plan::records::package_path;
 use crate::plan::refusal::Reason;
 use crate::plan::{Action, Change, Plan, RecordChange, TreeContent, TreeFile};
 use patchadm_inputs::inventory::{Installed, Inventory, KEPT_FROM, KeptLibraries};
+use patchadm_inputs::native::NativeOwner;
 
 /// The changes that kept libraries cause in a plan.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +37,8 @@ pub struct KeptSettlement {
     pub unchanged_lines: BTreeSet<ObjectPath>,
     /// Records of packages of kept libraries.
     pub records: Vec<RecordChange>,
+    /// Sentences for a person: what stays because a package of dpkg or rpm owns it now.
+    pub notes: Vec<String>,
 }
 
 impl KeptInput<'_> {
@@ -74,6 +77,18 @@ impl KeptInput<'_> {
             Some(staying) => staying.contains_key(path),
             None => !self.returned.contains(path) && !self.is_put(path),
         }
+    }
+
+    /// Returns the package of dpkg or rpm that owns a path now, unless it is the one from which a kept package has it, as it was
+    /// registered.
+    fn native_owner(&self, keeper: &PkgInst, path: &ObjectPath) -> Option<&NativeOwner> {
+        let owners = [&self.kept.native_owners, &self.inventory.native_owners];
+        let owners = owners.into_iter().find(|owners| !owners.of(path).is_empty())?;
+        let from = self.kept.packages.get(keeper).map(|kept| kept.params.text(KEPT_FROM).into_owned());
+        let from = from.and_then(|from| PkgInst::new(from.trim()).ok());
+        let from = from.filter(|from| !self.inventory.native_changes.contains_key(from));
+        let origin = from.and_then(|from| self.inventory.native_origin(&from));
+        owners.foreign(path, origin.as_ref())
     }
 
     /// Tells whether the plan puts something at a path.
@@ -137,6 +152,12 @@ impl Settling<'_, '_> {
             return;
         }
         if let (Some(package), Some(old)) = (input.kept.keeper(path).cloned(), old) {
+            if let Some(owner) = input.native_owner(&package, path) {
+                let note = format!("stays: it belongs to {owner} ({})", owner.origin.manager);
+                self.done.notes.push(format!("{} {note}", input.inventory.show(path)));
+                self.done.contents.insert(path.clone(), None);
+                return;
+            }
             let change = Change { package, path: path.clone(), action: Action::Delete, old: Some(old) };
             self.done.changes.insert(path.clone(), Box::new(change));
         }
@@ -175,6 +196,11 @@ impl Settling<'_, '_> {
         archived: &ArchivedLibrary,
         instances: &mut BTreeMap<PkgInst, PkgInst>,
     ) -> Result<(), Reason> {
+        if let Some(owner) = self.input.native_owner(&archived.package, path) {
+            let note = format!("does not come back: it belongs to {owner} ({})", owner.origin.manager);
+            self.done.notes.push(format!("{} {note}", self.input.inventory.show(path)));
+            return Ok(());
+        }
         let keeper = if let Some(known) = instances.get(&archived.package) {
             known.clone()
         } else {
@@ -363,7 +389,8 @@ impl Settling<'_, '_> {
         let input = self.input;
         let owner = input.kept.lines.get(path).and_then(|line| line.owners.first());
         let live = input.kept.live.get(path).filter(|live| live.is_directory());
-        if let (Some(owner), Some(old), None) = (owner, live, input.change(path)) {
+        let is_native = !input.kept.native_owners.of(path).is_empty();
+        if let (Some(owner), Some(old), None, false) = (owner, live, input.change(path), is_native) {
             let (package, old) = (owner.package.clone(), Some(Box::new(old.clone())));
             let change = Change { package, path: path.clone(), action: Action::RemoveDirectory, old };
             self.done.changes.insert(path.clone(), Box::new(change));
@@ -493,5 +520,6 @@ impl KeptSettlement {
         plan.contents.retain(|path, _| !self.unchanged_lines.contains(path));
         plan.contents.extend(self.contents.iter().map(|(path, line)| (path.clone(), line.clone())));
         plan.records.extend(self.records.iter().cloned());
+        plan.notes.extend(self.notes.iter().cloned());
     }
 }

@@ -5,6 +5,7 @@
 //! conflicts are reported. Directories are shared. Missing objects, and those that no package can have, are left out
 //! and named.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
@@ -27,7 +28,7 @@ use patchadm_svr4::package::{
     Params, PkgInst,
 };
 
-use super::package_records::{RecordedBefore, package_records};
+use super::package_records::{DamagedPackage, RecordedBefore, package_records};
 
 /// The unit of the sizes in the first line of a pkgmap, in bytes.
 const BLOCK: u64 = 512;
@@ -129,30 +130,39 @@ fn found_beside(
 
 impl Adoptions {
     /// Takes up software. The inventory must have its paths, and the places on the disk that they lead to. Where other
-    /// packages own objects of it, it is not taken up.
+    /// packages own objects of it, it is not taken up. Where it was registered and its record is `damaged`, it is registered
+    /// anew; the inventory must have its lines then.
     pub fn add(
         &mut self,
         software: &AdoptableSoftware,
+        damaged: Option<&DamagedPackage>,
         inventory: &Inventory,
         now: &Now,
     ) -> Result<IntendedAdoption, Refusal> {
-        let added = self.add_found(software, inventory, now);
+        let added = self.add_found(software, damaged, inventory, now);
         added.map_err(|reason| reason.shown(inventory).of(Command::Adopt, &software.package))
     }
 
     fn add_found(
         &mut self,
         software: &AdoptableSoftware,
+        damaged: Option<&DamagedPackage>,
         inventory: &Inventory,
         now: &Now,
     ) -> Result<IntendedAdoption, Reason> {
         let found = self.found(software, inventory)?;
         if found.conflicts.is_empty() {
-            self.records.extend(registration(software, inventory, &found.entries, now)?);
+            let package = &software.package;
+            let before = damaged.map_or(RecordedBefore::Nothing, RecordedBefore::Damaged);
+            self.records.extend(registration(software, before, inventory, &found.entries, now)?);
+            if let Some(damaged) = damaged {
+                self.notes.extend(damaged.notes(package));
+                self.lines.extend(lines_given_up(package, inventory));
+            }
             self.lines.extend(found.lines);
             self.notes.extend(found.notes);
             let origin = NativeOrigin::of(&software.params);
-            self.packages.insert(software.package.clone(), origin);
+            self.packages.insert(package.clone(), origin);
         }
         Ok(IntendedAdoption {
             objects: found.entries.len(),
@@ -314,10 +324,18 @@ impl<'a> Adoption<'a> {
         first
     }
 
-    /// Returns the line of a path as the run leaves it so far.
-    fn line(&self, path: &ObjectPath) -> Option<&'a ContentsLine> {
+    /// Returns the line of a path as the run leaves it so far, without the package itself: where its record was lost, its
+    /// lines are there still.
+    fn line(&self, path: &ObjectPath) -> Option<Cow<'a, ContentsLine>> {
+        let package = &self.software.package;
         let others = self.others.lines.get(path).and_then(Option::as_deref);
-        others.or_else(|| self.inventory.lines.get(path))
+        let line = others.or_else(|| self.inventory.lines.get(path))?;
+        if !line.is_owned_by(package) {
+            return Some(Cow::Borrowed(line));
+        }
+        let mut line = line.clone();
+        line.owners.retain(|owner| owner.package != *package);
+        (!line.owners.is_empty()).then_some(Cow::Owned(line))
     }
 
     /// Tells whether the package manager of the software gives an object to several of its packages.
@@ -338,7 +356,7 @@ impl<'a> Adoption<'a> {
         };
         let known = self.line(path);
         let elsewhere = self.line(place).filter(|_| place != path);
-        let others = [known, elsewhere].into_iter().flatten().filter(|line| !is_shared(line));
+        let others = [&known, &elsewhere].into_iter().flatten().filter(|line| !is_shared(line));
         let mut owners: Vec<PkgInst> =
             others.flat_map(|line| line.owners.iter().map(|owner| owner.package.clone())).collect();
         owners.dedup();
@@ -346,12 +364,13 @@ impl<'a> Adoption<'a> {
             self.found.conflicts.push(AdoptionConflict { path: self.inventory.show(path), owners });
             return;
         }
-        let mut line = known.cloned().unwrap_or_else(|| ContentsLine {
+        let new = || ContentsLine {
             path: path.clone(),
             volume: None,
             object: object.clone(),
             owners: Vec::with_capacity(1),
-        });
+        };
+        let mut line = known.map_or_else(new, Cow::into_owned);
         self.found.directories_shared += usize::from(!line.owners.is_empty());
         line.owners.push(OwningPackage::new(self.software.package.clone()));
         self.found.lines.insert(path.clone(), Some(Box::new(line)));
@@ -362,6 +381,7 @@ impl<'a> Adoption<'a> {
 /// Returns the records of the package that software becomes.
 fn registration(
     software: &AdoptableSoftware,
+    before: RecordedBefore<'_>,
     inventory: &Inventory,
     entries: &[(ObjectPath, Object)],
     now: &Now,
@@ -373,7 +393,18 @@ fn registration(
     }
     let image = image(software, entries, now)?;
     let target = PackageTarget::new(package, 0, &image, params)?;
-    package_records(&target, RecordedBefore::Nothing, inventory)
+    package_records(&target, before, inventory)
+}
+
+/// Returns the lines of a package without it.
+fn lines_given_up(package: &PkgInst, inventory: &Inventory) -> ContentsEdits {
+    let owned = inventory.lines.iter().filter(|(_, line)| line.is_owned_by(package));
+    let without = owned.map(|(path, line)| {
+        let mut line = line.clone();
+        line.owners.retain(|owner| owner.package != *package);
+        (path.clone(), (!line.owners.is_empty()).then(|| Box::new(line)))
+    });
+    without.collect()
 }
 
 /// Returns the package that would have delivered the objects.

@@ -138,6 +138,7 @@ impl<'a> RecordsBefore<'a> {
         };
         self.applied.record_backed_out(id);
         self.applied.write(id, &mut new);
+        parameters::forget_overtaken(id, &mut new);
         let mode = |files: &BTreeMap<Vec<u8>, RecordFile>| Some(files.get(&b"pkginfo"[..])?.mode);
         let known = mode(archive.records).or(self.pkginfo).or_else(|| mode(&installed.records));
         self.pkginfo = known.or(Some(Mode::of(0o644)));

@@ -9,7 +9,7 @@ mod records;
 
 use std::collections::BTreeMap;
 
-use super::projected_root::{MadeObjects, handed_on};
+use super::projected_root::{MadeObjects, handed_on, has_same_bytes};
 use crate::plan::UndoArchive;
 use crate::plan::space::BALLAST;
 use crate::plan::{
@@ -130,7 +130,8 @@ fn in_place(
         && !matches!(new.body, Body::Symlink(_) | Body::Link(_))
     {
         // Staging sees neither what an earlier patch of the run put there nor the directories that it made.
-        let seen = first.old.as_ref().map(|old| handed_on(&old.xattrs)).unwrap_or_default();
+        let seen =
+            first.old.as_ref().map(|old| handed_on(old, has_same_bytes(old, &made.kind))).unwrap_or_default();
         if seen != made.xattrs {
             new.xattrs = NewXattrs::Exact(made.xattrs.clone());
         }

@@ -22,6 +22,7 @@ pub mod patch_plan;
 pub mod projected_root;
 pub mod repack;
 mod restore;
+mod restored_attributes;
 pub(in crate::plan) mod root_after;
 pub mod snapshot;
 pub mod taking_over;

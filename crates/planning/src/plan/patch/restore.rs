@@ -52,6 +52,8 @@ struct Restored<'a> {
     new_line: Option<ContentsLine>,
     /// Whether the patch left the object as it was (the record is about its line, or it is another name of a file).
     is_untouched: bool,
+    /// Whether the patch may still restore it.
+    has_claim: bool,
 }
 
 /// Plans all objects and lines of the packages of a patch: path by path, since what one package has in a directory may
@@ -61,12 +63,19 @@ pub(super) fn restore(draft: &mut PlanBuilder<'_>, packages: &[Restoring<'_>]) -
     let mut read = packages.iter().map(Restoring::read_all).collect::<Result<Vec<_>, _>>()?;
     for (package, restored) in packages.iter().zip(&mut read) {
         package.follow_diversions(draft, restored);
+        package.end_claims(draft, restored);
     }
     let read = read;
     let changed = read.iter().flatten().filter(|each| !each.is_untouched).map(|each| &each.path).collect();
     for (package, restored) in packages.iter().zip(&read) {
         for each in restored {
-            package.restore_line(draft, each)?;
+            if each.has_claim {
+                package.restore_line(draft, each)?;
+            } else if draft.foreign_owner(package.package, &each.path).is_some()
+                && let Some(line) = draft.line(&each.path).cloned()
+            {
+                draft.disown(package.package, &each.path, line);
+            }
         }
         let carriers = carriers(draft, restored, &coming, &changed);
         for each in restored.iter().filter(|each| !each.is_untouched) {
@@ -122,7 +131,7 @@ impl<'a> Restoring<'a> {
         let path = ObjectPath::new(&decode(&record.path)).map_err(|error| self.bad(&error.to_string()))?;
         let is_untouched = record.is_untouched() && !self.last.contains_key(&path);
         let (line, new_line) = (line(&record.line)?, line(&record.new_line)?);
-        Ok(Restored { path, record, line, new_line, is_untouched })
+        Ok(Restored { path, record, line, new_line, is_untouched, has_claim: true })
     }
 
     fn bad(&self, reason: &str) -> Reason {
@@ -191,8 +200,7 @@ impl<'a> Restoring<'a> {
         }
         draft.check_reserved(path)?;
         let old = draft.old(path);
-        if let Some(note) = self.ended_claim(draft, path, record) {
-            draft.notes.push(note);
+        if !each.has_claim {
             return Ok(());
         }
         let Some(was) = &record.was else {
@@ -201,7 +209,8 @@ impl<'a> Restoring<'a> {
                 None => Ok(()),
             };
         };
-        let Some(was) = &self.allowed(draft, path, was) else { return Ok(()) };
+        let Some(was) = self.allowed(draft, path, was) else { return Ok(()) };
+        let was = &self.with_kept_attributes(draft, path, record, was)?;
         if was.kind == FileType::Socket {
             let path = draft.inventory.show(path);
             draft.notes.push(format!("{path} was a socket, which its program makes anew"));
@@ -244,6 +253,16 @@ impl<'a> Restoring<'a> {
         for each in restored {
             if let Some(place) = draft.inventory.place_of_native(&each.path, &origin) {
                 each.path = place.clone();
+            }
+        }
+    }
+
+    /// Finds the paths on which the patch has no claim any more, and says why.
+    fn end_claims(&self, draft: &mut PlanBuilder<'_>, restored: &mut [Restored<'_>]) {
+        for each in restored.iter_mut().filter(|each| !each.is_untouched) {
+            if let Some(note) = self.ended_claim(draft, &each.path, each.record) {
+                each.has_claim = false;
+                draft.notes.push(note);
             }
         }
     }
@@ -293,6 +312,14 @@ impl<'a> Restoring<'a> {
         }
         if let Some(attributes) = attributes {
             draft.check_obstacle(path)?;
+            if let Some((name, owner)) = draft.inventory.foreign_name(self.package, old) {
+                let [path, name] = [path, name].map(|path| draft.inventory.show(path));
+                let manager = owner.origin.manager;
+                let note =
+                    format!("{path} stays: another name of it, {name}, belongs to {owner} ({manager})");
+                draft.notes.push(note);
+                return Ok(());
+            }
             draft.change(self.package, path, Action::Attributes(attributes));
         }
         Ok(())
@@ -380,8 +407,13 @@ impl<'a> Restoring<'a> {
         path: &ObjectPath,
         old: &Live,
     ) -> Result<(), ObjectProblem> {
-        let id = self.last.get(path).unwrap_or(self.id);
+        let id = self.last_with(path);
         draft.keep_copy(self.package, path, old, &format!("edited-{id}"))
+    }
+
+    /// The last patch that goes and has a path.
+    pub(super) fn last_with(&self, path: &ObjectPath) -> &PatchId {
+        self.last.get(path).unwrap_or(self.id)
     }
 
     /// The object that was there, exactly.

@@ -5,17 +5,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use patchadm_changeset::format::manifest::ObjectRecord;
-use patchadm_rootfs::{Live, LiveKind, Timestamp};
+use patchadm_rootfs::{LiveKind, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
 use super::projected_root::ProjectedRoot;
+use crate::plan::known_links::KnownLinks;
 use crate::plan::links::root_of;
 use crate::plan::plan_builder::below;
 use crate::plan::{Action, Body, Change, Plan};
 use patchadm_inputs::inventory::{Inventory, Touched};
-
-/// The most links on one way, as the system follows them.
-const MOST_LINKS: usize = 40;
 
 /// The root that a plan leaves which was made for `inventory`; its file systems have room for everything.
 pub(in crate::plan) fn root_after(plan: &Plan, inventory: &Inventory, when: Timestamp) -> Inventory {
@@ -191,38 +189,4 @@ fn turns_way(change: &Change) -> bool {
     };
     let was_link = change.old.as_ref().is_some_and(|old| matches!(old.kind, LiveKind::Symlink(_)));
     was_link || matches!(new, Some(Body::Symlink(_)))
-}
-
-/// The symbolic links among known objects.
-pub(in crate::plan) struct KnownLinks<'a>(pub(in crate::plan) &'a BTreeMap<ObjectPath, Live>);
-
-impl KnownLinks<'_> {
-    /// Where a path is when the links among its parents are followed; as it is written where they lead in a circle.
-    pub(in crate::plan) fn place_of(&self, path: &ObjectPath) -> ObjectPath {
-        let place = || self.follow(&path.parent()?, &mut 0)?.join(path.name()).ok();
-        place().unwrap_or_else(|| path.clone())
-    }
-
-    fn follow(&self, path: &ObjectPath, links: &mut usize) -> Option<ObjectPath> {
-        let Some(parent) = path.parent() else { return Some(path.clone()) };
-        let parent = self.follow(&parent, links)?;
-        let here = parent.join(path.name()).ok()?;
-        let Some(LiveKind::Symlink(target)) = self.0.get(&here).map(|live| &live.kind) else {
-            return Some(here);
-        };
-        *links += 1;
-        if *links > MOST_LINKS { None } else { self.walk(parent, target, links) }
-    }
-
-    fn walk(&self, from: ObjectPath, target: &[u8], links: &mut usize) -> Option<ObjectPath> {
-        let mut at = if target.first() == Some(&b'/') { ObjectPath::root() } else { from };
-        for part in target.split(|&byte| byte == b'/').filter(|part| !part.is_empty() && *part != b".") {
-            at = if part == b".." {
-                at.parent().unwrap_or_else(ObjectPath::root)
-            } else {
-                self.follow(&at.join(part).ok()?, links)?
-            };
-        }
-        Some(at)
-    }
 }

@@ -82,6 +82,18 @@ impl DeliveredPaths {
             open: wanted.iter().filter_map(open).collect(),
         }
     }
+
+    /// Adds attributes that objects keep as they are found, by their letters.
+    pub(super) fn add_open<'p>(&mut self, kept: impl Iterator<Item = (&'p ObjectPath, String)>) {
+        for (path, letters) in kept.filter(|(path, _)| self.paths.contains(*path)) {
+            let open = self.open.entry(encode(path.as_bytes())).or_default();
+            for letter in letters.chars() {
+                if !open.contains(letter) {
+                    open.push(letter);
+                }
+            }
+        }
+    }
 }
 
 impl Undoing<'_> {
@@ -355,8 +367,8 @@ fn becoming(draft: &PlanBuilder<'_>, new: &NewObject) -> RecordedState {
         target: None,
         device: None,
         xattrs: match &new.xattrs {
-            NewXattrs::Given(given) => recorded_xattrs(given),
-            _ => BTreeMap::new(),
+            NewXattrs::Given(xattrs) | NewXattrs::Exact(xattrs) => recorded_xattrs(xattrs),
+            NewXattrs::Inherited => BTreeMap::new(),
         },
         group: None,
     };

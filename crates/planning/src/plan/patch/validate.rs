@@ -104,12 +104,20 @@ fn refuse_kept(image: &Image, inventory: &Inventory) -> Result<(), Reason> {
 }
 
 /// Refuses a patch for an adopted package that its own package manager changed since: nobody knows which version is there.
+/// Where there are several instances, those that the patch is not for do not count.
 fn refuse_native_changes(image: &Image, inventory: &Inventory) -> Result<(), Reason> {
-    let is_delivered = |package: &&PkgInst| {
-        let name = package.abbreviation();
-        image.packages.iter().any(|delivered| delivered.params.text("PKG").trim() == name)
-    };
-    must_be_as_adopted(inventory.native_changes.keys().filter(is_delivered), inventory)
+    if inventory.native_changes.is_empty() {
+        return Ok(());
+    }
+    for delivered in &image.packages {
+        let mut instances = inventory.packages.iter();
+        let for_it = instances.find(|(_, old)| same_version(&old.params, &delivered.params));
+        let name = delivered.params.text("PKG");
+        let of_name = |package: &&PkgInst| for_it.is_none() && package.abbreviation() == name.trim();
+        let changed = inventory.native_changes.keys().filter(of_name);
+        must_be_as_adopted(changed.chain(for_it.map(|(package, _)| package)), inventory)?;
+    }
+    Ok(())
 }
 
 /// Refuses a change of packages among which one is that its own package manager changed since it was adopted.
@@ -118,7 +126,7 @@ pub(in crate::plan) fn must_be_as_adopted<'p>(
     inventory: &Inventory,
 ) -> Result<(), Reason> {
     let change = |package: &PkgInst| {
-        let change = inventory.native_changes.get(package)?.clone();
+        let change = Box::new(inventory.native_changes.get(package)?.clone());
         Some(Reason::NativeChanged { package: package.clone(), change })
     };
     packages.into_iter().find_map(change).map_or(Ok(()), Err)

@@ -1,12 +1,14 @@
 //! Changes that the caller may not make: nobody but root makes them, not in such a directory, or not to what belongs to
 //! another package of dpkg or rpm.
 
+use std::collections::BTreeMap;
+
 use patchadm_inputs::native::{NativeOrigin, NativeOwner};
 use patchadm_rootfs::Live;
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 
-use super::PlanBuilder;
-use crate::plan::refusal::ObjectProblem;
+use super::{PlanBuilder, refuse};
+use crate::plan::refusal::{ObjectProblem, Reason};
 use crate::plan::unprivileged;
 use crate::plan::{Action, Body, Change};
 
@@ -16,29 +18,60 @@ pub(in crate::plan) enum NativeRule {
     /// They are not changed.
     #[default]
     Refuse,
-    /// A package that was not adopted may install over them: `conflict` of the admin file and the choice for edited files
-    /// decide, and a note names the owner.
+    /// A package that was not adopted may change them: `conflict` of the admin file and the choice for edited files decide, and
+    /// a note names the owner.
     Note,
 }
 
 impl<'a> PlanBuilder<'a> {
     /// Returns the native package that an installed package stands for.
     pub(in crate::plan) fn native_origin(&self, package: &PkgInst) -> Option<NativeOrigin> {
-        NativeOrigin::of_installed(self.inventory.packages.get(package).map(|installed| &installed.params))
+        self.inventory.native_origin(package)
     }
 
     /// Returns the native package that owns a path now and is not the one that `package` stands for.
-    pub(in crate::plan) fn foreign_owner(&self, package: &PkgInst, path: &ObjectPath) -> Option<&'a NativeOwner> {
-        let inventory = self.inventory;
-        if inventory.native_owners.of(path).is_empty() {
-            return None;
-        }
-        inventory.native_owners.foreign(path, self.native_origin(package).as_ref())
+    pub(in crate::plan) fn foreign_owner(
+        &self,
+        package: &PkgInst,
+        path: &ObjectPath,
+    ) -> Option<&'a NativeOwner> {
+        self.inventory.foreign_owner(package, path)
     }
 
-    /// Refuses a change of what another native package owns now. Directories are shared: a package may need one, and none is
-    /// removed that any native package owns (see `full_directories`).
-    pub(super) fn check_native_owner(&mut self, change: &Change) -> Result<(), ObjectProblem> {
+    /// Refuses changes of what other native packages own now. A note names each owner where a change is made all the same.
+    pub(super) fn check_native_owners(&mut self) -> Result<(), Reason> {
+        let mut noted: BTreeMap<&NativeOwner, Vec<&ObjectPath>> = BTreeMap::new();
+        for change in self.changes.values() {
+            let owner = self.foreign_owner_of(change).map_err(|problem| refuse(change, problem))?;
+            if let Some(owner) = owner {
+                noted.entry(owner).or_default().push(&change.path);
+            }
+        }
+        let notes: Vec<String> = noted
+            .iter()
+            .map(|(owner, paths)| {
+                let manager = owner.origin.manager;
+                match paths.as_slice() {
+                    [first, _, ..] => {
+                        let (first, more) = (self.inventory.show(first), paths.len() - 1);
+                        format!("{first} and {more} more belong to {owner} ({manager})")
+                    }
+                    paths => {
+                        let paths: Vec<String> =
+                            paths.iter().map(|path| self.inventory.show(path).to_string()).collect();
+                        format!("{} belongs to {owner} ({manager})", paths.join(", "))
+                    }
+                }
+            })
+            .collect();
+        self.notes.extend(notes);
+        Ok(())
+    }
+
+    /// Returns the other native package that owns what a change is about, where the change may be made; refuses the change
+    /// where it may not. Directories are shared: a package may need one, and none is removed that any native package owns (see
+    /// `full_directories`).
+    fn foreign_owner_of(&self, change: &Change) -> Result<Option<&'a NativeOwner>, ObjectProblem> {
         let is_directory = change.old.as_deref().is_none_or(Live::is_directory)
             && match &change.action {
                 Action::Add(new) | Action::Replace(new) => matches!(new.body, Body::Directory),
@@ -46,23 +79,30 @@ impl<'a> PlanBuilder<'a> {
                 Action::Attributes(_) | Action::Delete => false,
             };
         if is_directory {
-            return Ok(());
+            return Ok(None);
         }
-        if let Some(reason) = self.inventory.native_owners.unreadable().first()
-            && self.native_origin(&change.package).is_some()
-        {
+        let origin = self.native_origin(&change.package);
+        if let Some(reason) = self.inventory.native_owners.unreadable().first().filter(|_| origin.is_some()) {
             return Err(ObjectProblem::OwnerUnknown(reason.clone()));
         }
-        let Some(owner) = self.foreign_owner(&change.package, &change.path) else { return Ok(()) };
-        let may_install = self.native_rule == NativeRule::Note
-            && self.native_origin(&change.package).is_none()
-            && matches!(change.action, Action::Add(_) | Action::Replace(_));
-        if may_install {
-            let path = self.inventory.show(&change.path);
-            self.notes.push(format!("{path} belongs to {owner} ({})", owner.origin.manager));
-            return Ok(());
+        let is_in_place = matches!(change.action, Action::Attributes(_));
+        let is_live_directory = change.old.as_deref().is_some_and(Live::is_directory);
+        // The attributes of a directory are those of every package that has it.
+        let is_noted =
+            origin.is_none() && (self.native_rule == NativeRule::Note || is_in_place && is_live_directory);
+        if let Some(owner) = self.foreign_owner(&change.package, &change.path) {
+            return if is_noted { Ok(Some(owner)) } else { Err(native_owner(owner)) };
         }
-        Err(native_owner(owner))
+        let old = change.old.as_deref().filter(|_| is_in_place);
+        match old.and_then(|old| self.inventory.foreign_name(&change.package, old)) {
+            Some((_, owner)) if is_noted => Ok(Some(owner)),
+            Some((name, owner)) => Err(ObjectProblem::NativeName {
+                name: name.clone(),
+                owner: owner.to_string(),
+                manager: owner.origin.manager.name(),
+            }),
+            None => Ok(None),
+        }
     }
 }
 

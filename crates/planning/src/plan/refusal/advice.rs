@@ -3,7 +3,7 @@
 //! A command stands in backquotes and can be typed as it stands, except for a word in capitals (PATCH, DIR), which the
 //! user replaces. If no command would help, there is no advice.
 
-use patchadm_inputs::native::NativeChange;
+use patchadm_inputs::native::{NativeChange, UnfinishedChange};
 
 use super::{Command, ObjectProblem, Reason, Refusal, WayOut, Wording};
 
@@ -34,6 +34,7 @@ impl Refusal {
             {
                 "leave it out with --exclude, or do this as root".to_owned()
             }
+            Reason::Object { problem, path, .. } => of_object(problem, path, wording),
             Reason::Restricted { restricted, .. } => first(restricted),
             Reason::Incompatible { applied, .. } => {
                 format!("if {applied} is not needed, {}", first(applied))
@@ -162,12 +163,34 @@ impl Refusal {
     }
 }
 
-/// Returns the hint where the package manager of the system changed a package.
-fn of_native_change(change: &NativeChange, wording: &Wording) -> String {
+/// Returns the hint where another package of dpkg or rpm owns an object, or somebody diverted it.
+fn of_object(problem: &ObjectProblem, path: &str, wording: &Wording) -> String {
+    let quoted = Wording::quoted(path);
+    match problem {
+        ObjectProblem::NativeOwner { owner, .. } => format!(
+            "a patch for {owner} can change it: {} shows whose it is, and which patches have it",
+            wording.verb(&format!("owner {quoted}"))
+        ),
+        ObjectProblem::NativeName { .. } => {
+            format!("make two files of them first: `cp -p {quoted} {quoted}.new && mv {quoted}.new {quoted}`")
+        }
+        ObjectProblem::Diverted { .. } => format!(
+            "install its package again, which puts its file there, then {}",
+            wording.verb("add --refresh PATCH")
+        ),
+        _ => String::new(),
+    }
+}
+
+/// Returns the hint where the package manager of the system changed a package; empty if nothing can be said.
+pub fn of_native_change(change: &NativeChange, wording: &Wording) -> String {
     let refresh = wording.verb("adopt --refresh");
     match change {
-        NativeChange::Busy { origin } => {
-            format!("let {} finish, then {refresh}", origin.manager)
+        NativeChange::Busy { unfinished: UnfinishedChange::Configure, .. } => {
+            format!("run {}, then {refresh}", wording.dpkg("--configure -a"))
+        }
+        NativeChange::Busy { origin, .. } => {
+            format!("install {} again with {}, then run {refresh}", origin.name, origin.manager)
         }
         NativeChange::Unknown { .. } => String::new(),
         _ => format!("{refresh} takes the change up"),

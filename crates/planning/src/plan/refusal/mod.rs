@@ -18,13 +18,14 @@ mod words;
 
 use std::path::PathBuf;
 
+pub use advice::of_native_change;
 pub use brought::BroughtReason;
 pub use hook::HookReason;
 pub use libraries::LibraryLoss;
 use patchadm_inputs::native::NativeChange;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{PatchId, Requirement};
-pub use problems::{HandOnProblem, ObjectInUse, ObjectProblem};
+pub use problems::{EditedAttribute, HandOnProblem, ObjectInUse, ObjectProblem};
 pub use promotion::PromotionReason;
 pub use set::SetReason;
 pub use undo::UndoReason;
@@ -249,10 +250,12 @@ pub enum Reason {
     NoWayBack(Box<Reason>),
     /// Scripts cannot be run for this root: what they would be told to use is not there, or somewhere else.
     ScriptsUnsafe(String),
-    /// Files that the administrator edited would be replaced.
+    /// Files that the administrator edited would be replaced, or get other attributes than the administrator gave them.
     Edited {
-        /// The files.
+        /// The files with other bytes.
         paths: Vec<ObjectPath>,
+        /// The attributes, in packages adopted from another package manager.
+        attributes: Vec<EditedAttribute>,
         /// Whether they could be kept: there is undo data that says so later.
         can_keep: bool,
     },
@@ -361,7 +364,7 @@ pub enum Reason {
         /// The package.
         package: PkgInst,
         /// What happened to it.
-        change: NativeChange,
+        change: Box<NativeChange>,
     },
     /// The package was installed and not adopted, so that its files came with it.
     NotAdopted,

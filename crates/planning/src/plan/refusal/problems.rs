@@ -1,5 +1,7 @@
 //! The refusals about single objects: the obstacles to a change, and the reasons an object cannot be handed on.
 
+use std::fmt;
+
 use patchadm_svr4::package::{Ftype, ObjectPath, PkgInst};
 
 /// An object that other packages use.
@@ -109,6 +111,16 @@ pub enum ObjectProblem {
     /// The records of dpkg or rpm do not say who owns it now, for this reason.
     #[error("nobody knows who owns it now: {0}")]
     OwnerUnknown(String),
+    /// It has another name, which a package of dpkg or rpm owns.
+    #[error("another name of it, {name}, belongs to {owner} ({manager}), which patchadm does not change")]
+    NativeName {
+        /// That name.
+        name: ObjectPath,
+        /// Name and version of that package.
+        owner: String,
+        /// Its package manager.
+        manager: &'static str,
+    },
     /// Somebody has diverted it (dpkg-divert(1)): the file of the package is elsewhere.
     #[error("it is diverted to {to} by {by}, and nothing is there")]
     Diverted {
@@ -134,4 +146,22 @@ pub enum ObjectProblem {
     /// The object that a hard link names is neither present nor delivered, or is not a file.
     #[error("{0}, which it is to be another name of, is not a file")]
     LinkSource(ObjectPath),
+}
+
+/// An attribute that an administrator and a patch both changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EditedAttribute {
+    /// The path.
+    pub path: ObjectPath,
+    /// The attribute with the value that the administrator gave it: `mode 0600`.
+    pub local: String,
+    /// The value that the patch gives it.
+    pub delivered: String,
+}
+
+impl fmt::Display for EditedAttribute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, local, delivered } = self;
+        write!(f, "{path} (has {local}, and the patch has {delivered})")
+    }
 }

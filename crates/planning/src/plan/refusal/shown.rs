@@ -1,7 +1,7 @@
 //! The paths of a refusal as its reader sees them: under `-R` with the path of the root before them, as the classic
 //! tools print them.
 
-use super::{ObjectInUse, ObjectProblem, Reason};
+use super::{EditedAttribute, ObjectInUse, ObjectProblem, Reason};
 use patchadm_inputs::inventory::Inventory;
 use patchadm_svr4::package::ObjectPath;
 
@@ -11,8 +11,10 @@ impl Reason {
     pub fn shown(self, inventory: &Inventory) -> Self {
         let show = |path: ObjectPath| inventory.show(&path);
         match self {
-            Self::Edited { paths, can_keep } => {
-                Self::Edited { paths: paths.into_iter().map(show).collect(), can_keep }
+            Self::Edited { paths, attributes, can_keep } => {
+                let shown = |one: EditedAttribute| EditedAttribute { path: show(one.path), ..one };
+                let attributes = attributes.into_iter().map(shown).collect();
+                Self::Edited { paths: paths.into_iter().map(show).collect(), attributes, can_keep }
             }
             Self::KeepWithoutUndo(path) => Self::KeepWithoutUndo(show(path)),
             Self::ChangedLater { path, by } => Self::ChangedLater { path: show(path), by },
@@ -54,6 +56,10 @@ impl ObjectProblem {
             Self::LinkSource(path) => Self::LinkSource(show(path)),
             Self::Obstacle { at, obstacle } => Self::Obstacle { at: show(at), obstacle },
             Self::ForeignDirectory(path) => Self::ForeignDirectory(show(path)),
+            Self::NativeName { name, owner, manager } => {
+                Self::NativeName { name: show(name), owner, manager }
+            }
+            Self::Diverted { to, by } => Self::Diverted { to: show(to), by },
             other => other,
         }
     }
@@ -71,8 +77,17 @@ mod tests {
         let inventory = Inventory { prefix: Some(path("/mnt")), ..Inventory::default() };
         let words = |reason: Reason| reason.shown(&inventory).of(Command::Patchadd, &"1-01").why();
         assert_eq!(
-            words(Reason::Edited { paths: vec![path("/a"), path("/b")], can_keep: true }),
-            "edited since installation: /mnt/a, /mnt/b"
+            words(Reason::Edited {
+                paths: vec![path("/a"), path("/b")],
+                attributes: vec![EditedAttribute {
+                    path: path("/c"),
+                    local: "mode 0600".to_owned(),
+                    delivered: "0755".to_owned(),
+                }],
+                can_keep: true
+            }),
+            "edited since installation: /mnt/a, /mnt/b; attributes set locally: /mnt/c (has mode 0600, and the patch has \
+             0755)"
         );
         let object = |at: &str, problem| Reason::Object {
             package: PkgInst::new("P").unwrap(),

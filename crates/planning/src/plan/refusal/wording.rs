@@ -55,6 +55,14 @@ impl Wording {
         (!self.is_classic).then_some("--wait SECONDS")
     }
 
+    /// Returns a command of dpkg for the root.
+    pub fn dpkg(&self, words: &str) -> String {
+        match self.root.as_str() {
+            "" => format!("`dpkg {words}`"),
+            root => format!("`dpkg --root={} {words}`", Self::quoted(root)),
+        }
+    }
+
     /// Returns a path of the root as the host sees it.
     pub fn path(&self, below: &str) -> String {
         format!("{}/{below}", self.root.trim_end_matches('/'))

@@ -1,8 +1,8 @@
 //! The words of a refusal: the object, the event and the reason; and the sentence of the classic commands, which
 //! scripts match byte for byte.
 
-use super::{Command, ObjectInUse, Reason, Refusal};
-use patchadm_svr4::package::PkgInst;
+use super::{Command, EditedAttribute, ObjectInUse, ObjectProblem, Reason, Refusal};
+use patchadm_svr4::package::{ObjectPath, PkgInst};
 
 impl Refusal {
     /// Returns what did not happen, without a full stop.
@@ -182,11 +182,12 @@ impl Reason {
             Self::BasedirAnswered { installed, answered } => {
                 format!("it is installed in {installed}, and the response demands {answered}")
             }
-            Self::Edited { paths, .. } => {
-                format!("edited since installation: {}", join(paths.iter().map(ToString::to_string)))
-            }
+            Self::Edited { paths, attributes, .. } => edited(paths, attributes),
             Self::KeepWithoutUndo(path) => {
                 format!("the edited file {path} cannot be kept when no undo data is saved")
+            }
+            Self::Object { package, path, problem: ObjectProblem::NativeOwner { owner, manager } } => {
+                format!("{path} belongs to {owner} ({manager}), and not to package {package}")
             }
             Self::Object { package, path, problem } => format!("package {package}, path {path}: {problem}"),
             Self::NoSpace { file_system, needed, free, inodes: true, .. } => {
@@ -273,6 +274,15 @@ fn list(packages: &[PkgInst]) -> String {
 
 fn join(words: impl Iterator<Item = String>) -> String {
     words.collect::<Vec<_>>().join(", ")
+}
+
+/// Returns the sentence about files with other bytes and attributes than those that were installed.
+fn edited(paths: &[ObjectPath], attributes: &[EditedAttribute]) -> String {
+    let files = join(paths.iter().map(ToString::to_string));
+    let attributes = join(attributes.iter().map(ToString::to_string));
+    let both = [("edited since installation: ", files), ("attributes set locally: ", attributes)];
+    let parts = both.into_iter().filter(|(_, list)| !list.is_empty());
+    parts.map(|(word, list)| format!("{word}{list}")).collect::<Vec<_>>().join("; ")
 }
 
 /// Returns the sentence about a patch for a native package that was not adopted.

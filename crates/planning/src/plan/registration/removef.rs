@@ -22,6 +22,8 @@ pub struct GivingUp {
     pub entries: Vec<InstallfEntry>,
     /// The paths among those given up that no other package owns, sorted: what the caller may remove.
     pub removable: Vec<ObjectPath>,
+    /// Sentences for a person.
+    pub notes: Vec<String>,
 }
 
 /// Plans that a package gives up objects. The inventory must have the lines of the paths.
@@ -35,9 +37,18 @@ pub fn give_up(
         let line = inventory.lines.get(path);
         line.is_some_and(|line| line.owners.iter().any(|owner| owner.package != *package))
     };
-    let removable = paths.iter().filter(|path| !owned_by_others(path)).cloned().collect();
+    let (mut removable, mut notes) = (Vec::new(), Vec::new());
+    for path in paths.iter().filter(|path| !owned_by_others(path)) {
+        match inventory.foreign_owner(package, path) {
+            None => removable.push(path.clone()),
+            Some(owner) => {
+                let shown = inventory.show(path);
+                notes.push(format!("{shown} stays: it belongs to {owner} ({})", owner.origin.manager));
+            }
+        }
+    }
     let entries = paths.iter().map(|path| InstallfEntry::Remove(package.clone(), path.clone())).collect();
-    call(package, entries, removable, inventory, now)
+    GivingUp { notes, ..call(package, entries, removable, inventory, now) }
 }
 
 /// Plans that a package no longer owns what it has given up. The inventory must have all lines that it has marked.
@@ -56,5 +67,5 @@ fn call(
     let queue = InstallfRequests(entries);
     let edits = merged(inventory, &queue);
     let plan = planned(Command::Removef, package, (Vec::new(), edits), Vec::new(), inventory, now);
-    GivingUp { plan, entries: queue.0, removable }
+    GivingUp { plan, entries: queue.0, removable, notes: Vec::new() }
 }

@@ -8,6 +8,7 @@ mod install;
 mod installf;
 mod linked;
 mod links;
+mod local_attributes;
 mod middle_refusals;
 mod parameters;
 mod parcel;

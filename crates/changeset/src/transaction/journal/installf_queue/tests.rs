@@ -192,6 +192,7 @@ fn was_set_id(scene: &Scene, path: &str, bytes: &[u8]) -> InstallfRequests {
         inode: old.inode,
         ftype: Ftype::File,
         b3: Some(digest(bytes)),
+        capability: None,
     }])
 }
 
@@ -234,4 +235,35 @@ fn a_line_about_our_own_records_is_damage_by_whatever_path_it_names_them() {
         assert!(error.ends_with("/queue: line 2, the path is not what this program writes"), "{error}");
         assert!(InstallfQueue::open(&scene.root, &at(STAGE)).is_err());
     }
+}
+
+#[test]
+fn file_capabilities_come_back_to_the_bytes_that_had_them_and_to_no_others() {
+    let scene = Scene::new();
+    let capability = vec![1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let set = rustix::fs::setxattr(
+        scene.host("/opt/file"),
+        CAPABILITY,
+        &capability,
+        rustix::fs::XattrFlags::empty(),
+    );
+    if set.is_err() {
+        return crate::skipped("file capabilities: this caller or file system cannot set any");
+    }
+    let gid = Some(rustix::process::getegid().as_raw() + 1);
+    let given = Action::Attributes(AttributeChange { gid, ..AttributeChange::default() });
+    let change = vec![Box::new(scene.change("/opt/file", given))];
+    let has =
+        |scene: &Scene| scene.change("/opt/file", Action::Delete).old.unwrap().xattrs.remove(CAPABILITY);
+    InstallfQueue::open(&scene.root, &at(STAGE)).unwrap().make(&scene.root, &change).unwrap();
+    assert_eq!(has(&scene), Some(capability.clone()), "it is kept with another group");
+
+    // The call ended between the two system calls.
+    rustix::fs::removexattr(scene.host("/opt/file"), CAPABILITY).unwrap();
+    assert_eq!(scene.undo(), [""; 0]);
+    assert_eq!(has(&scene), Some(capability));
+
+    fs::write(scene.host("/opt/file"), "another\n").unwrap();
+    assert_eq!(scene.undo().len(), 1);
+    assert_eq!(has(&scene), None);
 }

@@ -12,7 +12,10 @@ use patchadm_svr4::places;
 
 /// What is left of a package whose pkginfo is damaged, or whose directory is gone while its ledger is there; none of a package
 /// that is whole, or new.
-pub(super) fn damaged_package(root: &Root, package: &PkgInst) -> Result<Option<DamagedPackage>, Failure> {
+pub(in crate::operation) fn damaged_package(
+    root: &Root,
+    package: &PkgInst,
+) -> Result<Option<DamagedPackage>, Failure> {
     let view = RecordView::live(root);
     let names = view.list(&places::package(package))?;
     let reason = match all::params_of(&view, package) {

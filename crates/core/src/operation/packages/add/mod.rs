@@ -4,7 +4,7 @@
 //! command before the first one is installed. Packages that were installed stay when a later one fails.
 
 pub mod ask;
-mod damaged;
+pub(in crate::operation) mod damaged;
 pub(crate) mod input;
 pub(crate) mod prepare;
 pub(crate) mod with_scripts;

@@ -19,11 +19,13 @@ use crate::operation::failure::Failure;
 use crate::operation::libraries::{
     ArchivedLibraries, LaterContent, LibraryKeeper, PlanToSettle, SettledLibraries,
 };
+use crate::operation::overtaken_list::overtaken_patches;
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::manifest::Manifest;
 use patchadm_inputs::database::installed::SavedNames;
 use patchadm_inputs::database::undo_data::{ArchiveError, DigestCheck};
 use patchadm_inputs::database::{RecordView, installed};
+use patchadm_inputs::format::overtaken::OvertakenState;
 use patchadm_inputs::inventory::{Inventory, Touched};
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::concern::{add_backout, add_foreign_backout};
@@ -209,6 +211,25 @@ fn plan_together_meanwhile(
         .filter(|planned| !is_shared && !planned.scripted.has_scripts()))
 }
 
+/// Says of each patch that lost its fix at some paths that nothing is taken back there.
+fn lost_in_part(input: &BackOutInput<'_>, going: &[GoingPatch], inventory: &Inventory) -> Vec<String> {
+    // Where the list cannot be read, nothing is said of it.
+    let list = overtaken_patches(&input.ground.root, &inventory.marker).unwrap_or_default();
+    let note = |patch: &GoingPatch| {
+        let known = list.of(patch.id.as_str()).filter(|known| known.state == OvertakenState::PartlyLost)?;
+        let paths = known.paths.iter().filter_map(|lost| {
+            let shown = inventory.show(&lost.object_path()?).to_string();
+            Some(match &lost.by {
+                Some(by) => format!("{shown} (taken over by {by})"),
+                None => shown,
+            })
+        });
+        let paths: Vec<String> = paths.collect();
+        Some(format!("{} is {}: nothing is taken back at {}", patch.id, known.told(), paths.join(", ")))
+    };
+    going.iter().filter_map(note).collect()
+}
+
 /// The undo data of patches that go, open.
 struct OpenedUndo {
     going: Vec<GoingPatch>,
@@ -276,6 +297,7 @@ impl OpenedUndo {
         let inventory = input.survey(rules.all_packages(), &touched)?;
         let is_shared = later_patches(input, &going, &undo, &inventory, &mut options)?;
         options.notes.extend(undo.iter().filter_map(|one| one.stays.clone()));
+        options.notes.extend(lost_in_part(input, &going, &inventory));
         let archives: Vec<BackoutArchive<'_>> =
             undo.iter().enumerate().filter_map(|(index, one)| one.as_archive(index)).collect();
         let heirs = taking_over(&going, &archives, &inventory, (policy, input.now), &options)?;

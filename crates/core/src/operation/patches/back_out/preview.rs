@@ -10,6 +10,7 @@ use super::request::BackOutRequest;
 use crate::operation::content_place::{ContentPlace, SourceBytes, live_bytes, source_bytes};
 use crate::operation::failure::Failure;
 use crate::operation::queries::object_action::ObjectAction;
+use crate::operation::queries::recorded_path::PathFinder;
 use crate::operation::session::{RootAndPolicy, must_agree, must_have_database, without_lock};
 use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState, decode};
 use patchadm_changeset::transaction::{Cause, StreamError};
@@ -92,7 +93,10 @@ pub fn preview_backout(
         let planned = plan(&input, &id)?;
         let mut placed = changed(&planned);
         placed.extend(handed_on(&planned));
-        placed.retain(|one| is_wanted(paths, &one.object.path));
+        if !paths.is_empty() {
+            let finder = PathFinder::new(root, ground.native_index());
+            placed.retain(|one| finder.is_within(&one.object.path, paths));
+        }
         placed.sort_by(|one, other| one.object.path.cmp(&other.object.path));
         read_content(root, &planned, &mut placed)?;
         Ok(BackoutPreview {
@@ -101,10 +105,6 @@ pub fn preview_backout(
             has_scripts: planned.scripted.has_scripts(),
         })
     })
-}
-
-fn is_wanted(paths: &[ObjectPath], path: &ObjectPath) -> bool {
-    paths.is_empty() || paths.iter().any(|wanted| path == wanted || path.is_below(wanted))
 }
 
 /// The objects of the tree that change.

@@ -1,10 +1,8 @@
 //! How patches end, and what that changes in the list of those that did.
 
 use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch, OvertakenPatches, OvertakenState};
-use patchadm_inputs::inventory::Installed;
-use patchadm_inputs::native::{
-    FixedIn, NativeChange, NativeManager, NativeOrigin, NativeOwner, fixed_in_of,
-};
+use patchadm_inputs::inventory::{Installed, Inventory};
+use patchadm_inputs::native::{FixedIn, NativeChange, NativeManager, NativeOrigin, NativeOwner, fixed_in_of};
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::refusal::Command;
 use patchadm_planning::plan::{Plan, RecordChange};
@@ -51,6 +49,19 @@ pub(super) fn lose_contained(
     lost
 }
 
+/// Makes those lost patches contained whose bytes are at all of their paths again.
+pub(super) fn find_again(list: &mut OvertakenPatches, inventory: &Inventory) {
+    for one in list.patches.iter_mut().filter(|one| one.state == OvertakenState::Lost) {
+        let is_there = |lost: &LostPath| {
+            let live = lost.object_path().and_then(|path| inventory.live.get(&path)?.digest());
+            live.is_some_and(|digest| lost.b3.as_deref() == Some(&digest.to_string()))
+        };
+        if !one.paths.is_empty() && one.paths.iter().all(is_there) {
+            one.state = OvertakenState::Contained;
+        }
+    }
+}
+
 /// Returns the line of an applied patch whose loss is accepted beforehand.
 pub(super) fn accepted_beforehand(id: &PatchId, marker: &str, time: &str) -> OvertakenPatch {
     OvertakenPatch {
@@ -83,6 +94,8 @@ pub(super) struct EndingPatches<'a> {
     pub(super) known: &'a OvertakenPatches,
     /// Returns the paths of a patch in a package at which what it did is gone; `None` if all count as gone.
     pub(super) lost: &'a dyn Fn(&PatchId, &PkgInst) -> Option<Vec<LostPath>>,
+    /// Returns the objects that a patch put into a package.
+    pub(super) put: &'a dyn Fn(&PatchId, &PkgInst) -> Vec<LostPath>,
     /// Returns the native package that took the place of one that was removed.
     pub(super) successor: &'a dyn Fn(&PatchId, &PkgInst, &NativeOrigin) -> Option<NativeOwner>,
 }
@@ -115,19 +128,16 @@ impl EndingPatches<'_> {
         let ends = self.ends(id, packages);
         let of = |state: OvertakenState| ends.iter().position(|end| end.state == state);
         let at = of(OvertakenState::Lost).or(of(OvertakenState::Contained)).unwrap_or(0);
-        let paths: Vec<LostPath> = ends.iter().flat_map(|end| end.paths.iter().cloned()).collect();
         let was_accepted =
             self.known.of(id.as_str()).is_some_and(|known| known.state == OvertakenState::AcceptedBeforehand);
         let mut end = self.line(id, packages, OvertakenState::Lost);
-        if let Some(one) = ends.into_iter().nth(at) {
+        if let Some(one) = ends.get(at) {
             (end.state, end.manager) = (one.state, one.manager.name().to_owned());
-            (end.package, end.version) = (one.name, one.version);
+            (end.package, end.version) = (one.name.clone(), one.version.clone());
         }
-        if end.state == OvertakenState::Lost {
-            end.paths = paths;
-            if was_accepted {
-                end.state = OvertakenState::Accepted;
-            }
+        end.paths = ends.into_iter().filter(|one| one.state == end.state).flat_map(|one| one.paths).collect();
+        if end.state == OvertakenState::Lost && was_accepted {
+            end.state = OvertakenState::Accepted;
         }
         end
     }
@@ -137,9 +147,10 @@ impl EndingPatches<'_> {
         let ends = self.ends(id, packages);
         let mut lost = ends.into_iter().filter(|end| end.state == OvertakenState::Lost);
         let first = lost.next()?;
-        let known = self.known.of(id.as_str()).filter(|known| {
-            matches!(known.state, OvertakenState::PartlyLost | OvertakenState::Accepted)
-        });
+        let known = self
+            .known
+            .of(id.as_str())
+            .filter(|known| matches!(known.state, OvertakenState::PartlyLost | OvertakenState::Accepted));
         let mut line = self.line(id, packages, OvertakenState::PartlyLost);
         line.manager = first.manager.name().to_owned();
         (line.package, line.version) = (first.name, first.version);
@@ -153,6 +164,29 @@ impl EndingPatches<'_> {
             line.state = OvertakenState::Accepted;
         }
         Some(line)
+    }
+
+    /// The line of a patch of which another package takes these paths over, or all.
+    pub(super) fn taken_over(
+        &self,
+        id: &PatchId,
+        packages: &[PkgInst],
+        by: NativeOwner,
+        (paths, is_whole): (Vec<LostPath>, bool),
+    ) -> OvertakenPatch {
+        let NativeOwner { origin, version } = by;
+        let fixed = self.fixed(id, packages);
+        let has_fix = fixed.is_some_and(|fixed| fixed.has(origin.manager, &origin.name, &version));
+        let was_accepted =
+            self.known.of(id.as_str()).is_some_and(|known| known.state == OvertakenState::AcceptedBeforehand);
+        let state = match (has_fix, was_accepted, is_whole) {
+            (true, ..) => OvertakenState::Contained,
+            (false, true, _) => OvertakenState::Accepted,
+            (false, false, true) => OvertakenState::Lost,
+            (false, false, false) => OvertakenState::PartlyLost,
+        };
+        let manager = origin.manager.name().to_owned();
+        OvertakenPatch { manager, package: origin.name, version, paths, ..self.line(id, packages, state) }
     }
 
     fn ends(&self, id: &PatchId, packages: &[PkgInst]) -> Vec<PackageEnd> {
@@ -170,23 +204,24 @@ impl EndingPatches<'_> {
                     let is_whole = lost.as_ref().is_some_and(Vec::is_empty);
                     let is_there = is_whole || has_fix(manager, &name, version);
                     let state = if is_there { OvertakenState::Contained } else { OvertakenState::Lost };
-                    let paths = lost.filter(|_| !is_there).unwrap_or_default();
+                    let paths = match lost {
+                        _ if is_there => (self.put)(id, package),
+                        lost => lost.unwrap_or_default(),
+                    };
                     PackageEnd { state, manager, name, version: version.to_owned(), paths }
                 }
-                (NativeChange::Removed { from, origin }, _) => {
-                    match (self.successor)(id, package, origin) {
-                        None => {
-                            let (state, paths) = (OvertakenState::Removed, Vec::new());
-                            PackageEnd { state, manager, name, version: from.clone(), paths }
-                        }
-                        Some(NativeOwner { origin, version }) => {
-                            let is_there = has_fix(origin.manager, &origin.name, &version);
-                            let state =
-                                if is_there { OvertakenState::Contained } else { OvertakenState::Lost };
-                            PackageEnd { state, manager, name: origin.name, version, paths: Vec::new() }
-                        }
+                (NativeChange::Removed { from, origin }, _) => match (self.successor)(id, package, origin) {
+                    None => {
+                        let (state, paths) = (OvertakenState::Removed, Vec::new());
+                        PackageEnd { state, manager, name, version: from.clone(), paths }
                     }
-                }
+                    Some(NativeOwner { origin, version }) => {
+                        let is_there = has_fix(origin.manager, &origin.name, &version);
+                        let state = if is_there { OvertakenState::Contained } else { OvertakenState::Lost };
+                        let paths = (self.put)(id, package);
+                        PackageEnd { state, manager, name: origin.name, version, paths }
+                    }
+                },
                 _ => continue,
             };
             ends.push(end);

@@ -55,7 +55,7 @@ impl Facts {
             NativeChange::Upgraded { to: version, .. }
             | NativeChange::Reinstalled { version, .. }
             | NativeChange::Diverted { version, .. }
-        | NativeChange::Overruled { version, .. } => Some(version.clone()),
+            | NativeChange::Overruled { version, .. } => Some(version.clone()),
             _ => None,
         }
     }
@@ -212,7 +212,24 @@ impl Facts {
             let record = records.find(|record| record.object_path().as_ref() == Some(path))?;
             record.became.as_ref()?.digest().map(|digest| digest.to_string())
         };
-        lost.map(|(_, path)| LostPath { path: encode(path.as_bytes()), b3: b3(path) }).collect()
+        let origin = self.changes.get(package).map(NativeChange::origin);
+        let by = |path: &ObjectPath| {
+            self.inventory.native_owners.foreign(path, origin).map(ToString::to_string)
+        };
+        lost.map(|(_, path)| LostPath { path: encode(path.as_bytes()), b3: b3(path), by: by(path) }).collect()
+    }
+
+    /// The objects that a patch put into a package, directories apart.
+    pub(super) fn put(&self, id: &PatchId, package: &PkgInst) -> Vec<LostPath> {
+        let manifest = self.saved.get(package, id).and_then(|saved| saved.manifest());
+        let records = manifest.into_iter().flat_map(|manifest| &manifest.objects);
+        let put = records.filter(|record| record.has_path() && !record.is_untouched());
+        let put = put.filter_map(|record| {
+            let state = record.became.as_ref().filter(|state| state.kind != FileType::Directory)?;
+            let b3 = state.digest().map(|digest| digest.to_string());
+            Some(LostPath { path: record.path.clone(), b3, by: None })
+        });
+        put.collect()
     }
 
     /// The native package that took the place of one that was removed: it owns a path that the patch replaced, or says so.
@@ -242,19 +259,16 @@ impl Facts {
         users.into_iter().cloned().collect()
     }
 
-    /// What is told of a patch whose fix was contained, and is not in the version that is there now.
+    /// A patch whose fix was contained, and is not in the version that is there now.
     pub(super) fn lost_again(
         &self,
-        patch: &OvertakenPatch,
+        patch: OvertakenPatch,
         separator: &str,
         unmet: &[UnmetRequirement],
-    ) -> String {
-        let OvertakenPatch { patch: id, .. } = patch;
-        let users = PatchId::parse(id, separator).map(|id| self.users(&id, unmet)).unwrap_or_default();
-        let users: Vec<String> = users.iter().map(ToString::to_string).collect();
-        let required_by = users.join(", ");
-        let required = if users.is_empty() { String::new() } else { format!("; required by {required_by}") };
-        format!("{id}: {}{required}", patch.told())
+    ) -> EndedPatch {
+        let id = PatchId::parse(&patch.patch, separator);
+        let required_by = id.map(|id| self.users(&id, unmet)).unwrap_or_default();
+        EndedPatch { patch, packages: Vec::new(), required_by }
     }
 
     /// The objects of a patch that ends and stay because somebody wrote to them.

@@ -7,7 +7,6 @@
 //! One transaction for all packages: after a failure the records are as before, and the objects are always those that the
 //! package manager wrote, or that a patch put there since.
 
-pub(in crate::operation) mod as_left;
 pub(in crate::operation) mod ended;
 mod facts;
 mod foresee;
@@ -24,14 +23,16 @@ pub use overview::NativeOverview;
 pub use request::{EndedPatch, RefreshReport, RefreshRequest, RefreshedRegistration, StandingPatch};
 
 use crate::operation::failure::Failure;
+use crate::operation::mend::mend_registration;
 use crate::operation::session::{
-    Caller, RootAndPolicy, may_change, must_agree, shown_to_anybody, without_lock,
+    Caller, RootAndPolicy, Session, may_change, must_agree, shown_to_anybody, without_lock,
 };
 use crate::operation::trial::begin::begin_beside_trial;
 use locked::{planned_refresh, refresh_locked};
-use patchadm_inputs::database::open_run;
+use patchadm_inputs::database::{DatabaseError, RecordDamage, RecordRepair, open_run};
 use patchadm_inputs::native::NativeOrigin;
 use patchadm_rootfs::Root;
+use patchadm_svr4::package::PkgInst;
 
 /// Refreshes the stale registrations of a root. Where nothing is stale nothing is locked or written.
 pub fn refresh_registrations(
@@ -57,9 +58,20 @@ pub fn refresh_registrations(
     }
     may_change(root)?;
     let (session, _) = begin_beside_trial(RootAndPolicy::of(root)?, caller)?;
-    must_agree(root, |_| false)?;
-    let report = refresh_locked(&session, request)?.unwrap_or_default();
-    Ok(RefreshReport { recovered: session.recovered, ..report })
+    let mut notes = Vec::new();
+    let refresh = || {
+        must_agree(root, |_| false)?;
+        refresh_locked(&session, request)
+    };
+    let report = loop {
+        match refresh() {
+            Ok(report) => break report.unwrap_or_default(),
+            // Each repair is a run of its own, after which that record is whole.
+            Err(failure) => notes.extend(repaired(&session, failure)?),
+        }
+    };
+    notes.extend(report.notes);
+    Ok(RefreshReport { recovered: session.recovered, notes, ..report })
 }
 
 /// Whether nothing is to be done, as one look without a lock says.
@@ -70,9 +82,36 @@ fn is_up_to_date(root: &Root, request: &RefreshRequest) -> Result<bool, Failure>
         return Ok(false);
     }
     let ground = RootAndPolicy::of(root)?;
-    let packages = ground.packages()?;
+    let packages = match ground.packages() {
+        Ok(packages) => packages,
+        Err(failure) if damaged_registration(&failure).is_some() => return Ok(false),
+        Err(failure) => return Err(failure),
+    };
     let is_adopted = packages.values().any(|installed| NativeOrigin::of(&installed.params).is_some());
-    Ok(!is_adopted || ground.native_changes(&packages).is_empty()
+    Ok(!is_adopted
+        || ground.native_changes(&packages).is_empty()
             && ground.renewed(&packages).is_empty()
             && ground.overruled(&packages)?.is_empty())
+}
+
+/// Makes the record of an adopted package anew whose damage is the failure, so that a refresh takes it up. Returns the notes
+/// about that.
+fn repaired(session: &Session<'_>, failure: Failure) -> Result<Vec<String>, Failure> {
+    let Some((package, damage)) = damaged_registration(&failure) else { return Err(failure) };
+    match mend_registration(session, &package)? {
+        Ok(said) => {
+            let made = format!("package {package}: its record was damaged and is made anew ({damage})");
+            Ok([vec![made], said].concat())
+        }
+        Err(why) => Err(DatabaseError::from(damage.beyond_repair(&why)).into()),
+    }
+}
+
+/// Returns the package whose registration is damaged, where that is the failure and something may be left of it.
+fn damaged_registration(failure: &Failure) -> Option<(PkgInst, RecordDamage)> {
+    let damage = failure.damage()?;
+    match &damage.repair {
+        RecordRepair::Registration { package, is_known: true, .. } => Some((package.clone(), damage.clone())),
+        _ => None,
+    }
 }

@@ -34,14 +34,9 @@ impl ChangedPackage {
         let native = match change {
             NativeChange::Removed { .. } => None,
             change => {
-                let origin = change.origin();
-                let both = origin.arch.as_ref().map(|arch| format!("{}:{arch}", origin.name));
-                let exact = both.map(|both| origin.manager.package(root, &both));
-                // With another version a package may have another architecture.
-                Some(match exact {
-                    Some(Ok(native)) => native,
-                    _ => origin.manager.package(root, &origin.name)?,
-                })
+                let registration = NativeRegistration::of(&installed.params);
+                let version = change.versions().1.unwrap_or(&registration.version);
+                Some(change.origin().package(root, version, installed.params.text("ARCH").trim())?)
             }
         };
         Ok(Self {
@@ -114,8 +109,11 @@ impl ChangedPackage {
     pub(super) fn software(&self) -> Option<AdoptableSoftware> {
         let native = self.native.as_ref()?;
         let mut params = Params::new();
-        params.set("PKG", self.package.as_str());
+        params.set("PKG", self.package.abbreviation());
         params.set("VERSION", native.version.as_str());
+        // Also for the copy from which a lost pkginfo is made anew.
+        self.change.origin().write(&mut params);
+        native.registration().write(&mut params);
         params.set("ARCH", native.arch.as_str());
         if let Some(title) = &native.title {
             params.set("NAME", title.as_str());

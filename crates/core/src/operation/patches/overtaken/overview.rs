@@ -9,7 +9,8 @@ use super::request::{EndedPatch, RefreshRequest, StandingPatch};
 use crate::operation::failure::Failure;
 use crate::operation::overtaken_list::overtaken_patches;
 use crate::operation::session::RootAndPolicy;
-use patchadm_inputs::database::marker;
+use patchadm_changeset::format::undo_paths::PathDigest;
+use patchadm_inputs::database::{RecordView, marker, saves};
 use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenState};
 use patchadm_inputs::inventory::Installed;
 use patchadm_inputs::native::{
@@ -18,7 +19,7 @@ use patchadm_inputs::native::{
 use patchadm_planning::plan::clock::Now;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::PkgInst;
-use patchadm_svr4::patch::{AppliedPatches, PatchId};
+use patchadm_svr4::patch::{AppliedPatch, AppliedPatches, PatchId};
 
 /// What is known of adopted packages and their patches.
 #[derive(Debug, Default)]
@@ -35,6 +36,8 @@ pub struct NativeOverview {
     pub ended: Vec<OvertakenPatch>,
     /// The patches that ended, whose fix is lost and whose loss was accepted; without those that something else has made good.
     accepted: Vec<OvertakenPatch>,
+    /// The patches that went with their packages.
+    removed: Vec<OvertakenPatch>,
     /// Why it is not known what a refresh would do.
     pub unknown: Option<String>,
 }
@@ -43,6 +46,16 @@ impl NativeOverview {
     /// Looks at a root. Where no package was adopted from a package manager, as the caller knows, and no patch ended, no
     /// package is read.
     pub fn of(root: &Root, now: &Now, has_native: bool) -> Result<Self, Failure> {
+        Self::read(root, Some(now), has_native)
+    }
+
+    /// Looks only for what became of patches that are not applied any more. Nothing is known of it where it cannot be read.
+    pub fn of_ended(root: &Root) -> Self {
+        Self::read(root, None, false).unwrap_or_default()
+    }
+
+    /// Foresees a refresh of this moment, if one is given.
+    fn read(root: &Root, now: Option<&Now>, has_native: bool) -> Result<Self, Failure> {
         let mut overview = Self::default();
         let mut list = overtaken_patches(root, &marker(root)?.unwrap_or_default())?;
         if !has_native && list.patches.is_empty() {
@@ -54,21 +67,35 @@ impl NativeOverview {
         overview.changes = ground.native_changes(&packages);
         overview.changes.extend(ground.overruled(&packages)?);
         overview.partly = partly(&packages, &applied);
-        overview.foresee(&ground, now);
+        if let Some(now) = now {
+            overview.foresee(&ground, now);
+        }
         let versions = Versions { packages: &packages, changes: &overview.changes };
         lose_contained(&mut list, |manager, name| versions.of(manager, name));
-        let is_open =
-            |one: &OvertakenPatch| !is_made_good(one, &applied, &versions, ground.policy.separator.as_str());
-        let (mut ended, mut accepted) = (Vec::new(), Vec::new());
+        let (mut ended, mut accepted, mut removed) = (Vec::new(), Vec::new(), Vec::new());
+        let view = RecordView::live(root);
         for one in list.patches {
+            let id = PatchId::parse(&one.patch, &ground.policy.separator).ok();
+            let patch = id.as_ref().and_then(|id| applied.get(id));
+            let is_open = || {
+                let stands =
+                    patch.map(|patch| stands_in_part(&view, &one, patch)).transpose()?.unwrap_or(false);
+                Ok::<_, Failure>(!is_made_good(&one, id.as_ref(), stands, (&applied, &versions)))
+            };
             match one.state {
-                OvertakenState::Contained => ended.push(one),
-                OvertakenState::Lost | OvertakenState::PartlyLost if is_open(&one) => ended.push(one),
-                OvertakenState::Accepted if is_open(&one) => accepted.push(one),
+                OvertakenState::Contained if patch.is_none() => ended.push(one),
+                OvertakenState::Lost | OvertakenState::PartlyLost if is_open()? => ended.push(one),
+                OvertakenState::Accepted if is_open()? => accepted.push(one),
+                OvertakenState::Removed if patch.is_none() => removed.push(one),
                 _ => {}
             }
         }
-        (overview.ended, overview.accepted) = (ended, accepted);
+        let would = |one: &OvertakenPatch| {
+            overview.would_end(&one.patch).is_some()
+                || overview.would_lose.iter().any(|it| it.patch == one.patch)
+        };
+        ended.retain(|one| !would(one));
+        (overview.ended, overview.accepted, overview.removed) = (ended, accepted, removed);
         Ok(overview)
     }
 
@@ -110,6 +137,19 @@ impl NativeOverview {
         self.accepted.iter().chain(would).filter(|one| one.state == OvertakenState::Accepted)
     }
 
+    /// What became of a patch, or would with the next refresh: how it ended, or how it stands in part.
+    pub fn of_patch(&self, id: &str) -> Option<&OvertakenPatch> {
+        let would = self.would_end.iter().map(|one| &one.patch).chain(&self.would_lose);
+        let mut all = would.chain(&self.ended).chain(&self.accepted).chain(&self.removed);
+        all.find(|one| one.patch == id)
+    }
+
+    /// What an applied patch has lost, or would with the next refresh, where it stands in part and nobody accepted that.
+    pub fn partly_lost(&self, id: &str) -> Option<&OvertakenPatch> {
+        let mut all = self.would_lose.iter().chain(&self.ended);
+        all.find(|one| one.patch == id && one.state == OvertakenState::PartlyLost)
+    }
+
     /// What a refresh would make of a patch.
     pub fn would_end(&self, id: &str) -> Option<&OvertakenPatch> {
         self.would_end.iter().map(|one| &one.patch).find(|one| one.patch == id)
@@ -147,19 +187,36 @@ impl Versions<'_> {
     }
 }
 
-/// Whether a lost fix is there again: by a later patch, or by a later version.
+/// Whether a patch is what is left of one that lost its fix at some paths: its undo data has none of these any more. One that
+/// was taken out and applied again has them.
+fn stands_in_part(
+    view: &RecordView<'_>,
+    lost: &OvertakenPatch,
+    patch: &AppliedPatch,
+) -> Result<bool, Failure> {
+    let lost: Vec<PathDigest> = lost.lost_paths().map(|path| PathDigest::of(&path)).collect();
+    for package in &patch.packages {
+        let lists = saves::paths(view, package)?;
+        if lists.get(patch.id.as_str()).is_some_and(|list| lost.iter().any(|path| list.has(path))) {
+            return Ok(false);
+        }
+    }
+    Ok(!lost.is_empty())
+}
+
+/// Whether a lost fix is there again: by the patch, a later one, or a later version. `stands` says that the patch is applied
+/// and lost its fix at some paths.
 fn is_made_good(
     lost: &OvertakenPatch,
-    applied: &AppliedPatches,
-    versions: &Versions<'_>,
-    separator: &str,
+    id: Option<&PatchId>,
+    stands: bool,
+    (applied, versions): (&AppliedPatches, &Versions<'_>),
 ) -> bool {
-    if let Ok(id) = PatchId::parse(&lost.patch, separator) {
-        // A patch that stands in part is lost in part until it is removed; one that ended is there again when it is applied.
-        let is_applied = applied.get(&id).is_some();
-        let is_partly = lost.state == OvertakenState::PartlyLost;
-        let is_again = is_applied != is_partly || applied.later_revision(&id).is_some();
-        if is_again || applied.obsoleted_by(&id).is_some() {
+    if let Some(id) = id {
+        // What was lost in part, and is not applied any more, was taken out by somebody.
+        let is_over = lost.state == OvertakenState::PartlyLost || applied.get(id).is_some();
+        let is_again = is_over && !stands || applied.later_revision(id).is_some();
+        if is_again || applied.obsoleted_by(id).is_some() {
             return true;
         }
     }

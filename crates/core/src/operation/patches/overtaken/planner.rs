@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ended::{EndingPatches, accepted_beforehand, lose_contained, records_alone, written};
+use super::ended::{EndingPatches, accepted_beforehand, find_again, lose_contained, records_alone, written};
 use super::facts::{Facts, TrimmedPatches};
 use super::kept::end_keeping;
 use super::native_now::ChangedPackage;
@@ -19,10 +19,7 @@ use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::contents::lines_of_package;
 use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch, OvertakenPatches, OvertakenState};
 use patchadm_inputs::inventory::{Installed, Inventory, Touched};
-use patchadm_inputs::native::{
-    NativeChange, NativeOrigin, NativePackage, differing_of, differing_text,
-};
-use patchadm_planning::plan::{Plan, RecordChange};
+use patchadm_inputs::native::{NativeChange, NativeOrigin, NativePackage, differing_of, differing_text};
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::patch::backout_input::{BackoutArchive, GoingPatch, LaterUndo, UndoSources};
 use patchadm_planning::plan::patch::overtaken::refresh::{
@@ -31,6 +28,7 @@ use patchadm_planning::plan::patch::overtaken::refresh::{
 use patchadm_planning::plan::patch::overtaken::standing::{PatchOfPackage, Standings};
 use patchadm_planning::plan::patch::overtaken::trimming::Trimmed;
 use patchadm_planning::plan::refusal::{Command, Reason};
+use patchadm_planning::plan::{Plan, RecordChange};
 use patchadm_svr4::format::params;
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, UnmetRequirement};
@@ -176,12 +174,19 @@ impl Refresher<'_> {
         applied: &AppliedPatches,
     ) -> Result<(OvertakenPatches, Vec<PatchId>), Failure> {
         for id in &self.request.accept {
-            let lost = list.patches.iter_mut().rfind(|one| one.patch == id.as_str());
-            match lost {
-                Some(one) if one.is_lost() || one.state == OvertakenState::Accepted => {
+            let ended = list.patches.iter_mut().rfind(|one| one.patch == id.as_str());
+            let is_applied = applied.get(id).is_some();
+            let is_meant = |one: &OvertakenPatch| match one.state {
+                OvertakenState::Lost | OvertakenState::PartlyLost | OvertakenState::Accepted => true,
+                // It may be lost to an older version.
+                OvertakenState::Contained => !is_applied,
+                OvertakenState::Removed | OvertakenState::AcceptedBeforehand => false,
+            };
+            match ended {
+                Some(one) if is_meant(one) => {
                     one.state = OvertakenState::Accepted;
                 }
-                _ if applied.get(id).is_some() => {
+                _ if is_applied => {
                     list.patches.retain(|one| one.patch != id.as_str());
                     list.patches.push(accepted_beforehand(id, marker, self.time));
                 }
@@ -236,7 +241,8 @@ impl Refresher<'_> {
         let marker = patchadm_inputs::database::marker(root)?.unwrap_or_default();
         let saved = SavedPatches::read(&input, &marker, &all)?;
         let inventory = self.survey(&packages, &changed, &saved)?;
-        let records = saved.all.iter().filter_map(|one| one.manifest()).flat_map(|manifest| &manifest.objects);
+        let records =
+            saved.all.iter().filter_map(|one| one.manifest()).flat_map(|manifest| &manifest.objects);
         let mut asked: BTreeSet<ObjectPath> = records.filter_map(ObjectRecord::object_path).collect();
         let places: Vec<ObjectPath> =
             asked.iter().filter_map(|path| inventory.physical.get(path)).cloned().collect();
@@ -280,7 +286,9 @@ impl Refresher<'_> {
         touched.packages.extend(changed.iter().map(|one| one.package.clone()));
         let marker = patchadm_inputs::database::marker(&self.ground.root)?.unwrap_or_default();
         let lost = overtaken_patches(&self.ground.root, &marker)?;
-        touched.paths.extend(lost.patches.iter().flat_map(|one| &one.paths).filter_map(LostPath::object_path));
+        touched
+            .paths
+            .extend(lost.patches.iter().flat_map(|one| &one.paths).filter_map(LostPath::object_path));
         let mut inventory = self.ground.survey_with(packages.clone(), &touched, None)?;
         inventory.hide_kept_but(|path| changed.iter().any(|one| one.wrote(path)));
         Ok(inventory)
@@ -295,6 +303,7 @@ impl Refresher<'_> {
             changes: &facts.changes,
             known,
             lost: &|_, _| None,
+            put: &|_, _| Vec::new(),
             successor: &|_, _, _| None,
         };
         let fixed = facts.applied.iter().filter(|patch| ends.is_fixed(&patch.id, &patch.packages));
@@ -319,10 +328,12 @@ impl Refresher<'_> {
             changes: &facts.changes,
             known: &list,
             lost: &|id, package| Some(facts.lost(id, package)),
+            put: &|id, package| facts.put(id, package),
             successor: &|id, package, origin| facts.successor(&self.ground.root, id, package, origin),
         };
         let ended: Vec<OvertakenPatch> = ending.iter().map(|one| ends.end(&one.id, &one.packages)).collect();
-        let effective = |(going, _): &(&GoingPatch, &OvertakenPatch)| facts.effective_instead(&going.id).is_none();
+        let effective =
+            |(going, _): &(&GoingPatch, &OvertakenPatch)| facts.effective_instead(&going.id).is_none();
         let told: Vec<OvertakenPatch> =
             ending.iter().zip(&ended).filter(effective).map(|(_, end)| end.clone()).collect();
         let partly = facts.partly_lost(&ends);
@@ -360,7 +371,8 @@ impl Refresher<'_> {
         report.partly_lost = partly;
         report.accepted = accepted;
         let separator = &self.ground.policy.separator;
-        report.notes.extend(lost_again.iter().map(|one| facts.lost_again(one, separator, &unmet)));
+        report.lost_again =
+            lost_again.into_iter().map(|one| facts.lost_again(one, separator, &unmet)).collect();
         report.notes.extend(facts.standings.notes.iter().cloned());
         report.notes.extend(plan.notes.iter().cloned());
         Ok(PlannedRefresh { plan: Some(plan), report, undo: facts.saved })
@@ -481,17 +493,4 @@ fn list_after(
     let kept = list.patches.iter().filter(|known| !is_again(known) && !is_removed(known));
     let patches = kept.chain(new()).cloned().collect();
     OvertakenPatches { patches, passed_over: Vec::new() }
-}
-
-/// Makes those lost patches contained whose bytes are at all of their paths again.
-fn find_again(list: &mut OvertakenPatches, inventory: &Inventory) {
-    for one in list.patches.iter_mut().filter(|one| one.state == OvertakenState::Lost) {
-        let is_there = |lost: &LostPath| {
-            let live = lost.object_path().and_then(|path| inventory.live.get(&path)?.digest());
-            live.is_some_and(|digest| lost.b3.as_deref() == Some(&digest.to_string()))
-        };
-        if !one.paths.is_empty() && one.paths.iter().all(is_there) {
-            one.state = OvertakenState::Contained;
-        }
-    }
 }

@@ -33,6 +33,8 @@ pub struct RefreshReport {
     pub standing: Vec<StandingPatch>,
     /// Those among them that lost their fix at some paths.
     pub partly_lost: Vec<OvertakenPatch>,
+    /// The patches that had ended with their fix contained, and are lost to an older version.
+    pub lost_again: Vec<EndedPatch>,
     /// The patches whose loss was accepted.
     pub accepted: Vec<PatchId>,
     /// Listed paths at which nothing is.
@@ -50,11 +52,20 @@ impl RefreshReport {
         self.ended.extend(other.ended);
         self.standing.extend(other.standing);
         self.partly_lost.extend(other.partly_lost);
+        self.lost_again.extend(other.lost_again);
         self.accepted = other.accepted;
         self.missing.extend(other.missing);
         self.notes.extend(other.notes);
         self.left = other.left;
         self.receipt = other.receipt.or(self.receipt.take());
+    }
+}
+
+impl RefreshReport {
+    /// Returns the sentences for a person, those on patches that are lost again first.
+    pub fn remarks(&self) -> Vec<String> {
+        let again = self.lost_again.iter().map(EndedPatch::told);
+        again.chain(self.notes.iter().cloned()).collect()
     }
 }
 
@@ -93,6 +104,16 @@ pub struct EndedPatch {
     pub packages: Vec<PkgInst>,
     /// Applied patches that require it.
     pub required_by: Vec<PatchId>,
+}
+
+impl EndedPatch {
+    /// Returns the sentence on it.
+    fn told(&self) -> String {
+        let users: Vec<String> = self.required_by.iter().map(ToString::to_string).collect();
+        let required =
+            if users.is_empty() { String::new() } else { format!("; required by {}", users.join(", ")) };
+        format!("{}: {}{required}", self.patch.patch, self.patch.told())
+    }
 }
 
 /// A patch that stands.

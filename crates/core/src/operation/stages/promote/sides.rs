@@ -52,7 +52,7 @@ impl PromotedTree {
             return Ok(Self { is_refresh_interrupted, ..self });
         }
         let is_at_work = Lock::is_held(&stage.root).unwrap_or(true);
-        let foreseen = foresee_recovery(&stage.root).map_err(Failure::from)?;
+        let foreseen = foresee_recovery(&stage.root, None).map_err(Failure::from)?;
         let ForeseenRecovery::Root(foreseen) = foreseen else {
             return must_be_finished(stage).map(|()| self);
         };

@@ -38,7 +38,7 @@ pub struct GoingObject {
 pub enum Fate {
     /// It goes; a directory only if it is empty by then.
     Goes,
-    /// It stays, because other packages own it too.
+    /// It stays, because other packages own it too, or a package of dpkg or rpm does.
     Shared,
     /// The same, but it is meant to be edited (type `e`): the script of its class takes out the package's part.
     SharedEditable,
@@ -95,7 +95,7 @@ pub(super) fn portions(
             own_turn
         };
         let turn = engine_turn(&mut portions, own_turn, turn);
-        let going = GoingObject { path: path.clone(), fate: fate(line, inventory) };
+        let going = GoingObject { path: path.clone(), fate: fate(package, line, inventory) };
         if let Some(portion) = portions.get_mut(turn) {
             portion.objects.push(going);
         }
@@ -115,10 +115,12 @@ fn engine_turn(portions: &mut Vec<RemovalPortion>, own_turn: usize, turn: usize)
     })
 }
 
-fn fate(line: &ContentsLine, inventory: &Inventory) -> Fate {
+fn fate(package: &PkgInst, line: &ContentsLine, inventory: &Inventory) -> Fate {
     let obstacle = inventory.live.get(&line.path).filter(|live| live.is_directory());
     let is_root = line.path.relative().is_empty();
+    let is_native = obstacle.is_none() && inventory.foreign_owner(package, &line.path).is_some();
     match line.owners.len() {
+        _ if is_native => Fate::Shared,
         2.. if line.object.ftype == patchadm_svr4::package::Ftype::Editable => Fate::SharedEditable,
         2.. => Fate::Shared,
         _ if is_root || obstacle.is_some_and(|live| live.obstacle.is_some()) => Fate::MountPoint,

@@ -1,12 +1,15 @@
 //! Edited files among the objects of a patch.
 
+use std::collections::HashMap;
+
 use super::ApplyPlanner;
 use super::packages::{Patched, by_path};
 use crate::plan::edits::{EditChoice, Edits};
 use crate::plan::objects::Handling;
 use crate::plan::patch::engine::Bookkeeping;
+use crate::plan::plan_builder::native_owner;
 use crate::plan::refusal::Reason;
-use crate::plan::target::Wanted;
+use crate::plan::target::{PackageTarget, Wanted};
 use patchadm_inputs::policy::Edited;
 use patchadm_svr4::package::ObjectPath;
 
@@ -22,24 +25,64 @@ impl ApplyPlanner<'_> {
             self.options.edits.clone()
         };
         let mut edits = Edits::new(self.inventory, choice, self.id().as_str(), saved);
+        self.note_moves(patched, &mut edits)?;
         for (package, wanted) in by_path(patched) {
-            if package.is_by_script(wanted) {
-                continue;
+            let name = &package.target.package;
+            if !wanted.object.ftype.is_directory() {
+                self.must_not_be_foreign(&package.target, &wanted.path)?;
             }
-            if self.validated.again && self.is_anothers(wanted) {
+            if package.is_by_script(wanted) {
+            } else if self.validated.again && self.is_anothers(wanted) {
                 edits.leave(&wanted.path);
             } else {
-                edits.consider(&package.target.package, &wanted.path, Some(&wanted.object))?;
+                edits.consider(name, &wanted.path, Some(&wanted.object))?;
             }
+            edits.consider_attributes(name, wanted)?;
         }
         for package in patched {
             for path in &package.target.image.deletes {
-                edits.consider(&package.target.package, &package.target.resolve(path)?, None)?;
+                let path = package.target.resolve(path)?;
+                if self.inventory.live.get(&path).is_some_and(|live| !live.is_directory()) {
+                    self.must_not_be_foreign(&package.target, &path)?;
+                }
+                match edits.moved_to(&path) {
+                    Some(to) => edits.follow(&path, &to),
+                    None => edits.consider(&package.target.package, &path, None)?,
+                }
             }
         }
         edits.check()?;
         self.refuse_keeping(patched, &edits)?;
         Ok(edits)
+    }
+
+    /// Finds the objects that a package deletes at one path and delivers at another path to the same place.
+    fn note_moves(&self, patched: &[Patched<'_>], edits: &mut Edits<'_>) -> Result<(), Reason> {
+        let place = |path: &ObjectPath| self.inventory.physical.get(path);
+        for package in patched.iter().filter(|package| !package.target.image.deletes.is_empty()) {
+            let delivered: HashMap<&ObjectPath, &ObjectPath> = package
+                .wanted
+                .iter()
+                .filter_map(|wanted| Some((place(&wanted.path)?, &wanted.path)))
+                .collect();
+            for path in &package.target.image.deletes {
+                let from = package.target.resolve(path)?;
+                if let Some(to) =
+                    place(&from).and_then(|place| delivered.get(place)).filter(|to| **to != &from)
+                {
+                    edits.note_move(&package.target.package, &from, to);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a path that another native package owns now; whether its file was edited does not matter then.
+    fn must_not_be_foreign(&self, target: &PackageTarget<'_>, path: &ObjectPath) -> Result<(), Reason> {
+        match self.inventory.foreign_owner(&target.package, path) {
+            Some(owner) => Err(target.refuse(path, native_owner(owner))),
+            None => Ok(()),
+        }
     }
 
     /// Scripts that install and delete the objects know nothing of edited files that are to be kept.

@@ -8,6 +8,7 @@
 //!   validate ─► packages ─► edited ─► placing ─► recording ─► finishing: space, the proof of a way back ─► plan
 //! ```
 
+mod announcements;
 mod edited;
 mod finishing;
 mod packages;

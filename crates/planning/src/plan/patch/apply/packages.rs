@@ -64,7 +64,8 @@ impl ApplyPlanner<'_> {
         let silent = silent_among(&set, &image.params, &delivered.obsoletes, answers);
         self.record_patch(&found.package, delivered, &mut new);
         let chosen = self.options.scripts.about(&found.package, image, &new, Role::Patch)?;
-        let target = PackageTarget::new(found.package.clone(), found.index, image, new)?.in_root(self.inventory);
+        let target =
+            PackageTarget::new(found.package.clone(), found.index, image, new)?.in_root(self.inventory);
         let wanted = target.wanted()?;
         let placed = PlacedObjects::default();
         Ok(Patched { target, installed, delivered, wanted, placed, set, silent, chosen })

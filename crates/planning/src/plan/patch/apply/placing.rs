@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::ApplyPlanner;
+use super::announcements::announcements;
 use super::packages::{Patched, by_path};
 use crate::plan::Action;
 use crate::plan::edits::Edits;
@@ -10,7 +11,7 @@ use crate::plan::links::sources_first;
 use crate::plan::objects::Handling;
 use crate::plan::parameters::kept_out;
 use crate::plan::patch::maker_notes::maker_notes;
-use crate::plan::plan_builder::{PlanBuilder, native_owner};
+use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::refusal::Reason;
 use patchadm_rootfs::Live;
 use patchadm_svr4::package::{Ftype, ObjectPath};
@@ -39,13 +40,19 @@ impl ApplyPlanner<'_> {
                 .notes
                 .extend(delivered.map(|image| kept_out(&found.package, &image.params)).unwrap_or_default());
         }
+        draft.local = edits.local_attributes();
         place_objects(&mut draft, &packages, edits)?;
         self.note_paths(&mut draft, edits);
+        let announced = announcements(&draft, &self.validated.facts.id);
+        draft.notes.extend(announced);
         for package in packages.iter().filter(|_| self.options.is_rehearsal) {
             draft.notes.extend(maker_notes(self.inventory, &package.target, &package.wanted)?);
         }
         draft.date(self.now.timestamp());
-        packages.iter_mut().for_each(Patched::forget_wanted);
+        for package in &mut packages {
+            package.forget_wanted();
+            package.placed.delivered.add_open(edits.kept_attributes());
+        }
         Ok(PlacedPatch { draft, packages })
     }
 
@@ -111,11 +118,6 @@ fn delete_object(
     edits: &Edits<'_>,
 ) -> Result<(), Reason> {
     let target = &package.target;
-    if let Some(owner) = draft.foreign_owner(&target.package, path)
-        && draft.old(path).is_some_and(|live| !live.is_directory())
-    {
-        return Err(target.refuse(path, native_owner(owner)));
-    }
     match edits.handling(path) {
         Handling::Beside(_) => {
             let shown = draft.inventory.show(path);

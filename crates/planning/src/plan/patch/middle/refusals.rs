@@ -113,7 +113,9 @@ impl Judged<'_> {
         if turns(saver.record.was.as_ref(), run.last().record.became.as_ref()) {
             return Some(HandOnProblem::TypeChange);
         }
-        let takes_over = self.takes_over_rights(run, saver, heir) || takes_over_xattrs(run, saver, heir);
+        let takes_over = self.takes_over_rights(run, saver, heir)
+            || takes_over_xattrs(run, saver, heir)
+            || self.keeps_other_xattrs(saver, heir);
         takes_over.then_some(HandOnProblem::Attributes)
     }
 
@@ -162,6 +164,15 @@ impl Judged<'_> {
         is_taken('m', |state| state.mode)
             || is_taken('u', |state| state.uid)
             || is_taken('g', |state| state.gid)
+    }
+
+    /// Whether the heir kept extended attributes as it found them that are not those which it would have found.
+    fn keeps_other_xattrs(&self, saver: Link<'_>, heir: Link<'_>) -> bool {
+        let manifest = self.chains.order.get(heir.at).and_then(|patch| patch.manifest);
+        let open = manifest.and_then(|manifest| manifest.header.open_attributes.as_ref());
+        let keeps = open.and_then(|open| open.get(&heir.record.path)).is_some_and(|open| open.contains('x'));
+        let xattrs = |record: &ObjectRecord| record.was.as_ref().map(|was| was.xattrs.clone());
+        keeps && xattrs(saver.record) != xattrs(heir.record)
     }
 
     /// Refuses where what was saved as one file would be handed on to different patches, name by name: one that found a

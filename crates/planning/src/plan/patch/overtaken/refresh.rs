@@ -8,9 +8,10 @@ use patchadm_inputs::native::{
     NATIVE_DIFFERING, NATIVE_OVERTAKEN, NATIVE_VERSION, NativeChange, NativeRegistration,
 };
 use patchadm_inputs::policy::Policy;
-use patchadm_svr4::package::{ContentsLine, ObjectPath, Params, PkgInst};
+use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
+pub use super::registration::HeldPath;
 use super::registration::{NewLines, records, refuse_conflicts};
 use super::trimming::SavedEdit;
 use crate::plan::clock::Now;
@@ -54,15 +55,6 @@ pub struct RefreshedSoftware {
     pub overtaken: Vec<String>,
     /// The paths that patches hold or added.
     pub held: BTreeMap<ObjectPath, HeldPath>,
-}
-
-/// A path that patches hold or added.
-#[derive(Clone, Debug)]
-pub struct HeldPath {
-    /// Where its object is now: elsewhere if it was diverted since.
-    pub place: ObjectPath,
-    /// Its line, where a patch that ends recorded another one.
-    pub recorded: Option<ContentsLine>,
 }
 
 /// What a refresh is planned from.

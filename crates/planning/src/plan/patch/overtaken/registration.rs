@@ -6,7 +6,6 @@ use patchadm_changeset::format::contents_merge::ContentsEdits;
 use patchadm_inputs::inventory::{Installed, Inventory};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, Params, PkgInst};
 
-use super::refresh::HeldPath;
 use crate::plan::RecordChange;
 use crate::plan::clock::Now;
 use crate::plan::package::adopt::{
@@ -16,6 +15,15 @@ use crate::plan::records::{RecordChanges, files};
 use crate::plan::refusal::Reason;
 use crate::plan::scripts::{is_passing, is_recorded};
 use crate::plan::target::PackageTarget;
+
+/// A path that patches hold or added.
+#[derive(Clone, Debug)]
+pub struct HeldPath {
+    /// Where its object is now: elsewhere if it was diverted since.
+    pub place: ObjectPath,
+    /// Its line, where a patch that ends recorded another one.
+    pub recorded: Option<ContentsLine>,
+}
 
 /// Lines that change, each with the package that causes it.
 type LineEdits = BTreeMap<ObjectPath, (PkgInst, Option<Box<ContentsLine>>)>;
@@ -44,7 +52,6 @@ impl<'a> NewLines<'a> {
             line.owners.retain(|owner| !packages.contains(&owner.package));
         }
         lines.retain(|_, line| !line.owners.is_empty());
-        after.packages.retain(|package, _| !packages.contains(package));
         Self { before: inventory, edits, after }
     }
 
@@ -61,7 +68,12 @@ impl<'a> NewLines<'a> {
     }
 
     /// Leaves the line of an object that patches of a package hold as they recorded it, at the place where the object is now.
-    pub(super) fn hold(&mut self, package: &PkgInst, path: &ObjectPath, HeldPath { place, recorded }: &HeldPath) {
+    pub(super) fn hold(
+        &mut self,
+        package: &PkgInst,
+        path: &ObjectPath,
+        HeldPath { place, recorded }: &HeldPath,
+    ) {
         let held = match self.edits.get(path) {
             Some((_, line)) => line.as_deref(),
             None => self.before.lines.get(path),

@@ -133,11 +133,7 @@ impl Standings {
     }
 
     /// Returns the paths that a patch lost: what it did there was in force before, and no later patch had them.
-    fn lost_by(
-        &self,
-        patch: &PatchOfPackage<'_>,
-        all: &[PatchOfPackage<'_>],
-    ) -> Vec<(PkgInst, ObjectPath)> {
+    fn lost_by(&self, patch: &PatchOfPackage<'_>, all: &[PatchOfPackage<'_>]) -> Vec<(PkgInst, ObjectPath)> {
         let Some(paths) = self.paths.get(patch.package) else { return Vec::new() };
         let is_lost = |record: &&ObjectRecord| {
             record.has_path()
@@ -288,8 +284,7 @@ impl<'a> PackagePaths<'a> {
         let Some(digest) = put.last.became.as_ref().and_then(RecordedState::digest) else { return false };
         let is_it = |path: &ObjectPath| {
             let live = self.inventory.live.get(path);
-            live.is_some_and(|live| live.digest() == Some(digest))
-                && !self.inventory.lines.contains_key(path)
+            live.is_some_and(|live| live.digest() == Some(digest)) && !self.inventory.lines.contains_key(path)
         };
         self.listed.paths.keys().any(is_it)
     }
@@ -302,10 +297,7 @@ impl<'a> PackagePaths<'a> {
             .as_ref()
             .is_some_and(|origin| origin.manager == patchadm_inputs::native::NativeManager::Dpkg);
         if is_listed && is_dpkg {
-            format!(
-                "{shown} stays as patched; for the file of version {version}: delete it and install the package \
-                 again with dpkg --force-confmiss"
-            )
+            format!("{shown} stays as patched; for version {version}'s file: dpkg --force-confmiss")
         } else {
             format!("{shown} stays as patched")
         }
@@ -353,7 +345,9 @@ pub fn is_as_left((first, last): (&ObjectRecord, &ObjectRecord), live: Option<&L
 /// Whether an object has attributes again that the patches had changed: permission bits, an owner, or capabilities as they
 /// were before.
 fn has_old_attributes(put: &PutPath<'_>, live: Option<&Live>) -> bool {
-    let (Some(was), Some(became), Some(live)) = (&put.first.was, &put.last.became, live) else { return false };
+    let (Some(was), Some(became), Some(live)) = (&put.first.was, &put.last.became, live) else {
+        return false;
+    };
     if was.kind == FileType::Symlink || became.kind == FileType::Symlink {
         return false;
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::{MadeObjects, ProjectedRoot};
 use crate::plan::{Action, Body, Change, NewObject, NewXattrs, Plan};
 use patchadm_inputs::inventory::has_names;
-use patchadm_rootfs::{Digest, Inode, Live, LiveKind, Xattrs};
+use patchadm_rootfs::{CAPABILITY, Digest, Inode, Live, LiveKind, Xattrs};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
 impl ProjectedRoot {
@@ -21,7 +21,10 @@ impl ProjectedRoot {
                     let live = self.new_live(change, new, &made, digests);
                     let is_known =
                         !matches!(live.kind, LiveKind::Regular { .. }) || digests.contains_key(&change.path);
-                    if !certain || !is_known || has_acl(&live.xattrs) || links {
+                    // Capabilities stay with the same bytes, and these are not always known yet.
+                    let had_capability =
+                        change.old.as_ref().is_some_and(|old| old.xattrs.contains_key(CAPABILITY));
+                    if !certain || !is_known || has_acl(&live.xattrs) || had_capability || links {
                         self.uncertain.insert(change.path.clone());
                     }
                     made.insert(change.path.clone(), live);
@@ -168,7 +171,7 @@ impl ProjectedRoot {
             return Xattrs::new();
         }
         if let Some(old) = &change.old {
-            let mut kept = handed_on(&old.xattrs);
+            let mut kept = handed_on(old, has_same_bytes(old, kind));
             if matches!(kind, LiveKind::Pipe | LiveKind::Device { .. }) {
                 kept.retain(|key, _| !key.starts_with(b"user."));
             }
@@ -194,10 +197,21 @@ impl ProjectedRoot {
     }
 }
 
-/// The extended attributes that a new object takes over from the one that it replaces.
-pub(in crate::plan) fn handed_on(old: &Xattrs) -> Xattrs {
-    let kept = |key: &[u8]| is_label(key) || key.starts_with(b"user.") || key == b"system.posix_acl_access";
-    old.iter().filter(|(key, _)| kept(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
+/// The extended attributes that a new object takes over from the one that it replaces. Capabilities belong to bytes.
+pub(in crate::plan) fn handed_on(old: &Live, has_same_bytes: bool) -> Xattrs {
+    let kept = |key: &[u8]| {
+        is_label(key)
+            || key.starts_with(b"user.")
+            || key == b"system.posix_acl_access"
+            || key == CAPABILITY && has_same_bytes
+    };
+    let xattrs = old.xattrs.iter().filter(|(key, _)| kept(key));
+    xattrs.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// Tells whether a new object is a file with the bytes of the old one.
+pub(in crate::plan) fn has_same_bytes(old: &Live, new: &LiveKind) -> bool {
+    matches!((&old.kind, new), (LiveKind::Regular { b3: old, .. }, LiveKind::Regular { b3: new, .. }) if old == new)
 }
 
 fn is_label(key: &[u8]) -> bool {

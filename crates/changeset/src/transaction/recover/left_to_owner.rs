@@ -1,0 +1,134 @@
+//! Objects that a package manager of the system wrote, or took away, after a run was interrupted. A rollback leaves them as
+//! they are; the object from before the run is kept beside them as `PATH.edited-<run>`.
+//!
+//! | target | staged | by the recovery table | is left if |
+//! | --- | --- | --- | --- |
+//! | neither old nor new | old, or kept beside already | exchange, or rebuild | a package owns the path |
+//! | as the new one, in another inode | any | exchange, take away | its package was installed since, and delivers this |
+//! | none | old | put back | the package that had the path has it no longer |
+
+use std::rc::Rc;
+
+use crate::format::journal::{Op, OpKind};
+use crate::transaction::error::Cause;
+use crate::transaction::objects::identity::{ObjectState, is_same_inode};
+use crate::transaction::switch::op_runner::OpRunner;
+use crate::transaction::switch::undo_step::UndoStep;
+use patchadm_rootfs::Dir;
+
+/// Why a rollback leaves a path to a package manager.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// This package owns what is there.
+    Owned(String),
+    /// This package had it, and its manager took it away.
+    TakenAway(String),
+}
+
+impl OpRunner<'_> {
+    /// Returns the claim of a package manager on the target of an op, which has this state and would be undone by this step.
+    pub(crate) fn claim_on(
+        &mut self,
+        op: &Op,
+        target: ObjectState,
+        next: UndoStep,
+    ) -> Result<Option<Claim>, Cause> {
+        let Some(managers) = self.managers.filter(|_| !op.db) else { return Ok(None) };
+        if target == ObjectState::None {
+            let brings_back = matches!(next, UndoStep::PutBack | UndoStep::Rebuild);
+            let by = if brings_back { managers.former_owner(&op.path) } else { None };
+            return Ok(by.map(Claim::TakenAway));
+        }
+        let moves = matches!(
+            next,
+            UndoStep::Exchange
+                | UndoStep::Rebuild
+                | UndoStep::TakeAway
+                | UndoStep::KeepTarget
+                | UndoStep::RemoveDirectory
+        );
+        if !moves {
+            return Ok(None);
+        }
+        if target == ObjectState::Other {
+            return Ok(managers.owner(&op.path).map(Claim::Owned));
+        }
+        let Some(parent) = self.parent_of(&op.path)? else { return Ok(None) };
+        Ok(self.writer_of(op, &parent)?.map(Claim::Owned))
+    }
+
+    /// Returns the package that wrote what is at the target of an op since the run began, if it is not the object of the run.
+    /// A directory of the run may have become one of the package.
+    fn writer_of(&self, op: &Op, parent: &Dir) -> Result<Option<String>, Cause> {
+        let (Some(managers), Some(seen)) = (self.managers, parent.look(op.path.name())?) else {
+            return Ok(None);
+        };
+        let is_of_run = match &op.new {
+            Some(new) if new.file_type == 'd' => op.kind == OpKind::Attr,
+            Some(new) => is_same_inode(parent, &seen, new.inode)?,
+            None => false,
+        };
+        let since = &self.journal.run_record.time;
+        Ok(if is_of_run { None } else { managers.writer(&op.path, since) })
+    }
+
+    /// Tells whether a package manager wrote the object since whose attributes the run changed.
+    pub(crate) fn is_written_since(&self, op: &Op, parent: &Dir) -> Result<bool, Cause> {
+        Ok(!op.db && self.writer_of(op, parent)?.is_some())
+    }
+
+    /// Returns the claim of a package manager on an object that scripts of the run may have changed.
+    pub(crate) fn claim_on_protected(&self, op: &Op, is_there: bool) -> Option<Claim> {
+        let managers = self.managers.filter(|_| !op.db)?;
+        if is_there {
+            managers.writer(&op.path, &self.journal.run_record.time).map(Claim::Owned)
+        } else {
+            managers.former_owner(&op.path).map(Claim::TakenAway)
+        }
+    }
+
+    /// Leaves the target of an op as it is, and keeps the staged old object beside it.
+    pub(crate) fn leave_to(&mut self, claim: &Claim, op: &Op) -> Result<(), Cause> {
+        let mut place = None;
+        if let Some(parent) = self.parent_of(&op.path)?
+            && let Some((stage, name)) = self.staged_old(op)?
+        {
+            let kept = self.put_beside(op, &stage, &name, &parent)?;
+            self.forget_if_directory(op);
+            place = Some(self.root.show(&parent.at(&kept)));
+        }
+        self.notes.push(claim.told(&self.show(op), place));
+        Ok(())
+    }
+
+    /// Returns the place of the old object of an op in the stage, if it is there.
+    pub(crate) fn staged_old(&mut self, op: &Op) -> Result<Option<(Rc<Dir>, Vec<u8>)>, Cause> {
+        match op.kind {
+            OpKind::Replace | OpKind::Delete | OpKind::Tree => {
+                let target = self.target_state(op)?;
+                let is_old = self.stage_state(op, target)? == ObjectState::Old;
+                if is_old { self.old_place(op).map(Some) } else { Ok(None) }
+            }
+            OpKind::Protect if op.old.is_some() => {
+                let (stage, name) = self.staged(op)?;
+                let is_there = stage.look(&name)?.is_some();
+                Ok(is_there.then_some((stage, name)))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Claim {
+    /// Returns the sentence on a path, and on the place of the version from before the run.
+    pub(crate) fn told(&self, shown: &str, place: Option<String>) -> String {
+        let left = match self {
+            Self::Owned(by) => format!("{shown} belongs to {by} now and stays"),
+            Self::TakenAway(by) => format!("{by} does not have {shown} any more; it is not put back"),
+        };
+        match place {
+            Some(place) => format!("{left}; the version from before the run is kept as {place}"),
+            None => left,
+        }
+    }
+}

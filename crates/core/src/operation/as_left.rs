@@ -1,0 +1,64 @@
+//! Packages of which only the stamp of the native records differs: whether their patches are as they were left.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::failure::Failure;
+use patchadm_changeset::format::manifest::{Manifest, ObjectRecord};
+use patchadm_inputs::database::undo_data::{ArchiveError, UndoReader};
+use patchadm_inputs::database::{installed, ledger, marker};
+use patchadm_inputs::inventory::Installed;
+use patchadm_planning::plan::patch::overtaken::standing::is_as_left;
+use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_svr4::patch::PatchId;
+
+/// Returns those of these packages whose patches left every path as it is now. A package whose undo data cannot be read is
+/// not among them.
+pub(super) fn as_left(
+    reader: &UndoReader<'_>,
+    separator: &str,
+    candidates: &BTreeSet<PkgInst>,
+    packages: &BTreeMap<PkgInst, Installed>,
+) -> BTreeSet<PkgInst> {
+    let is_left = |package: &&PkgInst| {
+        let list = packages.get(*package).map(|installed| installed.params.text("PATCHLIST").into_owned());
+        let ids = list.as_deref().unwrap_or_default().split_whitespace();
+        let ids: Result<Vec<PatchId>, _> = ids.map(|id| PatchId::parse(id, separator)).collect();
+        ids.is_ok_and(|ids| ids.is_empty() || is_package_as_left(reader, package, &ids).unwrap_or(false))
+    };
+    candidates.iter().filter(is_left).cloned().collect()
+}
+
+fn is_package_as_left(reader: &UndoReader<'_>, package: &PkgInst, ids: &[PatchId]) -> Result<bool, Failure> {
+    let root = reader.view.root();
+    let lines = ledger::counting(reader.view, package).map_err(ArchiveError::from)?;
+    let marker = marker(root)?;
+    let mut manifests: Vec<Manifest> = Vec::new();
+    for id in ids {
+        let name = installed::saved_as(reader.view, package, id)?;
+        let kept = reader.kept_manifest(package, &name, &lines)?;
+        let manifest = match kept {
+            Some(manifest) => Some(manifest),
+            None => reader.find_with(package, &name, &lines)?.verify_alone(marker.as_deref())?.manifest,
+        };
+        let Some(manifest) = manifest else { return Ok(false) };
+        manifests.push(manifest);
+    }
+    let mut put: BTreeMap<ObjectPath, (&ObjectRecord, &ObjectRecord)> = BTreeMap::new();
+    for record in manifests.iter().flat_map(|manifest| &manifest.objects).filter(|record| record.has_path()) {
+        let Some(path) = record.object_path() else { return Ok(false) };
+        put.entry(path).and_modify(|(_, last)| *last = record).or_insert((record, record));
+    }
+    let resolver = root.resolver();
+    for (path, (first, last)) in put {
+        let physical = resolver.locate_object(&path)?;
+        let directory = physical.parent().unwrap_or_else(ObjectPath::root);
+        let live = match root.dir_if_there(&directory)? {
+            Some(dir) => dir.live(physical.name())?,
+            None => None,
+        };
+        if !is_as_left((first, last), live.as_ref()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

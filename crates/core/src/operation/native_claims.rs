@@ -1,0 +1,98 @@
+//! What recovery asks about the package managers of the system: who owns a path now, who wrote what is there, and who had it.
+//! The records are read when the first question comes: few recoveries have one.
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
+
+use chrono::DateTime;
+
+use super::adopt::differing::has_sum;
+use patchadm_changeset::package_managers::PackageManagers;
+use patchadm_inputs::database::all::params_of;
+use patchadm_inputs::database::{RecordView, contents};
+use patchadm_inputs::native::{
+    NativeChange, NativeIndex, NativeOrigin, NativeOwner, NativePackage, native_changes,
+};
+use patchadm_rootfs::Root;
+use patchadm_svr4::format::contents::key_of;
+use patchadm_svr4::package::ObjectPath;
+
+/// The package managers of a root, as recovery asks about them.
+pub(super) struct NativeClaims<'a> {
+    root: &'a Root,
+    index: OnceCell<NativeIndex>,
+    packages: RefCell<BTreeMap<NativeOrigin, Option<NativePackage>>>,
+}
+
+impl<'a> NativeClaims<'a> {
+    pub(super) fn of(root: &'a Root) -> Self {
+        Self { root, index: OnceCell::new(), packages: RefCell::default() }
+    }
+
+    fn index(&self) -> &NativeIndex {
+        self.index.get_or_init(|| NativeIndex::read(self.root))
+    }
+
+    fn owners(&self, path: &ObjectPath) -> Vec<NativeOwner> {
+        let owners = self.index().owners(path, &self.root.resolver()).unwrap_or_default();
+        owners.into_iter().cloned().collect()
+    }
+
+    /// Tells whether a package was installed after a moment, in seconds, and delivers what is at a path.
+    fn has_written(&self, owner: &NativeOwner, path: &ObjectPath, since: i64) -> bool {
+        let mut packages = self.packages.borrow_mut();
+        let package = packages.entry(owner.origin.clone()).or_insert_with(|| {
+            let origin = &owner.origin;
+            origin.manager.package(self.root, &origin.queried()).ok()
+        });
+        let resolver = self.root.resolver();
+        let is_it = |listed: &ObjectPath| {
+            listed == path
+                || listed.name() == path.name()
+                    && resolver.locate_object(listed).is_ok_and(|place| place == *path)
+        };
+        package.as_ref().filter(|package| package.installed_at().is_some_and(|at| at > since)).is_some_and(
+            |package| {
+                let delivered = package.paths.iter().find(|(listed, _)| is_it(listed));
+                delivered.is_some_and(|(listed, native)| {
+                    native
+                        .sum
+                        .is_none_or(|sum| has_sum(self.root, &resolver, listed, sum).unwrap_or_default())
+                })
+            },
+        )
+    }
+}
+
+impl PackageManagers for NativeClaims<'_> {
+    fn owner(&self, path: &ObjectPath) -> Option<String> {
+        self.owners(path).first().map(ToString::to_string)
+    }
+
+    fn writer(&self, path: &ObjectPath, since: &str) -> Option<String> {
+        let since = DateTime::parse_from_rfc3339(since).ok()?.timestamp();
+        let owners = self.owners(path);
+        owners.iter().find(|owner| self.has_written(owner, path, since)).map(ToString::to_string)
+    }
+
+    /// Only a package that was removed as a whole is a former owner: of one that is there in another version, nothing says
+    /// whether the path was its own or that of an earlier patch.
+    fn former_owner(&self, path: &ObjectPath) -> Option<String> {
+        let (view, resolver) = (RecordView::live(self.root), self.root.resolver());
+        let name = path.name();
+        let has_name = |line: &[u8]| key_of(line).rsplit(|&byte| byte == b'/').next() == Some(name);
+        let lines = contents::scan(&view, has_name).ok()?;
+        let is_it = |listed: &ObjectPath| resolver.locate_object(listed).is_ok_and(|place| place == *path);
+        let (_, line) = lines.iter().find(|(listed, _)| is_it(listed))?;
+        let mut removed = None;
+        for owner in &line.owners {
+            let params = params_of(&view, &owner.package).ok()??;
+            let changes = native_changes(self.root, [(&owner.package, &params)].into_iter(), || self.index());
+            match changes.changes.into_values().next() {
+                Some(NativeChange::Removed { origin, .. }) => removed = Some(origin.name),
+                _ => return None,
+            }
+        }
+        removed
+    }
+}

@@ -1,0 +1,165 @@
+//! Paths as a person names them, and the names that records have for the same place.
+//!
+//! ```text
+//!   named ──► links of its directories ──► place ◄── links ◄── contents, lists of dpkg and rpm
+//!                                            ▲
+//!                                            └── diversions
+//! ```
+//! `/usr/bin/ping` and `/bin/ping` are one place where `/bin` is a link, and packages list either. Every query that takes paths
+//! finds their records here.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use crate::operation::failure::Failure;
+use patchadm_inputs::database::contents::{self, ContentsLines};
+use patchadm_inputs::database::{DatabaseError, RecordView};
+use patchadm_inputs::native::{DivertedPath, NativeIndex, NativeOrigin, NativeOwner};
+use patchadm_rootfs::{Resolver, Root};
+use patchadm_svr4::format::contents::key_of;
+use patchadm_svr4::package::{ObjectPath, Params};
+
+/// A path that was named, and what records have at the same place.
+#[derive(Clone, Debug)]
+pub struct RecordedPath {
+    /// Where the object is, with the links of its directories followed.
+    pub place: ObjectPath,
+    /// The names under which records may have it: first as it was named, then its place.
+    pub spellings: Vec<ObjectPath>,
+    /// The packages of dpkg and rpm that own what is there.
+    pub native: Vec<NativeListing>,
+    /// The files of packages of dpkg that are listed under this path and lie elsewhere.
+    pub diverted: Vec<DivertedPath>,
+    /// The files of packages of dpkg that lie here and are listed under another path: records from before the diversion have
+    /// that.
+    pub diverted_here: Vec<DivertedPath>,
+}
+
+impl RecordedPath {
+    /// Returns the names under which records of a package may have what is there. None of a package whose file lies elsewhere.
+    pub fn names_for(&self, params: Option<&Params>) -> Vec<ObjectPath> {
+        let origin = NativeOrigin::of_installed(params);
+        let is_of = |one: &&DivertedPath| origin.as_ref().is_some_and(|origin| origin.name == one.package);
+        if self.diverted.iter().any(|one| is_of(&one)) {
+            return Vec::new();
+        }
+        let before = self.diverted_here.iter().filter(is_of).map(|one| one.listed.clone());
+        self.spellings.iter().cloned().chain(before).collect()
+    }
+}
+
+/// A package of dpkg or rpm that owns a place.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NativeListing {
+    /// The package.
+    pub owner: NativeOwner,
+    /// The path as the package lists it.
+    pub listed: ObjectPath,
+    /// The same with a diversion followed.
+    pub lies_at: ObjectPath,
+}
+
+/// Finds the records of paths that a person names.
+pub struct PathFinder<'r> {
+    resolver: Resolver<'r>,
+    index: &'r NativeIndex,
+}
+
+/// Returns the lines of `contents` at each of these paths, under whichever of its names. Diversions are not followed.
+pub fn recorded_lines(view: &RecordView<'_>, paths: &[ObjectPath]) -> Result<Vec<ContentsLines>, Failure> {
+    if paths.is_empty() {
+        return Ok(Vec::new());
+    }
+    let index = NativeIndex::default();
+    let found = PathFinder::new(view.root(), &index).find(view, paths)?;
+    let lines = |one: RecordedPath| {
+        let spellings: BTreeSet<ObjectPath> = one.spellings.into_iter().collect();
+        contents::lines_at(view, &spellings, &[]).map_err(|error| DatabaseError::from(error).into())
+    };
+    found.into_iter().map(lines).collect()
+}
+
+impl<'r> PathFinder<'r> {
+    /// Returns a finder for a root with these native packages.
+    pub fn new(root: &'r Root, index: &'r NativeIndex) -> Self {
+        Self { resolver: root.resolver(), index }
+    }
+
+    /// Finds what records have at these paths.
+    pub fn find(&self, view: &RecordView<'_>, paths: &[ObjectPath]) -> Result<Vec<RecordedPath>, Failure> {
+        let mut found: Vec<RecordedPath> = paths.iter().map(|path| self.native(path)).collect();
+        let aliases = self.aliases(view, &found)?;
+        for one in &mut found {
+            for alias in aliases.get(&one.place).into_iter().flatten() {
+                if !one.spellings.contains(alias) {
+                    one.spellings.push(alias.clone());
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Tells whether a path of records or of a plan is at one of the places that were named, or below one.
+    pub fn is_within(&self, path: &ObjectPath, named: &[ObjectPath]) -> bool {
+        let is_in = |path: &ObjectPath, named: &ObjectPath| path == named || path.is_below(named);
+        if named.iter().any(|named| is_in(path, named)) {
+            return true;
+        }
+        let place = self.place(path);
+        named.iter().any(|named| {
+            let at = self.place(named);
+            let diverted = self.index.diverted().iter().filter(|one| self.place(&one.listed) == at);
+            let mut places: Vec<ObjectPath> = diverted.map(|one| self.place(&one.place)).collect();
+            // A directory may be named by a link that leads to it.
+            places.extend(self.resolver.locate_dir(named).ok());
+            places.push(at);
+            places.iter().any(|named| is_in(&place, named))
+        })
+    }
+
+    /// Returns the place of a path; where a directory cannot be read, the path itself.
+    fn place(&self, path: &ObjectPath) -> ObjectPath {
+        self.resolver.locate_object(path).unwrap_or_else(|_| path.clone())
+    }
+
+    /// Returns what dpkg and rpm have at a path, with the spellings of their lists.
+    fn native(&self, named: &ObjectPath) -> RecordedPath {
+        let place = self.place(named);
+        let mut spellings = vec![named.clone()];
+        let mut native = Vec::new();
+        for (owner, spelled) in self.index.listings(&place, &self.resolver).unwrap_or_default() {
+            let Ok(lies_at) = ObjectPath::new(spelled) else { continue };
+            let is_it = |one: &&DivertedPath| one.package == owner.origin.name && one.place == lies_at;
+            let listed = self.index.diverted().iter().find(is_it).map(|diverted| diverted.listed.clone());
+            let listed = listed.unwrap_or_else(|| lies_at.clone());
+            spellings.push(lies_at.clone());
+            native.push(NativeListing { owner: owner.clone(), listed, lies_at });
+        }
+        native.sort();
+        native.dedup();
+        spellings.insert(1, place.clone());
+        let mut known = HashSet::new();
+        spellings.retain(|spelling| known.insert(spelling.clone()));
+        let diverted = self.index.diverted().iter().filter(|one| self.place(&one.listed) == place);
+        let here = self.index.diverted().iter().filter(|one| self.place(&one.place) == place);
+        let (diverted, diverted_here) = (diverted.cloned().collect(), here.cloned().collect());
+        RecordedPath { spellings, native, diverted, diverted_here, place }
+    }
+
+    /// Returns the paths of `contents` that have the last component of one of these paths, by their places.
+    fn aliases(
+        &self,
+        view: &RecordView<'_>,
+        found: &[RecordedPath],
+    ) -> Result<BTreeMap<ObjectPath, BTreeSet<ObjectPath>>, Failure> {
+        let names: HashSet<&[u8]> = found.iter().map(|one| one.place.name()).collect();
+        let lines = contents::scan(view, |raw| {
+            let key = key_of(raw);
+            key.rsplit(|&byte| byte == b'/').next().is_some_and(|name| names.contains(name))
+        });
+        let mut aliases: BTreeMap<ObjectPath, BTreeSet<ObjectPath>> = BTreeMap::new();
+        for path in lines.map_err(DatabaseError::from)?.into_keys() {
+            aliases.entry(self.place(&path)).or_default().insert(path);
+        }
+        Ok(aliases)
+    }
+}

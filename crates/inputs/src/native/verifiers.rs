@@ -1,0 +1,110 @@
+//! What the verifiers of dpkg and rpm say of an object that a patch changed: dpkg --verify, debsums(1) and rpm -V.
+//!
+//! They compare with what the package delivered, and know nothing of patches. dpkg records sums of files and no attributes;
+//! rpm records both.
+
+use super::{NativeManager, NativeOrigin, NativePath};
+use patchadm_changeset::format::manifest::RecordedState;
+use patchadm_rootfs::FileType;
+use patchadm_svr4::package::{Ftype, ObjectPath};
+
+/// The name of the extended attribute that holds capabilities.
+const CAPABILITY: &str = "security.capability";
+
+/// What a verifier says of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifierReport {
+    /// The command.
+    pub command: String,
+    /// Its line about the path.
+    pub says: String,
+}
+
+/// A path of a native package, as it was delivered and as it is now.
+#[derive(Clone, Copy, Debug)]
+pub struct VerifiedPath<'a> {
+    /// The package.
+    pub origin: &'a NativeOrigin,
+    /// The path as verifiers name it.
+    pub path: &'a ObjectPath,
+    /// What is recorded of it.
+    pub recorded: NativePath,
+    /// Whether somebody diverted it (dpkg-divert(1)).
+    pub is_diverted: bool,
+    /// The object as the package delivered it.
+    pub delivered: &'a RecordedState,
+    /// The object now; `None` if there is none.
+    pub now: Option<&'a RecordedState>,
+}
+
+impl VerifiedPath<'_> {
+    /// Returns what the verifiers of the package manager say; nothing where they see no difference.
+    pub fn reports(&self) -> Vec<VerifierReport> {
+        match self.origin.manager {
+            NativeManager::Dpkg => self.of_dpkg(),
+            NativeManager::Rpm => self.of_rpm().into_iter().collect(),
+        }
+    }
+
+    fn of_dpkg(&self) -> Vec<VerifierReport> {
+        let Self { path, .. } = self;
+        let (dpkg, debsums) = match self.now {
+            None => (format!("missing   {} {path}", self.mark()), Some(format!("missing file {path}"))),
+            Some(_) if self.recorded.sum.is_none() || self.is_diverted => return Vec::new(),
+            Some(now) if now.kind != FileType::Regular => (format!("?M??????? {} {path}", self.mark()), None),
+            Some(now) if self.has_other_bytes(now) => {
+                (format!("??5?????? {} {path}", self.mark()), Some(format!("{path} FAILED")))
+            }
+            Some(_) => return Vec::new(),
+        };
+        let package = self.origin.queried();
+        let mut reports = vec![VerifierReport { command: format!("dpkg --verify {package}"), says: dpkg }];
+        let debsums = debsums.filter(|_| self.recorded.sum.is_some());
+        // It passes configuration files over, unless it is told not to.
+        let option = if self.is_config() { "-a " } else { "" };
+        let command = format!("debsums {option}{package}");
+        reports.extend(debsums.map(|says| VerifierReport { command, says }));
+        reports
+    }
+
+    fn of_rpm(&self) -> Option<VerifierReport> {
+        let Self { path, .. } = self;
+        let command = format!("rpm -V {}", self.origin.name);
+        let Some(now) = self.now else {
+            return Some(VerifierReport { command, says: format!("missing   {} {path}", self.mark()) });
+        };
+        let was = self.delivered;
+        let is_link = was.kind == FileType::Symlink;
+        let differs = [
+            ('S', !is_link && now.size != was.size),
+            ('M', now.kind != was.kind || !is_link && now.mode != was.mode),
+            ('5', !is_link && self.has_other_bytes(now)),
+            ('D', now.device != was.device),
+            ('L', now.target != was.target),
+            ('U', now.uid != was.uid),
+            ('G', now.gid != was.gid),
+            ('T', was.kind == FileType::Regular && now.mtime.seconds != was.mtime.seconds),
+            ('P', capability(now) != capability(was)),
+        ];
+        let letters: String =
+            differs.iter().map(|(letter, is_other)| if *is_other { *letter } else { '.' }).collect();
+        let is_any = differs.iter().any(|(_, is_other)| *is_other);
+        is_any.then(|| VerifierReport { command, says: format!("{letters}  {} {path}", self.mark()) })
+    }
+
+    fn has_other_bytes(&self, now: &RecordedState) -> bool {
+        now.digest() != self.delivered.digest()
+    }
+
+    fn is_config(&self) -> bool {
+        self.recorded.ftype == Ftype::Editable
+    }
+
+    fn mark(&self) -> char {
+        if self.is_config() { 'c' } else { ' ' }
+    }
+}
+
+fn capability(state: &RecordedState) -> Option<Vec<u8>> {
+    state.xattrs().get(CAPABILITY.as_bytes()).cloned()
+}

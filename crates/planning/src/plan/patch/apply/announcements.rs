@@ -1,0 +1,82 @@
+//! Notes about native operations that would fail while a patch is applied: dpkg says then what it is about, and not that a patch
+//! is the reason.
+
+use patchadm_inputs::native::NativeManager;
+use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::patch::PatchId;
+
+use crate::plan::plan_builder::PlanBuilder;
+use crate::plan::{Action, Body, Change};
+
+/// Returns what dpkg will not be able to do while a patch with these changes is applied.
+pub(super) fn announcements(draft: &PlanBuilder<'_>, id: &PatchId) -> Vec<String> {
+    let directory = draft.changes.values().find_map(|change| kept_directory(draft, change));
+    let shared: Vec<(&ObjectPath, String)> =
+        draft.changes.values().filter_map(|change| shared_file(draft, change)).collect();
+    let first = format!("back {id} out before (`patchadm remove {id}`)");
+    let mut notes = Vec::new();
+    if let Some((directory, package)) = directory {
+        notes.push(format!(
+            "only {package} has the directory {directory}, and {id} adds to it: a version of {package} that makes it a symbolic \
+             link stops with `directory '{directory}' contains files not owned by package {package}, cannot switch to symlink`; \
+             {first}"
+        ));
+    }
+    if let Some((path, package)) = shared.first() {
+        let more = match shared.len() {
+            1 => String::new(),
+            number => format!(" (and {} more)", number - 1),
+        };
+        notes.push(format!(
+            "{path}{more} is shared by all architectures of {package}, and {id} replaces it: dpkg refuses another architecture \
+             with `trying to overwrite shared '{path}', which is different from other instances of package {package}`; {first}"
+        ));
+    }
+    notes
+}
+
+/// Returns the directory that gets a new object, if nobody but the native package of the patch has it, and that package.
+fn kept_directory(draft: &PlanBuilder<'_>, change: &Change) -> Option<(ObjectPath, String)> {
+    let Action::Add(_) = &change.action else { return None };
+    let origin =
+        draft.native_origin(&change.package).filter(|origin| origin.manager == NativeManager::Dpkg)?;
+    let directory = change.path.parent()?;
+    let is_alone = draft.inventory.native_owners.is_own_alone(&directory, &origin);
+    is_alone.then_some((directory, origin.name))
+}
+
+/// Returns the path of a replaced file that all architectures of its package share, and that package.
+fn shared_file<'c>(draft: &PlanBuilder<'_>, change: &'c Change) -> Option<(&'c ObjectPath, String)> {
+    let Action::Replace(new) = &change.action else { return None };
+    let owners = &draft.inventory.native_owners;
+    let origin = draft.native_origin(&change.package).filter(|origin| owners.is_multi_arch(origin))?;
+    let is_shared = !matches!(new.body, Body::Directory)
+        && owners.is_own_alone(&change.path, &origin)
+        && !change.path.as_bytes().split(|&byte| byte == b'/').any(is_of_one_architecture);
+    is_shared.then_some((&change.path, origin.name))
+}
+
+/// Tells whether a directory holds what is of one architecture, as `x86_64-linux-gnu` does.
+fn is_of_one_architecture(name: &[u8]) -> bool {
+    let words: Vec<&[u8]> = name.split(|&byte| byte == b'-').collect();
+    match words.as_slice() {
+        [_, kernel, _] => [&b"linux"[..], b"kfreebsd"].contains(kernel),
+        [_, system] => *system == b"gnu",
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_of_one_architecture_have_its_triplet() {
+        for name in ["x86_64-linux-gnu", "arm-linux-gnueabihf", "i386-gnu", "x86_64-kfreebsd-gnu"] {
+            assert!(is_of_one_architecture(name.as_bytes()), "{name}");
+        }
+        for name in ["doc", "linux", "libc6-dev", "util-linux", "util-linux-extra-doc", ""] {
+            assert!(!is_of_one_architecture(name.as_bytes()), "{name}");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Damaged and lost records of adopted packages: their registrations are made anew from what dpkg has recorded.
+
+use std::fs;
+
+use crate::adopt_refresh::{ONE, TWO, adopted, delivered, dpkg_installs, patched};
+use crate::delivery::Patch;
+use crate::scenario::Scenario;
+
+const RECORDS: &str = "/var/sadm/pkg/DEBweb";
+
+fn pkginfo(stage: &Scenario) -> String {
+    stage.text(&format!("{RECORDS}/pkginfo"))
+}
+
+fn parameter(stage: &Scenario, name: &str) -> String {
+    stage.run(&format!("pkgparam -R @ROOT@ DEBweb {name}")).ok().trim().to_owned()
+}
+
+/// Damages of a pkginfo.
+const DAMAGES: [fn(&Scenario); 2] = [
+    |stage| stage.file(&format!("{RECORDS}/pkginfo"), "PKG=DEBweb\nno parameter\n"),
+    |stage| fs::remove_file(stage.at(&format!("{RECORDS}/pkginfo"))).unwrap(),
+];
+
+/// Sees that a command names the refresh, and that nothing but it is needed.
+fn refresh_repairs(stage: &Scenario) -> String {
+    let said = stage.run("list -R @ROOT@").stderr;
+    assert!(said.contains("Run `patchadm -R @ROOT@ adopt --refresh`"), "{said}");
+    assert!(!said.contains("pkgadd"), "{said}");
+    let run = stage.run("adopt --refresh -R @ROOT@");
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stderr.contains("package DEBweb: its record was damaged and is made anew"), "{}", run.stderr);
+    assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
+    run.stdout
+}
+
+#[test]
+fn a_refresh_makes_a_damaged_or_lost_pkginfo_anew() {
+    for damage in DAMAGES {
+        let stage = adopted();
+        let tree = stage.tree();
+        damage(&stage);
+        refresh_repairs(&stage);
+        assert_eq!(parameter(&stage, "PATCHADM_ADOPTED"), "dpkg web:amd64");
+        assert_eq!(parameter(&stage, "NATIVE_VERSION"), "1.0-1");
+        assert_eq!(stage.tree(), tree);
+        assert_eq!(stage.run("list --check -R @ROOT@").code, 0);
+        let said = stage.run("adopt --refresh -R @ROOT@").ok();
+        assert_eq!(said, "Every registration is as its package manager has it.\n");
+    }
+}
+
+#[test]
+fn a_registration_that_followed_an_upgrade_can_be_made_anew_as_well() {
+    let stage = adopted();
+    dpkg_installs(&stage, Some(&ONE), &TWO, &[]);
+    stage.run("adopt --refresh -R @ROOT@").ok();
+    for damage in DAMAGES {
+        damage(&stage);
+        refresh_repairs(&stage);
+        assert_eq!(parameter(&stage, "PATCHADM_ADOPTED"), "dpkg web:amd64");
+        assert_eq!(parameter(&stage, "VERSION"), "1.0-2");
+    }
+}
+
+#[test]
+fn patches_are_still_applied_after_that_and_can_be_removed() {
+    for damage in DAMAGES {
+        let stage = adopted();
+        let tree = stage.tree();
+        patched(&stage);
+        let second = delivered("1.0-1").file("usr/bin/web", 0o755, "web fixed\n");
+        stage.patchadd("", &Patch::of("200-01", second)).ok();
+        damage(&stage);
+        let said = refresh_repairs(&stage);
+        assert!(said.contains("100-01: stands") && said.contains("200-01: stands"), "{said}");
+        assert_eq!(parameter(&stage, "PATCHLIST"), "100-01 200-01");
+        stage.run("remove -R @ROOT@ 200-01 100-01").ok();
+        assert_eq!(stage.tree(), tree);
+    }
+}
+
+#[test]
+fn an_upgrade_between_the_damage_and_the_repair_is_told_as_ever() {
+    let stage = adopted();
+    patched(&stage);
+    DAMAGES[0](&stage);
+    dpkg_installs(&stage, Some(&ONE), &TWO, &[]);
+    let said = refresh_repairs(&stage);
+    assert!(said.contains("100-01: LOST to web 1.0-2 (dpkg)"), "{said}");
+    assert_eq!(stage.text("/usr/lib/libweb.so"), "lib two\n");
+    assert_eq!(stage.run("list --check -R @ROOT@").code, 68);
+}
+
+#[test]
+fn where_nothing_says_which_package_it_was_it_is_adopted_again_by_its_name() {
+    let spooled = format!("{RECORDS}/save/pspool");
+    for is_patched in [false, true] {
+        let stage = adopted();
+        if is_patched {
+            patched(&stage);
+        }
+        let tree = stage.tree();
+        DAMAGES[1](&stage);
+        fs::remove_dir_all(stage.at(&spooled)).unwrap();
+        let said = stage.run("adopt --refresh -R @ROOT@").fails(28);
+        assert!(said.contains("Run `patchadm -R @ROOT@ adopt --dpkg NAME`"), "{said}");
+        let run = stage.run("adopt --dpkg web -R @ROOT@");
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        assert!(run.stdout.starts_with("Package DEBweb is adopted"), "{}", run.stdout);
+        let ended = "patches of package DEBweb end with its old record, and can be applied again: 100-01";
+        assert_eq!(run.stderr.contains(ended), is_patched, "{}", run.stderr);
+        assert_eq!(stage.tree(), tree, "no object is touched");
+        assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
+        assert_eq!(stage.run("verify -R @ROOT@").code, 0);
+        assert_eq!(stage.run("list -R @ROOT@").ok(), "No patches are applied.\n");
+        assert!(pkginfo(&stage).contains("PATCHADM_ADOPTED=dpkg web:amd64\n"));
+    }
+}
+
+#[test]
+fn a_lost_directory_and_an_empty_one_are_registered_again() {
+    for is_empty in [false, true] {
+        let stage = adopted();
+        fs::remove_dir_all(stage.at(RECORDS)).unwrap();
+        if is_empty {
+            stage.directory(RECORDS);
+        }
+        let said = stage.run("verify -R @ROOT@").stdout;
+        assert!(said.contains("Run `patchadm -R @ROOT@ adopt --dpkg NAME`"), "{said}");
+        let run = stage.run("adopt --dpkg web -R @ROOT@");
+        assert_eq!((run.code, run.stdout.as_str()), (0, "Package DEBweb is adopted: 8 objects.\n"));
+        assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
+        assert_eq!(stage.run("list --check -R @ROOT@").code, 0);
+    }
+}
+
+#[test]
+fn adopting_again_does_not_end_patches_that_a_refresh_can_save() {
+    let stage = adopted();
+    patched(&stage);
+    DAMAGES[0](&stage);
+    let before = stage.everything();
+    let said = stage.run("adopt --dpkg web -R @ROOT@").fails(28);
+    assert!(said.contains("adopt --refresh`"), "{said}");
+    assert_eq!(stage.everything(), before);
+    refresh_repairs(&stage);
+}
