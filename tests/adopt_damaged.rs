@@ -72,8 +72,7 @@ fn patches_are_still_applied_after_that_and_can_be_removed() {
         let second = delivered("1.0-1").file("usr/bin/web", 0o755, "web fixed\n");
         stage.patchadd("", &Patch::of("200-01", second)).ok();
         damage(&stage);
-        let said = refresh_repairs(&stage);
-        assert!(said.contains("100-01: stands") && said.contains("200-01: stands"), "{said}");
+        refresh_repairs(&stage);
         assert_eq!(parameter(&stage, "PATCHLIST"), "100-01 200-01");
         stage.run("remove -R @ROOT@ 200-01 100-01").ok();
         assert_eq!(stage.tree(), tree);

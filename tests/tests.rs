@@ -254,6 +254,8 @@ mod nginx;
 mod no_database;
 /// Attributes that a pkgmap cannot give.
 mod objects_file;
+/// What both commands of the README build.
+mod one_build;
 /// The options that several verbs have.
 mod option_table;
 /// Packages and patches, each after what it needs.

@@ -3,11 +3,13 @@
 //! ```text
 //! cargo bench --bench benchmark                      everything; as root on ext4 and xfs images of its own
 //! cargo bench --bench benchmark -- apply reading     only these parts: apply, files, cold, growth, many, reading, family,
-//!                                                    making, stages, libraries, memory, codecs, bulk, fleet; and `million`, which must be named
+//!                                                    making, stages, libraries, memory, codecs, bulk, fleet, native; and
+//!                                                    `million`, which must be named
 //! cargo bench --bench benchmark -- files --write-docs      the program in both forms of undo data beside both floors, of
 //!                                                    the part apply; writes docs/benchmark/files.md
 //! cargo bench --bench benchmark -- bulk --write-docs       bulk builds, which need no data set; writes docs/benchmark/bulk.md
 //! cargo bench --bench benchmark -- fleet --write-docs      many hosts, which need no data set; writes docs/benchmark/fleet.md
+//! cargo bench --bench benchmark -- native            the hooks of apt and dpkg, with the real tools
 //! cargo bench --bench benchmark -- --set system      only this data set: mixed, system, noise, trees; may be repeated
 //! cargo bench --bench benchmark -- --trees OLD NEW   two releases, each in a directory: the set trees, beside the others
 //! cargo bench --bench benchmark -- --branch RELEASE STABLE   directories of packages: `delta`, in the part making
@@ -102,6 +104,8 @@ mod many;
 mod measure;
 /// Memory for each object.
 mod memory;
+/// Hooks of apt and dpkg.
+mod native;
 /// Nine packages in one patch.
 mod nine_packages;
 mod options;
@@ -222,7 +226,8 @@ fn benchmark(options: &Options) -> Result<()> {
 type Alone = fn(&Disk, &Options, &mut Report) -> Result<()>;
 
 /// These parts, which are measured on the first place that can be opened.
-const ALONE: [(Part, Alone); 2] = [(Part::Bulk, bulk::run), (Part::Fleet, fleet::run)];
+const ALONE: [(Part, Alone); 3] =
+    [(Part::Bulk, bulk::run), (Part::Fleet, fleet::run), (Part::Native, native::run)];
 
 /// Opens that place.
 fn first_place(options: &Options, scratch: &Path, report: &mut Report) -> Result<Disk> {

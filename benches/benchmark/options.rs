@@ -34,6 +34,8 @@ pub(crate) enum Part {
     Bulk,
     /// Reports about many hosts, documents of plans, and Ansible on many roots; on the first file system only.
     Fleet,
+    /// The hooks of apt and dpkg, with the real tools; on the first file system only.
+    Native,
     /// Applying and backing out after the page cache was dropped, beside the floor.
     Cold,
     /// Memory for each object of installing, planning, applying, backing out and removing.
@@ -116,7 +118,8 @@ impl Options {
 
     /// Whether a part is measured that needs a data set.
     pub(crate) fn needs_sets(&self) -> bool {
-        let is_without = |part: &Part| matches!(part, Part::Bulk | Part::Fleet | Part::Million);
+        let is_without =
+            |part: &Part| matches!(part, Part::Bulk | Part::Fleet | Part::Native | Part::Million);
         self.parts.is_empty() || !self.parts.iter().all(is_without)
     }
 

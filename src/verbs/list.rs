@@ -299,7 +299,7 @@ impl ListReport {
         let trial = one.trial.iter().map(|trial| &trial.sentence);
         let below = trial.chain(one.kept_shlibs.sentences()).chain(synopsis).chain(&fixes);
         let below = below.map(|line| format!("{:<width$}  {line}", ""));
-        below.chain(self.native.lost_paths(&one.id).flat_map(|path| self.lost_at(path, width))).collect()
+        below.chain(self.native.lost_paths(&one.id).filter_map(|path| self.lost_at(path, width))).collect()
     }
 
     /// Returns the line about a path at which a fix is lost, in longer lists.

@@ -173,8 +173,7 @@ fn each_architecture_is_an_instance_and_both_follow_an_upgrade_that_changes_what
 
     // One of them alone, beside the other.
     workshop.install("-i", &[workshop.library("2", "i386")]);
-    let said = workshop.run("adopt --refresh").ok();
-    assert!(said.contains("Package DEBlib.i386 follows dpkg: lib 2 was installed again"), "{said}");
+    workshop.run("adopt --refresh").ok();
     assert_eq!(workshop.owners(SHARED), "DEBlib DEBlib.i386");
     workshop.is_in_order();
 }

@@ -121,7 +121,7 @@ fn a_patch_that_would_write_over_another_package_is_refused_and_names_it() {
     root.install(&Rpm::new("fdo", "2").file("/usr/lib/fd/new", "of fdo\n"));
     root.adopt(&["fd"]);
     for path in ["/lib/fd/new", "/usr/lib/fd/new"] {
-        let before = root.stage.everything();
+        let before = root.stage.tree();
         let run = root.add("--edited replace", &patch_of("100-01", "fd", "1", &[(path, "ours\n")]));
         assert!(run.code != 0 && run.said().contains("belongs to fdo 1.0-2"), "{} {}", run.code, run.said());
         assert!(before.difference(&root.stage.tree()).is_empty(), "nothing is changed");

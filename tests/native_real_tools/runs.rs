@@ -84,7 +84,8 @@ fn a_trial_whose_paths_went_to_dpkg_expires_and_leaves_them() {
         let_it_expire(&root.stage);
         let said = root.ok("recover --wait 20 -R @ROOT@");
         assert_version_2(&root, &said);
-        assert!(said.contains("expired") && said.contains("paths left to dpkg"), "{said}");
+        let history = root.unwatched("history -v -R @ROOT@").stdout;
+        assert!(history.contains("expired, 3 paths left to dpkg"), "{history}");
         assert_eq!(root.content("/usr/lib/acme/more"), NOTHING);
         let status = root.unwatched("status -R @ROOT@");
         assert!(status.stdout.contains("on trial    nothing"), "{}", status.said());

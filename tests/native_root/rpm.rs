@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::ops::Deref;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -20,21 +20,15 @@ pub(crate) struct Rpm {
     arch: String,
     tags: String,
     scripts: String,
-    objects: Vec<(String, Object)>,
-}
-
-#[derive(Clone)]
-enum Object {
-    File(u32, String),
-    Link(String),
-    Directory,
+    /// The path of each file, with its mode and its bytes.
+    files: Vec<(String, u32, String)>,
 }
 
 impl Rpm {
-    /// A package without objects, for every architecture.
+    /// A package without files, for every architecture.
     pub(crate) fn new(name: &str, release: &str) -> Self {
         let [name, release, arch] = [name, release, "noarch"].map(str::to_owned);
-        Self { name, release, arch, tags: String::new(), scripts: String::new(), objects: Vec::new() }
+        Self { name, release, arch, tags: String::new(), scripts: String::new(), files: Vec::new() }
     }
 
     pub(crate) fn arch(mut self, arch: &str) -> Self {
@@ -60,47 +54,24 @@ impl Rpm {
     }
 
     pub(crate) fn with_mode(mut self, path: &str, mode: u32, text: &str) -> Self {
-        self.objects.push((path.to_owned(), Object::File(mode, text.to_owned())));
-        self
-    }
-
-    pub(crate) fn link(mut self, path: &str, target: &str) -> Self {
-        self.objects.push((path.to_owned(), Object::Link(target.to_owned())));
-        self
-    }
-
-    pub(crate) fn directory(mut self, path: &str) -> Self {
-        self.objects.push((path.to_owned(), Object::Directory));
+        self.files.push((path.to_owned(), mode, text.to_owned()));
         self
     }
 
     /// Makes it in a directory; the path of its file.
     pub(crate) fn build(&self, into: &Path) -> PathBuf {
-        let Self { name, release, arch, tags, scripts, objects } = self;
+        let Self { name, release, arch, tags, scripts, files } = self;
         let content = into.join("content");
         let _ = fs::remove_dir_all(&content);
         fs::create_dir_all(&content).unwrap();
         let mut listed = String::new();
-        for (path, object) in objects {
+        for (path, mode, text) in files {
             let place = content.join(&path[1..]);
             fs::create_dir_all(place.parent().unwrap()).unwrap();
-            let (mark, mode) = match object {
-                Object::File(mode, text) => {
-                    fs::write(&place, text).unwrap();
-                    fs::set_permissions(&place, fs::Permissions::from_mode(*mode)).unwrap();
-                    let mark = if path.starts_with("/etc/") { "%config(noreplace) " } else { "" };
-                    (mark, format!("{mode:o}"))
-                }
-                Object::Link(target) => {
-                    symlink(target, &place).unwrap();
-                    ("", "-".to_owned())
-                }
-                Object::Directory => {
-                    fs::create_dir_all(&place).unwrap();
-                    ("%dir ", "755".to_owned())
-                }
-            };
-            writeln!(listed, "%attr({mode},root,root) {mark}{path}").unwrap();
+            fs::write(&place, text).unwrap();
+            fs::set_permissions(&place, fs::Permissions::from_mode(*mode)).unwrap();
+            let mark = if path.starts_with("/etc/") { "%config(noreplace) " } else { "" };
+            writeln!(listed, "%attr({mode:o},root,root) {mark}{path}").unwrap();
         }
         let spec = format!(
             "Name: {name}\nVersion: 1.0\nRelease: {release}\nSummary: a test\nLicense: none\nAutoReqProv: no\n{tags}\

@@ -28,10 +28,31 @@ pub(super) fn as_left(
     candidates.iter().filter(is_left).cloned().collect()
 }
 
-fn is_package_as_left(reader: &UndoReader<'_>, package: &PkgInst, ids: &[PatchId]) -> Result<bool, Failure> {
-    let root = reader.view.root();
+/// Tells whether a patch of a package changed what is at a path, or nothing says what its patches did.
+pub(super) fn is_patched_at(
+    reader: &UndoReader<'_>,
+    separator: &str,
+    (package, installed): (&PkgInst, &Installed),
+    path: &ObjectPath,
+) -> bool {
+    let list = installed.params.text("PATCHLIST");
+    let ids: Result<Vec<PatchId>, _> =
+        list.split_whitespace().map(|id| PatchId::parse(id, separator)).collect();
+    let manifests = ids.ok().and_then(|ids| manifests(reader, package, &ids).ok().flatten());
+    manifests.is_none_or(|manifests| {
+        let mut records = manifests.iter().flat_map(|manifest| &manifest.objects);
+        records.any(|record| record.has_path() && record.object_path().as_ref() == Some(path))
+    })
+}
+
+/// Reads what the patches of a package did; `None` if nothing says it of one of them.
+fn manifests(
+    reader: &UndoReader<'_>,
+    package: &PkgInst,
+    ids: &[PatchId],
+) -> Result<Option<Vec<Manifest>>, Failure> {
     let lines = ledger::counting(reader.view, package).map_err(ArchiveError::from)?;
-    let marker = marker(root)?;
+    let marker = marker(reader.view.root())?;
     let mut manifests: Vec<Manifest> = Vec::new();
     for id in ids {
         let name = installed::saved_as(reader.view, package, id)?;
@@ -40,9 +61,15 @@ fn is_package_as_left(reader: &UndoReader<'_>, package: &PkgInst, ids: &[PatchId
             Some(manifest) => Some(manifest),
             None => reader.find_with(package, &name, &lines)?.verify_alone(marker.as_deref())?.manifest,
         };
-        let Some(manifest) = manifest else { return Ok(false) };
+        let Some(manifest) = manifest else { return Ok(None) };
         manifests.push(manifest);
     }
+    Ok(Some(manifests))
+}
+
+fn is_package_as_left(reader: &UndoReader<'_>, package: &PkgInst, ids: &[PatchId]) -> Result<bool, Failure> {
+    let root = reader.view.root();
+    let Some(manifests) = manifests(reader, package, ids)? else { return Ok(false) };
     let mut put: BTreeMap<ObjectPath, (&ObjectRecord, &ObjectRecord)> = BTreeMap::new();
     for record in manifests.iter().flat_map(|manifest| &manifest.objects).filter(|record| record.has_path()) {
         let Some(path) = record.object_path() else { return Ok(false) };

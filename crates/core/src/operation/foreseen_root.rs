@@ -1,7 +1,7 @@
 //! The root for which a plan is shown: as it is, or, if a run was interrupted, as its recovery would leave it.
 
 use super::failure::Failure;
-use super::native_claims::NativeClaims;
+use super::system_managers::SystemManagers;
 use patchadm_changeset::transaction::{ForeseenRecovery, Recovered, foresee_recovery};
 use patchadm_inputs::database::{last_run, open_run};
 use patchadm_rootfs::{Lock, Root};
@@ -14,7 +14,7 @@ pub(super) fn plan_on_foreseen_root<T>(
     plan: impl FnOnce(&Root) -> Result<T, Failure>,
 ) -> Result<(T, Recovered), Failure> {
     let is_at_work = || Lock::is_held(root).unwrap_or(true);
-    let foreseen = match foresee_recovery(root, Some(&NativeClaims::of(root))) {
+    let foreseen = match foresee_recovery(root, Some(&SystemManagers::of(root))) {
         Ok(ForeseenRecovery::Root(foreseen)) if !is_at_work() => Some(foreseen),
         // The plan reports defects of the journal.
         _ => None,

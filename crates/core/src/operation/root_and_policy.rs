@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use super::as_left::as_left;
+use super::as_left::{as_left, is_patched_at};
 use super::failure::Failure;
 use super::overtaken_list::{EndedPatches, list_of, list_text};
 use super::projected_plans::ForeseenRoot;
@@ -49,7 +49,7 @@ pub struct RootAndPolicy {
     /// What package managers of the system changed, of the packages of which somebody has asked.
     native_changes: Mutex<BTreeMap<PkgInst, Option<NativeChange>>>,
     /// The packages among them that only have another stamp, and whose patches are as they were left.
-    renewed: Mutex<BTreeSet<PkgInst>>,
+    renewed: Mutex<BTreeMap<PkgInst, String>>,
     /// The paths of all native packages, read when a survey first needs them. They stay the same for a command: it holds
     /// the locks of the package managers, or only shows a plan.
     native_index: OnceLock<NativeIndex>,
@@ -296,8 +296,10 @@ impl RootAndPolicy {
                 native_changes(&self.root, params, || self.native_index());
             let view = RecordView::live(&self.root);
             let reader = self.undo_data(&view, None);
-            let renewed = as_left(&reader, &self.policy.separator, &same_records, packages);
-            changes.retain(|package, _| !renewed.contains(package));
+            let candidates = same_records.keys().cloned().collect();
+            let left = as_left(&reader, &self.policy.separator, &candidates, packages);
+            changes.retain(|package, _| !left.contains(package));
+            let renewed = same_records.into_iter().filter(|(package, _)| left.contains(package));
             self.renewed.lock().unwrap_or_else(PoisonError::into_inner).extend(renewed);
             known.extend(new.iter().map(|(package, _)| ((*package).clone(), changes.remove(*package))));
         }
@@ -305,8 +307,11 @@ impl RootAndPolicy {
         changed.filter_map(|(package, change)| Some((package.clone(), change.clone()?))).collect()
     }
 
-    /// Returns the packages whose registration only needs another stamp: the root was copied, say.
-    pub(in crate::operation) fn renewed(&self, packages: &BTreeMap<PkgInst, Installed>) -> BTreeSet<PkgInst> {
+    /// Returns the packages whose registration only needs another stamp, with that: the root was copied, say.
+    pub(in crate::operation) fn renewed(
+        &self,
+        packages: &BTreeMap<PkgInst, Installed>,
+    ) -> BTreeMap<PkgInst, String> {
         drop(self.native_changes(packages));
         self.renewed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -318,27 +323,38 @@ impl RootAndPolicy {
         packages: &BTreeMap<PkgInst, Installed>,
     ) -> Result<BTreeMap<PkgInst, NativeChange>, Failure> {
         let changes = self.native_changes(packages);
+        let patched = packages.iter().filter_map(|(package, installed)| {
+            let is_patched = !installed.params.text("PATCHLIST").trim().is_empty();
+            let origin = NativeOrigin::of(&installed.params).filter(|_| is_patched)?;
+            (!changes.contains_key(package)).then_some((package, installed, origin))
+        });
+        let patched: Vec<_> = patched.collect();
+        let mut overruled = BTreeMap::new();
+        if patched.is_empty() {
+            return Ok(overruled);
+        }
         let (view, resolver) = (RecordView::live(&self.root), self.root.resolver());
         let overrides = dpkg::overrides(&self.root)?;
-        let mut overruled = BTreeMap::new();
-        for (package, installed) in packages {
-            let is_patched = !installed.params.text("PATCHLIST").trim().is_empty();
-            let Some(origin) = NativeOrigin::of(&installed.params) else { continue };
-            if !is_patched || changes.contains_key(package) {
-                continue;
-            }
+        let names = patched.iter().map(|(package, ..)| (*package).clone()).collect();
+        let mut lines = contents::lines_of_packages(&view, &names)?;
+        for (package, installed, origin) in patched {
             let overruled_as = |path: ObjectPath, how: String| {
                 let version = NativeRegistration::of(&installed.params).version;
                 NativeChange::Overruled { origin: origin.clone(), version, path, how }
             };
             let mut overridden = None;
-            for (path, line) in contents::lines_of_package(&view, package)? {
+            for (path, line) in lines.remove(package).unwrap_or_default() {
                 if line.object.ftype.is_directory() {
                     continue;
                 }
                 let owners = self.native_index().owners(&resolver.locate_object(&path)?, &resolver)?;
                 let is_own = owners.iter().any(|owner| origin.is_instance_of(&owner.origin));
-                if let Some(owner) = owners.into_iter().next().filter(|_| !is_own) {
+                let owner = owners.into_iter().next().filter(|_| !is_own);
+                let is_patched = |path: &ObjectPath| {
+                    let reader = self.undo_data(&view, None);
+                    is_patched_at(&reader, &self.policy.separator, (package, installed), path)
+                };
+                if let Some(owner) = owner.filter(|_| is_patched(&path)) {
                     let how = format!("belongs to {owner} ({}) now", owner.origin.manager);
                     overruled.insert(package.clone(), overruled_as(path, how));
                     break;

@@ -9,9 +9,9 @@ use rustix::io::Errno;
 use super::exchange::{ExchangeLog, must_be_directories};
 use super::failure::Failure;
 use super::history_watch::HistoryWatch;
-use super::native_claims::NativeClaims;
 use super::native_locks::{NativeLocks, lock_root};
 use super::record_damage;
+use super::system_managers::SystemManagers;
 use super::trial::change::TrialChange;
 use crate::script::{ProcessIdentity, end_leftovers};
 use patchadm_changeset::format::journal::{PatchRecord, RunRecord, ScriptProcess};
@@ -162,14 +162,14 @@ impl<'a> Session<'a> {
         let history = Some(HistoryWatch::begin(root, caller.told));
         first(root, &lock)?;
         let unrecovered = |error| Failure::Unrecovered { error };
-        let (outside, claims) = (ground.outside.of_recovery(), NativeClaims::of(root));
+        let (outside, managers) = (ground.outside.of_recovery(), SystemManagers::of(root));
         let recovered = match unfinished_script(root).map_err(unrecovered)? {
-            None => recover_with(root, &lock, &outside, Some(&claims)),
+            None => recover_with(root, &lock, &outside, Some(&managers)),
             Some((run, ScriptProcess { group, boot_id, start_time, .. })) => {
                 // No script may continue while its work is undone.
                 let _quiet =
                     end_leftovers(root, Some((&run, &ProcessIdentity { group, boot_id, start_time })))?;
-                recover_with(root, &lock, &outside, Some(&claims))
+                recover_with(root, &lock, &outside, Some(&managers))
             }
         };
         let notes = settle_identity(root, &lock).map_err(unidentified);

@@ -6,8 +6,8 @@ use std::fmt;
 use super::dpkg::DpkgRecords;
 use super::rpm::RpmRecords;
 use super::{
-    NativeError, NativeIndex, NativeManager, NativeOrigin, NativePackage, NativePresence, NativeRegistration,
-    RegisteredPackage, UnfinishedChange,
+    NativeError, NativeIndex, NativeManager, NativeOrigin, NativePackage, NativePresence, NativeRecords,
+    NativeRegistration, RegisteredPackage, UnfinishedChange,
 };
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
@@ -133,8 +133,8 @@ pub struct NativeChanges {
     /// The packages whose registration no longer says what their manager says.
     pub changes: BTreeMap<PkgInst, NativeChange>,
     /// Those among them that only have another stamp: their records are those with which they were registered. The root was
-    /// copied, or the same version was installed again.
-    pub same_records: BTreeSet<PkgInst>,
+    /// copied, or the same version was installed again. With the stamp that each has now.
+    pub same_records: BTreeMap<PkgInst, String>,
 }
 
 /// Compares registrations with the records of their managers. Without a package that was adopted from one, nothing is read.
@@ -150,50 +150,82 @@ pub fn native_changes<'p>(
         return found;
     }
     let diverted = index().diverted_by_package();
-    for (adopted, presences) in all {
-        match presences {
-            Ok(presences) => {
-                for (one, presence) in adopted.into_iter().zip(presences) {
-                    let now = diverted
-                        .get(one.origin.name.as_str())
-                        .filter(|_| one.origin.manager == NativeManager::Dpkg);
-                    let (package, origin) = (one.package, one.origin.clone());
-                    let registered = one.registration.clone();
-                    let diverted = registered.diverted.as_deref().unwrap_or_default();
-                    // A registration of an earlier form does not say which of its paths are diverted.
-                    let is_diverted = diverted != now.map(String::as_str).unwrap_or_default()
-                        && !has_same_records(root, &origin, &registered);
-                    let Some(change) = one.change(presence, is_diverted) else { continue };
-                    if matches!(change, NativeChange::Reinstalled { .. })
-                        && has_same_records(root, &origin, &registered)
-                    {
-                        found.same_records.insert(package.clone());
-                    }
-                    found.changes.insert(package.clone(), change);
-                }
-            }
+    for (adopted, answer) in all {
+        let (records, presences) = match answer {
+            Ok(answer) => answer,
             Err(error) => {
                 let reason = error.to_string();
                 found.changes.extend(adopted.into_iter().map(|Adopted { package, origin, .. }| {
                     (package.clone(), NativeChange::Unknown { origin, reason: reason.clone() })
                 }));
+                continue;
             }
+        };
+        let has_other_diversions = |one: &Adopted<'_>| {
+            let now = diverted.get(one.origin.name.as_str());
+            let now = now.filter(|_| one.origin.manager == NativeManager::Dpkg);
+            one.registration.diverted.as_deref().unwrap_or_default()
+                != now.map(String::as_str).unwrap_or_default()
+        };
+        let seen: Vec<_> = adopted
+            .into_iter()
+            .zip(presences)
+            .map(|(one, presence)| (has_other_diversions(&one), one, presence))
+            .collect();
+        let same = with_same_records(&records, &seen);
+        for (has_other_diversions, one, presence) in seen {
+            let package = one.package;
+            // A registration of an earlier form does not say which of its paths are diverted.
+            let is_diverted = has_other_diversions && !same.contains(package);
+            let stamp = match &presence {
+                Ok(NativePresence::Installed { stamp, .. }) => stamp.clone(),
+                _ => String::new(),
+            };
+            let Some(change) = one.change(presence, is_diverted) else { continue };
+            if matches!(change, NativeChange::Reinstalled { .. }) && same.contains(package) {
+                found.same_records.insert(package.clone(), stamp);
+            }
+            found.changes.insert(package.clone(), change);
         }
     }
     found
 }
 
-/// Tells whether the records of a package are those with which it was registered.
-fn has_same_records(root: &Root, origin: &NativeOrigin, registered: &NativeRegistration) -> bool {
-    let now = origin.manager.package(root, &origin.queried());
-    now.is_ok_and(|now| registered.digest.is_some() && now.registration().digest == registered.digest)
+/// An adopted package, whether other files of it are diverted than it is registered, and what its manager says of it.
+type Seen<'p> = (bool, Adopted<'p>, Result<NativePresence, NativeError>);
+
+/// Returns those of these packages whose records are those with which they were registered, although their stamp or their
+/// diversions are not.
+fn with_same_records<'p>(records: &NativeRecords<'_>, seen: &[Seen<'p>]) -> BTreeSet<&'p PkgInst> {
+    let is_doubtful = |(has_other_diversions, one, presence): &&Seen<'p>| match presence {
+        Ok(NativePresence::Installed { version, stamp, .. }) => {
+            let Adopted { registration, .. } = one;
+            registration.version == *version
+                && (*has_other_diversions || registration.stamp.as_ref().is_some_and(|known| known != stamp))
+        }
+        _ => false,
+    };
+    let doubtful: Vec<&Adopted<'p>> = seen.iter().filter(is_doubtful).map(|(_, one, _)| one).collect();
+    let registered: Vec<RegisteredPackage<'_>> = doubtful.iter().map(|one| one.registered()).collect();
+    let natives = records.registered(&registered);
+    let is_same = |(one, now): &(&Adopted<'p>, Result<NativePackage, NativeError>)| {
+        let known = one.registration.digest.as_ref();
+        now.as_ref().is_ok_and(|now| known.is_some() && now.registration().digest.as_ref() == known)
+    };
+    doubtful.into_iter().zip(natives).filter(is_same).map(|(one, _)| one.package).collect()
 }
 
-/// Adopted packages, each with what its manager says of it, by manager.
-type Presences<'p> = Vec<(Vec<Adopted<'p>>, Result<Vec<Result<NativePresence, NativeError>>, NativeError>)>;
+/// The records of a manager, and what they say of each package that was adopted from it.
+type Answer<'r> = (NativeRecords<'r>, Vec<Result<NativePresence, NativeError>>);
+
+/// Adopted packages, and what their manager says of them, by manager.
+type Presences<'p, 'r> = Vec<(Vec<Adopted<'p>>, Result<Answer<'r>, NativeError>)>;
 
 /// Asks package managers about all packages that were adopted from them.
-fn presences<'p>(root: &Root, packages: impl Iterator<Item = (&'p PkgInst, &'p Params)>) -> Presences<'p> {
+fn presences<'p, 'r>(
+    root: &'r Root,
+    packages: impl Iterator<Item = (&'p PkgInst, &'p Params)>,
+) -> Presences<'p, 'r> {
     let mut adopted: BTreeMap<NativeManager, Vec<Adopted<'p>>> = BTreeMap::new();
     for (package, params) in packages {
         if let Some(origin) = NativeOrigin::of(params) {
@@ -204,11 +236,15 @@ fn presences<'p>(root: &Root, packages: impl Iterator<Item = (&'p PkgInst, &'p P
     }
     let ask = |(manager, adopted): (NativeManager, Vec<Adopted<'p>>)| {
         let registered: Vec<RegisteredPackage<'_>> = adopted.iter().map(Adopted::registered).collect();
-        let presences = match manager {
-            NativeManager::Dpkg => DpkgRecords::of(root).and_then(|records| records.presences(&registered)),
-            NativeManager::Rpm => RpmRecords::of(root).and_then(|records| records.presences(&registered)),
+        let records = match manager {
+            NativeManager::Dpkg => DpkgRecords::of(root).map(NativeRecords::Dpkg),
+            NativeManager::Rpm => RpmRecords::of(root).map(NativeRecords::Rpm),
         };
-        (adopted, presences)
+        let answer = records.and_then(|records| {
+            let presences = records.presences(&registered)?;
+            Ok((records, presences))
+        });
+        (adopted, answer)
     };
     adopted.into_iter().map(ask).collect()
 }
@@ -234,7 +270,7 @@ impl NativeClaims {
     pub fn of<'p>(root: &Root, packages: impl Iterator<Item = (&'p PkgInst, &'p Params)>) -> Self {
         let mut claims = Vec::new();
         for (adopted, presences) in presences(root, packages) {
-            let mut presences = presences.unwrap_or_default().into_iter();
+            let mut presences = presences.map(|(_, presences)| presences).unwrap_or_default().into_iter();
             for one in adopted {
                 let (version, arch) = match presences.next() {
                     Some(Ok(NativePresence::Installed { version, arch, .. })) => (version, arch),

@@ -96,7 +96,9 @@ impl NativeIndex {
         for (owner, paths) in owned {
             let package = self.packages.len();
             self.packages.push(owner);
-            paths.iter().for_each(|path| self.add(package, path));
+            for path in &paths {
+                self.add(package, path);
+            }
         }
     }
 

@@ -89,6 +89,7 @@ mod tests {
             title: None,
             has_other_versions: false,
             paths: std::collections::BTreeMap::new(),
+            diverted: std::collections::BTreeSet::new(),
         };
         let dpkg = package(NativeManager::Dpkg, "libssl1.1", "1-1", "i386").instance_name();
         assert_eq!(dpkg, "DEBlibssl1-1.i386");

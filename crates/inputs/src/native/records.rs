@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::dpkg::DpkgRecords;
 use super::rpm::RpmRecords;
-use super::{NativeError, NativeManager, NativePackage};
+use super::{NativeError, NativeManager, NativePackage, NativePresence, RegisteredPackage};
 use patchadm_rootfs::Root;
 
 /// The records of a package manager, of which all packages are read.
@@ -39,6 +39,28 @@ impl<'a> NativeRecords<'a> {
         match self {
             Self::Dpkg(records) => records.package(name),
             Self::Rpm(records) => records.package(name),
+        }
+    }
+
+    /// Tells of each of these packages whether it is installed, in their order.
+    pub(super) fn presences(
+        &self,
+        packages: &[RegisteredPackage<'_>],
+    ) -> Result<Vec<Result<NativePresence, NativeError>>, NativeError> {
+        match self {
+            Self::Dpkg(records) => records.presences(packages),
+            Self::Rpm(records) => records.presences(packages),
+        }
+    }
+
+    /// Reads everything about packages that were registered, in their order: those of these versions and architectures.
+    pub(super) fn registered(
+        &self,
+        packages: &[RegisteredPackage<'_>],
+    ) -> Vec<Result<NativePackage, NativeError>> {
+        match self {
+            Self::Dpkg(records) => records.registered_packages(packages),
+            Self::Rpm(records) => records.registered_packages(packages),
         }
     }
 

@@ -102,7 +102,7 @@ impl OpRunner<'_> {
     }
 
     /// Returns the place of the old object of an op in the stage, if it is there.
-    pub(crate) fn staged_old(&mut self, op: &Op) -> Result<Option<(Rc<Dir>, Vec<u8>)>, Cause> {
+    pub(crate) fn staged_old(&mut self, op: &Op) -> Result<Option<StagedPlace>, Cause> {
         match op.kind {
             OpKind::Replace | OpKind::Delete | OpKind::Tree => {
                 let target = self.target_state(op)?;
@@ -118,6 +118,9 @@ impl OpRunner<'_> {
         }
     }
 }
+
+/// A directory of the stage, and a name in it.
+type StagedPlace = (Rc<Dir>, Vec<u8>);
 
 impl Claim {
     /// Returns the sentence on a path, and on the place of the version from before the run.

@@ -224,8 +224,10 @@ impl Adopter<'_> {
             listed.sums.keys().filter(|path| inventory.live.contains_key(*path)).cloned().collect();
         let differing = differing::differing(&self.ground.root, &listed.sums, &there)?;
         let mut software = Cow::Borrowed(&listed.software);
-        if !differing.is_empty() {
-            software.to_mut().params.set(NATIVE_DIFFERING, differing_text(&differing));
+        let absent = listed.sums.keys().filter(|path| !inventory.live.contains_key(*path));
+        let differing_or_absent: Vec<&ObjectPath> = differing.iter().chain(absent).collect();
+        if !differing_or_absent.is_empty() {
+            software.to_mut().params.set(NATIVE_DIFFERING, differing_text(differing_or_absent));
         }
         let intended = adoptions.add(&software, listed.damaged.as_ref(), inventory, &self.caller.now)?;
         Ok(TakenUp { intended, differing: differing.iter().map(|path| inventory.show(path)).collect() })

@@ -77,12 +77,11 @@ pub fn path_owners(root: &Root, paths: &[ObjectPath]) -> Result<Vec<PathOwners>,
     must_have_database(root)?;
     let (policy, ground) = RootAndPolicy::as_far_as_known(root)?;
     let read;
-    let index = match &ground {
-        Some(ground) => ground.native_index(),
-        None => {
-            read = NativeIndex::read(root);
-            &read
-        }
+    let index = if let Some(ground) = &ground {
+        ground.native_index()
+    } else {
+        read = NativeIndex::read(root);
+        &read
     };
     read_consistently(root, |view| {
         let (applied, params) = records(view, &policy.separator)?;
@@ -153,7 +152,12 @@ fn lines_of(
     view: &RecordView<'_>,
     paths: &[RecordedPath],
 ) -> Result<BTreeMap<ObjectPath, ContentsLine>, Failure> {
-    let wanted: BTreeSet<ObjectPath> = paths.iter().flat_map(|path| path.spellings.iter().cloned()).collect();
+    // The records may have a path from before it was diverted.
+    let names = |path: &RecordedPath| -> Vec<ObjectPath> {
+        let before = path.diverted_here.iter().map(|one| one.listed.clone());
+        path.spellings.iter().cloned().chain(before).collect()
+    };
+    let wanted: BTreeSet<ObjectPath> = paths.iter().flat_map(names).collect();
     let lines = contents::lines_at(view, &wanted, &[]).map_err(DatabaseError::from)?;
     Ok(lines.into_iter().collect())
 }
@@ -165,13 +169,13 @@ fn line_of(
     params: &BTreeMap<PkgInst, Params>,
 ) -> Option<ContentsLine> {
     let before = path.diverted_here.iter().map(|one| &one.listed);
-    let found = path.spellings.iter().chain(before).filter_map(|path| lines.get(path));
+    let mut found = path.spellings.iter().chain(before).filter_map(|path| lines.get(path));
     let of = |line: &ContentsLine| {
         let mut line = line.clone();
         line.owners.retain(|owner| path.names_for(params.get(&owner.package)).contains(&line.path));
         Some(line).filter(|line| !line.owners.is_empty())
     };
-    found.filter_map(of).next()
+    found.find_map(of)
 }
 
 type Lists = BTreeMap<PkgInst, BTreeMap<String, UndoPaths>>;

@@ -142,7 +142,7 @@ impl<'r> PathFinder<'r> {
         let diverted = self.index.diverted().iter().filter(|one| self.place(&one.listed) == place);
         let here = self.index.diverted().iter().filter(|one| self.place(&one.place) == place);
         let (diverted, diverted_here) = (diverted.cloned().collect(), here.cloned().collect());
-        RecordedPath { spellings, native, diverted, diverted_here, place }
+        RecordedPath { place, spellings, native, diverted, diverted_here }
     }
 
     /// Returns the paths of `contents` that have the last component of one of these paths, by their places.

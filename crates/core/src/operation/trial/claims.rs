@@ -14,8 +14,16 @@ use patchadm_inputs::native::NativeOrigin;
 use patchadm_inputs::trial::TrialRecord;
 use patchadm_svr4::package::ObjectPath;
 
-/// What the patches of a trial found at their paths in adopted packages; `None` where that is not known any more.
-pub(super) struct TrialClaims(BTreeMap<ObjectPath, Option<Option<RecordedState>>>);
+/// What the patches of a trial found at their paths in adopted packages.
+pub(super) struct TrialClaims(BTreeMap<ObjectPath, Found>);
+
+/// What patches found at a path.
+enum Found {
+    Nothing,
+    Object(RecordedState),
+    /// It is not known any more.
+    Unknown,
+}
 
 impl TrialClaims {
     /// Reads what patches on trial did, before any of them ends.
@@ -33,14 +41,19 @@ impl TrialClaims {
             });
             for object in of_native.flat_map(|of| of.objects) {
                 if object.action != Some(ObjectAction::Unchanged) {
-                    found.entry(object.path).or_insert(object.action.map(|_| object.was));
+                    let was = match (object.action, object.was) {
+                        (None, _) => Found::Unknown,
+                        (Some(_), None) => Found::Nothing,
+                        (Some(_), Some(was)) => Found::Object(was),
+                    };
+                    found.entry(object.path).or_insert(was);
                 }
             }
         }
         let lost = overtaken_patches(&ground.root, &marker(&ground.root)?.unwrap_or_default())?;
         let of_trial = lost.patches.iter().filter(|one| record.patches.contains(&one.patch));
         for path in of_trial.flat_map(OvertakenPatch::lost_paths) {
-            found.entry(path).or_insert(None);
+            found.entry(path).or_insert(Found::Unknown);
         }
         Ok(Self(found))
     }
@@ -59,8 +72,8 @@ impl TrialClaims {
             let live = directory.map(|directory| directory.live(place.name())).transpose()?.flatten();
             let now = live.as_ref().map(RecordedState::of);
             let is_as_found = match (was, &now) {
-                (Some(None), None) => true,
-                (Some(Some(was)), Some(now)) => {
+                (Found::Nothing, None) => true,
+                (Found::Object(was), Some(now)) => {
                     let differ = StateDifferences::between(was, now);
                     !differ.is_of_content() && differ.mode == 0
                 }

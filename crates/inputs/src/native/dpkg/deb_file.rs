@@ -112,20 +112,17 @@ fn unescaped(text: &str) -> Vec<u8> {
             continue;
         }
         let octal = after.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
-        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = after.get(3..).unwrap_or_default();
-            }
-            None => {
-                let Some((&letter, after)) = after.split_first() else { break };
-                rest = after;
-                bytes.push(match letter {
-                    b'n' => b'\n',
-                    b't' => b'\t',
-                    other => other,
-                });
-            }
+        if let Some(byte) = octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            bytes.push(byte);
+            rest = after.get(3..).unwrap_or_default();
+        } else {
+            let Some((&letter, after)) = after.split_first() else { break };
+            rest = after;
+            bytes.push(match letter {
+                b'n' => b'\n',
+                b't' => b'\t',
+                other => other,
+            });
         }
     }
     bytes

@@ -136,6 +136,30 @@ impl<'a> DpkgRecords<'a> {
         self.package(&arch.map_or_else(|| name.to_owned(), |arch| format!("{name}:{arch}")))
     }
 
+    /// Reads everything about packages that were registered, in their order, by one look at `status`.
+    pub(super) fn registered_packages(
+        &self,
+        packages: &[RegisteredPackage<'_>],
+    ) -> Vec<Result<NativePackage, NativeError>> {
+        let names: BTreeMap<&str, &str> =
+            packages.iter().map(|one| (one.origin.name.as_str(), one.origin.name.as_str())).collect();
+        let entries = status::entries(&self.status, |name| names.get(name).copied());
+        let diversions = self.diversions();
+        let info = self.info();
+        let read = |origin: &NativeOrigin| {
+            let name = origin.name.as_str();
+            let of_name = entries.get(name).map(Vec::as_slice).unwrap_or_default();
+            let Some(Ok(found)) = present_one(of_name, origin.arch.as_deref()) else {
+                return Err(bad(name, "dpkg has not installed it".to_owned()));
+            };
+            self.must_be_finished(name)?;
+            let diversions = diversions.as_ref().map_err(|reason| bad(name, reason.clone()))?;
+            let info = info.as_ref().map_err(|error| records(error.to_string()))?;
+            Self::read_in(info.as_ref(), name, found.clone(), diversions)
+        };
+        packages.iter().map(|one| read(one.origin)).collect()
+    }
+
     fn info(&self) -> Result<Option<Dir>, NativeError> {
         let path = path_of("info")?;
         let physical = self.root.resolver().locate_dir(&path)?;
@@ -228,13 +252,25 @@ impl<'a> DpkgRecords<'a> {
         found: DpkgStatus,
         diversions: &Diversions,
     ) -> Result<NativePackage, NativeError> {
+        Self::read_in(self.info()?.as_ref(), name, found, diversions)
+    }
+
+    /// Does the same in the directory of the lists.
+    fn read_in(
+        info: Option<&Dir>,
+        name: &str,
+        found: DpkgStatus,
+        diversions: &Diversions,
+    ) -> Result<NativePackage, NativeError> {
         let bad = |reason: String| bad(name, reason);
         let both = format!("{name}:{}", found.arch);
         let of = |suffix: &str| -> Result<Option<Vec<u8>>, NativeError> {
-            match record(self.root, &format!("info/{both}.{suffix}"))? {
-                Some(text) => Ok(Some(text)),
-                None => record(self.root, &format!("info/{name}.{suffix}")),
-            }
+            let Some(info) = info else { return Ok(None) };
+            let one = |name: &str| info.read_regular(format!("{name}.{suffix}").as_bytes(), LARGEST_RECORD);
+            Ok(match one(&both)? {
+                Some(text) => Some(text),
+                None => one(name)?,
+            })
         };
         let list = of("list")?.ok_or_else(|| bad("there is no list of its paths".to_owned()))?;
         let place = |path| diversions.place_of(name, path);
@@ -255,7 +291,7 @@ impl<'a> DpkgRecords<'a> {
                 *native = NativePath { ftype: Ftype::Editable, sum: sum.or(native.sum) };
             }
         }
-        let stamp = stamp(self.info()?.as_ref(), name, &found.arch)?;
+        let stamp = stamp(info, name, &found.arch)?;
         let origin = NativeOrigin {
             manager: NativeManager::Dpkg,
             name: name.to_owned(),

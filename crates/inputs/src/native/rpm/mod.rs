@@ -49,6 +49,9 @@ const NOT_INSTALLED: &str = "rpm has not installed it";
 const CONFIG: u32 = 1;
 const GHOST: u32 = 1 << 6;
 
+/// An installed package with the paths at which its files are.
+pub(in crate::native) type OwnedPaths = (NativeOwner, Vec<Vec<u8>>);
+
 /// The database of rpm in a root.
 pub struct RpmRecords {
     /// As the host sees it.
@@ -99,6 +102,37 @@ impl RpmRecords {
         the_one(name, if own.is_empty() { others } else { own })
     }
 
+    /// Reads everything about packages that were registered, in their order, by one call of rpm(8).
+    pub(super) fn registered_packages(
+        &self,
+        packages: &[RegisteredPackage<'_>],
+    ) -> Vec<Result<NativePackage, NativeError>> {
+        let mut names: Vec<&str> = packages.iter().map(|one| one.origin.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        if names.is_empty() {
+            return Vec::new();
+        }
+        let query = format!("{PACKAGE}{FILES}");
+        let answer = asked(&self.database, &query, Names::These(&names));
+        // Of a package that is not installed the answer has a line of its own.
+        let found: Vec<NativePackage> = match &answer {
+            Ok((answer, _)) => pieces(answer).filter_map(|piece| parse(piece).ok()).collect(),
+            Err(_) => Vec::new(),
+        };
+        let of = |one: &RegisteredPackage<'_>| {
+            let name = one.origin.name.as_str();
+            if let Err(reason) = &answer {
+                return Err(bad(name, reason.clone()));
+            }
+            let is_it = |found: &&NativePackage| found.origin.name == name && found.version == one.version;
+            let of_version = found.iter().filter(is_it).cloned();
+            let (own, others): (Vec<_>, Vec<_>) = of_version.partition(|found| found.arch == one.arch);
+            the_one(name, if own.is_empty() { others } else { own })
+        };
+        packages.iter().map(of).collect()
+    }
+
     /// Reads the packages that rpm knows by a name.
     fn found(&self, name: &str) -> Result<Vec<NativePackage>, NativeError> {
         let bad = |reason: String| bad(name, reason);
@@ -130,9 +164,9 @@ impl RpmRecords {
 
     /// Returns every installed package with the paths at which its own files are: not those that were replaced by another
     /// package, left out, or of another color.
-    pub(in crate::native) fn owned(&self) -> Result<Vec<(NativeOwner, Vec<Vec<u8>>)>, NativeError> {
+    pub(in crate::native) fn owned(&self) -> Result<Vec<OwnedPaths>, NativeError> {
         let answer = self.all(&format!("{PACKAGE}{STATES}"))?;
-        let mut owned: Vec<(NativeOwner, Vec<Vec<u8>>)> = Vec::new();
+        let mut owned: Vec<OwnedPaths> = Vec::new();
         for line in answer.split(|&byte| byte == b'\n') {
             if let Some(words) = line.strip_prefix(b"P\t") {
                 let words = String::from_utf8_lossy(words);

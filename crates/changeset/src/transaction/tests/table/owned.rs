@@ -20,22 +20,22 @@ enum Manager {
 }
 
 impl Manager {
-    fn answer(self, path: &ObjectPath, holds: bool) -> Option<String> {
+    fn answer(path: &ObjectPath, holds: bool) -> Option<String> {
         (holds && path.to_string().starts_with("/opt/web/")).then(|| "web 2.0-1".to_owned())
     }
 }
 
 impl PackageManagers for Manager {
     fn owner(&self, path: &ObjectPath) -> Option<String> {
-        self.answer(path, *self != Self::TookAway)
+        Self::answer(path, *self != Self::TookAway)
     }
 
     fn writer(&self, path: &ObjectPath, _: &str) -> Option<String> {
-        self.answer(path, *self == Self::Wrote)
+        Self::answer(path, *self == Self::Wrote)
     }
 
     fn former_owner(&self, path: &ObjectPath) -> Option<String> {
-        self.answer(path, *self == Self::TookAway)
+        Self::answer(path, *self == Self::TookAway)
     }
 }
 

@@ -78,10 +78,16 @@ pub(super) fn accepted_beforehand(id: &PatchId, marker: &str, time: &str) -> Ove
     }
 }
 
-/// Returns the plan of a run that changes records alone, in the name of a package.
-pub(super) fn records_alone(records: Vec<RecordChange>, package: &PkgInst, now: &Now) -> Plan {
-    let empty = Plan::empty(Command::Adopt.name(), now.trailer(Command::Adopt.name(), package));
-    Plan { packages: vec![package.clone()], records, ..empty }
+/// Returns the plan of a run that changes records of these packages alone.
+/// `named` is the package that stands in the closing lines of `contents`, if they were written.
+pub(super) fn records_alone(
+    records: Vec<RecordChange>,
+    packages: Vec<PkgInst>,
+    named: &PkgInst,
+    now: &Now,
+) -> Plan {
+    let trailer = now.trailer(Command::Adopt.name(), named);
+    Plan { packages, records, ..Plan::empty(Command::Adopt.name(), trailer) }
 }
 
 /// Patches whose packages were changed, and what is known of them.
@@ -152,7 +158,7 @@ impl EndingPatches<'_> {
             .of(id.as_str())
             .filter(|known| matches!(known.state, OvertakenState::PartlyLost | OvertakenState::Accepted));
         let mut line = self.line(id, packages, OvertakenState::PartlyLost);
-        line.manager = first.manager.name().to_owned();
+        first.manager.name().clone_into(&mut line.manager);
         (line.package, line.version) = (first.name, first.version);
         let earlier = known.into_iter().flat_map(|known| known.paths.iter().cloned());
         line.paths = earlier.chain(first.paths).chain(lost.flat_map(|end| end.paths)).collect();

@@ -213,9 +213,8 @@ impl Facts {
             record.became.as_ref()?.digest().map(|digest| digest.to_string())
         };
         let origin = self.changes.get(package).map(NativeChange::origin);
-        let by = |path: &ObjectPath| {
-            self.inventory.native_owners.foreign(path, origin).map(ToString::to_string)
-        };
+        let by =
+            |path: &ObjectPath| self.inventory.native_owners.foreign(path, origin).map(ToString::to_string);
         lost.map(|(_, path)| LostPath { path: encode(path.as_bytes()), b3: b3(path), by: by(path) }).collect()
     }
 

@@ -7,6 +7,7 @@
 //!   contained patches, other versions ───────────────────► lost again
 //! ```
 
+use chrono::NaiveDateTime;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +18,7 @@ use crate::operation::overtaken_list::overtaken_patches;
 use crate::operation::patches::back_out::BackOutRequest;
 use crate::operation::patches::back_out::input::BackOutInput;
 use crate::operation::session::RootAndPolicy;
-use patchadm_changeset::format::manifest::{ObjectRecord, encode};
+use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState, encode};
 use patchadm_inputs::database::marker;
 use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch};
 use patchadm_inputs::inventory::Installed;
@@ -189,7 +190,8 @@ impl<'u> Comers<'u> {
             return Ok(BTreeMap::new());
         }
         // Nothing is planned here, so the moment does not matter.
-        let now = Now { utc: Default::default(), local: Default::default(), host: String::new() };
+        let moment = NaiveDateTime::default();
+        let now = Now { utc: moment, local: moment, host: String::new() };
         let request = BackOutRequest::default();
         let saved = SavedPatches::read(&BackOutInput::of(ground, &request, &now)?, marker, &patches)?;
         let resolver = self.root.resolver();
@@ -264,7 +266,7 @@ fn patched_path(record: &ObjectRecord, resolver: &Resolver<'_>) -> Option<Patche
     if states.into_iter().all(|state| state.kind == FileType::Directory) {
         return None;
     }
-    let b3 = record.became.as_ref().and_then(|became| became.digest()).map(|digest| digest.to_string());
+    let b3 = record.became.as_ref().and_then(RecordedState::digest).map(|digest| digest.to_string());
     let lost = LostPath { path: encode(path.as_bytes()), b3, by: None };
     Some(PatchedPath { place: resolver.locate_object(&path).unwrap_or(path), lost })
 }

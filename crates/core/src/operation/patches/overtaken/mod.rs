@@ -30,7 +30,7 @@ use crate::operation::session::{
 use crate::operation::trial::begin::begin_beside_trial;
 use locked::{planned_refresh, refresh_locked};
 use patchadm_inputs::database::{DatabaseError, RecordDamage, RecordRepair, open_run};
-use patchadm_inputs::native::NativeOrigin;
+use patchadm_inputs::native::{NativeChange, NativeOrigin};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::PkgInst;
 
@@ -53,7 +53,7 @@ pub fn refresh_registrations(
             report
         });
     }
-    if is_up_to_date(root, request)? {
+    if is_up_to_date(root, request, caller.is_hook)? {
         return Ok(RefreshReport::default());
     }
     may_change(root)?;
@@ -74,8 +74,9 @@ pub fn refresh_registrations(
     Ok(RefreshReport { recovered: session.recovered, notes, ..report })
 }
 
-/// Whether nothing is to be done, as one look without a lock says.
-fn is_up_to_date(root: &Root, request: &RefreshRequest) -> Result<bool, Failure> {
+/// Whether nothing is to be done, as one look without a lock says. A hook leaves what its package manager has not finished to
+/// the next call of it.
+fn is_up_to_date(root: &Root, request: &RefreshRequest, is_hook: bool) -> Result<bool, Failure> {
     // The records of a run that did not end are neither those before it nor those after it.
     let is_between = open_run(root)?.is_some();
     if is_between || !request.accept.is_empty() || !request.packages.is_empty() {
@@ -88,8 +89,9 @@ fn is_up_to_date(root: &Root, request: &RefreshRequest) -> Result<bool, Failure>
         Err(failure) => return Err(failure),
     };
     let is_adopted = packages.values().any(|installed| NativeOrigin::of(&installed.params).is_some());
+    let is_left = |change: &NativeChange| is_hook && matches!(change, NativeChange::Busy { .. });
     Ok(!is_adopted
-        || ground.native_changes(&packages).is_empty()
+        || ground.native_changes(&packages).values().all(is_left)
             && ground.renewed(&packages).is_empty()
             && ground.overruled(&packages)?.is_empty())
 }

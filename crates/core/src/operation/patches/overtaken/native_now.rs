@@ -94,11 +94,8 @@ impl ChangedPackage {
         let resolver = root.resolver();
         let mut differing = Vec::new();
         for (path, native) in self.native.iter().flat_map(|native| &native.paths) {
-            let Some(sum) = native.sum.filter(|_| inventory.live.contains_key(path) && !held.contains(path))
-            else {
-                continue;
-            };
-            if !has_sum(root, &resolver, path, sum)? {
+            let Some(sum) = native.sum.filter(|_| !held.contains(path)) else { continue };
+            if !inventory.live.contains_key(path) || !has_sum(root, &resolver, path, sum)? {
                 differing.push(path.clone());
             }
         }

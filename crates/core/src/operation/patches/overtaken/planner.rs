@@ -19,7 +19,9 @@ use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::contents::lines_of_package;
 use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch, OvertakenPatches, OvertakenState};
 use patchadm_inputs::inventory::{Installed, Inventory, Touched};
-use patchadm_inputs::native::{NativeChange, NativeOrigin, NativePackage, differing_of, differing_text};
+use patchadm_inputs::native::{
+    NATIVE_STAMP, NativeChange, NativeOrigin, NativePackage, differing_of, differing_text,
+};
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::patch::backout_input::{BackoutArchive, GoingPatch, LaterUndo, UndoSources};
 use patchadm_planning::plan::patch::overtaken::refresh::{
@@ -70,7 +72,7 @@ impl Refresher<'_> {
             let alone = NativeChanges::from([(package.clone(), change.clone())]);
             match self.planned_for(&packages, alone, NativeChanges::new()) {
                 Ok(_) => drop(fitting.insert(package, change)),
-                Err(failure) => drop(left.insert(package, not_taken_up(change, &failure))),
+                Err(failure) => drop(left.insert(package, not_taken_up(&change, &failure))),
             }
         }
         if fitting.is_empty() {
@@ -103,7 +105,7 @@ impl Refresher<'_> {
     fn renewing(
         &self,
         packages: &BTreeMap<PkgInst, Installed>,
-        renewed: &BTreeSet<PkgInst>,
+        renewed: &BTreeMap<PkgInst, String>,
         left: BTreeMap<PkgInst, NativeChange>,
     ) -> Result<Option<PlannedRefresh>, Failure> {
         let accepting = self.accepting(packages, left)?;
@@ -112,17 +114,17 @@ impl Refresher<'_> {
             undo: SavedPatches { all: Vec::new() },
             report: RefreshReport::default(),
         });
-        let Some(first) = renewed.first() else { return Ok(Some(planned)) };
+        let Some((first, _)) = renewed.first_key_value() else { return Ok(Some(planned)) };
         let mut records = Vec::new();
-        for package in renewed {
-            records.extend(self.renewed(package, packages)?);
+        for (package, stamp) in renewed {
+            records.extend(self.renewed(package, stamp, packages)?);
         }
         match &mut planned.plan {
             Some(plan) => {
                 plan.records.extend(records);
-                plan.packages.extend(renewed.iter().cloned());
+                plan.packages.extend(renewed.keys().cloned());
             }
-            None => planned.plan = Some(records_alone(records, first, self.now)),
+            None => planned.plan = Some(records_alone(records, vec![first.clone()], first, self.now)),
         }
         Ok(Some(planned))
     }
@@ -131,13 +133,12 @@ impl Refresher<'_> {
     fn renewed(
         &self,
         package: &PkgInst,
+        stamp: &str,
         packages: &BTreeMap<PkgInst, Installed>,
     ) -> Result<Option<RecordChange>, Failure> {
         let Some(installed) = packages.get(package) else { return Ok(None) };
-        let Some(origin) = NativeOrigin::of(&installed.params) else { return Ok(None) };
-        let native = origin.manager.package(&self.ground.root, &origin.queried())?;
         let mut params = installed.params.clone();
-        native.registration().write(&mut params);
+        params.set(NATIVE_STAMP, stamp);
         let path = places::package(package).join(b"pkginfo");
         let path = path.map_err(|error| Failure::BadFile(error.to_string()))?;
         let mode = RecordView::live(&self.ground.root).look(&path)?.map_or(Mode::of(0o644), |seen| seen.mode);
@@ -153,15 +154,21 @@ impl Refresher<'_> {
         let mut report = RefreshReport { left: left.into_iter().collect(), ..RefreshReport::default() };
         let undo = SavedPatches { all: Vec::new() };
         let first = packages.iter().find(|(_, installed)| NativeOrigin::of(&installed.params).is_some());
-        let Some((package, _)) = first.filter(|_| !self.request.accept.is_empty()) else {
+        if self.request.accept.is_empty() {
             let is_said = !report.left.is_empty();
             return Ok(is_said.then_some(PlannedRefresh { plan: None, undo, report }));
-        };
+        }
+        // The package of a lost patch may be gone, and be the last that was adopted.
+        let adopted: Vec<PkgInst> = first.map(|(package, _)| package.clone()).into_iter().collect();
         let marker = patchadm_inputs::database::marker(&self.ground.root)?.unwrap_or_default();
         let known = overtaken_patches(&self.ground.root, &marker)?;
         let (list, accepted) = self.accepted(known.clone(), &marker, &self.ground.recorded(packages)?)?;
         report.accepted = accepted;
-        let plan = written(&known, &list).map(|change| records_alone(vec![change], package, self.now));
+        let named = adopted.first().cloned();
+        let named = named.or_else(|| list.patches.iter().find_map(|one| PkgInst::new(&one.package).ok()));
+        let named = named.ok_or_else(|| Reason::NoSuchPackage.of(Command::AdoptRefresh, &""))?;
+        let plan = written(&known, &list);
+        let plan = plan.map(|change| records_alone(vec![change], adopted, &named, self.now));
         Ok(Some(PlannedRefresh { plan, undo, report }))
     }
 
@@ -459,7 +466,7 @@ impl Refresher<'_> {
 }
 
 /// The change of a package that no refresh can take up now.
-fn not_taken_up(change: NativeChange, failure: &Failure) -> NativeChange {
+fn not_taken_up(change: &NativeChange, failure: &Failure) -> NativeChange {
     NativeChange::Unknown { origin: change.origin().clone(), reason: failure.to_string() }
 }
 

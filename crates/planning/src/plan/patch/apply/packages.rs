@@ -1,5 +1,7 @@
 //! The packages of a patch, each with its old and new parameters.
 
+use std::collections::BTreeSet;
+
 use super::ApplyPlanner;
 use crate::plan::parameters::{is_stored, merged, set_by, silent_among, speak_for_last_patch};
 use crate::plan::patch::engine::{Bookkeeping, ChosenScripts, Role};
@@ -10,9 +12,9 @@ use crate::plan::refusal::Reason;
 use crate::plan::script_schedule::steps::MappedObject;
 use crate::plan::target::{PackageTarget, Wanted};
 use patchadm_inputs::inventory::Installed;
-use patchadm_inputs::native::{FIXED_IN, fixed_in_parameter};
+use patchadm_inputs::native::{FIXED_IN, differing_of, fixed_in_parameter};
 use patchadm_inputs::source::PackageImage;
-use patchadm_svr4::package::{Params, PkgInst};
+use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{FIXES, FixRecord, PatchId, PatchMacros, PatchRecords};
 
 /// A package of the patch, with its old and new parameters.
@@ -29,6 +31,8 @@ pub(super) struct Patched<'a> {
     pub(super) silent: Vec<String>,
     /// Its scripts.
     pub(super) chosen: ChosenScripts,
+    /// The files that its native package lists and that were not there as delivered when it was registered.
+    pub(super) differing: BTreeSet<ObjectPath>,
 }
 
 /// The objects of a package once they have a place in the plan.
@@ -68,7 +72,8 @@ impl ApplyPlanner<'_> {
             PackageTarget::new(found.package.clone(), found.index, image, new)?.in_root(self.inventory);
         let wanted = target.wanted()?;
         let placed = PlacedObjects::default();
-        Ok(Patched { target, installed, delivered, wanted, placed, set, silent, chosen })
+        let differing = differing_of(old);
+        Ok(Patched { target, installed, delivered, wanted, placed, set, silent, chosen, differing })
     }
 
     /// The native versions that have the fix, as the package or the patch says, under the name of the patch: the next one

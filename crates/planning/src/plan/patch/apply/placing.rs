@@ -30,6 +30,9 @@ impl ApplyPlanner<'_> {
         mut packages: Vec<Patched<'p>>,
         edits: &Edits<'_>,
     ) -> Result<PlacedPatch<'p>, Reason> {
+        for package in &mut packages {
+            package.wanted.retain(|wanted| !edits.left_out.contains(&wanted.path));
+        }
         let mut draft = PlanBuilder::new(self.inventory);
         draft.accounts_may_come = packages.iter().any(|package| package.chosen.scripts.preinstall);
         draft.notes.clone_from(&self.validated.notes);
@@ -60,6 +63,10 @@ impl ApplyPlanner<'_> {
         for path in &edits.touched {
             let path = self.inventory.show(path);
             draft.notes.push(format!("{path} has another modification time than is recorded"));
+        }
+        for path in &edits.left_out {
+            let path = self.inventory.show(path);
+            draft.notes.push(format!("{path} was not there when its package was registered, and stays away"));
         }
         let facts = &self.validated.facts;
         let related = |other: &PatchId| {

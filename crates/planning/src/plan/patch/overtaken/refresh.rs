@@ -232,7 +232,24 @@ impl<'a> RefreshPlanner<'a> {
         for (going, chains) in &all {
             self.taking_over(going).keep_edited(draft, chains)?;
         }
+        self.directories_of_removed(draft);
         self.input.edits.iter().try_for_each(|edit| self.keep_edit(draft, edit))
+    }
+
+    /// Takes the directories of removed packages away that are empty now: their package manager could not, as long as an object
+    /// of a patch was in them.
+    fn directories_of_removed(&self, draft: &mut PlanBuilder<'_>) {
+        for (package, _) in self.input.packages.iter().filter(|(_, one)| one.software.is_none()) {
+            for (path, line) in &self.inventory.lines {
+                let is_its_own = line.object.ftype.is_directory()
+                    && line.owners.iter().all(|owner| owner.package == *package)
+                    && self.inventory.native_owners.of(path).is_empty();
+                let live = self.inventory.live.get(path).filter(|live| live.is_directory());
+                if is_its_own && live.is_some_and(|live| live.obstacle.is_none()) {
+                    draft.change(package, path, Action::RemoveDirectory);
+                }
+            }
+        }
     }
 
     fn taking_over<'g>(&'g self, going: &'g GoingPackage<'a>) -> TakingOver<'g> {

@@ -18,13 +18,13 @@ use patchadm_svr4::format::contents::key_of;
 use patchadm_svr4::package::ObjectPath;
 
 /// The package managers of a root, as recovery asks about them.
-pub(super) struct NativeClaims<'a> {
+pub(super) struct SystemManagers<'a> {
     root: &'a Root,
     index: OnceCell<NativeIndex>,
     packages: RefCell<BTreeMap<NativeOrigin, Option<NativePackage>>>,
 }
 
-impl<'a> NativeClaims<'a> {
+impl<'a> SystemManagers<'a> {
     pub(super) fn of(root: &'a Root) -> Self {
         Self { root, index: OnceCell::new(), packages: RefCell::default() }
     }
@@ -64,7 +64,7 @@ impl<'a> NativeClaims<'a> {
     }
 }
 
-impl PackageManagers for NativeClaims<'_> {
+impl PackageManagers for SystemManagers<'_> {
     fn owner(&self, path: &ObjectPath) -> Option<String> {
         self.owners(path).first().map(ToString::to_string)
     }
