@@ -25,7 +25,7 @@ use crate::scenario::{Run, Scenario};
 use crate::tree::Tree;
 
 pub(crate) use deb::{Deb, architectures};
-pub(crate) use dpkg::{DpkgRoot, of_dpkg, patch_of};
+pub(crate) use dpkg::{BASE, DpkgRoot, of_dpkg, patch_of};
 pub(crate) use rpm::{Rpm, RpmRoot, of_rpm};
 pub(crate) use story::End;
 

@@ -27,11 +27,6 @@ impl Dpkg {
     /// A root with the packages of a world made.
     fn of(number: u64, by_hook: bool) -> Option<Self> {
         let root = DpkgRoot::opened("random stories of dpkg")?.with_hooks(by_hook);
-        // dpkg takes links and directories along that no package has any more.
-        let base = ["lib", "bin", "sbin"].iter().fold(Deb::new("base", "1"), |base, name| {
-            base.link(&format!("/{name}"), &format!("usr/{name}")).directory(&format!("/usr/{name}"))
-        });
-        root.install(&base);
         let world = World::of(number % WORLDS);
         for (name, version, made) in world.all() {
             let deb = Deb::new(name, &version.to_string());

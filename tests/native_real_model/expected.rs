@@ -86,6 +86,7 @@ impl Facts {
             }
             Change::Deletes => match content {
                 None => kept,
+                Some(_) if is_edit => Standing::Open,
                 // A later patch put its own there.
                 Some(content) if puts.contains(content) => Standing::Held,
                 Some(_) if is_own => Standing::Lost,
@@ -111,11 +112,11 @@ impl Patches {
         puts
     }
 
-    /// The places from which an applied patch takes the object away.
-    fn deleted(&self, places: &impl Places) -> BTreeSet<String> {
+    /// The places at which an applied patch takes the object away, or brings that of the version with another mode.
+    fn unmarked(&self, places: &impl Places) -> BTreeSet<String> {
         let claims = |patch: &Applied| -> Vec<String> {
-            let deletes = patch.claims.iter().filter(|claim| claim.change == Change::Deletes);
-            deletes.map(|claim| places.place(&patch.package, &claim.path)).collect()
+            let unmarked = patch.claims.iter().filter(|claim| claim.change.bytes().is_none());
+            unmarked.map(|claim| places.place(&patch.package, &claim.path)).collect()
         };
         self.applied.values().flat_map(claims).collect()
     }
@@ -123,7 +124,7 @@ impl Patches {
     /// Takes up what the package manager did since the last time, as a refresh does.
     pub(super) fn follow(&mut self, facts: &Facts, places: &impl Places) {
         let puts = self.puts(places);
-        let deleted = self.deleted(places);
+        let unmarked = self.unmarked(places);
         let mut ended = Vec::new();
         for patch in self.applied.values_mut() {
             let of_patch: BTreeSet<String> =
@@ -141,7 +142,7 @@ impl Patches {
                 patch.alarm = if patch.alarm == Alarm::Open { Alarm::Open } else { Alarm::Off };
                 continue;
             }
-            patch.look_at_claims(facts, places, &puts, &deleted);
+            patch.look_at_claims(facts, places, &puts, &unmarked);
         }
         ended.iter().for_each(|id| drop(self.applied.remove(id)));
     }
@@ -159,19 +160,17 @@ impl Applied {
         facts: &Facts,
         places: &impl Places,
         puts: &BTreeMap<String, BTreeSet<String>>,
-        deleted: &BTreeSet<String>,
+        unmarked: &BTreeSet<String>,
     ) {
         let mut standings = Vec::new();
         for claim in self.claims.iter().filter(|claim| !claim.is_settled) {
             let place = places.place(&self.package, &claim.path);
             let puts = puts.get(&place).into_iter().flatten().map(String::as_str).collect();
-            let is_deleted = deleted.contains(&place) && !facts.picture.contains_key(&place);
+            // Another patch may have done it.
+            let is_unmarked = unmarked.contains(&place) && claim.change.bytes().is_some();
             let standing = facts.standing(self, claim, &place, &puts);
-            standings.push(if is_deleted && claim.change != Change::Deletes {
-                Standing::Open
-            } else {
-                standing
-            });
+            let is_told = !(is_unmarked && standing == Standing::Lost);
+            standings.push(if is_told { standing } else { Standing::Open });
         }
         for (claim, standing) in self.claims.iter_mut().filter(|claim| !claim.is_settled).zip(&standings) {
             claim.is_settled = matches!(standing, Standing::Settled);

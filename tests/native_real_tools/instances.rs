@@ -1,7 +1,7 @@
 //! Packages that are there for several architectures: an instance of each, with files that they share.
 
 use crate::delivery::Patch;
-use crate::native_root::{Deb, DpkgRoot, End, NOTHING, architectures, delivered};
+use crate::native_root::{BASE, Deb, DpkgRoot, End, NOTHING, architectures, delivered};
 use crate::packages::Package;
 
 const COMMON: &str = "/usr/share/ssl/common";
@@ -40,10 +40,12 @@ fn fixes(id: &str, arch: &str, version: &str) -> Patch {
     Patch::of(id, of(arch, version).file(&so(arch)[1..], 0o644, format!("libssl fixed {arch}\n")))
 }
 
+/// The registrations, but for that of the package that is in every root.
 fn registered(root: &DpkgRoot) -> Vec<String> {
     let entries = std::fs::read_dir(root.at("/var/sadm/pkg")).unwrap();
     let mut names: Vec<String> =
         entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    names.retain(|name| *name != format!("DEB{BASE}"));
     names.sort();
     names
 }

@@ -43,7 +43,9 @@ impl DpkgRoot {
         }
         root.stage.file("/var/lib/dpkg/status", "");
         fs::create_dir_all(root.stage.beside("debs")).unwrap();
-        Some(Self { root, by_hook: false })
+        let root = Self { root, by_hook: false };
+        root.install(&base());
+        Some(root)
     }
 
     /// The same in both ways: refreshed by hand, and by our hooks.
@@ -212,6 +214,16 @@ pub(super) fn hooks() -> Vec<String> {
         Some(format!("--{name}={}", value.trim_matches('"')))
     };
     text.lines().filter_map(option).collect()
+}
+
+/// The name of the package that is in every root.
+pub(crate) const BASE: &str = "base";
+
+/// The package that has the links of a merged root and their directories: dpkg takes along what no package has any more.
+fn base() -> Deb {
+    ["lib", "bin", "sbin"].iter().fold(Deb::new(BASE, "1"), |base, name| {
+        base.link(&format!("/{name}"), &format!("usr/{name}")).directory(&format!("/usr/{name}"))
+    })
 }
 
 /// A package that dpkg has records of.
