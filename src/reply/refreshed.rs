@@ -104,7 +104,7 @@ impl RefreshedEntries {
             lost_again: report.lost_again.into_iter().map(EndedEntry::of).collect(),
             standing: report.standing.iter().map(StandingEntry::of).collect(),
             accepted: report.accepted.iter().map(ToString::to_string).collect(),
-            missing: report.missing.iter().map(|path| root.show(path)).collect(),
+            missing: report.missing.iter().map(ToString::to_string).collect(),
         }
     }
 

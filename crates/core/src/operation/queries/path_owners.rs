@@ -1,6 +1,7 @@
 //! The owners of a path: the packages that own it, and the applied patches that changed or deliver it.
 //!
-//! The lists of paths beside undo data tell which patches XX
+//! The lists of paths beside undo data tell which patches are concerned; only their archives are opened. A path may be named as a
+//! user sees it, through links in its directories, which are followed inside the root.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};

@@ -343,7 +343,9 @@ impl<'a> RefreshPlanner<'a> {
             lines.hold(package, path, held);
         }
         notes.extend(found.notes.iter().cloned());
-        missing.extend(found.missing.iter().map(|path| self.inventory.show(path)));
+        let is_held = |path: &&ObjectPath| software.held.contains_key(*path);
+        let gone = found.missing.iter().filter(|path| !is_held(path));
+        missing.extend(gone.map(|path| self.inventory.show(path)));
         conflicts.extend(found.conflicts.iter().cloned());
         changes.extend(records(&software.software, installed, &found, params, self.now)?);
         Ok(changes)
