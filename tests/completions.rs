@@ -80,7 +80,7 @@ fn values_are_those_of_the_root_that_is_named() {
     assert_eq!(candidates(&stage, "patchadm -R @ROOT@ remove 105"), ["105181-05"]);
     assert_eq!(candidates(&stage, "patchadm -R @ROOT@ remove 105181-05 106"), ["106793-01"]);
     assert_eq!(candidates(&stage, "patchadm -R @ROOT@ verify ACMEw"), ["ACMEweb"]);
-    assert_eq!(candidates(&stage, "patchadm -R @ROOT@ show 10"), ["105181-05", "106793-01", ":directories"]);
+    assert_eq!(candidates(&stage, "patchadm -R @ROOT@ show 10"), ["105181-05", "106793-01", ":files"]);
     assert_eq!(candidates(&stage, "pkginfo -R @ROOT@ "), ["ACMElib", "ACMEweb"]);
     assert_eq!(
         candidates(&stage, "patchadm add patches/"),

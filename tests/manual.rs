@@ -10,8 +10,18 @@ use crate::links::{classic_commands, verbs};
 use crate::scenario::Scenario;
 
 /// Pages of other systems or of this one that ours may refer to.
-const ELSEWHERE: [&str; 8] =
-    ["compress 1", "cpio 1", "gzip 1", "sum 1", "passwd 5", "group 5", "cpio 5", "fcntl 2"];
+const ELSEWHERE: [&str; 10] = [
+    "compress 1",
+    "cpio 1",
+    "debsums 1",
+    "dpkg-divert 1",
+    "gzip 1",
+    "sum 1",
+    "passwd 5",
+    "group 5",
+    "cpio 5",
+    "fcntl 2",
+];
 
 #[test]
 fn every_command_has_a_page() {

@@ -46,7 +46,9 @@ impl ApplyPlanner<'_> {
         for package in patched {
             for path in &package.target.image.deletes {
                 let path = package.target.resolve(path)?;
-                if self.inventory.live.get(&path).is_some_and(|live| !live.is_directory()) {
+                // A link in the place of a directory of the package stays.
+                let is_there = self.inventory.live.get(&path).is_some_and(|live| !live.is_directory());
+                if is_there && self.inventory.linked_directory(&path).is_none() {
                     self.must_not_be_foreign(&package.target, &path)?;
                 }
                 match edits.moved_to(&path) {
