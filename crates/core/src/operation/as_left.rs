@@ -8,6 +8,7 @@ use patchadm_inputs::database::undo_data::{ArchiveError, UndoReader};
 use patchadm_inputs::database::{installed, ledger, marker};
 use patchadm_inputs::inventory::Installed;
 use patchadm_planning::plan::patch::overtaken::standing::is_as_left;
+use patchadm_rootfs::Live;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
@@ -26,6 +27,40 @@ pub(super) fn as_left(
         ids.is_ok_and(|ids| ids.is_empty() || is_package_as_left(reader, package, &ids).unwrap_or(false))
     };
     candidates.iter().filter(is_left).cloned().collect()
+}
+
+/// Returns the first of these paths at which patches of a package left another object than is there now.
+pub(super) fn other_than_left(
+    reader: &UndoReader<'_>,
+    separator: &str,
+    (package, installed): (&PkgInst, &Installed),
+    paths: &[ObjectPath],
+) -> Option<ObjectPath> {
+    let list = installed.params.text("PATCHLIST");
+    let ids: Result<Vec<PatchId>, _> =
+        list.split_whitespace().map(|id| PatchId::parse(id, separator)).collect();
+    let manifests = manifests(reader, package, &ids.ok()?).ok().flatten()?;
+    let left = |path: &&ObjectPath| {
+        let records = manifests.iter().flat_map(|manifest| &manifest.objects);
+        let mut records =
+            records.filter(|record| record.has_path() && record.object_path().as_ref() == Some(*path));
+        let first = records.next()?;
+        let last = records.next_back().unwrap_or(first);
+        let live = live_at(reader, path).ok()?;
+        Some(is_as_left((first, last), live.as_ref()))
+    };
+    paths.iter().find(|path| left(path) == Some(false)).cloned()
+}
+
+/// Looks at what is at a path.
+fn live_at(reader: &UndoReader<'_>, path: &ObjectPath) -> Result<Option<Live>, Failure> {
+    let root = reader.view.root();
+    let physical = root.resolver().locate_object(path)?;
+    let directory = physical.parent().unwrap_or_else(ObjectPath::root);
+    Ok(match root.dir_if_there(&directory)? {
+        Some(dir) => dir.live(physical.name())?,
+        None => None,
+    })
 }
 
 /// Tells whether a patch of a package changed what is at a path, or nothing says what its patches did.
@@ -68,21 +103,14 @@ fn manifests(
 }
 
 fn is_package_as_left(reader: &UndoReader<'_>, package: &PkgInst, ids: &[PatchId]) -> Result<bool, Failure> {
-    let root = reader.view.root();
     let Some(manifests) = manifests(reader, package, ids)? else { return Ok(false) };
     let mut put: BTreeMap<ObjectPath, (&ObjectRecord, &ObjectRecord)> = BTreeMap::new();
     for record in manifests.iter().flat_map(|manifest| &manifest.objects).filter(|record| record.has_path()) {
         let Some(path) = record.object_path() else { return Ok(false) };
         put.entry(path).and_modify(|(_, last)| *last = record).or_insert((record, record));
     }
-    let resolver = root.resolver();
     for (path, (first, last)) in put {
-        let physical = resolver.locate_object(&path)?;
-        let directory = physical.parent().unwrap_or_else(ObjectPath::root);
-        let live = match root.dir_if_there(&directory)? {
-            Some(dir) => dir.live(physical.name())?,
-            None => None,
-        };
+        let live = live_at(reader, &path)?;
         if !is_as_left((first, last), live.as_ref()) {
             return Ok(false);
         }

@@ -2,13 +2,13 @@
 //! planned.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use super::as_left::{as_left, is_patched_at};
+use super::as_left::{as_left, is_patched_at, other_than_left};
 use super::failure::Failure;
 use super::overtaken_list::{EndedPatches, list_of, list_text};
 use super::projected_plans::ForeseenRoot;
@@ -342,7 +342,7 @@ impl RootAndPolicy {
                 let version = NativeRegistration::of(&installed.params).version;
                 NativeChange::Overruled { origin: origin.clone(), version, path, how }
             };
-            let mut overridden = None;
+            let mut overridden = Vec::new();
             for (path, line) in lines.remove(package).unwrap_or_default() {
                 if line.object.ftype.is_directory() {
                     continue;
@@ -360,12 +360,13 @@ impl RootAndPolicy {
                     break;
                 }
                 if origin.manager == NativeManager::Dpkg && overrides.of(&path).is_some() {
-                    overridden = Some(path);
+                    overridden.push(path);
                 }
             }
-            if let Some(path) = overridden.filter(|_| !overruled.contains_key(package)) {
-                let (reader, one) = (self.undo_data(&view, None), BTreeSet::from([package.clone()]));
-                if as_left(&reader, &self.policy.separator, &one, packages).is_empty() {
+            if !overridden.is_empty() && !overruled.contains_key(package) {
+                let reader = self.undo_data(&view, None);
+                let of = (package, installed);
+                if let Some(path) = other_than_left(&reader, &self.policy.separator, of, &overridden) {
                     let how =
                         "has the mode and owner of a dpkg-statoverride, which a patch had changed".to_owned();
                     overruled.insert(package.clone(), overruled_as(path, how));

@@ -259,7 +259,8 @@ impl World {
                 manifest: Some(&stored.manifest),
                 records: &stored.records,
                 is_bound: true,
-                native: None,
+                // The registrations here name no version.
+                native: Some(""),
                 outside: None,
             })
             .collect();
