@@ -10,11 +10,13 @@ use crate::links::{classic_commands, verbs};
 use crate::scenario::Scenario;
 
 /// Pages of other systems or of this one that ours may refer to.
-const ELSEWHERE: [&str; 10] = [
+const ELSEWHERE: [&str; 12] = [
     "compress 1",
     "cpio 1",
     "debsums 1",
+    "dpkg-deb 1",
     "dpkg-divert 1",
+    "dpkg-maintscript-helper 1",
     "gzip 1",
     "sum 1",
     "passwd 5",

@@ -15,6 +15,7 @@ fn adopted(manager: &str) -> World {
     let mut world = acme_web();
     let installed = world.inventory.packages.get_mut(&package("ACMEweb")).unwrap();
     installed.params.set("PATCHADM_ADOPTED", manager);
+    installed.params.set("NATIVE_VERSION", "1.0");
     world
 }
 

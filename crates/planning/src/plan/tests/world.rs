@@ -259,8 +259,7 @@ impl World {
                 manifest: Some(&stored.manifest),
                 records: &stored.records,
                 is_bound: true,
-                // The registrations here name no version.
-                native: Some(""),
+                native: Some("1.0"),
                 outside: None,
             })
             .collect();

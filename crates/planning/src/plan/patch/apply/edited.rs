@@ -48,7 +48,9 @@ impl ApplyPlanner<'_> {
                 let path = package.target.resolve(path)?;
                 // A link in the place of a directory of the package stays.
                 let is_there = self.inventory.live.get(&path).is_some_and(|live| !live.is_directory());
-                if is_there && self.inventory.linked_directory(&path).is_none() {
+                let is_of_directory =
+                    self.inventory.lines.get(&path).is_some_and(|line| line.object.ftype.is_directory());
+                if is_there && !is_of_directory {
                     self.must_not_be_foreign(&package.target, &path)?;
                 }
                 match edits.moved_to(&path) {
