@@ -11,6 +11,7 @@ use crate::plan::plan_builder::native_owner;
 use crate::plan::refusal::Reason;
 use crate::plan::target::{PackageTarget, Wanted};
 use patchadm_inputs::policy::Edited;
+use patchadm_rootfs::{Live, LiveKind};
 use patchadm_svr4::package::ObjectPath;
 
 impl ApplyPlanner<'_> {
@@ -46,11 +47,10 @@ impl ApplyPlanner<'_> {
         for package in patched {
             for path in &package.target.image.deletes {
                 let path = package.target.resolve(path)?;
-                // A link in the place of a directory of the package stays.
-                let is_there = self.inventory.live.get(&path).is_some_and(|live| !live.is_directory());
-                let is_of_directory =
-                    self.inventory.lines.get(&path).is_some_and(|line| line.object.ftype.is_directory());
-                if is_there && !is_of_directory {
+                // A link that another package owns stays: `/lib`, say, where the package has a directory.
+                let is_file =
+                    |live: &Live| !live.is_directory() && !matches!(live.kind, LiveKind::Symlink(_));
+                if self.inventory.live.get(&path).is_some_and(is_file) {
                     self.must_not_be_foreign(&package.target, &path)?;
                 }
                 match edits.moved_to(&path) {
