@@ -4,6 +4,7 @@
 //! The word of the list for it is not believed: a patch is contained if the package is installed in a version that has its fix,
 //! as its manager says at this moment. What the manager has not finished, or of which nothing is known, has no fix.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use super::failure::Failure;
@@ -56,10 +57,11 @@ pub(super) fn ended_in_root<'p>(
     separator: &str,
 ) -> EndedPatches {
     let list = list_of(root, list_text(root).unwrap_or_default());
-    let index = NativeIndex::read(root);
+    let index = OnceCell::new();
     EndedPatches::of(&list, packages.clone(), separator, || {
         let params: Vec<_> = packages.collect();
-        native_changes(root, params.iter().copied(), || &index).changes
+        let index = || index.get_or_init(|| NativeIndex::read(root));
+        native_changes(root, params.iter().copied(), index).changes
     })
 }
 
