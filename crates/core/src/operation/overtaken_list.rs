@@ -149,15 +149,7 @@ fn certain_versions<'p>(
         let Some(NativeOrigin { manager, name, .. }) = NativeOrigin::of(params) else { continue };
         let version = match changes.get(package) {
             None => Some(NativeRegistration::of(params).version),
-            Some(
-                NativeChange::Upgraded { to: version, .. }
-                | NativeChange::Reinstalled { version, .. }
-                | NativeChange::Diverted { version, .. }
-                | NativeChange::Overruled { version, .. },
-            ) => Some(version.clone()),
-            Some(NativeChange::Removed { .. } | NativeChange::Busy { .. } | NativeChange::Unknown { .. }) => {
-                None
-            }
+            Some(change) => change.versions().1.map(str::to_owned),
         };
         versions.entry((manager, name)).or_default().push(version);
     }

@@ -121,7 +121,7 @@ impl EndingPatches<'_> {
         let Some(fixed) = self.fixed(id, packages) else { return false };
         let has_fix = |package: &PkgInst| {
             let change = self.changes.get(package);
-            change.and_then(|change| Some((change, version_now(change)?))).is_some_and(|(change, version)| {
+            change.and_then(|change| Some((change, change.versions().1?))).is_some_and(|(change, version)| {
                 fixed.has(change.origin().manager, &change.origin().name, version)
             })
         };
@@ -204,7 +204,7 @@ impl EndingPatches<'_> {
         for package in packages {
             let Some(change) = self.changes.get(package) else { continue };
             let NativeOrigin { manager, name, .. } = change.origin().clone();
-            let end = match (change, version_now(change)) {
+            let end = match (change, change.versions().1) {
                 (_, Some(version)) => {
                     let lost = (self.lost)(id, package);
                     let is_whole = lost.as_ref().is_some_and(Vec::is_empty);
@@ -260,16 +260,5 @@ impl EndingPatches<'_> {
     fn fixed_in(&self, id: &PatchId, packages: &[PkgInst]) -> Option<String> {
         let installed = packages.iter().filter_map(|package| self.packages.get(package));
         fixed_in_of(id.as_str(), installed.map(|installed| &installed.params))
-    }
-}
-
-/// The version that a changed package has now.
-fn version_now(change: &NativeChange) -> Option<&str> {
-    match change {
-        NativeChange::Upgraded { to: version, .. }
-        | NativeChange::Reinstalled { version, .. }
-        | NativeChange::Diverted { version, .. }
-        | NativeChange::Overruled { version, .. } => Some(version),
-        NativeChange::Removed { .. } | NativeChange::Busy { .. } | NativeChange::Unknown { .. } => None,
     }
 }

@@ -51,13 +51,7 @@ impl Facts {
             let origin = change.origin();
             origin.manager == manager && origin.name == name
         };
-        match self.changes.values().find(of_name)? {
-            NativeChange::Upgraded { to: version, .. }
-            | NativeChange::Reinstalled { version, .. }
-            | NativeChange::Diverted { version, .. }
-            | NativeChange::Overruled { version, .. } => Some(version.clone()),
-            _ => None,
-        }
+        self.changes.values().find(of_name)?.versions().1.map(str::to_owned)
     }
 
     /// The patches that end, the last applied first.
