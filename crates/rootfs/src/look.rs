@@ -8,8 +8,9 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
 
-use super::{Dir, FileType, ObjectStatus, Result, RootError, again, optional};
+use super::{Dir, FileType, ObjectStatus, Result, Root, RootError, again, optional};
 use crate::{KnownFile, Live, LiveKind, Sums, WorkStep, Xattrs};
+use patchadm_svr4::package::ObjectPath;
 
 /// The longest value of an extended attribute, and the longest list of names (`XATTR_SIZE_MAX`, `XATTR_LIST_MAX`).
 const LONGEST_XATTR: usize = 65_536;
@@ -38,6 +39,17 @@ impl Read for StillFile {
         }
         self.is_begun = true;
         self.file.read(buffer)
+    }
+}
+
+impl Root {
+    /// Reads everything about the object at a place ([`Resolver::locate_object`](super::Resolver::locate_object)).
+    /// Returns `None` if nothing is there.
+    pub fn live_at(&self, place: &ObjectPath) -> Result<Option<Live>> {
+        match self.dir_of_object(&place.parent().unwrap_or_else(ObjectPath::root))? {
+            Some(directory) => directory.live(place.name()),
+            None => Ok(None),
+        }
     }
 }
 

@@ -327,10 +327,7 @@ impl Adopter<'_> {
     /// Returns the current state of a path.
     fn live(&self, path: &ObjectPath) -> Result<Option<RecordedState>, Failure> {
         let root = &self.ground.root;
-        let physical = root.resolver().locate(path)?;
-        let parent = physical.parent().unwrap_or_else(ObjectPath::root);
-        let Some(dir) = root.dir_if_there(&parent)? else { return Ok(None) };
-        Ok(dir.live(physical.name())?.as_ref().map(RecordedState::of))
+        Ok(root.live_at(&root.resolver().locate(path)?)?.as_ref().map(RecordedState::of))
     }
 
     /// Returns the run that the digest file beside an archive names.

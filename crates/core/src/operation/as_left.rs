@@ -1,6 +1,7 @@
-//! Packages of which only the stamp of the native records differs: whether their patches are as they were left.
+//! The patches of a package compared with what is there now.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
 
 use super::failure::Failure;
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord};
@@ -12,108 +13,93 @@ use patchadm_rootfs::Live;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
-/// Returns those of these packages whose patches left every path as it is now. A package whose undo data cannot be read is
-/// not among them.
-pub(super) fn as_left(
-    reader: &UndoReader<'_>,
-    separator: &str,
-    candidates: &BTreeSet<PkgInst>,
-    packages: &BTreeMap<PkgInst, Installed>,
-) -> BTreeSet<PkgInst> {
-    let is_left = |package: &&PkgInst| {
-        let list = packages.get(*package).map(|installed| installed.params.text("PATCHLIST").into_owned());
-        let ids = list.as_deref().unwrap_or_default().split_whitespace();
-        let ids: Result<Vec<PatchId>, _> = ids.map(|id| PatchId::parse(id, separator)).collect();
-        ids.is_ok_and(|ids| ids.is_empty() || is_package_as_left(reader, package, &ids).unwrap_or(false))
-    };
-    candidates.iter().filter(is_left).cloned().collect()
+/// The manifests of the patches of a package, read when the first question needs them.
+pub(super) struct PackageManifests<'a> {
+    reader: &'a UndoReader<'a>,
+    separator: &'a str,
+    package: &'a PkgInst,
+    installed: &'a Installed,
+    /// `None` if the manifest of a patch is unknown or cannot be read.
+    manifests: OnceCell<Option<Vec<Manifest>>>,
 }
 
-/// Returns the first of these paths at which patches of a package left another object than is there now.
-pub(super) fn other_than_left(
-    reader: &UndoReader<'_>,
-    separator: &str,
-    (package, installed): (&PkgInst, &Installed),
-    paths: &[ObjectPath],
-) -> Option<ObjectPath> {
-    let list = installed.params.text("PATCHLIST");
-    let ids: Result<Vec<PatchId>, _> =
-        list.split_whitespace().map(|id| PatchId::parse(id, separator)).collect();
-    let manifests = manifests(reader, package, &ids.ok()?).ok().flatten()?;
-    let left = |path: &&ObjectPath| {
-        let records = manifests.iter().flat_map(|manifest| &manifest.objects);
-        let mut records =
-            records.filter(|record| record.has_path() && record.object_path().as_ref() == Some(*path));
-        let first = records.next()?;
-        let last = records.next_back().unwrap_or(first);
-        let live = live_at(reader, path).ok()?;
-        Some(is_as_left((first, last), live.as_ref()))
-    };
-    paths.iter().find(|path| left(path) == Some(false)).cloned()
-}
-
-/// Looks at what is at a path.
-fn live_at(reader: &UndoReader<'_>, path: &ObjectPath) -> Result<Option<Live>, Failure> {
-    let root = reader.view.root();
-    let physical = root.resolver().locate_object(path)?;
-    let directory = physical.parent().unwrap_or_else(ObjectPath::root);
-    Ok(match root.dir_if_there(&directory)? {
-        Some(dir) => dir.live(physical.name())?,
-        None => None,
-    })
-}
-
-/// Tells whether a patch of a package changed what is at a path, or nothing says what its patches did.
-pub(super) fn is_patched_at(
-    reader: &UndoReader<'_>,
-    separator: &str,
-    (package, installed): (&PkgInst, &Installed),
-    path: &ObjectPath,
-) -> bool {
-    let list = installed.params.text("PATCHLIST");
-    let ids: Result<Vec<PatchId>, _> =
-        list.split_whitespace().map(|id| PatchId::parse(id, separator)).collect();
-    let manifests = ids.ok().and_then(|ids| manifests(reader, package, &ids).ok().flatten());
-    manifests.is_none_or(|manifests| {
-        let mut records = manifests.iter().flat_map(|manifest| &manifest.objects);
-        records.any(|record| record.has_path() && record.object_path().as_ref() == Some(path))
-    })
-}
-
-/// Reads what the patches of a package did; `None` if nothing says it of one of them.
-fn manifests(
-    reader: &UndoReader<'_>,
-    package: &PkgInst,
-    ids: &[PatchId],
-) -> Result<Option<Vec<Manifest>>, Failure> {
-    let lines = ledger::counting(reader.view, package).map_err(ArchiveError::from)?;
-    let marker = marker(reader.view.root())?;
-    let mut manifests: Vec<Manifest> = Vec::new();
-    for id in ids {
-        let name = installed::saved_as(reader.view, package, id)?;
-        let kept = reader.kept_manifest(package, &name, &lines)?;
-        let manifest = match kept {
-            Some(manifest) => Some(manifest),
-            None => reader.find_with(package, &name, &lines)?.verify_alone(marker.as_deref())?.manifest,
-        };
-        let Some(manifest) = manifest else { return Ok(None) };
-        manifests.push(manifest);
+impl<'a> PackageManifests<'a> {
+    pub(super) fn of(
+        reader: &'a UndoReader<'a>,
+        separator: &'a str,
+        (package, installed): (&'a PkgInst, &'a Installed),
+    ) -> Self {
+        Self { reader, separator, package, installed, manifests: OnceCell::new() }
     }
-    Ok(Some(manifests))
-}
 
-fn is_package_as_left(reader: &UndoReader<'_>, package: &PkgInst, ids: &[PatchId]) -> Result<bool, Failure> {
-    let Some(manifests) = manifests(reader, package, ids)? else { return Ok(false) };
-    let mut put: BTreeMap<ObjectPath, (&ObjectRecord, &ObjectRecord)> = BTreeMap::new();
-    for record in manifests.iter().flat_map(|manifest| &manifest.objects).filter(|record| record.has_path()) {
-        let Some(path) = record.object_path() else { return Ok(false) };
-        put.entry(path).and_modify(|(_, last)| *last = record).or_insert((record, record));
-    }
-    for (path, (first, last)) in put {
-        let live = live_at(reader, &path)?;
-        if !is_as_left((first, last), live.as_ref()) {
-            return Ok(false);
+    /// Tells whether the patches left every path as it is now; false if their undo data cannot be read.
+    pub(super) fn are_as_left(&self) -> bool {
+        let Some(manifests) = self.read() else { return false };
+        let mut put: BTreeMap<ObjectPath, (&ObjectRecord, &ObjectRecord)> = BTreeMap::new();
+        for record in manifests.iter().flat_map(|manifest| &manifest.objects) {
+            if !record.has_path() {
+                continue;
+            }
+            let Some(path) = record.object_path() else { return false };
+            put.entry(path).and_modify(|(_, last)| *last = record).or_insert((record, record));
         }
+        put.into_iter().all(|(path, records)| {
+            self.live(&path).is_ok_and(|live| is_as_left(records, live.as_ref()))
+        })
     }
-    Ok(true)
+
+    /// Returns the first of these paths at which the patches left another object than is there now.
+    pub(super) fn other_than_left(&self, paths: &[ObjectPath]) -> Option<ObjectPath> {
+        let is_other = |path: &&ObjectPath| {
+            let mut records = self.records_at(path)?;
+            let first = records.next()?;
+            let last = records.last().unwrap_or(first);
+            let live = self.live(path).ok()?;
+            Some(!is_as_left((first, last), live.as_ref()))
+        };
+        paths.iter().find(|path| is_other(path) == Some(true)).cloned()
+    }
+
+    /// Tells whether a patch changed what is at a path, or may have: not all manifests are known.
+    pub(super) fn may_have_changed(&self, path: &ObjectPath) -> bool {
+        self.records_at(path).is_none_or(|mut records| records.next().is_some())
+    }
+
+    fn records_at(&self, path: &ObjectPath) -> Option<impl Iterator<Item = &ObjectRecord>> {
+        let records = self.read()?.iter().flat_map(|manifest| &manifest.objects);
+        Some(records.filter(move |record| record.has_path() && record.object_path().as_ref() == Some(path)))
+    }
+
+    fn live(&self, path: &ObjectPath) -> Result<Option<Live>, Failure> {
+        let root = self.reader.view.root();
+        Ok(root.live_at(&root.resolver().locate_object(path)?)?)
+    }
+
+    fn read(&self) -> Option<&[Manifest]> {
+        self.manifests.get_or_init(|| self.all().ok().flatten()).as_deref()
+    }
+
+    fn all(&self) -> Result<Option<Vec<Manifest>>, Failure> {
+        let list = self.installed.params.text("PATCHLIST");
+        let ids = list.split_whitespace().map(|id| PatchId::parse(id, self.separator));
+        let Ok(ids) = ids.collect::<Result<Vec<PatchId>, _>>() else { return Ok(None) };
+        if ids.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        let (reader, package) = (self.reader, self.package);
+        let lines = ledger::counting(reader.view, package).map_err(ArchiveError::from)?;
+        let marker = marker(reader.view.root())?;
+        let mut manifests: Vec<Manifest> = Vec::new();
+        for id in &ids {
+            let name = installed::saved_as(reader.view, package, id)?;
+            let kept = reader.kept_manifest(package, &name, &lines)?;
+            let manifest = match kept {
+                Some(manifest) => Some(manifest),
+                None => reader.find_with(package, &name, &lines)?.verify_alone(marker.as_deref())?.manifest,
+            };
+            let Some(manifest) = manifest else { return Ok(None) };
+            manifests.push(manifest);
+        }
+        Ok(Some(manifests))
+    }
 }

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use super::as_left::{as_left, is_patched_at, other_than_left};
+use super::as_left::PackageManifests;
 use super::failure::Failure;
 use super::overtaken_list::{EndedPatches, list_of, list_text};
 use super::projected_plans::ForeseenRoot;
@@ -296,10 +296,14 @@ impl RootAndPolicy {
                 native_changes(&self.root, params, || self.native_index());
             let view = RecordView::live(&self.root);
             let reader = self.undo_data(&view, None);
-            let candidates = same_records.keys().cloned().collect();
-            let left = as_left(&reader, &self.policy.separator, &candidates, packages);
-            changes.retain(|package, _| !left.contains(package));
-            let renewed = same_records.into_iter().filter(|(package, _)| left.contains(package));
+            let is_left = |package: &PkgInst| {
+                packages.get_key_value(package).is_some_and(|of| {
+                    PackageManifests::of(&reader, &self.policy.separator, of).are_as_left()
+                })
+            };
+            let renewed: BTreeMap<PkgInst, String> =
+                same_records.into_iter().filter(|(package, _)| is_left(package)).collect();
+            changes.retain(|package, _| !renewed.contains_key(package));
             self.renewed.lock().unwrap_or_else(PoisonError::into_inner).extend(renewed);
             known.extend(new.iter().map(|(package, _)| ((*package).clone(), changes.remove(*package))));
         }
@@ -337,7 +341,9 @@ impl RootAndPolicy {
         let overrides = dpkg::overrides(&self.root)?;
         let names = patched.iter().map(|(package, ..)| (*package).clone()).collect();
         let mut lines = contents::lines_of_packages(&view, &names)?;
+        let reader = self.undo_data(&view, None);
         for (package, installed, origin) in patched {
+            let manifests = PackageManifests::of(&reader, &self.policy.separator, (package, installed));
             let overruled_as = |path: ObjectPath, how: String| {
                 let version = NativeRegistration::of(&installed.params).version;
                 NativeChange::Overruled { origin: origin.clone(), version, path, how }
@@ -350,11 +356,7 @@ impl RootAndPolicy {
                 let owners = self.native_index().owners(&resolver.locate_object(&path)?, &resolver)?;
                 let is_own = owners.iter().any(|owner| origin.is_instance_of(&owner.origin));
                 let owner = owners.into_iter().next().filter(|_| !is_own);
-                let is_patched = |path: &ObjectPath| {
-                    let reader = self.undo_data(&view, None);
-                    is_patched_at(&reader, &self.policy.separator, (package, installed), path)
-                };
-                if let Some(owner) = owner.filter(|_| is_patched(&path)) {
+                if let Some(owner) = owner.filter(|_| manifests.may_have_changed(&path)) {
                     let how = format!("belongs to {owner} ({}) now", owner.origin.manager);
                     overruled.insert(package.clone(), overruled_as(path, how));
                     break;
@@ -363,14 +365,13 @@ impl RootAndPolicy {
                     overridden.push(path);
                 }
             }
-            if !overridden.is_empty() && !overruled.contains_key(package) {
-                let reader = self.undo_data(&view, None);
-                let of = (package, installed);
-                if let Some(path) = other_than_left(&reader, &self.policy.separator, of, &overridden) {
-                    let how =
-                        "has the mode and owner of a dpkg-statoverride, which a patch had changed".to_owned();
-                    overruled.insert(package.clone(), overruled_as(path, how));
-                }
+            if overruled.contains_key(package) {
+                continue;
+            }
+            if let Some(path) = manifests.other_than_left(&overridden) {
+                let how =
+                    "has the mode and owner of a dpkg-statoverride, which a patch had changed".to_owned();
+                overruled.insert(package.clone(), overruled_as(path, how));
             }
         }
         Ok(overruled)

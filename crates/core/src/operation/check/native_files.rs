@@ -49,13 +49,8 @@ impl<'g> NativeFiles<'g> {
     fn owner_of_name(&self, line: &ContentsLine) -> Result<Option<NativeOwner>, RootError> {
         let root = &self.ground.root;
         let place = root.resolver().locate_object(&line.path)?;
-        let Some(directory) = root.dir_if_there(&place.parent().unwrap_or_else(ObjectPath::root))? else {
-            return Ok(None);
-        };
-        let Some(live) = directory.live(place.name())?.filter(|live| live.links > 1 && !live.is_directory())
-        else {
-            return Ok(None);
-        };
+        let live = root.live_at(&place)?.filter(|live| live.links > 1 && !live.is_directory());
+        let Some(live) = live else { return Ok(None) };
         let mut inventory = Inventory { packages: self.inventory.packages.clone(), ..Inventory::default() };
         inventory.native_owners.add_names(self.ground.native_index(), root, [(&place, &live)].into_iter())?;
         let foreign = line.owners.iter().map(|owner| inventory.foreign_name(&owner.package, &live));

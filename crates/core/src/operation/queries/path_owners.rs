@@ -127,12 +127,7 @@ fn verifiers(
     patched: &[NativeOrigin],
 ) -> Result<Vec<VerifierReport>, Failure> {
     let Some(delivered) = patches.last().and_then(|first| first.was.as_ref()) else { return Ok(Vec::new()) };
-    let directory = path.place.parent().unwrap_or_else(ObjectPath::root);
-    let live = match root.dir_if_there(&directory)? {
-        Some(directory) => directory.live(path.place.name())?,
-        None => None,
-    };
-    let now = live.as_ref().map(RecordedState::of);
+    let now = root.live_at(&path.place)?.as_ref().map(RecordedState::of);
     let mut reports = Vec::new();
     for NativeListing { owner: NativeOwner { origin, .. }, listed, lies_at } in &path.native {
         if !patched.iter().any(|own| own.is_instance_of(origin)) {

@@ -15,9 +15,7 @@ pub(crate) type StayingObjects = BTreeMap<ObjectPath, Live>;
 /// Checks that all of them are unchanged.
 pub(crate) fn check_staying(root: &Root, staying: &StayingObjects) -> Result<(), RunHalt> {
     for (path, before) in staying {
-        let physical = root.resolver().locate(path)?;
-        let above = physical.parent().unwrap_or_else(ObjectPath::root);
-        let now = root.dir_if_there(&above)?.map(|dir| dir.live(physical.name())).transpose()?.flatten();
+        let now = root.live_at(&root.resolver().locate(path)?)?;
         if now.is_none_or(|now| !is_same(before, &now)) {
             let what = "is kept for programs that need it, and a script changed it or took it away";
             return Err(Cause::Script(format!("{} {what}", root.show(path))).into());

@@ -68,9 +68,7 @@ impl TrialClaims {
         for (path, was) in &self.0 {
             let place = resolver.locate_object(path)?;
             let Some(owner) = index.owners(&place, &resolver)?.into_iter().next() else { continue };
-            let directory = ground.root.dir_if_there(&place.parent().unwrap_or_else(ObjectPath::root))?;
-            let live = directory.map(|directory| directory.live(place.name())).transpose()?.flatten();
-            let now = live.as_ref().map(RecordedState::of);
+            let now = ground.root.live_at(&place)?.as_ref().map(RecordedState::of);
             let is_as_found = match (was, &now) {
                 (Found::Nothing, None) => true,
                 (Found::Object(was), Some(now)) => {
