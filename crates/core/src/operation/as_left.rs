@@ -43,9 +43,8 @@ impl<'a> PackageManifests<'a> {
             let Some(path) = record.object_path() else { return false };
             put.entry(path).and_modify(|(_, last)| *last = record).or_insert((record, record));
         }
-        put.into_iter().all(|(path, records)| {
-            self.live(&path).is_ok_and(|live| is_as_left(records, live.as_ref()))
-        })
+        put.into_iter()
+            .all(|(path, records)| self.live(&path).is_ok_and(|live| is_as_left(records, live.as_ref())))
     }
 
     /// Returns the first of these paths at which the patches left another object than is there now.

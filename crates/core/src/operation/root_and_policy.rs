@@ -297,9 +297,9 @@ impl RootAndPolicy {
             let view = RecordView::live(&self.root);
             let reader = self.undo_data(&view, None);
             let is_left = |package: &PkgInst| {
-                packages.get_key_value(package).is_some_and(|of| {
-                    PackageManifests::of(&reader, &self.policy.separator, of).are_as_left()
-                })
+                packages
+                    .get_key_value(package)
+                    .is_some_and(|of| PackageManifests::of(&reader, &self.policy.separator, of).are_as_left())
             };
             let renewed: BTreeMap<PkgInst, String> =
                 same_records.into_iter().filter(|(package, _)| is_left(package)).collect();

@@ -1,8 +1,9 @@
 //! How patches end, and what that changes in the list of those that did.
 
+use super::facts::{Facts, fixed_in};
 use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch, OvertakenPatches, OvertakenState};
 use patchadm_inputs::inventory::{Installed, Inventory};
-use patchadm_inputs::native::{FixedIn, NativeChange, NativeManager, NativeOrigin, NativeOwner, fixed_in_of};
+use patchadm_inputs::native::{FixedIn, NativeChange, NativeManager, NativeOrigin, NativeOwner};
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::refusal::Command;
 use patchadm_planning::plan::{Plan, RecordChange};
@@ -98,10 +99,8 @@ pub(super) struct EndingPatches<'a> {
     pub(super) changes: &'a BTreeMap<PkgInst, NativeChange>,
     /// The list so far.
     pub(super) known: &'a OvertakenPatches,
-    /// Returns the paths of a patch in a package at which what it did is gone; `None` if all count as gone.
-    pub(super) lost: &'a dyn Fn(&PatchId, &PkgInst) -> Option<Vec<LostPath>>,
-    /// Returns the objects that a patch put into a package.
-    pub(super) put: &'a dyn Fn(&PatchId, &PkgInst) -> Vec<LostPath>,
+    /// The objects of the patches; `None` if all of them count as gone.
+    pub(super) facts: Option<&'a Facts>,
     /// Returns the native package that took the place of one that was removed.
     pub(super) successor: &'a dyn Fn(&PatchId, &PkgInst, &NativeOrigin) -> Option<NativeOwner>,
 }
@@ -116,36 +115,32 @@ struct PackageEnd {
 }
 
 impl EndingPatches<'_> {
-    /// Tells whether each package of a patch was changed, and is there in a version that has its fix.
-    pub(super) fn is_fixed(&self, id: &PatchId, packages: &[PkgInst]) -> bool {
-        let Some(fixed) = self.fixed(id, packages) else { return false };
-        let has_fix = |package: &PkgInst| {
-            let change = self.changes.get(package);
-            change.and_then(|change| Some((change, change.versions().1?))).is_some_and(|(change, version)| {
-                fixed.has(change.origin().manager, &change.origin().name, version)
-            })
-        };
-        !packages.is_empty() && packages.iter().all(has_fix)
-    }
-
     /// How a patch of these packages ends: lost by the first that lost it, else contained in the first that has it, else gone
     /// with the first that was removed.
     pub(super) fn end(&self, id: &PatchId, packages: &[PkgInst]) -> OvertakenPatch {
         let ends = self.ends(id, packages);
         let of = |state: OvertakenState| ends.iter().position(|end| end.state == state);
         let at = of(OvertakenState::Lost).or(of(OvertakenState::Contained)).unwrap_or(0);
-        let was_accepted =
-            self.known.of(id.as_str()).is_some_and(|known| known.state == OvertakenState::AcceptedBeforehand);
         let mut end = self.line(id, packages, OvertakenState::Lost);
         if let Some(one) = ends.get(at) {
             (end.state, end.manager) = (one.state, one.manager.name().to_owned());
             (end.package, end.version) = (one.name.clone(), one.version.clone());
         }
         end.paths = ends.into_iter().filter(|one| one.state == end.state).flat_map(|one| one.paths).collect();
-        if end.state == OvertakenState::Lost && was_accepted {
+        if end.state == OvertakenState::Lost && self.was_accepted(id) {
             end.state = OvertakenState::Accepted;
         }
         end
+    }
+
+    /// Returns the lines of the patches that stand and lost their fix at some paths.
+    pub(super) fn all_partly_lost(&self, facts: &Facts) -> Vec<OvertakenPatch> {
+        let standing = facts.applied.iter().filter(|patch| {
+            patch.packages.iter().any(|package| self.changes.contains_key(package))
+                && facts.standings.standing.contains(&patch.id)
+                && facts.effective_instead(&patch.id).is_none()
+        });
+        standing.filter_map(|patch| self.partly_lost(&patch.id, &patch.packages)).collect()
     }
 
     /// The line of a patch that stands and lost its fix at some paths; `None` if it lost none.
@@ -164,15 +159,13 @@ impl EndingPatches<'_> {
         line.paths = earlier.chain(first.paths).chain(lost.flat_map(|end| end.paths)).collect();
         line.paths.sort_by(|one, other| one.path.cmp(&other.path));
         line.paths.dedup_by(|one, other| one.path == other.path);
-        let was_accepted =
-            self.known.of(id.as_str()).is_some_and(|known| known.state == OvertakenState::AcceptedBeforehand);
-        if was_accepted {
+        if self.was_accepted(id) {
             line.state = OvertakenState::Accepted;
         }
         Some(line)
     }
 
-    /// The line of a patch of which another package takes these paths over, or all.
+    /// Returns the line of a patch that loses these paths to another package. `is_whole` tells whether they are all of them.
     pub(super) fn taken_over(
         &self,
         id: &PatchId,
@@ -183,9 +176,7 @@ impl EndingPatches<'_> {
         let NativeOwner { origin, version } = by;
         let fixed = self.fixed(id, packages);
         let has_fix = fixed.is_some_and(|fixed| fixed.has(origin.manager, &origin.name, &version));
-        let was_accepted =
-            self.known.of(id.as_str()).is_some_and(|known| known.state == OvertakenState::AcceptedBeforehand);
-        let state = match (has_fix, was_accepted, is_whole) {
+        let state = match (has_fix, self.was_accepted(id), is_whole) {
             (true, ..) => OvertakenState::Contained,
             (false, true, _) => OvertakenState::Accepted,
             (false, false, true) => OvertakenState::Lost,
@@ -193,6 +184,14 @@ impl EndingPatches<'_> {
         };
         let manager = origin.manager.name().to_owned();
         OvertakenPatch { manager, package: origin.name, version, paths, ..self.line(id, packages, state) }
+    }
+
+    fn was_accepted(&self, id: &PatchId) -> bool {
+        self.known.of(id.as_str()).is_some_and(|known| known.state == OvertakenState::AcceptedBeforehand)
+    }
+
+    fn put(&self, id: &PatchId, package: &PkgInst) -> Vec<LostPath> {
+        self.facts.map(|facts| facts.put(id, package)).unwrap_or_default()
     }
 
     fn ends(&self, id: &PatchId, packages: &[PkgInst]) -> Vec<PackageEnd> {
@@ -206,12 +205,12 @@ impl EndingPatches<'_> {
             let NativeOrigin { manager, name, .. } = change.origin().clone();
             let end = match (change, change.versions().1) {
                 (_, Some(version)) => {
-                    let lost = (self.lost)(id, package);
+                    let lost = self.facts.map(|facts| facts.lost(id, package));
                     let is_whole = lost.as_ref().is_some_and(Vec::is_empty);
                     let is_there = is_whole || has_fix(manager, &name, version);
                     let state = if is_there { OvertakenState::Contained } else { OvertakenState::Lost };
                     let paths = match lost {
-                        _ if is_there => (self.put)(id, package),
+                        _ if is_there => self.put(id, package),
                         lost => lost.unwrap_or_default(),
                     };
                     PackageEnd { state, manager, name, version: version.to_owned(), paths }
@@ -224,7 +223,7 @@ impl EndingPatches<'_> {
                     Some(NativeOwner { origin, version }) => {
                         let is_there = has_fix(origin.manager, &origin.name, &version);
                         let state = if is_there { OvertakenState::Contained } else { OvertakenState::Lost };
-                        let paths = (self.put)(id, package);
+                        let paths = self.put(id, package);
                         PackageEnd { state, manager, name: origin.name, version, paths }
                     }
                 },
@@ -245,7 +244,7 @@ impl EndingPatches<'_> {
             manager: String::new(),
             package: String::new(),
             version: String::new(),
-            fixed_in: self.fixed_in(id, packages),
+            fixed_in: fixed_in(self.packages, id, packages),
             fixes,
             paths: Vec::new(),
             time: self.time.to_owned(),
@@ -253,12 +252,6 @@ impl EndingPatches<'_> {
     }
 
     fn fixed(&self, id: &PatchId, packages: &[PkgInst]) -> Option<FixedIn> {
-        self.fixed_in(id, packages).and_then(|text| text.parse().ok())
-    }
-
-    /// What the patch says of native versions with its fix.
-    fn fixed_in(&self, id: &PatchId, packages: &[PkgInst]) -> Option<String> {
-        let installed = packages.iter().filter_map(|package| self.packages.get(package));
-        fixed_in_of(id.as_str(), installed.map(|installed| &installed.params))
+        fixed_in(self.packages, id, packages).and_then(|text| text.parse().ok())
     }
 }

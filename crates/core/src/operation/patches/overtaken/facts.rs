@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ended::EndingPatches;
 use super::native_now::ChangedPackage;
 use super::request::{EndedPatch, RefreshReport, RefreshedRegistration, StandingPatch};
 use super::saved::{OfPackage, SavedPatches};
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, decode, encode};
-use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch};
+use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch, OvertakenPatches};
 use patchadm_inputs::inventory::{Installed, Inventory};
 use patchadm_inputs::native::{
-    NATIVE_OVERTAKEN, NativeChange, NativeManager, NativeOrigin, NativeOwner, differing_of,
+    FixedIn, NATIVE_OVERTAKEN, NativeChange, NativeManager, NativeOrigin, NativeOwner, differing_of,
+    fixed_in_of,
 };
 use patchadm_planning::plan::patch::backout_input::GoingPatch;
 use patchadm_planning::plan::patch::overtaken::refresh::{HeldPath, RefreshedPackage};
@@ -26,6 +26,8 @@ use patchadm_svr4::patch::{AppliedPatches, PatchId, Superseded, UnmetRequirement
 pub(super) struct Facts {
     pub(super) packages: BTreeMap<PkgInst, Installed>,
     pub(super) applied: AppliedPatches,
+    /// The list of the patches that ended.
+    pub(super) list: OvertakenPatches,
     /// The settled changes.
     pub(super) changes: BTreeMap<PkgInst, NativeChange>,
     /// The changed packages with their native records.
@@ -52,6 +54,23 @@ impl Facts {
             origin.manager == manager && origin.name == name
         };
         self.changes.values().find(of_name)?.versions().1.map(str::to_owned)
+    }
+
+    /// Lets patches end whose fix each of their packages has now, even where some paths are as they left them.
+    pub(super) fn end_fixed(&mut self) {
+        let (packages, changes) = (&self.packages, &self.changes);
+        let is_fixed = |id: &PatchId, of: &[PkgInst]| {
+            let fixed: Option<FixedIn> = fixed_in(packages, id, of).and_then(|text| text.parse().ok());
+            let has_fix = |package: &PkgInst| {
+                let (Some(fixed), Some(change)) = (&fixed, changes.get(package)) else { return false };
+                let NativeOrigin { manager, name, .. } = change.origin();
+                change.versions().1.is_some_and(|version| fixed.has(*manager, name, version))
+            };
+            !of.is_empty() && of.iter().all(has_fix)
+        };
+        for patch in self.applied.iter().filter(|patch| is_fixed(&patch.id, &patch.packages)) {
+            self.standings.standing.remove(&patch.id);
+        }
     }
 
     /// The patches that end, the last applied first.
@@ -177,24 +196,12 @@ impl Facts {
         report
     }
 
-    /// The applied patch that takes the place of this one, whose loss alone is told.
+    /// Returns the applied revision or obsoleting patch that replaces a patch. Only the loss of that one is reported.
     pub(super) fn effective_instead(&self, id: &PatchId) -> Option<String> {
         Some(match self.applied.superseded(id)? {
             Superseded::Revision(by) => by.to_string(),
             Superseded::Obsoletion(by) => by.by.map_or_else(|| by.entry.to_string(), ToString::to_string),
         })
-    }
-
-    /// The patches that stand and lost their fix at some paths.
-    pub(super) fn partly_lost(&self, ends: &EndingPatches<'_>) -> Vec<OvertakenPatch> {
-        let of_changed =
-            |packages: &[PkgInst]| packages.iter().any(|package| self.changes.contains_key(package));
-        let standing = self.applied.iter().filter(|patch| {
-            of_changed(&patch.packages)
-                && self.standings.standing.contains(&patch.id)
-                && self.effective_instead(&patch.id).is_none()
-        });
-        standing.filter_map(|patch| ends.partly_lost(&patch.id, &patch.packages)).collect()
     }
 
     /// The paths of a patch in a package at which what it did is gone.
@@ -289,6 +296,16 @@ impl Facts {
         }
         notes
     }
+}
+
+/// Returns what a patch of these packages says of native versions with its fix. `all` are the packages of the root.
+pub(super) fn fixed_in(
+    all: &BTreeMap<PkgInst, Installed>,
+    id: &PatchId,
+    packages: &[PkgInst],
+) -> Option<String> {
+    let installed = packages.iter().filter_map(|package| all.get(package));
+    fixed_in_of(id.as_str(), installed.map(|installed| &installed.params))
 }
 
 fn paths<'m>(manifests: impl Iterator<Item = &'m Manifest>) -> BTreeSet<String> {

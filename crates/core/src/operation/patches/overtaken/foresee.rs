@@ -73,8 +73,7 @@ pub fn foresee_upgrade(
         packages: &packages,
         changes: &changes,
         known: &known,
-        lost: &|_, _| None,
-        put: &|_, _| Vec::new(),
+        facts: None,
         successor: &|id, package, origin| {
             comers.successor(root, patched.get(&(package.clone(), id.clone())), origin, upcoming)
         },

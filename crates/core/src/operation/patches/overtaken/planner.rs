@@ -153,22 +153,25 @@ impl Refresher<'_> {
     ) -> Result<Option<PlannedRefresh>, Failure> {
         let mut report = RefreshReport { left: left.into_iter().collect(), ..RefreshReport::default() };
         let undo = SavedPatches { all: Vec::new() };
-        let first = packages.iter().find(|(_, installed)| NativeOrigin::of(&installed.params).is_some());
         if self.request.accept.is_empty() {
             let is_said = !report.left.is_empty();
             return Ok(is_said.then_some(PlannedRefresh { plan: None, undo, report }));
         }
-        // The package of a lost patch may be gone, and be the last that was adopted.
-        let adopted: Vec<PkgInst> = first.map(|(package, _)| package.clone()).into_iter().collect();
         let marker = patchadm_inputs::database::marker(&self.ground.root)?.unwrap_or_default();
         let known = overtaken_patches(&self.ground.root, &marker)?;
         let (list, accepted) = self.accepted(known.clone(), &marker, &self.ground.recorded(packages)?)?;
         report.accepted = accepted;
-        let named = adopted.first().cloned();
-        let named = named.or_else(|| list.patches.iter().find_map(|one| PkgInst::new(&one.package).ok()));
-        let named = named.ok_or_else(|| Reason::NoSuchPackage.of(Command::AdoptRefresh, &""))?;
-        let plan = written(&known, &list);
-        let plan = plan.map(|change| records_alone(vec![change], adopted, &named, self.now));
+        let is_adopted =
+            |(_, installed): &(&PkgInst, &Installed)| NativeOrigin::of(&installed.params).is_some();
+        let adopted = packages.iter().find(is_adopted).map(|(package, _)| package.clone());
+        // The package of a lost patch may be gone, and be the last that was adopted.
+        let gone = || list.patches.iter().find_map(|one| PkgInst::new(&one.package).ok());
+        let Some(named) = adopted.clone().or_else(gone) else {
+            return Err(Reason::NoSuchPackage.of(Command::AdoptRefresh, &"").into());
+        };
+        let adopted = adopted.into_iter().collect();
+        let plan =
+            written(&known, &list).map(|change| records_alone(vec![change], adopted, &named, self.now));
         Ok(Some(PlannedRefresh { plan, undo, report }))
     }
 
@@ -247,7 +250,8 @@ impl Refresher<'_> {
         let input = BackOutInput::of(self.ground, &request, self.now)?;
         let marker = patchadm_inputs::database::marker(root)?.unwrap_or_default();
         let saved = SavedPatches::read(&input, &marker, &all)?;
-        let inventory = self.survey(&packages, &changed, &saved)?;
+        let list = overtaken_patches(root, &marker)?;
+        let inventory = self.survey(&packages, &changed, (&saved, &list))?;
         let records =
             saved.all.iter().filter_map(|one| one.manifest()).flat_map(|manifest| &manifest.objects);
         let mut asked: BTreeSet<ObjectPath> = records.filter_map(ObjectRecord::object_path).collect();
@@ -269,14 +273,14 @@ impl Refresher<'_> {
             })
             .collect();
         let standings = Standings::of(&of_packages, &native, &inventory);
-        Ok(Facts { packages, applied, changes, changed, saved, inventory, native, standings })
+        Ok(Facts { packages, applied, list, changes, changed, saved, inventory, native, standings })
     }
 
     fn survey(
         &self,
         packages: &BTreeMap<PkgInst, Installed>,
         changed: &[ChangedPackage],
-        saved: &SavedPatches,
+        (saved, list): (&SavedPatches, &OvertakenPatches),
     ) -> Result<Inventory, Failure> {
         let resolver = self.ground.root.resolver();
         let mut touched = Touched::default();
@@ -291,41 +295,18 @@ impl Refresher<'_> {
             touched.paths.extend(places::patch(&one.id).ok());
         }
         touched.packages.extend(changed.iter().map(|one| one.package.clone()));
-        let marker = patchadm_inputs::database::marker(&self.ground.root)?.unwrap_or_default();
-        let lost = overtaken_patches(&self.ground.root, &marker)?;
-        touched
-            .paths
-            .extend(lost.patches.iter().flat_map(|one| &one.paths).filter_map(LostPath::object_path));
+        let lost = list.patches.iter().flat_map(|one| &one.paths);
+        touched.paths.extend(lost.filter_map(LostPath::object_path));
         let mut inventory = self.ground.survey_with(packages.clone(), &touched, None)?;
         inventory.hide_kept_but(|path| changed.iter().any(|one| one.wrote(path)));
         Ok(inventory)
     }
 
-    /// Lets patches end whose fix each of their packages has now, even where some paths are as they left them.
-    fn end_fixed(&self, facts: &mut Facts, known: &OvertakenPatches) {
-        let ends = EndingPatches {
-            marker: &facts.inventory.marker,
-            time: self.time,
-            packages: &facts.packages,
-            changes: &facts.changes,
-            known,
-            lost: &|_, _| None,
-            put: &|_, _| Vec::new(),
-            successor: &|_, _, _| None,
-        };
-        let fixed = facts.applied.iter().filter(|patch| ends.is_fixed(&patch.id, &patch.packages));
-        let fixed: Vec<PatchId> = fixed.map(|patch| patch.id.clone()).collect();
-        for id in fixed {
-            facts.standings.standing.remove(&id);
-        }
-    }
-
     fn plan(&self, mut facts: Facts) -> Result<PlannedRefresh, Failure> {
-        let mut known = overtaken_patches(&self.ground.root, &facts.inventory.marker)?;
-        let before = known.clone();
+        let (before, mut known) = (facts.list.clone(), facts.list.clone());
         let lost_again = lose_contained(&mut known, |manager, name| facts.new_version(manager, name));
         find_again(&mut known, &facts.inventory);
-        self.end_fixed(&mut facts, &known);
+        facts.end_fixed();
         let ending = facts.ending();
         let (list, accepted) = self.accepted(known, &facts.inventory.marker, &facts.applied)?;
         let ends = EndingPatches {
@@ -334,8 +315,7 @@ impl Refresher<'_> {
             packages: &facts.packages,
             changes: &facts.changes,
             known: &list,
-            lost: &|id, package| Some(facts.lost(id, package)),
-            put: &|id, package| facts.put(id, package),
+            facts: Some(&facts),
             successor: &|id, package, origin| facts.successor(&self.ground.root, id, package, origin),
         };
         let ended: Vec<OvertakenPatch> = ending.iter().map(|one| ends.end(&one.id, &one.packages)).collect();
@@ -343,7 +323,7 @@ impl Refresher<'_> {
             |(going, _): &(&GoingPatch, &OvertakenPatch)| facts.effective_instead(&going.id).is_none();
         let told: Vec<OvertakenPatch> =
             ending.iter().zip(&ended).filter(effective).map(|(_, end)| end.clone()).collect();
-        let partly = facts.partly_lost(&ends);
+        let partly = ends.all_partly_lost(&facts);
         let list = list_after(&list, &told, &partly, &facts);
         let unmet = self.unmet(&facts, &ending, &before, &list);
         let TrimmedPatches { trimmed, edits } = facts.trimmed();
