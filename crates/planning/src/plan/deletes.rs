@@ -54,7 +54,7 @@ impl PlanBuilder<'_> {
         }
         let Some(old) = self.old(path) else { return Ok(()) };
         if !old.is_directory()
-            && let Some(owner) = self.foreign_owner(package, path)
+            && let Some(owner) = self.inventory.foreign_owner(package, path)
         {
             let path = self.inventory.show(path);
             self.notes.push(format!("{path} stays: it belongs to {owner} ({})", owner.origin.manager));

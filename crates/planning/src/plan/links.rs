@@ -106,7 +106,7 @@ impl PlanBuilder<'_> {
                 self.notes.push(format!("{path} is no longer another name of {source}; it stays as it is"));
                 continue;
             }
-            if let Some(owner) = self.foreign_owner(&package, path) {
+            if let Some(owner) = self.inventory.foreign_owner(&package, path) {
                 let path = self.inventory.show(path);
                 self.notes.push(format!("{path} stays: it belongs to {owner} ({})", owner.origin.manager));
                 continue;

@@ -108,7 +108,7 @@ impl<'a> PackageTarget<'a> {
     /// Returns the same package with its files where they are in a root: those of an adopted package where they are diverted.
     pub(super) fn in_root(self, inventory: &'a Inventory) -> Self {
         let installed = inventory.packages.get(&self.package);
-        let origin = NativeOrigin::of_installed(installed.map(|installed| &installed.params));
+        let origin = installed.and_then(|installed| NativeOrigin::of(&installed.params));
         Self { native: origin.map(|origin| (origin, inventory)), ..self }
     }
 

@@ -37,7 +37,7 @@ pub struct RecordedPath {
 impl RecordedPath {
     /// Returns the names under which records of a package may have what is there. None of a package whose file lies elsewhere.
     pub fn names_for(&self, params: Option<&Params>) -> Vec<ObjectPath> {
-        let origin = NativeOrigin::of_installed(params);
+        let origin = params.and_then(NativeOrigin::of);
         let is_of = |one: &&DivertedPath| origin.as_ref().is_some_and(|origin| origin.name == one.package);
         if self.diverted.iter().any(|one| is_of(&one)) {
             return Vec::new();

@@ -71,7 +71,7 @@ pub(super) fn restore(draft: &mut PlanBuilder<'_>, packages: &[Restoring<'_>]) -
         for each in restored {
             if each.has_claim {
                 package.restore_line(draft, each)?;
-            } else if draft.foreign_owner(package.package, &each.path).is_some()
+            } else if draft.inventory.foreign_owner(package.package, &each.path).is_some()
                 && let Some(line) = draft.line(&each.path).cloned()
             {
                 draft.disown(package.package, &each.path, line);
@@ -226,7 +226,7 @@ impl<'a> Restoring<'a> {
             if was.kind == FileType::Directory && old.is_directory() {
                 let attributes = attributes(was, old);
                 if let Some(attributes) =
-                    attributes.filter(|_| draft.foreign_owner(self.package, path).is_none())
+                    attributes.filter(|_| draft.inventory.foreign_owner(self.package, path).is_none())
                 {
                     draft.change(self.package, path, Action::Attributes(attributes));
                 }
@@ -249,7 +249,7 @@ impl<'a> Restoring<'a> {
 
     /// Looks for the files of a native package where they were diverted since.
     fn follow_diversions(&self, draft: &PlanBuilder<'_>, restored: &mut [Restored<'_>]) {
-        let Some(origin) = draft.native_origin(self.package) else { return };
+        let Some(origin) = draft.inventory.native_origin(self.package) else { return };
         for each in restored {
             if let Some(place) = draft.inventory.place_of_native(&each.path, &origin) {
                 each.path = place.clone();
@@ -277,10 +277,11 @@ impl<'a> Restoring<'a> {
     ) -> Option<String> {
         let shown = draft.inventory.show(path);
         let is_directory = draft.old(path).is_some_and(Live::is_directory);
-        if let Some(owner) = draft.foreign_owner(self.package, path).filter(|_| !is_directory) {
+        if let Some(owner) = draft.inventory.foreign_owner(self.package, path).filter(|_| !is_directory) {
             return Some(format!("{shown} stays: it was taken over by {owner} ({})", owner.origin.manager));
         }
-        let origin = draft.native_origin(self.package).filter(|_| !is_directory && record.was.is_some())?;
+        let origin =
+            draft.inventory.native_origin(self.package).filter(|_| !is_directory && record.was.is_some())?;
         let installed = draft.inventory.packages.get(self.package)?;
         let registered = NativeRegistration::of(&installed.params).version;
         // At the same version, a path that nobody owns is one that an earlier patch added.

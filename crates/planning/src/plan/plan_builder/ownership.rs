@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use patchadm_inputs::native::{NativeOrigin, NativeOwner};
+use patchadm_inputs::native::NativeOwner;
 use patchadm_rootfs::Live;
-use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
+use patchadm_svr4::package::{Mode, ObjectPath};
 
 use super::{PlanBuilder, refuse};
 use crate::plan::refusal::{ObjectProblem, Reason};
@@ -24,20 +24,6 @@ pub(in crate::plan) enum NativeRule {
 }
 
 impl<'a> PlanBuilder<'a> {
-    /// Returns the native package that an installed package stands for.
-    pub(in crate::plan) fn native_origin(&self, package: &PkgInst) -> Option<NativeOrigin> {
-        self.inventory.native_origin(package)
-    }
-
-    /// Returns the native package that owns a path now and is not the one that `package` stands for.
-    pub(in crate::plan) fn foreign_owner(
-        &self,
-        package: &PkgInst,
-        path: &ObjectPath,
-    ) -> Option<&'a NativeOwner> {
-        self.inventory.foreign_owner(package, path)
-    }
-
     /// Refuses changes of what other native packages own now. A note names each owner where a change is made all the same.
     pub(super) fn check_native_owners(&mut self) -> Result<(), Reason> {
         let mut noted: BTreeMap<&NativeOwner, Vec<&ObjectPath>> = BTreeMap::new();
@@ -81,7 +67,7 @@ impl<'a> PlanBuilder<'a> {
         if is_directory {
             return Ok(None);
         }
-        let origin = self.native_origin(&change.package);
+        let origin = self.inventory.native_origin(&change.package);
         if let Some(reason) = self.inventory.native_owners.unreadable().first().filter(|_| origin.is_some()) {
             return Err(ObjectProblem::OwnerUnknown(reason.clone()));
         }
@@ -90,7 +76,7 @@ impl<'a> PlanBuilder<'a> {
         // The attributes of a directory are those of every package that has it.
         let is_noted =
             origin.is_none() && (self.native_rule == NativeRule::Note || is_in_place && is_live_directory);
-        if let Some(owner) = self.foreign_owner(&change.package, &change.path) {
+        if let Some(owner) = self.inventory.foreign_owner(&change.package, &change.path) {
             return if is_noted { Ok(Some(owner)) } else { Err(native_owner(owner)) };
         }
         let old = change.old.as_deref().filter(|_| is_in_place);

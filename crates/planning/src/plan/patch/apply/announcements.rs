@@ -38,8 +38,10 @@ pub(super) fn announcements(draft: &PlanBuilder<'_>, id: &PatchId) -> Vec<String
 /// Returns the directory that gets a new object, if nobody but the native package of the patch has it, and that package.
 fn kept_directory(draft: &PlanBuilder<'_>, change: &Change) -> Option<(ObjectPath, String)> {
     let Action::Add(_) = &change.action else { return None };
-    let origin =
-        draft.native_origin(&change.package).filter(|origin| origin.manager == NativeManager::Dpkg)?;
+    let origin = draft
+        .inventory
+        .native_origin(&change.package)
+        .filter(|origin| origin.manager == NativeManager::Dpkg)?;
     let directory = change.path.parent()?;
     let is_alone = draft.inventory.native_owners.is_own_alone(&directory, &origin);
     is_alone.then_some((directory, origin.name))
@@ -49,7 +51,8 @@ fn kept_directory(draft: &PlanBuilder<'_>, change: &Change) -> Option<(ObjectPat
 fn shared_file<'c>(draft: &PlanBuilder<'_>, change: &'c Change) -> Option<(&'c ObjectPath, String)> {
     let Action::Replace(new) = &change.action else { return None };
     let owners = &draft.inventory.native_owners;
-    let origin = draft.native_origin(&change.package).filter(|origin| owners.is_multi_arch(origin))?;
+    let origin =
+        draft.inventory.native_origin(&change.package).filter(|origin| owners.is_multi_arch(origin))?;
     let is_shared = !matches!(new.body, Body::Directory)
         && owners.is_own_alone(&change.path, &origin)
         && !change.path.as_bytes().split(|&byte| byte == b'/').any(is_of_one_architecture);
