@@ -18,7 +18,6 @@ mod file_sum;
 mod fixed_in;
 mod lock_file;
 mod origin;
-mod owner;
 mod ownership;
 mod package;
 mod package_name;
@@ -37,8 +36,7 @@ pub use file_sum::FileSum;
 pub use fixed_in::{
     FIXED_IN, FixedIn, FixedInClause, FixedInError, fixed_in_of, fixed_in_parameter, fixed_in_said,
 };
-pub use origin::{ADOPTED, NATIVE_NAME, NativeManager, NativeOrigin};
-pub use owner::NativeOwner;
+pub use origin::{ADOPTED, NATIVE_NAME, NativeManager, NativeOrigin, NativeOwner};
 pub use ownership::{NativeIndex, NativeOwners};
 pub use package::{NativePackage, NativePath, NativePresence, RegisteredPackage, UnfinishedChange};
 pub use package_name::LONGEST_PKG;
@@ -79,6 +77,15 @@ impl NativeManager {
             Self::Dpkg => dpkg::DpkgRecords::of(root)?.package(name),
             Self::Rpm => rpm::RpmRecords::of(root)?.package(name),
         }
+    }
+
+    /// Returns the installed packages that say they replace another one; none if the records cannot be read.
+    pub fn successors(self, root: &Root, name: &str) -> Vec<NativeOwner> {
+        let found = match self {
+            Self::Dpkg => dpkg::DpkgRecords::of(root).map(|records| records.successors(name)),
+            Self::Rpm => rpm::RpmRecords::of(root).and_then(|records| records.successors(name)),
+        };
+        found.unwrap_or_default()
     }
 }
 

@@ -1,4 +1,4 @@
-//! The native package that an adopted package stands for.
+//! A native package: as the origin of an adopted package, and as the owner of a path.
 
 use std::fmt;
 
@@ -108,6 +108,17 @@ impl NativeOrigin {
         let is_name = !name.is_empty() && !name.starts_with('-') && !name.contains(['/', ' ', '\t', '\n']);
         is_name.then(|| Self { manager, name: name.to_owned(), arch: arch.map(str::to_owned), version: None })
     }
+
+    /// Tells whether another package is this one, perhaps for another architecture or in another version.
+    pub fn is_instance_of(&self, other: &Self) -> bool {
+        self.manager == other.manager && self.name == other.name
+    }
+
+    /// Returns its name as its manager takes it.
+    pub fn queried(&self) -> String {
+        let whole = self.to_string();
+        whole.split_once(' ').map_or_else(|| whole.clone(), |(_, package)| package.to_owned())
+    }
 }
 
 impl fmt::Display for NativeOrigin {
@@ -120,6 +131,35 @@ impl fmt::Display for NativeOrigin {
             (NativeManager::Rpm, Some(arch), Some(version)) => {
                 write!(f, "{manager} {name}-{version}.{arch}")
             }
+        }
+    }
+}
+
+/// A native package that owns a path.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NativeOwner {
+    /// The package.
+    pub origin: NativeOrigin,
+    /// Its version; empty where its records do not say.
+    pub version: String,
+}
+
+impl NativeOwner {
+    /// Returns it in words with its manager, as `openssl 3.0.22-1 (dpkg)`.
+    pub fn with_manager(&self) -> String {
+        format!("{self} ({})", self.origin.manager)
+    }
+}
+
+impl fmt::Display for NativeOwner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { origin, version } = self;
+        let arch = origin.arch.as_ref().filter(|_| version.is_empty());
+        write!(f, "{}", origin.name)?;
+        match arch {
+            Some(arch) => write!(f, ":{arch}"),
+            None if version.is_empty() => Ok(()),
+            None => write!(f, " {version}"),
         }
     }
 }

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Range;
 
-use super::dpkg::{DivertedPath, DpkgLists, DpkgRecords};
+use super::dpkg::{DivertedPath, DpkgLists};
 use super::registration::differing_text;
 use super::rpm::RpmRecords;
 use super::{NativeManager, NativeOrigin, NativeOwner};
@@ -311,17 +311,5 @@ impl NativeOwners {
     /// Returns why the owners of some paths are not known.
     pub fn unreadable(&self) -> &[String] {
         &self.unreadable
-    }
-}
-
-impl NativeManager {
-    /// Returns the installed packages that say they take the place of another one; none where that cannot be read.
-    pub fn successors(self, root: &Root, name: &str) -> Vec<NativeOwner> {
-        match self {
-            Self::Dpkg => DpkgRecords::of(root).map(|records| records.successors(name)).unwrap_or_default(),
-            Self::Rpm => {
-                RpmRecords::of(root).and_then(|records| records.successors(name)).unwrap_or_default()
-            }
-        }
     }
 }
