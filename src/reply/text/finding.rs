@@ -64,7 +64,7 @@ fn unable(unfixed: &UnfixedReason) -> String {
         UnfixedReason::Link(target) => format!("unable to create link to <{}>", lossy(target)),
         UnfixedReason::Hidden => "unable to remove hidden file".to_owned(),
         UnfixedReason::Native(owner) => {
-            format!("left as it is: it belongs to {owner} ({})", owner.origin.manager)
+            format!("left as it is: it belongs to {}", owner.with_manager())
         }
     }
 }

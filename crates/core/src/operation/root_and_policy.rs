@@ -357,7 +357,7 @@ impl RootAndPolicy {
                 let is_own = owners.iter().any(|owner| origin.is_instance_of(&owner.origin));
                 let owner = owners.into_iter().next().filter(|_| !is_own);
                 if let Some(owner) = owner.filter(|_| manifests.may_have_changed(&path)) {
-                    let how = format!("belongs to {owner} ({}) now", owner.origin.manager);
+                    let how = format!("belongs to {} now", owner.with_manager());
                     overruled.insert(package.clone(), overruled_as(path, how));
                     break;
                 }

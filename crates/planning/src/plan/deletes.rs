@@ -57,7 +57,7 @@ impl PlanBuilder<'_> {
             && let Some(owner) = self.inventory.foreign_owner(package, path)
         {
             let path = self.inventory.show(path);
-            self.notes.push(format!("{path} stays: it belongs to {owner} ({})", owner.origin.manager));
+            self.notes.push(format!("{path} stays: it belongs to {}", owner.with_manager()));
             return Ok(());
         }
         if self.is_setting(path) {

@@ -108,7 +108,7 @@ impl PlanBuilder<'_> {
             }
             if let Some(owner) = self.inventory.foreign_owner(&package, path) {
                 let path = self.inventory.show(path);
-                self.notes.push(format!("{path} stays: it belongs to {owner} ({})", owner.origin.manager));
+                self.notes.push(format!("{path} stays: it belongs to {}", owner.with_manager()));
                 continue;
             }
             let new = NewObject { body: another_name(&source, &new.body), ..new.clone() };

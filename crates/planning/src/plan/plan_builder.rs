@@ -277,7 +277,7 @@ impl<'a> PlanBuilder<'a> {
             self.changes.remove(&path);
             let shown = self.inventory.show(&path);
             self.notes.push(match self.inventory.native_owners.of(&path).first() {
-                Some(owner) => format!("{shown} stays: it belongs to {owner} ({})", owner.origin.manager),
+                Some(owner) => format!("{shown} stays: it belongs to {}", owner.with_manager()),
                 None => format!("{shown} stays: it holds objects that are recorded"),
             });
         }

@@ -153,7 +153,7 @@ impl Settling<'_, '_> {
         }
         if let (Some(package), Some(old)) = (input.kept.keeper(path).cloned(), old) {
             if let Some(owner) = input.native_owner(&package, path) {
-                let note = format!("stays: it belongs to {owner} ({})", owner.origin.manager);
+                let note = format!("stays: it belongs to {}", owner.with_manager());
                 self.done.notes.push(format!("{} {note}", input.inventory.show(path)));
                 self.done.contents.insert(path.clone(), None);
                 return;
@@ -197,7 +197,7 @@ impl Settling<'_, '_> {
         instances: &mut BTreeMap<PkgInst, PkgInst>,
     ) -> Result<(), Reason> {
         if let Some(owner) = self.input.native_owner(&archived.package, path) {
-            let note = format!("does not come back: it belongs to {owner} ({})", owner.origin.manager);
+            let note = format!("does not come back: it belongs to {}", owner.with_manager());
             self.done.notes.push(format!("{} {note}", self.input.inventory.show(path)));
             return Ok(());
         }

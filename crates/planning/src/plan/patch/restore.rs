@@ -278,7 +278,7 @@ impl<'a> Restoring<'a> {
         let shown = draft.inventory.show(path);
         let is_directory = draft.old(path).is_some_and(Live::is_directory);
         if let Some(owner) = draft.inventory.foreign_owner(self.package, path).filter(|_| !is_directory) {
-            return Some(format!("{shown} stays: it was taken over by {owner} ({})", owner.origin.manager));
+            return Some(format!("{shown} stays: it was taken over by {}", owner.with_manager()));
         }
         let origin =
             draft.inventory.native_origin(self.package).filter(|_| !is_directory && record.was.is_some())?;
@@ -315,10 +315,8 @@ impl<'a> Restoring<'a> {
             draft.check_obstacle(path)?;
             if let Some((name, owner)) = draft.inventory.foreign_name(self.package, old) {
                 let [path, name] = [path, name].map(|path| draft.inventory.show(path));
-                let manager = owner.origin.manager;
-                let note =
-                    format!("{path} stays: another name of it, {name}, belongs to {owner} ({manager})");
-                draft.notes.push(note);
+                let owner = owner.with_manager();
+                draft.notes.push(format!("{path} stays: another name of it, {name}, belongs to {owner}"));
                 return Ok(());
             }
             draft.change(self.package, path, Action::Attributes(attributes));

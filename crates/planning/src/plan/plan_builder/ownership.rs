@@ -36,16 +36,16 @@ impl<'a> PlanBuilder<'a> {
         let notes: Vec<String> = noted
             .iter()
             .map(|(owner, paths)| {
-                let manager = owner.origin.manager;
+                let owner = owner.with_manager();
                 match paths.as_slice() {
                     [first, _, ..] => {
                         let (first, more) = (self.inventory.show(first), paths.len() - 1);
-                        format!("{first} and {more} more belong to {owner} ({manager})")
+                        format!("{first} and {more} more belong to {owner}")
                     }
                     paths => {
                         let paths: Vec<String> =
                             paths.iter().map(|path| self.inventory.show(path).to_string()).collect();
-                        format!("{} belongs to {owner} ({manager})", paths.join(", "))
+                        format!("{} belongs to {owner}", paths.join(", "))
                     }
                 }
             })

@@ -43,7 +43,7 @@ pub fn give_up(
             None => removable.push(path.clone()),
             Some(owner) => {
                 let shown = inventory.show(path);
-                notes.push(format!("{shown} stays: it belongs to {owner} ({})", owner.origin.manager));
+                notes.push(format!("{shown} stays: it belongs to {}", owner.with_manager()));
             }
         }
     }

@@ -228,7 +228,7 @@ impl<'a> PackagePaths<'a> {
             && !live.is_some_and(Live::is_directory)
         {
             let shown = self.inventory.show(path);
-            notes.push(format!("{shown} was taken over by {owner} ({})", owner.origin.manager));
+            notes.push(format!("{shown} was taken over by {}", owner.with_manager()));
             return ended;
         }
         if put.last.became.as_ref().is_some_and(|state| state.kind == FileType::Directory)
