@@ -9,7 +9,7 @@ use crate::format::installf_queue::{InstallfEntry, InstallfQueueError, InstallfR
 use crate::plan::{Action, Body, Change, NewObject};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::dirs::Dirs;
-use patchadm_rootfs::{CAPABILITY, Dir, FileType, ObjectRights, Root, WritableFile, random};
+use patchadm_rootfs::{CAPABILITY, Dir, FileType, ObjectRights, OpenObject, Root, WritableFile, random};
 use patchadm_rootfs::{Live, LiveKind};
 use patchadm_svr4::package::rule::holds;
 use patchadm_svr4::package::{Ftype, Mode, ObjectPath};
@@ -146,7 +146,9 @@ impl LiveChanger<'_> {
             Action::Replace(NewObject { body: Body::Symlink(target), uid, gid, .. }) => {
                 turn(&parent, name, target, (*uid, *gid))
             }
-            Action::Attributes(new) => set_attributes(&parent, name, new.mode, new.uid, new.gid),
+            Action::Attributes(new) => {
+                set_attributes(&parent, name, ObjectRights { uid: new.uid, gid: new.gid, mode: new.mode })
+            }
             Action::Replace(_) | Action::Delete | Action::RemoveDirectory => {
                 Err(Cause::Internal(format!("{} cannot be changed at once", change.path)))
             }
@@ -172,21 +174,19 @@ impl LiveChanger<'_> {
             }
         }
         let mode = (!matches!(new.body, Body::Symlink(_))).then_some(new.mode);
-        set_attributes(parent, name, mode, Some(new.uid), Some(new.gid))
+        set_attributes(parent, name, ObjectRights { uid: Some(new.uid), gid: Some(new.gid), mode })
     }
 }
 
-/// Sets the mode, and owner and group if the caller may.
-fn set_attributes(
-    parent: &Dir,
-    name: &[u8],
-    mode: Option<Mode>,
-    uid: Option<u32>,
-    gid: Option<u32>,
-) -> Result<(), Cause> {
+fn set_attributes(parent: &Dir, name: &[u8], rights: ObjectRights) -> Result<(), Cause> {
     let object = parent.hold(name)?.ok_or_else(|| Cause::Changed(parent.root().show(&parent.at(name))))?;
-    let (uid, gid) = if parent.root().is_privileged() { (uid, gid) } else { (None, None) };
-    Ok(object.set_rights(ObjectRights { uid, gid, mode })?)
+    set_permitted(&object, parent.root(), rights)
+}
+
+/// Sets the mode, and owner and group if the caller may.
+fn set_permitted(object: &OpenObject, root: &Root, rights: ObjectRights) -> Result<(), Cause> {
+    let (uid, gid) = if root.is_privileged() { (rights.uid, rights.gid) } else { (None, None) };
+    Ok(object.set_rights(ObjectRights { uid, gid, ..rights })?)
 }
 
 /// Replaces a symbolic link by one with another target.
@@ -254,7 +254,8 @@ fn change_back(parent: &Dir, name: &[u8], entry: &InstallfEntry) -> Result<Optio
     let is_known = !is_program || object.sums()?.map(|sums| sums.b3) == *b3;
     let is_known = holds("queue.changed.bytes", is_known);
     let mode = if is_known { *mode } else { Mode::of(mode.bits() & 0o1777) };
-    set_attributes(parent, name, Some(mode), Some(*uid), Some(*gid))?;
+    let rights = ObjectRights { uid: Some(*uid), gid: Some(*gid), mode: Some(mode) };
+    set_permitted(&object, parent.root(), rights)?;
     if let Some(capability) = capability.as_ref().filter(|_| is_known)
         && object.xattr(CAPABILITY)?.is_none()
     {
