@@ -59,8 +59,6 @@ pub(super) struct Edits<'a> {
     turned: BTreeSet<ObjectPath>,
     /// Paths whose time alone differs from the record.
     pub(super) touched: BTreeSet<ObjectPath>,
-    /// Paths that stay absent, as the package manager of the system has left them.
-    pub(super) left_out: BTreeSet<ObjectPath>,
     /// Paths at which objects are delivered that are recorded at another path to the same place, which is deleted.
     moved_from: BTreeMap<ObjectPath, ObjectPath>,
     /// The same by those other paths.
@@ -82,7 +80,6 @@ impl<'a> Edits<'a> {
             stops: BTreeSet::new(),
             turned: BTreeSet::new(),
             touched: BTreeSet::new(),
-            left_out: BTreeSet::new(),
             moved_from: BTreeMap::new(),
             moved_to: BTreeMap::new(),
             attributes: BTreeMap::new(),
@@ -230,12 +227,6 @@ impl<'a> Edits<'a> {
     /// Leaves a path alone.
     pub(super) fn leave(&mut self, path: &ObjectPath) {
         self.handling.insert(path.clone(), Handling::Leave);
-    }
-
-    /// Leaves a path alone that the package manager of the system has left out.
-    pub(super) fn leave_out(&mut self, path: &ObjectPath) {
-        self.leave(path);
-        self.left_out.insert(path.clone());
     }
 
     /// Refuses where an edited file stops the patch.

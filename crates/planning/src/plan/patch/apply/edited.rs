@@ -32,10 +32,6 @@ impl ApplyPlanner<'_> {
             if !wanted.object.ftype.is_directory() {
                 self.must_not_be_foreign(&package.target, &wanted.path)?;
             }
-            if self.is_left_out(package, wanted) {
-                edits.leave_out(&wanted.path);
-                continue;
-            }
             if package.is_by_script(wanted) {
             } else if self.validated.again && self.is_anothers(wanted) {
                 edits.leave(&wanted.path);
@@ -43,6 +39,12 @@ impl ApplyPlanner<'_> {
                 edits.consider(name, &wanted.path, Some(&wanted.object))?;
             }
             edits.consider_attributes(name, wanted)?;
+        }
+        for package in patched {
+            for path in &package.left_out {
+                self.must_not_be_foreign(&package.target, path)?;
+                edits.leave(path);
+            }
         }
         for package in patched {
             for path in &package.target.image.deletes {
@@ -91,16 +93,6 @@ impl ApplyPlanner<'_> {
             Some(owner) => Err(target.refuse(path, native_owner(owner))),
             None => Ok(()),
         }
-    }
-
-    /// Whether the native package of an adopted one lists a file that was not there either when it was registered: its manager
-    /// was told to leave it out, or an administrator deleted it.
-    fn is_left_out(&self, package: &Patched<'_>, wanted: &Wanted<'_>) -> bool {
-        let target = &package.target.package;
-        self.inventory.manager(target).is_some()
-            && !self.inventory.live.contains_key(&wanted.path)
-            && !wanted.object.ftype.is_directory()
-            && package.differing.contains(&wanted.path)
     }
 
     /// Scripts that install and delete the objects know nothing of edited files that are to be kept.

@@ -31,8 +31,9 @@ pub(super) struct Patched<'a> {
     pub(super) silent: Vec<String>,
     /// Its scripts.
     pub(super) chosen: ChosenScripts,
-    /// The files that its native package lists and that were not there as delivered when it was registered.
-    pub(super) differing: BTreeSet<ObjectPath>,
+    /// The files that its native package lists and that were not there when it was registered either: its manager was told to
+    /// leave them out, or an administrator deleted them. They stay away.
+    pub(super) left_out: Vec<ObjectPath>,
 }
 
 /// The objects of a package once they have a place in the plan.
@@ -70,10 +71,26 @@ impl ApplyPlanner<'_> {
         let chosen = self.options.scripts.about(&found.package, image, &new, Role::Patch)?;
         let target =
             PackageTarget::new(found.package.clone(), found.index, image, new)?.in_root(self.inventory);
-        let wanted = target.wanted()?;
-        let placed = PlacedObjects::default();
         let differing = differing_of(old);
-        Ok(Patched { target, installed, delivered, wanted, placed, set, silent, chosen, differing })
+        let (left_out, wanted): (Vec<_>, Vec<_>) =
+            target.wanted()?.into_iter().partition(|wanted| self.is_left_out(&target, wanted, &differing));
+        let left_out = left_out.into_iter().map(|wanted| wanted.path).collect();
+        let placed = PlacedObjects::default();
+        Ok(Patched { target, installed, delivered, wanted, placed, set, silent, chosen, left_out })
+    }
+
+    /// Tells whether an object is missing now and was missing when its package was registered. `differing` are the files that
+    /// were not as delivered then.
+    fn is_left_out(
+        &self,
+        target: &PackageTarget<'_>,
+        wanted: &Wanted<'_>,
+        differing: &BTreeSet<ObjectPath>,
+    ) -> bool {
+        self.inventory.manager(&target.package).is_some()
+            && !self.inventory.live.contains_key(&wanted.path)
+            && !wanted.object.ftype.is_directory()
+            && differing.contains(&wanted.path)
     }
 
     /// The native versions that have the fix, as the package or the patch says, under the name of the patch: the next one

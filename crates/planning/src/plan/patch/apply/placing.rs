@@ -1,6 +1,6 @@
 //! The objects of all packages of a patch, each with its place in the plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::ApplyPlanner;
 use super::announcements::announcements;
@@ -30,9 +30,6 @@ impl ApplyPlanner<'_> {
         mut packages: Vec<Patched<'p>>,
         edits: &Edits<'_>,
     ) -> Result<PlacedPatch<'p>, Reason> {
-        for package in &mut packages {
-            package.wanted.retain(|wanted| !edits.left_out.contains(&wanted.path));
-        }
         let mut draft = PlanBuilder::new(self.inventory);
         draft.accounts_may_come = packages.iter().any(|package| package.chosen.scripts.preinstall);
         draft.notes.clone_from(&self.validated.notes);
@@ -45,7 +42,7 @@ impl ApplyPlanner<'_> {
         }
         draft.local = edits.local_attributes();
         place_objects(&mut draft, &packages, edits)?;
-        self.note_paths(&mut draft, edits);
+        self.note_paths(&mut draft, &packages, edits);
         let announced = announcements(&draft, &self.validated.facts.id);
         draft.notes.extend(announced);
         for package in packages.iter().filter(|_| self.options.is_rehearsal) {
@@ -59,12 +56,13 @@ impl ApplyPlanner<'_> {
         Ok(PlacedPatch { draft, packages })
     }
 
-    fn note_paths(&self, draft: &mut PlanBuilder<'_>, edits: &Edits<'_>) {
+    fn note_paths(&self, draft: &mut PlanBuilder<'_>, packages: &[Patched<'_>], edits: &Edits<'_>) {
         for path in &edits.touched {
             let path = self.inventory.show(path);
             draft.notes.push(format!("{path} has another modification time than is recorded"));
         }
-        for path in &edits.left_out {
+        let left_out: BTreeSet<&ObjectPath> = packages.iter().flat_map(|package| &package.left_out).collect();
+        for path in left_out {
             let path = self.inventory.show(path);
             draft.notes.push(format!("{path} was not there when its package was registered, and stays away"));
         }
