@@ -1,20 +1,21 @@
 //! What recovery asks about the package managers of the system: who owns a path now, who wrote what is there, and who had it.
-//! The records are read when the first question comes: few recoveries have one.
+//! The records are read at the first question: few recoveries have one.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
+use std::slice;
 
 use chrono::DateTime;
 
 use super::adopt::differing::has_sum;
+use super::queries::recorded_path::recorded_lines;
 use patchadm_changeset::package_managers::PackageManagers;
+use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::all::params_of;
-use patchadm_inputs::database::{RecordView, contents};
 use patchadm_inputs::native::{
     NativeChange, NativeIndex, NativeOrigin, NativeOwner, NativePackage, native_changes,
 };
 use patchadm_rootfs::Root;
-use patchadm_svr4::format::contents::key_of;
 use patchadm_svr4::package::ObjectPath;
 
 /// The package managers of a root, as recovery asks about them.
@@ -78,12 +79,9 @@ impl PackageManagers for SystemManagers<'_> {
     /// Only a package that was removed as a whole is a former owner: of one that is there in another version, nothing says
     /// whether the path was its own or that of an earlier patch.
     fn former_owner(&self, path: &ObjectPath) -> Option<String> {
-        let (view, resolver) = (RecordView::live(self.root), self.root.resolver());
-        let name = path.name();
-        let has_name = |line: &[u8]| key_of(line).rsplit(|&byte| byte == b'/').next() == Some(name);
-        let lines = contents::scan(&view, has_name).ok()?;
-        let is_it = |listed: &ObjectPath| resolver.locate_object(listed).is_ok_and(|place| place == *path);
-        let (_, line) = lines.iter().find(|(listed, _)| is_it(listed))?;
+        let view = RecordView::live(self.root);
+        let lines = recorded_lines(&view, slice::from_ref(path)).ok()?;
+        let (_, line) = lines.iter().flatten().next()?;
         let mut removed = None;
         for owner in &line.owners {
             let params = params_of(&view, &owner.package).ok()??;

@@ -17,7 +17,7 @@ use super::registration::differing_text;
 use super::rpm::RpmRecords;
 use super::{NativeManager, NativeOrigin, NativeOwner};
 use patchadm_rootfs::{Inode, Live, Resolver, Root, RootError};
-use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::package::{ObjectPath, last_component};
 
 /// The paths of all native packages of a root.
 #[derive(Debug, Default)]
@@ -234,11 +234,6 @@ impl NativeIndex {
 fn is_at(spelled: &[u8], place: &ObjectPath, resolver: &Resolver<'_>) -> Result<bool, RootError> {
     let Ok(path) = ObjectPath::new(spelled) else { return Ok(false) };
     Ok(resolver.locate_object(&path)? == *place)
-}
-
-fn last_component(path: &[u8]) -> &[u8] {
-    let end = path.iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1);
-    path.get(end..).unwrap_or_default()
 }
 
 /// The native owners of the paths that a plan is about.

@@ -441,7 +441,7 @@ fn read_up_to(data: &mut dyn Read, most: u64) -> io::Result<Vec<u8>> {
 /// Returns the name of a package directory that is ended by `/`.
 pub(super) fn last_component(at: &[u8]) -> String {
     let path = at.strip_suffix(b"/").unwrap_or(at);
-    String::from_utf8_lossy(path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()).into_owned()
+    String::from_utf8_lossy(patchadm_svr4::package::last_component(path)).into_owned()
 }
 
 /// Tells whether a file beside the packages belongs to the patch.

@@ -14,7 +14,7 @@ use super::error::{NoObject, SearchPlace};
 use super::reading::PrototypeScope;
 use super::variables::PrototypeVariables;
 use patchadm_svr4::format::prototype::PrototypeEntry;
-use patchadm_svr4::package::Ftype;
+use patchadm_svr4::package::{Ftype, last_component};
 
 /// The file that stands for no content.
 const NOTHING: &[u8] = b"/dev/null";
@@ -91,7 +91,7 @@ impl ObjectLookup<'_> {
 /// Returns the places of `!rsearch`, `!search` and the prototype itself.
 fn searched(path: &[u8], scope: &PrototypeScope) -> Vec<PathBuf> {
     let whole = relative(path);
-    let last = OsStr::from_bytes(path.rsplit(|&byte| byte == b'/').next().unwrap_or_default());
+    let last = OsStr::from_bytes(last_component(path));
     let mut places: Vec<PathBuf> = scope.search_whole.iter().map(|at| at.join(whole)).collect();
     places.extend(scope.search.iter().map(|at| at.join(last)));
     places.extend([scope.directory.join(last), scope.directory.join(whole)]);

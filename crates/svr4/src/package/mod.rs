@@ -22,7 +22,7 @@ pub use contents_line::ContentsLine;
 pub use inst::{PkgInst, PkgInstError};
 pub use object::{ContentInfo, Ftype, Mode, Object, ObjectAttributes, OwnerStatus, OwningPackage};
 pub use params::Params;
-pub use path::{ObjectPath, PackagePath, PathError, escape, unescape};
+pub use path::{ObjectPath, PackagePath, PathError, escape, last_component, unescape};
 pub(crate) use path::{unescaped, write_escaped};
 pub use room::is_room_for;
 pub use word::Word;

@@ -93,7 +93,7 @@ impl ObjectPath {
 
     /// Returns the last component, empty for the root.
     pub fn name(&self) -> &[u8] {
-        self.0.rsplit(|&b| b == b'/').next().unwrap_or_default()
+        last_component(&self.0)
     }
 
     /// Returns whether the path lies below `directory` and is not `directory` itself.
@@ -299,6 +299,11 @@ pub(crate) fn unescaped(bytes: &[u8]) -> Cow<'_, [u8]> {
         }
     }
     Cow::Owned(out)
+}
+
+/// Returns what follows the last slash of a path.
+pub fn last_component(path: &[u8]) -> &[u8] {
+    path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
 }
 
 /// Returns the directory above a path, as a part of its bytes.

@@ -16,7 +16,7 @@ use patchadm_inputs::database::{DatabaseError, RecordView};
 use patchadm_inputs::native::{DivertedPath, NativeIndex, NativeOrigin, NativeOwner};
 use patchadm_rootfs::{Resolver, Root};
 use patchadm_svr4::format::contents::key_of;
-use patchadm_svr4::package::{ObjectPath, Params};
+use patchadm_svr4::package::{ObjectPath, Params, last_component};
 
 /// A path that was named, and what records have at the same place.
 #[derive(Clone, Debug)]
@@ -152,10 +152,7 @@ impl<'r> PathFinder<'r> {
         found: &[RecordedPath],
     ) -> Result<BTreeMap<ObjectPath, BTreeSet<ObjectPath>>, Failure> {
         let names: HashSet<&[u8]> = found.iter().map(|one| one.place.name()).collect();
-        let lines = contents::scan(view, |raw| {
-            let key = key_of(raw);
-            key.rsplit(|&byte| byte == b'/').next().is_some_and(|name| names.contains(name))
-        });
+        let lines = contents::scan(view, |raw| names.contains(last_component(&key_of(raw))));
         let mut aliases: BTreeMap<ObjectPath, BTreeSet<ObjectPath>> = BTreeMap::new();
         for path in lines.map_err(DatabaseError::from)?.into_keys() {
             aliases.entry(self.place(&path)).or_default().insert(path);

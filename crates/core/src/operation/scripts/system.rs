@@ -11,6 +11,7 @@ use patchadm_inputs::policy::ScriptPolicy;
 use patchadm_planning::plan::scripts::{Deliverer, SystemScripts};
 use patchadm_rootfs::{FileType, Root, RootError};
 use patchadm_svr4::format::contents::key_of;
+use patchadm_svr4::package::last_component;
 use patchadm_svr4::places;
 
 /// The classes that this program may have scripts for.
@@ -53,11 +54,8 @@ fn delivered_scripts(root: &Root, names: &BTreeSet<String>) -> Result<BTreeSet<S
             found.insert(name.clone());
         }
     }
-    let names_one = |line: &[u8]| {
-        let path = key_of(line);
-        let last = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-        str::from_utf8(last).is_ok_and(|last| names.contains(last))
-    };
+    let names_one =
+        |line: &[u8]| str::from_utf8(last_component(&key_of(line))).is_ok_and(|last| names.contains(last));
     for path in scan(&RecordView::live(root), names_one)?.into_keys() {
         let physical = root.resolver().locate(&path)?;
         if physical.parent().as_ref() == Some(&place) {
