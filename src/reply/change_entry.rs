@@ -10,7 +10,7 @@ use patchadm_changeset::format::manifest::RecordedState;
 use patchadm_core::operation::changed_texts::{ChangedText, ChangedTexts};
 use patchadm_planning::plan::states::{state_after, state_before};
 use patchadm_planning::plan::{Action, Body, Change, Plan};
-use patchadm_rootfs::{Digest, FileType};
+use patchadm_rootfs::{ACCESS_LIST, CAPABILITY, Digest, FileType};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
 /// One object in a plan.
@@ -68,9 +68,7 @@ impl ChangeEntry {
         };
         changes().map(of).collect()
     }
-}
 
-impl ChangeEntry {
     /// Names each attribute of an object that becomes another one, with both values: mode, owner, group, file capabilities,
     /// access control list.
     pub(crate) fn attribute_changes(&self) -> Vec<String> {
@@ -86,12 +84,9 @@ impl ChangeEntry {
         for (word, before, after) in numbers.into_iter().filter(|(_, before, after)| before != after) {
             changes.push(format!("{word} {before} -> {after}"));
         }
-        let extended = [
-            ("security.capability", "file capabilities"),
-            ("system.posix_acl_access", "access control list"),
-        ];
-        for (key, word) in extended {
-            match (before.xattrs.get(key), after.xattrs.get(key)) {
+        let (before, after) = (before.xattrs(), after.xattrs());
+        for (key, word) in [(CAPABILITY, "file capabilities"), (ACCESS_LIST, "access control list")] {
+            match (before.get(key), after.get(key)) {
                 (None, Some(_)) => changes.push(format!("gets {word}")),
                 (Some(_), None) => changes.push(format!("loses its {word}")),
                 (Some(before), Some(after)) if before != after => changes.push(format!("gets other {word}")),

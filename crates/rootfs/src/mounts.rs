@@ -8,17 +8,14 @@ use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 
-use super::{Distrust, ObjectStatus, Result, RootError, again};
+use super::{ACCESS_LIST, Distrust, ObjectStatus, Result, RootError, again};
 use patchadm_svr4::package::rule;
 
 /// The table of mounts visible to this process.
 pub(crate) const TABLE: &str = "/proc/self/mountinfo";
 
 /// The attributes through which file systems show access lists that permission bits do not reflect.
-const LISTS: [&str; 3] = ["system.nfs4_acl", "system.nfs4_acl_xdr", "system.richacl"];
-
-/// The attribute of a POSIX access list.
-const POSIX_LIST: &str = "system.posix_acl_access";
+const LISTS: [&[u8]; 3] = [b"system.nfs4_acl", b"system.nfs4_acl_xdr", b"system.richacl"];
 
 /// Reads the table. The kernel does not report its size; a few large reads are cheaper.
 pub(crate) fn table() -> io::Result<Vec<u8>> {
@@ -64,7 +61,7 @@ impl Mounts {
 
     /// Returns the kind of access list on an open object.
     pub(crate) fn has_list(&mut self, seen: &ObjectStatus, fd: impl AsFd) -> AccessListKind {
-        let ask = |name: &str| again(|| rustix::fs::fgetxattr(&fd, name, &mut [0u8; 0][..]));
+        let ask = |name: &[u8]| again(|| rustix::fs::fgetxattr(&fd, name, &mut [0u8; 0][..]));
         if !self.without_lists.contains(&seen.file_system) {
             let answers = LISTS.map(ask);
             if answers.iter().any(std::result::Result::is_ok) {
@@ -75,7 +72,7 @@ impl Mounts {
             }
         }
         // It matters only if the group may write.
-        if seen.mode.bits() & 0o020 != 0 && ask(POSIX_LIST).is_ok() {
+        if seen.mode.bits() & 0o020 != 0 && ask(ACCESS_LIST).is_ok() {
             AccessListKind::Posix
         } else {
             AccessListKind::None

@@ -5,11 +5,8 @@
 
 use rustix::io::Errno;
 
-use super::{FileType, ObjectStatus, OpenObject, Result};
+use super::{CAPABILITY, FileType, ObjectStatus, OpenObject, Result};
 use patchadm_svr4::package::Mode;
-
-/// The extended attribute that holds file capabilities.
-pub const CAPABILITY: &[u8] = b"security.capability";
 
 /// Owner, group and permission bits that an object gets; `None` keeps the current value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,11 +5,8 @@
 
 use super::{NativeManager, NativeOrigin, NativePath};
 use patchadm_changeset::format::manifest::RecordedState;
-use patchadm_rootfs::FileType;
+use patchadm_rootfs::{CAPABILITY, FileType};
 use patchadm_svr4::package::{Ftype, ObjectPath};
-
-/// The name of the extended attribute that holds capabilities.
-const CAPABILITY: &str = "security.capability";
 
 /// What a verifier says of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,5 +103,5 @@ impl VerifiedPath<'_> {
 }
 
 fn capability(state: &RecordedState) -> Option<Vec<u8>> {
-    state.xattrs().get(CAPABILITY.as_bytes()).cloned()
+    state.xattrs().get(CAPABILITY).cloned()
 }

@@ -4,7 +4,7 @@
 //! Without privileges no file gets capabilities, and none are asked for. A hard link has the attributes of its file.
 
 use patchadm_inputs::format::objects_file::{GivenAttributes, may_be_given};
-use patchadm_rootfs::{CAPABILITY, Live, Timestamp, Xattrs};
+use patchadm_rootfs::{ACCESS_LIST, CAPABILITY, DEFAULT_LIST, Live, Timestamp, Xattrs};
 use patchadm_svr4::package::{Ftype, Object, ObjectPath};
 
 use super::NewXattrs;
@@ -82,8 +82,8 @@ pub fn with_given(old: &Live, new: &NewXattrs) -> Option<Xattrs> {
 fn can_have(object: &Object, name: &[u8]) -> bool {
     let ftype = object.ftype;
     match name {
-        b"system.posix_acl_default" => ftype.is_directory(),
-        b"system.posix_acl_access" => ftype != Ftype::Symlink,
+        DEFAULT_LIST => ftype.is_directory(),
+        ACCESS_LIST => ftype != Ftype::Symlink,
         CAPABILITY => ftype.is_regular() || ftype == Ftype::Link,
         _ => ftype.is_regular() || ftype.is_directory() || ftype == Ftype::Link,
     }

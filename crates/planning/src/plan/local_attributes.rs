@@ -11,16 +11,12 @@ use patchadm_inputs::inventory::Inventory;
 use patchadm_inputs::native::NativeManager;
 use patchadm_inputs::native::dpkg::{StatOverride, UnknownAccount};
 use patchadm_inputs::policy::Edited;
-use patchadm_rootfs::{CAPABILITY, Live, LiveKind, Xattrs};
+use patchadm_rootfs::{ACCESS_LIST, CAPABILITY, Live, LiveKind, Xattrs};
 use patchadm_svr4::package::{Accounts, Mode, Object, ObjectAttributes, ObjectPath, PkgInst};
 
 use super::NewXattrs;
-use super::patch::projected_root::handed_on;
 use super::refusal::{EditedAttribute, ObjectProblem};
 use super::target::Wanted;
-
-/// The access control list of an object.
-pub(super) const ACCESS_LIST: &[u8] = b"system.posix_acl_access";
 
 /// The attributes that an object gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -270,7 +266,7 @@ impl<'a> LocalObject<'a> {
         if live.xattrs.contains_key(ACCESS_LIST) {
             local.notes.push(format!("{} keeps its access control list", self.shown()));
             // As any new object does; the undo data has to say so.
-            local.xattrs = Some(handed_on(live, false));
+            local.xattrs = Some(live.handed_on(false));
         }
         let capability = live.xattrs.get(CAPABILITY).filter(|_| self.wanted.object.ftype.is_regular());
         let Some(capability) = capability else { return };
@@ -281,7 +277,7 @@ impl<'a> LocalObject<'a> {
             return;
         }
         local.notes.push(format!("{} keeps its file capabilities", self.shown()));
-        let xattrs = local.xattrs.get_or_insert_with(|| handed_on(live, false));
+        let xattrs = local.xattrs.get_or_insert_with(|| live.handed_on(false));
         xattrs.insert(CAPABILITY.to_vec(), capability.clone());
     }
 }

@@ -5,7 +5,6 @@
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 
-use super::patch::projected_root::handed_on;
 use super::{Action, Body, Change, Member, NewObject, NewXattrs};
 use patchadm_changeset::format::manifest::{RecordedState, encode, recorded_xattrs};
 use patchadm_rootfs::{FileType, Live, LiveKind};
@@ -62,7 +61,7 @@ fn state_of(new: &NewObject, old: Option<&Live>) -> RecordedState {
     let xattrs = match &new.xattrs {
         NewXattrs::Exact(xattrs) | NewXattrs::Given(xattrs) => recorded_xattrs(xattrs),
         NewXattrs::Inherited => {
-            old.map(|old| recorded_xattrs(&handed_on(old, seems_same(old, member)))).unwrap_or_default()
+            old.map(|old| recorded_xattrs(&old.handed_on(seems_same(old, member)))).unwrap_or_default()
         }
     };
     RecordedState {

@@ -18,7 +18,7 @@ use crate::format::manifest::decode;
 use crate::format::outside_path::is_archive_name;
 use crate::format::run::{RUNS, Run};
 use crate::format::undo_files::StoredName;
-use patchadm_rootfs::{Inode, Timestamp};
+use patchadm_rootfs::{Inode, Timestamp, is_label};
 use patchadm_svr4::package::rule::holds;
 use patchadm_svr4::package::{NOBODYS_NUMBER, ObjectPath, PkgInst};
 
@@ -293,8 +293,7 @@ fn sets_only_settable(op: &Op) -> bool {
 /// lists and labels do. A file capability is equivalent to a set-id bit, and the attributes of overlayfs or of the
 /// integrity measurement do not belong to the object at all.
 pub fn is_settable(key: &[u8]) -> bool {
-    let labels = key == b"security.selinux" || key.starts_with(b"security.SMACK64");
-    labels || key.starts_with(b"user.") || key.starts_with(b"system.posix_acl_")
+    is_label(key) || key.starts_with(b"user.") || key.starts_with(b"system.posix_acl_")
 }
 
 /// Checks the escaped path of an object that is recorded separately.

@@ -10,7 +10,7 @@ use std::io::{BufReader, Read};
 use crate::format::journal::{Identity, Journal, Op};
 use crate::format::manifest::{MANIFEST, Manifest, RecordedState, decode};
 use crate::transaction::error::Cause;
-use patchadm_rootfs::{Dir, FileType, Root, WritableFile};
+use patchadm_rootfs::{CAPABILITY, Dir, FileType, Root, WritableFile};
 use patchadm_rootfs::{Sums, Xattrs};
 use patchadm_svr4::format::datastream;
 use patchadm_svr4::package::rule::holds;
@@ -23,7 +23,7 @@ const LARGEST_MANIFEST: u64 = 1 << 30;
 const UNFINISHED: &[u8] = b".rebuilt";
 
 /// Extended attributes never taken from an archive: they would act as set-id bits, or vouch for other bytes.
-const LEFT_OUT: [&[u8]; 3] = [b"security.capability", b"security.ima", b"security.evm"];
+const LEFT_OUT: [&[u8]; 3] = [CAPABILITY, b"security.ima", b"security.evm"];
 
 /// Rebuilds the old object of `op` as `name` in `stage`. Returns false if an extended attribute was left out.
 pub(crate) fn rebuild_object(

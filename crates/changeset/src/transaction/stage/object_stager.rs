@@ -12,7 +12,7 @@ use crate::transaction::objects::identity::identity;
 use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::stage::layout_items::{Layout, LayoutItem};
 use crate::transaction::stage::staged_files::{identity_of, may_be_left_out, set_xattrs};
-use patchadm_rootfs::{CAPABILITY, Digest, Live, LiveKind, Summing, Sums, Xattrs};
+use patchadm_rootfs::{ACCESS_LIST, DEFAULT_LIST, Digest, LiveKind, Summing, Sums, Xattrs, is_label};
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, WritableFile};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
@@ -367,7 +367,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
             NewXattrs::Inherited => {
                 let mut xattrs = self.inherited(index, matches!(new.body, Body::Directory), bytes)?;
                 if matches!(new.body, Body::Pipe | Body::Device { .. }) {
-                    xattrs.retain(|key, _| !is_of_user(key));
+                    xattrs.retain(|key, _| !key.starts_with(b"user."));
                 }
                 Ok(xattrs)
             }
@@ -394,12 +394,12 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
             return Ok(Xattrs::new());
         }
         if let Some(live) = item.live {
-            return Ok(taken_over(live, bytes));
+            return Ok(live.handed_on(bytes.is_some() && live.digest() == bytes));
         }
         let Some(path) = item.op.path.parent() else { return Ok(Xattrs::new()) };
         let mut found = self.handed_down(&path)?;
         if !is_directory {
-            found.remove(&b"system.posix_acl_default"[..]);
+            found.remove(DEFAULT_LIST);
         }
         Ok(found)
     }
@@ -416,8 +416,8 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
             for (key, value) in parent.xattrs(b"")? {
                 if is_label(&key) {
                     found.insert(key, value);
-                } else if key == b"system.posix_acl_default" {
-                    found.insert(b"system.posix_acl_access".to_vec(), value.clone());
+                } else if key == DEFAULT_LIST {
+                    found.insert(ACCESS_LIST.to_vec(), value.clone());
                     found.insert(key, value);
                 }
             }
@@ -425,24 +425,4 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         self.handed_down = Some((path.clone(), found.clone()));
         Ok(found)
     }
-}
-
-fn taken_over(live: &Live, bytes: Option<Digest>) -> Xattrs {
-    let has_same_bytes = bytes.is_some() && live.digest() == bytes;
-    let is_kept = |key: &[u8]| {
-        is_label(key)
-            || is_of_user(key)
-            || key == b"system.posix_acl_access"
-            || key == CAPABILITY && has_same_bytes
-    };
-    let kept = live.xattrs.iter().filter(|(key, _)| is_kept(key));
-    kept.map(|(key, value)| (key.clone(), value.clone())).collect()
-}
-
-fn is_of_user(key: &[u8]) -> bool {
-    key.starts_with(b"user.")
-}
-
-fn is_label(key: &[u8]) -> bool {
-    key == b"security.selinux" || key.starts_with(b"security.SMACK64")
 }

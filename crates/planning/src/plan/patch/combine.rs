@@ -9,7 +9,7 @@ mod records;
 
 use std::collections::BTreeMap;
 
-use super::projected_root::{MadeObjects, handed_on, has_same_bytes};
+use super::projected_root::{MadeObjects, has_same_bytes};
 use crate::plan::UndoArchive;
 use crate::plan::space::BALLAST;
 use crate::plan::{
@@ -131,7 +131,7 @@ fn in_place(
     {
         // Staging sees neither what an earlier patch of the run put there nor the directories that it made.
         let seen =
-            first.old.as_ref().map(|old| handed_on(old, has_same_bytes(old, &made.kind))).unwrap_or_default();
+            first.old.as_ref().map(|old| old.handed_on(has_same_bytes(old, &made.kind))).unwrap_or_default();
         if seen != made.xattrs {
             new.xattrs = NewXattrs::Exact(made.xattrs.clone());
         }

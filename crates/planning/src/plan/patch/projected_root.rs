@@ -9,7 +9,7 @@ mod objects;
 mod obstacles;
 mod records;
 
-pub(in crate::plan) use objects::{handed_on, has_same_bytes};
+pub(in crate::plan) use objects::has_same_bytes;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -4,11 +4,11 @@
 //! of dpkg-statoverride(1) count, also if it was made after the patch.
 
 use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState, recorded_xattrs};
-use patchadm_rootfs::{CAPABILITY, Live, Xattrs};
+use patchadm_rootfs::{ACCESS_LIST, CAPABILITY, Live, Xattrs};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
 use super::restore::{Restoring, is_edited};
-use crate::plan::local_attributes::{ACCESS_LIST, Overridden, named_entries, override_of};
+use crate::plan::local_attributes::{Overridden, named_entries, override_of};
 use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::refusal::ObjectProblem;
 

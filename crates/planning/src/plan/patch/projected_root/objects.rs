@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, HashSet};
 use super::{MadeObjects, ProjectedRoot};
 use crate::plan::{Action, Body, Change, NewObject, NewXattrs, Plan};
 use patchadm_inputs::inventory::has_names;
-use patchadm_rootfs::{CAPABILITY, Digest, Inode, Live, LiveKind, Xattrs};
+use patchadm_rootfs::{
+    ACCESS_LIST, CAPABILITY, DEFAULT_LIST, Digest, Inode, Live, LiveKind, Xattrs, is_label,
+};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
 impl ProjectedRoot {
@@ -171,7 +173,7 @@ impl ProjectedRoot {
             return Xattrs::new();
         }
         if let Some(old) = &change.old {
-            let mut kept = handed_on(old, has_same_bytes(old, kind));
+            let mut kept = old.handed_on(has_same_bytes(old, kind));
             if matches!(kind, LiveKind::Pipe | LiveKind::Device { .. }) {
                 kept.retain(|key, _| !key.starts_with(b"user."));
             }
@@ -186,8 +188,8 @@ impl ProjectedRoot {
         for (key, value) in parent.iter().flat_map(|parent| &parent.xattrs) {
             if is_label(key) {
                 handed_down.insert(key.clone(), value.clone());
-            } else if key == b"system.posix_acl_default" {
-                handed_down.insert(b"system.posix_acl_access".to_vec(), value.clone());
+            } else if key == DEFAULT_LIST {
+                handed_down.insert(ACCESS_LIST.to_vec(), value.clone());
                 if *kind == LiveKind::Directory {
                     handed_down.insert(key.clone(), value.clone());
                 }
@@ -197,25 +199,9 @@ impl ProjectedRoot {
     }
 }
 
-/// The extended attributes that a new object takes over from the one that it replaces. Capabilities belong to bytes.
-pub(in crate::plan) fn handed_on(old: &Live, has_same_bytes: bool) -> Xattrs {
-    let kept = |key: &[u8]| {
-        is_label(key)
-            || key.starts_with(b"user.")
-            || key == b"system.posix_acl_access"
-            || key == CAPABILITY && has_same_bytes
-    };
-    let xattrs = old.xattrs.iter().filter(|(key, _)| kept(key));
-    xattrs.map(|(key, value)| (key.clone(), value.clone())).collect()
-}
-
 /// Tells whether a new object is a file with the bytes of the old one.
 pub(in crate::plan) fn has_same_bytes(old: &Live, new: &LiveKind) -> bool {
     matches!((&old.kind, new), (LiveKind::Regular { b3: old, .. }, LiveKind::Regular { b3: new, .. }) if old == new)
-}
-
-fn is_label(key: &[u8]) -> bool {
-    key == b"security.selinux" || key.starts_with(b"security.SMACK64")
 }
 
 /// Whether the mode that is set afterwards changes what is in the attributes.
