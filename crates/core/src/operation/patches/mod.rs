@@ -10,7 +10,6 @@ mod given_up;
 pub(super) mod in_use;
 mod later_patches;
 mod ledgers;
-mod native_version;
 pub(super) mod new_bytes;
 pub(super) mod order_on_root;
 pub mod overtaken;

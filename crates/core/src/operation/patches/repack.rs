@@ -178,7 +178,7 @@ impl<'a> Repacking<'a> {
         let marker = marker(root)?.unwrap_or_default();
         let mut digesting = Vec::new();
         let outside = self.ground.outside.with(self.request.undo_dir.as_deref());
-        let mut reading = UndoReading { root, outside, marker: &marker, digesting: &mut digesting };
+        let mut reading = UndoReading::of(root, outside, &marker, &mut digesting);
         let mut all = ReadArchives::default();
         let mut read = Ok(());
         for patch in self.applied.iter() {

@@ -123,7 +123,7 @@ fn opened(
     marker: &str,
 ) -> Result<Vec<HeirUndo>, Failure> {
     let (mut digesting, outside) = (Vec::new(), input.ground.outside.with(None));
-    let mut reading = UndoReading { root: &input.ground.root, outside, marker, digesting: &mut digesting };
+    let mut reading = UndoReading::of(&input.ground.root, outside, marker, &mut digesting);
     let later: Result<Vec<_>, _> =
         heirs.into_iter().map(|heir| HeirUndo::open(input, &mut reading, heir)).collect();
     digesting.into_iter().try_for_each(DigestCheck::wait)?;
@@ -146,12 +146,8 @@ fn own(
         return Ok(None);
     }
     let mut digesting = Vec::new();
-    let mut reading = UndoReading {
-        root: &input.ground.root,
-        outside: input.ground.outside.with(None),
-        marker,
-        digesting: &mut digesting,
-    };
+    let outside = input.ground.outside.with(None);
+    let mut reading = UndoReading::of(&input.ground.root, outside, marker, &mut digesting);
     let found = input.undo_data(instance, &installed::saved_as(&view, instance, id)?);
     let found = found.map_err(Failure::from).and_then(|found| reading.undo((id, instance), found, None));
     let whole = digesting.into_iter().try_for_each(DigestCheck::wait);

@@ -246,7 +246,7 @@ impl OpenedUndo {
         (marker, digesting): (&str, &mut Vec<DigestCheck>),
     ) -> Result<Self, Failure> {
         let (root, outside) = (&input.ground.root, input.outside());
-        let mut reading = UndoReading { root, outside, marker, digesting };
+        let mut reading = UndoReading::of(root, outside, marker, digesting);
         let (mut touched, mut undo) = (Touched::default(), Vec::new());
         let (mut names, mut archived) = (BTreeMap::new(), ArchivedLibraries::default());
         for package in going.iter().flat_map(|patch| &patch.packages) {
@@ -301,7 +301,7 @@ impl OpenedUndo {
         let archives: Vec<BackoutArchive<'_>> =
             undo.iter().enumerate().filter_map(|(index, one)| one.as_archive(index)).collect();
         let heirs = taking_over(&going, &archives, &inventory, (policy, input.now), &options)?;
-        let mut reading = UndoReading { root: &ground.root, outside: input.outside(), marker, digesting };
+        let mut reading = UndoReading::of(&ground.root, input.outside(), marker, digesting);
         let later = heirs.into_iter().map(|heir| HeirUndo::open(input, &mut reading, heir));
         let later = later.collect::<Result<Vec<_>, _>>()?;
         options.notes.extend(later.iter().filter_map(HeirUndo::stays));

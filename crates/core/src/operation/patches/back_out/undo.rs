@@ -1,16 +1,19 @@
 //! The undo data of a patch for a package, verified and read: what a backout is planned with and restores from.
 
+use std::cell::OnceCell;
 use std::path::PathBuf;
 
 use crate::operation::device::OpenDevice;
 use crate::operation::failure::Failure;
-use crate::operation::patches::native_version::patched_version;
+use patchadm_changeset::format::history::HistoryEntry;
 use patchadm_changeset::format::manifest::{MANIFEST, Manifest, RECORDS};
 use patchadm_changeset::plan::UndoFormat;
-use patchadm_inputs::database::RecordView;
+use patchadm_inputs::database::history::readable_history;
 use patchadm_inputs::database::undo_data::{
     ArchiveError, DigestCheck, OldRecords, OutsideAccess, UndoAsWritten, UndoContent, UndoData,
 };
+use patchadm_inputs::database::{RecordView, installed};
+use patchadm_inputs::native::{NativeOrigin, NativeRegistration};
 use patchadm_planning::plan::patch::backout_input::{BackoutArchive, LaterArchive};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::PkgInst;
@@ -49,10 +52,49 @@ pub(in crate::operation::patches) struct UndoReading<'a> {
     /// The marker of the root.
     pub(in crate::operation::patches) marker: &'a str,
     /// Threads that see whether archives are what was written.
-    pub(in crate::operation::patches) digesting: &'a mut Vec<DigestCheck>,
+    digesting: &'a mut Vec<DigestCheck>,
+    history: OnceCell<Vec<HistoryEntry>>,
 }
 
-impl UndoReading<'_> {
+impl<'a> UndoReading<'a> {
+    pub(in crate::operation::patches) fn of(
+        root: &'a Root,
+        outside: OutsideAccess<'a>,
+        marker: &'a str,
+        digesting: &'a mut Vec<DigestCheck>,
+    ) -> Self {
+        Self { root, outside, marker, digesting, history: OnceCell::new() }
+    }
+
+    /// Returns the native version that a patch was applied to; `None` if it is unknown, or the package was not adopted from
+    /// dpkg or rpm. `known` is the version in the ledger. A line of an earlier form has none: then it is the registered
+    /// version, unless a refresh has followed another version since.
+    pub(in crate::operation::patches) fn patched_version(
+        &self,
+        package: &PkgInst,
+        id: &PatchId,
+        known: Option<&str>,
+    ) -> Result<Option<String>, Failure> {
+        if let Some(known) = known {
+            return Ok(Some(known.to_owned()));
+        }
+        let view = RecordView::live(self.root);
+        let params = installed::params(&view, package)?;
+        let Some(params) = params.filter(|params| NativeOrigin::of(params).is_some()) else {
+            return Ok(None);
+        };
+        let history = self.history.get_or_init(|| readable_history(&view));
+        let is_application = |patches: &[String]| patches.iter().any(|patch| patch == id.as_str());
+        let since = history
+            .iter()
+            .rev()
+            .take_while(|entry| entry.result != "done" || !is_application(&entry.patches));
+        let mut refreshed = since.flat_map(|entry| &entry.refreshed);
+        let is_upgraded = refreshed
+            .any(|record| record.package == package.as_str() && record.to.as_ref() != Some(&record.from));
+        Ok((!is_upgraded).then(|| NativeRegistration::of(&params).version))
+    }
+
     /// Reads the undo data of a package. What an earlier verification found it to say is `known`.
     pub(in crate::operation::patches) fn undo(
         &mut self,
@@ -64,7 +106,7 @@ impl UndoReading<'_> {
         let view = RecordView::live(self.root);
         let snapshot = found.snapshot(&view)?;
         let at = PathBuf::from(found.path());
-        let native = patched_version(&view, package, patch, found.native_version())?;
+        let native = self.patched_version(package, patch, found.native_version())?;
         let stays = found.why_it_stays(self.root, &self.outside);
         let (is_bound, is_remote, format) = (found.is_bound(), found.is_remote(), found.format());
         let outside = (is_remote && stays.is_none()).then(|| at.clone());

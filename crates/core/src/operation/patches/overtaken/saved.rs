@@ -7,7 +7,6 @@ use crate::operation::failure::Failure;
 use crate::operation::patches::back_out::heir::sources;
 use crate::operation::patches::back_out::input::BackOutInput;
 use crate::operation::patches::back_out::undo::{UndoReading, VerifiedUndo};
-use crate::operation::patches::native_version::patched_version;
 use patchadm_changeset::RecordFile;
 use patchadm_changeset::format::manifest::{Manifest, ManifestHeader};
 use patchadm_inputs::database::undo_data::{ArchiveError, DigestCheck, exported};
@@ -63,7 +62,7 @@ impl SavedPatches {
     ) -> Result<Self, Failure> {
         let mut digesting = Vec::new();
         let (root, outside) = (&input.ground.root, input.outside());
-        let mut reading = UndoReading { root, outside, marker, digesting: &mut digesting };
+        let mut reading = UndoReading::of(root, outside, marker, &mut digesting);
         let read = patches.iter().map(|of| saved(input, &mut reading, of)).collect::<Result<_, _>>();
         digesting.into_iter().try_for_each(DigestCheck::wait)?;
         Ok(Self { all: read? })
@@ -118,7 +117,7 @@ fn saved(
         },
     };
     let known = ledger.line(&name).and_then(|line| line.native.as_deref());
-    let native = patched_version(&view, package, id, known)?;
+    let native = reading.patched_version(package, id, known)?;
     Ok(SavedPatch { package: package.clone(), id: id.clone(), name, kept, archive, native })
 }
 
