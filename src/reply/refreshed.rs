@@ -112,7 +112,7 @@ impl RefreshedEntries {
     /// everything.
     pub(crate) fn hook_sentences(&self, notes: &[String]) -> Vec<String> {
         let all = || self.ended.iter().chain(&self.partly_lost).chain(&self.lost_again);
-        let lost = all().filter(|one| one.is_lost()).map(|one| format!("{}: {}", one.id, one.told));
+        let lost = all().filter(|one| one.outcome.is_lost()).map(|one| format!("{}: {}", one.id, one.told));
         let mut lines: Vec<String> = lost.collect();
         let count = |state| all().filter(|one| one.outcome == state).count();
         let counts = [
@@ -230,10 +230,6 @@ impl RefreshedEntry {
 }
 
 impl EndedEntry {
-    fn is_lost(&self) -> bool {
-        matches!(self.outcome, OvertakenState::Lost | OvertakenState::PartlyLost)
-    }
-
     /// Returns the entry of a patch that stands and lost its fix at some paths.
     fn of_standing(patch: OvertakenPatch) -> Self {
         Self::of(EndedPatch { patch, packages: Vec::new(), required_by: Vec::new() })

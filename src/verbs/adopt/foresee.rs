@@ -11,7 +11,7 @@ use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Output;
 use crate::verbs::overtaken::OvertakenEntry;
 use patchadm_core::operation::patches::overtaken::{ForeseenUpgrade, foresee_upgrade};
-use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenState};
+use patchadm_inputs::format::overtaken::OvertakenState;
 use patchadm_inputs::native::{UpcomingError, upcoming_changes};
 use patchadm_inputs::policy::NativeUpgrade;
 
@@ -58,7 +58,7 @@ impl Default for ForeseenReply {
 impl ForeseenReply {
     /// `word` is what the environment says in the place of the policy.
     fn of(foreseen: &ForeseenUpgrade, word: Option<&str>) -> Self {
-        let is_lost = foreseen.ending.iter().any(OvertakenPatch::is_lost);
+        let is_lost = foreseen.ending.iter().any(|one| one.state.is_lost());
         let stops = foreseen.policy == NativeUpgrade::Stop && word != Some("warn");
         let stopped = is_lost && stops;
         Self {
@@ -92,8 +92,7 @@ impl ForeseenReply {
         let standing = self.standing.iter().map(|id| format!("{id} would stand in part"));
         let mut all: Vec<String> = ending.chain(standing).collect();
         if self.stopped {
-            let is_lost = |outcome| matches!(outcome, OvertakenState::Lost | OvertakenState::PartlyLost);
-            let lost = self.ending.iter().filter(|one| is_lost(one.outcome));
+            let lost = self.ending.iter().filter(|one| one.outcome.is_lost());
             let accept: Vec<String> = lost.map(|one| format!("--accept {}", one.id)).collect();
             all.push(format!(
                 "native_upgrade=stop in the policy stops the upgrade; to go on: `patchadm adopt --refresh {}`, \

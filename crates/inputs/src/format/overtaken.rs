@@ -127,6 +127,13 @@ impl OvertakenPatches {
     }
 }
 
+impl OvertakenState {
+    /// Tells whether the fix is lost, wholly or in part, and nobody has accepted that.
+    pub fn is_lost(self) -> bool {
+        matches!(self, Self::Lost | Self::PartlyLost)
+    }
+}
+
 impl OvertakenPatch {
     /// Tells whether its fields can be those of a patch and a package: nothing in them is a line or a control sequence of its
     /// own.
@@ -137,11 +144,6 @@ impl OvertakenPatch {
         !patch.is_empty()
             && patch.bytes().all(is_id)
             && texts.flat_map(|text| text.chars()).all(|c| !c.is_control())
-    }
-
-    /// Tells whether its fix is lost, wholly or in part, and nobody has accepted that.
-    pub fn is_lost(&self) -> bool {
-        matches!(self.state, OvertakenState::Lost | OvertakenState::PartlyLost)
     }
 
     /// Returns the paths at which what it did is gone.

@@ -87,15 +87,10 @@ impl DpkgLists {
     /// Returns the version of the package of a list; empty where `status` has none.
     pub(in crate::native) fn version(&self, list: &PackageList) -> String {
         let NativeOrigin { name, arch, .. } = &list.origin;
-        let mut of_name = self.versions.range((name.clone(), String::new())..);
-        let is_it = |(known, of): &(&(String, String), &String)| {
-            (known.0 == *name && arch.as_ref().is_none_or(|arch| known.1 == *arch)).then(|| (*of).clone())
-        };
-        of_name
-            .by_ref()
-            .take_while(|(known, _)| known.0 == *name)
-            .find_map(|one| is_it(&one))
-            .unwrap_or_default()
+        let of_name = self.versions.range((name.clone(), String::new())..);
+        let mut of_name = of_name.take_while(|((known, _), _)| known == name);
+        let found = of_name.find(|((_, of), _)| arch.as_ref().is_none_or(|arch| of == arch));
+        found.map(|(_, version)| version.clone()).unwrap_or_default()
     }
 
     /// Returns where a listed path of a package lies, if somebody else has diverted it.

@@ -63,7 +63,7 @@ fn answer(arguments: &[&str]) -> Option<String> {
 }
 
 /// Reads fields of a control file. A line that begins with a blank belongs to the field before it.
-fn parse_relations(text: &str) -> Vec<DebRelation> {
+pub(super) fn parse_relations(text: &str) -> Vec<DebRelation> {
     let mut relations = Vec::new();
     for field in text.replace("\n ", " ").replace("\n\t", " ").lines() {
         let Some((name, list)) = field.split_once(':') else { continue };

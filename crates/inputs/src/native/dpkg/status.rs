@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::deb_file::parse_relations;
 use crate::native::{FileSum, UnfinishedChange};
 use patchadm_svr4::package::ObjectPath;
 
@@ -114,15 +115,11 @@ pub(super) fn known(text: &[u8]) -> impl Iterator<Item = (String, DpkgStatus)> {
 
 /// Returns the installed packages that say they replace or provide this one.
 pub(super) fn successors(text: &[u8], name: &str) -> Vec<(String, DpkgStatus)> {
+    let is_relation = |line: &&[u8]| line.starts_with(b"Replaces:") || line.starts_with(b"Provides:");
     let names_it = |stanza: &[u8]| {
-        let mut lines = stanza.split(|&byte| byte == b'\n');
-        lines.any(|line| {
-            let list = [&b"Replaces:"[..], b"Provides:"].iter().find_map(|field| line.strip_prefix(*field));
-            let list = list.map(String::from_utf8_lossy).unwrap_or_default();
-            let mut words =
-                list.split(',').filter_map(|one| one.split([' ', '(', ':']).find(|word| !word.is_empty()));
-            words.any(|word| word == name)
-        })
+        let mut fields = stanza.split(|&byte| byte == b'\n').filter(is_relation);
+        fields
+            .any(|field| parse_relations(&String::from_utf8_lossy(field)).iter().any(|one| one.name == name))
     };
     let named = stanzas(text).filter_map(|stanza| Some((name_of(stanza)?, stanza)));
     let others = named.filter(|(other, stanza)| *other != name && names_it(stanza));

@@ -67,6 +67,6 @@ fn made_good(input: &ApplyInput<'_>, ids: &[String], marker: &str) -> Vec<String
     };
     // Where the list cannot be read, nothing is said of it.
     let list = overtaken_patches(&input.ground.root, marker).unwrap_or_default();
-    let lost = list.patches.iter().filter(|one| one.is_lost() && is_again(one));
+    let lost = list.patches.iter().filter(|one| one.state.is_lost() && is_again(one));
     lost.map(|one| format!("the fix of {} was {}; this brings it back", one.patch, one.told())).collect()
 }

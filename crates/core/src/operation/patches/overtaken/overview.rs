@@ -128,7 +128,7 @@ impl NativeOverview {
     pub fn lost(&self) -> impl Iterator<Item = &OvertakenPatch> {
         let would = self.would_end.iter().map(|one| &one.patch);
         let all = self.ended.iter().chain(would).chain(&self.would_lose);
-        all.filter(|one| one.is_lost())
+        all.filter(|one| one.state.is_lost())
     }
 
     /// The patches whose fix is lost, or would be, and whose loss was accepted, in the same order.

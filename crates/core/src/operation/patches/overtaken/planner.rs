@@ -475,7 +475,7 @@ fn list_after(
             matches!(change, NativeChange::Removed { .. })
                 && (manager.name(), name) == (known.manager.as_str(), &known.package)
         };
-        known.is_lost() && facts.changes.values().any(is_it)
+        known.state.is_lost() && facts.changes.values().any(is_it)
     };
     let kept = list.patches.iter().filter(|known| !is_again(known) && !is_removed(known));
     let patches = kept.chain(new()).cloned().collect();

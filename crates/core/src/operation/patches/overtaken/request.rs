@@ -59,9 +59,7 @@ impl RefreshReport {
         self.left = other.left;
         self.receipt = other.receipt.or(self.receipt.take());
     }
-}
 
-impl RefreshReport {
     /// Returns the sentences for a person, those on patches that are lost again first.
     pub fn remarks(&self) -> Vec<String> {
         let again = self.lost_again.iter().map(EndedPatch::told);
