@@ -19,7 +19,7 @@ use crate::options::Options;
 use crate::report::Report;
 use crate::table::{Table, mebibytes, seconds, spread};
 
-/// What is needed for it.
+/// The programs that the benchmark needs.
 const TOOLS: [&str; 3] = ["dpkg", "dpkg-deb", "apt-get"];
 
 /// The most milliseconds of a hook that has nothing to do with an adopted package, and where nothing is stale.
@@ -82,7 +82,7 @@ struct DebianRoot {
 }
 
 impl DebianRoot {
-    /// Makes packages, that have so many objects in all, and installs them.
+    /// Builds packages of so many objects in all and installs them.
     fn install(disk: &Disk, packages: usize, objects: usize) -> Result<Self> {
         Report::progress(&format!("{packages} packages for dpkg"));
         let system = Self { root: disk.at("debian"), files: disk.at("debs") };
@@ -121,7 +121,7 @@ impl DebianRoot {
         Ok(system)
     }
 
-    /// Makes a package with so many objects, of which three are directories of its own.
+    /// Builds a package of `objects` objects, three of them directories.
     fn package(&self, number: usize, objects: usize) -> Result<()> {
         let (name, scratch) = (name_of(number), self.files.join("build"));
         let data = format!("usr/share/{name}/data");

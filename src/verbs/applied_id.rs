@@ -6,8 +6,7 @@ use crate::arguments::suggest::did_you_mean;
 use crate::reply::{Exit, ExitCause, Stop};
 use patchadm_rootfs::Root;
 
-/// Returns the end for a patch that is not applied, with what became of it, or else the one that may have been meant; 2, as of
-/// patchrm(1M).
+/// Refuses a patch that is not applied. Says how it ended, or suggests a similar id. Exit code 2, as of patchrm(1M).
 pub(super) fn not_applied(root: &Root, id: &str) -> Stop {
     let exit = Exit::new(2, ExitCause::NotFound);
     if let Some((ended, next)) = ending_of(root, id) {

@@ -1,5 +1,4 @@
-//! Refusals in the words of the verbs, with what became of a patch that is not applied any more, or else the id or file that may
-//! have been meant.
+//! Refusals in the words of the verbs. They say how a patch ended that is no longer applied, or suggest a similar id or file.
 
 use std::path::Path;
 

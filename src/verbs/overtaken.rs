@@ -134,7 +134,7 @@ impl OvertakenEntry {
         names.zip(self.shown_paths(root))
     }
 
-    /// Returns what is told of a patch that is not applied any more, in one sentence.
+    /// Returns one sentence about a patch that is no longer applied.
     fn sentence(&self, root: &Root) -> String {
         let at = match self.shown_paths(root).as_slice() {
             [] => String::new(),
@@ -145,8 +145,8 @@ impl OvertakenEntry {
     }
 }
 
-/// Returns what became of a patch that is not applied any more because dpkg or rpm changed its package: a sentence, and another
-/// with what to type next, if something has to be done. `None` if nothing is known of that.
+/// Returns how a patch ended whose package dpkg or rpm changed: a sentence, and a second one with the next command, if one is
+/// needed. Returns `None` if the patch did not end.
 pub(super) fn ending_of(root: &Root, id: &str) -> Option<(String, Option<String>)> {
     let overview = NativeOverview::of_ended(root);
     let ended = overview.of_patch(id).map(OvertakenEntry::of)?;

@@ -55,7 +55,7 @@ pub struct Inventory {
     pub native_changes: BTreeMap<PkgInst, NativeChange>,
     /// The packages of dpkg and rpm that own the paths concerned now.
     pub native_owners: NativeOwners,
-    /// What dpkg-statoverride(1) says of paths, where packages of dpkg are concerned.
+    /// The overrides of dpkg-statoverride(1), if packages of dpkg are concerned.
     pub overrides: StatOverrides,
     /// The accounts that count in this root.
     pub accounts: Accounts,
@@ -80,8 +80,7 @@ impl Inventory {
         seen.unwrap_or_else(|| path.clone())
     }
 
-    /// Returns the native package that an installed package stands for. One of kept libraries stands for the package that they
-    /// are from.
+    /// Returns the native package of an adopted package; for a package of kept libraries, the one that they come from.
     pub fn native_origin(&self, package: &PkgInst) -> Option<NativeOrigin> {
         let installed = self.packages.get(package).or_else(|| self.hidden.get(package))?;
         let from = installed.params.text(KEPT_FROM);
@@ -89,8 +88,8 @@ impl Inventory {
         NativeOrigin::of(&from.unwrap_or(installed).params)
     }
 
-    /// Returns the package of dpkg or rpm that owns a path now and is not the one that `package` stands for. What it owns is not
-    /// replaced, deleted, moved or changed: every change of an object asks here.
+    /// Returns a package of dpkg or rpm that owns a path, other than the native package of `package`. Every change of an object
+    /// asks here, because objects of foreign packages are neither replaced nor deleted, moved or changed.
     pub fn foreign_owner(&self, package: &PkgInst, path: &ObjectPath) -> Option<&NativeOwner> {
         if self.native_owners.of(path).is_empty() {
             return None;

@@ -68,7 +68,7 @@ pub struct TrialEnd {
     pub run: String,
     /// `confirmed`, `expired`, `undone`, `failed` (by its check), or `stuck`.
     pub end: String,
-    /// What of the run was not taken back, because a package manager wrote there since.
+    /// Paths that the rollback left alone because a package manager wrote there since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<LeftPaths>,
 }

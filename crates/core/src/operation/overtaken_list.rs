@@ -1,8 +1,7 @@
-//! The list of the patches of a root that ended because the package manager of the system changed their package, and what
-//! each is worth now.
+//! Patches that ended because the package manager of the system changed their package: is their fix in the installed version?
 //!
-//! The word of the list for it is not believed: a patch is contained if the package is installed in a version that has its fix,
-//! as its manager says at this moment. What the manager has not finished, or of which nothing is known, has no fix.
+//! The state in the list does not decide. A patch is contained if its manager has a version installed now that has the fix. A
+//! package that is unknown, or that its manager has not finished, has no fix.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -21,7 +20,7 @@ use patchadm_svr4::places;
 /// The longest list that is read, in bytes.
 const LARGEST: u64 = 16 << 20;
 
-/// What patches that ended are worth now.
+/// Patches that ended, by the fix that is installed now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct EndedPatches {
     /// Those whose fix a native package has.
@@ -50,7 +49,7 @@ pub(super) fn list_text(root: &Root) -> Result<Option<Vec<u8>>, Failure> {
     RecordView::live(root).read(&places::lost(), LARGEST).map_err(Failure::from)
 }
 
-/// Returns what the patches that ended are worth on a root with these packages. Where the list cannot be read, none ended.
+/// Returns the patches that ended on a root with these packages; none if the list cannot be read.
 pub(super) fn ended_in_root<'p>(
     root: &Root,
     packages: impl Iterator<Item = (&'p PkgInst, &'p Params)> + Clone,
@@ -73,7 +72,7 @@ pub(super) fn list_of(root: &Root, text: Option<Vec<u8>>) -> OvertakenPatches {
 }
 
 impl EndedPatches {
-    /// Compares a list with these packages. What package managers did to them is asked only if a patch ended.
+    /// Compares a list with these packages. `changes` is called only if a patch ended.
     pub(super) fn of<'p>(
         list: &OvertakenPatches,
         packages: impl Iterator<Item = (&'p PkgInst, &'p Params)>,
@@ -103,7 +102,7 @@ impl EndedPatches {
     }
 }
 
-/// What the list says of a patch that ended.
+/// A patch of the list, with the versions that have its fix.
 struct FixClaim<'a> {
     id: PatchId,
     manager: NativeManager,

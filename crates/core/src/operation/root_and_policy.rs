@@ -222,8 +222,8 @@ impl RootAndPolicy {
         Ok(self.ended_patches(packages).beside(applied))
     }
 
-    /// Returns what the patches that ended are worth; nothing is known of them where the list cannot be read. A refresh in the
-    /// same run counts as done.
+    /// Returns the patches that ended, with the fixes that are contained or lost; none if the list cannot be read. A refresh in
+    /// the same run counts as done.
     pub(super) fn ended_patches(&self, packages: &BTreeMap<PkgInst, Installed>) -> EndedPatches {
         let text = self.prepared_list().or_else(|| list_text(&self.root).ok().flatten());
         let list = list_of(&self.root, text);
@@ -279,8 +279,7 @@ impl RootAndPolicy {
         Ok(KeptLibraries { packages, lines, live, native_owners })
     }
 
-    /// Returns what package managers of the system changed since these packages were adopted from them. Each is looked at
-    /// once.
+    /// Returns the changes by package managers of the system since these packages were adopted. Each package is looked at once.
     pub(in crate::operation) fn native_changes(
         &self,
         packages: &BTreeMap<PkgInst, Installed>,
@@ -320,8 +319,8 @@ impl RootAndPolicy {
         self.renewed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Returns the patched packages that are as they were registered and of which another native package has taken over a path
-    /// since. Their patches can be backed out: a claim on such a path has ended.
+    /// Returns the patched packages that lost a path to another native package since they were registered, and are unchanged
+    /// otherwise. Their patches can be backed out without that path.
     pub(in crate::operation) fn overruled(
         &self,
         packages: &BTreeMap<PkgInst, Installed>,

@@ -46,14 +46,14 @@ pub enum NativeChange {
         version: String,
         /// The path.
         path: ObjectPath,
-        /// What became of it, as the end of a sentence.
+        /// What happened to the path, as the end of a sentence.
         how: String,
     },
     /// Its manager is in the middle of a change, or broke one off.
     Busy {
         /// Whose package it is, and its name.
         origin: NativeOrigin,
-        /// What finishes it.
+        /// The step that finishes the change.
         unfinished: UnfinishedChange,
     },
     /// It was removed.
@@ -127,13 +127,13 @@ impl fmt::Display for NativeChange {
     }
 }
 
-/// What the native package managers of a root did since packages were adopted from them.
+/// Changes by the package managers of a root since packages were adopted.
 #[derive(Clone, Debug, Default)]
 pub struct NativeChanges {
     /// The packages whose registration no longer says what their manager says.
     pub changes: BTreeMap<PkgInst, NativeChange>,
-    /// Those among them that only have another stamp: their records are those with which they were registered. The root was
-    /// copied, or the same version was installed again. With the stamp that each has now.
+    /// The packages among them whose records are the same except for the stamp, with the new stamp. The root was copied, or the
+    /// same version was installed again.
     pub same_records: BTreeMap<PkgInst, String>,
 }
 
@@ -191,7 +191,7 @@ pub fn native_changes<'p>(
     found
 }
 
-/// An adopted package, whether other files of it are diverted than it is registered, and what its manager says of it.
+/// An adopted package and the answer of its manager; true if other files of it are diverted than registered.
 type Seen<'p> = (bool, Adopted<'p>, Result<NativePresence, NativeError>);
 
 /// Returns those of these packages whose records are those with which they were registered, although their stamp or their
@@ -218,7 +218,7 @@ fn with_same_records<'p>(records: &NativeRecords<'_>, seen: &[Seen<'p>]) -> BTre
 /// The records of a manager, and what they say of each package that was adopted from it.
 type Answer<'r> = (NativeRecords<'r>, Vec<Result<NativePresence, NativeError>>);
 
-/// Adopted packages, and what their manager says of them, by manager.
+/// Adopted packages and the answers about them, by manager.
 type Presences<'p, 'r> = Vec<(Vec<Adopted<'p>>, Result<Answer<'r>, NativeError>)>;
 
 /// Asks package managers about all packages that were adopted from them.

@@ -55,7 +55,7 @@ pub enum NativePresence {
     Gone,
 }
 
-/// What finishes with a package that its manager is changing, or left half installed.
+/// The step that finishes the change of a half-installed package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnfinishedChange {
     /// It was unpacked, and is configured next.

@@ -18,15 +18,15 @@ const MOST: usize = 100_000;
 pub struct UpcomingChange {
     /// Its name, without an architecture.
     pub name: String,
-    /// Its architecture, where that is told.
+    /// Its architecture, if apt says it.
     pub arch: Option<String>,
-    /// Tells whether it can be installed for several architectures at once (`Multi-Arch: same`), where that is told.
+    /// Tells whether it can be installed for several architectures at once (`Multi-Arch: same`), if apt says it.
     pub is_same: Option<bool>,
     /// The version that it will have; `None` for a removal.
     pub version: Option<String>,
-    /// Whether no version of it is there yet, where that is told.
+    /// Whether no version of it is there yet, if apt says it.
     pub is_new: bool,
-    /// Its file, where that is told.
+    /// Its file, if apt says it.
     pub file: Option<String>,
 }
 

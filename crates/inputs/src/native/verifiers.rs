@@ -1,4 +1,4 @@
-//! What the verifiers of dpkg and rpm say of an object that a patch changed: dpkg --verify, debsums(1) and rpm -V.
+//! Reports of dpkg --verify, debsums(1) and rpm -V on an object that a patch changed.
 //!
 //! They compare with what the package delivered, and know nothing of patches. dpkg records sums of files and no attributes;
 //! rpm records both.
@@ -8,7 +8,7 @@ use patchadm_changeset::format::manifest::RecordedState;
 use patchadm_rootfs::{CAPABILITY, FileType};
 use patchadm_svr4::package::{Ftype, ObjectPath};
 
-/// What a verifier says of a path.
+/// The report of a verifier on a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifierReport {
     /// The command.
@@ -24,7 +24,7 @@ pub struct VerifiedPath<'a> {
     pub origin: &'a NativeOrigin,
     /// The path as verifiers name it.
     pub path: &'a ObjectPath,
-    /// What is recorded of it.
+    /// Its record.
     pub recorded: NativePath,
     /// Whether somebody diverted it (dpkg-divert(1)).
     pub is_diverted: bool,
@@ -35,7 +35,7 @@ pub struct VerifiedPath<'a> {
 }
 
 impl VerifiedPath<'_> {
-    /// Returns what the verifiers of the package manager say; nothing where they see no difference.
+    /// Returns the reports of the verifiers of the package manager; none if they see no difference.
     pub fn reports(&self) -> Vec<VerifierReport> {
         match self.origin.manager {
             NativeManager::Dpkg => self.of_dpkg(),

@@ -55,7 +55,7 @@ pub struct InventoryPatch {
     pub is_restricted: bool,
     /// Whether dpkg or rpm overtook a part of it.
     pub is_partly_overtaken: bool,
-    /// Whether its fix is lost at some paths to a change by dpkg or rpm, and nobody accepted that.
+    /// True if dpkg or rpm overwrote the fix at some paths and nobody accepted that.
     pub is_partly_lost: bool,
     /// The patch that supersedes or obsoletes it.
     pub by: Option<Arc<str>>,
@@ -213,7 +213,7 @@ pub struct OvertakenFix {
     pub version: String,
     /// The ids of what the patch fixed.
     pub fixes: Vec<String>,
-    /// Whether the patch is applied still, and lost its fix at some paths.
+    /// True if the patch is still applied and lost its fix at some paths.
     pub is_partial: bool,
 }
 

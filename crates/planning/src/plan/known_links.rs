@@ -13,7 +13,7 @@ const MOST_LINKS: usize = 40;
 pub(super) struct KnownLinks<'a>(pub(super) &'a BTreeMap<ObjectPath, Live>);
 
 impl KnownLinks<'_> {
-    /// Where a path is when the links among its parents are followed; as it is written where they lead in a circle.
+    /// Returns a path with the links among its parents followed, or unchanged if they lead in a circle.
     pub(super) fn place_of(&self, path: &ObjectPath) -> ObjectPath {
         let place = || self.follow(&path.parent()?, &mut 0)?.join(path.name()).ok();
         place().unwrap_or_else(|| path.clone())

@@ -257,7 +257,7 @@ impl<'a> LocalObject<'a> {
         Ok(())
     }
 
-    /// File capabilities and the access control list, of which neither dpkg nor a pkgmap says anything.
+    /// Keeps file capabilities and the access control list, which neither dpkg nor a pkgmap records.
     fn extended(&self, local: &mut LocalAttributes) {
         let Some(live) = self.live() else { return };
         if self.wanted.given.is_some_and(|given| given.xattrs.is_some()) {

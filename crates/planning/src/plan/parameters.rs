@@ -103,7 +103,7 @@ pub(super) fn is_restored(name: &str) -> bool {
     !NOT_RESTORED.contains(&name) && !is_patch_record(name) && !is_native_parameter(name)
 }
 
-/// Takes a patch that goes out of those of which a native package took over a part.
+/// Removes a patch from the parameter that lists partly overtaken patches.
 pub(super) fn forget_overtaken(id: &PatchId, params: &mut Params) {
     let before = params.text(NATIVE_OVERTAKEN).into_owned();
     let left: Vec<&str> = before.split_whitespace().filter(|word| *word != id.as_str()).collect();

@@ -193,7 +193,7 @@ impl Foreseer<'_> {
         Ok(self.runner.root.show(&kept))
     }
 
-    /// Shows the old object of an op beside its target, which a package manager of the system wrote or took away.
+    /// Shows the old object of an op beside its target, because a package manager wrote or removed the target.
     fn leave_to(&mut self, claim: &Claim, op: &Op) -> Result<IsKnown, Cause> {
         let mut place = None;
         if let Some(parent) = self.runner.parent_of(&op.path)?

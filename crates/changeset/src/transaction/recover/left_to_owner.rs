@@ -19,9 +19,9 @@ use patchadm_rootfs::Dir;
 /// Why a rollback leaves a path to a package manager.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
-    /// This package owns what is there.
+    /// The package that owns the path.
     Owned(String),
-    /// This package had it, and its manager took it away.
+    /// The package that owned the path until its manager removed it.
     TakenAway(String),
 }
 

@@ -104,8 +104,8 @@ pub fn recover(root: &Root, lock: &Lock) -> Result<Recovered, TransactionError> 
     recover_with(root, lock, &OutsideAccess::default(), None)
 }
 
-/// Does the same under the caller's rules for undo archives outside the root, and leaves objects to the package managers of
-/// the system that wrote them meanwhile.
+/// Recovers under the caller's rules for undo archives outside the root. Objects that package managers of the system wrote
+/// meanwhile are left alone.
 pub fn recover_with(
     root: &Root,
     _lock: &Lock,

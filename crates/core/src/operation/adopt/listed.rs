@@ -58,7 +58,7 @@ impl ListedSoftware {
         Self::wished(list, &request.wishes)
     }
 
-    /// Finds what is left of an earlier registration with a damaged record. One that can be made anew is not given up.
+    /// Finds the remains of an earlier registration whose record is damaged. Fails if the record can still be restored.
     fn over_damaged(self, ground: &RootAndPolicy, caller: &Caller<'_>) -> Result<Self, Failure> {
         let package = &self.software.package;
         let damaged = damaged_package(&ground.root, package)?;

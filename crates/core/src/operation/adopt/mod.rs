@@ -122,7 +122,7 @@ fn with_database<T>(
 }
 
 fn carry_out(session: &Session<'_>, listed: &ListedSoftware) -> Result<AdoptReport, Failure> {
-    // What is left of an earlier registration of it stops nothing.
+    // Remains of an earlier registration of the package are no obstacle.
     must_agree(&session.ground.root, |package| *package == listed.software.package)?;
     let adopter = Adopter { ground: &session.ground, caller: session.caller };
     let PlannedAdoption { mut report, plan } = adopter.planned(listed)?;
@@ -257,7 +257,7 @@ impl Adopter<'_> {
         self.ground.survey_with(packages, &Touched { paths, ..Touched::default() }, None)
     }
 
-    /// Does the same for software that may have been registered before, with a record that is damaged now.
+    /// Surveys software that may have been registered before and whose record is damaged now.
     fn survey_over(&self, listed: &ListedSoftware) -> Result<Inventory, Failure> {
         let Some(damaged) = &listed.damaged else {
             return self.survey(self.ground.packages()?, [&listed.software]);

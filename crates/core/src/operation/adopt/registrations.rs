@@ -43,8 +43,8 @@ impl Registrations {
         SoftwareList { pkg: Some(pkg), origin: Some(origin), ..SoftwareList::of_native(native) }
     }
 
-    /// Another package of the same name makes this one an instance. A name of another package that is written the same here
-    /// is told apart by the architecture.
+    /// Returns a free name for a registration: the plain name, or an instance of it beside another package of the same name. If
+    /// the plain name stands for a package of another name, the architecture is appended.
     fn free_name(&self, native: &NativePackage) -> String {
         let (manager, name) = (native.origin.manager, native.origin.name.as_str());
         let plain = manager.package_name(name);

@@ -74,8 +74,8 @@ pub(super) fn mend(
     Ok(mended)
 }
 
-/// Makes the damaged pkginfo of a package anew that was adopted from dpkg or rpm; its registration is stale then. Returns the
-/// notes about that, or why it cannot be done.
+/// Restores the damaged pkginfo of a package that was adopted from dpkg or rpm, and leaves its registration stale. Returns
+/// notes, or the reason why that is impossible.
 pub(super) fn mend_registration(
     session: &Session<'_>,
     package: &PkgInst,

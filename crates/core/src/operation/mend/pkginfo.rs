@@ -121,8 +121,8 @@ struct RegainedPkginfo {
 }
 
 impl RegainedPkginfo {
-    /// Adds what the copy of an adopted package says of its registration. Nobody knows what became of the native package
-    /// since: it counts as installed again.
+    /// Adds the registration from the copy of an adopted package. Its native package may have changed since, so it counts as
+    /// installed again.
     fn registered(mut self, delivered: &Params) -> Self {
         for (name, value) in delivered.iter().filter(|(name, _)| is_native_parameter(name)) {
             if self.params.get(name).is_none() {

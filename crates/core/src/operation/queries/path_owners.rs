@@ -42,11 +42,11 @@ pub struct PathOwners {
     pub patches: Vec<PatchOfPath>,
     /// Whether these are all patches, with the action of each.
     pub known: bool,
-    /// The packages of dpkg and rpm that own what is there.
+    /// The packages of dpkg and rpm that own the path.
     pub native: Vec<NativeListing>,
     /// The files of packages of dpkg that are listed under this path and lie elsewhere.
     pub diverted: Vec<DivertedPath>,
-    /// What the verifiers of these packages say of it, if a patch changed it.
+    /// The reports of the verifiers of these packages, if a patch changed the path.
     pub verifiers: Vec<VerifierReport>,
 }
 

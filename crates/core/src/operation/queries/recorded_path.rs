@@ -25,7 +25,7 @@ pub struct RecordedPath {
     pub place: ObjectPath,
     /// The names under which records may have it: first as it was named, then its place.
     pub spellings: Vec<ObjectPath>,
-    /// The packages of dpkg and rpm that own what is there.
+    /// The packages of dpkg and rpm that own the path.
     pub native: Vec<NativeListing>,
     /// The files of packages of dpkg that are listed under this path and lie elsewhere.
     pub diverted: Vec<DivertedPath>,

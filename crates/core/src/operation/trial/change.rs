@@ -45,7 +45,7 @@ impl TrialChange {
         Self::ending_beside(record, end, patches, BTreeMap::new())
     }
 
-    /// The same where package managers wrote at these paths since.
+    /// Ends a trial. `native` are the paths that package managers wrote since, with their names.
     pub(in crate::operation) fn ending_beside(
         record: &TrialRecord,
         end: &str,

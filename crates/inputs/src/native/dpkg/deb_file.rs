@@ -1,4 +1,4 @@
-//! What the file of a package says, obtained from dpkg-deb(1): which packages it replaces or provides, and what it brings.
+//! The relations and paths of a package file, as dpkg-deb(1) prints them.
 
 use std::cmp::Ordering;
 use std::io::Read as _;
@@ -10,7 +10,7 @@ use patchadm_svr4::package::ObjectPath;
 /// The longest answer that is read, in bytes.
 const LONGEST_ANSWER: u64 = 64 << 20;
 
-/// What a package says of another one.
+/// A relation of a package to another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DebRelation {
     /// The other package.

@@ -1,4 +1,4 @@
-//! Which of the installed packages of a name each registration stands for.
+//! Matches registrations with the installed packages of a name.
 
 use crate::native::{NativeOrigin, RegisteredPackage};
 
@@ -11,7 +11,7 @@ pub(super) struct InstalledRpm {
     pub(super) stamp: String,
 }
 
-/// What rpm says of names: the packages, and the names of which there is none.
+/// The installed packages of some names, and the names without any.
 #[derive(Debug, Default)]
 pub(super) struct InstalledOfNames {
     pub(super) found: Vec<InstalledRpm>,

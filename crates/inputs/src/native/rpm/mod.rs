@@ -42,7 +42,7 @@ const NORMAL: &[u8] = b"0";
 /// The longest answer, in bytes.
 const LONGEST_ANSWER: u64 = 256 << 20;
 
-/// What is wrong with a package that there is not.
+/// The reason for a package that is missing.
 const NOT_INSTALLED: &str = "rpm has not installed it";
 
 /// Flags of a file: `%config`, `%ghost`.

@@ -17,7 +17,7 @@ const EXTENDED: [(&[u8], &str); 2] =
     [(CAPABILITY, "file capabilities"), (ACCESS_LIST, "access control list")];
 
 impl Restoring<'_> {
-    /// Returns `was`, which an archive says of an object, with the attributes that the object keeps.
+    /// Returns `was`, the archived state of an object, with the attributes that the object keeps.
     pub(super) fn with_kept_attributes(
         &self,
         draft: &mut PlanBuilder<'_>,

@@ -114,7 +114,7 @@ pub enum ObjectProblem {
     /// It has another name, which a package of dpkg or rpm owns.
     #[error("another name of it, {name}, belongs to {owner} ({manager}), which patchadm does not change")]
     NativeName {
-        /// That name.
+        /// The other name.
         name: ObjectPath,
         /// Name and version of that package.
         owner: String,

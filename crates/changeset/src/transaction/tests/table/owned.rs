@@ -50,7 +50,7 @@ impl Stopped {
         notes
     }
 
-    /// Does the same, and finds what was foreseen.
+    /// Recovers, and checks that the same notes had been foreseen.
     fn recover_beside(&self, manager: Manager) -> Vec<String> {
         let foreseen = match foresee_recovery(&self.world.root(Door::default()), Some(&manager)).unwrap() {
             ForeseenRecovery::Root(foreseen) => foreseen.1.notes().to_vec(),

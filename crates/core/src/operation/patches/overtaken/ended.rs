@@ -105,7 +105,7 @@ pub(super) struct EndingPatches<'a> {
     pub(super) successor: &'a dyn Fn(&PatchId, &PkgInst, &NativeOrigin) -> Option<NativeOwner>,
 }
 
-/// What became of a patch in one package.
+/// How a patch ended in one package.
 struct PackageEnd {
     state: OvertakenState,
     manager: NativeManager,
@@ -115,8 +115,8 @@ struct PackageEnd {
 }
 
 impl EndingPatches<'_> {
-    /// How a patch of these packages ends: lost by the first that lost it, else contained in the first that has it, else gone
-    /// with the first that was removed.
+    /// Returns how a patch of these packages ends: lost to the first package without its fix, else contained in the first one,
+    /// else removed with the first one.
     pub(super) fn end(&self, id: &PatchId, packages: &[PkgInst]) -> OvertakenPatch {
         let ends = self.ends(id, packages);
         let of = |state: OvertakenState| ends.iter().position(|end| end.state == state);

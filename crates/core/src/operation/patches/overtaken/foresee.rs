@@ -270,7 +270,7 @@ fn patched_path(record: &ObjectRecord, resolver: &Resolver<'_>) -> Option<Patche
     Some(PatchedPath { place: resolver.locate_object(&path).unwrap_or(path), lost })
 }
 
-/// What is about to happen to an adopted package. `registered` are the origins of all of them.
+/// Returns the coming change of an adopted package. `registered` are the origins of all adopted packages.
 fn change(
     installed: &Installed,
     registered: &BTreeSet<NativeOrigin>,
@@ -305,8 +305,8 @@ mod tests {
     use patchadm_inputs::native::upcoming_changes;
     use patchadm_svr4::package::Params;
 
-    /// What becomes of registrations of these native packages at version 1, as the new versions of them; `-` if one is
-    /// removed, nothing if it stays.
+    /// Returns the coming version of each of these native packages, registered at version 1: `-` if it is removed, empty if it
+    /// stays.
     fn foreseen(registered: &[&str], upcoming: &str) -> Vec<String> {
         let upcoming = upcoming_changes(upcoming.as_bytes()).unwrap();
         let packages: Vec<Installed> = registered

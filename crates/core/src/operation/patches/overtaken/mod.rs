@@ -74,8 +74,7 @@ pub fn refresh_registrations(
     Ok(RefreshReport { recovered: session.recovered, notes, ..report })
 }
 
-/// Whether nothing is to be done, as one look without a lock says. A hook leaves what its package manager has not finished to
-/// the next call of it.
+/// Tells whether nothing is stale, without a lock. A hook ignores unfinished changes: its package manager calls it again.
 fn is_up_to_date(root: &Root, request: &RefreshRequest, is_hook: bool) -> Result<bool, Failure> {
     // The records of a run that did not end are neither those before it nor those after it.
     let is_between = open_run(root)?.is_some();

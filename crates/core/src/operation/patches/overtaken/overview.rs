@@ -49,7 +49,7 @@ impl NativeOverview {
         Self::read(root, Some(now), has_native)
     }
 
-    /// Looks only for what became of patches that are not applied any more. Nothing is known of it where it cannot be read.
+    /// Reads only the list of ended patches; empty if that fails.
     pub fn of_ended(root: &Root) -> Self {
         Self::read(root, None, false).unwrap_or_default()
     }
@@ -137,14 +137,14 @@ impl NativeOverview {
         self.accepted.iter().chain(would).filter(|one| one.state == OvertakenState::Accepted)
     }
 
-    /// What became of a patch, or would with the next refresh: how it ended, or how it stands in part.
+    /// Returns how a patch ended or lost a part of its fix, or would with the next refresh.
     pub fn of_patch(&self, id: &str) -> Option<&OvertakenPatch> {
         let would = self.would_end.iter().map(|one| &one.patch).chain(&self.would_lose);
         let mut all = would.chain(&self.ended).chain(&self.accepted).chain(&self.removed);
         all.find(|one| one.patch == id)
     }
 
-    /// What an applied patch has lost, or would with the next refresh, where it stands in part and nobody accepted that.
+    /// Returns the losses of an applied patch, present or with the next refresh, unless they were accepted.
     pub fn partly_lost(&self, id: &str) -> Option<&OvertakenPatch> {
         let mut all = self.would_lose.iter().chain(&self.ended);
         all.find(|one| one.patch == id && one.state == OvertakenState::PartlyLost)
@@ -187,8 +187,8 @@ impl Versions<'_> {
     }
 }
 
-/// Whether a patch is what is left of one that lost its fix at some paths: its undo data has none of these any more. One that
-/// was taken out and applied again has them.
+/// Tells whether a patch still stands without some of its paths. Its undo data lacks them; that of a patch applied again has
+/// them.
 fn stands_in_part(
     view: &RecordView<'_>,
     lost: &OvertakenPatch,
@@ -204,8 +204,8 @@ fn stands_in_part(
     Ok(!lost.is_empty())
 }
 
-/// Whether a lost fix is there again: by the patch, a later one, or a later version. `stands` says that the patch is applied
-/// and lost its fix at some paths.
+/// Tells whether a lost fix is back: through the patch, a later one, or a later version. `stands` is true for an applied patch
+/// that lost its fix at some paths.
 fn is_made_good(
     lost: &OvertakenPatch,
     id: Option<&PatchId>,

@@ -121,6 +121,6 @@ pub struct StandingPatch {
     pub id: PatchId,
     /// The paths that it handed over in this refresh.
     pub handed_over: Vec<ObjectPath>,
-    /// Those among them at which what it did is gone.
+    /// The paths among them at which the fix is lost.
     pub lost: Vec<ObjectPath>,
 }

@@ -1,5 +1,4 @@
-//! Notes about native operations that would fail while a patch is applied: dpkg says then what it is about, and not that a patch
-//! is the reason.
+//! Notes about native operations that fail while a patch is applied. The messages of dpkg would not name the patch.
 
 use patchadm_inputs::native::NativeManager;
 use patchadm_svr4::package::ObjectPath;

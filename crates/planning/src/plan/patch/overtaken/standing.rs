@@ -61,7 +61,7 @@ pub enum PathStanding {
     Added,
     /// It has what the patches put there, and is the native manager's from now on.
     Contained,
-    /// What the patches did there is gone.
+    /// The changes of the patches are gone.
     Lost,
     /// An administrator wrote there since.
     Edited,
@@ -132,7 +132,7 @@ impl Standings {
         }
     }
 
-    /// Returns the paths that a patch lost: what it did there was in force before, and no later patch had them.
+    /// Returns the paths at which a patch lost its change, unless a later patch had changed them again.
     fn lost_by(&self, patch: &PatchOfPackage<'_>, all: &[PatchOfPackage<'_>]) -> Vec<(PkgInst, ObjectPath)> {
         let Some(paths) = self.paths.get(patch.package) else { return Vec::new() };
         let is_lost = |record: &&ObjectRecord| {
@@ -162,12 +162,12 @@ fn replaces(record: &ObjectRecord) -> bool {
 struct PackagePaths<'a> {
     patches: &'a [&'a PatchOfPackage<'a>],
     listed: &'a NativeListed,
-    /// What is listed, by the place on the disk: the records may spell a path by another name of its directory.
+    /// The listed objects by their places: records may spell a path through a link.
     places: BTreeMap<&'a ObjectPath, NativeSeen>,
     inventory: &'a Inventory,
 }
 
-/// What the patches did to a path: the first record of it, and the last.
+/// The first and the last record of the patches of a path.
 struct PutPath<'a> {
     first: &'a ObjectRecord,
     last: &'a ObjectRecord,
@@ -208,7 +208,7 @@ impl<'a> PackagePaths<'a> {
         standings
     }
 
-    /// The place of a path: somewhere else where it is diverted.
+    /// Returns the place of a path, with diversions followed.
     fn place(&self, path: ObjectPath) -> ObjectPath {
         let Some(origin) = &self.listed.origin else { return path };
         self.inventory.place_of_native(&path, origin).cloned().unwrap_or(path)
@@ -279,7 +279,7 @@ impl<'a> PackagePaths<'a> {
         }
     }
 
-    /// Whether the file that the patches put at a path is at another path of the package now: a diversion was taken back, say.
+    /// Tells whether the patched file is at another path of the package now, for example because a diversion was removed.
     fn was_moved(&self, put: &PutPath<'_>) -> bool {
         let Some(digest) = put.last.became.as_ref().and_then(RecordedState::digest) else { return false };
         let is_it = |path: &ObjectPath| {
@@ -342,8 +342,7 @@ pub fn is_as_left((first, last): (&ObjectRecord, &ObjectRecord), live: Option<&L
     is_put && !has_old_attributes(&PutPath { first, last, is_same_version: true }, live)
 }
 
-/// Whether an object has attributes again that the patches had changed: permission bits, an owner, or capabilities as they
-/// were before.
+/// Tells whether permission bits, owner or capabilities are again as they were before the patches changed them.
 fn has_old_attributes(put: &PutPath<'_>, live: Option<&Live>) -> bool {
     let (Some(was), Some(became), Some(live)) = (&put.first.was, &put.last.became, live) else {
         return false;
