@@ -87,7 +87,7 @@ fn advice_about_damaged_records_is_accepted() {
 fn every_cause_that_carries_advice_has_a_scene() {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR"));
     let cause = Regex::new(
-        r"\b(Reason|Failure|RootCondition|Cause|ArchiveError|LockError|ScriptError|RecordRepair)::[A-Z]\w+",
+        r"\b(Reason|Failure|RootCondition|Cause|ArchiveError|LockError|ScriptError|RecordRepair|RegistrationRepair)::[A-Z]\w+",
     )
     .unwrap();
     let mut met = BTreeSet::new();

@@ -50,10 +50,7 @@ const MODULES: &[(&str, &[Module])] = &[
     (
         "crates/inputs",
         &[
-            (
-                "database",
-                &["source", "sign", "inventory", "policy", "path_glob", "format", "trial", "native"],
-            ),
+            ("database", &["source", "sign", "inventory", "policy", "path_glob", "format", "trial"]),
             ("source", &["sign", "format", "sha256"]),
             ("cache", &["sign", "sha256"]),
             ("inventory", &["format", "native"]),
@@ -64,7 +61,7 @@ const MODULES: &[(&str, &[Module])] = &[
             ("http", &[]),
             ("format", &[]),
             ("little_endian", &[]),
-            ("native", &["sha256", "format"]),
+            ("native", &["sha256"]),
             ("patch_scripts", &[]),
             ("path_glob", &[]),
             ("sha256", &[]),

@@ -8,6 +8,7 @@ use super::depot_end::depot_advice;
 use patchadm_changeset::format::journal::JournalError;
 use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
 use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::mend::RegistrationRepair;
 use patchadm_core::script::ScriptError;
 use patchadm_inputs::database::ledger::LedgerFault;
 use patchadm_inputs::database::undo_data::ArchiveError;
@@ -263,17 +264,25 @@ pub(crate) fn damage_remark(damage: &RecordDamage) -> String {
 pub(crate) fn mending(damage: &RecordDamage) -> String {
     let root = damage.root.as_ref().map(|root| format!(" -R {root}")).unwrap_or_default();
     let option = |package: &str| format!("`pkgchk -f{root}{package}`");
+    match RegistrationRepair::of(damage) {
+        Some(RegistrationRepair::Refresh(package, manager)) => {
+            return format!(
+                "Run `patchadm{root} adopt --refresh`, which registers {package} anew as {manager} has it."
+            );
+        }
+        Some(RegistrationRepair::Adoption(package, manager)) => {
+            return format!(
+                "Run `patchadm{root} adopt --{manager} NAME`, which registers {package} anew; patches of it end, and can be \
+                 applied again."
+            );
+        }
+        None => {}
+    }
     match &damage.repair {
         RecordRepair::Package(package) => format!(
             "Install {package} again with pkgadd, which makes its record anew; or run {}, which makes it anew from what \
              is left of it.",
             option(&format!(" {package}"))
-        ),
-        RecordRepair::Registration { package, manager, is_known: true } => format!(
-            "Run `patchadm{root} adopt --refresh`, which registers {package} anew as {manager} has it."
-        ),
-        RecordRepair::Registration { package, manager, is_known: false } => format!(
-            "Run `patchadm{root} adopt --{manager} NAME`, which registers {package} anew; patches of it end, and can be applied again."
         ),
         RecordRepair::Installation(package) => {
             format!("Install {package} again with pkgadd, or put its directory back from a backup.")

@@ -11,7 +11,8 @@ use crate::scenario::Scenario;
 pub(super) const ROWS: &[Row] = &[
     ("RecordRepair::Package", package),
     ("RecordRepair::Installation", installation),
-    ("RecordRepair::Registration", registration),
+    ("RegistrationRepair::Refresh", refresh),
+    ("RegistrationRepair::Adoption", adoption),
     ("RecordRepair::Contents", contents),
     ("RecordRepair::EmptyDirectory", empty_directory),
     ("RecordRepair::LostCopy", lost_copy),
@@ -60,12 +61,27 @@ fn installation() {
     assert_eq!(stage.run(ADD).code, 0);
 }
 
-fn registration() {
+/// A package adopted from dpkg, and a patch of it.
+fn registered() -> Scenario {
     let stage = adopted();
     Patch::of("100-01", delivered("1.0-1").file("usr/bin/web", 0o755, "web fixed\n")).directory(&stage);
+    stage
+}
+
+fn refresh() {
+    let stage = registered();
     fs::write(stage.at("/var/sadm/pkg/DEBweb/pkginfo"), "").unwrap();
-    let run = type_it(&stage, &refused(&stage), &[]);
-    assert!(run.code == 0 && run.stderr.contains("is made anew"), "{run:?}");
+    let said = refused(&stage);
+    assert!(!said.contains("pkgadd"), "{said}");
+    let run = type_it(&stage, &said, &[]);
+    let made =
+        "NOTE: package DEBweb: its record was damaged and is made anew (@ROOT@/var/sadm/pkg/DEBweb/pkginfo: ";
+    assert!(run.code == 0 && run.stderr.contains(made), "{run:?}");
+    assert_eq!(stage.run(ADD).code, 0);
+}
+
+fn adoption() {
+    let stage = registered();
     assert_eq!(stage.run(ADD).code, 0);
     fs::remove_dir_all(stage.at("/var/sadm/pkg/DEBweb")).unwrap();
     let said = stage.run("remove -R @ROOT@ 100-01").stderr;

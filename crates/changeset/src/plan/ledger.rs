@@ -58,6 +58,8 @@ pub struct LedgerPatch {
     pub patch: String,
     /// Whether no undo data was wanted.
     pub is_without_undo: bool,
+    /// Of an adopted package: the version that its manager has.
+    pub native: Option<String>,
 }
 
 /// An archive that is adopted as the root's own, or the manifest of a patch without one.
@@ -96,9 +98,8 @@ impl LedgerChange {
     }
 
     /// Returns the change of a run that applies a patch.
-    pub fn of_application(package: &PkgInst, patch: &str, is_without_undo: bool) -> Self {
-        let applied = vec![LedgerPatch { patch: patch.to_owned(), is_without_undo }];
-        Self { applied, ..Self::of(package) }
+    pub fn of_application(package: &PkgInst, patch: LedgerPatch) -> Self {
+        Self { applied: vec![patch], ..Self::of(package) }
     }
 
     /// Adds the change of a later patch of the same run.

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use super::places;
-use crate::native::NativeManager;
 use patchadm_rootfs::Root;
 use patchadm_svr4::format::contents::ContentsError;
 use patchadm_svr4::format::params::ParamsError;
@@ -31,15 +30,6 @@ pub enum RecordRepair {
     Package(PkgInst),
     /// The package is installed again: too little is left to make its pkginfo anew.
     Installation(PkgInst),
-    /// The package, which was adopted from dpkg or rpm, is registered again.
-    Registration {
-        /// The package.
-        package: PkgInst,
-        /// The manager that has it.
-        manager: NativeManager,
-        /// Whether something may be left that says which package of the manager it is.
-        is_known: bool,
-    },
     /// `pkgchk -f` creates `contents` again.
     Contents,
     /// The empty directory of this package goes.
@@ -75,8 +65,8 @@ impl RecordDamage {
     /// The same, where too little is left to make the record anew.
     #[must_use]
     pub fn beyond_repair(mut self, why: &str) -> Self {
-        if let RecordRepair::Registration { is_known, .. } = &mut self.repair {
-            *is_known = false;
+        if let RecordRepair::Package(package) = self.repair {
+            self.repair = RecordRepair::Installation(package);
         }
         Self { reason: format!("{}; {why}", self.reason), ..self }
     }
@@ -88,8 +78,7 @@ impl RecordDamage {
 
     /// A pkginfo that cannot be used.
     pub fn of_pkginfo(root: &Root, package: &PkgInst, reason: impl Into<String>) -> Self {
-        let repair =
-            Self::registration(package, true).unwrap_or_else(|| RecordRepair::Package(package.clone()));
+        let repair = RecordRepair::Package(package.clone());
         Self::new(root, root.show(&places::pkginfo(package)), reason, repair)
     }
 
@@ -99,16 +88,9 @@ impl RecordDamage {
         Self { line, ..Self::of_pkginfo(root, package, reason) }
     }
 
-    /// Returns the repair of a package that has the name of an adopted one.
-    fn registration(package: &PkgInst, is_known: bool) -> Option<RecordRepair> {
-        let manager = NativeManager::of_package_name(package)?;
-        Some(RecordRepair::Registration { package: package.clone(), manager, is_known })
-    }
-
     /// A directory of a package that is empty.
     pub(super) fn of_empty_directory(root: &Root, package: &PkgInst) -> Self {
-        let repair = Self::registration(package, false)
-            .unwrap_or_else(|| RecordRepair::EmptyDirectory(package.clone()));
+        let repair = RecordRepair::EmptyDirectory(package.clone());
         Self::new(root, root.show(&places::package(package)), "it is empty: it has no pkginfo", repair)
     }
 
@@ -133,8 +115,7 @@ impl RecordDamage {
     pub(super) fn of_owner(root: &Root, package: &PkgInst) -> Self {
         let directory = root.show(&places::package(package));
         let reason = format!("package {package} owns objects, and {directory} is not there");
-        let repair =
-            Self::registration(package, false).unwrap_or_else(|| RecordRepair::Installation(package.clone()));
+        let repair = RecordRepair::Installation(package.clone());
         Self::new(root, root.show(&places::contents()), reason, repair)
     }
 
@@ -161,7 +142,6 @@ impl RecordDamage {
         match &self.repair {
             RecordRepair::Package(package)
             | RecordRepair::Installation(package)
-            | RecordRepair::Registration { package, .. }
             | RecordRepair::EmptyDirectory(package)
             | RecordRepair::LostCopy { package, .. } => Some(package),
             RecordRepair::Contents => None,

@@ -9,7 +9,7 @@ use patchadm_changeset::transaction::{Cause, WrittenArchive, host_path};
 use super::ledger::{self, LedgerFault, PatchRecordsByName, retain_counting};
 use super::undo_data::{ArchiveError, OutsideAccess, UndoReader};
 use super::{RecordView, installed, places};
-use crate::format::ledger::{Ledger, LedgerLine, LedgerUndo, NATIVE_VERSION, UndoLocation, WhyNone};
+use crate::format::ledger::{Ledger, LedgerLine, LedgerUndo, UndoLocation, WhyNone};
 use patchadm_changeset::plan::{
     BroughtLine, LedgerChange, LedgerPatch, LedgerRewrite, Plan, RecordChange, RewrittenArchive, TreeContent,
     UndoPlace,
@@ -160,8 +160,7 @@ impl LedgerDraft for RootLedgerDraft<'_> {
             if let Some(line) = Self::line(run, source, &applied.patch, undo) {
                 let snapshot = source.digest_at(package, applied, &UndoPlace::Snapshot);
                 let manifest = source.digest_at(package, applied, &UndoPlace::ManifestOnly);
-                let native = self.params.as_ref().map(|params| params.text(NATIVE_VERSION).into_owned());
-                let native = native.filter(|version| !version.is_empty());
+                let native = applied.native.clone();
                 ledger.set(LedgerLine { snapshot, manifest, native, ..line });
             }
         }

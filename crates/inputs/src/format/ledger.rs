@@ -24,10 +24,6 @@ pub const LARGEST: usize = 16 << 20;
 /// The snapshot of the program's own in a save directory, beside the archive that scripts made.
 pub const SNAPSHOT: &str = "snapshot/undo.gz";
 
-/// The parameter of an adopted package with its native version when it was adopted or refreshed, as its manager prints it. A run
-/// copies it into the lines of the patches that it applies.
-pub const NATIVE_VERSION: &str = "NATIVE_VERSION";
-
 /// The word before a BLAKE3 digest.
 const B3: &str = "b3:";
 

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use patchadm_changeset::format::manifest::{decode, encode};
 use patchadm_svr4::package::{ObjectPath, Params};
 
-pub use crate::format::ledger::NATIVE_VERSION;
+/// The version of the native package when it was adopted or refreshed, as its manager prints it.
+pub const NATIVE_VERSION: &str = "NATIVE_VERSION";
 
 /// SHA-256 over the native records of its paths then.
 pub const NATIVE_DIGEST: &str = "NATIVE_DIGEST";
@@ -51,6 +52,11 @@ impl NativeRegistration {
             stamp: value(NATIVE_STAMP),
             diverted: value(NATIVE_DIVERTED),
         }
+    }
+
+    /// Returns the version, where the registration names it: an earlier form does not.
+    pub fn named_version(params: &Params) -> Option<String> {
+        Some(params.text(NATIVE_VERSION).into_owned()).filter(|version| !version.is_empty())
     }
 
     /// Writes it into the parameters of a package.

@@ -3,10 +3,12 @@
 use super::examination::Examination;
 use super::finding::Finding;
 use crate::operation::failure::Failure;
+use crate::operation::mend::RegistrationRepair;
 use crate::operation::record_damage::find_damage;
 use patchadm_inputs::database::{
     DatabaseError, RecordDamage, RecordRepair, RecordView, installed, read_consistently,
 };
+use patchadm_inputs::native::NativeManager;
 use patchadm_planning::plan::refusal::Wording;
 
 /// The most damaged records that are told one by one.
@@ -55,21 +57,25 @@ fn told(examination: &Examination<'_>, damage: &[RecordDamage]) -> Vec<Finding> 
 fn of_damage(examination: &Examination<'_>, damage: &RecordDamage) -> Finding {
     let finding = Finding::attention("records", damage.to_string());
     let pkgchk = |words: &str| examination.wording().command("pkgchk", words);
+    let adopt = |words: &str| examination.wording().verb(&format!("adopt {words}"));
+    match RegistrationRepair::of(damage) {
+        Some(RegistrationRepair::Refresh(..)) => return finding.with_command(adopt("--refresh")),
+        Some(RegistrationRepair::Adoption(_, manager)) => {
+            return finding.with_command(adopt(&format!("--{manager} NAME")));
+        }
+        None => {}
+    }
     match &damage.repair {
         RecordRepair::Package(package) => finding.with_command(pkgchk(&format!("-f {package}"))),
         RecordRepair::Contents => finding.with_command(pkgchk("-f")),
-        RecordRepair::Registration { is_known: true, .. } => {
-            finding.with_command(examination.wording().verb("adopt --refresh"))
-        }
-        RecordRepair::Registration { manager, .. } => {
-            finding.with_command(examination.wording().verb(&format!("adopt --{manager} NAME")))
-        }
         RecordRepair::Installation(_) => finding.with_command(pkgadd(examination)),
         RecordRepair::EmptyDirectory(_) => {
             finding.with_command(format!("rmdir {}", Wording::quoted(&damage.file)))
         }
         // No change stops because of it.
-        RecordRepair::LostCopy { is_patched: true, .. } => {
+        RecordRepair::LostCopy { package, is_patched }
+            if *is_patched || NativeManager::of_package_name(package).is_some() =>
+        {
             Finding::limited("records", format!("{damage}; put it back from a backup"))
         }
         RecordRepair::LostCopy { .. } => {

@@ -18,6 +18,7 @@ use crate::operation::failure::Failure;
 use crate::operation::record_damage::find_damage;
 use crate::operation::session::Session;
 use patchadm_inputs::database::{RecordDamage, RecordRepair, RecordView};
+use patchadm_inputs::native::NativeManager;
 use patchadm_planning::plan::{Plan, RecordChange};
 use patchadm_svr4::package::PkgInst;
 
@@ -43,6 +44,30 @@ pub struct MendedRecord {
     pub said: Vec<String>,
 }
 
+/// The repair of the damaged record of a package that has the name of one adopted from dpkg or rpm: it is registered again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegistrationRepair<'d> {
+    /// A refresh registers this package again: something may be left that says which package of its manager it is.
+    Refresh(&'d PkgInst, NativeManager),
+    /// This package is adopted again, by the name that its manager has for it.
+    Adoption(&'d PkgInst, NativeManager),
+}
+
+impl<'d> RegistrationRepair<'d> {
+    /// Returns the repair where the record is that of a registration and stops changes.
+    pub fn of(damage: &'d RecordDamage) -> Option<Self> {
+        let package = damage.package()?;
+        let manager = NativeManager::of_package_name(package)?;
+        match &damage.repair {
+            RecordRepair::Package(_) => Some(Self::Refresh(package, manager)),
+            RecordRepair::Installation(_) | RecordRepair::EmptyDirectory(_) => {
+                Some(Self::Adoption(package, manager))
+            }
+            RecordRepair::LostCopy { .. } | RecordRepair::Contents => None,
+        }
+    }
+}
+
 /// Makes the damaged records of these packages anew, or of all packages and `contents` if none is chosen.
 pub(super) fn mend(
     session: &Session<'_>,
@@ -57,9 +82,7 @@ pub(super) fn mend(
             continue;
         }
         let said = match damage.repair {
-            RecordRepair::Package(_) | RecordRepair::Registration { is_known: true, .. } => {
-                pkginfo::mend(session, &package)?
-            }
+            RecordRepair::Package(_) => pkginfo::mend(session, &package)?,
             _ => pkginfo::Mending::given_up(
                 "nothing is left of its records: install the package again, or put its directory back from a backup",
             ),

@@ -8,7 +8,7 @@ use super::brought::NewPackage;
 use super::input::PromotionInput;
 use super::local_package;
 use crate::plan::clock::Now;
-use crate::plan::ledger::LedgerChange;
+use crate::plan::ledger::{LedgerChange, LedgerPatch};
 use crate::plan::patch::undo::{DeliveredPaths, Undoing, tree_file};
 use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::records::{self, NewRecord, RecordChanges, package_path, patch_path};
@@ -17,6 +17,7 @@ use crate::plan::target::PackageTarget;
 use crate::plan::{RecordChange, TreeContent, UndoArchive};
 use patchadm_changeset::format::manifest::MADE_PACKAGE;
 use patchadm_inputs::inventory::{Installed, Inventory};
+use patchadm_inputs::native::NativeRegistration;
 use patchadm_inputs::source::PackageImage;
 use patchadm_inputs::stage::PromotionRecord;
 use patchadm_svr4::format::params;
@@ -99,7 +100,12 @@ impl PackageRecorder<'_> {
         recorded.changes.extend(records::supersede(package, installed, id, &nothing_more, self.separator)?);
         self.save(draft, (package, &old, known.is_none()), &records, recorded)?;
         recorded.changes.extend(records.changes);
-        let mut ledger = LedgerChange::of_application(package, id.as_str(), self.input.options.no_undo);
+        let patch = LedgerPatch {
+            patch: id.as_str().to_owned(),
+            is_without_undo: self.input.options.no_undo,
+            native: NativeRegistration::named_version(&new),
+        };
+        let mut ledger = LedgerChange::of_application(package, patch);
         if let Some(patched) = patched {
             recorded.changes.extend(patched.save_directories(package)?);
             ledger.brought.clone_from(&patched.lines);

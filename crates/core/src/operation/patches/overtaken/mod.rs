@@ -23,13 +23,13 @@ pub use overview::NativeOverview;
 pub use request::{EndedPatch, RefreshReport, RefreshRequest, RefreshedRegistration, StandingPatch};
 
 use crate::operation::failure::Failure;
-use crate::operation::mend::mend_registration;
+use crate::operation::mend::{RegistrationRepair, mend_registration};
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, shown_to_anybody, without_lock,
 };
 use crate::operation::trial::begin::begin_beside_trial;
 use locked::{planned_refresh, refresh_locked};
-use patchadm_inputs::database::{DatabaseError, RecordDamage, RecordRepair, open_run};
+use patchadm_inputs::database::{DatabaseError, RecordDamage, open_run};
 use patchadm_inputs::native::{NativeChange, NativeOrigin};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::PkgInst;
@@ -111,8 +111,8 @@ fn repaired(session: &Session<'_>, failure: Failure) -> Result<Vec<String>, Fail
 /// Returns the package whose registration is damaged, where that is the failure and something may be left of it.
 fn damaged_registration(failure: &Failure) -> Option<(PkgInst, RecordDamage)> {
     let damage = failure.damage()?;
-    match &damage.repair {
-        RecordRepair::Registration { package, is_known: true, .. } => Some((package.clone(), damage.clone())),
-        _ => None,
+    match RegistrationRepair::of(damage)? {
+        RegistrationRepair::Refresh(package, _) => Some((package.clone(), damage.clone())),
+        RegistrationRepair::Adoption(..) => None,
     }
 }

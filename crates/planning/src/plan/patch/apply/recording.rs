@@ -3,7 +3,7 @@
 use super::ApplyPlanner;
 use super::packages::Patched;
 use super::placing::PlacedPatch;
-use crate::plan::ledger::LedgerChange;
+use crate::plan::ledger::{LedgerChange, LedgerPatch};
 use crate::plan::patch::engine::applying;
 use crate::plan::patch::interrupted;
 use crate::plan::patch::undo::{Undoing, tree_file};
@@ -13,6 +13,7 @@ use crate::plan::records::{self, RecordChanges, package_path, patch_path};
 use crate::plan::refusal::Reason;
 use crate::plan::scripts::is_kept;
 use crate::plan::{RecordChange, TreeContent, UndoArchive, UndoFormat};
+use patchadm_inputs::native::NativeRegistration;
 use patchadm_svr4::format::patchinfo::PatchinfoFile;
 use patchadm_svr4::package::Mode;
 
@@ -69,8 +70,12 @@ impl ApplyPlanner<'_> {
             changes.extend(records::supersede(name, package.installed, id, obsoletes, separator)?);
             changes.push(self.save(draft, package, (&records, format), &mut undo)?);
             changes.extend(records.changes);
-            let ledger = LedgerChange::of_application(name, id.as_str(), self.validated.no_undo);
-            changes.push(RecordChange::Ledger(ledger));
+            let patch = LedgerPatch {
+                patch: id.as_str().to_owned(),
+                is_without_undo: self.validated.no_undo,
+                native: NativeRegistration::named_version(&target.params),
+            };
+            changes.push(RecordChange::Ledger(LedgerChange::of_application(name, patch)));
         }
         changes.extend(self.patch_directory()?);
         Ok((changes, undo))
