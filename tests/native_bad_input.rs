@@ -2,7 +2,7 @@
 //! nothing is changed.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Seek as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -148,32 +148,35 @@ fn a_version_of_two_tildes_is_older_than_all_others_and_a_version_like_any() {
     );
 }
 
-/// Runs the hook with what a shell command says on its standard input.
-fn foreseen(stage: &Scenario, input: &str) -> Run {
+/// Runs the hook with what a shell command says on its standard input. Returns besides whether the command came to its end:
+/// one without end is ended by the pipe, once nobody reads it any more.
+fn foreseen(stage: &Scenario, input: &str) -> (Run, bool) {
     let mut source = Command::new("/bin/sh").args(["-c", input]).stdout(Stdio::piped()).spawn().unwrap();
     let mut hook = stage.command("adopt --foresee -R @ROOT@");
     let output = hook.stdin(source.stdout.take().unwrap()).output().unwrap();
     // It has the end of the pipe that is read.
     drop(hook);
-    let _ = source.wait();
+    let came_to_its_end = source.wait().unwrap().success();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Run { code: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+    (Run { code: output.status.code().unwrap(), stdout, stderr }, came_to_its_end)
 }
 
 #[test]
 fn a_hook_that_is_told_without_end_or_in_another_version_says_one_line() {
     let (stage, _) = stage();
     let before = stage.everything();
-    for (input, code, words) in [
-        ("echo VERSION 3; yes A=b", 1, "more than 1000000 lines"),
-        ("echo VERSION 3; yes ''", 1, "more than 1000000 lines"),
-        ("yes 'a 1'", 1, "more than 100000 packages"),
-        ("cat /dev/zero", 1, "longer than 64 MiB"),
-        ("echo VERSION 3; echo A=b", 1, "does not end"),
-        ("printf 'VERSION 9\\n\\nweb 1 < 2 /a\\n'", 0, "version 9"),
-        ("printf 'VERSION \\033[31m\\n\\n'", 0, "version \\033[31m"),
+    for (input, has_end, code, words) in [
+        ("echo VERSION 3; yes A=b", false, 1, "more than 1000000 lines"),
+        ("echo VERSION 3; yes ''", false, 1, "more than 1000000 lines"),
+        ("yes 'a 1'", false, 1, "more than 100000 packages"),
+        ("cat /dev/zero", false, 1, "longer than 64 MiB"),
+        ("echo VERSION 3; echo A=b", true, 1, "does not end"),
+        ("printf 'VERSION 9\\n\\nweb 1 < 2 /a\\n'", true, 0, "version 9"),
+        ("printf 'VERSION \\033[31m\\n\\n'", true, 0, "version \\033[31m"),
     ] {
-        let run = foreseen(&stage, input);
+        let (run, came_to_its_end) = foreseen(&stage, input);
+        assert_eq!(came_to_its_end, has_end, "{input}: it is read no further than needed");
         assert_eq!(run.code, code, "{input}: {}", run.stderr);
         assert!(run.stderr.contains(words) && run.stderr.lines().count() == 1, "{input}: {}", run.stderr);
     }
@@ -192,13 +195,16 @@ fn a_hook_that_is_told_without_end_needs_little_memory() {
         let program = stage.command("adopt --foresee -R @ROOT@");
         let mut limited = Command::new("/bin/sh");
         limited.args(["-c", "ulimit -v 600000 && exec \"$@\"", "sh"]).arg(program.get_program());
-        limited.args(program.get_args()).stdin(fs::File::open(stage.beside("input")).unwrap());
+        let mut input_file = fs::File::open(stage.beside("input")).unwrap();
+        limited.args(program.get_args()).stdin(input_file.try_clone().unwrap());
         let output = limited.output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(
             output.status.code() == Some(1) && said.contains("standard input makes no sense"),
             "{input}: {said}"
         );
+        let read = input_file.stream_position().unwrap();
+        assert!(read < 70_000_000, "{input}: {read} bytes are read");
     }
 }
 
