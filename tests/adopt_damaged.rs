@@ -8,6 +8,9 @@ use crate::scenario::Scenario;
 
 const RECORDS: &str = "/var/sadm/pkg/DEBweb";
 
+/// The answer of a refresh where dpkg changed nothing: a registration that is as dpkg has it is told of only by its repair.
+const AS_IT_IS: &str = "Every registration is as its package manager has it.\n";
+
 fn pkginfo(stage: &Scenario) -> String {
     stage.text(&format!("{RECORDS}/pkginfo"))
 }
@@ -39,14 +42,15 @@ fn a_refresh_makes_a_damaged_or_lost_pkginfo_anew() {
     for damage in DAMAGES {
         let stage = adopted();
         let tree = stage.tree();
+        let stamp = parameter(&stage, "NATIVE_STAMP");
         damage(&stage);
-        refresh_repairs(&stage);
+        assert_eq!(refresh_repairs(&stage), AS_IT_IS);
         assert_eq!(parameter(&stage, "PATCHADM_ADOPTED"), "dpkg web:amd64");
         assert_eq!(parameter(&stage, "NATIVE_VERSION"), "1.0-1");
+        assert_eq!(parameter(&stage, "NATIVE_STAMP"), stamp, "it follows dpkg again");
         assert_eq!(stage.tree(), tree);
         assert_eq!(stage.run("list --check -R @ROOT@").code, 0);
-        let said = stage.run("adopt --refresh -R @ROOT@").ok();
-        assert_eq!(said, "Every registration is as its package manager has it.\n");
+        assert_eq!(stage.run("adopt --refresh -R @ROOT@").ok(), AS_IT_IS);
     }
 }
 
@@ -57,7 +61,7 @@ fn a_registration_that_followed_an_upgrade_can_be_made_anew_as_well() {
     stage.run("adopt --refresh -R @ROOT@").ok();
     for damage in DAMAGES {
         damage(&stage);
-        refresh_repairs(&stage);
+        assert_eq!(refresh_repairs(&stage), AS_IT_IS);
         assert_eq!(parameter(&stage, "PATCHADM_ADOPTED"), "dpkg web:amd64");
         assert_eq!(parameter(&stage, "VERSION"), "1.0-2");
     }
@@ -72,8 +76,11 @@ fn patches_are_still_applied_after_that_and_can_be_removed() {
         let second = delivered("1.0-1").file("usr/bin/web", 0o755, "web fixed\n");
         stage.patchadd("", &Patch::of("200-01", second)).ok();
         damage(&stage);
-        refresh_repairs(&stage);
+        assert_eq!(refresh_repairs(&stage), AS_IT_IS);
         assert_eq!(parameter(&stage, "PATCHLIST"), "100-01 200-01");
+        let listed = stage.run("list --check -R @ROOT@").ok();
+        let stand = ["100-01  effective", "200-01  effective"].iter().all(|line| listed.contains(line));
+        assert!(stand, "{listed}");
         stage.run("remove -R @ROOT@ 200-01 100-01").ok();
         assert_eq!(stage.tree(), tree);
     }
@@ -86,6 +93,7 @@ fn an_upgrade_between_the_damage_and_the_repair_is_told_as_ever() {
     DAMAGES[0](&stage);
     dpkg_installs(&stage, Some(&ONE), &TWO, &[]);
     let said = refresh_repairs(&stage);
+    assert!(said.contains("Package DEBweb follows dpkg: web 1.0-1 became 1.0-2"), "{said}");
     assert!(said.contains("100-01: LOST to web 1.0-2 (dpkg)"), "{said}");
     assert_eq!(stage.text("/usr/lib/libweb.so"), "lib two\n");
     assert_eq!(stage.run("list --check -R @ROOT@").code, 68);

@@ -171,9 +171,14 @@ fn each_architecture_is_an_instance_and_both_follow_an_upgrade_that_changes_what
     workshop.is_in_order();
     assert_eq!(workshop.run("list --check").code, 0);
 
-    // One of them alone, beside the other.
+    // One of them alone is installed again, beside the other: nothing is different, and only its stamp follows.
+    let stamps = || ["DEBlib", "DEBlib.i386"].map(|package| workshop.parameter(package, "NATIVE_STAMP"));
+    let before = stamps();
     workshop.install("-i", &[workshop.library("2", "i386")]);
-    workshop.run("adopt --refresh").ok();
+    let said = workshop.run("adopt --refresh").ok();
+    assert_eq!(said, "Every registration is as its package manager has it.\n");
+    let after = stamps();
+    assert!(after[0] == before[0] && after[1] != before[1], "{before:?} {after:?}");
     assert_eq!(workshop.owners(SHARED), "DEBlib DEBlib.i386");
     workshop.is_in_order();
 }
