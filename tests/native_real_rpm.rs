@@ -19,8 +19,9 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::delivery::Patch;
+use crate::native_root::has_rpm;
 use crate::packages::{DELIVERED, Package};
-use crate::scenario::{Scenario, is_root};
+use crate::scenario::Scenario;
 use crate::tree::{Tree, assert_same};
 
 const LIB: &str = "/usr/lib/acme/libacme.so";
@@ -38,15 +39,7 @@ struct Workshop {
 impl Workshop {
     /// The packages. None where a tool is not here; it says so, with the name of the test.
     fn opened(test: &str) -> Option<Self> {
-        let missing = ["rpm", "rpmbuild", "dnf", "createrepo_c"]
-            .into_iter()
-            .find(|tool| Command::new(tool).arg("--version").output().is_err());
-        if let Some(tool) = missing {
-            crate::skipped(&format!("{test}: {tool} is not installed"));
-            return None;
-        }
-        if !is_root() {
-            crate::skipped(&format!("{test}: rpm changes the root directory for root only"));
+        if !has_rpm(test, &["rpm", "rpmbuild", "dnf", "createrepo_c"]) {
             return None;
         }
         let workshop = Self { dir: tempfile::tempdir().unwrap() };

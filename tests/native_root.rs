@@ -11,6 +11,8 @@ mod deb;
 mod dpkg;
 /// Roots and packages of rpm.
 mod rpm;
+/// Packages to be.
+mod software;
 /// What the queries say about a patch, and that they agree.
 mod story;
 
@@ -26,8 +28,8 @@ use crate::tree::Tree;
 
 pub(crate) use deb::{Deb, architectures};
 pub(crate) use dpkg::{BASE, DpkgRoot, of_dpkg, patch_of};
-pub(crate) use rpm::{Rpm, RpmRoot, of_rpm};
-pub(crate) use story::End;
+pub(crate) use rpm::{Rpm, RpmRoot, has_rpm, of_rpm};
+pub(crate) use story::{End, an_added_file_survives};
 
 /// Who owns a path now: instances of packages (`acme:amd64`, `acme:1.0-1.noarch`), by the path without links in it.
 pub(crate) type Owners = BTreeMap<String, BTreeSet<String>>;

@@ -103,7 +103,8 @@ fn patches_of_one_run_keep_it_as_they_would_one_by_one() {
 }
 
 #[test]
-fn one_that_a_postinst_gave_an_adopted_program_survives_a_patch_of_its_bytes() {
+fn one_that_a_postinst_gave_an_adopted_program_survives_a_patch_of_its_bytes_and_is_back_after_it_was_written_into()
+ {
     let test = "one_that_a_postinst_gave_an_adopted_program_survives_a_patch_of_its_bytes";
     let stage = adopted();
     if !set(test, &stage, WEB, CAPABILITY, &NET_RAW) {
@@ -111,17 +112,23 @@ fn one_that_a_postinst_gave_an_adopted_program_survives_a_patch_of_its_bytes() {
     }
     let said = plan(&stage, "", &fix(0o755));
     assert!(said.contains("@ROOT@/usr/bin/web keeps its file capabilities"), "{said}");
-    add(&stage, "", &fix(0o755));
-    assert_eq!(
-        (stage.text(WEB).as_str(), capability(&stage, WEB).as_deref()),
-        ("web fixed\n", Some(&NET_RAW[..]))
-    );
-    assert_eq!(stage.run("verify -R @ROOT@").code, 0);
-    remove(&stage, "100-01");
-    assert_eq!(
-        (stage.text(WEB).as_str(), capability(&stage, WEB).as_deref()),
-        ("web one\n", Some(&NET_RAW[..]))
-    );
+    for is_written_into in [false, true] {
+        add(&stage, "", &fix(0o755));
+        assert_eq!(
+            (stage.text(WEB).as_str(), capability(&stage, WEB).as_deref()),
+            ("web fixed\n", Some(&NET_RAW[..]))
+        );
+        assert_eq!(stage.run("verify -R @ROOT@").code, 0);
+        if is_written_into {
+            std::fs::write(stage.at(WEB), "mine\n").unwrap();
+            assert_eq!(capability(&stage, WEB), None, "the system takes it");
+        }
+        remove(&stage, "100-01");
+        assert_eq!(
+            (stage.text(WEB).as_str(), capability(&stage, WEB).as_deref()),
+            ("web one\n", Some(&NET_RAW[..]))
+        );
+    }
 }
 
 #[test]
@@ -141,23 +148,6 @@ fn what_an_administrator_did_with_it_after_the_patch_stays() {
     let said = remove(&stage, "100-01");
     assert!(said.contains("stays without file capabilities, taken away since 100-01 was applied"), "{said}");
     assert_eq!((stage.text(WEB).as_str(), capability(&stage, WEB)), ("web one\n", None));
-}
-
-#[test]
-fn writing_into_a_program_takes_its_capability_and_removing_the_patch_brings_it_back() {
-    let test = "writing_into_a_program_takes_its_capability_and_removing_the_patch_brings_it_back";
-    let stage = adopted();
-    if !set(test, &stage, WEB, CAPABILITY, &NET_RAW) {
-        return;
-    }
-    add(&stage, "", &fix(0o755));
-    std::fs::write(stage.at(WEB), "mine\n").unwrap();
-    assert_eq!(capability(&stage, WEB), None);
-    remove(&stage, "100-01");
-    assert_eq!(
-        (stage.text(WEB).as_str(), capability(&stage, WEB).as_deref()),
-        ("web one\n", Some(&NET_RAW[..]))
-    );
 }
 
 #[test]

@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::process::Command;
 
 use tempfile::TempDir;
 
+use super::PatchedRoot;
 use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::scenario::{Scenario, is_root};
@@ -16,8 +18,16 @@ const SHARED: &str = "/usr/share/doc/lib/copyright";
 
 /// A root in which dpkg has two architectures.
 struct Workshop {
-    stage: Scenario,
+    root: PatchedRoot,
     debs: TempDir,
+}
+
+impl Deref for Workshop {
+    type Target = PatchedRoot;
+
+    fn deref(&self) -> &PatchedRoot {
+        &self.root
+    }
 }
 
 impl Workshop {
@@ -31,7 +41,8 @@ impl Workshop {
             crate::skipped(&format!("{test}: dpkg installs packages for root only"));
             return None;
         }
-        let workshop = Self { stage: Scenario::new(), debs: tempfile::tempdir().unwrap() };
+        let root = PatchedRoot { stage: Scenario::new() };
+        let workshop = Self { root, debs: tempfile::tempdir().unwrap() };
         for directory in ["info", "updates", "triggers", "parts"] {
             workshop.stage.directory(&format!("/var/lib/dpkg/{directory}"));
         }
@@ -100,14 +111,6 @@ impl Workshop {
         self.install("-i", &[self.library(version, "amd64"), self.library(version, "i386")]);
     }
 
-    fn run(&self, line: &str) -> crate::scenario::Run {
-        self.stage.run(&format!("{line} -R @ROOT@"))
-    }
-
-    fn parameter(&self, package: &str, name: &str) -> String {
-        self.stage.run(&format!("pkgparam -R @ROOT@ {package} {name}")).ok().trim().to_owned()
-    }
-
     /// The owners of a path in `contents`.
     fn owners(&self, path: &str) -> String {
         let lines = self.stage.lines();
@@ -116,20 +119,6 @@ impl Workshop {
         let mut owners: Vec<&str> = words.into_iter().flatten().collect();
         owners.sort_unstable();
         owners.join(" ")
-    }
-
-    /// Applies a patch.
-    #[track_caller]
-    fn add(&self, options: &str, patch: &Patch) -> String {
-        let at = patch.directory(&self.stage);
-        self.stage.run(&format!("add {options} -R @ROOT@ {}", at.display())).ok()
-    }
-
-    /// Sees that the records of both programs are in order.
-    #[track_caller]
-    fn is_in_order(&self) {
-        assert_eq!(self.stage.run("pkgchk -R @ROOT@").ok(), "");
-        self.run("verify").ok();
     }
 }
 

@@ -1,36 +1,40 @@
 //! Packages that rpm has in several versions, or for several architectures.
 
 use std::fs;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::process::Command;
 
 use tempfile::TempDir;
 
+use super::PatchedRoot;
 use crate::delivery::Patch;
+use crate::native_root::has_rpm;
 use crate::packages::Package;
-use crate::scenario::{Run, Scenario, is_root};
+use crate::scenario::Scenario;
 
 /// A root of rpm's.
 struct Workshop {
-    stage: Scenario,
+    root: PatchedRoot,
     dir: TempDir,
+}
+
+impl Deref for Workshop {
+    type Target = PatchedRoot;
+
+    fn deref(&self) -> &PatchedRoot {
+        &self.root
+    }
 }
 
 impl Workshop {
     /// None where a tool is not here; it says so, with the name of the test.
     fn opened(test: &str) -> Option<Self> {
-        let missing = ["rpm", "rpmbuild"]
-            .into_iter()
-            .find(|tool| Command::new(tool).arg("--version").output().is_err());
-        if let Some(tool) = missing {
-            crate::skipped(&format!("{test}: {tool} is not installed"));
+        if !has_rpm(test, &["rpm", "rpmbuild"]) {
             return None;
         }
-        if !is_root() {
-            crate::skipped(&format!("{test}: rpm changes the root directory for root only"));
-            return None;
-        }
-        let workshop = Self { stage: Scenario::new(), dir: tempfile::tempdir().unwrap() };
+        let root = PatchedRoot { stage: Scenario::new() };
+        let workshop = Self { root, dir: tempfile::tempdir().unwrap() };
         // Where systems of rpm have it; Debian has another place.
         fs::write(workshop.dir.path().join(".rpmmacros"), "%_dbpath /var/lib/rpm\n").unwrap();
         Some(workshop)
@@ -66,14 +70,6 @@ impl Workshop {
         self.done(command.arg("--root").arg(self.stage.root()).args(words.split(' ')).args(packages));
     }
 
-    fn run(&self, line: &str) -> Run {
-        self.stage.run(&format!("{line} -R @ROOT@"))
-    }
-
-    fn parameter(&self, package: &str, name: &str) -> String {
-        self.stage.run(&format!("pkgparam -R @ROOT@ {package} {name}")).ok().trim().to_owned()
-    }
-
     /// The packages, each with what it stands for.
     fn registered(&self) -> Vec<(String, String)> {
         let listed = self.stage.run("pkginfo -R @ROOT@ -i -x").ok();
@@ -90,16 +86,10 @@ impl Workshop {
         named.unwrap_or_else(|| panic!("{origin}: {registered:?}")).0.clone()
     }
 
-    #[track_caller]
-    fn add(&self, options: &str, patch: &Patch) -> String {
-        let at = patch.directory(&self.stage);
-        self.stage.run(&format!("add {options} -R @ROOT@ {}", at.display())).ok()
-    }
-
+    /// Sees besides that no fix is lost.
     #[track_caller]
     fn is_in_order(&self) {
-        assert_eq!(self.stage.run("pkgchk -R @ROOT@").ok(), "");
-        self.run("verify").ok();
+        self.root.is_in_order();
         assert_eq!(self.run("list --check").code, 0);
     }
 }

@@ -1,7 +1,7 @@
 //! Paths that other packages own now, or that rpm wrote since: nothing is restored over them, and lost fixes are told.
 
 use crate::delivery::Patch;
-use crate::native_root::{End, NOTHING, Rpm, RpmRoot, of_rpm};
+use crate::native_root::{End, NOTHING, Rpm, RpmRoot, an_added_file_survives, of_rpm};
 use crate::packages::{DELIVERED, Package};
 
 const NEW: &str = "/usr/share/fd/n/new";
@@ -37,13 +37,7 @@ fn an_added_file_that_another_package_ships_now_survives_the_removal_of_the_patc
     patched(&root, "1");
     root.install(&fdo("2").file(NEW, "new\n"));
     root.refresh();
-    root.tells(&[("100-01", End::Stands)]);
-    root.owned(&[NEW], "fdo");
-    root.rpm_done("-e fd");
-    root.refresh();
-    assert_eq!(root.content(NEW), "new\n");
-    assert!(root.verified().is_empty(), "{:?}", root.verified());
-    root.tells(&[("100-01", End::Ended)]);
+    an_added_file_survives(&root, (NEW, "new\n"), "fdo", "fd");
 }
 
 #[test]
@@ -220,7 +214,7 @@ fn a_package_with_another_name_that_obsoletes_the_patched_one_loses_its_fix_whic
     root.adopt(&["fd"]);
     root.applied(&patch_of("100-01", "fd", "1", &[(TOOL, "tool fixed\n")]));
     root.stage.file("/etc/patchadm/policy", "native_upgrade=stop\n");
-    let renamed = Rpm::new("fd2", "2").tag("Obsoletes", "fd").tag("Provides", "fd = 1.0-2");
+    let renamed = Rpm::new("fd2", "2").field("Obsoletes", "fd").field("Provides", "fd = 1.0-2");
     root.build(&[renamed.file(TOOL, "tool of fd2\n")]);
     root.rpm_done("-U [fd2-2]");
     assert!(!root.rpm("-q fd2").stdout.is_empty());

@@ -50,6 +50,18 @@ fn a_version_that_has_one_of_two_backported_scripts_loses_the_patch_and_keeps_bo
     }
 }
 
+/// Backs the patch out; these are the files then, and dpkg finds nothing changed. What was said.
+#[track_caller]
+fn backed_out(root: &DpkgRoot, files: &[(&str, &str)]) -> String {
+    let removed = root.remove("100-01");
+    assert_eq!(removed.code, 0, "{}", removed.said());
+    for (path, text) in files {
+        assert_eq!(root.content(path), *text, "{path}");
+    }
+    assert!(root.verified().is_empty(), "{:?}", root.verified());
+    removed.said()
+}
+
 /// `mv` 1 with two files that a patch replaces.
 fn mv(root: &DpkgRoot) {
     root.install(&Deb::new("mv", "1").file(X, "x of 1\n").file(Y, "y of 1\n"));
@@ -63,11 +75,7 @@ fn a_file_that_moved_to_another_package_with_the_bytes_of_the_patch_stays_in_a_b
         mv(&root);
         root.upgrade(&Deb::new("mvn", "2").field("Replaces", "mv").file(X, "x fixed\n"));
         root.owned(&[X], "mvn");
-        let removed = root.remove("100-01");
-        assert_eq!(removed.code, 0, "{}", removed.said());
-        assert_eq!(root.content(X), "x fixed\n");
-        assert_eq!(root.content(Y), "y of 1\n");
-        assert!(root.verified().is_empty(), "{:?}", root.verified());
+        backed_out(&root, &[(X, "x fixed\n"), (Y, "y of 1\n")]);
     }
 }
 
@@ -78,12 +86,8 @@ fn a_file_that_moved_to_another_package_with_other_bytes_is_lost_and_stays_in_a_
         root.upgrade(&Deb::new("mvn", "2").field("Replaces", "mv").file(X, "x of mvn\n"));
         root.tells(&[("100-01", End::PartlyLost(&[X]))]);
         root.owned(&[X], "mvn");
-        let removed = root.remove("100-01");
-        assert_eq!(removed.code, 0, "{}", removed.said());
-        assert!(removed.said().contains("taken over by mvn 2"), "{}", removed.said());
-        assert_eq!(root.content(X), "x of mvn\n");
-        assert_eq!(root.content(Y), "y of 1\n");
-        assert!(root.verified().is_empty(), "{:?}", root.verified());
+        let said = backed_out(&root, &[(X, "x of mvn\n"), (Y, "y of 1\n")]);
+        assert!(said.contains("taken over by mvn 2"), "{said}");
     }
 }
 
@@ -100,12 +104,7 @@ fn a_diversion_added_after_the_patch_takes_it_along_and_a_backout_restores_the_t
             assert_eq!(root.content(DISTRIB), "x fixed\n");
             root.ok("adopt --refresh -R @ROOT@");
             root.tells(&[("100-01", End::Stands)]);
-            let removed = root.remove("100-01");
-            assert_eq!(removed.code, 0, "{by}: {}", removed.said());
-            assert_eq!(root.content(X), other, "{by}");
-            assert_eq!(root.content(DISTRIB), "x of 1\n", "{by}");
-            assert_eq!(root.content(Y), "y of 1\n");
-            assert!(root.verified().is_empty(), "{:?}", root.verified());
+            backed_out(&root, &[(X, &other), (DISTRIB, "x of 1\n"), (Y, "y of 1\n")]);
         }
     }
 }
@@ -157,11 +156,7 @@ fn a_patch_goes_to_the_diverted_name_of_a_path_and_leaves_the_diverting_file() {
         root.tells(&[("100-01", End::Stands)]);
         root.owned(&[X], "other");
         root.owned(&[DISTRIB], "mv");
-        let removed = root.remove("100-01");
-        assert_eq!(removed.code, 0, "{}", removed.said());
-        assert_eq!(root.content(DISTRIB), "x of 1\n");
-        assert_eq!(root.content(X), "x of other\n");
-        assert!(root.verified().is_empty(), "{:?}", root.verified());
+        backed_out(&root, &[(DISTRIB, "x of 1\n"), (X, "x of other\n")]);
     }
 }
 

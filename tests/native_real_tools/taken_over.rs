@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use crate::delivery::Patch;
-use crate::native_root::{Deb, DpkgRoot, End, NOTHING, of_dpkg, patch_of};
+use crate::native_root::{Deb, DpkgRoot, End, NOTHING, an_added_file_survives, of_dpkg, patch_of};
 use crate::packages::Package;
 
 const NEW: &str = "/usr/share/fd/n/new";
@@ -89,13 +89,7 @@ fn an_added_file_that_another_package_ships_now_survives_the_removal_of_the_patc
     for root in DpkgRoot::both("an added file of another package, and a removal") {
         fd(&root, "1");
         root.upgrade(&fdo_2("new\n"));
-        root.tells(&[("100-01", End::Stands)]);
-        root.owned(&[NEW], "fdo");
-        root.dpkg_done("-r fd");
-        root.refresh();
-        assert_eq!(root.content(NEW), "new\n");
-        assert!(root.verified().is_empty(), "{:?}", root.verified());
-        root.tells(&[("100-01", End::Ended)]);
+        an_added_file_survives(&root, (NEW, "new\n"), "fdo", "fd");
     }
 }
 

@@ -9,81 +9,20 @@ use std::sync::LazyLock;
 
 use md5::{Digest as _, Md5};
 
-/// A package to be.
-#[derive(Clone)]
-pub(crate) struct Deb {
-    name: String,
-    version: String,
-    arch: String,
-    fields: String,
-    objects: Vec<(String, Object)>,
-    scripts: Vec<(String, String)>,
-}
+use super::software::{Object, Software};
 
-#[derive(Clone)]
-enum Object {
-    File(u32, String),
-    Link(String),
-    Directory(u32),
-}
+/// A package of dpkg to be.
+pub(crate) type Deb = Software;
 
 impl Deb {
-    /// A package without objects, for every architecture.
-    pub(crate) fn new(name: &str, version: &str) -> Self {
-        let [name, version, arch] = [name, version, "all"].map(str::to_owned);
-        Self { name, version, arch, fields: String::new(), objects: Vec::new(), scripts: Vec::new() }
-    }
-
-    pub(crate) fn arch(mut self, arch: &str) -> Self {
-        arch.clone_into(&mut self.arch);
-        self
-    }
-
-    /// A field of its control file.
-    pub(crate) fn field(mut self, name: &str, value: &str) -> Self {
-        writeln!(self.fields, "{name}: {value}").unwrap();
-        self
-    }
-
-    /// A file, 0644; what is below `/etc` is its configuration.
-    pub(crate) fn file(self, path: &str, text: &str) -> Self {
-        self.with_mode(path, 0o644, text)
-    }
-
-    pub(crate) fn with_mode(self, path: &str, mode: u32, text: &str) -> Self {
-        self.object(path, Object::File(mode, text.to_owned()))
-    }
-
-    pub(crate) fn link(self, path: &str, target: &str) -> Self {
-        self.object(path, Object::Link(target.to_owned()))
-    }
-
-    pub(crate) fn directory(self, path: &str) -> Self {
-        self.object(path, Object::Directory(0o755))
-    }
-
-    fn object(mut self, path: &str, object: Object) -> Self {
-        self.objects.push((path.to_owned(), object));
-        self
-    }
-
-    /// A script of the package, `preinst` or another one.
-    pub(crate) fn script(mut self, name: &str, text: &str) -> Self {
-        self.scripts.push((name.to_owned(), format!("#!/bin/sh\nset -e\n{text}\n")));
-        self
-    }
-
-    pub(crate) fn version(&self) -> &str {
-        &self.version
-    }
-
     /// The name of its file.
     pub(crate) fn file_name(&self) -> String {
-        format!("{}_{}_{}.deb", self.name, self.version.replace(':', "%3a"), self.arch)
+        let arch = self.arch.as_deref().unwrap_or("all");
+        format!("{}_{}_{arch}.deb", self.name, self.version.replace(':', "%3a"))
     }
 
-    /// Makes it in a directory; the path of its file.
-    pub(crate) fn build(&self, into: &Path) -> PathBuf {
+    /// Makes it for dpkg in a directory; the path of its file.
+    pub(crate) fn build_deb(&self, into: &Path) -> PathBuf {
         let at = into.join("build");
         let _ = fs::remove_dir_all(&at);
         let control = at.join("DEBIAN");
@@ -98,7 +37,7 @@ impl Deb {
                     fs::set_permissions(&place, fs::Permissions::from_mode(*mode)).unwrap();
                     if path.starts_with("/etc/") {
                         writeln!(configuration, "{path}").unwrap();
-                    } else {
+                    } else if self.has_sums {
                         let sum = Md5::digest(text);
                         let sum: String = sum.iter().map(|byte| format!("{byte:02x}")).collect();
                         writeln!(sums, "{sum}  {}", &path[1..]).unwrap();
@@ -111,7 +50,8 @@ impl Deb {
                 }
             }
         }
-        let Self { name, version, arch, fields, .. } = self;
+        let Self { name, version, fields, .. } = self;
+        let arch = self.arch.as_deref().unwrap_or("all");
         let said = format!(
             "Package: {name}\nVersion: {version}\nArchitecture: {arch}\nMaintainer: a <a@example.org>\n{fields}\
              Description: a test\n"
@@ -122,7 +62,7 @@ impl Deb {
             }
         }
         for (file, text) in &self.scripts {
-            fs::write(control.join(file), text).unwrap();
+            fs::write(control.join(file), format!("#!/bin/sh\nset -e\n{text}\n")).unwrap();
             fs::set_permissions(control.join(file), fs::Permissions::from_mode(0o755)).unwrap();
         }
         let to = into.join(self.file_name());

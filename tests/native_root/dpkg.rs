@@ -62,7 +62,7 @@ impl DpkgRoot {
 
     /// Makes a package, which `[NAME_VERSION]` means in calls of dpkg.
     pub(crate) fn build(&self, deb: &Deb) -> PathBuf {
-        deb.build(&self.stage.beside("debs"))
+        deb.build_deb(&self.stage.beside("debs"))
     }
 
     /// Makes a package and installs it; what dpkg and the hooks said.

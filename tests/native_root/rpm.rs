@@ -4,77 +4,58 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::ops::Deref;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::software::{Object, Software};
 use super::{Owners, PATH, Watched, delivered, has_tools, resolved};
 use crate::packages::Package;
 use crate::scenario::{Run, directory, is_root};
 
-/// A package to be, of version 1.0.
-#[derive(Clone)]
-pub(crate) struct Rpm {
-    name: String,
-    release: String,
-    arch: String,
-    tags: String,
-    scripts: String,
-    /// The path of each file, with its mode and its bytes.
-    files: Vec<(String, u32, String)>,
-}
+/// A package of rpm to be, of version 1.0.
+pub(crate) type Rpm = Software;
 
 impl Rpm {
-    /// A package without files, for every architecture.
-    pub(crate) fn new(name: &str, release: &str) -> Self {
-        let [name, release, arch] = [name, release, "noarch"].map(str::to_owned);
-        Self { name, release, arch, tags: String::new(), scripts: String::new(), files: Vec::new() }
+    /// The architecture for rpm.
+    fn rpm_arch(&self) -> &str {
+        self.arch.as_deref().unwrap_or("noarch")
     }
 
-    pub(crate) fn arch(mut self, arch: &str) -> Self {
-        arch.clone_into(&mut self.arch);
-        self
-    }
-
-    /// A tag of its spec file.
-    pub(crate) fn tag(mut self, name: &str, value: &str) -> Self {
-        writeln!(self.tags, "{name}: {value}").unwrap();
-        self
-    }
-
-    /// A script of its spec file: its line, and its text.
-    pub(crate) fn script(mut self, line: &str, text: &str) -> Self {
-        writeln!(self.scripts, "{line}\n{text}").unwrap();
-        self
-    }
-
-    /// A file, 0644; what is below `/etc` is its configuration.
-    pub(crate) fn file(self, path: &str, text: &str) -> Self {
-        self.with_mode(path, 0o644, text)
-    }
-
-    pub(crate) fn with_mode(mut self, path: &str, mode: u32, text: &str) -> Self {
-        self.files.push((path.to_owned(), mode, text.to_owned()));
-        self
-    }
-
-    /// Makes it in a directory; the path of its file.
-    pub(crate) fn build(&self, into: &Path) -> PathBuf {
-        let Self { name, release, arch, tags, scripts, files } = self;
+    /// Makes it for rpm in a directory; the path of its file.
+    pub(crate) fn build_rpm(&self, into: &Path) -> PathBuf {
+        let Self { name, version: release, fields, .. } = self;
+        let arch = self.rpm_arch();
         let content = into.join("content");
         let _ = fs::remove_dir_all(&content);
         fs::create_dir_all(&content).unwrap();
         let mut listed = String::new();
-        for (path, mode, text) in files {
+        for (path, object) in &self.objects {
             let place = content.join(&path[1..]);
             fs::create_dir_all(place.parent().unwrap()).unwrap();
-            fs::write(&place, text).unwrap();
-            fs::set_permissions(&place, fs::Permissions::from_mode(*mode)).unwrap();
-            let mark = if path.starts_with("/etc/") { "%config(noreplace) " } else { "" };
-            writeln!(listed, "%attr({mode:o},root,root) {mark}{path}").unwrap();
+            match object {
+                Object::File(mode, text) => {
+                    fs::write(&place, text).unwrap();
+                    fs::set_permissions(&place, fs::Permissions::from_mode(*mode)).unwrap();
+                    let mark = if path.starts_with("/etc/") { "%config(noreplace) " } else { "" };
+                    writeln!(listed, "%attr({mode:o},root,root) {mark}{path}").unwrap();
+                }
+                Object::Link(target) => {
+                    symlink(target, &place).unwrap();
+                    writeln!(listed, "{path}").unwrap();
+                }
+                Object::Directory(mode) => {
+                    fs::create_dir_all(&place).unwrap();
+                    writeln!(listed, "%dir %attr({mode:o},root,root) {path}").unwrap();
+                }
+            }
+        }
+        let mut scripts = String::new();
+        for (line, text) in &self.scripts {
+            writeln!(scripts, "{line}\n{text}").unwrap();
         }
         let spec = format!(
-            "Name: {name}\nVersion: 1.0\nRelease: {release}\nSummary: a test\nLicense: none\nAutoReqProv: no\n{tags}\
+            "Name: {name}\nVersion: 1.0\nRelease: {release}\nSummary: a test\nLicense: none\nAutoReqProv: no\n{fields}\
              %description\na test\n%install\nmkdir -p %{{buildroot}}\ncp -a {}/. %{{buildroot}}/\n{scripts}%files\n{listed}",
             content.display()
         );
@@ -100,6 +81,17 @@ impl Rpm {
     }
 }
 
+/// Whether rpm can be called, with these tools; if not, it says so, with the name of the test.
+pub(crate) fn has_rpm(test: &str, tools: &[&str]) -> bool {
+    if !has_tools(test, tools) {
+        return false;
+    }
+    if !is_root() {
+        crate::skipped(&format!("{test}: rpm changes the root directory for root only"));
+    }
+    is_root()
+}
+
 /// A root of rpm.
 pub(crate) struct RpmRoot {
     root: Watched,
@@ -116,11 +108,7 @@ impl Deref for RpmRoot {
 impl RpmRoot {
     /// An empty root. None where a tool is not here; it says so, with the name of the test.
     pub(crate) fn opened(test: &str) -> Option<Self> {
-        if !has_tools(test, &["rpm", "rpmbuild"]) {
-            return None;
-        }
-        if !is_root() {
-            crate::skipped(&format!("{test}: rpm changes the root directory for root only"));
+        if !has_rpm(test, &["rpm", "rpmbuild"]) {
             return None;
         }
         let root = Self { root: Watched::new(owners) };
@@ -139,7 +127,7 @@ impl RpmRoot {
     pub(crate) fn build(&self, packages: &[Rpm]) {
         let scratch = directory();
         for package in packages {
-            let made = package.build(scratch.path());
+            let made = package.build_rpm(scratch.path());
             fs::copy(&made, self.packages().join(made.file_name().unwrap())).unwrap();
         }
     }
@@ -206,7 +194,8 @@ impl RpmRoot {
     #[track_caller]
     pub(crate) fn install(&self, package: &Rpm) -> String {
         self.build(std::slice::from_ref(package));
-        let Rpm { name, release, arch, .. } = package;
+        let Rpm { name, version: release, .. } = package;
+        let arch = package.rpm_arch();
         self.rpm_done(&format!("-U --oldpackage --replacepkgs --ignorearch [{name}-{release}.{arch}]"))
     }
 

@@ -1,8 +1,10 @@
 //! What the queries say about patches, and that all of them tell the same story.
 
+use std::ops::Deref;
+
 use serde_json::Value;
 
-use super::Watched;
+use super::{DpkgRoot, RpmRoot, Watched};
 
 /// How it stands with a patch.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +42,53 @@ impl End<'_> {
             _ => &[],
         }
     }
+}
+
+/// A root of dpkg or rpm, in stories that both tell.
+pub(crate) trait NativeRoot: Deref<Target = Watched> {
+    /// Removes a package, and lets the registrations follow.
+    fn erase(&self, name: &str);
+    /// The paths that its package manager finds changed or missing.
+    fn verified(&self) -> Vec<String>;
+}
+
+impl NativeRoot for DpkgRoot {
+    fn erase(&self, name: &str) {
+        self.dpkg_done(&format!("-r {name}"));
+        self.refresh();
+    }
+
+    fn verified(&self) -> Vec<String> {
+        Self::verified(self)
+    }
+}
+
+impl NativeRoot for RpmRoot {
+    fn erase(&self, name: &str) {
+        self.rpm_done(&format!("-e {name}"));
+        self.refresh();
+    }
+
+    fn verified(&self) -> Vec<String> {
+        Self::verified(self)
+    }
+}
+
+/// Another package has the file now that the patch 100-01 of a package had added with these bytes: it stays when the patched
+/// package goes, and alarms nobody.
+#[track_caller]
+pub(crate) fn an_added_file_survives(
+    root: &impl NativeRoot,
+    (path, bytes): (&str, &str),
+    owner: &str,
+    patched: &str,
+) {
+    root.tells(&[("100-01", End::Stands)]);
+    root.owned(&[path], owner);
+    root.erase(patched);
+    assert_eq!(root.content(path), bytes);
+    assert!(root.verified().is_empty(), "{:?}", root.verified());
+    root.tells(&[("100-01", End::Ended)]);
 }
 
 impl Watched {
