@@ -172,7 +172,11 @@ impl RunEntry {
         let names = if self.patches.is_empty() { &self.packages } else { &self.patches };
         let shown = if is_verbose { names.len() } else { NAMES_IN_LINE };
         let more = names.len().checked_sub(shown).filter(|more| *more > 0);
-        let words = names.iter().take(shown).cloned();
+        let is_removed = |name: &String| {
+            self.refreshed.iter().any(|refreshed| refreshed.package == *name && refreshed.to.is_none())
+        };
+        let told = |name: &String| if is_removed(name) { format!("{name} (removed)") } else { name.clone() };
+        let words = names.iter().take(shown).map(told);
         let words = words.chain(more.map(|more| format!("and {more} more")));
         let words = words.chain(self.undone_by.as_ref().map(|by| format!("(undone by {by})")));
         let end = self.trial_end.as_ref().map(|end| format!("(run {}: {})", end.run, end.told()));

@@ -97,7 +97,13 @@ fn a_removal_without_a_successor_is_told_and_alarms_nobody() {
             root.tells(&[("100-01", End::Ended)]);
             assert_eq!(root.content(SO), NOTHING);
             let history = root.unwatched("history --json -R @ROOT@").stdout;
-            assert!(history.replace(' ', "").contains(r#""to":null"#), "{history}");
+            let history: serde_json::Value = serde_json::from_str(&history).unwrap();
+            let runs = history["runs"].as_array().unwrap().iter();
+            let refreshed: Vec<_> = runs.filter_map(|run| run["refreshed"].as_array()).flatten().collect();
+            let removed = serde_json::json!({
+                "package": "DEBlibssl3", "manager": "dpkg", "name": "libssl3", "from": "3.0", "to": null
+            });
+            assert_eq!(refreshed, [&removed], "{refreshed:?}");
         }
     }
 }
@@ -105,6 +111,9 @@ fn a_removal_without_a_successor_is_told_and_alarms_nobody() {
 #[test]
 fn an_earlier_loss_ends_with_the_package() {
     for root in DpkgRoot::both("a removal after a loss") {
+            let history = root.unwatched("history -R @ROOT@").stdout;
+            let told = |line: &str| line.contains(" adopt ") && line.contains("DEBlibssl3 (removed)");
+            assert!(history.lines().any(told), "{history}");
         patched(&root, None);
         root.upgrade(&libssl3("3.1"));
         root.tells(&[("100-01", End::Lost(&[SO]))]);
