@@ -69,6 +69,9 @@ fn a_successor_that_the_patch_names_has_its_fix() {
         assert_eq!(foreseen.code, 0, "{}", foreseen.said());
         root.upgrade(&libssl3t64("3.2"));
         root.tells(&[("100-01", End::Contained)]);
+        let said = root.upgrade(&libssl3t64("3.0"));
+        assert!(said.contains("100-01: LOST to libssl3t64 3.0 (dpkg)"), "{said}");
+        root.tells(&[("100-01", End::Lost(&[SO]))]);
     }
 }
 
@@ -78,6 +81,12 @@ fn a_successor_in_a_version_without_the_fix_loses_it() {
         patched(&root, Some("dpkg libssl3t64 >= 3.3"));
         let stopped = root.foresee(&rename(&root, "3.2"));
         assert_eq!(stopped.code, 69, "{}", stopped.said());
+        root.upgrade(&libssl3t64("3.2"));
+        root.tells(&[("100-01", End::Lost(&[SO]))]);
+        // Nobody adopted the successor; the versions that it has at each moment count.
+        root.upgrade(&libssl3t64("3.3"));
+        let list = root.unwatched("list --check -R @ROOT@");
+        assert!(list.code == 0 && !list.stdout.contains("LOST"), "{} {}", list.code, list.said());
         root.upgrade(&libssl3t64("3.2"));
         root.tells(&[("100-01", End::Lost(&[SO]))]);
     }
@@ -96,6 +105,9 @@ fn a_removal_without_a_successor_is_told_and_alarms_nobody() {
             root.refresh();
             root.tells(&[("100-01", End::Ended)]);
             assert_eq!(root.content(SO), NOTHING);
+            let history = root.unwatched("history -R @ROOT@").stdout;
+            let told = |line: &str| line.contains(" adopt ") && line.contains("DEBlibssl3 (removed)");
+            assert!(history.lines().any(told), "{history}");
             let history = root.unwatched("history --json -R @ROOT@").stdout;
             let history: serde_json::Value = serde_json::from_str(&history).unwrap();
             let runs = history["runs"].as_array().unwrap().iter();
@@ -111,9 +123,6 @@ fn a_removal_without_a_successor_is_told_and_alarms_nobody() {
 #[test]
 fn an_earlier_loss_ends_with_the_package() {
     for root in DpkgRoot::both("a removal after a loss") {
-            let history = root.unwatched("history -R @ROOT@").stdout;
-            let told = |line: &str| line.contains(" adopt ") && line.contains("DEBlibssl3 (removed)");
-            assert!(history.lines().any(told), "{history}");
         patched(&root, None);
         root.upgrade(&libssl3("3.1"));
         root.tells(&[("100-01", End::Lost(&[SO]))]);

@@ -25,7 +25,7 @@ const LARGEST: u64 = 16 << 20;
 pub(super) struct EndedPatches {
     /// Those whose fix a native package has.
     pub(super) contained: Vec<ContainedPatch>,
-    /// Those whose package is still adopted, in a version that is not known to have the fix.
+    /// Those whose package is there, in a version that is not known to have the fix.
     pub(super) lost: Vec<PatchId>,
 }
 
@@ -57,7 +57,7 @@ pub(super) fn ended_in_root<'p>(
 ) -> EndedPatches {
     let list = list_of(root, list_text(root).unwrap_or_default());
     let index = OnceCell::new();
-    EndedPatches::of(&list, packages.clone(), separator, || {
+    EndedPatches::of(root, &list, packages.clone(), separator, || {
         let params: Vec<_> = packages.collect();
         let index = || index.get_or_init(|| NativeIndex::read(root));
         native_changes(root, params.iter().copied(), index).changes
@@ -72,8 +72,10 @@ pub(super) fn list_of(root: &Root, text: Option<Vec<u8>>) -> OvertakenPatches {
 }
 
 impl EndedPatches {
-    /// Compares a list with these packages. `changes` is called only if a patch ended.
+    /// Compares a list with these packages, and with those of the root that are not adopted. `changes` is called only if a patch
+    /// ended.
     pub(super) fn of<'p>(
+        root: &Root,
         list: &OvertakenPatches,
         packages: impl Iterator<Item = (&'p PkgInst, &'p Params)>,
         separator: &str,
@@ -87,9 +89,13 @@ impl EndedPatches {
         }
         let versions = certain_versions(packages, &changes());
         for claim in claims {
-            let Some(there) = versions.get(&(claim.manager, claim.name.to_owned())) else { continue };
-            match claim.proof(there) {
+            let adopted = versions.get(&(claim.manager, claim.name.to_owned()));
+            let there = adopted.cloned().unwrap_or_else(|| {
+                claim.manager.installed_versions(root, claim.name).into_iter().map(Some).collect()
+            });
+            match claim.proof(&there) {
                 Some(by) => ended.contained.push(ContainedPatch { id: claim.id, by }),
+                None if there.is_empty() => {}
                 None => ended.lost.push(claim.id),
             }
         }
@@ -190,7 +196,10 @@ mod tests {
         let changes = packages.iter().filter_map(|(name, _, change)| Some((name.clone(), change.clone()?)));
         let list = OvertakenPatches { patches: list.to_vec(), passed_over: Vec::new() };
         let params = packages.iter().map(|(name, params, _)| (name, params));
-        let EndedPatches { contained, lost } = EndedPatches::of(&list, params, "-", || changes.collect());
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let ended = EndedPatches::of(&root, &list, params, "-", || changes.collect());
+        let EndedPatches { contained, lost } = ended;
         let contained = contained.into_iter().map(|one| format!("{} in {}", one.id, one.by));
         contained.chain(lost.into_iter().map(|id| format!("{id} lost"))).collect::<Vec<_>>().join(", ")
     }
@@ -202,7 +211,7 @@ mod tests {
             let list = [ended("100-01", state, fixed)];
             assert_eq!(found(&list, &[("1.0-2", None)]), "100-01 in web 1.0-2 (dpkg)", "{state:?}");
             assert_eq!(found(&list, &[("1.0-1", None)]), "100-01 lost", "{state:?}");
-            assert_eq!(found(&list, &[]), "", "{state:?}: nothing of that name is adopted");
+            assert_eq!(found(&list, &[]), "", "{state:?}: nothing of that name is there");
             assert_eq!(found(&list, &[("1.0-2", None), ("1.0-1", None)]), "100-01 lost", "{state:?}: of two");
         }
         let silent = [ended("100-01", OvertakenState::Contained, None)];

@@ -228,7 +228,7 @@ impl RootAndPolicy {
         let text = self.prepared_list().or_else(|| list_text(&self.root).ok().flatten());
         let list = list_of(&self.root, text);
         let params = packages.iter().map(|(package, installed)| (package, &installed.params));
-        EndedPatches::of(&list, params, &self.policy.separator, || self.native_changes(packages))
+        EndedPatches::of(&self.root, &list, params, &self.policy.separator, || self.native_changes(packages))
     }
 
     /// Returns the list of patches that ended as the preparation will leave it; `None` if it does not change it.

@@ -87,6 +87,18 @@ impl NativeManager {
         };
         found.unwrap_or_default()
     }
+
+    /// Returns the versions of a package that are installed, the oldest first; none where its manager has not finished with it,
+    /// or where that cannot be read.
+    pub fn installed_versions(self, root: &Root, name: &str) -> Vec<String> {
+        let found = match self {
+            Self::Dpkg => dpkg::DpkgRecords::of(root).map(|records| records.installed_versions(name)),
+            Self::Rpm => rpm::RpmRecords::of(root).and_then(|records| records.installed_versions(name)),
+        };
+        let mut versions = found.unwrap_or_default();
+        versions.sort_by(|one, other| self.compare(one, other));
+        versions
+    }
 }
 
 impl NativeOrigin {

@@ -223,6 +223,17 @@ impl<'a> DpkgRecords<'a> {
         found.map(owner).collect()
     }
 
+    /// Returns the versions of a package that are installed, one for each architecture.
+    pub(in crate::native) fn installed_versions(&self, name: &str) -> Vec<String> {
+        if self.unfinished.contains(name) {
+            return Vec::new();
+        }
+        let entries = status::entries(&self.status, |one| (one == name).then_some(name)).remove(name);
+        let entries = entries.unwrap_or_default().into_iter();
+        let installed = entries.filter(|one| one.standing() == DpkgStanding::Installed);
+        installed.map(|one| one.version).collect()
+    }
+
     /// Refuses a package whose changes are not all in `status`.
     fn must_be_finished(&self, name: &str) -> Result<(), NativeError> {
         if self.unfinished.contains(name) {

@@ -162,6 +162,12 @@ impl RpmRecords {
         Ok(found)
     }
 
+    /// Returns the versions of a package that are installed.
+    pub(in crate::native) fn installed_versions(&self, name: &str) -> Result<Vec<String>, NativeError> {
+        let found = self.installed(&[name])?.found.into_iter();
+        Ok(found.filter(|one| one.name == name).map(|one| one.evr).collect())
+    }
+
     /// Returns every installed package with the paths at which its own files are: not those that were replaced by another
     /// package, left out, or of another color.
     pub(in crate::native) fn owned(&self) -> Result<Vec<OwnedPaths>, NativeError> {

@@ -24,15 +24,18 @@ pub use request::{EndedPatch, RefreshReport, RefreshRequest, RefreshedRegistrati
 
 use crate::operation::failure::Failure;
 use crate::operation::mend::{RegistrationRepair, mend_registration};
+use crate::operation::overtaken_list::overtaken_patches;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, shown_to_anybody, without_lock,
 };
 use crate::operation::trial::begin::begin_beside_trial;
+use ended::lose_contained;
 use locked::{planned_refresh, refresh_locked};
-use patchadm_inputs::database::{DatabaseError, RecordDamage, open_run};
+use patchadm_inputs::database::{DatabaseError, RecordDamage, marker, open_run};
 use patchadm_inputs::native::{NativeChange, NativeOrigin};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::PkgInst;
+use planner::oldest_installed;
 
 /// Refreshes the stale registrations of a root. Where nothing is stale nothing is locked or written.
 pub fn refresh_registrations(
@@ -89,6 +92,10 @@ fn is_up_to_date(root: &Root, request: &RefreshRequest, is_hook: bool) -> Result
     };
     let is_adopted = packages.values().any(|installed| NativeOrigin::of(&installed.params).is_some());
     let is_left = |change: &NativeChange| is_hook && matches!(change, NativeChange::Busy { .. });
+    let mut list = overtaken_patches(root, &marker(root)?.unwrap_or_default())?;
+    if !lose_contained(&mut list, |manager, name| oldest_installed(root, manager, name)).is_empty() {
+        return Ok(false);
+    }
     Ok(!is_adopted
         || ground.native_changes(&packages).values().all(is_left)
             && ground.renewed(&packages).is_empty()

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::ended::lose_contained;
-use super::planner::Refresher;
+use super::planner::{Refresher, oldest_installed};
 use super::request::{EndedPatch, RefreshRequest, StandingPatch};
 use crate::operation::failure::Failure;
 use crate::operation::overtaken_list::overtaken_patches;
@@ -70,7 +70,7 @@ impl NativeOverview {
         if let Some(now) = now {
             overview.foresee(&ground, now);
         }
-        let versions = Versions { packages: &packages, changes: &overview.changes };
+        let versions = Versions { root, packages: &packages, changes: &overview.changes };
         lose_contained(&mut list, |manager, name| versions.of(manager, name));
         let (mut ended, mut accepted, mut removed) = (Vec::new(), Vec::new(), Vec::new());
         let view = RecordView::live(root);
@@ -173,7 +173,7 @@ struct Versions<'a> {
 
 impl Versions<'_> {
     fn of(&self, manager: NativeManager, name: &str) -> Option<String> {
-        self.packages.iter().find_map(|(package, installed)| {
+        let adopted = self.packages.iter().find_map(|(package, installed)| {
             let origin = NativeOrigin::of(&installed.params)?;
             if origin.manager != manager || origin.name != name {
                 return None;
@@ -183,7 +183,8 @@ impl Versions<'_> {
                 Some(NativeChange::Removed { .. }) => None,
                 _ => Some(NativeRegistration::of(&installed.params).version),
             }
-        })
+        });
+        adopted.or_else(|| oldest_installed(self.root, manager, name))
     }
 }
 
@@ -215,11 +216,13 @@ fn is_made_good(
     if let Some(id) = id {
         // What was lost in part, and is not applied any more, was taken out by somebody.
         let is_over = lost.state == OvertakenState::PartlyLost || applied.get(id).is_some();
+    root: &'a Root,
         let is_again = is_over && !stands || applied.later_revision(id).is_some();
         if is_again || applied.obsoleted_by(id).is_some() {
             return true;
         }
     }
+    /// Returns the version of a package; the oldest one of those of a package that nobody adopted.
     let fixed: Option<FixedIn> = lost.fixed_in.as_deref().and_then(|text| text.parse().ok());
     let manager = NativeManager::named(&lost.manager);
     let version = manager.and_then(|manager| Some((manager, versions.of(manager, &lost.package)?)));

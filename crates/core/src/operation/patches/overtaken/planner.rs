@@ -6,7 +6,7 @@ use super::ended::{EndingPatches, accepted_beforehand, find_again, lose_containe
 use super::facts::{Facts, TrimmedPatches};
 use super::kept::end_keeping;
 use super::native_now::ChangedPackage;
-use super::request::{RefreshReport, RefreshRequest};
+use super::request::{EndedPatch, RefreshReport, RefreshRequest};
 use super::saved::{OfPackage, SavedPatches, TrimmedUndo};
 use crate::operation::failure::Failure;
 use crate::operation::libraries::{LaterContent, LibraryKeeper, LibraryRequest, PlanToSettle};
@@ -20,7 +20,7 @@ use patchadm_inputs::database::contents::lines_of_package;
 use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch, OvertakenPatches, OvertakenState};
 use patchadm_inputs::inventory::{Installed, Inventory, Touched};
 use patchadm_inputs::native::{
-    NATIVE_STAMP, NativeChange, NativeOrigin, NativePackage, differing_of, differing_text,
+    NATIVE_STAMP, NativeChange, NativeManager, NativeOrigin, NativePackage, differing_of, differing_text,
 };
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::patch::backout_input::{BackoutArchive, GoingPatch, LaterUndo, UndoSources};
@@ -31,6 +31,7 @@ use patchadm_planning::plan::patch::overtaken::standing::{PatchOfPackage, Standi
 use patchadm_planning::plan::patch::overtaken::trimming::Trimmed;
 use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_planning::plan::{Plan, RecordChange};
+use patchadm_rootfs::Root;
 use patchadm_svr4::format::params;
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, UnmetRequirement};
@@ -145,7 +146,8 @@ impl Refresher<'_> {
         Ok(Some(RecordChange::Write { path, bytes: params::write(&params), mode, mtime: None }))
     }
 
-    /// Plans that losses are accepted, where nothing is stale.
+    /// Plans what becomes of the list of patches that ended, where nothing is stale: fixes that were contained in packages which
+    /// nobody adopted may be lost again, and losses are accepted.
     fn accepting(
         &self,
         packages: &BTreeMap<PkgInst, Installed>,
@@ -153,13 +155,20 @@ impl Refresher<'_> {
     ) -> Result<Option<PlannedRefresh>, Failure> {
         let mut report = RefreshReport { left: left.into_iter().collect(), ..RefreshReport::default() };
         let undo = SavedPatches { all: Vec::new() };
-        if self.request.accept.is_empty() {
+        let root = &self.ground.root;
+        let marker = patchadm_inputs::database::marker(root)?.unwrap_or_default();
+        let known = overtaken_patches(root, &marker)?;
+        let mut list = known.clone();
+        let lost_again =
+            lose_contained(&mut list, |manager, name| oldest_installed(root, manager, name)).into_iter();
+        let lost_again =
+            lost_again.map(|patch| EndedPatch { patch, packages: Vec::new(), required_by: Vec::new() });
+        report.lost_again = lost_again.collect();
+        if self.request.accept.is_empty() && report.lost_again.is_empty() {
             let is_said = !report.left.is_empty();
             return Ok(is_said.then_some(PlannedRefresh { plan: None, undo, report }));
         }
-        let marker = patchadm_inputs::database::marker(&self.ground.root)?.unwrap_or_default();
-        let known = overtaken_patches(&self.ground.root, &marker)?;
-        let (list, accepted) = self.accepted(known.clone(), &marker, &self.ground.recorded(packages)?)?;
+        let (list, accepted) = self.accepted(list, &marker, &self.ground.recorded(packages)?)?;
         report.accepted = accepted;
         let is_adopted =
             |(_, installed): &(&PkgInst, &Installed)| NativeOrigin::of(&installed.params).is_some();
@@ -304,7 +313,10 @@ impl Refresher<'_> {
 
     fn plan(&self, mut facts: Facts) -> Result<PlannedRefresh, Failure> {
         let (before, mut known) = (facts.list.clone(), facts.list.clone());
-        let lost_again = lose_contained(&mut known, |manager, name| facts.new_version(manager, name));
+        let root = &self.ground.root;
+        let lost_again = lose_contained(&mut known, |manager, name| {
+            facts.new_version(manager, name).or_else(|| oldest_installed(root, manager, name))
+        });
         find_again(&mut known, &facts.inventory);
         facts.end_fixed();
         let ending = facts.ending();
@@ -377,7 +389,7 @@ impl Refresher<'_> {
         let found = |list: &OvertakenPatches, changes: &NativeChanges| {
             let params = facts.packages.iter().map(|(package, installed)| (package, &installed.params));
             let separator = &self.ground.policy.separator;
-            let ended = EndedPatches::of(list, params, separator, || changes.clone());
+            let ended = EndedPatches::of(&self.ground.root, list, params, separator, || changes.clone());
             ended.beside(facts.applied.clone())
         };
         let (before, mut after) = (found(before, &NativeChanges::new()), found(after, &facts.changes));
@@ -446,6 +458,11 @@ impl Refresher<'_> {
 }
 
 /// The change of a package that no refresh can take up now.
+/// Returns the oldest version of a package that is installed; `None` where its manager has none, or has not finished with it.
+pub(super) fn oldest_installed(root: &Root, manager: NativeManager, name: &str) -> Option<String> {
+    manager.installed_versions(root, name).into_iter().next()
+}
+
 fn not_taken_up(change: &NativeChange, failure: &Failure) -> NativeChange {
     NativeChange::Unknown { origin: change.origin().clone(), reason: failure.to_string() }
 }
