@@ -8,6 +8,9 @@ use crate::native_root::{Deb, DpkgRoot, End, NOTHING, of_dpkg, patch_of};
 const LIB: &str = "/usr/lib/acme/a.so";
 const DATA: &str = "/usr/share/acme/data/d";
 
+/// What an administrator excludes: a directory, and everything in it.
+const EXCLUDED: &str = "--path-exclude=/usr/share/acme --path-exclude=/usr/share/acme/*";
+
 fn acme(version: &str) -> Deb {
     Deb::new("acme", version)
         .file(LIB, &format!("a of {version}\n"))
@@ -101,7 +104,7 @@ fn one_package_that_cannot_be_refreshed_stays_stale_with_its_reason_and_the_othe
 fn files_that_the_administrator_excluded_do_not_come_with_a_patch() {
     for root in DpkgRoot::both("excluded files") {
         root.build(&acme("1"));
-        root.dpkg_done("--path-exclude=/usr/share/acme/* -i [acme_1]");
+        root.dpkg_done(&format!("{EXCLUDED} -i [acme_1]"));
         assert_eq!(root.content(DATA), NOTHING);
         root.adopt(&["acme"]);
         let said =
@@ -117,6 +120,117 @@ fn files_that_the_administrator_excluded_do_not_come_with_a_patch() {
 }
 
 #[test]
+fn links_directories_and_files_without_sums_that_were_excluded_do_not_come_with_a_patch_either() {
+    const LINK: &str = "/usr/share/acme/data/link";
+    const EMPTY: &str = "/usr/share/acme/data/empty";
+    for root in DpkgRoot::both("excluded objects without sums") {
+        let acme = acme("1").link(LINK, "d").directory(EMPTY).without_sums();
+        root.build(&acme);
+        root.dpkg_done(&format!("{EXCLUDED} -i [acme_1]"));
+        root.adopt(&["acme"]);
+        let package = of_dpkg("acme", "1")
+            .file(&LIB[1..], 0o644, "a fixed\n")
+            .directory(&EMPTY[1..])
+            .file(&DATA[1..], 0o644, "data fixed\n")
+            .symlink(&LINK[1..], "other");
+        let said = root.applied(&Patch::of("100-01", package));
+        for path in [LINK, EMPTY, DATA] {
+            assert!(
+                said.contains(&format!("{path} was not there when its package was registered")),
+                "{said}"
+            );
+        }
+        assert_eq!((&*root.content(LIB), &*root.content("/usr/share/acme")), ("a fixed\n", NOTHING));
+        root.tells(&[("100-01", End::Stands)]);
+        assert_eq!(root.ok("pkgchk -R @ROOT@"), "");
+        let removed = root.remove("100-01");
+        assert_eq!(removed.code, 0, "{}", removed.said());
+        assert_eq!((&*root.content(LIB), &*root.content("/usr/share/acme")), ("a of 1\n", NOTHING));
+    }
+}
+
+#[test]
+fn what_was_excluded_from_an_upgrade_does_not_come_with_the_next_patch() {
+    const LINK: &str = "/usr/share/acme/data/link";
+    for root in DpkgRoot::both("objects excluded from an upgrade") {
+        root.install(&acme("1").link(LINK, "d").without_sums());
+        root.adopt(&["acme"]);
+        root.build(&acme("2").link(LINK, "d").without_sums());
+        root.dpkg_done(&format!("{EXCLUDED} -i [acme_2]"));
+        root.refresh();
+        assert_eq!(root.content("/usr/share/acme"), NOTHING);
+        let package = of_dpkg("acme", "2").file(&LIB[1..], 0o644, "a fixed\n");
+        let package = package.file(&DATA[1..], 0o644, "data fixed\n").symlink(&LINK[1..], "other");
+        root.applied(&Patch::of("100-01", package));
+        assert_eq!((&*root.content(LIB), &*root.content("/usr/share/acme")), ("a fixed\n", NOTHING));
+        root.tells(&[("100-01", End::Stands)]);
+    }
+}
+
+#[test]
+fn an_excluded_directory_goes_with_the_patch_that_put_something_into_it() {
+    for root in DpkgRoot::both("an excluded directory with a file of a patch") {
+        root.build(&acme("1"));
+        root.dpkg_done(&format!("{EXCLUDED} -i [acme_1]"));
+        root.adopt(&["acme"]);
+        let more = "/usr/share/acme/data/more";
+        let patch = patch_of("100-01", "acme", "1", &[(LIB, "a fixed\n"), (more, "more\n")]);
+        root.applied(&patch);
+        assert_eq!(root.content(more), "more\n");
+        root.ok("remove -R @ROOT@ 100-01");
+        assert_eq!(root.content("/usr/share/acme"), NOTHING, "a backout takes it along");
+        root.applied(&patch);
+        root.build(&acme("2"));
+        root.dpkg_done(&format!("{EXCLUDED} -i [acme_2]"));
+        root.refresh();
+        root.tells(&[("100-01", End::Lost(&[LIB]))]);
+        assert_eq!(root.content("/usr/share/acme"), NOTHING, "and an upgrade");
+        assert_eq!(root.ok("pkgchk -R @ROOT@"), "");
+    }
+}
+
+#[test]
+fn a_directory_goes_with_the_file_of_a_patch_that_kept_it_once_a_version_does_not_have_it_or_it_is_excluded()
+{
+    let unpatched = |version: &str| Deb::new("acme", version).file(LIB, &format!("a of {version}\n"));
+    for (next, exclude) in [(unpatched("2"), ""), (acme("2"), EXCLUDED)] {
+        for root in DpkgRoot::both("a directory that the file of a patch kept") {
+            root.install(&acme("1"));
+            root.adopt(&["acme"]);
+            let more = "/usr/share/acme/data/more";
+            root.applied(&patch_of("100-01", "acme", "1", &[(LIB, "a fixed\n"), (more, "more\n")]));
+            root.build(&next);
+            root.dpkg_done(&format!("{exclude} -i [acme_2]"));
+            root.refresh();
+            root.tells(&[("100-01", End::Lost(&[LIB]))]);
+            assert_eq!(root.content("/usr/share/acme"), NOTHING, "{exclude}");
+            assert_eq!(root.ok("pkgchk -R @ROOT@"), "");
+        }
+    }
+}
+
+#[test]
+fn a_directory_stays_that_holds_a_file_of_the_administrator_or_that_the_next_version_has_empty() {
+    for root in DpkgRoot::both("directories that stay after an upgrade") {
+        root.install(&acme("1").file("/usr/share/acme/run/d", "d of 1\n"));
+        root.adopt(&["acme"]);
+        let more = [
+            (LIB, "a fixed\n"),
+            ("/usr/share/acme/data/more", "more\n"),
+            ("/usr/share/acme/run/more", "more\n"),
+        ];
+        root.applied(&patch_of("100-01", "acme", "1", &more));
+        root.stage.file("/usr/share/acme/data/own", "own\n");
+        root.upgrade(&Deb::new("acme", "2").file(LIB, "a of 2\n").directory("/usr/share/acme/run"));
+        root.tells(&[("100-01", End::Lost(&[LIB]))]);
+        assert_eq!(root.content("/usr/share/acme/data/own"), "own\n");
+        assert_eq!(root.content("/usr/share/acme/data/more"), NOTHING);
+        assert_eq!(root.content("/usr/share/acme/run"), "a directory");
+        assert_eq!(root.content("/usr/share/acme/run/more"), NOTHING);
+    }
+}
+
+#[test]
 fn a_file_that_dpkg_excludes_from_the_next_version_is_lost() {
     for root in DpkgRoot::both("a file excluded from the next version") {
         root.install(&acme("1"));
@@ -124,7 +238,7 @@ fn a_file_that_dpkg_excludes_from_the_next_version_is_lost() {
         let files = [(LIB, "a fixed\n"), (DATA, "data fixed\n")];
         root.applied(&patch_of("100-01", "acme", "1", &files));
         root.build(&acme("2"));
-        root.dpkg_done("--path-exclude=/usr/share/acme/* -i [acme_2]");
+        root.dpkg_done(&format!("{EXCLUDED} -i [acme_2]"));
         root.refresh();
         assert_eq!(root.content(LIB), "a of 2\n");
         let list = root.unwatched("list --check -R @ROOT@");

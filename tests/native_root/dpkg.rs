@@ -77,7 +77,11 @@ impl DpkgRoot {
         let mut command = Command::new("dpkg");
         let mark = self.stage.beside("before-hook");
         let _ = fs::remove_dir_all(&mark);
-        command.args(["--force-unsafe-io", "--path-include=/*"]);
+        command.arg("--force-unsafe-io");
+        if !words.contains("--path-exclude") {
+            // Whatever this machine excludes; a pattern that includes brings all directories and links back.
+            command.arg("--path-include=/*");
+        }
         if self.by_hook {
             let copy = format!("rm -rf {0}; cp -a {1} {0}", mark.display(), self.stage.root().display());
             command.arg(format!("--post-invoke={copy}"));

@@ -11,6 +11,7 @@ pub(super) use ownership::{NativeRule, native_owner};
 use std::collections::{BTreeMap, BTreeSet};
 
 use patchadm_inputs::inventory::Inventory;
+use patchadm_inputs::native::differing_of;
 use patchadm_rootfs::{Live, Timestamp};
 use patchadm_svr4::package::{
     ContentsLine, Ftype, Mode, Object, ObjectAttributes, ObjectPath, OwningPackage, PkgInst,
@@ -47,6 +48,8 @@ pub(super) struct PlanBuilder<'a> {
     pub(super) accounts_may_come: bool,
     /// The rule for what a native package owns that is not the one of the change.
     pub(super) native_rule: NativeRule,
+    /// Directories that an adopted package lists and its manager left out, so that only objects of patches keep them.
+    pub(super) left_out: BTreeSet<ObjectPath>,
     /// Owners and groups that cannot be set.
     recorded_only: BTreeSet<String>,
     /// Which path claims a place on the disk, and for which package.
@@ -70,6 +73,7 @@ impl<'a> PlanBuilder<'a> {
             notes: Vec::new(),
             accounts_may_come: false,
             native_rule: NativeRule::default(),
+            left_out: BTreeSet::new(),
             recorded_only: BTreeSet::new(),
             claims: BTreeMap::new(),
             new_directories: BTreeSet::new(),
@@ -390,6 +394,17 @@ impl<'a> PlanBuilder<'a> {
         held.or_else(|| self.first_recorded(directory))
     }
 
+    /// Tells whether a directory is there only because of patches, although the native package for which `package` stands lists
+    /// it: its manager left it out.
+    fn is_left_out(&self, package: &PkgInst, directory: &ObjectPath) -> bool {
+        let was_absent = || {
+            let installed = self.inventory.packages.get(package);
+            installed.is_some_and(|installed| differing_of(&installed.params).contains(directory))
+        };
+        self.inventory.foreign_owner(package, directory).is_none()
+            && (self.left_out.contains(directory) || was_absent())
+    }
+
     /// Returns the directories that would be removed although a native package owns them, they hold something recorded, or get
     /// something through a link. A recorded object that will not be there does not count: it has already been removed.
     fn full_directories(&self) -> BTreeSet<ObjectPath> {
@@ -413,7 +428,8 @@ impl<'a> PlanBuilder<'a> {
             };
             let known = below(&self.inventory.lines, directory).chain(below(&self.lines, directory));
             let is_filled = below(&behind_links, &self.place_of(directory)).next().is_some()
-                || !self.inventory.native_owners.of(directory).is_empty();
+                || !self.inventory.native_owners.of(directory).is_empty()
+                    && !self.is_left_out(&change.package, directory);
             if is_filled || known.into_iter().any(|path| self.line(path).is_some() && !is_gone(path)) {
                 full.insert(directory.clone());
             }

@@ -35,7 +35,7 @@ use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::contents::lines_of_package;
 use patchadm_inputs::inventory::{Installed, Inventory, Touched};
-use patchadm_inputs::native::{NATIVE_DIFFERING, NativeManager, differing_text};
+use patchadm_inputs::native::{NATIVE_DIFFERING, NATIVE_STAMP, NativeManager, differing_text};
 use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::package::adopt::{AdoptableSoftware, AdoptionConflict, Adoptions};
 use patchadm_planning::plan::package::forget::forget;
@@ -224,7 +224,9 @@ impl Adopter<'_> {
             listed.sums.keys().filter(|path| inventory.live.contains_key(*path)).cloned().collect();
         let differing = differing::differing(&self.ground.root, &listed.sums, &there)?;
         let mut software = Cow::Borrowed(&listed.software);
-        let absent = listed.sums.keys().filter(|path| !inventory.live.contains_key(*path));
+        let is_native = listed.software.params.get(NATIVE_STAMP).is_some();
+        let absent = listed.software.paths.keys().filter(|_| is_native);
+        let absent = absent.filter(|path| !inventory.live.contains_key(*path));
         let differing_or_absent: Vec<&ObjectPath> = differing.iter().chain(absent).collect();
         if !differing_or_absent.is_empty() {
             software.to_mut().params.set(NATIVE_DIFFERING, differing_text(differing_or_absent));

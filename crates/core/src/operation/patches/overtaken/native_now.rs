@@ -8,7 +8,7 @@ use patchadm_inputs::inventory::{Installed, Inventory};
 use patchadm_inputs::native::{NativeChange, NativePackage, NativeRegistration};
 use patchadm_planning::plan::package::adopt::AdoptableSoftware;
 use patchadm_planning::plan::patch::overtaken::standing::{NativeListed, NativeSeen};
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{Live, Root};
 use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath, Params, PkgInst};
 
 /// A package whose registration is stale.
@@ -84,7 +84,8 @@ impl ChangedPackage {
         !self.is_same() && self.native.as_ref().is_some_and(|native| native.paths.contains_key(path))
     }
 
-    /// The paths of files that are not those of the native records. Those in `held` are the matter of patches.
+    /// The listed paths at which something other than the native object is, or nothing. Those in `held` are the matter of
+    /// patches.
     pub(super) fn differing(
         &self,
         root: &Root,
@@ -94,12 +95,36 @@ impl ChangedPackage {
         let resolver = root.resolver();
         let mut differing = Vec::new();
         for (path, native) in self.native.iter().flat_map(|native| &native.paths) {
-            let Some(sum) = native.sum.filter(|_| !held.contains(path)) else { continue };
-            if !inventory.live.contains_key(path) || !has_sum(root, &resolver, path, sum)? {
+            let is_native = match native.sum {
+                _ if held.contains(path) => true,
+                _ if !inventory.live.contains_key(path) => false,
+                Some(sum) => has_sum(root, &resolver, path, sum)?,
+                None => true,
+            };
+            if !is_native {
                 differing.push(path.clone());
             }
         }
         Ok(differing)
+    }
+
+    /// The listed directories that are there although nothing is that is listed in them: their manager left them out.
+    pub(super) fn left_out(&self, inventory: &Inventory) -> BTreeSet<ObjectPath> {
+        let (mut filled, mut lacking) = (BTreeSet::new(), BTreeSet::new());
+        let listed = || self.native.iter().flat_map(|native| native.paths.keys());
+        for path in listed() {
+            let above = std::iter::successors(path.parent(), ObjectPath::parent);
+            match inventory.live.get(path) {
+                None => lacking.extend(above),
+                Some(live) if !live.is_directory() => filled.extend(above),
+                Some(_) => {}
+            }
+        }
+        let is_left_out = |path: &&ObjectPath| {
+            let is_directory = inventory.live.get(*path).is_some_and(Live::is_directory);
+            is_directory && lacking.contains(*path) && !filled.contains(*path)
+        };
+        listed().filter(is_left_out).cloned().collect()
     }
 
     /// It as software to be registered; `None` if it was removed.

@@ -429,6 +429,7 @@ impl Refresher<'_> {
                     .map_or_else(|| one.registered.clone(), NativePackage::registration),
                 is_same: one.is_same(),
                 differing: differing_text(&differing),
+                left_out: one.left_out(&facts.inventory),
                 overtaken: facts.overtaken(&package, trimmed),
                 held,
             };
@@ -457,12 +458,12 @@ impl Refresher<'_> {
     }
 }
 
-/// The change of a package that no refresh can take up now.
 /// Returns the oldest version of a package that is installed; `None` where its manager has none, or has not finished with it.
 pub(super) fn oldest_installed(root: &Root, manager: NativeManager, name: &str) -> Option<String> {
     manager.installed_versions(root, name).into_iter().next()
 }
 
+/// The change of a package that no refresh can take up now.
 fn not_taken_up(change: &NativeChange, failure: &Failure) -> NativeChange {
     NativeChange::Unknown { origin: change.origin().clone(), reason: failure.to_string() }
 }

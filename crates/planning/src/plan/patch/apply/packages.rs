@@ -31,9 +31,9 @@ pub(super) struct Patched<'a> {
     pub(super) silent: Vec<String>,
     /// Its scripts.
     pub(super) chosen: ChosenScripts,
-    /// The files that its native package lists and that were not there when it was registered either: its manager was told to
+    /// The objects that its native package lists and that were not there when it was registered either: its manager was told to
     /// leave them out, or an administrator deleted them. They stay away.
-    pub(super) left_out: Vec<ObjectPath>,
+    pub(super) left_out: BTreeSet<ObjectPath>,
 }
 
 /// The objects of a package once they have a place in the plan.
@@ -72,25 +72,37 @@ impl ApplyPlanner<'_> {
         let target =
             PackageTarget::new(found.package.clone(), found.index, image, new)?.in_root(self.inventory);
         let differing = differing_of(old);
-        let (left_out, wanted): (Vec<_>, Vec<_>) =
-            target.wanted()?.into_iter().partition(|wanted| self.is_left_out(&target, wanted, &differing));
-        let left_out = left_out.into_iter().map(|wanted| wanted.path).collect();
+        let mut wanted = target.wanted()?;
+        let left_out = self.left_out(&target, &wanted, &differing);
+        wanted.retain(|wanted| !left_out.contains(&wanted.path));
         let placed = PlacedObjects::default();
         Ok(Patched { target, installed, delivered, wanted, placed, set, silent, chosen, left_out })
     }
 
-    /// Tells whether an object is missing now and was missing when its package was registered. `differing` are the files that
-    /// were not as delivered then.
-    fn is_left_out(
+    /// Returns what is missing now and was missing when its package was registered. `differing` are the paths that were not as
+    /// delivered then. A directory comes all the same if something in it does.
+    fn left_out(
         &self,
         target: &PackageTarget<'_>,
-        wanted: &Wanted<'_>,
+        wanted: &[Wanted<'_>],
         differing: &BTreeSet<ObjectPath>,
-    ) -> bool {
-        self.inventory.manager(&target.package).is_some()
-            && !self.inventory.live.contains_key(&wanted.path)
-            && !wanted.object.ftype.is_directory()
-            && differing.contains(&wanted.path)
+    ) -> BTreeSet<ObjectPath> {
+        let (mut left_out, mut needed) = (BTreeSet::new(), BTreeSet::new());
+        if differing.is_empty() || self.inventory.manager(&target.package).is_none() {
+            return left_out;
+        }
+        let mut paths: Vec<&ObjectPath> = wanted.iter().map(|wanted| &wanted.path).collect();
+        paths.sort();
+        // Paths below a directory sort after it.
+        for path in paths.into_iter().rev() {
+            let is_absent = !self.inventory.live.contains_key(path) && differing.contains(path);
+            if is_absent && !needed.contains(path) {
+                left_out.insert(path.clone());
+            } else {
+                needed.extend(std::iter::successors(path.parent(), ObjectPath::parent));
+            }
+        }
+        left_out
     }
 
     /// The native versions that have the fix, as the package or the patch says, under the name of the patch: the next one

@@ -1,5 +1,6 @@
 //! The plan of a refresh: patches that end, undo data without what was handed over, new registrations.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState};
@@ -51,6 +52,8 @@ pub struct RefreshedSoftware {
     pub is_same: bool,
     /// The paths of files that are not those of the native records, escaped, separated by blanks.
     pub differing: String,
+    /// The directories that its manager left out, with everything that is listed in them.
+    pub left_out: BTreeSet<ObjectPath>,
     /// The patches of which a part was handed over, now or before.
     pub overtaken: Vec<String>,
     /// The paths that patches hold or added.
@@ -114,6 +117,8 @@ struct PackageAfter<'a> {
 impl<'a> RefreshPlanner<'a> {
     fn plan(&self) -> Result<IntendedRefresh, Reason> {
         let mut draft = PlanBuilder::new(self.inventory);
+        let software = self.input.packages.values().filter_map(|one| one.software.as_ref());
+        draft.left_out = software.flat_map(|software| &software.left_out).cloned().collect();
         let mut packages = Vec::new();
         for package in self.packages() {
             packages.push(self.package(package)?);
@@ -127,8 +132,7 @@ impl<'a> RefreshPlanner<'a> {
         let anew = changed.iter().copied().filter(|package| !self.keeps_lines(package)).collect();
         let mut lines = NewLines::without(self.inventory, std::mem::take(&mut draft.lines), &anew);
         for after in packages {
-            let changes =
-                self.registered(after, &mut lines, &mut draft.notes, &mut missing, &mut conflicts)?;
+            let changes = self.registered(after, &mut draft, &mut lines, &mut missing, &mut conflicts)?;
             record_changes.extend(changes);
         }
         refuse_conflicts(&conflicts)?;
@@ -232,20 +236,32 @@ impl<'a> RefreshPlanner<'a> {
         for (going, chains) in &all {
             self.taking_over(going).keep_edited(draft, chains)?;
         }
-        self.directories_of_removed(draft);
+        self.emptied_directories(draft);
         self.input.edits.iter().try_for_each(|edit| self.keep_edit(draft, edit))
     }
 
-    /// Takes the directories of removed packages away that are empty now: their package manager could not, as long as an object
-    /// of a patch was in them.
-    fn directories_of_removed(&self, draft: &mut PlanBuilder<'_>) {
-        for (package, _) in self.input.packages.iter().filter(|(_, one)| one.software.is_none()) {
+    /// Takes the directories away that are empty now and are nobody's: their package manager could not, as long as an object of a
+    /// patch was in them. Of a package that stays, the directories of an earlier version and those that were left out.
+    fn emptied_directories(&self, draft: &mut PlanBuilder<'_>) {
+        let mut emptied: BTreeSet<ObjectPath> = BTreeSet::new();
+        for change in draft.changes.values() {
+            if matches!(change.action, Action::Delete | Action::RemoveDirectory) {
+                emptied.extend(std::iter::successors(change.path.parent(), ObjectPath::parent));
+            }
+        }
+        for (package, refreshed) in self.input.packages {
             for (path, line) in &self.inventory.lines {
                 let is_its_own = line.object.ftype.is_directory()
-                    && line.owners.iter().all(|owner| owner.package == *package)
-                    && self.inventory.native_owners.of(path).is_empty();
+                    && line.owners.iter().all(|owner| owner.package == *package);
+                let is_unlisted = self.inventory.native_owners.of(path).is_empty();
+                let goes = match &refreshed.software {
+                    None => is_unlisted,
+                    Some(software) => {
+                        emptied.contains(path) && (is_unlisted || software.left_out.contains(path))
+                    }
+                };
                 let live = self.inventory.live.get(path).filter(|live| live.is_directory());
-                if is_its_own && live.is_some_and(|live| live.obstacle.is_none()) {
+                if is_its_own && goes && live.is_some_and(|live| live.obstacle.is_none()) {
                     draft.change(package, path, Action::RemoveDirectory);
                 }
             }
@@ -306,8 +322,8 @@ impl<'a> RefreshPlanner<'a> {
     fn registered(
         &self,
         after: PackageAfter<'a>,
+        draft: &mut PlanBuilder<'_>,
         lines: &mut NewLines<'_>,
-        notes: &mut Vec<String>,
         missing: &mut Vec<ObjectPath>,
         conflicts: &mut Vec<AdoptionConflict>,
     ) -> Result<Vec<RecordChange>, Reason> {
@@ -338,16 +354,24 @@ impl<'a> RefreshPlanner<'a> {
             });
             return Ok(changes);
         }
-        let found: FoundSoftware = lines.register(&software.software)?;
+        let mut there = Cow::Borrowed(&software.software);
+        let goes = |path: &ObjectPath| {
+            let change = draft.changes.get(path);
+            change.is_some_and(|change| matches!(change.action, Action::RemoveDirectory))
+        };
+        if software.left_out.iter().any(goes) {
+            there.to_mut().paths.retain(|path, _| !goes(path));
+        }
+        let found: FoundSoftware = lines.register(&there)?;
         for (path, held) in &software.held {
             lines.hold(package, path, held);
         }
-        notes.extend(found.notes.iter().cloned());
+        draft.notes.extend(found.notes.iter().cloned());
         let is_held = |path: &&ObjectPath| software.held.contains_key(*path);
         let gone = found.missing.iter().filter(|path| !is_held(path));
         missing.extend(gone.map(|path| self.inventory.show(path)));
         conflicts.extend(found.conflicts.iter().cloned());
-        changes.extend(records(&software.software, installed, &found, params, self.now)?);
+        changes.extend(records(&there, installed, &found, params, self.now)?);
         Ok(changes)
     }
 
