@@ -66,13 +66,21 @@ fn an_override_that_gives_a_setuid_bit_back_undoes_the_patch() {
 }
 
 #[test]
-fn a_patch_that_takes_a_setuid_bit_away_says_that_the_override_keeps_it() {
-    let Some(root) = DpkgRoot::opened("an override before a patch of the mode") else { return };
-    setuid(&root);
-    root.done(&format!("dpkg-statoverride --update --add root adm 4750 {TOOL}"));
-    let run = root.add("", &brings(0o755));
-    assert!(run.said().to_lowercase().contains("override"), "{}", run.said());
-    assert_eq!(root.attributes(TOOL), "4750 0:4");
+fn a_patch_that_takes_a_setuid_bit_away_which_an_override_keeps_is_partly_lost() {
+    for root in DpkgRoot::both("an override before a patch of the mode") {
+        setuid(&root);
+        root.done(&format!("dpkg-statoverride --update --add root adm 4750 {TOOL}"));
+        let said = root.applied(&brings(0o755));
+        assert!(said.to_lowercase().contains("override"), "{said}");
+        assert_eq!((&*root.content(TOOL), &*root.attributes(TOOL)), ("tool fixed\n", "4750 0:4"));
+        root.tells(&[("100-01", End::PartlyLost(&[TOOL]))]);
+        root.refresh();
+        root.tells(&[("100-01", End::PartlyLost(&[TOOL]))]);
+        let removed = root.remove("100-01");
+        assert_eq!(removed.code, 0, "{}", removed.said());
+        assert_eq!((&*root.content(TOOL), &*root.attributes(TOOL)), ("tool of 1\n", "4750 0:4"));
+        root.tells(&[("100-01", End::Ended)]);
+    }
 }
 
 #[test]

@@ -112,7 +112,8 @@ pub struct ManifestHeader {
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub scripts: bool,
     /// The attributes that the patch left open (`?`) and took from the existing object, by escaped path: the letters
-    /// `m` (mode), `u` (owner), `g` (group). `None` in an archive that does not state them.
+    /// `m` (mode), `u` (owner), `g` (group), `x` (file capabilities and access control list), `s` (set-id bits that an override of
+    /// dpkg-statoverride(1) keeps). `None` in an archive that does not state them.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub open_attributes: Option<BTreeMap<String, String>>,
     /// The packages of kept libraries whose objects are in the archive.
@@ -328,6 +329,12 @@ impl ManifestHeader {
     /// Returns whether the patch made the package.
     pub fn made_package(&self) -> bool {
         self.features.iter().any(|word| word == MADE_PACKAGE)
+    }
+
+    /// Returns whether an override kept set-id bits of an object, by its escaped path, that the patch takes away.
+    pub fn keeps_set_id(&self, path: &str) -> bool {
+        let open = self.open_attributes.as_ref().and_then(|open| open.get(path));
+        open.is_some_and(|letters| letters.contains('s'))
     }
 }
 

@@ -8,7 +8,7 @@ use patchadm_changeset::format::manifest::{Manifest, ObjectRecord};
 use patchadm_inputs::database::undo_data::{ArchiveError, UndoReader};
 use patchadm_inputs::database::{installed, ledger, marker};
 use patchadm_inputs::inventory::Installed;
-use patchadm_planning::plan::patch::overtaken::standing::is_as_left;
+use patchadm_planning::plan::patch::overtaken::standing::{is_as_left, is_undone_in_place};
 use patchadm_rootfs::Live;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
@@ -47,16 +47,29 @@ impl<'a> PackageManifests<'a> {
             .all(|(path, records)| self.live(&path).is_ok_and(|live| is_as_left(records, live.as_ref())))
     }
 
-    /// Returns the first of these paths at which the patches left another object than is there now.
-    pub(super) fn other_than_left(&self, paths: &[ObjectPath]) -> Option<ObjectPath> {
-        let is_other = |path: &&ObjectPath| {
-            let mut records = self.records_at(path)?;
-            let first = records.next()?;
-            let last = records.last().unwrap_or(first);
-            let live = self.live(path).ok()?;
-            Some(!is_as_left((first, last), live.as_ref()))
-        };
-        paths.iter().find(|path| is_other(path) == Some(true)).cloned()
+    /// Returns those of these paths, which have overrides, at which what the patches did to attributes is undone; each with the
+    /// last patch that has the path.
+    pub(super) fn undone_in_place(&self, paths: &[ObjectPath]) -> Result<Vec<(PatchId, ObjectPath)>, Failure> {
+        let manifests = self.read().unwrap_or_default();
+        let mut undone = Vec::new();
+        for path in paths {
+            let mut records = manifests.iter().flat_map(|manifest| {
+                let of_path = |record: &&ObjectRecord| {
+                    record.has_path() && record.object_path().as_ref() == Some(path)
+                };
+                manifest.objects.iter().filter(of_path).map(move |record| (&manifest.header, record))
+            });
+            let Some((first_header, first)) = records.next() else { continue };
+            let (header, last) = records.last().unwrap_or((first_header, first));
+            let keeps_set_id = header.keeps_set_id(&last.path);
+            let id = PatchId::parse(&header.patch, self.separator);
+            if let Ok(id) = id
+                && is_undone_in_place((first, last), self.live(path)?.as_ref(), keeps_set_id)
+            {
+                undone.push((id, path.clone()));
+            }
+        }
+        Ok(undone)
     }
 
     /// Tells whether a patch changed what is at a path, or may have: not all manifests are known.

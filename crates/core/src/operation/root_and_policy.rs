@@ -2,7 +2,7 @@
 //! planned.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -25,8 +25,8 @@ use patchadm_planning::plan::patch::validate::applied_to;
 use patchadm_planning::plan::refusal::Reason;
 use patchadm_planning::plan::{Plan, RecordChange};
 use patchadm_rootfs::{Root, Timestamp, random, side_by_side};
-use patchadm_svr4::package::{ObjectPath, PkgInst};
-use patchadm_svr4::patch::{AppliedPatches, PatchRecords};
+use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
+use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchRecords};
 use patchadm_svr4::places;
 
 /// The number of packages that are read in one go.
@@ -337,7 +337,6 @@ impl RootAndPolicy {
             return Ok(overruled);
         }
         let (view, resolver) = (RecordView::live(&self.root), self.root.resolver());
-        let overrides = dpkg::overrides(&self.root)?;
         let names = patched.iter().map(|(package, ..)| (*package).clone()).collect();
         let mut lines = contents::lines_of_packages(&view, &names)?;
         let reader = self.undo_data(&view, None);
@@ -347,7 +346,6 @@ impl RootAndPolicy {
                 let version = NativeRegistration::of(&installed.params).version;
                 NativeChange::Overruled { origin: origin.clone(), version, path, how }
             };
-            let mut overridden = Vec::new();
             for (path, line) in lines.remove(package).unwrap_or_default() {
                 if line.object.ftype.is_directory() {
                     continue;
@@ -360,20 +358,49 @@ impl RootAndPolicy {
                     overruled.insert(package.clone(), overruled_as(path, how));
                     break;
                 }
-                if origin.manager == NativeManager::Dpkg && overrides.of(&path).is_some() {
-                    overridden.push(path);
-                }
-            }
-            if overruled.contains_key(package) {
-                continue;
-            }
-            if let Some(path) = manifests.other_than_left(&overridden) {
-                let how =
-                    "has the mode and owner of a dpkg-statoverride, which a patch had changed".to_owned();
-                overruled.insert(package.clone(), overruled_as(path, how));
             }
         }
         Ok(overruled)
+    }
+
+    /// Returns the paths of applied patches at which overrides of dpkg-statoverride(1) undo what the patches did to attributes, each
+    /// with its package and the last patch that has it.
+    pub(in crate::operation) fn undone_by_overrides(
+        &self,
+        packages: &BTreeMap<PkgInst, Installed>,
+    ) -> Result<Vec<(PkgInst, PatchId, ObjectPath)>, Failure> {
+        let is_concerned = |installed: &Installed| {
+            let origin = NativeOrigin::of(&installed.params);
+            origin.is_some_and(|origin| origin.manager == NativeManager::Dpkg)
+                && !installed.params.text("PATCHLIST").trim().is_empty()
+        };
+        let patched = packages.iter().filter(|(_, installed)| is_concerned(installed));
+        let names: BTreeSet<PkgInst> = patched.map(|(package, _)| package.clone()).collect();
+        let mut undone = Vec::new();
+        if names.is_empty() {
+            return Ok(undone);
+        }
+        let overrides = dpkg::overrides(&self.root)?;
+        if overrides.is_empty() {
+            return Ok(undone);
+        }
+        let view = RecordView::live(&self.root);
+        for (package, lines) in contents::lines_of_packages(&view, &names)? {
+            let Some(installed) = packages.get(&package) else { continue };
+            let has_override = |(path, line): &(&ObjectPath, &ContentsLine)| {
+                !line.object.ftype.is_directory() && overrides.of(path).is_some()
+            };
+            let paths: Vec<ObjectPath> =
+                lines.iter().filter(has_override).map(|(path, _)| path.clone()).collect();
+            if paths.is_empty() {
+                continue;
+            }
+            let reader = self.undo_data(&view, None);
+            let manifests = PackageManifests::of(&reader, &self.policy.separator, (&package, installed));
+            let of = manifests.undone_in_place(&paths)?;
+            undone.extend(of.into_iter().map(|(id, path)| (package.clone(), id, path)));
+        }
+        Ok(undone)
     }
 
     /// Returns the paths of all packages of dpkg and rpm.

@@ -39,6 +39,8 @@ pub(super) struct LocalAttributes {
     gid: Option<u32>,
     /// As they are recorded, if they are: those of an override.
     recorded: Option<ObjectAttributes>,
+    /// Whether an override keeps set-id bits that the patch takes away.
+    keeps_set_id: bool,
     /// The extended attributes that a new file has, if they are not those that any new object takes over.
     xattrs: Option<Xattrs>,
     /// Sentences for a person.
@@ -84,6 +86,7 @@ impl LocalAttributes {
             ('u', self.uid.is_some() && !is_override),
             ('g', self.gid.is_some() && !is_override),
             ('x', self.xattrs.is_some()),
+            ('s', self.keeps_set_id),
         ];
         kept.into_iter().filter(|(_, is)| *is).map(|(letter, _)| letter).collect()
     }
@@ -245,8 +248,9 @@ impl<'a> LocalObject<'a> {
         }
         let set_id = given.mode.map_or(0, Mode::bits) & 0o6000;
         let taken = delivered.mode.map_or(0, |mode| set_id & !mode.bits());
-        if taken != 0 && self.recorded.and_then(|object| object.attributes.mode).is_some_and(Mode::is_set_id)
-        {
+        let recorded = self.recorded.and_then(|object| object.attributes.mode);
+        local.keeps_set_id = taken != 0 && recorded.is_some_and(Mode::is_set_id);
+        if local.keeps_set_id {
             local.notes.push(format!(
                 "{} keeps its set-id bits, which the patch takes away, because of its override",
                 self.shown()

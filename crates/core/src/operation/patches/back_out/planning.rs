@@ -230,6 +230,24 @@ fn lost_in_part(input: &BackOutInput<'_>, going: &[GoingPatch], inventory: &Inve
     going.iter().filter_map(note).collect()
 }
 
+/// Says of each patch that overrides of dpkg-statoverride(1) undo something of it.
+fn overridden(
+    input: &BackOutInput<'_>,
+    going: &[GoingPatch],
+    inventory: &Inventory,
+) -> Result<Vec<String>, Failure> {
+    let undone = input.ground.undone_by_overrides(&inventory.packages)?;
+    let note = |patch: &GoingPatch| {
+        let paths = undone.iter().filter(|(_, id, _)| *id == patch.id);
+        let paths: Vec<String> = paths.map(|(_, _, path)| inventory.show(path).to_string()).collect();
+        (!paths.is_empty()).then(|| {
+            let paths = paths.join(", ");
+            format!("{} is partly lost: overrides of dpkg-statoverride undo it at {paths}", patch.id)
+        })
+    };
+    Ok(going.iter().filter_map(note).collect())
+}
+
 /// The undo data of patches that go, open.
 struct OpenedUndo {
     going: Vec<GoingPatch>,
@@ -298,6 +316,7 @@ impl OpenedUndo {
         let is_shared = later_patches(input, &going, &undo, &inventory, &mut options)?;
         options.notes.extend(undo.iter().filter_map(|one| one.stays.clone()));
         options.notes.extend(lost_in_part(input, &going, &inventory));
+        options.notes.extend(overridden(input, &going, &inventory)?);
         let archives: Vec<BackoutArchive<'_>> =
             undo.iter().enumerate().filter_map(|(index, one)| one.as_archive(index)).collect();
         let heirs = taking_over(&going, &archives, &inventory, (policy, input.now), &options)?;

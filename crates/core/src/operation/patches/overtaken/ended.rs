@@ -3,7 +3,9 @@
 use super::facts::{Facts, fixed_in};
 use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch, OvertakenPatches, OvertakenState};
 use patchadm_inputs::inventory::{Installed, Inventory};
-use patchadm_inputs::native::{FixedIn, NativeChange, NativeManager, NativeOrigin, NativeOwner};
+use patchadm_inputs::native::{
+    FixedIn, NativeChange, NativeManager, NativeOrigin, NativeOwner, NativeRegistration,
+};
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::refusal::Command;
 use patchadm_planning::plan::{Plan, RecordChange};
@@ -163,6 +165,28 @@ impl EndingPatches<'_> {
             line.state = OvertakenState::Accepted;
         }
         Some(line)
+    }
+
+    /// The line of an applied patch of which overrides of dpkg-statoverride(1) undo these paths in a package.
+    pub(super) fn overridden(
+        &self,
+        id: &PatchId,
+        packages: &[PkgInst],
+        (package, paths): (&PkgInst, Vec<LostPath>),
+    ) -> OvertakenPatch {
+        let known = self.known.of(id.as_str());
+        let is_accepted = known.is_some_and(|known| {
+            matches!(known.state, OvertakenState::Accepted | OvertakenState::AcceptedBeforehand)
+        });
+        let state = if is_accepted { OvertakenState::Accepted } else { OvertakenState::PartlyLost };
+        let mut line = self.line(id, packages, state);
+        let params = self.packages.get(package).map(|installed| &installed.params);
+        if let Some((params, origin)) = params.and_then(|params| Some((params, NativeOrigin::of(params)?))) {
+            origin.manager.name().clone_into(&mut line.manager);
+            (line.package, line.version) = (origin.name, NativeRegistration::of(params).version);
+        }
+        line.paths = paths;
+        line
     }
 
     /// Returns the line of a patch that loses these paths to another package. `is_whole` tells whether they are all of them.

@@ -3,15 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use super::ended::lose_contained;
+use super::ended::{EndingPatches, lose_contained};
 use super::planner::{Refresher, oldest_installed};
 use super::request::{EndedPatch, RefreshRequest, StandingPatch};
 use crate::operation::failure::Failure;
 use crate::operation::overtaken_list::overtaken_patches;
 use crate::operation::session::RootAndPolicy;
+use patchadm_changeset::format::manifest::encode;
 use patchadm_changeset::format::undo_paths::PathDigest;
 use patchadm_inputs::database::{RecordView, marker, saves};
-use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenState};
+use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch, OvertakenPatches, OvertakenState};
 use patchadm_inputs::inventory::Installed;
 use patchadm_inputs::native::{
     FixedIn, NATIVE_OVERTAKEN, NativeChange, NativeManager, NativeOrigin, NativeRegistration,
@@ -69,6 +70,7 @@ impl NativeOverview {
         overview.partly = partly(&packages, &applied);
         if let Some(now) = now {
             overview.foresee(&ground, now);
+            overview.find_overridden(&ground, &packages, &applied, &list)?;
         }
         let versions = Versions { root, packages: &packages, changes: &overview.changes };
         lose_contained(&mut list, |manager, name| versions.of(manager, name));
@@ -124,6 +126,50 @@ impl NativeOverview {
         }
     }
 
+    /// Finds the patches of which overrides of dpkg-statoverride(1) undo something, at this moment.
+    fn find_overridden(
+        &mut self,
+        ground: &RootAndPolicy,
+        packages: &BTreeMap<PkgInst, Installed>,
+        applied: &AppliedPatches,
+        known: &OvertakenPatches,
+    ) -> Result<(), Failure> {
+        let mut undone: BTreeMap<(PatchId, PkgInst), Vec<LostPath>> = BTreeMap::new();
+        for (package, id, path) in ground.undone_by_overrides(packages)? {
+            let lost = LostPath { path: encode(path.as_bytes()), b3: None, by: None };
+            undone.entry((id, package)).or_default().push(lost);
+        }
+        let ends = EndingPatches {
+            marker: "",
+            time: "",
+            packages,
+            changes: &self.changes,
+            known,
+            facts: None,
+            successor: &|_, _, _| None,
+        };
+        let mut overridden: Vec<OvertakenPatch> = Vec::new();
+        for ((id, package), paths) in undone {
+            let Some(patch) = applied.get(&id).filter(|_| applied.superseded(&id).is_none()) else {
+                continue;
+            };
+            overridden.push(ends.overridden(&id, &patch.packages, (&package, paths)));
+        }
+        for mut one in overridden {
+            let told = self.would_end.iter_mut().map(|end| &mut end.patch).chain(&mut self.would_lose);
+            let earlier = known.patches.iter().filter(|line| line.state == OvertakenState::PartlyLost);
+            match told.into_iter().find(|told| told.patch == one.patch) {
+                Some(told) => told.paths.append(&mut one.paths),
+                None => {
+                    let earlier = earlier.filter(|line| line.patch == one.patch);
+                    one.paths.extend(earlier.flat_map(|line| line.paths.iter().cloned()));
+                    self.would_lose.push(one);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The patches whose fix is lost, or would be: those that ended, then those that a refresh would end.
     pub fn lost(&self) -> impl Iterator<Item = &OvertakenPatch> {
         let would = self.would_end.iter().map(|one| &one.patch);
@@ -134,7 +180,8 @@ impl NativeOverview {
     /// The patches whose fix is lost, or would be, and whose loss was accepted, in the same order.
     pub fn accepted(&self) -> impl Iterator<Item = &OvertakenPatch> {
         let would = self.would_end.iter().map(|one| &one.patch);
-        self.accepted.iter().chain(would).filter(|one| one.state == OvertakenState::Accepted)
+        let all = self.accepted.iter().chain(would).chain(&self.would_lose);
+        all.filter(|one| one.state == OvertakenState::Accepted)
     }
 
     /// Returns how a patch ended or lost a part of its fix, or would with the next refresh.
@@ -167,11 +214,13 @@ fn partly(packages: &BTreeMap<PkgInst, Installed>, applied: &AppliedPatches) -> 
 
 /// The versions of native packages that are there.
 struct Versions<'a> {
+    root: &'a Root,
     packages: &'a BTreeMap<PkgInst, Installed>,
     changes: &'a BTreeMap<PkgInst, NativeChange>,
 }
 
 impl Versions<'_> {
+    /// Returns the version of a package; the oldest one of those of a package that nobody adopted.
     fn of(&self, manager: NativeManager, name: &str) -> Option<String> {
         let adopted = self.packages.iter().find_map(|(package, installed)| {
             let origin = NativeOrigin::of(&installed.params)?;
@@ -216,13 +265,11 @@ fn is_made_good(
     if let Some(id) = id {
         // What was lost in part, and is not applied any more, was taken out by somebody.
         let is_over = lost.state == OvertakenState::PartlyLost || applied.get(id).is_some();
-    root: &'a Root,
         let is_again = is_over && !stands || applied.later_revision(id).is_some();
         if is_again || applied.obsoleted_by(id).is_some() {
             return true;
         }
     }
-    /// Returns the version of a package; the oldest one of those of a package that nobody adopted.
     let fixed: Option<FixedIn> = lost.fixed_in.as_deref().and_then(|text| text.parse().ok());
     let manager = NativeManager::named(&lost.manager);
     let version = manager.and_then(|manager| Some((manager, versions.of(manager, &lost.package)?)));

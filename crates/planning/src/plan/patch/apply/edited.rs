@@ -41,8 +41,10 @@ impl ApplyPlanner<'_> {
             edits.consider_attributes(name, wanted)?;
         }
         for package in patched {
-            for path in &package.left_out {
-                self.must_not_be_foreign(&package.target, path)?;
+            for (path, ftype) in &package.left_out {
+                if !ftype.is_directory() {
+                    self.must_not_be_foreign(&package.target, path)?;
+                }
                 edits.leave(path);
             }
         }

@@ -1,6 +1,6 @@
 //! The packages of a patch, each with its old and new parameters.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::ApplyPlanner;
 use crate::plan::parameters::{is_stored, merged, set_by, silent_among, speak_for_last_patch};
@@ -14,7 +14,7 @@ use crate::plan::target::{PackageTarget, Wanted};
 use patchadm_inputs::inventory::Installed;
 use patchadm_inputs::native::{FIXED_IN, differing_of, fixed_in_parameter};
 use patchadm_inputs::source::PackageImage;
-use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
+use patchadm_svr4::package::{Ftype, ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{FIXES, FixRecord, PatchId, PatchMacros, PatchRecords};
 
 /// A package of the patch, with its old and new parameters.
@@ -33,7 +33,7 @@ pub(super) struct Patched<'a> {
     pub(super) chosen: ChosenScripts,
     /// The objects that its native package lists and that were not there when it was registered either: its manager was told to
     /// leave them out, or an administrator deleted them. They stay away.
-    pub(super) left_out: BTreeSet<ObjectPath>,
+    pub(super) left_out: BTreeMap<ObjectPath, Ftype>,
 }
 
 /// The objects of a package once they have a place in the plan.
@@ -74,7 +74,7 @@ impl ApplyPlanner<'_> {
         let differing = differing_of(old);
         let mut wanted = target.wanted()?;
         let left_out = self.left_out(&target, &wanted, &differing);
-        wanted.retain(|wanted| !left_out.contains(&wanted.path));
+        wanted.retain(|wanted| !left_out.contains_key(&wanted.path));
         let placed = PlacedObjects::default();
         Ok(Patched { target, installed, delivered, wanted, placed, set, silent, chosen, left_out })
     }
@@ -86,18 +86,18 @@ impl ApplyPlanner<'_> {
         target: &PackageTarget<'_>,
         wanted: &[Wanted<'_>],
         differing: &BTreeSet<ObjectPath>,
-    ) -> BTreeSet<ObjectPath> {
-        let (mut left_out, mut needed) = (BTreeSet::new(), BTreeSet::new());
+    ) -> BTreeMap<ObjectPath, Ftype> {
+        let (mut left_out, mut needed) = (BTreeMap::new(), BTreeSet::new());
         if differing.is_empty() || self.inventory.manager(&target.package).is_none() {
             return left_out;
         }
-        let mut paths: Vec<&ObjectPath> = wanted.iter().map(|wanted| &wanted.path).collect();
-        paths.sort();
+        let paths: BTreeMap<&ObjectPath, Ftype> =
+            wanted.iter().map(|wanted| (&wanted.path, wanted.object.ftype)).collect();
         // Paths below a directory sort after it.
-        for path in paths.into_iter().rev() {
+        for (path, ftype) in paths.into_iter().rev() {
             let is_absent = !self.inventory.live.contains_key(path) && differing.contains(path);
             if is_absent && !needed.contains(path) {
-                left_out.insert(path.clone());
+                left_out.insert(path.clone(), ftype);
             } else {
                 needed.extend(std::iter::successors(path.parent(), ObjectPath::parent));
             }

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState};
 use patchadm_inputs::inventory::Inventory;
-use patchadm_inputs::native::NativeOrigin;
+use patchadm_inputs::native::{NativeManager, NativeOrigin};
 use patchadm_rootfs::{FileType, Live};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
@@ -221,7 +221,8 @@ impl<'a> PackagePaths<'a> {
             (Some(state), Some(live)) => !is_edited(live, state),
             _ => false,
         };
-        let is_whole = is_put && !has_old_attributes(put, live);
+        // What an override undoes is told as long as it does, and no reason to give the path up.
+        let is_whole = is_put && (self.is_overridden(path) || !has_old_attributes(put, live));
         let ended = if is_whole { PathStanding::Contained } else { PathStanding::Lost };
         let owners = &self.inventory.native_owners;
         if let Some(owner) = owners.foreign(path, self.listed.origin.as_ref())
@@ -279,6 +280,13 @@ impl<'a> PackagePaths<'a> {
         }
     }
 
+    /// Whether dpkg-statoverride(1) says what the attributes of an object are.
+    fn is_overridden(&self, path: &ObjectPath) -> bool {
+        let origin = self.listed.origin.as_ref();
+        origin.is_some_and(|origin| origin.manager == NativeManager::Dpkg)
+            && self.inventory.overrides.of(path).is_some()
+    }
+
     /// Tells whether the patched file is at another path of the package now, for example because a diversion was removed.
     fn was_moved(&self, put: &PutPath<'_>) -> bool {
         let Some(digest) = put.last.became.as_ref().and_then(RecordedState::digest) else { return false };
@@ -291,11 +299,8 @@ impl<'a> PackagePaths<'a> {
 
     fn stays_patched(&self, shown: &ObjectPath, is_listed: bool) -> String {
         let version = self.listed.version.as_deref().unwrap_or_default();
-        let is_dpkg = self
-            .listed
-            .origin
-            .as_ref()
-            .is_some_and(|origin| origin.manager == patchadm_inputs::native::NativeManager::Dpkg);
+        let origin = self.listed.origin.as_ref();
+        let is_dpkg = origin.is_some_and(|origin| origin.manager == NativeManager::Dpkg);
         if is_listed && is_dpkg {
             format!("{shown} stays as patched; for version {version}'s file: dpkg --force-confmiss")
         } else {
@@ -340,6 +345,18 @@ pub fn is_as_left((first, last): (&ObjectRecord, &ObjectRecord), live: Option<&L
         _ => last.kept,
     };
     is_put && !has_old_attributes(&PutPath { first, last, is_same_version: true }, live)
+}
+
+/// Tells whether an object has the bytes that patches left, and attributes that they took away: permission bits, an owner or
+/// capabilities that are back, or set-id bits that an override kept. `keeps_set_id` says that the last of them found that.
+pub fn is_undone_in_place(
+    (first, last): (&ObjectRecord, &ObjectRecord),
+    live: Option<&Live>,
+    keeps_set_id: bool,
+) -> bool {
+    let (Some(became), Some(found)) = (&last.became, live) else { return false };
+    let is_back = || has_old_attributes(&PutPath { first, last, is_same_version: true }, live);
+    !is_edited(found, became) && (keeps_set_id && found.mode.is_set_id() || is_back())
 }
 
 /// Tells whether permission bits, owner or capabilities are again as they were before the patches changed them.
