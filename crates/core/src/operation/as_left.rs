@@ -49,14 +49,16 @@ impl<'a> PackageManifests<'a> {
 
     /// Returns those of these paths, which have overrides, at which what the patches did to attributes is undone; each with the
     /// last patch that has the path.
-    pub(super) fn undone_in_place(&self, paths: &[ObjectPath]) -> Result<Vec<(PatchId, ObjectPath)>, Failure> {
+    pub(super) fn undone_in_place(
+        &self,
+        paths: &[ObjectPath],
+    ) -> Result<Vec<(PatchId, ObjectPath)>, Failure> {
         let manifests = self.read().unwrap_or_default();
         let mut undone = Vec::new();
         for path in paths {
             let mut records = manifests.iter().flat_map(|manifest| {
-                let of_path = |record: &&ObjectRecord| {
-                    record.has_path() && record.object_path().as_ref() == Some(path)
-                };
+                let of_path =
+                    |record: &&ObjectRecord| record.has_path() && record.object_path().as_ref() == Some(path);
                 manifest.objects.iter().filter(of_path).map(move |record| (&manifest.header, record))
             });
             let Some((first_header, first)) = records.next() else { continue };

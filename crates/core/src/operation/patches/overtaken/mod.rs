@@ -32,10 +32,10 @@ use crate::operation::trial::begin::begin_beside_trial;
 use ended::lose_contained;
 use locked::{planned_refresh, refresh_locked};
 use patchadm_inputs::database::{DatabaseError, RecordDamage, marker, open_run};
-use patchadm_inputs::native::{NativeChange, NativeOrigin};
+use patchadm_inputs::native::{NativeChange, NativeManager, NativeOrigin};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::PkgInst;
-use planner::oldest_installed;
+use planner::unadopted_version;
 
 /// Refreshes the stale registrations of a root. Where nothing is stale nothing is locked or written.
 pub fn refresh_registrations(
@@ -93,7 +93,8 @@ fn is_up_to_date(root: &Root, request: &RefreshRequest, is_hook: bool) -> Result
     let is_adopted = packages.values().any(|installed| NativeOrigin::of(&installed.params).is_some());
     let is_left = |change: &NativeChange| is_hook && matches!(change, NativeChange::Busy { .. });
     let mut list = overtaken_patches(root, &marker(root)?.unwrap_or_default())?;
-    if !lose_contained(&mut list, |manager, name| oldest_installed(root, manager, name)).is_empty() {
+    let version = |manager: NativeManager, name: &str| unadopted_version(root, &packages, (manager, name));
+    if !lose_contained(&mut list, version).is_empty() {
         return Ok(false);
     }
     Ok(!is_adopted

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::ended::{EndingPatches, lose_contained};
-use super::planner::{Refresher, oldest_installed};
+use super::planner::{Refresher, unadopted_version};
 use super::request::{EndedPatch, RefreshRequest, StandingPatch};
 use crate::operation::failure::Failure;
 use crate::operation::overtaken_list::overtaken_patches;
@@ -156,16 +156,17 @@ impl NativeOverview {
             overridden.push(ends.overridden(&id, &patch.packages, (&package, paths)));
         }
         for mut one in overridden {
-            let told = self.would_end.iter_mut().map(|end| &mut end.patch).chain(&mut self.would_lose);
-            let earlier = known.patches.iter().filter(|line| line.state == OvertakenState::PartlyLost);
-            match told.into_iter().find(|told| told.patch == one.patch) {
-                Some(told) => told.paths.append(&mut one.paths),
-                None => {
-                    let earlier = earlier.filter(|line| line.patch == one.patch);
-                    one.paths.extend(earlier.flat_map(|line| line.paths.iter().cloned()));
-                    self.would_lose.push(one);
-                }
+            let mut told = self.would_end.iter_mut().map(|end| &mut end.patch).chain(&mut self.would_lose);
+            if let Some(told) = told.find(|told| told.patch == one.patch) {
+                told.paths.append(&mut one.paths);
+                continue;
             }
+            let is_earlier =
+                |line: &&OvertakenPatch| line.state == OvertakenState::PartlyLost && line.patch == one.patch;
+            let earlier: Vec<LostPath> =
+                known.patches.iter().filter(is_earlier).flat_map(|line| line.paths.iter().cloned()).collect();
+            one.paths.extend(earlier);
+            self.would_lose.push(one);
         }
         Ok(())
     }
@@ -233,7 +234,7 @@ impl Versions<'_> {
                 _ => Some(NativeRegistration::of(&installed.params).version),
             }
         });
-        adopted.or_else(|| oldest_installed(self.root, manager, name))
+        adopted.or_else(|| unadopted_version(self.root, self.packages, (manager, name)))
     }
 }
 

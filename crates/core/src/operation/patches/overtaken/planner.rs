@@ -159,8 +159,8 @@ impl Refresher<'_> {
         let marker = patchadm_inputs::database::marker(root)?.unwrap_or_default();
         let known = overtaken_patches(root, &marker)?;
         let mut list = known.clone();
-        let lost_again =
-            lose_contained(&mut list, |manager, name| oldest_installed(root, manager, name)).into_iter();
+        let version = |manager: NativeManager, name: &str| unadopted_version(root, packages, (manager, name));
+        let lost_again = lose_contained(&mut list, version).into_iter();
         let lost_again =
             lost_again.map(|patch| EndedPatch { patch, packages: Vec::new(), required_by: Vec::new() });
         report.lost_again = lost_again.collect();
@@ -315,7 +315,9 @@ impl Refresher<'_> {
         let (before, mut known) = (facts.list.clone(), facts.list.clone());
         let root = &self.ground.root;
         let lost_again = lose_contained(&mut known, |manager, name| {
-            facts.new_version(manager, name).or_else(|| oldest_installed(root, manager, name))
+            facts
+                .new_version(manager, name)
+                .or_else(|| unadopted_version(root, &facts.packages, (manager, name)))
         });
         find_again(&mut known, &facts.inventory);
         facts.end_fixed();
@@ -458,8 +460,17 @@ impl Refresher<'_> {
     }
 }
 
-/// Returns the oldest version of a package that is installed; `None` where its manager has none, or has not finished with it.
-pub(super) fn oldest_installed(root: &Root, manager: NativeManager, name: &str) -> Option<String> {
+/// Returns the oldest version of a native package that is installed and that nobody adopted; `None` where its manager has none,
+/// or has not finished with it. Of an adopted one its registration says which version counts.
+pub(super) fn unadopted_version(
+    root: &Root,
+    packages: &BTreeMap<PkgInst, Installed>,
+    (manager, name): (NativeManager, &str),
+) -> Option<String> {
+    let is_it = |origin: NativeOrigin| origin.manager == manager && origin.name == name;
+    if packages.values().any(|installed| NativeOrigin::of(&installed.params).is_some_and(is_it)) {
+        return None;
+    }
     manager.installed_versions(root, name).into_iter().next()
 }
 

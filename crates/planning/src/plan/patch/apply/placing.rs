@@ -61,7 +61,8 @@ impl ApplyPlanner<'_> {
             let path = self.inventory.show(path);
             draft.notes.push(format!("{path} has another modification time than is recorded"));
         }
-        let left_out: BTreeSet<&ObjectPath> = packages.iter().flat_map(|package| package.left_out.keys()).collect();
+        let left_out: BTreeSet<&ObjectPath> =
+            packages.iter().flat_map(|package| package.left_out.keys()).collect();
         for path in left_out {
             let path = self.inventory.show(path);
             draft.notes.push(format!("{path} was not there when its package was registered, and stays away"));
