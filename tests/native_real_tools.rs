@@ -22,6 +22,8 @@ mod killed;
 mod lost;
 /// Nothing older comes back.
 mod older_bytes;
+/// Patches that add files and change none.
+mod only_added;
 /// Packages of Debian.
 mod openssl;
 /// Attributes and capabilities of the administrator.

@@ -94,6 +94,10 @@ impl Facts {
             let of: Vec<_> = self.saved.all.iter().filter(|one| one.package == *package).collect();
             let params = self.packages.get(package).map(|installed| &installed.params);
             let differing = params.map(differing_of).unwrap_or_default();
+            let physical = &self.inventory.physical;
+            let listed: BTreeSet<&ObjectPath> =
+                native.paths.keys().map(|path| physical.get(path).unwrap_or(path)).collect();
+            let is_listed = |path: &ObjectPath| listed.contains(physical.get(path).unwrap_or(path));
             for (at, saved) in of.iter().enumerate() {
                 let Some(manifest) = saved.manifest() else { continue };
                 let (before, after) = of.split_at(at);
@@ -102,7 +106,7 @@ impl Facts {
                 let later = after.iter().skip(1).filter(|one| stands(&one.id));
                 let others = OtherPatches { earlier, later: paths(later.filter_map(|one| one.manifest())) };
                 let patch = TrimmedPatch { package, id: &saved.id, manifest, others };
-                let left = patch.trimmed(&self.standings, native);
+                let left = patch.trimmed(&self.standings, is_listed);
                 if let Some(image) = saved.image() {
                     edits.extend(saved_edits(&patch, image, &left, &differing));
                 }

@@ -17,6 +17,7 @@ use patchadm_rootfs::{FileType, Live};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
+use crate::plan::patch::middle::chains::is_delivered_or_deleted;
 use crate::plan::patch::restore::is_edited;
 
 /// What the native records say of a path that they list.
@@ -102,12 +103,17 @@ impl Standings {
             standings.paths.insert(package.clone(), paths.standings(&mut standings.notes));
         }
         for patch in patches {
-            if standings.holds(patch, native) {
-                standings.standing.insert(patch.id.clone());
-            }
-            let lost = standings.lost_by(patch, patches);
+            let lost = standings.lost_by(patch, native, inventory);
             if !lost.is_empty() {
                 standings.lost.entry(patch.id.clone()).or_default().extend(lost);
+            }
+        }
+        let replacing = replacing(patches);
+        for patch in patches {
+            // A patch that replaced something ends with the first path of that, if it holds none any more.
+            let adds = !replacing.contains(patch.id) || !standings.lost.contains_key(patch.id);
+            if standings.holds(patch, native, adds) {
+                standings.standing.insert(patch.id.clone());
             }
         }
         standings
@@ -118,44 +124,83 @@ impl Standings {
         self.paths.get(package)?.get(path).copied()
     }
 
-    /// Whether a patch holds something in a package that is not its own addition. In a package that was removed none does.
-    fn holds(&self, patch: &PatchOfPackage<'_>, native: &BTreeMap<PkgInst, NativeListed>) -> bool {
+    /// Whether a patch holds something in a package that is not its own addition, or an addition where these count (`adds`). In
+    /// a package that was removed none does.
+    fn holds(
+        &self,
+        patch: &PatchOfPackage<'_>,
+        native: &BTreeMap<PkgInst, NativeListed>,
+        adds: bool,
+    ) -> bool {
         if native.get(patch.package).is_some_and(|listed| listed.version.is_none()) {
             return false;
         }
-        let mut records = patch.manifest.into_iter().flat_map(|manifest| &manifest.objects);
+        let records = patch.manifest.into_iter().flat_map(|manifest| &manifest.objects);
+        let mut records = records.filter(|record| is_delivered_or_deleted(record));
         match self.paths.get(patch.package) {
-            Some(paths) => records
-                .any(|record| record.has_path() && paths.get(&record.path) == Some(&PathStanding::Held)),
+            Some(paths) => records.any(|record| match paths.get(&record.path) {
+                Some(PathStanding::Held) => true,
+                Some(PathStanding::Added) => adds,
+                _ => false,
+            }),
             // Nobody but the patches changed this package.
-            None => records.any(|record| replaces(record) && !record.is_untouched()),
+            None => records.any(|record| (adds || replaces(record)) && !record.is_untouched()),
         }
     }
 
-    /// Returns the paths at which a patch lost its change, unless a later patch had changed them again.
-    fn lost_by(&self, patch: &PatchOfPackage<'_>, all: &[PatchOfPackage<'_>]) -> Vec<(PkgInst, ObjectPath)> {
+    /// Returns the paths that a patch lost. Where a later patch had put its own there, the bytes of this one may be back.
+    fn lost_by(
+        &self,
+        patch: &PatchOfPackage<'_>,
+        native: &BTreeMap<PkgInst, NativeListed>,
+        inventory: &Inventory,
+    ) -> Vec<(PkgInst, ObjectPath)> {
         let Some(paths) = self.paths.get(patch.package) else { return Vec::new() };
+        let listed = native.get(patch.package);
+        let is_there = |record: &ObjectRecord| {
+            let put = record.became.as_ref().and_then(RecordedState::digest);
+            let place = record.object_path().map(|path| place_of(path, listed, inventory));
+            let live = place.and_then(|place| inventory.live.get(&place));
+            put.is_some() && live.and_then(Live::digest) == put && !has_old_attributes(record, record, live)
+        };
         let is_lost = |record: &&ObjectRecord| {
-            record.has_path()
+            is_delivered_or_deleted(record)
                 && !record.is_untouched()
                 && paths.get(&record.path) == Some(&PathStanding::Lost)
-        };
-        let later = all.iter().skip_while(|one| one.id != patch.id || one.package != patch.package).skip(1);
-        let later: Vec<_> = later.filter(|one| one.package == patch.package).collect();
-        let is_overlaid = |record: &&ObjectRecord| {
-            let mut records =
-                later.iter().filter_map(|one| one.manifest).flat_map(|manifest| &manifest.objects);
-            records.any(|other| other.has_path() && other.path == record.path)
+                && !is_there(record)
         };
         let records = patch.manifest.into_iter().flat_map(|manifest| &manifest.objects);
-        let lost = records.filter(is_lost).filter(|record| !is_overlaid(record));
+        let lost = records.filter(is_lost);
         lost.filter_map(|record| Some((patch.package.clone(), record.object_path()?))).collect()
     }
+}
+
+/// Returns the patches that replaced, retyped or deleted something which no patch before them had added.
+fn replacing<'a>(patches: &[PatchOfPackage<'a>]) -> BTreeSet<&'a PatchId> {
+    let mut added: HashMap<(&PkgInst, &str), bool> = HashMap::new();
+    let mut replacing = BTreeSet::new();
+    for patch in patches {
+        let records = patch.manifest.into_iter().flat_map(|manifest| &manifest.objects);
+        for record in records.filter(|record| record.has_path()) {
+            let is_new = record.was.is_none();
+            let is_added = *added.entry((patch.package, record.path.as_str())).or_insert(is_new);
+            if !is_added && replaces(record) && !record.is_untouched() {
+                replacing.insert(patch.id);
+            }
+        }
+    }
+    replacing
 }
 
 /// Whether a patch has a path at which something other than a directory was before it.
 fn replaces(record: &ObjectRecord) -> bool {
     record.has_path() && record.was.as_ref().is_some_and(|was| was.kind != FileType::Directory)
+}
+
+/// The place of a path of a package: somewhere else where it is diverted.
+fn place_of(path: ObjectPath, listed: Option<&NativeListed>, inventory: &Inventory) -> ObjectPath {
+    let Some(origin) = listed.and_then(|listed| listed.origin.as_ref()) else { return path };
+    inventory.place_of_native(&path, origin).cloned().unwrap_or(path)
 }
 
 /// The patches of one package, and what the native records list of it.
@@ -201,17 +246,15 @@ impl<'a> PackagePaths<'a> {
         }
         let mut standings = BTreeMap::new();
         for (path, put) in put {
-            let Some(place) = put.last.object_path().map(|path| self.place(path)) else { continue };
+            let Some(place) =
+                put.last.object_path().map(|path| place_of(path, Some(self.listed), self.inventory))
+            else {
+                continue;
+            };
             standings.insert(path.to_owned(), self.standing(&place, &put, notes));
         }
         self.keep_names_together(&mut standings);
         standings
-    }
-
-    /// Returns the place of a path, with diversions followed.
-    fn place(&self, path: ObjectPath) -> ObjectPath {
-        let Some(origin) = &self.listed.origin else { return path };
-        self.inventory.place_of_native(&path, origin).cloned().unwrap_or(path)
     }
 
     fn standing(&self, path: &ObjectPath, put: &PutPath<'_>, notes: &mut Vec<String>) -> PathStanding {
@@ -222,7 +265,7 @@ impl<'a> PackagePaths<'a> {
             _ => false,
         };
         // What an override undoes is told as long as it does, and no reason to give the path up.
-        let is_whole = is_put && (self.is_overridden(path) || !has_old_attributes(put, live));
+        let is_whole = is_put && (self.is_overridden(path) || !has_old_attributes(put.first, put.last, live));
         let ended = if is_whole { PathStanding::Contained } else { PathStanding::Lost };
         let owners = &self.inventory.native_owners;
         if let Some(owner) = owners.foreign(path, self.listed.origin.as_ref())
@@ -344,7 +387,7 @@ pub fn is_as_left((first, last): (&ObjectRecord, &ObjectRecord), live: Option<&L
         (Some(state), Some(live)) => live.is_directory() || !is_edited(live, state),
         _ => last.kept,
     };
-    is_put && !has_old_attributes(&PutPath { first, last, is_same_version: true }, live)
+    is_put && !has_old_attributes(first, last, live)
 }
 
 /// Tells whether an object has the bytes that patches left, and attributes that they took away: permission bits, an owner or
@@ -355,13 +398,13 @@ pub fn is_undone_in_place(
     keeps_set_id: bool,
 ) -> bool {
     let (Some(became), Some(found)) = (&last.became, live) else { return false };
-    let is_back = || has_old_attributes(&PutPath { first, last, is_same_version: true }, live);
+    let is_back = || has_old_attributes(first, last, live);
     !is_edited(found, became) && (keeps_set_id && found.mode.is_set_id() || is_back())
 }
 
 /// Tells whether permission bits, owner or capabilities are again as they were before the patches changed them.
-fn has_old_attributes(put: &PutPath<'_>, live: Option<&Live>) -> bool {
-    let (Some(was), Some(became), Some(live)) = (&put.first.was, &put.last.became, live) else {
+fn has_old_attributes(first: &ObjectRecord, last: &ObjectRecord, live: Option<&Live>) -> bool {
+    let (Some(was), Some(became), Some(live)) = (&first.was, &last.became, live) else {
         return false;
     };
     if was.kind == FileType::Symlink || became.kind == FileType::Symlink {

@@ -8,7 +8,7 @@ use patchadm_rootfs::FileType;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PackagePath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
-use super::standing::{NativeListed, PathStanding, Standings};
+use super::standing::{PathStanding, Standings};
 use crate::plan::refusal::Reason;
 use crate::plan::target::PackageTarget;
 
@@ -51,8 +51,8 @@ impl Trimmed {
 }
 
 impl TrimmedPatch<'_> {
-    /// Returns what is left. `native` is what the native records list of the package.
-    pub fn trimmed(&self, standings: &Standings, native: &NativeListed) -> Trimmed {
+    /// Returns what is left. `is_listed` tells what the native records list of the package, in whichever spelling.
+    pub fn trimmed(&self, standings: &Standings, is_listed: impl Fn(&ObjectPath) -> bool) -> Trimmed {
         let stands = standings.standing.contains(self.id);
         let mut trimmed = Trimmed {
             manifest: Manifest { objects: Vec::new(), ..self.manifest.clone() },
@@ -63,7 +63,7 @@ impl TrimmedPatch<'_> {
             trimmed.manifest.shlibs.clear();
         }
         for record in &self.manifest.objects {
-            let is_listed = record.object_path().is_some_and(|path| native.paths.contains_key(&path));
+            let is_listed = record.object_path().is_some_and(|path| is_listed(&path));
             let standing = standings.path(self.package, &record.path);
             if !self.keeps(record, standing, is_listed, stands) {
                 trimmed.left_out.insert(record.path.clone());
