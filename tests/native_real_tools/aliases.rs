@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::delivery::Patch;
-use crate::native_root::{Deb, DpkgRoot, End, of_dpkg, patch_of};
+use crate::native_root::{Deb, DpkgRoot, End, NOTHING, of_dpkg, patch_of};
 use crate::scenario::Run;
 
 const CONF: &str = "/etc/acme.conf";
@@ -63,6 +63,91 @@ fn a_patch_never_turns_a_program_into_a_link_to_itself() {
         assert!(root.verified().is_empty(), "{:?}", root.verified());
         root.remove("100-01");
         assert_eq!(root.content("/usr/bin/tool"), "tool of 1\n");
+    }
+}
+
+/// A package with a file in one spelling, and the other spelling of it.
+const SPELLINGS: [(&str, &str); 2] =
+    [("/lib/acme/a.so", "/usr/lib/acme/a.so"), ("/usr/lib/acme/a.so", "/lib/acme/a.so")];
+
+#[test]
+fn a_patch_that_spells_a_path_otherwise_than_its_package_applies_as_if_it_did_not() {
+    for (listed, spelled) in SPELLINGS {
+        for root in DpkgRoot::both("a patch with another spelling than its package") {
+            let acme = |version: &str| Deb::new("acme", version).file(listed, &format!("a of {version}\n"));
+            root.install(&acme("1"));
+            root.adopt(&["acme"]);
+            let said = root.applied(&patch_of("100-01", "acme", "1", &[(spelled, "a fixed\n")]));
+            assert!(!said.contains("edited"), "{said}");
+            root.tells(&[("100-01", End::Stands)]);
+            assert_eq!(root.verified(), [listed]);
+            let removed = root.remove("100-01");
+            assert_eq!(removed.code, 0, "{}", removed.said());
+            assert_eq!(root.content(listed), "a of 1\n");
+            root.applied(&patch_of("200-01", "acme", "1", &[(spelled, "a fixed\n")]));
+            root.upgrade(&acme("2"));
+            assert_eq!(root.content(listed), "a of 2\n");
+            root.tells(&[("200-01", End::Lost(&[listed]))]);
+            assert!(root.verified().is_empty(), "{:?}", root.verified());
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_deleted_by_the_other_spelling_is_gone_and_comes_back() {
+    for (listed, spelled) in SPELLINGS {
+        let Some(root) = DpkgRoot::opened("a deletion with another spelling") else { return };
+        root.install(&Deb::new("acme", "1").file(listed, "a of 1\n"));
+        root.adopt(&["acme"]);
+        root.applied(&Patch::of("100-01", of_dpkg("acme", "1").deletes(&[spelled])));
+        assert_eq!(root.content(listed), NOTHING);
+        assert_eq!(root.remove("100-01").code, 0);
+        assert_eq!(root.content(listed), "a of 1\n");
+        assert!(root.verified().is_empty(), "{:?}", root.verified());
+    }
+}
+
+#[test]
+fn an_edited_file_is_edited_in_either_spelling() {
+    for (listed, spelled) in SPELLINGS {
+        let Some(root) = DpkgRoot::opened("an edited file with another spelling") else { return };
+        root.install(&Deb::new("acme", "1").file(listed, "a of 1\n"));
+        root.adopt(&["acme"]);
+        std::fs::write(root.at(listed), "edited\n").unwrap();
+        let patch = patch_of("100-01", "acme", "1", &[(spelled, "a fixed\n")]);
+        let run = root.add("--edited stop", &patch);
+        assert!(run.code != 0 && run.said().contains("edited"), "{}", run.said());
+        assert_eq!(root.content(listed), "edited\n");
+        let run = root.add("--edited replace", &patch);
+        assert_eq!(run.code, 0, "{}", run.said());
+        assert_eq!(root.content(listed), "a fixed\n");
+        assert_eq!(root.remove("100-01").code, 0);
+        assert_eq!(root.content(listed), "edited\n");
+    }
+}
+
+#[test]
+fn patches_that_spell_one_path_differently_come_out_in_any_order() {
+    for added in [false, true] {
+        for (one, two) in SPELLINGS {
+            for order in [["200-01", "100-01"], ["100-01", "200-01"]] {
+                let Some(root) = DpkgRoot::opened("two patches with two spellings") else { return };
+                let acme = Deb::new("acme", "1").file("/usr/share/acme/data", "data of 1\n");
+                root.install(&if added { acme } else { acme.file("/lib/acme/a.so", "a of 1\n") });
+                root.adopt(&["acme"]);
+                root.applied(&patch_of("100-01", "acme", "1", &[(one, "a of 100\n")]));
+                root.applied(&patch_of("200-01", "acme", "1", &[(two, "a of 200\n")]));
+                for id in order {
+                    let removed = root.remove(id);
+                    assert_eq!(removed.code, 0, "{id}: {}", removed.said());
+                    let kept = if id == order[1] { None } else { Some(order[1]) };
+                    let kept = kept.map(|id| format!("a of {}\n", &id[..3]));
+                    let before = if added { NOTHING } else { "a of 1\n" };
+                    assert_eq!(root.content(one), kept.unwrap_or_else(|| before.to_owned()), "without {id}");
+                }
+                assert!(root.verified().is_empty(), "{:?}", root.verified());
+            }
+        }
     }
 }
 

@@ -351,8 +351,8 @@ impl RootAndPolicy {
                     continue;
                 }
                 let owners = self.native_index().owners(&resolver.locate_object(&path)?, &resolver)?;
-                let is_own = owners.iter().any(|owner| origin.is_instance_of(&owner.origin));
-                let owner = owners.into_iter().next().filter(|_| !is_own);
+                // Also where the package lists it still: dpkg does not see that two spellings are one path.
+                let owner = owners.into_iter().find(|owner| !origin.is_instance_of(&owner.origin));
                 if let Some(owner) = owner.filter(|_| manifests.may_have_changed(&path)) {
                     let how = format!("belongs to {} now", owner.with_manager());
                     overruled.insert(package.clone(), overruled_as(path, how));
@@ -406,6 +406,23 @@ impl RootAndPolicy {
     /// Returns the paths of all packages of dpkg and rpm.
     pub(in crate::operation) fn native_index(&self) -> &NativeIndex {
         self.native_index.get_or_init(|| NativeIndex::read(&self.root))
+    }
+
+    /// Adds to paths the other spellings that they may be recorded in: `/lib/x` for `/usr/lib/x`, where `/lib` is a link.
+    pub(in crate::operation) fn add_spellings(
+        &self,
+        paths: &mut BTreeSet<ObjectPath>,
+    ) -> Result<(), Failure> {
+        let (top, resolver) = (ObjectPath::root(), self.root.resolver());
+        let mut links = Vec::new();
+        for name in self.root.dir(&top)?.names()? {
+            let Ok(link) = top.join(&name) else { continue };
+            let behind = resolver.directory_behind(&link)?;
+            links.extend(
+                behind.map(|(directory, _)| (link.clone(), directory)).filter(|(link, to)| link != to),
+            );
+        }
+        Ok(self.native_index().add_spellings(paths, &links, &resolver)?)
     }
 
     /// Makes the same survey with `packages` that were read under the same lock.

@@ -30,7 +30,7 @@ mod verifiers;
 
 pub use changes::{NativeChange, NativeChanges, NativeClaims, native_changes};
 pub use distribution::Distribution;
-pub use dpkg::DivertedPath;
+pub use dpkg::{DivertedPath, Diverting};
 pub use error::NativeError;
 pub use file_sum::FileSum;
 pub use fixed_in::{

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Range;
 
-use super::dpkg::{DivertedPath, DpkgLists};
+use super::dpkg::{DivertedPath, Diverting, DpkgLists};
 use super::registration::differing_text;
 use super::rpm::RpmRecords;
 use super::{NativeManager, NativeOrigin, NativeOwner};
@@ -29,6 +29,8 @@ pub struct NativeIndex {
     entries: Vec<Entry>,
     hasher: RandomState,
     diverted: Vec<DivertedPath>,
+    /// The rules by which they are diverted, and any other file of a package would be.
+    rules: Vec<Diverting>,
     /// The packages of dpkg that are installed for several architectures beside each other (`Multi-Arch: same`), or could be.
     multi_arch: BTreeSet<String>,
     unreadable: Vec<String>,
@@ -88,6 +90,7 @@ impl NativeIndex {
                 }
             }
         }
+        self.rules.extend(lists.rules());
         self.multi_arch.extend(lists.multi_arch);
         self.unreadable.extend(lists.unreadable);
     }
@@ -109,9 +112,9 @@ impl NativeIndex {
         self.entries.push(Entry { name, package, path: start..self.text.len() });
     }
 
-    /// Tells whether files of some package are diverted.
+    /// Tells whether paths are diverted.
     pub fn has_diversions(&self) -> bool {
-        !self.diverted.is_empty()
+        !self.rules.is_empty()
     }
 
     /// Adds to paths those to which files listed there are diverted.
@@ -127,6 +130,33 @@ impl NativeIndex {
                 paths.insert(diverted.place.clone());
             }
         }
+        let to: Vec<&ObjectPath> =
+            self.rules.iter().filter(|rule| paths.contains(&rule.from)).map(|rule| &rule.to).collect();
+        paths.extend(to.into_iter().cloned());
+        Ok(())
+    }
+
+    /// Adds to paths the other spellings of each: those of the lists of packages, and those that begin with one of these links
+    /// to directories at the top of the root.
+    pub fn add_spellings(
+        &self,
+        paths: &mut BTreeSet<ObjectPath>,
+        top_links: &[(ObjectPath, ObjectPath)],
+        resolver: &Resolver<'_>,
+    ) -> Result<(), RootError> {
+        let mut spellings = BTreeSet::new();
+        for path in paths.iter() {
+            let place = resolver.locate_object(path)?;
+            let listed = self.listings(&place, resolver)?.into_iter().map(|(_, spelled)| spelled.to_vec());
+            let behind = top_links.iter().filter(|(_, directory)| place.is_below(directory));
+            let behind = behind.map(|(link, directory)| {
+                let inside = place.as_bytes().get(directory.as_bytes().len()..).unwrap_or_default();
+                [link.as_bytes(), inside].concat()
+            });
+            spellings.extend(listed.chain(behind).filter_map(|spelled| ObjectPath::new(&spelled).ok()));
+            spellings.insert(place);
+        }
+        paths.extend(spellings);
         Ok(())
     }
 
@@ -211,6 +241,7 @@ impl NativeIndex {
         let mut found = NativeOwners {
             unreadable: self.unreadable.clone(),
             multi_arch: self.multi_arch.clone(),
+            rules: self.rules.clone(),
             ..NativeOwners::default()
         };
         if self.entries.is_empty() {
@@ -242,6 +273,7 @@ pub struct NativeOwners {
     owners: BTreeMap<ObjectPath, Vec<NativeOwner>>,
     /// The diverted paths of packages, each with the place to which its spelling leads.
     diverted: Vec<(ObjectPath, DivertedPath)>,
+    rules: Vec<Diverting>,
     multi_arch: BTreeSet<String>,
     /// The listed paths that are names of files with several names, by the file.
     names: BTreeMap<Inode, Vec<(ObjectPath, NativeOwner)>>,
@@ -301,6 +333,17 @@ impl NativeOwners {
             listed == place && diverted.package == own.name && own.manager == NativeManager::Dpkg
         };
         self.diverted.iter().find(is_it).map(|(_, diverted)| diverted)
+    }
+
+    /// Returns where a file lies that a package has at a path besides those of its list; `None` unless somebody else diverts
+    /// it. dpkg compares such paths as text.
+    pub fn diverted_addition(&self, path: &ObjectPath, own: &NativeOrigin) -> Option<&ObjectPath> {
+        let is_it = |rule: &&Diverting| {
+            rule.from == *path
+                && own.manager == NativeManager::Dpkg
+                && rule.by.as_deref() != Some(own.name.as_str())
+        };
+        self.rules.iter().find(is_it).map(|rule| &rule.to)
     }
 
     /// Returns why the owners of some paths are not known.

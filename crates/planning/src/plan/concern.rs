@@ -8,7 +8,7 @@ use super::patch::validate::same_version;
 use super::records::patch_path;
 use super::target::{PackageTarget, Wanted};
 use patchadm_changeset::format::manifest::{Manifest, decode};
-use patchadm_inputs::inventory::{Installed, Touched};
+use patchadm_inputs::inventory::{Installed, Inventory, Touched};
 use patchadm_inputs::source::{Image, PackageImage};
 use patchadm_svr4::package::{Ftype, ObjectPath, Params, PkgInst};
 
@@ -86,15 +86,18 @@ pub fn add_backout(touched: &mut Touched, package: &PkgInst, manifest: &Manifest
     }
 }
 
-/// Returns the files that `image` delivers to installed packages, with the places they go to.
+/// Returns the files that `image` delivers to these packages, with the places they go to in a root.
 pub fn delivered_files<'i>(
     image: &'i Image,
     installed: &BTreeMap<PkgInst, Installed>,
+    inventory: &Inventory,
 ) -> Vec<FileToCompare<'i>> {
     let mut files = Vec::new();
     for (index, package) in image.packages.iter().enumerate() {
         for (inst, old) in installed.iter().filter(|(_, old)| same_version(&old.params, &package.params)) {
-            let Some(target) = target(inst, index, package, &old.params) else { continue };
+            let target = target(inst, index, package, &old.params);
+            // The planner refuses what has no place there.
+            let Some(Ok(target)) = target.map(|target| target.in_root(inventory)) else { continue };
             let wanted = target.wanted().unwrap_or_default();
             let regular = wanted.into_iter().filter(|wanted| wanted.object.ftype.is_regular());
             files.extend(regular.map(|wanted| FileToCompare {

@@ -1,11 +1,13 @@
 //! One package of a run: the place of its relative paths, the values of its variables, its installed objects.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::package::{Ftype, Mode, Object, ObjectPath, PackagePath, Params, PkgInst, variables};
 
+use super::known_links::leads_to_itself;
 use super::refusal::{ObjectProblem, Reason};
 use patchadm_inputs::format::objects_file::GivenAttributes;
 use patchadm_inputs::inventory::Inventory;
@@ -25,8 +27,8 @@ pub(super) struct PackageTarget<'a> {
     pub(super) params: Params,
     /// Where relative paths lie.
     pub(super) basedir: ObjectPath,
-    /// The native package that it is for, and the root in which its files may be diverted.
-    native: Option<(NativeOrigin, &'a Inventory)>,
+    /// Where paths of an adopted package are, if not where it says so.
+    places: BTreeMap<ObjectPath, Result<ObjectPath, ObjectProblem>>,
 }
 
 /// An object to be installed, its variables replaced.
@@ -102,28 +104,81 @@ impl<'a> PackageTarget<'a> {
                 reason: format!("BASEDIR: {error}"),
             })?,
         };
-        Ok(Self { package, index, image, params, basedir, native: None })
+        Ok(Self { package, index, image, params, basedir, places: BTreeMap::new() })
     }
 
-    /// Returns the same package with its files where they are in a root: those of an adopted package where they are diverted.
-    pub(super) fn in_root(self, inventory: &'a Inventory) -> Self {
+    /// Returns the same package with its files where they are in a root: those of an adopted package where they are diverted,
+    /// and by the names under which they are recorded.
+    pub(super) fn in_root(self, inventory: &Inventory) -> Result<Self, Reason> {
         let installed = inventory.packages.get(&self.package);
-        let origin = installed.and_then(|installed| NativeOrigin::of(&installed.params));
-        Self { native: origin.map(|origin| (origin, inventory)), ..self }
+        let Some(origin) = installed.and_then(|installed| NativeOrigin::of(&installed.params)) else {
+            return Ok(self);
+        };
+        let (mut named, mut circles) = (BTreeSet::new(), BTreeSet::new());
+        for entry in self.image.pkgmap.entries.iter().filter(|entry| !entry.is_information()) {
+            let path = self.spelled(&entry.path)?;
+            if leads_to_itself(inventory, &path, &entry.object).is_some() {
+                circles.insert(path.clone());
+            }
+            named.insert(path);
+        }
+        for path in &self.image.deletes {
+            named.insert(self.spelled(path)?);
+        }
+        let recorded = self.recorded_by_place(inventory);
+        let mut places = BTreeMap::new();
+        // A link that leads to itself is left out by its own name.
+        for path in named.difference(&circles) {
+            let place = inventory.physical.get(path).unwrap_or(path);
+            if let Some(diverted) = inventory.diverted(path, &origin) {
+                let by = || diverted.by.clone().unwrap_or_else(|| "the administrator".to_owned());
+                let to = diverted.place.clone();
+                let is_there = inventory.live.contains_key(&to);
+                let found = if is_there { Ok(to) } else { Err(ObjectProblem::Diverted { to, by: by() }) };
+                places.insert(path.clone(), found);
+            } else if let Some(recorded) = recorded.get(place).filter(|recorded| {
+                // A path that the package names in both spellings moves from one to the other.
+                !inventory.lines.contains_key(path) && !named.contains(**recorded)
+            }) {
+                places.insert(path.clone(), Ok((*recorded).clone()));
+            } else if let Some(to) = inventory.native_owners.diverted_addition(path, &origin)
+                && !inventory.lines.contains_key(path)
+            {
+                places.insert(path.clone(), Ok(to.clone()));
+            }
+        }
+        Ok(Self { places, ..self })
+    }
+
+    /// The recorded paths by the places to which they lead, those of this package before others.
+    fn recorded_by_place<'i>(&self, inventory: &'i Inventory) -> BTreeMap<&'i ObjectPath, &'i ObjectPath> {
+        let is_own =
+            |path: &ObjectPath| inventory.lines.get(path).is_some_and(|line| line.is_owned_by(&self.package));
+        let mut recorded: BTreeMap<&ObjectPath, &ObjectPath> = BTreeMap::new();
+        for path in inventory.lines.keys() {
+            let place = inventory.physical.get(path).unwrap_or(path);
+            let known = recorded.entry(place).or_insert(path);
+            if is_own(path) {
+                *known = path;
+            }
+        }
+        recorded
+    }
+
+    /// Returns a path as the package spells it.
+    fn spelled(&self, path: &PackagePath) -> Result<ObjectPath, Reason> {
+        path.resolve(&self.basedir, |name| self.variable(name))
+            .map_err(|error| self.refuse(path, ObjectProblem::BadPath(error.to_string())))
     }
 
     /// Returns where a path of the package is.
     pub(super) fn resolve(&self, path: &PackagePath) -> Result<ObjectPath, Reason> {
-        let resolved = path
-            .resolve(&self.basedir, |name| self.variable(name))
-            .map_err(|error| self.refuse(path, ObjectProblem::BadPath(error.to_string())))?;
-        let Some((origin, inventory)) = &self.native else { return Ok(resolved) };
-        let Some(diverted) = inventory.diverted(&resolved, origin) else { return Ok(resolved) };
-        if inventory.live.contains_key(&diverted.place) {
-            return Ok(diverted.place.clone());
+        let spelled = self.spelled(path)?;
+        match self.places.get(&spelled) {
+            Some(Ok(place)) => Ok(place.clone()),
+            Some(Err(problem)) => Err(self.refuse(&spelled, problem.clone())),
+            None => Ok(spelled),
         }
-        let by = diverted.by.clone().unwrap_or_else(|| "the administrator".to_owned());
-        Err(self.refuse(&resolved, ObjectProblem::Diverted { to: diverted.place.clone(), by }))
     }
 
     /// Returns how the package writes a path: relative where it is below BASEDIR.

@@ -23,6 +23,17 @@ pub struct DivertedPath {
     pub by: Option<String>,
 }
 
+/// A rule of dpkg-divert(1): where files lie that any other package delivers at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diverting {
+    /// The path that it is about.
+    pub from: ObjectPath,
+    /// Where the files lie.
+    pub to: ObjectPath,
+    /// The package that diverts the path; `None` for the administrator.
+    pub by: Option<String>,
+}
+
 /// The list of a package.
 #[derive(Debug)]
 pub(in crate::native) struct PackageList {
@@ -91,6 +102,15 @@ impl DpkgLists {
         let mut of_name = of_name.take_while(|((known, _), _)| known == name);
         let found = of_name.find(|((_, of), _)| arch.as_ref().is_none_or(|arch| of == arch));
         found.map(|(_, version)| version.clone()).unwrap_or_default()
+    }
+
+    /// Returns all rules.
+    pub(in crate::native) fn rules(&self) -> impl Iterator<Item = Diverting> {
+        self.diversions.rules().map(|(from, to, by)| Diverting {
+            from: from.clone(),
+            to: to.clone(),
+            by: by.map(str::to_owned),
+        })
     }
 
     /// Returns where a listed path of a package lies, if somebody else has diverted it.

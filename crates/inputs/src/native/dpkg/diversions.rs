@@ -43,6 +43,12 @@ impl Diversions {
         Some((&diversion.to, by))
     }
 
+    /// Returns each diverted path, where files go that are delivered there, and the package that diverts it, which is `None`
+    /// for the administrator.
+    pub(super) fn rules(&self) -> impl Iterator<Item = (&ObjectPath, &ObjectPath, Option<&str>)> {
+        self.0.iter().map(|(from, one)| (from, &one.to, Some(one.by.as_str()).filter(|by| *by != ":")))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

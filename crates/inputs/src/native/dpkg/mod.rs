@@ -15,8 +15,8 @@ pub mod version;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-pub use all_lists::DivertedPath;
 pub(in crate::native) use all_lists::DpkgLists;
+pub use all_lists::{DivertedPath, Diverting};
 use diversions::Diversions;
 pub use lists::paths_of;
 use lists::{conffiles, md5sums};

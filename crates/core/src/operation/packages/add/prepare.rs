@@ -237,7 +237,7 @@ impl AddInput<'_> {
         let params = placed.params.clone();
         let installed = Installed { params, ..Installed::default() };
         let instances = BTreeMap::from([(placed.instance.clone(), installed)]);
-        let files = delivered_files(&device.image, &instances);
+        let files = delivered_files(&device.image, &instances, &inventory);
         let files: Vec<FileToCompare<'_>> = files.into_iter().filter(|file| file.package == index).collect();
         mark_identical(&device.source, &device.image, files, &mut inventory)?;
         Ok(inventory)

@@ -1,5 +1,6 @@
 //! What all patches of one patchadd(1M) are planned with.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::operation::failure::Failure;
@@ -9,6 +10,7 @@ use crate::operation::projected_plans::ForeseenRoot;
 use crate::operation::session::{Caller, RootAndPolicy};
 use patchadm_changeset::transaction::ProgressEvent;
 use patchadm_inputs::inventory::{Installed, Inventory, Touched};
+use patchadm_inputs::native::NativeOrigin;
 use patchadm_inputs::policy::{Edited, Policy};
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::edits::EditChoice;
@@ -71,7 +73,15 @@ impl<'a> ApplyInput<'a> {
         packages: BTreeMap<PkgInst, Installed>,
         touched: &Touched,
     ) -> Result<Inventory, Failure> {
-        Ok(self.before.onto(self.ground.survey_without_kept(packages, touched, None)?))
+        let mut touched = Cow::Borrowed(touched);
+        let is_native = |package: &PkgInst| {
+            packages.get(package).is_some_and(|installed| NativeOrigin::of(&installed.params).is_some())
+        };
+        if touched.packages.iter().any(is_native) {
+            // A patch may spell a path of an adopted package otherwise than its records do.
+            self.ground.add_spellings(&mut touched.to_mut().paths)?;
+        }
+        Ok(self.before.onto(self.ground.survey_without_kept(packages, &touched, None)?))
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) fn plan_against(
     applied: &Result<AppliedPatches, Reason>,
 ) -> Result<PatchPlan, Failure> {
     let OpenDevice { source, image, .. } = &operand.device;
-    let files = delivered_files(image, &inventory.packages);
+    let files = delivered_files(image, &inventory.packages, inventory);
     inventory.identical.clear();
     mark_identical(source, image, files, inventory)?;
     let options = ApplyOptions { answers, ..input.options.clone() };

@@ -70,7 +70,7 @@ impl ApplyPlanner<'_> {
         self.record_patch(&found.package, delivered, &mut new);
         let chosen = self.options.scripts.about(&found.package, image, &new, Role::Patch)?;
         let target =
-            PackageTarget::new(found.package.clone(), found.index, image, new)?.in_root(self.inventory);
+            PackageTarget::new(found.package.clone(), found.index, image, new)?.in_root(self.inventory)?;
         let differing = differing_of(old);
         let mut wanted = target.wanted()?;
         let left_out = self.left_out(&target, &wanted, &differing);
