@@ -233,6 +233,8 @@ mod native_locks;
 mod native_model;
 /// What queries say of files that dpkg owns, and of fixes that an upgrade took.
 mod native_queries;
+/// Random stories of the real dpkg and rpm.
+mod native_real_model;
 /// What rpm and dnf themselves do to adopted packages.
 mod native_real_rpm;
 /// What dpkg and apt themselves do to adopted packages.

@@ -176,6 +176,17 @@ impl DpkgRoot {
         self.tool(Command::new("dpkg").args(self.words(words))).stdout
     }
 
+    /// Every package whose objects dpkg has records of.
+    pub(crate) fn packages(&self) -> Vec<Installed> {
+        installed(&self.stage.root())
+    }
+
+    /// Where a path of a package lies now: at its own name, or at the diverted one.
+    pub(crate) fn true_name(&self, package: &str, path: &str) -> String {
+        let root = self.stage.root();
+        resolved(&root, &diverted(&diversions(&root), package, path))
+    }
+
     /// Reads what apt would tell `adopt --foresee`; its exit code and what it said.
     pub(crate) fn foresee(&self, changes: &str) -> Run {
         let input = self.stage.beside("foreseen");
@@ -219,10 +230,16 @@ fn base() -> Deb {
     })
 }
 
-/// A package whose objects dpkg has records of.
-struct Installed {
-    name: String,
-    arch: String,
+/// A package that dpkg has records of.
+#[derive(Clone, Debug)]
+pub(crate) struct Installed {
+    pub(crate) name: String,
+    pub(crate) arch: String,
+    pub(crate) version: String,
+    /// The third word of its status.
+    pub(crate) state: String,
+    /// What it replaces or provides, as it is written.
+    pub(crate) relations: String,
 }
 
 /// The packages of `status` that are, or were, installed.
@@ -234,8 +251,9 @@ fn installed(root: &Path) -> Vec<Installed> {
             line.unwrap_or_default().to_owned()
         };
         let state = field("Status").split(' ').nth(2)?.to_owned();
-        let (name, arch) = (field("Package"), field("Architecture"));
-        (state != "not-installed").then_some(Installed { name, arch })
+        let relations = [field("Replaces"), field("Provides")].join(", ");
+        let (name, arch, version) = (field("Package"), field("Architecture"), field("Version"));
+        (state != "not-installed").then_some(Installed { name, arch, version, state, relations })
     };
     text.split("\n\n").filter_map(entry).collect()
 }

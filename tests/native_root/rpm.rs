@@ -132,6 +132,23 @@ impl RpmRoot {
         }
     }
 
+    /// Takes the packages of a directory for those that were built.
+    pub(crate) fn take_packages(&self, from: &Path) {
+        for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.extension().is_some_and(|extension| extension == "rpm") {
+                fs::copy(&entry, self.packages().join(entry.file_name().unwrap())).unwrap();
+            }
+        }
+    }
+
+    /// The paths of which rpm finds other bytes, or nothing.
+    pub(crate) fn verified_bytes(&self) -> std::collections::BTreeSet<String> {
+        let said = self.rpm("-Va").stdout;
+        let is_other = |line: &&str| line.starts_with("missing") || line.as_bytes().get(2) == Some(&b'5');
+        let path = |line: &str| line.find('/').map(|at| line[at..].to_owned());
+        said.lines().filter(is_other).filter_map(path).collect()
+    }
+
     /// Calls rpm with these words.
     pub(crate) fn rpm(&self, words: &str) -> Run {
         let mut command = Command::new("rpm");

@@ -1,0 +1,213 @@
+//! What the reports are expected to say: which fixes are lost, told from the bytes on disk and the records of the package
+//! manager alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::judge::Picture;
+use super::patches::{Alarm, Applied, Change, Claim, Patches};
+use crate::native_root::Owners;
+
+/// A root as the package manager has it.
+pub(super) struct Facts {
+    pub(super) picture: Picture,
+    pub(super) owners: Owners,
+    /// The installed version of each package.
+    pub(super) versions: BTreeMap<String, u32>,
+}
+
+/// What became of a path of a patch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Held,
+    Lost,
+    /// Another version came and left it as it was, or has the same.
+    Settled,
+    /// The rules leave it open, or the bytes do not tell.
+    Open,
+}
+
+/// How the story knows the places and relations of packages.
+pub(super) trait Places {
+    /// Where a path of a package lies now.
+    fn place(&self, package: &str, path: &str) -> String;
+
+    /// Whether an installed package comes in the place of this one: it owns one of these places, or says so.
+    fn has_successor(&self, package: &str, places: &BTreeSet<String>) -> bool;
+}
+
+impl Facts {
+    /// The names of the packages that own a path.
+    pub(super) fn owners_of(&self, place: &str) -> BTreeSet<&str> {
+        self.owners.get(place).into_iter().flatten().filter_map(|one| one.split(':').next()).collect()
+    }
+
+    /// Whether two packages have one file in two spellings, which dpkg does not see. It belongs to neither alone then, and the
+    /// registration of one of them cannot be refreshed.
+    pub(super) fn is_torn(&self) -> bool {
+        let is_file = |place: &str| self.content(place).is_some_and(|content| content != "a directory");
+        self.owners.keys().any(|place| is_file(place) && self.owners_of(place).len() > 1)
+    }
+
+    fn content(&self, place: &str) -> Option<&str> {
+        self.picture.get(place).map(|seen| seen.content.as_str())
+    }
+
+    /// How it stands with a path of a patch; `puts` are the bytes that the applied patches put there.
+    fn standing(&self, patch: &Applied, claim: &Claim, place: &str, puts: &BTreeSet<&str>) -> Standing {
+        let owners = self.owners_of(place);
+        let is_own = owners.len() == 1 && owners.contains(&*patch.package);
+        let is_other_version = self.versions.get(&patch.package) != Some(&patch.version);
+        let content = self.content(place);
+        let kept = if is_other_version { Standing::Settled } else { Standing::Held };
+        let is_edit = content.is_some_and(|content| content.starts_with("edit"));
+        match &claim.change {
+            Change::Replaces(_) => match content {
+                Some(_) if is_edit => Standing::Open,
+                Some(content) if puts.contains(content) && is_own => kept,
+                Some(content) if puts.contains(content) => Standing::Open,
+                _ => Standing::Lost,
+            },
+            Change::Adds(_) => match content {
+                Some(_) if is_edit => Standing::Open,
+                Some(content) if puts.contains(content) && owners.is_empty() => Standing::Held,
+                Some(content) if puts.contains(content) && is_own => kept,
+                Some(content) if puts.contains(content) => Standing::Open,
+                _ => Standing::Lost,
+            },
+            Change::Mode(_) => {
+                let mode = self.picture.get(place).map(|seen| seen.attributes.as_str());
+                let is_setuid = |mode: &str| mode.split(' ').next().is_some_and(|mode| mode.len() == 4);
+                match mode {
+                    Some(mode) if is_own && !is_setuid(mode) => kept,
+                    Some(mode) if !is_own && !is_setuid(mode) => Standing::Open,
+                    _ => Standing::Lost,
+                }
+            }
+            Change::Deletes => match content {
+                None => kept,
+                Some(_) if is_edit => Standing::Open,
+                // A later patch put its own there.
+                Some(content) if puts.contains(content) => Standing::Held,
+                Some(_) if is_own => Standing::Lost,
+                Some(_) => Standing::Open,
+            },
+        }
+    }
+}
+
+impl Patches {
+    /// The bytes that applied patches put at each place.
+    fn puts(&self, places: &impl Places) -> BTreeMap<String, BTreeSet<String>> {
+        let mut puts: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for patch in self.applied.values() {
+            for claim in &patch.claims {
+                if let Some(bytes) = claim.change.bytes() {
+                    puts.entry(places.place(&patch.package, &claim.path))
+                        .or_default()
+                        .insert(bytes.to_owned());
+                }
+            }
+        }
+        puts
+    }
+
+    /// The places at which an applied patch takes the object away, or brings that of the version with another mode.
+    fn unmarked(&self, places: &impl Places) -> BTreeSet<String> {
+        let claims = |patch: &Applied| -> Vec<String> {
+            let unmarked = patch.claims.iter().filter(|claim| claim.change.bytes().is_none());
+            unmarked.map(|claim| places.place(&patch.package, &claim.path)).collect()
+        };
+        self.applied.values().flat_map(claims).collect()
+    }
+
+    /// Takes up what the package manager did since the last time, as a refresh does.
+    pub(super) fn follow(&mut self, facts: &Facts, places: &impl Places) {
+        let puts = self.puts(places);
+        let unmarked = self.unmarked(places);
+        let mut ended = Vec::new();
+        for patch in self.applied.values_mut() {
+            // Who owns what the patch added does not come in the place of the package.
+            let replaced = patch.claims.iter().filter(|claim| claim.native.is_some());
+            let of_patch: BTreeSet<String> =
+                replaced.map(|claim| places.place(&patch.package, &claim.path)).collect();
+            let Some(version) = facts.versions.get(&patch.package) else {
+                if places.has_successor(&patch.package, &of_patch) {
+                    patch.raise(if patch.is_contained { Alarm::Open } else { Alarm::On });
+                } else {
+                    ended.push(patch.id.clone());
+                }
+                continue;
+            };
+            if patch.fixed_in.is_some_and(|fixed| *version >= fixed) {
+                patch.is_contained = true;
+                patch.alarm = if patch.alarm == Alarm::Open { Alarm::Open } else { Alarm::Off };
+                continue;
+            }
+            match patch.settled_at {
+                // It was contained, and is lost to an older version.
+                Some(settled) if *version < settled => patch.raise(Alarm::On),
+                Some(_) if patch.alarm == Alarm::On => patch.alarm = Alarm::Open,
+                Some(_) => {}
+                None => patch.look_at_claims(facts, places, &puts, &unmarked),
+            }
+            if patch.claims.iter().all(|claim| claim.is_settled) {
+                patch.settled_at = patch.settled_at.or(Some(*version));
+            }
+        }
+        ended.iter().for_each(|id| drop(self.applied.remove(id)));
+    }
+}
+
+impl Applied {
+    fn raise(&mut self, alarm: Alarm) {
+        if self.is_superseded {
+            self.is_lost_behind = true;
+        } else if self.alarm != Alarm::Open {
+            self.alarm = alarm;
+        }
+    }
+
+    fn look_at_claims(
+        &mut self,
+        facts: &Facts,
+        places: &impl Places,
+        puts: &BTreeMap<String, BTreeSet<String>>,
+        unmarked: &BTreeSet<String>,
+    ) {
+        let mut standings = Vec::new();
+        for claim in self.claims.iter().filter(|claim| !claim.is_settled) {
+            let place = places.place(&self.package, &claim.path);
+            let puts = puts.get(&place).into_iter().flatten().map(String::as_str).collect();
+            // Another patch may have done it.
+            let is_unmarked = unmarked.contains(&place) && claim.change.bytes().is_some();
+            let standing = facts.standing(self, claim, &place, &puts);
+            let is_told = !(is_unmarked && standing == Standing::Lost);
+            standings.push(if is_told { standing } else { Standing::Open });
+        }
+        for (claim, standing) in self.claims.iter_mut().filter(|claim| !claim.is_settled).zip(&standings) {
+            claim.is_settled = matches!(standing, Standing::Settled);
+        }
+        if standings.contains(&Standing::Lost) {
+            self.raise(Alarm::On);
+        } else if (standings.contains(&Standing::Open) || self.is_contained) && self.alarm == Alarm::Off {
+            // One that was contained is lost to an older version; if its bytes are there all the same, it may not be.
+            self.alarm = Alarm::Open;
+        }
+    }
+
+    /// Whether it replaces, changes and deletes nothing: then no version ends it.
+    pub(super) fn only_adds(&self) -> bool {
+        self.claims.iter().all(|claim| matches!(claim.change, Change::Adds(_)))
+    }
+
+    /// Whether all its paths stand as it put them, so that a backout restores them.
+    pub(super) fn is_held(&self, facts: &Facts, places: &impl Places) -> bool {
+        self.alarm == Alarm::Off
+            && !self.is_contained
+            && self.claims.iter().all(|claim| {
+                let place = places.place(&self.package, &claim.path);
+                let puts = claim.change.bytes().into_iter().collect();
+                !claim.is_settled && facts.standing(self, claim, &place, &puts) == Standing::Held
+            })
+    }
+}
