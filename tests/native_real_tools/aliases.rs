@@ -16,18 +16,23 @@ fn a_path_has_the_same_owner_in_both_spellings() {
     root.adopt(&["iputils"]);
     root.owned(&["/bin/ping", "/usr/bin/ping"], "iputils");
     root.owned(&["/bin/pong", "/usr/bin/pong"], "other");
-    root.applied(&patch_of("100-01", "iputils", "1", &[("/bin/ping", "ping fixed\n")]));
-    for spelling in ["/bin/ping", "/usr/bin/ping"] {
-        for command in ["owner", "show"] {
-            let run = root.unwatched(&format!("{command} -R @ROOT@ {spelling}"));
-            assert!(run.code == 0 && run.stdout.contains("100-01"), "{command} {spelling}: {}", run.said());
-            assert!(run.stdout.contains("dpkg --verify"), "{command} {spelling}: {}", run.said());
+    for patched in ["/bin/ping", "/usr/bin/ping"] {
+        let patch = patch_of("100-01", "iputils", "1", &[(patched, "ping fixed\n")]);
+        root.applied(&patch);
+        assert_eq!(root.content("/usr/bin/ping"), "ping fixed\n", "{patched}");
+        root.tells(&[("100-01", End::Stands)]);
+        for spelling in ["/bin/ping", "/usr/bin/ping"] {
+            for command in ["owner", "show"] {
+                let run = root.unwatched(&format!("{command} -R @ROOT@ {spelling}"));
+                let is_told = run.stdout.contains("100-01") && run.stdout.contains("dpkg --verify");
+                assert!(run.code == 0 && is_told, "{patched}: {command} {spelling}: {}", run.said());
+            }
         }
+        assert_eq!(root.verified(), ["/bin/ping"]);
+        root.ok("remove -R @ROOT@ 100-01");
+        assert_eq!(root.content("/usr/bin/ping"), "ping of 1\n", "{patched}");
+        assert!(root.verified().is_empty(), "{patched}: {:?}", root.verified());
     }
-    assert_eq!(root.verified(), ["/bin/ping"]);
-    root.ok("remove -R @ROOT@ 100-01");
-    assert_eq!(root.content("/usr/bin/ping"), "ping of 1\n");
-    assert!(root.verified().is_empty(), "{:?}", root.verified());
 }
 
 #[test]
