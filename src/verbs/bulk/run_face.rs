@@ -108,7 +108,9 @@ pub(super) fn exit_of(outcome: &RunOutcome, names: &[String], of_patches: Option
         matches!(package.state, PackageState::Prefailed | PackageState::IndirectPrefailed)
             && is_named(&package.package, &package.location)
     });
+    let leaves_out = ended.report.set.as_ref().is_some_and(|set| !set.left_out.is_empty());
     let is_refused = ended.report.set_refused.is_some()
+        || leaves_out
         || !ended.is_handed_on
         || !ended.are_patches_whole
         || ended.patches_error.is_some();

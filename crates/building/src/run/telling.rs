@@ -41,7 +41,14 @@ pub(super) fn make_its_set(
         SetInput { run: report.run, date: &report.ended, packages: &packages, interrupt: request.interrupt };
     let made = make_set(request.work, &input)?;
     match made {
-        Ok(set) => {
+        Ok(mut set) => {
+            let graph = outcome.resolution.graph();
+            for left_out in &mut set.left_out {
+                let index =
+                    outcome.records.iter().position(|record| record.pkgname().as_str() == left_out.package);
+                let index = index.and_then(|index| u32::try_from(index).ok());
+                left_out.breaks = index.map_or(0, |index| graph.with_dependents(&[index]).len() as u64 - 1);
+            }
             journal.add(&JournalLine::Set(set.run))?;
             outcome.ended.report.set = Some(set);
         }

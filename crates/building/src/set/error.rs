@@ -18,9 +18,6 @@ pub enum SetRefusal {
     /// It would have no package.
     #[error("it would be empty")]
     Empty,
-    /// Two packages are installed under one name.
-    #[error("{0} and {1} are both installed as {2}")]
-    SamePkg(String, String, String),
     /// A pattern of `required` means none of its packages, or nothing.
     #[error("required: {0}")]
     Required(String),

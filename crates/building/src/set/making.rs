@@ -13,8 +13,8 @@ use crate::work::Work;
 /// Makes the set of a run, unless something speaks against it. The caller holds the lock of the working directory, and the pool.
 pub fn make_set(work: &Work, input: &SetInput<'_>) -> Result<Result<SetReport, SetRefusal>, SetError> {
     let previous = set_behind(work, CURRENT)?;
-    let entries = match select((input.run, input.packages), previous.as_ref(), &work.conf) {
-        Ok(entries) => entries,
+    let (entries, left_out) = match select((input.run, input.packages), previous.as_ref(), &work.conf) {
+        Ok(selected) => selected,
         Err(refusal) => return Ok(Err(refusal)),
     };
     let unmet = unmet_libraries(&entries, &work.conf.base, input.interrupt)?;
@@ -28,5 +28,6 @@ pub fn make_set(work: &Work, input: &SetInput<'_>) -> Result<Result<SetReport, S
         packages: entries.len() as u64,
         kept: kept.map(|entry| format!("{} (run {})", entry.package, entry.run)).collect(),
         unmet,
+        left_out,
     }))
 }

@@ -7,6 +7,7 @@ use patchadm_bulk::conf::{Configuration, SetMinimum, SetOnFailure};
 use patchadm_bulk::journal::PackageState;
 use patchadm_bulk::pattern::ShellPattern;
 use patchadm_bulk::records::parse_sha256;
+use patchadm_bulk::report::LeftOutPackage;
 use patchadm_bulk::result::Key;
 use patchadm_inputs::sha256::Sha256Sum;
 
@@ -85,12 +86,13 @@ impl SetEntry {
     }
 }
 
-/// Selects the packages of a set, sorted by PKGNAME; the reason where there is none.
+/// Selects the packages of a set, sorted by PKGNAME, and returns with them those that have the name of another one; the reason
+/// where there is none.
 pub(super) fn select(
     (run, packages): (u64, &[SetPackage<'_>]),
     previous: Option<&EarlierSet>,
     conf: &Configuration,
-) -> Result<Vec<SetEntry>, SetRefusal> {
+) -> Result<(Vec<SetEntry>, Vec<LeftOutPackage>), SetRefusal> {
     let (mut entries, mut missing) = (Vec::new(), Vec::new());
     for package in packages {
         match package.entry.as_ref().filter(|_| package.state.has_result()) {
@@ -107,15 +109,15 @@ pub(super) fn select(
             entries.extend(kept);
         }
     }
+    let (mut entries, left_out) = without_rivals(entries, previous);
     entries.sort_by(|one, other| one.package.cmp(&other.package));
     if entries.is_empty() {
         return Err(SetRefusal::Empty);
     }
-    must_differ(&entries)?;
     must_have(&entries, &conf.required)?;
     let before = previous.map(|previous| entries_of(previous).len() as u64);
     must_be_enough(entries.len() as u64, before, conf.minimum)?;
-    Ok(entries)
+    Ok((entries, left_out))
 }
 
 /// Checks that nothing failed. What its recipe says cannot be built is no failure.
@@ -183,17 +185,46 @@ fn kept(built: &[SetEntry], missing: &[&SetPackage<'_>], mut earlier: Vec<SetEnt
     kept
 }
 
-fn must_differ(entries: &[SetEntry]) -> Result<(), SetRefusal> {
-    let mut known: BTreeMap<&str, &str> = BTreeMap::new();
-    for entry in entries {
-        for file in &entry.files {
-            let Some(other) = known.insert(&file.path, &entry.package) else { continue };
-            let name = file.path.strip_prefix(PACKAGES).unwrap_or(&file.path).trim_start_matches('/');
-            let name = name.strip_suffix(".pkg").unwrap_or(name);
-            return Err(SetRefusal::SamePkg(other.to_owned(), entry.package.clone(), name.to_owned()));
+/// Takes out what would lie at the path of another package. The one that is at that path in the set before stays, else the
+/// first location in byte order: no recipe can keep others out of a set, or take their place.
+fn without_rivals(
+    mut entries: Vec<SetEntry>,
+    previous: Option<&EarlierSet>,
+) -> (Vec<SetEntry>, Vec<LeftOutPackage>) {
+    let locations: BTreeSet<String> = entries.iter().map(|entry| entry.location.clone()).collect();
+    let held = previous.into_iter().flat_map(|set| &set.manifest.files);
+    let held: BTreeMap<&str, &str> = held
+        .filter(|(_, file)| locations.contains(&file.location))
+        .map(|(path, file)| (path.as_str(), file.location.as_str()))
+        .collect();
+    let rank = |entry: &SetEntry| {
+        let holders = || entry.files.iter().filter_map(|file| held.get(file.path.as_str()));
+        if holders().any(|holder| **holder != entry.location) {
+            2
+        } else {
+            u8::from(holders().next().is_none())
         }
+    };
+    entries.sort_by_cached_key(|entry| (rank(entry), entry.location.clone(), entry.package.clone()));
+    let mut taken: BTreeMap<String, String> = BTreeMap::new();
+    let (mut stay, mut left_out) = (Vec::new(), Vec::new());
+    for entry in entries {
+        let rival = entry.files.iter().find_map(|file| Some((&file.path, taken.get(&file.path)?)));
+        if let Some((path, holder)) = rival {
+            let name = path.strip_prefix(PACKAGES).map(|name| name.trim_start_matches('/'));
+            left_out.push(LeftOutPackage {
+                package: entry.package.clone(),
+                location: entry.location.clone(),
+                name: name.and_then(|name| name.strip_suffix(".pkg")).unwrap_or(path).to_owned(),
+                holder: holder.clone(),
+                breaks: 0,
+            });
+            continue;
+        }
+        taken.extend(entry.files.iter().map(|file| (file.path.clone(), entry.package.clone())));
+        stay.push(entry);
     }
-    Ok(())
+    (stay, left_out)
 }
 
 fn must_have(entries: &[SetEntry], required: &[String]) -> Result<(), SetRefusal> {
@@ -304,7 +335,8 @@ mod tests {
             wanted("c-2", PackageState::IndirectFailed),
         ];
         let previous = earlier(&[("a-1", "x/a"), ("b-1", "x/b"), ("gone-1", "x/gone")]);
-        let of = |lines: &str| select((2, &packages), Some(&previous), &conf(lines));
+        let of =
+            |lines: &str| select((2, &packages), Some(&previous), &conf(lines)).map(|(entries, _)| entries);
         let entries = of("").unwrap();
         assert_eq!(names(&entries), ["a-2", "b-1 kept"]);
         assert_eq!((entries[1].run, entries[1].is_restricted), (1, true));
@@ -319,15 +351,15 @@ mod tests {
     fn a_package_that_moved_is_known_by_its_name_and_is_taken_once() {
         let packages = [wanted("a-2", PackageState::Failed), wanted("a-3", PackageState::Failed)];
         let previous = earlier(&[("a-1", "old/a")]);
-        assert_eq!(names(&select((2, &packages), Some(&previous), &conf("")).unwrap()), ["a-1 kept"]);
+        assert_eq!(names(&select((2, &packages), Some(&previous), &conf("")).unwrap().0), ["a-1 kept"]);
         let built = [wanted("a-1", PackageState::UpToDate), wanted("a-2", PackageState::Failed)];
-        assert_eq!(names(&select((2, &built), Some(&previous), &conf("")).unwrap()), ["a-1"]);
+        assert_eq!(names(&select((2, &built), Some(&previous), &conf("")).unwrap().0), ["a-1"]);
     }
 
     #[test]
     fn masked_packages_are_no_failures() {
         let packages = [wanted("a-2", PackageState::Done), wanted("b-2", PackageState::Prefailed)];
-        assert_eq!(names(&select((2, &packages), None, &conf("set_on_failure=none")).unwrap()), ["a-2"]);
+        assert_eq!(names(&select((2, &packages), None, &conf("set_on_failure=none")).unwrap().0), ["a-2"]);
     }
 
     #[test]
@@ -344,11 +376,36 @@ mod tests {
         assert!(of("required=[").unwrap_err().to_string().contains("is no pattern"));
     }
 
+    /// A package of this location that is installed under this name.
+    fn named<'a>(package: &'a str, location: &'a str, pkg: &str) -> SetPackage<'a> {
+        let mut entry = result(package);
+        entry.result.packages[0].pkg = pkg.to_owned();
+        SetPackage { package, location, state: PackageState::Done, entry: Some(entry), is_restricted: false }
+    }
+
     #[test]
-    fn two_packages_of_one_name_cannot_be_in_a_set() {
-        let packages = [wanted("a-1", PackageState::Done), wanted("a-2", PackageState::Done)];
-        let refusal = select((2, &packages), None, &conf("")).unwrap_err();
-        assert_eq!(refusal.to_string(), "a-1 and a-2 are both installed as a");
+    fn of_two_packages_of_one_name_the_first_location_has_it_and_the_other_is_left_out() {
+        let packages =
+            [named("z-1", "x/a", "victim"), named("a-1", "x/b", "victim"), named("c-1", "x/c", "c")];
+        let (entries, left_out) = select((2, &packages), None, &conf("")).unwrap();
+        assert_eq!(names(&entries), ["c-1", "z-1"]);
+        let told: Vec<_> = left_out.iter().map(|left| (&*left.package, &*left.name, &*left.holder)).collect();
+        assert_eq!(told, [("a-1", "victim", "z-1")]);
         assert_eq!(select((2, &[]), None, &conf("")).unwrap_err(), SetRefusal::Empty);
+    }
+
+    #[test]
+    fn whoever_has_a_name_in_the_set_before_keeps_it() {
+        let evil = || named("evil-1", "a/evil", "victim");
+        let victim = || named("victim-2", "x/victim", "victim");
+        let previous = earlier(&[("victim-1", "x/victim")]);
+        let of = |packages: &[SetPackage<'_>]| {
+            let (entries, left_out) = select((2, packages), Some(&previous), &conf("")).unwrap();
+            (names(&entries), left_out.into_iter().map(|left| left.package).collect::<Vec<_>>())
+        };
+        assert_eq!(of(&[evil(), victim()]), (vec!["victim-2".to_owned()], vec!["evil-1".to_owned()]));
+        let failed = SetPackage { state: PackageState::Failed, entry: None, ..victim() };
+        assert_eq!(of(&[evil(), failed]), (vec!["victim-1 kept".to_owned()], vec!["evil-1".to_owned()]));
+        assert_eq!(of(&[evil()]), (vec!["evil-1".to_owned()], Vec::new()), "its location is gone");
     }
 }

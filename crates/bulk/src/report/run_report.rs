@@ -71,6 +71,24 @@ pub struct SetReport {
     pub kept: Vec<String>,
     /// What it needs and does not have.
     pub unmet: Vec<UnmetLibrary>,
+    /// Packages of the run that it does not have, since others have their names.
+    #[serde(default)]
+    pub left_out: Vec<LeftOutPackage>,
+}
+
+/// A package that is not in a set, since another one is installed under its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOutPackage {
+    /// PKGNAME.
+    pub package: String,
+    /// The location of its recipe.
+    pub location: String,
+    /// The name under which both are installed, or the path in the set.
+    pub name: String,
+    /// PKGNAME of the one that the set has.
+    pub holder: String,
+    /// How many packages of the run need what is left out, directly or not.
+    pub breaks: u64,
 }
 
 /// What a package left behind when it was removed.

@@ -75,6 +75,12 @@ impl ReportText<'_> {
         if let Some(set) = report.set.as_ref().filter(|set| !set.kept.is_empty()) {
             self.line(&format!("Kept from the set before: {}", set.kept.join(" ")));
         }
+        for left_out in report.set.iter().flat_map(|set| &set.left_out) {
+            self.line(&format!(
+                "Not in the set: {} ({}): {} is that of {}; it breaks {}",
+                left_out.package, left_out.location, left_out.name, left_out.holder, left_out.breaks
+            ));
+        }
         for unmet in report.set.iter().flat_map(|set| &set.unmet) {
             self.line(&format!("Unmet:  {} needs {}", unmet.package, unmet.library));
         }
