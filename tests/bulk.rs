@@ -19,6 +19,7 @@ mod fetch;
 mod followed;
 mod forbidden;
 mod history;
+mod hostile;
 mod killed;
 mod killed_at_calls;
 mod large_trees;
@@ -131,6 +132,8 @@ impl BulkBuild {
         }
         let scenario = Scenario::on_disk();
         fs::create_dir(scenario.beside("theirs")).unwrap();
+        // The user that fetches for root reaches what is there.
+        fs::set_permissions(scenario.beside(""), fs::Permissions::from_mode(0o755)).unwrap();
         Some(Self { scenario, is_ordinary })
     }
 
@@ -140,7 +143,8 @@ impl BulkBuild {
         let made = self.command(&line).output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let user = if is_root() && !self.is_ordinary { "build_user=nobody\n" } else { "" };
-        self.set(&format!("{SETTINGS}{user}{settings}"));
+        let sources = format!("file_source={}\n", self.scenario.beside("theirs").display());
+        self.set(&format!("{SETTINGS}{sources}{user}{settings}"));
     }
 
     /// Adds lines to the configuration.

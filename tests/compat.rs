@@ -404,6 +404,10 @@ fn a_bulk_build_is_read_reported_released_and_not_built_again() {
     for id in ["chain_libone-01", "service_settings-01"] {
         left.run(&format!("show {}", left.at(&format!("work/patches/patches/{id}.tar.gz")).display()));
     }
+    let conf = left.at("work/bulk.conf");
+    let refused = left.stage.run(&left.line("bulk run --dry-run @/work"));
+    assert!(refused.code == 1 && refused.stderr.contains("set ids="), "{refused:#?}");
+    fs::write(&conf, left.text("work/bulk.conf") + "ids=700000\n").unwrap();
     let planned = left.stage.run(&left.line("bulk run --dry-run @/work"));
     if planned.code == 36 {
         crate::skipped("a_bulk_build…: root may not make namespaces here");

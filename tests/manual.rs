@@ -10,7 +10,7 @@ use crate::links::{classic_commands, verbs};
 use crate::scenario::Scenario;
 
 /// Pages of other systems or of this one that ours may refer to.
-const ELSEWHERE: [&str; 12] = [
+const ELSEWHERE: [&str; 15] = [
     "compress 1",
     "cpio 1",
     "debsums 1",
@@ -18,6 +18,9 @@ const ELSEWHERE: [&str; 12] = [
     "dpkg-divert 1",
     "dpkg-maintscript-helper 1",
     "gzip 1",
+    "newuidmap 1",
+    "subuid 5",
+    "user_namespaces 7",
     "sum 1",
     "passwd 5",
     "group 5",

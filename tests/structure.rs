@@ -207,8 +207,7 @@ fn nothing_changes_a_file_system_but_through_the_door() {
 /// The files that set owners of new objects. Any other owner is set by `OpenObject::set_rights`, because chown(2) clears file
 /// capabilities and set-id bits.
 const OWNERS_OF_NEW_OBJECTS: &[&str] = &[
-    "crates/building/src/run/driver_fetch.rs",
-    "crates/building/src/task/build_sandbox.rs",
+    "crates/building/src/ids.rs",
     "crates/building/src/tree_copy.rs",
     "crates/changeset/src/transaction/archive/merged_contents.rs",
     "crates/changeset/src/transaction/archive/rebuild.rs",
@@ -216,6 +215,7 @@ const OWNERS_OF_NEW_OBJECTS: &[&str] = &[
     "crates/changeset/src/transaction/stage/object_stager.rs",
     "crates/changeset/src/transaction/stage/safety_copies.rs",
     "crates/changeset/src/transaction/stage/staged_files.rs",
+    "crates/core/src/namespaces/place.rs",
     "crates/core/src/operation/stages/attributes.rs",
     "crates/core/src/script/response.rs",
     "src/classic/compress.rs",

@@ -68,6 +68,7 @@ impl CutOffRun {
         build.set(&slots(&build));
         let mounted = build.scenario.beside("theirs/mounted");
         fs::create_dir(&mounted).unwrap();
+        fs::set_permissions(&mounted, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
         build.set(&format!("mount=rw:{}:/mounted\n", mounted.display()));
         for (name, needs) in [("base", ""), ("user", "base-[0-9]*"), ("other", "")] {
             build.recipe(name, &format!("ALL_DEPENDS={needs}\n"), SCRIPT);

@@ -98,6 +98,7 @@ fn the_next_run_goes_on_whatever_was_killed_and_comes_to_the_same() {
         let Some(build) = BulkBuild::of_recipes("the_next_run…", is_ordinary, &settings) else { continue };
         let mounted = build.scenario.beside("theirs/mounted");
         fs::create_dir(&mounted).unwrap();
+        fs::set_permissions(&mounted, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
         build.set(&format!("mount=rw:{}:/mounted\n", mounted.display()));
         for canary in [mounted.join("canary"), build.tree().join("canary")] {
             fs::write(canary, "alive\n").unwrap();

@@ -53,6 +53,7 @@ fn a_slot_that_goes_on_for_ever_is_cut_off_long_after_the_limit_of_the_time_and_
         jobs: None,
         cores: 2,
         program: Path::new(env!("CARGO_BIN_EXE_patchadm")),
+        files: &base.files,
         http: &HttpSettings::default(),
         // Two hours, where nobody is in a hurry.
         overtime: Duration::from_secs(2),

@@ -18,8 +18,9 @@ impl BulkBuild {
         let build = Self::empty(test, is_ordinary)?;
         let copied = Command::new("cp").args(["-RP", TREE]).arg(build.tree()).status().unwrap();
         assert!(copied.success());
-        let settings = "build_as=root\nenv=LOCALBASE=/tree/kit\nslot=local 2\n";
-        build.begin("--driver pkgsrc", settings);
+        let build_as = if is_ordinary { "user" } else { "root" };
+        let settings = format!("build_as={build_as}\nenv=LOCALBASE=/tree/kit\nslot=local 2\n");
+        build.begin("--driver pkgsrc", &settings);
         Some(build)
     }
 }

@@ -9,8 +9,10 @@ use patchadm_rootfs::{Dir, FileType, Lock, LockError, RootError};
 use patchadm_svr4::package::Mode;
 
 use crate::command_output::output_digest;
+use crate::ids::SandboxIds;
 use crate::sandbox::{BuildUser, LayerKind, lay_out_host_base};
 use crate::task::place::remove_all;
+use crate::tree_copy::copy_tree;
 use crate::work::{PROGRAM, host_directory, made};
 
 /// The base as it lies on this machine.
@@ -22,10 +24,15 @@ pub struct BaseLayer {
     pub mounted: Vec<PathBuf>,
     /// How layers become trees on this machine.
     pub kind: LayerKind,
+    /// Whose ids the users and groups of its sandboxes have.
+    pub ids: SandboxIds,
 }
 
 /// The file below `build_dir`, which each machine has for itself, that says how layers become trees there.
 const KIND_FILE: &[u8] = b"layers";
+
+/// How the name of a copy of a base begins, for sandboxes whose ids do not own the base.
+pub(crate) const COPY: &str = "copy";
 
 /// The words of that file.
 const KINDS: [(&[u8], LayerKind); 2] = [(b"overlay\n", LayerKind::Overlay), (b"copy\n", LayerKind::Copy)];
@@ -34,38 +41,61 @@ const KINDS: [(&[u8], LayerKind); 2] = [(b"overlay\n", LayerKind::Overlay), (b"c
 pub(crate) const PLACES: [&str; 9] =
     ["tree", "driver", "packages", "distfiles", "work", "out", "proc", "dev", ".program"];
 
-/// Returns the base as a layer, laid out below `build_dir` where it is that of the host.
-pub fn base_layer(conf: &Configuration, user: BuildUser) -> Result<BaseLayer, LockError> {
+/// Returns the base as a layer that belongs to the sandboxes: laid out below `build_dir` where it is that of the host, and
+/// copied there where others own the directory that it is.
+pub fn base_layer(
+    conf: &Configuration,
+    (ids, user): (SandboxIds, BuildUser),
+    digest: &str,
+) -> Result<BaseLayer, LockError> {
     let kind = known_layer_kind(&conf.build_dir)?.unwrap_or_default();
-    let host = match &conf.base {
-        Base::Directory(path) => return Ok(BaseLayer { layer: path.clone(), mounted: Vec::new(), kind }),
-        Base::Host(paths) => paths,
+    let name = match (&conf.base, ids) {
+        (Base::Directory(_), SandboxIds::Range(range)) => name_of(COPY, &format!("{digest} {range}")),
+        (Base::Directory(path), _) => {
+            return Ok(BaseLayer { layer: path.clone(), mounted: Vec::new(), kind, ids });
+        }
+        // It is made anew for other ids and other paths of the host.
+        (Base::Host(paths), _) => name_of("base", &format!("{paths:?} {ids:?} {user:?}")),
     };
     let above = host_directory(&conf.build_dir)?;
     let _lock = Lock::take_file(&above, b"base.lock", PROGRAM, |_| {
         std::thread::sleep(std::time::Duration::from_millis(5));
         true
     })?;
-    let ids = match user {
-        BuildUser::Ids(uid, gid) => (uid, gid),
-        _ => (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
-    };
-    // It is made anew for other ids and other paths of the host.
-    let name = base_name(host, ids);
-    let layer = conf.build_dir.join(&name);
     if above.look(name.as_bytes())?.is_none() {
         let new = format!("{name}.new");
         remove_all(&above, new.as_bytes())?;
         let dir = made(&above, new.as_bytes())?;
-        lay_out_host_base(&dir, host, ids)?;
-        for place in PLACES.iter().filter(|place| **place != ".program") {
-            made(&dir, place.as_bytes())?;
+        match (&conf.base, ids) {
+            (Base::Directory(path), SandboxIds::Range(range)) => {
+                copy_tree(path, &conf.build_dir.join(&new), Some(range))?;
+            }
+            (Base::Directory(_), _) => {}
+            (Base::Host(paths), _) => lay_out_base(&dir, paths, (ids, user))?,
         }
-        dir.create(b".program")?;
+        ids.hand_over(&dir)?;
         above.move_to(new.as_bytes(), &above, name.as_bytes())?;
     }
-    let mounted = mounted_paths(&Dir::of_host(&layer)?, host)?;
-    Ok(BaseLayer { layer, mounted, kind })
+    let layer = conf.build_dir.join(&name);
+    let mounted = match &conf.base {
+        Base::Directory(_) => Vec::new(),
+        Base::Host(paths) => mounted_paths(&Dir::of_host(&layer)?, paths)?,
+    };
+    Ok(BaseLayer { layer, mounted, kind, ids })
+}
+
+/// Lays out the base where it is that of the host.
+fn lay_out_base(dir: &Dir, host: &[PathBuf], (ids, user): (SandboxIds, BuildUser)) -> Result<(), RootError> {
+    let accounts = if ids.are_many() {
+        (user.id(), user.id())
+    } else {
+        (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+    };
+    lay_out_host_base(dir, host, accounts)?;
+    for place in PLACES.iter().filter(|place| **place != ".program") {
+        made(dir, place.as_bytes())?;
+    }
+    dir.create(b".program").map(drop)
 }
 
 /// Returns how layers become trees on this machine, if that was found out.
@@ -83,10 +113,10 @@ pub(crate) fn keep_layer_kind(build_dir: &Path, kind: LayerKind) -> Result<(), R
     host_directory(build_dir)?.replace_file(PROGRAM, KIND_FILE, words, Mode::of(0o644))
 }
 
-/// Returns a name that says for which ids and paths a layer was made.
-fn base_name(host: &[PathBuf], (uid, gid): (u32, u32)) -> String {
-    let digest = Digest::of(format!("{host:?} {uid} {gid}").as_bytes()).hex();
-    format!("base-{}", digest.get(..16).unwrap_or_default())
+/// Returns a name that says for what a layer was made.
+fn name_of(kind: &str, made_for: &str) -> String {
+    let digest = Digest::of(made_for.as_bytes()).hex();
+    format!("{kind}-{}", digest.get(..16).unwrap_or_default())
 }
 
 /// Returns the paths of the host for which a layer has a directory or file, and no link.
@@ -114,20 +144,30 @@ fn is_place(layer: &Dir, path: &Path) -> Result<bool, RootError> {
     Ok(false)
 }
 
-/// Returns under whose ids builds run; the reason where the configuration names a user that there is not.
-pub fn build_user(conf: &Configuration) -> Result<BuildUser, String> {
-    if !rustix::process::geteuid().is_root() || conf.build_as == BuildIdentity::Root {
-        return Ok(BuildUser::Caller);
+/// Returns under whose ids builds run.
+pub fn build_user(conf: &Configuration) -> BuildUser {
+    match conf.build_as {
+        BuildIdentity::Root => BuildUser::First,
+        BuildIdentity::User => BuildUser::Build,
     }
-    let Some(name) = &conf.build_user else {
-        return Err("root builds as an ordinary user: bulk.conf must name it as build_user".to_owned());
-    };
+}
+
+/// Returns the user and group that fetch sources, where root does not do it; the reason where the configuration names a user
+/// that there is not.
+pub(crate) fn fetching_user(conf: &Configuration) -> Result<Option<(u32, u32)>, String> {
+    let is_root = rustix::process::geteuid().is_root();
+    if conf.lacks_build_user(is_root) {
+        return Err(
+            "root does not fetch sources itself: bulk.conf must name a user for it as build_user".to_owned()
+        );
+    }
+    let Some(name) = conf.build_user.as_ref().filter(|_| is_root) else { return Ok(None) };
     let user = nix::unistd::User::from_name(name).map_err(|error| format!("the user {name}: {error}"))?;
     let user = user.ok_or_else(|| format!("there is no user {name}"))?;
     if user.uid.is_root() {
         return Err(format!("the user {name} is root"));
     }
-    Ok(BuildUser::Ids(user.uid.as_raw(), user.gid.as_raw()))
+    Ok(Some((user.uid.as_raw(), user.gid.as_raw())))
 }
 
 /// Returns the digest of the base: over type, mode, owner, size, time and target of all its objects, or over what the

@@ -1,9 +1,13 @@
 //! The executables that know a tree: `scan`, `build`, and `fetch` where there is one.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use patchadm_rootfs::Dir;
+
+use crate::owners::{ForeignFile, must_be_ours};
 use crate::work::Work;
 
 /// The directory with the executables of the driver of a bulk build.
@@ -24,12 +28,18 @@ pub struct Driver {
 
 /// The reason why a tree cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}: {reason}", path.display())]
-pub struct DriverError {
-    /// The file or directory.
-    pub path: PathBuf,
-    /// What is wrong with it.
-    pub reason: String,
+pub enum DriverError {
+    /// A file or directory is not there, or is none that can be used.
+    #[error("{}: {reason}", path.display())]
+    Unusable {
+        /// The file or directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// It, or one of its programs, belongs to somebody else, or others may write to it.
+    #[error(transparent)]
+    NotOurs(#[from] ForeignFile),
 }
 
 impl Driver {
@@ -37,7 +47,8 @@ impl Driver {
     pub fn find(work: &Work) -> Result<Self, DriverError> {
         let conf = &work.conf;
         if !conf.tree.is_dir() {
-            return Err(DriverError { path: conf.tree.clone(), reason: "is no directory".to_owned() });
+            let reason = "is no directory".to_owned();
+            return Err(DriverError::Unusable { path: conf.tree.clone(), reason });
         }
         let own = work.path.join(DRIVER);
         let directory = match &conf.driver {
@@ -49,8 +60,17 @@ impl Driver {
         for name in ["scan", "build"] {
             let path = driver.directory.join(name);
             if !is_executable(&path) {
-                return Err(DriverError { path, reason: "is no executable file".to_owned() });
+                return Err(DriverError::Unusable { path, reason: "is no executable file".to_owned() });
             }
+        }
+        for path in ["", "scan", "build", FETCH].map(|name| driver.directory.join(name)) {
+            // What a link leads to is what runs.
+            let Ok(real) = path.canonicalize() else { continue };
+            let (Some(above), Some(name)) = (real.parent(), real.file_name()) else { continue };
+            let seen = Dir::of_host(above).and_then(|above| above.look(name.as_bytes()));
+            let seen = seen
+                .map_err(|error| DriverError::Unusable { path: path.clone(), reason: error.to_string() })?;
+            seen.map_or(Ok(()), |seen| must_be_ours(&path, &seen))?;
         }
         Ok(driver)
     }

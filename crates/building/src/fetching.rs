@@ -1,7 +1,6 @@
 //! Distfiles: each is what its recipe says, by size and SHA-256, or is fetched from where its recipe says.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use patchadm_bulk::records::Record;
 use patchadm_inputs::http::{Address, HttpAnswer, HttpClient, HttpRequest, HttpSettings};
@@ -11,6 +10,7 @@ use patchadm_svr4::package::Mode;
 use serde::{Deserialize, Serialize};
 
 use crate::file_copy::{copy_file, each_part};
+use crate::file_sources::{AddBytes, FileSources};
 use crate::work::{host_directory, made};
 
 /// A file of upstream that a recipe needs.
@@ -57,7 +57,7 @@ impl std::fmt::Display for MissingDistfile<'_> {
 pub(crate) fn provide<'a>(
     directory: &Path,
     wanted: &'a [WantedDistfile],
-    http: &HttpSettings,
+    (http, files): (&HttpSettings, &FileSources),
     interrupt: &dyn Fn() -> Option<i32>,
 ) -> Vec<MissingDistfile<'a>> {
     let missing = |wanted: &'a WantedDistfile| {
@@ -65,7 +65,7 @@ pub(crate) fn provide<'a>(
         let reason = found.err()?;
         let Some(url) = &wanted.url else { return Some(MissingDistfile { wanted, reason }) };
         let fetched = place_when_right(directory, wanted, |add| match url.strip_prefix("file:") {
-            Some(path) => read_host_file(Path::new(path), add),
+            Some(path) => files.read(path, interrupt, add),
             None => read_url(url, (http, interrupt), add),
         });
         let error = fetched.err()?;
@@ -176,9 +176,6 @@ fn place(directory: &Path, name: &str, is_made: bool) -> Result<Option<(Dir, Vec
 /// How servers are reached, and who asks for the end.
 type Network<'a> = (&'a HttpSettings, &'a dyn Fn() -> Option<i32>);
 
-/// Receives the bytes of a distfile.
-type AddBytes<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), String>;
-
 /// Writes a distfile as `read` hands it on, and moves it into place when it is right.
 fn place_when_right(
     directory: &Path,
@@ -216,12 +213,6 @@ fn read_into(
     sums.compare(wanted)
 }
 
-fn read_host_file(path: &Path, add: AddBytes<'_>) -> Result<(), String> {
-    let path: PathBuf = path.components().collect();
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    each_part(&file, ToString::to_string, add)
-}
-
 fn read_url(url: &str, (http, interrupt): Network<'_>, add: AddBytes<'_>) -> Result<(), String> {
     let address = Address::parse(url).map_err(|error| error.to_string())?;
     let client = HttpClient::new(http);
@@ -244,39 +235,6 @@ mod tests {
         WantedDistfile { name: name.to_owned(), sha256, size: bytes.len() as u64, url }
     }
 
-    fn provided(directory: &Path, wanted: WantedDistfile) -> Result<(), String> {
-        let wanted = [wanted];
-        let missing = provide(directory, &wanted, &HttpSettings::default(), &|| None);
-        missing.first().map_or(Ok(()), |missing| Err(missing.to_string()))
-    }
-
-    #[test]
-    fn what_is_missing_or_wrong_is_fetched_and_what_is_right_is_left() {
-        let dir = tempfile::tempdir().unwrap();
-        let source = dir.path().join("source");
-        std::fs::write(&source, "upstream").unwrap();
-        let distfiles = dir.path().join("distfiles");
-        let url = Some(format!("file:{}", source.display()));
-        provided(&distfiles, wanted("a/x.tar", b"upstream", url.clone())).unwrap();
-        let path = distfiles.join("a/x.tar");
-        assert_eq!(std::fs::read(&path).unwrap(), b"upstream");
-        std::fs::write(&path, "cut").unwrap();
-        provided(&distfiles, wanted("a/x.tar", b"upstream", url)).unwrap();
-        std::fs::remove_file(&source).unwrap();
-        provided(&distfiles, wanted("a/x.tar", b"upstream", None)).unwrap();
-    }
-
-    #[test]
-    fn what_is_wrong_where_it_is_fetched_from_is_no_distfile() {
-        let dir = tempfile::tempdir().unwrap();
-        let source = dir.path().join("source");
-        std::fs::write(&source, "other").unwrap();
-        let url = format!("file:{}", source.display());
-        let said = provided(&dir.path().join("d"), wanted("x", b"wrong", Some(url.clone()))).unwrap_err();
-        assert_eq!(said, format!("x: it is not there; {url}: its SHA-256 is another one"));
-        assert_eq!(std::fs::read_dir(dir.path().join("d")).unwrap().count(), 0);
-    }
-
     #[test]
     fn what_is_missing_is_taken_from_a_directory_where_it_is_right_and_no_link() {
         let dir = tempfile::tempdir().unwrap();
@@ -287,7 +245,8 @@ mod tests {
         std::os::unix::fs::symlink("a/x.tar", from.join("z")).unwrap();
         let taken = |wanted: WantedDistfile| {
             let wanted = [wanted];
-            let missing = provide(&distfiles, &wanted, &HttpSettings::default(), &|| None);
+            let missing =
+                provide(&distfiles, &wanted, (&HttpSettings::default(), &FileSources::default()), &|| None);
             take_from(&distfiles, &from, &missing, "fetch")
         };
         taken(wanted("a/x.tar", b"upstream", None)).unwrap();

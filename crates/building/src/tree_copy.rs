@@ -2,16 +2,21 @@
 
 use std::path::Path;
 
+use patchadm_bulk::conf::IdRange;
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, RootError};
 use patchadm_svr4::package::Mode;
 
 use crate::file_copy::copy_file;
 use crate::work::host_path;
 
-/// Copies everything below one directory into another, empty one, with modes and times, and for the superuser with owners. Left
-/// out are devices, pipes and sockets, other file systems, and what the caller may not read.
-pub(crate) fn copy_tree(from: &Path, to: &Path) -> Result<(), RootError> {
-    let has_owners = rustix::process::geteuid().is_root();
+/// Copies everything below one directory into another, empty one, with modes and times, and for the superuser with owners: each
+/// as that of a range with its number, if there is one. Left out are devices, pipes and sockets, other file systems, and what
+/// the caller may not read.
+pub(crate) fn copy_tree(from: &Path, to: &Path, range: Option<IdRange>) -> Result<(), RootError> {
+    let owner = |seen: &ObjectStatus| {
+        let of = |id: u32| range.map_or(id, |range| range.outside(id));
+        rustix::process::geteuid().is_root().then(|| (of(seen.uid), of(seen.gid)))
+    };
     let file_system = Dir::of_host(from)?.itself()?.file_system;
     let mut open = vec![(from.to_owned(), to.to_owned())];
     let mut directories = Vec::new();
@@ -43,12 +48,12 @@ pub(crate) fn copy_tree(from: &Path, to: &Path) -> Result<(), RootError> {
                 FileType::Symlink => target.make_symlink(&name, &source.read_link(&name)?)?,
                 _ => continue,
             }
-            copy_attributes(&target, &name, &seen, has_owners)?;
+            copy_attributes(&target, &name, &seen, owner(&seen))?;
         }
     }
     // Those below another one come after it.
     for (target, name, seen) in directories.iter().rev() {
-        copy_attributes(target, name, seen, has_owners)?;
+        copy_attributes(target, name, seen, owner(seen))?;
     }
     Ok(())
 }
@@ -57,10 +62,10 @@ fn copy_attributes(
     target: &Dir,
     name: &[u8],
     seen: &ObjectStatus,
-    has_owners: bool,
+    owner: Option<(u32, u32)>,
 ) -> Result<(), RootError> {
-    if has_owners {
-        target.set_owner(name, Some(seen.uid), Some(seen.gid))?;
+    if let Some((uid, gid)) = owner {
+        target.set_owner(name, Some(uid), Some(gid))?;
     }
     if seen.file_type != FileType::Symlink {
         target.set_mode(name, seen.mode)?;
@@ -93,7 +98,7 @@ mod tests {
         .unwrap();
         fs::set_permissions(from.join("closed/deep/file"), fs::Permissions::from_mode(0o640)).unwrap();
         fs::set_permissions(from.join("closed"), fs::Permissions::from_mode(0o555)).unwrap();
-        copy_tree(&from, &to).unwrap();
+        copy_tree(&from, &to, None).unwrap();
         assert_eq!(fs::read_to_string(to.join("link/file")).unwrap(), "text");
         assert!(!to.join("pipe").exists());
         for path in ["closed", "closed/deep", "closed/deep/file", "link"] {

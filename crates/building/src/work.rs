@@ -8,6 +8,9 @@ use patchadm_bulk::conf::{Configuration, ConfigurationError};
 use patchadm_rootfs::{Dir, FileType, Lock, LockError, LockHolder, RootError, random};
 use patchadm_svr4::package::Mode;
 
+use crate::ids::free_range;
+use crate::owners::{ForeignFile, must_be_ours};
+
 /// The file with the configuration.
 pub const CONFIGURATION: &str = "bulk.conf";
 
@@ -46,9 +49,9 @@ pub enum WorkError {
     /// It is there already, and something is in it.
     #[error("{} is not empty", .0.display())]
     NotEmpty(PathBuf),
-    /// Others may write to it.
-    #[error("{} belongs to somebody else, or others may write to it", .0.display())]
-    NotOurs(PathBuf),
+    /// It, its configuration or its directory for builds belongs to somebody else, or others may write to it.
+    #[error(transparent)]
+    NotOurs(#[from] ForeignFile),
     /// Its configuration cannot be used.
     #[error("{}: {error}", path.display())]
     Configuration {
@@ -97,9 +100,9 @@ impl Work {
         let missing = |reason: String| WorkError::Missing { path: path.to_owned(), reason };
         let physical = path.canonicalize().map_err(|error| missing(error.to_string()))?;
         let dir = Dir::of_host(&physical)?;
-        let seen = dir.itself()?;
-        if !dir.is_own()? || seen.mode.bits() & 0o022 != 0 {
-            return Err(WorkError::NotOurs(path.to_owned()));
+        must_be_ours(path, &dir.itself()?)?;
+        if let Some(seen) = dir.look(CONFIGURATION.as_bytes())? {
+            must_be_ours(&path.join(CONFIGURATION), &seen)?;
         }
         let conf_text = dir.read_regular(CONFIGURATION.as_bytes(), LARGEST_CONFIGURATION)?;
         let conf_text = conf_text.ok_or_else(|| missing(format!("it has no {CONFIGURATION}")))?;
@@ -110,6 +113,11 @@ impl Work {
         let resolve = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
         if let Some(nested) = conf.find_nested(&physical, resolve) {
             return Err(WorkError::Nested(nested.to_string()));
+        }
+        match Dir::of_host(&conf.build_dir) {
+            Ok(build_dir) => must_be_ours(&conf.build_dir, &build_dir.itself()?)?,
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error.into()),
         }
         let id = dir.read_regular(IDENTITY, 64)?.unwrap_or_default();
         let id = String::from_utf8_lossy(&id).trim_end().to_owned();
@@ -160,7 +168,8 @@ pub fn make_work(new: &NewWork<'_>) -> Result<Work, WorkError> {
         return Err(WorkError::NotEmpty(new.path.to_owned()));
     }
     let physical = new.path.canonicalize().map_err(|error| missing(error.to_string()))?;
-    let text = Configuration::fresh_text(&physical, new.tree, None, new.base);
+    let ids = if rustix::process::geteuid().is_root() { free_range(random()?) } else { None };
+    let text = Configuration::fresh_text(&physical, new.tree, new.base, ids);
     let text = text.map_err(|error| {
         let path = new.path.join(CONFIGURATION);
         WorkError::Configuration { path, error }
@@ -199,6 +208,15 @@ pub(crate) fn made(dir: &Dir, name: &[u8]) -> Result<Dir, RootError> {
             made => made,
         },
     }
+}
+
+/// Does the same with a directory that nobody but its owner may enter.
+pub(crate) fn made_private(dir: &Dir, name: &[u8]) -> Result<Dir, RootError> {
+    let private = made(dir, name)?;
+    if private.itself()?.mode.bits() & 0o077 != 0 {
+        private.set_own_mode(Mode::of(0o700))?;
+    }
+    Ok(private)
 }
 
 /// Returns the directories of which the name is a number, sorted.

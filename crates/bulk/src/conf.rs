@@ -6,6 +6,7 @@
 
 mod choices;
 mod error;
+mod ids;
 mod limits;
 mod lines;
 mod mount;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 pub use choices::{Base, BuildIdentity, BuildNetwork, CheckLevel, KeyDepends, SetMinimum, SetOnFailure};
 pub use error::ConfigurationError;
+pub use ids::IdRange;
 pub use limits::{LimitChanges, LimitName, LimitRule, LimitTooHigh, Limits};
 pub use mount::SandboxMount;
 pub use places::NestedPlaces;
@@ -58,6 +60,8 @@ pub struct Configuration {
     pub pool: PathBuf,
     /// The directory of distfiles.
     pub distfiles: PathBuf,
+    /// The directories from which `file:` sources may come.
+    pub file_sources: Vec<PathBuf>,
     /// The system that builds see.
     pub base: Base,
     /// The words of the command whose output stands for the state of the base.
@@ -66,8 +70,10 @@ pub struct Configuration {
     pub mounts: Vec<SandboxMount>,
     /// The user id of a build.
     pub build_as: BuildIdentity,
-    /// The user that builds run as if the caller is root.
+    /// The user that fetches sources if the caller is root.
     pub build_user: Option<String>,
+    /// The ids of this machine that sandboxes have if the caller is root; `None`: the subordinate ids of `build_user`.
+    pub ids: Option<IdRange>,
     /// The network of builds.
     pub network: BuildNetwork,
     /// Variables for `scan`, `build` and `fetch`, each name once, in the order of their lines.
@@ -103,7 +109,7 @@ pub struct Configuration {
     /// What a set has in the place of a package that was not built.
     pub set_on_failure: SetOnFailure,
     /// The file with the ids of patches.
-    pub ids: Option<PathBuf>,
+    pub patch_ids: Option<PathBuf>,
     /// The depot where patches are published.
     pub depot: Option<PathBuf>,
     /// The file of the secret key.
@@ -131,11 +137,13 @@ impl Configuration {
             list: lines.some_path("list")?,
             pool: lines.path("pool")?,
             distfiles: lines.path("distfiles")?,
+            file_sources: lines.each("file_source", value::absolute_path)?,
             base: read_base(&lines)?,
             base_id: lines.some("base_id", value::program)?,
             mounts: lines.each("mount", SandboxMount::parse)?,
             build_as: lines.one("build_as", |text| value::word(text, BuildIdentity::WORDS))?,
             build_user: lines.some("build_user", user_name)?,
+            ids: lines.some("ids", IdRange::parse)?,
             network: lines.one("network", |text| Ok(network(text)))?,
             env: read_env(&lines)?,
             slots: read_slots(&lines)?,
@@ -153,7 +161,7 @@ impl Configuration {
             required: lines.some("required", |text| Ok(value::list(text)))?.unwrap_or_default(),
             minimum: lines.some("minimum", set_minimum)?,
             set_on_failure: lines.one("set_on_failure", |text| value::word(text, SetOnFailure::WORDS))?,
-            ids: lines.some_path("ids")?,
+            patch_ids: lines.some_path("patch_ids")?,
             depot: lines.some_path("depot")?,
             key: lines.some_path("key")?,
             password_file: lines.some_path("password_file")?,
@@ -174,10 +182,11 @@ impl Configuration {
     pub fn fresh_text(
         work: &Path,
         tree: &str,
-        driver: Option<&str>,
         base: Option<&str>,
+        ids: Option<IdRange>,
     ) -> Result<String, ConfigurationError> {
-        let settings = [("tree", Some(tree)), ("driver", driver), ("base", base)];
+        let ids = ids.map(|ids| ids.to_string());
+        let settings = [("tree", Some(tree)), ("base", base), ("ids", ids.as_deref())];
         let settings: Vec<_> =
             settings.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
         for (name, value) in &settings {

@@ -26,6 +26,8 @@ pub struct ProbeOrder {
     pub work: String,
     /// The name of the file in it that has the number.
     pub file: String,
+    /// The digest of the base.
+    pub base: String,
 }
 
 /// What stands against making a sandbox.

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 
 use crate::reply::{Exit, ExitCause, Stop};
+use patchadm_building::driver::DriverError;
 use patchadm_building::name_list::NameListError;
 use patchadm_building::prune::PruneError;
 use patchadm_building::report_files::ReportReadError;
@@ -51,6 +52,7 @@ pub(super) fn work_failed(error: &WorkError) -> Stop {
 pub(super) fn run_failed(error: &RunError) -> Stop {
     let exit = match error {
         RunError::Work(error) => return work_failed(error),
+        RunError::Driver(DriverError::NotOurs(_)) => Exit::new(3, ExitCause::NoRights),
         RunError::Driver(_) | RunError::Base(_) => Exit::new(MISSING, ExitCause::NotFound),
         RunError::Scan(ScanError::Interrupted(signal)) | RunError::Set(SetError::Interrupted(signal)) => {
             Exit::by_signal(*signal)

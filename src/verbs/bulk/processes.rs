@@ -1,13 +1,14 @@
 //! The processes of a bulk build, which only the program itself starts: a task, the one that looks whether a slot can be used,
 //! the one that calls `scan` in a sandbox, and the one that tries patches there.
 
-use std::io;
+use std::io::{self, Write as _};
 
 use crate::call::Invocation;
 use crate::reply::{Exit, Reply};
+use patchadm_building::file_sources::serve_file;
 use patchadm_building::patches::serve_trial;
 use patchadm_building::scan::serve_scan;
-use patchadm_building::task::{serve_probe, serve_task};
+use patchadm_building::task::{serve_pack, serve_probe, serve_task};
 
 /// Carries out the task that standard input tells.
 pub(crate) fn run_task(_call: &mut Invocation) -> anyhow::Result<Reply> {
@@ -24,6 +25,23 @@ pub(crate) fn run_probe(_call: &mut Invocation) -> anyhow::Result<Reply> {
 /// Calls `scan` for the locations that standard input tells.
 pub(crate) fn run_scan(_call: &mut Invocation) -> anyhow::Result<Reply> {
     serve_scan(io::stdin().lock(), &mut io::stdout())?;
+    Ok(Reply::silent(Exit::OK))
+}
+
+/// Prints a source of the machine.
+pub(crate) fn run_file(_call: &mut Invocation) -> anyhow::Result<Reply> {
+    match serve_file(io::stdin().lock(), &mut io::stdout()) {
+        Ok(()) => Ok(Reply::silent(Exit::OK)),
+        Err(reason) => {
+            writeln!(io::stderr(), "{reason}")?;
+            Ok(Reply::silent(Exit::INTERNAL))
+        }
+    }
+}
+
+/// Packs what a build has left, in its sandbox.
+pub(crate) fn run_pack(_call: &mut Invocation) -> anyhow::Result<Reply> {
+    serve_pack(io::stdin().lock())?;
     Ok(Reply::silent(Exit::OK))
 }
 

@@ -11,6 +11,7 @@ use crate::call::Invocation;
 use crate::reply::{CommandReport, Exit, Reply};
 use crate::surroundings::Output;
 use crate::verbs::options::RootlessOptions;
+use patchadm_building::ids::SandboxIds;
 use patchadm_building::prune::{PruneReport, PruneRequest, prune};
 use patchadm_building::work::Work;
 use patchadm_rootfs::LockHolder;
@@ -78,6 +79,8 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk prune";
     let args: PruneArgs = parse(call, USAGE)?;
     let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
+    // What tasks have left belongs to these ids. A caller without further ones has nothing that they cannot remove.
+    let _ = SandboxIds::of_task(&work.conf);
     let wait = args.wait.begin(call);
     let _lock = work.lock(|holder| wait.goes_on(holder)).map_err(|error| work_failed(&error))?;
     let mut wait = |holder: &LockHolder| wait.goes_on(holder);

@@ -180,6 +180,7 @@ impl WantedRun<'_> {
             cores: u32::try_from(patchadm_rootfs::cores()).unwrap_or(1),
             program: self.program,
             http: self.http,
+            files: &base.files,
             overtime: LONGEST_OVERTIME,
             page: &page_of,
             time: &|| Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),

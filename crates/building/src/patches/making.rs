@@ -79,7 +79,7 @@ fn set_behind(work: &Work, link: &str) -> Result<Option<EarlierSet>, PatchesErro
 
 /// Reads the bases of patch ids that sources are given.
 fn bases(work: &Work) -> Result<BTreeMap<String, String>, PatchesError> {
-    let Some(path) = &work.conf.ids else { return Ok(BTreeMap::new()) };
+    let Some(path) = &work.conf.patch_ids else { return Ok(BTreeMap::new()) };
     let failed = |reason: String| PatchesError::Ids { path: path.clone(), reason };
     let text = read_small(path, LARGEST_IDS).map_err(|error| failed(error.to_string()))?;
     parse_bases(&String::from_utf8_lossy(&text)).map_err(|error| failed(error.to_string()))

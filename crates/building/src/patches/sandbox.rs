@@ -80,6 +80,7 @@ impl SandboxTrial<'_> {
         let layer = installed_set(at, base, &self.installed, place, (&mut log, &mut ticks))?;
         let lower: Vec<PathBuf> = layer.into_iter().chain([request.base.0.layer.clone()]).collect();
         self.put_packages(place, lower.len())?;
+        request.base.0.ids.give(&place.dir, b"out", BuildUser::Installer.id())?;
         let (root, command) = sandbox(request, place, lower)?;
         let upper = root.lay_out()?;
         NewTree::below(upper.again()?).write(POLICY_FILE.as_bytes(), POLICY.as_bytes(), Mode::of(0o644))?;
@@ -129,7 +130,11 @@ impl SandboxTrial<'_> {
         }
         // A value of strings and numbers: serialising it cannot fail.
         let order = serde_json::to_vec(&order).unwrap_or_default();
-        Ok(to.create(ORDER_FILE.as_bytes())?.put(&order)?)
+        to.create(ORDER_FILE.as_bytes())?.put(&order)?;
+        for name in to.names()? {
+            to.set_mode(&name, Mode::of(0o644))?;
+        }
+        Ok(())
     }
 }
 
@@ -154,6 +159,7 @@ fn sandbox(
     mounts.extend(layers.map(|(number, layer)| SandboxMount::read_only(layer, format!("/{LOWER}/{number}"))));
     let root = BuildRoot {
         kind: request.base.0.kind,
+        ids: request.base.0.ids,
         lower,
         upper,
         scratch: place.part("scratch"),

@@ -6,6 +6,7 @@ use patchadm_rootfs::{Dir, FileType, Lock, RootError, Timestamp};
 
 use super::removal::{FreedSpace, Removal};
 use super::report::PruneReport;
+use crate::base::COPY;
 use crate::task::installed_mark::{CHECKED, COMPLETE};
 
 /// The directories of the tasks and of installed lists.
@@ -21,17 +22,21 @@ pub(super) fn surplus(conf: &Configuration, report: &mut PruneReport) -> Result<
         Err(error) if error.is_not_found() => return Ok(None),
         opened => opened?,
     };
-    if above.look(INSTALLED)?.is_none_or(|seen| seen.file_type != FileType::Directory) {
-        return Ok(None);
-    }
-    let installed = above.dir(INSTALLED)?;
-    let mut removal = Removal::below(installed.again()?);
+    let mut removal = Removal::below(above.again()?);
     if is_used(&above)? {
         report
             .notes
             .push(format!("{}: tasks run there, so nothing installed goes", conf.build_dir.display()));
         return Ok(None);
     }
+    for name in old_copies(&above)? {
+        removal.add(&[&name]);
+        report.installed.push(name);
+    }
+    if above.look(INSTALLED)?.is_none_or(|seen| seen.file_type != FileType::Directory) {
+        return Ok(Some(removal));
+    }
+    let installed = above.dir(INSTALLED)?;
     let mut total = 0;
     let mut lists: Vec<(Option<Timestamp>, u64, String)> = Vec::new();
     for name in installed.names()? {
@@ -55,10 +60,22 @@ pub(super) fn surplus(conf: &Configuration, report: &mut PruneReport) -> Result<
             break;
         }
         total -= bytes;
-        removal.add(&[&name]);
+        removal.add(&["installed", &name]);
         report.installed.push(name);
     }
     Ok(Some(removal))
+}
+
+/// Returns the copies of a base in an earlier state: all but the newest.
+fn old_copies(build_dir: &Dir) -> Result<Vec<String>, RootError> {
+    let mut copies = Vec::new();
+    for name in build_dir.names_that_are(|name| name.starts_with(COPY.as_bytes()))? {
+        let made = build_dir.look(&name)?.map(|seen| seen.mtime);
+        copies.push((made, String::from_utf8_lossy(&name).into_owned()));
+    }
+    copies.sort();
+    copies.pop();
+    Ok(copies.into_iter().map(|(_, name)| name).collect())
 }
 
 /// Returns when a run has used an installed list last; `None` where the list is not whole.

@@ -32,11 +32,12 @@ impl Master<'_> {
             let wanted = WantedDistfile::of(record);
             let by_driver = DriverFetch::of(self.request, record);
             let (directory, http) = (self.request.work.conf.distfiles.clone(), self.request.http.clone());
+            let files = self.request.files.clone();
             let (sender, ended) = (self.messages.sender.clone(), self.ends.clone());
             self.fetches.at_work += 1;
             std::thread::spawn(move || {
                 let interrupt = || ended.load(std::sync::atomic::Ordering::Relaxed).then_some(2);
-                let missing = provide(&directory, &wanted, &http, &interrupt);
+                let missing = provide(&directory, &wanted, (&http, &files), &interrupt);
                 let fetched = match (missing.first(), by_driver) {
                     (None, _) => Ok(()),
                     (Some(first), None) => Err(first.to_string()),

@@ -88,9 +88,7 @@ impl DriverFetch {
     fn run(&self, place: &TaskPlace, interrupt: &dyn Fn() -> Option<i32>) -> Result<SandboxEnd, TaskError> {
         let root = self.root(place);
         root.lay_out()?;
-        if let BuildUser::Ids(uid, gid) = self.user {
-            place.dir.set_owner(DISTFILES.as_bytes(), Some(uid), Some(gid))?;
-        }
+        self.base.ids.give(&place.dir, DISTFILES.as_bytes(), self.user.id())?;
         let mut log = TaskLog::begin(place.dir.create(LOG)?, Some(MOST_PRINTED));
         let written = ["upper", DISTFILES].map(|part| place.part(part));
         let limits = (&self.limits, &written[..]);
@@ -109,6 +107,7 @@ impl DriverFetch {
         ];
         BuildRoot {
             kind: self.base.kind,
+            ids: self.base.ids,
             lower: vec![self.base.layer.clone()],
             upper: place.part("upper"),
             scratch: place.part("scratch"),

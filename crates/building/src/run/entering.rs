@@ -115,7 +115,6 @@ pub fn enter(
     let entered = EnteredTask {
         work,
         driver: request.driver,
-        base: request.base.0,
         user: request.user,
         pool: &pool,
         order: &order,

@@ -34,6 +34,7 @@ const NUMBER_FILE: &str = "probe.";
 pub(super) struct SlotProbe {
     words: Vec<OsString>,
     expected: ProbeExpectation,
+    base: String,
     number: NumberFile,
 }
 
@@ -93,7 +94,8 @@ impl SlotProbe {
             build,
         };
         let words = command_of(request, slot, &task, PROBE_PROCESS);
-        Ok(Self { words, expected, number: NumberFile::make(&request.work.dir, number)? })
+        let base = request.base.1.to_string();
+        Ok(Self { words, expected, base, number: NumberFile::make(&request.work.dir, number)? })
     }
 
     /// Finds out what stands against the slot, and why sandboxes get copies there, if they do. It takes no longer than half a
@@ -103,6 +105,7 @@ impl SlotProbe {
             probe: PROBE_FORMAT,
             work: self.expected.work.clone(),
             file: self.number.name.clone(),
+            base: self.base,
         };
         let answer = ask(&self.words, &order, is_to_end).map_err(SlotMisfit::NoAnswer)?;
         self.expected.compare(&answer)

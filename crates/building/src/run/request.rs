@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::base::BaseLayer;
 use crate::driver::{Driver, DriverError};
+use crate::file_sources::FileSources;
 use crate::patches::MadePatches;
 use crate::report_inputs::RenderPage;
 use crate::runs::journal_path;
@@ -55,6 +56,8 @@ pub struct RunRequest<'a> {
     pub program: &'a Path,
     /// How distfiles are fetched.
     pub http: &'a HttpSettings,
+    /// Where distfiles of this machine may come from.
+    pub files: &'a FileSources,
     /// How long a task may go on after the limit of its time before its slot is cut off.
     pub overtime: Duration,
     /// Formats the page of the run.

@@ -1,11 +1,15 @@
 //! What everything in a sandbox stands on: under whose ids it runs, and the base as it lies on this machine.
 
+use std::time::Duration;
+
 use patchadm_bulk::result::Digest;
 
 use super::request::RunError;
-use crate::base::{BaseLayer, base_digest, base_layer, build_user};
-use crate::sandbox::BuildUser;
-use crate::task::with_layer_kind;
+use crate::base::{BaseLayer, base_digest, base_layer, build_user, fetching_user};
+use crate::file_sources::FileSources;
+use crate::ids::SandboxIds;
+use crate::sandbox::{BUILD_ID, BuildUser};
+use crate::task::{must_be_accessible, with_layer_kind};
 use crate::work::Work;
 
 /// The base of a run.
@@ -17,17 +21,28 @@ pub struct RunBase {
     pub layer: BaseLayer,
     /// The digest of the base.
     pub digest: Digest,
+    /// Where sources of the machine may come from, and who reads them.
+    pub files: FileSources,
 }
 
 impl RunBase {
     /// Lays the base of a bulk build out, where that is not done yet, and takes its digest: it reads the state of every object
     /// of the base.
     pub fn prepare(work: &Work) -> Result<Self, RunError> {
-        let user = build_user(&work.conf).map_err(RunError::User)?;
-        let layer = base_layer(&work.conf, user).and_then(|layer| with_layer_kind(work, layer, user));
-        let layer = layer.map_err(|error| RunError::Base(error.to_string()))?;
+        let user = build_user(&work.conf);
+        let fetches_as = fetching_user(&work.conf).map_err(RunError::User)?;
+        let ids = SandboxIds::of_caller(&work.conf).map_err(RunError::User)?;
         let digest = base_digest(&work.conf).map_err(RunError::Base)?;
-        Ok(Self { user, layer, digest })
+        let layer = base_layer(&work.conf, (ids, user), &digest.to_string())
+            .and_then(|layer| with_layer_kind(work, layer, user));
+        let layer = layer.map_err(|error| RunError::Base(error.to_string()))?;
+        must_be_accessible(work, &layer, user).map_err(RunError::User)?;
+        let files = FileSources {
+            directories: work.conf.file_sources.clone(),
+            user: fetches_as.or_else(|| ids.on_disk(BUILD_ID).map(|id| (id, id))),
+            time: work.conf.scan_time.map(Duration::from_secs),
+        };
+        Ok(Self { user, layer, digest, files })
     }
 
     /// Returns the base with its digest.

@@ -14,6 +14,7 @@ use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::Mode;
 
 use super::watch::SandboxLimits;
+use crate::ids::SandboxIds;
 use crate::tree_copy::copy_tree;
 use crate::work::made;
 
@@ -26,6 +27,13 @@ const NICENESS: i32 = 10;
 /// The capabilities that an installation needs, as bits of capabilities(7): `chown`, `dac_override`, `fowner`, `fsetid`, `kill`,
 /// `setgid`, `setuid`, `sys_chroot`.
 const OF_INSTALLATION: u64 = 1 | 1 << 1 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 18;
+
+/// The capabilities of root in a build, in the sandbox's own user namespace: those of an installation, and `setpcap`,
+/// `net_bind_service`, `setfcap`.
+const OF_ROOT: u64 = OF_INSTALLATION | 1 << 8 | 1 << 10 | 1 << 31;
+
+/// The shared memory of a sandbox whose memory has no limit, in bytes.
+const SHARED_MEMORY: u64 = 1 << 30;
 
 /// How the layers of a sandbox become one tree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,6 +60,8 @@ pub struct BuildRoot {
     pub host: Vec<PathBuf>,
     /// What else is mounted.
     pub mounts: Vec<SandboxMount>,
+    /// Whose ids its users and groups have.
+    pub ids: SandboxIds,
 }
 
 impl BuildRoot {
@@ -63,7 +73,7 @@ impl BuildRoot {
         if let Some(below) = below
             && upper.names()?.is_empty()
         {
-            copy_tree(below, &self.upper)?;
+            copy_tree(below, &self.upper, None)?;
         }
         made(&upper, b"tmp")?.set_own_mode(Mode::of(0o1777))?;
         made(&made(&upper, b"var")?, b"tmp")?.set_own_mode(Mode::of(0o1777))?;
@@ -71,15 +81,26 @@ impl BuildRoot {
     }
 }
 
+/// The user and group of builds inside, where there are others than the caller: never 65534, by which everybody is shown who
+/// has no id there.
+pub(crate) const BUILD_ID: u32 = 1_000;
+
 /// Under whose ids a command runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BuildUser {
-    /// Those of the caller.
-    Caller,
-    /// These, where the caller is the superuser.
-    Ids(u32, u32),
-    /// Root of the sandbox, with the rights that an installation needs.
+    /// The first ones inside: those of root, or the caller's own where there are no others.
+    First,
+    /// Those of builds.
+    Build,
+    /// The first ones, with the rights that an installation needs.
     Installer,
+}
+
+impl BuildUser {
+    /// Returns the number inside, where there are others than the caller.
+    pub(crate) fn id(self) -> u32 {
+        if self == Self::Build { BUILD_ID } else { 0 }
+    }
 }
 
 /// A command of a sandbox.
@@ -120,13 +141,15 @@ pub(crate) fn environment(own: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
     COMMON_ENVIRONMENT.iter().chain(own).map(|(name, value)| (name.into(), value.into())).collect()
 }
 
-/// Returns the enclosure of a command in a tree that was laid out. `lock` is held as long as any process is inside.
+/// Returns the enclosure of a command in a tree that was laid out, which is given to its root. `lock` is held as long as any
+/// process is inside.
 pub fn enclosure(
     root: &BuildRoot,
     command: SandboxCommand,
     limits: &SandboxLimits,
     lock: Option<HeldLock>,
-) -> Enclosure {
+) -> Result<Enclosure, RootError> {
+    root.ids.hand_over(&Dir::of_host(&root.upper)?)?;
     let tree = match root.kind {
         LayerKind::Overlay => EnclosureTree::Layers(Layers {
             lower: root.lower.iter().map(|path| path.clone().into()).collect(),
@@ -140,36 +163,41 @@ pub fn enclosure(
         .mounts
         .iter()
         .map(|mount| mount_of(&mount.source, mount.target.clone().into(), mount.is_writable));
+    let shared_memory = Some(limits.memory.unwrap_or(SHARED_MEMORY));
+    let devices = MountSource::Devices { files: Vec::new(), shared_memory };
     let own = [
         Mount { place: "/proc".into(), source: MountSource::Processes, missing: MissingPlace::Made },
-        Mount { place: "/dev".into(), source: MountSource::Devices(Vec::new()), missing: MissingPlace::Made },
+        Mount { place: "/dev".into(), source: devices, missing: MissingPlace::Made },
     ];
-    let is_installer = command.user == BuildUser::Installer;
-    Enclosure {
+    let capabilities = match command.user {
+        BuildUser::First => OF_ROOT,
+        BuildUser::Build => 0,
+        BuildUser::Installer => OF_INSTALLATION,
+    };
+    let is_another = root.ids.are_many() && command.user == BuildUser::Build;
+    Ok(Enclosure {
         tree,
         access: Access::ReadWrite,
         mounts: host.chain(own).chain(named).collect(),
         locks: lock.into_iter().collect(),
         as_root: false,
+        ids: Some(root.ids.mappings()),
         isolation: Isolation {
             has_own_network: !command.has_network,
             host_name: Some(HOST_NAME.to_owned()),
             gains_no_rights: true,
-            capabilities: is_installer.then_some(OF_INSTALLATION),
+            capabilities: Some(capabilities),
         },
         command: EnclosedCommand {
             choices: vec![command.words],
             environment: command.environment,
             directories: vec![command.directory.into()],
             umask: 0o022,
-            user: match command.user {
-                BuildUser::Ids(uid, gid) => Some((uid, gid)),
-                BuildUser::Caller | BuildUser::Installer => None,
-            },
+            user: is_another.then_some((BUILD_ID, BUILD_ID)),
             limits: process_limits(limits),
             niceness: NICENESS,
         },
-    }
+    })
 }
 
 fn mount_of(source: &Path, place: OsString, is_writable: bool) -> Mount {

@@ -33,6 +33,7 @@ impl ScanSandbox {
         let place = TaskPlace::make(&work.conf.build_dir, &work.id).map_err(io::Error::other)?;
         let root = BuildRoot {
             kind: base.kind,
+            ids: base.ids,
             lower: vec![base.layer.clone()],
             upper: place.part("upper"),
             scratch: place.part("scratch"),
@@ -54,7 +55,8 @@ impl ScanSandbox {
             user,
             has_network: false,
         };
-        let enclosure = enclosure(&root, command, &SandboxLimits::default(), Some(place.inside()));
+        let enclosure = enclosure(&root, command, &SandboxLimits::default(), Some(place.inside()))
+            .map_err(io::Error::other)?;
         let (ours, theirs) = UnixStream::pair()?;
         let process =
             EnclosureProcess::start(&enclosure, theirs.as_fd(), OwnedFd::from(theirs.try_clone()?))?;

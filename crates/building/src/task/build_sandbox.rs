@@ -17,7 +17,7 @@ use crate::driver::DRIVER_INSIDE;
 use crate::fetching::copy_distfiles;
 use crate::file_copy::copy_file;
 use crate::pool::PoolEntry;
-use crate::sandbox::{BuildRoot, BuildUser, SandboxCommand, TaskLog, environment, network_files};
+use crate::sandbox::{BuildRoot, SandboxCommand, TaskLog, environment, network_files};
 
 /// Installs what the package needs; returns the layer with it, where it needs anything.
 pub(super) fn install(
@@ -44,10 +44,8 @@ fn package_files(entry: &PoolEntry) -> impl Iterator<Item = PackageFile> {
 pub(super) fn lay_out(inputs: &TaskInputs<'_>, layer: Option<&Path>) -> Result<(), StepError> {
     let place = inputs.place;
     build_root(inputs, layer).lay_out()?;
-    if let BuildUser::Ids(uid, gid) = inputs.user {
-        for part in ["work", "out"] {
-            place.dir.set_owner(part.as_bytes(), Some(uid), Some(gid))?;
-        }
+    for part in ["work", "out"] {
+        inputs.base.ids.give(&place.dir, part.as_bytes(), inputs.user.id())?;
     }
     let packages = place.empty("packages")?;
     for entry in inputs.install {
@@ -69,6 +67,7 @@ pub(super) fn lay_out(inputs: &TaskInputs<'_>, layer: Option<&Path>) -> Result<(
 pub(super) fn build_root(inputs: &TaskInputs<'_>, layer: Option<&Path>) -> BuildRoot {
     BuildRoot {
         kind: inputs.base.kind,
+        ids: inputs.base.ids,
         lower: layer.into_iter().map(Path::to_owned).chain([inputs.base.layer.clone()]).collect(),
         upper: inputs.place.part("upper"),
         scratch: inputs.place.part("scratch"),

@@ -1,15 +1,11 @@
 //! A package is built: in a sandbox with what it needs installed, and what comes out is packed, checked and kept.
 
-use std::fs::File;
-use std::io::{self, Seek as _, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
 use patchadm_bulk::conf::{CheckLevel, LimitName, Limits};
 use patchadm_bulk::journal::FailureCause;
 use patchadm_core::namespaces::EnclosureEnd;
-use patchadm_svr4::package::Params;
-use rustix::fs::MemfdFlags;
 
 use super::build_sandbox::{build_command, build_root, install, lay_out};
 use super::checking::check;
@@ -17,8 +13,9 @@ use super::inputs::{BuildCosts, TaskInputs};
 use super::keeping::{KeptBuild, copy_result, keep, keep_check};
 use super::made_pkginfo::PackageIdentity;
 use super::order::{TaskEnd, TaskEvent, TaskFailure};
-use super::packing::{PackedResult, PackingInput, pack};
-use super::sandbox_run::run_to_end;
+use super::packing::{PackedResult, PackingInput};
+use super::packing_process::pack_in_sandbox;
+use super::sandbox_run::{memory_file, run_to_end};
 use super::step::{StepError, TaskError};
 use super::teller::TaskTeller;
 use super::watch::TaskWatch;
@@ -95,7 +92,7 @@ fn built(
         let detail = format!("its recipe was changed while it was built: {file}");
         return Err(TaskFailure::of(FailureCause::Result, detail).into());
     }
-    pack_output(inputs)
+    pack_output(inputs, log, told)
 }
 
 /// Runs the build.
@@ -110,8 +107,8 @@ fn run(
     let root = build_root(inputs, layer);
     let command = build_command(inputs, vec![format!("{DRIVER_INSIDE}/build").into()]);
     let limits = sandbox_limits(&order.limits);
-    let enclosure = enclosure(&root, command, &limits, Some(place.inside()));
-    let input = record_file(&order.record)?;
+    let enclosure = enclosure(&root, command, &limits, Some(place.inside()))?;
+    let input = memory_file(&order.record)?;
     let written = ["upper", "work", "out"].map(|part| place.part(part));
     let began = std::time::Instant::now();
     let mut phases = Vec::new();
@@ -189,18 +186,12 @@ fn sandbox_limits(limits: &Limits) -> SandboxLimits {
     }
 }
 
-/// Returns a file with the record, from which the build reads it as its standard input. It is in memory: a file of the disk
-/// would tell by its name where the sandbox lies.
-fn record_file(record: &str) -> Result<File, TaskError> {
-    let mut file =
-        File::from(rustix::fs::memfd_create("record", MemfdFlags::CLOEXEC).map_err(io::Error::from)?);
-    file.write_all(record.as_bytes())?;
-    file.rewind()?;
-    Ok(file)
-}
-
 /// Packs what the build has left.
-fn pack_output(inputs: &TaskInputs<'_>) -> Result<PackedResult, StepError> {
+fn pack_output(
+    inputs: &TaskInputs<'_>,
+    log: &mut TaskLog,
+    told: ToldTask<'_>,
+) -> Result<PackedResult, StepError> {
     let (order, place) = (inputs.order, inputs.place);
     let field = |name: &str| {
         let value = order.record.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
@@ -215,27 +206,19 @@ fn pack_output(inputs: &TaskInputs<'_>) -> Result<PackedResult, StepError> {
         machine: machine_type(),
         stamp: format!("bulk{}", order.source_date_epoch),
     };
-    let needs: Vec<Params> = inputs
-        .install
-        .iter()
-        .filter(|entry| order.needs.contains(&entry.result.pkgname))
-        .flat_map(|entry| &entry.result.packages)
-        .map(|package| {
-            let mut params = Params::new();
-            params.set("PKG", &package.pkg);
-            params.set("NAME", &package.pkg);
-            params
-        })
-        .collect();
+    let needs = inputs.install.iter().filter(|entry| order.needs.contains(&entry.result.pkgname));
+    let needs = needs.flat_map(|entry| &entry.result.packages).map(|package| package.pkg.clone()).collect();
     place.empty("made")?;
     let input = PackingInput {
-        out: &place.part("out"),
-        scratch: &place.part("made"),
-        to: &place.part("results"),
-        identity: &identity,
-        needs: &needs,
+        out: "/out".into(),
+        scratch: "/made".into(),
+        to: "/results".into(),
+        identity,
+        needs,
         latest: order.source_date_epoch,
-        of_host: &inputs.base.mounted,
+        of_host: inputs.base.mounted.clone(),
+        limit: order.limits.get(LimitName::Disk),
     };
-    pack(&input)
+    let mut ticks = |memory, bytes| told.1.tick(memory, bytes);
+    pack_in_sandbox(inputs, &input, (log, &mut ticks))
 }

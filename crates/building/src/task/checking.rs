@@ -4,6 +4,7 @@ use std::path::Path;
 
 use patchadm_bulk::journal::FailureCause;
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, RootError};
+use patchadm_svr4::package::Mode;
 
 use super::inputs::TaskInputs;
 use super::installing::{Installation, Installed};
@@ -37,6 +38,7 @@ pub(super) fn check(
     let results = Dir::of_host(&place.part("results"))?;
     for (file, _) in &packed.packages {
         copy_file(&results, file.as_bytes(), &delivered, file.as_bytes())?;
+        delivered.set_mode(file.as_bytes(), Mode::of(0o644))?;
     }
     let installation = Installation {
         base: inputs.base,

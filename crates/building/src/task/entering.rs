@@ -12,8 +12,9 @@ use super::inputs::TaskInputs;
 use super::order::TaskOrder;
 use super::place::TaskPlace;
 use super::step::{StepError, TaskError};
-use crate::base::BaseLayer;
+use crate::base::base_layer;
 use crate::driver::Driver;
+use crate::ids::SandboxIds;
 use crate::pool::{Pool, PoolEntry};
 use crate::sandbox::{BuildUser, SandboxError, SandboxLimits, TaskLog, enclosure};
 use crate::work::Work;
@@ -57,7 +58,6 @@ pub enum EnterSandboxError {
 pub(crate) struct EnteredTask<'a> {
     pub(crate) work: &'a Work,
     pub(crate) driver: &'a Driver,
-    pub(crate) base: &'a BaseLayer,
     pub(crate) user: BuildUser,
     pub(crate) pool: &'a Pool,
     pub(crate) order: &'a TaskOrder,
@@ -71,13 +71,16 @@ pub(crate) fn enter_sandbox(
     command: EnteringCommand<'_>,
 ) -> Result<EnclosureEnd, EnterSandboxError> {
     let machine = |error: &dyn std::error::Error| EnterSandboxError::Machine(error.to_string());
+    let ids = SandboxIds::of_task(&task.work.conf).map_err(EnterSandboxError::Machine)?;
+    let base =
+        base_layer(&task.work.conf, (ids, task.user), &task.order.base).map_err(|error| machine(&error))?;
     let place = TaskPlace::make(&task.work.conf.build_dir, &task.work.id).map_err(|error| machine(&error))?;
     let inputs = TaskInputs {
         order: task.order,
         work: task.work,
         driver: task.driver,
         pool: task.pool,
-        base: task.base,
+        base: &base,
         user: task.user,
         install: task.install,
         place: &place,
@@ -108,7 +111,8 @@ fn run(inputs: &TaskInputs<'_>, command: EnteringCommand<'_>) -> Result<Enclosur
         inside.environment.extend(command.terminal.map(|terminal| ("TERM".into(), terminal)));
     }
     let root = build_root(inputs, prepared.as_deref());
-    let enclosure = enclosure(&root, inside, &SandboxLimits::default(), Some(inputs.place.inside()));
+    let enclosure = enclosure(&root, inside, &SandboxLimits::default(), Some(inputs.place.inside()))
+        .map_err(|error| EnterSandboxError::Machine(error.to_string()))?;
     Ok(enclose(enclosure, command.input, command.is_interactive, |_| ())?)
 }
 

@@ -24,7 +24,7 @@ use crate::sandbox::{
     BuildRoot, BuildUser, LayerKind, SandboxCommand, SandboxLimits, StopCause, TaskLog, environment,
     own_program,
 };
-use crate::work::{PROGRAM, host_directory, made};
+use crate::work::{PROGRAM, host_directory, made_private};
 
 /// The answers of an installation that nobody attends: no check stands in the way, and whatever asks fails.
 const ADMIN: &str = "mail=\ninstance=overwrite\npartial=nocheck\nrunlevel=nocheck\nidepend=nocheck\nrdepend=nocheck\n\
@@ -124,6 +124,7 @@ impl Installation<'_> {
         let lower = self.lower.iter().chain([&self.base.layer]).cloned().collect();
         let root = BuildRoot {
             kind: self.base.kind,
+            ids: self.base.ids,
             lower,
             upper: self.upper.clone(),
             scratch: self.scratch.clone(),
@@ -178,12 +179,13 @@ pub(crate) struct PackageFile {
     pub(crate) digest: String,
 }
 
-/// Returns the name of the layer for a list of packages over a base. One that is a whole tree has another name.
-fn name_of_set((base, kind): (&str, LayerKind), packages: &[PackageFile]) -> String {
+/// Returns the name of the layer for a list of packages over a base. One that is a whole tree, or belongs to other ids, has
+/// another name.
+fn name_of_set((digest, base): (&str, &BaseLayer), packages: &[PackageFile]) -> String {
     let mut digests: Vec<&str> = packages.iter().map(|package| package.digest.as_str()).collect();
     digests.sort_unstable();
-    let whole = if kind == LayerKind::Copy { "whole\n" } else { "" };
-    Digest::of(format!("{whole}{base}\n{}", digests.join("\n")).as_bytes()).hex()
+    let whole = if base.kind == LayerKind::Copy { "whole\n" } else { "" };
+    Digest::of(format!("{whole}{:?}\n{digest}\n{}", base.ids, digests.join("\n")).as_bytes()).hex()
 }
 
 /// Returns the layer of a list of packages, made where it is not there yet or damaged; none for an empty list. `session` is
@@ -198,8 +200,8 @@ pub(crate) fn installed_set(
     if packages.is_empty() {
         return Ok(None);
     }
-    let sets = made(&host_directory(build_dir)?, b"installed")?;
-    let name = name_of_set((base_digest, base.kind), packages);
+    let sets = made_private(&host_directory(build_dir)?, b"installed")?;
+    let name = name_of_set((base_digest, base), packages);
     let path = build_dir.join("installed").join(&name);
     let wait = |_: &_| {
         std::thread::sleep(Duration::from_millis(10));
@@ -222,6 +224,7 @@ pub(crate) fn installed_set(
     let delivered = place.empty("packages")?;
     for PackageFile { directory, file, .. } in packages {
         copy_file(&Dir::of_host(directory)?, file.as_bytes(), &delivered, file.as_bytes())?;
+        delivered.set_mode(file.as_bytes(), Mode::of(0o644))?;
     }
     let made_at = build_dir.join("installed").join(&new);
     let installation = Installation {

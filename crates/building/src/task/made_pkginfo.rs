@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 
 use patchadm_svr4::package::Params;
+use serde::{Deserialize, Serialize};
 
 /// The longest name of a package, in bytes (pkginfo(4)).
 const LONGEST_NAME: usize = 32;
 
 /// What the record and the machine say of a package.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackageIdentity {
     /// The name without version.
     pub name: String,
@@ -52,13 +53,13 @@ pub(super) fn made_pkginfo(given: &Params, identity: &PackageIdentity) -> Result
     Ok(params)
 }
 
-/// Returns the `depend` of a package that needs these, by their parameters.
-pub(super) fn dependencies(needs: &[Params]) -> String {
-    let mut needs: Vec<_> = needs.iter().map(|params| (params.text("PKG"), params.text("NAME"))).collect();
+/// Returns the `depend` of a package that needs these.
+pub(super) fn dependencies(needs: &[String]) -> String {
+    let mut needs = needs.to_vec();
     needs.sort_unstable();
-    needs.iter().fold(String::new(), |mut text, (pkg, name)| {
+    needs.iter().fold(String::new(), |mut text, pkg| {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "P {pkg} {name}");
+        let _ = writeln!(text, "P {pkg} {pkg}");
         text
     })
 }

@@ -13,6 +13,7 @@ mod keeping;
 mod made_pkginfo;
 pub mod order;
 mod packing;
+mod packing_process;
 pub(crate) mod place;
 mod probing;
 pub(crate) mod sandbox_run;
@@ -23,6 +24,7 @@ mod watch;
 
 pub use entering::{EnterSandboxError, EnteringCommand};
 pub use made_pkginfo::PackageIdentity;
+pub use packing_process::{PACK_PROCESS, serve_pack};
 pub use probing::{PROBE_PROCESS, serve_probe};
-pub(crate) use probing::{VERSION, with_layer_kind};
+pub(crate) use probing::{VERSION, must_be_accessible, with_layer_kind};
 pub use serving::serve_task;

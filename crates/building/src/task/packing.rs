@@ -1,9 +1,10 @@
 //! What a build has left in `/out`, made into packages: trees are packed, packages checked and copied, other files kept.
 //!
 //! No process of the build is left when it is read. No link of it is followed, and nothing but directories, files, links and
-//! hard links is taken.
+//! hard links is taken. This runs in a sandbox, as the user that built it: what that user cannot read is no part of a result.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -14,8 +15,11 @@ use patchadm_core::operation::translate::{
 use patchadm_making::make::describe::{DescribeOperand, DescribeRequest, describe};
 use patchadm_making::make::{MakeRequest, MakeWatch, ParameterDefaults, make_package};
 use patchadm_rootfs::{Dir, FileType, Timestamp};
-use patchadm_svr4::format::prototype::AttributeSetting;
+use patchadm_svr4::format::prototype::{AttributeSetting, PrototypeCommand, PrototypeItem, PrototypeLine};
 use patchadm_svr4::package::{Ftype, Mode, Params, escape};
+use rustix::fs::{Mode as Bits, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 
 use super::made_pkginfo::{PackageIdentity, dependencies, made_pkginfo};
 use super::order::TaskFailure;
@@ -51,21 +55,24 @@ fn wrong(reason: impl Into<String>) -> StepError {
 }
 
 /// What is known of the package that is packed.
-pub(super) struct PackingInput<'a> {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct PackingInput {
     /// The output of the build.
-    pub(super) out: &'a Path,
+    pub(super) out: PathBuf,
     /// An empty directory for what is made on the way.
-    pub(super) scratch: &'a Path,
+    pub(super) scratch: PathBuf,
     /// The directory that gets the results.
-    pub(super) to: &'a Path,
+    pub(super) to: PathBuf,
     /// Its identity in the record.
-    pub(super) identity: &'a PackageIdentity,
+    pub(super) identity: PackageIdentity,
     /// The packages that it needs when it is installed.
-    pub(super) needs: &'a [Params],
+    pub(super) needs: Vec<String>,
     /// The latest modification time, in seconds since 1970.
     pub(super) latest: i64,
     /// The paths at which the base is mounted.
-    pub(super) of_host: &'a [PathBuf],
+    pub(super) of_host: Vec<PathBuf>,
+    /// The most bytes that are packed.
+    pub(super) limit: Option<u64>,
 }
 
 /// The files of a result.
@@ -78,17 +85,15 @@ pub(super) struct PackedResult {
 }
 
 /// Packs an output. One that its own user may not read is no result.
-pub(super) fn pack(input: &PackingInput<'_>) -> Result<PackedResult, StepError> {
+pub(super) fn pack(input: &PackingInput) -> Result<PackedResult, StepError> {
     pack_readable(input).map_err(|error| match error {
-        StepError::Machine(TaskError::Root(error)) if error.is_refused_access() => {
-            wrong(error.to_string().replace(&input.out.display().to_string(), "/out"))
-        }
+        StepError::Machine(TaskError::Root(error)) if error.is_refused_access() => wrong(error.to_string()),
         other => other,
     })
 }
 
-fn pack_readable(input: &PackingInput<'_>) -> Result<PackedResult, StepError> {
-    let out = Dir::of_host(input.out)?;
+fn pack_readable(input: &PackingInput) -> Result<PackedResult, StepError> {
+    let out = Dir::of_host(&input.out)?;
     let names = out.names()?;
     let has = |name: &str| names.iter().any(|found| found == name.as_bytes());
     if names.is_empty() {
@@ -97,6 +102,7 @@ fn pack_readable(input: &PackingInput<'_>) -> Result<PackedResult, StepError> {
     if has("root") || has("pkginfo") {
         return pack_tree(input, &out, &names);
     }
+    must_be_within(size_below(&out)?, input.limit)?;
     let mut result = PackedResult::default();
     for name in &names {
         keep(input, &out, name, &mut result)?;
@@ -118,12 +124,7 @@ fn must_be_single(result: &PackedResult) -> Result<(), StepError> {
 }
 
 /// Keeps a package or a file that was left as it is.
-fn keep(
-    input: &PackingInput<'_>,
-    out: &Dir,
-    name: &[u8],
-    result: &mut PackedResult,
-) -> Result<(), StepError> {
+fn keep(input: &PackingInput, out: &Dir, name: &[u8], result: &mut PackedResult) -> Result<(), StepError> {
     let shown = String::from_utf8_lossy(name).into_owned();
     let is_plain = name.iter().all(u8::is_ascii_graphic) && !name.starts_with(b".");
     if !is_plain {
@@ -138,7 +139,8 @@ fn keep(
                 return Err(wrong(format!("/out/{shown} is a directory, and no package")));
             }
             only_plain_objects(&package)?;
-            transfer(input, input.out, &[shown], result)
+            no_links(&package)?;
+            transfer(input, &input.out, &[shown], result)
         }
         FileType::Regular => {
             let begins = out.open_regular(name)?;
@@ -146,13 +148,13 @@ fn keep(
             let read = std::os::unix::fs::FileExt::read_at(&begins, &mut head, 0).unwrap_or_default();
             if head.get(..read) == Some(STREAM) {
                 let unpacked = input.scratch.join("stream");
-                let above = Dir::of_host(input.scratch)?;
+                let above = Dir::of_host(&input.scratch)?;
                 above.remove_tree(b"stream")?;
                 above.make_dir(b"stream", Mode::of(0o755))?;
                 let names = spool(&path, &unpacked)?;
                 return transfer(input, &unpacked, &names, result);
             }
-            copy_file(out, name, &Dir::of_host(input.to)?, name)?;
+            copy_file(out, name, &Dir::of_host(&input.to)?, name)?;
             result.files.push(shown);
             Ok(())
         }
@@ -168,7 +170,7 @@ fn spool(stream: &Path, to: &Path) -> Result<Vec<String>, StepError> {
 
 /// Makes a datastream of each package of a directory.
 fn transfer(
-    input: &PackingInput<'_>,
+    input: &PackingInput,
     from: &Path,
     packages: &[String],
     result: &mut PackedResult,
@@ -211,7 +213,7 @@ fn translate(
 }
 
 /// Checks an output with a tree, and limits its times.
-fn must_be_packable(input: &PackingInput<'_>, out: &Dir, names: &[Vec<u8>]) -> Result<(), StepError> {
+fn must_be_packable(input: &PackingInput, out: &Dir, names: &[Vec<u8>]) -> Result<(), StepError> {
     let text = |name: &Vec<u8>| String::from_utf8_lossy(name).into_owned();
     let is_script = |name: &str| name.starts_with("i.") || name.starts_with("r.");
     let is_known = |name: &str| name == "root" || INFORMATION.contains(&name) || is_script(name);
@@ -227,19 +229,19 @@ fn must_be_packable(input: &PackingInput<'_>, out: &Dir, names: &[Vec<u8>]) -> R
     }
     only_plain_objects(&out.dir(b"root")?)?;
     limit_times(out, input.latest)?;
-    must_be_beside_base(out, input.of_host)
+    must_be_beside_base(out, &input.of_host)
 }
 
 /// Packs a tree.
-fn pack_tree(input: &PackingInput<'_>, out: &Dir, names: &[Vec<u8>]) -> Result<PackedResult, StepError> {
+fn pack_tree(input: &PackingInput, out: &Dir, names: &[Vec<u8>]) -> Result<PackedResult, StepError> {
     must_be_packable(input, out, names)?;
     let text = |name: &Vec<u8>| String::from_utf8_lossy(name).into_owned();
     let given = match out.look(b"pkginfo")? {
         Some(_) => parameters(out)?,
         None => Params::new(),
     };
-    let params = made_pkginfo(&given, input.identity).map_err(wrong)?;
-    let scratch = Dir::of_host(input.scratch)?;
+    let params = made_pkginfo(&given, &input.identity).map_err(wrong)?;
+    let scratch = Dir::of_host(&input.scratch)?;
     let put = |name: &str, bytes: &[u8]| -> Result<PathBuf, StepError> {
         let mut file = scratch.create(name.as_bytes())?;
         file.put(bytes)?;
@@ -248,19 +250,22 @@ fn pack_tree(input: &PackingInput<'_>, out: &Dir, names: &[Vec<u8>]) -> Result<P
     };
     let mut lines =
         vec![information("pkginfo", &put("pkginfo", &patchadm_svr4::format::params::write(&params))?)];
-    let needs = dependencies(input.needs);
+    let needs = dependencies(&input.needs);
     if out.look(b"depend")?.is_none() && !needs.is_empty() {
         lines.push(information("depend", &put("depend", needs.as_bytes())?));
     }
+    let mut bytes = 0_u64;
     for name in
         names.iter().map(text).filter(|name| !["root", "pkginfo", "prototype"].contains(&name.as_str()))
     {
         if out.look(name.as_bytes())?.is_some_and(|seen| seen.file_type != FileType::Regular) {
             return Err(wrong(format!("/out/{name} is no file")));
         }
+        bytes = bytes.saturating_add(out.look(name.as_bytes())?.map_or(0, |seen| seen.size));
         lines.push(information(&name, &input.out.join(&name)));
     }
-    lines.push(prototype(input, out)?);
+    lines.push(prototype(input, out, &mut bytes)?);
+    must_be_within(bytes, input.limit)?;
     let prototype = put("prototype", &lines.concat())?;
     let device = input.scratch.join("made");
     scratch.make_dir(b"made", Mode::of(0o755))?;
@@ -287,14 +292,19 @@ fn information(name: &str, source: &Path) -> Vec<u8> {
     [format!("i {name}=").as_bytes(), &escape(source.as_os_str().as_bytes()), b"\n"].concat()
 }
 
-/// Returns the lines of the objects: those of the prototype that was left, else one for each object of the tree.
-fn prototype(input: &PackingInput<'_>, out: &Dir) -> Result<Vec<u8>, StepError> {
+/// Returns the lines of the objects: those of the prototype that was left, else one for each object of the tree; adds the sizes
+/// of their contents to `bytes`.
+fn prototype(input: &PackingInput, out: &Dir, bytes: &mut u64) -> Result<Vec<u8>, StepError> {
+    let tree = out.dir(b"root")?;
     if let Some(seen) = out.look(b"prototype")? {
         if seen.file_type != FileType::Regular {
             return Err(wrong("/out/prototype is no file"));
         }
-        return Ok(out.read_regular(b"prototype", LARGEST_PROTOTYPE)?.unwrap_or_default());
+        let text = out.read_regular(b"prototype", LARGEST_PROTOTYPE)?.unwrap_or_default();
+        *bytes = bytes.saturating_add(size_of_sources(&text, &tree)?);
+        return Ok(text);
     }
+    *bytes = bytes.saturating_add(size_below(&tree)?);
     let root = input.out.join("root");
     let operand = DescribeOperand { path: root, renamed: Some(PathBuf::new()), descend: true };
     let request = DescribeRequest {
@@ -327,6 +337,103 @@ fn prototype(input: &PackingInput<'_>, out: &Dir) -> Result<Vec<u8>, StepError> 
         lines.push(b'\n');
     }
     Ok(lines)
+}
+
+/// Checks that all contents that a prototype names are files below the tree, to which no link leads, and returns how many bytes
+/// they have together.
+fn size_of_sources(text: &[u8], tree: &Dir) -> Result<u64, StepError> {
+    let mut bytes = 0_u64;
+    for line in patchadm_svr4::format::prototype::lines(text) {
+        let PrototypeLine { number, item } =
+            line.map_err(|error| wrong(format!("/out/prototype: {error}")))?;
+        let refused = |reason: String| wrong(format!("/out/prototype: line {number}: {reason}"));
+        let entry = match item {
+            PrototypeItem::Entry(entry) => entry,
+            PrototypeItem::Command(PrototypeCommand::Default(_) | PrototypeCommand::Set { .. }) => continue,
+            PrototypeItem::Command(_) => {
+                return Err(refused(
+                    "other prototypes and directories have no meaning in a build".to_owned(),
+                ));
+            }
+        };
+        let path = entry.path.as_bytes();
+        let shown = |path: &[u8]| String::from_utf8_lossy(path).escape_debug().to_string();
+        let source = match (entry.ftype, &entry.right) {
+            (Ftype::Information, right) => {
+                let right = right.as_ref().map_or(String::new(), |right| format!("={}", shown(right)));
+                let name = shown(path);
+                return Err(refused(format!("{name}{right}: information files lie in /out, without a line")));
+            }
+            (Ftype::File | Ftype::Editable | Ftype::Volatile, Some(right)) => right.as_slice(),
+            (Ftype::File | Ftype::Editable | Ftype::Volatile, None) => {
+                // An absolute path has its content below the tree, too.
+                path.strip_prefix(b"/").unwrap_or(path)
+            }
+            _ => continue,
+        };
+        if source == b"/dev/null" {
+            continue;
+        }
+        let file =
+            open_source(tree, source).map_err(|reason| refused(format!("{}: {reason}", shown(source))))?;
+        bytes = bytes.saturating_add(file.metadata().map_err(TaskError::from)?.len());
+    }
+    Ok(bytes)
+}
+
+/// Opens the content of an object: a file that lies in the tree itself.
+fn open_source(tree: &Dir, source: &[u8]) -> Result<File, String> {
+    let mut parts = source.split(|&byte| byte == b'/');
+    if source.starts_with(b"/") || parts.any(|part| part == b".." || part.starts_with(b"$")) {
+        return Err("a source is a path below /out/root, without `..` and variables".to_owned());
+    }
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH
+        | ResolveFlags::NO_SYMLINKS
+        | ResolveFlags::NO_MAGICLINKS
+        | ResolveFlags::NO_XDEV;
+    let opened =
+        rustix::fs::openat2(tree, source, flags, Bits::empty(), resolve).map_err(|errno| match errno {
+            Errno::LOOP => "a symbolic link, or a path through one".to_owned(),
+            errno => errno.to_string(),
+        })?;
+    let file = File::from(opened);
+    match file.metadata() {
+        Ok(seen) if seen.is_file() => Ok(file),
+        Ok(_) => Err("is no file".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Returns how many bytes the files below a directory have, whether they have blocks for them or not.
+fn size_below(top: &Dir) -> Result<u64, StepError> {
+    let mut bytes = 0_u64;
+    each_below::<StepError>(top, |_, _, seen| {
+        if seen.file_type == FileType::Regular {
+            bytes = bytes.saturating_add(seen.size);
+        }
+        Ok(true)
+    })?;
+    Ok(bytes)
+}
+
+/// Checks that so many bytes may be packed.
+fn must_be_within(bytes: u64, limit: Option<u64>) -> Result<(), StepError> {
+    match limit {
+        Some(limit) if bytes > limit => {
+            let detail = format!("{bytes} bytes to be packed, over the limit of {limit}");
+            Err(TaskFailure { limit: Some(limit), ..TaskFailure::of(FailureCause::Disk, detail) }.into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks that no symbolic link is among the files of a package in a directory.
+fn no_links(top: &Dir) -> Result<(), StepError> {
+    each_below(top, |above, name, seen| match seen.file_type {
+        FileType::Symlink => Err(wrong(format!("{} is a symbolic link", above.at(name)))),
+        _ => Ok(true),
+    })
 }
 
 /// Checks that nothing below a directory is a device, a pipe or a socket.

@@ -9,7 +9,7 @@ use patchadm_svr4::package::Mode;
 
 use crate::control_groups::{GroupLimits, TaskGroup, remove_abandoned_groups};
 use crate::tree_walk::each_below;
-use crate::work::{PROGRAM, host_directory, made};
+use crate::work::{PROGRAM, host_directory, made_private};
 
 /// The directories of a task: its layer and that of overlayfs, and what is mounted.
 const PARTS: [&str; 6] = ["upper", "scratch", "work", "out", "packages", "distfiles"];
@@ -42,7 +42,7 @@ impl TaskPlace {
     /// Makes the directory of a task of the bulk build with this identity.
     pub(crate) fn make(build_dir: &Path, id: &str) -> Result<Self, LockError> {
         let above = host_directory(build_dir)?;
-        let tasks = made(&above, b"tasks")?;
+        let tasks = made_private(&above, b"tasks")?;
         let name = format!("{id}.{:016x}", random()?).into_bytes();
         let making = take_soon(&above, MAKING)?;
         let dir = tasks.make_dir(&name, Mode::of(0o755))?;

@@ -1,10 +1,12 @@
 //! The process that is started through a slot before any task is: it looks whether a task would find there what it needs, and
 //! makes a sandbox.
 
+use std::ffi::OsString;
 use std::io::{self, BufRead as _, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use patchadm_bulk::conf::SandboxMount;
 use patchadm_bulk::probe::{PROBE_FORMAT, ProbeAnswer, ProbeFailure, ProbeOrder};
 use patchadm_core::namespaces::{EnclosureEnd, EnclosureError};
 use patchadm_rootfs::LockError;
@@ -14,6 +16,7 @@ use super::sandbox_run::run_in_sandbox;
 use super::step::TaskError;
 use crate::base::{BaseLayer, base_layer, build_user, keep_layer_kind, known_layer_kind};
 use crate::driver::Driver;
+use crate::ids::SandboxIds;
 use crate::keys::{driver_digests, machine_type};
 use crate::pool::Pool;
 use crate::sandbox::{
@@ -74,13 +77,16 @@ fn look(order: &ProbeOrder, answer: &mut ProbeAnswer) -> Result<(), ProbeFailure
     [answer.scan, answer.build] = driver_digests(&driver);
     let pool = Pool::open(&work.conf.pool).map_err(|error| other(&error))?;
     pool.begin().and_then(|(name, _)| pool.give_up(&name)).map_err(|error| other(&error))?;
-    let user = build_user(&work.conf).map_err(ProbeFailure::Other)?;
-    let base = base_layer(&work.conf, user).map_err(|error| other(&error))?;
+    let ids = SandboxIds::of_task(&work.conf).map_err(ProbeFailure::Other)?;
+    let user = build_user(&work.conf);
+    let base = base_layer(&work.conf, (ids, user), &order.base).map_err(|error| other(&error))?;
     remove_abandoned(&work.conf.build_dir, &work.id).map_err(|error| other(&error))?;
     let (made, refusal) = try_layers(&work, &base, user).map_err(|error| other(&error))?;
     answer.copies = refusal;
     match made {
-        Ok(Some(EnclosureEnd::Exited(0))) => Ok(()),
+        Ok(Some(EnclosureEnd::Exited(0))) => {
+            must_be_accessible(&work, &base, user).map_err(ProbeFailure::Other)
+        }
         Ok(Some(end)) => Err(ProbeFailure::Other(does_not_run(end, &base))),
         Ok(None) => Err(ProbeFailure::Other(format!("a command in it took {} s", LONGEST_COMMAND.as_secs()))),
         Err(TaskError::Sandbox(SandboxError::Enclosure(error @ EnclosureError::NotAllowed(_)))) => {
@@ -142,19 +148,75 @@ pub(crate) fn with_layer_kind(work: &Work, base: BaseLayer, user: BuildUser) -> 
     Ok(BaseLayer { kind, ..base })
 }
 
+/// A script that ends with the number of the first path that it cannot use: `ro` or `rw` stands before each.
+const ACCESS: &str = "\
+number=1
+while [ $# -gt 0 ]; do
+    [ -r \"$2\" ] && { [ ! -d \"$2\" ] || [ -x \"$2\" ]; } || exit $number
+    [ \"$1\" = ro ] || [ -w \"$2\" ] || exit $number
+    number=$((number + 1))
+    shift 2
+done";
+
+/// The most paths that the end of a script can tell.
+const MOST_PATHS: usize = 100;
+
+/// Checks that builds can use what they see of the machine, where they run under other ids than the caller's: the tree, and what
+/// they may write to.
+pub(crate) fn must_be_accessible(work: &Work, base: &BaseLayer, user: BuildUser) -> Result<(), String> {
+    if !base.ids.are_many() {
+        return Ok(());
+    }
+    let writable = work.conf.mounts.iter().filter(|mount| mount.is_writable).cloned();
+    let mounts: Vec<SandboxMount> = [SandboxMount::read_only(&work.conf.tree, "/tree")]
+        .into_iter()
+        .chain(writable)
+        .take(MOST_PATHS)
+        .collect();
+    let mut words: Vec<OsString> = ["/bin/sh", "-c", ACCESS, "access"].map(Into::into).to_vec();
+    for mount in &mounts {
+        words.push(if mount.is_writable { "rw" } else { "ro" }.into());
+        words.push(mount.target.clone().into());
+    }
+    let shown = |error: &dyn std::error::Error| error.to_string();
+    let place = TaskPlace::make(&work.conf.build_dir, &work.id).map_err(|error| shown(&error))?;
+    let ended = run_probe(&place, base, (words, user), mounts.clone());
+    place.remove().map_err(|error| shown(&error))?;
+    // What stands against sandboxes, and against a shell in them, is told by whoever probes or builds.
+    let Ok(Some(EnclosureEnd::Exited(number @ 1..))) = ended else { return Ok(()) };
+    let index = usize::try_from(number - 1).unwrap_or_default();
+    let Some(mount) = mounts.get(index) else { return Ok(()) };
+    let (how, what) = if mount.is_writable { ("write to", "the directory") } else { ("read", "the tree") };
+    let id = base.ids.on_disk(user.id()).map_or_else(String::new, |id| format!(", which has the id {id},"));
+    Err(format!("{what} {}: the user of builds{id} cannot {how} it", mount.source.display()))
+}
+
 /// Makes a sandbox as a build has it, and runs this program in it.
 fn make_sandbox(place: &TaskPlace, base: &BaseLayer, user: BuildUser) -> TriedSandbox {
+    let words = [OWN_PROGRAM, "--version"].map(Into::into).to_vec();
+    run_probe(place, base, (words, user), Vec::new())
+}
+
+/// Runs a command in a sandbox with these mounts.
+fn run_probe(
+    place: &TaskPlace,
+    base: &BaseLayer,
+    (words, user): (Vec<OsString>, BuildUser),
+    mut mounts: Vec<SandboxMount>,
+) -> TriedSandbox {
+    mounts.push(own_program()?);
     let root = BuildRoot {
         kind: base.kind,
+        ids: base.ids,
         lower: vec![base.layer.clone()],
         upper: place.part("upper"),
         scratch: place.part("scratch"),
         host: base.mounted.clone(),
-        mounts: vec![own_program()?],
+        mounts,
     };
     root.lay_out()?;
     let command = SandboxCommand {
-        words: [OWN_PROGRAM, "--version"].map(Into::into).to_vec(),
+        words,
         environment: environment(&[]),
         directory: "/".to_owned(),
         user,

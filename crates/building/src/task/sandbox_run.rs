@@ -1,10 +1,11 @@
 //! A command in the sandbox of a task is run to its end.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use patchadm_core::namespaces::{Enclosure, EnclosureEnd};
+use rustix::fs::MemfdFlags;
 
 use super::place::TaskPlace;
 use super::step::TaskError;
@@ -48,9 +49,33 @@ pub(crate) fn run_in_sandbox(
     log: &mut TaskLog,
     ticks: Ticks<'_>,
 ) -> Result<SandboxEnd, TaskError> {
-    let enclosure = enclosure(root, command, limits, Some(place.inside()));
+    let enclosure = enclosure(root, command, limits, Some(place.inside()))?;
     let mut watch = SandboxWatch { group: &mut TaskGroup::default(), written, phase: &mut |_| {}, ticks };
     run_to_end(place, &enclosure, (limits, &no_input()?), log, &mut watch)
+}
+
+/// Does the same with a text as the standard input of the command, and without directories that are measured.
+pub(super) fn run_with_input(
+    place: &TaskPlace,
+    (root, command): (&BuildRoot, SandboxCommand),
+    (limits, input): (&SandboxLimits, &str),
+    log: &mut TaskLog,
+    ticks: Ticks<'_>,
+) -> Result<SandboxEnd, TaskError> {
+    let enclosure = enclosure(root, command, limits, Some(place.inside()))?;
+    let mut watch =
+        SandboxWatch { group: &mut TaskGroup::default(), written: &[], phase: &mut |_| {}, ticks };
+    run_to_end(place, &enclosure, (limits, &memory_file(input)?), log, &mut watch)
+}
+
+/// Returns a file with a text, from which a command reads it as its standard input. It is in memory: a file of the disk would
+/// tell by its name where the sandbox lies.
+pub(super) fn memory_file(text: &str) -> Result<File, TaskError> {
+    let mut file =
+        File::from(rustix::fs::memfd_create("record", MemfdFlags::CLOEXEC).map_err(io::Error::from)?);
+    file.write_all(text.as_bytes())?;
+    file.rewind()?;
+    Ok(file)
 }
 
 /// Makes it the failure of the machine that a command has failed, where it found no space.

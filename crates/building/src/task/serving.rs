@@ -14,6 +14,7 @@ use super::step::TaskError;
 use super::teller::TaskTeller;
 use crate::base::{base_layer, build_user};
 use crate::driver::Driver;
+use crate::ids::SandboxIds;
 use crate::pool::{FoundResult, Pool, PoolEntry};
 use crate::work::Work;
 
@@ -32,6 +33,13 @@ pub fn serve_task(
     let mut input = io::BufReader::new(input);
     let mut line = Vec::new();
     input.by_ref().take(LARGEST_ORDER).read_until(b'\n', &mut line)?;
+    let order = match serde_json::from_slice::<TaskOrder>(&line) {
+        Ok(order) if order.task == TASK_FORMAT => Ok(order),
+        Ok(order) => Err(format!("the order has format {}", order.task)),
+        Err(error) => Err(format!("the order cannot be read: {error}")),
+    };
+    // Before there is a second thread: a process with two stays under the ids that it has.
+    let opened = order.as_ref().map_err(Clone::clone).and_then(open);
     let is_ended = Arc::new(AtomicBool::new(false));
     let ends = is_ended.clone();
     std::thread::spawn(move || {
@@ -40,29 +48,38 @@ pub fn serve_task(
         ends.store(true, Ordering::Relaxed);
     });
     let teller = TaskTeller::over(Box::new(output), is_ended);
-    let end = match serde_json::from_slice::<TaskOrder>(&line) {
-        Ok(order) if order.task == TASK_FORMAT => {
+    let end = match (&order, opened) {
+        (Ok(order), opened) => {
             teller.tell(&TaskEvent::Started { host: host_name(), pid: std::process::id() });
             let goes_on = teller.go_on();
-            let end = carry_out(&order, &teller).unwrap_or_else(TaskEnd::trouble);
+            let end = opened.and_then(|opened| carry_out(order, opened, &teller));
             drop(goes_on);
-            end
+            end.unwrap_or_else(TaskEnd::trouble)
         }
-        Ok(order) => TaskEnd::trouble(format!("the order has format {}", order.task)),
-        Err(error) => TaskEnd::trouble(format!("the order cannot be read: {error}")),
+        (Err(reason), _) => TaskEnd::trouble(reason.clone()),
     };
     teller.tell(&TaskEvent::End(end));
     Ok(())
 }
 
+/// Opens the bulk build of an order, and gives this process the ids of its sandboxes.
+fn open(order: &TaskOrder) -> Result<(Work, Driver, SandboxIds), String> {
+    let work = Work::open(&PathBuf::from(&order.work)).map_err(|error| error.to_string())?;
+    let driver = Driver::find(&work).map_err(|error| error.to_string())?;
+    let ids = SandboxIds::of_task(&work.conf)?;
+    Ok((work, driver, ids))
+}
+
 /// Carries out an order; an error is the machine's.
-fn carry_out(order: &TaskOrder, teller: &TaskTeller) -> Result<TaskEnd, String> {
+fn carry_out(
+    order: &TaskOrder,
+    (work, driver, ids): (Work, Driver, SandboxIds),
+    teller: &TaskTeller,
+) -> Result<TaskEnd, String> {
     let shown = |error: &dyn std::error::Error| error.to_string();
-    let work = Work::open(&PathBuf::from(&order.work)).map_err(|error| shown(&error))?;
-    let driver = Driver::find(&work).map_err(|error| shown(&error))?;
     let pool = Pool::open(&work.conf.pool).map_err(|error| shown(&error))?;
-    let user = build_user(&work.conf)?;
-    let base = base_layer(&work.conf, user).map_err(|error| shown(&error))?;
+    let user = build_user(&work.conf);
+    let base = base_layer(&work.conf, (ids, user), &order.base).map_err(|error| shown(&error))?;
     let mut install: Vec<PoolEntry> = Vec::new();
     for (package, key) in &order.install {
         match pool.find(key).map_err(|error| shown(&error))? {

@@ -22,11 +22,9 @@ fn a_fresh_file_has_every_setting_and_means_the_defaults() {
         assert!(text.contains(&format!("{}=", name.name)), "{}", name.name);
         assert!(!name.text.ends_with('.') && !name.text.contains('\n'), "{}", name.name);
     }
-    let given =
-        Configuration::fresh_text(Path::new("/srv/bulk"), "/tree", Some("driver"), Some("/base")).unwrap();
-    let expected = with("driver=driver\nbase=/base");
-    assert_eq!(parse(&given).unwrap(), expected);
-    assert_eq!(expected.driver, Some(PathBuf::from("/srv/bulk/driver")));
+    let ids = IdRange { start: 100_000, count: 65_536 };
+    let given = Configuration::fresh_text(Path::new("/srv/bulk"), "/tree", Some("/base"), Some(ids)).unwrap();
+    assert_eq!(parse(&given).unwrap(), with("base=/base\nids=100000"));
     let text = Configuration::fresh_text(Path::new("/srv/bulk"), "/tree\npool=/x", None, None);
     assert!(text.is_err(), "a tree cannot bring a setting of its own");
 }
@@ -64,7 +62,7 @@ fn every_setting_is_read() {
          mount=/opt/tools\nmount=rw:/var/cache:/cache\nbuild_as=root\nbuild_user=builder\nnetwork=rust-* go-*\n\
          env=A=1\nenv=B=\ncores=6\nmemory_budget=16G\nbuild_dir=/var/tmp/b\ninstalled_limit=0\ntime=2h\nmemory=4G\n\
          limit=lang/* time=8h memory=8G\nscan_time=90\nkey_depends=location\ncheck=strict\nlimit_max=time=4h\n\
-         restricted=yes\nrequired=bash curl\nminimum=90%\nset_on_failure=none\nids=ids\ndepot=/srv/depot\nkey=/k\n\
+         restricted=yes\nrequired=bash curl\nminimum=90%\nset_on_failure=none\npatch_ids=ids\ndepot=/srv/depot\nkey=/k\n\
          password_file=/p\nreport_to=a@x.org, b@x.org\nreport_from=bulk@x.org\nreport_subject=nightly\n\
          report_url=https://x.org/runs/\nreport_command=sendmail -t\nreport_copy=/srv/copy\npoll=git -C /tree rev-parse HEAD\n\
          keep_runs=3\nslot=local 2\nslot=s 16 cores=64 srun --mem={mem}M\n",

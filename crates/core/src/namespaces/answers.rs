@@ -10,6 +10,8 @@ use super::failure::{EnclosureEnd, EnclosureError, EnclosureNote};
 pub(super) enum FirstOrder {
     /// Build this enclosure. This is the first message, and comes with the standard input of the command.
     Prepare { enclosure: Box<Enclosure>, is_superuser: bool },
+    /// The ids are there that were asked for.
+    GoOn,
     /// Start the command, in the foreground of the terminal if so.
     Start { in_front: bool },
     /// Send the command this signal.
@@ -21,6 +23,8 @@ pub(super) enum FirstOrder {
 /// An answer of the first process.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum FirstAnswer {
+    /// Everything is mounted, and the process has a new user namespace: give it its ids.
+    WantsIds,
     /// Everything is put together.
     Ready(Vec<EnclosureNote>),
     /// The order cannot be carried out; the process ends.

@@ -12,15 +12,15 @@ use rustix::thread::{
 /// Maps the caller into the new user namespace: under their own ids, or as root.
 pub(super) fn map_caller((uid, gid): (u32, u32), as_root: bool) -> io::Result<()> {
     let (inside_uid, inside_gid) = if as_root { (0, 0) } else { (uid, gid) };
-    tell_kernel("setgroups", "deny")?;
-    tell_kernel("uid_map", &format!("{inside_uid} {uid} 1"))?;
-    tell_kernel("gid_map", &format!("{inside_gid} {gid} 1"))
+    tell_kernel("self", "setgroups", "deny")?;
+    tell_kernel("self", "uid_map", &format!("{inside_uid} {uid} 1"))?;
+    tell_kernel("self", "gid_map", &format!("{inside_gid} {gid} 1"))
 }
 
-/// Writes to a file of this process in `/proc`.
+/// Writes to a file of a process in `/proc`.
 #[allow(clippy::disallowed_methods)] // these are questions to the kernel, not files of a disk
-fn tell_kernel(name: &str, text: &str) -> io::Result<()> {
-    std::fs::write(Path::new("/proc/self").join(name), text)
+pub(super) fn tell_kernel(process: &str, name: &str, text: &str) -> io::Result<()> {
+    std::fs::write(Path::new("/proc").join(process).join(name), text)
 }
 
 /// Passes the capabilities of this process on to the program that it starts next.

@@ -17,6 +17,9 @@ pub struct Enclosure {
     pub locks: Vec<HeldLock>,
     /// Whether the caller has the id 0 inside.
     pub as_root: bool,
+    /// The users and groups inside, where the command has a user namespace that owns none of the mounts: whatever its rights
+    /// are, it can change none of them. `None`: the command is in the namespace in which the mounts were made.
+    pub ids: Option<OwnIds>,
     /// What the inside has for itself beside mounts and processes.
     pub isolation: Isolation,
     /// The command that runs inside.
@@ -55,6 +58,34 @@ pub struct Isolation {
     pub gains_no_rights: bool,
     /// The capabilities that remain, as bits of capabilities(7); `None` for all.
     pub capabilities: Option<u64>,
+}
+
+/// The users and groups of a user namespace that owns nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnIds {
+    /// The user ids.
+    pub users: Vec<IdMapping>,
+    /// The group ids.
+    pub groups: Vec<IdMapping>,
+}
+
+impl OwnIds {
+    /// Returns the user and group outside that are 0 inside; `None` where nobody is.
+    pub fn root(&self) -> Option<(u32, u32)> {
+        let outside = |ids: &[IdMapping]| ids.iter().find(|ids| ids.inside == 0).map(|ids| ids.outside);
+        Some((outside(&self.users)?, outside(&self.groups)?))
+    }
+}
+
+/// Successive ids inside, and the ids of the caller that they stand for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdMapping {
+    /// The first id inside.
+    pub inside: u32,
+    /// The first id of the caller.
+    pub outside: u32,
+    /// How many there are.
+    pub count: u32,
 }
 
 /// A command, run inside.
@@ -124,8 +155,13 @@ pub enum MountSource {
     },
     /// The processes of the enclosure; if the kernel refuses that, those of the host, read-only.
     Processes,
-    /// The usual devices except disks, and these further files, each with its content.
-    Devices(Vec<(OsString, Vec<u8>)>),
+    /// The usual devices except disks.
+    Devices {
+        /// Further files beside them, each with its content.
+        files: Vec<(OsString, Vec<u8>)>,
+        /// The most bytes of shared memory; `None` for half of the machine's, which is what the kernel allows.
+        shared_memory: Option<u64>,
+    },
     /// An empty directory that nobody can write to.
     Nothing,
 }

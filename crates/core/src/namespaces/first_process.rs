@@ -5,15 +5,15 @@ use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal};
 
 use super::answers::{FirstAnswer, FirstOrder};
-use super::enclosure::{EnclosedCommand, Enclosure};
+use super::enclosure::{EnclosedCommand, Enclosure, OwnIds};
 use super::failure::{EnclosureError, EnclosureNote};
 use super::followed_signals::FollowedSignals;
 use super::reaping::{CommandState, EnclosedProcess};
 use super::terminal::ControllingTerminal;
-use super::{capabilities, isolation, tree};
+use super::{capabilities, id_maps, isolation, tree};
 use crate::process::{MessageChannel, close_inherited};
 use patchadm_rootfs::{Dir, Lock};
 
@@ -31,7 +31,7 @@ pub fn serve() -> io::Result<()> {
     let Some(input) = channel.descriptor() else { return Ok(()) };
     let terminal = ControllingTerminal::open();
     // Held to the end of this process.
-    let _locks = match prepare(&enclosure, is_superuser) {
+    let _locks = match prepare(&enclosure, is_superuser, &mut channel) {
         Ok((locks, notes)) => {
             channel.send(&FirstAnswer::Ready(notes), None)?;
             locks
@@ -53,6 +53,7 @@ pub fn serve() -> io::Result<()> {
 fn prepare(
     enclosure: &Enclosure,
     is_superuser: bool,
+    channel: &mut MessageChannel,
 ) -> Result<(Vec<Lock>, Vec<EnclosureNote>), EnclosureError> {
     let mut locks = Vec::new();
     for lock in &enclosure.locks {
@@ -63,9 +64,13 @@ fn prepare(
     }
     isolation::isolate(&enclosure.isolation, is_superuser)?;
     let notes = tree::enter(enclosure, is_superuser)?;
+    if let Some(ids) = &enclosure.ids {
+        enter_ids(ids, is_superuser, channel)?;
+    }
     capabilities::keep_for_oneself()
         .map_err(|error| EnclosureError::failed("give up", "capabilities", error))?;
-    if let Some(kept) = enclosure.isolation.capabilities.filter(|_| is_superuser) {
+    let has_rights = is_superuser || enclosure.ids.is_some();
+    if let Some(kept) = enclosure.isolation.capabilities.filter(|_| has_rights) {
         isolation::keep_capabilities(kept)?;
     }
     if enclosure.isolation.gains_no_rights {
@@ -74,6 +79,22 @@ fn prepare(
     isolation::restrict(&enclosure.command)?;
     enter_directory(&enclosure.command);
     Ok((locks, notes))
+}
+
+/// Enters a user namespace that owns none of the mounts, and becomes its first user.
+fn enter_ids(ids: &OwnIds, is_superuser: bool, channel: &mut MessageChannel) -> Result<(), EnclosureError> {
+    let lost = |error: io::Error| EnclosureError::failed("enter", "the user namespace", error);
+    id_maps::leave_the_mounts(is_superuser)?;
+    channel.send(&FirstAnswer::WantsIds, None).map_err(lost)?;
+    match channel.receive().map_err(lost)? {
+        Some(FirstOrder::GoOn) => {}
+        _ => return Err(lost(io::ErrorKind::UnexpectedEof.into())),
+    }
+    id_maps::become_first(ids)?;
+    // What it holds is no concern of those inside, whoever they are.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|errno| lost(errno.into()))?;
+    // The kernel forgets it with a change of ids. If the caller died meanwhile, the end of the socket shows it.
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(|errno| lost(errno.into()))
 }
 
 /// Enters the first working directory that exists; `/` is already the one of this process.

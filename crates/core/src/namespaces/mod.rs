@@ -17,8 +17,12 @@
 //! descriptor. If the caller is in the foreground of a terminal, the command becomes the foreground process, and stops and
 //! continues with the caller as a job.
 //!
-//! What it does not do: a read-only mount protects from mistakes, not from a superuser inside, who may mount it anew. It
-//! knows nothing of stages.
+//! With [`OwnIds`], the first process enters a further user namespace when everything is mounted, and its caller says which
+//! ids there are in it. The mounts, the network and the host name then belong to the namespace before: root inside can
+//! neither mount anything of it anew nor change a setting of the kernel, and is nobody outside. Without, a read-only mount
+//! protects from mistakes, not from a superuser inside.
+//!
+//! It knows nothing of stages.
 
 mod answers;
 mod bind;
@@ -27,6 +31,7 @@ mod enclosure;
 mod failure;
 mod first_process;
 mod followed_signals;
+mod id_maps;
 mod isolation;
 mod layers;
 mod mount_table;
@@ -40,8 +45,8 @@ mod terminal;
 mod tree;
 
 pub use enclosure::{
-    Access, EnclosedCommand, Enclosure, EnclosureTree, HeldLock, Isolation, Layers, MissingPlace, Mount,
-    MountSource, ProcessLimit,
+    Access, EnclosedCommand, Enclosure, EnclosureTree, HeldLock, IdMapping, Isolation, Layers, MissingPlace,
+    Mount, MountSource, OwnIds, ProcessLimit,
 };
 pub use failure::{EnclosureEnd, EnclosureError, EnclosureNote};
 pub use first_process::serve;

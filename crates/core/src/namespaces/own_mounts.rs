@@ -1,6 +1,6 @@
 //! The private file systems of an enclosure: processes, devices, and an empty directory.
 
-use std::ffi::{CStr, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fmt::Display;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
@@ -53,7 +53,7 @@ pub(super) fn mount_nothing(place: &OsStr, point: &OwnedFd) -> Result<(), Enclos
 pub(super) fn mount_devices(
     top: &OwnedFd,
     (place, point): (&OsStr, &OwnedFd),
-    files: &[(OsString, Vec<u8>)],
+    (files, shared_memory): (&[(OsString, Vec<u8>)], Option<u64>),
 ) -> Result<(), EnclosureError> {
     let failed = |error: &dyn Display| EnclosureError::failed("prepare", place.display(), error);
     mount_new("tmpfs", point, MountFlags::NOSUID | MountFlags::NOEXEC, c"mode=0755,size=1m")
@@ -69,8 +69,10 @@ pub(super) fn mount_devices(
     below("pts")
         .and_then(|pts| mount_new("devpts", &pts, MountFlags::NOSUID | MountFlags::NOEXEC, options))
         .map_err(|errno| failed(&format!("pts: {errno}")))?;
+    let options = shared_memory.map_or(String::new(), |bytes| format!(",size={bytes}"));
+    let options = CString::new(format!("mode=1777{options}")).map_err(|error| failed(&error))?;
     below("shm")
-        .and_then(|shm| mount_new("tmpfs", &shm, MountFlags::NOSUID | MountFlags::NODEV, c"mode=1777"))
+        .and_then(|shm| mount_new("tmpfs", &shm, MountFlags::NOSUID | MountFlags::NODEV, &options))
         .map_err(|errno| failed(&format!("shm: {errno}")))
 }
 

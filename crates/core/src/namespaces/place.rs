@@ -57,12 +57,12 @@ pub(super) fn mount_of(fd: &OwnedFd) -> Result<u64, EnclosureError> {
     seen.map(|seen| seen.mount).map_err(|error| EnclosureError::Failed(error.to_string()))
 }
 
-/// Makes a missing place, a directory or an empty file. Makes it only on one of the mounts `own`.
+/// Makes a missing place, a directory or an empty file, and gives it to `owner`. Makes it only on one of the mounts `own`.
 pub(super) fn make(
     top: &OwnedFd,
     place: &OsStr,
     is_directory: bool,
-    own: &[u64],
+    (own, owner): (&[u64], Option<(u32, u32)>),
 ) -> Result<(), EnclosureError> {
     let shown = || place.display().to_string();
     let refused =
@@ -73,15 +73,23 @@ pub(super) fn make(
     }
     let mut dir = Dir::of_host(&path_of(&above)).map_err(|error| refused(&reason_of(&error)))?;
     let Some((last, between)) = names.split_last() else { return Ok(()) };
+    let given = |dir: &Dir, name: &OsString| match owner {
+        Some((uid, gid)) => dir.set_owner(name.as_bytes(), Some(uid), Some(gid)),
+        None => Ok(()),
+    };
     for name in between {
-        dir = dir.make_dir(name.as_bytes(), Mode::of(0o755)).map_err(|error| refused(&reason_of(&error)))?;
+        let made = dir.make_dir(name.as_bytes(), Mode::of(0o755)).and_then(|made| {
+            given(&dir, name)?;
+            Ok(made)
+        });
+        dir = made.map_err(|error| refused(&reason_of(&error)))?;
     }
     let made = if is_directory {
         dir.make_dir(last.as_bytes(), Mode::of(0o755)).map(drop)
     } else {
         dir.create(last.as_bytes()).map(drop)
     };
-    made.map_err(|error| refused(&reason_of(&error)))
+    made.and_then(|()| given(&dir, last)).map_err(|error| refused(&reason_of(&error)))
 }
 
 /// Returns the reason of an error, without the path that only this process knows.
@@ -137,15 +145,15 @@ mod tests {
         std::fs::create_dir(dir.path().join("usr")).unwrap();
         let top = opened(dir.path());
         let own = [mount_of(&top).unwrap()];
-        make(&top, OsStr::new("/usr/src/a/b"), true, &own).unwrap();
-        make(&top, OsStr::new("/usr/file"), false, &own).unwrap();
+        make(&top, OsStr::new("/usr/src/a/b"), true, (&own, None)).unwrap();
+        make(&top, OsStr::new("/usr/file"), false, (&own, None)).unwrap();
         assert!(dir.path().join("usr/src/a/b").is_dir() && dir.path().join("usr/file").is_file());
-        let refused = make(&top, OsStr::new("/usr/other"), true, &[]).unwrap_err();
+        let refused = make(&top, OsStr::new("/usr/other"), true, (&[], None)).unwrap_err();
         assert_eq!(
             refused.to_string(),
             "cannot make the mount point /usr/other: it is missing, and this part of the tree is read-only"
         );
-        let behind = make(&top, OsStr::new("/usr/file/x"), true, &own).unwrap_err();
+        let behind = make(&top, OsStr::new("/usr/file/x"), true, (&own, None)).unwrap_err();
         assert!(behind.to_string().starts_with("cannot make the mount point /usr/file/x: "), "{behind}");
     }
 }

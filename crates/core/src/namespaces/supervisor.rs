@@ -18,7 +18,7 @@ use super::failure::{EnclosureEnd, EnclosureError, EnclosureNote};
 use super::followed_signals::FollowedSignals;
 use super::settings::refusal;
 use super::terminal::ControllingTerminal;
-use super::{FIRST_PROCESS, capabilities};
+use super::{FIRST_PROCESS, capabilities, id_maps};
 use crate::process::MessageChannel;
 
 /// The signals that are passed on to the command.
@@ -108,12 +108,19 @@ impl EnclosureSupervisor {
         is_superuser: bool,
         mut tell: impl FnMut(&EnclosureNote),
     ) -> Result<Option<EnclosureEnd>, EnclosureError> {
+        let ids = enclosure.ids.clone();
         let order = FirstOrder::Prepare { enclosure: Box::new(enclosure), is_superuser };
         if self.channel.send(&order, Some(input)).is_err() {
             return Ok(None);
         }
         loop {
             match self.next_answer().map_err(|error| lost(&error))? {
+                Some(FirstAnswer::WantsIds) => {
+                    if let Some(ids) = &ids {
+                        id_maps::give(self.first.id(), ids, is_superuser)?;
+                    }
+                    self.order(&FirstOrder::GoOn);
+                }
                 Some(FirstAnswer::Ready(notes)) => {
                     notes.iter().for_each(&mut tell);
                     self.order(&FirstOrder::Start { in_front: self.in_front });

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, UnmountFlags};
 
 use super::bind::{attach, copy_of, copy_of_host, make_read_only};
-use super::enclosure::{Access, Enclosure, EnclosureTree, MissingPlace, Mount, MountSource};
+use super::enclosure::{Access, Enclosure, EnclosureTree, MissingPlace, Mount, MountSource, OwnIds};
 use super::failure::{EnclosureError, EnclosureNote};
 use super::layers::mount_of_layers;
 use super::mount_table::MountTable;
@@ -42,6 +42,8 @@ struct TreeBuilder {
     lowest: u64,
     /// The mounts in which missing places may be made.
     own: Vec<u64>,
+    /// Who owns what is made, if not the caller.
+    owner: Option<(u32, u32)>,
     notes: Vec<EnclosureNote>,
 }
 
@@ -59,7 +61,8 @@ impl TreeBuilder {
             Access::ReadOnly => make_read_only(&top, lowest)?,
             Access::ReadWrite => own.push(lowest),
         }
-        Ok(Self { top, lowest, own, notes: Vec::new() })
+        let owner = enclosure.ids.as_ref().and_then(OwnIds::root);
+        Ok(Self { top, lowest, own, owner, notes: Vec::new() })
     }
 
     fn mount(&mut self, mount: &Mount) -> Result<(), EnclosureError> {
@@ -80,7 +83,9 @@ impl TreeBuilder {
                 }
                 Ok(())
             }
-            (MountSource::Devices(files), _) => mount_devices(&self.top, (&mount.place, &place.fd), files),
+            (MountSource::Devices { files, shared_memory }, _) => {
+                mount_devices(&self.top, (&mount.place, &place.fd), (files, *shared_memory))
+            }
             (MountSource::Nothing | MountSource::Host { .. }, _) => mount_nothing(&mount.place, &place.fd),
         }
     }
@@ -96,7 +101,7 @@ impl TreeBuilder {
                     return Err(EnclosureError::failed("mount", named.display(), "the directory is missing"));
                 }
                 MissingPlace::Made => {
-                    make(&self.top, named, is_directory, &self.own)?;
+                    make(&self.top, named, is_directory, (&self.own, self.owner))?;
                     self.notes.push(EnclosureNote::Made(named.display().to_string()));
                     found = find(&self.top, named)?;
                 }

@@ -124,6 +124,7 @@ fn enclosure_of(stage: &Stage, request: EnterRequest<'_>) -> Result<Enclosure, E
         mounts,
         locks: vec![lock],
         as_root: request.as_root,
+        ids: None,
         isolation: Isolation::default(),
         command: EnclosedCommand {
             choices: call.choices,
@@ -195,7 +196,11 @@ fn hidden_files() -> Mount {
 fn own_mounts(start_files: Vec<(OsString, Vec<u8>)>, missing: MissingPlace) -> [Mount; 2] {
     [
         Mount { place: "/proc".into(), source: MountSource::Processes, missing },
-        Mount { place: "/dev".into(), source: MountSource::Devices(start_files), missing },
+        Mount {
+            place: "/dev".into(),
+            source: MountSource::Devices { files: start_files, shared_memory: None },
+            missing,
+        },
     ]
 }
 

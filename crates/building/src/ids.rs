@@ -1,0 +1,285 @@
+//! The ids of sandboxes: their users and groups are never those of the machine's root.
+//!
+//! Root gives its sandboxes a range of ids that nobody else has. An ordinary user has subordinate ids for that, if the
+//! administrator of the machine has set some aside and newuidmap(1) is there; else one id, their own.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use nix::sched::{CloneFlags, unshare};
+use patchadm_bulk::conf::{BuildIdentity, Configuration, IdRange};
+use patchadm_core::namespaces::{IdMapping, OwnIds};
+use patchadm_rootfs::{Dir, RootError};
+use rustix::process::{getegid, geteuid};
+
+use crate::tree_walk::each_below;
+
+/// The files with subordinate ids, for users and groups.
+const SUBORDINATE: [&str; 2] = ["/etc/subuid", "/etc/subgid"];
+
+/// The files with the accounts of this machine: in both, an id is the third field.
+const ACCOUNTS: [&str; 2] = ["/etc/passwd", "/etc/group"];
+
+/// The programs that give a user namespace subordinate ids.
+const MAP_PROGRAMS: [&str; 2] = ["newuidmap", "newgidmap"];
+
+/// Where they are looked for: not along a `PATH` that anybody could have set.
+const PROGRAM_DIRECTORIES: [&str; 4] = ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin"];
+
+/// Whose ids the users and groups of sandboxes have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SandboxIds {
+    /// One: that of the caller, an ordinary user.
+    Own,
+    /// Those of a range, which root gives them.
+    Range(IdRange),
+    /// All of the user namespace that this process is in: 0 is an ordinary user, the others are subordinate to them.
+    Subordinate {
+        /// How many there are beside 0.
+        users: u32,
+        /// How many groups.
+        groups: u32,
+    },
+}
+
+impl SandboxIds {
+    /// Returns the ids of the sandboxes that this process makes. It stays where it is, and has no ids but its own; the reason
+    /// why it can have no sandboxes at all.
+    pub fn of_caller(conf: &Configuration) -> Result<Self, String> {
+        if geteuid().is_root() {
+            return range_of(conf).map(Self::Range);
+        }
+        if conf.build_as == BuildIdentity::Root {
+            subordinates()?;
+        }
+        Ok(Self::Own)
+    }
+
+    /// Returns the ids of the sandboxes of this process, which enters a user namespace with all ids that its user has. It must
+    /// have one thread.
+    pub fn of_task(conf: &Configuration) -> Result<Self, String> {
+        if geteuid().is_root() {
+            return range_of(conf).map(Self::Range);
+        }
+        match subordinates() {
+            Ok(subordinates) => {
+                subordinates.enter().map_err(|error| format!("subordinate ids: {error}"))?;
+                let [users, groups] = subordinates.ranges.map(|range| range.count);
+                Ok(Self::Subordinate { users, groups })
+            }
+            Err(reason) if conf.build_as == BuildIdentity::Root => Err(reason),
+            Err(_) => Ok(Self::Own),
+        }
+    }
+
+    /// Tells whether there are others than the caller's.
+    pub(crate) fn are_many(self) -> bool {
+        self != Self::Own
+    }
+
+    /// Returns the ids as an enclosure has them.
+    pub(crate) fn mappings(self) -> OwnIds {
+        let one = |id: u32| vec![IdMapping { inside: id, outside: id, count: 1 }];
+        let all = |others: u32| {
+            let others = IdMapping { inside: 1, outside: 1, count: others };
+            one(0).into_iter().chain([others]).collect()
+        };
+        match self {
+            Self::Own => OwnIds { users: one(geteuid().as_raw()), groups: one(getegid().as_raw()) },
+            Self::Range(range) => {
+                let all = vec![IdMapping { inside: 0, outside: range.start, count: range.count }];
+                OwnIds { users: all.clone(), groups: all }
+            }
+            Self::Subordinate { users, groups } => OwnIds { users: all(users), groups: all(groups) },
+        }
+    }
+
+    /// Gives the entry of a directory to a user inside and the group of the same number, where there are others than the
+    /// caller.
+    pub(crate) fn give(self, above: &Dir, name: &[u8], inside: u32) -> Result<(), RootError> {
+        match self.on_disk(inside) {
+            Some(id) => above.set_owner(name, Some(id), Some(id)),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives a directory, and all in it that belongs to the caller, to root inside: what is laid out for a sandbox is its own.
+    pub(crate) fn hand_over(self, top: &Dir) -> Result<(), RootError> {
+        let Self::Range(range) = self else { return Ok(()) };
+        let own = Some(range.outside(0));
+        if top.itself()?.uid == 0 {
+            top.set_own_owner(own, own)?;
+        }
+        each_below(top, |above, name, seen| {
+            if seen.uid == 0 {
+                above.set_owner(name, own, own)?;
+            }
+            Ok(true)
+        })
+    }
+
+    /// Returns the number by which the caller knows a user inside; `None` where it is the caller.
+    pub(crate) fn on_disk(self, inside: u32) -> Option<u32> {
+        match self {
+            Self::Own => None,
+            Self::Range(range) => Some(range.outside(inside)),
+            Self::Subordinate { .. } => Some(inside),
+        }
+    }
+}
+
+/// Returns the range that root gives its sandboxes: the configured one, else the subordinate ids of `build_user`.
+fn range_of(conf: &Configuration) -> Result<IdRange, String> {
+    let of_user = || {
+        let name = conf.build_user.as_deref()?;
+        let uid = nix::unistd::User::from_name(name).ok().flatten()?.uid.as_raw();
+        let [users, groups] = SUBORDINATE.map(|path| IdRange::of_user(&text_of(path), name, uid));
+        users.filter(|users| groups == Some(*users))
+    };
+    let Some(range) = conf.ids.or_else(of_user) else {
+        let proposal = free_range(0).map_or_else(|| "START:COUNT".to_owned(), |range| range.to_string());
+        return Err(format!(
+            "root gives sandboxes ids that nobody else has, and bulk.conf names none: set ids={proposal}"
+        ));
+    };
+    for path in ACCOUNTS {
+        if let Some((name, id)) = account_in(&text_of(path), range) {
+            return Err(format!("ids={range}: {path} has {name} with the id {id}; choose other ids"));
+        }
+    }
+    Ok(range)
+}
+
+/// Returns a range of ids that nobody has on this machine; `None` where there is none.
+pub(crate) fn free_range(random: u64) -> Option<IdRange> {
+    let texts = SUBORDINATE.map(text_of);
+    let mut taken: Vec<(u32, u32)> = texts.iter().flat_map(|text| IdRange::all_of(text)).collect();
+    for path in ACCOUNTS {
+        taken.extend(accounts(&text_of(path)).map(|(_, id)| (id, 1)));
+    }
+    let [users, groups] = ["/proc/self/uid_map", "/proc/self/gid_map"].map(|path| mapped(&text_of(path)));
+    IdRange::free(random, &users, &taken)
+        .filter(|range| IdRange::free(random, &groups, &taken) == Some(*range))
+}
+
+/// Returns the ids of a user namespace, each a first one with a number.
+fn mapped(text: &str) -> Vec<(u32, u32)> {
+    let lines = text.lines().filter_map(|line| {
+        let mut fields = line.split_ascii_whitespace().map(str::parse);
+        match (fields.next(), fields.nth(1)) {
+            (Some(Ok(first)), Some(Ok(count))) => Some((first, count)),
+            _ => None,
+        }
+    });
+    lines.collect()
+}
+
+fn accounts(text: &str) -> impl Iterator<Item = (&str, u32)> {
+    text.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        Some((fields.next()?, fields.nth(1)?.parse().ok()?))
+    })
+}
+
+fn account_in(text: &str, range: IdRange) -> Option<(&str, u32)> {
+    accounts(text).find(|(_, id)| range.has(*id))
+}
+
+/// Returns the text of a file of the system; nothing where it cannot be read.
+fn text_of(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+/// The ids that are set aside for an ordinary user, and the programs that give them.
+struct Subordinates {
+    /// Those of users, and of groups.
+    ranges: [IdRange; 2],
+    programs: [PathBuf; 2],
+}
+
+/// Returns what is set aside for the caller; the error says how to get it.
+fn subordinates() -> Result<Subordinates, String> {
+    let found = |name: &str| {
+        let paths = PROGRAM_DIRECTORIES.iter().map(|above| Path::new(above).join(name));
+        paths.into_iter().find(|path| path.is_file())
+    };
+    let [Some(users), Some(groups)] = MAP_PROGRAMS.map(found) else {
+        return Err("`build_as=root` needs newuidmap, which is in the package uidmap (Debian, Ubuntu: \
+                    `apt install uidmap`) or shadow-utils"
+            .to_owned());
+    };
+    let uid = geteuid();
+    let user = nix::unistd::User::from_uid(uid.as_raw().into()).ok().flatten();
+    let name = user.map_or_else(|| uid.to_string(), |user| user.name);
+    let [of_users, of_groups] = SUBORDINATE.map(|path| IdRange::of_user(&text_of(path), &name, uid.as_raw()));
+    match (of_users, of_groups) {
+        (Some(of_users), Some(of_groups)) => {
+            Ok(Subordinates { ranges: [of_users, of_groups], programs: [users, groups] })
+        }
+        _ => Err(format!(
+            "`build_as=root` needs subordinate ids of {name}: as root, `usermod --add-subuids \
+             100000-165535 --add-subgids 100000-165535 {name}`"
+        )),
+    }
+}
+
+impl Subordinates {
+    /// Enters a user namespace with these ids, in which the caller is root.
+    fn enter(&self) -> io::Result<()> {
+        let process = std::process::id().to_string();
+        let own = [geteuid().as_raw(), getegid().as_raw()];
+        let mut script = String::from("read go && exec 2>&1");
+        let mut words = Vec::new();
+        for ((program, range), own) in self.programs.iter().zip(&self.ranges).zip(own) {
+            let at = words.len() + 1;
+            let IdRange { start, count } = range;
+            // Writing to a string cannot fail.
+            let _ = write!(script, " && \"${{{at}}}\" {process} 0 {own} 1 1 {start} {count}");
+            words.push(program.as_os_str());
+        }
+        // Those programs ask who calls them: they must not be in the new namespace.
+        let mut helper = Command::new("/bin/sh")
+            .args(["-c", &script, "sh"])
+            .args(&words)
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let entered = unshare(CloneFlags::CLONE_NEWUSER).map_err(io::Error::from);
+        if let Some(mut input) = helper.stdin.take().filter(|_| entered.is_ok()) {
+            input.write_all(b"go\n")?;
+        }
+        let ended = helper.wait_with_output()?;
+        entered?;
+        if ended.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&ended.stdout);
+        Err(io::Error::other(format!("newuidmap: {}", said.lines().next().unwrap_or("it has failed"))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_within_a_range_is_named() {
+        let range = IdRange { start: 100_000, count: 65_536 };
+        let text = "root:x:0:0:root:/root:/bin/sh\nkiosk:x:100007:100::/:/bin/sh\n";
+        assert_eq!(account_in(text, range), Some(("kiosk", 100_007)));
+        assert_eq!(account_in(text, IdRange { start: 200_000, count: 2_000 }), None);
+    }
+
+    #[test]
+    fn the_ids_of_a_namespace_are_read_from_the_map_of_the_kernel() {
+        assert_eq!(
+            mapped("         0       1000          1\n         1     100000      65536\n"),
+            [(0, 1), (1, 65_536)]
+        );
+    }
+}

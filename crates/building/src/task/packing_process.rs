@@ -1,0 +1,153 @@
+//! The process in a sandbox that packs what a build has left. It has the rights of the build and sees nothing of the machine, so
+//! whatever the output holds, nothing else gets into a package.
+
+use std::io;
+use std::time::Duration;
+
+use patchadm_bulk::conf::SandboxMount;
+use patchadm_bulk::journal::FailureCause;
+use patchadm_core::namespaces::EnclosureEnd;
+use patchadm_rootfs::Dir;
+use patchadm_svr4::package::{Mode, Params};
+use serde::{Deserialize, Serialize};
+
+use super::inputs::TaskInputs;
+use super::order::TaskFailure;
+use super::packing::{PackedResult, PackingInput, pack};
+use super::sandbox_run::{Ticks, fail_if_full, run_with_input};
+use super::step::{StepError, TaskError};
+use crate::sandbox::{
+    BuildRoot, OWN_PROGRAM, SandboxCommand, SandboxLimits, StopCause, TaskLog, environment, own_program,
+};
+
+/// The argument that makes the program the process that packs in a sandbox.
+pub const PACK_PROCESS: &str = "__bulk-pack";
+
+/// The file in the scratch directory with what came of it.
+const ANSWER: &str = "answer.json";
+
+/// The largest answer, in bytes.
+const LARGEST_ANSWER: u64 = 16 << 20;
+
+/// The time that packing may take.
+const LONGEST: Duration = Duration::from_secs(1800);
+
+/// What came of packing.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum PackingAnswer {
+    /// These packages, each a file with parameters, and these other files.
+    Packed { packages: Vec<(String, Vec<(String, String)>)>, files: Vec<String> },
+    /// What was left is no result.
+    Failed(TaskFailure),
+    /// The machine has failed.
+    Trouble(String),
+}
+
+/// The parameters of a package that a result notes.
+const NOTED: [&str; 3] = ["PKG", "ARCH", "VERSION"];
+
+/// Packs what the order on standard input says.
+pub fn serve_pack(input: impl io::Read) -> io::Result<()> {
+    let input: PackingInput = serde_json::from_reader(input)?;
+    let answer = match pack(&input) {
+        Ok(PackedResult { packages, files }) => {
+            let noted = |params: &Params| {
+                NOTED.iter().map(|name| ((*name).to_owned(), params.text(name).into_owned())).collect()
+            };
+            let packages = packages.into_iter().map(|(file, params)| (file, noted(&params))).collect();
+            PackingAnswer::Packed { packages, files }
+        }
+        Err(StepError::Package(failure)) => PackingAnswer::Failed(failure),
+        Err(StepError::Machine(error)) => PackingAnswer::Trouble(error.to_string()),
+    };
+    let bytes = serde_json::to_vec(&answer)?;
+    let scratch = Dir::of_host(&input.scratch).map_err(io::Error::other)?;
+    let mut file = scratch.create(ANSWER.as_bytes()).map_err(io::Error::other)?;
+    file.put(&bytes).map_err(io::Error::other)
+}
+
+/// Packs what a build has left, in a sandbox over the base.
+pub(super) fn pack_in_sandbox(
+    inputs: &TaskInputs<'_>,
+    input: &PackingInput,
+    (log, ticks): (&mut TaskLog, Ticks<'_>),
+) -> Result<PackedResult, StepError> {
+    let place = inputs.place;
+    for part in ["upper", "scratch"] {
+        place.empty(part)?;
+    }
+    let parts = [("out", &input.out), ("made", &input.scratch), ("results", &input.to)];
+    for (part, _) in parts {
+        inputs.base.ids.give(&place.dir, part.as_bytes(), inputs.user.id())?;
+    }
+    let mounts = parts.into_iter().map(|(part, inside)| SandboxMount {
+        is_writable: true,
+        source: place.part(part),
+        target: inside.clone(),
+    });
+    let root = BuildRoot {
+        kind: inputs.base.kind,
+        ids: inputs.base.ids,
+        lower: vec![inputs.base.layer.clone()],
+        upper: place.part("upper"),
+        scratch: place.part("scratch"),
+        host: inputs.base.mounted.clone(),
+        mounts: mounts.chain([own_program()?]).collect(),
+    };
+    root.lay_out()?;
+    let command = SandboxCommand {
+        words: [OWN_PROGRAM, PACK_PROCESS].map(Into::into).to_vec(),
+        environment: environment(&[("TMPDIR", "/tmp")]),
+        directory: "/".to_owned(),
+        user: inputs.user,
+        has_network: false,
+    };
+    let limits = SandboxLimits { time: Some(LONGEST), ..SandboxLimits::default() };
+    // A value of strings and numbers: serialising it cannot fail.
+    let order = serde_json::to_string(input).unwrap_or_default();
+    let ended = run_with_input(place, (&root, command), (&limits, &order), log, ticks)?;
+    if ended.end != Some(EnclosureEnd::Exited(0)) {
+        fail_if_full(&place.path)?;
+        return match (ended.end, ended.stopped) {
+            (_, Some(StopCause::Time(took))) => {
+                let detail = format!("it took {} s to pack it", took.as_secs());
+                Err(TaskFailure::of(FailureCause::Result, detail).into())
+            }
+            (end, _) => Err(io::Error::other(format!(
+                "the process that packs ended otherwise than it should: {end:?}"
+            ))
+            .into()),
+        };
+    }
+    let scratch = Dir::of_host(&place.part("made"))?;
+    let answer = scratch.read_regular(ANSWER.as_bytes(), LARGEST_ANSWER)?.unwrap_or_default();
+    match serde_json::from_slice(&answer).map_err(io::Error::from)? {
+        PackingAnswer::Packed { packages, files } => {
+            let packages = packages.into_iter().map(|(file, noted)| {
+                let mut params = Params::new();
+                for (name, value) in &noted {
+                    params.set(name, value);
+                }
+                (file, params)
+            });
+            let packed = PackedResult { packages: packages.collect(), files };
+            take_back(inputs, &packed)?;
+            Ok(packed)
+        }
+        PackingAnswer::Failed(failure) => Err(failure.into()),
+        PackingAnswer::Trouble(reason) => {
+            fail_if_full(&place.path)?;
+            Err(TaskError::Io(io::Error::other(reason)).into())
+        }
+    }
+}
+
+/// Makes what was packed readable for the sandboxes to come.
+fn take_back(inputs: &TaskInputs<'_>, packed: &PackedResult) -> Result<(), StepError> {
+    let results = Dir::of_host(&inputs.place.part("results"))?;
+    for file in packed.packages.iter().map(|(file, _)| file).chain(&packed.files) {
+        results.set_mode(file.as_bytes(), Mode::of(0o644))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,464 @@
+//! Recipes that mean harm: nothing in a build is root of the machine, reads what it may not, or takes the place of another one.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{BulkBuild, BulkRun, everybody};
+use crate::everyman::NOBODY;
+use crate::scenario::is_root;
+
+/// Tries what only root of the machine can do, and says what went well. What it writes to the kernel is what is there.
+const TRIES: &str = "\
+for setting in kernel/core_pattern vm/swappiness kernel/ns_last_pid; do
+    { cat /proc/sys/$setting > /tmp/was; cat /tmp/was > /proc/sys/$setting; } 2> /dev/null && echo \"WENT WELL: $setting\"
+done
+mknod /tmp/disk b 7 0 2> /dev/null && echo 'WENT WELL: mknod'
+for place in /usr /tree /proc /dev/null; do
+    mount -o remount,rw,bind $place 2> /dev/null && echo \"WENT WELL: remount $place\"
+    umount $place 2> /dev/null && echo \"WENT WELL: umount $place\"
+done
+mount -t tmpfs none /mnt 2> /dev/null && echo 'WENT WELL: mount'
+hostname other 2> /dev/null && echo 'WENT WELL: hostname'
+ls /proc/1/fd > /dev/null 2>&1 && echo 'WENT WELL: /proc/1/fd'
+while read inside outside count; do [ $outside = 0 ] && echo \"WENT WELL: $inside is root\"; done < /proc/self/uid_map
+";
+
+#[test]
+fn no_script_of_a_package_and_no_build_has_a_right_of_the_machine_s_root() {
+    for (is_ordinary, build_as) in [(false, "user"), (false, "root"), (true, "user")] {
+        if !is_ordinary && !is_root() {
+            continue;
+        }
+        let settings = format!("slot=local 2\nbuild_as={build_as}\n");
+        let Some(build) = BulkBuild::of_recipes("no_script…", is_ordinary, &settings) else { continue };
+        let script = format!(
+            "mkdir $DESTDIR/opt\ncat > $OUT/postinstall <<'End'\n{TRIES}touch /tree/written /usr/written 2> /dev/null && echo \
+             'WENT WELL: touch'\necho it was tried\nexit 0\nEnd\nset +e\n{TRIES}echo it was tried\n"
+        );
+        build.recipe("tries", "", &script);
+        build.recipe("needs", "ALL_DEPENDS=tries-[0-9]*\n", "mkdir $DESTDIR/opt\n");
+        build.run("").ends(0);
+        for package in ["tries-1.0", "needs-1.0"] {
+            let log = build.log(package);
+            assert!(log.contains("it was tried") && !log.contains("WENT WELL"), "{}: {log}", build.who());
+        }
+    }
+}
+
+/// Outputs with something that is not theirs: name, script, and what is said of it.
+const STOLEN: [(&str, &str, &str); 10] = [
+    (
+        "absolute",
+        "echo 'f none opt/x=/etc/passwd 0644 root root'",
+        "line 1: /etc/passwd: a source is a path below /out/root",
+    ),
+    (
+        "up",
+        "echo 'f none opt/x=../../etc/passwd 0644 root root'",
+        "line 1: ../../etc/passwd: a source is a path below",
+    ),
+    (
+        "variable",
+        "echo '!up=/etc'; echo 'f none opt/x=$up/passwd 0644 root root'",
+        "line 2: $up/passwd: a source is a path",
+    ),
+    (
+        "copyright",
+        "echo 'i copyright=/etc/passwd'",
+        "line 1: copyright=/etc/passwd: information files lie in /out",
+    ),
+    (
+        "link",
+        "ln -s /etc/passwd $DESTDIR/opt/l; echo 'f none opt/l 0644 root root'",
+        "line 1: opt/l: a symbolic link",
+    ),
+    (
+        "source",
+        "ln -s /etc/passwd $DESTDIR/opt/l; echo 'f none opt/x=opt/l 0644 root root'",
+        "line 1: opt/l: a symbolic link",
+    ),
+    (
+        "behind",
+        "ln -s /etc $DESTDIR/opt/d; echo 'f none opt/d/passwd 0644 root root'",
+        "line 1: opt/d/passwd: a symbolic link",
+    ),
+    ("include", "echo '!include /etc/passwd'", "line 1: other prototypes and directories have no meaning"),
+    (
+        "search",
+        "echo '!search /etc'; echo 'f none passwd 0644 root root'",
+        "line 1: other prototypes and directories",
+    ),
+    (
+        "beside",
+        "ln -s /etc/passwd $OUT/copyright; echo 'd none opt 0755 root root'",
+        "/out/copyright is no file",
+    ),
+];
+
+#[test]
+fn nothing_but_what_a_build_has_written_gets_into_its_package() {
+    for is_ordinary in everybody() {
+        let Some(build) = BulkBuild::of_recipes("nothing_but…", is_ordinary, "slot=local 2\n") else {
+            continue;
+        };
+        for (name, script, _) in STOLEN {
+            build.recipe(name, "", &format!("mkdir $DESTDIR/opt\n{{ {script}; }} > $OUT/prototype\n"));
+        }
+        build.recipe("good", "", "mkdir $DESTDIR/opt; echo good > $DESTDIR/opt/good\n");
+        let package = "rmdir $OUT/root; mkdir $OUT/p; mkdir -p $OUT/p/reloc/opt; ln -s /etc/passwd $OUT/p/reloc/opt/x\n\
+                       printf 'PKG=p\\nNAME=p\\nARCH=all\\nVERSION=1\\nCATEGORY=a\\nBASEDIR=/\\n' > $OUT/p/pkginfo\n\
+                       printf ': 1 1\\n1 f none opt/x 0644 root root 1 1 1\\n' > $OUT/p/pkgmap\n";
+        build.recipe("directory", "", package);
+        let run = build.run("").ends(10);
+        assert_eq!(run.in_state("done"), ["good"], "{}", build.who());
+        let directory = ("directory", "", "reloc/opt/x is a symbolic link");
+        for (name, _, says) in STOLEN.into_iter().chain([directory]) {
+            let package = format!("{name}-1.0");
+            assert_eq!(run.package(&package)["cause"], "result", "{package}");
+            assert!(run.detail(&package).contains(says), "{package}: {}", run.detail(&package));
+        }
+    }
+}
+
+#[test]
+fn what_is_packed_counts_with_its_size_whether_it_has_blocks_or_not() {
+    for is_ordinary in everybody() {
+        let settings = "slot=local 2\ncheck=none\ndisk=4M\n";
+        let Some(build) = BulkBuild::of_recipes("what_is_packed…", is_ordinary, settings) else { continue };
+        let entries = "printf 'f none opt/%s=opt/x 0644 root root\\n' a b";
+        build.recipe(
+            "twice",
+            "",
+            &format!("mkdir $DESTDIR/opt; truncate -s 3M $DESTDIR/opt/x; {entries} > $OUT/prototype\n"),
+        );
+        build.recipe(
+            "sparse",
+            "",
+            "mkdir $DESTDIR/opt; for n in 1 2 3 4 5; do truncate -s 3M $DESTDIR/opt/$n; done\n",
+        );
+        build.recipe("files", "", "rmdir $OUT/root; truncate -s 3M $OUT/a $OUT/b\n");
+        build.recipe("good", "", "mkdir $DESTDIR/opt; truncate -s 3M $DESTDIR/opt/x\n");
+        let run = build.run("").ends(10);
+        assert_eq!(run.in_state("done"), ["good"], "{}", build.who());
+        for (package, bytes) in
+            [("twice-1.0", 6_291_456), ("sparse-1.0", 15_728_640), ("files-1.0", 6_291_456)]
+        {
+            assert_eq!(run.package(package)["cause"], "disk", "{package}: {}", run.detail(package));
+            let says = format!("{bytes} bytes to be packed, over the limit of 4194304");
+            assert_eq!(run.detail(package), says, "{package}");
+        }
+    }
+}
+
+#[test]
+fn shared_memory_is_no_disk_without_a_limit() {
+    for is_ordinary in everybody() {
+        let settings = "slot=local 2\ncheck=none\nlimit=small memory=64M\n";
+        let Some(build) = BulkBuild::of_recipes("shared_memory…", is_ordinary, settings) else { continue };
+        for name in ["small", "usual"] {
+            build.recipe(name, "", "mkdir $DESTDIR/opt; echo \"size $(stat -f -c '%b * %S' /dev/shm)\"\n");
+        }
+        build.run("").ends(0);
+        let pages = |size: u64| format!("size {} * 4096\n", size / 4096);
+        assert_eq!(build.log("small-1.0"), pages(64 << 20), "{}", build.who());
+        assert_eq!(build.log("usual-1.0"), pages(1 << 30), "{}", build.who());
+    }
+}
+
+#[test]
+fn a_set_id_program_in_a_layer_is_nobody_s_and_nobody_reaches_it() {
+    if !is_root() {
+        crate::skipped("a_set_id_program…: only root has ids to give");
+        return;
+    }
+    let Some(build) = BulkBuild::of_recipes("a_set_id_program…", false, "slot=local 2\n") else { return };
+    let entry = "echo 'f none opt/x 4755 root root' > $OUT/prototype";
+    build.recipe("set-id", "", &format!("mkdir $DESTDIR/opt; cp /bin/true $DESTDIR/opt/x; {entry}\n"));
+    build.recipe("needs", "ALL_DEPENDS=set-id-[0-9]*\n", "mkdir $DESTDIR/opt; test -u /opt/x\n");
+    build.run("").ends(0);
+    let installed = build.work().join("build/installed");
+    let programs = find(&installed, "x");
+    let [program] = &programs[..] else { panic!("{programs:?}") };
+    let seen = fs::metadata(program).unwrap();
+    assert_eq!(seen.mode() & 0o7777, 0o4755);
+    let conf = fs::read_to_string(build.work().join("bulk.conf")).unwrap();
+    let range = conf.lines().find_map(|line| line.strip_prefix("ids=")).unwrap();
+    let start: u32 = range.split_once(':').unwrap().0.parse().unwrap();
+    assert_eq!((seen.uid(), seen.gid()), (start, start));
+    assert_eq!(fs::metadata(installed).unwrap().mode() & 0o777, 0o700);
+}
+
+/// The files of this name below a directory.
+fn find(below: &Path, name: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![below.to_owned()];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_dir() {
+                open.push(entry.path());
+            } else if entry.file_name() == name {
+                found.push(entry.path());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn a_source_of_the_machine_is_a_file_of_a_directory_that_is_named_for_it() {
+    for is_ordinary in everybody() {
+        let Some(build) = BulkBuild::of_recipes("a_source…", is_ordinary, "slot=local 2\ncheck=none\n")
+        else {
+            continue;
+        };
+        let fields = |url: &str| format!("DISTFILES=x:{}:1000000\nDISTURL={url}\n", "0".repeat(64));
+        let script = "mkdir $DESTDIR/opt\n";
+        let above = build.scenario.beside("");
+        fs::write(above.join("unnamed"), "").unwrap();
+        let secret = build.write_elsewhere("secret", "s");
+        let there = secret.trim_end_matches("secret");
+        let path = |name: &str| build.scenario.beside("theirs").join(name);
+        let made = Command::new("mkfifo").arg(path("pipe")).status().unwrap();
+        assert!(made.success());
+        std::os::unix::fs::symlink("/dev/zero", path("zero")).unwrap();
+        std::os::unix::fs::symlink("../unnamed", path("out")).unwrap();
+        for name in ["pipe", "zero", "out", "secret"] {
+            build.recipe(name, &fields(&format!("{there}{name}")), script);
+        }
+        build.recipe("elsewhere", &fields(&format!("file:{}", above.join("unnamed").display())), script);
+        build.recipe("dots", &fields(&format!("{there}../unnamed")), script);
+        build.recipe("device", &fields("file:/dev/zero"), script);
+        if is_root() {
+            // Nobody but root may read it, and it stays root's.
+            chown(path("secret"), Some(0), Some(0)).unwrap();
+            fs::set_permissions(path("secret"), fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        let run = build.run("").ends(10);
+        assert!(run.in_state("done").is_empty());
+        let unnamed = "it is below no `file_source` of bulk.conf";
+        for (name, says) in [
+            ("pipe", "it is no regular file"),
+            ("zero", "Invalid cross-device link"),
+            ("out", "Invalid cross-device link"),
+            ("elsewhere", unnamed),
+            ("dots", unnamed),
+            ("device", unnamed),
+        ] {
+            let detail = run.detail(&format!("{name}-1.0"));
+            assert!(detail.contains(says), "{}: {name}: {detail}", build.who());
+        }
+        if !is_ordinary {
+            let detail = run.detail("secret-1.0");
+            assert!(detail.contains("Permission denied"), "{detail}");
+        }
+    }
+}
+
+#[test]
+fn what_others_can_change_is_not_believed_and_named_with_its_owner() {
+    for is_ordinary in everybody() {
+        let Some(build) = BulkBuild::of_recipes("what_others…", is_ordinary, "slot=local 1\n") else {
+            continue;
+        };
+        build.recipe("good", "", "mkdir $DESTDIR/opt\n");
+        let work = build.work();
+        let places = [work.join("bulk.conf"), work.join("build"), build.scenario.beside("driver/build")];
+        for place in &places {
+            let mode = fs::metadata(place).unwrap().permissions();
+            fs::set_permissions(place, fs::Permissions::from_mode(mode.mode() | 0o002)).unwrap();
+            let refused = build.action("run @WORK@");
+            assert_eq!(refused.code, 3, "{refused:#?}");
+            let shown = place.display().to_string().replace(&work.display().to_string(), "@WORK@");
+            assert!(refused.stderr.contains(&format!("{shown} belongs to ")), "{shown}: {refused:#?}");
+            assert!(refused.stderr.contains("and others may write to it (mode 0"), "{refused:#?}");
+            fs::set_permissions(place, mode).unwrap();
+        }
+        if !is_ordinary && is_root() {
+            for place in &places {
+                chown(place, Some(NOBODY), None).unwrap();
+                let refused = build.action("run @WORK@");
+                assert_eq!(refused.code, 3, "{refused:#?}");
+                let says = format!("belongs to {NOBODY}, who is neither you nor root");
+                assert!(refused.stderr.contains(&says), "{}: {refused:#?}", place.display());
+                chown(place, Some(0), None).unwrap();
+            }
+        }
+        build.run("").ends(0);
+    }
+}
+
+#[test]
+fn a_recipe_that_takes_the_name_of_another_one_keeps_nobody_out_of_the_set() {
+    for is_ordinary in everybody() {
+        let settings = "slot=local 1\ncheck=none\n";
+        let Some(build) = BulkBuild::of_recipes("a_recipe_that_takes…", is_ordinary, settings) else {
+            continue;
+        };
+        let victim = "mkdir $DESTDIR/opt; echo PKG=victim > $OUT/pkginfo\n";
+        build.recipe("victim", "", victim);
+        build.recipe("user", "ALL_DEPENDS=zevil-[0-9]*\n", "mkdir $DESTDIR/opt\n");
+        build.recipe("zevil", "", &format!("{victim}echo evil > $DESTDIR/opt/evil\n"));
+        let left_out = |run: &BulkRun| {
+            let left = run.report["set"]["left_out"].as_array().cloned().unwrap_or_default();
+            let told = |left: &serde_json::Value| {
+                format!("{} {} {} {}", left["package"], left["name"], left["holder"], left["breaks"])
+                    .replace('"', "")
+            };
+            left.iter().map(told).collect::<Vec<_>>()
+        };
+        let run = build.run("").ends(10);
+        assert_eq!(left_out(&run), ["zevil-1.0 victim victim-1.0 1"], "{}", run.said);
+        assert_eq!(run.report["set"]["packages"], 2);
+        // A location before it does not help: the name has its owner.
+        build.recipe("aevil", "", &format!("{victim}echo evil > $DESTDIR/opt/evil\n"));
+        let run = build.run("").ends(10);
+        assert_eq!(left_out(&run), ["aevil-1.0 victim victim-1.0 0", "zevil-1.0 victim victim-1.0 1"]);
+    }
+}
+
+#[test]
+fn root_needs_a_range_of_ids_and_says_which_directory_it_cannot_use() {
+    if !is_root() {
+        crate::skipped("root_needs…: only root has ids to give");
+        return;
+    }
+    let Some(build) = BulkBuild::of_recipes("root_needs…", false, "slot=local 1\n") else { return };
+    build.recipe("good", "", "mkdir $DESTDIR/opt\n");
+    let conf = build.work().join("bulk.conf");
+    let text = fs::read_to_string(&conf).unwrap();
+    let without: Vec<&str> = text.lines().filter(|line| !line.starts_with("ids=")).collect();
+    fs::write(&conf, without.join("\n") + "\n").unwrap();
+    let refused = build.action("run @WORK@");
+    assert_eq!(refused.code, 1, "{refused:#?}");
+    assert!(refused.stderr.contains("bulk.conf names none: set ids="), "{refused:#?}");
+    fs::write(&conf, &text).unwrap();
+    let closed = build.scenario.beside("closed");
+    fs::create_dir(&closed).unwrap();
+    build.set(&format!("mount=rw:{}:/shared\n", closed.display()));
+    let refused = build.action("run @WORK@");
+    assert_eq!(refused.code, 1, "{refused:#?}");
+    let says = format!("the directory {}: the user of builds", closed.display());
+    assert!(refused.stderr.contains(&says), "{refused:#?}");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o777)).unwrap();
+    build.run("").ends(0);
+    fs::set_permissions(build.tree(), fs::Permissions::from_mode(0o700)).unwrap();
+    let refused = build.action("run @WORK@");
+    assert!(refused.stderr.contains("theirs/tree: the user of builds"), "{refused:#?}");
+}
+
+/// Prints what a sandbox is: its mounts, ids, capabilities and devices.
+const LISTING: &str = "{
+    echo \"user: $(id -un), group: $(id -gn), groups: $(id -Gn)\"
+    while read inside outside count; do
+        [ $outside = 0 ] && outside='root of the machine'
+        [ $inside = \"$outside\" ] && inside='the own' && outside='itself'
+        [ \"$outside\" -gt 0 ] 2> /dev/null && outside='somebody else'
+        echo \"ids: $count from $inside, as $outside\"
+    done < /proc/self/uid_map
+    sed -n 's/^Cap\\(Eff\\|Prm\\|Bnd\\|Amb\\):[^0-9a-f]*/capabilities \\1: /p; s/^NoNewPrivs:[^0-9]*/no new privileges: /p' /proc/self/status
+    stat -c 'owner: %n %U %a' / /dev /etc /out /proc /tmp /tree /usr /work
+    while read -r id parent device root point options rest; do
+        echo \"mount: $point $options\"
+    done < /proc/self/mountinfo | sed 's/,relatime//' | sort
+    for file in /dev/* /dev/pts/* /dev/shm/*; do
+        [ ! -h $file ] && { [ -b $file ] || [ -c $file ]; } || continue
+        stat -c 'device: %n %t:%T %a' $file
+    done
+} | sed 's/^/| /'
+";
+
+#[test]
+fn a_sandbox_is_exactly_what_is_written_down() {
+    if !is_root() {
+        crate::skipped(
+            "a_sandbox…: an ordinary user who is not made by root has groups that nobody wrote down",
+        );
+        return;
+    }
+    for (name, is_ordinary, build_as) in
+        [("root", false, "user"), ("root-as-root", false, "root"), ("ordinary", true, "user")]
+    {
+        let settings = format!("slot=local 1\nhost=/usr /bin /lib /lib64 /sbin\nbuild_as={build_as}\n");
+        let Some(build) = BulkBuild::of_recipes("a_sandbox…", is_ordinary, &settings) else { continue };
+        let script =
+            format!("mkdir $DESTDIR/opt\n{LISTING}cat > $OUT/postinstall <<'End'\n{LISTING}exit 0\nEnd\n");
+        build.recipe("lists", "", &script);
+        build.run("").ends(0);
+        let log = build.log("lists-1.0");
+        let listed: String =
+            log.lines().filter_map(|line| line.strip_prefix("| ")).map(|line| format!("{line}\n")).collect();
+        let file =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/bulk/sandbox").join(format!("{name}.txt"));
+        assert_eq!(listed, fs::read_to_string(file).unwrap_or_default(), "{name}");
+    }
+}
+
+#[test]
+fn an_ordinary_user_with_subordinate_ids_builds_with_many_and_everything_goes_again() {
+    let test = "an_ordinary_user_with_subordinate_ids…";
+    if !is_root() || !Path::new("/usr/bin/newuidmap").exists() {
+        crate::skipped(&format!("{test}: it needs root, and newuidmap(1)"));
+        return;
+    }
+    let settings = "slot=local 1\nbuild_as=root\n";
+    let Some(build) = BulkBuild::of_recipes(test, true, settings) else { return };
+    let script = "mkdir $DESTDIR/opt; id -u; echo > $DESTDIR/opt/x; mkdir -m 700 other; echo > other/file\n\
+                  chown -R 7:7 other; chown 8 $DESTDIR/opt/x; touch /opt-of-root\n";
+    build.recipe("many", "", script);
+    build.recipe(
+        "needs",
+        "ALL_DEPENDS=many-[0-9]*\n",
+        "mkdir $DESTDIR/opt; test -e /opt/x; echo it is there\n",
+    );
+    let refused = build.action("run @WORK@");
+    assert_eq!(refused.code, 1, "{refused:#?}");
+    assert!(refused.stderr.contains("`build_as=root` needs subordinate ids of 54321"), "{refused:#?}");
+    // What root of the machine would set aside, for these commands alone.
+    for (file, line) in [
+        ("passwd", format!("ordinary:x:{NOBODY}:{NOBODY}::/:/bin/sh\n")),
+        ("group", format!("ordinary:x:{NOBODY}:\n")),
+        ("subuid", "ordinary:700000:65536\n".to_owned()),
+        ("subgid", "ordinary:700000:65536\n".to_owned()),
+    ] {
+        let text = fs::read_to_string(format!("/etc/{file}")).unwrap_or_default() + &line;
+        fs::write(build.scenario.beside(file), text).unwrap();
+    }
+    let here = build.scenario.beside("").display().to_string();
+    let with_ids = |line: &str| {
+        let theirs = build.command(line);
+        let mounts = "for file in passwd group subuid subgid; do mount --bind \"$0/$file\" /etc/$file || exit; done\n\
+                      exec setpriv --reuid 54321 --regid 54321 --clear-groups \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-c", mounts, &here]).arg(theirs.get_program()).args(theirs.get_args());
+        command.current_dir(&here).env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
+        for (name, value) in theirs.get_envs() {
+            command.env(name, value.unwrap_or_default());
+        }
+        command.output().unwrap()
+    };
+    let work = build.work().display().to_string();
+    let run = BulkRun::of(&with_ids(&format!("run {work} --json"))).ends(0);
+    assert_eq!(run.in_state("done"), ["many", "needs"]);
+    assert!(build.log("many-1.0").starts_with("0\n"), "{}", build.log("many-1.0"));
+    assert!(build.log("needs-1.0").contains("it is there"));
+    build.assert_nothing_left("none");
+    let layers = find(&build.work().join("build/installed"), "x");
+    let [file] = &layers[..] else { panic!("{layers:?}") };
+    assert_eq!(fs::metadata(file).unwrap().uid(), NOBODY, "root of the sandbox is whoever builds");
+    let entered = with_ids(&format!("enter {work} many -- /bin/sh -c id"));
+    let said = String::from_utf8_lossy(&entered.stdout).into_owned();
+    assert!(said.starts_with("uid=0(root) gid=0(root)"), "{entered:?}");
+    build.set("installed_limit=1\n");
+    let pruned = with_ids(&format!("prune {work}"));
+    assert!(pruned.status.success(), "{pruned:?}");
+    assert_eq!(
+        fs::read_dir(build.work().join("build/installed"))
+            .unwrap()
+            .flatten()
+            .filter(|entry| entry.path().is_dir())
+            .count(),
+        0
+    );
+}
