@@ -251,7 +251,7 @@ fn a_plan_file_that_cannot_be_read_is_refused() {
     refused(&stage, 1, "it is larger than 67108864 bytes");
     fs::remove_file(stage.beside("plan.json")).unwrap();
     fs::create_dir(stage.beside("plan.json")).unwrap();
-    refused(&stage, 1, "it is no file");
+    refused(&stage, 1, "is a directory");
 }
 
 /// A patch that has a script of its own, and one of its package.

@@ -162,6 +162,8 @@ mod hooks;
 mod hooks_by_digest;
 /// Depots and servers that are damaged or hostile.
 mod hostile_depots;
+/// Pipes, endless devices and links in the place of an input.
+mod hostile_inputs;
 /// Which root it is, and a journal that is lost.
 mod identity;
 /// Objects that no package can have.

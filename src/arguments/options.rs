@@ -6,8 +6,6 @@
 //! A command line that makes no sense is a [`Stop::Usage`] with the classic synopsis, never clap's own exit code.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::ArgAction;
@@ -22,6 +20,7 @@ use super::synopsis::folded_synopsis;
 use crate::call::{Invocation, PROGRAM};
 use crate::reply::{Exit, ExitCause, Stop};
 use crate::surroundings::{Manner, Surroundings, WhenToColour};
+use patchadm_inputs::input_file::read_small;
 use patchadm_rootfs::Root;
 use patchadm_svr4::format::params::LARGEST_FILE;
 
@@ -186,17 +185,11 @@ fn speak_as_asked(call: &mut Invocation, matches: &ArgMatches) {
 
 /// Returns the text of a policy; that it makes sense is seen where it is first needed.
 fn read_policy(path: &Path) -> Result<Vec<u8>, Stop> {
-    let mut text = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(LARGEST_FILE as u64 + 1).read_to_end(&mut text));
     let refused = |reason: String| Stop::Refused {
         exit: Exit::failed(ExitCause::NotFound),
         message: format!("the policy {} cannot be read: {reason}\nNothing was changed.", path.display()),
     };
-    match read {
-        Err(error) => Err(refused(error.to_string())),
-        Ok(_) if text.len() > LARGEST_FILE => Err(refused(format!("it is larger than {LARGEST_FILE} bytes"))),
-        Ok(_) => Ok(text),
-    }
+    read_small(path, LARGEST_FILE as u64).map_err(|error| refused(error.to_string()))
 }
 
 fn is_set(matches: &ArgMatches, option: &str) -> bool {

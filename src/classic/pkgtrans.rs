@@ -16,7 +16,8 @@ use patchadm_core::operation::translate::{
     ExistingPolicy, PackageTranslation, TransferDestination, TransferObserver, TransferredPackage,
     TranslateError, TranslateRequest,
 };
-use patchadm_inputs::source::{SourceError, SourceProblem, is_standard_input};
+use patchadm_inputs::input_file::is_standard_input;
+use patchadm_inputs::source::{SourceError, SourceProblem};
 use patchadm_planning::plan::refusal::Command;
 
 const USAGE: &str = "pkgtrans [-cinos] device1 device2 [pkginst...]";

@@ -3,7 +3,6 @@
 //! A list has one root in a line, as bytes. Blanks around it, empty lines and lines that begin with `#` are ignored.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStringExt;
@@ -12,6 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::call::Invocation;
 use crate::reply::Stop;
 use crate::surroundings::SurroundingsError;
+use patchadm_inputs::input_file::InputFile;
 use patchadm_core::operation::many::{RootList, roots_at};
 
 /// The largest list that is read, in bytes.
@@ -84,7 +84,7 @@ pub(crate) fn must_be_read_often(sources: &[PathBuf], usage: &'static str) -> Re
     let once = |path: &&PathBuf| {
         let metadata = path.metadata();
         path.as_path() == Path::new("-")
-            || patchadm_inputs::source::is_standard_input(path)
+            || patchadm_inputs::input_file::is_standard_input(path)
             || metadata.is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
     };
     match sources.iter().find(once) {
@@ -115,7 +115,7 @@ fn held(directory: &Path) -> Result<Vec<PathBuf>, String> {
 
 fn read(list: &Path) -> io::Result<Vec<u8>> {
     let input: Box<dyn Read> =
-        if list == Path::new("-") { Box::new(io::stdin()) } else { Box::new(File::open(list)?) };
+        if list == Path::new("-") { Box::new(io::stdin()) } else { Box::new(InputFile::open(list)?) };
     let mut text = Vec::new();
     input.take(LARGEST_LIST + 1).read_to_end(&mut text)?;
     if u64::try_from(text.len()).is_ok_and(|length| length > LARGEST_LIST) {

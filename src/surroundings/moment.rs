@@ -4,7 +4,7 @@ use chrono::Utc;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::Surroundings;
-use patchadm_inputs::small_file::read_small;
+use patchadm_inputs::input_file::read_small;
 use patchadm_inputs::trial::Moment;
 use std::path::Path;
 

@@ -5,7 +5,7 @@
 use std::io::{self, BufRead as _};
 
 use crate::surroundings::output::Output;
-use patchadm_inputs::source::HeldSignals;
+use patchadm_inputs::input_file::HeldSignals;
 
 /// Prints the objections, sentences without full stop, and asks whether to go on nevertheless.
 pub(crate) fn agreed(output: &mut Output, against: &[String], question: &str, help: &str) -> bool {

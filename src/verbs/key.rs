@@ -1,7 +1,6 @@
 //! `patchadm key`: makes keys, and says which ones a root trusts.
 
 use std::fmt::Write as _;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use chrono::NaiveDate;
@@ -17,6 +16,7 @@ use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use crate::surroundings::Output;
 use patchadm_core::operation::keys::{KeysError, RootKeys, read_keys, revoke_key, trust_key};
 use patchadm_core::operation::signing::{SigningError, generate_key};
+use patchadm_inputs::input_file::read_start;
 use patchadm_inputs::sign::{KeyId, KeyRole, KeyRules, PublicKey};
 use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
@@ -295,13 +295,11 @@ fn line(key: &ShownKey) -> String {
 }
 
 fn read_public_key(file: &Path) -> anyhow::Result<PublicKey> {
-    let mut text = Vec::new();
-    let read = std::fs::File::open(file).and_then(|opened| opened.take(LARGEST + 1).read_to_end(&mut text));
     let refused = |cause, error: &dyn std::fmt::Display| {
         let message = format!("the key is not trusted\n{}: {error}", file.display());
         Stop::Refused { exit: Exit::failed(cause), message }
     };
-    read.map_err(|error| refused(ExitCause::NotFound, &error))?;
+    let text = read_start(file, LARGEST).map_err(|error| refused(ExitCause::NotFound, &error))?;
     Ok(PublicKey::parse(&text).map_err(|error| refused(ExitCause::DamagedInput, &error))?)
 }
 

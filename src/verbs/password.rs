@@ -1,12 +1,12 @@
 //! The password of a secret key: from a file, or asked for at the terminal.
 
-use std::io::Read as _;
 use std::path::PathBuf;
 
 use crate::call::Invocation;
 use crate::reply::{Exit, ExitCause, Stop};
 use crate::surroundings::caller::with_signals_for_now;
 use crate::surroundings::{Output, questions};
+use patchadm_inputs::input_file::read_start;
 
 /// The longest password, in bytes.
 const LONGEST: u64 = 1024;
@@ -33,9 +33,9 @@ pub(super) fn password(
         return Ok(None);
     }
     if let Some(file) = &options.password_file {
-        let mut text = Vec::new();
-        let read = std::fs::File::open(file).and_then(|file| file.take(LONGEST).read_to_end(&mut text));
-        read.map_err(|error| refused(ExitCause::NotFound, format!("{}: {error}", file.display())))?;
+        let text = read_start(file, LONGEST);
+        let text =
+            text.map_err(|error| refused(ExitCause::NotFound, format!("{}: {error}", file.display())))?;
         let line = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
         return Ok(Some(line.strip_suffix(b"\r").unwrap_or(line).to_vec()));
     }

@@ -1,11 +1,11 @@
 //! The options about a new patch, for every verb that makes one, and the request that they form.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::arguments::object_path;
 use crate::reply::{Exit, ExitCause, Stop};
+use patchadm_inputs::input_file::read_start;
 use patchadm_inputs::native::FixedIn;
 use patchadm_inputs::path_glob::PathGlob;
 use patchadm_inputs::policy::Policy;
@@ -222,11 +222,11 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Stop> {
             path.display()
         ),
     };
-    let size = fs::metadata(path).map_err(|error| refused(error.to_string()))?.len();
-    if size > LARGEST {
+    let text = read_start(path, LARGEST).map_err(|error| refused(error.to_string()))?;
+    if text.len() as u64 > LARGEST {
         return Err(refused("it is larger than 16 MiB".to_owned()));
     }
-    fs::read(path).map_err(|error| refused(error.to_string()))
+    Ok(text)
 }
 
 /// Reads `NAME PKG` lines; the error is the number of a line that is none.

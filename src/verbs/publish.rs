@@ -3,7 +3,6 @@
 mod refusal;
 mod report;
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::options::RootlessOptions;
@@ -16,6 +15,7 @@ use patchadm_core::operation::publish::{
     IndexSigning, PublishRequest, PublishState, PublishWork, SignIndex, publish,
 };
 use patchadm_core::operation::signing::sign_index;
+use patchadm_inputs::input_file::read_small;
 use patchadm_inputs::sign::{PublicKey, SecretKey};
 pub(super) use refusal::refused;
 pub(super) use report::PublicationReport;
@@ -158,10 +158,9 @@ pub(super) fn read_key(
     password_file: Option<PathBuf>,
 ) -> anyhow::Result<IndexKey> {
     let Some(file) = file else { return Ok(IndexKey::None) };
-    let mut text = Vec::new();
     // A file that cannot be read, or is not a public key, is reported as what it is not: a secret key.
-    let read = std::fs::File::open(file).and_then(|opened| opened.take(LARGEST_KEY).read_to_end(&mut text));
-    if let (Ok(_), Ok(public)) = (read, PublicKey::parse(&text)) {
+    let text = read_small(file, LARGEST_KEY).unwrap_or_default();
+    if let Ok(public) = PublicKey::parse(&text) {
         return Ok(IndexKey::Public(public));
     }
     secret_key(call, file, password_file).map(IndexKey::Secret)

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use patchadm_inputs::small_file::read_small;
+use patchadm_inputs::input_file::read_small;
 
 /// The largest file, in bytes.
 const LARGEST: u64 = 64 << 20;

@@ -1,10 +1,11 @@
 //! The lists of paths that pkgchk(1M) is given: words of options, lines of a file.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::Context as _;
+
+use patchadm_inputs::input_file::InputFile;
 
 /// The longest list of paths that is read, in bytes.
 const LONGEST: u64 = 256 << 20;
@@ -24,7 +25,7 @@ pub(super) fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
     let source: Box<dyn Read> = if file == Path::new("-") {
         Box::new(io::stdin())
     } else {
-        Box::new(File::open(file).with_context(|| format!("cannot read {}", file.display()))?)
+        Box::new(InputFile::open(file).with_context(|| format!("cannot read {}", file.display()))?)
     };
     let mut text = Vec::new();
     let length = source

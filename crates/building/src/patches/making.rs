@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use patchadm_bulk::report::{PatchesReport, SourcePatchReport, TakenLibrary};
-use patchadm_inputs::small_file::read_small;
+use patchadm_inputs::input_file::read_small;
 use patchadm_making::build::PatchForm;
 use patchadm_making::delta::{DeltaReport, DeltaRequest, ShownSource, SourceOutcome, delta, parse_bases};
 use serde_json::Value;

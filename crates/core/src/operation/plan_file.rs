@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use patchadm_inputs::format::plan_differences::PlanDifferences;
 use patchadm_inputs::format::plan_file::{LARGEST_PLAN, PlanFile, PlanFileError, PlanOptions};
-use patchadm_inputs::small_file::read_start;
+use patchadm_inputs::input_file::read_start;
 use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::Mode;
 
@@ -115,17 +115,9 @@ impl PlanFault {
 pub fn read_plan(path: &Path) -> Result<ExpectedPlan, PlanFault> {
     let unreadable = |error| PlanFault::Unreadable { path: path.to_owned(), error };
     let bad = |error| PlanFault::Bad { path: path.to_owned(), error };
-    let text = read_file(path).map_err(unreadable)?;
+    let text = read_start(path, LARGEST_PLAN as u64).map_err(unreadable)?;
     let plan = PlanFile::parse(&text).map_err(bad)?;
     Ok(ExpectedPlan { path: path.to_owned(), plan })
-}
-
-/// Reads a file, but no more of it than is needed to see that it is too large.
-fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
-    }
-    read_start(path, LARGEST_PLAN as u64)
 }
 
 /// Writes a plan to a file, whole or not at all.

@@ -10,12 +10,12 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use patchadm_inputs::depot::{DepotIndex, LARGEST_INDEX};
+use patchadm_inputs::input_file::{InputFile, read_start};
 use patchadm_inputs::sha256::Sha256;
 use patchadm_inputs::sign::{
     KeyFileError, KeyId, KeySeed, LARGEST_MANIFEST, Manifest, ManifestEntry, ManifestForm, PublicKey,
     SecretKey, Sha256Sum,
 };
-use patchadm_inputs::small_file::read_start;
 use patchadm_inputs::source::{self, Extent, Origin, SourceError};
 use patchadm_rootfs::{Dir, FileType, RootError, random};
 use patchadm_svr4::package::Mode;
@@ -185,11 +185,9 @@ fn manifest_of(target: &Path) -> Result<(PathBuf, Vec<u8>), SigningError> {
 
 /// Returns whether a file begins with these bytes.
 fn begins_with(path: &Path, head: &[u8]) -> Result<bool, SigningError> {
-    let mut start = Vec::new();
-    let read =
-        std::fs::File::open(path).and_then(|file| file.take(head.len() as u64).read_to_end(&mut start));
-    read.map_err(|error| SigningError::Io { path: path.to_owned(), error })?;
-    Ok(start == head)
+    let start = read_start(path, head.len() as u64);
+    let start = start.map_err(|error| SigningError::Io { path: path.to_owned(), error })?;
+    Ok(start.starts_with(head))
 }
 
 /// Compares the existing manifest with the one that the patch should have, or writes that one.
@@ -282,7 +280,7 @@ fn patch_id(target: &Path) -> Result<String, SigningError> {
 
 fn sum_of(path: &Path) -> Result<Sha256Sum, SigningError> {
     let unreadable = |error| SigningError::Io { path: path.to_owned(), error };
-    let mut file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut file = InputFile::open(path).map_err(unreadable)?;
     sum_of_reader(&mut file).map_err(unreadable)
 }
 

@@ -1,6 +1,5 @@
 //! Objects by their digests: a file read to its end and compared.
 
-use std::fs::File;
 use std::io::{self, Read};
 
 use crate::sha256::Sha256;
@@ -19,7 +18,7 @@ pub struct ObjectDigest {
 
 /// Reads a file to its end, and hands each part of it on; what that returns as an error ends the reading.
 pub fn digest_of_file<E: From<io::Error>>(
-    file: &mut File,
+    file: &mut impl Read,
     mut each: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<ObjectDigest, E> {
     let (mut sum, mut size, mut buffer) = (Sha256::new(), 0, vec![0; BUFFER]);

@@ -1,13 +1,13 @@
 //! The certificates of trusted authorities: those of the system, or those that the caller names instead.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use ureq::tls::{Certificate, PemItem, parse_pem};
 
 use super::error::HttpProblem;
 use super::settings::HttpSettings;
+use crate::input_file::read_small;
 
 /// Where systems keep all certificates in one file; the first that is there counts.
 const BUNDLES: [&str; 6] = [
@@ -56,8 +56,7 @@ fn of_file(path: &Path) -> Result<Vec<Certificate<'static>>, HttpProblem> {
         path: path.display().to_string(),
         reason: error.to_string(),
     };
-    let mut text = Vec::new();
-    File::open(path).and_then(|file| file.take(LARGEST).read_to_end(&mut text)).map_err(fault)?;
+    let text = read_small(path, LARGEST).map_err(fault)?;
     // Entries that are not certificates, or are damaged, are ignored; the others of the file still count.
     Ok(parse_pem(&text).filter_map(certificate).collect())
 }

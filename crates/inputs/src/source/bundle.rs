@@ -21,6 +21,7 @@ use super::image::{Form, cut};
 use super::member::{Kind, SourceMember};
 use super::patch_directory::{all_patches_in, is_archive_of_id};
 use super::{Source, SourceError};
+use crate::input_file::InputDirectory;
 use crate::sign::file_of_manifest;
 use patchadm_rootfs::{Dir, RootError, Timestamp, UnnamedDirectory};
 use patchadm_svr4::format::patch_order;
@@ -144,8 +145,10 @@ impl Bundle {
             }
         }
         let mut texts = BundleTexts::default();
+        let directory = InputDirectory::open(&path);
         for name in [ORDER, CLUSTER] {
-            let Ok(file) = std::fs::File::open(path.join(name)) else { continue };
+            let file = directory.as_ref().ok().and_then(|directory| directory.file(Path::new(name)).ok());
+            let Some(file) = file else { continue };
             texts.read(name.as_bytes(), &mut &file).map_err(|problem| self.source.error(problem))?;
         }
         self.texts = texts;

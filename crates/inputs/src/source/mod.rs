@@ -31,7 +31,6 @@ mod stored;
 mod stream;
 pub mod sun_scripts;
 mod tar_archive;
-mod wait;
 mod zip_archive;
 
 use std::collections::HashMap;
@@ -48,10 +47,9 @@ pub use objects::{ObjectHeader, Sink};
 pub use open::{Extent, Origin, open, open_descriptions};
 pub use patch_directory::{all_patches_in, directory_names, is_called_as_patch, patches_in};
 pub use patch_macros::{ImageMacros, ImageMacrosError};
-pub use pipe::is_standard_input;
 pub use signed::open_signed;
-pub use wait::HeldSignals;
 
+use crate::input_file::InputFile;
 use directory::SourceDirectory;
 use member::{Kind, PackagePart, SourceMember, Visit};
 use patchadm_changeset::stored_file::StoredFile;
@@ -108,8 +106,7 @@ impl Source {
             io::ErrorKind::NotFound => fail(SourceProblem::NotFound),
             _ => fail(SourceProblem::Io { file: None, error }),
         };
-        let metadata = std::fs::metadata(path).map_err(unreadable)?;
-        if metadata.is_dir() {
+        if std::fs::metadata(path).map_err(unreadable)?.is_dir() {
             let input = Input::Directory(SourceDirectory::open(path).map_err(fail)?);
             return Ok(Self {
                 path: path.to_owned(),
@@ -119,10 +116,11 @@ impl Source {
                 stored: None,
             });
         }
-        if !metadata.is_file() {
-            return Self::from_file(pipe::spooled(path, &metadata).map_err(fail)?, path);
-        }
-        Self::from_file(File::open(path).map_err(unreadable)?, path)
+        let file = match InputFile::open_anything(path).map_err(unreadable)?.into_regular() {
+            Ok(file) => file,
+            Err(input) => pipe::spooled(input).map_err(fail)?,
+        };
+        Self::from_file(file, path)
     }
 
     /// Takes a file that is open already; `path` is what messages call it.

@@ -4,10 +4,10 @@
 //! shows whether it is right.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::Path;
 
+use crate::input_file::InputDirectory;
 use patchadm_svr4::patch::PatchId;
 
 /// The most names of a directory that are looked at.
@@ -93,9 +93,11 @@ pub(super) fn is_archive_of_id(name: &str) -> bool {
 /// Tells whether one of the first directories inside has a pkginfo that calls itself a patch's.
 fn holds_packages(directory: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(directory) else { return false };
+    let Ok(top) = InputDirectory::open(directory) else { return false };
     let mut inside = entries.take(MOST_PACKAGES).filter_map(Result::ok);
     inside.any(|entry| {
-        entry.file_type().is_ok_and(|kind| kind.is_dir()) && is_of_patch(&entry.path().join("pkginfo"))
+        let pkginfo = Path::new(&entry.file_name()).join("pkginfo");
+        entry.file_type().is_ok_and(|kind| kind.is_dir()) && is_of_patch(&top, &pkginfo)
     })
 }
 
@@ -105,14 +107,10 @@ pub fn is_called_as_patch(name: &str) -> bool {
     is_id(name) || ENDINGS.iter().any(|ending| name.ends_with(ending))
 }
 
-fn is_of_patch(pkginfo: &Path) -> bool {
-    if !pkginfo.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
-        return false;
-    }
-    let mut text = Vec::new();
-    let read = File::open(pkginfo).and_then(|file| file.take(BEGINNING).read_to_end(&mut text));
+fn is_of_patch(directory: &InputDirectory, pkginfo: &Path) -> bool {
+    let text = directory.read_start(pkginfo, BEGINNING).ok().flatten().unwrap_or_default();
     let mut lines = text.split(|&byte| byte == b'\n');
-    read.is_ok() && lines.any(|line| MARKS.iter().any(|mark| line.starts_with(mark)))
+    lines.any(|line| MARKS.iter().any(|mark| line.starts_with(mark)))
 }
 
 #[cfg(test)]

@@ -3,37 +3,24 @@
 //! Its bytes go into a file without a name. No other process can open it, and it is gone when the program ends for any
 //! reason. A source that is invalid by its first bytes is refused before the rest is read.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
-use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
 
 use rustix::fs::{MemfdFlags, Mode, OFlags};
 
 use super::error::SourceProblem;
-use super::wait::HeldSignals;
+use crate::input_file::InputFile;
 use patchadm_container::ContainerFormat;
 
 /// Where the file without a name may be, the roomiest place first.
 const PLACES: [&str; 3] = ["/var/tmp", "/tmp", "/dev/shm"];
 
-/// The names of standard input.
-const STANDARD_INPUT: [&str; 3] = ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"];
-
 /// As many bytes as tell what a source is.
 const START: u64 = 512;
 
-/// Tells whether a path is a name of the standard input of this process.
-pub fn is_standard_input(path: &Path) -> bool {
-    STANDARD_INPUT.iter().any(|name| path == Path::new(name))
-}
-
 /// Reads all of it; the file that holds it now.
-pub(super) fn spooled(path: &Path, metadata: &Metadata) -> Result<File, SourceProblem> {
+pub(super) fn spooled(mut input: InputFile) -> Result<File, SourceProblem> {
     let unreadable = |error| SourceProblem::Io { file: None, error };
-    let signals = HeldSignals::hold().map_err(unreadable)?;
-    let mut input = Waiting { input: open(path, metadata).map_err(unreadable)?, signals };
     let mut start = Vec::new();
     (&mut input).take(START).read_to_end(&mut start).map_err(unreadable)?;
     if patchadm_container::detect_format(&start) == ContainerFormat::Unknown {
@@ -45,27 +32,6 @@ pub(super) fn spooled(path: &Path, metadata: &Metadata) -> Result<File, SourcePr
         Ok(file)
     });
     copied.map_err(unreadable)
-}
-
-/// A reader that waits for bytes no longer than until a signal asks the program to end.
-struct Waiting {
-    input: File,
-    signals: HeldSignals,
-}
-
-impl Read for Waiting {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.signals.wait_for(&self.input)?;
-        self.input.read(buffer)
-    }
-}
-
-/// Opens it. A socket has a name and cannot be opened by it, but standard input is open already.
-fn open(path: &Path, metadata: &Metadata) -> io::Result<File> {
-    if metadata.file_type().is_socket() && is_standard_input(path) {
-        return Ok(File::from(io::stdin().as_fd().try_clone_to_owned()?));
-    }
-    File::open(path)
 }
 
 /// Returns a file without a name; in memory where no file system can have one.
@@ -98,7 +64,7 @@ mod tests {
     fn a_pipe_is_read_once_and_can_be_read_again() {
         let bytes = [b"# PaCkAgE DaTaStReAm\n".to_vec(), vec![7; 100_000]].concat();
         let (_dir, path, writer) = pipe(&bytes);
-        let mut file = spooled(&path, &path.metadata().unwrap()).unwrap();
+        let mut file = spooled(InputFile::open_anything(&path).unwrap()).unwrap();
         writer.join().unwrap();
         for _ in 0..2 {
             let mut read = Vec::new();
@@ -111,10 +77,10 @@ mod tests {
     #[test]
     fn what_is_no_source_is_not_read_to_an_end_that_may_never_come() {
         let (_dir, path, writer) = pipe(b"neither this nor that");
-        let problem = spooled(&path, &path.metadata().unwrap()).unwrap_err();
+        let problem = spooled(InputFile::open_anything(&path).unwrap()).unwrap_err();
         writer.join().unwrap();
         assert!(matches!(problem, SourceProblem::BadForm(_)), "{problem}");
-        let zeros = Path::new("/dev/zero");
-        assert!(matches!(spooled(zeros, &zeros.metadata().unwrap()), Err(SourceProblem::BadForm(_))));
+        let zeros = InputFile::open_anything(std::path::Path::new("/dev/zero")).unwrap();
+        assert!(matches!(spooled(zeros), Err(SourceProblem::BadForm(_))));
     }
 }

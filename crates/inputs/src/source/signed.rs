@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::SourceProblem;
@@ -19,6 +19,7 @@ use super::member::{Kind, PackagePart};
 use super::scan::{Scan, check_information};
 use super::seal::{BLOCK, Seal, SealedMembers, read_block};
 use super::{Input, Source, SourceError};
+use crate::input_file::{InputDirectory, InputFile};
 use crate::sha256::RunningDigest;
 use crate::sign::{
     Demand, DemandWord, KeyRole, LARGEST_MANIFEST, LARGEST_SIGNATURE, Manifest, ManifestForm,
@@ -118,42 +119,31 @@ fn beside(path: &Path) -> Result<Option<(File, SignedFiles)>, SourceError> {
     if !std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file()) {
         return Ok(None);
     }
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = InputDirectory::open(above).map_err(|error| fail(above, error))?;
+    let read = |path: &Path, limit| {
+        directory.read_start(Path::new(path.file_name().unwrap_or_default()), limit)
+    };
     let manifest_path = appended(path, ".manifest");
-    let manifest = read_if_there(&manifest_path, LARGEST_MANIFEST);
+    let manifest = read(&manifest_path, LARGEST_MANIFEST);
     let Some(manifest) = manifest.map_err(|error| fail(&manifest_path, error))? else { return Ok(None) };
     let mut signature = None;
     for format in SignatureFormat::ALL {
         let signature_path = appended(&manifest_path, format.ending());
-        let read = read_if_there(&signature_path, LARGEST_SIGNATURE);
-        if let Some(text) = read.map_err(|error| fail(&signature_path, error))? {
+        let text = read(&signature_path, LARGEST_SIGNATURE);
+        if let Some(text) = text.map_err(|error| fail(&signature_path, error))? {
             signature = Some((format, text));
             break;
         }
     }
-    let file = File::open(path).map_err(|error| fail(path, error))?;
-    Ok(Some((file, SignedFiles { manifest, signature })))
+    let file = InputFile::open(path).map_err(|error| fail(path, error))?.into_regular();
+    Ok(file.ok().map(|file| (file, SignedFiles { manifest, signature })))
 }
 
 fn appended(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     PathBuf::from(name)
-}
-
-/// Returns the first bytes of a file, at most one more than the limit, so that the caller can see that there are too
-/// many.
-fn read_if_there(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
-    match std::fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-        Ok(metadata) if !metadata.is_file() => {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
-        }
-        Ok(_) => {}
-    }
-    let mut text = Vec::new();
-    File::open(path)?.take(limit + 1).read_to_end(&mut text)?;
-    Ok(Some(text))
 }
 
 /// Why a file has no digests.

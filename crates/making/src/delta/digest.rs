@@ -1,11 +1,12 @@
 //! Digests of files and directories of the host, and the evidence that they have not changed since.
 
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use patchadm_inputs::input_file::InputFile;
 use patchadm_inputs::sha256::Sha256;
 use patchadm_inputs::sign::{Sha256Sum, sha256_text};
 
@@ -119,7 +120,7 @@ impl InputSums {
         }
         self.size += seen.len();
         if self.reads {
-            let mut file = File::open(path)?;
+            let mut file = InputFile::open(path)?;
             while let Some(bytes) = next(&mut file, &mut self.buffer)? {
                 self.content.update(bytes);
             }

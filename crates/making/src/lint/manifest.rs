@@ -1,16 +1,15 @@
 //! Checks of a manifest against the files that it lists, and for a signature. The validity of a signature is not
 //! checked here: it depends on the trusted keys.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::codes::LintCode;
 use super::findings::LintFindings;
 use super::subject::LintSubject;
+use patchadm_inputs::input_file::{InputFile, read_start};
 use patchadm_inputs::sha256::Sha256;
 use patchadm_inputs::sign::{LARGEST_MANIFEST, Manifest, ManifestForm, Sha256Sum};
-use patchadm_inputs::small_file::read_start;
 use patchadm_inputs::source::{HeldDigests, HeldMembers};
 
 /// The files that a manifest may have beside itself without listing them.
@@ -58,7 +57,7 @@ pub(super) fn check_file(subject: &LintSubject<'_>, path: &Path, found: &mut Lin
     }
     let text = read_start(&place, LARGEST_MANIFEST)?;
     let mut digest = Sha256::new();
-    io::copy(&mut File::open(path)?, &mut digest)?;
+    io::copy(&mut InputFile::open(path)?, &mut digest)?;
     let sum: Sha256Sum = digest.finalize();
     let name = place.file_name().map(|name| name.to_string_lossy().into_owned());
     let mut wrong = |text: String| found.push(LintCode::Manifest, None, name.clone(), text);

@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use super::error::{PrototypeTrouble, PrototypeTroubleKind};
 use super::variables::PrototypeVariables;
+use patchadm_inputs::input_file::InputFile;
 use patchadm_svr4::format::pkgmap::MOST_ENTRIES;
 use patchadm_svr4::format::prototype;
 use patchadm_svr4::format::prototype::{PrototypeAttributes, PrototypeCommand, PrototypeItem};
@@ -159,9 +160,12 @@ impl PrototypeReading<'_> {
 /// one that the user named may be a pipe.
 fn read_text(path: &Path, may_be_pipe: bool) -> io::Result<(Vec<u8>, PathBuf)> {
     let is_file = !may_be_pipe || std::fs::metadata(path)?.is_file();
-    let file = if is_file { super::input::open(path)?.0 } else { std::fs::File::open(path)? };
     let mut text = Vec::new();
-    file.take(LARGEST + 1).read_to_end(&mut text)?;
+    if is_file {
+        super::input::open(path)?.0.take(LARGEST + 1).read_to_end(&mut text)?;
+    } else {
+        InputFile::open_anything(path)?.take(LARGEST + 1).read_to_end(&mut text)?;
+    }
     if text.len() as u64 > LARGEST {
         return Err(io::Error::other(format!("larger than {LARGEST} bytes")));
     }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::error::ReleaseProblem;
+use patchadm_inputs::input_file::InputFile;
 use patchadm_rootfs::WorkStep;
 
 /// An open regular file.
@@ -21,11 +22,10 @@ pub(super) struct ArchiveFile {
 impl ArchiveFile {
     /// Opens a regular file, through symbolic links if need be.
     pub(super) fn open(path: &Path) -> Result<Self, ReleaseProblem> {
-        let file = File::open(path).map_err(ReleaseProblem::Io)?;
+        let file = InputFile::open_anything(path).map_err(ReleaseProblem::Io)?.into_regular();
+        let file =
+            file.map_err(|_| ReleaseProblem::Unsupported("a release that is no regular file".to_owned()))?;
         let seen = file.metadata().map_err(ReleaseProblem::Io)?;
-        if !seen.is_file() {
-            return Err(ReleaseProblem::Unsupported("a release that is no regular file".to_owned()));
-        }
         Ok(Self { file: Arc::new(file), size: seen.len(), step: None })
     }
 

@@ -1,9 +1,9 @@
 //! The files of an analysis, read up to a limit, and the errors in them.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use patchadm_inputs::input_file::read_start;
 use patchadm_planning::analyze::{CrossReference, from_patchdiag};
 use patchadm_svr4::format::package_list::PackageListError;
 use patchadm_svr4::format::patchdiag::{self, PatchdiagError};
@@ -60,8 +60,6 @@ pub fn parse_cross_reference(path: &Path, text: &[u8]) -> Result<CrossReference,
 
 /// Reads a file up to `largest` bytes and one more. The parser sees by the extra byte that the file is larger.
 pub(super) fn read(path: &Path, largest: usize) -> Result<Vec<u8>, AnalysisError> {
-    let mut text = Vec::new();
-    let most = u64::try_from(largest).unwrap_or(u64::MAX).saturating_add(1);
-    let result = File::open(path).and_then(|file| file.take(most).read_to_end(&mut text));
-    result.map(|_| text).map_err(|reason| AnalysisError::File { path: path.to_owned(), reason })
+    let text = read_start(path, u64::try_from(largest).unwrap_or(u64::MAX));
+    text.map_err(|reason| AnalysisError::File { path: path.to_owned(), reason })
 }

@@ -10,7 +10,7 @@ use super::scope::CheckScope;
 use crate::operation::queries::packages::parameter_file;
 use crate::operation::queries::select::PackagePattern;
 use patchadm_inputs::database::{RecordView, installed};
-use patchadm_inputs::small_file::read_start;
+use patchadm_inputs::input_file::read_start;
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, OwningPackage, Params, PkgInst, variables};
 

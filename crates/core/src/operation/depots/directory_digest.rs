@@ -5,12 +5,12 @@
 //! one has none.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use patchadm_inputs::cache::{ObjectDigest, digest_of_file};
+use patchadm_inputs::input_file::{InputDirectory, InputFile};
 use patchadm_inputs::sign::{sha256, sha256_text};
 
 /// The deepest level of nested directories.
@@ -22,8 +22,9 @@ const MOST_FILES: usize = 1_000_000;
 /// Reads all files of a directory, and returns the digest of their list and their bytes together.
 pub fn digest_of_directory(directory: &Path) -> io::Result<ObjectDigest> {
     let (mut lines, mut size) = (BTreeSet::new(), 0_u64);
+    let inside = InputDirectory::open(directory)?;
     for path in files_of_directory(directory)? {
-        let found = digest_of_file::<io::Error>(&mut File::open(directory.join(&path))?, |_| Ok(()))?;
+        let found = digest_of_file::<io::Error>(&mut inside.file(&path)?, |_| Ok(()))?;
         let mut line = format!("{}  ", found.sha256).into_bytes();
         line.extend_from_slice(path.as_os_str().as_bytes());
         line.push(b'\n');
@@ -39,7 +40,7 @@ pub(in crate::operation) fn digest_of_patch(path: &Path) -> io::Result<String> {
     if path.is_dir() {
         return Ok(digest_of_directory(path)?.sha256);
     }
-    Ok(digest_of_file::<io::Error>(&mut File::open(path)?, |_| Ok(()))?.sha256)
+    Ok(digest_of_file::<io::Error>(&mut InputFile::open(path)?, |_| Ok(()))?.sha256)
 }
 
 /// Lists the files below a directory, each by its path from there. Links, devices and the like are an error.

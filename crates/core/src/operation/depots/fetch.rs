@@ -1,8 +1,7 @@
 //! Patches fetched from a depot: compared with the index before any byte of them is parsed as a patch.
 
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +15,7 @@ use patchadm_inputs::cache::{ObjectDigest, digest_of_file};
 use patchadm_inputs::depot::{DepotFile, DepotPatch, object_path};
 use patchadm_inputs::http::{Address, HttpAnswer, HttpRequest};
 use patchadm_inputs::sign::{LARGEST_SIGNATURE, Signature, SignatureFormat};
-use patchadm_inputs::small_file::read_small;
+use patchadm_inputs::input_file::{InputDirectory, read_small};
 
 /// The largest patch without an index that is fetched, in bytes: 64 GiB.
 const LARGEST_PATCH: u64 = 64 << 30;
@@ -90,30 +89,40 @@ fn is_named_in_place(patch: &DepotPatch) -> bool {
 
 /// Returns the file or directory of a patch in a directory that was indexed in place.
 fn in_place(directory: &Path, patch: &DepotPatch, session: &FetchSession<'_>) -> Result<PathBuf, DepotError> {
+    let wanted = object_of(patch);
+    if !patch.is_directory() {
+        return check_object(directory, &wanted, session);
+    }
     let path = directory.join(&patch.path);
-    let found = if patch.is_directory() {
-        digest_of_directory(&path).map_err(|error| DepotError::read(&path, error))?
-    } else {
-        digest_of(&path, session)?
-    };
-    compare(&path.display().to_string(), &found, patch)?;
+    let found = digest_of_directory(&path).map_err(|error| DepotError::read(&path, error))?;
+    compare_object(&path.display().to_string(), &found, &wanted)?;
     Ok(path)
 }
 
-/// Reads a file to its end, unless the caller asks to stop before.
-fn digest_of(path: &Path, session: &FetchSession<'_>) -> Result<ObjectDigest, DepotError> {
-    let go_on = || session.go_on().map_err(|_| io::Error::from(io::ErrorKind::Interrupted));
-    let found = File::open(path).and_then(|mut file| digest_of_file(&mut file, |_| go_on()));
-    session.go_on()?;
-    found.map_err(|error| DepotError::read(path, error))
+fn object_of(patch: &DepotPatch) -> DepotFile {
+    DepotFile { path: patch.path.clone(), sha256: patch.sha256.clone(), size: patch.size }
 }
 
-fn compare(path: &str, found: &ObjectDigest, wanted: &DepotPatch) -> Result<(), DepotError> {
-    compare_object(
-        path,
-        found,
-        &DepotFile { path: wanted.path.clone(), sha256: wanted.sha256.clone(), size: wanted.size },
-    )
+/// Reads a file of a directory, and compares it with the index, unless the caller asks to stop before.
+fn check_object(
+    directory: &Path,
+    wanted: &DepotFile,
+    session: &FetchSession<'_>,
+) -> Result<PathBuf, DepotError> {
+    let path = directory.join(&wanted.path);
+    let unreadable = |error| DepotError::read(&path, error);
+    let inside = InputDirectory::open(directory).map_err(unreadable)?;
+    let mut file = inside.file(Path::new(&wanted.path)).map_err(unreadable)?;
+    let size = file.metadata().map_err(unreadable)?.len();
+    let shown = path.display().to_string();
+    if size != wanted.size {
+        return Err(DepotError::Size { path: shown, found: size, wanted: wanted.size });
+    }
+    let go_on = || session.go_on().map_err(|_| io::Error::from(io::ErrorKind::Interrupted));
+    let found = digest_of_file(&mut (&mut file).take(wanted.size.saturating_add(1)), |_| go_on());
+    session.go_on()?;
+    compare_object(&shown, &found.map_err(unreadable)?, wanted)?;
+    Ok(path)
 }
 
 fn compare_object(path: &str, found: &ObjectDigest, wanted: &DepotFile) -> Result<(), DepotError> {
@@ -133,8 +142,7 @@ fn from_objects(
     session: &FetchSession<'_>,
 ) -> Result<PathBuf, DepotError> {
     let find = |object: &DepotFile| {
-        let path = directory.join(&object.path);
-        compare_object(&path.display().to_string(), &digest_of(&path, session)?, object)?;
+        let path = check_object(directory, object, session)?;
         path.canonicalize().map_err(|error| DepotError::read(&path, error))
     };
     let spool = session.spool()?;
@@ -189,8 +197,7 @@ pub(super) fn take_object(
 /// format.
 fn objects_of(patch: &DepotPatch) -> Vec<(String, DepotFile)> {
     let name = name_of_patch(patch);
-    let (path, sha256) = (patch.path.clone(), patch.sha256.clone());
-    let mut objects = vec![(name.clone(), DepotFile { path, sha256, size: patch.size })];
+    let mut objects = vec![(name.clone(), object_of(patch))];
     if let Some(manifest) = &patch.manifest {
         objects.push((format!("{name}.manifest"), manifest.clone()));
         objects.extend(patch.signature.clone().map(|signature| (format!("{name}{SIGNATURE}"), signature)));
@@ -227,9 +234,7 @@ pub(super) fn take_readme(
     let Some(readme) = &patch.readme else { return Ok(None) };
     let path = match depot.location() {
         DepotLocation::Directory(directory) => {
-            let path = directory.join(&readme.path);
-            compare_object(&path.display().to_string(), &digest_of(&path, session)?, readme)?;
-            path
+            check_object(directory, readme, session)?
         }
         DepotLocation::Address(address) => {
             take_object(address, readme, &format!("README.{}", patch.id), session)?

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use patchadm_inputs::depot::{DepotFlags, DepotFlagsError, LARGEST_FLAGS};
-use patchadm_inputs::small_file::read_small;
+use patchadm_inputs::input_file::InputDirectory;
 
 /// The reason why the flags of a depot cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -31,9 +31,14 @@ pub enum FlagsFileError {
 /// Reads `DIR/flags`; empty if it is missing.
 pub(in crate::operation) fn read_flags(directory: &Path) -> Result<DepotFlags, FlagsFileError> {
     let path = directory.join("flags");
-    let text = match read_small(&path, LARGEST_FLAGS) {
+    let read = InputDirectory::open(directory)
+        .and_then(|directory| directory.read_small(Path::new("flags"), LARGEST_FLAGS));
+    let text = match read {
+        Ok(Some(text)) => text,
+        Ok(None) => return Ok(DepotFlags::default()),
+        // A depot that is published for the first time is not there yet.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(DepotFlags::default()),
-        read => read.map_err(|error| FlagsFileError::Read { path: path.clone(), error })?,
+        Err(error) => return Err(FlagsFileError::Read { path, error }),
     };
     DepotFlags::parse(&text).map_err(|error| FlagsFileError::Words { path, error })
 }

@@ -1,7 +1,6 @@
 //! A directory of patches, read in place: each file and directory becomes an entry of an index, or is skipped.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -18,7 +17,6 @@ use super::session::DepotProgress;
 use patchadm_inputs::cache::digest_of_file;
 use patchadm_inputs::depot::{DepotFile, DepotFlags, DepotIndex, DepotPatch, is_plain_name, stamp};
 use patchadm_inputs::sign::{LARGEST_MANIFEST, LARGEST_SIGNATURE, Manifest, sha256, sha256_text};
-use patchadm_inputs::small_file::read_small;
 use patchadm_inputs::source::{self, Extent, Origin, SourceError, SourceProblem};
 use patchadm_rootfs::{cores, side_by_side};
 use patchadm_svr4::patch::PatchId;
@@ -164,7 +162,7 @@ fn read_patch(
         let image = source::open(Origin::Path(&file.path), Extent::Everything)?.1;
         (digest_of_directory(&file.path)?, image)
     } else {
-        let mut opened = File::open(&file.path)?;
+        let mut opened = file.open()?;
         let found = digest_of_file(&mut opened, |_| match interrupt() {
             Some(_) => Err(NoEntry::Interrupted),
             None => Ok(()),
@@ -180,26 +178,27 @@ fn read_patch(
     let name = name.ok_or_else(|| NoEntry::Damaged("its name cannot stand in an index".to_owned()))?;
     let object = DepotFile { path: name.to_owned(), sha256: found.sha256, size: found.size };
     let mut entry = index_entry(&image, &macros, object);
-    let manifest = file.manifest.as_deref().map(|path| small_object(path, LARGEST_MANIFEST)).transpose()?;
+    let manifest =
+        file.manifest.as_deref().map(|path| small_object(file, path, LARGEST_MANIFEST)).transpose()?;
     let date = manifest.as_ref().and_then(|(_, text)| Manifest::parse(text).ok()?.date);
-    entry.date = date.map_or_else(|| date_of(&file.path), Ok)?;
+    entry.date = date.map_or_else(|| date_of(file), Ok)?;
     entry.manifest = manifest.map(|(object, _)| object);
     let signature =
-        file.signature.as_deref().map(|path| small_object(path, LARGEST_SIGNATURE)).transpose()?;
+        file.signature.as_deref().map(|path| small_object(file, path, LARGEST_SIGNATURE)).transpose()?;
     entry.signature = signature.map(|(object, _)| object);
     let os_release = image.patchinfo.as_ref().and_then(|info| info.os_release.first().cloned());
     Ok((entry, os_release))
 }
 
-fn date_of(path: &Path) -> io::Result<String> {
-    let seen = std::fs::metadata(path)?;
+fn date_of(file: &PatchFile) -> io::Result<String> {
+    let seen = file.metadata(&file.path)?;
     Ok(stamp(&DateTime::from_timestamp(seen.mtime(), 0).unwrap_or_default()))
 }
 
 /// Returns a small file as an object of the depot, with its bytes.
-fn small_object(path: &Path, limit: u64) -> io::Result<(DepotFile, Vec<u8>)> {
+fn small_object(file: &PatchFile, path: &Path, limit: u64) -> io::Result<(DepotFile, Vec<u8>)> {
     let fail = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-    let text = read_small(path, limit).map_err(fail)?;
+    let text = file.read_small(path, limit).map_err(fail)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let sha256 = sha256_text(&sha256(&text));
     Ok((DepotFile { path: name, sha256, size: text.len() as u64 }, text))

@@ -10,11 +10,14 @@ use super::error::DepotError;
 use super::session::FetchSession;
 use patchadm_inputs::depot::{DepotIndex, IndexError, LARGEST_INDEX};
 use patchadm_inputs::http::{Address, HttpError, HttpProblem, Validators};
+use patchadm_inputs::input_file::InputDirectory;
 use patchadm_inputs::sign::{
     Demand, DemandWord, KeyRole, LARGEST_SIGNATURE, SignatureFormat, SignedFiles, Verdict, judge, sha256,
     sha256_text,
 };
-use patchadm_inputs::small_file::read_small;
+
+/// The name of an index in its directory.
+const INDEX: &str = "index.json";
 
 /// The bytes of an index.
 pub(super) struct IndexBytes {
@@ -46,20 +49,19 @@ impl IndexBytes {
 
     /// Reads the index of a directory and its signature; `None` if there is no index.
     pub(super) fn of_directory(directory: &Path) -> Result<Option<Self>, DepotError> {
-        let path = directory.join("index.json");
-        let text = match read_small(&path, LARGEST_INDEX as u64) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        let path = directory.join(INDEX);
+        let inside = InputDirectory::open(directory).map_err(|error| DepotError::read(directory, error))?;
+        let text = match inside.read_small(Path::new(INDEX), LARGEST_INDEX as u64) {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 return Err(too_large(path.display().to_string()));
             }
             read => read.map_err(|error| DepotError::read(&path, error))?,
         };
+        let Some(text) = text else { return Ok(None) };
         let index = Self::new(path.display().to_string(), text, None);
-        let signature = directory.join(index.signature_path());
-        let signature = match read_small(&signature, LARGEST_SIGNATURE) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            read => Some(read.map_err(|error| DepotError::read(&signature, error))?),
-        };
+        let signature = index.signature_path();
+        let read = inside.read_small(Path::new(&signature), LARGEST_SIGNATURE);
+        let signature = read.map_err(|error| DepotError::read(&directory.join(signature), error))?;
         Ok(Some(Self { signature, ..index }))
     }
 

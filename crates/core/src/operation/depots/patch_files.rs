@@ -1,12 +1,16 @@
 //! The files and directories of a directory that are patches by their names.
 
-use std::fs::Metadata;
+use std::ffi::OsStr;
+use std::fs::{File, Metadata};
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::directory_digest::files_of_directory;
 use super::error::DepotError;
+use patchadm_inputs::input_file::{InputDirectory, InputKind};
 use patchadm_inputs::sign::{SignatureFormat, sha256, sha256_text};
 
 /// The files that a depot has beside its patches, and those beside patches in bundles.
@@ -37,6 +41,8 @@ pub(super) struct PatchFile {
     /// The existing files about it: the manifest, then its signature.
     pub(super) manifest: Option<PathBuf>,
     pub(super) signature: Option<PathBuf>,
+    /// The directory of all of them.
+    inside: Arc<InputDirectory>,
 }
 
 /// Lists the possible patches in a directory, sorted by name.
@@ -45,27 +51,31 @@ pub(super) fn patch_files(directory: &Path) -> Result<Vec<PatchFile>, DepotError
         io::ErrorKind::NotFound => DepotError::NotThere(directory.to_owned()),
         _ => DepotError::Read { path: directory.to_owned(), error },
     };
+    let inside = Arc::new(InputDirectory::open(directory).map_err(unreadable)?);
     let (mut names, mut files) = (Vec::new(), Vec::new());
-    for entry in std::fs::read_dir(directory).map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?;
-        names.push((entry.file_name(), entry.file_type().map_err(unreadable)?));
-    }
+    let listed = inside.each_entry(|name, kind| names.push((OsStr::from_bytes(name).to_owned(), kind)));
+    listed.map_err(unreadable)?;
     names.sort_by(|(name, _), (other, _)| name.cmp(other));
     let has = |name: &str| names.binary_search_by(|(there, _)| there.as_os_str().cmp(name.as_ref())).is_ok();
-    for (name, file_type) in &names {
+    for (name, kind) in &names {
         let shown = name.to_string_lossy();
         let path = directory.join(name);
-        // The target of a link counts; a dangling link is no patch.
-        let is_directory = file_type.is_dir() || file_type.is_symlink() && path.is_dir();
-        if is_beside(&shown) || !is_directory && !file_type.is_file() && !path.is_file() {
+        if is_beside(&shown) {
             continue;
         }
+        // The target of a link counts; a dangling link is no patch, and one that leads out is told of when it is read.
+        let is_directory = match kind.map_or_else(|| inside.kind(Path::new(name)), Ok) {
+            Ok(InputKind::Directory) => true,
+            Ok(InputKind::Other) => continue,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Ok(InputKind::File) | Err(_) => false,
+        };
         let beside = format!("{shown}.manifest");
         let manifest = has(&beside).then(|| directory.join(&beside));
         let signature = SignatureFormat::ALL.map(|format| format!("{beside}{}", format.ending()));
         let signature = signature.into_iter().find(|name| has(name)).map(|name| directory.join(name));
         let name = name.to_str().map(str::to_owned);
-        files.push(PatchFile { path, name, is_directory, manifest, signature });
+        files.push(PatchFile { path, name, is_directory, manifest, signature, inside: Arc::clone(&inside) });
     }
     Ok(files)
 }
@@ -78,12 +88,27 @@ fn is_beside(name: &str) -> bool {
 }
 
 impl PatchFile {
+    /// Opens the patch, which is a file.
+    pub(super) fn open(&self) -> io::Result<File> {
+        self.inside.file(name_of(&self.path))
+    }
+
+    /// Reads one of the files about it.
+    pub(super) fn read_small(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+        self.inside.read_small(name_of(path), limit)?.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Returns the status of one of its files.
+    pub(super) fn metadata(&self, path: &Path) -> io::Result<Metadata> {
+        self.inside.metadata(name_of(path))
+    }
+
     /// Returns a stamp that shows later modifications: size, times and inode of each of its files.
     pub(super) fn stamp(&self) -> io::Result<String> {
         let mut stamp = String::new();
         for path in [Some(&self.path), self.manifest.as_ref(), self.signature.as_ref()].into_iter().flatten()
         {
-            stamp.push_str(&stamp_of(&std::fs::metadata(path)?));
+            stamp.push_str(&stamp_of(&self.metadata(path)?));
         }
         if self.is_directory {
             let mut list = Vec::new();
@@ -95,6 +120,10 @@ impl PatchFile {
         }
         Ok(stamp)
     }
+}
+
+fn name_of(path: &Path) -> &Path {
+    Path::new(path.file_name().unwrap_or_default())
 }
 
 fn stamp_of(seen: &Metadata) -> String {

@@ -1,8 +1,10 @@
 //! Where inventories come from: files, directories of them, and what was read from elsewhere.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+
+use patchadm_inputs::input_file::InputFile;
 
 /// The largest document, in bytes: 64 MiB. A root with 1,000 patches takes about one.
 pub const LARGEST_INVENTORY: u64 = 64 << 20;
@@ -77,7 +79,7 @@ impl DocumentSource {
 
 /// Reads a file up to a limit; a larger one is refused before it is read, where its size tells.
 pub(super) fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
+    let file = InputFile::open(path)?;
     let size = file.metadata()?.len();
     if size > limit {
         return Err(too_large(limit));

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::operation::failure::Failure;
 use crate::operation::scripts::interview::ScriptAnswers;
-use patchadm_inputs::small_file::read_start;
+use patchadm_inputs::input_file::read_start;
 use patchadm_planning::plan::refusal::Refusal;
 use patchadm_rootfs::Root;
 use patchadm_svr4::format::admin::{Admin, BasedirAnswer, CheckAnswer, ConflictAnswer, InstanceAnswer};

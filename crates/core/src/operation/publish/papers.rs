@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use super::PublishError;
+use patchadm_inputs::input_file::read_start;
 use patchadm_inputs::sign::{
     LARGEST_MANIFEST, LARGEST_SIGNATURE, MANIFEST, Manifest, PublicKey, Signature, SignatureFormat,
 };
-use patchadm_inputs::small_file::read_start;
 use patchadm_svr4::patch::PatchId;
 
 /// The directory of a `delta` that holds the files to be signed.

@@ -14,6 +14,7 @@ use tar::{Builder, EntryType, Header};
 
 use super::PublishError;
 use crate::operation::depots::files_of_directory;
+use patchadm_inputs::input_file::InputDirectory;
 use patchadm_inputs::sha256::Sha256;
 use patchadm_inputs::sign::{
     MANIFEST, Manifest, ManifestEntry, ManifestForm, Sha256Sum, is_of_manifest, sha256,
@@ -115,7 +116,8 @@ impl PatchDirectory {
     ) -> Result<Sha256Sum, PublishError> {
         let path = self.path.join(name);
         let unreadable = |error| PublishError::Read { path: path.clone(), error };
-        let file = File::open(&path).map_err(unreadable)?;
+        let file = InputDirectory::open(&self.path).and_then(|directory| directory.file(name));
+        let file = file.map_err(unreadable)?;
         let seen = file.metadata().map_err(unreadable)?;
         let mut header = Header::new_gnu();
         header.set_entry_type(EntryType::Regular);

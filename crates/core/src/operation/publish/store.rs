@@ -15,6 +15,7 @@ use super::patch_directory::PatchDirectory;
 use super::shown_keys::KEYS;
 use super::{PublishError, PublishRequest};
 use patchadm_inputs::depot::{DepotFile, DepotIndex, LARGEST_INDEX, object_path};
+use patchadm_inputs::input_file::InputFile;
 use patchadm_inputs::sha256::Sha256;
 use patchadm_inputs::sign::{PublicKey, sha256_text};
 use patchadm_rootfs::{Dir, FileType, Lock, LockHolder, NewTree, RootError};
@@ -302,7 +303,11 @@ pub(super) fn measure(path: &Path, request: &PublishRequest<'_>) -> Result<(File
 }
 
 fn open_source(path: &Path) -> Result<File, PublishError> {
-    File::open(path).map_err(|error| PublishError::Read { path: path.to_owned(), error })
+    let opened = InputFile::open(path).and_then(|file| {
+        file.into_regular()
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"))
+    });
+    opened.map_err(|error| PublishError::Read { path: path.to_owned(), error })
 }
 
 /// Reads to the end, and hands each part of the bytes on.

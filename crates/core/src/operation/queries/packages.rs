@@ -14,7 +14,7 @@ use patchadm_inputs::database::all::{self, PackageRecords};
 use patchadm_inputs::database::{
     DatabaseError, RecordDamage, RecordReader, RecordView, contents, read_consistently,
 };
-use patchadm_inputs::small_file::read_start;
+use patchadm_inputs::input_file::read_start;
 use patchadm_inputs::source::{self, Extent, Origin, SourceError};
 use patchadm_rootfs::{FileType, ObjectStatus};
 use patchadm_svr4::format::params::{LARGEST_FILE, ParamFile, ParamsError};

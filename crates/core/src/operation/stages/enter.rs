@@ -12,7 +12,7 @@ use crate::namespaces::{
     Access, EnclosedCommand, Enclosure, EnclosureEnd, EnclosureError, EnclosureNote, EnclosureTree, HeldLock,
     Isolation, MissingPlace, Mount, MountSource, enclose,
 };
-use patchadm_inputs::small_file::read_small;
+use patchadm_inputs::input_file::read_small;
 use patchadm_inputs::stage::{
     BASE_OF_NEW, Base, BaseState, DIRECTORIES, DIRECTORY, INSIDE, LONGEST_RECORD, MOUNTS, MountWord,
     parse_mounts, staged_path,

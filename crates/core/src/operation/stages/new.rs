@@ -23,8 +23,8 @@ use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must
 use crate::operation::trial::begin::begin_change;
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_inputs::database::{RecordView, marker, read_consistently};
+use patchadm_inputs::input_file::read_small;
 use patchadm_inputs::path_glob::PathGlob;
-use patchadm_inputs::small_file::read_small;
 use patchadm_inputs::stage::{
     BASE_OF_NEW, BaseHeader, BaseObjects, CacheSide, DIRECTORIES, EXCLUDED, IDENTITY, INSIDE, LOCK,
     LONGEST_RECORD, LeftOut, LeftReason, ListedStage, MOUNTS, Scope, StageId, StageIdentity, StageName,

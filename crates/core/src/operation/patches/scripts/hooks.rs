@@ -6,12 +6,13 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::operation::scripts::ScriptFailure;
+use patchadm_inputs::input_file::InputFile;
 use patchadm_inputs::source::{Form, Hooks, Image, Source};
 use patchadm_rootfs::{Dir, NewTree};
 use patchadm_svr4::package::Mode;
@@ -65,7 +66,9 @@ impl HookDirectory {
         if mode & 0o111 == 0 {
             return Err(refuse(format!("{} may not be executed", file.display())));
         }
-        fs::read(&file).map_err(failed)
+        let mut text = Vec::new();
+        let read = InputFile::open(&file).and_then(|mut script| script.read_to_end(&mut text));
+        read.map(|_| text).map_err(failed)
     }
 
     /// Returns the file that sh(1) runs for a script: the script, or one that starts its interpreter, made in `private`.

@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::Read as _;
+use std::io;
 use std::path::Path;
 
 use crate::operation::failure::Failure;
+use patchadm_inputs::input_file::read_start;
 use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_planning::resolve::Offer;
 use patchadm_svr4::patch::PatchId;
@@ -55,11 +55,13 @@ fn could_be_id(word: &str, separator: &str) -> bool {
 
 /// Returns the ids of a list: the first word of each line. Lines that begin with `#` are comments.
 fn listed(path: &Path) -> Result<Vec<String>, Failure> {
-    let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(LARGEST_LIST + 1).read_to_string(&mut text));
+    let text = read_start(path, LARGEST_LIST).and_then(|text| {
+        String::from_utf8(text)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
+    });
     let shown = path.display().to_string();
     let refused = |reason: String| Failure::from(Reason::BadPatch(reason).of(Command::Patchadd, &shown));
-    read.map_err(|error| refused(format!("it cannot be read as a list of ids: {error}")))?;
+    let text = text.map_err(|error| refused(format!("it cannot be read as a list of ids: {error}")))?;
     let lines = text.lines().filter_map(|line| line.split_whitespace().next());
     let words: Vec<String> =
         lines.filter(|word| !word.starts_with('#')).take(MOST_IDS + 1).map(str::to_owned).collect();

@@ -1,0 +1,175 @@
+//! What lies in the place of an input: pipes that nobody writes to, endless devices and links that lead out, in a depot and
+//! wherever a command is given the name of a file. Every command ends by itself, and nothing that a link leads to is told.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use crate::delivery::{Patch, indexed_depot};
+use crate::packages::Package;
+use crate::scenario::{Run, Scenario};
+use crate::signatures::testdata;
+
+/// A command that is still at work then waits for ever: it is killed, which is an end by a signal and no code of its own.
+const NOT_FOR_EVER: &str = "set -- timeout -s KILL 60 \"$@\"";
+
+fn web(text: &str) -> Package {
+    Package::new("ACMEweb").file("bin/httpd", 0o755, text)
+}
+
+fn stage() -> Scenario {
+    Scenario::with(&[web("one\n")])
+}
+
+/// A root, and a depot that was published with a signed index.
+fn published() -> (Scenario, PathBuf) {
+    let stage = stage();
+    let work = stage.beside("work");
+    fs::create_dir(&work).unwrap();
+    Patch::of("100-01", web("two\n")).pack(&work, ".tar");
+    let depot = stage.beside("depot");
+    stage
+        .run(&format!("publish --unsigned --key {} {} {}", testdata("plain.sec"), work.display(), depot.display()))
+        .ok();
+    (stage, depot)
+}
+
+fn run(stage: &Scenario, line: &str) -> Run {
+    stage.limited(NOT_FOR_EVER, line)
+}
+
+fn pipe(at: &Path) {
+    let _ = fs::remove_file(at);
+    nix::unistd::mkfifo(at, nix::sys::stat::Mode::from_bits_truncate(0o644)).unwrap();
+}
+
+/// The only file below a directory that has this ending.
+fn only(directory: &Path, ending: &str) -> PathBuf {
+    let mut found = Vec::new();
+    let mut left = vec![directory.to_owned()];
+    while let Some(directory) = left.pop() {
+        for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            if path.is_dir() {
+                left.push(path);
+            } else if path.to_str().unwrap().ends_with(ending) {
+                found.push(path);
+            }
+        }
+    }
+    assert_eq!(found.len(), 1, "{ending}: {found:?}");
+    found.remove(0)
+}
+
+/// The files of a published depot that its readers open.
+fn files_of(depot: &Path) -> [PathBuf; 3] {
+    [depot.join("index.json"), only(&depot.join("objects"), ""), only(&depot.join("index"), ".minisig")]
+}
+
+const READERS: [&str; 3] = [
+    "depot check -R @ROOT@ --cache @ROOT@/../cache ../depot",
+    "update -R @ROOT@ --cache @ROOT@/../cache -M ../depot",
+    "patchadd -R @ROOT@ --cache @ROOT@/../cache -M ../depot 100-01",
+];
+
+fn reader(stage: &Scenario, line: &str, depot: &Path) -> Run {
+    let cache = stage.beside("cache");
+    let line = line.replace("@ROOT@/../cache", cache.to_str().unwrap());
+    run(stage, &line.replace("../depot", depot.to_str().unwrap()))
+}
+
+#[test]
+fn a_pipe_or_an_endless_device_in_a_depot_holds_no_command_up() {
+    let (stage, depot) = published();
+    let before = stage.everything();
+    for file in files_of(&depot) {
+        let bytes = fs::read(&file).unwrap();
+        for line in READERS {
+            pipe(&file);
+            let told = reader(&stage, line, &depot);
+            assert!(told.code != 0 && told.stderr.contains("it is not a regular file"), "{line}: {told:?}");
+            fs::remove_file(&file).unwrap();
+            symlink("/dev/zero", &file).unwrap();
+            let told = reader(&stage, line, &depot);
+            assert!(told.code != 0 && told.stderr.contains("leads out of the directory"), "{line}: {told:?}");
+        }
+        fs::remove_file(&file).unwrap();
+        fs::write(&file, bytes).unwrap();
+    }
+    crate::tree::assert_same(&stage.everything(), &before);
+    reader(&stage, READERS[1], &depot).ok();
+}
+
+#[test]
+fn a_link_in_a_depot_is_followed_inside_it_and_tells_nothing_of_what_is_outside() {
+    let (stage, depot) = published();
+    let [_, object, _] = files_of(&depot);
+    let secret = stage.beside("secret");
+    fs::write(&secret, "the words of somebody else\n").unwrap();
+    fs::rename(&object, depot.join("pool")).unwrap();
+    symlink(&secret, &object).unwrap();
+    for line in READERS {
+        let told = reader(&stage, line, &depot);
+        assert_ne!(told.code, 0, "{line}");
+        let said = told.stdout + &told.stderr;
+        assert!(said.contains("leads out of the directory"), "{line}: {said}");
+        assert!(!said.contains("27 bytes") && !said.contains("the words"), "{line}: {said}");
+    }
+    fs::remove_file(&object).unwrap();
+    symlink("../../pool", &object).unwrap();
+    reader(&stage, READERS[0], &depot).ok();
+}
+
+#[test]
+fn a_directory_of_patches_is_read_without_its_pipes_and_links_that_lead_out() {
+    let stage = stage();
+    let depot = indexed_depot(&stage, &[Patch::of("100-01", web("two\n"))]);
+    fs::remove_file(depot.join("index.json")).unwrap();
+    pipe(&depot.join("200-01.tar"));
+    pipe(&depot.join("100-01.tar.manifest"));
+    symlink("/etc/passwd", depot.join("300-01.tar")).unwrap();
+    let told = run(&stage, &format!("depot index {}", depot.display()));
+    let said = told.stdout + &told.stderr;
+    assert!(said.contains("300-01.tar") && said.contains("leads out of the directory"), "{said}");
+    assert!(said.contains("100-01.tar") && said.contains("it is not a regular file"), "{said}");
+    assert!(!said.contains("200-01"), "{said}");
+}
+
+/// Each command with a file that the caller names, `@FILE@`.
+const NAMED: [&str; 18] = [
+    "update -R @ROOT@ -M https://127.0.0.1:1/ --ca @FILE@",
+    "list -R @ROOT@ --policy @FILE@",
+    "list --roots @FILE@",
+    "add -R @ROOT@ --plan @FILE@",
+    "add -R @ROOT@ -M delivered @FILE@",
+    "add -R @ROOT@ @FILE@x",
+    "key trust -R @ROOT@ @FILE@ --name build",
+    "key generate -o new --password-file @FILE@",
+    "sign --key @FILE@ delivered/100-01",
+    "publish --key @FILE@ delivered depot",
+    "pkgadd -n -a @FILE@ -R @ROOT@ -d spool ACMEtool",
+    "pkgadd -n -r @FILE@ -R @ROOT@ -d spool ACMEtool",
+    "pkgchk -R @ROOT@ -i @FILE@",
+    "pkgparam -f @FILE@",
+    "analyze -R @ROOT@ --xref @FILE@",
+    "analyze --patches @FILE@ --xref @FILE@",
+    "adopt -R @ROOT@ --pkg ACMEnew --version 1 --paths @FILE@",
+    "report @FILE@",
+];
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_that_a_command_names_holds_it_up_nowhere() {
+    let stage = stage();
+    Patch::of("100-01", web("two\n")).directory(&stage);
+    Package::new("ACMEtool").file("bin/tool", 0o755, "x").write(&stage.beside("spool"));
+    let file = stage.beside("pipe");
+    pipe(&file);
+    pipe(&stage.beside("pipex.manifest"));
+    fs::write(stage.beside("pipex"), "x").unwrap();
+    for line in NAMED {
+        let told = run(&stage, &line.replace("@FILE@", file.to_str().unwrap()));
+        assert_ne!(told.code, 0, "{line}: {told:?}");
+        let said = told.stdout + &told.stderr;
+        assert!(said.contains("it is not a regular file"), "{line}: {said}");
+    }
+}
