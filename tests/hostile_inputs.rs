@@ -2,10 +2,13 @@
 //! wherever a command is given the name of a file. Every command ends by itself, and nothing that a link leads to is told.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use crate::delivery::{Patch, indexed_depot};
+use patchadm_inputs::depot::object_path;
+use patchadm_inputs::sign::{sha256, sha256_text};
+
+use crate::delivery::{Patch, archive, indexed_depot};
 use crate::packages::Package;
 use crate::scenario::{Run, Scenario};
 use crate::signatures::testdata;
@@ -171,5 +174,49 @@ fn a_pipe_in_the_place_of_a_file_that_a_command_names_holds_it_up_nowhere() {
         assert_ne!(told.code, 0, "{line}: {told:?}");
         let said = told.stdout + &told.stderr;
         assert!(said.contains("it is not a regular file"), "{line}: {said}");
+    }
+}
+
+/// Patch 100-01 with a script that writes the file `exchange/new` over the object that `exchange/object` names, and patch
+/// 200-01, of which there is another one of the same size.
+fn exchanging(stage: &Scenario) -> PathBuf {
+    let (work, exchange) = (stage.beside("work"), stage.beside("exchange"));
+    fs::create_dir(&exchange).unwrap();
+    let second = |text: &str| Patch::of("200-01", Package::new("ACMEweb").file("bin/tool", 0o755, text));
+    let made = second("bad\n").pack(&exchange, ".tar");
+    fs::rename(made, exchange.join("new")).unwrap();
+    second("new\n").pack(&work, ".tar");
+    let at = exchange.display();
+    let script = format!("#!/bin/sh\ncat {at}/new > \"$(cat {at}/object)\"\n");
+    let first = Patch::of("100-01", web("two\n")).beside("prepatch", &script).write(&work);
+    fs::set_permissions(first.join("prepatch"), fs::Permissions::from_mode(0o755)).unwrap();
+    archive(&first, ".tar");
+    fs::remove_dir_all(&first).unwrap();
+    work
+}
+
+#[test]
+fn an_object_that_is_exchanged_after_its_check_goes_in_as_it_was_checked() {
+    for is_published in [true, false] {
+        let stage = stage();
+        stage.file("/etc/patchadm/policy", "signature=warn\n");
+        stage.run(&format!("key trust -R @ROOT@ {} --name build", testdata("plain.pub"))).ok();
+        let (work, key) = (exchanging(&stage), testdata("plain.sec"));
+        let depot = if is_published { stage.beside("depot") } else { work.clone() };
+        let object = if is_published {
+            stage.run(&format!("publish --unsigned --key {key} {} {}", work.display(), depot.display())).ok();
+            let size = fs::metadata(work.join("200-01.tar")).unwrap().len();
+            let digest = sha256_text(&sha256(&fs::read(work.join("200-01.tar")).unwrap()));
+            let object = depot.join(object_path(&digest));
+            assert_eq!(size, fs::metadata(stage.beside("exchange/new")).unwrap().len());
+            object
+        } else {
+            stage.run(&format!("depot index --key {key} {}", depot.display())).ok();
+            work.join("200-01.tar")
+        };
+        fs::write(stage.beside("exchange/object"), object.to_str().unwrap()).unwrap();
+        stage.run(&format!("add -R @ROOT@ --cache cache -M {} 100-01 200-01", depot.display())).ok();
+        assert_eq!(fs::read_to_string(stage.at("/opt/ACMEweb/bin/tool")).unwrap(), "new\n");
+        assert_eq!(fs::read(object).unwrap(), fs::read(stage.beside("exchange/new")).unwrap(), "exchanged");
     }
 }

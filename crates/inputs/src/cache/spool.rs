@@ -49,11 +49,6 @@ impl PatchSpool {
         self.dir.open_file(name.as_bytes())
     }
 
-    /// Removes a name.
-    pub fn remove(&self, name: &str) -> Result<(), CacheError> {
-        Ok(self.dir.remove(name.as_bytes())?)
-    }
-
     /// Makes an empty file for content without a digest; replaces an existing one of this name.
     pub fn create(&self, name: &str) -> Result<(PathBuf, WritableFile), CacheError> {
         self.dir.remove(name.as_bytes())?;
@@ -67,11 +62,9 @@ impl PatchSpool {
         Ok(path)
     }
 
-    /// Makes a symbolic link to something outside the cache.
-    pub fn point_to(&self, name: &str, target: &Path) -> Result<PathBuf, CacheError> {
-        self.dir.remove(name.as_bytes())?;
-        self.dir.make_symlink(name.as_bytes(), target.as_os_str().as_bytes())?;
-        Ok(self.path.join(name))
+    /// Removes a file or a directory with everything in it.
+    pub fn discard(&self, name: &str) -> Result<(), CacheError> {
+        Ok(self.dir.remove_tree(name.as_bytes())?)
     }
 }
 

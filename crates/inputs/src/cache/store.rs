@@ -81,7 +81,7 @@ impl DownloadCache {
         if found.is_some_and(|found| found.sha256 == sha256) {
             return Ok(Some(path));
         }
-        spool.remove(name)?;
+        spool.discard(name)?;
         shelf.remove(own)?;
         Ok(None)
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::depot::{Depot, open_depot};
 use super::error::DepotError;
-use super::fetch::{fetch_patch, take_readme};
+use super::fetch::{discard_patch, fetch_patch, take_readme};
 use super::location::DepotLocation;
 use super::session::{DepotProgress, FetchSession, PatchWork};
 use patchadm_inputs::depot::DepotPatch;
@@ -57,6 +57,7 @@ pub fn check_depot(
             Ok(path) => faults.extend(signature_fault(patch, &path, demands)),
         }
         faults.extend(readme.map(|error| fault(patch, error)));
+        discard_patch(&depot, patch, session)?;
     }
     Ok(DepotCheck { depot, objects, faults })
 }

@@ -5,6 +5,7 @@
 //! one has none.
 
 use std::collections::BTreeSet;
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -19,12 +20,30 @@ const DEEPEST: usize = 256;
 /// The most files of one directory.
 const MOST_FILES: usize = 1_000_000;
 
+/// A part of a directory that is read.
+pub(super) enum DirectoryPart<'a> {
+    /// A file begins, with this path from the directory and this status.
+    File(&'a Path, &'a Metadata),
+    /// Bytes of it.
+    Bytes(&'a [u8]),
+}
+
 /// Reads all files of a directory, and returns the digest of their list and their bytes together.
 pub fn digest_of_directory(directory: &Path) -> io::Result<ObjectDigest> {
+    digest_of_parts(directory, &mut |_| Ok(()))
+}
+
+/// Does the same, and hands each part on; what that returns as an error ends the reading.
+pub(super) fn digest_of_parts<E: From<io::Error>>(
+    directory: &Path,
+    each: &mut dyn FnMut(DirectoryPart<'_>) -> Result<(), E>,
+) -> Result<ObjectDigest, E> {
     let (mut lines, mut size) = (BTreeSet::new(), 0_u64);
     let inside = InputDirectory::open(directory)?;
     for path in files_of_directory(directory)? {
-        let found = digest_of_file::<io::Error>(&mut inside.file(&path)?, |_| Ok(()))?;
+        let mut file = inside.file(&path)?;
+        each(DirectoryPart::File(&path, &file.metadata()?))?;
+        let found = digest_of_file(&mut file, |bytes| each(DirectoryPart::Bytes(bytes)))?;
         let mut line = format!("{}  ", found.sha256).into_bytes();
         line.extend_from_slice(path.as_os_str().as_bytes());
         line.push(b'\n');

@@ -3,18 +3,21 @@
 use std::ffi::OsStr;
 use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::depot::Depot;
-use super::directory_digest::digest_of_directory;
+use super::directory_digest::{DirectoryPart, digest_of_directory, digest_of_parts};
 use super::download::{FetchedBy, each_part, fetch_object, with_retries};
 use super::error::DepotError;
 use super::location::{DepotLocation, is_web_address};
 use super::session::FetchSession;
 use patchadm_inputs::cache::{ObjectDigest, digest_of_file};
-use patchadm_inputs::depot::{DepotFile, DepotPatch, object_path};
+use patchadm_inputs::depot::{DepotFile, DepotPatch};
 use patchadm_inputs::http::{Address, HttpAnswer, HttpRequest};
 use patchadm_inputs::sign::{LARGEST_SIGNATURE, Signature, SignatureFormat};
+use patchadm_rootfs::NewTree;
+use patchadm_svr4::package::Mode;
 use patchadm_inputs::input_file::{InputDirectory, read_small};
 
 /// The largest patch without an index that is fetched, in bytes: 64 GiB.
@@ -32,9 +35,7 @@ pub fn fetch_patch(
 ) -> Result<PathBuf, DepotError> {
     session.go_on()?;
     match depot.location() {
-        DepotLocation::Directory(directory) if is_named_in_place(patch) => {
-            in_place(directory, patch, session)
-        }
+        DepotLocation::Directory(directory) if depot.is_indexed_here() => in_place(directory, patch, session),
         DepotLocation::Directory(directory) => from_objects(directory, patch, session),
         DepotLocation::Address(address) => from_address(address, patch, session),
     }
@@ -83,19 +84,22 @@ fn name_of(address: &Address) -> String {
     if name.is_empty() { "patch".to_owned() } else { name.to_owned() }
 }
 
-fn is_named_in_place(patch: &DepotPatch) -> bool {
-    patch.path != object_path(&patch.sha256)
-}
-
-/// Returns the file or directory of a patch in a directory that was indexed in place.
+/// Returns the file or directory of a patch in a directory without an index, for which nobody vouches. A patch that is
+/// signed itself is compared with its signature wherever it is read.
 fn in_place(directory: &Path, patch: &DepotPatch, session: &FetchSession<'_>) -> Result<PathBuf, DepotError> {
-    let wanted = object_of(patch);
-    if !patch.is_directory() {
-        return check_object(directory, &wanted, session);
-    }
     let path = directory.join(&patch.path);
-    let found = digest_of_directory(&path).map_err(|error| DepotError::read(&path, error))?;
-    compare_object(&path.display().to_string(), &found, &wanted)?;
+    let unreadable = |error| DepotError::read(&path, error);
+    let inside = InputDirectory::open(directory).map_err(unreadable)?;
+    let found = if patch.is_directory() {
+        digest_of_directory(&path).map_err(unreadable)?
+    } else {
+        let go_on = |_: &[u8]| session.go_on().map_err(|_| io::Error::from(io::ErrorKind::Interrupted));
+        let file = inside.file(Path::new(&patch.path)).map_err(unreadable)?;
+        let found = digest_of_file(&mut file.take(patch.size.saturating_add(1)), go_on);
+        session.go_on()?;
+        found.map_err(unreadable)?
+    };
+    compare_object(&path.display().to_string(), &found, &object_of(patch))?;
     Ok(path)
 }
 
@@ -103,26 +107,91 @@ fn object_of(patch: &DepotPatch) -> DepotFile {
     DepotFile { path: patch.path.clone(), sha256: patch.sha256.clone(), size: patch.size }
 }
 
-/// Reads a file of a directory, and compares it with the index, unless the caller asks to stop before.
-fn check_object(
+/// Copies an object of a directory into the spool, and compares the copy with the index: what somebody puts in the place of
+/// the object afterwards is not used. `name` is the name of the copy.
+fn copy_object(
     directory: &Path,
     wanted: &DepotFile,
+    name: &str,
     session: &FetchSession<'_>,
 ) -> Result<PathBuf, DepotError> {
     let path = directory.join(&wanted.path);
     let unreadable = |error| DepotError::read(&path, error);
     let inside = InputDirectory::open(directory).map_err(unreadable)?;
-    let mut file = inside.file(Path::new(&wanted.path)).map_err(unreadable)?;
+    let file = inside.file(Path::new(&wanted.path)).map_err(unreadable)?;
     let size = file.metadata().map_err(unreadable)?.len();
     let shown = path.display().to_string();
     if size != wanted.size {
         return Err(DepotError::Size { path: shown, found: size, wanted: wanted.size });
     }
-    let go_on = || session.go_on().map_err(|_| io::Error::from(io::ErrorKind::Interrupted));
-    let found = digest_of_file(&mut (&mut file).take(wanted.size.saturating_add(1)), |_| go_on());
-    session.go_on()?;
-    compare_object(&shown, &found.map_err(unreadable)?, wanted)?;
-    Ok(path)
+    let (copied, mut copy) = session.spool()?.create(name)?;
+    let mut file = file.take(wanted.size.saturating_add(1));
+    let found = digest_of_file(&mut file, |bytes| {
+        session.go_on().map_err(CopyError::Depot)?;
+        copy.put(bytes).map_err(|error| CopyError::Depot(error.into()))
+    });
+    let found = found.map_err(|error| match error {
+        CopyError::Depot(error) => error,
+        CopyError::Io(error) => unreadable(error),
+    })?;
+    compare_object(&shown, &found, wanted)?;
+    Ok(copied)
+}
+
+/// The reason why something was not copied.
+enum CopyError {
+    /// It could not be read.
+    Io(io::Error),
+    /// It could not be written, or the caller asks to stop.
+    Depot(DepotError),
+}
+
+impl From<io::Error> for CopyError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Copies a patch that is a directory into the spool, as an object is copied.
+fn copy_directory(
+    directory: &Path,
+    patch: &DepotPatch,
+    session: &FetchSession<'_>,
+) -> Result<PathBuf, DepotError> {
+    let from = directory.join(&patch.path);
+    let (spool, shown) = (session.spool()?, from.display().to_string());
+    spool.discard(&patch.path)?;
+    let mut copies = NewTree::below(spool.place()?.make_dir(patch.path.as_bytes(), Mode::of(0o700))?);
+    let (mut copy, mut size) = (None, 0_u64);
+    let found = digest_of_parts(&from, &mut |part| {
+        session.go_on().map_err(CopyError::Depot)?;
+        match part {
+            DirectoryPart::File(path, seen) => {
+                let file = copies.file(path.as_os_str().as_bytes()).map_err(DepotError::from);
+                let file = file.map_err(CopyError::Depot)?;
+                // The scripts of a patch are executed where they are.
+                let made = file.set_mode(Mode::of(0o600 | seen.mode() & 0o111));
+                made.map_err(|error| CopyError::Depot(error.into()))?;
+                copy = Some(file);
+            }
+            DirectoryPart::Bytes(bytes) => {
+                size = size.saturating_add(bytes.len() as u64);
+                if size > patch.size {
+                    return Err(CopyError::Depot(DepotError::Digest(shown.clone())));
+                }
+                if let Some(copy) = &mut copy {
+                    copy.put(bytes).map_err(|error| CopyError::Depot(error.into()))?;
+                }
+            }
+        }
+        Ok(())
+    });
+    let found = found.map_err(|error| match error {
+        CopyError::Depot(error) => error,
+        CopyError::Io(error) => DepotError::read(&from, error),
+    })?;
+    compare_object(&shown, &found, &object_of(patch))?;
+    Ok(spool.path().join(&patch.path))
 }
 
 fn compare_object(path: &str, found: &ObjectDigest, wanted: &DepotFile) -> Result<(), DepotError> {
@@ -135,19 +204,17 @@ fn compare_object(path: &str, found: &ObjectDigest, wanted: &DepotFile) -> Resul
     Ok(())
 }
 
-/// Returns a patch of a published depot on this machine: the spool points to it, under a readable name.
+/// Returns a patch of a depot on this machine with an index: a copy in the spool, under a readable name.
 fn from_objects(
     directory: &Path,
     patch: &DepotPatch,
     session: &FetchSession<'_>,
 ) -> Result<PathBuf, DepotError> {
-    let find = |object: &DepotFile| {
-        let path = check_object(directory, object, session)?;
-        path.canonicalize().map_err(|error| DepotError::read(&path, error))
-    };
-    let spool = session.spool()?;
+    if patch.is_directory() {
+        return copy_directory(directory, patch, session);
+    }
     for (name, object) in objects_of(patch) {
-        spool.point_to(&name, &find(&object)?)?;
+        copy_object(directory, &object, &name, session)?;
     }
     name_signature(patch, session)
 }
@@ -218,6 +285,28 @@ fn name_signature(patch: &DepotPatch, session: &FetchSession<'_>) -> Result<Path
     Ok(spool.path().join(name))
 }
 
+/// Removes what was put into the spool of a patch that is not used any more.
+pub(super) fn discard_patch(
+    depot: &Depot,
+    patch: &DepotPatch,
+    session: &FetchSession<'_>,
+) -> Result<(), DepotError> {
+    if depot.is_indexed_here() {
+        return Ok(());
+    }
+    let (spool, name) = (session.spool()?, name_of_patch(patch));
+    let objects = objects_of(patch).into_iter().map(|(name, _)| name);
+    let signatures = SignatureFormat::ALL.map(|format| format!("{name}.manifest{}", format.ending()));
+    let directory = patch.is_directory().then(|| patch.path.clone());
+    let all = objects.chain(signatures).chain(directory).chain([readme_name(patch)]);
+    all.into_iter().try_for_each(|name| Ok(spool.discard(&name)?))
+}
+
+/// Returns the name of the README of a patch in the spool.
+fn readme_name(patch: &DepotPatch) -> String {
+    format!("README.{}", patch.id)
+}
+
 /// Returns the name of a patch in the spool: its id and its form.
 fn name_of_patch(patch: &DepotPatch) -> String {
     let is_plain = |letter: &char| letter.is_ascii_alphanumeric() || *letter == '.';
@@ -234,10 +323,10 @@ pub(super) fn take_readme(
     let Some(readme) = &patch.readme else { return Ok(None) };
     let path = match depot.location() {
         DepotLocation::Directory(directory) => {
-            check_object(directory, readme, session)?
+            copy_object(directory, readme, &readme_name(patch), session)?
         }
         DepotLocation::Address(address) => {
-            take_object(address, readme, &format!("README.{}", patch.id), session)?
+            take_object(address, readme, &readme_name(patch), session)?
         }
     };
     Ok(Some(path))
