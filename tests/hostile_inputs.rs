@@ -220,3 +220,73 @@ fn an_object_that_is_exchanged_after_its_check_goes_in_as_it_was_checked() {
         assert_eq!(fs::read(object).unwrap(), fs::read(stage.beside("exchange/new")).unwrap(), "exchanged");
     }
 }
+
+/// Each command with a file or directory whose word decides what is done.
+const DECIDING: [&str; 5] = [
+    "add -R @ROOT@ --plan @FILE@",
+    "list -R @ROOT@ --policy @FILE@",
+    "list --roots @FILE@",
+    "add -R @ROOT@ --keys @FILE@ --signature require delivered/100-01",
+    "update -R @ROOT@ --cache cache -M https://127.0.0.1:1/ --ca @FILE@",
+];
+
+#[test]
+fn a_file_that_somebody_else_may_write_decides_nothing() {
+    for (number, line) in DECIDING.into_iter().enumerate() {
+        let stage = stage();
+        Patch::of("100-01", web("two\n")).directory(&stage);
+        let file = stage.beside("file");
+        match number {
+            0 => drop(stage.run("plan -R @ROOT@ --save-plan file delivered/100-01").ok()),
+            1 => fs::write(&file, "signature=off\n").unwrap(),
+            2 => fs::write(&file, format!("{}\n", stage.root().display())).unwrap(),
+            3 => {
+                fs::create_dir(&file).unwrap();
+                fs::copy(testdata("plain.pub"), file.join("plain.pub")).unwrap();
+            }
+            _ => fs::write(&file, "no certificate\n").unwrap(),
+        }
+        let refused = |what: &str| {
+            let told = stage.run(&line.replace("@FILE@", "file"));
+            assert!(told.code != 0 && told.stderr.contains(what), "{line}: {told:?}");
+        };
+        let mode = |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        mode(if file.is_dir() { 0o777 } else { 0o666 });
+        refused("others may write to it");
+        if crate::scenario::is_root() {
+            mode(if file.is_dir() { 0o755 } else { 0o644 });
+            std::os::unix::fs::chown(&file, Some(1004), None).unwrap();
+            refused("it belongs to uid 1004");
+            std::os::unix::fs::chown(&file, Some(0), Some(1004)).unwrap();
+            mode(if file.is_dir() { 0o775 } else { 0o664 });
+            refused("may write to it");
+        }
+    }
+}
+
+#[test]
+fn a_plan_file_makes_the_demand_of_the_policy_only_stricter() {
+    let stage = stage();
+    Patch::of("100-01", web("two\n")).directory(&stage);
+    fs::create_dir(stage.beside("others")).unwrap();
+    stage.run("key generate -o others/other --no-password").ok();
+    stage.run("key generate -o own --no-password").ok();
+    stage.run("key trust -R @ROOT@ own.pub").ok();
+    stage.file("/etc/patchadm/policy", "signature=require\n");
+    let options = ["--signature off", "--signature warn", "--keys others --signature require"];
+    for (option, is_signed) in options.into_iter().zip([false, false, true]) {
+        if is_signed {
+            stage.run("sign --key others/other.sec delivered/100-01").ok();
+        }
+        stage.run(&format!("plan -R @ROOT@ {option} --save-plan plan.json delivered/100-01")).ok();
+        stage.run("add -R @ROOT@ --plan plan.json").fails(41);
+        assert_eq!(fs::read_to_string(stage.at("/opt/ACMEweb/bin/httpd")).unwrap(), "one\n", "{option}");
+    }
+    stage.file("/etc/patchadm/policy", "signature=off\n");
+    stage.run("plan -R @ROOT@ --save-plan plan.json delivered/100-01").ok();
+    let text = fs::read_to_string(stage.beside("plan.json")).unwrap();
+    let stricter = text.replace("\"signature\":null", "\"signature\":\"require\"");
+    assert_ne!(stricter, text);
+    fs::write(stage.beside("plan.json"), stricter).unwrap();
+    stage.run("add -R @ROOT@ --plan plan.json").fails(41);
+}

@@ -20,7 +20,7 @@ use super::synopsis::folded_synopsis;
 use crate::call::{Invocation, PROGRAM};
 use crate::reply::{Exit, ExitCause, Stop};
 use crate::surroundings::{Manner, Surroundings, WhenToColour};
-use patchadm_inputs::input_file::read_small;
+use patchadm_inputs::input_file::read_own;
 use patchadm_rootfs::Root;
 use patchadm_svr4::format::params::LARGEST_FILE;
 
@@ -189,7 +189,7 @@ fn read_policy(path: &Path) -> Result<Vec<u8>, Stop> {
         exit: Exit::failed(ExitCause::NotFound),
         message: format!("the policy {} cannot be read: {reason}\nNothing was changed.", path.display()),
     };
-    read_small(path, LARGEST_FILE as u64).map_err(|error| refused(error.to_string()))
+    read_own(path, LARGEST_FILE as u64).map_err(|error| refused(error.to_string()))
 }
 
 fn is_set(matches: &ArgMatches, option: &str) -> bool {

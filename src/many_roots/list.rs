@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use crate::call::Invocation;
 use crate::reply::Stop;
 use crate::surroundings::SurroundingsError;
-use patchadm_inputs::input_file::InputFile;
 use patchadm_core::operation::many::{RootList, roots_at};
+use patchadm_inputs::input_file::read_own;
 
 /// The largest list that is read, in bytes.
 const LARGEST_LIST: u64 = 16 << 20;
@@ -114,10 +114,11 @@ fn held(directory: &Path) -> Result<Vec<PathBuf>, String> {
 }
 
 fn read(list: &Path) -> io::Result<Vec<u8>> {
-    let input: Box<dyn Read> =
-        if list == Path::new("-") { Box::new(io::stdin()) } else { Box::new(InputFile::open(list)?) };
+    if list != Path::new("-") {
+        return read_own(list, LARGEST_LIST);
+    }
     let mut text = Vec::new();
-    input.take(LARGEST_LIST + 1).read_to_end(&mut text)?;
+    io::stdin().take(LARGEST_LIST + 1).read_to_end(&mut text)?;
     if u64::try_from(text.len()).is_ok_and(|length| length > LARGEST_LIST) {
         return Err(io::Error::other(format!("larger than {LARGEST_LIST} bytes, so it is no list of roots")));
     }

@@ -48,11 +48,15 @@ pub(super) fn update(
 
 /// Returns the same request with what is done with a plan file.
 pub(super) fn with_plan_file(mut request: PatchRequest, plan_file: PlanFileRequest) -> PatchRequest {
-    match &mut request {
-        PatchRequest::Apply(operands) => operands.apply.plan_file = plan_file,
-        PatchRequest::Set(set) => set.application.apply.plan_file = plan_file,
-        PatchRequest::BackOut(_) | PatchRequest::UndoApplication(..) | PatchRequest::UndoBackout(..) => {}
-    }
+    let apply = match &mut request {
+        PatchRequest::Apply(operands) => &mut operands.apply,
+        PatchRequest::Set(set) => &mut set.application.apply,
+        PatchRequest::BackOut(_) | PatchRequest::UndoApplication(..) | PatchRequest::UndoBackout(..) => {
+            return request;
+        }
+    };
+    apply.signature.is_of_plan = plan_file.expected.is_some();
+    apply.plan_file = plan_file;
     request
 }
 

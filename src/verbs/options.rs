@@ -208,7 +208,7 @@ impl SignatureOptions {
 
     /// Returns the request of these options.
     pub(crate) fn request(self) -> SignatureRequest {
-        SignatureRequest { word: self.signature, keys: self.keys }
+        SignatureRequest { word: self.signature, keys: self.keys, is_of_plan: false }
     }
 }
 

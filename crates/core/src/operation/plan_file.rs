@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use patchadm_inputs::format::plan_differences::PlanDifferences;
 use patchadm_inputs::format::plan_file::{LARGEST_PLAN, PlanFile, PlanFileError, PlanOptions};
-use patchadm_inputs::input_file::read_start;
+use patchadm_inputs::input_file::read_own;
 use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::Mode;
 
@@ -104,6 +104,9 @@ impl PlanFault {
                 "Make the plan anew with --save-plan, and look at it before it is carried out with --plan."
             }
             Self::Bad { .. } => "Make the plan anew with --save-plan.",
+            Self::Unreadable { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => {
+                "Copy it, if you trust what it says: a plan file is yours or root's, and nobody else's to write."
+            }
             Self::Unreadable { .. } => "Name a file that --save-plan made.",
             Self::Unwritable { .. } => "Name a file in a directory that is there and can be written.",
             Self::Source { .. } => "",
@@ -115,7 +118,7 @@ impl PlanFault {
 pub fn read_plan(path: &Path) -> Result<ExpectedPlan, PlanFault> {
     let unreadable = |error| PlanFault::Unreadable { path: path.to_owned(), error };
     let bad = |error| PlanFault::Bad { path: path.to_owned(), error };
-    let text = read_start(path, LARGEST_PLAN as u64).map_err(unreadable)?;
+    let text = read_own(path, LARGEST_PLAN as u64).map_err(unreadable)?;
     let plan = PlanFile::parse(&text).map_err(bad)?;
     Ok(ExpectedPlan { path: path.to_owned(), plan })
 }

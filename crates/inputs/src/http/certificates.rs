@@ -7,7 +7,7 @@ use ureq::tls::{Certificate, PemItem, parse_pem};
 
 use super::error::HttpProblem;
 use super::settings::HttpSettings;
-use crate::input_file::read_small;
+use crate::input_file::{read_own, read_small};
 
 /// Where systems keep all certificates in one file; the first that is there counts.
 const BUNDLES: [&str; 6] = [
@@ -41,7 +41,7 @@ pub(super) fn believed(settings: &HttpSettings) -> Result<Vec<Certificate<'stati
         found.extend(of_directory(directory)?);
     }
     if let Some(file) = &settings.authorities {
-        let own = of_file(file)?;
+        let own = certificates(&read_own(file, LARGEST).map_err(|error| fault(file, &error))?);
         if own.is_empty() {
             let reason = "there is no certificate in it".to_owned();
             return Err(HttpProblem::Certificates { path: file.display().to_string(), reason });
@@ -52,13 +52,16 @@ pub(super) fn believed(settings: &HttpSettings) -> Result<Vec<Certificate<'stati
 }
 
 fn of_file(path: &Path) -> Result<Vec<Certificate<'static>>, HttpProblem> {
-    let fault = |error: io::Error| HttpProblem::Certificates {
-        path: path.display().to_string(),
-        reason: error.to_string(),
-    };
-    let text = read_small(path, LARGEST).map_err(fault)?;
+    Ok(certificates(&read_small(path, LARGEST).map_err(|error| fault(path, &error))?))
+}
+
+fn certificates(text: &[u8]) -> Vec<Certificate<'static>> {
     // Entries that are not certificates, or are damaged, are ignored; the others of the file still count.
-    Ok(parse_pem(&text).filter_map(certificate).collect())
+    parse_pem(text).filter_map(certificate).collect()
+}
+
+fn fault(path: &Path, error: &io::Error) -> HttpProblem {
+    HttpProblem::Certificates { path: path.display().to_string(), reason: error.to_string() }
 }
 
 fn certificate(item: Result<PemItem<'static>, ureq::Error>) -> Option<Certificate<'static>> {
@@ -69,10 +72,7 @@ fn certificate(item: Result<PemItem<'static>, ureq::Error>) -> Option<Certificat
 }
 
 fn of_directory(directory: &Path) -> Result<Vec<Certificate<'static>>, HttpProblem> {
-    let fault = |error: io::Error| HttpProblem::Certificates {
-        path: directory.display().to_string(),
-        reason: error.to_string(),
-    };
+    let fault = |error: io::Error| fault(directory, &error);
     let mut files: Vec<PathBuf> = Vec::new();
     for entry in std::fs::read_dir(directory).map_err(fault)?.take(MOST_FILES) {
         let path = entry.map_err(fault)?.path();

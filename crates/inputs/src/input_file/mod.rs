@@ -5,6 +5,7 @@
 //! endless device would hold the command up for ever.
 
 mod directory;
+mod ownership;
 mod wait;
 
 use std::fs::{File, Metadata};
@@ -25,8 +26,7 @@ const STANDARD_INPUT: [&str; 3] = ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"]
 const DESCRIPTORS: [&str; 2] = ["/dev/fd", "/proc/self/fd"];
 
 /// How a file is opened: a pipe without a writer is not waited for, and a terminal does not become ours.
-const AT_ONCE: OFlags =
-    OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+const AT_ONCE: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
 /// A file that is open for reading.
 #[derive(Debug)]
@@ -126,6 +126,18 @@ pub fn read_small(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 /// What the system says; that it is neither a regular file nor a descriptor of the caller's.
 pub fn read_start(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     start_of(InputFile::open(path)?, limit)
+}
+
+/// Reads a file that the caller names and whose word decides what is done, of at most `limit` bytes. It belongs to the
+/// caller or to the superuser, and nobody else may write to it.
+///
+/// # Errors
+/// What the system says; that it is too large, is neither a regular file nor a descriptor of the caller's, or is not the
+/// caller's own (`PermissionDenied`).
+pub fn read_own(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let file = InputFile::open(path)?;
+    ownership::must_be_own(&file.metadata()?)?;
+    within(start_of(file, limit)?, limit)
 }
 
 fn start_of(file: impl Read, limit: u64) -> io::Result<Vec<u8>> {

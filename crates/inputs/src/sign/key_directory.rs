@@ -27,11 +27,13 @@ pub enum KeyDirectoryError {
     /// It could not be read.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// A user other than the owner of the root may change it.
-    #[error("{path} is not the root's alone: {reason}")]
+    /// A user other than the owner of the root, or the caller who names it, may change it.
+    #[error("{path} is not {whose} alone: {reason}")]
     NotTheRoots {
         /// The directory or file.
         path: String,
+        /// Whose it should be: "the root's", "the caller's".
+        whose: &'static str,
         /// Its owner, or who may write to it.
         reason: String,
     },
@@ -83,12 +85,21 @@ impl KeyRing {
 pub struct KeyDirectory<'a> {
     root: &'a Root,
     place: &'a ObjectPath,
+    /// Whether the caller named it, and not the root.
+    is_of_caller: bool,
 }
 
 impl<'a> KeyDirectory<'a> {
     /// The directory at a place inside a root; it need not be there.
     pub fn new(root: &'a Root, place: &'a ObjectPath) -> Self {
-        Self { root, place }
+        Self { root, place, is_of_caller: false }
+    }
+
+    /// Returns the same as a directory that the caller names: its keys belong to the caller or the superuser, whoever owns
+    /// the directory.
+    #[must_use]
+    pub fn of_caller(self) -> Self {
+        Self { is_of_caller: true, ..self }
     }
 
     /// Reads all keys; none if there is no directory.
@@ -143,9 +154,11 @@ impl<'a> KeyDirectory<'a> {
 
     /// Refuses an object that another user may change.
     fn check(&self, seen: &ObjectStatus, path: &str) -> Result<(), KeyDirectoryError> {
+        let whose = if self.is_of_caller { "the caller's" } else { "the root's" };
         let not_the_roots =
-            |reason: String| Err(KeyDirectoryError::NotTheRoots { path: path.to_owned(), reason });
-        let (owner, _) = self.root.owner()?;
+            |reason: String| Err(KeyDirectoryError::NotTheRoots { path: path.to_owned(), whose, reason });
+        let owner =
+            if self.is_of_caller { rustix::process::geteuid().as_raw() } else { self.root.owner()?.0 };
         if seen.uid != owner && seen.uid != 0 {
             return not_the_roots(format!("it belongs to uid {}", seen.uid));
         }

@@ -12,7 +12,7 @@ use crate::operation::patches::in_use::UsingProcess;
 use crate::operation::patches::reboot;
 use patchadm_changeset::transaction::Receipt;
 use patchadm_inputs::inventory::{Installed, Touched};
-use patchadm_inputs::sign::{Demand, DemandWord};
+use patchadm_inputs::sign::Demand;
 use patchadm_inputs::source::{Bundle, Image, PackageImage, SourceError, SourceProblem, open_signed};
 use patchadm_planning::plan::concern::touched_by_patch;
 use patchadm_planning::plan::patch::patch_plan::PatchPlan;
@@ -35,7 +35,7 @@ impl ApplyOperand {
         request: &ApplyRequest,
     ) -> Result<Self, Failure> {
         let (source, mut image) = open_signed(path, demands)?;
-        image.signature.is_waived = request.signature.word == Some(DemandWord::Off);
+        image.signature.is_waived = request.signature.is_waiver();
         source.check_room_to_plan(&image)?;
         image.sha256 = evidence(path, &image, separator);
         let device = OpenDevice::whole(source, image);

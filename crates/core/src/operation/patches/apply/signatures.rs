@@ -16,13 +16,25 @@ pub struct SignatureRequest {
     pub word: Option<DemandWord>,
     /// A directory of this machine with the keys that are trusted, instead of those of the root.
     pub keys: Option<PathBuf>,
+    /// Whether a plan file says it, and not the caller: it can only make the demand of the policy stricter.
+    pub is_of_plan: bool,
+}
+
+impl SignatureRequest {
+    /// Tells whether the caller wants no signature looked at.
+    pub(super) fn is_waiver(&self) -> bool {
+        self.word == Some(DemandWord::Off) && !self.is_of_plan
+    }
 }
 
 /// The demands that a patch must meet, each with its keys: that of the root and, where the host's policy bounds it, that
 /// of the host. Keys of a root that cannot be believed are an error unless nobody asks for signatures.
 pub fn demands(ground: &RootAndPolicy, request: &SignatureRequest) -> Result<Vec<Demand>, Failure> {
-    if request.word == Some(DemandWord::Off) {
+    if request.is_waiver() {
         return Ok(Vec::new());
+    }
+    if request.is_of_plan {
+        return stricter(ground, request);
     }
     let (root, host) = (&ground.root, &ground.host);
     let mut demands = vec![demand(root, &ground.policy, request)?];
@@ -31,6 +43,25 @@ pub fn demands(ground: &RootAndPolicy, request: &SignatureRequest) -> Result<Vec
     }
     demands.retain(|demand| demand.word != DemandWord::Off);
     Ok(demands)
+}
+
+/// The demands of the policy, made stricter by what a plan file says: its word counts where it demands more, and its keys
+/// must accept a patch as well.
+fn stricter(ground: &RootAndPolicy, of_plan: &SignatureRequest) -> Result<Vec<Demand>, Failure> {
+    let mut all = demands(ground, &SignatureRequest::default())?;
+    let Some(word) = of_plan.word.or(of_plan.keys.as_ref().map(|_| DemandWord::Warn)) else { return Ok(all) };
+    if word == DemandWord::Off {
+        return Ok(all);
+    }
+    if all.is_empty() || of_plan.keys.is_some() {
+        let own = SignatureRequest { word: Some(word), is_of_plan: false, ..of_plan.clone() };
+        all.push(demand(&ground.root, &ground.policy, &own)?);
+        return Ok(all);
+    }
+    for demand in &mut all {
+        demand.word = demand.word.max(word);
+    }
+    Ok(all)
 }
 
 /// The request as far as it is about the host: who requires signatures by the keys of the root asks nothing of those of
@@ -54,5 +85,5 @@ fn demand(root: &Root, policy: &Policy, request: &SignatureRequest) -> Result<De
 }
 
 fn named_keys(directory: &Path) -> Result<KeyRing, Failure> {
-    Ok(KeyDirectory::new(&Root::open(directory)?, &ObjectPath::root()).read()?)
+    Ok(KeyDirectory::new(&Root::open(directory)?, &ObjectPath::root()).of_caller().read()?)
 }

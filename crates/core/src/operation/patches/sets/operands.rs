@@ -10,10 +10,10 @@ use super::words::words;
 use crate::operation::depots::{DepotLocation, DepotProgress, FetchSession, PatchWork};
 use crate::operation::failure::Failure;
 use crate::operation::patches::apply::{
-    ApplyOperand, ApplyReport, ApplyRequest, PatchChoice, WantedPatches, apply_read, demands,
+    ApplyOperand, ApplyOutcome, ApplyReport, ApplyRequest, PatchChoice, WantedPatches, apply_read, demands,
 };
 use crate::operation::session::{Caller, RootAndPolicy, may_change, shown_to_anybody};
-use patchadm_inputs::source::Bundle;
+use patchadm_inputs::source::{Bundle, SourceProblem};
 use patchadm_planning::resolve::SetRequest;
 use patchadm_rootfs::Root;
 
@@ -118,6 +118,13 @@ fn apply_offered(
     session: Option<&FetchSession<'_>>,
     caller: &Caller<'_>,
 ) -> Result<ApplyReport, Failure> {
+    if request.plan_file.expected.is_some()
+        && let Some(place) = offered.unread.iter().position(is_of_signature)
+        && let Err(failure) = offered.unread.swap_remove(place).result
+    {
+        // Nothing of the plan holds then, and this is why.
+        return Err(failure);
+    }
     let is_single = offered.is_single() && *choices == SetRequest::default();
     offered.tell_contents();
     let choices = SetRequest {
@@ -144,6 +151,12 @@ fn apply_offered(
     let OfferedOperands { unread, opened, .. } = offered;
     drop(opened);
     Ok(ApplyReport { patches: report.patches.into_iter().chain(unread).collect(), ..report })
+}
+
+/// Tells whether a patch was not read because of its signature.
+fn is_of_signature(outcome: &ApplyOutcome) -> bool {
+    let Err(Failure::Source(error)) = &outcome.result else { return false };
+    matches!(error.problem, SourceProblem::Signature(_))
 }
 
 /// Applies what the resolver takes from the operands.
