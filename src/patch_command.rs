@@ -16,9 +16,11 @@ use crate::surroundings::fetch_bar::FetchBar;
 use crate::surroundings::{Output, Surroundings};
 use crate::trial_waiter::wait_for_end;
 use patchadm_changeset::transaction::ExchangeRequest;
-use patchadm_core::operation::depots::{DepotProgress, FetchSession, fetch_operand, is_address};
+use patchadm_core::operation::depots::{
+    DepotError, DepotProgress, FetchSession, fetch_operand, is_address, is_on_network,
+};
 use patchadm_core::operation::failure::Failure;
-use patchadm_core::operation::patches::apply::{ApplyReport, ApplyRequest};
+use patchadm_core::operation::patches::apply::{ApplyReport, ApplyRequest, demands, must_be_vouched_for};
 use patchadm_core::operation::patches::back_out::{BackOutRequest, back_out_patches};
 use patchadm_core::operation::patches::prepared::PreparationRequest;
 use patchadm_core::operation::patches::sets::{SetApplication, apply_operands, apply_set};
@@ -26,6 +28,7 @@ use patchadm_core::operation::patches::spool::{SpooledPatch, spooled_patch};
 use patchadm_core::operation::patches::undo::{UndoneRun, undo_application, undo_backout};
 use patchadm_core::operation::session::{Caller, RootAndPolicy};
 use patchadm_core::operation::trial::{TrialOutcome, TrialRequest, guard_run};
+use patchadm_inputs::http::Address;
 use patchadm_planning::plan::refusal::Command;
 use patchadm_planning::resolve::SetRequest;
 use patchadm_rootfs::Root;
@@ -268,12 +271,26 @@ impl OperandCommand {
     fn carry_out(&self, root: &Root, caller: &Caller<'_>) -> Result<ApplyReport, Failure> {
         let mut apply = inside_root(root, &self.apply);
         self.fetching.with_session(root, caller, |session| {
+            vouched_for(root, &apply)?;
             for patch in apply.patches.iter_mut().filter(|patch| is_address(patch.as_os_str())) {
                 *patch = fetch_operand(patch.as_os_str(), session)?;
             }
             apply_operands(root, &apply, &self.choices, Some(session), caller)
         })
     }
+}
+
+/// Refuses patches that are named by their addresses on a network, if nothing vouches for what comes from there. A policy
+/// that cannot be read is reported when the patches are applied.
+fn vouched_for(root: &Root, apply: &ApplyRequest) -> Result<(), Failure> {
+    let Some(address) = apply.patches.iter().find(|patch| is_on_network(patch.as_os_str())) else {
+        return Ok(());
+    };
+    // It is shown without the password that it must not have.
+    let address = Address::parse(&address.to_string_lossy()).map_err(DepotError::from)?;
+    let Ok(ground) = RootAndPolicy::of(root) else { return Ok(()) };
+    let demands = demands(&ground, &apply.signature)?;
+    must_be_vouched_for(&ground, &demands, &apply.signature, &address.to_string())
 }
 
 /// A request to apply patches of a depot, with how that is reached.

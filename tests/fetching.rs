@@ -55,6 +55,7 @@ fn a_depot_is_read_over_http_and_what_is_known_is_not_fetched_again() {
 #[test]
 fn a_patch_is_applied_from_its_address() {
     let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "old\n")]);
+    stage.file("/etc/patchadm/policy", "signature=off\n");
     let files = depot(&stage, 1000);
     let test = "a_patch_is_applied_from_its_address";
     let Some(server) = Nginx::serving(test, (&files, &stage.beside("server")), "", None) else { return };
@@ -223,6 +224,7 @@ fn two_clients_that_want_the_same_make_one_download() {
 #[test]
 fn several_roots_take_a_patch_that_was_fetched_once() {
     let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "old\n")]);
+    stage.file("/etc/patchadm/policy", "signature=off\n");
     let files = depot(&stage, 1 << 20);
     let test = "several_roots_take_a_patch…";
     let Some(server) = Nginx::serving(test, (&files, &stage.beside("server")), "", None) else { return };
@@ -252,6 +254,7 @@ fn several_roots_take_a_patch_that_was_fetched_once() {
 #[test]
 fn no_redirect_leads_from_https_to_http() {
     let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "old\n")]);
+    stage.file("/etc/patchadm/policy", "signature=off\n");
     let files = depot(&stage, 1000);
     let test = "no_redirect_leads…";
     let Some(certificate) = Certificate::made(test, &stage.beside("certificates")) else { return };

@@ -366,6 +366,7 @@ fn a_plan_of_a_depot_on_a_web_server_holds_as_long_as_its_patches_do() {
     let Some(server) = Nginx::serving(test, (&depot, &stage.beside("server")), "", None) else { return };
     let cache = format!("--cache {}", stage.beside("cache").display());
     let address = server.address("");
+    stage.file("/etc/patchadm/policy", "signature=off\n");
     let save = format!("plan -R @ROOT@ {cache} -M {address} --save-plan plan.json 200-01");
     stage.run(&save).ok();
     let made = plan(&stage);

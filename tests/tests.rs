@@ -481,6 +481,8 @@ mod unprivileged_packages;
 mod unprivileged_patches;
 /// Records from which something is missing that must be there, and what other tools may change.
 mod unseen_damage;
+/// Patches that no trusted key vouches for.
+mod unvouched;
 /// What a root lacks of a depot, applied in one command.
 mod update;
 mod valpath;

@@ -98,7 +98,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     }
     let word = args.no_signature.then_some(DemandWord::Off);
     let apply = ApplyRequest {
-        signature: SignatureRequest { word, keys: args.keys, is_of_plan: false },
+        signature: SignatureRequest { word, keys: args.keys, ..SignatureRequest::default() },
         patches: args.patches,
         no_undo: args.no_undo,
         undo_dir: args.backout_dir,

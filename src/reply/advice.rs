@@ -15,6 +15,7 @@ use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_inputs::database::{DatabaseError, RecordDamage, RecordRepair, ViewError};
 use patchadm_inputs::depot::StaleIndex;
 use patchadm_inputs::native::NativeManager;
+use patchadm_inputs::sign::SignatureState;
 use patchadm_inputs::source::{SourceError, SourceProblem};
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::{LockError, RootError};
@@ -59,6 +60,9 @@ pub(crate) fn hint(wording: &Wording, command: Command, failure: &Failure) -> St
 /// Returns the hint after a failure that comes before anything is read for a plan, and after that of a script.
 fn before_anything(wording: &Wording, failure: &Failure) -> String {
     match failure {
+        Failure::Unvouched(_) => {
+            without_trusted_key(wording, "anybody on the way may decide what is applied")
+        }
         Failure::NoDepot => "Name the directory of the patches, or an address, with -M.".to_owned(),
         Failure::Plan(fault) => fault.way_on().to_owned(),
         Failure::OwnedByRoot(_) => "Say it without --as-owner.".to_owned(),
@@ -250,9 +254,20 @@ fn remedy(errno: Option<Errno>) -> &'static str {
 
 /// Returns how to apply the patches of a directory that is not a package; empty for any other trouble with a source.
 fn name_the_patches(wording: &Wording, error: &SourceError) -> String {
+    if let SourceProblem::Signature(verdict) = &error.problem
+        && [SignatureState::Unsigned, SignatureState::UnknownKey].contains(&verdict.state)
+    {
+        return without_trusted_key(wording, "you take it as it is");
+    }
     let SourceProblem::HoldsPatches(_) = &error.problem else { return String::new() };
     let directory = error.path.display().to_string();
     format!("Patches are applied by patchadd: {}", wording.command("patchadd", &directory))
+}
+
+/// Returns the ways on from what no trusted key vouches for.
+fn without_trusted_key(wording: &Wording, condition: &str) -> String {
+    let (trust, option) = (wording.verb("key trust FILE"), wording.no_signatures());
+    format!("Trust the key of its publisher ({trust}), or say {option} if {condition}.")
 }
 
 /// Returns a damaged record that stops nothing, as a note.

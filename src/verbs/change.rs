@@ -66,6 +66,7 @@ fn application_of_none(
     changing: &ChangeOptions,
     choices: ApplyingOptions,
 ) -> ApplyRequest {
+    let signature = choices.signature();
     ApplyRequest {
         no_undo: choices.undo.no_undo,
         undo_dir: choices.undo.undo_dir,
@@ -73,7 +74,7 @@ fn application_of_none(
         edited: choices.edits.edited,
         overridden: choices.edits.overridden,
         preserved: choices.edits.preserved,
-        signature: choices.signature.request(),
+        signature,
         dry_run: changing.dry_run,
         texts: changing.diff,
         note: changing.note.text.clone(),

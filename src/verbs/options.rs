@@ -208,7 +208,27 @@ impl SignatureOptions {
 
     /// Returns the request of these options.
     pub(crate) fn request(self) -> SignatureRequest {
-        SignatureRequest { word: self.signature, keys: self.keys, is_of_plan: false }
+        SignatureRequest { word: self.signature, keys: self.keys, ..SignatureRequest::default() }
+    }
+}
+
+/// The option that takes patches that no trusted key signed.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub(crate) struct UnsignedOption {
+    /// Take what no trusted key signed, also over a network; a bad signature is refused nevertheless
+    #[arg(long, conflicts_with = "signature")]
+    allow_unsigned: bool,
+}
+
+impl UnsignedOption {
+    /// Returns the request with it.
+    pub(crate) fn added_to(self, request: SignatureRequest) -> SignatureRequest {
+        request.allowing_unsigned(self.allow_unsigned)
+    }
+
+    /// It, and whether it was said.
+    pub(crate) fn said(self) -> [(&'static str, bool); 1] {
+        [("--allow-unsigned", self.allow_unsigned)]
     }
 }
 
@@ -249,9 +269,16 @@ pub(crate) struct ApplyingOptions {
     pub(crate) edits: EditOptions,
     #[command(flatten)]
     pub(crate) signature: SignatureOptions,
+    #[command(flatten)]
+    pub(crate) unsigned: UnsignedOption,
 }
 
 impl ApplyingOptions {
+    /// Returns what is demanded of signatures.
+    pub(crate) fn signature(&self) -> SignatureRequest {
+        self.unsigned.added_to(self.signature.clone().request())
+    }
+
     /// Writes them down in a plan file.
     pub(super) fn write(&self, options: &mut PlanOptions) -> Result<(), String> {
         let paths = |paths: &[ObjectPath]| paths.iter().map(path_text).collect::<Result<Vec<_>, _>>();
@@ -289,6 +316,7 @@ impl ApplyingOptions {
                 signature: meant_by(&DemandWord::ALL, "signature", options.signature.as_deref())?,
                 keys: options.keys.as_ref().map(PathBuf::from),
             },
+            unsigned: UnsignedOption::default(),
         })
     }
 }

@@ -97,7 +97,10 @@ impl AskedPlan {
         let shlibs = LibraryOptions::of_plan(options)?;
         Ok(Self {
             changing: ChangeOptions { scripts, no_scripts: options.no_scripts, shlibs, ..self.changing },
-            choices: ApplyingOptions::of_plan(options)?,
+            choices: ApplyingOptions {
+                unsigned: self.choices.unsigned,
+                ..ApplyingOptions::of_plan(options)?
+            },
             set: self.set.reading(options),
             operands: options.operands.iter().map(PathBuf::from).collect(),
         })

@@ -15,6 +15,7 @@ use crate::reply::{CommandReport, Exit, Reply};
 use crate::surroundings::caller::now;
 use crate::surroundings::{Output, Shade};
 use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::patches::apply::lacks_trust;
 use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::queries::inspect::{Inspection, WantedWords, inspect};
 use patchadm_core::operation::session::{RootAndPolicy, must_have_database};
@@ -65,6 +66,9 @@ struct MissingEntry {
     patches: Option<usize>,
     /// Why it is not known.
     reason: Option<String>,
+    /// Whether the depot is reached over a network and no trusted key can vouch for it.
+    #[serde(rename = "unvouched", skip_serializing_if = "std::ops::Not::not")]
+    is_unvouched: bool,
 }
 
 /// A command, and what it is for.
@@ -146,7 +150,12 @@ impl StatusReport {
         if self.native.stale().next().is_some() {
             steps.push(step("adopt --refresh", "takes up what dpkg or rpm changed"));
         }
-        if self.missing.patches.is_some_and(|missing| missing > 0) {
+        if self.missing.is_unvouched {
+            steps.push(step(
+                "key trust FILE",
+                "trusts the key of the depot, without which nothing of it is applied",
+            ));
+        } else if self.missing.patches.is_some_and(|missing| missing > 0) {
             steps.push(step("update", "applies what is missing"));
         } else if self.native.lost().next().is_some() {
             steps.push(step("list", "says which fixes are lost, and to which versions"));
@@ -187,17 +196,20 @@ impl StatusReport {
 
 impl MissingEntry {
     fn of(call: &mut Invocation, root: &Root, is_offline: bool) -> Self {
-        let depot = match RootAndPolicy::of(root) {
-            Ok(ground) => ground.policy.depot,
+        let known =
+            RootAndPolicy::of(root).and_then(|ground| Ok((lacks_trust(&ground)?, ground.policy.depot)));
+        let (is_unvouched, depot) = match known {
+            Ok((is_unvouched, Some(depot))) => (is_unvouched, depot),
+            Ok((_, None)) => return Self::default(),
             Err(failed) => return Self::unknown(None, &query_refused(root, &failed).to_string()),
         };
-        let Some(depot) = depot else { return Self::default() };
-        match missing_patches(call, root, is_offline) {
+        let found = match missing_patches(call, root, is_offline) {
             Ok(MissingPatches { depot, missing }) => {
-                Self { depot: Some(depot), patches: Some(missing), reason: None }
+                Self { depot: Some(depot), patches: Some(missing), ..Self::default() }
             }
             Err(error) => Self::unknown(Some(depot), &format!("{error:#}")),
-        }
+        };
+        Self { is_unvouched, ..found }
     }
 
     fn unknown(depot: Option<String>, reason: &str) -> Self {
@@ -205,10 +217,15 @@ impl MissingEntry {
         let mut lines = reason.lines();
         let first = lines.next().unwrap_or_default();
         let reason = lines.next().unwrap_or(first).trim().to_owned();
-        Self { depot, patches: None, reason: Some(reason) }
+        Self { depot, reason: Some(reason), ..Self::default() }
     }
 
     fn words(&self) -> String {
+        let unvouched = if self.is_unvouched { "; no trusted key vouches for it" } else { "" };
+        self.known_words() + unvouched
+    }
+
+    fn known_words(&self) -> String {
         match (&self.depot, self.patches, &self.reason) {
             (Some(depot), Some(0), _) => format!("nothing of {depot}"),
             (Some(depot), Some(missing), _) => format!("{} of {depot}", patches(missing)),
@@ -218,6 +235,9 @@ impl MissingEntry {
     }
 
     fn shade(&self) -> Option<Shade> {
+        if self.is_unvouched {
+            return Some(Shade::Bad);
+        }
         self.patches.map(|missing| if missing == 0 { Shade::Effective } else { Shade::Replaced })
     }
 }

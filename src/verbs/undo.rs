@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::options::{ExchangeOptions, NoteOption, SignatureOptions, VerbOptions};
+use super::options::{ExchangeOptions, NoteOption, SignatureOptions, UnsignedOption, VerbOptions};
 use super::patch_lines::print_report;
 use crate::arguments::fetching::FetchOptions;
 use crate::arguments::set::fetching;
@@ -54,6 +54,8 @@ struct UndoArgs {
     #[command(flatten)]
     signature: SignatureOptions,
     #[command(flatten)]
+    unsigned: UnsignedOption,
+    #[command(flatten)]
     exchange: ExchangeOptions,
     #[command(flatten)]
     fetching: FetchOptions,
@@ -80,11 +82,23 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 
 /// Returns the request that undoes a run.
 fn request(call: &Invocation, args: UndoArgs, run: UndoneRun) -> Result<PatchRequest, Stop> {
-    let UndoArgs { dry_run, diff: texts, wait, scripts, no_scripts, undo_dir, depot, signature, .. } = args;
+    let UndoArgs {
+        dry_run,
+        diff: texts,
+        wait,
+        scripts,
+        no_scripts,
+        undo_dir,
+        depot,
+        signature,
+        unsigned,
+        ..
+    } = args;
     let (scripts, note, shlibs) = (scripts.request(call, no_scripts), args.note.text, args.shlibs.request());
     match (&run.work, depot) {
         (RunWork::Applied(_), None) => {
-            let about_depots = args.fetching.said().into_iter().chain(signature.said());
+            let about_depots =
+                args.fetching.said().into_iter().chain(signature.said()).chain(unsigned.said());
             must_not_be_said(&run, about_depots)?;
             let request = BackOutRequest {
                 moved_to: undo_dir,
@@ -107,7 +121,7 @@ fn request(call: &Invocation, args: UndoArgs, run: UndoneRun) -> Result<PatchReq
             Err(Stop::Usage { message, usage: USAGE })
         }
         (RunWork::BackedOut(_), Some(depot)) => {
-            let signature = signature.request();
+            let signature = unsigned.added_to(signature.request());
             let apply = ApplyRequest {
                 undo_dir,
                 signature,

@@ -55,7 +55,7 @@ pub struct Policy {
     pub scripts: ScriptPolicy,
     /// Seconds that one script may take; 0 is no limit.
     pub script_timeout: u64,
-    /// The demand on the signatures of patches; by default `warn` if the root has a key.
+    /// The demand on the signatures of patches; by default `require` if the root has a key.
     pub signature: Option<DemandWord>,
     /// The directory of the keys that the root trusts, inside it.
     pub keys: ObjectPath,

@@ -58,6 +58,11 @@ pub enum Failure {
     /// No depot is named, neither by the caller nor by the policy.
     #[error("no depot is named: -M names one, or the policy does (depot=)")]
     NoDepot,
+    /// Patches come over a network, and no trusted key can vouch for them.
+    #[error(
+        "{0} is reached over a network, and this root trusts no key that could vouch for what comes from there"
+    )]
+    Unvouched(String),
     /// Everything should be done as the owner of the root, but that is the superuser.
     #[error("{0} belongs to root: there is no other owner to do it as")]
     OwnedByRoot(String),

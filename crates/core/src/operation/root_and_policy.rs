@@ -476,7 +476,9 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::operation::patches::apply::{SignatureRequest, demands};
     use patchadm_inputs::policy::ScriptPolicy;
+    use patchadm_inputs::sign::DemandWord;
 
     fn policy(root: &Path, text: &str) {
         fs::create_dir_all(root.join("etc/patchadm")).unwrap();
@@ -500,6 +502,30 @@ mod tests {
             assert_eq!(ground.policy.scripts, ScriptPolicy::Run);
             assert_eq!(ground.policy.undo_dir, Some(PathBuf::from("/link/undo")));
         }
+    }
+
+    #[test]
+    fn the_keys_of_the_host_are_about_other_roots_only_if_its_policy_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        let (own, host) = (top.join("root"), top.join("host"));
+        fs::create_dir(&own).unwrap();
+        fs::create_dir_all(host.join("etc/patchadm/keys")).unwrap();
+        let key = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/signatures/plain.pub");
+        fs::copy(key, host.join("etc/patchadm/keys/plain.pub")).unwrap();
+        let root = Root::open(&own).unwrap();
+        let words = || {
+            let ground = RootAndPolicy::beside(&root, Root::open(&host).unwrap()).unwrap();
+            let demands = demands(&ground, &SignatureRequest::default()).unwrap();
+            demands.into_iter().map(|demand| demand.word).collect::<Vec<_>>()
+        };
+        assert_eq!(words(), []);
+        policy(&host, "signature=warn\n");
+        let by_host = if root.is_privileged() { vec![DemandWord::Warn] } else { Vec::new() };
+        assert_eq!(words(), by_host);
+        fs::create_dir_all(own.join("etc/patchadm/keys")).unwrap();
+        fs::copy(key, own.join("etc/patchadm/keys/plain.pub")).unwrap();
+        assert_eq!(words(), [vec![DemandWord::Require], by_host].concat());
     }
 
     #[test]

@@ -91,23 +91,24 @@ fn open_members(mut source: Source, demands: &[Demand]) -> Result<(Source, Image
 /// The message about a Java archive with a signature of Sun's kind.
 const PKCS7: &str = "is signed as a Java archive (PKCS#7), which is not verified; `patchadm sign` signs it";
 
-/// Returns the verdict of the strictest demand, and the manifest where all of them trust it; the refusing verdict if
+/// Returns the verdict of the strictest demand, and the manifest where one of them trusts it; the refusing verdict if
 /// there is one.
 fn judge_all(
     files: Option<&SignedFiles>,
     demands: &[Demand],
 ) -> Result<(Verdict, Option<Manifest>), Verdict> {
-    let mut worst: Option<(Verdict, Option<Manifest>)> = None;
+    let (mut worst, mut trusted): (Option<Verdict>, Option<Manifest>) = (None, None);
     for demand in demands.iter().filter(|demand| demand.word != DemandWord::Off) {
         let (verdict, manifest) = judge(files, demand, KeyRole::Patch);
         if verdict.is_refused() {
             return Err(verdict);
         }
-        if worst.as_ref().is_none_or(|(found, _)| found.state < verdict.state) {
-            worst = Some((verdict, manifest));
+        trusted = trusted.or(manifest);
+        if worst.as_ref().is_none_or(|found| found.state < verdict.state) {
+            worst = Some(verdict);
         }
     }
-    Ok(worst.unwrap_or_else(|| (Verdict::unchecked(), None)))
+    Ok((worst.unwrap_or_else(Verdict::unchecked), trusted))
 }
 
 /// Returns a file that has a manifest beside it, each opened once; none for anything else.
@@ -121,9 +122,8 @@ fn beside(path: &Path) -> Result<Option<(File, SignedFiles)>, SourceError> {
     }
     let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let directory = InputDirectory::open(above).map_err(|error| fail(above, error))?;
-    let read = |path: &Path, limit| {
-        directory.read_start(Path::new(path.file_name().unwrap_or_default()), limit)
-    };
+    let read =
+        |path: &Path, limit| directory.read_start(Path::new(path.file_name().unwrap_or_default()), limit);
     let manifest_path = appended(path, ".manifest");
     let manifest = read(&manifest_path, LARGEST_MANIFEST);
     let Some(manifest) = manifest.map_err(|error| fail(&manifest_path, error))? else { return Ok(None) };

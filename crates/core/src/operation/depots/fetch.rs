@@ -10,15 +10,15 @@ use super::depot::Depot;
 use super::directory_digest::{DirectoryPart, digest_of_directory, digest_of_parts};
 use super::download::{FetchedBy, each_part, fetch_object, with_retries};
 use super::error::DepotError;
-use super::location::{DepotLocation, is_web_address};
+use super::location::{DepotLocation, is_on_network};
 use super::session::FetchSession;
 use patchadm_inputs::cache::{ObjectDigest, digest_of_file};
 use patchadm_inputs::depot::{DepotFile, DepotPatch};
 use patchadm_inputs::http::{Address, HttpAnswer, HttpRequest};
+use patchadm_inputs::input_file::{InputDirectory, read_small};
 use patchadm_inputs::sign::{LARGEST_SIGNATURE, Signature, SignatureFormat};
 use patchadm_rootfs::NewTree;
 use patchadm_svr4::package::Mode;
-use patchadm_inputs::input_file::{InputDirectory, read_small};
 
 /// The largest patch without an index that is fetched, in bytes: 64 GiB.
 const LARGEST_PATCH: u64 = 64 << 30;
@@ -43,13 +43,13 @@ pub fn fetch_patch(
 
 /// Returns whether an operand is an address and not a path: one of `file:`, `http:` or `https:`.
 pub fn is_address(named: &OsStr) -> bool {
-    is_web_address(named)
+    is_on_network(named)
         || named.as_bytes().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"file:"))
 }
 
 /// Resolves an operand that is an address, and fetches it if needed. The path exists as long as the session.
 pub fn fetch_operand(named: &OsStr, session: &FetchSession<'_>) -> Result<PathBuf, DepotError> {
-    if is_web_address(named) {
+    if is_on_network(named) {
         return fetch_address(&Address::parse(&named.to_string_lossy())?, session);
     }
     match DepotLocation::parse(named)? {
@@ -322,12 +322,8 @@ pub(super) fn take_readme(
 ) -> Result<Option<PathBuf>, DepotError> {
     let Some(readme) = &patch.readme else { return Ok(None) };
     let path = match depot.location() {
-        DepotLocation::Directory(directory) => {
-            copy_object(directory, readme, &readme_name(patch), session)?
-        }
-        DepotLocation::Address(address) => {
-            take_object(address, readme, &readme_name(patch), session)?
-        }
+        DepotLocation::Directory(directory) => copy_object(directory, readme, &readme_name(patch), session)?,
+        DepotLocation::Address(address) => take_object(address, readme, &readme_name(patch), session)?,
     };
     Ok(Some(path))
 }

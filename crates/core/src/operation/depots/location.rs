@@ -21,7 +21,7 @@ impl DepotLocation {
     /// Reads an operand: `http:` and `https:` are addresses, `file:` is a directory in another spelling, and everything else
     /// is a directory. Addresses of other schemes are refused, because they cannot be reached.
     pub fn parse(named: &OsStr) -> Result<Self, DepotError> {
-        if is_web_address(named) {
+        if is_on_network(named) {
             let text = named.to_string_lossy();
             let address = Address::parse(&text)?;
             if address.has_query() {
@@ -61,7 +61,7 @@ impl fmt::Display for DepotLocation {
 }
 
 /// Returns whether an operand is on a web server.
-pub(super) fn is_web_address(named: &OsStr) -> bool {
+pub fn is_on_network(named: &OsStr) -> bool {
     scheme_stripped(named, b"http:").is_some() || scheme_stripped(named, b"https:").is_some()
 }
 

@@ -42,6 +42,6 @@ pub use fetch::{fetch_address, fetch_operand, fetch_patch, is_address};
 pub use flags_file::FlagsFileError;
 pub(in crate::operation) use flags_file::read_flags;
 pub use index_directory::{IndexReport, IndexRequest, PassedOver, SignInPlace, index_directory};
-pub use location::DepotLocation;
+pub use location::{DepotLocation, is_on_network};
 pub(in crate::operation) use patch_entry::index_entry;
 pub use session::{DepotAccess, DepotProgress, FetchSession, PatchWork};

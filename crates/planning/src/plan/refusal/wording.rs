@@ -50,6 +50,11 @@ impl Wording {
         if self.is_classic { "-B DIR" } else { "--undo-dir DIR" }
     }
 
+    /// Returns the option that takes patches that nobody signed.
+    pub fn no_signatures(&self) -> &'static str {
+        if self.is_classic { "-n" } else { "--allow-unsigned" }
+    }
+
     /// Returns the option that waits for the lock; the classic commands have none.
     pub fn wait(&self) -> Option<&'static str> {
         (!self.is_classic).then_some("--wait SECONDS")

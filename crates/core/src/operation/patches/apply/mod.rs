@@ -24,7 +24,7 @@ mod wanted;
 mod with_scripts;
 
 pub use request::{ApplyOutcome, ApplyReport, ApplyRequest, SetMembership};
-pub use signatures::{SignatureRequest, demands};
+pub use signatures::{SignatureRequest, demands, lacks_trust, must_be_vouched_for};
 
 pub(super) use chosen::{ChosenPatch, ChosenPatches, ChosenSource};
 pub(super) use operands::{ApplyOperand, is_set};

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::operation::depots::is_on_network;
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
 use patchadm_inputs::policy::Policy;
@@ -18,9 +19,19 @@ pub struct SignatureRequest {
     pub keys: Option<PathBuf>,
     /// Whether a plan file says it, and not the caller: it can only make the demand of the policy stricter.
     pub is_of_plan: bool,
+    /// Whether the caller takes what no trusted key signed, also from a network (`--allow-unsigned`).
+    pub allows_unsigned: bool,
 }
 
 impl SignatureRequest {
+    /// Returns the same for a caller who takes, or does not take, what no trusted key signed. A bad signature is refused
+    /// nevertheless.
+    #[must_use]
+    pub fn allowing_unsigned(self, allows_unsigned: bool) -> Self {
+        let word = if allows_unsigned { Some(DemandWord::Warn) } else { self.word };
+        Self { word, allows_unsigned, ..self }
+    }
+
     /// Tells whether the caller wants no signature looked at.
     pub(super) fn is_waiver(&self) -> bool {
         self.word == Some(DemandWord::Off) && !self.is_of_plan
@@ -39,7 +50,10 @@ pub fn demands(ground: &RootAndPolicy, request: &SignatureRequest) -> Result<Vec
     let (root, host) = (&ground.root, &ground.host);
     let mut demands = vec![demand(root, &ground.policy, request)?];
     if let Some(bounds) = &ground.bounds {
-        demands.push(demand(host, bounds, &of_host(request))?);
+        // The keys of the host are about its own patches, unless its policy says that they are about other roots.
+        if bounds.signature.is_some() {
+            demands.push(demand(host, bounds, &of_host(request))?);
+        }
     }
     demands.retain(|demand| demand.word != DemandWord::Off);
     Ok(demands)
@@ -48,7 +62,7 @@ pub fn demands(ground: &RootAndPolicy, request: &SignatureRequest) -> Result<Vec
 /// The demands of the policy, made stricter by what a plan file says: its word counts where it demands more, and its keys
 /// must accept a patch as well.
 fn stricter(ground: &RootAndPolicy, of_plan: &SignatureRequest) -> Result<Vec<Demand>, Failure> {
-    let mut all = demands(ground, &SignatureRequest::default())?;
+    let mut all = demands(ground, &SignatureRequest::default().allowing_unsigned(of_plan.allows_unsigned))?;
     let Some(word) = of_plan.word.or(of_plan.keys.as_ref().map(|_| DemandWord::Warn)) else { return Ok(all) };
     if word == DemandWord::Off {
         return Ok(all);
@@ -71,6 +85,36 @@ fn of_host(request: &SignatureRequest) -> SignatureRequest {
     if is_about_root { SignatureRequest::default() } else { request.clone() }
 }
 
+/// Refuses what comes over a network if nothing can vouch for it: the root trusts no key, and neither the caller nor the
+/// policy says that signatures do not matter.
+pub fn must_be_vouched_for(
+    ground: &RootAndPolicy,
+    demands: &[Demand],
+    request: &SignatureRequest,
+    address: &str,
+) -> Result<(), Failure> {
+    let is_said =
+        request.allows_unsigned || request.is_waiver() || ground.policy.signature == Some(DemandWord::Off);
+    if is_said || is_vouched_for(demands) {
+        return Ok(());
+    }
+    Err(Failure::Unvouched(address.to_owned()))
+}
+
+/// Tells whether a key is trusted, or a signature demanded that no key could make.
+fn is_vouched_for(demands: &[Demand]) -> bool {
+    demands.iter().any(|demand| demand.word == DemandWord::Require || !demand.keys.keys.is_empty())
+}
+
+/// Tells whether the depot of a root's policy is reached over a network and nothing vouches for it.
+pub fn lacks_trust(ground: &RootAndPolicy) -> Result<bool, Failure> {
+    let Some(depot) = ground.policy.depot.as_deref().filter(|depot| is_on_network(depot.as_ref())) else {
+        return Ok(false);
+    };
+    let request = SignatureRequest::default();
+    Ok(must_be_vouched_for(ground, &demands(ground, &request)?, &request, depot).is_err())
+}
+
 fn demand(root: &Root, policy: &Policy, request: &SignatureRequest) -> Result<Demand, Failure> {
     let word = request.word.or(policy.signature);
     if word == Some(DemandWord::Off) {
@@ -80,7 +124,7 @@ fn demand(root: &Root, policy: &Policy, request: &SignatureRequest) -> Result<De
         Some(directory) => named_keys(directory)?,
         None => KeyDirectory::new(root, &policy.keys).read()?,
     };
-    let by_keys = if keys.keys.is_empty() { DemandWord::Off } else { DemandWord::Warn };
+    let by_keys = if keys.keys.is_empty() { DemandWord::Off } else { DemandWord::Require };
     Ok(Demand { word: word.unwrap_or(by_keys), keys })
 }
 

@@ -78,7 +78,13 @@ pub fn apply_set(
     }
     let ground = RootAndPolicy::of(root)?;
     let demands = demands(&ground, &request.apply.signature)?;
-    let depot = SetDepot::open(root, request.depot.as_deref(), (&ground, demands), session)?;
+    let depot = SetDepot::open(
+        root,
+        request.depot.as_deref(),
+        (&ground, demands),
+        &request.apply.signature,
+        session,
+    )?;
     if matches!(&request.operands, SetOperands::Words(operands) if operands.is_empty()) {
         depot.must_have_patches()?;
     }

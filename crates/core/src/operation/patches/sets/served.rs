@@ -41,7 +41,7 @@ pub(super) fn apply_served(
     session: &FetchSession<'_>,
     caller: &Caller<'_>,
 ) -> Result<ApplyReport, Failure> {
-    let depot = SetDepot::open(root, None, (&ground, demands), session)?;
+    let depot = SetDepot::open(root, None, (&ground, demands), &request.0.signature, session)?;
     let mut entries: Vec<&DepotPatch> = depot.depot.index().patches().collect();
     let served = depot.offers(&entries)?;
     // A patch that was named by its path is taken from there.

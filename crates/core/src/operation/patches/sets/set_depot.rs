@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 
 use crate::operation::depots::{Depot, DepotError, DepotLocation, FetchSession, open_depot};
 use crate::operation::failure::Failure;
+use crate::operation::patches::apply::{SignatureRequest, must_be_vouched_for};
 use crate::operation::session::{RootAndPolicy, Session, must_have_database};
 use patchadm_inputs::depot::DepotPatch;
 use patchadm_inputs::sign::{Demand, DemandWord};
@@ -28,11 +29,16 @@ impl SetDepot {
         root: &Root,
         named: Option<&OsStr>,
         (ground, demands): (&RootAndPolicy, Vec<Demand>),
+        signature: &SignatureRequest,
         session: &FetchSession<'_>,
     ) -> Result<Self, Failure> {
         let of_policy = ground.policy.depot.as_deref().map(OsStr::new);
         let named = named.or(of_policy).ok_or(Failure::NoDepot)?.to_owned();
-        let depot = open_depot(&DepotLocation::parse(&named)?, &demands, session)?;
+        let location = DepotLocation::parse(&named)?;
+        if let DepotLocation::Address(address) = &location {
+            must_be_vouched_for(ground, &demands, signature, &address.to_string())?;
+        }
+        let depot = open_depot(&location, &demands, session)?;
         let required = demands.iter().any(|demand| demand.word == DemandWord::Require);
         let word = if required { DemandWord::Require } else { DemandWord::Warn };
         depot.check(root, word, session.now())?;
