@@ -234,6 +234,32 @@ fn senseless_variables_are_refused_or_passed_over_and_never_a_panic() {
 }
 
 #[test]
+fn a_directory_for_temporary_files_in_which_somebody_else_may_rename_is_refused() {
+    let mut stage = stage();
+    let temporary = stage.beside("temporary");
+    fs::create_dir(&temporary).unwrap();
+    stage.set("TMPDIR", &temporary);
+    let mode = |mode| fs::set_permissions(&temporary, fs::Permissions::from_mode(mode)).unwrap();
+    let refused = |reason: &str| {
+        let run = stage.run("list -R @ROOT@");
+        assert!(run.code != 0 && run.stderr.contains(reason), "{run:?}");
+    };
+    mode(0o777);
+    refused("others may write to it");
+    for bits in [0o1777, 0o755, 0o700] {
+        mode(bits);
+        stage.run("list -R @ROOT@").ok();
+    }
+    if is_root() {
+        for bits in [0o700, 0o1777] {
+            mode(bits);
+            std::os::unix::fs::chown(&temporary, Some(1004), None).unwrap();
+            refused("it belongs to uid 1004");
+        }
+    }
+}
+
+#[test]
 fn temporary_files_are_private_and_have_names_that_nobody_guesses() {
     let mut stage = stage();
     let temporary = stage.beside("temporary");

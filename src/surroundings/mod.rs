@@ -26,6 +26,7 @@ pub(crate) use output::Output;
 use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::time::Instant;
 
@@ -136,6 +137,14 @@ pub(crate) enum SurroundingsError {
     /// `PATCHADM_EVENTS` names nobody who could be told of runs.
     #[error("PATCHADM_EVENTS is none, journal:SOCKET or syslog:SOCKET, and not <{0}>")]
     Events(String),
+    /// Somebody else may exchange what is in `TMPDIR`.
+    #[error("TMPDIR is {path}, and {reason}: whoever that is could exchange what is made there")]
+    Temporary {
+        /// The directory.
+        path: String,
+        /// Whose it is.
+        reason: String,
+    },
     /// `-R` and `PKG_INSTALL_ROOT` name different roots.
     #[error("Command line install root contends with environment.")]
     RootContends,
@@ -161,7 +170,7 @@ impl Surroundings {
             zone: Zone::of(set("TZ").as_deref()),
             machine: Machine::this(),
             processors: std::thread::available_parallelism().map_or(1, usize::from),
-            temporary: set("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from),
+            temporary: temporary(set("TMPDIR").map(PathBuf::from))?,
             home: set("HOME").map(PathBuf::from),
             stdout_is_terminal: std::io::stdout().is_terminal(),
             stdin_is_terminal: std::io::stdin().is_terminal(),
@@ -299,6 +308,24 @@ fn locale(environment: impl Iterator<Item = (OsString, OsString)>) -> Vec<(Strin
 fn event_receiver(variable: Option<&OsStr>) -> Result<EventReceiver, SurroundingsError> {
     let shown = || variable.unwrap_or_default().to_string_lossy().escape_debug().to_string();
     EventReceiver::of(variable).ok_or_else(|| SurroundingsError::Events(shown()))
+}
+
+/// Returns the directory for private directories. Nobody but the caller and the superuser may rename what is in it.
+fn temporary(named: Option<PathBuf>) -> Result<PathBuf, SurroundingsError> {
+    let Some(path) = named else { return Ok(PathBuf::from("/var/tmp")) };
+    // A missing one is told of where it is needed.
+    let Ok(seen) = path.metadata() else { return Ok(path) };
+    let is_own = [0, rustix::process::geteuid().as_raw()].contains(&seen.uid());
+    let is_sticky = seen.mode() & 0o1000 != 0;
+    let others = if seen.gid() == 0 { 0o002 } else { 0o022 };
+    let reason = if !is_own {
+        format!("it belongs to uid {}", seen.uid())
+    } else if seen.mode() & others != 0 && !is_sticky {
+        "others may write to it".to_owned()
+    } else {
+        return Ok(path);
+    };
+    Err(SurroundingsError::Temporary { path: path.display().to_string().escape_debug().to_string(), reason })
 }
 
 fn moment(epoch: &OsString) -> Result<DateTime<Utc>, SurroundingsError> {

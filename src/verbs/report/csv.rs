@@ -1,7 +1,8 @@
 //! The report as comma-separated values (RFC 4180, with the line ends of this system): a row for each patch that a host has or
 //! lacks, and one for each host that has and lacks nothing.
 //!
-//! A spreadsheet takes a text that begins with `=`, `+`, `-` or `@` for a formula: such a text has an apostrophe before it.
+//! A spreadsheet takes a text that begins with `=`, `+`, `-` or `@` for a formula, also in their wide forms and behind blanks
+//! or `|`: such a text has an apostrophe before it.
 
 use std::fmt::Write as _;
 
@@ -83,7 +84,7 @@ fn row(out: &mut String, first: &str, values: &[&str; 10]) {
 /// Writes a field: in quotation marks where it has to be.
 fn field(out: &mut String, value: &str) {
     let shown = visible(value);
-    let apostrophe = if shown.starts_with(['=', '+', '-', '@']) { "'" } else { "" };
+    let apostrophe = if may_be_formula(&shown) { "'" } else { "" };
     if shown.contains(['"', ',', '\n', '\r']) {
         // Writing to a string does not fail.
         let _ = write!(out, "\"{apostrophe}{}\"", shown.replace('"', "\"\""));
@@ -91,6 +92,12 @@ fn field(out: &mut String, value: &str) {
         out.push_str(apostrophe);
         out.push_str(&shown);
     }
+}
+
+/// Tells whether a spreadsheet could take a text for a formula.
+fn may_be_formula(text: &str) -> bool {
+    let begun = text.trim_start_matches(|letter: char| letter.is_whitespace() || letter == '|');
+    begun.starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠'])
 }
 
 #[cfg(test)]
@@ -106,6 +113,14 @@ mod tests {
             ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
             ("@SUM(1,2)", "\"'@SUM(1,2)\""),
             ("-1", "'-1"),
+            (" =1+1", "' =1+1"),
+            ("\u{a0}=1+1", "'\u{a0}=1+1"),
+            ("＝1+1", "'＝1+1"),
+            ("－1", "'－1"),
+            ("|=cmd", "'|=cmd"),
+            ("\t@SUM(1)", "'\\u{9}@SUM(1)"),
+            (" 105181-05", " 105181-05"),
+            ("a|b", "a|b"),
             ("two\nlines\u{202e}", r"two\u{a}lines\u{202e}"),
             ("", ""),
         ] {

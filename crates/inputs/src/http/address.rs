@@ -76,7 +76,7 @@ impl Address {
 
     /// Returns the address where a redirect from here leads.
     pub fn redirected(&self, location: &str) -> Result<Self, AddressError> {
-        if location.contains("://") {
+        if has_scheme(location) {
             return Self::parse(location);
         }
         let scheme = if self.is_secure { "https" } else { "http" };
@@ -119,6 +119,13 @@ impl fmt::Display for Address {
         let scheme = if self.is_secure { "https" } else { "http" };
         write!(f, "{scheme}://{}{}", self.authority, self.path)
     }
+}
+
+/// Tells whether the target of a redirect begins with a scheme, and is no path or query with a colon in it.
+fn has_scheme(location: &str) -> bool {
+    let Some((scheme, _)) = location.split_once(':') else { return false };
+    scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
 /// Splits an authority; a host in brackets keeps them.
@@ -177,13 +184,28 @@ fn escaped(relative: &str) -> String {
 }
 
 fn shown(text: &str) -> String {
-    // The part before an @ may be a password.
-    let hidden = text.split_once("://").and_then(|(scheme, rest)| {
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let at = authority.rfind('@')?;
-        Some(format!("{scheme}://...{}", rest.get(at..).unwrap_or_default()))
+    without_password(text).chars().take(200).flat_map(char::escape_debug).collect()
+}
+
+/// Returns an address or a proxy as it may be shown: what stands before the last `@`, which may be a password, is left out,
+/// in whatever form it is written.
+pub fn without_password(text: &str) -> String {
+    let Some((before, host)) = text.rsplit_once('@') else { return text.to_owned() };
+    let scheme_end = before.find(':').filter(|_| has_scheme(before) && !is_user_and_password(before));
+    let scheme = scheme_end.and_then(|end| {
+        let slashes = before.get(end + 1..)?.bytes().take_while(|byte| *byte == b'/').count();
+        before.get(..=end + slashes)
     });
-    hidden.as_deref().unwrap_or(text).chars().take(200).flat_map(char::escape_debug).collect()
+    format!("{}...@{host}", scheme.unwrap_or_default())
+}
+
+/// Tells whether the text before an `@` is `user:password` and begins with no scheme.
+fn is_user_and_password(before: &str) -> bool {
+    let Some((word, rest)) = before.split_once(':') else { return false };
+    let is_scheme = ["http", "https", "ftp", "file", "socks", "socks4", "socks4a", "socks5", "socks5h"]
+        .iter()
+        .any(|scheme| word.eq_ignore_ascii_case(scheme));
+    !is_scheme && !rest.starts_with("//")
 }
 
 #[cfg(test)]
@@ -229,6 +251,23 @@ mod tests {
     }
 
     #[test]
+    fn no_spelling_of_an_address_or_proxy_shows_its_password() {
+        for (text, shown) in [
+            ("https://joe:secret@host/x", "https://...@host/x"),
+            ("HTTPS://joe:secret@host", "HTTPS://...@host"),
+            ("https:joe:secret@host", "https:...@host"),
+            ("https:/joe:secret@host", "https:/...@host"),
+            ("joe:secret@host:1", "...@host:1"),
+            ("joe:se/cr?e#t@host:1", "...@host:1"),
+            ("http://joe:p@ss@host:1", "http://...@host:1"),
+            ("socks5h://joe:secret@host", "socks5h://...@host"),
+            ("host:1", "host:1"),
+        ] {
+            assert_eq!(without_password(text), shown, "{text}");
+        }
+    }
+
+    #[test]
     fn a_redirect_leads_where_it_says() {
         let from = address("https://h/a/b?q");
         for (location, to) in [
@@ -238,6 +277,9 @@ mod tests {
             ("c", "https://h/a/c"),
             ("../../../c?d", "https://h/c?d"),
             ("?z", "https://h/a/b?z"),
+            ("c?next=http://o/x", "https://h/a/c?next=http://o/x"),
+            ("/c?next=http://o/x", "https://h/c?next=http://o/x"),
+            ("?next=http://o/x", "https://h/a/b?next=http://o/x"),
         ] {
             assert_eq!(from.redirected(location).unwrap().to_string(), to, "{location}");
         }

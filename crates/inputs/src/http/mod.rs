@@ -21,12 +21,14 @@ mod connection;
 mod error;
 mod request;
 mod settings;
+#[cfg(feature = "http")]
+mod tls_problem;
 #[cfg(not(feature = "http"))]
 mod without;
 #[cfg(not(feature = "http"))]
 mod without_body;
 
-pub use address::{Address, AddressError};
+pub use address::{Address, AddressError, without_password};
 pub use answer::HttpAnswer;
 #[cfg(feature = "http")]
 pub use client::HttpClient;
