@@ -110,7 +110,7 @@ pub(crate) fn of_depot(error: &DepotError) -> ExitCause {
         DepotError::Http(HttpError { problem: HttpProblem::Interrupted(_), .. })
         | DepotError::Interrupted(_) => ExitCause::Signal,
         DepotError::Http(HttpError {
-            problem: HttpProblem::Certificates { .. } | HttpProblem::Proxy(_),
+            problem: HttpProblem::Certificates { .. } | HttpProblem::Proxy(_) | HttpProblem::Socks(_),
             ..
         })
         | DepotError::Address(_)

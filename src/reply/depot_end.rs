@@ -99,9 +99,12 @@ pub(crate) fn begins_with_place(error: &DepotError) -> bool {
 fn of_http(error: &HttpError) -> &'static str {
     match error.problem {
         HttpProblem::NotThere(_) => "Try again later: the depot may be being mirrored at this moment.",
-        HttpProblem::Untrusted(_) => "Name the certificates of its authority with --ca, if you trust it.",
+        HttpProblem::UnknownIssuer => "Name the certificates of its authority with --ca, if you trust it.",
+        HttpProblem::Untrusted(_) => "Nothing is taken from a server that does not prove who it is.",
         HttpProblem::Certificates { .. } => "Name a file of certificates in PEM with --ca.",
         HttpProblem::Proxy(_) => "Name the proxy as HOST:PORT.",
+        HttpProblem::Socks(_) => "Name an HTTP proxy as HOST:PORT, or none.",
+        HttpProblem::Library(_) => "Fetch it by other means, and report this defect.",
         HttpProblem::NotBuilt => "Fetch the depot by other means, and name its directory.",
         HttpProblem::Downgrade(_) | HttpProblem::Redirects | HttpProblem::BadRedirect(_) => {
             "Name the address to which it should lead."

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Proxy};
 
-use super::address::Address;
+use super::address::{Address, without_password};
 use super::certificates::believed;
+use super::connection::without_panic;
 use super::error::HttpProblem;
 use super::settings::HttpSettings;
 
@@ -34,19 +35,14 @@ impl Agents {
         if let Some(agent) = agents.get(&key) {
             return Ok(agent.clone());
         }
-        let agent = agent(key.0.as_deref(), key.1, settings)?;
+        let agent = without_panic(|| agent(key.0.as_deref(), key.1, settings))?;
         agents.insert(key, agent.clone());
         Ok(agent)
     }
 }
 
 fn agent(proxy: Option<&str>, is_secure: bool, settings: &HttpSettings) -> Result<Agent, HttpProblem> {
-    let unusable =
-        |proxy: &str| HttpProblem::Proxy(proxy.chars().take(200).flat_map(char::escape_debug).collect());
-    let used = match proxy {
-        Some(named) => Some(Proxy::new(named).map_err(|_| unusable(named))?),
-        None => None,
-    };
+    let used = proxy.map(usable).transpose()?;
     let certificates = if is_secure { believed(settings)? } else { Vec::new() };
     let patience = &settings.patience;
     let config = Agent::config_builder()
@@ -67,9 +63,47 @@ fn agent(proxy: Option<&str>, is_secure: bool, settings: &HttpSettings) -> Resul
     Ok(config.new_agent())
 }
 
+/// Returns a proxy that the library can use. It panics at some of those that it cannot use.
+fn usable(named: &str) -> Result<Proxy, HttpProblem> {
+    let shown = || without_password(named).chars().take(200).flat_map(char::escape_debug).collect();
+    let (scheme, rest) = named.split_once("://").unwrap_or(("", named));
+    if scheme.to_ascii_lowercase().starts_with("socks") {
+        return Err(HttpProblem::Socks(shown()));
+    }
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host).trim_end_matches('/');
+    let is_known = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    if !is_known || Address::parse(&format!("http://{host}")).is_err() {
+        return Err(HttpProblem::Proxy(shown()));
+    }
+    Proxy::new(named).map_err(|_| HttpProblem::Proxy(shown()))
+}
+
 fn tls(certificates: &[Certificate<'static>]) -> TlsConfig {
     TlsConfig::builder()
         .root_certs(RootCerts::new_with_certs(certificates))
         .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_that_cannot_be_used_is_named_without_its_password() {
+        for (named, shown) in [
+            ("http://joe:secret@", "<http://...@> is no proxy"),
+            ("http://joe:secret@h:99999", "<http://...@h:99999> is no proxy"),
+            ("ftp://joe:secret@h:1", "<ftp://...@h:1> is no proxy"),
+            ("http://https:joe:secret@h h", "<http://...@h h> is no proxy"),
+            ("socks5://joe:secret@h:1", "<socks5://...@h:1> is a SOCKS proxy"),
+            ("SOCKS4A://h:1", "<SOCKS4A://h:1> is a SOCKS proxy"),
+        ] {
+            let said = usable(named).unwrap_err().to_string();
+            assert!(said.starts_with(shown) && !said.contains("secret"), "{said}");
+        }
+        for named in ["http://h:1", "https://h", "http://joe:secret@h:1", "http://[::1]:3128/"] {
+            assert!(usable(named).is_ok(), "{named}");
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! without a listener ends at its next part, or when the server is silent for too long.
 
 use std::io::Read as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use super::address::Address;
 use super::error::{HttpError, HttpProblem};
 use super::request::{HttpRequest, Validators};
 use super::settings::Patience;
+use super::tls_problem::tls_problem;
 
 /// The pause between two looks at whether to go on.
 const LOOK: Duration = Duration::from_millis(100);
@@ -175,15 +177,16 @@ fn converse(agent: &Agent, address: &Address, headers: &[(&str, String)], teller
     for (name, value) in headers {
         request = request.header(*name, value);
     }
-    let last = match request.call() {
-        Err(error) => Heard::Failed(problem_of(&error)),
+    let answered = without_panic(|| request.call().map_err(|error| problem_of(&error)));
+    let last = match answered {
+        Err(problem) => Heard::Failed(problem),
         Ok(answer) => {
             let (parts, body) = answer.into_parts();
             let head = Heard::Head(parts.status, parts.headers);
             if teller.send(head).is_err() {
                 return;
             }
-            match hand_on(&mut body.into_reader(), teller) {
+            match without_panic(|| hand_on(&mut body.into_reader(), teller)) {
                 Err(problem) => Heard::Failed(problem),
                 Ok(false) => return,
                 Ok(true) => Heard::End,
@@ -212,6 +215,15 @@ fn hand_on(body: &mut ureq::BodyReader<'_>, teller: &SyncSender<Heard>) -> Resul
     }
 }
 
+/// Calls the library: a panic in it is an error like any other.
+pub(super) fn without_panic<T>(work: impl FnOnce() -> Result<T, HttpProblem>) -> Result<T, HttpProblem> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
+        Err(HttpProblem::Library(said.chars().take(200).flat_map(char::escape_debug).collect()))
+    })
+}
+
 /// Returns the words of the system without its number.
 fn without_number(text: &str) -> String {
     text.split(" (os error").next().unwrap_or(text).to_owned()
@@ -221,11 +233,25 @@ fn problem_of(error: &Error) -> HttpProblem {
     match error {
         Error::HostNotFound => HttpProblem::Broken("the host is not known".to_owned()),
         Error::Timeout(_) => HttpProblem::Broken("the server takes too long".to_owned()),
-        Error::Rustls(_) | Error::Tls(_) | Error::Pem(_) => HttpProblem::Untrusted(error.to_string()),
+        Error::Rustls(error) => tls_problem(error),
+        Error::Tls(_) | Error::Pem(_) => HttpProblem::Untrusted(error.to_string()),
         Error::Io(inner) => match inner.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            Some(error) => HttpProblem::Untrusted(error.to_string()),
+            Some(error) => tls_problem(error),
             None => HttpProblem::Broken(without_number(&inner.to_string())),
         },
         error => HttpProblem::Broken(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_the_library_is_an_error_and_not_tried_again() {
+        let failed = without_panic::<()>(|| panic!("a defect"));
+        let problem = failed.unwrap_err();
+        assert_eq!(problem.to_string(), "the HTTP library failed: a defect");
+        assert!(!problem.is_passing());
     }
 }

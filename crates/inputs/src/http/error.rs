@@ -23,6 +23,9 @@ pub enum HttpProblem {
     /// The connection cannot be made, or breaks.
     #[error("{0}")]
     Broken(String),
+    /// The certificate of the server is of an authority that nobody believes.
+    #[error("no authority that is believed issued the certificate of the server")]
+    UnknownIssuer,
     /// The server, or its certificate, is not to be believed.
     #[error("{0}")]
     Untrusted(String),
@@ -71,6 +74,12 @@ pub enum HttpProblem {
     /// A proxy cannot be used.
     #[error("<{0}> is no proxy; one is named as host:port")]
     Proxy(String),
+    /// A proxy speaks a protocol that this program does not.
+    #[error("<{0}> is a SOCKS proxy, and only HTTP proxies are supported; one is named as host:port")]
+    Socks(String),
+    /// The library that speaks HTTP failed by a defect of its own.
+    #[error("the HTTP library failed: {0}")]
+    Library(String),
     /// The program was built without a network.
     #[error("this program was built without HTTP")]
     NotBuilt,
