@@ -21,7 +21,7 @@ use crate::scenario::{Run, Scenario};
 pub(crate) type Row = (&'static str, fn());
 
 /// Causes whose advice other suites follow, each with the test that does.
-const ELSEWHERE: [(&str, &str); 24] = [
+const ELSEWHERE: [(&str, &str); 25] = [
     ("Failure::Depot", "depot, fetching: what each cause says to do is done, and the depot is read"),
     (
         "Failure::Unrecovered",
@@ -36,7 +36,7 @@ const ELSEWHERE: [(&str, &str); 24] = [
     ("Cause::Unfinished", "identity: `recover` is typed, and `recover --new-identity` behind it"),
     ("Cause::Journal", "identity, reliability::lost_journal: `recover --discard-journal` is typed"),
     ("Cause::DomainMissing", "identity: a stage that is gone is given up with `recover --keep-stage DIR`"),
-    ("ArchiveError::OtherRoot", "identity: `recover --adopt-undo` is typed, and the patch goes"),
+    ("ArchiveError::OtherRoot", "identity: `recover --adopt-undo ID --foreign` is typed, and the patch goes"),
     ("Cause::Doubt", "identity, reliability::lost_journal: `recover --keep-stage DIR` is typed"),
     ("Cause::KeepingPlace", "identity: a directory of the caller's own is named"),
     (
@@ -52,6 +52,7 @@ const ELSEWHERE: [(&str, &str); 24] = [
         "Reason::SharedLater",
         "removable, show: list and show alone say it, and name the patch that remove names",
     ),
+    ("Failure::Unvouched", "unvouched: `--allow-unsigned` is said, and the patch is applied"),
     ("Failure::OnTrial", "trial: `confirm` is typed, and the change is made"),
     (
         "Failure::StuckTrial",

@@ -22,7 +22,7 @@ fn with_hook() -> Scenario {
     stage.mode("/var/sadm/patch/100-01/prebackout", 0o755);
     // of a patch that a classic tool applied nothing is recorded but what was adopted
     stage.forget_ledgers();
-    stage.run("recover --adopt-undo -R @ROOT@").ok();
+    stage.run("recover --adopt-undo -R @ROOT@ 100-01").ok();
     stage
 }
 

@@ -363,7 +363,24 @@ fn a_root_that_lost_all_our_files_binds_its_archives_again() {
     let stage = patched();
     fs::remove_dir_all(stage.at("/var/sadm/patchadm")).unwrap();
     let said = stage.run("remove -R @ROOT@ 100-01").fails(4);
-    assert!(said.contains("`patchadm -R @ROOT@ recover --adopt-undo`"), "{said}");
-    stage.run("recover --adopt-undo -R @ROOT@").ok();
+    assert!(said.contains("`patchadm -R @ROOT@ recover --adopt-undo ID --foreign`"), "{said}");
+    stage.run("recover --adopt-undo --foreign -R @ROOT@ 100-01").ok();
+    is_backed_out(&stage);
+}
+
+/// The archives of another root come from a backup, or with a directory of undo data that several roots share.
+#[test]
+fn an_archive_that_names_another_root_is_bound_only_if_that_is_said() {
+    let stage = patched();
+    fs::remove_dir_all(stage.at("/var/sadm/patchadm")).unwrap();
+    stage.run("recover -R @ROOT@ --new-identity").ok();
+    for ids in ["", "100-01"] {
+        let run = stage.run(&format!("recover --adopt-undo -R @ROOT@ {ids}"));
+        assert_eq!(run.code, 4, "{run:?}");
+        assert!(run.stdout.contains("it belongs to another root (its marker is "), "{run:?}");
+        assert!(run.stdout.contains("it is bound only if 100-01 is named, with --foreign"), "{run:?}");
+        stage.run("remove -R @ROOT@ 100-01").fails(4);
+    }
+    stage.run("recover --adopt-undo --foreign -R @ROOT@ 100-01").ok();
     is_backed_out(&stage);
 }

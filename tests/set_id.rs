@@ -79,7 +79,7 @@ fn a_backout_brings_set_id_bits_back_by_an_archive_that_is_bound_and_by_no_other
         assert_eq!(mode(&stage, TOOL), 0o755);
         if !is_bound {
             stage.forget_ledgers();
-            stage.run("recover --adopt-undo -R @ROOT@").ok();
+            stage.run("recover --adopt-undo -R @ROOT@ 101-01").ok();
         }
         stage.run("patchrm -R @ROOT@ 101-01");
         assert_eq!(mode(&stage, TOOL), if is_bound { 0o4755 } else { 0o755 });

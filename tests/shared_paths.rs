@@ -138,7 +138,7 @@ fn without_its_ledger_a_kept_manifest_is_a_hint_until_it_is_adopted() {
     stage.run("add -R @ROOT@ --no-undo delivered/200-01").ok();
     fs::remove_file(stage.at("/var/sadm/patchadm/ledger/ACMEweb")).unwrap();
     stage.run("remove -R @ROOT@ 100-01").fails(4);
-    stage.run("recover -R @ROOT@ --adopt-undo").ok();
+    stage.run("recover -R @ROOT@ --adopt-undo 100-01 200-01").ok();
     assert!(line_of(&stage, "200-01")["manifest"].is_string());
     goes(&stage, "200-01");
 }

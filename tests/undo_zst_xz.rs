@@ -158,7 +158,7 @@ fn an_archive_without_a_ledger_is_adopted_and_then_believed() {
         stage.forget_ledgers();
         let said = stage.run("remove -R @ROOT@ 100-01").fails(4);
         assert!(said.contains("recover --adopt-undo"), "{said}");
-        stage.run("recover --adopt-undo -R @ROOT@").ok();
+        stage.run("recover --adopt-undo -R @ROOT@ 100-01").ok();
         stage.run("remove -R @ROOT@ 100-01").ok();
         before.assert_again(&stage, "it was adopted");
     }

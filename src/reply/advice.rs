@@ -160,8 +160,9 @@ fn of_archive(wording: &Wording, command: Command, error: &ArchiveError) -> Stri
              changed it; without that the patch stays, and later ones can be applied over it."
                 .to_owned()
         }
-        ArchiveError::NotBound { .. } | ArchiveError::OtherRoot { .. } | ArchiveError::Ledger(_) => {
-            adopt(wording)
+        ArchiveError::OtherRoot { .. } => adopt(wording, " --foreign"),
+        ArchiveError::NotBound { .. } | ArchiveError::Ledger(_) => {
+            adopt(wording, "")
         }
         _ => String::new(),
     }
@@ -175,7 +176,7 @@ fn of_transaction(wording: &Wording, command: Command, error: &TransactionError)
         (_, Cause::Changed(_) | Cause::Appeared(_)) => {
             "Try again when nobody else changes these files.".to_owned()
         }
-        (_, Cause::Ledger(fault)) if is_damaged(fault.as_ref()) => adopt(wording),
+        (_, Cause::Ledger(fault)) if is_damaged(fault.as_ref()) => adopt(wording, ""),
         (_, cause) if cause.is_no_space() && is_of_undo_data(command, error.phase) => format!(
             "Make room on the file system, or keep undo data on another one with {}.",
             wording.undo_dir()
@@ -190,10 +191,10 @@ fn is_of_undo_data(command: Command, phase: Phase) -> bool {
 }
 
 /// Returns the hint where the ledger does not know an archive.
-fn adopt(wording: &Wording) -> String {
+fn adopt(wording: &Wording, option: &str) -> String {
     format!(
-        "Put the right archive back; or run {}, which compares archives with the records.",
-        wording.verb("recover --adopt-undo")
+        "Put the right archive back; or run {}, which compares that of patch ID with the records and binds it.",
+        wording.verb(&format!("recover --adopt-undo ID{option}"))
     )
 }
 

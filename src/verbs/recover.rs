@@ -23,7 +23,7 @@ use crate::surroundings::caller::HOOK_WAIT;
 use crate::trial_waiter::wait_for_end;
 use adopt_undo::AdoptReport;
 use patchadm_changeset::transaction::{Recovered, RootCondition};
-use patchadm_core::operation::adopt_undo::adopt_undo;
+use patchadm_core::operation::adopt_undo::{AdoptionRequest, adopt_undo};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::recover::{Recovery, RecoveryAid, recover_before_native, recover_with_aid};
 use patchadm_core::operation::session::Caller;
@@ -61,16 +61,19 @@ struct RecoverArgs {
     /// Called by the package manager before it begins: wait five seconds at most, say nothing where nothing was unfinished
     #[arg(long, hide = true, conflicts_with_all = ["lists", "named", "undo_dir", "discard_journal", "keep_stage", "new_identity", "adopt_undo"])]
     from_hook: bool,
-    /// Bind undo archives that the ledger does not know, those of the IDs or all that fit
+    /// Tell the undo archives that the ledger does not know, and bind those of the IDs
     #[arg(long)]
     adopt_undo: bool,
+    /// Bind also archives that belong to another root
+    #[arg(long, requires = "adopt_undo")]
+    foreign: bool,
     #[command(flatten)]
     many: ManyRoots,
     #[command(flatten)]
     owner: OwnerOptions,
     #[command(flatten)]
     common: BriefVerbOptions,
-    /// The patches whose undo archives are bound even where they differ
+    /// The patches whose undo archives are bound, even where they differ
     #[arg(value_name = "ID", requires = "adopt_undo")]
     ids: Vec<String>,
 }
@@ -195,7 +198,8 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         RecoverReport::of(root, &recover_with_aid(root, undo_dir, &aid, caller))
     };
     let adopt = |root: &Root, caller: &Caller<'_>| {
-        AdoptReport::of(root, &adopt_undo(root, &args.ids, undo_dir, caller))
+        let request = AdoptionRequest { ids: &args.ids, takes_foreign: args.foreign, undo_dir };
+        AdoptReport::of(root, &adopt_undo(root, request, caller))
     };
     if args.many.are_named() {
         let done = if args.adopt_undo { "bound" } else { "recovered" };

@@ -142,15 +142,18 @@ fn lost(one: &UnreadableUndo) -> String {
 
 /// Returns the outcome for one archive, with the run that tells it from others of the same patch.
 fn sentence(one: &AdoptedUndo) -> String {
-    let AdoptedUndo { patch, package, run, made, recorded, differs, is_adopted } = one;
+    let AdoptedUndo { patch, package, run, made, recorded, differs, is_foreign, is_adopted } = one;
     let made = made.as_ref().map(|made| format!(" of {made}")).unwrap_or_default();
     let run = run.as_ref().map_or("an unknown run".to_owned(), |run| format!("run {run}{made}"));
     let from = format!("{patch}, package {package}: an undo archive of {run}, for `{}`", recorded.trim());
     match (is_adopted, differs) {
         (true, None) => format!("{from}, is bound"),
         (true, Some(differs)) => format!("{from}, is bound although it differs: {differs}"),
-        (false, differs) => {
-            let differs = differs.as_deref().unwrap_or_default();
+        (false, None) => format!("{from}, fits; it is bound if {patch} is named"),
+        (false, Some(differs)) if *is_foreign => {
+            format!("{from}, differs: {differs}; it is bound only if {patch} is named, with --foreign")
+        }
+        (false, Some(differs)) => {
             format!("{from}, differs: {differs}; it is bound only if {patch} is named")
         }
     }

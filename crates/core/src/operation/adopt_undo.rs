@@ -2,8 +2,8 @@
 //! those that fit.
 //!
 //! That proves that an archive fits, not where it comes from: an archive of an earlier application of the same patch also
-//! fits. So an archive that does not fit is adopted only if its patch is named, and what is bound gives no rights back that
-//! the object does not have.
+//! fits. So an archive is adopted only if its patch is named, one of another root only if that is said as well, and what is
+//! bound gives no rights back that the object does not have.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -20,7 +20,7 @@ use patchadm_changeset::format::undo_digest::UndoDigest;
 use patchadm_inputs::database::history::{HistoryEntry, readable_history};
 use patchadm_inputs::database::ledger::{self, LedgerFault};
 use patchadm_inputs::database::undo_data::{ArchiveError, UndoData};
-use patchadm_inputs::database::{DatabaseError, RecordView, installed};
+use patchadm_inputs::database::{DatabaseError, RecordView, installed, marker};
 use patchadm_inputs::format::ledger::{Ledger, LedgerLine, UndoLocation};
 use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::RecordChange;
@@ -55,6 +55,8 @@ pub struct AdoptedUndo {
     pub recorded: String,
     /// The paths at which it does not fit, or another reason; `None` if it fits.
     pub differs: Option<String>,
+    /// Whether it names another root.
+    pub is_foreign: bool,
     /// Whether it is now bound.
     pub is_adopted: bool,
 }
@@ -79,14 +81,25 @@ pub struct AdoptionReport {
     pub is_changed: bool,
 }
 
-/// Binds the archives of these patches, or all that fit if no patch is named. Skips archives that a line already binds, and
-/// those of other tools. Fails before it binds anything if another user could exchange an archive.
+/// The archives that are to be bound.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AdoptionRequest<'a> {
+    /// The patches whose archives are bound; without one nothing is, and every archive is told.
+    pub ids: &'a [String],
+    /// Whether archives that name another root are bound.
+    pub takes_foreign: bool,
+    /// The directory outside the root that has archives.
+    pub undo_dir: Option<&'a Path>,
+}
+
+/// Binds the archives of the named patches. Skips archives that a line already binds, and those of other tools. Fails before
+/// it binds anything if another user could exchange an archive.
 pub fn adopt_undo(
     root: &Root,
-    ids: &[String],
-    undo_dir: Option<&Path>,
+    request: AdoptionRequest<'_>,
     caller: &Caller<'_>,
 ) -> Result<AdoptionReport, Failure> {
+    let AdoptionRequest { ids, takes_foreign, undo_dir } = request;
     may_change(root)?;
     must_have_database(root)?;
     let session = begin_change(RootAndPolicy::of(root)?.naming(undo_dir), caller)?;
@@ -97,6 +110,8 @@ pub fn adopt_undo(
     let adopter = Adopter {
         ground: &session.ground,
         named,
+        takes_foreign,
+        marker: marker(root)?,
         undo_dir,
         history: readable_history(&RecordView::live(root)),
     };
@@ -127,6 +142,9 @@ pub fn adopt_undo(
 struct Adopter<'a> {
     ground: &'a RootAndPolicy,
     named: Vec<PatchId>,
+    takes_foreign: bool,
+    /// The marker of the root; `None` for one that has none.
+    marker: Option<String>,
     undo_dir: Option<&'a Path>,
     history: Vec<HistoryEntry>,
 }
@@ -188,9 +206,15 @@ impl Adopter<'_> {
                 self.check_place(archive)?;
             }
             let run = self.run(package, &candidate.saved_as)?;
-            let differs =
-                self.differs(candidate, later)?.or_else(|| self.ended_since(candidate, run.as_deref()));
-            let is_adopted = differs.is_none() || is_named;
+            let other = self.other_root(candidate);
+            let is_foreign = other.is_some();
+            let differs = match other {
+                Some(other) => Some(other),
+                None => {
+                    self.differs(candidate, later)?.or_else(|| self.ended_since(candidate, run.as_deref()))
+                }
+            };
+            let is_adopted = is_named && (!is_foreign || self.takes_foreign);
             if is_adopted {
                 let place = candidate.archive.as_ref().map(UndoData::location);
                 let patch = candidate.saved_as.clone();
@@ -204,10 +228,12 @@ impl Adopter<'_> {
                 run,
                 recorded: params.text(&format!("PATCH_INFO_{}", candidate.saved_as)).into_owned(),
                 differs,
+                is_foreign,
                 is_adopted,
             });
         }
-        let is_changed = is_anew || !change.adopted.is_empty();
+        let is_named = candidates.iter().any(|candidate| self.named.contains(&candidate.patch));
+        let is_changed = is_anew && (is_named || candidates.is_empty()) || !change.adopted.is_empty();
         Ok((adoptions, Some(change).filter(|_| is_changed)))
     }
 
@@ -279,6 +305,12 @@ impl Adopter<'_> {
                 Err(Failure::BadFile(format!("{strange}: the undo archive could be another one")))
             }
         }
+    }
+
+    /// Returns a remark about an archive that names another root than this one.
+    fn other_root(&self, candidate: &Candidate) -> Option<String> {
+        let (own, named) = (self.marker.as_ref()?, &candidate.manifest.header.root);
+        (own != named).then(|| format!("it belongs to another root (its marker is {named})"))
     }
 
     /// Returns the first paths at which an archive does not fit what a later archive of the chain found there, or the

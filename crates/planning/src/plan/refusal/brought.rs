@@ -185,8 +185,8 @@ impl BroughtReason {
                 )
             }
             Self::DamagedUndo(_) => format!(
-                "put the right archive back in the stage, or run {}, which compares archives with its records",
-                there.verb("recover --adopt-undo")
+                "put the right archive back in the stage, or run {}, which compares that of patch ID with its records",
+                there.verb("recover --adopt-undo ID")
             ),
             Self::NotKnown { .. } | Self::UndoOutside { .. } | Self::OtherMarker => {
                 "--tree-only takes the objects and leaves the patches".to_owned()
