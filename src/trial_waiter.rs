@@ -3,6 +3,8 @@
 //! The waiter decides nothing. It comes back when the trial should be over and does what any other command would do first;
 //! if it is killed, the next command or the boot does it.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -15,6 +17,7 @@ use crate::surroundings::Surroundings;
 use patchadm_core::operation::trial::{end_expired_trial, trial_status};
 use patchadm_inputs::trial::{TrialRecord, TrialState};
 use patchadm_rootfs::Root;
+use patchadm_svr4::places;
 
 /// The name of the command that waits.
 pub(crate) const WAITER: &str = "__trial";
@@ -22,8 +25,11 @@ pub(crate) const WAITER: &str = "__trial";
 /// The directory that is there where the system's manager can run timers.
 const MANAGER: &str = "/run/systemd/system";
 
-/// The longest sleep between two looks at the record, which somebody may have taken away.
+/// The longest sleep between two readings of the record.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
+/// The sleep between two looks whether the record is still there: who undoes or confirms a run takes it away.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The seconds that the waiter waits for another command to finish.
 const WAIT: &str = "600";
@@ -82,6 +88,14 @@ fn start_waiter(root: &Root, record: &TrialRecord) -> std::io::Result<()> {
         .map(drop)
 }
 
+/// Sleeps as long as the record is there.
+fn sleep_beside(record: &Path, mut left: Duration) {
+    while !left.is_zero() && record.symlink_metadata().is_ok() {
+        thread::sleep(left.min(LOOK));
+        left = left.saturating_sub(LOOK);
+    }
+}
+
 /// The words of the command that waits.
 #[derive(clap::Parser)]
 struct WaiterArgs {
@@ -103,7 +117,10 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         match status.map(|status| status.record.state(&now)) {
             None => return Ok(Reply::silent(Exit::OK)),
             Some(TrialState::Running { left }) => {
-                thread::sleep(Duration::from_millis(left.saturating_add(10)).min(LONGEST_SLEEP));
+                let record = root.prefix().join(OsStr::from_bytes(places::trial_record().relative()));
+                // Nothing of the root is held open meanwhile.
+                drop(root);
+                sleep_beside(&record, Duration::from_millis(left.saturating_add(10)).min(LONGEST_SLEEP));
             }
             Some(TrialState::Over(_)) => {
                 let wait = WAIT.parse().ok();

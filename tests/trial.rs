@@ -1,6 +1,7 @@
 //! Runs on trial: confirmed, undone, or over and backed out by whoever comes first.
 
 use std::fs;
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -392,7 +393,9 @@ fn a_trial_that_cannot_go_back_is_stuck_until_it_can_or_is_confirmed() {
     fs::remove_file(stage.at("/var/sadm/pkg/ACMEweb/save/100-01/undo.files")).unwrap();
     let_it_expire(&stage);
     stage.run("recover --wait 20 -R @ROOT@").fails(4);
-    stage.run("confirm -R @ROOT@").ok();
+    let said = stage.run("confirm -R @ROOT@").fails(4);
+    assert!(said.contains("confirm --despite-failure`"), "{said}");
+    stage.run("confirm --despite-failure -R @ROOT@").ok();
     stage.run("add -R @ROOT@ delivered/200-01").ok();
 }
 
@@ -539,9 +542,9 @@ fn what_a_refusal_says_to_do_is_done_and_accepted() {
     let said = stage.run(add).fails(4);
     fs::write(&archive, whole).unwrap();
     type_it(&stage, &said, &[]).ok();
-    before.assert_again(&stage, "the run is undone");
+    before.assert_again(&stage, "the run is backed out");
     let said = stage.run("confirm -R @ROOT@").fails(11);
-    assert!(type_it(&stage, &said, &[]).ok().contains(": undone)"));
+    assert!(type_it(&stage, &said, &[]).ok().contains(": expired)"));
 
     let (stage, _) = on_trial();
     let_it_expire(&stage);
@@ -556,4 +559,42 @@ fn what_a_refusal_says_to_do_is_done_and_accepted() {
     assert!(said.contains("Remove @ROOT@/var/sadm/patchadm/trial: "), "{said}");
     fs::remove_dir_all(stage.at("/var/sadm/patchadm/trial")).unwrap();
     stage.run(add).ok();
+}
+
+/// The processes that wait for the end of the trial of a root.
+fn waiters(stage: &Scenario) -> Vec<PathBuf> {
+    let root = stage.root().canonicalize().unwrap();
+    let is_waiter = |process: &PathBuf| {
+        let words = fs::read(process.join("cmdline")).unwrap_or_default();
+        let words: Vec<&[u8]> = words.split(|&byte| byte == 0).collect();
+        words.contains(&&b"__trial"[..]) && words.contains(&root.as_os_str().as_encoded_bytes())
+    };
+    fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path()).filter(is_waiter).collect()
+}
+
+#[test]
+fn whoever_waits_for_a_trial_holds_nothing_of_the_root_and_goes_with_it() {
+    for end in ["confirm", "undo"] {
+        let (stage, _) = on_trial();
+        let end = format!("{end} -R @ROOT@ {}", record(&stage)["run"].as_str().unwrap());
+        let waiter = loop {
+            match &waiters(&stage)[..] {
+                [waiter] => break waiter.clone(),
+                _ => thread::sleep(Duration::from_millis(10)),
+            }
+        };
+        let root = stage.root().canonicalize().unwrap();
+        let holds_root = || {
+            let held = fs::read_dir(waiter.join("fd")).unwrap().flatten();
+            held.filter_map(|link| fs::read_link(link.path()).ok()).any(|path| path.starts_with(&root))
+        };
+        // It opens the root for a moment to read the record.
+        while holds_root() {
+            thread::sleep(Duration::from_millis(10));
+        }
+        stage.run(&end).ok();
+        while !waiters(&stage).is_empty() {
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
 }

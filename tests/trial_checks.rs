@@ -187,3 +187,20 @@ fn verbs_that_keep_no_undo_data_take_no_trial() {
     stage.run("patchrm --trial 1h -R @ROOT@ 100-01").fails(1);
     assert!(before.difference(&stage.everything()).is_empty());
 }
+
+#[test]
+fn a_failed_check_whose_run_cannot_go_back_is_told_and_kept_only_despite_that() {
+    let stage = stage();
+    let spoil = "for archive in \"$PATCHADM_ROOT\"/var/sadm/pkg/ACMEweb/save/100-01/undo.*; do : > \"$archive\"; done; exit 1";
+    let said = checked(&stage, "--trial 1h", spoil);
+    assert_ne!(said.code, 0, "{said:?}");
+    let status = stage.run("status -R @ROOT@").ok();
+    assert!(status.contains("probe failed, backout pending: "), "{status}");
+    assert!(status.contains("next        `patchadm -R @ROOT@ recover`"), "{status}");
+    assert!(!status.contains("confirm"), "{status}");
+    stage.run("recover --wait 20 -R @ROOT@").fails(4);
+    let said = stage.run("confirm --wait 20 -R @ROOT@").fails(4);
+    assert!(said.contains("confirm --despite-failure`"), "{said}");
+    stage.run("confirm --wait 20 --despite-failure -R @ROOT@").ok();
+    assert_eq!((stage.text(HTTPD).as_str(), last_end(&stage).as_str()), ("100-01\n", "confirmed"));
+}

@@ -103,9 +103,10 @@ fn before_anything(wording: &Wording, failure: &Failure) -> String {
         ),
         Failure::TrialOver { .. } => format!("{} does it now.", wording.verb("recover")),
         Failure::StuckTrial { run, .. } => format!(
-            "Put right what stands against it and try {} again, or keep it with {}.",
-            wording.verb(&format!("undo {}", number_of(run))),
-            wording.verb("confirm")
+            "Put right what stands against it and run {}, or keep run {} with {}.",
+            wording.verb("recover"),
+            number_of(run),
+            wording.verb("confirm --despite-failure")
         ),
         Failure::NotConfirmed(_) => format!("{} tells what became of it.", wording.verb("history")),
         Failure::Trial(_) => format!(

@@ -24,6 +24,9 @@ struct ConfirmArgs {
     /// Wait this many seconds for another command to finish
     #[arg(long, value_name = "SECONDS")]
     wait: Option<u64>,
+    /// Keep it although its probe failed or its time is up, and it could not be backed out
+    #[arg(long)]
+    despite_failure: bool,
     #[command(flatten)]
     note: NoteOption,
     #[command(flatten)]
@@ -37,11 +40,12 @@ struct ConfirmArgs {
 
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let ConfirmArgs { wait, note, owner, common, run } = parse(call, USAGE)?;
+    let ConfirmArgs { wait, despite_failure, note, owner, common, run } = parse(call, USAGE)?;
     let root = owner.open::<ConfirmArgs>(call, &common.root, Command::Confirm)?;
     call.output.heedless();
-    let confirm =
-        |caller: &Caller<'_>| confirm_trial(&root, run.as_deref(), &caller.noting(note.text.as_deref()));
+    let confirm = |caller: &Caller<'_>| {
+        confirm_trial(&root, run.as_deref(), despite_failure, &caller.noting(note.text.as_deref()))
+    };
     match call.change(&root, Command::Confirm.name(), wait, confirm)? {
         Ok(report) => Ok(Reply::about(&root, Exit::OK, ConfirmReply::of(&root, &report))),
         Err(failed) => Err(change_failed(&root, Command::Confirm, &failed).into()),

@@ -913,7 +913,7 @@ fn end_trial(
     caller: &Caller<'_>,
 ) -> Result<(Recovered, Option<Receipt>), Failure> {
     if matches!(command, Command::Confirm) {
-        let report = confirm_trial(root, None, caller)?;
+        let report = confirm_trial(root, None, false, caller)?;
         return Ok((report.recovered, Some(report.receipt)));
     }
     let report = at_moment(7200, caller, |caller| recover_root(root, None, caller))?;

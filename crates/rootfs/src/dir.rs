@@ -225,7 +225,7 @@ impl Dir {
     /// Tells whether the caller may make and remove names in the directory.
     pub fn is_writable(&self) -> bool {
         let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
-        rustix::fs::accessat(&self.fd, ".", access, rustix::fs::AtFlags::EACCESS).is_ok()
+        rustix::fs::accessat(&self.fd, ".", access, AtFlags::EACCESS).is_ok()
     }
 
     /// Tells whether the directory cannot be changed because its file system, or the mount that leads to it, is

@@ -35,11 +35,21 @@ pub enum OverReason {
     OtherBoot,
     /// The clock was set, so that nothing tells the time.
     ClockWasSet,
+    /// Its probe failed, and its patches could not be backed out then.
+    ProbeFailed,
 }
 
 impl TrialRecord {
-    /// Returns whether the trial goes on at a moment.
+    /// Returns whether the trial goes on at a moment. One whose patches could not be backed out does not, although its time
+    /// is not up: its probe failed.
     pub fn state(&self, now: &Moment) -> TrialState {
+        match self.state_by_time(now) {
+            TrialState::Running { .. } if self.stuck.is_some() => TrialState::Over(OverReason::ProbeFailed),
+            state => state,
+        }
+    }
+
+    fn state_by_time(&self, now: &Moment) -> TrialState {
         match (&self.boot, &now.boot) {
             (Some(then), Some(of_now)) if then != of_now && self.boots >= self.reboots => {
                 TrialState::Over(OverReason::OtherBoot)
@@ -105,6 +115,13 @@ mod tests {
     fn record() -> TrialRecord {
         let patches = vec!["100-01".to_owned()];
         TrialRecord::beginning(patches, TrialDuration::parse("10m").unwrap(), &begun())
+    }
+
+    #[test]
+    fn a_trial_whose_patches_could_not_go_is_over_before_its_time() {
+        let stuck = record().stuck_because("a file is immutable");
+        assert_eq!(stuck.state(&begun()), TrialState::Over(OverReason::ProbeFailed));
+        assert_eq!(stuck.state(&later(600)), TrialState::Over(OverReason::TimeIsUp));
     }
 
     /// Returns the moment this many seconds later, by all clocks.

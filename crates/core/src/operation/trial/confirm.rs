@@ -30,13 +30,23 @@ pub struct ConfirmReport {
 }
 
 /// Confirms the trial that the root is on, or the one of a run. A trial that is over is ended first, and then it is too
-/// late; one that is over and cannot be backed out is confirmed like any other.
-pub fn confirm_trial(root: &Root, run: Option<&str>, caller: &Caller<'_>) -> Result<ConfirmReport, Failure> {
+/// late; one that is over and cannot be backed out is confirmed only `despite_failure`.
+pub fn confirm_trial(
+    root: &Root,
+    run: Option<&str>,
+    despite_failure: bool,
+    caller: &Caller<'_>,
+) -> Result<ConfirmReport, Failure> {
     must_have_database(root)?;
     may_change(root)?;
     let (session, found) = begin_with_trial(RootAndPolicy::of(root)?, caller, &[])?;
     let trial = match found {
-        FoundTrial::Running(record) | FoundTrial::Stuck(record, _) => record,
+        FoundTrial::Running(record) => record,
+        FoundTrial::Stuck(record, _) if despite_failure => record,
+        stuck @ FoundTrial::Stuck(..) => {
+            stuck.must_be_none()?;
+            return Err(Failure::NotConfirmed(without_trial(root, run)));
+        }
         FoundTrial::None | FoundTrial::Expired(..) => {
             return Err(Failure::NotConfirmed(without_trial(root, run)));
         }

@@ -148,6 +148,7 @@ fn why(reason: OverReason) -> &'static str {
         OverReason::TimeIsUp => "not confirmed in time",
         OverReason::OtherBoot => "the machine was booted since",
         OverReason::ClockWasSet => "the clock was set",
+        OverReason::ProbeFailed => "its probe failed",
     }
 }
 

@@ -65,7 +65,7 @@ fn not_yet(end: TrialOutcomeEnd) -> (TrialOutcomeEnd, AfterRun) {
 
 /// Confirms a run whose check was good. Somebody else may have done so meanwhile.
 fn confirm(root: &Root, run: &str, caller: &Caller<'_>) -> Result<(TrialOutcomeEnd, AfterRun), Failure> {
-    match confirm_trial(root, Some(run), &caller.doing(Command::Confirm.name())) {
+    match confirm_trial(root, Some(run), false, &caller.doing(Command::Confirm.name())) {
         Ok(report) => Ok((TrialOutcomeEnd::Confirmed, report.after)),
         Err(Failure::NotConfirmed(ConfirmRefusal::NotOnTrial(_))) => Ok(not_yet(TrialOutcomeEnd::Confirmed)),
         Err(failure) => Err(failure),
