@@ -289,3 +289,29 @@ fn a_plan_file_makes_the_demand_of_the_policy_only_stricter() {
     fs::write(stage.beside("plan.json"), stricter).unwrap();
     stage.run("add -R @ROOT@ --plan plan.json").fails(41);
 }
+
+#[test]
+fn a_proxy_that_cannot_be_used_is_refused_beforehand_and_without_its_password() {
+    let mut stage = stage();
+    let check = |stage: &Scenario, options: &str, code: i32| {
+        let run = stage.run(&format!("depot check -R @ROOT@ --cache cache {options} http://127.0.0.1:1/"));
+        let said = format!("{}{}", run.stdout, run.stderr);
+        assert_eq!(run.code, code, "{said}");
+        assert!(!said.contains("secret") && !said.contains("panicked"), "{said}");
+        said
+    };
+    for (proxy, why) in [
+        ("socks5://127.0.0.1:1", "is a SOCKS proxy"),
+        ("joe:secret@127.0.0.1:1", "every user of this machine sees"),
+        ("https:joe:secret@127.0.0.1:x", "every user of this machine sees"),
+    ] {
+        for json in ["", "--json"] {
+            let said = check(&stage, &format!("{json} -x {proxy}"), 1);
+            assert!(said.contains(why), "{said}");
+        }
+    }
+    stage.set("PATCHADM_PROXY", "socks4://joe:secret@127.0.0.1:1");
+    assert!(check(&stage, "", 1).contains("<socks4://...@127.0.0.1:1> is a SOCKS proxy"));
+    stage.set("PATCHADM_PROXY", "joe:secret@127.0.0.1:x");
+    assert!(check(&stage, "", 1).contains("is no proxy"));
+}

@@ -52,9 +52,11 @@ impl FetchOptions {
         progress: &'a dyn Fn(DepotProgress<'_>),
     ) -> DepotAccess<'a> {
         let network = &surroundings.network;
-        let proxies = match self.proxy.clone().or_else(|| policy.proxy.clone()) {
-            Some(proxy) => Proxies::only(proxy),
-            None => network.proxies.clone(),
+        let hidden = network.own_proxy.clone().or_else(|| policy.proxy.clone());
+        let proxies = match (self.proxy.clone(), hidden) {
+            (Some(proxy), _) => Proxies { is_seen_by_all: true, ..Proxies::only(proxy) },
+            (None, Some(proxy)) => Proxies::only(proxy),
+            (None, None) => network.proxies.clone(),
         };
         let cache = self.cache.clone().or_else(|| policy.cache.clone());
         DepotAccess {

@@ -110,7 +110,10 @@ pub(crate) fn of_depot(error: &DepotError) -> ExitCause {
         DepotError::Http(HttpError { problem: HttpProblem::Interrupted(_), .. })
         | DepotError::Interrupted(_) => ExitCause::Signal,
         DepotError::Http(HttpError {
-            problem: HttpProblem::Certificates { .. } | HttpProblem::Proxy(_) | HttpProblem::Socks(_),
+            problem: HttpProblem::Certificates { .. }
+                | HttpProblem::Proxy(_)
+                | HttpProblem::Socks(_)
+                | HttpProblem::SeenPassword(_),
             ..
         })
         | DepotError::Address(_)

@@ -103,6 +103,7 @@ fn of_http(error: &HttpError) -> &'static str {
         HttpProblem::Untrusted(_) => "Nothing is taken from a server that does not prove who it is.",
         HttpProblem::Certificates { .. } => "Name a file of certificates in PEM with --ca.",
         HttpProblem::Proxy(_) => "Name the proxy as HOST:PORT.",
+        HttpProblem::SeenPassword(_) => "Name it in the environment, by PATCHADM_PROXY.",
         HttpProblem::Socks(_) => "Name an HTTP proxy as HOST:PORT, or none.",
         HttpProblem::Library(_) => "Fetch it by other means, and report this defect.",
         HttpProblem::NotBuilt => "Fetch the depot by other means, and name its directory.",

@@ -13,6 +13,8 @@ const OF_THE_MACHINE: &str = "/var/cache/patchadm";
 pub(crate) struct NetworkSurroundings {
     /// `http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`.
     pub(crate) proxies: Proxies,
+    /// `PATCHADM_PROXY`: the proxy that counts as if it was said on the command line, where a password would be seen.
+    pub(crate) own_proxy: Option<String>,
     /// `SSL_CERT_FILE`.
     pub(crate) certificate_file: Option<PathBuf>,
     /// `SSL_CERT_DIR`: directories between colons.
@@ -34,7 +36,9 @@ impl NetworkSurroundings {
                 https: text("https_proxy"),
                 all: text("all_proxy"),
                 none: text("no_proxy").unwrap_or_default(),
+                is_seen_by_all: false,
             },
+            own_proxy: text("PATCHADM_PROXY"),
             certificate_file: set("SSL_CERT_FILE").map(PathBuf::from),
             certificate_directories: directories.unwrap_or_default(),
             own_cache: own.map(|cache| cache.join("patchadm")),

@@ -42,6 +42,9 @@ impl Agents {
 }
 
 fn agent(proxy: Option<&str>, is_secure: bool, settings: &HttpSettings) -> Result<Agent, HttpProblem> {
+    if let Some(named) = proxy.filter(|named| settings.proxies.is_seen_by_all && named.contains('@')) {
+        return Err(HttpProblem::SeenPassword(shown(named)));
+    }
     let used = proxy.map(usable).transpose()?;
     let certificates = if is_secure { believed(settings)? } else { Vec::new() };
     let patience = &settings.patience;
@@ -65,17 +68,20 @@ fn agent(proxy: Option<&str>, is_secure: bool, settings: &HttpSettings) -> Resul
 
 /// Returns a proxy that the library can use. It panics at some of those that it cannot use.
 fn usable(named: &str) -> Result<Proxy, HttpProblem> {
-    let shown = || without_password(named).chars().take(200).flat_map(char::escape_debug).collect();
     let (scheme, rest) = named.split_once("://").unwrap_or(("", named));
     if scheme.to_ascii_lowercase().starts_with("socks") {
-        return Err(HttpProblem::Socks(shown()));
+        return Err(HttpProblem::Socks(shown(named)));
     }
     let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host).trim_end_matches('/');
     let is_known = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
     if !is_known || Address::parse(&format!("http://{host}")).is_err() {
-        return Err(HttpProblem::Proxy(shown()));
+        return Err(HttpProblem::Proxy(shown(named)));
     }
-    Proxy::new(named).map_err(|_| HttpProblem::Proxy(shown()))
+    Proxy::new(named).map_err(|_| HttpProblem::Proxy(shown(named)))
+}
+
+fn shown(proxy: &str) -> String {
+    without_password(proxy).chars().take(200).flat_map(char::escape_debug).collect()
 }
 
 fn tls(certificates: &[Certificate<'static>]) -> TlsConfig {
@@ -87,6 +93,7 @@ fn tls(certificates: &[Certificate<'static>]) -> TlsConfig {
 
 #[cfg(test)]
 mod tests {
+    use super::super::settings::Proxies;
     use super::*;
 
     #[test]
@@ -102,6 +109,13 @@ mod tests {
             let said = usable(named).unwrap_err().to_string();
             assert!(said.starts_with(shown) && !said.contains("secret"), "{said}");
         }
+        let seen = HttpSettings {
+            proxies: Proxies { is_seen_by_all: true, ..Proxies::default() },
+            ..HttpSettings::default()
+        };
+        let said = agent(Some("http://joe:secret@h:1"), false, &seen).unwrap_err().to_string();
+        assert!(said.contains("sees on a command line") && !said.contains("secret"), "{said}");
+        assert!(agent(Some("http://joe:secret@h:1"), false, &HttpSettings::default()).is_ok());
         for named in ["http://h:1", "https://h", "http://joe:secret@h:1", "http://[::1]:3128/"] {
             assert!(usable(named).is_ok(), "{named}");
         }

@@ -77,6 +77,9 @@ pub enum HttpProblem {
     /// A proxy speaks a protocol that this program does not.
     #[error("<{0}> is a SOCKS proxy, and only HTTP proxies are supported; one is named as host:port")]
     Socks(String),
+    /// A proxy on a command line has a password.
+    #[error("<{0}> has a password, which every user of this machine sees on a command line")]
+    SeenPassword(String),
     /// The library that speaks HTTP failed by a defect of its own.
     #[error("the HTTP library failed: {0}")]
     Library(String),

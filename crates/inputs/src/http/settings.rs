@@ -31,6 +31,8 @@ pub struct Proxies {
     pub all: Option<String>,
     /// Hosts and domains, between commas; `*` is every host.
     pub none: String,
+    /// Whether they were said on a command line, which every user of the machine sees.
+    pub is_seen_by_all: bool,
 }
 
 /// How long a server may take.
@@ -108,6 +110,7 @@ mod tests {
             https: None,
             all: Some("http://b:2".to_owned()),
             none: "own, .example.org,h:81".to_owned(),
+            is_seen_by_all: false,
         };
         assert_eq!(proxy(&proxies, "http://x/").unwrap(), "http://a:1");
         assert_eq!(proxy(&proxies, "https://x/").unwrap(), "http://b:2");

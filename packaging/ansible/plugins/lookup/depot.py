@@ -79,6 +79,15 @@ LONGEST_ID = 128
 ID = re.compile(r'(?P<base>[A-Za-z0-9_+][A-Za-z0-9_.+-]*)[A-Za-z_.+-](?P<revision>[0-9]+)\Z')
 
 
+# What stands before the host of an address: a scheme, and perhaps a name and a password.
+BEFORE_HOST = re.compile(r'((?:https?|ftp|file):/*)?.*@', re.IGNORECASE | re.DOTALL)
+
+
+def shown(depot):
+    """Returns a depot as it may be told: without a name and password before its host."""
+    return BEFORE_HOST.sub(r'\1...@', depot, count=1) if ':' in depot else depot
+
+
 def index_of(depot, timeout):
     """Returns the bytes of the index of a depot."""
     address = depot.rstrip('/') + '/index.json'
@@ -90,22 +99,23 @@ def index_of(depot, timeout):
         with open(path, 'rb') as index:
             return index.read(LARGEST + 1)
     except (URLError, OSError, ValueError) as error:
-        raise AnsibleLookupError('the index of depot %s cannot be read: %s' % (depot, error))
+        reason = str(error).replace(address, shown(address)).replace(depot, shown(depot))
+        raise AnsibleLookupError('the index of depot %s cannot be read: %s' % (shown(depot), reason))
 
 
 def patches_of(depot, text):
     """Returns the patches of an index."""
     if len(text) > LARGEST:
-        raise AnsibleLookupError('the index of depot %s is larger than 64 MiB' % depot)
+        raise AnsibleLookupError('the index of depot %s is larger than 64 MiB' % shown(depot))
     try:
         index = json.loads(text.decode('utf-8'))
     except ValueError as error:
-        raise AnsibleLookupError('the index of depot %s is damaged: %s' % (depot, error))
+        raise AnsibleLookupError('the index of depot %s is damaged: %s' % (shown(depot), error))
     if not isinstance(index, dict) or index.get('schema') != SCHEMA:
-        raise AnsibleLookupError('the index of depot %s is not one of %s' % (depot, SCHEMA))
+        raise AnsibleLookupError('the index of depot %s is not one of %s' % (shown(depot), SCHEMA))
     patches = index.get('patches')
     if not isinstance(patches, list):
-        raise AnsibleLookupError('the index of depot %s has no list of patches' % depot)
+        raise AnsibleLookupError('the index of depot %s has no list of patches' % shown(depot))
     return [named(depot, patch) for patch in patches]
 
 
@@ -115,7 +125,7 @@ def named(depot, patch):
     found = ID.match(text) if isinstance(text, str) and len(text) <= LONGEST_ID else None
     flags = patch.get('flags', []) if found else None
     if not isinstance(flags, list):
-        raise AnsibleLookupError('the index of depot %s has a patch that is none: %.60r' % (depot, patch))
+        raise AnsibleLookupError('the index of depot %s has a patch that is none: %.60r' % (shown(depot), patch))
     return dict(patch, base=found.group('base'), revision=int(found.group('revision')), depot=depot, flags=flags)
 
 

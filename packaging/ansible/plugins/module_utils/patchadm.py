@@ -35,10 +35,10 @@ ID = re.compile(r'[A-Za-z0-9_+][A-Za-z0-9_.+-]*[A-Za-z_.+-][0-9]+\Z')
 BASE = re.compile(r'[A-Za-z0-9_+][A-Za-z0-9_.+-]*\Z')
 
 # A patch or a depot that is somewhere else.
-ADDRESS = re.compile(r'(https?|file):')
+ADDRESS = re.compile(r'(https?|file):', re.IGNORECASE)
 
-# A name and perhaps a password before the host of an address.
-USER_IN_ADDRESS = re.compile(r'[a-z]+://[^/]*@')
+# A name and perhaps a password before the host of an address, in whatever form it is written.
+USER_IN_ADDRESS = re.compile(r'(https?|ftp):.*@', re.IGNORECASE | re.DOTALL)
 
 # A time: a number and its unit.
 DURATION = re.compile(r'[0-9]+[smhd]\Z')
@@ -68,7 +68,7 @@ class Option(object):
     """An option of an argument: its word, how it is written, and the states in which it means something.
 
     The form is `value` for a word and its value, `each` for the same again and again, `yes` for a word that stands
-    where the argument is true, and `no` for one that stands where it is false.
+    where the argument is true, and `no` for one that stands where it is false. What is `hidden` is no word at all.
     """
 
     def __init__(self, word, form, states):
@@ -86,16 +86,13 @@ class Option(object):
 
     def words(self, value):
         """Returns what stands on the command line."""
-        if not self.is_given(value):
+        if self.form == 'hidden' or not self.is_given(value):
             return []
         if self.form in ('yes', 'no'):
             return [self.word]
         values = value if self.form == 'each' else [value]
-        words = []
-        for one in values:
-            # A value that begins with a hyphen is no option.
-            words.extend([self.word, str(one)] if self.word == '-x' else ['%s=%s' % (self.word, one)])
-        return words
+        # A value that begins with a hyphen is no option.
+        return ['%s=%s' % (self.word, one) for one in values]
 
 
 def options_of(table, params, state):
@@ -374,7 +371,11 @@ class Program(object):
         call = [self.path, '-R', self.module.params['root']] + list(verb) + ['--json'] + list(words)
         if operands:
             call += ['--'] + list(operands)
-        code, output, complaint = self.module.run_command(call, expand_user_and_vars=False)
+        # A proxy may have a password, which every user of the target would see among the words of a process.
+        proxy = self.module.params.get('proxy')
+        environment = {'PATCHADM_PROXY': proxy} if proxy else {}
+        code, output, complaint = self.module.run_command(call, expand_user_and_vars=False,
+                                                          environ_update=environment)
         return Answer(call, code, output, complaint)
 
 

@@ -96,6 +96,10 @@ options:
     description: What is required of signatures, regardless of the policy.
     type: str
     choices: [require, warn, 'off']
+  allow_unsigned:
+    description: Take what no trusted key signed, also over a network. A bad signature is refused nevertheless.
+    type: bool
+    default: false
   keys:
     description: Trust the public keys in this directory of the target instead of those of the root.
     type: path
@@ -133,7 +137,7 @@ options:
     description: Trust the authorities in this PEM file of the target, too.
     type: path
   proxy:
-    description: Fetch through this proxy, as C(host:port).
+    description: Fetch through this proxy, as C(host:port). It is named in the environment of patchadm, not among its words.
     type: str
   with_dependents:
     description: With I(state=absent), also back out the patches that require these.
@@ -281,6 +285,7 @@ ALWAYS = ('present', 'absent', 'committed', 'confirmed')
 OPTIONS = {
     'adopt': Option('--adopt', 'yes', APPLYING),
     'all_or_nothing': Option('--all-or-nothing', 'yes', CHANGING),
+    'allow_unsigned': Option('--allow-unsigned', 'yes', APPLYING),
     'as_owner': Option('--as-owner', 'yes', ALWAYS),
     'ca': Option('--ca', 'value', APPLYING),
     'cache': Option('--cache', 'value', APPLYING),
@@ -295,7 +300,7 @@ OPTIONS = {
     'preserve': Option('--preserve', 'each', APPLYING),
     'probe': Option('--probe', 'value', APPLYING),
     'probe_timeout': Option('--probe-timeout', 'value', APPLYING),
-    'proxy': Option('-x', 'value', APPLYING),
+    'proxy': Option('-x', 'hidden', APPLYING),
     'refresh': Option('--refresh', 'yes', CHANGING),
     'requires': Option('--no-requires', 'no', APPLYING),
     'script_timeout': Option('--script-timeout', 'value', CHANGING),
@@ -338,6 +343,7 @@ def arguments():
         'undo_format': {'type': 'str', 'choices': ['gz', 'Z', 'none', 'zst', 'xz', 'files']},
         'all_or_nothing': {'type': 'bool', 'default': False},
         'signature': {'type': 'str', 'choices': ['require', 'warn', 'off']},
+        'allow_unsigned': {'type': 'bool', 'default': False},
         # A directory of public keys.
         'keys': {'type': 'path', 'no_log': False},
         'scripts': {'type': 'bool', 'default': True},
@@ -349,7 +355,8 @@ def arguments():
         'offline': {'type': 'bool', 'default': False},
         'cache': {'type': 'path'},
         'ca': {'type': 'path'},
-        'proxy': {'type': 'str'},
+        # It may have a password.
+        'proxy': {'type': 'str', 'no_log': True},
         'with_dependents': {'type': 'bool', 'default': False},
         'force': {'type': 'bool', 'default': False},
     })

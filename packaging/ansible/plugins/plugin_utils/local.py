@@ -8,6 +8,7 @@ for it. What is judged, called and told is the same code. Any other task, and on
 way.
 """
 
+import os
 import subprocess
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -32,10 +33,11 @@ class LocalModule(object):
         except ValueError:
             return None
 
-    def run_command(self, words, expand_user_and_vars=False):
+    def run_command(self, words, expand_user_and_vars=False, environ_update=None):
         """Runs a program with nothing to read. Where the task is ended, the program undoes what it has begun."""
         try:
-            process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                       env=dict(os.environ, **(environ_update or {})))
         except (OSError, ValueError) as error:
             raise Refused('%s cannot be run: %s' % (words[0], error))
         try:

@@ -37,6 +37,16 @@ class Indexes(unittest.TestCase):
             with self.assertRaises(AnsibleLookupError):
                 depot.patches_of('d', text)
 
+    def test_no_error_shows_the_password_of_an_address(self):
+        for named in ('http://joe:secret@127.0.0.1:1/d', 'HTTP://joe:secret@127.0.0.1:1', 'https:joe:secret@h', 'ftp://joe:secret@h',
+                      'http://joe:se/cret@127.0.0.1:1'):
+            for ask in (lambda: depot.index_of(named, 1), lambda: depot.patches_of(named, b'{')):
+                with self.assertRaises(AnsibleLookupError) as failed:
+                    ask()
+                self.assertIn('...@', str(failed.exception))
+                for word in ('joe', 'secret', 'cret@'):
+                    self.assertNotIn(word, str(failed.exception), named)
+
     def test_a_depot_is_a_directory_or_an_address_of_a_file(self):
         with tempfile.TemporaryDirectory(suffix=' %25') as directory:
             with open(os.path.join(directory, 'index.json'), 'wb') as written:

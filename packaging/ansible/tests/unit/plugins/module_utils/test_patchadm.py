@@ -33,7 +33,7 @@ class FakeModule(object):
         """Finds every program but one."""
         return None if name == 'missing' else '/usr/bin/' + name
 
-    def run_command(self, words, expand_user_and_vars=True):
+    def run_command(self, words, expand_user_and_vars=True, environ_update=None):
         """Answers by the next document."""
         assert not expand_user_and_vars, 'a probe has variables that are its own'
         self.calls.append(words)
@@ -67,7 +67,7 @@ class Options(unittest.TestCase):
         'adopt': patchadm.Option('--adopt', 'yes', ('present',)),
         'exclude': patchadm.Option('--exclude', 'each', ('present',)),
         'probe': patchadm.Option('--probe', 'value', ('present',)),
-        'proxy': patchadm.Option('-x', 'value', ('present',)),
+        'proxy': patchadm.Option('-x', 'hidden', ('present',)),
         'undo': patchadm.Option('--no-undo', 'no', ('present',)),
         'wait': patchadm.Option('--wait', 'value', ('present', 'absent')),
     }
@@ -76,7 +76,7 @@ class Options(unittest.TestCase):
         params = {'adopt': True, 'exclude': ['1-01', '2-01'], 'probe': '-x $HOME', 'proxy': 'p:1', 'undo': False, 'wait': 0}
         self.assertEqual(
             patchadm.options_of(self.TABLE, params, 'present'),
-            ['--adopt', '--exclude=1-01', '--exclude=2-01', '--probe=-x $HOME', '-x', 'p:1', '--no-undo', '--wait=0'],
+            ['--adopt', '--exclude=1-01', '--exclude=2-01', '--probe=-x $HOME', '--no-undo', '--wait=0'],
         )
 
     def test_what_is_not_given_has_none(self):
@@ -92,6 +92,14 @@ class Options(unittest.TestCase):
 
 class Places(unittest.TestCase):
     """Roots and sources that are there, or not."""
+
+    def test_a_name_or_password_in_an_address_is_refused_in_any_spelling(self):
+        for source in ('https://joe:secret@h/', 'HTTPS://joe:secret@h', 'https:joe:secret@h', 'http:/joe@h', 'http://joe:se/cret@h'):
+            with self.assertRaises(patchadm.Refused) as refused:
+                patchadm.check_source(source)
+            self.assertIn('name or password', str(refused.exception))
+            self.assertNotIn('secret', str(refused.exception))
+        patchadm.check_source('HTTPS://h/depot')
 
     def test_a_root_is_a_directory(self):
         with tempfile.TemporaryDirectory() as directory:

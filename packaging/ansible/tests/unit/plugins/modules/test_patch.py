@@ -30,9 +30,10 @@ class FakeModule(object):
         """Finds the program."""
         return name
 
-    def run_command(self, words, expand_user_and_vars=True):
+    def run_command(self, words, expand_user_and_vars=True, environ_update=None):
         """Answers by the next document."""
         self.calls.append(words[3:])
+        self.environment = environ_update
         document = self.answers.pop(0)
         return document['exit']['code'], json.dumps(dict(document, schema='patchadm/1')), ''
 
@@ -52,6 +53,13 @@ def listed(*ids, **trial):
 
 class Calls(unittest.TestCase):
     """The words of each state."""
+
+    def test_a_proxy_is_named_where_nobody_sees_its_password(self):
+        module = FakeModule([GOOD], src=['/'], proxy='joe:secret@p:1')
+        patch.PatchWork(module).done()
+        self.assertEqual(module.calls, [['add', '--json', '--', '/']])
+        self.assertEqual(module.environment, {'PATCHADM_PROXY': 'joe:secret@p:1'})
+        self.assertTrue(patch.arguments()['proxy']['no_log'])
 
     def test_patches_are_added_ids_come_from_a_depot_and_groups_are_updates(self):
         self.assertEqual(calls(src=['/'], edited='keep'), [['add', '--json', '--edited=keep', '--', '/']])
