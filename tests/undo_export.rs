@@ -233,6 +233,18 @@ fn a_file_that_is_there_or_cannot_be_made_stops_an_export_before_anything_is_cha
 }
 
 #[test]
+fn no_undo_data_is_exported_into_the_root_that_it_leaves() {
+    let (stage, _) = stage();
+    let tree = stage.everything();
+    std::os::unix::fs::symlink(stage.at("/opt"), stage.beside("link")).unwrap();
+    for inside in [stage.at("/undo.export"), stage.at("/opt/undo.export"), stage.beside("link/undo.export")] {
+        let said = stage.run(&format!("undo-export -R @ROOT@ -o {} 200-01", inside.display())).fails(1);
+        assert!(said.contains("is inside the root"), "{said}");
+    }
+    assert_same(&stage.everything(), &tree);
+}
+
+#[test]
 fn an_archive_that_is_damaged_is_not_exported() {
     let (stage, _) = stage();
     let at = save(&stage, "200-01", "undo.gz");

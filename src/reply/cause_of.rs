@@ -94,7 +94,7 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
 fn of_undo_file(fault: &UndoFileFault) -> ExitCause {
     match fault {
         UndoFileFault::Unwritable { error, .. } | UndoFileFault::Unreadable { error, .. } => of_io(error),
-        UndoFileFault::Exists(_) => ExitCause::Usage,
+        UndoFileFault::Exists(_) | UndoFileFault::Inside(_) => ExitCause::Usage,
         UndoFileFault::NotInFile { .. } => ExitCause::NotFound,
         UndoFileFault::Bad { .. } | UndoFileFault::Damaged { .. } => ExitCause::DamagedInput,
         UndoFileFault::OtherRoot { .. }

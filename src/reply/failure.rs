@@ -116,6 +116,7 @@ fn undo_file_number(fault: &UndoFileFault) -> u8 {
         UndoFileFault::Unwritable { .. }
         | UndoFileFault::Unreadable { .. }
         | UndoFileFault::Exists(_)
+        | UndoFileFault::Inside(_)
         | UndoFileFault::NotInFile { .. } => 1,
         _ => 4,
     }

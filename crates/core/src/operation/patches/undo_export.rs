@@ -75,7 +75,7 @@ pub fn export_undo(
     let ground = RootAndPolicy::of(root)?.naming(request.undo_dir.as_deref());
     let session = begin_change(ground, caller)?;
     must_agree(root, |_| false)?;
-    let file = NewUndoFile::at(&request.file)?;
+    let file = NewUndoFile::at(&request.file, root)?;
     let packed = pack_files(&session, request)?;
     let exporting = Exporting::of(&session.ground, request)?;
     let ids = exporting.named()?;

@@ -29,6 +29,9 @@ pub enum UndoFileFault {
     /// There is something already.
     #[error("{} is there already, and an export replaces nothing", .0.display())]
     Exists(PathBuf),
+    /// It would be inside the root.
+    #[error("{} is inside the root, and undo data is exported to a file outside of it", .0.display())]
+    Inside(PathBuf),
     /// It cannot be written.
     #[error("{} cannot be written: {error}", path.display())]
     Unwritable {
@@ -117,8 +120,8 @@ pub(super) struct NewUndoFile {
 }
 
 impl NewUndoFile {
-    /// Checks that the name is free.
-    pub(super) fn at(path: &Path) -> Result<Self, UndoFileFault> {
+    /// Checks that the name is free and outside the root: of the system's own root, outside the records.
+    pub(super) fn at(path: &Path, root: &Root) -> Result<Self, UndoFileFault> {
         let unwritable = |error: RootError| unwritable(path, &error);
         let no_name = || UndoFileFault::Unwritable {
             path: path.to_owned(),
@@ -126,6 +129,12 @@ impl NewUndoFile {
         };
         let name = path.file_name().ok_or_else(no_name)?.as_bytes().to_vec();
         let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let inside = root.prefix().join(if root.is_system() { "var/sadm" } else { "" });
+        if let (Ok(above), Ok(inside)) = (above.canonicalize(), inside.canonicalize())
+            && above.starts_with(inside)
+        {
+            return Err(UndoFileFault::Inside(path.to_owned()));
+        }
         let dir = Dir::of_host(above).map_err(unwritable)?;
         if dir.look(&name).map_err(unwritable)?.is_some() {
             return Err(UndoFileFault::Exists(path.to_owned()));
