@@ -166,6 +166,8 @@ mod hostile_depots;
 mod hostile_inputs;
 /// Which root it is, and a journal that is lost.
 mod identity;
+/// Files that nobody may change.
+mod immutable;
 /// Objects that no package can have.
 mod impossible_objects;
 /// Directories in memory.

@@ -110,7 +110,8 @@ pub(crate) fn of_depot(error: &DepotError) -> ExitCause {
         DepotError::Http(HttpError { problem: HttpProblem::Interrupted(_), .. })
         | DepotError::Interrupted(_) => ExitCause::Signal,
         DepotError::Http(HttpError {
-            problem: HttpProblem::Certificates { .. }
+            problem:
+                HttpProblem::Certificates { .. }
                 | HttpProblem::Proxy(_)
                 | HttpProblem::Socks(_)
                 | HttpProblem::SeenPassword(_),
@@ -321,6 +322,7 @@ pub(crate) fn of_root(error: &RootError) -> ExitCause {
         RootError::NoOpenat2(_) => ExitCause::NotApplicable,
         RootError::TooLarge { .. } | RootError::Loop(_) | RootError::Name { .. } => ExitCause::DamagedRecord,
         RootError::Call { errno, .. } => of_errno(Some(*errno)),
+        RootError::Flagged(_) => of_errno(error.errno()),
     }
 }
 

@@ -4,11 +4,12 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{
-    FileType, ObjectStatus, Result, Root, RootError, again, each_entry, each_entry_from_here, optional,
+    FileType, FlaggedObject, ObjectStatus, Result, Root, RootError, again, each_entry, each_entry_from_here,
+    optional,
 };
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::package::rule::holds;
@@ -274,7 +275,20 @@ impl Dir {
     }
 
     pub(crate) fn error(&self, action: &'static str, name: &[u8], errno: Errno) -> RootError {
-        RootError::Call { action, path: self.show(name), errno }
+        let flagged = if errno == Errno::PERM { self.flagged(action, name) } else { None };
+        flagged.unwrap_or_else(|| RootError::Call { action, path: self.show(name), errno })
+    }
+
+    /// Returns the error for a name that has an attribute by which nobody may change it, or whose directory has one.
+    pub(crate) fn flagged(&self, action: &'static str, name: &[u8]) -> Option<RootError> {
+        let flag_of = |seen: Option<ObjectStatus>| seen.and_then(|seen| seen.flag());
+        let own = ObjectStatus::at(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).ok();
+        let (flagged, (flag, letter)) = match flag_of(own) {
+            Some(flag) => (self.show(name), flag),
+            None => (self.show(b""), flag_of(ObjectStatus::of_file(&self.fd).ok())?),
+        };
+        let flagged = FlaggedObject { action, path: self.show(name), flagged, flag, letter };
+        Some(RootError::Flagged(Box::new(flagged)))
     }
 
     pub(crate) fn io_error(&self, action: &'static str, name: &[u8], error: &io::Error) -> RootError {

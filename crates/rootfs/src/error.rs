@@ -19,6 +19,9 @@ pub enum RootError {
         /// The error number of the system.
         errno: Errno,
     },
+    /// A system call failed, because an attribute of a file or directory forbids it to everybody.
+    #[error("{0}")]
+    Flagged(Box<FlaggedObject>),
     /// A name is not a single component: empty, `.`, `..`, or with a slash or a NUL byte. A call with it could reach an
     /// object outside its directory.
     #[error("<{name}> is not the name of an object in {directory}")]
@@ -47,6 +50,22 @@ pub enum RootError {
     Untrusted(Box<Untrusted>),
 }
 
+/// A system call that an attribute of a file or directory forbids to everybody.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {path}: {flagged} {flag}; chattr -{letter} takes that away")]
+pub struct FlaggedObject {
+    /// The attempted action, as a verb.
+    pub action: &'static str,
+    /// The path, with the prefix of the root.
+    pub path: String,
+    /// The path that has the attribute: the same, or that of its directory.
+    pub flagged: String,
+    /// The attribute, as the end of a sentence.
+    pub flag: &'static str,
+    /// The letter that chattr(1) has for it.
+    pub letter: char,
+}
+
 impl RootError {
     /// Returns the error number of a failed system call.
     pub fn errno(&self) -> Option<Errno> {
@@ -56,13 +75,14 @@ impl RootError {
             Self::NoOpenat2(_) => Some(Errno::NOSYS),
             Self::Loop(_) => Some(Errno::LOOP),
             Self::TooLarge { .. } => Some(Errno::FBIG),
-            Self::Untrusted(_) => Some(Errno::PERM),
+            Self::Untrusted(_) | Self::Flagged(_) => Some(Errno::PERM),
         }
     }
 
     /// Tells whether the caller lacks permission for the operation.
     pub fn is_refused_access(&self) -> bool {
-        matches!(self.errno(), Some(Errno::ACCESS | Errno::PERM))
+        // Nobody may do what an attribute forbids.
+        !matches!(self, Self::Flagged(_)) && matches!(self.errno(), Some(Errno::ACCESS | Errno::PERM))
     }
 
     /// Tells whether the file system, or the caller's quota, is full.

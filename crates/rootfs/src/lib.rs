@@ -62,7 +62,7 @@ pub use dir::{Dir, FreeSpace};
 pub use directory_users::{DirectoryUser, users_of};
 pub use door::{ChangeCall, Door, RootChange};
 pub(crate) use error::optional;
-pub use error::{Result, RootError};
+pub use error::{FlaggedObject, Result, RootError};
 pub use file::WritableFile;
 pub use file_type::FileType;
 pub use foreign_lock::ForeignLock;

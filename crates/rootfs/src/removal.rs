@@ -37,7 +37,41 @@ impl Dir {
         }
     }
 
-    /// Does the same to an [entry](Self::entries), without a status call if the listing says that it is no directory.
+    /// Refuses a name that cannot be removed with everything below it, because something has an attribute that forbids it to
+    /// everybody; a missing name is none.
+    pub fn must_be_removable(&self, name: &[u8]) -> Result<()> {
+        let on = place(&self.itself()?);
+        let mut descent = Descent::below(self);
+        let mut rest: Vec<Vec<Vec<u8>>> = vec![vec![name.to_vec()]];
+        while let Some(names) = rest.last_mut() {
+            let Some(name) = names.pop() else {
+                rest.pop();
+                if !rest.is_empty() {
+                    descent.leave()?;
+                }
+                continue;
+            };
+            let here = descent.here();
+            let Some(seen) = here.look(&name)? else { continue };
+            if seen.flag().is_some()
+                && let Some(error) = here.flagged("remove", &name)
+            {
+                return Err(error);
+            }
+            if seen.file_type == FileType::Directory && place(&seen) == on {
+                // One that its owner closed is opened when it is removed.
+                let dir = match here.dir(&name) {
+                    Err(error) if error.is_refused_access() || error.is_not_found() => continue,
+                    opened => opened?,
+                };
+                rest.push(dir.names()?);
+                descent.enter(&name, dir)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes an [entry](Self::entries) as [`remove_tree`](Self::remove_tree) does, without a status call if the listing says that it is no directory.
     pub fn remove_entry(&self, (name, may_be_directory): &(Vec<u8>, bool)) -> Result<()> {
         if *may_be_directory { self.remove_tree(name) } else { self.remove(name) }
     }
@@ -130,6 +164,30 @@ mod tests {
                 drop(dir.create(b"file").unwrap());
             }
             dir = dir.make_dir(b"d", Mode::of(0o755)).unwrap().shown_as(ObjectPath::root());
+        }
+    }
+
+    #[test]
+    fn a_tree_with_an_immutable_file_is_refused_by_its_name_and_flag() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = top(dir.path());
+        nest(&top, 10);
+        top.must_be_removable(b"d").unwrap();
+        top.must_be_removable(b"missing").unwrap();
+        fs::write(dir.path().join("d/d/kept"), "").unwrap();
+        let chattr = |option: &str| {
+            let done =
+                std::process::Command::new("chattr").arg(option).arg(dir.path().join("d/d/kept")).output();
+            done.is_ok_and(|done| done.status.success())
+        };
+        if !chattr("+i") {
+            return;
+        }
+        let refused = top.must_be_removable(b"d").unwrap_err().to_string();
+        let tried = top.dir(b"d").unwrap().dir(b"d").unwrap().remove(b"kept").unwrap_err().to_string();
+        chattr("-i");
+        for error in [refused, tried] {
+            assert!(error.ends_with("d/d/kept is immutable; chattr -i takes that away"), "{error}");
         }
     }
 

@@ -99,6 +99,12 @@ impl ObjectStatus {
         })
     }
 
+    /// Returns the attribute by which nobody may change the object, in words and by its letter.
+    pub(crate) fn flag(&self) -> Option<(&'static str, char)> {
+        let flag = self.obstacle.filter(|word| !word.contains("mount"))?;
+        Some((flag, if flag == "is immutable" { 'i' } else { 'a' }))
+    }
+
     /// Tells whether the object is unchanged between two looks: same identity, size, mtime and ctime.
     pub fn is_untouched(&self, later: &Self) -> bool {
         self.inode == later.inode

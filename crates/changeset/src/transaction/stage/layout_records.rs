@@ -93,6 +93,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
                     return Err(Cause::Changed(self.root.show(path)));
                 }
                 item.op.whole = matches!(record, RecordChange::RemoveTree(_));
+                self.must_be_removable(path)?;
                 if item.op.whole && is_layered(&self.domains.get(item.op.domain)?.dir)? {
                     return self.remove_piecemeal(path);
                 }
@@ -119,6 +120,16 @@ impl<'p> LayoutBuilder<'_, 'p> {
             RecordChange::Undo { path, archive, part } => {
                 self.write_record(path, ToStage::Undo(*archive, part), turn::RECORD)
             }
+        }
+    }
+
+    /// Refuses a record that could be moved into the stage and never removed from there: then no other run could begin.
+    fn must_be_removable(&mut self, path: &ObjectPath) -> Result<(), Cause> {
+        let physical = self.resolver.locate(path)?;
+        let Some(parent) = physical.parent() else { return Ok(()) };
+        match self.dirs.get(&parent)? {
+            Some(dir) => Ok(dir.must_be_removable(physical.name())?),
+            None => Ok(()),
         }
     }
 

@@ -89,6 +89,8 @@ pub fn drop_stage(
     if let Some(point) = mount_below(host_path(&path)) {
         return Err(DropError::Mount(point));
     }
+    let above = path.parent().unwrap_or_else(ObjectPath::root);
+    Dir::of_host(host_path(&above))?.must_be_removable(path.name())?;
     own.open_or_create(UNFINISHED, Mode::of(0o600))?;
     own.sync()?;
     let is_it = |listed: &ListedStage| id.map_or(listed.path == path, |id| listed.id == id);

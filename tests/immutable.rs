@@ -1,0 +1,84 @@
+//! Files with an attribute that forbids everybody to change them: what would end halfway because of them is refused before
+//! anything, with the file and the attribute.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::delivery::Patch;
+use crate::packages::Package;
+use crate::scenario::Scenario;
+
+/// A file that is immutable as long as this value.
+struct Immutable(PathBuf);
+
+impl Immutable {
+    /// Makes a file immutable; `None` where that cannot be done.
+    fn made(test: &str, path: &Path) -> Option<Self> {
+        if !chattr("+i", path) {
+            crate::skipped(&format!("{test}: no file can be made immutable"));
+            return None;
+        }
+        Some(Self(path.to_owned()))
+    }
+}
+
+impl Drop for Immutable {
+    fn drop(&mut self) {
+        chattr("-i", &self.0);
+    }
+}
+
+fn chattr(option: &str, path: &Path) -> bool {
+    Command::new("chattr").arg(option).arg(path).output().is_ok_and(|done| done.status.success())
+}
+
+fn web(text: &str) -> Package {
+    Package::new("ACMEweb").file("bin/httpd", 0o755, text)
+}
+
+fn stage() -> Scenario {
+    let stage = Scenario::on_disk();
+    stage.install(&web("one\n"));
+    stage
+}
+
+#[test]
+fn an_undo_archive_that_nobody_may_remove_refuses_what_would_remove_it() {
+    let stage = stage();
+    stage.patchadd("", &Patch::of("100-01", web("two\n"))).ok();
+    let archive = stage.at("/var/sadm/pkg/ACMEweb/save/100-01/undo.gz");
+    let Some(immutable) = Immutable::made("an_undo_archive_that_nobody_may_remove", &archive) else { return };
+    let before = stage.everything();
+    for line in ["remove -R @ROOT@ 100-01", "patchrm -R @ROOT@ 100-01", "commit -R @ROOT@ 100-01"] {
+        let run = stage.run(line);
+        assert_ne!(run.code, 0, "{line}");
+        let said = run.stdout + &run.stderr;
+        assert!(said.contains("undo.gz is immutable; chattr -i takes that away"), "{line}: {said}");
+        crate::tree::assert_same(&stage.everything(), &before);
+        stage.run("list -R @ROOT@").ok();
+    }
+    drop(immutable);
+    stage.run("remove -R @ROOT@ 100-01").ok();
+    assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
+}
+
+#[test]
+fn a_stage_with_a_file_that_nobody_may_remove_stays_whole_and_listed() {
+    let stage = stage();
+    let copy = stage.beside("copy");
+    stage.run(&format!("stage new {} -R @ROOT@ --path opt", copy.display())).ok();
+    let file = copy.join("opt/ACMEweb/bin/httpd");
+    let Some(immutable) = Immutable::made("a_stage_with_a_file_that_nobody_may_remove", &file) else {
+        return;
+    };
+    let listed = stage.run("stage list -R @ROOT@").ok();
+    let whole = crate::packages::files(&copy);
+    let said = stage.run(&format!("stage drop -R @ROOT@ {}", copy.display()));
+    assert_ne!(said.code, 0);
+    assert!(said.stderr.contains("httpd is immutable; chattr -i takes that away"), "{said:?}");
+    assert_eq!(crate::packages::files(&copy), whole);
+    assert_eq!(stage.run("stage list -R @ROOT@").ok(), listed);
+    drop(immutable);
+    stage.run(&format!("stage drop -R @ROOT@ {}", copy.display())).ok();
+    assert!(!copy.exists());
+}
