@@ -28,8 +28,12 @@ mod only_added;
 mod openssl;
 /// Attributes and capabilities of the administrator.
 mod overrides;
+/// Revisions of one patch.
+mod revisions;
 /// Trials, undo and recovery that dpkg came into.
 mod runs;
+/// One file in two spellings, and additions below diversions.
+mod spelled;
 /// Packages that go.
 mod successors;
 /// What became of a patch, case by case.

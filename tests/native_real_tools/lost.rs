@@ -219,6 +219,21 @@ fn of_superseded_patches_only_the_last_one_alarms() {
 }
 
 #[test]
+fn a_configuration_that_a_version_without_the_fix_left_as_patched_is_contained_and_stays_so() {
+    for root in DpkgRoot::both("a patched configuration and a downgrade") {
+        root.install(&with_setting("2", "setting=1\n"));
+        root.adopt(&["acme"]);
+        let package = of_dpkg("acme", "2").param("PATCH_FIXED_IN", "dpkg acme >= 3");
+        root.applied(&Patch::of("100-01", sets(package)));
+        root.upgrade(&with_setting("1", "setting=1\n"));
+        assert_eq!(root.content(CONF), "setting=fixed\n");
+        root.tells(&[("100-01", End::Contained)]);
+        root.ok("adopt --refresh -R @ROOT@");
+        root.tells(&[("100-01", End::Contained)]);
+    }
+}
+
+#[test]
 fn an_accepted_loss_and_one_that_was_patched_anew_alarm_nobody() {
     for root in DpkgRoot::both("an accepted loss") {
         root.install(&acme("1"));

@@ -2,6 +2,7 @@
 
 use crate::delivery::Patch;
 use crate::native_root::{Deb, DpkgRoot, End, NOTHING, of_dpkg, patch_of};
+use crate::packages::DELIVERED;
 
 const SO: &str = "/usr/lib/libssl.so.3";
 const STOP: &str = "native_upgrade=stop\n";
@@ -117,6 +118,53 @@ fn a_removal_without_a_successor_is_told_and_alarms_nobody() {
             });
             assert_eq!(refreshed, [&removed], "{refreshed:?}");
         }
+    }
+}
+
+#[test]
+fn an_edited_configuration_keeps_the_name_that_a_patch_gave_it_when_its_package_is_purged() {
+    const CONF: &str = "/etc/acme.conf";
+    const KEPT: &str = "/etc/acme.conf.edited-100-01";
+    for root in DpkgRoot::both("a purge after an edit") {
+        root.install(&Deb::new("acme", "1").file(CONF, "setting=1\n"));
+        root.adopt(&["acme"]);
+        root.stage.file(CONF, "setting=mine\n");
+        let package = of_dpkg("acme", "1");
+        let package = package.content('e', &CONF[1..], 0o644, "root root", DELIVERED, "setting=fixed\n");
+        let run = root.add("--edited replace", &Patch::of("100-01", package));
+        assert_eq!(run.code, 0, "{}", run.said());
+        assert_eq!(root.content(KEPT), "setting=mine\n");
+        let said = root.dpkg_done("-P acme") + &root.refresh();
+        assert!(said.contains("the edited one stays as"), "{said}");
+        assert_eq!(root.content(KEPT), "setting=mine\n");
+        assert_eq!(root.content(&format!("{KEPT}.2")), NOTHING);
+        assert_eq!(root.content(CONF), NOTHING);
+    }
+}
+
+#[test]
+fn an_edited_configuration_keeps_that_name_although_the_patch_stands_without_it() {
+    const CONF: &str = "/etc/acme.conf";
+    const KEPT: &str = "/etc/acme.conf.edited-100-01";
+    for root in DpkgRoot::both("an edit of a configuration that is handed over") {
+        root.install(&Deb::new("acme", "1").file(CONF, "setting=1\n"));
+        root.adopt(&["acme"]);
+        root.stage.file(CONF, "setting=mine\n");
+        let package = of_dpkg("acme", "1").file("usr/share/acme/new", 0o644, "new\n");
+        let package = package.content('e', &CONF[1..], 0o644, "root root", DELIVERED, "setting=fixed\n");
+        let run = root.add("--edited replace", &Patch::of("100-01", package));
+        assert_eq!(run.code, 0, "{}", run.said());
+        root.build(&Deb::new("acme", "2").file(CONF, "setting=2\n"));
+        root.dpkg_done("--force-confold -i [acme_2]");
+        root.refresh();
+        root.tells(&[("100-01", End::Stands)]);
+        for _ in 0..2 {
+            assert_eq!(root.content(KEPT), "setting=mine\n");
+            assert_eq!(root.content(&format!("{KEPT}.2")), NOTHING);
+            assert_eq!(root.content(CONF), "setting=fixed\n");
+            root.remove("100-01");
+        }
+        assert_eq!(root.content("/usr/share/acme/new"), NOTHING);
     }
 }
 

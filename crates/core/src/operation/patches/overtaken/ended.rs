@@ -29,8 +29,8 @@ pub(super) fn written(before: &OvertakenPatches, list: &OvertakenPatches) -> Opt
 }
 
 /// Makes those patches lost whose fix was contained and is not in the version that is there now, as `version` says it.
-/// Returns them. A patch that does not say which versions have its fix was contained by its bytes: a newer version keeps them,
-/// an older one does not.
+/// Returns them. A patch that does not say that the version has its fix was contained by its bytes: a newer version keeps them, an
+/// older one does not.
 pub(super) fn lose_contained(
     list: &mut OvertakenPatches,
     version: impl Fn(NativeManager, &str) -> Option<String>,
@@ -41,7 +41,8 @@ pub(super) fn lose_contained(
         let Some(now) = version(manager, &one.package) else { continue };
         let fixed: Option<FixedIn> = one.fixed_in.as_deref().and_then(|text| text.parse().ok());
         let has_fix = match &fixed {
-            Some(fixed) if fixed.names(manager, &one.package) => fixed.has(manager, &one.package, &now),
+            Some(fixed) if fixed.has(manager, &one.package, &now) => true,
+            Some(fixed) if fixed.has(manager, &one.package, &one.version) => false,
             _ => manager.compare(&now, &one.version) != Ordering::Less,
         };
         if !has_fix {
@@ -135,12 +136,12 @@ impl EndingPatches<'_> {
         end
     }
 
-    /// Returns the lines of the patches that stand and lost their fix at some paths.
+    /// Returns the lines of the patches that stand and lost their fix at some paths. Those of superseded ones are told once the
+    /// later patch is backed out.
     pub(super) fn all_partly_lost(&self, facts: &Facts) -> Vec<OvertakenPatch> {
         let standing = facts.applied.iter().filter(|patch| {
             patch.packages.iter().any(|package| self.changes.contains_key(package))
                 && facts.standings.standing.contains(&patch.id)
-                && facts.effective_instead(&patch.id).is_none()
         });
         standing.filter_map(|patch| self.partly_lost(&patch.id, &patch.packages)).collect()
     }

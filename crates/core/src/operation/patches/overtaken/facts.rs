@@ -44,6 +44,8 @@ pub(super) struct Facts {
 pub(super) struct TrimmedPatches<'f> {
     pub(super) trimmed: BTreeMap<OfPackage, Trimmed>,
     pub(super) edits: Vec<SavedEdit<'f>>,
+    /// Sentences for a person, about edits that stay where the patch kept them.
+    pub(super) notes: Vec<String>,
 }
 
 impl Facts {
@@ -89,7 +91,7 @@ impl Facts {
 
     /// Trims the undo data of the patches of changed packages.
     pub(super) fn trimmed(&self) -> TrimmedPatches<'_> {
-        let (mut trimmed, mut edits) = (BTreeMap::new(), Vec::new());
+        let (mut trimmed, mut edits, mut notes) = (BTreeMap::new(), Vec::new(), Vec::new());
         for (package, native) in &self.native {
             let of: Vec<_> = self.saved.all.iter().filter(|one| one.package == *package).collect();
             let params = self.packages.get(package).map(|installed| &installed.params);
@@ -106,14 +108,29 @@ impl Facts {
                 let later = after.iter().skip(1).filter(|one| stands(&one.id));
                 let others = OtherPatches { earlier, later: paths(later.filter_map(|one| one.manifest())) };
                 let patch = TrimmedPatch { package, id: &saved.id, manifest, others };
-                let left = patch.trimmed(&self.standings, is_listed);
-                if let Some(image) = saved.image() {
-                    edits.extend(saved_edits(&patch, image, &left, &differing));
+                let mut left = patch.trimmed(&self.standings, is_listed);
+                let saved_edits = saved.image().map(|image| saved_edits(&patch, image, &left, &differing));
+                for edit in saved_edits.into_iter().flatten() {
+                    let added = |(_, name): &(ObjectPath, String)| {
+                        self.standings.path(package, name) == Some(PathStanding::Added)
+                    };
+                    let Some((kept, name)) = edit.kept_beside(&self.inventory).filter(added) else {
+                        edits.push(edit);
+                        continue;
+                    };
+                    left.give_up(&name);
+                    let shown = edit.record.object_path().unwrap_or_else(|| kept.clone());
+                    notes.push(format!(
+                        "{} was edited before {}; the edited one stays as {}",
+                        self.inventory.show(&shown),
+                        saved.id,
+                        self.inventory.show(&kept)
+                    ));
                 }
                 trimmed.insert((package.clone(), saved.id.clone()), left);
             }
         }
-        TrimmedPatches { trimmed, edits }
+        TrimmedPatches { trimmed, edits, notes }
     }
 
     /// The paths of a package that patches which stand hold or added; with the line that the last of them recorded, where a
@@ -190,7 +207,11 @@ impl Facts {
         let concerned: BTreeSet<&PatchId> = trimmed.keys().map(|(_, id)| id).collect();
         for id in concerned.into_iter().filter(|id| self.standings.standing.contains(*id)) {
             let of = trimmed.iter().filter(|((_, of), _)| of == id);
-            let names = of.flat_map(|(_, left)| left.left_out.iter());
+            let names = of.flat_map(|((package, _), left)| {
+                let is_added =
+                    |name: &&String| self.standings.path(package, name) == Some(PathStanding::Added);
+                left.left_out.iter().filter(move |name| !is_added(name))
+            });
             let handed_over = names.filter_map(|name| ObjectPath::new(&decode(name)).ok());
             let handed_over = handed_over.map(|path| self.inventory.show(&path)).collect();
             let lost = self.standings.lost.get(id).into_iter().flatten();

@@ -76,8 +76,20 @@ impl NativeOverview {
         lose_contained(&mut list, |manager, name| versions.of(manager, name));
         let (mut ended, mut accepted, mut removed) = (Vec::new(), Vec::new(), Vec::new());
         let view = RecordView::live(root);
+        let separator = &ground.policy.separator;
+        let revisions: Vec<PatchId> = list
+            .patches
+            .iter()
+            .filter(|one| is_end(one.state))
+            .filter_map(|one| PatchId::parse(&one.patch, separator).ok())
+            .collect();
+        list.patches.retain(|one| {
+            let id = PatchId::parse(&one.patch, separator);
+            let is_later = |id: &PatchId| revisions.iter().any(|other| other.is_later_than(id));
+            !(one.state.is_lost() && id.is_ok_and(|id| is_later(&id)))
+        });
         for one in list.patches {
-            let id = PatchId::parse(&one.patch, &ground.policy.separator).ok();
+            let id = PatchId::parse(&one.patch, separator).ok();
             let patch = id.as_ref().and_then(|id| applied.get(id));
             let is_open = || {
                 let stands =
@@ -202,6 +214,11 @@ impl NativeOverview {
     pub fn would_end(&self, id: &str) -> Option<&OvertakenPatch> {
         self.would_end.iter().map(|one| &one.patch).find(|one| one.patch == id)
     }
+}
+
+/// Tells whether a patch of this state is not applied any more. Its end is that of the revisions before it.
+fn is_end(state: OvertakenState) -> bool {
+    !matches!(state, OvertakenState::PartlyLost | OvertakenState::AcceptedBeforehand)
 }
 
 /// The patches of which a part was handed over before.

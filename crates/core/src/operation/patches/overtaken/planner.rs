@@ -333,14 +333,16 @@ impl Refresher<'_> {
             successor: &|id, package, origin| facts.successor(&self.ground.root, id, package, origin),
         };
         let ended: Vec<OvertakenPatch> = ending.iter().map(|one| ends.end(&one.id, &one.packages)).collect();
-        let effective =
-            |(going, _): &(&GoingPatch, &OvertakenPatch)| facts.effective_instead(&going.id).is_none();
+        // The loss of a superseded patch is told once the later one is backed out.
+        let is_noted = |(going, end): &(&GoingPatch, &OvertakenPatch)| {
+            end.state.is_lost() || facts.effective_instead(&going.id).is_none()
+        };
         let told: Vec<OvertakenPatch> =
-            ending.iter().zip(&ended).filter(effective).map(|(_, end)| end.clone()).collect();
+            ending.iter().zip(&ended).filter(is_noted).map(|(_, end)| end.clone()).collect();
         let partly = ends.all_partly_lost(&facts);
         let list = list_after(&list, &told, &partly, &facts);
         let unmet = self.unmet(&facts, &ending, &before, &list);
-        let TrimmedPatches { trimmed, edits } = facts.trimmed();
+        let TrimmedPatches { trimmed, edits, notes } = facts.trimmed();
         let undo = facts.saved.trimmed(&trimmed, &facts.inventory)?;
         let software = self.refreshed(&facts, &trimmed)?;
         let is_ending = |id: &PatchId| ending.iter().any(|one| one.id == *id);
@@ -369,12 +371,17 @@ impl Refresher<'_> {
         self.settle_libraries(&mut plan, &facts)?;
         let mut report = facts.report(&ending, (ended, &unmet), &trimmed, &software);
         report.missing = missing;
-        report.partly_lost = partly;
-        report.accepted = accepted;
         let separator = &self.ground.policy.separator;
+        let is_effective = |one: &OvertakenPatch| {
+            let id = PatchId::parse(&one.patch, separator);
+            id.is_ok_and(|id| facts.effective_instead(&id).is_none())
+        };
+        report.partly_lost = partly.into_iter().filter(is_effective).collect();
+        report.accepted = accepted;
         report.lost_again =
             lost_again.into_iter().map(|one| facts.lost_again(one, separator, &unmet)).collect();
         report.notes.extend(facts.standings.notes.iter().cloned());
+        report.notes.extend(notes);
         report.notes.extend(plan.notes.iter().cloned());
         Ok(PlannedRefresh { plan: Some(plan), report, undo: facts.saved })
     }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, decode};
+use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, decode, encode};
+use patchadm_inputs::inventory::Inventory;
 use patchadm_inputs::source::PackageImage;
-use patchadm_rootfs::FileType;
+use patchadm_rootfs::{FileType, Live};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PackagePath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
@@ -44,6 +45,12 @@ pub struct Trimmed {
 }
 
 impl Trimmed {
+    /// Gives up a path that the patch had added: its object stays.
+    pub fn give_up(&mut self, path: &str) {
+        self.manifest.objects.retain(|record| record.path != path);
+        self.left_out.insert(path.to_owned());
+    }
+
     /// Whether the undo data has become different.
     pub fn is_changed(&self) -> bool {
         !self.left_out.is_empty() || !self.freed.is_empty()
@@ -107,7 +114,7 @@ pub fn trimmed_image(
     trimmed: &Trimmed,
 ) -> Result<PackageImage, Reason> {
     let target = PackageTarget::new(package.clone(), 0, image, image.params.clone())?;
-    let escaped = |path: &ObjectPath| patchadm_changeset::format::manifest::encode(path.as_bytes());
+    let escaped = |path: &ObjectPath| encode(path.as_bytes());
     let mut new = image.clone();
     new.pkgmap.entries.clear();
     for entry in &image.pkgmap.entries {
@@ -144,6 +151,23 @@ pub struct SavedEdit<'a> {
     pub record: ObjectRecord,
     /// The backout package that has them.
     pub image: &'a PackageImage,
+}
+
+impl SavedEdit<'_> {
+    /// Returns the name under which the patch kept it beside its path, escaped, if it is there still and not at the path itself.
+    pub fn kept_beside(&self, inventory: &Inventory) -> Option<(ObjectPath, String)> {
+        let path = self.record.object_path()?;
+        let name = [path.as_bytes(), format!(".edited-{}", self.id).as_bytes()].concat();
+        let name = ObjectPath::new(&name).ok()?;
+        let saved = self.record.was.as_ref().and_then(RecordedState::digest)?;
+        let is_saved = |path: &ObjectPath| {
+            inventory.live.get(path).and_then(Live::digest).is_some_and(|digest| digest == saved)
+        };
+        (is_saved(&name) && !is_saved(&path)).then(|| {
+            let escaped = encode(name.as_bytes());
+            (name, escaped)
+        })
+    }
 }
 
 /// Returns what an administrator had written before this patch and only its undo data has. `differing` are the paths that
