@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::judge::Picture;
-use super::patches::{Alarm, Applied, Change, Claim, Patches};
+use super::patches::{Alarm, Applied, Change, Claim, Patches, plain};
 use crate::native_root::Owners;
 
 /// A root as the package manager has it.
@@ -41,13 +41,6 @@ impl Facts {
         self.owners.get(place).into_iter().flatten().filter_map(|one| one.split(':').next()).collect()
     }
 
-    /// Whether two packages have one file in two spellings, which dpkg does not see. It belongs to neither alone then, and the
-    /// registration of one of them cannot be refreshed.
-    pub(super) fn is_torn(&self) -> bool {
-        let is_file = |place: &str| self.content(place).is_some_and(|content| content != "a directory");
-        self.owners.keys().any(|place| is_file(place) && self.owners_of(place).len() > 1)
-    }
-
     fn content(&self, place: &str) -> Option<&str> {
         self.picture.get(place).map(|seen| seen.content.as_str())
     }
@@ -60,11 +53,17 @@ impl Facts {
         let content = self.content(place);
         let kept = if is_other_version { Standing::Settled } else { Standing::Held };
         let is_edit = content.is_some_and(|content| content.starts_with("edit"));
+        let mode = self.picture.get(place).map(|seen| seen.attributes.as_str());
+        let is_setuid = |mode: &str| mode.split(' ').next().is_some_and(|mode| mode.len() == 4);
         match &claim.change {
             Change::Replaces(_) => match content {
                 Some(_) if is_edit => Standing::Open,
+                // An override gave it the bit. dpkg does not record whether the package has it.
+                Some(_) if mode.is_some_and(is_setuid) && !claim.is_setuid() => Standing::Open,
                 Some(content) if puts.contains(content) && is_own => kept,
                 Some(content) if puts.contains(content) => Standing::Open,
+                // dpkg leaves no path of its package empty: somebody moved the file, and no registration is stale for that.
+                None if is_own && claim.put_at == place => Standing::Open,
                 _ => Standing::Lost,
             },
             Change::Adds(_) => match content {
@@ -74,15 +73,13 @@ impl Facts {
                 Some(content) if puts.contains(content) => Standing::Open,
                 _ => Standing::Lost,
             },
-            Change::Mode(_) => {
-                let mode = self.picture.get(place).map(|seen| seen.attributes.as_str());
-                let is_setuid = |mode: &str| mode.split(' ').next().is_some_and(|mode| mode.len() == 4);
-                match mode {
-                    Some(mode) if is_own && !is_setuid(mode) => kept,
-                    Some(mode) if !is_own && !is_setuid(mode) => Standing::Open,
-                    _ => Standing::Lost,
-                }
-            }
+            // A later patch put its own there.
+            Change::Mode(_) if content.is_some_and(|content| puts.contains(content)) => Standing::Held,
+            Change::Mode(_) => match mode {
+                Some(mode) if is_own && !is_setuid(mode) => kept,
+                Some(mode) if !is_own && !is_setuid(mode) => Standing::Open,
+                _ => Standing::Lost,
+            },
             Change::Deletes => match content {
                 None => kept,
                 Some(_) if is_edit => Standing::Open,
@@ -140,14 +137,19 @@ impl Patches {
             };
             if patch.fixed_in.is_some_and(|fixed| *version >= fixed) {
                 patch.is_contained = true;
-                patch.alarm = if patch.alarm == Alarm::Open { Alarm::Open } else { Alarm::Off };
+                for alarm in [&mut patch.alarm, &mut patch.alarm_behind] {
+                    *alarm = if *alarm == Alarm::Open { Alarm::Open } else { Alarm::Off };
+                }
                 continue;
             }
             match patch.settled_at {
                 // It was contained, and is lost to an older version.
                 Some(settled) if *version < settled => patch.raise(Alarm::On),
-                Some(_) if patch.alarm == Alarm::On => patch.alarm = Alarm::Open,
-                Some(_) => {}
+                Some(_) => {
+                    for alarm in [&mut patch.alarm, &mut patch.alarm_behind] {
+                        *alarm = if *alarm == Alarm::On { Alarm::Open } else { *alarm };
+                    }
+                }
                 None => patch.look_at_claims(facts, places, &puts, &unmarked),
             }
             if patch.claims.iter().all(|claim| claim.is_settled) {
@@ -160,10 +162,9 @@ impl Patches {
 
 impl Applied {
     fn raise(&mut self, alarm: Alarm) {
-        if self.is_superseded {
-            self.is_lost_behind = true;
-        } else if self.alarm != Alarm::Open {
-            self.alarm = alarm;
+        let told = if self.is_superseded { &mut self.alarm_behind } else { &mut self.alarm };
+        if *told != Alarm::Open {
+            *told = alarm;
         }
     }
 
@@ -207,7 +208,9 @@ impl Applied {
             && self.claims.iter().all(|claim| {
                 let place = places.place(&self.package, &claim.path);
                 let puts = claim.change.bytes().into_iter().collect();
-                !claim.is_settled && facts.standing(self, claim, &place, &puts) == Standing::Held
+                // Nothing says any more which path of the package was diverted there.
+                let is_moved = claim.put_at != plain(&claim.path) && claim.put_at != place;
+                !claim.is_settled && !is_moved && facts.standing(self, claim, &place, &puts) == Standing::Held
             })
     }
 }

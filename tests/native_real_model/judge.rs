@@ -58,8 +58,10 @@ pub(super) struct Known<'a> {
     pub(super) is_backout: bool,
     /// The attributes that overrides ask for.
     pub(super) overrides: BTreeMap<String, String>,
-    /// The paths that had an override before: the package may have been adopted with it.
-    pub(super) once_overridden: &'a BTreeSet<String>,
+    /// The paths whose attributes may be registered as an administrator has set them.
+    pub(super) registered_anew: &'a BTreeSet<String>,
+    /// The attributes that an administrator gave to paths.
+    pub(super) chmodded: &'a BTreeMap<String, BTreeSet<String>>,
 }
 
 /// What a command changed and may not, a text each.
@@ -74,6 +76,14 @@ pub(super) fn misdeeds(before: &Picture, after: &Picture, known: &Known<'_>) -> 
         }
     }
     wrong
+}
+
+/// Whether an edit lies beside its path now.
+fn is_beside(path: &str, was: Option<&Seen>, after: &Picture) -> bool {
+    let kept = format!("{path}.edited-");
+    let is_it =
+        |content: &str| after.iter().any(|(at, seen)| at.starts_with(&kept) && seen.content == content);
+    was.is_some_and(|was| was.content.starts_with("edit") && is_it(&was.content))
 }
 
 impl Known<'_> {
@@ -117,6 +127,8 @@ impl Known<'_> {
             return Some(format!("it belongs to {owners:?}"));
         }
         match is {
+            // A backout keeps what was edited, under another name.
+            None if self.is_backout && is_beside(path, was, after) => None,
             None => self.wrong_deletion(path, was, &owners),
             Some(is) => {
                 self.wrong_content(path, is, &owners).or_else(|| self.wrong_attributes(path, was, is))
@@ -154,7 +166,9 @@ impl Known<'_> {
             ["native", name, version, ..] => {
                 let installed = self.versions.get(name);
                 let is_current = installed.is_some_and(|installed| installed.to_string() == version);
-                (!is_current || !owners.contains(name)).then(|| {
+                // rpm replaced the file, and removed that in its place: it is nobody's, and a patch may bring it.
+                let is_brought = owners.is_empty() && self.of(path).any(|patch| patch.package == name);
+                (!is_current || !owners.contains(name) && !is_brought).then(|| {
                     format!(
                         "bytes of {name} {version}, while {installed:?} is installed and {owners:?} own it"
                     )
@@ -193,7 +207,10 @@ impl Known<'_> {
             patch.claims.iter().any(|claim| matches!(claim.change, Change::Mode(_) | Change::Deletes))
         });
         // A patch says otherwise than the registration does then.
-        let is_reset = self.once_overridden.contains(path) && self.delivers(path, &is.attributes);
+        let mut given = self.chmodded.get(path).into_iter().flatten();
+        let is_back = self.is_backout && given.any(|given| *given == is.attributes);
+        let is_reset =
+            self.registered_anew.contains(path) && (is_back || self.delivers(path, &is.attributes));
         let is_right = was.attributes == is.attributes || changes_mode || is_reset;
         (!is_right).then(|| "other attributes".to_owned())
     }

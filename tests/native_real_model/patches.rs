@@ -30,6 +30,8 @@ pub(super) struct Claim {
     pub(super) is_settled: bool,
     /// The package has the path, and nothing was there when the patch came.
     pub(super) is_odd: bool,
+    /// Where it lay when the patch came.
+    pub(super) put_at: String,
 }
 
 /// A patch that was applied, and neither backed out nor forgotten since.
@@ -49,8 +51,8 @@ pub(super) struct Applied {
     pub(super) is_contained: bool,
     /// The version that left all of its paths as they were, and so has its fix, as every later one does.
     pub(super) settled_at: Option<u32>,
-    /// It lost something while a later revision was in force, which alone alarms.
-    pub(super) is_lost_behind: bool,
+    /// What is expected once the later revision is backed out, which alone alarms until then.
+    pub(super) alarm_behind: Alarm,
 }
 
 /// Whether a patch is reported as lost.
@@ -88,8 +90,9 @@ impl Patches {
         let Target { name, version, files, mut package, fixed_in } = target;
         let revised = self.applied.values().find(|patch| patch.package == name && !patch.is_superseded);
         let id = if let Some(patch) = revised.filter(|_| random.once_in(5)) {
-            let (base, revision) = patch.id.split_once('-').unwrap();
-            format!("{base}-{:02}", revision.parse::<u32>().unwrap() + 1)
+            let base = patch.id.split('-').next().unwrap();
+            let is_revision = |id: &&String| id.split('-').next() == Some(base);
+            format!("{base}-{:02}", self.known.keys().filter(is_revision).count() + 1)
         } else {
             self.serial += 1;
             format!("{}-01", 100 + self.serial)
@@ -107,20 +110,41 @@ impl Patches {
             } else {
                 Change::Replaces(format!("patch {id} {path}\n"))
             };
-            claims.push(Claim { path, change, native: Some(file.clone()), is_settled: false, is_odd: false });
+            claims.push(Claim {
+                path,
+                change,
+                native: Some(file.clone()),
+                is_settled: false,
+                is_odd: false,
+                put_at: String::new(),
+            });
         }
         if random.once_in(2) || claims.is_empty() {
             let path = if random.once_in(2) { any_shared(random) } else { format!("/usr/share/m/of-{id}/n") };
             let is_there = |file: &File| plain(&file.path) == plain(&path);
             if !files.iter().any(is_there) && !claims.iter().any(|claim| plain(&claim.path) == plain(&path)) {
                 let change = Change::Adds(format!("patch {id} {path}\n"));
-                claims.push(Claim { path, change, native: None, is_settled: false, is_odd: false });
+                claims.push(Claim {
+                    path,
+                    change,
+                    native: None,
+                    is_settled: false,
+                    is_odd: false,
+                    put_at: String::new(),
+                });
             }
         }
         if claims.is_empty() {
             let path = format!("/usr/share/m/of-{id}/n");
             let change = Change::Adds(format!("patch {id} {path}\n"));
-            claims.push(Claim { path, change, native: None, is_settled: false, is_odd: false });
+            claims.push(Claim {
+                path,
+                change,
+                native: None,
+                is_settled: false,
+                is_odd: false,
+                put_at: String::new(),
+            });
         }
         let fixed = (version < 3 && random.once_in(3)).then_some(3);
         if let Some(fixed) = fixed {
@@ -154,7 +178,7 @@ impl Patches {
             is_superseded: false,
             is_contained: false,
             settled_at: None,
-            is_lost_behind: false,
+            alarm_behind: Alarm::Off,
         };
         self.known.insert(id.clone(), applied.clone());
         (applied, Patch::of(&id, package))
@@ -166,7 +190,7 @@ impl Patches {
         for earlier in self.applied.values_mut().filter(|earlier| base(&earlier.id) == base(&patch.id)) {
             earlier.is_superseded = true;
             if earlier.alarm == Alarm::On {
-                earlier.alarm = Alarm::Off;
+                (earlier.alarm, earlier.alarm_behind) = (Alarm::Off, Alarm::On);
             }
         }
         self.applied.insert(patch.id.clone(), patch);
@@ -179,11 +203,24 @@ impl Patches {
         let below = self.applied.values_mut().rev().find(|patch| patch.id.starts_with(&format!("{base}-")));
         if let Some(below) = below {
             below.is_superseded = false;
-            if below.is_lost_behind {
-                // No rule says whether it is told now.
-                below.alarm = Alarm::Open;
+            if below.alarm == Alarm::Off {
+                below.alarm = std::mem::replace(&mut below.alarm_behind, Alarm::Off);
             }
         }
+    }
+
+    /// Notes that the story cannot know what became of a patch.
+    pub(super) fn doubt(&mut self, id: &str) {
+        let base = id.split('-').next().unwrap_or_default();
+        let revisions = self.applied.values_mut().filter(|patch| patch.id.starts_with(&format!("{base}-")));
+        revisions.for_each(|patch| patch.alarm = Alarm::Open);
+    }
+}
+
+impl Claim {
+    /// Whether the version has the path with the set-user-id bit.
+    pub(super) fn is_setuid(&self) -> bool {
+        self.native.as_ref().is_some_and(|native| native.mode & 0o4000 != 0)
     }
 }
 

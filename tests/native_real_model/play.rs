@@ -66,17 +66,29 @@ pub(super) struct Play<'a, M> {
     is_fresh: bool,
     /// What the package manager found changed when the last command of ours began.
     verified: BTreeSet<String>,
-    /// The paths that have an override, or had one.
-    once_overridden: BTreeSet<String>,
+    /// The paths whose attributes may be registered as an administrator has set them: overridden ones, and configuration files
+    /// of which dpkg carries the mode along.
+    registered_anew: BTreeSet<String>,
+    /// The attributes that an administrator gave to paths.
+    chmodded: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl<'a, M: Manager> Play<'a, M> {
     /// Begins with some packages, most of them adopted.
     pub(super) fn begin(manager: M, random: Random, steps: &'a RefCell<Vec<String>>) -> Self {
         let (patches, edits, verified) = (Patches::default(), BTreeMap::new(), BTreeSet::new());
-        let once_overridden = BTreeSet::new();
-        let mut play =
-            Self { manager, random, steps, patches, edits, is_fresh: true, verified, once_overridden };
+        let (registered_anew, chmodded) = (BTreeSet::new(), BTreeMap::new());
+        let mut play = Self {
+            manager,
+            random,
+            steps,
+            patches,
+            edits,
+            is_fresh: true,
+            verified,
+            registered_anew,
+            chmodded,
+        };
         for _ in 0..3 {
             play.act();
         }
@@ -124,8 +136,12 @@ impl<'a, M: Manager> Play<'a, M> {
     fn act(&mut self) {
         let Act { told, before_hook } = self.manager.act(&mut self.random);
         self.tell(told);
-        self.once_overridden.extend(self.manager.overrides().into_keys());
-        self.is_fresh = before_hook.is_some() && self.is_taken_up();
+        for (path, attributes) in self.manager.overrides() {
+            self.registered_anew.insert(path.clone());
+            self.chmodded.entry(path).or_default().insert(attributes);
+        }
+        self.registered_anew.extend(self.chmodded.keys().filter(|path| path.starts_with("/etc/")).cloned());
+        self.is_fresh = before_hook.is_some();
         if let Some(before) = before_hook {
             self.judge("the hook", &before, &[]);
         }
@@ -152,9 +168,10 @@ impl<'a, M: Manager> Play<'a, M> {
         let patches = self.patches.applied.values().chain(also.iter().copied());
         let patches: Vec<_> = patches.map(|patch| (patch, places(patch))).collect();
         let overrides = self.manager.overrides();
-        let (edits, once_overridden) = (&self.edits, &self.once_overridden);
+        let (edits, registered_anew, chmodded) = (&self.edits, &self.registered_anew, &self.chmodded);
         let is_backout = ["remove", "undo"].iter().any(|command| line.starts_with(command));
-        let known = Known { versions, owners, patches, edits, is_backout, overrides, once_overridden };
+        let known =
+            Known { versions, owners, patches, edits, is_backout, overrides, registered_anew, chmodded };
         let wrong = misdeeds(before, &after, &known);
         assert!(wrong.is_empty(), "{line}:\n{}", wrong.join("\n"));
         // The package manager finds nothing more than what patches and edits explain.
@@ -204,8 +221,9 @@ impl<'a, M: Manager> Play<'a, M> {
         let options = *self.random.one(&["--edited replace", "--edited replace --refresh", "--edited stop"]);
         let at = patch.directory(&self.manager.root().stage).display().to_string();
         let before = self.facts();
-        for claim in applied.claims.iter_mut().filter(|claim| claim.native.is_some()) {
-            claim.is_odd = !before.picture.contains_key(&self.manager.place(&name, &claim.path));
+        for claim in &mut applied.claims {
+            claim.put_at = self.manager.place(&name, &claim.path);
+            claim.is_odd = claim.native.is_some() && !before.picture.contains_key(&claim.put_at);
         }
         if applied.claims.iter().any(|claim| claim.is_odd) {
             applied.alarm = Alarm::Open;
@@ -213,7 +231,7 @@ impl<'a, M: Manager> Play<'a, M> {
         let run = self.ours(&format!("add {options} -R @ROOT@ {at}"), &[&applied]);
         if options.contains("--refresh") && !self.is_fresh && run.code == 0 {
             self.patches.follow(&before, &self.manager);
-            self.is_fresh = self.is_taken_up();
+            self.is_fresh = true;
         }
         if self.is_listed(&applied.id) {
             assert_eq!(run.code, 0, "it is applied");
@@ -265,7 +283,7 @@ impl<'a, M: Manager> Play<'a, M> {
         let follows = run.code == 0 && option == "--refresh" && !self.is_fresh;
         if follows {
             self.patches.follow(&facts, &self.manager);
-            self.is_fresh = self.is_taken_up();
+            self.is_fresh = true;
         }
         if self.is_listed(id) {
             assert_ne!(run.code, 0, "{id} is still applied");
@@ -273,9 +291,9 @@ impl<'a, M: Manager> Play<'a, M> {
         }
         // The refresh itself may have ended it.
         let reported = self.reported();
-        match self.patches.applied.get_mut(id) {
+        match self.patches.applied.get(id) {
             Some(patch) if follows && (patch.is_contained || reported.contains(id)) => {
-                patch.alarm = Alarm::Open;
+                self.patches.doubt(id);
                 return;
             }
             _ => self.patches.remove(id),
@@ -296,38 +314,30 @@ impl<'a, M: Manager> Play<'a, M> {
     fn refresh(&mut self) {
         let line = *self.random.one(&["adopt --refresh", "adopt --refresh --from-hook"]);
         let run = self.ours(&format!("{line} -R @ROOT@"), &[]);
-        let is_torn = self.facts().is_torn();
-        assert!(run.code == 0 || is_torn && run.code == 10, "{line}: {}", run.code);
-        self.is_fresh = self.is_taken_up();
+        assert_eq!(run.code, 0, "{line}");
+        self.is_fresh = true;
         let before = picture(&self.manager.root().stage.root());
         let again = self.ours("adopt --refresh -R @ROOT@", &[]);
-        assert!(again.code == 0 || is_torn, "a second refresh: {}", again.code);
+        assert_eq!(again.code, 0, "a second refresh");
         assert_eq!(picture(&self.manager.root().stage.root()), before, "a second refresh changes nothing");
-    }
-
-    /// Whether a refresh took up everything that it could.
-    fn is_taken_up(&self) -> bool {
-        let stale = self.document("list").1["stale"].as_array().is_some_and(|stale| !stale.is_empty());
-        !stale || !self.facts().is_torn()
     }
 
     /// Reverses the last run of a person, whichever that was.
     fn undo(&mut self) {
         let known: Vec<Applied> = self.patches.known.values().cloned().collect();
+        let before = self.listed("patches");
         let run = self.ours("undo -R @ROOT@", &known.iter().collect::<Vec<_>>());
         let listed = self.listed("patches");
-        let gone: Vec<String> =
-            self.patches.applied.keys().filter(|id| !listed.contains(id)).cloned().collect();
+        let is_gone = |id: &&String| before.contains(*id) && !listed.contains(*id);
+        let gone: Vec<String> = self.patches.applied.keys().filter(is_gone).cloned().collect();
         // A patch whose loss was told before is told on, unless its application was undone.
         for id in gone.iter().filter(|_| run.code == 0) {
             let is_lost =
                 self.patches.applied[id].alarm != Alarm::Off || self.patches.applied[id].is_contained;
-            if is_lost {
-                self.patches.applied.get_mut(id).unwrap().alarm = Alarm::Open;
-            } else if self.is_fresh {
+            if self.is_fresh && !is_lost {
                 self.patches.remove(id);
             } else {
-                self.patches.applied.get_mut(id).unwrap().alarm = Alarm::Open;
+                self.patches.doubt(id);
             }
         }
         let versions = self.manager.versions();
@@ -373,6 +383,7 @@ impl<'a, M: Manager> Play<'a, M> {
         let mode = *self.random.one(&[0o600, 0o640, 0o700]);
         fs::set_permissions(self.manager.root().at(&path), fs::Permissions::from_mode(mode)).unwrap();
         self.tell(format!("chmod {mode:o} {path}"));
+        self.chmodded.entry(path).or_default().insert(format!("{mode:o} 0:0"));
     }
 
     /// The regular files of the story.

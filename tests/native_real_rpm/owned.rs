@@ -95,6 +95,24 @@ fn a_file_that_rpm_replaced_with_that_of_another_package_is_its_own_although_no_
 }
 
 #[test]
+fn each_of_two_patches_of_a_file_that_rpm_replaced_is_told() {
+    const MORE: &str = "/usr/share/fd/more";
+    let Some(root) = RpmRoot::opened("rpm: --replacefiles over two patches") else { return };
+    root.install(&fd("1").file(MORE, "more of 1\n"));
+    root.adopt(&["fd"]);
+    root.applied(&patch_of("100-01", "fd", "1", &[(TOOL, "tool fixed\n"), (MORE, "more fixed\n")]));
+    root.applied(&patch_of("200-01", "fd", "1", &[(TOOL, "tool fixed better\n")]));
+    root.build(&[fdo("1").file(TOOL, "of fdo\n")]);
+    root.rpm_done("-i --replacefiles [fdo-1]");
+    root.refresh();
+    root.tells(&[("100-01", End::PartlyLost(&[TOOL])), ("200-01", End::Lost(&[TOOL]))]);
+    let removed = root.remove("100-01");
+    assert_eq!(removed.code, 0, "{}", removed.said());
+    assert_eq!(root.content(TOOL), "of fdo\n");
+    assert_eq!(root.content(MORE), "more of 1\n");
+}
+
+#[test]
 fn a_backout_right_after_rpm_replaced_a_file_leaves_it() {
     let Some(root) = RpmRoot::opened("rpm: --replacefiles and a backout at once") else { return };
     root.install(&fd("1"));
