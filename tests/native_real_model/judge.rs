@@ -142,6 +142,13 @@ impl Known<'_> {
             .patches
             .iter()
             .any(|(patch, _)| patch.claims.iter().any(|claim| claim.change.bytes() == Some(was.as_str())));
+        // A patch brought it where nothing of its package was.
+        let is_brought = self.is_backout
+            && self.of(path).flat_map(|patch| &patch.claims).any(|claim| {
+                let native = claim.native.as_ref().filter(|_| claim.is_odd);
+                native.is_some_and(|native| native.text == *was)
+            });
+        let is_own = is_own || is_brought;
         let stands = |patch: &&Applied| {
             let puts = patch.claims.iter().any(|claim| claim.change.bytes() == Some(was.as_str()));
             let version = self.versions.get(&patch.package);
