@@ -7,6 +7,7 @@ use std::ops::Deref;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use super::software::{Object, Software};
 use super::{Owners, PATH, Watched, delivered, has_tools, resolved};
@@ -36,6 +37,9 @@ impl Rpm {
             match object {
                 Object::File(mode, text) => {
                     fs::write(&place, text).unwrap();
+                    // rpm compares it, also where packages of two architectures share a file.
+                    let built = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+                    fs::File::open(&place).unwrap().set_modified(built).unwrap();
                     fs::set_permissions(&place, fs::Permissions::from_mode(*mode)).unwrap();
                     let mark = if path.starts_with("/etc/") { "%config(noreplace) " } else { "" };
                     writeln!(listed, "%attr({mode:o},root,root) {mark}{path}").unwrap();
