@@ -20,7 +20,7 @@ pub(crate) struct Advice {
 pub(crate) fn advised(cells: &[Cell]) -> Vec<Advice> {
     let mut advice = BTreeMap::new();
     for cell in cells.iter().filter(|cell| cell.names_its_record()) {
-        for line in commands(&cell.text) {
+        for line in commands(&cell.text, cell.record) {
             let key = (cell.record.path, format!("{:?}", cell.damage), line.clone());
             advice.insert(key, Advice { record: cell.record, damage: cell.damage, line });
         }
@@ -35,7 +35,8 @@ impl Advice {
         let mut typed = ground.typed(&self.line);
         // Advice may lead to advice, but not for long.
         for _ in 0..2 {
-            let Some(next) = commands(&typed.text).into_iter().next().filter(|_| typed.code != Some(0))
+            let Some(next) =
+                commands(&typed.text, self.record).into_iter().next().filter(|_| typed.code != Some(0))
             else {
                 break;
             };
@@ -62,13 +63,15 @@ impl Advice {
     }
 }
 
-/// The commands that a text says are to be typed, on the root of the test.
-fn commands(text: &str) -> Vec<String> {
+/// The commands that a text about a record says are to be typed, on the root of the test.
+fn commands(text: &str, record: &Record) -> Vec<String> {
     static QUOTED: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r"`(?:patchadm )?(?:-R @ROOT@ )?((?:recover|pkgchk|pkgadd)(?: [^`]*)?)`").unwrap()
     });
     let on_root = |line: &str| {
-        let line = line.replace(" DIR", " @KEPT@");
+        let patch = record.path.split_once("/save/").and_then(|(_, rest)| rest.split('/').next());
+        let patches = patch.unwrap_or("100-01 100-02 200-01");
+        let line = line.replace(" DIR", " @KEPT@").replace(" ID", &format!(" {patches}"));
         let (name, rest) = line.split_once(' ').unwrap_or((&line, ""));
         if line.contains("-R ") { line.clone() } else { format!("{name} -R @ROOT@ {rest}") }
     };
