@@ -222,7 +222,7 @@ impl RpmRoot {
 
     /// Waits until the next second: rpm counts its transactions in them.
     pub(crate) fn tick() {
-        std::thread::sleep(std::time::Duration::from_millis(1_100));
+        std::thread::sleep(Duration::from_millis(1_100));
     }
 
     /// Adopts packages of rpm.
