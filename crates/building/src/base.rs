@@ -152,8 +152,8 @@ pub fn build_user(conf: &Configuration) -> BuildUser {
     }
 }
 
-/// Returns the user and group that fetch sources, where root does not do it; the reason where the configuration names a user
-/// that there is not.
+/// Returns the user and group that fetch sources, or `None` if the caller fetches them. Fails with a reason if root
+/// has no `build_user`, or if that user does not exist or is root.
 pub(crate) fn fetching_user(conf: &Configuration) -> Result<Option<(u32, u32)>, String> {
     let is_root = rustix::process::geteuid().is_root();
     if conf.lacks_build_user(is_root) {

@@ -22,7 +22,7 @@ pub const FILE_PROCESS: &str = "__bulk-file";
 /// How long is waited before it is looked whether the run is to end.
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
-/// The most of its reason that is told, in bytes, and the longest order.
+/// The maximum size of a reason and of an order, in bytes.
 const LONGEST_REASON: u64 = 512;
 const LONGEST_ORDER: u64 = 64 << 10;
 
@@ -94,7 +94,7 @@ impl FileSources {
         command.arg0("patchadm").arg(FILE_PROCESS).env_clear().current_dir("/");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some((uid, gid)) = self.user {
-            // This gives up all further groups, too.
+            // This also drops all supplementary groups.
             command.uid(uid).gid(gid);
         }
         let mut process = command.spawn()?;

@@ -38,9 +38,9 @@ pub enum SandboxIds {
     Range(IdRange),
     /// All of the user namespace that this process is in: 0 is an ordinary user, the others are subordinate to them.
     Subordinate {
-        /// How many there are beside 0.
+        /// Number of subordinate user ids.
         users: u32,
-        /// How many groups.
+        /// Number of subordinate group ids.
         groups: u32,
     },
 }

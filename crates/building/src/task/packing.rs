@@ -366,7 +366,7 @@ fn size_of_sources(text: &[u8], tree: &Dir) -> Result<u64, StepError> {
             }
             (Ftype::File | Ftype::Editable | Ftype::Volatile, Some(right)) => right.as_slice(),
             (Ftype::File | Ftype::Editable | Ftype::Volatile, None) => {
-                // An absolute path has its content below the tree, too.
+                // The content of an absolute path is also below the tree.
                 path.strip_prefix(b"/").unwrap_or(path)
             }
             _ => continue,

@@ -182,7 +182,7 @@ pub(crate) fn must_be_accessible(work: &Work, base: &BaseLayer, user: BuildUser)
     let place = TaskPlace::make(&work.conf.build_dir, &work.id).map_err(|error| shown(&error))?;
     let ended = run_probe(&place, base, (words, user), mounts.clone());
     place.remove().map_err(|error| shown(&error))?;
-    // What stands against sandboxes, and against a shell in them, is told by whoever probes or builds.
+    // The probe and the build report why sandboxes, or a shell in them, do not work here.
     let Ok(Some(EnclosureEnd::Exited(number @ 1..))) = ended else { return Ok(()) };
     let index = usize::try_from(number - 1).unwrap_or_default();
     let Some(mount) = mounts.get(index) else { return Ok(()) };

@@ -71,7 +71,7 @@ impl EnclosedProcess {
             process.process_group(0);
         }
         if let Some((uid, gid)) = command.user {
-            // This gives up all further groups, too.
+            // This also drops all supplementary groups.
             process.uid(uid).gid(gid);
         }
         let own = rustix::process::umask(Mode::from_bits_truncate(command.umask));

@@ -84,7 +84,7 @@ pub struct AdoptionReport {
 /// The archives that are to be bound.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AdoptionRequest<'a> {
-    /// The patches whose archives are bound; without one nothing is, and every archive is told.
+    /// The patches whose archives are bound. If empty, all archives are listed and none is bound.
     pub ids: &'a [String],
     /// Whether archives that name another root are bound.
     pub takes_foreign: bool,

@@ -33,7 +33,7 @@ pub fn digest_of_directory(directory: &Path) -> io::Result<ObjectDigest> {
     digest_of_parts(directory, &mut |_| Ok(()))
 }
 
-/// Does the same, and hands each part on; what that returns as an error ends the reading.
+/// Digests a directory and passes each part to `each`. An error of `each` ends the reading.
 pub(super) fn digest_of_parts<E: From<io::Error>>(
     directory: &Path,
     each: &mut dyn FnMut(DirectoryPart<'_>) -> Result<(), E>,

@@ -63,7 +63,7 @@ pub(super) fn patch_files(directory: &Path) -> Result<Vec<PatchFile>, DepotError
         if is_beside(&shown) {
             continue;
         }
-        // The target of a link counts; a dangling link is no patch, and one that leads out is told of when it is read.
+        // Links are followed. A dangling link is not a patch; one that leads out of the depot fails when it is read.
         let is_directory = match kind.map_or_else(|| inside.kind(Path::new(name)), Ok) {
             Ok(InputKind::Directory) => true,
             Ok(InputKind::Other) => continue,

@@ -136,7 +136,7 @@ impl EndingPatches<'_> {
         end
     }
 
-    /// Returns the lines of the patches that stand and lost their fix at some paths. Those of superseded ones are told once the
+    /// Returns the lines of the patches that stand and lost their fix at some paths. A superseded patch is reported when the
     /// later patch is backed out.
     pub(super) fn all_partly_lost(&self, facts: &Facts) -> Vec<OvertakenPatch> {
         let standing = facts.applied.iter().filter(|patch| {
@@ -168,7 +168,7 @@ impl EndingPatches<'_> {
         Some(line)
     }
 
-    /// The line of an applied patch of which overrides of dpkg-statoverride(1) undo these paths in a package.
+    /// Returns the line of an applied patch whose changes at these paths dpkg-statoverride(1) undoes.
     pub(super) fn overridden(
         &self,
         id: &PatchId,

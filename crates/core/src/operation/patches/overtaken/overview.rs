@@ -138,7 +138,7 @@ impl NativeOverview {
         }
     }
 
-    /// Finds the patches of which overrides of dpkg-statoverride(1) undo something, at this moment.
+    /// Finds the patches whose changes dpkg-statoverride(1) currently undoes.
     fn find_overridden(
         &mut self,
         ground: &RootAndPolicy,
