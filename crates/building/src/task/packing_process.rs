@@ -14,10 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::inputs::TaskInputs;
 use super::order::TaskFailure;
 use super::packing::{PackedResult, PackingInput, pack};
-use super::sandbox_run::{Ticks, fail_if_full, memory_file, run_to_end};
+use super::sandbox_run::{Ticks, fail_if_full, memory_file, run_work};
 use super::step::{StepError, TaskError};
-use crate::control_groups::TaskGroup;
-use crate::sandbox::{SandboxLimits, SandboxWatch, StopCause, TaskLog, enclosure_of_work};
+use crate::sandbox::{SandboxLimits, StopCause, TaskLog, enclosure_of_work};
 
 /// The name of packing as a work that the first process of an enclosure does itself.
 pub const PACKING: &str = "pack";
@@ -86,9 +85,7 @@ pub(super) fn pack_in_sandbox(
     let limits = SandboxLimits { time: Some(LONGEST), ..SandboxLimits::default() };
     // A value of strings and numbers: serialising it cannot fail.
     let order = memory_file(&serde_json::to_string(input).unwrap_or_default())?;
-    let mut watch =
-        SandboxWatch { group: &mut TaskGroup::default(), written: &[], phase: &mut |_| {}, ticks };
-    let ended = run_to_end(place, &enclosure, (&limits, &order), log, &mut watch)?;
+    let ended = run_work(place, enclosure, (&limits, order), log, ticks)?;
     if ended.end != Some(EnclosureEnd::Exited(0)) {
         fail_if_full(&place.path)?;
         return match (ended.end, ended.stopped) {

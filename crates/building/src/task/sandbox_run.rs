@@ -3,16 +3,17 @@
 use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use patchadm_core::namespaces::{Enclosure, EnclosureEnd};
+use patchadm_core::namespaces::{EnclosedWork, Enclosure, EnclosureEnd};
 use rustix::fs::MemfdFlags;
 
 use super::place::TaskPlace;
 use super::step::TaskError;
 use crate::control_groups::TaskGroup;
 use crate::sandbox::{
-    BuildRoot, SandboxCommand, SandboxEnd, SandboxLimits, SandboxWatch, StopCause, TaskLog, enclosure, lost,
-    no_input, run_watched,
+    BuildRoot, SandboxCommand, SandboxEnd, SandboxError, SandboxLimits, SandboxWatch, StopCause, TaskLog,
+    enclosure, lost, no_input, run_watched,
 };
 use crate::space::is_full;
 
@@ -52,6 +53,48 @@ pub(crate) fn run_in_sandbox(
     let enclosure = enclosure(root, command, limits, Some(place.inside()))?;
     let mut watch = SandboxWatch { group: &mut TaskGroup::default(), written, phase: &mut |_| {}, ticks };
     run_to_end(place, &enclosure, (limits, &no_input()?), log, &mut watch)
+}
+
+/// How often it is looked whether a work is to end.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Lets the first process of an enclosure do a work of this program, and waits until nothing of it is left. It has no limit but
+/// that of time.
+pub(super) fn run_work(
+    place: &TaskPlace,
+    enclosure: Enclosure,
+    (limits, order): (&SandboxLimits, File),
+    log: &mut TaskLog,
+    ticks: Ticks<'_>,
+) -> Result<SandboxEnd, TaskError> {
+    if !rustix::process::geteuid().is_root() {
+        // A process with threads enters no user namespace, so there is another one between.
+        let mut watch =
+            SandboxWatch { group: &mut TaskGroup::default(), written: &[], phase: &mut |_| {}, ticks };
+        return run_to_end(place, &enclosure, (limits, &order), log, &mut watch);
+    }
+    let began = Instant::now();
+    let work = EnclosedWork::start(enclosure, order.into()).map_err(SandboxError::from)?;
+    let mut stopped = None;
+    while stopped.is_none() && !work.has_ended_within(LOOK) {
+        let took = began.elapsed();
+        if limits.time.is_some_and(|limit| took > limit) {
+            stopped = Some(StopCause::Time(took));
+        } else if ticks(0, log.written()) {
+            stopped = Some(StopCause::Asked);
+        }
+    }
+    if stopped.is_some() {
+        work.kill();
+    }
+    let ended = work.wait();
+    place.wait_until_empty()?;
+    let end = match stopped {
+        Some(StopCause::Asked) => return Err(io::Error::other("the task is to end").into()),
+        Some(_) => None,
+        None => Some(ended.map_err(SandboxError::from)?),
+    };
+    Ok(SandboxEnd { end, stopped, took: began.elapsed(), peak_memory: 0, processor_ms: 0 })
 }
 
 /// Returns a file with a text, from which a command reads it as its standard input. It is in memory: a file of the disk would

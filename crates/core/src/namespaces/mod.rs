@@ -46,6 +46,7 @@ mod settings;
 mod supervisor;
 mod terminal;
 mod tree;
+mod work;
 
 pub use enclosure::{
     Access, EnclosedCommand, Enclosure, EnclosureTree, HeldLock, IdMapping, Isolation, Layers, MissingPlace,
@@ -56,6 +57,7 @@ pub use first_process::{OwnWork, serve};
 pub use process::{EnclosureProcess, serve_enclosure};
 pub use settings::namespaces_forbidden;
 pub use supervisor::enclose;
+pub use work::EnclosedWork;
 
 /// The argument that makes the program the first process of an enclosure, which then only runs [`serve`].
 pub const FIRST_PROCESS: &str = "__enclosed";
