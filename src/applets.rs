@@ -29,7 +29,7 @@ use patchadm_building::scan::SCAN_PROCESS;
 use patchadm_building::sources::FETCH_PROCESS;
 use patchadm_building::task::PROBE_PROCESS;
 use patchadm_core::namespaces::{ENCLOSING_PROCESS, FIRST_PROCESS};
-use patchadm_core::script::SUPERVISOR;
+use patchadm_core::script::{SESSION, SUPERVISOR};
 
 /// Returns a command that has a name of its own.
 const fn classic(name: &'static str, about: &'static str, run: RunCommand) -> Applet {
@@ -129,6 +129,7 @@ const APPLETS: &[Applet] = &[
     hidden("compress", AppletKind::ForScripts, classic::compress::run),
     hidden(COMPLETE, AppletKind::Internal, verbs::complete::run),
     hidden(SUPERVISOR, AppletKind::Internal, supervisor::run),
+    hidden(SESSION, AppletKind::Internal, supervisor::run_session),
     hidden(WAITER, AppletKind::Internal, trial_waiter::run),
     hidden(FIRST_PROCESS, AppletKind::Internal, enclosed::run),
     hidden(ENCLOSING_PROCESS, AppletKind::Internal, enclosed::run_enclosure),
@@ -267,8 +268,9 @@ fn without_command(arguments: &[OsString]) -> Result<OsString, Stop> {
 /// Prints the remaining messages, and turns the result into the exit code.
 fn finish(output: &mut Output, in_json: Option<&'static str>, result: anyhow::Result<Exit>) -> Exit {
     let said = result.or_else(|error| explain(output, in_json, &error));
-    let (exit, lost) = match said.and_then(|exit| output.flush().map(|()| exit).map_err(anyhow::Error::from))
-    {
+    let (exit, lost) = match said.and_then(|exit| {
+        output.end_pieces().and_then(|()| output.flush()).map(|()| exit).map_err(anyhow::Error::from)
+    }) {
         Ok(exit) => (exit, output.take_loss().map(anyhow::Error::from)),
         Err(error) if is_broken_pipe(&error) => (Exit::PIPE, None),
         Err(error) => (Exit::failed(Exit::of(&error).cause()), Some(error)),

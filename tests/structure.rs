@@ -12,7 +12,7 @@ use regex::Regex;
 /// For each crate those of the project that it uses. That there is no circle among them the compiler sees.
 const CRATES: &[(&str, &[&str])] = &[
     ("crates/svr4", &[]),
-    ("crates/bulk", &[]),
+    ("crates/bulk", &["svr4"]),
     ("crates/container", &["svr4"]),
     ("crates/rootfs", &["svr4"]),
     ("crates/changeset", &["container", "rootfs", "svr4"]),
@@ -87,9 +87,10 @@ const MODULES: &[(&str, &[Module])] = &[
         "crates/core",
         &[
             ("operation", &["script", "namespaces", "process", "three_way"]),
-            ("script", &["process"]),
-            ("namespaces", &["process"]),
+            ("script", &["process", "terminal"]),
+            ("namespaces", &["process", "terminal"]),
             ("process", &[]),
+            ("terminal", &[]),
             ("three_way", &[]),
         ],
     ),

@@ -3,7 +3,7 @@
 //! The process has nothing of the caller's except its arguments, its language and time zone. It has its own
 //! environment, session, working directory and umask. Its only descriptors are input (nothing, or the caller's unless
 //! that is a terminal) and two pipes. Of the root the caller has the directory only. The data from the pipes is about
-//! that one root: control characters are escaped. The end of the process is the end of the command.
+//! that one root: hidden characters are escaped. The end of the process is the end of the command.
 //!
 //! The session keyring stays the caller's: there is no way to a new one without calls that this program does not make.
 
@@ -26,6 +26,7 @@ use crate::reply::{Exit, Stop};
 use crate::surroundings::{AS_OWNER, EVENTS, Surroundings, caller};
 use patchadm_core::operation::failure::Failure;
 use patchadm_rootfs::Root;
+use patchadm_svr4::package::control::EscapedSet;
 
 pub(crate) use becoming::run as become_owner;
 
@@ -45,8 +46,9 @@ pub(crate) fn run<A: clap::CommandFactory>(call: &Invocation, root: &Root) -> an
     let input = if call.surroundings.stdin_is_terminal { Stdio::null() } else { Stdio::inherit() };
     let words = CallWords::of::<A>(call)?.for_root(root.prefix())?;
     let child = start(&call.surroundings, root, words, input)?;
+    let [output, errors] = call.output.escaped();
     let ended = caller::with_signals(|interrupt| {
-        relay::follow(child, [&mut io::stdout(), &mut io::stderr()], interrupt)
+        relay::follow(child, [(&mut io::stdout(), output), (&mut io::stderr(), errors)], interrupt)
     })?;
     Ok(ended?)
 }
@@ -71,7 +73,9 @@ pub(crate) fn answer(
     words.insert(1, "--json".into());
     let child = start(surroundings, root, words, Stdio::null())?;
     let (mut output, mut errors) = (BoundedBuffer::default(), BoundedBuffer::default());
-    let exit = relay::follow(child, [&mut output, &mut errors], interrupt)?;
+    let streams: [(&mut dyn io::Write, _); 2] =
+        [(&mut output, EscapedSet::Controls), (&mut errors, EscapedSet::Hidden)];
+    let exit = relay::follow(child, streams, interrupt)?;
     Ok(OwnerAnswer { exit, output: output.0, errors: errors.0 })
 }
 

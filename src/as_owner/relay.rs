@@ -13,6 +13,7 @@ use rustix::process::{
 };
 
 use crate::reply::{Exit, ExitCause};
+use patchadm_svr4::package::control::{EscapedSet, PieceEscaper};
 
 /// The interval between two looks for a signal or a stopped process.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
@@ -28,7 +29,7 @@ const AFTER_THE_END: usize = 1 << 20;
 /// The owner of the root may close the pipes early, stop the process or kill it: none of that holds the caller up.
 pub(super) fn follow(
     mut child: Child,
-    [output, errors]: [&mut dyn Write; 2],
+    [output, errors]: [(&mut dyn Write, EscapedSet); 2],
     interrupt: &dyn Fn() -> Option<i32>,
 ) -> io::Result<Exit> {
     let pid = Pid::from_child(&child);
@@ -50,6 +51,9 @@ pub(super) fn follow(
     }
     for stream in &mut streams {
         stream.pass_on_rest();
+        let rest = stream.escape.rest();
+        // As above: output without a reader is lost.
+        let _ = stream.to.write_all(&rest).and_then(|()| stream.to.flush());
     }
     let status = child.wait()?;
     Ok(match status.code() {
@@ -99,12 +103,12 @@ fn is_stopped(pid: Pid) -> bool {
 struct ChildStream<'a> {
     pipe: Option<OwnedFd>,
     to: &'a mut dyn Write,
-    escape: ControlEscaper,
+    escape: PieceEscaper,
 }
 
 impl<'a> ChildStream<'a> {
-    fn new(pipe: Option<OwnedFd>, to: &'a mut dyn Write) -> Self {
-        Self { pipe, to, escape: ControlEscaper::default() }
+    fn new(pipe: Option<OwnedFd>, (to, escaped): (&'a mut dyn Write, EscapedSet)) -> Self {
+        Self { pipe, to, escape: PieceEscaper::new(escaped) }
     }
 
     /// Passes on what one read gives; how many bytes those were.
@@ -113,7 +117,7 @@ impl<'a> ChildStream<'a> {
         let Some(pipe) = &self.pipe else { return 0 };
         match rustix::io::retry_on_intr(|| rustix::io::read(pipe, &mut piece)) {
             Ok(count) if count > 0 => {
-                let text = self.escape.escaped(piece.get(..count).unwrap_or_default());
+                let text = self.escape.next(piece.get(..count).unwrap_or_default());
                 // Output without a reader is lost; the process works on, and its exit code tells of it.
                 let _ = self.to.write_all(&text).and_then(|()| self.to.flush());
                 count
@@ -137,50 +141,5 @@ impl<'a> ChildStream<'a> {
             }
             count += self.pass_on();
         }
-    }
-}
-
-/// Escapes control characters but ends of lines and tabs, also where a piece ends within one.
-#[derive(Default)]
-struct ControlEscaper {
-    /// The first byte of a control character of two bytes may be the last of the piece before.
-    is_open: bool,
-}
-
-impl ControlEscaper {
-    fn escaped(&mut self, piece: &[u8]) -> Vec<u8> {
-        let mut text = Vec::with_capacity(piece.len());
-        for &byte in piece {
-            if std::mem::take(&mut self.is_open) {
-                match byte {
-                    0x80..=0x9f => {
-                        text.extend_from_slice(format!("\\u{{{byte:x}}}").as_bytes());
-                        continue;
-                    }
-                    _ => text.push(0xc2),
-                }
-            }
-            match byte {
-                0xc2 => self.is_open = true,
-                b'\n' | b'\t' => text.push(byte),
-                0..=0x1f | 0x7f => text.extend_from_slice(format!("\\u{{{byte:x}}}").as_bytes()),
-                _ => text.push(byte),
-            }
-        }
-        text
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn control_characters_are_escaped_wherever_a_piece_ends() {
-        let mut escape = ControlEscaper::default();
-        let mut all = escape.escaped("a\tb\x1b[2J\r\n\u{e9}".as_bytes());
-        all.extend(escape.escaped(b"\xc2"));
-        all.extend(escape.escaped(b"\x9b31m\xc2\xa9"));
-        assert_eq!(String::from_utf8(all).unwrap(), "a\tb\\u{1b}[2J\\u{d}\n\u{e9}\\u{9b}31m\u{a9}");
     }
 }

@@ -50,10 +50,10 @@ impl<S> ScriptOutput for Console<'_, S> {
     fn heard(&mut self, _stream: OutputStream, bytes: &[u8]) {
         // Without a reader of the output, the script goes on nevertheless.
         if self.outcome {
-            drop(self.output.raw(bytes));
+            drop(self.output.print_piece(bytes));
             drop(self.output.flush());
         } else {
-            drop(self.output.raw_to_error(bytes));
+            drop(self.output.complain_piece(bytes));
         }
     }
 

@@ -2,7 +2,8 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 use crate::arguments::{
     CategoryOption, Extensions, LibraryOptions, RootOption, inside, listed, object_path, parse,
@@ -119,6 +120,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     if let Some(spool) = args.spool {
         return spool::run(call, &spool, device, packages, categories);
     }
+    let reads_input = scripts_read_input(call, &device);
     let root = args.owner.open::<PkgaddArgs>(call, &args.root, Command::Pkgadd)?;
     let request = AddRequest {
         device,
@@ -130,6 +132,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         overridden: inside(&root, &args.overridden),
         update: args.update,
         conversation,
+        reads_input,
         silent: args.non_interactive || call.in_json,
         scripts: script_settings(call, args.trace, args.script_timeout),
         shlibs: args.shlibs.request(),
@@ -148,6 +151,15 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         package: ended,
     }
     .reply(&root))
+}
+
+/// Tells whether request scripts read the standard input of the command: no terminal, and not where the packages come from.
+pub(crate) fn scripts_read_input(call: &Invocation, device: &Path) -> bool {
+    let input = rustix::fs::fstat(std::io::stdin()).ok();
+    let is_device = input.is_none_or(|input| {
+        device.metadata().is_ok_and(|seen| (seen.dev(), seen.ino()) == (input.st_dev, input.st_ino))
+    });
+    !call.surroundings.stdin_is_terminal && !is_device
 }
 
 /// Returns the environment that is recorded with a package.

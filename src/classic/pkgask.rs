@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::arguments::{Extensions, RootOption, parse, script_settings};
 use crate::call::Invocation;
 use crate::classic::console::Console;
-use crate::classic::pkgadd::AddDetails;
+use crate::classic::pkgadd::{AddDetails, scripts_read_input};
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop, failure, packages};
 use crate::surroundings::Output;
 use patchadm_core::operation::device::SPOOL;
@@ -58,8 +58,10 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         return Err(Stop::Usage { message, usage: USAGE }.into());
     }
     let root = args.root.open(call)?;
+    let device = args.device.unwrap_or_else(|| PathBuf::from(SPOOL));
     let request = AskRequest {
-        device: args.device.unwrap_or_else(|| PathBuf::from(SPOOL)),
+        reads_input: scripts_read_input(call, &device),
+        device,
         packages: args.packages,
         response: args.response,
         conversation: call.surroundings.stdin_is_terminal && !call.in_json,

@@ -1,6 +1,6 @@
 //! The JSON document that a command prints with `--json`.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::path::Path;
 use std::time::Instant;
 
@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use crate::reply::cause::ExitCause;
 use crate::reply::exit::Exit;
 use crate::reply::result_word::ResultWord;
+use patchadm_svr4::package::control::visible_json;
 
 /// The version of the schema; field names never change their meaning within it.
 pub(crate) const SCHEMA: &str = "patchadm/1";
@@ -61,32 +62,9 @@ impl DocumentHead<'_> {
 impl<B: Serialize> JsonDocument<B> {
     /// Returns the text of the document, with a newline at its end.
     pub(crate) fn text(&self) -> serde_json::Result<Vec<u8>> {
-        let mut text = without_high_controls(&serde_json::to_vec_pretty(self)?);
-        text.push(b'\n');
-        Ok(text)
+        let text = serde_json::to_string_pretty(self)?;
+        Ok((visible_json(&text).into_owned() + "\n").into_bytes())
     }
-}
-
-/// Returns a document with DEL and C1 as `\u` escapes, which JSON does not ask for, and terminals do.
-fn without_high_controls(document: &[u8]) -> Vec<u8> {
-    let text = String::from_utf8_lossy(document);
-    if !text.chars().any(is_high_control) {
-        return document.to_vec();
-    }
-    let mut out = String::with_capacity(text.len() + 16);
-    for letter in text.chars() {
-        if is_high_control(letter) {
-            // Writing to a string does not fail.
-            let _ = write!(out, "\\u{:04x}", u32::from(letter));
-        } else {
-            out.push(letter);
-        }
-    }
-    out.into_bytes()
-}
-
-fn is_high_control(letter: char) -> bool {
-    matches!(letter, '\u{7f}'..='\u{9f}')
 }
 
 /// Serializes texts that need not be UTF-8.

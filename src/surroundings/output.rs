@@ -1,15 +1,20 @@
 //! The two streams of a command: its report on standard output, its diagnostics on standard error.
 //!
-//! Names and texts of packages and roots come from strangers. Control characters in printed text are escaped here, for
-//! every command. Nothing here panics without a reader. A broken pipe is an error like any other, and the program ends
+//! Names and texts of packages and roots, and what scripts and builds print, come from strangers. Hidden characters in
+//! printed text are escaped here, for every command: control characters always, the other ones unless a program reads the
+//! output of a classic command. Nothing here panics without a reader. A broken pipe is an error like any other, and the program ends
 //! quietly on it, unless it has changed something and its exit code has to tell of that. Then a failed write, for any
 //! reason, does not change the code. Standard output is flushed before a diagnostic, so that both are in order on a
 //! terminal.
 
-use std::io::{self, BufWriter, Stderr, Stdout, Write};
+use std::borrow::Cow;
+use std::io::{self, BufWriter, IsTerminal, Stderr, Stdout, Write};
 
 use super::manner::{Manner, Shade};
-use patchadm_svr4::package::control::printable;
+use patchadm_svr4::package::control::{EscapedSet, PieceEscaper, escaped};
+
+/// The name of the program where no classic command speaks.
+const PROGRAM: &str = env!("CARGO_PKG_NAME");
 
 /// The two streams of a command.
 #[derive(Debug)]
@@ -17,6 +22,10 @@ pub(crate) struct Output {
     program: String,
     stdout: BufWriter<Stdout>,
     stderr: Stderr,
+    /// What is escaped on each of them.
+    escaped: [EscapedSet; 2],
+    /// What scripts print to each of them.
+    pieces: [PieceEscaper; 2],
     is_heedless: bool,
     manner: Manner,
     /// Why a part of the report was not written, if this has not been reported yet.
@@ -27,14 +36,24 @@ impl Output {
     /// The streams of the command that diagnostics call `program`.
     pub(crate) fn new(program: &str) -> Self {
         let stdout = BufWriter::with_capacity(1 << 16, io::stdout());
+        let escaped = [io::stdout().is_terminal(), io::stderr().is_terminal()].map(|is_terminal| {
+            if is_terminal || program == PROGRAM { EscapedSet::Hidden } else { EscapedSet::Controls }
+        });
         Self {
             program: program.to_owned(),
             stdout,
             stderr: io::stderr(),
+            escaped,
+            pieces: escaped.map(PieceEscaper::new),
             is_heedless: false,
             manner: Manner::default(),
             lost: None,
         }
+    }
+
+    /// Returns what is escaped on standard output and standard error.
+    pub(crate) fn escaped(&self) -> [EscapedSet; 2] {
+        self.escaped
     }
 
     /// From now on the command speaks in this manner. One that is quiet says nothing but errors, and prints documents.
@@ -66,8 +85,19 @@ impl Output {
 
     /// Writes a document to standard output, however quiet the command is.
     pub(crate) fn document(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
-        let written = self.stdout.write_all(&printable(text.as_ref()));
+        let text = self.for_report(text.as_ref());
+        let written = self.stdout.write_all(&text);
         self.heed(written)
+    }
+
+    fn for_report<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
+        let [set, _] = self.escaped;
+        escaped(text, set)
+    }
+
+    fn for_diagnostics<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
+        let [_, set] = self.escaped;
+        escaped(text, set)
     }
 
     /// From now on it does not matter whether the report can be written: what a command changed stays changed, and its
@@ -93,12 +123,28 @@ impl Output {
         self.lost.take()
     }
 
-    /// Writes to standard output; control characters are escaped ([`printable`]).
+    /// Writes to standard output; hidden characters are escaped.
     pub(crate) fn print(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
-        self.raw(printable(text.as_ref()))
+        let text = self.for_report(text.as_ref());
+        self.raw(text)
     }
 
-    /// Writes to standard output byte for byte: what a script says, and what a script will read.
+    /// Writes to standard output what a script or a build has printed, which may end within a character; hidden characters are
+    /// escaped.
+    pub(crate) fn print_piece(&mut self, piece: &[u8]) -> io::Result<()> {
+        let [pieces, _] = &mut self.pieces;
+        let text = pieces.next(piece);
+        self.raw(text)
+    }
+
+    /// Writes to standard error in the same way.
+    pub(crate) fn complain_piece(&mut self, piece: &[u8]) -> io::Result<()> {
+        let [_, pieces] = &mut self.pieces;
+        let text = pieces.next(piece);
+        self.raw_to_error(text)
+    }
+
+    /// Writes to standard output byte for byte: our own control sequences, and what a script will read.
     pub(crate) fn raw(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
         if self.manner.is_quiet {
             return Ok(());
@@ -113,16 +159,17 @@ impl Output {
         self.print(b"\n")
     }
 
-    /// Writes text to standard error without a beginning of our own; control characters are escaped ([`printable`]).
+    /// Writes text to standard error without a beginning of our own; hidden characters are escaped.
     pub(crate) fn complain(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
         if self.manner.is_quiet {
             return Ok(());
         }
-        self.raw_to_error(printable(text.as_ref()))
+        let text = self.for_diagnostics(text.as_ref());
+        self.raw_to_error(text)
     }
 
-    /// Writes to standard error byte for byte: what a script says.
-    pub(crate) fn raw_to_error(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
+    /// Writes to standard error byte for byte.
+    fn raw_to_error(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
         let flushed = self.flush();
         // If standard error cannot be written to, there is no one to tell.
         let _ = self.stderr.write_all(text.as_ref());
@@ -146,7 +193,8 @@ impl Output {
 
     /// Writes the synopsis that belongs to an error to standard error.
     pub(crate) fn usage(&mut self, text: &str) -> io::Result<()> {
-        self.raw_to_error(printable(text.as_bytes()))
+        let text = self.for_diagnostics(text.as_bytes());
+        self.raw_to_error(text)
     }
 
     /// Writes `PROGRAM: WARNING: TEXT` in the same way.
@@ -156,9 +204,18 @@ impl Output {
 
     fn diagnostic(&mut self, gravity: &str, text: &str) -> io::Result<()> {
         let text = without_numbers(text).trim_end().replace('\n', "\n    ");
-        let text = printable(text.as_bytes());
+        let text = self.for_diagnostics(text.as_bytes());
         let beginning = format!("{}: {gravity}: ", self.program);
         self.raw_to_error([beginning.as_bytes(), &text, b"\n"].concat())
+    }
+
+    /// Writes what is left of the output of scripts.
+    pub(crate) fn end_pieces(&mut self) -> io::Result<()> {
+        let [report, errors] = self.pieces.each_mut().map(PieceEscaper::rest);
+        if !errors.is_empty() {
+            self.raw_to_error(errors)?;
+        }
+        self.raw(report)
     }
 
     /// Hands everything over to the system.

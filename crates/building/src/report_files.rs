@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use patchadm_bulk::conf::ReportSettings;
 use patchadm_bulk::journal::PackageState;
 use patchadm_bulk::pbulk_files::{self, PbulkPackage, PbulkStatus};
-use patchadm_bulk::report::{MailInput, ReportTextInput, RunReport, report_mail, report_text, visible};
+use patchadm_bulk::report::{MailInput, ReportTextInput, RunReport, report_mail, report_text};
 use patchadm_rootfs::{Dir, FileType, NewTree, RootError, UnnamedDirectory, WritableFile};
 use patchadm_svr4::package::Mode;
+use patchadm_svr4::package::control::visible;
 use serde::Serialize;
 
 use crate::file_copy::copy_file;

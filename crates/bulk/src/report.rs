@@ -4,7 +4,6 @@ mod mail;
 mod patches_text;
 mod run_report;
 mod text;
-mod visible;
 
 pub use mail::{MailInput, report_mail, subject};
 pub use patches_text::patches_text;
@@ -13,7 +12,6 @@ pub use run_report::{
     SourcePatchReport, TakenLibrary, UnmetLibrary, state_heading,
 };
 pub use text::{MOST_HARMFUL, ReportTextInput, report_text};
-pub use visible::visible;
 
 #[cfg(test)]
 mod tests;

@@ -26,10 +26,11 @@
 //! | module | is about | uses of this crate |
 //! | --- | --- | --- |
 //! | [`operation`] | applying, backing out, checking, listing, moving packages, promoting, recovering, each from its beginning to its end | all others |
-//! | [`script`] | running procedure scripts in a second process, which ends them when the run dies | process |
-//! | [`namespaces`] | a command in namespaces of its own, with its own tree of mounts | process |
+//! | [`script`] | running procedure scripts in a second process, which ends them when the run dies | process, terminal |
+//! | [`namespaces`] | a command in namespaces of its own, with its own tree of mounts | process, terminal |
 //! | [`three_way`] | what a promotion or a refresh does with each path | nothing |
 //! | [`process`] | what two processes of the program say to each other, and what one inherits | nothing |
+//! | `terminal` | a pseudo-terminal between a command and the caller's terminal | nothing |
 //!
 //! # The main types
 //! [`Source`](patchadm_inputs::source::Source) is what the user named and [`Image`](patchadm_inputs::source::Image) what it
@@ -78,6 +79,7 @@ pub mod namespaces;
 pub mod operation;
 pub mod process;
 pub mod script;
+mod terminal;
 pub mod three_way;
 
 /// Reports which test is skipped and why, visibly: past the capture of test output.

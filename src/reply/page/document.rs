@@ -5,8 +5,8 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::palette::{DARK, LIGHT};
 use super::section::facts;
-use super::visible_text::visible;
 use patchadm_inputs::sign::sha256;
+use patchadm_svr4::package::control::visible;
 
 /// The style, apart from the colours.
 const STYLE: &str = include_str!("page.css");

@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use super::content::{PagePatch, PageSection, PatchState};
 use super::layout::{BOX_HEIGHT, BOX_WIDTH, Layout, RequirementGraph};
 use super::references::{alternatives, anchor, base_of};
-use super::visible_text::visible;
+use patchadm_svr4::package::control::visible;
 
 /// The most boxes of a graph.
 const MOST_BOXES: usize = 300;

@@ -11,13 +11,11 @@ mod palette;
 mod references;
 mod section;
 mod tables;
-mod visible_text;
 
 pub(crate) use content::{Page, PagePatch, PageSection, PatchState};
 pub(crate) use tables::{
     PageCell, PageList, PagePart, PageRow, PageStory, PageTable, TablePage, html_of_tables,
 };
-pub(crate) use visible_text::visible;
 
 use maud::html;
 

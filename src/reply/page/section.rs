@@ -9,8 +9,8 @@ use maud::{Markup, html};
 use super::content::{PagePatch, PageSection};
 use super::graph::graph;
 use super::references::{alternatives, anchor, base_of};
-use super::visible_text::visible;
 use crate::reply::words::{human, reboot_sentence};
+use patchadm_svr4::package::control::visible;
 
 /// The choices for narrowing a table: the kind and its words.
 const KINDS: [(&str, &str); 6] = [

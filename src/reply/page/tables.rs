@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::document::{PageHead, document};
 use super::section::facts;
-use super::visible_text::visible;
+use patchadm_svr4::package::control::visible;
 
 /// A page of parts, each with a table, stories, or only remarks.
 #[derive(Clone, Debug, Default)]

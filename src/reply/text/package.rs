@@ -5,7 +5,7 @@ use std::io::Write as _;
 use patchadm_core::operation::queries::counts::ObjectCounts;
 use patchadm_core::operation::queries::packages::{ListedPackage, PackageState};
 use patchadm_svr4::format::params::compact;
-use patchadm_svr4::package::control::on_one_line;
+use patchadm_svr4::package::control::controls_on_one_line;
 
 /// The parameters that the long listing shows before STATUS, in its order. Of the first ones even an empty value is
 /// shown.
@@ -108,7 +108,7 @@ fn field(text: &mut Vec<u8>, name: &str, value: &[u8]) {
 /// Returns a parameter as listings show it, always on one line: ARCH and CATEGORY without white space.
 fn value(package: &ListedPackage, name: &str) -> Vec<u8> {
     let value = package.params.get(name).unwrap_or_default();
-    if matches!(name, "ARCH" | "CATEGORY") { compact(value) } else { on_one_line(value) }
+    if matches!(name, "ARCH" | "CATEGORY") { compact(value) } else { controls_on_one_line(value) }
 }
 
 /// Cuts or pads to exactly `width` bytes, as `%-W.Ws` does.

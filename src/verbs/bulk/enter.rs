@@ -57,12 +57,8 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let tree = KnownTree::read(&work).map_err(|error| known_tree_failed(&error))?;
     let package = tree.only_package(&args.name).map_err(|error| known_tree_failed(&error))?;
     let input = std::io::stdin();
-    let command = EnteringCommand {
-        words: args.command,
-        terminal: Surroundings::terminal(),
-        input: input.as_fd(),
-        is_interactive: call.surroundings.stdin_is_terminal && call.surroundings.stdout_is_terminal,
-    };
+    let command =
+        EnteringCommand { words: args.command, terminal: Surroundings::terminal(), input: input.as_fd() };
     let end = entered(&work, (&tree, package), args.network, command).map_err(|error| refused(&error))?;
     Ok(Reply::silent(exit_of_command(end)))
 }

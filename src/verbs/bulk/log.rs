@@ -77,7 +77,7 @@ fn follow(call: &mut Invocation, work: &Work, package: &str, run: Option<u64>) -
             }
             match follower.next_news().map_err(|error| log_failed(&error))? {
                 LogNews::Bytes(bytes) => {
-                    call.output.print(&bytes)?;
+                    call.output.print_piece(&bytes)?;
                     has_printed = true;
                 }
                 LogNews::Nothing => {

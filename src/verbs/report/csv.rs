@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 use chrono::SecondsFormat;
 
 use super::made::MadeReport;
-use crate::reply::page::visible;
 use patchadm_planning::fleet::{FleetHost, FleetPatch, InventoryPatch};
+use patchadm_svr4::package::control::visible;
 
 /// The names of the columns.
 const HEAD: &str =

@@ -18,6 +18,7 @@ use patchadm_planning::fleet::{
     Finding, FindingKind, FleetHost, HostStanding, InventoryPatch, PatchStanding,
 };
 use patchadm_rootfs::Root;
+use patchadm_svr4::package::control::is_hidden;
 
 /// A metric: its name without the prefix, its type, what it is, and its values with their labels.
 struct Metric {
@@ -181,7 +182,18 @@ fn number(exact: i64) -> f64 {
     exact as f64
 }
 
-/// Returns the value of a label as it stands between quotes.
+/// Returns the value of a label as it stands between quotes. There are no escapes but these three: every other hidden
+/// character becomes the one for what cannot be shown.
 fn escaped(value: &str) -> String {
-    value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
+    let mut out = String::with_capacity(value.len());
+    for letter in value.chars() {
+        match letter {
+            '\\' => out.push_str(r"\\"),
+            '"' => out.push_str("\\\""),
+            '\n' => out.push_str(r"\n"),
+            letter if is_hidden(letter) => out.push(char::REPLACEMENT_CHARACTER),
+            letter => out.push(letter),
+        }
+    }
+    out
 }

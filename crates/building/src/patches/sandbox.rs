@@ -172,6 +172,7 @@ fn sandbox(
         directory: "/".to_owned(),
         user: BuildUser::Installer,
         has_network: false,
+        has_terminal: false,
     };
     Ok((root, command))
 }

@@ -134,6 +134,7 @@ impl DriverFetch {
             directory: "/tree".to_owned(),
             user: self.user,
             has_network: true,
+            has_terminal: false,
         }
     }
 }

@@ -116,6 +116,8 @@ pub struct SandboxCommand {
     pub user: BuildUser,
     /// Whether it has the network of the host.
     pub has_network: bool,
+    /// Whether `/dev/tty` is there: only where somebody enters the sandbox, who has a pseudo-terminal.
+    pub has_terminal: bool,
 }
 
 /// The part of the environment that is the same in every sandbox.
@@ -164,7 +166,8 @@ pub fn enclosure(
         .iter()
         .map(|mount| mount_of(&mount.source, mount.target.clone().into(), mount.is_writable));
     let shared_memory = Some(limits.memory.unwrap_or(SHARED_MEMORY));
-    let devices = MountSource::Devices { files: Vec::new(), shared_memory };
+    let devices =
+        MountSource::Devices { files: Vec::new(), shared_memory, has_terminal: command.has_terminal };
     let own = [
         Mount { place: "/proc".into(), source: MountSource::Processes, missing: MissingPlace::Made },
         Mount { place: "/dev".into(), source: devices, missing: MissingPlace::Made },

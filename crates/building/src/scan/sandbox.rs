@@ -54,6 +54,7 @@ impl ScanSandbox {
             directory: "/tree".to_owned(),
             user,
             has_network: false,
+            has_terminal: false,
         };
         let enclosure = enclosure(&root, command, &SandboxLimits::default(), Some(place.inside()))
             .map_err(io::Error::other)?;

@@ -84,6 +84,7 @@ pub(super) fn build_command(inputs: &TaskInputs<'_>, words: Vec<OsString>) -> Sa
         directory: "/work".to_owned(),
         user: inputs.user,
         has_network: inputs.order.has_network,
+        has_terminal: false,
     }
 }
 

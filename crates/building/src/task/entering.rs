@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::os::fd::BorrowedFd;
 
-use patchadm_core::namespaces::{EnclosureEnd, EnclosureError, enclose};
+use patchadm_core::namespaces::{EnclosureEnd, EnclosureError, EnclosureTerminal, enclose};
 use patchadm_rootfs::{Dir, NewTree};
 use patchadm_svr4::package::Mode;
 
@@ -29,10 +29,8 @@ pub struct EnteringCommand<'a> {
     pub words: Vec<OsString>,
     /// The terminal's kind, for a shell.
     pub terminal: Option<OsString>,
-    /// Its standard input.
+    /// Its standard input. If that is the terminal of the caller, the command has a pseudo-terminal in its place.
     pub input: BorrowedFd<'a>,
-    /// Whether input and output are the terminal of the caller.
-    pub is_interactive: bool,
 }
 
 /// The reasons why a sandbox was not entered.
@@ -105,6 +103,7 @@ fn run(inputs: &TaskInputs<'_>, command: EnteringCommand<'_>) -> Result<Enclosur
     let is_shell = command.words.is_empty();
     let words = if is_shell { vec!["/bin/sh".into()] } else { command.words };
     let mut inside = build_command(inputs, words);
+    inside.has_terminal = true;
     if is_shell {
         let prompt = format!("[{}] $ ", inputs.order.package);
         inside.environment.push(("PS1".into(), prompt.into()));
@@ -113,7 +112,7 @@ fn run(inputs: &TaskInputs<'_>, command: EnteringCommand<'_>) -> Result<Enclosur
     let root = build_root(inputs, prepared.as_deref());
     let enclosure = enclosure(&root, inside, &SandboxLimits::default(), Some(inputs.place.inside()))
         .map_err(|error| EnterSandboxError::Machine(error.to_string()))?;
-    Ok(enclose(enclosure, command.input, command.is_interactive, |_| ())?)
+    Ok(enclose(enclosure, command.input, EnclosureTerminal::Own, |_| ())?)
 }
 
 /// Puts everything in its place; returns the layer with what the package needs.

@@ -140,6 +140,7 @@ impl Installation<'_> {
             directory: "/".to_owned(),
             user: BuildUser::Installer,
             has_network: false,
+            has_terminal: false,
         };
         Ok((root, command))
     }

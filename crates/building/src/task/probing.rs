@@ -221,6 +221,7 @@ fn run_probe(
         directory: "/".to_owned(),
         user,
         has_network: false,
+        has_terminal: false,
     };
     let limits = SandboxLimits { time: Some(LONGEST_COMMAND), ..SandboxLimits::default() };
     let mut log = TaskLog::begin(place.dir.create(b"log")?, Some(MOST_PRINTED));

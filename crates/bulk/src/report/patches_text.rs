@@ -1,7 +1,7 @@
 //! The patches of a run as text.
 
 use super::run_report::PatchesReport;
-use super::visible::visible;
+use patchadm_svr4::package::control::visible;
 
 /// The lists of packages without a patch: the field, and the words for it.
 const WITHOUT: [(&str, &str); 4] = [

@@ -94,7 +94,7 @@ fn nothing_of_records_and_logs_reaches_text_or_mail_unescaped() {
     let lines = vec![hostile.to_owned()];
     let input = ReportTextInput { log_ends: BTreeMap::from([(hostile, lines)]), ..input(&difference) };
     let text = report_text(&report, &input);
-    assert!(text.contains("\\u{1b}") && text.contains("\\r\\n\\r\\nBcc"), "{text}");
+    assert!(text.contains("\\u{1b}") && text.contains("\\u{d}\\u{a}\\u{d}\\u{a}Bcc"), "{text}");
     assert!(
         text.chars().all(|letter| letter == '\n' || !letter.is_control() && letter != '\u{202e}'),
         "{text}"

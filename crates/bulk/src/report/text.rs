@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 
 use super::patches_text::patches_text;
 use super::run_report::{PackageReport, RunReport, state_heading};
-use super::visible::visible;
 use crate::history::RunDifference;
 use crate::journal::PackageState;
+use patchadm_svr4::package::control::visible;
 
 /// How many of the most harmful failures are listed.
 pub const MOST_HARMFUL: usize = 10;

@@ -9,7 +9,7 @@ use super::failure::{EnclosureEnd, EnclosureError, EnclosureNote};
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum FirstOrder {
     /// Build this enclosure. This is the first message, and comes with the standard input of the command.
-    Prepare { enclosure: Box<Enclosure>, is_superuser: bool },
+    Prepare { enclosure: Box<Enclosure>, is_superuser: bool, session: EnclosureSession },
     /// The ids are there that were asked for.
     GoOn,
     /// Start the command, in the foreground of the terminal if so.
@@ -18,6 +18,17 @@ pub(super) enum FirstOrder {
     Signal(i32),
     /// Continue the stopped command; with `in_front`, in the foreground of the terminal.
     Continue { in_front: bool },
+}
+
+/// The session of everything inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum EnclosureSession {
+    /// That of the caller, with its terminal.
+    OfCaller,
+    /// One of its own, without a terminal.
+    Own,
+    /// One of its own, with the standard input as its terminal.
+    Terminal,
 }
 
 /// An answer of the first process.

@@ -164,6 +164,8 @@ pub enum MountSource {
         files: Vec<(OsString, Vec<u8>)>,
         /// The most bytes of shared memory; `None` for half of the machine's, which is what the kernel allows.
         shared_memory: Option<u64>,
+        /// Whether the controlling terminal, `/dev/tty`, is one of them.
+        has_terminal: bool,
     },
     /// An empty directory that nobody can write to.
     Nothing,
@@ -178,6 +180,21 @@ pub enum MissingPlace {
     LeftOut,
     /// It is an error.
     Refused,
+}
+
+/// What a command has of the terminal of its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EnclosureTerminal {
+    /// The terminal itself, and the session of the caller. `is_interactive` says that input and output are the terminal, so
+    /// that the command may be in its foreground.
+    Shared {
+        /// Whether input and output are the terminal.
+        is_interactive: bool,
+    },
+    /// Nothing: the command has a session of its own, without a terminal.
+    None,
+    /// A pseudo-terminal of its own if the standard input of the caller is a terminal; otherwise nothing.
+    Own,
 }
 
 /// A lock file, locked together with other processes that hold it in the same way.

@@ -2,13 +2,16 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal};
+use rustix::process::{
+    DumpableBehavior, Signal, ioctl_tiocsctty, set_dumpable_behavior, set_parent_process_death_signal, setsid,
+};
 
-use super::answers::{FirstAnswer, FirstOrder};
+use super::answers::{EnclosureSession, FirstAnswer, FirstOrder};
 use super::enclosure::{EnclosedCommand, Enclosure, OwnIds};
 use super::failure::{EnclosureEnd, EnclosureError, EnclosureNote};
 use super::followed_signals::FollowedSignals;
@@ -32,8 +35,11 @@ pub fn serve(works: &[(&str, OwnWork)]) -> io::Result<()> {
     // If the caller died before this, the end of the socket shows it.
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let mut channel = MessageChannel::of_standard_input()?;
-    let Some(FirstOrder::Prepare { enclosure, is_superuser }) = channel.receive()? else { return Ok(()) };
+    let Some(FirstOrder::Prepare { enclosure, is_superuser, session }) = channel.receive()? else {
+        return Ok(());
+    };
     let Some(input) = channel.descriptor() else { return Ok(()) };
+    enter_session(session, &input)?;
     let terminal = ControllingTerminal::open();
     // Held to the end of this process.
     let _locks = match prepare(&enclosure, is_superuser, &mut channel) {
@@ -52,7 +58,8 @@ pub fn serve(works: &[(&str, OwnWork)]) -> io::Result<()> {
     // Signals are followed before there is a command whose end could be missed.
     let signals = FollowedSignals::new(&[signal_hook::consts::SIGCHLD])?;
     let Some(FirstOrder::Start { in_front }) = channel.receive()? else { return Ok(()) };
-    let started = EnclosedProcess::start(&enclosure.command, &input, terminal.as_ref().filter(|_| in_front));
+    let in_front = terminal.as_ref().filter(|_| in_front);
+    let started = EnclosedProcess::start(&enclosure.command, (&input, session), in_front);
     drop(input);
     match started {
         Ok(process) => follow(&mut channel, &process, &signals, terminal.as_ref()),
@@ -77,6 +84,17 @@ fn do_work(
     rustix::process::umask(rustix::fs::Mode::from_bits_truncate(enclosure.command.umask));
     work(order).map_err(failed)?;
     Ok(EnclosureEnd::Exited(0))
+}
+
+/// Leaves the session of the caller, if the inside has one of its own.
+fn enter_session(session: EnclosureSession, input: &OwnedFd) -> io::Result<()> {
+    if session != EnclosureSession::OfCaller {
+        setsid()?;
+    }
+    if session == EnclosureSession::Terminal {
+        ioctl_tiocsctty(input)?;
+    }
+    Ok(())
 }
 
 /// Takes the locks, enters the tree and the working directory.

@@ -17,8 +17,9 @@
 //! program inside, and the tree can be a few directories.
 //!
 //! Nothing that is mounted inside is visible outside. The command inherits standard input, output and error, and no other
-//! descriptor. If the caller is in the foreground of a terminal, the command becomes the foreground process, and stops and
-//! continues with the caller as a job.
+//! descriptor. With a shared terminal ([`EnclosureTerminal`]), if the caller is in its foreground, the command becomes the
+//! foreground process, and stops and continues with the caller as a job. Otherwise everything inside has a session of its own,
+//! with no terminal or a pseudo-terminal: nobody inside can type into the terminal of the caller.
 //!
 //! With [`OwnIds`], the first process enters a further user namespace when everything is mounted, and its caller says which
 //! ids there are in it. The mounts, the network and the host name then belong to the namespace before: root inside can
@@ -49,8 +50,8 @@ mod tree;
 mod work;
 
 pub use enclosure::{
-    Access, EnclosedCommand, Enclosure, EnclosureTree, HeldLock, IdMapping, Isolation, Layers, MissingPlace,
-    Mount, MountSource, OwnIds, ProcessLimit,
+    Access, EnclosedCommand, Enclosure, EnclosureTerminal, EnclosureTree, HeldLock, IdMapping, Isolation,
+    Layers, MissingPlace, Mount, MountSource, OwnIds, ProcessLimit,
 };
 pub use failure::{EnclosureEnd, EnclosureError, EnclosureNote};
 pub use first_process::{OwnWork, serve};

@@ -16,7 +16,10 @@ use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::Mode;
 
 /// The devices of the host that exist inside, if the host has them.
-const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
+
+/// The device that is the controlling terminal of whoever opens it.
+const TERMINAL: &str = "tty";
 
 /// The symbolic links among the devices.
 const LINKS: [(&str, &str); 5] = [
@@ -53,15 +56,16 @@ pub(super) fn mount_nothing(place: &OsStr, point: &OwnedFd) -> Result<(), Enclos
 pub(super) fn mount_devices(
     top: &OwnedFd,
     (place, point): (&OsStr, &OwnedFd),
-    (files, shared_memory): (&[(OsString, Vec<u8>)], Option<u64>),
+    (files, shared_memory, has_terminal): (&[(OsString, Vec<u8>)], Option<u64>, bool),
 ) -> Result<(), EnclosureError> {
     let failed = |error: &dyn Display| EnclosureError::failed("prepare", place.display(), error);
     mount_new("tmpfs", point, MountFlags::NOSUID | MountFlags::NOEXEC, c"mode=0755,size=1m")
         .map_err(|errno| failed(&errno))?;
     let mounted = find(top, place)?.ok_or_else(|| failed(&Errno::NOENT))?.fd;
     let dir = Dir::of_host(&path_of(&mounted)).map_err(|error| failed(&error))?;
-    lay_out(&dir, files).map_err(|error| failed(&error))?;
-    for name in DEVICES {
+    let devices = || DEVICES.into_iter().chain(has_terminal.then_some(TERMINAL));
+    lay_out(&dir, devices(), files).map_err(|error| failed(&error))?;
+    for name in devices() {
         bind_device(&mounted, name).map_err(|errno| failed(&format!("{name}: {errno}")))?;
     }
     let below = |name: &str| open_inside(&mounted, OsStr::new(name)).and_then(|fd| fd.ok_or(Errno::NOENT));
@@ -77,14 +81,18 @@ pub(super) fn mount_devices(
 }
 
 /// Makes the directories, links and files, and an empty file for each device.
-fn lay_out(dir: &Dir, files: &[(OsString, Vec<u8>)]) -> Result<(), RootError> {
+fn lay_out(
+    dir: &Dir,
+    devices: impl Iterator<Item = &'static str>,
+    files: &[(OsString, Vec<u8>)],
+) -> Result<(), RootError> {
     for name in ["pts", "shm"] {
         dir.make_dir(name.as_bytes(), Mode::of(0o755))?;
     }
     for (name, target) in LINKS {
         dir.make_symlink(name.as_bytes(), target.as_bytes())?;
     }
-    for name in DEVICES {
+    for name in devices {
         dir.create(name.as_bytes())?;
     }
     for (name, text) in files {

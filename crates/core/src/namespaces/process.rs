@@ -9,7 +9,7 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 
 use super::ENCLOSING_PROCESS;
-use super::enclosure::Enclosure;
+use super::enclosure::{Enclosure, EnclosureTerminal};
 use super::failure::{EnclosureEnd, EnclosureError};
 use super::supervisor::enclose;
 use crate::process::{MessageChannel, close_inherited};
@@ -98,7 +98,7 @@ pub fn serve_enclosure() -> io::Result<()> {
     let mut channel = MessageChannel::of_standard_input()?;
     let Some(enclosure) = channel.receive::<Enclosure>()? else { return Ok(()) };
     let Some(input) = channel.descriptor() else { return Ok(()) };
-    let answer = match enclose(enclosure, input.as_fd(), false, |_| {}) {
+    let answer = match enclose(enclosure, input.as_fd(), EnclosureTerminal::None, |_| {}) {
         Ok(end) => EnclosureAnswer::Ended(end, children_ms()),
         Err(error) => EnclosureAnswer::Failed(error),
     };

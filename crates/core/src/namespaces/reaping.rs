@@ -1,7 +1,7 @@
 //! The command inside: started, signalled, and waited for among all the processes that the first one inherits.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use rustix::fs::Mode;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, wait};
 
+use super::answers::EnclosureSession;
 use super::enclosure::EnclosedCommand;
 use super::failure::{EnclosureEnd, EnclosureError};
 use super::terminal::ControllingTerminal;
@@ -17,8 +18,10 @@ use super::terminal::ControllingTerminal;
 #[derive(Debug)]
 pub(super) struct EnclosedProcess {
     pid: Pid,
-    /// Whether it leads a process group of its own, because it got the terminal.
+    /// Whether it leads a process group of its own.
     leads_group: bool,
+    /// Whether it can be stopped from the terminal that it got.
+    is_job: bool,
 }
 
 /// The state of the command since the last look.
@@ -36,12 +39,12 @@ impl EnclosedProcess {
     /// Starts the command: the first choice that exists.
     pub(super) fn start(
         command: &EnclosedCommand,
-        input: &OwnedFd,
+        (input, session): (&OwnedFd, EnclosureSession),
         terminal: Option<&ControllingTerminal>,
     ) -> Result<Self, EnclosureError> {
         let mut missing = None;
         for words in &command.choices {
-            match Self::spawn(command, words, (input, terminal.is_some())) {
+            match Self::spawn(command, words, (input, session, terminal.is_some())) {
                 Ok(process) => {
                     process.bring_to_front(terminal);
                     return Ok(process);
@@ -61,12 +64,22 @@ impl EnclosedProcess {
     fn spawn(
         command: &EnclosedCommand,
         words: &[OsString],
-        (input, leads_group): (&OwnedFd, bool),
+        (input, session, is_job): (&OwnedFd, EnclosureSession, bool),
     ) -> io::Result<Self> {
         let (program, arguments) = words.split_first().ok_or(io::ErrorKind::NotFound)?;
         let mut process = Command::new(program);
         process.args(arguments).stdin(Stdio::from(input.try_clone()?));
         process.env_clear().envs(command.environment.iter().map(|(name, value)| (name, value)));
+        if session == EnclosureSession::Terminal {
+            // What goes to the terminal of the caller goes by way of the command's own.
+            if io::stdout().is_terminal() {
+                process.stdout(Stdio::from(input.try_clone()?));
+            }
+            if io::stderr().is_terminal() {
+                process.stderr(Stdio::from(input.try_clone()?));
+            }
+        }
+        let leads_group = is_job || session != EnclosureSession::OfCaller;
         if leads_group {
             process.process_group(0);
         }
@@ -77,7 +90,7 @@ impl EnclosedProcess {
         let own = rustix::process::umask(Mode::from_bits_truncate(command.umask));
         let spawned = process.spawn();
         rustix::process::umask(own);
-        Ok(Self { pid: Pid::from_child(&spawned?), leads_group })
+        Ok(Self { pid: Pid::from_child(&spawned?), leads_group, is_job })
     }
 
     /// Puts the command into the foreground, and continues it if it has asked for the terminal too early.
@@ -100,7 +113,7 @@ impl EnclosedProcess {
     /// Waits, without a pause, for all processes that have ended, and returns the state of the command.
     pub(super) fn reap(&self) -> CommandState {
         let mut state = CommandState::Running;
-        let stops = if self.leads_group { WaitOptions::UNTRACED } else { WaitOptions::empty() };
+        let stops = if self.is_job { WaitOptions::UNTRACED } else { WaitOptions::empty() };
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG | stops) {
             if pid != self.pid {
                 continue;

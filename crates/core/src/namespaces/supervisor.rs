@@ -12,14 +12,15 @@ use rustix::io::Errno;
 use rustix::process::{Signal, getegid, geteuid, getpgrp, getpid, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
-use super::answers::{FirstAnswer, FirstOrder};
-use super::enclosure::Enclosure;
+use super::answers::{EnclosureSession, FirstAnswer, FirstOrder};
+use super::enclosure::{Enclosure, EnclosureTerminal};
 use super::failure::{EnclosureEnd, EnclosureError, EnclosureNote};
 use super::followed_signals::FollowedSignals;
 use super::settings::refusal;
 use super::terminal::ControllingTerminal;
 use super::{FIRST_PROCESS, capabilities, id_maps};
 use crate::process::MessageChannel;
+use crate::terminal::{RELAY_TICK, TerminalRelay, TerminalUse};
 
 /// The signals that are passed on to the command.
 const PASSED_ON: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
@@ -27,20 +28,26 @@ const PASSED_ON: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2]
 /// The signals from the keyboard, which reach all processes in the foreground.
 const FROM_KEYBOARD: [i32; 2] = [SIGINT, SIGQUIT];
 
-/// Runs a command with this standard input in namespaces of its own, and returns its end. `is_interactive` says that input and output are the
-/// terminal, so that the command may have it; `tell` receives remarks for the user before the command starts.
+/// Runs a command with this standard input in namespaces of its own, and returns its end. `terminal` says what the command has
+/// of the terminal of this process; `tell` receives remarks for the user before the command starts.
 ///
 /// For a process with one thread that starts no further ones: its next child is the first one of a new namespace, and there
 /// is none after it.
 pub fn enclose(
     enclosure: Enclosure,
     input: BorrowedFd<'_>,
-    is_interactive: bool,
+    terminal: EnclosureTerminal,
     tell: impl FnMut(&EnclosureNote),
 ) -> Result<EnclosureEnd, EnclosureError> {
     let is_superuser = geteuid().is_root();
+    let relay = if terminal == EnclosureTerminal::Own {
+        TerminalRelay::begin(TerminalUse::Shell, None)
+            .map_err(|error| EnclosureError::failed("make", "a pseudo-terminal", error))?
+    } else {
+        None
+    };
     make_namespaces(is_superuser, enclosure.as_root)?;
-    let mut supervisor = EnclosureSupervisor::start(is_interactive).map_err(|error| lost(&error))?;
+    let mut supervisor = EnclosureSupervisor::start(terminal, relay).map_err(|error| lost(&error))?;
     let followed = supervisor.run((enclosure, input), is_superuser, tell);
     // Its end is the end of everything inside.
     let ended = supervisor.first.wait().map_err(|error| lost(&error))?;
@@ -81,24 +88,35 @@ struct EnclosureSupervisor {
     first: Child,
     channel: MessageChannel,
     signals: FollowedSignals,
+    /// The terminal of the caller, if the command may have it.
     terminal: Option<ControllingTerminal>,
-    /// Whether the command has a process group of its own, which gets the terminal.
+    /// The way between it and the command's own.
+    relay: Option<TerminalRelay>,
+    session: EnclosureSession,
+    /// Whether the command has a process group of its own, so that no key of the terminal reaches it by itself.
     leads_group: bool,
     /// Whether that group is in the foreground at present.
     in_front: bool,
 }
 
 impl EnclosureSupervisor {
-    fn start(is_interactive: bool) -> io::Result<Self> {
+    fn start(wanted: EnclosureTerminal, relay: Option<TerminalRelay>) -> io::Result<Self> {
         let (channel, theirs) = MessageChannel::pair()?;
         let mut command = Command::new("/proc/self/exe");
         command.arg0("patchadm").arg(FIRST_PROCESS).env_clear().stdin(Stdio::from(theirs));
         let first = command.spawn()?;
         // This comes after the start: what was ignored must be ignored inside.
         let signals = FollowedSignals::new(&PASSED_ON)?;
-        let terminal = ControllingTerminal::open().filter(|_| is_interactive);
-        let in_front = terminal.as_ref().is_some_and(ControllingTerminal::is_ours);
-        Ok(Self { first, channel, signals, terminal, leads_group: in_front, in_front })
+        let is_shared = wanted == EnclosureTerminal::Shared { is_interactive: true };
+        let terminal = ControllingTerminal::open().filter(|_| is_shared);
+        let session = match (wanted, &relay) {
+            (EnclosureTerminal::Shared { .. }, _) => EnclosureSession::OfCaller,
+            (_, Some(_)) => EnclosureSession::Terminal,
+            (_, None) => EnclosureSession::Own,
+        };
+        let in_front = relay.is_some() || terminal.as_ref().is_some_and(ControllingTerminal::is_ours);
+        let leads_group = in_front || session != EnclosureSession::OfCaller;
+        Ok(Self { first, channel, signals, terminal, relay, session, leads_group, in_front })
     }
 
     /// Passes the enclosure on and follows the command; `None` if the first process has ended without an answer.
@@ -109,7 +127,9 @@ impl EnclosureSupervisor {
         mut tell: impl FnMut(&EnclosureNote),
     ) -> Result<Option<EnclosureEnd>, EnclosureError> {
         let ids = enclosure.ids.clone();
-        let order = FirstOrder::Prepare { enclosure: Box::new(enclosure), is_superuser };
+        let session = self.session;
+        let order = FirstOrder::Prepare { enclosure: Box::new(enclosure), is_superuser, session };
+        let input = self.relay.as_ref().map_or(input, TerminalRelay::command_side);
         if self.channel.send(&order, Some(input)).is_err() {
             return Ok(None);
         }
@@ -136,15 +156,16 @@ impl EnclosureSupervisor {
     /// Waits for an answer, and passes signals on meanwhile.
     fn next_answer(&mut self) -> io::Result<Option<FirstAnswer>> {
         while !self.channel.has_message() {
-            let mut fds = [
-                PollFd::from_borrowed_fd(self.channel.fd(), PollFlags::IN),
-                PollFd::from_borrowed_fd(self.signals.fd(), PollFlags::IN),
-            ];
-            match poll(&mut fds, None) {
+            let terminals = self.relay.iter().flat_map(TerminalRelay::descriptors);
+            let all = [self.channel.fd(), self.signals.fd()].into_iter().chain(terminals);
+            let mut fds: Vec<_> = all.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+            match poll(&mut fds, self.relay.as_ref().map(|_| &RELAY_TICK)) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
             }
-            let is_answered = !fds[0].revents().is_empty();
+            let is_answered = fds.first().is_some_and(|channel| !channel.revents().is_empty());
+            drop(fds);
+            self.relay.iter_mut().for_each(TerminalRelay::pass_on);
             for signal in self.signals.take() {
                 // The terminal sends these to all processes in the group, including the command.
                 if self.leads_group || !FROM_KEYBOARD.contains(&signal) {
@@ -166,11 +187,17 @@ impl EnclosureSupervisor {
     /// Stops as the command has stopped, so that the shell outside sees a stopped job, and continues with it.
     fn stop_and_continue(&mut self, signal: i32) {
         self.take_terminal_back();
+        self.relay.iter().for_each(TerminalRelay::suspend);
         if let Some(signal) = Signal::from_named_raw(signal) {
             // If nobody could continue it, the kernel does not stop it, and the command goes on at once.
             let _ = kill_process(getpid(), signal);
         }
-        self.in_front = self.terminal.as_ref().is_some_and(ControllingTerminal::is_ours);
+        if let Some(relay) = &self.relay {
+            // A terminal that is gone has nobody in front of it.
+            let _ = relay.resume();
+        } else {
+            self.in_front = self.terminal.as_ref().is_some_and(ControllingTerminal::is_ours);
+        }
         let in_front = self.in_front;
         self.order(&FirstOrder::Continue { in_front });
     }

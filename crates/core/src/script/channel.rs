@@ -38,8 +38,18 @@ pub(super) struct RunOrder {
     pub(super) directory: OsString,
     pub(super) trace: bool,
     pub(super) limit_ms: Option<u64>,
-    /// The foreground process group of the terminal, for a script that reads the terminal.
-    pub(super) foreground: Option<i32>,
+    pub(super) session: ScriptSession,
+}
+
+/// The session of a script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum ScriptSession {
+    /// That of the second process, in which the script has a process group of its own.
+    OfCaller,
+    /// One of its own, without a terminal.
+    Own,
+    /// One of its own, with its input as the terminal.
+    Terminal,
 }
 
 /// An answer from the second process.

@@ -12,9 +12,9 @@ use rustix::process::{
     pidfd_open, wait, waitid, waitpid,
 };
 
-use super::channel::RunOrder;
+use super::channel::{RunOrder, ScriptSession};
 use super::processes::{GRACE, descendants, end_all};
-use super::{ProcessIdentity, ScriptEnd};
+use super::{ProcessIdentity, ScriptEnd, session};
 
 /// The absolute path of the shell; a script's own PATH does not matter.
 const SHELL: &str = "/bin/sh";
@@ -24,6 +24,23 @@ const SHELL: &str = "/bin/sh";
 /// itself; 7 is the code for that (see [`super::protocol`]).
 const WAIT_THEN_RUN: &str = r#"kill -STOP $$; [ -r "$0" ] || exit 7; exec /bin/sh "$@""#;
 
+/// Returns the shell of a script, to be started.
+pub(super) fn shell(running: &RunOrder, input: OwnedFd) -> Command {
+    let mut command = Command::new(SHELL);
+    command.args(["-c", WAIT_THEN_RUN]).arg(&running.file);
+    if running.trace {
+        command.arg("-x");
+    }
+    command.arg(&running.file).args(&running.arguments);
+    command.env_clear().envs(running.environment.iter().map(|(name, value)| (name, value)));
+    command.current_dir(&running.directory).stdin(Stdio::from(input));
+    if let Some((uid, gid)) = running.user {
+        // Supplementary groups go as well.
+        command.uid(uid).gid(gid);
+    }
+    command
+}
+
 /// The process of a script. Its process id stays valid until it is waited for, once, at its end. If the script is
 /// still running when this value is dropped, it is ended, with everything in its group or descended from it: asked
 /// first, and killed after a short time.
@@ -31,29 +48,20 @@ const WAIT_THEN_RUN: &str = r#"kill -STOP $$; [ -r "$0" ] || exit 7; exec /bin/s
 pub(super) struct ScriptChild {
     pid: Pid,
     handle: OwnedFd,
-    has_group: bool,
     has_ended: bool,
 }
 
 impl ScriptChild {
     /// Creates the process, which waits for [`ScriptChild::begin`].
     pub(super) fn make(running: &RunOrder, input: OwnedFd) -> io::Result<Self> {
-        let mut command = Command::new(SHELL);
-        command.args(["-c", WAIT_THEN_RUN]).arg(&running.file);
-        if running.trace {
-            command.arg("-x");
-        }
-        command.arg(&running.file).args(&running.arguments);
-        command.env_clear().envs(running.environment.iter().map(|(name, value)| (name, value)));
-        command.current_dir(&running.directory).stdin(Stdio::from(input));
-        if let Some((uid, gid)) = running.user {
-            // Supplementary groups go as well.
-            command.uid(uid).gid(gid);
-        }
-        command.process_group(running.foreground.unwrap_or(0));
-        let pid = Pid::from_child(&command.spawn()?);
+        let child = match running.session {
+            ScriptSession::OfCaller => shell(running, input).process_group(0).spawn()?,
+            // Whoever leads a session leads a process group, too.
+            ScriptSession::Own | ScriptSession::Terminal => session::start(running, &input)?,
+        };
+        let pid = Pid::from_child(&child);
         let handle = pidfd_open(pid, PidfdFlags::empty())?;
-        let script = Self { pid, handle, has_group: running.foreground.is_none(), has_ended: false };
+        let script = Self { pid, handle, has_ended: false };
         // Waits until the shell has stopped itself, or something has ended it, which the wait at its end finds.
         let stopped_or_ended = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         rustix::io::retry_on_intr(|| waitid(WaitId::Pid(pid), stopped_or_ended))?;
@@ -85,11 +93,7 @@ impl ScriptChild {
 
     fn signal(&self, signal: Signal) {
         // No caller is left to learn of a failure.
-        let _ = if self.has_group {
-            kill_process_group(self.pid, signal)
-        } else {
-            kill_process(self.pid, signal)
-        };
+        let _ = kill_process_group(self.pid, signal);
     }
 
     fn reap(&self) -> io::Result<ScriptEnd> {

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, OFlags};
 use rustix::io::Errno;
 
-use super::channel::{HostOrder, OpenOrder, RunOrder, SupervisorAnswer};
+use super::channel::{HostOrder, OpenOrder, RunOrder, ScriptSession, SupervisorAnswer};
 use super::environment::{BEFORE_RUN, RUN};
 use super::tools::tools_of;
 use super::trust::{ScriptUser, unreadable_by};
@@ -21,6 +21,7 @@ use super::{
     ScriptListener, environment,
 };
 use crate::process::MessageChannel;
+use crate::terminal::{TerminalRelay, TerminalUse};
 use patchadm_rootfs::{Dir, Root};
 
 /// The interval at which [`ScriptListener::interrupted`] is called.
@@ -150,11 +151,21 @@ impl ScriptHost {
         listener: &mut dyn ScriptListener,
     ) -> Result<ScriptEnd, ScriptError> {
         self.check(call)?;
-        let input = open_input(&call.input)
-            .map_err(|source| ScriptError::Input { name: call.name.clone(), source })?;
-        self.ask(&HostOrder::Run(self.running(call)), Some(&input))?;
-        drop(input);
-        let mut watch = RunningScript { call, process: None, refused: None, asked: false };
+        let failed = |source| ScriptError::Input { name: call.name.clone(), source };
+        let relay = self.relay(call).map_err(failed)?;
+        let input = match &relay {
+            Some(relay) => relay.command_side().try_clone_to_owned(),
+            None => open_input(&call.input),
+        };
+        let session = match (&relay, call.user, &call.input) {
+            (Some(_), ..) => ScriptSession::Terminal,
+            (None, RunAs::Unprivileged, _) | (None, _, ScriptInput::Terminal | ScriptInput::Caller) => {
+                ScriptSession::Own
+            }
+            (None, RunAs::Caller, _) => ScriptSession::OfCaller,
+        };
+        self.ask(&HostOrder::Run(self.running(call, session)), Some(&input.map_err(failed)?))?;
+        let mut watch = RunningScript { call, relay, process: None, refused: None, asked: false };
         let result = self.follow(&mut watch, listener);
         if matches!(result, Err(ScriptError::Lost(_)))
             && let Some(process) = watch.process
@@ -206,7 +217,15 @@ impl ScriptHost {
         environment
     }
 
-    fn running(&self, call: &ScriptCall) -> RunOrder {
+    /// Begins to relay between the terminal of the program and that of a script that asks questions, if there is one.
+    fn relay(&self, call: &ScriptCall) -> io::Result<Option<TerminalRelay>> {
+        if call.input != ScriptInput::Terminal {
+            return Ok(None);
+        }
+        TerminalRelay::begin(TerminalUse::Questions, self.user_of(call).map(|user| user.uid))
+    }
+
+    fn running(&self, call: &ScriptCall, session: ScriptSession) -> RunOrder {
         RunOrder {
             file: call.file.clone().into(),
             arguments: call.arguments.clone(),
@@ -215,7 +234,7 @@ impl ScriptHost {
             directory: call.directory.clone().into(),
             trace: call.trace,
             limit_ms: call.limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
-            foreground: (call.input == ScriptInput::Terminal).then(|| nix::unistd::getpgrp().as_raw()),
+            session,
         }
     }
 
@@ -226,8 +245,10 @@ impl ScriptHost {
         listener: &mut dyn ScriptListener,
     ) -> Result<ScriptEnd, ScriptError> {
         loop {
-            let is_ready = self.wait().map_err(|errno| ScriptError::Lost(errno.into()))?;
+            let relay = watch.relay.as_ref();
+            let is_ready = self.wait(relay).map_err(|errno| ScriptError::Lost(errno.into()))?;
             self.listen(listener, AFTER_THE_END);
+            watch.relay.iter_mut().for_each(TerminalRelay::pass_on);
             if is_ready {
                 match self.answer()? {
                     SupervisorAnswer::Began(process) => self.begin(process, watch, listener)?,
@@ -264,20 +285,18 @@ impl ScriptHost {
         }
     }
 
-    /// Waits for the channel, the pipes or a tick. Returns whether the second process has sent something.
-    fn wait(&self) -> Result<bool, Errno> {
+    /// Waits for the channel, the pipes, the terminals or a tick. Returns whether the second process has sent something.
+    fn wait(&self, relay: Option<&TerminalRelay>) -> Result<bool, Errno> {
         let Some(channel) = &self.channel else { return Err(Errno::PIPE) };
         if channel.has_message() {
             return Ok(true);
         }
         let [out, err] = &self.pipes;
-        let mut fds =
-            [channel.fd(), out.as_fd(), err.as_fd()].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        let terminals = relay.into_iter().flat_map(TerminalRelay::descriptors);
+        let all = [channel.fd(), out.as_fd(), err.as_fd()].into_iter().chain(terminals);
+        let mut fds: Vec<_> = all.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         match poll(&mut fds, Some(&TICK)) {
-            Ok(_) | Err(Errno::INTR) => {
-                let [line, ..] = fds;
-                Ok(!line.revents().is_empty())
-            }
+            Ok(_) | Err(Errno::INTR) => Ok(fds.first().is_some_and(|line| !line.revents().is_empty())),
             Err(errno) => Err(errno),
         }
     }
@@ -342,6 +361,7 @@ fn remove(directory: &Path) {
 /// The state of the running script.
 struct RunningScript<'a> {
     call: &'a ScriptCall,
+    relay: Option<TerminalRelay>,
     process: Option<ProcessIdentity>,
     refused: Option<io::Error>,
     asked: bool,
@@ -365,7 +385,7 @@ fn open_input(input: &ScriptInput) -> io::Result<OwnedFd> {
     let open = |path: &str| std::fs::File::open(path).map(OwnedFd::from);
     match input {
         ScriptInput::Nothing => open("/dev/null"),
-        ScriptInput::Terminal => open("/dev/tty").or_else(|_| io::stdin().as_fd().try_clone_to_owned()),
+        ScriptInput::Terminal | ScriptInput::Caller => io::stdin().as_fd().try_clone_to_owned(),
         ScriptInput::Bytes(bytes) => {
             let list = rustix::fs::memfd_create("list", MemfdFlags::CLOEXEC)?;
             let mut file = std::fs::File::from(list);

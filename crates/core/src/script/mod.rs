@@ -2,7 +2,8 @@
 //!
 //! A [`ScriptHost`] is a second process of the program, made for one run. It holds `script.lock`, has a private directory
 //! with the tools that scripts expect, and runs one script after another as [`ScriptCall`]s say. Each script has a process
-//! group of its own, clean descriptors, umask 022 and exactly the environment it is given. When the program dies, in
+//! group of its own, clean descriptors, umask 022 and exactly the environment it is given. One that runs unprivileged, or that
+//! asks questions, has a session of its own and never the caller's terminal. When the program dies, in
 //! whatever way, the second process notices, ends the script with everything that descends from it and removes the
 //! directory; when both die, [`end_leftovers`] ends what names the run in its environment at the next start. So no script
 //! runs on while its work is being undone.
@@ -24,6 +25,7 @@ mod namespace;
 mod processes;
 pub mod protocol;
 pub mod response;
+mod session;
 pub mod standard;
 mod supervisor;
 mod tools;
@@ -40,10 +42,15 @@ use patchadm_rootfs::{LockError, LockHolder, RootError};
 
 pub use host::{ScriptHost, ScriptHostSettings};
 pub use leftovers::{ScriptLock, end_leftovers};
+pub use session::enter_session;
 pub use supervisor::supervise;
 
 /// The argument that makes the program the second process, which then only runs [`supervise`].
 pub const SUPERVISOR: &str = "__scripts";
+
+/// The argument that makes the program a process that enters a session of its own and becomes a script, which only runs
+/// [`enter_session`].
+pub const SESSION: &str = "__session";
 
 /// A script to run, with its circumstances.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,10 +89,12 @@ pub enum RunAs {
 pub enum ScriptInput {
     /// `/dev/null`, an empty input.
     Nothing,
-    /// The terminal, or without one the standard input of the program. The script stays in the terminal's foreground
-    /// group, so the keys that end the program end it too. Because the group is not its own, ending it otherwise
-    /// reaches only the shell and its descendants.
+    /// The terminal that is the standard input of the program, by way of a pseudo-terminal: the script reads what is typed,
+    /// and what it prints there is escaped. The key that interrupts the program still does so, and that ends the script.
+    /// If standard input is no terminal, the same as [`ScriptInput::Caller`].
     Terminal,
+    /// The standard input of the program as it is.
+    Caller,
     /// A file with these bytes.
     Bytes(Vec<u8>),
 }
@@ -113,7 +122,7 @@ pub trait ScriptListener {
 /// The identity of a script's process, which finds it again after a crash and never mistakes another process for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessIdentity {
-    /// The process id, which is also that of its group (a script that reads the terminal has no group of its own).
+    /// The process id, which is also that of its group.
     pub group: i32,
     /// The boot of the machine that the process belongs to (`/proc/sys/kernel/random/boot_id`).
     pub boot_id: String,

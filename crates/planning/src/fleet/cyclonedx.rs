@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::document_maker::{DocumentMaker, moment, uuid_of};
 use super::inventory::{Inventory, InventoryPackage, InventoryPatch, PatchStanding};
 use super::known_fixes::{FixStatus, KnownFix, known_fixes, url_of};
+use patchadm_svr4::package::control::visible_json;
 use patchadm_svr4::patch::FixId;
 
 const SCHEMA: &str = "http://cyclonedx.org/schema/bom-1.6.schema.json";
@@ -199,7 +200,8 @@ impl MaterialsDocument {
 
     /// Returns the text, with a newline at the end.
     pub fn text(&self) -> String {
-        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+        let text = serde_json::to_string_pretty(self).unwrap_or_default();
+        visible_json(&text).into_owned() + "\n"
     }
 }
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::document_maker::{DocumentMaker, moment, uuid_of};
 use super::inventory::Inventory;
 use super::known_fixes::{FixStatus, KnownFix, known_fixes};
+use patchadm_svr4::package::control::visible_json;
 
 /// The context of the version.
 const CONTEXT: &str = "https://openvex.dev/ns/v0.2.0";
@@ -100,7 +101,8 @@ impl VexDocument {
 
     /// Returns the text, with a newline at the end.
     pub fn text(&self) -> String {
-        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+        let text = serde_json::to_string_pretty(self).unwrap_or_default();
+        visible_json(&text).into_owned() + "\n"
     }
 }
 

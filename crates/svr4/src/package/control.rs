@@ -1,15 +1,61 @@
-//! The escaping of control characters in text that is printed or logged, so that names and texts of a package
-//! or root cannot drive a terminal.
+//! The characters that text of strangers must not bring to a reader: those that a terminal obeys, those that nobody
+//! sees, and those that turn the direction of writing, by which a text can pose as another one.
 //!
-//! A control character becomes `\ooo`, three octal digits for each byte, as in pkgmap(5) and contents(5). The
-//! characters are C0 except newline and tab, DEL, and C1, in UTF-8 or as single bytes. All other bytes stay,
-//! even those that are not UTF-8.
+//! One set ([`is_hidden`]) serves everything that is printed, logged, mailed or shown on a page. In printed text, each
+//! of its characters becomes `\ooo`, three octal digits for each byte, as in pkgmap(5) and contents(5); newlines and
+//! tabs stay, and so do bytes that are not UTF-8, except the single bytes of C1. In documents, it becomes `\u{202e}`.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
-/// Escapes the control characters of a text; newlines and tabs stay.
+/// Tells whether a character is a control character (C0, DEL, C1), an invisible format character, or one that changes
+/// the direction or the lines of a text.
+pub fn is_hidden(letter: char) -> bool {
+    letter.is_control()
+        || matches!(
+            letter,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+/// The characters that printed text is freed from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EscapedSet {
+    /// All hidden ones, for people and terminals.
+    #[default]
+    Hidden,
+    /// Control characters only, for programs that read the output of classic commands.
+    Controls,
+    /// All hidden ones but those by which a terminal moves on its line, CR and BS: for what the line editing of a terminal
+    /// prints.
+    HiddenBesideEditing,
+}
+
+impl EscapedSet {
+    fn contains(self, letter: char) -> bool {
+        !matches!(letter, '\n' | '\t')
+            && match self {
+                Self::Hidden => is_hidden(letter),
+                Self::Controls => letter.is_control(),
+                Self::HiddenBesideEditing => is_hidden(letter) && !matches!(letter, '\r' | '\u{8}'),
+            }
+    }
+}
+
+/// Escapes the hidden characters of a text; newlines and tabs stay.
 pub fn printable(text: &[u8]) -> Cow<'_, [u8]> {
-    if !text.iter().any(|&byte| is_suspect(byte)) {
+    escaped(text, EscapedSet::Hidden)
+}
+
+/// Escapes the characters of a set; newlines and tabs stay.
+pub fn escaped(text: &[u8], set: EscapedSet) -> Cow<'_, [u8]> {
+    if text.iter().all(|byte| matches!(byte, b'\n' | b'\t' | b' '..=b'~')) {
         return Cow::Borrowed(text);
     }
     let mut out = Vec::with_capacity(text.len() + 16);
@@ -17,10 +63,8 @@ pub fn printable(text: &[u8]) -> Cow<'_, [u8]> {
         for letter in chunk.valid().chars() {
             let mut bytes = [0; 4];
             let bytes: &[u8] = letter.encode_utf8(&mut bytes).as_bytes();
-            if letter.is_control() && !matches!(letter, '\n' | '\t') {
-                for &byte in bytes {
-                    escape(&mut out, byte);
-                }
+            if set.contains(letter) {
+                bytes.iter().for_each(|byte| escape(&mut out, *byte));
             } else {
                 out.extend_from_slice(bytes);
             }
@@ -32,18 +76,23 @@ pub fn printable(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-/// Escapes the control characters of a text that must stay on one line, newlines included.
+/// Escapes the hidden characters of a text that must stay on one line, newlines included.
 pub fn on_one_line(text: &[u8]) -> Vec<u8> {
+    one_line(text, EscapedSet::Hidden)
+}
+
+/// Escapes the control characters of a text that must stay on one line, newlines included; whoever prints it escapes the
+/// other hidden ones.
+pub fn controls_on_one_line(text: &[u8]) -> Vec<u8> {
+    one_line(text, EscapedSet::Controls)
+}
+
+fn one_line(text: &[u8], set: EscapedSet) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
-    for &byte in printable(text).iter() {
+    for &byte in escaped(text, set).iter() {
         if byte == b'\n' { escape(&mut out, byte) } else { out.push(byte) }
     }
     out
-}
-
-/// Returns whether a byte may be part of a control character other than newline and tab.
-fn is_suspect(byte: u8) -> bool {
-    !matches!(byte, b'\n' | b'\t' | b' '..=b'~')
 }
 
 fn escape(out: &mut Vec<u8>, byte: u8) {
@@ -51,11 +100,98 @@ fn escape(out: &mut Vec<u8>, byte: u8) {
     out.extend([b'\\', digit(6), digit(3), digit(0)]);
 }
 
+/// Writes out every hidden character of a text of a document, newlines and tabs included, as `\u{202e}`.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    // Nearly every text has plain letters alone.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for letter in text.chars() {
+        if is_hidden(letter) {
+            // Writing to a string does not fail.
+            let _ = write!(out, "\\u{{{:x}}}", u32::from(letter));
+        } else {
+            out.push(letter);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Writes out the hidden characters of a JSON document as its `\\u` escapes; its ends of lines stay. Those that JSON does not
+/// allow in strings are escaped already, so every other one is in a string.
+pub fn visible_json(document: &str) -> Cow<'_, str> {
+    if document.bytes().all(|byte| matches!(byte, b'\n' | b' '..=b'~')) {
+        return Cow::Borrowed(document);
+    }
+    let mut out = String::with_capacity(document.len() + 16);
+    for letter in document.chars() {
+        if is_hidden(letter) && letter != '\n' {
+            for unit in letter.encode_utf16(&mut [0; 2]) {
+                // Writing to a string does not fail.
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(letter);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Escapes a text that comes in pieces, wherever these end.
+#[derive(Clone, Debug, Default)]
+pub struct PieceEscaper {
+    set: EscapedSet,
+    /// The beginning of a character whose other bytes have not come yet.
+    open: Vec<u8>,
+}
+
+impl PieceEscaper {
+    /// Begins a text in which the characters of a set are escaped.
+    pub fn new(set: EscapedSet) -> Self {
+        Self { set, open: Vec::new() }
+    }
+
+    /// Returns what can be shown after a further piece.
+    pub fn next(&mut self, piece: &[u8]) -> Vec<u8> {
+        let mut text = std::mem::take(&mut self.open);
+        text.extend_from_slice(piece);
+        let unfinished = text.utf8_chunks().last().map_or(0, |chunk| {
+            let is_begun =
+                std::str::from_utf8(chunk.invalid()).is_err_and(|error| error.error_len().is_none());
+            if is_begun { chunk.invalid().len() } else { 0 }
+        });
+        self.open = text.split_off(text.len() - unfinished);
+        escaped(&text, self.set).into_owned()
+    }
+
+    /// Returns what is left at the end of the text.
+    pub fn rest(&mut self) -> Vec<u8> {
+        escaped(&std::mem::take(&mut self.open), self.set).into_owned()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// All characters that are to be escaped, by name and not by the function.
+    fn hidden() -> impl Iterator<Item = char> {
+        let ranges = [
+            0..=0x1f,
+            0x7f..=0x9f,
+            0xad..=0xad,
+            0x61c..=0x61c,
+            0x200b..=0x200f,
+            0x2028..=0x202e,
+            0x2060..=0x206f,
+            0xfeff..=0xfeff,
+            0xe0000..=0xe007f,
+        ];
+        ranges.into_iter().flatten().filter_map(char::from_u32)
+    }
 
     fn shown(text: &[u8]) -> Vec<u8> {
         printable(text).into_owned()
@@ -67,6 +203,62 @@ mod tests {
         assert_eq!(shown("gr\u{fc}n \u{9b}31m".as_bytes()), "gr\u{fc}n \\302\\23331m".as_bytes());
         assert_eq!(shown(b"gr\xfcn \x9b31m"), b"gr\xfcn \\23331m");
         assert_eq!(on_one_line(b"a\nb\x1b"), b"a\\012b\\033");
+        assert_eq!(
+            shown("J\u{f6}rg \u{2192} \u{6f22} C:\\x".as_bytes()),
+            "J\u{f6}rg \u{2192} \u{6f22} C:\\x".as_bytes()
+        );
+    }
+
+    #[test]
+    fn no_hidden_character_is_left_in_any_form_and_its_neighbours_stay() {
+        for letter in hidden() {
+            let text = format!("a{letter}b");
+            let plain = |text: &str| !text.chars().any(|shown| shown == letter);
+            assert_eq!(visible(&text), format!("a\\u{{{:x}}}b", u32::from(letter)));
+            assert!(plain(&String::from_utf8(on_one_line(text.as_bytes())).unwrap()) || letter == '\t');
+            if !matches!(letter, '\n' | '\t') {
+                assert!(plain(&String::from_utf8(shown(text.as_bytes())).unwrap()), "{letter:?}");
+            }
+        }
+        let set: Vec<char> = hidden().collect();
+        let all = (0..=0x10_ffff).filter_map(char::from_u32).filter(|letter| is_hidden(*letter));
+        assert!(all.eq(set), "and no other one is hidden");
+    }
+
+    #[test]
+    fn programs_read_format_characters_and_an_editing_terminal_moves_on_its_line() {
+        let text = "a\u{202e}\x08 \x08\r\u{1b}c\u{200b}".as_bytes();
+        assert_eq!(escaped(text, EscapedSet::Controls), "a\u{202e}\\010 \\010\\015\\033c\u{200b}".as_bytes());
+        let edited = escaped(text, EscapedSet::HiddenBesideEditing);
+        assert_eq!(edited.as_ref(), b"a\\342\\200\\256\x08 \x08\r\\033c\\342\\200\\213");
+        assert_eq!(controls_on_one_line("a\n\u{202e}".as_bytes()), "a\\012\u{202e}".as_bytes());
+    }
+
+    #[test]
+    fn documents_are_for_readers_of_text() {
+        assert_eq!(visible("a\u{202e}b\0c\u{1b}[2Jd\ne"), r"a\u{202e}b\u{0}c\u{1b}[2Jd\u{a}e");
+        assert_eq!(visible("</script> \"'& \u{e9} \u{6f22}"), "</script> \"'& \u{e9} \u{6f22}");
+    }
+
+    #[test]
+    fn json_stays_json_and_means_the_same() {
+        let document = "{\n  \"a\": \"\u{7f}\u{9b}\u{202e}\u{e0041}\u{e9}\u{1f600}\"\n}\n";
+        let expected = "{\n  \"a\": \"\\u007f\\u009b\\u202e\\udb40\\udc41\u{e9}\u{1f600}\"\n}\n";
+        assert_eq!(visible_json(document), expected);
+    }
+
+    #[test]
+    fn a_piece_may_end_within_a_character() {
+        let mut pieces = PieceEscaper::default();
+        let mut all = pieces.next("a\tb\x1b[2J\r\n\u{e9}".as_bytes());
+        for piece in [&b"\xc2"[..], b"\x9b31m\xe2", b"\x80", b"\xaex\xc2\xa9\xe2\x80"] {
+            all.extend(pieces.next(piece));
+        }
+        let before_the_end = all.len();
+        all.extend(pieces.rest());
+        assert_eq!(&all[before_the_end..], b"\xe2\\200", "an unfinished character is shown at the end");
+        let expected = "a\tb\\033[2J\\015\n\u{e9}\\302\\23331m\\342\\200\\256x\u{a9}";
+        assert_eq!(String::from_utf8_lossy(&all[..before_the_end]), expected);
     }
 
     proptest! {
@@ -75,6 +267,14 @@ mod tests {
             let once = shown(&text);
             prop_assert_eq!(shown(&once), once.clone());
             prop_assert!(!once.iter().any(|byte| byte.is_ascii_control() && !matches!(byte, b'\n' | b'\t')));
+        }
+
+        #[test]
+        fn pieces_are_escaped_as_the_whole(text in proptest::collection::vec(any::<u8>(), 0..40), at in 0_usize..40) {
+            let (first, second) = text.split_at(at.min(text.len()));
+            let mut pieces = PieceEscaper::default();
+            let together = [pieces.next(first), pieces.next(second), pieces.rest()].concat();
+            prop_assert_eq!(together, shown(&text));
         }
     }
 }

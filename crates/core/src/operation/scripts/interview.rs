@@ -24,8 +24,8 @@ pub(crate) struct ScriptQuestions {
     pub(crate) checkinstall: bool,
     /// The text of the response file so far.
     pub(crate) given: Vec<u8>,
-    /// Whether a user is at a terminal.
-    pub(crate) terminal: bool,
+    /// The standard input of request.
+    pub(crate) input: ScriptInput,
     /// The user that request runs as.
     pub(crate) request_user: RunAs,
 }
@@ -62,12 +62,12 @@ pub(crate) fn interview(
         if script == ProcedureScript::Checkinstall {
             output.executing(&name);
         }
-        let at_terminal = questions.terminal && script == ProcedureScript::Request;
+        let asks = script == ProcedureScript::Request;
         let call = ScriptCall {
             arguments: vec![file.path().as_os_str().to_owned()],
             environment: context.environment(runner, &script, ScriptOrigin::Package),
             user,
-            input: if at_terminal { ScriptInput::Terminal } else { ScriptInput::Nothing },
+            input: if asks { questions.input.clone() } else { ScriptInput::Nothing },
             ..runner.call(name.clone(), directory.script(&name))
         };
         let ended = runner.run(call, None, output)?;

@@ -9,8 +9,8 @@ use super::error::StageError;
 use super::own_files::{Stage, physical_path};
 use super::shell::ShellCall;
 use crate::namespaces::{
-    Access, EnclosedCommand, Enclosure, EnclosureEnd, EnclosureError, EnclosureNote, EnclosureTree, HeldLock,
-    Isolation, MissingPlace, Mount, MountSource, enclose,
+    Access, EnclosedCommand, Enclosure, EnclosureEnd, EnclosureError, EnclosureNote, EnclosureTerminal,
+    EnclosureTree, HeldLock, Isolation, MissingPlace, Mount, MountSource, enclose,
 };
 use patchadm_inputs::input_file::read_small;
 use patchadm_inputs::stage::{
@@ -91,9 +91,9 @@ pub fn enter_stage(
     let stage = Stage::open(request.root, request.stage)?;
     // This one is held to the end, in addition to the one of the first process inside.
     let _inside = Lock::share_file(&stage.own, INSIDE)?;
-    let is_interactive = request.is_interactive;
+    let terminal = EnclosureTerminal::Shared { is_interactive: request.is_interactive };
     let enclosure = enclosure_of(&stage, request)?;
-    Ok(enclose(enclosure, std::io::stdin().as_fd(), is_interactive, tell)?)
+    Ok(enclose(enclosure, std::io::stdin().as_fd(), terminal, tell)?)
 }
 
 /// Returns what is visible inside.
@@ -199,7 +199,7 @@ fn own_mounts(start_files: Vec<(OsString, Vec<u8>)>, missing: MissingPlace) -> [
         Mount { place: "/proc".into(), source: MountSource::Processes, missing },
         Mount {
             place: "/dev".into(),
-            source: MountSource::Devices { files: start_files, shared_memory: None },
+            source: MountSource::Devices { files: start_files, shared_memory: None, has_terminal: true },
             missing,
         },
     ]

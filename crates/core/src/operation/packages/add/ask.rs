@@ -30,6 +30,8 @@ pub struct AskRequest {
     pub response: PathBuf,
     /// Whether somebody sits at a terminal.
     pub conversation: bool,
+    /// Whether the scripts read the standard input of the program, which is no terminal.
+    pub reads_input: bool,
     /// The settings of scripts.
     pub scripts: ScriptSettings,
 }
@@ -61,6 +63,7 @@ pub fn ask_packages(
     let add = AddRequest {
         device: request.device.clone(),
         conversation: request.conversation,
+        reads_input: request.reads_input,
         scripts: request.scripts.clone(),
         ..AddRequest::default()
     };

@@ -32,6 +32,8 @@ pub struct AddRequest {
     pub update: bool,
     /// Whether somebody can be asked.
     pub conversation: bool,
+    /// Whether request scripts read the standard input of the program, which is no terminal.
+    pub reads_input: bool,
     /// Whether nothing may be asked at all (`-n`): a package that wants to ask is refused.
     pub silent: bool,
     /// The settings of scripts.

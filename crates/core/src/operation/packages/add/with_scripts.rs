@@ -18,7 +18,7 @@ use crate::operation::scripts::runner::ScriptRunner;
 use crate::operation::scripts::safety::{check_classes, check_places, needs_absolute_tools};
 use crate::operation::scripts::staying_libraries::check_staying;
 use crate::operation::session::Session;
-use crate::script::RunAs;
+use crate::script::{RunAs, ScriptInput};
 use patchadm_changeset::format::manifest::MANIFEST;
 use patchadm_changeset::transaction::Receipt;
 use patchadm_planning::plan::refusal::{Command, Reason};
@@ -68,7 +68,11 @@ impl<'a> AddInput<'a> {
             request,
             checkinstall: scripts.checkinstall,
             given: answered.unwrap_or_default().text,
-            terminal: self.request.conversation,
+            input: match (self.request.conversation, self.request.reads_input) {
+                (true, _) => ScriptInput::Terminal,
+                (false, true) => ScriptInput::Caller,
+                (false, false) => ScriptInput::Nothing,
+            },
             request_user: if as_root { RunAs::Caller } else { RunAs::Unprivileged },
         };
         interview(&mut setup.runner, &setup.directory, &mut setup.context, &questions, observer)

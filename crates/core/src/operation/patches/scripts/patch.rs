@@ -20,7 +20,7 @@ use crate::operation::scripts::runner::ScriptRunner;
 use crate::operation::scripts::safety::{check_places, needs_absolute_tools};
 use crate::operation::session::{RootAndPolicy, Session};
 use crate::script::environment::of_patch;
-use crate::script::{RunAs, ScriptCall, ScriptEnd, search_path};
+use crate::script::{RunAs, ScriptCall, ScriptEnd, ScriptInput, search_path};
 use patchadm_changeset::transaction::{Cause, ScriptRecorder, ScriptedRun};
 use patchadm_planning::plan::patch::beyond_scripts::{check_scripts_can, keeps_undo_data};
 use patchadm_planning::plan::patch::engine::Bookkeeping;
@@ -237,7 +237,7 @@ impl<'a> PatchScripts<'a> {
             request: false,
             checkinstall: package.part.chosen.scripts.checkinstall,
             given,
-            terminal: false,
+            input: ScriptInput::Nothing,
             request_user: RunAs::Unprivileged,
         };
         let (runner, output) = (&mut self.runner, &mut self.output);

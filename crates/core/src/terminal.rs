@@ -1,0 +1,272 @@
+//! A pseudo-terminal between a command and the terminal of the caller.
+//!
+//! A process that shares the caller's terminal can type into it (TIOCSTI), read what is typed for others, and draw
+//! anything on it. So a command with fewer rights than the caller gets a terminal and a session of its own, and a
+//! [`TerminalRelay`] carries what is typed and what is printed between the two. The command's terminal begins with the
+//! settings and the size of the caller's, and does the echo and the line editing; the caller's only passes on.
+//!
+//! The relay starts no process. Its owner hands the command's side to the command, which makes it its controlling
+//! terminal, waits for [`TerminalRelay::descriptors`] among others, and calls [`TerminalRelay::pass_on`].
+
+use std::io::{self, IsTerminal as _};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
+use rustix::io::{Errno, ioctl_fionread, read, retry_on_intr, write};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
+use rustix::termios::{
+    InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios, Winsize, tcgetattr, tcgetwinsize,
+    tcsetattr, tcsetwinsize,
+};
+
+use patchadm_svr4::package::control::{EscapedSet, PieceEscaper};
+
+/// The interval at which an owner calls [`TerminalRelay::pass_on`] even if no descriptor is ready: the size of the
+/// terminal may have changed, and the command may have read its line.
+pub(crate) const RELAY_TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+
+/// The most bytes that are passed on at a time.
+const PIECE: usize = 4096;
+
+/// The most pieces that are shown before anything else gets its turn.
+const MOST_PIECES: usize = 16;
+
+/// The use that a command makes of its terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TerminalUse {
+    /// It asks questions: what it prints is text, without what a terminal obeys, and the key that interrupts is meant for
+    /// the caller. A line that the command does not read stays for whoever reads the terminal next.
+    Questions,
+    /// It is a shell, which gets every key and draws as it likes.
+    Shell,
+}
+
+/// The two terminals, and what is on its way between them. On drop, the terminal of the caller is as it was.
+#[derive(Debug)]
+pub(crate) struct TerminalRelay {
+    usage: TerminalUse,
+    /// The terminal of the caller, to read from and to write to.
+    keyboard: OwnedFd,
+    screen: OwnedFd,
+    /// The settings of the caller's terminal before, and while it passes on.
+    before: Termios,
+    passing: Termios,
+    size: Winsize,
+    /// The relay's side of the pseudo-terminal; `None` once the command has hung up.
+    relay_side: Option<OwnedFd>,
+    command_side: OwnedFd,
+    escaper: PieceEscaper,
+    /// What was typed and did not fit yet.
+    typed: Vec<u8>,
+    /// Whether more can be typed.
+    is_open: bool,
+    /// Whether the command has a line to read first.
+    awaits_reader: bool,
+}
+
+impl TerminalRelay {
+    /// Begins to relay between the terminal that is the standard input of this process and a new one; `None` if standard
+    /// input is no terminal. `owner` is the user who may open the new one by its name.
+    pub(crate) fn begin(usage: TerminalUse, owner: Option<u32>) -> io::Result<Option<Self>> {
+        let input = io::stdin();
+        if !input.is_terminal() {
+            return Ok(None);
+        }
+        let keyboard = input.as_fd().try_clone_to_owned()?;
+        let screen = screen_of(keyboard.as_fd())?;
+        let (before, size) = (tcgetattr(&keyboard)?, tcgetwinsize(&keyboard)?);
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let relay_side = openpt(flags)?;
+        unlockpt(&relay_side)?;
+        let command_side = ioctl_tiocgptpeer(&relay_side, flags)?;
+        give(&command_side, owner)?;
+        tcsetattr(&command_side, OptionalActions::Now, &before)?;
+        tcsetwinsize(&relay_side, size)?;
+        rustix::fs::fcntl_setfl(&relay_side, OFlags::NONBLOCK)?;
+        let relay = Self {
+            usage,
+            keyboard,
+            screen,
+            passing: passing(usage, &before),
+            before,
+            size,
+            relay_side: Some(relay_side),
+            command_side,
+            escaper: PieceEscaper::new(EscapedSet::HiddenBesideEditing),
+            typed: Vec::new(),
+            is_open: true,
+            awaits_reader: false,
+        };
+        relay.resume()?;
+        Ok(Some(relay))
+    }
+
+    /// Returns the terminal of the command.
+    pub(crate) fn command_side(&self) -> BorrowedFd<'_> {
+        self.command_side.as_fd()
+    }
+
+    /// Returns the descriptors to poll for input.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let keyboard =
+            (self.is_open && !self.awaits_reader && self.typed.is_empty()).then_some(&self.keyboard);
+        self.relay_side.iter().chain(keyboard).map(AsFd::as_fd)
+    }
+
+    /// Passes on what has been typed and printed, and the size of the terminal. Waits for nothing.
+    pub(crate) fn pass_on(&mut self) {
+        self.follow_size();
+        self.show();
+        self.type_in();
+    }
+
+    /// Makes the terminal of the caller what it was before, for a time in which the command does not go on.
+    pub(crate) fn suspend(&self) {
+        // A terminal that is gone has no settings.
+        let _ = tcsetattr(&self.keyboard, OptionalActions::Now, &self.before);
+    }
+
+    /// Goes on to relay.
+    pub(crate) fn resume(&self) -> io::Result<()> {
+        Ok(tcsetattr(&self.keyboard, OptionalActions::Now, &self.passing)?)
+    }
+
+    fn follow_size(&mut self) {
+        if let (Ok(size), Some(relay_side)) = (tcgetwinsize(&self.keyboard), &self.relay_side)
+            && size != self.size
+        {
+            self.size = size;
+            // A command that has hung up needs no size.
+            let _ = tcsetwinsize(relay_side, size);
+        }
+    }
+
+    fn show(&mut self) {
+        let mut piece = [0; PIECE];
+        for _ in 0..MOST_PIECES {
+            let Some(relay_side) = &self.relay_side else { return };
+            match retry_on_intr(|| read(relay_side, &mut piece)) {
+                Ok(count @ 1..) => self.print(piece.get(..count).unwrap_or_default()),
+                Err(Errno::AGAIN) => return,
+                Ok(_) | Err(_) => self.relay_side = None,
+            }
+        }
+    }
+
+    fn print(&mut self, piece: &[u8]) {
+        match self.usage {
+            TerminalUse::Questions => write_all(&self.screen, &self.escaper.next(piece)),
+            TerminalUse::Shell => write_all(&self.screen, piece),
+        }
+    }
+
+    fn type_in(&mut self) {
+        self.awaits_reader &= self.has_unread_line();
+        while let Some(relay_side) = &self.relay_side {
+            if !self.typed.is_empty() {
+                match retry_on_intr(|| write(relay_side, &self.typed)) {
+                    Ok(count) => drop(self.typed.drain(..count)),
+                    Err(Errno::AGAIN) => return,
+                    Err(_) => self.typed.clear(),
+                }
+            } else if self.is_open && !self.awaits_reader && is_ready(&self.keyboard) {
+                self.take_typed();
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Takes what has been typed: at most to the end of a line if the command reads lines.
+    fn take_typed(&mut self) {
+        let mut piece = [0; PIECE];
+        let reads_lines = self.usage == TerminalUse::Questions && self.edits_lines();
+        let most = if reads_lines { 1 } else { PIECE };
+        let end_of_input = self.before.special_codes[SpecialCodeIndex::VEOF];
+        let space = piece.get_mut(..most).unwrap_or_default();
+        match retry_on_intr(|| read(&self.keyboard, &mut *space)) {
+            Ok(count @ 1..) => {
+                let taken = piece.get(..count).unwrap_or_default();
+                self.awaits_reader = reads_lines
+                    && taken.iter().any(|byte| matches!(*byte, b'\n' | b'\r') || *byte == end_of_input);
+                self.typed.extend_from_slice(taken);
+            }
+            _ => {
+                self.is_open = false;
+                self.typed.push(end_of_input);
+            }
+        }
+    }
+
+    fn edits_lines(&self) -> bool {
+        tcgetattr(&self.command_side).is_ok_and(|modes| modes.local_modes.contains(LocalModes::ICANON))
+    }
+
+    fn has_unread_line(&self) -> bool {
+        self.edits_lines() && ioctl_fionread(&self.command_side).is_ok_and(|count| count > 0)
+    }
+}
+
+impl Drop for TerminalRelay {
+    fn drop(&mut self) {
+        self.show();
+        write_all(&self.screen, &self.escaper.rest());
+        self.suspend();
+    }
+}
+
+/// Returns the settings with which a terminal only passes on.
+fn passing(usage: TerminalUse, before: &Termios) -> Termios {
+    let mut modes = before.clone();
+    match usage {
+        TerminalUse::Shell => modes.make_raw(),
+        TerminalUse::Questions => {
+            // The key that interrupts keeps its meaning, and ends of lines are written as before: what the caller itself
+            // prints meanwhile goes to the same terminal.
+            modes
+                .local_modes
+                .remove(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ECHONL | LocalModes::IEXTEN);
+            modes.input_modes.remove(InputModes::IXON | InputModes::IXOFF);
+            // Others would end or stop the caller, and leave the terminal like this.
+            for key in [SpecialCodeIndex::VQUIT, SpecialCodeIndex::VSUSP] {
+                modes.special_codes[key] = 0;
+            }
+        }
+    }
+    modes.special_codes[SpecialCodeIndex::VMIN] = 1;
+    modes.special_codes[SpecialCodeIndex::VTIME] = 0;
+    modes
+}
+
+/// Returns the descriptor by which the terminal can be written to: its own, unless it was opened for reading.
+fn screen_of(keyboard: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let (output, errors) = (io::stdout(), io::stderr());
+    let others = [output.as_fd(), errors.as_fd()].into_iter().filter(|stream| stream.is_terminal());
+    let found = std::iter::once(keyboard).chain(others).find(|stream| write(stream, b"").is_ok());
+    found.unwrap_or(keyboard).try_clone_to_owned()
+}
+
+/// Gives a new terminal to the user who will have it.
+#[allow(clippy::disallowed_methods)] // a terminal, and no file of a disk
+fn give(terminal: &OwnedFd, owner: Option<u32>) -> io::Result<()> {
+    match owner {
+        Some(owner) => Ok(rustix::fs::fchown(terminal, Some(rustix::process::Uid::from_raw(owner)), None)?),
+        None => Ok(()),
+    }
+}
+
+fn is_ready(keyboard: &OwnedFd) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(keyboard.as_fd(), PollFlags::IN)];
+    poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+}
+
+/// Writes all of a text; on a terminal that is gone it is lost.
+fn write_all(screen: &OwnedFd, mut text: &[u8]) {
+    while !text.is_empty() {
+        match retry_on_intr(|| write(screen, text)) {
+            Ok(count @ 1..) => text = text.get(count..).unwrap_or_default(),
+            Ok(_) | Err(_) => return,
+        }
+    }
+}
