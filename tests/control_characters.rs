@@ -1,5 +1,5 @@
-//! Control characters in names and texts of packages, patches and records: every command prints them escaped, so that no
-//! stranger writes to a terminal.
+//! Control characters and invisible ones in names and texts of packages, patches and records: every command prints them
+//! escaped, so that no stranger writes to a terminal, and no text poses as another one.
 
 use std::fs;
 
@@ -8,14 +8,31 @@ use crate::packages::Package;
 use crate::procedure_scripts::NOCHECK;
 use crate::scenario::Scenario;
 use crate::schema::assert_document_if_asked;
+use crate::terminal::at_terminal;
 
-/// What clears a screen, renames a window, goes back on the line, beeps, and is C1 in UTF-8 and as a byte.
-const HOSTILE: &str = "a\u{1b}[2Jb\u{1b}]0;x\u{7}c\rd\u{8}e\u{7f}f\u{9b}31mg";
+/// What clears a screen, renames a window, goes back on the line, beeps, and is C1 in UTF-8 and as a byte; and one of each
+/// range of characters that nobody sees.
+const HOSTILE: &str = "a\u{1b}[2Jb\u{1b}]0;x\u{7}c\rd\u{8}e\u{7f}f\u{9b}31mg\u{ad}\u{61c}\u{200b}\u{202a}\u{202e}\u{2060}\u{2066}\u{feff}\u{e0041}h";
 
-/// Asserts that nothing of this is obeyed by a terminal.
+/// How the end of it is printed.
+const SHOWN: &str = "g\\302\\255\\330\\234\\342\\200\\213\\342\\200\\252\\342\\200\\256\\342\\201\\240\\342\\201\\246\\357\\273\\277\\363\\240\\201\\201h";
+
+/// Whether a command is classic: programs read its output.
+fn is_classic(line: &str) -> bool {
+    ["pkg", "patch", "showrev", "installf"].iter().any(|name| line.starts_with(name))
+}
+
+/// Asserts that nothing of this is obeyed by a terminal, and that nothing is hidden where people read.
 #[track_caller]
 fn assert_plain(line: &str, said: &[u8]) {
-    let is_control = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\t');
+    let is_invisible = |letter: char| {
+        matches!(letter, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+            || matches!(letter, '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+    };
+    let is_for_people = !is_classic(line) || line.contains("--json");
+    let is_control = |letter: char| {
+        letter.is_control() && !matches!(letter, '\n' | '\t') || is_for_people && is_invisible(letter)
+    };
     for chunk in said.utf8_chunks() {
         let odd = chunk.valid().chars().any(is_control) || chunk.invalid().iter().any(|byte| *byte < 0xa0);
         assert!(!odd, "{line}: {}", said.escape_ascii());
@@ -97,7 +114,31 @@ fn no_command_prints_control_characters_of_a_package() {
     assert_plain("the log", &log);
     assert!(String::from_utf8_lossy(&log).contains("/opt/\\302\\23331m"), "{}", log.escape_ascii());
     let shown = stage.run("pkginfo -l -d spool").ok();
-    assert!(shown.contains("NAME:  a\\033[2Jb\\033]0;x\\007c\\015d\\010e\\177f\\302\\23331mg\n"), "{shown}");
+    assert!(
+        shown.contains("NAME:  a\\033[2Jb\\033]0;x\\007c\\015d\\010e\\177f\\302\\23331mg\u{ad}"),
+        "{shown}"
+    );
+    let json = stage.run("pkginfo --json -d spool").ok();
+    let document: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(document["packages"][0]["name"], HOSTILE, "{json}");
+    assert!(json.contains(r"g\u00ad\u061c\u200b\u202a\u202e\u2060\u2066\ufeff\udb40\udc41h"), "{json}");
+}
+
+#[test]
+fn invisible_characters_are_shown_by_verbs_always_and_by_classic_commands_on_a_terminal() {
+    let stage = stage();
+    play(&stage, &["pkgadd -n -R @ROOT@ -d spool ACMEweb", "patchadd -R @ROOT@ delivered/100-01"]);
+    let shown = stage.run("show -R @ROOT@ 100-01").ok();
+    assert!(shown.contains(SHOWN), "{shown}");
+    for line in
+        ["pkginfo -l -R @ROOT@ ACMEweb", "pkgparam -R @ROOT@ ACMEweb NAME", "pkgparam -v -R @ROOT@ ACMEweb"]
+    {
+        let read = stage.run(line).ok();
+        assert!(read.contains("\u{202e}"), "{line}: a program reads what is there: {read}");
+        let Some((code, seen)) = at_terminal("invisible characters", &stage, line, "") else { return };
+        assert_eq!(code, 0, "{seen}");
+        assert!(seen.contains(SHOWN) && !seen.contains('\u{202e}'), "{line}: {seen}");
+    }
 }
 
 #[test]

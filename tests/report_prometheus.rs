@@ -124,6 +124,14 @@ fn names_of_hosts_end_no_label_and_no_line() {
     assert_eq!(applied.len(), 1);
     assert!(applied[0].contains(r#"host="a\"} 1\npatchadm_patches_applied{host=\"b\\","#), "{}", applied[0]);
     assert!(!text.contains("runs_total"), "an inventory has no history");
+
+    let hidden = "\u{1b}[2J\r\t\u{7f}\u{9b}\u{ad}\u{61c}\u{200b}\u{2028}\u{202e}\u{2066}\u{feff}\u{e0041}";
+    list["machine"] = format!("a{hidden}b").into();
+    fs::write(stage.beside("hostile.json"), list.to_string()).unwrap();
+    let text = stage.run("report --format prometheus hostile.json").ok();
+    assert_promtool(&text);
+    let expected = "host=\"a\u{fffd}[2J\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}b\",";
+    assert!(text.contains(expected), "{text}");
 }
 
 #[test]

@@ -2,8 +2,10 @@
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use crate::delivery::Patch;
 use crate::packages::Package;
@@ -55,14 +57,80 @@ fn terminal(stage: &Scenario, line: &str) -> Command {
 
 /// The same after other commands of the shell.
 fn terminal_after(stage: &Scenario, line: &str, before: &str) -> Command {
-    let command = stage.command(line);
+    shell_at_terminal(stage, &format!("{before}exec {}", words_of(&stage.command(line))))
+}
+
+/// A command as words of a shell.
+pub(crate) fn words_of(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
-    shell_at_terminal(stage, &format!("{before}exec {}", words.join(" ")))
+    words.join(" ")
+}
+
+/// Somebody at a terminal, who reads before they type.
+pub(crate) struct Conversation {
+    running: Child,
+    keys: ChildStdin,
+    said: Arc<Mutex<Vec<u8>>>,
+    listener: JoinHandle<()>,
+    /// How much of it has been read.
+    read: usize,
+}
+
+impl Conversation {
+    /// Begins with a shell command at a terminal; says so where script(1) is not installed.
+    pub(crate) fn begin(test: &str, stage: &Scenario, text: &str) -> Option<Self> {
+        let mut typed = shell_at_terminal(stage, text);
+        let spawned = typed.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        let Ok(mut running) = spawned else {
+            crate::skipped(&format!("{test}: script(1) is not installed"));
+            return None;
+        };
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let (mut output, heard) = (running.stdout.take().unwrap(), said.clone());
+        let listener = std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(count @ 1..) = output.read(&mut bytes) {
+                heard.lock().unwrap().extend_from_slice(&bytes[..count]);
+            }
+        });
+        let keys = running.stdin.take().unwrap();
+        Some(Self { running, keys, said, listener, read: 0 })
+    }
+
+    /// Waits for a text behind the last one that was waited for.
+    #[track_caller]
+    pub(crate) fn hears(&mut self, text: &str) {
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            let said = self.said.lock().unwrap().clone();
+            let found = said[self.read..].windows(text.len()).position(|window| window == text.as_bytes());
+            if let Some(at) = found {
+                self.read += at + text.len();
+                return;
+            }
+            assert!(Instant::now() < until, "{text:?} is not in {}", said.escape_ascii());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub(crate) fn types(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Waits for the end; the exit code and all that was said.
+    pub(crate) fn ends(self) -> (i32, Vec<u8>) {
+        let Self { mut running, keys, said, listener, .. } = self;
+        // The end of the keys would type the end of a file.
+        listener.join().unwrap();
+        drop(keys);
+        let code = running.wait().unwrap().code().unwrap();
+        (code, Arc::try_unwrap(said).unwrap().into_inner().unwrap())
+    }
 }
 
 /// A shell with a terminal of its own.
-fn shell_at_terminal(stage: &Scenario, text: &str) -> Command {
+pub(crate) fn shell_at_terminal(stage: &Scenario, text: &str) -> Command {
     let mut typed = Command::new("script");
     typed.args(["-q", "-e", "-c", text, "/dev/null"]).current_dir(stage.beside("")).env_clear();
     for (name, value) in stage.command("").get_envs() {

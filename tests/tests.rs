@@ -440,6 +440,8 @@ mod sweep;
 mod system_libraries;
 /// Somebody at a terminal.
 mod terminal;
+/// Scripts and builds that have no terminal, or one of their own.
+mod terminals;
 /// What patchadd and patchrm print.
 mod transcripts;
 /// Trees, to be compared attribute by attribute.

@@ -47,13 +47,13 @@ impl<S> ScriptOutput for Console<'_, S> {
         self.print_step(&format!("## Executing {script} script.\n"));
     }
 
-    fn heard(&mut self, _stream: OutputStream, bytes: &[u8]) {
+    fn heard(&mut self, stream: OutputStream, bytes: &[u8]) {
         // Without a reader of the output, the script goes on nevertheless.
         if self.outcome {
-            drop(self.output.print_piece(bytes));
+            drop(self.output.print_piece(stream, bytes));
             drop(self.output.flush());
         } else {
-            drop(self.output.complain_piece(bytes));
+            drop(self.output.complain_piece(stream, bytes));
         }
     }
 

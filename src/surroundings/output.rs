@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal, Stderr, Stdout, Write};
 
 use super::manner::{Manner, Shade};
+use patchadm_core::operation::scripts::OutputStream;
 use patchadm_svr4::package::control::{EscapedSet, PieceEscaper, escaped};
 
 /// The name of the program where no classic command speaks.
@@ -24,7 +25,7 @@ pub(crate) struct Output {
     stderr: Stderr,
     /// What is escaped on each of them.
     escaped: [EscapedSet; 2],
-    /// What scripts print to each of them.
+    /// The two streams of scripts.
     pieces: [PieceEscaper; 2],
     is_heedless: bool,
     manner: Manner,
@@ -39,12 +40,14 @@ impl Output {
         let escaped = [io::stdout().is_terminal(), io::stderr().is_terminal()].map(|is_terminal| {
             if is_terminal || program == PROGRAM { EscapedSet::Hidden } else { EscapedSet::Controls }
         });
+        let is_for_people = escaped.contains(&EscapedSet::Hidden);
+        let of_scripts = if is_for_people { EscapedSet::Hidden } else { EscapedSet::Controls };
         Self {
             program: program.to_owned(),
             stdout,
             stderr: io::stderr(),
             escaped,
-            pieces: escaped.map(PieceEscaper::new),
+            pieces: [(); 2].map(|()| PieceEscaper::new(of_scripts)),
             is_heedless: false,
             manner: Manner::default(),
             lost: None,
@@ -131,17 +134,24 @@ impl Output {
 
     /// Writes to standard output what a script or a build has printed, which may end within a character; hidden characters are
     /// escaped.
-    pub(crate) fn print_piece(&mut self, piece: &[u8]) -> io::Result<()> {
-        let [pieces, _] = &mut self.pieces;
-        let text = pieces.next(piece);
+    pub(crate) fn print_piece(&mut self, stream: OutputStream, piece: &[u8]) -> io::Result<()> {
+        let text = self.escaper_of(stream).next(piece);
         self.raw(text)
     }
 
     /// Writes to standard error in the same way.
-    pub(crate) fn complain_piece(&mut self, piece: &[u8]) -> io::Result<()> {
-        let [_, pieces] = &mut self.pieces;
-        let text = pieces.next(piece);
+    pub(crate) fn complain_piece(&mut self, stream: OutputStream, piece: &[u8]) -> io::Result<()> {
+        let text = self.escaper_of(stream).next(piece);
         self.raw_to_error(text)
+    }
+
+    /// Returns what escapes a stream of scripts. Both may go to the same place, and each ends within a character of its own.
+    fn escaper_of(&mut self, stream: OutputStream) -> &mut PieceEscaper {
+        let [out, err] = &mut self.pieces;
+        match stream {
+            OutputStream::Out => out,
+            OutputStream::Err => err,
+        }
     }
 
     /// Writes to standard output byte for byte: our own control sequences, and what a script will read.
@@ -211,11 +221,8 @@ impl Output {
 
     /// Writes what is left of the output of scripts.
     pub(crate) fn end_pieces(&mut self) -> io::Result<()> {
-        let [report, errors] = self.pieces.each_mut().map(PieceEscaper::rest);
-        if !errors.is_empty() {
-            self.raw_to_error(errors)?;
-        }
-        self.raw(report)
+        let rest = self.pieces.each_mut().map(PieceEscaper::rest).concat();
+        self.raw(rest)
     }
 
     /// Hands everything over to the system.

@@ -10,6 +10,7 @@
 
 use std::io::{self, IsTerminal as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
@@ -31,6 +32,10 @@ const PIECE: usize = 4096;
 
 /// The most pieces that are shown before anything else gets its turn.
 const MOST_PIECES: usize = 16;
+
+/// The time after which a line that was typed is taken to be read, although nobody has seen it unread. The kernel brings it to
+/// the command within microseconds, and a little later on a machine that has much to do.
+const ARRIVAL: Duration = Duration::from_millis(300);
 
 /// The use that a command makes of its terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +66,8 @@ pub(crate) struct TerminalRelay {
     typed: Vec<u8>,
     /// Whether more can be typed.
     is_open: bool,
-    /// Whether the command has a line to read first.
-    awaits_reader: bool,
+    /// The line that the command has to read before more is typed.
+    unread: Option<TypedLine>,
 }
 
 impl TerminalRelay {
@@ -96,7 +101,7 @@ impl TerminalRelay {
             escaper: PieceEscaper::new(EscapedSet::HiddenBesideEditing),
             typed: Vec::new(),
             is_open: true,
-            awaits_reader: false,
+            unread: None,
         };
         relay.resume()?;
         Ok(Some(relay))
@@ -110,7 +115,7 @@ impl TerminalRelay {
     /// Returns the descriptors to poll for input.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let keyboard =
-            (self.is_open && !self.awaits_reader && self.typed.is_empty()).then_some(&self.keyboard);
+            (self.is_open && self.unread.is_none() && self.typed.is_empty()).then_some(&self.keyboard);
         self.relay_side.iter().chain(keyboard).map(AsFd::as_fd)
     }
 
@@ -162,7 +167,7 @@ impl TerminalRelay {
     }
 
     fn type_in(&mut self) {
-        self.awaits_reader &= self.has_unread_line();
+        self.look_for_reader();
         while let Some(relay_side) = &self.relay_side {
             if !self.typed.is_empty() {
                 match retry_on_intr(|| write(relay_side, &self.typed)) {
@@ -170,7 +175,7 @@ impl TerminalRelay {
                     Err(Errno::AGAIN) => return,
                     Err(_) => self.typed.clear(),
                 }
-            } else if self.is_open && !self.awaits_reader && is_ready(&self.keyboard) {
+            } else if self.is_open && self.unread.is_none() && is_ready(&self.keyboard) {
                 self.take_typed();
             } else {
                 return;
@@ -188,8 +193,10 @@ impl TerminalRelay {
         match retry_on_intr(|| read(&self.keyboard, &mut *space)) {
             Ok(count @ 1..) => {
                 let taken = piece.get(..count).unwrap_or_default();
-                self.awaits_reader = reads_lines
-                    && taken.iter().any(|byte| matches!(*byte, b'\n' | b'\r') || *byte == end_of_input);
+                let is_end = |byte: &u8| matches!(*byte, b'\n' | b'\r') || *byte == end_of_input;
+                if reads_lines && taken.iter().any(is_end) {
+                    self.unread = Some(TypedLine { at: Instant::now(), was_seen: false });
+                }
                 self.typed.extend_from_slice(taken);
             }
             _ => {
@@ -203,9 +210,24 @@ impl TerminalRelay {
         tcgetattr(&self.command_side).is_ok_and(|modes| modes.local_modes.contains(LocalModes::ICANON))
     }
 
-    fn has_unread_line(&self) -> bool {
-        self.edits_lines() && ioctl_fionread(&self.command_side).is_ok_and(|count| count > 0)
+    /// Finds out whether the last line has been read.
+    fn look_for_reader(&mut self) {
+        let is_there = self.edits_lines() && ioctl_fionread(&self.command_side).is_ok_and(|count| count > 0);
+        if let Some(line) = &mut self.unread {
+            line.was_seen |= is_there;
+            if !is_there && (line.was_seen || line.at.elapsed() >= ARRIVAL) {
+                self.unread = None;
+            }
+        }
     }
+}
+
+/// A line on its way to the command.
+#[derive(Clone, Copy, Debug)]
+struct TypedLine {
+    at: Instant,
+    /// Whether it was seen to be there, unread.
+    was_seen: bool,
 }
 
 impl Drop for TerminalRelay {

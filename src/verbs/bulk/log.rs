@@ -12,6 +12,7 @@ use crate::verbs::options::RootlessOptions;
 use patchadm_building::logs::{LogError, LogFollower, LogNews, last_run, read_log};
 use patchadm_building::tree::{KnownTree, KnownTreeError};
 use patchadm_building::work::Work;
+use patchadm_core::operation::scripts::OutputStream;
 
 const USAGE: &str = "patchadm bulk log WORK NAME [RUN] [--follow]";
 
@@ -77,7 +78,7 @@ fn follow(call: &mut Invocation, work: &Work, package: &str, run: Option<u64>) -
             }
             match follower.next_news().map_err(|error| log_failed(&error))? {
                 LogNews::Bytes(bytes) => {
-                    call.output.print_piece(&bytes)?;
+                    call.output.print_piece(OutputStream::Out, &bytes)?;
                     has_printed = true;
                 }
                 LogNews::Nothing => {

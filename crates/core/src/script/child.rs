@@ -2,8 +2,6 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -12,34 +10,9 @@ use rustix::process::{
     pidfd_open, wait, waitid, waitpid,
 };
 
-use super::channel::{RunOrder, ScriptSession};
+use super::channel::RunOrder;
 use super::processes::{GRACE, descendants, end_all};
 use super::{ProcessIdentity, ScriptEnd, session};
-
-/// The absolute path of the shell; a script's own PATH does not matter.
-const SHELL: &str = "/bin/sh";
-
-/// The shell stops itself, and becomes the script when continued, so that the process can be recorded before it does
-/// anything. Some shells exit with 2 if they cannot read a script, which would pass for a warning of the script
-/// itself; 7 is the code for that (see [`super::protocol`]).
-const WAIT_THEN_RUN: &str = r#"kill -STOP $$; [ -r "$0" ] || exit 7; exec /bin/sh "$@""#;
-
-/// Returns the shell of a script, to be started.
-pub(super) fn shell(running: &RunOrder, input: OwnedFd) -> Command {
-    let mut command = Command::new(SHELL);
-    command.args(["-c", WAIT_THEN_RUN]).arg(&running.file);
-    if running.trace {
-        command.arg("-x");
-    }
-    command.arg(&running.file).args(&running.arguments);
-    command.env_clear().envs(running.environment.iter().map(|(name, value)| (name, value)));
-    command.current_dir(&running.directory).stdin(Stdio::from(input));
-    if let Some((uid, gid)) = running.user {
-        // Supplementary groups go as well.
-        command.uid(uid).gid(gid);
-    }
-    command
-}
 
 /// The process of a script. Its process id stays valid until it is waited for, once, at its end. If the script is
 /// still running when this value is dropped, it is ended, with everything in its group or descended from it: asked
@@ -54,11 +27,7 @@ pub(super) struct ScriptChild {
 impl ScriptChild {
     /// Creates the process, which waits for [`ScriptChild::begin`].
     pub(super) fn make(running: &RunOrder, input: OwnedFd) -> io::Result<Self> {
-        let child = match running.session {
-            ScriptSession::OfCaller => shell(running, input).process_group(0).spawn()?,
-            // Whoever leads a session leads a process group, too.
-            ScriptSession::Own | ScriptSession::Terminal => session::start(running, &input)?,
-        };
+        let child = session::start(running, input)?;
         let pid = Pid::from_child(&child);
         let handle = pidfd_open(pid, PidfdFlags::empty())?;
         let script = Self { pid, handle, has_ended: false };
