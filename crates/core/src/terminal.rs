@@ -10,11 +10,10 @@
 
 use std::io::{self, IsTerminal as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
-use rustix::io::{Errno, ioctl_fionread, read, retry_on_intr, write};
+use rustix::io::{Errno, read, retry_on_intr, write};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{
     InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios, Winsize, tcgetattr, tcgetwinsize,
@@ -24,7 +23,7 @@ use rustix::termios::{
 use patchadm_svr4::package::control::{EscapedSet, PieceEscaper};
 
 /// The interval at which an owner calls [`TerminalRelay::pass_on`] even if no descriptor is ready: the size of the
-/// terminal may have changed, and the command may have read its line.
+/// terminal may have changed.
 pub(crate) const RELAY_TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// The most bytes that are passed on at a time.
@@ -33,15 +32,11 @@ const PIECE: usize = 4096;
 /// The most pieces that are shown before anything else gets its turn.
 const MOST_PIECES: usize = 16;
 
-/// The time after which a line that was typed is taken to be read, although nobody has seen it unread. The kernel brings it to
-/// the command within microseconds, and a little later on a machine that has much to do.
-const ARRIVAL: Duration = Duration::from_millis(300);
-
 /// The use that a command makes of its terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TerminalUse {
     /// It asks questions: what it prints is text, without what a terminal obeys, and the key that interrupts is meant for
-    /// the caller. A line that the command does not read stays for whoever reads the terminal next.
+    /// the caller.
     Questions,
     /// It is a shell, which gets every key and draws as it likes.
     Shell,
@@ -66,8 +61,6 @@ pub(crate) struct TerminalRelay {
     typed: Vec<u8>,
     /// Whether more can be typed.
     is_open: bool,
-    /// The line that the command has to read before more is typed.
-    unread: Option<TypedLine>,
 }
 
 impl TerminalRelay {
@@ -101,7 +94,6 @@ impl TerminalRelay {
             escaper: PieceEscaper::new(EscapedSet::HiddenBesideEditing),
             typed: Vec::new(),
             is_open: true,
-            unread: None,
         };
         relay.resume()?;
         Ok(Some(relay))
@@ -114,8 +106,7 @@ impl TerminalRelay {
 
     /// Returns the descriptors to poll for input.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let keyboard =
-            (self.is_open && self.unread.is_none() && self.typed.is_empty()).then_some(&self.keyboard);
+        let keyboard = (self.is_open && self.typed.is_empty()).then_some(&self.keyboard);
         self.relay_side.iter().chain(keyboard).map(AsFd::as_fd)
     }
 
@@ -167,7 +158,6 @@ impl TerminalRelay {
     }
 
     fn type_in(&mut self) {
-        self.look_for_reader();
         while let Some(relay_side) = &self.relay_side {
             if !self.typed.is_empty() {
                 match retry_on_intr(|| write(relay_side, &self.typed)) {
@@ -175,7 +165,7 @@ impl TerminalRelay {
                     Err(Errno::AGAIN) => return,
                     Err(_) => self.typed.clear(),
                 }
-            } else if self.is_open && self.unread.is_none() && is_ready(&self.keyboard) {
+            } else if self.is_open && is_ready(&self.keyboard) {
                 self.take_typed();
             } else {
                 return;
@@ -183,51 +173,16 @@ impl TerminalRelay {
         }
     }
 
-    /// Takes what has been typed: at most to the end of a line if the command reads lines.
     fn take_typed(&mut self) {
         let mut piece = [0; PIECE];
-        let reads_lines = self.usage == TerminalUse::Questions && self.edits_lines();
-        let most = if reads_lines { 1 } else { PIECE };
-        let end_of_input = self.before.special_codes[SpecialCodeIndex::VEOF];
-        let space = piece.get_mut(..most).unwrap_or_default();
-        match retry_on_intr(|| read(&self.keyboard, &mut *space)) {
-            Ok(count @ 1..) => {
-                let taken = piece.get(..count).unwrap_or_default();
-                let is_end = |byte: &u8| matches!(*byte, b'\n' | b'\r') || *byte == end_of_input;
-                if reads_lines && taken.iter().any(is_end) {
-                    self.unread = Some(TypedLine { at: Instant::now(), was_seen: false });
-                }
-                self.typed.extend_from_slice(taken);
-            }
+        match retry_on_intr(|| read(&self.keyboard, &mut piece)) {
+            Ok(count @ 1..) => self.typed.extend_from_slice(piece.get(..count).unwrap_or_default()),
             _ => {
                 self.is_open = false;
-                self.typed.push(end_of_input);
+                self.typed.push(self.before.special_codes[SpecialCodeIndex::VEOF]);
             }
         }
     }
-
-    fn edits_lines(&self) -> bool {
-        tcgetattr(&self.command_side).is_ok_and(|modes| modes.local_modes.contains(LocalModes::ICANON))
-    }
-
-    /// Finds out whether the last line has been read.
-    fn look_for_reader(&mut self) {
-        let is_there = self.edits_lines() && ioctl_fionread(&self.command_side).is_ok_and(|count| count > 0);
-        if let Some(line) = &mut self.unread {
-            line.was_seen |= is_there;
-            if !is_there && (line.was_seen || line.at.elapsed() >= ARRIVAL) {
-                self.unread = None;
-            }
-        }
-    }
-}
-
-/// A line on its way to the command.
-#[derive(Clone, Copy, Debug)]
-struct TypedLine {
-    at: Instant,
-    /// Whether it was seen to be there, unread.
-    was_seen: bool,
 }
 
 impl Drop for TerminalRelay {
