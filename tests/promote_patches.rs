@@ -527,3 +527,162 @@ fn a_patch_with_scripts_comes_with_them_and_they_run_when_it_goes() {
     assert_eq!(patched.live.text("/opt/said"), "gone\n");
     assert_eq!(patched.live.text("/opt/ACMEweb/bin/httpd"), "httpd 1\n");
 }
+
+/// The `contents` of the stage, edited.
+fn edit_contents(patched: &Patched, edit: impl Fn(&str) -> String) {
+    let file = patched.stage.join("var/sadm/install/contents");
+    let text = fs::read_to_string(&file).unwrap();
+    let edited = edit(&text);
+    assert_ne!(edited, text);
+    fs::write(&file, edited).unwrap();
+}
+
+/// The number of the line of a path in the `contents` of the stage.
+fn line_of(patched: &Patched, path: &str) -> usize {
+    let text = fs::read_to_string(patched.stage.join("var/sadm/install/contents")).unwrap();
+    1 + text.lines().position(|line| line.starts_with(&format!("{path} "))).unwrap()
+}
+
+/// Asserts that a stage with these records is not promoted, and that the root is as it was, and of use.
+#[track_caller]
+fn records_refused(patched: &Patched, code: i32, words: &[&str]) {
+    for options in ["", "--dry-run"] {
+        let said = patched.refused(options, code, words[0]);
+        for words in words {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+    }
+    patched.live.run("list -R @ROOT@").ok();
+    assert_eq!(patched.live.run("verify -R @ROOT@").code, 0);
+}
+
+const HTTPD: &str = "/opt/ACMEweb/bin/httpd";
+
+#[test]
+fn an_owner_that_neither_the_root_nor_the_stage_has_is_refused() {
+    let patched = Patched::with(&[first()]);
+    edit_contents(&patched, |text| text.replace(" ACMEmail\n", " ACMEmail EVIL\n"));
+    let contents = format!("{}/var/sadm/install/contents: line ", patched.stage.display());
+    let words = "package EVIL owns objects, and";
+    records_refused(&patched, 28, &[words, &contents]);
+    // With a directory of its own, which the stage would not bring.
+    edit_contents(&patched, |text| text.replace(" ACMEmail EVIL\n", " ACMEmail\n"));
+    patched.pkgadd("ACMEevil", &Package::new("ACMEevil").file("x", 0o644, "x\n"));
+    patched.live.run("promote web -R @ROOT@").ok();
+    patched.live.run("pkgrm -n -R @ROOT@ ACMEevil");
+    patched.patchadd("", &second());
+    edit_contents(&patched, |text| {
+        let lines = text.lines().map(|line| {
+            let more = if line.starts_with(HTTPD) { " ACMEevil" } else { "" };
+            format!("{line}{more}\n")
+        });
+        lines.collect()
+    });
+    let line = format!("{contents}{}: ", line_of(&patched, HTTPD));
+    let words = "its owner ACMEevil is neither installed on the root nor brought by the stage";
+    records_refused(&patched, 10, &[words, &line, HTTPD, "stage refresh"]);
+}
+
+#[test]
+fn a_line_that_cannot_be_read_an_owner_twice_and_a_path_of_another_package_are_refused() {
+    let contents =
+        |patched: &Patched| format!("{}/var/sadm/install/contents: line ", patched.stage.display());
+    let patched = Patched::with(&[first()]);
+    let number = line_of(&patched, HTTPD);
+    edit_contents(&patched, |text| text.replace(&format!("{HTTPD} f "), &format!("{HTTPD} ? ")));
+    records_refused(&patched, 28, &[&format!("{}{number}: ", contents(&patched))]);
+    for (owners, reason) in [
+        ("ACMEweb ACMEweb", "its owner ACMEweb stands there twice"),
+        ("ACMEmail", "package ACMEweb, which owns it on the root, would lose it"),
+    ] {
+        let patched = Patched::with(&[first()]);
+        edit_contents(&patched, |text| {
+            let lines = text.lines().map(|line| match line.strip_suffix(" ACMEweb") {
+                Some(rest) if line.starts_with(HTTPD) => format!("{rest} {owners}\n"),
+                _ => format!("{line}\n"),
+            });
+            lines.collect()
+        });
+        let line = format!("{}{}: {HTTPD}: ", contents(&patched), line_of(&patched, HTTPD));
+        records_refused(&patched, 10, &[reason, &line]);
+    }
+}
+
+#[test]
+fn a_pkginfo_of_the_stage_that_cannot_be_read_is_refused() {
+    let patched = Patched::with(&[first()]);
+    fs::write(patched.stage.join("var/sadm/pkg/ACMEmail/pkginfo"), "").unwrap();
+    let file = format!("{}/var/sadm/pkg/ACMEmail/pkginfo", patched.stage.display());
+    records_refused(&patched, 28, &[&file]);
+}
+
+#[test]
+fn a_new_package_that_shares_a_patched_path_comes_and_goes_with_the_promotion() {
+    let sharing = || Package::new("ACMEnew").param("BASEDIR", "/opt/ACMEweb");
+    for is_patched_first in [true, false] {
+        let patched = Patched::new();
+        let text = if is_patched_first { "httpd 2\n" } else { "httpd 1\n" };
+        let new = sharing().file("bin/httpd", 0o755, text);
+        if is_patched_first {
+            patched.patchadd("", &first());
+            patched.pkgadd("ACMEnew", &new);
+        } else {
+            patched.pkgadd("ACMEnew", &new);
+            patched.patchadd("", &first());
+        }
+        patched.promote("").ok();
+        let contents = patched.live.text("/var/sadm/install/contents");
+        let line = contents.lines().find(|line| line.starts_with(&format!("{HTTPD} "))).unwrap();
+        assert!(line.ends_with(" ACMEweb ACMEnew"), "{line}");
+        assert_eq!(patched.live.run("pkgchk -R @ROOT@").ok(), "");
+        assert_eq!(patched.live.run("verify -R @ROOT@").code, 0);
+        patched.patchrm("web-01");
+        patched.before.assert_again(&patched.live, "everything came off");
+        patched.live.run("list -R @ROOT@").ok();
+    }
+}
+
+#[test]
+fn a_package_that_the_root_has_removed_since_owns_nothing_there_again() {
+    let patched = Patched::new();
+    patched.pkgadd(
+        "ACMEnew",
+        &Package::new("ACMEnew").param("BASEDIR", "/opt/ACMEweb").file("bin/httpd", 0o755, "httpd 1\n"),
+    );
+    patched.promote("").ok();
+    patched.patchadd("", &first());
+    let run = patched.live.run("pkgrm -n -R @ROOT@ ACMEnew");
+    assert_eq!(run.code, 0, "{run:?}");
+    let words = "its owner ACMEnew is neither installed on the root nor brought by the stage";
+    records_refused(&patched, 10, &[words, "stage refresh"]);
+}
+
+#[test]
+fn a_stage_of_another_user_brings_no_packages_and_patches() {
+    if !crate::scenario::is_root() {
+        return crate::skipped("a_stage_of_another_user…: another user is needed");
+    }
+    let patched = Patched::new();
+    let live = &patched.live;
+    fs::create_dir(live.beside("open")).unwrap();
+    let user = |line: &str| {
+        let open = live.beside("open");
+        let output = crate::everyman::as_ordinary_user(live, line, &[&open]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    fs::set_permissions(live.root(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    user("stage new open/theirs -R @ROOT@ --records --path opt");
+    let at = first().directory(live);
+    user(&format!("patchadd -R {} {}", live.beside("open/theirs").display(), at.display()));
+    let before = Before::of(live);
+    for options in ["", " --dry-run"] {
+        let said = live.run(&format!("promote open/theirs -R @ROOT@{options}")).fails(10);
+        assert!(said.contains("no packages and patches come from this stage: "), "{said}");
+        assert!(said.contains("--tree-only takes the objects and leaves the records"), "{said}");
+        before.assert_again(live, "nothing was changed");
+    }
+    let said = live.run("promote open/theirs -R @ROOT@ --tree-only");
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(live.text(HTTPD), "httpd 2\n");
+    assert_eq!(live.run("pkgparam -R @ROOT@ ACMEweb PATCHLIST").ok(), "theirs-01\n");
+}

@@ -422,6 +422,8 @@ mod stage_new;
 mod stage_packages;
 /// Changes of the live tree brought into a stage.
 mod stage_refresh;
+/// What a stage may put into its root.
+mod stage_rights;
 /// What others put where a stage could be.
 mod stage_strays;
 /// The page for those who have a jail.

@@ -318,6 +318,10 @@ pub(crate) fn mending(damage: &RecordDamage) -> String {
             "Put the directory back from a backup, or install {package} again with pkgadd; patches are applied and backed \
              out without it, but what is damaged later cannot be made anew."
         ),
+        RecordRepair::Stages => {
+            "Put it back from a backup, or take the line out: its stage then brings no owners, and is promoted by its directory."
+                .to_owned()
+        }
         RecordRepair::EmptyDirectory(package) => {
             format!(
                 "Remove it with `rmdir {}` if {package} is not installed, else install it again.",

@@ -153,6 +153,7 @@ fn of_promotion(reason: &PromotionReason) -> ExitCause {
         | PromotionReason::TooManyDeleted { .. }
         | PromotionReason::EmptyPath(_)
         | PromotionReason::MountChanged { .. } => ExitCause::Conflict,
+        PromotionReason::SetId(_) => ExitCause::Restricted,
         PromotionReason::MissingPath { .. } => ExitCause::NotFound,
         PromotionReason::Brought { reason, .. } => of_brought(reason),
         PromotionReason::Packages { reasons, .. } => {
@@ -173,10 +174,12 @@ fn of_brought(reason: &BroughtReason) -> ExitCause {
         | BroughtReason::InstalledOnBoth { .. }
         | BroughtReason::GoneAndReplaced { .. }
         | BroughtReason::ClaimedByBoth { .. }
+        | BroughtReason::BadLine { .. }
         | BroughtReason::PatchedAndReplaced { .. }
         | BroughtReason::OtherVersion { .. } => ExitCause::Dependency,
         BroughtReason::DamagedUndo(_) => ExitCause::DamagedInput,
         BroughtReason::NotAsFound { .. } | BroughtReason::NotAsMade { .. } => ExitCause::Edited,
+        BroughtReason::NotOfRoot(_) => ExitCause::Restricted,
         BroughtReason::NewOutside { .. }
         | BroughtReason::NotPromoted { .. }
         | BroughtReason::NotKnown { .. }

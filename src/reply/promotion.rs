@@ -17,7 +17,7 @@ use patchadm_core::operation::patches::apply::{ApplyOutcome, ApplyReport};
 use patchadm_core::operation::promotion_hooks::HookEnd;
 use patchadm_core::operation::stages::promote::{PathReport, PromoteReport, SwitchWay};
 use patchadm_planning::plan::Plan;
-use patchadm_planning::plan::refusal::Command;
+use patchadm_planning::plan::refusal::{Command, SetIdFile};
 use patchadm_rootfs::Root;
 
 /// A promotion that has ended, or its plan.
@@ -43,6 +43,8 @@ pub(crate) struct PromotionAnswer {
     pub(crate) kept: Vec<KeptEntry>,
     /// The paths that both sides changed.
     pub(crate) conflicts: Vec<ConflictEntry>,
+    /// The files with set-id bits or capabilities that come, get other bytes, or get such rights.
+    pub(crate) set_id: Vec<SetIdEntry>,
     /// The packages of the promotion.
     pub(crate) packages: Vec<PackageEntry>,
     /// The size of the files that come, in bytes.
@@ -107,6 +109,18 @@ pub(crate) struct ConflictEntry {
     pub(crate) decision: &'static str,
 }
 
+/// A file with set-id bits or capabilities.
+#[derive(Debug, Serialize)]
+pub(crate) struct SetIdEntry {
+    pub(crate) path: String,
+    /// Four octal digits.
+    pub(crate) mode: String,
+    pub(crate) capabilities: bool,
+    pub(crate) change: &'static str,
+    #[serde(skip)]
+    pub(crate) sentence: String,
+}
+
 /// A package of a promotion.
 #[derive(Debug, Serialize)]
 pub(crate) struct PackageEntry {
@@ -130,6 +144,7 @@ impl PromotionAnswer {
             live: conflict.to.word(),
             decision: conflict.decision.word(),
         });
+        let set_id = report.set_id.iter().map(SetIdEntry::from).collect();
         let packages = report.packages.iter().map(|package| PackageEntry {
             name: package.name.clone(),
             new: package.is_new,
@@ -161,6 +176,7 @@ impl PromotionAnswer {
             exchanges,
             kept,
             conflicts,
+            set_id,
             packages,
             bytes,
             space,
@@ -175,6 +191,18 @@ impl PromotionAnswer {
     /// Returns the exit code.
     pub(crate) fn exit(&self) -> Exit {
         self.end.exit
+    }
+}
+
+impl From<&SetIdFile> for SetIdEntry {
+    fn from(file: &SetIdFile) -> Self {
+        Self {
+            path: file.path.to_string(),
+            mode: format!("{:04o}", file.mode.bits()),
+            capabilities: file.has_capabilities,
+            change: file.change.word(),
+            sentence: file.to_string(),
+        }
     }
 }
 

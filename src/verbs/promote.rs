@@ -55,6 +55,9 @@ pub(super) struct PromotionOptions {
     /// Leave the patches of a stage with records there: take what they changed as any other object
     #[arg(long)]
     tree_only: bool,
+    /// Take files with set-id bits or capabilities, and replace the bytes of such files
+    #[arg(long)]
+    allow_set_id: bool,
     /// Refuse where more of a path would be deleted: a number of objects, or a percentage
     #[arg(long, value_name = "N|N%", value_parser = limit)]
     max_delete: Option<DeleteLimit>,
@@ -164,6 +167,7 @@ impl PromotionOptions {
             max_delete: self.max_delete.map(|limit| limit.to_string()),
             no_hooks: self.no_hooks,
             tree_only: self.tree_only,
+            allow_set_id: self.allow_set_id,
         };
         options.promotion = (wishes != PromotionWishes::default()).then_some(wishes);
         Ok(options)
@@ -177,7 +181,7 @@ impl PromotionOptions {
         };
         let ApplyingOptions { undo, edits, .. } = ApplyingOptions::of_plan(options)?;
         let exclude = options.exclude.iter().map(|text| pattern(text).map_err(|_| field("exclude", text)));
-        let PromotionWishes { paths, id, two_way, delete, max_delete, no_hooks, tree_only } =
+        let PromotionWishes { paths, id, two_way, delete, max_delete, no_hooks, tree_only, allow_set_id } =
             options.promotion.clone().unwrap_or_default();
         let paths = paths.iter().map(|text| directory_of_root(text).map_err(|_| field("paths", text)));
         let max_delete = max_delete.map(|text| limit(&text).map_err(|_| field("max_delete", &text)));
@@ -190,6 +194,7 @@ impl PromotionOptions {
             exclude: exclude.collect::<Result<_, _>>()?,
             no_hooks,
             tree_only,
+            allow_set_id,
             exchange: ExchangeOptions::default(),
             edits,
             undo,
@@ -223,6 +228,7 @@ impl PromotionOptions {
             two_way: self.two_way,
             delete: self.delete,
             tree_only: self.tree_only,
+            allow_set_id: self.allow_set_id,
             max_delete: self.max_delete,
             exclude: self.exclude,
             edited: self.edits.edited,
@@ -310,6 +316,9 @@ impl CommandReport for PromotionFaces {
             output.line(format!(
                 "  conflict: {path}: {stage} in the stage, {live} on the live tree: {decision}"
             ))?;
+        }
+        for file in &self.answer.set_id {
+            output.line(format!("  set-id: {}", file.sentence))?;
         }
         let tells_hooks = end.is_plan() || output.is_verbose();
         for hook in self.answer.hooks.iter().filter(|_| tells_hooks) {

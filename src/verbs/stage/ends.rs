@@ -69,6 +69,9 @@ fn told(root: &Root, undone: &str, error: &StageError) -> String {
         StageError::UnfinishedRun { stage, .. } => {
             format!("{undone}\n{error}\nComplete it: {}", Wording::of_verbs(Path::new(stage)).verb("recover"))
         }
+        StageError::OtherBase(_) => {
+            format!("{undone}\n{error}\n--two-way promotes without a base; a new stage has one.")
+        }
         StageError::NotEmpty(_) => format!("{undone}\n{error}\nName one that is not there, or an empty one."),
         _ => format!("{undone}\n{error}"),
     }
@@ -100,9 +103,10 @@ fn exit_of(error: &StageError) -> Exit {
         StageError::UnfinishedRun { .. } => Exit::new(UNFINISHED, ExitCause::Unfinished),
         StageError::OtherRoot { .. } => Exit::new(REFUSED, ExitCause::NotApplicable),
         StageError::Changing(_) => Exit::new(DAMAGED, ExitCause::Edited),
-        StageError::Damaged { .. } | StageError::Base { .. } | StageError::OtherPromotion { .. } => {
-            Exit::new(DAMAGED, ExitCause::DamagedInput)
-        }
+        StageError::Damaged { .. }
+        | StageError::Base { .. }
+        | StageError::OtherBase(_)
+        | StageError::OtherPromotion { .. } => Exit::new(DAMAGED, ExitCause::DamagedInput),
         StageError::Busy(_) => Exit::LOCKED,
         StageError::Interrupted(signal) => Exit::by_signal(*signal),
         StageError::File { .. } => Exit::failed(ExitCause::NotFound),

@@ -15,7 +15,8 @@ use super::root_and_policy::RootAndPolicy;
 use patchadm_changeset::format::contents_stamp::OwnerCounts;
 use patchadm_changeset::records::{LastRecords, stamped};
 use patchadm_inputs::database::foreign_changes::{contents_digest, last_records, lost_copies};
-use patchadm_inputs::database::{DatabaseError, RecordDamage, RecordView, agreement, all, contents};
+use patchadm_inputs::database::{DatabaseError, RecordDamage, RecordView, agreement, all, contents, places};
+use patchadm_inputs::stage::{LONGEST_RECORD, StagesRecord};
 use patchadm_rootfs::FileType;
 use patchadm_svr4::format::contents::{ContentsReader, is_comment};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, Params, PkgInst};
@@ -44,6 +45,13 @@ pub(in crate::operation) fn find_damage_of(
     let copies = lost_copies(view)?;
     found.extend(copies.into_iter().filter(|damage| damage.package().is_none_or(&is_meant)));
     Ok(found)
+}
+
+/// Finds a list of the stages that cannot be read. It stops no change but those of stages.
+pub(in crate::operation) fn damage_of_stages(view: &RecordView<'_>) -> Result<Option<RecordDamage>, Failure> {
+    let text = view.read(&places::stage_list(), LONGEST_RECORD)?.unwrap_or_default();
+    let fault = StagesRecord::parse(&text).err();
+    Ok(fault.map(|fault| RecordDamage::of_stages(view.root(), fault.reason).in_line(fault.line as u64)))
 }
 
 /// Refuses a root whose `contents` does not agree with its packages, or has lost lines of them. Ignores damage of packages

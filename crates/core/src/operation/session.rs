@@ -36,6 +36,9 @@ pub use super::root_and_policy::RootAndPolicy;
 /// The name of a run that gives undo data up after another run, because the policy limits it.
 pub(super) const UNDO_LIMIT: &str = "undo-limit";
 
+/// The command in journal and history of a run that records what a refresh changed in the bases of a stage.
+pub(super) const STAGE_REFRESH: &str = "stage refresh";
+
 /// The calls that a run makes: when everything is staged, with the name of the run, and when everything is switched.
 type RunCalls<'a> =
     (&'a dyn Fn(&str) -> Result<(), Cause>, &'a dyn Fn(&mut SwitchedRun<'_>) -> Result<(), Cause>);
@@ -403,9 +406,10 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Returns the name of a run in journal and history: that of its command, unless it follows on the work of that.
+/// Returns the name of a run in journal and history: that of its command, unless it is about something beside the work of that.
 fn name_of_run(plan: &Plan, caller: &Caller<'_>) -> &'static str {
-    if plan.command == UNDO_LIMIT { UNDO_LIMIT } else { caller.program }
+    let is_beside = [UNDO_LIMIT, STAGE_REFRESH].contains(&plan.command);
+    if is_beside { plan.command } else { caller.program }
 }
 
 /// Returns the record of a plan: `log` is the file that gets `text` when the plan is carried out.

@@ -41,6 +41,8 @@ pub enum RecordRepair {
         /// Whether it has patches: then it is not installed again.
         is_patched: bool,
     },
+    /// The list of the stages is removed, or put back. It stops no change but those of stages.
+    Stages,
 }
 
 impl fmt::Display for RecordDamage {
@@ -103,7 +105,12 @@ impl RecordDamage {
 
     /// Tells whether changes and questions have to stop because of it.
     pub fn stops_changes(&self) -> bool {
-        !matches!(self.repair, RecordRepair::LostCopy { .. })
+        !matches!(self.repair, RecordRepair::LostCopy { .. } | RecordRepair::Stages)
+    }
+
+    /// The list of the stages that cannot be read.
+    pub fn of_stages(root: &Root, reason: impl Into<String>) -> Self {
+        Self::new(root, root.show(&places::stage_list()), reason, RecordRepair::Stages)
     }
 
     /// A `contents` that cannot be used.
@@ -144,7 +151,7 @@ impl RecordDamage {
             | RecordRepair::Installation(package)
             | RecordRepair::EmptyDirectory(package)
             | RecordRepair::LostCopy { package, .. } => Some(package),
-            RecordRepair::Contents => None,
+            RecordRepair::Contents | RecordRepair::Stages => None,
         }
     }
 }

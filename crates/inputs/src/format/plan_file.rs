@@ -122,6 +122,9 @@ pub struct PromotionWishes {
     pub no_hooks: bool,
     /// `--tree-only`.
     pub tree_only: bool,
+    /// `--allow-set-id`; version 0.1 did not ask for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_set_id: bool,
 }
 
 /// A patch of a plan.

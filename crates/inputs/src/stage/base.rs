@@ -129,24 +129,16 @@ impl BaseObjects {
     pub fn count(&self) -> u64 {
         self.objects.len() as u64
     }
+
+    /// Returns the seal of the base that they are with this header.
+    pub fn seal(&self, header: &BaseHeader) -> Digest {
+        header.seal(self.count(), self.digest)
+    }
 }
 
 /// Writes a base.
 pub fn write_base(out: &mut impl Write, header: &BaseHeader, objects: &BaseObjects) -> io::Result<()> {
-    let written = WrittenHeader {
-        base: VERSION,
-        stage: header.stage.to_string(),
-        id: header.promotion.as_ref().map(|(id, _)| id.to_string()),
-        run: header.promotion.as_ref().map(|(_, run)| run.clone()),
-        paths: written_paths(&header.paths),
-        packages: header.packages.iter().map(|(name, version)| (name.to_string(), version.clone())).collect(),
-        objects: objects.count(),
-        digest: format!("b3:{}", objects.digest),
-    };
-    // Strings, numbers and a map with string keys: serialising these cannot fail.
-    let mut line = serde_json::to_vec(&written).unwrap_or_default();
-    line.push(b'\n');
-    out.write_all(&line)?;
+    out.write_all(&header.line(objects.count(), objects.digest))?;
     each_piece(objects.objects.iter(), |piece| out.write_all(piece))
 }
 
@@ -174,6 +166,11 @@ impl Base {
 
     /// Reads a base to its end.
     pub fn read(input: &mut impl BufRead) -> Result<Self, BaseError> {
+        Ok(Self::read_with_seal(input)?.0)
+    }
+
+    /// Does the same, and returns its seal as well.
+    pub fn read_with_seal(input: &mut impl BufRead) -> Result<(Self, Digest), BaseError> {
         let mut line = Vec::new();
         if !next_line(input, &mut line, 1)? {
             return Err(StageFileError::at(1, "its end is missing").into());
@@ -206,7 +203,8 @@ impl Base {
         if !rule::holds("base.digest", digesting.finish() == digest) {
             return Err(BaseError::Digest);
         }
-        Ok(Self { header, objects })
+        let seal = header.seal(expected, digest);
+        Ok((Self { header, objects }, seal))
     }
 
     /// Returns the object at a path.
@@ -217,14 +215,43 @@ impl Base {
 }
 
 impl BaseHeader {
-    /// Reads no more of a base than its header. Whether the rest fits it is not known then.
-    pub fn read(input: &mut impl BufRead) -> Result<Self, BaseError> {
+    /// Reads no more of a base than its header, and returns it with the seal. Whether the rest fits it is not known then.
+    pub fn read(input: &mut impl BufRead) -> Result<(Self, Digest), BaseError> {
         let mut line = Vec::new();
         if !next_line(input, &mut line, 1)? {
             return Err(StageFileError::at(1, "its end is missing").into());
         }
-        let (header, ..) = Self::parse(&line).map_err(|reason| StageFileError::at(1, reason))?;
-        Ok(header)
+        let (header, objects, digest) = Self::parse(&line).map_err(|reason| StageFileError::at(1, reason))?;
+        let seal = header.seal(objects, digest);
+        Ok((header, seal))
+    }
+
+    /// Returns the seal of a base with this header and these objects: the digest of its first line as it is without a
+    /// run, because a run gets its name only after its records are written. The root of the stage records it.
+    fn seal(&self, objects: u64, digest: Digest) -> Digest {
+        Digest::of(&Self { promotion: None, ..self.clone() }.line(objects, digest))
+    }
+
+    /// Formats the header line.
+    fn line(&self, objects: u64, digest: Digest) -> Vec<u8> {
+        let written = WrittenHeader {
+            base: VERSION,
+            stage: self.stage.to_string(),
+            id: self.promotion.as_ref().map(|(id, _)| id.to_string()),
+            run: self.promotion.as_ref().map(|(_, run)| run.clone()),
+            paths: written_paths(&self.paths),
+            packages: self
+                .packages
+                .iter()
+                .map(|(name, version)| (name.to_string(), version.clone()))
+                .collect(),
+            objects,
+            digest: format!("b3:{digest}"),
+        };
+        // Strings, numbers and a map with string keys: serialising these cannot fail.
+        let mut line = serde_json::to_vec(&written).unwrap_or_default();
+        line.push(b'\n');
+        line
     }
 
     /// Reads the header line. Also returns the number of objects and their digest.
@@ -391,6 +418,20 @@ mod tests {
         let mut out = Vec::new();
         write_base(&mut out, &later, &BaseObjects::new(Vec::new())).unwrap();
         assert_eq!(Base::read(&mut &out[..]).unwrap().header, later);
+    }
+
+    #[test]
+    fn the_seal_of_a_base_is_the_digest_of_its_first_line_before_a_promotion_is_named() {
+        let text = written(&objects());
+        let first = text.split_inclusive('\n').next().unwrap();
+        let (base, seal) = Base::read_with_seal(&mut text.as_bytes()).unwrap();
+        assert_eq!(seal, Digest::of(first.as_bytes()));
+        assert_eq!(BaseHeader::read(&mut text.as_bytes()).unwrap(), (base.header, seal));
+        let objects = BaseObjects::new(objects());
+        let promotion = Some((PatchId::new("web-02").unwrap(), "17-9c1d6f20aa31b7e4".to_owned()));
+        assert_eq!(objects.seal(&BaseHeader { promotion, ..header() }), seal);
+        let paths = Scope::new(vec![staged_path(b"usr").unwrap()]).unwrap();
+        assert_ne!(objects.seal(&BaseHeader { paths, ..header() }), seal);
     }
 
     #[test]

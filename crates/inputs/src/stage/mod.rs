@@ -4,7 +4,7 @@
 //!  STAGE/.patchadm-stage/   identity   which stage of which root
 //!                           base.*     every object as it was copied or promoted, with its digest
 //!                           cache      files that need not be read again
-//!  ROOT/var/sadm/           patchadm/stages          the stages of the root
+//!  ROOT/var/sadm/           patchadm/stages          the stages of the root, and what each may do
 //!                           patch/<ID>/promotion     what a promotion was
 //! ```
 //! Readers have a limit for every length and an error that names the line. They accept a value only if this program
@@ -35,8 +35,8 @@ pub use mounts::{MountWord, MountWordError, parse_mounts};
 pub use name::{StageId, StageName, StageNameError};
 pub use places::{
     BASE_OF_NEW, BASES, CACHE, DIRECTORIES, DIRECTORY, EXCLUDED, IDENTITY, INSIDE, LOCK, LONGEST_RECORD,
-    MOUNTS, REFRESHING, UNFINISHED, base_name, promotion_record, stages_record,
+    MOUNTS, REFRESHING, SCRATCH, UNFINISHED, base_name, promotion_record, stages_record,
 };
 pub use promotion::PromotionRecord;
 pub use scope::{Scope, ScopeError, staged_path};
-pub use stages::{ListedStage, StagesRecord};
+pub use stages::{FIRST_BASE, ListedStage, StageRights, StagesRecord};

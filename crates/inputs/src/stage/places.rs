@@ -35,6 +35,10 @@ pub const EXCLUDED: &[u8] = b"excluded";
 /// The decisions by the options of a refresh; the file exists until the refresh is done.
 pub const REFRESHING: &[u8] = b"refreshing";
 
+/// The directory in which a refresh copies objects. It exists until the bases are written and recorded, so that the next
+/// refresh knows that this one was interrupted.
+pub const SCRATCH: &[u8] = b"refresh";
+
 /// The lock of those who promote, refresh or remove a stage.
 pub const LOCK: &[u8] = b"lock";
 

@@ -1,7 +1,8 @@
-//! The stages of a root, `var/sadm/patchadm/stages`: JSON lines, one for each stage. The file finds stages by name and
-//! tells people where they are; the facts about a stage are in the stage.
+//! The stages of a root, `var/sadm/patchadm/stages`: JSON lines, one for each stage. The file finds stages by name, tells
+//! people where they are, and says what each may do. The other facts about a stage are in the stage, whose owner can
+//! change them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +10,15 @@ use super::error::StageFileError;
 use super::identity::is_time;
 use super::name::{StageId, StageName};
 use patchadm_changeset::format::manifest::{decode, encode};
+use patchadm_rootfs::Digest;
 use patchadm_svr4::package::{ObjectPath, rule};
+use patchadm_svr4::patch::PatchId;
+
+/// The name of the base of `stage new` among the recorded bases.
+pub const FIRST_BASE: &str = "0";
+
+/// The prefix of a written digest.
+const DIGEST: &str = "b3:";
 
 /// One stage of a root.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +31,20 @@ pub struct ListedStage {
     pub path: ObjectPath,
     /// When it was made: RFC 3339, UTC.
     pub created: String,
+    /// What it may do; `None` for a stage that version 0.1 listed.
+    pub rights: Option<StageRights>,
+}
+
+/// What a stage may do on its root. The run that lists the stage records it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StageRights {
+    /// The user who made it.
+    pub owner: u32,
+    /// Whether its copies have all owners and attributes.
+    pub owners: bool,
+    /// The seal of each of its bases ([`BaseHeader::seal`](super::BaseHeader::seal)), by name: `0`, or the id of a
+    /// promotion.
+    pub bases: BTreeMap<String, Digest>,
 }
 
 /// The stages of a root, in the order in which they were made; each id once.
@@ -36,6 +59,12 @@ struct WrittenStage {
     name: String,
     path: String,
     created: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    owner: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    owners: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bases: Option<BTreeMap<String, String>>,
 }
 
 impl StagesRecord {
@@ -74,6 +103,19 @@ impl StagesRecord {
         self.0.push(stage);
     }
 
+    /// Returns the stage with this id.
+    pub fn stage(&self, id: StageId) -> Option<&ListedStage> {
+        self.0.iter().find(|stage| stage.id == id)
+    }
+
+    /// Records what a listed stage may do; returns whether that is anything new.
+    pub fn record(&mut self, id: StageId, rights: StageRights) -> bool {
+        let Some(stage) = self.0.iter_mut().find(|stage| stage.id == id) else { return false };
+        let is_new = stage.rights.as_ref() != Some(&rights);
+        stage.rights = Some(rights);
+        is_new
+    }
+
     /// Takes a stage out; returns whether it was there.
     pub fn remove(&mut self, id: StageId) -> bool {
         let before = self.0.len();
@@ -92,6 +134,7 @@ impl ListedStage {
             id: StageId::parse(&written.id).ok_or("`id` is not 16 hexadecimal digits")?,
             name: StageName::parse(&written.name).map_err(|error| error.to_string())?,
             path: ObjectPath::new(&decode(&written.path)).map_err(|error| error.to_string())?,
+            rights: StageRights::of(written.owner, written.owners, written.bases)?,
             created: written.created,
         })
     }
@@ -102,11 +145,44 @@ impl ListedStage {
             name: self.name.to_string(),
             path: encode(self.path.as_bytes()),
             created: self.created.clone(),
+            owner: self.rights.as_ref().map(|rights| rights.owner),
+            owners: self.rights.as_ref().map(|rights| rights.owners),
+            bases: self.rights.as_ref().map(StageRights::written_bases),
         };
-        // Four strings: serialising these cannot fail.
+        // Strings, a number, a truth value and a map with string keys: serialising these cannot fail.
         let mut line = serde_json::to_vec(&written).unwrap_or_default();
         line.push(b'\n');
         line
+    }
+}
+
+impl StageRights {
+    /// Reads the fields of a line, of which all are there or none.
+    fn of(
+        owner: Option<u32>,
+        owners: Option<bool>,
+        bases: Option<BTreeMap<String, String>>,
+    ) -> Result<Option<Self>, String> {
+        let (owner, owners, bases) = match (owner, owners, bases) {
+            (None, None, None) => return Ok(None),
+            (Some(owner), Some(owners), Some(bases)) => (owner, owners, bases),
+            _ => return Err("of `owner`, `owners` and `bases` one is missing".to_owned()),
+        };
+        if !rule::holds("stages.owner", owner != u32::MAX) {
+            return Err("`owner` is no account".to_owned());
+        }
+        let is_name = |name: &String| name == FIRST_BASE || PatchId::new(name).is_ok();
+        if !rule::holds("stages.bases", bases.contains_key(FIRST_BASE) && bases.keys().all(is_name)) {
+            return Err("`bases` has a name that is no base, or lacks the first one".to_owned());
+        }
+        let digest = |text: &String| text.strip_prefix(DIGEST).and_then(Digest::from_hex);
+        let bases = bases.iter().map(|(name, text)| Some((name.clone(), digest(text)?)));
+        let bases = bases.collect::<Option<_>>().ok_or("a digest in `bases` is none")?;
+        Ok(Some(Self { owner, owners, bases }))
+    }
+
+    fn written_bases(&self) -> BTreeMap<String, String> {
+        self.bases.iter().map(|(name, digest)| (name.clone(), format!("{DIGEST}{digest}"))).collect()
     }
 }
 
@@ -122,6 +198,38 @@ mod tests {
             name: StageName::parse("web").unwrap(),
             path: ObjectPath::new(path.as_bytes()).unwrap(),
             created: "2026-11-20T23:10:05Z".to_owned(),
+            rights: None,
+        }
+    }
+
+    fn rights() -> StageRights {
+        let bases = [(FIRST_BASE, 1), ("web-01", 2)];
+        let bases = bases.map(|(name, byte)| (name.to_owned(), Digest([byte; 32])));
+        StageRights { owner: 0, owners: true, bases: bases.into() }
+    }
+
+    #[test]
+    fn what_a_stage_may_do_is_read_as_it_was_written_and_a_part_of_it_is_damage() {
+        let mut record = StagesRecord::default();
+        record.add(stage(1, "/a"));
+        assert!(record.record(StageId::of(1), rights()) && !record.record(StageId::of(1), rights()));
+        assert!(!record.record(StageId::of(2), rights()), "it is not listed");
+        let text = String::from_utf8(record.write()).unwrap();
+        assert!(text.contains(",\"owner\":0,\"owners\":true,\"bases\":{\"0\":\"b3:0101"), "{text}");
+        assert_eq!(StagesRecord::parse(text.as_bytes()).unwrap(), record);
+        assert_eq!(record.stage(StageId::of(1)).unwrap().rights, Some(rights()));
+        for (old, new) in [
+            (",\"owner\":0", ""),
+            (",\"owners\":true", ""),
+            ("\"owner\":0", "\"owner\":4294967295"),
+            ("\"owner\":0", "\"owner\":-1"),
+            ("\"0\":", "\"web-02\":"),
+            ("web-01", "../web"),
+            ("b3:01", "b3:"),
+            ("b3:01", "01"),
+        ] {
+            let wrong = text.replace(old, new);
+            assert!(wrong != text && StagesRecord::parse(wrong.as_bytes()).is_err(), "{new}");
         }
     }
 

@@ -79,6 +79,10 @@ options:
     description: With C(promote), leave patches and packages of the stage in the stage.
     type: bool
     default: false
+  allow_set_id:
+    description: With C(promote), take files with set-id bits or capabilities, and replace the bytes of such files.
+    type: bool
+    default: false
   max_delete:
     description: With C(promote), how much may be deleted, a number or a percentage.
     type: str
@@ -197,6 +201,7 @@ BOTH_SIDES = ('refresh', 'promote')
 
 # The options of patchadm behind arguments that are passed on as they are.
 OPTIONS = {
+    'allow_set_id': Option('--allow-set-id', 'yes', PROMOTE),
     'as_owner': Option('--as-owner', 'yes', ALWAYS),
     'delete': Option('--delete', 'yes', PROMOTE),
     'dirs': Option('--dir', 'each', ('new',)),
@@ -245,6 +250,7 @@ def arguments():
         'two_way': {'type': 'bool', 'default': False},
         'delete': {'type': 'bool', 'default': False},
         'tree_only': {'type': 'bool', 'default': False},
+        'allow_set_id': {'type': 'bool', 'default': False},
         'max_delete': {'type': 'str'},
         'hooks': {'type': 'bool', 'default': True},
         'undo': {'type': 'bool', 'default': True},

@@ -4,7 +4,7 @@ use super::examination::Examination;
 use super::finding::Finding;
 use crate::operation::failure::Failure;
 use crate::operation::mend::RegistrationRepair;
-use crate::operation::record_damage::find_damage;
+use crate::operation::record_damage::{damage_of_stages, find_damage};
 use patchadm_inputs::database::{
     DatabaseError, RecordDamage, RecordRepair, RecordView, installed, read_consistently,
 };
@@ -39,7 +39,11 @@ fn found(examination: &Examination<'_>) -> Result<Option<Vec<RecordDamage>>, Fai
     }
     read_consistently(root, |view| match find_damage(view, root.workers()) {
         Err(Failure::Database(DatabaseError::Damaged(damage))) => Ok(Some(vec![*damage])),
-        found => found.map(Some),
+        found => {
+            let mut found = found?;
+            found.extend(damage_of_stages(view)?);
+            Ok(Some(found))
+        }
     })
 }
 
@@ -78,6 +82,7 @@ fn of_damage(examination: &Examination<'_>, damage: &RecordDamage) -> Finding {
         {
             Finding::limited("records", format!("{damage}; put it back from a backup"))
         }
+        RecordRepair::Stages => finding,
         RecordRepair::LostCopy { .. } => {
             Finding::limited("records", damage.to_string()).with_command(pkgadd(examination))
         }

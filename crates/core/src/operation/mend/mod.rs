@@ -63,7 +63,7 @@ impl<'d> RegistrationRepair<'d> {
             RecordRepair::Installation(_) | RecordRepair::EmptyDirectory(_) => {
                 Some(Self::Adoption(package, manager))
             }
-            RecordRepair::LostCopy { .. } | RecordRepair::Contents => None,
+            RecordRepair::LostCopy { .. } | RecordRepair::Contents | RecordRepair::Stages => None,
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::operation::failure::Failure;
 use crate::operation::patches::later_patches::run_of;
-use crate::operation::session::{RootAndPolicy, UNDO_LIMIT, must_have_database};
+use crate::operation::session::{RootAndPolicy, STAGE_REFRESH, UNDO_LIMIT, must_have_database};
 use patchadm_changeset::format::run::Run;
 use patchadm_inputs::database::history::{HistoryEntry, readable_history};
 use patchadm_inputs::database::undo_data::ArchiveError;
@@ -73,9 +73,10 @@ pub fn run_to_undo(root: &Root, word: Option<&str>) -> Result<UndoneRun, Failure
 /// The word of the history for a run that changed something.
 const DONE: &str = "done";
 
-/// The commands of runs that say something of an earlier run, or move its undo data or give some up after it, and change no
-/// object.
-const OF_EARLIER: [&str; 6] = ["confirm", "trial", "repack", "undo-export", "undo-import", UNDO_LIMIT];
+/// The commands of runs that say something of an earlier run or of a stage, or move undo data or give some up after it, and
+/// change no object.
+const OF_EARLIER: [&str; 7] =
+    ["confirm", "trial", "repack", STAGE_REFRESH, "undo-export", "undo-import", UNDO_LIMIT];
 
 impl UndoneRun {
     /// Refuses a run if something that it applied is no longer as the run left it. The caller holds the lock of the root, or

@@ -143,6 +143,9 @@ pub enum StageError {
         /// The defect.
         error: BaseError,
     },
+    /// A base is another one than the root of the stage has recorded.
+    #[error("{0} is not the base that the root has recorded: somebody else wrote it")]
+    OtherBase(String),
     /// A named file cannot be read.
     #[error("{path}: {reason}")]
     File {

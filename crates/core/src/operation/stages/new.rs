@@ -7,6 +7,7 @@
 //! leaves a stage that is marked as unfinished. A caller who may change the root holds its lock meanwhile. Any other caller
 //! checks whether the root was changed, and begins again.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -26,11 +27,11 @@ use patchadm_inputs::database::{RecordView, marker, read_consistently};
 use patchadm_inputs::input_file::read_small;
 use patchadm_inputs::path_glob::PathGlob;
 use patchadm_inputs::stage::{
-    BASE_OF_NEW, BaseHeader, BaseObjects, CacheSide, DIRECTORIES, EXCLUDED, IDENTITY, INSIDE, LOCK,
-    LONGEST_RECORD, LeftOut, LeftReason, ListedStage, MOUNTS, Scope, StageId, StageIdentity, StageName,
-    UNFINISHED, staged_path, write_cache,
+    BASE_OF_NEW, BaseHeader, BaseObjects, CacheSide, DIRECTORIES, EXCLUDED, FIRST_BASE, IDENTITY, INSIDE,
+    LOCK, LONGEST_RECORD, LeftOut, LeftReason, ListedStage, MOUNTS, Scope, StageId, StageIdentity, StageName,
+    StageRights, UNFINISHED, staged_path, write_cache,
 };
-use patchadm_rootfs::{LiveKind, Root, random};
+use patchadm_rootfs::{Digest, LiveKind, Root, random};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::places;
 
@@ -121,6 +122,8 @@ struct NewStage<'a> {
 struct CopiedStage {
     tree: Root,
     report: NewStageReport,
+    /// The seal of its base.
+    seal: Digest,
 }
 
 impl<'a> NewStage<'a> {
@@ -179,12 +182,18 @@ impl<'a> NewStage<'a> {
         }
         let directory = NewDirectory::make(self.root, &self.request.stage, &self.scope)?;
         directory.or_remove(|directory| {
-            let CopiedStage { tree, mut report } = self.copied(directory)?;
+            let CopiedStage { tree, mut report, seal } = self.copied(directory)?;
+            let rights = StageRights {
+                owner: directory.own_files()?.itself()?.uid,
+                owners: report.owners,
+                bases: BTreeMap::from([(FIRST_BASE.to_owned(), seal)]),
+            };
             let listed = ListedStage {
                 id: self.id,
                 name: self.name.clone(),
                 path: report.path.clone(),
                 created: self.caller.time.clone(),
+                rights: Some(rights),
             };
             let receipt = record_stage(session, listed)?;
             report.notes.extend(receipt.notes.iter().cloned());
@@ -202,7 +211,7 @@ impl<'a> NewStage<'a> {
         let directory = NewDirectory::make(self.root, &self.request.stage, &self.scope)?;
         directory.or_remove(|directory| {
             let mut tries = 0;
-            let CopiedStage { tree, mut report } = read_consistently(self.root, |view| {
+            let CopiedStage { tree, mut report, .. } = read_consistently(self.root, |view| {
                 tries += 1;
                 if tries > TRIES {
                     return Err(StageError::Busy(shown()));
@@ -266,7 +275,7 @@ impl<'a> NewStage<'a> {
             notes: Vec::new(),
             receipt: None,
         };
-        Ok(CopiedStage { tree, report })
+        Ok(CopiedStage { tree, report, seal: objects.seal(&header) })
     }
 
     fn walk(

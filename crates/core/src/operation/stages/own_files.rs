@@ -6,14 +6,15 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use super::error::StageError;
+use super::other_writer::other_writer;
 use patchadm_inputs::database::{RecordView, marker};
 use patchadm_inputs::path_glob::PathGlob;
 use patchadm_inputs::stage::{
-    BASE_OF_NEW, Base, BaseError, BaseHeader, BaseObjects, CACHE, DIRECTORY, EXCLUDED, IDENTITY,
-    LONGEST_RECORD, LeftOut, StageCache, StageIdentity, StageName, StagesRecord, UNFINISHED, stages_record,
-    write_base,
+    BASE_OF_NEW, BASES, Base, BaseError, BaseHeader, BaseObjects, CACHE, DIRECTORY, EXCLUDED, FIRST_BASE,
+    IDENTITY, LONGEST_RECORD, LeftOut, SCRATCH, StageCache, StageId, StageIdentity, StageName, StageRights,
+    StagesRecord, UNFINISHED, stages_record, write_base,
 };
-use patchadm_rootfs::{Dir, Root};
+use patchadm_rootfs::{Digest, Dir, Root};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
 /// The program name in the private names of files.
@@ -31,6 +32,31 @@ pub struct Stage {
     pub own: Dir,
     /// Its description of itself.
     pub identity: StageIdentity,
+    /// The record of its root about it, if it was opened for that root.
+    pub record: StageRecord,
+}
+
+/// The record of a root about one of its stages.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum StageRecord {
+    /// The root does not list the stage.
+    #[default]
+    None,
+    /// Version 0.1 listed it, and did not record what it may do.
+    Earlier,
+    /// What it may do.
+    Rights(StageRights),
+}
+
+impl StageRecord {
+    /// Returns what the list of a root says of a stage.
+    pub(super) fn of(stages: &StagesRecord, id: StageId) -> Self {
+        match stages.stage(id).map(|stage| stage.rights.clone()) {
+            None => Self::None,
+            Some(None) => Self::Earlier,
+            Some(Some(rights)) => Self::Rights(rights),
+        }
+    }
 }
 
 /// Opens the tree that an operand names: a directory, or the name of a stage of the root.
@@ -67,9 +93,21 @@ impl Stage {
     /// Opens the stage that an operand names. It must be complete, and one of this root.
     pub fn open(root: &Root, operand: &OsStr) -> Result<Self, StageError> {
         let tree = named_tree(root, operand)?;
+        Self::of_root(root, tree)
+    }
+
+    /// Opens the stage in a tree, which must be one of this root.
+    pub fn of_root(root: &Root, tree: Root) -> Result<Self, StageError> {
         let stage = Self::of_tree(tree)?;
         stage.must_be_of(root)?;
-        Ok(stage)
+        stage.as_recorded(root)
+    }
+
+    /// Returns the same with what its root records of it now. The holder of its lock asks again: another command may have
+    /// promoted or refreshed it.
+    pub fn as_recorded(self, root: &Root) -> Result<Self, StageError> {
+        let record = StageRecord::of(&read_stages(root)?, self.identity.id);
+        Ok(Self { record, ..self })
     }
 
     /// Opens the stage in a tree, for any root.
@@ -83,7 +121,7 @@ impl Stage {
         let path = || tree.show(&own.at(IDENTITY));
         let identity =
             StageIdentity::parse(&text).map_err(|error| StageError::Damaged { path: path(), error })?;
-        Ok(Self { root: tree, own, identity })
+        Ok(Self { root: tree, own, identity, record: StageRecord::None })
     }
 
     /// Refuses the stage of another root.
@@ -98,14 +136,61 @@ impl Stage {
 
     /// Reads one of its bases.
     pub fn base(&self, name: &[u8]) -> Result<Base, StageError> {
+        Ok(self.sealed_base(name)?.0)
+    }
+
+    /// Refuses a base of this seal that is about to decide something: it must be the one that the root of the stage has
+    /// recorded. A refresh that was interrupted may have changed it since; then nobody but the superuser may be able to write
+    /// it.
+    pub fn must_be_recorded(&self, name: &[u8], seal: Digest) -> Result<(), StageError> {
+        if self.is_recorded(name, seal) || self.is_half_refreshed()? {
+            return Ok(());
+        }
+        Err(StageError::OtherBase(self.root.show(&self.own.at(name))))
+    }
+
+    /// Returns the names of its bases that are those that the root has recorded.
+    pub fn recorded_bases(&self) -> Result<Vec<Vec<u8>>, StageError> {
+        let names = self.own.names_that_are(|name| name.starts_with(BASES))?;
+        if self.is_half_refreshed()? {
+            return Ok(names);
+        }
+        let is_recorded = |name: &Vec<u8>| self.seal(name).is_ok_and(|seal| self.is_recorded(name, seal));
+        Ok(names.into_iter().filter(is_recorded).collect())
+    }
+
+    /// Returns the seal of a base, by its first line.
+    pub fn seal(&self, name: &[u8]) -> Result<Digest, StageError> {
+        let failed = |error| StageError::Base { path: self.root.show(&self.own.at(name)), error };
+        let Some((file, _)) = self.own.open_seen(name)? else {
+            return Err(failed(BaseError::Read(std::io::ErrorKind::NotFound.into())));
+        };
+        Ok(BaseHeader::read(&mut BufReader::new(file)).map_err(failed)?.1)
+    }
+
+    /// Returns whether the root has recorded a base of this seal, or nothing about bases.
+    fn is_recorded(&self, name: &[u8], seal: Digest) -> bool {
+        let StageRecord::Rights(rights) = &self.record else { return true };
+        recorded_name(name).and_then(|name| rights.bases.get(&name)) == Some(&seal)
+    }
+
+    /// Returns whether an interrupted refresh may explain bases that the root has not recorded.
+    fn is_half_refreshed(&self) -> Result<bool, StageError> {
+        let is_interrupted = self.own.look(SCRATCH)?.is_some();
+        Ok(is_interrupted && (!self.root.is_privileged() || other_writer(&self.root, true, false)?.is_none()))
+    }
+
+    /// Reads one of its bases, and returns it with its seal.
+    pub fn sealed_base(&self, name: &[u8]) -> Result<(Base, Digest), StageError> {
         let failed = |error| StageError::Base { path: self.root.show(&self.own.at(name)), error };
         let file = self.own.open_seen(name)?;
         let Some((file, _)) = file else {
             return Err(failed(BaseError::Read(std::io::ErrorKind::NotFound.into())));
         };
-        let base = Base::read(&mut BufReader::with_capacity(1 << 17, file)).map_err(failed)?;
+        let mut file = BufReader::with_capacity(1 << 17, file);
+        let (base, seal) = Base::read_with_seal(&mut file).map_err(failed)?;
         if base.header.stage == self.identity.id {
-            return Ok(base);
+            return Ok((base, seal));
         }
         Err(failed(BaseError::OtherStage(base.header.stage)))
     }
@@ -122,6 +207,14 @@ impl Stage {
         let text = self.own.read_regular(CACHE, 1 << 32).ok().flatten();
         text.map(|text| StageCache::parse(&text)).unwrap_or_default()
     }
+}
+
+/// Returns the name by which a root records a base of this file name.
+pub fn recorded_name(name: &[u8]) -> Option<String> {
+    if name == BASE_OF_NEW {
+        return Some(FIRST_BASE.to_owned());
+    }
+    std::str::from_utf8(name.strip_prefix(BASES)?).ok().map(str::to_owned)
 }
 
 /// Opens the directory of a stage's own files; `None` if it does not exist.

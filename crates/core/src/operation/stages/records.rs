@@ -1,16 +1,20 @@
 //! The records of a root about stages, and the records that go into a stage.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::error::StageError;
-use super::own_files::read_stages;
+use super::other_writer::other_writer;
+use super::own_files::{Stage, StageRecord, read_stages, recorded_name};
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
-use crate::operation::session::Session;
+use crate::operation::session::{STAGE_REFRESH, Session};
 use patchadm_changeset::format::root_id;
 use patchadm_changeset::transaction::Receipt;
-use patchadm_inputs::stage::{ListedStage, StageId, StagesRecord, stages_record};
+use patchadm_inputs::stage::{FIRST_BASE, ListedStage, StageId, StageRights, StagesRecord, stages_record};
 use patchadm_planning::plan::{Plan, RecordChange};
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{Digest, Root};
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
+use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
 
 /// The placeholder for a package in the plan of a run without packages.
@@ -49,26 +53,75 @@ pub(super) fn staged_records(path: &ObjectPath) -> bool {
 pub(super) fn record_stage(session: &Session<'_>, stage: ListedStage) -> Result<Receipt, StageError> {
     let mut stages = read_stages(&session.ground.root)?;
     stages.add(stage);
-    write(session, &stages)
+    write(session, &stages, session.caller.program)
 }
 
 /// Deletes a stage from the list of its root in a run of its own; `None` if it is not listed.
 pub fn forget_stage(session: &Session<'_>, id: StageId) -> Result<Option<Receipt>, StageError> {
     let mut stages = read_stages(&session.ground.root)?;
-    if stages.remove(id) { write(session, &stages).map(Some) } else { Ok(None) }
+    let is_listed = stages.remove(id);
+    if is_listed { write(session, &stages, session.caller.program).map(Some) } else { Ok(None) }
 }
 
-fn write(session: &Session<'_>, stages: &StagesRecord) -> Result<Receipt, StageError> {
+/// Records the bases of a stage after a refresh, in a run of its own. `sound` are those that the root had recorded before. A
+/// stage that version 0.1 listed gets what it may do, too, if nobody but the superuser can have written it.
+pub(super) fn record_bases(
+    session: &Session<'_>,
+    stage: &Stage,
+    sound: &[Vec<u8>],
+) -> Result<Option<Receipt>, StageError> {
+    let mut rights = match &stage.record {
+        StageRecord::None => return Ok(None),
+        StageRecord::Rights(rights) => rights.clone(),
+        StageRecord::Earlier => {
+            let root = &session.ground.root;
+            if !root.is_privileged() || other_writer(&stage.root, true, !root.is_trusted())?.is_some() {
+                return Ok(None);
+            }
+            StageRights { owner: 0, owners: stage.identity.owners, bases: BTreeMap::new() }
+        }
+    };
+    for name in sound {
+        if let Some(known_as) = recorded_name(name) {
+            rights.bases.insert(known_as, stage.seal(name)?);
+        }
+    }
+    let mut stages = read_stages(&session.ground.root)?;
+    let is_new = stages.record(stage.identity.id, rights);
+    if is_new { write(session, &stages, STAGE_REFRESH).map(Some) } else { Ok(None) }
+}
+
+/// Returns the change that records the base of a promotion, in the run of the promotion; `None` if the root records no bases of
+/// the stage. Only the bases of applied promotions and the first one are still needed.
+pub(super) fn promotion_base(
+    root: &Root,
+    stage: &Stage,
+    (id, seal): (&PatchId, Digest),
+    applied: &BTreeSet<PatchId>,
+) -> Result<Option<RecordChange>, StageError> {
+    let StageRecord::Rights(rights) = &stage.record else { return Ok(None) };
+    let mut rights = rights.clone();
+    let is_needed = |name: &str| name == FIRST_BASE || applied.iter().any(|id| id.as_str() == name);
+    rights.bases.retain(|name, _| is_needed(name));
+    rights.bases.insert(id.to_string(), seal);
+    let mut stages = read_stages(root)?;
+    Ok(stages.record(stage.identity.id, rights).then(|| change(&stages)))
+}
+
+/// Returns the change that writes the list.
+fn change(stages: &StagesRecord) -> RecordChange {
     let bytes = stages.write();
-    let record = if bytes.is_empty() {
+    if bytes.is_empty() {
         RecordChange::RemoveFile(stages_record())
     } else {
         RecordChange::Write { path: stages_record(), bytes, mode: Mode::of(0o644), mtime: None }
-    };
+    }
+}
+
+fn write(session: &Session<'_>, stages: &StagesRecord, command: &'static str) -> Result<Receipt, StageError> {
     let package = PkgInst::new(NO_PACKAGE).map_err(|error| Failure::BadId(error.to_string()))?;
-    let empty =
-        Plan::empty(session.caller.program, session.caller.now.trailer(session.caller.program, &package));
-    let plan = Plan { records: vec![record], ..empty };
+    let empty = Plan::empty(command, session.caller.now.trailer(command, &package));
+    let plan = Plan { records: vec![change(stages)], ..empty };
     Ok(session.perform(&plan, &mut NoContent, None, String::new())?)
 }
 

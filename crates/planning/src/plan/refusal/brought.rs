@@ -140,9 +140,38 @@ pub enum BroughtReason {
     /// The undo data of a patch is damaged, or missing.
     #[error("{0}")]
     DamagedUndo(String),
+    /// A line of `contents` does not agree with the packages that the root would have.
+    #[error("{file}: {}{path}: {fault}", numbered(.line))]
+    BadLine {
+        /// The file with the line.
+        file: String,
+        /// The number of the line.
+        line: Option<u64>,
+        /// The path that it is about.
+        path: ObjectPath,
+        /// The fault.
+        fault: LineFault,
+    },
+    /// Another user than the superuser could have written the records of the stage.
+    #[error("no packages and patches come from this stage: {0}")]
+    NotOfRoot(String),
     /// The databases of stage and root are not of one identity.
     #[error("the package database of the stage has another identity than that of the root")]
     OtherMarker,
+}
+
+/// The fault of a line of `contents`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LineFault {
+    /// An owner is installed on neither side and does not come along.
+    #[error("its owner {0} is neither installed on the root nor brought by the stage")]
+    Unknown(PkgInst),
+    /// An owner stands there twice.
+    #[error("its owner {0} stands there twice")]
+    Twice(PkgInst),
+    /// A package of the root would lose the path.
+    #[error("package {0}, which owns it on the root, would lose it")]
+    Taken(PkgInst),
 }
 
 impl BroughtReason {
@@ -188,6 +217,13 @@ impl BroughtReason {
                 "put the right archive back in the stage, or run {}, which compares that of patch ID with its records",
                 there.verb("recover --adopt-undo ID")
             ),
+            Self::BadLine { .. } => format!(
+                "{} brings what changed on the root; --tree-only takes the objects and leaves the records",
+                wording.verb(&format!("stage refresh {}", Wording::quoted(stage)))
+            ),
+            Self::NotOfRoot(_) => {
+                "--tree-only takes the objects and leaves the records; root makes the stage if they have to come".to_owned()
+            }
             Self::NotKnown { .. } | Self::UndoOutside { .. } | Self::OtherMarker => {
                 "--tree-only takes the objects and leaves the patches".to_owned()
             }
@@ -201,6 +237,10 @@ impl BroughtReason {
             other => other,
         }
     }
+}
+
+fn numbered(line: &Option<u64>) -> String {
+    line.map(|line| format!("line {line}: ")).unwrap_or_default()
 }
 
 fn ids(patches: &[PatchId]) -> String {

@@ -19,14 +19,14 @@ mod words;
 use std::path::PathBuf;
 
 pub use advice::of_native_change;
-pub use brought::BroughtReason;
+pub use brought::{BroughtReason, LineFault};
 pub use hook::HookReason;
 pub use libraries::LibraryLoss;
 use patchadm_inputs::native::NativeChange;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{PatchId, Requirement};
 pub use problems::{EditedAttribute, HandOnProblem, ObjectInUse, ObjectProblem};
-pub use promotion::PromotionReason;
+pub use promotion::{PromotionReason, SetIdChange, SetIdFile};
 pub use set::SetReason;
 pub use undo::UndoReason;
 pub use wording::Wording;

@@ -1,7 +1,7 @@
 //! The reasons for refusing a promotion or a refresh.
 
 use super::{BroughtReason, Wording};
-use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
 /// A reason that lies in the stage, or in what was done to the live tree since.
@@ -71,12 +71,63 @@ pub enum PromotionReason {
         /// The reasons: at least one.
         reasons: Vec<BroughtReason>,
     },
+    /// Files with set-id bits or capabilities would come or get other bytes, and that is not allowed.
+    #[error("set-id bits or capabilities: {}", first_ones(.0, ", "))]
+    SetId(Vec<SetIdFile>),
     /// The id is recorded already.
     #[error("it is recorded already")]
     KnownId,
     /// The id is not later than this one, which was there before.
     #[error("{0} was there before, and the id of a promotion is a later one")]
     EarlierId(PatchId),
+}
+
+/// A file that a promotion leaves with set-id bits or capabilities and other bytes, or whose bytes it replaces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetIdFile {
+    /// Its path.
+    pub path: ObjectPath,
+    /// Its permission bits: those of the live file, or of a new one as it comes.
+    pub mode: Mode,
+    /// Whether it has capabilities.
+    pub has_capabilities: bool,
+    /// The change.
+    pub change: SetIdChange,
+}
+
+/// The change of a file with set-id bits or capabilities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetIdChange {
+    /// Its bytes are replaced.
+    Bytes,
+    /// It had neither, or another owner, and gets them now.
+    Rights,
+    /// It is new.
+    New,
+}
+
+impl SetIdChange {
+    /// Returns the word of JSON documents.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Rights => "rights",
+            Self::New => "new",
+        }
+    }
+}
+
+impl std::fmt::Display for SetIdFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { path, mode, has_capabilities, change } = self;
+        let capabilities = if *has_capabilities { " with capabilities" } else { "" };
+        let words = match change {
+            SetIdChange::Bytes => "gets other bytes",
+            SetIdChange::Rights => "gets them",
+            SetIdChange::New => "is new",
+        };
+        write!(f, "{path} (mode {:04o}{capabilities}) {words}", mode.bits())
+    }
 }
 
 impl PromotionReason {
@@ -122,6 +173,7 @@ impl PromotionReason {
                 }
                 hints.join("; ")
             }
+            Self::SetId(_) => "if that is meant, --allow-set-id allows it".to_owned(),
             Self::OtherPackage { .. } => "make a stage of another name".to_owned(),
             Self::KnownId | Self::EarlierId(_) => "without --id the next one is taken".to_owned(),
         }
@@ -140,6 +192,9 @@ impl PromotionReason {
             }
             Self::MountChanged { path, is_mount } => Self::MountChanged { path: show(path), is_mount },
             Self::Brought { stage, reason } => Self::Brought { stage, reason: reason.shown(show) },
+            Self::SetId(files) => Self::SetId(
+                files.into_iter().map(|file| SetIdFile { path: show(file.path), ..file }).collect(),
+            ),
             other => other,
         }
     }

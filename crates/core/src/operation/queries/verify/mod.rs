@@ -20,7 +20,7 @@ use crate::operation::check::{
 use crate::operation::failure::Failure;
 use crate::operation::patches::back_out::{KnownArchives, rehearse};
 use crate::operation::queries::select::PackagePattern;
-use crate::operation::record_damage::find_damage;
+use crate::operation::record_damage::{damage_of_stages, find_damage};
 use crate::operation::session::{RootAndPolicy, must_have_database};
 use patchadm_changeset::format::manifest;
 use patchadm_changeset::format::manifest::{Manifest, decode};
@@ -173,7 +173,8 @@ pub fn verify(
         if view.is_during_run() {
             return Err(CheckError::Unfinished(root.prefix().display().to_string()).into());
         }
-        let damage = find_damage(view, workers)?;
+        let mut damage = find_damage(view, workers)?;
+        damage.extend(damage_of_stages(view)?);
         let all = PatchedPackages::read(view, &ground.policy.separator, &damage)?;
         let chosen = all.chosen(words, &ground.policy.separator, &damage)?;
         let (archives, known) = archives::verify_all(&ground, &chosen.archives, undo_dir, workers, meter)?;

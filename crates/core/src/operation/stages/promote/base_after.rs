@@ -6,7 +6,9 @@ use super::made_plan::MadePlan;
 use super::sides::PromotedTree;
 use crate::operation::stages::error::StageError;
 use crate::operation::stages::own_files::put_base;
-use patchadm_inputs::stage::{BaseHeader, BaseObjects, base_name};
+use patchadm_inputs::stage::{Base, BaseHeader, BaseObjects, base_name};
+use patchadm_rootfs::Digest;
+use patchadm_svr4::patch::PatchId;
 
 /// The base that a promotion leaves: the stage as it was read, and for all else the contents of the base in force.
 pub(super) struct BaseAfter<'a> {
@@ -29,14 +31,20 @@ impl<'a> BaseAfter<'a> {
         })
     }
 
+    /// Returns the seal of the base; `None` if the tree has no bases.
+    pub(super) fn seal(&self) -> Option<Digest> {
+        let force = self.made.base.as_ref()?;
+        Some(self.prepare().seal(&self.header(&force.base, None)))
+    }
+
+    fn header(&self, before: &Base, promotion: Option<(PatchId, String)>) -> BaseHeader {
+        BaseHeader { promotion, packages: self.made.base_packages(before), ..before.header.clone() }
+    }
+
     /// Writes the base for the run of this name. Afterwards, no power cut loses it.
     pub(super) fn put(&self, run: &str) -> Result<(), StageError> {
         let (Some(stage), Some(force)) = (&self.tree.stage, &self.made.base) else { return Ok(()) };
-        let header = BaseHeader {
-            promotion: Some((self.made.id.clone(), run.to_owned())),
-            packages: self.made.base_packages(&force.base),
-            ..force.base.header.clone()
-        };
+        let header = self.header(&force.base, Some((self.made.id.clone(), run.to_owned())));
         put_base(&stage.own, &base_name(&self.made.id), &header, self.prepare())
     }
 }

@@ -8,7 +8,7 @@ use crate::operation::stages::error::StageError;
 use crate::operation::stages::own_files::Stage;
 use patchadm_changeset::format::run::Run;
 use patchadm_inputs::database::RecordView;
-use patchadm_inputs::stage::{BASE_OF_NEW, BASES, Base, PromotionRecord, base_name};
+use patchadm_inputs::stage::{BASE_OF_NEW, BASES, Base, FIRST_BASE, PromotionRecord, base_name};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
 /// A base, and its name.
@@ -27,14 +27,18 @@ pub(in crate::operation::stages) fn in_force(
 ) -> Result<BaseInForce, StageError> {
     let newest = promotions(stage, view, applied)?.into_iter().max_by_key(|(number, _)| *number);
     let Some((_, record)) = newest else {
-        return Ok(BaseInForce { base: stage.base(BASE_OF_NEW)?, name: "0".to_owned() });
+        let (base, seal) = stage.sealed_base(BASE_OF_NEW)?;
+        stage.must_be_recorded(BASE_OF_NEW, seal)?;
+        return Ok(BaseInForce { base, name: FIRST_BASE.to_owned() });
     };
-    let base = stage.base(&base_name(&record.id))?;
+    let name = base_name(&record.id);
+    let (base, seal) = stage.sealed_base(&name)?;
     let is_its = base.header.promotion == Some((record.id.clone(), record.run.clone()));
     if !is_its {
-        let path = stage.root.show(&stage.own.at(&base_name(&record.id)));
+        let path = stage.root.show(&stage.own.at(&name));
         return Err(StageError::OtherPromotion { path, id: record.id.to_string() });
     }
+    stage.must_be_recorded(&name, seal)?;
     Ok(BaseInForce { base, name: record.id.to_string() })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::bases::{BaseInForce, own_promotions};
-use super::brought::{BroughtRecords, ComparedSides, PackageDatabase, RecordSource};
+use super::brought::{BroughtRecords, ComparedSides, PackageDatabase, RecordSource, fault_after_merge};
 use super::content::StageContent;
 use super::decided::{ComparedTrees, PassedOver, kept_paths, refuse_mounts};
 use super::facts::RecordedFacts;
@@ -11,6 +11,7 @@ use super::next_id::next_id;
 use super::path_reports::path_reports;
 use super::report::{PackageReport, PromoteReport};
 use super::request::PromoteRequest;
+use super::set_id::set_id_files;
 use super::sides::{PromotedTree, scope};
 use crate::operation::changed_texts::ChangedTexts;
 use crate::operation::failure::Failure;
@@ -22,11 +23,12 @@ use crate::operation::stages::error::StageError;
 use crate::operation::stages::kept_objects::{hide_copies, hide_own, kept_in};
 use crate::operation::stages::nesting::{must_be_apart, must_not_be_met};
 use crate::operation::stages::refresh::StageToBe;
+use crate::operation::stages::rights::LeftOwners;
 use crate::operation::stages::tree::{Tree, TreeObject};
 use crate::three_way::{Outcome, Outcomes, TwoWay};
 use patchadm_changeset::transaction::{ExchangeReport, Receipt, Recovered};
 use patchadm_inputs::database::contents::lines_of_paths;
-use patchadm_inputs::database::{DatabaseError, RecordView};
+use patchadm_inputs::database::{DatabaseError, RecordView, places};
 use patchadm_inputs::inventory::{Inventory, KeptLibraries, Touched};
 use patchadm_inputs::policy::ScriptPolicy;
 use patchadm_inputs::stage::{
@@ -39,7 +41,7 @@ use patchadm_planning::plan::promotion::{
     NamesOfFiles, PlannedPromotion, PromotionInput, PromotionOptions, TakenObject, local_name,
     promote_bringing,
 };
-use patchadm_planning::plan::refusal::{Command, PromotionReason, Reason};
+use patchadm_planning::plan::refusal::{BroughtReason, Command, PromotionReason, Reason, SetIdFile};
 use patchadm_rootfs::{KnownFile, Live, LiveKind, Root, Sums, Timestamp};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
@@ -74,6 +76,8 @@ pub(super) struct MadePlan {
     pub(super) stage: Tree,
     pub(super) live: Tree,
     outcomes: Outcomes,
+    /// The files with set-id bits or capabilities that it changes.
+    pub(super) set_id: Vec<SetIdFile>,
     /// The packages of the plan, and whether it makes them.
     packages: Vec<(PkgInst, bool)>,
     /// A moment before the trees were read.
@@ -130,6 +134,7 @@ pub(super) fn make_plan(
         stage,
         live,
         outcomes: Outcomes::new(),
+        set_id: Vec::new(),
         packages: Vec::new(),
         since: caller.now.moment(),
         is_as_known,
@@ -216,7 +221,14 @@ impl PromotionReader<'_> {
         let inventory = self.ground.survey_without_kept(database.all(), &touched, None)?;
         let PlannedPromotion { mut plan, portions } =
             self.promotion(made, &inventory, (&database.applied, owners))?;
+        must_agree_after(&plan, &inventory, database, (&self.ground.root, &self.tree.root))
+            .map_err(refuse)?;
         made.libraries = self.settle_libraries(&mut plan, &inventory, &made.id)?;
+        made.set_id = set_id_files(&plan.changes, &made.stage, &made.live);
+        if !made.set_id.is_empty() && !self.request.allow_set_id {
+            return Err(refuse(Reason::Promotion(PromotionReason::SetId(made.set_id.clone()))));
+        }
+        plan.notes.extend(self.note_of_owners());
         made.portions = portions;
         made.packages = plan
             .packages
@@ -254,8 +266,13 @@ impl PromotionReader<'_> {
 
     /// Returns whether owners and all attributes come from the tree.
     fn owners(&self) -> bool {
-        let could = self.tree.stage.as_ref().is_none_or(|stage| stage.identity.owners);
-        could && self.ground.root.is_privileged()
+        self.ground.root.is_privileged() && self.tree.left_owners.is_none()
+    }
+
+    /// Returns the sentence about owners that do not come although the tree has them.
+    fn note_of_owners(&self) -> Option<String> {
+        let left = self.tree.left_owners.as_ref().filter(|left| **left != LeftOwners::Incomplete)?;
+        Some(format!("owners, capabilities and set-id bits stay as they are on the root: {left}"))
     }
 
     fn choice(&self) -> EditChoice {
@@ -335,8 +352,35 @@ impl PromotionReader<'_> {
         let from = RootAndPolicy::of(&stage.root)?;
         let records = RecordSource::of(&from, brought, &self.ground.root, database)?;
         let refuse = |reason: Reason| Failure::from(reason.of(Command::Promote, &made.id));
-        records.brought(base, &own, &sides).map_err(|failed| failed.of(&stage.root, refuse))
+        let brought = records.brought(base, &own, &sides);
+        let brought = brought.and_then(|brought| match &self.tree.left_owners {
+            Some(left) if *left != LeftOwners::Incomplete && !brought.is_empty() => {
+                Err(BroughtReason::NotOfRoot(left.to_string()).into())
+            }
+            _ => Ok(brought),
+        });
+        brought.map_err(|failed| failed.of(&stage.root, refuse))
     }
+}
+
+/// Refuses lines that would not agree with the packages of the root once they are merged with those of the root.
+fn must_agree_after(
+    plan: &Plan,
+    inventory: &Inventory,
+    database: &PackageDatabase,
+    (root, stage): (&Root, &Root),
+) -> Result<(), Reason> {
+    let known = database.packages.keys().chain(database.kept.keys()).chain(&plan.packages).collect();
+    for (path, line) in &plan.contents {
+        let Some(line) = line else { continue };
+        if let Some(fault) = fault_after_merge(line, inventory.lines.get(path), &known) {
+            let file = root.show(&places::contents());
+            let reason = BroughtReason::BadLine { file, line: None, path: path.clone(), fault };
+            let stage = stage.prefix().display().to_string();
+            return Err(Reason::Promotion(PromotionReason::Brought { stage, reason }));
+        }
+    }
+    Ok(())
 }
 
 /// Returns what has to be surveyed: the objects that come or go, with all their other names, and the packages that own them.
@@ -443,6 +487,7 @@ impl MadePlan {
             refreshed: self.refreshed.map(|to_be| to_be.told),
             in_use: Vec::new(),
             hooks: self.hook_ends,
+            set_id: self.set_id,
             fingerprint: self.fingerprint,
             libraries: self.libraries,
             after: AfterRun::default(),

@@ -22,6 +22,7 @@ mod plan_file;
 mod reading;
 mod report;
 mod request;
+mod set_id;
 mod sides;
 
 use std::cell::RefCell;
@@ -30,7 +31,8 @@ use std::sync::OnceLock;
 use std::thread;
 
 use super::error::StageError;
-use super::own_files::Stage;
+use super::own_files::{Stage, StageRecord};
+use super::records::promotion_base;
 use super::refresh::{complete_refresh, is_interrupted};
 use crate::operation::changed_texts::{ChangedTexts, TextReader};
 use crate::operation::exchange::{foreseen, must_be_directories};
@@ -82,6 +84,7 @@ pub fn promote_stage(
     let own = tree.stage.as_ref().map(|stage| &stage.own);
     let lock = own.map(|own| Lock::take_file(own, LOCK, caller.program, wait)).transpose();
     let _held = lock.map_err(Failure::from)?;
+    let tree = tree.as_recorded(root)?;
     may_change(root)?;
     let Some(stage) = &tree.stage else { return promote_locked(root, &tree, request, caller) };
     if let Some(refused) = refused_before_refresh(root, stage, request, caller)? {
@@ -90,7 +93,8 @@ pub fn promote_stage(
     let Some(refreshed) = complete_refresh(root, stage, caller)? else {
         return promote_locked(root, &tree, request, caller);
     };
-    match promote_locked(root, &tree, request, caller) {
+    let promoted = tree.as_recorded(root).and_then(|tree| promote_locked(root, &tree, request, caller));
+    match promoted {
         Ok(report) if report.recovered.is_nothing() => {
             let recovered = refreshed.recovered.clone();
             Ok(PromoteReport { recovered, refreshed: Some(refreshed), ..report })
@@ -251,6 +255,26 @@ fn without_run(mut made: MadePlan, tree: &PromotedTree) -> PromoteReport {
     made.report(outcome, Vec::new())
 }
 
+/// Lets the run of a promotion record the base that it leaves, if the root records the bases of the stage.
+fn record_base(session: &Session<'_>, tree: &PromotedTree, made: &mut MadePlan) -> Result<(), Failure> {
+    let Some(stage) = &tree.stage else { return Ok(()) };
+    if !matches!(stage.record, StageRecord::Rights(_)) {
+        return Ok(());
+    }
+    let Some(seal) = BaseAfter::of(tree, made).seal() else { return Ok(()) };
+    let root = &session.ground.root;
+    let applied = made.applied.iter().cloned().collect();
+    let change = promotion_base(root, stage, (&made.id, seal), &applied);
+    let change = change.map_err(|error| match error {
+        StageError::Failure(failure) => failure,
+        other => Failure::BadFile(other.to_string()),
+    })?;
+    if let (Ok(Some(plan)), Some(change)) = (&mut made.plan, change) {
+        plan.records.push(change);
+    }
+    Ok(())
+}
+
 /// Carries out what was planned.
 fn promoted(
     session: &Session<'_>,
@@ -258,6 +282,9 @@ fn promoted(
     mut made: MadePlan,
     hooks: Option<&RefCell<HookRun<'_>>>,
 ) -> PromoteReport {
+    if let Err(failure) = record_base(session, tree, &mut made) {
+        return made.report(Err(failure), Vec::new());
+    }
     let Ok(Some(plan)) = &made.plan else { return without_run(made, tree) };
     let in_use = in_use(&session.ground.root, plan);
     let after = BaseAfter::of(tree, &made);

@@ -14,6 +14,7 @@ use crate::three_way::Conflict;
 use patchadm_changeset::transaction::{ExchangeReport, Receipt, Recovered};
 use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::kept_libraries::LibraryReport;
+use patchadm_planning::plan::refusal::SetIdFile;
 use patchadm_svr4::package::ObjectPath;
 
 /// The actual or planned changes of a promotion.
@@ -51,6 +52,8 @@ pub struct PromoteReport {
     pub in_use: Vec<UsingProcess>,
     /// The hooks that run before and after the promotion, and their outcomes.
     pub hooks: Vec<HookEnd>,
+    /// The files with set-id bits or capabilities that come, get other bytes, or get such rights.
+    pub set_id: Vec<SetIdFile>,
     /// The fingerprint of the input of the plan, if a plan file is made or compared.
     pub fingerprint: Option<String>,
     /// The report on libraries, if they were examined.

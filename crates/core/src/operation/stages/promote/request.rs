@@ -27,6 +27,8 @@ pub struct PromoteRequest {
     pub delete: bool,
     /// Patches of the stage do not go live: what they changed is promoted like any other object.
     pub tree_only: bool,
+    /// Files with set-id bits or capabilities may come, and may get other bytes.
+    pub allow_set_id: bool,
     /// The limit of deletions in a path.
     pub max_delete: Option<DeleteLimit>,
     /// The paths that are neither compared nor taken.

@@ -6,6 +6,7 @@ use crate::operation::failure::Failure;
 use crate::operation::stages::error::StageError;
 use crate::operation::stages::own_files::{Stage, named_tree, own_directory, put_cache};
 use crate::operation::stages::refresh::is_interrupted;
+use crate::operation::stages::rights::{LeftOwners, owners_of};
 use patchadm_changeset::transaction::{ForeseenRecovery, foresee_recovery};
 use patchadm_inputs::stage::{Scope, StageName};
 use patchadm_rootfs::{Lock, Root};
@@ -22,6 +23,8 @@ pub(super) struct PromotedTree {
     pub(super) name: StageName,
     /// Whether it is promoted as it will be once its interrupted refresh is completed.
     pub(super) is_refresh_interrupted: bool,
+    /// Why its owners, capabilities and set-id bits do not come if the superuser promotes it.
+    pub(super) left_owners: Option<LeftOwners>,
 }
 
 impl PromotedTree {
@@ -29,16 +32,24 @@ impl PromotedTree {
     pub(super) fn open(root: &Root, request: &PromoteRequest) -> Result<Self, StageError> {
         let tree = named_tree(root, &request.stage)?;
         if own_directory(&tree)?.is_some() {
-            let stage = Stage::of_tree(tree.clone())?;
-            stage.must_be_of(root)?;
+            let stage = Stage::of_root(root, tree.clone())?;
             let name = stage.identity.name.clone();
-            Ok(Self { root: tree, name, stage: Some(stage), is_refresh_interrupted: false })
+            let left_owners = left_owners(root, &tree, Some(&stage))?;
+            Ok(Self { root: tree, name, stage: Some(stage), is_refresh_interrupted: false, left_owners })
         } else if request.two_way {
             let name = name_of(&tree, request)?;
-            Ok(Self { root: tree, stage: None, name, is_refresh_interrupted: false })
+            let left_owners = left_owners(root, &tree, None)?;
+            Ok(Self { root: tree, stage: None, name, is_refresh_interrupted: false, left_owners })
         } else {
             Err(StageError::NoStage(tree.prefix().display().to_string()))
         }
+    }
+
+    /// Returns the same with what the root records of the stage now.
+    pub(super) fn as_recorded(self, root: &Root) -> Result<Self, StageError> {
+        let stage = self.stage.map(|stage| stage.as_recorded(root)).transpose()?;
+        let left_owners = left_owners(root, &self.root, stage.as_ref())?;
+        Ok(Self { stage, left_owners, ..self })
     }
 
     /// Returns the same for a plan. A stage with an interrupted refresh counts as a promotion will have completed it, with
@@ -70,6 +81,14 @@ impl PromotedTree {
             put_cache(&stage.own, cache);
         }
     }
+}
+
+/// Returns why owners, capabilities and set-id bits of a tree do not come; no reason for a caller who cannot set them anyway.
+fn left_owners(root: &Root, tree: &Root, stage: Option<&Stage>) -> Result<Option<LeftOwners>, StageError> {
+    if !root.is_privileged() {
+        return Ok(None);
+    }
+    Ok(owners_of(root, tree, stage)?.err())
 }
 
 /// Returns the base of the requested id, otherwise the last component of the tree's path.

@@ -8,29 +8,37 @@ use crate::operation::stages::error::StageError;
 use crate::operation::stages::own_files::{Stage, put_base};
 use crate::three_way::{Outcome, of_recorded};
 use patchadm_inputs::stage::{
-    BASE_OF_NEW, BASES, Base, BaseObject, BaseObjects, BaseState, ComparedAttributes, base_name,
+    BASE_OF_NEW, Base, BaseObject, BaseObjects, BaseState, ComparedAttributes, base_name,
 };
 use patchadm_making::build::{CompareOptions, compare};
 use patchadm_making::release::ReleaseObject;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
-/// Writes the states of what was brought into the bases. Until the base in force has them, it is known which others agreed
+/// Writes the states of what was brought into the bases of these names. Until the base in force has them, it is known which others agreed
 /// with it before.
-pub(super) fn write_states(stage: &Stage, decided: &DecidedRefresh) -> Result<(), StageError> {
+pub(super) fn write_states(
+    stage: &Stage,
+    decided: &DecidedRefresh,
+    sound: &[Vec<u8>],
+) -> Result<(), StageError> {
     let in_force =
         if decided.base_name == "0" { BASE_OF_NEW.to_vec() } else { base_name(&decided.base_name) };
     let before = stage.base(&in_force)?;
-    for name in stage.own.names_that_are(|name| name.starts_with(BASES) && name != in_force)? {
+    for name in sound.iter().filter(|name| **name != in_force) {
         // The base of a promotion that is long gone may be damaged: nothing needs it.
-        let Ok(base) = stage.base(&name) else { continue };
-        put_states(stage, &name, &base, decided, &Apart::of(&before, &base))?;
+        let Ok(base) = stage.base(name) else { continue };
+        put_states(stage, name, &base, decided, &Apart::of(&before, &base))?;
     }
     put_states(stage, &in_force, &before, decided, &Apart::default())
 }
 
-/// Records in the bases which packages both sides have from now on. If another base differs from the base in force on a
+/// Records in the bases of these names which packages both sides have from now on. If another base differs from the base in force on a
 /// package, it still does so afterwards.
-pub(super) fn write_packages(stage: &Stage, decided: &DecidedRefresh) -> Result<(), StageError> {
+pub(super) fn write_packages(
+    stage: &Stage,
+    decided: &DecidedRefresh,
+    sound: &[Vec<u8>],
+) -> Result<(), StageError> {
     let changes = &decided.packages.in_bases;
     if changes.is_empty() {
         return Ok(());
@@ -38,9 +46,9 @@ pub(super) fn write_packages(stage: &Stage, decided: &DecidedRefresh) -> Result<
     let in_force =
         if decided.base_name == "0" { BASE_OF_NEW.to_vec() } else { base_name(&decided.base_name) };
     let before = stage.base(&in_force)?;
-    for name in stage.own.names_that_are(|name| name.starts_with(BASES) && name != in_force)? {
-        let Ok(base) = stage.base(&name) else { continue };
-        put_packages(stage, &name, base, changes, &before.header.packages)?;
+    for name in sound.iter().filter(|name| **name != in_force) {
+        let Ok(base) = stage.base(name) else { continue };
+        put_packages(stage, name, base, changes, &before.header.packages)?;
     }
     let packages = before.header.packages.clone();
     put_packages(stage, &in_force, before, changes, &packages)

@@ -4,7 +4,6 @@
 use super::bases::{with_packages, with_states_of};
 use super::choices::RefreshChoices;
 use super::decided::DecidedRefresh;
-use super::objects::SCRATCH;
 use super::{Refresher, StageRecords, refresh_locked};
 use crate::operation::session::{Caller, RootAndPolicy};
 use crate::operation::stages::completed_refresh::CompletedRefresh;
@@ -13,7 +12,7 @@ use crate::operation::stages::own_files::Stage;
 use crate::operation::stages::promote::brought::has_run_of_refresh;
 use crate::operation::stages::tree::Tree;
 use patchadm_changeset::transaction::Recovered;
-use patchadm_inputs::stage::{Base, LONGEST_RECORD, REFRESHING, Scope};
+use patchadm_inputs::stage::{Base, LONGEST_RECORD, REFRESHING, SCRATCH, Scope};
 use patchadm_planning::plan::edits::EditChoice;
 use patchadm_planning::plan::promotion::BroughtPatches;
 use patchadm_rootfs::Root;
@@ -54,7 +53,7 @@ pub(in crate::operation::stages) fn stage_to_be(
 ) -> Result<StageToBe, StageError> {
     let choice = kept_choice(stage)?.unwrap_or_else(|| default_choice(ground));
     let records = StageRecords::planned(stage)?;
-    let refresher = Refresher { ground, stage, choice, caller, records };
+    let refresher = Refresher { ground, stage, choice, caller, records, session: None };
     let decided = refresher.decided()?;
     let report = refresher.report(&decided, Recovered::Nothing);
     let told = CompletedRefresh { stage: report.stage, taken: report.taken, recovered: Recovered::Nothing };

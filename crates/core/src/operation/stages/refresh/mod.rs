@@ -5,7 +5,8 @@
 //! ```
 //! Objects come first, then the bases that record them. If a refresh is cut in between, the next one finds the same on both
 //! sides, and updates the bases. Until then, the decisions of the options are kept beside the copies, so that a promotion
-//! completes an interrupted refresh as it was requested (`interrupted`). Nothing of the root is changed.
+//! completes an interrupted refresh as it was requested (`interrupted`). Nothing of the root is changed but its record of
+//! the bases, in a run of its own, before the refresh counts as complete.
 
 mod bases;
 mod choices;
@@ -22,11 +23,13 @@ pub use super::completed_refresh::CompletedRefresh;
 use super::error::StageError;
 use super::kept_objects::{hide_own, kept_in};
 use super::nesting::{must_be_apart, must_not_be_met};
-use super::own_files::{Stage, put_file};
+use super::own_files::{Stage, StageRecord, put_file};
 use super::promote::bases::{in_force, own_promotions};
 pub use super::promote::brought::{MovedPackage, PackageMove, StayReason};
 use super::promote::brought::{MovedPackages, PackageDatabase, RecordSource};
 use super::promote::decided::{ComparedTrees, PassedOver, refuse_conflicts};
+use super::records::record_bases;
+use super::rights::owners_of;
 use super::tree::read_tree;
 use super::walk::TreeRequest;
 use crate::operation::failure::Failure;
@@ -40,12 +43,12 @@ use facts::{RefreshFacts, UnfinishedRefresh};
 pub(in crate::operation::stages) use interrupted::{
     StageToBe, complete_refresh, is_interrupted, stage_to_be,
 };
-use objects::{RefreshedStage, SCRATCH};
+use objects::RefreshedStage;
 use patchadm_changeset::transaction::Recovered;
 use patchadm_inputs::database::contents::lines_of_paths;
 use patchadm_inputs::database::{DatabaseError, RecordView};
 use patchadm_inputs::policy::Edited;
-use patchadm_inputs::stage::{ComparedAttributes, LOCK, LeftOut, REFRESHING};
+use patchadm_inputs::stage::{ComparedAttributes, LOCK, LeftOut, REFRESHING, SCRATCH};
 use patchadm_planning::plan::edits::EditChoice;
 use patchadm_planning::plan::promotion::BroughtPatches;
 use patchadm_planning::plan::refusal::{Command, PromotionReason, Reason};
@@ -100,12 +103,14 @@ pub fn refresh_stage(
             choice,
             caller,
             records: StageRecords::planned(&stage)?,
+            session: None,
         };
         let decided = without_lock(root, || Ok(refresher.decided()))??;
         return Ok(refresher.report(&decided, Recovered::Nothing));
     }
     let wait = |holder: &_| (caller.wait)(holder);
     let _stage_lock = Lock::take_file(&stage.own, LOCK, caller.program, wait).map_err(Failure::from)?;
+    let stage = stage.as_recorded(root)?;
     refresh_locked(root, &stage, |ground| request.choice(ground), caller)
 }
 
@@ -131,14 +136,20 @@ fn refresh_locked(
     let choice = choice(&ground);
     let records = records::session(stage, caller)?;
     let records = StageRecords::locked(records.as_ref());
-    if may_change(root).is_err() {
+    if let Err(refused) = may_change(root) {
+        // The root could not record the bases, and would refuse them from then on.
+        if matches!(stage.record, StageRecord::Rights(_)) {
+            return Err(refused.into());
+        }
         // A caller who may only read the root cannot keep others from changing it: what is read is checked as it is copied.
-        let refresher = Refresher { ground: &ground, stage, choice, caller, records };
+        let refresher = Refresher { ground: &ground, stage, choice, caller, records, session: None };
         let decided = without_lock(root, || Ok(refresher.decided()))??;
         return refresher.carry_out(&decided, Recovered::Nothing);
     }
     let session = begin_change(ground, caller)?;
-    let refresher = Refresher { ground: &session.ground, stage, choice, caller, records };
+    let session_of_root = Some(&session);
+    let refresher =
+        Refresher { ground: &session.ground, stage, choice, caller, records, session: session_of_root };
     let decided = refresher.decided()?;
     refresher.carry_out(&decided, session.recovered.clone())
 }
@@ -150,6 +161,8 @@ struct Refresher<'a> {
     caller: &'a Caller<'a>,
     /// The package database of the stage.
     records: StageRecords<'a>,
+    /// The root, where the caller may change it and does.
+    session: Option<&'a Session<'a>>,
 }
 
 /// The package database of a stage, if it has one that the caller may change.
@@ -191,8 +204,9 @@ impl Refresher<'_> {
         hide_own(&mut live, &kept_in(root)?);
         must_not_be_met(root, &self.stage.root, &live.objects)?;
         let passed = PassedOver::of(&stage, &live, Some(&base));
-        let compared =
-            ComparedAttributes { owners: self.stage.identity.owners && self.stage.root.is_privileged() };
+        let is_privileged = self.stage.root.is_privileged();
+        let owners = is_privileged && owners_of(root, &self.stage.root, Some(self.stage))?.is_ok();
+        let compared = ComparedAttributes { owners };
         let trees = ComparedTrees::of((&live, &stage), Some(&base), (scope, &passed), compared);
         let lines = lines_of_paths(&view, &trees.differing())
             .map_err(|error| Failure::from(DatabaseError::from(error)))?;
@@ -232,6 +246,7 @@ impl Refresher<'_> {
 
     fn carry_out(&self, decided: &DecidedRefresh, recovered: Recovered) -> Result<RefreshReport, StageError> {
         let report = self.report(decided, recovered);
+        let sound = self.stage.recorded_bases()?;
         if report.refused.is_none() && decided.is_anything() {
             let refreshed = RefreshedStage {
                 root: &self.ground.root,
@@ -240,13 +255,16 @@ impl Refresher<'_> {
             };
             put_file(&self.stage.own, REFRESHING, &RefreshChoices(self.choice.clone()).write())?;
             refreshed.bring(decided)?;
-            write_states(self.stage, decided)?;
+            write_states(self.stage, decided, &sound)?;
         }
         if let StageRecords::Locked(session) = self.records
             && report.refused.is_none()
         {
             records::bring(session, &decided.patches)?;
-            write_packages(self.stage, decided)?;
+            write_packages(self.stage, decided, &sound)?;
+        }
+        if let Some(session) = self.session.filter(|_| report.refused.is_none()) {
+            record_bases(session, self.stage, &sound)?;
         }
         if report.refused.is_none() && self.stage.own.look(SCRATCH)?.is_some() {
             self.stage.own.remove_tree(SCRATCH)?;

@@ -11,12 +11,9 @@ use crate::operation::stages::own_files::Stage;
 use crate::operation::stages::tree::TreeObject;
 use crate::operation::stages::walk::{MetObject, Walk};
 use crate::three_way::Outcome;
+use patchadm_inputs::stage::SCRATCH;
 use patchadm_rootfs::{Dir, FileType, LiveKind, Root};
 use patchadm_svr4::package::{Mode, ObjectPath};
-
-/// The stage's own directory in which objects are copied. It exists until the bases are written, so that the next refresh
-/// knows that this one was interrupted.
-pub(super) const SCRATCH: &[u8] = b"refresh";
 
 /// A stage into which objects of its root are brought.
 pub(super) struct RefreshedStage<'a> {

@@ -1,7 +1,8 @@
 //! What goes live from the package database of a stage: the patches that the root lacks, and the packages that are new.
 //!
 //! ```text
-//!   packages (which ones) ─► undo_data (verified) ─► changed_paths (both trees) ─► record_files ─► BroughtPatches
+//!   packages (which ones) ─► undo_data (verified) ─► changed_paths (both trees) ─► record_files ─► owned_lines (agree with
+//!   the root) ─► BroughtPatches
 //! ```
 //! A refresh works the same way with the sides exchanged (`refreshed`), and brings what came to the root or went from it
 //! (`moved` has the packages, `moved_records` their records). Nothing is written here, neither in the stage nor on the root.
@@ -12,6 +13,7 @@ mod failure;
 mod lock;
 mod moved;
 mod moved_records;
+mod owned_lines;
 mod packages;
 mod record_files;
 mod records;
@@ -25,6 +27,7 @@ pub(in crate::operation::stages) use lock::{
 };
 pub(in crate::operation::stages) use moved::MovedPackages;
 pub use moved::{MovedPackage, PackageMove, StayReason};
+pub(super) use owned_lines::fault_after_merge;
 pub(in crate::operation::stages) use packages::PackageDatabase;
 pub(super) use records::BroughtRecords;
 pub(in crate::operation::stages) use source::RecordSource;

@@ -21,6 +21,18 @@ pub(in crate::operation::stages) struct BroughtRecords {
 }
 
 impl BroughtRecords {
+    /// Takes packages that are new out of the lines that patches changed: their own lines add them, and a backout of the
+    /// promotion removes them there.
+    pub(super) fn leave_new_owners_to_their_packages(&mut self) {
+        let is_new = |package: &PkgInst| self.new_packages.contains_key(package);
+        for (_, line) in self.patches.lines.values_mut() {
+            if let Some(known) = line {
+                known.owners.retain(|owner| !is_new(&owner.package));
+            }
+            *line = line.take().filter(|line| !line.owners.is_empty());
+        }
+    }
+
     /// Decides about the paths that patches changed: the state of the stage comes.
     pub(in crate::operation::stages) fn decide(&self, outcomes: &mut Outcomes, live: &Tree) {
         for (path, object) in &self.patches.objects {

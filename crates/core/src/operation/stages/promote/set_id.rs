@@ -1,0 +1,133 @@
+//! The files of a promotion with set-id bits or capabilities: those whose bytes it replaces, and those that get such rights.
+//!
+//! A program of this kind runs with rights that its caller does not have, so other bytes under the same name are never a
+//! matter of course.
+
+use std::collections::BTreeMap;
+
+use crate::operation::stages::tree::{Tree, TreeObject};
+use patchadm_planning::plan::refusal::{SetIdChange, SetIdFile};
+use patchadm_planning::plan::{Action, AttributeChange, Body, Change, NewObject, NewXattrs};
+use patchadm_rootfs::{CAPABILITY, Live, LiveKind, Xattrs};
+use patchadm_svr4::package::{Mode, ObjectPath};
+
+/// The bits that make a program run as its owner or group.
+const SET_ID: u32 = 0o6000;
+
+/// What a file is allowed to do: who it runs as, and with which capabilities.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct FileRights {
+    mode: Mode,
+    uid: u32,
+    gid: u32,
+    capabilities: Option<Vec<u8>>,
+}
+
+/// Returns the files that changes give other bytes or other rights, sorted by path.
+pub(super) fn set_id_files(changes: &[Box<Change>], stage: &Tree, live: &Tree) -> Vec<SetIdFile> {
+    let by_path: BTreeMap<&ObjectPath, &Action> =
+        changes.iter().map(|change| (&change.path, &change.action)).collect();
+    let finder = SetIdFinder { by_path, stage, live };
+    let found = finder.by_path.iter().filter_map(|(path, action)| finder.file(path, action));
+    found.collect()
+}
+
+struct SetIdFinder<'a> {
+    by_path: BTreeMap<&'a ObjectPath, &'a Action>,
+    stage: &'a Tree,
+    live: &'a Tree,
+}
+
+impl SetIdFinder<'_> {
+    fn file(&self, path: &ObjectPath, action: &Action) -> Option<SetIdFile> {
+        let old = regular(self.live, path);
+        let before = old.map(FileRights::of);
+        let after = self.rights_after(path, action)?;
+        let is_replaced = matches!(action, Action::Replace(_));
+        let is_other = || regular(self.stage, path).map(|new| &new.kind) != old.map(|old| &old.kind);
+        let (rights, change) = match before {
+            Some(before) if before.are_special() && is_replaced && is_other() => (before, SetIdChange::Bytes),
+            _ if !after.are_special() => return None,
+            None => (after, SetIdChange::New),
+            Some(before) if after.exceed(&before) => (after, SetIdChange::Rights),
+            Some(_) => return None,
+        };
+        let FileRights { mode, capabilities, .. } = rights;
+        Some(SetIdFile { path: path.clone(), mode, has_capabilities: capabilities.is_some(), change })
+    }
+
+    /// Returns the rights of a file after a change; `None` for what is no regular file then.
+    fn rights_after(&self, path: &ObjectPath, action: &Action) -> Option<FileRights> {
+        match action {
+            Action::Add(NewObject { body: Body::Link(file), .. })
+            | Action::Replace(NewObject { body: Body::Link(file), .. }) => self.rights_of_link(path, file),
+            Action::Add(new) | Action::Replace(new) => {
+                matches!(new.body, Body::Member(_)).then(|| FileRights::of_new(new))
+            }
+            Action::Attributes(change) => {
+                regular(self.live, path).map(|old| FileRights::changed(old, change))
+            }
+            Action::Delete | Action::RemoveDirectory => None,
+        }
+    }
+
+    /// Returns the rights of the file that a path becomes another name of.
+    fn rights_of_link(&self, path: &ObjectPath, file: &ObjectPath) -> Option<FileRights> {
+        match self.by_path.get(file) {
+            // No plan makes a link to a link.
+            Some(Action::Add(new) | Action::Replace(new)) => Some(FileRights::of_new(new)),
+            Some(action) => self.rights_after(file, action),
+            None => regular(self.live, file).or_else(|| regular(self.stage, path)).map(FileRights::of),
+        }
+    }
+}
+
+fn regular<'t>(tree: &'t Tree, path: &ObjectPath) -> Option<&'t Live> {
+    let TreeObject { live, .. } = tree.object(path)?;
+    matches!(live.kind, LiveKind::Regular { .. }).then_some(live)
+}
+
+impl FileRights {
+    fn of(live: &Live) -> Self {
+        let Live { mode, uid, gid, .. } = *live;
+        Self { mode, uid, gid, capabilities: capabilities(&live.xattrs) }
+    }
+
+    fn of_new(new: &NewObject) -> Self {
+        let capabilities = match &new.xattrs {
+            NewXattrs::Given(xattrs) | NewXattrs::Exact(xattrs) => capabilities(xattrs),
+            NewXattrs::Inherited => None,
+        };
+        Self { mode: new.mode, uid: new.uid, gid: new.gid, capabilities }
+    }
+
+    fn changed(old: &Live, change: &AttributeChange) -> Self {
+        Self {
+            mode: change.mode.unwrap_or(old.mode),
+            uid: change.uid.unwrap_or(old.uid),
+            gid: change.gid.unwrap_or(old.gid),
+            capabilities: capabilities(change.xattrs.as_ref().unwrap_or(&old.xattrs)),
+        }
+    }
+
+    fn set_id(&self) -> u32 {
+        self.mode.bits() & SET_ID
+    }
+
+    /// Returns whether a program with them may do what its caller may not.
+    fn are_special(&self) -> bool {
+        self.set_id() != 0 || self.capabilities.is_some()
+    }
+
+    /// Returns whether a program with them may do what it might not before.
+    fn exceed(&self, before: &Self) -> bool {
+        let is_other_owner = self.set_id() != 0 && (self.uid, self.gid) != (before.uid, before.gid);
+        let has_more = self.set_id() & !before.set_id() != 0;
+        let is_other_set = self.capabilities.is_some() && self.capabilities != before.capabilities;
+        is_other_owner || has_more || is_other_set
+    }
+}
+
+fn capabilities(xattrs: &Xattrs) -> Option<Vec<u8>> {
+    xattrs.get(CAPABILITY).cloned()
+}
