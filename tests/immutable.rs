@@ -82,3 +82,29 @@ fn a_stage_with_a_file_that_nobody_may_remove_stays_whole_and_listed() {
     stage.run(&format!("stage drop -R @ROOT@ {}", copy.display())).ok();
     assert!(!copy.exists());
 }
+
+#[test]
+fn a_stage_of_a_run_that_nobody_may_remove_is_named_by_status_with_the_reason() {
+    let stage = stage();
+    stage.patchadd("", &Patch::of("100-01", web("two\n"))).ok();
+    assert!(stage.run("status -R @ROOT@").ok().contains("unfinished  nothing\n"));
+    let run = "9-00000000000000aa";
+    let left = format!("/var/sadm/patchadm/stage/{run}");
+    stage.file(&format!("{left}/marker"), format!("{run} 1\n"));
+    stage.file(&format!("{left}/o/3"), "old\n");
+    let Some(immutable) = Immutable::made("a_stage_of_a_run_…", &stage.at(&format!("{left}/o/3"))) else {
+        return;
+    };
+    stage.run("remove -R @ROOT@ 100-01").fails(65);
+    let said = stage.run("status -R @ROOT@").ok();
+    let words =
+        format!("unfinished  the stage @ROOT@{left} of run {run}, which is over, cannot be removed: ");
+    assert!(said.contains(&words) && said.contains("/o/3 is immutable; chattr -i takes that away"), "{said}");
+    assert!(said.contains("recover` removes the stage once nothing forbids it"), "{said}");
+    let said = stage.run("status --json -R @ROOT@").ok();
+    assert!(said.contains(&format!("\"run\":\"{run}\"")) && said.contains("stuck_stage"), "{said}");
+    drop(immutable);
+    assert_eq!(stage.run("recover -R @ROOT@").code, 0);
+    assert!(stage.run("status -R @ROOT@").ok().contains("unfinished  nothing\n"));
+    stage.run("remove -R @ROOT@ 100-01").ok();
+}

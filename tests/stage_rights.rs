@@ -444,3 +444,35 @@ fn the_list_of_stages_that_is_damaged_is_found_by_verify_and_doctor() {
     // It stops nothing else.
     assert_eq!(staged.live.run("list -R @ROOT@").ok(), "No patches are applied.\n");
 }
+
+#[test]
+fn a_refresh_by_root_leaves_no_set_id_program_in_the_stage_of_a_user() {
+    let Some(live) = stage_of_user("a_refresh_by_root_leaves…") else { return };
+    live.file("/usr/pkg/bin/su", "su 2\n");
+    live.mode("/usr/pkg/bin/su", 0o4755);
+    live.run("stage refresh open/web -R @ROOT@").ok();
+    let copy = live.beside("open/web/usr/pkg/bin/su");
+    assert_eq!((fs::read_to_string(&copy).unwrap(), mode(&copy)), ("su 2\n".into(), 0o755));
+    assert_eq!(live.run("stage refresh open/web -R @ROOT@").ok(), "nothing to bring into stage web\n");
+}
+
+#[test]
+fn a_device_and_the_bits_of_a_directory_do_not_come_with_the_stage_of_a_user() {
+    let Some(live) = stage_of_user("a_device_and_the_bits…") else { return };
+    live.directory("/usr/pkg/spool");
+    live.mode("/usr/pkg/spool", 0o2775);
+    live.run("stage refresh open/web -R @ROOT@").ok();
+    let stage = live.beside("open/web/usr/pkg");
+    // A program in the place of a directory with the bit.
+    fs::remove_dir(stage.join("spool")).unwrap();
+    fs::write(stage.join("spool"), "theirs\n").unwrap();
+    set_mode(&stage.join("spool"), 0o755);
+    let said = live.run("promote open/web -R @ROOT@");
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(mode(&live.at("/usr/pkg/spool")), 0o755);
+    let made = std::process::Command::new("mknod").arg(stage.join("null")).args(["c", "1", "3"]).status();
+    if made.is_ok_and(|status| status.success()) {
+        let said = live.run("promote open/web -R @ROOT@").fails(10);
+        assert!(said.contains("/usr/pkg/null") && said.contains("a device"), "{said}");
+    }
+}

@@ -14,6 +14,7 @@ use crate::reply::trial_standing::TrialStanding;
 use crate::reply::{CommandReport, Exit, Reply};
 use crate::surroundings::caller::now;
 use crate::surroundings::{Output, Shade};
+use patchadm_changeset::transaction::{StuckStage, stuck_stage};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::lacks_trust;
 use patchadm_core::operation::patches::overtaken::NativeOverview;
@@ -54,7 +55,18 @@ struct StatusReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     trial: Option<TrialStanding>,
     unfinished: Option<String>,
+    /// The stage of a run that is over, which nobody may remove.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stuck_stage: Option<StuckEntry>,
     next: Vec<NextStep>,
+}
+
+/// A stage that cannot be removed.
+#[derive(Debug, Serialize)]
+struct StuckEntry {
+    path: String,
+    run: String,
+    reason: String,
 }
 
 /// What the root lacks of its depot.
@@ -114,6 +126,7 @@ impl StatusReport {
             native: NativeEntries::of(&overview),
             trial,
             unfinished,
+            stuck_stage: StuckEntry::of(root),
             next: Vec::new(),
         };
         report.next = report.steps(root);
@@ -130,6 +143,7 @@ impl StatusReport {
             native: NativeEntries::default(),
             trial: None,
             unfinished: None,
+            stuck_stage: None,
             next: vec![NextStep::new("patchadm help", "lists what can be done")],
         }
     }
@@ -142,6 +156,8 @@ impl StatusReport {
         let mut steps = Vec::new();
         if self.unfinished.is_some() {
             steps.push(step("recover", "ends the interrupted run"));
+        } else if self.stuck_stage.is_some() {
+            steps.push(step("recover", "removes the stage once nothing forbids it"));
         } else if is_over {
             steps.push(step("recover", "takes back what was on trial"));
         } else if self.trial.is_some() {
@@ -162,6 +178,17 @@ impl StatusReport {
         }
         steps.truncate(MOST_STEPS);
         steps
+    }
+
+    /// Returns the unfinished run, or the stage that stops every change although its run is over.
+    fn unfinished_words(&self) -> String {
+        match (&self.unfinished, &self.stuck_stage) {
+            (Some(run), _) => run.clone(),
+            (None, Some(StuckEntry { path, run, reason })) => {
+                format!("the stage {path} of run {run}, which is over, cannot be removed: {reason}")
+            }
+            (None, None) => "nothing".to_owned(),
+        }
     }
 
     /// Returns the five lines: what each is about, how it is, and its colour.
@@ -187,8 +214,8 @@ impl StatusReport {
             ),
             (
                 "unfinished",
-                self.unfinished.clone().unwrap_or_else(|| "nothing".to_owned()),
-                Some(bad(self.unfinished.is_some())),
+                self.unfinished_words(),
+                Some(bad(self.unfinished.is_some() || self.stuck_stage.is_some())),
             ),
         ]
     }
@@ -239,6 +266,14 @@ impl MissingEntry {
             return Some(Shade::Bad);
         }
         self.patches.map(|missing| if missing == 0 { Shade::Effective } else { Shade::Replaced })
+    }
+}
+
+impl StuckEntry {
+    fn of(root: &Root) -> Option<Self> {
+        // A place that cannot be read has no stage that anything is known of.
+        let StuckStage { path, run, reason } = stuck_stage(root).ok().flatten()?;
+        Some(Self { path, run, reason })
     }
 }
 

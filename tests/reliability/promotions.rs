@@ -60,6 +60,7 @@ fn request(root: &Root) -> PromoteRequest {
     PromoteRequest {
         stage: OsString::from(root.prefix().with_file_name(STAGE)),
         max_delete: DeleteLimit::parse("100%"),
+        allow_set_id: true,
         scripts: scripts(),
         ..PromoteRequest::default()
     }
@@ -205,7 +206,7 @@ impl Built {
     }
 
     fn promote(&self) {
-        let run = self.live.run(&format!("promote {STAGE} -R @ROOT@ --max-delete 100%"));
+        let run = self.live.run(&format!("promote {STAGE} -R @ROOT@ --max-delete 100% --allow-set-id"));
         assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
     }
 

@@ -43,6 +43,7 @@ pub use recover::finish::log_without_run;
 pub use recover::foreseen::{ForeseenRecovery, foresee_recovery};
 pub use recover::keep_stage::{KeptStage, keep_stage};
 pub use recover::recovery::{Recovered, recover, recover_with, unfinished_script};
+pub use recover::strays::{StuckStage, stuck_stage};
 pub use scripted::{ScriptedRun, SettledAttributes};
 pub use settings::{ProgressEvent, RunActivity, RunSettings, RunWatch};
 pub use stage::safety_copies::{ProtectedObject, ProtectedPaths};

@@ -56,6 +56,48 @@ pub(crate) fn remove_strays(root: &Root, last: Option<&JournalHead>) -> Result<V
     Ok(notes)
 }
 
+/// A stage of a run that is over, which cannot be removed. Every change fails because of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StuckStage {
+    /// Its path, with the prefix of the root.
+    pub path: String,
+    /// The run.
+    pub run: String,
+    /// Why it cannot be removed.
+    pub reason: String,
+}
+
+/// Finds a stage of a run that is over and that nobody may remove. Nothing is removed; what the caller may not look at is
+/// passed over.
+pub fn stuck_stage(root: &Root) -> Result<Option<StuckStage>, Cause> {
+    let own = root.resolver().locate_dir(&own_directory())?;
+    let Some(own) = root.dir_if_there(&own)? else { return Ok(None) };
+    if journal_file::head_in(&own)?.as_ref().is_some_and(JournalHead::is_open) {
+        return Ok(None);
+    }
+    let is_there = own.look(STAGES)?.is_some_and(|seen| seen.file_type == FileType::Directory);
+    let mut holders = if is_there { vec![own.dir(STAGES)?] } else { Vec::new() };
+    for mount in root.mount_points()? {
+        let Some(top) = mounted(root, &mount)? else { continue };
+        let Some(seen) = top.look(HOLDER)? else { continue };
+        holders.extend(open_holder(&top, &seen)?.ok());
+    }
+    for holder in holders {
+        let names = match holder.names() {
+            Err(error) if is_closed(error.errno()) => continue,
+            names => names?,
+        };
+        for name in names {
+            let FoundStage::Ours(stage) = open_own(&holder, &name, &name)? else { continue };
+            if let Err(error) = holder.must_be_removable(&name) {
+                let (path, reason) = (root.show(&holder.at(&name)), error.to_string());
+                return Ok(Some(StuckStage { path, run: stage.run.to_string(), reason }));
+            }
+        }
+    }
+    Ok(None)
+}
+
 /// The last run that a root knows of.
 struct LastRun {
     /// The marker of the root, if it has one.

@@ -23,21 +23,23 @@ pub(super) struct Attributes<'a> {
     pub(super) xattrs: &'a Xattrs,
     /// Whether it has permission bits, which a symbolic link does not.
     pub(super) has_mode: bool,
+    /// Whether owner, set-id bits and the attributes of the system come along.
+    pub(super) owners: bool,
 }
 
 impl CopiedObject<'_> {
     /// Sets all attributes of the object on the copy. Returns whether it has all of them: without privileges it may have
     /// another owner, and then no set-id bits.
     pub(super) fn give(&self, attributes: &Attributes<'_>, made: &ObjectStatus) -> Result<bool> {
-        let Attributes { status, xattrs, has_mode } = attributes;
-        let is_owned = self.give_owner(status, made)?;
+        let Attributes { status, xattrs, has_mode, owners } = attributes;
+        let is_owned = *owners && self.give_owner(status, made)?;
         let bits = status.mode.bits();
         let kept = if is_owned { bits } else { bits & !SET_ID };
         if *has_mode {
             self.set_mode(Mode::of(kept))?;
         }
         let mut is_whole = is_owned;
-        for (key, value) in *xattrs {
+        for (key, value) in xattrs.iter().filter(|(key, _)| *owners || !is_of_system(key)) {
             is_whole &= self.give_xattr(key, value)?;
         }
         self.set_mtime(status.mtime)?;
@@ -61,13 +63,12 @@ impl CopiedObject<'_> {
     /// not count.
     fn give_xattr(&self, key: &[u8], value: &[u8]) -> Result<bool> {
         let is_label = |label: &&str| key.starts_with(label.as_bytes());
-        let is_of_system = ["security.", "trusted."].iter().any(|start| key.starts_with(start.as_bytes()));
         if OF_FILE_SYSTEM.iter().any(|start| key.starts_with(start.as_bytes())) {
             return Ok(true);
         }
         match self.set_xattr(key, value) {
             Ok(()) => Ok(true),
-            Err(error) if is_of_system && is_forbidden(&error) => Ok(LABELS.iter().any(is_label)),
+            Err(error) if is_of_system(key) && is_forbidden(&error) => Ok(LABELS.iter().any(is_label)),
             Err(error) => Err(error),
         }
     }
@@ -113,6 +114,10 @@ const LABELS: [&str; 4] = ["security.selinux", "security.SMACK64", "security.ima
 
 /// Attributes that belong to an inode and not to its contents.
 const OF_FILE_SYSTEM: [&str; 3] = ["trusted.overlay.", "security.evm", "security.ima"];
+
+fn is_of_system(key: &[u8]) -> bool {
+    ["security.", "trusted."].iter().any(|start| key.starts_with(start.as_bytes()))
+}
 
 fn is_forbidden(error: &RootError) -> bool {
     matches!(error.errno(), Some(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP))

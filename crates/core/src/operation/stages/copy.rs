@@ -31,6 +31,8 @@ pub(super) struct Copier<'a> {
     pub(super) root: &'a Root,
     pub(super) stage: &'a Root,
     pub(super) interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
+    /// Whether copies get owners, set-id bits and the attributes of the system.
+    pub(super) owners: bool,
     /// Whether every copy so far got all owners and attributes.
     pub(super) is_whole: AtomicBool,
 }
@@ -207,7 +209,7 @@ impl Copier<'_> {
         let name = met.path.name();
         let made = above.look(name)?.ok_or_else(|| StageError::Changing(self.stage.show(&met.path)))?;
         let has_mode = met.status.file_type != FileType::Symlink;
-        let attributes = Attributes { status: &met.status, xattrs, has_mode };
+        let attributes = Attributes { status: &met.status, xattrs, has_mode, owners: self.owners };
         self.note(CopiedObject::Name(above, name).give(&attributes, &made)?);
         Ok(())
     }
@@ -330,7 +332,8 @@ impl PieceCopier<'_> {
         if sums.size != seen.size || !seen.is_untouched(&later) {
             return Err(changing());
         }
-        let attributes = Attributes { status: &seen, xattrs: &xattrs, has_mode: true };
+        let owners = self.copier.owners;
+        let attributes = Attributes { status: &seen, xattrs: &xattrs, has_mode: true, owners };
         self.copier.note(CopiedObject::File(&copy).give(&attributes, &made)?);
         let live = live_file(&seen, sums, xattrs);
         Ok(CopiedOne { live, copy: Some(copy.look()?), is_reflinked })

@@ -8,7 +8,7 @@ use super::error::StageError;
 use super::own_files::{Stage, own_directory, read_stages};
 use crate::operation::promotion_records::{PromotionRecordFault, read_promotion};
 use patchadm_inputs::database::{RecordView, read_consistently};
-use patchadm_inputs::stage::{BASE_OF_NEW, INSIDE, ListedStage, PromotionRecord, StageId, StagesRecord};
+use patchadm_inputs::stage::{INSIDE, ListedStage, PromotionRecord, StageId, StagesRecord};
 use patchadm_rootfs::{Dir, Lock, Root};
 use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
@@ -79,14 +79,14 @@ fn seen(root: &Root, listed: &ListedStage) -> (StageState, u64) {
     let path = Path::new(OsStr::from_bytes(listed.path.as_bytes()));
     let Ok(tree) = root.elsewhere(path) else { return (StageState::Missing, 0) };
     let inside = own_directory(&tree).ok().flatten().map_or(0, |own| count_inside(&own));
-    let state = match Stage::of_tree(tree) {
+    let state = match Stage::of_tree(tree).map(|stage| stage.recorded_in(listed)) {
         Err(StageError::NoStage(_)) => StageState::Missing,
         Err(StageError::Unfinished(_)) => StageState::Unfinished,
         // Only the owner may read the stage's own files. To another user, the stage just exists.
         Err(StageError::Root(error)) if error.errno() == Some(rustix::io::Errno::ACCESS) => StageState::Ok,
         Err(_) => StageState::Damaged,
         Ok(stage) if !is(listed.id, &stage) => StageState::Missing,
-        Ok(stage) if stage.base(BASE_OF_NEW).is_err() => StageState::Damaged,
+        Ok(stage) if stage.must_have_first_base().is_err() => StageState::Damaged,
         Ok(_) => StageState::Ok,
     };
     (state, inside)

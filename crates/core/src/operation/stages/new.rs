@@ -236,6 +236,7 @@ impl<'a> NewStage<'a> {
             root: self.root,
             stage: &tree,
             interrupt: self.caller.interrupt,
+            owners: true,
             is_whole: AtomicBool::new(true),
         };
         let walk = self.walk(&self.scope, &places::is_reserved)?;

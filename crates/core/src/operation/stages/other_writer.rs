@@ -20,8 +20,10 @@ pub(super) fn other_writer(
         stages: None,
         elsewhere: Vec::new(),
     };
+    // What a plan shows in a tree says nothing about who may write there.
+    let tree = if tree.is_showing() { tree.elsewhere(tree.prefix())? } else { tree.clone() };
     let foreign = if is_container_asked { tree.container_tree()? } else { None };
-    let guarded = tree.clone().guarded(places, foreign);
+    let guarded = tree.guarded(places, foreign);
     let looked = || -> Result<(), RootError> {
         guarded.look_at_records()?;
         if is_stage && let Some(own) = guarded.dir_if_there(&own)? {

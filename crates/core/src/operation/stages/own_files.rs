@@ -11,8 +11,8 @@ use patchadm_inputs::database::{RecordView, marker};
 use patchadm_inputs::path_glob::PathGlob;
 use patchadm_inputs::stage::{
     BASE_OF_NEW, BASES, Base, BaseError, BaseHeader, BaseObjects, CACHE, DIRECTORY, EXCLUDED, FIRST_BASE,
-    IDENTITY, LONGEST_RECORD, LeftOut, SCRATCH, StageCache, StageId, StageIdentity, StageName, StageRights,
-    StagesRecord, UNFINISHED, stages_record, write_base,
+    IDENTITY, LONGEST_RECORD, LeftOut, ListedStage, SCRATCH, StageCache, StageId, StageIdentity, StageName,
+    StageRights, StagesRecord, UNFINISHED, stages_record, write_base,
 };
 use patchadm_rootfs::{Digest, Dir, Root};
 use patchadm_svr4::package::{Mode, ObjectPath};
@@ -51,7 +51,11 @@ pub enum StageRecord {
 impl StageRecord {
     /// Returns what the list of a root says of a stage.
     pub(super) fn of(stages: &StagesRecord, id: StageId) -> Self {
-        match stages.stage(id).map(|stage| stage.rights.clone()) {
+        Self::of_listed(stages.stage(id))
+    }
+
+    fn of_listed(listed: Option<&ListedStage>) -> Self {
+        match listed.map(|stage| stage.rights.clone()) {
             None => Self::None,
             Some(None) => Self::Earlier,
             Some(Some(rights)) => Self::Rights(rights),
@@ -122,6 +126,17 @@ impl Stage {
         let identity =
             StageIdentity::parse(&text).map_err(|error| StageError::Damaged { path: path(), error })?;
         Ok(Self { root: tree, own, identity, record: StageRecord::None })
+    }
+
+    /// Returns the same with what this entry records of it.
+    pub fn recorded_in(self, listed: &ListedStage) -> Self {
+        Self { record: StageRecord::of_listed(Some(listed)), ..self }
+    }
+
+    /// Reads the base of its making, which must be the one that the root has recorded.
+    pub fn must_have_first_base(&self) -> Result<(), StageError> {
+        let (_, seal) = self.sealed_base(BASE_OF_NEW)?;
+        self.must_be_recorded(BASE_OF_NEW, seal)
     }
 
     /// Refuses the stage of another root.

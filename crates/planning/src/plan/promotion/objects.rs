@@ -72,7 +72,9 @@ fn place(
         }
         return Ok(());
     }
-    if matches!(from.kind, LiveKind::Device { .. }) && !draft.inventory.privileged {
+    // What a device gives access to, its owner and mode cannot tell: it comes only where these do.
+    let may_be_device = draft.inventory.privileged && input.options.owners;
+    if matches!(from.kind, LiveKind::Device { .. }) && !may_be_device {
         return Err(ObjectProblem::NotPermitted("a device"));
     }
     draft.check_obstacle(path)?;

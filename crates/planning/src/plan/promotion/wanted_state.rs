@@ -1,5 +1,7 @@
 //! The attributes that a taken object gets: those of the stage, as far as they count on the root.
 
+use std::mem;
+
 use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::{AttributeChange, NewXattrs};
 use patchadm_changeset::format::journal::is_settable;
@@ -25,7 +27,9 @@ impl WantedState {
         let compared = ComparedAttributes { owners: owners && draft.inventory.privileged };
         let old = draft.old(path);
         let (uid, gid) = if compared.owners { (from.uid, from.gid) } else { owner(draft, path) };
-        let kept_bits = old.map_or(0, |old| old.mode.bits() & !compared.mode(old.mode).bits());
+        // The set-id bits of a directory are no reason for those of a program.
+        let alike = old.filter(|old| mem::discriminant(&old.kind) == mem::discriminant(&from.kind));
+        let kept_bits = alike.map_or(0, |old| old.mode.bits() & !compared.mode(old.mode).bits());
         let mut xattrs = from.xattrs.clone();
         xattrs.retain(|name, _| compared.has_xattr(name));
         Self {

@@ -204,8 +204,7 @@ impl Refresher<'_> {
         hide_own(&mut live, &kept_in(root)?);
         must_not_be_met(root, &self.stage.root, &live.objects)?;
         let passed = PassedOver::of(&stage, &live, Some(&base));
-        let is_privileged = self.stage.root.is_privileged();
-        let owners = is_privileged && owners_of(root, &self.stage.root, Some(self.stage))?.is_ok();
+        let owners = self.stage.root.is_privileged() && self.owners()?;
         let compared = ComparedAttributes { owners };
         let trees = ComparedTrees::of((&live, &stage), Some(&base), (scope, &passed), compared);
         let lines = lines_of_paths(&view, &trees.differing())
@@ -244,6 +243,12 @@ impl Refresher<'_> {
         Ok((patches, packages))
     }
 
+    /// Returns whether owners, set-id bits and attributes of the system come as far as the caller can set them.
+    fn owners(&self) -> Result<bool, StageError> {
+        let (root, stage) = (&self.ground.root, self.stage);
+        Ok(!stage.root.is_privileged() || owners_of(root, &stage.root, Some(stage))?.is_ok())
+    }
+
     fn carry_out(&self, decided: &DecidedRefresh, recovered: Recovered) -> Result<RefreshReport, StageError> {
         let report = self.report(decided, recovered);
         let sound = self.stage.recorded_bases()?;
@@ -251,6 +256,7 @@ impl Refresher<'_> {
             let refreshed = RefreshedStage {
                 root: &self.ground.root,
                 stage: self.stage,
+                owners: self.owners()?,
                 interrupt: self.caller.interrupt,
             };
             put_file(&self.stage.own, REFRESHING, &RefreshChoices(self.choice.clone()).write())?;

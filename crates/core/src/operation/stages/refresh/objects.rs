@@ -19,6 +19,9 @@ use patchadm_svr4::package::{Mode, ObjectPath};
 pub(super) struct RefreshedStage<'a> {
     pub(super) root: &'a Root,
     pub(super) stage: &'a Stage,
+    /// Whether objects come with their owners, set-id bits and attributes of the system. In the stage of another user a set-id
+    /// program would stay as it is now, whatever becomes of the live one.
+    pub(super) owners: bool,
     /// Asked between objects which signal wants this to end.
     pub(super) interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
 }
@@ -67,7 +70,8 @@ impl RefreshedStage<'_> {
     fn copy(&self, scratch: &Root, taken: &[&TreeObject]) -> Result<(), StageError> {
         let root = self.root;
         let is_whole = AtomicBool::new(true);
-        let copier = Copier { root, stage: scratch, interrupt: self.interrupt, is_whole };
+        let copier =
+            Copier { root, stage: scratch, interrupt: self.interrupt, owners: self.owners, is_whole };
         let mut walk = Walk::default();
         for object in taken.iter().filter(|object| !object.live.is_directory()) {
             let path = &object.path;
@@ -98,7 +102,8 @@ impl RefreshedStage<'_> {
         let status = parent(root, path)?.look(path.name())?.ok_or_else(|| changing(root))?;
         let above = parent(stage, path)?;
         let made = above.look(path.name())?.ok_or_else(|| changing(stage))?;
-        let attributes = Attributes { status: &status, xattrs: &object.live.xattrs, has_mode: true };
+        let attributes =
+            Attributes { status: &status, xattrs: &object.live.xattrs, has_mode: true, owners: self.owners };
         CopiedObject::Name(&above, path.name()).give(&attributes, &made)?;
         Ok(())
     }
