@@ -2,8 +2,8 @@
 //!
 //! Names and texts of packages and roots, and what scripts and builds print, come from strangers. Hidden characters in
 //! printed text are escaped here, for every command: control characters always, the other ones unless a program reads the
-//! output of a classic command. Nothing here panics without a reader. A broken pipe is an error like any other, and the program ends
-//! quietly on it, unless it has changed something and its exit code has to tell of that. Then a failed write, for any
+//! output of a classic command. Nothing here panics without a reader. A broken pipe is an error like any other, and the
+//! program ends quietly on it, unless it has changed something and its exit code has to tell of that. Then a failed write, for any
 //! reason, does not change the code. Standard output is flushed before a diagnostic, so that both are in order on a
 //! terminal.
 

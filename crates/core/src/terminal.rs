@@ -29,7 +29,7 @@ pub(crate) const RELAY_TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_0
 /// The most bytes that are passed on at a time.
 const PIECE: usize = 4096;
 
-/// The most pieces that are shown before anything else gets its turn.
+/// The most pieces that are shown, or typed, before anything else gets its turn.
 const MOST_PIECES: usize = 16;
 
 /// The use that a command makes of its terminal.
@@ -158,7 +158,8 @@ impl TerminalRelay {
     }
 
     fn type_in(&mut self) {
-        while let Some(relay_side) = &self.relay_side {
+        for _ in 0..2 * MOST_PIECES {
+            let Some(relay_side) = &self.relay_side else { return };
             if !self.typed.is_empty() {
                 match retry_on_intr(|| write(relay_side, &self.typed)) {
                     Ok(count) => drop(self.typed.drain(..count)),

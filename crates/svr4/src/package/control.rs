@@ -64,7 +64,9 @@ pub fn escaped(text: &[u8], set: EscapedSet) -> Cow<'_, [u8]> {
             let mut bytes = [0; 4];
             let bytes: &[u8] = letter.encode_utf8(&mut bytes).as_bytes();
             if set.contains(letter) {
-                bytes.iter().for_each(|byte| escape(&mut out, *byte));
+                for &byte in bytes {
+                    escape(&mut out, byte);
+                }
             } else {
                 out.extend_from_slice(bytes);
             }
