@@ -10,7 +10,7 @@ use std::io::{self, Read as _, Write};
 use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Component, Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use patchadm_core::process::close_inherited;
@@ -29,6 +29,10 @@ pub const FETCH_PROCESS: &str = "__bulk-fetch";
 
 /// How long is waited before it is looked whether the run is to end.
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+
+/// How long the process may take to end once it has printed everything, and how long is waited before it is looked.
+const LONGEST_END: Duration = Duration::from_secs(5);
+const SHORT_PAUSE: Duration = Duration::from_millis(2);
 
 /// How long the process may print nothing: longer than it waits for any server.
 const LONGEST_SILENCE: Duration = Duration::from_secs(900);
@@ -84,15 +88,12 @@ impl Sources {
             // One that has ended already is as dead.
             let _ = process.kill();
         }
-        let ended = process.wait().map_err(|error| error.to_string())?;
+        let ended = end_of(&mut process).map_err(|error| error.to_string())?;
         read?;
         if ended.success() {
             return Ok(());
         }
-        let mut said = Vec::new();
-        if let Some(reason) = process.stderr.take() {
-            let _ = reason.take(LONGEST_REASON).read_to_end(&mut said);
-        }
+        let said = last_words(&mut process);
         let said = String::from_utf8_lossy(&said);
         let said = said.trim();
         Err(if said.is_empty() {
@@ -163,6 +164,33 @@ fn hand_on(
             Err(error) => return Err(error.to_string()),
         }
     }
+}
+
+/// Waits for the end of a process whose output has ended. One that stays nevertheless is ended.
+fn end_of(process: &mut Child) -> io::Result<ExitStatus> {
+    let began = Instant::now();
+    loop {
+        if let Some(ended) = process.try_wait()? {
+            return Ok(ended);
+        }
+        if began.elapsed() > LONGEST_END {
+            process.kill()?;
+            return process.wait();
+        }
+        std::thread::sleep(SHORT_PAUSE);
+    }
+}
+
+/// Returns what a process that has ended said on standard error, and waits for nobody who still has that open.
+fn last_words(process: &mut Child) -> Vec<u8> {
+    let mut said = Vec::new();
+    if let Some(words) = process.stderr.take()
+        && rustix::fs::fcntl_setfl(&words, OFlags::NONBLOCK).is_ok()
+    {
+        // An error is the end of what can be read.
+        let _ = words.take(LONGEST_REASON).read_to_end(&mut said);
+    }
+    said
 }
 
 fn is_readable(output: &ChildStdout) -> Result<bool, Errno> {
