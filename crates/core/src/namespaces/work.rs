@@ -16,7 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::answers::{FirstAnswer, FirstOrder};
+use super::answers::{EnclosureSession, FirstAnswer, FirstOrder};
 use super::enclosure::Enclosure;
 use super::failure::{EnclosureEnd, EnclosureError};
 use super::settings::refusal;
@@ -117,7 +117,11 @@ fn follow(
     (process, order): (u32, &OwnedFd),
 ) -> io::Result<Option<Result<EnclosureEnd, EnclosureError>>> {
     let ids = enclosure.ids.clone();
-    let first = FirstOrder::Prepare { enclosure: Box::new(enclosure), is_superuser: true };
+    let first = FirstOrder::Prepare {
+        enclosure: Box::new(enclosure),
+        is_superuser: true,
+        session: EnclosureSession::Own,
+    };
     channel.send(&first, Some(order.as_fd()))?;
     loop {
         match channel.receive()? {

@@ -141,7 +141,7 @@ pub enum BroughtReason {
     #[error("{0}")]
     DamagedUndo(String),
     /// A line of `contents` does not agree with the packages that the root would have.
-    #[error("{file}: {}{path}: {fault}", numbered(.line))]
+    #[error("{file}: {}{path}: {fault}", numbered(*.line))]
     BadLine {
         /// The file with the line.
         file: String,
@@ -239,7 +239,7 @@ impl BroughtReason {
     }
 }
 
-fn numbered(line: &Option<u64>) -> String {
+fn numbered(line: Option<u64>) -> String {
     line.map(|line| format!("line {line}: ")).unwrap_or_default()
 }
 
