@@ -8,7 +8,7 @@
 //! The relay starts no process. Its owner hands the command's side to the command, which makes it its controlling
 //! terminal, waits for [`TerminalRelay::descriptors`] among others, and calls [`TerminalRelay::pass_on`].
 
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -176,12 +176,11 @@ impl TerminalRelay {
 
     fn take_typed(&mut self) {
         let mut piece = [0; PIECE];
-        match retry_on_intr(|| read(&self.keyboard, &mut piece)) {
-            Ok(count @ 1..) => self.typed.extend_from_slice(piece.get(..count).unwrap_or_default()),
-            _ => {
-                self.is_open = false;
-                self.typed.push(self.before.special_codes[SpecialCodeIndex::VEOF]);
-            }
+        if let Ok(count @ 1..) = retry_on_intr(|| read(&self.keyboard, &mut piece)) {
+            self.typed.extend_from_slice(piece.get(..count).unwrap_or_default());
+        } else {
+            self.is_open = false;
+            self.typed.push(self.before.special_codes[SpecialCodeIndex::VEOF]);
         }
     }
 }
@@ -220,7 +219,7 @@ fn passing(usage: TerminalUse, before: &Termios) -> Termios {
 /// Returns the descriptor by which the terminal can be written to: its own, unless it was opened for reading.
 fn screen_of(keyboard: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let (output, errors) = (io::stdout(), io::stderr());
-    let others = [output.as_fd(), errors.as_fd()].into_iter().filter(|stream| stream.is_terminal());
+    let others = [output.as_fd(), errors.as_fd()].into_iter().filter(IsTerminal::is_terminal);
     let found = std::iter::once(keyboard).chain(others).find(|stream| write(stream, b"").is_ok());
     found.unwrap_or(keyboard).try_clone_to_owned()
 }

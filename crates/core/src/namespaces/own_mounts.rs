@@ -56,7 +56,8 @@ pub(super) fn mount_nothing(place: &OsStr, point: &OwnedFd) -> Result<(), Enclos
 pub(super) fn mount_devices(
     top: &OwnedFd,
     (place, point): (&OsStr, &OwnedFd),
-    (files, shared_memory, has_terminal): (&[(OsString, Vec<u8>)], Option<u64>, bool),
+    (files, shared_memory): (&[(OsString, Vec<u8>)], Option<u64>),
+    has_terminal: bool,
 ) -> Result<(), EnclosureError> {
     let failed = |error: &dyn Display| EnclosureError::failed("prepare", place.display(), error);
     mount_new("tmpfs", point, MountFlags::NOSUID | MountFlags::NOEXEC, c"mode=0755,size=1m")

@@ -84,7 +84,7 @@ impl TreeBuilder {
                 Ok(())
             }
             (MountSource::Devices { files, shared_memory, has_terminal }, _) => {
-                mount_devices(&self.top, (&mount.place, &place.fd), (files, *shared_memory, *has_terminal))
+                mount_devices(&self.top, (&mount.place, &place.fd), (files, *shared_memory), *has_terminal)
             }
             (MountSource::Nothing | MountSource::Host { .. }, _) => mount_nothing(&mount.place, &place.fd),
         }
