@@ -227,13 +227,15 @@ fn a_base_that_the_root_did_not_record_is_refused_and_two_way_goes_without_one()
     live.run("stage drop web -R @ROOT@").ok();
 }
 
+/// Damages a stage.
+type Spoil = fn(&Scenario);
+
 #[test]
 fn a_stage_that_0_1_listed_is_believed_as_long_as_nobody_else_may_write_it() {
     if !is_root() {
         return crate::skipped("a_stage_that_0_1_listed…: another user is needed");
     }
     let own = "web/.patchadm-stage";
-    type Spoil = fn(&Scenario);
     let spoils: [(Option<Spoil>, &str); 5] = [
         (None, ""),
         (Some(|live| set_mode(&live.beside("web"), 0o757)), "everybody may write "),
@@ -317,7 +319,7 @@ fn a_tree_without_identity_brings_owners_only_if_nobody_else_may_write_it() {
 
 /// Promotes with changes of set-id files: refused without the option, and nothing is changed; with it done, and told.
 #[track_caller]
-fn asks_for_set_id(live: &Scenario, stage: &str, told: &str, entry: Value) {
+fn asks_for_set_id(live: &Scenario, stage: &str, told: &str, entry: &Value) {
     let before = live.everything();
     let promote = |options: &str| -> Run { live.run(&format!("promote {stage} -R @ROOT@ {options}")) };
     for options in ["", "--dry-run"] {
@@ -345,7 +347,7 @@ fn other_bytes_in_a_set_id_program_are_asked_for_and_told() {
     fs::write(live.beside("web/usr/pkg/bin/su"), "su 2\n").unwrap();
     set_mode(&live.beside("web/usr/pkg/bin/su"), 0o4755);
     let entry = json!({"path": "/usr/pkg/bin/su", "mode": "4755", "capabilities": false, "change": "bytes"});
-    asks_for_set_id(&live, "web", "/usr/pkg/bin/su (mode 4755) gets other bytes", entry);
+    asks_for_set_id(&live, "web", "/usr/pkg/bin/su (mode 4755) gets other bytes", &entry);
     assert_eq!((live.text("/usr/pkg/bin/su"), mode(&live.at("/usr/pkg/bin/su"))), ("su 2\n".into(), 0o4755));
 }
 
@@ -354,7 +356,7 @@ fn other_bytes_in_a_set_id_program_are_asked_for_where_the_stage_never_had_the_b
     let Some(live) = stage_of_user("other_bytes_in_a_set_id_program…") else { return };
     fs::write(live.beside("open/web/usr/pkg/bin/su"), "su of a user\n").unwrap();
     let entry = json!({"path": "/usr/pkg/bin/su", "mode": "4755", "capabilities": false, "change": "bytes"});
-    asks_for_set_id(&live, "open/web", "/usr/pkg/bin/su (mode 4755) gets other bytes", entry);
+    asks_for_set_id(&live, "open/web", "/usr/pkg/bin/su (mode 4755) gets other bytes", &entry);
     assert_eq!(mode(&live.at("/usr/pkg/bin/su")), 0o4755);
 }
 
@@ -368,17 +370,17 @@ fn new_set_id_programs_and_set_id_bits_for_old_ones_are_asked_for_and_told() {
     fs::write(live.beside("web/usr/pkg/bin/new"), "new\n").unwrap();
     set_mode(&live.beside("web/usr/pkg/bin/new"), 0o2755);
     let entry = json!({"path": "/usr/pkg/bin/new", "mode": "2755", "capabilities": false, "change": "new"});
-    asks_for_set_id(&live, "web", "/usr/pkg/bin/new (mode 2755) is new", entry);
+    asks_for_set_id(&live, "web", "/usr/pkg/bin/new (mode 2755) is new", &entry);
     set_mode(&live.beside("web/usr/pkg/bin/tool"), 0o4755);
     let entry =
         json!({"path": "/usr/pkg/bin/tool", "mode": "4755", "capabilities": false, "change": "rights"});
-    asks_for_set_id(&live, "web", "/usr/pkg/bin/tool (mode 4755) gets them", entry);
+    asks_for_set_id(&live, "web", "/usr/pkg/bin/tool (mode 4755) gets them", &entry);
     // The owner of a set-id program decides what it may do.
     chown(live.beside("web/usr/pkg/bin/tool"), Some(NOBODY), None).unwrap();
     set_mode(&live.beside("web/usr/pkg/bin/tool"), 0o4755);
     let entry =
         json!({"path": "/usr/pkg/bin/tool", "mode": "4755", "capabilities": false, "change": "rights"});
-    asks_for_set_id(&live, "web", "/usr/pkg/bin/tool (mode 4755) gets them", entry);
+    asks_for_set_id(&live, "web", "/usr/pkg/bin/tool (mode 4755) gets them", &entry);
     // Another name of a set-id program is one more set-id program.
     fs::hard_link(live.beside("web/usr/pkg/bin/su"), live.beside("web/usr/pkg/bin/again")).unwrap();
     let said = live.run("promote web -R @ROOT@").fails(10);
@@ -412,7 +414,7 @@ fn other_bytes_in_a_program_with_capabilities_are_asked_for_and_told() {
     fs::write(&staged, "tool 2\n").unwrap();
     give(&staged).unwrap();
     let entry = json!({"path": "/usr/pkg/bin/tool", "mode": "0755", "capabilities": true, "change": "bytes"});
-    asks_for_set_id(&live, "web", "/usr/pkg/bin/tool (mode 0755 with capabilities) gets other bytes", entry);
+    asks_for_set_id(&live, "web", "/usr/pkg/bin/tool (mode 0755 with capabilities) gets other bytes", &entry);
 }
 
 #[test]

@@ -262,9 +262,9 @@ fn whoever_enters_a_sandbox_has_a_terminal_of_its_own() {
         let (_, said) = talk.ends();
         let said = String::from_utf8_lossy(&said);
         let number = |word: &str| {
-            let after =
+            let mut after =
                 said.match_indices(word).filter_map(|(at, _)| said[at + word.len()..].split('.').next());
-            after.filter_map(|number| number.parse::<i32>().ok()).next()
+            after.find_map(|number| number.parse::<i32>().ok())
         };
         let (outside, inside) = (number("outside ").unwrap(), number("inside ").unwrap());
         assert!(outside != 0 && inside != 0 && outside != inside, "{said}");

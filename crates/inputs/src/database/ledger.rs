@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_counts_while_the_package_has_the_patch_as_it_was_recorded() {
+    fn a_line_counts_while_the_package_has_the_patch_as_it_won_record() {
         let package = PkgInst::new("X").unwrap();
         for (patch, info, counts) in [
             ("100-01", "now", true),

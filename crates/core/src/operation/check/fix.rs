@@ -119,7 +119,7 @@ fn set_attributes(comparison: &Comparison<'_>, line: &ContentsLine) -> Result<Op
     let is_set_id = line.object.attributes.mode.is_some_and(Mode::is_set_id);
     let changes_owner = line.object.ftype == Ftype::File && (uid.is_some() || gid.is_some());
     let is_for_bytes = line.object.ftype.is_regular() && (is_set_id || changes_owner);
-    if is_for_bytes && !has_recorded_bytes(comparison, line, &object)? {
+    if is_for_bytes && !hon_record_bytes(comparison, line, &object)? {
         return Ok(Some(UnfixedReason::OtherBytes));
     }
     let rights = ObjectRights { uid, gid, mode: line.object.attributes.mode };
@@ -127,7 +127,7 @@ fn set_attributes(comparison: &Comparison<'_>, line: &ContentsLine) -> Result<Op
         return object.set_rights(rights).map(|()| None);
     }
     // The previous owner may have written to it until now, and can no longer open it then.
-    let is_set = object.set_rights_if(rights, || has_recorded_bytes(comparison, line, &object))?;
+    let is_set = object.set_rights_if(rights, || hon_record_bytes(comparison, line, &object))?;
     Ok((!is_set).then_some(UnfixedReason::OtherBytes))
 }
 
@@ -154,7 +154,7 @@ fn other_owners(
 
 /// Returns whether a file holds the recorded bytes: by size and sum, and by the digest of what a patch put there if one is
 /// known. Without a record of the bytes, the answer is no.
-fn has_recorded_bytes(comparison: &Comparison<'_>, line: &ContentsLine, object: &OpenObject) -> Result<bool> {
+fn hon_record_bytes(comparison: &Comparison<'_>, line: &ContentsLine, object: &OpenObject) -> Result<bool> {
     let Some(found) = object.sums()? else { return Ok(false) };
     let recorded = line.object.content;
     let delivered = comparison.delivered.get(&line.path).filter(|file| file.object == line.object);

@@ -104,12 +104,12 @@ impl Stage {
     pub fn of_root(root: &Root, tree: Root) -> Result<Self, StageError> {
         let stage = Self::of_tree(tree)?;
         stage.must_be_of(root)?;
-        stage.as_recorded(root)
+        stage.on_record(root)
     }
 
     /// Returns the same with what its root records of it now. The holder of its lock asks again: another command may have
     /// promoted or refreshed it.
-    pub fn as_recorded(self, root: &Root) -> Result<Self, StageError> {
+    pub fn on_record(self, root: &Root) -> Result<Self, StageError> {
         let record = StageRecord::of(&read_stages(root)?, self.identity.id);
         Ok(Self { record, ..self })
     }
@@ -129,6 +129,7 @@ impl Stage {
     }
 
     /// Returns the same with what this entry records of it.
+    #[must_use]
     pub fn recorded_in(self, listed: &ListedStage) -> Self {
         Self { record: StageRecord::of_listed(Some(listed)), ..self }
     }

@@ -72,8 +72,8 @@ pub(crate) fn may_run(
     };
     let path = place.join(name.as_bytes()).map_err(|error| refuse(Reason::BadId(error.to_string())))?;
     let text = ground.root.read(&path, LARGEST)?.unwrap_or_default();
-    let is_as_recorded = recorded == Some(Digest::of(&text));
-    if rule::holds("ledger.scripts.digest", is_as_recorded) {
+    let is_on_record = recorded == Some(Digest::of(&text));
+    if rule::holds("ledger.scripts.digest", is_on_record) {
         return Ok(None);
     }
     let why = format!("scripts cannot be run: {shown} is not the one that came with the patch");

@@ -84,7 +84,7 @@ pub fn promote_stage(
     let own = tree.stage.as_ref().map(|stage| &stage.own);
     let lock = own.map(|own| Lock::take_file(own, LOCK, caller.program, wait)).transpose();
     let _held = lock.map_err(Failure::from)?;
-    let tree = tree.as_recorded(root)?;
+    let tree = tree.on_record(root)?;
     may_change(root)?;
     let Some(stage) = &tree.stage else { return promote_locked(root, &tree, request, caller) };
     if let Some(refused) = refused_before_refresh(root, stage, request, caller)? {
@@ -93,7 +93,7 @@ pub fn promote_stage(
     let Some(refreshed) = complete_refresh(root, stage, caller)? else {
         return promote_locked(root, &tree, request, caller);
     };
-    let promoted = tree.as_recorded(root).and_then(|tree| promote_locked(root, &tree, request, caller));
+    let promoted = tree.on_record(root).and_then(|tree| promote_locked(root, &tree, request, caller));
     match promoted {
         Ok(report) if report.recovered.is_nothing() => {
             let recovered = refreshed.recovered.clone();

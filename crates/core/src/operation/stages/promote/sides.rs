@@ -46,8 +46,8 @@ impl PromotedTree {
     }
 
     /// Returns the same with what the root records of the stage now.
-    pub(super) fn as_recorded(self, root: &Root) -> Result<Self, StageError> {
-        let stage = self.stage.map(|stage| stage.as_recorded(root)).transpose()?;
+    pub(super) fn on_record(self, root: &Root) -> Result<Self, StageError> {
+        let stage = self.stage.map(|stage| stage.on_record(root)).transpose()?;
         let left_owners = left_owners(root, &self.root, stage.as_ref())?;
         Ok(Self { stage, left_owners, ..self })
     }

@@ -110,7 +110,7 @@ pub fn refresh_stage(
     }
     let wait = |holder: &_| (caller.wait)(holder);
     let _stage_lock = Lock::take_file(&stage.own, LOCK, caller.program, wait).map_err(Failure::from)?;
-    let stage = stage.as_recorded(root)?;
+    let stage = stage.on_record(root)?;
     refresh_locked(root, &stage, |ground| request.choice(ground), caller)
 }
 
