@@ -15,7 +15,7 @@ use crate::packages::Package;
 use crate::scenario::{Scenario, is_root};
 
 /// A root of an ordinary user with a package, and a patch for it; none where the test is not run by the superuser.
-fn stage(test: &str) -> Option<Scenario> {
+pub(crate) fn stage(test: &str) -> Option<Scenario> {
     if !is_root() {
         crate::skipped(&format!("{test}: only root can become another user"));
         return None;

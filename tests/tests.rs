@@ -393,9 +393,10 @@ mod scripts_ended;
 mod scripts_that_fail;
 /// The promises of `SECURITY.md`.
 mod security;
+/// Patches of a depot: chosen, fetched and applied as a set.
+mod session_keyrings;
 /// Set-id bits, which only known bytes have.
 mod set_id;
-/// Patches of a depot: chosen, fetched and applied as a set.
 mod sets;
 /// One operand and several.
 mod several_operands;

@@ -18,7 +18,7 @@ use rustix::thread::{
 
 use crate::call::{Invocation, PROGRAM};
 use crate::reply::{Exit, ExitCause, Reply, Stop};
-use patchadm_core::process::close_inherited;
+use patchadm_core::process::{close_inherited, leave_session_keyring};
 
 /// Becomes the user that the first three arguments name (user, group, other groups) and starts the program anew with the
 /// others. It returns only where that fails.
@@ -55,6 +55,7 @@ fn become_user(uid: u32, gid: u32, groups: &[Gid], words: Vec<OsString>) -> io::
     setresuid(uid, uid, uid)?;
     let none = CapabilitySet::empty();
     set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
+    leave_session_keyring()?;
     let words = std::iter::once(OsString::from(PROGRAM)).chain(words);
     let arguments = words.map(|word| CString::new(word.into_vec())).collect::<Result<Vec<_>, _>>()?;
     let environment = std::env::vars_os()

@@ -13,7 +13,7 @@ use std::path::{Component, Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use patchadm_core::process::close_inherited;
+use patchadm_core::process::{close_inherited, leave_session_keyring};
 use patchadm_inputs::http::{Address, HttpAnswer, HttpClient, HttpRequest, HttpSettings};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
@@ -215,6 +215,7 @@ fn give_up_rights() -> io::Result<()> {
     close_inherited()?;
     set_parent_process_death_signal(Some(Signal::KILL))?;
     setsid()?;
+    leave_session_keyring()?;
     set_no_new_privs(true)?;
     // It knows the password of a proxy, which is no concern of other processes of that user.
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)

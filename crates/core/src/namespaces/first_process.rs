@@ -18,7 +18,7 @@ use super::followed_signals::FollowedSignals;
 use super::reaping::{CommandState, EnclosedProcess};
 use super::terminal::ControllingTerminal;
 use super::{capabilities, id_maps, isolation, tree};
-use crate::process::{MessageChannel, close_inherited};
+use crate::process::{MessageChannel, close_inherited, leave_session_keyring};
 use patchadm_rootfs::{Dir, Lock};
 
 /// A work of the program that the first process does itself. It reads its order from the file.
@@ -103,6 +103,7 @@ fn prepare(
     is_superuser: bool,
     channel: &mut MessageChannel,
 ) -> Result<(Vec<Lock>, Vec<EnclosureNote>), EnclosureError> {
+    leave_session_keyring().map_err(|error| EnclosureError::failed("leave", "the session keyring", error))?;
     let mut locks = Vec::new();
     for lock in &enclosure.locks {
         let dir = Dir::of_host(Path::new(&lock.directory));

@@ -4,6 +4,8 @@
 
 mod channel;
 mod inherited;
+mod session_keyring;
 
 pub(crate) use channel::MessageChannel;
 pub use inherited::close_inherited;
+pub use session_keyring::leave_session_keyring;

@@ -19,7 +19,7 @@ use super::leftovers::ScriptLock;
 use super::tools::ToolDirectory;
 use super::trust::ScriptUser;
 use super::{ScriptEnd, ScriptError, namespace};
-use crate::process::{MessageChannel, close_inherited};
+use crate::process::{MessageChannel, close_inherited, leave_session_keyring};
 use patchadm_rootfs::Root;
 
 /// Runs the second process: takes orders on standard input, which is a socket, until it closes. `commands` are the names of
@@ -99,7 +99,9 @@ impl SupervisorState {
 
 /// Runs one script. Returns whether the program still exists to order another one.
 fn run(channel: &mut MessageChannel, running: &RunOrder) -> io::Result<bool> {
-    let made = channel.descriptor().ok_or_else(|| io::Error::other("its input is missing"));
+    // A keyring for each script: none has keys of the caller, or of a script before it that had other rights.
+    let made = leave_session_keyring()
+        .and_then(|()| channel.descriptor().ok_or_else(|| io::Error::other("its input is missing")));
     let made = made.and_then(|input| ScriptChild::make(running, input));
     let script = match made.and_then(|script| Ok((script.process()?, script))) {
         Ok((process, script)) => {
