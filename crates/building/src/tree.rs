@@ -1,17 +1,18 @@
 //! A tree as it is known: its records with what each needs, scanned, read from the last scan, or made elsewhere; and the files
 //! of pbulk with them, `scan/pscan` and `scan/presolve`.
 
-use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use patchadm_bulk::records::{ImportError, PkgName, Record, Records};
 use patchadm_bulk::resolve::{PackageState, Resolution, resolve, select};
 use patchadm_bulk::result::Digest;
+use patchadm_inputs::input_file::InputFile;
 use patchadm_rootfs::RootError;
 use patchadm_svr4::package::Mode;
 
 use crate::scan::{ScanError, ScanRequest, scan};
+use crate::set::{SetError, name_holders};
 use crate::work::{PROGRAM, SCAN, Work};
 
 /// The records of the last scan.
@@ -60,6 +61,9 @@ pub enum ForeignRecordsError {
         /// What is wrong.
         error: ImportError,
     },
+    /// The set that says who has which name cannot be read.
+    #[error(transparent)]
+    Set(#[from] SetError),
     /// The disk.
     #[error(transparent)]
     Root(#[from] RootError),
@@ -90,6 +94,9 @@ pub enum KnownTreeError {
         /// What is wrong.
         error: ImportError,
     },
+    /// The set that says who has which name cannot be read.
+    #[error(transparent)]
+    Set(#[from] SetError),
     /// The disk.
     #[error(transparent)]
     Root(#[from] RootError),
@@ -97,9 +104,9 @@ pub enum KnownTreeError {
 
 impl KnownTree {
     /// Finds what each record needs.
-    fn of(records: Records) -> Self {
-        let resolution = resolve(&records);
-        Self { records, resolution }
+    fn of(work: &Work, records: Records) -> Result<Self, SetError> {
+        let resolution = resolve(&records, &name_holders(work)?);
+        Ok(Self { records, resolution })
     }
 
     /// Reads what the last scan found.
@@ -111,7 +118,7 @@ impl KnownTree {
         let file = dir.open_regular(PSCAN.as_bytes())?;
         let records = Records::import(BufReader::new(file))
             .map_err(|error| KnownTreeError::Damaged { path: work.path.join(SCAN).join(PSCAN), error })?;
-        Ok(Self::of(records))
+        Ok(Self::of(work, records)?)
     }
 
     /// Returns the one package that a name means: its PKGNAME, its name without version, or its location.
@@ -148,7 +155,7 @@ impl KnownTree {
 /// Scans a tree, and finds what each package needs.
 pub fn scan_tree(request: &ScanRequest<'_>) -> Result<ScannedTree, ScanError> {
     let scanned = scan(request)?;
-    let tree = KnownTree::of(scanned.records);
+    let tree = KnownTree::of(request.work, scanned.records)?;
     let digest = files_of(&tree, request.is_kept.then_some(request.work))?;
     Ok(ScannedTree {
         tree,
@@ -163,11 +170,11 @@ pub fn scan_tree(request: &ScanRequest<'_>) -> Result<ScannedTree, ScanError> {
 /// Takes records that were made elsewhere in the place of a scan.
 pub fn import_tree(work: &Work, path: &Path) -> Result<ScannedTree, ForeignRecordsError> {
     let failed = |error| ForeignRecordsError::Import { path: path.to_owned(), error };
-    let file = File::open(path).map_err(|error| failed(error.into()))?;
+    let file = InputFile::open(path).map_err(|error| failed(error.into()))?;
     let records = Records::import(BufReader::new(file)).map_err(failed)?;
     let locations: std::collections::BTreeSet<_> = records.iter().map(Record::location).collect();
     let locations = locations.len();
-    let tree = KnownTree::of(records);
+    let tree = KnownTree::of(work, records)?;
     let digest = files_of(&tree, Some(work))?;
     Ok(ScannedTree { tree, digest, locations, scanned: 0, reused: 0, notes: Vec::new() })
 }

@@ -4,18 +4,23 @@
 //! it: such a package is `prefailed`, what needs it `indirect-prefailed`, and the rest goes on. Packages are told by their
 //! index in [`Records`](crate::records::Records). Nothing is recursive, and no step takes more than the graph is large,
 //! except the depths ([`Graph::depths`]).
+//!
+//! A name belongs to the location that had it in the set before ([`NameHolders`]): another location that claims it gets it when
+//! that one is gone. So no recipe can take the place of another one, and be built against in its stead.
 
 mod blockers;
 mod candidates;
 mod components;
 mod depths;
 mod graph;
+mod holders;
 mod resolution;
 mod selection;
 mod state;
 
 pub use blockers::blockers;
 pub use graph::Graph;
+pub use holders::NameHolders;
 pub use resolution::{Resolution, resolve};
 pub use selection::{NeededLocations, UnknownName, needed_locations, select};
 pub use state::{PackageState, PrefailReason};

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use patchadm_bulk::records::{PkgName, Records};
-use patchadm_bulk::resolve::{Graph, PackageState, PrefailReason, Resolution, resolve};
+use patchadm_bulk::resolve::{Graph, NameHolders, PackageState, PrefailReason, Resolution, resolve};
 
 /// The report of pbulk in the published package of the crate, as cargo has unpacked it.
 fn report_file() -> Option<PathBuf> {
@@ -51,7 +51,7 @@ fn a_real_tree_is_resolved_as_pbulk_resolves_it() {
         })
         .collect();
     let records = Records::import(records.as_bytes()).unwrap();
-    let resolution = resolve(&records);
+    let resolution = resolve(&records, &NameHolders::default());
     let theirs = depends_of_report(&text);
     compare_depends(&records, &resolution, &theirs);
     compare_depths(&records, &text, &theirs);
@@ -63,7 +63,7 @@ fn measure(path: &PathBuf) {
     let begin = Instant::now();
     let records = Records::import(BufReader::with_capacity(1 << 20, open(path))).unwrap();
     let imported = begin.elapsed();
-    let resolution = resolve(&records);
+    let resolution = resolve(&records, &NameHolders::default());
     let resolved = begin.elapsed();
     let memory = peak_memory();
     let depths = resolution.graph().depths();

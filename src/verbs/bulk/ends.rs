@@ -61,6 +61,7 @@ pub(super) fn run_failed(error: &RunError) -> Stop {
         RunError::Scan(ScanError::Sandbox(error)) if error.kind() == ErrorKind::PermissionDenied => {
             Exit::new(NOT_ALLOWED, ExitCause::NoRights)
         }
+        RunError::Scan(ScanError::Set(_)) => Exit::new(DAMAGED, ExitCause::DamagedInput),
         RunError::Scan(_) => Exit::new(FAILED, ExitCause::DamagedInput),
         RunError::Unknown(_) => Exit::failed(ExitCause::NotFound),
         RunError::Journal { .. } | RunError::Set(_) => Exit::new(DAMAGED, ExitCause::DamagedInput),
@@ -89,6 +90,7 @@ pub(super) fn known_tree_failed(error: &KnownTreeError) -> Stop {
         KnownTreeError::NotScanned | KnownTreeError::Unknown(_) => Exit::failed(ExitCause::NotFound),
         KnownTreeError::Several { .. } => Exit::failed(ExitCause::Usage),
         KnownTreeError::Damaged { .. } => Exit::new(DAMAGED, ExitCause::DamagedInput),
+        KnownTreeError::Set(_) => Exit::new(DAMAGED, ExitCause::DamagedInput),
         KnownTreeError::Root(error) => Exit::failed(crate::reply::cause_of::of_root(error)),
     };
     Stop::Refused { exit, message: error.to_string() }
@@ -101,6 +103,7 @@ pub(super) fn import_failed(error: &ForeignRecordsError) -> Stop {
             Exit::failed(crate::reply::cause_of::of_io(error))
         }
         ForeignRecordsError::Import { .. } => Exit::failed(ExitCause::DamagedInput),
+        ForeignRecordsError::Set(_) => Exit::new(DAMAGED, ExitCause::DamagedInput),
         ForeignRecordsError::Root(error) => Exit::failed(crate::reply::cause_of::of_root(error)),
     };
     Stop::Refused { exit, message: error.to_string() }

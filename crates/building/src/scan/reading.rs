@@ -17,6 +17,7 @@ use super::seen_files::{RecipeFile, digest_of, files_of_recipe, seen_now, status
 use crate::base::BaseLayer;
 use crate::driver::Driver;
 use crate::sandbox::BuildUser;
+use crate::set::SetError;
 use crate::work::{PROGRAM, SCAN, Work};
 
 /// The largest scan cache, in bytes.
@@ -75,6 +76,9 @@ pub enum ScanError {
     /// A sandbox could not be made, or was lost.
     #[error("{0}")]
     Sandbox(#[from] io::Error),
+    /// The set that says who has which name cannot be read.
+    #[error(transparent)]
+    Set(#[from] SetError),
     /// The disk.
     #[error(transparent)]
     Root(#[from] RootError),

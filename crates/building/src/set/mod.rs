@@ -29,7 +29,7 @@ pub use released::{ReleaseError, ReleasedSet, release};
 pub(crate) use delivered::DeliveredObjects;
 pub(crate) use libraries::unmet_in_files;
 pub(crate) use places::{FILES, PACKAGES, SETS};
-pub(crate) use publishing::read_set;
+pub(crate) use publishing::{name_holders, read_set};
 pub(crate) use selection::EarlierSet;
 
 #[cfg(test)]

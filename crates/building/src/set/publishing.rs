@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use patchadm_bulk::resolve::NameHolders;
 use patchadm_inputs::sha256::{Sha256, Sha256Sum};
 use patchadm_rootfs::{Dir, FileType, RootError};
 use patchadm_svr4::package::Mode;
@@ -145,6 +146,13 @@ pub(super) fn set_behind(work: &Work, link: &str) -> Result<Option<EarlierSet>, 
         Some(number) => read_set(work, number),
         None => Ok(None),
     }
+}
+
+/// Returns who has which name: the locations of the newest set.
+pub(crate) fn name_holders(work: &Work) -> Result<NameHolders, SetError> {
+    let set = set_behind(work, CURRENT)?;
+    let files = set.iter().flat_map(|set| set.manifest.files.values());
+    Ok(NameHolders::new(files.map(|file| (&*file.package, &*file.location))))
 }
 
 /// Reads a set; `None` if there is none of this number.

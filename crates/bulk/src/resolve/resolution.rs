@@ -8,6 +8,7 @@ use super::blockers::blockers;
 use super::candidates::Candidates;
 use super::components::Components;
 use super::graph::{Graph, Lists};
+use super::holders::NameHolders;
 use super::state::{PackageState, PrefailReason};
 use crate::pattern::Pattern;
 use crate::records::{Dependency, PkgName, Record, Records};
@@ -83,8 +84,8 @@ impl Resolution {
 ///
 /// Where two packages that were found for one have one name without version, which could not be installed together, the
 /// highest version that all patterns match that led to them takes their place, if there is one.
-pub fn resolve(records: &Records) -> Resolution {
-    let duplicates = duplicates(records);
+pub fn resolve(records: &Records, holders: &NameHolders) -> Resolution {
+    let duplicates = duplicates(records, holders);
     let is_failed_scan = |index: u32| records.get(index).is_none_or(Record::is_failed_scan);
     let candidates =
         Candidates::new(records, |index| !duplicates.contains_key(&index) && !is_failed_scan(index));
@@ -126,15 +127,21 @@ fn own_reason(record: &Record) -> Option<PrefailReason> {
     skip.or_else(|| record.fail_reason().map(|reason| fail(reason.into())))
 }
 
-/// Returns the packages that another one with the same `PKGNAME` precedes: one of an earlier location, in byte order, or
-/// an earlier one of its location. A failed scan takes no name from a package.
-fn duplicates(records: &Records) -> HashMap<u32, PrefailReason> {
+/// Returns the packages whose name another location has since the set before, and those that another one with the same
+/// `PKGNAME` precedes: one of a location that had this `PKGNAME`, of an earlier location, in byte order, or an earlier one of
+/// its location. A failed scan takes no name from a package.
+fn duplicates(records: &Records, holders: &NameHolders) -> HashMap<u32, PrefailReason> {
+    let claimants = holders.claimants(records);
     let mut keepers: HashMap<&PkgName, u32> = HashMap::default();
     let rank = |index: u32| {
         let record = records.get(index);
-        (record.map(|record| (record.is_failed_scan(), record.location())), index)
+        let rank = record.map(|record| {
+            let is_new = !holders.has(record.pkgname(), record.location());
+            (record.is_failed_scan(), is_new, record.location())
+        });
+        (rank, index)
     };
-    let indices = || (0..).zip(records.iter());
+    let indices = || (0..).zip(records.iter()).filter(|(index, _)| !claimants.contains_key(index));
     for (index, record) in indices() {
         let keeper = keepers.entry(record.pkgname()).or_insert(index);
         if rank(index) < rank(*keeper) {
@@ -150,7 +157,8 @@ fn duplicates(records: &Records) -> HashMap<u32, PrefailReason> {
         };
         (keeper != index).then_some((index, reason))
     });
-    duplicates.collect()
+    let duplicates: HashMap<u32, PrefailReason> = duplicates.collect();
+    claimants.into_iter().chain(duplicates).collect()
 }
 
 /// Gives the packages of each circle that have no other reason that one.

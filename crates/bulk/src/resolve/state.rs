@@ -27,7 +27,7 @@ pub enum PrefailReason {
     Skip(Box<str>),
     /// `PKG_FAIL_REASON`.
     Fail(Box<str>),
-    /// Another location makes a package of this name.
+    /// Another location makes a package of this name, or has it since the set before.
     Duplicate {
         /// The name.
         pkgname: PkgName,

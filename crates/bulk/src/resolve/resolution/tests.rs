@@ -22,13 +22,17 @@ fn name(records: &Records, index: u32) -> String {
 
 fn depends(packages: &[(&str, &str)], index: u32) -> Vec<String> {
     let records = records(packages);
-    resolve(&records).depends(index).iter().map(|&need| name(&records, need)).collect()
+    resolve(&records, &NameHolders::default())
+        .depends(index)
+        .iter()
+        .map(|&need| name(&records, need))
+        .collect()
 }
 
 /// The states of all packages, a line each.
 fn states(packages: &[(&str, &str)]) -> Vec<String> {
     let records = records(packages);
-    let resolution = resolve(&records);
+    let resolution = resolve(&records, &NameHolders::default());
     let states = resolution.states().iter().map(|state| match state {
         PackageState::Open => "open".to_owned(),
         PackageState::Prefailed(reason) => reason.to_string(),
@@ -47,10 +51,12 @@ fn depends_are_in_the_order_of_all_depends_each_once() {
 }
 
 #[test]
-fn the_highest_version_is_meant_then_the_named_location_then_the_last_in_byte_order() {
+fn the_named_location_is_meant_then_the_highest_version_then_the_last_in_byte_order() {
     let versions =
-        [("a/z", "z-1: x>=1:a/x1"), ("a/x1", "x-1.9:"), ("a/x2", "x-1.10:"), ("a/x3", "x-1.10rc1:")];
-    assert_eq!(depends(&versions, 0), ["x-1.10"]);
+        |need: &'static str| [("a/z", need), ("a/x1", "x-1.9:"), ("a/x2", "x-1.10:"), ("a/x3", "x-1.10rc1:")];
+    assert_eq!(depends(&versions("z-1: x>=1"), 0), ["x-1.10"]);
+    assert_eq!(depends(&versions("z-1: x>=1:../x1"), 0), ["x-1.9"]);
+    assert_eq!(depends(&versions("z-1: x>=1.9.1:../x1"), 0), ["x-1.10"], "it has none that matches");
     let equal = |need: &str| {
         let package = format!("z-1: {need}");
         depends(&[("a/z", &package), ("a/q", "q-1.0:"), ("a/x", "x-1:"), ("a/p", "p-1:")], 0)
@@ -92,7 +98,7 @@ fn a_need_that_nothing_matches_fails_the_package_alone() {
     );
     assert!(depends(&packages, 1).is_empty(), "all or nothing");
     let records = records(&packages);
-    assert_eq!(resolve(&records).found(1), [Some(3), None]);
+    assert_eq!(resolve(&records, &NameHolders::default()).found(1), [Some(3), None]);
 }
 
 #[test]
@@ -111,7 +117,7 @@ fn of_two_packages_with_one_pkgname_the_first_location_keeps_it() {
     let packages = [("b/x", "x-1: q-1"), ("a/y", "x-1:"), ("a/z", "z-1: x-1:b/x"), ("b/x", "x-1:")];
     let lost = "x-1 of b/x has the name of a package of a/y, which keeps it";
     assert_eq!(states(&packages), [lost, "open", "open", lost]);
-    assert_eq!(resolve(&records(&packages)).depends(2), [1]);
+    assert_eq!(resolve(&records(&packages), &NameHolders::default()).depends(2), [1]);
 }
 
 #[test]
@@ -119,7 +125,7 @@ fn a_failed_scan_is_prefailed_and_nothing_matches_it() {
     let mut records = records(&[("a/x", "x-1: net_curl-0"), ("a/y", "a_q-0:")]);
     let curl = records.add_failed_scan(&Location::parse("net/curl").unwrap(), "scan: exit 2: no");
     let other = records.add_failed_scan(&Location::parse("a/q").unwrap(), "scan: exit 1: no");
-    let resolution = resolve(&records);
+    let resolution = resolve(&records, &NameHolders::default());
     let reason = |index: u32| match resolution.state(index).unwrap() {
         PackageState::Prefailed(reason) => reason.to_string(),
         other => format!("{other:?}"),
@@ -166,8 +172,11 @@ fn what_is_installed_is_what_is_needed_and_what_that_needs_to_run() {
         ("a/u", "u-1:"),
     ];
     let records = records(&packages);
-    let names: Vec<String> =
-        resolve(&records).to_install(0).iter().map(|&index| name(&records, index)).collect();
+    let names: Vec<String> = resolve(&records, &NameHolders::default())
+        .to_install(0)
+        .iter()
+        .map(|&index| name(&records, index))
+        .collect();
     assert_eq!(names, ["u-1", "w-1", "y-1", "x-1"], "not v-1, which only the build of y-1 needs");
 }
 
@@ -177,7 +186,7 @@ fn a_chain_of_10000_and_a_package_with_5000_dependents_are_resolved() {
     packages.extend((1..10_000).map(|n| (format!("a/p{n}"), format!("p{n}-1: p{}>=1:../p{}", n - 1, n - 1))));
     packages.extend((0..5_000).map(|n| (format!("a/q{n}"), format!("q{n}-1: p9999-[0-9]*"))));
     let packages: Vec<(&str, &str)> = packages.iter().map(|(a, b)| (&**a, &**b)).collect();
-    let resolution = resolve(&records(&packages));
+    let resolution = resolve(&records(&packages), &NameHolders::default());
     assert!(resolution.states().iter().all(|state| *state == PackageState::Open));
     let depths = resolution.graph().depths();
     assert_eq!((depths[0], depths[9_999], depths[10_000]), (15_000, 5_001, 1));
@@ -194,7 +203,61 @@ fn a_tree_of_100000_packages_is_resolved() {
         let output = format!("PKGNAME=p{n}-1\nALL_DEPENDS={}\n", needs.join(" "));
         records.read(&Location::parse(&format!("a/p{n}")).unwrap(), output.as_bytes()).unwrap();
     }
-    let resolution = resolve(&records);
+    let resolution = resolve(&records, &NameHolders::default());
     assert!(resolution.states().iter().all(|state| *state == PackageState::Open));
     assert_eq!(resolution.depends(99_999), [99_992, 99_971, 99_936, 99_887]);
+}
+
+/// The states of all packages if these had names in the set before.
+fn states_with(holders: &[(&str, &str)], packages: &[(&str, &str)]) -> Vec<String> {
+    let records = records(packages);
+    let holders = NameHolders::new(holders.iter().copied());
+    let resolution = resolve(&records, &holders);
+    let told = (0..).zip(resolution.states()).map(|(index, state)| match state {
+        PackageState::Open => {
+            resolution.depends(index).iter().map(|&need| name(&records, need)).collect::<Vec<_>>().join(" ")
+        }
+        PackageState::Prefailed(reason) => reason.to_string(),
+        PackageState::IndirectPrefailed(_) => "indirect".to_owned(),
+    });
+    told.collect()
+}
+
+#[test]
+fn whoever_had_a_name_in_the_set_before_keeps_it_and_what_needs_it_gets_that_one() {
+    let before = [("victim-1.0", "z/victim"), ("user-1", "z/user")];
+    for claim in ["victim-1.0", "victim-99", "victim-0.1"] {
+        let evil = format!("{claim}:");
+        let packages = [("a/evil", &*evil), ("z/user", "user-1: victim-[0-9]*"), ("z/victim", "victim-1.0:")];
+        let lost = format!("{claim} of a/evil has the name of a package of z/victim, which keeps it");
+        assert_eq!(states_with(&before, &packages), [&*lost, "victim-1.0", ""], "{claim}");
+    }
+    // A new version of the holder is no claim, nor is a name that nobody had.
+    let packages = [("a/new", "new-1:"), ("z/user", "user-2: victim>=1"), ("z/victim", "victim-2:")];
+    assert_eq!(states_with(&before, &packages), ["", "victim-2", ""]);
+    // What needs the claimant by its location does not get another one.
+    let packages =
+        [("a/evil", "victim-99:"), ("a/own", "own-1: victim>=99:../evil"), ("z/victim", "victim-1.0:")];
+    assert_eq!(states_with(&before, &packages)[1], "it needs victim>=99, which nothing matches");
+}
+
+#[test]
+fn a_name_is_free_when_its_holder_is_gone_and_not_when_its_scan_fails() {
+    let before = [("victim-1.0", "z/victim"), ("both-1", "b/one"), ("both-2", "b/two")];
+    assert_eq!(states_with(&before, &[("a/heir", "victim-2:")]), [""]);
+    assert_eq!(states_with(&before, &[("a/heir", "victim-2:"), ("z/victim", "renamed-1:")]), ["", ""]);
+    // Several may have a name, each with its version.
+    let packages = [("b/one", "both-3:"), ("b/three", "both-4:"), ("b/two", "both-2:")];
+    let lost = "both-4 of b/three has the name of a package of b/one, which keeps it";
+    assert_eq!(states_with(&before, &packages), ["", lost, ""]);
+    // Of two holders the one that had exactly this name keeps it.
+    let packages = [("b/one", "both-2:"), ("b/two", "both-2:")];
+    let lost = "both-2 of b/one has the name of a package of b/two, which keeps it";
+    assert_eq!(states_with(&before, &packages), [lost, ""]);
+
+    let mut records = records(&[("a/heir", "victim-2:")]);
+    records.add_failed_scan(&Location::parse("z/victim").unwrap(), "scan: exit 1: no");
+    let resolution = resolve(&records, &NameHolders::new(before));
+    let Some(PackageState::Prefailed(reason)) = resolution.state(0) else { panic!("it has the name") };
+    assert!(reason.to_string().ends_with("of z/victim, which keeps it"), "{reason}");
 }
