@@ -78,14 +78,7 @@ impl RunPage<'_> {
             if !set.kept.is_empty() {
                 facts.push(("Kept from the set before", set.kept.join(" ")));
             }
-            let left_out = set.left_out.iter().map(|left| {
-                let breaks = left.breaks;
-                format!(
-                    "{} ({}): {} is that of {}; it breaks {breaks}",
-                    left.package, left.location, left.name, left.holder
-                )
-            });
-            facts.extend(left_out.map(|left_out| ("Not in the set", left_out)));
+            facts.extend(set.left_out.iter().map(|left_out| ("Not in the set", left_out.words())));
             let unmet = set.unmet.iter().map(|unmet| format!("{} needs {}", unmet.package, unmet.library));
             facts.extend(unmet.map(|unmet| ("Unmet", unmet)));
         }

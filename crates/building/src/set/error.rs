@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use patchadm_bulk::report::UnmetLibrary;
 use patchadm_core::operation::libraries::ScanError;
 use patchadm_inputs::source::SourceError;
 use patchadm_rootfs::RootError;
@@ -29,9 +28,6 @@ pub enum SetRefusal {
         /// The least number.
         minimum: u64,
     },
-    /// Its programs and libraries need what is neither in it nor in the base where its loader would look.
-    #[error("{} not met: {}", count(.0.len(), "need of a library is", "needs of libraries are"), needs(.0))]
-    Unmet(Vec<UnmetLibrary>),
 }
 
 /// The reasons why a set cannot be made.
@@ -73,9 +69,4 @@ impl From<ScanError> for SetError {
 
 fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
-}
-
-fn needs(unmet: &[UnmetLibrary]) -> String {
-    let needs = unmet.iter().map(|unmet| format!("{} needs {}", unmet.package, unmet.library));
-    first_names(&needs.collect::<Vec<_>>())
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use patchadm_bulk::conf::Base;
-use patchadm_bulk::report::UnmetLibrary;
+use patchadm_bulk::report::{LeftOutPackage, UnmetLibrary};
 use patchadm_libraries::elf::ElfMachine;
 use patchadm_libraries::{LibraryFile, LibraryTree, Loader, LoaderSettings, Loading, NeedSource};
 use patchadm_rootfs::{cores, side_by_side};
@@ -17,21 +17,62 @@ use super::error::SetError;
 use super::places::PACKAGES;
 use super::selection::SetEntry;
 
-/// Returns what the packages of a set need and does not exist, sorted.
+/// How often single packages are left out before all of their locations are.
+const MOST_ROUNDS: usize = 10;
+
+/// Packages that cannot be in a set, since they need libraries that are neither in it nor in the base where their loaders would
+/// look.
+#[derive(Debug, Default)]
+pub(super) struct LackingPackages {
+    pub(super) packages: Vec<LeftOutPackage>,
+    /// All that they need and does not exist.
+    pub(super) unmet: Vec<UnmetLibrary>,
+}
+
+/// Takes packages out of a set until every library that one of the others needs is there: no package keeps others out of a
+/// set by what it lacks.
 ///
 /// Programs and libraries for machines of which the base has none are data, and need nothing: nothing here starts them.
-pub(super) fn unmet_libraries(
-    entries: &[SetEntry],
+pub(super) fn leave_out_lacking(
+    entries: &mut Vec<SetEntry>,
     base: &Base,
     interrupt: &(dyn Fn() -> Option<i32> + Sync),
-) -> Result<Vec<UnmetLibrary>, SetError> {
-    let files: Vec<(&str, PathBuf)> = entries
-        .iter()
-        .flat_map(|entry| entry.files.iter().map(move |file| (entry, file)))
-        .filter(|(_, file)| file.path.starts_with(PACKAGES))
-        .map(|(entry, file)| (entry.package.as_str(), file.directory.join(&file.name)))
-        .collect();
-    unmet_in_files(&files, base, interrupt)
+) -> Result<LackingPackages, SetError> {
+    let mut lacking = LackingPackages::default();
+    for round in 0.. {
+        let files: Vec<(&str, PathBuf)> = entries
+            .iter()
+            .flat_map(|entry| entry.files.iter().map(move |file| (entry, file)))
+            .filter(|(_, file)| file.path.starts_with(PACKAGES))
+            .map(|(entry, file)| (entry.package.as_str(), file.directory.join(&file.name)))
+            .collect();
+        let unmet = unmet_in_files(&files, base, interrupt)?;
+        if unmet.is_empty() {
+            break;
+        }
+        let needs: BTreeMap<&str, &str> =
+            unmet.iter().rev().map(|unmet| (unmet.package.as_str(), unmet.library.as_str())).collect();
+        // A location that makes a long chain of packages would have as many rounds as that is long.
+        let locations: BTreeMap<String, String> = entries
+            .iter()
+            .filter(|_| round >= MOST_ROUNDS)
+            .filter_map(|entry| Some((entry.location.clone(), (*needs.get(&*entry.package)?).to_owned())))
+            .collect();
+        entries.retain(|entry| {
+            let library = needs.get(&*entry.package).copied();
+            let library = library.or_else(|| locations.get(&entry.location).map(String::as_str));
+            lacking.packages.extend(library.map(|library| LeftOutPackage {
+                package: entry.package.clone(),
+                location: entry.location.clone(),
+                name: library.to_owned(),
+                holder: None,
+                breaks: 0,
+            }));
+            library.is_none()
+        });
+        lacking.unmet.extend(unmet);
+    }
+    Ok(lacking)
 }
 
 /// Returns what some packages, each with its PKGNAME and file, need and would not find if they were installed together.

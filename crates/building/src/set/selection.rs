@@ -111,13 +111,22 @@ pub(super) fn select(
     }
     let (mut entries, left_out) = without_rivals(entries, previous);
     entries.sort_by(|one, other| one.package.cmp(&other.package));
+    must_suffice(&entries, previous, conf)?;
+    Ok((entries, left_out))
+}
+
+/// Checks that the packages of a set are those that it must have, and enough.
+pub(super) fn must_suffice(
+    entries: &[SetEntry],
+    previous: Option<&EarlierSet>,
+    conf: &Configuration,
+) -> Result<(), SetRefusal> {
     if entries.is_empty() {
         return Err(SetRefusal::Empty);
     }
-    must_have(&entries, &conf.required)?;
+    must_have(entries, &conf.required)?;
     let before = previous.map(|previous| entries_of(previous).len() as u64);
-    must_be_enough(entries.len() as u64, before, conf.minimum)?;
-    Ok((entries, left_out))
+    must_be_enough(entries.len() as u64, before, conf.minimum)
 }
 
 /// Checks that nothing failed. What its recipe says cannot be built is no failure.
@@ -216,7 +225,7 @@ fn without_rivals(
                 package: entry.package.clone(),
                 location: entry.location.clone(),
                 name: name.and_then(|name| name.strip_suffix(".pkg")).unwrap_or(path).to_owned(),
-                holder: holder.clone(),
+                holder: Some(holder.clone()),
                 breaks: 0,
             });
             continue;
@@ -389,8 +398,9 @@ mod tests {
             [named("z-1", "x/a", "victim"), named("a-1", "x/b", "victim"), named("c-1", "x/c", "c")];
         let (entries, left_out) = select((2, &packages), None, &conf("")).unwrap();
         assert_eq!(names(&entries), ["c-1", "z-1"]);
-        let told: Vec<_> = left_out.iter().map(|left| (&*left.package, &*left.name, &*left.holder)).collect();
-        assert_eq!(told, [("a-1", "victim", "z-1")]);
+        let told: Vec<_> =
+            left_out.iter().map(|left| (&*left.package, &*left.name, left.holder.as_deref())).collect();
+        assert_eq!(told, [("a-1", "victim", Some("z-1"))]);
         assert_eq!(select((2, &[]), None, &conf("")).unwrap_err(), SetRefusal::Empty);
     }
 

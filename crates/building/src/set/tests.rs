@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use patchadm_bulk::journal::PackageState;
-use patchadm_bulk::report::SetReport;
+use patchadm_bulk::report::{LeftOutPackage, SetReport};
 use patchadm_bulk::result::{BuildResult, Digest, KeyInput, KeyInputs, NewResult, ResultFile, ResultPackage};
 use patchadm_core::operation::translate::{
     ExistingPolicy, PackageTranslation, TransferDestination, TransferObserver, TranslateRequest,
@@ -218,7 +218,7 @@ fn a_run_that_was_interrupted_behind_its_set_makes_the_same_again() {
 }
 
 #[test]
-fn a_set_whose_program_lacks_a_library_is_none() {
+fn a_package_that_lacks_a_library_is_left_out_of_the_set_and_keeps_no_other_out() {
     let bulk = Bulk::new("");
     let Some(library) = compiled(&bulk, "libx.so.1", &["-shared", "-Wl,-soname,libx.so.1"]) else { return };
     let needs = ["-shared", "-Wl,-soname,liby.so", "-L.", "-l:libx.so.1", "-Wl,-rpath,/opt/lib"];
@@ -228,25 +228,43 @@ fn a_set_whose_program_lacks_a_library_is_none() {
     let report = bulk.make(1, &[done("x-1", "x/x", &x), done("y-1", "x/y", &y)]).unwrap();
     assert_eq!(report.packages, 2);
 
-    let refusal = bulk.make(2, &[done("y-1", "x/y", &y)]).unwrap_err();
-    assert_eq!(refusal.to_string(), "1 need of a library is not met: y-1 needs libx.so.1");
-    assert_eq!(set_of_link(&bulk.work, CURRENT).unwrap(), Some(1), "the set before stays");
-    assert_eq!(bulk.names("sets"), ["1", "current"]);
+    // What needs the one that was left out lacks its library then.
+    let needs = ["-shared", "-Wl,-soname,libz.so", "-L.", "-l:liby.so", "-Wl,-rpath,/opt/lib"];
+    let z = compiled(&bulk, "libz.so", &needs).unwrap();
+    let z = bulk.result("z", "1", &[("/opt/lib/libz.so", &z)]);
+    let other = bulk.result("other", "1", &[("/opt/other/f", b"f")]);
+    let packages = [done("other-1", "x/other", &other), done("y-1", "x/y", &y), done("z-1", "x/z", &z)];
+    let report = bulk.make(2, &packages).unwrap();
+    let left_out: Vec<String> = report.left_out.iter().map(LeftOutPackage::words).collect();
+    let lacks = |library: &str| format!("it needs {library}, which is neither in the set nor in the base");
+    let expected = [
+        format!("y-1 (x/y): {}; it breaks 0", lacks("libx.so.1")),
+        format!("z-1 (x/z): {}; it breaks 0", lacks("liby.so")),
+    ];
+    assert_eq!((left_out, report.packages), (expected.to_vec(), 1));
+    assert_eq!(bulk.names("sets/2/packages"), ["other.pkg"]);
+
+    // A set of nothing is none.
+    assert_eq!(bulk.make(3, &[done("y-1", "x/y", &y)]).unwrap_err(), SetRefusal::Empty);
+    assert_eq!(set_of_link(&bulk.work, CURRENT).unwrap(), Some(2), "the set before stays");
+    assert_eq!(bulk.names("sets"), ["1", "2", "current"]);
 
     // Where no loader would look it does not count, unless the settings lead there.
     let elsewhere = bulk.result("x", "2", &[("/opt/other/libx.so.1", &library)]);
     let packages = [done("x-2", "x/x", &elsewhere), done("y-1", "x/y", &y)];
-    assert!(matches!(bulk.make(3, &packages), Err(SetRefusal::Unmet(unmet)) if unmet.len() == 1));
+    let report = bulk.make(3, &packages).unwrap();
+    assert_eq!((report.packages, report.unmet.len(), report.left_out.len()), (1, 1, 1));
     let settings: [(&str, &[u8]); 2] =
         [("/opt/other/libx.so.1", &library), ("/etc/ld.so.conf", b"/opt/other\n")];
     let found = bulk.result("x", "3", &settings);
-    bulk.make(3, &[done("x-3", "x/x", &found), done("y-1", "x/y", &y)]).unwrap();
+    let report = bulk.make(4, &[done("x-3", "x/x", &found), done("y-1", "x/y", &y)]).unwrap();
+    assert_eq!((report.packages, report.left_out), (2, Vec::new()));
 
     // What the base has, it need not have itself.
     fs::create_dir_all(bulk.dir.path().join("base/usr/lib")).unwrap();
     std::os::unix::fs::symlink("usr/lib", bulk.dir.path().join("base/lib")).unwrap();
     fs::write(bulk.dir.path().join("base/usr/lib/libx.so.1"), &library).unwrap();
-    bulk.make(4, &[done("y-1", "x/y", &y)]).unwrap();
+    assert_eq!(bulk.make(5, &[done("y-1", "x/y", &y)]).unwrap().left_out, []);
 }
 
 #[test]

@@ -69,26 +69,38 @@ pub struct SetReport {
     pub packages: u64,
     /// Those that it has from the previous set, since they were not built.
     pub kept: Vec<String>,
-    /// What it needs and does not have.
+    /// What packages that were left out need and it does not have.
     pub unmet: Vec<UnmetLibrary>,
-    /// Packages of the run that it does not have, since others have their names.
+    /// Packages of the run that it does not have, since others have their names, or since they lack a library.
     #[serde(default)]
     pub left_out: Vec<LeftOutPackage>,
 }
 
-/// A package that is not in a set, since another one is installed under its name.
+/// A package that is not in a set, since another one is installed under its name, or since a library that it needs is nowhere.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOutPackage {
     /// PKGNAME.
     pub package: String,
     /// The location of its recipe.
     pub location: String,
-    /// The name under which both are installed, or the path in the set.
+    /// The name under which both are installed, or the path in the set; or the SONAME of the library.
     pub name: String,
-    /// PKGNAME of the one that the set has.
-    pub holder: String,
+    /// PKGNAME of the one that the set has; `None` if it lacks a library.
+    pub holder: Option<String>,
     /// How many packages of the run need what is left out, directly or not.
     pub breaks: u64,
+}
+
+impl LeftOutPackage {
+    /// Returns the package, and why it is not in the set, in words.
+    pub fn words(&self) -> String {
+        let Self { package, location, name, holder, breaks } = self;
+        let reason = match holder {
+            Some(holder) => format!("{name} is that of {holder}"),
+            None => format!("it needs {name}, which is neither in the set nor in the base"),
+        };
+        format!("{package} ({location}): {reason}; it breaks {breaks}")
+    }
 }
 
 /// What a package left behind when it was removed.

@@ -76,10 +76,7 @@ impl ReportText<'_> {
             self.line(&format!("Kept from the set before: {}", set.kept.join(" ")));
         }
         for left_out in report.set.iter().flat_map(|set| &set.left_out) {
-            self.line(&format!(
-                "Not in the set: {} ({}): {} is that of {}; it breaks {}",
-                left_out.package, left_out.location, left_out.name, left_out.holder, left_out.breaks
-            ));
+            self.line(&format!("Not in the set: {}", left_out.words()));
         }
         for unmet in report.set.iter().flat_map(|set| &set.unmet) {
             self.line(&format!("Unmet:  {} needs {}", unmet.package, unmet.library));
