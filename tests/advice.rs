@@ -21,7 +21,7 @@ use crate::scenario::{Run, Scenario};
 pub(crate) type Row = (&'static str, fn());
 
 /// Causes whose advice other suites follow, each with the test that does.
-const ELSEWHERE: [(&str, &str); 25] = [
+const ELSEWHERE: [(&str, &str); 26] = [
     ("Failure::Depot", "depot, fetching: what each cause says to do is done, and the depot is read"),
     (
         "Failure::Unrecovered",
@@ -53,6 +53,7 @@ const ELSEWHERE: [(&str, &str); 25] = [
         "removable, show: list and show alone say it, and name the patch that remove names",
     ),
     ("Failure::Unvouched", "unvouched: `--allow-unsigned` is said, and the patch is applied"),
+    ("Failure::PatchPackage", "signatures: the patch is applied whole"),
     ("Failure::OnTrial", "trial: `confirm` is typed, and the change is made"),
     (
         "Failure::StuckTrial",

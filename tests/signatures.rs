@@ -251,3 +251,67 @@ fn places(length: usize) -> Vec<usize> {
     places.dedup();
     places
 }
+
+#[test]
+fn a_directory_of_keys_without_a_key_ends_no_trust() {
+    let stage = stage("require");
+    fs::remove_file(stage.at("/etc/patchadm/policy")).unwrap();
+    let at = patch().directory(&stage);
+    let empty = stage.beside("empty");
+    fs::create_dir(&empty).unwrap();
+    let refused = |options: &str, why: &str| {
+        let before = stage.everything();
+        let said = stage.run(&format!("add -R @ROOT@ {options} {}", at.display())).fails(41);
+        assert!(said.contains(why), "{why}: {said}");
+        crate::tree::assert_same(&stage.everything(), &before);
+    };
+    refused(
+        &format!("--keys {}", empty.display()),
+        "empty, which is there for those that are trusted: it is empty",
+    );
+    refused(&format!("--keys {}/none", empty.display()), "none is not there, and it was named");
+    stage.file("/etc/patchadm/policy", "keys=/etc/patchadm/keyz\n");
+    refused("", "/etc/patchadm/keyz is not there, and it was named");
+    fs::remove_file(stage.at("/etc/patchadm/policy")).unwrap();
+
+    let keys = stage.at("/etc/patchadm/keys");
+    fs::rename(keys.join("build.pub"), keys.join("build.PUB")).unwrap();
+    refused("", "build.PUB is no name of a key (NAME.pub)");
+    let said = stage.run("key list -R @ROOT@");
+    assert!(said.code == 0 && said.stderr.contains("build.PUB is no name of a key (NAME.pub)"), "{said:?}");
+    fs::remove_dir_all(&keys).unwrap();
+    std::os::unix::fs::symlink("nowhere", &keys).unwrap();
+    refused("", "keys: it is no directory, and leads to none");
+    fs::remove_file(&keys).unwrap();
+    stage.file("/etc/patchadm/keys", "");
+    refused("", "keys: it is no directory, and leads to none");
+    fs::remove_file(&keys).unwrap();
+    stage.run(&format!("add -R @ROOT@ {}", at.display())).ok();
+}
+
+#[test]
+fn a_package_of_a_patch_needs_the_signature_of_the_patch_where_signatures_are_required() {
+    let stage = stage("require");
+    stage.file("/var/sadm/install/admin/nocheck", "action=nocheck\nbasedir=default\ninstance=overwrite\n");
+    let at = patch().directory(&stage);
+    let line = format!("pkgadd -n -R @ROOT@ -a nocheck -d {} all", at.display());
+    let before = stage.everything();
+    let run = stage.run(&line);
+    assert_eq!(run.code, 1, "{run:?}");
+    let said = run.stdout + &run.stderr;
+    assert!(said.contains("is part of a patch, and this root requires signatures"), "{said}");
+    crate::tree::assert_same(&stage.everything(), &before);
+    // The patch is applied whole.
+    sign(&stage, &at);
+    add(&stage, &at).ok();
+
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
+    stage.file("/var/sadm/install/admin/nocheck", "action=nocheck\nbasedir=default\ninstance=overwrite\n");
+    let at = patch().directory(&stage);
+    let run = stage.run(&format!("pkgadd -n -R @ROOT@ -a nocheck -d {} all", at.display()));
+    let said = run.stdout.clone() + &run.stderr;
+    assert!(
+        run.code == 0 && said.contains("is part of a patch, whose signature is not looked at"),
+        "{run:?}"
+    );
+}

@@ -63,6 +63,7 @@ fn before_anything(wording: &Wording, failure: &Failure) -> String {
         Failure::Unvouched(_) => {
             without_trusted_key(wording, "anybody on the way may decide what is applied")
         }
+        Failure::PatchPackage(_) => format!("Apply the patch: {}.", wording.verb("add PATCH")),
         Failure::NoDepot => "Name the directory of the patches, or an address, with -M.".to_owned(),
         Failure::Plan(fault) => fault.way_on().to_owned(),
         Failure::OwnedByRoot(_) => "Say it without --as-owner.".to_owned(),

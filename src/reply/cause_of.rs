@@ -65,7 +65,9 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
         Failure::Archive(ArchiveError::View(error)) => of_view(error),
         Failure::Archive(ArchiveError::Ledger(fault)) => of_ledger(fault),
         Failure::Archive(_) => ExitCause::UndoData,
-        Failure::Keys(_) | Failure::StaleIndex(_) | Failure::Unvouched(_) => ExitCause::Signature,
+        Failure::Keys(_) | Failure::StaleIndex(_) | Failure::Unvouched(_) | Failure::PatchPackage(_) => {
+            ExitCause::Signature
+        }
         Failure::DepotMemory { .. } | Failure::Trial(_) => ExitCause::DamagedRecord,
         Failure::Depot(error) => of_depot(error),
         Failure::Policy(PolicyError::NotTheHosts(_)) => ExitCause::UntrustedRoot,

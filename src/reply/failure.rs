@@ -90,7 +90,9 @@ fn number(command: Command, failure: &Failure) -> u8 {
         | Failure::ExchangeDirectory { .. } => 1,
         Failure::Root(_) if is_about_objects(command) => INTERNAL_OF_OBJECTS,
         Failure::Root(_) => by(5, 5, 1),
-        Failure::Keys(_) | Failure::StaleIndex(_) | Failure::Unvouched(_) => by(SIGNATURE, 5, 1),
+        Failure::Keys(_) | Failure::StaleIndex(_) | Failure::Unvouched(_) | Failure::PatchPackage(_) => {
+            by(SIGNATURE, 5, 1)
+        }
         Failure::DepotMemory { .. } => by(28, 5, 1),
         Failure::Depot(error) => depot_number(command, error),
         Failure::BadId(_) => by(29, 8, 1),

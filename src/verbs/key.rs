@@ -89,6 +89,9 @@ struct KeysReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<ResultWord>,
     keys: Vec<ShownKey>,
+    /// Files among those of the keys that mean nothing there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ignored: Vec<String>,
     #[serde(skip)]
     text: Vec<String>,
 }
@@ -189,7 +192,10 @@ fn generate(call: &mut Invocation, args: &KeyArgs) -> anyhow::Result<Reply> {
         state: "generated",
         reason: None,
     };
-    Ok(Reply::new(Exit::OK, KeysReport { result: Some(ResultWord::Done), keys: vec![shown], text }))
+    Ok(Reply::new(
+        Exit::OK,
+        KeysReport { result: Some(ResultWord::Done), keys: vec![shown], ignored: Vec::new(), text },
+    ))
 }
 
 fn trust(call: &mut Invocation, args: &KeyArgs) -> anyhow::Result<Reply> {
@@ -221,24 +227,27 @@ fn revoke(call: &mut Invocation, args: &KeyArgs) -> anyhow::Result<Reply> {
 
 /// Returns the root's facts about one key after a change.
 fn about_root(call: &Invocation, root: &Root, changed: bool, id: KeyId, text: &str) -> anyhow::Result<Reply> {
-    let mut keys = shown_keys(call, root)?;
+    let (mut keys, ignored) = shown_keys(call, root)?;
     keys.retain(|shown| shown.id == id.to_string());
     let result = Some(if changed { ResultWord::Done } else { ResultWord::NothingToDo });
-    Ok(Reply::about(root, Exit::OK, KeysReport { result, keys, text: vec![text.to_owned()] }))
+    Ok(Reply::about(root, Exit::OK, KeysReport { result, keys, ignored, text: vec![text.to_owned()] }))
 }
 
 fn list(call: &mut Invocation, args: &KeyArgs) -> anyhow::Result<Reply> {
     let root = args.common.root.open(call)?;
-    let keys = shown_keys(call, &root)?;
+    let (keys, ignored) = shown_keys(call, &root)?;
     let text =
         if keys.is_empty() { vec!["no key is trusted".to_owned()] } else { keys.iter().map(line).collect() };
-    Ok(Reply::about(&root, Exit::OK, KeysReport { result: Some(ResultWord::Done), keys, text }))
+    Ok(Reply::about(&root, Exit::OK, KeysReport { result: Some(ResultWord::Done), keys, ignored, text }))
 }
 
-fn shown_keys(call: &Invocation, root: &Root) -> anyhow::Result<Vec<ShownKey>> {
+/// Returns the keys of a root, and the files that mean nothing among theirs.
+fn shown_keys(call: &Invocation, root: &Root) -> anyhow::Result<(Vec<ShownKey>, Vec<String>)> {
     let keys = read_keys(root).map_err(|error| keys_refused(root, &error))?;
     let today = call.surroundings.now.date_naive();
-    Ok(shown(root, &keys, today))
+    let place = root.show(&keys.place);
+    let ignored = keys.ring.ignored.iter().map(|ignored| format!("{place}: {ignored}")).collect();
+    Ok((shown(root, &keys, today), ignored))
 }
 
 fn shown(root: &Root, RootKeys { ring, place }: &RootKeys, today: NaiveDate) -> Vec<ShownKey> {
@@ -329,5 +338,9 @@ pub(super) fn signing_refused(error: SigningError) -> anyhow::Error {
 impl CommandReport for KeysReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         Ok(self.text.iter().try_for_each(|line| output.line(line))?)
+    }
+
+    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(self.ignored.iter().try_for_each(|ignored| output.warning(ignored))?)
     }
 }

@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use patchadm_inputs::sign::{Demand, DemandWord, KeyRing, KeyRules, PublicKey, Revocations, TrustedKey};
+use patchadm_inputs::sign::{Demand, DemandWord, KeyRing, KeyRules, PublicKey, TrustedKey};
 use patchadm_inputs::source::{SourceError, SourceProblem, open_signed};
 
 use crate::reliability::{figures, sample_or_whole};
@@ -20,7 +20,7 @@ const PLACES: usize = 4096;
 fn demand() -> Demand {
     let key = PublicKey::parse(&fs::read(testdata("plain.pub")).unwrap()).unwrap();
     let trusted = TrustedKey { name: "build".to_owned(), key, rules: KeyRules::default() };
-    let keys = KeyRing { keys: vec![trusted], revoked: Revocations::default() };
+    let keys = KeyRing { keys: vec![trusted], ..KeyRing::default() };
     Demand { word: DemandWord::Require, keys }
 }
 

@@ -59,6 +59,8 @@ pub struct Policy {
     pub signature: Option<DemandWord>,
     /// The directory of the keys that the root trusts, inside it.
     pub keys: ObjectPath,
+    /// Whether the policy names that directory, which then must be there.
+    pub names_keys: bool,
     /// The depot that serves what is required, as it was named.
     pub depot: Option<String>,
     /// A file of certificates of authorities that count beside those of the system.
@@ -201,6 +203,7 @@ impl Default for Policy {
             adopts: false,
             signature: None,
             keys: places::keys(),
+            names_keys: false,
             trusted_roots: RootPatterns::default(),
             as_owner_roots: RootPatterns::default(),
             untrusted_roots: RootPatterns::default(),

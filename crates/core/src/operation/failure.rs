@@ -63,6 +63,11 @@ pub enum Failure {
         "{0} is reached over a network, and this root trusts no key that could vouch for what comes from there"
     )]
     Unvouched(String),
+    /// A package of a patch should be installed without the patch, of which the root demands a signature.
+    #[error(
+        "package {0} is part of a patch, and this root requires signatures, which only whole patches have"
+    )]
+    PatchPackage(String),
     /// Everything should be done as the owner of the root, but that is the superuser.
     #[error("{0} belongs to root: there is no other owner to do it as")]
     OwnedByRoot(String),

@@ -37,6 +37,17 @@ pub enum KeyDirectoryError {
         /// Its owner, or who may write to it.
         reason: String,
     },
+    /// It is not there, although it was named.
+    #[error("{0} is not there, and it was named as the directory of the keys that are trusted")]
+    Absent(String),
+    /// No key is in it.
+    #[error("no key is in {path}, which is there for those that are trusted: {}", ignored_words(.ignored))]
+    NoKey {
+        /// The directory.
+        path: String,
+        /// The files in it that are no keys, with the reasons.
+        ignored: Vec<String>,
+    },
     /// A key, its rules or the list of revoked keys are damaged, or there are more or larger files than any root has.
     #[error("{path}: {reason}")]
     Damaged {
@@ -45,6 +56,14 @@ pub enum KeyDirectoryError {
         /// The fault.
         reason: String,
     },
+}
+
+fn ignored_words(ignored: &[String]) -> String {
+    match ignored {
+        [] => "it is empty".to_owned(),
+        [first] => first.clone(),
+        [first, rest @ ..] => format!("{first}, and {} more", rest.len()),
+    }
 }
 
 impl KeyDirectoryError {
@@ -71,6 +90,8 @@ pub struct KeyRing {
     pub keys: Vec<TrustedKey>,
     /// The revoked ones.
     pub revoked: Revocations,
+    /// The files of the directory that mean nothing there, each with the reason.
+    pub ignored: Vec<String>,
 }
 
 impl KeyRing {
@@ -102,26 +123,73 @@ impl<'a> KeyDirectory<'a> {
         Self { is_of_caller: true, ..self }
     }
 
+    /// Reads the keys by which a signature is judged. Only the usual directory may be absent: one that is named must be
+    /// there, and one that is there must have a key. Otherwise a slip of the pen would end all trust without a word.
+    pub fn read_for_verdict(&self, is_named: bool) -> Result<KeyRing, KeyDirectoryError> {
+        let Some(ring) = self.read_if_there()? else {
+            let path = self.root.show(self.place);
+            return if is_named { Err(KeyDirectoryError::Absent(path)) } else { Ok(KeyRing::default()) };
+        };
+        if ring.keys.is_empty() {
+            let path = self.root.show(self.place);
+            return Err(KeyDirectoryError::NoKey { path, ignored: ring.ignored });
+        }
+        Ok(ring)
+    }
+
     /// Reads all keys; none if there is no directory.
     pub fn read(&self) -> Result<KeyRing, KeyDirectoryError> {
-        let physical = self.root.resolver().locate_dir(self.place)?;
-        let Some(dir) = self.root.dir_if_there(&physical)? else { return Ok(KeyRing::default()) };
+        Ok(self.read_if_there()?.unwrap_or_default())
+    }
+
+    fn read_if_there(&self) -> Result<Option<KeyRing>, KeyDirectoryError> {
+        let Some((physical, _)) = self.root.resolver().directory_behind(self.place)? else {
+            self.must_be_absent()?;
+            return Ok(None);
+        };
+        let Some(dir) = self.root.dir_if_there(&physical)? else { return Ok(None) };
         self.check(&dir.itself()?, &self.root.show(&physical))?;
         let mut ring = KeyRing::default();
-        for name in dir.names()? {
-            let Some(stem) = name.strip_suffix(b".pub").filter(|stem| !stem.is_empty()) else { continue };
+        let names = dir.names()?;
+        for name in &names {
+            let Some(stem) = name.strip_suffix(b".pub").filter(|stem| !stem.is_empty()) else {
+                ring.ignored.extend(ignored(name, &names));
+                continue;
+            };
             if ring.keys.len() == MOST_KEYS {
                 let path = self.root.show(&physical);
                 return Err(KeyDirectoryError::damaged(path, &"there are more than 1,000 keys"));
             }
-            ring.keys.extend(self.key(&dir, &name, stem)?);
+            match self.key(&dir, name, stem)? {
+                Some(key) => ring.keys.push(key),
+                None => ring.ignored.push(format!("{} is no regular file", shown(name))),
+            }
         }
         if let Some(text) = self.file(&dir, REVOKED, LARGEST_LIST)? {
             let path = self.root.show(&dir.at(REVOKED));
             ring.revoked =
                 Revocations::parse(&text).map_err(|reason| KeyDirectoryError::damaged(path, &reason))?;
         }
-        Ok(ring)
+        Ok(Some(ring))
+    }
+
+    /// Refuses what is in the place of the directory, or of one above it, and is no directory.
+    fn must_be_absent(&self) -> Result<(), KeyDirectoryError> {
+        let resolver = self.root.resolver();
+        for at in std::iter::once(self.place.clone()).chain(self.place.ancestors()) {
+            let place = resolver.locate(&at)?;
+            let Some(parent) = place.parent() else { continue };
+            let dir = match self.root.dir_if_there(&parent) {
+                Err(error) if error.is_not_found() => None,
+                dir => dir?,
+            };
+            let seen = dir.map(|dir| dir.look(place.name())).transpose()?.flatten();
+            if seen.is_some() && resolver.directory_behind(&at)?.is_none() {
+                let reason = "it is no directory, and leads to none: which keys are trusted cannot be told";
+                return Err(KeyDirectoryError::damaged(self.root.show(&place), &reason));
+            }
+        }
+        Ok(())
     }
 
     fn key(&self, dir: &Dir, name: &[u8], stem: &[u8]) -> Result<Option<TrustedKey>, KeyDirectoryError> {
@@ -170,6 +238,20 @@ impl<'a> KeyDirectory<'a> {
     }
 }
 
+/// Returns why a name means nothing in a directory of keys, if that is so. Hidden files are written at the moment.
+fn ignored(name: &[u8], names: &[Vec<u8>]) -> Option<String> {
+    let belongs = match name.strip_suffix(b".rules") {
+        Some(stem) => names.contains(&[stem, b".pub"].concat()),
+        None => name == REVOKED || name.starts_with(b"."),
+    };
+    let word = if name.ends_with(b".rules") { "belongs to no key" } else { "is no name of a key (NAME.pub)" };
+    (!belongs).then(|| format!("{} {word}", shown(name)))
+}
+
+fn shown(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).escape_debug().to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs::{self, Permissions};
@@ -212,6 +294,53 @@ mod tests {
         assert_eq!(names, ["build", "old"]);
         assert_eq!(ring.of_id(ring.keys[0].key.id).count(), 1);
         assert_eq!(ring.revoked.reason("64A2DF5753EE392F".parse().unwrap()), Some("lost"));
+        assert_eq!(ring.ignored, ["notes.txt is no name of a key (NAME.pub)"]);
+    }
+
+    #[test]
+    fn a_directory_that_is_named_must_be_there_and_one_that_is_there_must_have_a_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = ObjectPath::new(PLACE.as_bytes()).unwrap();
+        let judge = |is_named| {
+            let root = Root::open(dir.path()).unwrap();
+            let read = KeyDirectory::new(&root, &place).read_for_verdict(is_named);
+            read.map(|ring| ring.keys.len()).map_err(|error| error.to_string())
+        };
+        assert_eq!(judge(false), Ok(0));
+        assert!(
+            judge(true).unwrap_err().ends_with(
+                "keys is not there, and it was named as the directory of the keys that are trusted"
+            )
+        );
+        put(dir.path(), "build.PUB", &testdata("plain.pub"), 0o644);
+        put(dir.path(), "build.rules", b"roles=patch\n", 0o644);
+        for is_named in [false, true] {
+            let refused = judge(is_named).unwrap_err();
+            assert!(refused.ends_with("build.PUB is no name of a key (NAME.pub), and 1 more"), "{refused}");
+        }
+        put(dir.path(), "build.pub", &testdata("plain.pub"), 0o644);
+        assert_eq!((judge(false), judge(true)), (Ok(1), Ok(1)));
+    }
+
+    #[test]
+    fn a_file_or_a_link_to_nowhere_is_no_absent_directory() {
+        for place in ["etc/patchadm/keys", "etc/patchadm"] {
+            for is_link in [false, true] {
+                let dir = tempfile::tempdir().unwrap();
+                let path = dir.path().join(place);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                if is_link {
+                    std::os::unix::fs::symlink("nowhere", &path).unwrap();
+                } else {
+                    fs::write(&path, "").unwrap();
+                }
+                let refused = read(dir.path()).unwrap_err();
+                assert!(
+                    refused.contains(&format!("{place}: it is no directory, and leads to none")),
+                    "{refused}"
+                );
+            }
+        }
     }
 
     #[test]

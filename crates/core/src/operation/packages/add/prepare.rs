@@ -13,6 +13,7 @@ use crate::operation::packages::answers;
 use crate::operation::packages::belongings::{add_depend_files, add_owned};
 use crate::operation::packages::installation::{PlannedInstallation, described, is_update};
 use crate::operation::packages::observer::PackageObserver;
+use crate::operation::patches::apply::{SignatureRequest, demands};
 use crate::operation::scripts::context::{ScriptContext, base_of, delivered_as_placed};
 use crate::operation::scripts::package_directory::PackageDirectory;
 use crate::operation::scripts::runner::ScriptRunner;
@@ -20,6 +21,7 @@ use crate::operation::scripts::staying_libraries::StayingObjects;
 use patchadm_inputs::database::survey::packages_but;
 use patchadm_inputs::database::{DatabaseError, RecordView, installed};
 use patchadm_inputs::inventory::{Installed, Inventory, Touched, is_kept_package};
+use patchadm_inputs::sign::DemandWord;
 use patchadm_inputs::source::PackageImage;
 use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::concern::add_package;
@@ -27,6 +29,7 @@ use patchadm_planning::plan::concern::{FileToCompare, delivered_files};
 use patchadm_planning::plan::kept_libraries::LibraryReport;
 use patchadm_planning::plan::package::install::{InstallOptions, install, placement};
 use patchadm_planning::plan::package::package_records::DamagedPackage;
+use patchadm_planning::plan::package::regain::is_of_patch;
 use patchadm_planning::plan::package::update::is_other_version;
 use patchadm_planning::plan::refusal::{Command, Reason, Refusal};
 use patchadm_svr4::format::admin::Admin;
@@ -116,11 +119,28 @@ impl AddInput<'_> {
             (planned, _) => planned?,
         };
         let mut planned = planned;
+        planned.plan.notes.extend(self.patch_note(image)?);
         let (libraries, staying) = self.settle_libraries(delivered, &mut planned.plan, &inventory)?;
         let mut installation = described(planned, image, &placed.present, self.admin);
         installation.libraries = libraries;
         installation.staying = staying;
         Ok(PreparedPackage { installation, inventory })
+    }
+
+    /// Returns a note on a package of a patch that is installed by itself: nobody looks at the signature of the patch, which
+    /// is why a root that requires signatures refuses it.
+    fn patch_note(&self, package: &PackageImage) -> Result<Option<String>, Failure> {
+        if self.patch.is_some() || !is_of_patch(&package.params) {
+            return Ok(None);
+        }
+        let name = package.spooled_name();
+        let demands = demands(self.ground, &SignatureRequest::default())?;
+        if demands.iter().any(|demand| demand.word == DemandWord::Require) {
+            return Err(Failure::PatchPackage(name));
+        }
+        Ok(Some(format!(
+            "package {name} is part of a patch, whose signature is not looked at; patchadd applies the patch"
+        )))
     }
 
     /// Settles what becomes of libraries that others need. A package of a patch is no plan of its own.
@@ -156,6 +176,7 @@ impl AddInput<'_> {
             let name = delivered.image.spooled_name();
             return Err(Reason::KeptPackage(name.clone()).of(Command::Pkgadd, &name).into());
         }
+        self.patch_note(delivered.image)?;
         let inventory = Inventory { packages: present.clone(), ..Inventory::default() };
         // What the admin file leaves open does not change where it goes; it is asked when everything is known.
         let options = self.options(response, true);

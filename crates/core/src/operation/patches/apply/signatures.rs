@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use crate::operation::depots::is_on_network;
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
+use patchadm_inputs::http::without_password;
 use patchadm_inputs::policy::Policy;
-use patchadm_inputs::sign::{Demand, DemandWord, KeyDirectory, KeyRing};
-use patchadm_rootfs::Root;
+use patchadm_inputs::sign::{Demand, DemandWord, KeyDirectory, KeyDirectoryError, KeyRing};
+use patchadm_rootfs::{Root, strange_above};
 use patchadm_svr4::package::ObjectPath;
 
 /// What the caller says about signatures; what is not said is as the policy says.
@@ -98,7 +99,7 @@ pub fn must_be_vouched_for(
     if is_said || is_vouched_for(demands) {
         return Ok(());
     }
-    Err(Failure::Unvouched(address.to_owned()))
+    Err(Failure::Unvouched(without_password(address)))
 }
 
 /// Tells whether a key is trusted, or a signature demanded that no key could make.
@@ -122,12 +123,22 @@ fn demand(root: &Root, policy: &Policy, request: &SignatureRequest) -> Result<De
     }
     let keys = match &request.keys {
         Some(directory) => named_keys(directory)?,
-        None => KeyDirectory::new(root, &policy.keys).read()?,
+        None => KeyDirectory::new(root, &policy.keys).read_for_verdict(policy.names_keys)?,
     };
     let by_keys = if keys.keys.is_empty() { DemandWord::Off } else { DemandWord::Require };
     Ok(Demand { word: word.unwrap_or(by_keys), keys })
 }
 
 fn named_keys(directory: &Path) -> Result<KeyRing, Failure> {
-    Ok(KeyDirectory::new(&Root::open(directory)?, &ObjectPath::root()).of_caller().read()?)
+    let root = match Root::open(directory) {
+        Err(error) if error.is_not_found() => {
+            return Err(KeyDirectoryError::Absent(directory.display().to_string()).into());
+        }
+        root => root?,
+    };
+    if let Some(strange) = strange_above(directory)? {
+        let (path, whose) = (directory.display().to_string(), "the caller's");
+        return Err(KeyDirectoryError::NotTheRoots { path, whose, reason: strange.to_string() }.into());
+    }
+    Ok(KeyDirectory::new(&root, &ObjectPath::root()).of_caller().read_for_verdict(true)?)
 }
