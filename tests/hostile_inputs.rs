@@ -315,3 +315,33 @@ fn a_proxy_that_cannot_be_used_is_refused_beforehand_and_without_its_password() 
     stage.set("PATCHADM_PROXY", "joe:secret@127.0.0.1:x");
     assert!(check(&stage, "", 1).contains("is no proxy"));
 }
+
+#[test]
+fn no_operand_and_no_policy_shows_a_password_whatever_is_wrong_with_it() {
+    let stage = stage();
+    let no_password = |line: &str| {
+        let run = stage.run(line);
+        let said = format!("{}{}", run.stdout, run.stderr);
+        assert!(run.code != 0 || line.starts_with("status"), "{line}: {said}");
+        assert!(!said.contains("secret"), "{line}: {said}");
+    };
+    for json in ["", "--json "] {
+        for line in [
+            "update -R @ROOT@ -M ftp://joe:secret@h",
+            "update -R @ROOT@ -M file://joe:secret@h",
+            "add -R @ROOT@ ftp://joe:secret@h/x.tar",
+            "analyze -R @ROOT@ -M hxtp://joe:secret@h/",
+            "depot check -R @ROOT@ hxtp://joe:secret@h/",
+        ] {
+            no_password(&line.replacen(' ', &format!(" {json}"), 1));
+        }
+    }
+    no_password("pkgadd -R @ROOT@ -n -d http:joe:secret@h ACMEweb");
+    no_password("pkgadd -R @ROOT@ -n -d ftp://joe:secret@h ACMEweb");
+    for depot in ["http:joe:secret@h/x", "hxttp://joe:secret@h/x", "https://joe:secret@h/x"] {
+        stage.file("/etc/patchadm/policy", format!("depot={depot}\n"));
+        no_password("update -R @ROOT@");
+        no_password("update --json -R @ROOT@");
+        no_password("status -R @ROOT@");
+    }
+}

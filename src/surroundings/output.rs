@@ -1,16 +1,17 @@
 //! The two streams of a command: its report on standard output, its diagnostics on standard error.
 //!
-//! Names and texts of packages and roots, and what scripts and builds print, come from strangers. Hidden characters in
+//! Names and texts of packages and roots, and what scripts and builds print, come from strangers, and arguments may have
+//! passwords, which no message shows. Hidden characters in
 //! printed text are escaped here, for every command: control characters always, the other ones unless a program reads the
 //! output of a classic command. Nothing here panics without a reader. A broken pipe is an error like any other, and the
 //! program ends quietly on it, unless it has changed something and its exit code has to tell of that. Then a failed write, for any
 //! reason, does not change the code. Standard output is flushed before a diagnostic, so that both are in order on a
 //! terminal.
 
-use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal, Stderr, Stdout, Write};
 
 use super::manner::{Manner, Shade};
+use super::secrets::Secrets;
 use patchadm_core::operation::scripts::OutputStream;
 use patchadm_svr4::package::control::{EscapedSet, PieceEscaper, escaped};
 
@@ -31,6 +32,8 @@ pub(crate) struct Output {
     manner: Manner,
     /// Why a part of the report was not written, if this has not been reported yet.
     lost: Option<io::Error>,
+    /// What is never printed.
+    secrets: Secrets,
 }
 
 impl Output {
@@ -51,6 +54,7 @@ impl Output {
             is_heedless: false,
             manner: Manner::default(),
             lost: None,
+            secrets: Secrets::of_arguments(),
         }
     }
 
@@ -93,14 +97,14 @@ impl Output {
         self.heed(written)
     }
 
-    fn for_report<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
+    fn for_report(&self, text: &[u8]) -> Vec<u8> {
         let [set, _] = self.escaped;
-        escaped(text, set)
+        escaped(&self.secrets.hidden(text), set).into_owned()
     }
 
-    fn for_diagnostics<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
+    fn for_diagnostics(&self, text: &[u8]) -> Vec<u8> {
         let [_, set] = self.escaped;
-        escaped(text, set)
+        escaped(&self.secrets.hidden(text), set).into_owned()
     }
 
     /// From now on it does not matter whether the report can be written: what a command changed stays changed, and its

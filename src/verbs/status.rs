@@ -20,6 +20,7 @@ use patchadm_core::operation::patches::apply::lacks_trust;
 use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::queries::inspect::{Inspection, WantedWords, inspect};
 use patchadm_core::operation::session::{RootAndPolicy, must_have_database};
+use patchadm_inputs::http::without_password;
 use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
 
@@ -226,7 +227,7 @@ impl MissingEntry {
         let known =
             RootAndPolicy::of(root).and_then(|ground| Ok((lacks_trust(&ground)?, ground.policy.depot)));
         let (is_unvouched, depot) = match known {
-            Ok((is_unvouched, Some(depot))) => (is_unvouched, depot),
+            Ok((is_unvouched, Some(depot))) => (is_unvouched, without_password(&depot)),
             Ok((_, None)) => return Self::default(),
             Err(failed) => return Self::unknown(None, &query_refused(root, &failed).to_string()),
         };

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use regex::Regex;
 
 use super::places;
+use crate::http::without_password;
 use crate::path_glob::PathGlob;
 use crate::policy::{
     DeleteLimit, Edited, LibraryWords, NativeUpgrade, Policy, RootPatterns, ScriptPolicy, UndoLimit,
@@ -160,7 +161,12 @@ pub fn parse(text: &[u8], path: &str) -> Result<Policy, PolicyError> {
         }
         seen.push(name);
         let value = str::from_utf8(value).map_err(|_| "it is not UTF-8".to_owned());
-        value.and_then(|value| set(&mut policy, name, value)).map_err(|reason| PolicyError::Setting {
+        let mut set_shown = |value: &str| {
+            // Whatever a setting is, its value may be an address with a password.
+            let told = |reason: String| reason.replace(value, &without_password(value));
+            set(&mut policy, name, value).map_err(told)
+        };
+        value.and_then(&mut set_shown).map_err(|reason| PolicyError::Setting {
             path: path.to_owned(),
             line: line_of(text, name),
             name: name.escape_debug().to_string(),
@@ -217,6 +223,7 @@ fn set(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
         "keys" => {
             let path = ObjectPath::new(value.as_bytes());
             policy.keys = path.map_err(|_| format!("<{value}> is not an absolute path"))?;
+            policy.names_keys = true;
         }
         "trusted_roots" => policy.trusted_roots = RootPatterns::parse(value)?,
         "as_owner_roots" => policy.as_owner_roots = RootPatterns::parse(value)?,

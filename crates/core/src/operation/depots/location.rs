@@ -6,7 +6,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
 
 use super::error::DepotError;
-use patchadm_inputs::http::Address;
+use patchadm_inputs::http::{Address, without_password};
 
 /// The location of a depot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,16 +25,16 @@ impl DepotLocation {
             let text = named.to_string_lossy();
             let address = Address::parse(&text)?;
             if address.has_query() {
-                return Err(DepotError::FileAddress(text.into_owned()));
+                return Err(DepotError::FileAddress(without_password(&text)));
             }
             return Ok(Self::Address(address.as_directory()));
         }
         match scheme_stripped(named, b"file:") {
             Some(rest) => path_of_file_address(rest)
                 .map(Self::Directory)
-                .ok_or_else(|| DepotError::FileAddress(named.to_string_lossy().into_owned())),
+                .ok_or_else(|| DepotError::FileAddress(without_password(&named.to_string_lossy()))),
             None if has_foreign_scheme(named) => {
-                Err(DepotError::FileAddress(named.to_string_lossy().into_owned()))
+                Err(DepotError::FileAddress(without_password(&named.to_string_lossy())))
             }
             None => Ok(Self::Directory(PathBuf::from(named))),
         }

@@ -14,6 +14,7 @@ use super::finding::Finding;
 use crate::operation::depots::{DepotError, DepotLocation};
 use crate::operation::whose_root::RootStanding;
 use patchadm_inputs::depot::{LARGEST_MEMORY, SeenDepots};
+use patchadm_inputs::http::without_password;
 use patchadm_inputs::http::{HttpClient, HttpRequest, HttpSettings, Patience, Proxies};
 use patchadm_inputs::policy::Policy;
 use patchadm_planning::plan::refusal::Wording;
@@ -64,7 +65,7 @@ pub(super) fn index(examination: &Examination<'_>) -> Vec<Finding> {
 /// Returns the depots to ask, or the finding that says why none is.
 fn known_depots(examination: &Examination<'_>, policy: &Policy) -> Result<KnownDepots, Finding> {
     if let Some(depot) = &policy.depot {
-        return Ok(KnownDepots { locations: vec![depot.clone()], is_of_policy: true });
+        return Ok(KnownDepots { locations: vec![without_password(depot)], is_of_policy: true });
     }
     let place = places::depots();
     let shown = examination.root.show(&place);
