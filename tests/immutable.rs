@@ -109,3 +109,19 @@ fn a_stage_of_a_run_that_nobody_may_remove_is_named_by_status_with_the_reason() 
     assert!(stage.run("status -R @ROOT@").ok().contains("unfinished  nothing\n"));
     stage.run("remove -R @ROOT@ 100-01").ok();
 }
+
+#[test]
+fn a_directory_of_records_that_nobody_may_change_is_named_with_its_attribute() {
+    let stage = stage();
+    let patch = Patch::of("100-01", web("two\n")).directory(&stage);
+    let records = stage.at("/var/sadm/install");
+    let Some(immutable) = Immutable::made("a_directory_of_records_that_nobody_may_change", &records) else {
+        return;
+    };
+    let run = stage.run(&format!("add -R @ROOT@ {}", patch.display()));
+    assert_ne!(run.code, 0);
+    assert!(run.stderr.contains("/var/sadm/install is immutable; chattr -i takes that away"), "{run:?}");
+    assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
+    drop(immutable);
+    stage.run(&format!("add -R @ROOT@ {}", patch.display())).ok();
+}

@@ -256,6 +256,13 @@ fn a_directory_for_temporary_files_in_which_somebody_else_may_rename_is_refused(
             std::os::unix::fs::chown(&temporary, Some(1004), None).unwrap();
             refused("it belongs to uid 1004");
         }
+        // What is the caller's own can be exchanged by whoever has the directory above it.
+        let below = temporary.join("below");
+        fs::create_dir(&below).unwrap();
+        stage.set("TMPDIR", &below);
+        mode(0o777);
+        let run = stage.run("list -R @ROOT@");
+        assert!(run.code != 0 && run.stderr.contains("temporary belongs to uid 1004"), "{run:?}");
     }
 }
 

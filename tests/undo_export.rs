@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::delivery::Patch;
+use crate::mounts::Mounted;
 use crate::packages::Package;
 use crate::records::Before;
 use crate::scenario::Scenario;
@@ -242,6 +243,18 @@ fn no_undo_data_is_exported_into_the_root_that_it_leaves() {
         assert!(said.contains("is inside the root"), "{said}");
     }
     assert_same(&stage.everything(), &tree);
+}
+
+#[test]
+fn a_part_of_the_root_that_is_mounted_elsewhere_is_inside_the_root() {
+    let (stage, _) = stage();
+    let script = "mkdir $BESIDE/mounted && mount --bind $ROOT/opt $BESIDE/mounted";
+    let Some(mounted) = Mounted::new("a_part_of_the_root_that_is_mounted…", stage, script) else { return };
+    let export = mounted.stage().beside("mounted/undo.export");
+    let said = mounted.run(&format!("undo-export -R @ROOT@ -o {} 200-01", export.display())).fails(1);
+    assert!(said.contains("is inside the root"), "{said}");
+    let beside = mounted.stage().beside("undo.export");
+    mounted.run(&format!("undo-export -R @ROOT@ -o {} 200-01", beside.display())).ok();
 }
 
 #[test]

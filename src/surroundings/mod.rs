@@ -14,6 +14,7 @@ pub(crate) mod network;
 pub(crate) mod output;
 pub(crate) mod questions;
 mod run_event;
+mod secrets;
 pub(crate) mod slots_bar;
 pub(crate) mod work_bar;
 
@@ -35,7 +36,7 @@ use chrono::{DateTime, Local, NaiveDateTime, TimeZone as _, Utc};
 use patchadm_core::operation::scripts::ScriptSettings;
 use patchadm_inputs::database::{RecordReader, policy};
 use patchadm_inputs::native::NativeManager;
-use patchadm_rootfs::{Root, accounts_of};
+use patchadm_rootfs::{Root, accounts_of, strange_above};
 
 /// The variable that says who is told of runs.
 pub(crate) const EVENTS: &str = "PATCHADM_EVENTS";
@@ -323,7 +324,11 @@ fn temporary(named: Option<PathBuf>) -> Result<PathBuf, SurroundingsError> {
     } else if seen.mode() & others != 0 && !is_sticky {
         "others may write to it".to_owned()
     } else {
-        return Ok(path);
+        match strange_above(&path) {
+            Ok(Some(strange)) => strange.to_string(),
+            // It was there a moment ago; its use will tell what is wrong.
+            Ok(None) | Err(_) => return Ok(path),
+        }
     };
     Err(SurroundingsError::Temporary { path: path.display().to_string().escape_debug().to_string(), reason })
 }

@@ -411,6 +411,86 @@ fn what_others_can_change_is_not_believed_and_named_with_its_owner() {
 }
 
 #[test]
+fn what_lies_where_others_can_put_something_else_is_not_believed() {
+    if !is_root() {
+        crate::skipped("what_lies_where_others…: only root gives directories away");
+        return;
+    }
+    let Some(build) = BulkBuild::of_recipes("what_lies_where…", false, "slot=local 1\n") else { return };
+    build.recipe("good", "", "mkdir $DESTDIR/opt\n");
+    build.run("").ends(0);
+    let (work, driver) = (build.work(), build.scenario.beside("driver"));
+    fs::write(driver.join("helper"), "").unwrap();
+    let own = ["build/tasks", "runs", "sets", "scan", "id"].map(|name| work.join(name));
+    let elsewhere = [work.parent().unwrap().to_owned(), driver.join("helper")];
+    for place in own.iter().chain(&elsewhere) {
+        let owner = fs::metadata(place).unwrap().uid();
+        chown(place, Some(NOBODY), None).unwrap();
+        let refused = build.action("run @WORK@");
+        assert_eq!(refused.code, 3, "{}: {refused:#?}", place.display());
+        assert!(refused.stderr.contains("nothing that others can change is believed"), "{refused:#?}");
+        chown(place, Some(owner), None).unwrap();
+    }
+    // A driver behind a link is where that leads.
+    let theirs = build.scenario.beside("of-nobody");
+    fs::create_dir(&theirs).unwrap();
+    std::os::unix::fs::symlink(&driver, theirs.join("driver")).unwrap();
+    chown(&theirs, Some(NOBODY), None).unwrap();
+    let conf = fs::read_to_string(work.join("bulk.conf")).unwrap();
+    let line = |at: &Path| format!("driver={}\n", at.display());
+    fs::write(work.join("bulk.conf"), conf.replace(&line(&driver), &line(&theirs.join("driver")))).unwrap();
+    let refused = build.action("run @WORK@");
+    assert_eq!(refused.code, 3, "{refused:#?}");
+    assert!(refused.stderr.contains("of-nobody belongs to uid"), "{refused:#?}");
+    fs::write(work.join("bulk.conf"), conf).unwrap();
+
+    let list = build.scenario.beside("list");
+    fs::write(&list, "good\n").unwrap();
+    fs::set_permissions(&list, fs::Permissions::from_mode(0o666)).unwrap();
+    let refused = build.action(&format!("run @WORK@ --list {}", list.display()));
+    assert!(refused.code == 1 && refused.stderr.contains("others may write to it"), "{refused:#?}");
+    fs::set_permissions(&list, fs::Permissions::from_mode(0o644)).unwrap();
+    build.action(&format!("run @WORK@ --list {}", list.display())).ok();
+    fs::rename(&list, theirs.join("list")).unwrap();
+    let refused = build.action(&format!("run @WORK@ --list {}", theirs.join("list").display()));
+    assert!(refused.code == 1 && refused.stderr.contains("could put another file there"), "{refused:#?}");
+}
+
+#[test]
+fn a_recipe_that_claims_the_pkgname_of_another_one_gets_nothing_of_it() {
+    for is_ordinary in everybody() {
+        let settings = "slot=local 1\ncheck=none\n";
+        let Some(build) = BulkBuild::of_recipes("a_recipe_that_claims…", is_ordinary, settings) else {
+            continue;
+        };
+        let makes = |what: &str| format!("mkdir $DESTDIR/opt; echo {what} > $DESTDIR/opt/victim\n");
+        build.recipe("victim", "", &makes("good"));
+        let user = "echo built against $(cat /opt/victim); mkdir $DESTDIR/opt\n";
+        build.recipe("user", "ALL_DEPENDS=victim-[0-9]*:../victim\n", user);
+        build.recipe("other", "ALL_DEPENDS=victim-[0-9]*\n", user);
+        build.run("").ends(0);
+        for claim in ["victim-1.0", "victim-99"] {
+            build.write("aevil/record", format!("PKGNAME={claim}\n"));
+            build.write("aevil/build", makes("EVIL"));
+            let run = build.run("");
+            let states = run.states();
+            assert!(states.contains(&"victim-1.0 up-to-date".to_owned()), "{claim}: {states:?} {}", run.said);
+            let told = run.report.to_string();
+            assert!(told.contains("of aevil has the name of a package of victim, which keeps it"), "{told}");
+            for package in ["user-1.0", "other-1.0"] {
+                assert!(build.log(package).contains("built against good"), "{claim}: {}", run.said);
+            }
+            let manifest = fs::read_to_string(build.work().join("sets/current/MANIFEST")).unwrap();
+            assert!(!manifest.contains(" aevil "), "{manifest}");
+        }
+        // A claim on a place where nobody is left is none.
+        fs::remove_dir_all(build.tree().join("victim")).unwrap();
+        let run = build.run("");
+        assert!(run.states().contains(&"victim-99 done".to_owned()), "{:?}", run.states());
+    }
+}
+
+#[test]
 fn a_recipe_that_takes_the_name_of_another_one_keeps_nobody_out_of_the_set() {
     for is_ordinary in everybody() {
         let settings = "slot=local 1\ncheck=none\n";

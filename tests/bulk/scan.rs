@@ -81,6 +81,12 @@ fn records_from_elsewhere_are_looked_at_and_the_next_run_scans_by_itself() {
         assert!(said.contains(why) && said.contains("elsewhere"), "{said}");
     }
     build.action("scan @WORK@ --import @WORK@/nowhere").fails(1);
+    // A pipe that nobody writes to is not waited for.
+    fs::remove_file(&elsewhere).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &elsewhere, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
+        .unwrap();
+    let said = build.action(&format!("scan @WORK@ {import}")).fails(1);
+    assert!(said.contains("it is not a regular file"), "{said}");
     build.action(&format!("scan @WORK@ --full {import}")).fails(1);
 }
 

@@ -1,13 +1,15 @@
 //! The executables that know a tree: `scan`, `build`, and `fetch` where there is one.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use patchadm_rootfs::Dir;
+use patchadm_rootfs::{Dir, FileType, RootError};
 
-use crate::owners::{ForeignFile, must_be_ours};
+use crate::owners::{ForeignFile, must_be_ours, must_be_ours_at};
+use crate::tree_walk::each_below;
 use crate::work::Work;
 
 /// The directory with the executables of the driver of a bulk build.
@@ -64,21 +66,57 @@ impl Driver {
             }
         }
         for path in ["", "scan", "build", FETCH].map(|name| driver.directory.join(name)) {
-            // What a link leads to is what runs.
-            let Ok(real) = path.canonicalize() else { continue };
-            let (Some(above), Some(name)) = (real.parent(), real.file_name()) else { continue };
-            let seen = Dir::of_host(above).and_then(|above| above.look(name.as_bytes()));
-            let seen = seen
-                .map_err(|error| DriverError::Unusable { path: path.clone(), reason: error.to_string() })?;
-            seen.map_or(Ok(()), |seen| must_be_ours(&path, &seen))?;
+            if path.exists() {
+                must_be_ours_at(&path)?;
+            }
         }
+        driver.helpers_must_be_ours(&conf.tree)?;
         Ok(driver)
+    }
+
+    /// Checks the files beside the programs, which help them. In a tree they are recipes, which nobody believes.
+    fn helpers_must_be_ours(&self, tree: &Path) -> Result<(), DriverError> {
+        let tree = tree.canonicalize().ok();
+        let is_tree = |path: &Path| tree.is_some() && path.canonicalize().ok() == tree;
+        if is_tree(&self.directory) {
+            return Ok(());
+        }
+        let unusable = |error: RootError| DriverError::Unusable {
+            path: self.directory.clone(),
+            reason: error.to_string(),
+        };
+        let mut foreign = None;
+        let top = Dir::of_host(&self.directory).map_err(unusable)?;
+        each_below::<RootError>(&top, |above, name, seen| {
+            if foreign.is_none() {
+                let path = self.directory.join(relative(above, name));
+                // A link that leads nowhere helps nobody.
+                foreign = if seen.file_type != FileType::Symlink {
+                    must_be_ours(&path, seen).err()
+                } else if path.exists() {
+                    must_be_ours_at(&path).err()
+                } else {
+                    None
+                };
+            }
+            let is_directory = seen.file_type == FileType::Directory;
+            Ok(foreign.is_none() && is_directory && !is_tree(&self.directory.join(relative(above, name))))
+        })
+        .map_err(unusable)?;
+        foreign.map_or(Ok(()), |foreign| Err(foreign.into()))
     }
 
     /// Tells whether there is an executable that fetches distfiles.
     pub(crate) fn can_fetch(&self) -> bool {
         is_executable(&self.directory.join(FETCH))
     }
+}
+
+/// Returns the path of a name below the directory that a walk began with.
+fn relative(above: &Dir, name: &[u8]) -> PathBuf {
+    let path = above.at(name);
+    let path = path.as_bytes();
+    PathBuf::from(OsStr::from_bytes(path.strip_prefix(b"/").unwrap_or(path)))
 }
 
 fn is_executable(path: &Path) -> bool {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use patchadm_inputs::input_file::read_small;
+use patchadm_inputs::input_file::read_own;
 
 /// The largest file, in bytes.
 const LARGEST: u64 = 64 << 20;
@@ -20,7 +20,7 @@ pub struct NameListError {
 /// Reads a list of names.
 pub fn read_names(path: &Path) -> Result<Vec<String>, NameListError> {
     let failed = |reason: String| NameListError { path: path.to_owned(), reason };
-    let bytes = read_small(path, LARGEST).map_err(|error| failed(error.to_string()))?;
+    let bytes = read_own(path, LARGEST).map_err(|error| failed(error.to_string()))?;
     let text = String::from_utf8(bytes).map_err(|_| failed("it is not UTF-8".to_owned()))?;
     let names: Vec<String> = names(&text).collect();
     if names.is_empty() { Err(failed("it names nothing".to_owned())) } else { Ok(names) }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use patchadm_rootfs::ObjectStatus;
+use patchadm_rootfs::{Dir, FileType, ForeignObject, ObjectStatus, look_along};
 
 /// A file or directory that somebody else could change.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +25,45 @@ pub enum ForeignFile {
         /// Its mode.
         mode: u32,
     },
+    /// Somebody else could put another one in its place.
+    #[error("{}: {above}, and so could put something else there: nothing that others can change is believed", path.display())]
+    Above {
+        /// The file or directory.
+        path: PathBuf,
+        /// The directory or link by which that can be done.
+        above: ForeignObject,
+    },
+    /// It cannot be found out.
+    #[error("{}: {reason}", path.display())]
+    Unknown {
+        /// The file or directory.
+        path: PathBuf,
+        /// The reason why not.
+        reason: String,
+    },
+}
+
+/// Checks that nobody but the caller and root can change a file or directory, or put another one in its place. A link is
+/// followed: what it leads to is what counts.
+pub(crate) fn must_be_ours_at(path: &Path) -> Result<(), ForeignFile> {
+    let unknown = |reason: String| ForeignFile::Unknown { path: path.to_owned(), reason };
+    match look_along(path).map_err(|error| unknown(error.to_string()))? {
+        (Some(above), _) => Err(ForeignFile::Above { path: path.to_owned(), above }),
+        (None, seen) => must_be_ours(path, &seen),
+    }
+}
+
+/// Checks the same of names in a directory that was checked, as far as they are there.
+pub(crate) fn must_be_ours_in(path: &Path, dir: &Dir, names: &[&str]) -> Result<(), ForeignFile> {
+    for name in names {
+        let unknown = |reason: String| ForeignFile::Unknown { path: path.join(name), reason };
+        match dir.look(name.as_bytes()).map_err(|error| unknown(error.to_string()))? {
+            None => {}
+            Some(seen) if seen.file_type == FileType::Symlink => must_be_ours_at(&path.join(name))?,
+            Some(seen) => must_be_ours(&path.join(name), &seen)?,
+        }
+    }
+    Ok(())
 }
 
 /// Checks that nobody but the caller and root can change a file or directory.

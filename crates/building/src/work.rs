@@ -9,7 +9,7 @@ use patchadm_rootfs::{Dir, FileType, Lock, LockError, LockHolder, RootError, ran
 use patchadm_svr4::package::Mode;
 
 use crate::ids::free_range;
-use crate::owners::{ForeignFile, must_be_ours};
+use crate::owners::{ForeignFile, must_be_ours_at, must_be_ours_in};
 
 /// The file with the configuration.
 pub const CONFIGURATION: &str = "bulk.conf";
@@ -34,6 +34,14 @@ const LARGEST_CONFIGURATION: u64 = 1 << 20;
 
 /// The directories of a new one.
 const DIRECTORIES: [&str; 6] = ["distfiles", "pool", RUNS, SCAN, "sets", "build"];
+
+/// What a directory of a bulk build has, and only its owner may change: everything but distfiles and results, which count by
+/// their digests.
+const OWN_NAMES: [&str; 10] =
+    [CONFIGURATION, "id", "lock", "history", "verified", RUNS, SCAN, "sets", "patches", "build"];
+
+/// What is believed of the directory for builds. The layers in it belong to the ids of the sandboxes.
+const NAMES_OF_BUILD_DIR: [&str; 4] = ["tasks", "installed", "layers", "base.copy"];
 
 /// The reasons why a directory is no usable one of a bulk build.
 #[derive(Debug, thiserror::Error)]
@@ -100,10 +108,8 @@ impl Work {
         let missing = |reason: String| WorkError::Missing { path: path.to_owned(), reason };
         let physical = path.canonicalize().map_err(|error| missing(error.to_string()))?;
         let dir = Dir::of_host(&physical)?;
-        must_be_ours(path, &dir.itself()?)?;
-        if let Some(seen) = dir.look(CONFIGURATION.as_bytes())? {
-            must_be_ours(&path.join(CONFIGURATION), &seen)?;
-        }
+        must_be_ours_at(path)?;
+        must_be_ours_in(path, &dir, &OWN_NAMES)?;
         let conf_text = dir.read_regular(CONFIGURATION.as_bytes(), LARGEST_CONFIGURATION)?;
         let conf_text = conf_text.ok_or_else(|| missing(format!("it has no {CONFIGURATION}")))?;
         let conf = Configuration::parse(&conf_text, &physical).map_err(|error| {
@@ -115,7 +121,10 @@ impl Work {
             return Err(WorkError::Nested(nested.to_string()));
         }
         match Dir::of_host(&conf.build_dir) {
-            Ok(build_dir) => must_be_ours(&conf.build_dir, &build_dir.itself()?)?,
+            Ok(build_dir) => {
+                must_be_ours_at(&conf.build_dir)?;
+                must_be_ours_in(&conf.build_dir, &build_dir, &NAMES_OF_BUILD_DIR)?;
+            }
             Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error.into()),
         }

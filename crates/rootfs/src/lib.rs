@@ -81,5 +81,6 @@ pub use shown_names::{ShownAttributes, ShownNames};
 pub use status::ObjectStatus;
 pub use sums::{Digesting, Hashing, Summing, Sums};
 pub use untrusted::{Distrust, ForeignTree, TreeWay, Untrusted};
+pub use way::{look_along, strange_above};
 pub use work_meter::{CountedRead, WorkMeter, WorkStep, WorkUnit};
 pub use xattrs::{ACCESS_LIST, CAPABILITY, DEFAULT_LIST, is_label};

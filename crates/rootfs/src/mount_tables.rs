@@ -1,4 +1,4 @@
-//! Finds mounts on, below or from a directory, in every visible mount namespace.
+//! Finds mounts on, below or from a directory, in every visible mount namespace; and what is in a directory by a mount.
 //!
 //! The kernel allows renaming a directory that has a mount on it or below it in another mount namespace, or that is
 //! mounted elsewhere itself. The mount goes along with it, so processes there see another object at the old path. So
@@ -64,6 +64,27 @@ impl Dir {
             Some(format!("{found}, in the mount namespace of process {process}"))
         });
         Ok(others.into_iter().next())
+    }
+
+    /// Tells whether this directory is `other`, or below it: by its place on its file system, so that a part of `other` that
+    /// is mounted elsewhere counts as well.
+    pub fn is_within(&self, other: &Self) -> Result<bool> {
+        let failed = |error: &std::io::Error| {
+            let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
+            RootError::Call { action: "read", path: mounts::TABLE.to_owned(), errno }
+        };
+        let table = mounts::table().map_err(|error| failed(&error))?;
+        let table = parse(&table);
+        let path = self.host_path().map_err(|error| failed(&error))?;
+        let other_path = other.host_path().map_err(|error| failed(&error))?;
+        if below(&path, &other_path).is_some() {
+            return Ok(true);
+        }
+        let Some(place) = place_of(&table, self.itself()?.mount, &path) else { return Ok(false) };
+        let mounted = table.iter().filter(|mount| below(&mount.point, &other_path).is_some());
+        let areas = mounted.map(|mount| Place { device: mount.device.clone(), path: mount.root.clone() });
+        let mut areas = areas.chain(place_of(&table, other.itself()?.mount, &other_path));
+        Ok(areas.any(|area| area.contains(&place.device, &place.path)))
     }
 
     /// Returns the type of the file system as the mount table of this process names it; `None` if its mount is not in

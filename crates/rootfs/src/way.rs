@@ -1,7 +1,8 @@
-//! The way to a root from outside: checks the owners of the symbolic links on its path.
+//! The ways to a root and to files of the host: whose the objects on them are.
 //!
 //! Directories above a root may belong to any user (`/tmp`, the workspace of a build), because the root is opened once.
-//! But a foreign symbolic link among them would decide which root is changed.
+//! But a foreign symbolic link among them would decide which root is changed. A file that is believed, and opened again by
+//! its path, is different: whoever may write to a directory above it can put another one there.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -13,7 +14,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::calls::MOST_LINKS;
-use super::{Distrust, FileType, ObjectStatus, Result, Root, RootError, again};
+use super::{Distrust, FileType, ForeignObject, ObjectStatus, Result, Root, RootError, again};
 use patchadm_svr4::package::{ObjectPath, rule};
 
 /// The magic number of proc(5), whose links only the kernel can follow.
@@ -66,6 +67,100 @@ pub(crate) fn look_at_links(root: &Root) -> Result<()> {
     if is_same { Ok(()) } else { Err(failed(Errno::STALE)) }
 }
 
+/// Returns the first object above a path of the host by which another user than the caller and the superuser could put
+/// something else there: a directory, or a symbolic link on the way. What the path itself leads to is not looked at. A
+/// sticky directory, such as `/tmp`, lets nobody exchange what others have in it.
+pub fn strange_above(path: &Path) -> Result<Option<ForeignObject>> {
+    Ok(look_along(path)?.0)
+}
+
+/// Does the same, and returns with it what the path leads to.
+pub fn look_along(path: &Path) -> Result<(Option<ForeignObject>, ObjectStatus)> {
+    let (objects, last) = objects_on_way(path)?;
+    Ok((objects.iter().find_map(|(path, seen)| strange(path, seen)), last))
+}
+
+fn strange(path: &Path, seen: &ObjectStatus) -> Option<ForeignObject> {
+    let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+    let is_owned = seen.uid == 0 || seen.uid == uid.as_raw() || is_of_other_namespace(seen.uid);
+    // Ordinary users often have a group of their own.
+    let is_own_group = seen.gid == 0 || (!uid.is_root() && seen.gid == gid.as_raw());
+    let is_safe = seen.file_type == FileType::Symlink || seen.mode.bits() & 0o1000 != 0;
+    let is_writable = !is_safe && seen.mode.bits() & if is_own_group { 0o002 } else { 0o022 } != 0;
+    (!is_owned || is_writable).then(|| ForeignObject {
+        path: path.display().to_string(),
+        uid: seen.uid,
+        is_writable: is_owned,
+    })
+}
+
+/// Tells whether a user id stands for all those that this user namespace does not have. Nobody in it can act as they do.
+fn is_of_other_namespace(uid: u32) -> bool {
+    let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u32>().ok();
+    if number("/proc/sys/kernel/overflowuid") != Some(uid) {
+        return false;
+    }
+    let maps = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let is_in = |line: &str| {
+        let mut numbers = line.split_whitespace().map(|word| word.parse::<u64>().ok());
+        let (Some(Some(first)), _, Some(Some(count))) = (numbers.next(), numbers.next(), numbers.next())
+        else {
+            return true;
+        };
+        (first..first.saturating_add(count)).contains(&u64::from(uid))
+    };
+    !maps.is_empty() && !maps.lines().any(is_in)
+}
+
+/// Returns what is on the way to a path of the host, directories and symbolic links, and what it leads to.
+fn objects_on_way(path: &Path) -> Result<(Vec<(PathBuf, ObjectStatus)>, ObjectStatus)> {
+    let failed =
+        |shown: &Path, errno| RootError::Call { action: "look at", path: shown.display().to_string(), errno };
+    let absolute = std::path::absolute(path)
+        .map_err(|error| failed(path, Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
+    let mut shown = PathBuf::from("/");
+    let mut at = open(None, b"/").map_err(|errno| failed(&shown, errno))?;
+    let status = |fd: &OwnedFd, shown: &Path| ObjectStatus::of_file(fd).map_err(|errno| failed(shown, errno));
+    let mut last = (shown.clone(), status(&at, &shown)?);
+    let (mut found, mut rest, mut links) = (Vec::new(), parts(&absolute), 0);
+    while let Some(part) = rest.pop_front() {
+        found.push(last);
+        if part == ".." {
+            shown.pop();
+        } else {
+            shown.push(&part);
+        }
+        let next = open(Some(&at), part.as_bytes()).map_err(|errno| failed(&shown, errno))?;
+        last = (shown.clone(), status(&next, &shown)?);
+        if last.1.file_type != FileType::Symlink {
+            at = next;
+            continue;
+        }
+        links += 1;
+        if links > MOST_LINKS {
+            return Err(RootError::Loop(path.display().to_string()));
+        }
+        found.push(last);
+        if is_of_proc(&next) {
+            at = through(&at, part.as_bytes()).map_err(|errno| failed(&shown, errno))?;
+        } else {
+            let target = again(|| rustix::fs::readlinkat(&next, "", Vec::new()))
+                .map_err(|errno| failed(&shown, errno))?;
+            let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
+            shown.pop();
+            if target.is_absolute() {
+                shown = PathBuf::from("/");
+                at = open(None, b"/").map_err(|errno| failed(&shown, errno))?;
+            }
+            for part in parts(&target).into_iter().rev() {
+                rest.push_front(part);
+            }
+        }
+        last = (shown.clone(), status(&at, &shown)?);
+    }
+    Ok((found, last.1))
+}
+
 fn parts(path: &Path) -> VecDeque<OsString> {
     let named = |part| match part {
         Component::Normal(name) => Some(name.to_owned()),
@@ -93,4 +188,60 @@ fn through(at: &OwnedFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
 fn is_of_proc(link: &OwnedFd) -> bool {
     #[allow(clippy::cast_sign_loss)] // a bit pattern
     rustix::fs::fstatfs(link).is_ok_and(|stat| stat.f_type as u64 & 0xffff_ffff == PROC)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    #[test]
+    fn who_can_exchange_a_directory_or_link_above_a_file_is_named_and_the_file_is_not_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        fs::create_dir_all(top.join("a/b")).unwrap();
+        fs::create_dir_all(top.join("c")).unwrap();
+        fs::write(top.join("a/b/f"), "").unwrap();
+        symlink("../a/b", top.join("c/link")).unwrap();
+        let mode =
+            |name: &str, mode| fs::set_permissions(top.join(name), Permissions::from_mode(mode)).unwrap();
+        for name in ["", "a", "a/b", "c"] {
+            mode(name, 0o755);
+        }
+        mode("a/b/f", 0o666);
+        let strange = |path: &str| {
+            strange_above(&top.join(path))
+                .unwrap()
+                .map(|strange| strange.path.replace(&*top.to_string_lossy(), ""))
+        };
+        assert_eq!((strange("a/b/f"), strange("c/link/f"), strange("c/../a/b/f")), (None, None, None));
+        for name in ["a", "a/b", "c"] {
+            mode(name, 0o757);
+            assert_eq!(strange("c/link/f"), Some(format!("/{name}")), "{name}");
+            mode(name, 0o1757);
+            assert_eq!(strange("c/link/f"), None, "a sticky one");
+            mode(name, 0o755);
+        }
+        assert!(strange_above(&top.join("a/none/f")).unwrap_err().is_not_found());
+    }
+
+    #[test]
+    fn a_link_of_another_user_above_a_file_is_named_in_a_sticky_directory_as_well() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        fs::create_dir(top.join("real")).unwrap();
+        symlink("real", top.join("link")).unwrap();
+        fs::write(top.join("real/f"), "").unwrap();
+        fs::set_permissions(&top, Permissions::from_mode(0o1777)).unwrap();
+        let link = top.join("link/f");
+        assert_eq!(strange_above(&link).unwrap(), None);
+        std::os::unix::fs::lchown(top.join("link"), Some(1234), None).unwrap();
+        let strange = strange_above(&link).unwrap().map(|strange| strange.to_string()).unwrap_or_default();
+        assert!(strange.ends_with("/link belongs to uid 1234"), "{strange}");
+    }
 }

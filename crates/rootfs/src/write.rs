@@ -8,7 +8,7 @@ use super::file::timestamps;
 use super::{
     ChangeCall, Dir, FileType, ObjectStatus, Result, RootChange, WritableFile, again, optional, random,
 };
-use crate::Timestamp;
+use crate::{RootError, Timestamp};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
 /// The largest number of attempts to open a file that comes and goes.
@@ -38,7 +38,11 @@ impl Dir {
     ) -> Result<T> {
         self.must_be_single(name)?;
         other.must_be_single(other_name)?;
-        self.make(call, action, name, Some(&other.at(other_name)), work)
+        self.make(call, action, name, Some(&other.at(other_name)), work).map_err(|error| match &error {
+            // The attribute may be of the second name, or of its directory.
+            RootError::Call { errno: Errno::PERM, .. } => other.flagged(action, other_name).unwrap_or(error),
+            _ => error,
+        })
     }
 
     /// Changes this directory itself.

@@ -137,6 +137,9 @@ pub fn read_start(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 pub fn read_own(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let file = InputFile::open(path)?;
     ownership::must_be_own(&file.metadata()?)?;
+    if !is_descriptor(path) {
+        ownership::must_be_own_place(path)?;
+    }
     within(start_of(file, limit)?, limit)
 }
 

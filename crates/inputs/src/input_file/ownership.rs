@@ -1,9 +1,12 @@
 //! Whose word a file is: one that decides what is done belongs to the caller or to the superuser, and nobody else may write
-//! to it.
+//! to it, or put another one in its place.
 
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use patchadm_rootfs::strange_above;
 
 /// The superuser, and the group that is the superuser's.
 const SUPERUSER: u32 = 0;
@@ -17,6 +20,17 @@ pub(super) fn must_be_own(seen: &Metadata) -> io::Result<()> {
     match stranger(seen, rustix::process::geteuid().as_raw()) {
         None => Ok(()),
         Some(reason) => Err(io::Error::new(io::ErrorKind::PermissionDenied, reason)),
+    }
+}
+
+/// Refuses a path at which another user could put another file.
+pub(super) fn must_be_own_place(path: &Path) -> io::Result<()> {
+    match strange_above(path)? {
+        None => Ok(()),
+        Some(strange) => Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("{strange}: whoever that is could put another file there"),
+        )),
     }
 }
 

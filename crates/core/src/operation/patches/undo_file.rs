@@ -129,13 +129,11 @@ impl NewUndoFile {
         };
         let name = path.file_name().ok_or_else(no_name)?.as_bytes().to_vec();
         let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let inside = root.prefix().join(if root.is_system() { "var/sadm" } else { "" });
-        if let (Ok(above), Ok(inside)) = (above.canonicalize(), inside.canonicalize())
-            && above.starts_with(inside)
-        {
+        let dir = Dir::of_host(above).map_err(unwritable)?;
+        let inside = Dir::of_host(&root.prefix().join(if root.is_system() { "var/sadm" } else { "" }));
+        if inside.and_then(|inside| dir.is_within(&inside)).map_err(unwritable)? {
             return Err(UndoFileFault::Inside(path.to_owned()));
         }
-        let dir = Dir::of_host(above).map_err(unwritable)?;
         if dir.look(&name).map_err(unwritable)?.is_some() {
             return Err(UndoFileFault::Exists(path.to_owned()));
         }
