@@ -22,7 +22,7 @@ const LOOK: &str = "grep -q the-key-of-the-caller /proc/keys && echo IT SEES THE
 fn with_key(test: &str, work: impl FnOnce() + Send) {
     let in_thread = || {
         let joined = keyctl_join_session_keyring(None);
-        let key = joined.and_then(|_| add_key(KEY_TYPE_USER, KEY, b"secret", Some(KEY_SPEC_SESSION_KEYRING)));
+        let key = joined.and_then(|_| add_key(KEY_TYPE_USER, KEY, b"secret", KEY_SPEC_SESSION_KEYRING));
         let closed = key.and_then(|key| keyctl_setperm(key, KEY_POS_ALL));
         let keys = fs::read_to_string("/proc/keys").unwrap_or_default();
         if closed.is_err() || !keys.contains(KEY) {
@@ -44,7 +44,7 @@ fn scripts_have_no_key_of_the_caller() {
         let stage = stage();
         let mut package = Package::new("ACMEmin").file("a", 0o644, "a\n");
         for script in ["checkinstall", "preinstall"] {
-            package = package.information(script, &format!("{LOOK}exit 0\n"));
+            package = package.information(script, format!("{LOOK}exit 0\n"));
         }
         let run = stage.run(&line(&stage, "-n", &package));
         let said = run.stdout.clone() + &run.stderr;

@@ -26,7 +26,7 @@ impl Secrets {
         for argument in arguments {
             let argument = argument.into_vec();
             let text = String::from_utf8_lossy(&argument);
-            for value in values(&text) {
+            if let Some(value) = value_of(&text) {
                 let start = start_of_user(value);
                 let ends = value.match_indices('@').map(|(end, _)| end);
                 for secret in ends.filter_map(|end| value.get(start?..=end)).filter(|secret| secret.len() > 1)

@@ -61,10 +61,11 @@ pub(super) fn run_failed(error: &RunError) -> Stop {
         RunError::Scan(ScanError::Sandbox(error)) if error.kind() == ErrorKind::PermissionDenied => {
             Exit::new(NOT_ALLOWED, ExitCause::NoRights)
         }
-        RunError::Scan(ScanError::Set(_)) => Exit::new(DAMAGED, ExitCause::DamagedInput),
+        RunError::Scan(ScanError::Set(_)) | RunError::Journal { .. } | RunError::Set(_) => {
+            Exit::new(DAMAGED, ExitCause::DamagedInput)
+        }
         RunError::Scan(_) => Exit::new(FAILED, ExitCause::DamagedInput),
         RunError::Unknown(_) => Exit::failed(ExitCause::NotFound),
-        RunError::Journal { .. } | RunError::Set(_) => Exit::new(DAMAGED, ExitCause::DamagedInput),
         RunError::Full(_) => Exit::new(FULL, ExitCause::Space),
         RunError::Root(error) if error.is_no_space() => Exit::new(FULL, ExitCause::Space),
         RunError::Root(error) => Exit::failed(crate::reply::cause_of::of_root(error)),
@@ -89,8 +90,9 @@ pub(super) fn known_tree_failed(error: &KnownTreeError) -> Stop {
     let exit = match error {
         KnownTreeError::NotScanned | KnownTreeError::Unknown(_) => Exit::failed(ExitCause::NotFound),
         KnownTreeError::Several { .. } => Exit::failed(ExitCause::Usage),
-        KnownTreeError::Damaged { .. } => Exit::new(DAMAGED, ExitCause::DamagedInput),
-        KnownTreeError::Set(_) => Exit::new(DAMAGED, ExitCause::DamagedInput),
+        KnownTreeError::Damaged { .. } | KnownTreeError::Set(_) => {
+            Exit::new(DAMAGED, ExitCause::DamagedInput)
+        }
         KnownTreeError::Root(error) => Exit::failed(crate::reply::cause_of::of_root(error)),
     };
     Stop::Refused { exit, message: error.to_string() }

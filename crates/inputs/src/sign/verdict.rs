@@ -291,7 +291,7 @@ mod tests {
         let key = PublicKey::parse(&read("plain.pub")).unwrap();
         let rules = KeyRules::parse(rules.as_bytes()).unwrap();
         let keys = vec![TrustedKey { name: "build".to_owned(), key, rules }];
-        KeyRing { keys, revoked: Revocations::parse(revoked.as_bytes()).unwrap() }
+        KeyRing { keys, revoked: Revocations::parse(revoked.as_bytes()).unwrap(), ignored: Vec::new() }
     }
 
     fn signed(case: &str, manifest: &str) -> SignedFiles {
