@@ -25,7 +25,6 @@ use crate::verbs::help::{USAGE, overview, unknown_command, usage_text};
 use crate::{as_owner, classic, enclosed, supervisor, trial_waiter, verbs};
 use patchadm_building::patches::TRIAL_PROCESS;
 use patchadm_building::run::TASK_PROCESS;
-use patchadm_building::scan::SCAN_PROCESS;
 use patchadm_building::sources::FETCH_PROCESS;
 use patchadm_building::task::PROBE_PROCESS;
 use patchadm_core::namespaces::{ENCLOSING_PROCESS, FIRST_PROCESS};
@@ -133,7 +132,6 @@ const APPLETS: &[Applet] = &[
     hidden(WAITER, AppletKind::Internal, trial_waiter::run),
     hidden(FIRST_PROCESS, AppletKind::Internal, enclosed::run),
     hidden(ENCLOSING_PROCESS, AppletKind::Internal, enclosed::run_enclosure),
-    hidden(SCAN_PROCESS, AppletKind::Internal, verbs::bulk::run_scan),
     hidden(PROBE_PROCESS, AppletKind::Internal, verbs::bulk::run_probe),
     hidden(TASK_PROCESS, AppletKind::Internal, verbs::bulk::run_task),
     hidden(FETCH_PROCESS, AppletKind::Internal, verbs::bulk::run_fetch),

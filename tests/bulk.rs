@@ -20,6 +20,8 @@ mod followed;
 mod forbidden;
 mod history;
 mod hostile;
+mod hostile_results;
+mod hostile_scans;
 mod killed;
 mod killed_at_calls;
 mod large_trees;

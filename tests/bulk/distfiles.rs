@@ -22,7 +22,7 @@ fn fields(name: &str, url: Option<&str>) -> String {
 }
 
 #[test]
-fn a_distfile_that_is_cut_or_wrong_is_fetched_again_or_is_the_failure() {
+fn a_distfile_that_is_cut_or_wrong_is_fetched_beside_it_or_is_the_failure() {
     let Some(build) = BulkBuild::of_recipes("a_distfile…", !is_root(), "slot=local 2\ncheck=none\n") else {
         return;
     };
@@ -56,8 +56,14 @@ fn a_distfile_that_is_cut_or_wrong_is_fetched_again_or_is_the_failure() {
     assert!(run.detail("missing-1.0").contains("it is not there"), "{}", run.detail("missing-1.0"));
     assert!(run.detail("wrong-1.0").contains("its SHA-256 is another one"), "{}", run.detail("wrong-1.0"));
     assert!(!distfiles.join("wrong").exists(), "what is wrong does not come in");
-    for name in ["cut", "other", "fetched"] {
-        assert_eq!(fs::read_to_string(distfiles.join(name)).unwrap(), ARCHIVE);
+    let sum = sha256_text(&Sha256::digest(ARCHIVE.as_bytes()));
+    for (name, text) in [
+        ("cut", "the"),
+        ("other", "THE ARCHIVE\n"),
+        ("fetched", ARCHIVE),
+        (&format!("by-sha256/{sum}"), ARCHIVE),
+    ] {
+        assert_eq!(fs::read_to_string(distfiles.join(name)).unwrap(), text, "{name}");
     }
     // The failure is always tried again.
     fs::write(distfiles.join("missing"), ARCHIVE).unwrap();

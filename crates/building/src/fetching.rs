@@ -4,6 +4,7 @@ use std::path::Path;
 
 use patchadm_bulk::records::Record;
 use patchadm_inputs::sha256::{Sha256, Sha256Sum};
+use patchadm_inputs::sign::sha256_text;
 use patchadm_rootfs::{Dir, RootError, WritableFile};
 use patchadm_svr4::package::Mode;
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,25 @@ impl WantedDistfile {
     }
 }
 
+/// The directory, below that of the distfiles, of those whose name has another content already: a name belongs to whoever
+/// came first, be that the operator or another recipe, and the digest is the name there.
+const BY_DIGEST: &str = "by-sha256";
+
+fn name_by_digest(wanted: &WantedDistfile) -> String {
+    format!("{BY_DIGEST}/{}", sha256_text(&wanted.sha256))
+}
+
+/// Checks that the distfiles of a package are together no larger than its disk space.
+pub(crate) fn must_be_within(wanted: &[WantedDistfile], limit: Option<u64>) -> Result<(), String> {
+    let bytes = wanted.iter().fold(0_u64, |bytes, distfile| bytes.saturating_add(distfile.size));
+    match limit {
+        Some(limit) if bytes > limit => {
+            Err(format!("DISTFILES has {bytes} bytes, over the limit disk={limit} of the package"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A distfile that is not there, with the reason.
 #[derive(Debug)]
 pub(crate) struct MissingDistfile<'a> {
@@ -60,8 +80,7 @@ pub(crate) fn provide<'a>(
     interrupt: &dyn Fn() -> Option<i32>,
 ) -> Vec<MissingDistfile<'a>> {
     let missing = |wanted: &'a WantedDistfile| {
-        let found = check(directory, wanted).unwrap_or_else(|error| Err(error.to_string()));
-        let reason = found.err()?;
+        let reason = find(directory, wanted).err()?;
         let Some(url) = &wanted.url else { return Some(MissingDistfile { wanted, reason }) };
         let fetched = place_when_right(directory, wanted, |add| sources.read(url, interrupt, add));
         let error = fetched.err()?;
@@ -81,8 +100,7 @@ pub(crate) fn take_from(
     for missing in missing {
         let wanted = missing.wanted;
         let failed = |reason: String| format!("{missing}; {source}: {reason}");
-        let found = check(from, wanted).unwrap_or_else(|error| Err(error.to_string()));
-        let taken = found.and_then(|()| {
+        let taken = check(from, &wanted.name, wanted).and_then(|()| {
             let shown = |error: RootError| error.to_string();
             let Some((dir, name)) = place(from, &wanted.name, false).map_err(shown)? else { return Ok(()) };
             let file = dir.open_regular(&name).map_err(shown)?;
@@ -100,35 +118,79 @@ pub(crate) fn copy_distfiles(
     wanted: &[WantedDistfile],
 ) -> Result<Result<(), String>, RootError> {
     for distfile in wanted {
-        if let Some((dir, name)) = place(from, &distfile.name, false)?
-            && dir.look(&name)?.is_some()
-            && let Some((copies, _)) = place(to, &distfile.name, true)?
-        {
-            copy_file(&dir, &name, &copies, &name)?;
-            copies.set_mode(&name, Mode::of(0o644))?;
-        }
-        if let Err(reason) = check(to, distfile)? {
-            return Ok(Err(format!("{}: {reason}", distfile.name)));
+        let by_digest = name_by_digest(distfile);
+        let copied = copy_one(from, &distfile.name, to, distfile).or_else(|reason| {
+            match copy_one(from, &by_digest, to, distfile) {
+                Err(Refusal::Package(_)) => Err(reason),
+                copied => copied,
+            }
+        });
+        match copied {
+            Ok(()) => {}
+            Err(Refusal::Package(reason)) => return Ok(Err(format!("{}: {reason}", distfile.name))),
+            Err(Refusal::NoSpace(error)) => return Err(error),
         }
     }
     Ok(Ok(()))
 }
 
-/// Tells whether a distfile is what its recipe says, or why not.
-fn check(directory: &Path, wanted: &WantedDistfile) -> Result<Result<(), String>, RootError> {
-    let Some((dir, name)) = place(directory, &wanted.name, false)? else {
-        return Ok(Err("it is not there".to_owned()));
-    };
-    if dir.look(&name)?.is_none() {
-        return Ok(Err("it is not there".to_owned()));
+/// Why a distfile is not copied.
+enum Refusal {
+    /// It is not what its recipe says, or has a name that cannot be made.
+    Package(String),
+    /// There is no space.
+    NoSpace(RootError),
+}
+
+impl From<RootError> for Refusal {
+    fn from(error: RootError) -> Self {
+        if error.is_no_space() { Self::NoSpace(error) } else { Self::Package(error.to_string()) }
     }
+}
+
+/// Copies what lies under this name, if it is what the recipe says.
+fn copy_one(from: &Path, name: &str, to: &Path, wanted: &WantedDistfile) -> Result<(), Refusal> {
+    let missing = || Refusal::Package("it is not there".to_owned());
+    let (dir, name) = place(from, name, false)?.ok_or_else(missing)?;
+    let seen = dir.look(&name)?.ok_or_else(missing)?;
+    has_size(seen.size, wanted).map_err(Refusal::Package)?;
+    let (copies, copy) = place(to, &wanted.name, true)?.ok_or_else(missing)?;
+    copy_file(&dir, &name, &copies, &copy)?;
+    copies.set_mode(&copy, Mode::of(0o644))?;
+    let checked = check(to, &wanted.name, wanted).map_err(Refusal::Package);
+    if checked.is_err() {
+        copies.remove(&copy)?;
+    }
+    checked
+}
+
+/// Tells whether a distfile is there as its recipe says, or why not: under its name, or under its digest.
+fn find(directory: &Path, wanted: &WantedDistfile) -> Result<(), String> {
+    check(directory, &wanted.name, wanted)
+        .or_else(|reason| check(directory, &name_by_digest(wanted), wanted).map_err(|_| reason))
+}
+
+/// Tells whether the file of this name is what a recipe says, or why not.
+fn check(directory: &Path, name: &str, wanted: &WantedDistfile) -> Result<(), String> {
+    let shown = |error: RootError| error.to_string();
+    let missing = || "it is not there".to_owned();
+    let (dir, name) = place(directory, name, false).map_err(shown)?.ok_or_else(missing)?;
+    let (file, seen) = dir.open_seen(&name).map_err(shown)?.ok_or_else(missing)?;
+    has_size(seen.size, wanted)?;
     let mut sums = DistfileSums::default();
     let add = |bytes: &[u8]| {
         sums.add(bytes);
         Ok(())
     };
-    each_part(&dir.open_regular(&name)?, |error| dir.read_error(&name, error), add)?;
-    Ok(sums.compare(wanted))
+    each_part(&file, |error| dir.read_error(&name, error), add).map_err(shown)?;
+    sums.compare(wanted)
+}
+
+fn has_size(size: u64, wanted: &WantedDistfile) -> Result<(), String> {
+    if size == wanted.size {
+        return Ok(());
+    }
+    Err(format!("it has {size} bytes instead of {}", wanted.size))
 }
 
 /// The size and SHA-256 of what was read so far.
@@ -145,9 +207,7 @@ impl DistfileSums {
     }
 
     fn compare(self, wanted: &WantedDistfile) -> Result<(), String> {
-        if self.size != wanted.size {
-            return Err(format!("it has {} bytes instead of {}", self.size, wanted.size));
-        }
+        has_size(self.size, wanted)?;
         if self.sha256.finalize() == wanted.sha256 {
             Ok(())
         } else {
@@ -176,18 +236,37 @@ fn place_when_right(
     read: impl FnOnce(AddBytes<'_>) -> Result<(), String>,
 ) -> Result<(), String> {
     let shown = |error: RootError| error.to_string();
-    let Some((dir, name)) = place(directory, &wanted.name, true).map_err(shown)? else { return Ok(()) };
+    let dir = host_directory(directory).map_err(shown)?;
     dir.remove_leftovers("fetch").map_err(shown)?;
     let (private, mut file) = dir.create_private("fetch").map_err(shown)?;
     let placed = read_into(&mut file, wanted, read).and_then(|()| {
         file.set_mode(Mode::of(0o644)).and_then(|()| file.sync()).map_err(shown)?;
-        dir.remove(&name).and_then(|()| dir.rename(&private, &name)).map_err(shown)
+        move_into_place((&dir, &private), directory, wanted).map_err(shown)
     });
     if placed.is_err() {
         // It has a name that nobody looks for.
         let _ = dir.remove(&private);
     }
     placed
+}
+
+/// Gives a distfile that is right its name, or its digest as its name where something else has that name already.
+fn move_into_place(
+    (from, private): (&Dir, &[u8]),
+    directory: &Path,
+    wanted: &WantedDistfile,
+) -> Result<(), RootError> {
+    // A name that cannot be made, because a file has the name of its directory, is taken as well.
+    if let Ok(Some((dir, name))) = place(directory, &wanted.name, true)
+        && dir.look(&name)?.is_none()
+        && from.move_to(private, &dir, &name).is_ok()
+    {
+        return Ok(());
+    }
+    let Some((dir, name)) = place(directory, &name_by_digest(wanted), true)? else { return Ok(()) };
+    // Whatever has this name and another content is nobody's.
+    dir.remove_tree(&name)?;
+    from.replace(private, &dir, &name)
 }
 
 fn read_into(
@@ -252,5 +331,46 @@ mod tests {
         assert_eq!(said, "a/x.tar: its SHA-256 is another one");
         let said = copied(wanted("b/y.tar", b"", None)).unwrap_err();
         assert_eq!(said, "b/y.tar: it is not there");
+    }
+
+    #[test]
+    fn a_name_keeps_its_content_and_another_content_has_its_digest_as_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let (distfiles, copies) = (dir.path().join("distfiles"), dir.path().join("copies"));
+        std::fs::create_dir(&distfiles).unwrap();
+        std::fs::write(distfiles.join("v.tar"), "by hand!").unwrap();
+        let place = |name: &str| {
+            let wanted = wanted(name, b"upstream", None);
+            place_when_right(&distfiles, &wanted, |add| add(b"upstream"))
+        };
+        let hex = sha256_text(&Sha256::digest(b"upstream"));
+        // A name of a digest with another content is nobody's, and below a file there is no name.
+        std::fs::create_dir_all(distfiles.join("by-sha256").join(&hex)).unwrap();
+        for name in ["v.tar", "v.tar/x", "new/x"] {
+            place(name).unwrap();
+            let wanted = wanted(name, b"upstream", None);
+            assert_eq!(find(&distfiles, &wanted), Ok(()), "{name}");
+            copy_distfiles(&distfiles, &copies, &[wanted]).unwrap().unwrap();
+            assert_eq!(std::fs::read(copies.join(name)).unwrap(), b"upstream");
+            std::fs::remove_dir_all(&copies).unwrap();
+        }
+        assert_eq!(std::fs::read(distfiles.join("v.tar")).unwrap(), b"by hand!");
+        assert_eq!(std::fs::read(distfiles.join("new/x")).unwrap(), b"upstream");
+        assert_eq!(std::fs::read(distfiles.join("by-sha256").join(hex)).unwrap(), b"upstream");
+    }
+
+    #[test]
+    fn distfiles_that_collide_are_the_failure_of_their_package() {
+        let dir = tempfile::tempdir().unwrap();
+        let (distfiles, copies) = (dir.path().join("distfiles"), dir.path().join("copies"));
+        std::fs::create_dir_all(distfiles.join("by-sha256")).unwrap();
+        std::fs::write(distfiles.join("x"), "upstream").unwrap();
+        let hex = sha256_text(&Sha256::digest(b"upstream"));
+        std::fs::write(distfiles.join("by-sha256").join(hex), "upstream").unwrap();
+        for other in ["x", "x/y"] {
+            let both = [wanted("x", b"upstream", None), wanted(other, b"upstream", None)];
+            assert!(copy_distfiles(&distfiles, &copies, &both).unwrap().is_err(), "{other}");
+            std::fs::remove_dir_all(&copies).unwrap();
+        }
     }
 }

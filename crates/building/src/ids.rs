@@ -15,6 +15,8 @@ use patchadm_core::namespaces::{IdMapping, OwnIds};
 use patchadm_rootfs::{Dir, RootError};
 use rustix::process::{getegid, geteuid};
 
+use crate::base::build_user;
+use crate::sandbox::{BUILD_ID, BuildUser};
 use crate::tree_walk::each_below;
 
 /// The files with subordinate ids, for users and groups.
@@ -22,6 +24,9 @@ const SUBORDINATE: [&str; 2] = ["/etc/subuid", "/etc/subgid"];
 
 /// The files with the accounts of this machine: in both, an id is the third field.
 const ACCOUNTS: [&str; 2] = ["/etc/passwd", "/etc/group"];
+
+/// The user that has no rights.
+const NOBODY: u32 = 65_534;
 
 /// The programs that give a user namespace subordinate ids.
 const MAP_PROGRAMS: [&str; 2] = ["newuidmap", "newgidmap"];
@@ -121,6 +126,15 @@ impl SandboxIds {
         })
     }
 
+    /// Returns the number by which the machine knows a user inside, if root is the caller: that user's rights on files count
+    /// where a recipe says what is read.
+    pub(crate) fn reader(self, user: BuildUser) -> Option<u32> {
+        match self {
+            Self::Range(range) => Some(range.outside(user.id())),
+            Self::Own | Self::Subordinate { .. } => None,
+        }
+    }
+
     /// Returns the number by which the caller knows a user inside; `None` where it is the caller.
     pub(crate) fn on_disk(self, inside: u32) -> Option<u32> {
         match self {
@@ -129,6 +143,15 @@ impl SandboxIds {
             Self::Subordinate { .. } => Some(inside),
         }
     }
+}
+
+/// Returns the user whose rights on files count where a recipe says what is read, if that is not the caller.
+pub(crate) fn reader_of(conf: &Configuration) -> Option<u32> {
+    if !geteuid().is_root() {
+        return None;
+    }
+    // Without a range there are no builds, and nobody's rights are enough to tell why.
+    Some(range_of(conf).map_or(NOBODY, |range| range.outside(build_user(conf).id())))
 }
 
 /// Returns the range that root gives its sandboxes: the configured one, else the subordinate ids of `build_user`.
@@ -150,7 +173,25 @@ fn range_of(conf: &Configuration) -> Result<IdRange, String> {
             return Err(format!("ids={range}: {path} has {name} with the id {id}; choose other ids"));
         }
     }
-    Ok(range)
+    for path in SUBORDINATE {
+        if let Some((name, other)) = IdRange::of_others(&text_of(path), range, conf.build_user.as_deref()) {
+            return Err(format!("ids={range}: {path} has {other} for {name}; choose other ids"));
+        }
+    }
+    match known_elsewhere(range) {
+        Some(name) => Err(format!("ids={range}: {name} has one of these ids; choose other ids")),
+        None => Ok(range),
+    }
+}
+
+/// Returns an account that is in no file of this machine, such as one of a directory service, and has an id under which commands
+/// of sandboxes run.
+fn known_elsewhere(range: IdRange) -> Option<String> {
+    [0, BUILD_ID].map(|id| range.outside(id)).into_iter().find_map(|id| {
+        let user = || nix::unistd::User::from_uid(id.into()).ok()?.map(|user| user.name);
+        let group = || nix::unistd::Group::from_gid(id.into()).ok()?.map(|group| group.name);
+        user().or_else(group)
+    })
 }
 
 /// Returns a range of ids that nobody has on this machine; `None` where there is none.

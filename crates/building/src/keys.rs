@@ -9,7 +9,8 @@ use patchadm_bulk::records::{Record, Records};
 use patchadm_bulk::result::{BuildResult, Digest, KeyInput, KeyInputs};
 
 use crate::driver::Driver;
-use crate::scan::seen_files::{RecipeFileKind, digest_of, files_of_recipe};
+use crate::ids::reader_of;
+use crate::tree_files::{RecipeFileKind, TreeFiles, digest_of_program, path_in_tree};
 
 /// The time that counts as that of sources without one of their own: 1 January 1980, the earliest that zip can say.
 const EARLIEST: i64 = 315_532_800;
@@ -24,6 +25,7 @@ const NO_INPUTS: [&str; 2] = ["MAINTAINER", "CATEGORIES"];
 #[derive(Debug)]
 pub(crate) struct KeyMaker<'a> {
     conf: &'a Configuration,
+    files: TreeFiles,
     base: Digest,
     build: Digest,
     machine: String,
@@ -33,17 +35,9 @@ pub(crate) struct KeyMaker<'a> {
 impl<'a> KeyMaker<'a> {
     /// Begins with what all keys have in common.
     pub(crate) fn of(conf: &'a Configuration, driver: &Driver, base: Digest) -> Self {
-        let build = digest_of(&driver.directory.join("build")).unwrap_or_else(|| Digest::of(b""));
-        Self { conf, base, build, machine: machine_type(), known: HashMap::new() }
-    }
-
-    fn digest(&mut self, path: &Path) -> Option<Digest> {
-        if let Some(known) = self.known.get(path) {
-            return *known;
-        }
-        let digest = digest_of(path);
-        self.known.insert(path.to_owned(), digest);
-        digest
+        let build = digest_of_program(&driver.directory.join("build")).unwrap_or_else(|| Digest::of(b""));
+        let files = TreeFiles::open(conf, driver, reader_of(conf));
+        Self { conf, files, base, build, machine: machine_type(), known: HashMap::new() }
     }
 
     /// Returns the inputs of a package; `install` are the results that it is built with.
@@ -99,13 +93,23 @@ impl<'a> KeyMaker<'a> {
         inputs: &mut KeyInputs,
     ) -> Result<(), String> {
         let location = record.location().as_str();
-        add_recipe(&self.conf.tree, location, &mut |path| self.digest(path), inputs)?;
+        let (files, known) = (&self.files, &mut self.known);
+        let mut digest = |path: &Path| {
+            if let Some(known) = known.get(path) {
+                return Ok(*known);
+            }
+            // The scan has read them, up to a limit.
+            let digest = files.digest(path, &|| None).map_err(|error| error.to_string())?;
+            known.insert(path.to_owned(), digest);
+            Ok(digest)
+        };
+        add_recipe(files, location, &mut digest, inputs)?;
         if self.conf.key_depends == KeyDepends::Location {
             return Ok(());
         }
         for named in records.scan_depends(record) {
-            let path = crate::scan::path_in_tree(location, named);
-            let digest = self.digest(&self.conf.tree.join(&path)).map(|digest| digest.to_string());
+            let path = path_in_tree(location, named);
+            let digest = digest(Path::new(&path))?.map(|digest| digest.to_string());
             inputs.set_value(KeyInput::ScanDepends(&path), &digest.unwrap_or_default());
         }
         Ok(())
@@ -114,7 +118,7 @@ impl<'a> KeyMaker<'a> {
 
 /// Returns the digests of `scan` and `build` of a driver.
 pub(crate) fn driver_digests(driver: &Driver) -> [Option<Digest>; 2] {
-    ["scan", "build"].map(|name| digest_of(&driver.directory.join(name)))
+    ["scan", "build"].map(|name| digest_of_program(&driver.directory.join(name)))
 }
 
 /// Returns the type of this machine.
@@ -124,15 +128,15 @@ pub(crate) fn machine_type() -> String {
 
 /// Adds the files of a recipe.
 fn add_recipe(
-    tree: &Path,
+    files: &TreeFiles,
     location: &str,
-    digest: &mut dyn FnMut(&Path) -> Option<Digest>,
+    digest: &mut dyn FnMut(&Path) -> Result<Option<Digest>, String>,
     inputs: &mut KeyInputs,
 ) -> Result<(), String> {
-    for file in files_of_recipe(tree, location).map_err(|error| error.to_string())? {
+    for file in files.of_recipe(location).map_err(|error| error.to_string())? {
         match file.kind {
             RecipeFileKind::File(is_executable) => {
-                let digest = digest(&file.at).ok_or(format!("{} is gone", file.path))?;
+                let digest = digest(&file.at)?.ok_or(format!("{} is gone", file.path))?;
                 inputs.set_file(&file.path, is_executable, digest);
             }
             RecipeFileKind::Link(target) => inputs.set_link(&file.path, &target),
@@ -142,9 +146,10 @@ fn add_recipe(
 }
 
 /// Returns the first file of a recipe that is not as these inputs have it.
-pub(crate) fn changed_file(tree: &Path, location: &str, inputs: &KeyInputs) -> Option<String> {
+pub(crate) fn changed_file(files: &TreeFiles, location: &str, inputs: &KeyInputs) -> Option<String> {
     let mut now = KeyInputs::new();
-    if let Err(reason) = add_recipe(tree, location, &mut |path| digest_of(path), &mut now) {
+    let mut digest = |path: &Path| files.digest(path, &|| None).map_err(|error| error.to_string());
+    if let Err(reason) = add_recipe(files, location, &mut digest, &mut now) {
         return Some(reason);
     }
     let of_recipe = |inputs: &KeyInputs| -> BTreeMap<String, Digest> {

@@ -47,6 +47,7 @@ mod space;
 pub mod task;
 pub mod tree;
 mod tree_copy;
+mod tree_files;
 mod tree_walk;
 mod verified;
 pub mod work;

@@ -17,7 +17,7 @@ use crate::sandbox::{
     BuildRoot, BuildUser, OWN_PROGRAM, SandboxCommand, SandboxLimits, StopCause, TaskLog, environment,
     own_program,
 };
-use crate::task::installing::{POLICY, POLICY_FILE, PackageFile, installed_set};
+use crate::task::installing::{POLICY, POLICY_FILE, PackageFile, ROOM, installed_set, stopped_while};
 use crate::task::place::TaskPlace;
 use crate::task::sandbox_run::run_in_sandbox;
 use crate::task::step::{StepError, TaskError};
@@ -77,20 +77,23 @@ impl SandboxTrial<'_> {
         // No run: each trial looks at what is installed.
         let session = format!("{} {:016x}", request.work.id, patchadm_rootfs::random()?);
         let at = (request.work.conf.build_dir.as_path(), session.as_str());
-        let layer = installed_set(at, base, &self.installed, place, (&mut log, &mut ticks))?;
+        let own = &request.work.conf.limits;
+        let layer = installed_set(at, base, &self.installed, place, own, (&mut log, &mut ticks))?;
         let lower: Vec<PathBuf> = layer.into_iter().chain([request.base.0.layer.clone()]).collect();
         self.put_packages(place, lower.len())?;
         request.base.0.ids.give(&place.dir, b"out", BuildUser::Installer.id())?;
         let (root, command) = sandbox(request, place, lower)?;
         let upper = root.lay_out()?;
         NewTree::below(upper.again()?).write(POLICY_FILE.as_bytes(), POLICY.as_bytes(), Mode::of(0o644))?;
-        let limits = SandboxLimits { time: Some(LONGEST), ..SandboxLimits::default() };
-        let ended = run_in_sandbox(place, (&root, command), (&limits, &[]), &mut log, &mut ticks)?;
+        let limits = SandboxLimits::of(own).within(Some(LONGEST)).with_room(self.room(place)?);
+        let written = [place.part("upper"), place.part("out")];
+        let ended = run_in_sandbox(place, (&root, command), (&limits, &written), &mut log, &mut ticks)?;
         let failed = |reason: String| Ok(Err(TrialFailure::Patch(reason)));
         match (ended.end, ended.stopped) {
             (Some(EnclosureEnd::Exited(0)), _) => {}
             (_, Some(StopCause::Time(took))) => return failed(format!("it took {} s", took.as_secs())),
             (_, Some(StopCause::Output(bytes))) => return failed(format!("it printed {bytes} bytes")),
+            (_, Some(stopped)) => return failed(stopped_while(stopped, own, "trial").detail),
             (end, _) => {
                 let reason = format!("the process of the trial ended otherwise than it should: {end:?}");
                 return Ok(Err(TrialFailure::Machine(reason)));
@@ -100,6 +103,17 @@ impl SandboxTrial<'_> {
         let result = serde_json::from_slice::<TrialResult>(&bytes.unwrap_or_default());
         let result = result.map_err(|error| TaskError::Io(error.into()))?;
         Ok(result.failure.map_or(Ok(()), |reason| Err(TrialFailure::Patch(reason))))
+    }
+
+    /// Returns the bytes that patches need, which replace files of the packages and keep what they replace.
+    fn room(&self, place: &TaskPlace) -> Result<u64, StepError> {
+        let packages = Dir::of_host(&place.part("packages"))?;
+        let mut bytes = ROOM;
+        for name in packages.names()? {
+            let seen = packages.look(&name)?;
+            bytes = bytes.saturating_add(seen.map_or(0, |seen| seen.size).saturating_mul(2));
+        }
+        Ok(bytes)
     }
 
     /// Puts the patches, the packages and the order where the process of the trial finds them.

@@ -101,7 +101,7 @@ pub(super) fn decide(
 }
 
 /// Returns the limits of a package; the reason where its record asks for more than it may.
-fn limits_of(conf: &Configuration, record: &Record) -> Result<Limits, String> {
+pub(super) fn limits_of(conf: &Configuration, record: &Record) -> Result<Limits, String> {
     let words: Vec<String> = record.limits().iter().map(|(name, value)| format!("{name}={value}")).collect();
     let asked = LimitChanges::parse(&words.join(" ")).map_err(|error| format!("LIMITS: {error}"))?;
     conf.limits_of(&asked, |pattern| means(pattern, record)).map_err(|error| error.to_string())

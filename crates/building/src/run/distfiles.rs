@@ -1,15 +1,17 @@
 //! The distfiles of packages are looked at, and fetched, before their tasks begin.
 
+use patchadm_bulk::conf::LimitName;
 use patchadm_bulk::journal::{FailureCause, PackageOutcome, PackageState};
 use patchadm_bulk::records::Record;
 use patchadm_bulk::result::Key;
 use patchadm_bulk::schedule::Outcome;
 
+use super::decision::limits_of;
 use super::driver_fetch::DriverFetch;
 use super::master::Master;
 use super::messages::RunMessage;
 use super::request::{RunError, Tell};
-use crate::fetching::{WantedDistfile, provide};
+use crate::fetching::{WantedDistfile, must_be_within, provide};
 
 /// How many packages have their distfiles fetched at a time.
 const MOST_AT_A_TIME: usize = 4;
@@ -31,18 +33,22 @@ impl Master<'_> {
             let Some(record) = self.records.get(index) else { continue };
             let wanted = WantedDistfile::of(record);
             let by_driver = DriverFetch::of(self.request, record);
-            let directory = self.request.work.conf.distfiles.clone();
+            let conf = &self.request.work.conf;
+            let most = limits_of(conf, record).ok().and_then(|limits| limits.get(LimitName::Disk));
+            let directory = conf.distfiles.clone();
             let sources = self.request.sources.clone();
             let (sender, ended) = (self.messages.sender.clone(), self.ends.clone());
             self.fetches.at_work += 1;
             std::thread::spawn(move || {
                 let interrupt = || ended.load(std::sync::atomic::Ordering::Relaxed).then_some(2);
-                let missing = provide(&directory, &wanted, &sources, &interrupt);
-                let fetched = match (missing.first(), by_driver) {
-                    (None, _) => Ok(()),
-                    (Some(first), None) => Err(first.to_string()),
-                    (Some(_), Some(driver)) => driver.fetch(&missing, &directory, &interrupt),
-                };
+                let fetched = must_be_within(&wanted, most).and_then(|()| {
+                    let missing = provide(&directory, &wanted, &sources, &interrupt);
+                    match (missing.first(), by_driver) {
+                        (None, _) => Ok(()),
+                        (Some(first), None) => Err(first.to_string()),
+                        (Some(_), Some(driver)) => driver.fetch(&missing, &directory, &interrupt),
+                    }
+                });
                 // If nobody listens any more, the run is over.
                 let _ = sender.send(RunMessage::Fetched { package: index, key, fetched });
             });

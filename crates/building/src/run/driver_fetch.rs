@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use patchadm_bulk::conf::{LimitName, SandboxMount};
+use patchadm_bulk::conf::SandboxMount;
 use patchadm_bulk::records::Record;
 use patchadm_core::namespaces::EnclosureEnd;
 
@@ -47,11 +47,7 @@ impl DriverFetch {
     /// Returns the call for a package; none where the driver has no `fetch`.
     pub(super) fn of(request: &RunRequest<'_>, record: &Record) -> Option<Self> {
         let conf = &request.work.conf;
-        let limits = SandboxLimits {
-            time: conf.scan_time.map(Duration::from_secs),
-            disk: conf.limits.get(LimitName::Disk),
-            ..SandboxLimits::default()
-        };
+        let limits = SandboxLimits::of(&conf.limits).within(conf.scan_time.map(Duration::from_secs));
         request.driver.can_fetch().then(|| Self {
             driver: request.driver.clone(),
             tree: conf.tree.clone(),
@@ -147,6 +143,11 @@ fn failure_of(ended: &SandboxEnd, place: &TaskPlace) -> Option<String> {
         (Some(StopCause::Time(took)), None) => format!("it took {} s", took.as_secs()),
         (Some(StopCause::Output(bytes)), None) => format!("it printed {bytes} bytes"),
         (Some(StopCause::Disk(bytes)), None) => format!("it wrote {bytes} bytes"),
+        (Some(StopCause::Memory(bytes, _)), None) => format!("it had {bytes} bytes of memory"),
+        (Some(StopCause::Processes(count, _)), None) => format!("it had {count} processes"),
+        (Some(StopCause::Processor(time)), None) => {
+            format!("a process of it had {} s of processor time", time.as_secs())
+        }
         (_, None) => "it was ended".to_owned(),
     };
     let printed = place.dir.read_regular(LOG, MOST_PRINTED).ok().flatten().unwrap_or_default();

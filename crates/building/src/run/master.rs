@@ -44,6 +44,9 @@ const LONGEST_SILENCE: Duration = Duration::from_secs(30);
 /// have half an hour each.
 pub const LONGEST_OVERTIME: Duration = Duration::from_secs(2 * 60 * 60);
 
+/// The time that an installation goes on after the run was asked to end.
+const LONGEST_INSTALLATION: Duration = Duration::from_secs(10);
+
 /// The time that tasks have to end after they were asked to.
 const LONGEST_END: Duration = Duration::from_secs(5);
 
@@ -81,6 +84,8 @@ pub(super) struct Master<'a> {
     pub(super) ends: Arc<AtomicBool>,
     pub(super) has_failed: bool,
     pub(super) is_ending: Option<i32>,
+    /// When the run was asked to end.
+    ending_since: Option<Instant>,
     /// When the tasks were asked to end.
     ended_at: Option<Instant>,
     pub(super) trouble: Option<String>,
@@ -147,6 +152,7 @@ impl<'a> Master<'a> {
             ends: Arc::new(AtomicBool::new(false)),
             has_failed: false,
             is_ending: None,
+            ending_since: None,
             ended_at: None,
             trouble: None,
             began: begin.began,
@@ -204,12 +210,17 @@ impl Master<'_> {
         }
     }
 
-    /// After the first signal nothing more starts; after the second one, what runs is ended.
+    /// After the first signal nothing more starts, and an installation ends soon, which is no build whose work would be lost;
+    /// after the second one, what runs is ended.
     fn look_at_signals(&mut self) {
         if self.is_ending.is_none() {
             self.is_ending = (self.request.interrupt)();
+            self.ending_since = self.is_ending.map(|_| Instant::now());
         }
         if self.is_ending.is_some() {
+            if self.ending_since.is_some_and(|since| since.elapsed() > LONGEST_INSTALLATION) {
+                self.running.values_mut().filter(|task| task.installs).for_each(RunningTask::end);
+            }
             self.ends.store(true, Ordering::Relaxed);
             if self.ended_at.is_none() && (self.request.is_urgent)() {
                 self.ended_at = Some(Instant::now());
@@ -426,6 +437,10 @@ impl Master<'_> {
             }
             TaskMessage::Event(TaskEvent::Alive { memory, .. }) => {
                 self.now.note(index, |package| package.memory = memory);
+                Ok(())
+            }
+            TaskMessage::Event(TaskEvent::Installs(is_begin)) => {
+                task.installs = is_begin;
                 Ok(())
             }
             TaskMessage::Event(TaskEvent::Phase(phase)) => {

@@ -35,6 +35,8 @@ pub(super) struct RunningTask {
     pub(super) began: Instant,
     /// When it was heard of last.
     pub(super) heard: Instant,
+    /// Whether packages are being installed, for its build or for the check of its result.
+    pub(super) installs: bool,
 }
 
 impl RunningTask {
@@ -58,7 +60,7 @@ impl RunningTask {
         };
         output.read_apart(u64::MAX, each, gone);
         let began = Instant::now();
-        Ok(Self { command, start, order, slot, began, heard: began })
+        Ok(Self { command, start, order, slot, began, heard: began, installs: false })
     }
 
     /// Tells whether the task goes on for longer than its build may take and this time.

@@ -204,6 +204,7 @@ pub(crate) fn enclosure_of_work(
     work: &str,
     (tree, directories): (&Path, &[(PathBuf, PathBuf)]),
     (ids, user): (SandboxIds, BuildUser),
+    limits: &SandboxLimits,
     lock: HeldLock,
 ) -> Enclosure {
     let mounts = directories.iter().map(|(source, place)| Mount {
@@ -233,7 +234,7 @@ pub(crate) fn enclosure_of_work(
             directories: Vec::new(),
             umask: 0o022,
             user: user_inside(ids, user),
-            limits: process_limits(&SandboxLimits::default()),
+            limits: process_limits(limits),
             niceness: NICENESS,
         },
     }

@@ -12,6 +12,7 @@ pub(crate) use layers::BUILD_ID;
 pub use layers::{BuildRoot, BuildUser, LayerKind, SandboxCommand, enclosure};
 pub(crate) use layers::{OWN_PROGRAM, enclosure_of_work, environment, network_files, own_program};
 pub use log::{PHASE_LINE, TaskLog};
+pub(crate) use usage::space_of;
 pub(crate) use watch::lost;
 pub use watch::{
     SandboxEnd, SandboxError, SandboxLimits, SandboxWatch, StopCause, UsageMeasure, no_input, run_watched,

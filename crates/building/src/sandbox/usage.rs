@@ -7,9 +7,12 @@ use std::path::PathBuf;
 
 use patchadm_rootfs::{Dir, FileType};
 
+/// The least bytes that an object counts with: those without blocks take inodes, of which a disk has no more than blocks.
+const LEAST: u64 = 4096;
+
 /// Returns the bytes that directories of the host occupy, each file once. What cannot be read counts as nothing: it is still
 /// being written, or removed.
-pub(super) fn space_of(directories: &[PathBuf]) -> u64 {
+pub(crate) fn space_of(directories: &[PathBuf]) -> u64 {
     let mut seen_files = BTreeSet::new();
     let mut bytes = 0;
     // Paths and not open directories: there may be more of them than a process may have open.
@@ -19,7 +22,7 @@ pub(super) fn space_of(directories: &[PathBuf]) -> u64 {
         for name in dir.names().unwrap_or_default() {
             let Ok(Some(seen)) = dir.look(&name) else { continue };
             if seen.links < 2 || seen_files.insert((seen.file_system, seen.inode.number)) {
-                bytes += seen.allocated;
+                bytes += seen.allocated.max(LEAST);
             }
             if seen.file_type == FileType::Directory {
                 open.push(path.join(OsStr::from_bytes(&name)));
@@ -44,5 +47,15 @@ mod tests {
         assert!(one >= empty + 100_000, "{one}");
         std::fs::hard_link(below.join("file"), dir.path().join("again")).unwrap();
         assert_eq!(space_of(&[dir.path().to_owned()]), one);
+    }
+
+    #[test]
+    fn what_has_no_blocks_counts_as_one() {
+        let dir = tempfile::tempdir().unwrap();
+        for number in 0..100 {
+            std::fs::write(dir.path().join(format!("file{number}")), "").unwrap();
+            std::os::unix::fs::symlink("x", dir.path().join(format!("link{number}"))).unwrap();
+        }
+        assert!(space_of(&[dir.path().to_owned()]) >= 200 * LEAST);
     }
 }

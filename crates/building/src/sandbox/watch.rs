@@ -1,11 +1,12 @@
 //! A command in a sandbox, watched until its end: its output goes to the log, and it is ended where it goes over a limit.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, PipeReader, Read as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use patchadm_bulk::conf::{LimitName, Limits};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -23,6 +24,11 @@ const LOOK_AT_PROCESSES: Duration = Duration::from_millis(200);
 const LOOK_AT_DISK: Duration = Duration::from_secs(5);
 const PART_OF_TIME: u32 = 50;
 
+/// The most bytes of standard error that are kept, where it is apart: the last ones. And the most that are read at a time, so
+/// that a command that prints without end does not keep its limits from being looked at.
+const MOST_ERRORS: usize = 64 << 10;
+const MOST_AT_ONCE: usize = 1 << 20;
+
 /// The limits of a command and of everything that it starts; `None` is no limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SandboxLimits {
@@ -38,6 +44,32 @@ pub struct SandboxLimits {
     pub processes: Option<u64>,
     /// The bytes on the disk.
     pub disk: Option<u64>,
+}
+
+impl SandboxLimits {
+    /// Returns the limits of a package, for any command that its recipe or its scripts are run by.
+    pub fn of(limits: &Limits) -> Self {
+        let time = |name| limits.get(name).map(Duration::from_secs);
+        Self {
+            time: time(LimitName::Time),
+            silence: time(LimitName::Silence),
+            cpu: time(LimitName::Cpu),
+            memory: limits.get(LimitName::Memory),
+            processes: limits.get(LimitName::Processes),
+            disk: limits.get(LimitName::Disk),
+        }
+    }
+
+    /// Returns the same limits with this time for the whole, and none for its silence: for commands of ours, of which nobody
+    /// knows when they print something.
+    pub(crate) fn within(self, time: Option<Duration>) -> Self {
+        Self { time, silence: None, ..self }
+    }
+
+    /// Returns the same limits with room on the disk for so many bytes more, which are not of its own choice.
+    pub(crate) fn with_room(self, bytes: u64) -> Self {
+        Self { disk: self.disk.map(|disk| disk.saturating_add(bytes)), ..self }
+    }
 }
 
 /// The limit that a command went over, with what was used.
@@ -76,6 +108,8 @@ pub struct SandboxWatch<'a> {
     pub(crate) group: &'a mut TaskGroup,
     /// The directories that count as its disk space.
     pub written: &'a [PathBuf],
+    /// Gets the last bytes of its standard error, which otherwise goes to the log.
+    pub errors: Option<&'a mut Vec<u8>>,
     /// Receives each phase that begins.
     pub phase: &'a mut dyn FnMut(String),
     /// Is called at least five times a second with the peak of memory and the bytes of the log; returns whether the command
@@ -122,23 +156,27 @@ pub fn run_watched(
     watch: &mut SandboxWatch<'_>,
 ) -> Result<SandboxEnd, SandboxError> {
     let (output, theirs) = io::pipe()?;
+    let (errors, their_errors) = match watch.errors {
+        Some(_) => io::pipe().map(|(errors, theirs)| (Some(errors), OwnedFd::from(theirs)))?,
+        None => (None, OwnedFd::from(theirs.try_clone()?)),
+    };
     // What is there before it begins is not its own.
     let before = limits.disk.map_or(0, |_| space_of(watch.written));
+    let theirs = (OwnedFd::from(theirs), their_errors);
     let process =
-        EnclosureProcess::start_prepared(enclosure, input.as_fd(), OwnedFd::from(theirs), |process| {
-            watch.group.take(process);
-        })?;
-    let output = File::from(OwnedFd::from(output));
-    rustix::fs::fcntl_setfl(&output, OFlags::NONBLOCK).map_err(io::Error::from)?;
-    let mut watcher = Watcher::of(limits, process, output, before);
+        EnclosureProcess::start(enclosure, input.as_fd(), theirs, |process| watch.group.take(process))?;
+    for pipe in [Some(&output), errors.as_ref()].into_iter().flatten() {
+        rustix::fs::fcntl_setfl(pipe, OFlags::NONBLOCK).map_err(io::Error::from)?;
+    }
+    let mut watcher = Watcher::of(limits, process, (Some(output), errors), before);
     let followed = watcher.follow(log, watch);
     let mut ended = watcher.end(followed, watch.group)?;
-    // A process that may not make its file longer ends before anybody looks at the disk.
-    if matches!(ended.end, Some(EnclosureEnd::Exited(1..) | EnclosureEnd::Signalled(_)))
-        && let Some(limit) = limits.disk
+    // A quick command ends before anybody looks at the disk; so does a process that may not make its file longer.
+    if let Some(limit) = limits.disk
+        && let Some(end) = ended.end
     {
         let used = space_of(watch.written).saturating_sub(before);
-        if used >= limit {
+        if used > limit || used == limit && end != EnclosureEnd::Exited(0) {
             (ended.end, ended.stopped) = (None, Some(StopCause::Disk(used)));
         }
     }
@@ -148,8 +186,9 @@ pub fn run_watched(
 struct Watcher<'a> {
     limits: &'a SandboxLimits,
     process: EnclosureProcess,
-    output: File,
-    is_output_open: bool,
+    /// What it prints, until it closes that.
+    output: Option<PipeReader>,
+    errors: Option<PipeReader>,
     began: Instant,
     last_output: Instant,
     next_disk: Instant,
@@ -159,21 +198,16 @@ struct Watcher<'a> {
 }
 
 impl<'a> Watcher<'a> {
-    fn of(limits: &'a SandboxLimits, process: EnclosureProcess, output: File, space_before: u64) -> Self {
+    fn of(
+        limits: &'a SandboxLimits,
+        process: EnclosureProcess,
+        (output, errors): (Option<PipeReader>, Option<PipeReader>),
+        space_before: u64,
+    ) -> Self {
         let began = Instant::now();
         let next_disk = began + LOOK_AT_DISK;
-        let (last_output, is_output_open, peak_memory) = (began, true, 0);
-        Self {
-            limits,
-            process,
-            output,
-            is_output_open,
-            began,
-            last_output,
-            next_disk,
-            peak_memory,
-            space_before,
-        }
+        let (last_output, peak_memory) = (began, 0);
+        Self { limits, process, output, errors, began, last_output, next_disk, peak_memory, space_before }
     }
 
     /// Follows the command until it has ended, or is to be ended.
@@ -186,6 +220,7 @@ impl<'a> Watcher<'a> {
         loop {
             let has_ended = self.wait(next_look.saturating_duration_since(Instant::now()))?;
             self.take_output(log, watch)?;
+            self.take_errors(watch)?;
             if log.is_full() {
                 return Ok(Some(StopCause::Output(log.written())));
             }
@@ -209,8 +244,8 @@ impl<'a> Watcher<'a> {
     fn wait(&self, at_most: Duration) -> Result<bool, SandboxError> {
         let at_most = Timespec::try_from(at_most).unwrap_or(Timespec { tv_sec: 0, tv_nsec: 0 });
         let mut fds = vec![PollFd::from_borrowed_fd(self.process.fd(), PollFlags::IN)];
-        if self.is_output_open {
-            fds.push(PollFd::from_borrowed_fd(self.output.as_fd(), PollFlags::IN));
+        for pipe in [&self.output, &self.errors].into_iter().flatten() {
+            fds.push(PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN));
         }
         match poll(&mut fds, Some(&at_most)) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -222,9 +257,9 @@ impl<'a> Watcher<'a> {
     /// Moves what was printed to the log. A command that prints without end is interrupted by the limit of the log.
     fn take_output(&mut self, log: &mut TaskLog, watch: &mut SandboxWatch<'_>) -> Result<(), SandboxError> {
         let mut bytes = [0; 1 << 13];
-        while self.is_output_open && !log.is_full() {
-            match self.output.read(&mut bytes) {
-                Ok(0) => self.is_output_open = false,
+        while let Some(output) = self.output.as_mut().filter(|_| !log.is_full()) {
+            match output.read(&mut bytes) {
+                Ok(0) => self.output = None,
                 Ok(read) => {
                     self.last_output = Instant::now();
                     log.add(bytes.get(..read).unwrap_or_default(), &mut *watch.phase)?;
@@ -232,6 +267,28 @@ impl<'a> Watcher<'a> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the last bytes of standard error, where it is apart.
+    fn take_errors(&mut self, watch: &mut SandboxWatch<'_>) -> Result<(), SandboxError> {
+        let (mut bytes, mut taken) = ([0; 1 << 13], 0);
+        while let (Some(errors), Some(kept)) = (self.errors.as_mut(), watch.errors.as_deref_mut()) {
+            match errors.read(&mut bytes) {
+                Ok(0) => self.errors = None,
+                Ok(read) => {
+                    kept.extend(bytes.get(..read).unwrap_or_default());
+                    kept.drain(..kept.len().saturating_sub(MOST_ERRORS));
+                    taken += read;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+            if taken >= MOST_AT_ONCE {
+                break;
             }
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 
 use patchadm_bulk::cache::{FileNumber, ScanCache};
@@ -13,11 +13,11 @@ use patchadm_rootfs::{Dir, RootError, WorkMeter, WorkStep, WorkUnit};
 use patchadm_svr4::package::Mode;
 
 use super::sandbox::{Printed, ScanSandbox};
-use super::seen_files::{RecipeFile, digest_of, files_of_recipe, seen_now, status_of};
 use crate::base::BaseLayer;
-use crate::driver::Driver;
+use crate::driver::{DRIVER_INSIDE, Driver};
 use crate::sandbox::BuildUser;
 use crate::set::SetError;
+use crate::tree_files::{MOST_BYTES, RecipeError, RecipeFile, TreeFiles, path_in_tree};
 use crate::work::{PROGRAM, SCAN, Work};
 
 /// The largest scan cache, in bytes.
@@ -92,8 +92,7 @@ pub fn scan(request: &ScanRequest<'_>) -> Result<ScanResult, ScanError> {
     let dir = request.work.directory(SCAN)?;
     let mut notes = Vec::new();
     let cache = if request.is_full { ScanCache::default() } else { read_cache(&dir, &mut notes)? };
-    let mut scan =
-        TreeScan { request, cache, unchanged: BTreeMap::new(), texts: BTreeMap::new(), counts: (0, 0) };
+    let mut scan = TreeScan::of(request, cache);
     let locations = scan.wanted()?;
     scan.take(locations.clone())?;
     let mut records = Records::new();
@@ -119,8 +118,7 @@ pub fn is_as_scanned(request: &ScanRequest<'_>) -> Result<bool, ScanError> {
     let dir = request.work.directory(SCAN)?;
     let cache = read_cache(&dir, &mut Vec::new())?;
     let known: BTreeSet<String> = cache.locations().map(str::to_owned).collect();
-    let mut scan =
-        TreeScan { request, cache, unchanged: BTreeMap::new(), texts: BTreeMap::new(), counts: (0, 0) };
+    let mut scan = TreeScan::of(request, cache);
     if known.is_empty() || !known.iter().all(|location| scan.known(location).is_some()) {
         return Ok(false);
     }
@@ -144,6 +142,7 @@ fn read_cache(dir: &Dir, notes: &mut Vec<String>) -> Result<ScanCache, RootError
 
 struct TreeScan<'a> {
     request: &'a ScanRequest<'a>,
+    files: TreeFiles,
     cache: ScanCache,
     /// Which of the noted files are as they were, as far as they were looked at.
     unchanged: BTreeMap<usize, bool>,
@@ -153,7 +152,13 @@ struct TreeScan<'a> {
     counts: (usize, usize),
 }
 
-impl TreeScan<'_> {
+impl<'a> TreeScan<'a> {
+    fn of(request: &'a ScanRequest<'a>, cache: ScanCache) -> Self {
+        let reader = request.base.0.ids.reader(request.user);
+        let files = TreeFiles::open(&request.work.conf, request.driver, reader);
+        let (unchanged, texts) = (BTreeMap::new(), BTreeMap::new());
+        Self { request, files, cache, unchanged, texts, counts: (0, 0) }
+    }
     /// Returns the locations to begin with: all, or those that are named.
     fn wanted(&self) -> Result<Vec<Location>, ScanError> {
         let named: Vec<Location> =
@@ -179,9 +184,10 @@ impl TreeScan<'_> {
         Ok(locations.into_iter().collect())
     }
 
-    fn sandbox(&self) -> Result<ScanSandbox, ScanError> {
+    fn sandbox(&self) -> Result<ScanSandbox<'a>, ScanError> {
         let request = self.request;
-        Ok(ScanSandbox::make(request.work, request.driver, request.base.0, request.user)?)
+        let base = (request.base.0, request.user);
+        Ok(ScanSandbox::make(request.work, request.driver, base, request.interrupt)?)
     }
 
     /// Adds the records of locations, those of failed scans included.
@@ -236,15 +242,20 @@ impl TreeScan<'_> {
         self.counts.0 += open.len();
         for (location, printed) in self.call_all(&open)? {
             let text = printed.and_then(|printed| self.remember(location.as_str(), &printed));
+            self.must_go_on()?;
             self.texts.insert(location.as_str().to_owned(), text);
         }
         Ok(())
     }
 
+    fn must_go_on(&self) -> Result<(), ScanError> {
+        (self.request.interrupt)().map_or(Ok(()), |signal| Err(ScanError::Interrupted(signal)))
+    }
+
     /// Returns what is known of a location, if everything that was read for it is as it was.
     fn known(&mut self, location: &str) -> Option<String> {
         let entry = self.cache.entry(location)?.clone();
-        let recipe = files_of_recipe(&self.request.work.conf.tree, location).ok()?;
+        let recipe = self.files.of_recipe(location).ok()?;
         if *entry.key() != self.key(&recipe) {
             return None;
         }
@@ -261,9 +272,10 @@ impl TreeScan<'_> {
             return *known;
         }
         let Some(file) = self.cache.files().get(number.index()) else { return false };
-        let path = self.request.work.conf.tree.join(&file.path);
-        let now = status_of(&path);
-        let is_unchanged = file.seen.is_unchanged(now.as_ref(), || digest_of(&path));
+        let path = Path::new(&file.path);
+        let now = self.files.status(path);
+        let read = || self.files.digest(path, self.request.interrupt).ok().flatten();
+        let is_unchanged = file.seen.is_unchanged(now.as_ref(), read);
         if is_unchanged && let Some(now) = now {
             self.cache.renew_file(number, now, self.request.now);
         }
@@ -284,8 +296,8 @@ impl TreeScan<'_> {
         let mut records = Records::new();
         let place = Location::parse(location).map_err(|error| error.to_string())?;
         let read = records.read(&place, printed).map_err(|error| format!("scan: {error}"))?;
-        let tree = &self.request.work.conf.tree;
-        let recipe = files_of_recipe(tree, location).map_err(|error| error.to_string())?;
+        let shown = |error: RecipeError| error.to_string();
+        let recipe = self.files.of_recipe(location).map_err(shown)?;
         let own = recipe.iter().map(|file| format!("{location}/{}", file.path));
         let mut paths: BTreeSet<String> = own.collect();
         for index in read {
@@ -294,16 +306,16 @@ impl TreeScan<'_> {
                 paths.extend(named.map(|path| path_in_tree(location, path)));
             }
         }
-        let scan = self.request.driver.directory.join("scan");
-        paths.insert(scan.to_string_lossy().into_owned());
-        let now = self.request.now;
-        let numbers: Vec<FileNumber> = paths
-            .iter()
-            .map(|path| {
-                let seen = seen_now(&tree.join(path), now);
-                self.cache.note_file(path, seen)
-            })
-            .collect();
+        paths.insert(format!("{DRIVER_INSIDE}/scan"));
+        let sizes = paths.iter().filter_map(|path| self.files.status(Path::new(path)));
+        if sizes.fold(0, |bytes: u64, status| bytes.saturating_add(status.size)) > MOST_BYTES {
+            return Err(shown(RecipeError::TooLarge(location.to_owned(), MOST_BYTES)));
+        }
+        let mut numbers: Vec<FileNumber> = Vec::with_capacity(paths.len());
+        for path in &paths {
+            let seen = self.files.seen_now(Path::new(path), self.request.now, self.request.interrupt);
+            numbers.push(self.cache.note_file(path, seen.map_err(shown)?));
+        }
         self.cache.set_entry(location, self.key(&recipe), &numbers, &text);
         Ok(text)
     }
@@ -337,11 +349,9 @@ impl TreeScan<'_> {
         let Some(mut location) = take() else { return Ok(done) };
         let mut sandbox = self.sandbox()?;
         loop {
-            if let Some(signal) = (self.request.interrupt)() {
-                return Err(ScanError::Interrupted(signal));
-            }
+            self.must_go_on()?;
             let printed = match sandbox.call(Some(location.as_str())) {
-                Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
+                Err(ScanError::Sandbox(error)) if error.kind() != io::ErrorKind::PermissionDenied => {
                     // Somebody may have killed it: another one tells whether that was all.
                     sandbox = self.sandbox()?;
                     sandbox.call(Some(location.as_str()))?
@@ -355,40 +365,5 @@ impl TreeScan<'_> {
                 None => return Ok(done),
             }
         }
-    }
-}
-
-/// Returns the path of a file that a recipe names, below the tree where it is there; else absolute.
-pub(crate) fn path_in_tree(location: &str, named: &str) -> String {
-    let path = Path::new(named);
-    if let Ok(below) = path.strip_prefix("/tree") {
-        return below.to_string_lossy().into_owned();
-    }
-    if path.is_absolute() {
-        return named.to_owned();
-    }
-    let mut parts = PathBuf::new();
-    for part in Path::new(location).join(path).components() {
-        match part {
-            std::path::Component::ParentDir => {
-                parts.pop();
-            }
-            std::path::Component::Normal(name) => parts.push(name),
-            _ => {}
-        }
-    }
-    parts.to_string_lossy().into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_that_a_recipe_names_is_one_of_the_tree_or_of_the_machine() {
-        assert_eq!(path_in_tree("net/curl", "../../mk/common"), "mk/common");
-        assert_eq!(path_in_tree("net/curl", "patches/a"), "net/curl/patches/a");
-        assert_eq!(path_in_tree("net/curl", "/tree/mk/x"), "mk/x");
-        assert_eq!(path_in_tree("net/curl", "/usr/include/x.h"), "/usr/include/x.h");
     }
 }

@@ -1,36 +1,75 @@
-//! A sandbox in which `scan` is called: nothing but `/tmp` can be written to, and one serves many calls.
+//! The sandboxes in which `scan` is called. A driver may run what recipes say, so each call has a sandbox of its own: no process
+//! of one call lives while another one is answered, and nothing that it wrote is seen by another one.
 
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use patchadm_bulk::conf::SandboxMount;
-use patchadm_core::namespaces::{EnclosureError, EnclosureProcess};
+use patchadm_core::namespaces::{Access, Enclosure, EnclosureEnd, EnclosureError};
+use patchadm_rootfs::RootError;
+use patchadm_svr4::package::Mode;
 
-use super::SCAN_PROCESS;
-use super::agent::{MOST_PRINTED, ScanAnswer, ScanOrder};
+use super::ScanError;
 use crate::base::BaseLayer;
+use crate::control_groups::GroupLimits;
 use crate::driver::{DRIVER_INSIDE, Driver};
 use crate::sandbox::{
-    BuildRoot, BuildUser, OWN_PROGRAM, SandboxCommand, SandboxLimits, enclosure, environment, own_program,
+    BuildRoot, BuildUser, SandboxCommand, SandboxEnd, SandboxError, SandboxLimits, SandboxWatch, StopCause,
+    TaskLog, enclosure, environment, no_input,
 };
 use crate::task::place::TaskPlace;
-use crate::work::Work;
+use crate::task::sandbox_run::run_to_end;
+use crate::task::step::TaskError;
+use crate::work::{Work, made};
 
-/// A sandbox for scans, with the process in it that calls `scan`.
-pub(super) struct ScanSandbox {
-    place: Option<TaskPlace>,
-    process: Option<EnclosureProcess>,
-    socket: BufReader<UnixStream>,
-}
+/// The most bytes that one call may print, and one more.
+const MOST_PRINTED: u64 = (16 << 20) + 1;
+
+/// The longest last line that is told, in bytes.
+const LONGEST_LAST_LINE: usize = 512;
+
+/// The file with what a call has printed.
+const PRINTED: &[u8] = b"printed";
+
+/// The directories that a call may write to, each a part of the place with its path inside.
+const TEMPORARY: [(&str, &str); 2] = [("work", "/tmp"), ("out", "/var/tmp")];
+
+/// The places over which something is mounted.
+const PLACES: [&[u8]; 4] = [b"tree", b"driver", b"proc", b"dev"];
 
 /// What one call printed, or why it failed.
 pub(super) type Printed = Result<Vec<u8>, String>;
 
-impl ScanSandbox {
-    /// Makes a sandbox.
-    pub(super) fn make(work: &Work, driver: &Driver, base: &BaseLayer, user: BuildUser) -> io::Result<Self> {
+/// A place for sandboxes of scans, one after the other.
+pub(super) struct ScanSandbox<'a> {
+    /// Given up at the end.
+    place: Option<TaskPlace>,
+    base: &'a BaseLayer,
+    enclosure: Enclosure,
+    limits: SandboxLimits,
+    interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
+}
+
+impl<'a> ScanSandbox<'a> {
+    /// Makes a place. The limits are those of all packages: which ones a location makes is not known yet.
+    pub(super) fn make(
+        work: &Work,
+        driver: &Driver,
+        (base, user): (&'a BaseLayer, BuildUser),
+        interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
+    ) -> io::Result<Self> {
         let place = TaskPlace::make(&work.conf.build_dir, &work.id).map_err(io::Error::other)?;
+        let temporary = TEMPORARY.map(|(part, inside)| SandboxMount {
+            is_writable: true,
+            source: place.part(part),
+            target: inside.into(),
+        });
+        let read = [
+            SandboxMount::read_only(&work.conf.tree, "/tree"),
+            SandboxMount::read_only(&driver.directory, DRIVER_INSIDE),
+        ];
         let root = BuildRoot {
             kind: base.kind,
             ids: base.ids,
@@ -38,82 +77,123 @@ impl ScanSandbox {
             upper: place.part("upper"),
             scratch: place.part("scratch"),
             host: base.mounted.clone(),
-            mounts: vec![
-                SandboxMount::read_only(&work.conf.tree, "/tree"),
-                SandboxMount::read_only(&driver.directory, DRIVER_INSIDE),
-                own_program()?,
-            ],
+            mounts: read.into_iter().chain(temporary).collect(),
         };
-        root.lay_out().map_err(io::Error::other)?;
+        let upper = root.lay_out().map_err(io::Error::other)?;
+        for name in PLACES {
+            made(&upper, name).map_err(io::Error::other)?;
+        }
         let own = [("HOME", "/tmp"), ("TMPDIR", "/tmp"), ("SHELL", "/bin/sh"), ("TREE", "/tree")];
         let named = work.conf.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let variables: Vec<_> = own.into_iter().chain(named).collect();
         let command = SandboxCommand {
-            words: vec![OWN_PROGRAM.into(), SCAN_PROCESS.into()],
+            words: Vec::new(),
             environment: environment(&variables),
             directory: "/tree".to_owned(),
             user,
             has_network: false,
             has_terminal: false,
         };
-        let enclosure = enclosure(&root, command, &SandboxLimits::default(), Some(place.inside()))
-            .map_err(io::Error::other)?;
-        let (ours, theirs) = UnixStream::pair()?;
-        let process =
-            EnclosureProcess::start(&enclosure, theirs.as_fd(), OwnedFd::from(theirs.try_clone()?))?;
-        drop(theirs);
-        let mut sandbox = Self { place: Some(place), process: Some(process), socket: BufReader::new(ours) };
-        let order = serde_json::to_vec(&ScanOrder { time: work.conf.scan_time })?;
-        sandbox.put(&order)?;
-        Ok(sandbox)
-    }
-
-    fn put(&mut self, line: &[u8]) -> io::Result<()> {
-        let put = self.socket.get_mut().write_all(&[line, b"\n"].concat());
-        put.map_err(|_| self.why_it_is_lost(b""))
+        let time = work.conf.scan_time.map(Duration::from_secs);
+        let limits = SandboxLimits::of(&work.conf.limits).within(time);
+        let enclosure = enclosure(&root, command, &limits, Some(place.inside())).map_err(io::Error::other)?;
+        let enclosure = Enclosure { access: Access::ReadOnly, ..enclosure };
+        Ok(Self { place: Some(place), base, enclosure, limits, interrupt })
     }
 
     /// Calls `scan`, for a location or for the list of all. An error is the machine's.
-    pub(super) fn call(&mut self, location: Option<&str>) -> io::Result<Printed> {
-        self.put(&serde_json::to_vec(&location)?)?;
-        let mut line = Vec::new();
-        (&mut self.socket).take(4096).read_until(b'\n', &mut line)?;
-        let answer: ScanAnswer = serde_json::from_slice(&line).map_err(|_| self.why_it_is_lost(&line))?;
-        let length = answer.length as u64;
-        if length > MOST_PRINTED {
-            return Err(io::Error::other("the sandbox of a scan answers nonsense"));
+    pub(super) fn call(&self, location: Option<&str>) -> Result<Printed, ScanError> {
+        let mut said = Vec::new();
+        let ended = self.run(location, &mut said);
+        if let Some(signal) = (self.interrupt)() {
+            return Err(ScanError::Interrupted(signal));
         }
-        let mut printed = vec![0; answer.length];
-        self.socket.read_exact(&mut printed)?;
-        Ok(answer.failure.map_or(Ok(printed), Err))
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(TaskError::Sandbox(SandboxError::Enclosure(
+                error @ (EnclosureError::NotFound(_) | EnclosureError::NotExecutable { .. }),
+            ))) => return Ok(Err(format!("scan: {error}"))),
+            Err(error) => return Err(of_machine(error).into()),
+        };
+        if let Some(failure) = failure_of(&ended, self.limits.time, &said) {
+            return Ok(Err(format!("scan: {failure}")));
+        }
+        let printed = self.place()?.dir.read_regular(PRINTED, MOST_PRINTED)?;
+        Ok(Ok(printed.unwrap_or_default()))
     }
 
-    /// Returns why the process does not answer: what it said, or how it ended.
-    fn why_it_is_lost(&mut self, said: &[u8]) -> io::Error {
-        match self.process.take().map(EnclosureProcess::wait) {
-            Some(Err(error @ EnclosureError::NotAllowed(_))) => {
-                io::Error::new(io::ErrorKind::PermissionDenied, error.to_string())
-            }
-            Some(Err(error)) => io::Error::other(error.to_string()),
-            Some(Ok((end, _))) => {
-                let said = String::from_utf8_lossy(said);
-                io::Error::other(format!("the sandbox of a scan ended ({end:?}): {}", said.trim_end()))
-            }
-            None => io::Error::other("the sandbox of a scan is gone"),
+    fn place(&self) -> io::Result<&TaskPlace> {
+        self.place.as_ref().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn run(&self, location: Option<&str>, said: &mut Vec<u8>) -> Result<SandboxEnd, TaskError> {
+        let place = self.place()?;
+        for (part, _) in TEMPORARY {
+            self.empty(place, part)?;
         }
+        let mut enclosure = self.enclosure.clone();
+        let program = OsString::from(format!("{DRIVER_INSIDE}/scan"));
+        enclosure.command.choices = vec![[program].into_iter().chain(location.map(Into::into)).collect()];
+        place.dir.remove(PRINTED)?;
+        let mut log = TaskLog::begin(place.dir.create(PRINTED)?, Some(MOST_PRINTED));
+        let written: Vec<PathBuf> = TEMPORARY.iter().map(|(part, _)| place.part(part)).collect();
+        let mut group = place.control_group(GroupLimits::within(&self.limits));
+        let mut watch = SandboxWatch {
+            group: &mut group,
+            written: &written,
+            errors: Some(said),
+            phase: &mut |_| {},
+            ticks: &mut |_, _| (self.interrupt)().is_some(),
+        };
+        run_to_end(place, &enclosure, (&self.limits, &no_input()?), &mut log, &mut watch)
+    }
+
+    /// Empties a temporary directory; everybody inside may write to it.
+    fn empty(&self, place: &TaskPlace, part: &str) -> Result<(), RootError> {
+        place.empty(part)?;
+        self.base.ids.give(&place.dir, part.as_bytes(), 0)?;
+        place.dir.set_mode(part.as_bytes(), Mode::of(0o1777))
     }
 }
 
-impl Drop for ScanSandbox {
+impl Drop for ScanSandbox<'_> {
     fn drop(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            process.kill();
-            let _ = process.wait();
+        // What cannot be removed belongs to nobody and goes with the next run.
+        let _ = self.place.take().map(TaskPlace::remove);
+    }
+}
+
+/// Returns why a call failed; none if it ended well.
+fn failure_of(ended: &SandboxEnd, time: Option<Duration>, said: &[u8]) -> Option<String> {
+    Some(match (ended.stopped, ended.end) {
+        (None, Some(EnclosureEnd::Exited(0))) => return None,
+        (Some(StopCause::Time(took)), _) => {
+            format!("it took longer than {} s", time.unwrap_or(took).as_secs())
         }
-        if let Some(place) = self.place.take() {
-            // What stays belongs to nobody and goes with the next run.
-            let _ = place.wait_until_empty();
-            let _ = place.remove();
+        (Some(StopCause::Output(_)), _) => format!("it printed more than {} MiB", MOST_PRINTED >> 20),
+        (Some(StopCause::Disk(bytes)), _) => format!("it wrote {bytes} bytes"),
+        (Some(StopCause::Memory(bytes, _)), _) => format!("it had {bytes} bytes of memory"),
+        (Some(StopCause::Processes(count, _)), _) => format!("it had {count} processes"),
+        (Some(StopCause::Processor(time)), _) => {
+            format!("a process of it had {} s of processor time", time.as_secs())
         }
+        (_, Some(end)) => format!("{end}: {}", last_line(said)),
+        (_, None) => "it was ended".to_owned(),
+    })
+}
+
+fn last_line(said: &[u8]) -> String {
+    let said = String::from_utf8_lossy(said);
+    let line = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
+    line.chars().take(LONGEST_LAST_LINE).collect()
+}
+
+/// Returns the failure of a machine; one that has no sandboxes at all is told from the others.
+fn of_machine(error: TaskError) -> io::Error {
+    match error {
+        TaskError::Sandbox(SandboxError::Enclosure(error @ EnclosureError::NotAllowed(_))) => {
+            io::Error::new(io::ErrorKind::PermissionDenied, error.to_string())
+        }
+        error => io::Error::other(error.to_string()),
     }
 }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use patchadm_bulk::conf::SandboxMount;
+use patchadm_bulk::conf::{LimitName, SandboxMount};
 use patchadm_bulk::journal::FailureCause;
 use patchadm_rootfs::Dir;
 use patchadm_svr4::package::Mode;
@@ -14,7 +14,7 @@ use super::order::TaskFailure;
 use super::sandbox_run::Ticks;
 use super::step::StepError;
 use crate::driver::DRIVER_INSIDE;
-use crate::fetching::copy_distfiles;
+use crate::fetching::{copy_distfiles, must_be_within};
 use crate::file_copy::copy_file;
 use crate::pool::PoolEntry;
 use crate::sandbox::{BuildRoot, SandboxCommand, TaskLog, environment, network_files};
@@ -28,7 +28,8 @@ pub(super) fn install(
     let packages: Vec<PackageFile> = inputs.install.iter().flat_map(package_files).collect();
     let base = (inputs.base, inputs.order.base.as_str());
     let session = format!("{} {} {}", inputs.work.id, inputs.order.run, inputs.order.began);
-    installed_set((&inputs.work.conf.build_dir, &session), base, &packages, inputs.place, (log, ticks))
+    let at = (inputs.work.conf.build_dir.as_path(), session.as_str());
+    installed_set(at, base, &packages, inputs.place, &inputs.order.limits, (log, ticks))
 }
 
 /// Returns the packages of a result.
@@ -57,10 +58,12 @@ pub(super) fn lay_out(inputs: &TaskInputs<'_>, layer: Option<&Path>) -> Result<(
             }
         }
     }
+    let failed = |detail| TaskFailure::of(FailureCause::Distfile, detail);
+    must_be_within(&inputs.order.distfiles, inputs.order.limits.get(LimitName::Disk)).map_err(failed)?;
     place.empty("distfiles")?;
     let (from, to) = (&inputs.work.conf.distfiles, place.part("distfiles"));
     let copied = copy_distfiles(from, &to, &inputs.order.distfiles)?;
-    Ok(copied.map_err(|detail| TaskFailure::of(FailureCause::Distfile, detail))?)
+    Ok(copied.map_err(failed)?)
 }
 
 /// Returns the tree of the sandbox, over the layer with what the package needs.

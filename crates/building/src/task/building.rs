@@ -1,7 +1,6 @@
 //! A package is built: in a sandbox with what it needs installed, and what comes out is packed, checked and kept.
 
 use std::path::Path;
-use std::time::Duration;
 
 use patchadm_bulk::conf::{CheckLevel, LimitName, Limits};
 use patchadm_bulk::journal::FailureCause;
@@ -13,6 +12,7 @@ use super::inputs::{BuildCosts, TaskInputs};
 use super::keeping::{KeptBuild, copy_result, keep, keep_check};
 use super::made_pkginfo::PackageIdentity;
 use super::order::{TaskEnd, TaskEvent, TaskFailure};
+use super::over_limit::over_limit;
 use super::packing::{PackedResult, PackingInput};
 use super::packing_process::pack_in_sandbox;
 use super::sandbox_run::{memory_file, run_to_end};
@@ -23,10 +23,14 @@ use crate::control_groups::GroupLimits;
 use crate::driver::DRIVER_INSIDE;
 use crate::keys::{changed_file, machine_type};
 use crate::runs::log_directory;
-use crate::sandbox::{SandboxEnd, SandboxLimits, SandboxWatch, StopCause, TaskLog, UsageMeasure, enclosure};
+use crate::sandbox::{SandboxEnd, SandboxLimits, SandboxWatch, TaskLog, enclosure};
+use crate::tree_files::TreeFiles;
 
 /// Whoever is told of the task, and what is seen of it while it is at work.
 type ToldTask<'a> = (&'a TaskTeller, &'a TaskWatch<'a>);
+
+/// The most phases of one build that are told and noted.
+const MOST_PHASES: usize = 1_000;
 
 /// Carries out the task.
 pub(super) fn build(inputs: &TaskInputs<'_>, teller: &TaskTeller) -> Result<TaskEnd, TaskError> {
@@ -35,7 +39,7 @@ pub(super) fn build(inputs: &TaskInputs<'_>, teller: &TaskTeller) -> Result<Task
     let stepped = steps(inputs, (teller, &watch), &mut costs).map_err(|error| watch.blame(error));
     let (differs, failure) = match stepped {
         Ok(differs) => (differs, None),
-        Err(StepError::Package(failure)) => (None, Some(failure)),
+        Err(StepError::Package(failure)) => (None, Some(failure.cut())),
         Err(StepError::Machine(error)) => return Err(error.of_kept("logs")),
     };
     let BuildCosts { ms, cpu_ms, peak_memory, .. } = costs;
@@ -47,13 +51,15 @@ fn steps(
     told: ToldTask<'_>,
     costs: &mut BuildCosts,
 ) -> Result<Option<String>, StepError> {
-    let order = inputs.order;
+    let (order, teller) = (inputs.order, told.0);
     let logs = log_directory(inputs.work, order.run)?;
     let name = format!("{}.log", order.package);
     logs.remove(name.as_bytes())?;
     let mut log = TaskLog::begin(logs.create(name.as_bytes())?, order.limits.get(LimitName::Output));
     let mut ticks = |memory, bytes| told.1.tick(memory, bytes);
+    teller.installs(true);
     let layer = install(inputs, &mut log, &mut ticks)?;
+    teller.installs(false);
     let results = inputs.place.empty("results")?;
     let packed = if order.checks_only {
         copy_result(inputs, &results)?
@@ -63,7 +69,9 @@ fn steps(
     let level = inputs.work.conf.check;
     let mut leftovers = Vec::new();
     if level != CheckLevel::None && !packed.packages.is_empty() {
+        teller.installs(true);
         leftovers = check(inputs, layer.as_deref(), &packed, (&mut log, &mut ticks))?;
+        teller.installs(false);
         if level == CheckLevel::Strict && !leftovers.is_empty() {
             let detail = format!("after its removal there are still {}", leftovers.join(", "));
             return Err(TaskFailure::of(FailureCause::Check, detail).into());
@@ -88,7 +96,8 @@ fn built(
     lay_out(inputs, layer)?;
     run(inputs, layer, log, told, costs)?;
     let order = inputs.order;
-    if let Some(file) = changed_file(&inputs.work.conf.tree, &order.location, &order.inputs) {
+    let files = TreeFiles::of_tree(&inputs.work.conf.tree, inputs.base.ids.reader(inputs.user));
+    if let Some(file) = changed_file(&files, &order.location, &order.inputs) {
         let detail = format!("its recipe was changed while it was built: {file}");
         return Err(TaskFailure::of(FailureCause::Result, detail).into());
     }
@@ -106,20 +115,28 @@ fn run(
     let (order, place) = (inputs.order, inputs.place);
     let root = build_root(inputs, layer);
     let command = build_command(inputs, vec![format!("{DRIVER_INSIDE}/build").into()]);
-    let limits = sandbox_limits(&order.limits);
+    let limits = SandboxLimits::of(&order.limits);
     let enclosure = enclosure(&root, command, &limits, Some(place.inside()))?;
     let input = memory_file(&order.record)?;
     let written = ["upper", "work", "out"].map(|part| place.part(part));
     let began = std::time::Instant::now();
     let mut phases = Vec::new();
     let mut phase = |name: String| {
+        if phases.len() >= MOST_PHASES {
+            return;
+        }
         phases.push((name.clone(), u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)));
         told.0.tell(&TaskEvent::Phase(name));
     };
     let mut ticks = |memory, bytes| told.1.tick(memory, bytes);
-    let mut group = place.control_group(GroupLimits { memory: limits.memory, processes: limits.processes });
-    let mut watch =
-        SandboxWatch { group: &mut group, written: &written, phase: &mut phase, ticks: &mut ticks };
+    let mut group = place.control_group(GroupLimits::within(&limits));
+    let mut watch = SandboxWatch {
+        group: &mut group,
+        written: &written,
+        errors: None,
+        phase: &mut phase,
+        ticks: &mut ticks,
+    };
     let ended = run_to_end(place, &enclosure, (&limits, &input), log, &mut watch)?;
     costs.ms = u64::try_from(ended.took.as_millis()).unwrap_or(u64::MAX);
     (costs.cpu_ms, costs.peak_memory) = (ended.processor_ms, ended.peak_memory);
@@ -130,60 +147,16 @@ fn run(
 
 /// Returns the failure of a build that has ended like this.
 fn failure_of(ended: &SandboxEnd, limits: &Limits, phase: Option<String>) -> Option<TaskFailure> {
-    let over = |cause: FailureCause, used: String| {
-        let limit = cause.limit().and_then(|name| limits.get(name));
-        let detail = format!("{used}, limit {}", limit.unwrap_or_default());
-        Some(TaskFailure { cause, phase: phase.clone(), detail, limit })
+    if let Some(failure) = over_limit(ended.stopped, limits, phase.clone()) {
+        return Some(failure);
+    }
+    let (cause, detail) = match ended.end? {
+        // That one was lost is no failure of the package.
+        EnclosureEnd::Exited(0) | EnclosureEnd::Lost(_) => return None,
+        EnclosureEnd::Exited(code) => (FailureCause::Exit, format!("exit {code}")),
+        EnclosureEnd::Signalled(signal) => (FailureCause::Signal, format!("signal {signal}")),
     };
-    match ended.stopped {
-        Some(StopCause::Time(took)) => over(FailureCause::Time, format!("{} s", took.as_secs())),
-        Some(StopCause::Silence(silent)) => {
-            over(FailureCause::Silence, format!("no output for {} s", silent.as_secs()))
-        }
-        Some(StopCause::Memory(bytes, measure)) => {
-            let whose = match measure {
-                UsageMeasure::ControlGroup => "in its control group",
-                UsageMeasure::Looks => "in its processes",
-            };
-            over(FailureCause::Memory, format!("{bytes} bytes of memory {whose}"))
-        }
-        Some(StopCause::Processes(count, measure)) => {
-            let what = match measure {
-                UsageMeasure::ControlGroup => "processes and threads in its control group",
-                UsageMeasure::Looks => "processes",
-            };
-            over(FailureCause::Processes, format!("{count} {what}"))
-        }
-        Some(StopCause::Processor(time)) => {
-            over(FailureCause::Cpu, format!("a process with {} s of processor time", time.as_secs()))
-        }
-        Some(StopCause::Disk(bytes)) => over(FailureCause::Disk, format!("{bytes} bytes on the disk")),
-        Some(StopCause::Output(bytes)) => over(FailureCause::Output, format!("{bytes} bytes of output")),
-        Some(StopCause::Asked) | None => match ended.end {
-            // That one was lost is no failure of the package.
-            Some(EnclosureEnd::Exited(0) | EnclosureEnd::Lost(_)) | None => None,
-            Some(EnclosureEnd::Exited(code)) => {
-                let detail = format!("exit {code}");
-                Some(TaskFailure { cause: FailureCause::Exit, phase, detail, limit: None })
-            }
-            Some(EnclosureEnd::Signalled(signal)) => {
-                let detail = format!("signal {signal}");
-                Some(TaskFailure { cause: FailureCause::Signal, phase, detail, limit: None })
-            }
-        },
-    }
-}
-
-fn sandbox_limits(limits: &Limits) -> SandboxLimits {
-    let time = |name| limits.get(name).map(Duration::from_secs);
-    SandboxLimits {
-        time: time(LimitName::Time),
-        silence: time(LimitName::Silence),
-        cpu: time(LimitName::Cpu),
-        memory: limits.get(LimitName::Memory),
-        processes: limits.get(LimitName::Processes),
-        disk: limits.get(LimitName::Disk),
-    }
+    Some(TaskFailure { phase, ..TaskFailure::of(cause, detail) })
 }
 
 /// Packs what the build has left.

@@ -7,21 +7,22 @@ use patchadm_rootfs::{Dir, FileType, ObjectStatus, RootError};
 use patchadm_svr4::package::Mode;
 
 use super::inputs::TaskInputs;
-use super::installing::{Installation, Installed};
+use super::installing::{Installation, Installed, left_by_packages, stopped_while};
 use super::order::TaskFailure;
 use super::packing::PackedResult;
 use super::sandbox_run::Ticks;
 use super::step::StepError;
 use crate::base::PLACES;
 use crate::file_copy::copy_file;
-use crate::sandbox::{LayerKind, TaskLog};
+use crate::sandbox::{LayerKind, SandboxLimits, TaskLog};
 use crate::tree_walk::each_below;
 
 /// What is left anyway at the top of a layer: directories that are made for the installation, and its records.
 const OURS: [&str; 3] = ["tmp", "dev", "proc"];
 
-/// The most paths that are told of what is left.
+/// The most paths, and the most bytes of them, that are told of what is left.
 const MOST_LEFT: usize = 100;
+const MOST_BYTES: usize = 8 << 10;
 
 /// Installs and removes the packages of a result; returns the paths that are left.
 pub(super) fn check(
@@ -30,7 +31,7 @@ pub(super) fn check(
     packed: &PackedResult,
     (log, ticks): (&mut TaskLog, Ticks<'_>),
 ) -> Result<Vec<String>, StepError> {
-    let place = inputs.place;
+    let (place, limits) = (inputs.place, &inputs.order.limits);
     for part in ["upper", "scratch"] {
         place.empty(part)?;
     }
@@ -47,6 +48,7 @@ pub(super) fn check(
         scratch: place.part("scratch"),
         packages: place.part("packages"),
         place,
+        limits: SandboxLimits::of(limits),
     };
     let files: Vec<String> = packed.packages.iter().map(|(file, _)| file.clone()).collect();
     let names: Vec<String> =
@@ -55,10 +57,16 @@ pub(super) fn check(
         Installed::Done => {
             let before = layer.unwrap_or(&inputs.base.layer);
             let before = (inputs.base.kind == LayerKind::Copy).then(|| Dir::of_host(before)).transpose()?;
-            return Ok(left_below(&Dir::of_host(&place.part("upper"))?, before.as_ref())?);
+            let left = left_below(&Dir::of_host(&place.part("upper"))?, before.as_ref());
+            match left.map_err(left_by_packages) {
+                Ok(left) => return Ok(left),
+                Err(Ok(Installed::Refused(detail))) => detail,
+                Err(refused) => refused.map(|_| String::new())?,
+            }
         }
         Installed::Refused(detail) => format!("it does not install: {detail}"),
         Installed::Remains(detail) => format!("it does not remove: {detail}"),
+        Installed::Over(stopped) => return Err(stopped_while(stopped, limits, "check").into()),
     };
     Err(TaskFailure::of(FailureCause::Check, detail).into())
 }
@@ -66,7 +74,7 @@ pub(super) fn check(
 /// Returns what is left in a layer, but for the records below `var/sadm`, directories that lead to nothing else, and what is as
 /// it was in the tree of which the layer is a copy.
 fn left_below(upper: &Dir, before: Option<&Dir>) -> Result<Vec<String>, RootError> {
-    let mut left = Vec::new();
+    let (mut left, mut bytes) = (Vec::new(), 0);
     each_below::<RootError>(upper, |above, name, seen| {
         let path = above.at(name).to_string();
         let top = path.trim_start_matches('/');
@@ -76,7 +84,10 @@ fn left_below(upper: &Dir, before: Option<&Dir>) -> Result<Vec<String>, RootErro
         let is_directory = seen.file_type == FileType::Directory;
         let may_be_left = !is_ours && !is_whiteout && !is_directory && left.len() < MOST_LEFT;
         if may_be_left && !is_as_before(before, above, name, seen)? {
-            left.push(path);
+            bytes += path.len();
+            if left.is_empty() || bytes <= MOST_BYTES {
+                left.push(path.get(..path.floor_char_boundary(MOST_BYTES)).unwrap_or_default().to_owned());
+            }
         }
         Ok(!is_ours)
     })?;

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use patchadm_bulk::conf::SandboxMount;
+use patchadm_bulk::conf::{Limits, SandboxMount};
 use patchadm_bulk::journal::FailureCause;
 use patchadm_bulk::result::Digest;
 use patchadm_core::namespaces::EnclosureEnd;
@@ -15,6 +15,7 @@ use patchadm_svr4::package::Mode;
 
 use super::installed_mark::{LAYER, is_checked, is_whole, mark_complete};
 use super::order::TaskFailure;
+use super::over_limit::over_limit;
 use super::place::{TaskPlace, remove_all};
 use super::sandbox_run::{Ticks, fail_if_full, run_in_sandbox};
 use super::step::{StepError, TaskError};
@@ -51,8 +52,11 @@ for package; do /.program pkgrm -n -a /.admin \"$package\" || exit 1; done";
 const FAILED_FILE: &str = ".failed";
 const INSTALLED_FILE: &str = ".installed";
 
-/// The time that an installation may take.
+/// The time that the installation of what a package needs may take.
 const LONGEST: Duration = Duration::from_secs(1800);
+
+/// The bytes that records and safety copies of an installation take, beside the packages themselves.
+pub(crate) const ROOM: u64 = 64 << 20;
 
 /// Where packages are installed.
 pub(super) struct Installation<'a> {
@@ -68,6 +72,8 @@ pub(super) struct Installation<'a> {
     pub(super) packages: PathBuf,
     /// The place of the task whose sandbox it is.
     pub(super) place: &'a TaskPlace,
+    /// The limits of everything that is run by it.
+    pub(super) limits: SandboxLimits,
 }
 
 /// What became of packages that were to be installed and removed.
@@ -79,6 +85,8 @@ pub(super) enum Installed {
     Refused(String),
     /// All were installed, and something was not removed.
     Remains(String),
+    /// Something went over a limit.
+    Over(StopCause),
 }
 
 impl Installation<'_> {
@@ -90,33 +98,47 @@ impl Installation<'_> {
         ticks: Ticks<'_>,
     ) -> Result<Installed, TaskError> {
         let (root, command) = self.sandbox(files, removed)?;
-        let upper = root.lay_out()?;
-        let mut answers = NewTree::below(upper.again()?);
-        for (name, text) in [(ADMIN_FILE, ADMIN), (POLICY_FILE, POLICY)] {
-            remove_file(&upper, name)?;
-            answers.write(name.as_bytes(), text.as_bytes(), Mode::of(0o644))?;
+        let upper = match root.lay_out().and_then(|upper| put_answers(&upper).map(|()| upper)) {
+            // A copy has what the packages below it have put there.
+            Err(error) if root.kind == LayerKind::Copy => return left_by_packages(error),
+            laid_out => laid_out?,
+        };
+        let limits = self.limits.clone().with_room(self.bytes(files)?.saturating_mul(2).saturating_add(ROOM));
+        let written = [self.upper.clone()];
+        let ended = run_in_sandbox(self.place, (&root, command), (&limits, &written), log, ticks)?;
+        if let Some(stopped) = ended.stopped {
+            return Ok(Installed::Over(stopped));
         }
-        let limits = SandboxLimits { time: Some(LONGEST), ..SandboxLimits::default() };
-        let ended = run_in_sandbox(self.place, (&root, command), (&limits, &[]), log, ticks)?;
-        if ended.end == Some(EnclosureEnd::Exited(0)) {
-            for name in [ADMIN_FILE, POLICY_FILE, INSTALLED_FILE] {
-                remove_file(&upper, name)?;
-            }
-            return Ok(Installed::Done);
-        }
-        if ended.end.is_some() {
+        let is_well = ended.end == Some(EnclosureEnd::Exited(0));
+        if !is_well {
             fail_if_full(&self.upper)?;
+        }
+        // Scripts of packages were at work there.
+        let end = if is_well { remove_answers(&upper) } else { self.failure(&upper, ended.end) };
+        end.or_else(left_by_packages)
+    }
+
+    /// Returns the bytes of packages.
+    fn bytes(&self, files: &[String]) -> Result<u64, RootError> {
+        let packages = Dir::of_host(&self.packages)?;
+        let mut bytes = 0_u64;
+        for file in files {
+            let seen = packages.look(file.as_bytes())?;
+            bytes = bytes.saturating_add(seen.map_or(0, |seen| seen.size));
+        }
+        Ok(bytes)
+    }
+
+    /// Returns which package was not installed or removed, and how that ended.
+    fn failure(&self, upper: &Dir, end: Option<EnclosureEnd>) -> Result<Installed, RootError> {
+        let how = end.map_or_else(|| "it was ended".to_owned(), |end| end.to_string());
+        if upper.look(INSTALLED_FILE.as_bytes())?.is_some() {
+            return Ok(Installed::Remains(how));
         }
         let failed = upper.read_regular(FAILED_FILE.as_bytes(), 4096)?.unwrap_or_default();
         let failed = String::from_utf8_lossy(&failed).trim_end().to_owned();
         let which = if failed.is_empty() { String::new() } else { format!("{failed}: ") };
-        let how = match (ended.end, ended.stopped) {
-            (_, Some(StopCause::Time(took))) => format!("it took {} s", took.as_secs()),
-            (Some(end @ (EnclosureEnd::Exited(_) | EnclosureEnd::Signalled(_))), _) => end.to_string(),
-            _ => "it was ended".to_owned(),
-        };
-        let is_installed = upper.look(INSTALLED_FILE.as_bytes())?.is_some();
-        Ok(if is_installed { Installed::Remains(how) } else { Installed::Refused(format!("{which}{how}")) })
+        Ok(Installed::Refused(format!("{which}{how}")))
     }
 
     /// Returns the sandbox of a script, and its command.
@@ -146,6 +168,31 @@ impl Installation<'_> {
     }
 }
 
+/// Puts into a layer what answers the questions of installations.
+fn put_answers(upper: &Dir) -> Result<(), RootError> {
+    let mut answers = NewTree::below(upper.again()?);
+    for (name, text) in [(ADMIN_FILE, ADMIN), (POLICY_FILE, POLICY)] {
+        remove_file(upper, name)?;
+        answers.write(name.as_bytes(), text.as_bytes(), Mode::of(0o644))?;
+    }
+    Ok(())
+}
+
+fn remove_answers(upper: &Dir) -> Result<Installed, RootError> {
+    for name in [ADMIN_FILE, POLICY_FILE, INSTALLED_FILE] {
+        remove_file(upper, name)?;
+    }
+    Ok(Installed::Done)
+}
+
+/// Makes it a refusal that what packages have left cannot be read or changed: it is their doing, and not the machine's.
+pub(super) fn left_by_packages(error: RootError) -> Result<Installed, TaskError> {
+    if error.is_no_space() {
+        return Err(error.into());
+    }
+    Ok(Installed::Refused(format!("what it leaves cannot be used: {error}")))
+}
+
 /// Removes a file of a layer, and the directories above it that are empty then.
 fn remove_file(layer: &Dir, path: &str) -> Result<(), RootError> {
     let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
@@ -167,6 +214,12 @@ fn remove_file(layer: &Dir, path: &str) -> Result<(), RootError> {
         }
     }
     Ok(())
+}
+
+/// Returns the failure of a package of which something went over a limit while packages were installed.
+pub(crate) fn stopped_while(stopped: StopCause, limits: &Limits, phase: &str) -> TaskFailure {
+    let failure = over_limit(Some(stopped), limits, Some(phase.to_owned()));
+    failure.unwrap_or_else(|| TaskFailure::of(FailureCause::Install, "it was ended"))
 }
 
 /// A package that is to be installed: a file.
@@ -196,6 +249,7 @@ pub(crate) fn installed_set(
     (base, base_digest): (&BaseLayer, &str),
     packages: &[PackageFile],
     place: &TaskPlace,
+    limits: &Limits,
     (log, ticks): (&mut TaskLog, Ticks<'_>),
 ) -> Result<Option<PathBuf>, StepError> {
     if packages.is_empty() {
@@ -235,6 +289,7 @@ pub(crate) fn installed_set(
         scratch: made_at.join("scratch"),
         packages: place.part("packages"),
         place,
+        limits: SandboxLimits::of(limits).within(Some(LONGEST)),
     };
     let names: Vec<String> = packages.iter().map(|package| package.file.clone()).collect();
     match installation.run((&names, &[]), log, ticks)? {
@@ -242,9 +297,14 @@ pub(crate) fn installed_set(
         Installed::Refused(detail) | Installed::Remains(detail) => {
             return Err(TaskFailure::of(FailureCause::Install, detail).into());
         }
+        Installed::Over(stopped) => return Err(stopped_while(stopped, limits, "install").into()),
     }
     remove_all(&dir, b"scratch")?;
-    mark_complete(&dir, session)?;
+    if let Installed::Refused(detail) =
+        mark_complete(&dir, session).map_or_else(left_by_packages, |()| Ok(Installed::Done))?
+    {
+        return Err(TaskFailure::of(FailureCause::Install, detail).into());
+    }
     sets.move_to(new.as_bytes(), &sets, name.as_bytes())?;
     Ok(Some(path.join(LAYER)))
 }

@@ -12,6 +12,7 @@ pub(crate) mod installing;
 mod keeping;
 mod made_pkginfo;
 pub mod order;
+mod over_limit;
 mod packing;
 mod packing_process;
 pub(crate) mod place;

@@ -78,6 +78,8 @@ pub enum TaskEvent {
     },
     /// A phase begins.
     Phase(String),
+    /// Packages are being installed now, or no more.
+    Installs(bool),
     /// It goes on.
     Alive {
         /// The most memory so far, in bytes.
@@ -122,7 +124,24 @@ pub struct TaskFailure {
     pub limit: Option<u64>,
 }
 
+/// The longest reason in words, in bytes: with an escape for each of them a line still takes it.
+const LONGEST_REASON: usize = 8 << 10;
+
+/// Returns a reason that a line takes, whatever it quotes.
+fn cut(mut reason: String) -> String {
+    if reason.len() > LONGEST_REASON {
+        reason.truncate(reason.floor_char_boundary(LONGEST_REASON));
+        reason.push('…');
+    }
+    reason
+}
+
 impl TaskFailure {
+    /// Returns the failure with as many of its words as a line takes.
+    pub(super) fn cut(self) -> Self {
+        Self { detail: cut(self.detail), ..self }
+    }
+
     /// A failure without a phase and a limit.
     pub fn of(cause: FailureCause, detail: impl Into<String>) -> Self {
         Self { cause, phase: None, detail: detail.into(), limit: None }
@@ -134,7 +153,7 @@ impl TaskEnd {
     pub fn trouble(reason: impl Into<String>) -> Self {
         Self {
             failure: None,
-            trouble: Some(reason.into()),
+            trouble: Some(cut(reason.into())),
             is_full: false,
             differs: None,
             ms: 0,

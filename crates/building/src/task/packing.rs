@@ -25,6 +25,7 @@ use super::made_pkginfo::{PackageIdentity, dependencies, made_pkginfo};
 use super::order::TaskFailure;
 use super::step::{StepError, TaskError};
 use crate::file_copy::copy_file;
+use crate::pool::{LOG, RESULT};
 use crate::tree_walk::each_below;
 
 /// How a datastream begins.
@@ -45,6 +46,14 @@ const INFORMATION: [&str; 12] = [
     "pkginfo",
     "prototype",
 ];
+
+/// The most files of a result, and the most bytes of their names.
+const MOST_FILES: usize = 10_000;
+const MOST_NAMES: usize = 1 << 20;
+
+/// The parameters of a package that a result notes, and the longest value of one, in bytes.
+pub(super) const NOTED: [&str; 3] = ["PKG", "ARCH", "VERSION"];
+const LONGEST_PARAMETER: usize = 256;
 
 /// The largest `pkginfo` and `prototype`, in bytes.
 const LARGEST_PKGINFO: u64 = 1 << 20;
@@ -84,10 +93,10 @@ pub(super) struct PackedResult {
     pub(super) files: Vec<String>,
 }
 
-/// Packs an output. One that its own user may not read is no result.
+/// Packs an output. Whatever is wrong with one that a recipe has written is the failure of its package.
 pub(super) fn pack(input: &PackingInput) -> Result<PackedResult, StepError> {
     pack_readable(input).map_err(|error| match error {
-        StepError::Machine(TaskError::Root(error)) if error.is_refused_access() => wrong(error.to_string()),
+        StepError::Machine(TaskError::Root(error)) if !error.is_no_space() => wrong(error.to_string()),
         other => other,
     })
 }
@@ -98,6 +107,13 @@ fn pack_readable(input: &PackingInput) -> Result<PackedResult, StepError> {
     let has = |name: &str| names.iter().any(|found| found == name.as_bytes());
     if names.is_empty() {
         return Err(wrong("nothing was put into /out"));
+    }
+    let bytes = names.iter().fold(0_usize, |bytes, name| bytes.saturating_add(name.len()));
+    if names.len() > MOST_FILES || bytes > MOST_NAMES {
+        let count = names.len();
+        return Err(wrong(format!(
+            "/out has {count} names with {bytes} bytes; a result has {MOST_FILES} with {MOST_NAMES} bytes at most"
+        )));
     }
     if has("root") || has("pkginfo") {
         return pack_tree(input, &out, &names);
@@ -127,6 +143,7 @@ fn must_be_single(result: &PackedResult) -> Result<(), StepError> {
 fn keep(input: &PackingInput, out: &Dir, name: &[u8], result: &mut PackedResult) -> Result<(), StepError> {
     let shown = String::from_utf8_lossy(name).into_owned();
     let is_plain = name.iter().all(u8::is_ascii_graphic) && !name.starts_with(b".");
+    must_be_free(&shown)?;
     if !is_plain {
         return Err(wrong(format!("/out/{} has a name that a result cannot have", shown.escape_debug())));
     }
@@ -178,12 +195,37 @@ fn transfer(
     for package in packages {
         let params = parameters(&Dir::of_host(from)?.dir(package.as_bytes())?)?;
         let name = format!("{}.pkg", params.text("PKG"));
+        must_be_notable(&params)?;
         if result.packages.iter().any(|(known, _)| *known == name) {
             return Err(wrong(format!("two packages are called {}", params.text("PKG"))));
         }
         let stream = input.to.join(&name);
         translate(from, vec![package.clone()], TransferDestination::Stream(stream))?;
         result.packages.push((name, params));
+    }
+    Ok(())
+}
+
+/// Checks that a result has no file of its own of this name.
+fn must_be_free(name: &str) -> Result<(), StepError> {
+    if [RESULT, LOG].contains(&name) {
+        return Err(wrong(format!("/out/{name} has the name of a file that every result has")));
+    }
+    Ok(())
+}
+
+/// Checks the parameters that a result notes: they are short, and the name of the package is that of a file.
+fn must_be_notable(params: &Params) -> Result<(), StepError> {
+    for name in NOTED {
+        let length = params.text(name).len();
+        if length > LONGEST_PARAMETER {
+            return Err(wrong(format!("pkginfo: {name} has {length} bytes, of {LONGEST_PARAMETER} at most")));
+        }
+    }
+    let name = params.text("PKG");
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-._".contains(byte);
+    if name.is_empty() || name.starts_with('.') || !name.as_bytes().iter().all(is_name) {
+        return Err(wrong(format!("pkginfo: PKG={} is no name of a package", name.escape_debug())));
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::time::Duration;
 
+use patchadm_bulk::conf::{LimitName, Limits};
 use patchadm_bulk::journal::FailureCause;
 use patchadm_core::namespaces::EnclosureEnd;
 use patchadm_rootfs::Dir;
@@ -13,7 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::inputs::TaskInputs;
 use super::order::TaskFailure;
-use super::packing::{PackedResult, PackingInput, pack};
+use super::over_limit::over_limit;
+use super::packing::{NOTED, PackedResult, PackingInput, pack};
 use super::sandbox_run::{Ticks, fail_if_full, memory_file, run_work};
 use super::step::{StepError, TaskError};
 use crate::sandbox::{SandboxLimits, StopCause, TaskLog, enclosure_of_work};
@@ -27,8 +29,9 @@ const ANSWER: &str = "answer.json";
 /// The largest answer, in bytes.
 const LARGEST_ANSWER: u64 = 16 << 20;
 
-/// The time that packing may take.
+/// The time that packing may take, and the bytes that it needs for itself.
 const LONGEST: Duration = Duration::from_secs(1800);
+const ROOM: u64 = 64 << 20;
 
 /// What came of packing.
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,9 +45,6 @@ enum PackingAnswer {
     Trouble(String),
 }
 
-/// The parameters of a package that a result notes.
-const NOTED: [&str; 3] = ["PKG", "ARCH", "VERSION"];
-
 /// Packs what an order says, in an enclosure.
 pub fn pack_in_enclosure(order: File) -> io::Result<()> {
     let input: PackingInput = serde_json::from_reader(order)?;
@@ -56,7 +56,7 @@ pub fn pack_in_enclosure(order: File) -> io::Result<()> {
             let packages = packages.into_iter().map(|(file, params)| (file, noted(&params))).collect();
             PackingAnswer::Packed { packages, files }
         }
-        Err(StepError::Package(failure)) => PackingAnswer::Failed(failure),
+        Err(StepError::Package(failure)) => PackingAnswer::Failed(failure.cut()),
         Err(StepError::Machine(error)) => PackingAnswer::Trouble(error.to_string()),
     };
     let bytes = serde_json::to_vec(&answer)?;
@@ -81,23 +81,29 @@ pub(super) fn pack_in_sandbox(
     }
     let directories = parts.map(|(part, inside)| (place.part(part), inside.clone()));
     let view = place.part("view");
-    let enclosure = enclosure_of_work(PACKING, (&view, &directories), (ids, inputs.user), place.inside());
-    let limits = SandboxLimits { time: Some(LONGEST), ..SandboxLimits::default() };
+    let limits = packing_limits(&inputs.order.limits);
+    let enclosure =
+        enclosure_of_work(PACKING, (&view, &directories), (ids, inputs.user), &limits, place.inside());
     // A value of strings and numbers: serialising it cannot fail.
     let order = memory_file(&serde_json::to_string(input).unwrap_or_default())?;
-    let ended = run_work(place, enclosure, (&limits, order), log, ticks)?;
+    let written = ["made", "results"].map(|part| place.part(part));
+    let ended = run_work(place, enclosure, (&limits, order), (&written, log), ticks)?;
     if ended.end != Some(EnclosureEnd::Exited(0)) {
         fail_if_full(&place.path)?;
-        return match (ended.end, ended.stopped) {
+        let phase = Some("pack".to_owned());
+        return Err(match (ended.end, ended.stopped) {
             (_, Some(StopCause::Time(took))) => {
                 let detail = format!("it took {} s to pack it", took.as_secs());
-                Err(TaskFailure::of(FailureCause::Result, detail).into())
+                TaskFailure::of(FailureCause::Result, detail).into()
             }
-            (end, _) => Err(io::Error::other(format!(
-                "the process that packs ended otherwise than it should: {end:?}"
-            ))
-            .into()),
-        };
+            (end, stopped) => match over_limit(stopped, &inputs.order.limits, phase) {
+                Some(failure) => failure.into(),
+                None => io::Error::other(format!(
+                    "the process that packs ended otherwise than it should: {end:?}"
+                ))
+                .into(),
+            },
+        });
     }
     let scratch = Dir::of_host(&place.part("made"))?;
     let answer = scratch.read_regular(ANSWER.as_bytes(), LARGEST_ANSWER)?.unwrap_or_default();
@@ -120,6 +126,16 @@ pub(super) fn pack_in_sandbox(
             Err(TaskError::Io(io::Error::other(reason)).into())
         }
     }
+}
+
+/// Returns the limits of packing: those of the package, with room for what is made on the way and for the result, each of which
+/// is about as large as what the build may leave.
+fn packing_limits(limits: &Limits) -> SandboxLimits {
+    let disk = limits.get(LimitName::Disk).unwrap_or_default();
+    let limits = SandboxLimits::of(limits).within(Some(LONGEST));
+    let limits = limits.with_room(disk.saturating_mul(2).saturating_add(ROOM));
+    // It is a process of ours, which ends by itself.
+    SandboxLimits { cpu: None, ..limits }
 }
 
 /// Makes what was packed readable for the sandboxes to come.

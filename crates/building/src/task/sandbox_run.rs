@@ -10,10 +10,10 @@ use rustix::fs::MemfdFlags;
 
 use super::place::TaskPlace;
 use super::step::TaskError;
-use crate::control_groups::TaskGroup;
+use crate::control_groups::GroupLimits;
 use crate::sandbox::{
     BuildRoot, SandboxCommand, SandboxEnd, SandboxError, SandboxLimits, SandboxWatch, StopCause, TaskLog,
-    enclosure, lost, no_input, run_watched,
+    enclosure, lost, no_input, run_watched, space_of,
 };
 use crate::space::is_full;
 
@@ -22,7 +22,7 @@ pub(crate) type Ticks<'t> = &'t mut dyn FnMut(u64, u64) -> bool;
 
 /// Runs a command and waits until nothing of it is left. It is an error of the machine that the command was lost, or that the
 /// task was asked to end.
-pub(super) fn run_to_end(
+pub(crate) fn run_to_end(
     place: &TaskPlace,
     enclosure: &Enclosure,
     (limits, input): (&SandboxLimits, &File),
@@ -41,8 +41,7 @@ pub(super) fn run_to_end(
     }
 }
 
-/// Runs a command that no control group limits, in a sandbox that is laid out, to its end. Its limits are those of time, of
-/// what it prints, and of what these directories occupy.
+/// Runs a command in a sandbox that is laid out to its end. These directories count as its disk space.
 pub(crate) fn run_in_sandbox(
     place: &TaskPlace,
     (root, command): (&BuildRoot, SandboxCommand),
@@ -51,44 +50,53 @@ pub(crate) fn run_in_sandbox(
     ticks: Ticks<'_>,
 ) -> Result<SandboxEnd, TaskError> {
     let enclosure = enclosure(root, command, limits, Some(place.inside()))?;
-    let mut watch = SandboxWatch { group: &mut TaskGroup::default(), written, phase: &mut |_| {}, ticks };
+    let mut group = place.control_group(GroupLimits::within(limits));
+    let mut watch = SandboxWatch { group: &mut group, written, errors: None, phase: &mut |_| {}, ticks };
     run_to_end(place, &enclosure, (limits, &no_input()?), log, &mut watch)
 }
 
 /// How often it is looked whether a work is to end.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Lets the first process of an enclosure do a work of this program, and waits until nothing of it is left. It has no limit but
-/// that of time.
+/// Lets the first process of an enclosure do a work of this program, and waits until nothing of it is left. Its limits are those
+/// of its process, of time, and of the space of these directories.
 pub(super) fn run_work(
     place: &TaskPlace,
     enclosure: Enclosure,
     (limits, order): (&SandboxLimits, File),
-    log: &mut TaskLog,
+    (written, log): (&[PathBuf], &mut TaskLog),
     ticks: Ticks<'_>,
 ) -> Result<SandboxEnd, TaskError> {
     if !rustix::process::geteuid().is_root() {
         // A process with threads enters no user namespace, so there is another one between.
-        let mut watch =
-            SandboxWatch { group: &mut TaskGroup::default(), written: &[], phase: &mut |_| {}, ticks };
+        let mut group = place.control_group(GroupLimits::within(limits));
+        let mut watch = SandboxWatch { group: &mut group, written, errors: None, phase: &mut |_| {}, ticks };
         return run_to_end(place, &enclosure, (limits, &order), log, &mut watch);
     }
     let began = Instant::now();
+    let before = space_of(written);
+    let over_disk = || {
+        let used = space_of(written).saturating_sub(before);
+        limits.disk.is_some_and(|limit| used > limit).then_some(StopCause::Disk(used))
+    };
     let work = EnclosedWork::start(enclosure, order.into()).map_err(SandboxError::from)?;
     let mut stopped = None;
     while stopped.is_none() && !work.has_ended_within(LOOK) {
         let took = began.elapsed();
-        if limits.time.is_some_and(|limit| took > limit) {
-            stopped = Some(StopCause::Time(took));
+        stopped = if limits.time.is_some_and(|limit| took > limit) {
+            Some(StopCause::Time(took))
         } else if ticks(0, log.written()) {
-            stopped = Some(StopCause::Asked);
-        }
+            Some(StopCause::Asked)
+        } else {
+            over_disk()
+        };
     }
     if stopped.is_some() {
         work.kill();
     }
     let ended = work.wait();
     place.wait_until_empty()?;
+    let stopped = stopped.or_else(over_disk);
     let end = match stopped {
         Some(StopCause::Asked) => return Err(io::Error::other("the task is to end").into()),
         Some(_) => None,

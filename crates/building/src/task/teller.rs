@@ -47,6 +47,11 @@ impl TaskTeller {
         }
     }
 
+    /// Tells that packages are being installed now, or no more.
+    pub(super) fn installs(&self, is_begin: bool) {
+        self.tell(&TaskEvent::Installs(is_begin));
+    }
+
     /// Notes what is told of a task that goes on; returns whether it is to end.
     pub(super) fn tick(&self, memory: u64, log: u64) -> bool {
         if let Ok(mut shared) = self.shared.lock() {

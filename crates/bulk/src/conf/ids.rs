@@ -100,6 +100,15 @@ impl IdRange {
         })
     }
 
+    /// Returns the first owner in the text of subuid(5) or subgid(5), other than this user, who has some of these ids, with
+    /// the range that is theirs.
+    pub fn of_others<'t>(text: &'t str, range: Self, user: Option<&str>) -> Option<(&'t str, Self)> {
+        subordinate(text).find_map(|(owner, start, count)| {
+            let is_taken = Some(owner) != user && range.overlaps((start, count));
+            is_taken.then_some((owner, Self { start, count }))
+        })
+    }
+
     /// Returns all ranges of the text of subuid(5) or subgid(5).
     pub fn all_of(text: &str) -> impl Iterator<Item = (u32, u32)> {
         subordinate(text).map(|(_, start, count)| (start, count))
@@ -156,5 +165,12 @@ mod tests {
         assert_eq!(of("somebody", 1001), Some(231_072));
         assert_eq!(of("somebody", 1002), None);
         assert_eq!(IdRange::all_of(text).count(), 4);
+        let others = |start, user| {
+            IdRange::of_others(text, IdRange { start, count: 2_000 }, user).map(|(owner, _)| owner)
+        };
+        assert_eq!(others(99_000, None), Some("builder"));
+        assert_eq!(others(99_000, Some("builder")), None);
+        assert_eq!(others(200_000, Some("builder")), Some("other"));
+        assert_eq!(others(400_000, None), None);
     }
 }

@@ -32,23 +32,19 @@ pub struct EnclosureProcess {
 }
 
 impl EnclosureProcess {
-    /// Starts the command of an enclosure with this standard input; what it prints goes to `output`.
-    pub fn start(enclosure: &Enclosure, input: BorrowedFd<'_>, output: OwnedFd) -> io::Result<Self> {
-        Self::start_prepared(enclosure, input, output, |_| ())
-    }
-
-    /// Does the same, and calls `prepare` with the number of the process before it makes anything: whatever that process is
-    /// put into, all that is inside will be in, too.
-    pub fn start_prepared(
+    /// Starts the command of an enclosure with this standard input, standard output and standard error. Calls `prepare` with
+    /// the number of the process before it makes anything: whatever that process is put into, all that is inside will be
+    /// in, too.
+    pub fn start(
         enclosure: &Enclosure,
         input: BorrowedFd<'_>,
-        output: OwnedFd,
+        (output, errors): (OwnedFd, OwnedFd),
         prepare: impl FnOnce(u32),
     ) -> io::Result<Self> {
         let (mut channel, theirs) = MessageChannel::pair()?;
         let mut command = Command::new("/proc/self/exe");
         command.arg0("patchadm").arg(ENCLOSING_PROCESS).env_clear().stdin(Stdio::from(theirs));
-        command.stderr(Stdio::from(output.try_clone()?)).stdout(Stdio::from(output));
+        command.stdout(Stdio::from(output)).stderr(Stdio::from(errors));
         let child = command.spawn()?;
         prepare(child.id());
         // If the process is gone, its end shows it.

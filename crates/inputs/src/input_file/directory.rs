@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, open, openat2};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, open, openat2, readlinkat};
 use rustix::io::Errno;
 
 use super::{AT_ONCE, not_regular, start_of, within};
@@ -16,6 +16,9 @@ const MOST_TRIES: usize = 100;
 
 /// How a directory is opened: its files can be read, which does not take the right to list it.
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// How a name is opened that may be a symbolic link: itself.
+const LINK: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// What a name in a directory leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +77,23 @@ impl InputDirectory {
     /// What the system says; that it leads out.
     pub fn metadata(&self, path: &Path) -> io::Result<Metadata> {
         File::from(self.beneath(path, OFlags::PATH | OFlags::CLOEXEC)?).metadata()
+    }
+
+    /// Returns the status of a name itself, also where it is a symbolic link.
+    ///
+    /// # Errors
+    /// What the system says; that the way to it leads out.
+    pub fn entry(&self, path: &Path) -> io::Result<Metadata> {
+        File::from(self.beneath(path, LINK)?).metadata()
+    }
+
+    /// Returns the target of a symbolic link.
+    ///
+    /// # Errors
+    /// What the system says; that the way to it leads out.
+    pub fn read_link(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let link = self.beneath(path, LINK)?;
+        Ok(readlinkat(&link, "", Vec::new())?.into_bytes())
     }
 
     /// Opens a regular file inside it. Anything else is refused unopened.
@@ -169,6 +189,9 @@ mod tests {
         let read = |name: &str| directory.read_small(Path::new(name), 100);
         assert_eq!(read("inside").unwrap().unwrap(), b"12345");
         assert!(read("missing").unwrap().is_none());
+        assert_eq!(directory.read_link(Path::new("above")).unwrap(), b"../secret");
+        assert!(directory.entry(Path::new("above")).unwrap().is_symlink());
+        assert!(directory.entry(Path::new("../secret")).is_err());
         for name in ["above", "absolute", "../secret", "circle"] {
             let error = read(name).unwrap_err().to_string();
             assert_eq!(error, "it is a symbolic link that leads out of the directory", "{name}");

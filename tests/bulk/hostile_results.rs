@@ -1,0 +1,222 @@
+//! Recipes that mean harm with what they leave: their scripts have the limits of the build, and no output, distfile or signal
+//! makes their failure that of the machine or of another recipe.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use patchadm_inputs::sha256::Sha256;
+use patchadm_inputs::sign::sha256_text;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{BulkBuild, BulkRun, everybody};
+use crate::scenario::is_root;
+
+/// Scripts that go over a limit in an installation: name, limits, script and cause.
+const OVER: [(&str, &str, &str, &str); 5] = [
+    ("disk", "disk=4M", "for n in 1 2 3; do head -c 60M /dev/zero > /var/tmp/$n; done; exit 0", "disk"),
+    ("memory", "memory=256M", "head -c 900M /dev/zero | tail -n 1; exit 0", "memory"),
+    (
+        "processes",
+        "processes=50",
+        "for n in $(seq 150); do sleep 1000 & done; sleep 1000; exit 0",
+        "processes",
+    ),
+    ("time", "time=10", "sleep 1000; exit 0", "time"),
+    ("output", "output=100K", "yes; exit 0", "output"),
+];
+
+#[test]
+fn scripts_of_packages_and_scans_have_the_limits_of_builds() {
+    for is_ordinary in everybody() {
+        let settings = "slot=local 2\ndisk=64M\n";
+        let Some(build) = BulkBuild::of_recipes("scripts_of_packages…", is_ordinary, settings) else {
+            continue;
+        };
+        for (name, limits, script, _) in OVER {
+            let text = format!(
+                "mkdir $DESTDIR/opt; echo $PKGNAME > $DESTDIR/opt/$PKGNAME\ncat > $OUT/postinstall <<'End'\n{script}\nEnd\n"
+            );
+            build.recipe(name, &format!("LIMITS={limits}\n"), &text);
+        }
+        build.recipe("good", "", "mkdir $DESTDIR/opt; echo good > $DESTDIR/opt/good\n");
+        let writes = "for n in 1 2; do head -c 60M /dev/zero > /tmp/$n; done; echo PKGNAME=scan-1.0\n";
+        build.write("scan/scan", writes);
+        let run = build.run("").ends(10);
+        assert_eq!(run.in_state("done"), ["good"], "{}: {}", build.who(), run.said);
+        for (name, _, _, cause) in OVER {
+            let package = run.package(&format!("{name}-1.0"));
+            assert_eq!(package["cause"], cause, "{}: {package}", build.who());
+            assert_eq!(package["phase"], "check", "{}: {package}", build.who());
+        }
+        assert!(run.detail("scan-0").starts_with("scan: it wrote "), "{}", run.detail("scan-0"));
+    }
+}
+
+#[test]
+fn files_without_blocks_count_as_disk_space_however_quickly_a_build_ends() {
+    for is_ordinary in everybody() {
+        let settings = "slot=local 1\ncheck=none\ndisk=4M\n";
+        let Some(build) = BulkBuild::of_recipes("files_without_blocks…", is_ordinary, settings) else {
+            continue;
+        };
+        build.recipe("many", "", "mkdir $DESTDIR/opt; cd /work; seq 3000 | xargs touch\n");
+        build.recipe("few", "", "mkdir $DESTDIR/opt; cd /work; seq 300 | xargs touch\n");
+        let run = build.run("").ends(10);
+        assert_eq!(run.in_state("done"), ["few"], "{}", build.who());
+        assert_eq!(run.package("many-1.0")["cause"], "disk", "{}", build.who());
+    }
+}
+
+/// Outputs that could be taken for a failure of the machine: name, script, cause and what is said of it.
+const STRANGE: [(&str, &str, &str, &str); 7] = [
+    ("log", "rmdir $OUT/root; echo > $OUT/log.gz", "result", "/out/log.gz has the name of a file that every"),
+    ("own", "rmdir $OUT/root; echo > $OUT/result.json", "result", "/out/result.json has the name of a file"),
+    ("names", "rmdir $OUT/root; cd $OUT; seq 12000 | xargs touch", "result", "/out has 12000 names"),
+    (
+        "long-pkginfo",
+        "mkdir $DESTDIR/opt; head -c 2M /dev/zero | tr '\\0' x > $OUT/pkginfo",
+        "result",
+        "pkginfo",
+    ),
+    (
+        "dots",
+        "rmdir $OUT/root; mkdir -p $OUT/p/reloc\n\
+         printf 'PKG=../../evil\\nNAME=p\\nARCH=all\\nVERSION=1\\nCATEGORY=a\\nBASEDIR=/\\n' > $OUT/p/pkginfo\n\
+         printf ': 1 1\\n' > $OUT/p/pkgmap",
+        "result",
+        "",
+    ),
+    (
+        "link",
+        "mkdir $DESTDIR/opt; echo x > $DESTDIR/opt/link\ncat > $OUT/postinstall <<'End'\n\
+         rm -rf /etc/patchadm; ln -s /tmp /etc/patchadm; exit 0\nEnd",
+        "check",
+        "",
+    ),
+    (
+        "paths",
+        "mkdir $DESTDIR/opt; echo x > $DESTDIR/opt/paths\ncat > $OUT/postinstall <<'End'\n\
+         part=$(printf '%0250d' 0); dir=/srv/$part/$part/$part; mkdir -p $dir; cd $dir\n\
+         for n in $(seq 99); do echo x > $part$n; done; exit 0\nEnd",
+        "check",
+        "after its removal there are still /srv/",
+    ),
+];
+
+#[test]
+fn whatever_a_recipe_leaves_is_its_own_failure_and_no_machine_rests() {
+    for is_ordinary in everybody() {
+        let Some(build) =
+            BulkBuild::of_recipes("whatever_a_recipe…", is_ordinary, "slot=local 1\ncheck=strict\n")
+        else {
+            continue;
+        };
+        for (name, script, ..) in STRANGE {
+            build.recipe(name, "", &format!("{script}\n"));
+        }
+        build.recipe("good", "", "mkdir $DESTDIR/opt; echo good > $DESTDIR/opt/good\n");
+        let run = build.run("").ends(10);
+        assert_eq!(run.in_state("done"), ["good"], "{}: {}", build.who(), run.said);
+        for (name, _, cause, says) in STRANGE {
+            let package = run.package(&format!("{name}-1.0"));
+            let told = (&package["state"], &package["cause"], &package["tries"]);
+            assert_eq!(told, (&"failed".into(), &cause.into(), &1.into()), "{}: {package}", build.who());
+            let detail = package["detail"].as_str().unwrap();
+            assert!(detail.contains(says) && detail.len() < 10_000, "{}: {name}: {detail}", build.who());
+        }
+        for machine in run.report["machines"].as_array().unwrap() {
+            assert_eq!(machine["trouble"], 0, "{machine}");
+        }
+    }
+}
+
+#[test]
+fn a_distfile_keeps_its_name_from_other_recipes_and_is_no_larger_than_the_disk_of_its_package() {
+    for is_ordinary in everybody() {
+        let settings = "slot=local 2\ncheck=none\ndisk=4M\n";
+        let Some(build) = BulkBuild::of_recipes("a_distfile_keeps…", is_ordinary, settings) else {
+            continue;
+        };
+        let fields = |name: &str, text: &str, url: &str| {
+            let sum = sha256_text(&Sha256::digest(text.as_bytes()));
+            format!("DISTFILES={name}:{sum}:{}\nDISTURL={url}\n", text.len())
+        };
+        let url = build.write_elsewhere("evil", "evilevil");
+        let install = "mkdir $DESTDIR/opt; cat $DISTDIR/v.tar\n";
+        let distfiles = build.work().join("distfiles");
+        fs::write(distfiles.join("v.tar"), "by hand!").unwrap();
+        build.recipe("victim", &fields("v.tar", "by hand!", "file:/nowhere"), install);
+        build.recipe("aevil", &fields("v.tar", "evilevil", &url), install);
+        let large = format!("DISTFILES=large:{}:3000000000\nDISTURL={url}\n", "0".repeat(64));
+        build.recipe("large", &large, install);
+        for state in ["done", "up-to-date"] {
+            let run = build.run("").ends(10);
+            assert_eq!(run.in_state(state), ["aevil", "victim"], "{}: {}", build.who(), run.said);
+            assert_eq!(run.package("large-1.0")["cause"], "distfile");
+            let says = "DISTFILES has 3000000000 bytes, over the limit disk=4194304 of the package";
+            assert_eq!(run.detail("large-1.0"), says);
+        }
+        assert_eq!(build.log("victim-1.0"), "by hand!");
+        assert_eq!(build.log("aevil-1.0"), "evilevil");
+        assert_eq!(fs::read_to_string(distfiles.join("v.tar")).unwrap(), "by hand!");
+    }
+}
+
+#[test]
+fn a_signal_ends_an_installation_soon_and_the_package_is_open() {
+    let Some(build) = BulkBuild::of_recipes("a_signal_ends…", !is_root(), "slot=local 1\n") else { return };
+    let script = "mkdir $DESTDIR/opt; echo x > $DESTDIR/opt/x\ncat > $OUT/postinstall <<'End'\n\
+                  trap '' TERM INT HUP; echo it is installed now; sleep 1000; exit 0\nEnd\n";
+    build.recipe("sleeps", "", script);
+    let mut running = build.running("").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let log = build.work().join("runs/1/logs/sleeps-1.0.log");
+    while !fs::read_to_string(&log).is_ok_and(|text| text.contains("it is installed now")) {
+        assert!(running.try_wait().unwrap().is_none(), "it has ended before");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let pid = Pid::from_raw(i32::try_from(running.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    let run = BulkRun::of(&running.wait_with_output().unwrap());
+    assert_eq!(run.code, 128 + 15, "{}", run.said);
+    assert_eq!(run.in_state("open"), ["sleeps"]);
+    build.assert_nothing_left("none");
+}
+
+#[test]
+fn the_ids_of_sandboxes_are_nobody_s_subordinate_ids() {
+    let test = "the_ids_of_sandboxes…";
+    if !is_root() {
+        crate::skipped(&format!("{test}: only root has ids to give"));
+        return;
+    }
+    let Some(build) = BulkBuild::of_recipes(test, false, "slot=local 1\ncheck=none\n") else { return };
+    build.recipe("good", "", "mkdir $DESTDIR/opt\n");
+    let conf = fs::read_to_string(build.work().join("bulk.conf")).unwrap();
+    let range = conf.lines().find_map(|line| line.strip_prefix("ids=")).unwrap();
+    let start: u32 = range.split_once(':').unwrap().0.parse().unwrap();
+    let with = |file: &str, owner: &str| {
+        let text = format!("{owner}:{}:65536\n", start + 1);
+        fs::write(build.scenario.beside(file), text).unwrap();
+        let theirs = build.running("");
+        let mounts = "mount --bind \"$0/$1\" /etc/$1 || exit 99; shift; exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-c", mounts]).arg(build.scenario.beside("")).arg(file);
+        command.arg(theirs.get_program()).args(theirs.get_args()).env_clear();
+        command.env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
+        for (name, value) in theirs.get_envs() {
+            command.env(name, value.unwrap_or_default());
+        }
+        BulkRun::of(&command.output().unwrap())
+    };
+    for file in ["subuid", "subgid"] {
+        if !Path::new("/etc").join(file).exists() {
+            crate::skipped(&format!("{test}: there is no /etc/{file}"));
+            continue;
+        }
+        let refused = with(file, "somebody").ends(1);
+        let says = format!("/etc/{file} has {}:65536 for somebody; choose other ids", start + 1);
+        assert!(refused.said.contains(&says), "{}", refused.said);
+    }
+}
