@@ -12,13 +12,14 @@ use crate::workshop::eventually;
 
 const ARCHIVE: &str = "the archive\n";
 
-/// The fields of a record that names the archive, to be had at this address.
-fn fields(name: &str, url: Option<&str>) -> String {
-    let mut digest = Sha256::new();
-    digest.update(ARCHIVE.as_bytes());
-    let sum = sha256_text(&digest.finalize());
+/// An archive that no other recipe brings.
+const RARE: &str = "one archive\n";
+
+/// The fields of a record that names an archive, to be had at this address.
+fn fields((name, archive): (&str, &str), url: Option<&str>) -> String {
+    let sum = sha256_text(&Sha256::digest(archive.as_bytes()));
     let url = url.map(|url| format!("DISTURL={url}\n")).unwrap_or_default();
-    format!("DISTFILES={name}:{sum}:{}\n{url}", ARCHIVE.len())
+    format!("DISTFILES={name}:{sum}:{}\n{url}", archive.len())
 }
 
 #[test]
@@ -39,7 +40,8 @@ fn a_distfile_that_is_cut_or_wrong_is_fetched_beside_it_or_is_the_failure() {
         ("wrong", None, Some(&wrong)),
         ("nowhere", Some("the"), Some(&format!("{right}.gone"))),
     ] {
-        build.recipe(name, &fields(name, url.map(String::as_str)), script);
+        let archive = if ["missing", "wrong", "nowhere"].contains(&name) { RARE } else { ARCHIVE };
+        build.recipe(name, &fields((name, archive), url.map(String::as_str)), script);
         if let Some(text) = there {
             fs::write(distfiles.join(name), text).unwrap();
         }
@@ -66,7 +68,7 @@ fn a_distfile_that_is_cut_or_wrong_is_fetched_beside_it_or_is_the_failure() {
         assert_eq!(fs::read_to_string(distfiles.join(name)).unwrap(), text, "{name}");
     }
     // The failure is always tried again.
-    fs::write(distfiles.join("missing"), ARCHIVE).unwrap();
+    fs::write(distfiles.join("missing"), RARE).unwrap();
     let run = build.run("").ends(10);
     assert_eq!(run.in_state("done"), ["missing", "user"]);
 }
@@ -79,7 +81,7 @@ fn a_build_sees_the_distfile_that_was_checked_whatever_becomes_of_it_meanwhile()
     };
     let script = "while [ ! -e $TREE/go ]; do sleep 0.1; done; mkdir $DESTDIR/opt; cp $DISTDIR/x $DESTDIR/opt/x\n\
                   grep -q '^the archive$' $DISTDIR/x\n";
-    build.recipe("source", &fields("x", None), script);
+    build.recipe("source", &fields(("x", ARCHIVE), None), script);
     let distfile = build.work().join("distfiles/x");
     fs::write(&distfile, ARCHIVE).unwrap();
     let running = build.running("source").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
