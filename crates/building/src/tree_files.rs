@@ -372,7 +372,7 @@ mod tests {
         let pipe = dir.path().join("pipe");
         rustix::fs::mknodat(rustix::fs::CWD, pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
             .unwrap();
-        fs::File::create(dir.path().join("huge")).unwrap().set_len(8 << 40).unwrap();
+        File::create(dir.path().join("huge")).unwrap().set_len(8 << 40).unwrap();
         fs::write(dir.path().join("file"), "text").unwrap();
         let files = TreeFiles::of_tree(dir.path(), None);
         assert_eq!(files.digest(Path::new("pipe"), &|| None).unwrap(), Some(Digest::of(b"")));

@@ -85,7 +85,7 @@ impl SandboxTrial<'_> {
         let (root, command) = sandbox(request, place, lower)?;
         let upper = root.lay_out()?;
         NewTree::below(upper.again()?).write(POLICY_FILE.as_bytes(), POLICY.as_bytes(), Mode::of(0o644))?;
-        let limits = SandboxLimits::of(own).within(Some(LONGEST)).with_room(self.room(place)?);
+        let limits = SandboxLimits::of(own).within(Some(LONGEST)).with_room(Self::room(place)?);
         let written = [place.part("upper"), place.part("out")];
         let ended = run_in_sandbox(place, (&root, command), (&limits, &written), &mut log, &mut ticks)?;
         let failed = |reason: String| Ok(Err(TrialFailure::Patch(reason)));
@@ -106,7 +106,7 @@ impl SandboxTrial<'_> {
     }
 
     /// Returns the bytes that patches need, which replace files of the packages and keep what they replace.
-    fn room(&self, place: &TaskPlace) -> Result<u64, StepError> {
+    fn room(place: &TaskPlace) -> Result<u64, StepError> {
         let packages = Dir::of_host(&place.part("packages"))?;
         let mut bytes = ROOM;
         for name in packages.names()? {

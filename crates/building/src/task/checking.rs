@@ -8,7 +8,7 @@ use patchadm_svr4::package::Mode;
 
 use super::inputs::TaskInputs;
 use super::installing::{Installation, Installed, left_by_packages, stopped_while};
-use super::order::TaskFailure;
+use super::order::{TaskFailure, start_of};
 use super::packing::PackedResult;
 use super::sandbox_run::Ticks;
 use super::step::StepError;
@@ -86,7 +86,7 @@ fn left_below(upper: &Dir, before: Option<&Dir>) -> Result<Vec<String>, RootErro
         if may_be_left && !is_as_before(before, above, name, seen)? {
             bytes += path.len();
             if left.is_empty() || bytes <= MOST_BYTES {
-                left.push(path.get(..path.floor_char_boundary(MOST_BYTES)).unwrap_or_default().to_owned());
+                left.push(start_of(&path, MOST_BYTES).to_owned());
             }
         }
         Ok(!is_ours)

@@ -114,7 +114,7 @@ impl Installation<'_> {
             fail_if_full(&self.upper)?;
         }
         // Scripts of packages were at work there.
-        let end = if is_well { remove_answers(&upper) } else { self.failure(&upper, ended.end) };
+        let end = if is_well { remove_answers(&upper) } else { Self::failure(&upper, ended.end) };
         end.or_else(left_by_packages)
     }
 
@@ -130,7 +130,7 @@ impl Installation<'_> {
     }
 
     /// Returns which package was not installed or removed, and how that ended.
-    fn failure(&self, upper: &Dir, end: Option<EnclosureEnd>) -> Result<Installed, RootError> {
+    fn failure(upper: &Dir, end: Option<EnclosureEnd>) -> Result<Installed, RootError> {
         let how = end.map_or_else(|| "it was ended".to_owned(), |end| end.to_string());
         if upper.look(INSTALLED_FILE.as_bytes())?.is_some() {
             return Ok(Installed::Remains(how));

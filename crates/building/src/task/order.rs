@@ -127,10 +127,17 @@ pub struct TaskFailure {
 /// The longest reason in words, in bytes: with an escape for each of them a line still takes it.
 const LONGEST_REASON: usize = 8 << 10;
 
+/// Returns the beginning of a text: whole characters in at most this many bytes.
+pub(super) fn start_of(text: &str, most: usize) -> &str {
+    let end =
+        text.char_indices().map(|(at, letter)| at + letter.len_utf8()).take_while(|end| *end <= most).last();
+    text.get(..end.unwrap_or_default()).unwrap_or_default()
+}
+
 /// Returns a reason that a line takes, whatever it quotes.
 fn cut(mut reason: String) -> String {
     if reason.len() > LONGEST_REASON {
-        reason.truncate(reason.floor_char_boundary(LONGEST_REASON));
+        reason.truncate(start_of(&reason, LONGEST_REASON).len());
         reason.push('…');
     }
     reason
