@@ -1,8 +1,8 @@
 //! `--as-owner`: a process of the root's owner does everything, and the caller passes on its output.
 //!
 //! The process has nothing of the caller's except its arguments, its language and time zone. It has its own
-//! environment, session, session keyring, working directory and umask. Its only descriptors are input (nothing, or the caller's unless
-//! that is a terminal) and two pipes. Of the root the caller has the directory only. The data from the pipes is about
+//! environment, session, session keyring, working directory and umask. Its only descriptors are input (nothing, or the
+//! caller's unless that is a terminal) and two pipes. Of the root the caller has the directory only. The data from the pipes is about
 //! that one root: hidden characters are escaped. The end of the process is the end of the command.
 
 mod becoming;

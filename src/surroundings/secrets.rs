@@ -26,16 +26,14 @@ impl Secrets {
         for argument in arguments {
             let argument = argument.into_vec();
             let text = String::from_utf8_lossy(&argument);
-            if let Some(value) = value_of(&text) {
-                let start = start_of_user(value);
-                let ends = value.match_indices('@').map(|(end, _)| end);
-                for secret in ends.filter_map(|end| value.get(start?..=end)).filter(|secret| secret.len() > 1)
-                {
-                    let in_json = serde_json::to_string(secret).unwrap_or_default();
-                    secrets.push(secret.as_bytes().to_vec());
-                    secrets.push(in_json.trim_matches('"').as_bytes().to_vec());
-                    secrets.push(secret.escape_debug().to_string().into_bytes());
-                }
+            let Some(value) = value_of(&text) else { continue };
+            let Some(start) = start_of_user(value) else { continue };
+            let ends = value.match_indices('@').map(|(end, _)| end);
+            for secret in ends.filter_map(|end| value.get(start..=end)).filter(|secret| secret.len() > 1) {
+                let in_json = serde_json::to_string(secret).unwrap_or_default();
+                secrets.push(secret.as_bytes().to_vec());
+                secrets.push(in_json.trim_matches('"').as_bytes().to_vec());
+                secrets.push(secret.escape_debug().to_string().into_bytes());
             }
         }
         // A longer one may begin with a shorter one.

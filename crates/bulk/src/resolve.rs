@@ -5,8 +5,9 @@
 //! index in [`Records`](crate::records::Records). Nothing is recursive, and no step takes more than the graph is large,
 //! except the depths ([`Graph::depths`]).
 //!
-//! A name belongs to the location that had it in the set before ([`NameHolders`]): another location that claims it gets it when
-//! that one is gone. So no recipe can take the place of another one, and be built against in its stead.
+//! A PKGNAME belongs to the location that had it in the set before ([`NameHolders`]): another location that claims it gets it
+//! when that one is gone. A higher version of another location is preferred, as in pbulk: in pkgsrc several locations make
+//! packages of one name.
 
 mod blockers;
 mod candidates;

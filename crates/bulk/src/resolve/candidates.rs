@@ -29,9 +29,8 @@ impl<'a> Candidates<'a> {
         Self { records, versions, by_pkgname, by_name }
     }
 
-    /// Returns the package that a dependency means: of all that match one of the location that the dependency names, then that
-    /// of the highest version, then the last in byte order. pbulk looks at the version first; where no two locations make
-    /// packages of one name, that is the same.
+    /// Returns the package that a dependency means: of all that match the one of the highest version, of several of that
+    /// the one of the location that the dependency names, then the last in byte order, as in pbulk.
     pub(super) fn choose(&self, dependency: &Dependency, pattern: &Pattern) -> Option<u32> {
         let alternatives = pattern.alternatives().iter();
         let matching = alternatives.flat_map(|alternative| {
@@ -75,6 +74,6 @@ fn best<'a>(
     let is_named = |record: &Record| {
         dependencies.iter().any(|dependency| dependency.location.as_ref() == Some(record.location()))
     };
-    let best = matching.max_by_key(|(_, record, version)| (is_named(record), *version, record.pkgname()));
+    let best = matching.max_by_key(|(_, record, version)| (*version, is_named(record), record.pkgname()));
     best.map(|(index, ..)| index)
 }

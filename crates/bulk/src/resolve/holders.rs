@@ -7,7 +7,7 @@ use foldhash::{HashMap, HashSet};
 use super::state::PrefailReason;
 use crate::records::{Location, PkgName, Record, Records};
 
-/// Which locations had which names in the set before: each PKGNAME, and each name without version.
+/// The location of each PKGNAME in the set before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NameHolders(BTreeMap<String, BTreeSet<String>>);
 
@@ -16,10 +16,7 @@ impl NameHolders {
     pub fn new<'p>(packages: impl IntoIterator<Item = (&'p str, &'p str)>) -> Self {
         let mut holders = Self::default();
         for (pkgname, location) in packages {
-            let name = pkgname.rsplit_once('-').map_or(pkgname, |(name, _)| name);
-            for name in [pkgname, name] {
-                holders.0.entry(name.to_owned()).or_default().insert(location.to_owned());
-            }
+            holders.0.entry(pkgname.to_owned()).or_default().insert(location.to_owned());
         }
         holders
     }
@@ -29,8 +26,7 @@ impl NameHolders {
         self.0.get(pkgname.as_str()).is_some_and(|locations| locations.contains(location.as_str()))
     }
 
-    /// Returns the packages whose names, without version, other locations have that still claim them: those whose records say
-    /// so, or whose scan failed.
+    /// Returns the packages whose PKGNAME another location had that still claims it: its record says so, or its scan failed.
     pub(super) fn claimants(&self, records: &Records) -> HashMap<u32, PrefailReason> {
         if self.0.is_empty() {
             return HashMap::default();
@@ -40,7 +36,7 @@ impl NameHolders {
         let mut holders_of: HashMap<&str, BTreeSet<&Location>> = HashMap::default();
         let mut failed_of: HashMap<&str, &Location> = HashMap::default();
         for record in records.iter().filter(|record| !record.is_failed_scan()) {
-            let name = record.pkgname().name();
+            let name = record.pkgname().as_str();
             let Some(locations) = self.0.get(name) else { continue };
             if locations.contains(record.location().as_str()) {
                 holders_of.entry(name).or_default().insert(record.location());
@@ -52,7 +48,7 @@ impl NameHolders {
         }
         let claimants = (0..).zip(records.iter()).filter(|(_, record)| !record.is_failed_scan());
         let claimants = claimants.filter_map(|(index, record)| {
-            let name = record.pkgname().name();
+            let name = record.pkgname().as_str();
             let holders = holders_of.get(name);
             if holders.is_some_and(|holders| holders.contains(record.location())) {
                 return None;
