@@ -27,6 +27,9 @@ use crate::work::{Work, made};
 /// The most bytes that one call may print, and one more.
 const MOST_PRINTED: u64 = (16 << 20) + 1;
 
+/// The time that a sandbox takes to be made, on a machine that has much else to do: it is not that of the call.
+const TO_MAKE: Duration = Duration::from_secs(5);
+
 /// The longest last line that is told, in bytes.
 const LONGEST_LAST_LINE: usize = 512;
 
@@ -48,6 +51,8 @@ pub(super) struct ScanSandbox<'a> {
     place: Option<TaskPlace>,
     base: &'a BaseLayer,
     enclosure: Enclosure,
+    /// The time that a call may take.
+    time: Option<Duration>,
     limits: SandboxLimits,
     interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
 }
@@ -95,10 +100,10 @@ impl<'a> ScanSandbox<'a> {
             has_terminal: false,
         };
         let time = work.conf.scan_time.map(Duration::from_secs);
-        let limits = SandboxLimits::of(&work.conf.limits).within(time);
+        let limits = SandboxLimits::of(&work.conf.limits).within(time.map(|time| time + TO_MAKE));
         let enclosure = enclosure(&root, command, &limits, Some(place.inside())).map_err(io::Error::other)?;
         let enclosure = Enclosure { access: Access::ReadOnly, ..enclosure };
-        Ok(Self { place: Some(place), base, enclosure, limits, interrupt })
+        Ok(Self { place: Some(place), base, enclosure, time, limits, interrupt })
     }
 
     /// Calls `scan`, for a location or for the list of all. An error is the machine's.
@@ -115,7 +120,7 @@ impl<'a> ScanSandbox<'a> {
             ))) => return Ok(Err(format!("scan: {error}"))),
             Err(error) => return Err(of_machine(error).into()),
         };
-        if let Some(failure) = failure_of(&ended, self.limits.time, &said) {
+        if let Some(failure) = failure_of(&ended, self.time, &said) {
             return Ok(Err(format!("scan: {failure}")));
         }
         let printed = self.place()?.dir.read_regular(PRINTED, MOST_PRINTED)?;
