@@ -445,6 +445,10 @@ fn the_list_of_stages_that_is_damaged_is_found_by_verify_and_doctor() {
     assert!(staged.promote("").fails(33).contains(words));
     // It stops nothing else.
     assert_eq!(staged.live.run("list -R @ROOT@").ok(), "No patches are applied.\n");
+    // As advised: without the line the stage is promoted by its directory.
+    fs::write(staged.live.at(STAGES), "").unwrap();
+    staged.write("share/0", "new\n");
+    staged.promote("--two-way").ok();
 }
 
 #[test]

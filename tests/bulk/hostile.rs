@@ -450,7 +450,8 @@ fn what_lies_where_others_can_put_something_else_is_not_believed() {
     let refused = build.action(&format!("run @WORK@ --list {}", list.display()));
     assert!(refused.code == 1 && refused.stderr.contains("others may write to it"), "{refused:#?}");
     fs::set_permissions(&list, fs::Permissions::from_mode(0o644)).unwrap();
-    build.action(&format!("run @WORK@ --list {}", list.display())).ok();
+    let run = build.action(&format!("run @WORK@ --list {}", list.display()));
+    assert_eq!(run.code, 0, "{run:#?}");
     fs::rename(&list, theirs.join("list")).unwrap();
     let refused = build.action(&format!("run @WORK@ --list {}", theirs.join("list").display()));
     assert!(refused.code == 1 && refused.stderr.contains("could put another file there"), "{refused:#?}");
