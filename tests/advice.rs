@@ -23,7 +23,10 @@ pub(crate) type Row = (&'static str, fn());
 /// Causes whose advice other suites follow, each with the test that does.
 const ELSEWHERE: [(&str, &str); 28] = [
     ("Failure::PatchPackage", "signatures: the patch is signed and applied with `add`"),
-    ("RecordRepair::Stages", "stage_rights: the line is taken out, and the stage is promoted by its directory"),
+    (
+        "RecordRepair::Stages",
+        "stage_rights: the line is taken out, and the stage is promoted by its directory",
+    ),
     ("Failure::Depot", "depot, fetching: what each cause says to do is done, and the depot is read"),
     (
         "Failure::Unrecovered",

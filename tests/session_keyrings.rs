@@ -48,7 +48,7 @@ fn scripts_have_no_key_of_the_caller() {
         }
         let run = stage.run(&line(&stage, "-n", &package));
         let said = run.stdout.clone() + &run.stderr;
-        run.ok();
+        assert_eq!(run.code, 0, "{said}");
         assert_eq!(said.matches("it looked").count(), 2, "{said}");
         assert_blind(&said);
     });
@@ -66,7 +66,8 @@ fn the_process_of_the_owner_has_no_key_of_the_caller() {
         let package = Package::new("ACMEs").file("f", 0o644, "x\n").information("postinstall", &script);
         package.write(&stage.beside("spool"));
         fs::write(stage.beside("admin"), "action=nocheck\nbasedir=default\n").unwrap();
-        stage.run("pkgadd --as-owner -a admin -R @ROOT@ -d spool ACMEs").ok();
+        let run = stage.run("pkgadd --as-owner -a admin -R @ROOT@ -d spool ACMEs");
+        assert_eq!(run.code, 0, "{run:?}");
         assert_blind(&stage.text("/seen"));
     });
 }

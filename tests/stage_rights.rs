@@ -463,6 +463,15 @@ fn a_refresh_by_root_leaves_no_set_id_program_in_the_stage_of_a_user() {
 }
 
 #[test]
+fn root_does_not_enter_the_stage_of_a_user() {
+    let Some(live) = stage_of_user("root_does_not_enter…") else { return };
+    let run = live.run("stage enter open/web -R @ROOT@ -- touch /usr/pkg/entered");
+    assert_ne!(run.code, 0, "{run:?}");
+    assert!(run.stderr.contains("root does not enter the stage web: uid "), "{run:?}");
+    assert!(!live.beside("open/web/usr/pkg/entered").exists());
+}
+
+#[test]
 fn a_device_and_the_bits_of_a_directory_do_not_come_with_the_stage_of_a_user() {
     let Some(live) = stage_of_user("a_device_and_the_bits…") else { return };
     live.directory("/usr/pkg/spool");

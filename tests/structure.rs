@@ -50,7 +50,10 @@ const MODULES: &[(&str, &[Module])] = &[
     (
         "crates/inputs",
         &[
-            ("database", &["source", "sign", "inventory", "policy", "path_glob", "format", "trial"]),
+            (
+                "database",
+                &["source", "sign", "inventory", "policy", "path_glob", "password", "format", "trial"],
+            ),
             ("source", &["sign", "format", "sha256", "input_file"]),
             ("cache", &["sign", "sha256"]),
             ("inventory", &["format", "native"]),
@@ -58,12 +61,13 @@ const MODULES: &[(&str, &[Module])] = &[
             ("stage", &["path_glob", "little_endian"]),
             ("sign", &["sha256"]),
             ("depot", &[]),
-            ("http", &["input_file"]),
+            ("http", &["input_file", "password"]),
             ("input_file", &[]),
             ("format", &[]),
             ("little_endian", &[]),
             ("native", &["sha256"]),
             ("patch_scripts", &[]),
+            ("password", &[]),
             ("path_glob", &[]),
             ("sha256", &[]),
             ("trial", &[]),

@@ -100,7 +100,7 @@ fn arguments(trial: &Trial, command: &Command) -> Vec<PathBuf> {
         Command::UndoImport(file) => words(&["undo-import", "-R"], &[file.display().to_string()]),
         Command::Promote => {
             let stage = trial.root().with_file_name(STAGE).display().to_string();
-            words(&["promote", "--max-delete", "100%", "-R"], &[stage])
+            words(&["promote", "--allow-set-id", "--max-delete", "100%", "-R"], &[stage])
         }
         Command::Exchange(directory, inner) => {
             let mut all = arguments(trial, inner);

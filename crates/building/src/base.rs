@@ -9,7 +9,7 @@ use patchadm_rootfs::{CAPABILITY, Dir, FileType, Lock, LockError, RootError};
 use patchadm_svr4::package::Mode;
 
 use crate::command_output::output_digest;
-use crate::ids::SandboxIds;
+use crate::ids::{NOBODY, SandboxIds, range_of};
 use crate::sandbox::{BuildUser, LayerKind, lay_out_host_base};
 use crate::task::place::remove_all;
 use crate::tree_copy::copy_tree;
@@ -172,6 +172,15 @@ fn is_place(layer: &Dir, path: &Path) -> Result<bool, RootError> {
         }
     }
     Ok(false)
+}
+
+/// Returns the user whose rights on files count where a recipe says what is read, if that is not the caller.
+pub(crate) fn reader_of(conf: &Configuration) -> Option<u32> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    // Without a range there are no builds, and nobody's rights are enough to tell why.
+    Some(range_of(conf).map_or(NOBODY, |range| range.outside(build_user(conf).id())))
 }
 
 /// Returns under whose ids builds run.

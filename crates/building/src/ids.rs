@@ -15,8 +15,6 @@ use patchadm_core::namespaces::{IdMapping, OwnIds};
 use patchadm_rootfs::{Dir, RootError};
 use rustix::process::{getegid, geteuid};
 
-use crate::base::build_user;
-use crate::sandbox::{BUILD_ID, BuildUser};
 use crate::tree_walk::each_below;
 
 /// The files with subordinate ids, for users and groups.
@@ -25,8 +23,12 @@ const SUBORDINATE: [&str; 2] = ["/etc/subuid", "/etc/subgid"];
 /// The files with the accounts of this machine: in both, an id is the third field.
 const ACCOUNTS: [&str; 2] = ["/etc/passwd", "/etc/group"];
 
+/// The user and group of builds inside, where there are others than the caller: never 65534, by which everybody is shown who
+/// has no id there.
+pub(crate) const BUILD_ID: u32 = 1_000;
+
 /// The user that has no rights.
-const NOBODY: u32 = 65_534;
+pub(crate) const NOBODY: u32 = 65_534;
 
 /// The programs that give a user namespace subordinate ids.
 const MAP_PROGRAMS: [&str; 2] = ["newuidmap", "newgidmap"];
@@ -128,9 +130,9 @@ impl SandboxIds {
 
     /// Returns the number by which the machine knows a user inside, if root is the caller: that user's rights on files count
     /// where a recipe says what is read.
-    pub(crate) fn reader(self, user: BuildUser) -> Option<u32> {
+    pub(crate) fn reader(self, inside: u32) -> Option<u32> {
         match self {
-            Self::Range(range) => Some(range.outside(user.id())),
+            Self::Range(range) => Some(range.outside(inside)),
             Self::Own | Self::Subordinate { .. } => None,
         }
     }
@@ -145,17 +147,8 @@ impl SandboxIds {
     }
 }
 
-/// Returns the user whose rights on files count where a recipe says what is read, if that is not the caller.
-pub(crate) fn reader_of(conf: &Configuration) -> Option<u32> {
-    if !geteuid().is_root() {
-        return None;
-    }
-    // Without a range there are no builds, and nobody's rights are enough to tell why.
-    Some(range_of(conf).map_or(NOBODY, |range| range.outside(build_user(conf).id())))
-}
-
 /// Returns the range that root gives its sandboxes: the configured one, else the subordinate ids of `build_user`.
-fn range_of(conf: &Configuration) -> Result<IdRange, String> {
+pub(crate) fn range_of(conf: &Configuration) -> Result<IdRange, String> {
     let of_user = || {
         let name = conf.build_user.as_deref()?;
         let uid = nix::unistd::User::from_name(name).ok().flatten()?.uid.as_raw();

@@ -8,8 +8,8 @@ use patchadm_bulk::pattern::ShellPattern;
 use patchadm_bulk::records::{Record, Records};
 use patchadm_bulk::result::{BuildResult, Digest, KeyInput, KeyInputs};
 
+use crate::base::reader_of;
 use crate::driver::Driver;
-use crate::ids::reader_of;
 use crate::tree_files::{RecipeFileKind, TreeFiles, digest_of_program, path_in_tree};
 
 /// The time that counts as that of sources without one of their own: 1 January 1980, the earliest that zip can say.

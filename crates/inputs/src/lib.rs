@@ -24,6 +24,7 @@
 //! | [`depot`] | the index of published patches, and what a root remembers of it | nothing |
 //! | [`http`] | files of web servers, read once and in order | nothing |
 //! | [`cache`] | what was fetched, kept under its digest | sign |
+//! | [`password`] | addresses as they may be shown | nothing |
 //! | [`sign`] | who made a patch, by its manifest and signature | nothing |
 //! | [`mod@format`] | the formats of our own: ledgers, what is handed down between patches | nothing |
 //! | [`patch_scripts`] | the texts of the scripts that patches and backout packages of ours carry | nothing |
@@ -40,6 +41,7 @@ pub mod input_file;
 pub mod inventory;
 pub mod little_endian;
 pub mod native;
+pub mod password;
 pub mod patch_scripts;
 pub mod path_glob;
 pub mod policy;

@@ -72,6 +72,7 @@ fn told(root: &Root, undone: &str, error: &StageError) -> String {
         StageError::OtherBase(_) => {
             format!("{undone}\n{error}\n--two-way promotes without a base; a new stage has one.")
         }
+        StageError::OfAnother { .. } => format!("{undone}\n{error}\nEnter it as the user who made it."),
         StageError::NotEmpty(_) => format!("{undone}\n{error}\nName one that is not there, or an empty one."),
         _ => format!("{undone}\n{error}"),
     }
@@ -97,9 +98,10 @@ fn exit_of(error: &StageError) -> Exit {
         StageError::NoStage(_) => Exit::new(NO_STAGE, ExitCause::NotFound),
         StageError::Unfinished(_) => Exit::new(NO_STAGE, ExitCause::Unfinished),
         StageError::NoRecords(_) => Exit::new(NO_STAGE, ExitCause::NoDatabase),
-        StageError::Device(_) | StageError::Unreadable(_) | StageError::NoMarker(_) => {
-            Exit::new(REFUSED, ExitCause::NoRights)
-        }
+        StageError::Device(_)
+        | StageError::Unreadable(_)
+        | StageError::NoMarker(_)
+        | StageError::OfAnother { .. } => Exit::new(REFUSED, ExitCause::NoRights),
         StageError::UnfinishedRun { .. } => Exit::new(UNFINISHED, ExitCause::Unfinished),
         StageError::OtherRoot { .. } => Exit::new(REFUSED, ExitCause::NotApplicable),
         StageError::Changing(_) => Exit::new(DAMAGED, ExitCause::Edited),

@@ -6,7 +6,6 @@ use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::Mode;
 
 use super::hierarchies::{GroupController, GroupPlace, HierarchyVersion, places_here};
-use crate::sandbox::SandboxLimits;
 
 /// The beginning of the names of all groups; the name of the task follows.
 const PREFIX: &str = "patchadm-";
@@ -34,11 +33,6 @@ pub(crate) struct GroupLimits {
 }
 
 impl GroupLimits {
-    /// Returns those of the limits of a command that groups can hold.
-    pub(crate) fn within(limits: &SandboxLimits) -> Self {
-        Self { memory: limits.memory, processes: limits.processes }
-    }
-
     const fn of(self, controller: GroupController) -> Option<u64> {
         match controller {
             GroupController::Memory => self.memory,

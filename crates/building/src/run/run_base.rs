@@ -6,8 +6,9 @@ use patchadm_bulk::result::Digest;
 
 use super::request::RunError;
 use crate::base::{BaseLayer, base_digest, base_layer, build_user, fetching_user};
+use crate::ids::BUILD_ID;
 use crate::ids::SandboxIds;
-use crate::sandbox::{BUILD_ID, BuildUser};
+use crate::sandbox::BuildUser;
 use crate::sources::Sources;
 use crate::task::{must_be_accessible, with_layer_kind};
 use crate::work::Work;

@@ -14,7 +14,7 @@ use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::Mode;
 
 use super::watch::SandboxLimits;
-use crate::ids::SandboxIds;
+use crate::ids::{BUILD_ID, SandboxIds};
 use crate::tree_copy::copy_tree;
 use crate::work::made;
 
@@ -80,10 +80,6 @@ impl BuildRoot {
         Ok(upper)
     }
 }
-
-/// The user and group of builds inside, where there are others than the caller: never 65534, by which everybody is shown who
-/// has no id there.
-pub(crate) const BUILD_ID: u32 = 1_000;
 
 /// Under whose ids a command runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,6 @@ mod usage;
 mod watch;
 
 pub use host_base::{HostBase, lay_out_host_base};
-pub(crate) use layers::BUILD_ID;
 pub use layers::{BuildRoot, BuildUser, LayerKind, SandboxCommand, enclosure};
 pub(crate) use layers::{OWN_PROGRAM, enclosure_of_work, environment, network_files, own_program};
 pub use log::{PHASE_LINE, TaskLog};

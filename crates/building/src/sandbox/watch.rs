@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use super::log::TaskLog;
 use super::processes::usage_below;
 use super::usage::space_of;
-use crate::control_groups::{GroupController, GroupOverrun, TaskGroup};
+use crate::control_groups::{GroupController, GroupLimits, GroupOverrun, TaskGroup};
 use patchadm_core::namespaces::{Enclosure, EnclosureEnd, EnclosureError, EnclosureProcess};
 
 /// How often processes and memory are looked at.
@@ -47,6 +47,11 @@ pub struct SandboxLimits {
 }
 
 impl SandboxLimits {
+    /// Returns those that control groups can hold.
+    pub(crate) fn of_group(&self) -> GroupLimits {
+        GroupLimits { memory: self.memory, processes: self.processes }
+    }
+
     /// Returns the limits of a package, for any command that its recipe or its scripts are run by.
     pub fn of(limits: &Limits) -> Self {
         let time = |name| limits.get(name).map(Duration::from_secs);

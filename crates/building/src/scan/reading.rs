@@ -12,11 +12,11 @@ use patchadm_bulk::result::Digest;
 use patchadm_rootfs::{Dir, RootError, WorkMeter, WorkStep, WorkUnit};
 use patchadm_svr4::package::Mode;
 
+use super::error::ScanError;
 use super::sandbox::{Printed, ScanSandbox};
 use crate::base::BaseLayer;
 use crate::driver::{DRIVER_INSIDE, Driver};
 use crate::sandbox::BuildUser;
-use crate::set::SetError;
 use crate::tree_files::{MOST_BYTES, RecipeError, RecipeFile, TreeFiles, path_in_tree};
 use crate::work::{PROGRAM, SCAN, Work};
 
@@ -65,26 +65,6 @@ pub struct ScanResult {
     pub reused: usize,
     /// Notes for the operator.
     pub notes: Vec<String>,
-}
-
-/// The reasons why nothing is known of a tree.
-#[derive(Debug, thiserror::Error)]
-pub enum ScanError {
-    /// The list of locations could not be had.
-    #[error("the list of locations: {0}")]
-    Listing(String),
-    /// A sandbox could not be made, or was lost.
-    #[error("{0}")]
-    Sandbox(#[from] io::Error),
-    /// The set that says who has which name cannot be read.
-    #[error(transparent)]
-    Set(#[from] SetError),
-    /// The disk.
-    #[error(transparent)]
-    Root(#[from] RootError),
-    /// It was asked to end.
-    #[error("it was interrupted by signal {0}")]
-    Interrupted(i32),
 }
 
 /// Scans a tree.
@@ -154,7 +134,7 @@ struct TreeScan<'a> {
 
 impl<'a> TreeScan<'a> {
     fn of(request: &'a ScanRequest<'a>, cache: ScanCache) -> Self {
-        let reader = request.base.0.ids.reader(request.user);
+        let reader = request.base.0.ids.reader(request.user.id());
         let files = TreeFiles::open(&request.work.conf, request.driver, reader);
         let (unchanged, texts) = (BTreeMap::new(), BTreeMap::new());
         Self { request, files, cache, unchanged, texts, counts: (0, 0) }

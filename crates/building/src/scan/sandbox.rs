@@ -11,9 +11,8 @@ use patchadm_core::namespaces::{Access, Enclosure, EnclosureEnd, EnclosureError}
 use patchadm_rootfs::RootError;
 use patchadm_svr4::package::Mode;
 
-use super::ScanError;
+use super::error::ScanError;
 use crate::base::BaseLayer;
-use crate::control_groups::GroupLimits;
 use crate::driver::{DRIVER_INSIDE, Driver};
 use crate::sandbox::{
     BuildRoot, BuildUser, SandboxCommand, SandboxEnd, SandboxError, SandboxLimits, SandboxWatch, StopCause,
@@ -142,7 +141,7 @@ impl<'a> ScanSandbox<'a> {
         place.dir.remove(PRINTED)?;
         let mut log = TaskLog::begin(place.dir.create(PRINTED)?, Some(MOST_PRINTED));
         let written: Vec<PathBuf> = TEMPORARY.iter().map(|(part, _)| place.part(part)).collect();
-        let mut group = place.control_group(GroupLimits::within(&self.limits));
+        let mut group = place.control_group(self.limits.of_group());
         let mut watch = SandboxWatch {
             group: &mut group,
             written: &written,

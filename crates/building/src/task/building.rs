@@ -19,7 +19,6 @@ use super::sandbox_run::{memory_file, run_to_end};
 use super::step::{StepError, TaskError};
 use super::teller::TaskTeller;
 use super::watch::TaskWatch;
-use crate::control_groups::GroupLimits;
 use crate::driver::DRIVER_INSIDE;
 use crate::keys::{changed_file, machine_type};
 use crate::runs::log_directory;
@@ -96,7 +95,7 @@ fn built(
     lay_out(inputs, layer)?;
     run(inputs, layer, log, told, costs)?;
     let order = inputs.order;
-    let files = TreeFiles::of_tree(&inputs.work.conf.tree, inputs.base.ids.reader(inputs.user));
+    let files = TreeFiles::of_tree(&inputs.work.conf.tree, inputs.base.ids.reader(inputs.user.id()));
     if let Some(file) = changed_file(&files, &order.location, &order.inputs) {
         let detail = format!("its recipe was changed while it was built: {file}");
         return Err(TaskFailure::of(FailureCause::Result, detail).into());
@@ -129,7 +128,7 @@ fn run(
         told.0.tell(&TaskEvent::Phase(name));
     };
     let mut ticks = |memory, bytes| told.1.tick(memory, bytes);
-    let mut group = place.control_group(GroupLimits::within(&limits));
+    let mut group = place.control_group(limits.of_group());
     let mut watch = SandboxWatch {
         group: &mut group,
         written: &written,

@@ -10,7 +10,6 @@ use rustix::fs::MemfdFlags;
 
 use super::place::TaskPlace;
 use super::step::TaskError;
-use crate::control_groups::GroupLimits;
 use crate::sandbox::{
     BuildRoot, SandboxCommand, SandboxEnd, SandboxError, SandboxLimits, SandboxWatch, StopCause, TaskLog,
     enclosure, lost, no_input, run_watched, space_of,
@@ -50,7 +49,7 @@ pub(crate) fn run_in_sandbox(
     ticks: Ticks<'_>,
 ) -> Result<SandboxEnd, TaskError> {
     let enclosure = enclosure(root, command, limits, Some(place.inside()))?;
-    let mut group = place.control_group(GroupLimits::within(limits));
+    let mut group = place.control_group(limits.of_group());
     let mut watch = SandboxWatch { group: &mut group, written, errors: None, phase: &mut |_| {}, ticks };
     run_to_end(place, &enclosure, (limits, &no_input()?), log, &mut watch)
 }
@@ -69,7 +68,7 @@ pub(super) fn run_work(
 ) -> Result<SandboxEnd, TaskError> {
     if !rustix::process::geteuid().is_root() {
         // A process with threads enters no user namespace, so there is another one between.
-        let mut group = place.control_group(GroupLimits::within(limits));
+        let mut group = place.control_group(limits.of_group());
         let mut watch = SandboxWatch { group: &mut group, written, errors: None, phase: &mut |_| {}, ticks };
         return run_to_end(place, &enclosure, (limits, &order), log, &mut watch);
     }

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Proxy};
 
-use super::address::{Address, without_password};
+use super::address::Address;
 use super::certificates::believed;
 use super::connection::without_panic;
 use super::error::HttpProblem;
 use super::settings::HttpSettings;
+use crate::password::without_password;
 
 /// The name that the program gives to servers.
 const NAME: &str = concat!("patchadm/", env!("CARGO_PKG_VERSION"));

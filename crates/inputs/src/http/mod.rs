@@ -28,7 +28,8 @@ mod without;
 #[cfg(not(feature = "http"))]
 mod without_body;
 
-pub use address::{Address, AddressError, without_password};
+pub use crate::password::without_password;
+pub use address::{Address, AddressError};
 pub use answer::HttpAnswer;
 #[cfg(feature = "http")]
 pub use client::HttpClient;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::StageError;
 use super::own_files::{Stage, physical_path};
+use super::rights::{LeftOwners, owners_of};
 use super::shell::ShellCall;
 use crate::namespaces::{
     Access, EnclosedCommand, Enclosure, EnclosureEnd, EnclosureError, EnclosureNote, EnclosureTerminal,
@@ -89,11 +90,25 @@ pub fn enter_stage(
     tell: impl FnMut(&EnclosureNote),
 ) -> Result<EnclosureEnd, EnterError> {
     let stage = Stage::open(request.root, request.stage)?;
+    must_be_own(request.root, &stage)?;
     // This one is held to the end, in addition to the one of the first process inside.
     let _inside = Lock::share_file(&stage.own, INSIDE)?;
     let terminal = EnclosureTerminal::Shared { is_interactive: request.is_interactive };
     let enclosure = enclosure_of(&stage, request)?;
     Ok(enclose(enclosure, std::io::stdin().as_fd(), terminal, tell)?)
+}
+
+/// Refuses the stage of another user to the superuser: its programs, and the mounts that it names, would have root's rights.
+fn must_be_own(root: &Root, stage: &Stage) -> Result<(), StageError> {
+    if !root.is_privileged() {
+        return Ok(());
+    }
+    match owners_of(root, &stage.root, Some(stage))? {
+        Ok(()) | Err(LeftOwners::Incomplete) => Ok(()),
+        Err(left) => {
+            Err(StageError::OfAnother { stage: stage.identity.name.to_string(), reason: left.to_string() })
+        }
+    }
 }
 
 /// Returns what is visible inside.

@@ -72,6 +72,14 @@ pub enum StageError {
     /// An object changed while it was read.
     #[error("{0} changes while it is read: try again when nobody writes there")]
     Changing(String),
+    /// What another user put into the stage would run with the rights of the superuser.
+    #[error("root does not enter the stage {stage}: {reason}")]
+    OfAnother {
+        /// The stage.
+        stage: String,
+        /// The reason why it counts as another user's.
+        reason: String,
+    },
     /// Only a user who may change the root can do this.
     #[error("{0} has no marker yet, and you may not make one: without it no records can be staged")]
     NoMarker(String),

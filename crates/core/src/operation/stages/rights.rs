@@ -32,20 +32,18 @@ pub(super) fn owners_of(
     tree: &Root,
     stage: Option<&Stage>,
 ) -> Result<Result<(), LeftOwners>, StageError> {
-    if let Some(stage) = stage {
-        let (owner, owners) = match &stage.record {
-            StageRecord::None => return Ok(Err(LeftOwners::NotListed)),
-            StageRecord::Earlier => (0, stage.identity.owners),
-            StageRecord::Rights(rights) => (rights.owner, rights.owners),
-        };
-        if owner != 0 {
-            return Ok(Err(LeftOwners::MadeBy(owner)));
-        }
-        if !owners {
-            return Ok(Err(LeftOwners::Incomplete));
-        }
+    let (owner, owners) = match stage.map(|stage| (&stage.record, &stage.identity)) {
+        None => (0, true),
+        Some((StageRecord::None, _)) => return Ok(Err(LeftOwners::NotListed)),
+        Some((StageRecord::Earlier, identity)) => (0, identity.owners),
+        Some((StageRecord::Rights(rights), _)) => (rights.owner, rights.owners),
+    };
+    if owner != 0 {
+        return Ok(Err(LeftOwners::MadeBy(owner)));
     }
     // Whose a tree of containers is, the caller said of the root.
-    let other = other_writer(tree, stage.is_some(), !root.is_trusted())?;
-    Ok(other.map_or(Ok(()), |other| Err(LeftOwners::Foreign(other))))
+    if let Some(other) = other_writer(tree, stage.is_some(), !root.is_trusted())? {
+        return Ok(Err(LeftOwners::Foreign(other)));
+    }
+    Ok(if owners { Ok(()) } else { Err(LeftOwners::Incomplete) })
 }

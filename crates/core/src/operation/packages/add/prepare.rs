@@ -119,7 +119,7 @@ impl AddInput<'_> {
             (planned, _) => planned?,
         };
         let mut planned = planned;
-        planned.plan.notes.extend(self.patch_note(image)?);
+        self.must_be_no_patch(image)?;
         let (libraries, staying) = self.settle_libraries(delivered, &mut planned.plan, &inventory)?;
         let mut installation = described(planned, image, &placed.present, self.admin);
         installation.libraries = libraries;
@@ -127,20 +127,16 @@ impl AddInput<'_> {
         Ok(PreparedPackage { installation, inventory })
     }
 
-    /// Returns a note on a package of a patch that is installed by itself: nobody looks at the signature of the patch, which
-    /// is why a root that requires signatures refuses it.
-    fn patch_note(&self, package: &PackageImage) -> Result<Option<String>, Failure> {
+    /// Refuses a package of a patch that is installed by itself on a root that requires signatures: only the whole patch has one.
+    fn must_be_no_patch(&self, package: &PackageImage) -> Result<(), Failure> {
         if self.patch.is_some() || !is_of_patch(&package.params) {
-            return Ok(None);
+            return Ok(());
         }
-        let name = package.spooled_name();
         let demands = demands(self.ground, &SignatureRequest::default())?;
         if demands.iter().any(|demand| demand.word == DemandWord::Require) {
-            return Err(Failure::PatchPackage(name));
+            return Err(Failure::PatchPackage(package.spooled_name()));
         }
-        Ok(Some(format!(
-            "package {name} is part of a patch, whose signature is not looked at; patchadd applies the patch"
-        )))
+        Ok(())
     }
 
     /// Settles what becomes of libraries that others need. A package of a patch is no plan of its own.
@@ -176,7 +172,7 @@ impl AddInput<'_> {
             let name = delivered.image.spooled_name();
             return Err(Reason::KeptPackage(name.clone()).of(Command::Pkgadd, &name).into());
         }
-        self.patch_note(delivered.image)?;
+        self.must_be_no_patch(delivered.image)?;
         let inventory = Inventory { packages: present.clone(), ..Inventory::default() };
         // What the admin file leaves open does not change where it goes; it is asked when everything is known.
         let options = self.options(response, true);

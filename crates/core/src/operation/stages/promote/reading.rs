@@ -23,8 +23,10 @@ impl PromotionReader<'_> {
         applied: &AppliedPatches,
     ) -> Result<(Option<BaseInForce>, StageCache), StageError> {
         let Some(stage) = &self.tree.stage else { return Ok((None, StageCache::default())) };
+        // Whoever may write the stage may write its cache, too, and with it what is believed of the live tree.
+        let is_believed = self.tree.left_owners.is_none();
         thread::scope(|scope| {
-            let known = scope.spawn(|| stage.cache());
+            let known = scope.spawn(move || if is_believed { stage.cache() } else { StageCache::default() });
             let base = (!self.request.two_way).then(|| in_force(stage, view, applied)).transpose();
             let known = known.join().unwrap_or_else(|panic| resume_unwind(panic));
             Ok((base?, known))
