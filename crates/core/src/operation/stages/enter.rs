@@ -6,8 +6,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::error::StageError;
-use super::own_files::{Stage, physical_path};
-use super::rights::{LeftOwners, owners_of};
+use super::other_writer::other_writer;
+use super::own_files::{Stage, StageRecord, physical_path};
+use super::rights::LeftOwners;
 use super::shell::ShellCall;
 use crate::namespaces::{
     Access, EnclosedCommand, Enclosure, EnclosureEnd, EnclosureError, EnclosureNote, EnclosureTerminal,
@@ -90,7 +91,11 @@ pub fn enter_stage(
     tell: impl FnMut(&EnclosureNote),
 ) -> Result<EnclosureEnd, EnterError> {
     let stage = Stage::open(request.root, request.stage)?;
-    must_be_own(request.root, &stage)?;
+    if let Err(error) = must_be_own(request.root, &stage) {
+        // Where the stage has gone meanwhile, that is the reason.
+        Stage::open(request.root, request.stage)?;
+        return Err(error.into());
+    }
     // This one is held to the end, in addition to the one of the first process inside.
     let _inside = Lock::share_file(&stage.own, INSIDE)?;
     let terminal = EnclosureTerminal::Shared { is_interactive: request.is_interactive };
@@ -103,12 +108,14 @@ fn must_be_own(root: &Root, stage: &Stage) -> Result<(), StageError> {
     if !root.is_privileged() {
         return Ok(());
     }
-    match owners_of(root, &stage.root, Some(stage))? {
-        Ok(()) | Err(LeftOwners::Incomplete) => Ok(()),
-        Err(left) => {
-            Err(StageError::OfAnother { stage: stage.identity.name.to_string(), reason: left.to_string() })
+    let reason = match &stage.record {
+        StageRecord::Rights(rights) if rights.owner != 0 => {
+            Some(LeftOwners::MadeBy(rights.owner).to_string())
         }
-    }
+        _ => other_writer(&stage.root, true, !root.is_trusted())?,
+    };
+    let stage = stage.identity.name.to_string();
+    reason.map_or(Ok(()), |reason| Err(StageError::OfAnother { stage, reason }))
 }
 
 /// Returns what is visible inside.
