@@ -100,6 +100,7 @@ pub(crate) struct PolicyOption {
 
 impl PolicyOption {
     /// Tells whether it was said.
+    #[cfg(feature = "sign")]
     pub(crate) fn is_said(&self) -> bool {
         self.policy.is_some()
     }

@@ -103,6 +103,7 @@ impl RootTurn<'_> {
 static END_THE_PROGRAM: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
 /// Does work as [`with_signals`] does. After it, signals end the program at once again.
+#[cfg(feature = "sign")]
 pub(crate) fn with_signals_for_now<T>(
     work: impl FnOnce(&(dyn Fn() -> Option<i32> + Sync)) -> T,
 ) -> anyhow::Result<T> {

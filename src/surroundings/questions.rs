@@ -38,6 +38,7 @@ pub(crate) fn words(output: &mut Output, question: &str, default: &str) -> Optio
 
 /// Asks for a secret, which the terminal does not show; none at the end of the input, and where the terminal cannot be
 /// kept from showing it.
+#[cfg(feature = "sign")]
 pub(crate) fn secret(output: &mut Output, question: &str) -> Option<Vec<u8>> {
     use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
     let terminal = io::stdin();

@@ -57,6 +57,7 @@ pub(crate) struct BriefVerbOptions {
 impl BriefVerbOptions {
     /// Returns the options about a root, and whether each was given: an action of the verb that works on no root
     /// accepts none of them.
+    #[cfg(feature = "sign")]
     pub(crate) fn about_root(&self) -> [(&'static str, bool); 2] {
         [("-R", self.root.root.is_some()), ("--policy", self.policy.is_said())]
     }
