@@ -64,7 +64,15 @@ fn what_is_built_on_a_directory_sees_that_system_only_and_is_built_again_when_it
             "{said}"
         );
         fs::rename(&hidden, &of_c).unwrap();
+        if !is_ordinary {
+            // The state of the base does not tell of it, so it gets another one.
+            set_capability(&system.join("bin/ls"));
+            fs::write(system.join("etc/issue"), "a small system\n").unwrap();
+        }
         let run = build.run("").ends(0);
+        let says = "/bin/ls of the base has capabilities, and its copy in sandboxes has none";
+        let notes = |run: &BulkRun| run.report["notes"].to_string();
+        assert_eq!(notes(&run).contains(says), !is_ordinary, "{}", notes(&run));
         assert_eq!(run.in_state("done"), ["one", "two"]);
         let package = package_of(&run);
         let mut programs = PROGRAMS;
@@ -75,7 +83,9 @@ fn what_is_built_on_a_directory_sees_that_system_only_and_is_built_again_when_it
             (of("issue-of-two-1.0"), of("needed-by-two-1.0")),
             ("a small system\n".to_owned(), "a small system\n".to_owned())
         );
-        assert_eq!(build.run("").ends(0).in_state("up-to-date"), ["one", "two"]);
+        let run = build.run("").ends(0);
+        assert_eq!(run.in_state("up-to-date"), ["one", "two"]);
+        assert!(!notes(&run).contains(says), "it is copied once: {}", notes(&run));
 
         fs::write(system.join("etc/issue"), "a larger system\n").unwrap();
         let before = Tree::of(&system, &[]);
@@ -83,10 +93,33 @@ fn what_is_built_on_a_directory_sees_that_system_only_and_is_built_again_when_it
         assert_eq!(run.in_state("done"), ["one", "two"], "{:#}", run.report);
         let package = package_of(&run);
         assert_eq!(content(&build, &package, "issue-of-two-1.0"), "a larger system\n");
+        if !is_ordinary {
+            assert!(copies(&build).len() > 1, "{:?}", copies(&build));
+            let used = fs::read_to_string(build.work().join("build/base.copy")).unwrap();
+            build.action("prune @WORK@").ok();
+            assert_eq!(copies(&build), [used]);
+            assert_eq!(build.run("").ends(0).in_state("up-to-date"), ["one", "two"]);
+        }
         let why = build.action("why @WORK@ one").ok();
         assert!(why.contains("base"), "{why}");
         assert_same(&Tree::of(&system, &[]), &before);
     }
+}
+
+/// Gives a program the capability to bind low ports.
+fn set_capability(program: &Path) {
+    let capability = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let flags = rustix::fs::XattrFlags::empty();
+    rustix::fs::setxattr(program, "security.capability", &capability, flags).unwrap();
+}
+
+/// The copies of the base that belong to the ids of sandboxes.
+fn copies(build: &BulkBuild) -> Vec<String> {
+    let entries = fs::read_dir(build.work().join("build")).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut copies: Vec<String> = names.filter(|name| name.starts_with("copy-")).collect();
+    copies.sort();
+    copies
 }
 
 /// The file of an installed package.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use patchadm_bulk::conf::{Base, BuildIdentity, Configuration};
 use patchadm_bulk::result::Digest;
-use patchadm_rootfs::{Dir, FileType, Lock, LockError, RootError};
+use patchadm_rootfs::{CAPABILITY, Dir, FileType, Lock, LockError, RootError};
 use patchadm_svr4::package::Mode;
 
 use crate::command_output::output_digest;
@@ -13,6 +13,7 @@ use crate::ids::SandboxIds;
 use crate::sandbox::{BuildUser, LayerKind, lay_out_host_base};
 use crate::task::place::remove_all;
 use crate::tree_copy::copy_tree;
+use crate::tree_walk::each_below;
 use crate::work::{PROGRAM, host_directory, made};
 
 /// The base as it lies on this machine.
@@ -26,6 +27,8 @@ pub struct BaseLayer {
     pub kind: LayerKind,
     /// Whose ids the users and groups of its sandboxes have.
     pub ids: SandboxIds,
+    /// A remark for whoever has just had it made.
+    pub note: Option<String>,
 }
 
 /// The file below `build_dir`, which each machine has for itself, that says how layers become trees there.
@@ -33,6 +36,9 @@ const KIND_FILE: &[u8] = b"layers";
 
 /// How the name of a copy of a base begins, for sandboxes whose ids do not own the base.
 pub(crate) const COPY: &str = "copy";
+
+/// The file below `build_dir` with the name of the copy that was used last.
+pub(crate) const USED_COPY: &[u8] = b"base.copy";
 
 /// The words of that file.
 const KINDS: [(&[u8], LayerKind); 2] = [(b"overlay\n", LayerKind::Overlay), (b"copy\n", LayerKind::Copy)];
@@ -52,7 +58,7 @@ pub fn base_layer(
     let name = match (&conf.base, ids) {
         (Base::Directory(_), SandboxIds::Range(range)) => name_of(COPY, &format!("{digest} {range}")),
         (Base::Directory(path), _) => {
-            return Ok(BaseLayer { layer: path.clone(), mounted: Vec::new(), kind, ids });
+            return Ok(BaseLayer { layer: path.clone(), mounted: Vec::new(), kind, ids, note: None });
         }
         // It is made anew for other ids and other paths of the host.
         (Base::Host(paths), _) => name_of("base", &format!("{paths:?} {ids:?} {user:?}")),
@@ -62,6 +68,7 @@ pub fn base_layer(
         std::thread::sleep(std::time::Duration::from_millis(5));
         true
     })?;
+    let mut note = None;
     if above.look(name.as_bytes())?.is_none() {
         let new = format!("{name}.new");
         remove_all(&above, new.as_bytes())?;
@@ -69,6 +76,7 @@ pub fn base_layer(
         match (&conf.base, ids) {
             (Base::Directory(path), SandboxIds::Range(range)) => {
                 copy_tree(path, &conf.build_dir.join(&new), Some(range))?;
+                note = lost_capabilities(path)?;
             }
             (Base::Directory(_), _) => {}
             (Base::Host(paths), _) => lay_out_base(&dir, paths, (ids, user))?,
@@ -76,12 +84,34 @@ pub fn base_layer(
         ids.hand_over(&dir)?;
         above.move_to(new.as_bytes(), &above, name.as_bytes())?;
     }
+    if name.starts_with(COPY) && above.read_regular(USED_COPY, 64)?.as_deref() != Some(name.as_bytes()) {
+        above.replace_file(PROGRAM, USED_COPY, name.as_bytes(), Mode::of(0o644))?;
+    }
     let layer = conf.build_dir.join(&name);
     let mounted = match &conf.base {
         Base::Directory(_) => Vec::new(),
         Base::Host(paths) => mounted_paths(&Dir::of_host(&layer)?, paths)?,
     };
-    Ok(BaseLayer { layer, mounted, kind, ids })
+    Ok(BaseLayer { layer, mounted, kind, ids, note })
+}
+
+/// Says that a copy of a base has no file capabilities, if the base has any.
+fn lost_capabilities(base: &Path) -> Result<Option<String>, RootError> {
+    let top = Dir::of_host(base)?;
+    let file_system = top.itself()?.file_system;
+    let mut first = None;
+    each_below::<RootError>(&top, |above, name, seen| {
+        if first.is_none() && seen.file_type == FileType::Regular && above.has_xattr(name, CAPABILITY)? {
+            first = Some(above.at(name).to_string());
+        }
+        Ok(first.is_none() && seen.file_system == file_system)
+    })?;
+    Ok(first.map(|path| {
+        format!(
+            "{path} of the base has capabilities, and its copy in sandboxes has none: no program gains rights \
+             there"
+        )
+    }))
 }
 
 /// Lays out the base where it is that of the host.

@@ -1,12 +1,12 @@
 //! Installed lists of packages on this machine: the ones that no run has used for the longest time go, where all take more than
-//! their limit.
+//! their limit. Copies of a base go unless the last run used them.
 
-use patchadm_bulk::conf::Configuration;
+use patchadm_bulk::conf::{Base, Configuration};
 use patchadm_rootfs::{Dir, FileType, Lock, RootError, Timestamp};
 
 use super::removal::{FreedSpace, Removal};
 use super::report::PruneReport;
-use crate::base::COPY;
+use crate::base::{COPY, USED_COPY};
 use crate::task::installed_mark::{CHECKED, COMPLETE};
 
 /// The directories of the tasks and of installed lists.
@@ -29,7 +29,7 @@ pub(super) fn surplus(conf: &Configuration, report: &mut PruneReport) -> Result<
             .push(format!("{}: tasks run there, so nothing installed goes", conf.build_dir.display()));
         return Ok(None);
     }
-    for name in old_copies(&above)? {
+    for name in unneeded_copies(conf, &above)? {
         removal.add(&[&name]);
         report.installed.push(name);
     }
@@ -66,16 +66,17 @@ pub(super) fn surplus(conf: &Configuration, report: &mut PruneReport) -> Result<
     Ok(Some(removal))
 }
 
-/// Returns the copies of a base in an earlier state: all but the newest.
-fn old_copies(build_dir: &Dir) -> Result<Vec<String>, RootError> {
-    let mut copies = Vec::new();
-    for name in build_dir.names_that_are(|name| name.starts_with(COPY.as_bytes()))? {
-        let made = build_dir.look(&name)?.map(|seen| seen.mtime);
-        copies.push((made, String::from_utf8_lossy(&name).into_owned()));
-    }
-    copies.sort();
-    copies.pop();
-    Ok(copies.into_iter().map(|(_, name)| name).collect())
+/// Returns the copies of bases, whole or begun, except the one that was used last; that one goes as well if the base is not a
+/// directory any more.
+fn unneeded_copies(conf: &Configuration, build_dir: &Dir) -> Result<Vec<String>, RootError> {
+    let used = match conf.base {
+        Base::Directory(_) => build_dir.read_regular(USED_COPY, 64)?,
+        Base::Host(_) => None,
+    };
+    let begin = format!("{COPY}-");
+    let copies = build_dir
+        .names_that_are(|name| name.starts_with(begin.as_bytes()) && used.as_deref() != Some(name))?;
+    Ok(copies.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect())
 }
 
 /// Returns when a run has used an installed list last; `None` where the list is not whole.

@@ -245,3 +245,23 @@ fn installed_lists_go_beyond_their_limit_the_oldest_first_and_none_while_a_task_
     assert_eq!(pruned(&work, 1, false).installed, ["half.new", "one"]);
     assert_eq!(names(&installed), ["two"]);
 }
+
+#[test]
+fn of_the_copies_of_a_base_the_one_that_was_used_last_stays_while_the_base_is_a_directory() {
+    let bulk = Bulk::new();
+    let work = bulk.work("work", "");
+    let build = work.path.join("build");
+    for name in ["copy-1", "copy-2", "copy-3.new"] {
+        fs::create_dir_all(build.join(name).join("usr")).unwrap();
+    }
+    fs::write(build.join("base.copy"), "copy-1").unwrap();
+    assert_eq!(pruned(&work, 1, false).installed, ["copy-2", "copy-3.new"]);
+    assert!(build.join("copy-1/usr").exists() && !build.join("copy-2").exists());
+    let conf = fs::read_to_string(work.path.join("bulk.conf")).unwrap();
+    let directory = format!("\nbase={}\n", bulk.dir.path().join("base").display());
+    assert!(conf.contains(&directory), "{conf}");
+    fs::write(work.path.join("bulk.conf"), conf.replace(&directory, "\nbase=host\n")).unwrap();
+    let work = Work::open(&work.path).unwrap();
+    assert_eq!(pruned(&work, 1, false).installed, ["copy-1"]);
+    assert!(!build.join("copy-1").exists());
+}
