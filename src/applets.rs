@@ -23,11 +23,11 @@ use crate::trial_waiter::WAITER;
 use crate::verbs::complete::COMPLETE;
 use crate::verbs::help::{USAGE, overview, unknown_command, usage_text};
 use crate::{as_owner, classic, enclosed, supervisor, trial_waiter, verbs};
-use patchadm_building::file_sources::FILE_PROCESS;
 use patchadm_building::patches::TRIAL_PROCESS;
 use patchadm_building::run::TASK_PROCESS;
 use patchadm_building::scan::SCAN_PROCESS;
-use patchadm_building::task::{PACK_PROCESS, PROBE_PROCESS};
+use patchadm_building::sources::FETCH_PROCESS;
+use patchadm_building::task::PROBE_PROCESS;
 use patchadm_core::namespaces::{ENCLOSING_PROCESS, FIRST_PROCESS};
 use patchadm_core::script::SUPERVISOR;
 
@@ -135,8 +135,7 @@ const APPLETS: &[Applet] = &[
     hidden(SCAN_PROCESS, AppletKind::Internal, verbs::bulk::run_scan),
     hidden(PROBE_PROCESS, AppletKind::Internal, verbs::bulk::run_probe),
     hidden(TASK_PROCESS, AppletKind::Internal, verbs::bulk::run_task),
-    hidden(FILE_PROCESS, AppletKind::Internal, verbs::bulk::run_file),
-    hidden(PACK_PROCESS, AppletKind::Internal, verbs::bulk::run_pack),
+    hidden(FETCH_PROCESS, AppletKind::Internal, verbs::bulk::run_fetch),
     hidden(TRIAL_PROCESS, AppletKind::Internal, verbs::bulk::run_trial),
     hidden(as_owner::BECOMING, AppletKind::Internal, as_owner::become_owner),
 ];

@@ -3,11 +3,12 @@
 
 use crate::call::Invocation;
 use crate::reply::{Exit, Reply};
+use patchadm_building::task::{PACKING, pack_in_enclosure};
 use patchadm_core::namespaces::{serve, serve_enclosure};
 
 /// Takes orders on standard input until the command ends.
 pub(crate) fn run(_call: &mut Invocation) -> anyhow::Result<Reply> {
-    serve()?;
+    serve(&[(PACKING, pack_in_enclosure)])?;
     Ok(Reply::silent(Exit::OK))
 }
 

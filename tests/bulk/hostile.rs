@@ -1,9 +1,15 @@
 //! Recipes that mean harm: nothing in a build is root of the machine, reads what it may not, or takes the place of another one.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use patchadm_inputs::sha256::Sha256;
+use patchadm_inputs::sign::sha256_text;
 
 use super::{BulkBuild, BulkRun, everybody};
 use crate::everyman::NOBODY;
@@ -252,6 +258,121 @@ fn a_source_of_the_machine_is_a_file_of_a_directory_that_is_named_for_it() {
         if !is_ordinary {
             let detail = run.detail("secret-1.0");
             assert!(detail.contains("Permission denied"), "{detail}");
+        }
+    }
+}
+
+/// A source that a server of a test has.
+const SOURCE: &str = "the source\n";
+
+/// Answers with the source, or without end, and notes of each process that asks what the kernel knows of it. Its thread ends
+/// with the test.
+fn serve_source() -> (u16, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+    let noted = seen.clone();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let who = process_behind(&stream);
+            noted.lock().unwrap().push(who);
+            let lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+            let asked: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+            let is_endless = asked.first().is_some_and(|line| line.contains("/endless"));
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+            let _ = stream.write_all(SOURCE.as_bytes());
+            while is_endless && stream.write_all(&[0; 4096]).is_ok() {}
+        }
+    });
+    (port, seen)
+}
+
+/// The ids, groups, capabilities, session and descriptors of the process at the other end of a connection within this machine.
+fn process_behind(stream: &TcpStream) -> String {
+    let port = stream.peer_addr().unwrap().port();
+    let connections = fs::read_to_string("/proc/net/tcp").unwrap();
+    let theirs = connections.lines().find(|line| {
+        line.split_ascii_whitespace().nth(1).is_some_and(|local| local.ends_with(&format!(":{port:04X}")))
+    });
+    let socket = theirs.unwrap().split_ascii_whitespace().nth(9).unwrap();
+    let socket = PathBuf::from(format!("socket:[{socket}]"));
+    let targets = |process: &Path| -> Vec<PathBuf> {
+        let open = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+        open.filter_map(|entry| fs::read_link(entry.path()).ok()).collect()
+    };
+    let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    let holds_it = |process: &PathBuf| targets(process).contains(&socket);
+    let process = processes.filter(|path| path.join("fd").exists()).find(holds_it).unwrap();
+    let status = fs::read_to_string(process.join("status")).unwrap();
+    let of = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
+        line.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let stat = fs::read_to_string(process.join("stat")).unwrap();
+    let stat: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    let leads = process.ends_with(stat[3]);
+    let is_plain = |target: &PathBuf| {
+        let target = target.to_str().unwrap();
+        target.starts_with("pipe:") || target.starts_with("socket:")
+    };
+    let others: Vec<PathBuf> = targets(&process).into_iter().filter(|target| !is_plain(target)).collect();
+    format!(
+        "uid {}, gid {}, groups [{}], capabilities {} {}, no new privileges {}, leads its session {leads}, terminal {}, \
+         opened {others:?}",
+        of("Uid"),
+        of("Gid"),
+        of("Groups"),
+        of("CapPrm"),
+        of("CapEff"),
+        of("NoNewPrivs"),
+        stat[4],
+    )
+}
+
+#[test]
+fn whoever_asks_a_server_for_a_source_has_the_ids_of_the_build_user_and_no_right() {
+    for is_ordinary in everybody() {
+        if is_ordinary && is_root() {
+            // An ordinary user fetches as they are.
+            continue;
+        }
+        let settings = "slot=local 2\ncheck=none\n";
+        let Some(build) = BulkBuild::of_recipes("whoever_asks…", is_ordinary, settings) else { continue };
+        let (port, seen) = serve_source();
+        let mut digest = Sha256::new();
+        digest.update(SOURCE.as_bytes());
+        let sum = sha256_text(&digest.finalize());
+        for name in ["whole", "endless"] {
+            let fields =
+                format!("DISTFILES={name}:{sum}:{}\nDISTURL=http://127.0.0.1:{port}/{name}\n", SOURCE.len());
+            build.recipe(name, &fields, "mkdir $DESTDIR/opt; cp $DISTDIR/* $DESTDIR/opt\n");
+        }
+        // A descriptor that the caller has left open is not inherited.
+        let running = build.running("");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "exec 7< /etc/shadow; exec \"$@\"", "sh"]).arg(running.get_program());
+        shell.args(running.get_args()).env_clear().stdin(std::process::Stdio::null());
+        for (name, value) in running.get_envs() {
+            shell.env(name, value.unwrap_or_default());
+        }
+        let run = BulkRun::of(&shell.output().unwrap()).ends(10);
+        assert_eq!(run.in_state("done"), ["whole"], "{}", build.who());
+        assert!(
+            run.detail("endless-1.0").contains("it has more than 11 bytes"),
+            "{}",
+            run.detail("endless-1.0")
+        );
+        assert_eq!(fs::read_dir(build.work().join("distfiles")).unwrap().count(), 1);
+        if is_root() {
+            let id = Command::new("id").args(["-u", "nobody"]).output().unwrap();
+            let nobody = String::from_utf8(id.stdout).unwrap();
+            let four = [nobody.trim_end(); 4].join(" ");
+            let none = "0000000000000000";
+            let expected = format!(
+                "uid {four}, gid {four}, groups [], capabilities {none} {none}, no new privileges 1, leads its session true, \
+                 terminal 0, opened []"
+            );
+            assert_eq!(*seen.lock().unwrap(), [expected.clone(), expected]);
         }
     }
 }

@@ -7,7 +7,6 @@ use patchadm_building::driver::Driver;
 use patchadm_building::run::{RunBase, RunEvent, RunRequest, run};
 use patchadm_building::work::Work;
 use patchadm_bulk::journal::PackageState;
-use patchadm_inputs::http::HttpSettings;
 
 use super::machines::after_probe;
 use super::{BulkBuild, mark};
@@ -53,8 +52,7 @@ fn a_slot_that_goes_on_for_ever_is_cut_off_long_after_the_limit_of_the_time_and_
         jobs: None,
         cores: 2,
         program: Path::new(env!("CARGO_BIN_EXE_patchadm")),
-        files: &base.files,
-        http: &HttpSettings::default(),
+        sources: &base.sources,
         // Two hours, where nobody is in a hurry.
         overtime: Duration::from_secs(2),
         page: &|_, _, _| String::new(),

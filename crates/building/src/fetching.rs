@@ -3,14 +3,13 @@
 use std::path::Path;
 
 use patchadm_bulk::records::Record;
-use patchadm_inputs::http::{Address, HttpAnswer, HttpClient, HttpRequest, HttpSettings};
 use patchadm_inputs::sha256::{Sha256, Sha256Sum};
 use patchadm_rootfs::{Dir, RootError, WritableFile};
 use patchadm_svr4::package::Mode;
 use serde::{Deserialize, Serialize};
 
 use crate::file_copy::{copy_file, each_part};
-use crate::file_sources::{AddBytes, FileSources};
+use crate::sources::{AddBytes, Sources};
 use crate::work::{host_directory, made};
 
 /// A file of upstream that a recipe needs.
@@ -57,17 +56,14 @@ impl std::fmt::Display for MissingDistfile<'_> {
 pub(crate) fn provide<'a>(
     directory: &Path,
     wanted: &'a [WantedDistfile],
-    (http, files): (&HttpSettings, &FileSources),
+    sources: &Sources,
     interrupt: &dyn Fn() -> Option<i32>,
 ) -> Vec<MissingDistfile<'a>> {
     let missing = |wanted: &'a WantedDistfile| {
         let found = check(directory, wanted).unwrap_or_else(|error| Err(error.to_string()));
         let reason = found.err()?;
         let Some(url) = &wanted.url else { return Some(MissingDistfile { wanted, reason }) };
-        let fetched = place_when_right(directory, wanted, |add| match url.strip_prefix("file:") {
-            Some(path) => files.read(path, interrupt, add),
-            None => read_url(url, (http, interrupt), add),
-        });
+        let fetched = place_when_right(directory, wanted, |add| sources.read(url, interrupt, add));
         let error = fetched.err()?;
         Some(MissingDistfile { wanted, reason: format!("{reason}; {url}: {error}") })
     };
@@ -173,9 +169,6 @@ fn place(directory: &Path, name: &str, is_made: bool) -> Result<Option<(Dir, Vec
     Ok(Some((dir, name.as_bytes().to_vec())))
 }
 
-/// How servers are reached, and who asks for the end.
-type Network<'a> = (&'a HttpSettings, &'a dyn Fn() -> Option<i32>);
-
 /// Writes a distfile as `read` hands it on, and moves it into place when it is right.
 fn place_when_right(
     directory: &Path,
@@ -213,19 +206,6 @@ fn read_into(
     sums.compare(wanted)
 }
 
-fn read_url(url: &str, (http, interrupt): Network<'_>, add: AddBytes<'_>) -> Result<(), String> {
-    let address = Address::parse(url).map_err(|error| error.to_string())?;
-    let client = HttpClient::new(http);
-    let answer = client.get(&HttpRequest::whole(&address), interrupt);
-    let HttpAnswer::Content(mut body) = answer.map_err(|error| error.to_string())? else {
-        return Err("the server says that nothing has changed".to_owned());
-    };
-    while let Some(bytes) = body.next_bytes(interrupt).map_err(|error| error.to_string())? {
-        add(&bytes)?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,8 +225,7 @@ mod tests {
         std::os::unix::fs::symlink("a/x.tar", from.join("z")).unwrap();
         let taken = |wanted: WantedDistfile| {
             let wanted = [wanted];
-            let missing =
-                provide(&distfiles, &wanted, (&HttpSettings::default(), &FileSources::default()), &|| None);
+            let missing = provide(&distfiles, &wanted, &Sources::default(), &|| None);
             take_from(&distfiles, &from, &missing, "fetch")
         };
         taken(wanted("a/x.tar", b"upstream", None)).unwrap();

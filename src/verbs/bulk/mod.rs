@@ -28,7 +28,7 @@ mod why;
 
 #[cfg(not(feature = "sign"))]
 use no_publishing as publishing;
-pub(crate) use processes::{run_file, run_pack, run_probe, run_scan, run_task, run_trial};
+pub(crate) use processes::{run_fetch, run_probe, run_scan, run_task, run_trial};
 
 use crate::arguments::{one_of, parse};
 use crate::call::{Invocation, RunCommand};

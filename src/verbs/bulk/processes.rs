@@ -5,10 +5,10 @@ use std::io::{self, Write as _};
 
 use crate::call::Invocation;
 use crate::reply::{Exit, Reply};
-use patchadm_building::file_sources::serve_file;
 use patchadm_building::patches::serve_trial;
 use patchadm_building::scan::serve_scan;
-use patchadm_building::task::{serve_pack, serve_probe, serve_task};
+use patchadm_building::sources::serve_fetch;
+use patchadm_building::task::{serve_probe, serve_task};
 
 /// Carries out the task that standard input tells.
 pub(crate) fn run_task(_call: &mut Invocation) -> anyhow::Result<Reply> {
@@ -28,21 +28,15 @@ pub(crate) fn run_scan(_call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::silent(Exit::OK))
 }
 
-/// Prints a source of the machine.
-pub(crate) fn run_file(_call: &mut Invocation) -> anyhow::Result<Reply> {
-    match serve_file(io::stdin().lock(), &mut io::stdout()) {
+/// Fetches a source, and prints it.
+pub(crate) fn run_fetch(_call: &mut Invocation) -> anyhow::Result<Reply> {
+    match serve_fetch(io::stdin().lock(), &mut io::stdout()) {
         Ok(()) => Ok(Reply::silent(Exit::OK)),
         Err(reason) => {
             writeln!(io::stderr(), "{reason}")?;
             Ok(Reply::silent(Exit::INTERNAL))
         }
     }
-}
-
-/// Packs what a build has left, in its sandbox.
-pub(crate) fn run_pack(_call: &mut Invocation) -> anyhow::Result<Reply> {
-    serve_pack(io::stdin().lock())?;
-    Ok(Reply::silent(Exit::OK))
 }
 
 /// Carries out the trial of patches that is ordered in its sandbox.

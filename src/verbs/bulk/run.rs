@@ -158,7 +158,11 @@ impl WantedRun<'_> {
     ) -> Result<RunAnswer, RunError> {
         let Self { args, work, .. } = self;
         let driver = Driver::find(work)?;
-        let base = RunBase::prepare(work)?;
+        let mut base = RunBase::prepare(work)?;
+        base.sources.http = self.http.clone();
+        if let Some(note) = &base.layer.note {
+            tell(RunEvent::Note(note));
+        }
         let template = self.preparation.template();
         let patch = |id: PatchId| with_id(&template, id);
         let publish = |made: &MadePatches| self.preparation.publish(made, &|| interrupt());
@@ -179,8 +183,7 @@ impl WantedRun<'_> {
             jobs: args.jobs,
             cores: u32::try_from(patchadm_rootfs::cores()).unwrap_or(1),
             program: self.program,
-            http: self.http,
-            files: &base.files,
+            sources: &base.sources,
             overtime: LONGEST_OVERTIME,
             page: &page_of,
             time: &|| Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),

@@ -31,13 +31,13 @@ impl Master<'_> {
             let Some(record) = self.records.get(index) else { continue };
             let wanted = WantedDistfile::of(record);
             let by_driver = DriverFetch::of(self.request, record);
-            let (directory, http) = (self.request.work.conf.distfiles.clone(), self.request.http.clone());
-            let files = self.request.files.clone();
+            let directory = self.request.work.conf.distfiles.clone();
+            let sources = self.request.sources.clone();
             let (sender, ended) = (self.messages.sender.clone(), self.ends.clone());
             self.fetches.at_work += 1;
             std::thread::spawn(move || {
                 let interrupt = || ended.load(std::sync::atomic::Ordering::Relaxed).then_some(2);
-                let missing = provide(&directory, &wanted, (&http, &files), &interrupt);
+                let missing = provide(&directory, &wanted, &sources, &interrupt);
                 let fetched = match (missing.first(), by_driver) {
                     (None, _) => Ok(()),
                     (Some(first), None) => Err(first.to_string()),

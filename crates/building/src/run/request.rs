@@ -5,18 +5,17 @@ use std::time::Duration;
 
 use crate::base::BaseLayer;
 use crate::driver::{Driver, DriverError};
-use crate::file_sources::FileSources;
 use crate::patches::MadePatches;
 use crate::report_inputs::RenderPage;
 use crate::runs::journal_path;
 use crate::sandbox::BuildUser;
 use crate::scan::ScanError;
 use crate::set::SetError;
+use crate::sources::Sources;
 use crate::work::{Work, WorkError};
 use patchadm_bulk::journal::{JournalDamage, PackageOutcome};
 use patchadm_bulk::resolve::UnknownName;
 use patchadm_bulk::result::Digest;
-use patchadm_inputs::http::HttpSettings;
 use patchadm_making::build::BuildRequest;
 use patchadm_rootfs::RootError;
 use patchadm_svr4::patch::PatchId;
@@ -54,10 +53,8 @@ pub struct RunRequest<'a> {
     pub cores: u32,
     /// This program.
     pub program: &'a Path,
-    /// How distfiles are fetched.
-    pub http: &'a HttpSettings,
-    /// Where distfiles of this machine may come from.
-    pub files: &'a FileSources,
+    /// Where distfiles come from, and who fetches them.
+    pub sources: &'a Sources,
     /// How long a task may go on after the limit of its time before its slot is cut off.
     pub overtime: Duration,
     /// Formats the page of the run.

@@ -6,9 +6,9 @@ use patchadm_bulk::result::Digest;
 
 use super::request::RunError;
 use crate::base::{BaseLayer, base_digest, base_layer, build_user, fetching_user};
-use crate::file_sources::FileSources;
 use crate::ids::SandboxIds;
 use crate::sandbox::{BUILD_ID, BuildUser};
+use crate::sources::Sources;
 use crate::task::{must_be_accessible, with_layer_kind};
 use crate::work::Work;
 
@@ -21,8 +21,8 @@ pub struct RunBase {
     pub layer: BaseLayer,
     /// The digest of the base.
     pub digest: Digest,
-    /// Where sources of the machine may come from, and who reads them.
-    pub files: FileSources,
+    /// Where sources come from, and who fetches them.
+    pub sources: Sources,
 }
 
 impl RunBase {
@@ -37,12 +37,13 @@ impl RunBase {
             .and_then(|layer| with_layer_kind(work, layer, user));
         let layer = layer.map_err(|error| RunError::Base(error.to_string()))?;
         must_be_accessible(work, &layer, user).map_err(RunError::User)?;
-        let files = FileSources {
+        let sources = Sources {
             directories: work.conf.file_sources.clone(),
             user: fetches_as.or_else(|| ids.on_disk(BUILD_ID).map(|id| (id, id))),
             time: work.conf.scan_time.map(Duration::from_secs),
+            ..Sources::default()
         };
-        Ok(Self { user, layer, digest, files })
+        Ok(Self { user, layer, digest, sources })
     }
 
     /// Returns the base with its digest.

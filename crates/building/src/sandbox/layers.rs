@@ -169,12 +169,6 @@ pub fn enclosure(
         Mount { place: "/proc".into(), source: MountSource::Processes, missing: MissingPlace::Made },
         Mount { place: "/dev".into(), source: devices, missing: MissingPlace::Made },
     ];
-    let capabilities = match command.user {
-        BuildUser::First => OF_ROOT,
-        BuildUser::Build => 0,
-        BuildUser::Installer => OF_INSTALLATION,
-    };
-    let is_another = root.ids.are_many() && command.user == BuildUser::Build;
     Ok(Enclosure {
         tree,
         access: Access::ReadWrite,
@@ -186,18 +180,74 @@ pub fn enclosure(
             has_own_network: !command.has_network,
             host_name: Some(HOST_NAME.to_owned()),
             gains_no_rights: true,
-            capabilities: Some(capabilities),
+            capabilities: Some(capabilities_of(command.user)),
         },
         command: EnclosedCommand {
+            own_work: None,
             choices: vec![command.words],
             environment: command.environment,
             directories: vec![command.directory.into()],
             umask: 0o022,
-            user: is_another.then_some((BUILD_ID, BUILD_ID)),
+            user: user_inside(root.ids, command.user),
             limits: process_limits(limits),
             niceness: NICENESS,
         },
     })
+}
+
+/// Returns the enclosure of a work of this program that needs nothing but some directories, each with its path inside. They are
+/// mounted in an empty tree, which has a place for each and for `/proc`.
+pub(crate) fn enclosure_of_work(
+    work: &str,
+    (tree, directories): (&Path, &[(PathBuf, PathBuf)]),
+    (ids, user): (SandboxIds, BuildUser),
+    lock: HeldLock,
+) -> Enclosure {
+    let mounts = directories.iter().map(|(source, place)| Mount {
+        missing: MissingPlace::Refused,
+        ..mount_of(source, place.clone().into(), true)
+    });
+    // Where the modes of files are set, the way leads through the descriptors of the process.
+    let processes =
+        Mount { place: "/proc".into(), source: MountSource::Processes, missing: MissingPlace::Refused };
+    Enclosure {
+        tree: EnclosureTree::Host(tree.to_owned().into()),
+        access: Access::ReadOnly,
+        mounts: mounts.chain([processes]).collect(),
+        locks: vec![lock],
+        as_root: false,
+        ids: Some(ids.mappings()),
+        isolation: Isolation {
+            has_own_network: true,
+            host_name: None,
+            gains_no_rights: true,
+            capabilities: Some(capabilities_of(user)),
+        },
+        command: EnclosedCommand {
+            own_work: Some(work.to_owned()),
+            choices: Vec::new(),
+            environment: Vec::new(),
+            directories: Vec::new(),
+            umask: 0o022,
+            user: user_inside(ids, user),
+            limits: process_limits(&SandboxLimits::default()),
+            niceness: NICENESS,
+        },
+    }
+}
+
+/// Returns the capabilities that remain to a user inside.
+fn capabilities_of(user: BuildUser) -> u64 {
+    match user {
+        BuildUser::First => OF_ROOT,
+        BuildUser::Build => 0,
+        BuildUser::Installer => OF_INSTALLATION,
+    }
+}
+
+/// Returns the ids inside that a command changes to; `None` if it stays the first user.
+fn user_inside(ids: SandboxIds, user: BuildUser) -> Option<(u32, u32)> {
+    (ids.are_many() && user == BuildUser::Build).then_some((BUILD_ID, BUILD_ID))
 }
 
 fn mount_of(source: &Path, place: OsString, is_writable: bool) -> Mount {

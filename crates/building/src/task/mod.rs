@@ -24,7 +24,7 @@ mod watch;
 
 pub use entering::{EnterSandboxError, EnteringCommand};
 pub use made_pkginfo::PackageIdentity;
-pub use packing_process::{PACK_PROCESS, serve_pack};
+pub use packing_process::{PACKING, pack_in_enclosure};
 pub use probing::{PROBE_PROCESS, serve_probe};
 pub(crate) use probing::{VERSION, must_be_accessible, with_layer_kind};
 pub use serving::serve_task;

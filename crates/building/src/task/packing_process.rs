@@ -1,10 +1,10 @@
-//! The process in a sandbox that packs what a build has left. It has the rights of the build and sees nothing of the machine, so
-//! whatever the output holds, nothing else gets into a package.
+//! The process that packs what a build has left. It has the rights of the build, and sees three directories and nothing of the
+//! machine, so whatever the output holds, nothing else gets into a package. No process of the build is alive any more.
 
+use std::fs::File;
 use std::io;
 use std::time::Duration;
 
-use patchadm_bulk::conf::SandboxMount;
 use patchadm_bulk::journal::FailureCause;
 use patchadm_core::namespaces::EnclosureEnd;
 use patchadm_rootfs::Dir;
@@ -14,14 +14,13 @@ use serde::{Deserialize, Serialize};
 use super::inputs::TaskInputs;
 use super::order::TaskFailure;
 use super::packing::{PackedResult, PackingInput, pack};
-use super::sandbox_run::{Ticks, fail_if_full, run_with_input};
+use super::sandbox_run::{Ticks, fail_if_full, memory_file, run_to_end};
 use super::step::{StepError, TaskError};
-use crate::sandbox::{
-    BuildRoot, OWN_PROGRAM, SandboxCommand, SandboxLimits, StopCause, TaskLog, environment, own_program,
-};
+use crate::control_groups::TaskGroup;
+use crate::sandbox::{SandboxLimits, SandboxWatch, StopCause, TaskLog, enclosure_of_work};
 
-/// The argument that makes the program the process that packs in a sandbox.
-pub const PACK_PROCESS: &str = "__bulk-pack";
+/// The name of packing as a work that the first process of an enclosure does itself.
+pub const PACKING: &str = "pack";
 
 /// The file in the scratch directory with what came of it.
 const ANSWER: &str = "answer.json";
@@ -47,9 +46,9 @@ enum PackingAnswer {
 /// The parameters of a package that a result notes.
 const NOTED: [&str; 3] = ["PKG", "ARCH", "VERSION"];
 
-/// Packs what the order on standard input says.
-pub fn serve_pack(input: impl io::Read) -> io::Result<()> {
-    let input: PackingInput = serde_json::from_reader(input)?;
+/// Packs what an order says, in an enclosure.
+pub fn pack_in_enclosure(order: File) -> io::Result<()> {
+    let input: PackingInput = serde_json::from_reader(order)?;
     let answer = match pack(&input) {
         Ok(PackedResult { packages, files }) => {
             let noted = |params: &Params| {
@@ -67,46 +66,29 @@ pub fn serve_pack(input: impl io::Read) -> io::Result<()> {
     file.put(&bytes).map_err(io::Error::other)
 }
 
-/// Packs what a build has left, in a sandbox over the base.
+/// Packs what a build has left, in a sandbox with nothing but that, an empty directory, and one for the results.
 pub(super) fn pack_in_sandbox(
     inputs: &TaskInputs<'_>,
     input: &PackingInput,
     (log, ticks): (&mut TaskLog, Ticks<'_>),
 ) -> Result<PackedResult, StepError> {
-    let place = inputs.place;
-    for part in ["upper", "scratch"] {
-        place.empty(part)?;
-    }
+    let (place, ids) = (inputs.place, inputs.base.ids);
+    let tree = place.empty("view")?;
+    tree.make_dir(b"proc", Mode::of(0o755))?;
     let parts = [("out", &input.out), ("made", &input.scratch), ("results", &input.to)];
     for (part, _) in parts {
-        inputs.base.ids.give(&place.dir, part.as_bytes(), inputs.user.id())?;
+        ids.give(&place.dir, part.as_bytes(), inputs.user.id())?;
+        tree.make_dir(part.as_bytes(), Mode::of(0o755))?;
     }
-    let mounts = parts.into_iter().map(|(part, inside)| SandboxMount {
-        is_writable: true,
-        source: place.part(part),
-        target: inside.clone(),
-    });
-    let root = BuildRoot {
-        kind: inputs.base.kind,
-        ids: inputs.base.ids,
-        lower: vec![inputs.base.layer.clone()],
-        upper: place.part("upper"),
-        scratch: place.part("scratch"),
-        host: inputs.base.mounted.clone(),
-        mounts: mounts.chain([own_program()?]).collect(),
-    };
-    root.lay_out()?;
-    let command = SandboxCommand {
-        words: [OWN_PROGRAM, PACK_PROCESS].map(Into::into).to_vec(),
-        environment: environment(&[("TMPDIR", "/tmp")]),
-        directory: "/".to_owned(),
-        user: inputs.user,
-        has_network: false,
-    };
+    let directories = parts.map(|(part, inside)| (place.part(part), inside.clone()));
+    let view = place.part("view");
+    let enclosure = enclosure_of_work(PACKING, (&view, &directories), (ids, inputs.user), place.inside());
     let limits = SandboxLimits { time: Some(LONGEST), ..SandboxLimits::default() };
     // A value of strings and numbers: serialising it cannot fail.
-    let order = serde_json::to_string(input).unwrap_or_default();
-    let ended = run_with_input(place, (&root, command), (&limits, &order), log, ticks)?;
+    let order = memory_file(&serde_json::to_string(input).unwrap_or_default())?;
+    let mut watch =
+        SandboxWatch { group: &mut TaskGroup::default(), written: &[], phase: &mut |_| {}, ticks };
+    let ended = run_to_end(place, &enclosure, (&limits, &order), log, &mut watch)?;
     if ended.end != Some(EnclosureEnd::Exited(0)) {
         fail_if_full(&place.path)?;
         return match (ended.end, ended.stopped) {

@@ -54,20 +54,6 @@ pub(crate) fn run_in_sandbox(
     run_to_end(place, &enclosure, (limits, &no_input()?), log, &mut watch)
 }
 
-/// Does the same with a text as the standard input of the command, and without directories that are measured.
-pub(super) fn run_with_input(
-    place: &TaskPlace,
-    (root, command): (&BuildRoot, SandboxCommand),
-    (limits, input): (&SandboxLimits, &str),
-    log: &mut TaskLog,
-    ticks: Ticks<'_>,
-) -> Result<SandboxEnd, TaskError> {
-    let enclosure = enclosure(root, command, limits, Some(place.inside()))?;
-    let mut watch =
-        SandboxWatch { group: &mut TaskGroup::default(), written: &[], phase: &mut |_| {}, ticks };
-    run_to_end(place, &enclosure, (limits, &memory_file(input)?), log, &mut watch)
-}
-
 /// Returns a file with a text, from which a command reads it as its standard input. It is in memory: a file of the disk would
 /// tell by its name where the sandbox lies.
 pub(super) fn memory_file(text: &str) -> Result<File, TaskError> {

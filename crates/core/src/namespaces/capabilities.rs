@@ -39,6 +39,15 @@ pub(super) fn hand_down() -> io::Result<()> {
     Ok(())
 }
 
+/// Lets go of all capabilities of this process but these, of those that it has.
+pub(super) fn keep_only(kept: u64) -> io::Result<()> {
+    let CapabilitySets { permitted, .. } = capabilities(None)?;
+    let kept = permitted.intersection(CapabilitySet::from_bits_retain(kept));
+    clear_ambient_capability_set()?;
+    let inheritable = CapabilitySet::empty();
+    Ok(set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable })?)
+}
+
 /// Passes nothing on any more: the program that is started next has the capabilities of its user.
 pub(super) fn keep_for_oneself() -> io::Result<()> {
     let CapabilitySets { effective, permitted, .. } = capabilities(None)?;

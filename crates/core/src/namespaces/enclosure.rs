@@ -91,6 +91,9 @@ pub struct IdMapping {
 /// A command, run inside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnclosedCommand {
+    /// The name of a work of this program, which the first process does itself in place of a command: it needs no program
+    /// inside, and no process of its own.
+    pub own_work: Option<String>,
     /// The possible programs, each with its arguments: the first one that exists inside runs.
     pub choices: Vec<Vec<OsString>>,
     /// The complete environment; programs without a slash in their names are searched along its `PATH`.

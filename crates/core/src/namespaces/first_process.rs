@@ -1,5 +1,6 @@
 //! The first process of an enclosure: it builds the tree, runs the command, and ends with its caller.
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -9,7 +10,7 @@ use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior, set_paren
 
 use super::answers::{FirstAnswer, FirstOrder};
 use super::enclosure::{EnclosedCommand, Enclosure, OwnIds};
-use super::failure::{EnclosureError, EnclosureNote};
+use super::failure::{EnclosureEnd, EnclosureError, EnclosureNote};
 use super::followed_signals::FollowedSignals;
 use super::reaping::{CommandState, EnclosedProcess};
 use super::terminal::ControllingTerminal;
@@ -17,10 +18,14 @@ use super::{capabilities, id_maps, isolation, tree};
 use crate::process::{MessageChannel, close_inherited};
 use patchadm_rootfs::{Dir, Lock};
 
-/// Runs the first process: takes orders on standard input, which is a socket, until the socket or the command ends.
+/// A work of the program that the first process does itself. It reads its order from the file.
+pub type OwnWork = fn(File) -> io::Result<()>;
+
+/// Runs the first process: takes orders on standard input, which is a socket, until the socket or the command ends. `works` are
+/// what it can do itself, by name.
 ///
 /// For a process that was just started to do this and nothing else. When it ends, the kernel ends all processes inside.
-pub fn serve() -> io::Result<()> {
+pub fn serve(works: &[(&str, OwnWork)]) -> io::Result<()> {
     close_inherited()?;
     // It was started by its number and not by its name, so ps(1) would show the number.
     rustix::thread::set_name(c"patchadm")?;
@@ -38,6 +43,12 @@ pub fn serve() -> io::Result<()> {
         }
         Err(error) => return channel.send(&FirstAnswer::Failed(error), None),
     };
+    if let Some(name) = &enclosure.command.own_work {
+        let Some(FirstOrder::Start { .. }) = channel.receive()? else { return Ok(()) };
+        let work = works.iter().find(|(known, _)| known == name).map(|(_, work)| *work);
+        let done = do_work(&enclosure, work, File::from(input));
+        return channel.send(&done.map_or_else(FirstAnswer::Failed, FirstAnswer::Ended), None);
+    }
     // Signals are followed before there is a command whose end could be missed.
     let signals = FollowedSignals::new(&[signal_hook::consts::SIGCHLD])?;
     let Some(FirstOrder::Start { in_front }) = channel.receive()? else { return Ok(()) };
@@ -47,6 +58,25 @@ pub fn serve() -> io::Result<()> {
         Ok(process) => follow(&mut channel, &process, &signals, terminal.as_ref()),
         Err(error) => channel.send(&FirstAnswer::Failed(error), None),
     }
+}
+
+/// Does a work of the program as the user of the command, with the capabilities that remain and no other.
+fn do_work(
+    enclosure: &Enclosure,
+    work: Option<OwnWork>,
+    order: File,
+) -> Result<EnclosureEnd, EnclosureError> {
+    let failed = |error: io::Error| EnclosureError::Failed(error.to_string());
+    let work = work.ok_or_else(|| failed(io::ErrorKind::Unsupported.into()))?;
+    if let Some(user) = enclosure.command.user {
+        id_maps::become_user(user)?;
+    }
+    capabilities::keep_only(enclosure.isolation.capabilities.unwrap_or_default()).map_err(failed)?;
+    // With a change of ids the kernel forgets it. If the caller died meanwhile, there is nobody who would believe the work.
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(|errno| failed(errno.into()))?;
+    rustix::process::umask(rustix::fs::Mode::from_bits_truncate(enclosure.command.umask));
+    work(order).map_err(failed)?;
+    Ok(EnclosureEnd::Exited(0))
 }
 
 /// Takes the locks, enters the tree and the working directory.

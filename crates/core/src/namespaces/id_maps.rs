@@ -45,6 +45,16 @@ fn lines_of(mappings: &[IdMapping]) -> String {
     })
 }
 
+/// Becomes a user and group of this namespace, without any further group. Whoever was root has no capability then.
+pub(super) fn become_user((uid, gid): (u32, u32)) -> Result<(), EnclosureError> {
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    let failed =
+        |errno: nix::errno::Errno| EnclosureError::failed("change to", "the ids of the command", errno);
+    setgroups(&[]).map_err(failed)?;
+    setresgid(gid, gid, gid).map_err(failed)?;
+    setresuid(uid, uid, uid).map_err(failed)
+}
+
 /// Becomes the first user and group of this namespace; where that is root, without any further group.
 pub(super) fn become_first(ids: &OwnIds) -> Result<(), EnclosureError> {
     let first = |ids: &[IdMapping]| ids.first().map_or(0, |ids| ids.inside);

@@ -13,6 +13,9 @@
 //! socket closes. With it, the kernel ends every process inside, and with the last of them all mounts disappear. So no
 //! matter what is killed, nothing is left to unmount.
 //!
+//! In place of a command the first process can do a work of the program itself, which [`serve`] is given by name. It then needs no
+//! program inside, and the tree can be a few directories.
+//!
 //! Nothing that is mounted inside is visible outside. The command inherits standard input, output and error, and no other
 //! descriptor. If the caller is in the foreground of a terminal, the command becomes the foreground process, and stops and
 //! continues with the caller as a job.
@@ -49,7 +52,7 @@ pub use enclosure::{
     Mount, MountSource, OwnIds, ProcessLimit,
 };
 pub use failure::{EnclosureEnd, EnclosureError, EnclosureNote};
-pub use first_process::serve;
+pub use first_process::{OwnWork, serve};
 pub use process::{EnclosureProcess, serve_enclosure};
 pub use settings::namespaces_forbidden;
 pub use supervisor::enclose;

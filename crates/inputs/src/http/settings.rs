@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::address::Address;
 
 /// How servers are reached and whom it believes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct HttpSettings {
     /// A file of certificates of authorities that count beside those of the system (`--ca`, the policy).
     pub authorities: Option<PathBuf>,
@@ -21,7 +23,7 @@ pub struct HttpSettings {
 }
 
 /// The proxies by kind of address, and the hosts that are reached without one.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Proxies {
     /// For `http:`.
     pub http: Option<String>,
@@ -36,7 +38,7 @@ pub struct Proxies {
 }
 
 /// How long a server may take.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Patience {
     /// Until it can be talked to.
     pub connect: Duration,

@@ -127,6 +127,7 @@ fn enclosure_of(stage: &Stage, request: EnterRequest<'_>) -> Result<Enclosure, E
         ids: None,
         isolation: Isolation::default(),
         command: EnclosedCommand {
+            own_work: None,
             choices: call.choices,
             environment: call.environment,
             directories: directory.into_iter().collect(),
