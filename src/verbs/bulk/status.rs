@@ -17,6 +17,7 @@ use crate::verbs::options::RootlessOptions;
 use patchadm_building::run::{RunStatus, RunningPackage, read_status};
 use patchadm_building::work::Work;
 use patchadm_bulk::journal::StateCounts;
+use patchadm_bulk::report::RunPlatform;
 
 const USAGE: &str = "patchadm bulk status WORK [RUN] [--watch]";
 
@@ -48,13 +49,14 @@ struct StatusReport {
     counts: StateCounts,
     running: Vec<RunningPackage>,
     expected_end: Option<String>,
+    platform: Option<RunPlatform>,
 }
 
 impl StatusReport {
     fn of(status: RunStatus) -> Self {
         let expected_end = status.expected.and_then(|(at, left_ms)| end_after(&at, left_ms));
-        let RunStatus { run, began, ended, counts, running, .. } = status;
-        Self { run, began, ended, counts, running, expected_end }
+        let RunStatus { run, began, ended, counts, running, platform, .. } = status;
+        Self { run, began, ended, counts, running, expected_end, platform }
     }
 
     fn lines(&self) -> Vec<String> {
@@ -64,6 +66,13 @@ impl StatusReport {
             (None, None) => "not ended".to_owned(),
         };
         let mut lines = vec![format!("run {}: began {}, {end}", self.run, self.began)];
+        if let Some(platform) = &self.platform {
+            let known = [("OS", &platform.os), ("compiler", &platform.compiler)];
+            let known =
+                known.into_iter().filter_map(|(name, value)| Some(format!("{name} {}", value.as_ref()?)));
+            let parts: Vec<String> = [format!("base {}", platform.base)].into_iter().chain(known).collect();
+            lines.push(parts.join(", "));
+        }
         lines.extend(self.counts.iter().map(|(state, count)| format!("{count:>8} {state}")));
         lines.extend(self.running.iter().map(running_line));
         lines

@@ -58,6 +58,8 @@ fn report(work: &Work) -> RunReport {
         machines: Vec::new(),
         patches: None,
         published: None,
+        platform: None,
+        upload: None,
     };
     report.count_breaks();
     report

@@ -11,6 +11,7 @@ pub use host_base::{HostBase, lay_out_host_base};
 pub(crate) use layers::BUILD_ID;
 pub use layers::{BuildRoot, BuildUser, LayerKind, SandboxCommand, enclosure};
 pub(crate) use layers::{OWN_PROGRAM, enclosure_of_work, environment, network_files, own_program};
+pub(crate) use log::phase_of;
 pub use log::{PHASE_LINE, TaskLog};
 pub(crate) use watch::lost;
 pub use watch::{

@@ -1,4 +1,5 @@
-//! The process inside a sandbox that calls `scan` many times: it gets a location a line, and answers with what was printed.
+//! The process inside a sandbox that calls the driver many times: it gets a program with its argument a line, and answers with
+//! what was printed.
 
 use std::fs;
 use std::io::{self, BufRead as _, Read, Write};
@@ -28,6 +29,15 @@ pub(super) struct ScanOrder {
     pub(super) time: Option<u64>,
 }
 
+/// A line that the process gets: what is called.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct DriverCall<'a> {
+    /// The program of the driver.
+    pub(super) program: std::borrow::Cow<'a, str>,
+    /// Its argument.
+    pub(super) location: Option<std::borrow::Cow<'a, str>>,
+}
+
 /// The line before the output of a call.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct ScanAnswer {
@@ -48,8 +58,8 @@ pub fn serve_scan(input: impl Read, output: &mut dyn Write) -> io::Result<()> {
         if input.read_line(&mut line)? == 0 {
             return Ok(());
         }
-        let location: Option<String> = serde_json::from_str(&line)?;
-        let (printed, failure) = call(location.as_deref(), order.time.map(Duration::from_secs));
+        let call: DriverCall<'_> = serde_json::from_str(&line)?;
+        let (printed, failure) = carry_out(&call, order.time.map(Duration::from_secs));
         let answer = ScanAnswer { length: printed.len(), failure };
         let mut bytes = serde_json::to_vec(&answer)?;
         bytes.push(b'\n');
@@ -60,14 +70,15 @@ pub fn serve_scan(input: impl Read, output: &mut dyn Write) -> io::Result<()> {
     }
 }
 
-/// Calls `scan` once; returns what it printed, and why it failed.
-fn call(location: Option<&str>, time: Option<Duration>) -> (Vec<u8>, Option<String>) {
-    let mut command = Command::new(format!("{DRIVER_INSIDE}/scan"));
-    command.args(location).current_dir("/tree").process_group(0);
+/// Calls a program of the driver once; returns what it printed, and why it failed.
+fn carry_out(call: &DriverCall<'_>, time: Option<Duration>) -> (Vec<u8>, Option<String>) {
+    let program = &call.program;
+    let mut command = Command::new(format!("{DRIVER_INSIDE}/{program}"));
+    command.args(call.location.as_deref()).current_dir("/tree").process_group(0);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = match command.spawn() {
         Ok(child) => child,
-        Err(error) => return (Vec::new(), Some(format!("scan: {error}"))),
+        Err(error) => return (Vec::new(), Some(format!("{program}: {error}"))),
     };
     let printed = read_apart(child.stdout.take(), MOST_PRINTED);
     let said = read_apart(child.stderr.take(), MOST_SAID);
@@ -78,11 +89,11 @@ fn call(location: Option<&str>, time: Option<Duration>) -> (Vec<u8>, Option<Stri
     let Ok(printed) = received else {
         end(&mut child);
         let seconds = time.unwrap_or_default().as_secs();
-        return (Vec::new(), Some(format!("scan: it took longer than {seconds} s")));
+        return (Vec::new(), Some(format!("{program}: it took longer than {seconds} s")));
     };
     if printed.len() as u64 >= MOST_PRINTED {
         end(&mut child);
-        return (Vec::new(), Some("scan: it printed more than 16 MiB".to_owned()));
+        return (Vec::new(), Some(format!("{program}: it printed more than 16 MiB")));
     }
     // Whatever it has left behind must not keep its standard error open.
     let status = child.wait();
@@ -95,9 +106,9 @@ fn call(location: Option<&str>, time: Option<Duration>) -> (Vec<u8>, Option<Stri
                 (Some(code), _) => format!("exit {code}"),
                 (None, signal) => format!("signal {}", signal.unwrap_or_default()),
             };
-            (Vec::new(), Some(format!("scan: {how}: {}", last_line(&said))))
+            (Vec::new(), Some(format!("{program}: {how}: {}", last_line(&said))))
         }
-        Err(error) => (Vec::new(), Some(format!("scan: {error}"))),
+        Err(error) => (Vec::new(), Some(format!("{program}: {error}"))),
     }
 }
 

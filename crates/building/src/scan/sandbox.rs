@@ -8,7 +8,7 @@ use patchadm_bulk::conf::SandboxMount;
 use patchadm_core::namespaces::{EnclosureError, EnclosureProcess};
 
 use super::SCAN_PROCESS;
-use super::agent::{MOST_PRINTED, ScanAnswer, ScanOrder};
+use super::agent::{DriverCall, MOST_PRINTED, ScanAnswer, ScanOrder};
 use crate::base::BaseLayer;
 use crate::driver::{DRIVER_INSIDE, Driver};
 use crate::sandbox::{
@@ -74,7 +74,13 @@ impl ScanSandbox {
 
     /// Calls `scan`, for a location or for the list of all. An error is the machine's.
     pub(super) fn call(&mut self, location: Option<&str>) -> io::Result<Printed> {
-        self.put(&serde_json::to_vec(&location)?)?;
+        self.call_program("scan", location)
+    }
+
+    /// Calls a program of the driver. An error is the machine's.
+    pub(super) fn call_program(&mut self, program: &str, location: Option<&str>) -> io::Result<Printed> {
+        let call = DriverCall { program: program.into(), location: location.map(Into::into) };
+        self.put(&serde_json::to_vec(&call)?)?;
         let mut line = Vec::new();
         (&mut self.socket).take(4096).read_until(b'\n', &mut line)?;
         let answer: ScanAnswer = serde_json::from_slice(&line).map_err(|_| self.why_it_is_lost(&line))?;

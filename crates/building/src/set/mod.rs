@@ -28,8 +28,8 @@ pub use released::{ReleaseError, ReleasedSet, release};
 
 pub(crate) use delivered::DeliveredObjects;
 pub(crate) use libraries::unmet_in_files;
-pub(crate) use places::{FILES, PACKAGES, SETS};
-pub(crate) use publishing::read_set;
+pub(crate) use places::{FILES, PACKAGES, SETS, lead};
+pub(crate) use publishing::{put_file, read_set};
 pub(crate) use selection::EarlierSet;
 
 #[cfg(test)]

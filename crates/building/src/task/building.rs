@@ -22,6 +22,7 @@ use super::watch::TaskWatch;
 use crate::control_groups::GroupLimits;
 use crate::driver::DRIVER_INSIDE;
 use crate::keys::{changed_file, machine_type};
+use crate::logs::write_phase_logs;
 use crate::runs::log_directory;
 use crate::sandbox::{SandboxEnd, SandboxLimits, SandboxWatch, StopCause, TaskLog, UsageMeasure, enclosure};
 
@@ -35,7 +36,12 @@ pub(super) fn build(inputs: &TaskInputs<'_>, teller: &TaskTeller) -> Result<Task
     let stepped = steps(inputs, (teller, &watch), &mut costs).map_err(|error| watch.blame(error));
     let (differs, failure) = match stepped {
         Ok(differs) => (differs, None),
-        Err(StepError::Package(failure)) => (None, Some(failure)),
+        Err(StepError::Package(failure)) => {
+            let logs = log_directory(inputs.work, inputs.order.run)?;
+            let written = write_phase_logs(&logs, &inputs.order.package);
+            written.map_err(|error| TaskError::from(error).of_kept("logs"))?;
+            (None, Some(failure))
+        }
         Err(StepError::Machine(error)) => return Err(error.of_kept("logs")),
     };
     let BuildCosts { ms, cpu_ms, peak_memory, .. } = costs;
@@ -51,6 +57,9 @@ fn steps(
     let logs = log_directory(inputs.work, order.run)?;
     let name = format!("{}.log", order.package);
     logs.remove(name.as_bytes())?;
+    if logs.look(order.package.as_bytes())?.is_some() {
+        logs.remove_tree(order.package.as_bytes())?;
+    }
     let mut log = TaskLog::begin(logs.create(name.as_bytes())?, order.limits.get(LimitName::Output));
     let mut ticks = |memory, bytes| told.1.tick(memory, bytes);
     let layer = install(inputs, &mut log, &mut ticks)?;
