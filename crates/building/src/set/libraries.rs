@@ -20,18 +20,47 @@ use super::selection::SetEntry;
 /// Returns what the packages of a set need and does not exist, sorted.
 ///
 /// Programs and libraries for machines of which the base has none are data, and need nothing: nothing here starts them.
-pub(super) fn unmet_libraries(
-    entries: &[SetEntry],
+pub(super) fn unmet_libraries<'e>(
+    entries: impl Iterator<Item = (&'e SetEntry, DeliveredObjects)>,
     base: &Base,
     interrupt: &(dyn Fn() -> Option<i32> + Sync),
 ) -> Result<Vec<UnmetLibrary>, SetError> {
-    let files: Vec<(&str, PathBuf)> = entries
+    let delivered = entries.map(|(entry, objects)| (entry.package.as_str(), objects));
+    unmet_in(delivered.collect(), base, interrupt)
+}
+
+/// Reads what each package of a set delivers, in the order of the entries.
+pub(super) fn read_delivered(
+    entries: &[SetEntry],
+    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+) -> Result<Vec<DeliveredObjects>, SetError> {
+    let files: Vec<(usize, PathBuf)> = entries
         .iter()
-        .flat_map(|entry| entry.files.iter().map(move |file| (entry, file)))
+        .enumerate()
+        .flat_map(|(number, entry)| entry.files.iter().map(move |file| (number, file)))
         .filter(|(_, file)| file.path.starts_with(PACKAGES))
-        .map(|(entry, file)| (entry.package.as_str(), file.directory.join(&file.name)))
+        .map(|(number, file)| (number, file.directory.join(&file.name)))
         .collect();
-    unmet_in_files(&files, base, interrupt)
+    let mut delivered: Vec<DeliveredObjects> = entries.iter().map(|_| DeliveredObjects::default()).collect();
+    for ((number, _), read) in files.iter().zip(read_files(&files, interrupt)) {
+        if let Some(of_entry) = delivered.get_mut(*number) {
+            of_entry.add_all(read?);
+        }
+    }
+    Ok(delivered)
+}
+
+fn read_files<K: Sync>(
+    files: &[(K, PathBuf)],
+    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+) -> Vec<Result<DeliveredObjects, SetError>> {
+    side_by_side(cores(), files.len(), || {
+        |at: usize| match (interrupt(), files.get(at)) {
+            (Some(signal), _) => Err(SetError::Interrupted(signal)),
+            (None, Some((_, file))) => DeliveredObjects::read(file).map_err(SetError::from),
+            (None, None) => Ok(DeliveredObjects::default()),
+        }
+    })
 }
 
 /// Returns what some packages, each with its PKGNAME and file, need and would not find if they were installed together.
@@ -40,17 +69,18 @@ pub(crate) fn unmet_in_files(
     base: &Base,
     interrupt: &(dyn Fn() -> Option<i32> + Sync),
 ) -> Result<Vec<UnmetLibrary>, SetError> {
-    let read = side_by_side(cores(), files.len(), || {
-        |at: usize| match (interrupt(), files.get(at)) {
-            (Some(signal), _) => Err(SetError::Interrupted(signal)),
-            (None, Some((_, file))) => DeliveredObjects::read(file).map_err(SetError::from),
-            (None, None) => Ok(DeliveredObjects::default()),
-        }
-    });
     let mut delivered = Vec::with_capacity(files.len());
-    for ((package, _), read) in files.iter().zip(read) {
+    for ((package, _), read) in files.iter().zip(read_files(files, interrupt)) {
         delivered.push((*package, read?));
     }
+    unmet_in(delivered, base, interrupt)
+}
+
+fn unmet_in(
+    delivered: Vec<(&str, DeliveredObjects)>,
+    base: &Base,
+    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+) -> Result<Vec<UnmetLibrary>, SetError> {
     if delivered.iter().all(|(_, objects)| objects.files.is_empty()) {
         return Ok(Vec::new());
     }
