@@ -42,7 +42,7 @@ pub struct StageRights {
     pub owner: u32,
     /// Whether its copies have all owners and attributes.
     pub owners: bool,
-    /// The seal of each of its bases ([`BaseHeader::seal`](super::BaseHeader::seal)), by name: `0`, or the id of a
+    /// The seal of each of its bases (`BaseHeader::seal`), by name: `0`, or the id of a
     /// promotion.
     pub bases: BTreeMap<String, Digest>,
 }
