@@ -8,6 +8,7 @@
 //! reason, does not change the code. Standard output is flushed before a diagnostic, so that both are in order on a
 //! terminal.
 
+use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal, Stderr, Stdout, Write};
 
 use super::manner::{Manner, Shade};
@@ -97,14 +98,22 @@ impl Output {
         self.heed(written)
     }
 
-    fn for_report(&self, text: &[u8]) -> Vec<u8> {
+    fn for_report<'t>(&self, text: &'t [u8]) -> Cow<'t, [u8]> {
         let [set, _] = self.escaped;
-        escaped(&self.secrets.hidden(text), set).into_owned()
+        self.shown(text, set)
     }
 
-    fn for_diagnostics(&self, text: &[u8]) -> Vec<u8> {
+    fn for_diagnostics<'t>(&self, text: &'t [u8]) -> Cow<'t, [u8]> {
         let [_, set] = self.escaped;
-        escaped(&self.secrets.hidden(text), set).into_owned()
+        self.shown(text, set)
+    }
+
+    /// Returns a text without passwords of the arguments and with these characters escaped. Nearly every text stays as it is.
+    fn shown<'t>(&self, text: &'t [u8], set: EscapedSet) -> Cow<'t, [u8]> {
+        match self.secrets.hidden(text) {
+            Cow::Borrowed(text) => escaped(text, set),
+            Cow::Owned(text) => Cow::Owned(escaped(&text, set).into_owned()),
+        }
     }
 
     /// From now on it does not matter whether the report can be written: what a command changed stays changed, and its

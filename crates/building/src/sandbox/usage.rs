@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use patchadm_rootfs::{Dir, FileType};
 
-/// The least bytes that an object counts with: those without blocks take inodes, of which a disk has no more than blocks.
+/// The minimum size counted for an object, in bytes. An object without blocks still takes an inode.
 const LEAST: u64 = 4096;
 
 /// Returns the bytes that directories of the host occupy, each file once. What cannot be read counts as nothing: it is still

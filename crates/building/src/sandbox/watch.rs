@@ -65,8 +65,7 @@ impl SandboxLimits {
         }
     }
 
-    /// Returns the same limits with this time for the whole, and none for its silence: for commands of ours, of which nobody
-    /// knows when they print something.
+    /// Returns the limits with this total time and without a limit on silence: our own commands may print nothing for long.
     pub(crate) fn within(self, time: Option<Duration>) -> Self {
         Self { time, silence: None, ..self }
     }

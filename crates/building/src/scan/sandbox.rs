@@ -29,7 +29,7 @@ const MOST_PRINTED: u64 = (16 << 20) + 1;
 /// The time that a sandbox takes to be made, on a machine that has much else to do: it is not that of the call.
 const TO_MAKE: Duration = Duration::from_secs(5);
 
-/// The longest last line that is told, in bytes.
+/// The maximum length of the last output line quoted in a failure, in bytes.
 const LONGEST_LAST_LINE: usize = 512;
 
 /// The file with what a call has printed.
@@ -192,7 +192,7 @@ fn last_line(said: &[u8]) -> String {
     line.chars().take(LONGEST_LAST_LINE).collect()
 }
 
-/// Returns the failure of a machine; one that has no sandboxes at all is told from the others.
+/// Turns a failed task into an error of the machine. `PermissionDenied` means that it has no sandboxes at all.
 fn of_machine(error: TaskError) -> io::Error {
     match error {
         TaskError::Sandbox(SandboxError::Enclosure(error @ EnclosureError::NotAllowed(_))) => {

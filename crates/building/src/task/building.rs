@@ -28,7 +28,7 @@ use crate::tree_files::TreeFiles;
 /// Whoever is told of the task, and what is seen of it while it is at work.
 type ToldTask<'a> = (&'a TaskTeller, &'a TaskWatch<'a>);
 
-/// The most phases of one build that are told and noted.
+/// The maximum number of phases reported for one build.
 const MOST_PHASES: usize = 1_000;
 
 /// Carries out the task.

@@ -20,7 +20,7 @@ use crate::tree_walk::each_below;
 /// What is left anyway at the top of a layer: directories that are made for the installation, and its records.
 const OURS: [&str; 3] = ["tmp", "dev", "proc"];
 
-/// The most paths, and the most bytes of them, that are told of what is left.
+/// The limits of the list of leftovers: number of paths, and bytes.
 const MOST_LEFT: usize = 100;
 const MOST_BYTES: usize = 8 << 10;
 

@@ -216,7 +216,7 @@ fn remove_file(layer: &Dir, path: &str) -> Result<(), RootError> {
     Ok(())
 }
 
-/// Returns the failure of a package of which something went over a limit while packages were installed.
+/// Returns the failure of a package that exceeded a limit during installation.
 pub(crate) fn stopped_while(stopped: StopCause, limits: &Limits, phase: &str) -> TaskFailure {
     let failure = over_limit(Some(stopped), limits, Some(phase.to_owned()));
     failure.unwrap_or_else(|| TaskFailure::of(FailureCause::Install, "it was ended"))

@@ -128,8 +128,8 @@ pub(super) fn pack_in_sandbox(
     }
 }
 
-/// Returns the limits of packing: those of the package, with room for what is made on the way and for the result, each of which
-/// is about as large as what the build may leave.
+/// Returns the limits for packing: the package's own, plus space for intermediate files and for the result. Each is about as
+/// large as the output of a build may be.
 fn packing_limits(limits: &Limits) -> SandboxLimits {
     let disk = limits.get(LimitName::Disk).unwrap_or_default();
     let limits = SandboxLimits::of(limits).within(Some(LONGEST));

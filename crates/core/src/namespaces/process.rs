@@ -33,8 +33,7 @@ pub struct EnclosureProcess {
 
 impl EnclosureProcess {
     /// Starts the command of an enclosure with this standard input, standard output and standard error. Calls `prepare` with
-    /// the number of the process before it makes anything: whatever that process is put into, all that is inside will be
-    /// in, too.
+    /// the id of the process before it starts anything: a control group that it joins then holds everything inside.
     pub fn start(
         enclosure: &Enclosure,
         input: BorrowedFd<'_>,

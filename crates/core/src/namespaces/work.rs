@@ -23,7 +23,7 @@ use super::settings::refusal;
 use super::{FIRST_PROCESS, id_maps};
 use crate::process::MessageChannel;
 
-/// How much is told of what a lost process said last, in bytes.
+/// The maximum output of a lost process quoted in an error, in bytes.
 const LONGEST_WORDS: u64 = 512;
 
 /// A work that goes on inside. It ends with the process that has started it.

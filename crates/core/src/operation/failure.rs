@@ -63,7 +63,7 @@ pub enum Failure {
         "{0} is reached over a network, and this root trusts no key that could vouch for what comes from there"
     )]
     Unvouched(String),
-    /// A package of a patch should be installed without the patch, of which the root demands a signature.
+    /// The root requires signatures, and only the whole patch has one: its packages cannot be installed by themselves.
     #[error(
         "package {0} is part of a patch, and this root requires signatures, which only whole patches have"
     )]

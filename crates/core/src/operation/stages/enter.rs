@@ -6,9 +6,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::error::StageError;
-use super::other_writer::other_writer;
-use super::own_files::{Stage, StageRecord, physical_path};
-use super::rights::LeftOwners;
+use super::own_files::{Stage, physical_path};
+use super::rights::foreign;
 use super::shell::ShellCall;
 use crate::namespaces::{
     Access, EnclosedCommand, Enclosure, EnclosureEnd, EnclosureError, EnclosureNote, EnclosureTerminal,
@@ -108,14 +107,8 @@ fn must_be_own(root: &Root, stage: &Stage) -> Result<(), StageError> {
     if !root.is_privileged() {
         return Ok(());
     }
-    let reason = match &stage.record {
-        StageRecord::Rights(rights) if rights.owner != 0 => {
-            Some(LeftOwners::MadeBy(rights.owner).to_string())
-        }
-        _ => other_writer(&stage.root, true, !root.is_trusted())?,
-    };
-    let stage = stage.identity.name.to_string();
-    reason.map_or(Ok(()), |reason| Err(StageError::OfAnother { stage, reason }))
+    let Some(reason) = foreign(root, &stage.root, Some(stage))? else { return Ok(()) };
+    Err(StageError::OfAnother { stage: stage.identity.name.to_string(), reason: reason.to_string() })
 }
 
 /// Returns what is visible inside.

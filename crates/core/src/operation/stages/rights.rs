@@ -32,18 +32,29 @@ pub(super) fn owners_of(
     tree: &Root,
     stage: Option<&Stage>,
 ) -> Result<Result<(), LeftOwners>, StageError> {
-    let (owner, owners) = match stage.map(|stage| (&stage.record, &stage.identity)) {
-        None => (0, true),
+    let has_owners = match stage.map(|stage| (&stage.record, &stage.identity)) {
+        None => true,
         Some((StageRecord::None, _)) => return Ok(Err(LeftOwners::NotListed)),
-        Some((StageRecord::Earlier, identity)) => (0, identity.owners),
-        Some((StageRecord::Rights(rights), _)) => (rights.owner, rights.owners),
+        Some((StageRecord::Earlier, identity)) => identity.owners,
+        Some((StageRecord::Rights(rights), _)) => rights.owners,
     };
-    if owner != 0 {
-        return Ok(Err(LeftOwners::MadeBy(owner)));
+    if let Some(foreign) = foreign(root, tree, stage)? {
+        return Ok(Err(foreign));
     }
-    // Whose a tree of containers is, the caller said of the root.
-    if let Some(other) = other_writer(tree, stage.is_some(), !root.is_trusted())? {
-        return Ok(Err(LeftOwners::Foreign(other)));
+    Ok(if has_owners { Ok(()) } else { Err(LeftOwners::Incomplete) })
+}
+
+/// Returns why a tree is not the superuser's alone: the root records that another user made it, or somebody else may write it.
+pub(super) fn foreign(
+    root: &Root,
+    tree: &Root,
+    stage: Option<&Stage>,
+) -> Result<Option<LeftOwners>, StageError> {
+    if let Some(StageRecord::Rights(rights)) = stage.map(|stage| &stage.record)
+        && rights.owner != 0
+    {
+        return Ok(Some(LeftOwners::MadeBy(rights.owner)));
     }
-    Ok(if owners { Ok(()) } else { Err(LeftOwners::Incomplete) })
+    // The caller has said of the root whether a tree of containers is trusted.
+    Ok(other_writer(tree, stage.is_some(), !root.is_trusted())?.map(LeftOwners::Foreign))
 }

@@ -333,7 +333,7 @@ impl Refresher<'_> {
             successor: &|id, package, origin| facts.successor(&self.ground.root, id, package, origin),
         };
         let ended: Vec<OvertakenPatch> = ending.iter().map(|one| ends.end(&one.id, &one.packages)).collect();
-        // The loss of a superseded patch is told once the later one is backed out.
+        // The loss of a superseded patch is reported once the later patch is backed out.
         let is_noted = |(going, end): &(&GoingPatch, &OvertakenPatch)| {
             end.state.is_lost() || facts.effective_instead(&going.id).is_none()
         };
