@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
@@ -40,11 +40,9 @@ impl EnclosureProcess {
         (output, errors): (OwnedFd, OwnedFd),
         prepare: impl FnOnce(u32),
     ) -> io::Result<Self> {
-        let (mut channel, theirs) = MessageChannel::pair()?;
         let mut command = Command::new("/proc/self/exe");
-        command.arg0("patchadm").arg(ENCLOSING_PROCESS).env_clear().stdin(Stdio::from(theirs));
-        command.stdout(Stdio::from(output)).stderr(Stdio::from(errors));
-        let child = command.spawn()?;
+        command.arg0("patchadm").arg(ENCLOSING_PROCESS).env_clear().stdout(output).stderr(errors);
+        let (child, mut channel) = MessageChannel::start(command)?;
         prepare(child.id());
         // If the process is gone, its end shows it.
         let _ = channel.send(enclosure, Some(input));

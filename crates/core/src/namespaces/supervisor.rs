@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 use nix::sched::{CloneFlags, unshare};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -101,10 +101,9 @@ struct EnclosureSupervisor {
 
 impl EnclosureSupervisor {
     fn start(wanted: EnclosureTerminal, relay: Option<TerminalRelay>) -> io::Result<Self> {
-        let (channel, theirs) = MessageChannel::pair()?;
         let mut command = Command::new("/proc/self/exe");
-        command.arg0("patchadm").arg(FIRST_PROCESS).env_clear().stdin(Stdio::from(theirs));
-        let first = command.spawn()?;
+        command.arg0("patchadm").arg(FIRST_PROCESS).env_clear();
+        let (first, channel) = MessageChannel::start(command)?;
         // This comes after the start: what was ignored must be ignored inside.
         let signals = FollowedSignals::new(&PASSED_ON)?;
         let is_shared = wanted == EnclosureTerminal::Shared { is_interactive: true };

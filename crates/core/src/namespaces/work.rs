@@ -83,11 +83,9 @@ fn carry_out(
     let failed = |error: io::Error| lost(&error.to_string());
     unshare(CloneFlags::CLONE_NEWPID)
         .map_err(|errno| refusal("unshare(CLONE_NEWPID)", Errno::from_raw_os_error(errno as i32), true))?;
-    let (mut channel, theirs) = MessageChannel::pair().map_err(failed)?;
     let mut command = Command::new("/proc/self/exe");
-    command.arg0("patchadm").arg(FIRST_PROCESS).env_clear().stdin(Stdio::from(theirs));
-    command.stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut first = command.spawn().map_err(failed)?;
+    command.arg0("patchadm").arg(FIRST_PROCESS).env_clear().stdout(Stdio::null()).stderr(Stdio::piped());
+    let (mut first, mut channel) = MessageChannel::start(command).map_err(failed)?;
     let followed = pidfd_open(Pid::from_child(&first), PidfdFlags::empty())
         .map_err(io::Error::from)
         .and_then(|descriptor| {

@@ -6,6 +6,7 @@ use std::io::{self, IoSlice, IoSliceMut, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::process::{Child, Command};
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -26,8 +27,15 @@ pub(crate) struct MessageChannel {
 }
 
 impl MessageChannel {
-    /// Makes an end for this process and one to be the standard input of another.
-    pub(crate) fn pair() -> io::Result<(Self, OwnedFd)> {
+    /// Starts a command with one end as its standard input. The command is consumed: as long as this process held its end,
+    /// too, nobody here would see that the other process is gone.
+    pub(crate) fn start(mut command: Command) -> io::Result<(Child, Self)> {
+        let (ours, theirs) = Self::pair()?;
+        let child = command.stdin(theirs).spawn()?;
+        Ok((child, ours))
+    }
+
+    fn pair() -> io::Result<(Self, OwnedFd)> {
         let (ours, theirs) = UnixStream::pair()?;
         Ok((Self::over(ours), theirs.into()))
     }
@@ -146,5 +154,12 @@ mod tests {
         assert_eq!(text, "through");
         assert_eq!(theirs.receive::<String>().unwrap().as_deref(), Some("second"));
         assert_eq!(theirs.receive::<String>().unwrap(), None);
+    }
+
+    #[test]
+    fn a_process_that_ends_without_a_word_ends_the_channel() {
+        let (mut child, mut channel) = MessageChannel::start(Command::new("true")).unwrap();
+        assert_eq!(channel.receive::<String>().unwrap(), None);
+        assert!(child.wait().unwrap().success());
     }
 }

@@ -98,7 +98,6 @@ impl ScriptHost {
 
     fn start(executable: &Path, unprivileged: Option<ScriptUser>) -> Result<Self, ScriptError> {
         let failed = |source| ScriptError::Executable { executable: executable.to_owned(), source };
-        let (channel, theirs) = MessageChannel::pair().map_err(failed)?;
         let (out, out_end) = io::pipe().map_err(failed)?;
         let (err, err_end) = io::pipe().map_err(failed)?;
         for pipe in [&out, &err] {
@@ -106,12 +105,13 @@ impl ScriptHost {
         }
         let mut command = Command::new(executable);
         command.arg0("patchadm").arg(SUPERVISOR).env_clear().current_dir("/");
-        command.stdin(theirs).stdout(out_end).stderr(err_end);
+        command.stdout(out_end).stderr(err_end);
         // The program handles the keys of the terminal, and decides what follows from them.
         command.process_group(0);
+        let (second, channel) = MessageChannel::start(command).map_err(failed)?;
         Ok(Self {
             channel: Some(channel),
-            second: command.spawn().map_err(failed)?,
+            second,
             pipes: [out, err],
             directory: PathBuf::new(),
             tools: PathBuf::new(),

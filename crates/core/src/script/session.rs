@@ -41,12 +41,9 @@ pub(super) fn start(running: &RunOrder, input: OwnedFd) -> io::Result<Child> {
 }
 
 fn start_apart(running: &RunOrder, input: &OwnedFd) -> io::Result<Child> {
-    let (mut channel, theirs) = MessageChannel::pair()?;
     let mut command = Command::new("/proc/self/exe");
-    command.arg0("patchadm").arg(SESSION).env_clear().current_dir("/").stdin(theirs);
-    let mut child = command.spawn()?;
-    // This process keeps no end of theirs: the channel closes when theirs does.
-    drop(command);
+    command.arg0("patchadm").arg(SESSION).env_clear().current_dir("/");
+    let (mut child, mut channel) = MessageChannel::start(command)?;
     let sent = channel.send(running, Some(input.as_fd()));
     let failure = match sent.and_then(|()| channel.receive::<SessionFailure>()) {
         // The channel closes with the start of the shell, or with the end of the process, which is found later.
