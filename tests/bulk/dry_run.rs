@@ -171,3 +171,24 @@ fn a_command_says_whether_the_tree_has_changed() {
     revision("2");
     assert_eq!(build.run("--if-changed").ends(0).report["run"], json!(4));
 }
+
+#[test]
+fn a_package_may_be_named_as_its_directory_and_what_may_be_meant_is_told() {
+    let Some(build) = BulkBuild::of_recipes("a_package_may_be_named…", !is_root(), "check=none\n") else {
+        return;
+    };
+    for (location, name) in [("net/client", "curl"), ("net/x", "one"), ("devel/x", "two")] {
+        build.write(&format!("{location}/record"), format!("PKGNAME={name}-1.0\n"));
+        build.write(&format!("{location}/build"), "mkdir $DESTDIR/opt\n");
+    }
+    let listing = "#!/bin/sh\nif [ $# = 0 ]; then exec find . -mindepth 2 -type d -printf '%P\\n'; fi\nexec cat \"$1/record\"\n";
+    fs::write(build.scenario.beside("driver/scan"), listing).unwrap();
+    assert_eq!(build.run("client").ends(0).in_state("done"), ["curl"]);
+    let begin = "no package has this PKGNAME, name or location: ";
+    for (name, alike) in [("x", "devel/x or net/x"), ("client-7", "net/client"), ("crul", "curl")] {
+        let said = build.action(&format!("run @WORK@ {name}")).fails(1);
+        assert!(said.contains(&format!("{begin}{name}; did you mean {alike}?")), "{said}");
+    }
+    let said = build.action("run @WORK@ --rebuild crul").fails(1);
+    assert!(said.contains(&format!("{begin}crul; did you mean curl?")), "{said}");
+}

@@ -137,3 +137,30 @@ fn a_terminal_has_a_bar_for_each_slot_and_one_for_all() {
     }
     assert!(!text.contains("good-1.0: done"), "what went well has no line of its own: {text}");
 }
+
+#[test]
+fn the_status_of_a_run_that_was_killed_says_so_and_how_it_goes_on() {
+    let Some(mut slow) = SlowRun::begin("the_status_of_a_run_that_was_killed…") else { return };
+    slow.running.kill().unwrap();
+    slow.running.wait().unwrap();
+    let status = slow.build.action("status @WORK@").ok();
+    let lines: Vec<&str> = status.lines().collect();
+    assert!(lines[0].ends_with(", interrupted: no process carries it out"), "{status}");
+    let rest = [
+        "       1 done",
+        "       1 open",
+        "it was building slow-1.0",
+        "`patchadm bulk run @WORK@` continues it: nothing is built twice",
+    ];
+    let mut told = lines[1..].to_vec();
+    told[..2].sort_unstable();
+    assert_eq!(told, rest);
+    let status: Value = serde_json::from_str(&slow.build.action("status @WORK@ --json").ok()).unwrap();
+    assert_eq!((&status["running"], &status["counts"]["running"]), (&serde_json::json!([]), &Value::Null));
+    assert_eq!(status["interrupted"]["packages"], serde_json::json!(["slow-1.0"]));
+    slow.build.write("go", "");
+    // What is left of the killed one ends by itself.
+    let run = slow.build.run("").ends(0);
+    assert_eq!((&run.report["run"], &run.report["continued"]), (&Value::from(1), &Value::from(true)));
+    assert!(slow.build.action("status @WORK@").ok().contains(", ended "));
+}

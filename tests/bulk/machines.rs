@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -335,4 +336,35 @@ fn after_one_signal_what_runs_is_built_and_nothing_more_is_started() {
     assert_eq!(run.in_state("open"), ["user"]);
     assert_eq!(build.run("").ends(0).in_state("done"), ["one", "three", "two", "user"]);
     build.assert_nothing_left(&mark);
+}
+
+#[test]
+fn what_a_lost_command_has_left_at_its_engine_is_cancelled_by_its_name() {
+    let test = "what_a_lost_command_has_left…";
+    let Some(build) = with_tree(test, "") else { return };
+    // An engine that notes each job, and forgets it when it ends; the first two tasks are lost.
+    let jobs = build.scenario.beside("theirs/jobs");
+    fs::create_dir(&jobs).unwrap();
+    let jobs = jobs.display().to_string();
+    let engine = build.scenario.beside("theirs/engine");
+    let script = "#!/bin/sh\njob=$1; shift; touch \"@JOBS@/$job\"\n\
+        if [ \"${2%task}\" != \"$2\" ] && mkdir \"@JOBS@/.lost\" 2> /dev/null; then exit 3; fi\n\
+        \"$@\"; code=$?; rm \"@JOBS@/$job\"; exit $code\n";
+    fs::write(&engine, script.replace("@JOBS@", &jobs)).unwrap();
+    fs::set_permissions(&engine, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    build.set(&format!(
+        "slot=engine 2 cores=2 cancel='/bin/sh -c \"echo $0 >> {jobs}/.cancelled; rm -f {jobs}/$0\" {{job}}' \
+         {} {{job}}\n",
+        engine.display()
+    ));
+    let run = build.run("").ends(0);
+    assert_eq!(run.in_state("done"), names());
+    assert_eq!(machine(&run, "engine")["trouble"], 1, "{}", run.said);
+    let left = fs::read_dir(&jobs).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let left: Vec<String> = left.filter(|name| !name.starts_with('.')).collect();
+    assert_eq!(left, Vec::<String>::new(), "jobs that are still there");
+    let cancelled = fs::read_to_string(Path::new(&jobs).join(".cancelled")).unwrap();
+    let id = fs::read_to_string(build.work().join("id")).unwrap();
+    assert_eq!(cancelled.lines().count(), 1, "{cancelled}");
+    assert!(cancelled.trim_end().ends_with(&format!(".{}", id.trim_end())), "{cancelled}");
 }

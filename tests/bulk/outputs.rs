@@ -152,3 +152,41 @@ fn a_package_whose_scripts_fail_fails_its_check_or_else_whoever_needs_it() {
         assert!(unchecked.detail("user-of-fails-1.0").starts_with("fails.pkg: "), "{unchecked:#?}");
     }
 }
+
+#[test]
+fn owners_of_the_system_of_the_machine_are_known_and_a_link_into_the_output_is_told() {
+    let group = std::fs::read_to_string("/etc/group").unwrap();
+    let known = group.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let id: u32 = fields.get(2)?.parse().ok()?;
+        (fields[0] != "root" && (1..1000).contains(&id)).then(|| fields[0].to_owned())
+    });
+    let Some(known) = known else {
+        crate::skipped("owners_of_the_system…: this machine has no group of the system");
+        return;
+    };
+    for is_ordinary in everybody() {
+        let Some(build) = BulkBuild::of_recipes("owners_of_the_system…", is_ordinary, "slot=local 1\n")
+        else {
+            continue;
+        };
+        let prototype = format!(
+            "mkdir $DESTDIR/opt; echo 1 > $DESTDIR/opt/x\n\
+             echo 'd none opt 0755 root root' > $OUT/prototype\necho 'f none opt/x 0640 root {known}' >> $OUT/prototype\n"
+        );
+        build.recipe("owned", "", &prototype);
+        build.recipe(
+            "linked",
+            "ALL_DEPENDS=owned-[0-9]*\n",
+            "mkdir $DESTDIR/opt; ln -s $DESTDIR/opt/x $DESTDIR/opt/y; ln -s x $DESTDIR/opt/z\n",
+        );
+        let run = build.run("").ends(0);
+        assert_eq!(run.states(), ["linked-1.0 done", "owned-1.0 done"]);
+        let says = "the symbolic link /opt/y leads to /out/root/opt/x, which is only there in the build";
+        let remarks = serde_json::json!([{ "package": "linked-1.0", "remarks": [says] }]);
+        assert_eq!(run.report["remarks"], remarks);
+        let text = std::fs::read_to_string(build.work().join("runs/1/report.txt")).unwrap();
+        assert!(text.contains(&format!("\nRemarks about packages\n  linked-1.0\n      {says}\n")), "{text}");
+        assert_eq!(build.run("").ends(0).report["remarks"], remarks, "it is told as long as it is so");
+    }
+}

@@ -100,3 +100,46 @@ fn assert_changed(
     assert_eq!(after.in_state("done").len() + after.in_state("up-to-date").len(), 11);
     assert_eq!(different(&build.results(after), &build.results(before)), came_out);
 }
+
+/// What makes a package with the time in it.
+const STAMPED: &str =
+    "mkdir $DESTDIR/opt; { echo text; echo \"# built $(date +%s%N)\"; } > $DESTDIR/opt/$PKGNAME\n";
+
+#[test]
+fn what_differs_each_time_is_told_byte_by_byte_and_stops_the_wave_where_its_recipe_says_so() {
+    let test = "what_differs_each_time…";
+    let settings = "slot=local 2\ncheck=none\n";
+    let Some(build) = BulkBuild::of_recipes(test, !is_root(), settings) else { return };
+    build.recipe("stamped", "", STAMPED);
+    build.recipe(
+        "user",
+        "ALL_DEPENDS=stamped-[0-9]*\n",
+        "mkdir $DESTDIR/opt; echo 1 > $DESTDIR/opt/$PKGNAME\n",
+    );
+    build.run("").ends(0);
+    build.write("stamped/build", format!("# A comment.\n{STAMPED}"));
+    assert_eq!(build.run("").ends(0).in_state("done"), ["stamped", "user"], "the wave goes on");
+    let told = build.action("diff @WORK@ 1 2 --bytes").ok();
+    let line = told.lines().find(|line| line.starts_with("bytes: ")).unwrap_or_else(|| panic!("{told}"));
+    let begin = "bytes: stamped-1.0: stamped.pkg: opt/stamped-1.0: line 2, byte ";
+    assert!(line.starts_with(begin) && line.contains(": `# built ") && told.lines().count() == 1, "{told}");
+    assert_eq!(build.action("diff @WORK@ 1 2").ok(), "");
+    // Built again with the same inputs, too, it is told with its bytes.
+    let again = build.run("--rebuild stamped").ends(0);
+    let differs = again.report["not_reproducible"][0].as_str().unwrap();
+    assert!(differs.starts_with("stamped-1.0: stamped.pkg: opt/stamped-1.0: line 2, byte "), "{differs}");
+
+    let declared = "PKGNAME=stamped-1.0\nVARIES=opt/stamped-*##?built?*\n";
+    build.write("stamped/record", declared);
+    let first = build.run("").ends(0);
+    assert_eq!(first.in_state("done"), ["stamped"], "the one before stays, so the wave stops");
+    build.write("stamped/build", format!("# Another comment.\n{STAMPED}"));
+    let second = build.run("").ends(0);
+    assert_eq!(second.in_state("done"), ["stamped"]);
+    assert_eq!(different(&build.results(&first), &build.results(&second)), Vec::<&str>::new());
+    let rebuilt = build.run("--rebuild stamped").ends(0);
+    assert_eq!(rebuilt.report["not_reproducible"], serde_json::json!([]));
+    // A change that does not vary counts.
+    build.write("stamped/build", STAMPED.replace("text", "other text"));
+    assert_eq!(build.run("").ends(0).in_state("done"), ["stamped", "user"]);
+}

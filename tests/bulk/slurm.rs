@@ -97,7 +97,9 @@ fn where_slurmd_dies_in_the_middle_tasks_are_tried_again_and_nothing_fails() {
         return;
     }
     let mark = mark();
-    let settings = format!("{SETTINGS}slot=local 1\n");
+    let cancelling = "cancel='scancel -Q --name={job}' srun -J{job} ";
+    let slurm = SETTINGS.replace("srun ", cancelling).replace(" -J{package}", "");
+    let settings = format!("{slurm}slot=local 1\n");
     let Some(build) = with_tree(test, &settings) else { return };
     make_longer(&build);
     let (mut inside, directory) = with_slurm(&build, &build.running(""));
@@ -115,6 +117,7 @@ fn where_slurmd_dies_in_the_middle_tasks_are_tried_again_and_nothing_fails() {
     assert!(machine(&run, "slurm")["trouble"].as_u64().unwrap() > 0, "{}", run.said);
     assert!(run.packages().iter().any(|package| package["tries"].as_u64() > Some(1)), "{:#}", run.report);
     build.assert_nothing_left(&mark);
+    assert_eq!(fs::read_to_string(directory.join("left")).unwrap(), "", "jobs that are still there");
     let here = with_tree(test, HERE).unwrap();
     make_longer(&here);
     assert_same_results(&build.results(&run), &here.results(&here.run("").ends(0)));

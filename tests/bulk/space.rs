@@ -101,3 +101,25 @@ fn the_neighbour_of_a_build_that_finds_no_space_is_not_failed_either() {
     assert!(run.report["notes"].to_string().contains(words), "{:#}", run.report["notes"]);
     assert_eq!(run.package("neighbour-1.0")["tries"], 2);
 }
+
+#[test]
+fn a_disk_that_stays_full_is_given_up_and_nothing_has_failed() {
+    let Some(build) = with_large("a_disk_that_stays_full…", 1) else { return };
+    let work = build.work().display().to_string();
+    let filler = format!(
+        "mount -t tmpfs -o size=30M,mode=755 none '{work}/build' && \
+         {{ ( until grep -q running '{work}/runs/1/journal' 2> /dev/null; do sleep 0.02; done; \
+         cat /dev/zero > '{work}/build/filler' 2> /dev/null ) & }}"
+    );
+    // Where the ten minutes of machines that may come back are waited for, this takes as long.
+    let mut run = with_mounts(&build.running(""), &filler);
+    let run = BulkRun::of(&run.output().unwrap());
+    let notes = run.report["notes"].to_string();
+    assert_eq!((run.code, run.in_state("failed")), (40, Vec::new()), "{}", run.said);
+    assert!(!run.in_state("deferred").is_empty(), "{:#?}", run.states());
+    assert!(notes.contains("slot local rests on: no sandbox can be made in `build_dir`"), "{notes}");
+    assert!(notes.contains("no space is left"), "{notes}");
+    let looks = notes.matches("slot local rests on").count();
+    assert!((1..=8).contains(&looks), "it is looked for room every five seconds, for half a minute: {notes}");
+    assert_eq!(build.run("").ends(0).in_state("failed"), Vec::<String>::new());
+}

@@ -10,7 +10,7 @@ use patchadm_svr4::package::Mode;
 
 use crate::command_output::output_digest;
 use crate::ids::{NOBODY, SandboxIds, range_of};
-use crate::sandbox::{BuildUser, LayerKind, lay_out_host_base};
+use crate::sandbox::{BuildUser, HostAccounts, LayerKind, lay_out_host_base};
 use crate::task::place::remove_all;
 use crate::tree_copy::copy_tree;
 use crate::tree_walk::each_below;
@@ -55,13 +55,17 @@ pub fn base_layer(
     digest: &str,
 ) -> Result<BaseLayer, LockError> {
     let kind = known_layer_kind(&conf.build_dir)?.unwrap_or_default();
+    let accounts = match &conf.base {
+        Base::Host(_) => HostAccounts::of_this_machine(),
+        Base::Directory(_) => HostAccounts::default(),
+    };
     let name = match (&conf.base, ids) {
         (Base::Directory(_), SandboxIds::Range(range)) => name_of(COPY, &format!("{digest} {range}")),
         (Base::Directory(path), _) => {
             return Ok(BaseLayer { layer: path.clone(), mounted: Vec::new(), kind, ids, note: None });
         }
         // It is made anew for other ids and other paths of the host.
-        (Base::Host(paths), _) => name_of("base", &format!("{paths:?} {ids:?} {user:?}")),
+        (Base::Host(paths), _) => name_of("base", &format!("{paths:?} {ids:?} {user:?} {accounts:?}")),
     };
     let above = host_directory(&conf.build_dir)?;
     let _lock = Lock::take_file(&above, b"base.lock", PROGRAM, |_| {
@@ -79,7 +83,7 @@ pub fn base_layer(
                 note = lost_capabilities(path)?;
             }
             (Base::Directory(_), _) => {}
-            (Base::Host(paths), _) => lay_out_base(&dir, paths, (ids, user))?,
+            (Base::Host(paths), _) => lay_out_base(&dir, paths, (ids, user), &accounts)?,
         }
         ids.hand_over(&dir)?;
         above.move_to(new.as_bytes(), &above, name.as_bytes())?;
@@ -115,13 +119,18 @@ fn lost_capabilities(base: &Path) -> Result<Option<String>, RootError> {
 }
 
 /// Lays out the base where it is that of the host.
-fn lay_out_base(dir: &Dir, host: &[PathBuf], (ids, user): (SandboxIds, BuildUser)) -> Result<(), RootError> {
+fn lay_out_base(
+    dir: &Dir,
+    host: &[PathBuf],
+    (ids, user): (SandboxIds, BuildUser),
+    of_host: &HostAccounts,
+) -> Result<(), RootError> {
     let accounts = if ids.are_many() {
         (user.id(), user.id())
     } else {
         (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
     };
-    lay_out_host_base(dir, host, accounts)?;
+    lay_out_host_base(dir, host, accounts, of_host)?;
     for place in PLACES.iter().filter(|place| **place != ".program") {
         made(dir, place.as_bytes())?;
     }

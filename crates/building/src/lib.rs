@@ -20,6 +20,7 @@
 pub mod base;
 mod command_output;
 mod control_groups;
+pub mod differences;
 pub mod driver;
 mod fetching;
 mod file_copy;
@@ -42,6 +43,7 @@ mod runs;
 pub mod sandbox;
 pub mod scan;
 pub mod set;
+mod shared_paths;
 pub mod sources;
 mod space;
 pub mod task;

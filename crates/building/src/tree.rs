@@ -5,7 +5,7 @@ use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use patchadm_bulk::records::{ImportError, PkgName, Record, Records};
-use patchadm_bulk::resolve::{PackageState, Resolution, resolve, select};
+use patchadm_bulk::resolve::{PackageState, Resolution, UnknownName, resolve, select};
 use patchadm_bulk::result::Digest;
 use patchadm_inputs::input_file::InputFile;
 use patchadm_rootfs::RootError;
@@ -76,8 +76,8 @@ pub enum KnownTreeError {
     #[error("nothing was scanned yet: `patchadm bulk scan` reads the tree")]
     NotScanned,
     /// No record has the name.
-    #[error("the last scan knows no package of this PKGNAME, name or location: {}", .0.escape_debug())]
-    Unknown(String),
+    #[error("the last scan: {0}")]
+    Unknown(UnknownName),
     /// Several records have it.
     #[error("{} means several packages: {}", name.escape_debug(), packages.join(", "))]
     Several {
@@ -123,7 +123,7 @@ impl KnownTree {
 
     /// Returns the one package that a name means: its PKGNAME, its name without version, or its location.
     pub fn only_package(&self, name: &str) -> Result<u32, KnownTreeError> {
-        let found = select(&self.records, [name]).map_err(|_| KnownTreeError::Unknown(name.to_owned()))?;
+        let found = select(&self.records, [name]).map_err(KnownTreeError::Unknown)?;
         match found.as_slice() {
             [one] => Ok(*one),
             several => Err(KnownTreeError::Several {

@@ -1,7 +1,7 @@
 //! The slots of a run: which of them may take a task, which rest after trouble, and when nothing can run any more.
 //!
 //! Pure: times are handed in, as the time since the run began. A slot that is left out stays out. A slot with three troubles
-//! in a row rests until a probe succeeds, which is tried once a minute. A task that was in trouble goes to the slot where it was
+//! in a row rests until a probe succeeds, which is tried every 20 seconds, and every 5 where its disk was full. A task that was in trouble goes to the slot where it was
 //! in trouble least, so to another one where there is one.
 
 use std::time::Duration;
@@ -11,11 +11,18 @@ use crate::conf::Slot;
 /// The troubles in a row after which a slot rests.
 const MOST_TROUBLES: u32 = 3;
 
-/// The time from the last trouble, or the last probe, of a slot that rests to its next probe.
-const BETWEEN_PROBES: Duration = Duration::from_secs(60);
+/// The time from the last trouble, or the last probe, of a slot that rests to its next probe: a machine that comes back works
+/// within half a minute.
+const BETWEEN_PROBES: Duration = Duration::from_secs(20);
+
+/// The same where the disk was full.
+const BETWEEN_LOOKS_FOR_ROOM: Duration = Duration::from_secs(5);
 
 /// The time for which all slots may rest.
 const LONGEST_REST: Duration = Duration::from_secs(600);
+
+/// The time for which all slots may rest because their disks are full: nobody is expected to make room.
+const LONGEST_FULL: Duration = Duration::from_secs(30);
 
 /// The condition of a slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +46,8 @@ pub struct SlotUse {
     trouble: u64,
     /// How often since a task ended well.
     in_a_row: u32,
+    /// Whether its last trouble was a full disk.
+    is_full: bool,
     condition: SlotCondition,
 }
 
@@ -59,6 +68,12 @@ impl SlotUse {
     fn works(&self) -> bool {
         self.condition == SlotCondition::Works
     }
+
+    /// Rests until the next probe.
+    fn rest(&mut self, now: Duration) {
+        let pause = if self.is_full { BETWEEN_LOOKS_FOR_ROOM } else { BETWEEN_PROBES };
+        self.condition = SlotCondition::Rests(Some(now + pause));
+    }
 }
 
 /// The slots of a run, by their places in the configuration.
@@ -72,8 +87,14 @@ pub struct SlotTable {
 impl SlotTable {
     /// Begins with slots that all work.
     pub fn new(slots: Vec<Slot>) -> Self {
-        let used =
-            |slot| SlotUse { slot, running: 0, trouble: 0, in_a_row: 0, condition: SlotCondition::Works };
+        let used = |slot| SlotUse {
+            slot,
+            running: 0,
+            trouble: 0,
+            in_a_row: 0,
+            is_full: false,
+            condition: SlotCondition::Works,
+        };
         Self { slots: slots.into_iter().map(used).collect(), all_rest_since: None }
     }
 
@@ -143,15 +164,16 @@ impl SlotTable {
         }
     }
 
-    /// Notes that a slot was in trouble; returns whether it rests from now on.
-    pub fn troubled(&mut self, slot: usize, now: Duration) -> bool {
+    /// Notes that a slot was in trouble, and whether that was a full disk; returns whether it rests from now on.
+    pub fn troubled(&mut self, slot: usize, now: Duration, is_full: bool) -> bool {
         let Some(used) = self.slots.get_mut(slot) else { return false };
         used.trouble += 1;
+        used.is_full = is_full;
         used.in_a_row = used.in_a_row.saturating_add(1);
         if !used.works() || used.in_a_row < MOST_TROUBLES {
             return false;
         }
-        used.condition = SlotCondition::Rests(Some(now + BETWEEN_PROBES));
+        used.rest(now);
         if !self.slots.iter().any(SlotUse::works) {
             self.all_rest_since.get_or_insert(now);
         }
@@ -180,13 +202,16 @@ impl SlotTable {
             (used.condition, used.in_a_row) = (SlotCondition::Works, 0);
             self.all_rest_since = None;
         } else {
-            used.condition = SlotCondition::Rests(Some(now + BETWEEN_PROBES));
+            used.rest(now);
         }
     }
 
-    /// Returns whether nothing can run any more: every slot is left out, or all others have rested for 10 minutes.
+    /// Returns whether nothing can run any more: every slot is left out, or all others have rested for 10 minutes, or for 30
+    /// seconds if all their disks are full.
     pub fn is_hopeless(&self, now: Duration) -> bool {
-        let has_rested = |since| now.saturating_sub(since) >= LONGEST_REST;
+        let are_full = self.slots.iter().filter(|used| used.left_out().is_none()).all(|used| used.is_full);
+        let longest = if are_full { LONGEST_FULL } else { LONGEST_REST };
+        let has_rested = |since| now.saturating_sub(since) >= longest;
         self.slots.iter().all(|used| used.left_out().is_some()) || self.all_rest_since.is_some_and(has_rested)
     }
 }
@@ -209,7 +234,7 @@ mod tests {
     }
 
     fn tire(table: &mut SlotTable, slot: usize, now: Duration) {
-        let rests = [0; 3].map(|_| table.troubled(slot, now));
+        let rests = [0; 3].map(|_| table.troubled(slot, now, false));
         assert_eq!(rests, [false, false, true]);
     }
 
@@ -245,20 +270,36 @@ mod tests {
     #[test]
     fn three_troubles_in_a_row_make_a_slot_rest_until_a_probe_succeeds() {
         let mut table = table();
-        assert_eq!([0; 2].map(|_| table.troubled(1, seconds(10))), [false, false]);
+        assert_eq!([0; 2].map(|_| table.troubled(1, seconds(10), false)), [false, false]);
         table.went_well(1);
         tire(&mut table, 1, seconds(20));
-        assert!(!table.troubled(1, seconds(20)), "it rests already");
+        assert!(!table.troubled(1, seconds(20), false), "it rests already");
         assert_eq!((table.with_room(), table.get(1).unwrap().trouble()), (vec![0, 2], 6));
-        assert_eq!(table.take_due_probes(seconds(79)), Vec::<usize>::new());
-        assert_eq!(table.take_due_probes(seconds(80)), [1]);
+        assert_eq!(table.take_due_probes(seconds(39)), Vec::<usize>::new());
+        assert_eq!(table.take_due_probes(seconds(40)), [1]);
         assert_eq!(table.take_due_probes(seconds(500)), Vec::<usize>::new(), "it is being probed");
         table.probed(1, false, seconds(81));
-        assert_eq!(table.take_due_probes(seconds(140)), Vec::<usize>::new());
-        assert_eq!(table.take_due_probes(seconds(141)), [1]);
+        assert_eq!(table.take_due_probes(seconds(100)), Vec::<usize>::new());
+        assert_eq!(table.take_due_probes(seconds(101)), [1]);
         table.probed(1, true, seconds(142));
         assert_eq!(table.with_room(), [0, 1, 2]);
         tire(&mut table, 1, seconds(150));
+    }
+
+    #[test]
+    fn full_disks_are_looked_at_every_five_seconds_and_given_up_after_thirty() {
+        let mut table = table();
+        table.leave_out(2, "broken".to_owned());
+        tire(&mut table, 0, seconds(100));
+        assert_eq!([0; 3].map(|_| table.troubled(1, seconds(100), true)), [false, false, true]);
+        assert_eq!(table.take_due_probes(seconds(105)), [1]);
+        table.probed(1, false, seconds(106));
+        assert_eq!(table.take_due_probes(seconds(111)), [1]);
+        assert!(!table.is_hopeless(seconds(200)), "the other one may come back");
+        table.probed(0, true, seconds(200));
+        assert_eq!([0; 3].map(|_| table.troubled(0, seconds(200), true)), [false, false, true]);
+        assert!(!table.is_hopeless(seconds(229)));
+        assert!(table.is_hopeless(seconds(230)));
     }
 
     #[test]

@@ -135,6 +135,7 @@ pub(super) fn list_failed(error: &NameListError) -> Stop {
 pub(super) fn release_failed(error: &ReleaseError) -> Stop {
     let exit = match error {
         ReleaseError::Root(error) => Exit::failed(crate::reply::cause_of::of_root(error)),
+        ReleaseError::Set(error) => return set_failed(error),
         _ => Exit::failed(ExitCause::NotApplicable),
     };
     Stop::Refused { exit, message: error.to_string() }

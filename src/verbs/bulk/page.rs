@@ -26,6 +26,8 @@ pub(super) fn page_of(report: &RunReport, input: &ReportTextInput<'_>, has_logs_
         page.waiting(),
         page.not_reproducible(),
         page.leftovers(),
+        page.shared_paths(),
+        page.remarks(),
         page.machines(),
         page.patches(),
         page.taken_libraries(),
@@ -174,6 +176,22 @@ impl RunPage<'_> {
             .iter()
             .map(|left| row("", vec![PageCell::of(&left.package), PageCell::of(left.paths.join(" "))]));
         plain("Leftovers of packages that were removed", &["Package", "Paths"], rows.collect())
+    }
+
+    fn shared_paths(&self) -> Option<PagePart> {
+        let rows = self.report.shared_paths.iter().map(|shared| {
+            let cells = [shared.path.clone(), shared.more.to_string(), shared.packages.join(" ")];
+            row("", cells.into_iter().map(PageCell::of).collect())
+        });
+        let columns = ["Path", "And more", "Packages, of which the last one is not in the set"];
+        plain("Paths of several packages", &columns, rows.collect())
+    }
+
+    fn remarks(&self) -> Option<PagePart> {
+        let rows = self.report.remarks.iter().map(|remarks| {
+            row("", vec![PageCell::of(&remarks.package), PageCell::of(remarks.remarks.join("; "))])
+        });
+        plain("Remarks about packages", &["Package", "Remarks"], rows.collect())
     }
 
     fn machines(&self) -> Option<PagePart> {

@@ -84,6 +84,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             syntax: read_by_shell,
             cores,
             is_dry_run: args.dry_run,
+            before: None,
             interrupt,
             meter: busy.meter().clone(),
         };

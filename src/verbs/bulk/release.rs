@@ -10,6 +10,7 @@ use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::{CommandReport, Exit, Reply};
 use crate::surroundings::Output;
+use crate::surroundings::caller::with_signals;
 use crate::verbs::options::RootlessOptions;
 use patchadm_building::set::release;
 use patchadm_building::work::Work;
@@ -59,7 +60,8 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: ReleaseArgs = parse(call, USAGE)?;
     let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
     let _lock = args.wait.lock(call, &work)?;
-    let released = release(&work, args.run, args.force).map_err(|error| release_failed(&error))?;
+    let released = with_signals(|interrupt| release(&work, args.run, args.force, interrupt))?;
+    let released = released.map_err(|error| release_failed(&error))?;
     let report = ReleaseReport {
         run: released.run,
         packages: released.packages,

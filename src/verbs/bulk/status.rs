@@ -1,6 +1,6 @@
 //! `patchadm bulk status`: how far a run is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
@@ -14,9 +14,10 @@ use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Output;
 use crate::surroundings::caller::with_signals;
 use crate::verbs::options::RootlessOptions;
-use patchadm_building::run::{RunStatus, RunningPackage, read_status};
+use patchadm_building::run::{InterruptedRun, RunStatus, RunningPackage, read_status};
 use patchadm_building::work::Work;
 use patchadm_bulk::journal::StateCounts;
+use patchadm_planning::plan::refusal::Wording;
 
 const USAGE: &str = "patchadm bulk status WORK [RUN] [--watch]";
 
@@ -48,24 +49,51 @@ struct StatusReport {
     counts: StateCounts,
     running: Vec<RunningPackage>,
     expected_end: Option<String>,
+    interrupted: Option<InterruptedReport>,
+}
+
+/// A run that was killed, or whose machine lost its power.
+#[derive(Serialize)]
+struct InterruptedReport {
+    packages: Vec<String>,
+    resume: String,
+}
+
+impl InterruptedReport {
+    fn of(run: InterruptedRun, work: &Path) -> Self {
+        let words = ["patchadm", "bulk", "run"].into_iter().map(str::to_owned);
+        let words = words.chain([work.display().to_string()]).chain(run.operands);
+        let words: Vec<String> = words.map(|word| Wording::quoted(&word)).collect();
+        Self { packages: run.packages, resume: words.join(" ") }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let built = self.packages.join(" ");
+        let built = (!built.is_empty()).then(|| format!("it was building {built}"));
+        let resume = format!("`{}` continues it: nothing is built twice", self.resume);
+        built.into_iter().chain([resume]).collect()
+    }
 }
 
 impl StatusReport {
-    fn of(status: RunStatus) -> Self {
+    fn of(status: RunStatus, work: &Path) -> Self {
         let expected_end = status.expected.and_then(|(at, left_ms)| end_after(&at, left_ms));
-        let RunStatus { run, began, ended, counts, running, .. } = status;
-        Self { run, began, ended, counts, running, expected_end }
+        let RunStatus { run, began, ended, counts, running, interrupted, .. } = status;
+        let interrupted = interrupted.map(|run| InterruptedReport::of(run, work));
+        Self { run, began, ended, counts, running, expected_end, interrupted }
     }
 
     fn lines(&self) -> Vec<String> {
         let end = match (&self.ended, &self.expected_end) {
             (Some(end), _) => format!("ended {end}"),
             (None, Some(end)) => format!("expected to end {end}"),
+            (None, None) if self.interrupted.is_some() => "interrupted: no process carries it out".to_owned(),
             (None, None) => "not ended".to_owned(),
         };
         let mut lines = vec![format!("run {}: began {}, {end}", self.run, self.began)];
         lines.extend(self.counts.iter().map(|(state, count)| format!("{count:>8} {state}")));
         lines.extend(self.running.iter().map(running_line));
+        lines.extend(self.interrupted.iter().flat_map(InterruptedReport::lines));
         lines
     }
 }
@@ -106,7 +134,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     if args.watch {
         return with_signals(|interrupt| watch(call, &work, args.run, interrupt))?;
     }
-    Ok(Reply::new(Exit::OK, StatusReport::of(status_of(&work, args.run)?)))
+    Ok(Reply::new(Exit::OK, StatusReport::of(status_of(&work, args.run)?, &work.path)))
 }
 
 fn status_of(work: &Work, run: Option<u64>) -> anyhow::Result<RunStatus> {
@@ -128,7 +156,7 @@ fn watch(
     loop {
         let status = status_of(work, run)?;
         let goes_on = status.goes_on;
-        let report = StatusReport::of(status);
+        let report = StatusReport::of(status, &work.path);
         let lines = report.lines();
         if !call.in_json && (lines != shown || !goes_on) {
             if is_drawn && !shown.is_empty() {

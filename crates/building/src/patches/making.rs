@@ -14,12 +14,12 @@ use super::packages::{PackageOfSet, SetPackages};
 use super::request::{MadePatches, PatchesRequest};
 use super::soname::LibraryChanges;
 use super::trials::BulkTrials;
-use crate::set::{CURRENT, EarlierSet, RELEASED, read_set, set_of_link};
+use crate::set::{CURRENT, EarlierSet, RELEASED, read_set, set_of_link, verify_set};
 use crate::task::place::remove_abandoned;
 use crate::work::{Work, WorkError};
 
 /// The directory of the patches.
-const PATCHES: &str = "patches";
+pub(crate) const PATCHES: &str = "patches";
 
 /// The largest list of ids, in bytes.
 const LARGEST_IDS: u64 = 16 << 20;
@@ -29,21 +29,28 @@ pub fn make_patches(request: &PatchesRequest<'_>) -> Result<MadePatches, Patches
     let (work, cores) = (request.work, request.cores);
     let released = set_behind(work, RELEASED)?.ok_or(PatchesError::NothingReleased)?;
     let newest = set_behind(work, CURRENT)?.ok_or(PatchesError::NoSet)?;
+    for set in [&released, &newest] {
+        verify_set(set, request.interrupt)?;
+    }
     let bases = bases(work)?;
     remove_abandoned(&work.conf.build_dir, &work.id).map_err(WorkError::from)?;
-    let released = SetPackages::read(&released, cores, request.interrupt)?;
+    let mut released = SetPackages::read(&released, cores, request.interrupt)?;
     let newest = SetPackages::read(&newest, cores, request.interrupt)?;
+    let (shared_paths, rivals) = released.take_rivals();
     let libraries = LibraryChanges::between(&released, &newest);
     let restricted = restricted_sources(work, &released, &newest);
-    let only = sources_without(&restricted, &released, &newest);
+    let without: BTreeSet<&str> =
+        restricted.iter().copied().chain(rivals.iter().map(String::as_str)).collect();
+    let only = sources_without(&without, &released, &newest);
     let trials = BulkTrials {
         request,
         released: &released,
         newest: &newest,
+        holders: released.holders(),
         libraries: &libraries,
         base: LintBase::of(&released.directory, cores, request.syntax),
     };
-    let made = if only.is_empty() && !restricted.is_empty() {
+    let mut made = if only.is_empty() && !without.is_empty() {
         DeltaReport { sources: Vec::new(), to_sign: 0, together: None }
     } else {
         delta(
@@ -52,7 +59,7 @@ pub fn make_patches(request: &PatchesRequest<'_>) -> Result<MadePatches, Patches
                 stable: &newest.directory,
                 work: &work.path.join(PATCHES),
                 bases,
-                only: if restricted.is_empty() { &[] } else { &only },
+                only: if without.is_empty() { &[] } else { &only },
                 form: PatchForm::TarGz,
                 rebuild: false,
                 is_dry_run: request.is_dry_run,
@@ -67,7 +74,19 @@ pub fn make_patches(request: &PatchesRequest<'_>) -> Result<MadePatches, Patches
             &mut |_| false,
         )?
     };
-    Ok(reported(&made, (&released, &newest), &libraries, &restricted))
+    if let Some(before) = request.before {
+        for outcome in &mut made.sources {
+            let patch = outcome.id.clone().zip(outcome.sha256.clone());
+            if patch.is_some_and(|patch| !before.contains(&patch)) {
+                outcome.tell_as_built();
+            }
+        }
+    }
+    let mut patches = reported(&made, (&released, &newest), &libraries, &restricted);
+    // Strings and numbers: serialising these cannot fail.
+    let shared_paths = serde_json::to_value(&shared_paths).unwrap_or_default();
+    patches.report.others.insert("shared_paths".to_owned(), shared_paths);
+    Ok(patches)
 }
 
 fn set_behind(work: &Work, link: &str) -> Result<Option<EarlierSet>, PatchesError> {

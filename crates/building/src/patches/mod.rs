@@ -19,6 +19,7 @@ mod trials;
 
 pub use error::PatchesError;
 pub use inside::{TrialServeError, serve_trial};
+pub(crate) use making::PATCHES;
 pub use making::make_patches;
 pub use request::{MadePatches, PatchesRequest};
 pub use sandbox::TRIAL_PROCESS;

@@ -1,17 +1,21 @@
 //! The packages of a set, each with its source, what it needs installed, and the libraries that it has and needs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use patchadm_bulk::report::SharedPath;
 use patchadm_inputs::sign::sha256_text;
 use patchadm_inputs::source::{Extent, Origin, open};
 use patchadm_making::build::{LibraryFeature, needed_features, provided_features};
 use patchadm_making::release::identify;
 use patchadm_rootfs::side_by_side;
 use patchadm_svr4::format::depend::{Depend, DependencyKind};
+use patchadm_svr4::package::ObjectPath;
 
 use super::error::PatchesError;
-use crate::set::{DeliveredObjects, EarlierSet, FILES, PACKAGES};
+use crate::set::{DeliveredObjects, EarlierSet, FILES, PACKAGES, placed_objects};
+use crate::shared_paths::{DeliveredPaths, PathKind, conflicts};
 use crate::task::installing::PackageFile;
 
 /// A package of a set.
@@ -29,9 +33,14 @@ pub(super) struct PackageOfSet {
     pub(super) file: PackageFile,
     /// The packages that must be installed with it.
     pub(super) needs: Vec<String>,
+    /// Its objects where they are installed.
+    pub(super) paths: Arc<DeliveredPaths>,
     pub(super) provides: BTreeSet<LibraryFeature>,
     pub(super) requires: BTreeSet<LibraryFeature>,
 }
+
+/// Which package has a path, and what is there.
+pub(super) type PathHolders<'a> = HashMap<&'a ObjectPath, (&'a PackageOfSet, PathKind)>;
 
 /// The packages of a set.
 #[derive(Debug)]
@@ -78,6 +87,44 @@ impl SetPackages {
         let mut packages: Vec<PackageOfSet> = read.into_iter().flatten().collect();
         packages.sort_by(|one, other| one.pkgname.cmp(&other.pkgname));
         Ok(Self { directory, packages, foreign })
+    }
+
+    /// Takes out the packages that deliver a path of another one: sets of 0.1 may have such. Returns what is told of them, and
+    /// their sources.
+    pub(super) fn take_rivals(&mut self) -> (Vec<SharedPath>, BTreeSet<String>) {
+        let found = conflicts(self.packages.iter().map(|package| &*package.paths));
+        let names: Vec<String> = self.packages.iter().map(|package| package.pkgname.clone()).collect();
+        let (mut shared, mut sources, mut stay) = (Vec::new(), BTreeSet::new(), Vec::new());
+        for (package, conflicts) in std::mem::take(&mut self.packages).into_iter().zip(found) {
+            if conflicts.is_empty() {
+                stay.push(package);
+                continue;
+            }
+            let name = |number: usize| names.get(number).map(String::as_str).unwrap_or_default();
+            shared.extend(conflicts.iter().map(|one| one.told(name(one.holder), &package.pkgname)));
+            sources.insert(package.source);
+        }
+        self.packages = stay;
+        (shared, sources)
+    }
+
+    /// Returns who has each path.
+    pub(super) fn holders(&self) -> PathHolders<'_> {
+        let paths =
+            self.packages.iter().flat_map(|package| package.paths.iter().map(move |path| (path, package)));
+        paths.map(|((path, kind), package)| (path, (package, *kind))).collect()
+    }
+
+    /// Returns a path that packages of a source have, and that a package of another source holds.
+    pub(super) fn shared_with(&self, holders: &PathHolders<'_>, source: &str) -> Option<String> {
+        let own = self.packages.iter().filter(|package| package.source == source);
+        own.flat_map(|package| package.paths.iter().map(move |path| (path, package))).find_map(
+            |((path, kind), package)| {
+                let (holder, held) = holders.get(path)?;
+                let is_shared = holder.source != source && !held.goes_with(*kind);
+                is_shared.then(|| format!("{path} is in {} and in {}", holder.pkgname, package.pkgname))
+            },
+        )
     }
 
     /// Returns the sources, each with its packages.
@@ -144,6 +191,7 @@ fn read_packages(
             is_restricted,
             file: file.clone(),
             needs: needs.map(|need| need.package).collect(),
+            paths: of_image.map(placed_objects).unwrap_or_default().into(),
             provides: provides.clone(),
             requires: requires.clone(),
         }
@@ -173,6 +221,7 @@ pub(super) mod made_up {
             is_restricted: false,
             file: PackageFile { directory: "/".into(), file: format!("{name}.pkg"), digest: String::new() },
             needs: Vec::new(),
+            paths: Arc::default(),
             provides: provides.iter().map(|name| library(name)).collect(),
             requires: requires.iter().map(|name| library(name)).collect(),
         }

@@ -1,5 +1,7 @@
 //! What is asked for about patches, and what came out.
 
+use std::collections::BTreeSet;
+
 use patchadm_bulk::report::PatchesReport;
 use patchadm_bulk::result::Digest;
 use patchadm_making::build::BuildRequest;
@@ -23,6 +25,9 @@ pub struct PatchesRequest<'a> {
     pub cores: usize,
     /// Whether nothing is written.
     pub is_dry_run: bool,
+    /// The patches that were there before the run, by id and SHA-256: all others are news, also where the run was cut off
+    /// behind them. `None`: what is made now is.
+    pub before: Option<&'a BTreeSet<(String, String)>>,
     /// Returns the signal that asks for the end.
     pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
     /// Knows how far the work is.

@@ -7,7 +7,7 @@ use patchadm_bulk::report::UnmetLibrary;
 use patchadm_making::delta::{MadePatch, PatchToTry, PatchTrials, TrialFailure, TriedPatches};
 
 use super::lint::LintBase;
-use super::packages::{PackageOfSet, SetPackages};
+use super::packages::{PackageOfSet, PathHolders, SetPackages};
 use super::request::PatchesRequest;
 use super::sandbox::SandboxTrial;
 use super::soname::LibraryChanges;
@@ -20,6 +20,8 @@ pub(super) struct BulkTrials<'a> {
     pub(super) request: &'a PatchesRequest<'a>,
     pub(super) released: &'a SetPackages,
     pub(super) newest: &'a SetPackages,
+    /// Who has each path of the released set.
+    pub(super) holders: PathHolders<'a>,
     pub(super) libraries: &'a LibraryChanges,
     pub(super) base: LintBase,
 }
@@ -53,6 +55,11 @@ impl PatchTrials for BulkTrials<'_> {
 impl BulkTrials<'_> {
     /// Looks at a patch against the released set.
     fn look_at(&self, patch: &PatchToTry<'_>) -> Result<(), TrialFailure> {
+        if let Some(shared) = self.newest.shared_with(&self.holders, patch.source) {
+            return Err(TrialFailure::Patch(format!(
+                "{shared}, which is released: one would overwrite the other"
+            )));
+        }
         let may_take_away = self.libraries.may_take_away(patch.source);
         let looked = self.base.look_at(patch.path, may_take_away).map_err(TrialFailure::Machine)?;
         looked.map_err(TrialFailure::Patch)

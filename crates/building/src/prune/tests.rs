@@ -137,7 +137,7 @@ fn what_no_set_and_no_kept_run_names_goes_and_is_told_before() {
     for run in 1..=5 {
         bulk.run(&work, run, run, true);
     }
-    release(&work, 2, false).unwrap();
+    release(&work, 2, false, &|| None).unwrap();
     fs::create_dir(work.conf.pool.join("bad-x.1")).unwrap();
     let told = pruned(&work, 2, true);
     assert_eq!((&*told.runs, &*told.sets), (&[1, 2, 3][..], &[1, 3][..]));

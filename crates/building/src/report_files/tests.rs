@@ -55,6 +55,8 @@ fn report(work: &Work) -> RunReport {
         set_refused: None,
         not_reproducible: Vec::new(),
         leftovers: Vec::new(),
+        shared_paths: Vec::new(),
+        remarks: Vec::new(),
         machines: Vec::new(),
         patches: None,
         published: None,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use patchadm_bulk::journal::{JournalLine, RunStart};
 use patchadm_bulk::records::{Record, Records};
-use patchadm_bulk::resolve::{PackageState as Resolved, Resolution};
+use patchadm_bulk::resolve::{PackageState as Resolved, Resolution, select};
 use patchadm_bulk::result::Digest;
 use patchadm_bulk::schedule::Schedule;
 use patchadm_bulk::slots::SlotTable;
@@ -35,6 +35,7 @@ pub fn run(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<RunOutcome, RunEr
     let scanned = read_tree(request, true, tell)?;
     let KnownTree { records, resolution } = scanned.tree;
     let wanted = wanted(request, &records, &resolution)?;
+    select(&records, request.rebuild.iter().map(String::as_str))?;
     let _used = use_pool(work).map_err(WorkError::from)?;
     let operands = request.operands();
     let (number, is_continued, whole) = number_of_run(request, &known, &operands)?;

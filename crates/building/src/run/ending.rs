@@ -5,7 +5,7 @@ use std::time::Duration;
 use patchadm_bulk::history::BuildRecord;
 use patchadm_bulk::journal::{JournalLine, PackageOutcome, PackageState};
 use patchadm_bulk::report::MachineReport;
-use patchadm_bulk::result::Digest;
+use patchadm_bulk::result::{Digest, KeyInputs};
 use patchadm_bulk::schedule::{Outcome, TaskState};
 
 use super::decision::inputs_of_success;
@@ -37,7 +37,8 @@ impl Master<'_> {
         let slot = task.slot;
         let may_stay = if was_lost { Duration::ZERO } else { TO_LEAVE };
         let rest = if self.slots.is_local(slot) { Duration::ZERO } else { TO_RELEASE };
-        let order = task.leave(may_stay, rest, self.messages.sender.clone());
+        let has_ended = end.trouble.is_none();
+        let order = task.leave((may_stay, rest), has_ended, self.messages.sender.clone());
         let slot_name = self.slots.get(slot).map(|used| used.slot.name.clone()).unwrap_or_default();
         let tries = self.tries.get(&index).copied().unwrap_or_default();
         if end.failure.is_none() && end.trouble.is_none() {
@@ -47,7 +48,7 @@ impl Master<'_> {
             if end.is_full {
                 return Err(RunError::Full(reason));
             }
-            return self.trouble_with((index, slot), &order.package, &reason, tell);
+            return self.trouble_with((index, slot), &order.package, (&reason, end.lacks_room), tell);
         }
         self.slots.went_well(slot);
         let state = if end.failure.is_some() { PackageState::Failed } else { PackageState::Done };
@@ -58,6 +59,7 @@ impl Master<'_> {
             cpu_ms: Some(end.cpu_ms),
             peak_memory: Some(end.peak_memory),
             tries,
+            differs: end.differs,
             ..PackageOutcome::of(state)
         };
         if let Some(failure) = end.failure {
@@ -67,10 +69,7 @@ impl Master<'_> {
             outcome.detail = Some(failure.detail);
         }
         if outcome.state == PackageState::Failed {
-            self.suspect(index, &order)?;
-        }
-        if let Some(file) = end.differs {
-            self.not_reproducible.push(format!("{}: {file}", order.package));
+            self.suspect(index, &order.package, &order.inputs)?;
         }
         self.note_build(&order, &outcome, &slot_name)?;
         self.finish(index, outcome, tell)
@@ -92,14 +91,24 @@ impl Master<'_> {
     }
 
     /// Notes which inputs of a package that failed differ from those of its last success.
-    fn suspect(&mut self, index: u32, order: &TaskOrder) -> Result<(), RunError> {
-        let key = self.known.success(&order.package);
+    pub(super) fn suspect(&mut self, index: u32, package: &str, inputs: &KeyInputs) -> Result<(), RunError> {
+        let key = self.known.success(package);
         if let Some(success) = inputs_of_success(&self.pool, key)? {
-            let differing = order.inputs.differences_from(&success);
+            let differing = inputs.differences_from(&success);
             let names = differing.into_iter().map(|difference| difference.input).collect();
             self.suspects.insert(index, names);
         }
         Ok(())
+    }
+
+    /// Returns what came out otherwise than before, although nothing has changed.
+    fn not_reproducible(&self) -> Vec<String> {
+        let differing = self.outcomes.iter().filter_map(|(index, outcome)| {
+            Some(format!("{}: {}", self.records.name_of(*index), outcome.differs.as_ref()?))
+        });
+        let mut differing: Vec<String> = differing.collect();
+        differing.sort();
+        differing
     }
 
     /// Adds a build to the history.
@@ -122,7 +131,7 @@ impl Master<'_> {
         &mut self,
         (index, slot): (u32, usize),
         package: &str,
-        reason: &str,
+        (reason, lacks_room): (&str, bool),
         tell: Tell<'_>,
     ) -> Result<(), RunError> {
         if self.is_ending.is_some() {
@@ -134,7 +143,7 @@ impl Master<'_> {
         let name = self.slots.get(slot).map(|used| used.slot.name.clone()).unwrap_or_default();
         tell(RunEvent::Note(&format!("{package}: slot {name} failed: {reason}")));
         self.trouble = Some(reason.to_owned());
-        if self.slots.troubled(slot, self.began_at.elapsed()) {
+        if self.slots.troubled(slot, self.began_at.elapsed(), lacks_room) {
             let note = format!("slot {name} failed three times in a row: it rests until a probe succeeds");
             tell(RunEvent::Note(&note));
         }
@@ -236,7 +245,7 @@ impl Master<'_> {
                 })
                 .collect(),
             suspects: std::mem::take(&mut self.suspects),
-            not_reproducible: std::mem::take(&mut self.not_reproducible),
+            not_reproducible: self.not_reproducible(),
         };
         let report = report_of(facts, self.records, &self.outcomes, &self.entries);
         let ended = EndedRun {

@@ -107,6 +107,7 @@ pub fn enter(
         jobs: work.conf.cores.unwrap_or(request.cores).max(1),
         time: request.time.clone(),
         began: &request.time,
+        previous: None,
     };
     let mut order = task_order(&order, request.package, (task.key, task.inputs), task.limits, false);
     order.has_network |= request.has_network;

@@ -77,7 +77,6 @@ pub(super) struct Master<'a> {
     pub(super) outcomes: BTreeMap<u32, PackageOutcome>,
     pub(super) entries: HashMap<u32, PoolEntry>,
     pub(super) suspects: HashMap<u32, Vec<String>>,
-    pub(super) not_reproducible: Vec<String>,
     pub(super) messages: RunMessages,
     pub(super) fetches: FetchQueue,
     /// Whether the run is to end, for the threads that fetch.
@@ -146,7 +145,6 @@ impl<'a> Master<'a> {
             outcomes,
             entries: HashMap::new(),
             suspects: HashMap::new(),
-            not_reproducible: Vec::new(),
             messages: RunMessages::new(),
             fetches: FetchQueue::default(),
             ends: Arc::new(AtomicBool::new(false)),
@@ -198,7 +196,7 @@ impl Master<'_> {
         self.ends.store(true, Ordering::Relaxed);
         self.running.values_mut().for_each(RunningTask::end);
         for (_, task) in self.running.drain() {
-            let _ = task.leave(TO_LEAVE, Duration::ZERO, self.messages.sender.clone());
+            let _ = task.leave((TO_LEAVE, Duration::ZERO), false, self.messages.sender.clone());
         }
         let until = Instant::now() + 2 * LONGEST_END;
         while (self.probing > 0 || self.slots.is_running()) && Instant::now() < until {
@@ -317,7 +315,7 @@ impl Master<'_> {
             resolution: self.resolution,
             pool: &self.pool,
             known: &self.known,
-            rebuild: self.request.rebuild,
+            rebuild: if self.was_built_before(index) { &[] } else { self.request.rebuild },
             retries: self.request.retries,
         };
         let (pool, verified) = (&self.pool, &mut self.verified);
@@ -325,7 +323,10 @@ impl Master<'_> {
         let task = match decide(&input, &mut self.keys, index, &self.entries, &mut find)? {
             Decision::Task(task) => task,
             Decision::Result(entry) => return self.take_result(index, *entry, tell),
-            Decision::Remembered { run, outcome, .. } => {
+            Decision::Remembered { run, outcome, inputs } => {
+                if run == self.run {
+                    self.suspect(index, record.pkgname().as_str(), &inputs)?;
+                }
                 let run = (run != self.run).then_some(run);
                 return self.finish(index, PackageOutcome { run, ..*outcome }, tell);
             }
@@ -347,8 +348,24 @@ impl Master<'_> {
         self.start(index, slot, order, tell)
     }
 
+    /// Returns the outcome of a package that this run has built before it was cut off.
+    fn built_before(&self, index: u32) -> Option<&PackageOutcome> {
+        let (state, _) = self.known.unfinished().filter(|(state, _)| state.run == self.run)?;
+        let outcome = state.packages.get(self.records.get(index)?.pkgname().as_str())?;
+        Some(outcome).filter(|outcome| outcome.state == PackageState::Done)
+    }
+
+    fn was_built_before(&self, index: u32) -> bool {
+        self.built_before(index).is_some()
+    }
+
     /// Takes a result that is there.
     fn take_result(&mut self, index: u32, entry: PoolEntry, tell: Tell<'_>) -> Result<(), RunError> {
+        let before = self.built_before(index).filter(|before| before.key == Some(entry.result.key));
+        if let Some(outcome) = before.cloned() {
+            self.entries.insert(index, entry.without_inputs());
+            return self.finish(index, outcome, tell);
+        }
         let is_own = entry.result.work == self.request.work.id && entry.result.run == self.run;
         let state = if is_own { PackageState::Done } else { PackageState::UpToDate };
         let outcome = PackageOutcome {
@@ -367,12 +384,16 @@ impl Master<'_> {
 
     fn start(&mut self, index: u32, slot: usize, order: TaskOrder, tell: Tell<'_>) -> Result<(), RunError> {
         let Some(used) = self.slots.get(slot) else { return Ok(()) };
+        self.starts += 1;
+        let job = format!("{}.{}.{}.{}", order.package, self.run, self.starts, self.request.work.id);
         let placeholders = TaskPlaceholders {
             cpus: order.jobs,
             memory: order.limits.get(LimitName::Memory),
             time: order.limits.get(LimitName::Time),
             package: &order.package,
+            job: &job,
         };
+        let cancel = used.slot.cancel_for(&placeholders);
         let words = command_of(self.request, &used.slot, &placeholders, TASK_PROCESS);
         *self.tries.entry(index).or_default() += 1;
         let (package, name) = (order.package.clone(), used.slot.name.clone());
@@ -384,9 +405,8 @@ impl Master<'_> {
         };
         self.journal.add(&JournalLine::Running { package: package.clone(), slot: name.clone() })?;
         tell(RunEvent::Starts { package: &package, slot: &name });
-        self.starts += 1;
         let sender = self.messages.sender.clone();
-        match RunningTask::start(&words, order, (index, slot, self.starts), sender) {
+        match RunningTask::start((&words, cancel), order, (index, slot, self.starts), sender) {
             Ok(task) => {
                 self.slots.started(slot);
                 self.now.begin(index, now);
@@ -396,7 +416,7 @@ impl Master<'_> {
             Err(error) => {
                 let program = words.first().map(|word| word.display().to_string()).unwrap_or_default();
                 let reason = format!("`{program}` cannot be started: {error}");
-                self.trouble_with((index, slot), &package, &reason, tell)
+                self.trouble_with((index, slot), &package, (&reason, false), tell)
             }
         }
     }

@@ -38,5 +38,5 @@ pub use dry_run::plan_run;
 pub use entering::{EnterPackageError, EnterRequest, enter};
 pub use master::{LONGEST_OVERTIME, TASK_PROCESS};
 pub use now_file::RunningPackage;
-pub use status::{RunStatus, read_status};
+pub use status::{InterruptedRun, RunStatus, read_status};
 pub use why::{NeededPackage, PackageReasons, why};

@@ -31,6 +31,8 @@ pub(super) struct OrderInput<'a> {
     pub(super) time: String,
     /// When the command began that carries the run out, RFC 3339.
     pub(super) began: &'a str,
+    /// The key of the last success of the package.
+    pub(super) previous: Option<Key>,
 }
 
 /// Returns the order of a task.
@@ -73,6 +75,8 @@ pub(super) fn task_order(
         checks_only,
         time: input.time.clone(),
         began: input.began.to_owned(),
+        varies: record.map(|record| record.varies().map(str::to_owned).collect()).unwrap_or_default(),
+        previous: input.previous,
         variables: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
     }
 }
@@ -97,6 +101,7 @@ impl Master<'_> {
             jobs: self.jobs(slot),
             time: (self.request.time)(),
             began: &self.began,
+            previous: self.known.success(&self.records.name_of(index)).copied(),
         };
         task_order(&input, index, decided, limits, checks_only)
     }

@@ -12,7 +12,7 @@ use patchadm_rootfs::{Dir, RootError, random};
 use patchadm_svr4::package::Mode;
 
 use super::request::{RunError, RunEvent, RunRequest, Tell};
-use super::slot_command::SlotCommand;
+use super::slot_command::{SlotCommand, cancel_job};
 use crate::keys::{driver_digests, machine_type};
 use crate::task::{PROBE_PROCESS, VERSION};
 use crate::work::PROGRAM;
@@ -33,6 +33,8 @@ const NUMBER_FILE: &str = "probe.";
 /// The probe of one slot.
 pub(super) struct SlotProbe {
     words: Vec<OsString>,
+    /// The words of the command that cancels what it leaves at its engine.
+    cancel: Vec<String>,
     expected: ProbeExpectation,
     base: String,
     number: NumberFile,
@@ -76,13 +78,15 @@ impl SlotProbe {
     /// Prepares the probe of a slot.
     pub(super) fn of(request: &RunRequest<'_>, slot: &Slot) -> Result<Self, RootError> {
         let conf = &request.work.conf;
+        let number = random()?;
+        let job = format!("probe.{number:016x}.{}", request.work.id);
         let task = TaskPlaceholders {
             cpus: 1,
             memory: conf.limits.get(LimitName::Memory),
             time: conf.limits.get(LimitName::Time),
             package: "probe",
+            job: &job,
         };
-        let number = random()?;
         let [scan, build] = driver_digests(request.driver);
         let expected = ProbeExpectation {
             work: request.work.path.to_string_lossy().into_owned(),
@@ -95,7 +99,8 @@ impl SlotProbe {
         };
         let words = command_of(request, slot, &task, PROBE_PROCESS);
         let base = request.base.1.to_string();
-        Ok(Self { words, expected, base, number: NumberFile::make(&request.work.dir, number)? })
+        let cancel = slot.cancel_for(&task);
+        Ok(Self { words, cancel, expected, base, number: NumberFile::make(&request.work.dir, number)? })
     }
 
     /// Finds out what stands against the slot, and why sandboxes get copies there, if they do. It takes no longer than half a
@@ -107,7 +112,10 @@ impl SlotProbe {
             file: self.number.name.clone(),
             base: self.base,
         };
-        let answer = ask(&self.words, &order, is_to_end).map_err(SlotMisfit::NoAnswer)?;
+        let answer = ask(&self.words, &order, is_to_end).map_err(|reason| {
+            cancel_job(&self.cancel);
+            SlotMisfit::NoAnswer(reason)
+        })?;
         self.expected.compare(&answer)
     }
 }

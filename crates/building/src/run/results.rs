@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use patchadm_bulk::journal::{PackageOutcome, PackageState};
 use patchadm_bulk::records::Records;
-use patchadm_bulk::report::{LeftoverReport, MachineReport, PackageReport, RunReport};
+use patchadm_bulk::report::{LeftoverReport, MachineReport, PackageRemarks, PackageReport, RunReport};
 use patchadm_bulk::resolve::{Resolution, blockers};
 use patchadm_bulk::result::Digest;
 
@@ -130,6 +130,11 @@ pub(super) fn report_of(
         let entry = entries.get(index).filter(|entry| !entry.result.leftovers.is_empty())?;
         Some(LeftoverReport { package: entry.result.pkgname.clone(), paths: entry.result.leftovers.clone() })
     });
+    let remarks = outcomes.keys().filter_map(|index| {
+        let entry = entries.get(index).filter(|entry| !entry.result.remarks.is_empty())?;
+        let result = &entry.result;
+        Some(PackageRemarks { package: result.pkgname.clone(), remarks: result.remarks.clone() })
+    });
     let mut report = RunReport {
         run: facts.run,
         work: facts.work,
@@ -143,6 +148,8 @@ pub(super) fn report_of(
         set_refused: None,
         not_reproducible: facts.not_reproducible,
         leftovers: leftovers.collect(),
+        shared_paths: Vec::new(),
+        remarks: remarks.collect(),
         machines: facts.machines,
         patches: None,
         published: None,

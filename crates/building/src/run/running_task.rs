@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use patchadm_bulk::conf::LimitName;
 
 use super::messages::{RunMessage, TaskMessage};
-use super::slot_command::SlotCommand;
+use super::slot_command::{SlotCommand, cancel_job};
 use crate::task::order::{TaskEvent, TaskOrder};
 
 /// The time that a command has to end by itself, once its task has ended or is to end.
@@ -25,6 +25,8 @@ pub(super) const TO_RELEASE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct RunningTask {
     command: SlotCommand,
+    /// The words of the command that cancels what it leaves at its engine.
+    cancel: Vec<String>,
     /// The number of this start, which no other one of the run has.
     pub(super) start: u64,
     /// What it is to do.
@@ -42,7 +44,7 @@ pub(super) struct RunningTask {
 impl RunningTask {
     /// Starts a command and gives it its order. Its messages go to `sender`.
     pub(super) fn start(
-        words: &[OsString],
+        (words, cancel): (&[OsString], Vec<String>),
         order: TaskOrder,
         (package, slot, start): (u32, usize, u64),
         sender: Sender<RunMessage>,
@@ -60,7 +62,7 @@ impl RunningTask {
         };
         output.read_apart(u64::MAX, each, gone);
         let began = Instant::now();
-        Ok(Self { command, start, order, slot, began, heard: began, installs: false })
+        Ok(Self { command, cancel, start, order, slot, began, heard: began, installs: false })
     }
 
     /// Tells whether the task goes on for longer than its build may take and this time.
@@ -79,13 +81,22 @@ impl RunningTask {
         self.command.status_within(TO_EXIT).map(|status| status.to_string())
     }
 
-    /// Waits in a thread until the command is gone, ends it if it stays longer than it may, lets its slot rest, and tells
-    /// that it has room again; returns what the command was to do.
-    pub(super) fn leave(self, may_stay: Duration, rest: Duration, sender: Sender<RunMessage>) -> TaskOrder {
-        let Self { command, order, slot, .. } = self;
+    /// Waits in a thread until the command is gone, ends it if it stays longer than it may, cancels what it leaves at its
+    /// engine unless the task has told its end, lets its slot rest, and tells that it has room again; returns what the command
+    /// was to do.
+    pub(super) fn leave(
+        self,
+        (may_stay, rest): (Duration, Duration),
+        has_ended: bool,
+        sender: Sender<RunMessage>,
+    ) -> TaskOrder {
+        let Self { command, cancel, order, slot, .. } = self;
         std::thread::spawn(move || {
             // It is gone, or the system does not tell.
             let _ = command.leave(may_stay);
+            if !has_ended {
+                cancel_job(&cancel);
+            }
             std::thread::sleep(rest);
             let _ = sender.send(RunMessage::Left(slot));
         });

@@ -27,6 +27,21 @@ const BEFORE_KILL: Duration = Duration::from_secs(3);
 /// The pause between two looks whether a command is gone, where the system does not tell.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// The longest time that a command may take which cancels a job.
+const LONGEST_CANCEL: Duration = Duration::from_secs(20);
+
+/// Runs the command that cancels what another one has left at its engine, if there is one. An engine that does not answer is
+/// not waited for: the job ends with its time limit then.
+pub(super) fn cancel_job(words: &[String]) {
+    let Some((program, arguments)) = words.split_first() else { return };
+    let mut command = Command::new(program);
+    command.args(arguments).process_group(0);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    if let Ok(child) = command.spawn() {
+        let _ = SlotCommand { child, input: None }.leave(LONGEST_CANCEL);
+    }
+}
+
 /// A command that runs.
 ///
 /// It has a process group of its own: a signal that a terminal sends to the run reaches it only by way of the run, which

@@ -1,6 +1,8 @@
 //! How far a run is, for a reader without a lock.
 
-use patchadm_bulk::journal::{RunEnd, StateCounts};
+use std::collections::BTreeMap;
+
+use patchadm_bulk::journal::{PackageState, RunEnd, StateCounts};
 
 use super::now_file::{RunNow, RunningPackage, read_now};
 use super::request::RunError;
@@ -20,10 +22,21 @@ pub struct RunStatus {
     pub goes_on: bool,
     /// How many packages came to each state.
     pub counts: StateCounts,
-    /// What is being built, or was when the run was cut off.
+    /// What is being built; nothing where nobody carries the run out.
     pub running: Vec<RunningPackage>,
+    /// What is known of a run that ended before its time and waits to be continued.
+    pub interrupted: Option<InterruptedRun>,
     /// How long the rest was expected to take: when that was, RFC 3339, and the milliseconds from then on.
     pub expected: Option<(String, u64)>,
+}
+
+/// A run that nobody carries out, and that has not come to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterruptedRun {
+    /// The packages that were being built.
+    pub packages: Vec<String>,
+    /// The names with which it was begun; none for all packages.
+    pub operands: Vec<String>,
 }
 
 /// Reads how far a run is, or the last one; `None` where there is none.
@@ -42,10 +55,28 @@ pub fn read_status(work: &Work, run: Option<u64>) -> Result<Option<RunStatus>, R
             RunEnd::Ended { at, .. } | RunEnd::Abandoned { at } => Some(at.clone()),
         };
         let goes_on = ended.is_none() && is_locked && Some(run) == last;
-        let counts = state.counts();
-        let running = state.running.into_iter().map(|(package, slot)| running_package(&now, package, slot));
+        let is_interrupted = ended.is_none() && !goes_on;
+        let mut counts = state.counts();
+        if is_interrupted && let Some(running) = counts.remove(&PackageState::Running) {
+            *counts.entry(PackageState::Open).or_default() += running;
+        }
+        let interrupted = is_interrupted.then(|| InterruptedRun {
+            packages: state.running.keys().cloned().collect(),
+            operands: state.operands.clone(),
+        });
+        let running = if is_interrupted { BTreeMap::new() } else { state.running };
+        let running = running.into_iter().map(|(package, slot)| running_package(&now, package, slot));
         let expected = now.at.clone().zip(now.left_ms).filter(|_| goes_on);
-        RunStatus { run, began: state.began, ended, goes_on, counts, running: running.collect(), expected }
+        RunStatus {
+            run,
+            began: state.began,
+            ended,
+            goes_on,
+            counts,
+            running: running.collect(),
+            interrupted,
+            expected,
+        }
     }))
 }
 

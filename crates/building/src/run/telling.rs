@@ -12,7 +12,7 @@ use crate::keys::machine_type;
 use crate::report_files::{copy_report, send_report, write_pbulk_files};
 use crate::report_inputs::tell_report;
 use crate::runs::run_directory;
-use crate::set::{SetInput, SetPackage, make_set};
+use crate::set::{MadeSet, SetInput, SetPackage, make_set};
 use crate::tree::record_text;
 
 /// Makes the set of a run that came to its end, unless it was not one of all packages.
@@ -41,7 +41,7 @@ pub(super) fn make_its_set(
         SetInput { run: report.run, date: &report.ended, packages: &packages, interrupt: request.interrupt };
     let made = make_set(request.work, &input)?;
     match made {
-        Ok(mut set) => {
+        Ok(MadeSet { report: mut set, shared_paths }) => {
             let graph = outcome.resolution.graph();
             for left_out in &mut set.left_out {
                 let index =
@@ -51,6 +51,7 @@ pub(super) fn make_its_set(
             }
             journal.add(&JournalLine::Set(set.run))?;
             outcome.ended.report.set = Some(set);
+            outcome.ended.report.shared_paths = shared_paths;
         }
         Err(refusal) => outcome.ended.report.set_refused = Some(refusal.to_string()),
     }

@@ -7,7 +7,7 @@ mod processes;
 mod usage;
 mod watch;
 
-pub use host_base::{HostBase, lay_out_host_base};
+pub use host_base::{HostAccounts, HostBase, lay_out_host_base};
 pub use layers::{BuildRoot, BuildUser, LayerKind, SandboxCommand, enclosure};
 pub(crate) use layers::{OWN_PROGRAM, enclosure_of_work, environment, network_files, own_program};
 pub use log::{PHASE_LINE, TaskLog};

@@ -11,6 +11,8 @@ use patchadm_libraries::LibraryFile;
 use patchadm_libraries::elf::{self, MissingParts, PartsKeeper, StreamedParts};
 use patchadm_svr4::package::{Ftype, ObjectPath, PackagePath, variables};
 
+use crate::shared_paths::{DeliveredPaths, PathKind};
+
 /// The bytes that are read at a time.
 const BUFFER: usize = 64 << 10;
 
@@ -18,8 +20,10 @@ const BUFFER: usize = 64 << 10;
 const LARGEST_SETTINGS: u64 = 1 << 20;
 
 /// What a package delivers to the loader, by the paths at which it is installed.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct DeliveredObjects {
+    /// All objects.
+    pub(crate) paths: DeliveredPaths,
     /// Programs and libraries.
     pub(crate) files: Vec<(ObjectPath, Arc<LibraryFile>)>,
     /// Symbolic links with their targets.
@@ -36,6 +40,7 @@ impl DeliveredObjects {
         let (source, image) = source::open(Origin::Path(file), Extent::Unchecked)?;
         let mut delivered = Self::default();
         for package in &image.packages {
+            delivered.paths.extend(placed_objects(package));
             delivered.take_links(package);
         }
         let mut again: Vec<(usize, PackagePath, MissingParts)> = Vec::new();
@@ -78,6 +83,15 @@ impl DeliveredObjects {
             },
         )?;
         Ok(delivered)
+    }
+
+    /// Adds what another package of the same result delivers.
+    pub(super) fn add_all(&mut self, other: Self) {
+        self.paths.extend(other.paths);
+        self.files.extend(other.files);
+        self.links.extend(other.links);
+        self.names.extend(other.names);
+        self.settings.extend(other.settings);
     }
 
     fn add(&mut self, place: ObjectPath, facts: Option<elf::ElfFacts>) {
@@ -130,6 +144,20 @@ fn is_settings(path: &ObjectPath) -> bool {
     [&b"/etc/ld.so.conf"[..], b"/etc/ld.so.preload", b"/etc/ld-musl-"]
         .iter()
         .any(|begin| path.starts_with(begin))
+}
+
+/// Returns where the objects of a package are installed.
+pub(crate) fn placed_objects(package: &PackageImage) -> DeliveredPaths {
+    let objects = package.pkgmap.entries.iter().filter(|entry| entry.object.ftype != Ftype::Information);
+    let placed = objects.filter_map(|entry| {
+        let kind = match entry.object.ftype {
+            Ftype::Directory | Ftype::Exclusive => PathKind::Directory,
+            Ftype::Symlink => PathKind::Symlink,
+            _ => PathKind::Other,
+        };
+        Some((placed(package, &entry.path)?, kind))
+    });
+    placed.collect()
 }
 
 /// Returns where an object is installed; `None` if that is unknown.

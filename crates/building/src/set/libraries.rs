@@ -34,19 +34,14 @@ pub(super) struct LackingPackages {
 ///
 /// Programs and libraries for machines of which the base has none are data, and need nothing: nothing here starts them.
 pub(super) fn leave_out_lacking(
-    entries: &mut Vec<SetEntry>,
+    entries: &mut Vec<(SetEntry, DeliveredObjects)>,
     base: &Base,
     interrupt: &(dyn Fn() -> Option<i32> + Sync),
 ) -> Result<LackingPackages, SetError> {
     let mut lacking = LackingPackages::default();
     for round in 0.. {
-        let files: Vec<(&str, PathBuf)> = entries
-            .iter()
-            .flat_map(|entry| entry.files.iter().map(move |file| (entry, file)))
-            .filter(|(_, file)| file.path.starts_with(PACKAGES))
-            .map(|(entry, file)| (entry.package.as_str(), file.directory.join(&file.name)))
-            .collect();
-        let unmet = unmet_in_files(&files, base, interrupt)?;
+        let delivered = entries.iter().map(|(entry, objects)| (entry.package.as_str(), objects.clone()));
+        let unmet = unmet_in(delivered.collect(), base, interrupt)?;
         if unmet.is_empty() {
             break;
         }
@@ -56,9 +51,11 @@ pub(super) fn leave_out_lacking(
         let locations: BTreeMap<String, String> = entries
             .iter()
             .filter(|_| round >= MOST_ROUNDS)
-            .filter_map(|entry| Some((entry.location.clone(), (*needs.get(&*entry.package)?).to_owned())))
+            .filter_map(|(entry, _)| {
+                Some((entry.location.clone(), (*needs.get(&*entry.package)?).to_owned()))
+            })
             .collect();
-        entries.retain(|entry| {
+        entries.retain(|(entry, _)| {
             let library = needs.get(&*entry.package).copied();
             let library = library.or_else(|| locations.get(&entry.location).map(String::as_str));
             lacking.packages.extend(library.map(|library| LeftOutPackage {
@@ -75,23 +72,58 @@ pub(super) fn leave_out_lacking(
     Ok(lacking)
 }
 
+/// Reads what each package of a set delivers, in the order of the entries.
+pub(super) fn read_delivered(
+    entries: &[SetEntry],
+    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+) -> Result<Vec<DeliveredObjects>, SetError> {
+    let files: Vec<(usize, PathBuf)> = entries
+        .iter()
+        .enumerate()
+        .flat_map(|(number, entry)| entry.files.iter().map(move |file| (number, file)))
+        .filter(|(_, file)| file.path.starts_with(PACKAGES))
+        .map(|(number, file)| (number, file.directory.join(&file.name)))
+        .collect();
+    let mut delivered: Vec<DeliveredObjects> = entries.iter().map(|_| DeliveredObjects::default()).collect();
+    for ((number, _), read) in files.iter().zip(read_files(&files, interrupt)) {
+        if let Some(of_entry) = delivered.get_mut(*number) {
+            of_entry.add_all(read?);
+        }
+    }
+    Ok(delivered)
+}
+
+fn read_files<K: Sync>(
+    files: &[(K, PathBuf)],
+    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+) -> Vec<Result<DeliveredObjects, SetError>> {
+    side_by_side(cores(), files.len(), || {
+        |at: usize| match (interrupt(), files.get(at)) {
+            (Some(signal), _) => Err(SetError::Interrupted(signal)),
+            (None, Some((_, file))) => DeliveredObjects::read(file).map_err(SetError::from),
+            (None, None) => Ok(DeliveredObjects::default()),
+        }
+    })
+}
+
 /// Returns what some packages, each with its PKGNAME and file, need and would not find if they were installed together.
 pub(crate) fn unmet_in_files(
     files: &[(&str, PathBuf)],
     base: &Base,
     interrupt: &(dyn Fn() -> Option<i32> + Sync),
 ) -> Result<Vec<UnmetLibrary>, SetError> {
-    let read = side_by_side(cores(), files.len(), || {
-        |at: usize| match (interrupt(), files.get(at)) {
-            (Some(signal), _) => Err(SetError::Interrupted(signal)),
-            (None, Some((_, file))) => DeliveredObjects::read(file).map_err(SetError::from),
-            (None, None) => Ok(DeliveredObjects::default()),
-        }
-    });
     let mut delivered = Vec::with_capacity(files.len());
-    for ((package, _), read) in files.iter().zip(read) {
+    for ((package, _), read) in files.iter().zip(read_files(files, interrupt)) {
         delivered.push((*package, read?));
     }
+    unmet_in(delivered, base, interrupt)
+}
+
+fn unmet_in(
+    delivered: Vec<(&str, DeliveredObjects)>,
+    base: &Base,
+    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+) -> Result<Vec<UnmetLibrary>, SetError> {
     if delivered.iter().all(|(_, objects)| objects.files.is_empty()) {
         return Ok(Vec::new());
     }

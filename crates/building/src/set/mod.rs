@@ -21,15 +21,15 @@ mod selection;
 
 pub use error::{SetError, SetRefusal};
 pub use input::{SetInput, SetPackage};
-pub use making::make_set;
+pub use making::{MadeSet, make_set};
 pub use manifest::{SetFile, SetManifest};
 pub use places::{CURRENT, RELEASED, set_numbers, set_of_link};
 pub use released::{ReleaseError, ReleasedSet, release};
 
-pub(crate) use delivered::DeliveredObjects;
+pub(crate) use delivered::{DeliveredObjects, placed_objects};
 pub(crate) use libraries::unmet_in_files;
 pub(crate) use places::{FILES, PACKAGES, SETS};
-pub(crate) use publishing::{name_holders, read_set};
+pub(crate) use publishing::{name_holders, read_set, verify_set};
 pub(crate) use selection::EarlierSet;
 
 #[cfg(test)]

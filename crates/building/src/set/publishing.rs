@@ -1,10 +1,11 @@
 //! The directory of a set, made beside its place, and the links that lead to sets.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use patchadm_bulk::resolve::NameHolders;
 use patchadm_inputs::sha256::{Sha256, Sha256Sum};
-use patchadm_rootfs::{Dir, FileType, RootError};
+use patchadm_rootfs::{Dir, FileType, RootError, cores, side_by_side};
 use patchadm_svr4::package::Mode;
 use rustix::io::Errno;
 
@@ -53,6 +54,11 @@ fn fill(dir: &Dir, input: &SetInput<'_>, entries: &[SetEntry]) -> Result<SetMani
             };
             put(file, place, name.as_bytes())?;
             let sum = match file.sum {
+                // What another set has had since may have been changed there.
+                Some(sum) if entry.is_kept => {
+                    must_have_sum(place, name.as_bytes(), &sum, || file.directory.join(&file.name))?;
+                    sum
+                }
                 Some(sum) => sum,
                 None => sum_of(place, name.as_bytes())?,
             };
@@ -119,6 +125,71 @@ fn sum_of(dir: &Dir, name: &[u8]) -> Result<Sha256Sum, RootError> {
     };
     each_part(&dir.open_regular(name)?, |error| dir.read_error(name, error), add)?;
     Ok(sum.finalize())
+}
+
+/// Checks that a file has the sum that a manifest says; `path` is what is told where it has not.
+fn must_have_sum(
+    dir: &Dir,
+    name: &[u8],
+    sum: &Sha256Sum,
+    path: impl Fn() -> PathBuf,
+) -> Result<(), SetError> {
+    let damaged = |reason: &str| Err(SetError::Damaged { path: path(), reason: reason.to_owned() });
+    if dir.look(name)?.is_none_or(|seen| seen.file_type != FileType::Regular) {
+        return damaged("it is not there, or no file");
+    }
+    if sum_of(dir, name)? == *sum { Ok(()) } else { damaged("its SHA-256 sum is not that in MANIFEST") }
+}
+
+/// Checks that the files of a set are those of its manifest, with their sums.
+pub(crate) fn verify_set(
+    set: &EarlierSet,
+    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+) -> Result<(), SetError> {
+    let top = Dir::of_host(&set.path)?;
+    for directory in [PACKAGES, FILES] {
+        if top.look(directory.as_bytes())?.is_none_or(|seen| seen.file_type != FileType::Directory) {
+            continue;
+        }
+        for name in files_below(&top.dir(directory.as_bytes())?)? {
+            let path = format!("{directory}/{name}");
+            if !set.manifest.files.contains_key(&path) {
+                let reason = "MANIFEST does not name it".to_owned();
+                return Err(SetError::Damaged { path: set.path.join(path), reason });
+            }
+        }
+    }
+    let files: Vec<(&String, &SetFile)> = set.manifest.files.iter().collect();
+    let verified = side_by_side(cores(), files.len(), || {
+        |at: usize| {
+            let Some((path, file)) = files.get(at) else { return Ok(()) };
+            if let Some(signal) = interrupt() {
+                return Err(SetError::Interrupted(signal));
+            }
+            let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
+            let mut dir = top.again()?;
+            for part in above.split('/').filter(|part| !part.is_empty()) {
+                dir = dir.dir(part.as_bytes())?;
+            }
+            must_have_sum(&dir, name.as_bytes(), &file.sum, || set.path.join(path))
+        }
+    });
+    verified.into_iter().collect()
+}
+
+/// Returns the paths of all objects below a directory but directories.
+fn files_below(top: &Dir) -> Result<Vec<String>, RootError> {
+    let (mut found, mut open) = (Vec::new(), vec![(top.again()?, String::new())]);
+    while let Some((dir, above)) = open.pop() {
+        for name in dir.names()? {
+            let path = format!("{above}{}", String::from_utf8_lossy(&name));
+            match dir.look(&name)?.map(|seen| seen.file_type) {
+                Some(FileType::Directory) => open.push((dir.dir(&name)?, format!("{path}/"))),
+                _ => found.push(path),
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Gives a filled directory its name. One of a run that was interrupted behind this step stays if it is the same.

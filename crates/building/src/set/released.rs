@@ -4,7 +4,7 @@ use patchadm_rootfs::{FileType, RootError};
 
 use super::error::SetError;
 use super::places::{RELEASED, SETS, lead, number_behind};
-use super::publishing::read_set;
+use super::publishing::{read_set, verify_set};
 use crate::work::Work;
 
 /// The directory of the patches that are made from the released set.
@@ -39,8 +39,15 @@ pub enum ReleaseError {
 }
 
 /// Releases the set of a run. Patches from another one are put aside as `patches.<n>` if `moves_patches`, before anything else.
-pub fn release(work: &Work, run: u64, moves_patches: bool) -> Result<ReleasedSet, ReleaseError> {
+/// A set of which a file is not as its manifest says is none.
+pub fn release(
+    work: &Work,
+    run: u64,
+    moves_patches: bool,
+    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+) -> Result<ReleasedSet, ReleaseError> {
     let set = read_set(work, run)?.ok_or(ReleaseError::NoSet(run))?;
+    verify_set(&set, interrupt)?;
     let sets = work.directory(SETS)?;
     let is_another = number_behind(&sets, RELEASED)? != Some(run);
     let patches_moved = if is_another { put_patches_aside(work, moves_patches)? } else { None };

@@ -86,7 +86,7 @@ impl Bulk {
 
     fn make(&self, run: u64, packages: &[SetPackage<'_>]) -> Result<SetReport, SetRefusal> {
         let input = SetInput { run, date: "2026-11-20T12:00:00Z", packages, interrupt: &|| None };
-        make_set(&self.work, &input).unwrap()
+        make_set(&self.work, &input).unwrap().map(|made| made.report)
     }
 
     fn names(&self, path: &str) -> Vec<String> {
@@ -335,13 +335,13 @@ fn a_set_is_released_and_patches_from_another_one_are_put_aside_if_that_is_wante
     let packages = [done("a-1", "x/a", &a)];
     bulk.make(1, &packages).unwrap();
     bulk.make(2, &packages).unwrap();
-    assert!(matches!(release(&bulk.work, 3, false), Err(ReleaseError::NoSet(3))));
-    release(&bulk.work, 1, false).unwrap();
+    assert!(matches!(release(&bulk.work, 3, false, &|| None), Err(ReleaseError::NoSet(3))));
+    release(&bulk.work, 1, false, &|| None).unwrap();
     assert_eq!(set_of_link(&bulk.work, RELEASED).unwrap(), Some(1));
     fs::create_dir_all(bulk.path("patches/patches")).unwrap();
-    assert!(matches!(release(&bulk.work, 2, false), Err(ReleaseError::HasPatches)));
-    assert_eq!(release(&bulk.work, 1, false).unwrap().patches_moved, None, "the same set");
-    let released = release(&bulk.work, 2, true).unwrap();
+    assert!(matches!(release(&bulk.work, 2, false, &|| None), Err(ReleaseError::HasPatches)));
+    assert_eq!(release(&bulk.work, 1, false, &|| None).unwrap().patches_moved, None, "the same set");
+    let released = release(&bulk.work, 2, true, &|| None).unwrap();
     assert_eq!(released, ReleasedSet { run: 2, packages: 1, patches_moved: Some(1) });
     assert!(bulk.path("patches.1/patches").is_dir() && !bulk.path("patches").exists());
     assert_eq!(set_of_link(&bulk.work, RELEASED).unwrap(), Some(2));

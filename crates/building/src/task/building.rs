@@ -42,7 +42,16 @@ pub(super) fn build(inputs: &TaskInputs<'_>, teller: &TaskTeller) -> Result<Task
         Err(StepError::Machine(error)) => return Err(error.of_kept("logs")),
     };
     let BuildCosts { ms, cpu_ms, peak_memory, .. } = costs;
-    Ok(TaskEnd { failure, trouble: None, is_full: false, differs, ms, cpu_ms, peak_memory })
+    Ok(TaskEnd {
+        failure,
+        trouble: None,
+        is_full: false,
+        lacks_room: false,
+        differs,
+        ms,
+        cpu_ms,
+        peak_memory,
+    })
 }
 
 fn steps(

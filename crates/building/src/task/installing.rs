@@ -25,6 +25,7 @@ use crate::sandbox::{
     BuildRoot, BuildUser, LayerKind, SandboxCommand, SandboxLimits, StopCause, TaskLog, environment,
     own_program,
 };
+use crate::shared_paths::{DeliveredPaths, conflicts, paths_of};
 use crate::work::{PROGRAM, host_directory, made_private};
 
 /// The answers of an installation that nobody attends: no check stands in the way, and whatever asks fails.
@@ -242,6 +243,25 @@ fn name_of_set((digest, base): (&str, &BaseLayer), packages: &[PackageFile]) -> 
     Digest::of(format!("{whole}{:?}\n{digest}\n{}", base.ids, digests.join("\n")).as_bytes()).hex()
 }
 
+/// Checks that no two packages deliver the same path: one would overwrite what is the other's.
+fn must_be_apart(packages: &[PackageFile]) -> Result<(), StepError> {
+    let failed = |detail: String| StepError::from(TaskFailure::of(FailureCause::Install, detail));
+    let paths = packages.iter().map(|package| paths_of(&package.directory.join(&package.file)));
+    let paths: Vec<DeliveredPaths> =
+        paths.collect::<Result<_, _>>().map_err(|error| failed(error.to_string()))?;
+    let name = |number: usize| packages.get(number).map(|package| package.file.as_str()).unwrap_or_default();
+    let found = conflicts(paths.iter());
+    match found.iter().enumerate().find_map(|(at, conflicts)| Some((at, conflicts.first()?))) {
+        Some((at, conflict)) => Err(failed(format!(
+            "{} is in {} and in {}: they cannot be installed together",
+            conflict.path,
+            name(conflict.holder),
+            name(at)
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// Returns the layer of a list of packages, made where it is not there yet or damaged; none for an empty list. `session` is
 /// that of the run; `log` gets what the installation prints.
 pub(crate) fn installed_set(
@@ -281,6 +301,7 @@ pub(crate) fn installed_set(
         copy_file(&Dir::of_host(directory)?, file.as_bytes(), &delivered, file.as_bytes())?;
         delivered.set_mode(file.as_bytes(), Mode::of(0o644))?;
     }
+    must_be_apart(packages)?;
     let made_at = build_dir.join("installed").join(&new);
     let installation = Installation {
         base,

@@ -13,8 +13,9 @@ use patchadm_svr4::package::{Mode, Params};
 use super::inputs::{BuildCosts, TaskInputs};
 use super::packing::PackedResult;
 use super::step::TaskError;
+use crate::differences::{ComparedFiles, differences};
 use crate::file_copy::{copy_file, each_part};
-use crate::pool::{FoundResult, LOG, RESULT};
+use crate::pool::{FoundResult, LOG, PoolEntry, RESULT};
 
 /// The largest log that is kept in the pool, in bytes.
 const LARGEST_LOG: u64 = 1 << 30;
@@ -41,7 +42,7 @@ pub(super) fn keep(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>) -> Result<Opt
     match entered {
         Ok(None) => Ok(None),
         Ok(Some(result)) => match inputs.pool.find(&inputs.order.key)? {
-            FoundResult::Result(first) => Ok(first_difference(&first.result, &result)),
+            FoundResult::Result(first) => Ok(first_difference(&first, &result, inputs)),
             _ => Ok(None),
         },
         Err(error) => {
@@ -52,14 +53,49 @@ pub(super) fn keep(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>) -> Result<Opt
     }
 }
 
-/// Returns the first file that two results of one key do not have in common.
-fn first_difference(one: &BuildResult, other: &BuildResult) -> Option<String> {
+/// Returns the first difference between two results of one key: the object and its bytes, or else the file.
+fn first_difference(first: &PoolEntry, other: &BuildResult, inputs: &TaskInputs<'_>) -> Option<String> {
+    let one = &first.result;
+    let directory = inputs.place.part("results");
+    let (before, now) = (names_of(one), names_of(other));
+    let compared = differences(
+        &ComparedFiles { directory: &first.path, names: &before },
+        &ComparedFiles { directory: &directory, names: &now },
+        &inputs.order.varies,
+    );
+    if let Ok(found) = compared
+        && (!found.is_empty() || !inputs.order.varies.is_empty())
+    {
+        return found.first().map(ToString::to_string);
+    }
     let files = |result: &BuildResult| -> BTreeMap<String, Digest> {
         result.stored_files().map(|(name, _, digest)| (name.to_owned(), digest)).collect()
     };
     let (one, other) = (files(one), files(other));
     let mut names = one.keys().chain(other.keys());
     names.find(|name| one.get(*name) != other.get(*name)).cloned()
+}
+
+fn names_of(result: &BuildResult) -> Vec<String> {
+    result.stored_files().map(|(name, _, _)| name.to_owned()).collect()
+}
+
+/// Returns the result of the last build, if this one differs from it only in what varies by its record. It stays then: so nothing
+/// that needs it is built again.
+fn alike_before(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>) -> Result<Option<PoolEntry>, TaskError> {
+    let order = inputs.order;
+    let Some(key) = order.previous.as_ref().filter(|_| !order.varies.is_empty()) else { return Ok(None) };
+    let FoundResult::Result(before) = inputs.pool.find(key)? else { return Ok(None) };
+    let packages = build.packed.packages.iter().map(|(file, _)| file.clone());
+    let now: Vec<String> = packages.chain(build.packed.files.iter().cloned()).collect();
+    let (names, directory) = (names_of(&before.result), inputs.place.part("results"));
+    let compared = differences(
+        &ComparedFiles { directory: &before.path, names: &names },
+        &ComparedFiles { directory: &directory, names: &now },
+        &order.varies,
+    );
+    // What cannot be compared is another result.
+    Ok(compared.is_ok_and(|found| found.is_empty()).then_some(*before))
 }
 
 /// Copies the packages of the result that is in the pool already.
@@ -100,8 +136,13 @@ fn fill(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>, dir: &Dir) -> Result<Bui
         run: order.run,
         built: order.time.clone(),
     });
+    let before = alike_before(inputs, build)?;
+    let from = match &before {
+        Some(before) => &Dir::of_host(&before.path)?,
+        None => build.results,
+    };
     for (file, params) in &build.packed.packages {
-        let sums = moved(build.results, file, dir)?;
+        let sums = moved(from, file, dir)?;
         result.packages.push(ResultPackage {
             pkg: params.text("PKG").into_owned(),
             arch: params.text("ARCH").into_owned(),
@@ -113,13 +154,14 @@ fn fill(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>, dir: &Dir) -> Result<Bui
         });
     }
     for file in &build.packed.files {
-        let sums = moved(build.results, file, dir)?;
+        let sums = moved(from, file, dir)?;
         result.files.push(ResultFile { file: file.clone(), size: sums.size, b3: sums.b3 });
     }
     (result.ms, result.cpu_ms) = (build.costs.ms, build.costs.cpu_ms);
     result.peak_memory = build.costs.peak_memory;
     result.phases = phases(build.costs);
     (result.check, result.leftovers) = (build.level, build.leftovers.clone());
+    result.remarks.clone_from(&build.packed.remarks);
     let log = build.logs.read_regular(format!("{}.log", order.package).as_bytes(), LARGEST_LOG)?;
     put(dir, LOG, &compressed(&log.unwrap_or_default())?)?;
     put(dir, RESULT, &result.to_bytes()?)?;

@@ -61,6 +61,12 @@ pub struct TaskOrder {
     /// When the command began that carries the run out, RFC 3339.
     #[serde(default)]
     pub began: String,
+    /// What differs between two builds although nothing has changed.
+    #[serde(default)]
+    pub varies: Vec<String>,
+    /// The result of the last build that succeeded.
+    #[serde(default)]
+    pub previous: Option<Key>,
     /// The variables of `MULTI_VERSION`.
     pub variables: BTreeMap<String, String>,
 }
@@ -101,6 +107,9 @@ pub struct TaskEnd {
     /// Whether the trouble is that there is no space for results and logs, on whichever machine.
     #[serde(default)]
     pub is_full: bool,
+    /// Whether the trouble is that there is no space in `build_dir` of its machine.
+    #[serde(default)]
+    pub lacks_room: bool,
     /// The first file that differs from that of the result that is in the pool already, where it was built again.
     pub differs: Option<String>,
     /// The time of the build in milliseconds.
@@ -162,6 +171,7 @@ impl TaskEnd {
             failure: None,
             trouble: Some(cut(reason.into())),
             is_full: false,
+            lacks_room: false,
             differs: None,
             ms: 0,
             cpu_ms: 0,

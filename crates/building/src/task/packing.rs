@@ -91,6 +91,8 @@ pub(super) struct PackedResult {
     pub(super) packages: Vec<(String, Params)>,
     /// The other files.
     pub(super) files: Vec<String>,
+    /// What was seen and is no failure.
+    pub(super) remarks: Vec<String>,
 }
 
 /// Packs an output. Whatever is wrong with one that a recipe has written is the failure of its package.
@@ -327,6 +329,7 @@ fn pack_tree(input: &PackingInput, out: &Dir, names: &[Vec<u8>]) -> Result<Packe
     let made = made.map_err(|error| wrong(format!("the package cannot be made: {error}")))?;
     let mut result = PackedResult::default();
     transfer(input, &device, &[made.package.as_str().to_owned()], &mut result)?;
+    result.remarks = links_to_output(&out.dir(b"root")?)?;
     Ok(result)
 }
 
@@ -468,6 +471,36 @@ fn must_be_within(bytes: u64, limit: Option<u64>) -> Result<(), StepError> {
         }
         _ => Ok(()),
     }
+}
+
+/// The beginning of the targets of links that lead into the output.
+const OUTPUT: &[u8] = b"/out/";
+
+/// The most links that are told.
+const MOST_LINKS: usize = 20;
+
+/// Returns remarks about the symbolic links of a tree that lead into the output directory, which is nowhere else.
+fn links_to_output(top: &Dir) -> Result<Vec<String>, StepError> {
+    let mut remarks = Vec::new();
+    each_below::<StepError>(top, |above, name, seen| {
+        if seen.file_type == FileType::Symlink {
+            let target = above.read_link(name)?;
+            if target.starts_with(OUTPUT) {
+                let path = above.at(name).to_string();
+                let path = path.split_once("/out/root").map_or(path.as_str(), |(_, below)| below);
+                let target = String::from_utf8_lossy(&target);
+                remarks.push(format!(
+                    "the symbolic link {} leads to {}, which is only there in the build",
+                    path.escape_debug(),
+                    target.escape_debug()
+                ));
+            }
+        }
+        Ok(true)
+    })?;
+    remarks.sort();
+    remarks.truncate(MOST_LINKS);
+    Ok(remarks)
 }
 
 /// Checks that no symbolic link is among the files of a package in a directory.

@@ -38,7 +38,7 @@ const ROOM: u64 = 64 << 20;
 #[serde(rename_all = "lowercase")]
 enum PackingAnswer {
     /// These packages, each a file with parameters, and these other files.
-    Packed { packages: Vec<(String, Vec<(String, String)>)>, files: Vec<String> },
+    Packed { packages: Vec<(String, Vec<(String, String)>)>, files: Vec<String>, remarks: Vec<String> },
     /// What was left is no result.
     Failed(TaskFailure),
     /// The machine has failed.
@@ -49,12 +49,12 @@ enum PackingAnswer {
 pub fn pack_in_enclosure(order: File) -> io::Result<()> {
     let input: PackingInput = serde_json::from_reader(order)?;
     let answer = match pack(&input) {
-        Ok(PackedResult { packages, files }) => {
+        Ok(PackedResult { packages, files, remarks }) => {
             let noted = |params: &Params| {
                 NOTED.iter().map(|name| ((*name).to_owned(), params.text(name).into_owned())).collect()
             };
             let packages = packages.into_iter().map(|(file, params)| (file, noted(&params))).collect();
-            PackingAnswer::Packed { packages, files }
+            PackingAnswer::Packed { packages, files, remarks }
         }
         Err(StepError::Package(failure)) => PackingAnswer::Failed(failure.cut()),
         Err(StepError::Machine(error)) => PackingAnswer::Trouble(error.to_string()),
@@ -108,7 +108,7 @@ pub(super) fn pack_in_sandbox(
     let scratch = Dir::of_host(&place.part("made"))?;
     let answer = scratch.read_regular(ANSWER.as_bytes(), LARGEST_ANSWER)?.unwrap_or_default();
     match serde_json::from_slice(&answer).map_err(io::Error::from)? {
-        PackingAnswer::Packed { packages, files } => {
+        PackingAnswer::Packed { packages, files, remarks } => {
             let packages = packages.into_iter().map(|(file, noted)| {
                 let mut params = Params::new();
                 for (name, value) in &noted {
@@ -116,7 +116,7 @@ pub(super) fn pack_in_sandbox(
                 }
                 (file, params)
             });
-            let packed = PackedResult { packages: packages.collect(), files };
+            let packed = PackedResult { packages: packages.collect(), files, remarks };
             take_back(inputs, &packed)?;
             Ok(packed)
         }

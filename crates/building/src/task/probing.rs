@@ -23,6 +23,7 @@ use crate::sandbox::{
     BuildRoot, BuildUser, LayerKind, OWN_PROGRAM, SandboxCommand, SandboxError, SandboxLimits, TaskLog,
     environment, own_program,
 };
+use crate::space::is_full;
 use crate::work::Work;
 
 /// The argument that makes the program the process that looks whether a slot can be used.
@@ -81,6 +82,9 @@ fn look(order: &ProbeOrder, answer: &mut ProbeAnswer) -> Result<(), ProbeFailure
     let user = build_user(&work.conf);
     let base = base_layer(&work.conf, (ids, user), &order.base).map_err(|error| other(&error))?;
     remove_abandoned(&work.conf.build_dir, &work.id).map_err(|error| other(&error))?;
+    if is_full(&work.conf.build_dir) {
+        return Err(ProbeFailure::Other("no space is left".to_owned()));
+    }
     let (made, refusal) = try_layers(&work, &base, user).map_err(|error| other(&error))?;
     answer.copies = refusal;
     match made {

@@ -16,6 +16,7 @@ use crate::base::{base_layer, build_user};
 use crate::driver::Driver;
 use crate::ids::SandboxIds;
 use crate::pool::{FoundResult, Pool, PoolEntry};
+use crate::space::is_full;
 use crate::work::Work;
 
 /// The largest order, in bytes: the record is the most of it.
@@ -48,7 +49,8 @@ pub fn serve_task(
         ends.store(true, Ordering::Relaxed);
     });
     let teller = TaskTeller::over(Box::new(output), is_ended);
-    let end = match (&order, opened) {
+    let build_dir = opened.as_ref().ok().map(|(work, ..)| work.conf.build_dir.clone());
+    let mut end = match (&order, opened) {
         (Ok(order), opened) => {
             teller.tell(&TaskEvent::Started { host: host_name(), pid: std::process::id() });
             let goes_on = teller.go_on();
@@ -58,6 +60,8 @@ pub fn serve_task(
         }
         (Err(reason), _) => TaskEnd::trouble(reason.clone()),
     };
+    // Whatever could not be made there: it is for want of space.
+    end.lacks_room |= end.trouble.is_some() && build_dir.is_some_and(|build_dir| is_full(&build_dir));
     teller.tell(&TaskEvent::End(end));
     Ok(())
 }
@@ -110,7 +114,8 @@ fn carry_out(
     }
     Ok(end.unwrap_or_else(|error| {
         let is_full = matches!(error, TaskError::Full(_));
-        TaskEnd { is_full, ..TaskEnd::trouble(error.to_string()) }
+        let lacks_room = matches!(error, TaskError::FullBuildDir(_));
+        TaskEnd { is_full, lacks_room, ..TaskEnd::trouble(error.to_string()) }
     }))
 }
 

@@ -69,7 +69,7 @@ pub(super) const NAMES: &[SettingName] = &[
     repeatable("env", "NAME=VALUE", "A variable for scan, build and fetch"),
     repeatable(
         "slot",
-        "NAME COUNT [cores=N] [PREFIX...]",
+        "NAME COUNT [cores=N] [cancel=COMMAND] [PREFIX...]",
         "Where tasks run, and how many at a time; without one on this machine, one for two cores",
     ),
     without("cores", "N", "The cores of this machine that tasks may use; without it all"),

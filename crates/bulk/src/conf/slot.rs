@@ -20,6 +20,8 @@ pub struct Slot {
     pub count: u32,
     /// The cores behind the prefix, for all its tasks together.
     pub cores: Option<u32>,
+    /// The words of the command that cancels what a command of this slot has left at its engine, with placeholders.
+    cancel: Vec<String>,
     /// The words before the program, with placeholders; none means this machine.
     prefix: Vec<String>,
 }
@@ -35,6 +37,8 @@ pub struct TaskPlaceholders<'a> {
     pub time: Option<u64>,
     /// PKGNAME.
     pub package: &'a str,
+    /// A name that no other command of this or another run has.
+    pub job: &'a str,
 }
 
 /// A program whose path a prefix might hand to a shell, which would read it as something else.
@@ -52,10 +56,16 @@ pub struct ProgramPathError {
 impl Slot {
     /// Returns the slot of a configuration that names none: this machine.
     pub(super) fn local(count: u32) -> Self {
-        Self { name: "local".to_owned(), count: count.max(1), cores: None, prefix: Vec::new() }
+        Self {
+            name: "local".to_owned(),
+            count: count.max(1),
+            cores: None,
+            cancel: Vec::new(),
+            prefix: Vec::new(),
+        }
     }
 
-    /// Reads `NAME COUNT [cores=N] [PREFIX…]`.
+    /// Reads `NAME COUNT [cores=N] [cancel=COMMAND] [PREFIX…]`.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut words = value::command(text)?.into_iter().peekable();
         let name = words.next().filter(|name| is_name(name));
@@ -65,18 +75,28 @@ impl Slot {
         let cores = words.next_if(|word| word.starts_with("cores="));
         let cores =
             cores.map(|word| value::count(word.trim_start_matches("cores="), 1, MOST_CORES)).transpose()?;
+        let cancel = words.next_if(|word| word.starts_with("cancel="));
+        let cancel = cancel.map(|word| cancel_command(word.trim_start_matches("cancel="))).transpose()?;
+        let cancel = cancel.unwrap_or_default();
         let prefix: Vec<String> = words.collect();
         if prefix.first().is_some_and(String::is_empty) {
             return Err("the first word of its prefix is empty".to_owned());
         }
-        for word in prefix.iter().flat_map(|word| placeholders(word)) {
-            if !["cpus", "mem", "minutes", "package", "slot"].contains(&word) {
+        for word in prefix.iter().chain(&cancel).flat_map(|word| placeholders(word)) {
+            if !["cpus", "mem", "minutes", "package", "job", "slot"].contains(&word) {
                 return Err(format!(
-                    "`{{{word}}}` is none of {{cpus}} {{mem}} {{minutes}} {{package}} {{slot}}"
+                    "`{{{word}}}` is none of {{cpus}} {{mem}} {{minutes}} {{package}} {{job}} {{slot}}"
                 ));
             }
         }
-        Ok(Self { name, count, cores, prefix })
+        let names_job =
+            |words: &[String]| words.iter().any(|word| placeholders(word).any(|name| name == "job"));
+        if !cancel.is_empty() && !(names_job(&cancel) && names_job(&prefix)) {
+            return Err(
+                "cancel: it and the prefix must name {job}: it would cancel what others have".to_owned()
+            );
+        }
+        Ok(Self { name, count, cores, cancel, prefix })
     }
 
     /// Returns whether its tasks run on this machine without a prefix.
@@ -109,6 +129,11 @@ impl Slot {
         self.prefix.iter().map(|word| self.filled(word, task)).collect()
     }
 
+    /// Returns the words of the command that cancels what the command of a task has left; none if there is no such command.
+    pub fn cancel_for(&self, task: &TaskPlaceholders<'_>) -> Vec<String> {
+        self.cancel.iter().map(|word| self.filled(word, task)).collect()
+    }
+
     fn filled(&self, word: &str, task: &TaskPlaceholders<'_>) -> String {
         let mut out = String::with_capacity(word.len());
         let mut rest = word;
@@ -123,6 +148,7 @@ impl Slot {
                     out.push_str(&minutes.to_string());
                 }
                 "package" => out.push_str(task.package),
+                "job" => out.push_str(task.job),
                 _ => out.push_str(&self.name),
             }
             rest = after;
@@ -130,6 +156,15 @@ impl Slot {
         out.push_str(rest);
         out
     }
+}
+
+/// Splits the command that cancels.
+fn cancel_command(text: &str) -> Result<Vec<String>, String> {
+    let words = value::command(text).map_err(|reason| format!("cancel: {reason}"))?;
+    if words.first().is_none_or(String::is_empty) {
+        return Err("cancel: it has no command".to_owned());
+    }
+    Ok(words)
 }
 
 fn is_name(name: &str) -> bool {
@@ -169,8 +204,13 @@ fn next_placeholder(word: &str) -> Option<(&str, &str, &str)> {
 mod tests {
     use super::*;
 
-    const TASK: TaskPlaceholders<'_> =
-        TaskPlaceholders { cpus: 4, memory: Some((3 << 30) + 1), time: Some(3601), package: "curl-8.1" };
+    const TASK: TaskPlaceholders<'_> = TaskPlaceholders {
+        cpus: 4,
+        memory: Some((3 << 30) + 1),
+        time: Some(3601),
+        package: "curl-8.1",
+        job: "curl-8.1.7.3.0f",
+    };
 
     fn words(slot: &str) -> Vec<String> {
         Slot::parse(slot).unwrap().prefix_for(&TASK)
@@ -184,6 +224,20 @@ mod tests {
         let slot = Slot::parse(slot).unwrap();
         assert_eq!((slot.count, slot.cores, slot.is_local()), (16, Some(64), false));
         assert!(slot.has_placeholder("mem"));
+    }
+
+    #[test]
+    fn what_a_command_leaves_at_its_engine_is_cancelled_by_its_name() {
+        let slot = Slot::parse("slurm 2 cores=4 cancel='scancel -Q --name={job}' srun -J{job} -n1").unwrap();
+        assert_eq!(slot.prefix_for(&TASK), ["srun", "-Jcurl-8.1.7.3.0f", "-n1"]);
+        assert_eq!(slot.cancel_for(&TASK), ["scancel", "-Q", "--name=curl-8.1.7.3.0f"]);
+        assert_eq!(Slot::parse("b1 1 ssh b1").unwrap().cancel_for(&TASK), Vec::<String>::new());
+        for wrong in
+            ["cancel='scancel -u me' srun -J{job}", "cancel='scancel {job}' srun", "cancel= srun {job}"]
+        {
+            let reason = Slot::parse(&format!("slurm 2 {wrong}")).unwrap_err();
+            assert!(reason.starts_with("cancel: it "), "{reason}");
+        }
     }
 
     #[test]
@@ -203,7 +257,7 @@ mod tests {
         let reason = |text: &str| Slot::parse(text).unwrap_err();
         assert_eq!(
             reason("a 1 srun {memory}"),
-            "`{memory}` is none of {cpus} {mem} {minutes} {package} {slot}"
+            "`{memory}` is none of {cpus} {mem} {minutes} {package} {job} {slot}"
         );
         assert_eq!(reason("a"), "its COUNT is missing");
         assert_eq!(reason("a 0"), "COUNT: `0` is no number from 1 to 4096");

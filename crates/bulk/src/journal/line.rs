@@ -64,6 +64,9 @@ pub struct PackageOutcome {
     /// How often it was started.
     #[serde(default)]
     pub tries: u32,
+    /// Of a package that was built again: the first file that differs from that of the result that stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub differs: Option<String>,
 }
 
 impl PackageOutcome {
@@ -83,6 +86,7 @@ impl PackageOutcome {
             cpu_ms: None,
             peak_memory: None,
             tries: 0,
+            differs: None,
         }
     }
 }

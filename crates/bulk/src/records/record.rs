@@ -97,6 +97,11 @@ impl Record {
         self.field("CATEGORIES").split_ascii_whitespace()
     }
 
+    /// Returns what differs between two builds although nothing has changed: paths, each perhaps with a pattern of lines.
+    pub fn varies(&self) -> impl Iterator<Item = &str> {
+        self.field("VARIES").split_ascii_whitespace()
+    }
+
     /// Returns the files of upstream that the recipe needs.
     pub fn distfiles(&self) -> Vec<Distfile<'_>> {
         field::distfiles(self.field("DISTFILES"), self.field("DISTURL")).unwrap_or_default()

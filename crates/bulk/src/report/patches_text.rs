@@ -45,6 +45,13 @@ pub fn patches_text(patches: &PatchesReport) -> String {
             line(&format!("  {words}: {}", names.join(" ")));
         }
     }
+    let shared = patches.others.get("shared_paths").and_then(serde_json::Value::as_array);
+    for shared in shared.into_iter().flatten() {
+        let packages = shared["packages"].as_array().into_iter().flatten();
+        let packages: Vec<&str> = packages.filter_map(serde_json::Value::as_str).collect();
+        let path = shared["path"].as_str().unwrap_or_default();
+        line(&format!("  {path} is in {}: the last one gets no patch", packages.join(" and in ")));
+    }
     if let Some(refused) = patches.others.get("refused").and_then(serde_json::Value::as_str) {
         line(&format!("Nothing is published: {refused}"));
         if let Some(log) = patches.others.get("log").and_then(serde_json::Value::as_str) {

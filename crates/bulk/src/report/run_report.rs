@@ -112,6 +112,26 @@ pub struct LeftoverReport {
     pub paths: Vec<String>,
 }
 
+/// A path that two packages deliver, and that is no directory of both.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedPath {
+    /// The first such path.
+    pub path: String,
+    /// How many more these two have in common.
+    pub more: u64,
+    /// The package that has it, and the one that is left out for it.
+    pub packages: Vec<String>,
+}
+
+/// What was seen about a result and is no failure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageRemarks {
+    /// PKGNAME.
+    pub package: String,
+    /// The remarks, each a sentence without its period.
+    pub remarks: Vec<String>,
+}
+
 /// The machines behind a slot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineReport {
@@ -192,6 +212,12 @@ pub struct RunReport {
     pub not_reproducible: Vec<String>,
     /// What packages left behind.
     pub leftovers: Vec<LeftoverReport>,
+    /// Paths that several packages deliver.
+    #[serde(default)]
+    pub shared_paths: Vec<SharedPath>,
+    /// What was seen about results that are no failures.
+    #[serde(default)]
+    pub remarks: Vec<PackageRemarks>,
     /// The machines.
     pub machines: Vec<MachineReport>,
     /// The patches; `None` if none were to be made.

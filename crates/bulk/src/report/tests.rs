@@ -83,6 +83,9 @@ fn nothing_of_records_and_logs_reaches_text_or_mail_unescaped() {
     report.set_refused = Some(hostile.to_owned());
     report.set = None;
     report.leftovers = vec![LeftoverReport { package: hostile.to_owned(), paths: vec![hostile.to_owned()] }];
+    let packages = vec![hostile.to_owned(), hostile.to_owned()];
+    report.shared_paths = vec![SharedPath { path: hostile.to_owned(), more: 1, packages }];
+    report.remarks = vec![PackageRemarks { package: hostile.to_owned(), remarks: vec![hostile.to_owned()] }];
     for machine in &mut report.machines {
         machine.left_out = Some(hostile.to_owned());
     }
@@ -148,6 +151,7 @@ fn the_first_report_tells_no_difference_and_a_run_without_packages_no_failures()
     let mut empty = report();
     (empty.packages, empty.set, empty.set_refused, empty.patches) = (Vec::new(), None, None, None);
     (empty.not_reproducible, empty.leftovers, empty.machines) = (Vec::new(), Vec::new(), Vec::new());
+    (empty.shared_paths, empty.remarks) = (Vec::new(), Vec::new());
     empty.count_breaks();
     let text = report_text(&empty, &ReportTextInput { title: "t", base: "b", ..ReportTextInput::default() });
     let expected = "t\n\nBase:   b\nBegin:  2026-11-26T08:00:00Z\nEnd:    2026-11-26T09:30:00Z\n\

@@ -41,6 +41,8 @@ pub fn report_text(report: &RunReport, input: &ReportTextInput<'_>) -> String {
     out.put_failures();
     out.put_not_reproducible();
     out.put_leftovers();
+    out.put_shared_paths();
+    out.put_remarks();
     out.put_machines();
     out.put_patches();
     out.out
@@ -207,6 +209,28 @@ impl ReportText<'_> {
             self.line(&format!("  {}", leftover.package));
             for path in &leftover.paths {
                 self.line(&format!("      {path}"));
+            }
+        }
+    }
+
+    fn put_shared_paths(&mut self) {
+        if !self.report.shared_paths.is_empty() {
+            self.heading("Paths of several packages, of which the last one is not in the set");
+        }
+        for shared in &self.report.shared_paths {
+            let more = if shared.more > 0 { format!(" and {} more", shared.more) } else { String::new() };
+            self.line(&format!("  {}{more}: {}", shared.path, shared.packages.join(", ")));
+        }
+    }
+
+    fn put_remarks(&mut self) {
+        if !self.report.remarks.is_empty() {
+            self.heading("Remarks about packages");
+        }
+        for remarks in &self.report.remarks {
+            self.line(&format!("  {}", remarks.package));
+            for remark in &remarks.remarks {
+                self.line(&format!("      {remark}"));
             }
         }
     }

@@ -7,16 +7,28 @@ use foldhash::HashMap;
 
 use crate::records::{Location, Record, Records};
 
+/// The most names that are told as like an unknown one.
+const MOST_ALIKE: usize = 3;
+
+/// How alike a wrong name and a known one must be for the known one to be told.
+const ALIKE: f64 = 0.85;
+
 /// A name that no package has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no package has this PKGNAME, name or location: {}", .0.escape_debug())]
-pub struct UnknownName(
+#[error("no package has this PKGNAME, name or location: {}{}", name.escape_debug(), advice(alike))]
+pub struct UnknownName {
     /// The name.
-    pub String,
-);
+    pub name: String,
+    /// Locations that may be meant, or the most similar names.
+    pub alike: Vec<String>,
+}
 
-/// Returns the packages that these names mean, in order of the indices: each is a `PKGNAME`, a name without version, or a
-/// location.
+fn advice(alike: &[String]) -> String {
+    if alike.is_empty() { String::new() } else { format!("; did you mean {}?", alike.join(" or ")) }
+}
+
+/// Returns the packages that these names mean, in order of the indices: each is a `PKGNAME`, a name without version, a
+/// location, or the last part of the only location that has it.
 pub fn select<'n>(
     records: &Records,
     names: impl IntoIterator<Item = &'n str>,
@@ -30,9 +42,45 @@ pub fn select<'n>(
     }
     let mut selected = BTreeSet::new();
     for name in names {
-        selected.extend(meant.get(name).ok_or_else(|| UnknownName(name.to_owned()))?);
+        match meant.get(name) {
+            Some(indices) => selected.extend(indices.iter().copied()),
+            None => selected.extend(of_directory(records, name)?),
+        }
     }
     Ok(selected.into_iter().collect())
+}
+
+/// Returns the packages of the only location whose last part is this name, as it may be written: without a version, too. The
+/// error names what may be meant instead.
+fn of_directory(records: &Records, name: &str) -> Result<Vec<u32>, UnknownName> {
+    let without_version = name.rsplit_once('-').map(|(name, _)| name);
+    for directory in [Some(name), without_version].into_iter().flatten() {
+        let is_last = |record: &Record| {
+            let location = record.location().as_str();
+            location.rsplit_once('/').map_or(location, |(_, last)| last) == directory
+        };
+        let found: Vec<(u32, &Record)> =
+            (0..).zip(records.iter()).filter(|(_, record)| is_last(record)).collect();
+        let locations: BTreeSet<&str> = found.iter().map(|(_, record)| record.location().as_str()).collect();
+        match locations.len() {
+            0 => {}
+            1 if directory == name => return Ok(found.into_iter().map(|(index, _)| index).collect()),
+            _ => {
+                let alike = locations.into_iter().map(str::to_owned).collect();
+                return Err(UnknownName { name: name.to_owned(), alike });
+            }
+        }
+    }
+    Err(UnknownName { name: name.to_owned(), alike: most_alike(records, name) })
+}
+
+/// Returns the names of packages that are most like a wrong one.
+fn most_alike(records: &Records, wrong: &str) -> Vec<String> {
+    let names: BTreeSet<&str> = records.iter().map(|record| record.pkgname().name()).collect();
+    let alike = names.into_iter().map(|name| (strsim::jaro(wrong, name), name));
+    let mut alike: Vec<(f64, &str)> = alike.filter(|(measure, _)| *measure > ALIKE).collect();
+    alike.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+    alike.into_iter().take(MOST_ALIKE).map(|(_, name)| name.to_owned()).collect()
 }
 
 /// The locations that packages need.
@@ -79,6 +127,18 @@ mod tests {
         assert_eq!(select(&records, ["py2-x", "curl-8", "net/curl"]).unwrap(), [0, 2]);
         let error = select(&records, ["curl", "wget\n"]).unwrap_err();
         assert_eq!(error.to_string(), "no package has this PKGNAME, name or location: wget\\n");
+    }
+
+    #[test]
+    fn the_last_part_of_a_location_is_enough_where_one_has_it_and_what_may_be_meant_is_told() {
+        let mut records = records();
+        assert_eq!(select(&records, ["x"]).unwrap(), [1, 2]);
+        let told = |records: &Records, name: &str| select(records, [name]).unwrap_err().to_string();
+        let begin = "no package has this PKGNAME, name or location: ";
+        assert_eq!(told(&records, "x-3"), format!("{begin}x-3; did you mean devel/x?"));
+        assert_eq!(told(&records, "crul"), format!("{begin}crul; did you mean curl?"));
+        records.read(&Location::parse("net/x").unwrap(), b"PKGNAME=other-1\n").unwrap();
+        assert_eq!(told(&records, "x"), format!("{begin}x; did you mean devel/x or net/x?"));
     }
 
     #[test]

@@ -102,6 +102,9 @@ pub struct BuildResult {
     pub check: CheckLevel,
     /// What was left over after its removal: absolute paths.
     pub leftovers: Vec<String>,
+    /// What was seen about it and is no failure.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
     /// The time at which it was built, RFC 3339.
     pub built: String,
 }
@@ -151,6 +154,7 @@ impl BuildResult {
             run: new.run,
             check: CheckLevel::None,
             leftovers: Vec::new(),
+            remarks: Vec::new(),
             built: new.built,
         }
     }
@@ -213,7 +217,11 @@ impl BuildResult {
                 return Err(format!("file: `{}` is there twice", name.escape_debug()));
             }
         }
-        if names.len() > MOST_FILES || self.phases.len() > MOST_FILES || self.leftovers.len() > MOST_FILES {
+        if names.len() > MOST_FILES
+            || self.phases.len() > MOST_FILES
+            || self.leftovers.len() > MOST_FILES
+            || self.remarks.len() > MOST_FILES
+        {
             return Err(format!("it has more than {MOST_FILES} files, phases or leftovers"));
         }
         for phase in &self.phases {

@@ -34,7 +34,7 @@ mod work;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::build::{BuildError, OtherPatch};
 use crate::release::{ReleaseError, ReleaseProblem};
@@ -48,7 +48,7 @@ use requirements::waves;
 pub use shown::{ShownPackage, ShownSource};
 use source_patch::SourceRun;
 use sources::{SourcePackages, SourceTable};
-pub use state::{StateError, parse_bases};
+pub use state::{BuiltNews, StateError, parse_bases};
 use together::try_together;
 pub use trial::{MadePatch, PatchToTry, PatchTrials, TogetherReport, TrialFailure, TriedPatches};
 use work::WorkDirectory;
@@ -91,6 +91,12 @@ pub fn delta(
     // No one is asked to sign for patches that do not fit together.
     let to_sign = if has_passed { handover::hand_over(&work)? } else { 0 };
     finished(DeltaReport { sources, to_sign, together })
+}
+
+/// Returns the patches of a working directory, which may be missing: the id of each, with the SHA-256 of its file.
+pub fn built_patches(work: &Path) -> Result<Vec<(String, String)>, DeltaError> {
+    let looked = WorkDirectory::look(work, &BTreeMap::new())?;
+    Ok(looked.built().into_iter().map(|record| (record.id, record.sha256)).collect())
 }
 
 /// Returns the report, unless a signal kept a source from being taken.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::error::SourceFailure;
+use super::state::BuiltNews;
 use super::trial::TogetherReport;
 use crate::build::UnpairedPackage;
 
@@ -42,6 +43,10 @@ pub struct SourceOutcome {
     pub path: Option<PathBuf>,
     /// The log of the patch.
     pub log: Option<PathBuf>,
+    /// The digest of a patch that was there already, and what was told when it was built.
+    pub sha256: Option<String>,
+    /// See `sha256`.
+    pub news: Option<BuiltNews>,
 }
 
 /// How a source ended.
@@ -90,7 +95,19 @@ impl SourceOutcome {
             key: None,
             path: None,
             log: None,
+            sha256: None,
+            news: None,
         }
+    }
+
+    /// Tells of a patch that was there already what was told when it was built.
+    pub fn tell_as_built(&mut self) {
+        let Some(news) = self.news.take().filter(|_| matches!(self.end, SourceEnd::Kept)) else { return };
+        self.end = SourceEnd::Built;
+        self.reason = news.reason;
+        self.packages = news.packages;
+        self.siblings_unchanged = news.siblings_unchanged;
+        self.scripts_left_out = news.scripts_left_out;
     }
 
     /// The outcome of a source that failed.

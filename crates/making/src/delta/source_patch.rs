@@ -12,7 +12,7 @@ use super::request::DeltaRequest;
 use super::requirements::{required_patches, requirements};
 use super::revision::{EarlierPatches, EarlierRevision, NextRevision, RevisionChoice, after, choose};
 use super::sources::SourcePackages;
-use super::state::{BuiltRecord, file_name};
+use super::state::{BuiltNews, BuiltRecord, file_name};
 use super::trial::{PatchToTry, TrialFailure};
 use super::work::{PatchCondition, WorkDirectory};
 use crate::build::{
@@ -177,7 +177,14 @@ impl SourceRun<'_> {
         let written = write_patch(draft, &destination, watch)?;
         self.work.settle(&file)?;
         let key = job.told.key.clone().unwrap_or_default();
-        Ok(BuiltRecord::of(job.name, &draft.id, key, self.request.form, sha256_text(&written.sha256)))
+        let sha256 = sha256_text(&written.sha256);
+        let told = Some(BuiltNews {
+            reason: job.told.reason.clone(),
+            packages: job.told.packages.clone(),
+            siblings_unchanged: job.told.siblings_unchanged.clone(),
+            scripts_left_out: job.told.scripts_left_out.clone(),
+        });
+        Ok(BuiltRecord { told, ..BuiltRecord::of(job.name, &draft.id, key, self.request.form, sha256) })
     }
 
     /// Has a patch tried that was written, and removes it if it does not pass.
@@ -328,6 +335,8 @@ impl SourceJob<'_> {
         self.told.log = Some(work.at(&format!("logs/{}.log", last.id)));
         self.told.packages = self.names(|is_same| !is_same);
         self.told.siblings_unchanged = self.names(|is_same| is_same);
+        self.told.sha256 = Some(last.sha256.clone());
+        self.told.news.clone_from(&last.told);
     }
 
     fn built(&mut self, draft: &PatchDraft<'_>, next: &NextRevision, key: String) {

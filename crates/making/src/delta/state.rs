@@ -40,6 +40,22 @@ pub(super) struct BuiltRecord {
     pub path: String,
     /// The SHA-256 of the file.
     pub sha256: String,
+    /// What was told when it was built; absent in records of 0.1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<BuiltNews>,
+}
+
+/// What is told of a patch in the run that builds it. A run that is cut off behind that tells it when it is continued.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuiltNews {
+    /// The reason.
+    pub reason: String,
+    /// The packages in the patch.
+    pub packages: Vec<String>,
+    /// Its other packages that both directories have.
+    pub siblings_unchanged: Vec<String>,
+    /// The scripts that the patch leaves out.
+    pub scripts_left_out: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -168,7 +184,7 @@ impl BuiltRecord {
     /// Makes the record of a patch.
     pub(super) fn of(source: &str, id: &PatchId, key: String, form: PatchForm, sha256: String) -> Self {
         let path = format!("{PATCHES}{}", file_name(id, form));
-        Self { source: source.to_owned(), id: id.to_string(), key, path, sha256 }
+        Self { source: source.to_owned(), id: id.to_string(), key, path, sha256, told: None }
     }
 }
 
@@ -219,6 +235,7 @@ mod tests {
             key: "ab".repeat(32),
             path: format!("patches/{id}.tar.gz"),
             sha256: "cd".repeat(32),
+            told: None,
         }
     }
 

@@ -27,8 +27,12 @@ pub(super) fn try_together(
     let patches: Vec<MadePatch> = with_patch.filter_map(|one| highest_patch(work, &one.source)).collect();
     let list = list_of(work, &patches);
     let top = work.top()?;
-    if patches.is_empty() || top.read_regular(TRIED, LARGEST)?.as_deref() == Some(list.as_bytes()) {
+    if patches.is_empty() {
         return Ok(None);
+    }
+    if top.read_regular(TRIED, LARGEST)?.as_deref() == Some(list.as_bytes()) {
+        let log = work.at(&format!("logs/{LOG}.log"));
+        return Ok(log.exists().then_some(TogetherReport { failure: None, log }));
     }
     let tried = trials.try_together(&patches);
     let log = work.put_log(LOG, &tried.log)?;

@@ -1,0 +1,420 @@
+//! Which objects of two results differ, and in which bytes; and whether they differ in nothing but what a recipe says varies.
+//!
+//! Looked at are the objects in packages, in tar archives, compressed with gzip or not, and else whole files. Times do not count:
+//! what is the same but for them is the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+use patchadm_bulk::pattern::ShellPattern;
+use patchadm_bulk::result::Digest;
+use patchadm_inputs::source::{self, Extent, Origin, SourceError, SourceProblem};
+use patchadm_svr4::format::params;
+use patchadm_svr4::package::Ftype;
+
+/// How a datastream and a gzip file begin.
+const STREAM: &[u8] = b"# PaCkAgE DaTaStReAm";
+const GZIP: &[u8] = &[0x1f, 0x8b];
+
+/// The bytes of a block of a tar archive, where its magic stands, and the most bytes of a long name.
+const BLOCK: usize = 512;
+const MAGIC: std::ops::Range<usize> = 257..262;
+const LONGEST_NAME: u64 = 1 << 16;
+
+/// The most bytes of a file that are read, without its compression: more is not compared.
+const LARGEST: u64 = 64 << 30;
+
+/// The most bytes of a content that is looked at line by line, or told byte by byte.
+const LARGEST_TEXT: u64 = 256 << 20;
+
+/// The most objects that are told, and the most letters of a line.
+const MOST_TOLD: usize = 20;
+const LONGEST_LINE: usize = 80;
+
+/// Something that differs between two results.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectDifference {
+    /// The file of the result.
+    pub file: String,
+    /// The object in it; none for the file as a whole.
+    pub object: Option<String>,
+    /// The difference in words.
+    pub what: String,
+}
+
+impl std::fmt::Display for ObjectDifference {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let object = self.object.as_deref().map(|object| format!(": {object}")).unwrap_or_default();
+        write!(out, "{}{object}: {}", self.file, self.what)
+    }
+}
+
+/// The files of a result.
+#[derive(Clone, Copy, Debug)]
+pub struct ComparedFiles<'a> {
+    /// The directory that they are in.
+    pub directory: &'a Path,
+    /// Their names.
+    pub names: &'a [String],
+}
+
+/// What a recipe says about contents that may differ without anything having changed: `PATH`, the whole content, or
+/// `PATH#PATTERN`, the lines that match.
+struct VaryingContent {
+    path: ShellPattern,
+    lines: Option<ShellPattern>,
+}
+
+impl VaryingContent {
+    fn parse(text: &str) -> Option<Self> {
+        let (path, lines) = text.split_once('#').map_or((text, None), |(path, lines)| (path, Some(lines)));
+        let lines = match lines {
+            Some(lines) => Some(ShellPattern::parse(lines).ok()?),
+            None => None,
+        };
+        Some(Self { path: ShellPattern::parse(path.trim_start_matches('/')).ok()?, lines })
+    }
+}
+
+/// An object: what is told of it but for its content, and the digest of that.
+type SeenObject = (String, Digest);
+
+/// Returns what differs between the files of two results, but for what varies by these words of a recipe.
+pub fn differences(
+    one: &ComparedFiles<'_>,
+    other: &ComparedFiles<'_>,
+    varies: &[String],
+) -> io::Result<Vec<ObjectDifference>> {
+    let rules: Vec<VaryingContent> = varies.iter().filter_map(|text| VaryingContent::parse(text)).collect();
+    let names: BTreeSet<&String> = one.names.iter().chain(other.names).collect();
+    let mut found = Vec::new();
+    for name in names {
+        let whole = |what: &str| ObjectDifference { file: name.clone(), object: None, what: what.to_owned() };
+        if !one.names.contains(name) {
+            found.push(whole("it is new"));
+        } else if !other.names.contains(name) {
+            found.push(whole("it is gone"));
+        } else {
+            found.extend(of_file(name, (&one.directory.join(name), &other.directory.join(name)), &rules)?);
+        }
+    }
+    Ok(found)
+}
+
+fn of_file(
+    file: &str,
+    (one, other): (&Path, &Path),
+    rules: &[VaryingContent],
+) -> io::Result<Vec<ObjectDifference>> {
+    if whole_digest(one)? == whole_digest(other)? {
+        return Ok(Vec::new());
+    }
+    let (before, after) = (objects_of(one, rules)?, objects_of(other, rules)?);
+    let mut found = Vec::new();
+    let mut contents = BTreeSet::new();
+    let told = |object: &str, what: String| ObjectDifference {
+        file: file.to_owned(),
+        object: Some(object.to_owned()).filter(|object| !object.is_empty()),
+        what,
+    };
+    for name in before.keys().chain(after.keys().filter(|name| !before.contains_key(*name))) {
+        match (before.get(name), after.get(name)) {
+            (Some(_), None) => found.push(told(name, "it is gone".to_owned())),
+            (None, Some(_)) => found.push(told(name, "it is new".to_owned())),
+            (Some((was, _)), Some((is, _))) if was != is => {
+                found.push(told(name, format!("{was} became {is}")))
+            }
+            (Some((_, was)), Some((_, is))) if was != is => _ = contents.insert(name.clone()),
+            _ => {}
+        }
+    }
+    let told_contents: BTreeSet<String> = contents.into_iter().take(MOST_TOLD).collect();
+    let (was, is) = (contents_of(one, &told_contents)?, contents_of(other, &told_contents)?);
+    for name in &told_contents {
+        let bytes = |contents: &BTreeMap<String, Vec<u8>>| contents.get(name).cloned().unwrap_or_default();
+        found.push(told(
+            name,
+            first_difference(
+                &without_varying(name, &bytes(&was), rules),
+                &without_varying(name, &bytes(&is), rules),
+            ),
+        ));
+    }
+    Ok(found)
+}
+
+fn whole_digest(file: &Path) -> io::Result<Digest> {
+    let mut hasher = blake3::Hasher::new();
+    io::copy(&mut File::open(file)?, &mut hasher)?;
+    Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
+}
+
+/// Returns the content without the lines that vary; nothing where all of it does.
+fn without_varying(name: &str, content: &[u8], rules: &[VaryingContent]) -> Vec<u8> {
+    let rules: Vec<&VaryingContent> =
+        rules.iter().filter(|rule| rule.path.matches(name.trim_start_matches('/'))).collect();
+    if rules.iter().any(|rule| rule.lines.is_none()) {
+        return Vec::new();
+    }
+    let varies = |line: &[u8]| {
+        let line = String::from_utf8_lossy(line);
+        let line = line.trim_end_matches('\n');
+        rules.iter().any(|rule| rule.lines.as_ref().is_some_and(|lines| lines.matches(line)))
+    };
+    content.split_inclusive(|byte| *byte == b'\n').filter(|line| !varies(line)).flatten().copied().collect()
+}
+
+/// Returns the objects of a file by their names.
+fn objects_of(file: &Path, rules: &[VaryingContent]) -> io::Result<BTreeMap<String, SeenObject>> {
+    let mut objects = BTreeMap::new();
+    each_object(file, &mut |name, attributes, content| {
+        let is_meant = rules.iter().any(|rule| rule.path.matches(name.trim_start_matches('/')));
+        let mut hasher = blake3::Hasher::new();
+        if is_meant {
+            let mut text = Vec::new();
+            content.take(LARGEST_TEXT).read_to_end(&mut text)?;
+            hasher.update(&without_varying(name, &text, rules));
+        }
+        // The rest of a content that is too large to be looked at line by line counts as it is.
+        io::copy(content, &mut hasher)?;
+        let digest = Digest::from_bytes(*hasher.finalize().as_bytes());
+        objects.insert(name.to_owned(), (attributes, digest));
+        Ok(())
+    })?;
+    Ok(objects)
+}
+
+/// Returns the contents of some objects.
+fn contents_of(file: &Path, names: &BTreeSet<String>) -> io::Result<BTreeMap<String, Vec<u8>>> {
+    let mut contents = BTreeMap::new();
+    if names.is_empty() {
+        return Ok(contents);
+    }
+    each_object(file, &mut |name, _, content| {
+        if names.contains(name) {
+            let mut bytes = Vec::new();
+            content.take(LARGEST_TEXT).read_to_end(&mut bytes)?;
+            contents.insert(name.to_owned(), bytes);
+        }
+        Ok(())
+    })?;
+    Ok(contents)
+}
+
+/// Says where two contents differ first: a line of a text, else a byte.
+fn first_difference(was: &[u8], is: &[u8]) -> String {
+    let at = was.iter().zip(is).position(|(one, other)| one != other).unwrap_or(was.len().min(is.len()));
+    let line_of = |bytes: &[u8]| -> Option<String> {
+        let begin = bytes.get(..at)?.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+        let rest = bytes.get(begin..)?;
+        let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let text = std::str::from_utf8(line).ok().filter(|text| !text.contains('\0'))?;
+        let shown: String = text.chars().take(LONGEST_LINE).collect();
+        Some(shown.escape_debug().to_string())
+    };
+    if let (Some(before), Some(after)) = (line_of(was), line_of(is)) {
+        let number = was.iter().take(at).filter(|byte| **byte == b'\n').count() + 1;
+        return format!("line {number}, byte {at}: `{before}` became `{after}`");
+    }
+    let byte = |bytes: &[u8]| bytes.get(at).map_or("the end".to_owned(), |byte| format!("{byte:#04x}"));
+    format!("byte {at}: {} became {}; {} bytes became {}", byte(was), byte(is), was.len(), is.len())
+}
+
+/// The receiver of objects: name, attributes, content.
+type VisitObject<'v> = dyn FnMut(&str, String, &mut dyn Read) -> io::Result<()> + 'v;
+
+/// Gives each object of a file to a function.
+fn each_object(file: &Path, visit: &mut VisitObject<'_>) -> io::Result<()> {
+    let mut head = Vec::new();
+    File::open(file)?.take(STREAM.len() as u64).read_to_end(&mut head)?;
+    if head == STREAM {
+        return each_of_package(file, visit);
+    }
+    let input = BufReader::new(File::open(file)?);
+    let mut input: Box<dyn Read> =
+        if head.starts_with(GZIP) { Box::new(MultiGzDecoder::new(input)) } else { Box::new(input) };
+    let mut input = LimitedReader { input: &mut input, left: LARGEST };
+    let mut block = Vec::new();
+    input.by_ref().take(BLOCK as u64).read_to_end(&mut block)?;
+    let is_tar = block.get(MAGIC) == Some(b"ustar");
+    let mut whole = io::Cursor::new(block).chain(input);
+    if is_tar { each_of_tar(&mut whole, visit) } else { visit("", "file".to_owned(), &mut whole) }
+}
+
+/// A reader that fails behind so many bytes.
+struct LimitedReader<R> {
+    input: R,
+    left: u64,
+}
+
+impl<R: Read> Read for LimitedReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        self.left = self
+            .left
+            .checked_sub(count as u64)
+            .ok_or_else(|| io::Error::other(format!("it has more than {LARGEST} bytes")))?;
+        Ok(count)
+    }
+}
+
+fn each_of_package(file: &Path, visit: &mut VisitObject<'_>) -> io::Result<()> {
+    let failed = |error: SourceError| io::Error::other(error.to_string());
+    let (source, image) = source::open(Origin::Path(file), Extent::Unchecked).map_err(failed)?;
+    let several = image.packages.len() > 1;
+    let name_of =
+        |number: usize, path: &str| if several { format!("{number}/{path}") } else { path.to_owned() };
+    for (number, package) in image.packages.iter().enumerate() {
+        visit(&name_of(number, "pkginfo"), "i".to_owned(), &mut params::write(&package.params).as_slice())?;
+        for (name, content) in &package.install {
+            visit(&name_of(number, name), "i".to_owned(), &mut content.as_slice())?;
+        }
+        for entry in package.pkgmap.entries.iter().filter(|entry| !has_content(entry.object.ftype)) {
+            visit(&name_of(number, &entry.path.to_string()), attributes(entry), &mut io::empty())?;
+        }
+    }
+    let attributes_at = |number: usize, path: &patchadm_svr4::package::PackagePath| {
+        let package = image.packages.get(number)?;
+        package.pkgmap.entries.iter().find(|entry| entry.path == *path).map(attributes)
+    };
+    let streamed = source.stream(&image, &mut |_, _| true, &mut |number, path, _, data: &mut dyn Read| {
+        let attributes = attributes_at(number, path).unwrap_or_default();
+        visit(&name_of(number, &path.to_string()), attributes, data).map_err(|error| SourceError {
+            path: file.to_owned(),
+            problem: SourceProblem::Io { file: Some(path.to_string()), error },
+        })
+    });
+    streamed.map_err(failed)
+}
+
+/// Returns whether an object of this type has a content of its own, or is no object at all.
+fn has_content(ftype: Ftype) -> bool {
+    matches!(ftype, Ftype::File | Ftype::Editable | Ftype::Volatile | Ftype::Information)
+}
+
+fn attributes(entry: &patchadm_svr4::format::pkgmap::PkgmapEntry) -> String {
+    let object = &entry.object;
+    let target = object.target.as_deref().map(|target| format!(" -> {}", String::from_utf8_lossy(target)));
+    let target = target.unwrap_or_default();
+    format!("{:?} {:?}{}", object.ftype, object.attributes, target.escape_debug())
+}
+
+/// Gives the members of a tar archive to a function.
+fn each_of_tar(input: &mut dyn Read, visit: &mut VisitObject<'_>) -> io::Result<()> {
+    let mut long_name: Option<String> = None;
+    loop {
+        let mut header = Vec::new();
+        (&mut *input).take(BLOCK as u64).read_to_end(&mut header)?;
+        if header.len() < BLOCK || header.iter().all(|byte| *byte == 0) {
+            return Ok(());
+        }
+        let field = |range: std::ops::Range<usize>| {
+            let bytes = header.get(range).unwrap_or_default();
+            String::from_utf8_lossy(bytes.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
+        };
+        let size = u64::from_str_radix(field(124..136).trim(), 8).map_err(|_| {
+            io::Error::new(io::ErrorKind::InvalidData, "a member of a tar archive has no size")
+        })?;
+        let kind = header.get(156).copied().unwrap_or_default();
+        let padding = size.next_multiple_of(BLOCK as u64) - size;
+        let mut data = (&mut *input).take(size);
+        if matches!(kind, b'L' | b'K' | b'x' | b'g') {
+            let mut text = Vec::new();
+            (&mut data).take(LONGEST_NAME).read_to_end(&mut text)?;
+            let text = String::from_utf8_lossy(&text).into_owned();
+            match kind {
+                b'L' => long_name = Some(text.trim_end_matches('\0').to_owned()),
+                b'x' => long_name = pax_path(&text).or(long_name),
+                _ => {}
+            }
+        } else {
+            let prefix = field(345..500);
+            let name = if prefix.is_empty() { field(0..100) } else { format!("{prefix}/{}", field(0..100)) };
+            let name = long_name.take().unwrap_or(name);
+            let link = field(157..257);
+            let link = if link.is_empty() { link } else { format!(" -> {link}") };
+            let [mode, user, group] = [field(100..108), field(265..297), field(297..329)];
+            let attributes = format!("{} {} {user} {group}{link}", char::from(kind.max(b'0')), mode.trim());
+            visit(&name, attributes, &mut data)?;
+        }
+        io::copy(&mut data, &mut io::sink())?;
+        io::copy(&mut (&mut *input).take(padding), &mut io::sink())?;
+    }
+}
+
+/// Returns the path of a pax header: `LENGTH path=VALUE`.
+fn pax_path(text: &str) -> Option<String> {
+    text.lines().find_map(|line| Some(line.split_once(' ')?.1.strip_prefix("path=")?.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn tar(members: &[(&str, &str, u32)]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (name, content, mtime) in members {
+            let mut header = [0; BLOCK];
+            let mut put =
+                |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
+            put(0, name);
+            put(100, "0000644");
+            put(124, &format!("{:011o}", content.len()));
+            put(136, &format!("{mtime:011o}"));
+            put(156, "0");
+            put(257, "ustar");
+            out.extend(header);
+            out.extend(content.as_bytes());
+            out.resize(out.len().next_multiple_of(BLOCK), 0);
+        }
+        out.resize(out.len() + 2 * BLOCK, 0);
+        out
+    }
+
+    fn compare(one: &[u8], other: &[u8], varies: &[&str]) -> Vec<String> {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, bytes) in [("one", one), ("other", other)] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+            fs::write(dir.path().join(name).join("x.tgz"), bytes).unwrap();
+        }
+        let names = ["x.tgz".to_owned()];
+        let files = |path: &Path| path.to_owned();
+        let (one, other) = (files(&dir.path().join("one")), files(&dir.path().join("other")));
+        let varies: Vec<String> = varies.iter().map(|text| (*text).to_owned()).collect();
+        let compared = |directory| ComparedFiles { directory, names: &names };
+        let found = differences(&compared(&one), &compared(&other), &varies).unwrap();
+        found.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_member_and_the_line_that_differ_are_told_and_times_do_not_count() {
+        let one = tar(&[("bin/x", "echo 1\n# built Monday\n", 5), ("bin/y", "same\n", 5)]);
+        let other = tar(&[("bin/x", "echo 1\n# built Friday\n", 6), ("bin/y", "same\n", 6)]);
+        let told = "x.tgz: bin/x: line 2, byte 15: `# built Monday` became `# built Friday`";
+        assert_eq!(compare(&one, &other, &[]), [told]);
+        assert_eq!(compare(&one, &other, &["bin/x##?built?*"]), Vec::<String>::new());
+        assert_eq!(compare(&one, &other, &["bin/*"]), Vec::<String>::new());
+        assert_eq!(compare(&one, &other, &["bin/y"]), [told]);
+        let changed = tar(&[("bin/x", "echo 2\n# built Friday\n", 6), ("bin/z", "same\n", 6)]);
+        let told = compare(&one, &changed, &["bin/x##?built?*"]);
+        let expected = [
+            "x.tgz: bin/y: it is gone",
+            "x.tgz: bin/z: it is new",
+            "x.tgz: bin/x: line 1, byte 5: `echo 1` became `echo 2`",
+        ];
+        assert_eq!(told, expected, "what does not vary counts");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_told_as_numbers() {
+        assert_eq!(
+            compare(b"\0\x01\xff", b"\0\x02\xff\xff", &[]),
+            ["x.tgz: byte 1: 0x01 became 0x02; 3 bytes became 4"]
+        );
+    }
+}

@@ -1,0 +1,78 @@
+//! Two packages with a common path: a finding of the run, no set with both, and no build that needs both; all else goes on.
+
+use serde_json::{Value, json};
+
+use super::patches::{patch_file, patches, told};
+use super::{BulkBuild, BulkRun, everybody};
+use crate::scenario::is_root;
+
+/// A package with a file of its own, and one that it may have in common with another one.
+const OWN: &str = "mkdir $DESTDIR/opt; echo $PKGNAME > $DESTDIR/opt/$PKGNAME\n";
+const BOTH: &str = "echo $PKGNAME > $DESTDIR/opt/both\n";
+
+fn left_out(run: &BulkRun) -> Value {
+    run.report["set"]["left_out"].clone()
+}
+
+#[test]
+fn a_shared_path_is_told_the_second_one_is_not_in_the_set_and_a_build_with_both_fails() {
+    for is_ordinary in everybody() {
+        let test = "a_shared_path_is_told…";
+        let Some(build) = BulkBuild::of_recipes(test, is_ordinary, "slot=local 2\ncheck=none\n") else {
+            continue;
+        };
+        build.recipe("zone", "", &format!("{OWN}{BOTH}"));
+        build.recipe("other", "", OWN);
+        build.run("").ends(0);
+        build.recipe("rival", "", &format!("{OWN}{BOTH}echo 2 > $DESTDIR/opt/other-1.0\n"));
+        build.recipe("needs", "ALL_DEPENDS=zone-[0-9]* rival-[0-9]*\n", OWN);
+        let run = build.run("").ends(10);
+        // The one that was in the set before has the path, although its location is behind that of the other one.
+        let holder = json!([{
+            "package": "rival-1.0", "location": "rival", "name": "/opt/both", "holder": "zone-1.0", "breaks": 1
+        }]);
+        assert_eq!(left_out(&run), holder, "{}", run.said);
+        let shared = json!([
+            { "path": "/opt/both", "more": 0, "packages": ["zone-1.0", "rival-1.0"] },
+            { "path": "/opt/other-1.0", "more": 0, "packages": ["other-1.0", "rival-1.0"] },
+        ]);
+        assert_eq!(run.report["shared_paths"], shared);
+        let states =
+            ["needs-1.0 failed (install)", "other-1.0 up-to-date", "rival-1.0 done", "zone-1.0 up-to-date"];
+        assert_eq!(run.states(), states);
+        assert_eq!(
+            run.detail("needs-1.0"),
+            "/opt/both is in zone.pkg and in rival.pkg: they cannot be installed together"
+        );
+        let text = std::fs::read_to_string(build.work().join("runs/2/report.txt")).unwrap();
+        assert!(text.contains("\n  /opt/other-1.0: other-1.0, rival-1.0\n"), "{text}");
+    }
+}
+
+#[test]
+fn what_would_take_a_path_of_a_released_package_is_no_patch_and_the_others_are_published() {
+    let test = "what_would_take_a_path…";
+    let Some(build) = BulkBuild::of_recipes(test, !is_root(), "slot=local 2\ncheck=none\n") else { return };
+    for name in ["alone", "old", "taker"] {
+        build.recipe(name, "", OWN);
+    }
+    build.recipe("holder", "", &format!("{OWN}{BOTH}"));
+    build.run("").ends(0);
+    build.action("release @WORK@ 1").ok();
+    // The holder goes, and another one gets its path: users have both.
+    std::fs::remove_dir_all(build.tree().join("holder")).unwrap();
+    build.recipe("taker", "", &format!("{OWN}{BOTH}"));
+    build.recipe("alone", "", &format!("{OWN}echo more > $DESTDIR/opt/more\n"));
+    let run = build.run("").ends(0);
+    assert_eq!(run.report["shared_paths"], json!([]), "the set has one of them only");
+    let (code, made) = patches(&build, "");
+    assert_eq!((code, &made["refused"]), (10, &Value::Null), "{made:#}");
+    let told = told(&made);
+    assert!(told.contains(&"alone built alone-01".to_owned()), "{told:?}");
+    assert!(told.contains(&"taker failed taker-01".to_owned()), "{told:?}");
+    let taker =
+        made["sources"].as_array().unwrap().iter().find(|source| source["source"] == "taker").unwrap();
+    let reason = taker["reason"].as_str().unwrap();
+    assert!(reason.contains("/opt/both is in holder-1.0 and in taker-1.0"), "{reason}");
+    assert!(patch_file(&build, "alone-01").exists() && !patch_file(&build, "taker-01").exists());
+}
