@@ -1,6 +1,6 @@
 //! Packages that deliver the same path: installed together, one would overwrite what is the other's.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use patchadm_bulk::report::SharedPath;
@@ -82,13 +82,25 @@ pub(crate) fn conflicts<'p>(packages: impl Iterator<Item = &'p DeliveredPaths>) 
     found
 }
 
+/// Returns the paths that several packages deliver and that cannot belong to all of them.
+pub(crate) fn disputed_paths<'p>(packages: impl Iterator<Item = &'p DeliveredPaths>) -> BTreeSet<ObjectPath> {
+    let mut seen: HashMap<&ObjectPath, PathKind> = HashMap::new();
+    let mut disputed = BTreeSet::new();
+    for (path, kind) in packages.flatten() {
+        if seen.insert(path, *kind).is_some_and(|held| !held.goes_with(*kind)) {
+            disputed.insert(path.clone());
+        }
+    }
+    disputed
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn paths(named: &[&str]) -> DeliveredPaths {
         let path = |name: &&str| {
-            let kind = match name.chars().last() {
+            let kind = match name.chars().next_back() {
                 Some('/') => PathKind::Directory,
                 Some('@') => PathKind::Symlink,
                 _ => PathKind::Other,
@@ -108,6 +120,8 @@ mod tests {
             paths(&["/opt@"]),
             paths(&["/opt/a@"]),
         ];
+        let disputed: Vec<String> = disputed_paths(packages.iter()).iter().map(ToString::to_string).collect();
+        assert_eq!(disputed, ["/opt", "/opt/a", "/opt/b", "/opt/both", "/opt/two"]);
         let found = conflicts(packages.iter());
         let told = |number: usize| {
             let conflict: Option<&Conflict> = found.get(number).and_then(|conflicts| conflicts.first());

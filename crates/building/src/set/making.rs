@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use patchadm_bulk::report::{LeftOutPackage, SetReport, SharedPath};
+use patchadm_svr4::package::ObjectPath;
 
 use super::delivered::DeliveredObjects;
 use super::error::{SetError, SetRefusal};
@@ -11,7 +12,7 @@ use super::libraries::{LackingPackages, leave_out_lacking, read_delivered};
 use super::places::{CURRENT, PACKAGES};
 use super::publishing::{publish, set_behind};
 use super::selection::{EarlierSet, SetEntry, must_suffice, select};
-use crate::shared_paths::{conflicts, paths_of};
+use crate::shared_paths::{conflicts, disputed_paths, paths_of};
 use crate::work::Work;
 
 /// A set that was made.
@@ -64,8 +65,7 @@ fn apart(
     delivered: Vec<DeliveredObjects>,
     previous: Option<&EarlierSet>,
 ) -> Result<ApartEntries, SetError> {
-    let first = conflicts(delivered.iter().map(|objects| &objects.paths));
-    let disputed: BTreeSet<_> = first.iter().flatten().map(|conflict| conflict.path.clone()).collect();
+    let disputed = disputed_paths(delivered.iter().map(|objects| &objects.paths));
     if disputed.is_empty() {
         return Ok((entries.into_iter().zip(delivered).collect(), Vec::new(), Vec::new()));
     }
@@ -104,7 +104,7 @@ fn apart(
 /// in it, 2 for a new one.
 fn rank(
     entry: &SetEntry,
-    disputed: &BTreeSet<patchadm_svr4::package::ObjectPath>,
+    disputed: &BTreeSet<ObjectPath>,
     previous: Option<&EarlierSet>,
 ) -> Result<u8, SetError> {
     let mut rank = 2;
