@@ -30,7 +30,7 @@ const MOMENTS: [(&str, Moment); 9] = [
     ("scan", Moment::InDirectory("scan", 50)),
     ("build", Moment::Once(|build| has_log(build, "begun"))),
     ("packing", Moment::Once(is_packing)),
-    ("pool", Moment::Once(|build| has_private(&build.work().join("pool")))),
+    ("pool", Moment::Once(enters_pool)),
     ("set, before it has its name", Moment::InDirectory("sets", 0)),
     ("set, behind it", Moment::InDirectory("sets", 99)),
     ("patches", Moment::InDirectory("patches", 99)),
@@ -51,9 +51,11 @@ fn is_packing(build: &BulkBuild) -> bool {
     tasks.any(|task| task.path().join("made").exists())
 }
 
-fn has_private(directory: &Path) -> bool {
-    let mut names = fs::read_dir(directory).into_iter().flatten().flatten();
-    names.any(|entry| entry.file_name().to_string_lossy().starts_with(".bulk-"))
+/// Whether a result is about to enter the pool: before the run has begun, other things are written there.
+fn enters_pool(build: &BulkBuild) -> bool {
+    let mut names = fs::read_dir(build.work().join("pool")).into_iter().flatten().flatten();
+    build.work().join("runs/2/journal").exists()
+        && names.any(|entry| entry.file_name().to_string_lossy().starts_with(".bulk-"))
 }
 
 /// What a run has come to.

@@ -75,7 +75,9 @@ pub(crate) fn conflicts<'p>(packages: impl Iterator<Item = &'p DeliveredPaths>) 
             }
         }
         if own.is_empty() {
-            holders.extend(paths.iter().map(|(path, kind)| (path, (number, *kind))));
+            for (path, kind) in paths {
+                holders.entry(path).or_insert((number, *kind));
+            }
         }
         found.push(own);
     }
