@@ -61,7 +61,7 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use crate::everyman::as_ordinary_user;
+use crate::everyman::{NOBODY, as_ordinary_user};
 use crate::scenario::{Run, Scenario, is_root};
 use crate::stage_enter::StagedRoot;
 
@@ -79,6 +79,8 @@ const SETTINGS: &str = "base_id=echo base\ncores=2\n";
 pub(crate) struct BulkBuild {
     pub(crate) scenario: Scenario,
     is_ordinary: bool,
+    /// Whether subordinate ids are set aside for the ordinary user.
+    has_subordinate_ids: bool,
 }
 
 /// A run that has ended.
@@ -139,7 +141,7 @@ impl BulkBuild {
         fs::create_dir(scenario.beside("theirs")).unwrap();
         // The user that fetches for root reaches what is there.
         fs::set_permissions(scenario.beside(""), fs::Permissions::from_mode(0o755)).unwrap();
-        Some(Self { scenario, is_ordinary })
+        Some(Self { scenario, is_ordinary, has_subordinate_ids: false })
     }
 
     /// Makes the directory, and sets what is to be set.
@@ -200,10 +202,38 @@ impl BulkBuild {
     pub(crate) fn command(&self, line: &str) -> Command {
         let line = format!("bulk {line}");
         if self.is_ordinary {
-            as_ordinary_user(&self.scenario, &line, &[&self.scenario.beside("theirs")])
+            let theirs = as_ordinary_user(&self.scenario, &line, &[&self.scenario.beside("theirs")]);
+            if self.has_subordinate_ids { self.with_subordinate_ids(&theirs) } else { theirs }
         } else {
             self.scenario.command(&line)
         }
+    }
+
+    /// Sets subordinate ids aside for the ordinary user, as root of the machine would, for the commands of this test alone.
+    pub(crate) fn set_subordinate_ids_aside(&mut self) {
+        for (file, line) in [
+            ("passwd", format!("ordinary:x:{NOBODY}:{NOBODY}::/:/bin/sh\n")),
+            ("group", format!("ordinary:x:{NOBODY}:\n")),
+            ("subuid", "ordinary:700000:65536\n".to_owned()),
+            ("subgid", "ordinary:700000:65536\n".to_owned()),
+        ] {
+            let text = fs::read_to_string(format!("/etc/{file}")).unwrap_or_default() + &line;
+            fs::write(self.scenario.beside(file), text).unwrap();
+        }
+        self.has_subordinate_ids = true;
+    }
+
+    fn with_subordinate_ids(&self, theirs: &Command) -> Command {
+        let here = self.scenario.beside("").display().to_string();
+        let mounts = "for file in passwd group subuid subgid; do mount --bind \"$0/$file\" /etc/$file || exit; done\n\
+                      exec setpriv --reuid 54321 --regid 54321 --clear-groups \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-c", mounts, &here]).arg(theirs.get_program()).args(theirs.get_args());
+        command.current_dir(&here).env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
+        for (name, value) in theirs.get_envs() {
+            command.env(name, value.unwrap_or_default());
+        }
+        command
     }
 
     /// `patchadm bulk run` of the directory with these names and options.
@@ -367,6 +397,15 @@ fn control_groups(begin: &str) -> Vec<PathBuf> {
 /// Root, if the test is root, and an ordinary user.
 pub(crate) fn everybody() -> Vec<bool> {
     if is_root() { vec![false, true] } else { vec![true] }
+}
+
+/// Whether the commands of an ordinary user can be given subordinate ids here; says so where they cannot.
+pub(crate) fn can_have_subordinate_ids(test: &str) -> bool {
+    let can = is_root() && Path::new("/usr/bin/newuidmap").exists();
+    if !can {
+        crate::skipped(&format!("{test}: subordinate ids need root, and newuidmap(1)"));
+    }
+    can
 }
 
 /// Says of two sets of results what differs.

@@ -104,7 +104,7 @@ fn a_verb_with_the_option_policy_reads_that_file_and_another_refuses_the_option(
 }
 
 /// Lines with which each other verb answers.
-const WITHOUT_A_POLICY: [(&str, &str); 24] = [
+const WITHOUT_A_POLICY: [(&str, &str); 25] = [
     ("explain", "explain 10"),
     ("completions", "completions bash"),
     ("links", "links @/links"),
@@ -123,6 +123,7 @@ const WITHOUT_A_POLICY: [(&str, &str); 24] = [
     ("bulk log", "bulk log @/nowhere made-1"),
     ("bulk diff", "bulk diff @/nowhere 1 2"),
     ("bulk release", "bulk release @/nowhere 1"),
+    ("bulk upload", "bulk upload @/nowhere"),
     ("bulk prune", "bulk prune @/nowhere"),
     ("lint", "lint @/100-02"),
     ("sign", "sign --key @/k.sec @/100-02"),

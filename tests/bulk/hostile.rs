@@ -598,12 +598,11 @@ fn a_sandbox_is_exactly_what_is_written_down() {
 #[test]
 fn an_ordinary_user_with_subordinate_ids_builds_with_many_and_everything_goes_again() {
     let test = "an_ordinary_user_with_subordinate_ids…";
-    if !is_root() || !Path::new("/usr/bin/newuidmap").exists() {
-        crate::skipped(&format!("{test}: it needs root, and newuidmap(1)"));
+    if !can_have_subordinate_ids(test) {
         return;
     }
     let settings = "slot=local 1\nbuild_as=root\n";
-    let Some(build) = BulkBuild::of_recipes(test, true, settings) else { return };
+    let Some(mut build) = BulkBuild::of_recipes(test, true, settings) else { return };
     let script = "mkdir $DESTDIR/opt; id -u; echo > $DESTDIR/opt/x; mkdir -m 700 other; echo > other/file\n\
                   chown -R 7:7 other; chown 8 $DESTDIR/opt/x; touch /opt-of-root\n";
     build.recipe("many", "", script);
@@ -615,29 +614,8 @@ fn an_ordinary_user_with_subordinate_ids_builds_with_many_and_everything_goes_ag
     let refused = build.action("run @WORK@");
     assert_eq!(refused.code, 1, "{refused:#?}");
     assert!(refused.stderr.contains("`build_as=root` needs subordinate ids of 54321"), "{refused:#?}");
-    // What root of the machine would set aside, for these commands alone.
-    for (file, line) in [
-        ("passwd", format!("ordinary:x:{NOBODY}:{NOBODY}::/:/bin/sh\n")),
-        ("group", format!("ordinary:x:{NOBODY}:\n")),
-        ("subuid", "ordinary:700000:65536\n".to_owned()),
-        ("subgid", "ordinary:700000:65536\n".to_owned()),
-    ] {
-        let text = fs::read_to_string(format!("/etc/{file}")).unwrap_or_default() + &line;
-        fs::write(build.scenario.beside(file), text).unwrap();
-    }
-    let here = build.scenario.beside("").display().to_string();
-    let with_ids = |line: &str| {
-        let theirs = build.command(line);
-        let mounts = "for file in passwd group subuid subgid; do mount --bind \"$0/$file\" /etc/$file || exit; done\n\
-                      exec setpriv --reuid 54321 --regid 54321 --clear-groups \"$@\"";
-        let mut command = Command::new("unshare");
-        command.args(["-m", "sh", "-c", mounts, &here]).arg(theirs.get_program()).args(theirs.get_args());
-        command.current_dir(&here).env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
-        for (name, value) in theirs.get_envs() {
-            command.env(name, value.unwrap_or_default());
-        }
-        command.output().unwrap()
-    };
+    build.set_subordinate_ids_aside();
+    let with_ids = |line: &str| build.command(line).output().unwrap();
     let work = build.work().display().to_string();
     let run = BulkRun::of(&with_ids(&format!("run {work} --json"))).ends(0);
     assert_eq!(run.in_state("done"), ["many", "needs"]);

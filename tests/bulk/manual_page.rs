@@ -98,6 +98,73 @@ fn the_page_has_each_line_of_the_setup_of_pbulk() {
     }
 }
 
+/// The settings and steps of the guide, each with a row in the table of the page.
+const ROWS: [&str; 43] = [
+    "mkdir /content/...",
+    "DISTDIR",
+    "FETCH_USING",
+    "MAKE_JOBS",
+    "PACKAGES, WRKOBJDIR",
+    "other lines of mk.conf",
+    "git clone, cvs co",
+    "curl | patch",
+    "bootstrap of pbulk",
+    "pbulk, mksandbox",
+    "groupadd, useradd",
+    "exports -maproot=root",
+    "mksandbox --rodirs",
+    "/chroot/test/sandbox",
+    "sandbox umount, rm -rf",
+    "script mksandbox",
+    "script rmsandbox",
+    "--gzip-binary-kit",
+    "ulimit -t 3600",
+    "base_url",
+    "reuse_scan_results",
+    "master_ip",
+    "scan_clients",
+    "build_clients",
+    "master_mode=no",
+    "MANTA_*",
+    "report_rsync_target",
+    "pkg_rsync_target",
+    "report_subject_prefix",
+    "report_recipients",
+    "bootstrapkit",
+    "chroot_create, _delete",
+    "chroot_dir",
+    "build_chroots",
+    "scan_chroots",
+    "bulklog",
+    "packages",
+    "pkgsrc",
+    "limited_list",
+    "bulkbuild",
+    "bulkbuild FILE",
+    "DNS in chroots of OSX",
+    "races of chroots",
+];
+
+#[test]
+fn the_table_of_the_page_has_a_row_for_each_line_of_the_setup_and_each_no_has_its_reason() {
+    let page = page("bulk-builds.7").replace("\\-", "-");
+    let (_, table) = page.split_once(".Bl -column").unwrap();
+    let (table, _) = table.split_once("\n.El").unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix(".It Li \"")?.split_once("\" Ta "));
+    let rows: BTreeMap<&str, (&str, &str)> = rows
+        .map(|(line, rest)| (line, rest.split_once(" Ta").unwrap_or((rest, ""))))
+        .map(|(line, (here, reason))| (line, (here, reason.trim())))
+        .collect();
+    assert_eq!(rows.keys().copied().collect::<BTreeSet<_>>(), BTreeSet::from(ROWS));
+    let settings = described();
+    for (line, (here, reason)) in rows {
+        assert!(here != "no" || !reason.is_empty(), "{line} is nothing here, and no reason is told");
+        let Some(name) = here.strip_prefix("Cm ").filter(|name| !name.starts_with("bulk ")) else { continue };
+        let name = name.split('=').next().unwrap();
+        assert!(settings.contains_key(name), "{line}: {name} is no setting");
+    }
+}
+
 #[test]
 fn the_first_steps_of_the_page_print_what_it_says() {
     let Some(build) = BulkBuild::of_sample("the_first_steps_of_the_page…", !is_root(), "") else { return };

@@ -73,6 +73,19 @@ impl RunFiles {
         assert!(names.is_sorted(), "{names:?}");
         assert_eq!(self.report.iter().map(|record| field(record, "PKGNAME")).collect::<Vec<_>>(), names);
         assert_eq!(self.pbuild.keys().map(String::as_str).collect::<Vec<_>>(), names);
+        for record in &self.presolve {
+            // As pbulk-resolve and pbulk-build want them.
+            let name = field(record, "PKGNAME");
+            for always in ["ALL_DEPENDS", "PKG_SKIP_REASON", "PKG_FAIL_REASON"] {
+                assert!(record.iter().any(|(known, _)| known == always), "{name} has no {always}");
+            }
+            for entry in words(field(record, "ALL_DEPENDS")) {
+                let (_, location) = entry.split_once(":../../").unwrap_or_else(|| panic!("{name}: {entry}"));
+                assert!(!location.starts_with('.'), "{name}: {entry}");
+            }
+            let reasons = ["PKG_SKIP_REASON", "PKG_FAIL_REASON"].map(|reason| field(record, reason));
+            assert_eq!(reasons != ["", ""], self.pbuild[name][0] == "prefailed", "{name}: {reasons:?}");
+        }
         for (record, told) in self.presolve.iter().zip(&self.report) {
             let (own, more) = told.split_at(record.len());
             assert_eq!(own, &record[..]);
@@ -166,4 +179,61 @@ fn a_reader_written_from_the_manual_reads_what_a_run_tells_in_the_form_of_pbulk(
     let again = read_run(&build.work().join("runs/2"));
     again.assert_consistent();
     assert_eq!(again.states(), expected);
+}
+
+/// The directory of pbulk's own programs, to be compared with: the variable names it, or they are found along `PATH`.
+const PBULK: &str = "PATCHADM_PBULK";
+
+/// Runs a program of pbulk; `None` where it is not there.
+fn run_pbulk(program: &str, arguments: &[&str], directory: &Path) -> Option<std::process::Output> {
+    let path =
+        std::env::var_os(PBULK).map_or_else(|| program.into(), |above| Path::new(&above).join(program));
+    std::process::Command::new(path).args(arguments).current_dir(directory).output().ok()
+}
+
+#[test]
+fn the_programs_of_pbulk_read_what_a_run_tells() {
+    let test = "the_programs_of_pbulk…";
+    let Some(build) = BulkBuild::of_recipes(test, !is_root(), "slot=local 2\n") else { return };
+    let builds = "mkdir -p \"$DESTDIR/opt\"\necho \"$PKGNAME\" >\"$DESTDIR/opt/$PKGNAME\"\n";
+    build.recipe("base", "", builds);
+    build.recipe("uses", "ALL_DEPENDS=base>=1.0:../base {other,base}-[0-9]*\n", builds);
+    build.recipe("broken", "", "exit 3\n");
+    build.recipe("waits", "ALL_DEPENDS=broken-[0-9]* base-[0-9]*:base\n", builds);
+    build.recipe("skipped", "PKG_SKIP_REASON=not here\n", builds);
+    build.recipe("one", "ALL_DEPENDS=two-[0-9]*\n", builds);
+    build.recipe("two", "ALL_DEPENDS=one-[0-9]*:../one\n", builds);
+    build.run("").ends(10);
+    let run = build.work().join("runs/1");
+    let files = read_run(&run);
+    files.assert_consistent();
+    let Some(resolved) = run_pbulk("pbulk-resolve", &["pscan"], &run) else {
+        crate::skipped(&format!(
+            "{test}: there is no pbulk-resolve, and {PBULK} names no directory with one"
+        ));
+        return;
+    };
+    assert!(resolved.status.success(), "{resolved:?}");
+    // It finds what we found; only the members of a circle have no DEPENDS with us, since pbulk-build ends at one.
+    let text = String::from_utf8(resolved.stdout).unwrap();
+    let theirs: String = text
+        .lines()
+        .filter(|line| !matches!(*line, "DEPENDS=one-1.0" | "DEPENDS=two-1.0"))
+        .fold(String::new(), |text, line| text + line + "\n");
+    assert_eq!(theirs, files.texts["presolve"]);
+    // It takes what is built and what failed, has nothing left to build, and says the same of each package.
+    for name in ["success", "error"] {
+        fs::copy(run.join(name), build.scenario.beside(name)).unwrap();
+    }
+    let (success, error) = (build.scenario.beside("success"), build.scenario.beside("error"));
+    let theirs = build.scenario.beside("theirs-pbuild");
+    let [success, error, report] = [&success, &error, &theirs].map(|path| path.to_str().unwrap());
+    let arguments = ["-r", report, "-b", "/bin/false", "presolve", success, error];
+    let built = run_pbulk("pbulk-build", &arguments, &run).unwrap();
+    assert!(built.status.success(), "{built:?}");
+    let lines = |text: &str| -> BTreeMap<String, [String; 2]> {
+        let parts = text.lines().map(|line| line.split('|').collect::<Vec<_>>());
+        parts.map(|parts| (parts[0].to_owned(), [parts[1], parts[3]].map(str::to_owned))).collect()
+    };
+    assert_eq!(lines(&fs::read_to_string(&theirs).unwrap()), lines(&files.texts["pbuild"]));
 }

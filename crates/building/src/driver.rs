@@ -1,4 +1,4 @@
-//! The executables that know a tree: `scan`, `build`, and `fetch` where there is one.
+//! The executables that know a tree: `scan`, `build`, and `fetch` and `platform` where there are any.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -17,6 +17,9 @@ const DRIVER: &str = "driver";
 
 /// The executable that fetches the distfiles of a location.
 pub(crate) const FETCH: &str = "fetch";
+
+/// The executable that says for and with what packages are built.
+pub(crate) const PLATFORM: &str = "platform";
 
 /// Where the driver is visible in a sandbox.
 pub(crate) const DRIVER_INSIDE: &str = "/driver";
@@ -65,7 +68,7 @@ impl Driver {
                 return Err(DriverError::Unusable { path, reason: "is no executable file".to_owned() });
             }
         }
-        for path in ["", "scan", "build", FETCH].map(|name| driver.directory.join(name)) {
+        for path in ["", "scan", "build", FETCH, PLATFORM].map(|name| driver.directory.join(name)) {
             if path.exists() {
                 must_be_ours_at(&path)?;
             }
@@ -106,6 +109,11 @@ impl Driver {
         foreign.map_or(Ok(()), |foreign| Err(foreign.into()))
     }
 
+    /// Tells whether there is an executable that says for and with what packages are built.
+    pub(crate) fn knows_platform(&self) -> bool {
+        is_executable(&self.directory.join(PLATFORM))
+    }
+
     /// Tells whether there is an executable that fetches distfiles.
     pub(crate) fn can_fetch(&self) -> bool {
         is_executable(&self.directory.join(FETCH))
@@ -124,9 +132,15 @@ fn is_executable(path: &Path) -> bool {
 }
 
 /// The driver `recipes`: the names of its executables, and their texts.
-pub const RECIPES: [(&str, &str); 2] =
-    [("scan", include_str!("../drivers/recipes/scan")), ("build", include_str!("../drivers/recipes/build"))];
+pub const RECIPES: [(&str, &str); 3] = [
+    ("scan", include_str!("../drivers/recipes/scan")),
+    ("build", include_str!("../drivers/recipes/build")),
+    (PLATFORM, include_str!("../drivers/recipes/platform")),
+];
 
 /// The driver `pkgsrc`: the names of its executables, and their texts.
-pub const PKGSRC: [(&str, &str); 2] =
-    [("scan", include_str!("../drivers/pkgsrc/scan")), ("build", include_str!("../drivers/pkgsrc/build"))];
+pub const PKGSRC: [(&str, &str); 3] = [
+    ("scan", include_str!("../drivers/pkgsrc/scan")),
+    ("build", include_str!("../drivers/pkgsrc/build")),
+    (PLATFORM, include_str!("../drivers/pkgsrc/platform")),
+];

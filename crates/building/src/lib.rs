@@ -19,6 +19,7 @@
 
 pub mod base;
 mod command_output;
+mod command_run;
 mod control_groups;
 pub mod differences;
 pub mod driver;
@@ -32,6 +33,7 @@ pub mod logs;
 pub mod name_list;
 pub mod owners;
 pub mod patches;
+mod platform;
 pub mod pool;
 pub mod pool_use;
 pub mod prune;
@@ -51,5 +53,6 @@ pub mod tree;
 mod tree_copy;
 mod tree_files;
 mod tree_walk;
+pub mod upload;
 mod verified;
 pub mod work;

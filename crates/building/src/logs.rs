@@ -1,12 +1,15 @@
 //! The logs of builds, read at once or followed while they are written.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
 use patchadm_bulk::journal::RunEnd;
-use patchadm_rootfs::RootError;
+use patchadm_rootfs::{Dir, RootError};
+use patchadm_svr4::package::Mode;
 
 use crate::runs::{find_logs, read_journal};
+use crate::sandbox::phase_of;
 use crate::work::{RUNS, Work, numbered_directories};
 
 /// The largest log that is read, in bytes.
@@ -41,6 +44,44 @@ pub fn read_log(work: &Work, package: &str, run: Option<u64>) -> Result<Vec<u8>,
         }
     }
     Err(none())
+}
+
+/// Returns what a log has of one phase; `None` if no line begins it.
+pub fn log_of_phase(log: &[u8], phase: &str) -> Option<Vec<u8>> {
+    phases_of_log(log).remove(phase)
+}
+
+/// Divides a log into its phases, each with the line that begins it. What a build prints before its first phase belongs to none.
+pub(crate) fn phases_of_log(log: &[u8]) -> BTreeMap<String, Vec<u8>> {
+    let mut phases: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    let mut current: Option<String> = None;
+    for line in log.split_inclusive(|&byte| byte == b'\n') {
+        current = phase_of(line).or(current);
+        if let Some(phase) = &current {
+            phases.entry(phase.clone()).or_default().extend_from_slice(line);
+        }
+    }
+    phases
+}
+
+/// Writes one log for each phase of a build that has failed, in a directory with its name beside its log: `build.log` and so on,
+/// as pbulk has them.
+pub(crate) fn write_phase_logs(logs: &Dir, package: &str) -> Result<(), RootError> {
+    if logs.look(package.as_bytes())?.is_some() {
+        logs.remove_tree(package.as_bytes())?;
+    }
+    let log = logs.read_regular(format!("{package}.log").as_bytes(), LARGEST)?.unwrap_or_default();
+    let phases = phases_of_log(&log);
+    if phases.is_empty() {
+        return Ok(());
+    }
+    let dir = logs.make_dir(package.as_bytes(), Mode::of(0o755))?;
+    for (phase, text) in phases {
+        let mut file = dir.create(format!("{phase}.log").as_bytes())?;
+        file.put(&text)?;
+        file.set_mode(Mode::of(0o644))?;
+    }
+    Ok(())
 }
 
 /// A log that is read while it is written.
@@ -142,6 +183,16 @@ pub fn last_run(work: &Work) -> Result<Option<u64>, RootError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_is_divided_at_the_lines_that_begin_a_phase() {
+        let log = b"installed\n===> phase: build\ncc a.c\n===> phase: x y\n===> phase: check\nit is\n===> phase: build\nend";
+        let phases = phases_of_log(log);
+        assert_eq!(phases.keys().collect::<Vec<_>>(), ["build", "check"]);
+        let build = "===> phase: build\ncc a.c\n===> phase: x y\n===> phase: build\nend";
+        assert_eq!(log_of_phase(log, "build").as_deref(), Some(build.as_bytes()));
+        assert_eq!(log_of_phase(log, "install"), None);
+    }
 
     #[test]
     fn a_letter_that_is_not_there_whole_is_left_for_the_next_time() {

@@ -2,10 +2,8 @@
 //!
 //! Each file gets its name when it is whole, so that whoever reads it while it is written anew sees the old one or the new one.
 
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use patchadm_bulk::conf::ReportSettings;
@@ -14,9 +12,9 @@ use patchadm_bulk::pbulk_files::{self, PbulkPackage, PbulkStatus};
 use patchadm_bulk::report::{MailInput, ReportTextInput, RunReport, report_mail, report_text};
 use patchadm_rootfs::{Dir, FileType, NewTree, RootError, UnnamedDirectory, WritableFile};
 use patchadm_svr4::package::Mode;
-use patchadm_svr4::package::control::visible;
 use serde::Serialize;
 
+use crate::command_run::{CommandError, run_command};
 use crate::file_copy::copy_file;
 use crate::runs::{find_logs, find_run, run_directory};
 use crate::work::{PROGRAM, RUNS, Work, numbered_directories};
@@ -50,15 +48,6 @@ const LARGEST_REPORT: u64 = 1 << 30;
 
 /// The longest time that the command which gets the mail may take.
 const LONGEST_COMMAND: Duration = Duration::from_secs(600);
-
-/// How long is waited for what it printed, where something that it left behind may still print.
-const LONGEST_OUTPUT: Duration = Duration::from_secs(1);
-
-/// How long is waited between two looks.
-const PAUSE: Duration = Duration::from_millis(10);
-
-/// The bytes that are kept of what it prints.
-const KEPT_OUTPUT: usize = 4096;
 
 /// The bytes of a file that are written at a time.
 const BUFFER: usize = 1 << 16;
@@ -122,7 +111,8 @@ pub fn write_pbulk_files(
 ) -> Result<(), RootError> {
     let mut sorted = packages.to_vec();
     sorted.sort_by_key(|package| package.pkgname);
-    let status = PbulkStatus { platform, began: &report.began, ended: Some(&report.ended) };
+    let compiler = report.platform.as_ref().and_then(|platform| platform.compiler.as_deref());
+    let status = PbulkStatus { platform, compiler, began: &report.began, ended: Some(&report.ended) };
     let files = [
         ("success", pbulk_files::success(&sorted)),
         ("error", pbulk_files::error(&sorted)),
@@ -203,24 +193,9 @@ pub fn read_report(work: &Work, run: u64) -> Result<RunReport, ReportReadError> 
 /// The reasons why a report was not handed on.
 #[derive(Debug, thiserror::Error)]
 pub enum SendReportError {
-    /// The command cannot be started.
-    #[error("report_command: {program}: {error}")]
-    Start {
-        /// The program.
-        program: String,
-        /// What the system says.
-        error: io::Error,
-    },
-    /// It failed.
-    #[error("report_command: {program}: {how}{output}")]
-    Failed {
-        /// The program.
-        program: String,
-        /// How it ended.
-        how: String,
-        /// The last line that it printed, behind a colon.
-        output: String,
-    },
+    /// The command cannot be started, or it failed.
+    #[error("report_command: {0}")]
+    Command(#[from] CommandError),
     /// The disk.
     #[error(transparent)]
     Root(#[from] RootError),
@@ -228,79 +203,10 @@ pub enum SendReportError {
 
 /// Gives the mail of a run to the configured command, on its standard input.
 pub fn send_report(work: &Work, run: u64) -> Result<(), SendReportError> {
-    let Some([program, arguments @ ..]) = work.conf.report.command.as_deref() else { return Ok(()) };
-    let start = |error| SendReportError::Start { program: program.clone(), error };
+    let Some(words) = work.conf.report.command.as_deref() else { return Ok(()) };
     let mail = run_directory(work, run)?.open_regular(REPORT_MAIL.as_bytes())?;
-    let (reader, writer) = io::pipe().map_err(start)?;
-    let mut command = Command::new(program);
-    command.args(arguments).current_dir(&work.path).stdin(mail);
-    command.stdout(writer.try_clone().map_err(start)?).stderr(writer);
-    let mut child = command.spawn().map_err(start)?;
-    // The command holds the ends that are written to; without it, reading ends.
-    drop(command);
-    let output = PrintedLines::read(reader);
-    let ended = wait_for(&mut child).map_err(start)?;
-    if ended.is_some_and(|status| status.success()) {
-        return Ok(());
-    }
-    output.wait();
-    let printed = output.bytes.lock().unwrap_or_else(PoisonError::into_inner);
-    let text = String::from_utf8_lossy(&printed);
-    let last = text.lines().rev().find(|line| !line.trim().is_empty());
-    Err(SendReportError::Failed {
-        program: program.clone(),
-        how: ended
-            .map_or_else(|| format!("it took {} s", LONGEST_COMMAND.as_secs()), |ended| ended.to_string()),
-        output: last.map(|line| format!(": {}", visible(line))).unwrap_or_default(),
-    })
-}
-
-/// The last bytes that a command prints, collected for as long as somebody may print: a process that it leaves behind may do so
-/// after its end.
-struct PrintedLines {
-    bytes: Arc<Mutex<Vec<u8>>>,
-    reader: std::thread::JoinHandle<()>,
-}
-
-impl PrintedLines {
-    fn read(mut reader: io::PipeReader) -> Self {
-        let bytes = Arc::new(Mutex::new(Vec::new()));
-        let kept = bytes.clone();
-        let reader = std::thread::spawn(move || {
-            let mut buffer = [0; KEPT_OUTPUT];
-            while let Ok(count @ 1..) = reader.read(&mut buffer) {
-                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                kept.extend_from_slice(buffer.get(..count).unwrap_or_default());
-                let surplus = kept.len().saturating_sub(KEPT_OUTPUT);
-                kept.drain(..surplus);
-            }
-        });
-        Self { bytes, reader }
-    }
-
-    /// Waits until nobody prints any more, but not for long.
-    fn wait(&self) {
-        let began = Instant::now();
-        while !self.reader.is_finished() && began.elapsed() < LONGEST_OUTPUT {
-            std::thread::sleep(PAUSE);
-        }
-    }
-}
-
-/// Waits for the end of a command; one that takes too long is ended, and has no status.
-fn wait_for(child: &mut Child) -> io::Result<Option<ExitStatus>> {
     let began = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        if began.elapsed() > LONGEST_COMMAND {
-            child.kill()?;
-            child.wait()?;
-            return Ok(None);
-        }
-        std::thread::sleep(PAUSE);
-    }
+    Ok(run_command(words, &work.path, Some(mail), &|| began.elapsed() > LONGEST_COMMAND)?)
 }
 
 /// Reads the report of the last run that has one.
@@ -329,6 +235,14 @@ pub fn copy_report(work: &Work, report: &RunReport) -> Result<Option<PathBuf>, R
     for package in report.packages.iter().filter(|package| package.state == PackageState::Failed) {
         let Some(logs) = find_logs(&runs, package.run.unwrap_or(report.run))? else { continue };
         copy_if_there(&logs, &format!("{}.log", package.package), &copy.tree.directory(b"logs")?)?;
+        // One for each phase, beside it.
+        if logs.look(package.package.as_bytes())?.is_some() {
+            let (phases, to) = (logs.dir(package.package.as_bytes())?, format!("logs/{}", package.package));
+            let to = copy.tree.directory(to.as_bytes())?;
+            for name in phases.names()? {
+                copy_if_there(&phases, &String::from_utf8_lossy(&name), &to)?;
+            }
+        }
     }
     top.set_own_mode(Mode::of(0o755))?;
     copy.publish(true)?;

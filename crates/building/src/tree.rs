@@ -4,11 +4,11 @@
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use patchadm_bulk::records::{ImportError, PkgName, Record, Records};
-use patchadm_bulk::resolve::{PackageState, Resolution, UnknownName, resolve, select};
+use patchadm_bulk::records::{ImportError, Location, PbulkFields, PkgName, Record, Records};
+use patchadm_bulk::resolve::{Graph, PackageState, PrefailReason, Resolution, UnknownName, resolve, select};
 use patchadm_bulk::result::Digest;
 use patchadm_inputs::input_file::InputFile;
-use patchadm_rootfs::RootError;
+use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::Mode;
 
 use crate::scan::{ScanError, ScanRequest, scan};
@@ -181,49 +181,46 @@ pub fn import_tree(work: &Work, path: &Path) -> Result<ScannedTree, ForeignRecor
 
 /// Returns the digest of the records; writes them down where a directory is given.
 fn files_of(tree: &KnownTree, work: Option<&Work>) -> Result<Digest, RootError> {
-    let mut hasher = blake3::Hasher::new();
-    match work {
-        None => {
-            let _ = write_pscan(&tree.records, &mut hasher, io::sink());
-        }
-        Some(work) => {
-            let (dir, mode) = (work.directory(SCAN)?, Mode::of(0o644));
-            dir.replace_streamed(PROGRAM, PSCAN.as_bytes(), mode, |file| {
-                write_pscan(&tree.records, &mut hasher, file)
-            })?;
-            dir.replace_streamed(PROGRAM, PRESOLVE.as_bytes(), mode, |file| {
-                let mut out = BufWriter::with_capacity(BUFFER, file);
-                let depends = |index| depends(&tree.records, &tree.resolution, index);
-                tree.records.write_presolve(&mut out, depends)?;
-                out.flush()
-            })?;
-        }
-    }
-    Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
+    let KnownTree { records, resolution } = tree;
+    let mut out = BufWriter::with_capacity(BUFFER, DigestedWrites(blake3::Hasher::new()));
+    // Digesting does not fail.
+    let _ = records.write_plain(&mut out).and_then(|()| out.flush());
+    let digest = Digest::from_bytes(*out.get_ref().0.finalize().as_bytes());
+    let Some(work) = work else { return Ok(digest) };
+    let dir = work.directory(SCAN)?;
+    // Before anything was resolved there is no DEPENDS, and nothing that a need could not have.
+    let before = |index| PbulkFields { found: locations_found(tree, index), ..PbulkFields::default() };
+    let resolved = |index| pbulk_fields(records, resolution, index);
+    write_records(&dir, PSCAN, records, before)?;
+    write_records(&dir, PRESOLVE, records, resolved)?;
+    Ok(digest)
 }
 
-/// Writes the records, and digests them.
-fn write_pscan(records: &Records, hasher: &mut blake3::Hasher, out: impl Write) -> io::Result<()> {
-    let mut out = BufWriter::with_capacity(BUFFER, DigestedWrites { hasher, out });
-    records.write_pscan(&mut out)?;
-    out.flush()
+/// Writes a file of pbulk with all records.
+fn write_records<'a>(
+    dir: &Dir,
+    name: &str,
+    records: &'a Records,
+    fields: impl Fn(u32) -> PbulkFields<'a>,
+) -> Result<(), RootError> {
+    dir.replace_streamed(PROGRAM, name.as_bytes(), Mode::of(0o644), |file| {
+        let mut out = BufWriter::with_capacity(BUFFER, file);
+        records.write_pbulk(&mut out, &fields)?;
+        out.flush()
+    })
 }
 
 /// Digests what is written.
-struct DigestedWrites<'a, W> {
-    hasher: &'a mut blake3::Hasher,
-    out: W,
-}
+struct DigestedWrites(blake3::Hasher);
 
-impl<W: Write> Write for DigestedWrites<'_, W> {
+impl Write for DigestedWrites {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.out.write(bytes)?;
-        self.hasher.update(bytes.get(..written).unwrap_or_default());
-        Ok(written)
+        self.0.update(bytes);
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+        Ok(())
     }
 }
 
@@ -241,4 +238,47 @@ pub(crate) fn record_text(records: &Records, resolution: &Resolution, index: u32
         let _ = records.write_record(record, &depends(records, resolution, index), &mut text);
     }
     String::from_utf8_lossy(&text).into_owned()
+}
+
+/// Returns the record of a package as the files of pbulk have it, a line each field; empty where there is no such package.
+pub(crate) fn pbulk_record_text(records: &Records, resolution: &Resolution, index: u32) -> String {
+    let mut text = Vec::new();
+    if let Some(record) = records.get(index) {
+        // Writing to memory cannot fail.
+        let _ = records.write_pbulk_record(record, &pbulk_fields(records, resolution, index), &mut text);
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// Returns what the files of pbulk say of a package that its recipe did not. The members of a circle have no DEPENDS, since
+/// pbulk-build ends at one; their reason names it.
+fn pbulk_fields<'a>(records: &'a Records, resolution: &Resolution, index: u32) -> PbulkFields<'a> {
+    let reason = match resolution.state(index) {
+        Some(PackageState::Prefailed(reason)) => Some(reason),
+        _ => None,
+    };
+    let depends =
+        if is_in_circle(resolution, index) { Vec::new() } else { depends(records, resolution, index) };
+    let found = resolution.found(index).iter().map(|found| Some(records.get((*found)?)?.location()));
+    let fail_reason = reason.map(|reason| reason.to_string().replace(char::is_control, " "));
+    PbulkFields { depends, found: found.collect(), fail_reason }
+}
+
+/// Returns how many packages need each one by the DEPENDS of pbulk's files, directly or not, and itself.
+pub(crate) fn pbulk_depths(resolution: &Resolution) -> Vec<u32> {
+    let graph = resolution.graph();
+    if !graph.indices().any(|index| is_in_circle(resolution, index)) {
+        return graph.depths();
+    }
+    let needs = |index| if is_in_circle(resolution, index) { &[] } else { graph.needs(index) };
+    Graph::new(graph.indices().map(|index| needs(index).to_vec())).depths()
+}
+
+fn is_in_circle(resolution: &Resolution, index: u32) -> bool {
+    matches!(resolution.state(index), Some(PackageState::Prefailed(PrefailReason::Circle(_))))
+}
+
+fn locations_found(tree: &KnownTree, index: u32) -> Vec<Option<&Location>> {
+    let found = tree.resolution.found(index).iter();
+    found.map(|found| Some(tree.records.get((*found)?)?.location())).collect()
 }

@@ -118,6 +118,10 @@ pub struct Configuration {
     pub password_file: Option<PathBuf>,
     /// Who gets the report, and how.
     pub report: ReportSettings,
+    /// The words of the command that uploads the packages of a set.
+    pub upload_command: Option<Vec<String>>,
+    /// The number of failed builds whose work directories are kept.
+    pub keep_failed: u32,
     /// The words of the command whose output tells whether the tree changed.
     pub poll: Option<Vec<String>>,
     /// The number of runs that prune keeps.
@@ -166,6 +170,8 @@ impl Configuration {
             key: lines.some_path("key")?,
             password_file: lines.some_path("password_file")?,
             report: read_report(&lines)?,
+            upload_command: lines.some("upload_command", value::program)?,
+            keep_failed: lines.one("keep_failed", |text| value::count(text, 0, 1_000))?,
             poll: lines.some("poll", value::program)?,
             keep_runs: lines.one("keep_runs", |text| value::count(text, 1, u32::MAX))?,
         };

@@ -26,6 +26,8 @@ pub struct PbulkPackage<'a> {
 pub struct PbulkStatus<'a> {
     /// The system and processor that packages are for, for example `Linux/x86_64`.
     pub platform: &'a str,
+    /// The compiler, if it is known.
+    pub compiler: Option<&'a str>,
     /// When the run began, ISO 8601.
     pub began: &'a str,
     /// When it ended, ISO 8601; `None` if it goes on.
@@ -92,6 +94,7 @@ pub fn write_report(
 pub fn status(status: &PbulkStatus<'_>) -> String {
     let lines = [
         ("PLATFORM", Some(status.platform)),
+        ("COMPILER", status.compiler),
         ("BUILD_START_ISO", Some(status.began)),
         ("BUILD_END_ISO", status.ended),
     ];
@@ -186,7 +189,7 @@ mod tests {
     #[test]
     fn the_status_has_one_line_for_each_value() {
         let began = "2026-11-26T08:00:00Z";
-        let of = |ended| status(&PbulkStatus { platform: "Linux/x86_64\nX=1", began, ended });
+        let of = |ended| status(&PbulkStatus { platform: "Linux/x86_64\nX=1", compiler: None, began, ended });
         assert_eq!(of(None), "PLATFORM=Linux/x86_64 X=1\nBUILD_START_ISO=2026-11-26T08:00:00Z\n");
         assert!(of(Some("2026-11-26T09:00:00Z")).ends_with("\nBUILD_END_ISO=2026-11-26T09:00:00Z\n"));
     }

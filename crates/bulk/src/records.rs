@@ -25,3 +25,4 @@ pub use names::{Location, LocationError, PkgName, PkgNameError};
 pub use read::{RecordError, RecordFault};
 pub use record::Record;
 pub use table::Records;
+pub use write::PbulkFields;

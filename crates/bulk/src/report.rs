@@ -8,8 +8,8 @@ mod text;
 pub use mail::{MailInput, report_mail, subject};
 pub use patches_text::patches_text;
 pub use run_report::{
-    LeftOutPackage, LeftoverReport, MachineReport, PackageRemarks, PackageReport, PatchesReport, RunReport,
-    SetReport, SharedPath, SourcePatchReport, TakenLibrary, UnmetLibrary, state_heading,
+    LeftOutPackage, LeftoverReport, MachineReport, PackageRemarks, PackageReport, PatchesReport, RunPlatform,
+    RunReport, SetReport, SharedPath, SourcePatchReport, TakenLibrary, UnmetLibrary, UploadReport, state_heading,
 };
 pub use text::{MOST_HARMFUL, ReportTextInput, report_text};
 

@@ -12,14 +12,15 @@ use crate::call::Invocation;
 use crate::reply::{Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Surroundings;
 use crate::verbs::enclosed_command::{exit_of_command, exit_of_enclosure};
+use patchadm_building::base::build_user;
 use patchadm_building::driver::Driver;
-use patchadm_building::run::{EnterPackageError, EnterRequest, RunBase, RunError, enter};
+use patchadm_building::run::{EnterPackageError, EnterRequest, RunBase, RunError, enter, enter_failed};
 use patchadm_building::task::{EnterSandboxError, EnteringCommand};
 use patchadm_building::tree::KnownTree;
 use patchadm_building::work::Work;
 use patchadm_core::namespaces::EnclosureEnd;
 
-const USAGE: &str = "patchadm bulk enter WORK NAME [--network] [-- COMMAND [ARGUMENT...]]";
+const USAGE: &str = "patchadm bulk enter WORK NAME [--failed] [--network] [-- COMMAND [ARGUMENT...]]";
 
 /// The code of a sandbox that cannot be made.
 const OWN_FAILURE: u8 = 125;
@@ -30,6 +31,9 @@ struct EnterArgs {
     /// Let it see the network of this machine
     #[arg(long)]
     network: bool,
+    /// Enter what a failed build of it has left, if bulk.conf keeps it
+    #[arg(long)]
+    failed: bool,
     #[command(flatten)]
     _quiet: QuietOption,
     #[command(flatten)]
@@ -54,12 +58,17 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk enter";
     let args: EnterArgs = parse(call, USAGE)?;
     let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
-    let tree = KnownTree::read(&work).map_err(|error| known_tree_failed(&error))?;
-    let package = tree.only_package(&args.name).map_err(|error| known_tree_failed(&error))?;
     let input = std::io::stdin();
     let command =
         EnteringCommand { words: args.command, terminal: Surroundings::terminal(), input: input.as_fd() };
-    let end = entered(&work, (&tree, package), args.network, command).map_err(|error| refused(&error))?;
+    let end = if args.failed {
+        entered_failed(&work, (&args.name, args.network), command)
+    } else {
+        let tree = KnownTree::read(&work).map_err(|error| known_tree_failed(&error))?;
+        let package = tree.only_package(&args.name).map_err(|error| known_tree_failed(&error))?;
+        entered(&work, (&tree, package), args.network, command)
+    };
+    let end = end.map_err(|error| refused(&error))?;
     Ok(Reply::silent(exit_of_command(end)))
 }
 
@@ -85,10 +94,20 @@ fn entered(
     enter(&request, command)
 }
 
+fn entered_failed(
+    work: &Work,
+    name: (&str, bool),
+    command: EnteringCommand<'_>,
+) -> Result<EnclosureEnd, EnterPackageError> {
+    let driver = Driver::find(work).map_err(RunError::from)?;
+    enter_failed((work, &driver, build_user(&work.conf)), name, command)
+}
+
 fn refused(error: &EnterPackageError) -> Stop {
     let exit = match error {
         EnterPackageError::Run(error) => return run_failed(error),
         EnterPackageError::NotReady { .. } => Exit::failed(ExitCause::NotApplicable),
+        EnterPackageError::Sandbox(EnterSandboxError::NothingKept(_)) => Exit::failed(ExitCause::NotFound),
         EnterPackageError::Sandbox(EnterSandboxError::Enclosure(error)) => exit_of_enclosure(error),
         EnterPackageError::Sandbox(EnterSandboxError::Package { .. }) => {
             Exit::new(OWN_FAILURE, ExitCause::DamagedInput)

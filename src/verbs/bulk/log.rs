@@ -9,12 +9,12 @@ use crate::call::Invocation;
 use crate::reply::{Exit, ExitCause, Reply, Stop};
 use crate::surroundings::caller::with_signals;
 use crate::verbs::options::RootlessOptions;
-use patchadm_building::logs::{LogError, LogFollower, LogNews, last_run, read_log};
+use patchadm_building::logs::{LogError, LogFollower, LogNews, last_run, log_of_phase, read_log};
 use patchadm_building::tree::{KnownTree, KnownTreeError};
 use patchadm_building::work::Work;
 use patchadm_core::operation::scripts::OutputStream;
 
-const USAGE: &str = "patchadm bulk log WORK NAME [RUN] [--follow]";
+const USAGE: &str = "patchadm bulk log WORK NAME [RUN] [--follow|--phase PHASE]";
 
 /// The time between two looks at a log that is followed.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -25,6 +25,9 @@ struct LogArgs {
     /// Go on as long as the package is built, at most until the run ends
     #[arg(long)]
     follow: bool,
+    /// Print only this phase of the build, such as configure
+    #[arg(long, value_name = "PHASE", conflicts_with = "follow")]
+    phase: Option<String>,
     #[command(flatten)]
     _common: RootlessOptions,
     /// The directory of the bulk build
@@ -48,6 +51,13 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         return follow(call, &work, &package, args.run);
     }
     let log = read_log(&work, &package, args.run).map_err(|error| log_failed(&error))?;
+    let log = match &args.phase {
+        Some(phase) => log_of_phase(&log, phase).ok_or_else(|| {
+            let message = format!("the log of {package} has no phase {}", phase.escape_debug());
+            Stop::Refused { exit: Exit::failed(ExitCause::NotFound), message }
+        })?,
+        None => log,
+    };
     call.output.print(&log)?;
     Ok(Reply::silent(Exit::OK))
 }

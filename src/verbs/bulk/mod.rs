@@ -23,6 +23,7 @@ mod run_face;
 mod run_patches;
 mod scan;
 mod status;
+mod upload;
 mod waiting;
 mod why;
 
@@ -35,11 +36,11 @@ use crate::call::{Invocation, RunCommand};
 use crate::reply::{Reply, Stop};
 use crate::verbs::options::RootlessOptions;
 
-const USAGE: &str = "patchadm bulk init|run|scan|status|why|log|history|diff|report|enter|release|patches|prune WORK \
+const USAGE: &str = "patchadm bulk init|run|scan|status|why|log|history|diff|report|enter|release|patches|upload|prune WORK \
      [ARGUMENT...]";
 
 /// What is done: the word for it, and the work.
-const ACTIONS: [(&str, RunCommand); 13] = [
+const ACTIONS: [(&str, RunCommand); 14] = [
     ("init", init::run),
     ("run", run::run),
     ("scan", scan::run),
@@ -52,6 +53,7 @@ const ACTIONS: [(&str, RunCommand); 13] = [
     ("enter", enter::run),
     ("release", release::run),
     ("patches", patches::run),
+    ("upload", upload::run),
     ("prune", prune::run),
 ];
 
@@ -60,7 +62,7 @@ const ACTIONS: [(&str, RunCommand); 13] = [
 struct BulkArgs {
     #[command(flatten)]
     _common: RootlessOptions,
-    /// What to do: init, run, scan, status, why, log, history, diff, report, enter, release, patches or prune
+    /// What to do: init, run, scan, status, why, log, history, diff, report, enter, release, patches, upload or prune
     #[arg(value_name = "ACTION", value_parser = one_of(&ACTIONS), hide_possible_values = true)]
     _action: Option<RunCommand>,
     /// The directory of the bulk build

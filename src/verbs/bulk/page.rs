@@ -76,6 +76,11 @@ impl RunPage<'_> {
             ("Run", report.run_words()),
             ("Set", report.set_words()),
         ];
+        if let Some(platform) = &report.platform {
+            let known = [("OS", &platform.os), ("Compiler", &platform.compiler)];
+            facts.extend(known.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))));
+        }
+        facts.extend(report.upload.as_ref().map(|upload| ("Upload", upload.words())));
         if let Some(set) = &report.set {
             if !set.kept.is_empty() {
                 facts.push(("Kept from the set before", set.kept.join(" ")));

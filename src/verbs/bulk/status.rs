@@ -17,6 +17,7 @@ use crate::verbs::options::RootlessOptions;
 use patchadm_building::run::{InterruptedRun, RunStatus, RunningPackage, read_status};
 use patchadm_building::work::Work;
 use patchadm_bulk::journal::StateCounts;
+use patchadm_bulk::report::RunPlatform;
 use patchadm_planning::plan::refusal::Wording;
 
 const USAGE: &str = "patchadm bulk status WORK [RUN] [--watch]";
@@ -49,6 +50,7 @@ struct StatusReport {
     counts: StateCounts,
     running: Vec<RunningPackage>,
     expected_end: Option<String>,
+    platform: Option<RunPlatform>,
     interrupted: Option<InterruptedReport>,
 }
 
@@ -78,9 +80,9 @@ impl InterruptedReport {
 impl StatusReport {
     fn of(status: RunStatus, work: &Path) -> Self {
         let expected_end = status.expected.and_then(|(at, left_ms)| end_after(&at, left_ms));
-        let RunStatus { run, began, ended, counts, running, interrupted, .. } = status;
+        let RunStatus { run, began, ended, counts, running, interrupted, platform, .. } = status;
         let interrupted = interrupted.map(|run| InterruptedReport::of(run, work));
-        Self { run, began, ended, counts, running, expected_end, interrupted }
+        Self { run, began, ended, counts, running, expected_end, platform, interrupted }
     }
 
     fn lines(&self) -> Vec<String> {
@@ -91,6 +93,13 @@ impl StatusReport {
             (None, None) => "not ended".to_owned(),
         };
         let mut lines = vec![format!("run {}: began {}, {end}", self.run, self.began)];
+        if let Some(platform) = &self.platform {
+            let known = [("OS", &platform.os), ("compiler", &platform.compiler)];
+            let known =
+                known.into_iter().filter_map(|(name, value)| Some(format!("{name} {}", value.as_ref()?)));
+            let parts: Vec<String> = [format!("base {}", platform.base)].into_iter().chain(known).collect();
+            lines.push(parts.join(", "));
+        }
         lines.extend(self.counts.iter().map(|(state, count)| format!("{count:>8} {state}")));
         lines.extend(self.running.iter().map(running_line));
         lines.extend(self.interrupted.iter().flat_map(InterruptedReport::lines));

@@ -20,6 +20,8 @@ use patchadm_rootfs::{Dir, FileType, LockError, LockHolder, RootError};
 use crate::pool::{FoundResult, Pool};
 use crate::pool_use::take_pool;
 use crate::set::{CURRENT, RELEASED, SETS, set_of_link};
+use crate::task::failed::forget_surplus;
+use crate::upload::UPLOADS;
 use crate::work::{PROGRAM, RUNS, Work, numbered_directories};
 pub use report::PruneReport;
 
@@ -59,11 +61,13 @@ pub fn prune(work: &Work, request: &mut PruneRequest<'_>) -> Result<PruneReport,
     report.bytes = space.bytes();
     if !request.is_dry {
         // Sets before results: a set is never without one.
-        let others = [plan.sets, plan.runs, plan.results];
-        for removal in others.into_iter().chain(plan.installed) {
+        let others = [plan.sets, plan.runs, plan.results].into_iter();
+        let uploads = plan.uploads.map(|(_, removal)| removal);
+        for removal in others.chain(uploads).chain(plan.installed) {
             removal.carry_out()?;
         }
         Dir::of_host(&work.conf.pool)?.remove_leftovers(PROGRAM)?;
+        forget_surplus(&work.conf.build_dir, &work.id, work.conf.keep_failed)?;
     }
     Ok(report)
 }
@@ -72,6 +76,8 @@ pub fn prune(work: &Work, request: &mut PruneRequest<'_>) -> Result<PruneReport,
 struct PrunePlan {
     runs: Removal,
     sets: Removal,
+    /// What was uploaded of these sets, where anything was.
+    uploads: Option<(Dir, Removal)>,
     results: Removal,
     installed: Option<Removal>,
 }
@@ -79,9 +85,13 @@ struct PrunePlan {
 impl PrunePlan {
     fn of(work: &Work, keep: u32, report: &mut PruneReport) -> Result<Self, PruneError> {
         let runs = RunsToKeep::of(work, keep)?;
+        let uploads = work.dir.look(UPLOADS.as_bytes())?.map(|_| work.directory(UPLOADS)).transpose()?;
+        let uploads =
+            uploads.map(|dir| Ok::<_, RootError>((dir.again()?, Removal::below(dir)))).transpose()?;
         let mut plan = Self {
             runs: Removal::below(work.directory(RUNS)?),
             sets: Removal::below(work.directory(SETS)?),
+            uploads,
             results: Removal::below(Dir::of_host(&work.conf.pool)?),
             installed: installed::surplus(&work.conf, report)?,
         };
@@ -99,6 +109,13 @@ impl PrunePlan {
                 kept_sets.insert(set);
             } else {
                 plan.sets.add(&[&set.to_string()]);
+                if let Some((uploads, removal)) = &mut plan.uploads {
+                    for name in [set.to_string(), format!("{set}.done")] {
+                        if uploads.look(name.as_bytes())?.is_some() {
+                            removal.add(&[&name]);
+                        }
+                    }
+                }
                 report.sets.push(set);
             }
         }
@@ -149,7 +166,10 @@ impl PrunePlan {
     /// Measures what goes, names of one file together.
     fn space(&self) -> Result<FreedSpace, RootError> {
         let mut space = FreedSpace::default();
-        for removal in [&self.runs, &self.sets, &self.results].into_iter().chain(&self.installed) {
+        let uploads = self.uploads.iter().map(|(_, removal)| removal);
+        for removal in
+            [&self.runs, &self.sets, &self.results].into_iter().chain(uploads).chain(&self.installed)
+        {
             removal.measure(&mut space)?;
         }
         Ok(space)

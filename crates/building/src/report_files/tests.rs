@@ -60,6 +60,8 @@ fn report(work: &Work) -> RunReport {
         machines: Vec::new(),
         patches: None,
         published: None,
+        platform: None,
+        upload: None,
     };
     report.count_breaks();
     report
@@ -153,7 +155,7 @@ fn a_command_gets_the_mail_and_its_failure_is_told_with_its_last_line() {
     let third = tempfile::tempdir().unwrap();
     let missing = work(&third, "report_command=/no/such/program");
     write(&missing, &report);
-    assert!(matches!(send_report(&missing, 4), Err(SendReportError::Start { .. })));
+    assert!(matches!(send_report(&missing, 4), Err(SendReportError::Command(CommandError::Start { .. }))));
 }
 
 #[test]

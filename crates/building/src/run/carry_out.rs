@@ -17,9 +17,11 @@ use super::patching::make_its_patches;
 use super::probing::probe_all;
 use super::request::{RunError, RunEvent, RunRequest, Tell};
 use super::results::RunOutcome;
-use super::telling::{hand_on, make_its_set, restricted, write_files};
+use super::telling::{hand_on, make_its_set, restricted, upload_its_set, write_files};
+use crate::platform::{find_platform, keep_platform};
 use crate::pool_use::use_pool;
 use crate::remains::remove_remains;
+use crate::runs::run_directory;
 use crate::task::place::remove_abandoned;
 use crate::tree::KnownTree;
 use crate::work::WorkError;
@@ -44,8 +46,15 @@ pub fn run(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<RunOutcome, RunEr
     journal.add(&JournalLine::Start(RunStart { run: number, conf, began: began.clone(), operands }))?;
     journal.add(&JournalLine::Records(scanned.digest))?;
     tell(RunEvent::Begins { run: number, is_continued, packages: wanted.len() });
+    let (platform, note) =
+        find_platform(work, request.driver, (request.base.0, request.user), request.interrupt);
+    if let Some(note) = note {
+        tell(RunEvent::Note(&note));
+    }
+    keep_platform(&run_directory(work, number)?, &platform)?;
     let begin = RunBegin { run: number, conf, began, is_continued, known, journal };
-    let (ended, journal) = build_all(request, (&records, &resolution), (&wanted, slots), begin, tell)?;
+    let (mut ended, journal) = build_all(request, (&records, &resolution), (&wanted, slots), begin, tell)?;
+    ended.report.platform = Some(platform);
     let is_whole = request.is_whole;
     let outcome = tell_all(request, RunOutcome { records, resolution, ended, is_whole }, journal, tell)?;
     if outcome.ended.interrupted.is_none() {
@@ -106,13 +115,14 @@ fn tell_all(
     if outcome.ended.interrupted.is_none() {
         make_its_set(request, &mut outcome, &restricted, &mut journal)?;
         make_its_patches(request, &mut outcome, tell);
+        upload_its_set(request, &mut outcome, tell);
     }
     let is_over = outcome.ended.interrupted.is_none();
     write_files(request, &outcome, &restricted)?;
     if is_over {
         let report = &outcome.ended.report;
         // A report that may have been handed on twice is better than one that nobody got.
-        outcome.ended.is_handed_on = hand_on(request, report, tell);
+        outcome.ended.is_handed_on &= hand_on(request, report, tell);
         journal.add(&JournalLine::End { end: report.ended.clone(), counts: report.counts.clone() })?;
     }
     Ok(outcome)

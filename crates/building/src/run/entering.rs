@@ -10,9 +10,10 @@ use super::orders::{OrderInput, task_order};
 use super::request::RunError;
 use crate::base::BaseLayer;
 use crate::driver::Driver;
-use crate::pool::{Pool, PoolEntry};
+use crate::pool::{FoundResult, Pool, PoolEntry};
 use crate::sandbox::BuildUser;
 use crate::task::entering::{EnterSandboxError, EnteredTask, EnteringCommand, enter_sandbox};
+use crate::task::failed;
 use crate::tree::KnownTree;
 use crate::work::Work;
 
@@ -120,6 +121,39 @@ pub fn enter(
         pool: &pool,
         order: &order,
         install: &install,
+        kept: None,
     };
-    Ok(enter_sandbox(&entered, command)?)
+    Ok(enter_sandbox(entered, command)?)
+}
+
+/// Runs a command in the sandbox of a build that failed, as it has left everything. For a process that does nothing else.
+pub fn enter_failed(
+    (work, driver, user): (&Work, &Driver, BuildUser),
+    (name, has_network): (&str, bool),
+    command: EnteringCommand<'_>,
+) -> Result<EnclosureEnd, EnterPackageError> {
+    let machine = |error: &dyn std::error::Error| EnterSandboxError::Machine(error.to_string());
+    let found = failed::find((&work.conf.build_dir, &work.id), name).map_err(|error| machine(&error))?;
+    let (place, build) = found.map_err(|others| {
+        let advice = match (others.is_empty(), work.conf.keep_failed) {
+            (true, 0) => "set keep_failed in bulk.conf, and build it again with --retry".to_owned(),
+            (true, _) => "nothing else is kept either".to_owned(),
+            (false, _) => format!("kept are {}", others.join(", ")),
+        };
+        EnterSandboxError::NothingKept(format!("no failed build of {name} is kept on this machine; {advice}"))
+    })?;
+    let pool = Pool::open(&work.conf.pool)?;
+    let mut install = Vec::new();
+    for (need, key) in &build.order.install {
+        let FoundResult::Result(entry) = pool.find(key)? else {
+            let reason = format!("the result of {need} that it was built with is gone");
+            return Err(EnterPackageError::NotReady { package: build.order.package.clone(), reason });
+        };
+        install.push(*entry);
+    }
+    let mut order = build.order;
+    order.has_network |= has_network;
+    let kept = Some((place, &build.failure));
+    let entered = EnteredTask { work, driver, user, pool: &pool, order: &order, install: &install, kept };
+    Ok(enter_sandbox(entered, command)?)
 }

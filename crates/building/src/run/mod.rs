@@ -35,7 +35,7 @@ pub use run_base::RunBase;
 pub use carry_out::run;
 pub use changes::has_changed;
 pub use dry_run::plan_run;
-pub use entering::{EnterPackageError, EnterRequest, enter};
+pub use entering::{EnterPackageError, EnterRequest, enter, enter_failed};
 pub use master::{LONGEST_OVERTIME, TASK_PROCESS};
 pub use now_file::RunningPackage;
 pub use status::{InterruptedRun, RunStatus, read_status};

@@ -153,6 +153,8 @@ pub(super) fn report_of(
         machines: facts.machines,
         patches: None,
         published: None,
+        platform: None,
+        upload: None,
     };
     report.count_breaks();
     report

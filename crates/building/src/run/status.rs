@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use patchadm_bulk::journal::{PackageState, RunEnd, StateCounts};
+use patchadm_bulk::report::RunPlatform;
 
 use super::now_file::{RunNow, RunningPackage, read_now};
 use super::request::RunError;
+use crate::platform::read_platform;
 use crate::runs::{find_run, read_journal};
 use crate::work::{RUNS, Work, numbered_directories};
 
@@ -26,6 +28,8 @@ pub struct RunStatus {
     pub running: Vec<RunningPackage>,
     /// What is known of a run that ended before its time and waits to be continued.
     pub interrupted: Option<InterruptedRun>,
+    /// What it builds for and with; `None` where that is not known.
+    pub platform: Option<RunPlatform>,
     /// How long the rest was expected to take: when that was, RFC 3339, and the milliseconds from then on.
     pub expected: Option<(String, u64)>,
 }
@@ -47,7 +51,9 @@ pub fn read_status(work: &Work, run: Option<u64>) -> Result<Option<RunStatus>, R
     let numbers = numbered_directories(&runs)?;
     let last = numbers.iter().copied().max();
     let Some(run) = run.or(last).filter(|run| numbers.contains(run)) else { return Ok(None) };
-    let now = find_run(&runs, run)?.map(|dir| read_now(&dir)).transpose()?.unwrap_or_default();
+    let dir = find_run(&runs, run)?;
+    let now = dir.as_ref().map(read_now).transpose()?.unwrap_or_default();
+    let platform = dir.as_ref().map(read_platform).transpose()?.flatten();
     let read = read_journal(&runs, run)?.map_err(|error| RunError::damaged_journal(work, run, error))?;
     Ok(read.map(|(state, _)| {
         let ended = match &state.end {
@@ -67,16 +73,8 @@ pub fn read_status(work: &Work, run: Option<u64>) -> Result<Option<RunStatus>, R
         let running = if is_interrupted { BTreeMap::new() } else { state.running };
         let running = running.into_iter().map(|(package, slot)| running_package(&now, package, slot));
         let expected = now.at.clone().zip(now.left_ms).filter(|_| goes_on);
-        RunStatus {
-            run,
-            began: state.began,
-            ended,
-            goes_on,
-            counts,
-            running: running.collect(),
-            interrupted,
-            expected,
-        }
+        let (running, began) = (running.collect(), state.began);
+        RunStatus { run, began, ended, goes_on, counts, running, interrupted, platform, expected }
     }))
 }
 

@@ -3,7 +3,7 @@
 use patchadm_bulk::journal::JournalLine;
 use patchadm_bulk::pbulk_files::{PbulkPackage, restricted_subset};
 use patchadm_bulk::records::Record;
-use patchadm_bulk::report::RunReport;
+use patchadm_bulk::report::{RunReport, UploadReport};
 
 use super::journal_file::JournalFile;
 use super::request::{RunError, RunEvent, RunRequest, Tell};
@@ -13,7 +13,8 @@ use crate::report_files::{copy_report, send_report, write_pbulk_files};
 use crate::report_inputs::tell_report;
 use crate::runs::run_directory;
 use crate::set::{MadeSet, SetInput, SetPackage, make_set};
-use crate::tree::record_text;
+use crate::tree::{pbulk_depths, pbulk_record_text};
+use crate::upload::{UploadError, UploadRequest, upload};
 
 /// Makes the set of a run that came to its end, unless it was not one of all packages.
 pub(super) fn make_its_set(
@@ -58,6 +59,35 @@ pub(super) fn make_its_set(
     Ok(())
 }
 
+/// Uploads the set of a run, where that is configured. What fails is in the report, and changes nothing of the set.
+pub(super) fn upload_its_set(request: &RunRequest<'_>, outcome: &mut RunOutcome, tell: Tell<'_>) {
+    let ended = &mut outcome.ended;
+    let set = ended.report.set.as_ref().filter(|_| request.work.conf.upload_command.is_some());
+    let Some(set) = set.filter(|_| ended.interrupted.is_none()) else { return };
+    let wanted = UploadRequest {
+        work: request.work,
+        base: request.base.0,
+        set: set.run,
+        again: false,
+        interrupt: request.interrupt,
+    };
+    let report = match upload(&wanted) {
+        Ok(report) => report,
+        Err(UploadError::Interrupted(signal)) => {
+            ended.interrupted = Some(signal);
+            return;
+        }
+        Err(error) => UploadReport { error: Some(error.to_string()), ..UploadReport::default() },
+    };
+    if let Some(error) = &report.error {
+        tell(RunEvent::Note(&format!(
+            "the set was not uploaded: {error}; `patchadm bulk upload` tries again"
+        )));
+        ended.is_handed_on = false;
+    }
+    ended.report.upload = Some(report);
+}
+
 /// Returns for each package whether it must not be handed on: by itself, or because of what it needs.
 pub(super) fn restricted(outcome: &RunOutcome) -> Vec<bool> {
     let own: Vec<bool> = outcome.records.iter().map(Record::is_restricted).collect();
@@ -76,7 +106,7 @@ pub(super) fn write_files(
     let report = &outcome.ended.report;
     let dir = run_directory(work, report.run)?;
     tell_report(work, report, None, request.page)?;
-    let depths = outcome.resolution.graph().depths();
+    let depths = pbulk_depths(&outcome.resolution);
     let mut packages = Vec::new();
     for (index, state) in &outcome.ended.outcomes {
         let Some(record) = outcome.records.get(*index) else { continue };
@@ -89,8 +119,10 @@ pub(super) fn write_files(
         });
     }
     let uname = rustix::system::uname();
-    let platform = format!("{}/{}", uname.sysname().to_string_lossy(), machine_type());
-    let text = |index| record_text(&outcome.records, &outcome.resolution, index);
+    let os = report.platform.as_ref().and_then(|platform| platform.os.clone());
+    let os = os.unwrap_or_else(|| uname.sysname().to_string_lossy().into_owned());
+    let platform = format!("{os}/{}", machine_type());
+    let text = |index| pbulk_record_text(&outcome.records, &outcome.resolution, index);
     Ok(write_pbulk_files(&dir, report, &packages, &text, &platform)?)
 }
 

@@ -57,7 +57,7 @@ impl TaskLog {
 }
 
 /// Returns the name of the phase that a line begins.
-fn phase_of(line: &[u8]) -> Option<String> {
+pub(crate) fn phase_of(line: &[u8]) -> Option<String> {
     let name = line.strip_prefix(PHASE_LINE)?.strip_suffix(b"\n")?;
     let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.".contains(byte);
     (!name.is_empty() && name.iter().all(is_name)).then(|| String::from_utf8_lossy(name).into_owned())

@@ -1,4 +1,4 @@
-//! The sandboxes in which `scan` is called. A driver may run what recipes say, so each call has a sandbox of its own: no process
+//! The sandboxes in which `scan` and `platform` are called. A driver may run what recipes say, so each call has a sandbox of its own: no process
 //! of one call lives while another one is answered, and nothing that it wrote is seen by another one.
 
 use std::ffi::OsString;
@@ -107,8 +107,13 @@ impl<'a> ScanSandbox<'a> {
 
     /// Calls `scan`, for a location or for the list of all. An error is the machine's.
     pub(super) fn call(&self, location: Option<&str>) -> Result<Printed, ScanError> {
+        self.call_program("scan", location)
+    }
+
+    /// Calls a program of the driver. An error is the machine's.
+    pub(super) fn call_program(&self, program: &str, location: Option<&str>) -> Result<Printed, ScanError> {
         let mut said = Vec::new();
-        let ended = self.run(location, &mut said);
+        let ended = self.run((program, location), &mut said);
         if let Some(signal) = (self.interrupt)() {
             return Err(ScanError::Interrupted(signal));
         }
@@ -116,11 +121,11 @@ impl<'a> ScanSandbox<'a> {
             Ok(ended) => ended,
             Err(TaskError::Sandbox(SandboxError::Enclosure(
                 error @ (EnclosureError::NotFound(_) | EnclosureError::NotExecutable { .. }),
-            ))) => return Ok(Err(format!("scan: {error}"))),
+            ))) => return Ok(Err(format!("{program}: {error}"))),
             Err(error) => return Err(of_machine(error).into()),
         };
         if let Some(failure) = failure_of(&ended, self.time, &said) {
-            return Ok(Err(format!("scan: {failure}")));
+            return Ok(Err(format!("{program}: {failure}")));
         }
         let printed = self.place()?.dir.read_regular(PRINTED, MOST_PRINTED)?;
         Ok(Ok(printed.unwrap_or_default()))
@@ -130,13 +135,17 @@ impl<'a> ScanSandbox<'a> {
         self.place.as_ref().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    fn run(&self, location: Option<&str>, said: &mut Vec<u8>) -> Result<SandboxEnd, TaskError> {
+    fn run(
+        &self,
+        (program, location): (&str, Option<&str>),
+        said: &mut Vec<u8>,
+    ) -> Result<SandboxEnd, TaskError> {
         let place = self.place()?;
         for (part, _) in TEMPORARY {
             self.empty(place, part)?;
         }
         let mut enclosure = self.enclosure.clone();
-        let program = OsString::from(format!("{DRIVER_INSIDE}/scan"));
+        let program = OsString::from(format!("{DRIVER_INSIDE}/{program}"));
         enclosure.command.choices = vec![[program].into_iter().chain(location.map(Into::into)).collect()];
         place.dir.remove(PRINTED)?;
         let mut log = TaskLog::begin(place.dir.create(PRINTED)?, Some(MOST_PRINTED));

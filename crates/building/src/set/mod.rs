@@ -28,8 +28,8 @@ pub use released::{ReleaseError, ReleasedSet, release};
 
 pub(crate) use delivered::{DeliveredObjects, placed_objects};
 pub(crate) use libraries::unmet_in_files;
-pub(crate) use places::{FILES, PACKAGES, SETS};
-pub(crate) use publishing::{name_holders, read_set, verify_set};
+pub(crate) use places::{FILES, PACKAGES, SETS, lead};
+pub(crate) use publishing::{name_holders, put_file, read_set, verify_set};
 pub(crate) use selection::EarlierSet;
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub fn set_of_link(work: &Work, link: &str) -> Result<Option<u64>, RootError> {
 }
 
 /// Lets a link lead to another set, by a rename.
-pub(super) fn lead(sets: &Dir, link: &str, to: &str) -> Result<(), RootError> {
+pub(crate) fn lead(sets: &Dir, link: &str, to: &str) -> Result<(), RootError> {
     let new = format!(".{link}.new");
     sets.remove(new.as_bytes())?;
     sets.make_symlink(new.as_bytes(), to.as_bytes())?;

@@ -1,7 +1,7 @@
 //! The directory of a set, made beside its place, and the links that lead to sets.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use patchadm_bulk::resolve::NameHolders;
 use patchadm_inputs::sha256::{Sha256, Sha256Sum};
@@ -13,7 +13,7 @@ use super::error::SetError;
 use super::input::SetInput;
 use super::manifest::{MANIFEST, SetFile, SetManifest};
 use super::places::{CURRENT, FILES, PACKAGES, SETS, lead, number_behind};
-use super::selection::{EarlierSet, EntryFile, SetEntry};
+use super::selection::{EarlierSet, SetEntry};
 use crate::file_copy::{copy_file, each_part};
 use crate::work::{PROGRAM, Work, made};
 
@@ -52,7 +52,7 @@ fn fill(dir: &Dir, input: &SetInput<'_>, entries: &[SetEntry]) -> Result<SetMani
                     own => own.insert(made(&made(dir, FILES.as_bytes())?, package.as_bytes())?),
                 },
             };
-            put(file, place, name.as_bytes())?;
+            put_file((&file.directory, &file.name), place, name.as_bytes())?;
             let sum = match file.sum {
                 // What another set has had since may have been changed there.
                 Some(sum) if entry.is_kept => {
@@ -97,11 +97,11 @@ fn set_file(entry: &SetEntry, sum: Sha256Sum) -> SetFile {
 }
 
 /// Makes a file of a set: another name of the same file where the file system can, else a copy.
-fn put(file: &EntryFile, to: &Dir, name: &[u8]) -> Result<(), RootError> {
-    let from = Dir::of_host(&file.directory)?;
-    match to.make_link(name, &from, file.name.as_bytes()) {
+pub(crate) fn put_file((directory, file): (&Path, &str), to: &Dir, name: &[u8]) -> Result<(), RootError> {
+    let from = Dir::of_host(directory)?;
+    match to.make_link(name, &from, file.as_bytes()) {
         Err(error) if is_beyond_links(&error) => {
-            copy_file(&from, file.name.as_bytes(), to, name)?;
+            copy_file(&from, file.as_bytes(), to, name)?;
             to.set_mode(name, Mode::of(0o644))?;
             to.open_writable(name)?.map_or(Ok(()), |copy| copy.sync())
         }

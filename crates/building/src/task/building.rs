@@ -21,6 +21,7 @@ use super::teller::TaskTeller;
 use super::watch::TaskWatch;
 use crate::driver::DRIVER_INSIDE;
 use crate::keys::{changed_file, machine_type};
+use crate::logs::write_phase_logs;
 use crate::runs::log_directory;
 use crate::sandbox::{SandboxEnd, SandboxLimits, SandboxWatch, TaskLog, enclosure};
 use crate::tree_files::TreeFiles;
@@ -38,7 +39,12 @@ pub(super) fn build(inputs: &TaskInputs<'_>, teller: &TaskTeller) -> Result<Task
     let stepped = steps(inputs, (teller, &watch), &mut costs).map_err(|error| watch.blame(error));
     let (differs, failure) = match stepped {
         Ok(differs) => (differs, None),
-        Err(StepError::Package(failure)) => (None, Some(failure.cut())),
+        Err(StepError::Package(failure)) => {
+            let logs = log_directory(inputs.work, inputs.order.run)?;
+            let written = write_phase_logs(&logs, &inputs.order.package);
+            written.map_err(|error| TaskError::from(error).of_kept("logs"))?;
+            (None, Some(failure.cut()))
+        }
         Err(StepError::Machine(error)) => return Err(error.of_kept("logs")),
     };
     let BuildCosts { ms, cpu_ms, peak_memory, .. } = costs;
@@ -63,6 +69,9 @@ fn steps(
     let logs = log_directory(inputs.work, order.run)?;
     let name = format!("{}.log", order.package);
     logs.remove(name.as_bytes())?;
+    if logs.look(order.package.as_bytes())?.is_some() {
+        logs.remove_tree(order.package.as_bytes())?;
+    }
     let mut log = TaskLog::begin(logs.create(name.as_bytes())?, order.limits.get(LimitName::Output));
     let mut ticks = |memory, bytes| told.1.tick(memory, bytes);
     teller.installs(true);

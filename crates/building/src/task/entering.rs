@@ -4,12 +4,11 @@ use std::ffi::OsString;
 use std::os::fd::BorrowedFd;
 
 use patchadm_core::namespaces::{EnclosureEnd, EnclosureError, EnclosureTerminal, enclose};
-use patchadm_rootfs::{Dir, NewTree};
 use patchadm_svr4::package::Mode;
 
 use super::build_sandbox::{build_command, build_root, install, lay_out};
 use super::inputs::TaskInputs;
-use super::order::TaskOrder;
+use super::order::{TaskFailure, TaskOrder};
 use super::place::TaskPlace;
 use super::step::{StepError, TaskError};
 use crate::base::base_layer;
@@ -19,8 +18,8 @@ use crate::pool::{Pool, PoolEntry};
 use crate::sandbox::{BuildUser, SandboxError, SandboxLimits, TaskLog, enclosure};
 use crate::work::Work;
 
-/// The file inside with what the build gets on its standard input.
-const RECORD: &[u8] = b"tmp/record";
+/// The file in `/tmp` inside with what the build gets on its standard input.
+const RECORD: &[u8] = b"record";
 
 /// What is run inside.
 #[derive(Debug)]
@@ -47,6 +46,9 @@ pub enum EnterSandboxError {
     /// The sandbox could not be made, or the command not be started.
     #[error(transparent)]
     Enclosure(#[from] EnclosureError),
+    /// No work directory of a failed build of this name was kept.
+    #[error("{0}")]
+    NothingKept(String),
     /// The machine.
     #[error("{0}")]
     Machine(String),
@@ -61,18 +63,25 @@ pub(crate) struct EnteredTask<'a> {
     pub(crate) order: &'a TaskOrder,
     /// The results that are installed, in the order of their dependencies.
     pub(crate) install: &'a [PoolEntry],
+    /// The directory that its failed build has left, with the failure, where that is entered.
+    pub(crate) kept: Option<(TaskPlace, &'a TaskFailure)>,
 }
 
 /// Runs a command in the sandbox of a task; nothing of it is left afterwards. For a process that does nothing else.
 pub(crate) fn enter_sandbox(
-    task: &EnteredTask<'_>,
+    task: EnteredTask<'_>,
     command: EnteringCommand<'_>,
 ) -> Result<EnclosureEnd, EnterSandboxError> {
     let machine = |error: &dyn std::error::Error| EnterSandboxError::Machine(error.to_string());
     let ids = SandboxIds::of_task(&task.work.conf).map_err(EnterSandboxError::Machine)?;
     let base =
         base_layer(&task.work.conf, (ids, task.user), &task.order.base).map_err(|error| machine(&error))?;
-    let place = TaskPlace::make(&task.work.conf.build_dir, &task.work.id).map_err(|error| machine(&error))?;
+    let (place, failure) = if let Some((place, failure)) = task.kept {
+        (place, Some(failure))
+    } else {
+        let made = TaskPlace::make(&task.work.conf.build_dir, &task.work.id);
+        (made.map_err(|error| machine(&error))?, None)
+    };
     let inputs = TaskInputs {
         order: task.order,
         work: task.work,
@@ -83,14 +92,19 @@ pub(crate) fn enter_sandbox(
         install: task.install,
         place: &place,
     };
-    let ended = run(&inputs, command);
+    let ended = run(&inputs, failure, command);
     let is_empty = place.wait_until_empty().map_err(|error| machine(&error));
-    let removed = place.remove().map_err(|error| machine(&error));
+    // What was kept stays, with what was done to it.
+    let removed = if failure.is_some() { Ok(()) } else { place.remove().map_err(|error| machine(&error)) };
     let end = ended?;
     is_empty.and(removed).map(|()| end)
 }
 
-fn run(inputs: &TaskInputs<'_>, command: EnteringCommand<'_>) -> Result<EnclosureEnd, EnterSandboxError> {
+fn run(
+    inputs: &TaskInputs<'_>,
+    failure: Option<&TaskFailure>,
+    command: EnteringCommand<'_>,
+) -> Result<EnclosureEnd, EnterSandboxError> {
     let failed = |error: StepError| match error {
         StepError::Package(failure) => EnterSandboxError::Package {
             package: inputs.order.package.clone(),
@@ -99,11 +113,13 @@ fn run(inputs: &TaskInputs<'_>, command: EnteringCommand<'_>) -> Result<Enclosur
         StepError::Machine(TaskError::Sandbox(SandboxError::Enclosure(error))) => error.into(),
         StepError::Machine(error) => EnterSandboxError::Machine(error.to_string()),
     };
-    let prepared = prepare(inputs).map_err(failed)?;
+    let prepared = prepare(inputs, failure.is_some()).map_err(failed)?;
     let is_shell = command.words.is_empty();
     let words = if is_shell { vec!["/bin/sh".into()] } else { command.words };
     let mut inside = build_command(inputs, words);
     inside.has_terminal = true;
+    let phase = failure.and_then(|failure| failure.phase.as_ref());
+    inside.environment.extend(phase.map(|phase| ("FAILED_PHASE".into(), phase.into())));
     if is_shell {
         let prompt = format!("[{}] $ ", inputs.order.package);
         inside.environment.push(("PS1".into(), prompt.into()));
@@ -115,12 +131,22 @@ fn run(inputs: &TaskInputs<'_>, command: EnteringCommand<'_>) -> Result<Enclosur
     Ok(enclose(enclosure, command.input, EnclosureTerminal::Own, |_| ())?)
 }
 
-/// Puts everything in its place; returns the layer with what the package needs.
-fn prepare(inputs: &TaskInputs<'_>) -> Result<Option<std::path::PathBuf>, StepError> {
+/// Puts everything in its place, unless a build has left it there; returns the layer with what the package needs.
+fn prepare(inputs: &TaskInputs<'_>, is_kept: bool) -> Result<Option<std::path::PathBuf>, StepError> {
+    inputs.place.dir.remove(b"log")?;
     let mut log = TaskLog::begin(inputs.place.dir.create(b"log")?, None);
     let layer = install(inputs, &mut log, &mut |_, _| false)?;
-    lay_out(inputs, layer.as_deref())?;
-    let upper = Dir::of_host(&inputs.place.part("upper"))?;
-    NewTree::below(upper).write(RECORD, inputs.order.record.as_bytes(), Mode::of(0o644))?;
+    if is_kept {
+        // What overlayfs has left there is of no use to the next mount.
+        inputs.place.empty("scratch")?;
+    } else {
+        lay_out(inputs, layer.as_deref())?;
+    }
+    let upper = build_root(inputs, layer.as_deref()).lay_out()?;
+    let tmp = upper.dir(b"tmp")?;
+    tmp.remove(RECORD)?;
+    let mut record = tmp.create(RECORD)?;
+    record.put(inputs.order.record.as_bytes())?;
+    record.set_mode(Mode::of(0o644))?;
     Ok(layer)
 }

@@ -6,6 +6,7 @@ mod build_sandbox;
 mod building;
 mod checking;
 pub(crate) mod entering;
+pub(crate) mod failed;
 mod inputs;
 pub(crate) mod installed_mark;
 pub(crate) mod installing;

@@ -18,7 +18,7 @@ const PARTS: [&str; 6] = ["upper", "scratch", "work", "out", "packages", "distfi
 const MAKING: &[u8] = b"tasks.lock";
 
 /// The lock of the process of the task.
-const OWNER: &[u8] = b"owner";
+pub(crate) const OWNER: &[u8] = b"owner";
 
 /// The lock that is shared by what runs in the sandbox.
 const INSIDE: &[u8] = b"inside";
@@ -29,6 +29,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// The directory of one task, for as long as it is used.
 #[derive(Debug)]
 pub(crate) struct TaskPlace {
+    /// The directory that it is in.
     tasks: Dir,
     name: Vec<u8>,
     /// Its path on this machine.
@@ -83,6 +84,24 @@ impl TaskPlace {
         take_soon(&self.dir, INSIDE).map(drop)
     }
 
+    /// Opens the directory of a failed build that was kept, for whoever enters it.
+    pub(crate) fn reopen(failed: Dir, path: &Path, name: &[u8]) -> Result<Self, LockError> {
+        let dir = failed.dir(name)?;
+        let owner = Lock::take_file(&dir, OWNER, PROGRAM, |_| false)?;
+        Ok(Self {
+            tasks: failed,
+            name: name.to_vec(),
+            path: crate::work::host_path(path, name),
+            dir,
+            _owner: owner,
+        })
+    }
+
+    /// Moves the directory elsewhere, on the same file system.
+    pub(crate) fn move_to(self, to: &Dir, name: &[u8]) -> Result<(), RootError> {
+        self.tasks.move_to(&self.name, to, name)
+    }
+
     /// Removes the directory.
     pub(crate) fn remove(self) -> Result<(), RootError> {
         remove_all(&self.tasks, &self.name)
@@ -90,7 +109,7 @@ impl TaskPlace {
 }
 
 /// Takes a lock as soon as nobody else holds it.
-fn take_soon(dir: &Dir, lock: &[u8]) -> Result<Lock, LockError> {
+pub(crate) fn take_soon(dir: &Dir, lock: &[u8]) -> Result<Lock, LockError> {
     Lock::take_file(dir, lock, PROGRAM, |_| {
         std::thread::sleep(PAUSE);
         true

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::building::build;
+use super::failed::{FailedBuild, forget, is_worth_keeping, keep};
 use super::inputs::TaskInputs;
 use super::order::{TASK_FORMAT, TaskEnd, TaskEvent, TaskOrder};
 use super::place::TaskPlace;
@@ -108,7 +109,19 @@ fn carry_out(
     if is_full {
         std::thread::sleep(AROUND_ROOM);
     }
-    place.remove().map_err(|error| shown(&error))?;
+    let kept = &work.conf;
+    let at = (kept.build_dir.as_path(), work.id.as_str());
+    match &end {
+        Ok(TaskEnd { failure: Some(failure), .. }) if kept.keep_failed > 0 && is_worth_keeping(failure) => {
+            let build = FailedBuild { order: order.clone(), failure: failure.clone() };
+            keep(place, at, &build, kept.keep_failed).map_err(|error| shown(&error))?;
+        }
+        Ok(TaskEnd { failure: None, .. }) if kept.keep_failed > 0 => {
+            place.remove().map_err(|error| shown(&error))?;
+            forget(at, &order.package).map_err(|error| shown(&error))?;
+        }
+        _ => place.remove().map_err(|error| shown(&error))?,
+    }
     if is_full {
         std::thread::sleep(AROUND_ROOM);
     }

@@ -130,6 +130,12 @@ pub(super) const NAMES: &[SettingName] = &[
         "A command that gets the mail on its standard input, such as sendmail -t",
     ),
     without("report_copy", "PATH", "A directory that gets a copy of reports and of the logs of what failed"),
+    without(
+        "upload_command",
+        "COMMAND",
+        "A command that uploads the packages of each new set, called in the directory that has them",
+    ),
+    with("keep_failed", "0", "How many work directories of failed builds are kept, for enter --failed"),
     without("poll", "COMMAND", "A command whose output tells whether the tree changed"),
     with("keep_runs", "10", "The runs that prune keeps"),
 ];

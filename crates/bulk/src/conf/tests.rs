@@ -65,10 +65,12 @@ fn every_setting_is_read() {
          restricted=yes\nrequired=bash curl\nminimum=90%\nset_on_failure=none\npatch_ids=ids\ndepot=/srv/depot\nkey=/k\n\
          password_file=/p\nreport_to=a@x.org, b@x.org\nreport_from=bulk@x.org\nreport_subject=nightly\n\
          report_url=https://x.org/runs/\nreport_command=sendmail -t\nreport_copy=/srv/copy\npoll=git -C /tree rev-parse HEAD\n\
-         keep_runs=3\nslot=local 2\nslot=s 16 cores=64 srun --mem={mem}M\n",
+         upload_command=rsync -a . x.org:/packages\nkeep_failed=5\nkeep_runs=3\nslot=local 2\nslot=s 16 cores=64 srun --mem={mem}M\n",
     );
     assert_eq!(all.list, Some(PathBuf::from("/srv/bulk/wanted")));
     assert_eq!(all.base, Base::Directory("/srv/base".into()));
+    assert_eq!(all.upload_command.unwrap(), ["rsync", "-a", ".", "x.org:/packages"]);
+    assert_eq!(all.keep_failed, 5);
     assert_eq!(all.base_id.unwrap(), ["cat", "/srv/base/id"]);
     assert_eq!(all.mounts.len(), 2);
     assert_eq!(all.build_as, BuildIdentity::Root);

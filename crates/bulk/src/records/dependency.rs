@@ -24,6 +24,14 @@ impl Dependency {
     }
 }
 
+/// Returns the location from which an entry of a record leads to its own: that of the recipe. In files of pbulk `../../` leads to
+/// the top of the tree, however deep the recipe is.
+pub(super) fn base_of(entry: &str, recipe: &Location, is_of_pbulk: bool) -> Location {
+    let is_from_top = entry.rsplit_once(':').is_some_and(|(_, reference)| reference.starts_with("../../"));
+    let two_deep = || Location::parse("category/package").ok();
+    two_deep().filter(|_| is_of_pbulk && is_from_top).unwrap_or_else(|| recipe.clone())
+}
+
 impl fmt::Display for Dependency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.location {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use foldhash::{HashMap, HashSet};
 
-use super::dependency::Dependency;
+use super::dependency::{Dependency, base_of};
 use super::field::{self, FieldError};
 use super::names::{Location, LocationError, PkgName, PkgNameError, shown};
 use super::record::Record;
@@ -181,7 +181,7 @@ impl<'a> RecordReader<'a> {
     fn end_record(&mut self) -> Result<(), RecordError> {
         let Some(open) = self.open.take() else { return Ok(()) };
         let line = open.line;
-        let record = checked_record(open, &mut self.shared.dependencies);
+        let record = checked_record(open, self.recipe.is_none(), &mut self.shared.dependencies);
         self.records.push(record.map_err(|fault| RecordError { line, fault })?);
         Ok(())
     }
@@ -206,7 +206,11 @@ impl From<RecordFault> for Ended {
 }
 
 /// Checks the known fields of a record.
-fn checked_record(open: OpenRecord, dependencies: &mut Dependencies) -> Result<Record, RecordFault> {
+fn checked_record(
+    open: OpenRecord,
+    is_of_pbulk: bool,
+    dependencies: &mut Dependencies,
+) -> Result<Record, RecordFault> {
     let OpenRecord { pkgname, location, text, scan_depends, scan_depends_at, .. } = open;
     let Some(location) = location else { return Err(RecordFault::NoLocation(pkgname)) };
     let mut record = Record {
@@ -219,10 +223,11 @@ fn checked_record(open: OpenRecord, dependencies: &mut Dependencies) -> Result<R
         scan_depends_at,
         weight: 0,
         is_failed_scan: false,
+        is_of_pbulk,
     };
     let mut all_depends = Vec::new();
     for entry in record.field("ALL_DEPENDS").split_ascii_whitespace() {
-        all_depends.push(dependencies.of(entry, &record.location)?);
+        all_depends.push(dependencies.of(entry, &base_of(entry, &record.location, is_of_pbulk))?);
     }
     record.run_depends = run_depends(&record, &all_depends)?;
     record.all_depends = all_depends.into();
@@ -251,7 +256,7 @@ fn run_depends(record: &Record, all_depends: &[Arc<Dependency>]) -> Result<Optio
     let entries: HashSet<&str> = record.field("RUN_DEPENDS").split_ascii_whitespace().collect();
     let mut places = Vec::new();
     for entry in entries {
-        let named = Dependency::parse(entry, &record.location)?;
+        let named = Dependency::parse(entry, &base_of(entry, &record.location, record.is_of_pbulk))?;
         let found = places_of.get(&(&*named.pattern, named.location.as_ref()));
         places.extend(found.ok_or_else(|| RecordFault::RunDepends(shown(entry)))?);
     }

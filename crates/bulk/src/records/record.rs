@@ -23,6 +23,8 @@ pub struct Record {
     pub(super) weight: u32,
     /// It stands for a location whose scan failed, and its `PKG_FAIL_REASON` says why.
     pub(super) is_failed_scan: bool,
+    /// It was read from a file of pbulk.
+    pub(super) is_of_pbulk: bool,
 }
 
 impl Record {

@@ -54,6 +54,7 @@ impl Records {
             scan_depends_at: None,
             weight: 0,
             is_failed_scan: true,
+            is_of_pbulk: false,
         });
         index
     }

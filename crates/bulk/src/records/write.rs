@@ -1,34 +1,49 @@
-//! Records as pbulk writes them.
+//! Records written down: as they were read, and as the files of pbulk have them.
 
 use std::io::{self, Write};
 
-use super::names::PkgName;
+use super::dependency::{Dependency, base_of};
+use super::names::{Location, PkgName};
 use super::record::Record;
 use super::table::Records;
 
+/// What a file of pbulk says of a record that its recipe did not.
+#[derive(Clone, Debug, Default)]
+pub struct PbulkFields<'a> {
+    /// `DEPENDS`; no line if there is none.
+    pub depends: Vec<&'a PkgName>,
+    /// For each entry of `ALL_DEPENDS` the location of the package that was found.
+    pub found: Vec<Option<&'a Location>>,
+    /// Why it cannot be built, where its recipe does not say so: `PKG_FAIL_REASON`.
+    pub fail_reason: Option<String>,
+}
+
+/// The fields that the programs of pbulk want in every record.
+const ALWAYS: [&str; 3] = ["ALL_DEPENDS", "PKG_SKIP_REASON", "PKG_FAIL_REASON"];
+
 impl Records {
-    /// Writes all records as the file `pscan`: in byte order of their `PKGNAME`, with `PKG_LOCATION` after it.
-    pub fn write_pscan(&self, out: &mut impl Write) -> io::Result<()> {
+    /// Writes all records as they were read: in byte order of their `PKGNAME`, with `PKG_LOCATION` after it.
+    pub fn write_plain(&self, out: &mut impl Write) -> io::Result<()> {
         for (_, record) in self.in_order() {
             self.write_record(record, &[], out)?;
         }
         Ok(())
     }
 
-    /// Writes all records as the file `presolve`: as `pscan`, with `DEPENDS` last. `depends` returns what was found for the
-    /// record with an index; nothing found is no line.
-    pub fn write_presolve<'a>(
+    /// Writes all records as the files `pscan` and `presolve` of pbulk, in the same order. `fields` returns what is added to
+    /// the record with an index.
+    pub fn write_pbulk<'a>(
         &'a self,
         out: &mut impl Write,
-        depends: impl Fn(u32) -> Vec<&'a PkgName>,
+        fields: impl Fn(u32) -> PbulkFields<'a>,
     ) -> io::Result<()> {
         for (index, record) in self.in_order() {
-            self.write_record(record, &depends(index), out)?;
+            self.write_pbulk_record(record, &fields(index), out)?;
         }
         Ok(())
     }
 
-    /// Writes one record as in `presolve`, a line each field.
+    /// Writes one record with `DEPENDS`, a line each field, as its build gets it.
     pub fn write_record(
         &self,
         record: &Record,
@@ -36,18 +51,39 @@ impl Records {
         out: &mut impl Write,
     ) -> io::Result<()> {
         writeln!(out, "PKGNAME={}\nPKG_LOCATION={}", record.pkgname, record.location)?;
-        let text = record.text.as_bytes();
-        let (before, after) =
-            text.split_at_checked(record.scan_depends_at.unwrap_or(text.len())).unwrap_or((text, b""));
-        out.write_all(before)?;
+        let (before, after) = around_scan_depends(record);
+        out.write_all(before.as_bytes())?;
         if record.scan_depends_at.is_some() {
             write_words(out, "SCAN_DEPENDS", self.scan_depends(record))?;
         }
-        out.write_all(after)?;
-        if depends.is_empty() {
-            return Ok(());
+        out.write_all(after.as_bytes())?;
+        write_depends(out, depends)
+    }
+
+    /// Writes one record so that the programs of pbulk take it: with all fields that they want, and with each dependency as
+    /// `PATTERN:../../LOCATION`. What a recipe wrote in this form already stays as it is, byte for byte.
+    pub fn write_pbulk_record(
+        &self,
+        record: &Record,
+        fields: &PbulkFields<'_>,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        writeln!(out, "PKGNAME={}\nPKG_LOCATION={}", record.pkgname, record.location)?;
+        let (before, after) = around_scan_depends(record);
+        let mut open = ALWAYS.to_vec();
+        for line in before.lines() {
+            write_pbulk_line(record, line, fields, &mut open, out)?;
         }
-        write_words(out, "DEPENDS", depends.iter().map(|name| name.as_str()))
+        if record.scan_depends_at.is_some() {
+            write_words(out, "SCAN_DEPENDS", self.scan_depends(record))?;
+        }
+        for line in after.lines() {
+            write_pbulk_line(record, line, fields, &mut open, out)?;
+        }
+        for name in open.clone() {
+            write_pbulk_line(record, &format!("{name}="), fields, &mut open, out)?;
+        }
+        write_depends(out, &fields.depends)
     }
 
     /// Returns all records in byte order of their `PKGNAME`, those with one name in order of their locations.
@@ -56,6 +92,77 @@ impl Records {
         records.sort_by_key(|(index, record)| (&record.pkgname, &record.location, *index));
         records.into_iter()
     }
+}
+
+/// Returns the lines of a record before and after `SCAN_DEPENDS`.
+fn around_scan_depends(record: &Record) -> (&str, &str) {
+    let at = record.scan_depends_at.unwrap_or(record.text.len());
+    record.text.split_at_checked(at).unwrap_or((&record.text, ""))
+}
+
+/// Writes a line of a record in the form of pbulk. Of the fields that it always wants, the first of each name counts.
+fn write_pbulk_line(
+    record: &Record,
+    line: &str,
+    fields: &PbulkFields<'_>,
+    open: &mut Vec<&str>,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let Some((name, value)) = line.split_once('=') else { return writeln!(out, "{line}") };
+    if name == "RUN_DEPENDS" {
+        return match run_depends_text(record, value) {
+            Some(text) => writeln!(out, "{name}={text}"),
+            None => writeln!(out, "{line}"),
+        };
+    }
+    let Some(place) = open.iter().position(|always| *always == name) else { return writeln!(out, "{line}") };
+    open.remove(place);
+    match name {
+        "ALL_DEPENDS" => match all_depends_text(record, value, &fields.found) {
+            Some(text) => writeln!(out, "{name}={text}"),
+            None => writeln!(out, "{line}"),
+        },
+        // A blank would be a reason for pbulk.
+        _ if value.trim_ascii().is_empty() => {
+            let reason = fields.fail_reason.as_deref().filter(|_| name == "PKG_FAIL_REASON");
+            writeln!(out, "{name}={}", reason.unwrap_or_default())
+        }
+        _ => writeln!(out, "{line}"),
+    }
+}
+
+/// Returns the value of `ALL_DEPENDS` as pbulk reads it; `None` if the recipe wrote it so. A need that names no location has that
+/// of what was found. One that nothing matches and that names none has none to be written, and is left out.
+fn all_depends_text(record: &Record, value: &str, found: &[Option<&Location>]) -> Option<String> {
+    let found = found.iter().copied().chain(std::iter::repeat(None));
+    let entries = record.all_depends().iter().zip(found).filter_map(|(dependency, found)| {
+        let location = dependency.location.as_ref().or(found)?;
+        Some(format!("{}:../../{location}", dependency.pattern))
+    });
+    let entries: Vec<String> = entries.collect();
+    let is_so = value.split_ascii_whitespace().eq(entries.iter().map(String::as_str));
+    (!is_so).then(|| entries.join(" "))
+}
+
+/// Returns the value of `RUN_DEPENDS` with locations as those of `ALL_DEPENDS`; `None` if the recipe wrote it so.
+fn run_depends_text(record: &Record, value: &str) -> Option<String> {
+    let entries = value.split_ascii_whitespace().map(|entry| {
+        let read = Dependency::parse(entry, &base_of(entry, &record.location, record.is_of_pbulk));
+        match read.map(|read| (read.pattern, read.location)) {
+            Ok((pattern, Some(location))) => format!("{pattern}:../../{location}"),
+            _ => entry.to_owned(),
+        }
+    });
+    let entries: Vec<String> = entries.collect();
+    let is_so = value.split_ascii_whitespace().eq(entries.iter().map(String::as_str));
+    (!is_so).then(|| entries.join(" "))
+}
+
+fn write_depends(out: &mut impl Write, depends: &[&PkgName]) -> io::Result<()> {
+    if depends.is_empty() {
+        return Ok(());
+    }
+    write_words(out, "DEPENDS", depends.iter().map(|name| name.as_str()))
 }
 
 fn write_words<'a>(out: &mut impl Write, name: &str, words: impl Iterator<Item = &'a str>) -> io::Result<()> {

@@ -185,6 +185,32 @@ pub struct PatchesReport {
     pub others: serde_json::Map<String, serde_json::Value>,
 }
 
+/// What a run builds for and with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunPlatform {
+    /// The system in the base, for example `Debian GNU/Linux 12 (bookworm)`.
+    pub os: Option<String>,
+    /// The compiler, as the driver names it.
+    pub compiler: Option<String>,
+    /// The base: `host`, or the path of a directory.
+    pub base: String,
+}
+
+/// The upload of the packages of a set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadReport {
+    /// The directory with what is uploaded.
+    pub directory: String,
+    /// How many files of packages it has.
+    pub packages: u64,
+    /// Packages that are not in it, since their binaries must not be handed on.
+    pub restricted: Vec<String>,
+    /// Whether the command has uploaded it.
+    pub uploaded: bool,
+    /// Why it was not made or not uploaded.
+    pub error: Option<String>,
+}
+
 /// The report of a run. All times are RFC 3339.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunReport {
@@ -224,6 +250,28 @@ pub struct RunReport {
     pub patches: Option<PatchesReport>,
     /// What was published, as `publish` tells of it; `None` if nothing was to be.
     pub published: Option<serde_json::Value>,
+    /// What it was built for and with.
+    #[serde(default)]
+    pub platform: Option<RunPlatform>,
+    /// The upload of its set; `None` if nothing was to be uploaded.
+    #[serde(default)]
+    pub upload: Option<UploadReport>,
+}
+
+impl UploadReport {
+    /// Returns the upload in words.
+    pub fn words(&self) -> String {
+        let restricted = match self.restricted.len() {
+            0 => String::new(),
+            count => format!(", {count} restricted left out"),
+        };
+        let packages = format!("{} packages{restricted}", self.packages);
+        match (&self.error, self.uploaded) {
+            (Some(error), _) => format!("failed: {error}"),
+            (None, true) => format!("{packages}, from {}", self.directory),
+            (None, false) => format!("{packages} in {}, not uploaded", self.directory),
+        }
+    }
 }
 
 impl RunReport {

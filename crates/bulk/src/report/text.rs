@@ -70,6 +70,13 @@ impl ReportText<'_> {
         self.line(self.input.title);
         self.out.push('\n');
         self.line(&format!("Base:   {}", self.input.base));
+        if let Some(platform) = &report.platform {
+            for (name, value) in [("OS:     ", &platform.os), ("Compiler: ", &platform.compiler)] {
+                if let Some(value) = value {
+                    self.line(&format!("{name}{value}"));
+                }
+            }
+        }
         self.line(&format!("Begin:  {}", report.began));
         self.line(&format!("End:    {}", report.ended));
         self.line(&format!("Run:    {}", report.run_words()));
@@ -82,6 +89,9 @@ impl ReportText<'_> {
         }
         for unmet in report.set.iter().flat_map(|set| &set.unmet) {
             self.line(&format!("Unmet:  {} needs {}", unmet.package, unmet.library));
+        }
+        if let Some(upload) = &report.upload {
+            self.line(&format!("Upload: {}", upload.words()));
         }
         if let Some(url) = self.input.url {
             self.line(&format!("Logs:   {url}"));

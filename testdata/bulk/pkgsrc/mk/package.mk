@@ -1,10 +1,33 @@
-# A package: the targets of pkgsrc that a bulk build makes. What is built is a file with a line for the package, below those of
-# the packages that it needs; the binary package is an archive with it.
+# A package: the targets of pkgsrc that a bulk build makes, with the demands of pkgsrc's guide and of pbulk. What is built is a
+# file with a line for the package, below those of the packages that it needs; the binary package is an archive with it.
+#
+#   - nothing works while PKG_PATH is set;
+#   - who builds is not root where somebody else is there: root only installs, unless the package says user-destdir, and packs;
+#   - a missing dependency is not built on the way, and nobody is asked (BATCH);
+#   - create-usergroup makes an account, before the phase that USERGROUP_PHASE names.
 
 CATEGORIES=	${.CURDIR:H:T}
 MAINTAINER?=	tree@example.org
+USE_DESTDIR?=	yes
 FILE=		opt/pkg/share/${PKGNAME:C/-[^-]*$//}
 WRKDIR=		${WRKOBJDIR}/${.CURDIR:T}${CHOICE}
+DESTDIR=	${WRKDIR}/.destdir
+STAGE_PKGFILE=	${WRKDIR}/.packages/${PKGNAME}.tgz
+OPSYS=		Stand-in
+OS_VERSION=	1.0
+PKGSRC_COMPILER=	gcc
+
+# What every target looks at first. As in pkgsrc it is not what is wrong with a package that ends a scan.
+DEMANDS=	test -z "$$PKG_PATH" || { echo 'Please unset PKG_PATH before doing pkgsrc work!'; exit 1; }; \
+		test "${BATCH}" = 1 || { echo 'Somebody would be asked.'; exit 1; }; \
+		test "${DEPENDS_TARGET}" = /nonexistent || { echo 'Dependencies would be built.'; exit 1; }
+UNPRIVILEGED=	${DEMANDS}; test "$$(id -u)" != 0 || { echo '${.TARGET}: not as root'; exit 1; }
+PRIVILEGED=	${DEMANDS}; test "$$(id -u)" = 0 || test "${ONE_ID}" = yes || { echo '${.TARGET}: only as root'; exit 1; }
+.if ${USE_DESTDIR} == "user-destdir"
+INSTALLER=	${UNPRIVILEGED}
+.else
+INSTALLER=	${PRIVILEGED}
+.endif
 
 pbulk-index: .PHONY
 .if defined(PBULK_CHOICES) && !defined(CHOICE)
@@ -20,9 +43,9 @@ pbulk-index: .PHONY
 	@echo RESTRICTED=${RESTRICTED:Q}
 	@echo CATEGORIES=${CATEGORIES:Q}
 	@echo MAINTAINER=${MAINTAINER:Q}
-	@echo USE_DESTDIR=yes
-	@echo BOOTSTRAP_PKG=
-	@echo USERGROUP_PHASE=
+	@echo USE_DESTDIR=${USE_DESTDIR}
+	@echo BOOTSTRAP_PKG=${BOOTSTRAP_PKG}
+	@echo USERGROUP_PHASE=${USERGROUP_PHASE}
 	@echo SCAN_DEPENDS=${.CURDIR}/Makefile ${.CURDIR}/../../mk/package.mk
 	@echo PBULK_WEIGHT=100
 .  if defined(CHOICE)
@@ -30,22 +53,43 @@ pbulk-index: .PHONY
 .  endif
 .endif
 
+show-var: .PHONY
+	@echo ${${VARNAME}}
+
 checksum: .PHONY
+	@${UNPRIVILEGED}
 	@test -d ${DISTDIR}
 
+create-usergroup: .PHONY
+	@${PRIVILEGED}
+	@echo made > /var/db/account-of-${PKGNAME}
+
+clean: .PHONY
+	@rm -rf ${WRKDIR}
+
 configure: .PHONY
+	@${UNPRIVILEGED}
+.if !empty(USERGROUP_PHASE)
+	@test -e /var/db/account-of-${PKGNAME}
+.endif
 	@mkdir -p ${WRKDIR}
 
 all: .PHONY
+	@${UNPRIVILEGED}
 	@${BUILD:Utrue}
 	@cat ${NEEDS:@name@/opt/pkg/share/${name}@} /dev/null > ${WRKDIR}/file
 	@echo ${PKGNAME} of ${.CURDIR:T} >> ${WRKDIR}/file
 
-install: .PHONY
-	@mkdir -p ${WRKDIR}/root/${FILE:H}
-	@cp ${WRKDIR}/file ${WRKDIR}/root/${FILE}
+stage-install: .PHONY
+	@${INSTALLER}
+	@mkdir -p ${DESTDIR}/${FILE:H}
+	@cp ${WRKDIR}/file ${DESTDIR}/${FILE}
+.if ${USE_DESTDIR} != "user-destdir" && empty(ONE_ID)
+	@chown 7:7 ${DESTDIR}/${FILE}
+.endif
 
-package: .PHONY
-	@mkdir -p ${PACKAGES}/All
-	@tar -C ${WRKDIR}/root --sort=name --owner=0 --group=0 --mtime=@${SOURCE_DATE_EPOCH} -cf - ${FILE} \
-	    | gzip -n > ${PACKAGES}/All/${PKGNAME}.tgz
+stage-package-create: .PHONY
+	@${PRIVILEGED}
+	@mkdir -p ${STAGE_PKGFILE:H}
+	@tar -C ${DESTDIR} --sort=name --owner=0 --group=0 --mtime=@${SOURCE_DATE_EPOCH} -cf - ${FILE} \
+	    | gzip -n > ${STAGE_PKGFILE}

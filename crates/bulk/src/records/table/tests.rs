@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::records::ImportError;
+use crate::records::{ImportError, PbulkFields};
 
 fn location(text: &str) -> Location {
     Location::parse(text).unwrap()
@@ -17,7 +17,7 @@ fn read(output: &str) -> Result<Records, RecordError> {
 
 fn pscan(records: &Records) -> String {
     let mut out = Vec::new();
-    records.write_pscan(&mut out).unwrap();
+    records.write_plain(&mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -64,13 +64,44 @@ fn records_are_written_in_order_of_their_names_with_their_location() {
         "PKGNAME=Z-2\nPKG_LOCATION=a/z\n{b}{failed}PKGNAME=z-1\nPKG_LOCATION=a/z\nA=1\nSCAN_DEPENDS=b a\nB= 2\n"
     );
     assert_eq!(pscan(&records), expected);
-    let mut presolve = Vec::new();
-    let name = records.get(1).unwrap().pkgname();
+}
+
+#[test]
+fn the_files_of_pbulk_have_all_fields_that_its_programs_want_and_locations_from_the_top() {
+    let mut records = Records::new();
+    let own = "PKGNAME=user-1\nALL_DEPENDS=base>=1:../base other-[0-9]* gone-1\nRUN_DEPENDS=base>=1:../base\n\
+               PKG_SKIP_REASON= \n";
+    records.read(&location("a/b/user"), own.as_bytes()).unwrap();
+    let as_pbulk =
+        "PKGNAME=base-1\nALL_DEPENDS= x-1:../../c/x  y-1:../../c/y\nPKG_SKIP_REASON=\nPKG_FAIL_REASON=no\n";
+    records.read(&location("c/base"), as_pbulk.as_bytes()).unwrap();
+    let other = location("c/other");
+    let base = records.get(1).unwrap().pkgname();
+    let mut written = Vec::new();
     records
-        .write_presolve(&mut presolve, |index| if index == 2 { vec![name, name] } else { vec![] })
+        .write_pbulk(&mut written, |index| match index {
+            0 => PbulkFields {
+                depends: vec![base],
+                found: vec![None, Some(&other), None],
+                fail_reason: Some("it needs gone-1".to_owned()),
+            },
+            _ => PbulkFields::default(),
+        })
         .unwrap();
-    let with_depends = expected.replace(b, &format!("{b}DEPENDS=Z-2 Z-2\n"));
-    assert_eq!(String::from_utf8(presolve).unwrap(), with_depends);
+    let expected = "PKGNAME=base-1\nPKG_LOCATION=c/base\nALL_DEPENDS= x-1:../../c/x  y-1:../../c/y\n\
+        PKG_SKIP_REASON=\nPKG_FAIL_REASON=no\n\
+        PKGNAME=user-1\nPKG_LOCATION=a/b/user\nALL_DEPENDS=base>=1:../../a/b/base other-[0-9]*:../../c/other\n\
+        RUN_DEPENDS=base>=1:../../a/b/base\nPKG_SKIP_REASON=\nPKG_FAIL_REASON=it needs gone-1\nDEPENDS=base-1\n";
+    assert_eq!(String::from_utf8(written.clone()).unwrap(), expected);
+    // Read again they mean the same, and are written as they are.
+    let again = Records::import(&written[..]).unwrap();
+    let user = again.iter().find(|record| record.pkgname().as_str() == "user-1").unwrap();
+    let needs: Vec<String> = user.all_depends().iter().map(ToString::to_string).collect();
+    assert_eq!(needs, ["base>=1:a/b/base", "other-[0-9]*:c/other"]);
+    assert!(user.is_run_depends(0) && !user.is_run_depends(1));
+    let mut once_more = Vec::new();
+    again.write_pbulk(&mut once_more, |_| PbulkFields::default()).unwrap();
+    assert_eq!(String::from_utf8(once_more).unwrap(), expected.replace("DEPENDS=base-1\n", ""));
 }
 
 #[test]

@@ -1,0 +1,126 @@
+//! A command of the operator is run to its end; of what it prints, the last line is told if it fails.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use patchadm_svr4::package::control::visible;
+
+/// How long is waited for what it printed, where something that it left behind may still print.
+const LONGEST_OUTPUT: Duration = Duration::from_secs(1);
+
+/// How long is waited between two looks.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// The bytes that are kept of what it prints.
+const KEPT_OUTPUT: usize = 4096;
+
+/// The reasons why a command did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// It cannot be started.
+    #[error("{program}: {error}")]
+    Start {
+        /// The program.
+        program: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// It failed.
+    #[error("{program}: {how}{output}")]
+    Failed {
+        /// The program.
+        program: String,
+        /// How it ended.
+        how: String,
+        /// The last line that it printed, behind a colon.
+        output: String,
+    },
+}
+
+/// Runs a command in a directory until it ends, or until `is_over` says that it has to.
+pub(crate) fn run_command(
+    words: &[String],
+    directory: &Path,
+    input: Option<File>,
+    is_over: &dyn Fn() -> bool,
+) -> Result<(), CommandError> {
+    let [program, arguments @ ..] = words else { return Ok(()) };
+    let start = |error| CommandError::Start { program: program.clone(), error };
+    let (reader, writer) = io::pipe().map_err(start)?;
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(directory);
+    command.stdin(input.map_or_else(Stdio::null, Stdio::from));
+    command.stdout(writer.try_clone().map_err(start)?).stderr(writer);
+    let began = Instant::now();
+    let mut child = command.spawn().map_err(start)?;
+    // The command holds the ends that are written to; without it, reading ends.
+    drop(command);
+    let output = PrintedLines::read(reader);
+    let ended = wait_for(&mut child, is_over).map_err(start)?;
+    if ended.is_some_and(|status| status.success()) {
+        return Ok(());
+    }
+    output.wait();
+    let printed = output.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+    let text = String::from_utf8_lossy(&printed);
+    let last = text.lines().rev().find(|line| !line.trim().is_empty());
+    Err(CommandError::Failed {
+        program: program.clone(),
+        how: ended.map_or_else(
+            || format!("it was ended after {} s", began.elapsed().as_secs()),
+            |ended| ended.to_string(),
+        ),
+        output: last.map(|line| format!(": {}", visible(line))).unwrap_or_default(),
+    })
+}
+
+/// The last bytes that a command prints, collected for as long as somebody may print: a process that it leaves behind may do so
+/// after its end.
+struct PrintedLines {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reader: std::thread::JoinHandle<()>,
+}
+
+impl PrintedLines {
+    fn read(mut reader: io::PipeReader) -> Self {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let kept = bytes.clone();
+        let reader = std::thread::spawn(move || {
+            let mut buffer = [0; KEPT_OUTPUT];
+            while let Ok(count @ 1..) = reader.read(&mut buffer) {
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.extend_from_slice(buffer.get(..count).unwrap_or_default());
+                let surplus = kept.len().saturating_sub(KEPT_OUTPUT);
+                kept.drain(..surplus);
+            }
+        });
+        Self { bytes, reader }
+    }
+
+    /// Waits until nobody prints any more, but not for long.
+    fn wait(&self) {
+        let began = Instant::now();
+        while !self.reader.is_finished() && began.elapsed() < LONGEST_OUTPUT {
+            std::thread::sleep(PAUSE);
+        }
+    }
+}
+
+/// Waits for the end of a command; one that has to end before it does is killed, and has no status.
+fn wait_for(child: &mut Child, is_over: &dyn Fn() -> bool) -> io::Result<Option<ExitStatus>> {
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if is_over() {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        std::thread::sleep(PAUSE);
+    }
+}

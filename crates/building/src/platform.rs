@@ -1,0 +1,98 @@
+//! What a run builds for and with: the system, the compiler, the base. Its file lies in the directory of the run.
+
+use std::path::{Path, PathBuf};
+
+use patchadm_bulk::conf::Base;
+use patchadm_bulk::report::RunPlatform;
+use patchadm_rootfs::{Dir, RootError};
+use patchadm_svr4::package::Mode;
+
+use crate::base::BaseLayer;
+use crate::driver::Driver;
+use crate::report_inputs::base_of;
+use crate::sandbox::BuildUser;
+use crate::scan::{ScanError, call_platform};
+use crate::work::{PROGRAM, Work};
+
+/// The file of a run.
+const PLATFORM_FILE: &[u8] = b"platform";
+
+/// The files with the name of a system, the first that is there.
+const RELEASES: [&str; 2] = ["usr/lib/os-release", "etc/os-release"];
+
+/// The largest of these files that is read, in bytes.
+const LARGEST: u64 = 1 << 16;
+
+/// The longest value that is kept, in characters.
+const LONGEST: usize = 200;
+
+/// Finds out what a run builds for and with: the driver's program says so, and what it does not say is read from the base. An
+/// error is a note, and says that the driver's program failed.
+pub(crate) fn find_platform(
+    work: &Work,
+    driver: &Driver,
+    base: (&BaseLayer, BuildUser),
+    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+) -> (RunPlatform, Option<String>) {
+    let mut platform = RunPlatform { base: base_of(work), ..RunPlatform::default() };
+    let mut note = None;
+    if driver.knows_platform() {
+        match call_platform(work, driver, base, interrupt) {
+            Ok(Ok(printed)) => take_lines(&String::from_utf8_lossy(&printed), &mut platform),
+            Ok(Err(reason)) => note = Some(reason),
+            // The run ends at once, too.
+            Err(ScanError::Interrupted(_)) => {}
+            Err(error) => note = Some(error.to_string()),
+        }
+    }
+    platform.os = platform.os.or_else(|| Some(system_of(&work.conf.base)));
+    (platform, note)
+}
+
+fn take_lines(printed: &str, platform: &mut RunPlatform) {
+    for (name, value) in printed.lines().filter_map(|line| line.split_once('=')) {
+        let value: String =
+            value.trim().chars().filter(|letter| !letter.is_control()).take(LONGEST).collect();
+        let place = match name {
+            "OS" => &mut platform.os,
+            "COMPILER" => &mut platform.compiler,
+            _ => continue,
+        };
+        *place = Some(value).filter(|value| !value.is_empty());
+    }
+}
+
+/// Returns the name of the system in a base: its own, else that of the kernel.
+fn system_of(base: &Base) -> String {
+    let top: PathBuf = match base {
+        Base::Host(_) => "/".into(),
+        Base::Directory(path) => path.clone(),
+    };
+    let read = |path: &Path| {
+        let dir = Dir::of_host(path.parent()?).ok()?;
+        dir.read_regular(path.file_name()?.as_encoded_bytes(), LARGEST).ok()?
+    };
+    let named = RELEASES.iter().find_map(|name| {
+        let text = String::from_utf8_lossy(&read(&top.join(name))?).into_owned();
+        let value = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="))?;
+        let value: String = value.trim_matches(['"', '\'']).chars().filter(|l| !l.is_control()).collect();
+        Some(value.chars().take(LONGEST).collect::<String>()).filter(|value| !value.is_empty())
+    });
+    named.unwrap_or_else(|| {
+        let kernel = rustix::system::uname();
+        format!("{} {}", kernel.sysname().to_string_lossy(), kernel.release().to_string_lossy())
+    })
+}
+
+/// Writes down what a run builds for and with.
+pub(crate) fn keep_platform(run: &Dir, platform: &RunPlatform) -> Result<(), RootError> {
+    // Strings: serialising them cannot fail.
+    let bytes = serde_json::to_vec(platform).unwrap_or_default();
+    run.replace_file(PROGRAM, PLATFORM_FILE, &bytes, Mode::of(0o644))
+}
+
+/// Reads what a run builds for and with; `None` where it is not known.
+pub(crate) fn read_platform(run: &Dir) -> Result<Option<RunPlatform>, RootError> {
+    let bytes = run.read_regular(PLATFORM_FILE, LARGEST)?;
+    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}

@@ -1,0 +1,155 @@
+//! The work directories of builds that failed, kept for whoever wants to look: `build_dir/failed/ID.PKGNAME`, the newest ones.
+//!
+//! Each is the directory of a task as its build has left it, with the order of the task and its failure in a file.
+
+use std::path::Path;
+
+use patchadm_bulk::journal::FailureCause;
+use patchadm_rootfs::{Dir, FileType, Lock, LockError, RootError};
+use patchadm_svr4::package::Mode;
+use serde::{Deserialize, Serialize};
+
+use super::order::{TaskFailure, TaskOrder};
+use super::place::{OWNER, TaskPlace, remove_all, take_soon};
+use crate::work::{PROGRAM, host_directory, made_private};
+
+/// The directory of them, in `build_dir`.
+const FAILED: &str = "failed";
+
+/// The lock of who adds or removes one.
+const KEEPING: &[u8] = b"failed.lock";
+
+/// The file with the order of the task and its failure.
+const STORY: &[u8] = b"failed.json";
+
+/// The largest such file, in bytes: the record is the most of it.
+const LARGEST_STORY: u64 = 64 << 20;
+
+/// A build that failed.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct FailedBuild {
+    /// What it was to build.
+    pub(crate) order: TaskOrder,
+    /// How it failed.
+    pub(crate) failure: TaskFailure,
+}
+
+impl FailedBuild {
+    /// Tells whether a name means its package: PKGNAME, the name without version, or the location.
+    fn is_called(&self, name: &str) -> bool {
+        let package = self.order.package.as_str();
+        let base = package.rsplit_once('-').map_or(package, |(base, _)| base);
+        [package, base, self.order.location.as_str()].contains(&name)
+    }
+}
+
+/// Tells whether the work directory of such a failure shows anything: its build was begun, and nothing was put in its place.
+pub(super) fn is_worth_keeping(failure: &TaskFailure) -> bool {
+    !matches!(failure.cause, FailureCause::Distfile | FailureCause::Install | FailureCause::Check)
+}
+
+/// Keeps the directory of a build that failed, in place of an older one of the same package. Beyond `most`, the oldest go.
+pub(super) fn keep(
+    place: TaskPlace,
+    (build_dir, id): (&Path, &str),
+    build: &FailedBuild,
+    most: u32,
+) -> Result<(), LockError> {
+    // Strings and numbers: serialising them cannot fail.
+    let story = serde_json::to_vec(build).unwrap_or_default();
+    place.dir.replace_file(PROGRAM, STORY, &story, Mode::of(0o644))?;
+    let above = host_directory(build_dir)?;
+    let failed = made_private(&above, FAILED.as_bytes())?;
+    let _keeping = take_soon(&above, KEEPING)?;
+    let name = format!("{id}.{}", build.order.package).into_bytes();
+    if failed.look(&name)?.is_some() {
+        if is_entered(&failed, &name) {
+            return Ok(place.remove()?);
+        }
+        remove_all(&failed, &name)?;
+    }
+    place.move_to(&failed, &name)?;
+    Ok(remove_surplus(&failed, id, most)?)
+}
+
+/// Removes what was kept of a package, since it was built.
+pub(super) fn forget((build_dir, id): (&Path, &str), package: &str) -> Result<(), LockError> {
+    let above = host_directory(build_dir)?;
+    let name = format!("{id}.{package}").into_bytes();
+    if above.look(FAILED.as_bytes())?.is_none() {
+        return Ok(());
+    }
+    let failed = above.dir(FAILED.as_bytes())?;
+    let _keeping = take_soon(&above, KEEPING)?;
+    if failed.look(&name)?.is_some() && !is_entered(&failed, &name) {
+        remove_all(&failed, &name)?;
+    }
+    Ok(())
+}
+
+/// Removes the oldest ones beyond a number.
+pub(crate) fn forget_surplus(build_dir: &Path, id: &str, most: u32) -> Result<(), LockError> {
+    let above = host_directory(build_dir)?;
+    if above.look(FAILED.as_bytes())?.is_none() {
+        return Ok(());
+    }
+    let _keeping = take_soon(&above, KEEPING)?;
+    Ok(remove_surplus(&above.dir(FAILED.as_bytes())?, id, most)?)
+}
+
+fn remove_surplus(failed: &Dir, id: &str, most: u32) -> Result<(), RootError> {
+    let mut kept = Vec::new();
+    for name in names_of(failed, id)? {
+        let story = failed.dir(&name)?.look(STORY)?;
+        kept.push((story.map(|story| (story.mtime.seconds, story.mtime.nanoseconds)), name));
+    }
+    kept.sort();
+    let surplus = kept.len().saturating_sub(most as usize);
+    for (_, name) in kept.into_iter().take(surplus).filter(|(_, name)| !is_entered(failed, name)) {
+        remove_all(failed, &name)?;
+    }
+    Ok(())
+}
+
+/// Opens the work directory of a failed build by the name of its package. Returns the names of those that there are if there is
+/// none.
+pub(crate) fn find(
+    (build_dir, id): (&Path, &str),
+    name: &str,
+) -> Result<Result<(TaskPlace, FailedBuild), Vec<String>>, LockError> {
+    let above = host_directory(build_dir)?;
+    let mut others = Vec::new();
+    if above.look(FAILED.as_bytes())?.is_none() {
+        return Ok(Err(others));
+    }
+    let failed = above.dir(FAILED.as_bytes())?;
+    for directory in names_of(&failed, id)? {
+        let story = failed.dir(&directory)?.read_regular(STORY, LARGEST_STORY)?.unwrap_or_default();
+        let Ok(build) = serde_json::from_slice::<FailedBuild>(&story) else { continue };
+        if build.is_called(name) {
+            let place = TaskPlace::reopen(failed, &build_dir.join(FAILED), &directory)?;
+            return Ok(Ok((place, build)));
+        }
+        others.push(build.order.package);
+    }
+    others.sort();
+    Ok(Err(others))
+}
+
+/// Returns the names of the directories of a bulk build.
+fn names_of(failed: &Dir, id: &str) -> Result<Vec<Vec<u8>>, RootError> {
+    let begin = format!("{id}.").into_bytes();
+    let mut names = failed.names_that_are(|name| name.starts_with(&begin))?;
+    let mut directories = Vec::new();
+    names.sort();
+    for name in names {
+        if failed.look(&name)?.is_some_and(|seen| seen.file_type == FileType::Directory) {
+            directories.push(name);
+        }
+    }
+    Ok(directories)
+}
+
+fn is_entered(failed: &Dir, name: &[u8]) -> bool {
+    failed.dir(name).is_ok_and(|dir| Lock::is_file_held(&dir, OWNER).unwrap_or(true))
+}

@@ -1,0 +1,353 @@
+//! What of a set is uploaded, in the form of pkgsrc, and the command that uploads it.
+//!
+//! ```text
+//! uploads/<n>/All/PKGNAME.tgz        the packages, but for those that must not be handed on
+//! uploads/<n>/All/pkg_summary.gz     made by the base's own pkg_info -X, where packages of pkgsrc are there
+//! uploads/<n>/SHA512.bz2             of all these, compressed by the base's own bzip2
+//! uploads/current                    a link to the newest one
+//! ```
+//! A directory gets its name when it is whole. `uploads/<n>.done` says that the command has uploaded it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use patchadm_bulk::conf::SandboxMount;
+use patchadm_bulk::report::UploadReport;
+use patchadm_core::namespaces::EnclosureEnd;
+use patchadm_rootfs::{Dir, FileType, ObjectStatus, RootError};
+use patchadm_svr4::package::Mode;
+
+use crate::base::BaseLayer;
+use crate::command_run::{CommandError, run_command};
+use crate::file_copy::copy_file;
+use crate::sandbox::{BuildRoot, BuildUser, SandboxCommand, SandboxLimits, TaskLog, environment};
+use crate::set::{
+    CURRENT, EarlierSet, PACKAGES, SetError, SetManifest, lead, put_file, read_set, set_of_link,
+};
+use crate::task::place::TaskPlace;
+use crate::task::sandbox_run::run_in_sandbox;
+use crate::task::step::TaskError;
+use crate::work::{PROGRAM, Work, host_path, made};
+
+/// The directory of what is uploaded.
+pub(crate) const UPLOADS: &str = "uploads";
+
+/// The directory of all packages.
+const ALL: &str = "All";
+
+/// The files that are made.
+const SUMMARY: &str = "pkg_summary.gz";
+const SUMS: &str = "SHA512.bz2";
+
+/// How the names of pkgsrc's packages end.
+const OF_PKGSRC: [&str; 4] = [".tgz", ".tbz", ".txz", ".tar"];
+
+/// The time that the summary and the sums may take, and the bytes that this may print.
+const LONGEST: Duration = Duration::from_secs(4 * 3600);
+const LARGEST_LOG: u64 = 1 << 20;
+
+/// Makes `pkg_summary.gz` and `SHA512.bz2` with the programs of the base: the packages are at `/upload`, the lists of names at
+/// `/packages`, the files go to `/out`.
+const SCRIPT: &str = r#"set -eu
+PATH=${LOCALBASE:-/usr/pkg}/sbin:${LOCALBASE:-/usr/pkg}/bin:$PATH
+export PATH
+unset PKG_PATH
+mkdir /out/All
+if [ -s /packages/of-pkgsrc ]; then
+    cd /upload/All
+    xargs "${PKG_INFO:-pkg_info}" -X </packages/of-pkgsrc >/out/pkg_summary
+    gzip -nc /out/pkg_summary >/out/All/pkg_summary.gz
+    rm /out/pkg_summary
+fi
+sums() {
+    if command -v digest >/dev/null 2>&1; then
+        xargs digest SHA512
+    else
+        xargs sha512sum --tag
+    fi
+}
+cd /upload
+sums </packages/all >/out/sums
+if [ -e /out/All/pkg_summary.gz ]; then
+    cd /out
+    echo All/pkg_summary.gz | sums >>/out/sums
+fi
+LC_ALL=C sort /out/sums | bzip2 -c >/out/SHA512.bz2
+rm /out/sums
+"#;
+
+/// The reasons why nothing was uploaded.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// There is no set.
+    #[error("there is no set of run {0}; `patchadm bulk run` of all packages makes one")]
+    NoSet(u64),
+    /// No run has a set.
+    #[error("there is no set yet; `patchadm bulk run` of all packages makes one")]
+    NoSetYet,
+    /// The set.
+    #[error(transparent)]
+    Set(#[from] SetError),
+    /// The files that are made with the base's programs.
+    #[error("pkg_summary.gz and SHA512.bz2 cannot be made: {0}")]
+    Files(String),
+    /// The command.
+    #[error("upload_command: {0}")]
+    Command(#[from] CommandError),
+    /// It was asked to end.
+    #[error("it was interrupted by signal {0}")]
+    Interrupted(i32),
+    /// The disk.
+    #[error(transparent)]
+    Root(#[from] RootError),
+}
+
+/// An upload that is wanted.
+pub struct UploadRequest<'a> {
+    /// The directory of the bulk build, which the caller has locked.
+    pub work: &'a Work,
+    /// The base.
+    pub base: &'a BaseLayer,
+    /// The set: the number of its run.
+    pub set: u64,
+    /// Whether it is uploaded again.
+    pub again: bool,
+    /// Returns the signal that asks for the end.
+    pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
+}
+
+/// Provides what is uploaded of a set, and uploads it, where a command is configured that has not done so. What fails is in the
+/// report.
+pub fn upload(request: &UploadRequest<'_>) -> Result<UploadReport, UploadError> {
+    let work = request.work;
+    let set = read_set(work, request.set)?.ok_or(UploadError::NoSet(request.set))?;
+    let (uploads, name) = (work.directory(UPLOADS)?, request.set.to_string());
+    let path = work.path.join(UPLOADS).join(&name);
+    let done = format!("{name}.done");
+    let mut report = UploadReport { directory: path.display().to_string(), ..UploadReport::default() };
+    let restricted = set.manifest.files.values().filter(|file| file.is_restricted);
+    let restricted: BTreeSet<String> = restricted.map(|file| file.package.clone()).collect();
+    report.restricted = restricted.into_iter().collect();
+    report.packages = offered(&set.manifest).len() as u64;
+    if !is_of_set(&uploads, &name, &set)?
+        && let Err(error) = make(request, &uploads, (&name, &set.path), &set.manifest)
+    {
+        return failed(report, error);
+    }
+    lead_to(&uploads, &name)?;
+    if uploads.look(done.as_bytes())?.is_some() {
+        report.uploaded = true;
+        if !request.again {
+            return Ok(report);
+        }
+    }
+    let Some(command) = work.conf.upload_command.as_deref() else { return Ok(report) };
+    let ran = run_command(command, &path, None, &|| (request.interrupt)().is_some());
+    if let (Err(_), Some(signal)) = (&ran, (request.interrupt)()) {
+        return Err(UploadError::Interrupted(signal));
+    }
+    if let Err(error) = ran {
+        report.uploaded = false;
+        return failed(report, error.into());
+    }
+    uploads.replace_file(PROGRAM, done.as_bytes(), b"", Mode::of(0o644))?;
+    report.uploaded = true;
+    Ok(report)
+}
+
+/// Puts a failure into the report; the end that somebody asks for is none.
+fn failed(mut report: UploadReport, error: UploadError) -> Result<UploadReport, UploadError> {
+    if matches!(error, UploadError::Interrupted(_)) {
+        return Err(error);
+    }
+    report.error = Some(error.to_string());
+    Ok(report)
+}
+
+/// Returns the files of a set that are offered: their paths in it, each with its name in `All`.
+fn offered(manifest: &SetManifest) -> Vec<(&str, &str)> {
+    let free = manifest.files.iter().filter(|(_, file)| !file.is_restricted);
+    free.map(|(path, _)| (path.as_str(), path.rsplit_once('/').map_or(path.as_str(), |(_, name)| name)))
+        .collect()
+}
+
+/// Tells whether the directory is there and has the files of the set: one that was cut off is made again, perhaps with others.
+fn is_of_set(uploads: &Dir, name: &str, set: &EarlierSet) -> Result<bool, RootError> {
+    if uploads.look(name.as_bytes())?.is_none() {
+        return Ok(false);
+    }
+    let all = uploads.dir(name.as_bytes())?.dir(ALL.as_bytes())?;
+    let offered = offered(&set.manifest);
+    let there = all.names()?.iter().filter(|name| name.as_slice() != SUMMARY.as_bytes()).count();
+    if there != offered.len() {
+        return Ok(false);
+    }
+    let top = Dir::of_host(&set.path)?;
+    for (place, name) in offered {
+        let (directory, _) = place.rsplit_once('/').unwrap_or((PACKAGES, place));
+        let directory = directory.split('/').try_fold(top.again()?, |dir, part| dir.dir(part.as_bytes()))?;
+        let of = |seen: Option<ObjectStatus>| seen.map(|seen| (seen.size, seen.mtime));
+        if of(all.look(name.as_bytes())?) != of(directory.look(name.as_bytes())?) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Makes the directory, and gives it its name.
+fn make(
+    request: &UploadRequest<'_>,
+    uploads: &Dir,
+    (name, set): (&str, &PathBuf),
+    manifest: &SetManifest,
+) -> Result<(), UploadError> {
+    uploads.remove_leftovers(PROGRAM)?;
+    let (private, dir) = uploads.make_private(PROGRAM)?;
+    let path = host_path(&request.work.path.join(UPLOADS), &private);
+    let filled = fill(request, &dir, &path, (set, manifest));
+    let named = filled.and_then(|()| {
+        dir.set_own_mode(Mode::of(0o755))?;
+        dir.sync()?;
+        if uploads.look(name.as_bytes())?.is_some() {
+            uploads.exchange(&private, uploads, name.as_bytes())?;
+            uploads.sync()?;
+            return Ok(uploads.remove_tree(&private)?);
+        }
+        uploads.move_to(&private, uploads, name.as_bytes())?;
+        Ok(uploads.sync()?)
+    });
+    if named.is_err() {
+        // The earlier error is the one to report; what stays goes with the leftovers.
+        let _ = uploads.remove_tree(&private);
+    }
+    named
+}
+
+fn fill(
+    request: &UploadRequest<'_>,
+    dir: &Dir,
+    path: &Path,
+    (set, manifest): (&PathBuf, &SetManifest),
+) -> Result<(), UploadError> {
+    let all = made(dir, ALL.as_bytes())?;
+    let offered = offered(manifest);
+    for (place, name) in &offered {
+        let (directory, _) = place.rsplit_once('/').unwrap_or((PACKAGES, place));
+        put_file((&set.join(directory), name), &all, name.as_bytes())?;
+    }
+    if offered.is_empty() {
+        return Ok(all.sync()?);
+    }
+    // What is mounted must be readable for the one who builds.
+    dir.set_own_mode(Mode::of(0o755))?;
+    let names: Vec<&str> = offered.iter().map(|(_, name)| *name).collect();
+    let place = TaskPlace::make(&request.work.conf.build_dir, &request.work.id)
+        .map_err(|error| UploadError::Files(error.to_string()))?;
+    let made = summarize(request, &place, path, &names);
+    let taken = made.and_then(|()| take_files(&place, dir, &all));
+    place.remove()?;
+    taken?;
+    all.sync()?;
+    Ok(())
+}
+
+/// Calls the programs of the base.
+fn summarize(
+    request: &UploadRequest<'_>,
+    place: &TaskPlace,
+    upload: &Path,
+    names: &[&str],
+) -> Result<(), UploadError> {
+    let machine = |error: &dyn std::error::Error| UploadError::Files(error.to_string());
+    let lists = place.empty("packages")?;
+    let is_of_pkgsrc = |name: &&&str| OF_PKGSRC.iter().any(|end| name.ends_with(end));
+    let of_pkgsrc = names.iter().filter(is_of_pkgsrc).map(|name| format!("./{}\n", quoted(name)));
+    let all = names.iter().map(|name| format!("{ALL}/{}\n", quoted(name)));
+    for (list, text) in [("of-pkgsrc", of_pkgsrc.collect::<String>()), ("all", all.collect())] {
+        let mut file = lists.create(list.as_bytes())?;
+        file.put(text.as_bytes())?;
+        file.set_mode(Mode::of(0o644))?;
+    }
+    let conf = &request.work.conf;
+    let root = BuildRoot {
+        kind: request.base.kind,
+        ids: request.base.ids,
+        lower: vec![request.base.layer.clone()],
+        upper: place.part("upper"),
+        scratch: place.part("scratch"),
+        host: request.base.mounted.clone(),
+        mounts: vec![
+            SandboxMount::read_only(&conf.tree, "/tree"),
+            SandboxMount::read_only(upload, "/upload"),
+            SandboxMount::read_only(&place.part("packages"), "/packages"),
+            SandboxMount { is_writable: true, source: place.part("out"), target: "/out".into() },
+        ],
+    };
+    root.lay_out()?;
+    request.base.ids.give(&place.dir, b"out", BuildUser::First.id())?;
+    let named = conf.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let variables: Vec<_> =
+        [("HOME", "/tmp"), ("TMPDIR", "/tmp"), ("SHELL", "/bin/sh")].into_iter().chain(named).collect();
+    let command = SandboxCommand {
+        words: ["/bin/sh", "-c", SCRIPT, "upload"].map(Into::into).to_vec(),
+        environment: environment(&variables),
+        directory: "/".to_owned(),
+        user: BuildUser::First,
+        has_network: false,
+        has_terminal: false,
+    };
+    let mut log = TaskLog::begin(place.dir.create(b"upload.log")?, Some(LARGEST_LOG));
+    let limits = SandboxLimits { time: Some(LONGEST), ..SandboxLimits::default() };
+    let mut ticks = |_, _| (request.interrupt)().is_some();
+    let ended = run_in_sandbox(place, (&root, command), (&limits, &[]), &mut log, &mut ticks);
+    if let Some(signal) = (request.interrupt)() {
+        return Err(UploadError::Interrupted(signal));
+    }
+    let how = match ended.map_err(|error: TaskError| machine(&error))?.end {
+        Some(EnclosureEnd::Exited(0)) => return Ok(()),
+        Some(EnclosureEnd::Exited(code)) => format!("exit {code}"),
+        Some(EnclosureEnd::Signalled(signal) | EnclosureEnd::Lost(signal)) => format!("signal {signal}"),
+        None => "it took too long, or printed too much".to_owned(),
+    };
+    let log = place.dir.read_regular(b"upload.log", LARGEST_LOG + 1)?.unwrap_or_default();
+    let log = String::from_utf8_lossy(&log).into_owned();
+    let last = log.lines().rev().find(|line| !line.trim().is_empty()).map(|line| format!(": {line}"));
+    Err(UploadError::Files(format!("{how}{}", last.unwrap_or_default())))
+}
+
+/// Returns a name as xargs(1) reads it.
+fn quoted(name: &str) -> String {
+    let is_special = |letter: char| letter.is_whitespace() || matches!(letter, '\\' | '"' | '\'');
+    name.chars().flat_map(|letter| is_special(letter).then_some('\\').into_iter().chain([letter])).collect()
+}
+
+/// Takes over what was made.
+fn take_files(place: &TaskPlace, dir: &Dir, all: &Dir) -> Result<(), UploadError> {
+    let out = Dir::of_host(&place.part("out"))?;
+    let summaries = out.dir(ALL.as_bytes())?;
+    for (from, name, to) in [(&summaries, SUMMARY, all), (&out, SUMS, dir)] {
+        if from.look(name.as_bytes())?.is_some_and(|seen| seen.file_type == FileType::Regular) {
+            copy_file(from, name.as_bytes(), to, name.as_bytes())?;
+            to.set_mode(name.as_bytes(), Mode::of(0o644))?;
+        }
+    }
+    Ok(())
+}
+
+/// Lets `uploads/current` lead to a set, unless it leads to a newer one.
+fn lead_to(uploads: &Dir, name: &str) -> Result<(), RootError> {
+    let of = |name: &[u8]| std::str::from_utf8(name).ok().and_then(|name| name.parse::<u64>().ok());
+    if uploads.look(CURRENT.as_bytes())?.is_some_and(|seen| seen.file_type == FileType::Symlink) {
+        let there = uploads.read_link(CURRENT.as_bytes())?;
+        if of(&there) >= of(name.as_bytes()) {
+            return Ok(());
+        }
+    }
+    lead(uploads, CURRENT, name)
+}
+
+/// Returns the set that is uploaded without a number: the newest one.
+pub fn newest_set(work: &Work) -> Result<u64, UploadError> {
+    set_of_link(work, CURRENT)?.ok_or(UploadError::NoSetYet)
+}
