@@ -101,6 +101,7 @@ fn the_scripts_of_the_checks_have_nothing_to_warn_of() {
         "packaging/debian/postrm",
         "testdata/bulk/slurm",
         "testdata/bulk/pkgsrc/kit/bin/pkg_add",
+        "testdata/bulk/pkgsrc/kit/bin/pkg_info",
         "testdata/bulk/pkgsrc/kit/bin/pkg_delete",
         ".ci/run",
         ".ci/reliability",

@@ -27,11 +27,16 @@ fn a_scan_asks_only_what_has_changed_and_writes_the_files_of_pbulk() {
     let prefailed = json!([{ "package": "broken-0", "reason": "scan: exit 2: no record" }]);
     assert_eq!(first["prefailed"], prefailed);
     let read = |name: &str| fs::read_to_string(build.work().join("scan").join(name)).unwrap();
-    let pscan = "PKGNAME=broken-0\nPKG_LOCATION=broken\nPKG_FAIL_REASON=scan: exit 2: no record\n\
-                 PKGNAME=curl-1.0\nPKG_LOCATION=curl\nALL_DEPENDS=zlib>=1:../zlib\nMAINTAINER=somebody@example.org\n\
-                 PKGNAME=zlib-1.0\nPKG_LOCATION=zlib\n";
+    // In the form that the programs of pbulk want.
+    let none = "PKG_SKIP_REASON=\nPKG_FAIL_REASON=\n";
+    let pscan = format!(
+        "PKGNAME=broken-0\nPKG_LOCATION=broken\nPKG_FAIL_REASON=scan: exit 2: no record\nALL_DEPENDS=\n\
+         PKG_SKIP_REASON=\nPKGNAME=curl-1.0\nPKG_LOCATION=curl\nALL_DEPENDS=zlib>=1:../../zlib\n\
+         MAINTAINER=somebody@example.org\n{none}PKGNAME=zlib-1.0\nPKG_LOCATION=zlib\nALL_DEPENDS=\n{none}"
+    );
     assert_eq!(read("pscan"), pscan);
-    let presolve = pscan.replace("example.org\n", "example.org\nDEPENDS=zlib-1.0\n");
+    let of_curl = format!("example.org\n{none}");
+    let presolve = pscan.replace(&of_curl, &format!("{of_curl}DEPENDS=zlib-1.0\n"));
     assert_eq!(read("presolve"), presolve);
 
     // What failed is asked again, all else is known.
