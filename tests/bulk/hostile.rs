@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use patchadm_inputs::sha256::Sha256;
 use patchadm_inputs::sign::sha256_text;
 
-use super::{BulkBuild, BulkRun, everybody};
+use super::{BulkBuild, BulkRun, can_have_subordinate_ids, everybody};
 use crate::everyman::NOBODY;
 use crate::scenario::is_root;
 
