@@ -481,13 +481,14 @@ const MOST_LINKS: usize = 20;
 
 /// Returns remarks about the symbolic links of a tree that lead into the output directory, which is nowhere else.
 fn links_to_output(top: &Dir) -> Result<Vec<String>, StepError> {
+    let above_all = top.path().to_string();
     let mut remarks = Vec::new();
     each_below::<StepError>(top, |above, name, seen| {
         if seen.file_type == FileType::Symlink {
             let target = above.read_link(name)?;
             if target.starts_with(OUTPUT) {
                 let path = above.at(name).to_string();
-                let path = path.split_once("/out/root").map_or(path.as_str(), |(_, below)| below);
+                let path = path.strip_prefix(&above_all).unwrap_or(&path);
                 let target = String::from_utf8_lossy(&target);
                 remarks.push(format!(
                     "the symbolic link {} leads to {}, which is only there in the build",
