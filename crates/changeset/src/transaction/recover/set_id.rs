@@ -3,11 +3,13 @@
 //! A descriptor or hard link that a user kept to a replaced set-id program would leave its vulnerability, the reason
 //! for the replacement, open to exploitation. Old objects therefore lose their bits after a commit, and new ones after
 //! a rollback, while the private stage still holds them. An object with another remaining name keeps them: a name in
-//! `contents`, or, after a rollback, one that the object had before the run.
+//! `contents`, now or before the run, or, after a rollback, one that the object had before the run.
 //!
 //! The run itself knows most objects without such bits ([`plain_objects`]); a later recovery checks each.
 
 use std::collections::HashSet;
+use std::fs::File;
+use std::io::BufReader;
 
 use rustix::io::Errno;
 
@@ -20,7 +22,9 @@ use crate::transaction::stage::layout_items::Layout;
 use crate::transaction::stage::own_stage::MARKER;
 use patchadm_rootfs::{CAPABILITY, Dir, FileType, ObjectStatus, Result, Root};
 use patchadm_rootfs::{Inode, Live, LiveKind, Timestamp};
-use patchadm_svr4::package::{Ftype, Mode};
+use patchadm_svr4::format::contents::{ContentsError, ContentsReader, ContentsRecord};
+use patchadm_svr4::package::{ContentsLine, Ftype, Mode};
+use patchadm_svr4::places;
 
 /// The deepest directory searched in subtrees that are staged whole.
 const DEEPEST: usize = 64;
@@ -48,7 +52,7 @@ pub(crate) fn strip_set_id_bits(
     outcome: RunOutcome,
     plain: &HashSet<String>,
 ) -> std::result::Result<bool, Cause> {
-    let mut taking = BitStripper::new(root, outcome, None);
+    let mut taking = BitStripper::new(root, journal, outcome, None);
     let is_plain = |op: &Op| outcome == RunOutcome::Commit && plain.contains(op.stage.as_str());
     let mut dropped: Vec<&Op> = journal.ops.iter().filter(|op| is_dropped(op, outcome)).collect();
     dropped.retain(|op| !is_plain(op));
@@ -96,17 +100,23 @@ fn is_dropped(op: &Op, outcome: RunOutcome) -> bool {
 /// Removes the bits from objects that are about to be dropped.
 pub(crate) struct BitStripper<'a> {
     root: &'a Root,
+    journal: &'a Journal,
     outcome: RunOutcome,
     /// The birth time of the stage. Younger objects were made by the run.
     since: Option<Timestamp>,
-    /// The files with several names, one of them in `contents`; read on demand.
+    /// The files with several names, one of them in `contents` now or before the run; read on demand.
     recorded: Option<HashSet<FileId>>,
 }
 
 impl<'a> BitStripper<'a> {
     /// Makes a stripper for a run with this outcome, whose stage was made at the time `since`.
-    pub(crate) fn new(root: &'a Root, outcome: RunOutcome, since: Option<Timestamp>) -> Self {
-        Self { root, outcome, since, recorded: None }
+    pub(crate) fn new(
+        root: &'a Root,
+        journal: &'a Journal,
+        outcome: RunOutcome,
+        since: Option<Timestamp>,
+    ) -> Self {
+        Self { root, journal, outcome, since, recorded: None }
     }
 
     /// Removes the bits from an object, or from all objects in a directory.
@@ -143,7 +153,7 @@ impl<'a> BitStripper<'a> {
         }
         let recorded = match self.recorded.take() {
             Some(recorded) => recorded,
-            None => recorded_links(self.root)?,
+            None => recorded_links(self.root, self.journal)?,
         };
         let stays = recorded.contains(&(seen.file_system, seen.inode));
         self.recorded = Some(recorded);
@@ -171,22 +181,54 @@ fn strip(dir: &Dir, name: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Collects the files with several names, one of them in `contents`.
-fn recorded_links(root: &Root) -> std::result::Result<HashSet<FileId>, Cause> {
+/// Collects the files with several names, one of them in `contents` now or before the run: a run that takes a name away may
+/// forget one that stays. A name at which the run put another object no longer leads to the file.
+fn recorded_links(root: &Root, journal: &Journal) -> std::result::Result<HashSet<FileId>, Cause> {
+    let damaged = |error: ContentsError| Cause::Source(Box::new(error));
     let lines =
         contents::scan(&RecordView::live(root), |_| true).map_err(|error| Cause::Source(Box::new(error)))?;
     let (resolver, mut dirs, mut found) = (root.resolver(), Dirs::new(root), HashSet::new());
-    for (path, line) in &lines {
+    let mut add = |line: &ContentsLine| -> std::result::Result<(), Cause> {
         if !line.object.ftype.is_regular() && line.object.ftype != Ftype::Link {
-            continue;
+            return Ok(());
         }
-        let physical = resolver.locate(path)?;
-        let Some(dir) = dirs.parent(&physical)? else { continue };
-        if let Some(seen) = dir.look(physical.name())?
+        let physical = resolver.locate(&line.path)?;
+        if let Some(dir) = dirs.parent(&physical)?
+            && let Some(seen) = dir.look(physical.name())?
             && seen.links > 1
         {
             found.insert((seen.file_system, seen.inode));
         }
+        Ok(())
+    };
+    lines.values().try_for_each(&mut add)?;
+    if let Some(before) = contents_before(root, journal)? {
+        for record in ContentsReader::new(BufReader::with_capacity(1 << 18, before)) {
+            if let ContentsRecord::Object(line) = record.map_err(damaged)? {
+                add(&line)?;
+            }
+        }
     }
     Ok(found)
+}
+
+/// Opens `contents` as it was before the run; `None` if the run did not replace it.
+fn contents_before(root: &Root, journal: &Journal) -> Result<Option<File>> {
+    let contents = root.resolver().locate(&places::contents())?;
+    let is_it = |op: &&Op| op.db && op.kind == OpKind::Replace && op.path == contents;
+    let Some(op) = journal.ops.iter().find(is_it) else { return Ok(None) };
+    let (Some(domain), Some(old)) = (journal.domains.get(op.domain), &op.old) else { return Ok(None) };
+    let Some(stage) = root.dir_if_there(&domain.stage)? else { return Ok(None) };
+    for name in [op.stage.clone(), op.old_stage()] {
+        let Some((directory, name)) = name.split_once('/') else { continue };
+        if stage.look(directory.as_bytes())?.is_none_or(|seen| seen.file_type != FileType::Directory) {
+            continue;
+        }
+        if let Some((file, seen)) = stage.dir(directory.as_bytes())?.open_seen(name.as_bytes())?
+            && seen.inode == old.inode
+        {
+            return Ok(Some(file));
+        }
+    }
+    Ok(None)
 }

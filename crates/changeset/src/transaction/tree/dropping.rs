@@ -41,10 +41,9 @@ pub(crate) fn drop_trees(root: &Root, journal: &Journal, outcome: RunOutcome) ->
         if !is_left || !list_file::is_there(&stage, op)? {
             continue;
         }
-        let run = &journal.head.header.run;
         let since = stage.look(MARKER)?.and_then(|marker| marker.inode.born);
         let list = list_file::read(&stage, op)?;
-        let mut kept = GoingTree::open(root, (run, outcome), op, list, objects, since)?.drop_all()?;
+        let mut kept = GoingTree::open(root, (journal, outcome), op, list, objects, since)?.drop_all()?;
         if !kept.is_empty() {
             // Before the list is removed: otherwise a power cut could bring foreign objects back here.
             stage.sync_file_system()?;
@@ -62,7 +61,7 @@ fn taken_prefix(op: &Op) -> String {
 /// An outgoing directory.
 struct GoingTree<'a> {
     root: &'a Root,
-    run: &'a str,
+    journal: &'a Journal,
     outcome: RunOutcome,
     op: &'a Op,
     list: TreeList,
@@ -81,7 +80,7 @@ struct GoingTree<'a> {
 impl<'a> GoingTree<'a> {
     fn open(
         root: &'a Root,
-        (run, outcome): (&'a str, RunOutcome),
+        (journal, outcome): (&'a Journal, RunOutcome),
         op: &'a Op,
         list: TreeList,
         objects: Dir,
@@ -90,7 +89,7 @@ impl<'a> GoingTree<'a> {
         let path = objects.at(op.list_name().as_bytes());
         let mut tree = Self {
             root,
-            run,
+            journal,
             outcome,
             op,
             list,
@@ -127,11 +126,11 @@ impl<'a> GoingTree<'a> {
     }
 
     fn keeper(&self) -> StrangerKeeper<'_> {
-        StrangerKeeper { root: self.root, run: self.run, op: self.op, going: &self.path }
+        StrangerKeeper { root: self.root, run: &self.journal.head.header.run, op: self.op, going: &self.path }
     }
 
     fn drop_all(&self) -> Result<Vec<String>, Cause> {
-        let mut stripper = BitStripper::new(self.root, self.outcome, self.since);
+        let mut stripper = BitStripper::new(self.root, self.journal, self.outcome, self.since);
         let mut notes = self.judge_taken(&mut stripper)?;
         let Some(top) = self.objects.look(self.name())? else { return Ok(notes) };
         let expected = if self.is_old { &self.op.old } else { &self.op.new };
@@ -144,7 +143,7 @@ impl<'a> GoingTree<'a> {
         directories
             .extend(self.list.paths().iter().filter(is_directory).map(|listed| listed.path.as_slice()));
         let emptied = side_by_side(self.root.workers(), directories.len(), || {
-            let mut stripper = BitStripper::new(self.root, self.outcome, self.since);
+            let mut stripper = BitStripper::new(self.root, self.journal, self.outcome, self.since);
             let directories = &directories;
             move |at| directories.get(at).map_or(Ok(Vec::new()), |path| self.empty(path, &mut stripper))
         });
