@@ -20,6 +20,7 @@ use super::step::{StepError, TaskError};
 use super::teller::TaskTeller;
 use super::watch::TaskWatch;
 use crate::driver::DRIVER_INSIDE;
+use crate::first_names::first_names;
 use crate::keys::{changed_file, machine_type};
 use crate::logs::write_phase_logs;
 use crate::runs::log_directory;
@@ -90,7 +91,7 @@ fn steps(
         leftovers = check(inputs, layer.as_deref(), &packed, (&mut log, &mut ticks))?;
         teller.installs(false);
         if level == CheckLevel::Strict && !leftovers.is_empty() {
-            let detail = format!("after its removal there are still {}", leftovers.join(", "));
+            let detail = format!("after its removal there are still {}", first_names(&leftovers));
             return Err(TaskFailure::of(FailureCause::Check, detail).into());
         }
     }

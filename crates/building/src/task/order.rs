@@ -143,10 +143,12 @@ pub(super) fn start_of(text: &str, most: usize) -> &str {
     text.get(..end.unwrap_or_default()).unwrap_or_default()
 }
 
-/// Returns a reason that a line takes, whatever it quotes.
+/// Returns a reason that a line takes, whatever it quotes. A name in a long list is there whole or not at all.
 fn cut(mut reason: String) -> String {
     if reason.len() > LONGEST_REASON {
-        reason.truncate(start_of(&reason, LONGEST_REASON).len());
+        let start = start_of(&reason, LONGEST_REASON);
+        let words = start.rfind(char::is_whitespace).filter(|end| *end > LONGEST_REASON / 2);
+        reason.truncate(words.map_or(start.len(), |end| end + 1));
         reason.push('…');
     }
     reason
@@ -177,5 +179,23 @@ impl TaskEnd {
             cpu_ms: 0,
             peak_memory: 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_list_in_a_reason_ends_with_a_whole_name() {
+        let names: Vec<String> = (0..2_000).map(|number| format!("/left/by/it/{number:05}")).collect();
+        let detail = TaskFailure::of(FailureCause::Check, names.join(", ")).cut().detail;
+        assert!(detail.len() <= LONGEST_REASON + '…'.len_utf8(), "{}", detail.len());
+        let told = detail.strip_suffix(", …").expect("it says that there are more");
+        let count = told.split(", ").count();
+        assert_eq!(told, names[..count].join(", "));
+        // One word is cut between its characters.
+        let detail = TaskFailure::of(FailureCause::Check, "ö".repeat(LONGEST_REASON)).cut().detail;
+        assert_eq!(detail, format!("{}…", "ö".repeat(LONGEST_REASON / 2)));
     }
 }
