@@ -56,25 +56,49 @@ impl Secrets {
     }
 }
 
-/// Returns what an argument may give to an option, or is as an operand. A path is no address.
+/// Returns what an argument may give to an option, or is as an operand.
 fn value_of(argument: &str) -> Option<&str> {
-    let value = match argument.strip_prefix('-') {
-        None => argument,
-        Some(long) if long.starts_with('-') => long.split_once('=')?.1,
-        Some(short) => short.get(short.chars().next()?.len_utf8()..)?,
-    };
-    (!value.starts_with(['/', '.'])).then_some(value)
+    match argument.strip_prefix('-') {
+        None => return Some(argument),
+        Some(long) if long.starts_with('-') => Some(long.split_once('=')?.1),
+        Some(short) => short.get(short.chars().next()?.len_utf8()..),
+    }
 }
 
 /// Returns where the user begins in a text that has an `@`: behind `SCHEME:` and any slashes. `None` if there is none, as in
 /// the address of a mail.
 fn start_of_user(value: &str) -> Option<usize> {
     let (before, _) = value.rsplit_once('@')?;
+    if value.starts_with(['/', '.']) {
+        return start_in_path(before);
+    }
     let colon = before.find(':')?;
+    Some(behind_scheme(before, colon).unwrap_or(0))
+}
+
+/// Returns the same in what looks like a path: an address may begin in any of its components, and a user and password without
+/// a scheme in the first one. Anything else with a colon is a name of a file.
+fn start_in_path(before: &str) -> Option<usize> {
+    let first = before.len() - before.trim_start_matches(['/', '.']).len();
+    let mut colons = before.match_indices(':').map(|(colon, _)| colon);
+    let of_scheme = colons.clone().find_map(|colon| {
+        let name = before.get(first..colon)?.rsplit('/').next()?;
+        is_scheme(name).then(|| behind_scheme(before, colon)).flatten()
+    });
+    let is_first = |colon: &usize| before.get(first..*colon).is_some_and(|name| !name.contains('/'));
+    of_scheme.or_else(|| colons.next().filter(is_first).map(|_| first))
+}
+
+/// Returns where the user begins behind the colon of a scheme; `None` if that colon is the one before the password.
+fn behind_scheme(before: &str, colon: usize) -> Option<usize> {
     let rest = before.get(colon + 1..)?;
     let slashes = rest.bytes().take_while(|byte| *byte == b'/').count();
-    let has_scheme = slashes > 0 || rest.contains(':');
-    Some(if has_scheme { colon + 1 + slashes } else { 0 })
+    (slashes > 0 || rest.contains(':')).then_some(colon + 1 + slashes)
+}
+
+fn is_scheme(name: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    name.starts_with(|letter: char| letter.is_ascii_alphabetic()) && name.bytes().all(is_part)
 }
 
 fn find(text: &[u8], part: &[u8]) -> Option<usize> {
@@ -98,6 +122,12 @@ mod tests {
             ("https://token@h", "https://token@h", "https://...@h"),
             ("joe@example.com", "joe@example.com", "joe@example.com"),
             ("/srv/a:b@c", "/srv/a:b@c", "/srv/a:b@c"),
+            ("/srv/10:20:30@c", "/srv/10:20:30@c", "/srv/10:20:30@c"),
+            ("//u:pw@h/x", "//u:pw@h/x is not there", "//...@h/x is not there"),
+            ("./u:pw@h/x", "/work/u:pw@h/x", "/work/...@h/x"),
+            ("/http://u:pw@h", "/http:/u:pw@h", "/http:/...@h"),
+            ("../mirror/http:u:pw@h", "../mirror/http:u:pw@h", "../mirror/http:...@h"),
+            ("--keys=/srv/12:30/ftp://u:pw@h", "/srv/12:30/ftp:/u:pw@h", "/srv/12:30/ftp:/...@h"),
         ] {
             let secrets = Secrets::of([OsString::from(argument)]);
             assert_eq!(String::from_utf8_lossy(&secrets.hidden(printed.as_bytes())), shown, "{argument}");
