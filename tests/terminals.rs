@@ -2,6 +2,7 @@
 //! print there is text.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::process::{Command, Stdio};
 
 use crate::bulk::{BulkBuild, everybody};
@@ -16,6 +17,10 @@ use crate::workshop::{eventually, runs};
 /// Says its session, its terminal as a number (0 is none), its standard input, and whether it can open a terminal.
 const LOOKS: &str = "cut -d' ' -f6,7 /proc/self/stat; readlink /proc/self/fd/0\n\
     if (: < /dev/tty) 2> /dev/null; then echo a terminal; else echo no terminal; fi\n";
+
+/// Says who owns its terminal, with the mode, and whether it opens by its name.
+const OPENS: &str = "stat -Lc 'owner %u %a' /proc/self/fd/0\n\
+    if (: < $(readlink /proc/self/fd/0)) 2> /dev/null; then echo opens; else echo stays closed; fi\n";
 
 /// What LOOKS said, one after the other: session, terminal, input, and whether there is one.
 fn looked(said: &str) -> Vec<(i32, i32, String, bool)> {
@@ -80,7 +85,7 @@ fn what_scripts_print_is_escaped_where_no_terminal_is_too() {
 fn a_request_script_has_a_terminal_of_its_own_with_size_echo_and_line_editing() {
     let stage = stage();
     let request = format!(
-        "{{ {LOOKS}stty size; }} >> $PKG_INSTALL_ROOT/opt/noted\n\
+        "{{ {LOOKS}stty size; {OPENS}}} >> $PKG_INSTALL_ROOT/opt/noted\n\
          printf '\\033[2JWhich colour?'; read colour\nprintf 'And secretly?'; stty -echo; read secret; stty echo\n\
          printf '<\\033[2J\\342\\200\\256>' > /dev/tty\necho COLOUR=$colour >> $1\necho SECRET=$secret >> $1\n"
     );
@@ -108,7 +113,12 @@ fn a_request_script_has_a_terminal_of_its_own_with_size_echo_and_line_editing() 
     assert!(!said.contains(['\u{1b}', '\u{202e}']), "{said:?}");
     assert_eq!(stage.run("pkgparam -R @ROOT@ ACMEall COLOUR SECRET").ok(), "green\nblue\n");
     let noted = noted(&stage);
-    let looked = looked(&noted.replace("33 77\n", ""));
+    // Nobody else of the script's user can open it by its name.
+    let own = fs::metadata(stage.root()).unwrap().uid();
+    let opens = if is_root() { "stays closed" } else { "opens" };
+    let opened = format!("owner {own} 600\n{opens}\n");
+    assert!(noted.contains(&opened), "{noted}");
+    let looked = looked(&noted.replace("33 77\n", "").replace(&opened, ""));
     let [request, preinstall] = &looked[..] else { panic!("{looked:?}") };
     assert!(request.1 != 0 && request.1 != preinstall.1 && request.0 != preinstall.0, "{looked:?}");
     assert!(request.2.starts_with("/dev/pts/") && request.3, "{looked:?}");

@@ -65,8 +65,9 @@ pub(crate) struct TerminalRelay {
 
 impl TerminalRelay {
     /// Begins to relay between the terminal that is the standard input of this process and a new one; `None` if standard
-    /// input is no terminal. `owner` is the user who may open the new one by its name.
-    pub(crate) fn begin(usage: TerminalUse, owner: Option<u32>) -> io::Result<Option<Self>> {
+    /// input is no terminal. Nobody but the caller may open the new one by its name: other processes of the command's user
+    /// could read what is typed, and a command has it open already.
+    pub(crate) fn begin(usage: TerminalUse) -> io::Result<Option<Self>> {
         let input = io::stdin();
         if !input.is_terminal() {
             return Ok(None);
@@ -78,7 +79,7 @@ impl TerminalRelay {
         let relay_side = openpt(flags)?;
         unlockpt(&relay_side)?;
         let command_side = ioctl_tiocgptpeer(&relay_side, flags)?;
-        give(&command_side, owner)?;
+        close_to_others(&command_side)?;
         tcsetattr(&command_side, OptionalActions::Now, &before)?;
         tcsetwinsize(&relay_side, size)?;
         rustix::fs::fcntl_setfl(&relay_side, OFlags::NONBLOCK)?;
@@ -224,13 +225,10 @@ fn screen_of(keyboard: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     found.unwrap_or(keyboard).try_clone_to_owned()
 }
 
-/// Gives a new terminal to the user who will have it.
+/// Lets nobody but the caller open a new terminal, not even the group that writes messages to terminals.
 #[allow(clippy::disallowed_methods)] // a terminal, and no file of a disk
-fn give(terminal: &OwnedFd, owner: Option<u32>) -> io::Result<()> {
-    match owner {
-        Some(owner) => Ok(rustix::fs::fchown(terminal, Some(rustix::process::Uid::from_raw(owner)), None)?),
-        None => Ok(()),
-    }
+fn close_to_others(terminal: &OwnedFd) -> io::Result<()> {
+    Ok(rustix::fs::fchmod(terminal, rustix::fs::Mode::from_raw_mode(0o600))?)
 }
 
 fn is_ready(keyboard: &OwnedFd) -> bool {

@@ -41,7 +41,7 @@ pub fn enclose(
 ) -> Result<EnclosureEnd, EnclosureError> {
     let is_superuser = geteuid().is_root();
     let relay = if terminal == EnclosureTerminal::Own {
-        TerminalRelay::begin(TerminalUse::Shell, None)
+        TerminalRelay::begin(TerminalUse::Shell)
             .map_err(|error| EnclosureError::failed("make", "a pseudo-terminal", error))?
     } else {
         None

@@ -222,7 +222,7 @@ impl ScriptHost {
         if call.input != ScriptInput::Terminal {
             return Ok(None);
         }
-        TerminalRelay::begin(TerminalUse::Questions, self.user_of(call).map(|user| user.uid))
+        TerminalRelay::begin(TerminalUse::Questions)
     }
 
     fn running(&self, call: &ScriptCall, session: ScriptSession) -> RunOrder {
