@@ -10,6 +10,10 @@ use crate::everyman::{NOBODY, as_ordinary_user};
 use crate::promote::Staged;
 use crate::scenario::{Run, Scenario, is_root};
 use crate::tree::assert_same;
+use patchadm_inputs::stage::{ReadFile, StageCache, write_cache};
+use patchadm_rootfs::{Dir, KnownFile, Sums, Timestamp, Xattrs};
+use patchadm_svr4::package::ObjectPath;
+use rustix::fs::{XattrFlags, llistxattr, lsetxattr};
 
 /// The sentence about owners that do not come.
 const STAY: &str = "owners, capabilities and set-id bits stay as they are on the root: ";
@@ -97,14 +101,20 @@ fn listed(live: &Scenario) -> Value {
     serde_json::from_str(live.text(STAGES).trim()).unwrap()
 }
 
-/// Puts a set-id program that belongs to the ordinary user into a stage, and gives the tree away.
-fn put_theirs(tree: &Path) {
+/// Puts a set-id program that belongs to the ordinary user into a stage.
+fn put_program_of_theirs(tree: &Path) {
     let theirs = tree.join("usr/pkg/bin/theirs");
     fs::write(&theirs, "theirs\n").unwrap();
-    for path in ["usr/pkg", "usr/pkg/bin", "usr/pkg/bin/theirs"] {
+    chown(&theirs, Some(NOBODY), Some(NOBODY)).unwrap();
+    set_mode(&theirs, 0o6755);
+}
+
+/// The same, and gives the tree away.
+fn put_theirs(tree: &Path) {
+    put_program_of_theirs(tree);
+    for path in ["usr/pkg", "usr/pkg/bin"] {
         chown(tree.join(path), Some(NOBODY), Some(NOBODY)).unwrap();
     }
-    set_mode(&theirs, 0o6755);
 }
 
 #[track_caller]
@@ -247,9 +257,13 @@ fn a_stage_that_0_1_listed_is_believed_as_long_as_nobody_else_may_write_it() {
         let live = root_with_set_id_program();
         live.run("stage new web -R @ROOT@ --path usr/pkg").ok();
         as_listed_by_0_1(&live);
-        put_theirs(&live.beside("web"));
-        if let Some(spoil) = spoil {
-            spoil(&live);
+        match spoil {
+            // What is in a directory of another user is that user's, even in a stage of root.
+            None => put_program_of_theirs(&live.beside("web")),
+            Some(spoil) => {
+                put_theirs(&live.beside("web"));
+                spoil(&live);
+            }
         }
         let said = live.run("promote web -R @ROOT@ --allow-set-id");
         assert_eq!(said.code, 0, "{said:?}");
@@ -300,8 +314,9 @@ fn a_tree_without_identity_brings_owners_only_if_nobody_else_may_write_it() {
     for is_theirs in [false, true] {
         let live = root_with_set_id_program();
         fs::create_dir_all(live.beside("tree/usr/pkg/bin")).unwrap();
-        put_theirs(&live.beside("tree"));
+        put_program_of_theirs(&live.beside("tree"));
         if is_theirs {
+            put_theirs(&live.beside("tree"));
             chown(live.beside("tree"), Some(NOBODY), Some(NOBODY)).unwrap();
         }
         let said = live.run("promote tree -R @ROOT@ --two-way --path usr/pkg --allow-set-id");
@@ -404,7 +419,7 @@ fn other_bytes_in_a_program_with_capabilities_are_asked_for_and_told() {
     // cap_net_raw, permitted and effective.
     let value = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let give = |path: &Path| {
-        rustix::fs::setxattr(path, "security.capability", &value, rustix::fs::XattrFlags::empty())
+        rustix::fs::setxattr(path, "security.capability", &value, XattrFlags::empty())
     };
     if give(&live.at("/usr/pkg/bin/tool")).is_err() {
         return crate::skipped("other_bytes_in_a_program_with_capabilities…: this file system has none");
@@ -490,5 +505,305 @@ fn a_device_and_the_bits_of_a_directory_do_not_come_with_the_stage_of_a_user() {
     if made.is_ok_and(|status| status.success()) {
         let said = live.run("promote open/web -R @ROOT@").fails(10);
         assert!(said.contains("/usr/pkg/null") && said.contains("a device"), "{said}");
+    }
+}
+
+/// The names of the access lists of an object.
+fn lists(path: &Path) -> Vec<String> {
+    let mut names = vec![0; 4096];
+    let length = llistxattr(path, &mut names).unwrap();
+    let names =
+        names[..length].split(|&byte| byte == 0).map(|name| String::from_utf8_lossy(name).into_owned());
+    names.filter(|name| name.starts_with("system.")).collect()
+}
+
+/// An access list by which the ordinary user may do everything: that of a file, or the one that a directory hands down.
+fn list_of_theirs() -> Vec<u8> {
+    let everybody = u32::MAX;
+    let entries = [
+        (1_u16, 6_u16, everybody),
+        (2, 7, NOBODY),
+        (4, 4, everybody),
+        (16, 7, everybody),
+        (32, 4, everybody),
+    ];
+    let mut list = vec![2, 0, 0, 0];
+    for (tag, rights, id) in entries {
+        list.extend(tag.to_le_bytes());
+        list.extend(rights.to_le_bytes());
+        list.extend(id.to_le_bytes());
+    }
+    list
+}
+
+/// Gives an object an access list; false where the file system has none.
+fn give_list(path: &Path, name: &str) -> bool {
+    lsetxattr(path, name, &list_of_theirs(), XattrFlags::empty()).is_ok()
+}
+
+#[test]
+fn the_stage_of_a_user_gives_nobody_a_right_to_write() {
+    let Some(live) = stage_of_user("the_stage_of_a_user_gives_nobody…") else { return };
+    live.file("/usr/pkg/shared", "shared\n");
+    live.mode("/usr/pkg/shared", 0o666);
+    live.directory("/usr/pkg/private");
+    live.mode("/usr/pkg/private", 0o700);
+    live.run("stage refresh open/web -R @ROOT@").ok();
+    let stage = live.beside("open/web/usr/pkg");
+    for (path, text, mode) in
+        [("bin/tool", "tool 2\n", 0o777), ("bin/new", "new\n", 0o666), ("shared", "shared 2\n", 0o664)]
+    {
+        fs::write(stage.join(path), text).unwrap();
+        set_mode(&stage.join(path), mode);
+    }
+    fs::create_dir(stage.join("open")).unwrap();
+    fs::write(stage.join("open/list"), "list\n").unwrap();
+    for (path, mode) in [("open", 0o1777), ("bin", 0o775), ("private", 0o755), ("open/list", 0o640)] {
+        set_mode(&stage.join(path), mode);
+    }
+    let has_lists = give_list(&stage.join("open/list"), "system.posix_acl_access")
+        && give_list(&stage.join("open"), "system.posix_acl_default");
+    assert_eq!(mode(&stage.join("open/list")), if has_lists { 0o674 } else { 0o640 });
+    let withheld = |said: &Value| -> Vec<(String, Vec<String>)> {
+        let entries = said["withheld"].as_array().unwrap().iter();
+        let words = |entry: &Value| serde_json::from_value(entry["attributes"].clone()).unwrap();
+        entries.map(|entry| (entry["path"].as_str().unwrap().to_owned(), words(entry))).collect()
+    };
+    let mut expected = vec![
+        ("/usr/pkg/bin", vec!["write"]),
+        ("/usr/pkg/bin/new", vec!["write"]),
+        ("/usr/pkg/bin/tool", vec!["write"]),
+        ("/usr/pkg/open", vec!["write"]),
+        ("/usr/pkg/private", vec!["permissions"]),
+    ];
+    if has_lists {
+        expected[3].1.push("access-list");
+        expected.insert(4, ("/usr/pkg/open/list", vec!["write", "permissions", "access-list"]));
+    } else {
+        crate::skipped("the_stage_of_a_user_gives_nobody…: this file system has no access lists");
+    }
+    let expected: Vec<(String, Vec<String>)> = expected
+        .into_iter()
+        .map(|(path, words)| (path.to_owned(), words.into_iter().map(str::to_owned).collect()))
+        .collect();
+    assert_eq!(withheld(&document(&live, "promote open/web -R @ROOT@ --json --dry-run")), expected);
+    let said = live.run("promote open/web -R @ROOT@");
+    assert_eq!(said.code, 0, "{said:?}");
+    let line = "  withheld: /usr/pkg/bin/tool: write permission of group or others\n";
+    assert!(said.stdout.contains(line), "{said:?}");
+    for (path, expected) in [
+        ("bin", 0o755),
+        ("bin/tool", 0o755),
+        ("bin/new", 0o644),
+        ("shared", 0o664),
+        ("open", 0o1755),
+        ("open/list", 0o640),
+        ("private", 0o700),
+    ] {
+        let path = live.at(&format!("/usr/pkg/{path}"));
+        assert_eq!(
+            (format!("{:o}", mode(&path)), lists(&path)),
+            (format!("{expected:o}"), Vec::new()),
+            "{path:?}"
+        );
+    }
+    assert_eq!(live.text("/usr/pkg/bin/tool"), "tool 2\n");
+    // It is told whenever the stage is promoted, even if nothing else is.
+    let said = live.run("promote open/web -R @ROOT@").ok();
+    assert!(said.starts_with("nothing to promote in /usr/pkg\n") && said.contains(line), "{said}");
+    assert_eq!(withheld(&document(&live, "stage status open/web -R @ROOT@ --json")), expected);
+    live.run("patchrm -R @ROOT@ web-01").ok();
+    assert_eq!(mode(&live.at("/usr/pkg/shared")), 0o666);
+}
+
+#[test]
+fn an_access_list_of_the_root_stays_whatever_the_stage_of_a_user_has() {
+    let Some(live) = stage_of_user("an_access_list_of_the_root…") else { return };
+    let tool = live.at("/usr/pkg/bin/tool");
+    if !give_list(&tool, "system.posix_acl_access") {
+        return crate::skipped("an_access_list_of_the_root…: this file system has no access lists");
+    }
+    let before = mode(&tool);
+    fs::write(live.beside("open/web/usr/pkg/bin/tool"), "tool 2\n").unwrap();
+    let said = live.run("promote open/web -R @ROOT@");
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(!said.stdout.contains("withheld"), "the stage has nothing more than the root: {said:?}");
+    assert_eq!(live.text("/usr/pkg/bin/tool"), "tool 2\n");
+    assert_eq!((mode(&tool), lists(&tool)), (before, vec!["system.posix_acl_access".to_owned()]));
+}
+
+#[test]
+fn what_is_in_a_directory_of_another_user_is_theirs_in_a_stage_of_root_too() {
+    if !is_root() {
+        return crate::skipped("what_is_in_a_directory_of_another_user…: another user is needed");
+    }
+    let live = root_with_set_id_program();
+    live.directory("/usr/pkg/data");
+    chown(live.at("/usr/pkg/data"), Some(NOBODY), Some(NOBODY)).unwrap();
+    live.run("stage new web -R @ROOT@ --path usr/pkg").ok();
+    let stage = live.beside("web/usr/pkg");
+    // In this one they may write on the root as well, so the stage gives them nothing.
+    fs::write(stage.join("data/of-root"), "root\n").unwrap();
+    // Into this one they got in the stage only.
+    fs::create_dir(stage.join("lib")).unwrap();
+    for (path, mode) in [("lib/theirs", 0o6755), ("lib/open", 0o666), ("lib/of-root", 0o4755)] {
+        fs::write(stage.join(path), "lib\n").unwrap();
+        if path != "lib/of-root" {
+            chown(stage.join(path), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        set_mode(&stage.join(path), mode);
+    }
+    fs::hard_link(stage.join("lib/of-root"), stage.join("bin/again")).unwrap();
+    set_mode(&stage.join("lib"), 0o777);
+    let said = live.run("promote web -R @ROOT@");
+    assert_eq!(said.code, 0, "{said:?}");
+    for line in [
+        "  withheld: /usr/pkg/bin/again: set-id bits\n",
+        "  withheld: /usr/pkg/lib/of-root: set-id bits\n",
+        "  withheld: /usr/pkg/lib/open: owner, write permission of group or others\n",
+        "  withheld: /usr/pkg/lib/theirs: owner, set-id bits\n",
+    ] {
+        assert!(said.stdout.contains(line), "{line}: {said:?}");
+    }
+    assert_eq!(said.stdout.matches("withheld").count(), 4, "{said:?}");
+    let note = "web/usr/pkg/lib, owners, capabilities and set-id bits stay as they are on the root: everybody may write";
+    assert!((said.stdout.clone() + &said.stderr).contains(note), "{said:?}");
+    for (path, expected) in [
+        ("data/of-root", (0, 0o644)),
+        ("lib", (0, 0o777)),
+        ("lib/theirs", (0, 0o755)),
+        ("lib/open", (0, 0o644)),
+        ("lib/of-root", (0, 0o755)),
+        ("bin/again", (0, 0o755)),
+    ] {
+        let path = live.at(&format!("/usr/pkg/{path}"));
+        assert_eq!((owner(&path), mode(&path)), expected, "{path:?}");
+    }
+    let said = live.run("promote web -R @ROOT@").ok();
+    assert!(said.starts_with("nothing to promote") && said.matches("withheld").count() == 4, "{said}");
+}
+
+#[test]
+fn another_owner_of_what_the_root_has_is_asked_for_and_told() {
+    if !is_root() {
+        return crate::skipped("another_owner_of_what_the_root_has…: another user is needed");
+    }
+    let live = root_with_set_id_program();
+    live.run("stage new web -R @ROOT@ --path usr/pkg").ok();
+    let stage = live.beside("web/usr/pkg");
+    chown(stage.join("bin/tool"), Some(NOBODY), None).unwrap();
+    let entry = json!({"path": "/usr/pkg/bin/tool", "mode": "0755", "capabilities": false, "change": "owner", "owner": format!("{NOBODY}:0")});
+    let before = live.everything();
+    let told = format!("/usr/pkg/bin/tool goes from owner 0:0 to {NOBODY}:0");
+    for options in ["", "--dry-run"] {
+        let run = live.run(&format!("promote web -R @ROOT@ {options}"));
+        assert_eq!(run.code, 10, "{run:?}");
+        let said = run.stdout + &run.stderr;
+        assert!(said.contains(&format!("other owners: {told}")) && said.contains("--allow-set-id"), "{said}");
+        assert!(said.contains(&format!("  owner: {told}\n")), "{said}");
+        assert_same(&live.everything(), &before);
+    }
+    let said = document(&live, "promote web -R @ROOT@ --json --allow-set-id");
+    assert_eq!(said["set_id"], json!([entry]), "{said}");
+    assert_eq!(owner(&live.at("/usr/pkg/bin/tool")), NOBODY);
+    // A directory too, and with it whoever may write there.
+    chown(stage.join("bin"), Some(NOBODY), None).unwrap();
+    let said = live.run("promote web -R @ROOT@").fails(10);
+    assert!(said.contains(&format!("/usr/pkg/bin goes from owner 0:0 to {NOBODY}:0")), "{said}");
+    // A new object is nobody's yet.
+    chown(stage.join("bin"), Some(0), None).unwrap();
+    fs::write(stage.join("bin/new"), "new\n").unwrap();
+    chown(stage.join("bin/new"), Some(NOBODY), None).unwrap();
+    live.run("promote web -R @ROOT@").ok();
+    assert_eq!(owner(&live.at("/usr/pkg/bin/new")), NOBODY);
+}
+
+#[test]
+fn a_stage_that_claims_to_be_one_of_root_changes_nothing_of_its_record() {
+    let Some(live) = stage_of_user("a_stage_that_claims…") else { return };
+    live.run("stage new mine --name web -R @ROOT@ --path usr/pkg").ok();
+    let (mine, theirs) = (live.beside("mine"), live.beside("open/web"));
+    for file in ["identity", "base.0"] {
+        fs::copy(mine.join(".patchadm-stage").join(file), theirs.join(".patchadm-stage").join(file)).unwrap();
+    }
+    let before = listed(&live);
+    fs::write(theirs.join("usr/pkg/bin/theirs"), "theirs\n").unwrap();
+    live.run("promote open/web -R @ROOT@").ok();
+    assert_eq!(listed(&live), before);
+    live.file("/usr/pkg/bin/more", "more\n");
+    live.run("stage refresh open/web -R @ROOT@").ok();
+    assert_eq!(listed(&live), before);
+    // The promotion is none of the stage of root, which goes on from its own base.
+    let promotions = document(&live, "stage list -R @ROOT@ --json");
+    assert_eq!(promotions["stages"][0]["promotions"], json!([]), "{promotions}");
+    fs::write(mine.join("usr/pkg/bin/tool"), "tool 2\n").unwrap();
+    live.run("promote mine -R @ROOT@").ok();
+    assert_eq!(
+        (live.text("/usr/pkg/bin/tool"), live.text("/usr/pkg/bin/theirs")),
+        ("tool 2\n".into(), "theirs\n".into())
+    );
+    let before = listed(&live);
+    live.run("stage drop open/web -R @ROOT@").ok();
+    assert!(!theirs.exists());
+    assert_eq!(listed(&live), before);
+    live.run("stage drop mine -R @ROOT@").ok();
+    assert!(!live.at(STAGES).exists());
+}
+
+#[test]
+fn a_cache_of_a_user_hides_no_bytes_of_a_set_id_program() {
+    let Some(live) = stage_of_user("a_cache_of_a_user…") else { return };
+    // Two names of one program, which the user parts: the first one gets the bytes of the stage.
+    live.link("/usr/pkg/bin/su2", "/usr/pkg/bin/su");
+    live.run("stage refresh open/web -R @ROOT@").ok();
+    let stage = live.beside("open/web");
+    let (su, su2) = (stage.join("usr/pkg/bin/su"), stage.join("usr/pkg/bin/su2"));
+    fs::remove_file(&su).unwrap();
+    fs::write(&su, "su of a user\n").unwrap();
+    let bytes = fs::read(&su2).unwrap();
+    fs::remove_file(&su2).unwrap();
+    fs::write(&su2, &bytes).unwrap();
+    for path in [&su, &su2] {
+        set_mode(path, 0o755);
+    }
+    // Their cache has it that the bytes are those of the root.
+    let known: Vec<(ObjectPath, KnownFile)> = ["/usr/pkg/bin/su", "/usr/pkg/bin/su2"]
+        .into_iter()
+        .map(|path| {
+            let at = stage.join(&path[1..]);
+            let directory = Dir::of_host(at.parent().unwrap()).unwrap();
+            let seen = directory.look(at.file_name().unwrap().as_encoded_bytes()).unwrap().unwrap();
+            let sums = Sums {
+                size: fs::metadata(&at).unwrap().len(),
+                ..Sums::through(&mut [0; 16], &mut bytes.as_slice()).unwrap()
+            };
+            let file = KnownFile { inode: seen.inode, mtime: seen.mtime, ctime: seen.ctime, sums };
+            (ObjectPath::new(path.as_bytes()).unwrap(), file)
+        })
+        .collect();
+    let none = Xattrs::new();
+    let files = known.iter().map(|(path, file)| ReadFile { path, file: *file, xattrs: &none });
+    let cache = write_cache(
+        files.filter(|file| file.is_kept(Timestamp::whole(i64::from(u32::MAX)))),
+        std::iter::empty(),
+    );
+    assert_ne!(StageCache::parse(&cache), StageCache::default(), "a cache that would be believed");
+    fs::write(stage.join(".patchadm-stage/cache"), cache).unwrap();
+    let said = live.run("promote open/web -R @ROOT@").fails(10);
+    assert!(said.contains("/usr/pkg/bin/su (mode 4755) gets other bytes"), "{said}");
+    assert_eq!(live.text("/usr/pkg/bin/su"), "su 1\n");
+}
+
+#[test]
+fn another_name_of_a_set_id_program_comes_and_goes_without_a_change_of_it() {
+    let live = root_with_set_id_program();
+    live.run("stage new web -R @ROOT@ --path usr/pkg").ok();
+    fs::hard_link(live.beside("web/usr/pkg/bin/su"), live.beside("web/usr/pkg/bin/again")).unwrap();
+    for back in ["undo -R @ROOT@", "patchrm -R @ROOT@ web-02"] {
+        live.run("promote web -R @ROOT@ --allow-set-id").ok();
+        assert_eq!(mode(&live.at("/usr/pkg/bin/again")), 0o4755);
+        live.run(back).ok();
+        assert!(!live.at("/usr/pkg/bin/again").exists());
+        assert_eq!(format!("{:o}", mode(&live.at("/usr/pkg/bin/su"))), "4755");
     }
 }

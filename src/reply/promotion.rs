@@ -17,7 +17,7 @@ use patchadm_core::operation::patches::apply::{ApplyOutcome, ApplyReport};
 use patchadm_core::operation::promotion_hooks::HookEnd;
 use patchadm_core::operation::stages::promote::{PathReport, PromoteReport, SwitchWay};
 use patchadm_planning::plan::Plan;
-use patchadm_planning::plan::refusal::{Command, SetIdFile};
+use patchadm_planning::plan::refusal::{Command, SetIdChange, SetIdFile};
 use patchadm_rootfs::Root;
 
 /// A promotion that has ended, or its plan.
@@ -43,8 +43,11 @@ pub(crate) struct PromotionAnswer {
     pub(crate) kept: Vec<KeptEntry>,
     /// The paths that both sides changed.
     pub(crate) conflicts: Vec<ConflictEntry>,
-    /// The files with set-id bits or capabilities that come, get other bytes, or get such rights.
+    /// The files with set-id bits or capabilities that come, get other bytes, or get such rights, and the objects that get another
+    /// owner.
     pub(crate) set_id: Vec<SetIdEntry>,
+    /// The attributes of the stage that do not go live.
+    pub(crate) withheld: Vec<WithheldEntry>,
     /// The packages of the promotion.
     pub(crate) packages: Vec<PackageEntry>,
     /// The size of the files that come, in bytes.
@@ -109,7 +112,16 @@ pub(crate) struct ConflictEntry {
     pub(crate) decision: &'static str,
 }
 
-/// A file with set-id bits or capabilities.
+/// An object whose attributes do not all go live.
+#[derive(Debug, Serialize)]
+pub(crate) struct WithheldEntry {
+    pub(crate) path: String,
+    pub(crate) attributes: Vec<&'static str>,
+    #[serde(skip)]
+    pub(crate) words: Vec<&'static str>,
+}
+
+/// A file with set-id bits or capabilities, or an object that gets another owner.
 #[derive(Debug, Serialize)]
 pub(crate) struct SetIdEntry {
     pub(crate) path: String,
@@ -117,6 +129,9 @@ pub(crate) struct SetIdEntry {
     pub(crate) mode: String,
     pub(crate) capabilities: bool,
     pub(crate) change: &'static str,
+    /// The new user and group, where these change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) owner: Option<String>,
     #[serde(skip)]
     pub(crate) sentence: String,
 }
@@ -145,6 +160,12 @@ impl PromotionAnswer {
             decision: conflict.decision.word(),
         });
         let set_id = report.set_id.iter().map(SetIdEntry::from).collect();
+        let withheld = report.withheld.iter().map(|object| WithheldEntry {
+            path: object.path.to_string(),
+            attributes: object.attributes.iter().map(|attribute| attribute.word()).collect(),
+            words: object.attributes.iter().map(|attribute| attribute.words()).collect(),
+        });
+        let withheld = withheld.collect();
         let packages = report.packages.iter().map(|package| PackageEntry {
             name: package.name.clone(),
             new: package.is_new,
@@ -177,6 +198,7 @@ impl PromotionAnswer {
             kept,
             conflicts,
             set_id,
+            withheld,
             packages,
             bytes,
             space,
@@ -201,6 +223,10 @@ impl From<&SetIdFile> for SetIdEntry {
             mode: format!("{:04o}", file.mode.bits()),
             capabilities: file.has_capabilities,
             change: file.change.word(),
+            owner: match file.change {
+                SetIdChange::Owner { to: (uid, gid), .. } => Some(format!("{uid}:{gid}")),
+                _ => None,
+            },
             sentence: file.to_string(),
         }
     }

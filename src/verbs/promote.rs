@@ -55,7 +55,7 @@ pub(super) struct PromotionOptions {
     /// Leave the patches of a stage with records there: take what they changed as any other object
     #[arg(long)]
     tree_only: bool,
-    /// Take files with set-id bits or capabilities, and replace the bytes of such files
+    /// Take files with set-id bits or capabilities, other bytes of such files, and other owners
     #[arg(long)]
     allow_set_id: bool,
     /// Refuse where more of a path would be deleted: a number of objects, or a percentage
@@ -318,7 +318,11 @@ impl CommandReport for PromotionFaces {
             ))?;
         }
         for file in &self.answer.set_id {
-            output.line(format!("  set-id: {}", file.sentence))?;
+            let what = if file.owner.is_some() { "owner" } else { "set-id" };
+            output.line(format!("  {what}: {}", file.sentence))?;
+        }
+        for object in &self.answer.withheld {
+            output.line(format!("  withheld: {}: {}", object.path, object.words.join(", ")))?;
         }
         let tells_hooks = end.is_plan() || output.is_verbose();
         for hook in self.answer.hooks.iter().filter(|_| tells_hooks) {

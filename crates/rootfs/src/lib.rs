@@ -83,4 +83,4 @@ pub use sums::{Digesting, Hashing, Summing, Sums};
 pub use untrusted::{Distrust, ForeignTree, TreeWay, Untrusted};
 pub use way::{look_along, strange_above};
 pub use work_meter::{CountedRead, WorkMeter, WorkStep, WorkUnit};
-pub use xattrs::{ACCESS_LIST, CAPABILITY, DEFAULT_LIST, is_label};
+pub use xattrs::{ACCESS_LIST, CAPABILITY, DEFAULT_LIST, group_rights_of_list, is_label};

@@ -80,7 +80,7 @@ options:
     type: bool
     default: false
   allow_set_id:
-    description: With C(promote), take files with set-id bits or capabilities, and replace the bytes of such files.
+    description: With C(promote), take files with set-id bits or capabilities, other bytes of such files, and other owners.
     type: bool
     default: false
   max_delete:

@@ -93,7 +93,8 @@ pub fn drop_stage(
     Dir::of_host(host_path(&above))?.must_be_removable(path.name())?;
     own.open_or_create(UNFINISHED, Mode::of(0o600))?;
     own.sync()?;
-    let is_it = |listed: &ListedStage| id.map_or(listed.path == path, |id| listed.id == id);
+    // The id alone is the word of the stage, which may claim to be another one.
+    let is_it = |listed: &ListedStage| listed.path == path && id.is_none_or(|id| listed.id == id);
     let (was_listed, notes) = forget(root, is_it, caller)?;
     let removed = remove(&tree, &path)?;
     Ok(DroppedStage { path: path.to_string(), removed, was_listed, notes })

@@ -203,6 +203,14 @@ impl From<ViewError> for StageError {
 }
 
 impl StageError {
+    /// Turns an error into the failure of a run.
+    pub(super) fn into_failure(self) -> Failure {
+        match self {
+            Self::Failure(failure) => failure,
+            other => Failure::BadFile(other.to_string()),
+        }
+    }
+
     /// Turns an error of reading an object into its meaning: a caller who may not read it learns so, and an object that
     /// became something else meanwhile is changing.
     pub(super) fn of_reading(error: RootError, shown: impl FnOnce() -> String) -> Self {

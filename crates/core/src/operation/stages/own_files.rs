@@ -42,6 +42,9 @@ pub enum StageRecord {
     /// The root does not list the stage.
     #[default]
     None,
+    /// The root lists a stage of this id in another directory, or of another owner: a copy, or a stage that claims to be that
+    /// one. The entry is not about this stage.
+    Elsewhere,
     /// Version 0.1 listed it, and did not record what it may do.
     Earlier,
     /// What it may do.
@@ -49,9 +52,14 @@ pub enum StageRecord {
 }
 
 impl StageRecord {
-    /// Returns what the list of a root says of a stage.
-    pub(super) fn of(stages: &StagesRecord, id: StageId) -> Self {
-        Self::of_listed(stages.stage(id))
+    /// Returns what the list of a root says of a stage. The id, which the stage says itself, is not enough: the entry must
+    /// name its directory and its owner, too.
+    fn of(stages: &StagesRecord, id: StageId, (path, owner): (&ObjectPath, u32)) -> Self {
+        let listed = stages.stage(id);
+        let is_other = |listed: &ListedStage| {
+            listed.path != *path || listed.rights.as_ref().is_some_and(|rights| rights.owner != owner)
+        };
+        if listed.is_some_and(is_other) { Self::Elsewhere } else { Self::of_listed(listed) }
     }
 
     fn of_listed(listed: Option<&ListedStage>) -> Self {
@@ -110,8 +118,14 @@ impl Stage {
     /// Returns the same with what its root records of it now. The holder of its lock asks again: another command may have
     /// promoted or refreshed it.
     pub fn on_record(self, root: &Root) -> Result<Self, StageError> {
-        let record = StageRecord::of(&read_stages(root)?, self.identity.id);
+        let (path, owner) = (physical_path(&self.root)?, self.own.itself()?.uid);
+        let record = StageRecord::of(&read_stages(root)?, self.identity.id, (&path, owner));
         Ok(Self { record, ..self })
+    }
+
+    /// Returns its id, unless the root lists another stage of that id: records of the root name that one by it.
+    pub fn id_on_record(&self) -> Option<StageId> {
+        (self.record != StageRecord::Elsewhere).then_some(self.identity.id)
     }
 
     /// Opens the stage in a tree, for any root.

@@ -71,7 +71,7 @@ pub(super) fn record_bases(
     sound: &[Vec<u8>],
 ) -> Result<Option<Receipt>, StageError> {
     let mut rights = match &stage.record {
-        StageRecord::None => return Ok(None),
+        StageRecord::None | StageRecord::Elsewhere => return Ok(None),
         StageRecord::Rights(rights) => rights.clone(),
         StageRecord::Earlier => {
             let root = &session.ground.root;

@@ -15,6 +15,9 @@ pub(super) enum LeftOwners {
     /// The root does not list the stage.
     #[error("the root does not list this stage, so root did not make it")]
     NotListed,
+    /// The root lists a stage of this id that is another one.
+    #[error("the root lists the stage of this id in another directory, or of another owner")]
+    Elsewhere,
     /// Another user made it.
     #[error("uid {0} made this stage")]
     MadeBy(u32),
@@ -35,6 +38,9 @@ pub(super) fn owners_of(
     let has_owners = match stage.map(|stage| (&stage.record, &stage.identity)) {
         None => true,
         Some((StageRecord::None, _)) => return Ok(Err(LeftOwners::NotListed)),
+        Some((StageRecord::Elsewhere, _)) => {
+            return Ok(Err(foreign(root, tree, stage)?.unwrap_or(LeftOwners::Elsewhere)));
+        }
         Some((StageRecord::Earlier, identity)) => identity.owners,
         Some((StageRecord::Rights(rights), _)) => rights.owners,
     };

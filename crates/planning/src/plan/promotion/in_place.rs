@@ -105,7 +105,9 @@ mod tests {
             obstacle: None,
         };
         let all: BTreeSet<ObjectPath> = all.iter().map(|name| path(name)).collect();
-        let taken = all.iter().map(|name| (name.clone(), TakenObject { object: &object, time_only: false }));
+        let taken = all
+            .iter()
+            .map(|name| (name.clone(), TakenObject { object: &object, time_only: false, is_foreign: false }));
         let (live, stage) = (names(live), names(stage));
         let found = without_foreign_names(all.clone(), &taken.collect(), &BTreeSet::new(), &stage, &live);
         with_one_file_each(&found, &stage, &live).iter().map(ToString::to_string).collect()

@@ -40,6 +40,8 @@ pub struct TakenObject<'a> {
     pub object: &'a Live,
     /// Whether only its modification time comes.
     pub time_only: bool,
+    /// Whether another user could have made it.
+    pub is_foreign: bool,
 }
 
 /// The choices of a promotion.

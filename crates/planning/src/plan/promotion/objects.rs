@@ -73,7 +73,7 @@ fn place(
         return Ok(());
     }
     // What a device gives access to, its owner and mode cannot tell: it comes only where these do.
-    let may_be_device = draft.inventory.privileged && input.options.owners;
+    let may_be_device = draft.inventory.privileged && input.options.owners && !taken.is_foreign;
     if matches!(from.kind, LiveKind::Device { .. }) && !may_be_device {
         return Err(ObjectProblem::NotPermitted("a device"));
     }

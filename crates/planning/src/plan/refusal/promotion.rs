@@ -71,8 +71,9 @@ pub enum PromotionReason {
         /// The reasons: at least one.
         reasons: Vec<BroughtReason>,
     },
-    /// Files with set-id bits or capabilities would come or get other bytes, and that is not allowed.
-    #[error("set-id bits or capabilities: {}", first_ones(.0, ", "))]
+    /// Files with set-id bits or capabilities would come or get other bytes, or objects of the root would get another owner, and
+    /// that is not allowed.
+    #[error("{}: {}", privileges(.0), first_ones(.0, ", "))]
     SetId(Vec<SetIdFile>),
     /// The id is recorded already.
     #[error("it is recorded already")]
@@ -82,7 +83,8 @@ pub enum PromotionReason {
     EarlierId(PatchId),
 }
 
-/// A file that a promotion leaves with set-id bits or capabilities and other bytes, or whose bytes it replaces.
+/// A file that a promotion leaves with set-id bits or capabilities and other bytes, or whose bytes it replaces; or an object
+/// of the root that it gives to another owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetIdFile {
     /// Its path.
@@ -104,6 +106,13 @@ pub enum SetIdChange {
     Rights,
     /// It is new.
     New,
+    /// It was there, and gets another owner.
+    Owner {
+        /// User and group before.
+        from: (u32, u32),
+        /// User and group afterwards.
+        to: (u32, u32),
+    },
 }
 
 impl SetIdChange {
@@ -113,6 +122,7 @@ impl SetIdChange {
             Self::Bytes => "bytes",
             Self::Rights => "rights",
             Self::New => "new",
+            Self::Owner { .. } => "owner",
         }
     }
 }
@@ -125,6 +135,9 @@ impl std::fmt::Display for SetIdFile {
             SetIdChange::Bytes => "gets other bytes",
             SetIdChange::Rights => "gets them",
             SetIdChange::New => "is new",
+            SetIdChange::Owner { from: (uid, gid), to: (new_uid, new_gid) } => {
+                return write!(f, "{path} goes from owner {uid}:{gid} to {new_uid}:{new_gid}");
+            }
         };
         write!(f, "{path} (mode {:04o}{capabilities}) {words}", mode.bits())
     }
@@ -197,6 +210,16 @@ impl PromotionReason {
             ),
             other => other,
         }
+    }
+}
+
+/// What is not allowed about some objects.
+fn privileges(files: &[SetIdFile]) -> &'static str {
+    let is_owner = |file: &SetIdFile| matches!(file.change, SetIdChange::Owner { .. });
+    match (files.iter().all(is_owner), files.iter().any(is_owner)) {
+        (true, _) => "other owners",
+        (false, true) => "set-id bits, capabilities or other owners",
+        (false, false) => "set-id bits or capabilities",
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::operation::failure::Failure;
 use crate::operation::promotion_records::read_promotion;
 use crate::operation::stages::error::StageError;
-use crate::operation::stages::own_files::Stage;
+use crate::operation::stages::own_files::{Stage, StageRecord};
 use patchadm_changeset::format::run::Run;
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::stage::{BASE_OF_NEW, BASES, Base, FIRST_BASE, PromotionRecord, base_name};
@@ -48,6 +48,10 @@ pub(super) fn promotions(
     view: &RecordView<'_>,
     applied: &AppliedPatches,
 ) -> Result<Vec<(u64, PromotionRecord)>, StageError> {
+    // The promotions with this id are those of another stage.
+    if stage.record == StageRecord::Elsewhere {
+        return Ok(Vec::new());
+    }
     let ids: BTreeSet<&PatchId> = applied.packages().iter().flat_map(|records| records.list.iter()).collect();
     let mut found = Vec::new();
     for id in ids.into_iter().filter(|id| id.base() == stage.identity.name.as_str()) {
@@ -66,11 +70,8 @@ pub(in crate::operation::stages) fn own_promotions(
     view: &RecordView<'_>,
     applied: &AppliedPatches,
 ) -> Result<BTreeSet<PatchId>, Failure> {
-    match promotions(stage, view, applied) {
-        Ok(all) => Ok(all.into_iter().map(|(_, record)| record.id).collect()),
-        Err(StageError::Failure(failure)) => Err(failure),
-        Err(error) => Err(Failure::BadFile(error.to_string())),
-    }
+    let all = promotions(stage, view, applied).map_err(StageError::into_failure)?;
+    Ok(all.into_iter().map(|(_, record)| record.id).collect())
 }
 
 /// Removes the bases of promotions that are no longer applied. What cannot be removed now is removed another time.

@@ -1,6 +1,6 @@
 //! The plan of a promotion: both trees read, every path decided, what changes surveyed and planned.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::bases::{BaseInForce, own_promotions};
 use super::brought::{BroughtRecords, ComparedSides, PackageDatabase, RecordSource, fault_after_merge};
@@ -9,10 +9,11 @@ use super::decided::{ComparedTrees, PassedOver, kept_paths, refuse_mounts};
 use super::facts::RecordedFacts;
 use super::next_id::next_id;
 use super::path_reports::path_reports;
-use super::report::{PackageReport, PromoteReport};
+use super::report::{PackageReport, PromoteReport, WithheldObject};
 use super::request::PromoteRequest;
 use super::set_id::set_id_files;
 use super::sides::{PromotedTree, scope};
+use super::withheld::ForeignObjects;
 use crate::operation::changed_texts::ChangedTexts;
 use crate::operation::failure::Failure;
 use crate::operation::libraries::{LaterContent, LibraryKeeper, PlanToSettle};
@@ -22,6 +23,8 @@ use crate::operation::session::{Caller, RootAndPolicy};
 use crate::operation::stages::error::StageError;
 use crate::operation::stages::kept_objects::{hide_copies, hide_own, kept_in};
 use crate::operation::stages::nesting::{must_be_apart, must_not_be_met};
+use crate::operation::stages::other_writer::other_writer_of_records;
+use crate::operation::stages::own_files::Stage;
 use crate::operation::stages::refresh::StageToBe;
 use crate::operation::stages::rights::LeftOwners;
 use crate::operation::stages::tree::{Tree, TreeObject};
@@ -78,6 +81,12 @@ pub(super) struct MadePlan {
     outcomes: Outcomes,
     /// The files with set-id bits or capabilities that it changes.
     pub(super) set_id: Vec<SetIdFile>,
+    /// The attributes that do not go live.
+    withheld: Vec<WithheldObject>,
+    /// The objects that are another user's.
+    foreign: ForeignObjects,
+    /// The objects of the stage that are held as they may go live, and not as they were read.
+    changed: HashSet<ObjectPath>,
     /// The packages of the plan, and whether it makes them.
     packages: Vec<(PkgInst, bool)>,
     /// A moment before the trees were read.
@@ -110,6 +119,8 @@ pub(super) fn make_plan(
     let is_as_known = stage.is_as_known && live.is_as_known;
     drop(known);
     hide_kept_libraries(&ground.root, tree, &mut stage, &mut live)?;
+    let foreign = reader.foreign_objects(&scope, &stage, &live)?;
+    let (withheld, changed) = foreign.withhold(&mut stage, &live);
     if !scope.is_all() {
         must_not_be_met(&ground.root, &tree.root, &live.objects)?;
     }
@@ -135,6 +146,9 @@ pub(super) fn make_plan(
         live,
         outcomes: Outcomes::new(),
         set_id: Vec::new(),
+        withheld,
+        foreign,
+        changed,
         packages: Vec::new(),
         since: caller.now.moment(),
         is_as_known,
@@ -228,7 +242,7 @@ impl PromotionReader<'_> {
         if !made.set_id.is_empty() && !self.request.allow_set_id {
             return Err(refuse(Reason::Promotion(PromotionReason::SetId(made.set_id.clone()))));
         }
-        plan.notes.extend(self.note_of_owners());
+        plan.notes.extend(self.notes_of_owners(&made.foreign));
         made.portions = portions;
         made.packages = plan
             .packages
@@ -269,10 +283,33 @@ impl PromotionReader<'_> {
         self.ground.root.is_privileged() && self.tree.left_owners.is_none()
     }
 
-    /// Returns the sentence about owners that do not come although the tree has them.
-    fn note_of_owners(&self) -> Option<String> {
-        let left = self.tree.left_owners.as_ref().filter(|left| **left != LeftOwners::Incomplete)?;
-        Some(format!("owners, capabilities and set-id bits stay as they are on the root: {left}"))
+    /// Returns the objects of the tree that are another user's.
+    fn foreign_objects(
+        &self,
+        scope: &Scope,
+        stage: &Tree,
+        live: &Tree,
+    ) -> Result<ForeignObjects, StageError> {
+        let (root, tree) = (&self.ground.root, &self.tree.root);
+        if !root.is_privileged() {
+            return Ok(ForeignObjects::default());
+        }
+        if self.tree.left_owners.is_some() {
+            return Ok(ForeignObjects::all());
+        }
+        ForeignObjects::find(scope, (stage, tree), (live, root))
+    }
+
+    /// Returns the sentences about owners that do not come although the tree has them.
+    fn notes_of_owners(&self, foreign: &ForeignObjects) -> Vec<String> {
+        let stay = "owners, capabilities and set-id bits stay as they are on the root";
+        let left = self.tree.left_owners.as_ref().filter(|left| **left != LeftOwners::Incomplete);
+        let whole = left.map(|left| format!("{stay}: {left}"));
+        let parts = foreign.directories.iter().map(|(path, who)| {
+            let path = self.tree.root.show(path);
+            format!("of what is in {path}, {stay}: {who}")
+        });
+        whole.into_iter().chain(parts).collect()
     }
 
     fn choice(&self) -> EditChoice {
@@ -292,7 +329,8 @@ impl PromotionReader<'_> {
         let taken = made.outcomes.iter().filter_map(|(path, outcome)| {
             let time_only = *outcome == Outcome::TakeTime;
             let object = made.stage.object(path).filter(|_| time_only || outcome.is_taken())?;
-            Some((path.clone(), TakenObject { object: &object.live, time_only }))
+            let is_foreign = made.foreign.has(path);
+            Some((path.clone(), TakenObject { object: &object.live, time_only, is_foreign }))
         });
         let deleted = made.outcomes.iter().filter(|(_, outcome)| outcome.is_deleted());
         let (stage_names, live_names) = (names_of(&made.stage), names_of(&made.live));
@@ -307,7 +345,7 @@ impl PromotionReader<'_> {
             directories: BTreeMap::new(),
             record: PromotionRecord {
                 id: made.id.clone(),
-                stage: self.tree.stage.as_ref().map(|stage| stage.identity.id),
+                stage: self.tree.stage.as_ref().and_then(Stage::id_on_record),
                 name: self.tree.name.clone(),
                 run: String::new(),
                 paths: made.scope.clone(),
@@ -353,13 +391,40 @@ impl PromotionReader<'_> {
         let records = RecordSource::of(&from, brought, &self.ground.root, database)?;
         let refuse = |reason: Reason| Failure::from(reason.of(Command::Promote, &made.id));
         let brought = records.brought(base, &own, &sides);
-        let brought = brought.and_then(|brought| match &self.tree.left_owners {
-            Some(left) if *left != LeftOwners::Incomplete && !brought.is_empty() => {
-                Err(BroughtReason::NotOfRoot(left.to_string()).into())
+        let brought = brought.and_then(|brought| {
+            match if brought.is_empty() { None } else { self.writer_of(&brought, made, stage)? } {
+                Some(who) => Err(BroughtReason::NotOfRoot(who).into()),
+                None => Ok(brought),
             }
-            _ => Ok(brought),
         });
         brought.map_err(|failed| failed.of(&stage.root, refuse))
+    }
+
+    /// Returns who beside the superuser may write what comes from the package database of a stage: the database, or objects of
+    /// its patches and packages.
+    fn writer_of(
+        &self,
+        brought: &BroughtRecords,
+        made: &MadePlan,
+        stage: &Stage,
+    ) -> Result<Option<String>, Failure> {
+        let root = &self.ground.root;
+        match &self.tree.left_owners {
+            _ if !root.is_privileged() => return Ok(None),
+            Some(LeftOwners::Incomplete) => return Ok(None),
+            Some(left) => return Ok(Some(left.to_string())),
+            None => {}
+        }
+        let is_brought = |path: &&ObjectPath| brought.has(path);
+        if let Some(path) = made.withheld.iter().map(|object| &object.path).find(is_brought) {
+            let above = made.foreign.directories.iter().find(|(above, _)| path.is_below(above));
+            let who = above.map(|(above, who)| format!("in {}, {who}", stage.root.show(above)));
+            return Ok(Some(who.unwrap_or_else(|| format!("{path} is another user's"))));
+        }
+        if root.is_trusted() {
+            return Ok(None);
+        }
+        other_writer_of_records(&stage.root, self.caller.interrupt).map_err(StageError::into_failure)
     }
 }
 
@@ -447,8 +512,11 @@ impl MadePlan {
     /// Returns what was read of both trees, for the next time; `None` if the cache already has it. A file that a
     /// run changes meanwhile is then recognized by its times.
     pub(super) fn cache(&self) -> Option<Vec<u8>> {
-        (!self.is_as_known)
-            .then(|| write_cache(self.stage.known_files(self.since), self.live.known_files(self.since)))
+        (!self.is_as_known).then(|| {
+            let stage = self.stage.known_files(self.since);
+            let as_read = stage.filter(|file| !self.changed.contains(file.path));
+            write_cache(as_read, self.live.known_files(self.since))
+        })
     }
 
     /// Returns the packages of the stage, as the base that the promotion leaves has them.
@@ -488,6 +556,7 @@ impl MadePlan {
             in_use: Vec::new(),
             hooks: self.hook_ends,
             set_id: self.set_id,
+            withheld: self.withheld,
             fingerprint: self.fingerprint,
             libraries: self.libraries,
             after: AfterRun::default(),

@@ -24,6 +24,7 @@ mod report;
 mod request;
 mod set_id;
 mod sides;
+mod withheld;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,7 +64,9 @@ use patchadm_rootfs::{Lock, Root};
 use plan_file::settle_plan_file;
 use sides::PromotedTree;
 
-pub use report::{KeptPath, PackageReport, PathReport, PromoteReport, SwitchWay};
+pub use report::{
+    KeptPath, PackageReport, PathReport, PromoteReport, SwitchWay, WithheldAttribute, WithheldObject,
+};
 pub use request::PromoteRequest;
 
 /// Promotes a stage, or says what that would do.
@@ -265,10 +268,7 @@ fn record_base(session: &Session<'_>, tree: &PromotedTree, made: &mut MadePlan) 
     let root = &session.ground.root;
     let applied = made.applied.iter().cloned().collect();
     let change = promotion_base(root, stage, (&made.id, seal), &applied);
-    let change = change.map_err(|error| match error {
-        StageError::Failure(failure) => failure,
-        other => Failure::BadFile(other.to_string()),
-    })?;
+    let change = change.map_err(StageError::into_failure)?;
     if let (Ok(Some(plan)), Some(change)) = (&mut made.plan, change) {
         plan.records.push(change);
     }

@@ -54,6 +54,8 @@ pub struct PromoteReport {
     pub hooks: Vec<HookEnd>,
     /// The files with set-id bits or capabilities that come, get other bytes, or get such rights.
     pub set_id: Vec<SetIdFile>,
+    /// The attributes of the stage that do not go live, because another user could have chosen them.
+    pub withheld: Vec<WithheldObject>,
     /// The fingerprint of the input of the plan, if a plan file is made or compared.
     pub fingerprint: Option<String>,
     /// The report on libraries, if they were examined.
@@ -66,6 +68,62 @@ pub struct PromoteReport {
     pub trial: Option<TrialOutcome>,
     /// The reason why the caller could not carry out what was only planned.
     pub refused: Option<Failure>,
+}
+
+/// An object whose attributes do not all go live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WithheldObject {
+    /// Its path.
+    pub path: ObjectPath,
+    /// The attributes that stay in the stage: at least one.
+    pub attributes: Vec<WithheldAttribute>,
+}
+
+/// An attribute that could give somebody rights on the live tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithheldAttribute {
+    /// User and group.
+    Owner,
+    /// Set-id bits.
+    SetId,
+    /// The right of group or others to write.
+    Write,
+    /// Other rights of group or others.
+    Permissions,
+    /// An access list.
+    AccessList,
+    /// File capabilities.
+    Capabilities,
+    /// Other extended attributes of the system.
+    Others,
+}
+
+impl WithheldAttribute {
+    /// Returns the word of JSON documents.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::SetId => "set-id",
+            Self::Write => "write",
+            Self::Permissions => "permissions",
+            Self::AccessList => "access-list",
+            Self::Capabilities => "capabilities",
+            Self::Others => "attributes",
+        }
+    }
+
+    /// Returns the words of a text.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::SetId => "set-id bits",
+            Self::Write => "write permission of group or others",
+            Self::Permissions => "permissions of group or others",
+            Self::AccessList => "access list",
+            Self::Capabilities => "capabilities",
+            Self::Others => "extended attributes of the system",
+        }
+    }
 }
 
 /// The way in which a path is switched.

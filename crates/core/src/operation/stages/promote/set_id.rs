@@ -1,7 +1,8 @@
 //! The files of a promotion with set-id bits or capabilities: those whose bytes it replaces, and those that get such rights.
+//! With them, the objects of the root that get another owner.
 //!
 //! A program of this kind runs with rights that its caller does not have, so other bytes under the same name are never a
-//! matter of course.
+//! matter of course. Neither is another owner, who decides about the object from then on.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +29,10 @@ pub(super) fn set_id_files(changes: &[Box<Change>], stage: &Tree, live: &Tree) -
     let by_path: BTreeMap<&ObjectPath, &Action> =
         changes.iter().map(|change| (&change.path, &change.action)).collect();
     let finder = SetIdFinder { by_path, stage, live };
-    let found = finder.by_path.iter().filter_map(|(path, action)| finder.file(path, action));
+    let found = finder
+        .by_path
+        .iter()
+        .filter_map(|(path, action)| finder.file(path, action).or_else(|| finder.other_owner(path, action)));
     found.collect()
 }
 
@@ -54,6 +58,22 @@ impl SetIdFinder<'_> {
         };
         let FileRights { mode, capabilities, .. } = rights;
         Some(SetIdFile { path: path.clone(), mode, has_capabilities: capabilities.is_some(), change })
+    }
+
+    /// Returns an object of the root that gets another owner.
+    fn other_owner(&self, path: &ObjectPath, action: &Action) -> Option<SetIdFile> {
+        let old = &self.live.object(path)?.live;
+        let from = (old.uid, old.gid);
+        let (mode, to) = match action {
+            Action::Add(new) | Action::Replace(new) => (new.mode, (new.uid, new.gid)),
+            Action::Attributes(change) => {
+                let to = (change.uid.unwrap_or(old.uid), change.gid.unwrap_or(old.gid));
+                (change.mode.unwrap_or(old.mode), to)
+            }
+            Action::Delete | Action::RemoveDirectory => return None,
+        };
+        let change = SetIdChange::Owner { from, to };
+        (from != to).then(|| SetIdFile { path: path.clone(), mode, has_capabilities: false, change })
     }
 
     /// Returns the rights of a file after a change; `None` for what is no regular file then.

@@ -48,7 +48,7 @@ use patchadm_changeset::transaction::Recovered;
 use patchadm_inputs::database::contents::lines_of_paths;
 use patchadm_inputs::database::{DatabaseError, RecordView};
 use patchadm_inputs::policy::Edited;
-use patchadm_inputs::stage::{ComparedAttributes, LOCK, LeftOut, REFRESHING, SCRATCH};
+use patchadm_inputs::stage::{ComparedAttributes, LOCK, LeftOut, REFRESHING, SCRATCH, StageCache};
 use patchadm_planning::plan::edits::EditChoice;
 use patchadm_planning::plan::promotion::BroughtPatches;
 use patchadm_planning::plan::refusal::{Command, PromotionReason, Reason};
@@ -195,7 +195,10 @@ impl Refresher<'_> {
         let scope = &base.base.header.paths;
         must_be_apart(root, &self.stage.root, scope.paths())?;
         let excluded = self.stage.excluded()?.into_iter().chain(self.ground.policy.promote_exclude.clone());
-        let (left, known) = (LeftOut::by(excluded.collect()), self.stage.cache());
+        let owners = self.owners()?;
+        // Whoever may write the stage may write its cache, too, and with it what is believed of the live tree.
+        let known = if owners { self.stage.cache() } else { StageCache::default() };
+        let left = LeftOut::by(excluded.collect());
         let interrupt = self.caller.interrupt;
         let request = |root, known| TreeRequest { root, scope, left: &left, known, interrupt };
         let mut stage = read_tree(&request(&self.stage.root, &known.stage))?;
@@ -204,8 +207,7 @@ impl Refresher<'_> {
         hide_own(&mut live, &kept_in(root)?);
         must_not_be_met(root, &self.stage.root, &live.objects)?;
         let passed = PassedOver::of(&stage, &live, Some(&base));
-        let owners = self.stage.root.is_privileged() && self.owners()?;
-        let compared = ComparedAttributes { owners };
+        let compared = ComparedAttributes { owners: self.stage.root.is_privileged() && owners };
         let trees = ComparedTrees::of((&live, &stage), Some(&base), (scope, &passed), compared);
         let lines = lines_of_paths(&view, &trees.differing())
             .map_err(|error| Failure::from(DatabaseError::from(error)))?;

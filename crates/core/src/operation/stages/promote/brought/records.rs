@@ -7,7 +7,7 @@ use crate::three_way::{Outcome, Outcomes};
 use patchadm_inputs::inventory::Touched;
 use patchadm_planning::plan::promotion::{BroughtPatches, NewPackage};
 use patchadm_planning::plan::refusal::BroughtReason;
-use patchadm_svr4::package::PkgInst;
+use patchadm_svr4::package::{ObjectPath, PkgInst};
 
 /// The records that go live from the package database of a stage.
 #[derive(Debug, Default)]
@@ -31,6 +31,12 @@ impl BroughtRecords {
             }
             *line = line.take().filter(|line| !line.owners.is_empty());
         }
+    }
+
+    /// Returns whether a path is an object of a patch or package that comes.
+    pub(in crate::operation::stages) fn has(&self, path: &ObjectPath) -> bool {
+        let is_of_new = |package: &NewPackage| package.lines.contains_key(path);
+        self.patches.objects.contains_key(path) || self.new_packages.values().any(is_of_new)
     }
 
     /// Decides about the paths that patches changed: the state of the stage comes.
