@@ -686,3 +686,28 @@ fn a_stage_of_another_user_brings_no_packages_and_patches() {
     assert_eq!(live.text(HTTPD), "httpd 2\n");
     assert_eq!(live.run("pkgparam -R @ROOT@ ACMEweb PATCHLIST").ok(), "theirs-01\n");
 }
+
+#[test]
+fn a_record_or_a_directory_of_another_user_in_a_stage_of_root_brings_no_packages_and_patches() {
+    if !crate::scenario::is_root() {
+        return crate::skipped("a_record_or_a_directory_of_another_user…: another user is needed");
+    }
+    for (theirs, reason) in [
+        ("var/sadm/pkg/ACMEweb/pkginfo", "var/sadm/pkg/ACMEweb/pkginfo belongs to uid"),
+        ("var/sadm/patch", "var/sadm/patch belongs to uid"),
+        ("opt/bin", "opt/bin, it belongs to uid"),
+    ] {
+        let patched = Patched::with(&[first()]);
+        let live = &patched.live;
+        let user = Some(crate::everyman::NOBODY);
+        std::os::unix::fs::chown(patched.stage.join(theirs), user, None).unwrap();
+        if theirs == "opt/bin" {
+            std::os::unix::fs::chown(patched.stage.join("opt/bin/httpd"), user, None).unwrap();
+        }
+        let before = Before::of(live);
+        let said = live.run("promote web -R @ROOT@ --allow-set-id").fails(10);
+        assert!(said.contains("no packages and patches come from this stage: "), "{said}");
+        assert!(said.contains(reason), "{reason}: {said}");
+        before.assert_again(live, "nothing was changed");
+    }
+}
