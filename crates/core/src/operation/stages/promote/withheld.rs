@@ -72,7 +72,7 @@ impl ForeignObjects {
         }
         // The directory of an object comes before it.
         for TreeObject { path, live: staged, .. } in &stage.objects {
-            let is_theirs = path.parent().is_some_and(|above| theirs.contains(&above));
+            let is_theirs = !theirs.is_empty() && path.parent().is_some_and(|above| theirs.contains(&above));
             if is_theirs {
                 found.paths.insert(path.clone());
             }
@@ -115,6 +115,9 @@ impl ForeignObjects {
         live: &Tree,
     ) -> (Vec<WithheldObject>, HashSet<ObjectPath>) {
         let (mut withheld, mut changed) = (Vec::new(), HashSet::new());
+        if !self.is_all && self.paths.is_empty() {
+            return (withheld, changed);
+        }
         let mut owners: BTreeMap<ObjectPath, (u32, u32)> = BTreeMap::new();
         for TreeObject { path, live: staged, .. } in &mut stage.objects {
             let old = live.object(path).map(|object| &object.live);
