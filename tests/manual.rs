@@ -89,8 +89,8 @@ fn an_action_of_stage_has_the_options_of_its_section() {
 /// The actions of `patchadm bulk`, as its usage line names them.
 fn actions_of_bulk() -> Vec<String> {
     let help = Scenario::new().run("bulk --help").ok();
-    let usage = help.lines().find_map(|line| line.strip_prefix("Usage: patchadm bulk ")).unwrap();
-    let actions = usage.split(' ').next().unwrap().split('|').map(str::to_owned);
+    let (_, usage) = help.split_once("Usage: patchadm bulk").unwrap();
+    let actions = usage.split_whitespace().next().unwrap().split('|').map(str::to_owned);
     actions.collect()
 }
 

@@ -180,6 +180,7 @@ fn documents_of_bulk_builds() -> Option<Vec<String>> {
         "diff @WORK@ 1 3 --json",
         "release @WORK@ 1 --json",
         "patches @WORK@ --json",
+        "upload @WORK@ --json",
         "prune @WORK@ --json",
     ];
     Some(lines.map(print).into())

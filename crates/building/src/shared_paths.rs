@@ -7,28 +7,7 @@ use patchadm_bulk::report::SharedPath;
 use patchadm_inputs::source::{self, Extent, Origin, SourceError};
 use patchadm_svr4::package::ObjectPath;
 
-use crate::set::placed_objects;
-
-/// The objects of a package where they are installed.
-pub(crate) type DeliveredPaths = Vec<(ObjectPath, PathKind)>;
-
-/// What is at a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PathKind {
-    Directory,
-    Symlink,
-    Other,
-}
-
-impl PathKind {
-    /// Returns whether two packages may deliver these at one path. A directory may be there already, or be behind a link.
-    pub(crate) fn goes_with(self, other: Self) -> bool {
-        matches!(
-            (self, other),
-            (Self::Directory, Self::Directory | Self::Symlink) | (Self::Symlink, Self::Directory)
-        )
-    }
-}
+use crate::set::{DeliveredPaths, PathKind, placed_objects};
 
 /// What a package has in common with one before it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,8 @@ pub use mail::{MailInput, report_mail, subject};
 pub use patches_text::patches_text;
 pub use run_report::{
     LeftOutPackage, LeftoverReport, MachineReport, PackageRemarks, PackageReport, PatchesReport, RunPlatform,
-    RunReport, SetReport, SharedPath, SourcePatchReport, TakenLibrary, UnmetLibrary, UploadReport, state_heading,
+    RunReport, SetReport, SharedPath, SourcePatchReport, TakenLibrary, UnmetLibrary, UploadReport,
+    state_heading,
 };
 pub use text::{MOST_HARMFUL, ReportTextInput, report_text};
 

@@ -14,8 +14,8 @@ use patchadm_svr4::format::depend::{Depend, DependencyKind};
 use patchadm_svr4::package::ObjectPath;
 
 use super::error::PatchesError;
-use crate::set::{DeliveredObjects, EarlierSet, FILES, PACKAGES, placed_objects};
-use crate::shared_paths::{DeliveredPaths, PathKind, conflicts};
+use crate::set::{DeliveredObjects, DeliveredPaths, EarlierSet, FILES, PACKAGES, PathKind, placed_objects};
+use crate::shared_paths::conflicts;
 use crate::task::installing::PackageFile;
 
 /// A package of a set.

@@ -11,13 +11,32 @@ use patchadm_libraries::LibraryFile;
 use patchadm_libraries::elf::{self, MissingParts, PartsKeeper, StreamedParts};
 use patchadm_svr4::package::{Ftype, ObjectPath, PackagePath, variables};
 
-use crate::shared_paths::{DeliveredPaths, PathKind};
-
 /// The bytes that are read at a time.
 const BUFFER: usize = 64 << 10;
 
 /// The largest file with settings of the loader, in bytes.
 const LARGEST_SETTINGS: u64 = 1 << 20;
+
+/// The objects of a package where they are installed.
+pub(crate) type DeliveredPaths = Vec<(ObjectPath, PathKind)>;
+
+/// What is at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PathKind {
+    Directory,
+    Symlink,
+    Other,
+}
+
+impl PathKind {
+    /// Returns whether two packages may deliver these at one path. A directory may be there already, or be behind a link.
+    pub(crate) fn goes_with(self, other: Self) -> bool {
+        matches!(
+            (self, other),
+            (Self::Directory, Self::Directory | Self::Symlink) | (Self::Symlink, Self::Directory)
+        )
+    }
+}
 
 /// What a package delivers to the loader, by the paths at which it is installed.
 #[derive(Clone, Debug, Default)]

@@ -25,7 +25,8 @@ use crate::sandbox::{
     BuildRoot, BuildUser, LayerKind, SandboxCommand, SandboxLimits, StopCause, TaskLog, environment,
     own_program,
 };
-use crate::shared_paths::{DeliveredPaths, conflicts, paths_of};
+use crate::set::DeliveredPaths;
+use crate::shared_paths::{conflicts, paths_of};
 use crate::work::{PROGRAM, host_directory, made_private};
 
 /// The answers of an installation that nobody attends: no check stands in the way, and whatever asks fails.
