@@ -10,7 +10,8 @@ use std::path::Path;
 use super::error::StageError;
 use super::mounts_below::mount_below;
 use super::own_files::{
-    Stage, is_unfinished, named_tree, own_directory, physical_path, read_stages, remove_own_files,
+    Stage, is_in_place, is_unfinished, named_tree, own_directory, physical_path, read_stages,
+    remove_own_files,
 };
 use super::records::forget_stage;
 use crate::operation::failure::Failure;
@@ -94,7 +95,15 @@ pub fn drop_stage(
     own.open_or_create(UNFINISHED, Mode::of(0o600))?;
     own.sync()?;
     // The id alone is the word of the stage, which may claim to be another one.
-    let is_it = |listed: &ListedStage| listed.path == path && id.is_none_or(|id| listed.id == id);
+    let owner = own.itself()?.uid;
+    let is_moved = |listed: &ListedStage| {
+        listed.rights.as_ref().is_some_and(|rights| rights.owner == owner)
+            && is_in_place(root, listed).is_ok_and(|is_in_place| !is_in_place)
+    };
+    let is_it = |listed: &ListedStage| match id {
+        Some(id) => listed.id == id && (listed.path == path || is_moved(listed)),
+        None => listed.path == path,
+    };
     let (was_listed, notes) = forget(root, is_it, caller)?;
     let removed = remove(&tree, &path)?;
     Ok(DroppedStage { path: path.to_string(), removed, was_listed, notes })

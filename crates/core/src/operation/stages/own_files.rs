@@ -53,13 +53,20 @@ pub enum StageRecord {
 
 impl StageRecord {
     /// Returns what the list of a root says of a stage. The id, which the stage says itself, is not enough: the entry must
-    /// name its directory and its owner, too.
-    fn of(stages: &StagesRecord, id: StageId, (path, owner): (&ObjectPath, u32)) -> Self {
-        let listed = stages.stage(id);
-        let is_other = |listed: &ListedStage| {
-            listed.path != *path || listed.rights.as_ref().is_some_and(|rights| rights.owner != owner)
+    /// name its owner and its directory, too. A stage that was moved, or copied with its root, has another directory, and
+    /// nothing of that root in the old one.
+    fn of(root: &Root, stages: &StagesRecord, stage: &Stage) -> Result<Self, StageError> {
+        let Some(listed) = stages.stage(stage.identity.id) else { return Ok(Self::None) };
+        let (path, owner) = (physical_path(&stage.root)?, stage.own.itself()?.uid);
+        let is_there = listed.path == path;
+        let is_owners = match &listed.rights {
+            Some(rights) => rights.owner == owner,
+            None => is_there || owner == 0,
         };
-        if listed.is_some_and(is_other) { Self::Elsewhere } else { Self::of_listed(listed) }
+        if is_owners && (is_there || !is_in_place(root, listed)?) {
+            return Ok(Self::of_listed(Some(listed)));
+        }
+        Ok(Self::Elsewhere)
     }
 
     fn of_listed(listed: Option<&ListedStage>) -> Self {
@@ -69,6 +76,14 @@ impl StageRecord {
             Some(Some(rights)) => Self::Rights(rights),
         }
     }
+}
+
+/// Returns whether the directory of an entry still has the stage of this root that it is about.
+pub(super) fn is_in_place(root: &Root, listed: &ListedStage) -> Result<bool, StageError> {
+    let path = physical_path(root)?;
+    let tree = root.elsewhere(Path::new(OsStr::from_bytes(listed.path.as_bytes())));
+    let stage = tree.map_err(StageError::from).and_then(Stage::of_tree);
+    Ok(stage.is_ok_and(|stage| stage.identity.id == listed.id && stage.identity.root == path))
 }
 
 /// Opens the tree that an operand names: a directory, or the name of a stage of the root.
@@ -118,8 +133,7 @@ impl Stage {
     /// Returns the same with what its root records of it now. The holder of its lock asks again: another command may have
     /// promoted or refreshed it.
     pub fn on_record(self, root: &Root) -> Result<Self, StageError> {
-        let (path, owner) = (physical_path(&self.root)?, self.own.itself()?.uid);
-        let record = StageRecord::of(&read_stages(root)?, self.identity.id, (&path, owner));
+        let record = StageRecord::of(root, &read_stages(root)?, &self)?;
         Ok(Self { record, ..self })
     }
 
