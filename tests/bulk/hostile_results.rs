@@ -70,9 +70,10 @@ fn files_without_blocks_count_as_disk_space_however_quickly_a_build_ends() {
 }
 
 /// Outputs that could be taken for a failure of the machine: name, script, cause and what is said of it.
-const STRANGE: [(&str, &str, &str, &str); 7] = [
+const STRANGE: [(&str, &str, &str, &str); 8] = [
     ("log", "rmdir $OUT/root; echo > $OUT/log.gz", "result", "/out/log.gz has the name of a file that every"),
     ("own", "rmdir $OUT/root; echo > $OUT/result.json", "result", "/out/result.json has the name of a file"),
+    ("phases", "seq -f '===> phase: %0300g' 2000; seq -f '===> phase: n%g' 2000; exit 3", "exit", "exit 3"),
     ("names", "rmdir $OUT/root; cd $OUT; seq 12000 | xargs touch", "result", "/out has 12000 names"),
     (
         "long-pkginfo",

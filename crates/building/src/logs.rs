@@ -46,17 +46,22 @@ pub fn read_log(work: &Work, package: &str, run: Option<u64>) -> Result<Vec<u8>,
     Err(none())
 }
 
+/// The most phases of a build that are told apart.
+const MOST_PHASES: usize = 100;
+
 /// Returns what a log has of one phase; `None` if no line begins it.
 pub fn log_of_phase(log: &[u8], phase: &str) -> Option<Vec<u8>> {
     phases_of_log(log).remove(phase)
 }
 
-/// Divides a log into its phases, each with the line that begins it. What a build prints before its first phase belongs to none.
+/// Divides a log into its phases, each with the line that begins it; those beyond a number belong to the last one before. What a
+/// build prints before its first phase belongs to none.
 pub(crate) fn phases_of_log(log: &[u8]) -> BTreeMap<String, Vec<u8>> {
     let mut phases: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     let mut current: Option<String> = None;
     for line in log.split_inclusive(|&byte| byte == b'\n') {
-        current = phase_of(line).or(current);
+        let begins = phase_of(line).filter(|name| phases.len() < MOST_PHASES || phases.contains_key(name));
+        current = begins.or(current);
         if let Some(phase) = &current {
             phases.entry(phase.clone()).or_default().extend_from_slice(line);
         }
@@ -67,21 +72,40 @@ pub(crate) fn phases_of_log(log: &[u8]) -> BTreeMap<String, Vec<u8>> {
 /// Writes one log for each phase of a build that has failed, in a directory with its name beside its log: `build.log` and so on,
 /// as pbulk has them.
 pub(crate) fn write_phase_logs(logs: &Dir, package: &str) -> Result<(), RootError> {
-    if logs.look(package.as_bytes())?.is_some() {
-        logs.remove_tree(package.as_bytes())?;
-    }
+    remove_phase_logs(logs, package)?;
     let log = logs.read_regular(format!("{package}.log").as_bytes(), LARGEST)?.unwrap_or_default();
     let phases = phases_of_log(&log);
-    if phases.is_empty() {
-        return Ok(());
-    }
-    let dir = logs.make_dir(package.as_bytes(), Mode::of(0o755))?;
+    let Some(name) = phase_directory(package).filter(|_| !phases.is_empty()) else { return Ok(()) };
+    let dir = logs.make_dir(name, Mode::of(0o755))?;
     for (phase, text) in phases {
         let mut file = dir.create(format!("{phase}.log").as_bytes())?;
         file.put(&text)?;
         file.set_mode(Mode::of(0o644))?;
     }
     Ok(())
+}
+
+/// Removes the logs of the phases of an earlier build.
+pub(crate) fn remove_phase_logs(logs: &Dir, package: &str) -> Result<(), RootError> {
+    match phase_directory(package) {
+        Some(name) if logs.look(name)?.is_some() => logs.remove_tree(name),
+        _ => Ok(()),
+    }
+}
+
+/// Opens the directory with the logs of the phases of a build; `None` if it has none.
+pub(crate) fn find_phase_logs(logs: &Dir, package: &str) -> Result<Option<Dir>, RootError> {
+    match phase_directory(package) {
+        Some(name) if logs.look(name)?.is_some() => logs.dir(name).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// Returns the name of the directory with the logs of the phases of a package. A package named `x-1.log` has none: it would have
+/// the name of the log of `x-1`.
+fn phase_directory(package: &str) -> Option<&[u8]> {
+    let name = package.as_bytes();
+    (!name.ends_with(b".log")).then_some(name)
 }
 
 /// A log that is read while it is written.
@@ -192,6 +216,26 @@ mod tests {
         let build = "===> phase: build\ncc a.c\n===> phase: x y\n===> phase: build\nend";
         assert_eq!(log_of_phase(log, "build").as_deref(), Some(build.as_bytes()));
         assert_eq!(log_of_phase(log, "install"), None);
+    }
+
+    #[test]
+    fn neither_many_phases_nor_long_names_nor_a_package_with_the_name_of_a_log_stand_in_the_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = Dir::of_host(dir.path()).unwrap();
+        let put = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        let long = "x".repeat(300);
+        let many = (0..1_000)
+            .fold(String::new(), |text, n| text + &format!("===> phase: {n}\n===> phase: {long}{n}\n"));
+        put("a-1.log", &many);
+        write_phase_logs(&logs, "a-1").unwrap();
+        assert_eq!(find_phase_logs(&logs, "a-1").unwrap().unwrap().names().unwrap().len(), MOST_PHASES);
+        put("a-1.log.log", "===> phase: build\nno\n");
+        write_phase_logs(&logs, "a-1.log").unwrap();
+        assert!(find_phase_logs(&logs, "a-1.log").unwrap().is_none());
+        remove_phase_logs(&logs, "a-1.log").unwrap();
+        assert_eq!(std::fs::read_to_string(dir.path().join("a-1.log")).unwrap(), many);
+        remove_phase_logs(&logs, "a-1").unwrap();
+        assert!(!dir.path().join("a-1").exists());
     }
 
     #[test]

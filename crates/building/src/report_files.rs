@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::command_run::{CommandError, run_command};
 use crate::file_copy::copy_file;
+use crate::logs::find_phase_logs;
 use crate::runs::{find_logs, find_run, run_directory};
 use crate::work::{PROGRAM, RUNS, Work, numbered_directories};
 
@@ -236,9 +237,8 @@ pub fn copy_report(work: &Work, report: &RunReport) -> Result<Option<PathBuf>, R
         let Some(logs) = find_logs(&runs, package.run.unwrap_or(report.run))? else { continue };
         copy_if_there(&logs, &format!("{}.log", package.package), &copy.tree.directory(b"logs")?)?;
         // One for each phase, beside it.
-        if logs.look(package.package.as_bytes())?.is_some() {
-            let (phases, to) = (logs.dir(package.package.as_bytes())?, format!("logs/{}", package.package));
-            let to = copy.tree.directory(to.as_bytes())?;
+        if let Some(phases) = find_phase_logs(&logs, &package.package)? {
+            let to = copy.tree.directory(format!("logs/{}", package.package).as_bytes())?;
             for name in phases.names()? {
                 copy_if_there(&phases, &String::from_utf8_lossy(&name), &to)?;
             }

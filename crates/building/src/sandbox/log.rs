@@ -60,7 +60,8 @@ impl TaskLog {
 pub(crate) fn phase_of(line: &[u8]) -> Option<String> {
     let name = line.strip_prefix(PHASE_LINE)?.strip_suffix(b"\n")?;
     let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.".contains(byte);
-    (!name.is_empty() && name.iter().all(is_name)).then(|| String::from_utf8_lossy(name).into_owned())
+    ((1..=LONGEST_PHASE).contains(&name.len()) && name.iter().all(is_name))
+        .then(|| String::from_utf8_lossy(name).into_owned())
 }
 
 #[cfg(test)]

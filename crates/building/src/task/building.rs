@@ -22,7 +22,7 @@ use super::watch::TaskWatch;
 use crate::driver::DRIVER_INSIDE;
 use crate::first_names::first_names;
 use crate::keys::{changed_file, machine_type};
-use crate::logs::write_phase_logs;
+use crate::logs::{remove_phase_logs, write_phase_logs};
 use crate::runs::log_directory;
 use crate::sandbox::{SandboxEnd, SandboxLimits, SandboxWatch, TaskLog, enclosure};
 use crate::tree_files::TreeFiles;
@@ -70,9 +70,7 @@ fn steps(
     let logs = log_directory(inputs.work, order.run)?;
     let name = format!("{}.log", order.package);
     logs.remove(name.as_bytes())?;
-    if logs.look(order.package.as_bytes())?.is_some() {
-        logs.remove_tree(order.package.as_bytes())?;
-    }
+    remove_phase_logs(&logs, &order.package)?;
     let mut log = TaskLog::begin(logs.create(name.as_bytes())?, order.limits.get(LimitName::Output));
     let mut ticks = |memory, bytes| told.1.tick(memory, bytes);
     teller.installs(true);
