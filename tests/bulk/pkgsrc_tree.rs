@@ -130,11 +130,15 @@ fn the_driver_tells_what_pkgsrc_demands_where_a_build_does_not_meet_it() {
         return;
     }
     let Some(build) = BulkBuild::of_pkgsrc(test, Builder::Root, "") else { return };
+    // It asks for the name of who builds, also where the base knows none.
+    build.set("env=UNPRIVILEGED_USER=1234\n");
+    build.run("base").ends(0);
     let driver = build.work().join("driver/build");
     let text = fs::read_to_string(&driver).unwrap();
     for (was, is, said) in [
         ("BMAKE PKG_PATH MAKEFLAGS\n\n", "BMAKE MAKEFLAGS\nexport PKG_PATH=x\n\n", "Please unset PKG_PATH"),
         ("*) as_user='$as_user' ;;", "*) as_user= ;;", "checksum: not as root"),
+        (">>/etc/passwd", ">/dev/null", "checksum: who builds has no name"),
     ] {
         assert!(text.contains(was), "{was}");
         let changed =

@@ -3,6 +3,7 @@
 #
 #   - nothing works while PKG_PATH is set;
 #   - who builds is not root where somebody else is there: root only installs, unless the package says user-destdir, and packs;
+#   - who builds has a name, and so has the group;
 #   - a missing dependency is not built on the way, and nobody is asked (BATCH);
 #   - create-usergroup makes an account, before the phase that USERGROUP_PHASE names.
 
@@ -21,7 +22,8 @@ PKGSRC_COMPILER=	gcc
 DEMANDS=	test -z "$$PKG_PATH" || { echo 'Please unset PKG_PATH before doing pkgsrc work!'; exit 1; }; \
 		test "${BATCH}" = 1 || { echo 'Somebody would be asked.'; exit 1; }; \
 		test "${DEPENDS_TARGET}" = /nonexistent || { echo 'Dependencies would be built.'; exit 1; }
-UNPRIVILEGED=	${DEMANDS}; test "$$(id -u)" != 0 || { echo '${.TARGET}: not as root'; exit 1; }
+UNPRIVILEGED=	${DEMANDS}; test "$$(id -u)" != 0 || { echo '${.TARGET}: not as root'; exit 1; }; \
+		id -nu > /dev/null && id -ng > /dev/null || { echo '${.TARGET}: who builds has no name'; exit 1; }
 PRIVILEGED=	${DEMANDS}; test "$$(id -u)" = 0 || test "${ONE_ID}" = yes || { echo '${.TARGET}: only as root'; exit 1; }
 .if ${USE_DESTDIR} == "user-destdir"
 INSTALLER=	${UNPRIVILEGED}
