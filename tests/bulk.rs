@@ -202,8 +202,11 @@ impl BulkBuild {
     pub(crate) fn command(&self, line: &str) -> Command {
         let line = format!("bulk {line}");
         if self.is_ordinary {
-            let theirs = as_ordinary_user(&self.scenario, &line, &[&self.scenario.beside("theirs")]);
-            if self.has_subordinate_ids { self.with_subordinate_ids(&theirs) } else { theirs }
+            // What builds have made with subordinate ids keeps them.
+            if self.has_subordinate_ids {
+                return self.with_subordinate_ids(&as_ordinary_user(&self.scenario, &line, &[]));
+            }
+            as_ordinary_user(&self.scenario, &line, &[&self.scenario.beside("theirs")])
         } else {
             self.scenario.command(&line)
         }
