@@ -72,6 +72,8 @@ mod races;
 pub(crate) mod sigkill;
 /// Signals, and more of them while a run is rolled back.
 mod signals;
+/// Stages below a directory of somebody who exchanges them.
+mod stage_races;
 /// Undo data as files, and in other forms.
 mod stored;
 /// What is played.

@@ -427,6 +427,7 @@ mod stage_refresh;
 mod stage_rights;
 /// What others put where a stage could be.
 mod stage_strays;
+mod stage_users;
 /// The page for those who have a jail.
 mod staged_builds;
 /// Class action scripts for systems that bring none.

@@ -14,8 +14,9 @@ use super::{BulkBuild, BulkRun, everybody};
 use crate::scenario::is_root;
 
 /// Scripts that go over a limit in an installation: name, limits, script and cause.
-const OVER: [(&str, &str, &str, &str); 5] = [
+const OVER: [(&str, &str, &str, &str); 6] = [
     ("disk", "disk=4M", "for n in 1 2 3; do head -c 60M /dev/zero > /var/tmp/$n; done; exit 0", "disk"),
+    ("little", "disk=8M", "for n in 1 2 3; do head -c 7M /dev/zero > /var/tmp/$n; done; exit 0", "disk"),
     ("memory", "memory=256M", "head -c 900M /dev/zero | tail -n 1; exit 0", "memory"),
     (
         "processes",

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use patchadm_bulk::conf::IdRange;
-use patchadm_rootfs::{Dir, FileType, ObjectStatus, RootError};
-use patchadm_svr4::package::Mode;
+use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError};
+use patchadm_svr4::package::{Mode, ObjectPath};
+use rustix::io::Errno;
 
 use crate::file_copy::copy_file;
-use crate::work::host_path;
 
 /// Copies everything below one directory into another, empty one, with modes and times, and for the superuser with owners: each
 /// as that of a range with its number, if there is one. Left out are devices, pipes and sockets, other file systems, and what
@@ -17,15 +17,17 @@ pub(crate) fn copy_tree(from: &Path, to: &Path, range: Option<IdRange>) -> Resul
         let of = |id: u32| range.map_or(id, |range| range.outside(id));
         rustix::process::geteuid().is_root().then(|| (of(seen.uid), of(seen.gid)))
     };
-    let file_system = Dir::of_host(from)?.itself()?.file_system;
-    let mut open = vec![(from.to_owned(), to.to_owned())];
+    // Through no link below them: a directory may belong to somebody who exchanges what is in it.
+    let (from, to) = (Root::open(from)?, Root::open(to)?);
+    let file_system = from.dir(&ObjectPath::root())?.itself()?.file_system;
+    let mut open = vec![ObjectPath::root()];
     let mut directories = Vec::new();
-    while let Some((from, to)) = open.pop() {
-        let source = match Dir::of_host(&from) {
+    while let Some(path) = open.pop() {
+        let source = match from.dir(&path) {
             Err(error) if error.is_refused_access() => continue,
             other => other?,
         };
-        let target = Dir::of_host(&to)?;
+        let target = to.dir(&path)?;
         for name in source.names()? {
             let Some(seen) = source.look(&name)? else { continue };
             match seen.file_type {
@@ -33,7 +35,12 @@ pub(crate) fn copy_tree(from: &Path, to: &Path, range: Option<IdRange>) -> Resul
                     // It gets its own mode and time once everything is in it.
                     target.make_dir(&name, Mode::of(0o700))?;
                     if seen.file_system == file_system {
-                        open.push((host_path(&from, &name), host_path(&to, &name)));
+                        let too_long = |_| RootError::Call {
+                            action: "copy",
+                            path: from.show(&source.at(&name)),
+                            errno: Errno::NAMETOOLONG,
+                        };
+                        open.push(path.join(&name).map_err(too_long)?);
                     }
                     directories.push((target.again()?, name, seen));
                     continue;

@@ -15,8 +15,8 @@ use super::mounts;
 use super::records::RecordGuard;
 use super::shown_names::ShownNames;
 use super::{
-    Distrust, Door, ForeignTree, ObjectStatus, RecordPlaces, Result, RootError, TreeWay, Untrusted, again,
-    cores,
+    Dir, Distrust, Door, ForeignTree, ObjectStatus, RecordPlaces, Result, RootError, TreeWay, Untrusted,
+    again, cores,
 };
 use patchadm_svr4::package::{ObjectPath, unescape};
 
@@ -173,6 +173,25 @@ impl Root {
     pub fn elsewhere(&self, path: &Path) -> Result<Self> {
         let other = Self::open(path)?;
         Ok(Self { door: self.door.clone(), ..other })
+    }
+
+    /// Makes an open directory a root of its own, whose changes pass the same door. It is this directory, whatever its path
+    /// leads to by now.
+    pub fn of_dir(dir: Dir) -> Self {
+        let (prefix, door) = (dir.root().show(dir.path()), dir.root().door.clone());
+        let privileged = dir.root().privileged;
+        Self {
+            fd: Arc::new(dir.into_fd()),
+            prefix: Arc::new(prefix.into()),
+            door,
+            privileged,
+            guard: None,
+            trusted: false,
+            for_superuser: false,
+            held_locks: Arc::default(),
+            instead: None,
+            shown: None,
+        }
     }
 
     /// Returns the path of the root as it was named.

@@ -283,6 +283,14 @@ impl Dir {
         })
     }
 
+    /// Sets the modification time of this directory; the access time becomes the same.
+    pub fn set_own_mtime(&self, mtime: Timestamp) -> Result<()> {
+        let times = timestamps(mtime);
+        self.change_itself(ChangeCall::SetTimes, "set the time of", || {
+            rustix::fs::futimens(self.fd(), &times)
+        })
+    }
+
     /// Sets the modification time of `name` itself; the access time becomes the same.
     pub fn set_mtime(&self, name: &[u8], mtime: Timestamp) -> Result<()> {
         let times = timestamps(mtime);

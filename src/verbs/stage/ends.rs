@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
+use nix::unistd::{Uid, User};
+
 use crate::reply::advice::hint;
 use crate::reply::cause_of::of_root;
 use crate::reply::failure::{described, joined, verb_code};
 use crate::reply::promotion::refreshed_sentence;
 use crate::reply::{Exit, ExitCause, ResultWord, Stop};
 use patchadm_core::operation::failure::Failure;
-use patchadm_core::operation::stages::StageError;
+use patchadm_core::operation::stages::{ForeignStage, StageError, Undertaking};
 use patchadm_planning::plan::refusal::{Command, PromotionReason, Reason, Wording};
 use patchadm_rootfs::Root;
 
@@ -72,9 +74,34 @@ fn told(root: &Root, undone: &str, error: &StageError) -> String {
         StageError::OtherBase(_) => {
             format!("{undone}\n{error}\n--two-way promotes without a base; a new stage has one.")
         }
-        StageError::OfAnother { .. } => format!("{undone}\n{error}\nEnter it as the user who made it."),
+        StageError::OfAnother(foreign) => {
+            format!("{undone}\n{error}\n{}", as_its_user(&Wording::of_verbs(root.prefix()), foreign))
+        }
+        StageError::NotAlone(_) => {
+            format!("{undone}\n{error}\nName one that is not there, or one of root's.")
+        }
         StageError::NotEmpty(_) => format!("{undone}\n{error}\nName one that is not there, or an empty one."),
         _ => format!("{undone}\n{error}"),
+    }
+}
+
+/// Returns the command for the user whose stage it is.
+fn as_its_user(wording: &Wording, foreign: &ForeignStage) -> String {
+    let action = match foreign.undertake {
+        Undertaking::Enter => "enter",
+        Undertaking::Refresh => "refresh",
+    };
+    let Some(uid) = foreign.user else {
+        return "Let nobody but root own it and write to it, or drop it and make another one.".to_owned();
+    };
+    let stage = Wording::quoted(&foreign.path.to_string_lossy());
+    let command = wording.verb(&format!("stage {action} {stage}"));
+    match User::from_uid(Uid::from_raw(uid)).ok().flatten() {
+        Some(user) => {
+            let command = Wording::quoted(command.trim_matches('`'));
+            format!("Do it as its user: `su {} -c {command}`", Wording::quoted(&user.name))
+        }
+        None => format!("Do it as uid {uid}: {command}"),
     }
 }
 
@@ -101,7 +128,8 @@ fn exit_of(error: &StageError) -> Exit {
         StageError::Device(_)
         | StageError::Unreadable(_)
         | StageError::NoMarker(_)
-        | StageError::OfAnother { .. } => Exit::new(REFUSED, ExitCause::NoRights),
+        | StageError::OfAnother(_)
+        | StageError::NotAlone(_) => Exit::new(REFUSED, ExitCause::NoRights),
         StageError::UnfinishedRun { .. } => Exit::new(UNFINISHED, ExitCause::Unfinished),
         StageError::OtherRoot { .. } => Exit::new(REFUSED, ExitCause::NotApplicable),
         StageError::Changing(_) => Exit::new(DAMAGED, ExitCause::Edited),

@@ -170,6 +170,7 @@ pub fn enclosure(
     ];
     Ok(Enclosure {
         tree,
+        judged: Vec::new(),
         access: Access::ReadWrite,
         mounts: host.chain(own).chain(named).collect(),
         locks: lock.into_iter().collect(),
@@ -212,6 +213,7 @@ pub(crate) fn enclosure_of_work(
         Mount { place: "/proc".into(), source: MountSource::Processes, missing: MissingPlace::Refused };
     Enclosure {
         tree: EnclosureTree::Host(tree.to_owned().into()),
+        judged: Vec::new(),
         access: Access::ReadOnly,
         mounts: mounts.chain([processes]).collect(),
         locks: vec![lock],

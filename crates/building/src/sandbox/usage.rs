@@ -1,11 +1,10 @@
 //! The disk space of what a task has written.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
-use patchadm_rootfs::{Dir, FileType};
+use patchadm_rootfs::{FileType, Root};
+use patchadm_svr4::package::ObjectPath;
 
 /// The minimum size counted for an object, in bytes. An object without blocks still takes an inode.
 const LEAST: u64 = 4096;
@@ -15,17 +14,21 @@ const LEAST: u64 = 4096;
 pub(crate) fn space_of(directories: &[PathBuf]) -> u64 {
     let mut seen_files = BTreeSet::new();
     let mut bytes = 0;
-    // Paths and not open directories: there may be more of them than a process may have open.
-    let mut open: Vec<PathBuf> = directories.to_vec();
-    while let Some(path) = open.pop() {
-        let Ok(dir) = Dir::of_host(&path) else { continue };
-        for name in dir.names().unwrap_or_default() {
-            let Ok(Some(seen)) = dir.look(&name) else { continue };
-            if seen.links < 2 || seen_files.insert((seen.file_system, seen.inode.number)) {
-                bytes += seen.allocated.max(LEAST);
-            }
-            if seen.file_type == FileType::Directory {
-                open.push(path.join(OsStr::from_bytes(&name)));
+    for top in directories {
+        let Ok(root) = Root::open(top) else { continue };
+        // Paths and not open directories: there may be more of them than a process may have open. Each is opened below the top,
+        // through no link: whoever writes there may exchange one meanwhile.
+        let mut open = vec![ObjectPath::root()];
+        while let Some(path) = open.pop() {
+            let Ok(dir) = root.dir(&path) else { continue };
+            for name in dir.names().unwrap_or_default() {
+                let Ok(Some(seen)) = dir.look(&name) else { continue };
+                if seen.links < 2 || seen_files.insert((seen.file_system, seen.inode.number)) {
+                    bytes += seen.allocated.max(LEAST);
+                }
+                if seen.file_type == FileType::Directory {
+                    open.extend(path.join(&name));
+                }
             }
         }
     }

@@ -7,7 +7,7 @@ use patchadm_rootfs::{Dir, FileType, ObjectStatus, RootError};
 use patchadm_svr4::package::Mode;
 
 use super::inputs::TaskInputs;
-use super::installing::{Installation, Installed, left_by_packages, stopped_while};
+use super::installing::{Installation, Installed, RECORDS, left_by_packages, stopped_while};
 use super::order::{TaskFailure, start_of};
 use super::packing::PackedResult;
 use super::sandbox_run::Ticks;
@@ -49,6 +49,7 @@ pub(super) fn check(
         packages: place.part("packages"),
         place,
         limits: SandboxLimits::of(limits),
+        room: RECORDS,
     };
     let files: Vec<String> = packed.packages.iter().map(|(file, _)| file.clone()).collect();
     let names: Vec<String> =

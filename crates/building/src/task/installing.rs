@@ -10,8 +10,9 @@ use patchadm_bulk::conf::{Limits, SandboxMount};
 use patchadm_bulk::journal::FailureCause;
 use patchadm_bulk::result::Digest;
 use patchadm_core::namespaces::EnclosureEnd;
-use patchadm_rootfs::{Dir, Lock, NewTree, RootError};
-use patchadm_svr4::package::Mode;
+use patchadm_rootfs::{Dir, Lock, NewTree, Root, RootError};
+use patchadm_svr4::package::{Mode, ObjectPath};
+use patchadm_svr4::places;
 
 use super::installed_mark::{LAYER, is_checked, is_whole, mark_complete};
 use super::order::TaskFailure;
@@ -57,8 +58,11 @@ const INSTALLED_FILE: &str = ".installed";
 /// The time that the installation of what a package needs may take.
 const LONGEST: Duration = Duration::from_secs(1800);
 
-/// The bytes that records and safety copies of an installation take, beside the packages themselves.
+/// The bytes that the installation of what a package needs takes, beside the packages, which are larger than their files.
 pub(crate) const ROOM: u64 = 64 << 20;
+
+/// The bytes that the records of an installation take, beside `contents`.
+pub(super) const RECORDS: u64 = 4 << 20;
 
 /// Where packages are installed.
 pub(super) struct Installation<'a> {
@@ -76,6 +80,8 @@ pub(super) struct Installation<'a> {
     pub(super) place: &'a TaskPlace,
     /// The limits of everything that is run by it.
     pub(super) limits: SandboxLimits,
+    /// The bytes that it may take on the disk beyond its limit, for what its scripts have not chosen.
+    pub(super) room: u64,
 }
 
 /// What became of packages that were to be installed and removed.
@@ -105,7 +111,8 @@ impl Installation<'_> {
             Err(error) if root.kind == LayerKind::Copy => return left_by_packages(error),
             laid_out => laid_out?,
         };
-        let limits = self.limits.clone().with_room(self.bytes(files)?.saturating_mul(2).saturating_add(ROOM));
+        let room = self.room.saturating_add(self.bytes(files)?.saturating_mul(2));
+        let limits = self.limits.clone().with_room(room.saturating_add(self.contents()?.saturating_mul(3)));
         let written = [self.upper.clone()];
         let ended = run_in_sandbox(self.place, (&root, command), (&limits, &written), log, ticks)?;
         if let Some(stopped) = ended.stopped {
@@ -118,6 +125,19 @@ impl Installation<'_> {
         // Scripts of packages were at work there.
         let end = if is_well { remove_answers(&upper) } else { Self::failure(&upper, ended.end) };
         end.or_else(left_by_packages)
+    }
+
+    /// Returns the bytes of the `contents` that the layers below have, which is written anew.
+    fn contents(&self) -> Result<u64, RootError> {
+        let path = places::contents();
+        let above = path.parent().unwrap_or_else(ObjectPath::root);
+        for layer in self.lower.iter().chain([&self.base.layer]) {
+            let Some(dir) = Root::open(layer)?.dir_of_object(&above)? else { continue };
+            if let Some(seen) = dir.look(path.name())? {
+                return Ok(seen.size);
+            }
+        }
+        Ok(0)
     }
 
     /// Returns the bytes of packages.
@@ -312,6 +332,7 @@ pub(crate) fn installed_set(
         packages: place.part("packages"),
         place,
         limits: SandboxLimits::of(limits).within(Some(LONGEST)),
+        room: ROOM,
     };
     let names: Vec<String> = packages.iter().map(|package| package.file.clone()).collect();
     match installation.run((&names, &[]), log, ticks)? {

@@ -9,9 +9,11 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags};
 
+use super::enclosure::JudgedDirectory;
 use super::failure::EnclosureError;
 use super::mount_table::MountTable;
 use super::place::{mount_of, open_inside, path_of};
+use patchadm_rootfs::ObjectStatus;
 
 /// Copies the mounts at and below an open file. The copy is not visible anywhere yet.
 pub(super) fn copy_of(file: impl AsFd) -> Result<OwnedFd, Errno> {
@@ -23,15 +25,37 @@ pub(super) fn copy_of(file: impl AsFd) -> Result<OwnedFd, Errno> {
     rustix::mount::open_tree(file, "", flags)
 }
 
-/// Copies the mounts at and below a path of the host. Links do not lead out of `below`.
-pub(super) fn copy_of_host(below: &OsStr, path: &OsStr) -> Result<OwnedFd, EnclosureError> {
+/// Copies the mounts at and below a path of the host. Links do not lead out of `below`, which is the directory that was
+/// judged, if one was.
+pub(super) fn copy_of_host(
+    below: &OsStr,
+    path: &OsStr,
+    judged: &[JudgedDirectory],
+) -> Result<OwnedFd, EnclosureError> {
     let shown = || std::path::Path::new(below).join(path.to_string_lossy().trim_start_matches('/'));
     let failed = |error: &dyn Display| EnclosureError::failed("mount", shown().display(), error);
     let opened =
         rustix::fs::openat(CWD, below, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-    let file = opened.and_then(|below| open_inside(below, path)).map_err(|errno| failed(&errno))?;
+    let directory = opened.map_err(|errno| failed(&errno))?;
+    must_be_judged(judged, below, &directory)?;
+    let file = open_inside(directory, path).map_err(|errno| failed(&errno))?;
     let file = file.ok_or_else(|| failed(&Errno::NOENT))?;
     copy_of(&file).map_err(|errno| failed(&errno))
+}
+
+/// Refuses an open directory that is another one than the caller has judged under its path.
+pub(super) fn must_be_judged(
+    judged: &[JudgedDirectory],
+    path: &OsStr,
+    opened: impl AsFd,
+) -> Result<(), EnclosureError> {
+    let Some(judged) = judged.iter().find(|judged| judged.path == path) else { return Ok(()) };
+    let seen = ObjectStatus::of(opened, || path.to_string_lossy().into_owned());
+    let seen = seen.map_err(|error| EnclosureError::Failed(error.to_string()))?;
+    if (seen.file_system, seen.inode.number) == (judged.file_system, judged.inode) {
+        return Ok(());
+    }
+    Err(EnclosureError::failed("enter", path.display(), "another directory was put in its place"))
 }
 
 /// Puts a copy where an open file is.

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use patchadm_rootfs::ObjectStatus;
 use serde::{Deserialize, Serialize};
 
 /// A command and everything that it will see. Paths are bytes, as the system has them.
@@ -9,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct Enclosure {
     /// What is `/` inside.
     pub tree: EnclosureTree,
+    /// Directories of the host that the caller has judged. Whoever may rename one could put another one under its path since.
+    pub judged: Vec<JudgedDirectory>,
     /// Whether the tree can be written to. Missing mount points are made in it only if it can.
     pub access: Access,
     /// The mounts inside, in this order.
@@ -24,6 +27,24 @@ pub struct Enclosure {
     pub isolation: Isolation,
     /// The command that runs inside.
     pub command: EnclosedCommand,
+}
+
+/// A directory of the host that is the one that the caller has seen, or else the enclosure is not built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JudgedDirectory {
+    /// Its path, as a tree, the base of a mount or the directory of a lock names it.
+    pub path: OsString,
+    /// The numbers of its device.
+    pub file_system: (u32, u32),
+    /// Its inode.
+    pub inode: u64,
+}
+
+impl JudgedDirectory {
+    /// Returns the directory at this path as it was seen.
+    pub fn of(path: impl Into<OsString>, seen: &ObjectStatus) -> Self {
+        Self { path: path.into(), file_system: seen.file_system, inode: seen.inode.number }
+    }
 }
 
 /// What is `/` inside.

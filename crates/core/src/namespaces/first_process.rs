@@ -12,6 +12,7 @@ use rustix::process::{
 };
 
 use super::answers::{EnclosureSession, FirstAnswer, FirstOrder};
+use super::bind::must_be_judged;
 use super::enclosure::{EnclosedCommand, Enclosure, OwnIds};
 use super::failure::{EnclosureEnd, EnclosureError, EnclosureNote};
 use super::followed_signals::FollowedSignals;
@@ -106,10 +107,11 @@ fn prepare(
     leave_session_keyring().map_err(|error| EnclosureError::failed("leave", "the session keyring", error))?;
     let mut locks = Vec::new();
     for lock in &enclosure.locks {
-        let dir = Dir::of_host(Path::new(&lock.directory));
-        let held =
-            dir.map_err(Into::into).and_then(|dir| Lock::share_file(&dir, lock.name.as_encoded_bytes()));
-        locks.push(held.map_err(|error| EnclosureError::Failed(error.to_string()))?);
+        let failed = |error: &dyn std::fmt::Display| EnclosureError::Failed(error.to_string());
+        let dir = Dir::of_host(Path::new(&lock.directory)).map_err(|error| failed(&error))?;
+        must_be_judged(&enclosure.judged, &lock.directory, &dir)?;
+        let held = Lock::share_file(&dir, lock.name.as_encoded_bytes());
+        locks.push(held.map_err(|error| failed(&error))?);
     }
     isolation::isolate(&enclosure.isolation, is_superuser)?;
     let notes = tree::enter(enclosure, is_superuser)?;

@@ -51,7 +51,7 @@ mod work;
 
 pub use enclosure::{
     Access, EnclosedCommand, Enclosure, EnclosureTerminal, EnclosureTree, HeldLock, IdMapping, Isolation,
-    Layers, MissingPlace, Mount, MountSource, OwnIds, ProcessLimit,
+    JudgedDirectory, Layers, MissingPlace, Mount, MountSource, OwnIds, ProcessLimit,
 };
 pub use failure::{EnclosureEnd, EnclosureError, EnclosureNote};
 pub use first_process::{OwnWork, serve};

@@ -40,7 +40,7 @@ pub(super) fn mount_processes(top: &OwnedFd, place: &OsStr, point: &OwnedFd) -> 
         Err(Errno::PERM) => {}
         Err(errno) => return Err(EnclosureError::failed("mount", place.display(), errno)),
     }
-    let copy = copy_of_host(OsStr::new("/"), OsStr::new("proc"))?;
+    let copy = copy_of_host(OsStr::new("/"), OsStr::new("proc"), &[])?;
     attach(&copy, point).map_err(|errno| EnclosureError::failed("mount", place.display(), errno))?;
     make_read_only(top, mount_of(&copy)?)?;
     Ok(true)

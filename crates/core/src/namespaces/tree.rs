@@ -12,7 +12,9 @@ use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, UnmountFlags};
 
 use super::bind::{attach, copy_of, copy_of_host, make_read_only};
-use super::enclosure::{Access, Enclosure, EnclosureTree, MissingPlace, Mount, MountSource, OwnIds};
+use super::enclosure::{
+    Access, Enclosure, EnclosureTree, JudgedDirectory, MissingPlace, Mount, MountSource, OwnIds,
+};
 use super::failure::{EnclosureError, EnclosureNote};
 use super::layers::mount_of_layers;
 use super::mount_table::MountTable;
@@ -35,7 +37,9 @@ pub(super) fn enter(enclosure: &Enclosure, is_superuser: bool) -> Result<Vec<Enc
 }
 
 /// The tree being put together.
-struct TreeBuilder {
+struct TreeBuilder<'a> {
+    /// The directories that the caller has judged.
+    judged: &'a [JudgedDirectory],
     /// The topmost directory.
     top: OwnedFd,
     /// The mount below all others.
@@ -47,10 +51,10 @@ struct TreeBuilder {
     notes: Vec<EnclosureNote>,
 }
 
-impl TreeBuilder {
-    fn begin(enclosure: &Enclosure) -> Result<Self, EnclosureError> {
+impl<'a> TreeBuilder<'a> {
+    fn begin(enclosure: &'a Enclosure) -> Result<Self, EnclosureError> {
         let (top, shown) = match &enclosure.tree {
-            EnclosureTree::Host(tree) => (copy_of_host(tree, OsStr::new("/"))?, tree),
+            EnclosureTree::Host(tree) => (copy_of_host(tree, OsStr::new("/"), &enclosure.judged)?, tree),
             EnclosureTree::Layers(layers) => (mount_of_layers(layers)?, &layers.upper),
         };
         rustix::mount::move_mount(&top, "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
@@ -62,13 +66,13 @@ impl TreeBuilder {
             Access::ReadWrite => own.push(lowest),
         }
         let owner = enclosure.ids.as_ref().and_then(OwnIds::root);
-        Ok(Self { top, lowest, own, owner, notes: Vec::new() })
+        Ok(Self { judged: &enclosure.judged, top, lowest, own, owner, notes: Vec::new() })
     }
 
     fn mount(&mut self, mount: &Mount) -> Result<(), EnclosureError> {
         // The source is opened first: whether it is a directory decides what a missing place becomes.
         let copy = match &mount.source {
-            MountSource::Host { below, path, .. } => Some(copy_of_host(below, path)?),
+            MountSource::Host { below, path, .. } => Some(copy_of_host(below, path, self.judged)?),
             _ => None,
         };
         let is_directory = copy.as_ref().is_none_or(is_directory);

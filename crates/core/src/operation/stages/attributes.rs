@@ -13,6 +13,8 @@ const SET_ID: u32 = 0o6000;
 pub(super) enum CopiedObject<'a> {
     /// A file that is being written.
     File(&'a WritableFile),
+    /// An open directory.
+    Directory(&'a Dir),
     /// Anything else, by its name.
     Name(&'a Dir, &'a [u8]),
 }
@@ -76,6 +78,7 @@ impl CopiedObject<'_> {
     fn root(&self) -> &Root {
         match self {
             Self::File(file) => file.root(),
+            Self::Directory(dir) => dir.root(),
             Self::Name(dir, _) => dir.root(),
         }
     }
@@ -83,6 +86,7 @@ impl CopiedObject<'_> {
     fn set_owner(&self, uid: u32, gid: u32) -> Result<()> {
         match self {
             Self::File(file) => file.set_owner(uid, gid),
+            Self::Directory(dir) => dir.set_own_owner(Some(uid), Some(gid)),
             Self::Name(dir, name) => dir.set_owner(name, Some(uid), Some(gid)),
         }
     }
@@ -90,6 +94,7 @@ impl CopiedObject<'_> {
     fn set_mode(&self, mode: Mode) -> Result<()> {
         match self {
             Self::File(file) => file.set_mode(mode),
+            Self::Directory(dir) => dir.set_own_mode(mode),
             Self::Name(dir, name) => dir.set_mode(name, mode),
         }
     }
@@ -97,6 +102,7 @@ impl CopiedObject<'_> {
     fn set_xattr(&self, key: &[u8], value: &[u8]) -> Result<()> {
         match self {
             Self::File(file) => file.set_xattr(key, value),
+            Self::Directory(dir) => dir.set_xattr(b"", key, value),
             Self::Name(dir, name) => dir.set_xattr(name, key, value),
         }
     }
@@ -104,6 +110,7 @@ impl CopiedObject<'_> {
     fn set_mtime(&self, mtime: Timestamp) -> Result<()> {
         match self {
             Self::File(file) => file.set_mtime(mtime),
+            Self::Directory(dir) => dir.set_own_mtime(mtime),
             Self::Name(dir, name) => dir.set_mtime(name, mtime),
         }
     }

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use super::error::StageError;
 use super::own_files::{Stage, physical_path};
-use super::rights::foreign;
+use super::rights::{Undertaking, must_be_own};
 use super::shell::ShellCall;
 use crate::namespaces::{
     Access, EnclosedCommand, Enclosure, EnclosureEnd, EnclosureError, EnclosureNote, EnclosureTerminal,
-    EnclosureTree, HeldLock, Isolation, MissingPlace, Mount, MountSource, enclose,
+    EnclosureTree, HeldLock, Isolation, JudgedDirectory, MissingPlace, Mount, MountSource, enclose,
 };
 use patchadm_inputs::input_file::read_small;
 use patchadm_inputs::stage::{
@@ -90,7 +90,7 @@ pub fn enter_stage(
     tell: impl FnMut(&EnclosureNote),
 ) -> Result<EnclosureEnd, EnterError> {
     let stage = Stage::open(request.root, request.stage)?;
-    if let Err(error) = must_be_own(request.root, &stage) {
+    if let Err(error) = must_be_own(request.root, &stage, Undertaking::Enter) {
         // Where the stage has gone meanwhile, that is the reason.
         Stage::open(request.root, request.stage)?;
         return Err(error.into());
@@ -100,15 +100,6 @@ pub fn enter_stage(
     let terminal = EnclosureTerminal::Shared { is_interactive: request.is_interactive };
     let enclosure = enclosure_of(&stage, request)?;
     Ok(enclose(enclosure, std::io::stdin().as_fd(), terminal, tell)?)
-}
-
-/// Refuses the stage of another user to the superuser: its programs, and the mounts that it names, would have root's rights.
-fn must_be_own(root: &Root, stage: &Stage) -> Result<(), StageError> {
-    if !root.is_privileged() {
-        return Ok(());
-    }
-    let Some(reason) = foreign(root, &stage.root, Some(stage))? else { return Ok(()) };
-    Err(StageError::OfAnother { stage: stage.identity.name.to_string(), reason: reason.to_string() })
 }
 
 /// Returns what is visible inside.
@@ -129,12 +120,18 @@ fn enclosure_of(stage: &Stage, request: EnterRequest<'_>) -> Result<Enclosure, E
     let words = given_mounts(stage, request.mounts_file)?.into_iter().chain(request.mounts);
     mounts.extend(words.map(mount_of_word));
     let directory = request.directory.and_then(|path| inside(&tree, &path));
-    let lock = HeldLock {
-        directory: place.join(OsStr::from_bytes(DIRECTORY)).into(),
-        name: OsStr::from_bytes(INSIDE).to_owned(),
-    };
+    let own = place.join(OsStr::from_bytes(DIRECTORY));
+    let top = stage.root.dir(&ObjectPath::root())?.itself()?;
+    let live = request.root.dir(&ObjectPath::root())?.itself()?;
+    let judged = vec![
+        JudgedDirectory::of(request.root.physical_path()?, &live),
+        JudgedDirectory::of(&place, &top),
+        JudgedDirectory::of(&own, &stage.own.itself()?),
+    ];
+    let lock = HeldLock { directory: own.into(), name: OsStr::from_bytes(INSIDE).to_owned() };
     Ok(Enclosure {
         tree: EnclosureTree::Host(tree.into()),
+        judged,
         access,
         mounts,
         locks: vec![lock],

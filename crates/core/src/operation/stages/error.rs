@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use crate::operation::failure::Failure;
 use crate::operation::promotion_records::PromotionRecordFault;
 use crate::operation::stages::completed_refresh::CompletedRefresh;
+use crate::operation::stages::rights::ForeignStage;
 use patchadm_inputs::database::ViewError;
 use patchadm_inputs::stage::{BaseError, ScopeError, StageFileError, StageNameError};
 use patchadm_rootfs::RootError;
@@ -72,14 +73,12 @@ pub enum StageError {
     /// An object changed while it was read.
     #[error("{0} changes while it is read: try again when nobody writes there")]
     Changing(String),
-    /// What another user put into the stage would run with the rights of the superuser.
-    #[error("root does not enter the stage {stage}: {reason}")]
-    OfAnother {
-        /// The stage.
-        stage: String,
-        /// The reason why it counts as another user's.
-        reason: String,
-    },
+    /// Somebody else may write to the directory that is to become a stage of the superuser.
+    #[error("root makes no stage there: {0}")]
+    NotAlone(String),
+    /// The superuser works in no stage of another user.
+    #[error("{0}")]
+    OfAnother(Box<ForeignStage>),
     /// Only a user who may change the root can do this.
     #[error("{0} has no marker yet, and you may not make one: without it no records can be staged")]
     NoMarker(String),

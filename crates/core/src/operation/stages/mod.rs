@@ -33,4 +33,5 @@ pub use drop::{DropError, DroppedStage, drop_stage};
 pub use enter::{EnterError, EnterRequest, StageView, enter_stage};
 pub use error::StageError;
 pub use own_files::StageRecord;
+pub use rights::{ForeignStage, Undertaking};
 pub use walk::TreeRequest;

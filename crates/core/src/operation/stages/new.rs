@@ -362,6 +362,7 @@ impl<'a> NewStage<'a> {
             owners: report.owners,
         };
         put_file(&own, IDENTITY, &identity.write())?;
+        directory.open_up()?;
         own.remove(UNFINISHED)?;
         own.sync()?;
         Ok(report)

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use super::error::StageError;
 use super::nesting::way_to;
+use super::other_writer::other_writer;
 use super::own_files::{own_directory, physical_path, remove_own_files};
 use super::tree::key;
 use super::walk::Walk;
@@ -17,11 +18,20 @@ use patchadm_svr4::package::{Mode, ObjectPath};
 /// The access control list that a directory hands down to new entries.
 const HANDED_DOWN: &[u8] = b"system.posix_acl_default";
 
+/// The mode of a stage.
+const OPEN: u32 = 0o755;
+
+/// The mode of a stage of the superuser in the making.
+const PRIVATE: u32 = 0o700;
+
 /// A directory that becomes a stage.
 pub(super) struct NewDirectory {
     tree: Root,
     /// The directory above and the name, if the directory was made.
     made: Option<(Dir, Vec<u8>)>,
+    /// The mode that it gets, or gets back, when everything is in it. Until then nobody else enters a stage of the superuser:
+    /// a user to whom a copied directory belongs could exchange those in it for others and read what comes into them.
+    mode: Mode,
     /// The directory itself, or the one in which it was made, before anything was made.
     nearest: ObjectStatus,
 }
@@ -39,9 +49,14 @@ impl NewDirectory {
                     return Err(StageError::NotEmpty(shown()));
                 }
                 must_lie_outside(root, scope, &tree, path)?;
+                must_be_alone(&tree)?;
                 forget_list(&top);
                 let nearest = top.itself()?;
-                Ok(Self { tree, made: None, nearest })
+                let mode = nearest.mode;
+                if root.is_privileged() {
+                    top.set_own_mode(Mode::of(PRIVATE))?;
+                }
+                Ok(Self { tree, made: None, mode, nearest })
             }
             Err(error) if error.errno() == Some(Errno::NOTDIR) => Err(StageError::NotEmpty(shown())),
             Err(error) if !error.is_not_found() => Err(error.into()),
@@ -54,16 +69,27 @@ impl NewDirectory {
                 let place = above.dir(&ObjectPath::root())?;
                 let nearest = place.itself()?;
                 let name = name.as_bytes().to_vec();
-                let made = place.make_dir(&name, Mode::of(0o755)).map_err(|error| match error.errno() {
+                let mode = if root.is_privileged() { PRIVATE } else { OPEN };
+                let made = place.make_dir(&name, Mode::of(mode)).map_err(|error| match error.errno() {
                     // The name is a dangling link, or another process was quicker.
                     Some(Errno::EXIST) => StageError::NotEmpty(shown()),
                     _ => error.into(),
                 })?;
                 forget_list(&made);
-                let tree = root.elsewhere(&absolute)?;
-                Ok(Self { tree, made: Some((place, name)), nearest })
+                let tree = Root::of_dir(made);
+                Ok(Self { tree, made: Some((place, name)), mode: Mode::of(OPEN), nearest })
             }
         }
+    }
+
+    /// Lets others enter.
+    pub(super) fn open_up(&self) -> Result<(), StageError> {
+        let top = self.tree.dir(&ObjectPath::root())?;
+        if top.itself()?.mode != self.mode {
+            top.set_own_mode(self.mode)?;
+            top.sync()?;
+        }
+        Ok(())
     }
 
     /// Returns the tree of the directory.
@@ -117,9 +143,10 @@ impl NewDirectory {
         if done.is_err() {
             // The earlier error is reported; remaining files show that the stage is unfinished.
             let _ = self.empty();
-            if let Some((above, name)) = &self.made {
-                let _ = above.remove_dir(name);
-            }
+            let _ = match &self.made {
+                Some((above, name)) => above.remove_dir(name).map(drop).map_err(StageError::from),
+                None => self.open_up(),
+            };
         }
         done
     }
@@ -137,6 +164,17 @@ fn must_lie_outside(root: &Root, scope: &Scope, place: &Root, stage: &Path) -> R
         }
     }
     Ok(())
+}
+
+/// Refuses to the superuser a directory in which somebody else may write.
+fn must_be_alone(tree: &Root) -> Result<(), StageError> {
+    if !tree.is_privileged() {
+        return Ok(());
+    }
+    match other_writer(tree, false, false)? {
+        None => Ok(()),
+        Some(foreign) => Err(StageError::NotAlone(foreign)),
+    }
 }
 
 fn nested(stage: &Path, path: &ObjectPath) -> StageError {

@@ -14,7 +14,7 @@ use patchadm_inputs::stage::{
     IDENTITY, LONGEST_RECORD, LeftOut, ListedStage, SCRATCH, StageCache, StageId, StageIdentity, StageName,
     StageRights, StagesRecord, UNFINISHED, stages_record, write_base,
 };
-use patchadm_rootfs::{Digest, Dir, Root};
+use patchadm_rootfs::{Digest, Dir, Root, WritableFile};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
 /// The program name in the private names of files.
@@ -286,7 +286,8 @@ pub fn remove_own_files(tree: &Root) -> Result<u64, StageError> {
     Ok(removed + top.remove_tree_counted(DIRECTORY)?)
 }
 
-/// Replaces or writes the base of this name. Afterwards, no power cut loses it.
+/// Replaces or writes the base of this name. Afterwards, no power cut loses it. It belongs to the owner of the stage, who
+/// reads it, too, if the superuser promotes a stage of another user.
 pub fn put_base(
     own: &Dir,
     name: &[u8],
@@ -296,6 +297,7 @@ pub fn put_base(
     let (private, mut file) = own.create_private(PROGRAM)?;
     let written = write_base(&mut file, header, objects).map_err(|error| file.write_error(&error));
     let written = written
+        .and_then(|()| give_to_owner(own, &file))
         .and_then(|()| file.set_mode(Mode::of(PRIVATE)))
         .and_then(|()| file.sync())
         .and_then(|()| own.rename(&private, name))
@@ -305,6 +307,15 @@ pub fn put_base(
         let _ = own.remove(&private);
     }
     Ok(written?)
+}
+
+/// Gives a new file to the owner of the stage.
+fn give_to_owner(own: &Dir, file: &WritableFile) -> patchadm_rootfs::Result<()> {
+    let (owner, made) = (own.itself()?, file.look()?);
+    if own.root().is_privileged() && owner.uid != made.uid {
+        file.set_owner(owner.uid, owner.gid)?;
+    }
+    Ok(())
 }
 
 /// Replaces or writes the small file of this name. Afterwards, no power cut loses it.

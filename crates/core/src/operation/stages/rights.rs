@@ -4,6 +4,9 @@
 //! the superuser may be able to write the directory of the stage and its own files, so that it is the stage that the
 //! record is about. For a stage that version 0.1 listed, and for a tree that is no stage, this is all there is to go by.
 
+use std::fmt::{Display, Formatter};
+use std::path::PathBuf;
+
 use super::error::StageError;
 use super::other_writer::other_writer;
 use super::own_files::{Stage, StageRecord};
@@ -63,4 +66,63 @@ pub(super) fn foreign(
     }
     // The caller has said of the root whether a tree of containers is trusted.
     Ok(other_writer(tree, stage.is_some(), !root.is_trusted())?.map(LeftOwners::Foreign))
+}
+
+/// Refuses the stage of another user to the superuser, who would `undertake` something in it.
+///
+/// Whoever may write the stage could exchange what is in it meanwhile: what root starts there would be theirs, and what root
+/// copies there could be read by them, although the live tree keeps it from them.
+pub(super) fn must_be_own(root: &Root, stage: &Stage, undertake: Undertaking) -> Result<(), StageError> {
+    if !root.is_privileged() {
+        return Ok(());
+    }
+    let Some(reason) = foreign(root, &stage.root, Some(stage))? else { return Ok(()) };
+    let uid = stage.own.itself()?.uid;
+    // A stage that the root has recorded is refreshed by those who can record its bases there.
+    let may_refresh = match &stage.record {
+        StageRecord::Rights(rights) => rights.owner == uid,
+        StageRecord::None | StageRecord::Earlier => true,
+    };
+    let is_theirs = uid != 0 && (undertake == Undertaking::Enter || may_refresh);
+    Err(StageError::OfAnother(Box::new(ForeignStage {
+        name: stage.identity.name.to_string(),
+        path: stage.root.prefix().to_owned(),
+        undertake,
+        reason: reason.to_string(),
+        user: is_theirs.then_some(uid),
+    })))
+}
+
+/// What the superuser would do in a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undertaking {
+    /// Run a command.
+    Enter,
+    /// Bring changes of the live tree.
+    Refresh,
+}
+
+/// A stage of another user, in which the superuser does nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignStage {
+    /// Its name.
+    pub name: String,
+    /// Its directory, as it was named.
+    pub path: PathBuf,
+    /// What was to be done in it.
+    pub undertake: Undertaking,
+    /// The reason why it counts as another user's.
+    pub reason: String,
+    /// The user who can do it; `None` if nobody can before the stage is root's alone.
+    pub user: Option<u32>,
+}
+
+impl Display for ForeignStage {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let does = match self.undertake {
+            Undertaking::Enter => "enter",
+            Undertaking::Refresh => "refresh",
+        };
+        write!(f, "root does not {does} the stage {}: {}", self.name, self.reason)
+    }
 }

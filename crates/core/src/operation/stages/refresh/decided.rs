@@ -7,6 +7,7 @@ use crate::operation::stages::tree::{Tree, TreeObject};
 use crate::three_way::{Outcome, Outcomes};
 use patchadm_inputs::stage::Scope;
 use patchadm_planning::plan::promotion::BroughtPatches;
+use patchadm_rootfs::Inode;
 use patchadm_svr4::package::ObjectPath;
 
 /// The live tree, and the decisions about the paths of the stage.
@@ -14,6 +15,8 @@ use patchadm_svr4::package::ObjectPath;
 pub(super) struct DecidedRefresh {
     pub(super) live: Tree,
     pub(super) outcomes: Outcomes,
+    /// The directories of the stage that the decisions are about.
+    pub(super) directories: BTreeMap<ObjectPath, Inode>,
     /// The patches of the root whose records come.
     pub(super) patches: BroughtPatches,
     /// The packages that came to the root, or went from it.

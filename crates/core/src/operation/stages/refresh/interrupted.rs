@@ -10,6 +10,7 @@ use crate::operation::stages::completed_refresh::CompletedRefresh;
 use crate::operation::stages::error::StageError;
 use crate::operation::stages::own_files::Stage;
 use crate::operation::stages::promote::brought::has_run_of_refresh;
+use crate::operation::stages::rights::{Undertaking, must_be_own};
 use crate::operation::stages::tree::Tree;
 use patchadm_changeset::transaction::Recovered;
 use patchadm_inputs::stage::{Base, LONGEST_RECORD, REFRESHING, SCRATCH, Scope};
@@ -51,6 +52,7 @@ pub(in crate::operation::stages) fn stage_to_be(
     stage: &Stage,
     caller: &Caller<'_>,
 ) -> Result<StageToBe, StageError> {
+    must_be_own(&ground.root, stage, Undertaking::Refresh)?;
     let choice = kept_choice(stage)?.unwrap_or_else(|| default_choice(ground));
     let records = StageRecords::planned(stage)?;
     let refresher = Refresher { ground, stage, choice, caller, records, session: None };

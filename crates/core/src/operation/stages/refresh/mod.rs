@@ -29,7 +29,7 @@ pub use super::promote::brought::{MovedPackage, PackageMove, StayReason};
 use super::promote::brought::{MovedPackages, PackageDatabase, RecordSource};
 use super::promote::decided::{ComparedTrees, PassedOver, refuse_conflicts};
 use super::records::record_bases;
-use super::rights::owners_of;
+use super::rights::{Undertaking, must_be_own, owners_of};
 use super::tree::read_tree;
 use super::walk::TreeRequest;
 use crate::operation::failure::Failure;
@@ -94,6 +94,7 @@ pub fn refresh_stage(
     caller: &Caller<'_>,
 ) -> Result<RefreshReport, StageError> {
     let stage = Stage::open(root, &request.stage)?;
+    must_be_own(root, &stage, Undertaking::Refresh)?;
     if request.dry_run {
         let ground = RootAndPolicy::of(root)?;
         let choice = request.choice(&ground);
@@ -132,6 +133,7 @@ fn refresh_locked(
     choice: impl FnOnce(&RootAndPolicy) -> EditChoice,
     caller: &Caller<'_>,
 ) -> Result<RefreshReport, StageError> {
+    must_be_own(root, stage, Undertaking::Refresh)?;
     let ground = RootAndPolicy::of(root)?;
     let choice = choice(&ground);
     let records = records::session(stage, caller)?;
@@ -218,7 +220,10 @@ impl Refresher<'_> {
         let outcomes = trees.decide(TwoWay::default(), &facts);
         let brought_before = was_interrupted.then(|| trees.same_on_both());
         let (patches, packages) = self.records(database, &outcomes, &base.base.header.packages)?;
-        Ok(DecidedRefresh { live, outcomes, patches, packages, base_name: base.name, brought_before })
+        let directories = stage.objects.iter().filter(|object| object.live.is_directory());
+        let directories = directories.map(|object| (object.path.clone(), object.live.inode)).collect();
+        let base_name = base.name;
+        Ok(DecidedRefresh { live, outcomes, directories, patches, packages, base_name, brought_before })
     }
 
     /// Returns the records of the root that come: those of patches, of packages that the stage did not change, and of
