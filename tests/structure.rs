@@ -224,6 +224,7 @@ const OWNERS_OF_NEW_OBJECTS: &[&str] = &[
     "crates/changeset/src/transaction/stage/staged_files.rs",
     "crates/core/src/namespaces/place.rs",
     "crates/core/src/operation/stages/attributes.rs",
+    "crates/core/src/operation/stages/own_files.rs",
     "crates/core/src/script/response.rs",
     "src/classic/compress.rs",
 ];

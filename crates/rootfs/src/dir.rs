@@ -112,6 +112,12 @@ impl Dir {
         Self::entered(fd, self.at(name), self.root.clone())
     }
 
+    /// Returns a root that is this directory, whatever its path leads to by now. Its changes pass the same door.
+    pub fn into_root(self) -> Root {
+        let Self { fd, path, root, .. } = self;
+        root.of_opened(fd, &path)
+    }
+
     /// Opens another descriptor of the same directory.
     pub fn again(&self) -> Result<Self> {
         let fd = self.fd.try_clone().map_err(|error| self.io_error("open", b"", &error))?;

@@ -15,8 +15,8 @@ use super::mounts;
 use super::records::RecordGuard;
 use super::shown_names::ShownNames;
 use super::{
-    Dir, Distrust, Door, ForeignTree, ObjectStatus, RecordPlaces, Result, RootError, TreeWay, Untrusted,
-    again, cores,
+    Distrust, Door, ForeignTree, ObjectStatus, RecordPlaces, Result, RootError, TreeWay, Untrusted, again,
+    cores,
 };
 use patchadm_svr4::package::{ObjectPath, unescape};
 
@@ -175,16 +175,13 @@ impl Root {
         Ok(Self { door: self.door.clone(), ..other })
     }
 
-    /// Makes an open directory a root of its own, whose changes pass the same door. It is this directory, whatever its path
-    /// leads to by now.
-    pub fn of_dir(dir: Dir) -> Self {
-        let (prefix, door) = (dir.root().show(dir.path()), dir.root().door.clone());
-        let privileged = dir.root().privileged;
+    /// Makes an open directory of this root a root of its own, whose changes pass the same door.
+    pub(crate) fn of_opened(&self, fd: OwnedFd, physical: &ObjectPath) -> Self {
         Self {
-            fd: Arc::new(dir.into_fd()),
-            prefix: Arc::new(prefix.into()),
-            door,
-            privileged,
+            fd: Arc::new(fd),
+            prefix: Arc::new(self.show(physical).into()),
+            door: self.door.clone(),
+            privileged: self.privileged,
             guard: None,
             trusted: false,
             for_superuser: false,

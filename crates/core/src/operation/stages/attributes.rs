@@ -78,8 +78,7 @@ impl CopiedObject<'_> {
     fn root(&self) -> &Root {
         match self {
             Self::File(file) => file.root(),
-            Self::Directory(dir) => dir.root(),
-            Self::Name(dir, _) => dir.root(),
+            Self::Directory(dir) | Self::Name(dir, _) => dir.root(),
         }
     }
 

@@ -6,8 +6,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::error::StageError;
+use super::foreign_stage::Undertaking;
 use super::own_files::{Stage, physical_path};
-use super::rights::{Undertaking, must_be_own};
+use super::rights::must_be_own;
 use super::shell::ShellCall;
 use crate::namespaces::{
     Access, EnclosedCommand, Enclosure, EnclosureEnd, EnclosureError, EnclosureNote, EnclosureTerminal,

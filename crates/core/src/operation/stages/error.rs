@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use crate::operation::failure::Failure;
 use crate::operation::promotion_records::PromotionRecordFault;
 use crate::operation::stages::completed_refresh::CompletedRefresh;
-use crate::operation::stages::rights::ForeignStage;
+use crate::operation::stages::foreign_stage::ForeignStage;
 use patchadm_inputs::database::ViewError;
 use patchadm_inputs::stage::{BaseError, ScopeError, StageFileError, StageNameError};
 use patchadm_rootfs::RootError;

@@ -76,7 +76,7 @@ impl NewDirectory {
                     _ => error.into(),
                 })?;
                 forget_list(&made);
-                let tree = Root::of_dir(made);
+                let tree = made.into_root();
                 Ok(Self { tree, made: Some((place, name)), mode: Mode::of(OPEN), nearest })
             }
         }

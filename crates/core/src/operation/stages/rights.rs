@@ -4,10 +4,8 @@
 //! the superuser may be able to write the directory of the stage and its own files, so that it is the stage that the
 //! record is about. For a stage that version 0.1 listed, and for a tree that is no stage, this is all there is to go by.
 
-use std::fmt::{Display, Formatter};
-use std::path::PathBuf;
-
 use super::error::StageError;
+use super::foreign_stage::{ForeignStage, Undertaking};
 use super::other_writer::other_writer;
 use super::own_files::{Stage, StageRecord};
 use patchadm_rootfs::Root;
@@ -91,38 +89,4 @@ pub(super) fn must_be_own(root: &Root, stage: &Stage, undertake: Undertaking) ->
         reason: reason.to_string(),
         user: is_theirs.then_some(uid),
     })))
-}
-
-/// What the superuser would do in a stage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Undertaking {
-    /// Run a command.
-    Enter,
-    /// Bring changes of the live tree.
-    Refresh,
-}
-
-/// A stage of another user, in which the superuser does nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ForeignStage {
-    /// Its name.
-    pub name: String,
-    /// Its directory, as it was named.
-    pub path: PathBuf,
-    /// What was to be done in it.
-    pub undertake: Undertaking,
-    /// The reason why it counts as another user's.
-    pub reason: String,
-    /// The user who can do it; `None` if nobody can before the stage is root's alone.
-    pub user: Option<u32>,
-}
-
-impl Display for ForeignStage {
-    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        let does = match self.undertake {
-            Undertaking::Enter => "enter",
-            Undertaking::Refresh => "refresh",
-        };
-        write!(f, "root does not {does} the stage {}: {}", self.name, self.reason)
-    }
 }

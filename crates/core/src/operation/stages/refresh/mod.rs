@@ -21,6 +21,7 @@ use std::ffi::OsString;
 
 pub use super::completed_refresh::CompletedRefresh;
 use super::error::StageError;
+use super::foreign_stage::Undertaking;
 use super::kept_objects::{hide_own, kept_in};
 use super::nesting::{must_be_apart, must_not_be_met};
 use super::own_files::{Stage, StageRecord, put_file};
@@ -29,7 +30,7 @@ pub use super::promote::brought::{MovedPackage, PackageMove, StayReason};
 use super::promote::brought::{MovedPackages, PackageDatabase, RecordSource};
 use super::promote::decided::{ComparedTrees, PassedOver, refuse_conflicts};
 use super::records::record_bases;
-use super::rights::{Undertaking, must_be_own, owners_of};
+use super::rights::{must_be_own, owners_of};
 use super::tree::read_tree;
 use super::walk::TreeRequest;
 use crate::operation::failure::Failure;

@@ -30,7 +30,7 @@ pub(super) struct RefreshedStage<'a> {
 impl RefreshedStage<'_> {
     /// Removes what goes from the stage, and puts in what comes.
     pub(super) fn bring(&self, decided: &DecidedRefresh) -> Result<(), StageError> {
-        let scratch = Root::of_dir(self.empty_scratch()?);
+        let scratch = self.empty_scratch()?.into_root();
         let taken = decided.outcomes.iter().filter(|(_, outcome)| outcome.is_taken());
         let taken: Vec<&TreeObject> = taken.filter_map(|(path, _)| decided.live.object(path)).collect();
         self.copy(&scratch, &taken)?;
