@@ -79,7 +79,7 @@ pub(super) fn must_be_own(root: &Root, stage: &Stage, undertake: Undertaking) ->
     // A stage that the root has recorded is refreshed by those who can record its bases there.
     let may_refresh = match &stage.record {
         StageRecord::Rights(rights) => rights.owner == uid,
-        StageRecord::None | StageRecord::Earlier => true,
+        StageRecord::None | StageRecord::Elsewhere | StageRecord::Earlier => true,
     };
     let is_theirs = uid != 0 && (undertake == Undertaking::Enter || may_refresh);
     Err(StageError::OfAnother(Box::new(ForeignStage {
