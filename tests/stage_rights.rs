@@ -71,6 +71,12 @@ pub(crate) fn stage_of_user(test: &str) -> Option<Scenario> {
     Some(live)
 }
 
+/// The user of the stage brings what has changed on the root.
+fn refreshed_by_user(live: &Scenario) {
+    let output = as_ordinary_user(live, "stage refresh open/web -R @ROOT@", &[]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// The identity of a stage, edited.
 fn edit_identity(stage: &Path, old: &str, new: &str) {
     let file = stage.join(".patchadm-stage/identity");
@@ -538,7 +544,8 @@ fn the_stage_of_a_user_gives_nobody_a_right_to_write() {
     live.mode("/usr/pkg/shared", 0o666);
     live.directory("/usr/pkg/private");
     live.mode("/usr/pkg/private", 0o700);
-    live.run("stage refresh open/web -R @ROOT@").ok();
+    chown(live.at("/usr/pkg/private"), Some(NOBODY), Some(NOBODY)).unwrap();
+    refreshed_by_user(&live);
     let stage = live.beside("open/web/usr/pkg");
     for (path, text, mode) in
         [("bin/tool", "tool 2\n", 0o777), ("bin/new", "new\n", 0o666), ("shared", "shared 2\n", 0o664)]
@@ -613,10 +620,12 @@ fn an_access_list_of_the_root_stays_whatever_the_stage_of_a_user_has() {
     if !give_list(&tool, "system.posix_acl_access") {
         return crate::skipped("an_access_list_of_the_root…: this file system has no access lists");
     }
-    live.run("stage refresh open/web -R @ROOT@").ok();
+    refreshed_by_user(&live);
     // The user takes the list away, and with it what the mask says.
     let staged = live.beside("open/web/usr/pkg/bin/tool");
-    lremovexattr(&staged, "system.posix_acl_access").unwrap();
+    for list in lists(&staged) {
+        lremovexattr(&staged, &*list).unwrap();
+    }
     fs::write(&staged, "tool 2\n").unwrap();
     set_mode(&staged, 0o755);
     let said = live.run("promote open/web -R @ROOT@");
@@ -726,7 +735,7 @@ fn a_stage_that_claims_to_be_one_of_root_changes_nothing_of_its_record() {
     assert_eq!(said.code, 0, "{said:?}");
     assert_eq!(listed(&live), before);
     live.file("/usr/pkg/bin/more", "more\n");
-    live.run("stage refresh open/web -R @ROOT@").ok();
+    refreshed_by_user(&live);
     assert_eq!(listed(&live), before);
     // The promotion is none of the stage of root, which goes on from its own base.
     let promotions = document(&live, "stage list -R @ROOT@ --json");
@@ -750,7 +759,7 @@ fn a_cache_of_a_user_hides_no_bytes_of_a_set_id_program() {
     let Some(live) = stage_of_user("a_cache_of_a_user…") else { return };
     // Two names of one program, which the user parts: the first one gets the bytes of the stage.
     live.link("/usr/pkg/bin/su2", "/usr/pkg/bin/su");
-    live.run("stage refresh open/web -R @ROOT@").ok();
+    refreshed_by_user(&live);
     let stage = live.beside("open/web");
     let (su, su2) = (stage.join("usr/pkg/bin/su"), stage.join("usr/pkg/bin/su2"));
     fs::remove_file(&su).unwrap();
@@ -797,5 +806,77 @@ fn another_name_of_a_set_id_program_comes_and_goes_without_a_change_of_it() {
         live.run(back).ok();
         assert!(!live.at("/usr/pkg/bin/again").exists());
         assert_eq!(format!("{:o}", mode(&live.at("/usr/pkg/bin/su"))), "4755");
+    }
+}
+
+#[test]
+fn another_name_in_the_stage_of_a_user_gives_no_object_the_owner_or_the_rights_of_that_name() {
+    let Some(live) = stage_of_user("another_name_in_the_stage_of_a_user…") else { return };
+    live.file("/usr/pkg/a/score", "score\n");
+    live.mode("/usr/pkg/a/score", 0o666);
+    live.file("/usr/pkg/a/theirs", "theirs\n");
+    live.mode("/usr/pkg/a/theirs", 0o644);
+    chown(live.at("/usr/pkg/a/theirs"), Some(NOBODY), Some(NOBODY)).unwrap();
+    refreshed_by_user(&live);
+    let stage = live.beside("open/web/usr/pkg");
+    fs::write(stage.join("a/score"), "score 2\n").unwrap();
+    fs::remove_file(stage.join("bin/tool")).unwrap();
+    for (name, other) in [("a/score", "bin/tool"), ("a/theirs", "bin/new"), ("a/theirs", "a/theirs-2")] {
+        fs::hard_link(stage.join(name), stage.join(other)).unwrap();
+    }
+    let said = live.run("promote open/web -R @ROOT@");
+    assert_eq!(said.code, 0, "{said:?}");
+    for (path, expected) in [
+        ("a/score", (0o666, 0, 1)),
+        ("bin/tool", (0o644, 0, 1)),
+        ("a/theirs", (0o644, NOBODY, 1)),
+        ("bin/new", (0o644, 0, 2)),
+        ("a/theirs-2", (0o644, 0, 2)),
+    ] {
+        let path = live.at(&format!("/usr/pkg/{path}"));
+        let links = fs::symlink_metadata(&path).unwrap().nlink();
+        assert_eq!((mode(&path), owner(&path), links), expected, "{path:?}");
+    }
+    assert_eq!(live.text("/usr/pkg/bin/tool"), "score 2\n");
+    assert_eq!(live.run("promote open/web -R @ROOT@").code, 0);
+}
+
+#[test]
+fn a_link_in_the_place_of_a_listed_stage_leads_to_no_other_one() {
+    let Some(live) = stage_of_user("a_link_in_the_place…") else { return };
+    live.run("stage new prod -R @ROOT@ --path usr/pkg").ok();
+    fs::rename(live.beside("open/web"), live.beside("open/old")).unwrap();
+    std::os::unix::fs::symlink(live.beside("prod"), live.beside("open/web")).unwrap();
+    fs::write(live.beside("prod/usr/pkg/bin/tool"), "tool 2\n").unwrap();
+    for line in ["stage drop web -R @ROOT@", "promote web -R @ROOT@", "stage refresh web -R @ROOT@"] {
+        let said = live.run(line);
+        assert_ne!(said.code, 0, "{said:?}");
+        assert!(said.stderr.contains("open/web"), "{said:?}");
+    }
+    assert!(live.beside("prod/usr/pkg/bin/tool").exists());
+    assert_eq!(live.text("/usr/pkg/bin/tool"), "tool 1\n");
+}
+
+#[test]
+fn a_stage_of_a_root_that_others_cannot_enter_is_closed_to_them() {
+    let live = root_with_set_id_program();
+    for (closed, expected) in [("root", 0o700), ("nothing", 0o755)] {
+        if closed == "root" {
+            set_mode(&live.root(), 0o700);
+        } else {
+            set_mode(&live.root(), 0o755);
+        }
+        fs::create_dir(live.beside("empty")).unwrap();
+        set_mode(&live.beside("empty"), 0o755);
+        for stage in ["web", "empty"] {
+            live.run(&format!("stage new {stage} -R @ROOT@ --path usr/pkg")).ok();
+            assert_eq!(
+                format!("{:o}", mode(&live.beside(stage))),
+                format!("{expected:o}"),
+                "{stage}, {closed}"
+            );
+            live.run(&format!("stage drop {stage} -R @ROOT@")).ok();
+        }
+        let _ = fs::remove_dir(live.beside("empty"));
     }
 }

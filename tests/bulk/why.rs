@@ -122,7 +122,7 @@ fn an_unknown_name_and_one_of_several_packages_are_told() {
     let said = build.action("why @WORK@ twins").fails(1);
     assert!(said.contains("twins means several packages: one-1.0, other-1.0"), "{said}");
     assert_eq!(why(&build, "other")["reason"], "the next run builds it: it was never built");
-    std::fs::write(build.work().join("scan/pscan"), "PKG").unwrap();
+    std::fs::write(build.work().join("scan/records"), "PKG").unwrap();
     build.action("why @WORK@ base").fails(33);
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use patchadm_bulk::records::Record;
+use patchadm_bulk::records::{BY_DIGEST, Record};
 use patchadm_inputs::sha256::{Sha256, Sha256Sum};
 use patchadm_inputs::sign::sha256_text;
 use patchadm_rootfs::{Dir, RootError, WritableFile};
@@ -39,10 +39,8 @@ impl WantedDistfile {
     }
 }
 
-/// The directory, below that of the distfiles, of those whose name has another content already: a name belongs to whoever
-/// came first, be that the operator or another recipe, and the digest is the name there.
-const BY_DIGEST: &str = "by-sha256";
-
+/// Returns the name of a distfile whose own name has another content already: a name belongs to whoever came first, be that the
+/// operator or another recipe.
 fn name_by_digest(wanted: &WantedDistfile) -> String {
     format!("{BY_DIGEST}/{}", sha256_text(&wanted.sha256))
 }

@@ -15,7 +15,10 @@ use crate::scan::{ScanError, ScanRequest, scan};
 use crate::set::{SetError, name_holders};
 use crate::work::{PROGRAM, SCAN, Work};
 
-/// The records of the last scan.
+/// The records of the last scan as they were read.
+const RECORDS: &str = "records";
+
+/// The same in the form of pbulk.
 const PSCAN: &str = "pscan";
 
 /// The same with what each needs.
@@ -112,12 +115,17 @@ impl KnownTree {
     /// Reads what the last scan found.
     pub fn read(work: &Work) -> Result<Self, KnownTreeError> {
         let dir = work.directory(SCAN)?;
-        if dir.look(PSCAN.as_bytes())?.is_none() {
-            return Err(KnownTreeError::NotScanned);
+        // Version 0.1 had the records as they were read in the file for pbulk.
+        let mut name = None;
+        for known in [RECORDS, PSCAN] {
+            if name.is_none() && dir.look(known.as_bytes())?.is_some() {
+                name = Some(known);
+            }
         }
-        let file = dir.open_regular(PSCAN.as_bytes())?;
+        let name = name.ok_or(KnownTreeError::NotScanned)?;
+        let file = dir.open_regular(name.as_bytes())?;
         let records = Records::import(BufReader::new(file))
-            .map_err(|error| KnownTreeError::Damaged { path: work.path.join(SCAN).join(PSCAN), error })?;
+            .map_err(|error| KnownTreeError::Damaged { path: work.path.join(SCAN).join(name), error })?;
         Ok(Self::of(work, records)?)
     }
 
@@ -179,7 +187,8 @@ pub fn import_tree(work: &Work, path: &Path) -> Result<ScannedTree, ForeignRecor
     Ok(ScannedTree { tree, digest, locations, scanned: 0, reused: 0, notes: Vec::new() })
 }
 
-/// Returns the digest of the records; writes them down where a directory is given.
+/// Returns the digest of the records; writes them down where a directory is given: as they were read, from which keys are made,
+/// and as pbulk has them.
 fn files_of(tree: &KnownTree, work: Option<&Work>) -> Result<Digest, RootError> {
     let KnownTree { records, resolution } = tree;
     let mut out = BufWriter::with_capacity(BUFFER, DigestedWrites(blake3::Hasher::new()));
@@ -188,6 +197,11 @@ fn files_of(tree: &KnownTree, work: Option<&Work>) -> Result<Digest, RootError> 
     let digest = Digest::from_bytes(*out.get_ref().0.finalize().as_bytes());
     let Some(work) = work else { return Ok(digest) };
     let dir = work.directory(SCAN)?;
+    dir.replace_streamed(PROGRAM, RECORDS.as_bytes(), Mode::of(0o644), |file| {
+        let mut out = BufWriter::with_capacity(BUFFER, file);
+        records.write_plain(&mut out)?;
+        out.flush()
+    })?;
     // Before anything was resolved there is no DEPENDS, and nothing that a need could not have.
     let before = |index| PbulkFields { found: locations_found(tree, index), ..PbulkFields::default() };
     let resolved = |index| pbulk_fields(records, resolution, index);

@@ -8,7 +8,7 @@
 //! ```
 //! A directory gets its name when it is whole. `uploads/<n>.done` says that the command has uploaded it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -129,7 +129,9 @@ pub fn upload(request: &UploadRequest<'_>) -> Result<UploadReport, UploadError> 
     let restricted = set.manifest.files.values().filter(|file| file.is_restricted);
     let restricted: BTreeSet<String> = restricted.map(|file| file.package.clone()).collect();
     report.restricted = restricted.into_iter().collect();
-    report.packages = offered(&set.manifest).len() as u64;
+    let (files, left_out) = offered(&set.manifest);
+    report.packages = files.len() as u64;
+    report.left_out = left_out.into_iter().map(str::to_owned).collect();
     if !is_of_set(&uploads, &name, &set)?
         && let Err(error) = make(request, &uploads, (&name, &set.path), &set.manifest)
     {
@@ -165,11 +167,24 @@ fn failed(mut report: UploadReport, error: UploadError) -> Result<UploadReport, 
     Ok(report)
 }
 
-/// Returns the files of a set that are offered: their paths in it, each with its name in `All`.
-fn offered(manifest: &SetManifest) -> Vec<(&str, &str)> {
-    let free = manifest.files.iter().filter(|(_, file)| !file.is_restricted);
-    free.map(|(path, _)| (path.as_str(), path.rsplit_once('/').map_or(path.as_str(), |(_, name)| name)))
-        .collect()
+/// Returns the files of a set that are offered: their paths in it, each with its name in `All`; and the paths of those that are
+/// not. A build may give its files any names: none takes the place of another package, nor that of a file that is made there.
+fn offered(manifest: &SetManifest) -> (Vec<(&str, &str)>, Vec<&str>) {
+    let mut free: Vec<_> = manifest.files.iter().filter(|(_, file)| !file.is_restricted).collect();
+    // The names of SVR4 packages are those of their holders in the set.
+    free.sort_by_key(|(path, file)| (!path.starts_with(PACKAGES), file.location.as_str(), path.as_str()));
+    let (mut files, mut left_out) = (BTreeMap::new(), Vec::new());
+    for (path, file) in free {
+        let name = path.rsplit_once('/').map_or(path.as_str(), |(_, name)| name);
+        let of_pkgsrc = OF_PKGSRC.iter().find_map(|end| name.strip_suffix(end));
+        let is_of_another = of_pkgsrc.is_some_and(|pkgname| pkgname != file.package);
+        if is_of_another || name == SUMMARY || files.contains_key(name) {
+            left_out.push(path.as_str());
+        } else {
+            files.insert(name, path.as_str());
+        }
+    }
+    (files.into_iter().map(|(name, path)| (path, name)).collect(), left_out)
 }
 
 /// Tells whether the directory is there and has the files of the set: one that was cut off is made again, perhaps with others.
@@ -178,7 +193,7 @@ fn is_of_set(uploads: &Dir, name: &str, set: &EarlierSet) -> Result<bool, RootEr
         return Ok(false);
     }
     let all = uploads.dir(name.as_bytes())?.dir(ALL.as_bytes())?;
-    let offered = offered(&set.manifest);
+    let (offered, _) = offered(&set.manifest);
     let there = all.names()?.iter().filter(|name| name.as_slice() != SUMMARY.as_bytes()).count();
     if there != offered.len() {
         return Ok(false);
@@ -231,7 +246,7 @@ fn fill(
     (set, manifest): (&PathBuf, &SetManifest),
 ) -> Result<(), UploadError> {
     let all = made(dir, ALL.as_bytes())?;
-    let offered = offered(manifest);
+    let (offered, _) = offered(manifest);
     for (place, name) in &offered {
         let (directory, _) = place.rsplit_once('/').unwrap_or((PACKAGES, place));
         put_file((&set.join(directory), name), &all, name.as_bytes())?;
@@ -350,4 +365,59 @@ fn lead_to(uploads: &Dir, name: &str) -> Result<(), RootError> {
 /// Returns the set that is uploaded without a number: the newest one.
 pub fn newest_set(work: &Work) -> Result<u64, UploadError> {
     set_of_link(work, CURRENT)?.ok_or(UploadError::NoSetYet)
+}
+
+#[cfg(test)]
+mod tests {
+    use patchadm_bulk::result::Key;
+
+    use super::*;
+    use crate::set::SetFile;
+
+    #[test]
+    fn no_file_is_uploaded_under_the_name_of_another_package() {
+        let file = |location: &str| SetFile {
+            run: 1,
+            key: Key::parse(&"5".repeat(64)).unwrap(),
+            package: format!("{location}-1.0"),
+            location: location.to_owned(),
+            is_restricted: location == "secret",
+            sum: [1; 32],
+        };
+        let files = [
+            ("files/evil-1.0/evil-1.0.tgz", "evil"),
+            ("files/evil-1.0/good.pkg", "evil"),
+            ("files/evil-1.0/notes", "evil"),
+            ("files/evil-1.0/pkg_summary.gz", "evil"),
+            ("files/evil-1.0/secret-1.0.tgz", "evil"),
+            ("files/evil-1.0/victim-1.0.tgz", "evil"),
+            ("files/secret-1.0/secret-1.0.tgz", "secret"),
+            ("files/victim-1.0/notes", "victim"),
+            ("files/victim-1.0/victim-1.0.tgz", "victim"),
+            ("packages/good.pkg", "good"),
+        ];
+        let files = files.map(|(path, location)| (path.to_owned(), file(location)));
+        let manifest = SetManifest { set: 1, date: String::new(), files: files.into() };
+        let (offered, left_out) = offered(&manifest);
+        let places: Vec<&str> = offered.iter().map(|(path, _)| *path).collect();
+        assert_eq!(
+            places,
+            [
+                "files/evil-1.0/evil-1.0.tgz",
+                "packages/good.pkg",
+                "files/evil-1.0/notes",
+                "files/victim-1.0/victim-1.0.tgz"
+            ]
+        );
+        assert_eq!(
+            left_out,
+            [
+                "files/evil-1.0/good.pkg",
+                "files/evil-1.0/pkg_summary.gz",
+                "files/evil-1.0/secret-1.0.tgz",
+                "files/evil-1.0/victim-1.0.tgz",
+                "files/victim-1.0/notes"
+            ]
+        );
+    }
 }

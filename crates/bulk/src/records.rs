@@ -19,7 +19,7 @@ mod table;
 mod write;
 
 pub use dependency::Dependency;
-pub use field::{Distfile, FieldError, parse_sha256};
+pub use field::{BY_DIGEST, Distfile, FieldError, parse_sha256};
 pub use import::ImportError;
 pub use names::{Location, LocationError, PkgName, PkgNameError};
 pub use read::{RecordError, RecordFault};

@@ -45,6 +45,9 @@ pub(super) fn distfiles<'a>(files: &'a str, urls: &'a str) -> Result<Vec<Distfil
     }
 }
 
+/// The directory, below that of the distfiles, of those that are named by their SHA-256. No record names a file there.
+pub const BY_DIGEST: &str = "by-sha256";
+
 fn distfile<'a>(entry: &'a str, url: Option<&'a str>) -> Result<Distfile<'a>, FieldError> {
     let form = || refuse("DISTFILES", entry, "is not NAME:SHA256:SIZE");
     let (rest, size) = entry.rsplit_once(':').ok_or_else(form)?;
@@ -53,7 +56,9 @@ fn distfile<'a>(entry: &'a str, url: Option<&'a str>) -> Result<Distfile<'a>, Fi
     let size = size.parse().ok().filter(|_| is_number).ok_or_else(form)?;
     let sha256 = parse_sha256(sha256).ok_or_else(form)?;
     let is_part = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(char::is_control);
-    if !name.split('/').all(is_part) {
+    // Files by their digests have a directory of their own, and files in the making hidden names.
+    let is_reserved = name.starts_with('.') || name.split('/').next() == Some(BY_DIGEST);
+    if is_reserved || !name.split('/').all(is_part) {
         return Err(refuse("DISTFILES", name, "is no name of a file below the distfiles"));
     }
     Ok(Distfile { name, sha256, size, url })
@@ -130,6 +135,9 @@ mod tests {
             format!("/a:{SHA256}:1"),
             format!("a/./b:{SHA256}:1"),
             format!(":{SHA256}:1"),
+            format!("by-sha256:{SHA256}:1"),
+            format!("by-sha256/{SHA256}:{SHA256}:1"),
+            format!(".fetch-0:{SHA256}:1"),
             format!("\u{1b}a:{SHA256}:1"),
         ] {
             assert!(distfiles(&bad, "").is_err(), "{bad}");

@@ -205,6 +205,10 @@ pub struct UploadReport {
     pub packages: u64,
     /// Packages that are not in it, since their binaries must not be handed on.
     pub restricted: Vec<String>,
+    /// Files that are not in it, since their names are those of other packages or of files that are made there: their paths in the
+    /// set.
+    #[serde(default)]
+    pub left_out: Vec<String>,
     /// Whether the command has uploaded it.
     pub uploaded: bool,
     /// Why it was not made or not uploaded.
@@ -265,7 +269,11 @@ impl UploadReport {
             0 => String::new(),
             count => format!(", {count} restricted left out"),
         };
-        let packages = format!("{} packages{restricted}", self.packages);
+        let others = match self.left_out.as_slice() {
+            [] => String::new(),
+            names => format!(", left out for their names: {}", names.join(" ")),
+        };
+        let packages = format!("{} packages{restricted}{others}", self.packages);
         match (&self.error, self.uploaded) {
             (Some(error), _) => format!("failed: {error}"),
             (None, true) => format!("{packages}, from {}", self.directory),

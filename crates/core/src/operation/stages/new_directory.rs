@@ -1,5 +1,6 @@
 //! The directory of a stage in the making: new or empty before, and gone or empty again after a failure.
 
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -18,18 +19,21 @@ use patchadm_svr4::package::{Mode, ObjectPath};
 /// The access control list that a directory hands down to new entries.
 const HANDED_DOWN: &[u8] = b"system.posix_acl_default";
 
-/// The mode of a stage.
+/// The mode of a stage whose root others can enter.
 const OPEN: u32 = 0o755;
 
-/// The mode of a stage of the superuser in the making.
+/// The mode of any other one, and of a stage of the superuser in the making.
 const PRIVATE: u32 = 0o700;
+
+/// The right of others to enter a directory.
+const ENTER: u32 = 0o001;
 
 /// A directory that becomes a stage.
 pub(super) struct NewDirectory {
     tree: Root,
     /// The directory above and the name, if the directory was made.
     made: Option<(Dir, Vec<u8>)>,
-    /// The mode that it gets, or gets back, when everything is in it. Until then nobody else enters a stage of the superuser:
+    /// The mode that it gets when everything is in it. Until then nobody else enters a stage of the superuser:
     /// a user to whom a copied directory belongs could exchange those in it for others and read what comes into them.
     mode: Mode,
     /// The directory itself, or the one in which it was made, before anything was made.
@@ -52,7 +56,7 @@ impl NewDirectory {
                 must_be_alone(&tree)?;
                 forget_list(&top);
                 let nearest = top.itself()?;
-                let mode = nearest.mode;
+                let mode = Mode::of(nearest.mode.bits() & !closed_bits(root)?);
                 if root.is_privileged() {
                     top.set_own_mode(Mode::of(PRIVATE))?;
                 }
@@ -77,16 +81,21 @@ impl NewDirectory {
                 })?;
                 forget_list(&made);
                 let tree = made.into_root();
-                Ok(Self { tree, made: Some((place, name)), mode: Mode::of(OPEN), nearest })
+                let mode = Mode::of(OPEN & !closed_bits(root)?);
+                Ok(Self { tree, made: Some((place, name)), mode, nearest })
             }
         }
     }
 
-    /// Lets others enter.
+    /// Lets others enter, if they can enter the root.
     pub(super) fn open_up(&self) -> Result<(), StageError> {
+        self.set_mode(self.mode)
+    }
+
+    fn set_mode(&self, mode: Mode) -> Result<(), StageError> {
         let top = self.tree.dir(&ObjectPath::root())?;
-        if top.itself()?.mode != self.mode {
-            top.set_own_mode(self.mode)?;
+        if top.itself()?.mode != mode {
+            top.set_own_mode(mode)?;
             top.sync()?;
         }
         Ok(())
@@ -145,11 +154,27 @@ impl NewDirectory {
             let _ = self.empty();
             let _ = match &self.made {
                 Some((above, name)) => above.remove_dir(name).map(drop).map_err(StageError::from),
-                None => self.open_up(),
+                None => self.set_mode(self.nearest.mode),
             };
         }
         done
     }
+}
+
+/// Returns the rights that a stage of a root does not give: none, or all of group and others if there is a directory on the way
+/// to the root, or the root itself, that others cannot enter. They would read in the stage what is closed to them.
+fn closed_bits(root: &Root) -> Result<u32, StageError> {
+    let path = physical_path(root)?;
+    for directory in std::iter::once(path.clone()).chain(path.ancestors()) {
+        // One that the caller may not open is passed by its right to enter, which is that of others.
+        let Ok(directory) = Dir::of_host(Path::new(OsStr::from_bytes(directory.as_bytes()))) else {
+            continue;
+        };
+        if directory.itself()?.mode.bits() & ENTER == 0 {
+            return Ok(0o077);
+        }
+    }
+    Ok(0)
 }
 
 /// Refuses a place with a staged path on the way to it.

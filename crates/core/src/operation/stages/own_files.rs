@@ -101,8 +101,11 @@ pub fn named_tree(root: &Root, operand: &OsStr) -> Result<Root, StageError> {
     let mut named = listed.stages().iter().filter(|stage| stage.name == name);
     match (named.next(), named.next()) {
         (Some(stage), None) => {
-            let opened = root.elsewhere(Path::new(OsStr::from_bytes(stage.path.as_bytes())));
-            opened.map_err(|_| StageError::NoStage(format!("{name} ({})", stage.path)))
+            let missing = || StageError::NoStage(format!("{name} ({})", stage.path));
+            let tree = root.elsewhere(Path::new(OsStr::from_bytes(stage.path.as_bytes())));
+            let tree = tree.map_err(|_| missing())?;
+            // Whoever owns a directory above may have put a link to another stage there.
+            if physical_path(&tree)? == stage.path { Ok(tree) } else { Err(missing()) }
         }
         (Some(_), Some(_)) => Err(StageError::Ambiguous(shown())),
         _ => Err(StageError::NoStage(shown())),

@@ -138,8 +138,52 @@ impl ForeignObjects {
                 owners.insert(path.clone(), (owner.uid, owner.gid));
             }
         }
+        changed.extend(self.part_names(stage));
         (withheld, changed)
     }
+
+    /// Makes names of one file that may not go live alike files of their own, and returns their paths. As one file, all would
+    /// have the owner and the rights of one of them, which its user has perhaps.
+    fn part_names(&self, stage: &mut Tree) -> Vec<ObjectPath> {
+        let mut files: BTreeMap<u32, Vec<&mut TreeObject>> = BTreeMap::new();
+        for object in &mut stage.objects {
+            if let Some(group) = object.group {
+                files.entry(group).or_default().push(object);
+            }
+        }
+        let mut next = files.keys().next_back().copied().unwrap_or_default();
+        let mut parted = Vec::new();
+        for (_, names) in files.into_iter().filter(|(_, names)| names.iter().any(|name| self.has(&name.path)))
+        {
+            let mut alike: Vec<Vec<&mut TreeObject>> = Vec::new();
+            for name in names {
+                let is_like = |other: &Vec<&mut TreeObject>| {
+                    other.first().is_some_and(|other| has_rights_of(&other.live, &name.live))
+                };
+                match alike.iter_mut().find(|names| is_like(names)) {
+                    Some(names) => names.push(name),
+                    None => alike.push(vec![name]),
+                }
+            }
+            if alike.len() < 2 {
+                continue;
+            }
+            for names in alike {
+                next = next.saturating_add(1);
+                let group = (names.len() > 1).then_some(next);
+                for name in names {
+                    name.group = group;
+                    parted.push(name.path.clone());
+                }
+            }
+        }
+        parted
+    }
+}
+
+/// Returns whether two states of a file have the same owner, permissions and attributes.
+fn has_rights_of(one: &Live, other: &Live) -> bool {
+    (one.uid, one.gid, one.mode) == (other.uid, other.gid, other.mode) && one.xattrs == other.xattrs
 }
 
 /// Returns everything about a directory that is no object of a tree; `None` if there is none.
