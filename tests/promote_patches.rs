@@ -695,14 +695,14 @@ fn a_record_or_a_directory_of_another_user_in_a_stage_of_root_brings_no_packages
     for (theirs, reason) in [
         ("var/sadm/pkg/ACMEweb/pkginfo", "var/sadm/pkg/ACMEweb/pkginfo belongs to uid"),
         ("var/sadm/patch", "var/sadm/patch belongs to uid"),
-        ("opt/bin", "opt/bin, it belongs to uid"),
+        ("opt/ACMEweb/bin", "opt/ACMEweb/bin, it belongs to uid"),
     ] {
         let patched = Patched::with(&[first()]);
         let live = &patched.live;
         let user = Some(crate::everyman::NOBODY);
         std::os::unix::fs::chown(patched.stage.join(theirs), user, None).unwrap();
-        if theirs == "opt/bin" {
-            std::os::unix::fs::chown(patched.stage.join("opt/bin/httpd"), user, None).unwrap();
+        if theirs == "opt/ACMEweb/bin" {
+            std::os::unix::fs::chown(patched.stage.join("opt/ACMEweb/bin/httpd"), user, None).unwrap();
         }
         let before = Before::of(live);
         let said = live.run("promote web -R @ROOT@ --allow-set-id").fails(10);

@@ -26,6 +26,36 @@ fn class_script(where_there_is_one: &str) -> String {
 }
 
 #[test]
+fn a_package_whose_script_takes_another_one_away_keeps_no_patch_of_others_back() {
+    let test = "a_package_whose_script_takes_another…";
+    let Some(build) = BulkBuild::of_recipes(test, !is_root(), "") else { return };
+    let makes = |text: &str| format!("echo {text} > \"$DESTDIR/$PKGNAME\"\n");
+    for name in ["yvictim", "zother"] {
+        build.recipe(name, "", &makes("one"));
+    }
+    let evil = |text: &str| {
+        format!("{}printf 'rm -rf /var/sadm/pkg/yvictim\nexit 0\n' > \"$OUT/postinstall\"\n", makes(text))
+    };
+    build.recipe("wevil", "", &evil("one"));
+    build.recipe("xneeds", "ALL_DEPENDS=wevil-[0-9]*\n", &makes("one"));
+    build.run("").ends(0);
+    build.action("release @WORK@ 1").ok();
+    for name in ["yvictim", "zother", "xneeds"] {
+        build.write(&format!("{name}/build"), makes("two"));
+    }
+    build.write("wevil/build", evil("two"));
+    build.run("").ends(0);
+    let (code, made) = patches(&build, "");
+    assert_eq!((code, &made["refused"]), (10, &json!(null)), "{made:#}");
+    let why = |number: usize| made["sources"][number]["reason"].as_str().unwrap_or_default();
+    let expected = "its trial failed: wevil-1.0 cannot be installed with the packages before it: wevil.pkg: ";
+    assert!(why(0).starts_with(expected) && why(1) == why(0), "{made:#}");
+    let told = told(&made);
+    assert!(told[0].starts_with("wevil failed") && told[1].starts_with("xneeds failed"), "{told:?}");
+    assert_eq!((&*told[2], &*told[3]), ("yvictim built yvictim-01", "zother built zother-01"));
+}
+
+#[test]
 fn packages_that_are_new_gone_foreign_or_restricted_get_no_patch_and_are_named() {
     let test = "packages_that_are_new_gone…";
     let Some(build) = BulkBuild::of_recipes(test, !is_root(), "check=none\n") else { return };

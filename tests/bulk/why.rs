@@ -118,7 +118,7 @@ fn an_unknown_name_and_one_of_several_packages_are_told() {
     build.write("twins/record", "PKGNAME=one-1.0\nPKGNAME=other-1.0\n");
     build.action("scan @WORK@").ok();
     let said = build.action("why @WORK@ nothing").fails(1);
-    assert!(said.contains("knows no package of this PKGNAME, name or location: nothing"), "{said}");
+    assert!(said.contains("no package has this PKGNAME, name or location: nothing"), "{said}");
     let said = build.action("why @WORK@ twins").fails(1);
     assert!(said.contains("twins means several packages: one-1.0, other-1.0"), "{said}");
     assert_eq!(why(&build, "other")["reason"], "the next run builds it: it was never built");

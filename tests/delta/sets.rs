@@ -165,8 +165,8 @@ pub(super) fn field(run: &Run, source: &str, field: &str) -> String {
     }
 }
 
-/// Everything in the working directory that a run leaves for ever: all but logs and lock. The names of private files would
-/// be here, too.
+/// Everything in the working directory that a run leaves for ever: all but logs and lock, and the news of the run that built a
+/// patch, which says why. The names of private files would be here, too.
 pub(super) fn work(stage: &Scenario) -> BTreeMap<String, Vec<u8>> {
     let (mut found, mut open) = (BTreeMap::new(), vec![stage.beside("work")]);
     while let Some(directory) = open.pop() {
@@ -176,11 +176,20 @@ pub(super) fn work(stage: &Scenario) -> BTreeMap<String, Vec<u8>> {
             if path.is_dir() {
                 open.push(path);
             } else if name != "lock" && !is_log(&name) {
-                found.insert(name, fs::read(path).unwrap());
+                let bytes = fs::read(path).unwrap();
+                found.insert(name.clone(), if name == "state.json" { without_news(&bytes) } else { bytes });
             }
         }
     }
     found
+}
+
+fn without_news(state: &[u8]) -> Vec<u8> {
+    let Ok(mut state) = serde_json::from_slice::<Value>(state) else { return state.to_vec() };
+    state["sources"].as_array_mut().into_iter().flatten().for_each(|record| {
+        record.as_object_mut().unwrap().remove("told");
+    });
+    serde_json::to_vec_pretty(&state).unwrap()
 }
 
 fn is_log(name: &str) -> bool {

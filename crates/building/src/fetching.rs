@@ -5,7 +5,7 @@ use std::path::Path;
 use patchadm_bulk::records::{BY_DIGEST, Record};
 use patchadm_inputs::sha256::{Sha256, Sha256Sum};
 use patchadm_inputs::sign::sha256_text;
-use patchadm_rootfs::{Dir, RootError, WritableFile};
+use patchadm_rootfs::{Dir, FileType, RootError, WritableFile};
 use patchadm_svr4::package::Mode;
 use serde::{Deserialize, Serialize};
 
@@ -219,7 +219,9 @@ fn place(directory: &Path, name: &str, is_made: bool) -> Result<Option<(Dir, Vec
     let (above, name) = name.rsplit_once('/').unwrap_or(("", name));
     let mut dir = host_directory(directory)?;
     for part in above.split('/').filter(|part| !part.is_empty()) {
-        if dir.look(part.as_bytes())?.is_none() && !is_made {
+        let is_directory =
+            dir.look(part.as_bytes())?.is_some_and(|seen| seen.file_type == FileType::Directory);
+        if !is_directory && !is_made {
             return Ok(None);
         }
         dir = made(&dir, part.as_bytes())?;
@@ -261,9 +263,18 @@ fn move_into_place(
     {
         return Ok(());
     }
+    // Nobody but this program has these names: whatever else has one goes. A file is replaced by a rename, since a build beside
+    // this one may be about to open it.
+    let is_directory = |dir: &Dir, name: &[u8]| -> Result<Option<bool>, RootError> {
+        Ok(dir.look(name)?.map(|seen| seen.file_type == FileType::Directory))
+    };
+    if is_directory(from, BY_DIGEST.as_bytes())? == Some(false) {
+        from.remove(BY_DIGEST.as_bytes())?;
+    }
     let Some((dir, name)) = place(directory, &name_by_digest(wanted), true)? else { return Ok(()) };
-    // Whatever has this name and another content is nobody's.
-    dir.remove_tree(&name)?;
+    if is_directory(&dir, &name)? == Some(true) {
+        dir.remove_tree(&name)?;
+    }
     from.replace(private, &dir, &name)
 }
 
@@ -344,7 +355,13 @@ mod tests {
         let hex = sha256_text(&Sha256::digest(b"upstream"));
         // A name of a digest with another content is nobody's, and below a file there is no name.
         std::fs::create_dir_all(distfiles.join("by-sha256").join(&hex)).unwrap();
-        for name in ["v.tar", "v.tar/x", "new/x"] {
+        for name in ["v.tar", "v.tar/x", "new/x", "last.tar/x"] {
+            if name == "last.tar/x" {
+                std::fs::remove_dir_all(distfiles.join("by-sha256")).unwrap();
+                std::fs::write(distfiles.join("by-sha256"), "a file").unwrap();
+                std::fs::write(distfiles.join("last.tar"), "by hand!").unwrap();
+                assert!(find(&distfiles, &wanted(name, b"upstream", None)).is_err(), "it is to be fetched");
+            }
             place(name).unwrap();
             let wanted = wanted(name, b"upstream", None);
             assert_eq!(find(&distfiles, &wanted), Ok(()), "{name}");

@@ -131,7 +131,9 @@ fn exit_of(error: &StageError) -> Exit {
         | StageError::OfAnother(_)
         | StageError::NotAlone(_) => Exit::new(REFUSED, ExitCause::NoRights),
         StageError::UnfinishedRun { .. } => Exit::new(UNFINISHED, ExitCause::Unfinished),
-        StageError::OtherRoot { .. } => Exit::new(REFUSED, ExitCause::NotApplicable),
+        StageError::OtherRoot { .. } | StageError::ListedElsewhere(_) => {
+            Exit::new(REFUSED, ExitCause::NotApplicable)
+        }
         StageError::Changing(_) => Exit::new(DAMAGED, ExitCause::Edited),
         StageError::Damaged { .. }
         | StageError::Base { .. }

@@ -1,6 +1,7 @@
 //! Patches are made from the released set to the newest one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use patchadm_bulk::report::{PatchesReport, SourcePatchReport, TakenLibrary};
 use patchadm_inputs::input_file::read_small;
@@ -49,6 +50,7 @@ pub fn make_patches(request: &PatchesRequest<'_>) -> Result<MadePatches, Patches
         holders: released.holders(),
         libraries: &libraries,
         base: LintBase::of(&released.directory, cores, request.syntax),
+        apart: OnceLock::new(),
     };
     let mut made = if only.is_empty() && !without.is_empty() {
         DeltaReport { sources: Vec::new(), to_sign: 0, together: None }

@@ -152,6 +152,41 @@ impl SandboxTrial<'_> {
     }
 }
 
+/// Installs packages together, each behind what it needs. Returns the number of the one that cannot be installed with those
+/// before it, and how that ended; `None` if all are installed.
+pub(super) fn refused_package(
+    request: &PatchesRequest<'_>,
+    installed: &[PackageFile],
+) -> Result<Option<(usize, String)>, TrialFailure> {
+    let machine = |error: &dyn std::fmt::Display| TrialFailure::Machine(error.to_string());
+    let work = request.work;
+    let place = TaskPlace::make(&work.conf.build_dir, &work.id).map_err(|error| machine(&error))?;
+    let ended = install_apart(request, &place, installed);
+    place.remove().map_err(|error| machine(&error))?;
+    match (ended, (request.interrupt)()) {
+        (_, Some(signal)) => Err(TrialFailure::Interrupted(signal)),
+        (Ok(()), None) => Ok(None),
+        (Err(StepError::Machine(error)), None) => Err(machine(&error)),
+        (Err(StepError::Package(failure)), None) => {
+            let is_it = |file: &PackageFile| failure.detail.starts_with(&format!("{}: ", file.file));
+            Ok(installed.iter().position(is_it).map(|number| (number, failure.detail)))
+        }
+    }
+}
+
+fn install_apart(
+    request: &PatchesRequest<'_>,
+    place: &TaskPlace,
+    installed: &[PackageFile],
+) -> Result<(), StepError> {
+    let mut log = TaskLog::begin(place.dir.create(b"trial.log")?, Some(LARGEST_LOG));
+    let mut ticks = |_, _| (request.interrupt)().is_some();
+    let base = (request.base.0, &*request.base.1.to_string());
+    let session = format!("{} {:016x}", request.work.id, patchadm_rootfs::random()?);
+    let at = (request.work.conf.build_dir.as_path(), session.as_str());
+    installed_set(at, base, installed, place, &request.work.conf.limits, (&mut log, &mut ticks)).map(drop)
+}
+
 fn of_machine(log: Vec<u8>, reason: String) -> TriedPatches {
     TriedPatches { log, end: Err(TrialFailure::Machine(reason)) }
 }

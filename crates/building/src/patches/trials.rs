@@ -1,7 +1,8 @@
 //! The trials of patches: one alone over the released packages of its source, all together over the whole released set.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use patchadm_bulk::report::UnmetLibrary;
 use patchadm_making::delta::{MadePatch, PatchToTry, PatchTrials, TrialFailure, TriedPatches};
@@ -9,7 +10,7 @@ use patchadm_making::delta::{MadePatch, PatchToTry, PatchTrials, TrialFailure, T
 use super::lint::LintBase;
 use super::packages::{PackageOfSet, PathHolders, SetPackages};
 use super::request::PatchesRequest;
-use super::sandbox::SandboxTrial;
+use super::sandbox::{SandboxTrial, refused_package};
 use super::soname::LibraryChanges;
 use crate::first_names::first_names;
 use crate::set::{SetError, unmet_in_files};
@@ -24,11 +25,15 @@ pub(super) struct BulkTrials<'a> {
     pub(super) holders: PathHolders<'a>,
     pub(super) libraries: &'a LibraryChanges,
     pub(super) base: LintBase,
+    /// The sources of released packages that cannot be installed with the others, and of what needs them, each with the reason;
+    /// found when the first patch is tried.
+    pub(super) apart: OnceLock<Result<BTreeMap<String, String>, TrialFailure>>,
 }
 
 impl PatchTrials for BulkTrials<'_> {
     fn try_patch(&self, patch: &PatchToTry<'_>) -> TriedPatches {
-        if let Err(failure) = self.look_at(patch) {
+        let looked = self.must_fit(patch.source).and_then(|()| self.look_at(patch));
+        if let Err(failure) = looked {
             return TriedPatches { log: format!("lint: {failure}\n").into_bytes(), end: Err(failure) };
         }
         let own = MadePatch {
@@ -43,16 +48,72 @@ impl PatchTrials for BulkTrials<'_> {
 
     fn try_together(&self, patches: &[MadePatch]) -> TriedPatches {
         let sources: BTreeSet<&str> = patches.iter().map(|patch| patch.source.as_str()).collect();
-        if let Err(failure) = self.must_be_met(&sources) {
-            return TriedPatches { log: format!("{failure}\n").into_bytes(), end: Err(failure) };
-        }
-        let all: BTreeSet<&str> = self.released.by_source().into_keys().collect();
+        let apart = match (self.must_be_met(&sources), self.apart()) {
+            (Ok(()), Ok(apart)) => apart,
+            (Err(failure), _) | (_, Err(failure)) => {
+                return TriedPatches { log: format!("{failure}\n").into_bytes(), end: Err(failure) };
+            }
+        };
+        let mut all: BTreeSet<&str> = self.released.by_source().into_keys().collect();
+        all.retain(|source| !apart.contains_key(*source));
         let installed = self.released.with_needs(&all);
         self.trial(patches.iter().collect(), &all, &installed).run(self.request)
     }
 }
 
 impl BulkTrials<'_> {
+    /// Checks that a source is none of those that are apart.
+    fn must_fit(&self, source: &str) -> Result<(), TrialFailure> {
+        match self.apart()?.get(source) {
+            Some(reason) => Err(TrialFailure::Patch(reason.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the sources whose released packages cannot be installed with the others, so that no package keeps the patches of
+    /// others back by what its scripts do.
+    fn apart(&self) -> Result<&BTreeMap<String, String>, TrialFailure> {
+        self.apart.get_or_init(|| self.find_apart()).as_ref().map_err(Clone::clone)
+    }
+
+    fn find_apart(&self) -> Result<BTreeMap<String, String>, TrialFailure> {
+        let mut apart = BTreeMap::new();
+        loop {
+            let mut sources: BTreeSet<&str> = self.released.by_source().into_keys().collect();
+            sources.retain(|source| !apart.contains_key(*source));
+            let installed = self.released.with_needs(&sources);
+            let Some((number, how)) = refused_package(self.request, &files_of(installed.iter().copied()))?
+            else {
+                return Ok(apart);
+            };
+            let refused = first_of_files(installed.iter().copied()).nth(number);
+            let Some(refused) = refused else { return Ok(apart) };
+            let reason =
+                format!("{} cannot be installed with the packages before it: {how}", refused.pkgname);
+            let mut gone = BTreeSet::from([refused.source.as_str()]);
+            loop {
+                let names: BTreeSet<&str> = self.named(&gone);
+                let needs_one = |package: &&PackageOfSet| {
+                    package.needs.iter().any(|need| names.contains(need.as_str()))
+                        && !gone.contains(package.source.as_str())
+                };
+                let more: Vec<&str> =
+                    self.released.packages.iter().filter(needs_one).map(|package| &*package.source).collect();
+                if more.is_empty() {
+                    break;
+                }
+                gone.extend(more);
+            }
+            apart.extend(gone.into_iter().map(|source| (source.to_owned(), reason.clone())));
+        }
+    }
+
+    /// Returns the names of the released packages of some sources.
+    fn named(&self, sources: &BTreeSet<&str>) -> BTreeSet<&str> {
+        let released = self.released.packages.iter();
+        released.filter(|package| sources.contains(&*package.source)).map(|package| &*package.pkg).collect()
+    }
+
     /// Looks at a patch against the released set.
     fn look_at(&self, patch: &PatchToTry<'_>) -> Result<(), TrialFailure> {
         if let Some(shared) = self.newest.shared_with(&self.holders, patch.source) {
@@ -109,9 +170,15 @@ impl BulkTrials<'_> {
 
 /// Returns the files of packages, each once, in their order.
 fn files_of<'p>(packages: impl Iterator<Item = &'p PackageOfSet>) -> Vec<PackageFile> {
+    first_of_files(packages).map(|package| package.file.clone()).collect()
+}
+
+/// Returns the first package of each file.
+fn first_of_files<'p>(
+    packages: impl Iterator<Item = &'p PackageOfSet>,
+) -> impl Iterator<Item = &'p PackageOfSet> {
     let mut seen = BTreeSet::new();
-    let new = packages.filter(|package| seen.insert((&package.file.directory, &package.file.file)));
-    new.map(|package| package.file.clone()).collect()
+    packages.filter(move |package| seen.insert((&package.file.directory, &package.file.file)))
 }
 
 fn told(unmet: &[UnmetLibrary]) -> String {

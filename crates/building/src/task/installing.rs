@@ -41,10 +41,15 @@ pub(crate) const POLICY: &str = "shlib_skip=/**\n";
 pub(crate) const POLICY_FILE: &str = "etc/patchadm/policy";
 
 /// Installs packages, and removes others: the names of files follow, then `--` and names of packages. What it comes to is in
-/// files: which one failed, or that all are installed.
+/// files: which one failed, or that all are installed. A package that takes others away has failed.
 const SCRIPT: &str = "\
+known=
 while [ \"$1\" != -- ]; do
     /.program pkgadd -n -a /.admin -d \"/packages/$1\" all || { echo \"$1\" > /.failed; exit 1; }
+    for there in $known; do
+        [ -f \"$there/pkginfo\" ] || { echo \"$1\" > /.failed; echo \"$1 takes ${there##*/} away\"; exit 1; }
+    done
+    known=$(echo /var/sadm/pkg/*)
     shift
 done
 shift

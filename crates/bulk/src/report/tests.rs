@@ -152,6 +152,7 @@ fn the_first_report_tells_no_difference_and_a_run_without_packages_no_failures()
     (empty.packages, empty.set, empty.set_refused, empty.patches) = (Vec::new(), None, None, None);
     (empty.not_reproducible, empty.leftovers, empty.machines) = (Vec::new(), Vec::new(), Vec::new());
     (empty.shared_paths, empty.remarks) = (Vec::new(), Vec::new());
+    (empty.platform, empty.upload) = (None, None);
     empty.count_breaks();
     let text = report_text(&empty, &ReportTextInput { title: "t", base: "b", ..ReportTextInput::default() });
     let expected = "t\n\nBase:   b\nBegin:  2026-11-26T08:00:00Z\nEnd:    2026-11-26T09:30:00Z\n\

@@ -14,7 +14,7 @@ pub struct DeltaReport {
     pub sources: Vec<SourceOutcome>,
     /// The patches that wait for a signature.
     pub to_sign: usize,
-    /// The trial of all patches together; `None` if there was none.
+    /// The trial of all patches together, this time or, if they are the same, an earlier time; `None` if there was none.
     pub together: Option<TogetherReport>,
 }
 

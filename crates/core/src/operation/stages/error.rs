@@ -65,14 +65,21 @@ pub enum StageError {
     #[error("{0} is there already and is no empty directory")]
     NotEmpty(String),
     /// The caller cannot make such an object.
-    #[error("{0} is a device, which only root can copy: leave it out with --exclude, or do this as root")]
+    #[error(
+        "{0} is a device, which only root can copy: leave it out with --exclude, or let root make the stage"
+    )]
     Device(String),
     /// The caller cannot read an object.
-    #[error("{0} cannot be read by you: leave it out with --exclude, or do this as root")]
+    #[error("{0} cannot be read by you: leave it out with --exclude, or let root make the stage")]
     Unreadable(String),
     /// An object changed while it was read.
     #[error("{0} changes while it is read: try again when nobody writes there")]
     Changing(String),
+    /// The root lists a stage of the same id in another directory.
+    #[error(
+        "{0} has the id of a stage that the root lists in another directory: a copy of it is not refreshed"
+    )]
+    ListedElsewhere(String),
     /// Somebody else may write to the directory that is to become a stage of the superuser.
     #[error("root makes no stage there: {0}")]
     NotAlone(String),

@@ -74,12 +74,20 @@ pub(super) fn must_be_own(root: &Root, stage: &Stage, undertake: Undertaking) ->
     if !root.is_privileged() {
         return Ok(());
     }
-    let Some(reason) = foreign(root, &stage.root, Some(stage))? else { return Ok(()) };
+    let Some(reason) = foreign(root, &stage.root, Some(stage))? else {
+        // What its refresh would record belongs to the listed one, which may be this one under another name for a moment.
+        return if undertake == Undertaking::Refresh && stage.record == StageRecord::Elsewhere {
+            Err(StageError::ListedElsewhere(stage.root.prefix().display().to_string()))
+        } else {
+            Ok(())
+        };
+    };
     let uid = stage.own.itself()?.uid;
     // A stage that the root has recorded is refreshed by those who can record its bases there.
     let may_refresh = match &stage.record {
         StageRecord::Rights(rights) => rights.owner == uid,
-        StageRecord::None | StageRecord::Elsewhere | StageRecord::Earlier => true,
+        StageRecord::Elsewhere => false,
+        StageRecord::None | StageRecord::Earlier => true,
     };
     let is_theirs = uid != 0 && (undertake == Undertaking::Enter || may_refresh);
     Err(StageError::OfAnother(Box::new(ForeignStage {

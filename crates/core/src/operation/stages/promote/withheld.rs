@@ -316,7 +316,7 @@ mod tests {
         let file = |mode| live(FILE, mode);
         for (staged, old, expected) in [
             (0o6777, None, "0755"),
-            (0o0666, Some(0o600), "0600"),
+            (0o0666, Some(0o600), "0644"),
             (0o0664, Some(0o664), "0664"),
             (0o0644, Some(0o666), "0644"),
             (0o0755, Some(0o4755), "4755"),
