@@ -59,7 +59,7 @@ impl Secrets {
 /// Returns what an argument may give to an option, or is as an operand.
 fn value_of(argument: &str) -> Option<&str> {
     match argument.strip_prefix('-') {
-        None => return Some(argument),
+        None => Some(argument),
         Some(long) if long.starts_with('-') => Some(long.split_once('=')?.1),
         Some(short) => short.get(short.chars().next()?.len_utf8()..),
     }

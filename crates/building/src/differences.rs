@@ -125,7 +125,7 @@ fn of_file(
             (Some(_), None) => found.push(told(name, "it is gone".to_owned())),
             (None, Some(_)) => found.push(told(name, "it is new".to_owned())),
             (Some((was, _)), Some((is, _))) if was != is => {
-                found.push(told(name, format!("{was} became {is}")))
+                found.push(told(name, format!("{was} became {is}")));
             }
             (Some((_, was)), Some((_, is))) if was != is => _ = contents.insert(name.clone()),
             _ => {}

@@ -81,7 +81,7 @@ impl PatchesBefore {
 fn published_ids(depot: &Path) -> BTreeSet<String> {
     let text = read_small(&depot.join(INDEX), LARGEST_INDEX as u64).unwrap_or_default();
     let index = DepotIndex::parse(&text).ok();
-    index.iter().flat_map(DepotIndex::patches).map(|patch| patch.id.to_string()).collect()
+    index.iter().flat_map(DepotIndex::patches).map(|patch| patch.id.clone()).collect()
 }
 
 /// Makes patches at the end of a run that has a set.

@@ -91,7 +91,8 @@ impl Slot {
         }
         let names_job =
             |words: &[String]| words.iter().any(|word| placeholders(word).any(|name| name == "job"));
-        if !cancel.is_empty() && !(names_job(&cancel) && names_job(&prefix)) {
+        let is_named = names_job(&cancel) && names_job(&prefix);
+        if !cancel.is_empty() && !is_named {
             return Err(
                 "cancel: it and the prefix must name {job}: it would cancel what others have".to_owned()
             );

@@ -152,7 +152,7 @@ impl ScriptHost {
     ) -> Result<ScriptEnd, ScriptError> {
         self.check(call)?;
         let failed = |source| ScriptError::Input { name: call.name.clone(), source };
-        let relay = self.relay(call).map_err(failed)?;
+        let relay = Self::relay(call).map_err(failed)?;
         let input = match &relay {
             Some(relay) => relay.command_side().try_clone_to_owned(),
             None => open_input(&call.input),
@@ -218,7 +218,7 @@ impl ScriptHost {
     }
 
     /// Begins to relay between the terminal of the program and that of a script that asks questions, if there is one.
-    fn relay(&self, call: &ScriptCall) -> io::Result<Option<TerminalRelay>> {
+    fn relay(call: &ScriptCall) -> io::Result<Option<TerminalRelay>> {
         if call.input != ScriptInput::Terminal {
             return Ok(None);
         }
