@@ -1,4 +1,4 @@
-//! A command of the operator is run to its end; of what it prints, the last line is told if it fails.
+//! Runs a command of the operator. If it fails, the error has the last line that it printed.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -30,7 +30,7 @@ const LARGEST: u64 = 64 << 30;
 /// The most bytes of a content that is looked at line by line, or told byte by byte.
 const LARGEST_TEXT: u64 = 256 << 20;
 
-/// The most objects that are told, and the most letters of a line.
+/// Limits on a report: objects in it, and characters in a line.
 const MOST_TOLD: usize = 20;
 const LONGEST_LINE: usize = 80;
 
@@ -79,7 +79,7 @@ impl VaryingContent {
     }
 }
 
-/// An object: what is told of it but for its content, and the digest of that.
+/// The attributes of an object as text, and the digest of its content.
 type SeenObject = (String, Digest);
 
 /// Returns what differs between the files of two results, but for what varies by these words of a recipe.

@@ -46,7 +46,7 @@ pub fn read_log(work: &Work, package: &str, run: Option<u64>) -> Result<Vec<u8>,
     Err(none())
 }
 
-/// The most phases of a build that are told apart.
+/// The maximum number of phases that get a log of their own.
 const MOST_PHASES: usize = 100;
 
 /// Returns what a log has of one phase; `None` if no line begins it.

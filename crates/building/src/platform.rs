@@ -40,7 +40,7 @@ pub(crate) fn find_platform(
         match call_platform(work, driver, base, interrupt) {
             Ok(Ok(printed)) => take_lines(&String::from_utf8_lossy(&printed), &mut platform),
             Ok(Err(reason)) => note = Some(reason),
-            // The run ends at once, too.
+            // The same signal ends the run.
             Err(ScanError::Interrupted(_)) => {}
             Err(error) => note = Some(error.to_string()),
         }

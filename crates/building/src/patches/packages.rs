@@ -39,7 +39,7 @@ pub(super) struct PackageOfSet {
     pub(super) requires: BTreeSet<LibraryFeature>,
 }
 
-/// Which package has a path, and what is there.
+/// The package that delivers each path, and the kind of object there.
 pub(super) type PathHolders<'a> = HashMap<&'a ObjectPath, (&'a PackageOfSet, PathKind)>;
 
 /// The packages of a set.
@@ -89,8 +89,8 @@ impl SetPackages {
         Ok(Self { directory, packages, foreign })
     }
 
-    /// Takes out the packages that deliver a path of another one: sets of 0.1 may have such. Returns what is told of them, and
-    /// their sources.
+    /// Removes packages that deliver a path of another one, which sets of 0.1 may contain. Returns the shared paths and the sources
+    /// of the removed packages.
     pub(super) fn take_rivals(&mut self) -> (Vec<SharedPath>, BTreeSet<String>) {
         let found = conflicts(self.packages.iter().map(|package| &*package.paths));
         let names: Vec<String> = self.packages.iter().map(|package| package.pkgname.clone()).collect();

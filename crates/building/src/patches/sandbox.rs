@@ -73,12 +73,8 @@ impl SandboxTrial<'_> {
     ) -> Result<Result<(), TrialFailure>, StepError> {
         let mut log = TaskLog::begin(place.dir.create(b"trial.log")?, Some(LARGEST_LOG));
         let mut ticks = |_, _| (request.interrupt)().is_some();
-        let base = (request.base.0, &*request.base.1.to_string());
-        // No run: each trial looks at what is installed.
-        let session = format!("{} {:016x}", request.work.id, patchadm_rootfs::random()?);
-        let at = (request.work.conf.build_dir.as_path(), session.as_str());
         let own = &request.work.conf.limits;
-        let layer = installed_set(at, base, &self.installed, place, own, (&mut log, &mut ticks))?;
+        let layer = install(request, place, &self.installed, &mut log)?;
         let lower: Vec<PathBuf> = layer.into_iter().chain([request.base.0.layer.clone()]).collect();
         self.put_packages(place, lower.len())?;
         request.base.0.ids.give(&place.dir, b"out", BuildUser::Installer.id())?;
@@ -161,11 +157,15 @@ pub(super) fn refused_package(
     let machine = |error: &dyn std::fmt::Display| TrialFailure::Machine(error.to_string());
     let work = request.work;
     let place = TaskPlace::make(&work.conf.build_dir, &work.id).map_err(|error| machine(&error))?;
-    let ended = install_apart(request, &place, installed);
+    let ended = place
+        .dir
+        .create(b"trial.log")
+        .map_err(StepError::from)
+        .and_then(|log| install(request, &place, installed, &mut TaskLog::begin(log, Some(LARGEST_LOG))));
     place.remove().map_err(|error| machine(&error))?;
     match (ended, (request.interrupt)()) {
         (_, Some(signal)) => Err(TrialFailure::Interrupted(signal)),
-        (Ok(()), None) => Ok(None),
+        (Ok(_), None) => Ok(None),
         (Err(StepError::Machine(error)), None) => Err(machine(&error)),
         (Err(StepError::Package(failure)), None) => {
             let is_it = |file: &PackageFile| failure.detail.starts_with(&format!("{}: ", file.file));
@@ -174,17 +174,19 @@ pub(super) fn refused_package(
     }
 }
 
-fn install_apart(
+/// Returns the layer with these packages; none for an empty list.
+fn install(
     request: &PatchesRequest<'_>,
     place: &TaskPlace,
-    installed: &[PackageFile],
-) -> Result<(), StepError> {
-    let mut log = TaskLog::begin(place.dir.create(b"trial.log")?, Some(LARGEST_LOG));
+    packages: &[PackageFile],
+    log: &mut TaskLog,
+) -> Result<Option<PathBuf>, StepError> {
     let mut ticks = |_, _| (request.interrupt)().is_some();
     let base = (request.base.0, &*request.base.1.to_string());
+    // Trials belong to no run, so each of them checks a layer that is there.
     let session = format!("{} {:016x}", request.work.id, patchadm_rootfs::random()?);
     let at = (request.work.conf.build_dir.as_path(), session.as_str());
-    installed_set(at, base, installed, place, &request.work.conf.limits, (&mut log, &mut ticks)).map(drop)
+    installed_set(at, base, packages, place, &request.work.conf.limits, (log, &mut ticks))
 }
 
 fn of_machine(log: Vec<u8>, reason: String) -> TriedPatches {

@@ -77,7 +77,7 @@ impl PatchesBefore {
     }
 }
 
-/// Returns the ids of the patches of a depot. One that cannot be read is told when something is to be published there.
+/// Returns the ids of the patches in a depot; none if its index cannot be read, which publishing reports.
 fn published_ids(depot: &Path) -> BTreeSet<String> {
     let text = read_small(&depot.join(INDEX), LARGEST_INDEX as u64).unwrap_or_default();
     let index = DepotIndex::parse(&text).ok();

@@ -18,9 +18,9 @@ use crate::work::Work;
 /// A set that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MadeSet {
-    /// What is told of it.
+    /// The part of the run's report about the set.
     pub report: SetReport,
-    /// Paths that packages have in common, of which one is left out.
+    /// Paths that several packages deliver. Only the first package of each is in the set.
     pub shared_paths: Vec<SharedPath>,
 }
 

@@ -127,7 +127,7 @@ fn sum_of(dir: &Dir, name: &[u8]) -> Result<Sha256Sum, RootError> {
     Ok(sum.finalize())
 }
 
-/// Checks that a file has the sum that a manifest says; `path` is what is told where it has not.
+/// Checks a file against its sum in a manifest. The error names `path`.
 fn must_have_sum(
     dir: &Dir,
     name: &[u8],

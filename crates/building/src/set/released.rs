@@ -39,7 +39,7 @@ pub enum ReleaseError {
 }
 
 /// Releases the set of a run. Patches from another one are put aside as `patches.<n>` if `moves_patches`, before anything else.
-/// A set of which a file is not as its manifest says is none.
+/// A set with a file that differs from its manifest is refused.
 pub fn release(
     work: &Work,
     run: u64,
