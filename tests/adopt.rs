@@ -55,7 +55,7 @@ fn line(stage: &Scenario, path: &str) -> String {
 fn a_tree_becomes_a_package_that_a_patch_fits_and_comes_back_from() {
     let stage = with_tree();
     let software = Tree::of(&stage.root(), &["var/sadm"]);
-    let adopt = "adopt --pkg ACMEown --version 1.0 --arch i386 --dir /opt/acme --editable *.conf -R @ROOT@";
+    let adopt = "adopt --pkg ACMEown --version 1.0 --arch i386 --basedir / --dir /opt/acme --editable *.conf -R @ROOT@";
     assert_eq!(
         stage.run(&format!("{adopt} --dry-run")).ok(),
         "Package ACMEown would be adopted: 8 objects, 1 of them directories that other packages have as well.\n"
@@ -90,6 +90,50 @@ fn a_tree_becomes_a_package_that_a_patch_fits_and_comes_back_from() {
     assert!(line(&stage, "/opt/acme").ends_with(" ACMEother"));
     assert_eq!(line(&stage, "/opt/acme/current"), "");
     assert!(!stage.at("/var/sadm/pkg/ACMEown").exists());
+}
+
+#[test]
+fn an_adopted_tree_is_the_base_directory_and_a_patch_for_another_one_is_refused() {
+    let delivered = |base: &str, path: &str| {
+        Patch::of("100-01", Package::new("ACMEown").param("BASEDIR", base).file(path, 0o755, "two\n"))
+    };
+    let (tree, top) = ("/opt/acme", "/");
+    for (basedir, patch, is_refused) in [
+        (tree, delivered(tree, "bin/again"), false),
+        (tree, delivered(tree, "bin/new"), false),
+        (tree, delivered(top, "opt/acme/bin/again"), true),
+        (top, delivered(tree, "bin/again"), true),
+        (top, delivered(top, "opt/acme/bin/again"), false),
+        // Made for the place where the package was before it was relocated.
+        (tree, delivered("/export/acme", "bin/again"), false),
+    ] {
+        let stage = with_tree();
+        let basedir = if basedir == top { "--basedir /" } else { "" };
+        stage
+            .run(&format!(
+                "adopt --pkg ACMEown --version 1.0 --arch i386 --dir /opt/acme {basedir} -R @ROOT@"
+            ))
+            .ok();
+        let before = stage.everything();
+        let run = stage.patchadd("", &patch);
+        if is_refused {
+            let said = run.fails(8);
+            assert!(said.contains("it is made for the base directory"), "{said}");
+            assert_eq!(stage.everything(), before);
+        } else {
+            run.ok();
+            assert_eq!(stage.run("pkgchk -R @ROOT@ ACMEown").ok(), "");
+        }
+    }
+}
+
+#[test]
+fn a_tree_may_be_named_with_two_dots() {
+    let stage = with_tree();
+    stage.run("adopt --pkg ACMEown --version 1.0 --dir @ROOT@/opt/acme/../acme/bin -R @ROOT@").ok();
+    assert_eq!(stage.run("pkgparam -R @ROOT@ ACMEown BASEDIR").ok(), "/opt/acme/bin\n");
+    let outside = "adopt --pkg ACMEout --version 1.0 --dir @ROOT@/../ -R @ROOT@";
+    assert!(stage.run(outside).fails(1).contains("it is not in the root"));
 }
 
 #[test]

@@ -57,22 +57,3 @@ fn systemd_finds_nothing_wrong_with_the_unit() {
     let about_it: Vec<&str> = said.lines().filter(|line| line.contains("patchadm-recover")).collect();
     assert!(output.status.success() && about_it.is_empty(), "{said}");
 }
-
-#[test]
-fn what_is_about_one_file_system_of_several_is_refused_with_what_to_do_instead() {
-    let stage = Scenario::new();
-    let before = stage.everything();
-    for (option, instead) in
-        [("--domain", "restore all of them from one backup"), ("--without", "mount that file system again")]
-    {
-        let said = stage.run(&format!("recover -R @ROOT@ {option} /export")).fails(65);
-        assert!(
-            said.contains(&format!("recover {option} /export is not possible yet; nothing was changed")),
-            "{said}"
-        );
-        assert!(said.contains(instead) && said.contains("`patchadm recover`"), "{said}");
-        let said = stage.run(&format!("recover -R @ROOT@ {option}")).fails(1);
-        assert!(said.contains("a value is required"), "{said}");
-    }
-    crate::tree::assert_same(&stage.everything(), &before);
-}

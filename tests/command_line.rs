@@ -144,7 +144,8 @@ fn a_slip_in_a_verb_an_option_or_a_word_is_understood() {
     let stage = Scenario::new();
     for (line, meant) in [
         ("lsit", "list"),
-        ("remvoe 1-01", "remove"),
+        ("rollback", "undo"),
+        ("uninstall 1-01", "remove"),
         ("pkginof", "pkginfo"),
         ("list --jsn", "--json"),
         ("add --dryrun x", "--dry-run"),
@@ -156,6 +157,17 @@ fn a_slip_in_a_verb_an_option_or_a_word_is_understood() {
     ] {
         let text = stage.run(line).fails(1);
         assert!(text.contains(&format!("\n    did you mean `{meant}`?\nusage: ")), "{line}: {text}");
+    }
+}
+
+#[test]
+fn a_slip_suggests_no_command_that_changes_something() {
+    let stage = Scenario::new();
+    for word in ["remvoe", "comit", "repak", "patchrn", "recoverr", "udpate"] {
+        let text = stage.run(&format!("{word} 1-01")).fails(1);
+        for command in ["remove", "commit", "repack", "patchrm", "recover", "update"] {
+            assert!(!text.contains(&format!("did you mean `{command}`")), "{text}");
+        }
     }
 }
 

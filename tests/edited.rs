@@ -133,19 +133,56 @@ fn keeping_edits_without_undo_data_is_refused() {
     assert_eq!(stage.everything(), before);
 }
 
-#[test]
-fn files_that_are_made_to_be_edited_stop_nothing_and_keep_a_copy() {
+/// A root on which the files that are made to be edited were.
+fn configured() -> Scenario {
     let stage = Scenario::with(&[package("1")]);
     Patch::of("100-01", package("2")).directory(&stage);
     write(&stage, CONF, "my conf\n");
     write(&stage, LOG, "log 1\nmore\n");
-    let before = Before::of(&stage);
-    add(&stage, "").ok();
-    assert_eq!([stage.text(CONF), stage.text(LOG)], ["conf 2\n", "log 2\n"]);
-    assert_eq!(stage.text(&format!("{CONF}.edited-100-01")), "my conf\n");
-    assert_eq!(stage.text(&format!("{LOG}.edited-100-01")), "log 1\nmore\n");
-    stage.run("patchrm -R @ROOT@ 100-01").ok();
-    before.assert_again(&stage, "the edited files come back");
+    stage
+}
+
+#[test]
+fn patchadd_replaces_editable_files_and_keeps_a_copy() {
+    for line in ["patchadd", "add --edited replace", "add --no-undo"] {
+        let stage = configured();
+        let before = Before::of(&stage);
+        stage.run(&format!("{line} -R @ROOT@ delivered/100-01")).ok();
+        assert_eq!([stage.text(CONF), stage.text(LOG)], ["conf 2\n", "log 2\n"], "{line}");
+        assert_eq!(stage.text(&format!("{CONF}.edited-100-01")), "my conf\n");
+        assert_eq!(stage.text(&format!("{LOG}.edited-100-01")), "log 1\nmore\n");
+        if !line.contains("--no-undo") {
+            stage.run("patchrm -R @ROOT@ 100-01").ok();
+            before.assert_again(&stage, "the edited files come back");
+        }
+    }
+}
+
+#[test]
+fn verbs_leave_an_edited_editable_file_live_with_the_new_version_beside_it() {
+    for line in ["add", "add --override /opt/ACMEweb/etc/web.log"] {
+        let stage = configured();
+        let before = Before::of(&stage);
+        stage.run(&format!("{line} -R @ROOT@ delivered/100-01")).ok();
+        assert_eq!([stage.text(CONF), stage.text(LOG)], ["my conf\n", "log 2\n"]);
+        assert_eq!(stage.text(&format!("{CONF}.patch-100-01")), "conf 2\n");
+        assert!(!exists(&stage, &format!("{CONF}.edited-100-01")));
+        stage.run("patchrm -R @ROOT@ 100-01").ok();
+        before.assert_again(&stage, "nothing is left beside the edited file");
+    }
+}
+
+#[test]
+fn a_choice_on_the_command_line_holds_for_editable_files_and_volatile_ones_never_stop() {
+    let stage = configured();
+    let before = stage.everything();
+    for line in ["add --edited stop", "add --edited stop --dry-run", "plan --edited stop"] {
+        let said = stage.run(&format!("{line} -R @ROOT@ delivered/100-01")).fails(10);
+        assert!(said.contains(CONF) && !said.contains(LOG), "{line}: {said}");
+    }
+    assert_eq!(stage.everything(), before);
+    add(&stage, "--edited keep").ok();
+    assert_eq!([stage.text(CONF), stage.text(LOG)], ["my conf\n", "log 1\nmore\n"]);
 }
 
 #[test]

@@ -214,3 +214,30 @@ fn what_scripts_applied_without_undo_data_keeps_a_manifest_as_well() {
     let (code, said) = stage.run("patchrm -R @ROOT@ 103203-01");
     assert_eq!(code, 4, "{said}");
 }
+
+#[test]
+fn what_another_package_delivers_since_stays_when_the_patch_goes_and_goes_with_the_package() {
+    for verb in ["remove", "patchrm"] {
+        let stage = Scenario::with(&[web("ACMEweb", "old\n", "")]);
+        let patch = Patch::of("100-01", web("ACMEweb", "new\n", "").file("share/common", 0o644, "common\n"));
+        stage.patchadd("", &patch).ok();
+        let other = Package::new("ACMEother").param("BASEDIR", "/opt/ACMEweb").file(
+            "share/common",
+            0o644,
+            "common\n",
+        );
+        stage.install(&other);
+        let said = stage.run(&format!("{verb} -R @ROOT@ 100-01")).ok();
+        assert!(said.contains("/opt/ACMEweb/share/common stays: ACMEother has it, too"), "{said}");
+        assert_eq!(stage.text(HTTPD), "old\n");
+        assert_eq!(stage.text("/opt/ACMEweb/share/common"), "common\n");
+        let contents = stage.text("/var/sadm/install/contents");
+        let owners =
+            |path: &str| contents.lines().find(|line| line.starts_with(&format!("{path} "))).unwrap();
+        assert!(owners("/opt/ACMEweb/share/common").ends_with(" ACMEother"), "{contents}");
+        stage.run("pkgchk -R @ROOT@").ok();
+        assert_eq!(stage.run("pkgrm -n -R @ROOT@ ACMEother").code, 0);
+        assert!(stage.at("/opt/ACMEweb/share/common").symlink_metadata().is_err());
+        stage.run("pkgchk -R @ROOT@").ok();
+    }
+}

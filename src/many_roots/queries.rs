@@ -16,7 +16,7 @@ use super::summary::ResultCounts;
 use super::{RootsProgress, without_answer};
 use crate::call::Invocation;
 use crate::reply::json::{JsonDocument, milliseconds_since};
-use crate::reply::{CommandReport, Exit, Reply, ResultWord};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord};
 use crate::surroundings::Output;
 use patchadm_rootfs::Root;
 
@@ -67,6 +67,9 @@ struct RootsAnswer<B> {
     #[serde(skip)]
     text: String,
 }
+
+/// The end where a root lacks the patch that was asked for.
+const MISSING: Exit = Exit::new(66, ExitCause::Missing);
 
 /// The summary of the answers.
 #[derive(Serialize)]
@@ -129,6 +132,10 @@ pub(crate) fn ask_many<B: Serialize + Send + 'static>(
     progress.documents.sort_by_key(|(place, _)| *place);
     let mut text = progress.summary.text(&names, query.answered, "with nothing to tell");
     facts.print(&mut text, query.lacking);
+    let exit = match progress.summary.exit(None) {
+        Exit::OK if !facts.lacking.is_empty() => MISSING,
+        exit => exit,
+    };
     let report = RootsAnswer {
         result: progress.summary.result(None),
         changed: false,
@@ -141,7 +148,7 @@ pub(crate) fn ask_many<B: Serialize + Send + 'static>(
         roots: progress.documents.into_iter().map(|(_, document)| document).collect(),
         text,
     };
-    Ok(Reply::new(progress.summary.exit(None), report))
+    Ok(Reply::new(exit, report))
 }
 
 impl<B: Serialize + 'static> RootsProgress<'_, B> {

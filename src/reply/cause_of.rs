@@ -221,6 +221,7 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         Reason::NotInstalled(_)
         | Reason::Unregistered { .. }
         | Reason::Zone { .. }
+        | Reason::OtherBaseDirectory { .. }
         | Reason::NothingToAsk => ExitCause::NotApplicable,
         Reason::AlreadyApplied(_) => ExitCause::AlreadyApplied,
         Reason::LaterRevision(_) | Reason::Obsoleted { .. } | Reason::Superseded(_) => ExitCause::Superseded,

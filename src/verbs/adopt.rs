@@ -2,7 +2,7 @@
 //! registration up.
 
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::Serialize;
 
@@ -89,9 +89,9 @@ struct AdoptArgs {
     /// One line about the package
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
-    /// The directory that paths of the package are relative to
-    #[arg(long, value_name = "DIR", value_parser = object_path, default_value = "/")]
-    basedir: ObjectPath,
+    /// The directory that paths of the package are relative to: that of --dir, else /
+    #[arg(long, value_name = "DIR", value_parser = object_path)]
+    basedir: Option<ObjectPath>,
     /// Files that administrators edit; may be repeated
     #[arg(long, value_name = "GLOB", value_parser = glob, action = clap::ArgAction::Append)]
     editable: Vec<PathGlob>,
@@ -196,7 +196,13 @@ impl AdoptArgs {
             (_, _, Some(name), _) => AdoptSource::Native(NativeManager::Dpkg, name),
             (.., rpm) => AdoptSource::Native(NativeManager::Rpm, rpm.unwrap_or_default()),
         };
-        Ok(AdoptRequest { source, wishes: self.wishes(call), dry_run: self.dry_run })
+        let mut wishes = self.wishes(call);
+        if let Some(basedir) = self.basedir.take() {
+            wishes.basedir = basedir;
+        } else if let AdoptSource::Tree(top) = &source {
+            wishes.basedir = top.clone();
+        }
+        Ok(AdoptRequest { source, wishes, dry_run: self.dry_run })
     }
 
     fn wishes(&mut self, call: &Invocation) -> AdoptWishes {
@@ -205,7 +211,7 @@ impl AdoptArgs {
             version: self.version.take(),
             arch: self.arch.take(),
             name: self.name.take(),
-            basedir: self.basedir.clone(),
+            basedir: ObjectPath::root(),
             editable: std::mem::take(&mut self.editable),
             volatile: std::mem::take(&mut self.volatile),
             exclude: std::mem::take(&mut self.exclude),
@@ -217,7 +223,14 @@ impl AdoptArgs {
 /// Returns the path inside the root of a directory that is named with or without the prefix of the root.
 fn tree_inside(root: &Root, tree: &Path) -> Result<ObjectPath, Stop> {
     let bad = |reason: String| Stop::Usage { message: format!("{}: {reason}", tree.display()), usage: USAGE };
-    let whole = std::path::absolute(tree).map_err(|error| bad(error.to_string()))?;
+    let mut whole = std::path::absolute(tree).map_err(|error| bad(error.to_string()))?;
+    if whole.components().any(|component| component == Component::ParentDir) {
+        // As the kernel resolves it: a directory before `..` may be a link.
+        let resolved = |path: &Path| path.canonicalize().map_err(|error| bad(error.to_string()));
+        let (top, prefix) = (resolved(&whole)?, resolved(root.prefix())?);
+        let beneath = top.strip_prefix(&prefix).map_err(|_| bad("it is not in the root".to_owned()))?;
+        whole = root.prefix().join(beneath);
+    }
     let path = ObjectPath::new(whole.as_os_str().as_bytes()).map_err(|error| bad(error.to_string()))?;
     let prefix = ObjectPath::new(root.prefix().as_os_str().as_bytes()).ok();
     if prefix.is_some_and(|prefix| prefix == path) {

@@ -18,6 +18,7 @@ use patchadm_core::operation::patches::apply::ApplyRequest;
 use patchadm_core::operation::patches::back_out::BackOutRequest;
 use patchadm_core::operation::plan_file::PlanFileRequest;
 use patchadm_planning::analyze::AnalysisRequest;
+use patchadm_planning::plan::edits::EditableFiles;
 
 /// Returns the request to apply patches.
 pub(super) fn application(
@@ -72,6 +73,7 @@ fn application_of_none(
         undo_dir: choices.undo.undo_dir,
         undo_format: choices.undo.undo_format,
         edited: choices.edits.edited,
+        editable: if choices.edits.edited.is_some() { EditableFiles::Stop } else { EditableFiles::Keep },
         overridden: choices.edits.overridden,
         preserved: choices.edits.preserved,
         signature,

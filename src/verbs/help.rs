@@ -74,9 +74,56 @@ pub(crate) fn usage_text(usage: &str, width: usize) -> String {
     format!("usage: {}\n", folded_synopsis(usage, width))
 }
 
+/// Words that people try, and the verbs that do what they mean.
+const MEANT: [(&str, &str); 18] = [
+    ("apply", "add"),
+    ("backout", "remove"),
+    ("check", "verify"),
+    ("fsck", "verify"),
+    ("info", "show"),
+    ("install", "add"),
+    ("libs", "shlibs"),
+    ("log", "history"),
+    ("ls", "list"),
+    ("missing", "analyze"),
+    ("outdated", "analyze"),
+    ("revert", "undo"),
+    ("rm", "remove"),
+    ("rollback", "undo"),
+    ("setup", "links"),
+    ("undo-data", "space"),
+    ("uninstall", "remove"),
+    ("upgrade", "update"),
+];
+
+/// Commands that a slip of the finger must not suggest, because they change or delete something.
+const NOT_BY_SPELLING: [&str; 18] = [
+    "add",
+    "adopt",
+    "commit",
+    "confirm",
+    "installf",
+    "patchadd",
+    "patchrm",
+    "pkgadd",
+    "pkgrm",
+    "promote",
+    "publish",
+    "recover",
+    "remove",
+    "removef",
+    "repack",
+    "undo",
+    "undo-import",
+    "update",
+];
+
 /// Returns the message about a name that is not a command.
 pub(crate) fn unknown_command(name: &str, applets: &[Applet]) -> String {
     let listed = applets.iter().filter(|applet| applet.is_listed()).map(|applet| applet.name);
-    let meant = similar(name, listed).map(|meant| format!("\n{}", did_you_mean(meant))).unwrap_or_default();
+    let harmless = listed.filter(|listed| !NOT_BY_SPELLING.contains(listed));
+    let by_meaning = MEANT.iter().find(|(word, _)| *word == name).map(|(_, meant)| *meant);
+    let meant = by_meaning.or_else(|| similar(name, harmless));
+    let meant = meant.map(|meant| format!("\n{}", did_you_mean(meant))).unwrap_or_default();
     format!("there is no command `{}`{meant}", name.escape_debug())
 }

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat, Utc};
 use serde::Serialize;
 
+use super::analyze::MISSING;
 use super::lacking::LackingReport;
 use super::listed::ListedPatch;
 use super::options::VerbOptions;
@@ -158,7 +159,10 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             }
             Ok(Reply::about(&root, report.exit(), report))
         }
-        Some(id) => Ok(Reply::about(&root, Exit::OK, lacks(&root, id)?)),
+        Some(id) => {
+            let report = lacks(&root, id)?;
+            Ok(Reply::about(&root, if report.lacking { MISSING } else { Exit::OK }, report))
+        }
     }
 }
 

@@ -1,7 +1,4 @@
 //! `patchadm recover`: finishes or rolls back an interrupted run, of one root or of many.
-//!
-//! `--domain` and `--without` are part of the syntax for roots over several file systems if one of these is older than
-//! the others, or lost. They are not implemented yet: they are refused, with an alternative.
 
 mod adopt_undo;
 
@@ -17,7 +14,7 @@ use crate::many_roots::list::ManyRoots;
 use crate::many_roots::root_report::{RootBody, RootClass, RootReport, failure_line, locked_reason};
 use crate::many_roots::{RootsTask, on_many};
 use crate::reply::words::recovery_sentence;
-use crate::reply::{CommandReport, Exit, Reply, ResultWord, Stop, failure};
+use crate::reply::{CommandReport, Exit, Reply, ResultWord, failure};
 use crate::surroundings::Output;
 use crate::surroundings::caller::HOOK_WAIT;
 use crate::trial_waiter::wait_for_end;
@@ -40,12 +37,6 @@ struct RecoverArgs {
     /// Wait this many seconds for another command to finish
     #[arg(long, value_name = "SECONDS")]
     wait: Option<u64>,
-    /// Roll one file system back from its own copy of the journal; not possible yet
-    #[arg(long, value_name = "MOUNT")]
-    domain: Option<PathBuf>,
-    /// Recover without a file system that is lost; not possible yet
-    #[arg(long, value_name = "MOUNT")]
-    without: Option<PathBuf>,
     /// The directory outside the root in which the run may have left undo archives
     #[arg(long, value_name = "DIR")]
     undo_dir: Option<PathBuf>,
@@ -188,7 +179,6 @@ impl RecoverArgs {
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: RecoverArgs = parse(call, USAGE)?;
-    refuse_parts(&args)?;
     if args.from_hook {
         return before_native(call, &args);
     }
@@ -261,31 +251,5 @@ fn wait_again(root: &Root, call: &Invocation, before: Option<TrialRecord>) {
     let counted = now.zip(before).filter(|(now, before)| !now.is_over && now.record.boots > before.boots);
     if let Some((status, _)) = counted {
         wait_for_end(&call.surroundings, root, &status.record);
-    }
-}
-
-/// Refuses what would be about one file system of several.
-fn refuse_parts(args: &RecoverArgs) -> Result<(), Stop> {
-    let refused = |option: &str, mount: &PathBuf, instead: &str| {
-        let mount = mount.display();
-        Err(Stop::Refused {
-            exit: Exit::UNFINISHED,
-            message: format!("recover {option} {mount} is not possible yet; nothing was changed\n{instead}"),
-        })
-    };
-    match (&args.domain, &args.without) {
-        (Some(mount), _) => refused(
-            "--domain",
-            mount,
-            "mount the file systems of the root as they were when the run was interrupted and run \
-             `patchadm recover`, or restore all of them from one backup",
-        ),
-        (None, Some(mount)) => refused(
-            "--without",
-            mount,
-            "mount that file system again and run `patchadm recover`; if it is lost, restore it from a backup \
-             first: what the run kept for it was on it",
-        ),
-        (None, None) => Ok(()),
     }
 }

@@ -18,6 +18,7 @@ use patchadm_core::operation::patches::apply::ApplyRequest;
 use patchadm_core::operation::patches::back_out::BackOutRequest;
 use patchadm_core::operation::patches::sets::{SetApplication, SetOperands};
 use patchadm_core::operation::patches::undo::{RunWork, UndoneRun, run_to_undo};
+use patchadm_planning::plan::edits::EditableFiles;
 use patchadm_planning::plan::refusal::Command;
 use patchadm_planning::resolve::SetRequest;
 
@@ -123,6 +124,7 @@ fn request(call: &Invocation, args: UndoArgs, run: UndoneRun) -> Result<PatchReq
         (RunWork::BackedOut(_), Some(depot)) => {
             let signature = unsigned.added_to(signature.request());
             let apply = ApplyRequest {
+                editable: EditableFiles::Keep,
                 undo_dir,
                 signature,
                 dry_run,

@@ -14,6 +14,7 @@ pub(super) const ROWS: &[Row] = &[
     ("Reason::LibrariesLost", libraries_lost),
     ("Reason::Edited", edited),
     ("Reason::KeepWithoutUndo", keep_without_undo),
+    ("Reason::OtherBaseDirectory", other_base_directory),
     ("Reason::Required", required),
     ("Reason::Promotion", conflict_of_trees),
     ("Reason::Promotion", too_much_deleted),
@@ -235,6 +236,20 @@ fn keep_without_undo() {
     assert!(last_line(&said).contains("leave --no-undo out, or use --edited replace"), "{said}");
     edited().run(&add("--edited keep", "100-01")).ok();
     assert_eq!(edited().run(&add("--no-undo --edited replace", "100-01")).code, 0);
+}
+
+fn other_base_directory() {
+    let of = |base: &str, path: &str| {
+        Patch::of("100-01", Package::new("ACMEweb").param("BASEDIR", base).file(path, 0o755, "two\n"))
+    };
+    let wrong = stage();
+    of("/export", "export/httpd").directory(&wrong);
+    let said = wrong.run(&add("", "100-01")).fails(8);
+    let installed = wrong.run("pkgparam -R @ROOT@ ACMEweb BASEDIR").ok();
+    assert!(last_line(&said).contains(&format!("with --basedir {}", installed.trim_end())), "{said}");
+    let right = stage();
+    of(installed.trim_end(), "bin/httpd").directory(&right);
+    right.run(&add("", "100-01")).ok();
 }
 
 fn required() {

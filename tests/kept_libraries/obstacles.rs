@@ -170,6 +170,17 @@ fn a_patch_may_forbid_keeping_and_who_insists_keeps_and_that_is_recorded() {
 }
 
 #[test]
+fn a_package_forbids_keeping_whatever_separates_base_and_revision_of_patch_ids() {
+    let Some(pair) = Pair::new("a patch with another separator") else { return };
+    let stage = &pair.stage;
+    stage.file("/etc/patchadm/policy", "separator=_\n");
+    let forbids = Patch::of("101_01", package("ACMEx", &[(NEW, b"new")]).deletes(&[OLD]))
+        .says("SUNW_PATCH_PROPERTIES", "nokeepshlibs");
+    let lost = "lost libx.so.1 [] forbidden for needed /usr/bin/p";
+    assert_eq!(stage.plan_tells("--keep-shlibs", &forbids).unwrap(), [lost]);
+}
+
+#[test]
 fn a_library_replaced_by_one_that_can_do_as_much_costs_no_look_at_the_root() {
     let Some(pair) = Pair::new("a library that can do as much") else { return };
     let stage = &pair.stage;

@@ -109,7 +109,7 @@ fn every_form_of_the_releases_makes_the_same_patch() {
 /// Applies a patch to a root with version 1.0, which becomes 1.1, and backs it out.
 fn assert_there_and_back(acme: &AcmeTools, named: &str, patch: &Path) {
     let stage = &acme.stage;
-    stage.run(&format!("adopt {named} --dir @ROOT@/opt -R @ROOT@")).ok();
+    stage.run(&format!("adopt {named} --basedir / --dir @ROOT@/opt -R @ROOT@")).ok();
     let before = Before::of(stage);
     stage.run(&format!("add -R @ROOT@ {}", patch.display())).ok();
     assert_same(&Tree::of(&stage.at("/opt"), &[]), &Tree::of(&stage.beside("new").join("opt"), &[]));

@@ -208,7 +208,7 @@ fn curl_is_patched_and_comes_back() {
 fn tzdata_is_adopted_as_a_tree_and_patched_and_comes_back() {
     let test = "tzdata_is_adopted_as_a_tree_and_patched_and_comes_back";
     let Some(software) = Software::of(test, &["tzdata"], false) else { return };
-    software.adopt("tzdata", &software.deb("old", "tzdata"), "--dir @ROOT@/usr");
+    software.adopt("tzdata", &software.deb("old", "tzdata"), "--basedir / --dir @ROOT@/usr");
     software.assert_small(software.go_the_way(false));
 }
 

@@ -200,6 +200,9 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
             "Find out who signed it; `patchadm key trust` trusts a key."
         66 [Missing] "A listed patch is missing, or a host lacks one, and --check was given." "Apply what is listed as missing or lacking."
     }
+    "patchadm list", ["list"] => {
+        66 [Missing] "The root lacks the patch that --lacking names." "Apply it."
+    }
     "patchadm analyze", ["analyze"] => {
         33 [NotFound DamagedInput NoRights Internal]
             "A patch that was named is not known, or what the machine is compared with is not there or damaged."

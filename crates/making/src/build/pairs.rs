@@ -95,15 +95,13 @@ pub enum PairError {
     /// One name was given for several pairs.
     #[error("--pkg names one package, and there are {0}; --pkg-map names each")]
     ManyForOne(usize),
-    /// A package without something that the sparse package has to say.
-    #[error("{origin} does not say its {what}; {option} does")]
+    /// A package without parameters that a sparse package needs.
+    #[error("{origin} does not state its {}; add {}", listed(.missing.iter().map(|one| one.0)), listed(.missing.iter().map(|one| one.1)))]
     Missing {
         /// The path that it was read from.
         origin: String,
-        /// The parameter that it lacks.
-        what: &'static str,
-        /// The option that gives it.
-        option: &'static str,
+        /// The parameters that it lacks, each with the option that gives it.
+        missing: Vec<(&'static str, &'static str)>,
     },
     /// A name that no package of the SVR4 format can have.
     #[error("{name} would become package {pkg}: {reason}; --pkg-map gives it another name")]
@@ -205,26 +203,43 @@ fn named<'r>(
     new: &'r ReleasePackage,
     naming: &PairNaming,
 ) -> Result<PackagePair<'r>, PairError> {
-    let missing = |what, option| PairError::Missing { origin: old.origin.clone(), what, option };
     let arch = naming.arch.clone().filter(|_| old.arch.is_none()).or_else(|| old.arch.clone());
     let version =
         naming.base_version.clone().filter(|_| old.version.is_none()).or_else(|| old.version.clone());
+    let arch = arch.or_else(|| new.arch.clone());
     let named = if old.name.is_some() { old } else { new };
     let pkg = match (&naming.pkg, &named.name) {
-        (Some(pkg), _) => pkg.clone(),
-        (None, None) => return Err(missing("name", "--pkg")),
+        (Some(pkg), _) => Some(pkg.clone()),
+        (None, None) => None,
         (None, Some(name)) => match naming.pkg_map.get(name) {
-            Some(pkg) => pkg.clone(),
-            None => usual_name(named.form, name),
+            Some(pkg) => Some(pkg.clone()),
+            None => Some(usual_name(named.form, name)),
         },
     };
-    Ok(PackagePair {
-        pkg: checked(&named.origin, &pkg)?,
-        arch: arch.or_else(|| new.arch.clone()).ok_or_else(|| missing("architecture", "--arch"))?,
-        version: version.ok_or_else(|| missing("version", "--base-version"))?,
-        old,
-        new,
-    })
+    match (pkg, arch, version) {
+        (Some(pkg), Some(arch), Some(version)) => {
+            Ok(PackagePair { pkg: checked(&named.origin, &pkg)?, arch, version, old, new })
+        }
+        (pkg, arch, version) => {
+            let parameters = [
+                (pkg.is_none(), "name", "--pkg"),
+                (arch.is_none(), "architecture", "--arch"),
+                (version.is_none(), "version", "--base-version"),
+            ];
+            let missing = parameters.into_iter().filter(|(is_missing, ..)| *is_missing);
+            let missing = missing.map(|(_, what, option)| (what, option)).collect();
+            Err(PairError::Missing { origin: old.origin.clone(), missing })
+        }
+    }
+}
+
+/// Returns words as a list in a sentence.
+fn listed(words: impl Iterator<Item = &'static str>) -> String {
+    let words: Vec<&str> = words.collect();
+    match &words[..] {
+        [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+        _ => words.concat(),
+    }
 }
 
 /// Returns the PKG of a package that is not named: that of an SVR4 package is its own.
@@ -278,11 +293,14 @@ mod tests {
         let (from, to) = (MadePackage::tree().release(), MadePackage::tree().release());
         let mut naming = naming();
         let refused = |naming: &PairNaming| pair(&from, &to, naming).unwrap_err().to_string();
-        assert_eq!(refused(&naming), "tree does not say its name; --pkg does");
+        let all =
+            "tree does not state its name, architecture and version; add --pkg, --arch and --base-version";
+        assert_eq!(refused(&naming), all);
         naming.pkg = Some("ACMEweb".to_owned());
-        assert_eq!(refused(&naming), "tree does not say its architecture; --arch does");
+        let two = "tree does not state its architecture and version; add --arch and --base-version";
+        assert_eq!(refused(&naming), two);
         naming.arch = Some("all".to_owned());
-        assert_eq!(refused(&naming), "tree does not say its version; --base-version does");
+        assert_eq!(refused(&naming), "tree does not state its version; add --base-version");
         naming.base_version = Some("2.0".to_owned());
         assert_eq!(pair(&from, &to, &naming).unwrap().pairs.len(), 1);
     }

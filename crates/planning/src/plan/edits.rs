@@ -2,9 +2,9 @@
 //!
 //! An object counts as edited when its bytes differ from those in `contents` and the undo manifests. An unrecorded
 //! object is the administrator's own, unless the patch moves it there: on a root where `/lib` leads to `usr/lib`, a patch
-//! that deletes `/lib/x` and delivers `/usr/lib/x` replaces one file. Types `e` and `v` are made to be edited: they never
-//! stop a patch, but the edited file is kept beside the new one. Attributes are edits in adopted packages only
-//! (`local_attributes`).
+//! that deletes `/lib/x` and delivers `/usr/lib/x` replaces one file. Files of type `v` never stop a patch; the edited one is
+//! kept beside the new one. [`EditableFiles`] says what happens to files of type `e`. Attributes are edits in adopted
+//! packages only (`local_attributes`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,11 +20,47 @@ use super::objects::Handling;
 use super::refusal::{EditedAttribute, Reason};
 use super::target::Wanted;
 
+/// How edited files of type `e` are treated where the general choice is to stop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EditableFiles {
+    /// They are replaced, and the edited file is kept beside the new one (patchadd(1M)).
+    #[default]
+    Replace,
+    /// They stay where undo data is saved and no script installs them; else they are replaced (the default of verbs).
+    Keep,
+    /// They stop the patch like any other file (a choice on the command line of a verb).
+    Stop,
+}
+
+/// The kind of a file, as far as edits are concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EditedKind {
+    /// Not made to be edited.
+    Ordinary,
+    /// Type `e`.
+    Editable,
+    /// Type `v`, whose content changes without anybody's doing.
+    Volatile,
+}
+
+impl EditedKind {
+    fn of(objects: [Option<&Object>; 2]) -> Self {
+        let is = |ftype| objects.iter().flatten().any(|object| object.ftype == ftype);
+        match (is(Ftype::Volatile), is(Ftype::Editable)) {
+            (true, _) => Self::Volatile,
+            (false, true) => Self::Editable,
+            (false, false) => Self::Ordinary,
+        }
+    }
+}
+
 /// The user's choice for edited files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EditChoice {
     /// In general.
     pub general: Edited,
+    /// For files of type `e`, where the general choice is to stop.
+    pub editable: EditableFiles,
     /// These are replaced, regardless of the general choice.
     pub overridden: BTreeSet<ObjectPath>,
     /// These are kept, regardless of the general choice.
@@ -34,12 +70,32 @@ pub struct EditChoice {
 impl EditChoice {
     /// Returns the treatment of a path.
     pub fn of(&self, path: &ObjectPath) -> Edited {
+        self.named(path).unwrap_or(self.general)
+    }
+
+    /// Returns the treatment of a path that has been chosen for it alone.
+    fn named(&self, path: &ObjectPath) -> Option<Edited> {
         if self.preserved.contains(path) {
-            Edited::Keep
+            Some(Edited::Keep)
         } else if self.overridden.contains(path) {
-            Edited::Replace
+            Some(Edited::Replace)
         } else {
-            self.general
+            None
+        }
+    }
+
+    /// Returns the treatment of a path with a file of this kind; `can_keep` if the file could stay.
+    fn of_kind(&self, path: &ObjectPath, kind: EditedKind, can_keep: bool) -> Edited {
+        if let Some(choice) = self.named(path) {
+            return choice;
+        }
+        match (self.general, kind, self.editable) {
+            (Edited::Stop, EditedKind::Volatile, _) => Edited::Replace,
+            (Edited::Stop, EditedKind::Editable, EditableFiles::Keep) if can_keep => Edited::Keep,
+            (Edited::Stop, EditedKind::Editable, EditableFiles::Keep | EditableFiles::Replace) => {
+                Edited::Replace
+            }
+            (general, ..) => general,
         }
     }
 }
@@ -136,13 +192,8 @@ impl<'a> Edits<'a> {
             _ => Some(line),
         });
         let recorded = recorded.map(|line| &line.object);
-        let is_editable = |object: &Object| matches!(object.ftype, Ftype::Editable | Ftype::Volatile);
-        let choice = match self.choice.of(path) {
-            Edited::Stop if is_editable(&wanted.object) || recorded.is_some_and(is_editable) => {
-                Edited::Replace
-            }
-            choice => choice,
-        };
+        let kind = EditedKind::of([Some(&wanted.object), recorded]);
+        let choice = self.choice.of_kind(path, kind, true);
         let object = LocalObject { inventory: self.inventory, package, wanted, recorded, choice };
         let decided = object.attributes().map_err(|problem| Reason::Object {
             package: package.clone(),
@@ -163,10 +214,10 @@ impl<'a> Edits<'a> {
     }
 
     /// Decides about an object that will be replaced (`Some`) or deleted. Directories come before their contents.
-    /// `package` delivers or deletes it.
+    /// `package` delivers or deletes it, by scripts if `is_by_scripts`.
     pub(super) fn consider(
         &mut self,
-        package: &PkgInst,
+        (package, is_by_scripts): (&PkgInst, bool),
         path: &ObjectPath,
         wanted: Option<&Object>,
     ) -> Result<(), Reason> {
@@ -204,22 +255,20 @@ impl<'a> Edits<'a> {
             }
             Edit::Edited => {}
         }
-        let meant_for_it = |object: &Object| matches!(object.ftype, Ftype::Editable | Ftype::Volatile);
-        let editable =
-            recorded.is_some_and(|line| meant_for_it(&line.object)) || wanted.is_some_and(meant_for_it);
-        let copy = !self.saved || editable;
-        match self.choice.of(path) {
+        let kind = EditedKind::of([recorded.map(|line| &line.object), wanted]);
+        let copy = !self.saved || kind != EditedKind::Ordinary;
+        match self.choice.of_kind(path, kind, self.saved && !is_by_scripts) {
             Edited::Keep if !self.saved => return Err(Reason::KeepWithoutUndo(path.clone())),
             Edited::Keep => {
                 let handling = Handling::Beside(format!("patch-{}", self.id));
                 self.handling.insert(path.clone(), handling);
             }
-            Edited::Stop if !editable => drop(self.stops.insert(path.clone())),
-            Edited::Stop | Edited::Replace if copy => {
+            Edited::Stop => drop(self.stops.insert(path.clone())),
+            Edited::Replace if copy => {
                 let handling = Handling::CopyFirst(format!("edited-{}", self.id));
                 self.handling.insert(path.clone(), handling);
             }
-            Edited::Stop | Edited::Replace => {}
+            Edited::Replace => {}
         }
         Ok(())
     }

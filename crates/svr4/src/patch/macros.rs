@@ -80,9 +80,7 @@ impl PatchMacros {
             obsoletes,
             requires: requires.map_err(PatchMacrosError::Requires)?,
             incompatibles: list(params, "SUNW_INCOMPAT", separator)?,
-            properties: super::list::words(&params.text("SUNW_PATCH_PROPERTIES"))
-                .map(str::to_owned)
-                .collect(),
+            properties: Self::properties_of(params),
             fixes: FixList::parse_legible(&params.text(FIXES)),
         }))
     }
@@ -96,6 +94,11 @@ impl PatchMacros {
             requires: self.requires.clone(),
             incompatibles: self.incompatibles.clone(),
         }
+    }
+
+    /// Returns the words of `SUNW_PATCH_PROPERTIES`, which do not depend on the separator of ids.
+    pub fn properties_of(params: &Params) -> Vec<String> {
+        super::list::words(&params.text("SUNW_PATCH_PROPERTIES")).map(str::to_owned).collect()
     }
 
     /// Returns whether `SUNW_PATCH_PROPERTIES` has this word.

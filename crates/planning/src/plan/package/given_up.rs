@@ -72,7 +72,7 @@ pub(super) fn consider_edits(
     given_up: &[GivenUpObject<'_>],
 ) -> Result<(), Reason> {
     let mut going = given_up.iter().filter(|one| !one.is_by_script && !one.is_shared());
-    going.try_for_each(|one| edits.consider(package, one.path, None))
+    going.try_for_each(|one| edits.consider((package, false), one.path, None))
 }
 
 /// Returns the objects that directories on the way to something new may replace.

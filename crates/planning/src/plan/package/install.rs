@@ -311,7 +311,7 @@ impl Installation<'_> {
         };
         for each in wanted {
             if !by_script(each) || patch.is_some_and(|patch| patch.is_applied) {
-                edits.consider(&target.package, &each.path, Some(&each.object))?;
+                edits.consider((&target.package, false), &each.path, Some(&each.object))?;
             }
             if self.options.admin.conflict == ConflictAnswer::NoChange
                 && self.conflict(&target.package, each).is_some()

@@ -34,7 +34,7 @@ pub(super) fn restore(
     let mut edits = Edits::new(draft.inventory, choice, id.as_str(), false);
     for each in &wanted {
         refuse_saved_before(&each.path, later, &draft.inventory.patched_by)?;
-        edits.consider(package, &each.path, Some(&each.object))?;
+        edits.consider((package, false), &each.path, Some(&each.object))?;
     }
     for links in [false, true] {
         for each in wanted.iter().filter(|each| (each.object.ftype == Ftype::Link) == links) {

@@ -205,6 +205,11 @@ impl<'a> Restoring<'a> {
         }
         let Some(was) = &record.was else {
             return match old {
+                Some(_) if let Some(owner) = came_since(draft, each) => {
+                    let path = draft.inventory.show(path);
+                    draft.notes.push(format!("{path} stays: {owner} has it, too"));
+                    Ok(())
+                }
                 Some(old) => self.take_away(draft, path, old, record.became.as_ref()),
                 None => Ok(()),
             };
@@ -459,6 +464,13 @@ impl<'a> Restoring<'a> {
             b3: was.digest().map(Box::new),
         })
     }
+}
+
+/// Returns a package that delivers the object and did not own it before the patch.
+fn came_since(draft: &PlanBuilder<'_>, each: &Restored<'_>) -> Option<PkgInst> {
+    let is_new = |package: &PkgInst| each.line.as_ref().is_none_or(|line| !line.is_owned_by(package));
+    let mut owners = draft.line(&each.path)?.owners.iter().map(|owner| &owner.package);
+    owners.find(|package| is_new(package)).cloned()
 }
 
 /// What later patches that go as well bring back: each path with the name that it is linked to, or itself.

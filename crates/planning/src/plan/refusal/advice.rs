@@ -95,6 +95,9 @@ impl Refusal {
                 let preserve = if *can_keep { " and --preserve PATH" } else { "" };
                 format!("decide with --edited replace{keep}, or path by path with --override PATH{preserve}")
             }
+            Reason::OtherBaseDirectory { installed, .. } => {
+                format!("make the patch again, from the content of {installed} in both releases, with --basedir {installed}")
+            }
             Reason::KeepWithoutUndo(_) => format!("leave {} out, or use --edited replace", wording.no_undo()),
             Reason::NoWayBack(_) => format!("if it need not be backed out, use {}", wording.no_undo()),
             Reason::BeyondScripts { by_choice: true, .. } => {

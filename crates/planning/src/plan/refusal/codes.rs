@@ -60,7 +60,10 @@ impl Reason {
             | Self::ChangedLater { .. }
             | Self::NotHandedOn { .. }
             | Self::UsedLater { .. } => 6,
-            Self::NotInstalled(_) | Self::Unregistered { .. } | Self::NoSuchPackage => 8,
+            Self::NotInstalled(_)
+            | Self::Unregistered { .. }
+            | Self::NoSuchPackage
+            | Self::OtherBaseDirectory { .. } => 8,
             Self::ReadOnly(_) => 7,
             Self::UndoMismatch { .. } => 17,
             Self::NoSpace { .. } => 18,

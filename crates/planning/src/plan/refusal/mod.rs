@@ -259,6 +259,15 @@ pub enum Reason {
         /// Whether they could be kept: there is undo data that says so later.
         can_keep: bool,
     },
+    /// The patch is made for another base directory, and none of its objects is one of the package.
+    OtherBaseDirectory {
+        /// The package.
+        package: PkgInst,
+        /// Its base directory.
+        installed: String,
+        /// That of the patch.
+        delivered: String,
+    },
     /// An edited file would be kept, but without undo data nothing would record this for later.
     KeepWithoutUndo(ObjectPath),
     /// An object cannot be installed or removed as asked.

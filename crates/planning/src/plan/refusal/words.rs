@@ -182,6 +182,10 @@ impl Reason {
             Self::BasedirAnswered { installed, answered } => {
                 format!("it is installed in {installed}, and the response demands {answered}")
             }
+            Self::OtherBaseDirectory { package, installed, delivered } => format!(
+                "it is made for the base directory {delivered}, package {package} is installed in {installed}, and none \
+                 of its objects belongs to the package there"
+            ),
             Self::Edited { paths, attributes, .. } => edited(paths, attributes),
             Self::KeepWithoutUndo(path) => {
                 format!("the edited file {path} cannot be kept when no undo data is saved")

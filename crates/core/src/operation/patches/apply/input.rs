@@ -95,6 +95,7 @@ fn options(request: &ApplyRequest, policy: &Policy) -> ApplyOptions {
         undo_format: request.trial.undo_format(request.undo_format, policy, request.no_undo),
         edits: EditChoice {
             general: edited.unwrap_or(policy.edited),
+            editable: request.editable,
             overridden: request.overridden.iter().cloned().collect(),
             preserved: request.preserved.iter().cloned().collect(),
         },

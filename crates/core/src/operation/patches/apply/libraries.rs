@@ -47,9 +47,7 @@ pub(super) fn settle<'o>(
 /// Tells whether a patch forbids that libraries stay.
 fn forbids(image: &Image) -> bool {
     let says_so = |properties: &[String]| properties.iter().any(|word| word == FORBIDDING);
-    let by_packages = image.packages.iter().any(|package| {
-        let macros = PatchMacros::from_params(&package.params, "-").ok().flatten();
-        macros.is_some_and(|macros| says_so(&macros.properties))
-    });
-    by_packages || image.patchinfo.as_ref().is_some_and(|patchinfo| says_so(&patchinfo.properties))
+    let mut packages = image.packages.iter();
+    packages.any(|package| says_so(&PatchMacros::properties_of(&package.params)))
+        || image.patchinfo.as_ref().is_some_and(|patchinfo| says_so(&patchinfo.properties))
 }

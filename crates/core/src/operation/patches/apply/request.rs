@@ -18,6 +18,7 @@ use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::transaction::{ExchangeReport, ExchangeRequest, Receipt, Recovered};
 use patchadm_inputs::policy::Edited;
 use patchadm_planning::plan::Plan;
+use patchadm_planning::plan::edits::EditableFiles;
 use patchadm_planning::plan::kept_libraries::{KeptLibrary, LibraryReport};
 use patchadm_planning::plan::patch::engine::PlannedScript;
 use patchadm_planning::plan::patch::patch_plan::{MovedObject, PatchListChange};
@@ -38,6 +39,8 @@ pub struct ApplyRequest {
     pub undo_format: Option<UndoFormat>,
     /// What happens to edited files.
     pub edited: Option<Edited>,
+    /// What happens to edited files of type `e`, where edited files stop a patch.
+    pub editable: EditableFiles,
     /// Edited files that are replaced in any case.
     pub overridden: Vec<ObjectPath>,
     /// Edited files that are kept in any case.

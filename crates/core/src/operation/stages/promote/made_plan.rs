@@ -317,6 +317,7 @@ impl PromotionReader<'_> {
             general: self.request.edited.unwrap_or(self.ground.policy.edited),
             overridden: self.request.overridden.iter().cloned().collect(),
             preserved: self.request.preserved.iter().cloned().collect(),
+            ..EditChoice::default()
         }
     }
 

@@ -59,6 +59,7 @@ impl RefreshChoices {
             },
             overridden: paths(&written.overridden)?,
             preserved: paths(&written.preserve)?,
+            ..EditChoice::default()
         }))
     }
 
@@ -93,6 +94,7 @@ mod tests {
             general: Edited::Keep,
             overridden: BTreeSet::from([path("/usr/a b"), path("/usr/\"\n")]),
             preserved: BTreeSet::from([path("/etc/x")]),
+            ..EditChoice::default()
         });
         let text = choices.write();
         assert_eq!(RefreshChoices::parse(&text).unwrap(), choices);

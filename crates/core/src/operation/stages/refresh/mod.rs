@@ -123,6 +123,7 @@ impl RefreshRequest {
             general: self.edited.unwrap_or(ground.policy.edited),
             overridden: self.overridden.iter().cloned().collect(),
             preserved: self.preserved.iter().cloned().collect(),
+            ..EditChoice::default()
         }
     }
 }

@@ -36,7 +36,8 @@ impl ApplyPlanner<'_> {
             } else if self.validated.again && self.is_anothers(wanted) {
                 edits.leave(&wanted.path);
             } else {
-                edits.consider(name, &wanted.path, Some(&wanted.object))?;
+                let is_by_scripts = package.chosen.bookkeeping == Bookkeeping::Scripts;
+                edits.consider((name, is_by_scripts), &wanted.path, Some(&wanted.object))?;
             }
             edits.consider_attributes(name, wanted)?;
         }
@@ -59,7 +60,10 @@ impl ApplyPlanner<'_> {
                 }
                 match edits.moved_to(&path) {
                     Some(to) => edits.follow(&path, &to),
-                    None => edits.consider(&package.target.package, &path, None)?,
+                    None => {
+                        let is_by_scripts = package.chosen.bookkeeping == Bookkeeping::Scripts;
+                        edits.consider((&package.target.package, is_by_scripts), &path, None)?;
+                    }
                 }
             }
         }

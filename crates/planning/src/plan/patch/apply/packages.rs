@@ -73,10 +73,45 @@ impl ApplyPlanner<'_> {
             PackageTarget::new(found.package.clone(), found.index, image, new)?.in_root(self.inventory)?;
         let differing = differing_of(old);
         let mut wanted = target.wanted()?;
+        self.must_be_for_base_directory(&target, &wanted, image)?;
         let left_out = self.left_out(&target, &wanted, &differing);
         wanted.retain(|wanted| !left_out.contains_key(&wanted.path));
         let placed = PlacedObjects::default();
         Ok(Patched { target, installed, delivered, wanted, placed, set, silent, chosen, left_out })
+    }
+
+    /// Refuses a patch that is made for another base directory, unless an object of it belongs to the package or to a
+    /// directory of the package: a package that was relocated is patched where it is.
+    fn must_be_for_base_directory(
+        &self,
+        target: &PackageTarget<'_>,
+        wanted: &[Wanted<'_>],
+        image: &PackageImage,
+    ) -> Result<(), Reason> {
+        let base_directory = |params: &Params| {
+            let text = params.get("BASEDIR").map(<[u8]>::trim_ascii).filter(|text| !text.is_empty());
+            ObjectPath::new(text.unwrap_or(b"/")).unwrap_or_else(|_| ObjectPath::root())
+        };
+        let (installed, delivered) = (base_directory(&target.params), base_directory(&image.params));
+        if installed == delivered || wanted.is_empty() {
+            return Ok(());
+        }
+        let deletes = image.deletes.iter().map(|path| target.resolve(path)).collect::<Result<Vec<_>, _>>()?;
+        let belongs = |path: &ObjectPath| {
+            let line = self.inventory.lines.get(path);
+            line.is_some_and(|line| line.is_owned_by(&target.package))
+        };
+        let files = wanted.iter().filter(|one| !one.object.ftype.is_directory()).map(|one| &one.path);
+        let belongs_somewhere =
+            |path: &ObjectPath| belongs(path) || path.parent().is_some_and(|above| belongs(&above));
+        if files.chain(&deletes).any(belongs_somewhere) {
+            return Ok(());
+        }
+        Err(Reason::OtherBaseDirectory {
+            package: target.package.clone(),
+            installed: installed.to_string(),
+            delivered: delivered.to_string(),
+        })
     }
 
     /// Returns what is missing now and was missing when its package was registered. `differing` are the paths that were not as
