@@ -1,13 +1,14 @@
 //! `patchadm hooks`: what our packages bring, put into a system that has none of them, and taken away again.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, lchown};
 use std::path::Path;
 
 use serde_json::Value;
 
 use crate::adopt_refresh::upgraded;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, is_root};
+use crate::tree::assert_same;
 
 const APT: &str = "/etc/apt/apt.conf.d/80patchadm";
 const DPKG: &str = "/etc/dpkg/dpkg.cfg.d/patchadm";
@@ -157,6 +158,40 @@ fn a_hook_calls_the_program_where_the_root_has_it() {
     assert_eq!(stage.run("hooks show -R @ROOT@").ok(), outdated, "that of a package comes first");
     stage.run("hooks remove -R @ROOT@").ok();
     assert!(!stage.at(APT).exists() && !stage.at(DPKG).exists(), "it is ours for another place, too");
+}
+
+#[test]
+fn no_hook_calls_a_program_that_somebody_else_could_exchange() {
+    if !is_root() {
+        return crate::skipped(
+            "no_hook_calls_a_program_that_somebody_else_could_exchange: needs the superuser",
+        );
+    }
+    let foreign = |stage: &Scenario, path: &str| lchown(stage.at(path), Some(1234), None).unwrap();
+    let stage = Scenario::new();
+    stage.file("/var/lib/dpkg/status", "");
+    program(&stage, "/usr/local/bin/patchadm");
+    foreign(&stage, "/usr/local/bin/patchadm");
+    program(&stage, "/home/u/patchadm");
+    foreign(&stage, "/home/u/patchadm");
+    stage.directory("/usr/sbin");
+    stage.symlink("/usr/sbin/patchadm", "/home/u/patchadm");
+    let before = stage.everything();
+    let said = stage.run("hooks install -R @ROOT@").fails(1);
+    assert!(said.contains("no hook is installed") && said.contains("belongs to uid 1234"), "{said}");
+    assert_same(&stage.everything(), &before);
+
+    program(&stage, "/usr/local/sbin/patchadm");
+    let run = stage.run("hooks install -R @ROOT@");
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stderr.contains("called by no hook"), "{}", run.stderr);
+    assert!(stage.text(DPKG).contains("/usr/local/sbin/patchadm"));
+
+    stage.run("hooks remove -R @ROOT@");
+    foreign(&stage, "/etc/dpkg/dpkg.cfg.d");
+    let said = stage.run("hooks install -R @ROOT@").fails(1);
+    assert!(said.contains("no hook is put at @ROOT@/etc/dpkg/dpkg.cfg.d/patchadm"), "{said}");
+    assert!(!stage.at(DPKG).exists());
 }
 
 #[test]

@@ -858,6 +858,23 @@ fn a_link_in_the_place_of_a_listed_stage_leads_to_no_other_one() {
 }
 
 #[test]
+fn a_refresh_closes_a_stage_whose_root_was_closed_since() {
+    let live = root_with_set_id_program();
+    set_mode(&live.root(), 0o755);
+    live.run("stage new web -R @ROOT@ --path usr/pkg/bin").ok();
+    assert_eq!(mode(&live.beside("web")), 0o755);
+    live.mode("/usr/pkg", 0o700);
+    live.file("/usr/pkg/bin/secret", "secret\n");
+    live.run("stage refresh web -R @ROOT@").ok();
+    assert_eq!(format!("{:o}", mode(&live.beside("web/usr/pkg"))), "700");
+    assert_eq!(fs::read_to_string(live.beside("web/usr/pkg/bin/secret")).unwrap(), "secret\n");
+    live.mode("/usr/pkg", 0o755);
+    set_mode(&live.root(), 0o700);
+    live.run("stage refresh web -R @ROOT@").ok();
+    assert_eq!(format!("{:o}", mode(&live.beside("web"))), "700");
+}
+
+#[test]
 fn a_stage_of_a_root_that_others_cannot_enter_is_closed_to_them() {
     let live = root_with_set_id_program();
     for (closed, expected) in [("root", 0o700), ("nothing", 0o755)] {

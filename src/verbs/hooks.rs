@@ -156,6 +156,11 @@ fn notes(root: &Root, action: HooksAction, report: &HookReport) -> Vec<String> {
             place.display()
         ));
     }
+    if action != HooksAction::Remove
+        && let Some(foreign) = &report.foreign_program
+    {
+        notes.push(format!("a program that others could exchange is called by no hook: {foreign}"));
+    }
     if action != HooksAction::Remove && report.has_rpm_alone {
         notes.push(
             "rpm calls no file: after rpm without dnf, only the trigger of our own .rpm refreshes registrations"

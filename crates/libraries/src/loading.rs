@@ -186,6 +186,7 @@ impl<'t> Loader<'t> {
     pub(super) fn load_over(&mut self, loading: &mut Loading, path: &ObjectPath) -> bool {
         loading.objects.clear();
         loading.needs.clear();
+        self.search.begin();
         let Some(start) = self.search.open_physical(path) else { return false };
         let Some(file) = self.search.opened(start).map(|opened| opened.way.file.clone()) else {
             return false;
@@ -317,7 +318,11 @@ impl<'t> Loader<'t> {
         if let Some(index) = self.loaded(loading, number) {
             return Some(index);
         }
-        let found = self.search.find(&loading.kind, loading.machine, name, &loading.chain(by))?;
+        let mut chain = loading.chain(by);
+        if !self.search.may_inherit() {
+            chain.truncate(1);
+        }
+        let found = self.search.find(&loading.kind, loading.machine, name, &chain)?;
         self.add(loading, found, Some(by))
     }
 

@@ -24,6 +24,10 @@ const MUSL_DIRECTORIES: [&str; 3] = ["/lib", "/usr/local/lib", "/usr/lib"];
 /// The most values that the variables of one directory are tried with.
 const MOST_VALUES: usize = 8;
 
+/// The most directories of search paths that objects of one program inherit from their loaders and that are searched. A
+/// need beyond that counts as not found there.
+const MOST_INHERITED: usize = 1 << 16;
+
 /// The number of a path that opened a program or library, in one search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct OpenedNumber(usize);
@@ -98,6 +102,8 @@ pub(super) struct Search<'t> {
     started: HashMap<ObjectPath, OpenedNumber>,
     /// The numbers of files, by identity.
     files: HashMap<*const LibraryFile, usize>,
+    /// The directories of inherited search paths that may still be searched for the program under way.
+    inherited_left: usize,
 }
 
 /// Names of libraries by directory and SONAME.
@@ -127,7 +133,18 @@ impl<'t> Search<'t> {
             by_path: HashMap::new(),
             started: HashMap::new(),
             files: HashMap::new(),
+            inherited_left: MOST_INHERITED,
         }
+    }
+
+    /// Begins the loading of a program.
+    pub(super) fn begin(&mut self) {
+        self.inherited_left = MOST_INHERITED;
+    }
+
+    /// Tells whether inherited search paths may still be searched.
+    pub(super) fn may_inherit(&self) -> bool {
+        self.inherited_left > 0
     }
 
     /// Tells whether one of the differences was come to since this was asked last.
@@ -229,7 +246,11 @@ impl<'t> Search<'t> {
         let inherited = if asking.runpath.is_none() { chain } else { &[] };
         let rpaths = inherited.iter().filter_map(|one| Some((one.facts.rpath.as_deref()?, one.origin)));
         let own = chain.iter().take(1).filter_map(|one| Some((one.facts.runpath.as_deref()?, one.origin)));
+        let is_inherited = inherited.len() > 1;
         for (list, origin) in rpaths.chain(own) {
+            if is_inherited && !self.spend(list) {
+                break;
+            }
             if let Some(found) = self.in_list(list, origin, machine, name) {
                 return Some(found);
             }
@@ -255,6 +276,9 @@ impl<'t> Search<'t> {
     ) -> Option<OpenedNumber> {
         for one in chain {
             let list = one.facts.runpath.as_deref().or(one.facts.rpath.as_deref());
+            if chain.len() > 1 && !self.spend(list.unwrap_or_default()) {
+                break;
+            }
             let found = list.and_then(|list| self.in_list(list, one.origin, machine, name));
             if found.is_some() {
                 return found;
@@ -264,6 +288,13 @@ impl<'t> Search<'t> {
         let settings = self.settings;
         let directories = settings.musl.get(arch).map_or(&own[..], Vec::as_slice);
         directories.iter().find_map(|directory| self.in_directory(directory.as_bytes(), machine, name))
+    }
+
+    /// Takes the directories of an inherited search path from those that may be searched.
+    fn spend(&mut self, list: &str) -> bool {
+        let left = self.inherited_left.checked_sub(list.split(':').count());
+        self.inherited_left = left.unwrap_or_default();
+        left.is_some()
     }
 
     /// Searches the directories of `etc/ld.so.conf`, then the default ones.

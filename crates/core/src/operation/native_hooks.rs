@@ -2,7 +2,7 @@
 //! taken away.
 //!
 //! Their texts are those that our packages ship (`packaging/hooks`). A hook calls the program at the first of a few fixed
-//! places where the root has it, because the superuser executes it. A file is ours if its text, for any of these places, is
+//! places where the root has it and nobody but the superuser could exchange it, because the superuser executes it. A file is ours if its text, for any of these places, is
 //! a version that the hook ever had (`packaging/hooks/digests`); no other file is written over or removed. Each file comes by
 //! one rename, so that no lock is needed.
 //!
@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 
 use patchadm_inputs::native::NativeManager;
 use patchadm_inputs::sha256::Sha256;
-use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError};
+use patchadm_rootfs::{Dir, FileType, ForeignObject, ObjectStatus, Root, RootError};
 use patchadm_svr4::package::{Mode, ObjectPath};
 use rustix::io::Errno;
 
@@ -189,6 +189,8 @@ pub struct HookReport {
     pub program: &'static str,
     /// Whether the root has the program there. Without it a hook does nothing.
     pub has_program: bool,
+    /// The reason a program that is there is called by no hook: somebody else could exchange it.
+    pub foreign_program: Option<ForeignObject>,
     /// Whether the root has rpm and no dnf that calls hooks.
     pub has_rpm_alone: bool,
     /// Every hook that is wanted or there.
@@ -197,8 +199,22 @@ pub struct HookReport {
 
 /// Looks at the hooks of a root.
 pub fn survey_hooks(root: &Root) -> Result<HookReport, Failure> {
-    let place = first_of(root, &PROGRAM_PLACES, is_program)?;
-    let program = place.unwrap_or(PROGRAM_PLACES[0]);
+    let (mut place, mut foreign_program) = (None, None);
+    for candidate in PROGRAM_PLACES {
+        if !behind_links(root, &in_root(candidate))?.is_some_and(|seen| is_program(&seen)) {
+            continue;
+        }
+        match root.others_on_the_way(&in_root(candidate))? {
+            None => {
+                place = Some(candidate);
+                break;
+            }
+            Some(foreign) => foreign_program = foreign_program.or(Some(foreign)),
+        }
+    }
+    let there =
+        foreign_program.as_ref().and_then(|_| first_of(root, &PROGRAM_PLACES, is_program).transpose());
+    let program = place.or(there.transpose()?).unwrap_or(PROGRAM_PLACES[0]);
     let mut hooks = Vec::new();
     for shipped in SHIPPED {
         let entry = shipped.seen(root, program)?;
@@ -208,7 +224,7 @@ pub fn survey_hooks(root: &Root) -> Result<HookReport, Failure> {
     }
     let has_dnf = hooks.iter().any(|hook| hook.is_wanted && hook.manager.native() == NativeManager::Rpm);
     let has_rpm_alone = !has_dnf && first_of(root, &SIGNS_OF_RPM, |_| true)?.is_some();
-    Ok(HookReport { program, has_program: place.is_some(), has_rpm_alone, hooks })
+    Ok(HookReport { program, has_program: place.is_some(), foreign_program, has_rpm_alone, hooks })
 }
 
 /// Installs the hooks of the package managers that a root has. Replaces those that are ours and outdated; leaves those that
@@ -216,6 +232,12 @@ pub fn survey_hooks(root: &Root) -> Result<HookReport, Failure> {
 pub fn install_hooks(root: &Root) -> Result<HookReport, Failure> {
     may_change(root)?;
     let mut report = survey_hooks(root)?;
+    if let (false, Some(foreign)) = (report.has_program, &report.foreign_program) {
+        return Err(Failure::BadFile(format!(
+            "no hook is installed, because package managers would run {} as the superuser: {foreign}",
+            root.show(&in_root(report.program))
+        )));
+    }
     for hook in report.hooks.iter_mut().filter(|hook| hook.is_wanted) {
         let action = match hook.state {
             HookState::Same => HookAction::Kept,
@@ -286,6 +308,10 @@ impl ShippedHook {
 
 impl HookEntry {
     fn write(&self, root: &Root) -> Result<(), Failure> {
+        // The package manager runs what the file says as the superuser.
+        if let Some(foreign) = root.others_on_the_way(&self.path)? {
+            return Err(Failure::BadFile(format!("no hook is put at {}: {foreign}", root.show(&self.path))));
+        }
         let dir = made_directory(root, &directory_of(&self.path))?;
         dir.remove_leftovers(PROGRAM)?;
         dir.replace_file(PROGRAM, self.path.name(), self.text.as_bytes(), Mode::of(0o644))?;

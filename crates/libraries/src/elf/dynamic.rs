@@ -4,7 +4,7 @@ use elf::abi;
 use elf::dynamic::DynamicTable;
 use elf::file::Class;
 
-use super::error::{ElfError, MOST_ENTRIES, MOST_NAME_BYTES};
+use super::error::{ElfError, MOST_ENTRIES, MOST_NAME_BYTES, SPARE_NAME_BYTES, USES_OF_STRINGS};
 use super::layout::Layout;
 use super::pieces::ElfSource;
 
@@ -148,7 +148,9 @@ impl DynamicSection {
     fn text(&mut self, source: &mut dyn ElfSource, at: u64, longest: usize) -> Result<String, ElfError> {
         let text = self.string(source, at, longest, str::to_owned)?;
         self.name_bytes = self.name_bytes.saturating_add(text.len());
-        if self.name_bytes > MOST_NAME_BYTES { Err(ElfError::LongNames) } else { Ok(text) }
+        let strings = usize::try_from(self.strings.1).unwrap_or(usize::MAX);
+        let most = strings.saturating_mul(USES_OF_STRINGS).saturating_add(SPARE_NAME_BYTES);
+        if self.name_bytes > most.min(MOST_NAME_BYTES) { Err(ElfError::LongNames) } else { Ok(text) }
     }
 
     /// Reads the name of a symbol; the caller has a limit for all of them.

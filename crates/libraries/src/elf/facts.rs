@@ -2,7 +2,7 @@
 
 use super::dlopen::{self, DlopenNote};
 use super::dynamic::DynamicSection;
-use super::error::ElfError;
+use super::error::{ElfError, MOST_SEARCHES};
 use super::layout::{ElfMachine, Layout};
 use super::pieces::ElfSource;
 use super::versions::{self, NeededVersion};
@@ -44,6 +44,14 @@ impl ElfFacts {
         self.flags & Self::NO_DEFAULT_DIRECTORIES == 0
     }
 
+    /// Returns the number of its needs times the directories of its search path.
+    fn searches(&self) -> usize {
+        let path = self.runpath.as_deref().or(self.rpath.as_deref());
+        let directories = path.map_or(0, |path| path.split(':').count());
+        let later: usize = self.dlopen.iter().map(|note| note.soname.len()).sum();
+        (self.needed.len() + later).saturating_mul(directories)
+    }
+
     /// Tells whether it is started as a program: it has an interpreter, or a fixed address.
     pub fn is_program(&self) -> bool {
         self.interpreter.is_some() || self.file_type == elf::abi::ET_EXEC
@@ -77,5 +85,8 @@ fn linked(source: &mut dyn ElfSource, layout: &Layout) -> Result<Option<ElfFacts
     facts.defines = versions::defined(source, layout, &mut dynamic)?;
     facts.needs = versions::needed(source, layout, &mut dynamic)?;
     facts.dlopen = dlopen::notes(source, layout)?;
+    if facts.searches() > MOST_SEARCHES {
+        return Err(ElfError::TooManySearches);
+    }
     Ok(Some(facts))
 }

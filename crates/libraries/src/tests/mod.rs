@@ -80,6 +80,20 @@ fn an_rpath_is_inherited_and_a_runpath_is_not() {
 }
 
 #[test]
+fn an_inherited_path_of_more_directories_than_any_program_has_is_not_searched() {
+    let mut root = Root::default();
+    root.library("/own/liba.so", &["libb.so"]).library("/own/libb.so", &[]);
+    let path = |directories: usize| {
+        let nowhere = (0..directories).map(|number| format!("/nowhere/{number}"));
+        nowhere.chain(["/own".to_owned()]).collect::<Vec<_>>().join(":")
+    };
+    root.file("/bin/p", ElfFacts { rpath: Some(path(1000)), ..program(&["liba.so"]) });
+    root.file("/bin/q", ElfFacts { rpath: Some(path(70_000)), ..program(&["liba.so"]) });
+    assert_eq!(root.loads("/bin/p"), ["liba.so /own/liba.so", "libb.so /own/libb.so"]);
+    assert_eq!(root.loads("/bin/q"), ["liba.so /own/liba.so", "libb.so not found"]);
+}
+
+#[test]
 fn who_has_a_runpath_inherits_no_rpath() {
     let mut root = Root::default();
     let runpath = Some("/elsewhere".to_owned());

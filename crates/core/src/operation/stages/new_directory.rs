@@ -1,5 +1,6 @@
 //! The directory of a stage in the making: new or empty before, and gone or empty again after a failure.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -24,6 +25,9 @@ const OPEN: u32 = 0o755;
 
 /// The mode of any other one, and of a stage of the superuser in the making.
 const PRIVATE: u32 = 0o700;
+
+/// The rights of the owner of a stage, who keeps them.
+const OWN: u32 = 0o700;
 
 /// The right of others to enter a directory.
 const ENTER: u32 = 0o001;
@@ -175,6 +179,27 @@ fn closed_bits(root: &Root) -> Result<u32, StageError> {
         }
     }
     Ok(0)
+}
+
+/// Closes a stage to whom the root is closed by now, and the directories above its staged paths likewise. Nothing is opened: what
+/// has come into the stage meanwhile may not be for everybody.
+pub(super) fn close_like_root(root: &Root, stage: &Root, scope: &Scope) -> Result<(), StageError> {
+    let close = |directory: &Dir, bits: u32| {
+        let mode = directory.itself()?.mode.bits();
+        if mode & bits != mode {
+            directory.set_own_mode(Mode::of(mode & bits))?;
+            directory.sync()?;
+        }
+        Ok::<(), StageError>(())
+    };
+    close(&stage.dir(&ObjectPath::root())?, !closed_bits(root)?)?;
+    let above: BTreeSet<ObjectPath> = scope.paths().iter().flat_map(ObjectPath::ancestors).collect();
+    for path in above.iter().filter(|path| !path.relative().is_empty()) {
+        if let (Some(live), Some(staged)) = (root.dir_if_there(path)?, stage.dir_if_there(path)?) {
+            close(&staged, live.itself()?.mode.bits() | OWN)?;
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a place with a staged path on the way to it.

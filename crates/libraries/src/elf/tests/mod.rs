@@ -93,6 +93,30 @@ fn too_many_entries_and_too_long_names_are_not_read() {
 }
 
 #[test]
+fn a_few_bytes_of_a_string_table_do_not_become_many_names() {
+    // Each name begins one byte later in the same string.
+    let text = "z".repeat(3000);
+    let names: Vec<&str> = (0..20).map(|from| &text[from..]).collect();
+    let bytes = Sample { needed: &names, shares_names: true, ..Sample::default() }.bytes();
+    assert!(bytes.len() < 8192, "{}", bytes.len());
+    assert_eq!(facts(&bytes), Err(ElfError::LongNames));
+    let few = Sample { needed: &names[..4], shares_names: true, ..Sample::default() };
+    assert_eq!(facts(&few.bytes()).unwrap().unwrap().needed, names[..4]);
+}
+
+#[test]
+fn more_searches_than_any_program_asks_for_are_refused() {
+    let names: Vec<String> = (0..2000).map(|number| format!("lib{number}.so")).collect();
+    let needed: Vec<&str> = names.iter().map(String::as_str).collect();
+    let of = |directories: usize| {
+        let path = vec!["/opt/acme/lib"; directories].join(":");
+        facts(&Sample { needed: &needed, runpath: Some(&path), ..Sample::default() }.bytes())
+    };
+    assert!(of(60).unwrap().is_some());
+    assert_eq!(of(70), Err(ElfError::TooManySearches));
+}
+
+#[test]
 fn a_string_table_of_gigabytes_in_a_file_with_a_hole_is_not_read_whole() {
     use std::io::{Seek as _, SeekFrom, Write as _};
     /// Long enough that its length differs from every other number in the file.

@@ -20,13 +20,20 @@ pub(crate) struct Sample<'a> {
     /// The text of a note of libraries loaded later.
     pub(crate) dlopen: Option<&'a str>,
     pub(crate) flags: u64,
+    /// A name that is the end of another one has no bytes of its own.
+    pub(crate) shares_names: bool,
 }
 
-/// A string table that grows.
-struct Strings(Vec<u8>);
+/// A string table that grows; with `true` a name that is part of another one has no bytes of its own.
+struct Strings(Vec<u8>, bool);
 
 impl Strings {
     fn add(&mut self, text: &str) -> u64 {
+        let ended = [text.as_bytes(), b"\0"].concat();
+        let known = self.0.windows(ended.len()).position(|part| part == ended);
+        if let Some(at) = known.filter(|_| self.1) {
+            return at as u64;
+        }
         let at = self.0.len() as u64;
         self.0.extend_from_slice(text.as_bytes());
         self.0.push(0);
@@ -41,7 +48,7 @@ impl Strings {
 impl Sample<'_> {
     /// Returns the file.
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        let mut strings = Strings(vec![0]);
+        let mut strings = Strings(vec![0], self.shares_names);
         let mut tags = self.tags(&mut strings);
         let definitions = self.definitions(&mut strings);
         let requirements = self.requirements(&mut strings);

@@ -13,6 +13,8 @@ use patchadm_svr4::package::ObjectPath;
 /// The live tree, and the decisions about the paths of the stage.
 #[derive(Debug)]
 pub(super) struct DecidedRefresh {
+    /// The staged paths.
+    pub(super) scope: Scope,
     pub(super) live: Tree,
     pub(super) outcomes: Outcomes,
     /// The directories of the stage that the decisions are about.

@@ -24,6 +24,7 @@ use super::error::StageError;
 use super::foreign_stage::Undertaking;
 use super::kept_objects::{hide_own, kept_in};
 use super::nesting::{must_be_apart, must_not_be_met};
+use super::new_directory::close_like_root;
 use super::own_files::{Stage, StageRecord, put_file};
 use super::promote::bases::{in_force, own_promotions};
 pub use super::promote::brought::{MovedPackage, PackageMove, StayReason};
@@ -225,7 +226,17 @@ impl Refresher<'_> {
         let directories = stage.objects.iter().filter(|object| object.live.is_directory());
         let directories = directories.map(|object| (object.path.clone(), object.live.inode)).collect();
         let base_name = base.name;
-        Ok(DecidedRefresh { live, outcomes, directories, patches, packages, base_name, brought_before })
+        let scope = scope.clone();
+        Ok(DecidedRefresh {
+            live,
+            outcomes,
+            directories,
+            patches,
+            packages,
+            base_name,
+            brought_before,
+            scope,
+        })
     }
 
     /// Returns the records of the root that come: those of patches, of packages that the stage did not change, and of
@@ -261,6 +272,9 @@ impl Refresher<'_> {
     fn carry_out(&self, decided: &DecidedRefresh, recovered: Recovered) -> Result<RefreshReport, StageError> {
         let report = self.report(decided, recovered);
         let sound = self.stage.recorded_bases()?;
+        if report.refused.is_none() {
+            close_like_root(&self.ground.root, &self.stage.root, &decided.scope)?;
+        }
         if report.refused.is_none() && decided.is_anything() {
             let refreshed = RefreshedStage {
                 root: &self.ground.root,
