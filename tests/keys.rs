@@ -158,6 +158,22 @@ fn an_archive_has_its_manifest_beside_it() {
 }
 
 #[test]
+fn a_secret_key_or_a_password_that_others_could_have_written_is_not_used() {
+    let stage = Scenario::new();
+    stage.run("key generate --no-password -o mine").ok();
+    fs::write(stage.beside("index.json"), "{}\n").unwrap();
+    fs::write(stage.beside("100-01.manifest"), "manifest\n").unwrap();
+    fs::set_permissions(stage.beside("mine.sec"), fs::Permissions::from_mode(0o666)).unwrap();
+    let said = stage.run("sign --key mine.sec 100-01.manifest");
+    assert!(said.code != 0 && said.stderr.contains("mine.sec"), "{}", said.stderr);
+    assert!(!stage.beside("100-01.manifest.minisig").exists());
+    fs::write(stage.beside("word"), "secret\n").unwrap();
+    fs::set_permissions(stage.beside("word"), fs::Permissions::from_mode(0o666)).unwrap();
+    let said = stage.run("key generate --password-file word -o other");
+    assert!(said.code != 0 && said.stderr.contains("word"), "{}", said.stderr);
+}
+
+#[test]
 fn a_secret_key_with_a_password_needs_it() {
     let stage = Scenario::new();
     let target = patch().directory(&stage).display().to_string();

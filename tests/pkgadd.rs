@@ -494,3 +494,27 @@ fn a_document_in_json_says_the_same() {
         run.stdout
     );
 }
+
+#[test]
+fn patch_records_that_no_command_could_read_are_refused_with_the_package_that_brings_them() {
+    for (name, value) in [("PATCHLIST", "garbage"), ("PATCH_OBSOLETES", "zother-01")] {
+        let stage = Scenario::new();
+        stage.install(&Package::new("ACMEweb").file("bin/httpd", 0o755, "httpd\n"));
+        let before = stage.everything();
+        let evil = Package::new("ACMEevil").param(name, value).file("bin/x", 0o755, "x\n");
+        let said = add(&stage, "-n ACMEevil", &[evil]).fails(1);
+        assert!(said.contains(name) && said.contains("ACMEevil"), "{said}");
+        assert_same(&stage.everything(), &before);
+        stage.run("list -R @ROOT@").ok();
+    }
+}
+
+#[test]
+fn patches_that_a_package_is_delivered_with_are_named() {
+    let stage = Scenario::new();
+    let patched = Package::new("ACMEweb").param("PATCHLIST", "100-01").file("bin/httpd", 0o755, "httpd\n");
+    let run = add(&stage, "-n ACMEweb", &[patched]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let said = format!("{}{}", run.stdout, run.stderr);
+    assert!(said.contains("was delivered with patches, which count as applied: 100-01"), "{said}");
+}

@@ -72,6 +72,30 @@ fn the_process_of_the_owner_has_no_key_of_the_caller() {
     });
 }
 
+/// Asks for the keyring of the user, who is the caller outside: KEYCTL_GET_KEYRING_ID of KEY_SPEC_USER_KEYRING.
+const ASK: &str =
+    "perl -e 'my $r = syscall(250, 0, -4, 1); print \"keys: \", $r < 0 ? $!+0 : \"there\", \"\\n\"'\n";
+
+#[test]
+fn no_sandbox_has_a_key_of_the_user_that_the_caller_is() {
+    if !cfg!(target_arch = "x86_64") {
+        return crate::skipped("no_sandbox_has_a_key_of_the_user…: the number of the call is that of x86-64");
+    }
+    for is_ordinary in crate::bulk::everybody() {
+        let Some(build) =
+            BulkBuild::of_recipes("no_sandbox_has_a_key_of_the_user…", is_ordinary, "slot=local 1\n")
+        else {
+            continue;
+        };
+        let script = format!("{ASK}mkdir $DESTDIR/opt\ncat > $OUT/postinstall <<'End'\n{ASK}exit 0\nEnd\n");
+        build.recipe("asks", "", &script);
+        build.run("").ends(0);
+        let log = build.log("asks-1.0");
+        // ENOSYS
+        assert_eq!(log.matches("keys: 38").count(), 2, "{}: {log}", build.who());
+    }
+}
+
 #[test]
 fn no_sandbox_has_a_key_of_the_caller() {
     with_key("no_sandbox_has_a_key_of_the_caller", || {

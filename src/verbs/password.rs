@@ -6,7 +6,7 @@ use crate::call::Invocation;
 use crate::reply::{Exit, ExitCause, Stop};
 use crate::surroundings::caller::with_signals_for_now;
 use crate::surroundings::{Output, questions};
-use patchadm_inputs::input_file::read_start;
+use patchadm_inputs::input_file::read_own;
 
 /// The longest password, in bytes.
 const LONGEST: u64 = 1024;
@@ -33,7 +33,7 @@ pub(super) fn password(
         return Ok(None);
     }
     if let Some(file) = &options.password_file {
-        let text = read_start(file, LONGEST);
+        let text = read_own(file, LONGEST);
         let text =
             text.map_err(|error| refused(ExitCause::NotFound, format!("{}: {error}", file.display())))?;
         let line = text.split(|&byte| byte == b'\n').next().unwrap_or_default();

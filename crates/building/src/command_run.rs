@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use patchadm_inputs::http::without_passwords;
 use patchadm_svr4::package::control::visible;
 
 /// How long is waited for what it printed, where something that it left behind may still print.
@@ -74,7 +75,7 @@ pub(crate) fn run_command(
             || format!("it was ended after {} s", began.elapsed().as_secs()),
             |ended| ended.to_string(),
         ),
-        output: last.map(|line| format!(": {}", visible(line))).unwrap_or_default(),
+        output: last.map(|line| format!(": {}", visible(&without_passwords(line)))).unwrap_or_default(),
     })
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use patchadm_bulk::records::{BY_DIGEST, Record};
+use patchadm_inputs::http::without_password;
 use patchadm_inputs::sha256::{Sha256, Sha256Sum};
 use patchadm_inputs::sign::sha256_text;
 use patchadm_rootfs::{Dir, FileType, RootError, WritableFile};
@@ -82,7 +83,7 @@ pub(crate) fn provide<'a>(
         let Some(url) = &wanted.url else { return Some(MissingDistfile { wanted, reason }) };
         let fetched = place_when_right(directory, wanted, |add| sources.read(url, interrupt, add));
         let error = fetched.err()?;
-        Some(MissingDistfile { wanted, reason: format!("{reason}; {url}: {error}") })
+        Some(MissingDistfile { wanted, reason: format!("{reason}; {}: {error}", without_password(url)) })
     };
     wanted.iter().filter_map(missing).collect()
 }
@@ -301,6 +302,16 @@ mod tests {
     fn wanted(name: &str, bytes: &[u8], url: Option<String>) -> WantedDistfile {
         let sha256 = Sha256::digest(bytes);
         WantedDistfile { name: name.to_owned(), sha256, size: bytes.len() as u64, url }
+    }
+
+    #[test]
+    fn the_password_of_a_source_is_in_no_message() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = Some("http://user:SECRET@127.0.0.1:9/x".to_owned());
+        let wanted = [wanted("x", b"x", url)];
+        let missing = provide(dir.path(), &wanted, &Sources::default(), &|| None);
+        let said = missing[0].to_string();
+        assert!(said.contains("127.0.0.1:9/x") && !said.contains("SECRET"), "{said}");
     }
 
     #[test]

@@ -37,11 +37,11 @@ const DIRECTORIES: [&str; 6] = ["distfiles", "pool", RUNS, SCAN, "sets", "build"
 
 /// What a directory of a bulk build has, and only its owner may change: everything but distfiles and results, which count by
 /// their digests.
-const OWN_NAMES: [&str; 10] =
-    [CONFIGURATION, "id", "lock", "history", "verified", RUNS, SCAN, "sets", "patches", "build"];
+const OWN_NAMES: [&str; 11] =
+    [CONFIGURATION, "id", "lock", "history", "verified", RUNS, SCAN, "sets", "patches", "build", "uploads"];
 
 /// What is believed of the directory for builds. The layers in it belong to the ids of the sandboxes.
-const NAMES_OF_BUILD_DIR: [&str; 4] = ["tasks", "installed", "layers", "base.copy"];
+const NAMES_OF_BUILD_DIR: [&str; 5] = ["tasks", "installed", "layers", "base.copy", "failed"];
 
 /// The reasons why a directory is no usable one of a bulk build.
 #[derive(Debug, thiserror::Error)]

@@ -12,6 +12,12 @@ pub fn without_password(text: &str) -> String {
     format!("{}...@{host}", scheme.unwrap_or_default())
 }
 
+/// Returns a line of another program as it may be shown: addresses in it are without what stands before their `@`.
+pub fn without_passwords(line: &str) -> String {
+    let shown = |word: &str| if word.contains("://") { without_password(word) } else { word.to_owned() };
+    line.split(' ').map(shown).collect::<Vec<_>>().join(" ")
+}
+
 /// Tells whether the text before an `@` is `user:password` and begins with no scheme.
 fn is_user_and_password(before: &str) -> bool {
     let Some((word, rest)) = before.split_once(':') else { return false };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 use patchadm_bulk::report::{PatchesReport, SourcePatchReport, TakenLibrary};
-use patchadm_inputs::input_file::read_small;
+use patchadm_inputs::input_file::read_own;
 use patchadm_making::build::PatchForm;
 use patchadm_making::delta::{DeltaReport, DeltaRequest, ShownSource, SourceOutcome, delta, parse_bases};
 use serde_json::Value;
@@ -102,7 +102,7 @@ fn set_behind(work: &Work, link: &str) -> Result<Option<EarlierSet>, PatchesErro
 fn bases(work: &Work) -> Result<BTreeMap<String, String>, PatchesError> {
     let Some(path) = &work.conf.patch_ids else { return Ok(BTreeMap::new()) };
     let failed = |reason: String| PatchesError::Ids { path: path.clone(), reason };
-    let text = read_small(path, LARGEST_IDS).map_err(|error| failed(error.to_string()))?;
+    let text = read_own(path, LARGEST_IDS).map_err(|error| failed(error.to_string()))?;
     parse_bases(&String::from_utf8_lossy(&text)).map_err(|error| failed(error.to_string()))
 }
 

@@ -25,6 +25,13 @@ pub struct PackageIdentity {
     pub stamp: String,
 }
 
+impl PackageIdentity {
+    /// Returns the SOURCE of packages of this recipe.
+    pub(super) fn source(&self) -> String {
+        self.location.replace('/', "_")
+    }
+}
+
 /// Returns the parameters of a package: those that the build has left, and what they lack.
 pub(super) fn made_pkginfo(given: &Params, identity: &PackageIdentity) -> Result<Params, String> {
     let mut params = given.clone();
@@ -48,7 +55,7 @@ pub(super) fn made_pkginfo(given: &Params, identity: &PackageIdentity) -> Result
     set("VERSION", &identity.version);
     set("CATEGORY", category);
     set("BASEDIR", "/");
-    set("SOURCE", &identity.location.replace('/', "_"));
+    set("SOURCE", &identity.source());
     set("PSTAMP", &identity.stamp);
     Ok(params)
 }

@@ -198,6 +198,7 @@ fn transfer(
         let params = parameters(&Dir::of_host(from)?.dir(package.as_bytes())?)?;
         let name = format!("{}.pkg", params.text("PKG"));
         must_be_notable(&params)?;
+        must_speak_for_itself(&params, &input.identity)?;
         if result.packages.iter().any(|(known, _)| *known == name) {
             return Err(wrong(format!("two packages are called {}", params.text("PKG"))));
         }
@@ -228,6 +229,26 @@ fn must_be_notable(params: &Params) -> Result<(), StepError> {
     let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-._".contains(byte);
     if name.is_empty() || name.starts_with('.') || !name.as_bytes().iter().all(is_name) {
         return Err(wrong(format!("pkginfo: PKG={} is no name of a package", name.escape_debug())));
+    }
+    Ok(())
+}
+
+/// Checks that a package claims neither applied patches nor the source of another recipe: those who read the set believe its
+/// parameters.
+fn must_speak_for_itself(params: &Params, identity: &PackageIdentity) -> Result<(), StepError> {
+    let is_record = |name: &str| {
+        ["PATCHLIST", "PATCH_OBSOLETES", "SUNW_PATCHID"].contains(&name)
+            || ["PATCH_INFO_", "PATCHADM_", "KEPT_"].iter().any(|prefix| name.starts_with(prefix))
+    };
+    if let Some((name, _)) = params.iter().find(|(name, _)| is_record(name)) {
+        return Err(wrong(format!("pkginfo: {name} is a record of a root, which no package brings along")));
+    }
+    let (source, own) = (params.text("SOURCE"), identity.source());
+    if !source.is_empty() && source != own {
+        return Err(wrong(format!(
+            "pkginfo: SOURCE={} is not that of the location, {own}",
+            source.escape_debug()
+        )));
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use patchadm_inputs::depot::{DepotIndex, LARGEST_INDEX};
-use patchadm_inputs::input_file::{InputFile, read_start};
+use patchadm_inputs::input_file::{InputFile, read_own, read_start};
 use patchadm_inputs::sha256::Sha256;
 use patchadm_inputs::sign::{
     KeyFileError, KeyId, KeySeed, LARGEST_MANIFEST, Manifest, ManifestEntry, ManifestForm, PublicKey,
@@ -132,7 +132,8 @@ pub fn read_secret_key<E: From<SigningError>>(
     password: impl FnOnce() -> Result<Vec<u8>, E>,
 ) -> Result<SecretKey, E> {
     let wrong = |error| SigningError::unfit(path, error);
-    let text = read_file(path, 4096)?;
+    let unreadable = |error| SigningError::Io { path: path.to_owned(), error };
+    let text = read_own(path, 4096).map_err(unreadable)?;
     let password = if SecretKey::is_encrypted(&text).map_err(wrong)? { Some(password()?) } else { None };
     Ok(SecretKey::parse(&text, password.as_deref()).map_err(wrong)?)
 }

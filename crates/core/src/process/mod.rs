@@ -4,8 +4,10 @@
 
 mod channel;
 mod inherited;
+mod key_filter;
 mod session_keyring;
 
 pub(crate) use channel::MessageChannel;
 pub use inherited::close_inherited;
+pub(crate) use key_filter::refuse_calls_about_keys;
 pub use session_keyring::leave_session_keyring;

@@ -28,7 +28,7 @@ mod without;
 #[cfg(not(feature = "http"))]
 mod without_body;
 
-pub use crate::password::without_password;
+pub use crate::password::{without_password, without_passwords};
 pub use address::{Address, AddressError};
 pub use answer::HttpAnswer;
 #[cfg(feature = "http")]

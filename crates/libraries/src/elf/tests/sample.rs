@@ -29,10 +29,11 @@ struct Strings(Vec<u8>, bool);
 
 impl Strings {
     fn add(&mut self, text: &str) -> u64 {
-        let ended = [text.as_bytes(), b"\0"].concat();
-        let known = self.0.windows(ended.len()).position(|part| part == ended);
-        if let Some(at) = known.filter(|_| self.1) {
-            return at as u64;
+        if self.1 {
+            let ended = [text.as_bytes(), b"\0"].concat();
+            if let Some(at) = self.0.windows(ended.len()).position(|part| part == ended) {
+                return at as u64;
+            }
         }
         let at = self.0.len() as u64;
         self.0.extend_from_slice(text.as_bytes());

@@ -13,6 +13,7 @@ use patchadm_svr4::format::admin::{Admin, CheckAnswer, ConflictAnswer};
 use patchadm_svr4::format::depend::Depend;
 use patchadm_svr4::format::space as format_of_space;
 use patchadm_svr4::package::{Ftype, Mode, ObjectPath, Params, PkgInst};
+use patchadm_svr4::patch::PatchId;
 
 use super::depend::unmet_at_installation;
 use super::given_up::{consider_edits, take_away, yielding};
@@ -56,6 +57,8 @@ pub struct InstallOptions {
     pub damaged: Option<DamagedPackage>,
     /// Whether the package replaces another version of itself, from which nothing stays.
     pub update: bool,
+    /// The separator of patch ids in the root.
+    pub separator: String,
 }
 
 /// A patch whose scripts have its packages installed.
@@ -84,6 +87,7 @@ impl Default for InstallOptions {
             is_other_root: false,
             damaged: None,
             update: false,
+            separator: PatchId::SEPARATOR.to_owned(),
         }
     }
 }
@@ -222,6 +226,7 @@ impl Installation<'_> {
             notes: [
                 damaged.map(|damaged| damaged.notes(&package)).unwrap_or_default(),
                 self.notes_of_update(&package),
+                self.claimed_patches(&package),
                 draft.notes,
                 self.passed_over(&package),
                 kept_out(&package, &self.delivered.params),
@@ -234,6 +239,19 @@ impl Installation<'_> {
         let names = self.delivered.install.keys();
         let passing = names.filter(|name| is_recorded(name) && is_passing(name)).cloned().collect();
         Ok(IntendedInstall { plan, params: target.params, scripts, mapped, passing })
+    }
+
+    /// Names the patches that the package says are applied to it: nothing of the root records how they got there.
+    fn claimed_patches(&self, package: &PkgInst) -> Vec<String> {
+        let claimed = self.delivered.params.text("PATCHLIST");
+        let claimed: Vec<&str> = claimed.split_whitespace().collect();
+        if claimed.is_empty() {
+            return Vec::new();
+        }
+        vec![format!(
+            "package {package} was delivered with patches, which count as applied: {}",
+            claimed.join(", ")
+        )]
     }
 
     /// Returns the faults of its dependency file, which stop nothing.

@@ -6,7 +6,7 @@
 use patchadm_inputs::inventory::Installed;
 use patchadm_svr4::format::admin::{BasedirAnswer, InstanceAnswer};
 use patchadm_svr4::package::{Params, PkgInst};
-use patchadm_svr4::patch::is_fix_record;
+use patchadm_svr4::patch::{PatchRecords, is_fix_record};
 
 use super::install::Installation;
 use super::remove::refuse_to_take_away;
@@ -22,6 +22,10 @@ impl Installation<'_> {
         let old = self.inventory.packages.get(&package);
         self.check_installed(&package, old)?;
         let params = self.params(&package, old)?;
+        // Whoever reads the records of the root believes these, too.
+        PatchRecords::from_params(&package, &params, &self.options.separator).map_err(|error| {
+            Reason::BadPkginfo { package: package.to_string(), reason: error.to_string() }
+        })?;
         Ok((package, params))
     }
 

@@ -196,6 +196,7 @@ impl AddInput<'_> {
             is_other_root: !self.ground.root.is_system(),
             damaged: None,
             update: self.request.update,
+            separator: self.ground.policy.separator.clone(),
         }
     }
 
