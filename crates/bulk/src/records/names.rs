@@ -41,6 +41,33 @@ impl Location {
         }
     }
 
+    /// Returns the location under which a directory stands in lists that has a name with which it can be none: each byte that no
+    /// location has becomes `+` and two hexadecimal digits. One that is taken already gets a digest of the name in addition.
+    pub fn in_place_of(name: &[u8], is_taken: impl Fn(&Self) -> bool) -> Self {
+        let spelled = |kept: &[u8]| {
+            let mut text = String::new();
+            for &byte in name {
+                if byte.is_ascii_alphanumeric() || kept.contains(&byte) {
+                    text.push(char::from(byte));
+                } else {
+                    text.push_str(&format!("+{byte:02x}"));
+                }
+            }
+            text
+        };
+        let text = spelled(b"+._-/");
+        if let Ok(location) = Self::parse(&text)
+            && !is_taken(&location)
+        {
+            return location;
+        }
+        // In one component that is neither `.` nor `..`.
+        let mut text = spelled(b"+_-");
+        text.truncate(LONGEST_LOCATION - 17);
+        let digest = blake3::hash(name).to_hex();
+        Self(format!("{text}+{}", digest.get(..16).unwrap_or_default()).into())
+    }
+
     /// Returns the location that a recipe at this one means: one that begins with `./` or `../` is relative to the recipe,
     /// any other one to the top of the tree.
     pub fn resolve(&self, reference: &str) -> Result<Self, LocationError> {
