@@ -218,7 +218,7 @@ fn a_directory_that_can_be_no_location_fails_alone() {
         build.write("closed/within/recipe", "PKGNAME=victim-2.0\n");
         build.begin("--driver recipes", "slot=local 1\ncheck=none\n");
         let closed = build.tree().join("closed");
-        fs::set_permissions(&closed, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
         let run = build.run("").ends(0);
         assert_eq!(run.in_state("done"), ["good"], "{}: {}", build.who(), run.said);
         let detail = |name: &str| run.detail(name);

@@ -1,6 +1,6 @@
 //! The two names of a package: `PKGNAME`, and the location of its recipe in the tree.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 /// The longest `PKGNAME`, in bytes.
@@ -50,7 +50,8 @@ impl Location {
                 if byte.is_ascii_alphanumeric() || kept.contains(&byte) {
                     text.push(char::from(byte));
                 } else {
-                    text.push_str(&format!("+{byte:02x}"));
+                    // Writing to a string does not fail.
+                    let _ = write!(text, "+{byte:02x}");
                 }
             }
             text
