@@ -711,3 +711,23 @@ fn a_record_or_a_directory_of_another_user_in_a_stage_of_root_brings_no_packages
         before.assert_again(live, "nothing was changed");
     }
 }
+
+#[test]
+fn a_damaged_journal_of_a_stage_is_no_matter_of_its_root() {
+    let Patched { live, stage, .. } = Patched::new();
+    fs::write(stage.join("opt/ACMEweb/bin/tool"), "tool 2\n").unwrap();
+    let journal = stage.join("var/sadm/patchadm/journal");
+    fs::create_dir_all(journal.parent().unwrap()).unwrap();
+    let _ = fs::remove_file(&journal);
+    assert!(std::process::Command::new("mkfifo").arg(&journal).status().unwrap().success());
+    for line in ["promote web -R @ROOT@", "promote web -R @ROOT@ --dry-run", "stage refresh web -R @ROOT@"] {
+        let run = live.run(line);
+        assert_ne!(run.code, 0, "{run:?}");
+        let said = run.stdout + &run.stderr;
+        let stage = stage.display();
+        assert!(said.contains(&format!("the package database of the stage {stage}: ")), "{line}: {said}");
+        assert!(said.contains(&format!("-R {stage} recover")), "{line}: {said}");
+        assert!(!said.contains(&format!("-R {} recover", live.root().display())), "{line}: {said}");
+    }
+    assert_eq!(live.text("/opt/ACMEweb/bin/tool"), "tool 1\n");
+}

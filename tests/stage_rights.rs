@@ -1,7 +1,7 @@
 //! What a stage may put into its root: the record of the root says it, whatever the stage says of itself.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -846,7 +846,7 @@ fn a_link_in_the_place_of_a_listed_stage_leads_to_no_other_one() {
     let Some(live) = stage_of_user("a_link_in_the_place…") else { return };
     live.run("stage new prod -R @ROOT@ --path usr/pkg").ok();
     fs::rename(live.beside("open/web"), live.beside("open/old")).unwrap();
-    std::os::unix::fs::symlink(live.beside("prod"), live.beside("open/web")).unwrap();
+    symlink(live.beside("prod"), live.beside("open/web")).unwrap();
     fs::write(live.beside("prod/usr/pkg/bin/tool"), "tool 2\n").unwrap();
     for line in ["stage drop web -R @ROOT@", "promote web -R @ROOT@", "stage refresh web -R @ROOT@"] {
         let said = live.run(line);
@@ -896,4 +896,99 @@ fn a_stage_of_a_root_that_others_cannot_enter_is_closed_to_them() {
         }
         let _ = fs::remove_dir(live.beside("empty"));
     }
+}
+
+#[test]
+fn a_link_of_a_user_that_leads_out_of_the_promoted_paths_is_asked_for_and_told() {
+    let Some(live) = stage_of_user("a_link_of_a_user_that_leads_out…") else { return };
+    live.file("/usr/pkg/conf/a", "a\n");
+    for (target, link) in [("/home/own", "own"), ("/etc", "etc")] {
+        symlink(target, live.at(&format!("/usr/pkg/{link}"))).unwrap();
+    }
+    refreshed_by_user(&live);
+    let stage = live.beside("open/web/usr/pkg");
+    // Links within, and those that the root has, are no matter.
+    fs::create_dir(stage.join("deep")).unwrap();
+    for (target, link) in [
+        ("../conf/a", "deep/relative"),
+        ("/usr/pkg/conf/../bin/tool", "absolute"),
+        ("relative", "deep/chain"),
+        ("/usr/pkg/nothing", "dangling"),
+        ("/../usr/pkg/bin", "above"),
+    ] {
+        symlink(target, stage.join(link)).unwrap();
+    }
+    fs::write(stage.join("bin/tool"), "tool 2\n").unwrap();
+    let said = live.run("promote open/web -R @ROOT@");
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(!said.stdout.contains("link:"), "{said:?}");
+
+    // A directory of the root becomes one of the user.
+    fs::remove_dir_all(stage.join("conf")).unwrap();
+    for (target, link, way) in [
+        ("/home/u/myetc", "conf", "an absolute one"),
+        ("../../home/u", "conf", "a relative one"),
+        ("own/myetc", "conf", "through a link of the root"),
+        ("deep/within", "conf", "through a link of the user"),
+    ] {
+        let _ = fs::remove_file(stage.join(link));
+        symlink(target, stage.join(link)).unwrap();
+        if way == "through a link of the user" {
+            symlink("../../../home/u", stage.join("deep/within")).unwrap();
+        }
+        let said = live.run("promote open/web -R @ROOT@ --max-delete 100%").fails(10);
+        let told = format!("links of another user: /usr/pkg/conf becomes a link to {target}, out of");
+        assert!(said.contains(&told) && said.contains("--allow-set-id"), "{way}: {said}");
+        assert_eq!(live.text("/usr/pkg/conf/a"), "a\n");
+    }
+    fs::remove_file(stage.join("deep/within")).unwrap();
+    fs::remove_file(stage.join("conf")).unwrap();
+    fs::create_dir(stage.join("conf")).unwrap();
+    fs::write(stage.join("conf/a"), "a\n").unwrap();
+
+    // So does one that leads elsewhere than before.
+    fs::remove_file(stage.join("etc")).unwrap();
+    symlink("/home/u", stage.join("etc")).unwrap();
+    let entry = json!({
+        "path": "/usr/pkg/etc", "mode": "0777", "capabilities": false, "change": "link", "target": "/home/u"
+    });
+    let told = "/usr/pkg/etc becomes a link to /home/u, out of the promoted paths";
+    let said = live.run("promote open/web -R @ROOT@").fails(10);
+    assert!(said.contains(told), "{said}");
+    let said = document(&live, "promote open/web -R @ROOT@ --json --dry-run --allow-set-id");
+    assert_eq!(said["set_id"], json!([entry]), "{said}");
+    let said = live.run("promote open/web -R @ROOT@ --allow-set-id").stdout;
+    assert!(said.contains(&format!("  link: {told}")), "{said}");
+    assert_eq!(fs::read_link(live.at("/usr/pkg/etc")).unwrap(), Path::new("/home/u"));
+    live.run("undo -R @ROOT@").ok();
+    assert_eq!(fs::read_link(live.at("/usr/pkg/etc")).unwrap(), Path::new("/etc"));
+}
+
+#[test]
+fn a_name_means_the_listed_stage_and_no_directory_that_somebody_has_put_here() {
+    let live = root_with_set_id_program();
+    fs::create_dir(live.beside("elsewhere")).unwrap();
+    live.run("stage new elsewhere/web -R @ROOT@ --path usr/pkg").ok();
+    fs::write(live.beside("elsewhere/web/usr/pkg/bin/tool"), "tool 2\n").unwrap();
+    // Another stage of the name is here.
+    live.run("stage new forged --name other -R @ROOT@ --path usr/pkg").ok();
+    fs::rename(live.beside("forged"), live.beside("web")).unwrap();
+    fs::write(live.beside("web/usr/pkg/bin/tool"), "forged\n").unwrap();
+    for line in
+        ["promote web", "promote web --two-way", "stage status web", "stage refresh web", "stage drop web"]
+    {
+        let said = live.run(&format!("{line} -R @ROOT@")).fails(10);
+        let listed = live.beside("elsewhere/web");
+        let told = format!("the root lists the stage web at {}, and here is another web", listed.display());
+        assert!(said.contains(&told), "{line}: {said}");
+    }
+    assert_eq!(live.text("/usr/pkg/bin/tool"), "tool 1\n");
+    // Either of them can be named.
+    live.run("stage status ./web -R @ROOT@").ok();
+    live.run("promote elsewhere/web -R @ROOT@").ok();
+    assert_eq!(live.text("/usr/pkg/bin/tool"), "tool 2\n");
+    // The listed one may be here because it was moved.
+    fs::remove_dir_all(live.beside("web")).unwrap();
+    fs::rename(live.beside("elsewhere/web"), live.beside("web")).unwrap();
+    live.run("stage status web -R @ROOT@").ok();
 }

@@ -132,6 +132,9 @@ pub(crate) struct SetIdEntry {
     /// The new user and group, where these change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) owner: Option<String>,
+    /// The target of what becomes a link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) target: Option<String>,
     #[serde(skip)]
     pub(crate) sentence: String,
 }
@@ -225,6 +228,10 @@ impl From<&SetIdFile> for SetIdEntry {
             change: file.change.word(),
             owner: match file.change {
                 SetIdChange::Owner { to: (uid, gid), .. } => Some(format!("{uid}:{gid}")),
+                _ => None,
+            },
+            target: match &file.change {
+                SetIdChange::Link(target) => Some(target.clone()),
                 _ => None,
             },
             sentence: file.to_string(),

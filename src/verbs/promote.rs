@@ -318,7 +318,11 @@ impl CommandReport for PromotionFaces {
             ))?;
         }
         for file in &self.answer.set_id {
-            let what = if file.owner.is_some() { "owner" } else { "set-id" };
+            let what = match (&file.owner, &file.target) {
+                (Some(_), _) => "owner",
+                (None, Some(_)) => "link",
+                (None, None) => "set-id",
+            };
             output.line(format!("  {what}: {}", file.sentence))?;
         }
         for object in &self.answer.withheld {

@@ -93,3 +93,43 @@ fn what_is_needed_must_have_a_result_and_a_run_may_go_on() {
     assert!(said.contains("masked-1.0 cannot be made: not here"), "{said}");
     build.assert_nothing_left(&mark);
 }
+
+#[test]
+fn a_failed_build_of_root_is_entered_whatever_it_has_left_in_the_place_of_tmp_and_record() {
+    if !is_root() {
+        return crate::skipped("a_failed_build_of_root…: a range of ids is needed");
+    }
+    let settings = "slot=local 1\ncheck=none\nkeep_failed=3\nbuild_as=root\n";
+    let Some(build) = BulkBuild::of_recipes("a_failed_build_of_root…", false, settings) else { return };
+    build.recipe(
+        "link",
+        "",
+        "rm -rf /tmp /var/tmp; ln -s /work /tmp; ln -s /work /var/tmp; echo left > /work/left; exit 1\n",
+    );
+    build.recipe("directory", "", "mkdir -p /tmp/record/within /tmp/record.1; exit 1\n");
+    build.recipe("gone", "", "rm -rf /tmp /var; exit 1\n");
+    build.run("").ends(10);
+    for (name, beside) in [("link", "/tmp.1/left"), ("directory", "/tmp/record.2/within"), ("gone", "/work")]
+    {
+        let script = format!("head -n 1 /tmp/record; ls -d {beside} /var/tmp/.");
+        for _ in 0..2 {
+            let said = enter(&build, &format!("{name} --failed"), &script).ok();
+            assert_eq!(said, format!("PKGNAME={name}-1.0\n{beside}\n/var/tmp/.\n"));
+        }
+    }
+}
+
+#[test]
+fn whoever_enters_has_the_limits_of_builds() {
+    for is_ordinary in everybody() {
+        let settings = "slot=local 1\ncheck=none\ndisk=8M\ncpu=100\n";
+        let Some(build) = BulkBuild::of_recipes("whoever_enters_has…", is_ordinary, settings) else {
+            continue;
+        };
+        build.recipe("one", "", INSTALL);
+        build.action("scan @WORK@").ok();
+        // Blocks of 512 bytes, and seconds: those of the kernel are a little wider than ours.
+        let said = enter(&build, "one", "ulimit -f; ulimit -t").ok();
+        assert_eq!(said, "16384\n102\n", "{}", build.who());
+    }
+}

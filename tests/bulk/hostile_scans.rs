@@ -199,3 +199,41 @@ fn neither_a_huge_file_nor_a_pipe_in_a_recipe_holds_a_run_up() {
         );
     }
 }
+
+#[test]
+fn a_directory_that_can_be_no_location_fails_alone() {
+    for is_ordinary in everybody() {
+        let test = "a_directory_that_can_be_no_location…";
+        let Some(build) = BulkBuild::empty(test, is_ordinary) else { continue };
+        fs::create_dir(build.tree()).unwrap();
+        build.write("good/recipe", "PKGNAME=good-1.0\n");
+        let makes =
+            "#!/bin/sh\nset -eu\nmkdir -p \"$DESTDIR$PREFIX\"\necho good > \"$DESTDIR$PREFIX/good\"\n";
+        build.write("good/make-package", makes);
+        let made = build.tree().join("good/make-package");
+        fs::set_permissions(made, fs::Permissions::from_mode(0o755)).unwrap();
+        for name in ["b c", "t/\u{1b}[2Jx"] {
+            build.write(&format!("{name}/recipe"), "PKGNAME=victim-1.0\n");
+        }
+        build.write("closed/within/recipe", "PKGNAME=victim-2.0\n");
+        build.begin("--driver recipes", "slot=local 1\ncheck=none\n");
+        let closed = build.tree().join("closed");
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
+        let run = build.run("").ends(0);
+        assert_eq!(run.in_state("done"), ["good"], "{}: {}", build.who(), run.said);
+        let detail = |name: &str| run.detail(name);
+        assert!(detail("b+20c-0").starts_with("scan: <b c> is no location: "), "{}", detail("b+20c-0"));
+        let other = "t_+1b+5b2Jx-0";
+        assert!(detail(other).starts_with("scan: <t/\\u{1b}[2Jx> is no location: "), "{}", detail(other));
+        // A directory that cannot be read is none without recipes.
+        assert!(detail("closed-0").starts_with("scan: exit "), "{}", detail("closed-0"));
+        let text = fs::read_to_string(build.work().join("runs/1/report.txt")).unwrap();
+        assert!(text.contains("b+20c-0") && !text.contains('\u{1b}'), "{text}");
+        // Nothing has changed since, and what is none is told again.
+        let again = build.run("").ends(0);
+        assert_eq!(again.in_state("up-to-date"), ["good"]);
+        assert_eq!(again.detail("b+20c-0"), detail("b+20c-0"));
+        build.run("good").ends(0);
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}

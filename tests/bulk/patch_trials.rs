@@ -56,6 +56,51 @@ fn a_package_whose_script_takes_another_one_away_keeps_no_patch_of_others_back()
 }
 
 #[test]
+fn a_package_whose_script_changes_what_another_one_has_installed_keeps_no_patch_of_others_back() {
+    let test = "a_package_whose_script_changes_what…";
+    let Some(build) = BulkBuild::of_recipes(test, !is_root(), "") else { return };
+    let makes = |text: &str| {
+        format!("mkdir \"$DESTDIR/$PKG_LOCATION\"; echo {text} > \"$DESTDIR/$PKG_LOCATION/a\"\n")
+    };
+    let with = |text: &str, script: &str| {
+        format!("{}cat > \"$OUT/postinstall\" <<'End'\n{script}\nexit 0\nEnd\n", makes(text))
+    };
+    // Each does it to a package that is installed before it.
+    let forges = "[ -e /xvictim/a ] && echo forged > /xvictim/a";
+    let turns = "[ -e /xvictim/a ] && rm -rf /xvictim && ln -s xvictim /xvictim";
+    let own = "echo more >> /town/a";
+    let makers = |text: &str| {
+        [
+            ("town", with(text, own)),
+            ("uforges", with(text, forges)),
+            ("vturns", with(text, turns)),
+            ("xvictim", makes(text)),
+            ("zother", makes(text)),
+        ]
+    };
+    for (name, script) in makers("one") {
+        build.recipe(name, "", &script);
+    }
+    build.run("").ends(0);
+    build.action("release @WORK@ 1").ok();
+    for (name, script) in makers("two") {
+        build.write(&format!("{name}/build"), script);
+    }
+    build.run("").ends(0);
+    let (code, made) = patches(&build, "");
+    assert_eq!((code, &made["refused"]), (10, &json!(null)), "{made:#}");
+    let why = |number: usize| made["sources"][number]["reason"].as_str().unwrap_or_default();
+    let trial = "its trial failed: ";
+    let expected = format!("{trial}town-1.0 is not installed as it is delivered: /town/a: ");
+    assert!(why(0).starts_with(&expected), "{made:#}");
+    let expected = format!("{trial}uforges-1.0 changes what xvictim-1.0 has installed: /xvictim/a: ");
+    assert!(why(1).starts_with(&expected), "{made:#}");
+    assert!(why(2).starts_with(&format!("{trial}vturns-1.0 c")), "{made:#}");
+    let told = told(&made);
+    assert_eq!((&*told[3], &*told[4]), ("xvictim built xvictim-01", "zother built zother-01"), "{told:?}");
+}
+
+#[test]
 fn packages_that_are_new_gone_foreign_or_restricted_get_no_patch_and_are_named() {
     let test = "packages_that_are_new_gone…";
     let Some(build) = BulkBuild::of_recipes(test, !is_root(), "check=none\n") else { return };

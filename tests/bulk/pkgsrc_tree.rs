@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -298,4 +299,28 @@ fn a_failed_build_is_entered_as_it_was_left_and_has_a_log_for_each_phase() {
         build.action("enter @WORK@ worse-1.0 --failed -- true").fails(1);
         build.assert_nothing_left(&mark);
     }
+}
+
+#[test]
+fn what_a_program_of_the_base_cannot_read_keeps_no_upload_back_and_it_has_the_limits_of_builds() {
+    let test = "what_a_program_of_the_base…";
+    let settings = "slot=local 2\nupload_command=true\ndisk=8M\nenv=PKG_INFO=/tree/pkg_info\n";
+    let Some(build) = BulkBuild::of_recipes(test, !is_root(), settings) else { return };
+    let leaves = |text: &str| format!("rmdir \"$DESTDIR\"; echo {text} >\"$OUT/$PKGNAME.tgz\"\n");
+    build.recipe("bad", "", &leaves("bad"));
+    build.recipe("good", "", &leaves("good"));
+    // As pkg_info(1) does, it ends at the first file that is no package.
+    let reads = "#!/bin/sh\nshift\nfor file; do\n  grep -q good \"$file\" || exit 1\n  \
+                 echo \"PKGNAME=$file of $(ulimit -f)\"\ndone\n";
+    build.write("pkg_info", reads);
+    fs::set_permissions(build.tree().join("pkg_info"), fs::Permissions::from_mode(0o755)).unwrap();
+    let run = build.run("").ends(0);
+    assert_eq!(run.report["upload"]["error"], serde_json::json!(null), "{:#}", run.report["upload"]);
+    let upload = build.work().join("uploads/1");
+    let files = ["All/bad-1.0.tgz", "All/good-1.0.tgz", "All/pkg_summary.gz", "SHA512.bz2"];
+    assert_eq!(files_below(&upload), files);
+    assert_eq!(
+        printed(&["gzip", "-dc"], &upload.join("All/pkg_summary.gz")),
+        "PKGNAME=./good-1.0.tgz of 16384\n"
+    );
 }

@@ -21,10 +21,11 @@ use patchadm_svr4::package::Mode;
 use crate::base::BaseLayer;
 use crate::command_run::{CommandError, run_command};
 use crate::file_copy::copy_file;
-use crate::sandbox::{BuildRoot, BuildUser, SandboxCommand, SandboxLimits, TaskLog, environment};
+use crate::sandbox::{BuildRoot, BuildUser, SandboxCommand, SandboxLimits, StopCause, TaskLog, environment};
 use crate::set::{
     CURRENT, EarlierSet, PACKAGES, SetError, SetManifest, lead, put_file, read_set, set_of_link,
 };
+use crate::task::installing::stopped_while;
 use crate::task::place::TaskPlace;
 use crate::task::sandbox_run::run_in_sandbox;
 use crate::task::step::TaskError;
@@ -56,7 +57,14 @@ unset PKG_PATH
 mkdir /out/All
 if [ -s /packages/of-pkgsrc ]; then
     cd /upload/All
-    xargs "${PKG_INFO:-pkg_info}" -X </packages/of-pkgsrc >/out/pkg_summary
+    # A build may give any file such a name: one that cannot be read is not in the summary, and keeps no other out.
+    if ! xargs "${PKG_INFO:-pkg_info}" -X </packages/of-pkgsrc >/out/pkg_summary; then
+        rm /out/pkg_summary
+        while read name; do
+            if "${PKG_INFO:-pkg_info}" -X "$name" </dev/null >/out/one; then cat /out/one; fi
+        done </packages/of-pkgsrc >/out/pkg_summary
+        rm -f /out/one
+    fi
     gzip -nc /out/pkg_summary >/out/All/pkg_summary.gz
     rm /out/pkg_summary
 fi
@@ -313,17 +321,24 @@ fn summarize(
         has_terminal: false,
     };
     let mut log = TaskLog::begin(place.dir.create(b"upload.log")?, Some(LARGEST_LOG));
-    let limits = SandboxLimits { time: Some(LONGEST), ..SandboxLimits::default() };
+    let limits = SandboxLimits::of(&conf.limits).within(Some(LONGEST));
+    let written = [place.part("upper"), place.part("out")];
     let mut ticks = |_, _| (request.interrupt)().is_some();
-    let ended = run_in_sandbox(place, (&root, command), (&limits, &[]), &mut log, &mut ticks);
+    let ended = run_in_sandbox(place, (&root, command), (&limits, &written), &mut log, &mut ticks);
     if let Some(signal) = (request.interrupt)() {
         return Err(UploadError::Interrupted(signal));
     }
-    let how = match ended.map_err(|error: TaskError| machine(&error))?.end {
-        Some(EnclosureEnd::Exited(0)) => return Ok(()),
-        Some(EnclosureEnd::Exited(code)) => format!("exit {code}"),
-        Some(EnclosureEnd::Signalled(signal) | EnclosureEnd::Lost(signal)) => format!("signal {signal}"),
-        None => "it took too long, or printed too much".to_owned(),
+    let ended = ended.map_err(|error: TaskError| machine(&error))?;
+    let how = match (ended.end, ended.stopped) {
+        (_, Some(StopCause::Time(took))) => format!("it took {} s", took.as_secs()),
+        (_, Some(StopCause::Output(bytes))) => format!("it printed {bytes} bytes"),
+        (_, Some(stopped)) => stopped_while(stopped, &conf.limits, "upload").detail,
+        (Some(EnclosureEnd::Exited(0)), None) => return Ok(()),
+        (Some(EnclosureEnd::Exited(code)), None) => format!("exit {code}"),
+        (Some(EnclosureEnd::Signalled(signal) | EnclosureEnd::Lost(signal)), None) => {
+            format!("signal {signal}")
+        }
+        (None, None) => "it was ended".to_owned(),
     };
     let log = place.dir.read_regular(b"upload.log", LARGEST_LOG + 1)?.unwrap_or_default();
     let log = String::from_utf8_lossy(&log).into_owned();

@@ -71,6 +71,10 @@ fn told(root: &Root, undone: &str, error: &StageError) -> String {
         StageError::UnfinishedRun { stage, .. } => {
             format!("{undone}\n{error}\nComplete it: {}", Wording::of_verbs(Path::new(stage)).verb("recover"))
         }
+        StageError::RecordsOfStage { stage, failure } => {
+            let wording = Wording::of_verbs(Path::new(stage));
+            joined([undone.to_owned(), error.to_string(), hint(&wording, Command::Patchadd, failure)])
+        }
         StageError::OtherBase(_) => {
             format!("{undone}\n{error}\n--two-way promotes without a base; a new stage has one.")
         }
@@ -115,6 +119,7 @@ fn is_conflict_of_paths(failure: &Failure) -> bool {
 fn exit_of(error: &StageError) -> Exit {
     match error {
         StageError::Failure(failure) => verb_code(Command::Patchadd, failure),
+        StageError::RecordsOfStage { failure, .. } => verb_code(Command::Patchadd, failure),
         StageError::InterruptedRefresh { failure, .. } => verb_code(Command::Refresh, failure),
         StageError::AfterRefresh { error, .. } => exit_of(error),
         StageError::Root(error) if error.is_no_space() => Exit::new(FULL, ExitCause::Space),
@@ -131,7 +136,7 @@ fn exit_of(error: &StageError) -> Exit {
         | StageError::OfAnother(_)
         | StageError::NotAlone(_) => Exit::new(REFUSED, ExitCause::NoRights),
         StageError::UnfinishedRun { .. } => Exit::new(UNFINISHED, ExitCause::Unfinished),
-        StageError::OtherRoot { .. } | StageError::ListedElsewhere(_) => {
+        StageError::OtherRoot { .. } | StageError::ListedElsewhere(_) | StageError::OtherHere { .. } => {
             Exit::new(REFUSED, ExitCause::NotApplicable)
         }
         StageError::Changing(_) => Exit::new(DAMAGED, ExitCause::Edited),

@@ -10,7 +10,9 @@ use patchadm_making::delta::{MadePatch, TrialFailure, TriedPatches};
 use patchadm_rootfs::{Dir, NewTree};
 use patchadm_svr4::package::Mode;
 
-use super::inside::{LOWER, ORDER_FILE, RESULT_FILE, TOUCHED, TrialOrder, TrialPatch, TrialResult};
+use super::inside::{
+    ChangedObject, LOWER, ORDER_FILE, RESULT_FILE, TOUCHED, TrialOrder, TrialPatch, TrialResult,
+};
 use super::request::PatchesRequest;
 use crate::file_copy::copy_file;
 use crate::sandbox::{
@@ -32,7 +34,7 @@ const LARGEST_LOG: u64 = 4 << 20;
 /// The largest result, in bytes.
 const LARGEST_RESULT: u64 = 1 << 20;
 
-/// Patches to be tried in one sandbox.
+/// Patches to be tried in one sandbox; without any, the packages that are expected are compared with what is installed.
 pub(super) struct SandboxTrial<'a> {
     /// The patches.
     pub(super) patches: Vec<&'a MadePatch>,
@@ -47,10 +49,19 @@ pub(super) struct SandboxTrial<'a> {
 impl SandboxTrial<'_> {
     /// Carries the trial out.
     pub(super) fn run(&self, request: &PatchesRequest<'_>) -> TriedPatches {
+        let (log, result) = self.result(request);
+        let end =
+            result.and_then(|result| result.failure.map_or(Ok(()), |why| Err(TrialFailure::Patch(why))));
+        TriedPatches { log, end }
+    }
+
+    /// Returns the log of the trial, and what came out.
+    fn result(&self, request: &PatchesRequest<'_>) -> (Vec<u8>, Result<TrialResult, TrialFailure>) {
         let work = request.work;
+        let of_machine = |reason: String| Err(TrialFailure::Machine(reason));
         let place = match TaskPlace::make(&work.conf.build_dir, &work.id) {
             Ok(place) => place,
-            Err(error) => return of_machine(Vec::new(), error.to_string()),
+            Err(error) => return (Vec::new(), of_machine(error.to_string())),
         };
         let end = self.run_in(request, &place);
         let log = fs::read(place.part("trial.log")).unwrap_or_default();
@@ -61,8 +72,8 @@ impl SandboxTrial<'_> {
             (Err(StepError::Machine(error)), None) => Err(TrialFailure::Machine(error.to_string())),
         };
         match place.remove() {
-            Ok(()) => TriedPatches { log, end },
-            Err(error) => of_machine(log, error.to_string()),
+            Ok(()) => (log, end),
+            Err(error) => (log, of_machine(error.to_string())),
         }
     }
 
@@ -70,7 +81,7 @@ impl SandboxTrial<'_> {
         &self,
         request: &PatchesRequest<'_>,
         place: &TaskPlace,
-    ) -> Result<Result<(), TrialFailure>, StepError> {
+    ) -> Result<Result<TrialResult, TrialFailure>, StepError> {
         let mut log = TaskLog::begin(place.dir.create(b"trial.log")?, Some(LARGEST_LOG));
         let mut ticks = |_, _| (request.interrupt)().is_some();
         let own = &request.work.conf.limits;
@@ -97,8 +108,7 @@ impl SandboxTrial<'_> {
         }
         let bytes = Dir::of_host(&place.part("out"))?.read_regular(RESULT_FILE.as_bytes(), LARGEST_RESULT)?;
         let result = serde_json::from_slice::<TrialResult>(&bytes.unwrap_or_default());
-        let result = result.map_err(|error| TaskError::Io(error.into()))?;
-        Ok(result.failure.map_or(Ok(()), |reason| Err(TrialFailure::Patch(reason))))
+        Ok(Ok(result.map_err(|error| TaskError::Io(error.into()))?))
     }
 
     /// Returns the bytes that patches need, which replace files of the packages and keep what they replace.
@@ -148,12 +158,33 @@ impl SandboxTrial<'_> {
     }
 }
 
-/// Installs packages together, each behind what it needs. Returns the number of the one that cannot be installed with those
-/// before it, and how that ended; `None` if all are installed.
-pub(super) fn refused_package(
+/// The reason why packages do not go together.
+pub(super) enum Misfit {
+    /// One cannot be installed with those before it: its number, if that is known, and how the installation ended.
+    Refused(Option<usize>, String),
+    /// All are installed, and then something is not as a package delivers it.
+    Changed(ChangedObject),
+}
+
+/// Installs packages together, each behind what it needs, and compares each with what is there then. Returns what does not fit,
+/// if anything.
+pub(super) fn misfit(
     request: &PatchesRequest<'_>,
     installed: &[PackageFile],
-) -> Result<Option<(usize, String)>, TrialFailure> {
+) -> Result<Option<Misfit>, TrialFailure> {
+    if let Some(refused) = refused_package(request, installed)? {
+        return Ok(Some(refused));
+    }
+    let expected = installed.to_vec();
+    let look =
+        SandboxTrial { patches: Vec::new(), installed: expected.clone(), released: Vec::new(), expected };
+    Ok(look.result(request).1?.changed.map(Misfit::Changed))
+}
+
+fn refused_package(
+    request: &PatchesRequest<'_>,
+    installed: &[PackageFile],
+) -> Result<Option<Misfit>, TrialFailure> {
     let machine = |error: &dyn std::fmt::Display| TrialFailure::Machine(error.to_string());
     let work = request.work;
     let place = TaskPlace::make(&work.conf.build_dir, &work.id).map_err(|error| machine(&error))?;
@@ -169,7 +200,7 @@ pub(super) fn refused_package(
         (Err(StepError::Machine(error)), None) => Err(machine(&error)),
         (Err(StepError::Package(failure)), None) => {
             let is_it = |file: &PackageFile| failure.detail.starts_with(&format!("{}: ", file.file));
-            Ok(installed.iter().position(is_it).map(|number| (number, failure.detail)))
+            Ok(Some(Misfit::Refused(installed.iter().position(is_it), failure.detail)))
         }
     }
 }
@@ -187,10 +218,6 @@ fn install(
     let session = format!("{} {:016x}", request.work.id, patchadm_rootfs::random()?);
     let at = (request.work.conf.build_dir.as_path(), session.as_str());
     installed_set(at, base, packages, place, &request.work.conf.limits, (log, &mut ticks))
-}
-
-fn of_machine(log: Vec<u8>, reason: String) -> TriedPatches {
-    TriedPatches { log, end: Err(TrialFailure::Machine(reason)) }
 }
 
 /// Returns the sandbox of a trial, and its command.

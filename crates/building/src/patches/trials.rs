@@ -10,7 +10,7 @@ use patchadm_making::delta::{MadePatch, PatchToTry, PatchTrials, TrialFailure, T
 use super::lint::LintBase;
 use super::packages::{PackageOfSet, PathHolders, SetPackages};
 use super::request::PatchesRequest;
-use super::sandbox::{SandboxTrial, refused_package};
+use super::sandbox::{Misfit, SandboxTrial, misfit};
 use super::soname::LibraryChanges;
 use crate::first_names::first_names;
 use crate::set::{SetError, unmet_in_files};
@@ -70,8 +70,8 @@ impl BulkTrials<'_> {
         }
     }
 
-    /// Returns the sources whose released packages cannot be installed with the others, so that no package keeps the patches of
-    /// others back by what its scripts do.
+    /// Returns the sources whose released packages do not go with the others, so that no package keeps the patches of others
+    /// back by what its scripts do.
     fn apart(&self) -> Result<&BTreeMap<String, String>, TrialFailure> {
         self.apart.get_or_init(|| self.find_apart()).as_ref().map_err(Clone::clone)
     }
@@ -82,15 +82,9 @@ impl BulkTrials<'_> {
             let mut sources: BTreeSet<&str> = self.released.by_source().into_keys().collect();
             sources.retain(|source| !apart.contains_key(*source));
             let installed = self.released.with_needs(&sources);
-            let Some((number, how)) = refused_package(self.request, &files_of(installed.iter().copied()))?
-            else {
-                return Ok(apart);
-            };
-            let refused = first_of_files(installed.iter().copied()).nth(number);
-            let Some(refused) = refused else { return Ok(apart) };
-            let reason =
-                format!("{} cannot be installed with the packages before it: {how}", refused.pkgname);
-            let mut gone = BTreeSet::from([refused.source.as_str()]);
+            let installed: Vec<&PackageOfSet> = first_of_files(installed.into_iter()).collect();
+            let Some((guilty, reason)) = self.guilty_one(&installed)? else { return Ok(apart) };
+            let mut gone = BTreeSet::from([guilty.source.as_str()]);
             loop {
                 let names: BTreeSet<&str> = self.named(&gone);
                 let needs_one = |package: &&PackageOfSet| {
@@ -106,6 +100,47 @@ impl BulkTrials<'_> {
             }
             apart.extend(gone.into_iter().map(|source| (source.to_owned(), reason.clone())));
         }
+    }
+
+    /// Returns the package whose scripts keep packages from going together, and why: the last one of the fewest that do not.
+    fn guilty_one<'s>(
+        &self,
+        packages: &[&'s PackageOfSet],
+    ) -> Result<Option<(&'s PackageOfSet, String)>, TrialFailure> {
+        let files = files_of(packages.iter().copied());
+        let of_first = |count: usize| misfit(self.request, files.get(..count).unwrap_or_default());
+        let Some(mut found) = of_first(files.len())? else { return Ok(None) };
+        // So many first ones go together, and so many do not.
+        let (mut good, mut bad) = (0, files.len());
+        let mut next = bad / 2;
+        if let Misfit::Refused(Some(number), _) = &found {
+            // Mostly nothing is wrong with those before it.
+            (bad, next) = (number + 1, *number);
+        }
+        while bad - good > 1 {
+            match of_first(next)? {
+                None => good = next,
+                Some(earlier) => (bad, found) = (next, earlier),
+            }
+            next = good.midpoint(bad);
+        }
+        let Some(guilty) = packages.get(good).copied() else { return Ok(None) };
+        let name = &guilty.pkgname;
+        let reason = match found {
+            Misfit::Refused(_, how) => {
+                format!("{name} cannot be installed with the packages before it: {how}")
+            }
+            Misfit::Changed(changed) => {
+                match changed.package.and_then(|number| packages.get(number)).map(|owner| &owner.pkgname) {
+                    Some(owner) if owner == name => {
+                        format!("{name} is not installed as it is delivered: {}", changed.how)
+                    }
+                    Some(owner) => format!("{name} changes what {owner} has installed: {}", changed.how),
+                    None => format!("{name} changes what other packages have installed: {}", changed.how),
+                }
+            }
+        };
+        Ok(Some((guilty, reason)))
     }
 
     /// Returns the names of the released packages of some sources.

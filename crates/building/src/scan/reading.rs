@@ -105,7 +105,9 @@ pub fn is_as_scanned(request: &ScanRequest<'_>) -> Result<bool, ScanError> {
     if !request.names.is_empty() {
         return Ok(true);
     }
-    Ok(scan.listing()?.iter().map(|location| location.as_str().to_owned()).eq(known))
+    let listing = scan.listing()?;
+    // As of a scan that fails, nothing is remembered of a location that is none.
+    Ok(listing.refused.is_empty() && listing.locations.iter().map(Location::as_str).eq(&known))
 }
 
 /// Reads what is known. Damage is told, and then nothing is known.
@@ -118,6 +120,42 @@ fn read_cache(dir: &Dir, notes: &mut Vec<String>) -> Result<ScanCache, RootError
             ScanCache::default()
         }
     })
+}
+
+/// The list of all locations.
+struct Listing {
+    /// Sorted, each once.
+    locations: Vec<Location>,
+    /// The lines that are no location: the one under which each stands in lists, and why it is none.
+    refused: BTreeMap<Location, String>,
+}
+
+impl Listing {
+    /// Reads what the driver has printed. A line that is no location is the failure of that line alone.
+    fn parse(printed: &[u8]) -> Self {
+        let (mut locations, mut wrong) = (BTreeSet::new(), BTreeMap::new());
+        for line in printed.split(|&byte| byte == b'\n') {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if line.is_empty() {
+                continue;
+            }
+            match Location::parse(&String::from_utf8_lossy(line)) {
+                Ok(location) => {
+                    locations.insert(location);
+                }
+                Err(error) => {
+                    wrong.insert(line, format!("scan: {error}"));
+                }
+            }
+        }
+        let mut refused = BTreeMap::new();
+        for (line, reason) in wrong {
+            let is_taken =
+                |location: &Location| locations.contains(location) || refused.contains_key(location);
+            refused.insert(Location::in_place_of(line, is_taken), reason);
+        }
+        Self { locations: locations.into_iter().collect(), refused }
+    }
 }
 
 struct TreeScan<'a> {
@@ -140,7 +178,7 @@ impl<'a> TreeScan<'a> {
         Self { request, files, cache, unchanged, texts, counts: (0, 0) }
     }
     /// Returns the locations to begin with: all, or those that are named.
-    fn wanted(&self) -> Result<Vec<Location>, ScanError> {
+    fn wanted(&mut self) -> Result<Vec<Location>, ScanError> {
         let named: Vec<Location> =
             self.request.names.iter().filter_map(|name| Location::parse(name).ok()).collect();
         let is_there = |location: &&Location| self.request.work.conf.tree.join(location.as_str()).is_dir();
@@ -148,20 +186,22 @@ impl<'a> TreeScan<'a> {
         if !self.request.names.is_empty() && there.len() == self.request.names.len() {
             return Ok(there);
         }
-        self.listing()
+        self.all()
+    }
+
+    /// Returns all locations, also those whose scan has failed already because their names are none.
+    fn all(&mut self) -> Result<Vec<Location>, ScanError> {
+        let Listing { mut locations, refused } = self.listing()?;
+        for (location, reason) in refused {
+            locations.push(location.clone());
+            self.texts.insert(location.as_str().to_owned(), Err(reason));
+        }
+        Ok(locations)
     }
 
     /// Asks the driver for all locations.
-    fn listing(&self) -> Result<Vec<Location>, ScanError> {
-        let printed = self.sandbox()?.call(None)?.map_err(ScanError::Listing)?;
-        let text = String::from_utf8(printed)
-            .map_err(|_| ScanError::Listing("scan printed what is no UTF-8".to_owned()))?;
-        let mut locations = BTreeSet::new();
-        for line in text.lines().filter(|line| !line.is_empty()) {
-            let location = Location::parse(line).map_err(|error| ScanError::Listing(error.to_string()))?;
-            locations.insert(location);
-        }
-        Ok(locations.into_iter().collect())
+    fn listing(&self) -> Result<Listing, ScanError> {
+        Ok(Listing::parse(&self.sandbox()?.call(None)?.map_err(ScanError::Listing)?))
     }
 
     fn sandbox(&self) -> Result<ScanSandbox<'a>, ScanError> {
@@ -197,7 +237,7 @@ impl<'a> TreeScan<'a> {
             let needed = needed_locations(records, begin..u32::try_from(records.len()).unwrap_or(u32::MAX));
             let mut more = needed.named;
             if needed.needs_listing {
-                more.extend(self.listing()?);
+                more.extend(self.all()?);
             }
             next = more.into_iter().filter(|location| known.insert(location.clone())).collect();
             if next.is_empty() {
@@ -211,6 +251,9 @@ impl<'a> TreeScan<'a> {
     fn take(&mut self, locations: Vec<Location>) -> Result<(), ScanError> {
         let mut open = Vec::new();
         for location in locations {
+            if self.texts.contains_key(location.as_str()) {
+                continue;
+            }
             match self.known(location.as_str()) {
                 Some(text) => {
                     self.counts.1 += 1;
@@ -344,6 +387,40 @@ impl<'a> TreeScan<'a> {
                 Some(another) => location = another,
                 None => return Ok(done),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_no_location_fails_alone_under_a_name_that_nobody_else_has() {
+        let printed = b"net/curl\nb c\nb+20c\n\xff\xc3\xa9\n\x1b[2J/x\n..\n/x//y\nnet/curl\n\nzlib\r\n";
+        let Listing { locations, refused } = Listing::parse(printed);
+        let locations: Vec<&str> = locations.iter().map(Location::as_str).collect();
+        assert_eq!(locations, ["b+20c", "net/curl", "zlib"]);
+        let refused: Vec<(&str, &str)> =
+            refused.iter().map(|(location, reason)| (location.as_str(), reason.as_str())).collect();
+        assert_eq!(refused.len(), 5, "{refused:?}");
+        let reason = |name: &str| {
+            let found = refused.iter().find(|(location, _)| location.starts_with(name));
+            found.map(|(_, reason)| *reason).unwrap()
+        };
+        assert!(reason("+1b+5b2J/x").starts_with("scan: <\\u{1b}[2J/x> is no location: "), "{refused:?}");
+        assert!(reason("b+20c+").starts_with("scan: <b c> is no location: "), "{refused:?}");
+        assert!(reason("+2e+2e+").ends_with("a part of it is . or .."), "{refused:?}");
+        assert!(reason("+2fx+2f+2fy+").ends_with("a part of it is empty"), "{refused:?}");
+        assert!(reason("+ff+c3+a9").contains("is no location"), "{refused:?}");
+    }
+
+    #[test]
+    fn however_long_a_line_is_what_stands_for_it_is_a_location() {
+        for line in ["x".repeat(256), "x y/".repeat(200), "/".to_owned(), ".".to_owned(), "\0".repeat(255)] {
+            let Listing { refused, .. } = Listing::parse(line.as_bytes());
+            let (location, _) = refused.first_key_value().unwrap();
+            assert_eq!(Location::parse(location.as_str()).as_ref(), Ok(location), "{line}");
         }
     }
 }

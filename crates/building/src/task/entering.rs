@@ -3,7 +3,9 @@
 use std::ffi::OsString;
 use std::os::fd::BorrowedFd;
 
+use patchadm_bulk::conf::LimitName;
 use patchadm_core::namespaces::{EnclosureEnd, EnclosureError, EnclosureTerminal, enclose};
+use patchadm_rootfs::{Dir, FileType, RootError};
 use patchadm_svr4::package::Mode;
 
 use super::build_sandbox::{build_command, build_root, install, lay_out};
@@ -126,7 +128,8 @@ fn run(
         inside.environment.extend(command.terminal.map(|terminal| ("TERM".into(), terminal)));
     }
     let root = build_root(inputs, prepared.as_deref());
-    let enclosure = enclosure(&root, inside, &SandboxLimits::default(), Some(inputs.place.inside()))
+    let limits = SandboxLimits::of(&inputs.order.limits);
+    let enclosure = enclosure(&root, inside, &limits, Some(inputs.place.inside()))
         .map_err(|error| EnterSandboxError::Machine(error.to_string()))?;
     Ok(enclose(enclosure, command.input, EnclosureTerminal::Own, |_| ())?)
 }
@@ -134,19 +137,60 @@ fn run(
 /// Puts everything in its place, unless a build has left it there; returns the layer with what the package needs.
 fn prepare(inputs: &TaskInputs<'_>, is_kept: bool) -> Result<Option<std::path::PathBuf>, StepError> {
     inputs.place.dir.remove(b"log")?;
-    let mut log = TaskLog::begin(inputs.place.dir.create(b"log")?, None);
+    let mut log =
+        TaskLog::begin(inputs.place.dir.create(b"log")?, inputs.order.limits.get(LimitName::Output));
     let layer = install(inputs, &mut log, &mut |_, _| false)?;
     if is_kept {
         // What overlayfs has left there is of no use to the next mount.
         inputs.place.empty("scratch")?;
+        let upper = Dir::of_host(&inputs.place.part("upper"))?;
+        for place in ["tmp", "var", "var/tmp"] {
+            must_be_directory(&upper, place)?;
+        }
     } else {
         lay_out(inputs, layer.as_deref())?;
     }
     let upper = build_root(inputs, layer.as_deref()).lay_out()?;
     let tmp = upper.dir(b"tmp")?;
+    if tmp.look(RECORD)?.is_some_and(|seen| seen.file_type == FileType::Directory) {
+        put_aside(&tmp, RECORD)?;
+    }
     tmp.remove(RECORD)?;
     let mut record = tmp.create(RECORD)?;
     record.put(inputs.order.record.as_bytes())?;
     record.set_mode(Mode::of(0o644))?;
     Ok(layer)
+}
+
+/// Makes room for a directory of the sandbox, if a build as root has left something else in its place.
+fn must_be_directory(upper: &Dir, path: &str) -> Result<(), RootError> {
+    let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let mut dir = upper.again()?;
+    for part in above.split('/').filter(|part| !part.is_empty()) {
+        if dir.look(part.as_bytes())?.is_none() {
+            return Ok(());
+        }
+        dir = dir.dir(part.as_bytes())?;
+    }
+    match dir.look(name.as_bytes())? {
+        None => Ok(()),
+        Some(seen) if seen.file_type == FileType::Directory => Ok(()),
+        // The mark of overlayfs for what was removed.
+        Some(seen) if seen.file_type == FileType::Character && seen.device == (0, 0) => {
+            dir.remove(name.as_bytes())
+        }
+        Some(_) => put_aside(&dir, name.as_bytes()),
+    }
+}
+
+/// Gives an object a free name beside its own.
+fn put_aside(dir: &Dir, name: &[u8]) -> Result<(), RootError> {
+    let mut number = 1_u64;
+    loop {
+        let aside = [name, format!(".{number}").as_bytes()].concat();
+        if dir.look(&aside)?.is_none() {
+            return dir.rename(name, &aside);
+        }
+        number = number.saturating_add(1);
+    }
 }

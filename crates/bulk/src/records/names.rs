@@ -1,6 +1,6 @@
 //! The two names of a package: `PKGNAME`, and the location of its recipe in the tree.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 /// The longest `PKGNAME`, in bytes.
@@ -39,6 +39,34 @@ impl Location {
             None => Ok(Self(text.into())),
             Some(reason) => Err(LocationError { text: shown(text), reason }),
         }
+    }
+
+    /// Returns the location under which a directory stands in lists that has a name with which it can be none: each byte that no
+    /// location has becomes `+` and two hexadecimal digits. One that is taken already gets a digest of the name in addition.
+    pub fn in_place_of(name: &[u8], is_taken: impl Fn(&Self) -> bool) -> Self {
+        let spelled = |kept: &[u8]| {
+            let mut text = String::new();
+            for &byte in name {
+                if byte.is_ascii_alphanumeric() || kept.contains(&byte) {
+                    text.push(char::from(byte));
+                } else {
+                    // Writing to a string does not fail.
+                    let _ = write!(text, "+{byte:02x}");
+                }
+            }
+            text
+        };
+        let text = spelled(b"+._-/");
+        if let Ok(location) = Self::parse(&text)
+            && !is_taken(&location)
+        {
+            return location;
+        }
+        // In one component that is neither `.` nor `..`.
+        let mut text = spelled(b"+_-");
+        text.truncate(LONGEST_LOCATION - 17);
+        let digest = blake3::hash(name).to_hex();
+        Self(format!("{text}+{}", digest.get(..16).unwrap_or_default()).into())
     }
 
     /// Returns the location that a recipe at this one means: one that begins with `./` or `../` is relative to the recipe,

@@ -6,6 +6,7 @@ use super::dependency::{Dependency, base_of};
 use super::names::{Location, PkgName};
 use super::record::Record;
 use super::table::Records;
+use patchadm_svr4::package::control::printable;
 
 /// What a file of pbulk says of a record that its recipe did not.
 #[derive(Clone, Debug, Default)]
@@ -61,12 +62,24 @@ impl Records {
     }
 
     /// Writes one record so that the programs of pbulk take it: with all fields that they want, and with each dependency as
-    /// `PATTERN:../../LOCATION`. What a recipe wrote in this form already stays as it is, byte for byte.
+    /// `PATTERN:../../LOCATION`. What a recipe wrote in this form already stays as it is, byte for byte, but for the characters
+    /// that would do something to the terminal of a reader: no program of pbulk needs one of them.
     pub fn write_pbulk_record(
         &self,
         record: &Record,
         fields: &PbulkFields<'_>,
         out: &mut impl Write,
+    ) -> io::Result<()> {
+        let mut text = Vec::new();
+        self.put_pbulk_record(record, fields, &mut text)?;
+        out.write_all(&printable(&text))
+    }
+
+    fn put_pbulk_record(
+        &self,
+        record: &Record,
+        fields: &PbulkFields<'_>,
+        out: &mut Vec<u8>,
     ) -> io::Result<()> {
         writeln!(out, "PKGNAME={}\nPKG_LOCATION={}", record.pkgname, record.location)?;
         let (before, after) = around_scan_depends(record);

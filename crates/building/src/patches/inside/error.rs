@@ -15,6 +15,9 @@ pub enum TrialServeError {
     /// A package.
     #[error(transparent)]
     Package(#[from] ReleaseError),
+    /// What is installed cannot be looked at.
+    #[error("{0}")]
+    Tree(ReleaseError),
     /// The program could not be started.
     #[error(transparent)]
     Io(#[from] io::Error),

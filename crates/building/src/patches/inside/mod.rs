@@ -9,6 +9,8 @@ mod serving;
 mod tree;
 
 pub use error::TrialServeError;
-pub(super) use order::{FILE as ORDER_FILE, RESULT as RESULT_FILE, TrialOrder, TrialPatch, TrialResult};
+pub(super) use order::{
+    ChangedObject, FILE as ORDER_FILE, RESULT as RESULT_FILE, TrialOrder, TrialPatch, TrialResult,
+};
 pub use serving::serve_trial;
 pub(super) use tree::{LOWER, TOUCHED};

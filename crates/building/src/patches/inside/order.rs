@@ -8,7 +8,7 @@ pub(in crate::patches) const FILE: &str = "order.json";
 /// The name of the result, in the directory for what comes out.
 pub(in crate::patches) const RESULT: &str = "trial.json";
 
-/// What is to be tried.
+/// What is to be tried. Without patches the packages that are expected are only compared with what is installed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::patches) struct TrialOrder {
     /// The patches, in any order.
@@ -37,4 +37,15 @@ pub(in crate::patches) struct TrialPatch {
 pub(in crate::patches) struct TrialResult {
     /// Why it was not passed, if it was not.
     pub(in crate::patches) failure: Option<String>,
+    /// Without patches: the first object that is not as its package delivers it.
+    pub(in crate::patches) changed: Option<ChangedObject>,
+}
+
+/// An object that scripts have changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::patches) struct ChangedObject {
+    /// The number of its package; none if it is a record, or something that holds everything up.
+    pub(in crate::patches) package: Option<usize>,
+    /// The change.
+    pub(in crate::patches) how: String,
 }

@@ -9,7 +9,7 @@ use patchadm_rootfs::{Dir, Root};
 use patchadm_svr4::package::{Mode, ObjectPath};
 use patchadm_svr4::places::OWN_LOG;
 
-use super::comparison::compare_with_packages;
+use super::comparison::{compare_with_packages, first_change};
 use super::error::TrialServeError;
 use super::order::{FILE, RESULT, TrialOrder, TrialResult};
 use super::records::RecordState;
@@ -35,7 +35,12 @@ pub fn serve_trial() -> Result<(), TrialServeError> {
     let order = packages.read_regular(FILE.as_bytes(), LARGEST_ORDER)?.unwrap_or_default();
     let order: TrialOrder =
         serde_json::from_slice(&order).map_err(|error| TrialServeError::Order(error.to_string()))?;
-    let result = TrialResult { failure: carry_out(&order)? };
+    let result = if order.patches.is_empty() {
+        let root = Root::open(Path::new("/"))?;
+        TrialResult { failure: None, changed: first_change(&root, Path::new(PACKAGES), &order)? }
+    } else {
+        TrialResult { failure: carry_out(&order)?, changed: None }
+    };
     // A value of strings: serialising it cannot fail.
     let bytes = serde_json::to_vec(&result).unwrap_or_default();
     Dir::of_host(Path::new(OUT))?.replace_file(PROGRAM, RESULT.as_bytes(), &bytes, Mode::of(0o644))?;

@@ -105,6 +105,24 @@ fn the_files_of_pbulk_have_all_fields_that_its_programs_want_and_locations_from_
 }
 
 #[test]
+fn the_files_of_pbulk_have_no_character_that_a_terminal_obeys_and_a_build_gets_its_record_as_it_was_printed()
+{
+    let mut records = Records::new();
+    let text = "PKGNAME=a-1\nMAINTAINER=\u{1b}[2Jme\u{202e}\nA=b\tc é\nSCAN_DEPENDS=x\u{9b}y\n";
+    records.read(&location("a"), text.as_bytes()).unwrap();
+    records.add_failed_scan(&location("b"), "scan: exit 1: \u{7}");
+    let mut written = Vec::new();
+    records.write_pbulk(&mut written, |_| PbulkFields::default()).unwrap();
+    let expected = "PKGNAME=a-1\nPKG_LOCATION=a\nMAINTAINER=\\033[2Jme\\342\\200\\256\nA=b\tc é\n\
+        SCAN_DEPENDS=x\\302\\233y\nALL_DEPENDS=\nPKG_SKIP_REASON=\nPKG_FAIL_REASON=\n\
+        PKGNAME=b-0\nPKG_LOCATION=b\nPKG_FAIL_REASON=scan: exit 1: \\007\nALL_DEPENDS=\nPKG_SKIP_REASON=\n";
+    assert_eq!(String::from_utf8(written).unwrap(), expected);
+    let mut record = Vec::new();
+    records.write_record(records.get(0).unwrap(), &[], &mut record).unwrap();
+    assert!(String::from_utf8(record).unwrap().contains("MAINTAINER=\u{1b}[2Jme\u{202e}\n"));
+}
+
+#[test]
 fn a_failed_scan_is_a_package_that_cannot_be_built() {
     let mut records = Records::new();
     let index = records.add_failed_scan(&location("net/curl"), "scan: exit 2: no such target");

@@ -106,6 +106,16 @@ pub enum StageError {
     /// Several stages of the root have the name.
     #[error("the root has several stages of the name {0}: name the directory")]
     Ambiguous(String),
+    /// A directory here has the name of another stage of the root.
+    #[error(
+        "the root lists the stage {name} at {listed}, and here is another {name}: name the directory, {listed} or ./{name}"
+    )]
+    OtherHere {
+        /// The name.
+        name: String,
+        /// The directory of the listed stage.
+        listed: String,
+    },
     /// The stage was never completed.
     #[error("the stage {0} was never completed: `patchadm stage drop` removes it")]
     Unfinished(String),
@@ -116,6 +126,14 @@ pub enum StageError {
         stage: String,
         /// The run.
         run: String,
+    },
+    /// The package database of the stage cannot be used as it is.
+    #[error("the package database of the stage {stage}: {failure}")]
+    RecordsOfStage {
+        /// The stage.
+        stage: String,
+        /// The reason.
+        failure: Box<Failure>,
     },
     /// A refresh of the stage was interrupted, and cannot be completed as it was requested.
     #[error("a refresh of the stage {stage} was interrupted, and cannot be completed: {failure}")]

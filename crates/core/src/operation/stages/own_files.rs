@@ -86,18 +86,27 @@ pub(super) fn is_in_place(root: &Root, listed: &ListedStage) -> Result<bool, Sta
     Ok(stage.is_ok_and(|stage| stage.identity.id == listed.id && stage.identity.root == path))
 }
 
-/// Opens the tree that an operand names: a directory, or the name of a stage of the root.
+/// Opens the tree that an operand names: a directory, or the name of a stage of the root. A name means the listed stage, and
+/// no other directory that has it: somebody else may have put it where the caller is.
 pub fn named_tree(root: &Root, operand: &OsStr) -> Result<Root, StageError> {
     let shown = || operand.to_string_lossy().into_owned();
     let opened = std::path::absolute(operand).ok().map(|path| root.elsewhere(&path));
-    match opened {
-        Some(Ok(tree)) => return Ok(tree),
+    let here = match opened {
         Some(Err(error)) if !error.is_not_found() => return Err(error.into()),
-        _ => {}
-    }
-    let name = operand.to_str().and_then(|text| StageName::parse(text).ok());
-    let name = name.ok_or_else(|| StageError::NoStage(shown()))?;
+        opened => opened.and_then(Result::ok),
+    };
+    let Some(name) = operand.to_str().and_then(|text| StageName::parse(text).ok()) else {
+        return here.ok_or_else(|| StageError::NoStage(shown()));
+    };
     let listed = read_stages(root)?;
+    if let Some(tree) = here {
+        let other = other_of_name(root, &listed, (&name, &tree))?;
+        let refuse = |other: &ListedStage| StageError::OtherHere {
+            name: name.to_string(),
+            listed: other.path.to_string(),
+        };
+        return other.map_or(Ok(tree), |other| Err(refuse(other)));
+    }
     let mut named = listed.stages().iter().filter(|stage| stage.name == name);
     match (named.next(), named.next()) {
         (Some(stage), None) => {
@@ -110,6 +119,26 @@ pub fn named_tree(root: &Root, operand: &OsStr) -> Result<Root, StageError> {
         (Some(_), Some(_)) => Err(StageError::Ambiguous(shown())),
         _ => Err(StageError::NoStage(shown())),
     }
+}
+
+/// Returns a listed stage of this name, if a tree is none of those: neither in the place of one, nor one that was moved.
+fn other_of_name<'l>(
+    root: &Root,
+    listed: &'l StagesRecord,
+    (name, tree): (&StageName, &Root),
+) -> Result<Option<&'l ListedStage>, StageError> {
+    let named: Vec<&ListedStage> = listed.stages().iter().filter(|stage| stage.name == *name).collect();
+    let path = physical_path(tree)?;
+    if named.iter().any(|stage| stage.path == path) {
+        return Ok(None);
+    }
+    if let (false, Ok(stage)) = (named.is_empty(), Stage::of_tree(tree.clone()))
+        && named.iter().any(|listed| listed.id == stage.identity.id)
+        && matches!(StageRecord::of(root, listed, &stage)?, StageRecord::Rights(_) | StageRecord::Earlier)
+    {
+        return Ok(None);
+    }
+    Ok(named.first().copied())
 }
 
 /// Reads the list of the stages of a root.

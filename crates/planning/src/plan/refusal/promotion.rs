@@ -71,8 +71,8 @@ pub enum PromotionReason {
         /// The reasons: at least one.
         reasons: Vec<BroughtReason>,
     },
-    /// Files with set-id bits or capabilities would come or get other bytes, or objects of the root would get another owner, and
-    /// that is not allowed.
+    /// Files with set-id bits or capabilities would come or get other bytes, objects of the root would get another owner, or
+    /// links of another user would lead out of the promoted paths, and that is not allowed.
     #[error("{}: {}", privileges(.0), first_ones(.0, ", "))]
     SetId(Vec<SetIdFile>),
     /// The id is recorded already.
@@ -83,8 +83,8 @@ pub enum PromotionReason {
     EarlierId(PatchId),
 }
 
-/// A file that a promotion leaves with set-id bits or capabilities and other bytes, or whose bytes it replaces; or an object
-/// of the root that it gives to another owner.
+/// A file that a promotion leaves with set-id bits or capabilities and other bytes, or whose bytes it replaces; an object of the
+/// root that it gives to another owner; or a link of another user that leads out of the promoted paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetIdFile {
     /// Its path.
@@ -98,7 +98,7 @@ pub struct SetIdFile {
 }
 
 /// The change of a file with set-id bits or capabilities.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SetIdChange {
     /// Its bytes are replaced.
     Bytes,
@@ -113,16 +113,19 @@ pub enum SetIdChange {
         /// User and group afterwards.
         to: (u32, u32),
     },
+    /// It becomes a link with this target, in the stage of another user.
+    Link(String),
 }
 
 impl SetIdChange {
     /// Returns the word of JSON documents.
-    pub fn word(self) -> &'static str {
+    pub fn word(&self) -> &'static str {
         match self {
             Self::Bytes => "bytes",
             Self::Rights => "rights",
             Self::New => "new",
             Self::Owner { .. } => "owner",
+            Self::Link(_) => "link",
         }
     }
 }
@@ -137,6 +140,9 @@ impl std::fmt::Display for SetIdFile {
             SetIdChange::New => "is new",
             SetIdChange::Owner { from: (uid, gid), to: (new_uid, new_gid) } => {
                 return write!(f, "{path} goes from owner {uid}:{gid} to {new_uid}:{new_gid}");
+            }
+            SetIdChange::Link(target) => {
+                return write!(f, "{path} becomes a link to {target}, out of the promoted paths");
             }
         };
         write!(f, "{path} (mode {:04o}{capabilities}) {words}", mode.bits())
@@ -214,13 +220,21 @@ impl PromotionReason {
 }
 
 /// What is not allowed about some objects.
-fn privileges(files: &[SetIdFile]) -> &'static str {
-    let is_owner = |file: &SetIdFile| matches!(file.change, SetIdChange::Owner { .. });
-    match (files.iter().all(is_owner), files.iter().any(is_owner)) {
-        (true, _) => "other owners",
-        (false, true) => "set-id bits, capabilities or other owners",
-        (false, false) => "set-id bits or capabilities",
-    }
+fn privileges(files: &[SetIdFile]) -> String {
+    let has = |is_meant: fn(&SetIdChange) -> bool| files.iter().any(|file| is_meant(&file.change));
+    let owners = has(|change| matches!(change, SetIdChange::Owner { .. }));
+    let links = has(|change| matches!(change, SetIdChange::Link(_)));
+    let rights = has(|change| !matches!(change, SetIdChange::Owner { .. } | SetIdChange::Link(_)));
+    let all = [
+        (rights, "set-id bits"),
+        (rights, "capabilities"),
+        (owners, "other owners"),
+        (links, "links of another user"),
+    ];
+    let mut words: Vec<&str> =
+        all.into_iter().filter(|(is_there, _)| *is_there).map(|(_, word)| word).collect();
+    let last = words.pop().unwrap_or_default();
+    if words.is_empty() { last.to_owned() } else { format!("{} or {last}", words.join(", ")) }
 }
 
 /// At most ten paths in words.

@@ -238,7 +238,7 @@ impl PromotionReader<'_> {
         must_agree_after(&plan, &inventory, database, (&self.ground.root, &self.tree.root))
             .map_err(refuse)?;
         made.libraries = self.settle_libraries(&mut plan, &inventory, &made.id)?;
-        made.set_id = set_id_files(&plan.changes, &made.stage, &made.live);
+        made.set_id = set_id_files(&plan.changes, (&made.stage, &made.live), (&made.scope, &made.foreign));
         if !made.set_id.is_empty() && !self.request.allow_set_id {
             return Err(refuse(Reason::Promotion(PromotionReason::SetId(made.set_id.clone()))));
         }

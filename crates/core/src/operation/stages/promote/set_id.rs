@@ -1,12 +1,15 @@
 //! The files of a promotion with set-id bits or capabilities: those whose bytes it replaces, and those that get such rights.
-//! With them, the objects of the root that get another owner.
+//! With them, the objects of the root that get another owner, and the links of another user that lead elsewhere.
 //!
 //! A program of this kind runs with rights that its caller does not have, so other bytes under the same name are never a
-//! matter of course. Neither is another owner, who decides about the object from then on.
+//! matter of course. Neither is another owner, who decides about the object from then on, nor a link of another user that
+//! leads out of the promoted paths: what is read under its name from then on could be that user's.
 
 use std::collections::BTreeMap;
 
+use super::withheld::ForeignObjects;
 use crate::operation::stages::tree::{Tree, TreeObject};
+use patchadm_inputs::stage::Scope;
 use patchadm_planning::plan::refusal::{SetIdChange, SetIdFile};
 use patchadm_planning::plan::{Action, AttributeChange, Body, Change, NewObject, NewXattrs};
 use patchadm_rootfs::{CAPABILITY, Live, LiveKind, Xattrs};
@@ -24,15 +27,23 @@ struct FileRights {
     capabilities: Option<Vec<u8>>,
 }
 
-/// Returns the files that changes give other bytes or other rights, sorted by path.
-pub(super) fn set_id_files(changes: &[Box<Change>], stage: &Tree, live: &Tree) -> Vec<SetIdFile> {
+/// The most links of one way, as the kernel has it.
+const MOST_LINKS: usize = 40;
+
+/// Returns the files that changes give other bytes or other rights, and the links of another user that lead out of the promoted
+/// paths, sorted by path.
+pub(super) fn set_id_files(
+    changes: &[Box<Change>],
+    (stage, live): (&Tree, &Tree),
+    (scope, foreign): (&Scope, &ForeignObjects),
+) -> Vec<SetIdFile> {
     let by_path: BTreeMap<&ObjectPath, &Action> =
         changes.iter().map(|change| (&change.path, &change.action)).collect();
-    let finder = SetIdFinder { by_path, stage, live };
-    let found = finder
-        .by_path
-        .iter()
-        .filter_map(|(path, action)| finder.file(path, action).or_else(|| finder.other_owner(path, action)));
+    let finder = SetIdFinder { by_path, stage, live, scope, foreign };
+    let found = finder.by_path.iter().filter_map(|(path, action)| {
+        let found = finder.file(path, action).or_else(|| finder.other_owner(path, action));
+        found.or_else(|| finder.link_out(path, action))
+    });
     found.collect()
 }
 
@@ -40,6 +51,8 @@ struct SetIdFinder<'a> {
     by_path: BTreeMap<&'a ObjectPath, &'a Action>,
     stage: &'a Tree,
     live: &'a Tree,
+    scope: &'a Scope,
+    foreign: &'a ForeignObjects,
 }
 
 impl SetIdFinder<'_> {
@@ -74,6 +87,93 @@ impl SetIdFinder<'_> {
         };
         let change = SetIdChange::Owner { from, to };
         (from != to).then(|| SetIdFile { path: path.clone(), mode, has_capabilities: false, change })
+    }
+
+    /// Returns a link of another user that is new or has another target, and leads out of the promoted paths.
+    fn link_out(&self, path: &ObjectPath, action: &Action) -> Option<SetIdFile> {
+        let (Action::Add(new) | Action::Replace(new)) = action else { return None };
+        if !self.foreign.has(path) {
+            return None;
+        }
+        let target = match &new.body {
+            Body::Symlink(target) => target.as_slice(),
+            Body::Link(_) => self.target_of(path)?,
+            _ => return None,
+        };
+        let old = self.live.object(path).map(|object| &object.live.kind);
+        let is_old = matches!(old, Some(LiveKind::Symlink(old)) if old.as_slice() == target);
+        if is_old || self.stays_inside(path, target) {
+            return None;
+        }
+        let change = SetIdChange::Link(String::from_utf8_lossy(target).into_owned());
+        Some(SetIdFile { path: path.clone(), mode: new.mode, has_capabilities: false, change })
+    }
+
+    /// Returns whether a link leads to a path within the promoted ones, as they will be. An absolute target is one of the root.
+    fn stays_inside(&self, link: &ObjectPath, target: &[u8]) -> bool {
+        let mut place = link.parent().unwrap_or_else(ObjectPath::root);
+        // The components that are still to go, the next one last.
+        let mut open: Vec<Vec<u8>> = Vec::new();
+        let push = |open: &mut Vec<Vec<u8>>, text: &[u8]| {
+            open.extend(text.split(|&byte| byte == b'/').rev().map(<[u8]>::to_vec));
+        };
+        if target.starts_with(b"/") {
+            place = ObjectPath::root();
+        }
+        push(&mut open, target);
+        let mut links = 1;
+        while let Some(part) = open.pop() {
+            match part.as_slice() {
+                b"" | b"." => continue,
+                b".." => {
+                    place = place.parent().unwrap_or_else(ObjectPath::root);
+                    continue;
+                }
+                _ => {}
+            }
+            let Ok(next) = place.join(&part) else { return false };
+            match self.target_of(&next) {
+                Some(target) => {
+                    links += 1;
+                    if links > MOST_LINKS {
+                        return false;
+                    }
+                    if target.starts_with(b"/") {
+                        place = ObjectPath::root();
+                    }
+                    push(&mut open, target);
+                }
+                None => place = next,
+            }
+        }
+        self.scope.contains(&place)
+    }
+
+    /// Returns the target of a path that will be a link.
+    fn target_of(&self, path: &ObjectPath) -> Option<&[u8]> {
+        match self.by_path.get(path) {
+            Some(Action::Add(new) | Action::Replace(new)) => match &new.body {
+                Body::Symlink(target) => Some(target),
+                // No plan makes another name of such a name.
+                Body::Link(file) => match self.by_path.get(file) {
+                    Some(Action::Add(new) | Action::Replace(new)) => match &new.body {
+                        Body::Symlink(target) => Some(target),
+                        _ => None,
+                    },
+                    _ => self.live_target(file),
+                },
+                _ => None,
+            },
+            Some(Action::Delete | Action::RemoveDirectory) => None,
+            Some(Action::Attributes(_)) | None => self.live_target(path),
+        }
+    }
+
+    fn live_target(&self, path: &ObjectPath) -> Option<&[u8]> {
+        match &self.live.object(path)?.live.kind {
+            LiveKind::Symlink(target) => Some(target),
+            _ => None,
+        }
     }
 
     /// Returns the rights of a file after a change; `None` for what is no regular file then.

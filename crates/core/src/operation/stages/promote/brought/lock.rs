@@ -15,7 +15,9 @@ pub(in crate::operation::stages) fn lock_records(
     caller: &Caller<'_>,
 ) -> Result<Option<Lock>, StageError> {
     let Some(stage) = stage.filter(|stage| stage.identity.records) else { return Ok(None) };
-    if !installed::has_database(&RecordView::live(&stage.root)).map_err(Failure::from)? {
+    if !installed::has_database(&RecordView::live(&stage.root))
+        .map_err(|error| of_records(stage, error.into()))?
+    {
         return Ok(None);
     }
     let lock = Lock::take(&stage.root, caller.program, |holder| (caller.wait)(holder));
@@ -38,7 +40,17 @@ pub(in crate::operation::stages) fn must_be_finished_but_for_refresh(
 
 /// Returns whether a refresh was interrupted while it wrote the package database of the stage.
 pub(in crate::operation::stages) fn has_run_of_refresh(stage: &Stage) -> Result<bool, StageError> {
-    Ok(stage.identity.records && open_run(&stage.root)?.as_ref().is_some_and(is_of_refresh))
+    Ok(stage.identity.records && run_of(stage)?.as_ref().is_some_and(is_of_refresh))
+}
+
+/// Returns the unfinished run of the package database of a stage.
+fn run_of(stage: &Stage) -> Result<Option<OpenRun>, StageError> {
+    open_run(&stage.root).map_err(|error| of_records(stage, error.into()))
+}
+
+/// Returns the error of a stage whose package database cannot be used: it is not that of the root.
+fn of_records(stage: &Stage, failure: Failure) -> StageError {
+    StageError::RecordsOfStage { stage: stage.root.prefix().display().to_string(), failure: failure.into() }
 }
 
 fn is_of_refresh(run: &OpenRun) -> bool {
@@ -49,7 +61,7 @@ fn refuse_unfinished(stage: &Stage, is_refused: impl Fn(&OpenRun) -> bool) -> Re
     if !stage.identity.records {
         return Ok(());
     }
-    match open_run(&stage.root)?.filter(is_refused) {
+    match run_of(stage)?.filter(is_refused) {
         Some(run) => {
             let stage = stage.root.prefix().display().to_string();
             Err(StageError::UnfinishedRun { stage, run: run.name })
