@@ -145,6 +145,7 @@ impl Options {
         match self.parts.as_slice() {
             [Part::Files] => Page::FILES,
             [Part::Bulk] => Page::BULK,
+            [Part::Loop] => Page::LOOP,
             [Part::Fleet] => Page::FLEET,
             _ => Page::RESULTS,
         }

@@ -212,7 +212,7 @@ fn a_power_cut_leaves_pool_journal_and_set_as_before_or_as_after_and_the_run_goe
     }
     let mut told: Vec<(&str, u64)> = counts.into_iter().collect();
     told.sort_by_key(|(what, _)| *what != "power cuts");
-    told.extend([("third states", 0), ("acknowledged results lost", 0)]);
+    told.extend([("third states", 0), ("results lost that had reached the disk", 0)]);
     figures("bulk-power-cuts", &told);
 }
 
@@ -259,8 +259,8 @@ fn play_two_ages(test: &str, file_system: &str) {
     let mut running = running.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let done = |package: &str| {
         let journal = fs::read_to_string(build.work().join("runs/1/journal")).unwrap_or_default();
-        let line = journal.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_default());
-        let done = line.filter(|line| line["package"] == package && line["state"] == "done").last();
+        let mut lines = journal.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_default());
+        let done = lines.find(|line| line["package"] == package && line["state"] == "done");
         done.map(|line| build.result(line["key"].as_str().unwrap()))
     };
     let go = |package: &str| fs::write(mounted.join(package), "").unwrap();

@@ -27,7 +27,7 @@ pub(crate) const UNFLUSHED: &str = ".unflushed";
 
 /// The most results that are written to the disk one by one. To write more of them, the whole file system is written, which takes
 /// one wait for all; for few, it would be a wait for what builds are writing.
-const MOST_ONE_BY_ONE: usize = 8;
+const MOST_ONE_BY_ONE: usize = 4;
 
 /// The largest description of a result, in bytes.
 const LARGEST_RESULT: u64 = 16 << 20;

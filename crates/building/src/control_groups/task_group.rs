@@ -124,6 +124,7 @@ impl GroupPart {
     fn limit(&self, controller: GroupController, limit: u64) -> Result<bool, RootError> {
         match (controller, self.version) {
             (GroupController::Processes, _) => {
+                // Those that make the sandbox are in the group, and are not the task's.
                 self.put("pids.max", limit.saturating_add(EnclosureProcess::makers()).min(MOST_PROCESSES))
             }
             (GroupController::Memory, HierarchyVersion::One) => {
@@ -243,7 +244,9 @@ mod tests {
         assert!(part.limit(GroupController::Memory, 1000).unwrap());
         assert!(part.limit(GroupController::Processes, 20).unwrap());
         let texts = ["memory.max", "memory.swap.max", "pids.max"].map(|file| written(dir.path(), file));
-        assert_eq!(texts, ["1000", "0", "22"]);
+        // Those of ours are no processes of the task.
+        let most = (20 + EnclosureProcess::makers()).to_string();
+        assert_eq!(texts, ["1000", "0", &most]);
         let mut group = group(part);
         group.take(77);
         assert_eq!(written(dir.path(), "cgroup.procs"), "77");

@@ -98,14 +98,14 @@ fn build_all(
     let (conf, is_continued) = (begin.conf, begin.is_continued);
     let mut master = Master::of(request, (records, resolution), (schedule, costs), slots, outcomes, begin)?;
     let followed = master.follow(tell);
-    // What cannot be removed stays for the next run.
-    let _ = remove_idle(&request.work.conf.build_dir, &request.work.id);
-    if let Err(error) = followed {
+    if followed.is_err() {
         master.abandon();
         // What cannot be written to the disk is not there after a power cut; the run has failed anyway.
         let _ = master.settle();
-        return Err(error);
     }
+    // What cannot be removed stays for the next run.
+    let _ = remove_idle(&request.work.conf.build_dir, &request.work.id);
+    followed?;
     master.end(conf, is_continued, tell)
 }
 
