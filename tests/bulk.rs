@@ -17,6 +17,7 @@ mod dry_run;
 mod enter;
 mod failures;
 mod fetch;
+mod flushed;
 mod followed;
 mod forbidden;
 mod history;

@@ -9,6 +9,7 @@ mod ground;
 mod master;
 mod needs;
 mod scanning;
+pub(crate) mod shell_loop;
 mod slurm;
 mod task;
 

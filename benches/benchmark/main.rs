@@ -226,8 +226,12 @@ fn benchmark(options: &Options) -> Result<()> {
 type Alone = fn(&Disk, &Options, &mut Report) -> Result<()>;
 
 /// These parts, which are measured on the first place that can be opened.
-const ALONE: [(Part, Alone); 3] =
-    [(Part::Bulk, bulk::run), (Part::Fleet, fleet::run), (Part::Native, native::run)];
+const ALONE: [(Part, Alone); 4] = [
+    (Part::Bulk, bulk::run),
+    (Part::Loop, bulk::shell_loop::run),
+    (Part::Fleet, fleet::run),
+    (Part::Native, native::run),
+];
 
 /// Opens that place.
 fn first_place(options: &Options, scratch: &Path, report: &mut Report) -> Result<Disk> {

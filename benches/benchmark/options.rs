@@ -32,6 +32,8 @@ pub(crate) enum Part {
     Libraries,
     /// Bulk builds of packages that do almost nothing, beside their scripts alone; on the first file system only.
     Bulk,
+    /// Bulk builds beside a shell loop of unshare, an overlay, chroot and tar; on the first file system only.
+    Loop,
     /// Reports about many hosts, documents of plans, and Ansible on many roots; on the first file system only.
     Fleet,
     /// The hooks of apt and dpkg, with the real tools; on the first file system only.
@@ -118,8 +120,9 @@ impl Options {
 
     /// Whether a part is measured that needs a data set.
     pub(crate) fn needs_sets(&self) -> bool {
-        let is_without =
-            |part: &Part| matches!(part, Part::Bulk | Part::Fleet | Part::Native | Part::Million);
+        let is_without = |part: &Part| {
+            matches!(part, Part::Bulk | Part::Loop | Part::Fleet | Part::Native | Part::Million)
+        };
         self.parts.is_empty() || !self.parts.iter().all(is_without)
     }
 
@@ -142,6 +145,7 @@ impl Options {
         match self.parts.as_slice() {
             [Part::Files] => Page::FILES,
             [Part::Bulk] => Page::BULK,
+            [Part::Loop] => Page::LOOP,
             [Part::Fleet] => Page::FLEET,
             _ => Page::RESULTS,
         }

@@ -45,6 +45,9 @@ impl Page {
     /// Of bulk builds.
     pub(crate) const BULK: Self = Self { name: "bulk.md", section: "\n### Bulk builds\n\n" };
 
+    /// Of bulk builds beside a shell loop; the book shows nothing of it.
+    pub(crate) const LOOP: Self = Self { name: "loop.md", section: "" };
+
     /// Of many hosts.
     pub(crate) const FLEET: Self = Self { name: "fleet.md", section: "\n### Many hosts\n\n" };
 }

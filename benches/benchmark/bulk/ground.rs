@@ -128,6 +128,11 @@ impl<'a> Ground<'a> {
         self.top.join("work")
     }
 
+    /// The tree of recipes.
+    pub(super) fn tree(&self) -> PathBuf {
+        self.top.join("tree")
+    }
+
     fn action(&self, action: &str) -> Line {
         Line::patchadm().words("bulk").arg(action).arg(self.work())
     }

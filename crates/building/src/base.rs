@@ -10,7 +10,7 @@ use patchadm_svr4::package::Mode;
 
 use crate::command_output::output_digest;
 use crate::ids::{NOBODY, SandboxIds, range_of};
-use crate::sandbox::{BuildUser, HostAccounts, LayerKind, lay_out_host_base};
+use crate::sandbox::{BuildUser, HostAccounts, LayerKind, lay_out_host_base, make_temporary_directories};
 use crate::task::place::remove_all;
 use crate::tree_copy::copy_tree;
 use crate::tree_walk::each_below;
@@ -65,7 +65,9 @@ pub fn base_layer(
             return Ok(BaseLayer { layer: path.clone(), mounted: Vec::new(), kind, ids, note: None });
         }
         // It is made anew for other ids and other paths of the host.
-        (Base::Host(paths), _) => name_of("base", &format!("{paths:?} {ids:?} {user:?} {accounts:?}")),
+        (Base::Host(paths), _) => {
+            name_of("base", &format!("{paths:?} {ids:?} {user:?} {accounts:?} with /tmp"))
+        }
     };
     let above = host_directory(&conf.build_dir)?;
     let _lock = Lock::take_file(&above, b"base.lock", PROGRAM, |_| {
@@ -131,6 +133,7 @@ fn lay_out_base(
         (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
     };
     lay_out_host_base(dir, host, accounts, of_host)?;
+    make_temporary_directories(dir)?;
     for place in PLACES.iter().filter(|place| **place != ".program") {
         made(dir, place.as_bytes())?;
     }

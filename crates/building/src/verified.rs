@@ -8,7 +8,7 @@ use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::Mode;
 
 use crate::file_copy::digest_of_file;
-use crate::pool::{FoundResult, Pool, PoolEntry};
+use crate::pool::{FoundResult, LOG, Pool, PoolEntry, has_whole_log};
 use crate::work::PROGRAM;
 
 /// The file with the notes, in the directory of a bulk build.
@@ -50,9 +50,13 @@ pub(crate) fn find_verified(
     })
 }
 
-/// Returns the first file of a result with other bytes than it is to have.
+/// Returns the first file of a result with other bytes than it is to have. One that need not be on the disk yet is always read: a
+/// note may be older than a power cut.
 fn first_wrong(entry: &PoolEntry, verified: &mut VerifiedFiles) -> Result<Option<String>, RootError> {
     let dir = Dir::of_host(&entry.path)?;
+    if entry.is_unflushed && !has_whole_log(&dir)? {
+        return Ok(Some(LOG.to_owned()));
+    }
     for (name, _, digest) in entry.result.stored_files() {
         let file = dir.open_regular(name.as_bytes())?;
         let failed = |error: &std::io::Error| dir.read_error(name.as_bytes(), error);
@@ -60,7 +64,7 @@ fn first_wrong(entry: &PoolEntry, verified: &mut VerifiedFiles) -> Result<Option
         let ctime = seen.ctime().saturating_mul(1_000_000_000).saturating_add(seen.ctime_nsec());
         let state = VerifiedFile { inode: seen.ino(), size: seen.size(), ctime, digest };
         let noted = path_of(&entry.result.key, name);
-        if verified.has(&noted, &state) {
+        if !entry.is_unflushed && verified.has(&noted, &state) {
             continue;
         }
         if digest_of_file(&file, failed)? != digest {

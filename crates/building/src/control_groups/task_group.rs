@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use patchadm_core::namespaces::EnclosureProcess;
 use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::Mode;
 
@@ -19,9 +20,6 @@ const PAUSE: Duration = Duration::from_millis(2);
 
 /// The most that the kernel takes as a limit of processes.
 const MOST_PROCESSES: u64 = 4 << 20;
-
-/// The processes of a group that are not the task's: the one that makes the sandbox, and the first one inside.
-const OURS: u64 = 2;
 
 /// The limits that groups hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -126,7 +124,8 @@ impl GroupPart {
     fn limit(&self, controller: GroupController, limit: u64) -> Result<bool, RootError> {
         match (controller, self.version) {
             (GroupController::Processes, _) => {
-                self.put("pids.max", limit.saturating_add(OURS).min(MOST_PROCESSES))
+                // Those that make the sandbox are in the group, and are not the task's.
+                self.put("pids.max", limit.saturating_add(EnclosureProcess::makers()).min(MOST_PROCESSES))
             }
             (GroupController::Memory, HierarchyVersion::One) => {
                 let is_set = self.put("memory.limit_in_bytes", limit)?;
@@ -245,7 +244,9 @@ mod tests {
         assert!(part.limit(GroupController::Memory, 1000).unwrap());
         assert!(part.limit(GroupController::Processes, 20).unwrap());
         let texts = ["memory.max", "memory.swap.max", "pids.max"].map(|file| written(dir.path(), file));
-        assert_eq!(texts, ["1000", "0", "22"]);
+        // Those of ours are no processes of the task.
+        let most = (20 + EnclosureProcess::makers()).to_string();
+        assert_eq!(texts, ["1000", "0", &most]);
         let mut group = group(part);
         group.take(77);
         assert_eq!(written(dir.path(), "cgroup.procs"), "77");

@@ -22,7 +22,7 @@ use crate::platform::{find_platform, keep_platform};
 use crate::pool_use::use_pool;
 use crate::remains::remove_remains;
 use crate::runs::run_directory;
-use crate::task::place::remove_abandoned;
+use crate::task::place::{remove_abandoned, remove_idle};
 use crate::tree::KnownTree;
 use crate::work::WorkError;
 
@@ -44,7 +44,7 @@ pub fn run(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<RunOutcome, RunEr
     let (conf, began) = (Digest::of(&work.conf_text), (request.time)());
     let mut journal = JournalFile::open(work, number, whole)?;
     journal.add(&JournalLine::Start(RunStart { run: number, conf, began: began.clone(), operands }))?;
-    journal.add(&JournalLine::Records(scanned.digest))?;
+    journal.add_durably(&JournalLine::Records(scanned.digest))?;
     tell(RunEvent::Begins { run: number, is_continued, packages: wanted.len() });
     let (platform, note) =
         find_platform(work, request.driver, (request.base.0, request.user), request.interrupt);
@@ -75,7 +75,7 @@ fn number_of_run(
         return Ok((state.run, true, *whole));
     }
     let line = JournalLine::Abandoned { end: (request.time)() };
-    JournalFile::open(request.work, state.run, *whole)?.add(&line)?;
+    JournalFile::open(request.work, state.run, *whole)?.add_durably(&line)?;
     Ok((known.next_number(), false, 0))
 }
 
@@ -97,10 +97,15 @@ fn build_all(
         wanted.iter().map(|index| (*index, first_outcome(resolution, *index))).collect();
     let (conf, is_continued) = (begin.conf, begin.is_continued);
     let mut master = Master::of(request, (records, resolution), (schedule, costs), slots, outcomes, begin)?;
-    if let Err(error) = master.follow(tell) {
+    let followed = master.follow(tell);
+    if followed.is_err() {
         master.abandon();
-        return Err(error);
+        // What cannot be written to the disk is not there after a power cut; the run has failed anyway.
+        let _ = master.settle();
     }
+    // What cannot be removed stays for the next run.
+    let _ = remove_idle(&request.work.conf.build_dir, &request.work.id);
+    followed?;
     master.end(conf, is_continued, tell)
 }
 
@@ -123,7 +128,8 @@ fn tell_all(
         let report = &outcome.ended.report;
         // A report that may have been handed on twice is better than one that nobody got.
         outcome.ended.is_handed_on &= hand_on(request, report, tell);
-        journal.add(&JournalLine::End { end: report.ended.clone(), counts: report.counts.clone() })?;
+        journal
+            .add_durably(&JournalLine::End { end: report.ended.clone(), counts: report.counts.clone() })?;
     }
     Ok(outcome)
 }

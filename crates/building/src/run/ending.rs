@@ -79,6 +79,9 @@ impl Master<'_> {
     fn take_new_result(&mut self, index: u32, order: &TaskOrder) -> Result<Option<String>, RunError> {
         Ok(match find_verified(&self.pool, &order.key, &mut self.verified)? {
             FoundResult::Result(entry) => {
+                if entry.is_unflushed {
+                    self.flushing.add_result(entry.result.key);
+                }
                 self.entries.insert(index, entry.without_inputs());
                 None
             }
@@ -192,7 +195,7 @@ impl Master<'_> {
     ) -> Result<(), RunError> {
         let package = self.records.name_of(index);
         let line = JournalLine::Outcome { package: package.clone(), outcome: Box::new(outcome.clone()) };
-        self.journal.add(&line)?;
+        self.flushing.add(&line)?;
         tell(RunEvent::Ends { package: &package, outcome: &outcome });
         self.outcomes.insert(index, outcome);
         Ok(())
@@ -225,7 +228,7 @@ impl Master<'_> {
                 self.note(index, outcome, &mut *tell)?;
             }
         }
-        self.journal.settle()?;
+        self.settle()?;
         let ended = (self.request.time)();
         let facts = RunFacts {
             run: self.run,
@@ -258,6 +261,6 @@ impl Master<'_> {
             patches_error: None,
             is_handed_on: true,
         };
-        Ok((ended, self.journal))
+        Ok((ended, self.flushing.into_journal()))
     }
 }

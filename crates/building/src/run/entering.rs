@@ -109,6 +109,7 @@ pub fn enter(
         time: request.time.clone(),
         began: &request.time,
         previous: None,
+        is_local: false,
     };
     let mut order = task_order(&order, request.package, (task.key, task.inputs), task.limits, false);
     order.has_network |= request.has_network;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use patchadm_bulk::history::name_of;
 use patchadm_bulk::journal::{JournalLine, PackageOutcome, PackageState, RunEnd, RunState};
 use patchadm_bulk::result::Key;
-use patchadm_rootfs::{RootError, WritableFile};
+use patchadm_rootfs::{Dir, RootError, WritableFile};
 use patchadm_svr4::package::Mode;
 
 use super::request::RunError;
@@ -15,9 +15,8 @@ use crate::work::{RUNS, Work, numbered_directories};
 /// The journal of a run, being written.
 #[derive(Debug)]
 pub(super) struct JournalFile {
+    dir: Dir,
     file: WritableFile,
-    /// Whether it has lines that need not be on the disk yet.
-    is_ahead: bool,
 }
 
 impl JournalFile {
@@ -30,38 +29,32 @@ impl JournalFile {
         file.sync()?;
         dir.sync()?;
         runs.sync()?;
-        Ok(Self { file, is_ahead: false })
+        Ok(Self { dir, file })
     }
 
-    /// Adds a line. It is on the disk when this returns, with two exceptions: lines about what is being built, and about
-    /// packages that nothing was done for, of which thousands may come at once; for these [`settle`](Self::settle) is called.
+    /// Adds a line. It need not be on the disk when this returns.
     pub(super) fn add(&mut self, line: &JournalLine) -> Result<(), RootError> {
         let end = self.file.size()?;
-        self.file.put_at(&line.to_bytes(), end)?;
-        match line {
-            JournalLine::Running { .. } => return Ok(()),
-            JournalLine::Outcome { outcome, .. } if !is_of_work(outcome.state) => self.is_ahead = true,
-            _ => {
-                self.file.sync()?;
-                self.is_ahead = false;
-            }
-        }
-        Ok(())
+        self.file.put_at(&line.to_bytes(), end)
+    }
+
+    /// Adds a line that is on the disk when this returns, with all before it.
+    pub(super) fn add_durably(&mut self, line: &JournalLine) -> Result<(), RootError> {
+        self.add(line)?;
+        self.sync()
     }
 
     /// Waits until all lines are on the disk.
-    pub(super) fn settle(&mut self) -> Result<(), RootError> {
-        if self.is_ahead {
-            self.file.sync()?;
-        }
-        self.is_ahead = false;
-        Ok(())
+    pub(super) fn sync(&self) -> Result<(), RootError> {
+        self.file.sync()
     }
-}
 
-/// Tells whether something was done for a package that came to this state.
-fn is_of_work(state: PackageState) -> bool {
-    matches!(state, PackageState::Done | PackageState::Failed | PackageState::Deferred)
+    /// Opens it once more, for another thread.
+    pub(super) fn again(&self) -> Result<Self, RootError> {
+        let dir = self.dir.again()?;
+        let file = dir.open_or_create(JOURNAL.as_bytes(), Mode::of(0o644))?;
+        Ok(Self { dir, file })
+    }
 }
 
 /// The successful builds of a package.

@@ -19,6 +19,7 @@ use patchadm_rootfs::Dir;
 use super::beginning::ExpectedCosts;
 use super::decision::{Decision, DecisionInput, decide};
 use super::fetch_queue::FetchQueue;
+use super::flushing::Flushing;
 use super::journal_file::{JournalFile, KnownRuns};
 use super::messages::{RunMessage, RunMessages, TaskMessage};
 use super::now_file::{NowFile, RunningPackage, remove_now};
@@ -61,7 +62,7 @@ pub(super) struct Master<'a> {
     pub(super) keys: KeyMaker<'a>,
     pub(super) pool: Pool,
     pub(super) verified: VerifiedFiles,
-    pub(super) journal: JournalFile,
+    pub(super) flushing: Flushing,
     pub(super) known: KnownRuns,
     pub(super) run: u64,
     pub(super) slots: SlotTable,
@@ -133,7 +134,7 @@ impl<'a> Master<'a> {
             keys: KeyMaker::of(conf, request.driver, request.base.1),
             pool: Pool::open(&conf.pool)?,
             verified: read_verified(&request.work.dir)?,
-            journal: begin.journal,
+            flushing: Flushing::of(begin.journal),
             known: begin.known,
             run: begin.run,
             slots,
@@ -176,12 +177,12 @@ impl Master<'_> {
             if is_over {
                 self.ends.store(true, Ordering::Relaxed);
                 if self.probing == 0 && !self.slots.is_running() {
-                    self.journal.settle()?;
+                    self.settle()?;
                     return Ok(remove_now(&self.dir)?);
                 }
             }
             self.write_now();
-            self.journal.settle()?;
+            self.flushing.begin_if_due(&self.pool)?;
             match self.messages.receiver.recv_timeout(PAUSE) {
                 Ok(message) => self.hear(message, tell)?,
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
@@ -189,6 +190,11 @@ impl Master<'_> {
             self.look_at_signals();
             self.take_leave_of_silent(tell)?;
         }
+    }
+
+    /// Waits until everything that was built and noted is on the disk.
+    pub(super) fn settle(&mut self) -> Result<(), RunError> {
+        self.flushing.settle(&self.pool)
     }
 
     /// Ends everything that runs; nothing more is heard of it.
@@ -337,8 +343,12 @@ impl Master<'_> {
             }
         };
         if let Some(reason) = &task.damage {
-            tell(RunEvent::Note(&format!("{reason}: it is set aside and built again")));
-            self.pool.set_aside(&task.key)?;
+            let how = if self.pool.set_aside(&task.key)? {
+                "it is set aside and built again"
+            } else {
+                "it had not reached the disk, and is built again"
+            };
+            tell(RunEvent::Note(&format!("{reason}: {how}")));
         }
         if self.awaits_distfiles(index, record, task.key) {
             return Ok(());
@@ -361,6 +371,9 @@ impl Master<'_> {
 
     /// Takes a result that is there.
     fn take_result(&mut self, index: u32, entry: PoolEntry, tell: Tell<'_>) -> Result<(), RunError> {
+        if entry.is_unflushed {
+            self.flushing.add_result(entry.result.key);
+        }
         let before = self.built_before(index).filter(|before| before.key == Some(entry.result.key));
         if let Some(outcome) = before.cloned() {
             self.entries.insert(index, entry.without_inputs());
@@ -403,7 +416,7 @@ impl Master<'_> {
             since: Some((self.request.time)()),
             ..RunningPackage::default()
         };
-        self.journal.add(&JournalLine::Running { package: package.clone(), slot: name.clone() })?;
+        self.flushing.add(&JournalLine::Running { package: package.clone(), slot: name.clone() })?;
         tell(RunEvent::Starts { package: &package, slot: &name });
         let sender = self.messages.sender.clone();
         match RunningTask::start((&words, cancel), order, (index, slot, self.starts), sender) {

@@ -10,6 +10,7 @@ mod dry_run;
 mod ending;
 mod entering;
 mod fetch_queue;
+mod flushing;
 mod foresight;
 mod journal_file;
 mod master;

@@ -33,6 +33,8 @@ pub(super) struct OrderInput<'a> {
     pub(super) began: &'a str,
     /// The key of the last success of the package.
     pub(super) previous: Option<Key>,
+    /// Whether the slot is on the machine of the run.
+    pub(super) is_local: bool,
 }
 
 /// Returns the order of a task.
@@ -77,6 +79,7 @@ pub(super) fn task_order(
         began: input.began.to_owned(),
         varies: record.map(|record| record.varies().map(str::to_owned).collect()).unwrap_or_default(),
         previous: input.previous,
+        is_local: input.is_local,
         variables: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
     }
 }
@@ -102,6 +105,7 @@ impl Master<'_> {
             time: (self.request.time)(),
             began: &self.began,
             previous: self.known.success(&self.records.name_of(index)).copied(),
+            is_local: self.slots.is_local(slot),
         };
         task_order(&input, index, decided, limits, checks_only)
     }

@@ -50,7 +50,7 @@ pub(super) fn make_its_set(
                 let index = index.and_then(|index| u32::try_from(index).ok());
                 left_out.breaks = index.map_or(0, |index| graph.with_dependents(&[index]).len() as u64 - 1);
             }
-            journal.add(&JournalLine::Set(set.run))?;
+            journal.add_durably(&JournalLine::Set(set.run))?;
             outcome.ended.report.set = Some(set);
             outcome.ended.report.shared_paths = shared_paths;
         }

@@ -10,7 +10,7 @@ use patchadm_core::namespaces::{
     MountSource, ProcessLimit,
 };
 
-use patchadm_rootfs::{Dir, RootError};
+use patchadm_rootfs::{Dir, FileType, ObjectStatus, RootError};
 use patchadm_svr4::package::Mode;
 
 use super::watch::SandboxLimits;
@@ -31,6 +31,9 @@ const OF_INSTALLATION: u64 = 1 | 1 << 1 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 
 /// The capabilities of root in a build, in the sandbox's own user namespace: those of an installation, and `setpcap`,
 /// `net_bind_service`, `setfcap`.
 const OF_ROOT: u64 = OF_INSTALLATION | 1 << 8 | 1 << 10 | 1 << 31;
+
+/// The attribute by which overlayfs knows a directory that hides those below it.
+const OPAQUE: &[u8] = b"user.overlay.opaque";
 
 /// The shared memory of a sandbox whose memory has no limit, in bytes.
 const SHARED_MEMORY: u64 = 1 << 30;
@@ -66,7 +69,7 @@ pub struct BuildRoot {
 
 impl BuildRoot {
     /// Makes the layer for changes ready, and returns it: with a copy of what is below, where layers are copies and nothing is in
-    /// it yet, and with the temporary directories.
+    /// it yet, and with the temporary directories, unless those of the layers below are as they are to be.
     pub(crate) fn lay_out(&self) -> Result<Dir, RootError> {
         let upper = Dir::of_host(&self.upper)?;
         let below = self.lower.first().filter(|_| self.kind == LayerKind::Copy);
@@ -75,10 +78,43 @@ impl BuildRoot {
         {
             copy_tree(below, &self.upper, None)?;
         }
-        made(&upper, b"tmp")?.set_own_mode(Mode::of(0o1777))?;
-        made(&made(&upper, b"var")?, b"tmp")?.set_own_mode(Mode::of(0o1777))?;
+        if self.kind == LayerKind::Overlay && has_temporary_directories(&self.lower)? {
+            return Ok(upper);
+        }
+        make_temporary_directories(&upper)?;
         Ok(upper)
     }
+}
+
+/// Makes the temporary directories of a layer, to which everybody may write.
+pub(crate) fn make_temporary_directories(layer: &Dir) -> Result<(), RootError> {
+    made(layer, b"tmp")?.set_own_mode(Mode::of(0o1777))?;
+    made(&made(layer, b"var")?, b"tmp")?.set_own_mode(Mode::of(0o1777))
+}
+
+/// Tells whether the lowest layer has temporary directories to which everybody may write, and none above it changes them.
+fn has_temporary_directories(layers: &[PathBuf]) -> Result<bool, RootError> {
+    let Some((base, above)) = layers.split_last() else { return Ok(false) };
+    for layer in above {
+        let layer = Dir::of_host(layer)?;
+        let var = layer.look(b"var")?;
+        let has_plain_var = match var.map(|seen| seen.file_type) {
+            None => true,
+            Some(FileType::Directory) => {
+                !layer.has_xattr(b"var", OPAQUE)? && layer.dir(b"var")?.look(b"tmp")?.is_none()
+            }
+            Some(_) => false,
+        };
+        if layer.look(b"tmp")?.is_some() || !has_plain_var {
+            return Ok(false);
+        }
+    }
+    let base = Dir::of_host(base)?;
+    let is_open = |seen: Option<ObjectStatus>| {
+        seen.is_some_and(|seen| seen.file_type == FileType::Directory && seen.mode == Mode::of(0o1777))
+    };
+    let has_var = base.look(b"var")?.is_some_and(|seen| seen.file_type == FileType::Directory);
+    Ok(has_var && is_open(base.look(b"tmp")?) && is_open(base.dir(b"var")?.look(b"tmp")?))
 }
 
 /// Under whose ids a command runs.

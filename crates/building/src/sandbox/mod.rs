@@ -9,7 +9,9 @@ mod watch;
 
 pub use host_base::{HostAccounts, HostBase, lay_out_host_base};
 pub use layers::{BuildRoot, BuildUser, LayerKind, SandboxCommand, enclosure};
-pub(crate) use layers::{OWN_PROGRAM, enclosure_of_work, environment, network_files, own_program};
+pub(crate) use layers::{
+    OWN_PROGRAM, enclosure_of_work, environment, make_temporary_directories, network_files, own_program,
+};
 pub(crate) use log::phase_of;
 pub use log::{PHASE_LINE, TaskLog};
 pub(crate) use usage::space_of;

@@ -307,9 +307,8 @@ impl<'a> Watcher<'a> {
         if self.limits.silence.is_some_and(|limit| silent > limit) {
             return Some(StopCause::Silence(silent));
         }
-        // The process that makes the enclosure and the first one inside are ours.
         let usage = usage_below(self.process.id());
-        let processes = usage.count.saturating_sub(1);
+        let processes = usage.count.saturating_sub(EnclosureProcess::makers().saturating_sub(1));
         self.peak_memory = self.peak_memory.max(usage.memory);
         if let Some(cause) = group_cause(watch.group) {
             return Some(cause);
@@ -356,7 +355,10 @@ impl<'a> Watcher<'a> {
         let stopped = followed?.or_else(|| group_cause(group));
         let (end, processor_ms) = match ended {
             _ if stopped.is_some() => (None, 0),
-            ended => ended.map(|(end, processor_ms)| (Some(end), processor_ms))?,
+            ended => ended.map(|(end, took)| {
+                let processor_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+                (Some(end), processor_ms)
+            })?,
         };
         Ok(SandboxEnd { end, stopped, took, peak_memory, processor_ms })
     }

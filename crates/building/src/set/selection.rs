@@ -300,7 +300,7 @@ mod tests {
             b3: patchadm_bulk::result::Digest::of(b""),
             sha256: "ab".repeat(32),
         });
-        PoolEntry { path: "/pool/x".into(), result }
+        PoolEntry { path: "/pool/x".into(), result, is_unflushed: false }
     }
 
     fn wanted(package: &str, state: PackageState) -> SetPackage<'_> {

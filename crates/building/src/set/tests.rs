@@ -81,7 +81,7 @@ impl Bulk {
         });
         let path = self.path("pool").join(result.key.to_string());
         fs::create_dir_all(&path).unwrap();
-        PoolEntry { path, result }
+        PoolEntry { path, result, is_unflushed: false }
     }
 
     fn make(&self, run: u64, packages: &[SetPackage<'_>]) -> Result<SetReport, SetRefusal> {

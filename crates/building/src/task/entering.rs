@@ -18,7 +18,7 @@ use crate::driver::Driver;
 use crate::ids::SandboxIds;
 use crate::pool::{Pool, PoolEntry};
 use crate::sandbox::{BuildUser, SandboxError, SandboxLimits, TaskLog, enclosure};
-use crate::work::Work;
+use crate::work::{Work, made};
 
 /// The file in `/tmp` inside with what the build gets on its standard input.
 const RECORD: &[u8] = b"record";
@@ -151,7 +151,8 @@ fn prepare(inputs: &TaskInputs<'_>, is_kept: bool) -> Result<Option<std::path::P
         lay_out(inputs, layer.as_deref())?;
     }
     let upper = build_root(inputs, layer.as_deref()).lay_out()?;
-    let tmp = upper.dir(b"tmp")?;
+    let tmp = made(&upper, b"tmp")?;
+    tmp.set_own_mode(Mode::of(0o1777))?;
     if tmp.look(RECORD)?.is_some_and(|seen| seen.file_type == FileType::Directory) {
         put_aside(&tmp, RECORD)?;
     }

@@ -15,7 +15,7 @@ use super::packing::PackedResult;
 use super::step::TaskError;
 use crate::differences::{ComparedFiles, differences};
 use crate::file_copy::{copy_file, each_part};
-use crate::pool::{FoundResult, LOG, PoolEntry, RESULT};
+use crate::pool::{Flush, FoundResult, LOG, PoolEntry, RESULT};
 
 /// The largest log that is kept in the pool, in bytes.
 const LARGEST_LOG: u64 = 1 << 30;
@@ -36,7 +36,8 @@ pub(super) struct KeptBuild<'a> {
 pub(super) fn keep(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>) -> Result<Option<String>, TaskError> {
     let (name, dir) = inputs.pool.begin()?;
     let entered = fill(inputs, build, &dir).and_then(|result| {
-        let is_first = inputs.pool.enter((&name, &dir), &inputs.order.key)?;
+        let flush = if inputs.order.is_local { Flush::Later } else { Flush::Now };
+        let is_first = inputs.pool.enter((&name, &dir), &inputs.order.key, flush)?;
         Ok((!is_first).then_some(result))
     });
     match entered {

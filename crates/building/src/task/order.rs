@@ -67,6 +67,10 @@ pub struct TaskOrder {
     /// The result of the last build that succeeded.
     #[serde(default)]
     pub previous: Option<Key>,
+    /// Whether the run is on the same machine: it writes results to the disk, many at a time, and clears away at its end what
+    /// tasks leave to the next ones.
+    #[serde(default)]
+    pub is_local: bool,
     /// The variables of `MULTI_VERSION`.
     pub variables: BTreeMap<String, String>,
 }

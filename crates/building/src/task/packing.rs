@@ -25,7 +25,7 @@ use super::made_pkginfo::{PackageIdentity, dependencies, made_pkginfo};
 use super::order::TaskFailure;
 use super::step::{StepError, TaskError};
 use crate::file_copy::copy_file;
-use crate::pool::{LOG, RESULT};
+use crate::pool::{LOG, RESULT, UNFLUSHED};
 use crate::tree_walk::each_below;
 
 /// How a datastream begins.
@@ -211,7 +211,7 @@ fn transfer(
 
 /// Checks that a result has no file of its own of this name.
 fn must_be_free(name: &str) -> Result<(), StepError> {
-    if [RESULT, LOG].contains(&name) {
+    if [RESULT, LOG, UNFLUSHED].contains(&name) {
         return Err(wrong(format!("/out/{name} has the name of a file that every result has")));
     }
     Ok(())

@@ -16,6 +16,7 @@ use super::inputs::TaskInputs;
 use super::order::TaskFailure;
 use super::over_limit::over_limit;
 use super::packing::{NOTED, PackedResult, PackingInput, pack};
+use super::place::VIEW;
 use super::sandbox_run::{Ticks, fail_if_full, memory_file, run_work};
 use super::step::{StepError, TaskError};
 use crate::sandbox::{SandboxLimits, StopCause, TaskLog, enclosure_of_work};
@@ -72,15 +73,12 @@ pub(super) fn pack_in_sandbox(
     (log, ticks): (&mut TaskLog, Ticks<'_>),
 ) -> Result<PackedResult, StepError> {
     let (place, ids) = (inputs.place, inputs.base.ids);
-    let tree = place.empty("view")?;
-    tree.make_dir(b"proc", Mode::of(0o755))?;
     let parts = [("out", &input.out), ("made", &input.scratch), ("results", &input.to)];
     for (part, _) in parts {
         ids.give(&place.dir, part.as_bytes(), inputs.user.id())?;
-        tree.make_dir(part.as_bytes(), Mode::of(0o755))?;
     }
     let directories = parts.map(|(part, inside)| (place.part(part), inside.clone()));
-    let view = place.part("view");
+    let view = place.part(VIEW);
     let limits = packing_limits(&inputs.order.limits);
     let enclosure =
         enclosure_of_work(PACKING, (&view, &directories), (ids, inputs.user), &limits, place.inside());

@@ -1,4 +1,7 @@
 //! The directory of one task: its layer, its working directories, and two locks that tell who uses it.
+//!
+//! A task leaves its directory to the next one, with what no build can change: a file system takes long to make what it has just
+//! removed, since it avoids to use it again for a while.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,11 +14,21 @@ use crate::control_groups::{GroupLimits, TaskGroup, remove_abandoned_groups};
 use crate::tree_walk::each_below;
 use crate::work::{PROGRAM, host_directory, made_private};
 
-/// The directories of a task: its layer and that of overlayfs, and what is mounted.
-const PARTS: [&str; 6] = ["upper", "scratch", "work", "out", "packages", "distfiles"];
+/// The directories that are made for each task: its layer, and what its build writes to.
+const OF_TASK: [&str; 3] = ["upper", "work", "out"];
+
+/// The directories that a task leaves to the next one, empty: that of overlayfs, and what builds cannot write to.
+const KEPT: [&str; 3] = ["scratch", "packages", "distfiles"];
+
+/// The tree in which packing sees its directories, and its places for them. Nobody writes to it.
+pub(super) const VIEW: &str = "view";
+pub(super) const VIEWED: [&str; 4] = ["proc", "out", "made", "results"];
 
 /// The lock, beside the directories of tasks, of who makes one until it has an owner, and of who looks which have none.
 const MAKING: &[u8] = b"tasks.lock";
+
+/// The part of the name of a directory that says that a task has left it to the next one.
+const IDLE: &str = ".idle.";
 
 /// The lock of the process of the task.
 pub(crate) const OWNER: &[u8] = b"owner";
@@ -36,7 +49,7 @@ pub(crate) struct TaskPlace {
     pub(crate) path: PathBuf,
     /// The directory.
     pub(crate) dir: Dir,
-    _owner: Lock,
+    owner: Lock,
 }
 
 impl TaskPlace {
@@ -44,16 +57,23 @@ impl TaskPlace {
     pub(crate) fn make(build_dir: &Path, id: &str) -> Result<Self, LockError> {
         let above = host_directory(build_dir)?;
         let tasks = made_private(&above, b"tasks")?;
-        let name = format!("{id}.{:016x}", random()?).into_bytes();
+        let name = new_name(id)?;
         let making = take_soon(&above, MAKING)?;
-        let dir = tasks.make_dir(&name, Mode::of(0o755))?;
+        let is_made = !take_idle(&tasks, id, &name)?;
+        let dir = if is_made { tasks.make_dir(&name, Mode::of(0o755))? } else { tasks.dir(&name)? };
         let owner = Lock::take_file(&dir, OWNER, PROGRAM, |_| false)?;
         drop(making);
-        for part in PARTS {
+        for part in KEPT.into_iter().chain([VIEW]).filter(|_| is_made).chain(OF_TASK) {
             dir.make_dir(part.as_bytes(), Mode::of(0o755))?;
         }
+        if is_made {
+            let view = dir.dir(VIEW.as_bytes())?;
+            for place in VIEWED {
+                view.make_dir(place.as_bytes(), Mode::of(0o755))?;
+            }
+        }
         let path = crate::work::host_path(&build_dir.join("tasks"), &name);
-        Ok(Self { tasks, name, path, dir, _owner: owner })
+        Ok(Self { tasks, name, path, dir, owner })
     }
 
     /// Returns the path of a part.
@@ -63,6 +83,13 @@ impl TaskPlace {
 
     /// Makes a part anew, and empty.
     pub(crate) fn empty(&self, part: &str) -> Result<Dir, RootError> {
+        if KEPT.contains(&part) && self.dir.look(part.as_bytes())?.is_some() {
+            let dir = self.dir.dir(part.as_bytes())?;
+            for name in dir.names()? {
+                remove_all(&dir, &name)?;
+            }
+            return Ok(dir);
+        }
         remove_all(&self.dir, part.as_bytes())?;
         self.dir.make_dir(part.as_bytes(), Mode::of(0o755))
     }
@@ -88,13 +115,7 @@ impl TaskPlace {
     pub(crate) fn reopen(failed: Dir, path: &Path, name: &[u8]) -> Result<Self, LockError> {
         let dir = failed.dir(name)?;
         let owner = Lock::take_file(&dir, OWNER, PROGRAM, |_| false)?;
-        Ok(Self {
-            tasks: failed,
-            name: name.to_vec(),
-            path: crate::work::host_path(path, name),
-            dir,
-            _owner: owner,
-        })
+        Ok(Self { tasks: failed, name: name.to_vec(), path: crate::work::host_path(path, name), dir, owner })
     }
 
     /// Moves the directory elsewhere, on the same file system.
@@ -102,10 +123,72 @@ impl TaskPlace {
         self.tasks.move_to(&self.name, to, name)
     }
 
+    /// Leaves the directory to the next task of the same bulk build on this machine. Who carries tasks out removes it when there
+    /// are no more.
+    pub(crate) fn leave(self, build_dir: &Path, id: &str) -> Result<(), LockError> {
+        for name in self.dir.names()? {
+            let part = str::from_utf8(&name).unwrap_or_default();
+            if KEPT.contains(&part) {
+                self.empty(part)?;
+            } else if part != VIEW && ![OWNER, INSIDE].contains(&&*name) {
+                remove_all(&self.dir, &name)?;
+            }
+        }
+        let idle = [idle_prefix(id).as_bytes(), format!("{:016x}", random()?).as_bytes()].concat();
+        let _making = take_soon(&host_directory(build_dir)?, MAKING)?;
+        self.tasks.move_to(&self.name, &self.tasks, &idle)?;
+        // Who takes it next finds nobody who owns it.
+        drop(self.owner);
+        Ok(())
+    }
+
     /// Removes the directory.
     pub(crate) fn remove(self) -> Result<(), RootError> {
         remove_all(&self.tasks, &self.name)
     }
+}
+
+/// Returns a name that no task of this bulk build has.
+fn new_name(id: &str) -> Result<Vec<u8>, RootError> {
+    Ok(format!("{id}.{:016x}", random()?).into_bytes())
+}
+
+/// How the names of directories begin that tasks of a bulk build have left to the next ones.
+fn idle_prefix(id: &str) -> String {
+    format!("{id}{IDLE}")
+}
+
+/// Gives a directory that a task has left this name, if there is one. Called under the lock of whoever makes one.
+fn take_idle(tasks: &Dir, id: &str, name: &[u8]) -> Result<bool, RootError> {
+    let prefix = idle_prefix(id);
+    let idle = tasks.names_that_are(|name| name.starts_with(prefix.as_bytes()))?;
+    match idle.first() {
+        Some(idle) => tasks.move_to(idle, tasks, name).map(|()| true),
+        None => Ok(false),
+    }
+}
+
+/// Removes the directories that tasks of a bulk build have left on this machine. What cannot be removed stays for the next time.
+pub(crate) fn remove_idle(build_dir: &Path, id: &str) -> Result<(), LockError> {
+    let above = host_directory(build_dir)?;
+    if above.look(b"tasks")?.is_none() {
+        return Ok(());
+    }
+    let tasks = above.dir(b"tasks")?;
+    let mut taken = Vec::new();
+    let making = take_soon(&above, MAKING)?;
+    loop {
+        let name = new_name(id)?;
+        if !take_idle(&tasks, id, &name)? {
+            break;
+        }
+        taken.push(name);
+    }
+    drop(making);
+    for name in taken {
+        let _ = remove_all(&tasks, &name);
+    }
+    Ok(())
 }
 
 /// Takes a lock as soon as nobody else holds it.
@@ -123,10 +206,15 @@ pub(crate) fn remove_abandoned(build_dir: &Path, id: &str) -> Result<(), LockErr
     if above.look(b"tasks")?.is_none() {
         return Ok(());
     }
+    remove_idle(build_dir, id)?;
     let tasks = above.dir(b"tasks")?;
     remove_abandoned_groups(id, |task| !is_owned(&tasks, task));
     let making = take_soon(&above, MAKING)?;
     let is_abandoned = |name: &Vec<u8>| {
+        // What others leave to their next tasks is theirs.
+        if name.windows(IDLE.len()).any(|part| part == IDLE.as_bytes()) {
+            return false;
+        }
         let Ok(dir) = tasks.dir(name) else { return false };
         ![OWNER, INSIDE].iter().any(|lock| Lock::is_file_held(&dir, lock).unwrap_or(true))
     };
@@ -189,5 +277,42 @@ mod tests {
         living.wait_until_empty().unwrap();
         living.remove().unwrap();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_task_leaves_its_directory_to_the_next_one_without_anything_that_a_build_wrote() {
+        let dir = tempfile::tempdir().unwrap();
+        let make = || TaskPlace::make(dir.path(), "id").unwrap();
+        let objects = |top: &Path| {
+            let mut seen = Vec::new();
+            each_below::<RootError>(&Dir::of_host(top).unwrap(), |above, name, found| {
+                seen.push((above.at(name).to_string(), found.mode));
+                Ok(true)
+            })
+            .unwrap();
+            seen
+        };
+        let first = make();
+        let (fresh, packages) = (objects(&first.path), fs::metadata(first.part("packages")).unwrap());
+        fs::write(first.part("packages").join("one.pkg"), "").unwrap();
+        fs::create_dir_all(first.part("scratch").join("work/deep")).unwrap();
+        fs::create_dir_all(first.part("made").join("deep")).unwrap();
+        fs::set_permissions(first.part("upper"), fs::Permissions::from_mode(0o777)).unwrap();
+        fs::write(first.part("work").join("file"), "").unwrap();
+        let path = first.path.clone();
+        first.leave(dir.path(), "id").unwrap();
+        // Nobody else takes it, and whoever clears away for another build leaves it there.
+        let other = TaskPlace::make(dir.path(), "other").unwrap();
+        remove_abandoned(dir.path(), "other").unwrap();
+        other.remove().unwrap();
+        let next = make();
+        assert!(!path.exists() && objects(&next.path) == fresh);
+        let inode = |metadata: &fs::Metadata| std::os::unix::fs::MetadataExt::ino(metadata);
+        assert_eq!(inode(&fs::metadata(next.part("packages")).unwrap()), inode(&packages));
+        let beside = make();
+        beside.leave(dir.path(), "id").unwrap();
+        next.leave(dir.path(), "id").unwrap();
+        remove_idle(dir.path(), "id").unwrap();
+        assert_eq!(fs::read_dir(dir.path().join("tasks")).unwrap().count(), 0);
     }
 }

@@ -116,11 +116,18 @@ fn carry_out(
             let build = FailedBuild { order: order.clone(), failure: failure.clone() };
             keep(place, at, &build, kept.keep_failed).map_err(|error| shown(&error))?;
         }
-        Ok(TaskEnd { failure: None, .. }) if kept.keep_failed > 0 => {
-            place.remove().map_err(|error| shown(&error))?;
-            forget(at, &order.package).map_err(|error| shown(&error))?;
+        _ => {
+            // What has failed by the machine's fault may be in any state.
+            let left = if order.is_local && end.is_ok() {
+                place.leave(&kept.build_dir, &work.id)
+            } else {
+                place.remove().map_err(Into::into)
+            };
+            left.map_err(|error| shown(&error))?;
+            if kept.keep_failed > 0 && matches!(end, Ok(TaskEnd { failure: None, .. })) {
+                forget(at, &order.package).map_err(|error| shown(&error))?;
+            }
         }
-        _ => place.remove().map_err(|error| shown(&error))?,
     }
     if is_full {
         std::thread::sleep(AROUND_ROOM);

@@ -4,31 +4,36 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command};
+use std::time::Duration;
 
-use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::process::{Signal, geteuid, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 
 use super::ENCLOSING_PROCESS;
 use super::enclosure::{Enclosure, EnclosureTerminal};
 use super::failure::{EnclosureEnd, EnclosureError};
 use super::supervisor::enclose;
-use crate::process::{MessageChannel, close_inherited};
+use super::work::ThreadedEnclosure;
+use crate::process::{MessageChannel, ProcessTimes, close_inherited};
 
 /// An answer of the process.
 #[derive(Serialize, Deserialize)]
 enum EnclosureAnswer {
-    /// The command has ended, after this many milliseconds of processor time of everything inside.
-    Ended(EnclosureEnd, u64),
+    /// The command has ended, after this processor time of everything inside.
+    Ended(EnclosureEnd, Duration),
     /// It did not run.
     Failed(EnclosureError),
 }
 
-/// A process that makes an enclosure and runs its command. It ends with the thread that has started it, and with it all
-/// processes inside.
+/// A process that makes an enclosure and runs its command: the first one inside, where the caller is the superuser. It ends with
+/// the caller, and with it all processes inside.
 #[derive(Debug)]
-pub struct EnclosureProcess {
-    child: Child,
-    channel: MessageChannel,
+pub struct EnclosureProcess(Maker);
+
+#[derive(Debug)]
+enum Maker {
+    Process { child: Child, channel: MessageChannel },
+    Thread(ThreadedEnclosure),
 }
 
 impl EnclosureProcess {
@@ -39,32 +44,54 @@ impl EnclosureProcess {
         input: BorrowedFd<'_>,
         (output, errors): (OwnedFd, OwnedFd),
         prepare: impl FnOnce(u32),
-    ) -> io::Result<Self> {
+    ) -> Result<Self, EnclosureError> {
+        let failed = |error: io::Error| EnclosureError::failed("start", "the process of an enclosure", error);
+        if needs_no_maker() {
+            let input = input.try_clone_to_owned().map_err(failed)?;
+            let output = Some((output, errors));
+            let started = ThreadedEnclosure::start(enclosure.clone(), input, output, prepare)?;
+            return Ok(Self(Maker::Thread(started)));
+        }
         let mut command = Command::new("/proc/self/exe");
         command.arg0("patchadm").arg(ENCLOSING_PROCESS).env_clear().stdout(output).stderr(errors);
-        let (child, mut channel) = MessageChannel::start(command)?;
+        let (child, mut channel) = MessageChannel::start(command).map_err(failed)?;
         prepare(child.id());
         // If the process is gone, its end shows it.
         let _ = channel.send(enclosure, Some(input));
-        Ok(Self { child, channel })
+        Ok(Self(Maker::Process { child, channel }))
+    }
+
+    /// Returns how many processes of the program there are beside the command, that with the [id](Self::id) included.
+    pub fn makers() -> u64 {
+        if needs_no_maker() { 1 } else { 2 }
     }
 
     /// Returns the descriptor that can be read once the command has ended.
     pub fn fd(&self) -> BorrowedFd<'_> {
-        self.channel.fd()
+        match &self.0 {
+            Maker::Process { channel, .. } => channel.fd(),
+            Maker::Thread(started) => started.fd(),
+        }
     }
 
     /// Returns the number of the process: that of the command and of everything inside is below it.
     pub fn id(&self) -> u32 {
-        self.child.id()
+        match &self.0 {
+            Maker::Process { child, .. } => child.id(),
+            Maker::Thread(started) => started.number(),
+        }
     }
 
-    /// Waits for the end of the command. Returns it with the processor time of everything inside, in milliseconds.
-    pub fn wait(mut self) -> Result<(EnclosureEnd, u64), EnclosureError> {
-        let answer = self.channel.receive();
-        let ended = self.child.wait();
+    /// Waits for the end of the command. Returns it with the processor time of everything inside.
+    pub fn wait(self) -> Result<(EnclosureEnd, Duration), EnclosureError> {
+        let (mut child, mut channel) = match self.0 {
+            Maker::Process { child, channel } => (child, channel),
+            Maker::Thread(started) => return started.wait(),
+        };
+        let answer = channel.receive();
+        let ended = child.wait();
         match answer {
-            Ok(Some(EnclosureAnswer::Ended(end, processor_ms))) => Ok((end, processor_ms)),
+            Ok(Some(EnclosureAnswer::Ended(end, took))) => Ok((end, took)),
             Ok(Some(EnclosureAnswer::Failed(error))) => Err(error),
             Ok(None) => Err(EnclosureError::Failed(match ended {
                 Ok(status) => format!("the process of the enclosure was lost: {status}"),
@@ -76,9 +103,19 @@ impl EnclosureProcess {
 
     /// Kills the process, and with it all that is inside.
     pub fn kill(&mut self) {
-        // One that has ended already is as dead.
-        let _ = self.child.kill();
+        match &mut self.0 {
+            Maker::Process { child, .. } => {
+                // One that has ended already is as dead.
+                let _ = child.kill();
+            }
+            Maker::Thread(started) => started.kill(),
+        }
     }
+}
+
+/// Tells whether the first process can be a child of the caller, who may have threads.
+fn needs_no_maker() -> bool {
+    geteuid().is_root()
 }
 
 /// Runs the process: takes an enclosure on standard input, which is a socket, and answers with its end.
@@ -92,17 +129,8 @@ pub fn serve_enclosure() -> io::Result<()> {
     let Some(enclosure) = channel.receive::<Enclosure>()? else { return Ok(()) };
     let Some(input) = channel.descriptor() else { return Ok(()) };
     let answer = match enclose(enclosure, input.as_fd(), EnclosureTerminal::None, |_| {}) {
-        Ok(end) => EnclosureAnswer::Ended(end, children_ms()),
+        Ok(end) => EnclosureAnswer::Ended(end, ProcessTimes::of(std::process::id()).children),
         Err(error) => EnclosureAnswer::Failed(error),
     };
     channel.send(&answer, None)
-}
-
-/// Returns the processor time of all children that were waited for, in milliseconds; 0 where the kernel does not tell.
-fn children_ms() -> u64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // The name of the program, in brackets, may have blanks; behind it the user and system time of children are 13th and 14th.
-    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split_ascii_whitespace();
-    let ticks: u64 = fields.skip(13).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-    ticks * 1000 / rustix::param::clock_ticks_per_second().max(1)
 }

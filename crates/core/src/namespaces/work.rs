@@ -1,53 +1,112 @@
-//! A work of the program in an enclosure, for a caller that is the superuser of its user namespace.
+//! An enclosure without a process that makes it, for a caller that is the superuser of its user namespace.
 //!
-//! A command takes three processes: one that makes the namespaces, the first one inside, and the command. Here a thread of the
-//! caller enters the namespace of processes, which concerns nothing but its own children, and the first process does the work.
+//! A process with threads enters no user namespace, so whoever needs one starts a process for that. The superuser needs none: a
+//! thread of the caller enters the namespace of processes, which concerns nothing but its own children, and starts the first
+//! process, which runs a command or does a work of the program itself.
 
 use std::io::{self, Read as _};
-use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Stdio};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, unshare};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+};
 
 use super::answers::{EnclosureSession, FirstAnswer, FirstOrder};
 use super::enclosure::Enclosure;
 use super::failure::{EnclosureEnd, EnclosureError};
 use super::settings::refusal;
 use super::{FIRST_PROCESS, id_maps};
-use crate::process::MessageChannel;
+use crate::process::{MessageChannel, ProcessTimes};
 
 /// The maximum output of a lost process quoted in an error, in bytes.
 const LONGEST_WORDS: u64 = 512;
 
+/// The end of an enclosure, with the processor time of everything inside.
+pub(super) type EndWithTime = (EnclosureEnd, Duration);
+
+/// The standard output and standard error of everything inside; `None` for none at all.
+pub(super) type OutputStreams = Option<(OwnedFd, OwnedFd)>;
+
+/// An enclosure whose first process is a child of a thread of the caller.
+#[derive(Debug)]
+pub(super) struct ThreadedEnclosure {
+    number: u32,
+    first: OwnedFd,
+    thread: Option<JoinHandle<Result<EndWithTime, EnclosureError>>>,
+}
+
+impl ThreadedEnclosure {
+    /// Starts the first process, with the standard input of what it runs. Calls `prepare` with its number before it does anything.
+    pub(super) fn start(
+        enclosure: Enclosure,
+        input: OwnedFd,
+        output: OutputStreams,
+        prepare: impl FnOnce(u32),
+    ) -> Result<Self, EnclosureError> {
+        let (tell, started) = sync_channel(1);
+        let (go, may_go) = sync_channel(1);
+        let thread = thread::spawn(move || carry_out(enclosure, &input, output, (&tell, &may_go)));
+        let Ok((number, first)) = started.recv() else {
+            return Err(joined(thread).err().unwrap_or_else(|| lost("it did not start")));
+        };
+        prepare(number);
+        // If the thread is gone, its result tells why.
+        let _ = go.send(());
+        Ok(Self { number, first, thread: Some(thread) })
+    }
+
+    /// Returns the number of the first process.
+    pub(super) fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Returns the descriptor that can be read once nothing is inside any more.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.first.as_fd()
+    }
+
+    /// Ends everything inside.
+    pub(super) fn kill(&self) {
+        // One that has ended already is as dead.
+        let _ = pidfd_send_signal(&self.first, Signal::KILL);
+    }
+
+    /// Waits for the end. No process is inside then.
+    pub(super) fn wait(mut self) -> Result<EndWithTime, EnclosureError> {
+        self.thread.take().map_or_else(|| Err(lost("it was waited for")), joined)
+    }
+}
+
+impl Drop for ThreadedEnclosure {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            self.kill();
+        }
+    }
+}
+
 /// A work that goes on inside. It ends with the process that has started it.
 #[derive(Debug)]
-pub struct EnclosedWork {
-    first: OwnedFd,
-    thread: JoinHandle<Result<EnclosureEnd, EnclosureError>>,
-}
+pub struct EnclosedWork(ThreadedEnclosure);
 
 impl EnclosedWork {
     /// Starts the work that an enclosure names, with a file from which it reads its order.
     pub fn start(enclosure: Enclosure, order: OwnedFd) -> Result<Self, EnclosureError> {
-        let (tell, started) = sync_channel(1);
-        let thread = thread::spawn(move || carry_out(enclosure, &order, &tell));
-        match started.recv() {
-            Ok(first) => Ok(Self { first, thread }),
-            Err(_) => Err(joined(thread).err().unwrap_or_else(|| lost("it did not start"))),
-        }
+        ThreadedEnclosure::start(enclosure, order, None, |_| {}).map(Self)
     }
 
     /// Waits for the end, but not for longer than this; tells whether it has come.
     pub fn has_ended_within(&self, time: Duration) -> bool {
         let time = Timespec::try_from(time).unwrap_or(Timespec { tv_sec: 0, tv_nsec: 0 });
-        match poll(&mut [PollFd::from_borrowed_fd(self.first.as_fd(), PollFlags::IN)], Some(&time)) {
+        match poll(&mut [PollFd::from_borrowed_fd(self.0.fd(), PollFlags::IN)], Some(&time)) {
             Ok(0) | Err(Errno::INTR) => false,
             // If it cannot be waited for like this, it is waited for without an end.
             Ok(_) | Err(_) => true,
@@ -56,17 +115,16 @@ impl EnclosedWork {
 
     /// Ends the work, and with it all that is inside.
     pub fn kill(&self) {
-        // One that has ended already is as dead.
-        let _ = pidfd_send_signal(&self.first, Signal::KILL);
+        self.0.kill();
     }
 
     /// Waits for the end. No process is inside then.
     pub fn wait(self) -> Result<EnclosureEnd, EnclosureError> {
-        joined(self.thread)
+        self.0.wait().map(|(end, _)| end)
     }
 }
 
-fn joined(thread: JoinHandle<Result<EnclosureEnd, EnclosureError>>) -> Result<EnclosureEnd, EnclosureError> {
+fn joined(thread: JoinHandle<Result<EndWithTime, EnclosureError>>) -> Result<EndWithTime, EnclosureError> {
     thread.join().unwrap_or_else(|_| Err(lost("its thread panicked")))
 }
 
@@ -77,21 +135,28 @@ fn lost(reason: &str) -> EnclosureError {
 /// Starts the first process, which ends with this thread, and follows it to its end.
 fn carry_out(
     enclosure: Enclosure,
-    order: &OwnedFd,
-    tell: &SyncSender<OwnedFd>,
-) -> Result<EnclosureEnd, EnclosureError> {
+    input: &OwnedFd,
+    output: OutputStreams,
+    (tell, may_go): (&SyncSender<(u32, OwnedFd)>, &Receiver<()>),
+) -> Result<EndWithTime, EnclosureError> {
     let failed = |error: io::Error| lost(&error.to_string());
     unshare(CloneFlags::CLONE_NEWPID)
         .map_err(|errno| refusal("unshare(CLONE_NEWPID)", Errno::from_raw_os_error(errno as i32), true))?;
     let mut command = Command::new("/proc/self/exe");
-    command.arg0("patchadm").arg(FIRST_PROCESS).env_clear().stdout(Stdio::null()).stderr(Stdio::piped());
+    command.arg0("patchadm").arg(FIRST_PROCESS).env_clear();
+    let is_command = output.is_some();
+    match output {
+        Some((output, errors)) => command.stdout(output).stderr(errors),
+        None => command.stdout(Stdio::null()).stderr(Stdio::piped()),
+    };
     let (mut first, mut channel) = MessageChannel::start(command).map_err(failed)?;
     let followed = pidfd_open(Pid::from_child(&first), PidfdFlags::empty())
         .map_err(io::Error::from)
         .and_then(|descriptor| {
             // The caller waits for it.
-            let _ = tell.send(descriptor);
-            follow(&mut channel, enclosure, (first.id(), order))
+            let _ = tell.send((first.id(), descriptor));
+            let _ = may_go.recv();
+            follow(&mut channel, enclosure, (first.id(), input))
         });
     if !matches!(followed, Ok(Some(Ok(_)))) {
         // One that has ended already is as dead.
@@ -101,18 +166,29 @@ fn carry_out(
     if let Some(words) = first.stderr.take() {
         let _ = words.take(LONGEST_WORDS).read_to_end(&mut said);
     }
-    let ended = first.wait().map_err(failed)?;
-    match followed.map_err(failed)? {
-        Some(end) => end,
-        None => Err(lost(format!("{ended} {}", String::from_utf8_lossy(&said)).trim_end())),
+    let (ended, took) = wait_with_time(&mut first).map_err(failed)?;
+    match (followed.map_err(failed)?, ended.signal()) {
+        (Some(end), _) => end.map(|end| (end, took)),
+        (None, Some(signal)) if is_command => Ok((EnclosureEnd::Lost(signal), took)),
+        (None, _) => Err(lost(format!("{ended} {}", String::from_utf8_lossy(&said)).trim_end())),
     }
+}
+
+/// Waits for a process. Returns how it ended, and the processor time of it and of all that it has waited for.
+fn wait_with_time(process: &mut Child) -> io::Result<(ExitStatus, Duration)> {
+    // Its times can be read until somebody has waited for it.
+    let is_there = rustix::io::retry_on_intr(|| {
+        waitid(WaitId::Pid(Pid::from_child(process)), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
+    });
+    let times = is_there.map(|_| ProcessTimes::of(process.id())).unwrap_or_default();
+    Ok((process.wait()?, times.own + times.children))
 }
 
 /// Passes the enclosure on, and waits for the answer; `None` if the process has ended without one.
 fn follow(
     channel: &mut MessageChannel,
     enclosure: Enclosure,
-    (process, order): (u32, &OwnedFd),
+    (process, input): (u32, &OwnedFd),
 ) -> io::Result<Option<Result<EnclosureEnd, EnclosureError>>> {
     let ids = enclosure.ids.clone();
     let first = FirstOrder::Prepare {
@@ -120,7 +196,10 @@ fn follow(
         is_superuser: true,
         session: EnclosureSession::Own,
     };
-    channel.send(&first, Some(order.as_fd()))?;
+    if channel.send(&first, Some(input.as_fd())).is_err() {
+        // It is gone, and its end tells how.
+        return Ok(None);
+    }
     loop {
         match channel.receive()? {
             Some(FirstAnswer::WantsIds) => {
