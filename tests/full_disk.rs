@@ -97,9 +97,8 @@ fn an_undo_archive_that_does_not_fit_in_its_new_form_is_7() {
 fn a_file_system_without_inodes_is_18() {
     let mounts = "mkdir -p $ROOT/opt; mount -t tmpfs -o mode=755,size=4m,nr_inodes=16 tmpfs $ROOT/opt";
     let Some(root) = mounted("a file system without inodes", mounts) else { return };
-    let many = (0..20).fold(Package::new("ACMEweb"), |package, number| {
-        package.file(&format!("new/{number}"), 0o644, "x\n")
-    });
+    let web = Package::new("ACMEweb").param("BASEDIR", "/opt/web");
+    let many = (0..20).fold(web, |package, number| package.file(&format!("new/{number}"), 0o644, "x\n"));
     Patch::of("200-01", many).directory(root.stage());
     let words = ["atch 200-01", "@ROOT@/opt has room for ", " objects, "];
     refused(&root, "patchadd -R @ROOT@ delivered/200-01", 18, &words);

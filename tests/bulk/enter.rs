@@ -111,7 +111,7 @@ fn a_failed_build_of_root_is_entered_whatever_it_has_left_in_the_place_of_tmp_an
     build.run("").ends(10);
     for (name, beside) in [("link", "/tmp.1/left"), ("directory", "/tmp/record.2/within"), ("gone", "/work")]
     {
-        let script = format!("head -n 1 /tmp/record; ls -d {beside} /var/tmp/.");
+        let script = format!("head -n 1 /tmp/record; ls -dU {beside} /var/tmp/.");
         for _ in 0..2 {
             let said = enter(&build, &format!("{name} --failed"), &script).ok();
             assert_eq!(said, format!("PKGNAME={name}-1.0\n{beside}\n/var/tmp/.\n"));

@@ -1,6 +1,7 @@
 //! What a build leaves that is no result, and packages that cannot be installed.
 
 use super::{BulkBuild, everybody, mark};
+use crate::packages::{Package, datastream};
 
 /// Recipes: name, script, and why what it leaves is no result.
 const WRONG: [(&str, &str, &str); 12] = [
@@ -85,8 +86,10 @@ fn finished_packages_and_other_files_are_results() {
         build.recipe(
             "copied",
             "ALL_DEPENDS=good-[0-9]*\n",
-            "rmdir $OUT/root; cp $PACKAGES/good.pkg $OUT/a\n",
+            "rmdir $OUT/root; cp $TREE/copied/ready.pkg $OUT/a\n",
         );
+        let ready = Package::new("ready").file("x", 0o644, "x\n").write(&build.scenario.beside("spool"));
+        datastream(&[ready], &build.tree().join("copied/ready.pkg"));
         build.recipe("files", "", "rmdir $OUT/root; echo one > $OUT/one.tgz; echo two > $OUT/two.tgz\n");
         // What is no package of ours is not installed, and lies among the packages.
         build.recipe(
@@ -97,7 +100,7 @@ fn finished_packages_and_other_files_are_results() {
         let run = build.run("--no-set").ends(0);
         let results = build.results(&run);
         let names = |package: &str| results[package].keys().cloned().collect::<Vec<_>>();
-        assert_eq!(names("copied-1.0"), ["good.pkg"]);
+        assert_eq!(names("copied-1.0"), ["ready.pkg"]);
         assert_eq!(names("files-1.0"), ["one.tgz", "two.tgz"]);
         assert_eq!(names("user-1.0"), ["user.pkg"]);
     }

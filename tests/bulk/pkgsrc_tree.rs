@@ -151,6 +151,22 @@ fn the_driver_tells_what_pkgsrc_demands_where_a_build_does_not_meet_it() {
     }
 }
 
+#[test]
+fn a_changed_patch_of_another_location_builds_the_packages_again_that_take_it() {
+    // In pkgsrc, devel/libtool-base has the patches and sums of devel/libtool, which SCAN_DEPENDS does not name.
+    let test = "a_changed_patch…";
+    for builder in Builder::all(test) {
+        let Some(build) = BulkBuild::of_pkgsrc(test, builder, "") else { return };
+        build.run("base user word").ends(0);
+        build.write("lang/word2/patches/patch-file", "a patch\n");
+        let run = build.run("base user word").ends(0);
+        assert_eq!(run.in_state("done"), ["word2-2.4"], "{builder:?}: each choice has patches of its own");
+        let patched = "base-1.2 of base\nword2-2.4 of word\na patch\n";
+        build.run("").ends(10);
+        assert_eq!(content(&build, 3, "word2-2.4"), patched);
+    }
+}
+
 /// The files below a directory, sorted.
 fn files_below(directory: &Path) -> Vec<String> {
     let found = Command::new("find").args([".", "-type", "f"]).current_dir(directory).output().unwrap();

@@ -214,7 +214,7 @@ impl Play {
         let expected = self.world.after(&picture(&self.stage.root()), &packages, id);
         let patch = deliver(&self.stage.beside(""), id, &packages, form);
         let line = match &mut self.forms {
-            Some(forms) => format!("add {} -R @ROOT@", forms.option()),
+            Some(forms) => format!("add --edited replace {} -R @ROOT@", forms.option()),
             None => "patchadd -R @ROOT@".to_owned(),
         };
         let run = self.run(&line, Some(&patch));

@@ -97,10 +97,12 @@ pub(super) struct PackedResult {
 
 /// Packs an output. Whatever is wrong with one that a recipe has written is the failure of its package.
 pub(super) fn pack(input: &PackingInput) -> Result<PackedResult, StepError> {
-    pack_readable(input).map_err(|error| match error {
+    let packed = pack_readable(input).map_err(|error| match error {
         StepError::Machine(TaskError::Root(error)) if !error.is_no_space() => wrong(error.to_string()),
         other => other,
-    })
+    })?;
+    packed.packages.iter().try_for_each(|(_, params)| must_speak_for_itself(params, &input.identity))?;
+    Ok(packed)
 }
 
 fn pack_readable(input: &PackingInput) -> Result<PackedResult, StepError> {
@@ -198,7 +200,6 @@ fn transfer(
         let params = parameters(&Dir::of_host(from)?.dir(package.as_bytes())?)?;
         let name = format!("{}.pkg", params.text("PKG"));
         must_be_notable(&params)?;
-        must_speak_for_itself(&params, &input.identity)?;
         if result.packages.iter().any(|(known, _)| *known == name) {
             return Err(wrong(format!("two packages are called {}", params.text("PKG"))));
         }

@@ -193,7 +193,8 @@ impl<'a> Edits<'a> {
         });
         let recorded = recorded.map(|line| &line.object);
         let kind = EditedKind::of([Some(&wanted.object), recorded]);
-        let choice = self.choice.of_kind(path, kind, true);
+        // Attributes alone stay only if that is asked for.
+        let choice = self.choice.of_kind(path, kind, false);
         let object = LocalObject { inventory: self.inventory, package, wanted, recorded, choice };
         let decided = object.attributes().map_err(|problem| Reason::Object {
             package: package.clone(),

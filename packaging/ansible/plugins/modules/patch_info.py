@@ -188,7 +188,8 @@ class InfoWork(Work):
     def answer(self, verb, words, operands=()):
         """Asks the program, and fails with its reasons."""
         answer = self.program.ask(verb, self.words + words, operands)
-        if not answer.is_good():
+        # That a patch is lacking is an answer.
+        if not answer.is_good() and answer.cause != 'missing':
             finished(answer, is_plan=False)
         return answer.document
 

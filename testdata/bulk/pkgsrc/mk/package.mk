@@ -6,6 +6,8 @@
 #   - who builds has a name, and so has the group;
 #   - a missing dependency is not built on the way, and nobody is asked (BATCH);
 #   - create-usergroup makes an account, before the phase that USERGROUP_PHASE names.
+#
+# A package finds its patches in PATCHDIR, which may be that of another location. SCAN_DEPENDS names makefiles only.
 
 CATEGORIES=	${.CURDIR:H:T}
 MAINTAINER?=	tree@example.org
@@ -14,6 +16,11 @@ FILE=		opt/pkg/share/${PKGNAME:C/-[^-]*$//}
 WRKDIR=		${WRKOBJDIR}/${.CURDIR:T}${CHOICE}
 DESTDIR=	${WRKDIR}/.destdir
 STAGE_PKGFILE=	${WRKDIR}/.packages/${PKGNAME}.tgz
+DISTINFO_FILE?=	${.CURDIR}/distinfo
+PATCHDIR?=	${.CURDIR}/patches
+FILESDIR?=	${.CURDIR}/files
+PKGDIR?=	${.CURDIR}
+_PBULK_SCAN_DEPENDS=	${.MAKE.MAKEFILES}
 OPSYS=		Stand-in
 OS_VERSION=	1.0
 PKGSRC_COMPILER=	gcc
@@ -48,7 +55,7 @@ pbulk-index: .PHONY
 	@echo USE_DESTDIR=${USE_DESTDIR}
 	@echo BOOTSTRAP_PKG=${BOOTSTRAP_PKG}
 	@echo USERGROUP_PHASE=${USERGROUP_PHASE}
-	@echo SCAN_DEPENDS=${.CURDIR}/Makefile ${.CURDIR}/../../mk/package.mk
+	@echo SCAN_DEPENDS=${_PBULK_SCAN_DEPENDS:Q}
 	@echo PBULK_WEIGHT=100
 .  if defined(CHOICE)
 	@echo MULTI_VERSION=" CHOICE=${CHOICE}"
@@ -81,6 +88,7 @@ all: .PHONY
 	@${BUILD:Utrue}
 	@cat ${NEEDS:@name@/opt/pkg/share/${name}@} /dev/null > ${WRKDIR}/file
 	@echo ${PKGNAME} of ${.CURDIR:T} >> ${WRKDIR}/file
+	@test ! -d ${PATCHDIR} || cat ${PATCHDIR}/patch-* >> ${WRKDIR}/file
 
 stage-install: .PHONY
 	@${INSTALLER}
