@@ -72,7 +72,7 @@ fn the_process_of_the_owner_has_no_key_of_the_caller() {
     });
 }
 
-/// Asks for the keyring of the user, who is the caller outside: KEYCTL_GET_KEYRING_ID of KEY_SPEC_USER_KEYRING.
+/// Asks for the keyring of the user, who is the caller outside: `KEYCTL_GET_KEYRING_ID` of `KEY_SPEC_USER_KEYRING`.
 const ASK: &str =
     "perl -e 'my $r = syscall(250, 0, -4, 1); print \"keys: \", $r < 0 ? $!+0 : \"there\", \"\\n\"'\n";
 

@@ -11,7 +11,7 @@ use seccompiler::{BpfProgram, apply_filter, sock_filter};
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 
-/// Instructions of classic BPF (linux/bpf_common.h).
+/// Instructions of classic BPF (`linux/bpf_common.h`).
 const LOAD: u16 = 0x20;
 const AND: u16 = 0x54;
 const JUMP_IF_EQUAL: u16 = 0x15;
@@ -19,14 +19,14 @@ const JUMP_IF_GREATER: u16 = 0x25;
 const JUMP_IF_AT_LEAST: u16 = 0x35;
 const RETURN: u16 = 0x06;
 
-/// The verdicts of a filter (linux/seccomp.h); the error is `ENOSYS`, that of a kernel without keys.
+/// The verdicts of a filter (`linux/seccomp.h`); the error is `ENOSYS`, that of a kernel without keys.
 const ALLOW: u32 = 0x7fff_0000;
-const REFUSE: u32 = 0x0005_0000 | 38;
+const REFUSE: u32 = 0x0005_0000 | 0x26;
 
 /// The bit of calls of x32, which are numbered as those of x86-64.
 const NOT_X32: u32 = !0x4000_0000;
 
-/// Each architecture (linux/audit.h) with the number of its `add_key`, behind which `request_key` and `keyctl` follow. A
+/// Each architecture (`linux/audit.h`) with the number of its `add_key`, behind which `request_key` and `keyctl` follow. A
 /// kernel runs programs of more than one of them.
 const CALLS: [(u32, u32); 8] = [
     (0xc000_003e, 248), // x86-64
@@ -95,7 +95,7 @@ mod tests {
                 (0..1000).filter(|number| verdict(&program, architecture, *number) == REFUSE).collect();
             assert_eq!(refused, [first, first + 1, first + 2], "{architecture:#x}");
         }
-        assert_eq!(verdict(&program, CALLS[0].0, 250 | 0x4000_0000), REFUSE, "x32");
+        assert_eq!(verdict(&program, CALLS[0].0, 0xfa | 0x4000_0000), REFUSE, "x32");
         assert_eq!(verdict(&program, 0x1234, 250), ALLOW);
     }
 }

@@ -204,15 +204,13 @@ impl<'a> Restoring<'a> {
             return Ok(());
         }
         let Some(was) = &record.was else {
-            return match old {
-                Some(_) if let Some(owner) = came_since(draft, each) => {
-                    let path = draft.inventory.show(path);
-                    draft.notes.push(format!("{path} stays: {owner} has it, too"));
-                    Ok(())
-                }
-                Some(old) => self.take_away(draft, path, old, record.became.as_ref()),
-                None => Ok(()),
-            };
+            let Some(old) = old else { return Ok(()) };
+            if let Some(owner) = came_since(draft, each) {
+                let path = draft.inventory.show(path);
+                draft.notes.push(format!("{path} stays: {owner} has it, too"));
+                return Ok(());
+            }
+            return self.take_away(draft, path, old, record.became.as_ref());
         };
         let Some(was) = self.allowed(draft, path, was) else { return Ok(()) };
         let was = &self.with_kept_attributes(draft, path, record, was)?;

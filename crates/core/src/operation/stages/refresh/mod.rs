@@ -228,6 +228,7 @@ impl Refresher<'_> {
         let base_name = base.name;
         let scope = scope.clone();
         Ok(DecidedRefresh {
+            scope,
             live,
             outcomes,
             directories,
@@ -235,7 +236,6 @@ impl Refresher<'_> {
             packages,
             base_name,
             brought_before,
-            scope,
         })
     }
 

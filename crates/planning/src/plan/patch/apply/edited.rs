@@ -58,12 +58,11 @@ impl ApplyPlanner<'_> {
                 if self.inventory.live.get(&path).is_some_and(is_file) {
                     self.must_not_be_foreign(&package.target, &path)?;
                 }
-                match edits.moved_to(&path) {
-                    Some(to) => edits.follow(&path, &to),
-                    None => {
-                        let is_by_scripts = package.chosen.bookkeeping == Bookkeeping::Scripts;
-                        edits.consider((&package.target.package, is_by_scripts), &path, None)?;
-                    }
+                if let Some(to) = edits.moved_to(&path) {
+                    edits.follow(&path, &to);
+                } else {
+                    let is_by_scripts = package.chosen.bookkeeping == Bookkeeping::Scripts;
+                    edits.consider((&package.target.package, is_by_scripts), &path, None)?;
                 }
             }
         }
