@@ -3,7 +3,7 @@
 //! A result enters by one rename; nothing of it changes afterwards. What is found is believed only if it says of itself that it
 //! is the result of this key, and its files have the sizes that it names.
 //!
-//! Either all of a result is on the disk when it enters, or it has the file [`UNFLUSHED`] until that is so: after a power cut,
+//! Either all of a result is on the disk when it enters, or it has the file `.unflushed` until that is so: after a power cut,
 //! such a result may be there in part. It is believed if its bytes have the digests that it names. Whoever uses it sees to it
 //! that it reaches the disk, many results at a time.
 
