@@ -51,11 +51,15 @@ fn is_packing(build: &BulkBuild) -> bool {
     tasks.any(|task| task.path().join("made").exists())
 }
 
-/// Whether a result is about to enter the pool: before the run has begun, other things are written there.
+/// Whether a result is about to enter the pool, or is there and has not reached the disk: before the run has begun, other
+/// things are written there.
 fn enters_pool(build: &BulkBuild) -> bool {
     let mut names = fs::read_dir(build.work().join("pool")).into_iter().flatten().flatten();
     build.work().join("runs/2/journal").exists()
-        && names.any(|entry| entry.file_name().to_string_lossy().starts_with(".bulk-"))
+        && names.any(|entry| {
+            entry.file_name().to_string_lossy().starts_with(".bulk-")
+                || entry.path().join(".unflushed").exists()
+        })
 }
 
 /// What a run has come to.
