@@ -16,7 +16,7 @@ use super::summary::ResultCounts;
 use super::{RootsProgress, without_answer};
 use crate::call::Invocation;
 use crate::reply::json::{JsonDocument, milliseconds_since};
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord};
+use crate::reply::{CommandReport, Exit, Reply, ResultWord};
 use crate::surroundings::Output;
 use patchadm_rootfs::Root;
 
@@ -67,9 +67,6 @@ struct RootsAnswer<B> {
     #[serde(skip)]
     text: String,
 }
-
-/// The end where a root lacks the patch that was asked for.
-const MISSING: Exit = Exit::new(66, ExitCause::Missing);
 
 /// The summary of the answers.
 #[derive(Serialize)]
@@ -133,7 +130,7 @@ pub(crate) fn ask_many<B: Serialize + Send + 'static>(
     let mut text = progress.summary.text(&names, query.answered, "with nothing to tell");
     facts.print(&mut text, query.lacking);
     let exit = match progress.summary.exit(None) {
-        Exit::OK if !facts.lacking.is_empty() => MISSING,
+        Exit::OK if !facts.lacking.is_empty() => Exit::MISSING,
         exit => exit,
     };
     let report = RootsAnswer {

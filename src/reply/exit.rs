@@ -35,6 +35,8 @@ impl Exit {
     pub(crate) const LOCKED: Self = Self::new(64, ExitCause::Locked);
     /// An interrupted run needs recovery.
     pub(crate) const UNFINISHED: Self = Self::new(65, ExitCause::Unfinished);
+    /// A patch is missing, where that was asked for.
+    pub(crate) const MISSING: Self = Self::new(66, ExitCause::Missing);
     /// A defect of this program.
     pub(crate) const INTERNAL: Self = Self::new(70, ExitCause::Internal);
     /// The output is no longer read: what a shell shows for SIGPIPE.

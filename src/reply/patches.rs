@@ -189,7 +189,7 @@ impl PatchesReport {
         let is_missing = |entry: &PatchEntry| !entry.is_idle();
         let wants_reboot = |entry: &PatchEntry| entry.verdict == "applied" && entry.reboot.is_some();
         if codes.is_check && self.failure.is_none() {
-            self.exit = if self.patches.iter().any(is_missing) { MISSING } else { Exit::OK };
+            self.exit = if self.patches.iter().any(is_missing) { Exit::MISSING } else { Exit::OK };
         } else if codes.tells_reboot && self.exit == Exit::OK && self.patches.iter().any(wants_reboot) {
             self.exit = REBOOT;
         }
@@ -205,9 +205,6 @@ pub(crate) struct EndCodes {
     /// 67 where all went well and a patch that was applied asks for a reboot.
     pub(crate) tells_reboot: bool,
 }
-
-/// A patch is missing, where that was asked for.
-const MISSING: Exit = Exit::new(66, ExitCause::Missing);
 
 /// A patch that was applied asks for a reboot, where that was asked for.
 const REBOOT: Exit = Exit::new(67, ExitCause::Reboot);

@@ -41,8 +41,6 @@ use patchadm_rootfs::Root;
 use refusal::refused;
 use report::{AnalysedMachine, AnalysisReport};
 
-pub(super) use report::MISSING;
-
 const USAGE: &str = "patchadm [-R root] analyze --xref file|-M depot [option...] [group|id]...\n\
     patchadm analyze --xref file|-M depot --from dir [option...] [group|id]...\n\
     patchadm analyze --xref file|-M depot [option...] --roots file|dir [group|id]...";

@@ -9,7 +9,6 @@ use anyhow::Context as _;
 use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat, Utc};
 use serde::Serialize;
 
-use super::analyze::MISSING;
 use super::lacking::LackingReport;
 use super::listed::ListedPatch;
 use super::options::VerbOptions;
@@ -161,7 +160,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         }
         Some(id) => {
             let report = lacks(&root, id)?;
-            Ok(Reply::about(&root, if report.lacking { MISSING } else { Exit::OK }, report))
+            Ok(Reply::about(&root, if report.lacking { Exit::MISSING } else { Exit::OK }, report))
         }
     }
 }

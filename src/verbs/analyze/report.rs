@@ -18,9 +18,6 @@ use patchadm_planning::analyze::{Analysis, CrossReference};
 /// A patch that was named and is not known: the code of patchadd(1M) for it.
 const UNKNOWN: Exit = Exit::new(33, ExitCause::NotFound);
 
-/// A patch is missing, where that was asked for.
-pub(in crate::verbs) const MISSING: Exit = Exit::new(66, ExitCause::Missing);
-
 /// The machine that a report is about.
 #[derive(Debug)]
 pub(super) enum AnalysedMachine {
@@ -110,7 +107,7 @@ impl AnalysisReport {
             return Exit::OK;
         }
         match self.native.checked(Exit::OK) {
-            Exit::OK if self.missing > 0 => MISSING,
+            Exit::OK if self.missing > 0 => Exit::MISSING,
             exit => exit,
         }
     }

@@ -5,7 +5,6 @@ use chrono::{DateTime, Utc};
 use super::input::UNREADABLE;
 use crate::reply::words::counted;
 use crate::reply::{Exit, ExitCause, Stop};
-use crate::verbs::analyze::MISSING;
 use crate::verbs::analyze::comparison::Comparison;
 use crate::verbs::overtaken::NATIVE_CHANGED;
 use patchadm_core::operation::fleet::UnreadInventory;
@@ -106,7 +105,7 @@ impl MadeReport<'_> {
             return NATIVE_CHANGED;
         }
         if self.is_check && self.report.lacking_hosts() > 0 {
-            return MISSING;
+            return Exit::MISSING;
         }
         Exit::OK
     }

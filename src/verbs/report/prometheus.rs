@@ -10,7 +10,6 @@ use chrono::DateTime;
 use super::made::MadeReport;
 use crate::reply::Exit;
 use crate::reply::failure::query_refused;
-use crate::verbs::analyze::MISSING;
 use crate::verbs::overtaken::NATIVE_CHANGED;
 use patchadm_changeset::format::history::HistoryEntry;
 use patchadm_core::operation::queries::runs::{PastRuns, past_runs};
@@ -136,7 +135,7 @@ fn code_of_check(standing: &HostStanding) -> u8 {
         |finding: &Finding| matches!(finding.kind, FindingKind::LostFix | FindingKind::StaleRegistration);
     match (standing.findings.iter().any(is_native), standing.lacks.is_empty()) {
         (true, _) => NATIVE_CHANGED.code(),
-        (false, false) => MISSING.code(),
+        (false, false) => Exit::MISSING.code(),
         (false, true) => Exit::OK.code(),
     }
 }

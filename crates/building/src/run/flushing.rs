@@ -29,7 +29,7 @@ pub(super) struct Flushing {
 }
 
 impl Flushing {
-    /// Begins with a journal of which every line is durable.
+    /// Starts with a journal whose lines are all durable.
     pub(super) fn of(journal: JournalFile) -> Self {
         Self { journal, results: Vec::new(), since: None, thread: None }
     }
@@ -81,7 +81,7 @@ impl Flushing {
         Ok(())
     }
 
-    /// Returns the journal, of which every line is durable once all was [settled](Self::settle).
+    /// Returns the journal. Its lines are all durable after [`settle`](Self::settle).
     pub(super) fn into_journal(self) -> JournalFile {
         self.journal
     }

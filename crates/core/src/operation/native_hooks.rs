@@ -209,12 +209,12 @@ pub fn survey_hooks(root: &Root) -> Result<HookReport, Failure> {
                 place = Some(candidate);
                 break;
             }
-            Some(foreign) => foreign_program = foreign_program.or(Some(foreign)),
+            Some(foreign) => foreign_program = foreign_program.or(Some((candidate, foreign))),
         }
     }
-    let there =
-        foreign_program.as_ref().and_then(|_| first_of(root, &PROGRAM_PLACES, is_program).transpose());
-    let program = place.or(there.transpose()?).unwrap_or(PROGRAM_PLACES[0]);
+    let there = foreign_program.as_ref().map(|(candidate, _)| *candidate);
+    let program = place.or(there).unwrap_or(PROGRAM_PLACES[0]);
+    let foreign_program = foreign_program.map(|(_, foreign)| foreign);
     let mut hooks = Vec::new();
     for shipped in SHIPPED {
         let entry = shipped.seen(root, program)?;

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
-use patchadm_svr4::package::{Ftype, Mode, Object, ObjectPath, PackagePath, Params, PkgInst, variables};
+use patchadm_svr4::package::{
+    Ftype, Mode, Object, ObjectPath, PackagePath, Params, PathError, PkgInst, variables,
+};
 
 use super::known_links::leads_to_itself;
 use super::refusal::{ObjectProblem, Reason};
@@ -89,6 +91,14 @@ impl Deref for WantedObject<'_> {
     }
 }
 
+/// Returns the directory of relative paths: BASEDIR, or `/` without one.
+pub(super) fn base_directory(params: &Params) -> Result<ObjectPath, PathError> {
+    match params.get("BASEDIR").map(<[u8]>::trim_ascii) {
+        None | Some(b"") => Ok(ObjectPath::root()),
+        Some(path) => ObjectPath::new(path),
+    }
+}
+
 impl<'a> PackageTarget<'a> {
     /// Returns the package `image` as it is installed with these parameters. Without a BASEDIR relative paths lie in `/`.
     pub(super) fn new(
@@ -97,13 +107,10 @@ impl<'a> PackageTarget<'a> {
         image: &'a PackageImage,
         params: Params,
     ) -> Result<Self, Reason> {
-        let basedir = match params.get("BASEDIR").map(<[u8]>::trim_ascii) {
-            None | Some(b"") => ObjectPath::root(),
-            Some(path) => ObjectPath::new(path).map_err(|error| Reason::BadPkginfo {
-                package: package.to_string(),
-                reason: format!("BASEDIR: {error}"),
-            })?,
-        };
+        let basedir = base_directory(&params).map_err(|error| Reason::BadPkginfo {
+            package: package.to_string(),
+            reason: format!("BASEDIR: {error}"),
+        })?;
         Ok(Self { package, index, image, params, basedir, places: BTreeMap::new() })
     }
 

@@ -22,7 +22,7 @@ impl Installation<'_> {
         let old = self.inventory.packages.get(&package);
         self.check_installed(&package, old)?;
         let params = self.params(&package, old)?;
-        // Whoever reads the records of the root believes these, too.
+        // Every later command reads these parameters as records.
         PatchRecords::from_params(&package, &params, &self.options.separator).map_err(|error| {
             Reason::BadPkginfo { package: package.to_string(), reason: error.to_string() }
         })?;

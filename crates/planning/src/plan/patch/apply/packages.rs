@@ -10,7 +10,7 @@ use crate::plan::patch::undo::DeliveredPaths;
 use crate::plan::patch::validate::Match;
 use crate::plan::refusal::Reason;
 use crate::plan::script_schedule::steps::MappedObject;
-use crate::plan::target::{PackageTarget, Wanted};
+use crate::plan::target::{PackageTarget, Wanted, base_directory};
 use patchadm_inputs::inventory::Installed;
 use patchadm_inputs::native::{FIXED_IN, differing_of, fixed_in_parameter};
 use patchadm_inputs::source::PackageImage;
@@ -88,12 +88,9 @@ impl ApplyPlanner<'_> {
         wanted: &[Wanted<'_>],
         image: &PackageImage,
     ) -> Result<(), Reason> {
-        let base_directory = |params: &Params| {
-            let text = params.get("BASEDIR").map(<[u8]>::trim_ascii).filter(|text| !text.is_empty());
-            ObjectPath::new(text.unwrap_or(b"/")).unwrap_or_else(|_| ObjectPath::root())
-        };
-        let (installed, delivered) = (base_directory(&target.params), base_directory(&image.params));
-        if installed == delivered || wanted.is_empty() {
+        let installed = &target.basedir;
+        let delivered = base_directory(&image.params).unwrap_or_else(|_| ObjectPath::root());
+        if *installed == delivered || wanted.is_empty() {
             return Ok(());
         }
         let deletes = image.deletes.iter().map(|path| target.resolve(path)).collect::<Result<Vec<_>, _>>()?;
