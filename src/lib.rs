@@ -9,39 +9,31 @@
 //! # The modules
 //! The library crates have front pages of their own: `patchadm_svr4` and `patchadm_container` the formats,
 //! `patchadm_rootfs` the door to the disk, `patchadm_changeset` many objects changed as one, `patchadm_core` what a
-//! patch manager knows. This crate is the program: from the words of a command line to text or JSON and an exit code.
-//! Only here is anything printed, prompted, read from the environment, or the process ended. Each module uses those
-//! below it; no two files use each other.
+//! patch manager knows. `patchadm_cli` is what the programs share. This crate
+//! is the operator's program. Each module uses those below it; no two files use each other.
 //!
 //! | module | is about |
 //! | --- | --- |
 //! | `applets` | the table of commands; finding the one that is meant, and its exit code |
 //! | `classic` | a file for each classic command: its options, its work, its words |
 //! | `verbs` | a file for each verb of `patchadm` |
+//! | `programs` | the other programs, which do what operators do not |
 //! | `patch_command` | the course that patchadd, patchrm, `add`, `remove` and `plan` share |
 //! | `many_roots` | a verb on many roots: one line for each, one summary |
+//! | `set_options` | the options of commands that apply patches of a depot |
 //! | `as_owner` | a process of the owner of a root does the work |
-//! | `arguments` | options and operands that several commands have |
-//! | `call` | one call of a command: its arguments, its surroundings, its caller |
-//! | `reply` | the answer of a command: one value, its faces text and JSON, the exit code and the hint |
-//! | `surroundings` | environment, clock, terminal, signals |
 //! | `trial_waiter` | somebody who waits for the end of a trial |
-//! | `supervisor` | the second process, which runs procedure scripts |
 
 // Unit tests make trees of their own; what is linted is the library as it is built.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 mod applets;
-mod arguments;
 mod as_owner;
-mod call;
 mod classic;
-mod enclosed;
 mod many_roots;
 mod patch_command;
-pub mod reply;
-mod supervisor;
-mod surroundings;
+mod programs;
+mod set_options;
 mod trial_waiter;
 mod verbs;
 

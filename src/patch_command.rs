@@ -6,16 +6,16 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::arguments::fetching::FetchOptions;
-use crate::arguments::{RootOption, inside};
 use crate::as_owner::options::OwnerOptions;
-use crate::call::{Invocation, PROGRAM};
-use crate::reply::patches::{EndCodes, PatchFace, PatchesReport, as_applied};
-use crate::reply::{CommandReport, Reply, Stop};
-use crate::surroundings::fetch_bar::FetchBar;
-use crate::surroundings::{Output, Surroundings};
 use crate::trial_waiter::wait_for_end;
 use patchadm_changeset::transaction::ExchangeRequest;
+use patchadm_cli::arguments::fetching::FetchOptions;
+use patchadm_cli::arguments::{RootOption, inside};
+use patchadm_cli::call::{Invocation, PROGRAM};
+use patchadm_cli::reply::patches::{EndCodes, PatchFace, PatchesReport, as_applied};
+use patchadm_cli::reply::{CommandReport, Reply, Stop};
+use patchadm_cli::surroundings::fetch_bar::FetchBar;
+use patchadm_cli::surroundings::{Output, Surroundings};
 use patchadm_core::operation::depots::{
     DepotError, DepotProgress, FetchSession, fetch_operand, is_address, is_on_network,
 };

@@ -10,10 +10,10 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use crate::arguments::RootOption;
-use crate::call::Invocation;
-use crate::reply::{Exit, Reply};
-use crate::surroundings::Surroundings;
+use patchadm_cli::arguments::RootOption;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::{Exit, Reply};
+use patchadm_cli::surroundings::Surroundings;
 use patchadm_core::operation::trial::{end_expired_trial, trial_status};
 use patchadm_inputs::trial::{TrialRecord, TrialState};
 use patchadm_rootfs::Root;
@@ -107,7 +107,7 @@ struct WaiterArgs {
 
 /// Waits for the end of a trial, and ends it. It is over when its record is, or is about another run.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let args: WaiterArgs = crate::arguments::parse(call, "patchadm __trial -R root run")?;
+    let args: WaiterArgs = patchadm_cli::arguments::parse(call, "patchadm __trial -R root run")?;
     // A process that leads a group already cannot have a session of its own; it waits nevertheless.
     let _ = rustix::process::setsid();
     loop {

@@ -4,11 +4,17 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use md5::{Digest as _, Md5};
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::patches::overtaken::{RefreshRequest, refresh_registrations};
+use patchadm_core::operation::session::Caller;
+use patchadm_rootfs::Root;
 
 use crate::delivery::Patch;
 use crate::packages::Package;
+use crate::reliability::stories::with_caller;
 use crate::scenario::Scenario;
 
 /// A version of the native package `web`: its files, by path.
@@ -434,7 +440,7 @@ fn the_hook_of_dpkg_works_on_the_root_of_that_dpkg_and_names_what_is_lost_first(
     let said = stage.run("adopt --refresh --from-hook").ok();
     assert_eq!(
         said,
-        "patchadm: 100-01: LOST to web 1.0-2 (dpkg)\npatchadm: 1 package refreshed, 1 fix lost; `patchadm list --check` \
+        "patchadm: 100-01: LOST to web 1.0-2 (dpkg)\npatchadm: 1 package refreshed, 1 fix lost; `patchadm -R @ROOT@ list --check` \
          names the fixes that are lost\n"
     );
     assert_eq!(stage.run("adopt --refresh --from-hook").ok(), "", "nothing is said where nothing is done");
@@ -451,4 +457,30 @@ fn the_doctor_names_stale_registrations_and_lost_fixes_with_their_commands() {
     let run = stage.run("doctor --offline -R @ROOT@");
     assert!(run.stdout.contains("100-01: LOST to web 1.0-2 (dpkg)"), "{}", run.stdout);
     assert!(run.stdout.contains("adopt --refresh --accept 100-01"), "{}", run.stdout);
+}
+
+#[test]
+fn a_signal_ends_the_planning_of_a_refresh_wherever_it_is() {
+    let stage = upgraded();
+    let root = Root::open(&stage.root()).unwrap();
+    let request = RefreshRequest { dry_run: true, ..RefreshRequest::default() };
+    let before = stage.everything();
+    let asked = AtomicUsize::new(0);
+    let after = |questions: usize| {
+        asked.store(0, Ordering::Relaxed);
+        with_caller(|caller| {
+            let interrupt = || (asked.fetch_add(1, Ordering::Relaxed) >= questions).then_some(15);
+            let caller = Caller { interrupt: &interrupt, ..caller.noting(None) };
+            refresh_registrations(&root, &request, &caller)
+        })
+    };
+    assert_eq!(after(usize::MAX).unwrap().packages.len(), 1);
+    let questions = asked.load(Ordering::Relaxed);
+    assert!(questions > 20, "{questions}");
+    for number in 0..questions {
+        let ended = after(number);
+        let signal = ended.as_ref().err().and_then(Failure::signal);
+        assert_eq!(signal, Some(15), "after {number}: {ended:?}");
+    }
+    assert_eq!(stage.everything(), before);
 }

@@ -98,7 +98,7 @@ fn every_cause_that_carries_advice_has_a_scene() {
     )
     .unwrap();
     let mut met = BTreeSet::new();
-    for source in ["crates/planning/src/plan/refusal/advice.rs", "src/reply/advice.rs"] {
+    for source in ["crates/planning/src/plan/refusal/advice.rs", "crates/cli/src/reply/advice.rs"] {
         let text = fs::read_to_string(checkout.join(source)).unwrap();
         let (code, _) = text.split_once("#[cfg(test)]").unwrap_or((&text, ""));
         let code = code.lines().filter(|line| !line.trim_start().starts_with("//"));
@@ -125,6 +125,101 @@ fn every_cause_that_carries_advice_has_a_scene() {
     assert!(stale.is_empty(), "no advice any more for {stale:?}");
 }
 
+/// Commands on a root and what they refuse or note: every command that they name is about the same root.
+#[test]
+fn every_command_that_is_named_is_about_the_root_that_was_named() {
+    let stage = Scenario::with(&[crate::packages::Package::new("ACMEweb").file("a", 0o644, "one\n")]);
+    let patch = crate::delivery::Patch::of(
+        "100-01",
+        crate::packages::Package::new("ACMEweb").file("a", 0o644, "two\n"),
+    );
+    patch.directory(&stage);
+    stage.file("/etc/patchadm/policy", "undo_format=files\n");
+    let lines = [
+        "history -R @ROOT@ 99",
+        "shlibs --prune -R @ROOT@ ACMEnone",
+        "add --trial 1h -R @ROOT@ delivered/100-01",
+        "status -R @ROOT@",
+        "remove -R @ROOT@ 100-01",
+        "confirm -R @ROOT@ 99",
+        "undo -R @ROOT@ 99",
+        "update -R @ROOT@ -M https://127.0.0.1:9/none",
+        "stage drop -R @ROOT@ nowhere",
+        "promote -R @ROOT@ nowhere",
+        "space -R @ROOT@",
+        "patchrm -R @ROOT@ 300-01",
+        "undo-export -R @ROOT@ 300-01",
+    ];
+    let mut named = 0;
+    for line in lines {
+        let run = stage.run(line);
+        let said = run.stdout + &run.stderr;
+        for command in said.split('`').skip(1).step_by(2).filter(|command| command.starts_with("patchadm ")) {
+            assert!(command.contains(" -R @ROOT@ "), "{line}: {said}");
+            named += 1;
+        }
+    }
+    assert!(named >= 6, "only {named} commands were named");
+}
+
+/// What sources say to type is about a root only where they know which: elsewhere `Wording::completed` adds it, which knows
+/// these verbs.
+#[test]
+fn no_text_that_is_printed_as_it_stands_names_a_command_without_its_root() {
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let wording = fs::read_to_string(checkout.join("crates/planning/src/plan/refusal/wording.rs")).unwrap();
+    let (_, list) = wording.split_once("const OF_A_ROOT").unwrap();
+    let (list, _) = list.split_once("];").unwrap();
+    let verbs: BTreeSet<&str> = list.split('"').skip(1).step_by(2).collect();
+    let hint = Regex::new(r"`patchadm ([a-z-]+)").unwrap();
+    let mut stray = Vec::new();
+    // Bulk builds are about no root.
+    for directory in [
+        "crates/cli/src/arguments",
+        "crates/cli/src/reply",
+        "crates/producing/src",
+        "programs/report/src",
+        "src/verbs",
+        "src/classic",
+    ] {
+        for entry in files_below(&checkout.join(directory)) {
+            let name = entry.strip_prefix(checkout).unwrap().display().to_string();
+            // The explanations of codes, and the help, are about no root.
+            let is_of_none = name.starts_with("src/verbs/explain");
+            if is_of_none || COMPLETED.contains(&&*name) {
+                continue;
+            }
+            let text = fs::read_to_string(&entry).unwrap();
+            let (code, _) = text.split_once("#[cfg(test)]").unwrap_or((&text, ""));
+            for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
+                let is_stray = hint.captures(line).is_some_and(|found| verbs.contains(&found[1]));
+                stray.extend(is_stray.then(|| format!("{name}: {}", line.trim())));
+            }
+        }
+    }
+    assert_eq!(stray, Vec::<String>::new(), "write it with Wording::verb");
+}
+
+/// Sources whose hints go through `Output::error`, `Output::complain` or `Wording::completed`, which add the root, or are about
+/// another host.
+const COMPLETED: [&str; 4] = [
+    "crates/cli/src/reply/depot_end.rs",
+    "crates/cli/src/reply/refreshed.rs",
+    "src/verbs/adopt/foresee.rs",
+    "programs/report/src/cyclonedx.rs",
+];
+
+/// All files below a directory, sorted.
+fn files_below(directory: &Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files.extend(files_below(&path)) } else { files.push(path) }
+    }
+    files.sort();
+    files
+}
+
 #[allow(clippy::print_stderr)] // which scene it was, where one fails
 fn play(rows: &[Row]) {
     for (cause, scene) in rows {
@@ -137,6 +232,7 @@ fn play(rows: &[Row]) {
 #[track_caller]
 pub(crate) fn command_of(said: &str, own: &[(&str, &str)]) -> String {
     let command = said.split('`').nth(1).unwrap_or_else(|| panic!("no command is named: {said}"));
+    assert!(!command.starts_with("patchadm ") || command.contains(" -R "), "it would be about `/`: {said}");
     own.iter().fold(command.to_owned(), |command, (word, with)| command.replace(word, with))
 }
 

@@ -22,8 +22,9 @@ fn every_path_that_a_page_about_the_code_names_is_there() {
 fn the_architecture_names_every_folder_of_the_program_and_the_crates() {
     let named = paths(&text(PAGES[0]));
     let mut sources = vec![PathBuf::from("src")];
-    for entry in fs::read_dir(at("crates")).unwrap() {
-        sources.push(Path::new("crates").join(entry.unwrap().file_name()).join("src"));
+    for folder in ["crates", "programs"] {
+        let entries = fs::read_dir(at(folder)).unwrap();
+        sources.extend(entries.map(|entry| Path::new(folder).join(entry.unwrap().file_name()).join("src")));
     }
     let missing: Vec<PathBuf> = sources
         .iter()
@@ -59,8 +60,19 @@ fn paths(page: &str) -> BTreeSet<String> {
 
 /// Folders at the top are named without a slash; what begins with `var` or `etc` is below a root.
 fn is_path(word: &str) -> bool {
-    let folders =
-        ["benches", "crates", "docs", "fuzz", "man", "packaging", "src", "systemd", "testdata", "tests"];
+    let folders = [
+        "benches",
+        "crates",
+        "docs",
+        "fuzz",
+        "man",
+        "packaging",
+        "programs",
+        "src",
+        "systemd",
+        "testdata",
+        "tests",
+    ];
     let endings = [".rs", ".md", ".toml"];
     let below_a_root = ["/", "var/", "etc/"].iter().any(|start| word.starts_with(start));
     !word.contains(char::is_whitespace)

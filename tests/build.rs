@@ -14,13 +14,12 @@ use crate::packages::{DELIVERED, Package};
 use crate::scenario::Scenario;
 use crate::tree::{Tree, assert_same};
 use patchadm_making::build::{
-    BuildRequest, CompareOptions, ListChoices, PairNaming, PatchDestination, PatchForm, PatchLists,
-    PreviousPatch, ReadmeText, WriteWatch, draft_patch, write_patch,
+    BuildRequest, ListChoices, PairNaming, PatchDestination, PatchForm, PatchLists, PreviousPatch,
+    ReadmeText, WriteWatch, draft_patch, write_patch,
 };
-use patchadm_making::release::{
-    ContentReader, FileContent, LinkGroup, ObjectOwner, Release, ReleaseForm, ReleaseObject,
-    ReleaseObjectKind, ReleasePackage, Upkeep,
-};
+use patchadm_making::release::{ContentReader, Release, ReleaseForm, ReleasePackage};
+use patchadm_releases::CompareOptions;
+use patchadm_releases::{FileContent, LinkGroup, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep};
 use patchadm_rootfs::{Sums, Timestamp, WorkMeter};
 use patchadm_svr4::package::{Mode, ObjectPath};
 use patchadm_svr4::patch::PatchId;

@@ -8,7 +8,7 @@ use crate::scenario::Scenario;
 /// Two trees that differ in a file.
 fn trees() -> Scenario {
     let stage = Scenario::new();
-    for (tree, text) in [("old", "one\n"), ("new", "two\n")] {
+    for (tree, text) in [("old", "one\n"), ("new", "three\n")] {
         fs::create_dir_all(stage.beside(tree).join("bin")).unwrap();
         fs::write(stage.beside(tree).join("bin/httpd"), text).unwrap();
     }
@@ -91,7 +91,7 @@ fn a_form_that_is_asked_for_and_the_name_contradicts_is_refused() {
 fn scripts_of_another_format_are_told_once_with_their_number() {
     let stage = Scenario::new();
     let deb = |version: &str| Deb::new("web", version, version).script("postinst").script("prerm");
-    let (old, new) = (deb("1").write(&stage.beside("old")), deb("2").write(&stage.beside("new")));
+    let (old, new) = (deb("1").write(&stage.beside("old")), deb("20").write(&stage.beside("new")));
     let run = stage.run(&format!("build --id 100-01 --from {} --to {} -o out", old.display(), new.display()));
     let said = "NOTE: 2 scripts of another package format are left out: 1 postinst, 1 prerm\n";
     assert_eq!((run.code, run.stderr.as_str()), (0, said), "{}", run.stdout);

@@ -49,6 +49,7 @@ mod shared_paths;
 mod slurm;
 mod space;
 mod ssh;
+mod tree_faults;
 mod verified;
 mod whole_tree;
 mod why;
@@ -100,7 +101,7 @@ impl BulkBuild {
     pub(crate) fn of_sample(test: &str, is_ordinary: bool, settings: &str) -> Option<Self> {
         for tool in ["cc", "make", "patch"] {
             if Command::new(tool).arg("--version").output().is_err() {
-                crate::skipped(&format!("{test}: there is no {tool}(1)"));
+                crate::missing(tool, test);
                 return None;
             }
         }

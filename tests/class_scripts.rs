@@ -134,7 +134,7 @@ fn an_update_passes_on_what_differs_and_says_so() {
     assert!(run.stderr.contains("same architecture and version"), "{}", run.stderr);
     let expected = "UPDATE=yes\ni.mine: ENDOFCLASS\n@SPOOL@/ACMEall/reloc/other @ROOT@/opt/ACMEall/other\n";
     assert_eq!(noted(&stage), expected);
-    assert_eq!(stage.run("pkgparam -R @ROOT@ ACMEall UPDATE").ok(), "");
+    assert_eq!(stage.run("pkgparam -R @ROOT@ ACMEall UPDATE").ok(), "yes\n");
     let data = fs::metadata(stage.at("/opt/ACMEall/data")).unwrap();
     let again = fs::metadata(stage.at("/opt/ACMEall/again")).unwrap();
     assert_eq!(data.ino(), again.ino());

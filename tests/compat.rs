@@ -67,7 +67,7 @@ impl Left {
         let mut tar = Command::new("tar");
         tar.args(options).args(["-xpf", "-", "--strip-components=1", "-C"]).arg(stage.beside(""));
         let Ok(mut tar) = tar.arg(format!("fixture/{part}")).stdin(Stdio::piped()).spawn() else {
-            crate::skipped(&format!("{test}: there is no tar(1)"));
+            crate::missing("tar", test);
             return None;
         };
         tar.stdin.take().unwrap().write_all(&FIXTURE).unwrap();

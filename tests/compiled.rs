@@ -30,7 +30,7 @@ impl Compiler {
         if Command::new("cc").arg("--version").output().is_ok_and(|output| output.status.success()) {
             return Some(compiler);
         }
-        crate::skipped(&format!("{test}: there is no cc(1)"));
+        crate::missing("cc", test);
         None
     }
 

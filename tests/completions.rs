@@ -58,7 +58,7 @@ fn verbs_commands_and_options_are_completed() {
     assert_eq!(candidates(&stage, "patchadm bulk re"), ["report", "release"]);
     assert_eq!(candidates(&stage, "patchadm bulk run work --stop"), ["--stop-on-failure"]);
     assert_eq!(candidates(&stage, "patchadm bulk --json release --fo"), ["--force"]);
-    assert_eq!(candidates(&stage, "patchadm key generate --no-p"), ["--no-password"]);
+    assert_eq!(candidates(&stage, "patchadm keygen --no-p"), ["--no-password"]);
     assert_eq!(candidates(&stage, "patchadm nosuch "), candidates(&stage, "patchadm "));
 }
 
@@ -143,7 +143,10 @@ fn five_thousand_patches_are_all_there() {
         let name = format!("ACME{number}");
         stage.package(&name, &format!("PKG={name}\nPATCHLIST={}\n{infos}", ids.join(" ")));
     }
-    assert_eq!(candidates(&stage, "patchadm -R @ROOT@ remove ").len(), 5_000);
+    // A completion gives up after a second, which a machine with other work may need for the first time that it reads them.
+    crate::workshop::eventually("all are there", || {
+        candidates(&stage, "patchadm -R @ROOT@ remove ").len() == 5_000
+    });
     assert_eq!(candidates(&stage, "patchadm -R @ROOT@ remove 10499").len(), 10);
 }
 
@@ -196,7 +199,7 @@ fn fish_completes_what_is_typed() {
         fish.args(["--no-config", "-c", &script]).current_dir(stage.beside("")).env_clear();
         fish.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
         let Ok(output) = fish.output() else {
-            crate::skipped("fish_completes_what_is_typed: fish is not installed");
+            crate::missing("fish", "fish_completes_what_is_typed");
             return;
         };
         let text = String::from_utf8(output.stdout).unwrap();

@@ -178,6 +178,91 @@ fn a_package_that_contents_names_and_that_has_no_directory_is_damage_however_con
     }
 }
 
+/// A line that nobody but a package that is gone owns.
+const GONE: &str = "/opt/gone f none 0644 root root 5 542 981173106 ACMEgone\n";
+
+/// Returns a root whose `contents` names a removed package, once alone and once beside `ACMEdb`, and the lines from before.
+fn with_gone_owner() -> (Scenario, String) {
+    let stage = Scenario::with(&[web(), db()]);
+    stage.file("/opt/gone", "gone\n");
+    let before = stage.text(CONTENTS);
+    let shared = before.replacen(" ACMEdb\n", " ACMEdb ACMEgone\n", 1);
+    fs::write(stage.at(CONTENTS), format!("{GONE}{shared}")).unwrap();
+    (stage, before)
+}
+
+/// The lines of objects.
+fn lines(contents: &str) -> Vec<&str> {
+    contents.lines().filter(|line| !line.starts_with('#')).collect()
+}
+
+#[test]
+fn pkgchk_f_takes_a_package_that_is_gone_out_of_its_lines_and_touches_no_object() {
+    for package in ["", " ACMEgone"] {
+        let (stage, before) = with_gone_owner();
+        let (tree, damaged) = (stage.tree(), stage.text(CONTENTS));
+        let said = refused(&stage, "pkgchk -R @ROOT@", 99);
+        assert!(said.contains("contents: line 1: package ACMEgone owns objects"), "{said}");
+        assert!(said.contains("If ACMEgone was removed, run `pkgchk -f -R @ROOT@ ACMEgone`"), "{said}");
+        let said = stage.run("doctor -R @ROOT@").stdout;
+        assert!(said.contains("pkgchk -R @ROOT@ -f ACMEgone"), "{said}");
+        let said = stage.run(&format!("pkgchk -f -R @ROOT@{package}")).ok();
+        for words in [
+            "is not there: it is taken out of the file",
+            "  @ROOT@/opt/gone: the line is deleted; the object stays, and no package owns it",
+            ": ACMEgone is removed from the line, which ACMEdb still owns",
+            "  the file as it was is kept as @ROOT@/var/sadm/install/contents.damaged",
+        ] {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+        assert_eq!(lines(&stage.text(CONTENTS)), lines(&before));
+        assert_eq!(stage.text("/var/sadm/install/contents.damaged"), damaged);
+        assert_eq!(tree.difference(&stage.tree()), "");
+        assert!(stage.run("history -R @ROOT@").ok().contains("pkgchk"));
+        stage.run("pkgchk -f -R @ROOT@").ok();
+        stage.run("verify -R @ROOT@").ok();
+        stage.patchadd("", &other()).ok();
+    }
+}
+
+#[test]
+fn a_package_that_is_gone_leaves_contents_in_the_run_that_makes_it_anew() {
+    let (stage, before) = with_gone_owner();
+    fs::write(stage.at(CONTENTS), format!("rubbish\n{}", stage.text(CONTENTS))).unwrap();
+    let runs = |stage: &Scenario| stage.text("/var/sadm/patchadm/history").lines().count();
+    let earlier = runs(&stage);
+    let said = stage.run("pkgchk -f -R @ROOT@").ok();
+    assert!(said.contains("line 1: ") && said.contains("it is made anew"), "{said}");
+    assert!(said.contains("@ROOT@/opt/gone: the line is deleted"), "{said}");
+    assert_eq!(lines(&stage.text(CONTENTS)), lines(&before));
+    assert_eq!(runs(&stage), earlier + 1, "one transaction");
+    assert_eq!(stage.text("/opt/gone"), "gone\n");
+    stage.run("verify -R @ROOT@").ok();
+}
+
+#[test]
+fn a_package_whose_directory_was_there_after_the_last_run_leaves_contents_only_by_its_name() {
+    let stage = stage();
+    fs::remove_dir_all(stage.at("/var/sadm/pkg/ACMEweb")).unwrap();
+    let tree = stage.tree();
+    let said = refused(&stage, "pkgchk -f -R @ROOT@", 99);
+    let way = "or, if it was removed, take it out of contents with `pkgchk -R @ROOT@ -f ACMEweb`";
+    assert!(said.contains("its directory was there after run ") && said.contains(way), "{said}");
+    stage.run("pkgchk -f -R @ROOT@ ACMEweb").ok();
+    let contents = stage.text(CONTENTS);
+    assert!(lines(&contents).iter().all(|line| !line.contains("ACMEweb")), "{contents}");
+    assert_eq!(tree.difference(&stage.tree()), "");
+    stage.run("verify -R @ROOT@").ok();
+    stage.patchadd("", &other()).ok();
+    // The package can come back over what stayed.
+    web().write(&stage.beside("spool"));
+    fs::write(stage.beside("admin"), ADMIN).unwrap();
+    let spool = stage.beside("spool");
+    let run = stage.run(&format!("pkgadd -n -a admin -R @ROOT@ -d {} ACMEweb", spool.display()));
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    stage.run("verify -R @ROOT@").ok();
+}
+
 #[test]
 fn a_directory_without_pkginfo_is_damage_though_contents_does_not_name_it() {
     let stage = stage();

@@ -15,7 +15,7 @@ use sets::{DELTA, Deb, curl, delta, document, field, libcurl, members, names, re
 /// The options of a file that the test of signing makes.
 fn sign(stage: &Scenario, patch: &str) {
     if !stage.beside("own.sec").exists() {
-        stage.run("key generate -o own --no-password").ok();
+        stage.run("keygen -o own --no-password").ok();
     }
     stage.run(&format!("sign --key own.sec work/patches/{patch}.tar.gz")).ok();
 }

@@ -176,7 +176,7 @@ fn a_damaged_record_is_told_and_the_command_beside_it_repairs_it() {
 #[test]
 fn a_key_that_is_expired_needs_attention_and_one_that_will_be_is_told() {
     let stage = stage();
-    stage.run("key generate -o @ROOT@/release --no-password").ok();
+    stage.run("keygen -o @ROOT@/release --no-password").ok();
     let rules = "--roles patch --bases 3000[0-9]*";
     let trust =
         |day: &str| stage.run(&format!("key trust -R @ROOT@ --expires {day} {rules} @ROOT@/release.pub"));

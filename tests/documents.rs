@@ -85,6 +85,7 @@ const PATCH: &str = "changed bool
     patches[].code number
     patches[].files.added number
     patches[].files.deleted number
+    patches[].files.kept number
     patches[].files.replaced number
     patches[].id string
     patches[].notes[]
@@ -180,7 +181,7 @@ fn documents_of_changes_have_the_fields_of_the_schema() {
     );
     let patch = &added["patches"][0];
     assert_eq!((&patch["id"], &patch["verdict"]), (&"100-01".into(), &"applied".into()));
-    assert_eq!(patch["files"], serde_json::json!({ "replaced": 1, "added": 1, "deleted": 0 }));
+    assert_eq!(patch["files"], serde_json::json!({ "replaced": 1, "added": 1, "deleted": 0, "kept": 0 }));
     assert_eq!(patch["bytes"], 8);
 
     let again = changed(&[&REFUSED[..], &["-patches[].reboot null", "+patches[].reboot string"]].concat());
@@ -361,7 +362,10 @@ fn documents_of_questions_have_the_fields_of_the_schema() {
         assert_eq!(shown["patch"][name], *value, "{name} is the same as in the list");
     }
     assert_eq!(shown["patch"]["reboot"], "rebootafter");
-    assert_eq!(shown["patch"]["files"], serde_json::json!({ "replaced": 1, "added": 0, "deleted": 0 }));
+    assert_eq!(
+        shown["patch"]["files"],
+        serde_json::json!({ "replaced": 1, "added": 0, "deleted": 0, "kept": 0 })
+    );
     let delivered = document(&stage, 0, "show --json -R @ROOT@ delivered/200-01");
     assert_eq!(delivered["patch"]["id"], "200-01");
     assert_eq!(delivered["patch"]["requires"], serde_json::json!(["100-01"]));

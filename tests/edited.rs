@@ -60,6 +60,31 @@ fn edited_files_stop_a_patch_and_every_one_is_named() {
 }
 
 #[test]
+fn a_plan_that_edited_files_stop_is_shown_with_the_reason() {
+    let stage = stage();
+    for line in ["plan", "add --dry-run"] {
+        let run = stage.run(&format!("{line} -R @ROOT@ delivered/100-01"));
+        assert_eq!(run.code, 10);
+        let lines: Vec<&str> = run.stdout.lines().collect();
+        let expected = [
+            "100-01: the plan, if what was edited is replaced:".to_owned(),
+            "Package ACMEweb:".to_owned(),
+            format!("  replace          @ROOT@{HTTPD} (8 bytes)"),
+            format!("  replace          @ROOT@{TOOL} (7 bytes)"),
+            format!("  replace          @ROOT@{CONF} (7 bytes)"),
+            format!("  replace          @ROOT@{LOG} (6 bytes)"),
+        ];
+        assert_eq!(lines, expected, "{line}");
+    }
+    let run = stage.run("plan --json -R @ROOT@ delivered/100-01");
+    let document: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(document["patches"][0]["over_edits"].as_array().unwrap().len(), 4, "{document}");
+    assert_eq!(document["would_change"], false);
+    assert_eq!(add(&stage, "").code, 10);
+    assert_eq!(add(&stage, "").stdout, "", "a plan is shown where one was asked for");
+}
+
+#[test]
 fn attributes_alone_stop_nothing() {
     let stage = Scenario::with(&[package("1")]);
     Patch::of("100-01", package("2")).directory(&stage);

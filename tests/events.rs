@@ -181,7 +181,7 @@ fn a_receiver_that_means_nothing_is_refused_before_anything_is_done() {
 #[test]
 fn the_journal_of_systemd_has_the_fields() {
     if !Path::new(JOURNALD).exists() {
-        crate::skipped("the_journal_of_systemd_has_the_fields: there is no systemd-journald");
+        crate::missing("systemd-analyze", "the_journal_of_systemd_has_the_fields");
         return;
     }
     // In a copy of this machine, where the journal may be started and the root is `/` itself.

@@ -6,9 +6,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::everyman::{as_ordinary_user, ordinary_ids};
+use crate::everyman::{as_ordinary_user, copy_program, ordinary_ids};
 use crate::packages::files;
-use crate::scenario::{ADMIN, Run, Scenario, shared};
+use crate::scenario::{ADMIN, PROGRAM, Run, Scenario, shared};
 use crate::tree::assert_same;
 
 /// The response file of a patch.
@@ -44,6 +44,8 @@ impl Stage {
         let own = [self.scenario.root(), self.scenario.beside("pkgs")];
         let own: Vec<&Path> = own.iter().map(PathBuf::as_path).collect();
         let line = line.replace("@PKGS@", self.scenario.beside("pkgs").to_str().unwrap());
+        // Scripts call pkgproto and pkgmk.
+        copy_program(&self.scenario, PROGRAM.as_ref(), "patchadm-make");
         let output = as_ordinary_user(&self.scenario, &line, &own).output().unwrap();
         let text = |bytes: Vec<u8>| {
             let text = String::from_utf8(bytes).unwrap();

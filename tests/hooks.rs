@@ -118,9 +118,11 @@ fn a_hook_that_the_administrator_changed_is_named_and_left() {
     assert!(!stage.at(APT).exists());
 
     fs::remove_file(stage.at(DPKG)).unwrap();
-    for make in
-        [Scenario::directory, Scenario::pipe, |stage: &Scenario, path: &str| stage.symlink(path, "/dev/null")]
-    {
+    for make in [
+        |stage: &Scenario, path: &str| stage.directory(path),
+        |stage: &Scenario, path: &str| stage.pipe(path),
+        |stage: &Scenario, path: &str| stage.symlink(path, "/dev/null"),
+    ] {
         make(&stage, DPKG);
         stage.run("hooks install -R @ROOT@").fails(1);
         stage.run("hooks remove -R @ROOT@").fails(1);

@@ -147,7 +147,7 @@ const NAMED: [&str; 16] = [
     "add -R @ROOT@ --plan @FILE@",
     "add --signature require -R @ROOT@ @FILE@x",
     "key trust -R @ROOT@ @FILE@ --name build",
-    "key generate -o new --password-file @FILE@",
+    "keygen -o new --password-file @FILE@",
     "sign --key @FILE@ delivered/100-01",
     "publish --key @FILE@ delivered depot",
     "pkgadd -n -a @FILE@ -R @ROOT@ -d spool ACMEtool",
@@ -268,8 +268,8 @@ fn a_plan_file_makes_the_demand_of_the_policy_only_stricter() {
     let stage = stage();
     Patch::of("100-01", web("two\n")).directory(&stage);
     fs::create_dir(stage.beside("others")).unwrap();
-    stage.run("key generate -o others/other --no-password").ok();
-    stage.run("key generate -o own --no-password").ok();
+    stage.run("keygen -o others/other --no-password").ok();
+    stage.run("keygen -o own --no-password").ok();
     stage.run("key trust -R @ROOT@ own.pub").ok();
     stage.file("/etc/patchadm/policy", "signature=require\n");
     let options = ["--signature off", "--signature warn", "--keys others --signature require"];

@@ -292,6 +292,15 @@ fn a_directory_of_others_or_for_others_to_write_keeps_no_stage() {
     assert!(said.contains("belongs to somebody else or can be written by others"), "{said}");
     assert_eq!(fs::read_dir(&kept).unwrap().count(), 0);
     crate::tree::assert_same(&stage.everything(), &before);
+    if !crate::scenario::is_root() {
+        return;
+    }
+    let below = stage.beside("theirs/kept");
+    fs::create_dir_all(&below).unwrap();
+    std::os::unix::fs::chown(stage.beside("theirs"), Some(1234), Some(1234)).unwrap();
+    let said = stage.run(&format!("recover --keep-stage {} -R @ROOT@", below.display())).fails(65);
+    assert!(said.contains("lies below a directory that somebody else can change"), "{said}");
+    crate::tree::assert_same(&stage.everything(), &before);
 }
 
 #[test]
@@ -341,7 +350,7 @@ fn an_archive_that_the_ledger_names_is_this_roots_whatever_marker_is_in_it() {
 #[test]
 fn an_unfinished_run_whose_stage_is_gone_is_given_up_and_its_journal_kept() {
     if !can_trace() {
-        return crate::skipped("identity: strace(1) is not installed");
+        return crate::missing("strace", "identity");
     }
     let stage = patched();
     let line = format!("patchadd -R @ROOT@ {}", patch("200-01").directory(&stage).display());

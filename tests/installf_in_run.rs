@@ -67,6 +67,7 @@ impl InRun {
             separator: "-",
             new_marker: "0",
             outside: OutsideAccess::default(),
+            interrupt: &|| None,
         };
         let touched = Touched { paths, ..Touched::default() };
         let inventory = survey(&view, &touched, &setting).unwrap();

@@ -25,6 +25,7 @@ use crate::records::Before;
 use crate::reliability::crash::in_parallel;
 use crate::reliability::{Sampled, figures, is_whole};
 use crate::scenario::Scenario;
+use crate::whole_contents::faults_of_contents;
 
 /// How often each outcome and reason came.
 type Counts = BTreeMap<String, u64>;
@@ -85,6 +86,8 @@ fn check(stage: &Scenario, world: &World) {
             found.insert(path.clone(), (bytes, owners.remove(&path)));
         }
     }
+    let faults = faults_of_contents(&stage.root(), &BTreeSet::new());
+    assert!(faults.is_empty(), "{story}\n{faults:#?}");
     let names = |all: &BTreeMap<String, (Vec<u8>, Option<String>)>| -> Vec<String> {
         all.iter().map(|(path, (_, owner))| format!("{path} {owner:?}")).collect()
     };

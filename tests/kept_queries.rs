@@ -211,7 +211,7 @@ fn verify_finds_a_kept_library_that_nobody_needs() {
     fs::remove_file(stage.at("/usr/local/bin/own")).unwrap();
     let said = wrong(&stage);
     let sentence = "kept library libx.so.1 (ACMEx-SO: /usr/lib64/libx.so.1, /usr/lib64/libx.so.1.0) is needed by \
-                    nobody; `patchadm shlibs --prune` removes it\n";
+                    nobody; `patchadm -R @ROOT@ shlibs --prune` removes it\n";
     assert!(said.contains(sentence), "{said}");
     assert_eq!(findings(&stage), [json!(["unneeded", "ACMEx-SO", "libx.so.1", null])]);
     assert!(!said.contains("except"), "{said}");

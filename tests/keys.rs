@@ -26,10 +26,10 @@ fn sign(stage: &Scenario, target: &str) -> crate::scenario::Run {
 #[test]
 fn a_key_is_made_trusted_listed_and_revoked() {
     let stage = Scenario::new();
-    stage.run("key generate -o @ROOT@/release --no-password").ok();
+    stage.run("keygen -o @ROOT@/release --no-password").ok();
     let mode = fs::metadata(stage.at("/release.sec")).unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o600);
-    let said = stage.run("key generate -o @ROOT@/release --no-password").fails(1);
+    let said = stage.run("keygen -o @ROOT@/release --no-password").fails(1);
     assert!(said.contains("release.sec is there already"), "{said}");
     stage.run("key trust -R @ROOT@ @ROOT@/release.pub --bases 3000[0-9]* --expires 2027-12-31").ok();
     let said =
@@ -88,7 +88,7 @@ fn what_belongs_to_another_action_is_wrong_usage() {
     for (line, said) in [
         ("key", "it is not said what to do with keys"),
         ("key list --reason x", "--reason is not an option of this action"),
-        ("key generate --no-password", "no name for the keys is given (-o)"),
+        ("key generate --no-password", "--output <NAME>"),
         ("key revoke xyz", "<xyz> is no key id"),
         ("key trust a --expires soon", "--expires: <soon> is not a day, as 2027-12-31"),
         ("key trust", "no file of a public key is named"),
@@ -160,7 +160,7 @@ fn an_archive_has_its_manifest_beside_it() {
 #[test]
 fn a_secret_key_or_a_password_that_others_could_have_written_is_not_used() {
     let stage = Scenario::new();
-    stage.run("key generate --no-password -o mine").ok();
+    stage.run("keygen --no-password -o mine").ok();
     fs::write(stage.beside("index.json"), "{}\n").unwrap();
     fs::write(stage.beside("100-01.manifest"), "manifest\n").unwrap();
     fs::set_permissions(stage.beside("mine.sec"), fs::Permissions::from_mode(0o666)).unwrap();
@@ -169,7 +169,7 @@ fn a_secret_key_or_a_password_that_others_could_have_written_is_not_used() {
     assert!(!stage.beside("100-01.manifest.minisig").exists());
     fs::write(stage.beside("word"), "secret\n").unwrap();
     fs::set_permissions(stage.beside("word"), fs::Permissions::from_mode(0o666)).unwrap();
-    let said = stage.run("key generate --password-file word -o other");
+    let said = stage.run("keygen --password-file word -o other");
     assert!(said.code != 0 && said.stderr.contains("word"), "{}", said.stderr);
 }
 
@@ -189,7 +189,7 @@ fn keys_that_are_generated_serve_the_real_tool_with_and_without_a_password() {
     let stage = Scenario::new();
     fs::write(stage.beside("word"), "open sesame\n").unwrap();
     for (name, options) in [("free", "--no-password"), ("locked", "--password-file word")] {
-        stage.run(&format!("key generate -o {name} {options}")).ok();
+        stage.run(&format!("keygen -o {name} {options}")).ok();
         let target = patch().directory(&stage).display().to_string();
         let password = if name == "locked" { "--password-file word" } else { "" };
         stage.run(&format!("sign --key {name}.sec {password} {target}")).ok();
@@ -227,7 +227,7 @@ fn the_real_tools_may_sign_in_our_place() {
 /// What a tool says that ends well; `None` where it is not installed.
 fn by_tool(tool: &str, words: &[String]) -> Option<String> {
     let Ok(output) = Command::new(tool).args(words).output() else {
-        crate::skipped(&format!("keys and signatures beside {tool}: it is not installed"));
+        crate::missing(tool, "keys and signatures beside it");
         return None;
     };
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();

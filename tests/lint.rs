@@ -122,3 +122,22 @@ fn the_made_patches_of_real_releases_have_no_errors() {
         assert!(run.stdout.lines().all(|line| !line.contains(": error: ")), "{}", run.stdout);
     }
 }
+
+#[test]
+fn a_file_that_only_its_bytes_tell_from_the_one_before_it_is_a_warning() {
+    let stage = Scenario::new();
+    let module = |text: &str| Package::new("ACMEpy").file("lib/m.py", 0o644, text);
+    let base = module("X=1\n").write(&stage.beside("base"));
+    Patch::of("100-01", module("X=2\n")).directory(&stage);
+    Patch::of("100-02", module("X=3\n")).directory(&stage);
+    let warned = |line: String, than: &str| {
+        let said = stage.run(&line).stdout;
+        let wanted =
+            format!("warning: same-time: ACMEpy: lib/m.py: {than}, and this size and modification time");
+        assert!(said.contains(&wanted), "{line}: {said}");
+    };
+    warned(format!("lint --base {} delivered/100-01", base.display()), "the base has it with other bytes");
+    warned("lint --depot delivered delivered/100-02".to_owned(), "100-01 has it with other bytes");
+    let said = stage.run("lint --depot delivered delivered/100-01").stdout;
+    assert!(!said.contains("same-time"), "{said}");
+}

@@ -141,7 +141,7 @@ fn a_plan_tells_the_maker_what_is_delivered_as_it_is_and_deleted_where_nothing_i
     let package = package.content('f', "b", 0o644, "root root", 1_600_000_000, "same\n");
     Patch::of("100-01", package.deletes(&["gone", "b2"])).directory(&stage);
     let notes = [
-        "package ACMEweb: delivered with the size and sum that are recorded: @ROOT@/opt/ACMEweb/b",
+        "package ACMEweb: delivered as recorded, without a change: @ROOT@/opt/ACMEweb/b",
         "package ACMEweb: the file deletes names what is not installed: @ROOT@/opt/ACMEweb/gone, @ROOT@/opt/ACMEweb/b2",
     ];
     let text = stage.run("plan -R @ROOT@ delivered/100-01").ok();

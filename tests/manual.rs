@@ -10,7 +10,7 @@ use crate::links::{classic_commands, verbs};
 use crate::scenario::Scenario;
 
 /// Pages of other systems or of this one that ours may refer to.
-const ELSEWHERE: [&str; 15] = [
+const ELSEWHERE: [&str; 16] = [
     "compress 1",
     "cpio 1",
     "debsums 1",
@@ -26,6 +26,7 @@ const ELSEWHERE: [&str; 15] = [
     "group 5",
     "cpio 5",
     "fcntl 2",
+    "memfd_create 2",
 ];
 
 #[test]
@@ -89,7 +90,7 @@ fn an_action_of_stage_has_the_options_of_its_section() {
 /// The actions of `patchadm bulk`, as its usage line names them.
 fn actions_of_bulk() -> Vec<String> {
     let help = Scenario::new().run("bulk --help").ok();
-    let (_, usage) = help.split_once("Usage: patchadm bulk").unwrap();
+    let (_, usage) = help.split_once("Usage: patchadm-bulk").unwrap();
     let actions = usage.split_whitespace().next().unwrap().split('|').map(str::to_owned);
     actions.collect()
 }
@@ -157,7 +158,7 @@ fn the_sources_refer_only_to_pages_that_are_there() {
     let there: BTreeSet<String> = pages().iter().map(|page| page.name.clone()).collect();
     let mut met = BTreeSet::new();
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for text in ["src", "crates"].iter().flat_map(|part| sources(&checkout.join(part))) {
+    for text in ["src", "crates", "programs"].iter().flat_map(|part| sources(&checkout.join(part))) {
         for (before, _) in text.match_indices('(').map(|(at, _)| text.split_at(at)) {
             let after = &text[before.len()..];
             if !["(5)", "(7)", "(8)"].iter().any(|section| after.starts_with(section)) {
@@ -177,7 +178,7 @@ fn the_sources_refer_only_to_pages_that_are_there() {
 #[test]
 fn mandoc_has_nothing_to_say() {
     if Command::new("mandoc").arg("-V").output().is_err() && Command::new("mandoc").output().is_err() {
-        crate::skipped("mandoc_has_nothing_to_say: mandoc is not installed");
+        crate::missing("mandoc", "mandoc_has_nothing_to_say");
         return;
     }
     let files: Vec<PathBuf> = pages().into_iter().map(|page| page.path).collect();

@@ -37,7 +37,7 @@ impl Mounted {
             .stdout(Stdio::piped())
             .spawn();
         let Ok(mut holder) = spawned else {
-            crate::skipped(&format!("{test}: there is no unshare(1)"));
+            crate::missing("unshare", test);
             return None;
         };
         // What makes a file system may have something to say before.

@@ -88,7 +88,7 @@ fn every_check_ends_with_68_while_a_registration_is_stale_although_nothing_is_lo
         let run = stage.run(&format!("{line} --check -R @ROOT@"));
         assert_eq!(run.code, 68, "{line}");
         let note = "NOTE: package DEBweb: dpkg changed web from 1.0-1 to 1.0-2 since it was adopted; \
-                    `patchadm adopt --refresh` takes the change up\n";
+                    `patchadm -R @ROOT@ adopt --refresh` takes the change up\n";
         assert_eq!(run.stderr, note, "{line}");
         let run = stage.run(&format!("{line} -R @ROOT@"));
         assert_eq!((run.code, run.stderr.as_str()), (0, note), "{line}");

@@ -36,7 +36,7 @@ impl Holder {
         let mut command = Command::new("python3");
         command.args(["-c", LOCKER]).arg(file).stdin(Stdio::piped()).stdout(Stdio::piped());
         let Ok(mut child) = command.spawn() else {
-            crate::skipped(&format!("{test}: python3 is not installed"));
+            crate::missing("python3", test);
             return None;
         };
         let mut line = String::new();

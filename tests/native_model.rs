@@ -16,6 +16,7 @@ use crate::random::Random;
 use crate::reliability::sample_or_whole;
 use crate::scenario::Scenario;
 use crate::undo_forms::{UndoForms, with_undo};
+use crate::whole_contents::{faults_of_contents, missing_objects};
 
 /// The paths of the story.
 const PATHS: [&str; 6] = [
@@ -197,8 +198,10 @@ impl Story {
         self.look();
     }
 
-    /// Nothing older than the last native write is at a path.
+    /// Nothing older than the last native write is at a path, and `contents` is whole. dpkg deletes what it likes.
     fn look(&self) {
+        let faults = faults_of_contents(&self.stage.root(), &missing_objects(&self.stage.root()));
+        assert!(faults.is_empty(), "{faults:#?}\n{}", self.told.join("\n"));
         for path in PATHS {
             let Some(live) = self.live(path).filter(|live| live.starts_with("native")) else { continue };
             let written = self.written.get(path).cloned().flatten();

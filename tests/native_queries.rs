@@ -364,7 +364,7 @@ fn a_patch_that_would_make_dpkg_fail_says_so_when_it_is_applied_with_the_words_o
     let contains = "directory '/usr/share/ma' contains files not owned by package ma";
     for text in [&planned, &added] {
         assert!(text.contains(overwrites) && text.contains(contains), "{text}");
-        assert!(text.contains("`patchadm remove 200-01`"), "{text}");
+        assert!(text.contains("`patchadm -R @ROOT@ remove 200-01`"), "{text}");
     }
 
     root.build(&shared(other));

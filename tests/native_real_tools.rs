@@ -55,8 +55,7 @@ use md5::{Digest as _, Md5};
 use tempfile::TempDir;
 
 use crate::delivery::Patch;
-use crate::in_memory::directory;
-use crate::scenario::{Run, is_root};
+use crate::scenario::{Run, directory, is_root};
 use crate::tree::{Tree, assert_same};
 
 /// A Debian system of its own.

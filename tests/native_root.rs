@@ -178,13 +178,6 @@ impl Watched {
     }
 }
 
-impl Run {
-    /// What was said on both streams.
-    pub(crate) fn said(&self) -> String {
-        format!("{}{}", self.stdout, self.stderr)
-    }
-}
-
 /// Where the tools find what they call.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -258,7 +251,7 @@ pub(crate) fn has_tools(test: &str, tools: &[&str]) -> bool {
     let is_missing = |tool: &&&str| Command::new(tool).env("PATH", PATH).arg("--version").output().is_err();
     let missing = tools.iter().find(is_missing);
     if let Some(tool) = missing {
-        crate::skipped(&format!("{test}: {tool} is not installed"));
+        crate::missing(tool, test);
     }
     missing.is_none()
 }

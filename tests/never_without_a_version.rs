@@ -283,7 +283,7 @@ fn an_exchange_mixes_nothing_but_one_start() {
 fn two_passes_of_rsync_are_told_beside_it() {
     let test = "two_passes_of_rsync…";
     if Command::new("rsync").arg("--version").stdout(Stdio::null()).status().is_err() {
-        crate::skipped(&format!("{test}: rsync is not installed"));
+        crate::missing("rsync", test);
         return;
     }
     let Some(watched) = Watched::new(test) else { return };

@@ -29,7 +29,7 @@ impl Nginx {
         certificate: Option<&Certificate>,
     ) -> Option<Self> {
         if !Path::new(PROGRAM).exists() {
-            crate::skipped(&format!("{test}: nginx is not installed"));
+            crate::missing("nginx", test);
             return None;
         }
         fs::create_dir_all(place).unwrap();
@@ -131,7 +131,7 @@ impl Certificate {
         ];
         for step in steps {
             if openssl(&step).is_err() {
-                crate::skipped(&format!("{test}: openssl is not installed"));
+                crate::missing("openssl", test);
                 return None;
             }
         }

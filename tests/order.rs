@@ -358,7 +358,7 @@ fn a_root_inside_the_root_is_not_looked_into() {
 #[test]
 fn what_a_compiler_made_is_put_in_order() {
     if Command::new("cc").arg("--version").output().is_err() {
-        crate::skipped("what_a_compiler_made_is_put_in_order: cc is not installed");
+        crate::missing("cc", "what_a_compiler_made_is_put_in_order");
         return;
     }
     let stage = Scenario::new();

@@ -84,6 +84,24 @@ fn a_directory_that_others_may_write_to_is_refused_before_anything() {
 }
 
 #[test]
+fn a_directory_that_somebody_else_could_move_away_gets_no_undo_data() {
+    if !is_root() {
+        crate::skipped("a directory that somebody else could move away: only root works in those of others");
+        return;
+    }
+    let stage = stage();
+    patch().directory(&stage);
+    let undo = stage.beside("theirs/undo");
+    fs::create_dir_all(&undo).unwrap();
+    std::os::unix::fs::chown(stage.beside("theirs"), Some(1234), Some(1234)).unwrap();
+    let before = stage.everything();
+    let line = format!("patchadd -B {} -R @ROOT@ delivered/100-01", undo.display());
+    let said = stage.run(&line).fails(37);
+    assert!(said.contains("lies below a directory that somebody else can change"), "{said}");
+    assert_same(&stage.everything(), &before);
+}
+
+#[test]
 fn a_link_in_the_place_of_the_directory_of_a_patch_is_not_followed() {
     let stage = stage();
     fs::create_dir(stage.beside("elsewhere")).unwrap();
@@ -103,7 +121,7 @@ fn what_an_interrupted_run_left_outside_is_named_where_it_stays_and_removed_wher
         let undo = stage.beside("undo");
         let line = format!("patchadd -B {} -R @ROOT@ delivered/100-01", undo.display());
         if !can_trace() {
-            crate::skipped("what an interrupted run left outside: strace is not installed");
+            crate::missing("strace", "what an interrupted run left outside");
             return;
         }
         let below = undo.join("100-01/ACMEweb");

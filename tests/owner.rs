@@ -106,7 +106,7 @@ fn the_files_of_a_patch_are_listed_with_what_it_did() {
         stage.run("files -R @ROOT@ 200-01").ok(),
         "ACMEweb:
   replaced    @ROOT@/opt/ACMEweb/bin/httpd
-  attributes  @ROOT@/opt/ACMEweb/bin/mode
+  attributes  @ROOT@/opt/ACMEweb/bin/mode: mode 0644 -> 0755
   added       @ROOT@/opt/ACMEweb/bin/new
   deleted     @ROOT@/opt/ACMEweb/bin/old
   unchanged   @ROOT@/opt/ACMEweb/bin/same

@@ -14,6 +14,9 @@ use patchadm_inputs::database::policy;
 
 const PACKAGES: [&str; 3] = ["deb", "rpm", "archive"];
 
+/// The programs beside `patchadm`, without its name.
+const OTHER_PROGRAMS: [&str; 3] = ["bulk", "make", "report"];
+
 /// What each package has elsewhere than the others, or alone.
 const DIFFERENT: [(&str, &[&str]); 3] = [
     (
@@ -58,6 +61,9 @@ fn text(path: &str) -> String {
 fn laid_out(package: &str) -> TempDir {
     let dir = TempDir::new().unwrap();
     fs::write(dir.path().join("program"), "the program").unwrap();
+    for other in OTHER_PROGRAMS {
+        fs::write(dir.path().join(format!("program-{other}")), other).unwrap();
+    }
     let output = Command::new(checkout("packaging/stage"))
         .arg(package)
         .args([dir.path().join("program"), dir.path().join("root")])
@@ -94,6 +100,11 @@ fn every_command_has_its_link_and_every_page_its_place_in_every_package() {
         let program = root.join("usr/bin/patchadm");
         assert_eq!(fs::read_to_string(&program).unwrap(), "the program");
         assert_eq!(fs::metadata(&program).unwrap().permissions().mode() & 0o7777, 0o755);
+        for other in OTHER_PROGRAMS {
+            let at = root.join(format!("usr/bin/patchadm-{other}"));
+            assert_eq!(fs::read_to_string(&at).unwrap(), other);
+            assert_eq!(fs::metadata(&at).unwrap().permissions().mode() & 0o7777, 0o755);
+        }
         let links: BTreeSet<String> = paths(&root.join("usr/lib/patchadm/bin"));
         assert_eq!(links, BTreeSet::from_iter(classic_commands()), "{package}");
         for command in &links {

@@ -2,25 +2,14 @@
 //! strangers are text. Skipped where Chromium is not installed.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
+
+pub(crate) use patchadm_testing::browser::{browser, shown};
 
 use crate::scenario::Scenario;
-
-/// Names under which the browser is installed.
-const BROWSERS: [&str; 2] = ["chromium", "chromium-browser"];
 
 /// A hostile text: it would end the script, an attribute, a comment, turn the direction and ring.
 const HOSTILE: &str = "</script><script>document.title='taken'</script>\"'><img src=x onerror=\"document.title='taken'\">\
     <!-- \u{202e}gnp.exe \u{7} end";
-
-pub(crate) fn browser(test: &str) -> Option<&'static str> {
-    let found = BROWSERS.iter().find(|name| Command::new(name).arg("--version").output().is_ok());
-    if found.is_none() {
-        crate::skipped(&format!("{test}: chromium is not installed"));
-    }
-    found.copied()
-}
 
 /// A machine that lacks patches, one of them with a hostile synopsis; its page is `page.html`.
 fn stage() -> Scenario {
@@ -43,29 +32,6 @@ fn stage() -> Scenario {
     fs::write(machine.join("showrev.out"), "Patch: 100004-01 Obsoletes:\n").unwrap();
     stage.run("analyze --xref patchdiag.xref --from machine --html page.html all").ok();
     stage
-}
-
-/// What the browser makes of a page: its document after its scripts, and what it said.
-pub(crate) fn shown(browser: &str, stage: &Scenario, page: &Path, options: &[&str]) -> (String, String) {
-    let home = stage.beside("browser");
-    let output = Command::new(browser)
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--enable-logging=stderr",
-            "--v=0",
-            "--dump-dom",
-        ])
-        .arg(format!("--user-data-dir={}", home.display()))
-        .args(options)
-        .arg(format!("file://{}", page.display()))
-        .output()
-        .unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    let said = text(output.stderr);
-    let console: Vec<&str> = said.lines().filter(|line| line.contains("CONSOLE")).collect();
-    (text(output.stdout), console.join("\n"))
 }
 
 /// The bases of the rows that the table shows, in their order.

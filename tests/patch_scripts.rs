@@ -12,24 +12,41 @@ use std::time::{Duration, UNIX_EPOCH};
 use patchadm_inputs::patch_scripts::{UNDO_CLASS, of_patch};
 
 use crate::delivery::Patch;
-use crate::packages::Package;
+use crate::packages::{DELIVERED, Package};
 use crate::scenario::Scenario;
 use crate::tree::{Tree, assert_same};
 use driver::ScriptDriver;
 
-const SHELLS: [&[&str]; 3] = [&["dash"], &["bash"], &["busybox", "sh"]];
+/// A shell and an awk that run the scripts together.
+#[derive(Clone, Debug)]
+struct Interpreters {
+    shell: Vec<String>,
+    awk: Vec<String>,
+}
 
-/// The shells that are here; a missing one is named.
-fn shells(test: &str) -> Vec<Vec<String>> {
-    let is_here = |shell: &&[&str]| {
-        let there = ["/bin", "/usr/bin"].iter().any(|place| Path::new(place).join(shell[0]).is_file());
+/// The pairs that each test takes: every shell and every awk is in one of them. The original awk is the `nawk` of Solaris.
+const INTERPRETERS: [(&[&str], &[&str]); 5] = [
+    (&["dash"], &["original-awk"]),
+    (&["bash", "--posix"], &["mawk"]),
+    (&["busybox", "sh"], &["busybox", "awk"]),
+    (&["ksh93"], &["gawk"]),
+    (&["mksh"], &["original-awk"]),
+];
+
+/// The pairs of which the shell is here. What is missing is named; a missing awk is replaced by that of the system.
+fn interpreters(test: &str) -> Vec<Interpreters> {
+    let is_here = |words: &[&str]| {
+        let there = ["/bin", "/usr/bin"].iter().any(|place| Path::new(place).join(words[0]).is_file());
         if !there {
-            crate::skipped(&format!("{test}: {} is not here", shell[0]));
+            crate::missing(words[0], test);
         }
         there
     };
-    let words = |shell: &[&str]| shell.iter().map(|word| (*word).to_owned()).collect();
-    SHELLS.into_iter().filter(is_here).map(words).collect()
+    let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    let pairs = INTERPRETERS.into_iter().filter(|(shell, _)| is_here(shell));
+    let pairs =
+        pairs.map(|(shell, awk)| (owned(shell), if is_here(awk) { owned(awk) } else { owned(&["awk"]) }));
+    pairs.map(|(shell, awk)| Interpreters { shell, awk }).collect()
 }
 
 fn base() -> Package {
@@ -60,26 +77,26 @@ fn patch(id: &str) -> Patch {
         .file("/etc/web.conf", 0o644, format!("port=8080 {id}\n"))
         .file("/etc/web.new", 0o644, "new\n")
         .deletes(&["share/old"]);
-    Patch::of(
-        id,
-        of_patch(["none"])
-            .into_iter()
-            .fold(package, |package, (name, text)| package.information(&name, text)),
-    )
+    with_scripts(id, package)
+}
+
+fn with_scripts(id: &str, package: Package) -> Patch {
+    let scripts = of_patch(["none"]);
+    Patch::of(id, scripts.into_iter().fold(package, |package, (name, text)| package.information(&name, text)))
 }
 
 #[test]
 fn what_they_apply_they_take_back_under_every_shell() {
-    for shell in shells("what_they_apply_they_take_back_under_every_shell") {
+    for pair in interpreters("what_they_apply_they_take_back_under_every_shell") {
         let stage = Scenario::with(&[base()]);
         let before = stage.tree();
-        let driver = ScriptDriver::new(&stage, shell.clone());
+        let driver = ScriptDriver::new(&stage, &pair);
         let delivered = patch("900-01").directory(&stage).join("ACMEweb");
         driver.apply(&delivered, "PATCH_NO_UNDO=\n").expect_end(0);
-        assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "httpd of 900-01\n", "{shell:?}");
+        assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "httpd of 900-01\n", "{pair:?}");
         assert!(!stage.at("/opt/ACMEweb/share/old").exists());
         assert_eq!(driver.parameter("PATCHLIST"), "900-01");
-        assert_eq!(driver.saved("900-01"), ["undo.Z"], "{shell:?}");
+        assert_eq!(driver.saved("900-01"), ["undo.Z"], "{pair:?}");
         driver.back_out("900-01").expect_end(0);
         assert_same(&stage.tree(), &before);
         assert_eq!(driver.parameter("PATCHLIST"), "");
@@ -123,26 +140,102 @@ fn change(new: &Path) {
 
 #[test]
 fn what_is_built_of_two_releases_is_applied_and_taken_back_under_every_shell() {
-    for shell in shells("what_is_built_of_two_releases_is_applied_and_taken_back_under_every_shell") {
+    for pair in interpreters("what_is_built_of_two_releases_is_applied_and_taken_back_under_every_shell") {
         let stage = Scenario::with(&[base()]);
         let before = stage.tree();
-        let driver = ScriptDriver::new(&stage, shell.clone());
+        let driver = ScriptDriver::new(&stage, &pair);
         let delivered = built(&stage, "900-01", change);
         driver.apply(&delivered, "PATCH_NO_UNDO=\n").expect_end(0);
         let installed = Tree::of(&stage.at("/opt/ACMEweb"), &[]);
         assert_same(&installed, &Tree::of(&stage.beside("new-900-01"), &[]));
-        assert_eq!(driver.parameter("PATCHLIST"), "900-01", "{shell:?}");
+        assert_eq!(driver.parameter("PATCHLIST"), "900-01", "{pair:?}");
         driver.back_out("900-01").expect_end(0);
         assert_same(&stage.tree(), &before);
         assert_eq!(driver.parameter("PATCHLIST"), "");
     }
 }
 
+/// A package whose records say what its files do not: types, and which name of a file is the file.
+fn recorded() -> Package {
+    base()
+        .directory("sbin")
+        .link("sbin/httpd", "../bin/httpd")
+        .link("bin/httpd-again", "httpd")
+        .content('e', "share/conf", 0o644, "root root", DELIVERED, "conf\n")
+        .content('v', "share/log", 0o600, "root root", DELIVERED, "log\n")
+}
+
+/// A patch that records them in another way.
+fn recorded_otherwise(id: &str) -> Patch {
+    let text = format!("httpd of {id}\n");
+    let package = Package::new("ACMEweb")
+        .file("bin/httpd-again", 0o755, text)
+        .link("bin/httpd", "./httpd-again")
+        .link("sbin/httpd", "/opt/ACMEweb/bin/httpd-again")
+        .file("share/conf", 0o644, format!("conf of {id}\n"))
+        .file("share/log", 0o600, format!("log of {id}\n"))
+        .file("share/new", 0o644, "new\n")
+        .deletes(&["share/old"]);
+    with_scripts(id, package)
+}
+
+#[test]
+fn revisions_are_taken_back_to_the_last_word_of_the_records() {
+    for pair in interpreters("revisions_are_taken_back_to_the_last_word_of_the_records") {
+        let stage = Scenario::with(&[recorded()]);
+        let driver = ScriptDriver::new(&stage, &pair);
+        let mut before = vec![(stage.tree(), stage.lines())];
+        for id in ["900-01", "900-02"] {
+            driver.apply(&recorded_otherwise(id).directory(&stage).join("ACMEweb"), "").expect_end(0);
+            before.push((stage.tree(), stage.lines()));
+        }
+        for id in ["900-02", "900-01"] {
+            before.pop();
+            driver.back_out(id).expect_end(0);
+            let (tree, lines) = before.last().unwrap();
+            assert_same(&stage.tree(), tree);
+            assert_eq!(&stage.lines(), lines, "{id}, {pair:?}");
+            assert_eq!(driver.parameter("PATCH_FORMER"), "");
+            driver.mark_active("900-01");
+        }
+    }
+}
+
+#[test]
+fn the_undo_package_can_be_entered_and_read_by_the_user_of_its_checkinstall() {
+    let test = "the_undo_package_can_be_entered_and_read_by_the_user_of_its_checkinstall";
+    for pair in interpreters(test) {
+        let stage = Scenario::with(&[base()]);
+        let driver = ScriptDriver::new(&stage, &pair);
+        driver.apply(&patch("900-01").directory(&stage).join("ACMEweb"), "").expect_end(0);
+        let archive = stage.at("/var/sadm/pkg/ACMEweb/save/900-01/undo.Z");
+        assert_eq!(fs::metadata(&archive).unwrap().permissions().mode() & 0o7777, 0o600, "{pair:?}");
+        let package = driver.unpack("900-01");
+        for (name, mode) in [("install", 0o755), ("install/checkinstall", 0o644), ("pkgmap", 0o644)] {
+            let found = fs::metadata(package.join(name)).unwrap().permissions().mode();
+            assert_eq!(found & mode, mode, "{name} {:o}, {pair:?}", found & 0o7777);
+        }
+    }
+}
+
+#[test]
+fn every_shell_can_read_each_script() {
+    let test = "every_shell_can_read_each_script";
+    let (_dir, paths) = written();
+    for pair in interpreters(test) {
+        for path in &paths {
+            let read =
+                Command::new(&pair.shell[0]).args(&pair.shell[1..]).arg("-n").arg(path).output().unwrap();
+            assert!(read.status.success(), "{pair:?}: {}", String::from_utf8_lossy(&read.stderr));
+        }
+    }
+}
+
 #[test]
 fn revisions_are_marked_and_come_back_one_after_the_other() {
-    for shell in shells("revisions_are_marked_and_come_back_one_after_the_other") {
+    for pair in interpreters("revisions_are_marked_and_come_back_one_after_the_other") {
         let stage = Scenario::with(&[base()]);
-        let driver = ScriptDriver::new(&stage, shell);
+        let driver = ScriptDriver::new(&stage, &pair);
         let mut before = vec![stage.tree()];
         for id in ["900-9", "9000-1", "900-10"] {
             driver.apply(&patch(id).directory(&stage).join("ACMEweb"), "").expect_end(0);
@@ -160,9 +253,9 @@ fn revisions_are_marked_and_come_back_one_after_the_other() {
 
 #[test]
 fn without_undo_data_and_elsewhere() {
-    for shell in shells("without_undo_data_and_elsewhere") {
+    for pair in interpreters("without_undo_data_and_elsewhere") {
         let stage = Scenario::with(&[base()]);
-        let driver = ScriptDriver::new(&stage, shell);
+        let driver = ScriptDriver::new(&stage, &pair);
         let delivered = patch("900-01").directory(&stage).join("ACMEweb");
         driver.apply(&delivered, "PATCH_NO_UNDO=true\n").expect_end(0);
         assert!(driver.saved("900-01").is_empty());
@@ -181,10 +274,10 @@ fn without_undo_data_and_elsewhere() {
 
 #[test]
 fn what_cannot_be_saved_is_not_replaced() {
-    for shell in shells("what_cannot_be_saved_is_not_replaced") {
+    for pair in interpreters("what_cannot_be_saved_is_not_replaced") {
         let stage = Scenario::with(&[base()]);
         let before = stage.tree();
-        let driver = ScriptDriver::new(&stage, shell);
+        let driver = ScriptDriver::new(&stage, &pair);
         driver.tool("pkgmk", "#!/bin/sh\nexit 1\n");
         let failed = driver.apply(&patch("900-01").directory(&stage).join("ACMEweb"), "");
         assert!(failed.code == 1 && failed.said.contains("PaTcH_MsG 4 "), "{}", failed.said);
@@ -198,10 +291,10 @@ fn what_cannot_be_saved_is_not_replaced() {
 
 #[test]
 fn what_an_interrupted_run_has_saved_is_kept() {
-    for shell in shells("what_an_interrupted_run_has_saved_is_kept") {
+    for pair in interpreters("what_an_interrupted_run_has_saved_is_kept") {
         let stage = Scenario::with(&[base()]);
         let before = stage.tree();
-        let driver = ScriptDriver::new(&stage, shell);
+        let driver = ScriptDriver::new(&stage, &pair);
         let delivered = patch("900-01").directory(&stage).join("ACMEweb");
         driver.apply_until(&delivered, "", "postinstall");
         let refused = driver.apply(&delivered, "");
@@ -218,9 +311,9 @@ fn what_an_interrupted_run_has_saved_is_kept() {
 
 #[test]
 fn a_file_that_cannot_be_put_in_place_ends_the_class_action_script() {
-    for shell in shells("a_file_that_cannot_be_put_in_place_ends_the_class_action_script") {
+    for pair in interpreters("a_file_that_cannot_be_put_in_place_ends_the_class_action_script") {
         let stage = Scenario::with(&[base()]);
-        let driver = ScriptDriver::new(&stage, shell);
+        let driver = ScriptDriver::new(&stage, &pair);
         let script = stage.beside("i.none");
         fs::write(&script, of_patch(["none"])["i.none"]).unwrap();
         let text = |name: &str| stage.beside(name).display().to_string();
@@ -240,9 +333,9 @@ fn a_file_that_cannot_be_put_in_place_ends_the_class_action_script() {
 
 #[test]
 fn whatever_stands_against_a_patch_is_told_with_the_code_of_patchadd() {
-    for shell in shells("whatever_stands_against_a_patch_is_told_with_the_code_of_patchadd") {
+    for pair in interpreters("whatever_stands_against_a_patch_is_told_with_the_code_of_patchadd") {
         let stage = Scenario::with(&[base(), Package::new("ACMElib")]);
-        let driver = ScriptDriver::new(&stage, shell);
+        let driver = ScriptDriver::new(&stage, &pair);
         let said = |own: &str, other: &str, params: &[(&str, &str)]| {
             driver.set_parameters("ACMEweb", own);
             driver.set_parameters("ACMElib", other);
@@ -274,9 +367,9 @@ fn whatever_stands_against_a_patch_is_told_with_the_code_of_patchadd() {
 
 #[test]
 fn lists_are_computed_as_the_program_does_it() {
-    for shell in shells("lists_are_computed_as_the_program_does_it") {
+    for pair in interpreters("lists_are_computed_as_the_program_does_it") {
         let stage = Scenario::with(&[base()]);
-        let driver = ScriptDriver::new(&stage, shell);
+        let driver = ScriptDriver::new(&stage, &pair);
         driver.set_parameters("ACMEweb", "PATCHLIST=100-01 200-01\nPATCH_OBSOLETES=100-01@1 101-03@1");
         let patch =
             patch("300-02").says("SUNW_OBSOLETES", "100-1, 200-01 200-1").says("SUNW_INCOMPAT", "7-1");
@@ -295,8 +388,10 @@ fn lists_are_computed_as_the_program_does_it() {
         assert!(lines[3].starts_with("PATCH_INFO_300-02=Installed: "), "{}", lines[3]);
         assert!(lines[3].ends_with(" Obsoletes: 100-1 200-01 Requires: Incompatibles: 7-1"), "{}", lines[3]);
         assert_eq!(lines[4], "ACTIVE_OBSOLETES=100-1 200-01");
-        assert_eq!(lines[5], format!("SCRIPTS_DIR={}/install", delivered.display()));
-        assert_eq!(lines.len(), 6);
+        // What contents says of an object that the patch records in another way.
+        assert_eq!(lines[5], "PATCH_FORMER=10:f:none:");
+        assert_eq!(lines[6], format!("SCRIPTS_DIR={}/install", delivered.display()));
+        assert_eq!(lines.len(), 7);
     }
 }
 
@@ -320,7 +415,7 @@ fn the_tools_for_scripts_find_nothing() {
     for tool in [&["shellcheck", "-s", "sh"][..], &["checkbashisms", "-p"]] {
         let checked = Command::new(tool[0]).args(&tool[1..]).args(&paths).stdin(Stdio::null()).output();
         let Ok(checked) = checked else {
-            crate::skipped(&format!("the_tools_for_scripts_find_nothing: {} is not here", tool[0]));
+            crate::missing(tool[0], "the_tools_for_scripts_find_nothing");
             continue;
         };
         let said = [checked.stdout, checked.stderr].concat();

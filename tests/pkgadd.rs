@@ -405,7 +405,7 @@ fn an_admin_or_response_file_that_cannot_be_read_is_the_end_before_anything() {
     let package = [Package::new("ACMEa").file("a", 0o644, "a\n")];
     let error = add(&stage, "-n -a nosuch ACMEa", &package).fails(99);
     assert!(error.starts_with("pkgadd: ERROR: unable to open admin file <nosuch>: No such file"), "{error}");
-    let error = add(&stage, "-n -r answers ACMEa", &package).fails(99);
+    let error = add(&stage, "-n -r answers ACMEa", &package).fails(1);
     assert!(error.contains("response file <answers>: it must be named by an absolute path"), "{error}");
     assert_same(&stage.everything(), &before);
 }
@@ -479,6 +479,21 @@ fn somebody_at_a_terminal_chooses_from_a_menu_and_decides_what_is_open() {
 }
 
 #[test]
+fn scripts_that_nobody_can_be_asked_about_are_named_and_so_is_the_way_of_a_patch() {
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("a", 0o644, "one\n")]);
+    let scripted = Package::new("ACMEweb")
+        .param("SUNW_PATCHID", "100-01")
+        .information("preinstall", "exit 0\n")
+        .information("postinstall", "exit 0\n")
+        .file("a", 0o644, "two\n");
+    let said = add(&stage, "-n all", &[scripted]).fails(5);
+    let reason = "the package has scripts of its own that run with the permissions of whoever installs it: preinstall, \
+        postinstall; it is of patch 100-01, which patchadd applies without asking\n    use an admin file (-a FILE) that says \
+        action=nocheck";
+    assert!(said.contains(reason), "{said}");
+}
+
+#[test]
 fn a_document_in_json_says_the_same() {
     let stage = Scenario::new();
     let scripted = Package::new("ACMEb").information("preinstall", "exit 0\n").file("c", 0o644, "c\n");
@@ -517,4 +532,23 @@ fn patches_that_a_package_is_delivered_with_are_named() {
     assert_eq!(run.code, 0, "{}", run.stderr);
     let said = format!("{}{}", run.stdout, run.stderr);
     assert!(said.contains("was delivered with patches, which count as applied: 100-01"), "{said}");
+}
+
+#[test]
+fn what_a_package_says_of_the_patches_of_others_keeps_none_of_them_out_and_is_no_fix() {
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
+    let evil = Package::new("ACMEevil")
+        .param("PATCHLIST", "100-02")
+        .param("PATCH_FIXES_100-02", "CVE-2026-0001")
+        .param("PATCH_SHA256_100-02", &"0f".repeat(32))
+        .file("bin/x", 0o755, "x\n");
+    let run = add(&stage, "-n ACMEevil", &[evil]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let patch = Patch::of("100-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n"));
+    stage.patchadd("", &patch).ok();
+    assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "two\n");
+    let said = stage.run("why -R @ROOT@ CVE-2026-0001").ok();
+    assert!(said.contains("Is there: no patch of this root says so"), "{said}");
+    let lines = stage.text("/var/sadm/pkg/ACMEevil/pkginfo");
+    assert!(lines.contains("PATCHLIST=100-02") && !lines.contains("PATCH_FIXES_"), "{lines}");
 }

@@ -138,7 +138,7 @@ fn what_is_nobodys_in_an_exclusive_directory_is_named_and_removed() {
 #[test]
 fn a_repair_says_that_it_rolled_an_interrupted_run_back() {
     if !can_trace() {
-        return crate::skipped("a repair after an interrupted run: strace(1) is not installed");
+        return crate::missing("strace", "a repair after an interrupted run");
     }
     let package = |text: &str| Package::new("ACMEweb").file("bin/httpd", 0o755, text);
     let stage = Scenario::with(&[package("one\n")]);

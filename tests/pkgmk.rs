@@ -217,10 +217,11 @@ fn roots_and_base_directory_come_before_everything_else() {
     assert_eq!(all(), ["one/bin/x", "two/etc/y", "two/other"]);
     workshop.make("-o -b base");
     assert_eq!(all(), ["base/bin/x", "y", "base/other"]);
-    workshop.file("r/base/bin/x", "r/base/bin/x");
+    // Each has its own paths: relative ones lie in the base directory as it stands, absolute ones below the root.
+    workshop.file("r/base/bin/x", "never");
     workshop.file("r/etc/y", "r/etc/y");
-    workshop.make("-o -r r -b /base");
-    assert_eq!(all(), ["r/base/bin/x", "r/etc/y", "other"]);
+    workshop.make("-o -r r -b base");
+    assert_eq!(all(), ["base/bin/x", "r/etc/y", "base/other"]);
 }
 
 #[test]

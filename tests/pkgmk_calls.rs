@@ -76,7 +76,7 @@ fn the_calls_of_build_tools_are_answered() {
     assert!(workshop.at("build/ACMEfoo/reloc/usr/bin/x").exists());
 
     workshop.file("P", "i pkginfo=build/pkginfo\nf none bin/x 0755 root bin\n");
-    workshop.file("R/B/bin/x", "x");
+    workshop.file("B/bin/x", "x");
     let run = workshop.run("pkgmk -d spool -r R -b B -o -f P VERSION=2 PSTAMP=me");
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(workshop.made("pkginfo").starts_with("VERSION=2\nPSTAMP=me\nPKG=ACMEfoo\n"));

@@ -243,7 +243,9 @@ fn a_package_that_is_there_already_is_refused_replaced_or_gets_company() {
     );
     assert!(stage.beside("to/ACMEweb/mark").exists());
 
-    let run = stage.run("pkgtrans -n spool to all");
+    assert_eq!(stage.run("pkgtrans -n spool to all").fails(2), error);
+    web().param("VERSION", "2.0").write(&stage.beside("newer"));
+    let run = stage.run("pkgtrans -n newer to all");
     assert_eq!(
         run.stderr,
         "Transferring <ACMEweb> package instance\n\t... instance renamed <ACMEweb.2> on destination\n"

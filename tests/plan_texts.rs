@@ -252,3 +252,49 @@ fn texts_are_shown_of_a_plan_of_one_root_alone() {
     assert!(said.contains("--diff"), "{said}");
     assert_same(&stage.everything(), &before);
 }
+
+#[test]
+fn what_keeps_its_content_is_not_said_to_be_replaced() {
+    let stage = Scenario::with(&[web()
+        .file("bin/tool", 0o700, "the same\n")
+        .file("bin/both", 0o700, "one\n")
+        .symlink("lib/current", "one")]);
+    let patch = Patch::of(
+        "100-01",
+        web()
+            .file("bin/tool", 0o755, "the same\n")
+            .file("bin/both", 0o755, "two\n")
+            .symlink("lib/current", "two"),
+    );
+    let at = patch.directory(&stage).display().to_string();
+    let expected = "Package ACMEweb:
+  replace          @ROOT@/opt/ACMEweb/bin/both (4 bytes)
+    mode 0700 -> 0755
+  attributes       @ROOT@/opt/ACMEweb/bin/tool
+    mode 0700 -> 0755
+  link             @ROOT@/opt/ACMEweb/lib/current
+    target one -> two
+";
+    let plan = stage.run(&format!("plan -R @ROOT@ {at}")).ok();
+    assert!(plan.contains(expected), "{plan}");
+    assert!(!plan.contains("recorded"), "{plan}");
+    let said = stage.run(&format!("add -v -R @ROOT@ {at}")).ok();
+    assert!(said.contains(expected.split_once('\n').unwrap().1), "{said}");
+    let shown = stage.run("show -v -R @ROOT@ 100-01").ok();
+    assert!(shown.contains("attributes @ROOT@/opt/ACMEweb/bin/tool: mode 0700 -> 0755\n"), "{shown}");
+    let files = stage.run("files -R @ROOT@ 100-01").ok();
+    assert!(files.contains("  attributes  @ROOT@/opt/ACMEweb/bin/tool: mode 0700 -> 0755\n"), "{files}");
+    let owner = stage.run("owner -R @ROOT@ /opt/ACMEweb/bin/tool").ok();
+    assert!(owner.contains("attributes: mode 0700 -> 0755"), "{owner}");
+}
+
+#[test]
+fn a_file_that_is_delivered_as_it_is_recorded_is_named_to_the_maker() {
+    let stage =
+        Scenario::with(&[web().file("bin/tool", 0o700, "the same\n").file("bin/other", 0o700, "one\n")]);
+    let patch =
+        Patch::of("100-01", web().file("bin/tool", 0o700, "the same\n").file("bin/other", 0o700, "two\n"));
+    let plan = stage.run(&format!("plan -R @ROOT@ {}", patch.directory(&stage).display())).ok();
+    let note = "package ACMEweb: delivered as recorded, without a change: @ROOT@/opt/ACMEweb/bin/tool\n";
+    assert!(plan.contains(note), "{plan}");
+}

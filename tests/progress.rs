@@ -129,7 +129,7 @@ fn work_that_takes_long_says_how_much_of_it_is_done_how_fast_and_how_long_it_sti
         ),
     ];
     if Command::new("script").arg("--version").output().is_err() {
-        return crate::skipped("bars: script(1) is not installed");
+        return crate::missing("script", "bars");
     }
     let shown = |line: &str, path: &Path| {
         let ending = end_reader_of(path.to_owned());

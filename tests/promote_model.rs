@@ -27,6 +27,7 @@ use crate::reliability::{Sampled, figures, is_whole};
 use crate::scenario::{Scenario, shared};
 use crate::tree::{Tree, assert_same};
 use crate::undo_forms::UndoForms;
+use crate::whole_contents::faults_of_contents;
 
 /// One round: a stage, changes on both sides, a promotion held against the table, and its backout. The lines of the table
 /// that were used are counted.
@@ -84,6 +85,8 @@ fn round(seed: u64, table: &BTreeMap<String, String>, used: &mut Used) {
     assert_eq!(run.code, 0, "seed {seed}: {} {}", run.stdout, run.stderr);
     let after = Read::of(&live.at("/usr/pkg"));
     check(&becomes, &after, sides.stage, &format!("seed {seed}, {policy}"));
+    let faults = faults_of_contents(&live.root(), &BTreeSet::new());
+    assert!(faults.is_empty(), "seed {seed}, {policy}, promoted: {faults:#?}");
     assert_eq!(fs::read_to_string(&own).unwrap(), "live\n");
     if run.stdout.starts_with("nothing") {
         return;
@@ -94,6 +97,8 @@ fn round(seed: u64, table: &BTreeMap<String, String>, used: &mut Used) {
     assert_eq!(back.code, 0, "seed {seed}, {policy}, {form}: {}", back.stderr);
     let difference = before.difference(&Tree::of(&live.at("/usr/pkg"), &[]));
     assert_eq!(difference, "", "seed {seed}, {policy}, {form}, {repacked:?}, by the backout");
+    let faults = faults_of_contents(&live.root(), &BTreeSet::new());
+    assert!(faults.is_empty(), "seed {seed}, {policy}, backed out: {faults:#?}");
     if form.ends_with("files") && repacked.is_none() {
         let others = gone.others(&Inodes::of(&live.at("/usr/pkg")));
         assert!(others.is_empty(), "seed {seed}, {policy}: other files came back at {others:?}");

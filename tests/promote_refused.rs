@@ -162,7 +162,7 @@ fn files_of_a_stage_that_are_damaged_are_named() {
         fs::write(own(&staged, name), &whole).unwrap();
     }
     fs::write(own(&staged, "unfinished"), "").unwrap();
-    refused(&staged, "promote web -R @ROOT@", 7, &["was never completed", "patchadm stage drop"]);
+    refused(&staged, "promote web -R @ROOT@", 7, &["was never completed", "`patchadm -R @ROOT@ stage drop`"]);
 }
 
 #[test]

@@ -141,7 +141,7 @@ fn verified_by_minisign(depot: &Path) {
     let mut minisign = Command::new("minisign");
     let minisign = minisign.args(["-V", "-p", &public_key_file(), "-m"]).arg(index).arg("-x").arg(signature);
     match minisign.output() {
-        Err(_) => crate::skipped("an index verified by minisign: it is not installed"),
+        Err(_) => crate::missing("minisign", "an index verified by minisign"),
         Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout)),
     }
 }
@@ -228,7 +228,7 @@ fn a_patch_that_is_signed_anew_gets_that_signature_and_loses_none() {
     let stage = stage();
     let file = deliver_signed(&stage, "100-01", "one\n");
     publish_signed(&stage).ok();
-    stage.run("key generate -o other --no-password").ok();
+    stage.run("keygen -o other --no-password").ok();
     stage.run(&format!("sign --key other.sec {}", file.display())).ok();
     assert!(publish_signed(&stage).ok().contains("version 2 is published"));
     let signature = index(&stage).patches().next().unwrap().signature.clone();
@@ -309,7 +309,7 @@ fn nobody_builds_upon_an_index_that_somebody_else_put_there() {
     deliver_signed(&stage, "100-01", "one\n");
     publish_signed(&stage).ok();
     let text = fs::read_to_string(stage.beside("depot/index.json")).unwrap();
-    stage.run("key generate -o other --no-password").ok();
+    stage.run("keygen -o other --no-password").ok();
     let forged = text.replace("\"version\":1", "\"version\":9");
     fs::write(stage.beside("depot/index.json"), &forged).unwrap();
     let own = digest(text.as_bytes());
@@ -365,7 +365,7 @@ fn a_waiting_index_is_put_in_place_only_if_it_is_the_next_and_rightly_signed() {
     let key = public_key_file();
     deliver_signed(&stage, "100-01", "one\n");
     publish(&stage, &format!("--key {key} work depot")).ok();
-    stage.run("key generate -o other --no-password").ok();
+    stage.run("keygen -o other --no-password").ok();
     stage.run("sign --key other.sec depot/index/next.json").ok();
     let said = publish(&stage, &format!("--finish --key {key} depot")).fails(41);
     assert!(said.contains("is signed by another key"), "{said}");

@@ -155,7 +155,7 @@ fn packages_of_opencsw_come_and_go_in_the_tree_of_an_ordinary_user() {
     if !is_root() {
         crate::skipped(&format!("{test}: whoever runs the tests is one already"));
     } else if Command::new("setpriv").arg("--version").output().is_err() {
-        crate::skipped(&format!("{test}: setpriv(1) is not installed"));
+        crate::missing("setpriv", test);
     } else {
         they_come_and_go(Who::Ordinary);
     }

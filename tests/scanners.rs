@@ -61,7 +61,7 @@ fn python() -> OsString {
 /// Runs a script of Python and returns what it prints; `None` where Python, or what the script needs, is not installed.
 fn printed(test: &str, script: &mut Command) -> Option<String> {
     let Ok(run) = script.output() else {
-        crate::skipped(&format!("{test}: python3 is not installed"));
+        crate::missing("python3", test);
         return None;
     };
     let printed = String::from_utf8_lossy(&run.stdout).into_owned();

@@ -1,319 +1,33 @@
-//! Every JSON document that the suite sees is one of `docs/schema`, to the last field, and its exit is one that
-//! `patchadm explain` knows.
-//!
-//! [`assert_document`] is called where the program is run with `--json`. The validator knows the keywords that our
-//! schemas use and no others, so that nothing in them is there without being looked at.
+//! Every JSON document that the suite sees is one of `docs/schema`, and each of `docs/schema` is seen.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs;
+mod kinds_seen;
+
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Mutex, OnceLock};
 
-use serde_json::Value;
+use patchadm_testing::schema::kinds;
+pub(crate) use patchadm_testing::schema::official;
 
-/// The schemas by the names of their files.
-fn schemas() -> &'static BTreeMap<String, Value> {
-    static SCHEMAS: OnceLock<BTreeMap<String, Value>> = OnceLock::new();
-    SCHEMAS.get_or_init(|| {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schema");
-        let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
-        let parsed = files.map(|path| {
-            let text = fs::read_to_string(&path).unwrap();
-            let schema =
-                serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-            (path.file_name().unwrap().to_str().unwrap().to_owned(), schema)
-        });
-        parsed.collect()
-    })
-}
-
-/// Schemas that are parts of others.
-const PARTS: [&str; 2] = ["common.json", "patches.json"];
-
-/// A place in a schema: its file, so that references lead somewhere, and the part of it.
-#[derive(Clone, Copy)]
-struct Rule<'s> {
-    file: &'s str,
-    part: &'s Value,
-}
-
-impl<'s> Rule<'s> {
-    /// The schema of a command; the name of an action of a verb has a hyphen in that of its file.
-    fn of_command(command: &str) -> Option<Rule<'static>> {
-        let (file, part) = schemas().get_key_value(&format!("{}.json", command.replace(' ', "-")))?;
-        Some(Rule { file, part })
-    }
-
-    fn at(self, part: &'s Value) -> Self {
-        Self { part, ..self }
-    }
-
-    fn referred(self, reference: &str) -> Rule<'static> {
-        let (file, place) = reference.split_once('#').unwrap_or((reference, ""));
-        let file = if file.is_empty() { self.file } else { file };
-        let known = schemas().get_key_value(file).or_else(|| official::published().get_key_value(file));
-        let (file, whole) = known.unwrap_or_else(|| panic!("no schema {file}"));
-        Rule { file, part: whole.pointer(place).unwrap_or_else(|| panic!("no {reference} in {}", self.file)) }
-    }
-
-    /// What is wrong with a value, with the place in it.
-    fn faults(self, at: &str, value: &Value) -> Vec<String> {
-        let rules = self.part.as_object().unwrap();
-        rules.iter().flat_map(|(keyword, rule)| self.faults_by(keyword, rule, at, value)).collect()
-    }
-
-    fn faults_by(self, keyword: &str, rule: &'s Value, at: &str, value: &Value) -> Vec<String> {
-        let unless = |holds: bool, fault: String| if holds { Vec::new() } else { vec![fault] };
-        match keyword {
-            "$schema" | "$defs" | "title" | "description" => Vec::new(),
-            "$ref" => self.referred(rule.as_str().unwrap()).faults(at, value),
-            "const" => unless(value == rule, format!("{at} is {value} and not {rule}")),
-            "enum" => {
-                unless(rule.as_array().unwrap().contains(value), format!("{at}: {value} is none of {rule}"))
-            }
-            "type" => unless(is_of_type(value, rule), format!("{at}: {value} is no {rule}")),
-            "minimum" => {
-                unless(value.as_f64() >= rule.as_f64() || value.is_null(), format!("{at}: {value} < {rule}"))
-            }
-            "maximum" => unless(value.as_f64() <= rule.as_f64(), format!("{at}: {value} > {rule}")),
-            "items" => {
-                let items = value.as_array().into_iter().flatten().enumerate();
-                items
-                    .flat_map(|(place, item)| self.at(rule).faults(&format!("{at}[{place}]"), item))
-                    .collect()
-            }
-            "required" => {
-                let names = rule.as_array().unwrap().iter().map(|name| name.as_str().unwrap());
-                names
-                    .filter(|name| value.is_object() && value.get(name).is_none())
-                    .map(|name| format!("{at} lacks {name}"))
-                    .collect()
-            }
-            "properties" => {
-                let fields = rule.as_object().unwrap().iter();
-                let there = fields.filter_map(|(name, rule)| Some((name, rule, value.get(name)?)));
-                there
-                    .flat_map(|(name, rule, value)| self.at(rule).faults(&format!("{at}.{name}"), value))
-                    .collect()
-            }
-            "additionalProperties" => {
-                let known = self.part.get("properties").and_then(Value::as_object);
-                let is_new = |name: &str| known.is_none_or(|known| !known.contains_key(name));
-                let fields = value.as_object().into_iter().flatten().filter(|(name, _)| is_new(name));
-                let faults = fields.flat_map(|(name, value)| match rule {
-                    Value::Bool(false) => vec![format!("{at} has the unknown field {name}")],
-                    rule => self.at(rule).faults(&format!("{at}.{name}"), value),
-                });
-                faults.collect()
-            }
-            "anyOf" => self.faults_of_any(rule, at, value),
-            other => official::faults_by(self, (other, rule), at, value)
-                .unwrap_or_else(|| panic!("{}: the keyword {other} is not known here", self.file)),
-        }
-    }
-
-    /// Nothing where one of several fits; else what is wrong with the nearest.
-    fn faults_of_any(self, rules: &'s Value, at: &str, value: &Value) -> Vec<String> {
-        let each = rules.as_array().unwrap().iter().map(|rule| self.at(rule).faults(at, value));
-        each.min_by_key(Vec::len).unwrap_or_default()
-    }
-}
-
-fn is_of_type(value: &Value, types: &Value) -> bool {
-    let is = |name: &Value| match name.as_str().unwrap() {
-        "object" => value.is_object(),
-        "array" => value.is_array(),
-        "string" => value.is_string(),
-        "boolean" => value.is_boolean(),
-        "integer" => value.is_u64() || value.is_i64(),
-        "number" => value.is_number(),
-        "null" => value.is_null(),
-        other => panic!("no type {other}"),
-    };
-    types.as_array().map_or_else(|| is(types), |types| types.iter().any(is))
-}
-
-/// The kinds of documents that a command prints: the name of its schema and of the alternative in it.
-fn kinds(command: &str) -> Vec<(String, &'static Value)> {
-    let rule = Rule::of_command(command).unwrap_or_else(|| panic!("docs/schema has nothing for {command}"));
-    let alternatives = rule.part["anyOf"].as_array().unwrap();
-    let name = |part: &Value| {
-        let (_, name) = part["$ref"].as_str().unwrap().rsplit_once('/').unwrap();
-        format!("{command}: {name}")
-    };
-    alternatives.iter().map(|part| (name(part), part)).collect()
-}
+use crate::scenario::PROGRAM;
 
 /// Asserts that what a command printed with `--json` is one document of its schema. Gives the kind.
 #[track_caller]
 pub(crate) fn assert_document(line: &str, printed: &[u8]) -> String {
-    let text = String::from_utf8_lossy(printed);
-    let document: Value =
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{line}: no document: {error}: {text}"));
-    let command = document["command"].as_str().unwrap_or_else(|| panic!("{line}: of no command: {text}"));
-    let Some(rule) = Rule::of_command(command) else {
-        panic!("{line}: docs/schema has nothing for {command}")
-    };
-    let faults = rule.faults("document", &document);
-    assert!(
-        faults.is_empty(),
-        "{line}: not as docs/schema/{command}.json says:\n{}\n{text}",
-        faults.join("\n")
-    );
-    for ended in documents_in(&document) {
-        let code = ended["exit"]["code"].as_u64().unwrap();
-        let name = ended["exit"]["name"].as_str().unwrap();
-        let known = causes(code, command);
-        assert!(
-            known.contains(name),
-            "{line}: explain {code} {command} does not know the cause {name}: {known:?}"
-        );
-    }
-    let fits = |part: &Value| rule.at(part).faults("document", &document).is_empty();
-    kinds(command).into_iter().find(|(_, part)| fits(part)).unwrap().0
+    patchadm_testing::schema::assert_document(Path::new(PROGRAM), line, printed)
 }
 
 /// Asserts the same of a command that was run, where it was asked for a document.
 #[track_caller]
 pub(crate) fn assert_document_if_asked(line: &str, printed: &[u8]) {
-    let words = || line.split_ascii_whitespace();
-    let is_asked = words().any(|word| word == "--json") && !words().any(|word| word == "--help");
-    if is_asked && !printed.is_empty() {
-        assert_document(line, printed);
-    }
-}
-
-/// A document, and those of roots in it.
-fn documents_in(document: &Value) -> Vec<&Value> {
-    let roots = document["roots"].as_array().into_iter().flatten();
-    std::iter::once(document).chain(roots).collect()
-}
-
-/// The causes by code and command.
-type KnownCauses = HashMap<(u64, String), BTreeSet<String>>;
-
-/// The causes that a code has in a command, as `explain` tells.
-fn causes(code: u64, command: &str) -> BTreeSet<String> {
-    static KNOWN: Mutex<Option<KnownCauses>> = Mutex::new(None);
-    let mut known = KNOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let known = known.get_or_insert_default();
-    known.entry((code, command.to_owned())).or_insert_with(|| explained(code, command)).clone()
-}
-
-fn explained(code: u64, command: &str) -> BTreeSet<String> {
-    let mut explain = Command::new(env!("CARGO_BIN_EXE_patchadm"));
-    // The codes of an action are those of its verb.
-    let command = command.split(' ').next().unwrap();
-    let printed = explain.args(["explain", "--json", &code.to_string(), command]).output().unwrap().stdout;
-    let document: Value = serde_json::from_slice(&printed).unwrap();
-    let meanings = document["meanings"].as_array().into_iter().flatten();
-    let causes = meanings.flat_map(|meaning| meaning["causes"].as_array().into_iter().flatten());
-    causes.map(|cause| cause.as_str().unwrap().to_owned()).collect()
-}
-
-mod kinds_seen;
-pub(crate) mod official;
-
-#[test]
-fn a_field_too_much_one_too_few_and_one_of_another_type_are_faults() {
-    let good = r#"{"schema":"patchadm/1","command":"valpath","exit":{"code":0,"name":"ok"},"path":"/","valid":true}"#;
-    let faults = |text: &str| {
-        Rule::of_command("valpath").unwrap().faults("document", &serde_json::from_str(text).unwrap()).len()
-    };
-    assert_eq!(faults(good), 0);
-    for (from, to) in [
-        ("\"valid\":true", "\"valid\":true,\"more\":1"),
-        (",\"valid\":true", ""),
-        ("true", "\"yes\""),
-        ("\"ok\"", "\"failed\""),
-        ("\"code\":0", "\"code\":256"),
-        ("valpath", "list"),
-        ("patchadm/1", "patchadm/2"),
-    ] {
-        assert!(faults(&good.replace(from, to)) > 0, "{from} -> {to}");
-    }
+    patchadm_testing::schema::assert_document_if_asked(Path::new(PROGRAM), line, printed);
 }
 
 #[test]
-fn every_command_has_a_schema_and_every_object_of_a_schema_is_closed() {
-    let help = String::from_utf8(
-        Command::new(env!("CARGO_BIN_EXE_patchadm")).arg("--help").output().unwrap().stdout,
-    );
+fn every_command_has_a_schema() {
+    let help = String::from_utf8(Command::new(PROGRAM).arg("--help").output().unwrap().stdout);
     let help = help.unwrap();
     let commands = help.lines().filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next());
     for command in commands.filter(|word| *word != "patchadm") {
         assert!(!kinds(command).is_empty(), "{command}");
-    }
-    for (file, schema) in schemas() {
-        assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema", "{file}");
-        assert_closed(file, schema);
-    }
-}
-
-/// Every description of an object says what it does not have: anything more.
-fn assert_closed(at: &str, schema: &Value) {
-    match schema {
-        Value::Object(fields) => {
-            let is_object = fields.get("type").is_some_and(|of_type| of_type == "object");
-            assert!(!is_object || fields.contains_key("additionalProperties"), "{at}");
-            fields.iter().for_each(|(name, part)| assert_closed(&format!("{at}/{name}"), part));
-        }
-        Value::Array(parts) => parts.iter().for_each(|part| assert_closed(at, part)),
-        _ => {}
-    }
-}
-
-#[test]
-fn the_manual_describes_every_field_and_every_cause() {
-    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("man/patchadm-json.5")).unwrap();
-    let items: BTreeSet<&str> = page
-        .lines()
-        .filter_map(|line| line.strip_prefix(".It Cm "))
-        .map(|item| item.trim_matches('"'))
-        .collect();
-    for file in schemas().keys() {
-        let (name, whole) = schemas().get_key_value(file).unwrap();
-        for (kind, part) in whole["$defs"].as_object().into_iter().flatten() {
-            if ["error", "changeError", "unworked"].contains(&kind.as_str())
-                || part["properties"]["schema"].is_null()
-            {
-                continue;
-            }
-            let mut fields = BTreeSet::new();
-            named(Rule { file: name, part }, "", &mut fields);
-            let missing: Vec<&String> =
-                fields.iter().filter(|field| !items.contains(field.as_str())).collect();
-            assert!(missing.is_empty(), "{file}, {kind}: {missing:?}");
-        }
-    }
-    let causes = schemas()["common.json"]["$defs"]["exit"]["properties"]["name"]["enum"].as_array().unwrap();
-    assert_eq!(causes.len(), 33);
-    assert!(causes.iter().all(|cause| items.contains(cause.as_str().unwrap())));
-}
-
-/// The fields of a document as the manual writes them: `patches[].id`.
-fn named(rule: Rule<'_>, at: &str, fields: &mut BTreeSet<String>) {
-    if let Some(reference) = rule.part["$ref"].as_str() {
-        // A part of the document of another command is described there.
-        if !reference.starts_with('#') && !reference.starts_with("common.json") && !at.is_empty() {
-            fields.insert(at.to_owned());
-            return;
-        }
-        return named(rule.referred(reference), at, fields);
-    }
-    if !at.is_empty() {
-        fields.insert(at.to_owned());
-    }
-    let dot = if at.is_empty() { "" } else { "." };
-    for (name, part) in rule.part["properties"].as_object().into_iter().flatten() {
-        if at.is_empty() && ["schema", "command", "root", "exit"].contains(&name.as_str()) {
-            continue;
-        }
-        named(rule.at(part), &format!("{at}{dot}{name}"), fields);
-    }
-    if let Some(item) = rule.part.get("items").filter(|_| !at.ends_with("[]")) {
-        fields.remove(at);
-        named(rule.at(item), &format!("{at}[]"), fields);
     }
 }

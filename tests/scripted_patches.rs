@@ -11,9 +11,9 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::delivery::Patch;
-use crate::everyman::{as_ordinary_user, ordinary_ids};
+use crate::everyman::{as_ordinary_user, copy_program, ordinary_ids};
 use crate::packages::Package;
-use crate::scenario::{Run, Scenario};
+use crate::scenario::{PROGRAM, Run, Scenario};
 use crate::tree::{Tree, assert_same};
 
 const ID: &str = "700-01";
@@ -125,6 +125,8 @@ fn stage() -> Scenario {
 fn command(stage: &Scenario, line: &str) -> std::process::Command {
     let own = [stage.root(), stage.beside("delivered")];
     let own: Vec<&Path> = own.iter().map(PathBuf::as_path).filter(|path| path.exists()).collect();
+    // Scripts call pkgproto and pkgmk.
+    copy_program(stage, PROGRAM.as_ref(), "patchadm-make");
     as_ordinary_user(stage, line, &own)
 }
 

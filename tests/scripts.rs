@@ -197,7 +197,7 @@ fn a_script_at_a_terminal_reads_what_is_typed() {
         .stdout(Stdio::piped())
         .spawn();
     let Ok(mut running) = spawned else {
-        crate::skipped("a_script_at_a_terminal_reads_what_is_typed: script(1) is not installed");
+        crate::missing("script", "a_script_at_a_terminal_reads_what_is_typed");
         return;
     };
     running.stdin.take().unwrap().write_all(b"somebody\n").unwrap();

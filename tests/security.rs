@@ -20,7 +20,9 @@ fn every_test_that_security_names_exists() {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(checkout.join("SECURITY.md")).unwrap();
     let mut code = String::new();
-    ["src", "crates", "tests"].iter().for_each(|directory| sources(&checkout.join(directory), &mut code));
+    ["src", "crates", "programs", "tests"]
+        .iter()
+        .for_each(|directory| sources(&checkout.join(directory), &mut code));
     // Names of tests are sentences; commands, files and options are not.
     let is_test = |word: &&str| word.matches('_').count() >= 3 && !word.contains([' ', '/', '=']);
     let named: Vec<&str> = page.split('`').skip(1).step_by(2).filter(is_test).collect();

@@ -68,7 +68,7 @@ Incompatible: 999-01
     let patch = &document["patch"];
     assert_eq!(patch["date"], "2026-11-20T07:00:00+00:00");
     assert_eq!(patch["reboot"], "rebootafter");
-    assert_eq!(patch["files"], json!({ "replaced": 1, "added": 1, "deleted": 1 }));
+    assert_eq!(patch["files"], json!({ "replaced": 1, "added": 1, "deleted": 1, "kept": 0 }));
     assert_eq!(patch["changes"][2]["action"], "delete");
     assert_eq!(patch["changes"][2]["path"], "@ROOT@/opt/ACMEweb/bin/old");
     assert_eq!(patch["removable"], json!({ "now": true, "code": 0, "blocked_by": [], "reason": null }));

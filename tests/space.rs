@@ -92,6 +92,41 @@ fn every_sum_is_that_of_du() {
 }
 
 #[test]
+fn one_archive_has_one_size_whoever_is_asked() {
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "old\n".repeat(5_000))]);
+    let delivered = patch("100-01", "bin/httpd").directory(&stage);
+    let json = |line: &str| -> Value { serde_json::from_str(&stage.run(line).ok()).unwrap() };
+    let added = json(&format!("add --json -R @ROOT@ {}", delivered.display()));
+    let save = stage.at("/var/sadm/pkg/ACMEweb/save/100-01");
+    // The archive, and its digest, which goes with it.
+    let size = du(&[&save.join("undo.gz"), &save.join("undo.b3")]);
+    assert_eq!(number(&added["patches"][0]["undo"][0]["bytes"]), size);
+    assert_eq!(number(&json("list --json -R @ROOT@")["patches"][0]["undo"][0]["bytes"]), size);
+    assert_eq!(number(&json("show --json -R @ROOT@ 100-01")["patch"]["undo"][0]["bytes"]), size);
+    let said = document(&stage);
+    assert_eq!(number(&said["patches"][0]["freeable"]), size);
+    let shown = format!("{}.0 KiB", size >> 10);
+    let texts =
+        ["space -R @ROOT@", "list -R @ROOT@", "show -R @ROOT@ 100-01", "commit --dry-run -R @ROOT@ 100-01"];
+    for line in texts {
+        assert!(stage.run(line).ok().contains(&shown), "{line}: {}", stage.run(line).stdout);
+    }
+    assert_eq!(number(&json("commit --dry-run --json -R @ROOT@ 100-01")["freed"]), size);
+}
+
+#[test]
+fn the_cache_of_the_machine_is_not_counted_for_a_root_that_fetched_nothing() {
+    let stage = stage();
+    assert_eq!(area(&document(&stage), "cache"), 0);
+    let places = document(&stage)["directories"].to_string();
+    assert!(!places.contains("/var/cache/"), "{places}");
+    stage.file("/etc/patchadm/policy", format!("cache={}\n", stage.beside("cache").display()));
+    fs::create_dir(stage.beside("cache")).unwrap();
+    fs::write(stage.beside("cache/object"), "x").unwrap();
+    assert!(area(&document(&stage), "cache") > 0);
+}
+
+#[test]
 fn each_patch_has_its_form_its_bytes_and_the_reason_why_it_may_go() {
     let stage = stage();
     let said = document(&stage);

@@ -34,8 +34,12 @@ static OBSTACLE: LazyLock<Option<String>> = LazyLock::new(|| {
 pub(crate) fn has_ssh(test: &str) -> bool {
     let is_there = Path::new(SSHD).exists() && Command::new("ssh").arg("-V").output().is_ok();
     let has_user = fs::read_to_string("/etc/passwd").unwrap().lines().any(|line| line.starts_with("sshd:"));
-    if !is_there || is_root() && !has_user {
-        crate::skipped(&format!("{test}: there is no ssh(1) with sshd(8) and its user"));
+    if !is_there {
+        crate::missing("sshd", test);
+        return false;
+    }
+    if is_root() && !has_user {
+        crate::skipped(&format!("{test}: sshd(8) has no user"));
         return false;
     }
     if let Some(obstacle) = &*OBSTACLE {

@@ -302,6 +302,42 @@ fn a_path_that_a_new_package_shares_is_recorded_as_the_root_has_it() {
 }
 
 #[test]
+fn what_the_root_gave_up_stays_in_the_stage_for_a_package_that_is_there_alone() {
+    for choice in ["", "--edited replace"] {
+        let common = |name: &str| {
+            let package = Package::new(name).param("BASEDIR", "/opt/ACMEsame");
+            package.file("share/all", 0o644, "all 1\n")
+        };
+        let staged = Staged::with(&[web(), mail()]);
+        // Both sides have the path by a package that both remove, and the stage has it again by another one.
+        staged.pkgadd("@ROOT@", &common("ACMEsame"));
+        assert_eq!(staged.refresh("")["packages"][0]["brought"], true);
+        staged.pkgrm("@ROOT@", "ACMEsame");
+        staged.pkgrm(&staged.stage(), "ACMEsame");
+        staged.pkgadd(&staged.stage(), &common("ACMEnews"));
+        staged.live.run(&format!("stage refresh web -R @ROOT@ {choice}")).ok();
+        let at = staged.stage.join("opt/ACMEsame/share/all");
+        assert_eq!(fs::read_to_string(&at).unwrap(), "all 1\n", "{choice}");
+        assert_eq!(staged.live.run(&format!("pkgchk -R {}", staged.stage())).ok(), "");
+        // It is new in the stage from then on, and goes live with its package.
+        staged.live.run("promote web -R @ROOT@").ok();
+        assert_eq!(staged.live.text("/opt/ACMEsame/share/all"), "all 1\n");
+        assert_eq!(staged.live.run("pkgchk -R @ROOT@").ok(), "");
+        assert_eq!(staged.live.run("promote web -R @ROOT@").ok(), "nothing to promote in /opt\n");
+    }
+}
+
+#[test]
+fn a_package_that_is_held_in_the_stage_keeps_all_of_its_objects() {
+    let staged = Staged::with(&[web(), mail().file("share/mail", 0o644, "share 1\n")]);
+    staged.patchadd(&Patch::of("500-01", Package::new("ACMEmail").file("bin/more", 0o755, "more\n")));
+    staged.pkgrm("@ROOT@", "ACMEmail");
+    assert_eq!(staged.refresh("--edited keep")["packages"][0]["brought"], false);
+    assert_eq!(fs::read_to_string(staged.stage.join("opt/ACMEmail/share/mail")).unwrap(), "share 1\n");
+    assert_eq!(staged.live.run(&format!("pkgchk -R {}", staged.stage())).ok(), "");
+}
+
+#[test]
 fn all_that_both_sides_did_to_packages_is_told_at_once() {
     let staged = Staged::new();
     staged.pkgadd("@ROOT@", &news());

@@ -902,6 +902,7 @@ fn a_stage_of_a_root_that_others_cannot_enter_is_closed_to_them() {
 fn a_link_of_a_user_that_leads_out_of_the_promoted_paths_is_asked_for_and_told() {
     let Some(live) = stage_of_user("a_link_of_a_user_that_leads_out…") else { return };
     live.file("/usr/pkg/conf/a", "a\n");
+    live.directory("/usr/pkg/www/own/deep");
     for (target, link) in [("/home/own", "own"), ("/etc", "etc")] {
         symlink(target, live.at(&format!("/usr/pkg/{link}"))).unwrap();
     }
@@ -942,6 +943,21 @@ fn a_link_of_a_user_that_leads_out_of_the_promoted_paths_is_asked_for_and_told()
         assert_eq!(live.text("/usr/pkg/conf/a"), "a\n");
     }
     fs::remove_file(stage.join("deep/within")).unwrap();
+    fs::remove_file(stage.join("conf")).unwrap();
+    fs::create_dir(stage.join("conf")).unwrap();
+    fs::write(stage.join("conf/a"), "a\n").unwrap();
+
+    // So does one that leads to a directory that is the user's on the root.
+    chown(live.at("/usr/pkg/www/own"), Some(NOBODY), Some(NOBODY)).unwrap();
+    fs::remove_dir_all(stage.join("conf")).unwrap();
+    for target in ["www/own", "www", "/usr/pkg/www/own/deep"] {
+        let _ = fs::remove_file(stage.join("conf"));
+        symlink(target, stage.join("conf")).unwrap();
+        let said = live.run("promote open/web -R @ROOT@ --max-delete 100%").fails(10);
+        let told =
+            format!("/usr/pkg/conf becomes a link to {target}, out of the promoted paths or to what others");
+        assert!(said.contains(&told), "{said}");
+    }
     fs::remove_file(stage.join("conf")).unwrap();
     fs::create_dir(stage.join("conf")).unwrap();
     fs::write(stage.join("conf/a"), "a\n").unwrap();

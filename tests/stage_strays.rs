@@ -17,10 +17,15 @@ fn patch() -> Patch {
     Patch::of("100-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n"))
 }
 
-/// Recovers and changes the root, which holds `what` in its topmost directory: both succeed and say `note`.
+/// Recovers and changes the root, which holds something in its topmost directory: both succeed and say `note`.
 fn passes_over(stage: &Scenario, note: &str) {
+    recovers(stage, "No run was interrupted.", note);
+}
+
+/// The same where recovery says this of interrupted runs.
+fn recovers(stage: &Scenario, finding: &str, note: &str) {
     let said = stage.run("recover -R @ROOT@").ok();
-    assert!(said.contains("No run was interrupted.") && said.contains(note), "{said}");
+    assert!(said.contains(finding) && said.contains(note), "{said}");
     for run in [stage.patchadd("", &patch()), stage.run("patchrm -R @ROOT@ 100-01")] {
         assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
         assert!(run.stderr.contains(note), "{}", run.stderr);
@@ -104,11 +109,12 @@ fn sixty_thousand_nested_directories_hold_nobody_up() {
         let mut nesting = Command::new("python3");
         let nested = nesting.args(["-c", &format!("import os\n{script}")]).current_dir(place).status();
         if !nested.is_ok_and(|status| status.success()) {
-            return crate::skipped("sixty_thousand_nested_directories_hold_nobody_up: there is no python3");
+            return crate::missing("python3", "sixty_thousand_nested_directories_hold_nobody_up");
         }
     }
     fs::create_dir_all(holder.join("x")).unwrap();
-    passes_over(&stage, "@ROOT@/.patchadm/x does not have the name of a run: it is left as it is");
+    let note = "@ROOT@/.patchadm/x does not have the name of a run: it is left as it is";
+    recovers(&stage, "Removed the leftovers of an interrupted run", note);
     assert!(!ours.exists() && holder.join("x").exists());
     assert_eq!(fs::read_dir(stage.at("/var/sadm/patchadm/stage")).unwrap().count(), 0);
 }

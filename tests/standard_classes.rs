@@ -1,5 +1,4 @@
-//! The class action scripts of the standard classes, each under every shell that this machine has: what they make of
-//! files, and what they print.
+//! The class action scripts of the standard classes, each under every shell: what they make of files, and what they print.
 
 use std::fs;
 use std::io::Write;
@@ -8,13 +7,18 @@ use std::process::{Command, Stdio};
 
 use patchadm_core::script::standard::standard;
 
-/// Shells, with their arguments; those that are not installed are passed over.
-const SHELLS: [&[&str]; 4] = [&["sh"], &["dash"], &["bash", "--posix"], &["busybox", "sh"]];
+/// Shells, with their arguments.
+const SHELLS: [&[&str]; 6] =
+    [&["sh"], &["dash"], &["bash", "--posix"], &["busybox", "sh"], &["ksh93"], &["mksh"]];
 
 fn shells() -> Vec<&'static [&'static str]> {
     let works = |shell: &&[&str]| {
         let run = Command::new(shell[0]).args(&shell[1..]).args(["-c", "exit 0"]).output();
-        run.is_ok_and(|output| output.status.success())
+        let is_here = run.is_ok_and(|output| output.status.success());
+        if !is_here {
+            crate::missing(shell[0], "scripts of the standard classes");
+        }
+        is_here
     };
     SHELLS.into_iter().filter(works).collect()
 }

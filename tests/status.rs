@@ -1,4 +1,4 @@
-//! `patchadm` alone, which is `patchadm status`: five lines about a root, and what to do next.
+//! `patchadm` alone, which is `patchadm status`: a few lines about a root, and what to do next.
 
 use std::fs;
 
@@ -28,12 +28,13 @@ fn with_depot(stage: &Scenario, patches: &[&str]) -> String {
 }
 
 #[test]
-fn a_root_in_order_is_told_in_five_lines() {
+fn a_root_in_order_is_told_in_a_few_lines() {
     let stage = stage();
     let text = "applied     1 patch
 missing     not known: the policy names no depot
 lost        nothing
 on trial    nothing
+merges      nothing
 unfinished  nothing
 next        nothing has to be done
 ";
@@ -59,6 +60,32 @@ fn what_its_depot_has_more_is_missing_and_update_comes_next() {
     assert!(text.starts_with("applied     2 patches, 1 of them not in force\n"), "{text}");
     assert!(text.contains(&format!("\nmissing     nothing of {depot}\n")), "{text}");
     assert!(text.ends_with("\nnext        nothing has to be done\n"), "{text}");
+}
+
+#[test]
+fn a_depot_that_was_used_once_is_named_by_status_update_doctor_and_analyze_alike() {
+    let mut stage = stage();
+    stage.set("HOME", stage.beside(""));
+    let depot = indexed_depot(&stage, &[patch("100-01")]).display().to_string();
+    let seen = serde_json::json!({
+        "depot": "aa".repeat(16), "location": depot, "version": 1,
+        "sha256": "11".repeat(32), "expires": null, "seen": "2026-11-20T07:00:00Z"
+    });
+    stage.file("/var/sadm/patchadm/depots", format!("{seen}\n"));
+    let text = stage.run("-R @ROOT@").ok();
+    let words =
+        format!("\nmissing     not known: the policy names no depot; the last one used was {depot}\n");
+    assert!(text.contains(&words), "{text}");
+    let said = stage.run("update -R @ROOT@").fails(1);
+    assert!(said.contains(&format!("; the last one used was {depot}\n")), "{said}");
+    assert!(said.contains(&format!("Name it again with -M {depot}, ")), "{said}");
+    let said = stage.run("analyze -R @ROOT@").stderr;
+    assert!(said.contains(&format!("; the last depot used was {depot}")), "{said}");
+    let doctor = stage.run("doctor --json -R @ROOT@").stdout;
+    assert!(
+        doctor.contains(&format!("the policy names no depot; {depot}, which was used before, is reached")),
+        "{doctor}"
+    );
 }
 
 #[test]

@@ -122,7 +122,7 @@ fn of_the_cases() -> Vec<PathBuf> {
 #[test]
 fn every_file_says_what_readelf_says() {
     if !runs("readelf", "--version") {
-        return crate::skipped("every_file_says_what_readelf_says: no readelf");
+        return crate::missing("readelf", "every_file_says_what_readelf_says");
     }
     let scan = scan();
     let here = chosen(&scan.tree);

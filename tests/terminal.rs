@@ -19,7 +19,7 @@ pub(crate) fn at_terminal(test: &str, stage: &Scenario, line: &str, answers: &st
     let mut typed = terminal(stage, line);
     let spawned = typed.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let Ok(mut running) = spawned else {
-        crate::skipped(&format!("{test}: script(1) is not installed"));
+        crate::missing("script", test);
         return None;
     };
     running.stdin.take().unwrap().write_all(answers.as_bytes()).unwrap();
@@ -39,7 +39,7 @@ pub(crate) fn at_narrow_terminal(
     let mut typed = terminal_after(stage, line, &format!("stty rows 24 cols {columns} && "));
     let spawned = typed.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let Ok(mut running) = spawned else {
-        crate::skipped(&format!("{test}: script(1) is not installed"));
+        crate::missing("script", test);
         return None;
     };
     // Held until the end: at the end of its input script(1) types the end of a file.
@@ -83,7 +83,7 @@ impl Conversation {
         let mut typed = shell_at_terminal(stage, text);
         let spawned = typed.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
         let Ok(mut running) = spawned else {
-            crate::skipped(&format!("{test}: script(1) is not installed"));
+            crate::missing("script", test);
             return None;
         };
         let said = Arc::new(Mutex::new(Vec::new()));
@@ -144,7 +144,7 @@ pub(crate) fn shell_at_terminal(stage: &Scenario, text: &str) -> Command {
 #[allow(clippy::print_stdout)] // a test that is skipped says so
 pub(crate) fn typed_in_shell(shell: &str, stage: &Scenario, load: &str, line: &str) -> Option<String> {
     if Command::new(shell).args(["-c", "exit"]).status().is_err() {
-        crate::skipped(&format!("completions: {shell} is not installed"));
+        crate::missing(shell, "completions");
         return None;
     }
     let options = if shell == "bash" { "--norc --noprofile -i" } else { "-f -i" };
@@ -155,7 +155,7 @@ pub(crate) fn typed_in_shell(shell: &str, stage: &Scenario, load: &str, line: &s
     typed.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let spawned = typed.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
     let Ok(mut running) = spawned else {
-        crate::skipped("completions: script(1) is not installed");
+        crate::missing("script", "completions");
         return None;
     };
     let said = Arc::new(Mutex::new(Vec::new()));
@@ -186,7 +186,7 @@ pub(crate) fn typed_in_shell(shell: &str, stage: &Scenario, load: &str, line: &s
 fn interrupted_at_a_question(stage: &Scenario, line: &str, question: &str) -> Option<i32> {
     let spawned = terminal(stage, line).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let Ok(mut running) = spawned else {
-        crate::skipped("a question that is interrupted: script(1) is not installed");
+        crate::missing("script", "a question that is interrupted");
         return None;
     };
     let (mut said, mut byte) = (Vec::new(), [0]);
@@ -283,10 +283,10 @@ fn a_question_can_be_interrupted() {
 fn a_password_that_is_interrupted_leaves_a_terminal_that_shows_what_is_typed() {
     let stage = Scenario::new();
     let program = stage.command("").get_program().to_str().unwrap().to_owned();
-    let words = format!("trap : INT; '{program}' key generate -o locked; echo ended $?; stty -a");
+    let words = format!("trap : INT; '{program}' keygen -o locked; echo ended $?; stty -a");
     let spawned = shell_at_terminal(&stage, &words).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let Ok(mut running) = spawned else {
-        crate::skipped("a password that is interrupted: script(1) is not installed");
+        crate::missing("script", "a password that is interrupted");
         return;
     };
     let (mut said, mut byte) = (Vec::new(), [0]);

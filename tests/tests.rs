@@ -4,6 +4,8 @@
 #![allow(clippy::needless_for_each, clippy::format_collect, clippy::format_push_string)] // a test need not be fast
 #![allow(clippy::disallowed_methods)] // a test makes its own trees, beside the door
 
+/// Commands that are asked to end.
+mod acknowledged;
 /// Software on disk that becomes a package.
 mod adopt;
 mod adopt_all;
@@ -21,6 +23,8 @@ mod ansible;
 mod architecture;
 /// Roots that are changed as their owners.
 mod as_owner;
+/// Runs that came to nothing.
+mod attempts;
 /// The procedure scripts of our backout packages.
 mod backout_scripts;
 /// Damaged and hostile patches.
@@ -29,6 +33,8 @@ mod bad_input;
 mod bad_packages;
 /// The confidence intervals of the benchmark, and its data.
 mod benchmark;
+/// What the manual pages of the classic tools say, where these were played against ours.
+mod beside_classic;
 /// Names and changes of type that scripts cannot be told of.
 mod beyond_scripts;
 /// Recovery at boot.
@@ -81,8 +87,6 @@ mod control_characters;
 mod damaged_records;
 /// The list of what a patch put there.
 mod delivered;
-/// Patches made by a test, in every form of delivery.
-mod delivery;
 /// The patches of a stable branch.
 mod delta;
 mod demo;
@@ -111,8 +115,6 @@ mod elf_sample;
 mod events;
 /// Every step that was recorded of the classic tools, played with ours.
 mod every_golden;
-/// Running the program as an ordinary user.
-mod everyman;
 /// Every kind of change at once.
 mod everything;
 /// Changes that become visible at once.
@@ -170,8 +172,6 @@ mod identity;
 mod immutable;
 /// Objects that no package can have.
 mod impossible_objects;
-/// Directories in memory.
-mod in_memory;
 mod installf;
 /// installf and removef as a script of a run calls them.
 mod installf_in_run;
@@ -216,6 +216,8 @@ mod making_patches;
 mod manual;
 /// One verb on many roots.
 mod many_roots;
+/// Edited files that wait to be merged.
+mod merges;
 /// Patches that go from under others.
 mod middle_backouts;
 /// What somebody took away by hand.
@@ -258,20 +260,22 @@ mod nginx;
 mod no_database;
 /// Attributes that a pkgmap cannot give.
 mod objects_file;
+/// Records that are unusual and stop nobody.
+mod odd_records;
 /// What both commands of the README build.
 mod one_build;
 /// The options that several verbs have.
 mod option_table;
 /// Packages and patches, each after what it needs.
 mod order;
+/// Hard links that cannot be made, and those of symbolic links.
+mod other_names;
 /// Undo archives that are kept outside the root.
 mod outside_archives;
 /// Whose a path is, and what a patch did.
 mod owner;
 /// The URLs by which scanners know packages.
 mod package_urls;
-/// Packages made by a test.
-mod packages;
 /// The packages of the program itself.
 mod packaging;
 /// The page of an analysis, in a browser.
@@ -289,6 +293,8 @@ mod pkgchk_packages;
 /// What `pkgchk -f` puts right and what it leaves.
 mod pkgchk_repair;
 mod pkginfo;
+/// Changes that another tool logs beside contents.
+mod pkglog;
 mod pkgmk;
 /// The calls of pkgmk and pkgproto by patch scripts and build tools.
 mod pkgmk_calls;
@@ -311,6 +317,8 @@ mod procedure_scripts;
 mod process_limits;
 /// Where packages are made.
 mod producer;
+/// The verbs that other programs do.
+mod programs;
 /// How far a command is, and Ctrl-C while it is at work.
 mod progress;
 /// Stages that go live.
@@ -340,8 +348,6 @@ mod publish_directories;
 /// What is refused there.
 mod publish_refusals;
 mod puttext;
-/// Numbers that look random.
-mod random;
 /// The tour of the README.
 mod readme;
 /// Packages of a real vendor, with their scripts.
@@ -361,14 +367,8 @@ mod removals_that_fail;
 mod removef;
 /// Undo archives written again in another form.
 mod repack;
-/// Which hosts of many have and lack which patches.
-mod report;
-/// Documents of many hosts, as `list --json` prints them.
-mod report_inventories;
-/// The page of many hosts, and those of one, in a browser.
-mod report_page;
-/// The numbers of hosts for Prometheus.
-mod report_prometheus;
+/// Programs that run what a patch replaces.
+mod running;
 /// Commands that can change nothing but their scenario.
 mod sandbox;
 /// Documents for scanners and auditors.
@@ -434,7 +434,7 @@ mod staged_builds;
 mod standard_classes;
 /// Everything of a root that an apply or a backout changes.
 mod state;
-/// How a root is, in five lines.
+/// How a root is, in a few lines.
 mod status;
 /// The arrows between the modules of the library.
 mod structure;
@@ -448,8 +448,6 @@ mod terminal;
 mod terminals;
 /// What patchadd and patchrm print.
 mod transcripts;
-/// Trees, to be compared attribute by attribute.
-mod tree;
 /// Runs on trial.
 mod trial;
 /// Commands that check a run.
@@ -502,6 +500,8 @@ mod verify;
 mod way_back;
 /// The ways to objects and roots.
 mod ways;
+/// `contents` after runs, and random stories of packages and patches with common files.
+mod whole_contents;
 /// Whose root it is that the superuser changes.
 mod whose_root;
 /// Why a patch is on a root, or is not.
@@ -515,9 +515,5 @@ mod worked_examples;
 /// The stage on which scripts are run.
 mod workshop;
 
-/// Says which test is skipped and why, where it is seen: past the capture of what a test prints.
-fn skipped(what: &str) {
-    use std::io::Write as _;
-    // Nothing depends on it.
-    let _ = writeln!(std::io::stderr(), "skipped: {what}");
-}
+use patchadm_testing::tools::{missing, skipped};
+use patchadm_testing::{delivery, everyman, packages, random, tree};

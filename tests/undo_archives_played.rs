@@ -31,6 +31,7 @@ const DIFFERENCES: &[Explained] = &[
     ("classic", "*", "pkginfo Obsoletes_label", WORDS),
     ("classic", "*", "pkginfo ACTIVE_OBSOLETES", WORDS),
     ("classic", "*", "pkginfo ACTIVE_PATCH", WORDS),
+    ("classic", "*", "pkginfo UPDATE", "any pkgadd over an installed package sets it"),
     ("classic", "*", "record/install/checkinstall *", RECORDS),
     ("classic", "*", "record/save/pspool/*", RECORDS),
 ];

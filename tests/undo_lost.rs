@@ -2,7 +2,8 @@
 //! directory looks like.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -91,6 +92,11 @@ fn a_save_directory_that_is_removed_is_lost_undo_data_and_one_that_never_was_is_
     }
 }
 
+/// What a file occupies on the disk.
+fn occupied(path: &Path) -> u64 {
+    fs::metadata(path).unwrap().blocks() * 512
+}
+
 #[test]
 fn undo_data_of_another_size_than_was_written_is_damaged_for_list_and_verify() {
     let stage = stage();
@@ -115,7 +121,7 @@ fn an_archive_outside_the_root_that_is_gone_is_lost_and_the_code_is_that_of_a_mo
     assert_eq!(undo["state"], "saved");
     let path = elsewhere.join("400-01/ACMEweb/undo.gz");
     assert_eq!(undo["path"], path.to_str().unwrap());
-    assert_eq!(undo["bytes"], fs::metadata(&path).unwrap().len());
+    assert_eq!(undo["bytes"], occupied(&path));
     fs::remove_file(&path).unwrap();
     let list = document(&stage, 0, "list --json -R @ROOT@");
     assert_eq!(list["patches"][3]["undo"][0]["state"], "lost");
@@ -160,7 +166,8 @@ fn documents_of_changes_tell_of_undo_data_as_lists_do() {
     let none = json!([{ "package": "ACMEweb", "state": "none", "bytes": 0, "path": null }]);
     assert_eq!(undo(0, "plan --no-undo --json -R @ROOT@ delivered/400-01"), none);
     let done = undo(0, "add --json -R @ROOT@ delivered/400-01");
-    let bytes = fs::metadata(stage.at(&format!("{}/undo.gz", save("400-01")))).unwrap().len();
+    let saved = |name: &str| occupied(&stage.at(&format!("{}/{name}", save("400-01"))));
+    let bytes = saved("undo.gz") + saved("undo.b3");
     assert_eq!(done, json!([{ "package": "ACMEweb", "state": "saved", "bytes": bytes, "path": path }]));
     let list = document(&stage, 0, "list --json -R @ROOT@");
     assert_eq!(list["patches"][3]["undo"], done, "the list says the same");

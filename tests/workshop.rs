@@ -4,13 +4,15 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use patchadm_core::script::{
     OutputStream, ProcessIdentity, RunAs, ScriptCall, ScriptEnd, ScriptError, ScriptHost, ScriptHostSettings,
     ScriptInput, ScriptListener,
 };
 use patchadm_rootfs::Root;
+
+pub(crate) use patchadm_testing::processes::{eventually, runs};
 
 use crate::scenario::Scenario;
 
@@ -112,22 +114,6 @@ impl Stage {
         let entries = fs::read_dir(self.scenario.beside("temporary")).unwrap();
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
-}
-
-/// Waits until something holds.
-#[track_caller]
-pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(20);
-    while !holds() {
-        assert!(Instant::now() < until, "{what}: not after 20 seconds");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// Whether a process runs; one that only waits to be waited for does not.
-pub(crate) fn runs(pid: &str) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
 /// Where the process that [`engine`] is finds its stage and its script.

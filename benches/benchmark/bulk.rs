@@ -27,7 +27,7 @@ const SLOTS: f64 = 2.0;
 
 /// What is measured elsewhere, in virtual time or on data that are not in the repository.
 const ELSEWHERE: &str = "\
-The schedule is measured in virtual time, by tests that hold its targets and print its figures: `cargo test -p patchadm-bulk \
+The schedule is measured in virtual time, by tests that hold its targets and print its figures: `cargo test -p patchadm-bulk-values \
 schedule -- --nocapture`. Import and resolution of the records of a real tree are measured by `cargo test --release \
 --manifest-path oracle/bulk/Cargo.toml -- --nocapture`.\n";
 

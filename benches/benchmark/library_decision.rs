@@ -107,6 +107,7 @@ impl BothTrees {
                 unserved: &BTreeSet::new(),
                 others: &BTreeMap::new(),
                 symbols: &symbols,
+                interrupt: &|| None,
             };
             let began = Instant::now();
             let decision = change.decide();

@@ -18,7 +18,7 @@ use patchadm_planning::plan::patch::apply::apply;
 use patchadm_planning::plan::patch::apply_options::ApplyOptions;
 use patchadm_planning::plan::patch::backout_proof::{must_have_way_back, plan_backout};
 use patchadm_planning::plan::patch::validate::applied_to;
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{Root, never};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
 use crate::contender::install_base;
@@ -83,13 +83,13 @@ impl PlannedSet {
         let ground = RootAndPolicy::of(&Root::open(root)?)?;
         let (_, image) = open(Origin::Path(patch), Extent::Everything)?;
         let touched = touched_by_patch(&image, PATCH, &ground.packages()?);
-        let inventory = ground.survey(&touched, None)?;
+        let inventory = ground.survey(&touched, &|| None)?;
         let packages: Vec<_> = inventory.packages.iter().collect();
         let separator = ground.policy.separator.clone();
         let applied = applied_to(&packages, &separator).map(AppliedPatches::new);
         let options = ApplyOptions::default();
         let applied = applied.as_ref().map_err(Clone::clone);
-        let planned = apply(&image, &inventory, applied, &ground.policy, &options, &now);
+        let planned = apply(&image, &inventory, applied, &ground.policy, &options, &now, &never);
         let plan = planned.map_err(|refusal| anyhow!("{}", refusal.why()))?.plan;
         let id = PatchId::parse(PATCH, &separator).context("the patch of the set")?;
         Ok(Self { plan, inventory, id, separator, now })
@@ -106,12 +106,14 @@ impl PlannedSet {
     }
 
     fn prove(&self) -> Result<()> {
-        let proof = must_have_way_back(&self.plan, &self.id, &self.inventory, (&self.separator, &self.now));
+        let proof =
+            must_have_way_back(&self.plan, &self.id, &self.inventory, (&self.separator, &self.now, &never));
         proof.map_err(|reason| anyhow!("{}", reason.sentence()))
     }
 
     fn plan_back(&self) -> Result<()> {
-        let planned = plan_backout(&self.plan, &self.id, &self.inventory, (&self.separator, &self.now));
+        let planned =
+            plan_backout(&self.plan, &self.id, &self.inventory, (&self.separator, &self.now, &never));
         planned.map(drop).map_err(|reason| anyhow!("{}", reason.sentence()))
     }
 }

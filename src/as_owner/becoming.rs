@@ -16,8 +16,8 @@ use rustix::thread::{
     set_capabilities,
 };
 
-use crate::call::{Invocation, PROGRAM};
-use crate::reply::{Exit, ExitCause, Reply, Stop};
+use patchadm_cli::call::{Invocation, PROGRAM};
+use patchadm_cli::reply::{Exit, ExitCause, Reply, Stop};
 use patchadm_core::process::{close_inherited, leave_session_keyring};
 
 /// Becomes the user that the first three arguments name (user, group, other groups) and starts the program anew with the

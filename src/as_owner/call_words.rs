@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
 
-use crate::arguments::options::{self, COLOUR};
-use crate::call::Invocation;
+use patchadm_cli::arguments::options::{self, COLOUR};
+use patchadm_cli::call::Invocation;
 
 /// Options about whose the root is, which root, and how many at a time: the process is told of one root. It speaks into a
 /// pipe, so that it has no colours.

@@ -18,10 +18,10 @@ use std::process::{Child, Command, Stdio};
 
 use nix::unistd::{Gid, Uid, User};
 
-use crate::call::Invocation;
-use crate::reply::cause_of::of_io;
-use crate::reply::{Exit, Stop};
-use crate::surroundings::{AS_OWNER, EVENTS, Surroundings, caller};
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::cause_of::of_io;
+use patchadm_cli::reply::{Exit, Stop};
+use patchadm_cli::surroundings::{AS_OWNER, EVENTS, Surroundings, caller};
 use patchadm_core::operation::failure::Failure;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::control::EscapedSet;
@@ -135,7 +135,7 @@ impl RootOwner {
     fn process(&self, surroundings: &Surroundings, words: Vec<OsString>, input: Stdio) -> Command {
         let groups: Vec<String> = self.groups.iter().map(u32::to_string).collect();
         let mut command = Command::new("/proc/self/exe");
-        command.arg0(crate::call::PROGRAM).arg(BECOMING);
+        command.arg0(patchadm_cli::call::PROGRAM).arg(BECOMING);
         command.args([self.uid.to_string(), self.gid.to_string(), groups.join(",")]).args(words);
         command.env_clear().envs(surroundings.locale.iter().map(|(name, value)| (name, value)));
         command.env("PATH", PATH).env("HOME", &self.home).env("USER", &self.name).env("LOGNAME", &self.name);

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use crate::arguments::RootOption;
 use crate::as_owner;
-use crate::call::Invocation;
-use crate::reply::{Stop, failure};
-use crate::surroundings::Surroundings;
+use patchadm_cli::arguments::RootOption;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::{Stop, failure};
+use patchadm_cli::surroundings::Surroundings;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::whose_root::{AnswerOfRun, RootStanding, SaidOfOwner, standing};
 use patchadm_core::script::environment::{ASKED, TRUSTED};

@@ -12,7 +12,7 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
 };
 
-use crate::reply::{Exit, ExitCause};
+use patchadm_cli::reply::{Exit, ExitCause};
 use patchadm_svr4::package::control::{EscapedSet, PieceEscaper};
 
 /// The interval between two looks for a signal or a stopped process.

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::arguments::options;
-use crate::call::Invocation;
-use crate::reply::{Exit, ExitCause, Reply};
-use crate::surroundings::Output;
+use patchadm_cli::arguments::options;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::{Exit, ExitCause, Reply};
+use patchadm_cli::surroundings::Output;
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, WritableFile};
 use patchadm_svr4::format::compress::CompressEncoder;
 

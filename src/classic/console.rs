@@ -5,8 +5,8 @@
 //! with the classic pkgadd(1M); where a JSON document is wanted, to standard error. Each command adds its own messages
 //! by its `details`.
 
-use crate::call::Invocation;
-use crate::surroundings::Output;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::scripts::{OutputStream, ScriptOutput};
 use patchadm_rootfs::Root;
 

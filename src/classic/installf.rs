@@ -7,12 +7,12 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::arguments::{Extensions, RootOption, parse};
 use crate::as_owner::options::OwnerOptions;
-use crate::call::{Invocation, RunCommand};
-use crate::reply::advice::hint;
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop, failure};
-use crate::surroundings::Output;
+use patchadm_cli::arguments::{Extensions, RootOption, parse};
+use patchadm_cli::call::{Invocation, RunCommand};
+use patchadm_cli::reply::advice::hint;
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop, failure};
+use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::installf::target::{InstallfError, note_failure};
 use patchadm_core::operation::installf::{InstallfOutcome, InstallfRequest, InstallfSubject, installf};

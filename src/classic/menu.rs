@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::surroundings::{Output, questions};
+use patchadm_cli::surroundings::{Output, questions};
 use patchadm_core::operation::queries::packages::{PackageListing, spooled_packages};
 use patchadm_core::operation::queries::select::PackageSelection;
 

@@ -1,9 +1,9 @@
 //! What the transcripts of patchadd(1M) and patchrm(1M) have in common.
 
-use crate::reply::failure;
-use crate::reply::patches::PatchesReport;
-use crate::reply::words::print_recovery;
-use crate::surroundings::Output;
+use patchadm_cli::reply::failure;
+use patchadm_cli::reply::patches::PatchesReport;
+use patchadm_cli::reply::words::print_recovery;
+use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::failure::Failure;
 use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;

@@ -6,21 +6,21 @@ use patchadm_svr4::places;
 
 use super::patch_transcript::{print_opening, print_refusal};
 use super::showrev::PatchListing;
-use crate::arguments::set::SetOptions;
-use crate::arguments::{
+use crate::as_owner::options::OwnerOptions;
+use crate::patch_command::on_root;
+use crate::set_options::SetOptions;
+use patchadm_cli::arguments::{
     Extensions, LibraryOptions, RootOption, ScriptOptions, TrialOptions, object_path, parse,
 };
-use crate::as_owner::options::OwnerOptions;
-use crate::call::Invocation;
-use crate::patch_command::on_root;
-use crate::reply::failure::must_have_records;
-use crate::reply::patch_entry::PatchEntry;
-use crate::reply::patch_text::{in_use_lines, plan_text};
-use crate::reply::patches::PatchesReport;
-use crate::reply::words::print_notes;
-use crate::reply::words::reboot_sentence;
-use crate::reply::{Exit, ExitCause, Reply, Stop};
-use crate::surroundings::Output;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::failure::must_have_records;
+use patchadm_cli::reply::patch_entry::PatchEntry;
+use patchadm_cli::reply::patch_text::{in_use_lines, plan_text};
+use patchadm_cli::reply::patches::PatchesReport;
+use patchadm_cli::reply::words::print_notes;
+use patchadm_cli::reply::words::reboot_sentence;
+use patchadm_cli::reply::{Exit, ExitCause, Reply, Stop};
+use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::patches::apply::{ApplyRequest, SignatureRequest};
 use patchadm_core::operation::queries::applied_patches::applied_patches;
 use patchadm_inputs::sign::DemandWord;
@@ -167,6 +167,9 @@ fn print_patch(root: &Root, entry: &PatchEntry, output: &mut Output) -> anyhow::
         output.line("Executing postpatch script...")?;
     }
     output.line("")?;
+    for merge in &entry.merges {
+        output.line(format!("NOTE: {}", merge.sentence()))?;
+    }
     for note in &entry.notes {
         output.line(format!("NOTE: {note}"))?;
     }

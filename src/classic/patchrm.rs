@@ -3,15 +3,15 @@
 use std::path::PathBuf;
 
 use super::patch_transcript::{print_opening, print_refusal};
-use crate::arguments::{Extensions, LibraryOptions, RootOption, ScriptOptions, parse};
 use crate::as_owner::options::OwnerOptions;
-use crate::call::Invocation;
 use crate::patch_command::{PatchRequest, on_root};
-use crate::reply::patch_entry::PatchEntry;
-use crate::reply::patch_text::plan_text;
-use crate::reply::patches::PatchesReport;
-use crate::reply::{Exit, Reply};
-use crate::surroundings::Output;
+use patchadm_cli::arguments::{Extensions, LibraryOptions, RootOption, ScriptOptions, parse};
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::patch_entry::PatchEntry;
+use patchadm_cli::reply::patch_text::plan_text;
+use patchadm_cli::reply::patches::PatchesReport;
+use patchadm_cli::reply::{Exit, Reply};
+use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::patches::back_out::BackOutRequest;
 use patchadm_rootfs::Root;
 

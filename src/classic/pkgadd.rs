@@ -5,16 +5,16 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::arguments::{
+use crate::as_owner::options::OwnerOptions;
+use crate::classic::console::Console;
+use crate::classic::menu;
+use patchadm_cli::arguments::{
     CategoryOption, Extensions, LibraryOptions, RootOption, inside, listed, object_path, parse,
     script_settings,
 };
-use crate::as_owner::options::OwnerOptions;
-use crate::call::Invocation;
-use crate::classic::console::Console;
-use crate::classic::menu;
-use crate::reply::packages::EndedPackages;
-use crate::reply::{Reply, Stop};
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::packages::EndedPackages;
+use patchadm_cli::reply::{Reply, Stop};
 use patchadm_core::operation::device::SPOOL;
 use patchadm_core::operation::packages::add::{AddRequest, add_packages};
 use patchadm_planning::plan::refusal::{Command, Wording};

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::arguments::{Extensions, RootOption, parse, script_settings};
-use crate::call::Invocation;
 use crate::classic::console::Console;
 use crate::classic::pkgadd::{AddDetails, scripts_read_input};
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop, failure, packages};
-use crate::surroundings::Output;
+use patchadm_cli::arguments::{Extensions, RootOption, parse, script_settings};
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop, failure, packages};
+use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::device::SPOOL;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::packages::add::ask::{AskReport, AskRequest, ask_packages};
@@ -75,8 +75,9 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             &request,
             caller,
             &mut console,
-            &mut |observer: &mut dyn PackageObserver, file| {
-                observer.says(&format!("\nResponse file <{}> was created.\n", file.display()));
+            &mut |observer: &mut dyn PackageObserver, file, is_made| {
+                let what = if is_made { "was created" } else { "was not created" };
+                observer.says(&format!("\nResponse file <{}> {what}.\n", file.display()));
             },
         )
     })?;
@@ -88,10 +89,14 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 impl PkgaskReport {
     fn of(wording: &Wording, outcome: Result<AskReport, Failure>) -> Self {
         match outcome {
-            Ok(AskReport { made, missing, .. }) => Self {
-                result: if missing.is_empty() { ResultWord::Done } else { ResultWord::Failed },
+            Ok(AskReport { made, missing, warned }) => Self {
+                result: if missing.is_empty() && !warned { ResultWord::Done } else { ResultWord::Failed },
                 files: made.iter().map(|file| file.display().to_string()).collect(),
-                exit: if missing.is_empty() { Exit::OK } else { Exit::failed(ExitCause::NotFound) },
+                exit: match (missing.is_empty(), warned) {
+                    (false, _) => Exit::failed(ExitCause::NotFound),
+                    (true, true) => Exit::new(2, ExitCause::Script),
+                    (true, false) => Exit::OK,
+                },
                 missing,
                 error: None,
                 explanation: None,
@@ -106,7 +111,7 @@ impl PkgaskReport {
                     failed => Some(packages::explanation(wording, Command::Pkgadd, failed)),
                 },
                 exit: match failed {
-                    Failure::BadFile(_) => Exit::failed(ExitCause::Usage),
+                    Failure::BadFile(_) | Failure::BadResponseFile(_) => Exit::failed(ExitCause::Usage),
                     failed => failure::code(Command::Pkgadd, &failed),
                 },
             },

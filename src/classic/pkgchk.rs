@@ -9,21 +9,21 @@ use std::path::Path;
 
 use serde::{Serialize, Serializer};
 
-use crate::arguments::parse;
-use crate::call::Invocation;
-use crate::reply::advice::mending;
-use crate::reply::cause_of::of_database;
-use crate::reply::text::{finding, object};
-use crate::reply::words::{print_recovery, recovery_sentence};
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop, failure};
-use crate::surroundings::{Output, Zone};
 use arguments::{PkgchkArgs, USAGE};
 use document::{CheckDocument, ListDocument};
+use patchadm_cli::arguments::parse;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::advice::mending;
+use patchadm_cli::reply::cause_of::of_database;
+use patchadm_cli::reply::text::{finding, object};
+use patchadm_cli::reply::words::{print_recovery, recovery_sentence};
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop, failure};
+use patchadm_cli::surroundings::{Output, Zone};
 use patchadm_core::operation::check::{
     CheckError, CheckReport, CheckRequest, CheckedObject, UnmatchedOperands, check, check_and_fix, recorded,
 };
 use patchadm_core::operation::mend::MendedRecord;
-use patchadm_inputs::database::{DatabaseError, ViewError};
+use patchadm_inputs::database::{DatabaseError, RecordRepair, ViewError};
 use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ContentsLine;
@@ -163,7 +163,11 @@ fn print_mended(output: &mut Output, mended: &MendedRecord) -> anyhow::Result<()
         let lines = lines.concat();
         return Ok(output.error(&format!("{damage}\nnothing was changed{lines}"))?);
     }
-    output.line(format!("{damage}: it is made anew"))?;
+    let outcome = match damage.repair {
+        RecordRepair::Owner { .. } => "it is taken out of the file",
+        _ => "it is made anew",
+    };
+    output.line(format!("{damage}: {outcome}"))?;
     said.iter().try_for_each(|line| Ok(output.line(format!("  {line}"))?))
 }
 

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
 
-use crate::arguments::{Extensions, RootOption, parse};
-use crate::call::Invocation;
-use crate::reply::advice::mending;
-use crate::reply::failure::must_have_records;
-use crate::reply::text::package::{extracted, long, short, status};
-use crate::reply::{CommandReport, Exit, ExitCause, Reply};
-use crate::surroundings::Output;
+use patchadm_cli::arguments::{Extensions, RootOption, parse};
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::advice::mending;
+use patchadm_cli::reply::failure::must_have_records;
+use patchadm_cli::reply::text::package::{extracted, long, short, status};
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply};
+use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::queries::counts::ObjectCounts;
 use patchadm_core::operation::queries::packages::{
     CorruptPackage, ListedPackage, PackageListing, installed_packages, spooled_packages,
@@ -112,9 +112,8 @@ impl CommandReport for PkginfoReport {
         if args.quiet {
             return Ok(());
         }
-        let width = listing.packages.iter().map(|package| package.instance.len()).max().unwrap_or(0);
         for package in &listing.packages {
-            output.print(args.layout(package, width))?;
+            output.print(args.layout(package, listing.width))?;
         }
         for CorruptPackage { instance, reason, damage } in &listing.corrupt {
             let next = damage.as_ref().map(|damage| format!("\n{}", mending(damage))).unwrap_or_default();

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
 
-use crate::arguments::{Extensions, RootOption, parse};
-use crate::call::Invocation;
-use crate::reply::failure::must_have_records;
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
-use crate::surroundings::Output;
+use patchadm_cli::arguments::{Extensions, RootOption, parse};
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::failure::must_have_records;
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
+use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::queries::packages::{parameter_file, parameters, spooled_parameters};
 use patchadm_svr4::format::params::compact;
 use patchadm_svr4::package::Params;

@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 
-use crate::arguments::{CategoryOption, Extensions, LibraryOptions, RootOption, parse, script_settings};
 use crate::as_owner::options::OwnerOptions;
-use crate::call::Invocation;
 use crate::classic::console::Console;
-use crate::reply::failure::must_have_records;
-use crate::reply::packages::EndedPackages;
-use crate::reply::{Exit, ExitCause, Reply, Stop};
 use console::{RemoveDetails, ended};
+use patchadm_cli::arguments::{
+    CategoryOption, Extensions, LibraryOptions, RootOption, parse, script_settings,
+};
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::failure::must_have_records;
+use patchadm_cli::reply::packages::EndedPackages;
+use patchadm_cli::reply::{Exit, ExitCause, Reply, Stop};
 use patchadm_core::operation::packages::remove::{RemoveRequest, remove_packages};
 use patchadm_core::operation::queries::packages::installed_packages;
 use patchadm_core::operation::queries::select::PackageSelection;

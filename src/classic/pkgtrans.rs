@@ -6,12 +6,12 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::arguments::{Extensions, listed, parse, refuse_unsupported};
-use crate::call::Invocation;
 use crate::classic::menu;
-use crate::reply::cause_of::{of_datastream, of_root};
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, failure};
-use crate::surroundings::Output;
+use patchadm_cli::arguments::{Extensions, listed, parse, refuse_unsupported};
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::cause_of::{of_datastream, of_root};
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, failure};
+use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::translate::{
     ExistingPolicy, PackageTranslation, TransferDestination, TransferObserver, TransferredPackage,
     TranslateError, TranslateRequest,
@@ -168,7 +168,10 @@ fn complaint(error: &TranslateError) -> String {
         TranslateError::Source(SourceError {
             path,
             problem:
-                problem @ (SourceProblem::NotFound | SourceProblem::BadForm(_) | SourceProblem::Unsupported(_)),
+                problem @ (SourceProblem::NotFound
+                | SourceProblem::BadForm(_)
+                | SourceProblem::NoPackage
+                | SourceProblem::Unsupported(_)),
         }) => format!("could not process datastream from <{}>: {problem}", path.display()),
         other => other.to_string(),
     };

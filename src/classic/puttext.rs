@@ -5,12 +5,12 @@ use std::os::unix::ffi::OsStrExt;
 
 use serde::Serialize;
 
-use crate::arguments::{Extensions, parse};
-use crate::call::Invocation;
-use crate::reply::json::as_texts;
-use crate::reply::text::fold::fold;
-use crate::reply::{CommandReport, Exit, Reply, Stop};
-use crate::surroundings::Output;
+use patchadm_cli::arguments::{Extensions, parse};
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::json::as_texts;
+use patchadm_cli::reply::text::fold::fold;
+use patchadm_cli::reply::{CommandReport, Exit, Reply, Stop};
+use patchadm_cli::surroundings::Output;
 
 const USAGE: &str = "puttext [-n] [-l lmargin] [-r rmargin] string";
 

@@ -5,13 +5,13 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
 use serde::Serialize;
 
-use crate::arguments::{Extensions, RootOption, parse};
 use crate::as_owner::options::OwnerOptions;
-use crate::call::Invocation;
 use crate::classic::installf::{input_lines, noting_failure, refused};
-use crate::reply::words::print_notes;
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
-use crate::surroundings::Output;
+use patchadm_cli::arguments::{Extensions, RootOption, parse};
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::words::print_notes;
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
+use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::installf::removef::{RemovefOutcome, RemovefRequest, removef};
 use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
-use crate::arguments::{Extensions, RootOption, parse};
-use crate::call::Invocation;
-use crate::reply::failure::must_have_records;
-use crate::reply::text::patch;
-use crate::reply::{CommandReport, Exit, Reply, Stop};
-use crate::surroundings::{Machine, Output};
+use patchadm_cli::arguments::{Extensions, RootOption, parse};
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::failure::must_have_records;
+use patchadm_cli::reply::text::patch;
+use patchadm_cli::reply::{CommandReport, Exit, Reply, Stop};
+use patchadm_cli::surroundings::{Machine, Output};
 use patchadm_core::operation::queries::applied_patches::applied_patches;
 use patchadm_svr4::patch::AppliedPatch;
 

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::arguments::{Extensions, parse};
-use crate::call::Invocation;
-use crate::reply::{CommandReport, Exit, ExitCause, Reply};
+use patchadm_cli::arguments::{Extensions, parse};
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply};
 use patchadm_core::operation::path_check::{PathProperty, has_all};
 
 const USAGE: &str = "valpath [-abcflnortwxyz] path";

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::root_report::{RootBody, RootClass, RootReport, in_one_line};
 use crate::as_owner::OwnerAnswer;
-use crate::reply::{Exit, ExitCause, ResultWord};
+use patchadm_cli::reply::{Exit, ExitCause, ResultWord};
 use patchadm_rootfs::Root;
 
 /// The fields of a document that the caller writes itself.

@@ -8,9 +8,9 @@ use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use crate::call::Invocation;
-use crate::reply::Stop;
-use crate::surroundings::SurroundingsError;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::Stop;
+use patchadm_cli::surroundings::SurroundingsError;
 use patchadm_core::operation::many::{RootList, roots_at};
 use patchadm_inputs::input_file::read_own;
 

@@ -21,15 +21,16 @@ use serde::Serialize;
 
 use crate::as_owner;
 use crate::as_owner::options::OwnerOptions;
-use crate::call::{Invocation, PROGRAM};
-use crate::reply::advice::hint;
-use crate::reply::cause_of::of_root;
-use crate::reply::json::{DocumentHead, JsonDocument, milliseconds_since};
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, failure};
-use crate::surroundings::bar::RootsBar;
-use crate::surroundings::caller::{RootTurn, lock_wait_seconds, with_signals};
-use crate::surroundings::{Output, Surroundings};
 use list::ManyRoots;
+use patchadm_cli::call::{Invocation, PROGRAM};
+use patchadm_cli::reply::advice::hint;
+use patchadm_cli::reply::cause_of::of_root;
+use patchadm_cli::reply::json::{DocumentHead, JsonDocument, milliseconds_since};
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, failure};
+use patchadm_cli::surroundings::bar::RootsBar;
+use patchadm_cli::surroundings::caller::{RootTurn, lock_wait_seconds};
+use patchadm_cli::surroundings::ending::{EndingRun, OF_MANY, acknowledge, with_acknowledged_signals};
+use patchadm_cli::surroundings::{Output, Surroundings};
 use patchadm_core::operation::many::{RootList, UnansweredRoot};
 use patchadm_core::operation::session::Caller;
 use patchadm_core::operation::whose_root::RootStanding;
@@ -86,7 +87,14 @@ pub(crate) fn on_many<A: clap::CommandFactory, B: Serialize + Send + 'static>(
     let names: Vec<&Path> = roots.paths().collect();
     let for_owners = as_owner::call_words::CallWords::of::<A>(call)?;
     let (mut progress, surroundings) = RootsProgress::begin(call, &names);
-    let signal = with_signals(|interrupt| {
+    let is_quiet = surroundings.is_quiet;
+    let tell = |_: &EndingRun<'_>| {
+        if !is_quiet {
+            acknowledge(PROGRAM, OF_MANY);
+        }
+    };
+    let signal = with_acknowledged_signals(tell, |run| {
+        let interrupt: &(dyn Fn() -> Option<i32> + Sync) = &|| run.interrupt();
         let turns = RootTurns { surroundings, owner, for_owners: &for_owners, task, interrupt, work };
         let jobs = if task.is_plan { many.jobs() } else { many.changing_jobs() };
         let mut locked = Vec::new();

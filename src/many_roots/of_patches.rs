@@ -3,12 +3,13 @@
 use super::root_report::{
     RootBody, RootClass, RootReport, failure_line, in_one_line, locked_reason, without_root,
 };
-use crate::reply::Exit;
-use crate::reply::exchange_entry::exchange_lines;
-use crate::reply::patch_entry::PatchEntry;
-use crate::reply::patch_text::{done_lines, in_use_lines};
-use crate::reply::patches::PatchesReport;
-use crate::reply::trial_entry::TrialEntry;
+use patchadm_cli::reply::Exit;
+use patchadm_cli::reply::exchange_entry::exchange_lines;
+use patchadm_cli::reply::merge_entry::MergeEntry;
+use patchadm_cli::reply::patch_entry::PatchEntry;
+use patchadm_cli::reply::patch_text::{done_lines, in_use_lines};
+use patchadm_cli::reply::patches::PatchesReport;
+use patchadm_cli::reply::trial_entry::TrialEntry;
 use patchadm_rootfs::Root;
 
 /// Returns the report about a root from that of its patches, with a line for each path if it `is_verbose`.
@@ -22,7 +23,9 @@ pub(crate) fn of_patches(root: &Root, report: PatchesReport, is_verbose: bool) -
     let well = || report.patches.iter().filter(|patch| patch.exit == Exit::OK);
     // A caller who cannot change the root has seen the plan for it.
     let planned = report.patches.iter().filter(|_| report.error.is_some()).map(patch_line);
-    let notes = report.recovered.iter().chain(well().flat_map(|patch| &patch.notes)).chain(&report.notes);
+    let merges: Vec<String> = well().flat_map(|patch| &patch.merges).map(MergeEntry::sentence).collect();
+    let notes = report.recovered.iter().chain(&merges);
+    let notes = notes.chain(well().flat_map(|patch| &patch.notes)).chain(&report.notes);
     let exchanged = (report.paths.as_slice(), report.holders.as_slice());
     let exchanged = exchange_lines(exchanged, report.would_change.is_some());
     let trial = report.trial.iter().flat_map(TrialEntry::lines).collect::<Vec<_>>();

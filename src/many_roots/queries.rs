@@ -14,10 +14,10 @@ use super::list::ManyRoots;
 use super::root_report::{RootBody, RootClass, RootReport, failure_line};
 use super::summary::ResultCounts;
 use super::{RootsProgress, without_answer};
-use crate::call::Invocation;
-use crate::reply::json::{JsonDocument, milliseconds_since};
-use crate::reply::{CommandReport, Exit, Reply, ResultWord};
-use crate::surroundings::Output;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::json::{JsonDocument, milliseconds_since};
+use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord};
+use patchadm_cli::surroundings::Output;
 use patchadm_rootfs::Root;
 
 /// A question to every root.

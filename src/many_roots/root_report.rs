@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::reply::{Exit, ExitCause, ResultWord};
+use patchadm_cli::reply::{Exit, ExitCause, ResultWord};
 
 /// The outcome for a root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::root_report::{RootClass, RootReport};
-use crate::reply::words::reboot_sentence;
-use crate::reply::{Exit, ResultWord};
+use patchadm_cli::reply::words::reboot_sentence;
+use patchadm_cli::reply::{Exit, ResultWord};
 
 /// As many roots are named with each reason: every one of them has had its own line.
 const NAMED: usize = 5;
@@ -209,7 +209,7 @@ mod tests {
 
     use super::super::root_report::RootBody;
     use super::*;
-    use crate::reply::ExitCause;
+    use patchadm_cli::reply::ExitCause;
 
     fn told(class: RootClass, exit: u8, reason: Option<&str>) -> RootReport<()> {
         let body = RootBody::Worked(());

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use super::change::{application, change, with_plan_file};
 use super::options::{ApplyingOptions, ChangeOptions, ExchangeOptions, PreparationOptions, VerbOptions};
 use super::plan_file::{AskedPlan, PlanFileOptions};
-use crate::arguments::set::SetOptions;
-use crate::arguments::{TrialOptions, parse};
-use crate::call::Invocation;
-use crate::reply::Reply;
+use crate::set_options::SetOptions;
+use patchadm_cli::arguments::{TrialOptions, parse};
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::Reply;
 
 const USAGE: &str = "patchadm [-R root] add [option...] patch...\npatchadm [-R root] add [option...] -M depot [id|listfile...]\n\
      patchadm [-R root] add [option...] --plan file\n\

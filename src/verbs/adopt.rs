@@ -6,16 +6,16 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::arguments::{
+use crate::as_owner::options::OwnerOptions;
+use crate::classic::pkgadd::environment;
+use patchadm_cli::arguments::{
     ColourOption, HelpOption, JsonOption, PolicyOption, QuietOption, RootOption, inside, object_path, parse,
 };
-use crate::as_owner::options::OwnerOptions;
-use crate::call::Invocation;
-use crate::classic::pkgadd::environment;
-use crate::reply::failure::change_failed;
-use crate::reply::words::{counted, print_notes, with_recovery};
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
-use crate::surroundings::{Output, Surroundings};
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::failure::change_failed;
+use patchadm_cli::reply::words::{counted, print_notes, with_recovery};
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
+use patchadm_cli::surroundings::{Output, Surroundings};
 use patchadm_core::operation::adopt::{
     AdoptReport, AdoptRequest, AdoptSource, AdoptWishes, adopt_software, forget_software,
 };

@@ -1,9 +1,7 @@
 //! `patchadm analyze`: lists the patches that a machine lacks.
 
 pub(super) mod choice;
-pub(super) mod comparison;
 mod page;
-mod refusal;
 mod report;
 mod row;
 
@@ -14,21 +12,22 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::Context as _;
 
 use super::options::BriefVerbOptions;
-use super::overtaken::NativeEntries;
-use crate::arguments::parse;
-use crate::call::Invocation;
 use crate::many_roots::list::ManyRoots;
 use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
 use crate::many_roots::root_report::RootReport;
-use crate::reply::failure::{must_have_records, query_refused};
-use crate::reply::page::PageSection;
-use crate::reply::trial_standing::TrialStanding;
-use crate::reply::{Reply, Stop};
-use crate::surroundings::Surroundings;
-use crate::surroundings::caller::now;
 use choice::{AnalysisChoice, AnalysisOptions};
-use comparison::{Comparison, ComparisonOptions};
 use page::{page_of, section_of};
+use patchadm_cli::arguments::comparison::{Comparison, ComparisonOptions};
+use patchadm_cli::arguments::parse;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::analysis_end::refused;
+use patchadm_cli::reply::failure::{must_have_records, query_refused};
+use patchadm_cli::reply::overtaken::NativeEntries;
+use patchadm_cli::reply::page::PageSection;
+use patchadm_cli::reply::trial_standing::TrialStanding;
+use patchadm_cli::reply::{Reply, Stop};
+use patchadm_cli::surroundings::Surroundings;
+use patchadm_cli::surroundings::caller::now;
 use patchadm_core::operation::analysis::{facts_of, read_listings, still_loaded_in, write_page};
 use patchadm_core::operation::libraries::LibrariesBeforePatches;
 use patchadm_core::operation::patches::overtaken::NativeOverview;
@@ -38,7 +37,6 @@ use patchadm_inputs::native::NativeOrigin;
 use patchadm_planning::analyze::{AnalysisRequest, MachineFacts, analyse};
 use patchadm_planning::plan::clock::Now;
 use patchadm_rootfs::Root;
-use refusal::refused;
 use report::{AnalysedMachine, AnalysisReport};
 
 const USAGE: &str = "patchadm [-R root] analyze --xref file|-M depot [option...] [group|id]...\n\

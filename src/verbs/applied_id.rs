@@ -1,9 +1,9 @@
 //! The answer of verbs that ask about an applied patch, if it is not applied.
 
 use super::meant::applied_like;
-use super::overtaken::ending_of;
-use crate::arguments::suggest::did_you_mean;
-use crate::reply::{Exit, ExitCause, Stop};
+use patchadm_cli::arguments::suggest::did_you_mean;
+use patchadm_cli::reply::overtaken::ending_of;
+use patchadm_cli::reply::{Exit, ExitCause, Stop};
 use patchadm_rootfs::Root;
 
 /// Refuses a patch that is not applied. Says how it ended, or suggests a similar id. Exit code 2, as of patchrm(1M).

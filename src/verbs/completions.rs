@@ -3,14 +3,16 @@
 //! The scripts know nothing of verbs and options: for every question they call the hidden verb
 //! [`complete`](super::complete).
 
+use std::collections::BTreeSet;
+
 use clap::ValueEnum;
 use serde::Serialize;
 
 use super::options::RootlessOptions;
-use crate::arguments::parse;
-use crate::call::{AppletKind, Invocation, PROGRAM};
-use crate::reply::{CommandReport, Exit, Reply};
-use crate::surroundings::Output;
+use patchadm_cli::arguments::parse;
+use patchadm_cli::call::{AppletKind, Invocation, PROGRAM, Work};
+use patchadm_cli::reply::{CommandReport, Exit, Reply};
+use patchadm_cli::surroundings::Output;
 
 const USAGE: &str = "patchadm completions bash|zsh|fish";
 
@@ -51,8 +53,14 @@ struct CompletionScript {
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: CompletionsArgs = parse(call, USAGE)?;
-    let classic = call.applets.iter().filter(|applet| applet.kind == AppletKind::Classic);
-    let names: Vec<&str> = std::iter::once(PROGRAM).chain(classic.map(|applet| applet.name)).collect();
+    let classic = call.of.applets.iter().filter(|applet| applet.kind == AppletKind::Classic);
+    let others = call.of.applets.iter().filter_map(|applet| match applet.work {
+        Work::Beside(sibling) => Some(sibling.name),
+        Work::Here(_) => None,
+    });
+    let others: BTreeSet<&str> = others.collect();
+    let classic = classic.map(|applet| applet.name);
+    let names: Vec<&str> = std::iter::once(PROGRAM).chain(others).chain(classic).collect();
     let script = args.shell.script().replace("@COMMANDS@", &names.join(" "));
     Ok(Reply::new(Exit::OK, CompletionScript { script }))
 }

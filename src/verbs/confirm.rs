@@ -3,14 +3,14 @@
 use serde::Serialize;
 
 use super::options::{BriefVerbOptions, NoteOption};
-use crate::arguments::parse;
 use crate::as_owner::options::OwnerOptions;
-use crate::call::Invocation;
-use crate::reply::after_run::AfterRunEntries;
-use crate::reply::failure::change_failed;
-use crate::reply::words::{print_notes, recovery_sentence};
-use crate::reply::{CommandReport, Exit, Reply, ResultWord};
-use crate::surroundings::Output;
+use patchadm_cli::arguments::parse;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::after_run::AfterRunEntries;
+use patchadm_cli::reply::failure::change_failed;
+use patchadm_cli::reply::words::{print_notes, recovery_sentence};
+use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord};
+use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::session::Caller;
 use patchadm_core::operation::trial::{ConfirmReport, confirm_trial};
 use patchadm_planning::plan::refusal::Command;

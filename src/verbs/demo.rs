@@ -9,12 +9,12 @@ mod fingerprint;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::arguments::{ColourOption, HelpOption, QuietOption, VersionOption, parse};
-use crate::call::Invocation;
-use crate::reply::failure::{code, modern};
-use crate::reply::{Exit, Reply};
 use directory::{DemoDirectory, DemoPatch, PACKAGES, PATCHES, PROGRAM, REFUSED};
 use fingerprint::{Fingerprint, fingerprint};
+use patchadm_cli::arguments::{ColourOption, HelpOption, QuietOption, VersionOption, parse};
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::failure::{code, modern};
+use patchadm_cli::reply::{Exit, Reply};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::packages::add::{AddRequest, add_packages};
 use patchadm_core::operation::packages::observer::SilentObserver;

@@ -3,11 +3,11 @@
 use serde::Serialize;
 
 use super::options::BriefVerbOptions;
-use crate::arguments::parse;
-use crate::call::{AppletKind, Invocation, PROGRAM};
-use crate::reply::failure::query_refused;
-use crate::reply::{CommandReport, Exit, ExitCause, Reply};
-use crate::surroundings::{Output, Shade, Surroundings};
+use patchadm_cli::arguments::parse;
+use patchadm_cli::call::{AppletKind, Invocation, PROGRAM};
+use patchadm_cli::reply::failure::query_refused;
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply};
+use patchadm_cli::surroundings::{Output, Shade, Surroundings};
 use patchadm_core::operation::doctor::{DoctorRequest, Finding, FindingState, diagnose, diagnose_unopened};
 use patchadm_core::operation::session::RootAndPolicy;
 use patchadm_inputs::http::{HttpSettings, Patience};
@@ -66,7 +66,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 
 fn request(call: &Invocation, is_offline: bool) -> DoctorRequest<'_> {
     let Surroundings { now, binary, network, .. } = &call.surroundings;
-    let classic = call.applets.iter().filter(|applet| applet.kind == AppletKind::Classic);
+    let classic = call.of.applets.iter().filter(|applet| applet.kind == AppletKind::Classic);
     DoctorRequest {
         now: *now,
         path: Surroundings::search_path(),

@@ -8,14 +8,14 @@ use nix::sys::signal::Signal;
 use serde::Serialize;
 
 use super::options::RootlessOptions;
-use crate::arguments::parse;
-use crate::call::Invocation;
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
-use crate::surroundings::Output;
+use crate::programs::MAKE;
 use all_codes::AllCodesReport;
 use code_meaning::CodeMeaning;
 use codes::MEANINGS;
-use patchadm_making::lint::{LintCode, Severity};
+use patchadm_cli::arguments::parse;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
+use patchadm_cli::surroundings::Output;
 
 const USAGE: &str = "patchadm explain [code [command]]\npatchadm explain lint:code";
 
@@ -40,15 +40,15 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: ExplainArgs = parse(call, USAGE)?;
     let wrong = |message: String| Stop::Usage { message, usage: USAGE };
     let Some(word) = args.code else { return Ok(Reply::new(Exit::OK, AllCodesReport::of(all_meanings()))) };
-    if let Some(name) = word.strip_prefix(FINDING) {
-        return explain_finding(name);
+    if word.starts_with(FINDING) {
+        return Err(MAKE.take_over(call).into());
     }
     let code: u8 = word.parse().map_err(|_| {
         wrong(format!("`{}` is no exit code, which is a number from 0 to 255", word.escape_debug()))
     })?;
     let command = args.command.as_deref();
     if let Some(command) = command
-        && !call.applets.iter().any(|applet| applet.name == command && applet.is_listed())
+        && !call.of.applets.iter().any(|applet| applet.name == command && applet.is_listed())
     {
         let message = format!(
             "there is no command `{}`, so its code {code} means nothing\n`patchadm --help` lists the commands",
@@ -66,44 +66,6 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         }));
     }
     Ok(Reply::new(Exit::OK, ExplainReport { explained: code, of: args.command, meanings }))
-}
-
-/// Explains a finding of `patchadm lint`.
-fn explain_finding(name: &str) -> anyhow::Result<Reply> {
-    let Some(code) = LintCode::named(name) else {
-        let known: Vec<&str> = LintCode::ALL.iter().map(|code| code.name()).collect();
-        let message =
-            format!("lint has no finding `{}`\nits codes are {}", name.escape_debug(), known.join(", "));
-        return Err(unknown(message));
-    };
-    let (severity, text, advice) = (code.severity(), code.meaning(), code.advice());
-    let finding = ExplainedFinding { code: code.name(), severity, text, advice };
-    Ok(Reply::new(Exit::OK, FindingReport { finding }))
-}
-
-#[derive(Serialize)]
-struct FindingReport {
-    finding: ExplainedFinding,
-}
-
-/// A code of `patchadm lint` and what it means.
-#[derive(Serialize)]
-struct ExplainedFinding {
-    code: &'static str,
-    severity: Severity,
-    text: &'static str,
-    advice: &'static str,
-}
-
-impl CommandReport for FindingReport {
-    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        let ExplainedFinding { code, severity, text, advice } = &self.finding;
-        let severity = match severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        };
-        Ok(output.line(format!("{code} ({severity} of lint): {text}\n  What to do: {advice}"))?)
-    }
 }
 
 fn unknown(message: String) -> anyhow::Error {

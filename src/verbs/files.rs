@@ -4,16 +4,16 @@ use serde::Serialize;
 
 use super::applied_id::not_applied;
 use super::options::VerbOptions;
-use super::overtaken::OvertakenEntry;
-use crate::arguments::parse;
-use crate::call::Invocation;
-use crate::reply::failure::query_refused;
-use crate::reply::object_state::state_words;
-use crate::reply::words::print_notes;
-use crate::reply::{CommandReport, Exit, Reply, Stop};
-use crate::surroundings::Output;
-use crate::surroundings::caller::now;
 use patchadm_changeset::format::manifest::RecordedState;
+use patchadm_cli::arguments::parse;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::failure::query_refused;
+use patchadm_cli::reply::object_state::{state_words, told_differences};
+use patchadm_cli::reply::overtaken::OvertakenEntry;
+use patchadm_cli::reply::words::print_notes;
+use patchadm_cli::reply::{CommandReport, Exit, Reply, Stop};
+use patchadm_cli::surroundings::Output;
+use patchadm_cli::surroundings::caller::now;
 use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::queries::object_action::ObjectAction;
 use patchadm_core::operation::queries::patch_files::patch_files;
@@ -108,7 +108,10 @@ impl CommandReport for FilesReport {
         for package in &self.packages {
             output.line(format!("{}:", package.package))?;
             for object in &package.objects {
-                output.line(format!("  {:<10}  {}", object.action.unwrap_or("?"), object.shown))?;
+                let (was, became) = (object.was.as_ref(), object.became.as_ref());
+                let is_attributes = object.action == Some(ObjectAction::Attributes.word());
+                let told = if is_attributes { told_differences(was, became) } else { String::new() };
+                output.line(format!("  {:<10}  {}{told}", object.action.unwrap_or("?"), object.shown))?;
                 if self.is_verbose && object.action.is_some() {
                     output.line(format!("    was:    {}", state_words(object.was.as_ref())))?;
                     output.line(format!("    became: {}", state_words(object.became.as_ref())))?;

@@ -9,16 +9,18 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use super::options::PolicylessOptions;
-use crate::arguments::parse;
-use crate::call::Invocation;
-use crate::reply::failure::query_refused;
-use crate::reply::trial_standing::TrialStanding;
-use crate::reply::words::{named_value, print_notes};
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
-use crate::surroundings::{Output, Shade};
 use patchadm_changeset::format::history::{RefreshRecord, TrialEnd, TrialStart};
+use patchadm_cli::arguments::parse;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::failure::query_refused;
+use patchadm_cli::reply::merge_entry::MergeEntry;
+use patchadm_cli::reply::trial_standing::TrialStanding;
+use patchadm_cli::reply::words::{named_value, print_notes};
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
+use patchadm_cli::surroundings::{Output, Shade};
 use patchadm_core::operation::analysis::write_page;
 use patchadm_core::operation::queries::runs::{PastRun, PastRuns, logs_of_run, past_runs};
+use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
 
 const USAGE: &str = "patchadm [-R root] history [option...] [run]";
@@ -78,6 +80,9 @@ struct RunEntry {
     undone_by: Option<String>,
     /// The registrations that it refreshed, and what the package manager of the system had done.
     refreshed: Vec<RefreshRecord>,
+    /// The edited files that it left in place.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    merges: Vec<MergeEntry>,
     /// The trial on which it put its patches.
     #[serde(skip_serializing_if = "Option::is_none")]
     trial: Option<TrialStart>,
@@ -100,10 +105,10 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let trial =
         TrialStanding::of(&root, &call.surroundings).map_err(|failed| query_refused(&root, &failed))?;
     let mut runs: Vec<RunEntry> = match &run {
-        None => past.runs.iter().map(RunEntry::from).collect(),
+        None => past.runs.iter().map(|run| RunEntry::of(&root, run)).collect(),
         Some(name) => {
-            let found = past.named(name).ok_or_else(|| unknown(name))?;
-            vec![RunEntry { logs: Some(logs_of_run(&root, found)), ..RunEntry::from(found) }]
+            let found = past.named(name).ok_or_else(|| unknown(&root, name))?;
+            vec![RunEntry { logs: Some(logs_of_run(&root, found)), ..RunEntry::of(&root, found) }]
         }
     };
     for run in &mut runs {
@@ -119,8 +124,9 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::about(&root, Exit::OK, report))
 }
 
-fn unknown(name: &str) -> Stop {
-    let message = format!("the history has no run {name}\n`patchadm history` lists them.");
+fn unknown(root: &Root, name: &str) -> Stop {
+    let history = Wording::of_verbs(root.prefix()).verb("history");
+    let message = format!("the history has no run {name}\n{history} lists them.");
     Stop::Refused { exit: Exit::new(UNKNOWN, ExitCause::NotFound), message }
 }
 
@@ -135,8 +141,8 @@ fn remarks(root: &Root, past: &PastRuns) -> Vec<String> {
     foreign.into_iter().chain(torn).collect()
 }
 
-impl From<&PastRun> for RunEntry {
-    fn from(past: &PastRun) -> Self {
+impl RunEntry {
+    fn of(root: &Root, past: &PastRun) -> Self {
         let line = past.line.clone();
         Self {
             run: line.run,
@@ -153,6 +159,11 @@ impl From<&PastRun> for RunEntry {
             undoes: line.undoes,
             undone_by: past.undone_by.clone(),
             refreshed: line.refreshed,
+            merges: past
+                .merges
+                .iter()
+                .flat_map(|(patch, merges)| MergeEntry::of_plan(root, patch, merges))
+                .collect(),
             trial: line.trial,
             trial_end: line.trial_end,
             on_trial: None,
@@ -162,6 +173,11 @@ impl From<&PastRun> for RunEntry {
 }
 
 impl RunEntry {
+    /// Tells whether it came to nothing before anything live changed; how long it took is not known then.
+    fn is_attempt(&self) -> bool {
+        ["interrupted", "failed"].contains(&self.result.as_str())
+    }
+
     /// Returns the number of the run, which is enough to name it.
     fn number(&self) -> &str {
         self.run.split_once('-').map_or(&*self.run, |(number, _)| number)
@@ -196,7 +212,7 @@ impl RunEntry {
             ("By", if self.hook { format!("{}, {BY_HOOK}", self.user) } else { self.user.clone() }),
             ("Command", self.command.clone()),
             ("Result", self.result.clone()),
-            ("Took", format!("{} ms", self.duration_ms)),
+            ("Took", if self.is_attempt() { String::new() } else { format!("{} ms", self.duration_ms) }),
             ("Packages", self.packages.join(", ")),
             ("Note", self.note.clone().unwrap_or_default()),
             ("Takes back", self.undoes.clone().unwrap_or_default()),
@@ -216,6 +232,7 @@ impl RunEntry {
         let end = self.trial_end.iter().map(|end| format!("{} of run {}", end.told(), end.run));
         lines.extend(end.map(|end| ("Trial", end)));
         lines.extend(self.refreshed.iter().map(|refreshed| ("Refreshed", refreshed_words(refreshed))));
+        lines.extend(self.merges.iter().map(|merge| ("Merge", merge.sentence())));
         lines.extend(self.logs.iter().flatten().map(|log| ("Log", log.clone())));
         lines
     }

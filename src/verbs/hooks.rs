@@ -3,13 +3,13 @@
 use serde::Serialize;
 
 use super::options::RootlessOptions;
-use crate::arguments::{RootOption, one_of, parse};
 use crate::as_owner::options::OwnerOptions;
-use crate::call::Invocation;
-use crate::reply::failure::query_refused;
-use crate::reply::words::print_notes;
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
-use crate::surroundings::Output;
+use patchadm_cli::arguments::{RootOption, one_of, parse};
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::failure::query_refused;
+use patchadm_cli::reply::words::print_notes;
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
+use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::native_hooks::{
     HookAction, HookEntry, HookReport, HookState, install_hooks, remove_hooks, survey_hooks,
 };

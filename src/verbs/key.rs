@@ -1,4 +1,4 @@
-//! `patchadm key`: makes keys, and says which ones a root trusts.
+//! `patchadm key`: the keys that a root trusts. Keys are made by `patchadm-make`.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -7,15 +7,14 @@ use chrono::NaiveDate;
 use serde::Serialize;
 
 use super::options::BriefVerbOptions;
-use super::password::{PasswordOptions, password};
-use crate::arguments::{one_of, parse};
 use crate::as_owner::options::OwnerOptions;
-use crate::call::Invocation;
-use crate::reply::failure::query_refused;
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
-use crate::surroundings::Output;
+use crate::programs::MAKE;
+use patchadm_cli::arguments::{one_of, parse};
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::failure::query_refused;
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
+use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::keys::{KeysError, RootKeys, read_keys, revoke_key, trust_key};
-use patchadm_core::operation::signing::{SigningError, generate_key};
 use patchadm_inputs::input_file::read_start;
 use patchadm_inputs::sign::{KeyId, KeyRole, KeyRules, PublicKey};
 use patchadm_planning::plan::refusal::Command;
@@ -32,30 +31,17 @@ const LARGEST: u64 = 4096;
 /// What is done with keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum KeyAction {
-    Generate,
     Trust,
     Revoke,
     List,
 }
 
-const ACTIONS: [(&str, KeyAction); 4] = [
-    ("generate", KeyAction::Generate),
-    ("trust", KeyAction::Trust),
-    ("revoke", KeyAction::Revoke),
-    ("list", KeyAction::List),
-];
+const ACTIONS: [(&str, KeyAction); 3] =
+    [("trust", KeyAction::Trust), ("revoke", KeyAction::Revoke), ("list", KeyAction::List)];
 
-/// Make a pair of keys, or say which keys a root trusts
+/// Say which keys a root trusts, or make a pair of keys
 #[derive(clap::Parser)]
 struct KeyArgs {
-    /// Generate: write the keys to NAME.sec and NAME.pub
-    #[arg(short = 'o', long = "output", value_name = "NAME")]
-    output: Option<PathBuf>,
-    #[command(flatten)]
-    password: PasswordOptions,
-    /// Generate: the comment in the file of the secret key
-    #[arg(long, value_name = "TEXT")]
-    comment: Option<String>,
     /// Trust: the name that the key gets, instead of that of its file
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -75,7 +61,7 @@ struct KeyArgs {
     owner: OwnerOptions,
     #[command(flatten)]
     common: BriefVerbOptions,
-    /// What to do: generate, trust, revoke or list
+    /// What to do: trust, revoke or list; generate is part of patchadm-make
     #[arg(value_name = "ACTION", value_parser = one_of(&ACTIONS), hide_possible_values = true)]
     action: Option<KeyAction>,
     /// Trust: the file of a public key; revoke: the id of a key
@@ -112,13 +98,23 @@ struct ShownKey {
 
 /// Runs the verb. Exit 41 where keys cannot be believed or used.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    // Completion only asks for the options of this verb.
+    if !call.is_asked_for_options
+        && let Some(generate) = call.take_action(&[("generate", generate)])
+    {
+        return generate(call);
+    }
     let args: KeyArgs = parse(call, USAGE)?;
     match args.must_fit()? {
-        KeyAction::Generate => generate(call, &args),
         KeyAction::Trust => trust(call, &args),
         KeyAction::Revoke => revoke(call, &args),
         KeyAction::List => list(call, &args),
     }
+}
+
+/// Becomes `patchadm-make keygen`.
+fn generate(call: &mut Invocation) -> anyhow::Result<Reply> {
+    Err(MAKE.take_over_as("keygen", call).into())
 }
 
 fn usage(message: impl Into<String>) -> Stop {
@@ -128,13 +124,9 @@ fn usage(message: impl Into<String>) -> Stop {
 impl KeyArgs {
     /// Returns the action, if all given options belong to it.
     fn must_fit(&self) -> Result<KeyAction, Stop> {
-        use KeyAction::{Generate, List, Revoke, Trust};
+        use KeyAction::{List, Revoke, Trust};
         let action = self.action.ok_or_else(|| usage("it is not said what to do with keys"))?;
         let said = [
-            ("-o", self.output.is_some(), Generate),
-            ("--no-password", self.password.no_password, Generate),
-            ("--password-file", self.password.password_file.is_some(), Generate),
-            ("--comment", self.comment.is_some(), Generate),
             ("--name", self.name.is_some(), Trust),
             ("--expires", self.expires.is_some(), Trust),
             ("--roles", self.roles.is_some(), Trust),
@@ -143,15 +135,12 @@ impl KeyArgs {
         ];
         let of_others =
             said.iter().filter(|(.., of)| *of != action).map(|(option, is_said, _)| (*option, *is_said));
-        let about_root = self.common.about_root().into_iter().filter(|_| action == Generate);
-        let of_changes = self.owner.said().into_iter().filter(|_| matches!(action, Generate | List));
-        if let Some((option, _)) = of_others.chain(about_root).chain(of_changes).find(|(_, is_said)| *is_said)
-        {
+        let of_changes = self.owner.said().into_iter().filter(|_| action == List);
+        if let Some((option, _)) = of_others.chain(of_changes).find(|(_, is_said)| *is_said) {
             return Err(usage(format!("{option} is not an option of this action")));
         }
         match (action, &self.subject) {
-            (Generate, _) if self.output.is_none() => Err(usage("no name for the keys is given (-o)")),
-            (Generate | List, Some(word)) => Err(usage(format!("<{word}> is one word too many"))),
+            (List, Some(word)) => Err(usage(format!("<{word}> is one word too many"))),
             (Trust, None) => Err(usage("no file of a public key is named")),
             (Revoke, None) => Err(usage("no key id is named")),
             _ => Ok(action),
@@ -169,33 +158,6 @@ impl KeyArgs {
         }
         Ok(rules)
     }
-}
-
-fn generate(call: &mut Invocation, args: &KeyArgs) -> anyhow::Result<Reply> {
-    let name = args.output.as_deref().unwrap_or(Path::new(""));
-    let secret = password(call, &args.password, true)?;
-    let made = generate_key(name, secret.as_deref(), args.comment.as_deref()).map_err(signing_refused)?;
-    let public = made.public_file.display().to_string();
-    let text = vec![
-        format!("key {}", made.public.id),
-        format!("secret key: {}", made.secret_file.display()),
-        format!("public key: {public}"),
-    ];
-    let name = args.output.as_deref().and_then(Path::file_name);
-    let shown = ShownKey {
-        id: made.public.id.to_string(),
-        name: name.map(|name| name.to_string_lossy().into_owned()),
-        file: Some(public),
-        roles: KeyRole::ALL.iter().map(|role| role.word()).collect(),
-        bases: None,
-        expires: None,
-        state: "generated",
-        reason: None,
-    };
-    Ok(Reply::new(
-        Exit::OK,
-        KeysReport { result: Some(ResultWord::Done), keys: vec![shown], ignored: Vec::new(), text },
-    ))
 }
 
 fn trust(call: &mut Invocation, args: &KeyArgs) -> anyhow::Result<Reply> {
@@ -321,18 +283,6 @@ fn keys_refused(root: &Root, error: &KeysError) -> anyhow::Error {
         _ => Exit::failed(ExitCause::Usage),
     };
     Stop::Refused { exit, message: format!("the keys of the root are as before\n{error}") }.into()
-}
-
-/// Returns the end by a key or patch of a producer's that cannot be used.
-pub(super) fn signing_refused(error: SigningError) -> anyhow::Error {
-    let exit = match &error {
-        SigningError::Differs { .. } | SigningError::Unfit { .. } => Exit::SIGNATURE,
-        SigningError::Exists(_) => Exit::failed(ExitCause::Usage),
-        SigningError::Source(source) => crate::reply::failure::source_code(Command::Patchadd, source),
-        SigningError::Io { .. } => Exit::failed(ExitCause::NotFound),
-        _ => return error.into(),
-    };
-    Stop::Refused { exit, message: error.to_string() }.into()
 }
 
 impl CommandReport for KeysReport {

@@ -4,9 +4,9 @@
 
 use serde::Serialize;
 
-use crate::reply::words::{print_notes, unfinished_sentence};
-use crate::reply::{CommandReport, Exit, ExitCause, Stop};
-use crate::surroundings::Output;
+use patchadm_cli::reply::words::{print_notes, unfinished_sentence};
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Stop};
+use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::queries::inspect::Inspection;
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::PatchId;

@@ -6,10 +6,10 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use super::options::RootlessOptions;
-use crate::arguments::parse;
-use crate::call::{AppletKind, Invocation};
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
-use crate::surroundings::Output;
+use patchadm_cli::arguments::parse;
+use patchadm_cli::call::{AppletKind, Invocation};
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
+use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::links::{LinksError, make_links};
 
 const USAGE: &str = "patchadm links [--force] dir";
@@ -40,7 +40,7 @@ struct LinksReport {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: LinksArgs = parse(call, USAGE)?;
     let program = call.surroundings.binary.clone().context("the program cannot find its own file")?;
-    let classic = call.applets.iter().filter(|applet| applet.kind == AppletKind::Classic);
+    let classic = call.of.applets.iter().filter(|applet| applet.kind == AppletKind::Classic);
     let names: Vec<&'static str> = classic.map(|applet| applet.name).collect();
     let links = make_links(&args.directory, &program, &names, args.force).map_err(refused)?;
     let program = program.display().to_string();

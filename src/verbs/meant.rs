@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::overtaken::ending_of;
-use crate::arguments::suggest::{did_you_mean, similar, similar_id};
-use crate::reply::failure::{joined, modern};
+use patchadm_cli::arguments::suggest::{did_you_mean, similar, similar_id};
+use patchadm_cli::reply::failure::{joined, modern};
+use patchadm_cli::reply::overtaken::ending_of;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::queries::applied_patches::applied_patches;
 use patchadm_inputs::source::{SourceError, SourceProblem, directory_names};

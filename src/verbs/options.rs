@@ -2,16 +2,19 @@
 
 use std::path::PathBuf;
 
-use crate::arguments::{
-    ColourOption, Extensions, LibraryOptions, PolicyOption, QuietOption, RootOption, ScriptOptions,
-    VerboseOption, directory_of_root, meant_by, named_text, object_path, one_of, undo_format, word_for,
-};
 use crate::as_owner::options::OwnerOptions;
-use crate::call::Invocation;
 use crate::classic::pkgadd::environment;
 use crate::many_roots::list::ManyRoots;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::transaction::ExchangeRequest;
+pub(crate) use patchadm_cli::arguments::verbs::{
+    BriefVerbOptions, PolicylessOptions, RootlessOptions, SignatureOptions, VerbOptions,
+};
+use patchadm_cli::arguments::{
+    LibraryOptions, ScriptOptions, directory_of_root, meant_by, named_text, object_path, one_of, undo_format,
+    word_for,
+};
+use patchadm_cli::call::Invocation;
 use patchadm_core::operation::patches::apply::SignatureRequest;
 use patchadm_core::operation::patches::prepared::PreparationRequest;
 use patchadm_inputs::format::plan_file::{PlanFileError, PlanOptions};
@@ -21,73 +24,6 @@ use patchadm_svr4::package::ObjectPath;
 
 const CHOICES: [(&str, Edited); 3] =
     [("stop", Edited::Stop), ("replace", Edited::Replace), ("keep", Edited::Keep)];
-
-/// Options of a verb that works on a root under its policy, and has more to say where that is asked for.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub(crate) struct VerbOptions {
-    #[command(flatten)]
-    pub(crate) root: RootOption,
-    #[command(flatten)]
-    _quiet: QuietOption,
-    #[command(flatten)]
-    _verbose: VerboseOption,
-    #[command(flatten)]
-    _colour: ColourOption,
-    #[command(flatten)]
-    _policy: PolicyOption,
-    #[command(flatten)]
-    _extensions: Extensions,
-}
-
-/// Options of a verb that works on a root under its policy, and says all it has to say.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub(crate) struct BriefVerbOptions {
-    #[command(flatten)]
-    pub(crate) root: RootOption,
-    #[command(flatten)]
-    _quiet: QuietOption,
-    #[command(flatten)]
-    _colour: ColourOption,
-    #[command(flatten)]
-    policy: PolicyOption,
-    #[command(flatten)]
-    _extensions: Extensions,
-}
-
-impl BriefVerbOptions {
-    /// Returns the options about a root, and whether each was given: an action of the verb that works on no root
-    /// accepts none of them.
-    #[cfg(feature = "sign")]
-    pub(crate) fn about_root(&self) -> [(&'static str, bool); 2] {
-        [("-R", self.root.root.is_some()), ("--policy", self.policy.is_said())]
-    }
-}
-
-/// Options of a verb that works on a root and reads no policy, and has more to say where that is asked for.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub(crate) struct PolicylessOptions {
-    #[command(flatten)]
-    pub(crate) root: RootOption,
-    #[command(flatten)]
-    _quiet: QuietOption,
-    #[command(flatten)]
-    _verbose: VerboseOption,
-    #[command(flatten)]
-    _colour: ColourOption,
-    #[command(flatten)]
-    _extensions: Extensions,
-}
-
-/// Options of a verb that works on no root, and says all it has to say.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub(crate) struct RootlessOptions {
-    #[command(flatten)]
-    _quiet: QuietOption,
-    #[command(flatten)]
-    _colour: ColourOption,
-    #[command(flatten)]
-    _extensions: Extensions,
-}
 
 /// The option with what the history tells of a change.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -188,29 +124,6 @@ pub(crate) struct ChangeOptions {
     pub(crate) many: ManyRoots,
     #[command(flatten)]
     pub(crate) owner: OwnerOptions,
-}
-
-/// Options that say what is demanded of signatures.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub(crate) struct SignatureOptions {
-    /// What is demanded of signatures: require, warn or off
-    #[arg(long, value_name = "WORD", value_parser = one_of(&DemandWord::ALL), hide_possible_values = true)]
-    signature: Option<DemandWord>,
-    /// Trust the keys in this directory of this machine instead of those of the root
-    #[arg(long, value_name = "DIR")]
-    keys: Option<PathBuf>,
-}
-
-impl SignatureOptions {
-    /// Them, and whether each was said.
-    pub(crate) fn said(&self) -> [(&'static str, bool); 2] {
-        [("--signature", self.signature.is_some()), ("--keys", self.keys.is_some())]
-    }
-
-    /// Returns the request of these options.
-    pub(crate) fn request(self) -> SignatureRequest {
-        SignatureRequest { word: self.signature, keys: self.keys, ..SignatureRequest::default() }
-    }
 }
 
 /// The option that takes patches that no trusted key signed.

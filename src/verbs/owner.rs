@@ -4,19 +4,22 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::named_paths::paths_in_root;
 use super::options::VerbOptions;
-use super::overtaken::OvertakenEntry;
-use crate::arguments::parse;
-use crate::call::Invocation;
-use crate::reply::failure::query_refused;
-use crate::reply::object_state::state_words;
-use crate::reply::words::print_notes;
-use crate::reply::{CommandReport, Exit, Reply, Stop};
-use crate::surroundings::caller::now;
-use crate::surroundings::{Output, Shade};
 use patchadm_changeset::format::manifest::RecordedState;
+use patchadm_cli::arguments::named_paths::paths_in_root;
+use patchadm_cli::arguments::parse;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::failure::query_refused;
+use patchadm_cli::reply::merge_entry::MergeEntry;
+use patchadm_cli::reply::object_state::{state_words, told_differences};
+use patchadm_cli::reply::overtaken::OvertakenEntry;
+use patchadm_cli::reply::words::print_notes;
+use patchadm_cli::reply::{CommandReport, Exit, Reply, Stop};
+use patchadm_cli::surroundings::caller::now;
+use patchadm_cli::surroundings::{Output, Shade};
 use patchadm_core::operation::patches::overtaken::NativeOverview;
+use patchadm_core::operation::queries::merges::open_merges;
+use patchadm_core::operation::queries::object_action::ObjectAction;
 use patchadm_core::operation::queries::path_owners::{PatchOfPath, PathOwners, path_owners};
 use patchadm_core::operation::queries::recorded_path::NativeListing;
 use patchadm_inputs::native::{DivertedPath, VerifierReport};
@@ -73,6 +76,9 @@ struct OwnedPath {
     /// The patches whose fix was lost here.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     lost: Vec<OvertakenEntry>,
+    /// The merges of the path that are not resolved, newest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    merges: Vec<MergeEntry>,
     #[serde(skip)]
     shown: String,
 }
@@ -142,7 +148,9 @@ impl OwnerReport {
         let owners = path_owners(root, &paths).map_err(|failed| query_refused(root, &failed))?;
         let has_native = owners.iter().any(|one| !one.native.is_empty() || !one.diverted.is_empty());
         let overview = NativeOverview::as_far_as_known(root, &now(&call.surroundings), has_native);
-        let paths = owners.into_iter().map(|one| OwnedPath::of(root, one, &overview)).collect();
+        let open = open_merges(root).map_err(|failed| query_refused(root, &failed))?;
+        let open = MergeEntry::of_open(root, &open);
+        let paths = owners.into_iter().map(|one| OwnedPath::of(root, one, &overview, &open)).collect();
         let (is_verbose, wording) = (call.output.is_verbose(), Wording::of_verbs(root.prefix()));
         Ok(Self { paths, is_verbose, wording })
     }
@@ -155,17 +163,19 @@ impl OwnerReport {
                 || !path.native.is_empty()
                 || !path.diverted.is_empty()
                 || !path.lost.is_empty()
+                || !path.merges.is_empty()
         })
     }
 }
 
 impl OwnedPath {
-    fn of(root: &Root, owners: PathOwners, overview: &NativeOverview) -> Self {
+    fn of(root: &Root, owners: PathOwners, overview: &NativeOverview, open: &[MergeEntry]) -> Self {
         let PathOwners { path, names, line, patches, known, native, diverted, verifiers } = owners;
         let lost = overview.lost().chain(overview.accepted());
         let lost = lost.filter(|one| one.lost_paths().any(|path| names.contains(&path)));
         let packages = line.iter().flat_map(|line| &line.owners).map(|owner| owner.package.to_string());
         Self {
+            merges: open.iter().filter(|one| one.is_about(&path, &names)).cloned().collect(),
             shown: root.show(&path),
             path: path.to_string(),
             packages: packages.collect(),
@@ -190,6 +200,9 @@ impl OwnedPath {
         }
         for line in self.diverted.iter().map(DivertedEntry::words) {
             output.line(format!("  {line}"))?;
+        }
+        for merge in &self.merges {
+            output.line(format!("  {}", merge.sentence()))?;
         }
         if self.patches.is_empty() && self.known {
             output.line("  no applied patch changed or delivers it")?;
@@ -254,7 +267,7 @@ impl From<PatchOfPath> for PathPatch {
             state: one.state,
             date: one.date.map(|date| date.to_rfc3339()),
             run: one.run,
-            action: one.action.map(patchadm_core::operation::queries::object_action::ObjectAction::word),
+            action: one.action.map(ObjectAction::word),
             was: one.was,
             became: one.became,
             saved: one.saved,
@@ -275,7 +288,10 @@ impl PathPatch {
         let date = self.date_text.as_deref().unwrap_or("no date recorded");
         let action = self.action.unwrap_or("what it did is not known");
         let saved = if self.saved { ", the version before is saved" } else { "" };
-        output.line(format!("{after}{date}  {action}{saved}"))?;
+        let is_attributes = self.action == Some(ObjectAction::Attributes.word());
+        let (was, became) = (self.was.as_ref(), self.became.as_ref());
+        let told = if is_attributes { told_differences(was, became) } else { String::new() };
+        output.line(format!("{after}{date}  {action}{told}{saved}"))?;
         if is_verbose && self.action.is_some() {
             output.line(format!("    run:    {}", self.run.as_deref().unwrap_or("not known")))?;
             output.line(format!("    was:    {}", state_words(self.was.as_ref())))?;

@@ -2,14 +2,14 @@
 //! and what to type next. Nothing is ever prompted.
 
 use super::meant::refusal_text;
-use crate::reply::exchange_entry::exchange_lines;
-use crate::reply::patch_entry::PatchEntry;
-use crate::reply::patch_text::{done_lines, in_use_lines, plan_text};
-use crate::reply::patches::PatchesReport;
-use crate::reply::trial_entry::TrialEntry;
-use crate::reply::unified_diff::print_difference;
-use crate::reply::words::{human, print_notes, print_recovery, reboot_sentence};
-use crate::surroundings::{Output, Shade};
+use patchadm_cli::reply::exchange_entry::exchange_lines;
+use patchadm_cli::reply::patch_entry::PatchEntry;
+use patchadm_cli::reply::patch_text::{done_lines, in_use_lines, over_edits_text, plan_text};
+use patchadm_cli::reply::patches::PatchesReport;
+use patchadm_cli::reply::trial_entry::TrialEntry;
+use patchadm_cli::reply::unified_diff::print_difference;
+use patchadm_cli::reply::words::{human, print_notes, print_recovery, reboot_sentence};
+use patchadm_cli::surroundings::{Output, Shade};
 use patchadm_core::operation::failure::Failure;
 use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
@@ -31,6 +31,7 @@ pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Out
             }
             Some(failed) => {
                 print_refusal(output, (root, report.command), &format!("patch {}", entry.id), failed)?;
+                output.print(over_edits_text(root, entry))?;
             }
             None => print_patch(root, entry, output)?,
         }
@@ -98,6 +99,9 @@ fn print_patch(root: &Root, entry: &PatchEntry, output: &mut Output) -> anyhow::
         output.print(plan_text(root, entry))?;
         print_texts(root, entry, output)?;
     } else {
+        for merge in &entry.merges {
+            output.line(format!("  merge: {}", merge.sentence()))?;
+        }
         for note in &entry.notes {
             output.line(format!("  note: {note}"))?;
         }

@@ -10,13 +10,13 @@ use super::change::{application, backout, change, with_plan_file};
 use super::options::{ApplyingOptions, BriefVerbOptions, ChangeOptions, NoteOption, PreparationOptions};
 use super::patch_lines::print_report;
 use super::plan_file::{AskedPlan, PlanFileOptions};
-use crate::arguments::set::SetOptions;
-use crate::arguments::{LibraryOptions, RootOption, ScriptOptions, parse};
 use crate::as_owner::options::OwnerOptions;
-use crate::call::Invocation;
 use crate::many_roots::list::ManyRoots;
 use crate::patch_command::{PatchRequest, reply_of, report_on};
-use crate::reply::Reply;
+use crate::set_options::SetOptions;
+use patchadm_cli::arguments::{LibraryOptions, RootOption, ScriptOptions, parse};
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::Reply;
 use patchadm_core::operation::analysis::write_page;
 
 const USAGE: &str = "patchadm [-R root] plan [option...] patch...\npatchadm [-R root] plan [option...] -M depot [id|listfile...]\n\

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::options::{ApplyingOptions, ChangeOptions};
-use crate::arguments::set::SetOptions;
-use crate::arguments::{LibraryOptions, ScriptOptions, named_text};
-use crate::reply::Stop;
-use crate::reply::failure::plan_file_refused;
+use crate::set_options::SetOptions;
+use patchadm_cli::arguments::{LibraryOptions, ScriptOptions, named_text};
+use patchadm_cli::reply::Stop;
+use patchadm_cli::reply::failure::plan_file_refused;
 use patchadm_core::operation::plan_file::{ExpectedPlan, PlanFault, PlanFileRequest, read_plan};
 use patchadm_inputs::format::plan_file::{PlanFileError, PlanOptions};
 use patchadm_svr4::patch::PatchId;

@@ -10,16 +10,18 @@ use super::options::{
 use super::patch_lines::print_report;
 use super::plan_file::{PlanFileOptions, expected_plan};
 use super::stage::stage_failed;
-use crate::arguments::{LibraryOptions, TrialOptions, directory_of_root, named_text, parse, script_settings};
 use crate::as_owner::options::OwnerOptions;
-use crate::call::Invocation;
 use crate::patch_command::{exchanges_inside, guarded_trial};
-use crate::reply::exchange_entry::exchange_lines;
-use crate::reply::failure::plan_file_refused;
-use crate::reply::promotion::{PathEntry, PromotionAnswer, refreshed_sentence};
-use crate::reply::{CommandReport, Reply, ResultWord, Stop};
-use crate::surroundings::Output;
 use patchadm_changeset::transaction::ExchangeRequest;
+use patchadm_cli::arguments::{
+    LibraryOptions, TrialOptions, directory_of_root, named_text, parse, script_settings,
+};
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::exchange_entry::exchange_lines;
+use patchadm_cli::reply::failure::plan_file_refused;
+use patchadm_cli::reply::promotion::{PathEntry, PromotionAnswer, refreshed_sentence};
+use patchadm_cli::reply::{CommandReport, Reply, ResultWord, Stop};
+use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::plan_file::{PlanFault, PlanFileRequest};
 use patchadm_core::operation::stages::StageError;
 use patchadm_core::operation::stages::promote::{PromoteReport, PromoteRequest, promote_stage};

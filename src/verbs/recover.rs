@@ -7,19 +7,19 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::options::BriefVerbOptions;
-use crate::arguments::parse;
 use crate::as_owner::options::OwnerOptions;
-use crate::call::Invocation;
 use crate::many_roots::list::ManyRoots;
 use crate::many_roots::root_report::{RootBody, RootClass, RootReport, failure_line, locked_reason};
 use crate::many_roots::{RootsTask, on_many};
-use crate::reply::words::recovery_sentence;
-use crate::reply::{CommandReport, Exit, Reply, ResultWord, failure};
-use crate::surroundings::Output;
-use crate::surroundings::caller::HOOK_WAIT;
 use crate::trial_waiter::wait_for_end;
 use adopt_undo::AdoptReport;
 use patchadm_changeset::transaction::{Recovered, RootCondition};
+use patchadm_cli::arguments::parse;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::words::recovery_sentence;
+use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord, failure};
+use patchadm_cli::surroundings::Output;
+use patchadm_cli::surroundings::caller::HOOK_WAIT;
 use patchadm_core::operation::adopt_undo::{AdoptionRequest, adopt_undo};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::recover::{Recovery, RecoveryAid, recover_before_native, recover_with_aid};
@@ -99,6 +99,7 @@ impl RecoverReport {
             Recovered::Nothing | Recovered::PassedOver { .. } | Recovered::Foreseen { .. } => {
                 ResultWord::NothingToDo
             }
+            Recovered::Cleared { .. } => ResultWord::Done,
             Recovered::RolledBack { .. } => ResultWord::RolledBack,
             Recovered::Finished { .. } => ResultWord::Finished,
         };

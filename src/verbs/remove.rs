@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use super::change::{backout, change};
 use super::options::{ChangeOptions, ExchangeOptions, VerbOptions};
-use crate::arguments::parse;
-use crate::call::Invocation;
 use crate::patch_command::PatchRequest;
-use crate::reply::Reply;
+use patchadm_cli::arguments::parse;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::Reply;
 
 const USAGE: &str = "patchadm [-R root] remove [option...] id...\npatchadm [-R root] remove --down-to point [option...]\n\
      patchadm remove [option...] --roots file id...";

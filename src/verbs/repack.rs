@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::options::{BriefVerbOptions, NoteOption};
-use crate::arguments::{age, parse, undo_format};
 use crate::as_owner::options::OwnerOptions;
-use crate::call::Invocation;
-use crate::reply::failure::change_failed;
-use crate::reply::words::{human, print_notes, with_recovery};
-use crate::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
-use crate::surroundings::Output;
 use patchadm_changeset::plan::UndoFormat;
+use patchadm_cli::arguments::{age, parse, undo_format};
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::failure::change_failed;
+use patchadm_cli::reply::words::{human, print_notes, with_recovery};
+use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
+use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::patches::repack::{
     RepackReport, RepackRequest, RepackedArchive, StayingArchive, repack_undo,
 };

@@ -3,18 +3,18 @@
 use serde::Serialize;
 
 use super::options::BriefVerbOptions;
-use crate::arguments::parse;
 use crate::as_owner::options::OwnerOptions;
-use crate::call::Invocation;
-use crate::reply::failure::{change_failed, verb_code};
-use crate::reply::shlibs_entry::{ConsumerEntry, consumers};
-use crate::reply::words::{human, print_notes, print_recovery, recovery_sentence};
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
-use crate::surroundings::Output;
+use patchadm_cli::arguments::parse;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::failure::{change_failed, verb_code};
+use patchadm_cli::reply::shlibs_entry::{ConsumerEntry, consumers};
+use patchadm_cli::reply::words::{human, print_notes, print_recovery, recovery_sentence};
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
+use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::kept_packages::{KeptReport, KeptRequest, kept_packages};
 use patchadm_core::operation::libraries::{KeptLibraryState, KeptLook};
-use patchadm_planning::plan::refusal::Command;
+use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 
@@ -109,8 +109,9 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let report = report.map_err(|failed| failed_as_verb(&root, &failed))?;
     if !report.unknown.is_empty() {
         let message = format!(
-            "nothing was changed\n{}: no package of kept libraries.\n`patchadm shlibs` shows those that there are.",
-            report.unknown.join(", ")
+            "nothing was changed\n{}: no package of kept libraries.\n{} shows those that there are.",
+            report.unknown.join(", "),
+            Wording::of_verbs(root.prefix()).verb("shlibs")
         );
         return Err(Stop::Refused { exit: Exit::failed(ExitCause::NotFound), message }.into());
     }

@@ -8,32 +8,36 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::listed::ListedPatch;
 use super::meant::applied_like;
 use super::options::VerbOptions;
-use super::overtaken::{NativeEntries, OvertakenEntry, ending_of};
 use super::owner::OwnerReport;
-use crate::arguments::parse;
-use crate::arguments::suggest::did_you_mean;
-use crate::call::Invocation;
 use crate::many_roots::list::ManyRoots;
 use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
 use crate::many_roots::root_report::RootReport;
-use crate::reply::advice::damage_remark;
-use crate::reply::failure::query_refused;
-use crate::reply::patch_entry::ChangeCounts;
-use crate::reply::trial_standing::TrialStanding;
-use crate::reply::words::{named_value, print_notes, reboot_sentence, unfinished_sentence};
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
-use crate::surroundings::caller::now;
-use crate::surroundings::{Output, Surroundings};
 use delivered::DeliveredPatch;
 use patchadm_changeset::format::history::SignatureRecord;
+use patchadm_cli::arguments::parse;
+use patchadm_cli::arguments::suggest::did_you_mean;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::advice::damage_remark;
+use patchadm_cli::reply::failure::query_refused;
+use patchadm_cli::reply::listed_patch::ListedPatch;
+use patchadm_cli::reply::merge_entry::MergeEntry;
+use patchadm_cli::reply::object_state::differences;
+use patchadm_cli::reply::overtaken::{NativeEntries, OvertakenEntry, ending_of};
+use patchadm_cli::reply::patch_entry::ChangeCounts;
+use patchadm_cli::reply::trial_standing::TrialStanding;
+use patchadm_cli::reply::words::{named_value, print_notes, reboot_sentence, unfinished_sentence};
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
+use patchadm_cli::surroundings::caller::now;
+use patchadm_cli::surroundings::{Output, Surroundings};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::queries::applied_signature::applied_signature;
-use patchadm_core::operation::queries::changed_objects::{ChangedObject, changed_objects};
+use patchadm_core::operation::queries::changed_objects::{ChangedObject, PatchAction, changed_objects};
 use patchadm_core::operation::queries::inspect::{InspectedPatch, WantedWords, inspect};
+use patchadm_core::operation::queries::merges::open_merges;
+use patchadm_core::operation::queries::object_action::ObjectAction;
 use patchadm_inputs::source::{self, Extent, Origin};
 use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
@@ -60,7 +64,7 @@ struct ShowArgs {
 #[derive(Debug, Serialize)]
 struct AppliedReport {
     patch: ShownPatch,
-    /// The run that was interrupted, before which everything is told.
+    /// The interrupted run. The output describes the root before it.
     unfinished: Option<String>,
     /// The lines of the text: a name and a value; those with an empty value are not printed.
     #[serde(skip)]
@@ -88,6 +92,9 @@ struct ShownPatch {
     signature: Option<SignatureRecord>,
     #[serde(skip_serializing_if = "Option::is_none")]
     changes: Option<Vec<ShownChange>>,
+    /// The edited files that it left in place and nobody has merged yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    merges: Vec<MergeEntry>,
 }
 
 /// A patch that is not applied any more, because dpkg or rpm changed its package.
@@ -106,6 +113,36 @@ struct ShownChange {
     package: String,
     path: String,
     action: &'static str,
+    /// What it has that became another one, with both values.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    differences: Vec<String>,
+    /// Whether its bytes, or what it leads to, are others.
+    #[serde(skip)]
+    is_of_content: bool,
+}
+
+impl ShownChange {
+    fn of(root: &Root, object: &ChangedObject) -> Self {
+        let (was, became) = (object.was.as_ref(), object.became.as_ref());
+        let is_replaced = object.action == PatchAction::Replace;
+        Self {
+            package: object.package.to_string(),
+            path: root.show(&object.path),
+            action: object.action.word(),
+            differences: if is_replaced { differences(was, became) } else { Vec::new() },
+            is_of_content: ObjectAction::between(was, became) == ObjectAction::Replaced,
+        }
+    }
+
+    /// Says what the patch did: only a file with other bytes is replaced.
+    fn words(&self) -> String {
+        let Self { path, action, differences, .. } = self;
+        let is_replaced = *action != "replace" || self.is_of_content || differences.is_empty();
+        let action = if is_replaced { action } else { "attributes" };
+        let differences =
+            if differences.is_empty() { String::new() } else { format!(": {}", differences.join(", ")) };
+        format!("{action:<8} {path}{differences}")
+    }
 }
 
 /// Runs the verb.
@@ -195,13 +232,14 @@ fn applied(
     let Some(one) = patches.find(|one| Some(&one.patch.id) == wanted.as_ref()) else { return Ok(None) };
     let overview = NativeOverview::as_far_as_known(root, &now(surroundings), inspection.has_native);
     let changed = changed_objects(root, &one.patch)?;
-    let shown = |object: &ChangedObject| ShownChange {
-        package: object.package.to_string(),
-        path: root.show(&object.path),
-        action: object.action.word(),
-    };
     let changes = changed.as_ref().filter(|_| is_verbose);
     let trial = TrialStanding::of(root, surroundings).map_err(|failed| query_refused(root, &failed))?;
+    // The history is no record: where it cannot be read, the rest of the answer stands.
+    let (merges, unknown) = match open_merges(root) {
+        Ok(open) => (MergeEntry::of_open(root, &open), None),
+        Err(failed) => (Vec::new(), Some(format!("open merges are not known: {failed}"))),
+    };
+    let merges = merges.into_iter().filter(|merge| merge.is_of(one.patch.id.as_str())).collect();
     let patch = ShownPatch {
         listed: ListedPatch::from(one).beside(&overview).on_trial(trial.as_ref()),
         reboot: one.words.reboot,
@@ -209,12 +247,14 @@ fn applied(
         overtaken: overview.of_patch(one.patch.id.as_str()).map(OvertakenEntry::of),
         files: changed.as_deref().map(ChangeCounts::of_objects),
         signature: applied_signature(root, &one.patch.id),
-        changes: changes.map(|changes| changes.iter().map(shown).collect()),
+        merges,
+        changes: changes.map(|changes| changes.iter().map(|object| ShownChange::of(root, object)).collect()),
     };
     let unfinished = inspection.unfinished;
     let of_run = unfinished.iter().map(|run| unfinished_sentence(run, root.prefix()));
     let of_copies = inspection.lost_copies.iter().map(damage_remark);
-    let remarks = of_run.chain(of_copies).chain(NativeEntries::of(&overview).remarks()).collect();
+    let remarks =
+        of_run.chain(of_copies).chain(NativeEntries::of(&overview).remarks()).chain(unknown).collect();
     let lines = lines(root, &patch, one);
     Ok(Some(AppliedReport { patch, unfinished, lines, remarks }))
 }
@@ -282,7 +322,8 @@ fn lines(root: &Root, patch: &ShownPatch, one: &InspectedPatch) -> Vec<(&'static
         ("Changed", changed),
     ]);
     let changes = patch.changes.iter().flatten();
-    lines.extend(changes.map(|change| ("", format!("{:<8} {}", change.action, change.path))));
+    lines.extend(changes.map(|change| ("", change.words())));
+    lines.extend(patch.merges.iter().map(|merge| ("Merge", merge.sentence())));
     lines.push(("Restart", restart));
     lines.push(("SHA-256", listed.sha256.clone().unwrap_or_default()));
     lines.push(("Signature", patch.signature.as_ref().map(signature_words).unwrap_or_default()));

@@ -1,14 +1,17 @@
 //! `patchadm space`: what the program keeps for a root on its disks, and which undo data may go.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use super::options::BriefVerbOptions;
-use crate::arguments::parse;
-use crate::call::Invocation;
-use crate::reply::failure::query_refused;
-use crate::reply::words::{human, print_notes};
-use crate::reply::{CommandReport, Exit, Reply};
-use crate::surroundings::Output;
+use patchadm_cli::arguments::parse;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::failure::query_refused;
+use patchadm_cli::reply::words::{human, print_notes};
+use patchadm_cli::reply::{CommandReport, Exit, Reply};
+use patchadm_cli::surroundings::Output;
+use patchadm_core::operation::depot_memory::last_used_depot;
 use patchadm_core::operation::space::{FileSystemShare, MayGo, PatchSpace, SpaceReport, UndoForm, space};
 use patchadm_inputs::database::policy;
 use patchadm_planning::plan::refusal::Wording;
@@ -46,6 +49,9 @@ struct PatchEntry {
     may_go: Option<&'static str>,
     by: Option<String>,
     bytes: u64,
+    /// The size of its undo data, as every query tells it.
+    #[serde(skip)]
+    size: u64,
     freeable: u64,
     undo: Vec<UndoEntry>,
 }
@@ -89,7 +95,9 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let root = common.root.open(call)?;
     let _busy = call.busy("measuring");
     let cache = policy::of_root(&root).ok().and_then(|policy| policy.cache);
-    let cache = cache.or_else(|| call.surroundings.network.cache());
+    // The cache of the machine has nothing of a root that never fetched anything.
+    let fetches = || root.prefix() == Path::new("/") || last_used_depot(&root).is_some();
+    let cache = cache.or_else(|| call.surroundings.network.cache().filter(|_| fetches()));
     let report = space(&root, cache.as_deref()).map_err(|failed| query_refused(&root, &failed))?;
     let commit = Wording::of_verbs(root.prefix()).verb("commit --superseded");
     Ok(Reply::about(&root, Exit::OK, SpaceReply::of(report, commit)))
@@ -134,6 +142,11 @@ impl PatchEntry {
             may_go: patch.may_go.map(MayGo::word),
             by: patch.by.as_ref().map(ToString::to_string),
             bytes: patch.bytes(),
+            size: patch
+                .undo
+                .iter()
+                .map(|(_, undo)| if undo.outside > 0 { undo.outside } else { undo.freeable })
+                .sum(),
             freeable: patch.freeable(),
             undo: undo.collect(),
         }
@@ -150,7 +163,7 @@ impl PatchEntry {
     fn line(&self, width: usize) -> String {
         let by = self.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
         let why = self.may_go.map(|word| format!("  {word}{by}")).unwrap_or_default();
-        format!("{:width$}  {:8} {:>11}{why}", self.id, self.forms(), human(self.bytes))
+        format!("{:width$}  {:8} {:>11}{why}", self.id, self.forms(), human(self.size))
     }
 }
 

@@ -1,4 +1,4 @@
-//! `patchadm status`, and `patchadm` alone: how a root is, in five lines, and what to do next.
+//! `patchadm status`, and `patchadm` alone: how a root is, in a few lines, and what to do next.
 
 use std::fmt::Write as _;
 
@@ -6,19 +6,22 @@ use serde::Serialize;
 
 use super::analyze::{MissingPatches, missing_patches};
 use super::options::BriefVerbOptions;
-use super::overtaken::NativeEntries;
-use crate::arguments::parse;
-use crate::call::Invocation;
-use crate::reply::failure::query_refused;
-use crate::reply::trial_standing::TrialStanding;
-use crate::reply::{CommandReport, Exit, Reply};
-use crate::surroundings::caller::now;
-use crate::surroundings::{Output, Shade};
 use patchadm_changeset::transaction::{StuckStage, stuck_stage};
+use patchadm_cli::arguments::parse;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::failure::query_refused;
+use patchadm_cli::reply::merge_entry::MergeEntry;
+use patchadm_cli::reply::overtaken::NativeEntries;
+use patchadm_cli::reply::trial_standing::TrialStanding;
+use patchadm_cli::reply::{CommandReport, Exit, Reply};
+use patchadm_cli::surroundings::caller::now;
+use patchadm_cli::surroundings::{Output, Shade};
+use patchadm_core::operation::depot_memory::last_used_depot;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::lacks_trust;
 use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::queries::inspect::{Inspection, WantedWords, inspect};
+use patchadm_core::operation::queries::merges::open_merges;
 use patchadm_core::operation::session::{RootAndPolicy, must_have_database};
 use patchadm_inputs::http::without_password;
 use patchadm_planning::plan::refusal::Wording;
@@ -32,7 +35,7 @@ const MOST_STEPS: usize = 2;
 /// The most names in a line; the rest is counted.
 const NAMED: usize = 4;
 
-/// Say in five lines how a root is, and what to do next
+/// Summarize the root and suggest the next step
 #[derive(clap::Parser)]
 struct StatusArgs {
     /// Fetch nothing over a network
@@ -55,6 +58,8 @@ struct StatusReport {
     native: NativeEntries,
     #[serde(skip_serializing_if = "Option::is_none")]
     trial: Option<TrialStanding>,
+    /// The edited files that patches left in place and nobody has merged yet.
+    merges: Vec<MergeEntry>,
     unfinished: Option<String>,
     /// The stage of a run that is over, which nobody may remove.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,6 +84,9 @@ struct MissingEntry {
     patches: Option<usize>,
     /// Why it is not known.
     reason: Option<String>,
+    /// The depot that was used last, where the policy names none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used: Option<String>,
     /// Whether the depot is reached over a network and no trusted key can vouch for it.
     #[serde(rename = "unvouched", skip_serializing_if = "std::ops::Not::not")]
     is_unvouched: bool,
@@ -112,6 +120,7 @@ impl StatusReport {
         let overview = NativeOverview::as_far_as_known(root, &now(&call.surroundings), has_native);
         let trial =
             TrialStanding::of(root, &call.surroundings).map_err(|failed| query_refused(root, &failed))?;
+        let merges = open_merges(root).map_err(|failed| query_refused(root, &failed))?;
         let is_in_force = |state: &[&str], id: &str| {
             state.contains(&"effective")
                 && overview.would_end(id).is_none()
@@ -126,6 +135,7 @@ impl StatusReport {
             missing: MissingEntry::of(call, root, is_offline),
             native: NativeEntries::of(&overview),
             trial,
+            merges: MergeEntry::of_open(root, &merges),
             unfinished,
             stuck_stage: StuckEntry::of(root),
             next: Vec::new(),
@@ -143,6 +153,7 @@ impl StatusReport {
             missing: MissingEntry::default(),
             native: NativeEntries::default(),
             trial: None,
+            merges: Vec::new(),
             unfinished: None,
             stuck_stage: None,
             next: vec![NextStep::new("patchadm help", "lists what can be done")],
@@ -177,6 +188,9 @@ impl StatusReport {
         } else if self.native.lost().next().is_some() {
             steps.push(step("list", "says which fixes are lost, and to which versions"));
         }
+        if let Some(merge) = self.merges.first() {
+            steps.push(NextStep::new(&merge.comparison(), "compares the versions; then delete the latter"));
+        }
         steps.truncate(MOST_STEPS);
         steps
     }
@@ -192,8 +206,18 @@ impl StatusReport {
         }
     }
 
-    /// Returns the five lines: what each is about, how it is, and its colour.
-    fn lines(&self) -> [(&'static str, String, Option<Shade>); 5] {
+    /// Returns the edited files that wait to be merged: how many, and the first of them.
+    fn merge_words(&self) -> String {
+        let mut paths: Vec<&str> = self.merges.iter().map(MergeEntry::shown).collect();
+        paths.dedup();
+        match paths.len() {
+            0 => "nothing".to_owned(),
+            number => format!("{number}: {}", named_or_none(&paths)),
+        }
+    }
+
+    /// Returns the lines: what each is about, how it is, and its colour.
+    fn lines(&self) -> [(&'static str, String, Option<Shade>); 6] {
         let bad = |is_bad: bool| if is_bad { Shade::Bad } else { Shade::Effective };
         let applied = match (self.applied, self.not_in_force) {
             (0, _) => "no patches".to_owned(),
@@ -214,6 +238,11 @@ impl StatusReport {
                 trial.map(|_| Shade::Replaced),
             ),
             (
+                "merges",
+                self.merge_words(),
+                Some(if self.merges.is_empty() { Shade::Effective } else { Shade::Replaced }),
+            ),
+            (
                 "unfinished",
                 self.unfinished_words(),
                 Some(bad(self.unfinished.is_some() || self.stuck_stage.is_some())),
@@ -228,7 +257,10 @@ impl MissingEntry {
             RootAndPolicy::of(root).and_then(|ground| Ok((lacks_trust(&ground)?, ground.policy.depot)));
         let (is_unvouched, depot) = match known {
             Ok((is_unvouched, Some(depot))) => (is_unvouched, without_password(&depot)),
-            Ok((_, None)) => return Self::default(),
+            Ok((_, None)) => {
+                let last_used = last_used_depot(root).map(|last| without_password(&last));
+                return Self { last_used, ..Self::default() };
+            }
             Err(failed) => return Self::unknown(None, &query_refused(root, &failed).to_string()),
         };
         let found = match missing_patches(call, root, is_offline) {
@@ -258,7 +290,10 @@ impl MissingEntry {
             (Some(depot), Some(0), _) => format!("nothing of {depot}"),
             (Some(depot), Some(missing), _) => format!("{} of {depot}", patches(missing)),
             (_, None, Some(reason)) => format!("not known: {reason}"),
-            _ => "not known: the policy names no depot".to_owned(),
+            _ => match &self.last_used {
+                Some(last) => format!("not known: the policy names no depot; the last one used was {last}"),
+                None => "not known: the policy names no depot".to_owned(),
+            },
         }
     }
 

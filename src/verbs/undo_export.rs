@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::options::{BriefVerbOptions, NoteOption};
-use crate::arguments::parse;
 use crate::as_owner::options::OwnerOptions;
-use crate::call::Invocation;
-use crate::reply::failure::change_failed;
-use crate::reply::words::{human, print_notes, with_recovery};
-use crate::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
-use crate::surroundings::Output;
+use patchadm_cli::arguments::parse;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::failure::change_failed;
+use patchadm_cli::reply::words::{human, print_notes, with_recovery};
+use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
+use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::patches::undo_export::{
     MovedArchive, UndoExportReport, UndoExportRequest, export_undo,
 };

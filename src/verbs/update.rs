@@ -6,11 +6,11 @@ use super::analyze::choice::{AnalysisChoice, AnalysisOptions};
 use super::change::{change, update, with_plan_file};
 use super::options::{ApplyingOptions, ChangeOptions, PreparationOptions, VerbOptions};
 use super::plan_file::{AskedPlan, PlanFileOptions};
-use crate::arguments::set::SetOptions;
-use crate::arguments::{TrialOptions, parse};
-use crate::call::Invocation;
-use crate::reply::patches::EndCodes;
-use crate::reply::{Reply, Stop};
+use crate::set_options::SetOptions;
+use patchadm_cli::arguments::{TrialOptions, parse};
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::patches::EndCodes;
+use patchadm_cli::reply::{Reply, Stop};
 use patchadm_planning::analyze::AnalysisRequest;
 
 const USAGE: &str = "patchadm [-R root] update [-M depot] [option...] [group|id...]\n\

@@ -7,22 +7,22 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::options::VerbOptions;
-use super::overtaken::NativeEntries;
-use crate::arguments::parse;
-use crate::call::Invocation;
 use crate::many_roots::list::ManyRoots;
 use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
 use crate::many_roots::root_report::{RootBody, RootClass, RootReport, failure_line};
-use crate::reply::advice::mending;
-use crate::reply::kept_shlibs::KeptShlibs;
-use crate::reply::removable::RemovableEntry;
-use crate::reply::text::finding;
-use crate::reply::undo::UndoEntry;
-use crate::reply::words::{human, print_notes};
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop, failure};
-use crate::surroundings::caller::now;
-use crate::surroundings::{Output, Zone};
 use kept_finding::KeptFindingEntry;
+use patchadm_cli::arguments::parse;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::advice::mending;
+use patchadm_cli::reply::kept_shlibs::KeptShlibs;
+use patchadm_cli::reply::overtaken::NativeEntries;
+use patchadm_cli::reply::removable::RemovableEntry;
+use patchadm_cli::reply::text::finding;
+use patchadm_cli::reply::undo::UndoEntry;
+use patchadm_cli::reply::words::{human, print_notes};
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop, failure};
+use patchadm_cli::surroundings::caller::now;
+use patchadm_cli::surroundings::{Output, Zone};
 use patchadm_core::operation::check::CheckError;
 use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::patches::undo_states::UndoState;
@@ -307,7 +307,11 @@ impl VerifyReply {
             discrepancies: discrepancies.collect(),
             patches: report.patches.iter().map(PatchState::of).collect(),
             interrupted: report.interrupted.iter().map(|half| HalfApplied::of(half, &wording)).collect(),
-            kept_libraries: report.kept.iter().map(KeptFindingEntry::of).collect(),
+            kept_libraries: report
+                .kept
+                .iter()
+                .map(|finding| KeptFindingEntry::of(finding, &wording))
+                .collect(),
             damaged: damages().filter(|damage| !is_earlier(damage)).count(),
             earlier: damages().filter(is_earlier).count(),
             closed: report.patches.iter().filter(|patch| patch.is_closed()).count(),

@@ -11,6 +11,7 @@ use crate::scenario::Scenario;
 pub(super) const ROWS: &[Row] = &[
     ("RecordRepair::Package", package),
     ("RecordRepair::Installation", installation),
+    ("RecordRepair::Owner", owner),
     ("RegistrationRepair::Refresh", refresh),
     ("RegistrationRepair::Adoption", adoption),
     ("RecordRepair::Contents", contents),
@@ -59,6 +60,15 @@ fn installation() {
     assert!(said.contains("Install ACMEweb again with pkgadd"), "{said}");
     assert_eq!(stage.run("pkgadd -n -R @ROOT@ -d spool ACMEweb").code, 0);
     assert_eq!(stage.run(ADD).code, 0);
+}
+
+fn owner() {
+    let stage = stage();
+    fs::remove_dir_all(stage.at("/var/sadm/pkg/ACMEweb")).unwrap();
+    let said = refused(&stage);
+    assert_eq!(type_it(&stage, &said, &[]).code, 0, "{said}");
+    assert_eq!(stage.run(ADD).code, 0);
+    assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
 }
 
 /// A package adopted from dpkg, and a patch of it.

@@ -35,7 +35,7 @@ fn the_collection_has_the_version_of_the_program() {
 #[test]
 fn what_runs_on_a_target_is_python_3_6() {
     if Command::new("python3").arg("--version").output().is_err() {
-        crate::skipped("what_runs_on_a_target_is_python_3_6: python3 is not installed");
+        crate::missing("python3", "what_runs_on_a_target_is_python_3_6");
         return;
     }
     let sources = sources();

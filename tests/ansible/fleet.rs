@@ -33,7 +33,7 @@ static VERSION: LazyLock<Option<String>> = LazyLock::new(|| {
 pub(super) fn has_ansible(test: &str) -> bool {
     let is_there = VERSION.is_some();
     if !is_there {
-        crate::skipped(&format!("{test}: ansible-playbook is not installed"));
+        crate::missing("ansible-playbook", test);
     }
     is_there
 }

@@ -52,9 +52,15 @@ fn a_bad_recipe_takes_out_itself_and_what_needs_it_and_the_rest_is_built() {
     build.recipe("user-of-user", "ALL_DEPENDS=user-of-broken-[0-9]*\n", makes);
     build.recipe("user-of-greedy", "ALL_DEPENDS=greedy-[0-9]*\n", makes);
     build.recipe("user-of-good", "ALL_DEPENDS=good-[0-9]*:good\n", makes);
-    // Nothing was named, so that nothing of this is a failure.
-    let run = build.run("").ends(0);
+    // Nothing was named, but the tree has faults: they are what no recipe says of itself.
+    let run = build.run("").ends(10);
     build.assert_nothing_left(&mark);
+    let word = |package: &str| run.package(package)["fault"].as_str().map(str::to_owned);
+    let faults =
+        ["fails-0", "lost-1.0", "around-1.0", "of-itself-1.0", "greedy-1.0", "skipped-1.0", "broken-1.0"];
+    let words = faults.map(word);
+    let words: Vec<&str> = words.iter().map(|word| word.as_deref().unwrap_or("-")).collect();
+    assert_eq!(words, ["scan", "unmatched", "circle", "circle", "recipe", "-", "-"]);
     for (_, _, package, why) in BAD {
         assert_eq!(run.package(package)["state"], "prefailed", "{package}");
         let detail = run.detail(package);
@@ -88,6 +94,7 @@ fn a_bad_recipe_takes_out_itself_and_what_needs_it_and_the_rest_is_built() {
         .map(|package| (package["location"].as_str().unwrap(), package["state"].as_str().unwrap()))
         .collect();
     assert_eq!(good, [("again", "done"), ("good", "prefailed")]);
+    assert!(run.packages().iter().any(|package| package["fault"] == "duplicate"));
     assert_eq!(run.in_state("done"), ["good", "user-of-good"]);
 
     // What is named is a failure.
@@ -99,7 +106,7 @@ fn a_bad_recipe_takes_out_itself_and_what_needs_it_and_the_rest_is_built() {
     assert_eq!(good.package("good-1.0")["location"], "good");
     // With the first of the two out of the way, it is the second one everywhere.
     fs::remove_dir_all(build.tree().join("again")).unwrap();
-    let run = build.run("").ends(0);
+    let run = build.run("").ends(10);
     assert_eq!(run.in_state("up-to-date"), ["good", "user-of-good"]);
 }
 

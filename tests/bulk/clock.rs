@@ -24,7 +24,7 @@ fn a_clock_that_jumps_changes_no_duration_no_limit_and_no_order() {
     fs::write(&source, JUMPING).unwrap();
     let made = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
     if !made.is_ok_and(|made| made.success()) {
-        return crate::skipped(&format!("{test}: there is no cc(1)"));
+        return crate::missing("cc", test);
     }
     for (name, needs) in [("one", ""), ("two", "one-[0-9]*"), ("silent", "")] {
         build.recipe(name, &format!("ALL_DEPENDS={needs}\n"), "sleep 1; mkdir $DESTDIR/opt\n");

@@ -16,7 +16,7 @@ use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use patchadm_bulk::result::Digest;
+use patchadm_bulk_values::result::Digest;
 use serde_json::Value;
 
 use super::{BulkBuild, BulkRun, ResultFiles, assert_same_results, mark, processes_with};

@@ -166,3 +166,27 @@ fn a_damaged_journal_or_set_is_named_and_a_new_run_goes_on_after_the_journal() {
     let fourth = build.run("").ends(0);
     assert_eq!((&fourth.report["run"], &fourth.report["set"]["packages"]), (&4.into(), &3.into()));
 }
+
+#[test]
+fn what_a_run_has_written_and_nobody_would_read_ends_no_later_run() {
+    let Some(build) = with_needs("what_a_run_has_written…") else { return };
+    build.run("").ends(0);
+    // Larger than all limits; nothing of it is on the disk.
+    for file in ["runs/1/journal", "runs/1/report.json", "scan/cache", "verified", "history"] {
+        let file = fs::OpenOptions::new().append(true).create(true).open(build.work().join(file)).unwrap();
+        file.set_len(1 << 31).unwrap();
+    }
+    let run = build.run("").ends(0);
+    let notes = run.report["notes"].to_string();
+    assert!(notes.contains("nothing is known of run 1, and a new one begins"), "{notes}");
+    assert!(notes.contains("everything is scanned again"), "{notes}");
+    assert_eq!(run.report["run"], 2);
+    assert_eq!(
+        run.states().iter().filter(|state| state.ends_with(" up-to-date")).count(),
+        run.packages().len()
+    );
+    let again = build.run("").ends(0);
+    assert!(!again.report["notes"].to_string().contains("is larger than"), "{}", again.report["notes"]);
+    assert_eq!(again.report["run"], 3);
+    build.action("release @WORK@ 3").ok();
+}

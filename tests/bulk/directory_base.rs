@@ -8,7 +8,7 @@ use super::{BulkBuild, BulkRun, everybody};
 use crate::tree::{Tree, assert_same};
 
 /// The programs of the system.
-const PROGRAMS: [&str; 8] = ["sh", "cat", "mkdir", "find", "cp", "ls", "rm", "sleep"];
+const PROGRAMS: [&str; 9] = ["sh", "cat", "mkdir", "find", "cp", "ln", "ls", "rm", "sleep"];
 
 /// Makes a system with a shell, a few programs, and the libraries that they need.
 fn make_system(at: &Path) {
@@ -133,4 +133,43 @@ fn content(build: &BulkBuild, package: &Path, name: &str) -> String {
     let added = build.scenario.command(&line).output().unwrap();
     assert!(added.status.success(), "{added:?}");
     fs::read_to_string(root.join(name)).unwrap()
+}
+
+#[test]
+fn the_base_has_its_paths_and_what_takes_one_is_left_out() {
+    let test = "the_base_has_its_paths…";
+    let settings = "slot=local 2\ncheck=none\n";
+    let Some(build) = BulkBuild::of_recipes(test, !crate::scenario::is_root(), settings) else { return };
+    let system = build.scenario.beside("system");
+    make_system(&system);
+    fs::create_dir(system.join("etc/special")).unwrap();
+    build.set(&format!("base={}\n", system.display()));
+    let good = "mkdir -p $DESTDIR/etc/special $DESTDIR/bin; echo > $DESTDIR/etc/special/own; echo > $DESTDIR/bin/own\n";
+    build.recipe("good", "", good);
+    build.recipe("file", "", "mkdir $DESTDIR/etc; echo > $DESTDIR/etc/issue\n");
+    build.recipe("link", "", "mkdir $DESTDIR/etc; ln -s nowhere $DESTDIR/etc/issue\n");
+    build.recipe("above", "", "mkdir $DESTDIR/etc; ln -s nowhere $DESTDIR/etc/special\n");
+    // The link of another package leads there.
+    build.recipe("leads", "", "mkdir $DESTDIR/opt; ln -s ../etc $DESTDIR/opt/l\n");
+    build.recipe(
+        "behind",
+        "ALL_DEPENDS=leads-[0-9]*\n",
+        "mkdir -p $DESTDIR/opt/l; echo > $DESTDIR/opt/l/issue\n",
+    );
+    let run = build.run("").ends(10);
+    assert_eq!(run.in_state("done"), ["behind", "good", "leads"], "{}", run.said);
+    for (package, path) in
+        [("file-1.0", "/etc/issue"), ("link-1.0", "/etc/issue"), ("above-1.0", "/etc/special")]
+    {
+        assert_eq!(run.package(package)["cause"], "result");
+        assert_eq!(run.detail(package), format!("it delivers {path}, which is that of the base"));
+    }
+    let left = &run.report["set"]["left_out"];
+    assert_eq!(
+        (&left[0]["package"], &left[0]["holder"]),
+        (&"behind-1.0".into(), &"the base".into()),
+        "{left}"
+    );
+    assert_eq!(left[0]["name"], "/opt/l/issue");
+    assert_eq!(run.report["set"]["packages"], 2);
 }

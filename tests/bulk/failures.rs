@@ -111,3 +111,34 @@ fn nothing_new_starts_after_a_failure_where_that_is_asked_for() {
     assert_eq!(next.in_state("done"), ["one", "two"]);
     assert_eq!(next.in_state("indirect-failed"), ["user-one", "user-two"]);
 }
+
+#[test]
+fn a_chain_behind_many_failures_names_a_hundred_of_them_and_counts_the_others() {
+    let Some(build) = BulkBuild::of_recipes("a_chain_behind…", !is_root(), "slot=local 1\n") else {
+        return;
+    };
+    let mut records = String::new();
+    for number in 0..300 {
+        let before = if number > 0 { format!(" chain{:03}-1.0", number - 1) } else { String::new() };
+        records += &format!("PKGNAME=leaf{number:03}-1.0\nPKG_FAIL_REASON=broken\n");
+        records += &format!("PKGNAME=chain{number:03}-1.0\nALL_DEPENDS=leaf{number:03}-1.0{before}\n");
+    }
+    build.write("chain/record", records);
+    // In JSON each of these letters is as long as six.
+    build.write("talks/record", format!("PKGNAME=talks-1.0\nPKG_FAIL_REASON={}\n", "\u{1}".repeat(4 << 20)));
+    build.recipe("good", "", "mkdir $DESTDIR/opt\n");
+    for state in ["done", "up-to-date"] {
+        let run = build.run("").ends(0);
+        assert_eq!(run.in_state(state), ["good"], "{}", run.said);
+        for (number, named, more) in [(0, 1, 0), (99, 100, 0), (100, 100, 1), (299, 100, 200)] {
+            let package = run.package(&format!("chain{number:03}-1.0"));
+            let told =
+                (package["because"].as_array().unwrap().len(), package["more_causes"].as_u64().unwrap());
+            assert_eq!(told, (named, more), "{package}");
+            assert_eq!(package["state"], "indirect-prefailed");
+        }
+        assert!(run.detail("talks-1.0").len() < 100_000);
+    }
+    let page = fs::read_to_string(build.work().join("runs/1/report.html")).unwrap();
+    assert!(page.contains(" and 200 more"));
+}

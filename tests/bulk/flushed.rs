@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use patchadm_bulk::result::Digest;
+use patchadm_bulk_values::result::Digest;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::{BulkBuild, BulkRun, assert_same_results, everybody, mark, processes_with};

@@ -26,6 +26,8 @@ for place in /usr /tree /proc /dev/null; do
     umount $place 2> /dev/null && echo \"WENT WELL: umount $place\"
 done
 mount -t tmpfs none /mnt 2> /dev/null && echo 'WENT WELL: mount'
+unshare -Ur true 2> /dev/null && echo 'WENT WELL: unshare -U'
+unshare -Urm mount -t tmpfs none /tmp 2> /dev/null && echo 'WENT WELL: mount in a user namespace'
 hostname other 2> /dev/null && echo 'WENT WELL: hostname'
 ls /proc/1/fd > /dev/null 2>&1 && echo 'WENT WELL: /proc/1/fd'
 while read inside outside count; do [ $outside = 0 ] && echo \"WENT WELL: $inside is root\"; done < /proc/self/uid_map

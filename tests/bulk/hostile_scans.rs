@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
-use patchadm_bulk::result::Digest;
+use patchadm_bulk_values::result::Digest;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{BulkBuild, BulkRun, everybody, mark, processes_with};
@@ -27,7 +27,7 @@ open=$(ls /proc/$PPID/fd 2> /dev/null | wc -l)
 echo PKGNAME=$name-1.0
 echo \"COMMENT=left [$left] processes $# open $open\"
 kill -STOP $PPID 2> /dev/null
-for place in /tmp /var/tmp /dev/shm; do echo left > $place/$name; mkdir -m 0 $place/$name.d; done
+for place in /tmp /var/tmp /dev/shm; do echo left > $place/$name; mkdir -m 500 $place/$name.d; done
 for place in / /usr /tree /driver; do touch $place/left 2> /dev/null && echo LEFT=$place; done
 setsid sleep 1000 &
 exit 0
@@ -81,7 +81,7 @@ echo PKGNAME=aevil-1.0
 fn no_scan_answers_for_another_one() {
     let test = "no_scan_answers…";
     if Command::new("python3").arg("--version").output().is_err() {
-        crate::skipped(&format!("{test}: there is no python3(1)"));
+        crate::missing("python3", test);
         return;
     }
     for is_ordinary in everybody() {
@@ -111,7 +111,7 @@ fn a_scan_that_stops_itself_ends_with_its_time_and_a_signal_ends_one_that_has_ti
     let Some(build) = BulkBuild::of_recipes("a_scan_that_stops…", !is_root(), &settings) else { return };
     build.write("stops/scan", "kill -STOP $$; echo PKGNAME=stops-1.0\n");
     build.recipe("good", "", "mkdir $DESTDIR/opt\n");
-    let run = build.run("").ends(0);
+    let run = build.run("").ends(10);
     assert_eq!(run.detail("stops-0"), "scan: it took longer than 2 s");
     assert_eq!(run.in_state("done"), ["good"]);
 
@@ -153,7 +153,7 @@ fn a_recipe_learns_nothing_of_files_that_are_not_in_the_tree_or_that_builds_may_
                 fs::set_permissions(closed, fs::Permissions::from_mode(0o600)).unwrap();
             }
         }
-        let run = build.run("").ends(0);
+        let run = build.run("").ends(10);
         assert_eq!(run.in_state("done"), ["names", "private"], "{}", build.who());
         let says = "linked: it is a symbolic link that leads out of the directory";
         assert!(run.detail("linked-0").contains(says), "{}", run.detail("linked-0"));
@@ -169,9 +169,9 @@ fn a_recipe_learns_nothing_of_files_that_are_not_in_the_tree_or_that_builds_may_
         }
         assert_eq!(told.matches("key_of_somebody").count(), told.matches(&*named.to_string_lossy()).count());
         fs::write(&named, texts[2].repeat(2)).unwrap();
-        assert_eq!(build.run("").ends(0).in_state("up-to-date"), ["names", "private"]);
+        assert_eq!(build.run("").ends(10).in_state("up-to-date"), ["names", "private"]);
         fs::remove_file(&named).unwrap();
-        assert_eq!(build.run("").ends(0).in_state("up-to-date"), ["names", "private"]);
+        assert_eq!(build.run("").ends(10).in_state("up-to-date"), ["names", "private"]);
     }
 }
 
@@ -189,7 +189,7 @@ fn neither_a_huge_file_nor_a_pipe_in_a_recipe_holds_a_run_up() {
     fs::File::create(build.tree().join("huge/file")).unwrap().set_len(8 << 40).unwrap();
     let made = Command::new("mkfifo").arg(build.tree().join("piped/pipe")).status().unwrap();
     assert!(made.success());
-    let run = build.run("").ends(0);
+    let run = build.run("").ends(10);
     assert_eq!(run.in_state("done"), ["good", "piped"]);
     for name in ["huge-0", "names-0"] {
         let detail = run.detail(name);
@@ -219,7 +219,7 @@ fn a_directory_that_can_be_no_location_fails_alone() {
         build.begin("--driver recipes", "slot=local 1\ncheck=none\n");
         let closed = build.tree().join("closed");
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
-        let run = build.run("").ends(0);
+        let run = build.run("").ends(10);
         assert_eq!(run.in_state("done"), ["good"], "{}: {}", build.who(), run.said);
         let detail = |name: &str| run.detail(name);
         assert!(detail("b+20c-0").starts_with("scan: <b c> is no location: "), "{}", detail("b+20c-0"));
@@ -230,10 +230,40 @@ fn a_directory_that_can_be_no_location_fails_alone() {
         let text = fs::read_to_string(build.work().join("runs/1/report.txt")).unwrap();
         assert!(text.contains("b+20c-0") && !text.contains('\u{1b}'), "{text}");
         // Nothing has changed since, and what is none is told again.
-        let again = build.run("").ends(0);
+        let again = build.run("").ends(10);
         assert_eq!(again.in_state("up-to-date"), ["good"]);
         assert_eq!(again.detail("b+20c-0"), detail("b+20c-0"));
         build.run("good").ends(0);
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+#[test]
+fn neither_a_line_feed_in_a_name_nor_a_recipe_above_others_hides_what_is_elsewhere() {
+    for is_ordinary in everybody() {
+        let Some(build) = BulkBuild::empty("neither_a_line_feed…", is_ordinary) else { continue };
+        fs::create_dir(build.tree()).unwrap();
+        for location in ["net/curl", "net/wget", "www/nginx"] {
+            let (_, name) = location.split_once('/').unwrap();
+            build.write(&format!("{location}/recipe"), format!("PKGNAME={name}-1.0\n"));
+        }
+        // As lines these would be the locations `evil` and `net`.
+        build.write("evil\n./net/recipe", "PKGNAME=evil-1.0\n");
+        build.begin("--driver recipes", "slot=local 1\ncheck=none\n");
+        build.action("scan @WORK@").ok();
+        let there = || {
+            let records = records(&build);
+            ["curl", "nginx", "wget"].map(|name| records.contains(&format!("PKGNAME={name}-1.0")))
+        };
+        assert_eq!(there(), [true; 3], "{}", build.who());
+        // A recipe above them takes their place, and says so.
+        build.write("net/recipe", "PKGNAME=net-1.0\n");
+        let scan = build.action("scan @WORK@");
+        assert_eq!(scan.code, 0, "{}: {}", build.who(), scan.stderr);
+        for location in ["net/curl", "net/wget"] {
+            let note = format!("scan: {location} is no location: net has a recipe");
+            assert!(scan.stderr.contains(&note), "{}: {}", build.who(), scan.stderr);
+        }
+        assert_eq!(there(), [false, true, false], "{}", build.who());
     }
 }

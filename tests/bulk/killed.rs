@@ -112,7 +112,7 @@ fn the_next_run_goes_on_whatever_was_killed_and_comes_to_the_same() {
         let undisturbed = build.run(&names).ends(0);
         let results = build.results(&undisturbed);
         assert_eq!(results.len(), RECIPES.len());
-        for round in 0..sample_or_whole(10, 100) {
+        for round in 0..sample_or_whole(4, 100) {
             // Once all is built, it begins anew.
             if keys(&build).len() == RECIPES.len() {
                 fs::remove_dir_all(build.work().join("pool")).unwrap();

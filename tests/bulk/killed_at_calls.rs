@@ -79,7 +79,7 @@ fn killed_at_any_system_call_a_run_goes_on_and_every_reader_sees_whole_sets() {
         let Some(cut) = CutOffRun::new(name, is_ordinary, slots, |_| {}) else { continue };
         let points = points_of_run(&cut);
         let ((), read) = cut.read_while(|| {
-            for (call, number) in played(&points, 10) {
+            for (call, number) in played(&points, 4) {
                 killed += u64::from(kill_run(&cut, &call, number));
             }
         });
@@ -158,7 +158,7 @@ fn killed_at_any_system_call_a_task_is_begun_again_by_its_run() {
     for is_ordinary in players() {
         let Some(cut) = CutOffRun::new(name, is_ordinary, traced_slot, |_| {}) else { continue };
         let points = points_of_task(&cut);
-        for (call, number) in played(&points, 8) {
+        for (call, number) in played(&points, 4) {
             let (is_killed, is_built_again) = kill_task(&cut, &call, number);
             (killed, built) = (killed + u64::from(is_killed), built + u64::from(is_built_again));
         }

@@ -1,5 +1,7 @@
 //! Builds that go over a limit: each ends with its cause, nothing of it is left, and its neighbour is built as ever.
 
+use std::process::Command;
+
 use super::{BulkBuild, BulkRun, everybody, mark};
 
 /// What each of them does first: it leaves processes that ignore signals, in sessions of their own.
@@ -9,7 +11,7 @@ const DAEMONS: &str = "trap '' TERM HUP INT\n\
 /// A recipe: its name, its limits, its script, its cause, and how the reason begins and ends.
 type Over = (&'static str, &'static str, &'static str, &'static str, (&'static str, &'static str));
 
-const OVER: [Over; 10] = [
+const OVER: [Over; 13] = [
     ("time", "time=1", "while sleep 0.1; do echo on; done", "time", ("1 s", ", limit 1")),
     ("silence", "silence=1", "sleep 1000", "silence", ("no output for 1 s", ", limit 1")),
     ("cpu", "cpu=1", "while :; do :; done", "cpu", ("a process with ", ", limit 1")),
@@ -42,6 +44,28 @@ const OVER: [Over; 10] = [
         "head -c 20M /dev/urandom > file",
         "disk",
         ("", " bytes on the disk, limit 10485760"),
+    ),
+    (
+        "disk-without-names",
+        "disk=4M",
+        "exec 3> a 4> b 5> c; rm a b c; for n in 3 4 5; do head -c 3M /dev/zero >&$n; done; sleep 1000",
+        "disk",
+        ("", " bytes on the disk, limit 4194304"),
+    ),
+    (
+        "disk-behind-a-long-path",
+        "disk=10M",
+        "name=$(printf '%0250d' 0); for n in $(seq 20); do mkdir $name; cd -P $name; done 2> /dev/null\n\
+         for n in 1 2 3 4 5 6 7 8 9; do head -c 3M /dev/urandom > $n; done; sleep 1000",
+        "disk",
+        ("", " bytes on the disk, limit 10485760"),
+    ),
+    (
+        "memory-without-names",
+        "memory=64M",
+        "exec 3> /dev/shm/a; rm /dev/shm/a; head -c 40M /dev/zero >&3; head -c 40M /dev/zero | tail | sleep 1000",
+        "memory",
+        ("", ", limit 67108864"),
     ),
     ("output", "output=100K", "yes", "output", ("", " bytes of output, limit 102400")),
 ];
@@ -84,6 +108,29 @@ fn is_remembered_until_a_limit_is_wider(build: &BulkBuild, before: &BulkRun) {
 }
 
 #[test]
+fn a_directory_that_nobody_can_look_into_is_a_failure_of_its_package() {
+    for is_ordinary in everybody() {
+        let settings = "slot=local 2\ncheck=none\ndisk=4M\n";
+        let Some(build) = BulkBuild::of_recipes("a_directory_that_nobody…", is_ordinary, settings) else {
+            continue;
+        };
+        let fills = "mkdir d; for n in 1 2 3; do head -c 3M /dev/zero > d/$n; done; chmod 300 d";
+        build.recipe("ends", "", &format!("{fills}; mkdir $DESTDIR/opt\n"));
+        build.recipe("stays", "", &format!("{fills}; sleep 1000\n"));
+        build.recipe(
+            "good",
+            "",
+            "mkdir $DESTDIR/opt; mkdir -m 700 d; mkdir d/e; chmod 300 d/e; chmod 700 d/e\n",
+        );
+        let run = build.run("").ends(10);
+        assert_eq!(run.in_state("done"), ["good"], "{}", build.who());
+        for package in ["ends-1.0", "stays-1.0"] {
+            assert_eq!(run.package(package)["cause"], "disk", "{package}: {}", run.detail(package));
+        }
+    }
+}
+
+#[test]
 fn what_is_reserved_and_not_used_is_no_memory() {
     let settings = "slot=local 1\ncheck=none\nmemory=64M\n";
     for is_ordinary in everybody() {
@@ -96,5 +143,29 @@ fn what_is_reserved_and_not_used_is_no_memory() {
         build.write("tools/fails/src/fails.c", reserves);
         build.change("tools/fails/make-package", ("mkdir -p", "./fails\nmkdir -p"));
         build.run("fails").ends(0);
+    }
+}
+
+#[test]
+fn segments_that_nobody_has_attached_are_memory_of_the_build() {
+    let test = "segments_that_nobody…";
+    if Command::new("perl").arg("-e1").output().is_err() {
+        crate::missing("perl", test);
+        return;
+    }
+    for is_ordinary in everybody() {
+        let settings = "slot=local 2\ncheck=none\nmemory=64M\n";
+        let Some(build) = BulkBuild::of_recipes(test, is_ordinary, settings) else { continue };
+        let segments = |count: u32| {
+            format!(
+                "perl -e 'for (1..{count}) {{ $id = shmget(0, 16 << 20, 01600); defined $id or die $!;\n\
+                 shmwrite($id, \"x\" x (16 << 20), 0, 16 << 20) or die $! }}'\n"
+            )
+        };
+        build.recipe("many", "", &format!("{}sleep 1000\n", segments(10)));
+        build.recipe("few", "", &format!("{}sleep 3; mkdir $DESTDIR/opt\n", segments(2)));
+        let run = build.run("").ends(10);
+        assert_eq!(run.in_state("done"), ["few"], "{}: {}", build.who(), run.said);
+        assert_eq!(run.package("many-1.0")["cause"], "memory", "{}", build.who());
     }
 }

@@ -135,7 +135,7 @@ fn the_slot_of_a_prefix_rests_a_moment_before_its_next_task() {
 const MISFITS: [(&str, &str, &str); 10] = [
     ("code", "/bin/sh -c 'exit 3' x", "ended without an answer (exit status: 3)"),
     ("floods", "/bin/sh -c 'exec yes nonsense' x", "ended without an answer"),
-    ("hangs", "/bin/sh -c 'sleep 1000 & sleep 1000; exit' x", "gave no answer within 30 s"),
+    ("hangs", "answer=1s /bin/sh -c 'sleep 1000 & sleep 1000; exit' x", "gave no answer within 1 s"),
     ("nonsense", "/bin/sh -c 'echo \"{}\"; printf \"\\033[2Jgone\\n\"; exit' x", "\u{1b}[2Jgone"),
     ("gone", "/nowhere/srun -n1", "`/nowhere/srun` cannot be started: No such file"),
     ("wrong", "/bin/sh -c 'exec /nowhere/patchadm \"$2\"' x", "/nowhere/patchadm"),
@@ -177,10 +177,8 @@ fn a_slot_that_does_not_fit_is_named_and_left_out_and_nothing_is_lost() {
     let misfits = MISFITS.iter().filter(|(_, prefix, _)| is_root() || !prefix.contains("unshare"));
     let slots = misfits.clone().map(|(name, prefix, _)| format!("slot={name} 1 {}\n", filled(prefix)));
     build.set(&slots.collect::<String>());
-    let began = Instant::now();
     let output = build.running("").env("MARK", &mark).output().unwrap();
     let run = BulkRun::of(&output).ends(0);
-    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
     assert_as_here(&with_tree("a_slot_that_does_not_fit…", HERE).unwrap(), &build, &run);
     assert_eq!(slots_of(&run), ["local"]);
     assert_eq!(machine(&run, "local")["left_out"], Value::Null);
@@ -252,22 +250,32 @@ fn a_package_that_no_slot_can_build_is_deferred_and_not_failed() {
 
 #[test]
 fn a_task_that_is_silent_or_floods_is_ended_and_built_elsewhere() {
-    let mark = mark();
-    let settings = format!(
-        "slot=local 1\nslot=hangs 1 {}\nslot=floods 1 {}\n",
-        after_probe("sleep 1000 & exec sleep 1000"),
-        after_probe("exec nice -n 19 yes")
-    );
-    let Some(build) = with_tree("a_task_that_is_silent…", &settings) else { return };
-    let output = build.running("").env("MARK", &mark).output().unwrap();
-    let run = BulkRun::of(&output).ends(0);
-    build.assert_nothing_left(&mark);
-    assert_as_here(&with_tree("a_task_that_is_silent…", HERE).unwrap(), &build, &run);
-    assert_eq!(slots_of(&run), ["local"]);
-    for slot in ["hangs", "floods"] {
-        assert!(machine(&run, slot)["trouble"].as_u64() > Some(0), "{slot}");
+    // The probes of these slots are answered, which takes as long as it takes: a machine that is too slow gets more time.
+    for seconds in [1, 8, 64, 512] {
+        let mark = mark();
+        let settings = format!(
+            "slot=local 1\nslot=hangs 1 answer={seconds}s {}\nslot=floods 1 answer={seconds}s {}\n",
+            after_probe("sleep 1000 & exec sleep 1000"),
+            after_probe("exec nice -n 19 yes")
+        );
+        let Some(build) = with_tree("a_task_that_is_silent…", &settings) else { return };
+        let output = build.running("").env("MARK", &mark).output().unwrap();
+        let run = BulkRun::of(&output).ends(0);
+        build.assert_nothing_left(&mark);
+        assert_eq!(slots_of(&run), ["local"]);
+        let slots = ["hangs", "floods"].map(|slot| machine(&run, slot));
+        if slots.iter().any(|slot| slot["left_out"] != Value::Null) {
+            continue;
+        }
+        assert_as_here(&with_tree("a_task_that_is_silent…", HERE).unwrap(), &build, &run);
+        for slot in slots {
+            assert!(slot["trouble"].as_u64() > Some(0), "{slot}");
+        }
+        let notes = run.report["notes"].to_string();
+        assert!(notes.contains("nothing was heard of it for "), "{notes}");
+        return;
     }
-    assert!(run.report["notes"].to_string().contains("nothing was heard of it for 30 s"));
+    panic!("no probe was answered");
 }
 
 /// A build whose tasks say that they have begun and go on until they are ended, on three slots of which two have processes

@@ -91,7 +91,7 @@ impl Story {
             build.recipe(name, &format!("ALL_DEPENDS={needs}\n"), script);
             build.write(&format!("{name}/text"), format!("{name}\n"));
         }
-        build.scenario.run("key generate -o own --no-password").ok();
+        build.scenario.run("keygen -o own --no-password").ok();
         fs::copy(build.scenario.beside("own.sec"), build.work().join("own.sec")).unwrap();
         fs::create_dir(build.work().join("copies")).unwrap();
         if build.is_ordinary && is_root() {
@@ -228,13 +228,8 @@ fn files_below(top: &Path) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
-#[test]
-fn killed_at_each_moment_a_run_comes_to_the_same_sets_and_the_same_news() {
-    let test = "killed_at_each_moment_a_run_comes_to_the_same_sets_and_the_same_news";
-    if !has_strace(test) {
-        return;
-    }
-    let Some(story) = Story::new(test) else { return };
+/// The second run undisturbed, and what it has come to; its end is kept as `after`.
+fn undisturbed(story: &Story) -> CameTo {
     let undisturbed = story.build.run("").ends(10);
     let patches = ["base built base-01", "user built user-01"];
     let told = super::patches::told(&undisturbed.report["patches"]);
@@ -243,13 +238,22 @@ fn killed_at_each_moment_a_run_comes_to_the_same_sets_and_the_same_news() {
     assert_eq!(undisturbed.report["published"]["added"], serde_json::json!(["base-01", "user-01"]));
     let suspects = |run: &BulkRun| run.package("breaks-1.0")["suspects"].to_string();
     assert!(suspects(&undisturbed).contains("build"), "{}", suspects(&undisturbed));
-    let expected = story.came_to();
     copy(&story.build.work(), &story.template("after"));
-    for (when, moment) in MOMENTS {
+    story.came_to()
+}
+
+/// Kills the second run at each of these moments, and continues it.
+fn kill_at(test: &str, moments: &[(&str, Moment)]) {
+    if !has_strace(test) {
+        return;
+    }
+    let Some(story) = Story::new(test) else { return };
+    let expected = undisturbed(&story);
+    for (when, moment) in moments {
         let line = "run @WORK@";
         match moment {
-            Moment::Once(holds) => story.kill_once(when, holds),
-            Moment::InDirectory(directory, percent) => story.kill_in(directory, percent, ("before", line)),
+            Moment::Once(holds) => story.kill_once(when, *holds),
+            Moment::InDirectory(directory, percent) => story.kill_in(directory, *percent, ("before", line)),
         }
         eventually(when, || processes_with(&story.mark).is_empty());
         let run = story.build.run("");
@@ -257,9 +261,34 @@ fn killed_at_each_moment_a_run_comes_to_the_same_sets_and_the_same_news() {
         let came_to = story.came_to();
         assert_eq!(came_to.report, expected.report, "{when}");
         assert_eq!(came_to, expected, "{when}");
-        assert_eq!(run.report["continued"], when != "scan", "{when}: before its journal there is no run");
+        assert_eq!(run.report["continued"], *when != "scan", "{when}: before its journal there is no run");
         story.build.assert_nothing_left(&story.mark);
     }
+}
+
+#[test]
+fn killed_before_its_results_a_run_comes_to_the_same_sets_and_the_same_news() {
+    kill_at("killed_before_its_results…", &MOMENTS[..3]);
+}
+
+#[test]
+fn killed_at_its_results_and_its_set_a_run_comes_to_the_same_sets_and_the_same_news() {
+    kill_at("killed_at_its_results…", &MOMENTS[3..6]);
+}
+
+#[test]
+fn killed_after_its_set_a_run_comes_to_the_same_sets_and_the_same_news() {
+    kill_at("killed_after_its_set…", &MOMENTS[6..]);
+}
+
+#[test]
+fn a_release_that_is_killed_at_any_moment_is_made_again() {
+    let test = "a_release_that_is_killed…";
+    if !has_strace(test) {
+        return;
+    }
+    let Some(story) = Story::new(test) else { return };
+    let expected = undisturbed(&story);
     for percent in [0, 50, 99] {
         let release = "release @WORK@ 2 --force";
         story.kill_in("sets", percent, ("after", release));

@@ -6,11 +6,12 @@ use std::time::Duration;
 use patchadm_building::driver::Driver;
 use patchadm_building::run::{RunBase, RunEvent, RunRequest, run};
 use patchadm_building::work::Work;
-use patchadm_bulk::journal::PackageState;
+use patchadm_bulk_values::journal::PackageState;
 
 use super::machines::after_probe;
 use super::{BulkBuild, mark};
-use crate::scenario::is_root;
+use crate::scenario::{PROGRAM, is_root};
+use patchadm_testing::programs::sibling;
 
 /// Says every half second that all goes well.
 const ALIVE: &str = "while :; do echo \"{\\\"alive\\\":{\\\"memory\\\":1,\\\"log\\\":1}}\"; sleep 0.5; done";
@@ -24,7 +25,7 @@ fn a_slot_that_goes_on_for_ever_is_cut_off_long_after_the_limit_of_the_time_and_
     }
     let mark = mark();
     let settings = format!(
-        "slot=endless 1 {}\nslot=local 1\nlimit=* time=10\ncheck=none\nenv=MARK={mark}\n",
+        "slot=endless 1 {}\nslot=local 1\nlimit=* time=5\ncheck=none\nenv=MARK={mark}\n",
         after_probe(ALIVE)
     );
     let Some(build) = BulkBuild::of_recipes(test, false, &settings) else { return };
@@ -51,7 +52,7 @@ fn a_slot_that_goes_on_for_ever_is_cut_off_long_after_the_limit_of_the_time_and_
         patches: None,
         jobs: None,
         cores: 2,
-        program: Path::new(env!("CARGO_BIN_EXE_patchadm")),
+        program: &sibling(Path::new(PROGRAM), "patchadm-bulk"),
         sources: &base.sources,
         // Two hours, where nobody is in a hurry.
         overtime: Duration::from_secs(2),

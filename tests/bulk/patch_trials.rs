@@ -1,7 +1,7 @@
 //! Which packages get patches and which are only named; patches that do not fit together, and trials that are cut off.
 
 use std::fs;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -48,7 +48,7 @@ fn a_package_whose_script_takes_another_one_away_keeps_no_patch_of_others_back()
     let (code, made) = patches(&build, "");
     assert_eq!((code, &made["refused"]), (10, &json!(null)), "{made:#}");
     let why = |number: usize| made["sources"][number]["reason"].as_str().unwrap_or_default();
-    let expected = "its trial failed: wevil-1.0 cannot be installed with the packages before it: wevil.pkg: ";
+    let expected = "its trial failed: wevil-1.0 cannot be installed with the other packages: wevil.pkg: ";
     assert!(why(0).starts_with(expected) && why(1) == why(0), "{made:#}");
     let told = told(&made);
     assert!(told[0].starts_with("wevil failed") && told[1].starts_with("xneeds failed"), "{told:?}");
@@ -98,6 +98,57 @@ fn a_package_whose_script_changes_what_another_one_has_installed_keeps_no_patch_
     assert!(why(2).starts_with(&format!("{trial}vturns-1.0 c")), "{made:#}");
     let told = told(&made);
     assert_eq!((&*told[3], &*told[4]), ("xvictim built xvictim-01", "zother built zother-01"), "{told:?}");
+}
+
+#[test]
+fn a_package_whose_script_forges_records_keys_or_files_of_others_is_apart_alone() {
+    let test = "a_package_whose_script_forges…";
+    let Some(build) = BulkBuild::of_recipes(test, !is_root(), "check=none\n") else { return };
+    let makes = |text: &str| {
+        format!("mkdir \"$DESTDIR/$PKG_LOCATION\"; echo {text} > \"$DESTDIR/$PKG_LOCATION/a\"\n")
+    };
+    let with = |text: &str, script: &str| {
+        format!("{}cat > \"$OUT/postinstall\" <<'End'\n{script}\nexit 0\nEnd\n", makes(text))
+    };
+    let evil = [
+        ("aghost", "mkdir -p /var/sadm/pkg/ghost"),
+        ("akey", "mkdir -p /etc/patchadm/keys; echo key > /etc/patchadm/keys/a.pub"),
+        ("apath", "mkdir -p /zother; echo mine > /zother/a"),
+        ("aqledger", "echo garbage > /var/sadm/patchadm/ledger"),
+        (
+            "awrong",
+            "echo zother.pkg > /.failed; [ -e /packages/zother.pkg ] && [ ! -e /packages/order.json ] && kill -9 -1",
+        ),
+    ];
+    let write = |text: &str| {
+        for (name, script) in evil {
+            build.recipe(name, "", &with(text, script));
+        }
+        for name in ["yvictim", "zother"] {
+            build.recipe(name, "", &makes(text));
+        }
+    };
+    write("one");
+    build.run("").ends(0);
+    build.action("release @WORK@ 1").ok();
+    write("two");
+    build.run("").ends(0);
+    let (code, made) = patches(&build, "");
+    assert_eq!((code, &made["refused"]), (10, &json!(null)), "{made:#}");
+    let why = |number: usize| made["sources"][number]["reason"].as_str().unwrap_or_default();
+    let other = |name: &str| {
+        format!("its trial failed: {name}-1.0 cannot be installed with the other packages: {name}.pkg: ")
+    };
+    assert!(
+        why(0).starts_with(&format!("{}it makes records of a package ghost", other("aghost"))),
+        "{made:#}"
+    );
+    assert!(why(1).starts_with(&format!("{}it changes /etc/patchadm", other("akey"))), "{made:#}");
+    assert!(why(2).starts_with("its trial failed: apath-1.0 ") && why(2).contains("/zother/a"), "{made:#}");
+    let says = format!("{}it changes /var/sadm/patchadm/ledger", other("aqledger"));
+    assert!(why(3).starts_with(&says), "{made:#}");
+    let told = told(&made);
+    assert_eq!(&told[4..], ["awrong built awrong-01", "yvictim built yvictim-01", "zother built zother-01"]);
 }
 
 #[test]
@@ -154,30 +205,109 @@ fn packages_that_are_new_gone_foreign_or_restricted_get_no_patch_and_are_named()
 }
 
 #[test]
-fn patches_that_only_fail_together_are_not_published() {
-    let test = "patches_that_only_fail_together…";
-    let Some(build) = BulkBuild::of_recipes(test, !is_root(), "check=none\ndepot=depot\n") else { return };
-    build.recipe("thing", "", &SCRIPTED.replace("$TEXT", "one"));
-    let script = "if [ -e \"${target%/*}/other-1.0\" ]; then echo both are there; exit 1; fi";
-    build.write("thing/i.ours", class_script(script));
-    build.recipe("other", "", "echo one > \"$DESTDIR/$PKGNAME\"\n");
+fn a_patch_whose_script_fails_beside_others_keeps_none_of_them_back() {
+    let test = "a_patch_whose_script_fails_beside…";
+    let Some(build) = BulkBuild::of_recipes(test, !is_root(), "check=none\n") else { return };
+    let makes = |text: &str| format!("echo {text} > \"$DESTDIR/$PKGNAME\"\n");
+    build.recipe("aevil", "", &SCRIPTED.replace("$TEXT", "one"));
+    let script = "if [ -e \"${target%/*}/zother-1.0\" ]; then echo both are there; exit 1; fi";
+    build.write("aevil/i.ours", class_script(script));
+    for name in ["yvictim", "zother"] {
+        build.recipe(name, "", &makes("one"));
+    }
     build.run("").ends(0);
     build.action("release @WORK@ 1").ok();
-    build.write("thing/build", SCRIPTED.replace("$TEXT", "two"));
-    build.write("other/build", "echo two > \"$DESTDIR/$PKGNAME\"\n");
+    build.write("aevil/build", SCRIPTED.replace("$TEXT", "two"));
+    for name in ["yvictim", "zother"] {
+        build.write(&format!("{name}/build"), makes("two"));
+    }
 
-    let run = build.run("").ends(10);
-    assert_eq!(run.in_state("done"), ["other", "thing"]);
-    let made = &run.report["patches"];
-    assert_eq!(told(made), ["other built other-01", "thing built thing-01"], "{made:#}");
-    let refused = made["refused"].as_str().unwrap();
-    assert!(refused.starts_with("the patches do not fit together: "), "{refused}");
-    let log = fs::read_to_string(made["log"].as_str().unwrap()).unwrap();
+    build.run("").ends(0);
+    let (code, made) = patches(&build, "");
+    assert_eq!((code, &made["refused"]), (10, &json!(null)), "{made:#}");
+    let expected = ["aevil failed aevil-01", "yvictim built yvictim-01", "zother built zother-01"];
+    assert_eq!(told(&made), expected, "{made:#}");
+    let reason = made["sources"][0]["reason"].as_str().unwrap();
+    let says = "its trial failed: it does not fit together with the others: it cannot be applied: add: exit ";
+    assert!(reason.starts_with(says), "{reason}");
+    let log = fs::read_to_string(build.work().join("patches/logs/together.log")).unwrap();
     assert!(log.contains("both are there"), "{log}");
-    assert!(!build.work().join("depot").exists());
-    assert_eq!(run.report["published"], json!(null), "{:#}", run.report["published"]);
-    let handed = fs::read_to_string(build.work().join("patches/handover/LIST")).unwrap_or_default();
-    assert_eq!(handed, "");
+    assert!(!patch_file(&build, "aevil-01").exists());
+    let handed = fs::read_to_string(build.work().join("patches/handover/LIST")).unwrap();
+    assert_eq!(handed.lines().count(), 2, "{handed}");
+}
+
+#[test]
+fn a_released_package_in_whose_way_a_patch_cannot_be_applied_keeps_it_not_back() {
+    let test = "a_released_package_in_whose_way…";
+    let Some(build) = BulkBuild::of_recipes(test, !is_root(), "check=none\n") else { return };
+    let makes = |text: &str| format!("echo {text} > \"$DESTDIR/$PKGNAME\"\n");
+    for name in ["yvictim", "zother"] {
+        build.recipe(name, "", &makes("one"));
+    }
+    // It makes a directory where the next version of another package has a file.
+    let post = "cat > \"$OUT/postinstall\" <<'End'\nmkdir /later; echo x > /later/x\nexit 0\nEnd\n";
+    build.recipe("mevil", "", &format!("{}{post}", makes("one")));
+    build.run("").ends(0);
+    build.action("release @WORK@ 1").ok();
+    build.write("yvictim/build", format!("{}echo two > \"$DESTDIR/later\"\n", makes("two")));
+    build.write("zother/build", makes("two"));
+    build.write("mevil/build", format!("{}{post}", makes("two")));
+
+    build.run("").ends(0);
+    let (code, made) = patches(&build, "");
+    assert_eq!((code, &made["refused"]), (10, &json!(null)), "{made:#}");
+    let expected = ["mevil failed mevil-01", "yvictim built yvictim-01", "zother built zother-01"];
+    assert_eq!(told(&made), expected, "{made:#}");
+    let reason = made["sources"][0]["reason"].as_str().unwrap();
+    assert!(
+        reason.starts_with("its trial failed: its released package keeps yvictim-01 from passing: "),
+        "{reason}"
+    );
+}
+
+#[test]
+fn a_library_that_every_program_would_load_keeps_no_patch_of_others_back() {
+    let test = "a_library_that_every_program…";
+    if Command::new("cc").arg("--version").output().is_err() {
+        crate::missing("cc", test);
+        return;
+    }
+    let Some(build) = BulkBuild::of_recipes(test, !is_root(), "") else { return };
+    let code = "#include <stdio.h>\n#include <string.h>\n#include <unistd.h>\n\
+        __attribute__((constructor)) static void go(void) {\n    char text[4096];\n    \
+        FILE *file = fopen(\"/proc/self/cmdline\", \"r\");\n    \
+        size_t length = file ? fread(text, 1, sizeof text - 1, file) : 0;\n    \
+        for (size_t at = 0; at < length; at++) if (!text[at]) text[at] = ' ';\n    text[length] = 0;\n    \
+        if (strstr(text, \"patchadm\") || strstr(text, \".program\")) _exit(9);\n}\n";
+    let source = build.scenario.beside("x.c");
+    fs::write(&source, code).unwrap();
+    build.write("bevil/record", "");
+    let library = build.tree().join("bevil/x.so");
+    let mut compiler = Command::new("cc");
+    let made = compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status().unwrap();
+    assert!(made.success());
+    let makes = |text: &str| format!("echo {text} > \"$DESTDIR/$PKGNAME\"\n");
+    let preloads = "mkdir -p \"$DESTDIR/opt\" \"$DESTDIR/etc\"; cp \"$TREE/bevil/x.so\" \"$DESTDIR/opt/x.so\"\n\
+        echo /opt/x.so > \"$DESTDIR/etc/ld.so.preload\"\n";
+    let write = |text: &str| {
+        build.recipe("bevil", "", &format!("{}{preloads}", makes(text)));
+        for name in ["avictim", "yvictim"] {
+            build.recipe(name, "", &makes(text));
+        }
+    };
+    build.set("check=none\n");
+    write("one");
+    build.run("").ends(0);
+    build.action("release @WORK@ 1").ok();
+    write("two");
+    build.run("").ends(0);
+    let (code, made) = patches(&build, "");
+    assert_eq!((code, &made["refused"]), (10, &json!(null)), "{made:#}");
+    let expected = ["avictim built avictim-01", "bevil failed bevil-01", "yvictim built yvictim-01"];
+    assert_eq!(told(&made), expected, "{made:#}");
+    let reason = made["sources"][1]["reason"].as_str().unwrap();
+    assert!(reason.contains("it changes /etc/ld.so.preload, which every program obeys"), "{reason}");
 }
 
 #[test]

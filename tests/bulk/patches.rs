@@ -11,7 +11,7 @@ use crate::scenario::{ADMIN, Run, Scenario, is_root};
 use crate::tree::{Tree, assert_same};
 
 /// The parts of the sample tree that these stories do without.
-const LEFT_OUT: [&str; 3] = ["diamond", "static", "tools"];
+pub(super) const LEFT_OUT: [&str; 3] = ["diamond", "static", "tools"];
 
 /// A class action script that cannot install over what is there.
 pub(super) const ONCE_ONLY: &str = "#!/bin/sh\nwhile read source target; do\n\
@@ -84,40 +84,49 @@ fn add(stage: &Scenario, build: &BulkBuild, options: &str, ids: &[&str]) -> Run 
 
 #[test]
 fn each_source_whose_bytes_changed_gets_a_patch_that_was_applied_and_backed_out() {
-    for is_ordinary in everybody() {
-        let mark = mark();
-        let settings = format!("env=MARK={mark}\n");
-        let Some(build) = released("each_source_whose_bytes…", is_ordinary, &settings) else { continue };
-        build.change("chain/libone/src/one.c", (" libone %s", " the library libone %s"));
-        build.change("service/settings/make-package", ("greeting=hello", "greeting=good morning"));
-        build.run("").ends(0);
+    each_source_gets_a_patch(false);
+}
 
-        let (code, planned) = patches(&build, "--dry-run");
-        let expected = ["chain_libone built chain_libone-01", "service_settings built service_settings-01"];
-        assert_eq!((code, changed(&planned)), (0, expected.map(str::to_owned).to_vec()), "{planned:#}");
-        assert!(!build.work().join("patches").exists());
+#[test]
+fn each_source_whose_bytes_changed_gets_a_patch_of_an_ordinary_user_too() {
+    each_source_gets_a_patch(true);
+}
 
-        let (code, made) = patches(&build, "");
-        assert_eq!((code, changed(&made)), (0, expected.map(str::to_owned).to_vec()), "{made:#}");
-        assert_eq!(
-            (&made["takes_away"], &made["published"], &made["refused"]),
-            (&json!([]), &json!(null), &json!(null))
-        );
-        assert_eq!((&made["built"], &made["to_sign"]), (&json!(2), &json!(2)));
-        build.assert_nothing_left(&mark);
-        let log = fs::read_to_string(build.work().join("patches/logs/chain_libone-01.log")).unwrap();
-        assert!(
-            log.contains("==> patchadm add /packages/")
-                && log.contains("==> patchadm remove chain_libone-01"),
-            "{log}"
-        );
+fn each_source_gets_a_patch(is_ordinary: bool) {
+    if !everybody().contains(&is_ordinary) {
+        return;
+    }
+    let mark = mark();
+    let settings = format!("env=MARK={mark}\n");
+    let Some(build) = released("each_source_whose_bytes…", is_ordinary, &settings) else { return };
+    build.change("chain/libone/src/one.c", (" libone %s", " the library libone %s"));
+    build.change("service/settings/make-package", ("greeting=hello", "greeting=good morning"));
+    build.run("").ends(0);
 
-        let (code, kept) = patches(&build, "");
-        let lines = expected.map(|line| line.replace("built", "kept")).to_vec();
-        assert_eq!((code, changed(&kept)), (0, lines), "{kept:#}");
-        if is_ordinary != is_root() {
-            assert_patches_lead_to_the_newest_set(&build, &["chain_libone-01", "service_settings-01"]);
-        }
+    let (code, planned) = patches(&build, "--dry-run");
+    let expected = ["chain_libone built chain_libone-01", "service_settings built service_settings-01"];
+    assert_eq!((code, changed(&planned)), (0, expected.map(str::to_owned).to_vec()), "{planned:#}");
+    assert!(!build.work().join("patches").exists());
+
+    let (code, made) = patches(&build, "");
+    assert_eq!((code, changed(&made)), (0, expected.map(str::to_owned).to_vec()), "{made:#}");
+    assert_eq!(
+        (&made["takes_away"], &made["published"], &made["refused"]),
+        (&json!([]), &json!(null), &json!(null))
+    );
+    assert_eq!((&made["built"], &made["to_sign"]), (&json!(2), &json!(2)));
+    build.assert_nothing_left(&mark);
+    let log = fs::read_to_string(build.work().join("patches/logs/chain_libone-01.log")).unwrap();
+    assert!(
+        log.contains("==> patchadm add /packages/") && log.contains("==> patchadm remove chain_libone-01"),
+        "{log}"
+    );
+
+    let (code, kept) = patches(&build, "");
+    let lines = expected.map(|line| line.replace("built", "kept")).to_vec();
+    assert_eq!((code, changed(&kept)), (0, lines), "{kept:#}");
+    if is_ordinary != is_root() {
+        assert_patches_lead_to_the_newest_set(&build, &["chain_libone-01", "service_settings-01"]);
     }
 }
 
@@ -197,7 +206,7 @@ fn a_run_ends_with_signed_patches_in_the_depot_and_a_root_takes_them_and_gives_t
     let test = "a_run_ends_with_signed…";
     let Some(build) = released(test, !is_root(), "depot=depot\n") else { return };
     let stage = root_of(&build, 1);
-    stage.run("key generate -o own --no-password").ok();
+    stage.run("keygen -o own --no-password").ok();
     build.change("chain/libone/src/one.c", (" libone %s", " the library libone %s"));
     // Without a key the patches wait for whoever signs them.
     let waiting = build.run("").ends(0);

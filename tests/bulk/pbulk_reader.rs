@@ -166,19 +166,53 @@ fn a_reader_written_from_the_manual_reads_what_a_run_tells_in_the_form_of_pbulk(
     assert_eq!(words(field(files.record("uses-1.0"), "DEPENDS")), ["base-1.0"]);
     assert_eq!(field(files.record("base-1.0"), "UNKNOWN_FIELD"), "a = b");
     assert_eq!(field(files.record("base-1.0"), "PKG_LOCATION"), "base");
+    let reasons = ["PKG_SKIP_REASON", "PKG_FAIL_REASON"].map(|name| field(files.record("skipped-1.0"), name));
+    assert_eq!(reasons, ["not here", ""]);
+    let reasons = ["PKG_SKIP_REASON", "PKG_FAIL_REASON"].map(|name| field(files.record("lost-1.0"), name));
+    assert_eq!(reasons, ["", "it needs nobody>=3, which nothing matches"]);
     let restricted = files.pbuild.iter().filter(|(_, [_, restricted, _])| !restricted.is_empty());
     assert_eq!(restricted.map(|(package, _)| &**package).collect::<Vec<_>>(), ["open-1.0", "secret-1.0"]);
     assert_eq!(files.texts["success"], "base-1.0\nopen-1.0\nsecret-1.0\nuses-1.0\n");
     assert_eq!(files.texts["error"], "broken-1.0\n");
     let status: Vec<&str> =
         files.texts["status"].lines().map(|line| line.split_once('=').unwrap().0).collect();
-    assert_eq!(status, ["PLATFORM", "BUILD_START_ISO", "BUILD_END_ISO"]);
+    assert_eq!(status, ["PLATFORM", "BUILD_START_ISO", "BUILD_START_DIR", "BASE_URL", "BUILD_END_ISO"]);
 
     // What is up to date is told as done.
     build.run("").ends(10);
     let again = read_run(&build.work().join("runs/2"));
     again.assert_consistent();
     assert_eq!(again.states(), expected);
+}
+
+#[test]
+fn of_packages_with_one_pkgname_the_files_of_pbulk_have_one() {
+    let test = "of_packages_with_one_pkgname…";
+    let Some(build) = BulkBuild::of_recipes(test, !is_root(), "slot=local 2\n") else { return };
+    let builds = "mkdir -p \"$DESTDIR/opt\"\necho \"$PKGNAME\" >\"$DESTDIR/opt/$PKGNAME\"\n";
+    build.recipe(
+        "base",
+        "MAINTAINER=first@example.org\nPKGNAME=base-1.0\nMAINTAINER=second@example.org\n",
+        builds,
+    );
+    build.recipe("claims", "", builds);
+    build.write("claims/record", "PKGNAME=base-1.0\nALL_DEPENDS=uses-[0-9]*:uses\n");
+    build.recipe("uses", "ALL_DEPENDS=base-[0-9]*:base\n", builds);
+    // The location that comes second is told, and stands in the way of nothing; what one location repeats is a note.
+    let run = build.run("").ends(10);
+    assert_eq!(run.states(), ["base-1.0 done", "base-1.0 prefailed", "uses-1.0 done"]);
+    let note = "base prints PKGNAME=base-1.0 more than once: the first record counts";
+    assert!(run.report["notes"].to_string().contains(note), "{:#}", run.report["notes"]);
+    let directory = build.work().join("runs/1");
+    let files = read_run(&directory);
+    files.assert_consistent();
+    assert_eq!(files.states(), BTreeMap::from([("base-1.0", "done"), ("uses-1.0", "done")]));
+    assert_eq!(field(files.record("base-1.0"), "MAINTAINER"), "first@example.org");
+    assert_eq!(files.pbuild["base-1.0"][2], "2", "what has lost its name needs nothing");
+    for name in ["pscan", "presolve"] {
+        let text = fs::read_to_string(build.work().join("scan").join(name)).unwrap();
+        assert_eq!(text.matches("PKGNAME=base-1.0\n").count(), 1, "{name}: {text}");
+    }
 }
 
 /// The directory of pbulk's own programs, to be compared with: the variable names it, or they are found along `PATH`.

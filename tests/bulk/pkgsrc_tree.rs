@@ -37,7 +37,7 @@ impl BulkBuild {
     /// One with this tree; its kit, the programs that install packages, is a part of it.
     fn of_pkgsrc(test: &str, builder: Builder, settings: &str) -> Option<Self> {
         if Command::new("bmake").args(["-V", "MAKE"]).output().is_err() {
-            crate::skipped(&format!("{test}: there is no bmake(1)"));
+            crate::missing("bmake", test);
             return None;
         }
         let mut build = Self::empty(test, builder != Builder::Root)?;
@@ -59,7 +59,7 @@ impl BulkBuild {
 /// What is in the binary package of a set.
 fn content(build: &BulkBuild, set: u64, package: &str) -> String {
     let archive = build.work().join(format!("sets/{set}/files/{package}/{package}.tgz"));
-    let output = Command::new("tar").arg("-xzOf").arg(archive).output().unwrap();
+    let output = Command::new("tar").args(["-xzO", "--exclude=+*", "-f"]).arg(archive).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
@@ -250,6 +250,48 @@ fn the_packages_of_a_set_are_provided_as_pkgsrc_has_them_and_uploaded_once() {
 }
 
 #[test]
+fn what_was_uploaded_is_installed_by_pkg_add_on_a_fresh_base() {
+    let test = "what_was_uploaded_is_installed…";
+    let builder = if is_root() { Builder::Root } else { Builder::Ordinary };
+    let Some(build) = BulkBuild::of_pkgsrc(test, builder, "upload_command=true\n") else { return };
+    let run = build.run("").ends(10);
+    assert_eq!(run.report["upload"]["uploaded"], true, "{:#}", run.report["upload"]);
+    build.set(&format!("mount={}:/mirror\n", build.work().join("uploads/1").display()));
+    // A base without any package; what is asked for brings what it needs from the same directory.
+    let script = "ls /var/db/pkg 2>/dev/null; PKG_PATH=/mirror/All /tree/kit/bin/pkg_add word2-2.4; ls /var/db/pkg; \
+                  cat /opt/pkg/share/word2; PKG_PATH=/mirror/All /tree/kit/bin/pkg_add user-0.5nb1";
+    let mut entering = build.command(&format!("enter {} base", build.work().display()));
+    let entered = entering.args(["--", "/bin/sh", "-c", script]).stdin(Stdio::null()).output().unwrap();
+    let expected = "base-1.2\nword2-2.4\nbase-1.2 of base\nword2-2.4 of word\n";
+    assert_eq!(String::from_utf8_lossy(&entered.stdout), expected, "{entered:?}");
+    // It is restricted.
+    let said = String::from_utf8_lossy(&entered.stderr).into_owned();
+    assert!(said.contains("pkg_add: no package user-0.5nb1"), "{said}");
+}
+
+#[test]
+fn a_build_that_lacks_a_distfile_says_so_and_is_tried_again_once_it_is_there() {
+    let test = "a_build_that_lacks_a_distfile…";
+    let builder = if is_root() { Builder::Root } else { Builder::Ordinary };
+    let Some(build) = BulkBuild::of_pkgsrc(test, builder, "") else { return };
+    let distfiles = build.scenario.beside("theirs/sources");
+    fs::create_dir_all(distfiles.join("fetched")).unwrap();
+    build.set(&format!("mount={}:/distfiles\n", distfiles.display()));
+    let makefile = "PKGNAME=\tfetched-1.0\nDIST_SUBDIR=\tfetched\nDISTFILES=\tone.tar two.tar\n\n\
+                    .include \"../../mk/package.mk\"\n";
+    build.write("devel/fetched/Makefile", makefile);
+    build.change("devel/Makefile", ("SUBDIR=\t", "SUBDIR=\tfetched "));
+    fs::write(distfiles.join("fetched/one.tar"), "").unwrap();
+    let run = build.run("fetched").ends(10);
+    assert_eq!(run.states(), ["fetched-1.0 failed (distfile)"]);
+    assert_eq!(run.package("fetched-1.0")["phase"], "fetch");
+    let log = build.log("fetched");
+    assert!(log.contains("===> phase: fetch\nThere is no distfile fetched/two.tar\n"), "{log}");
+    fs::write(distfiles.join("fetched/two.tar"), "").unwrap();
+    assert_eq!(build.run("fetched").ends(0).states(), ["fetched-1.0 done"]);
+}
+
+#[test]
 fn a_tree_of_recipes_has_its_packages_uploaded_without_what_must_not_be_handed_on() {
     let test = "a_tree_of_recipes_has…";
     let settings = "slot=local 2\nupload_command=true\n";
@@ -332,6 +374,7 @@ fn what_a_program_of_the_base_cannot_read_keeps_no_upload_back_and_it_has_the_li
     fs::set_permissions(build.tree().join("pkg_info"), fs::Permissions::from_mode(0o755)).unwrap();
     let run = build.run("").ends(0);
     assert_eq!(run.report["upload"]["error"], serde_json::json!(null), "{:#}", run.report["upload"]);
+    assert_eq!(run.report["upload"]["unread"], serde_json::json!(["bad-1.0.tgz"]));
     let upload = build.work().join("uploads/1");
     let files = ["All/bad-1.0.tgz", "All/good-1.0.tgz", "All/pkg_summary.gz", "SHA512.bz2"];
     assert_eq!(files_below(&upload), files);

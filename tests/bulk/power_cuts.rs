@@ -132,17 +132,20 @@ impl Trials {
         let whole = self.cut.assert_whole_pool(when);
         self.cut.assert_whole_sets(when);
         let journal = journal(&self.cut.build, when);
-        let done = journal
-            .iter()
-            .filter(|line| line["state"] == "done")
-            .map(|line| line["package"].as_str().unwrap());
-        // What was only said may be lost with the last two seconds.
-        for package in done {
-            assert!(whole.contains(package), "{when}: the result of {package} is lost: {said}");
+        // A line of the journal can reach the disk before the files of the result that it names: the package is built again.
+        let done = journal.iter().filter(|line| line["state"] == "done");
+        for package in done.map(|line| line["package"].as_str().unwrap()) {
+            if !whole.contains(package) {
+                self.count("built again after its line");
+            }
         }
         let is_over = journal.iter().any(|line| line["end"].is_string());
         let set = fs::read_link(self.cut.build.work().join("sets/current")).unwrap();
-        assert!(is_over || !has_ended, "{when}: its end is lost");
+        assert!(is_over || !has_ended, "{when}: its end is lost: {said}");
+        assert!(
+            !is_over || whole.len() == 2,
+            "{when}: a result of a run that is over is lost: {whole:?} {said}"
+        );
         assert!(set.as_os_str() != "1" || !is_over, "{when}: its set is lost");
         self.count(match (journal.is_empty(), whole.len(), set.as_os_str() == "1") {
             _ if is_over => "after the end",

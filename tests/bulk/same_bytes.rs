@@ -1,8 +1,11 @@
 //! Whoever builds a package, and with whatever habits, gets the same bytes.
 
+use std::fs;
 use std::process::Command;
 
+use super::patches::LEFT_OUT;
 use super::{BulkBuild, assert_same_results};
+use crate::reliability::is_whole;
 use crate::scenario::is_root;
 
 /// The command behind a umask and with variables of a user.
@@ -34,6 +37,12 @@ fn root_and_an_ordinary_user_get_the_same_bytes_with_other_slots_umask_and_local
     };
     let settings = "slot=local 3\ncheck=none\n";
     let Some(other) = BulkBuild::of_sample("root_and_an_ordinary…", true, settings) else { return };
+    if !is_whole() {
+        // One chain of libraries and one service are enough for a sample.
+        for (build, part) in [&one, &other].into_iter().flat_map(|build| LEFT_OUT.map(|part| (build, part))) {
+            fs::remove_dir_all(build.tree().join(part)).unwrap();
+        }
+    }
     // The files of the other tree lie in another order.
     let moved = Command::new("sh")
         .args(["-c", "for top in *; do mv $top .new && cp -RP .new $top && rm -r .new; done"])
@@ -47,6 +56,8 @@ fn root_and_an_ordinary_user_get_the_same_bytes_with_other_slots_umask_and_local
         crate::everyman::become_ordinary(&mut habits);
     }
     let second = super::BulkRun::of(&habits.output().unwrap()).ends(0);
-    assert_eq!((first.in_state("done").len(), second.in_state("done").len()), (21, 21), "{}", other.who());
+    assert_eq!(first.in_state("done"), second.in_state("done"), "{}", other.who());
+    let built = first.in_state("done").len();
+    assert!(if is_whole() { built == 21 } else { built > 5 }, "{built}");
     assert_same_results(&one.results(&first), &other.results(&second));
 }

@@ -50,6 +50,43 @@ fn a_shared_path_is_told_the_second_one_is_not_in_the_set_and_a_build_with_both_
 }
 
 #[test]
+fn nobody_gets_a_path_of_another_package_by_a_link_and_its_patches_are_made() {
+    let test = "nobody_gets_a_path_of_another…";
+    let Some(build) = BulkBuild::of_recipes(test, !is_root(), "slot=local 2\ncheck=none\n") else { return };
+    let victim =
+        |text: &str| format!("mkdir -p $DESTDIR/opt/yvictim/bin; echo {text} > $DESTDIR/opt/yvictim/bin/v\n");
+    build.recipe("yvictim", "", &victim("one"));
+    build.recipe("other", "", OWN);
+    build.run("").ends(0);
+    build.action("release @WORK@ 1").ok();
+    build.recipe("aevil", "", "ln -s /nowhere $DESTDIR/opt\n");
+    build.recipe(
+        "zzlink",
+        "ALL_DEPENDS=yvictim-[0-9]*\n",
+        "mkdir $DESTDIR/opt; ln -s yvictim $DESTDIR/opt/zz\n",
+    );
+    let behind = "mkdir -p $DESTDIR/opt/zz/bin; echo evil > $DESTDIR/opt/zz/bin/v\n";
+    build.recipe("zzzevil", "ALL_DEPENDS=zzlink-[0-9]*\n", behind);
+    build.write("yvictim/build", victim("two"));
+    let run = build.run("").ends(10);
+    let left_out: Vec<(&str, &str, &str)> = run.report["set"]["left_out"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| ["package", "name", "holder"].map(|field| one[field].as_str().unwrap()).into())
+        .collect();
+    assert!(
+        left_out.iter().any(|(package, path, _)| (*package, *path) == ("aevil-1.0", "/opt")),
+        "{left_out:?}"
+    );
+    assert!(left_out.contains(&("zzzevil-1.0", "/opt/zz/bin/v", "yvictim-1.0")), "{left_out:?}");
+    assert_eq!(left_out.len(), 2, "{left_out:?}");
+    let (code, made) = patches(&build, "");
+    assert_eq!((code, &made["refused"]), (0, &Value::Null), "{made:#}");
+    assert!(told(&made).contains(&"yvictim built yvictim-01".to_owned()), "{made:#}");
+}
+
+#[test]
 fn what_would_take_a_path_of_a_released_package_is_no_patch_and_the_others_are_published() {
     let test = "what_would_take_a_path…";
     let Some(build) = BulkBuild::of_recipes(test, !is_root(), "slot=local 2\ncheck=none\n") else { return };
@@ -75,4 +112,33 @@ fn what_would_take_a_path_of_a_released_package_is_no_patch_and_the_others_are_p
     let reason = taker["reason"].as_str().unwrap();
     assert!(reason.contains("/opt/both is in holder-1.0 and in taker-1.0"), "{reason}");
     assert!(patch_file(&build, "alone-01").exists() && !patch_file(&build, "taker-01").exists());
+}
+
+#[test]
+fn a_squatted_path_costs_a_package_its_new_version_only_and_what_needs_one_that_is_gone_is_left_out() {
+    let test = "a_squatted_path…";
+    let Some(build) = BulkBuild::of_recipes(test, !is_root(), "slot=local 2\ncheck=none\n") else { return };
+    let delivers =
+        |files: &str| format!("mkdir -p $DESTDIR/opt/yvictim; cd $DESTDIR/opt/yvictim; touch {files}\n");
+    build.recipe("yvictim", "", &delivers("f"));
+    build.recipe("zneeds", "ALL_DEPENDS=yvictim-[0-9]*\n", OWN);
+    build.recipe("zzevil", "", &delivers("g"));
+    build.run("").ends(0);
+    build.write("yvictim/build", delivers("f g"));
+    build.write("yvictim/record", "PKGNAME=yvictim-2.0\n");
+    let packages = |run: &BulkRun| {
+        let left_out = run.report["set"]["left_out"].as_array().unwrap();
+        let names = left_out
+            .iter()
+            .map(|one| format!("{} {}", one["package"].as_str().unwrap(), one["name"].as_str().unwrap()));
+        names.collect::<Vec<_>>()
+    };
+    let run = build.run("").ends(10);
+    assert_eq!(packages(&run), ["yvictim-2.0 /opt/yvictim/g"], "{}", run.said);
+    assert_eq!(run.report["set"]["kept"], json!(["yvictim-1.0 (run 1)"]));
+    assert_eq!(run.report["set"]["packages"], 3);
+    build.set("set_on_failure=without\n");
+    let run = build.run("").ends(10);
+    assert_eq!(packages(&run), ["yvictim-2.0 /opt/yvictim/g", "zneeds-1.0 yvictim"], "{}", run.said);
+    assert_eq!(run.report["set"]["packages"], 1);
 }

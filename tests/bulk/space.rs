@@ -30,7 +30,7 @@ fn with_large(test: &str, at_a_time: u32) -> Option<BulkBuild> {
         crate::skipped(&format!("{test}: only root can mount a small file system"));
         return None;
     }
-    let build = with_tree(test, &format!("slot=local {at_a_time}\n"))?;
+    let build = with_tree(test, &format!("slot=local {at_a_time}\nwait_for_room=1s\n"))?;
     build.write("both/build", "mkdir $DESTDIR/opt; head -c 40M /dev/urandom > $DESTDIR/opt/both\n");
     Some(build)
 }
@@ -111,7 +111,7 @@ fn a_disk_that_stays_full_is_given_up_and_nothing_has_failed() {
          {{ ( until grep -q running '{work}/runs/1/journal' 2> /dev/null; do sleep 0.02; done; \
          cat /dev/zero > '{work}/build/filler' 2> /dev/null ) & }}"
     );
-    // Where the ten minutes of machines that may come back are waited for, this takes as long.
+    // Where the ten minutes of machines that may come back are waited for, and not the second for room, this takes as long.
     let mut run = with_mounts(&build.running(""), &filler);
     let run = BulkRun::of(&run.output().unwrap());
     let notes = run.report["notes"].to_string();
@@ -120,6 +120,6 @@ fn a_disk_that_stays_full_is_given_up_and_nothing_has_failed() {
     assert!(notes.contains("slot local rests on: no sandbox can be made in `build_dir`"), "{notes}");
     assert!(notes.contains("no space is left"), "{notes}");
     let looks = notes.matches("slot local rests on").count();
-    assert!((1..=8).contains(&looks), "it is looked for room every five seconds, for half a minute: {notes}");
+    assert!((1..=8).contains(&looks), "it is looked for room six times within the second: {notes}");
     assert_eq!(build.run("").ends(0).in_state("failed"), Vec::<String>::new());
 }

@@ -82,7 +82,7 @@ fn a_failure_says_when_it_was_and_who_waits_for_whom() {
     let Some(build) = three_and_one("a_failure_says_when…") else { return };
     build.recipe("masked", "PKG_SKIP_REASON=not for this machine\n", INSTALL);
     build.recipe("hopeful", "ALL_DEPENDS=masked>=1:../masked nowhere>=2:../nowhere\n", INSTALL);
-    build.run("").ends(0);
+    build.run("").ends(10);
     build.write("user/build", "exit 7\n");
     build.run("").ends(10);
     let failed = why(&build, "user");

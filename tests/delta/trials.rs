@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Mutex;
 
-use patchadm_making::build::{
-    BuildRequest, CompareOptions, ListChoices, PairNaming, PatchForm, PatchLists, ReadmeText,
-};
+use patchadm_making::build::{BuildRequest, ListChoices, PairNaming, PatchForm, PatchLists, ReadmeText};
 use patchadm_making::delta::{
-    DeltaReport, DeltaRequest, MadePatch, PatchToTry, PatchTrials, TrialFailure, TriedPatches, delta,
+    DeltaError, DeltaReport, DeltaRequest, MadePatch, PatchToTry, PatchTrials, TrialFailure, TriedPatches,
+    TriedTogether, delta,
 };
+use patchadm_releases::CompareOptions;
 use patchadm_rootfs::WorkMeter;
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
@@ -22,6 +22,8 @@ use crate::scenario::Scenario;
 struct Trials {
     failing: Vec<&'static str>,
     fails_together: bool,
+    /// A source whose patch fits no other one.
+    guilty: Option<&'static str>,
     asked: Mutex<Vec<String>>,
 }
 
@@ -48,9 +50,14 @@ impl PatchTrials for Trials {
         self.tried(id, fails)
     }
 
-    fn try_together(&self, patches: &[MadePatch]) -> TriedPatches {
+    fn try_together(&self, patches: &[MadePatch]) -> TriedTogether {
         let ids: Vec<&str> = patches.iter().map(|patch| patch.id.as_str()).collect();
-        self.tried(format!("together {}", ids.join(" ")), self.fails_together)
+        let is_there = |source: &&str| patches.iter().any(|patch| patch.source == *source);
+        let guilty = self.guilty.filter(is_there);
+        let fails = self.fails_together || guilty.is_some();
+        let guilty = guilty.map(|source| (source.to_owned(), "it fits no other one".to_owned()));
+        let tried = self.tried(format!("together {}", ids.join(" ")), fails);
+        TriedTogether { tried, guilty: guilty.into_iter().collect() }
     }
 }
 
@@ -75,6 +82,11 @@ fn request_of(id: PatchId) -> BuildRequest {
 
 /// Makes the patches with a trial; returns the report, and what was tried.
 fn run(stage: &Scenario, trials: &Trials) -> (DeltaReport, Vec<String>) {
+    let report = make(stage, trials).unwrap();
+    (report, trials.asked())
+}
+
+fn make(stage: &Scenario, trials: &Trials) -> Result<DeltaReport, DeltaError> {
     let [release, stable, work] = ["release", "stable", "work"].map(|name| stage.beside(name));
     let request = DeltaRequest {
         release: &release,
@@ -93,8 +105,7 @@ fn run(stage: &Scenario, trials: &Trials) -> (DeltaReport, Vec<String>) {
         interrupt: &|| None,
         meter: WorkMeter::default(),
     };
-    let report = delta(&request, &mut |_| false).unwrap();
-    (report, trials.asked())
+    delta(&request, &mut |_| false)
 }
 
 /// How each source ended.
@@ -138,4 +149,49 @@ fn what_fails_its_trial_is_no_patch_and_what_does_not_fit_together_is_not_handed
     let (report, asked) = run(&stage, &Trials::default());
     let as_before = report.together.is_some_and(|together| together.failure.is_none());
     assert_eq!((asked, as_before, report.to_sign), (Vec::new(), true, 2));
+}
+
+#[test]
+fn a_patch_that_keeps_others_from_passing_is_one_no_more_and_the_others_are_handed_over() {
+    let stage = stage();
+    let guilty = Trials { guilty: Some("openssl"), ..Trials::default() };
+    let (report, asked) = run(&stage, &guilty);
+    assert_eq!(ends(&report), ["curl built", "less unchanged", "openssl failed"]);
+    assert_eq!(report.sources[2].reason, "its trial failed: it fits no other one");
+    assert_eq!(asked, ["curl-01", "openssl-01", "together curl-01", "together curl-01 openssl-01"]);
+    let together = report.together.unwrap();
+    assert_eq!(together.failure, None);
+    let log = fs::read_to_string(together.log).unwrap();
+    assert_eq!(log, "tried together curl-01 openssl-01\ntried together curl-01\n");
+    let patches: Vec<String> = names(&stage).into_iter().filter(|name| name.ends_with(".tar.gz")).collect();
+    assert_eq!((patches, handed_over(&stage)), (vec!["patches/curl-01.tar.gz".to_owned()], 1));
+
+    // It used up no revision, and comes behind the one that has passed.
+    let (report, asked) = run(&stage, &Trials::default());
+    assert_eq!(ends(&report), ["curl kept", "less unchanged", "openssl built"]);
+    assert_eq!(asked, ["openssl-01", "together curl-01 openssl-01"]);
+
+    // What somebody has signed is known elsewhere, so it stays, and nothing else is handed over.
+    fs::write(stage.beside("work/patches/openssl-01.tar.gz.manifest.minisig"), "").unwrap();
+    fs::remove_file(stage.beside("work/tried")).unwrap();
+    let (report, _) = run(&stage, &guilty);
+    assert_eq!(ends(&report), ["curl kept", "less unchanged", "openssl kept"]);
+    assert!(report.together.is_some_and(|together| together.failure.is_some()));
+}
+
+#[test]
+fn patches_count_as_tried_together_only_when_their_log_is_there() {
+    let stage = stage();
+    let log = stage.beside("work/logs/together.log");
+    fs::create_dir_all(&log).unwrap();
+    let trials = Trials::default();
+    assert!(make(&stage, &trials).is_err(), "the log cannot be written");
+    assert!(trials.asked().contains(&"together curl-01 openssl-01".to_owned()));
+    assert_eq!(handed_over(&stage), 0);
+
+    fs::remove_dir(&log).unwrap();
+    let (report, asked) = run(&stage, &Trials::default());
+    assert_eq!(asked, ["together curl-01 openssl-01"]);
+    assert_eq!((report.together.unwrap().log, handed_over(&stage)), (log.clone(), 2));
+    assert_eq!(fs::read_to_string(log).unwrap(), "tried together curl-01 openssl-01\n");
 }

@@ -23,6 +23,7 @@ mount --rbind /dev $root/dev
 mkdir -p "$root$scene"
 mount --rbind "$scene" "$root$scene"
 cp "$program" $root/usr/bin/patchadm
+cp "${program%/*}/patchadm-make" $root/usr/bin/patchadm-make
 mkdir -p $root/usr/sadm/bin $root/usr/sadm/install/bin $root/var/sadm/pkg $root/var/sadm/install
 chroot $root patchadm links /usr/bin >&2
 chroot $root patchadm links /usr/sadm/bin >&2

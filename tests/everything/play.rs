@@ -35,6 +35,7 @@ const ALLOWED: &[(&str, May, &str)] = &[
     ("patchadm/root-id", May::Differ, "the identity of the root, written with its first run"),
     ("patchadm/ops-*", May::Differ, "the ops of the last run, replaced with its journal"),
     ("patchadm/history", May::Differ, "a line for each run"),
+    ("patchadm/attempts", May::Differ, "a line for each run that changed nothing live"),
     ("patchadm/contents.stamp", May::Differ, "contents is another file, with other last lines"),
     ("patchadm/ledger", May::Differ, "the directory of ledgers stays, empty"),
     ("patchadm/ledger/*", May::HaveAnotherTime, "written again without the line of the patch"),

@@ -8,7 +8,7 @@ use std::process::Command;
 pub(super) fn has_dpkg_deb(test: &str) -> bool {
     let is_here = Command::new("dpkg-deb").arg("--version").output().is_ok();
     if !is_here {
-        crate::skipped(&format!("{test}: dpkg-deb is not installed"));
+        crate::missing("dpkg-deb", test);
     }
     is_here
 }

@@ -36,7 +36,7 @@ fn can_play(test: &str, tools: &[&str]) -> bool {
         !found.is_ok_and(|found| found.status.success())
     });
     match missing {
-        Some(tool) => crate::skipped(&format!("{test}: {tool} is not installed")),
+        Some(tool) => crate::missing(tool, test),
         None if !is_root() => crate::skipped(&format!("{test}: only root installs with dpkg")),
         None => return true,
     }

@@ -34,7 +34,7 @@ impl Workshop {
     /// None where a tool is not here; it says so, with the name of the test.
     fn opened(test: &str) -> Option<Self> {
         if Command::new("dpkg-deb").arg("--version").output().is_err() {
-            crate::skipped(&format!("{test}: dpkg is not installed"));
+            crate::missing("dpkg-deb", test);
             return None;
         }
         if !is_root() {

@@ -1,9 +1,11 @@
 //! The part of pkgadd that calls the scripts of a package: environment, response file, class list, in its order.
 //!
 //! Objects without content are made by the driver, files by the class action script; records are written with installf(1M)
-//! and removef(1M), the tools that scripts have. Other duties of pkgadd are not its matter.
+//! and removef(1M), the tools that scripts have. As with the pkgadd of System V, the database reads as with the new package
+//! before the first script but checkinstall runs. Other duties of pkgadd are not its matter.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -15,13 +17,26 @@ use patchadm_svr4::format::params::{self, ParamFile};
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry};
 use patchadm_svr4::package::{Ftype, Params};
 
+use super::Interpreters;
 use crate::scenario::Scenario;
 
 /// The package that is patched, and where it is.
 const PACKAGE: &str = "ACMEweb";
 const BASE: &str = "/opt/ACMEweb";
 
-/// Calls scripts with one shell.
+/// A pkgmk that leaves directories and information files to the umask, as that of System V does.
+const OTHER_PKGMK: &str = "#!/bin/sh
+PKGMK \"$@\" || exit
+while [ $# -gt 1 ]; do
+	if [ \"$1\" = -d ]; then
+		find \"$2\" -type d -exec chmod =rwx {} +
+		find \"$2\" -path '*/install/*' -type f -exec chmod =rw {} +
+	fi
+	shift
+done
+";
+
+/// Calls scripts with one shell and one awk.
 pub(super) struct ScriptDriver<'s> {
     stage: &'s Scenario,
     shell: Vec<String>,
@@ -47,12 +62,19 @@ impl ScriptRun {
 }
 
 impl<'s> ScriptDriver<'s> {
-    pub(super) fn new(stage: &'s Scenario, shell: Vec<String>) -> Self {
+    pub(super) fn new(stage: &'s Scenario, interpreters: &Interpreters) -> Self {
         let tools = stage.beside("tools");
         fs::create_dir(&tools).unwrap();
         stage.run("links tools").ok();
         symlink(env!("CARGO_BIN_EXE_patchadm"), tools.join("compress")).unwrap();
-        Self { stage, shell, tools, count: RefCell::new(0) }
+        symlink(env!("CARGO_BIN_EXE_patchadm"), tools.join("nawk")).unwrap();
+        let shell = interpreters.shell.clone();
+        let driver = Self { stage, shell, tools, count: RefCell::new(0) };
+        driver.tool("nawk", &format!("#!/bin/sh\nexec {} \"$@\"\n", interpreters.awk.join(" ")));
+        let ours = driver.stage.beside("pkgmk");
+        symlink(env!("CARGO_BIN_EXE_patchadm"), &ours).unwrap();
+        driver.tool("pkgmk", &OTHER_PKGMK.replace("PKGMK", ours.to_str().unwrap()));
+        driver
     }
 
     /// Puts a program in the place of a tool.
@@ -165,15 +187,52 @@ impl<'s> ScriptDriver<'s> {
 
     /// Installs the undo package of a patch, as patchrm has pkgadd do it.
     pub(super) fn back_out(&self, id: &str) -> ScriptRun {
+        let package = self.unpack(id);
+        let (list, counts) = (self.parameter("PATCHLIST"), self.parameter("PATCH_OBSOLETES"));
+        let response = format!("OLDLIST=\"{list}\"\nPATCH_OBSOLETES=\"{counts}\"\n");
+        self.install(&package, &response, None)
+    }
+
+    /// The undo package of a patch as a directory.
+    pub(super) fn unpack(&self, id: &str) -> PathBuf {
         let archive = self.records(PACKAGE).join("save").join(id).join("undo.Z");
         let unpacked = self.stage.beside(&format!("undo.{id}"));
         fs::create_dir(&unpacked).unwrap();
         let said =
             self.stage.run(&format!("pkgtrans {} {} {PACKAGE}", archive.display(), unpacked.display()));
         assert_eq!(said.code, 0, "{}", said.stderr);
-        let (list, counts) = (self.parameter("PATCHLIST"), self.parameter("PATCH_OBSOLETES"));
-        let response = format!("OLDLIST=\"{list}\"\nPATCH_OBSOLETES=\"{counts}\"\n");
-        self.install(&unpacked.join(PACKAGE), &response, None)
+        unpacked.join(PACKAGE)
+    }
+
+    /// Makes the undo data of a patch count again, as patchrm does after a backout.
+    pub(super) fn mark_active(&self, id: &str) {
+        let save = self.records(PACKAGE).join("save").join(id);
+        if fs::remove_file(save.join("obsoleted_by")).is_ok() {
+            fs::rename(save.join("obsolete.Z"), save.join("undo.Z")).unwrap();
+        }
+    }
+
+    /// Writes the lines that the objects of a package have in `contents`.
+    fn record_first(&self, package: &Path) {
+        let at = self.stage.at("/var/sadm/install/contents");
+        let text = fs::read_to_string(&at).unwrap();
+        let path_of = |line: &str| line.split([' ', '=']).next().unwrap().to_owned();
+        let mut lines: BTreeMap<String, String> =
+            self.stage.lines().into_iter().map(|line| (path_of(&line), line)).collect();
+        for line in fs::read_to_string(package.join("pkgmap")).unwrap().lines() {
+            let words: Vec<&str> = line.split(' ').collect();
+            if words[0] != "1" || words[1] == "i" {
+                continue;
+            }
+            let path =
+                if words[3].starts_with('/') { words[3].to_owned() } else { format!("{BASE}/{}", words[3]) };
+            let words = [&[&path, words[1], words[2]], &words[4..], &[PACKAGE]].concat();
+            lines.insert(path_of(&path), words.join(" "));
+        }
+        let comments: String =
+            text.lines().filter(|line| line.starts_with('#')).map(|line| format!("{line}\n")).collect();
+        let lines: String = lines.values().map(|line| format!("{line}\n")).collect();
+        fs::write(at, lines + &comments).unwrap();
     }
 
     fn install(&self, package: &Path, response: &str, until: Option<&str>) -> ScriptRun {
@@ -184,6 +243,7 @@ impl<'s> ScriptDriver<'s> {
         let delivered = params::read(&fs::read(package.join("pkginfo")).unwrap()).unwrap();
         let answers = params::read(format!("{response}\n{}", checked.added).as_bytes()).unwrap();
         let environment = self.environment(&delivered, &answers);
+        self.record_first(package);
         let kept = self.records(PACKAGE).join("install");
         fs::create_dir_all(&kept).unwrap();
         for entry in fs::read_dir(package.join("install")).unwrap() {
@@ -265,7 +325,10 @@ impl<'s> ScriptDriver<'s> {
         let line = match (entry.object.ftype, &target) {
             (Ftype::Link, Some(target)) => {
                 let _ = fs::remove_file(&to);
-                fs::hard_link(to.parent().unwrap().join(target), &to).unwrap();
+                let is_absolute = target.starts_with('/');
+                let file =
+                    if is_absolute { self.stage.at(target) } else { to.parent().unwrap().join(target) };
+                fs::hard_link(file, &to).unwrap();
                 format!("{path}={target} {letter}")
             }
             (Ftype::Symlink, Some(target)) => format!("{path}={target} {letter}"),

@@ -17,6 +17,7 @@ use crate::reliability::{Sampled, figures};
 use crate::scenario::{Run, Scenario, shared};
 use crate::tree::{Tree, assert_same};
 use crate::undo_forms::UndoForms;
+use crate::whole_contents::{faults_of_contents, missing_objects};
 
 /// The staged paths: a tree and its database.
 const PATHS: [&str; 2] = ["usr/pkg", "var/db/pkg"];
@@ -287,6 +288,7 @@ impl<'t> Sequence<'t> {
             let name =
                 ["edit", "create", "promote", "back out", "refresh"][[0, 0, 0, 1, 2, 2, 3, 3, 4][what]];
             self.when = format!("{}, step {step}, {name}", self.when.split(',').next().unwrap());
+            let missing = missing_objects(&self.live.root());
             match what {
                 0..=2 => self.edit(),
                 3 => self.create(),
@@ -294,13 +296,20 @@ impl<'t> Sequence<'t> {
                 6 | 7 => drop(self.back_out()),
                 _ => self.refresh(),
             }
+            // Edits of the live tree delete what they like; a run leaves no line without an object.
+            let missing = if what < 3 { missing_objects(&self.live.root()) } else { missing };
+            let faults = faults_of_contents(&self.live.root(), &missing);
+            assert!(faults.is_empty(), "{}: {faults:#?}", self.when);
             for file in &self.created {
                 let text = fs::read_to_string(file).unwrap_or_default();
                 assert_eq!(text, "created\n", "{}: {}", self.when, file.display());
             }
         }
         // All of them come off.
+        let missing = missing_objects(&self.live.root());
         while self.back_out() {}
+        let faults = faults_of_contents(&self.live.root(), &missing);
+        assert!(faults.is_empty(), "{}, in the end: {faults:#?}", self.when);
     }
 }
 

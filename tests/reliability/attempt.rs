@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use patchadm::reply::failure;
 use patchadm_changeset::format::journal::{JournalEntry, Op, OpKind, RunOutcome, parse_head};
+use patchadm_cli::reply::failure;
 use patchadm_planning::plan::refusal;
 use patchadm_rootfs::{ChangeCall, Door, RootChange};
 use rustix::io::Errno;

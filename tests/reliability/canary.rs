@@ -27,11 +27,14 @@ impl Canary {
     /// Watches everything at and below `at`.
     pub(crate) fn watch(at: &Path) -> Self {
         let looks = looks(at);
+        // Nothing is closed that was not opened. A close can come late: a process that is being started holds descriptors
+        // of this one until it executes its program.
+        let flags = WatchFlags::ALL_EVENTS - WatchFlags::CLOSE_WRITE - WatchFlags::CLOSE_NOWRITE;
         let fd = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).unwrap();
         let mut watched = BTreeMap::new();
         for path in looks.keys() {
             if !path.is_symlink() {
-                watched.insert(add_watch(&fd, path, WatchFlags::ALL_EVENTS).unwrap(), path.clone());
+                watched.insert(add_watch(&fd, path, flags).unwrap(), path.clone());
             }
         }
         Self { fd, watched, at: at.to_owned(), looks }

@@ -115,7 +115,7 @@ fn readers_and_mirrors_see_one_complete_index_while_patches_are_published() {
     let (depot, mirror) = (stage.beside("depot"), stage.beside("mirror"));
     let has_rsync = Command::new("rsync").arg("--version").output().is_ok();
     if !has_rsync {
-        crate::skipped("mirrors while patches are published: rsync(1) is not here");
+        crate::missing("rsync", "mirrors while patches are published");
     }
     let is_over = AtomicBool::new(false);
     let (readings, mirrors, refused) = thread::scope(|scope| {

@@ -192,7 +192,7 @@ fn a_run_that_an_earlier_build_was_killed_in_is_left_to_that_build() {
                 "{line}: {said}"
             );
             let way_on = match line {
-                "verify -R" => "`patchadm recover` says what can be done",
+                "verify -R" => &format!("`patchadm -R {} recover` says what can be done", root.display()),
                 _ => "Let the version of patchadm that wrote it recover the run",
             };
             assert!(said.contains(way_on), "{line}: {said}");

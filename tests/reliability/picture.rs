@@ -365,6 +365,7 @@ fn without_times(manifest: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error>>
 pub(crate) fn strays(root: &Path) -> Vec<String> {
     let own = root.join("var/sadm/patchadm");
     let known = [
+        "attempts",
         "contents.stamp",
         "elf.cache",
         "history",

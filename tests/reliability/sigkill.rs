@@ -152,7 +152,7 @@ pub(crate) fn has_strace(test: &str) -> bool {
     let run = Process::new("strace").args(["-qq", "-f", "-e", "trace=none", "/bin/true"]).output();
     let is_here = run.is_ok_and(|output| output.status.success());
     if !is_here {
-        crate::skipped(&format!("{test}: strace(1) is not here, or may not trace"));
+        crate::skipped(&format!("{test}: strace(1) may not trace here"));
     }
     is_here
 }

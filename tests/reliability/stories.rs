@@ -212,6 +212,18 @@ fn exchanged() -> Story {
     Story::of("apply by exchange", stage, act)
 }
 
+/// A patch over a database whose last change another tool has logged beside it.
+fn log_taken_over() -> Story {
+    let (stage, [first, _]) = patched_with(&[]);
+    let contents = stage.at("/var/sadm/install/contents");
+    let text = fs::read_to_string(&contents).unwrap();
+    let (logged, left): (Vec<&str>, Vec<&str>) =
+        text.lines().partition(|line| line.starts_with("/opt/ACMEweb/bin/httpd "));
+    fs::write(contents, left.join("\n") + "\n").unwrap();
+    stage.file("/var/sadm/install/pkglog", format!("+{}\n###Marker\n", logged.join("\n+")));
+    Story::of("apply over a log", stage, apply(&[&first]))
+}
+
 /// The same on the way back.
 fn exchanged_back() -> Story {
     let (stage, _) = patched_with(&[&patch()]);
@@ -604,6 +616,16 @@ fn records_made_anew() -> Story {
     Story { name: "pkgchk -f of damaged records", stage, acts, whole: Command::Repair(Vec::new()) }
 }
 
+/// `contents` names a package that is gone, alone and beside another one.
+fn gone_owner() -> Story {
+    let (stage, _) = patched_with(&[&patch()]);
+    let contents = stage.at("/var/sadm/install/contents");
+    let lines = fs::read_to_string(&contents).unwrap().replacen(" ACMEweb\n", " ACMEweb ACMEgone\n", 2);
+    fs::write(contents, format!("/opt/gone f none 0644 root root 5 542 981173106 ACMEgone\n{lines}"))
+        .unwrap();
+    Story::of("pkgchk -f of a package that is gone", stage, Command::Repair(vec!["ACMEgone".to_owned()]))
+}
+
 /// A package whose record is damaged is installed again.
 fn record_installed_again() -> Story {
     let small = Patch::of("100-01", Package::new("ACMEweb").file("share/gone", 0o644, "still here\n"));
@@ -616,7 +638,7 @@ fn record_installed_again() -> Story {
 }
 
 /// The stories of roots whose records are damaged.
-pub(crate) const MENDED: [Told; 2] = [records_made_anew, record_installed_again];
+pub(crate) const MENDED: [Told; 3] = [records_made_anew, gone_owner, record_installed_again];
 
 /// The stories with undo archives outside the root.
 pub(crate) const ELSEWHERE: [Told; 1] = [middle_backout_elsewhere];
@@ -643,7 +665,7 @@ pub(crate) const STORIES: [Told; OTHERS.len() + STORED.len()] = {
 };
 
 /// Those that are told here, of package managers, and of trials.
-const OTHERS: [Told; 39] = [
+const OTHERS: [Told; 40] = [
     one_patch,
     backout,
     package_added,
@@ -683,6 +705,7 @@ const OTHERS: [Told; 39] = [
     trial_confirmed,
     trial_undone,
     trial_over,
+    log_taken_over,
 ];
 
 /// All of them, one after another.

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use super::{PARTS, assert_document, kinds, schemas};
+use patchadm_testing::schema::{PARTS, kinds, schemas};
+
+use super::assert_document;
 use crate::adopt_refresh::upgraded;
 use crate::bulk::BulkBuild;
 use crate::delivery::Patch;

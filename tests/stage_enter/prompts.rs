@@ -36,7 +36,7 @@ impl Typing {
         typed.args(["-q", "-e", "-c", &format!("exec {shell}{}", words.join(" ")), "/dev/null"]);
         let spawned = typed.env("TERM", "dumb").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let Ok(mut running) = spawned else {
-            crate::skipped(&format!("{test}: script(1) is not installed"));
+            crate::missing("script", test);
             return None;
         };
         let said = Arc::new(Mutex::new(Vec::new()));
@@ -93,7 +93,7 @@ impl Drop for Typing {
 fn shell_in_stage(test: &str, shell: &str) -> Option<(StagedRoot, Command)> {
     let staged = StagedRoot::for_caller(test)?;
     if !std::path::Path::new(shell).exists() {
-        crate::skipped(&format!("{test}: {shell} is not installed"));
+        crate::missing(shell, test);
         return None;
     }
     fs::create_dir_all(staged.scenario.at("/home")).unwrap();

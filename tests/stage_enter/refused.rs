@@ -35,7 +35,7 @@ fn what_is_no_stage_that_can_be_used_is_refused_with_what_to_do() {
     assert!(said.contains("the stage was not entered") && said.contains("unknown is neither"), "{said}");
     fs::write(private.join("unfinished"), "").unwrap();
     let said = enter(&stage).fails(7);
-    assert!(said.contains("was never completed: `patchadm stage drop` removes it"), "{said}");
+    assert!(said.contains("was never completed: `patchadm -R @ROOT@ stage drop` removes it"), "{said}");
     fs::remove_file(private.join("unfinished")).unwrap();
     for file in ["identity", "base.0"] {
         let text = fs::read(private.join(file)).unwrap();
@@ -84,7 +84,7 @@ fn a_root_that_may_not_mount_is_told_what_is_missing() {
     limited.args(["--bounding-set=-sys_admin", "--inh-caps=-sys_admin", "--"]);
     limited.arg(entering.get_program()).args(entering.get_args());
     if Command::new("setpriv").arg("--version").output().is_err() {
-        return crate::skipped(&format!("{test}: setpriv(1) is not installed"));
+        return crate::missing("setpriv", test);
     }
     let said = run(&staged.scenario, limited).fails(36);
     assert!(said.contains("namespaces are not allowed here: unshare"), "{said}");

@@ -98,7 +98,8 @@ pub(crate) fn without_chance(text: &str) -> String {
 
 /// Whether a line of a difference is about what a run leaves that was rolled back.
 pub(crate) fn is_of_a_run(line: &str) -> bool {
-    let own = ["journal", "ops-", "history", "log"].map(|name| format!("var/sadm/patchadm/{name}"));
+    let own =
+        ["journal", "ops-", "history", "attempts", "log"].map(|name| format!("var/sadm/patchadm/{name}"));
     own.iter().any(|name| line.get(2..).is_some_and(|path| path.starts_with(name.as_str())))
 }
 

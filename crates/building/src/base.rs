@@ -3,8 +3,8 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use patchadm_bulk::conf::{Base, BuildIdentity, Configuration};
-use patchadm_bulk::result::Digest;
+use patchadm_bulk_values::conf::{Base, BuildIdentity, Configuration};
+use patchadm_bulk_values::result::Digest;
 use patchadm_rootfs::{CAPABILITY, Dir, FileType, Lock, LockError, RootError};
 use patchadm_svr4::package::Mode;
 

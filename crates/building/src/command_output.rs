@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use patchadm_bulk::result::Digest;
+use patchadm_bulk_values::result::Digest;
 
 /// Returns the digest of what a command prints; the reason where it fails. `setting` is the name under which the configuration
 /// has it; without a directory the command runs in that of the caller.

@@ -24,18 +24,11 @@ const KEPT_OUTPUT: usize = 4096;
 pub enum CommandError {
     /// It cannot be started.
     #[error("{program}: {error}")]
-    Start {
-        /// The program.
-        program: String,
-        /// What the system says.
-        error: io::Error,
-    },
-    /// It failed.
+    Start { program: String, error: io::Error },
+    /// It failed, or had to end before it was done.
     #[error("{program}: {how}{output}")]
     Failed {
-        /// The program.
         program: String,
-        /// How it ended.
         how: String,
         /// The last line that it printed, behind a colon.
         output: String,

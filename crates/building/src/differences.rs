@@ -9,8 +9,8 @@ use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
-use patchadm_bulk::pattern::ShellPattern;
-use patchadm_bulk::result::Digest;
+use patchadm_bulk_values::pattern::ShellPattern;
+use patchadm_bulk_values::result::Digest;
 use patchadm_inputs::source::{self, Extent, Origin, SourceError, SourceProblem};
 use patchadm_svr4::format::params;
 use patchadm_svr4::package::Ftype;

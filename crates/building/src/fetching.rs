@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use patchadm_bulk::records::{BY_DIGEST, Record};
+use patchadm_bulk_values::records::{BY_DIGEST, Record};
 use patchadm_inputs::http::without_password;
 use patchadm_inputs::sha256::{Sha256, Sha256Sum};
 use patchadm_inputs::sign::sha256_text;
@@ -298,6 +298,7 @@ fn read_into(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use patchadm_rootfs::never;
 
     fn wanted(name: &str, bytes: &[u8], url: Option<String>) -> WantedDistfile {
         let sha256 = Sha256::digest(bytes);
@@ -309,7 +310,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let url = Some("http://user:SECRET@127.0.0.1:9/x".to_owned());
         let wanted = [wanted("x", b"x", url)];
-        let missing = provide(dir.path(), &wanted, &Sources::default(), &|| None);
+        let missing = provide(dir.path(), &wanted, &Sources::default(), &never);
         let said = missing[0].to_string();
         assert!(said.contains("127.0.0.1:9/x") && !said.contains("SECRET"), "{said}");
     }
@@ -324,7 +325,7 @@ mod tests {
         std::os::unix::fs::symlink("a/x.tar", from.join("z")).unwrap();
         let taken = |wanted: WantedDistfile| {
             let wanted = [wanted];
-            let missing = provide(&distfiles, &wanted, &Sources::default(), &|| None);
+            let missing = provide(&distfiles, &wanted, &Sources::default(), &never);
             take_from(&distfiles, &from, &missing, "fetch")
         };
         taken(wanted("a/x.tar", b"upstream", None)).unwrap();

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
-use patchadm_bulk::result::Digest;
+use patchadm_bulk_values::result::Digest;
 use patchadm_rootfs::{Dir, RootError};
 
 /// The most bytes that are read at a time.

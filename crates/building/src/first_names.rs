@@ -5,10 +5,19 @@ const MOST_NAMED: usize = 5;
 
 /// Returns the first of some names, separated by commas, and the number of the others.
 pub(crate) fn first_names(names: &[String]) -> String {
-    let more = names.len().saturating_sub(MOST_NAMED);
-    let more = if more == 0 { String::new() } else { format!(", and {more} more") };
-    let first: Vec<&str> = names.iter().take(MOST_NAMED).map(String::as_str).collect();
-    format!("{}{more}", first.join(", "))
+    first_joined(names, ",")
+}
+
+/// Returns the first of some clauses, separated by semicolons, and the number of the others.
+pub(crate) fn first_clauses(clauses: &[String]) -> String {
+    first_joined(clauses, ";")
+}
+
+fn first_joined(parts: &[String], separator: &str) -> String {
+    let more = parts.len().saturating_sub(MOST_NAMED);
+    let more = if more == 0 { String::new() } else { format!("{separator} and {more} more") };
+    let first: Vec<&str> = parts.iter().take(MOST_NAMED).map(String::as_str).collect();
+    format!("{}{more}", first.join(&format!("{separator} ")))
 }
 
 #[cfg(test)]

@@ -1,17 +1,19 @@
 //! The runs of a bulk build, and the builds of its packages, from the first one on.
 
-use patchadm_bulk::history::{BuildRecord, parse_builds};
-use patchadm_bulk::journal::{RunEnd, StateCounts};
+use std::io::{Read as _, Seek as _, SeekFrom};
+
+use patchadm_bulk_values::history::{BuildRecord, parse_builds};
+use patchadm_bulk_values::journal::{RunEnd, StateCounts};
 use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::Mode;
 use serde::Serialize;
 
-use crate::runs::read_journal;
+use crate::runs::{read_bounded, read_journal};
 use crate::work::{RUNS, Work, numbered_directories};
 
-/// The file with the builds of all runs, and the largest one that is read, in bytes.
+/// The file with the builds of all runs, and the most bytes of it that are read.
 const HISTORY: &[u8] = b"history";
-const LARGEST_HISTORY: u64 = 1 << 30;
+const LARGEST_HISTORY: u64 = 128 << 20;
 
 /// A run as its journal tells it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -67,10 +69,25 @@ impl PastRuns {
     }
 }
 
-/// Reads the builds of all runs. Lines that cannot be read are passed over.
+/// Reads the builds of all runs, of a long history the last ones. Lines that cannot be read are passed over.
 pub fn read_builds(work: &Work) -> Result<Vec<BuildRecord>, RootError> {
-    let bytes = work.dir.read_regular(HISTORY, LARGEST_HISTORY)?.unwrap_or_default();
+    let bytes = match read_bounded(&work.dir, HISTORY, LARGEST_HISTORY)? {
+        Ok(bytes) => bytes.unwrap_or_default(),
+        Err(_) => last_bytes(&work.dir, LARGEST_HISTORY)?,
+    };
     Ok(parse_builds(&bytes).0)
+}
+
+/// Reads the end of the history. Its first line may be torn.
+fn last_bytes(dir: &Dir, most: u64) -> Result<Vec<u8>, RootError> {
+    let mut file = dir.open_regular(HISTORY)?;
+    let mut bytes = Vec::new();
+    let read = file.metadata().and_then(|seen| {
+        file.seek(SeekFrom::Start(seen.len().saturating_sub(most)))?;
+        file.take(most).read_to_end(&mut bytes)
+    });
+    read.map_err(|error| dir.read_error(HISTORY, &error))?;
+    Ok(bytes)
 }
 
 /// Returns the builds of the packages that a name means: PKGNAME, name without version, or location.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::sched::{CloneFlags, unshare};
-use patchadm_bulk::conf::{BuildIdentity, Configuration, IdRange};
+use patchadm_bulk_values::conf::{BuildIdentity, Configuration, IdRange};
 use patchadm_core::namespaces::{IdMapping, OwnIds};
 use patchadm_rootfs::{Dir, RootError};
 use rustix::process::{getegid, geteuid};

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use patchadm_bulk::conf::{BuildIdentity, BuildNetwork, Configuration, KeyDepends};
-use patchadm_bulk::pattern::ShellPattern;
-use patchadm_bulk::records::{Record, Records};
-use patchadm_bulk::result::{BuildResult, Digest, KeyInput, KeyInputs};
+use patchadm_bulk_values::conf::{BuildIdentity, BuildNetwork, Configuration, KeyDepends};
+use patchadm_bulk_values::pattern::ShellPattern;
+use patchadm_bulk_values::records::{Record, Records};
+use patchadm_bulk_values::result::{BuildResult, Digest, KeyInput, KeyInputs};
+use patchadm_rootfs::never;
 
 use crate::base::reader_of;
 use crate::driver::Driver;
@@ -99,7 +100,7 @@ impl<'a> KeyMaker<'a> {
                 return Ok(*known);
             }
             // The scan has read them, up to a limit.
-            let digest = files.digest(path, &|| None).map_err(|error| error.to_string())?;
+            let digest = files.digest(path, &never).map_err(|error| error.to_string())?;
             known.insert(path.to_owned(), digest);
             Ok(digest)
         };
@@ -148,7 +149,7 @@ fn add_recipe(
 /// Returns the first file of a recipe that is not as these inputs have it.
 pub(crate) fn changed_file(files: &TreeFiles, location: &str, inputs: &KeyInputs) -> Option<String> {
     let mut now = KeyInputs::new();
-    let mut digest = |path: &Path| files.digest(path, &|| None).map_err(|error| error.to_string());
+    let mut digest = |path: &Path| files.digest(path, &never).map_err(|error| error.to_string());
     if let Err(reason) = add_recipe(files, location, &mut digest, &mut now) {
         return Some(reason);
     }

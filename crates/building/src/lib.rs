@@ -31,6 +31,7 @@ pub mod ids;
 mod keys;
 pub mod logs;
 pub mod name_list;
+mod object_places;
 pub mod owners;
 pub mod patches;
 mod platform;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
-use patchadm_bulk::journal::RunEnd;
+use patchadm_bulk_values::journal::RunEnd;
 use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::Mode;
 

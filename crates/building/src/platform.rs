@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use patchadm_bulk::conf::Base;
-use patchadm_bulk::report::RunPlatform;
+use patchadm_bulk_values::conf::Base;
+use patchadm_bulk_values::report::RunPlatform;
 use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::Mode;
 

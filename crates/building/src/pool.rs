@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use patchadm_bulk::result::{BuildResult, Digest, Key, KeyInputs};
+use patchadm_bulk_values::result::{BuildResult, Digest, Key, KeyInputs, LONGEST_RESULT};
 use patchadm_rootfs::{Dir, FileType, RootError};
 
 use crate::file_copy::digest_of_file;
@@ -30,7 +30,7 @@ pub(crate) const UNFLUSHED: &str = ".unflushed";
 const MOST_ONE_BY_ONE: usize = 4;
 
 /// The largest description of a result, in bytes.
-const LARGEST_RESULT: u64 = 16 << 20;
+const LARGEST_RESULT: u64 = LONGEST_RESULT as u64;
 
 /// The directory of all results, each below its key.
 #[derive(Debug)]
@@ -257,8 +257,11 @@ pub(crate) fn has_whole_log(dir: &Dir) -> Result<bool, RootError> {
 /// the disk yet.
 fn read(dir: &Dir, key: &Key) -> Result<Result<(BuildResult, bool), String>, RootError> {
     let is_unflushed = dir.look(UNFLUSHED.as_bytes())?.is_some();
-    let Some(bytes) = dir.read_regular(RESULT.as_bytes(), LARGEST_RESULT)? else {
-        return Ok(Err(format!("it has no {RESULT}")));
+    let bytes = match dir.read_regular(RESULT.as_bytes(), LARGEST_RESULT) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Ok(Err(format!("it has no {RESULT}"))),
+        Err(error @ RootError::TooLarge { .. }) => return Ok(Err(error.to_string())),
+        Err(error) => return Err(error),
     };
     let result = match BuildResult::parse(&bytes) {
         Ok(result) => result,

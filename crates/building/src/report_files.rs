@@ -6,18 +6,20 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use patchadm_bulk::conf::ReportSettings;
-use patchadm_bulk::journal::PackageState;
-use patchadm_bulk::pbulk_files::{self, PbulkPackage, PbulkStatus};
-use patchadm_bulk::report::{MailInput, ReportTextInput, RunReport, report_mail, report_text};
+use patchadm_bulk_values::conf::ReportSettings;
+use patchadm_bulk_values::journal::PackageState;
+use patchadm_bulk_values::pbulk_files::{self, PbulkPackage, PbulkStatus};
+use patchadm_bulk_values::report::{MailInput, ReportTextInput, RunReport, report_mail, report_text};
+use patchadm_inputs::password::without_password;
 use patchadm_rootfs::{Dir, FileType, NewTree, RootError, UnnamedDirectory, WritableFile};
 use patchadm_svr4::package::Mode;
+use patchadm_svr4::package::control::printable;
 use serde::Serialize;
 
 use crate::command_run::{CommandError, run_command};
 use crate::file_copy::copy_file;
 use crate::logs::find_phase_logs;
-use crate::runs::{find_logs, find_run, run_directory};
+use crate::runs::{find_logs, find_run, read_bounded, run_directory};
 use crate::work::{PROGRAM, RUNS, Work, numbered_directories};
 
 /// The report as a document.
@@ -101,19 +103,20 @@ pub fn write_report(
     write_all(dir, &files)
 }
 
-/// Writes pbulk's files of a run into a directory. `record` returns the lines of a record in `presolve`, and `platform` is the
-/// system and processor, such as `Linux/x86_64`.
+/// Writes pbulk's files of a run into a directory. `record` returns the lines of a record in `presolve`, `platform` is the
+/// system and processor, such as `Linux/x86_64`, and `base_url` the address of reports.
 pub fn write_pbulk_files(
     dir: &Dir,
     report: &RunReport,
     packages: &[PbulkPackage<'_>],
     record: &dyn Fn(u32) -> String,
-    platform: &str,
+    (platform, base_url): (&str, Option<&str>),
 ) -> Result<(), RootError> {
     let mut sorted = packages.to_vec();
     sorted.sort_by_key(|package| package.pkgname);
     let compiler = report.platform.as_ref().and_then(|platform| platform.compiler.as_deref());
-    let status = PbulkStatus { platform, compiler, began: &report.began, ended: Some(&report.ended) };
+    let (began, ended) = (report.began.as_str(), Some(report.ended.as_str()));
+    let status = PbulkStatus { platform, compiler, began, ended, base_url: base_url.unwrap_or_default() };
     let files = [
         ("success", pbulk_files::success(&sorted)),
         ("error", pbulk_files::error(&sorted)),
@@ -121,6 +124,7 @@ pub fn write_pbulk_files(
         ("status", pbulk_files::status(&status)),
     ];
     write_all(dir, &files.each_ref().map(|(name, text)| (*name, text.as_bytes())))?;
+    let record: &dyn Fn(u32) -> String = &|index| shown(&record(index));
     // Records before anything was resolved have no DEPENDS.
     write_records(dir, "pscan", &|out| {
         write_lines(&sorted, record, &|line| !line.starts_with("DEPENDS="), out)
@@ -128,6 +132,19 @@ pub fn write_pbulk_files(
     write_records(dir, "presolve", &|out| write_lines(&sorted, record, &|_| true, out))?;
     write_records(dir, "report", &|out| pbulk_files::write_report(&sorted, record, out))?;
     dir.sync()
+}
+
+/// Returns the lines of a record without passwords and hidden characters: these files are handed on and looked at.
+fn shown(record: &str) -> String {
+    let shown = |line: &str| match line.strip_prefix("DISTURL=") {
+        Some(urls) => {
+            let urls = urls.split(' ').map(without_password).collect::<Vec<_>>().join(" ");
+            format!("DISTURL={urls}\n")
+        }
+        None => format!("{line}\n"),
+    };
+    let record: String = record.lines().map(shown).collect();
+    String::from_utf8_lossy(&printable(record.as_bytes())).into_owned()
 }
 
 /// Writes records, which may be large all together, to a file.
@@ -184,11 +201,12 @@ pub enum ReportReadError {
 pub fn read_report(work: &Work, run: u64) -> Result<RunReport, ReportReadError> {
     let none = || ReportReadError::None(run);
     let dir = find_run(&work.directory(RUNS)?, run)?.ok_or_else(none)?;
-    let bytes = dir.read_regular(REPORT_JSON.as_bytes(), LARGEST_REPORT)?.ok_or_else(none)?;
-    serde_json::from_slice(&bytes).map_err(|error| ReportReadError::Damaged {
+    let damaged = |reason: String| ReportReadError::Damaged {
         path: work.path.join(RUNS).join(run.to_string()).join(REPORT_JSON),
-        reason: error.to_string(),
-    })
+        reason,
+    };
+    let bytes = read_bounded(&dir, REPORT_JSON.as_bytes(), LARGEST_REPORT)?.map_err(damaged)?;
+    serde_json::from_slice(&bytes.ok_or_else(none)?).map_err(|error| damaged(error.to_string()))
 }
 
 /// The reasons why a report was not handed on.

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use patchadm_bulk::conf::Base;
-use patchadm_bulk::history::RunDifference;
-use patchadm_bulk::journal::PackageState;
-use patchadm_bulk::report::{ReportTextInput, RunReport};
+use patchadm_bulk_values::conf::Base;
+use patchadm_bulk_values::history::RunDifference;
+use patchadm_bulk_values::journal::PackageState;
+use patchadm_bulk_values::report::{ReportTextInput, RunReport};
 use patchadm_rootfs::{NewTree, RootError};
 
 use crate::logs::read_log;

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use patchadm_core::process::{close_inherited, leave_session_keyring};
 use patchadm_inputs::http::{Address, HttpAnswer, HttpClient, HttpRequest, HttpSettings};
+use patchadm_rootfs::never;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -253,11 +254,11 @@ fn open_below(directory: &Path, path: &OsStr) -> Result<File, Errno> {
 fn print_answer(url: &str, http: &HttpSettings, output: &mut dyn Write) -> Result<(), String> {
     let address = Address::parse(url).map_err(|error| error.to_string())?;
     let client = HttpClient::new(http);
-    let answer = client.get(&HttpRequest::whole(&address), &|| None);
+    let answer = client.get(&HttpRequest::whole(&address), &never);
     let HttpAnswer::Content(mut body) = answer.map_err(|error| error.to_string())? else {
         return Err("the server says that nothing has changed".to_owned());
     };
-    while let Some(bytes) = body.next_bytes(&|| None).map_err(|error| error.to_string())? {
+    while let Some(bytes) = body.next_bytes(&never).map_err(|error| error.to_string())? {
         output.write_all(&bytes).map_err(|error| error.to_string())?;
     }
     Ok(())
@@ -273,7 +274,7 @@ mod tests {
         for path in
             ["/etc/passwd", "/srv/sources/../../etc/passwd", "/srv/sources-of-others/x", "srv/sources/x"]
         {
-            let said = sources.read(&format!("file:{path}"), &|| None, &mut |_| Ok(())).unwrap_err();
+            let said = sources.read(&format!("file:{path}"), &never, &mut |_| Ok(())).unwrap_err();
             assert_eq!(said, "it is below no `file_source` of bulk.conf", "{path}");
         }
     }

@@ -1,9 +1,17 @@
-//! Whether a file system is full.
+//! Whether a file system is full, and who has found it so.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use patchadm_rootfs::{Dir, RootError, Timestamp, random};
+use patchadm_svr4::package::Mode;
+
+use crate::work::{PROGRAM, host_directory};
 
 /// The free bytes below which a file system counts as full: a program that found no space may have removed what it began.
 const LEAST: u64 = 4 << 20;
+
+/// The file in the directory for builds that each task changes which has found no space there.
+const FULL: &[u8] = b"tasks.full";
 
 /// Tells whether the file system of a directory has no space left for an ordinary user. One that does not tell its size is
 /// not full.
@@ -11,4 +19,67 @@ pub(crate) fn is_full(directory: &Path) -> bool {
     let Ok(seen) = rustix::fs::statvfs(directory) else { return false };
     let has_no_bytes = seen.f_blocks > 0 && seen.f_bavail.saturating_mul(seen.f_frsize) < LEAST;
     has_no_bytes || seen.f_files > 0 && seen.f_favail == 0
+}
+
+/// What tasks of one machine tell each other of the space in the directory for builds. The first one that finds none makes room,
+/// and another one may fail for want of it and look only afterwards.
+///
+/// The sign is the time of a file, which can be set where there is no space for a byte.
+#[derive(Debug)]
+pub(crate) struct SpaceSigns {
+    build_dir: PathBuf,
+    begin: Option<Timestamp>,
+}
+
+impl SpaceSigns {
+    /// Begins to look, before a task writes anything.
+    pub(crate) fn begin(build_dir: &Path) -> Self {
+        let begin = host_directory(build_dir).and_then(|dir| {
+            if dir.look(FULL)?.is_none() {
+                dir.replace_file(PROGRAM, FULL, b"", Mode::of(0o644))?;
+            }
+            last_sign(&dir)
+        });
+        Self { build_dir: build_dir.to_owned(), begin: begin.ok().flatten() }
+    }
+
+    /// Tells whether some task has found no space since.
+    pub(crate) fn has_sign(&self) -> bool {
+        host_directory(&self.build_dir).and_then(|dir| last_sign(&dir)).is_ok_and(|last| last != self.begin)
+    }
+
+    /// Tells all other tasks that there is no space. Nothing depends on it where the file is missing.
+    pub(crate) fn give(&self) -> Result<(), RootError> {
+        let dir = host_directory(&self.build_dir)?;
+        if dir.look(FULL)?.is_some() {
+            // Any time but that of another sign.
+            let seconds = i64::try_from(random()? >> 34).unwrap_or_default();
+            dir.set_mtime(FULL, Timestamp::whole(seconds))?;
+        }
+        Ok(())
+    }
+}
+
+fn last_sign(dir: &Dir) -> Result<Option<Timestamp>, RootError> {
+    Ok(dir.look(FULL)?.map(|seen| seen.mtime))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_learns_that_another_one_has_found_no_space_whenever_it_looks() {
+        let dir = tempfile::tempdir().unwrap();
+        let build_dir = dir.path().join("build");
+        let (finds, fails) = (SpaceSigns::begin(&build_dir), SpaceSigns::begin(&build_dir));
+        assert!(!finds.has_sign() && !fails.has_sign());
+        finds.give().unwrap();
+        assert!(fails.has_sign());
+        // What was found before it began is nothing to one that begins now.
+        let later = SpaceSigns::begin(&build_dir);
+        assert!(!later.has_sign());
+        fails.give().unwrap();
+        assert!(later.has_sign() && finds.has_sign());
+    }
 }

@@ -4,14 +4,16 @@
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use patchadm_bulk::records::{ImportError, Location, PbulkFields, PkgName, Record, Records};
-use patchadm_bulk::resolve::{Graph, PackageState, PrefailReason, Resolution, UnknownName, resolve, select};
-use patchadm_bulk::result::Digest;
+use patchadm_bulk_values::records::{ImportError, Location, PbulkFields, PkgName, Record, Records};
+use patchadm_bulk_values::resolve::{
+    Graph, PackageState, PrefailReason, Resolution, UnknownName, resolve, select,
+};
+use patchadm_bulk_values::result::Digest;
 use patchadm_inputs::input_file::InputFile;
 use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::Mode;
 
-use crate::scan::{ScanError, ScanRequest, scan};
+use crate::scan::{ScanError, ScanRequest, repetition_notes, scan};
 use crate::set::{SetError, name_holders};
 use crate::work::{PROGRAM, SCAN, Work};
 
@@ -184,7 +186,8 @@ pub fn import_tree(work: &Work, path: &Path) -> Result<ScannedTree, ForeignRecor
     let locations = locations.len();
     let tree = KnownTree::of(work, records)?;
     let digest = files_of(&tree, Some(work))?;
-    Ok(ScannedTree { tree, digest, locations, scanned: 0, reused: 0, notes: Vec::new() })
+    let notes = repetition_notes(&tree.records);
+    Ok(ScannedTree { tree, digest, locations, scanned: 0, reused: 0, notes })
 }
 
 /// Returns the digest of the records; writes them down where a directory is given: as they were read, from which keys are made,
@@ -203,8 +206,11 @@ fn files_of(tree: &KnownTree, work: Option<&Work>) -> Result<Digest, RootError> 
         out.flush()
     })?;
     // Before anything was resolved there is no DEPENDS, and nothing that a need could not have.
-    let before = |index| PbulkFields { found: locations_found(tree, index), ..PbulkFields::default() };
-    let resolved = |index| pbulk_fields(records, resolution, index);
+    let before = |index| {
+        let fields = PbulkFields { found: locations_found(tree, index), ..PbulkFields::default() };
+        is_of_pbulk(resolution, index).then_some(fields)
+    };
+    let resolved = |index| is_of_pbulk(resolution, index).then(|| pbulk_fields(records, resolution, index));
     write_records(&dir, PSCAN, records, before)?;
     write_records(&dir, PRESOLVE, records, resolved)?;
     Ok(digest)
@@ -215,7 +221,7 @@ fn write_records<'a>(
     dir: &Dir,
     name: &str,
     records: &'a Records,
-    fields: impl Fn(u32) -> PbulkFields<'a>,
+    fields: impl Fn(u32) -> Option<PbulkFields<'a>>,
 ) -> Result<(), RootError> {
     dir.replace_streamed(PROGRAM, name.as_bytes(), Mode::of(0o644), |file| {
         let mut out = BufWriter::with_capacity(BUFFER, file);
@@ -268,6 +274,8 @@ pub(crate) fn pbulk_record_text(records: &Records, resolution: &Resolution, inde
 /// pbulk-build ends at one; their reason names it.
 fn pbulk_fields<'a>(records: &'a Records, resolution: &Resolution, index: u32) -> PbulkFields<'a> {
     let reason = match resolution.state(index) {
+        // The record itself has it.
+        Some(PackageState::Prefailed(PrefailReason::Skip(_))) => None,
         Some(PackageState::Prefailed(reason)) => Some(reason),
         _ => None,
     };
@@ -278,13 +286,20 @@ fn pbulk_fields<'a>(records: &'a Records, resolution: &Resolution, index: u32) -
     PbulkFields { depends, found: found.collect(), fail_reason }
 }
 
+/// Tells whether pbulk's files have a package. Its programs know packages by their names alone, so of several with one name they
+/// have the one that keeps it.
+pub(crate) fn is_of_pbulk(resolution: &Resolution, index: u32) -> bool {
+    !matches!(resolution.state(index), Some(PackageState::Prefailed(PrefailReason::Duplicate { .. })))
+}
+
 /// Returns how many packages need each one by the DEPENDS of pbulk's files, directly or not, and itself.
 pub(crate) fn pbulk_depths(resolution: &Resolution) -> Vec<u32> {
     let graph = resolution.graph();
-    if !graph.indices().any(|index| is_in_circle(resolution, index)) {
+    let has_depends = |index| !is_in_circle(resolution, index) && is_of_pbulk(resolution, index);
+    if graph.indices().all(has_depends) {
         return graph.depths();
     }
-    let needs = |index| if is_in_circle(resolution, index) { &[] } else { graph.needs(index) };
+    let needs = |index| if has_depends(index) { graph.needs(index) } else { &[] };
     Graph::new(graph.indices().map(|index| needs(index).to_vec())).depths()
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use patchadm_bulk::conf::IdRange;
+use patchadm_bulk_values::conf::IdRange;
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError};
 use patchadm_svr4::package::{Mode, ObjectPath};
 use rustix::io::Errno;

@@ -11,10 +11,11 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
-use patchadm_bulk::cache::{FileStatus, Seen};
-use patchadm_bulk::conf::{Configuration, SandboxMount};
-use patchadm_bulk::result::Digest;
+use patchadm_bulk_values::cache::{FileStatus, Seen};
+use patchadm_bulk_values::conf::{Configuration, SandboxMount};
+use patchadm_bulk_values::result::Digest;
 use patchadm_inputs::input_file::{InputDirectory, InputKind};
+use patchadm_rootfs::{Interrupt, never};
 use rustix::process::getgroups;
 use rustix::thread::set_thread_groups;
 
@@ -72,9 +73,6 @@ pub(crate) enum RecipeError {
     #[error("it was interrupted by signal {0}")]
     Interrupted(i32),
 }
-
-/// Returns the signal that asks for the end.
-pub(crate) type Interrupt<'a> = &'a dyn Fn() -> Option<i32>;
 
 /// The tree, and what else recipes can name.
 #[derive(Debug)]
@@ -298,7 +296,7 @@ impl Drop for FileRights {
 /// Returns the digest of a program of a driver; none where there is none.
 pub(crate) fn digest_of_program(path: &Path) -> Option<Digest> {
     let file = File::open(path).ok()?;
-    digest_of(&file, path, &|| None).ok()
+    digest_of(&file, path, &never).ok()
 }
 
 /// Returns the path of a file that a recipe names, below the tree where it is there; else absolute.
@@ -357,7 +355,7 @@ mod tests {
         let names: Vec<_> = files.of_recipe("net/curl").unwrap().into_iter().map(|file| file.path).collect();
         assert_eq!(names, ["out", "record"]);
         assert!(files.of_recipe("linked").unwrap_err().to_string().starts_with("linked: it is a symbolic"));
-        let digest = |path: &Path| files.digest(path, &|| None).unwrap();
+        let digest = |path: &Path| files.digest(path, &never).unwrap();
         assert_eq!(digest(Path::new("net/curl/record")), Some(Digest::of(b"text")));
         let key = dir.path().join("secrets/key");
         for path in [Path::new("net/curl/out"), Path::new("../secrets/key"), &key] {
@@ -375,8 +373,8 @@ mod tests {
         File::create(dir.path().join("huge")).unwrap().set_len(8 << 40).unwrap();
         fs::write(dir.path().join("file"), "text").unwrap();
         let files = TreeFiles::of_tree(dir.path(), None);
-        assert_eq!(files.digest(Path::new("pipe"), &|| None).unwrap(), Some(Digest::of(b"")));
-        let said = files.digest(Path::new("huge"), &|| None).unwrap_err().to_string();
+        assert_eq!(files.digest(Path::new("pipe"), &never).unwrap(), Some(Digest::of(b"")));
+        let said = files.digest(Path::new("huge"), &never).unwrap_err().to_string();
         assert_eq!(said, "huge has more than 1 GiB");
         let said = files.digest(Path::new("file"), &|| Some(15)).unwrap_err().to_string();
         assert_eq!(said, "it was interrupted by signal 15");

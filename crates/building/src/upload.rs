@@ -9,11 +9,12 @@
 //! A directory gets its name when it is whole. `uploads/<n>.done` says that the command has uploaded it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use patchadm_bulk::conf::SandboxMount;
-use patchadm_bulk::report::UploadReport;
+use patchadm_bulk_values::conf::SandboxMount;
+use patchadm_bulk_values::report::UploadReport;
 use patchadm_core::namespaces::EnclosureEnd;
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, RootError};
 use patchadm_svr4::package::Mode;
@@ -21,6 +22,7 @@ use patchadm_svr4::package::Mode;
 use crate::base::BaseLayer;
 use crate::command_run::{CommandError, run_command};
 use crate::file_copy::copy_file;
+use crate::runs::read_bounded;
 use crate::sandbox::{BuildRoot, BuildUser, SandboxCommand, SandboxLimits, StopCause, TaskLog, environment};
 use crate::set::{
     CURRENT, EarlierSet, PACKAGES, SetError, SetManifest, lead, put_file, read_set, set_of_link,
@@ -44,27 +46,58 @@ const SUMS: &str = "SHA512.bz2";
 /// How the names of pkgsrc's packages end.
 const OF_PKGSRC: [&str; 4] = [".tgz", ".tbz", ".txz", ".tar"];
 
+/// The file with the names of the packages that are not in the summary, and the most bytes of it that are read.
+const UNREAD: &[u8] = b"unread";
+const LARGEST_LIST: u64 = 64 << 20;
+
 /// The time that the summary and the sums may take, and the bytes that this may print.
 const LONGEST: Duration = Duration::from_secs(4 * 3600);
 const LARGEST_LOG: u64 = 1 << 20;
 
+/// The processor seconds and the bytes that `pkg_info -X` may take for one package in `pkg_summary.gz`. A location may take as many
+/// seconds for all of its packages, and sixteen times the bytes.
+const SECONDS_OF_ONE: &str = "60";
+const BYTES_OF_ONE: &str = "1048576";
+
 /// Makes `pkg_summary.gz` and `SHA512.bz2` with the programs of the base: the packages are at `/upload`, the lists of names at
-/// `/packages`, the files go to `/out`.
+/// `/packages`, the files go to `/out`. `/out/unread` names the packages that are not in the summary.
 const SCRIPT: &str = r#"set -eu
+seconds=$1 bytes=$2
 PATH=${LOCALBASE:-/usr/pkg}/sbin:${LOCALBASE:-/usr/pkg}/bin:$PATH
 export PATH
 unset PKG_PATH
+# Puts what a command prints into /out/one: so many seconds of each process and so many bytes at most, else it fails.
+within() {
+    rm -f /out/well
+    { (ulimit -t "$1" 2>/dev/null || :; shift 2; exec "$@") && : >/out/well; } | head -c "$2" >/out/one
+    [ -e /out/well ] && [ "$(wc -c </out/one)" -lt "$2" ]
+}
 mkdir /out/All
 if [ -s /packages/of-pkgsrc ]; then
     cd /upload/All
-    # A build may give any file such a name: one that cannot be read is not in the summary, and keeps no other out.
-    if ! xargs "${PKG_INFO:-pkg_info}" -X </packages/of-pkgsrc >/out/pkg_summary; then
-        rm /out/pkg_summary
-        while read name; do
-            if "${PKG_INFO:-pkg_info}" -X "$name" </dev/null >/out/one; then cat /out/one; fi
-        done </packages/of-pkgsrc >/out/pkg_summary
+    pkg_info=${PKG_INFO:-pkg_info}
+    count=$(wc -l </packages/of-pkgsrc)
+    # A build may give any file such a name: one that cannot be read, or takes long, is not in the summary, and keeps no other out.
+    if within $((seconds + count / 10)) $((16 * bytes + count * bytes / 16)) xargs "$pkg_info" -X </packages/of-pkgsrc; then
+        mv /out/one /out/pkg_summary
+    else
+        last='' spent=0 printed=0
+        while read location name; do
+            if [ "$location" != "$last" ]; then last=$location spent=0 printed=0; fi
+            began=$(date +%s)
+            if [ $spent -lt $seconds ] && [ $printed -lt $((16 * bytes)) ] &&
+                within $seconds $bytes "$pkg_info" -X "$name" </dev/null
+            then
+                cat /out/one
+                printed=$((printed + $(wc -c </out/one)))
+            else
+                printf '%s\n' "$name" >>/out/unread
+            fi
+            spent=$((spent + $(date +%s) - began))
+        done </packages/by-location >/out/pkg_summary
         rm -f /out/one
     fi
+    rm -f /out/well
     gzip -nc /out/pkg_summary >/out/All/pkg_summary.gz
     rm /out/pkg_summary
 fi
@@ -140,10 +173,11 @@ pub fn upload(request: &UploadRequest<'_>) -> Result<UploadReport, UploadError> 
     let (files, left_out) = offered(&set.manifest);
     report.packages = files.len() as u64;
     report.left_out = left_out.into_iter().map(str::to_owned).collect();
-    if !is_of_set(&uploads, &name, &set)?
-        && let Err(error) = make(request, &uploads, (&name, &set.path), &set.manifest)
-    {
-        return failed(report, error);
+    if !is_of_set(&uploads, &name, &set)? {
+        match make(request, &uploads, (&name, &set.path), &set.manifest) {
+            Ok(unread) => report.unread = unread,
+            Err(error) => return failed(report, error),
+        }
     }
     lead_to(&uploads, &name)?;
     if uploads.look(done.as_bytes())?.is_some() {
@@ -218,27 +252,29 @@ fn is_of_set(uploads: &Dir, name: &str, set: &EarlierSet) -> Result<bool, RootEr
     Ok(true)
 }
 
-/// Makes the directory, and gives it its name.
+/// Makes the directory, and gives it its name. Returns the packages that are not in the summary.
 fn make(
     request: &UploadRequest<'_>,
     uploads: &Dir,
     (name, set): (&str, &PathBuf),
     manifest: &SetManifest,
-) -> Result<(), UploadError> {
+) -> Result<Vec<String>, UploadError> {
     uploads.remove_leftovers(PROGRAM)?;
     let (private, dir) = uploads.make_private(PROGRAM)?;
     let path = host_path(&request.work.path.join(UPLOADS), &private);
     let filled = fill(request, &dir, &path, (set, manifest));
-    let named = filled.and_then(|()| {
+    let named = filled.and_then(|unread| {
         dir.set_own_mode(Mode::of(0o755))?;
         dir.sync()?;
         if uploads.look(name.as_bytes())?.is_some() {
             uploads.exchange(&private, uploads, name.as_bytes())?;
             uploads.sync()?;
-            return Ok(uploads.remove_tree(&private)?);
+            uploads.remove_tree(&private)?;
+        } else {
+            uploads.move_to(&private, uploads, name.as_bytes())?;
+            uploads.sync()?;
         }
-        uploads.move_to(&private, uploads, name.as_bytes())?;
-        Ok(uploads.sync()?)
+        Ok(unread)
     });
     if named.is_err() {
         // The earlier error is the one to report; what stays goes with the leftovers.
@@ -252,7 +288,7 @@ fn fill(
     dir: &Dir,
     path: &Path,
     (set, manifest): (&PathBuf, &SetManifest),
-) -> Result<(), UploadError> {
+) -> Result<Vec<String>, UploadError> {
     let all = made(dir, ALL.as_bytes())?;
     let (offered, _) = offered(manifest);
     for (place, name) in &offered {
@@ -260,19 +296,21 @@ fn fill(
         put_file((&set.join(directory), name), &all, name.as_bytes())?;
     }
     if offered.is_empty() {
-        return Ok(all.sync()?);
+        all.sync()?;
+        return Ok(Vec::new());
     }
     // What is mounted must be readable for the one who builds.
     dir.set_own_mode(Mode::of(0o755))?;
-    let names: Vec<&str> = offered.iter().map(|(_, name)| *name).collect();
+    let location = |place: &str| manifest.files.get(place).map_or("", |file| file.location.as_str());
+    let names: Vec<(&str, &str)> = offered.iter().map(|(place, name)| (location(place), *name)).collect();
     let place = TaskPlace::make(&request.work.conf.build_dir, &request.work.id)
         .map_err(|error| UploadError::Files(error.to_string()))?;
     let made = summarize(request, &place, path, &names);
-    let taken = made.and_then(|()| take_files(&place, dir, &all));
+    let taken = made.and_then(|()| take_files(&place, (dir, &all), &names));
     place.remove()?;
-    taken?;
+    let unread = taken?;
     all.sync()?;
-    Ok(())
+    Ok(unread)
 }
 
 /// Calls the programs of the base.
@@ -280,14 +318,13 @@ fn summarize(
     request: &UploadRequest<'_>,
     place: &TaskPlace,
     upload: &Path,
-    names: &[&str],
+    names: &[(&str, &str)],
 ) -> Result<(), UploadError> {
     let machine = |error: &dyn std::error::Error| UploadError::Files(error.to_string());
     let lists = place.empty("packages")?;
-    let is_of_pkgsrc = |name: &&&str| OF_PKGSRC.iter().any(|end| name.ends_with(end));
-    let of_pkgsrc = names.iter().filter(is_of_pkgsrc).map(|name| format!("./{}\n", quoted(name)));
-    let all = names.iter().map(|name| format!("{ALL}/{}\n", quoted(name)));
-    for (list, text) in [("of-pkgsrc", of_pkgsrc.collect::<String>()), ("all", all.collect())] {
+    let (of_pkgsrc, by_location) = lists_of_pkgsrc(names);
+    let all = names.iter().map(|(_, name)| format!("{ALL}/{}\n", quoted(name)));
+    for (list, text) in [("of-pkgsrc", of_pkgsrc), ("by-location", by_location), ("all", all.collect())] {
         let mut file = lists.create(list.as_bytes())?;
         file.put(text.as_bytes())?;
         file.set_mode(Mode::of(0o644))?;
@@ -313,7 +350,7 @@ fn summarize(
     let variables: Vec<_> =
         [("HOME", "/tmp"), ("TMPDIR", "/tmp"), ("SHELL", "/bin/sh")].into_iter().chain(named).collect();
     let command = SandboxCommand {
-        words: ["/bin/sh", "-c", SCRIPT, "upload"].map(Into::into).to_vec(),
+        words: ["/bin/sh", "-c", SCRIPT, "upload", SECONDS_OF_ONE, BYTES_OF_ONE].map(Into::into).to_vec(),
         environment: environment(&variables),
         directory: "/".to_owned(),
         user: BuildUser::First,
@@ -346,14 +383,37 @@ fn summarize(
     Err(UploadError::Files(format!("{how}{}", last.unwrap_or_default())))
 }
 
-/// Returns a name as xargs(1) reads it.
+/// Returns the list of the packages of pkgsrc, and that by locations, each with a number.
+fn lists_of_pkgsrc(names: &[(&str, &str)]) -> (String, String) {
+    let is_of_pkgsrc = |(_, name): &&(&str, &str)| OF_PKGSRC.iter().any(|end| name.ends_with(end));
+    let mut of_pkgsrc: Vec<_> = names.iter().filter(is_of_pkgsrc).collect();
+    let (mut all, mut by_location) = (String::new(), String::new());
+    for (_, name) in &of_pkgsrc {
+        // Writing to a string does not fail.
+        let _ = writeln!(all, "./{}", quoted(name));
+    }
+    of_pkgsrc.sort();
+    let (mut number, mut last) = (0, "");
+    for (location, name) in of_pkgsrc {
+        number += u32::from(*location != last);
+        last = location;
+        let _ = writeln!(by_location, "{number} ./{}", quoted(name));
+    }
+    (all, by_location)
+}
+
+/// Returns a name as xargs(1) and the `read` of a shell read it.
 fn quoted(name: &str) -> String {
     let is_special = |letter: char| letter.is_whitespace() || matches!(letter, '\\' | '"' | '\'');
     name.chars().flat_map(|letter| is_special(letter).then_some('\\').into_iter().chain([letter])).collect()
 }
 
-/// Takes over what was made.
-fn take_files(place: &TaskPlace, dir: &Dir, all: &Dir) -> Result<(), UploadError> {
+/// Takes over what was made. Returns the packages that are not in the summary.
+fn take_files(
+    place: &TaskPlace,
+    (dir, all): (&Dir, &Dir),
+    names: &[(&str, &str)],
+) -> Result<Vec<String>, UploadError> {
     let out = Dir::of_host(&place.part("out"))?;
     let summaries = out.dir(ALL.as_bytes())?;
     for (from, name, to) in [(&summaries, SUMMARY, all), (&out, SUMS, dir)] {
@@ -362,7 +422,11 @@ fn take_files(place: &TaskPlace, dir: &Dir, all: &Dir) -> Result<(), UploadError
             to.set_mode(name.as_bytes(), Mode::of(0o644))?;
         }
     }
-    Ok(())
+    let unread = read_bounded(&out, UNREAD, LARGEST_LIST)?.unwrap_or_default().unwrap_or_default();
+    let unread: BTreeSet<&[u8]> =
+        unread.split(|&byte| byte == b'\n').filter_map(|name| name.strip_prefix(b"./")).collect();
+    let unread = names.iter().filter(|(_, name)| unread.contains(name.as_bytes()));
+    Ok(unread.map(|(_, name)| (*name).to_owned()).collect())
 }
 
 /// Lets `uploads/current` lead to a set, unless it leads to a newer one.
@@ -384,10 +448,67 @@ pub fn newest_set(work: &Work) -> Result<u64, UploadError> {
 
 #[cfg(test)]
 mod tests {
-    use patchadm_bulk::result::Key;
+    use patchadm_bulk_values::result::Key;
+
+    use std::process::Command;
 
     use super::*;
     use crate::set::SetFile;
+
+    /// Runs the script in a directory, with a `pkg_info` that this text describes and one second for each package.
+    fn summary(pkg_info: &str, names: &[(&str, &str)]) -> (String, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        for directory in ["upload/All", "packages", "out"] {
+            std::fs::create_dir_all(path(directory)).unwrap();
+        }
+        for (_, name) in names {
+            std::fs::write(path("upload/All").join(name), "").unwrap();
+        }
+        let (of_pkgsrc, by_location) = lists_of_pkgsrc(names);
+        for (list, text) in [("of-pkgsrc", of_pkgsrc.as_str()), ("by-location", &by_location), ("all", "")] {
+            std::fs::write(path("packages").join(list), text).unwrap();
+        }
+        std::fs::write(path("pkg_info"), format!("#!/bin/sh\nshift\nfor file; do\n{pkg_info}\ndone\n"))
+            .unwrap();
+        assert!(Command::new("chmod").arg("+x").arg(path("pkg_info")).status().unwrap().success());
+        let script = ["/upload", "/packages", "/out"].iter().fold(SCRIPT.to_owned(), |script, place| {
+            script.replace(place, &path(&place[1..]).display().to_string())
+        });
+        // Compressed by nobody, so that the test needs no further program.
+        let script = script.replace("gzip -nc", "cat").replace("bzip2 -c", "cat");
+        let mut command = Command::new("/bin/sh");
+        command.arg("-c").arg(script).args(["upload", "1", "1000"]).env("PKG_INFO", path("pkg_info"));
+        let done = command.output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let text = |name: &str| std::fs::read_to_string(path(name)).unwrap_or_default();
+        (text("out/All/pkg_summary.gz"), text("out/unread"))
+    }
+
+    #[test]
+    fn a_package_that_takes_long_or_has_much_to_say_is_not_in_the_summary_and_keeps_no_other_out() {
+        let pkg_info = "case $file in *slow*) while :; do :; done;; *bad*) exit 1;; *long*) head -c 5000 /dev/zero;; esac\n\
+                        echo \"PKGNAME=$file\"";
+        let packages = [
+            ("x/a", "a good.tgz"),
+            ("x/evil", "long.tgz"),
+            ("x/evil", "slow1.tgz"),
+            ("x/evil", "slow2.tgz"),
+            ("x/evil", "slow3.tgz"),
+            ("x/y", "bad.tgz"),
+            ("x/y", "good.tgz"),
+            ("x/y", "no.pkg"),
+        ];
+        let (summary, unread) = summary(pkg_info, &packages);
+        assert_eq!(summary, "PKGNAME=./a good.tgz\nPKGNAME=./good.tgz\n");
+        assert_eq!(unread, "./long.tgz\n./slow1.tgz\n./slow2.tgz\n./slow3.tgz\n./bad.tgz\n");
+    }
+
+    #[test]
+    fn packages_that_are_quick_are_read_by_one_call() {
+        let (summary, unread) = summary("echo \"$file of $#\"", &[("x/a", "a.tgz"), ("x/b", "b.tar")]);
+        assert_eq!((&*summary, &*unread), ("./a.tgz of 2\n./b.tar of 2\n", ""));
+    }
 
     #[test]
     fn no_file_is_uploaded_under_the_name_of_another_package() {

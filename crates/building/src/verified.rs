@@ -2,13 +2,14 @@
 
 use std::os::unix::fs::MetadataExt as _;
 
-use patchadm_bulk::result::Key;
-use patchadm_bulk::verified::{VerifiedFile, VerifiedFiles};
+use patchadm_bulk_values::result::Key;
+use patchadm_bulk_values::verified::{VerifiedFile, VerifiedFiles};
 use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::Mode;
 
 use crate::file_copy::digest_of_file;
 use crate::pool::{FoundResult, LOG, Pool, PoolEntry, has_whole_log};
+use crate::runs::read_bounded;
 use crate::work::PROGRAM;
 
 /// The file with the notes, in the directory of a bulk build.
@@ -19,7 +20,8 @@ const LARGEST_NOTES: u64 = 1 << 28;
 
 /// Reads the notes on files that were compared.
 pub(crate) fn read_verified(work: &Dir) -> Result<VerifiedFiles, RootError> {
-    let bytes = work.read_regular(VERIFIED, LARGEST_NOTES)?.unwrap_or_default();
+    // Without notes everything is compared.
+    let bytes = read_bounded(work, VERIFIED, LARGEST_NOTES)?.unwrap_or_default().unwrap_or_default();
     Ok(VerifiedFiles::parse(&bytes))
 }
 

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use patchadm_bulk::conf::{Configuration, ConfigurationError};
+use patchadm_bulk_values::conf::{Configuration, ConfigurationError};
 use patchadm_rootfs::{Dir, FileType, Lock, LockError, LockHolder, RootError, random};
 use patchadm_svr4::package::Mode;
 
@@ -41,7 +41,7 @@ const OWN_NAMES: [&str; 11] =
     [CONFIGURATION, "id", "lock", "history", "verified", RUNS, SCAN, "sets", "patches", "build", "uploads"];
 
 /// What is believed of the directory for builds. The layers in it belong to the ids of the sandboxes.
-const NAMES_OF_BUILD_DIR: [&str; 5] = ["tasks", "installed", "layers", "base.copy", "failed"];
+const NAMES_OF_BUILD_DIR: [&str; 6] = ["tasks", "installed", "layers", "base.copy", "base.facts", "failed"];
 
 /// The reasons why a directory is no usable one of a bulk build.
 #[derive(Debug, thiserror::Error)]

@@ -8,8 +8,7 @@ use std::os::unix::fs::FileExt as _;
 use rustix::io::Errno;
 
 use crate::format::manifest::{Manifest, ManifestError};
-use patchadm_rootfs::RootError;
-use patchadm_rootfs::{Digest, Hashing};
+use patchadm_rootfs::{Digest, Hashing, Interrupt, InterruptibleRead, RootError, never};
 use patchadm_svr4::format::datastream::{DatastreamError, DatastreamReader};
 
 /// The name of the member that holds the manifest.
@@ -98,7 +97,7 @@ impl UnboundArchive {
 
     /// Computes the BLAKE3 of the file.
     pub fn digest(&self) -> Result<Digest, ArchiveFileError> {
-        digest_of(&self.file).map_err(|error| unreadable(&self.shown, &error).into())
+        digest_of(&self.file, &never).map_err(|error| unreadable(&self.shown, &error).into())
     }
 
     /// Reads the manifest, or returns `None` for an archive of another program.
@@ -158,9 +157,9 @@ impl Read for FromStart<'_> {
     }
 }
 
-/// Computes the BLAKE3 of a whole file.
-pub fn digest_of(file: &File) -> io::Result<Digest> {
-    let mut raw = Hashing::new(FromStart::new(file));
+/// Computes the BLAKE3 of a whole file. A signal ends it with an error.
+pub fn digest_of(file: &File, interrupt: Interrupt<'_>) -> io::Result<Digest> {
+    let mut raw = Hashing::new(InterruptibleRead::new(FromStart::new(file), interrupt));
     let mut buffer = vec![0; BUFFER];
     loop {
         match raw.read(&mut buffer) {

@@ -17,6 +17,7 @@ use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::format::remote::RemoteArchive;
 use patchadm_svr4::package::{Mode, ObjectPath, PackagePath, Params, PkgInst};
 
+pub use crate::format::history::Merge;
 pub use attribute_change::AttributeChange;
 pub use copied_record::CopiedRecord;
 pub use ledger::{
@@ -52,6 +53,8 @@ pub struct Plan {
     pub discard: Vec<PathBuf>,
     /// Notes for the operator, in whole sentences.
     pub notes: Vec<String>,
+    /// The edited files that stay, each with the version of the patch beside it.
+    pub merges: Vec<Merge>,
     /// The facts about the signature of the one patch, if they go into the history.
     pub signature: Option<SignatureRecord>,
     /// Whether it leads forward to newer objects or back.
@@ -172,7 +175,7 @@ pub enum Body {
 }
 
 impl Body {
-    /// Returns the file type alone; another name counts as a regular file.
+    /// Returns the file type alone; another name counts as a regular file, whatever it is a name of.
     pub fn file_type(&self) -> FileType {
         match self {
             Self::Member(_) | Self::CopyOf(_) | Self::Link(_) => FileType::Regular,
@@ -297,6 +300,7 @@ impl Plan {
             space: Vec::new(),
             discard: Vec::new(),
             notes: Vec::new(),
+            merges: Vec::new(),
             signature: None,
             direction: Direction::Forward,
         }

@@ -10,6 +10,7 @@
 
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
@@ -61,7 +62,15 @@ pub(crate) struct TerminalRelay {
     typed: Vec<u8>,
     /// Whether more can be typed.
     is_open: bool,
+    /// Whether something was printed that the terminal may answer.
+    has_asked: bool,
 }
+
+/// The bytes with which questions to a terminal begin: ENQ, ESC, and CSI of eight bits.
+const ASKING: [u8; 3] = [0x05, 0x1b, 0x9b];
+
+/// How long a terminal has for an answer after the end of the command that asked.
+const ANSWER_TIME: Duration = Duration::from_millis(200);
 
 impl TerminalRelay {
     /// Begins to relay between the terminal that is the standard input of this process and a new one; `None` if standard
@@ -95,6 +104,7 @@ impl TerminalRelay {
             escaper: PieceEscaper::new(EscapedSet::HiddenBesideEditing),
             typed: Vec::new(),
             is_open: true,
+            has_asked: false,
         };
         relay.resume()?;
         Ok(Some(relay))
@@ -120,8 +130,12 @@ impl TerminalRelay {
 
     /// Makes the terminal of the caller what it was before, for a time in which the command does not go on.
     pub(crate) fn suspend(&self) {
+        self.give_back(OptionalActions::Now);
+    }
+
+    fn give_back(&self, when: OptionalActions) {
         // A terminal that is gone has no settings.
-        let _ = tcsetattr(&self.keyboard, OptionalActions::Now, &self.before);
+        let _ = tcsetattr(&self.keyboard, when, &self.before);
     }
 
     /// Goes on to relay.
@@ -154,7 +168,10 @@ impl TerminalRelay {
     fn print(&mut self, piece: &[u8]) {
         match self.usage {
             TerminalUse::Questions => write_all(&self.screen, &self.escaper.next(piece)),
-            TerminalUse::Shell => write_all(&self.screen, piece),
+            TerminalUse::Shell => {
+                self.has_asked |= piece.iter().any(|byte| ASKING.contains(byte));
+                write_all(&self.screen, piece);
+            }
         }
     }
 
@@ -190,7 +207,11 @@ impl Drop for TerminalRelay {
     fn drop(&mut self) {
         self.show();
         write_all(&self.screen, &self.escaper.rest());
-        self.suspend();
+        // A terminal that was asked something answers as if somebody had typed it: that is for nobody outside.
+        if self.has_asked {
+            std::thread::sleep(ANSWER_TIME);
+        }
+        self.give_back(OptionalActions::Flush);
     }
 }
 

@@ -80,6 +80,14 @@ impl Inventory {
         seen.unwrap_or_else(|| path.clone())
     }
 
+    /// Returns the place in `file_systems` of the one that a path is on: that of the nearest directory above it that is
+    /// known.
+    pub fn file_system_of(&self, path: &ObjectPath) -> usize {
+        let known = self.on.get(path).copied();
+        let above = || path.ancestors_bytes().find_map(|above| self.on.get(above).copied());
+        known.or_else(above).unwrap_or(self.records_on)
+    }
+
     /// Returns the native package of an adopted package; for a package of kept libraries, the one that they come from.
     pub fn native_origin(&self, package: &PkgInst) -> Option<NativeOrigin> {
         let installed = self.packages.get(package).or_else(|| self.hidden.get(package))?;
@@ -206,10 +214,15 @@ pub struct Save {
     pub obsoleted_by: Option<Vec<u8>>,
     /// Size of the archive in bytes, where it is here.
     pub size: u64,
+    /// The bytes that this archive occupies on its disk, with what goes when it goes: its digest, and the snapshot.
+    pub allocated: u64,
     /// Whether there is a manifest instead of an archive: the patch keeps no undo data.
     pub has_manifest: bool,
     /// Whether a snapshot of this program is beside an archive that scripts made.
     pub has_snapshot: bool,
+    /// Whether something else has the name that the archive would get where its patch is obsoleted, or in force again:
+    /// `obsolete.gz` beside `undo.gz`. The archive keeps its name then; `obsoleted_by` says what is the case.
+    pub is_other_name_taken: bool,
 }
 
 impl Save {

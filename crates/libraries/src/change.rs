@@ -7,6 +7,7 @@ use super::loading::NeedSource;
 use super::settings::LoaderSettings;
 use super::tree::{LibraryFile, LibraryTree};
 use crate::elf::ElfSymbols;
+use patchadm_rootfs::Interrupt;
 use patchadm_svr4::package::ObjectPath;
 
 /// Where a candidate comes from.
@@ -134,6 +135,8 @@ pub struct LibraryChange<'a> {
     pub others: &'a BTreeMap<ObjectPath, BTreeSet<OtherConsumer>>,
     /// Where symbols are read.
     pub symbols: &'a dyn SymbolSource,
+    /// Returns the signal that asks for the end, if any: then the decision is none.
+    pub interrupt: Interrupt<'a>,
 }
 
 impl LibraryChange<'_> {

@@ -48,8 +48,9 @@ impl LibraryChange<'_> {
         comparisons: &Comparisons<'_>,
     ) -> ChangedNeeds {
         let (differences, names) = (differences(self), comparisons.versions.names());
-        let mut after = Loader::noticing(self.after, self.settings, names, &differences);
-        let before = Loader::naming(self.before, self.settings, names);
+        let mut after =
+            Loader::noticing(self.after, self.settings, names, &differences).ended_by(self.interrupt);
+        let before = Loader::naming(self.before, self.settings, names).ended_by(self.interrupt);
         let mut examination = Examination {
             change: self,
             comparisons,

@@ -9,6 +9,7 @@ use super::differences::Differences;
 use super::loading::{Loader, Loading};
 use super::settings::LoaderSettings;
 use super::tree::LibraryTree;
+use patchadm_rootfs::Interrupt;
 use patchadm_svr4::package::ObjectPath;
 
 /// Loads every program of the loader's tree, and every library that none of them loads, each once. `visit` is told whether
@@ -45,9 +46,13 @@ pub(super) fn load_all(
 }
 
 /// Returns all programs of a tree, and the libraries that no program loads.
-pub(super) fn starting_points(tree: &LibraryTree, settings: &LoaderSettings) -> BTreeSet<ObjectPath> {
+pub(super) fn starting_points(
+    tree: &LibraryTree,
+    settings: &LoaderSettings,
+    interrupt: Interrupt<'_>,
+) -> BTreeSet<ObjectPath> {
     let mut found = BTreeSet::new();
-    load_all(&mut Loader::new(tree, settings), tree, &mut |path, _, _| {
+    load_all(&mut Loader::new(tree, settings).ended_by(interrupt), tree, &mut |path, _, _| {
         found.insert(path.clone());
     });
     found

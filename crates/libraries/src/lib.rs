@@ -32,6 +32,7 @@ mod concerned;
 pub mod decision;
 mod differences;
 pub mod elf;
+mod follower;
 mod loading;
 mod lost_candidates;
 mod lost_needs;
@@ -43,6 +44,7 @@ mod staying;
 mod tree;
 
 pub use cache::FactsCache;
+pub use follower::Follower;
 pub use loading::{LoadedObject, Loader, Loading, Need, NeedSource};
 pub use settings::{ConfigFiles, LoaderSettings};
 pub use tree::{LibraryFile, LibraryTree, Way};

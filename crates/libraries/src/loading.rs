@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use patchadm_rootfs::Interrupt;
 use patchadm_svr4::package::ObjectPath;
 
 use super::differences::Differences;
@@ -154,6 +155,13 @@ impl<'t> Loader<'t> {
         }
     }
 
+    /// Lets it load nothing more once a signal asks for the end: whoever uses what was loaded must ask again afterwards.
+    #[must_use]
+    pub fn ended_by(mut self, interrupt: Interrupt<'t>) -> Self {
+        self.search.ended_by(interrupt);
+        self
+    }
+
     /// Returns the number that the objects of a file have, if it was loaded.
     pub(super) fn file_number(&self, file: &Arc<LibraryFile>) -> Option<usize> {
         self.search.file_number(file)
@@ -186,6 +194,9 @@ impl<'t> Loader<'t> {
     pub(super) fn load_over(&mut self, loading: &mut Loading, path: &ObjectPath) -> bool {
         loading.objects.clear();
         loading.needs.clear();
+        if self.search.is_ended() {
+            return false;
+        }
         self.search.begin();
         let Some(start) = self.search.open_physical(path) else { return false };
         let Some(file) = self.search.opened(start).map(|opened| opened.way.file.clone()) else {

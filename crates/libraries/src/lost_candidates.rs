@@ -24,8 +24,8 @@ impl LibraryChange<'_> {
         let is_kept = |path: &ObjectPath| kept.contains_key(path);
         let (with_kept, with_all) = (self.with(is_kept), self.with(|_| true));
         let names = comparisons.versions.names();
-        let [mut now, mut before, mut all] =
-            [&with_kept, self.before, &with_all].map(|tree| Loader::naming(tree, self.settings, names));
+        let [mut now, mut before, mut all] = [&with_kept, self.before, &with_all]
+            .map(|tree| Loader::naming(tree, self.settings, names).ended_by(self.interrupt));
         let others = self.others.keys().filter(|path| is_kept(path));
         let starts: BTreeSet<&ObjectPath> = lost.iter().map(|need| &need.start).chain(others).collect();
         let mut found = BTreeSet::new();
@@ -65,8 +65,8 @@ impl LibraryChange<'_> {
         }
         let with_all = self.with(|_| true);
         let names = comparisons.versions.names();
-        let [mut now, mut all] =
-            [self.after, &with_all].map(|tree| Loader::naming(tree, self.settings, names));
+        let [mut now, mut all] = [self.after, &with_all]
+            .map(|tree| Loader::naming(tree, self.settings, names).ended_by(self.interrupt));
         let mut loaded: Option<(ObjectPath, Option<Loading>)> = None;
         let mut named = |lost: CountedNeed| {
             if lost.served.is_some() {

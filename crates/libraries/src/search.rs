@@ -11,11 +11,13 @@ use std::sync::Arc;
 use foldhash::{HashMap, HashMapExt as _};
 
 use super::differences::Differences;
+use super::follower::Follower;
 use super::machine::{default_directories, lib_names, platform};
 use super::names::{NameNumber, Names, PathNumber};
 use super::settings::LoaderSettings;
-use super::tree::{Followed, LibraryFile, LibraryTree, Way, is_library_name};
+use super::tree::{LibraryFile, LibraryTree, Way, is_library_name};
 use crate::elf::{ElfFacts, ElfMachine};
+use patchadm_rootfs::{Followed, Interrupt, never};
 use patchadm_svr4::package::ObjectPath;
 
 /// The directories that musl searches where it has no path file.
@@ -82,6 +84,7 @@ impl LoaderKind {
 /// Searches names in a tree. What does not depend on the program is searched once.
 pub(super) struct Search<'t> {
     tree: &'t LibraryTree,
+    follower: Follower<'t>,
     settings: &'t LoaderSettings,
     names: Rc<Names>,
     /// The paths and names that are watched: the search notes when it reaches one.
@@ -104,6 +107,10 @@ pub(super) struct Search<'t> {
     files: HashMap<*const LibraryFile, usize>,
     /// The directories of inherited search paths that may still be searched for the program under way.
     inherited_left: usize,
+    /// Returns the signal that asks for the end, if any.
+    interrupt: Interrupt<'t>,
+    /// Whether that was asked: from then on nothing is found.
+    is_ended: bool,
 }
 
 /// Names of libraries by directory and SONAME.
@@ -121,6 +128,7 @@ impl<'t> Search<'t> {
     ) -> Self {
         Self {
             tree,
+            follower: Follower::noticing(tree, differences),
             settings,
             names,
             differences,
@@ -134,7 +142,20 @@ impl<'t> Search<'t> {
             started: HashMap::new(),
             files: HashMap::new(),
             inherited_left: MOST_INHERITED,
+            interrupt: &never,
+            is_ended: false,
         }
+    }
+
+    /// Finds nothing more once a signal asks for the end.
+    pub(super) fn ended_by(&mut self, interrupt: Interrupt<'t>) {
+        self.interrupt = interrupt;
+    }
+
+    /// Tells whether a signal has asked for the end.
+    pub(super) fn is_ended(&mut self) -> bool {
+        self.is_ended = self.is_ended || (self.interrupt)().is_some();
+        self.is_ended
     }
 
     /// Begins the loading of a program.
@@ -225,6 +246,9 @@ impl<'t> Search<'t> {
         name: &str,
         chain: &[Searcher<'_>],
     ) -> Option<OpenedNumber> {
+        if self.is_ended() {
+            return None;
+        }
         let asking = chain.first()?;
         if name.contains('/') {
             let paths = expanded(name, asking.origin, machine);
@@ -341,6 +365,10 @@ impl<'t> Search<'t> {
         name: &str,
     ) -> Option<OpenedNumber> {
         list.split(':').find_map(|directory| {
+            // A list may name thousands of directories.
+            if self.is_ended() {
+                return None;
+            }
             let directories = expanded(directory, origin, machine);
             directories.into_iter().find_map(|directory| self.in_directory(&directory, machine, name))
         })
@@ -353,13 +381,13 @@ impl<'t> Search<'t> {
     /// Opens a file in a directory; one of another class or machine is passed over.
     fn file(&mut self, directory: &[u8], machine: ElfMachine, name: &[u8]) -> Option<OpenedNumber> {
         let followed = self.directory(directory)?;
-        let way = self.tree.follow_name(&followed, name, &mut visit(self.differences, &mut self.has_met))?;
+        let way = self.follower.follow_name(&followed, name, &mut self.has_met)?;
         let is_meant = way.file.facts.machine == machine;
         is_meant.then(|| self.open(way, &[directory, b"/", name].concat()))
     }
 
     fn at_path(&mut self, path: &[u8], machine: ElfMachine) -> Option<OpenedNumber> {
-        let way = self.tree.follow_seen(path, &mut visit(self.differences, &mut self.has_met))?;
+        let way = self.follower.follow_noticing(path, &mut self.has_met)?;
         (way.file.facts.machine == machine).then(|| self.open(way, path))
     }
 
@@ -369,8 +397,7 @@ impl<'t> Search<'t> {
             return followed.clone();
         }
         let mut has_met = false;
-        let followed =
-            self.tree.follow_directory(path, &mut visit(self.differences, &mut has_met)).map(Rc::new);
+        let followed = self.follower.follow_directory(path, &mut has_met).map(Rc::new);
         self.directories.insert(path.to_vec(), (followed.clone(), has_met));
         self.has_met |= has_met;
         followed
@@ -389,11 +416,6 @@ fn named_files(tree: &LibraryTree) -> NamedFiles<'_> {
         names.sort_unstable();
     }
     named
-}
-
-/// Notes when the search reaches one of the differences.
-fn visit<'m>(differences: &'m Differences, has_met: &'m mut bool) -> impl FnMut(&[u8]) + use<'m> {
-    move |path| *has_met |= differences.has_path(path)
 }
 
 /// Returns the absolute paths that a text with `$ORIGIN`, `$LIB` and `$PLATFORM` stands for: several where it is not

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use foldhash::HashSet;
 use patchadm_svr4::package::ObjectPath;
 
 use patchadm_inputs::path_glob::PathGlob;
@@ -15,6 +16,9 @@ const MOST_FILES: usize = 1000;
 
 /// The most directories of all files.
 const MOST_DIRECTORIES: usize = 4096;
+
+/// The most libraries that every program loads. A list of them is tried for each program.
+const MOST_PRELOADED: usize = 64;
 
 /// The files of a root in which the loader's settings are.
 pub trait ConfigFiles {
@@ -39,7 +43,8 @@ pub struct LoaderSettings {
 impl LoaderSettings {
     /// Reads the settings of a root.
     pub fn read(files: &dyn ConfigFiles) -> Self {
-        let mut conf = ConfReader { files, directories: Vec::new(), seen: BTreeSet::new() };
+        let mut conf =
+            ConfReader { files, directories: Vec::new(), known: HashSet::default(), seen: BTreeSet::new() };
         if let Ok(path) = ObjectPath::new(b"/etc/ld.so.conf") {
             conf.read(&path, 0);
         }
@@ -51,6 +56,7 @@ impl LoaderSettings {
 struct ConfReader<'f> {
     files: &'f dyn ConfigFiles,
     directories: Vec<String>,
+    known: HashSet<String>,
     seen: BTreeSet<ObjectPath>,
 }
 
@@ -99,7 +105,7 @@ impl ConfReader<'_> {
             let name = if name.len() > 1 { name.trim_end_matches('/') } else { name };
             if name.starts_with('/')
                 && self.directories.len() < MOST_DIRECTORIES
-                && !self.directories.iter().any(|known| known == name)
+                && self.known.insert(name.to_owned())
             {
                 self.directories.push(name.to_owned());
             }
@@ -113,7 +119,8 @@ fn preload(files: &dyn ConfigFiles) -> Vec<String> {
     let text = String::from_utf8_lossy(&content);
     let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
     let between = |letter: char| letter.is_whitespace() || letter == ':';
-    lines.flat_map(|line| line.split(between)).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    let names = lines.flat_map(|line| line.split(between)).filter(|name| !name.is_empty());
+    names.take(MOST_PRELOADED).map(str::to_owned).collect()
 }
 
 fn musl(files: &dyn ConfigFiles) -> BTreeMap<String, Vec<String>> {

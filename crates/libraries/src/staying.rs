@@ -10,6 +10,7 @@ use super::loading::{Loader, Loading, Need};
 use super::lost_needs::{CountedNeed, counterpart, is_served};
 use super::settings::LoaderSettings;
 use super::tree::LibraryTree;
+use patchadm_rootfs::Interrupt;
 use patchadm_svr4::package::ObjectPath;
 
 impl LibraryChange<'_> {
@@ -22,7 +23,7 @@ impl LibraryChange<'_> {
     ) -> BTreeMap<ObjectPath, BTreeSet<Consumer>> {
         let wanted = self.wanted(lost, obstacles, versions);
         let tree = self.with(|path| wanted.contains(path));
-        let mut loader = Loader::naming(&tree, self.settings, versions.names());
+        let mut loader = Loader::naming(&tree, self.settings, versions.names()).ended_by(self.interrupt);
         let mut kept: BTreeMap<ObjectPath, BTreeSet<Consumer>> = BTreeMap::new();
         let mut loaded: Option<(&ObjectPath, Loading)> = None;
         for need in lost {
@@ -69,7 +70,7 @@ impl LibraryChange<'_> {
         let may_stay =
             |path: &ObjectPath| self.candidates.contains_key(path) && !obstacles.contains_key(path);
         let offered = self.with(may_stay);
-        let mut finder = Loader::naming(&offered, self.settings, versions.names());
+        let mut finder = Loader::naming(&offered, self.settings, versions.names()).ended_by(self.interrupt);
         let mut starts: BTreeMap<&ObjectPath, Vec<&CountedNeed>> = BTreeMap::new();
         for path in self.others.keys().filter(|path| may_stay(path)) {
             starts.insert(path, Vec::new());
@@ -80,7 +81,7 @@ impl LibraryChange<'_> {
         }
         loop {
             let tree = self.with(|path| wanted.contains(path));
-            let mut loader = Loader::naming(&tree, self.settings, versions.names());
+            let mut loader = Loader::naming(&tree, self.settings, versions.names()).ended_by(self.interrupt);
             let mut more = BTreeSet::new();
             for (start, lost) in &starts {
                 let Some(now) = loader.load(start) else { continue };
@@ -136,7 +137,8 @@ impl LibraryChange<'_> {
         }
         let tree = self.with(|path| kept.contains_key(path));
         let is_kept = |path: &ObjectPath| kept.contains_key(path);
-        misled_from(starts, (&tree, self.after), (self.settings, versions), is_kept).into_keys().collect()
+        let how = (self.settings, versions, self.interrupt);
+        misled_from(starts, (&tree, self.after), how, is_kept).into_keys().collect()
     }
 }
 
@@ -160,21 +162,22 @@ fn open_needs<'l>(
 pub fn misled_by(
     with: &LibraryTree,
     without: &LibraryTree,
-    settings: &LoaderSettings,
+    (settings, interrupt): (&LoaderSettings, Interrupt<'_>),
     is_kept: impl Fn(&ObjectPath) -> bool,
 ) -> BTreeMap<ObjectPath, BTreeSet<ObjectPath>> {
     let versions = VersionComparisons::default();
-    misled_from(&starting_points(without, settings), (with, without), (settings, &versions), is_kept)
+    let starts = starting_points(without, settings, interrupt);
+    misled_from(&starts, (with, without), (settings, &versions, interrupt), is_kept)
 }
 
 fn misled_from(
     starts: &BTreeSet<ObjectPath>,
     (with, without): (&LibraryTree, &LibraryTree),
-    (settings, versions): (&LoaderSettings, &VersionComparisons),
+    (settings, versions, interrupt): (&LoaderSettings, &VersionComparisons, Interrupt<'_>),
     is_kept: impl Fn(&ObjectPath) -> bool,
 ) -> BTreeMap<ObjectPath, BTreeSet<ObjectPath>> {
     let [mut with, mut without] =
-        [with, without].map(|tree| Loader::naming(tree, settings, versions.names()));
+        [with, without].map(|tree| Loader::naming(tree, settings, versions.names()).ended_by(interrupt));
     let mut misled: BTreeMap<ObjectPath, BTreeSet<ObjectPath>> = BTreeMap::new();
     let (mut next, mut known): (Vec<ObjectPath>, BTreeSet<ObjectPath>) =
         (starts.iter().cloned().collect(), starts.clone());

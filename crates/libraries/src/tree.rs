@@ -8,9 +8,6 @@ use patchadm_svr4::package::ObjectPath;
 
 use crate::elf::ElfFacts;
 
-/// The most links that are followed on one way, as in Linux.
-const MOST_LINKS: usize = 40;
-
 /// A program or library. Two names of one file share it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct LibraryFile {
@@ -30,7 +27,7 @@ impl LibraryFile {
 
 /// The kind of object at a path of the tree.
 #[derive(Clone, Debug)]
-enum Node {
+pub(super) enum Node {
     File(Arc<LibraryFile>),
     Link(Arc<[u8]>),
 }
@@ -55,9 +52,6 @@ pub struct Way {
     /// The file.
     pub file: Arc<LibraryFile>,
 }
-
-/// Told each path at which something of a tree is looked up.
-pub(super) type Visit<'v> = &'v mut dyn FnMut(&[u8]);
 
 /// The programs, libraries and links of a root. Directories and other files are not in it.
 ///
@@ -103,7 +97,7 @@ impl LibraryTree {
         }
     }
 
-    fn node(&self, path: &[u8]) -> Option<&Node> {
+    pub(super) fn node(&self, path: &[u8]) -> Option<&Node> {
         match self.changed.get(path) {
             Some(changed) => changed.as_ref(),
             None => self.nodes.get(path),
@@ -145,101 +139,9 @@ impl LibraryTree {
         }
         changed.chain(self.nodes.keys()).chain(other.nodes.keys()).filter(is_other).collect()
     }
-
-    /// Follows an absolute path, links included, without leaving the root. Returns `None` if it leads to no program or
-    /// library.
-    pub fn follow(&self, path: &[u8]) -> Option<Way> {
-        self.follow_seen(path, &mut |_| {})
-    }
-
-    /// Follows an absolute path; `visit` is told each path that is looked up.
-    pub(super) fn follow_seen(&self, path: &[u8], visit: Visit<'_>) -> Option<Way> {
-        let Followed { links, path } = self.walk(Followed::default(), path, visit)?;
-        let path = ObjectPath::new(&path).ok()?;
-        let file = self.file_at(&path)?.clone();
-        Some(Way { links, path, file })
-    }
-
-    /// Follows the path of a directory. One that has links only in it, or none at all, is believed to be there.
-    pub(super) fn follow_directory(&self, path: &[u8], visit: Visit<'_>) -> Option<Followed> {
-        self.walk(Followed::default(), path, visit)
-    }
-
-    /// Follows a name in a directory that was followed before.
-    pub(super) fn follow_name(&self, directory: &Followed, name: &[u8], visit: Visit<'_>) -> Option<Way> {
-        let at = directory.join(name);
-        visit(&at);
-        match self.node(&at)? {
-            Node::File(file) => Some(Way {
-                links: directory.links.clone(),
-                path: ObjectPath::new(&at).ok()?,
-                file: file.clone(),
-            }),
-            Node::Link(_) => {
-                let Followed { links, path } = self.walk(directory.clone(), name, visit)?;
-                let path = ObjectPath::new(&path).ok()?;
-                let file = self.file_at(&path)?.clone();
-                Some(Way { links, path, file })
-            }
-        }
-    }
-
-    /// Walks on from a physical path.
-    fn walk(&self, from: Followed, path: &[u8], visit: Visit<'_>) -> Option<Followed> {
-        let Followed { mut links, path: mut at } = from;
-        let mut rest: Vec<Vec<u8>> = components(path).rev().map(<[u8]>::to_vec).collect();
-        if path.starts_with(b"/") {
-            at.clear();
-        }
-        while let Some(name) = rest.pop() {
-            if name == b".." {
-                at.truncate(at.iter().rposition(|byte| *byte == b'/').unwrap_or_default());
-                continue;
-            }
-            let length = at.len();
-            at.push(b'/');
-            at.extend_from_slice(&name);
-            visit(&at);
-            match self.node(&at) {
-                Some(Node::Link(target)) => {
-                    links.push(ObjectPath::new(&at).ok()?);
-                    if links.len() > MOST_LINKS {
-                        return None;
-                    }
-                    at.truncate(if target.starts_with(b"/") { 0 } else { length });
-                    rest.extend(components(target).rev().map(<[u8]>::to_vec));
-                }
-                Some(Node::File(_)) if !rest.is_empty() => return None,
-                Some(Node::File(_)) | None => {}
-            }
-        }
-        Some(Followed { links, path: at })
-    }
-}
-
-/// A path that was followed: the links on the way, and the physical path; that of the root is empty.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Followed {
-    links: Vec<ObjectPath>,
-    path: Vec<u8>,
-}
-
-impl Followed {
-    fn join(&self, name: &[u8]) -> Vec<u8> {
-        [&self.path[..], b"/", name].concat()
-    }
-
-    /// Returns the physical path.
-    pub(super) fn path(&self) -> &[u8] {
-        if self.path.is_empty() { b"/" } else { &self.path }
-    }
 }
 
 /// Tells whether `ldconfig` looks at a file of this name.
 pub(super) fn is_library_name(name: &[u8]) -> bool {
     (name.starts_with(b"lib") || name.starts_with(b"ld-")) && name.windows(3).any(|part| part == b".so")
-}
-
-fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
-    path.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".")
 }

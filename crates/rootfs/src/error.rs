@@ -37,6 +37,14 @@ pub enum RootError {
     /// The kernel is too old.
     #[error("this kernel has no openat2 (Linux 5.6 or later is needed), so paths cannot be kept inside {0}")]
     NoOpenat2(String),
+    /// No `/proc` is mounted, and the system call on this path needs it.
+    #[error("cannot {action} {path}: /proc is not mounted; `mount -t proc proc /proc` mounts it")]
+    NoProc {
+        /// The attempted action, as a verb.
+        action: &'static str,
+        /// The path, with the prefix of the root.
+        path: String,
+    },
     /// A file is larger than the limit for reading it whole.
     #[error("{path} is larger than {limit} bytes")]
     TooLarge {
@@ -67,12 +75,25 @@ pub struct FlaggedObject {
 }
 
 impl RootError {
+    /// Returns the error of a system call whose path leads through `/proc/self/fd`: ENOENT where no `/proc` is mounted is
+    /// no word about the object.
+    pub(crate) fn through_proc(self) -> Self {
+        match self {
+            Self::Call { action, path, errno: Errno::NOENT } if !is_proc_mounted() => {
+                Self::NoProc { action, path }
+            }
+            other => other,
+        }
+    }
+
     /// Returns the error number of a failed system call.
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Self::Call { errno, .. } => Some(*errno),
             Self::Name { .. } => Some(Errno::INVAL),
             Self::NoOpenat2(_) => Some(Errno::NOSYS),
+            // Not ENOENT: the object itself is there.
+            Self::NoProc { .. } => Some(Errno::NODEV),
             Self::Loop(_) => Some(Errno::LOOP),
             Self::TooLarge { .. } => Some(Errno::FBIG),
             Self::Untrusted(_) | Self::Flagged(_) => Some(Errno::PERM),
@@ -105,6 +126,11 @@ impl From<RootError> for io::Error {
 
 /// The result of an operation on a root.
 pub type Result<T> = std::result::Result<T, RootError>;
+
+/// Tells whether this process can see its own descriptors in `/proc`.
+pub(crate) fn is_proc_mounted() -> bool {
+    std::path::Path::new("/proc/self/fd").exists()
+}
 
 /// Returns the C library's text for an error, without its number.
 fn errno_text(errno: Errno) -> String {

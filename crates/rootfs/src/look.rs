@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
 
 use super::{Dir, FileType, ObjectStatus, Result, Root, RootError, again, optional};
-use crate::{KnownFile, Live, LiveKind, Sums, WorkStep, Xattrs};
+use crate::{Interrupt, InterruptibleRead, KnownFile, Live, LiveKind, Sums, WorkStep, Xattrs};
 use patchadm_svr4::package::ObjectPath;
 
 /// The longest value of an extended attribute, and the longest list of names (`XATTR_SIZE_MAX`, `XATTR_LIST_MAX`).
@@ -102,6 +102,18 @@ impl Dir {
         self.live_with(name, known, read)
     }
 
+    /// Does the same until a signal comes; then reading the bytes fails.
+    pub fn live_until(
+        &self,
+        buffer: &mut [u8],
+        name: &[u8],
+        known: Option<&KnownFile>,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Option<Live>> {
+        let read = |file: &mut dyn Read| Sums::through(buffer, &mut InterruptibleRead::new(file, interrupt));
+        self.live_with(name, known, read)
+    }
+
     /// Does the same where nothing is known; the bytes of a file count for a step of some work as they are read.
     pub fn live_counted(&self, buffer: &mut [u8], name: &[u8], step: &WorkStep) -> Result<Option<Live>> {
         let read = |file: &mut dyn Read| Sums::through(buffer, &mut step.counting(file));
@@ -187,7 +199,7 @@ impl Dir {
             |names| rustix::fs::llistxattr(path.as_slice(), names),
             |key, value| rustix::fs::lgetxattr(path.as_slice(), key, value),
         )
-        .map_err(|(action, errno)| self.error(action, name, errno))
+        .map_err(|(action, errno)| self.error(action, name, errno).through_proc())
     }
 
     /// Tells whether `name` itself has an extended attribute; false if the file system has none.
@@ -195,8 +207,11 @@ impl Dir {
         let (path, mut nothing) = (self.magic_path(name), [0u8; 0]);
         match again(|| rustix::fs::lgetxattr(path.as_slice(), key, &mut nothing[..])) {
             Ok(_) => Ok(true),
-            Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOENT) => Ok(false),
-            Err(errno) => Err(self.error("read an extended attribute of", name, errno)),
+            Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(false),
+            Err(errno) => match self.error("read an extended attribute of", name, errno).through_proc() {
+                error if error.is_not_found() => Ok(false),
+                error => Err(error),
+            },
         }
     }
 

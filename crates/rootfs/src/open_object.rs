@@ -48,7 +48,7 @@ impl OpenObject {
         let path = self.magic_path();
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = again(|| rustix::fs::open(path.as_str(), flags, Bits::empty()))
-            .map_err(|errno| self.error("open", errno))?;
+            .map_err(|errno| self.error("open", errno).through_proc())?;
         let mut bytes = std::io::Read::take(File::from(file), seen.size.saturating_add(1));
         let sums = Sums::of(&mut bytes);
         sums.map(Some).map_err(|error| self.error("read", Errno::from_io_error(&error).unwrap_or(Errno::IO)))
@@ -63,7 +63,7 @@ impl OpenObject {
                 Ok(Some(value))
             }
             Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::LOOP) => Ok(None),
-            Err(errno) => Err(self.error("read an extended attribute of", errno)),
+            Err(errno) => Err(self.error("read an extended attribute of", errno).through_proc()),
         }
     }
 
@@ -115,7 +115,8 @@ impl OpenObject {
         mut work: impl FnMut() -> rustix::io::Result<T>,
     ) -> Result<T> {
         let step = RootChange { call, root: self.root.prefix(), path: &self.path, other: None };
-        again(|| self.root.door().make(step, &mut work)).map_err(|errno| self.error(action, errno))
+        again(|| self.root.door().make(step, &mut work))
+            .map_err(|errno| self.error(action, errno).through_proc())
     }
 
     pub(crate) fn error(&self, action: &'static str, errno: Errno) -> RootError {

@@ -37,6 +37,36 @@ impl Dir {
         }
     }
 
+    /// Returns the bytes that a name occupies with everything below it, without files that have other names; a missing name
+    /// occupies none. Mounts below it are not entered.
+    pub fn allocated_below(&self, name: &[u8]) -> Result<u64> {
+        let on = place(&self.itself()?);
+        let mut descent = Descent::below(self);
+        let mut rest: Vec<Vec<Vec<u8>>> = vec![vec![name.to_vec()]];
+        let mut bytes = 0_u64;
+        while let Some(names) = rest.last_mut() {
+            let Some(name) = names.pop() else {
+                rest.pop();
+                if !rest.is_empty() {
+                    descent.leave()?;
+                }
+                continue;
+            };
+            let here = descent.here();
+            let Some(seen) = here.look(&name)? else { continue };
+            let is_directory = seen.file_type == FileType::Directory;
+            if is_directory || seen.links < 2 {
+                bytes = bytes.saturating_add(seen.allocated);
+            }
+            if is_directory && place(&seen) == on {
+                let dir = here.dir(&name)?;
+                rest.push(dir.names()?);
+                descent.enter(&name, dir)?;
+            }
+        }
+        Ok(bytes)
+    }
+
     /// Refuses a name that cannot be removed with everything below it, because something has an attribute that forbids it to
     /// everybody; a missing name is none.
     pub fn must_be_removable(&self, name: &[u8]) -> Result<()> {

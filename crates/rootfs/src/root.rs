@@ -152,8 +152,17 @@ impl Root {
         let link = format!("/proc/self/fd/{}", self.fd.as_raw_fd());
         std::fs::read_link(&link).map_err(|error| {
             let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
-            RootError::Call { action: "find the path of", path: self.shown_prefix(), errno }
+            RootError::Call { action: "find the path of", path: self.shown_prefix(), errno }.through_proc()
         })
+    }
+
+    /// Refuses a change where no `/proc` is mounted: the attributes of objects are read and set through it, mounts and
+    /// processes are found in it.
+    pub fn must_have_proc(&self) -> Result<()> {
+        if super::error::is_proc_mounted() {
+            return Ok(());
+        }
+        Err(RootError::NoProc { action: "change", path: self.shown_prefix() })
     }
 
     /// Returns the status of the root directory.

@@ -1,6 +1,8 @@
 //! The attributes of an object, read by one statx(2).
 
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use rustix::fs::{AtFlags, Statx, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
@@ -56,6 +58,13 @@ impl ObjectStatus {
     /// Returns the status of an open file; `shown` names it in an error.
     pub fn of(file: impl AsFd, shown: impl FnOnce() -> String) -> Result<Self> {
         Self::of_file(file).map_err(|errno| RootError::Call { action: "look at", path: shown(), errno })
+    }
+
+    /// Returns the status of the file that a link of `/proc` leads to, or any other path of the machine: the only call that
+    /// follows a symbolic link.
+    pub fn behind(path: &Path) -> Result<Self> {
+        let failed = |errno| RootError::Call { action: "look at", path: path.display().to_string(), errno };
+        Self::at(rustix::fs::CWD, path.as_os_str().as_bytes(), AtFlags::STATX_DONT_SYNC).map_err(failed)
     }
 
     pub(crate) fn of_file(file: impl AsFd) -> rustix::io::Result<Self> {

@@ -266,6 +266,7 @@ impl Dir {
             let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
             rustix::fs::chmod(path, Bits::from_raw_mode(mode.bits()))
         })
+        .map_err(RootError::through_proc)
     }
 
     /// Sets the permission bits of this directory.
@@ -305,6 +306,7 @@ impl Dir {
         self.change_either(ChangeCall::SetXattr, "set an extended attribute of", name, || {
             rustix::fs::lsetxattr(path.as_slice(), key, value, XattrFlags::empty())
         })
+        .map_err(RootError::through_proc)
     }
 
     /// Removes an extended attribute of `name` itself (of this directory for an empty name).
@@ -313,6 +315,7 @@ impl Dir {
         self.change_either(ChangeCall::SetXattr, "remove an extended attribute of", name, || {
             rustix::fs::lremovexattr(path.as_slice(), key)
         })
+        .map_err(RootError::through_proc)
     }
 
     /// Makes the names of this directory durable.

@@ -26,6 +26,9 @@ pub const OWN_LOG: &str = "/var/sadm/patchadm/log";
 /// contents(4), the database of installed objects.
 pub const CONTENTS: &str = "/var/sadm/install/contents";
 
+/// The log of changes that another tool has not written into `contents` yet (pkglog in contents(5)).
+pub const PKGLOG: &str = "/var/sadm/install/pkglog";
+
 /// The files that the classic tools put beside `contents`: copies of it, and locks.
 pub const BESIDE_CONTENTS: [&str; 4] = [
     "/var/sadm/install/t.contents",
@@ -41,7 +44,7 @@ const SETTINGS: &str = "/etc/patchadm";
 const RECORD_DIRECTORIES: [&str; 3] = [BELOW_PACKAGES, BELOW_PATCHES, BELOW_OWN_DIRECTORY];
 
 /// The records, in addition to [`BESIDE_CONTENTS`], that lie beside delivered objects.
-const RECORD_FILES: [&str; 2] = [OWN_DIRECTORY, CONTENTS];
+const RECORD_FILES: [&str; 3] = [OWN_DIRECTORY, CONTENTS, PKGLOG];
 
 /// Tells whether a path is that of a record of packages or of this program.
 pub fn is_record(path: &ObjectPath) -> bool {
@@ -91,6 +94,11 @@ pub fn history() -> ObjectPath {
     fixed("/var/sadm/patchadm/history")
 }
 
+/// Returns the attempts at runs that came to nothing, one line for each.
+pub fn attempts() -> ObjectPath {
+    fixed("/var/sadm/patchadm/attempts")
+}
+
 /// Returns the list of patches that ended because the package manager of the system changed their package.
 pub fn lost() -> ObjectPath {
     fixed("/var/sadm/patchadm/lost")
@@ -129,6 +137,11 @@ pub fn install() -> ObjectPath {
 /// Returns contents(4), the database of installed objects.
 pub fn contents() -> ObjectPath {
     fixed(CONTENTS)
+}
+
+/// Returns the log of changes that another tool has not written into `contents` yet.
+pub fn pkglog() -> ObjectPath {
+    fixed(PKGLOG)
 }
 
 /// Returns the stamp of the `contents` that the last run wrote.

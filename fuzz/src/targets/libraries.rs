@@ -81,6 +81,7 @@ pub fn libraries(input: &[u8]) {
         unserved: &BTreeSet::new(),
         others: &BTreeMap::new(),
         symbols: &NoSymbols,
+        interrupt: &|| None,
     };
     let decision = change.decide();
     assert!(decision.kept.keys().all(|path| candidates.contains_key(path)));

@@ -162,6 +162,7 @@ pub const TARGETS: &[Target] = &[
     target("pkgmap", tables::pkgmap, OBJECTS),
     target("contents", tables::contents, OBJECTS),
     target("contents_merge", tables::contents_merge, OBJECTS),
+    target("pkglog", tables::pkglog, OBJECTS),
     target(
         "prototype",
         tables::prototype,

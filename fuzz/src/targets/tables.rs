@@ -7,6 +7,7 @@ use patchadm_inputs::format::objects_file::ObjectsFile;
 use patchadm_svr4::format::contents;
 use patchadm_svr4::format::contents::ContentsRecord;
 use patchadm_svr4::format::depend::Depend;
+use patchadm_svr4::format::pkglog::{MARKER, Pkglog};
 use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::format::registration::Registration;
 use patchadm_svr4::format::remote::RemoteArchive;
@@ -48,6 +49,20 @@ pub fn contents_merge(input: &[u8]) {
         .report;
     assert_eq!(report.duplicates, 0);
     assert_eq!(once.escape_ascii().to_string(), twice.escape_ascii().to_string());
+}
+
+/// A log written anew from what it says, and completed, says the same.
+pub fn pkglog(input: &[u8]) {
+    let (log, _) = Pkglog::parse_readable(input);
+    let mut written = Vec::new();
+    for (path, line) in &log.edits {
+        match line {
+            Some(line) => written.extend_from_slice(&[b"=", &line.write()[..], b"\n"].concat()),
+            None => written.extend_from_slice(&[b"-", &escape(path.as_bytes())[..], b"\n"].concat()),
+        }
+    }
+    written.extend_from_slice(MARKER);
+    assert_eq!(Pkglog::parse(&written), Ok(Pkglog { unfinished: 0, ..log }), "{}", written.escape_ascii());
 }
 
 pub fn prototype(input: &[u8]) {

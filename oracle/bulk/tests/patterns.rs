@@ -2,8 +2,8 @@
 
 use std::cmp::Ordering;
 
-use patchadm_bulk::pattern::{Pattern, Version};
-use patchadm_bulk::records::PkgName;
+use patchadm_bulk_values::pattern::{Pattern, Version};
+use patchadm_bulk_values::records::PkgName;
 use proptest::prelude::*;
 
 /// A version as the crate understands it: letters, which it counts by their codes, are written as the numbers that they are

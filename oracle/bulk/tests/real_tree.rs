@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
-use patchadm_bulk::records::{PkgName, Records};
-use patchadm_bulk::resolve::{Graph, NameHolders, PackageState, PrefailReason, Resolution, resolve};
+use patchadm_bulk_values::records::{PkgName, Records};
+use patchadm_bulk_values::resolve::{Graph, NameHolders, PackageState, PrefailReason, Resolution, resolve};
 
 /// The report of pbulk in the published package of the crate, as cargo has unpacked it.
 fn report_file() -> Option<PathBuf> {

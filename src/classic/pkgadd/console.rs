@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::layout;
 use crate::classic::console::Console;
-use crate::reply::packages::{EndedPackage, print_ending};
-use crate::surroundings::questions;
+use patchadm_cli::reply::packages::{EndedPackage, print_ending};
+use patchadm_cli::surroundings::questions;
 use patchadm_core::operation::packages::installation::PlannedInstallation;
 use patchadm_core::operation::packages::observer::PackageObserver;
 use patchadm_core::operation::packages::report::AddedPackage;

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::call::Invocation;
 use crate::classic::pkgtrans::transfer;
-use crate::reply::Reply;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::Reply;
 use patchadm_core::operation::device;
 use patchadm_core::operation::translate::{ExistingPolicy, TransferDestination, TranslateRequest};
 

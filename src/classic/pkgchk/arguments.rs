@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use super::lists;
-use crate::arguments::{Extensions, RootOption};
 use crate::as_owner::options::OwnerOptions;
-use crate::reply::Stop;
+use patchadm_cli::arguments::{Extensions, RootOption};
+use patchadm_cli::reply::Stop;
 use patchadm_core::operation::check::{CheckRequest, CheckScope, CheckedAspects, MapFiles, PathPattern};
 use patchadm_core::operation::queries::select::PackagePattern;
 

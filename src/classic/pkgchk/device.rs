@@ -6,9 +6,9 @@ use serde::{Serialize, Serializer};
 
 use super::arguments::PkgchkArgs;
 use super::document::{CheckDocument, ListDocument};
-use crate::reply::text::{finding, object};
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop, failure};
-use crate::surroundings::{Output, Zone};
+use patchadm_cli::reply::text::{finding, object};
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop, failure};
+use patchadm_cli::surroundings::{Output, Zone};
 use patchadm_core::operation::check::CheckScope;
 use patchadm_core::operation::check::device::{DevicePackage, DeviceReport, check_device};
 use patchadm_planning::plan::refusal::Command;

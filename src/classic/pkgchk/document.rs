@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use crate::reply::ResultWord;
-use crate::reply::text::{finding, object};
-use crate::surroundings::Zone;
+use patchadm_cli::reply::ResultWord;
+use patchadm_cli::reply::text::{finding, object};
+use patchadm_cli::surroundings::Zone;
 use patchadm_core::operation::check::device::{DeliveredObject, DevicePackage};
 use patchadm_core::operation::check::{CheckReport, Finding};
 use patchadm_core::operation::mend::MendedRecord;

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::classic::console::Console;
-use crate::reply::packages::{EndedPackage, print_ending};
-use crate::surroundings::questions;
+use patchadm_cli::reply::packages::{EndedPackage, print_ending};
+use patchadm_cli::surroundings::questions;
 use patchadm_core::operation::packages::left_objects::{LeftObject, StayReason};
 use patchadm_core::operation::packages::observer::PackageObserver;
 use patchadm_core::operation::packages::report::{PlannedRemoval, RemovedPackage};

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::call::Invocation;
 use crate::classic::pkgtrans;
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord};
-use crate::surroundings::{Output, questions};
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord};
+use patchadm_cli::surroundings::{Output, questions};
 use patchadm_core::operation::device;
 use patchadm_core::operation::translate::remove_spooled;
 use patchadm_svr4::package::PkgInst;

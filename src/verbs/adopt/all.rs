@@ -3,12 +3,12 @@
 use serde::Serialize;
 
 use super::AdoptArgs;
-use crate::call::Invocation;
-use crate::reply::adopted::AdoptedEntry;
-use crate::reply::failure::change_failed;
-use crate::reply::words::{counted, print_notes, with_recovery};
-use crate::reply::{CommandReport, Exit, Reply, ResultWord};
-use crate::surroundings::Output;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::adopted::AdoptedEntry;
+use patchadm_cli::reply::failure::change_failed;
+use patchadm_cli::reply::words::{counted, print_notes, with_recovery};
+use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord};
+use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::adopt::{AdoptAllReport, AdoptAllRequest, LeftPackage, adopt_all};
 use patchadm_planning::plan::refusal::Command;
 

@@ -5,11 +5,11 @@ use std::io::{BufReader, stdin};
 use serde::Serialize;
 
 use super::AdoptArgs;
-use crate::call::Invocation;
-use crate::reply::failure::query_refused;
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
-use crate::surroundings::Output;
-use crate::verbs::overtaken::OvertakenEntry;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::failure::query_refused;
+use patchadm_cli::reply::overtaken::OvertakenEntry;
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
+use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::patches::overtaken::{ForeseenUpgrade, foresee_upgrade};
 use patchadm_inputs::format::overtaken::OvertakenState;
 use patchadm_inputs::native::{UpcomingError, upcoming_changes};

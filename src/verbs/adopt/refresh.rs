@@ -4,18 +4,18 @@
 use serde::Serialize;
 
 use super::{AdoptArgs, USAGE};
-use crate::call::Invocation;
-use crate::reply::failure::change_failed;
-use crate::reply::refreshed::RefreshedEntries;
-use crate::reply::words::{print_notes, with_recovery};
-use crate::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
-use crate::surroundings::Output;
-use crate::surroundings::caller::HOOK_WAIT;
-use crate::verbs::overtaken::NATIVE_CHANGED;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::failure::change_failed;
+use patchadm_cli::reply::overtaken::NATIVE_CHANGED;
+use patchadm_cli::reply::refreshed::RefreshedEntries;
+use patchadm_cli::reply::words::{print_notes, with_recovery};
+use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
+use patchadm_cli::surroundings::Output;
+use patchadm_cli::surroundings::caller::HOOK_WAIT;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::overtaken::{RefreshReport, RefreshRequest, refresh_registrations};
 use patchadm_inputs::native::NativeManager;
-use patchadm_planning::plan::refusal::Command;
+use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::{LockError, Root};
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::PatchId;
@@ -71,6 +71,8 @@ struct RefreshReply {
     exit: Exit,
     #[serde(skip)]
     is_hook: bool,
+    #[serde(skip)]
+    wording: Wording,
 }
 
 impl RefreshReply {
@@ -89,6 +91,7 @@ impl RefreshReply {
             notes,
             exit: if is_left { NATIVE_CHANGED } else { Exit::OK },
             is_hook: args.from_hook,
+            wording: Wording::of_verbs(root.prefix()),
         }
     }
 }
@@ -104,7 +107,7 @@ impl CommandReport for RefreshReply {
             output.line("Every registration is as its package manager has it.")?;
         }
         for line in &lines {
-            output.line(line)?;
+            output.line(self.wording.completed(line).as_ref())?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::report::AnalysisReport;
 use super::row::{AnalysisRow, UnknownEntry};
-use crate::reply::page::{Page, PagePatch, PageSection, PatchState, html_of};
+use patchadm_cli::reply::page::{Page, PagePatch, PageSection, PatchState, html_of};
 
 /// Returns the page about machines, each with its section, in their order.
 pub(super) fn page_of(sections: Vec<PageSection>, made: &str) -> String {

@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use super::choice::AnalysisChoice;
 use super::row::{AnalysisEntry, AnalysisRow, UnknownEntry};
-use crate::reply::trial_standing::TrialStanding;
-use crate::reply::words::print_notes;
-use crate::reply::{CommandReport, Exit, ExitCause};
-use crate::surroundings::Output;
-use crate::verbs::overtaken::NativeEntries;
+use patchadm_cli::reply::overtaken::NativeEntries;
+use patchadm_cli::reply::trial_standing::TrialStanding;
+use patchadm_cli::reply::words::print_notes;
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause};
+use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::analysis::HostNames;
 use patchadm_core::operation::libraries::LibrariesBeforePatches;
 use patchadm_planning::analyze::{Analysis, CrossReference};

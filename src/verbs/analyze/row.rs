@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::reply::kept_shlibs::KeptShlibs;
+use patchadm_cli::reply::kept_shlibs::KeptShlibs;
 use patchadm_core::operation::libraries::LibrariesBeforePatches;
 use patchadm_planning::analyze::{AnalysedPatch, FlagOrigin};
 use patchadm_svr4::patch::PatchId;

@@ -1,15 +1,14 @@
-//! The directory of the demonstration: packages and patches made of embedded files, and an empty root, in a directory.
+//! The directory of the demonstration: packages and patches, which are embedded, and an empty root.
 //!
-//! Only what a producer and an administrator would have made by hand is made here, by the code of pkgmk(1). Contents,
-//! modes and times are fixed: two such directories are the same.
+//! Contents, modes and times are fixed: two such directories are the same.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use patchadm_making::make::{MakeRequest, MakeWatch, ParameterDefaults, make_package};
 use patchadm_rootfs::{Dir, NewTree, Timestamp};
-use patchadm_svr4::package::{Mode, Params};
+use patchadm_svr4::format::pkgmap::Pkgmap;
+use patchadm_svr4::package::Mode;
 
 /// The most numbers that are tried for a new directory.
 const MOST_DIRECTORIES: u32 = 10_000;
@@ -21,9 +20,6 @@ const EPOCH: i64 = 1_577_836_800;
 const PASSWD: &str = "root:x:0:0:Super-User:/:/bin/sh\n";
 const GROUP: &str = "root:x:0:\nbin:x:2:\n";
 
-/// The directory that holds the embedded files while packages are made of them.
-const SOURCES: &str = "sources";
-
 /// Embedded files with their names.
 macro_rules! files {
     ($($name:literal),* $(,)?) => {
@@ -31,34 +27,50 @@ macro_rules! files {
     };
 }
 
-/// An embedded file: its name and its bytes.
-type EmbeddedFile = (&'static str, &'static [u8]);
-
-/// Embedded files by the day of their modification, counted from [`EPOCH`].
-const FILES: &[(i64, &[EmbeddedFile])] = &[
-    (
-        0,
-        files![
-            "ACMElib.patch.prototype",
-            "ACMElib.pkginfo",
-            "ACMElib.prototype",
-            "ACMEweb.100001-01.prototype",
-            "ACMEweb.100001-02.prototype",
-            "ACMEweb.100002-01.prototype",
-            "ACMEweb.100003-01.prototype",
-            "ACMEweb.pkginfo",
-            "ACMEweb.prototype",
-            "acmed",
-            "banner.txt",
-            "deletes",
-            "libacme.so.1",
-            "old-help.txt",
-        ],
-    ),
-    (30, files!["404.txt", "100001-01/acmed", "libacme.so.2"]),
-    (60, files!["500.txt", "100001-02/acmed"]),
-    (90, files!["100002-01/acmed", "100002-01/banner.txt"]),
-    (120, files!["100003-01/acmed"]),
+/// The files of packages and patches: names below the directory, and bytes.
+const FILES: &[(&str, &[u8])] = files![
+    "packages/ACMElib/pkginfo",
+    "packages/ACMElib/pkgmap",
+    "packages/ACMElib/reloc/lib/libacme.so.1",
+    "packages/ACMEweb/pkginfo",
+    "packages/ACMEweb/pkgmap",
+    "packages/ACMEweb/reloc/bin/acmed",
+    "packages/ACMEweb/reloc/share/banner.txt",
+    "packages/ACMEweb/reloc/share/old-help.txt",
+    "patches/100001-01/ACMElib/pkginfo",
+    "patches/100001-01/ACMElib/pkgmap",
+    "patches/100001-01/ACMElib/reloc/lib/libacme.so.2",
+    "patches/100001-01/ACMEweb/install/deletes",
+    "patches/100001-01/ACMEweb/pkginfo",
+    "patches/100001-01/ACMEweb/pkgmap",
+    "patches/100001-01/ACMEweb/reloc/bin/acmed",
+    "patches/100001-01/ACMEweb/reloc/share/errors/404.txt",
+    "patches/100001-01/README.100001-01",
+    "patches/100001-02/ACMElib/pkginfo",
+    "patches/100001-02/ACMElib/pkgmap",
+    "patches/100001-02/ACMElib/reloc/lib/libacme.so.2",
+    "patches/100001-02/ACMEweb/install/deletes",
+    "patches/100001-02/ACMEweb/pkginfo",
+    "patches/100001-02/ACMEweb/pkgmap",
+    "patches/100001-02/ACMEweb/reloc/bin/acmed",
+    "patches/100001-02/ACMEweb/reloc/share/errors/404.txt",
+    "patches/100001-02/ACMEweb/reloc/share/errors/500.txt",
+    "patches/100001-02/README.100001-02",
+    "patches/100002-01/ACMElib/pkginfo",
+    "patches/100002-01/ACMElib/pkgmap",
+    "patches/100002-01/ACMElib/reloc/lib/libacme.so.2",
+    "patches/100002-01/ACMEweb/install/deletes",
+    "patches/100002-01/ACMEweb/pkginfo",
+    "patches/100002-01/ACMEweb/pkgmap",
+    "patches/100002-01/ACMEweb/reloc/bin/acmed",
+    "patches/100002-01/ACMEweb/reloc/share/banner.txt",
+    "patches/100002-01/ACMEweb/reloc/share/errors/404.txt",
+    "patches/100002-01/ACMEweb/reloc/share/errors/500.txt",
+    "patches/100002-01/README.100002-01",
+    "patches/100003-01/ACMEweb/pkginfo",
+    "patches/100003-01/ACMEweb/pkgmap",
+    "patches/100003-01/ACMEweb/reloc/bin/acmed",
+    "patches/100003-01/README.100003-01",
 ];
 
 /// The packages, in the order in which they are installed.
@@ -72,44 +84,18 @@ pub(super) const PROGRAM: &str = "opt/acme/bin/acmed";
 pub(super) struct DemoPatch {
     pub(super) id: &'static str,
     pub(super) synopsis: &'static str,
-    obsoletes: &'static str,
-    requires: &'static str,
-    prototypes: &'static [&'static str],
 }
 
 /// The patches that are applied, in their order.
 pub(super) const PATCHES: [DemoPatch; 3] = [
-    DemoPatch {
-        id: "100001-01",
-        synopsis: "acmed: answers for pages that are not there",
-        obsoletes: "",
-        requires: "",
-        prototypes: &["ACMElib.patch", "ACMEweb.100001-01"],
-    },
-    DemoPatch {
-        id: "100001-02",
-        synopsis: "acmed: the first revision, and answers for errors of its own",
-        obsoletes: "",
-        requires: "",
-        prototypes: &["ACMElib.patch", "ACMEweb.100001-02"],
-    },
-    DemoPatch {
-        id: "100002-01",
-        synopsis: "acmed: feature release, contains everything of 100001-02",
-        obsoletes: "100001-02",
-        requires: "",
-        prototypes: &["ACMElib.patch", "ACMEweb.100002-01"],
-    },
+    DemoPatch { id: "100001-01", synopsis: "acmed: answers for pages that are not there" },
+    DemoPatch { id: "100001-02", synopsis: "acmed: the first revision, and answers for errors of its own" },
+    DemoPatch { id: "100002-01", synopsis: "acmed: feature release, contains everything of 100001-02" },
 ];
 
 /// A patch that cannot be applied after those: it requires one that is not available.
-pub(super) const REFUSED: DemoPatch = DemoPatch {
-    id: "100003-01",
-    synopsis: "acmed: works only together with patch 100099-01",
-    obsoletes: "",
-    requires: "100099-01",
-    prototypes: &["ACMEweb.100003-01"],
-};
+pub(super) const REFUSED: DemoPatch =
+    DemoPatch { id: "100003-01", synopsis: "acmed: works only together with patch 100099-01" };
 
 /// A directory with everything that the demonstration needs.
 #[derive(Debug)]
@@ -173,72 +159,31 @@ impl DemoDirectory {
     }
 
     fn write(&self) -> io::Result<()> {
-        let top = Dir::of_host(&self.directory)?;
         let mut tree = NewTree::at(&self.directory)?;
-        for (day, files) in FILES {
-            for (name, bytes) in *files {
-                write(&mut tree, &format!("{SOURCES}/{name}"), bytes, *day)?;
-            }
+        for (name, bytes) in [("root/etc/passwd", PASSWD), ("root/etc/group", GROUP)] {
+            write(&mut tree, name, bytes.as_bytes(), Mode::of(0o644), EPOCH)?;
         }
-        write(&mut tree, "root/etc/passwd", PASSWD.as_bytes(), 0)?;
-        write(&mut tree, "root/etc/group", GROUP.as_bytes(), 0)?;
-        tree.directory(b"packages")?;
-        for package in PACKAGES {
-            self.make_package(&self.spool(), package, &[])?;
+        for (name, bytes) in FILES {
+            let (mode, mtime) = delivered(name).unwrap_or((Mode::of(0o644), EPOCH));
+            write(&mut tree, name, bytes, mode, mtime)?;
         }
-        for patch in PATCHES.iter().chain([&REFUSED]) {
-            write(&mut tree, &format!("patches/{0}/README.{0}", patch.id), patch.readme().as_bytes(), 0)?;
-            for prototype in patch.prototypes {
-                self.make_package(&self.patch(patch), prototype, &patch.assignments())?;
-            }
-        }
-        Ok(top.remove_tree(SOURCES.as_bytes())?)
-    }
-
-    fn make_package(&self, device: &Path, name: &str, assignments: &[(&str, &str)]) -> io::Result<()> {
-        let request = MakeRequest {
-            prototype: Some(self.directory.join(SOURCES).join(format!("{name}.prototype"))),
-            device: device.to_owned(),
-            overwrite: false,
-            roots: Vec::new(),
-            basedir: None,
-            assignments: assignments.iter().copied().collect::<Params>(),
-            limit: None,
-            instance: None,
-            defaults: ParameterDefaults::default(),
-            now: EPOCH,
-        };
-        let mut watch = MakeWatch { tell: &mut |_| (), interrupt: &|| None };
-        make_package(&request, &mut watch).map(drop).map_err(io::Error::other)
+        Ok(())
     }
 }
 
-impl DemoPatch {
-    fn readme(&self) -> String {
-        format!(
-            "Patch-ID# {}\n\nSynopsis: {}\n\nPatches accumulated and obsoleted by this patch: {}\n\n\
-             Patches required with this patch: {}\n",
-            self.id, self.synopsis, self.obsoletes, self.requires
-        )
-    }
-
-    /// Returns the assignments that its packages are made with: the variable of the prototypes, and the parameters of a
-    /// patch.
-    fn assignments(&self) -> Vec<(&'static str, &'static str)> {
-        let parameters = [
-            ("patch", self.id),
-            ("SUNW_PATCHID", self.id),
-            ("SUNW_OBSOLETES", self.obsoletes),
-            ("SUNW_REQUIRES", self.requires),
-        ];
-        parameters.into_iter().filter(|(_, value)| !value.is_empty()).collect()
-    }
+/// Returns mode and time of an object of a package, as its pkgmap states them.
+fn delivered(name: &str) -> Option<(Mode, i64)> {
+    let (package, path) = name.split_once("/reloc/")?;
+    let (_, pkgmap) = FILES.iter().find(|(name, _)| name.strip_prefix(package) == Some("/pkgmap"))?;
+    let pkgmap = Pkgmap::parse(pkgmap).ok()?;
+    let entry = pkgmap.entries.iter().find(|entry| entry.path.as_bytes() == path.as_bytes())?;
+    Some((entry.object.attributes.mode?, entry.object.content.mtime?))
 }
 
 /// Writes a new file, with the directories above it.
-fn write(tree: &mut NewTree, name: &str, bytes: &[u8], day: i64) -> io::Result<()> {
-    let file = tree.write(name.as_bytes(), bytes, Mode::of(0o644))?;
-    Ok(file.set_mtime(Timestamp::whole(EPOCH + day * 86_400))?)
+fn write(tree: &mut NewTree, name: &str, bytes: &[u8], mode: Mode, mtime: i64) -> io::Result<()> {
+    let file = tree.write(name.as_bytes(), bytes, mode)?;
+    Ok(file.set_mtime(Timestamp::whole(mtime))?)
 }
 
 #[cfg(test)]

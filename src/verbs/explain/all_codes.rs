@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::code_meaning::CodeMeaning;
-use crate::reply::CommandReport;
-use crate::surroundings::Output;
+use patchadm_cli::reply::CommandReport;
+use patchadm_cli::surroundings::Output;
 
 /// The meanings of all codes, in the order of the codes.
 #[derive(Serialize)]

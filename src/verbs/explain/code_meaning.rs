@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::reply::ExitCause;
+use patchadm_cli::reply::ExitCause;
 
 /// A code: who ends with it, what it means, what to do.
 #[derive(Clone, Copy, Debug, Serialize)]

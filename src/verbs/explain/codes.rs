@@ -3,7 +3,7 @@
 //! The test of the documents looks up every exit that it sees: a cause that is missing here fails it.
 
 use super::code_meaning::CodeMeaning;
-use crate::reply::ExitCause::{
+use patchadm_cli::reply::ExitCause::{
     AlreadyApplied, Attention, Check, Conflict, DamagedInput, DamagedRecord, Dependency, Download, Edited,
     InDoubt, Internal, Locked, Missing, NativeChanged, NoDatabase, NoRights, NotApplicable, NotFound, Ok,
     OnTrial, ReadOnly, Reboot, Restricted, Script, Signal, Signature, Space, Superseded, TrialOver, UndoData,
@@ -270,7 +270,8 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
             "`patchadm bulk release WORK RUN` names the set that users have."
         3 [NoRights UntrustedRoot] "The working directory belongs to somebody else, or somebody else may write there."
             "Use one of your own that only you can write to."
-        10 [DamagedInput] "A package failed, a set or a patch was refused, the tree cannot be listed, or the command that gets the report failed."
+        10 [DamagedInput]
+            "A package failed, the tree has a fault or cannot be listed, a set or a patch was refused or lacks packages, or the command that gets the report failed."
             "Read the report; `patchadm bulk log` prints what a build said, `patchadm bulk why` what it waits for."
         18 [Space] "A file system has too little space for results." "Make room; `patchadm bulk prune` drops what nothing needs. The next run goes on where this one was."
         27 [NotFound] "The working directory, the tree, its driver or the base is missing." "Look at the path that is named, and at bulk.conf."

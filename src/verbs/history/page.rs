@@ -1,7 +1,7 @@
 //! The runs of a root as a page for a browser.
 
 use super::{BY_HOOK, HistoryReport, RunEntry};
-use crate::reply::page::{
+use patchadm_cli::reply::page::{
     PageCell, PageList, PagePart, PageRow, PageStory, PageTable, TablePage, html_of_tables,
 };
 use patchadm_rootfs::Root;

@@ -1,8 +1,9 @@
 //! The patches of a root as a page for a browser.
 
-use super::{ListReport, ListedPatch};
-use crate::reply::page::{PageCell, PagePart, PageRow, PageTable, TablePage, html_of_tables};
-use crate::reply::undo::undo_in_brief;
+use patchadm_cli::reply::listed_patch::ListedPatch;
+use patchadm_cli::reply::page::{PageCell, PagePart, PageRow, PageTable, TablePage, html_of_tables};
+use patchadm_cli::reply::patch_list::ListReport;
+use patchadm_cli::reply::undo::undo_in_brief;
 use patchadm_rootfs::Root;
 
 /// The columns of the table of patches.

@@ -1,10 +1,12 @@
 //! A plan as a page for a browser.
 
-use crate::reply::change_entry::ChangeEntry;
-use crate::reply::page::{PageCell, PageList, PagePart, PageRow, PageTable, TablePage, html_of_tables};
-use crate::reply::patch_entry::PatchEntry;
-use crate::reply::patches::PatchesReport;
-use crate::reply::words::human;
+use patchadm_cli::reply::change_entry::ChangeEntry;
+use patchadm_cli::reply::page::{
+    PageCell, PageList, PagePart, PageRow, PageTable, TablePage, html_of_tables,
+};
+use patchadm_cli::reply::patch_entry::PatchEntry;
+use patchadm_cli::reply::patches::PatchesReport;
+use patchadm_cli::reply::words::human;
 use patchadm_rootfs::Root;
 
 /// The most objects of a patch that are listed; the rest is counted.

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::many_roots::root_report::{RootBody, RootClass, RootReport, failure_line};
-use crate::reply::{CommandReport, Exit, ExitCause, ResultWord, failure};
-use crate::surroundings::Output;
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, ResultWord, failure};
+use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::adopt_undo::{AdoptedUndo, AdoptionReport, UnreadableUndo};
 use patchadm_core::operation::failure::Failure;
 use patchadm_planning::plan::refusal::{Command, Wording};

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use crate::reply::CommandReport;
-use crate::reply::words::{named_value, reboot_sentence};
-use crate::surroundings::Output;
+use patchadm_cli::reply::CommandReport;
+use patchadm_cli::reply::words::{named_value, reboot_sentence};
+use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::queries::kept_files::PatchWords;
 use patchadm_inputs::native::fixed_in_said;
 use patchadm_inputs::source::Image;

@@ -5,13 +5,13 @@ use std::ffi::OsString;
 use serde::Serialize;
 
 use super::ends::{REFUSED, stage_failed};
-use crate::arguments::parse;
 use crate::as_owner::options::OwnerOptions;
-use crate::call::Invocation;
-use crate::reply::words::print_notes;
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
-use crate::surroundings::Output;
 use crate::verbs::options::BriefVerbOptions;
+use patchadm_cli::arguments::parse;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::words::print_notes;
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
+use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::stages::{DropError, DroppedStage, drop_stage};
 use patchadm_planning::plan::refusal::Command;
 

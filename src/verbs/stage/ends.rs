@@ -4,11 +4,11 @@ use std::path::Path;
 
 use nix::unistd::{Uid, User};
 
-use crate::reply::advice::hint;
-use crate::reply::cause_of::of_root;
-use crate::reply::failure::{described, joined, verb_code};
-use crate::reply::promotion::refreshed_sentence;
-use crate::reply::{Exit, ExitCause, ResultWord, Stop};
+use patchadm_cli::reply::advice::hint;
+use patchadm_cli::reply::cause_of::of_root;
+use patchadm_cli::reply::failure::{described, joined, verb_code};
+use patchadm_cli::reply::promotion::refreshed_sentence;
+use patchadm_cli::reply::{Exit, ExitCause, ResultWord, Stop};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::stages::{ForeignStage, StageError, Undertaking};
 use patchadm_planning::plan::refusal::{Command, PromotionReason, Reason, Wording};

@@ -4,13 +4,13 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::ends::stage_failed;
-use crate::arguments::{
+use patchadm_cli::arguments::{
     ColourOption, HelpOption, QuietOption, RootOption, VerboseOption, VersionOption, one_of, parse,
 };
-use crate::call::Invocation;
-use crate::reply::{Exit, Reply, Stop};
-use crate::surroundings::{Output, Surroundings};
-use crate::verbs::enclosed_command::{exit_of_command, exit_of_enclosure};
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::enclosed_command::{exit_of_command, exit_of_enclosure};
+use patchadm_cli::reply::{Exit, Reply, Stop};
+use patchadm_cli::surroundings::{Output, Surroundings};
 use patchadm_core::namespaces::EnclosureNote;
 use patchadm_core::operation::stages::{EnterError, EnterRequest, StageView, enter_stage};
 use patchadm_inputs::stage::MountWord;

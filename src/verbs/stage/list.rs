@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::ends::stage_failed;
-use crate::arguments::{RootOption, parse};
-use crate::call::Invocation;
-use crate::reply::{CommandReport, Exit, Reply};
-use crate::surroundings::Output;
 use crate::verbs::options::RootlessOptions;
+use patchadm_cli::arguments::{RootOption, parse};
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::{CommandReport, Exit, Reply};
+use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::stages::list::{StageEntry, StageState, list_stages};
 
 const USAGE: &str = "patchadm [-R root] stage list [option...]";

@@ -10,10 +10,10 @@ mod status;
 
 pub(super) use ends::stage_failed;
 
-use crate::arguments::{RootOption, one_of, parse};
-use crate::call::{Invocation, RunCommand};
-use crate::reply::{Reply, Stop};
 use crate::verbs::options::RootlessOptions;
+use patchadm_cli::arguments::{RootOption, one_of, parse};
+use patchadm_cli::call::{Invocation, RunCommand};
+use patchadm_cli::reply::{Reply, Stop};
 
 const USAGE: &str = "patchadm [-R root] stage new|enter|list|status|refresh|drop [ARGUMENT...]";
 

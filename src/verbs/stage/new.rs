@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::ends::stage_failed;
-use crate::arguments::parse;
 use crate::as_owner::options::OwnerOptions;
-use crate::call::Invocation;
-use crate::reply::words::{counted, human, print_notes, with_recovery};
-use crate::reply::{CommandReport, Exit, Reply, ResultWord};
-use crate::surroundings::Output;
 use crate::verbs::options::VerbOptions;
+use patchadm_cli::arguments::parse;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::words::{counted, human, print_notes, with_recovery};
+use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord};
+use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::stages::new::{NewStageReport, NewStageRequest, make_stage};
 use patchadm_inputs::path_glob::PathGlob;
 use patchadm_planning::plan::refusal::Command;

@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::ends::stage_failed;
-use crate::arguments::parse;
 use crate::as_owner::options::OwnerOptions;
-use crate::call::Invocation;
-use crate::reply::failure::{described, verb_code};
-use crate::reply::promotion::ConflictEntry;
-use crate::reply::words::recovery_sentence;
-use crate::reply::{CommandReport, Exit, Reply, ResultWord};
-use crate::surroundings::Output;
 use crate::verbs::options::{BriefVerbOptions, EditOptions};
+use patchadm_cli::arguments::parse;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::failure::{described, verb_code};
+use patchadm_cli::reply::promotion::ConflictEntry;
+use patchadm_cli::reply::words::recovery_sentence;
+use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord};
+use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::stages::refresh::{
     MovedPackage, PackageMove, RefreshReport, RefreshRequest, refresh_stage,
 };

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use crate::arguments::parse;
-use crate::call::Invocation;
-use crate::reply::Reply;
 use crate::verbs::options::BriefVerbOptions;
 use crate::verbs::promote::{PromotionOptions, answer};
+use patchadm_cli::arguments::parse;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::Reply;
 
 const USAGE: &str = "patchadm [-R root] stage status [--path path]... [option...] stage";
 

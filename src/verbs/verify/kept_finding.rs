@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use patchadm_core::operation::queries::verify::{KeptFault, KeptFinding};
+use patchadm_planning::plan::refusal::Wording;
 
 /// A kept library with which something is wrong.
 #[derive(Debug, Serialize)]
@@ -19,7 +20,7 @@ pub(super) struct KeptFindingEntry {
 }
 
 impl KeptFindingEntry {
-    pub(super) fn of(finding: &KeptFinding) -> Self {
+    pub(super) fn of(finding: &KeptFinding, wording: &Wording) -> Self {
         let KeptFinding { package, library, paths, fault } = finding;
         let misled = match fault {
             KeptFault::Shadows(paths) => paths.iter().map(ToString::to_string).collect(),
@@ -28,7 +29,9 @@ impl KeptFindingEntry {
         let what = match fault {
             KeptFault::Changed => "changed since it was kept".to_owned(),
             KeptFault::Missing => "is not there any more".to_owned(),
-            KeptFault::Unneeded => "is needed by nobody; `patchadm shlibs --prune` removes it".to_owned(),
+            KeptFault::Unneeded => {
+                format!("is needed by nobody; {} removes it", wording.verb("shlibs --prune"))
+            }
             KeptFault::Shadows(_) => {
                 format!("is found in the place of a newer one by {}", misled.join(", "))
             }

@@ -3,17 +3,17 @@
 use serde::Serialize;
 
 use super::PatchSource;
-use crate::arguments::fetching::fetch_bar;
-use crate::call::Invocation;
-use crate::reply::depot_end::{depot_advice, depot_exit};
-use crate::reply::failure::query_refused;
-use crate::reply::trial_standing::TrialStanding;
-use crate::reply::words::named_value;
-use crate::reply::{CommandReport, Stop};
-use crate::surroundings::Output;
-use crate::surroundings::caller::{now, with_signals};
-use crate::verbs::listed::ListedPatch;
-use crate::verbs::overtaken::OvertakenEntry;
+use patchadm_cli::arguments::fetching::fetch_bar;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::depot_end::{depot_advice, depot_exit};
+use patchadm_cli::reply::failure::query_refused;
+use patchadm_cli::reply::listed_patch::ListedPatch;
+use patchadm_cli::reply::overtaken::OvertakenEntry;
+use patchadm_cli::reply::trial_standing::TrialStanding;
+use patchadm_cli::reply::words::named_value;
+use patchadm_cli::reply::{CommandReport, Stop};
+use patchadm_cli::surroundings::Output;
+use patchadm_cli::surroundings::caller::{now, with_signals};
 use patchadm_core::operation::depots::{
     Depot, DepotError, DepotLocation, DepotProgress, FetchSession, open_depot,
 };

@@ -10,14 +10,12 @@ use patchadm_svr4::package::unescape;
 /// What a group limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum GroupController {
-    /// Memory.
     Memory,
     /// Processes and threads.
     Processes,
 }
 
 impl GroupController {
-    /// All of them.
     pub(super) const ALL: [Self; 2] = [Self::Memory, Self::Processes];
 
     /// The name of the kernel for it.

@@ -1,9 +1,9 @@
 //! Patches are made from the released set to the newest one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
-use patchadm_bulk::report::{PatchesReport, SourcePatchReport, TakenLibrary};
+use patchadm_bulk_values::report::{PatchesReport, SourcePatchReport, TakenLibrary};
 use patchadm_inputs::input_file::read_own;
 use patchadm_making::build::PatchForm;
 use patchadm_making::delta::{DeltaReport, DeltaRequest, ShownSource, SourceOutcome, delta, parse_bases};
@@ -13,9 +13,10 @@ use super::error::PatchesError;
 use super::lint::LintBase;
 use super::packages::{PackageOfSet, SetPackages};
 use super::request::{MadePatches, PatchesRequest};
-use super::soname::LibraryChanges;
+use super::soname::{LibraryChanges, Providers};
 use super::trials::BulkTrials;
-use crate::set::{CURRENT, EarlierSet, RELEASED, read_set, set_of_link, verify_set};
+use crate::object_places::root_of_base;
+use crate::set::{BaseLibraries, CURRENT, EarlierSet, RELEASED, read_set, set_of_link, verify_set};
 use crate::task::place::remove_abandoned;
 use crate::work::{Work, WorkError};
 
@@ -35,10 +36,14 @@ pub fn make_patches(request: &PatchesRequest<'_>) -> Result<MadePatches, Patches
     }
     let bases = bases(work)?;
     remove_abandoned(&work.conf.build_dir, &work.id).map_err(WorkError::from)?;
-    let mut released = SetPackages::read(&released, cores, request.interrupt)?;
-    let newest = SetPackages::read(&newest, cores, request.interrupt)?;
-    let (shared_paths, rivals) = released.take_rivals();
-    let libraries = LibraryChanges::between(&released, &newest);
+    let base = root_of_base(&work.conf.base).map_err(WorkError::from)?;
+    let mut released = SetPackages::read((&released, base.as_ref()), cores, request.interrupt)?;
+    let newest = SetPackages::read((&newest, base.as_ref()), cores, request.interrupt)?;
+    let (shared_paths, rivals) = released.take_rivals(base.as_ref())?;
+    let libraries_of_base = BaseLibraries::new(work, request.interrupt);
+    let [before, after] =
+        [&released, &newest].map(|set| Providers::find(set, &libraries_of_base, request.interrupt));
+    let libraries = LibraryChanges::between((&released, &before?), (&newest, &after?));
     let restricted = restricted_sources(work, &released, &newest);
     let without: BTreeSet<&str> =
         restricted.iter().copied().chain(rivals.iter().map(String::as_str)).collect();
@@ -49,8 +54,10 @@ pub fn make_patches(request: &PatchesRequest<'_>) -> Result<MadePatches, Patches
         newest: &newest,
         holders: released.holders(),
         libraries: &libraries,
+        libraries_of_base: &libraries_of_base,
         base: LintBase::of(&released.directory, cores, request.syntax),
         apart: OnceLock::new(),
+        spoilers: Mutex::default(),
     };
     let mut made = if only.is_empty() && !without.is_empty() {
         DeltaReport { sources: Vec::new(), to_sign: 0, together: None }

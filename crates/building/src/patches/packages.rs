@@ -4,19 +4,20 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use patchadm_bulk::report::SharedPath;
+use patchadm_bulk_values::report::SharedPath;
 use patchadm_inputs::sign::sha256_text;
-use patchadm_inputs::source::{Extent, Origin, open};
+use patchadm_inputs::source::{Extent, Origin, PackageImage, open};
 use patchadm_making::build::{LibraryFeature, needed_features, provided_features};
 use patchadm_making::release::identify;
-use patchadm_rootfs::side_by_side;
-use patchadm_svr4::format::depend::{Depend, DependencyKind};
+use patchadm_rootfs::{Root, side_by_side};
 use patchadm_svr4::package::ObjectPath;
 
 use super::error::PatchesError;
-use crate::set::{DeliveredObjects, DeliveredPaths, EarlierSet, FILES, PACKAGES, PathKind, placed_objects};
-use crate::shared_paths::conflicts;
+use crate::object_places::{Delivery, ObjectPlaces, PathKind, PlacedObject};
+use crate::set::{DeliveredObjects, EarlierSet, FILES, PACKAGES};
+use crate::shared_paths::{conflict_with_base, conflicts};
 use crate::task::installing::PackageFile;
+use crate::work::WorkError;
 
 /// A package of a set.
 #[derive(Clone, Debug)]
@@ -29,18 +30,22 @@ pub(super) struct PackageOfSet {
     /// The source of which a patch has it.
     pub(super) source: String,
     pub(super) is_restricted: bool,
+    /// Whether code of its own runs when it is installed or patched.
+    pub(super) is_scripted: bool,
     /// The directory and name of its file, and its digest.
     pub(super) file: PackageFile,
-    /// The packages that must be installed with it.
-    pub(super) needs: Vec<String>,
+    /// Its objects, and the packages that must be installed with it.
+    pub(super) delivery: Arc<Delivery>,
     /// Its objects where they are installed.
-    pub(super) paths: Arc<DeliveredPaths>,
+    pub(super) places: Arc<[PlacedObject]>,
+    /// What its file delivers to the loader.
+    pub(super) delivered: Arc<DeliveredObjects>,
     pub(super) provides: BTreeSet<LibraryFeature>,
     pub(super) requires: BTreeSet<LibraryFeature>,
 }
 
-/// The package that delivers each path, and the kind of object there.
-pub(super) type PathHolders<'a> = HashMap<&'a ObjectPath, (&'a PackageOfSet, PathKind)>;
+/// The packages that have something at each place, and the kind of object there: of a directory of many two of different sources.
+pub(super) type PathHolders<'a> = HashMap<&'a ObjectPath, Vec<(&'a PackageOfSet, PathKind)>>;
 
 /// The packages of a set.
 #[derive(Debug)]
@@ -56,7 +61,7 @@ pub(super) struct SetPackages {
 impl SetPackages {
     /// Reads the packages of a set, several at a time.
     pub(super) fn read(
-        set: &EarlierSet,
+        (set, base): (&EarlierSet, Option<&Root>),
         cores: usize,
         interrupt: &(dyn Fn() -> Option<i32> + Sync),
     ) -> Result<Self, PatchesError> {
@@ -86,15 +91,37 @@ impl SetPackages {
         let read = read.into_iter().collect::<Result<Vec<_>, _>>()?;
         let mut packages: Vec<PackageOfSet> = read.into_iter().flatten().collect();
         packages.sort_by(|one, other| one.pkgname.cmp(&other.pkgname));
+        let deliveries = packages.iter().map(|package| &*package.delivery).collect();
+        let placed = ObjectPlaces::of(base, deliveries, interrupt)
+            .and_then(|places| places.all_objects(interrupt))
+            .map_err(PatchesError::Interrupted)?;
+        for (package, objects) in packages.iter_mut().zip(placed) {
+            package.places = objects.into();
+        }
         Ok(Self { directory, packages, foreign })
     }
 
-    /// Removes packages that deliver a path of another one, which sets of 0.1 may contain. Returns the shared paths and the sources
-    /// of the removed packages.
-    pub(super) fn take_rivals(&mut self) -> (Vec<SharedPath>, BTreeSet<String>) {
-        let found = conflicts(self.packages.iter().map(|package| &*package.paths));
+    /// Removes packages that deliver a path of the base or of another one, which sets of 0.1 may contain. Returns the shared paths and
+    /// the sources of the removed packages.
+    pub(super) fn take_rivals(
+        &mut self,
+        base: Option<&Root>,
+    ) -> Result<(Vec<SharedPath>, BTreeSet<String>), PatchesError> {
+        let (mut shared, mut sources, mut beside) = (Vec::new(), BTreeSet::new(), Vec::new());
+        for package in std::mem::take(&mut self.packages) {
+            let conflict = base.map(|base| conflict_with_base(base, &package.places)).transpose();
+            match conflict.map_err(WorkError::from)?.flatten() {
+                None => beside.push(package),
+                Some(conflict) => {
+                    shared.push(conflict.told(&package.pkgname));
+                    sources.insert(package.source);
+                }
+            }
+        }
+        self.packages = beside;
+        let found = conflicts(self.packages.iter().map(|package| &*package.places));
         let names: Vec<String> = self.packages.iter().map(|package| package.pkgname.clone()).collect();
-        let (mut shared, mut sources, mut stay) = (Vec::new(), BTreeSet::new(), Vec::new());
+        let mut stay = Vec::new();
         for (package, conflicts) in std::mem::take(&mut self.packages).into_iter().zip(found) {
             if conflicts.is_empty() {
                 stay.push(package);
@@ -105,24 +132,34 @@ impl SetPackages {
             sources.insert(package.source);
         }
         self.packages = stay;
-        (shared, sources)
+        Ok((shared, sources))
     }
 
-    /// Returns who has each path.
+    /// Returns who has each place.
     pub(super) fn holders(&self) -> PathHolders<'_> {
-        let paths =
-            self.packages.iter().flat_map(|package| package.paths.iter().map(move |path| (path, package)));
-        paths.map(|((path, kind), package)| (path, (package, *kind))).collect()
+        let mut holders = PathHolders::new();
+        for package in &self.packages {
+            for object in package.places.iter() {
+                let known = holders.entry(&object.place).or_insert_with(|| Vec::with_capacity(1));
+                if known.len() < 2 && known.iter().all(|(other, _)| other.source != package.source) {
+                    known.push((package, object.kind));
+                }
+            }
+        }
+        holders
     }
 
     /// Returns a path that packages of a source have, and that a package of another source holds.
     pub(super) fn shared_with(&self, holders: &PathHolders<'_>, source: &str) -> Option<String> {
         let own = self.packages.iter().filter(|package| package.source == source);
-        own.flat_map(|package| package.paths.iter().map(move |path| (path, package))).find_map(
-            |((path, kind), package)| {
-                let (holder, held) = holders.get(path)?;
-                let is_shared = holder.source != source && !held.goes_with(*kind);
-                is_shared.then(|| format!("{path} is in {} and in {}", holder.pkgname, package.pkgname))
+        own.flat_map(|package| package.places.iter().map(move |object| (object, package))).find_map(
+            |(object, package)| {
+                let held = holders.get(&object.place)?;
+                let is_shared = |(holder, held): &&(&PackageOfSet, PathKind)| {
+                    holder.source != source && !held.goes_with(object.kind)
+                };
+                let (holder, _) = held.iter().find(is_shared)?;
+                Some(format!("{} is in {} and in {}", object.path, holder.pkgname, package.pkgname))
             },
         )
     }
@@ -156,12 +193,22 @@ impl SetPackages {
                 order.push(package);
             } else if seen.insert(at) {
                 open.push((at, true));
-                let needs = package.needs.iter().filter_map(|name| by_name.get(name.as_str()));
+                let needs = package.delivery.needs.iter().filter_map(|name| by_name.get(name.as_str()));
                 open.extend(needs.map(|need| (*need, false)));
             }
         }
         order
     }
+}
+
+/// Tells whether a package brings procedure scripts or class action scripts.
+fn has_scripts(package: &PackageImage) -> bool {
+    const PROCEDURES: [&str; 6] =
+        ["checkinstall", "preinstall", "postinstall", "preremove", "postremove", "request"];
+    let is_script = |name: &String| {
+        PROCEDURES.contains(&name.as_str()) || name.starts_with("i.") || name.starts_with("r.")
+    };
+    package.install.keys().any(is_script)
 }
 
 /// Reads the packages of a file.
@@ -172,26 +219,24 @@ fn read_packages(
 ) -> Result<Vec<PackageOfSet>, PatchesError> {
     let path = file.directory.join(&file.file);
     let (_, image) = open(Origin::Path(&path), Extent::Unchecked)?;
-    let delivered = DeliveredObjects::read(&path)?;
+    let delivered = Arc::new(DeliveredObjects::read(&path)?);
     let facts = || delivered.files.iter().map(|(_, file)| &*file.facts);
     let provides: BTreeSet<_> = facts().flat_map(provided_features).collect();
     let requires: BTreeSet<_> = facts().flat_map(needed_features).collect();
     let identities = identify(&path)?.into_iter();
     let packages = identities.map(|identity| {
         let of_image = image.packages.iter().find(|package| package.params.text("PKG") == identity.name);
-        let depend = of_image.and_then(|package| package.install.get("depend"));
-        let depend = depend.map(|text| Depend::parse(text)).unwrap_or_default();
-        let needs = depend.dependencies.into_iter();
-        let needs = needs.filter(|need| need.binding == DependencyKind::Prerequisite);
         PackageOfSet {
             pkgname: pkgname.to_owned(),
             pkg: identity.name,
             arch: identity.arch,
             source: identity.source,
             is_restricted,
+            is_scripted: of_image.is_none_or(has_scripts),
             file: file.clone(),
-            needs: needs.map(|need| need.package).collect(),
-            paths: of_image.map(placed_objects).unwrap_or_default().into(),
+            delivery: of_image.map(Delivery::of).unwrap_or_default().into(),
+            places: Arc::default(),
+            delivered: delivered.clone(),
             provides: provides.clone(),
             requires: requires.clone(),
         }
@@ -219,9 +264,11 @@ pub(super) mod made_up {
             arch: "x86_64".to_owned(),
             source: name.to_owned(),
             is_restricted: false,
+            is_scripted: false,
             file: PackageFile { directory: "/".into(), file: format!("{name}.pkg"), digest: String::new() },
-            needs: Vec::new(),
-            paths: Arc::default(),
+            delivery: Arc::default(),
+            places: Arc::default(),
+            delivered: Arc::default(),
             provides: provides.iter().map(|name| library(name)).collect(),
             requires: requires.iter().map(|name| library(name)).collect(),
         }
@@ -240,9 +287,10 @@ mod tests {
 
     #[test]
     fn packages_come_behind_what_they_need_and_a_circle_ends() {
-        let with = |name: &str, needs: &[&str]| PackageOfSet {
-            needs: needs.iter().map(|need| (*need).to_owned()).collect(),
-            ..package(name, &[], &[])
+        let with = |name: &str, needs: &[&str]| {
+            let needs = needs.iter().map(|need| (*need).to_owned()).collect();
+            let delivery = Arc::new(Delivery { needs, ..Delivery::default() });
+            PackageOfSet { delivery, ..package(name, &[], &[]) }
         };
         let set = set(vec![
             with("a", &["b", "d"]),

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use patchadm_bulk::report::PatchesReport;
-use patchadm_bulk::result::Digest;
+use patchadm_bulk_values::report::PatchesReport;
+use patchadm_bulk_values::result::Digest;
 use patchadm_making::build::BuildRequest;
 use patchadm_rootfs::WorkMeter;
 use patchadm_svr4::patch::PatchId;

@@ -1,11 +1,14 @@
 //! Libraries between two sets: what patches bring that others need, and what they take away from released packages.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
+use patchadm_libraries::elf::ElfMachine;
 use patchadm_making::build::LibraryFeature;
 use patchadm_making::delta::NeededFeature;
 
 use super::packages::{PackageOfSet, SetPackages};
+use crate::set::{BaseLibraries, DeliveredObjects, SetError, found_libraries};
 
 /// What changes about libraries from one set to another.
 #[derive(Debug, Default)]
@@ -27,14 +30,51 @@ pub(super) struct TakenFeature {
     pub(super) is_still_needed: bool,
 }
 
-/// The sources that provide something.
-type Providers<'a> = BTreeMap<&'a LibraryFeature, BTreeSet<&'a str>>;
+/// The sources whose library the loader finds, by the file of a package that needs it, the machine, and the name. None of them:
+/// it finds that of the base.
+#[derive(Debug, Default)]
+pub(super) struct Providers(HashMap<(String, ElfMachine, String), BTreeSet<String>>);
+
+impl Providers {
+    /// Lets the loaders of a set find what its packages need, as if they were all installed.
+    pub(super) fn find(
+        set: &SetPackages,
+        base: &BaseLibraries<'_>,
+        interrupt: &(dyn Fn() -> Option<i32> + Sync),
+    ) -> Result<Self, SetError> {
+        let mut files: BTreeMap<&str, (&Arc<DeliveredObjects>, BTreeSet<&str>)> = BTreeMap::new();
+        for package in &set.packages {
+            let (_, sources) =
+                files.entry(&package.file.file).or_insert_with(|| (&package.delivered, BTreeSet::new()));
+            sources.insert(&package.source);
+        }
+        let delivered =
+            files.iter().map(|(file, (delivered, _))| (*file, DeliveredObjects::clone(delivered)));
+        let mut providers = Self::default();
+        for found in found_libraries(delivered.collect(), base, interrupt)? {
+            let sources = found.provider.and_then(|file| files.get(file)).map(|(_, sources)| sources);
+            let known =
+                providers.0.entry((found.package.to_owned(), found.machine, found.library)).or_default();
+            known.extend(sources.into_iter().flatten().map(|source| (*source).to_owned()));
+        }
+        Ok(providers)
+    }
+
+    /// Returns the sources whose library a package finds; `None` if it finds none.
+    fn of(&self, package: &PackageOfSet, feature: &LibraryFeature) -> Option<&BTreeSet<String>> {
+        self.0.get(&(package.file.file.clone(), feature.machine, feature.soname.clone()))
+    }
+}
+
+/// A set with what its packages find.
+pub(super) type LoadedSet<'a> = (&'a SetPackages, &'a Providers);
 
 impl LibraryChanges {
     /// Compares the libraries of two sets.
-    pub(super) fn between(released: &SetPackages, newest: &SetPackages) -> Self {
-        let (before, after) = (providers(released), providers(newest));
-        let taken = taken(released, newest, (&before, &after));
+    pub(super) fn between((released, before): LoadedSet<'_>, (newest, after): LoadedSet<'_>) -> Self {
+        let (had, has) = (provided(released), provided(newest));
+        let had_it = |source: &str, feature: &LibraryFeature| had.contains(&(source, feature));
+        let taken = taken((released, before), (newest, after), (&had, &has));
         let mut needs: BTreeMap<String, Vec<NeededFeature>> = BTreeMap::new();
         let mut add = |source: &str, provider: &str, feature: &LibraryFeature| {
             let needed = NeededFeature { source: provider.to_owned(), feature: feature.clone() };
@@ -43,27 +83,30 @@ impl LibraryChanges {
                 of_source.push(needed);
             }
         };
-        let needed_before: BTreeSet<&LibraryFeature> =
-            released.packages.iter().flat_map(|package| &package.requires).collect();
-        for package in
-            newest.packages.iter().filter(|package| released.find(&package.pkg, &package.arch).is_some())
-        {
-            let new = package.requires.iter();
-            for feature in
-                new.filter(|feature| !before.contains_key(feature) && !needed_before.contains(feature))
-            {
-                let Some(sources) = after.get(feature) else { continue };
-                if let Some(provider) = sources.first().filter(|_| !sources.contains(&*package.source)) {
-                    add(&package.source, provider, feature);
+        // The sources that newly bring what a package needs.
+        let brought = |package: &PackageOfSet, feature: &LibraryFeature| {
+            let sources = after.of(package, feature).into_iter().flatten();
+            let brings = |source: &&String| has.contains(&(source, feature)) && !had_it(source, feature);
+            sources.filter(brings).cloned().collect::<Vec<_>>()
+        };
+        for package in &newest.packages {
+            let Some(was) = released.find(&package.pkg, &package.arch) else { continue };
+            for feature in &package.requires {
+                let was_met = was.requires.contains(feature) && before.of(was, feature).is_some();
+                for source in brought(package, feature) {
+                    if !was_met && source != package.source {
+                        add(&package.source, &source, feature);
+                    }
                 }
             }
         }
         // What moves to another source goes only when it has come there.
         for TakenFeature { source, feature, .. } in &taken {
-            if let Some(provider) = after.get(feature).and_then(BTreeSet::first) {
-                let has_come = before.get(feature).is_some_and(|sources| sources.contains(provider));
-                if !has_come {
-                    add(source, provider, feature);
+            for package in newest.packages.iter().filter(|package| package.requires.contains(feature)) {
+                for provider in brought(package, feature) {
+                    if provider != *source {
+                        add(source, &provider, feature);
+                    }
                 }
             }
         }
@@ -76,51 +119,53 @@ impl LibraryChanges {
     }
 }
 
-fn providers(set: &SetPackages) -> Providers<'_> {
-    let mut providers = Providers::new();
-    for package in &set.packages {
-        for feature in &package.provides {
-            providers.entry(feature).or_default().insert(&package.source);
-        }
-    }
-    providers
+/// Sources, each with a feature that it provides.
+type ProvidedFeatures<'a> = BTreeSet<(&'a str, &'a LibraryFeature)>;
+
+/// Returns what each source of a set provides.
+fn provided(set: &SetPackages) -> ProvidedFeatures<'_> {
+    let provided =
+        set.packages.iter().map(|package| package.provides.iter().map(|feature| (&*package.source, feature)));
+    provided.flatten().collect()
 }
 
 fn taken(
-    released: &SetPackages,
-    newest: &SetPackages,
-    (before, after): (&Providers<'_>, &Providers<'_>),
+    (released, before): LoadedSet<'_>,
+    (newest, after): LoadedSet<'_>,
+    (had, has): (&ProvidedFeatures<'_>, &ProvidedFeatures<'_>),
 ) -> Vec<TakenFeature> {
-    let users_in = |set: &SetPackages, feature: &LibraryFeature, source: &str| {
-        let is_user =
-            |package: &&PackageOfSet| package.source != source && package.requires.contains(feature);
-        let users = set.packages.iter().filter(is_user).map(|package| package.pkgname.clone());
-        users.collect::<BTreeSet<_>>()
-    };
     let has_patch: BTreeSet<&str> = newest.packages.iter().map(|package| package.source.as_str()).collect();
-    let mut taken = Vec::new();
-    for (feature, sources) in before {
-        for source in sources.iter().copied().filter(|source| has_patch.contains(source)) {
-            let has_it_still = after.get(feature).is_some_and(|sources| sources.contains(source));
-            // Where others have it, too, it is not gone.
-            if has_it_still || sources.len() > 1 {
-                continue;
+    let mut taken: BTreeMap<(&LibraryFeature, &str), BTreeSet<String>> = BTreeMap::new();
+    for package in &released.packages {
+        for feature in &package.requires {
+            for source in before.of(package, feature).into_iter().flatten() {
+                let is_gone = had.contains(&(source, feature)) && !has.contains(&(source, feature));
+                if is_gone && *source != package.source && has_patch.contains(source.as_str()) {
+                    taken.entry((feature, source)).or_default().insert(package.pkgname.clone());
+                }
             }
-            let users = users_in(released, feature, source);
-            if users.is_empty() {
-                continue;
-            }
-            let is_still_needed =
-                !after.contains_key(feature) && !users_in(newest, feature, source).is_empty();
-            taken.push(TakenFeature {
-                source: source.to_owned(),
-                feature: (*feature).clone(),
-                users: users.into_iter().collect(),
-                is_still_needed,
-            });
         }
     }
-    without_versions_of_gone_libraries(taken)
+    let taken = taken.into_iter().map(|((feature, source), users)| {
+        let lacks = |package: &PackageOfSet| match after.of(package, feature) {
+            None => true,
+            // That of the base is not looked into.
+            Some(sources) => {
+                !sources.is_empty() && !sources.iter().any(|source| has.contains(&(source, feature)))
+            }
+        };
+        let mut users_now = newest
+            .packages
+            .iter()
+            .filter(|package| package.source != source && package.requires.contains(feature));
+        TakenFeature {
+            source: source.to_owned(),
+            feature: feature.clone(),
+            users: users.into_iter().collect(),
+            is_still_needed: users_now.any(lacks),
+        }
+    });
+    without_versions_of_gone_libraries(taken.collect())
 }
 
 /// Leaves out the symbol versions of libraries that go as a whole.
@@ -141,6 +186,33 @@ fn without_versions_of_gone_libraries(mut taken: Vec<TakenFeature>) -> Vec<Taken
 mod tests {
     use super::super::packages::made_up::{library, package, set};
     use super::*;
+
+    /// Compares two sets. A package finds a library in every source that delivers its name; `found` names another source for it.
+    fn between(released: &SetPackages, newest: &SetPackages, found: &[(&str, &str, &str)]) -> LibraryChanges {
+        let providers = |set: &SetPackages| {
+            let mut providers = Providers::default();
+            for package in &set.packages {
+                for feature in &package.requires {
+                    let soname = &feature.soname;
+                    let has_it = |other: &&PackageOfSet| {
+                        let is_told = |(user, name, source): &&(&str, &str, &str)| {
+                            *user == package.pkg && name == soname && *source != other.source
+                        };
+                        other.provides.iter().any(|has| has.soname == *soname)
+                            && !found.iter().any(|one| is_told(&one))
+                    };
+                    let sources: BTreeSet<String> =
+                        set.packages.iter().filter(has_it).map(|other| other.source.clone()).collect();
+                    if !sources.is_empty() {
+                        let key = (package.file.file.clone(), feature.machine, soname.clone());
+                        providers.0.insert(key, sources);
+                    }
+                }
+            }
+            providers
+        };
+        LibraryChanges::between((released, &providers(released)), (newest, &providers(newest)))
+    }
 
     fn told(changes: &LibraryChanges) -> (Vec<String>, Vec<String>) {
         let needs = changes.needs.iter().flat_map(|(source, needs)| {
@@ -165,7 +237,7 @@ mod tests {
             package("other", &[], &["libc.so.6"]),
             package("user", &[], &["liba.so.2", "libc.so.6"]),
         ]);
-        let changes = LibraryChanges::between(&released, &newest);
+        let changes = between(&released, &newest, &[]);
         assert_eq!(
             told(&changes),
             (
@@ -174,7 +246,7 @@ mod tests {
             )
         );
         assert!(changes.may_take_away("liba"));
-        assert!(told(&LibraryChanges::between(&released, &released)).0.is_empty());
+        assert!(told(&between(&released, &released, &[])).0.is_empty());
     }
 
     #[test]
@@ -189,7 +261,7 @@ mod tests {
             package("libb", &[], &[]),
             package("user", &["libb.so.1"], &["liba.so.1", "libb.so.1"]),
         ]);
-        let changes = LibraryChanges::between(&released, &newest);
+        let changes = between(&released, &newest, &[]);
         assert_eq!(
             told(&changes),
             (
@@ -204,6 +276,27 @@ mod tests {
     }
 
     #[test]
+    fn a_library_of_the_same_name_that_no_loader_finds_is_nobody_s() {
+        let sets = |number: u32, of_evil: &str| {
+            let soname = format!("libone.so.{number}");
+            set(vec![
+                package("aevil", &[of_evil], &[]),
+                package("libone", &[&soname], &[]),
+                package("user", &[], &[&soname]),
+            ])
+        };
+        let found = [("user", "libone.so.1", "libone"), ("user", "libone.so.2", "libone")];
+        for (before, after) in
+            [("other.so", "libone.so.2"), ("libone.so.1", "libone.so.1"), ("libone.so.2", "x.so")]
+        {
+            let changes = between(&sets(1, before), &sets(2, after), &found);
+            let (needs, taken) = told(&changes);
+            assert_eq!(needs, ["user needs libone.so.2 of libone"], "{before} {after}");
+            assert_eq!(taken, ["libone takes libone.so.1 from user-1.0"], "{before} {after}");
+        }
+    }
+
+    #[test]
     fn the_versions_of_a_library_that_goes_as_a_whole_are_not_named() {
         let version = LibraryFeature { version: Some("A_1".to_owned()), ..library("liba.so.1") };
         let mut old = package("liba", &["liba.so.1"], &[]);
@@ -213,8 +306,8 @@ mod tests {
         let released = set(vec![old, user.clone()]);
         let without = set(vec![package("liba", &[], &[]), package("user", &[], &[])]);
         let only_version = set(vec![package("liba", &["liba.so.1"], &[]), user]);
-        assert_eq!(LibraryChanges::between(&released, &without).taken.len(), 1);
-        let (_, taken) = told(&LibraryChanges::between(&released, &only_version));
+        assert_eq!(between(&released, &without, &[]).taken.len(), 1);
+        let (_, taken) = told(&between(&released, &only_version, &[]));
         assert_eq!(taken, ["liba takes A_1 of liba.so.1 from user-1.0 still"]);
     }
 }

@@ -1,7 +1,7 @@
 //! Installed lists of packages on this machine: the ones that no run has used for the longest time go, where all take more than
 //! their limit. Copies of a base go unless the last run used them.
 
-use patchadm_bulk::conf::{Base, Configuration};
+use patchadm_bulk_values::conf::{Base, Configuration};
 use patchadm_rootfs::{Dir, FileType, Lock, RootError, Timestamp};
 
 use super::removal::{FreedSpace, Removal};

@@ -14,7 +14,7 @@ mod report;
 
 use std::collections::BTreeSet;
 
-use patchadm_bulk::result::Key;
+use patchadm_bulk_values::result::Key;
 use patchadm_rootfs::{Dir, FileType, LockError, LockHolder, RootError};
 
 use crate::pool::{FoundResult, Pool};

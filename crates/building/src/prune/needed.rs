@@ -3,17 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use patchadm_bulk::journal::{PackageState, RunEnd};
-use patchadm_bulk::result::Key;
+use patchadm_bulk_values::journal::{PackageState, RunEnd};
+use patchadm_bulk_values::result::Key;
 use patchadm_rootfs::{Dir, FileType, RootError};
 
 use crate::pool_use::pool_users;
 use crate::runs::read_journal;
-use crate::set::{SETS, SetManifest};
+use crate::set::{LARGEST_MANIFEST, SETS, SetManifest};
 use crate::work::{RUNS, Work, numbered_directories};
-
-/// The largest manifest, in bytes.
-const LARGEST_MANIFEST: u64 = 64 << 20;
 
 /// The results that stay.
 #[derive(Debug, Default)]

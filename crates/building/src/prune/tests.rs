@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use patchadm_bulk::journal::{FailureCause, JournalLine, PackageOutcome, PackageState, RunStart};
-use patchadm_bulk::result::{BuildResult, Digest, KeyInput, KeyInputs, NewResult, ResultFile};
+use patchadm_bulk_values::journal::{FailureCause, JournalLine, PackageOutcome, PackageState, RunStart};
+use patchadm_bulk_values::result::{BuildResult, Digest, KeyInput, KeyInputs, NewResult, ResultFile};
 
 use super::*;
 use crate::pool_use::use_pool;

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use patchadm_bulk::journal::FailureCause;
-use patchadm_bulk::report::PackageReport;
-use patchadm_bulk::result::Digest;
+use patchadm_bulk_values::journal::FailureCause;
+use patchadm_bulk_values::report::PackageReport;
+use patchadm_bulk_values::result::Digest;
 
 use super::*;
 use crate::work::{NewWork, make_work};
@@ -24,8 +24,10 @@ fn package(package: &str, state: PackageState) -> PackageReport {
         state,
         cause: (state == PackageState::Failed).then_some(FailureCause::Exit),
         phase: None,
+        fault: None,
         detail: None,
         because: Vec::new(),
+        more_causes: 0,
         breaks: 0,
         breaks_alone: 0,
         key: None,
@@ -111,6 +113,25 @@ fn a_report_comes_back_from_its_document_and_text_and_mail_tell_the_same() {
 }
 
 #[test]
+fn no_file_of_pbulk_has_the_password_of_a_source_or_what_a_terminal_obeys() {
+    let dir = tempfile::tempdir().unwrap();
+    let work = work(&dir, "");
+    let state = PackageState::UpToDate;
+    let packages = [PbulkPackage { pkgname: "a-1", state, is_restricted: false, depth: 1, index: 0 }];
+    let record = |_| {
+        "PKGNAME=a-1\nDISTURL=http://ru:RPW@h/x http:ru:RPW@h/y HTTP://ru:RPW@h/z ru:RPW@h http://h/ok\nDISTFILES=x\nCOMMENT=\u{1b}[2J\u{202e}ä"
+            .to_owned()
+    };
+    let run = run_directory(&work, 4).unwrap();
+    write_pbulk_files(&run, &report(&work), &packages, &record, ("Linux/x86_64", None)).unwrap();
+    for name in ["pscan", "presolve", "report"] {
+        let text = fs::read_to_string(work.path.join("runs/4").join(name)).unwrap();
+        assert!(!text.contains("RPW") && text.contains(" http://h/ok\nDISTFILES=x\n"), "{name}: {text}");
+        assert!(text.contains("COMMENT=\\033[2J\\342\\200\\256ä\n"), "{name}: {text}");
+    }
+}
+
+#[test]
 fn the_files_of_pbulk_have_the_records_in_the_order_of_their_names() {
     let dir = tempfile::tempdir().unwrap();
     let work = work(&dir, "");
@@ -123,7 +144,8 @@ fn the_files_of_pbulk_have_the_records_in_the_order_of_their_names() {
         texts[index as usize].to_owned()
     };
     let run = run_directory(&work, 4).unwrap();
-    write_pbulk_files(&run, &report(&work), &packages, &record, "Linux/x86_64").unwrap();
+    write_pbulk_files(&run, &report(&work), &packages, &record, ("Linux/x86_64", Some("https://x.org")))
+        .unwrap();
     let text = |name: &str| fs::read_to_string(work.path.join("runs/4").join(name)).unwrap();
     assert_eq!(text("pscan"), "PKGNAME=a-1\nPKG_LOCATION=x/a\nPKGNAME=b-1\nPKG_LOCATION=x/b\n");
     assert_eq!(
@@ -134,6 +156,8 @@ fn the_files_of_pbulk_have_the_records_in_the_order_of_their_names() {
     assert_eq!(text("pbuild"), "a-1|done||1\nb-1|failed||1\n");
     assert!(text("report").contains("DEPENDS=a-1\nPKG_DEPTH=1\nRESTRICTED_SUBSET=no\nBUILD_STATUS=failed\n"));
     assert!(text("status").starts_with("PLATFORM=Linux/x86_64\nBUILD_START_ISO=2026-11-26T08"));
+    assert!(text("status").contains("\nBUILD_START_DIR=20261126.08"));
+    assert!(text("status").contains("\nBASE_URL=https://x.org\nBUILD_END_ISO="));
 }
 
 #[test]

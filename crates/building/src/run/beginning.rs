@@ -2,17 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use patchadm_bulk::conf::LimitName;
-use patchadm_bulk::history::BuildEstimates;
-use patchadm_bulk::journal::{PackageOutcome, PackageState};
-use patchadm_bulk::records::{Record, Records};
-use patchadm_bulk::resolve::{PackageState as Resolved, Resolution, select};
-use patchadm_bulk::schedule::expected_work;
+use patchadm_bulk_values::conf::LimitName;
+use patchadm_bulk_values::history::BuildEstimates;
+use patchadm_bulk_values::journal::{PackageOutcome, PackageState};
+use patchadm_bulk_values::records::{Record, Records};
+use patchadm_bulk_values::resolve::{PackageState as Resolved, Resolution, select};
+use patchadm_bulk_values::schedule::expected_work;
 use patchadm_rootfs::{RootError, WorkMeter};
 
 use super::request::{RunError, RunEvent, RunRequest};
 use crate::history::read_builds;
 use crate::scan::ScanRequest;
+use crate::task::order::cut;
 use crate::tree::{ScannedTree, scan_tree};
 use crate::work::Work;
 
@@ -83,8 +84,8 @@ pub(super) fn expected(work: &Work, records: &Records) -> Result<ExpectedCosts, 
 pub(super) fn first_outcome(resolution: &Resolution, index: u32) -> PackageOutcome {
     match resolution.state(index) {
         Some(Resolved::Prefailed(reason)) => {
-            let detail = Some(reason.to_string());
-            PackageOutcome { detail, ..PackageOutcome::of(PackageState::Prefailed) }
+            let detail = Some(cut(reason.to_string()));
+            PackageOutcome { detail, fault: reason.fault(), ..PackageOutcome::of(PackageState::Prefailed) }
         }
         Some(Resolved::IndirectPrefailed(_)) => PackageOutcome::of(PackageState::IndirectPrefailed),
         _ => PackageOutcome::of(PackageState::Open),

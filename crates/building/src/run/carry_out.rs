@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use patchadm_bulk::journal::{JournalLine, RunStart};
-use patchadm_bulk::records::{Record, Records};
-use patchadm_bulk::resolve::{PackageState as Resolved, Resolution, select};
-use patchadm_bulk::result::Digest;
-use patchadm_bulk::schedule::Schedule;
-use patchadm_bulk::slots::SlotTable;
+use patchadm_bulk_values::journal::{JournalLine, RunStart};
+use patchadm_bulk_values::records::{Record, Records};
+use patchadm_bulk_values::resolve::{PackageState as Resolved, Resolution, select};
+use patchadm_bulk_values::result::Digest;
+use patchadm_bulk_values::schedule::Schedule;
+use patchadm_bulk_values::slots::SlotTable;
 
 use super::beginning::{expected, first_outcome, read_tree, wanted};
 use super::changes::{keep_polled, poll};
@@ -32,6 +32,9 @@ pub fn run(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<RunOutcome, RunEr
     remove_abandoned(&work.conf.build_dir, &work.id).map_err(WorkError::from)?;
     remove_remains(work)?;
     let known = known_runs(work, request.is_new)?;
+    if let Some(note) = &known.note {
+        tell(RunEvent::Note(note));
+    }
     let polled = poll(work, tell);
     let slots = probe_all(request, tell)?;
     let scanned = read_tree(request, true, tell)?;

@@ -1,8 +1,8 @@
 //! Whether anything has changed since the last run that came to its end: the word of the configured command, or else the files
 //! that the last scan has read.
 
-use patchadm_bulk::journal::RunEnd;
-use patchadm_bulk::result::Digest;
+use patchadm_bulk_values::journal::RunEnd;
+use patchadm_bulk_values::result::Digest;
 use patchadm_rootfs::RootError;
 use patchadm_svr4::package::Mode;
 use serde::{Deserialize, Serialize};

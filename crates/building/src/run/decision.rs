@@ -3,11 +3,11 @@
 
 use std::collections::HashMap;
 
-use patchadm_bulk::conf::{Configuration, LimitChanges, Limits};
-use patchadm_bulk::journal::{PackageOutcome, PackageState, is_tried_again};
-use patchadm_bulk::records::{Record, Records};
-use patchadm_bulk::resolve::Resolution;
-use patchadm_bulk::result::{BuildResult, Key, KeyInputs};
+use patchadm_bulk_values::conf::{Configuration, LimitChanges, Limits};
+use patchadm_bulk_values::journal::{PackageOutcome, PackageState, TreeFault, is_tried_again};
+use patchadm_bulk_values::records::{Record, Records};
+use patchadm_bulk_values::resolve::Resolution;
+use patchadm_bulk_values::result::{BuildResult, Key, KeyInputs};
 use patchadm_rootfs::RootError;
 
 use super::journal_file::KnownRuns;
@@ -31,8 +31,8 @@ pub(super) struct DecisionInput<'a> {
 /// What becomes of a package.
 #[derive(Debug)]
 pub(super) enum Decision {
-    /// It cannot be built, by this reason of its own.
-    Unbuildable(String),
+    /// It cannot be built, by this fault and reason of its own.
+    Unbuildable(TreeFault, String),
     /// Its result is there.
     Result(Box<PoolEntry>),
     /// It failed with the same inputs in this run.
@@ -67,19 +67,22 @@ pub(super) fn decide(
     find: FindResult<'_>,
 ) -> Result<Decision, RootError> {
     let Some(record) = input.records.get(index) else {
-        return Ok(Decision::Unbuildable("it has no record".to_owned()));
+        return Ok(Decision::Unbuildable(TreeFault::Recipe, "it has no record".to_owned()));
     };
     let limits = match limits_of(input.conf, record) {
         Ok(limits) => limits,
-        Err(reason) => return Ok(Decision::Unbuildable(reason)),
+        Err(reason) => return Ok(Decision::Unbuildable(TreeFault::Recipe, reason)),
     };
     let install = input.resolution.to_install(index);
     let install: Vec<&BuildResult> =
         install.iter().filter_map(|need| results.get(need)).map(|entry| &entry.result).collect();
     let inputs = match keys.inputs(input.records, record, &install) {
         Ok(inputs) => inputs,
-        Err(reason) => return Ok(Decision::Unbuildable(reason)),
+        Err(reason) => return Ok(Decision::Unbuildable(TreeFault::Recipe, reason)),
     };
+    if let Err(too_many) = inputs.must_fit() {
+        return Ok(Decision::Unbuildable(TreeFault::Scan, too_many.to_string()));
+    }
     let key = inputs.key();
     let is_rebuilt = is_rebuilt(input.rebuild, record);
     let found = if is_rebuilt { FoundResult::Nothing } else { find(&key)? };

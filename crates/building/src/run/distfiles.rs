@@ -1,10 +1,10 @@
 //! The distfiles of packages are looked at, and fetched, before their tasks begin.
 
-use patchadm_bulk::conf::LimitName;
-use patchadm_bulk::journal::{FailureCause, PackageOutcome, PackageState};
-use patchadm_bulk::records::Record;
-use patchadm_bulk::result::Key;
-use patchadm_bulk::schedule::Outcome;
+use patchadm_bulk_values::conf::LimitName;
+use patchadm_bulk_values::journal::{FailureCause, PackageOutcome, PackageState};
+use patchadm_bulk_values::records::Record;
+use patchadm_bulk_values::result::Key;
+use patchadm_bulk_values::schedule::Outcome;
 
 use super::decision::limits_of;
 use super::driver_fetch::DriverFetch;

@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use patchadm_bulk::conf::SandboxMount;
-use patchadm_bulk::records::Record;
+use patchadm_bulk_values::conf::SandboxMount;
+use patchadm_bulk_values::records::Record;
 use patchadm_core::namespaces::EnclosureEnd;
 
 use super::request::RunRequest;
@@ -137,7 +137,7 @@ impl DriverFetch {
 
 /// Returns how it failed, with the last line that it printed; none if it ended well.
 fn failure_of(ended: &SandboxEnd, place: &TaskPlace) -> Option<String> {
-    let how = match (ended.stopped, ended.end) {
+    let how = match (&ended.stopped, ended.end) {
         (_, Some(EnclosureEnd::Exited(0))) => return None,
         (_, Some(end)) => end.to_string(),
         (Some(StopCause::Time(took)), None) => format!("it took {} s", took.as_secs()),

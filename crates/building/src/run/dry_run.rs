@@ -1,6 +1,6 @@
 //! What a run would do, told and not done: the tree is scanned, nothing is fetched, and nothing of it is kept.
 
-use patchadm_bulk::schedule::{PlannedAction, PlannedPackage, RunPlan};
+use patchadm_bulk_values::schedule::{PlannedAction, PlannedPackage, RunPlan};
 
 use super::beginning::{expected, read_tree, wanted};
 use super::decision::DecisionInput;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use patchadm_bulk::history::BuildRecord;
-use patchadm_bulk::journal::{JournalLine, PackageOutcome, PackageState};
-use patchadm_bulk::report::MachineReport;
-use patchadm_bulk::result::{Digest, KeyInputs};
-use patchadm_bulk::schedule::{Outcome, TaskState};
+use patchadm_bulk_values::history::BuildRecord;
+use patchadm_bulk_values::journal::{JournalLine, PackageOutcome, PackageState};
+use patchadm_bulk_values::report::MachineReport;
+use patchadm_bulk_values::result::{Digest, KeyInputs};
+use patchadm_bulk_values::schedule::{Outcome, TaskState};
 
 use super::decision::inputs_of_success;
 use super::journal_file::JournalFile;

@@ -1,6 +1,6 @@
 //! The sandbox of a package is entered as its next build would find it.
 
-use patchadm_bulk::result::Digest;
+use patchadm_bulk_values::result::Digest;
 use patchadm_core::namespaces::EnclosureEnd;
 
 use super::decision::DecisionInput;

@@ -2,7 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use patchadm_bulk::result::Key;
+use patchadm_bulk_values::result::Key;
 
 /// The packages whose distfiles are looked at.
 #[derive(Debug, Default)]

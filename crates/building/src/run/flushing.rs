@@ -1,13 +1,14 @@
 //! Results and lines of the journal on their way to the disk, many at a time.
 //!
 //! Each is in the page cache when it is made: whatever is killed, nothing of it is lost. A power cut takes the last two seconds:
-//! a thread begins to write what is older than one. Results are durable before the lines that name them.
+//! a thread begins to write what is older than one. A line can become durable before the result that it names; a result that is
+//! not whole is built again. At the end of a run everything is durable before the line that says so.
 
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use patchadm_bulk::journal::JournalLine;
-use patchadm_bulk::result::Key;
+use patchadm_bulk_values::journal::JournalLine;
+use patchadm_bulk_values::result::Key;
 use patchadm_rootfs::RootError;
 
 use super::journal_file::JournalFile;

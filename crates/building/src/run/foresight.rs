@@ -2,16 +2,19 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use patchadm_bulk::journal::PackageOutcome;
-use patchadm_bulk::resolve::PackageState as Resolved;
-use patchadm_bulk::result::{Digest, InputDifference, KeyInputs};
-use patchadm_bulk::schedule::{Outcome, Schedule};
+use patchadm_bulk_values::journal::PackageOutcome;
+use patchadm_bulk_values::resolve::PackageState as Resolved;
+use patchadm_bulk_values::result::{Digest, InputDifference, KeyInputs};
+use patchadm_bulk_values::schedule::{Outcome, Schedule};
 use patchadm_rootfs::RootError;
 
 use super::decision::{DecidedTask, Decision, DecisionInput, decide, inputs_of_success};
 use crate::driver::Driver;
 use crate::keys::KeyMaker;
 use crate::pool::PoolEntry;
+
+/// How many packages are named that keep one from being built.
+const MOST_NAMED: usize = 10;
 
 /// How many changed inputs are named.
 const NAMED_INPUTS: usize = 3;
@@ -74,9 +77,11 @@ impl<'a> Foresight<'a> {
         match self.input.resolution.state(index) {
             Some(Resolved::Prefailed(reason)) => Some(reason.to_string()),
             Some(Resolved::IndirectPrefailed(because)) => {
-                let names: Vec<String> =
-                    because.iter().map(|index| self.input.records.name_of(*index)).collect();
-                Some(format!("it needs what cannot be built: {}", names.join(", ")))
+                let names = because.named.iter().map(|index| self.input.records.name_of(*index));
+                let names: Vec<String> = names.take(MOST_NAMED).collect();
+                let more = u64::from(because.count) - names.len() as u64;
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                Some(format!("it needs what cannot be built: {}{more}", names.join(", ")))
             }
             Some(Resolved::Open) => None,
             None => Some("it has no record".to_owned()),
@@ -112,7 +117,7 @@ impl<'a> Foresight<'a> {
         }
         let pool = self.input.pool;
         Ok(match decide(&self.input, &mut self.keys, index, &self.results, &mut |key| pool.find(key))? {
-            Decision::Unbuildable(reason) => Fate::Stuck(reason),
+            Decision::Unbuildable(_, reason) => Fate::Stuck(reason),
             Decision::Remembered { run, outcome, inputs } => Fate::Remembered { run, outcome, inputs },
             Decision::Result(entry) => {
                 self.results.insert(index, *entry);

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use patchadm_bulk::history::name_of;
-use patchadm_bulk::journal::{JournalLine, PackageOutcome, PackageState, RunEnd, RunState};
-use patchadm_bulk::result::Key;
+use patchadm_bulk_values::history::name_of;
+use patchadm_bulk_values::journal::{JournalLine, PackageOutcome, PackageState, RunEnd, RunState};
+use patchadm_bulk_values::result::Key;
 use patchadm_rootfs::{Dir, RootError, WritableFile};
 use patchadm_svr4::package::Mode;
 
 use super::request::RunError;
-use crate::runs::{JOURNAL, read_journal, run_directory};
+use crate::runs::{JOURNAL, UnreadJournal, read_journal, run_directory};
 use crate::work::{RUNS, Work, numbered_directories};
 
 /// The journal of a run, being written.
@@ -79,6 +79,8 @@ pub(super) struct KnownRuns {
     pub(super) greatest: u64,
     /// Whether the run with that number was cut off before anything of it was noted.
     pub(super) is_greatest_empty: bool,
+    /// Why nothing is known of the last run, whose journal is too large.
+    pub(super) note: Option<String>,
 }
 
 /// Reads the journals of all runs. A damaged one is an error only where it is the last one, and a new run is not wanted.
@@ -95,6 +97,11 @@ pub(super) fn known_runs(work: &Work, is_new: bool) -> Result<KnownRuns, RunErro
                 if is_last {
                     known.last = Some((state, whole as u64));
                 }
+            }
+            // What recipes had to say must not keep anybody from building.
+            Err(UnreadJournal::TooLarge(reason)) if is_last => {
+                known.note =
+                    Some(format!("{reason}: nothing is known of run {number}, and a new one begins"));
             }
             Err(error) if is_last && !is_new => {
                 return Err(RunError::damaged_journal(work, *number, error));

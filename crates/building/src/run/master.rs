@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-use patchadm_bulk::conf::{LimitName, TaskPlaceholders};
-use patchadm_bulk::journal::{JournalLine, PackageOutcome, PackageState};
-use patchadm_bulk::records::Records;
-use patchadm_bulk::resolve::Resolution;
-use patchadm_bulk::result::{Digest, Key};
-use patchadm_bulk::schedule::{Outcome, Schedule, simulate};
-use patchadm_bulk::slots::SlotTable;
-use patchadm_bulk::verified::VerifiedFiles;
+use patchadm_bulk_values::conf::{LimitName, TaskPlaceholders};
+use patchadm_bulk_values::journal::{JournalLine, PackageOutcome, PackageState, TreeFault};
+use patchadm_bulk_values::records::Records;
+use patchadm_bulk_values::resolve::Resolution;
+use patchadm_bulk_values::result::{Digest, Key};
+use patchadm_bulk_values::schedule::{Outcome, Schedule, simulate};
+use patchadm_bulk_values::slots::SlotTable;
+use patchadm_bulk_values::verified::VerifiedFiles;
 use patchadm_rootfs::Dir;
 
 use super::beginning::ExpectedCosts;
@@ -29,7 +29,7 @@ use super::running_task::{RunningTask, TO_LEAVE};
 use crate::keys::KeyMaker;
 use crate::pool::{Pool, PoolEntry};
 use crate::runs::run_directory;
-use crate::task::order::{TaskEnd, TaskEvent, TaskOrder};
+use crate::task::order::{LARGEST_ORDER, TaskEnd, TaskEvent, TaskOrder};
 use crate::verified::{find_verified, read_verified};
 
 /// The argument that makes the program the process of a task.
@@ -38,15 +38,12 @@ pub const TASK_PROCESS: &str = "__bulk-task";
 /// How long is waited for a message before something else is looked at.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The longest time without a word of a task: its machine has failed then.
-const LONGEST_SILENCE: Duration = Duration::from_secs(30);
-
 /// The time that a task may take beside its build, in which it installs, removes, packs and waits: two installations and a removal
 /// have half an hour each.
 pub const LONGEST_OVERTIME: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// The time that an installation goes on after the run was asked to end.
-const LONGEST_INSTALLATION: Duration = Duration::from_secs(10);
+const LONGEST_INSTALLATION: Duration = Duration::from_secs(5);
 
 /// The time that tasks have to end after they were asked to.
 const LONGEST_END: Duration = Duration::from_secs(5);
@@ -237,10 +234,14 @@ impl Master<'_> {
     /// the limit of their time, whatever they say.
     fn take_leave_of_silent(&mut self, tell: Tell<'_>) -> Result<(), RunError> {
         let is_late = self.ended_at.is_some_and(|at| at.elapsed() > LONGEST_END);
-        let silent =
-            self.running.iter().filter(|(_, task)| is_late || task.heard.elapsed() > LONGEST_SILENCE);
-        for index in silent.map(|(index, _)| *index).collect::<Vec<_>>() {
-            let reason = format!("nothing was heard of it for {} s", LONGEST_SILENCE.as_secs());
+        let silence_of = |task: &RunningTask| {
+            let limit = self.slots.get(task.slot).and_then(|used| used.slot.longest_silence());
+            let silence = task.heard.elapsed();
+            (is_late || limit.is_some_and(|limit| silence > limit)).then_some(silence)
+        };
+        let silent = self.running.iter().filter_map(|(index, task)| Some((*index, silence_of(task)?)));
+        for (index, silence) in silent.collect::<Vec<_>>() {
+            let reason = format!("nothing was heard of it for {} s", silence.as_secs());
             self.take_end(index, TaskEnd::trouble(reason), true, tell)?;
         }
         let overtime = self.request.overtime;
@@ -336,10 +337,8 @@ impl Master<'_> {
                 let run = (run != self.run).then_some(run);
                 return self.finish(index, PackageOutcome { run, ..*outcome }, tell);
             }
-            Decision::Unbuildable(detail) => {
-                let outcome =
-                    PackageOutcome { detail: Some(detail), ..PackageOutcome::of(PackageState::Prefailed) };
-                return self.finish(index, outcome, tell);
+            Decision::Unbuildable(fault, detail) => {
+                return self.finish(index, unbuildable(fault, detail), tell);
             }
         };
         if let Some(reason) = &task.damage {
@@ -355,7 +354,15 @@ impl Master<'_> {
         }
         let checks_only = task.unchecked.is_some();
         let order = self.order(index, (task.key, task.inputs), task.limits, (slot, checks_only));
-        self.start(index, slot, order, tell)
+        let line = order.to_line();
+        if line.len() > LARGEST_ORDER {
+            let bytes = line.len();
+            let detail = format!(
+                "the order for its task would have {bytes} bytes, more than {LARGEST_ORDER}: its record is too large"
+            );
+            return self.finish(index, unbuildable(TreeFault::Scan, detail), tell);
+        }
+        self.start((index, slot), order, line, tell)
     }
 
     /// Returns the outcome of a package that this run has built before it was cut off.
@@ -395,7 +402,13 @@ impl Master<'_> {
         self.finish(index, outcome, tell)
     }
 
-    fn start(&mut self, index: u32, slot: usize, order: TaskOrder, tell: Tell<'_>) -> Result<(), RunError> {
+    fn start(
+        &mut self,
+        (index, slot): (u32, usize),
+        order: TaskOrder,
+        line: Vec<u8>,
+        tell: Tell<'_>,
+    ) -> Result<(), RunError> {
         let Some(used) = self.slots.get(slot) else { return Ok(()) };
         self.starts += 1;
         let job = format!("{}.{}.{}.{}", order.package, self.run, self.starts, self.request.work.id);
@@ -419,7 +432,7 @@ impl Master<'_> {
         self.flushing.add(&JournalLine::Running { package: package.clone(), slot: name.clone() })?;
         tell(RunEvent::Starts { package: &package, slot: &name });
         let sender = self.messages.sender.clone();
-        match RunningTask::start((&words, cancel), order, (index, slot, self.starts), sender) {
+        match RunningTask::start((&words, cancel), (order, line), (index, slot, self.starts), sender) {
             Ok(task) => {
                 self.slots.started(slot);
                 self.now.begin(index, now);
@@ -489,4 +502,10 @@ impl Master<'_> {
             }
         }
     }
+}
+
+/// Returns the outcome of a package that cannot be built by a fault of its own.
+fn unbuildable(fault: TreeFault, detail: String) -> PackageOutcome {
+    let (detail, fault) = (Some(detail), Some(fault));
+    PackageOutcome { detail, fault, ..PackageOutcome::of(PackageState::Prefailed) }
 }

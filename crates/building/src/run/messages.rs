@@ -2,8 +2,8 @@
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use patchadm_bulk::probe::SlotMisfit;
-use patchadm_bulk::result::Key;
+use patchadm_bulk_values::probe::SlotMisfit;
+use patchadm_bulk_values::result::Key;
 
 use crate::task::order::TaskEvent;
 

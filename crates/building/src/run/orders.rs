@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use patchadm_bulk::conf::Limits;
-use patchadm_bulk::records::{Record, Records};
-use patchadm_bulk::resolve::Resolution;
-use patchadm_bulk::result::{Digest, Key, KeyInputs};
+use patchadm_bulk_values::conf::Limits;
+use patchadm_bulk_values::records::{Record, Records};
+use patchadm_bulk_values::resolve::Resolution;
+use patchadm_bulk_values::result::{Digest, Key, KeyInputs};
 
 use super::master::Master;
 use crate::fetching::WantedDistfile;

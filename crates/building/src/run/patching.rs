@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::request::{RunEvent, RunRequest, Tell};
 use super::results::RunOutcome;
 use crate::patches::{PATCHES, PatchesError, PatchesRequest, make_patches};
-use crate::runs::run_directory;
+use crate::runs::{read_bounded, run_directory};
 use crate::work::PROGRAM;
 
 /// The file, in the directory of a run, with what was there before.
@@ -43,7 +43,7 @@ impl PatchesBefore {
     fn of(request: &RunRequest<'_>, run: u64) -> Result<Self, PatchesError> {
         let work = request.work;
         let dir = run_directory(work, run)?;
-        if let Some(text) = dir.read_regular(BEFORE, LARGEST_BEFORE)?
+        if let Ok(Some(text)) = read_bounded(&dir, BEFORE, LARGEST_BEFORE)?
             && let Ok(before) = serde_json::from_slice(&text)
         {
             return Ok(before);

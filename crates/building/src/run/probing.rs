@@ -5,9 +5,9 @@ use std::ffi::OsString;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use patchadm_bulk::conf::{LimitName, Slot, TaskPlaceholders};
-use patchadm_bulk::probe::{PROBE_FORMAT, ProbeAnswer, ProbeExpectation, ProbeOrder, SlotMisfit};
-use patchadm_bulk::slots::SlotTable;
+use patchadm_bulk_values::conf::{LimitName, Slot, TaskPlaceholders};
+use patchadm_bulk_values::probe::{PROBE_FORMAT, ProbeAnswer, ProbeExpectation, ProbeOrder, SlotMisfit};
+use patchadm_bulk_values::slots::SlotTable;
 use patchadm_rootfs::{Dir, RootError, random};
 use patchadm_svr4::package::Mode;
 
@@ -17,8 +17,7 @@ use crate::keys::{driver_digests, machine_type};
 use crate::task::{PROBE_PROCESS, VERSION};
 use crate::work::PROGRAM;
 
-/// The time for which an answer is waited for, and the most bytes that are read until it comes.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// The most bytes that are read until an answer comes.
 const MOST_PRINTED: u64 = 1 << 20;
 
 /// How long is waited before it is looked whether the run is to end.
@@ -33,6 +32,8 @@ const NUMBER_FILE: &str = "probe.";
 /// The probe of one slot.
 pub(super) struct SlotProbe {
     words: Vec<OsString>,
+    /// The time for which its answer is waited for; `None` for no limit.
+    limit: Option<Duration>,
     /// The words of the command that cancels what it leaves at its engine.
     cancel: Vec<String>,
     expected: ProbeExpectation,
@@ -100,11 +101,19 @@ impl SlotProbe {
         let words = command_of(request, slot, &task, PROBE_PROCESS);
         let base = request.base.1.to_string();
         let cancel = slot.cancel_for(&task);
-        Ok(Self { words, cancel, expected, base, number: NumberFile::make(&request.work.dir, number)? })
+        let limit = slot.longest_silence();
+        Ok(Self {
+            words,
+            limit,
+            cancel,
+            expected,
+            base,
+            number: NumberFile::make(&request.work.dir, number)?,
+        })
     }
 
-    /// Finds out what stands against the slot, and why sandboxes get copies there, if they do. It takes no longer than half a
-    /// minute and a little, and ends soon once `is_to_end` says so.
+    /// Finds out what stands against the slot, and why sandboxes get copies there, if they do. It takes little longer than
+    /// the silence that the slot may have, and ends soon once `is_to_end` says so.
     pub(super) fn look(self, is_to_end: &dyn Fn() -> bool) -> Result<Option<String>, SlotMisfit> {
         let order = ProbeOrder {
             probe: PROBE_FORMAT,
@@ -112,7 +121,7 @@ impl SlotProbe {
             file: self.number.name.clone(),
             base: self.base,
         };
-        let answer = ask(&self.words, &order, is_to_end).map_err(|reason| {
+        let answer = ask((&self.words, self.limit), &order, is_to_end).map_err(|reason| {
             cancel_job(&self.cancel);
             SlotMisfit::NoAnswer(reason)
         })?;
@@ -121,7 +130,11 @@ impl SlotProbe {
 }
 
 /// Starts a process and waits for its answer; returns why there is none.
-fn ask(words: &[OsString], order: &ProbeOrder, is_to_end: &dyn Fn() -> bool) -> Result<ProbeAnswer, String> {
+fn ask(
+    (words, limit): (&[OsString], Option<Duration>),
+    order: &ProbeOrder,
+    is_to_end: &dyn Fn() -> bool,
+) -> Result<ProbeAnswer, String> {
     let program = words.first().map(|word| word.display().to_string()).unwrap_or_default();
     let line = serde_json::to_vec(order).map_err(|error| error.to_string())?;
     let (mut command, output) =
@@ -134,17 +147,18 @@ fn ask(words: &[OsString], order: &ProbeOrder, is_to_end: &dyn Fn() -> bool) -> 
         false
     };
     output.read_apart(MOST_PRINTED, each, move |said| drop(gone.send(Err(said))));
-    let until = Instant::now() + LONGEST_WAIT;
+    let began = Instant::now();
     let answer = loop {
         match answers.recv_timeout(PAUSE) {
             Ok(Ok(answer)) => break Ok(answer),
             Ok(Err(said)) => break Err(unanswered(&program, &mut command, &said)),
             Err(RecvTimeoutError::Disconnected) => break Err(unanswered(&program, &mut command, "")),
             Err(RecvTimeoutError::Timeout) if is_to_end() => break Err("the run is to end".to_owned()),
-            Err(RecvTimeoutError::Timeout) if Instant::now() >= until => {
-                break Err(format!("`{program}` gave no answer within {} s", LONGEST_WAIT.as_secs()));
+            Err(RecvTimeoutError::Timeout) => {
+                if let Some(limit) = limit.filter(|limit| began.elapsed() >= *limit) {
+                    break Err(format!("`{program}` gave no answer within {} s", limit.as_secs()));
+                }
             }
-            Err(RecvTimeoutError::Timeout) => {}
         }
     };
     // Its answer counts, however it ends.
@@ -176,10 +190,10 @@ pub(super) fn probe_all(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<Slot
         threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(lost()))).collect()
     });
     if is_to_end() {
-        return Ok(SlotTable::new(slots));
+        return Ok(SlotTable::new(slots, request.work.conf.patience));
     }
     let mut misfits = Vec::new();
-    let mut table = SlotTable::new(slots.clone());
+    let mut table = SlotTable::new(slots.clone(), request.work.conf.patience);
     for (number, (slot, found)) in slots.iter().zip(found).enumerate() {
         let misfit = match found {
             Ok(None) => continue,

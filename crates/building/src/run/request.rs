@@ -7,15 +7,15 @@ use crate::base::BaseLayer;
 use crate::driver::{Driver, DriverError};
 use crate::patches::MadePatches;
 use crate::report_inputs::RenderPage;
-use crate::runs::journal_path;
+use crate::runs::{UnreadJournal, journal_path};
 use crate::sandbox::BuildUser;
 use crate::scan::ScanError;
 use crate::set::SetError;
 use crate::sources::Sources;
 use crate::work::{Work, WorkError};
-use patchadm_bulk::journal::{JournalDamage, PackageOutcome};
-use patchadm_bulk::resolve::UnknownName;
-use patchadm_bulk::result::Digest;
+use patchadm_bulk_values::journal::PackageOutcome;
+use patchadm_bulk_values::resolve::UnknownName;
+use patchadm_bulk_values::result::Digest;
 use patchadm_making::build::BuildRequest;
 use patchadm_rootfs::RootError;
 use patchadm_svr4::patch::PatchId;
@@ -160,7 +160,7 @@ pub enum RunError {
         /// The file.
         path: String,
         /// What is wrong.
-        error: JournalDamage,
+        error: UnreadJournal,
     },
     /// The disk.
     #[error(transparent)]
@@ -183,7 +183,7 @@ pub enum RunError {
 
 impl RunError {
     /// The journal of a run is damaged.
-    pub(super) fn damaged_journal(work: &Work, run: u64, error: JournalDamage) -> Self {
+    pub(super) fn damaged_journal(work: &Work, run: u64, error: UnreadJournal) -> Self {
         Self::Journal { path: journal_path(work, run).display().to_string(), error }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use patchadm_bulk::probe::SlotMisfit;
+use patchadm_bulk_values::probe::SlotMisfit;
 
 use super::master::Master;
 use super::messages::RunMessage;

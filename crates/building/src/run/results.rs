@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use patchadm_bulk::journal::{PackageOutcome, PackageState};
-use patchadm_bulk::records::Records;
-use patchadm_bulk::report::{LeftoverReport, MachineReport, PackageRemarks, PackageReport, RunReport};
-use patchadm_bulk::resolve::{Resolution, blockers};
-use patchadm_bulk::result::Digest;
+use patchadm_bulk_values::journal::{PackageOutcome, PackageState};
+use patchadm_bulk_values::records::Records;
+use patchadm_bulk_values::report::{LeftoverReport, MachineReport, PackageRemarks, PackageReport, RunReport};
+use patchadm_bulk_values::resolve::{Resolution, blockers, waits_for};
+use patchadm_bulk_values::result::Digest;
 
 use crate::patches::PatchesError;
 use crate::pool::PoolEntry;
@@ -58,22 +58,25 @@ pub(super) fn set_indirect(
     let (failed, prefailed) = (in_state(PackageState::Failed), in_state(PackageState::Prefailed));
     let is_cause = |index: u32| failed.contains(&index) || prefailed.contains(&index);
     let causes: Vec<bool> = resolution.graph().indices().map(is_cause).collect();
+    let wait_for_failed = waits_for(resolution.graph(), &causes, &|index| failed.contains(&index));
     let causes = blockers(resolution.graph(), &causes);
     for (index, outcome) in outcomes.iter_mut() {
         let is_open = matches!(
             outcome.state,
             PackageState::Open | PackageState::IndirectFailed | PackageState::IndirectPrefailed
         );
-        let Some(because) = causes.get(*index as usize).filter(|causes| is_open && !causes.is_empty()) else {
+        let Some(blockers) = causes.get(*index as usize).filter(|causes| is_open && !causes.is_empty())
+        else {
             continue;
         };
-        outcome.state = if because.iter().any(|cause| failed.contains(cause)) {
+        outcome.state = if wait_for_failed.get(*index as usize) == Some(&true) {
             PackageState::IndirectFailed
         } else {
             PackageState::IndirectPrefailed
         };
-        outcome.because = because.iter().map(|cause| records.name_of(*cause)).collect();
+        outcome.because = blockers.named.iter().map(|cause| records.name_of(*cause)).collect();
         outcome.because.sort();
+        outcome.more_causes = blockers.more();
     }
 }
 
@@ -110,7 +113,9 @@ pub(super) fn report_of(
             cause: outcome.cause,
             phase: outcome.phase.clone(),
             detail: outcome.detail.clone(),
+            fault: outcome.fault,
             because: outcome.because.clone(),
+            more_causes: outcome.more_causes,
             breaks: 0,
             breaks_alone: 0,
             key: outcome.key,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use patchadm_bulk::result::Digest;
+use patchadm_bulk_values::result::Digest;
 
 use super::request::RunError;
 use crate::base::{BaseLayer, base_digest, base_layer, build_user, fetching_user};

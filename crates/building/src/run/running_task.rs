@@ -5,7 +5,7 @@ use std::io;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use patchadm_bulk::conf::LimitName;
+use patchadm_bulk_values::conf::LimitName;
 
 use super::messages::{RunMessage, TaskMessage};
 use super::slot_command::{SlotCommand, cancel_job};
@@ -42,14 +42,14 @@ pub(super) struct RunningTask {
 }
 
 impl RunningTask {
-    /// Starts a command and gives it its order. Its messages go to `sender`.
+    /// Starts a command and gives it its order as a line. Its messages go to `sender`.
     pub(super) fn start(
         (words, cancel): (&[OsString], Vec<String>),
-        order: TaskOrder,
+        (order, line): (TaskOrder, Vec<u8>),
         (package, slot, start): (u32, usize, u64),
         sender: Sender<RunMessage>,
     ) -> io::Result<Self> {
-        let (command, output) = SlotCommand::start(words, serde_json::to_vec(&order)?)?;
+        let (command, output) = SlotCommand::start(words, line)?;
         let to_end = sender.clone();
         // If nobody listens any more, the run is over.
         let each = move |event: TaskEvent| {

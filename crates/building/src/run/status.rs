@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use patchadm_bulk::journal::{PackageState, RunEnd, StateCounts};
-use patchadm_bulk::report::RunPlatform;
+use patchadm_bulk_values::journal::{PackageState, RunEnd, StateCounts};
+use patchadm_bulk_values::report::RunPlatform;
 
 use super::now_file::{RunNow, RunningPackage, read_now};
 use super::request::RunError;

@@ -1,9 +1,9 @@
 //! A run is over: its set is made, its files are written, and who waits for its report is told.
 
-use patchadm_bulk::journal::JournalLine;
-use patchadm_bulk::pbulk_files::{PbulkPackage, restricted_subset};
-use patchadm_bulk::records::Record;
-use patchadm_bulk::report::{RunReport, UploadReport};
+use patchadm_bulk_values::journal::JournalLine;
+use patchadm_bulk_values::pbulk_files::{PbulkPackage, restricted_subset};
+use patchadm_bulk_values::records::Record;
+use patchadm_bulk_values::report::{RunReport, UploadReport};
 
 use super::journal_file::JournalFile;
 use super::request::{RunError, RunEvent, RunRequest, Tell};
@@ -13,7 +13,7 @@ use crate::report_files::{copy_report, send_report, write_pbulk_files};
 use crate::report_inputs::tell_report;
 use crate::runs::run_directory;
 use crate::set::{MadeSet, SetInput, SetPackage, make_set};
-use crate::tree::{pbulk_depths, pbulk_record_text};
+use crate::tree::{is_of_pbulk, pbulk_depths, pbulk_record_text};
 use crate::upload::{UploadError, UploadRequest, upload};
 
 /// Makes the set of a run that came to its end, unless it was not one of all packages.
@@ -109,7 +109,8 @@ pub(super) fn write_files(
     let depths = pbulk_depths(&outcome.resolution);
     let mut packages = Vec::new();
     for (index, state) in &outcome.ended.outcomes {
-        let Some(record) = outcome.records.get(*index) else { continue };
+        let record = outcome.records.get(*index).filter(|_| is_of_pbulk(&outcome.resolution, *index));
+        let Some(record) = record else { continue };
         packages.push(PbulkPackage {
             pkgname: record.pkgname().as_str(),
             state: state.state,
@@ -123,7 +124,7 @@ pub(super) fn write_files(
     let os = os.unwrap_or_else(|| uname.sysname().to_string_lossy().into_owned());
     let platform = format!("{os}/{}", machine_type());
     let text = |index| pbulk_record_text(&outcome.records, &outcome.resolution, index);
-    Ok(write_pbulk_files(&dir, report, &packages, &text, &platform)?)
+    Ok(write_pbulk_files(&dir, report, &packages, &text, (&platform, work.conf.report.url.as_deref()))?)
 }
 
 /// Gives the report to whom it is configured for. What fails is told, and changes nothing of the run.

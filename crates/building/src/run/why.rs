@@ -1,8 +1,8 @@
 //! Why a package is in its state: what it depends on, and which of that has changed since its last success.
 
-use patchadm_bulk::journal::{PackageOutcome, PackageState};
-use patchadm_bulk::resolve::PackageState as Resolved;
-use patchadm_bulk::result::{Digest, InputDifference, Key, KeyInputs};
+use patchadm_bulk_values::journal::{PackageOutcome, PackageState};
+use patchadm_bulk_values::resolve::PackageState as Resolved;
+use patchadm_bulk_values::result::{Digest, InputDifference, Key, KeyInputs};
 use serde::Serialize;
 
 use super::decision::{DecisionInput, inputs_of_success};

@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use patchadm_bulk::conf::SandboxMount;
+use patchadm_bulk_values::conf::SandboxMount;
 use patchadm_core::namespaces::{
-    Access, EnclosedCommand, Enclosure, EnclosureTree, HeldLock, Isolation, Layers, MissingPlace, Mount,
-    MountSource, ProcessLimit,
+    Access, ChosenWork, EnclosedCommand, Enclosure, EnclosureTree, HeldLock, Isolation, Layers, MissingPlace,
+    Mount, MountSource, ProcessLimit,
 };
+use patchadm_core::script::PROGRAM_INSIDE;
 
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, RootError};
 use patchadm_svr4::package::Mode;
@@ -156,12 +157,22 @@ pub struct SandboxCommand {
 const COMMON_ENVIRONMENT: [(&str, &str); 3] =
     [("PATH", "/usr/bin:/bin:/usr/sbin:/sbin"), ("LC_ALL", "C"), ("TZ", "UTC")];
 
-/// Where this program is in sandboxes that it starts itself in.
-pub(crate) const OWN_PROGRAM: &str = "/.program";
+/// Where `patchadm` is in sandboxes that it installs something in.
+pub(crate) const INSTALLER: &str = PROGRAM_INSIDE;
 
-/// Returns this program as sandboxes that it starts itself in have it.
-pub(crate) fn own_program() -> io::Result<SandboxMount> {
-    Ok(SandboxMount::read_only(&std::fs::read_link("/proc/self/exe")?, OWN_PROGRAM))
+/// Returns the path of the `patchadm` beside this program.
+pub(crate) fn installer_path() -> io::Result<PathBuf> {
+    let own = std::fs::read_link("/proc/self/exe")?;
+    let places = ["patchadm", "../../bin/patchadm"].map(|place| own.with_file_name(place));
+    let found = places.into_iter().find(|path| path.exists());
+    let missing =
+        || io::Error::new(io::ErrorKind::NotFound, "patchadm is not installed beside patchadm-bulk");
+    found.ok_or_else(missing)
+}
+
+/// Returns the `patchadm` beside this program as such sandboxes have it.
+pub(crate) fn installer() -> io::Result<SandboxMount> {
+    Ok(SandboxMount::read_only(&installer_path()?, INSTALLER))
 }
 
 /// Returns the files of the host that say how its network is used.
@@ -262,7 +273,7 @@ pub(crate) fn enclosure_of_work(
             capabilities: Some(capabilities_of(user)),
         },
         command: EnclosedCommand {
-            own_work: Some(work.to_owned()),
+            own_work: Some(ChosenWork { name: work.to_owned(), program: None }),
             choices: Vec::new(),
             environment: Vec::new(),
             directories: Vec::new(),

@@ -3,14 +3,17 @@
 mod host_base;
 mod layers;
 mod log;
+mod open_files;
 mod processes;
+mod segments;
 mod usage;
 mod watch;
 
 pub use host_base::{HostAccounts, HostBase, lay_out_host_base};
 pub use layers::{BuildRoot, BuildUser, LayerKind, SandboxCommand, enclosure};
 pub(crate) use layers::{
-    OWN_PROGRAM, enclosure_of_work, environment, make_temporary_directories, network_files, own_program,
+    INSTALLER, enclosure_of_work, environment, installer, installer_path, make_temporary_directories,
+    network_files,
 };
 pub(crate) use log::phase_of;
 pub use log::{PHASE_LINE, TaskLog};

@@ -5,28 +5,32 @@ use std::path::Path;
 use std::time::Duration;
 
 /// What the processes below one use together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ProcessUsage {
-    /// How many there are.
-    pub(super) count: u64,
+    /// The processes by their numbers.
+    pub(super) processes: Vec<u32>,
     /// Their resident memory that no file backs, in bytes.
-    pub(super) memory: u64,
+    pub(super) anonymous: u64,
+    /// What they have mapped of files in memory and is resident, in bytes; what several share counts for each.
+    pub(super) shared: u64,
     /// The most processor time that one of them had.
     pub(super) longest: Duration,
 }
 
 /// The most processes that are looked at: more than any limit.
-const MOST: u64 = 1 << 17;
+const MOST: usize = 1 << 17;
 
 /// Returns what all processes below this one use. One that ends meanwhile counts as none.
 pub(super) fn usage_below(process: u32) -> ProcessUsage {
     let mut usage = ProcessUsage::default();
     let mut open = children(process);
     while let Some(process) = open.pop() {
-        usage.count += 1;
-        usage.memory += memory_of(process);
+        usage.processes.push(process);
+        let (anonymous, shared) = memory_of(process);
+        usage.anonymous += anonymous;
+        usage.shared += shared;
         usage.longest = usage.longest.max(processor_time_of(process));
-        if usage.count >= MOST {
+        if usage.processes.len() >= MOST {
             break;
         }
         open.extend(children(process));
@@ -55,14 +59,14 @@ fn children(process: u32) -> Vec<u32> {
 
 /// Returns the anonymous and shared resident memory of a process: what it has reserved and never used does not count, nor
 /// do the files that it maps.
-fn memory_of(process: u32) -> u64 {
+fn memory_of(process: u32) -> (u64, u64) {
     let status = fs::read_to_string(Path::new("/proc").join(process.to_string()).join("status"));
     let status = status.unwrap_or_default();
     let kilobytes = |name: &str| {
         let value = status.lines().find_map(|line| line.strip_prefix(name))?;
         value.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()
     };
-    (kilobytes("RssAnon:").unwrap_or_default() + kilobytes("RssShmem:").unwrap_or_default()) * 1024
+    ["RssAnon:", "RssShmem:"].map(|name| kilobytes(name).unwrap_or_default() * 1024).into()
 }
 
 #[cfg(test)]
@@ -78,13 +82,13 @@ mod tests {
         let mut usage = ProcessUsage::default();
         for _ in 0..500 {
             usage = usage_below(shell.id());
-            if usage.count == 2 && usage.memory > 0 {
+            if usage.processes.len() == 2 && usage.anonymous > 0 {
                 break;
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        assert_eq!(usage.count, 2);
-        assert!(usage.memory > 0);
+        assert_eq!(usage.processes.len(), 2);
+        assert!(usage.anonymous > 0);
         drop(shell.stdin.take());
         shell.wait().unwrap();
         assert_eq!(usage_below(shell.id()), ProcessUsage::default());

@@ -6,14 +6,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use patchadm_bulk::conf::{LimitName, Limits};
+use patchadm_bulk_values::conf::{LimitName, Limits};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::log::TaskLog;
-use super::processes::usage_below;
-use super::usage::space_of;
+use super::open_files::OpenFiles;
+use super::processes::{ProcessUsage, usage_below};
+use super::segments::SegmentLists;
+use super::usage::{UsedSpace, space_of};
 use crate::control_groups::{GroupController, GroupLimits, GroupOverrun, TaskGroup};
 use patchadm_core::namespaces::{Enclosure, EnclosureEnd, EnclosureError, EnclosureProcess};
 
@@ -23,6 +25,9 @@ const LOOK_AT_PROCESSES: Duration = Duration::from_millis(200);
 /// How often disk space is looked at, unless a look takes so long that it would be more than a fiftieth of the time.
 const LOOK_AT_DISK: Duration = Duration::from_secs(5);
 const PART_OF_TIME: u32 = 50;
+
+/// How often files in memory are looked at, with the same exception.
+const LOOK_AT_MEMORY: Duration = Duration::from_secs(1);
 
 /// The most bytes of standard error that are kept, where it is apart: the last ones. And the most that are read at a time, so
 /// that a command that prints without end does not keep its limits from being looked at.
@@ -77,7 +82,7 @@ impl SandboxLimits {
 }
 
 /// The limit that a command went over, with what was used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StopCause {
     /// It took this long.
     Time(Duration),
@@ -91,6 +96,8 @@ pub enum StopCause {
     Processor(Duration),
     /// It occupied this many bytes on the disk.
     Disk(u64),
+    /// It closed this directory, so that nobody knows what it occupies on the disk.
+    Closed(String),
     /// It printed more than the log takes: this many bytes.
     Output(u64),
     /// Whoever runs the task asks it to end.
@@ -165,7 +172,7 @@ pub fn run_watched(
         None => (None, OwnedFd::from(theirs.try_clone()?)),
     };
     // What is there before it begins is not its own.
-    let before = limits.disk.map_or(0, |_| space_of(watch.written));
+    let before = limits.disk.map_or(0, |_| space_of(watch.written).bytes);
     let theirs = (OwnedFd::from(theirs), their_errors);
     let process =
         EnclosureProcess::start(enclosure, input.as_fd(), theirs, |process| watch.group.take(process))?;
@@ -179,9 +186,12 @@ pub fn run_watched(
     if let Some(limit) = limits.disk
         && let Some(end) = ended.end
     {
-        let used = space_of(watch.written).saturating_sub(before);
+        let UsedSpace { bytes, closed } = space_of(watch.written);
+        let used = bytes.saturating_sub(before);
         if used > limit || used == limit && end != EnclosureEnd::Exited(0) {
             (ended.end, ended.stopped) = (None, Some(StopCause::Disk(used)));
+        } else if let Some(closed) = closed {
+            (ended.end, ended.stopped) = (None, Some(StopCause::Closed(closed)));
         }
     }
     Ok(ended)
@@ -196,6 +206,12 @@ struct Watcher<'a> {
     began: Instant,
     last_output: Instant,
     next_disk: Instant,
+    /// What was closed at the last look.
+    closed: ClosedLooks,
+    /// When files in memory are looked at next, and their bytes.
+    next_memory: Instant,
+    memory_files: u64,
+    segments: SegmentLists,
     peak_memory: u64,
     /// The disk space that was occupied before.
     space_before: u64,
@@ -210,8 +226,21 @@ impl<'a> Watcher<'a> {
     ) -> Self {
         let began = Instant::now();
         let next_disk = began + LOOK_AT_DISK;
-        let (last_output, peak_memory) = (began, 0);
-        Self { limits, process, output, errors, began, last_output, next_disk, peak_memory, space_before }
+        Self {
+            limits,
+            process,
+            output,
+            errors,
+            began,
+            last_output: began,
+            next_disk,
+            closed: ClosedLooks::default(),
+            next_memory: began,
+            memory_files: 0,
+            segments: SegmentLists::default(),
+            peak_memory: 0,
+            space_before,
+        }
     }
 
     /// Follows the command until it has ended, or is to be ended.
@@ -308,16 +337,20 @@ impl<'a> Watcher<'a> {
             return Some(StopCause::Silence(silent));
         }
         let usage = usage_below(self.process.id());
-        let processes = usage.count.saturating_sub(EnclosureProcess::makers().saturating_sub(1));
-        self.peak_memory = self.peak_memory.max(usage.memory);
+        let processes =
+            (usage.processes.len() as u64).saturating_sub(EnclosureProcess::makers().saturating_sub(1));
+        let memory = usage.anonymous + usage.shared.max(self.memory_files);
+        self.peak_memory = self.peak_memory.max(memory);
         if let Some(cause) = group_cause(watch.group) {
             return Some(cause);
         }
         let over = |limit: Option<u64>, used, controller| {
             limit.is_some_and(|limit| used > limit) && !watch.group.holds(controller)
         };
-        if over(self.limits.memory, usage.memory, GroupController::Memory) {
-            return Some(StopCause::Memory(usage.memory, UsageMeasure::Looks));
+        if let Some(limit) = self.limits.memory.filter(|_| !watch.group.holds(GroupController::Memory))
+            && let Some(memory) = self.memory_over(limit, &usage, watch)
+        {
+            return Some(StopCause::Memory(memory, UsageMeasure::Looks));
         }
         if self.limits.cpu.is_some_and(|limit| usage.longest >= limit) {
             return Some(StopCause::Processor(usage.longest));
@@ -325,18 +358,44 @@ impl<'a> Watcher<'a> {
         if over(self.limits.processes, processes, GroupController::Processes) {
             return Some(StopCause::Processes(processes, UsageMeasure::Looks));
         }
-        self.look_at_disk(watch)
+        self.look_at_disk(watch, &usage.processes)
     }
 
-    fn look_at_disk(&mut self, watch: &SandboxWatch<'_>) -> Option<StopCause> {
+    /// Returns the memory of processes, if it is more than a limit. Files in memory are theirs as long as one of them has them
+    /// open or mapped, and segments as long as they are there.
+    fn memory_over(&mut self, limit: u64, usage: &ProcessUsage, watch: &SandboxWatch<'_>) -> Option<u64> {
+        let began = Instant::now();
+        if usage.anonymous <= limit && began < self.next_memory {
+            return None;
+        }
+        let files = OpenFiles::of(&usage.processes, watch.written);
+        let segments = self.segments.in_memory(self.process.id(), &usage.processes);
+        self.memory_files = files.in_memory().saturating_add(segments.unwrap_or_default());
+        let mut memory = usage.anonymous.saturating_add(self.memory_files);
+        // What is open and mapped is in both, so it can be no more than this.
+        if memory <= limit && memory.saturating_add(usage.shared) > limit {
+            memory = memory.saturating_add(files.mapped_memory(&usage.processes, segments.is_some()));
+        }
+        self.peak_memory = self.peak_memory.max(memory);
+        self.next_memory = Instant::now() + LOOK_AT_MEMORY.max(began.elapsed() * PART_OF_TIME);
+        (memory > limit).then_some(memory)
+    }
+
+    fn look_at_disk(&mut self, watch: &SandboxWatch<'_>, processes: &[u32]) -> Option<StopCause> {
         let limit = self.limits.disk?;
         let began = Instant::now();
         if began < self.next_disk {
             return None;
         }
-        let used = space_of(watch.written).saturating_sub(self.space_before);
+        // Files first: what loses its name meanwhile counts twice rather than not at all.
+        let nameless = OpenFiles::of(processes, watch.written).on_disk();
+        let UsedSpace { bytes, closed } = space_of(watch.written);
+        let used = bytes.saturating_sub(self.space_before).saturating_add(nameless);
         self.next_disk = Instant::now() + LOOK_AT_DISK.max(began.elapsed() * PART_OF_TIME);
-        (used > limit).then_some(StopCause::Disk(used))
+        if used > limit {
+            return Some(StopCause::Disk(used));
+        }
+        self.closed.look(closed).map(StopCause::Closed)
     }
 
     /// Ends the command if it still runs, and waits until nothing of it is left. One that ended by itself may have done so
@@ -364,6 +423,22 @@ impl<'a> Watcher<'a> {
     }
 }
 
+/// Tracks unreadable directories from look to look. A directory may be unreadable for a moment. Unreadable directories at two
+/// looks in a row hide files, even if they are not the same ones.
+#[derive(Debug, Default)]
+struct ClosedLooks {
+    /// Whether one could not be read at the last look.
+    was_closed: bool,
+}
+
+impl ClosedLooks {
+    /// Returns the directory that could not be read now, if one could not be read before, either.
+    fn look(&mut self, closed: Option<String>) -> Option<String> {
+        let was_closed = std::mem::replace(&mut self.was_closed, closed.is_some());
+        closed.filter(|_| was_closed)
+    }
+}
+
 /// Returns the limit of its groups that a command ran into.
 fn group_cause(group: &TaskGroup) -> Option<StopCause> {
     group.overrun().map(|overrun| match overrun {
@@ -384,4 +459,21 @@ pub(crate) fn lost(signal: i32) -> io::Error {
 pub fn no_input() -> io::Result<File> {
     let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     Ok(File::from(null))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_looks_that_find_something_closed_are_enough_whatever_it_is() {
+        let mut looks = ClosedLooks::default();
+        let mut look = |closed: Option<&str>| looks.look(closed.map(str::to_owned));
+        assert_eq!(look(None), None);
+        assert_eq!(look(Some("upper/tmp/a")), None, "it may be closed for a moment");
+        assert_eq!(look(None), None);
+        assert_eq!(look(Some("upper/tmp/a")), None);
+        assert_eq!(look(Some("upper/tmp/b")).as_deref(), Some("upper/tmp/b"));
+        assert_eq!(look(None), None);
+    }
 }

@@ -10,6 +10,7 @@ use crate::sandbox::BuildUser;
 use crate::work::Work;
 
 pub use error::ScanError;
+pub(crate) use reading::repetition_notes;
 pub use reading::{ScanRequest, ScanResult, is_as_scanned, scan};
 
 /// Calls the driver's program that says for and with what packages are built. Returns its output, or why it failed.

@@ -5,10 +5,10 @@ use std::io;
 use std::path::Path;
 use std::sync::Mutex;
 
-use patchadm_bulk::cache::{FileNumber, ScanCache};
-use patchadm_bulk::records::{Location, Records};
-use patchadm_bulk::resolve::needed_locations;
-use patchadm_bulk::result::Digest;
+use patchadm_bulk_values::cache::{FileNumber, ScanCache};
+use patchadm_bulk_values::records::{Location, Records};
+use patchadm_bulk_values::resolve::needed_locations;
+use patchadm_bulk_values::result::Digest;
 use patchadm_rootfs::{Dir, RootError, WorkMeter, WorkStep, WorkUnit};
 use patchadm_svr4::package::Mode;
 
@@ -16,6 +16,7 @@ use super::error::ScanError;
 use super::sandbox::{Printed, ScanSandbox};
 use crate::base::BaseLayer;
 use crate::driver::{DRIVER_INSIDE, Driver};
+use crate::runs::read_bounded;
 use crate::sandbox::BuildUser;
 use crate::tree_files::{MOST_BYTES, RecipeError, RecipeFile, TreeFiles, path_in_tree};
 use crate::work::{PROGRAM, SCAN, Work};
@@ -88,8 +89,19 @@ pub fn scan(request: &ScanRequest<'_>) -> Result<ScanResult, ScanError> {
     if request.is_kept {
         dir.replace_file(PROGRAM, CACHE, &scan.cache.to_bytes(), Mode::of(0o644))?;
     }
+    notes.append(&mut scan.notes);
+    notes.extend(repetition_notes(&records));
     let (scanned, reused) = scan.counts;
     Ok(ScanResult { records, locations: all.len(), scanned, reused, notes })
+}
+
+/// Says which records were left out, since their location has printed one of the same PKGNAME before.
+pub(crate) fn repetition_notes(records: &Records) -> Vec<String> {
+    let repeated = records.repeated().iter();
+    let note = |(location, pkgname): &(Location, _)| {
+        format!("{location} prints PKGNAME={pkgname} more than once: the first record counts")
+    };
+    repeated.map(note).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// Tells whether a tree is as the last scan found it: no file that was read has changed, and no location came or went. With
@@ -105,21 +117,24 @@ pub fn is_as_scanned(request: &ScanRequest<'_>) -> Result<bool, ScanError> {
     if !request.names.is_empty() {
         return Ok(true);
     }
-    let listing = scan.listing()?;
+    let (listing, _) = scan.listing()?;
     // As of a scan that fails, nothing is remembered of a location that is none.
     Ok(listing.refused.is_empty() && listing.locations.iter().map(Location::as_str).eq(&known))
 }
 
 /// Reads what is known. Damage is told, and then nothing is known.
 fn read_cache(dir: &Dir, notes: &mut Vec<String>) -> Result<ScanCache, RootError> {
-    let Some(bytes) = dir.read_regular(CACHE, LARGEST_CACHE)? else { return Ok(ScanCache::default()) };
-    Ok(match ScanCache::parse(&bytes) {
-        Ok((cache, _)) => cache,
-        Err(damage) => {
-            notes.push(format!("the scan cache is damaged ({damage}): everything is scanned again"));
-            ScanCache::default()
+    let parsed = match read_bounded(dir, CACHE, LARGEST_CACHE)? {
+        Ok(None) => return Ok(ScanCache::default()),
+        Ok(Some(bytes)) => {
+            ScanCache::parse(&bytes).map(|(cache, _)| cache).map_err(|damage| damage.to_string())
         }
-    })
+        Err(reason) => Err(reason),
+    };
+    Ok(parsed.unwrap_or_else(|damage| {
+        notes.push(format!("the scan cache is damaged ({damage}): everything is scanned again"));
+        ScanCache::default()
+    }))
 }
 
 /// The list of all locations.
@@ -168,6 +183,8 @@ struct TreeScan<'a> {
     texts: BTreeMap<String, Result<String, String>>,
     /// How many locations were scanned, and how many known.
     counts: (usize, usize),
+    /// The notes of the driver about the list of all locations.
+    notes: Vec<String>,
 }
 
 impl<'a> TreeScan<'a> {
@@ -175,7 +192,7 @@ impl<'a> TreeScan<'a> {
         let reader = request.base.0.ids.reader(request.user.id());
         let files = TreeFiles::open(&request.work.conf, request.driver, reader);
         let (unchanged, texts) = (BTreeMap::new(), BTreeMap::new());
-        Self { request, files, cache, unchanged, texts, counts: (0, 0) }
+        Self { request, files, cache, unchanged, texts, counts: (0, 0), notes: Vec::new() }
     }
     /// Returns the locations to begin with: all, or those that are named.
     fn wanted(&mut self) -> Result<Vec<Location>, ScanError> {
@@ -191,7 +208,8 @@ impl<'a> TreeScan<'a> {
 
     /// Returns all locations, also those whose scan has failed already because their names are none.
     fn all(&mut self) -> Result<Vec<Location>, ScanError> {
-        let Listing { mut locations, refused } = self.listing()?;
+        let (Listing { mut locations, refused }, notes) = self.listing()?;
+        self.notes = notes;
         for (location, reason) in refused {
             locations.push(location.clone());
             self.texts.insert(location.as_str().to_owned(), Err(reason));
@@ -200,8 +218,9 @@ impl<'a> TreeScan<'a> {
     }
 
     /// Asks the driver for all locations.
-    fn listing(&self) -> Result<Listing, ScanError> {
-        Ok(Listing::parse(&self.sandbox()?.call(None)?.map_err(ScanError::Listing)?))
+    fn listing(&self) -> Result<(Listing, Vec<String>), ScanError> {
+        let (printed, notes) = self.sandbox()?.list()?;
+        Ok((Listing::parse(&printed.map_err(ScanError::Listing)?), notes))
     }
 
     fn sandbox(&self) -> Result<ScanSandbox<'a>, ScanError> {

@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use patchadm_bulk::conf::SandboxMount;
+use patchadm_bulk_values::conf::SandboxMount;
 use patchadm_core::namespaces::{Access, Enclosure, EnclosureEnd, EnclosureError};
 use patchadm_rootfs::RootError;
 use patchadm_svr4::package::Mode;
@@ -31,6 +31,10 @@ const TO_MAKE: Duration = Duration::from_secs(5);
 
 /// The maximum length of the last output line quoted in a failure, in bytes.
 const LONGEST_LAST_LINE: usize = 512;
+
+/// The prefix of a driver's note about the list of locations, and the most notes that are reported.
+const NOTE: &str = "note: ";
+const MOST_NOTES: usize = 20;
 
 /// The file with what a call has printed.
 const PRINTED: &[u8] = b"printed";
@@ -110,10 +114,32 @@ impl<'a> ScanSandbox<'a> {
         self.call_program("scan", location)
     }
 
+    /// Calls `scan` for the list of all locations. Returns the list and the notes that the driver wrote to standard error.
+    pub(super) fn list(&self) -> Result<(Printed, Vec<String>), ScanError> {
+        let mut said = Vec::new();
+        let printed = self.call_with(("scan", None), &mut said)?;
+        let said = String::from_utf8_lossy(&said);
+        let mut notes: Vec<String> =
+            said.lines().filter_map(|line| Some(format!("scan: {}", line.strip_prefix(NOTE)?))).collect();
+        let more = notes.len().saturating_sub(MOST_NOTES);
+        if more > 0 {
+            notes.truncate(MOST_NOTES);
+            notes.push(format!("scan: {more} more notes of the driver"));
+        }
+        Ok((printed, notes))
+    }
+
     /// Calls a program of the driver. An error is the machine's.
     pub(super) fn call_program(&self, program: &str, location: Option<&str>) -> Result<Printed, ScanError> {
-        let mut said = Vec::new();
-        let ended = self.run((program, location), &mut said);
+        self.call_with((program, location), &mut Vec::new())
+    }
+
+    fn call_with(
+        &self,
+        (program, location): (&str, Option<&str>),
+        said: &mut Vec<u8>,
+    ) -> Result<Printed, ScanError> {
+        let ended = self.run((program, location), said);
         if let Some(signal) = (self.interrupt)() {
             return Err(ScanError::Interrupted(signal));
         }
@@ -124,7 +150,7 @@ impl<'a> ScanSandbox<'a> {
             ))) => return Ok(Err(format!("{program}: {error}"))),
             Err(error) => return Err(of_machine(error).into()),
         };
-        if let Some(failure) = failure_of(&ended, self.time, &said) {
+        if let Some(failure) = failure_of(&ended, self.time, said) {
             return Ok(Err(format!("{program}: {failure}")));
         }
         let printed = self.place()?.dir.read_regular(PRINTED, MOST_PRINTED)?;
@@ -178,13 +204,14 @@ impl Drop for ScanSandbox<'_> {
 
 /// Returns why a call failed; none if it ended well.
 fn failure_of(ended: &SandboxEnd, time: Option<Duration>, said: &[u8]) -> Option<String> {
-    Some(match (ended.stopped, ended.end) {
+    Some(match (&ended.stopped, ended.end) {
         (None, Some(EnclosureEnd::Exited(0))) => return None,
         (Some(StopCause::Time(took)), _) => {
-            format!("it took longer than {} s", time.unwrap_or(took).as_secs())
+            format!("it took longer than {} s", time.unwrap_or(*took).as_secs())
         }
         (Some(StopCause::Output(_)), _) => format!("it printed more than {} MiB", MOST_PRINTED >> 20),
         (Some(StopCause::Disk(bytes)), _) => format!("it wrote {bytes} bytes"),
+        (Some(StopCause::Closed(path)), _) => format!("it left {path}, a directory that cannot be read"),
         (Some(StopCause::Memory(bytes, _)), _) => format!("it had {bytes} bytes of memory"),
         (Some(StopCause::Processes(count, _)), _) => format!("it had {count} processes"),
         (Some(StopCause::Processor(time)), _) => {

@@ -9,7 +9,9 @@ use patchadm_inputs::source::{
 };
 use patchadm_libraries::LibraryFile;
 use patchadm_libraries::elf::{self, MissingParts, PartsKeeper, StreamedParts};
-use patchadm_svr4::package::{Ftype, ObjectPath, PackagePath, variables};
+use patchadm_svr4::package::{Ftype, ObjectPath, PackagePath};
+
+use crate::object_places::{Delivery, placed};
 
 /// The bytes that are read at a time.
 const BUFFER: usize = 64 << 10;
@@ -17,36 +19,13 @@ const BUFFER: usize = 64 << 10;
 /// The largest file with settings of the loader, in bytes.
 const LARGEST_SETTINGS: u64 = 1 << 20;
 
-/// The objects of a package where they are installed.
-pub(crate) type DeliveredPaths = Vec<(ObjectPath, PathKind)>;
-
-/// What is at a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PathKind {
-    Directory,
-    Symlink,
-    Other,
-}
-
-impl PathKind {
-    /// Returns whether two packages may deliver these at one path. A directory may be there already, or be behind a link.
-    pub(crate) fn goes_with(self, other: Self) -> bool {
-        matches!(
-            (self, other),
-            (Self::Directory, Self::Directory | Self::Symlink) | (Self::Symlink, Self::Directory)
-        )
-    }
-}
-
 /// What a package delivers to the loader, by the paths at which it is installed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DeliveredObjects {
-    /// All objects.
-    pub(crate) paths: DeliveredPaths,
+    /// All objects, the links, and what the packages need.
+    pub(crate) delivery: Delivery,
     /// Programs and libraries.
     pub(crate) files: Vec<(ObjectPath, Arc<LibraryFile>)>,
-    /// Symbolic links with their targets.
-    pub(super) links: Vec<(ObjectPath, Vec<u8>)>,
     /// Other names of files: the name, and the file.
     pub(super) names: Vec<(ObjectPath, ObjectPath)>,
     /// Settings of the loader.
@@ -57,10 +36,9 @@ impl DeliveredObjects {
     /// Reads the packages of a file. What cannot be understood as a program or library is none: it needs nothing.
     pub(crate) fn read(file: &Path) -> Result<Self, SourceError> {
         let (source, image) = source::open(Origin::Path(file), Extent::Unchecked)?;
-        let mut delivered = Self::default();
+        let mut delivered = Self { delivery: Delivery::of_all(&image), ..Self::default() };
         for package in &image.packages {
-            delivered.paths.extend(placed_objects(package));
-            delivered.take_links(package);
+            delivered.take_names(package);
         }
         let mut again: Vec<(usize, PackagePath, MissingParts)> = Vec::new();
         delivered.stream(
@@ -106,9 +84,8 @@ impl DeliveredObjects {
 
     /// Adds what another package of the same result delivers.
     pub(super) fn add_all(&mut self, other: Self) {
-        self.paths.extend(other.paths);
+        self.delivery.add_all(other.delivery);
         self.files.extend(other.files);
-        self.links.extend(other.links);
         self.names.extend(other.names);
         self.settings.extend(other.settings);
     }
@@ -118,17 +95,10 @@ impl DeliveredObjects {
         self.files.extend(file.map(|file| (place, file)));
     }
 
-    fn take_links(&mut self, package: &PackageImage) {
-        for entry in &package.pkgmap.entries {
-            let (Some(target), Some(place)) = (&entry.object.target, placed(package, &entry.path)) else {
-                continue;
-            };
-            match entry.object.ftype {
-                Ftype::Symlink => self.links.push((place, target.clone())),
-                Ftype::Link => {
-                    self.names.extend(place.link_source(target).ok().map(|file| (place, file)));
-                }
-                _ => {}
+    fn take_names(&mut self, package: &PackageImage) {
+        for entry in package.pkgmap.entries.iter().filter(|entry| entry.object.ftype == Ftype::Link) {
+            if let (Some(target), Some(place)) = (&entry.object.target, placed(package, &entry.path)) {
+                self.names.extend(place.link_source(target).ok().map(|file| (place, file)));
             }
         }
     }
@@ -163,29 +133,6 @@ fn is_settings(path: &ObjectPath) -> bool {
     [&b"/etc/ld.so.conf"[..], b"/etc/ld.so.preload", b"/etc/ld-musl-"]
         .iter()
         .any(|begin| path.starts_with(begin))
-}
-
-/// Returns where the objects of a package are installed.
-pub(crate) fn placed_objects(package: &PackageImage) -> DeliveredPaths {
-    let objects = package.pkgmap.entries.iter().filter(|entry| entry.object.ftype != Ftype::Information);
-    let placed = objects.filter_map(|entry| {
-        let kind = match entry.object.ftype {
-            Ftype::Directory | Ftype::Exclusive => PathKind::Directory,
-            Ftype::Symlink => PathKind::Symlink,
-            _ => PathKind::Other,
-        };
-        Some((placed(package, &entry.path)?, kind))
-    });
-    placed.collect()
-}
-
-/// Returns where an object is installed; `None` if that is unknown.
-fn placed(package: &PackageImage, path: &PackagePath) -> Option<ObjectPath> {
-    let base = match package.params.get("BASEDIR").map(<[u8]>::trim_ascii) {
-        None | Some(b"") => ObjectPath::root(),
-        Some(base) => ObjectPath::new(base).ok()?,
-    };
-    path.resolve(&base, |name| variables::value(&package.params, name)).ok()
 }
 
 /// Reads a file without storing it. Returns what was kept of it, if it begins like an ELF file.

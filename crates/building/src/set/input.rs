@@ -1,6 +1,6 @@
 //! What a set is made of.
 
-use patchadm_bulk::journal::PackageState;
+use patchadm_bulk_values::journal::PackageState;
 
 use crate::pool::PoolEntry;
 

@@ -4,18 +4,18 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use patchadm_bulk::conf::Base;
-use patchadm_bulk::report::{LeftOutPackage, UnmetLibrary};
+use patchadm_bulk_values::report::{LeftOutPackage, UnmetLibrary};
 use patchadm_libraries::elf::ElfMachine;
 use patchadm_libraries::{LibraryFile, LibraryTree, Loader, LoaderSettings, Loading, NeedSource};
-use patchadm_rootfs::{cores, side_by_side};
+use patchadm_rootfs::{Interrupt, cores, side_by_side};
 use patchadm_svr4::package::ObjectPath;
 
-use super::base_libraries::{BaseLibraries, OverlaidSettings};
+use super::base_libraries::{BaseLibraries, OverlaidSettings, ScannedBase};
 use super::delivered::DeliveredObjects;
 use super::error::SetError;
 use super::places::PACKAGES;
 use super::selection::SetEntry;
+use crate::object_places::{Delivery, ObjectPlaces, PathKind};
 
 /// How often single packages are left out before all of their locations are.
 const MOST_ROUNDS: usize = 10;
@@ -35,8 +35,8 @@ pub(super) struct LackingPackages {
 /// Programs and libraries for machines of which the base has none are data, and need nothing: nothing here starts them.
 pub(super) fn leave_out_lacking(
     entries: &mut Vec<(SetEntry, DeliveredObjects)>,
-    base: &Base,
-    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+    base: &BaseLibraries<'_>,
+    interrupt: Interrupt<'_>,
 ) -> Result<LackingPackages, SetError> {
     let mut lacking = LackingPackages::default();
     for round in 0.. {
@@ -58,13 +58,7 @@ pub(super) fn leave_out_lacking(
         entries.retain(|(entry, _)| {
             let library = needs.get(&*entry.package).copied();
             let library = library.or_else(|| locations.get(&entry.location).map(String::as_str));
-            lacking.packages.extend(library.map(|library| LeftOutPackage {
-                package: entry.package.clone(),
-                location: entry.location.clone(),
-                name: library.to_owned(),
-                holder: None,
-                breaks: 0,
-            }));
+            lacking.packages.extend(library.map(|library| entry.left_out(library.to_owned(), None)));
             library.is_none()
         });
         lacking.unmet.extend(unmet);
@@ -75,7 +69,7 @@ pub(super) fn leave_out_lacking(
 /// Reads what each package of a set delivers, in the order of the entries.
 pub(super) fn read_delivered(
     entries: &[SetEntry],
-    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+    interrupt: Interrupt<'_>,
 ) -> Result<Vec<DeliveredObjects>, SetError> {
     let files: Vec<(usize, PathBuf)> = entries
         .iter()
@@ -95,7 +89,7 @@ pub(super) fn read_delivered(
 
 fn read_files<K: Sync>(
     files: &[(K, PathBuf)],
-    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+    interrupt: Interrupt<'_>,
 ) -> Vec<Result<DeliveredObjects, SetError>> {
     side_by_side(cores(), files.len(), || {
         |at: usize| match (interrupt(), files.get(at)) {
@@ -109,8 +103,8 @@ fn read_files<K: Sync>(
 /// Returns what some packages, each with its PKGNAME and file, need and would not find if they were installed together.
 pub(crate) fn unmet_in_files(
     files: &[(&str, PathBuf)],
-    base: &Base,
-    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+    base: &BaseLibraries<'_>,
+    interrupt: Interrupt<'_>,
 ) -> Result<Vec<UnmetLibrary>, SetError> {
     let mut delivered = Vec::with_capacity(files.len());
     for ((package, _), read) in files.iter().zip(read_files(files, interrupt)) {
@@ -121,14 +115,54 @@ pub(crate) fn unmet_in_files(
 
 fn unmet_in(
     delivered: Vec<(&str, DeliveredObjects)>,
-    base: &Base,
-    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+    base: &BaseLibraries<'_>,
+    interrupt: Interrupt<'_>,
 ) -> Result<Vec<UnmetLibrary>, SetError> {
     if delivered.iter().all(|(_, objects)| objects.files.is_empty()) {
         return Ok(Vec::new());
     }
-    let base = BaseLibraries::scan(base, interrupt)?;
-    Ok(InstalledSet::of(base, delivered).unmet())
+    InstalledSet::of(base.get()?, delivered, interrupt)?.unmet(interrupt)
+}
+
+/// A library that something in a package needs, and that its loader finds.
+pub(crate) struct FoundLibrary<'a> {
+    pub(crate) package: &'a str,
+    pub(crate) machine: ElfMachine,
+    pub(crate) library: String,
+    /// The package that it is in; `None` if it is that of the base.
+    pub(crate) provider: Option<&'a str>,
+}
+
+/// Returns where the loaders find what some packages, each with its name, need.
+pub(crate) fn found_libraries<'a>(
+    delivered: Vec<(&'a str, DeliveredObjects)>,
+    base: &BaseLibraries<'_>,
+    interrupt: Interrupt<'_>,
+) -> Result<Vec<FoundLibrary<'a>>, SetError> {
+    if delivered.iter().all(|(_, objects)| objects.files.is_empty()) {
+        return Ok(Vec::new());
+    }
+    let set = InstalledSet::of(base.get()?, delivered, interrupt)?;
+    let mut found = BTreeSet::new();
+    set.load_all(interrupt, &mut |loading| {
+        for object in &loading.objects {
+            let Some(package) = set.owners.get(&object.way.path) else { continue };
+            let machine = object.way.file.facts.machine;
+            for need in loading.needs_of(object).filter(|need| need.source == NeedSource::Needed) {
+                if let Some(library) = loading.found(need) {
+                    let provider = set.owners.get(&library.way.path).copied();
+                    found.insert((*package, machine, loading.name(need), provider));
+                }
+            }
+        }
+    })?;
+    let found = found.into_iter().map(|(package, machine, library, provider)| FoundLibrary {
+        package,
+        machine,
+        library: library.to_string(),
+        provider,
+    });
+    Ok(found.collect())
 }
 
 /// A set as if it were installed over the base.
@@ -142,16 +176,31 @@ struct InstalledSet<'a> {
 }
 
 impl<'a> InstalledSet<'a> {
-    fn of(base: BaseLibraries, delivered: Vec<(&'a str, DeliveredObjects)>) -> Self {
-        let BaseLibraries { root, scan } = base;
-        let machines = scan.tree.files().map(|(_, file)| file.facts.machine).collect();
-        let mut set =
-            Self { tree: scan.tree, settings: LoaderSettings::default(), owners: HashMap::new(), machines };
+    fn of(
+        base: &ScannedBase,
+        delivered: Vec<(&'a str, DeliveredObjects)>,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Self, SetError> {
+        let ScannedBase { root, is_directory, tree } = base;
+        let machines = tree.files().map(|(_, file)| file.facts.machine).collect();
+        let mut set = Self {
+            tree: tree.clone(),
+            settings: LoaderSettings::default(),
+            owners: HashMap::new(),
+            machines,
+        };
         let mut settings = Vec::new();
-        let resolver = root.resolver();
-        // Where a package delivers below a link of the base, the object lies behind that link.
-        let physical = |path: &ObjectPath| resolver.locate(path).unwrap_or_else(|_| path.clone());
-        for (package, objects) in delivered {
+        let deliveries: Vec<Delivery> =
+            delivered.iter().map(|(_, objects)| objects.delivery.clone()).collect();
+        let over = is_directory.then_some(root);
+        let places =
+            ObjectPlaces::of(over, deliveries.iter().collect(), interrupt).map_err(SetError::Interrupted)?;
+        for (number, (package, objects)) in delivered.into_iter().enumerate() {
+            if let Some(signal) = interrupt() {
+                return Err(SetError::Interrupted(signal));
+            }
+            let mut ways = places.ways(number);
+            let mut physical = |path: &ObjectPath| ways.place(path, PathKind::Other);
             let mut own: BTreeMap<ObjectPath, Arc<LibraryFile>> = BTreeMap::new();
             for (path, file) in objects.files {
                 own.insert(physical(&path), file);
@@ -165,39 +214,53 @@ impl<'a> InstalledSet<'a> {
                 set.tree.put_file(path.clone(), file);
                 set.owners.insert(path, package);
             }
-            for (path, target) in objects.links {
-                set.tree.put_link(physical(&path), &target);
+            for (path, target) in &objects.delivery.links {
+                set.tree.put_link(physical(path), target);
             }
             settings.extend(objects.settings);
         }
-        set.settings = LoaderSettings::read(&OverlaidSettings { root: &root, delivered: settings });
-        set
+        set.settings = LoaderSettings::read(&OverlaidSettings { root, delivered: settings });
+        Ok(set)
+    }
+
+    fn unmet(&self, interrupt: Interrupt<'_>) -> Result<Vec<UnmetLibrary>, SetError> {
+        let mut unmet = BTreeSet::new();
+        self.load_all(interrupt, &mut |loading| self.take(loading, &mut unmet))?;
+        let unmet = unmet.into_iter();
+        Ok(unmet.map(|(package, library)| UnmetLibrary { package: package.to_owned(), library }).collect())
     }
 
     /// Loads each program of the set, then each library that none of them loads.
-    fn unmet(&self) -> Vec<UnmetLibrary> {
-        let mut loader = Loader::new(&self.tree, &self.settings);
+    fn load_all(&self, interrupt: Interrupt<'_>, visit: &mut dyn FnMut(&Loading)) -> Result<(), SetError> {
+        let mut loader = Loader::new(&self.tree, &self.settings).ended_by(interrupt);
         let mut loaded: HashSet<ObjectPath> = HashSet::new();
-        let mut unmet = BTreeSet::new();
+        // In one directory, every name of a file loads the same.
+        let mut names: HashSet<(*const LibraryFile, &[u8])> = HashSet::new();
         let mut paths: Vec<&ObjectPath> = self.owners.keys().collect();
         paths.sort_unstable();
         let (programs, libraries): (Vec<_>, Vec<_>) = paths
             .into_iter()
             .partition(|path| self.tree.file_at(path).is_some_and(|file| file.facts.is_program()));
         for path in programs.into_iter().chain(libraries) {
-            let is_meant = |file: &Arc<LibraryFile>| {
+            let is_meant = |file: &&Arc<LibraryFile>| {
                 self.machines.is_empty() || self.machines.contains(&file.facts.machine)
             };
-            if loaded.contains(path) || !self.tree.file_at(path).is_some_and(is_meant) {
+            let Some(file) = self.tree.file_at(path).filter(|file| is_meant(file)) else { continue };
+            let is_new = names.insert((Arc::as_ptr(file), path.parent_bytes().unwrap_or_default()));
+            if !is_new || loaded.contains(path) {
                 continue;
             }
-            if let Some(loading) = loader.load(path) {
-                self.take(&loading, &mut unmet);
+            let loading = loader.load(path);
+            // An interrupted loader misses libraries.
+            if let Some(signal) = interrupt() {
+                return Err(SetError::Interrupted(signal));
+            }
+            if let Some(loading) = loading {
+                visit(&loading);
                 loaded.extend(loading.objects.iter().map(|object| object.way.path.clone()));
             }
         }
-        let unmet = unmet.into_iter();
-        unmet.map(|(package, library)| UnmetLibrary { package: package.to_owned(), library }).collect()
+        Ok(())
     }
 
     /// Takes the needs of the objects of the set that were not met.

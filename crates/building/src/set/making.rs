@@ -1,18 +1,25 @@
 //! A set is made: selected, looked at, published.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use patchadm_bulk::report::{LeftOutPackage, SetReport, SharedPath};
+use patchadm_bulk_values::conf::SetOnFailure;
+use patchadm_bulk_values::report::{LeftOutPackage, SetReport, SharedPath};
+use patchadm_rootfs::{Interrupt, Root};
 use patchadm_svr4::package::ObjectPath;
 
+use super::base_libraries::BaseLibraries;
 use super::delivered::DeliveredObjects;
 use super::error::{SetError, SetRefusal};
 use super::input::SetInput;
-use super::libraries::{LackingPackages, leave_out_lacking, read_delivered};
+use super::libraries::{leave_out_lacking, read_delivered};
 use super::places::{CURRENT, PACKAGES};
 use super::publishing::{publish, set_behind};
-use super::selection::{EarlierSet, SetEntry, must_suffice, select};
-use crate::shared_paths::{conflicts, disputed_paths, paths_of};
+use super::selection::{EarlierSet, SetEntry, earlier_versions, leave_out_needy, must_suffice, select};
+use crate::object_places::{ObjectPlaces, PathKind, PlacedObject, root_of_base};
+use crate::pool::{FoundResult, Pool};
+use crate::shared_paths::{
+    BaseConflict, OF_BASE, conflict_with_base, conflicts, delivery_of, disputed_places,
+};
 use crate::work::Work;
 
 /// A set that was made.
@@ -27,14 +34,38 @@ pub struct MadeSet {
 /// Makes the set of a run, unless something speaks against it. The caller holds the lock of the working directory, and the pool.
 pub fn make_set(work: &Work, input: &SetInput<'_>) -> Result<Result<MadeSet, SetRefusal>, SetError> {
     let previous = set_behind(work, CURRENT)?;
-    let (entries, mut left_out) = match select((input.run, input.packages), previous.as_ref(), &work.conf) {
+    let pool = Pool::open(&work.conf.pool)?;
+    let needs_of = |entry: &SetEntry| match pool.find(&entry.key)? {
+        FoundResult::Result(found) => Ok(found.result.inputs.packages().map(str::to_owned).collect()),
+        FoundResult::Nothing | FoundResult::Damaged(_) => Ok(Vec::new()),
+    };
+    let selected = select((input.run, input.packages), previous.as_ref(), &work.conf, &needs_of)?;
+    let (entries, mut left_out) = match selected {
         Ok(selected) => selected,
         Err(refusal) => return Ok(Err(refusal)),
     };
     let delivered = read_delivered(&entries, input.interrupt)?;
-    let (mut entries, shared_paths, sharing) = apart(entries, delivered, previous.as_ref())?;
-    let LackingPackages { packages: lacking, unmet } =
-        leave_out_lacking(&mut entries, &work.conf.base, input.interrupt)?;
+    let base = root_of_base(&work.conf.base)?;
+    let packages_of = |delivered: &DeliveredObjects| delivered.delivery.packages.clone();
+    let selected: BTreeSet<String> = delivered.iter().flat_map(packages_of).collect();
+    let apart = apart((entries, delivered), base.as_ref(), previous.as_ref(), input.interrupt)?;
+    let (mut entries, shared_paths, sharing) = match work.conf.set_on_failure {
+        SetOnFailure::Old => keep_earlier(apart, base.as_ref(), previous.as_ref(), input.interrupt)?,
+        SetOnFailure::Without | SetOnFailure::NoSet => apart,
+    };
+    let libraries_of_base = BaseLibraries::new(work, input.interrupt);
+    let (mut lacking, mut unmet) = (Vec::new(), Vec::new());
+    loop {
+        let of_libraries = leave_out_lacking(&mut entries, &libraries_of_base, input.interrupt)?;
+        lacking.extend(of_libraries.packages);
+        unmet.extend(of_libraries.unmet);
+        let mut needy = leave_out_needy(&mut entries, previous.as_ref(), &needs_of)?;
+        needy.extend(leave_out_dependents(&mut entries, &selected));
+        if needy.is_empty() {
+            break;
+        }
+        lacking.extend(needy);
+    }
     let entries: Vec<SetEntry> = entries.into_iter().map(|(entry, _)| entry).collect();
     if !sharing.is_empty() || !lacking.is_empty() {
         left_out.extend(sharing);
@@ -58,65 +89,264 @@ pub fn make_set(work: &Work, input: &SetInput<'_>) -> Result<Result<MadeSet, Set
 /// The entries of a set with what they deliver, the paths that some had in common, and those that are left out for it.
 type ApartEntries = (Vec<(SetEntry, DeliveredObjects)>, Vec<SharedPath>, Vec<LeftOutPackage>);
 
-/// Takes out what delivers a path of another package. The one that had the path in the set before stays, then one that was in
-/// that set, else the first location in byte order.
+/// Takes out what delivers a path of another package, or a link where another one has a directory. The one that had the path in
+/// the set before stays, or alone of them its directory, then one that was in that set, then the one without the link, else the
+/// first location in byte order.
 fn apart(
-    entries: Vec<SetEntry>,
-    delivered: Vec<DeliveredObjects>,
+    (entries, delivered): (Vec<SetEntry>, Vec<DeliveredObjects>),
+    base: Option<&Root>,
     previous: Option<&EarlierSet>,
+    interrupt: Interrupt<'_>,
 ) -> Result<ApartEntries, SetError> {
-    let disputed = disputed_paths(delivered.iter().map(|objects| &objects.paths));
+    let deliveries = delivered.iter().map(|objects| &objects.delivery).collect();
+    let places = ObjectPlaces::of(base, deliveries, interrupt).map_err(SetError::Interrupted)?;
+    let placed = places.all_objects(interrupt).map_err(SetError::Interrupted)?;
+    let mut of_base: BTreeMap<usize, BaseConflict> = BTreeMap::new();
+    if let Some(base) = base {
+        for (number, objects) in placed.iter().enumerate() {
+            of_base.extend(conflict_with_base(base, objects)?.map(|conflict| (number, conflict)));
+        }
+    }
+    if !of_base.is_empty() {
+        drop(places);
+        return apart_from_base((entries, delivered), &of_base, (base, previous), interrupt);
+    }
+    let disputed = disputed_places(placed.iter().map(Vec::as_slice));
     if disputed.is_empty() {
         return Ok((entries.into_iter().zip(delivered).collect(), Vec::new(), Vec::new()));
     }
-    let mut ordered = Vec::new();
-    for (entry, objects) in entries.into_iter().zip(delivered) {
-        let is_disputed = objects.paths.iter().any(|(path, _)| disputed.contains(path));
-        let rank = if is_disputed { rank(&entry, &disputed, previous)? } else { 0 };
-        ordered.push((rank, entry, objects));
-    }
-    ordered.sort_by(|(rank, entry, _), (other_rank, other, _)| {
-        (rank, &entry.location, &entry.package).cmp(&(other_rank, &other.location, &other.package))
+    let disputed = DisputedPlaces::of(disputed, &entries, &placed, &places, previous)?;
+    let mut ordered: Vec<_> = entries.into_iter().zip(delivered).zip(placed).collect();
+    ordered.sort_by_cached_key(|((entry, _), objects)| {
+        (disputed.claim(entry, objects), entry.location.clone(), entry.package.clone())
     });
-    let found = conflicts(ordered.iter().map(|(_, _, objects)| &objects.paths));
-    let names: Vec<String> = ordered.iter().map(|(_, entry, _)| entry.package.clone()).collect();
+    let found = conflicts(ordered.iter().map(|(_, objects)| objects.as_slice()));
+    let names: Vec<String> = ordered.iter().map(|((entry, _), _)| entry.package.clone()).collect();
     let (mut stay, mut shared_paths, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
-    for ((_, entry, objects), conflicts) in ordered.into_iter().zip(found) {
+    for (((entry, objects), _), conflicts) in ordered.into_iter().zip(found) {
         let name = |number: usize| names.get(number).cloned().unwrap_or_default();
         let Some(first) = conflicts.first() else {
             stay.push((entry, objects));
             continue;
         };
         shared_paths.extend(conflicts.iter().map(|one| one.told(&name(one.holder), &entry.package)));
-        left_out.push(LeftOutPackage {
-            package: entry.package,
-            location: entry.location,
-            name: first.path.to_string(),
-            holder: Some(name(first.holder)),
-            breaks: 0,
-        });
+        left_out.push(entry.left_out(first.path.to_string(), Some(name(first.holder))));
     }
     stay.sort_by(|(entry, _), (other, _)| entry.package.cmp(&other.package));
     Ok((stay, shared_paths, left_out))
 }
 
-/// Returns how much a package has a right to disputed paths: 0 for one that had one of them in the set before, 1 for one that was
-/// in it, 2 for a new one.
-fn rank(
-    entry: &SetEntry,
-    disputed: &BTreeSet<ObjectPath>,
+/// Keeps, of packages that were taken out for a path, the versions that the set before has: those that are in nobody's way.
+fn keep_earlier(
+    (stay, mut shared_paths, mut left_out): ApartEntries,
+    base: Option<&Root>,
     previous: Option<&EarlierSet>,
-) -> Result<u8, SetError> {
-    let mut rank = 2;
-    for (path, file) in previous.iter().flat_map(|set| &set.manifest.files) {
-        if file.location != entry.location || !path.starts_with(PACKAGES) {
-            continue;
+    interrupt: Interrupt<'_>,
+) -> Result<ApartEntries, SetError> {
+    let (mut entries, mut delivered): (Vec<SetEntry>, Vec<DeliveredObjects>) = stay.into_iter().unzip();
+    let earlier = earlier_versions(&entries, &left_out, previous);
+    if earlier.is_empty() {
+        return Ok((entries.into_iter().zip(delivered).collect(), shared_paths, left_out));
+    }
+    let brought: BTreeSet<String> = earlier.iter().map(|entry| entry.package.clone()).collect();
+    delivered.extend(read_delivered(&earlier, interrupt)?);
+    entries.extend(earlier);
+    let (stay, more_shared, more_left_out) = apart((entries, delivered), base, previous, interrupt)?;
+    // A version that is in the way of another package after all was never in the set.
+    let is_of_another = |package: Option<&String>| package.is_some_and(|package| !brought.contains(package));
+    shared_paths.extend(more_shared.into_iter().filter(|shared| is_of_another(shared.packages.last())));
+    left_out.extend(more_left_out.into_iter().filter(|left| is_of_another(Some(&left.package))));
+    Ok((stay, shared_paths, left_out))
+}
+
+/// Removes packages that depend on a selected package of which the set has no version.
+fn leave_out_dependents(
+    entries: &mut Vec<(SetEntry, DeliveredObjects)>,
+    selected: &BTreeSet<String>,
+) -> Vec<LeftOutPackage> {
+    let mut there: HashMap<&str, usize> = HashMap::new();
+    let mut needed_by: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (number, (_, objects)) in entries.iter().enumerate() {
+        for package in &objects.delivery.packages {
+            *there.entry(package).or_default() += 1;
         }
-        rank = 1;
-        let before = previous.map(|set| set.path.join(path)).unwrap_or_default();
-        if paths_of(&before)?.iter().any(|(path, _)| disputed.contains(path)) {
-            return Ok(0);
+        for need in &objects.delivery.needs {
+            needed_by.entry(need).or_default().push(number);
         }
     }
-    Ok(rank)
+    let mut gone: Vec<&str> =
+        selected.iter().map(String::as_str).filter(|package| !there.contains_key(package)).collect();
+    let mut lacking: BTreeMap<usize, String> = BTreeMap::new();
+    while let Some(package) = gone.pop() {
+        for &number in needed_by.get(package).into_iter().flatten() {
+            if lacking.contains_key(&number) {
+                continue;
+            }
+            lacking.insert(number, package.to_owned());
+            let own = entries.get(number).into_iter().flat_map(|(_, objects)| &objects.delivery.packages);
+            for own in own {
+                let Some(count) = there.get_mut(own.as_str()) else { continue };
+                *count -= 1;
+                if *count == 0 {
+                    gone.push(own);
+                }
+            }
+        }
+    }
+    let mut left_out = Vec::new();
+    let mut number = 0;
+    entries.retain(|(entry, _)| {
+        let lacks = lacking.remove(&number);
+        number += 1;
+        left_out.extend(lacks.as_ref().map(|name| entry.left_out(name.clone(), None)));
+        lacks.is_none()
+    });
+    left_out
+}
+
+/// Takes out what has something in the place of an object of the base, then what the others have in common.
+fn apart_from_base(
+    (entries, delivered): (Vec<SetEntry>, Vec<DeliveredObjects>),
+    of_base: &BTreeMap<usize, BaseConflict>,
+    (base, previous): (Option<&Root>, Option<&EarlierSet>),
+    interrupt: Interrupt<'_>,
+) -> Result<ApartEntries, SetError> {
+    let (mut shared_paths, mut left_out) = (Vec::new(), Vec::new());
+    let (mut rest, mut of_rest) = (Vec::new(), Vec::new());
+    for (number, (entry, objects)) in entries.into_iter().zip(delivered).enumerate() {
+        let Some(conflict) = of_base.get(&number) else {
+            rest.push(entry);
+            of_rest.push(objects);
+            continue;
+        };
+        shared_paths.push(conflict.told(&entry.package));
+        left_out.push(entry.left_out(conflict.path.to_string(), Some(OF_BASE.to_owned())));
+    }
+    // Those that needed their links lie elsewhere now.
+    let (stay, more_shared, more_left_out) = apart((rest, of_rest), base, previous, interrupt)?;
+    shared_paths.extend(more_shared);
+    left_out.extend(more_left_out);
+    Ok((stay, shared_paths, left_out))
+}
+
+/// The right of a package to what it has in common with others, the best one first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Claim {
+    /// It had some of it in the set before, and takes nothing from others that had it.
+    Held,
+    /// It was in that set.
+    InSet,
+    New,
+    /// Another one had some of it in the set before, and it had not.
+    Takes,
+    /// It is kept only for others.
+    ForOthers,
+}
+
+/// Places that several packages want, and who had them in the set before.
+struct DisputedPlaces {
+    /// Each place, with whether it is a directory of one of them.
+    places: BTreeMap<ObjectPath, bool>,
+    /// The locations that had something there, or alone of those that want the place the directory above.
+    held: BTreeMap<ObjectPath, Vec<(String, PathKind)>>,
+    /// The locations that had a package in the set before.
+    in_set: BTreeSet<String>,
+}
+
+impl DisputedPlaces {
+    fn of(
+        places: BTreeMap<ObjectPath, bool>,
+        entries: &[SetEntry],
+        placed: &[Vec<PlacedObject>],
+        of_all: &ObjectPlaces<'_>,
+        previous: Option<&EarlierSet>,
+    ) -> Result<Self, SetError> {
+        let mut locations: BTreeMap<&str, usize> = BTreeMap::new();
+        for (number, (entry, objects)) in entries.iter().zip(placed).enumerate() {
+            if objects.iter().any(|object| places.contains_key(&object.place)) {
+                locations.entry(&entry.location).or_insert(number);
+            }
+        }
+        let mut disputed = Self { places, held: BTreeMap::new(), in_set: BTreeSet::new() };
+        let above: BTreeSet<ObjectPath> = disputed.places.keys().flat_map(directories_above).collect();
+        let mut directories: BTreeMap<ObjectPath, BTreeSet<&str>> = BTreeMap::new();
+        for (set, (path, file)) in
+            previous.iter().flat_map(|set| set.manifest.files.iter().map(move |file| (set, file)))
+        {
+            let Some(number) = locations.get(file.location.as_str()) else { continue };
+            if !path.starts_with(PACKAGES) {
+                continue;
+            }
+            disputed.in_set.insert(file.location.clone());
+            let before = delivery_of(&set.path.join(path))?;
+            for object in of_all.placed(*number, &before.paths) {
+                if object.kind == PathKind::Directory && above.contains(&object.place) {
+                    directories.entry(object.place.clone()).or_default().insert(&file.location);
+                }
+                if disputed.places.contains_key(&object.place) {
+                    let holders = disputed.held.entry(object.place).or_default();
+                    holders.push((file.location.clone(), object.kind));
+                }
+            }
+        }
+        disputed.give_to_directories(entries, placed, &directories);
+        Ok(disputed)
+    }
+
+    /// Gives each place that nobody had to the one of those who want it that alone had the nearest directory above.
+    fn give_to_directories(
+        &mut self,
+        entries: &[SetEntry],
+        placed: &[Vec<PlacedObject>],
+        directories: &BTreeMap<ObjectPath, BTreeSet<&str>>,
+    ) {
+        let mut wanted: BTreeMap<&ObjectPath, Vec<(&str, PathKind)>> = BTreeMap::new();
+        for (entry, objects) in entries.iter().zip(placed).filter(|(entry, _)| !entry.is_for_others) {
+            for object in objects {
+                if self.places.contains_key(&object.place) && !self.held.contains_key(&object.place) {
+                    wanted.entry(&object.place).or_default().push((&entry.location, object.kind));
+                }
+            }
+        }
+        for (place, by) in wanted {
+            let holders = directories_above(place).into_iter().find_map(|directory| {
+                let had = directories.get(&directory)?;
+                let holders: Vec<_> = by.iter().filter(|(location, _)| had.contains(location)).collect();
+                (!holders.is_empty()).then_some(holders)
+            });
+            if let Some([(location, kind)]) = holders.as_deref() {
+                self.held.insert(place.clone(), vec![((*location).to_owned(), *kind)]);
+            }
+        }
+    }
+
+    /// Returns the right of a package, and whether it has a link or file where another one has a directory.
+    fn claim(&self, entry: &SetEntry, objects: &[PlacedObject]) -> (Claim, bool) {
+        let (mut claim, mut is_in_the_way) = (None, false);
+        if entry.is_for_others {
+            return (Claim::ForOthers, false);
+        }
+        for PlacedObject { place, kind, .. } in objects {
+            let Some(has_directory) = self.places.get(place) else { continue };
+            is_in_the_way |= *has_directory && *kind != PathKind::Directory;
+            let held = self.held.get(place).map(Vec::as_slice).unwrap_or_default();
+            let (own, others): (Vec<_>, Vec<_>) =
+                held.iter().partition(|(location, _)| *location == entry.location);
+            let had_it = own.iter().any(|(_, before)| before == kind);
+            if !had_it && others.iter().any(|(_, before)| !before.goes_with(*kind)) {
+                return (Claim::Takes, is_in_the_way);
+            }
+            if !own.is_empty() {
+                claim = Some(Claim::Held);
+            }
+        }
+        let in_set = if self.in_set.contains(&entry.location) { Claim::InSet } else { Claim::New };
+        (claim.unwrap_or(in_set), is_in_the_way)
+    }
+}
+
+/// Returns the directories in which a place lies, the nearest one first.
+fn directories_above(place: &ObjectPath) -> Vec<ObjectPath> {
+    let above = |path: &ObjectPath| path.parent_bytes().and_then(|path| ObjectPath::new(path).ok());
+    std::iter::successors(above(place), above).collect()
 }

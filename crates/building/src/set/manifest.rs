@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use patchadm_bulk::result::Key;
+use patchadm_bulk_values::result::Key;
 use patchadm_inputs::sha256::Sha256Sum;
 use patchadm_inputs::sign::{Manifest, ManifestEntry, ManifestForm};
 

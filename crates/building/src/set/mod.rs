@@ -26,10 +26,11 @@ pub use manifest::{SetFile, SetManifest};
 pub use places::{CURRENT, RELEASED, set_numbers, set_of_link};
 pub use released::{ReleaseError, ReleasedSet, release};
 
-pub(crate) use delivered::{DeliveredObjects, DeliveredPaths, PathKind, placed_objects};
-pub(crate) use libraries::unmet_in_files;
+pub(crate) use base_libraries::BaseLibraries;
+pub(crate) use delivered::DeliveredObjects;
+pub(crate) use libraries::{found_libraries, unmet_in_files};
 pub(crate) use places::{FILES, PACKAGES, SETS, lead};
-pub(crate) use publishing::{name_holders, put_file, read_set, verify_set};
+pub(crate) use publishing::{LARGEST_MANIFEST, name_holders, put_file, read_set, verify_set};
 pub(crate) use selection::EarlierSet;
 
 #[cfg(test)]

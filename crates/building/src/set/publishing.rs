@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use patchadm_bulk::resolve::NameHolders;
+use patchadm_bulk_values::resolve::NameHolders;
 use patchadm_inputs::sha256::{Sha256, Sha256Sum};
 use patchadm_rootfs::{Dir, FileType, RootError, cores, side_by_side};
 use patchadm_svr4::package::Mode;
@@ -18,16 +18,26 @@ use crate::file_copy::{copy_file, each_part};
 use crate::work::{PROGRAM, Work, made};
 
 /// The largest manifest, in bytes.
-const LARGEST_MANIFEST: u64 = 64 << 20;
+pub(crate) const LARGEST_MANIFEST: u64 = 256 << 20;
 
 /// Makes the directory of a set, and lets `current` lead to it.
 pub(super) fn publish(work: &Work, input: &SetInput<'_>, entries: &[SetEntry]) -> Result<(), SetError> {
+    publish_within(work, input, entries, LARGEST_MANIFEST)
+}
+
+/// Makes the directory of a set whose manifest has so many bytes at most: a larger one would be read by nobody.
+pub(super) fn publish_within(
+    work: &Work,
+    input: &SetInput<'_>,
+    entries: &[SetEntry],
+    most: u64,
+) -> Result<(), SetError> {
     let sets = work.directory(SETS)?;
     sets.remove_leftovers(PROGRAM)?;
     let (private, dir) = sets.make_private(PROGRAM)?;
     let name = input.run.to_string();
-    let done =
-        fill(&dir, input, entries).and_then(|manifest| enter(work, &sets, &private, (&name, &manifest)));
+    let done = fill(&dir, input, entries, most)
+        .and_then(|manifest| enter(work, &sets, &private, (&name, &manifest)));
     if done.is_err() {
         // The earlier error is the one to report; what stays goes with the leftovers.
         let _ = sets.remove_tree(&private);
@@ -37,7 +47,7 @@ pub(super) fn publish(work: &Work, input: &SetInput<'_>, entries: &[SetEntry]) -
 }
 
 /// Fills the directory of a set, durably.
-fn fill(dir: &Dir, input: &SetInput<'_>, entries: &[SetEntry]) -> Result<SetManifest, SetError> {
+fn fill(dir: &Dir, input: &SetInput<'_>, entries: &[SetEntry], most: u64) -> Result<SetManifest, SetError> {
     let mut manifest = SetManifest { set: input.run, date: input.date.to_owned(), files: BTreeMap::new() };
     let mut filled: Vec<Dir> = Vec::new();
     let packages = made(dir, PACKAGES.as_bytes())?;
@@ -69,6 +79,10 @@ fn fill(dir: &Dir, input: &SetInput<'_>, entries: &[SetEntry]) -> Result<SetMani
     let text = manifest.write();
     // What cannot be read again would be in the way of every set after it.
     SetManifest::parse(&text).map_err(|reason| SetError::Unreadable(input.run, reason))?;
+    if text.len() as u64 > most {
+        let reason = format!("{MANIFEST} would have {} bytes, more than {most}", text.len());
+        return Err(SetError::Unreadable(input.run, reason));
+    }
     let mut file = dir.create(MANIFEST.as_bytes())?;
     file.put(&text)?;
     file.set_mode(Mode::of(0o644))?;

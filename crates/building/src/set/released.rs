@@ -5,6 +5,8 @@ use patchadm_rootfs::{FileType, RootError};
 use super::error::SetError;
 use super::places::{RELEASED, SETS, lead, number_behind};
 use super::publishing::{read_set, verify_set};
+use crate::first_names::first_clauses;
+use crate::report_files::{ReportReadError, read_report};
 use crate::work::Work;
 
 /// The directory of the patches that are made from the released set.
@@ -30,6 +32,20 @@ pub enum ReleaseError {
     /// There are patches from the set that is released.
     #[error("there are patches from the set that was released before")]
     HasPatches,
+    /// The tree had faults when the set was made, or packages were left out of it for what they lack.
+    #[error(
+        "the set of run {run} lacks packages: {}. Repair them and run again, or release it as it is with --force",
+        first_clauses(.faults)
+    )]
+    Faults {
+        /// The run.
+        run: u64,
+        /// The packages, each with the reason.
+        faults: Vec<String>,
+    },
+    /// The report of the run.
+    #[error(transparent)]
+    Report(#[from] ReportReadError),
     /// A set.
     #[error(transparent)]
     Set(#[from] SetError),
@@ -38,23 +54,38 @@ pub enum ReleaseError {
     Root(#[from] RootError),
 }
 
-/// Releases the set of a run. Patches from another one are put aside as `patches.<n>` if `moves_patches`, before anything else.
-/// A set with a file that differs from its manifest is refused.
+/// Releases the set of a run. A set with a file that differs from its manifest is refused.
+///
+/// Unless it `is_forced`, so is a set for whose run the tree had faults, and one while there are patches from another set; with it,
+/// these are put aside as `patches.<n>`, before anything else.
 pub fn release(
     work: &Work,
     run: u64,
-    moves_patches: bool,
+    is_forced: bool,
     interrupt: &(dyn Fn() -> Option<i32> + Sync),
 ) -> Result<ReleasedSet, ReleaseError> {
     let set = read_set(work, run)?.ok_or(ReleaseError::NoSet(run))?;
+    if !is_forced {
+        must_be_without_faults(work, run)?;
+    }
     verify_set(&set, interrupt)?;
     let sets = work.directory(SETS)?;
     let is_another = number_behind(&sets, RELEASED)? != Some(run);
-    let patches_moved = if is_another { put_patches_aside(work, moves_patches)? } else { None };
+    let patches_moved = if is_another { put_patches_aside(work, is_forced)? } else { None };
     lead(&sets, RELEASED, &run.to_string())?;
     let packages: std::collections::BTreeSet<&str> =
         set.manifest.files.values().map(|file| file.package.as_str()).collect();
     Ok(ReleasedSet { run, packages: packages.len() as u64, patches_moved })
+}
+
+/// Checks the report of a run. One that was pruned says nothing against its set.
+fn must_be_without_faults(work: &Work, run: u64) -> Result<(), ReleaseError> {
+    match read_report(work, run).map(|report| report.faults()) {
+        Err(ReportReadError::None(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+        Ok(faults) if faults.is_empty() => Ok(()),
+        Ok(faults) => Err(ReleaseError::Faults { run, faults }),
+    }
 }
 
 fn put_patches_aside(work: &Work, moves_patches: bool) -> Result<Option<u32>, ReleaseError> {

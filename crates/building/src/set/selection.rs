@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use patchadm_bulk::conf::{Configuration, SetMinimum, SetOnFailure};
-use patchadm_bulk::journal::PackageState;
-use patchadm_bulk::pattern::ShellPattern;
-use patchadm_bulk::records::parse_sha256;
-use patchadm_bulk::report::LeftOutPackage;
-use patchadm_bulk::result::Key;
+use patchadm_bulk_values::conf::{Configuration, SetMinimum, SetOnFailure};
+use patchadm_bulk_values::journal::PackageState;
+use patchadm_bulk_values::pattern::ShellPattern;
+use patchadm_bulk_values::records::parse_sha256;
+use patchadm_bulk_values::report::LeftOutPackage;
+use patchadm_bulk_values::result::Key;
 use patchadm_inputs::sha256::Sha256Sum;
+use patchadm_rootfs::RootError;
 
+use super::delivered::DeliveredObjects;
 use super::error::SetRefusal;
 use super::input::SetPackage;
 use super::manifest::SetManifest;
@@ -36,6 +38,8 @@ pub(super) struct SetEntry {
     pub(super) is_restricted: bool,
     /// Whether it is that of the set before, since it was not built.
     pub(super) is_kept: bool,
+    /// Whether it yields to all others: it is kept for others that are kept and need it, or in place of one that was left out.
+    pub(super) is_for_others: bool,
     pub(super) files: Vec<EntryFile>,
 }
 
@@ -52,6 +56,12 @@ pub(super) struct EntryFile {
 }
 
 impl SetEntry {
+    /// Returns it as left out: for a name or path that `holder` has, or for what it lacks.
+    pub(super) fn left_out(&self, name: String, holder: Option<String>) -> LeftOutPackage {
+        let (package, location) = (self.package.clone(), self.location.clone());
+        LeftOutPackage { package, location, name, holder, breaks: 0 }
+    }
+
     fn built(run: u64, package: &SetPackage<'_>, entry: &PoolEntry) -> Self {
         let in_pool = |path: String, name: &str, sum| EntryFile {
             path,
@@ -76,6 +86,7 @@ impl SetEntry {
             key: entry.result.key,
             is_restricted: package.is_restricted,
             is_kept: false,
+            is_for_others: false,
             files: packages.chain(files).collect(),
         }
     }
@@ -86,13 +97,19 @@ impl SetEntry {
     }
 }
 
-/// Selects the packages of a set, sorted by PKGNAME, and returns with them those that have the name of another one; the reason
-/// where there is none.
+/// Returns PKGNAME of each package that one was built with; none where its result is gone.
+pub(super) type NeedsOf<'a> = &'a dyn Fn(&SetEntry) -> Result<Vec<String>, RootError>;
+
+/// The packages of a set, and those that have the name of another one.
+pub(super) type Selection = (Vec<SetEntry>, Vec<LeftOutPackage>);
+
+/// Selects the packages of a set, sorted by PKGNAME; returns the reason where there is no set.
 pub(super) fn select(
     (run, packages): (u64, &[SetPackage<'_>]),
     previous: Option<&EarlierSet>,
     conf: &Configuration,
-) -> Result<(Vec<SetEntry>, Vec<LeftOutPackage>), SetRefusal> {
+    needs_of: NeedsOf<'_>,
+) -> Result<Result<Selection, SetRefusal>, RootError> {
     let (mut entries, mut missing) = (Vec::new(), Vec::new());
     for package in packages {
         match package.entry.as_ref().filter(|_| package.state.has_result()) {
@@ -101,18 +118,21 @@ pub(super) fn select(
         }
     }
     match conf.set_on_failure {
-        SetOnFailure::NoSet => must_be_built(&missing)?,
+        SetOnFailure::NoSet => {
+            if let Err(refusal) = must_be_built(&missing) {
+                return Ok(Err(refusal));
+            }
+        }
         SetOnFailure::Without => {}
         SetOnFailure::Old => {
-            let earlier = previous.map(entries_of).unwrap_or_default();
-            let kept = kept(&entries, &missing, earlier);
+            let (kept, others) = kept(&entries, &missing, previous.map(entries_of).unwrap_or_default());
             entries.extend(kept);
+            keep_needs(&mut entries, others, needs_of)?;
         }
     }
     let (mut entries, left_out) = without_rivals(entries, previous);
     entries.sort_by(|one, other| one.package.cmp(&other.package));
-    must_suffice(&entries, previous, conf)?;
-    Ok((entries, left_out))
+    Ok(must_suffice(&entries, previous, conf).map(|()| (entries, left_out)))
 }
 
 /// Checks that the packages of a set are those that it must have, and enough.
@@ -150,6 +170,7 @@ fn entries_of(set: &EarlierSet) -> Vec<SetEntry> {
             key: file.key,
             is_restricted: false,
             is_kept: true,
+            is_for_others: false,
             files: Vec::new(),
         });
         entry.is_restricted |= file.is_restricted;
@@ -164,8 +185,13 @@ fn entries_of(set: &EarlierSet) -> Vec<SetEntry> {
 }
 
 /// Returns what stays for packages that were not built: that of the same PKGNAME, else another version from the same
-/// location, else one of the same name. What was built has its own place, and each is taken once.
-fn kept(built: &[SetEntry], missing: &[&SetPackage<'_>], mut earlier: Vec<SetEntry>) -> Vec<SetEntry> {
+/// location, else one of the same name. What was built has its own place, and each is taken once. Returns with it what is left of
+/// the earlier set.
+fn kept(
+    built: &[SetEntry],
+    missing: &[&SetPackage<'_>],
+    mut earlier: Vec<SetEntry>,
+) -> (Vec<SetEntry>, Vec<SetEntry>) {
     let names: BTreeSet<&str> = built.iter().map(|entry| entry.package.as_str()).collect();
     let places: BTreeSet<(&str, &str)> = built.iter().map(SetEntry::place).collect();
     earlier.retain(|entry| !names.contains(&*entry.package) && !places.contains(&entry.place()));
@@ -191,7 +217,102 @@ fn kept(built: &[SetEntry], missing: &[&SetPackage<'_>], mut earlier: Vec<SetEnt
         });
         earlier = by_name.into_values().flatten().collect();
     }
-    kept
+    (kept, earlier)
+}
+
+/// Returns, of packages that were left out, the versions of the set before, if nothing else of these entries has their names or
+/// files. They yield to all others.
+pub(super) fn earlier_versions(
+    entries: &[SetEntry],
+    left_out: &[LeftOutPackage],
+    previous: Option<&EarlierSet>,
+) -> Vec<SetEntry> {
+    let places: BTreeSet<(&str, &str)> =
+        left_out.iter().map(|left| (name_of(&left.package), &*left.location)).collect();
+    let packages: BTreeSet<&str> = entries
+        .iter()
+        .map(|entry| &*entry.package)
+        .chain(left_out.iter().map(|left| &*left.package))
+        .collect();
+    let there: BTreeSet<(&str, &str)> = entries.iter().map(SetEntry::place).collect();
+    let taken: BTreeSet<&str> =
+        entries.iter().flat_map(|entry| &entry.files).map(|file| file.path.as_str()).collect();
+    let mut earlier = previous.map(entries_of).unwrap_or_default();
+    earlier.retain(|entry| {
+        places.contains(&entry.place())
+            && !there.contains(&entry.place())
+            && !packages.contains(&*entry.package)
+            && !entry.files.iter().any(|file| taken.contains(&*file.path))
+    });
+    for entry in &mut earlier {
+        entry.is_for_others = true;
+    }
+    earlier
+}
+
+/// Keeps what packages that are kept were built with, too, if no package of the set has its name or its place in it.
+fn keep_needs(
+    entries: &mut Vec<SetEntry>,
+    earlier: Vec<SetEntry>,
+    needs_of: NeedsOf<'_>,
+) -> Result<(), RootError> {
+    let mut names: BTreeSet<String> =
+        entries.iter().map(|entry| name_of(&entry.package).to_owned()).collect();
+    let paths_of = |entry: &SetEntry| entry.files.iter().map(|file| file.path.clone()).collect::<Vec<_>>();
+    let mut taken: BTreeSet<String> = entries.iter().flat_map(paths_of).collect();
+    let mut by_name: BTreeMap<String, Vec<SetEntry>> = BTreeMap::new();
+    for entry in earlier {
+        by_name.entry(name_of(&entry.package).to_owned()).or_default().push(entry);
+    }
+    let mut open: Vec<SetEntry> = entries.iter().filter(|entry| entry.is_kept).cloned().collect();
+    while let Some(entry) = open.pop() {
+        for need in needs_of(&entry)? {
+            let name = name_of(&need);
+            let Some(candidates) = by_name.get_mut(name).filter(|_| !names.contains(name)) else { continue };
+            let is_free = |entry: &SetEntry| !entry.files.iter().any(|file| taken.contains(&file.path));
+            let same = candidates.iter().position(|entry| entry.package == need && is_free(entry));
+            let Some(at) = same.or_else(|| candidates.iter().position(is_free)) else { continue };
+            let brought = SetEntry { is_for_others: true, ..candidates.swap_remove(at) };
+            names.insert(name.to_owned());
+            taken.extend(paths_of(&brought));
+            open.push(brought.clone());
+            entries.push(brought);
+        }
+    }
+    Ok(())
+}
+
+/// Takes out kept packages that lack one which they were built with and which the set before has, until there is none.
+pub(super) fn leave_out_needy(
+    entries: &mut Vec<(SetEntry, DeliveredObjects)>,
+    previous: Option<&EarlierSet>,
+    needs_of: NeedsOf<'_>,
+) -> Result<Vec<LeftOutPackage>, RootError> {
+    let before = previous.iter().flat_map(|set| set.manifest.files.values());
+    let before: BTreeSet<&str> = before.map(|file| name_of(&file.package)).collect();
+    let mut needs: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (entry, _) in entries.iter().filter(|(entry, _)| entry.is_kept) {
+        let mut of_entry = needs_of(entry)?;
+        of_entry.retain(|need| before.contains(name_of(need)));
+        needs.insert(entry.package.clone(), of_entry);
+    }
+    let mut left_out = Vec::new();
+    loop {
+        let names: BTreeSet<String> =
+            entries.iter().map(|(entry, _)| name_of(&entry.package).to_owned()).collect();
+        let (count, is_there) = (entries.len(), |need: &&String| names.contains(name_of(need)));
+        entries.retain(|(entry, _)| {
+            let of_entry = needs.get(&entry.package).filter(|_| entry.is_kept);
+            let Some(lacking) = of_entry.into_iter().flatten().find(|need| !is_there(need)) else {
+                return true;
+            };
+            left_out.push(entry.left_out(lacking.clone(), None));
+            false
+        });
+        if entries.len() == count {
+            return Ok(left_out);
+        }
+    }
 }
 
 /// Takes out what would lie at the path of another package. The one that is at that path in the set before stays, else the
@@ -221,13 +342,10 @@ fn without_rivals(
         let rival = entry.files.iter().find_map(|file| Some((&file.path, taken.get(&file.path)?)));
         if let Some((path, holder)) = rival {
             let name = path.strip_prefix(PACKAGES).map(|name| name.trim_start_matches('/'));
-            left_out.push(LeftOutPackage {
-                package: entry.package.clone(),
-                location: entry.location.clone(),
-                name: name.and_then(|name| name.strip_suffix(".pkg")).unwrap_or(path).to_owned(),
-                holder: Some(holder.clone()),
-                breaks: 0,
-            });
+            left_out.push(entry.left_out(
+                name.and_then(|name| name.strip_suffix(".pkg")).unwrap_or(path).to_owned(),
+                Some(holder.clone()),
+            ));
             continue;
         }
         taken.extend(entry.files.iter().map(|file| (file.path.clone(), entry.package.clone())));
@@ -271,13 +389,22 @@ fn name_of(package: &str) -> &str {
 mod tests {
     use std::path::Path;
 
-    use patchadm_bulk::result::{BuildResult, KeyInputs, NewResult, ResultPackage};
+    use patchadm_bulk_values::result::{BuildResult, KeyInputs, NewResult, ResultPackage};
 
     use super::super::manifest::SetFile;
     use super::*;
 
     fn conf(lines: &str) -> Configuration {
         Configuration::parse(format!("tree=/tree\n{lines}").as_bytes(), Path::new("/srv/bulk")).unwrap()
+    }
+
+    /// Selects without knowing what anything was built with.
+    fn chosen(
+        packages: &[SetPackage<'_>],
+        previous: Option<&EarlierSet>,
+        lines: &str,
+    ) -> Result<Selection, SetRefusal> {
+        select((2, packages), previous, &conf(lines), &|_| Ok(Vec::new())).unwrap()
     }
 
     fn result(package: &str) -> PoolEntry {
@@ -297,7 +424,7 @@ mod tests {
             version: "1".to_owned(),
             file: format!("{name}.pkg"),
             size: 1,
-            b3: patchadm_bulk::result::Digest::of(b""),
+            b3: patchadm_bulk_values::result::Digest::of(b""),
             sha256: "ab".repeat(32),
         });
         PoolEntry { path: "/pool/x".into(), result, is_unflushed: false }
@@ -344,8 +471,7 @@ mod tests {
             wanted("c-2", PackageState::IndirectFailed),
         ];
         let previous = earlier(&[("a-1", "x/a"), ("b-1", "x/b"), ("gone-1", "x/gone")]);
-        let of =
-            |lines: &str| select((2, &packages), Some(&previous), &conf(lines)).map(|(entries, _)| entries);
+        let of = |lines: &str| chosen(&packages, Some(&previous), lines).map(|(entries, _)| entries);
         let entries = of("").unwrap();
         assert_eq!(names(&entries), ["a-2", "b-1 kept"]);
         assert_eq!((entries[1].run, entries[1].is_restricted), (1, true));
@@ -360,22 +486,22 @@ mod tests {
     fn a_package_that_moved_is_known_by_its_name_and_is_taken_once() {
         let packages = [wanted("a-2", PackageState::Failed), wanted("a-3", PackageState::Failed)];
         let previous = earlier(&[("a-1", "old/a")]);
-        assert_eq!(names(&select((2, &packages), Some(&previous), &conf("")).unwrap().0), ["a-1 kept"]);
+        assert_eq!(names(&chosen(&packages, Some(&previous), "").unwrap().0), ["a-1 kept"]);
         let built = [wanted("a-1", PackageState::UpToDate), wanted("a-2", PackageState::Failed)];
-        assert_eq!(names(&select((2, &built), Some(&previous), &conf("")).unwrap().0), ["a-1"]);
+        assert_eq!(names(&chosen(&built, Some(&previous), "").unwrap().0), ["a-1"]);
     }
 
     #[test]
     fn masked_packages_are_no_failures() {
         let packages = [wanted("a-2", PackageState::Done), wanted("b-2", PackageState::Prefailed)];
-        assert_eq!(names(&select((2, &packages), None, &conf("set_on_failure=none")).unwrap().0), ["a-2"]);
+        assert_eq!(names(&chosen(&packages, None, "set_on_failure=none").unwrap().0), ["a-2"]);
     }
 
     #[test]
     fn what_is_required_must_be_there_and_enough_of_it() {
         let packages = [wanted("a-2", PackageState::Done), wanted("b-2", PackageState::Done)];
         let previous = earlier(&[("a-1", "x/a"), ("b-1", "x/b"), ("c-1", "x/c")]);
-        let of = |lines: &str| select((2, &packages), Some(&previous), &conf(lines));
+        let of = |lines: &str| chosen(&packages, Some(&previous), lines);
         assert!(of("required=a x/b b-*\nminimum=2").is_ok());
         assert!(of("minimum=66%").is_ok());
         assert_eq!(of("minimum=67%").unwrap_err(), SetRefusal::TooFew { packages: 2, minimum: 3 });
@@ -396,12 +522,12 @@ mod tests {
     fn of_two_packages_of_one_name_the_first_location_has_it_and_the_other_is_left_out() {
         let packages =
             [named("z-1", "x/a", "victim"), named("a-1", "x/b", "victim"), named("c-1", "x/c", "c")];
-        let (entries, left_out) = select((2, &packages), None, &conf("")).unwrap();
+        let (entries, left_out) = chosen(&packages, None, "").unwrap();
         assert_eq!(names(&entries), ["c-1", "z-1"]);
         let told: Vec<_> =
             left_out.iter().map(|left| (&*left.package, &*left.name, left.holder.as_deref())).collect();
         assert_eq!(told, [("a-1", "victim", Some("z-1"))]);
-        assert_eq!(select((2, &[]), None, &conf("")).unwrap_err(), SetRefusal::Empty);
+        assert_eq!(chosen(&[], None, "").unwrap_err(), SetRefusal::Empty);
     }
 
     #[test]
@@ -410,7 +536,7 @@ mod tests {
         let victim = || named("victim-2", "x/victim", "victim");
         let previous = earlier(&[("victim-1", "x/victim")]);
         let of = |packages: &[SetPackage<'_>]| {
-            let (entries, left_out) = select((2, packages), Some(&previous), &conf("")).unwrap();
+            let (entries, left_out) = chosen(packages, Some(&previous), "").unwrap();
             (names(&entries), left_out.into_iter().map(|left| left.package).collect::<Vec<_>>())
         };
         assert_eq!(of(&[evil(), victim()]), (vec!["victim-2".to_owned()], vec!["evil-1".to_owned()]));

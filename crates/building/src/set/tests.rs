@@ -6,15 +6,21 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use patchadm_bulk::journal::PackageState;
-use patchadm_bulk::report::{LeftOutPackage, SetReport};
-use patchadm_bulk::result::{BuildResult, Digest, KeyInput, KeyInputs, NewResult, ResultFile, ResultPackage};
+use patchadm_bulk_values::journal::PackageState;
+use patchadm_bulk_values::report::{LeftOutPackage, SetReport};
+use patchadm_bulk_values::result::{
+    BuildResult, Digest, KeyInput, KeyInputs, NewResult, ResultFile, ResultPackage,
+};
 use patchadm_core::operation::translate::{
     ExistingPolicy, PackageTranslation, TransferDestination, TransferObserver, TranslateRequest,
 };
+use patchadm_libraries::FactsCache;
 use patchadm_making::make::{MakeRequest, MakeWatch, ParameterDefaults, make_package};
-use patchadm_svr4::package::Params;
+use patchadm_rootfs::{Root, Timestamp};
+use patchadm_svr4::package::{ObjectPath, Params};
 
+use super::publishing::publish_within;
+use super::selection::select;
 use super::*;
 use crate::pool::PoolEntry;
 use crate::work::{NewWork, Work, make_work};
@@ -98,7 +104,7 @@ impl Bulk {
     }
 }
 
-/// Makes a package in datastream form.
+/// Makes a package in datastream form, with these files, and links such as `/opt/a -> b`.
 fn package(scratch: &Path, name: &str, version: &str, files: &[(&str, &[u8])], stream: &Path) {
     let at = tempfile::tempdir_in(scratch).unwrap();
     let mut prototype = vec!["i pkginfo\n".to_owned()];
@@ -106,6 +112,10 @@ fn package(scratch: &Path, name: &str, version: &str, files: &[(&str, &[u8])], s
         format!("PKG={name}\nNAME={name}\nARCH=all\nVERSION={version}\nCATEGORY=application\nBASEDIR=/\n");
     fs::write(at.path().join("pkginfo"), info).unwrap();
     for (number, (path, bytes)) in files.iter().enumerate() {
+        if let Some((link, target)) = path.split_once(" -> ") {
+            prototype.push(format!("s none {link}={target}\n"));
+            continue;
+        }
         let file = at.path().join(format!("file{number}"));
         fs::write(&file, bytes).unwrap();
         prototype.push(format!("f none {path}={} 0755 root root\n", file.display()));
@@ -136,6 +146,19 @@ fn package(scratch: &Path, name: &str, version: &str, files: &[(&str, &[u8])], s
     };
     let mut observer = TransferObserver { interrupt: &|| None, transferring: &mut |_| {} };
     PackageTranslation::prepare(request).unwrap().perform(&mut observer).unwrap();
+}
+
+/// Notes in the pool that a result was built with these packages; its key becomes another one.
+fn built_with(bulk: &Bulk, mut entry: PoolEntry, needs: &[&str]) -> PoolEntry {
+    for need in needs {
+        entry.result.inputs.set_package(need, &[]);
+    }
+    entry.result.key = entry.result.inputs.key();
+    let path = bulk.path("pool").join(entry.result.key.prefix()).join(entry.result.key.to_string());
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::rename(&entry.path, &path).unwrap();
+    fs::write(path.join("result.json"), entry.result.to_bytes().unwrap()).unwrap();
+    PoolEntry { path, ..entry }
 }
 
 fn done<'a>(package: &'a str, location: &'a str, entry: &PoolEntry) -> SetPackage<'a> {
@@ -268,6 +291,125 @@ fn a_package_that_lacks_a_library_is_left_out_of_the_set_and_keeps_no_other_out(
 }
 
 #[test]
+fn a_signal_ends_the_search_for_the_libraries_of_a_set() {
+    let bulk = Bulk::new("");
+    let Some(library) = compiled(&bulk, "libx.so.1", &["-shared", "-Wl,-soname,libx.so.1"]) else { return };
+    let x = bulk.result("x", "1", &[("/opt/lib/libx.so.1", &library)]);
+    let packages = [done("x-1", "x/x", &x)];
+    // It is asked so often while a set is made, the last time behind the last library.
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let count = || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+    let make = |run: u64, interrupt: &(dyn Fn() -> Option<i32> + Sync)| {
+        make_set(&bulk.work, &SetInput { run, date: "2026-11-20T12:00:00Z", packages: &packages, interrupt })
+    };
+    make(1, &|| {
+        count();
+        None
+    })
+    .unwrap()
+    .unwrap();
+    let often = asked.swap(0, std::sync::atomic::Ordering::Relaxed);
+    for at in 1..=often {
+        asked.store(0, std::sync::atomic::Ordering::Relaxed);
+        let error = make(2, &|| (count() >= at).then_some(15)).unwrap_err();
+        assert!(matches!(error, SetError::Interrupted(15)), "{at} of {often}: {error}");
+    }
+    assert_eq!(bulk.names("sets"), ["1", "current"]);
+}
+
+/// Links where a package of the test below has directories.
+const LINKS: [&str; 3] = ["/opt -> /nowhere", "/opt/yvictim -> /nowhere", "/opt/yvictim/lib -> bin"];
+
+#[test]
+fn a_link_in_the_place_of_a_directory_throws_nothing_out_of_the_set_but_its_own_package() {
+    let bulk = Bulk::new("");
+    let Some(library) = compiled(&bulk, "libv.so.1", &["-shared", "-Wl,-soname,libv.so.1"]) else { return };
+    let needs = ["-shared", "-L.", "-l:libv.so.1", "-Wl,-rpath,/opt/yvictim/lib"];
+    let program = compiled(&bulk, "v", &needs).unwrap();
+    let victim: [(&str, &[u8]); 2] =
+        [("/opt/yvictim/bin/v", &program), ("/opt/yvictim/lib/libv.so.1", &library)];
+    let y = bulk.result("yvictim", "1", &victim);
+    let y = || done("yvictim-1", "x/yvictim", &y);
+    let left_out = |run: u64, packages: &[SetPackage<'_>]| {
+        let report = bulk.make(run, packages).unwrap();
+        report.left_out.iter().map(LeftOutPackage::words).collect::<Vec<_>>()
+    };
+    // It does not matter whether the victim was there before, nor who comes first.
+    for run in [1, 2] {
+        for (number, link) in LINKS.into_iter().enumerate() {
+            let evil = bulk.result("aevil", &format!("1.{number}"), &[(link, b"")]);
+            let evil = done("aevil-1", "a/evil", &evil);
+            let path = link.split_once(" -> ").unwrap().0;
+            let expected = format!("aevil-1 (a/evil): {path} is that of yvictim-1; it breaks 0");
+            assert_eq!(left_out(run, &[evil, y()]), [expected], "{run} {link}");
+        }
+        bulk.make(1, &[y()]).unwrap();
+    }
+
+    // A link that leads nobody else elsewhere is none of their business.
+    let link = bulk.result("zlink", "1", &[("/opt/zz -> yvictim", b"")]);
+    assert_eq!(left_out(3, &[done("zlink-1", "x/zlink", &link), y()]), Vec::<String>::new());
+}
+
+#[test]
+fn a_package_that_is_kept_brings_along_what_it_was_built_with() {
+    let bulk = Bulk::new("");
+    let made = |name: &str, needs: &[&str]| {
+        let file = format!("/opt/{name}");
+        built_with(&bulk, bulk.result(name, "1", &[(&file, name.as_bytes())]), needs)
+    };
+    let (alpha, deep, unused) = (made("alpha", &[]), made("deep", &[]), made("unused", &[]));
+    let dep = made("dep", &["deep-1"]);
+    let beta = made("beta", &["alpha-1", "deep-1", "dep-1"]);
+    let first = [
+        done("alpha-1", "x/alpha", &alpha),
+        done("deep-1", "x/deep", &deep),
+        done("dep-1", "x/dep", &dep),
+        done("beta-1", "x/beta", &beta),
+        done("unused-1", "x/unused", &unused),
+    ];
+    bulk.make(1, &first).unwrap();
+
+    // Three locations are gone. One of them is what nothing that stays was built with.
+    let newer = bulk.result("alpha", "2", &[("/opt/alpha", b"new")]);
+    let report = bulk.make(2, &[done("alpha-2", "x/alpha", &newer), failed("beta-2", "x/beta")]).unwrap();
+    assert_eq!(report.kept, ["beta-1 (run 1)", "deep-1 (run 1)", "dep-1 (run 1)"]);
+    assert_eq!(report.left_out, []);
+    assert_eq!(bulk.names("sets/2/packages"), ["alpha.pkg", "beta.pkg", "deep.pkg", "dep.pkg"]);
+
+    // So it is again, from the set in which they are kept themselves; and a package that was removed is not missed for good.
+    let report = bulk.make(3, &[done("alpha-2", "x/alpha", &newer), failed("beta-2", "x/beta")]).unwrap();
+    assert_eq!(report.kept.len(), 3);
+    let report = bulk.make(4, &[done("alpha-2", "x/alpha", &newer)]).unwrap();
+    assert_eq!((report.packages, report.kept.len()), (1, 0));
+}
+
+#[test]
+fn a_kept_package_whose_need_has_no_place_any_more_is_left_out_and_so_is_what_needs_it() {
+    let bulk = Bulk::new("");
+    let dep = built_with(&bulk, bulk.result("dep", "1", &[("/opt/dep", b"dep")]), &[]);
+    let beta = built_with(&bulk, bulk.result("beta", "1", &[("/opt/beta", b"beta")]), &["dep-1"]);
+    let gamma = built_with(&bulk, bulk.result("gamma", "1", &[("/opt/gamma", b"gamma")]), &["beta-1"]);
+    let first =
+        [done("dep-1", "x/dep", &dep), done("beta-1", "x/beta", &beta), done("gamma-1", "x/gamma", &gamma)];
+    bulk.make(1, &first).unwrap();
+    // Another package delivers the file of the need, from the location of the need.
+    let heir = bulk.result("heir", "1", &[("/opt/dep", b"heir")]);
+    let second = [done("heir-1", "x/dep", &heir), failed("beta-1", "x/beta"), failed("gamma-1", "x/gamma")];
+    let report = bulk.make(2, &second).unwrap();
+    let left_out: Vec<(&str, &str, Option<&str>)> = report
+        .left_out
+        .iter()
+        .map(|left| (left.package.as_str(), left.name.as_str(), left.holder.as_deref()))
+        .collect();
+    let expected =
+        [("dep-1", "/opt/dep", Some("heir-1")), ("beta-1", "dep-1", None), ("gamma-1", "beta-1", None)];
+    assert_eq!(left_out, expected);
+    assert_eq!(bulk.names("sets/2/packages"), ["heir.pkg"]);
+    assert!(report.left_out[1].words().contains("it needs dep-1, which is neither in the set nor"));
+}
+
+#[test]
 fn the_host_is_the_base_of_a_program_of_the_host() {
     let bulk = Bulk::new("");
     let Some(library) = compiled(&bulk, "libx.so.1", &["-shared", "-lc", "-Wl,-soname,libx.so.1"]) else {
@@ -329,6 +471,25 @@ fn a_set_before_that_is_damaged_is_told_and_nothing_is_made_of_it() {
 }
 
 #[test]
+fn a_set_whose_manifest_nobody_would_read_is_not_made_and_the_next_one_is() {
+    let bulk = Bulk::new("");
+    let a = bulk.result("a", "1", &[("/opt/a", b"a")]);
+    let packages = [done("a-1", "x/a", &a)];
+    bulk.make(1, &packages).unwrap();
+    let input = SetInput { run: 2, date: "2026-11-20T12:00:00Z", packages: &packages, interrupt: &|| None };
+    let selected = select((2, &packages), None, &bulk.work.conf, &|_| Ok(Vec::new()));
+    let (entries, _) = selected.unwrap().unwrap();
+    let length = fs::read(bulk.path("sets/1/MANIFEST")).unwrap().len() as u64;
+    let error = publish_within(&bulk.work, &input, &entries, length - 1).unwrap_err();
+    let expected = format!("would have {length} bytes, more than {}", length - 1);
+    assert!(matches!(error, SetError::Unreadable(2, _)) && error.to_string().contains(&expected), "{error}");
+    assert_eq!(bulk.names("sets"), ["1", "current"]);
+    publish_within(&bulk.work, &input, &entries, length).unwrap();
+    bulk.make(3, &packages).unwrap();
+    assert_eq!(bulk.names("sets"), ["1", "2", "3", "current"]);
+}
+
+#[test]
 fn a_set_is_released_and_patches_from_another_one_are_put_aside_if_that_is_wanted() {
     let bulk = Bulk::new("");
     let a = bulk.result("a", "1", &[("/opt/a", b"a")]);
@@ -375,4 +536,92 @@ fn who_reads_the_current_set_again_and_again_sees_whole_sets_only() {
         reader.join().unwrap()
     });
     assert!(seen.len() > 1, "{seen:?}");
+}
+
+/// What is found in the base: the paths of programs and libraries.
+fn found_in_base(bulk: &Bulk) -> Vec<String> {
+    let base = BaseLibraries::new(&bulk.work, &|| None);
+    base.get().unwrap().tree.files().map(|(path, _)| path.to_string()).collect()
+}
+
+#[test]
+fn a_file_of_the_base_that_has_not_changed_since_the_last_scan_is_not_read_again() {
+    let bulk = Bulk::new("");
+    let base = bulk.dir.path().join("base");
+    fs::copy("/bin/true", base.join("true")).unwrap();
+    fs::create_dir_all(&bulk.work.conf.build_dir).unwrap();
+    assert_eq!(found_in_base(&bulk), ["/true"]);
+
+    // The facts of a scan that took the file for no program.
+    let facts = bulk.work.conf.build_dir.join("base.facts");
+    let top = Root::open(&base).unwrap().dir(&ObjectPath::root()).unwrap();
+    let mount = (ObjectPath::root(), format!("{:x}", top.file_system_magic().unwrap()));
+    let key = FactsCache::key(0, &top.look(b"true").unwrap().unwrap()).unwrap();
+    let later = Timestamp { seconds: i64::from(u32::MAX), nanoseconds: 0 };
+    let known = FactsCache::new(vec![mount], [(key, None)], later).write();
+    fs::write(&facts, &known).unwrap();
+    assert_eq!(found_in_base(&bulk), Vec::<String>::new());
+
+    fs::write(&facts, &known[..known.len() - 1]).unwrap();
+    assert_eq!(found_in_base(&bulk), ["/true"], "damaged facts");
+
+    fs::write(&facts, &known).unwrap();
+    fs::OpenOptions::new().append(true).open(base.join("true")).unwrap().write_all(b"more").unwrap();
+    assert_eq!(found_in_base(&bulk), ["/true"], "another content");
+}
+
+/// Package, path and holder of what was left out.
+fn left_out(report: &SetReport) -> Vec<(&str, &str, Option<&str>)> {
+    report.left_out.iter().map(|left| (&*left.package, &*left.name, left.holder.as_deref())).collect()
+}
+
+#[test]
+fn a_package_that_is_left_out_for_a_path_keeps_its_version_of_the_set_before() {
+    let bulk = Bulk::new("");
+    let evil = bulk.result("evil", "1", &[("/opt/victim/g", b"evil")]);
+    let victim = bulk.result("victim", "1", &[("/opt/victim/f", b"1")]);
+    bulk.make(1, &[done("evil-1", "x/evil", &evil), done("victim-1", "x/victim", &victim)]).unwrap();
+    let next = bulk.result("victim", "2", &[("/opt/victim/f", b"2"), ("/opt/victim/g", b"2")]);
+    for run in [2, 3] {
+        let report =
+            bulk.make(run, &[done("evil-1", "x/evil", &evil), done("victim-2", "x/victim", &next)]).unwrap();
+        assert_eq!(left_out(&report), [("victim-2", "/opt/victim/g", Some("evil-1"))]);
+        assert_eq!(report.kept, ["victim-1 (run 1)"]);
+        assert_eq!(bulk.names("sets/current/packages"), ["evil.pkg", "victim.pkg"]);
+    }
+    // One that would be in the way of another package is not kept.
+    let part = bulk.result("part", "1", &[("/opt/victim/f", b"part")]);
+    let packages = [
+        done("evil-1", "x/evil", &evil),
+        done("part-1", "x/part", &part),
+        done("victim-3", "x/victim", &bulk.result("victim", "3", &[("/opt/victim/g", b"3")])),
+    ];
+    let report = bulk.make(4, &packages).unwrap();
+    assert_eq!(left_out(&report), [("victim-3", "/opt/victim/g", Some("evil-1"))]);
+    assert_eq!(bulk.names("sets/current/packages"), ["evil.pkg", "part.pkg"]);
+}
+
+#[test]
+fn whoever_alone_had_a_directory_has_what_is_new_in_it() {
+    let bulk = Bulk::new("");
+    let victim = |version, files| bulk.result("victim", version, files);
+    let evil = |version, files| bulk.result("evil", version, files);
+    let packages = [
+        done("evil-1", "a/evil", &evil("1", &[("/opt/evil/f", b"1")])),
+        done("victim-1", "x/victim", &victim("1", &[("/opt/victim/f", b"1")])),
+    ];
+    bulk.make(1, &packages).unwrap();
+    let packages = [
+        done("evil-2", "a/evil", &evil("2", &[("/opt/victim/new/g", b"2")])),
+        done("victim-2", "x/victim", &victim("2", &[("/opt/victim/new/g", b"2")])),
+    ];
+    let report = bulk.make(2, &packages).unwrap();
+    assert_eq!(left_out(&report), [("evil-2", "/opt/victim/new/g", Some("victim-2"))]);
+    assert_eq!(report.kept, ["evil-1 (run 1)"]);
+    // Of two that had the directory the first location has it.
+    let packages = [
+        done("evil-3", "a/evil", &evil("3", &[("/opt/x", b"3")])),
+        done("victim-3", "x/victim", &victim("3", &[("/opt/x", b"3")])),
+    ];
+    assert_eq!(left_out(&bulk.make(3, &packages).unwrap()), [("victim-3", "/opt/x", Some("evil-3"))]);
 }

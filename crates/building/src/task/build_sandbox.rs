@@ -3,13 +3,13 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use patchadm_bulk::conf::{LimitName, SandboxMount};
-use patchadm_bulk::journal::FailureCause;
+use patchadm_bulk_values::conf::{LimitName, SandboxMount};
+use patchadm_bulk_values::journal::FailureCause;
 use patchadm_rootfs::Dir;
 use patchadm_svr4::package::Mode;
 
 use super::inputs::TaskInputs;
-use super::installing::{PackageFile, installed_set};
+use super::installing::{InstallWay, PackageFile, installed_set};
 use super::order::TaskFailure;
 use super::sandbox_run::Ticks;
 use super::step::StepError;
@@ -28,7 +28,7 @@ pub(super) fn install(
     let packages: Vec<PackageFile> = inputs.install.iter().flat_map(package_files).collect();
     let base = (inputs.base, inputs.order.base.as_str());
     let session = format!("{} {} {}", inputs.work.id, inputs.order.run, inputs.order.began);
-    let at = (inputs.work.conf.build_dir.as_path(), session.as_str());
+    let at = (inputs.work.conf.build_dir.as_path(), session.as_str(), InstallWay::Together);
     installed_set(at, base, &packages, inputs.place, &inputs.order.limits, (log, ticks))
 }
 

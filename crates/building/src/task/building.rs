@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use patchadm_bulk::conf::{CheckLevel, LimitName, Limits};
-use patchadm_bulk::journal::FailureCause;
+use patchadm_bulk_values::conf::{CheckLevel, LimitName, Limits};
+use patchadm_bulk_values::journal::FailureCause;
 use patchadm_core::namespaces::EnclosureEnd;
 
 use super::build_sandbox::{build_command, build_root, install, lay_out};
@@ -23,12 +23,17 @@ use crate::driver::DRIVER_INSIDE;
 use crate::first_names::first_names;
 use crate::keys::{changed_file, machine_type};
 use crate::logs::{remove_phase_logs, write_phase_logs};
+use crate::object_places::root_of_base;
 use crate::runs::log_directory;
 use crate::sandbox::{SandboxEnd, SandboxLimits, SandboxWatch, TaskLog, enclosure};
+use crate::shared_paths::{OF_BASE, must_be_beside};
 use crate::tree_files::TreeFiles;
 
 /// Whoever is told of the task, and what is seen of it while it is at work.
 type ToldTask<'a> = (&'a TaskTeller, &'a TaskWatch<'a>);
+
+/// The phase in which a build fails for want of a distfile.
+const FETCH_PHASE: &str = "fetch";
 
 /// The maximum number of phases reported for one build.
 const MOST_PHASES: usize = 1_000;
@@ -82,6 +87,7 @@ fn steps(
     } else {
         built(inputs, layer.as_deref(), &mut log, told, costs)?
     };
+    must_be_beside_base(inputs, &packed)?;
     let level = inputs.work.conf.check;
     let mut leftovers = Vec::new();
     if level != CheckLevel::None && !packed.packages.is_empty() {
@@ -98,7 +104,24 @@ fn steps(
         return Ok(None);
     }
     let build = KeptBuild { results: &results, packed: &packed, leftovers, level, costs, logs: &logs };
-    Ok(keep(inputs, &build).map_err(|error| error.of_kept("results"))?)
+    keep(inputs, &build).map_err(|error| match error {
+        StepError::Machine(error) => error.of_kept("results").into(),
+        failed @ StepError::Package(_) => failed,
+    })
+}
+
+/// Checks that a result has nothing in the place of an object of a base that is a directory of its own.
+fn must_be_beside_base(inputs: &TaskInputs<'_>, packed: &PackedResult) -> Result<(), StepError> {
+    let Some(base) = root_of_base(&inputs.work.conf.base)? else { return Ok(()) };
+    for (file, _) in &packed.packages {
+        let detail = match must_be_beside(&base, &inputs.place.part("results").join(file))? {
+            Ok(None) => continue,
+            Ok(Some(conflict)) => format!("it delivers {}, which is that of {OF_BASE}", conflict.path),
+            Err(error) => error.to_string(),
+        };
+        return Err(TaskFailure::of(FailureCause::Result, detail).into());
+    }
+    Ok(())
 }
 
 /// Builds and packs.
@@ -163,13 +186,17 @@ fn run(
 
 /// Returns the failure of a build that has ended like this.
 fn failure_of(ended: &SandboxEnd, limits: &Limits, phase: Option<String>) -> Option<TaskFailure> {
-    if let Some(failure) = over_limit(ended.stopped, limits, phase.clone()) {
+    if let Some(failure) = over_limit(ended.stopped.clone(), limits, phase.clone()) {
         return Some(failure);
     }
     let (cause, detail) = match ended.end? {
         // That one was lost is no failure of the package.
         EnclosureEnd::Exited(0) | EnclosureEnd::Lost(_) => return None,
-        EnclosureEnd::Exited(code) => (FailureCause::Exit, format!("exit {code}")),
+        EnclosureEnd::Exited(code) => {
+            let is_fetch = phase.as_deref() == Some(FETCH_PHASE);
+            let cause = if is_fetch { FailureCause::Distfile } else { FailureCause::Exit };
+            (cause, format!("exit {code}"))
+        }
         EnclosureEnd::Signalled(signal) => (FailureCause::Signal, format!("signal {signal}")),
     };
     Some(TaskFailure { phase, ..TaskFailure::of(cause, detail) })

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use patchadm_bulk::journal::FailureCause;
+use patchadm_bulk_values::journal::FailureCause;
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, RootError};
 use patchadm_svr4::package::Mode;
 

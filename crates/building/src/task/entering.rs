@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::os::fd::BorrowedFd;
 
-use patchadm_bulk::conf::LimitName;
+use patchadm_bulk_values::conf::LimitName;
 use patchadm_core::namespaces::{EnclosureEnd, EnclosureError, EnclosureTerminal, enclose};
 use patchadm_rootfs::{Dir, FileType, RootError};
 use patchadm_svr4::package::Mode;

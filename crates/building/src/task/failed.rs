@@ -4,13 +4,14 @@
 
 use std::path::Path;
 
-use patchadm_bulk::journal::FailureCause;
+use patchadm_bulk_values::journal::FailureCause;
 use patchadm_rootfs::{Dir, FileType, Lock, LockError, RootError};
 use patchadm_svr4::package::Mode;
 use serde::{Deserialize, Serialize};
 
 use super::order::{TaskFailure, TaskOrder};
 use super::place::{OWNER, TaskPlace, remove_all, take_soon};
+use crate::runs::read_bounded;
 use crate::work::{PROGRAM, host_directory, made_private};
 
 /// The directory of them, in `build_dir`.
@@ -124,7 +125,8 @@ pub(crate) fn find(
     }
     let failed = above.dir(FAILED.as_bytes())?;
     for directory in names_of(&failed, id)? {
-        let story = failed.dir(&directory)?.read_regular(STORY, LARGEST_STORY)?.unwrap_or_default();
+        let story = read_bounded(&failed.dir(&directory)?, STORY, LARGEST_STORY)?.unwrap_or_default();
+        let story = story.unwrap_or_default();
         let Ok(build) = serde_json::from_slice::<FailedBuild>(&story) else { continue };
         if build.is_called(name) {
             let place = TaskPlace::reopen(failed, &build_dir.join(FAILED), &directory)?;

@@ -8,6 +8,7 @@ use patchadm_rootfs::{Dir, FileType, RootError};
 use patchadm_svr4::package::Mode;
 
 use super::place::remove_all;
+use crate::runs::read_bounded;
 use crate::tree_walk::each_below;
 use crate::work::PROGRAM;
 
@@ -42,7 +43,7 @@ pub(super) fn is_whole(sets: &Dir, name: &str, session: &str) -> Result<bool, Ro
         remove_all(sets, name.as_bytes())?;
         return Ok(false);
     };
-    let list = dir.read_regular(COMPLETE, LARGEST_MARK)?;
+    let list = read_bounded(&dir, COMPLETE, LARGEST_MARK)?.unwrap_or_default();
     if list.is_some() && list == list_of(&dir).ok().map(String::into_bytes) {
         mark_checked(&dir, session)?;
         return Ok(true);

@@ -3,31 +3,34 @@
 //! They are installed by `pkgadd` in a sandbox over the base, scripts included. A layer gets its name when it is whole; its last
 //! file says so, and what belongs to it.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use patchadm_bulk::conf::{Limits, SandboxMount};
-use patchadm_bulk::journal::FailureCause;
-use patchadm_bulk::result::Digest;
+use patchadm_bulk_values::conf::{Limits, SandboxMount};
+use patchadm_bulk_values::journal::FailureCause;
+use patchadm_bulk_values::result::Digest;
 use patchadm_core::namespaces::EnclosureEnd;
-use patchadm_rootfs::{Dir, Lock, NewTree, Root, RootError};
+use patchadm_rootfs::{Dir, FileType, Lock, NewTree, Root, RootError, Timestamp, never};
 use patchadm_svr4::package::{Mode, ObjectPath};
 use patchadm_svr4::places;
 
+use super::guarded::GuardedState;
 use super::installed_mark::{LAYER, is_checked, is_whole, mark_complete};
 use super::order::TaskFailure;
 use super::over_limit::over_limit;
 use super::place::{TaskPlace, remove_all};
-use super::sandbox_run::{Ticks, fail_if_full, run_in_sandbox};
+use super::sandbox_run::{Ticks, fail_if_full, run_in_sandbox, run_installer};
 use super::step::{StepError, TaskError};
 use crate::base::BaseLayer;
 use crate::file_copy::copy_file;
+use crate::object_places::{Delivery, ObjectPlaces, PathKind, PlacedObject};
 use crate::sandbox::{
     BuildRoot, BuildUser, LayerKind, SandboxCommand, SandboxLimits, StopCause, TaskLog, environment,
-    own_program,
+    installer,
 };
-use crate::set::DeliveredPaths;
-use crate::shared_paths::{conflicts, paths_of};
+use crate::shared_paths::{conflicts, delivery_of};
 use crate::work::{PROGRAM, host_directory, made_private};
 
 /// The answers of an installation that nobody attends: no check stands in the way, and whatever asks fails.
@@ -59,6 +62,9 @@ for package; do /.program pkgrm -n -a /.admin \"$package\" || exit 1; done";
 /// The files that the script writes.
 const FAILED_FILE: &str = ".failed";
 const INSTALLED_FILE: &str = ".installed";
+
+/// The file whose time is that of the file system.
+const MOMENT: &[u8] = b"moment";
 
 /// The time that the installation of what a package needs may take.
 const LONGEST: Duration = Duration::from_secs(1800);
@@ -110,26 +116,115 @@ impl Installation<'_> {
         log: &mut TaskLog,
         ticks: Ticks<'_>,
     ) -> Result<Installed, TaskError> {
-        let (root, command) = self.sandbox(files, removed)?;
+        let shell = ["/bin/sh", "-c", SCRIPT, "install"].map(OsString::from).into_iter();
+        let words = shell.chain(files.iter().map(Into::into)).chain(["--".into()]);
+        let words = words.chain(removed.iter().map(Into::into)).collect();
+        let (upper, end) = match self.carry_out((Self::command(words), None), files, log, ticks)? {
+            Ok(ended) => ended,
+            Err(failed) => return Ok(failed),
+        };
+        let is_well = end == Some(EnclosureEnd::Exited(0));
+        if !is_well {
+            fail_if_full(&self.upper)?;
+        }
+        // Scripts of packages were at work there.
+        let end = if is_well { remove_answers(&upper) } else { Self::failure(&upper, end) };
+        end.or_else(left_by_packages)
+    }
+
+    /// Installs each package in a sandbox of its own, over what the earlier ones left: no script can tamper with the outcome of
+    /// another package. `deliveries` and `objects` belong to the packages, in their order; objects are at their places.
+    fn run_each(
+        &self,
+        packages: &[PackageFile],
+        (deliveries, objects): (&[Delivery], &[Vec<PlacedObject>]),
+        log: &mut TaskLog,
+        ticks: Ticks<'_>,
+    ) -> Result<Installed, TaskError> {
+        self.root()?.lay_out()?;
+        let mut guarded = GuardedState::of(&self.upper, &self.base.layer)?;
+        let mut steps = Steps { ends: vec![self.moment()?] };
+        let refused =
+            |package: &PackageFile, how: &str| Ok(Installed::Refused(format!("{}: {how}", package.file)));
+        for (number, package) in packages.iter().enumerate() {
+            // The kernel mounts no layer again for which it was told not to wait for the disk, while its mark is there.
+            let scratch = Dir::of_host(&self.scratch)?;
+            for name in scratch.names()? {
+                remove_all(&scratch, &name)?;
+            }
+            package.copy_to(&self.place.empty("packages")?)?;
+            let own = objects.get(number).map(Vec::as_slice).unwrap_or_default();
+            match steps.intruder(&self.upper, own) {
+                Ok(Some((step, path))) => {
+                    let intruder = packages.get(step).unwrap_or(package);
+                    return refused(intruder, &format!("it makes {path}, which {} delivers", package.file));
+                }
+                Ok(None) => {}
+                Err(error) => return left_by_packages(error),
+            }
+            let from = format!("/packages/{}", package.file);
+            let words = ["patchadm", "pkgadd", "-n", "-a", "/.admin", "-d", &from, "all"];
+            let file = std::slice::from_ref(&package.file);
+            let command = Self::command(Vec::new());
+            let (upper, end) = match self.carry_out((command, Some(&words)), file, log, &mut *ticks)? {
+                Ok(ended) => ended,
+                Err(Installed::Refused(how)) => return refused(package, &how),
+                Err(failed) => return Ok(failed),
+            };
+            if end != Some(EnclosureEnd::Exited(0)) {
+                fail_if_full(&self.upper)?;
+                return refused(package, &ended_how(end));
+            }
+            let names = deliveries.get(number).map(|delivery| &delivery.packages);
+            match remove_answers(&upper).and_then(|_| GuardedState::of(&self.upper, &self.base.layer)) {
+                Ok(after) => {
+                    if let Some(how) = guarded.forged(&after, names.unwrap_or(&BTreeSet::new())) {
+                        return refused(package, &how);
+                    }
+                    guarded = after;
+                }
+                Err(error) => return refused(package, &format!("what it leaves cannot be used: {error}")),
+            }
+            steps.ends.push(self.moment()?);
+        }
+        Ok(Installed::Done)
+    }
+
+    /// Returns the time of the file system.
+    fn moment(&self) -> Result<Timestamp, RootError> {
+        self.place.dir.remove(MOMENT)?;
+        self.place.dir.create(MOMENT)?;
+        Ok(self.place.dir.look(MOMENT)?.map(|seen| seen.ctime).unwrap_or_default())
+    }
+
+    /// Carries out a command that installs these files, or one of `patchadm`. Returns the layer and how it ended, or why it
+    /// did not.
+    fn carry_out(
+        &self,
+        (command, own): (SandboxCommand, Option<&[&str]>),
+        files: &[String],
+        log: &mut TaskLog,
+        ticks: Ticks<'_>,
+    ) -> Result<Result<(Dir, Option<EnclosureEnd>), Installed>, TaskError> {
+        let root = self.root()?;
         let upper = match root.lay_out().and_then(|upper| put_answers(&upper).map(|()| upper)) {
             // A copy has what the packages below it have put there.
-            Err(error) if root.kind == LayerKind::Copy => return left_by_packages(error),
+            Err(error) if root.kind == LayerKind::Copy => return left_by_packages(error).map(Err),
             laid_out => laid_out?,
         };
         let room = self.room.saturating_add(self.bytes(files)?.saturating_mul(2));
         let limits = self.limits.clone().with_room(room.saturating_add(self.contents()?.saturating_mul(3)));
         let written = [self.upper.clone()];
-        let ended = run_in_sandbox(self.place, (&root, command), (&limits, &written), log, ticks)?;
-        if let Some(stopped) = ended.stopped {
-            return Ok(Installed::Over(stopped));
-        }
-        let is_well = ended.end == Some(EnclosureEnd::Exited(0));
-        if !is_well {
-            fail_if_full(&self.upper)?;
-        }
-        // Scripts of packages were at work there.
-        let end = if is_well { remove_answers(&upper) } else { Self::failure(&upper, ended.end) };
-        end.or_else(left_by_packages)
+        let (place, limits) = (self.place, (&limits, &written[..]));
+        let ended = match own {
+            // Nothing that packages have put into the tree becomes a part of the program.
+            Some(words) => run_installer(place, (&root, command), words, limits, log, ticks)?,
+            None => run_in_sandbox(place, (&root, command), limits, log, ticks)?,
+        };
+        Ok(match ended.stopped {
+            Some(stopped) => Err(Installed::Over(stopped)),
+            None => Ok((upper, ended.end)),
+        })
     }
 
     /// Returns the bytes of the `contents` that the layers below have, which is written anew.
@@ -158,7 +253,7 @@ impl Installation<'_> {
 
     /// Returns which package was not installed or removed, and how that ended.
     fn failure(upper: &Dir, end: Option<EnclosureEnd>) -> Result<Installed, RootError> {
-        let how = end.map_or_else(|| "it was ended".to_owned(), |end| end.to_string());
+        let how = ended_how(end);
         if upper.look(INSTALLED_FILE.as_bytes())?.is_some() {
             return Ok(Installed::Remains(how));
         }
@@ -168,30 +263,63 @@ impl Installation<'_> {
         Ok(Installed::Refused(format!("{which}{how}")))
     }
 
-    /// Returns the sandbox of a script, and its command.
-    fn sandbox(&self, files: &[String], removed: &[String]) -> std::io::Result<(BuildRoot, SandboxCommand)> {
+    /// Returns the tree of a sandbox.
+    fn root(&self) -> std::io::Result<BuildRoot> {
         let lower = self.lower.iter().chain([&self.base.layer]).cloned().collect();
-        let root = BuildRoot {
+        Ok(BuildRoot {
             kind: self.base.kind,
             ids: self.base.ids,
             lower,
             upper: self.upper.clone(),
             scratch: self.scratch.clone(),
             host: self.base.mounted.clone(),
-            mounts: vec![SandboxMount::read_only(&self.packages, "/packages"), own_program()?],
-        };
-        let shell = ["/bin/sh", "-c", SCRIPT, "install"].map(Into::into);
-        let files = files.iter().map(Into::into);
-        let removed = removed.iter().map(Into::into);
-        let command = SandboxCommand {
-            words: shell.into_iter().chain(files).chain(["--".into()]).chain(removed).collect(),
+            mounts: vec![SandboxMount::read_only(&self.packages, "/packages"), installer()?],
+        })
+    }
+
+    /// Returns the command of a sandbox.
+    fn command(words: Vec<OsString>) -> SandboxCommand {
+        SandboxCommand {
+            words,
             environment: environment(&[]),
             directory: "/".to_owned(),
             user: BuildUser::Installer,
             has_network: false,
             has_terminal: false,
-        };
-        Ok((root, command))
+        }
+    }
+}
+
+fn ended_how(end: Option<EnclosureEnd>) -> String {
+    end.map_or_else(|| "it was ended".to_owned(), |end| end.to_string())
+}
+
+/// The ends of installations that followed one another, after the begin of the first one.
+struct Steps {
+    ends: Vec<Timestamp>,
+}
+
+impl Steps {
+    /// Returns the first of these objects that is there before its package is, with the step that has made it. Directories may be
+    /// those of others.
+    fn intruder(
+        &self,
+        layer: &Path,
+        objects: &[PlacedObject],
+    ) -> Result<Option<(usize, ObjectPath)>, RootError> {
+        let root = Root::open(layer)?;
+        for PlacedObject { place, path, kind } in objects {
+            let Some(above) = place.parent() else { continue };
+            // What is in the place of a directory above it is found with that directory.
+            let Ok(Some(dir)) = root.dir_if_there(&above) else { continue };
+            let Some(seen) = dir.look(place.name())? else { continue };
+            let is_expected = *kind == PathKind::Directory && seen.file_type == FileType::Directory;
+            let step = self.ends.iter().position(|end| seen.ctime <= *end).and_then(|end| end.checked_sub(1));
+            if let Some(step) = step.filter(|_| !is_expected) {
+                return Ok(Some((step, path.clone())));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -260,38 +388,68 @@ pub(crate) struct PackageFile {
     pub(crate) digest: String,
 }
 
-/// Returns the name of the layer for a list of packages over a base. One that is a whole tree, or belongs to other ids, has
-/// another name.
-fn name_of_set((digest, base): (&str, &BaseLayer), packages: &[PackageFile]) -> String {
+impl PackageFile {
+    /// Copies it into a directory, where everybody can read it.
+    fn copy_to(&self, to: &Dir) -> Result<(), TaskError> {
+        let name = self.file.as_bytes();
+        copy_file(&Dir::of_host(&self.directory)?, name, to, name)?;
+        Ok(to.set_mode(name, Mode::of(0o644))?)
+    }
+}
+
+/// How the packages of a list are installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InstallWay {
+    /// In one sandbox: a failure is that of the task that needs them.
+    Together,
+    /// Each in one of its own: it is known whose failure it is.
+    Each,
+}
+
+/// Returns the name of the layer for a list of packages over a base. One that is a whole tree, belongs to other ids, or is made
+/// otherwise has another name.
+fn name_of_set((digest, base): (&str, &BaseLayer), packages: &[PackageFile], way: InstallWay) -> String {
     let mut digests: Vec<&str> = packages.iter().map(|package| package.digest.as_str()).collect();
     digests.sort_unstable();
     let whole = if base.kind == LayerKind::Copy { "whole\n" } else { "" };
-    Digest::of(format!("{whole}{:?}\n{digest}\n{}", base.ids, digests.join("\n")).as_bytes()).hex()
+    let each = if way == InstallWay::Each { "each\n" } else { "" };
+    Digest::of(format!("{whole}{each}{:?}\n{digest}\n{}", base.ids, digests.join("\n")).as_bytes()).hex()
 }
 
-/// Checks that no two packages deliver the same path: one would overwrite what is the other's.
-fn must_be_apart(packages: &[PackageFile]) -> Result<(), StepError> {
+/// Checks that no two packages deliver the same path: one would overwrite what is the other's. Returns what they deliver, and
+/// where it lies.
+fn must_be_apart(
+    base: &BaseLayer,
+    packages: &[PackageFile],
+) -> Result<(Vec<Delivery>, Vec<Vec<PlacedObject>>), StepError> {
     let failed = |detail: String| StepError::from(TaskFailure::of(FailureCause::Install, detail));
-    let paths = packages.iter().map(|package| paths_of(&package.directory.join(&package.file)));
-    let paths: Vec<DeliveredPaths> =
-        paths.collect::<Result<_, _>>().map_err(|error| failed(error.to_string()))?;
+    let deliveries = packages.iter().map(|package| delivery_of(&package.directory.join(&package.file)));
+    let deliveries: Vec<Delivery> =
+        deliveries.collect::<Result<_, _>>().map_err(|error| failed(error.to_string()))?;
+    let root = Root::open(&base.layer)?;
+    let ended = |signal| StepError::from(TaskFailure::of(FailureCause::Install, format!("signal {signal}")));
+    let places = ObjectPlaces::of(Some(&root), deliveries.iter().collect(), &never).map_err(ended)?;
+    let objects = places.all_objects(&never).map_err(ended)?;
     let name = |number: usize| packages.get(number).map(|package| package.file.as_str()).unwrap_or_default();
-    let found = conflicts(paths.iter());
-    match found.iter().enumerate().find_map(|(at, conflicts)| Some((at, conflicts.first()?))) {
-        Some((at, conflict)) => Err(failed(format!(
+    let found = conflicts(objects.iter().map(Vec::as_slice));
+    if let Some((at, conflict)) =
+        found.iter().enumerate().find_map(|(at, conflicts)| Some((at, conflicts.first()?)))
+    {
+        return Err(failed(format!(
             "{} is in {} and in {}: they cannot be installed together",
             conflict.path,
             name(conflict.holder),
             name(at)
-        ))),
-        None => Ok(()),
+        )));
     }
+    drop(places);
+    Ok((deliveries, objects))
 }
 
 /// Returns the layer of a list of packages, made where it is not there yet or damaged; none for an empty list. `session` is
 /// that of the run; `log` gets what the installation prints.
 pub(crate) fn installed_set(
-    (build_dir, session): (&Path, &str),
+    (build_dir, session, way): (&Path, &str, InstallWay),
     (base, base_digest): (&BaseLayer, &str),
     packages: &[PackageFile],
     place: &TaskPlace,
@@ -302,7 +460,7 @@ pub(crate) fn installed_set(
         return Ok(None);
     }
     let sets = made_private(&host_directory(build_dir)?, b"installed")?;
-    let name = name_of_set((base_digest, base), packages);
+    let name = name_of_set((base_digest, base), packages, way);
     let path = build_dir.join("installed").join(&name);
     let wait = |_: &_| {
         std::thread::sleep(Duration::from_millis(10));
@@ -322,12 +480,7 @@ pub(crate) fn installed_set(
     for part in [LAYER, "scratch"] {
         dir.make_dir(part.as_bytes(), Mode::of(0o755))?;
     }
-    let delivered = place.empty("packages")?;
-    for PackageFile { directory, file, .. } in packages {
-        copy_file(&Dir::of_host(directory)?, file.as_bytes(), &delivered, file.as_bytes())?;
-        delivered.set_mode(file.as_bytes(), Mode::of(0o644))?;
-    }
-    must_be_apart(packages)?;
+    let (deliveries, objects) = must_be_apart(base, packages)?;
     let made_at = build_dir.join("installed").join(&new);
     let installation = Installation {
         base,
@@ -339,8 +492,16 @@ pub(crate) fn installed_set(
         limits: SandboxLimits::of(limits).within(Some(LONGEST)),
         room: ROOM,
     };
-    let names: Vec<String> = packages.iter().map(|package| package.file.clone()).collect();
-    match installation.run((&names, &[]), log, ticks)? {
+    let installed = match way {
+        InstallWay::Together => {
+            let delivered = place.empty("packages")?;
+            packages.iter().try_for_each(|package| package.copy_to(&delivered))?;
+            let names: Vec<String> = packages.iter().map(|package| package.file.clone()).collect();
+            installation.run((&names, &[]), log, ticks)?
+        }
+        InstallWay::Each => installation.run_each(packages, (&deliveries, &objects), log, ticks)?,
+    };
+    match installed {
         Installed::Done => {}
         Installed::Refused(detail) | Installed::Remains(detail) => {
             return Err(TaskFailure::of(FailureCause::Install, detail).into());

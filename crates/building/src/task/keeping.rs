@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 
-use patchadm_bulk::conf::CheckLevel;
-use patchadm_bulk::result::{BuildResult, Digest, NewResult, PhaseTime, ResultFile, ResultPackage};
+use patchadm_bulk_values::conf::CheckLevel;
+use patchadm_bulk_values::journal::FailureCause;
+use patchadm_bulk_values::result::{BuildResult, Digest, NewResult, PhaseTime, ResultFile, ResultPackage};
 use patchadm_inputs::sha256::Sha256;
 use patchadm_inputs::sign::sha256_text;
 use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::{Mode, Params};
 
 use super::inputs::{BuildCosts, TaskInputs};
+use super::order::TaskFailure;
 use super::packing::PackedResult;
-use super::step::TaskError;
+use super::step::{StepError, TaskError};
 use crate::differences::{ComparedFiles, differences};
 use crate::file_copy::{copy_file, each_part};
 use crate::pool::{Flush, FoundResult, LOG, PoolEntry, RESULT};
@@ -33,7 +35,7 @@ pub(super) struct KeptBuild<'a> {
 }
 
 /// Lets a result enter the pool. The one that is there already stays; the first file that differs from it is returned.
-pub(super) fn keep(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>) -> Result<Option<String>, TaskError> {
+pub(super) fn keep(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>) -> Result<Option<String>, StepError> {
     let (name, dir) = inputs.pool.begin()?;
     let entered = fill(inputs, build, &dir).and_then(|result| {
         let flush = if inputs.order.is_local { Flush::Later } else { Flush::Now };
@@ -117,16 +119,16 @@ pub(super) fn copy_result(inputs: &TaskInputs<'_>, to: &Dir) -> Result<PackedRes
 }
 
 /// Writes down that the result in the pool was checked.
-pub(super) fn keep_check(inputs: &TaskInputs<'_>, leftovers: Vec<String>) -> Result<(), TaskError> {
+pub(super) fn keep_check(inputs: &TaskInputs<'_>, leftovers: Vec<String>) -> Result<(), StepError> {
     if let FoundResult::Result(entry) = inputs.pool.find(&inputs.order.key)? {
         let mut result = entry.result;
         (result.check, result.leftovers) = (inputs.work.conf.check, leftovers);
-        inputs.pool.describe_anew(&result, &result.to_bytes()?)?;
+        inputs.pool.describe_anew(&result, &described(&result)?)?;
     }
     Ok(())
 }
 
-fn fill(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>, dir: &Dir) -> Result<BuildResult, TaskError> {
+fn fill(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>, dir: &Dir) -> Result<BuildResult, StepError> {
     let order = inputs.order;
     let mut result = BuildResult::new(NewResult {
         pkgname: order.package.clone(),
@@ -165,8 +167,13 @@ fn fill(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>, dir: &Dir) -> Result<Bui
     result.remarks.clone_from(&build.packed.remarks);
     let log = build.logs.read_regular(format!("{}.log", order.package).as_bytes(), LARGEST_LOG)?;
     put(dir, LOG, &compressed(&log.unwrap_or_default())?)?;
-    put(dir, RESULT, &result.to_bytes()?)?;
+    put(dir, RESULT, &described(&result)?)?;
     Ok(result)
+}
+
+/// Returns the description of a result. One that nobody would believe is no result.
+fn described(result: &BuildResult) -> Result<Vec<u8>, StepError> {
+    result.to_bytes().map_err(|error| TaskFailure::of(FailureCause::Result, error.to_string()).into())
 }
 
 /// Returns how long each phase took.

@@ -7,6 +7,7 @@ mod building;
 mod checking;
 pub(crate) mod entering;
 pub(crate) mod failed;
+mod guarded;
 mod inputs;
 pub(crate) mod installed_mark;
 pub(crate) mod installing;

@@ -4,9 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use patchadm_bulk::conf::Limits;
-use patchadm_bulk::journal::FailureCause;
-use patchadm_bulk::result::{Key, KeyInputs};
+use patchadm_bulk_values::conf::Limits;
+use patchadm_bulk_values::journal::FailureCause;
+use patchadm_bulk_values::result::{Key, KeyInputs};
 use serde::{Deserialize, Serialize};
 
 use crate::fetching::WantedDistfile;
@@ -16,6 +16,9 @@ pub const TASK_FORMAT: u32 = 1;
 
 /// The longest line, in bytes.
 pub const LONGEST_LINE: usize = 64 << 10;
+
+/// The longest order, in bytes: the record is the most of it.
+pub(crate) const LARGEST_ORDER: usize = 32 << 20;
 
 /// What a task is to build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +76,14 @@ pub struct TaskOrder {
     pub is_local: bool,
     /// The variables of `MULTI_VERSION`.
     pub variables: BTreeMap<String, String>,
+}
+
+impl TaskOrder {
+    /// Returns the line that tells it, without its end.
+    pub(crate) fn to_line(&self) -> Vec<u8> {
+        // A value of strings and numbers: serialising it cannot fail.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
 }
 
 /// What a task tells.
@@ -148,7 +159,7 @@ pub(super) fn start_of(text: &str, most: usize) -> &str {
 }
 
 /// Returns a reason that a line takes, whatever it quotes. A name in a long list is there whole or not at all.
-fn cut(mut reason: String) -> String {
+pub(crate) fn cut(mut reason: String) -> String {
     if reason.len() > LONGEST_REASON {
         let start = start_of(&reason, LONGEST_REASON);
         let words = start.rfind(char::is_whitespace).filter(|end| *end > LONGEST_REASON / 2);

@@ -1,7 +1,7 @@
 //! The failure of a package whose commands went over one of its limits, in whichever sandbox.
 
-use patchadm_bulk::conf::Limits;
-use patchadm_bulk::journal::FailureCause;
+use patchadm_bulk_values::conf::Limits;
+use patchadm_bulk_values::journal::FailureCause;
 
 use super::order::TaskFailure;
 use crate::sandbox::{StopCause, UsageMeasure};
@@ -35,6 +35,10 @@ pub(super) fn over_limit(
             (FailureCause::Cpu, format!("a process with {} s of processor time", time.as_secs()))
         }
         StopCause::Disk(bytes) => (FailureCause::Disk, format!("{bytes} bytes on the disk")),
+        StopCause::Closed(path) => (
+            FailureCause::Disk,
+            format!("{path} is a directory that cannot be read, which may hold anything"),
+        ),
         StopCause::Output(bytes) => (FailureCause::Output, format!("{bytes} bytes of output")),
         StopCause::Asked => return None,
     };

@@ -8,13 +8,13 @@ use std::fs::File;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use patchadm_bulk::journal::FailureCause;
+use patchadm_bulk_values::journal::FailureCause;
 use patchadm_core::operation::translate::{
     ExistingPolicy, PackageTranslation, TransferDestination, TransferObserver, TranslateRequest,
 };
 use patchadm_making::make::describe::{DescribeOperand, DescribeRequest, describe};
 use patchadm_making::make::{MakeRequest, MakeWatch, ParameterDefaults, make_package};
-use patchadm_rootfs::{Dir, FileType, Timestamp};
+use patchadm_rootfs::{Dir, FileType, Timestamp, never};
 use patchadm_svr4::format::prototype::{AttributeSetting, PrototypeCommand, PrototypeItem, PrototypeLine};
 use patchadm_svr4::package::{Ftype, Mode, Params, escape};
 use rustix::fs::{Mode as Bits, OFlags, ResolveFlags};
@@ -47,8 +47,9 @@ const INFORMATION: [&str; 12] = [
     "prototype",
 ];
 
-/// The most files of a result, and the most bytes of their names.
-const MOST_FILES: usize = 10_000;
+/// The most files of a result, and the most bytes of their names. Its description has 10,000 names, and the pool's own are among
+/// them.
+const MOST_FILES: usize = 9_900;
 const MOST_NAMES: usize = 1 << 20;
 
 /// The parameters of a package that a result notes, and the longest value of one, in bytes.
@@ -273,7 +274,7 @@ fn translate(
         description_only: false,
     };
     let failed = |error: patchadm_core::operation::translate::TranslateError| wrong(error.to_string());
-    let mut observer = TransferObserver { interrupt: &|| None, transferring: &mut |_| {} };
+    let mut observer = TransferObserver { interrupt: &never, transferring: &mut |_| {} };
     let moved = PackageTranslation::prepare(request).map_err(failed)?.perform(&mut observer);
     Ok(moved.map_err(failed)?.into_iter().map(|package| package.instance).collect())
 }
@@ -347,7 +348,7 @@ fn pack_tree(input: &PackingInput, out: &Dir, names: &[Vec<u8>]) -> Result<Packe
         defaults: ParameterDefaults::default(),
         now: input.latest,
     };
-    let made = make_package(&request, &mut MakeWatch { tell: &mut |_| {}, interrupt: &|| None });
+    let made = make_package(&request, &mut MakeWatch { tell: &mut |_| {}, interrupt: &never });
     let made = made.map_err(|error| wrong(format!("the package cannot be made: {error}")))?;
     let mut result = PackedResult::default();
     transfer(input, &device, &[made.package.as_str().to_owned()], &mut result)?;

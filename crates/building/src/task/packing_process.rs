@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io;
 use std::time::Duration;
 
-use patchadm_bulk::conf::{LimitName, Limits};
-use patchadm_bulk::journal::FailureCause;
+use patchadm_bulk_values::conf::{LimitName, Limits};
+use patchadm_bulk_values::journal::FailureCause;
 use patchadm_core::namespaces::EnclosureEnd;
 use patchadm_rootfs::Dir;
 use patchadm_svr4::package::{Mode, Params};
@@ -47,7 +47,7 @@ enum PackingAnswer {
 }
 
 /// Packs what an order says, in an enclosure.
-pub fn pack_in_enclosure(order: File) -> io::Result<()> {
+pub fn pack_in_enclosure(order: File) -> io::Result<i32> {
     let input: PackingInput = serde_json::from_reader(order)?;
     let answer = match pack(&input) {
         Ok(PackedResult { packages, files, remarks }) => {
@@ -60,10 +60,15 @@ pub fn pack_in_enclosure(order: File) -> io::Result<()> {
         Err(StepError::Package(failure)) => PackingAnswer::Failed(failure.cut()),
         Err(StepError::Machine(error)) => PackingAnswer::Trouble(error.to_string()),
     };
-    let bytes = serde_json::to_vec(&answer)?;
+    let mut bytes = serde_json::to_vec(&answer)?;
+    if bytes.len() as u64 > LARGEST_ANSWER {
+        let detail = format!("its packages have {} bytes of parameters and names", bytes.len());
+        bytes = serde_json::to_vec(&PackingAnswer::Failed(TaskFailure::of(FailureCause::Result, detail)))?;
+    }
     let scratch = Dir::of_host(&input.scratch).map_err(io::Error::other)?;
     let mut file = scratch.create(ANSWER.as_bytes()).map_err(io::Error::other)?;
-    file.put(&bytes).map_err(io::Error::other)
+    file.put(&bytes).map_err(io::Error::other)?;
+    Ok(0)
 }
 
 /// Packs what a build has left, in a sandbox with nothing but that, an empty directory, and one for the results.

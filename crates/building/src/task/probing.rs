@@ -6,8 +6,8 @@ use std::io::{self, BufRead as _, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use patchadm_bulk::conf::SandboxMount;
-use patchadm_bulk::probe::{PROBE_FORMAT, ProbeAnswer, ProbeFailure, ProbeOrder};
+use patchadm_bulk_values::conf::SandboxMount;
+use patchadm_bulk_values::probe::{PROBE_FORMAT, ProbeAnswer, ProbeFailure, ProbeOrder};
 use patchadm_core::namespaces::{EnclosureEnd, EnclosureError};
 use patchadm_rootfs::LockError;
 
@@ -20,8 +20,8 @@ use crate::ids::SandboxIds;
 use crate::keys::{driver_digests, machine_type};
 use crate::pool::Pool;
 use crate::sandbox::{
-    BuildRoot, BuildUser, LayerKind, OWN_PROGRAM, SandboxCommand, SandboxError, SandboxLimits, TaskLog,
-    environment, own_program,
+    BuildRoot, BuildUser, INSTALLER, LayerKind, SandboxCommand, SandboxError, SandboxLimits, TaskLog,
+    environment, installer,
 };
 use crate::space::is_full;
 use crate::work::Work;
@@ -42,8 +42,12 @@ const LONGEST_NUMBER: u64 = 32;
 const LONGEST_COMMAND: Duration = Duration::from_secs(20);
 const MOST_PRINTED: u64 = 64 << 10;
 
-/// Answers the order that is the first line of `input`.
-pub fn serve_probe(input: impl io::Read, output: &mut dyn Write) -> io::Result<()> {
+/// Answers the order that is the first line of `input`. `installer` says why the `patchadm` of this machine installs nothing.
+pub fn serve_probe(
+    input: impl io::Read,
+    installer: Result<(), String>,
+    output: &mut dyn Write,
+) -> io::Result<()> {
     let mut line = Vec::new();
     io::BufReader::new(input.take(LONGEST_ORDER)).read_until(b'\n', &mut line)?;
     let mut answer = ProbeAnswer {
@@ -57,7 +61,7 @@ pub fn serve_probe(input: impl io::Read, output: &mut dyn Write) -> io::Result<(
         failure: None,
     };
     let looked = match serde_json::from_slice::<ProbeOrder>(&line) {
-        Ok(order) => look(&order, &mut answer),
+        Ok(order) => installer.map_err(ProbeFailure::Other).and_then(|()| look(&order, &mut answer)),
         Err(error) => Err(ProbeFailure::Other(format!("the order cannot be read: {error}"))),
     };
     answer.failure = looked.err();
@@ -103,7 +107,7 @@ fn look(order: &ProbeOrder, answer: &mut ProbeAnswer) -> Result<(), ProbeFailure
     }
 }
 
-/// Says that this program does not run in the sandbox, and what that can be due to.
+/// Says that `patchadm` does not run in the sandbox, and what that can be due to.
 fn does_not_run(end: EnclosureEnd, base: &BaseLayer) -> String {
     let needs = if base.mounted.is_empty() {
         "; the base must have the libraries that it is linked with, or it must be a static one"
@@ -195,9 +199,9 @@ pub(crate) fn must_be_accessible(work: &Work, base: &BaseLayer, user: BuildUser)
     Err(format!("{what} {}: the user of builds{id} cannot {how} it", mount.source.display()))
 }
 
-/// Makes a sandbox as a build has it, and runs this program in it.
+/// Makes a sandbox as a build has it, and runs `patchadm` in it.
 fn make_sandbox(place: &TaskPlace, base: &BaseLayer, user: BuildUser) -> TriedSandbox {
-    let words = [OWN_PROGRAM, "--version"].map(Into::into).to_vec();
+    let words = [INSTALLER, "--version"].map(Into::into).to_vec();
     run_probe(place, base, (words, user), Vec::new())
 }
 
@@ -208,7 +212,7 @@ fn run_probe(
     (words, user): (Vec<OsString>, BuildUser),
     mut mounts: Vec<SandboxMount>,
 ) -> TriedSandbox {
-    mounts.push(own_program()?);
+    mounts.push(installer()?);
     let root = BuildRoot {
         kind: base.kind,
         ids: base.ids,

@@ -5,14 +5,14 @@ use std::io::{self, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use patchadm_core::namespaces::{EnclosedWork, Enclosure, EnclosureEnd};
+use patchadm_core::namespaces::{ChosenWork, EnclosedWork, Enclosure, EnclosureEnd, OWN_COMMAND};
 use rustix::fs::MemfdFlags;
 
 use super::place::TaskPlace;
 use super::step::TaskError;
 use crate::sandbox::{
     BuildRoot, SandboxCommand, SandboxEnd, SandboxError, SandboxLimits, SandboxWatch, StopCause, TaskLog,
-    enclosure, lost, no_input, run_watched, space_of,
+    enclosure, installer_path, lost, no_input, run_watched, space_of,
 };
 use crate::space::is_full;
 
@@ -54,6 +54,53 @@ pub(crate) fn run_in_sandbox(
     run_to_end(place, &enclosure, (limits, &no_input()?), log, &mut watch)
 }
 
+/// Runs a command of the `patchadm` beside this program in a sandbox that is laid out: its process enters the sandbox and then
+/// does the command, so it loads nothing of the tree.
+pub(crate) fn run_installer(
+    place: &TaskPlace,
+    (root, command): (&BuildRoot, SandboxCommand),
+    words: &[&str],
+    (limits, written): (&SandboxLimits, &[PathBuf]),
+    log: &mut TaskLog,
+    ticks: Ticks<'_>,
+) -> Result<SandboxEnd, TaskError> {
+    // Strings: serialising them cannot fail.
+    let order = memory_file(&serde_json::to_string(words).unwrap_or_default())?;
+    let work = ChosenWork { name: OWN_COMMAND.to_owned(), program: Some(installer_path()?.into()) };
+    run_work_of(work, place, (root, command), &order, (limits, written), log, ticks)
+}
+
+/// Lets the first process do a work of this program in a sandbox that is laid out. It reads its order from the file.
+pub(crate) fn run_work_in_sandbox(
+    place: &TaskPlace,
+    (root, command): (&BuildRoot, SandboxCommand),
+    (work, order): (&str, &File),
+    (limits, written): (&SandboxLimits, &[PathBuf]),
+    log: &mut TaskLog,
+    ticks: Ticks<'_>,
+) -> Result<SandboxEnd, TaskError> {
+    let work = ChosenWork { name: work.to_owned(), program: None };
+    run_work_of(work, place, (root, command), order, (limits, written), log, ticks)
+}
+
+fn run_work_of(
+    work: ChosenWork,
+    place: &TaskPlace,
+    (root, command): (&BuildRoot, SandboxCommand),
+    order: &File,
+    (limits, written): (&SandboxLimits, &[PathBuf]),
+    log: &mut TaskLog,
+    ticks: Ticks<'_>,
+) -> Result<SandboxEnd, TaskError> {
+    // The kernel would end the process that holds the sandbox together; those that it starts are looked at.
+    let of_kernel = SandboxLimits { cpu: None, ..limits.clone() };
+    let mut enclosure = enclosure(root, command, &of_kernel, Some(place.inside()))?;
+    enclosure.command.own_work = Some(work);
+    let mut group = place.control_group(limits.of_group());
+    let mut watch = SandboxWatch { group: &mut group, written, errors: None, phase: &mut |_| {}, ticks };
+    run_to_end(place, &enclosure, (limits, order), log, &mut watch)
+}
+
 /// How often it is looked whether a work is to end.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -73,9 +120,9 @@ pub(super) fn run_work(
         return run_to_end(place, &enclosure, (limits, &order), log, &mut watch);
     }
     let began = Instant::now();
-    let before = space_of(written);
+    let before = space_of(written).bytes;
     let over_disk = || {
-        let used = space_of(written).saturating_sub(before);
+        let used = space_of(written).bytes.saturating_sub(before);
         limits.disk.is_some_and(|limit| used > limit).then_some(StopCause::Disk(used))
     };
     let work = EnclosedWork::start(enclosure, order.into()).map_err(SandboxError::from)?;
@@ -106,7 +153,7 @@ pub(super) fn run_work(
 
 /// Returns a file with a text, from which a command reads it as its standard input. It is in memory: a file of the disk would
 /// tell by its name where the sandbox lies.
-pub(super) fn memory_file(text: &str) -> Result<File, TaskError> {
+pub(crate) fn memory_file(text: &str) -> Result<File, TaskError> {
     let mut file =
         File::from(rustix::fs::memfd_create("record", MemfdFlags::CLOEXEC).map_err(io::Error::from)?);
     file.write_all(text.as_bytes())?;
@@ -115,7 +162,7 @@ pub(super) fn memory_file(text: &str) -> Result<File, TaskError> {
 }
 
 /// Makes it the failure of the machine that a command has failed, where it found no space.
-pub(super) fn fail_if_full(build_dir: &Path) -> Result<(), TaskError> {
+pub(crate) fn fail_if_full(build_dir: &Path) -> Result<(), TaskError> {
     if is_full(build_dir) {
         return Err(TaskError::FullBuildDir(build_dir.to_owned()));
     }

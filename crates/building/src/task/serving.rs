@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::building::build;
 use super::failed::{FailedBuild, forget, is_worth_keeping, keep};
 use super::inputs::TaskInputs;
-use super::order::{TASK_FORMAT, TaskEnd, TaskEvent, TaskOrder};
+use super::order::{LARGEST_ORDER, TASK_FORMAT, TaskEnd, TaskEvent, TaskOrder};
 use super::place::TaskPlace;
 use super::step::TaskError;
 use super::teller::TaskTeller;
@@ -20,12 +20,10 @@ use crate::pool::{FoundResult, Pool, PoolEntry};
 use crate::space::is_full;
 use crate::work::Work;
 
-/// The largest order, in bytes: the record is the most of it.
-const LARGEST_ORDER: u64 = 32 << 20;
-
-/// How long a task that found no space keeps what it has written, since those beside it find none either and must see why; and how
-/// long it stays afterwards, so that nothing is tried again before they have made room, too.
-const AROUND_ROOM: Duration = Duration::from_secs(1);
+/// How long a task that found no space stays after it has made room, so that nothing is tried again before those beside it have
+/// made some, too; and which part of the time that a run waits for room.
+const AFTER_ROOM: Duration = Duration::from_secs(1);
+const PART_OF_WAIT: u32 = 30;
 
 /// Carries out one task: its order is the first line of `input`, events go to `output`. Once `input` ends, the task ends.
 pub fn serve_task(
@@ -34,7 +32,7 @@ pub fn serve_task(
 ) -> io::Result<()> {
     let mut input = io::BufReader::new(input);
     let mut line = Vec::new();
-    input.by_ref().take(LARGEST_ORDER).read_until(b'\n', &mut line)?;
+    input.by_ref().take(LARGEST_ORDER as u64 + 1).read_until(b'\n', &mut line)?;
     let order = match serde_json::from_slice::<TaskOrder>(&line) {
         Ok(order) if order.task == TASK_FORMAT => Ok(order),
         Ok(order) => Err(format!("the order has format {}", order.task)),
@@ -54,7 +52,8 @@ pub fn serve_task(
     let mut end = match (&order, opened) {
         (Ok(order), opened) => {
             teller.tell(&TaskEvent::Started { host: host_name(), pid: std::process::id() });
-            let goes_on = teller.go_on();
+            let between = opened.as_ref().map(|(work, ..)| work.conf.between_signs_of(&order.slot));
+            let goes_on = teller.go_on(between.unwrap_or(AFTER_ROOM));
             let end = opened.and_then(|opened| carry_out(order, opened, &teller));
             drop(goes_on);
             end.unwrap_or_else(TaskEnd::trouble)
@@ -106,9 +105,6 @@ fn carry_out(
     };
     let end = build(&inputs, teller);
     let is_full = matches!(end, Err(TaskError::FullBuildDir(_)));
-    if is_full {
-        std::thread::sleep(AROUND_ROOM);
-    }
     let kept = &work.conf;
     let at = (kept.build_dir.as_path(), work.id.as_str());
     match &end {
@@ -130,7 +126,8 @@ fn carry_out(
         }
     }
     if is_full {
-        std::thread::sleep(AROUND_ROOM);
+        let part = kept.patience.for_room.map_or(AFTER_ROOM, |wait| wait / PART_OF_WAIT);
+        std::thread::sleep(part.min(AFTER_ROOM));
     }
     Ok(end.unwrap_or_else(|error| {
         let is_full = matches!(error, TaskError::Full(_));

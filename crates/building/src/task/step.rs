@@ -22,8 +22,6 @@ pub(crate) enum TaskError {
     Full(String),
     #[error("no space is left in `build_dir`, {}", .0.display())]
     FullBuildDir(PathBuf),
-    #[error("the result cannot be written down: {0}")]
-    Result(#[from] patchadm_bulk::result::ResultError),
 }
 
 impl TaskError {

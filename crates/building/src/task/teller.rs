@@ -8,9 +8,6 @@ use std::time::Duration;
 
 use super::order::TaskEvent;
 
-/// How often a task says that it goes on.
-const ALIVE: Duration = Duration::from_secs(5);
-
 /// Whoever is told of a task.
 pub(super) struct TaskTeller {
     shared: Arc<Mutex<Told>>,
@@ -60,12 +57,12 @@ impl TaskTeller {
         self.is_ended.load(Ordering::Relaxed)
     }
 
-    /// Tells now and then that the task goes on, whatever it does, until the returned sender is dropped.
-    pub(super) fn go_on(&self) -> Sender<()> {
+    /// Tells each time this time is over that the task goes on, whatever it does, until the returned sender is dropped.
+    pub(super) fn go_on(&self, between: Duration) -> Sender<()> {
         let (sender, receiver) = channel();
         let (shared, is_ended) = (self.shared.clone(), self.is_ended.clone());
         std::thread::spawn(move || {
-            while matches!(receiver.recv_timeout(ALIVE), Err(RecvTimeoutError::Timeout)) {
+            while matches!(receiver.recv_timeout(between), Err(RecvTimeoutError::Timeout)) {
                 let Ok(mut shared) = shared.lock() else { return };
                 let event = TaskEvent::Alive { memory: shared.memory, log: shared.log };
                 if shared.tell(&event).is_err() {

@@ -91,8 +91,34 @@ pub fn merge(
     trailer: &ContentsTrailer,
 ) -> Result<MergeResult, ContentsError> {
     let mut merger = Merger::new(out, edits);
+    read_sorted(old, &mut merger, TrailerFilter::dropping())?;
+    merger.finish(Some(trailer))
+}
+
+/// Writes `old` with `edits` applied to `out`, as [`merge`] does; the trailer stays.
+pub fn overlay(old: impl BufRead, out: impl Write, edits: &ContentsEdits) -> Result<(), ContentsError> {
+    let mut merger = Merger::new(out, edits);
+    read_sorted(old, &mut merger, TrailerFilter::default())?;
+    merger.finish(None).map(drop)
+}
+
+/// Does the same for a database in any order.
+pub fn overlay_unsorted(
+    old: impl BufRead,
+    out: impl Write,
+    edits: &ContentsEdits,
+) -> Result<(), ContentsError> {
+    let mut merger = Merger::new(out, edits);
+    read_unsorted(old, &mut merger, TrailerFilter::default())?;
+    merger.finish(None).map(drop)
+}
+
+fn read_sorted<W: Write>(
+    old: impl BufRead,
+    merger: &mut Merger<'_, W>,
+    mut trailers: TrailerFilter,
+) -> Result<(), ContentsError> {
     let mut old = ContentsReader::new(old);
-    let mut trailers = TrailerFilter::default();
     let mut line = 0;
     while let Some(raw) = old.next_line()? {
         line += 1;
@@ -105,7 +131,7 @@ pub fn merge(
             merger.object(raw, line)?;
         }
     }
-    merger.finish(trailer)
+    Ok(())
 }
 
 /// Does the work of [`merge`] for a database in any order, which it loads and sorts first. A comment stays in
@@ -116,8 +142,17 @@ pub fn merge_unsorted(
     edits: &ContentsEdits,
     trailer: &ContentsTrailer,
 ) -> Result<MergeResult, ContentsError> {
+    let mut merger = Merger::new(out, edits);
+    read_unsorted(old, &mut merger, TrailerFilter::dropping())?;
+    merger.finish(Some(trailer))
+}
+
+fn read_unsorted<W: Write>(
+    old: impl BufRead,
+    merger: &mut Merger<'_, W>,
+    mut trailers: TrailerFilter,
+) -> Result<(), ContentsError> {
     let mut old = ContentsReader::new(old);
-    let mut trailers = TrailerFilter::default();
     let mut loaded: Vec<Loaded> = Vec::new();
     let mut comments = Vec::new();
     while let Some(raw) = old.next_line()? {
@@ -135,7 +170,6 @@ pub fn merge_unsorted(
         }
     }
     loaded.sort_by(|a, b| key_of(&a.raw).cmp(&key_of(&b.raw)));
-    let mut merger = Merger::new(out, edits);
     for same in loaded.chunk_by(|a, b| key_of(&a.raw) == key_of(&b.raw)) {
         // All comments come first: a comment between two lines of a path must not separate them.
         for comment in same.iter().flat_map(|line| &line.comments) {
@@ -148,7 +182,7 @@ pub fn merge_unsorted(
     for comment in comments {
         merger.comment(&comment)?;
     }
-    merger.finish(trailer)
+    Ok(())
 }
 
 /// A line of an unsorted database and the comments in front of it.
@@ -161,13 +195,22 @@ struct Loaded {
 /// Recognises the trailers of earlier runs.
 #[derive(Default)]
 struct TrailerFilter {
+    is_dropping: bool,
     date_may_follow: bool,
 }
 
 impl TrailerFilter {
+    /// Makes a filter that drops them.
+    fn dropping() -> Self {
+        Self { is_dropping: true, ..Self::default() }
+    }
+
     /// Returns whether a line belongs to a trailer. The second line of a trailer is a date in the locale of its writer:
     /// a comment with a time of day in it.
     fn drops(&mut self, raw: &[u8]) -> bool {
+        if !self.is_dropping {
+            return false;
+        }
         let headline = raw.starts_with(b"# Last modified by ");
         let date = std::mem::replace(&mut self.date_may_follow, headline)
             && raw.starts_with(b"#")
@@ -295,11 +338,13 @@ impl<'a, W: Write> Merger<'a, W> {
         Ok(write_line(&mut self.out, line)?)
     }
 
-    fn finish(mut self, trailer: &ContentsTrailer) -> Result<MergeResult, ContentsError> {
+    fn finish(mut self, trailer: Option<&ContentsTrailer>) -> Result<MergeResult, ContentsError> {
         self.release()?;
         self.insert_while(|_| true)?;
         let body = self.size;
-        self.out.write_all(&trailer.write())?;
+        if let Some(trailer) = trailer {
+            self.out.write_all(&trailer.write())?;
+        }
         self.out.flush()?;
         Ok(MergeResult { report: self.report, body, links: self.links, owners: self.owners })
     }

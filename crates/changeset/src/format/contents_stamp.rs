@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::journal::{self, SECTOR};
 use patchadm_rootfs::{Digest, Inode, Timestamp};
-use patchadm_svr4::format::contents::{is_comment, owner_names, path_of};
+use patchadm_svr4::format::contents::{is_comment, owner_names, path_of, with_escaped_blanks};
 use patchadm_svr4::package::{Ftype, ObjectPath, escape, unescape};
 
 /// The version that is written and read. Versions 1 and 2 had SHA-256 digests, and 3 had no facts about packages. No
@@ -246,6 +246,13 @@ pub fn name_in(line: &[u8]) -> Option<ObjectPath> {
 
 /// Returns name and source of a hard-link line, or `None` for any other line. Reads only the first three fields.
 pub fn link_of(raw: &[u8]) -> Option<(ObjectPath, ObjectPath)> {
+    match with_escaped_blanks(raw) {
+        Some(escaped) => plain_link_of(&escaped),
+        None => plain_link_of(raw),
+    }
+}
+
+fn plain_link_of(raw: &[u8]) -> Option<(ObjectPath, ObjectPath)> {
     let blanks = raw.iter().take_while(|byte| b" \t".contains(byte)).count();
     if raw.get(blanks + path_of(raw).len()) != Some(&b'=') || is_comment(raw) {
         return None;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use patchadm_rootfs::Timestamp;
 use patchadm_svr4::format::lines::LONGEST_LINE;
+use patchadm_svr4::package::ObjectPath;
 
 /// The facts known about the signature of a patch when it was applied, in the words of patchadm-signatures(5).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +101,36 @@ impl fmt::Display for LeftPaths {
     }
 }
 
+/// An edited file that a patch left in place, with the patch's version beside it. The merge is open until somebody removes
+/// the file beside it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Merge {
+    /// The edited file.
+    #[serde(with = "escaped_path")]
+    pub path: ObjectPath,
+    /// The patch's version.
+    #[serde(with = "escaped_path")]
+    pub beside: ObjectPath,
+}
+
+/// Paths as text, with `%XX` for unusual bytes.
+mod escaped_path {
+    use serde::de::{Deserialize as _, Deserializer, Error as _};
+    use serde::ser::Serializer;
+
+    use crate::format::manifest::{decode, encode};
+    use patchadm_svr4::package::ObjectPath;
+
+    pub(super) fn serialize<S: Serializer>(path: &ObjectPath, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&encode(path.as_bytes()))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectPath, D::Error> {
+        let text = String::deserialize(from)?;
+        ObjectPath::new(&decode(&text)).map_err(D::Error::custom)
+    }
+}
+
 /// One run, or one patch of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryEntry {
@@ -142,6 +173,9 @@ pub struct HistoryEntry {
     /// The registrations that it refreshed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refreshed: Vec<RefreshRecord>,
+    /// The edited files that it left in place, each with the version of the patch beside it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merges: Vec<Merge>,
     /// The trial on which it put its patches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trial: Option<TrialStart>,
@@ -219,6 +253,7 @@ mod tests {
             because: BTreeMap::new(),
             undoes: None,
             refreshed: Vec::new(),
+            merges: Vec::new(),
             trial: None,
             trial_end: None,
         }

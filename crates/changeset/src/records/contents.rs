@@ -11,7 +11,7 @@ use std::io::{BufReader, Read, Seek as _};
 
 pub use super::stamped::ContentsLines;
 use super::stamped::{WantedLines, search};
-use super::{RecordError, RecordView, places};
+use super::{RecordError, RecordView, named, pkglog, places};
 use crate::format::contents_stamp::link_of;
 use crate::format::installf_queue::InstallfRequests;
 use patchadm_svr4::format::contents::{ContentsError, ContentsReader, is_comment, key_of};
@@ -29,8 +29,25 @@ pub fn scan(
     }
 }
 
-/// Opens the database, or returns `None` if there is none.
+/// Opens the database, or returns `None` if there is none. The complete changes in the log of another tool are in it.
 pub fn open(view: &RecordView<'_>) -> Result<Option<File>, RecordError> {
+    // The other tool replaces `contents` before it removes the log, and a log can be applied twice.
+    let log = pkglog::read(view)?.map(|log| log.edits).filter(|edits| !edits.is_empty());
+    let file = open_itself(view)?;
+    match log {
+        Some(edits) => pkglog::overlaid(view, file, &edits).map(Some),
+        None => Ok(file),
+    }
+}
+
+/// Opens the file as far as it can be read, whatever its log says: the complete changes of readable lines are in it.
+pub fn open_readable(view: &RecordView<'_>) -> Result<Option<File>, RecordError> {
+    let edits = pkglog::readable(view)?;
+    let file = open_itself(view)?;
+    if edits.is_empty() { Ok(file) } else { pkglog::overlaid(view, file, &edits).map(Some) }
+}
+
+fn open_itself(view: &RecordView<'_>) -> Result<Option<File>, RecordError> {
     let path = places::contents();
     let file = view.open(&path)?;
     if file.is_none() && view.look(&path)?.is_some() {
@@ -49,18 +66,7 @@ fn scan_file(
     let picked = file.rewind().map_err(ContentsError::from);
     picked
         .and_then(|()| pick(BufReader::with_capacity(1 << 18, file), wants))
-        .map_err(|reason| failed(view, reason))
-}
-
-/// Wraps an error of reading the database.
-pub fn failed(view: &RecordView<'_>, reason: ContentsError) -> RecordError {
-    RecordError::Contents { root: named(view), path: view.root().show(&places::contents()), reason }
-}
-
-/// Returns the root on the host, unless it is that of the running system.
-fn named(view: &RecordView<'_>) -> Option<String> {
-    let root = view.root();
-    (!root.is_system()).then(|| root.prefix().display().to_string())
+        .map_err(|reason| RecordError::of_contents(view, reason))
 }
 
 fn pick(

@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use crate::format::installf_queue::InstallfQueueError;
 use crate::format::journal::JournalError;
-use crate::records::{IdentityFault, ViewError};
+use crate::records::{IdentityFault, RecordError, ViewError};
 use crate::stored_file::StoredFileError;
 use patchadm_rootfs::{Dir, Root, RootError};
 use patchadm_svr4::format::contents::ContentsError;
@@ -145,6 +145,16 @@ pub enum Cause {
         /// The error of the system call.
         error: RootError,
     },
+    /// Nothing can be linked from the directory of one object into that of another.
+    #[error(
+        "{path} cannot be another name of {source_path}: no link leads from the directory of one into that of the other"
+    )]
+    LinkAcross {
+        /// The path of the new name.
+        path: String,
+        /// The path of the object.
+        source_path: String,
+    },
     /// A directory cannot be exchanged, so that its changes would not become visible at once.
     #[error("{}: its changes cannot become visible at once: {}", .0.shown, .0.reason)]
     NoExchange(Box<NoExchange>),
@@ -239,6 +249,9 @@ pub enum Cause {
         /// The owner of the stage.
         uid: u32,
     },
+    /// A record that the run needs cannot be read.
+    #[error("{0}")]
+    Record(Box<RecordError>),
     /// A stored object cannot be used, or not removed.
     #[error(transparent)]
     StoredFile(#[from] StoredFileError),
@@ -255,6 +268,16 @@ pub enum Cause {
 impl From<IdentityFault> for Cause {
     fn from(fault: IdentityFault) -> Self {
         Self::Identity(Box::new(fault))
+    }
+}
+
+impl From<RecordError> for Cause {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::View(error) => error.into(),
+            RecordError::Contents { path, reason, .. } => Self::Contents { path, reason },
+            other => Self::Record(Box::new(other)),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use super::settings::RunSettings;
 use crate::format::journal::{Journal, JournalArchive, JournalEntry, JournalHeader, Op, VERSION};
 use crate::format::run::Run;
 use crate::outside::OutsideAccess;
+use crate::transaction::journal::attempt_file;
 use crate::transaction::journal::journal_file;
 use crate::transaction::journal::root_id_file;
 use crate::transaction::recover::recovery::{next_run, roll_back};
@@ -43,7 +44,12 @@ impl RunOpening {
             journal_file::begin(&own)
         });
         match ready.and_then(|()| OpenDomains::begin(root, &run, apart)) {
-            Ok(domains) => Ok(Self { run, marker, domains }),
+            Ok(domains) => {
+                if let Ok(first) = domains.get(0) {
+                    attempt_file::note(root, &first.dir, &run, settings.run_record);
+                }
+                Ok(Self { run, marker, domains })
+            }
             Err(cause) => {
                 // Every part of the stage is removed. A part that cannot be removed belongs to no journal, and is
                 // removed next time.
@@ -126,6 +132,9 @@ impl RunOpening {
 
     /// Gives the run up before anything live has changed.
     pub(crate) fn abandon(&self, root: &Root, phase: Phase, cause: Cause) -> TransactionError {
+        if let Ok(first) = self.domains.get(0) {
+            attempt_file::keep_given_up(root, &first.dir, &self.run, &cause);
+        }
         // A stage that cannot be removed now is removed by the next command: it belongs to no published journal.
         if self.domains.discard().is_ok() {
             let _ = journal_file::remove_new(root);

@@ -333,14 +333,18 @@ impl<'s> ScriptedRun<'s> {
         let places = self.remote.clone();
         let ready = self.settings.watch.check().and_then(|()| self.domains.sync()).and_then(|()| {
             publish_remote(&self.root, &self.run, &places)?;
-            self.settings.watch.check()?;
+            self.settings.watch.commits()?;
             journal_file::open(&self.root)
         });
         let mark = match ready {
             Ok(mark) => mark,
-            Err(cause) => return Err(self.roll_back(Phase::Switch, cause)),
+            Err(cause) => {
+                self.settings.watch.ends();
+                return Err(self.roll_back(Phase::Switch, cause));
+            }
         };
         if let Err(cause) = journal_file::close(&mark, RunOutcome::Commit) {
+            self.settings.watch.ends();
             return Err(TransactionError { phase: Phase::Commit, cause, left: RootCondition::InDoubt });
         }
         let elapsed = (self.settings.elapsed)();
@@ -354,6 +358,7 @@ impl<'s> ScriptedRun<'s> {
         let mut notes = self.notes;
         let findings = SwitchFindings::of_commit(None);
         notes.extend(finish_committed(&self.root, &journal, findings, elapsed));
+        self.settings.watch.ends();
         let exchanges = ExchangeReport::with_scripts(self.settings.exchanges);
         Ok(Receipt { run: self.run.to_string(), bytes: self.bytes, undo: self.undo, exchanges, notes })
     }

@@ -7,12 +7,13 @@ use super::switched_run::SwitchedRun;
 use crate::format::journal::RunRecord;
 use crate::ledgers::Ledgers;
 use crate::transaction::tree::request::ExchangeRequest;
+use patchadm_rootfs::Interrupt;
 
 /// The command line's view of a run: it may end the run between steps, and receives its progress.
 #[derive(Clone, Copy)]
 pub struct RunWatch<'a> {
     /// Returns the signal that asks the run to end, if one arrived.
-    pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
+    pub interrupt: Interrupt<'a>,
     /// Receives progress events.
     pub progress: &'a (dyn Fn(ProgressEvent) + Sync),
 }
@@ -24,6 +25,10 @@ pub enum ProgressEvent {
     Begins(RunActivity, u64),
     /// This many more units are done.
     Advances(u64),
+    /// The run asks for the last time whether it should end; from here on it is finished whatever comes.
+    Commits,
+    /// The run is over.
+    Ends,
 }
 
 /// The activity of a run, and the unit of its progress.
@@ -45,6 +50,16 @@ impl RunWatch<'_> {
             Some(signal) => Err(Cause::Interrupted(signal)),
             None => Ok(()),
         }
+    }
+
+    /// Asks for the last time, before the commit.
+    pub(crate) fn commits(self) -> Result<(), Cause> {
+        (self.progress)(ProgressEvent::Commits);
+        self.check()
+    }
+
+    pub(crate) fn ends(self) {
+        (self.progress)(ProgressEvent::Ends);
     }
 
     pub(crate) fn begins(self, doing: RunActivity, units: u64) {

@@ -317,16 +317,19 @@ impl Published<'_> {
             Ok(switched) => switched,
             Err(cause) => {
                 drop(runner);
+                self.on.settings.watch.ends();
                 return Err(undo_published(root, &self.journal, Phase::Switch, cause));
             }
         };
         if let Err(cause) = journal_file::close(&mark, RunOutcome::Commit) {
+            self.on.settings.watch.ends();
             return Err(TransactionError { phase: Phase::Commit, cause, left: RootCondition::InDoubt });
         }
         let elapsed = (self.on.settings.elapsed)();
         delivered::write(root, &self.journal, self.on.plan, &delivered);
         let findings = SwitchFindings::of_commit(Some(runner));
         let notes = finish_committed(root, &self.journal, findings, elapsed);
+        self.on.settings.watch.ends();
         let (run, exchanges) = (self.on.opening.run.to_string(), self.on.exchanges);
         Ok(Receipt { run, bytes: self.bytes, undo: self.undo, exchanges, notes })
     }
@@ -367,7 +370,7 @@ impl Published<'_> {
         sync_with_copies(&self.journal, runner)?;
         let places = remote_places(self.on.plan, &self.on.opening.run);
         publish_remote(&self.on.root, &self.on.opening.run, &places)?;
-        self.on.settings.watch.check().map(|()| delivered)
+        watch.commits().map(|()| delivered)
     }
 }
 

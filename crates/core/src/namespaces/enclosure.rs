@@ -1,6 +1,6 @@
 //! What is visible inside, and what runs there: values that one process passes to the other.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use patchadm_rootfs::ObjectStatus;
 use serde::{Deserialize, Serialize};
@@ -75,7 +75,7 @@ pub struct Isolation {
     pub has_own_network: bool,
     /// The host name inside, which then also has queues and semaphores of its own.
     pub host_name: Option<String>,
-    /// Whether no program inside gives its caller more rights: set-id bits have no effect.
+    /// Whether no program inside gives its caller more rights: set-id bits have no effect, and nobody makes a user namespace.
     pub gains_no_rights: bool,
     /// The capabilities that remain, as bits of capabilities(7); `None` for all.
     pub capabilities: Option<u64>,
@@ -112,9 +112,8 @@ pub struct IdMapping {
 /// A command, run inside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnclosedCommand {
-    /// The name of a work of this program, which the first process does itself in place of a command: it needs no program
-    /// inside, and no process of its own.
-    pub own_work: Option<String>,
+    /// A work that the first process does itself in place of a command: it needs no program inside, and no process of its own.
+    pub own_work: Option<ChosenWork>,
     /// The possible programs, each with its arguments: the first one that exists inside runs.
     pub choices: Vec<Vec<OsString>>,
     /// The complete environment; programs without a slash in their names are searched along its `PATH`.
@@ -129,6 +128,29 @@ pub struct EnclosedCommand {
     pub limits: Vec<ProcessLimit>,
     /// How much less urgent than the caller it is: 0 to 19.
     pub niceness: i32,
+}
+
+/// A work that the first process of an enclosure does itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChosenWork {
+    /// Its name.
+    pub name: String,
+    /// The program of the host that does it, of the same version as this one; `None` for this one.
+    pub program: Option<OsString>,
+}
+
+impl EnclosedCommand {
+    /// Returns the program of the host that the first process is.
+    pub(super) fn first_program(&self) -> &OsStr {
+        let chosen = self.own_work.as_ref().and_then(|work| work.program.as_deref());
+        chosen.unwrap_or_else(|| OsStr::new("/proc/self/exe"))
+    }
+
+    /// Returns the environment in which the first process begins: that of a work which it does itself, else none.
+    pub(super) fn environment_of_work(&self) -> impl Iterator<Item = (&OsString, &OsString)> {
+        let own = self.own_work.as_ref().map(|_| self.environment.iter());
+        own.into_iter().flatten().map(|(name, value)| (name, value))
+    }
 }
 
 /// A limit of each process inside, as setrlimit(2) has it.

@@ -8,12 +8,13 @@ use std::path::Path;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{
-    DumpableBehavior, Signal, ioctl_tiocsctty, set_dumpable_behavior, set_parent_process_death_signal, setsid,
+    DumpableBehavior, Signal, geteuid, ioctl_tiocsctty, set_dumpable_behavior,
+    set_parent_process_death_signal, setsid,
 };
 
 use super::answers::{EnclosureSession, FirstAnswer, FirstOrder};
 use super::bind::must_be_judged;
-use super::enclosure::{EnclosedCommand, Enclosure, OwnIds};
+use super::enclosure::{ChosenWork, EnclosedCommand, Enclosure, OwnIds};
 use super::failure::{EnclosureEnd, EnclosureError, EnclosureNote};
 use super::followed_signals::FollowedSignals;
 use super::reaping::{CommandState, EnclosedProcess};
@@ -22,14 +23,14 @@ use super::{capabilities, id_maps, isolation, tree};
 use crate::process::{MessageChannel, close_inherited, leave_session_keyring};
 use patchadm_rootfs::{Dir, Lock};
 
-/// A work of the program that the first process does itself. It reads its order from the file.
-pub type OwnWork = fn(File) -> io::Result<()>;
+/// A work of the program that the first process does itself. It reads its order from the file, and returns its exit code.
+pub type OwnWork<'w> = &'w dyn Fn(File) -> io::Result<i32>;
 
 /// Runs the first process: takes orders on standard input, which is a socket, until the socket or the command ends. `works` are
 /// what it can do itself, by name.
 ///
 /// For a process that was just started to do this and nothing else. When it ends, the kernel ends all processes inside.
-pub fn serve(works: &[(&str, OwnWork)]) -> io::Result<()> {
+pub fn serve(works: &[(&str, OwnWork<'_>)]) -> io::Result<()> {
     close_inherited()?;
     // It was started by its number and not by its name, so ps(1) would show the number.
     rustix::thread::set_name(c"patchadm")?;
@@ -50,7 +51,7 @@ pub fn serve(works: &[(&str, OwnWork)]) -> io::Result<()> {
         }
         Err(error) => return channel.send(&FirstAnswer::Failed(error), None),
     };
-    if let Some(name) = &enclosure.command.own_work {
+    if let Some(ChosenWork { name, .. }) = &enclosure.command.own_work {
         let Some(FirstOrder::Start { .. }) = channel.receive()? else { return Ok(()) };
         let work = works.iter().find(|(known, _)| known == name).map(|(_, work)| *work);
         let done = do_work(&enclosure, work, File::from(input));
@@ -68,10 +69,11 @@ pub fn serve(works: &[(&str, OwnWork)]) -> io::Result<()> {
     }
 }
 
-/// Does a work of the program as the user of the command, with the capabilities that remain and no other.
+/// Does a work of the program as the user of the command, with the capabilities that remain and no other: as a program that the
+/// user starts would have them. Its standard input is empty, so nothing that it starts has the channel.
 fn do_work(
     enclosure: &Enclosure,
-    work: Option<OwnWork>,
+    work: Option<OwnWork<'_>>,
     order: File,
 ) -> Result<EnclosureEnd, EnclosureError> {
     let failed = |error: io::Error| EnclosureError::Failed(error.to_string());
@@ -79,12 +81,14 @@ fn do_work(
     if let Some(user) = enclosure.command.user {
         id_maps::become_user(user)?;
     }
-    capabilities::keep_only(enclosure.isolation.capabilities.unwrap_or_default()).map_err(failed)?;
+    let kept = enclosure.isolation.capabilities.filter(|_| geteuid().is_root()).unwrap_or_default();
+    capabilities::keep_only(kept).map_err(failed)?;
+    let (empty, _) = io::pipe().map_err(failed)?;
+    nix::unistd::dup2_stdin(&empty).map_err(|errno| failed(errno.into()))?;
     // With a change of ids the kernel forgets it. If the caller died meanwhile, there is nobody who would believe the work.
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(|errno| failed(errno.into()))?;
     rustix::process::umask(rustix::fs::Mode::from_bits_truncate(enclosure.command.umask));
-    work(order).map_err(failed)?;
-    Ok(EnclosureEnd::Exited(0))
+    work(order).map(EnclosureEnd::Exited).map_err(failed)
 }
 
 /// Leaves the session of the caller, if the inside has one of its own.

@@ -9,7 +9,7 @@ use rustix::thread::CapabilitySet;
 use super::enclosure::{EnclosedCommand, Isolation, ProcessLimit};
 use super::failure::EnclosureError;
 use super::settings::refusal;
-use crate::process::refuse_calls_about_keys;
+use crate::process::refuse_keys_and_user_namespaces;
 
 /// Gives this process what the inside has for itself.
 pub(super) fn isolate(isolation: &Isolation, is_superuser: bool) -> Result<(), EnclosureError> {
@@ -67,12 +67,13 @@ fn loopback_request() -> Vec<u8> {
     message
 }
 
-/// Keeps programs from giving more rights to this process and all that it starts, and the keys of a user who is the caller
-/// outside from them.
+/// Keeps programs from giving more rights to this process and all that it starts, the keys of a user who is the caller outside
+/// from them, and all capabilities of a user namespace of their own.
 pub(super) fn gain_no_rights() -> Result<(), EnclosureError> {
     rustix::thread::set_no_new_privs(true)
         .map_err(|errno| EnclosureError::failed("give up", "the rights of set-id programs", errno))?;
-    refuse_calls_about_keys().map_err(|error| EnclosureError::failed("refuse", "calls about keys", error))
+    refuse_keys_and_user_namespaces()
+        .map_err(|error| EnclosureError::failed("refuse", "keys and user namespaces", error))
 }
 
 /// Lets go of all capabilities but these, for this process and all that it starts.

@@ -14,7 +14,8 @@
 //! matter what is killed, nothing is left to unmount.
 //!
 //! In place of a command the first process can do a work of the program itself, which [`serve`] is given by name. It then needs no
-//! program inside, and the tree can be a few directories.
+//! program inside, and the tree can be a few directories. It can also be a process of another program of this version, which does
+//! a work of its own ([`ChosenWork`]).
 //!
 //! Nothing that is mounted inside is visible outside. The command inherits standard input, output and error, and no other
 //! descriptor. With a shared terminal ([`EnclosureTerminal`]), if the caller is in its foreground, the command becomes the
@@ -43,6 +44,7 @@ mod own_mounts;
 mod place;
 mod process;
 mod reaping;
+mod segments;
 mod settings;
 mod supervisor;
 mod terminal;
@@ -50,12 +52,13 @@ mod tree;
 mod work;
 
 pub use enclosure::{
-    Access, EnclosedCommand, Enclosure, EnclosureTerminal, EnclosureTree, HeldLock, IdMapping, Isolation,
-    JudgedDirectory, Layers, MissingPlace, Mount, MountSource, OwnIds, ProcessLimit,
+    Access, ChosenWork, EnclosedCommand, Enclosure, EnclosureTerminal, EnclosureTree, HeldLock, IdMapping,
+    Isolation, JudgedDirectory, Layers, MissingPlace, Mount, MountSource, OwnIds, ProcessLimit,
 };
 pub use failure::{EnclosureEnd, EnclosureError, EnclosureNote};
 pub use first_process::{OwnWork, serve};
 pub use process::{EnclosureProcess, serve_enclosure};
+pub use segments::{open_segments, serve_segments};
 pub use settings::namespaces_forbidden;
 pub use supervisor::enclose;
 pub use work::EnclosedWork;
@@ -63,5 +66,12 @@ pub use work::EnclosedWork;
 /// The argument that makes the program the first process of an enclosure, which then only runs [`serve`].
 pub const FIRST_PROCESS: &str = "__enclosed";
 
+/// The name of a command of `patchadm` as a work of the first process. Its order is a list of words, in JSON.
+pub const OWN_COMMAND: &str = "command";
+
 /// The argument that makes the program the caller of an enclosure, which then only runs [`serve_enclosure`].
 pub const ENCLOSING_PROCESS: &str = "__enclose";
+
+/// The argument that makes the program open the list of segments of an enclosure for an ordinary user, which then only runs
+/// [`serve_segments`].
+pub const SEGMENTS_PROCESS: &str = "__segments";

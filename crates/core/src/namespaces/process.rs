@@ -52,7 +52,7 @@ impl EnclosureProcess {
             let started = ThreadedEnclosure::start(enclosure.clone(), input, output, prepare)?;
             return Ok(Self(Maker::Thread(started)));
         }
-        let mut command = Command::new("/proc/self/exe");
+        let mut command = Command::new(enclosure.command.first_program());
         command.arg0("patchadm").arg(ENCLOSING_PROCESS).env_clear().stdout(output).stderr(errors);
         let (child, mut channel) = MessageChannel::start(command).map_err(failed)?;
         prepare(child.id());

@@ -47,7 +47,8 @@ pub fn enclose(
         None
     };
     make_namespaces(is_superuser, enclosure.as_root)?;
-    let mut supervisor = EnclosureSupervisor::start(terminal, relay).map_err(|error| lost(&error))?;
+    let mut supervisor =
+        EnclosureSupervisor::start(&enclosure, terminal, relay).map_err(|error| lost(&error))?;
     let followed = supervisor.run((enclosure, input), is_superuser, tell);
     // Its end is the end of everything inside.
     let ended = supervisor.first.wait().map_err(|error| lost(&error))?;
@@ -100,9 +101,13 @@ struct EnclosureSupervisor {
 }
 
 impl EnclosureSupervisor {
-    fn start(wanted: EnclosureTerminal, relay: Option<TerminalRelay>) -> io::Result<Self> {
-        let mut command = Command::new("/proc/self/exe");
-        command.arg0("patchadm").arg(FIRST_PROCESS).env_clear();
+    fn start(
+        enclosure: &Enclosure,
+        wanted: EnclosureTerminal,
+        relay: Option<TerminalRelay>,
+    ) -> io::Result<Self> {
+        let mut command = Command::new(enclosure.command.first_program());
+        command.arg0("patchadm").arg(FIRST_PROCESS).env_clear().envs(enclosure.command.environment_of_work());
         let (first, channel) = MessageChannel::start(command)?;
         // This comes after the start: what was ignored must be ignored inside.
         let signals = FollowedSignals::new(&PASSED_ON)?;

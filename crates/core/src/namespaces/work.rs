@@ -142,8 +142,8 @@ fn carry_out(
     let failed = |error: io::Error| lost(&error.to_string());
     unshare(CloneFlags::CLONE_NEWPID)
         .map_err(|errno| refusal("unshare(CLONE_NEWPID)", Errno::from_raw_os_error(errno as i32), true))?;
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("patchadm").arg(FIRST_PROCESS).env_clear();
+    let mut command = Command::new(enclosure.command.first_program());
+    command.arg0("patchadm").arg(FIRST_PROCESS).env_clear().envs(enclosure.command.environment_of_work());
     let is_command = output.is_some();
     match output {
         Some((output, errors)) => command.stdout(output).stderr(errors),

@@ -25,8 +25,7 @@ use patchadm_inputs::format::ledger::{Ledger, LedgerLine, UndoLocation};
 use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::RecordChange;
 use patchadm_planning::plan::ledger::{LedgerArchive, LedgerChange};
-use patchadm_rootfs::Root;
-use patchadm_rootfs::{Digest, FileType};
+use patchadm_rootfs::{Digest, FileType, Interrupt, Root};
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
@@ -114,6 +113,7 @@ pub fn adopt_undo(
         marker: marker(root)?,
         undo_dir,
         history: readable_history(&RecordView::live(root)),
+        interrupt: caller.interrupt,
     };
     let (mut all, mut records, mut packages) = (Vec::new(), Vec::new(), Vec::new());
     let mut unreadable = Vec::new();
@@ -147,6 +147,7 @@ struct Adopter<'a> {
     marker: Option<String>,
     undo_dir: Option<&'a Path>,
     history: Vec<HistoryEntry>,
+    interrupt: Interrupt<'a>,
 }
 
 /// An existing archive of this program, or the manifest that is kept in its place.
@@ -265,9 +266,10 @@ impl Adopter<'_> {
             let reader = self.ground.undo_data(&view, self.undo_dir);
             let patch = patch.clone();
             if let Ok(archive) = reader.find_with(package, &saved_as, &Ledger::default()) {
-                let manifest = match archive.verify_unbound() {
+                let manifest = match archive.verify_unbound(self.interrupt) {
                     Ok(Some(manifest)) => manifest,
                     Ok(None) => continue,
+                    Err(error @ ArchiveError::Interrupted(_)) => return Err(error.into()),
                     Err(error) => {
                         unreadable.push(UnreadableUndo {
                             is_earlier: matches!(error, ArchiveError::Earlier { .. }),
@@ -276,7 +278,7 @@ impl Adopter<'_> {
                         continue;
                     }
                 };
-                let ((b3, size), archive) = (archive.digest()?, Some(archive));
+                let ((b3, size), archive) = (archive.digest(self.interrupt)?, Some(archive));
                 candidates.push(Candidate { patch, saved_as, archive, manifest, b3, size });
             } else if let Some((manifest, b3, size)) = reader.unbound_manifest(package, &saved_as)? {
                 let archive = None;

@@ -9,7 +9,7 @@ use patchadm_inputs::database::undo_data::{ArchiveError, UndoReader};
 use patchadm_inputs::database::{installed, ledger, marker};
 use patchadm_inputs::inventory::Installed;
 use patchadm_planning::plan::patch::overtaken::standing::{is_as_left, is_undone_in_place};
-use patchadm_rootfs::Live;
+use patchadm_rootfs::{Live, never};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
@@ -109,7 +109,12 @@ impl<'a> PackageManifests<'a> {
             let kept = reader.kept_manifest(package, &name, &lines)?;
             let manifest = match kept {
                 Some(manifest) => Some(manifest),
-                None => reader.find_with(package, &name, &lines)?.verify_alone(marker.as_deref())?.manifest,
+                None => {
+                    reader
+                        .find_with(package, &name, &lines)?
+                        .verify_alone(marker.as_deref(), &never)?
+                        .manifest
+                }
             };
             let Some(manifest) = manifest else { return Ok(None) };
             manifests.push(manifest);

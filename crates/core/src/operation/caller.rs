@@ -4,7 +4,7 @@ use super::scripts::settings::ScriptSettings;
 use patchadm_changeset::transaction::{ExchangeRequest, ProgressEvent};
 use patchadm_inputs::trial::Moment;
 use patchadm_planning::plan::clock::Now;
-use patchadm_rootfs::LockHolder;
+use patchadm_rootfs::{LockHolder, never};
 
 pub use super::history_watch::HistoryListener;
 
@@ -74,7 +74,7 @@ impl Caller<'_> {
 
     /// Returns the same caller for work that no signal interrupts: one that came has been obeyed.
     pub(super) fn doing_to_its_end(&self) -> Self {
-        Self { interrupt: &|| None, ..self.doing(self.program) }
+        Self { interrupt: &never, ..self.doing(self.program) }
     }
 
     /// Returns the same caller for a command with a remark that is reported later.

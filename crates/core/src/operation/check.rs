@@ -33,7 +33,7 @@ use map::CheckMap;
 use native_files::NativeFiles;
 use overridden::OverriddenAttributes;
 use patchadm_inputs::database::{RecordDamage, RecordReader, RecordView, contents, read_consistently};
-use patchadm_rootfs::{Root, WorkMeter, WorkStep, WorkUnit, accounts_of, side_by_side};
+use patchadm_rootfs::{Interrupt, Root, WorkMeter, WorkStep, WorkUnit, accounts_of, never, side_by_side};
 use patchadm_svr4::package::{Accounts, ContentsLine, PkgInst};
 use patchadm_svr4::places;
 
@@ -69,7 +69,7 @@ pub fn recorded<'a>(
 ) -> Result<(Vec<ContentsLine>, UnmatchedOperands), CheckError> {
     let records = CheckedRecords::of(request)?;
     read_consistently(reader, |view| {
-        records.must_be_sound(view)?;
+        records.must_be_sound(view, &never)?;
         records.lines(view)
     })
 }
@@ -85,7 +85,7 @@ pub fn check<'a>(
         if view.is_during_run() {
             return Err(CheckError::Unfinished(view.root().prefix().display().to_string()));
         }
-        let damage = records.must_be_sound(view)?;
+        let damage = records.must_be_sound(view, &never)?;
         Ok(CheckReport { damage, ..records.compare(view, host, None, &DeliveredFiles::default())? })
     })
 }
@@ -129,7 +129,7 @@ pub fn check_and_fix(
         return Ok(CheckReport { mended, recovered: session.recovered, ..CheckReport::default() });
     }
     let view = RecordView::live(root);
-    let damage = records.must_be_sound(&view)?;
+    let damage = records.must_be_sound(&view, caller.interrupt)?;
     let delivered = DeliveredFiles::default();
     let report = records.compare(&view, &session.ground.host, Some(&session.ground), &delivered)?;
     Ok(CheckReport { recovered: session.recovered, damage, ..report })
@@ -170,7 +170,11 @@ impl<'a> CheckedRecords<'a> {
 
     /// Refuses records that disagree: all records of a root that is checked as a whole, otherwise `contents` and the named
     /// packages. Scripts of a run see records that are being changed. Returns the damage that stops nothing.
-    fn must_be_sound(&self, view: &RecordView<'_>) -> Result<Vec<RecordDamage>, CheckError> {
+    fn must_be_sound(
+        &self,
+        view: &RecordView<'_>,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Vec<RecordDamage>, CheckError> {
         let is_within = !view.is_live() && !view.is_during_run();
         if self.map.is_some() || is_within {
             return Ok(Vec::new());
@@ -179,8 +183,8 @@ impl<'a> CheckedRecords<'a> {
         let is_whole = self.is_whole();
         let is_meant =
             |name: &PkgInst| is_whole || packages.iter().any(|pattern| pattern.fits(name.as_str()));
-        let mut found =
-            find_damage_of(view, self.request.workers.max(1), is_meant).map_err(CheckError::Operation)?;
+        let found = find_damage_of(view, self.request.workers.max(1), interrupt, is_meant);
+        let mut found = found.map_err(CheckError::Operation)?;
         found.retain(|damage| damage.package().is_none_or(is_meant));
         let (stopping, others): (Vec<_>, Vec<_>) = found.into_iter().partition(RecordDamage::stops_changes);
         if stopping.is_empty() { Ok(others) } else { Err(CheckError::Damaged(stopping)) }

@@ -52,6 +52,14 @@ pub fn remember_index(
     Ok(expired)
 }
 
+/// Returns the location of the depot that was used last, if the root remembers one. It is only for messages: a command uses a
+/// depot only if its user names it.
+pub fn last_used_depot(root: &Root) -> Option<String> {
+    let directory = root.dir_if_there(&root.resolver().locate_dir(&places::own_directory()).ok()?).ok()??;
+    let memory = read_memory(&directory).ok()?;
+    memory.depots().max_by(|one, other| one.seen.cmp(&other.seen)).map(|one| one.location.clone())
+}
+
 fn judge_index(
     memory: &SeenDepots,
     sight: &IndexSight<'_>,
@@ -110,6 +118,7 @@ mod tests {
     use patchadm_inputs::depot::DepotIndex;
     use patchadm_inputs::trial::Moment;
     use patchadm_planning::plan::clock::Now;
+    use patchadm_rootfs::never;
 
     const HERE: &str = "/srv/depot";
 
@@ -150,7 +159,7 @@ mod tests {
             time: String::new(),
             user: String::new(),
             wait: &|_| false,
-            interrupt: &|| None,
+            interrupt: &never,
             progress: &|_| {},
             told: &|_, _| {},
             moment: &|| Moment { wall: at(day), boot: None, since_boot: 0 },

@@ -8,6 +8,7 @@ use super::failure::Failure;
 use crate::operation::queries::select::{PackagePattern, PackageSelection};
 use patchadm_inputs::source::{self, Extent, Form, Image, Origin, PackageImage, Source, SourceError};
 use patchadm_planning::plan::refusal::{Command, Reason};
+use patchadm_rootfs::Interrupt;
 
 /// The directory where packages wait for their installation.
 pub const SPOOL: &str = "/var/spool/pkg";
@@ -35,8 +36,12 @@ pub(crate) struct DeliveredPackage<'a> {
 }
 
 impl OpenDevice {
-    /// Reads the selected packages. Returns the words that match nothing, if there are any.
-    pub(super) fn open(path: &Path, words: &[String]) -> Result<Result<Self, Vec<String>>, SourceError> {
+    /// Reads the selected packages, until a signal comes. Returns the words that match nothing, if there are any.
+    pub(super) fn open(
+        path: &Path,
+        words: &[String],
+        interrupt: Interrupt<'_>,
+    ) -> Result<Result<Self, Vec<String>>, SourceError> {
         let selection = PackageSelection::of(words);
         let (asked, fits) = (Cell::new(false), Cell::new(false));
         let wanted = |directory: &str| {
@@ -45,25 +50,52 @@ impl OpenDevice {
             fits.set(fits.get() || is_wanted);
             is_wanted
         };
-        let opened = source::open(Origin::Path(&named(path)), Extent::Packages(&wanted));
+        let opened = source::open_until(Origin::Path(&named(path)), Extent::Packages(&wanted), interrupt);
         let (source, image) = match opened {
             Ok(opened) => opened,
             Err(_) if asked.get() && !fits.get() => return Ok(Err(words.to_vec())),
             Err(error) => return Err(error),
         };
+        Ok(Self::selected(source, image, &selection))
+    }
+
+    /// Reads a datastream that has descriptions alone, as `pkgtrans -i -s` writes it; the error is why it cannot be read
+    /// whole.
+    pub(super) fn description(
+        path: &Path,
+        words: &[String],
+        error: SourceError,
+    ) -> Result<Result<Self, Vec<String>>, SourceError> {
+        if !error.is_missing_file() {
+            return Err(error);
+        }
+        let (source, image) = source::open(Origin::Path(&named(path)), Extent::Unchecked)?;
+        if !image.packages.iter().all(|package| package.is_description) {
+            return Err(error);
+        }
+        Ok(Self::selected(source, image, &PackageSelection::of(words)))
+    }
+
+    /// Tells whether it is a datastream of descriptions alone.
+    pub(super) fn is_description(&self) -> bool {
+        self.image.packages.iter().all(|package| package.is_description)
+    }
+
+    /// Selects packages of an image. Returns the words that match nothing, if there are any.
+    fn selected(source: Source, image: Image, selection: &PackageSelection) -> Result<Self, Vec<String>> {
         let names: Vec<String> = image.packages.iter().map(PackageImage::spooled_name).collect();
         let missing = |pattern: &&PackagePattern| !names.iter().any(|name| pattern.fits(name));
         let missing: Vec<String> =
             selection.patterns.iter().filter(missing).map(ToString::to_string).collect();
         if !missing.is_empty() {
-            return Ok(Err(missing));
+            return Err(missing);
         }
         let fitting = |name: &str| selection.patterns.iter().position(|pattern| pattern.fits(name));
         let mut selected: Vec<usize> = (0..names.len()).collect();
         if !matches!(source.form(), Form::Datastream(_)) {
             selected.sort_by_key(|&index| names.get(index).map(|name| (fitting(name), name.clone())));
         }
-        Ok(Ok(Self { source, image, selected }))
+        Ok(Self { source, image, selected })
     }
 
     /// Returns the package at a place of the image.

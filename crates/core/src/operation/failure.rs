@@ -20,11 +20,12 @@ use patchadm_inputs::database::trial::TrialFault;
 use patchadm_inputs::database::undo_data::{ArchiveError, UndoContentError};
 use patchadm_inputs::database::{DatabaseError, IdentityFault, RecordDamage, RecordError, ViewError};
 use patchadm_inputs::depot::{SeenDepotsError, StaleIndex};
+use patchadm_inputs::http::without_password;
 use patchadm_inputs::native::NativeError;
 use patchadm_inputs::sign::{KeyDirectoryError, Verdict};
 use patchadm_inputs::source::{SourceError, SourceProblem};
-use patchadm_planning::plan::refusal::Refusal;
-use patchadm_rootfs::{LockError, RootError, Untrusted};
+use patchadm_planning::plan::refusal::{Reason, Refusal};
+use patchadm_rootfs::{Interrupt, LockError, RootError, Untrusted};
 
 /// A failed operation.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +35,7 @@ pub enum Failure {
     Refused(Box<Refusal>),
     /// The operand cannot be read as a patch or package.
     #[error(transparent)]
-    Source(#[from] SourceError),
+    Source(SourceError),
     /// The caller is not the superuser, and the root is not theirs.
     #[error("{0} belongs to somebody else, and you are not root")]
     NotPrivileged(String),
@@ -56,8 +57,11 @@ pub enum Failure {
         depot: String,
     },
     /// No depot is named, neither by the caller nor by the policy.
-    #[error("no depot is named: -M names one, or the policy does (depot=)")]
-    NoDepot,
+    #[error("no depot is named: -M names one, or the policy does (depot=){}", last_used(.last.as_deref()))]
+    NoDepot {
+        /// Where the depot was that was used last, if the root remembers one.
+        last: Option<String>,
+    },
     /// Patches come over a network, and no trusted key can vouch for them.
     #[error(
         "{0} is reached over a network, and this root trusts no key that could vouch for what comes from there"
@@ -97,10 +101,10 @@ pub enum Failure {
     Transaction(Arc<TransactionError>),
     /// The package database cannot be read.
     #[error(transparent)]
-    Database(#[from] DatabaseError),
+    Database(DatabaseError),
     /// The undo archive is missing or damaged.
     #[error(transparent)]
-    Archive(#[from] ArchiveError),
+    Archive(ArchiveError),
     /// The policy of the root makes no sense.
     #[error(transparent)]
     Policy(#[from] PolicyError),
@@ -174,9 +178,12 @@ pub enum Failure {
     /// The record of a trial is not believed.
     #[error(transparent)]
     Trial(TrialFault),
-    /// A named file (admin file, response file) does not exist or makes no sense.
+    /// A named file, such as an admin file, does not exist or makes no sense.
     #[error("{0}")]
     BadFile(String),
+    /// A named response file does not exist or makes no sense.
+    #[error("{0}")]
+    BadResponseFile(String),
     /// A plan file cannot be used, or does not hold any more.
     #[error(transparent)]
     Plan(Box<PlanFault>),
@@ -217,7 +224,19 @@ impl From<UndoFileFault> for Failure {
 
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
-        Self::Refused(Box::new(refusal))
+        match *refusal.reason {
+            Reason::Signal(signal) => Self::interrupted(signal),
+            _ => Self::Refused(Box::new(refusal)),
+        }
+    }
+}
+
+impl From<ArchiveError> for Failure {
+    fn from(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::Interrupted(signal) => Self::interrupted(signal),
+            _ => Self::Archive(error),
+        }
     }
 }
 
@@ -238,7 +257,7 @@ impl From<TransactionError> for Failure {
 impl From<UndoContentError> for Failure {
     fn from(error: UndoContentError) -> Self {
         match error {
-            UndoContentError::Undo(error) => Self::Archive(error),
+            UndoContentError::Undo(error) => error.into(),
             UndoContentError::Source(error) => Self::Source(error),
         }
     }
@@ -256,6 +275,29 @@ impl From<TrialFault> for Failure {
 impl From<ViewError> for Failure {
     fn from(error: ViewError) -> Self {
         Self::Database(error.into())
+    }
+}
+
+/// Names the depot that was used last, to follow on what is said about it.
+pub(crate) fn last_used(last: Option<&str>) -> String {
+    last.map(|last| format!("; the last one used was {}", without_password(last))).unwrap_or_default()
+}
+
+impl From<SourceError> for Failure {
+    fn from(error: SourceError) -> Self {
+        match error.problem {
+            SourceProblem::Interrupted(signal) => Self::interrupted(signal),
+            _ => Self::Source(error),
+        }
+    }
+}
+
+impl From<DatabaseError> for Failure {
+    fn from(error: DatabaseError) -> Self {
+        match error {
+            DatabaseError::Interrupted(signal) => Self::interrupted(signal),
+            _ => Self::Database(error),
+        }
     }
 }
 
@@ -330,6 +372,17 @@ impl Failure {
     /// Tells whether the root is as before, and nobody asked the operation to end.
     pub fn is_rolled_back(&self) -> bool {
         self.signal().is_none() && matches!(self.left(), RootCondition::Unchanged | RootCondition::RolledBack)
+    }
+
+    /// A signal came before anything was changed.
+    pub(super) fn interrupted(signal: i32) -> Self {
+        let cause = Cause::Interrupted(signal);
+        TransactionError { phase: Phase::Prepare, cause, left: RootCondition::Unchanged }.into()
+    }
+
+    /// Fails if a signal came.
+    pub(super) fn unless_interrupted(interrupt: Interrupt<'_>) -> Result<(), Self> {
+        interrupt().map_or(Ok(()), |signal| Err(Self::interrupted(signal)))
     }
 
     /// Returns the signal that ended the operation, if one did.

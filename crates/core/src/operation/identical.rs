@@ -9,21 +9,23 @@ use patchadm_inputs::database::survey::fill_identical;
 use patchadm_inputs::inventory::Inventory;
 use patchadm_inputs::source::{Image, Source};
 use patchadm_planning::plan::concern::FileToCompare;
-use patchadm_rootfs::Hashing;
-use patchadm_svr4::package::{ObjectPath, PackagePath};
+use patchadm_rootfs::{Hashing, Interrupt, Live};
+use patchadm_svr4::package::{ContentInfo, ObjectPath, PackagePath};
 
-/// Marks in the inventory the delivered files that exist byte for byte.
+/// Marks in the inventory the delivered files that exist byte for byte; ends if a signal comes.
 pub(super) fn mark_identical(
     source: &Source,
     image: &Image,
     files: Vec<FileToCompare<'_>>,
-    inventory: &mut Inventory,
+    (inventory, interrupt): (&mut Inventory, Interrupt<'_>),
 ) -> Result<(), Failure> {
     let mut candidates: BTreeMap<(usize, PackagePath), ObjectPath> = BTreeMap::new();
     for file in files {
-        let content = &file.entry.object.content;
-        let Some(live) = inventory.live.get(&file.path) else { continue };
-        if live.content_info() == Some(*content) {
+        let content = file.entry.object.content;
+        let Some(found) = inventory.live.get(&file.path).and_then(Live::content_info) else { continue };
+        // What no package owns has a time of its own.
+        let is_owned = inventory.lines.contains_key(&file.path);
+        if found == content || !is_owned && (ContentInfo { mtime: content.mtime, ..found }) == content {
             candidates.insert((file.package, file.entry.path.clone()), file.path);
         }
     }
@@ -32,7 +34,7 @@ pub(super) fn mark_identical(
     }
     let mut digests = Vec::new();
     let mut wanted = |package: usize, path: &PackagePath| candidates.contains_key(&(package, path.clone()));
-    source.stream::<Failure>(image, &mut wanted, &mut |package, path, _, data| {
+    source.stream_until::<Failure>(image, &mut wanted, interrupt, &mut |package, path, _, data| {
         let mut b3 = Hashing::new(std::io::sink());
         // A source that cannot be read is reported by `stream` itself.
         let read = std::io::copy(data, &mut b3);

@@ -7,7 +7,7 @@ use super::session::{Caller, RootAndPolicy, must_agree, must_have_database, with
 use crate::operation::trial::begin::begin_change;
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_planning::plan::clock::Now;
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{Interrupt, Root};
 use patchadm_svr4::package::PkgInst;
 
 /// The request.
@@ -42,16 +42,17 @@ pub struct KeptReport {
 pub fn kept_packages(root: &Root, request: &KeptRequest, caller: &Caller<'_>) -> Result<KeptReport, Failure> {
     must_have_database(root)?;
     let ground = RootAndPolicy::of(root)?;
+    let when = (&caller.now, caller.interrupt);
     if !request.prune || request.dry_run {
-        return without_lock(root, || shown(&ground, request, &caller.now));
+        return without_lock(root, || shown(&ground, request, when));
     }
     let session = begin_change(ground, caller)?;
-    must_agree(root, |_| false)?;
-    let packages = match named(request, &look_at_kept(&session.ground, &caller.now, true)?) {
+    must_agree(root, caller.interrupt, |_| false)?;
+    let packages = match named(request, &look_at_kept(&session.ground, when, true)?) {
         Ok(packages) => packages,
         Err(unknown) => return Ok(KeptReport { unknown, ..KeptReport::default() }),
     };
-    let (look, planned) = plan_to_prune(&session.ground, &caller.now, &packages, true)?;
+    let (look, planned) = plan_to_prune(&session.ground, when, &packages, true)?;
     let mut report = KeptReport { look, ..KeptReport::default() };
     if let Some(planned) = planned {
         report.receipt = Some(session.perform(&planned.plan, &mut NoContent, None, String::new())?);
@@ -60,15 +61,19 @@ pub fn kept_packages(root: &Root, request: &KeptRequest, caller: &Caller<'_>) ->
     Ok(KeptReport { recovered: session.recovered, ..report })
 }
 
-fn shown(ground: &RootAndPolicy, request: &KeptRequest, now: &Now) -> Result<KeptReport, Failure> {
-    let mut look = look_at_kept(ground, now, false)?;
+fn shown(
+    ground: &RootAndPolicy,
+    request: &KeptRequest,
+    when: (&Now, Interrupt<'_>),
+) -> Result<KeptReport, Failure> {
+    let mut look = look_at_kept(ground, when, false)?;
     let packages = match named(request, &look) {
         Ok(packages) => packages,
         Err(unknown) => return Ok(KeptReport { unknown, ..KeptReport::default() }),
     };
     let mut report = KeptReport::default();
     if request.prune {
-        let (_, planned) = plan_to_prune(ground, now, &packages, false)?;
+        let (_, planned) = plan_to_prune(ground, when, &packages, false)?;
         if let Some(planned) = planned {
             (report.pruned, report.notes) = (planned.pruned, planned.plan.notes);
         }

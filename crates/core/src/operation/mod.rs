@@ -51,6 +51,7 @@ pub mod recover;
 mod regained_lines;
 mod root_and_policy;
 mod run;
+mod running;
 pub mod scripts;
 pub mod session;
 #[cfg(feature = "sign")]

@@ -9,6 +9,7 @@ use patchadm_changeset::format::manifest::{Manifest, decode};
 use patchadm_inputs::database::undo_data::{OldRecords, UndoData};
 use patchadm_inputs::database::{RecordView, ledger, places};
 use patchadm_inputs::format::ledger::{Ledger, LedgerLine};
+use patchadm_rootfs::Interrupt;
 use patchadm_svr4::format::params::{self, LARGEST_FILE};
 use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::package::{Params, PkgInst};
@@ -33,7 +34,12 @@ pub(in crate::operation) struct PatchTraces {
 }
 
 impl PatchTraces {
-    pub(in crate::operation) fn of(ground: &RootAndPolicy, package: &PkgInst) -> Result<Self, Failure> {
+    /// Reads what is left, until a signal comes.
+    pub(in crate::operation) fn of(
+        ground: &RootAndPolicy,
+        package: &PkgInst,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Self, Failure> {
         let view = RecordView::live(&ground.root);
         let names = view.list(&places::save(package))?.unwrap_or_default();
         let names = names.into_iter().filter_map(|name| String::from_utf8(name).ok());
@@ -41,10 +47,11 @@ impl PatchTraces {
         let ledger = ledger::read(&view, package).ok();
         let (mut archives, mut patch_info) = (BTreeMap::new(), Vec::new());
         for line in ledger.iter().flat_map(Ledger::lines) {
+            Failure::unless_interrupted(interrupt)?;
             let alone = Ledger::of_line(line.clone());
             let kept = ground.undo_data(&view, None).kept_manifest(package, &line.patch, &alone);
             let kept = kept.ok().flatten();
-            let manifest = match bound_undo(ground, package, line).filter(|_| kept.is_none()) {
+            let manifest = match bound_undo(ground, package, line, interrupt).filter(|_| kept.is_none()) {
                 Some((undo, manifest)) => {
                     let records = undo.records(&manifest).ok();
                     archives.extend(records.map(|records| (line.patch.clone(), records)));
@@ -55,6 +62,7 @@ impl PatchTraces {
             let told = manifest.into_iter().flat_map(|manifest| manifest.header.patch_info);
             patch_info.extend(told.map(|(id, value)| (id, decode(&value).into_owned())));
         }
+        Failure::unless_interrupted(interrupt)?;
         Ok(Self { ledger, saved, archives, patch_info })
     }
 
@@ -65,17 +73,18 @@ impl PatchTraces {
     }
 }
 
-/// Returns the undo data of a line, if it is what the line says.
+/// Returns the undo data of a line, if it is what the line says, and no signal came.
 pub(in crate::operation) fn bound_undo(
     ground: &RootAndPolicy,
     package: &PkgInst,
     line: &LedgerLine,
+    interrupt: Interrupt<'_>,
 ) -> Option<(UndoData, Manifest)> {
     let view = RecordView::live(&ground.root);
     let alone = Ledger::of_line(line.clone());
     let undo = ground.undo_data(&view, None).find_with(package, &line.patch, &alone).ok()?;
     let undo = undo.telling(&view).ok()?;
-    let manifest = undo.bound_manifest().ok()??;
+    let manifest = undo.bound_manifest(interrupt).ok()??;
     Some((undo, manifest))
 }
 

@@ -17,30 +17,32 @@ use patchadm_changeset::records::{LastRecords, stamped};
 use patchadm_inputs::database::foreign_changes::{contents_digest, last_records, lost_copies};
 use patchadm_inputs::database::{DatabaseError, RecordDamage, RecordView, agreement, all, contents, places};
 use patchadm_inputs::stage::{LONGEST_RECORD, StagesRecord};
-use patchadm_rootfs::FileType;
+use patchadm_rootfs::{FileType, Interrupt, InterruptibleRead};
 use patchadm_svr4::format::contents::{ContentsReader, is_comment};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, Params, PkgInst};
 
 /// The number of paths that are named.
 const MOST_TOLD: usize = 5;
 
-/// Finds all damage of the records, packages first.
+/// Finds all damage of the records, packages first. A signal ends it.
 pub(in crate::operation) fn find_damage(
     view: &RecordView<'_>,
     workers: usize,
+    interrupt: Interrupt<'_>,
 ) -> Result<Vec<RecordDamage>, Failure> {
-    find_damage_of(view, workers, |_| true)
+    find_damage_of(view, workers, interrupt, |_| true)
 }
 
 /// Finds the damage of `contents`, and of the records of the packages for which `is_meant` holds.
 pub(in crate::operation) fn find_damage_of(
     view: &RecordView<'_>,
     workers: usize,
+    interrupt: Interrupt<'_>,
     is_meant: impl Fn(&PkgInst) -> bool + Sync,
 ) -> Result<Vec<RecordDamage>, Failure> {
-    let mut found = agreement::find_damage_of(view, workers, &is_meant)?;
+    let mut found = agreement::find_damage_of(view, workers, interrupt, &is_meant)?;
     if found.is_empty() {
-        found.extend(lost_lines(view)?);
+        found.extend(lost_lines(view, interrupt)?);
     }
     let copies = lost_copies(view)?;
     found.extend(copies.into_iter().filter(|damage| damage.package().is_none_or(&is_meant)));
@@ -55,18 +57,19 @@ pub(in crate::operation) fn damage_of_stages(view: &RecordView<'_>) -> Result<Op
 }
 
 /// Refuses a root whose `contents` does not agree with its packages, or has lost lines of them. Ignores damage of packages
-/// for which `is_passed_over` holds.
+/// for which `is_passed_over` holds. A signal ends it.
 pub(in crate::operation) fn must_agree(
     view: &RecordView<'_>,
     workers: usize,
+    interrupt: Interrupt<'_>,
     is_passed_over: impl Fn(&PkgInst) -> bool,
 ) -> Result<(), Failure> {
-    agreement::must_agree(view, workers, is_passed_over)?;
-    lost_lines(view)?.map_or(Ok(()), |damage| Err(DatabaseError::from(damage).into()))
+    agreement::must_agree(view, workers, interrupt, is_passed_over)?;
+    lost_lines(view, interrupt)?.map_or(Ok(()), |damage| Err(DatabaseError::from(damage).into()))
 }
 
 /// Finds the objects whose lines were lost since the last run.
-fn lost_lines(view: &RecordView<'_>) -> Result<Option<RecordDamage>, Failure> {
+fn lost_lines(view: &RecordView<'_>, interrupt: Interrupt<'_>) -> Result<Option<RecordDamage>, Failure> {
     let Some(file) = contents::open(view).map_err(DatabaseError::from)?.filter(|_| view.is_live()) else {
         return Ok(None);
     };
@@ -77,11 +80,13 @@ fn lost_lines(view: &RecordView<'_>) -> Result<Option<RecordDamage>, Failure> {
     let Some(before) = last.owners().filter(|_| !stamped::is_about(&last.stamp, &file)) else {
         return Ok(None);
     };
-    if contents_digest(view)? == Some(last.stamp.b3) {
+    if contents_digest(view, interrupt)? == Some(last.stamp.b3) {
         return Ok(None);
     }
-    let Some((now, paths)) = lines_now(BufReader::with_capacity(1 << 18, file)) else { return Ok(None) };
-    let lost = LostLines { view, last, before: &before, now: &now, paths: &paths }.find()?;
+    let lines = lines_now(BufReader::with_capacity(1 << 18, InterruptibleRead::new(file, interrupt)));
+    Failure::unless_interrupted(interrupt)?;
+    let Some((now, paths)) = lines else { return Ok(None) };
+    let lost = LostLines { view, last, before: &before, now: &now, paths: &paths, interrupt }.find()?;
     if lost.is_empty() {
         return Ok(None);
     }
@@ -105,6 +110,7 @@ struct LostLines<'a> {
     now: &'a OwnerCounts,
     /// The paths that have lines now.
     paths: &'a BTreeSet<ObjectPath>,
+    interrupt: Interrupt<'a>,
 }
 
 impl LostLines<'_> {
@@ -121,7 +127,7 @@ impl LostLines<'_> {
         if delivered.is_empty() && !has_patches {
             return Ok(delivered);
         }
-        self.missed(&fewer, &regained_lines(&ground, &fewer)?)
+        self.missed(&fewer, &regained_lines(&ground, &fewer, self.interrupt)?)
     }
 
     /// Returns the existing objects of these lines that have no line now, and that no run gave up.
@@ -132,6 +138,7 @@ impl LostLines<'_> {
     ) -> Result<BTreeSet<ObjectPath>, Failure> {
         let mut missed = BTreeSet::new();
         for line in lines.values().filter(|line| !self.paths.contains(&line.path)) {
+            Failure::unless_interrupted(self.interrupt)?;
             let is_given_up = packages.keys().filter(|package| line.is_owned_by(package)).all(|package| {
                 self.last.packages().get(package).is_some_and(|bound| bound.given_up.contains(&line.path))
             });
@@ -149,7 +156,7 @@ impl LostLines<'_> {
             let package = std::str::from_utf8(name).ok().and_then(|name| PkgInst::new(name).ok());
             let Some(package) = package else { continue };
             // A package that another tool removed owns nothing any more.
-            if let Some(params) = all::params_of(self.view, &package)? {
+            if let Some(params) = all::records_of(self.view, &package)?.params()? {
                 fewer.insert(package, params);
             }
         }

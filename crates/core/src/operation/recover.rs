@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::check::{CheckRequest, CheckedAspects, check};
 use super::failure::Failure;
+use super::patches::undo_directory::{MOVABLE, is_movable};
 use super::session::{Caller, RootAndPolicy, Session, may_change, must_have_database};
 use super::trial::{ExpiryReport, end_expired_trial};
 use crate::script::end_leftovers;
@@ -148,10 +149,13 @@ fn keeping_place(host: &Root, to: &Path) -> Result<Dir, Failure> {
         above.make_dir(physical.name(), Mode::of(0o700))?
     };
     let is_private = dir.is_own()? && dir.itself()?.mode.bits() & 0o022 == 0;
-    if rule::holds("keep-stage.place", is_private) {
-        return Ok(dir);
+    if !rule::holds("keep-stage.place", is_private) {
+        return Err(wrong("belongs to somebody else or can be written by others"));
     }
-    Err(wrong("belongs to somebody else or can be written by others"))
+    if is_movable(host, to)? {
+        return Err(wrong(MOVABLE));
+    }
+    Ok(dir)
 }
 
 /// Returns the paths that are not as recorded.

@@ -11,6 +11,7 @@ use patchadm_changeset::format::run::Run;
 use patchadm_inputs::database::{RecordView, installed};
 use patchadm_inputs::format::ledger::Ledger;
 use patchadm_planning::plan::package::regain::is_of_patch;
+use patchadm_rootfs::Interrupt;
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, OwningPackage, Params, PkgInst, variables};
 use patchadm_svr4::patch::PatchId;
@@ -18,13 +19,14 @@ use patchadm_svr4::patch::PatchId;
 /// Lines by path.
 pub(super) type Lines = BTreeMap<ObjectPath, ContentsLine>;
 
-/// Returns the lines of these packages as they and their patches brought them, as far as that is known.
+/// Returns the lines of these packages as they and their patches brought them, as far as that is known. A signal ends it.
 pub(super) fn regained_lines(
     ground: &RootAndPolicy,
     packages: &BTreeMap<PkgInst, Params>,
+    interrupt: Interrupt<'_>,
 ) -> Result<Lines, Failure> {
     let mut regained = RegainedLines::default();
-    regained.packages(ground, packages)?;
+    regained.packages(ground, packages, interrupt)?;
     Ok(regained.lines)
 }
 
@@ -65,19 +67,22 @@ impl Default for RegainedLines {
 }
 
 impl RegainedLines {
-    /// Adds the known lines of these packages.
+    /// Adds the known lines of these packages, until a signal comes.
     pub(super) fn packages(
         &mut self,
         ground: &RootAndPolicy,
         packages: &BTreeMap<PkgInst, Params>,
+        interrupt: Interrupt<'_>,
     ) -> Result<(), Failure> {
         let mut applied = Vec::new();
         for (package, params) in packages {
-            let traces = PatchTraces::of(ground, package)?;
+            let traces = PatchTraces::of(ground, package, interrupt)?;
             let patches = installed::patch_records(&ground.root, package, params, &ground.policy.separator)?;
             let patches: Vec<PatchId> = patches.list.iter().cloned().collect();
             self.base(ground, package, params, &patches, &traces)?;
-            self.patches(ground, package, &patches, &traces, &mut applied);
+            self.patches(ground, package, (&patches, &traces), interrupt, &mut applied);
+            // An interrupted digest does not make an archive unknown.
+            Failure::unless_interrupted(interrupt)?;
         }
         // The patches of one package are in order already.
         applied.sort_by_key(|one| one.run);
@@ -139,8 +144,8 @@ impl RegainedLines {
         &mut self,
         ground: &RootAndPolicy,
         package: &'p PkgInst,
-        patches: &[PatchId],
-        traces: &PatchTraces,
+        (patches, traces): (&[PatchId], &PatchTraces),
+        interrupt: Interrupt<'_>,
         applied: &mut Vec<AppliedTo<'p>>,
     ) {
         let (mut run, mut unknown) = (0, Vec::new());
@@ -152,7 +157,8 @@ impl RegainedLines {
             let manifest = line.and_then(|line| {
                 let view = RecordView::live(&ground.root);
                 let alone = Ledger::of_line(line.clone());
-                ground.undo_data(&view, None).known_manifest(package, &line.patch, &alone).ok()?
+                let reader = ground.undo_data(&view, None);
+                reader.known_manifest(package, &line.patch, &alone, interrupt).ok()?
             });
             match manifest {
                 Some(manifest) => applied.push(AppliedTo { run, package, manifest }),

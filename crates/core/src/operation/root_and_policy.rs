@@ -24,13 +24,16 @@ use patchadm_inputs::policy::Policy;
 use patchadm_planning::plan::patch::validate::applied_to;
 use patchadm_planning::plan::refusal::Reason;
 use patchadm_planning::plan::{Plan, RecordChange};
-use patchadm_rootfs::{Root, Timestamp, random, side_by_side};
+use patchadm_rootfs::{Interrupt, Root, Timestamp, never, random, side_by_side};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchRecords};
 use patchadm_svr4::places;
 
 /// The number of packages that are read in one go.
 const PORTION: usize = 100;
+
+/// How a root is surveyed: with the directory of undo archives that were moved (`patchrm -B`), and until a signal comes.
+pub(in crate::operation) type SurveyWay<'a> = (Option<&'a Path>, Interrupt<'a>);
 
 /// The basis of every plan, whether it is carried out or only shown.
 pub struct RootAndPolicy {
@@ -174,10 +177,10 @@ impl RootAndPolicy {
         UndoReader { view, host: &self.host, outside: self.outside.with(moved_to) }
     }
 
-    /// Surveys what a change touches. `moved_to` is the directory of undo archives that were moved (`patchrm -B`). The
-    /// caller holds the lock of the root, or plans [`without_lock`](super::session::without_lock).
-    pub fn survey(&self, touched: &Touched, moved_to: Option<&Path>) -> Result<Inventory, Failure> {
-        self.survey_with(self.all_packages()?, touched, moved_to)
+    /// Surveys what a change touches, until a signal comes. The caller holds the lock of the root, or plans
+    /// [`without_lock`](super::session::without_lock).
+    pub fn survey(&self, touched: &Touched, interrupt: Interrupt<'_>) -> Result<Inventory, Failure> {
+        self.survey_with(self.all_packages()?, touched, (None, interrupt))
     }
 
     /// Returns every installed package with its parameters, and whether it is only partially installed.
@@ -247,9 +250,9 @@ impl RootAndPolicy {
         &self,
         packages: BTreeMap<PkgInst, Installed>,
         touched: &Touched,
-        moved_to: Option<&Path>,
+        how: SurveyWay<'_>,
     ) -> Result<Inventory, Failure> {
-        let mut inventory = self.survey_with(packages, touched, moved_to)?;
+        let mut inventory = self.survey_with(packages, touched, how)?;
         inventory.hide_kept();
         Ok(inventory)
     }
@@ -273,7 +276,8 @@ impl RootAndPolicy {
         }
         let all = packages.iter().filter(|(package, _)| touched.packages.contains(*package));
         let all = all.map(|(package, installed)| (package.clone(), installed.clone())).collect();
-        let Inventory { packages, lines, live, native_owners, .. } = self.survey_with(all, &touched, None)?;
+        let Inventory { packages, lines, live, native_owners, .. } =
+            self.survey_with(all, &touched, (None, &never))?;
         let lines = lines.into_iter().filter(|(path, _)| touched.paths.contains(path)).collect();
         let live = live.into_iter().filter(|(path, _)| touched.paths.contains(path)).collect();
         Ok(KeptLibraries { packages, lines, live, native_owners })
@@ -430,12 +434,13 @@ impl RootAndPolicy {
         &self,
         packages: BTreeMap<PkgInst, Installed>,
         touched: &Touched,
-        moved_to: Option<&Path>,
+        (moved_to, interrupt): SurveyWay<'_>,
     ) -> Result<Inventory, Failure> {
         let new_marker = format!("{:016x}", random()?);
         let separator = &self.policy.separator;
         let outside = self.outside.with(moved_to);
-        let setting = SurveySettings { host: &self.host, separator, new_marker: &new_marker, outside };
+        let setting =
+            SurveySettings { host: &self.host, separator, new_marker: &new_marker, outside, interrupt };
         let index = self.native_index();
         let mut touched = Cow::Borrowed(touched);
         if index.has_diversions() {

@@ -11,6 +11,7 @@ use super::failure::Failure;
 use super::history_watch::HistoryWatch;
 use super::native_locks::{NativeLocks, lock_root};
 use super::record_damage;
+use super::running::ReplacedFiles;
 use super::system_managers::SystemManagers;
 use super::trial::change::TrialChange;
 use crate::script::{ProcessIdentity, end_leftovers};
@@ -26,7 +27,7 @@ use patchadm_inputs::database::{
 use patchadm_inputs::native::NativeManager;
 use patchadm_planning::plan::patch::patch_plan::PatchPlan;
 use patchadm_planning::plan::{Plan, RecordChange};
-use patchadm_rootfs::{Dir, Lock, LockError, Root, random};
+use patchadm_rootfs::{Dir, Interrupt, Lock, LockError, Root, random};
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::places;
 
@@ -70,6 +71,7 @@ pub struct Session<'a> {
 /// Checks that the caller may change the root and can write its records. The caller must be the owner of the root or the
 /// superuser; as the superuser only where no other user can write the records.
 pub fn may_change(root: &Root) -> Result<(), Failure> {
+    root.must_have_proc()?;
     root.look_at_records()?;
     let theirs = |path: String| Err(Failure::NotPrivileged(path));
     if !root.is_privileged() && !root.is_own()? {
@@ -103,9 +105,13 @@ pub fn is_new(root: &Root) -> Result<bool, Failure> {
 }
 
 /// Refuses a root whose `contents` does not agree with its packages. Ignores damage of packages for which `is_passed_over`
-/// holds. Defects in the pkginfo of a package are found where packages are read.
-pub fn must_agree(root: &Root, is_passed_over: impl Fn(&PkgInst) -> bool) -> Result<(), Failure> {
-    record_damage::must_agree(&RecordView::live(root), root.workers(), is_passed_over)
+/// holds. Defects in the pkginfo of a package are found where packages are read. A signal ends it.
+pub fn must_agree(
+    root: &Root,
+    interrupt: Interrupt<'_>,
+    is_passed_over: impl Fn(&PkgInst) -> bool,
+) -> Result<(), Failure> {
+    record_damage::must_agree(&RecordView::live(root), root.workers(), interrupt, is_passed_over)
 }
 
 /// Refuses a root without a package database. The error names the root.
@@ -345,7 +351,7 @@ impl<'a> Session<'a> {
         work: impl FnOnce(RunSettings<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let mut patch_records = patch_records.into_iter();
-        let PatchRecord { patches, packages, log, text, signature, refreshed } =
+        let PatchRecord { patches, packages, log, text, signature, refreshed, merges } =
             patch_records.next().unwrap_or_default();
         let others: Vec<PatchRecord> = patch_records.collect();
         let all = patches.iter().chain(others.iter().flat_map(|other| &other.patches));
@@ -367,14 +373,16 @@ impl<'a> Session<'a> {
             trial,
             trial_end,
             because,
+            merges,
             others,
         };
+        let going = ReplacedFiles::remember(&self.ground.root, plan);
         // A root without a journal has no marker yet. Its first archives name one, and the journal must have the same.
         let marker = match plan.undo.first() {
             Some(undo) => undo.manifest.header.root.clone(),
             None => format!("{:016x}", random()?),
         };
-        work(RunSettings {
+        let done = work(RunSettings {
             run_record: &run_record,
             marker: &marker,
             nonce: random()?,
@@ -384,7 +392,9 @@ impl<'a> Session<'a> {
             ledgers: &RootLedgers,
             before_publishing,
             when_switched,
-        })
+        });
+        ReplacedFiles::remember_files(&self.ground.root, going);
+        done
     }
 
     /// Marks the root at its first unprivileged change, so that owners that were only recorded are not checked.
@@ -416,16 +426,21 @@ fn name_of_run(plan: &Plan, caller: &Caller<'_>) -> &'static str {
 pub(super) fn patch_record(plan: &Plan, log: Option<ObjectPath>, text: String) -> PatchRecord {
     let packages = plan.packages.iter().map(ToString::to_string).collect();
     let signature = plan.signature.clone();
-    PatchRecord { patches: plan.patches.clone(), packages, log, text, signature, refreshed: Vec::new() }
+    PatchRecord {
+        patches: plan.patches.clone(),
+        packages,
+        log,
+        text,
+        signature,
+        refreshed: Vec::new(),
+        merges: plan.merges.clone(),
+    }
 }
 
 /// Returns why the lock was not taken. A command that was told to end while it waited ends as usual.
 fn not_taken(error: LockError, signal: Option<i32>) -> Failure {
     match (error, signal) {
-        (LockError::Held { .. }, Some(signal)) => {
-            let cause = Cause::Interrupted(signal);
-            TransactionError { phase: Phase::Prepare, cause, left: RootCondition::Unchanged }.into()
-        }
+        (LockError::Held { .. }, Some(signal)) => Failure::interrupted(signal),
         (error, _) => error.into(),
     }
 }

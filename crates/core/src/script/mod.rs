@@ -42,8 +42,10 @@ use patchadm_rootfs::{LockError, LockHolder, RootError};
 
 pub use host::{ScriptHost, ScriptHostSettings};
 pub use leftovers::{ScriptLock, end_leftovers};
+pub(crate) use processes::boot_id;
 pub use session::enter_session;
 pub use supervisor::supervise;
+pub use tools::{ScriptTool, ToolProgram};
 
 /// The argument that makes the program the second process, which then only runs [`supervise`].
 pub const SUPERVISOR: &str = "__scripts";
@@ -51,6 +53,9 @@ pub const SUPERVISOR: &str = "__scripts";
 /// The argument that makes the program a process that enters a session of its own and becomes a script, which only runs
 /// [`enter_session`].
 pub const SESSION: &str = "__session";
+
+/// Where a tree may have this program for scripts, if the program entered it from outside.
+pub const PROGRAM_INSIDE: &str = "/.program";
 
 /// A script to run, with its circumstances.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use rustix::fs::CWD;
 use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
 
 use super::ScriptError;
-use super::tools::ToolDirectory;
+use super::tools::{ScriptTool, ToolDirectory};
 use patchadm_rootfs::Dir;
 use patchadm_svr4::package::{Mode, unescape};
 
@@ -39,12 +39,11 @@ fn place(command: &str) -> &'static str {
 }
 
 /// Makes the commands available under their absolute paths, or returns why they are not.
-pub(super) fn provide(bench: &ToolDirectory, root: &Path, commands: &[&str]) -> Result<(), String> {
-    let missing: Vec<(String, &str)> = ToolDirectory::names(commands)
+pub(super) fn provide(bench: &ToolDirectory, root: &Path, commands: &[ScriptTool]) -> Result<(), String> {
+    let missing: Vec<(&str, &str)> = ToolDirectory::names(commands)
         .into_iter()
-        .map(|name| (place(&name), name))
-        .filter(|(place, name)| Path::new(USR).join(place).join(name).symlink_metadata().is_err())
-        .map(|(place, name)| (name, place))
+        .map(|name| (name, place(name)))
+        .filter(|(name, place)| Path::new(USR).join(place).join(name).symlink_metadata().is_err())
         .collect();
     let lacks_directory = DIRECTORIES.iter().any(|directory| !Path::new(USR).join(directory).is_dir());
     if missing.is_empty() && !lacks_directory {
@@ -52,7 +51,7 @@ pub(super) fn provide(bench: &ToolDirectory, root: &Path, commands: &[&str]) -> 
     }
     let root = std::fs::canonicalize(root).map_err(|error| error.to_string())?;
     if root == Path::new("/") || root.starts_with(USR) {
-        let (name, place) = missing.first().map_or(("", "sadm/bin"), |(name, place)| (name.as_str(), *place));
+        let (name, place) = missing.first().copied().unwrap_or(("", "sadm/bin"));
         return Err(format!("{USR}/{place}/{name} is not installed on this system"));
     }
     if bench.path().starts_with(USR) {
@@ -63,7 +62,7 @@ pub(super) fn provide(bench: &ToolDirectory, root: &Path, commands: &[&str]) -> 
 }
 
 /// Makes the overlay's layer for `/usr`: only directories and links that `/usr` lacks.
-fn lay_out(bench: &ToolDirectory, missing: &[(String, &str)]) -> Result<PathBuf, ScriptError> {
+fn lay_out(bench: &ToolDirectory, missing: &[(&str, &str)]) -> Result<PathBuf, ScriptError> {
     let top = bench.dir().make_dir(b"usr", Mode::of(0o755))?;
     for directory in DIRECTORIES {
         make_dirs(&top, directory)?;
@@ -164,6 +163,7 @@ fn escaped(path: &Path) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tools::ToolProgram;
     use super::*;
 
     #[test]
@@ -175,8 +175,9 @@ mod tests {
     #[test]
     fn on_the_running_system_nothing_is_overlaid() {
         let dir = tempfile::tempdir().unwrap();
-        let bench = ToolDirectory::lay_out(dir.path(), &["a-command-that-nobody-has"], None).unwrap();
-        let error = provide(&bench, Path::new("/"), &["a-command-that-nobody-has"]).unwrap_err();
+        let commands = [ScriptTool { name: "a-command-that-nobody-has", program: ToolProgram::This }];
+        let bench = ToolDirectory::lay_out(dir.path(), &commands, None).unwrap();
+        let error = provide(&bench, Path::new("/"), &commands).unwrap_err();
         assert_eq!(error, "/usr/sbin/a-command-that-nobody-has is not installed on this system");
         assert!(!bench.path().join("usr").exists());
     }

@@ -207,7 +207,7 @@ impl ProcessIdentity {
 }
 
 /// Reads the id of the current boot.
-fn boot_id() -> io::Result<String> {
+pub(crate) fn boot_id() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned())
 }
 

@@ -4,7 +4,8 @@
 //! closes, the program is dead, for whatever reason. Then the script is ended with everything that descends from it, the
 //! directory is removed, and the end of the process releases the lock.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,18 +17,21 @@ use rustix::io::Errno;
 use super::channel::{HostOrder, OpenOrder, RunOrder, SupervisorAnswer};
 use super::child::{ScriptChild, reap_strays};
 use super::leftovers::ScriptLock;
-use super::tools::ToolDirectory;
+use super::tools::{ScriptTool, ToolDirectory, ToolProgram};
 use super::trust::ScriptUser;
 use super::{ScriptEnd, ScriptError, namespace};
 use crate::process::{MessageChannel, close_inherited, leave_session_keyring};
 use patchadm_rootfs::Root;
 
-/// Runs the second process: takes orders on standard input, which is a socket, until it closes. `commands` are the names of
-/// the program's commands; scripts find each of them among their tools.
+/// How much of a script is searched for commands, in bytes.
+const LARGEST_LOOKED_AT: u64 = 16 << 20;
+
+/// Runs the second process: takes orders on standard input, which is a socket, until it closes. Scripts find each of the
+/// `commands` among their tools.
 ///
 /// For a process that was just started to do this and nothing else: it closes every other inherited descriptor, and sets the
 /// umask to 022.
-pub fn supervise(commands: &[&str]) -> io::Result<()> {
+pub fn supervise(commands: &[ScriptTool]) -> io::Result<()> {
     close_inherited()?;
     outlive_signals()?;
     // Orphaned processes of a script become children of this process, so that it can end them with the script.
@@ -46,13 +50,41 @@ pub fn supervise(commands: &[&str]) -> io::Result<()> {
     channel.send(&ready, None)?;
     while let Some(order) = channel.receive()? {
         // Any other order is about a script that has ended since.
-        if let HostOrder::Run(running) = order
-            && !run(&mut channel, &running)?
-        {
+        let HostOrder::Run(running) = order else { continue };
+        if let Some(reason) = lacks_command(Path::new(&running.file), commands) {
+            channel.send(&SupervisorAnswer::Failed { reason }, None)?;
+        } else if !run(&mut channel, &running)? {
             break;
         }
     }
     Ok(())
+}
+
+/// Returns the reason why a script cannot run: it calls a command whose program is not installed. Many scripts go on
+/// after a command that fails, and the undo packages that they make with pkgproto(1) and pkgmk(1) would lack objects.
+fn lacks_command(script: &Path, commands: &[ScriptTool]) -> Option<String> {
+    let missing: Vec<(&str, &str)> = commands
+        .iter()
+        .filter_map(|tool| match tool.program {
+            ToolProgram::Missing(program) => Some((tool.name, program)),
+            _ => None,
+        })
+        .collect();
+    if missing.is_empty() {
+        return None;
+    }
+    let mut text = Vec::new();
+    File::open(script).ok()?.take(LARGEST_LOOKED_AT).read_to_end(&mut text).ok()?;
+    let (name, program) = missing.into_iter().find(|(name, _)| calls(&text, name))?;
+    Some(format!("it calls {name}, which is part of {program}, which is not installed (package {program})"))
+}
+
+/// Tells whether a word outside comments is the name of a command, with a path before it or without one.
+fn calls(script: &[u8], command: &str) -> bool {
+    let lines = script.split(|&byte| byte == b'\n');
+    let mut code = lines.filter(|line| !line.trim_ascii_start().starts_with(b"#"));
+    let is_end = |byte: &u8| !(byte.is_ascii_alphanumeric() || b"_-.".contains(byte));
+    code.any(|line| line.split(is_end).any(|word| word == command.as_bytes()))
 }
 
 /// Survives the terminal's signals, which reach the whole foreground. Their meaning is for the program to decide; it
@@ -82,7 +114,7 @@ struct SupervisorState {
 }
 
 impl SupervisorState {
-    fn open(opening: &OpenOrder, commands: &[&str]) -> Result<Self, ScriptError> {
+    fn open(opening: &OpenOrder, commands: &[ScriptTool]) -> Result<Self, ScriptError> {
         let root_path = Path::new(&opening.root);
         let root = Root::open(root_path)?;
         let lock = ScriptLock::take(&root)?;
@@ -193,6 +225,21 @@ fn next(channel: &MessageChannel, script: &OwnedFd, until: Option<Instant>) -> R
             Ok(_) | Err(Errno::INTR) => {}
             // Without poll, nothing can be followed. The next read from the channel fails as well.
             Err(_) => return Ready::Line,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_calls_a_command_by_its_name_or_path_and_a_comment_calls_nothing() {
+        for text in ["pkgmk -o", "a | /usr/bin/pkgmk", "x=`pkgmk`\n", "#!/bin/sh\n  (pkgmk;)"] {
+            assert!(calls(text.as_bytes(), "pkgmk"), "{text}");
+        }
+        for text in ["# pkgmk", "  # calls pkgmk", "mypkgmk", "pkgmk.log", "pkgmk-2", "pkgmk_"] {
+            assert!(!calls(text.as_bytes(), "pkgmk"), "{text}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use patchadm_changeset::format::manifest::{RecordedState, decode};
 use patchadm_inputs::stage::ComparedAttributes;
-use patchadm_making::release::{
+use patchadm_releases::{
     Device, FileContent, LinkGroup, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep,
 };
 use patchadm_rootfs::{FileType, Live, LiveKind, Timestamp};

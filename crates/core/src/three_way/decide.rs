@@ -6,8 +6,8 @@ use super::outcome::{Conflict, Decision, KeptBecause, Outcome, Outcomes, SideCha
 use super::settle::settle;
 use super::sides::Sides;
 use patchadm_inputs::policy::Edited;
-use patchadm_making::build::{ChangeKind, CompareOptions, compare};
-use patchadm_making::release::ReleaseObject;
+use patchadm_releases::ReleaseObject;
+use patchadm_releases::{ChangeKind, CompareOptions, compare};
 use patchadm_svr4::package::ObjectPath;
 
 /// The options of a comparison without a base.
@@ -25,6 +25,10 @@ pub trait PathFacts {
     fn is_volatile(&self, path: &ObjectPath) -> bool;
     /// Returns whether the object of the source tree comes even if only the other tree changed the path.
     fn comes_always(&self, _: &ObjectPath) -> bool {
+        false
+    }
+    /// Returns whether the existing object stays although the source tree deleted it: something of its own tree needs it.
+    fn is_needed(&self, _: &ObjectPath) -> bool {
         false
     }
     /// Returns whether the existing object was written to since it was recorded.
@@ -135,6 +139,9 @@ impl ThreeWay<'_> {
                 let is_volatile = is_newer && self.facts.is_volatile(path);
                 (is_newer && !is_volatile).then_some(Outcome::TakeTime)
             }
+            (Some(ChangeKind::Deleted), None) if self.facts.is_needed(path) => {
+                Some(Outcome::Keep(KeptBecause::LiveOnly))
+            }
             (Some(ChangeKind::Deleted), None) => Some(Outcome::Delete),
             (Some(_), None) => Some(Outcome::Take),
             (None, Some(_)) if apart.is_some_and(is_in_from) && self.facts.comes_always(path) => {
@@ -144,6 +151,10 @@ impl ThreeWay<'_> {
             (Some(_), Some(_)) if apart.is_none() => None,
             (Some(from), Some(to)) => {
                 let decision = decision(self.facts.choice(path));
+                let is_deletion = *from == ChangeKind::Deleted && decision == Decision::Replace;
+                if is_deletion && self.facts.is_needed(path) {
+                    return Some(Outcome::Keep(KeptBecause::LiveOnly));
+                }
                 Some(Outcome::Conflict(Conflict { from: side(from), to: side(to), decision }))
             }
         }

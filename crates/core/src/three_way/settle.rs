@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::outcome::{Conflict, Decision, KeptBecause, Outcome, Outcomes, SideChange};
 use super::sides::Sides;
-use patchadm_making::release::{ReleaseObject, ReleaseObjectKind};
+use patchadm_releases::{ReleaseObject, ReleaseObjectKind};
 use patchadm_svr4::package::ObjectPath;
 
 /// Reconciles the outcomes of nested paths.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use patchadm_making::release::ReleaseObject;
+use patchadm_releases::ReleaseObject;
 use patchadm_svr4::package::ObjectPath;
 
 /// The trees, each sorted by path with each path once, and within the same paths.

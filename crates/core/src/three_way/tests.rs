@@ -6,7 +6,7 @@ use super::*;
 use patchadm_changeset::format::manifest::RecordedState;
 use patchadm_inputs::policy::Edited;
 use patchadm_inputs::stage::ComparedAttributes;
-use patchadm_making::release::ReleaseObject;
+use patchadm_releases::ReleaseObject;
 use patchadm_rootfs::{Digest, FileType, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
@@ -14,6 +14,7 @@ struct Facts {
     choice: Edited,
     volatile: &'static [&'static str],
     edited: &'static [&'static str],
+    needed: &'static [&'static str],
 }
 
 impl PathFacts for Facts {
@@ -28,9 +29,13 @@ impl PathFacts for Facts {
     fn is_edited(&self, path: &ObjectPath) -> bool {
         self.edited.contains(&path.to_string().as_str())
     }
+
+    fn is_needed(&self, path: &ObjectPath) -> bool {
+        self.needed.contains(&path.to_string().as_str())
+    }
 }
 
-const PLAIN: Facts = Facts { choice: Edited::Stop, volatile: &[], edited: &[] };
+const PLAIN: Facts = Facts { choice: Edited::Stop, volatile: &[], edited: &[], needed: &[] };
 
 fn path(text: &str) -> ObjectPath {
     ObjectPath::new(text.as_bytes()).unwrap()
@@ -179,6 +184,23 @@ fn what_is_volatile_stays_as_it_is_on_the_live_tree() {
     assert!(three(&["/log A @1"], &["/log A @2"], &["/log A @1"], &facts).is_empty());
     assert_eq!(three(&[], &["/log A"], &[], &facts), ["/log take"], "where nothing is it may come");
     assert_eq!(two(&["/log A"], &["/log B"], TwoWay::default(), &facts), ["/log keep volatile"]);
+}
+
+#[test]
+fn what_is_needed_stays_although_the_source_deleted_it_and_so_do_the_directories_above() {
+    let facts = Facts { choice: Edited::Replace, needed: &["/d/f"], ..PLAIN };
+    let base = ["/d /", "/d/f A", "/d/g A"];
+    assert_eq!(three(&base, &[], &base, &facts), ["/d keep live-only", "/d/f keep live-only", "/d/g delete"]);
+    let changed = ["/d /", "/d/f B", "/d/g A"];
+    assert_eq!(
+        three(&base, &[], &changed, &facts),
+        ["/d keep live-only", "/d/f keep live-only", "/d/g delete"]
+    );
+    assert_eq!(
+        three(&base, &["/d /", "/d/f C", "/d/g A"], &base, &facts),
+        ["/d/f take"],
+        "what comes instead"
+    );
 }
 
 #[test]

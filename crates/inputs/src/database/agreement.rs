@@ -3,7 +3,7 @@
 //! An object that one of them names and another lacks is damage, and so is an unreadable record. A change looks at all
 //! of them. The pkginfo of every package is read for the plan anyway ([`all`]), and [`must_agree`] looks at `contents`:
 //! a run of this program leaves a stamp with the packages that it names. A `contents` from any other writer is read
-//! line by line. `verify` and `pkgchk` ask for everything that is wrong ([`find_damage`]).
+//! line by line. `verify` and `pkgchk` ask for everything that is wrong ([`find_damage_of`]).
 //!
 //! The traces of an interrupted tool without recovery, `!I-Lock!`, `!R-Lock!`, `.save.PKG` and marks in `contents`, are
 //! no damage.
@@ -13,11 +13,13 @@ use std::fs::File;
 use std::io::{BufReader, Seek as _};
 use std::os::unix::fs::FileExt as _;
 
-use super::contents::{failed, open};
+use super::RecordError;
+use super::contents::open;
 use super::damage::RecordDamage;
-use super::{DatabaseError, RecordView, all, pieces, places};
+use super::foreign_changes::last_records;
+use super::{DatabaseError, RecordView, all, installed, pieces, pkglog, places};
 use patchadm_changeset::records::stamped;
-use patchadm_rootfs::{Dir, FileType};
+use patchadm_rootfs::{Dir, FileType, Interrupt, InterruptibleRead};
 use patchadm_svr4::format::contents::{ContentsError, ContentsReader, is_comment};
 use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::package::{ContentsLine, PkgInst};
@@ -29,44 +31,47 @@ const LARGEST_MAP: u64 = 1 << 30;
 const MOST_BAD_LINES: usize = 1000;
 
 /// Refuses a root whose `contents` is missing beside packages, has a line that cannot be parsed, or names a package
-/// that has no directory. Ignores damage of packages for which `is_passed_over` holds.
+/// that has no directory. Ignores damage of packages for which `is_passed_over` holds. A signal ends it.
 pub fn must_agree(
     view: &RecordView<'_>,
     workers: usize,
+    interrupt: Interrupt<'_>,
     is_passed_over: impl Fn(&PkgInst) -> bool,
 ) -> Result<(), DatabaseError> {
-    let found = damage_of_contents(view, workers)?;
+    let found = damage_of_contents(view, workers, interrupt)?;
     let mut found = found.into_iter().filter(|damage| !damage.package().is_some_and(&is_passed_over));
     found.next().map_or(Ok(()), |damage| Err(damage.into()))
 }
 
-/// Finds everything that is wrong with the records, packages first.
-pub fn find_damage(view: &RecordView<'_>, workers: usize) -> Result<Vec<RecordDamage>, DatabaseError> {
-    find_damage_of(view, workers, |_| true)
-}
-
-/// Finds what is wrong with `contents` and with the pkginfo of the packages for which `is_meant` holds.
+/// Finds what is wrong with `contents` and with the pkginfo of the packages for which `is_meant` holds, packages first. A
+/// signal ends it.
 pub fn find_damage_of(
     view: &RecordView<'_>,
     workers: usize,
+    interrupt: Interrupt<'_>,
     is_meant: impl Fn(&PkgInst) -> bool + Sync,
 ) -> Result<Vec<RecordDamage>, DatabaseError> {
     let of_packages = all::each(view, |package| {
+        DatabaseError::unless_interrupted(interrupt)?;
         if !is_meant(package.inst()) {
             return Ok(None);
         }
-        match package.params() {
+        match package.whole_params() {
             Ok(_) => Ok::<_, DatabaseError>(None),
             Err(DatabaseError::Damaged(damage)) => Ok(Some(*damage)),
             Err(error) => Err(error),
         }
     });
     let mut found = of_packages?;
-    found.extend(damage_of_contents(view, workers)?);
+    found.extend(damage_of_contents(view, workers, interrupt)?);
     Ok(found)
 }
 
-fn damage_of_contents(view: &RecordView<'_>, workers: usize) -> Result<Vec<RecordDamage>, DatabaseError> {
+fn damage_of_contents(
+    view: &RecordView<'_>,
+    workers: usize,
+    interrupt: Interrupt<'_>,
+) -> Result<Vec<RecordDamage>, DatabaseError> {
     let packages = PackageDirectories::of(view)?;
     let file = match open(view) {
         Ok(Some(file)) => file,
@@ -76,14 +81,18 @@ fn damage_of_contents(view: &RecordView<'_>, workers: usize) -> Result<Vec<Recor
             error => return Err(error),
         },
     };
-    let size = file.metadata().map_err(|error| failed(view, error.into()))?.len();
+    let size = file.metadata().map_err(|error| RecordError::of_contents(view, error.into()))?.len();
     if size == 0 {
         return packages.without_contents("it is empty, and packages are there");
     }
-    let (owners, mut found) = owners_in(view, file, size, workers)?;
+    let unfinished = pkglog::read(view)?.map_or(0, |log| log.unfinished);
+    if unfinished > 0 {
+        return Ok(vec![RecordDamage::of_unfinished_log(view.root(), unfinished)]);
+    }
+    let (owners, mut found) = owners_in(view, file, size, (workers, interrupt))?;
     let is_known = |package: &PkgInst| packages.has(package) || packages.has_saved(package);
     let strange: BTreeSet<PkgInst> = owners.into_iter().filter(|package| !is_known(package)).collect();
-    found.extend(named_in(view, &strange)?);
+    found.extend(named_in(view, &strange, interrupt)?);
     Ok(found)
 }
 
@@ -139,12 +148,23 @@ impl<'a> PackageDirectories<'a> {
         Ok(Vec::new())
     }
 
-    /// Tells whether a package was installed with objects, by the copy of its pkgmap; also where there is none.
+    /// Tells whether a package was installed with objects, by the copy of its pkgmap; also where there is none. An object
+    /// of a class that CLASSES does not name is not installed.
     fn may_have_objects(&self, package: &PkgInst) -> Result<bool, DatabaseError> {
         let kept = self.view.read(&places::delivered_pkgmap(package), LARGEST_MAP)?;
         let Some(text) = kept else { return Ok(true) };
-        let map = Pkgmap::parse(&text);
-        Ok(map.map_or(true, |map| map.entries.iter().any(|entry| !entry.is_information())))
+        let Ok(map) = Pkgmap::parse(&text) else { return Ok(true) };
+        let params = installed::params(self.view, package).ok().flatten();
+        let classes = params.and_then(|params| Some(params.get("CLASSES")?.to_vec()));
+        let is_installed = |class: &str| {
+            let named = |classes: &Vec<u8>| {
+                let mut words = classes.split(u8::is_ascii_whitespace);
+                words.any(|word| word == class.as_bytes())
+            };
+            classes.as_ref().is_none_or(named)
+        };
+        let mut objects = map.entries.iter().filter(|entry| !entry.is_information());
+        Ok(objects.any(|entry| is_installed(&entry.object.class)))
     }
 
     /// Tells whether the classic tools have put its directory aside while they update it.
@@ -159,7 +179,7 @@ fn owners_in(
     view: &RecordView<'_>,
     file: File,
     size: u64,
-    workers: usize,
+    (workers, interrupt): (usize, Interrupt<'_>),
 ) -> Result<(Vec<PkgInst>, Vec<RecordDamage>), DatabaseError> {
     if let Some(owners) = stamped::owners(view, &file) {
         return Ok((owners.names().filter_map(instance).collect(), Vec::new()));
@@ -173,11 +193,14 @@ fn owners_in(
                 (!new.is_empty()).then_some(new)
             }
         };
-        if let Some(owners) = pieces::every(view, workers, new_owners)? {
+        if let Some(owners) = pieces::every(view, workers, interrupt, new_owners)? {
             return Ok((owners.into_iter().flatten().collect(), Vec::new()));
         }
     }
-    line_by_line(view, file, size)
+    let read = line_by_line(view, (file, interrupt), size);
+    // An interrupted read also fails.
+    DatabaseError::unless_interrupted(interrupt)?;
+    read
 }
 
 /// Returns the owners of a line that no unfinished tool has marked.
@@ -193,11 +216,12 @@ pub fn is_closed(file: &File, size: u64) -> bool {
 
 fn line_by_line(
     view: &RecordView<'_>,
-    mut file: File,
+    (mut file, interrupt): (File, Interrupt<'_>),
     size: u64,
 ) -> Result<(Vec<PkgInst>, Vec<RecordDamage>), DatabaseError> {
     let is_closed = is_closed(&file, size);
-    file.rewind().map_err(|error| failed(view, error.into()))?;
+    file.rewind().map_err(|error| RecordError::of_contents(view, error.into()))?;
+    let file = InterruptibleRead::new(file, interrupt);
     let mut reader = ContentsReader::new(BufReader::with_capacity(1 << 18, file));
     let (mut owners, mut found, mut ends_in_object) = (BTreeSet::new(), Vec::new(), false);
     loop {
@@ -206,7 +230,10 @@ fn line_by_line(
             Ok(None) => break,
             Ok(Some(raw)) => raw,
             Err(error) => {
-                found.push(RecordDamage::of_line(view.root(), &error).ok_or_else(|| failed(view, error))?);
+                found.push(
+                    RecordDamage::of_line(view.root(), &error)
+                        .ok_or_else(|| RecordError::of_contents(view, error))?,
+                );
                 break;
             }
         };
@@ -230,12 +257,17 @@ fn line_by_line(
 }
 
 /// Returns the damage about packages that have no directory, each with the first line that names it without a mark.
-fn named_in(view: &RecordView<'_>, strange: &BTreeSet<PkgInst>) -> Result<Vec<RecordDamage>, DatabaseError> {
+fn named_in(
+    view: &RecordView<'_>,
+    strange: &BTreeSet<PkgInst>,
+    interrupt: Interrupt<'_>,
+) -> Result<Vec<RecordDamage>, DatabaseError> {
     if strange.is_empty() {
         return Ok(Vec::new());
     }
     let mut lines: BTreeMap<PkgInst, u64> = BTreeMap::new();
     if let Some(file) = open(view)? {
+        let file = InterruptibleRead::new(file, interrupt);
         let mut reader = ContentsReader::new(BufReader::with_capacity(1 << 18, file));
         let mut line = 1;
         while let Ok(Some(raw)) = reader.next_line() {
@@ -246,8 +278,61 @@ fn named_in(view: &RecordView<'_>, strange: &BTreeSet<PkgInst>) -> Result<Vec<Re
             }
             line += 1;
         }
+        DatabaseError::unless_interrupted(interrupt)?;
     }
-    let damage =
-        |(package, line): (PkgInst, u64)| RecordDamage::of_owner(view.root(), &package).in_line(line);
+    let last = last_records(view)?;
+    let damage = |(package, line): (PkgInst, u64)| {
+        let lost_after = last.and_then(|last| Some(last.packages().get(&package)?.run));
+        RecordDamage::of_owner(view.root(), &package, lost_after).in_line(line)
+    };
     Ok(lines.into_iter().map(damage).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use patchadm_rootfs::Root;
+
+    /// A root with a package that owns this many objects; in their order, or the last one first.
+    fn root_with(objects: usize, is_sorted: bool) -> (tempfile::TempDir, Root) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut lines: Vec<String> =
+            (0..objects).map(|at| format!("/opt/{at:06} f none 0644 root root 5 542 981173106 X")).collect();
+        if !is_sorted {
+            lines.rotate_right(1);
+        }
+        let text = lines.join("\n") + "\n";
+        for place in ["var/sadm/install", "var/sadm/pkg/X"] {
+            fs::create_dir_all(dir.path().join(place)).unwrap();
+        }
+        fs::write(dir.path().join("var/sadm/install/contents"), text).unwrap();
+        fs::write(dir.path().join("var/sadm/pkg/X/pkginfo"), "PKG=X\nNAME=x\nARCH=all\nVERSION=1\n").unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        (dir, root)
+    }
+
+    #[test]
+    fn a_signal_ends_the_comparison_of_records_with_contents_wherever_it_is() {
+        for is_sorted in [true, false] {
+            let (_dir, root) = root_with(20_000, is_sorted);
+            let asked = AtomicUsize::new(0);
+            let after = |questions: usize| {
+                asked.store(0, Ordering::Relaxed);
+                let interrupt = || (asked.fetch_add(1, Ordering::Relaxed) >= questions).then_some(15);
+                must_agree(&RecordView::live(&root), 1, &interrupt, |_| false)
+            };
+            after(usize::MAX).unwrap();
+            // By pieces of 64 KiB, and line by line in portions of 256 KiB, of 1.2 MiB.
+            let questions = asked.load(Ordering::Relaxed);
+            assert!(questions > 5, "sorted {is_sorted}: {questions}");
+            for number in 0..questions {
+                let ended = after(number);
+                let is_interrupted = matches!(ended, Err(DatabaseError::Interrupted(15)));
+                assert!(is_interrupted, "sorted {is_sorted}, after {number}: {ended:?}");
+            }
+        }
+    }
 }

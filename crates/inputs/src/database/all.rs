@@ -4,7 +4,7 @@
 //! and all processors share the work. A run in progress, whose records may be elsewhere, is read one by one through its
 //! [`RecordView`]; so is a package whose directory is a symbolic link. The results are the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 
 use rustix::io::Errno;
@@ -55,8 +55,25 @@ impl<'a> PackageRecords<'a> {
     /// Reads its parameters. Returns `None` if a tool without recovery is or was at work on the package, or if a file
     /// is in the place of its directory. A directory without pkginfo is damaged. So is one that lacks a patch although
     /// runs of this program left other traces of it.
+    ///
+    /// Other parameters that every installation records may be missing: they matter to those who change or ask for this
+    /// package ([`whole_params`](Self::whole_params)) and to no one else.
     pub fn params(&self) -> Result<Option<Params>, DatabaseError> {
-        let params = self.read_params()?;
+        self.checked(self.read_params(installed::parse_leniently)?)
+    }
+
+    /// Reads its parameters as [`params`](Self::params) does. A parameter that every installation records must be there.
+    pub fn whole_params(&self) -> Result<Option<Params>, DatabaseError> {
+        let has_saves = || match &self.dir {
+            Some(dir) => dir.look(b"save").is_ok_and(|seen| seen.is_some()),
+            None => self.view.look(&places::save(&self.inst)).is_ok_and(|seen| seen.is_some()),
+        };
+        self.checked(
+            self.read_params(|view, text, package| installed::parse(view, text, package, has_saves))?,
+        )
+    }
+
+    fn checked(&self, params: Option<Params>) -> Result<Option<Params>, DatabaseError> {
         params.as_ref().map_or(Ok(()), |params| self.must_list_patches(params))?;
         Ok(params)
     }
@@ -69,16 +86,16 @@ impl<'a> PackageRecords<'a> {
         patch_traces::must_be_listed(self.view, &self.inst, params)
     }
 
-    fn read_params(&self) -> Result<Option<Params>, DatabaseError> {
-        let Some(dir) = &self.dir else {
-            let params = installed::params(self.view, &self.inst)?;
-            return if params.is_some() { Ok(params) } else { self.without_pkginfo().map(|()| None) };
+    fn read_params(
+        &self,
+        parse: impl FnOnce(&RecordView<'_>, &[u8], &PkgInst) -> Result<Params, DatabaseError>,
+    ) -> Result<Option<Params>, DatabaseError> {
+        let text = match &self.dir {
+            Some(dir) => dir.read_regular(b"pkginfo", LARGEST_FILE as u64)?,
+            None => self.view.read(&places::pkginfo(&self.inst), LARGEST_FILE as u64)?,
         };
-        match dir.read_regular(b"pkginfo", LARGEST_FILE as u64)? {
-            Some(text) => {
-                let has_saves = || dir.look(b"save").is_ok_and(|seen| seen.is_some());
-                installed::parse(self.view, &text, &self.inst, has_saves).map(Some)
-            }
+        match text {
+            Some(text) => parse(self.view, &text, &self.inst).map(Some),
             None => self.without_pkginfo().map(|()| None),
         }
     }
@@ -220,12 +237,37 @@ fn share<T, E: From<DatabaseError>>(
     Ok(found)
 }
 
-/// Returns the parameters of one package, as [`PackageRecords::params`] has them.
+/// Returns the parameters of one package, as [`PackageRecords::whole_params`] has them.
 pub fn params_of(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Params>, DatabaseError> {
+    records_of(view, package)?.whole_params()
+}
+
+/// Returns the records of one package.
+pub fn records_of<'v>(
+    view: &'v RecordView<'v>,
+    package: &PkgInst,
+) -> Result<PackageRecords<'v>, DatabaseError> {
     let saved = places::packages().join(format!(".save.{package}").as_bytes());
     let is_being_updated = saved.map_or(Ok(false), |saved| view.look(&saved).map(|seen| seen.is_some()))?;
     let has_ledger = view.look(&places::ledger(package)).is_ok_and(|seen| seen.is_some());
-    PackageRecords { inst: package.clone(), view, dir: None, is_being_updated, has_ledger }.params()
+    Ok(PackageRecords { inst: package.clone(), view, dir: None, is_being_updated, has_ledger })
+}
+
+/// Refuses damaged parameters of the installed instances of packages with these names (PKG).
+pub fn must_be_whole<'n>(
+    view: &RecordView<'_>,
+    names: impl IntoIterator<Item = &'n str>,
+) -> Result<(), DatabaseError> {
+    let names: BTreeSet<&str> = names.into_iter().map(str::trim).collect();
+    for directory in view.list(&places::packages())?.unwrap_or_default() {
+        let Some(package) = str::from_utf8(&directory).ok().and_then(|name| PkgInst::new(name).ok()) else {
+            continue;
+        };
+        if names.contains(package.abbreviation()) {
+            records_of(view, &package)?.whole_params()?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns the parameters of all packages that are installed.

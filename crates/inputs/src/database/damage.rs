@@ -6,6 +6,7 @@ use super::places;
 use patchadm_rootfs::Root;
 use patchadm_svr4::format::contents::ContentsError;
 use patchadm_svr4::format::params::ParamsError;
+use patchadm_svr4::format::pkglog::PkglogError;
 use patchadm_svr4::package::PkgInst;
 
 /// A record that cannot be read, or that another one contradicts.
@@ -30,6 +31,15 @@ pub enum RecordRepair {
     Package(PkgInst),
     /// The package is installed again: too little is left to make its pkginfo anew.
     Installation(PkgInst),
+    /// `pkgchk -f PKG` takes this package out of `contents`: it owns objects and has no directory. If it is still meant to
+    /// be there, it is installed again.
+    Owner {
+        /// The package.
+        package: PkgInst,
+        /// The last run that wrote its pkginfo, if its directory was there after the last run of all: then nobody removed
+        /// the package with this program.
+        lost_after: Option<u64>,
+    },
     /// `pkgchk -f` creates `contents` again.
     Contents,
     /// The empty directory of this package goes.
@@ -118,11 +128,11 @@ impl RecordDamage {
         Self::new(root, root.show(&places::contents()), reason, RecordRepair::Contents)
     }
 
-    /// The package that owns objects and has no directory.
-    pub(super) fn of_owner(root: &Root, package: &PkgInst) -> Self {
+    /// A package that owns objects and has no directory.
+    pub(super) fn of_owner(root: &Root, package: &PkgInst, lost_after: Option<u64>) -> Self {
         let directory = root.show(&places::package(package));
         let reason = format!("package {package} owns objects, and {directory} is not there");
-        let repair = RecordRepair::Installation(package.clone());
+        let repair = RecordRepair::Owner { package: package.clone(), lost_after };
         Self::new(root, root.show(&places::contents()), reason, repair)
     }
 
@@ -138,6 +148,19 @@ impl RecordDamage {
         Some(Self { file: file.to_owned(), line, reason, repair: RecordRepair::Contents, root })
     }
 
+    /// A log of another tool beside `contents` that cannot be read.
+    pub(super) fn of_pkglog(root: Option<String>, file: String, error: &PkglogError) -> Self {
+        let (line, reason) = parted(&error.to_string());
+        Self { file, line, reason, repair: RecordRepair::Contents, root }
+    }
+
+    /// Such a log with the beginning of a change that never became complete.
+    pub(super) fn of_unfinished_log(root: &Root, bytes: u64) -> Self {
+        let reason =
+            format!("its last {bytes} bytes belong to a change that another tool began and did not complete");
+        Self::new(root, root.show(&places::pkglog()), reason, RecordRepair::Contents)
+    }
+
     /// Something other than a regular file in the place of `contents`.
     pub(super) fn of_no_file(root: Option<String>, file: String) -> Self {
         let reason = "it is not a regular file".to_owned();
@@ -150,6 +173,7 @@ impl RecordDamage {
             RecordRepair::Package(package)
             | RecordRepair::Installation(package)
             | RecordRepair::EmptyDirectory(package)
+            | RecordRepair::Owner { package, .. }
             | RecordRepair::LostCopy { package, .. } => Some(package),
             RecordRepair::Contents | RecordRepair::Stages => None,
         }

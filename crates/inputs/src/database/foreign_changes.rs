@@ -6,12 +6,13 @@
 
 use std::collections::BTreeMap;
 
-use super::contents::{failed, open};
+use super::RecordError;
+use super::contents::open;
 use super::history::readable_history;
 use super::{DatabaseError, RecordDamage, RecordView, all, places};
 use patchadm_changeset::format::run::Run;
 use patchadm_changeset::records::{LastRecords, last_committed_run};
-use patchadm_rootfs::{Digest, FileType, Hashing};
+use patchadm_rootfs::{Digest, FileType, Hashing, Interrupt, InterruptibleRead, never};
 use patchadm_svr4::format::params::LARGEST_FILE;
 use patchadm_svr4::package::PkgInst;
 
@@ -33,7 +34,7 @@ pub fn foreign_changes(view: &RecordView<'_>) -> Result<Vec<ForeignChange>, Data
         return Ok(last_done_run(view)?.map(|run| ForeignChange { file, run }).into_iter().collect());
     };
     let mut found = Vec::new();
-    if contents_digest(view)?.is_some_and(|now| now != last.stamp.b3) {
+    if contents_digest(view, &never)?.is_some_and(|now| now != last.stamp.b3) {
         found.push(ForeignChange { file: root.show(&places::contents()), run: last.stamp.run });
     }
     for (package, bound) in last.packages().iter() {
@@ -62,11 +63,16 @@ fn last_done_run(view: &RecordView<'_>) -> Result<Option<u64>, DatabaseError> {
     Ok(runs.filter_map(|entry| Run::parse(&entry.run)).map(|run| run.number).max())
 }
 
-/// Returns the digest of `contents`, or `None` if there is no such file.
-pub fn contents_digest(view: &RecordView<'_>) -> Result<Option<Digest>, DatabaseError> {
+/// Returns the digest of `contents`, or `None` if there is no such file. A signal ends it.
+pub fn contents_digest(
+    view: &RecordView<'_>,
+    interrupt: Interrupt<'_>,
+) -> Result<Option<Digest>, DatabaseError> {
     let Some(file) = open(view).ok().flatten() else { return Ok(None) };
-    let mut hashing = Hashing::new(file);
-    std::io::copy(&mut hashing, &mut std::io::sink()).map_err(|error| failed(view, error.into()))?;
+    let mut hashing = Hashing::new(InterruptibleRead::new(file, interrupt));
+    let read = std::io::copy(&mut hashing, &mut std::io::sink());
+    DatabaseError::unless_interrupted(interrupt)?;
+    read.map_err(|error| RecordError::of_contents(view, error.into()))?;
     Ok(Some(hashing.finish().1))
 }
 

@@ -5,18 +5,22 @@ use super::{DatabaseError, RecordView, places};
 pub use patchadm_changeset::format::history::{HistoryEntry, HistoryError, parse};
 
 /// The largest history that is read, in bytes: 256 MiB.
-const LARGEST: u64 = 256 << 20;
+pub const LARGEST_HISTORY: u64 = 256 << 20;
+
+/// Returns the text of the history; empty if there is none.
+pub fn history_text(view: &RecordView<'_>) -> Result<Vec<u8>, DatabaseError> {
+    Ok(view.read(&places::history(), LARGEST_HISTORY)?.unwrap_or_default())
+}
 
 /// Returns the runs of the root, oldest first; empty without a history.
 pub fn history(view: &RecordView<'_>) -> Result<Vec<HistoryEntry>, DatabaseError> {
-    let path = places::history();
-    let text = view.read(&path, LARGEST)?.unwrap_or_default();
-    parse(&text).map_err(|reason| DatabaseError::History { path: view.root().show(&path), reason })
+    let damaged = |reason| DatabaseError::History { path: view.root().show(&places::history()), reason };
+    parse(&history_text(view)?).map_err(damaged)
 }
 
 /// Returns the runs whose lines can be read, oldest first: history as a hint, which a damaged line keeps from nothing.
 pub fn readable_history(view: &RecordView<'_>) -> Vec<HistoryEntry> {
-    let text = view.read(&places::history(), LARGEST).ok().flatten().unwrap_or_default();
+    let text = history_text(view).unwrap_or_default();
     text.split(|&byte| byte == b'\n').filter_map(|line| HistoryEntry::parse(line).ok()).collect()
 }
 

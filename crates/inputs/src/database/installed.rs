@@ -66,6 +66,11 @@ pub fn patch_records(
 /// The parameters that every installation records.
 const MANDATORY: [&str; 5] = ["PKG", "NAME", "ARCH", "VERSION", "INSTDATE"];
 
+/// Returns a parameter that every installation records and that is missing.
+pub fn lacking_parameter(params: &Params) -> Option<&'static str> {
+    MANDATORY.into_iter().find(|name| params.get(name).is_none())
+}
+
 /// Tells whether an installation kept the delivered files of a package, or a run knew that it had. Then all of
 /// [`MANDATORY`] were recorded, and a pkginfo without one of them was cut. Most packages for which this is asked do not
 /// even have a save directory.
@@ -88,6 +93,22 @@ pub(super) fn parse(
     package: &PkgInst,
     has_saves: impl FnOnce() -> bool,
 ) -> Result<Params, DatabaseError> {
+    let params = parse_leniently(view, text, package)?;
+    match lacking_parameter(&params) {
+        Some(lacking) if is_spooled(view, package, has_saves) => {
+            let reason = format!("it has no {lacking}: lines are missing");
+            Err(RecordDamage::of_pkginfo(view.root(), package, reason).into())
+        }
+        _ => Ok(params),
+    }
+}
+
+/// Does the same for those who change or ask for other packages: parameters may be missing.
+pub(super) fn parse_leniently(
+    view: &RecordView<'_>,
+    text: &[u8],
+    package: &PkgInst,
+) -> Result<Params, DatabaseError> {
     let root = view.root();
     let damaged = |reason: &str| Err(RecordDamage::of_pkginfo(root, package, reason).into());
     let params = params::read(text).map_err(|error| RecordDamage::of_params(root, package, &error))?;
@@ -99,10 +120,6 @@ pub(super) fn parse(
     }
     if !text.ends_with(b"\n") {
         return damaged("its last line has no end: the file was cut");
-    }
-    let lacking = MANDATORY.iter().find(|name| params.get(name).is_none());
-    if let Some(lacking) = lacking.filter(|_| is_spooled(view, package, has_saves)) {
-        return damaged(&format!("it has no {lacking}: lines are missing"));
     }
     let named = params.get("PKG").map(<[u8]>::trim_ascii).unwrap_or_default();
     let fits = named.is_empty() || named == package.abbreviation().as_bytes();
@@ -338,8 +355,10 @@ mod tests {
             ("var/sadm/pkg/X/save/200-01/remote", "# Backout\n"),
             ("var/sadm/pkg/X/save/pspool/X/pkginfo", "PKG=X\n"),
         ]);
-        let found = installed(&RecordView::live(&root), &inst("X")).unwrap().unwrap();
+        let mut found = installed(&RecordView::live(&root), &inst("X")).unwrap().unwrap();
         assert!(found.partial);
+        // What they occupy is the matter of the file system.
+        found.saves.values_mut().for_each(|save| save.allocated = 0);
         let archive = |name: &str, size| Save { archive: Some(name.to_owned()), size, ..Save::default() };
         let obsolete = Save { obsoleted_by: Some(b"100-02\n".to_vec()), ..archive("obsolete.Z", 5) };
         let remote = Save { remote: Some(b"# Backout\n".to_vec()), ..Save::default() };

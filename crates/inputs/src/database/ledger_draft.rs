@@ -14,8 +14,7 @@ use patchadm_changeset::plan::{
     BroughtLine, LedgerChange, LedgerPatch, LedgerRewrite, Plan, RecordChange, RewrittenArchive, TreeContent,
     UndoPlace,
 };
-use patchadm_rootfs::Digest;
-use patchadm_rootfs::{FileType, Root};
+use patchadm_rootfs::{Digest, FileType, Root, never};
 use patchadm_svr4::format::params;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 
@@ -270,7 +269,7 @@ impl LedgerSources<'_> {
         let Ok(found) = reader.find(package, patch) else { return Ok(None) };
         let archive =
             |error: ArchiveError| Cause::Archive { package: package.to_string(), reason: error.to_string() };
-        let (b3, size) = found.digest().map_err(archive)?;
+        let (b3, size) = found.digest(&never).map_err(archive)?;
         let place = found.location();
         Ok(Some(LedgerUndo::Kept { b3, size, files: None, place, is_classic }))
     }

@@ -39,7 +39,7 @@ pub mod survey;
 pub mod trial;
 pub mod undo_data;
 
-use patchadm_rootfs::RootError;
+use patchadm_rootfs::{Interrupt, RootError};
 use patchadm_svr4::format::contents::ContentsError;
 
 #[cfg(debug_assertions)]
@@ -48,7 +48,7 @@ pub use damage::{RecordDamage, RecordRepair};
 pub use ledger_draft::RootLedgers;
 pub use patchadm_changeset::records::{
     IdentityFault, OpenRun, RecordError, RecordReader, RecordView, ViewError, contents, has_journal,
-    identity_fault, last_run, marker, open_run, read_consistently,
+    identity_fault, last_run, marker, open_run, pkglog, read_consistently,
 };
 pub use patchadm_svr4::places;
 pub use places::own_directory;
@@ -79,6 +79,9 @@ pub enum DatabaseError {
         /// The error, with its line.
         reason: history::HistoryError,
     },
+    /// A signal came while the root was surveyed.
+    #[error("interrupted by signal {0}")]
+    Interrupted(i32),
 }
 
 impl From<RootError> for DatabaseError {
@@ -94,6 +97,11 @@ impl From<RecordDamage> for DatabaseError {
 }
 
 impl DatabaseError {
+    /// Fails if a signal came.
+    pub fn unless_interrupted(interrupt: Interrupt<'_>) -> Result<(), Self> {
+        interrupt().map_or(Ok(()), |signal| Err(Self::Interrupted(signal)))
+    }
+
     /// Tells whether the caller may not read a record.
     pub fn is_refused_access(&self) -> bool {
         matches!(self, Self::View(error) if error.is_refused_access())
@@ -118,6 +126,7 @@ impl From<RecordError> for DatabaseError {
                     None => Self::Contents { path, reason },
                 }
             }
+            RecordError::Pkglog { root, path, reason } => RecordDamage::of_pkglog(root, path, &reason).into(),
             RecordError::NoFile { root, path } => RecordDamage::of_no_file(root, path).into(),
         }
     }

@@ -10,9 +10,10 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::contents::{failed, open};
+use super::RecordError;
+use super::contents::open;
 use super::{DatabaseError, RecordView};
-use patchadm_rootfs::side_by_side;
+use patchadm_rootfs::{Interrupt, side_by_side};
 use patchadm_svr4::format::contents::{ContentsError, is_comment};
 use patchadm_svr4::format::lines::{LONGEST_LINE, numbered};
 use patchadm_svr4::package::{ContentsLine, ObjectPath};
@@ -27,16 +28,20 @@ const PART: u64 = 6;
 const BEYOND: usize = 512;
 
 /// Returns the results of so many threads for the lines, each with a worker of its own, which may pass over a line.
-/// Returns none if the file has to be read from its first line to its last; workers may have seen some of it already.
+/// Returns none if the file has to be read from its first line to its last; workers may have seen some of it already. A
+/// signal is asked for before each piece.
 pub fn every<R: Send, W: FnMut(ContentsLine) -> Option<R>>(
     view: &RecordView<'_>,
     threads: usize,
+    interrupt: Interrupt<'_>,
     worker: impl Fn() -> W + Sync,
 ) -> Result<Option<Vec<R>>, DatabaseError> {
     let Some(file) = open(view)? else { return Ok(Some(Vec::new())) };
     let size = file.metadata().map_err(ContentsError::from);
-    let size = size.map_err(|reason| failed(view, reason))?.len();
-    Ok(every_of(&file, &cuts(size, threads), threads, worker))
+    let size = size.map_err(|reason| RecordError::of_contents(view, reason))?.len();
+    let found = every_of(&file, &cuts(size, threads), (threads, interrupt), worker);
+    DatabaseError::unless_interrupted(interrupt)?;
+    Ok(found)
 }
 
 /// Returns the bounds of the pieces, large ones first.
@@ -52,7 +57,7 @@ fn cuts(size: u64, threads: usize) -> Vec<u64> {
 fn every_of<R: Send, W: FnMut(ContentsLine) -> Option<R>>(
     file: &File,
     cuts: &[u64],
-    threads: usize,
+    (threads, interrupt): (usize, Interrupt<'_>),
     worker: impl Fn() -> W + Sync,
 ) -> Option<Vec<R>> {
     let pieces: Vec<&[u64]> = cuts.windows(2).collect();
@@ -61,7 +66,7 @@ fn every_of<R: Send, W: FnMut(ContentsLine) -> Option<R>>(
         let (mut work, mut text) = (worker(), Vec::new());
         let (pieces, is_in_vain) = (&pieces, &is_in_vain);
         move |piece| {
-            if is_in_vain.load(Ordering::Relaxed) {
+            if is_in_vain.load(Ordering::Relaxed) || interrupt().is_some() {
                 return None;
             }
             let lines = match pieces.get(piece) {
@@ -176,7 +181,7 @@ mod tests {
 
     use super::*;
     use crate::database::contents::scan;
-    use patchadm_rootfs::Root;
+    use patchadm_rootfs::{Root, never};
 
     /// Returns the results of threads for a database, from pieces of this length; none if one thread has to read it.
     fn pieces_of<R: Send, W: FnMut(ContentsLine) -> Option<R>>(
@@ -189,7 +194,7 @@ mod tests {
         file.write_all(text).unwrap();
         let size = text.len() as u64;
         let cuts: Vec<u64> = (0..size).step_by(length).chain([size]).collect();
-        every_of(&file, &cuts, threads, worker)
+        every_of(&file, &cuts, (threads, &never), worker)
     }
 
     fn paths(text: &[u8], length: usize, threads: usize) -> Option<Vec<String>> {
@@ -248,11 +253,11 @@ mod tests {
         let root = Root::open(dir.path()).unwrap();
         let view = RecordView::live(&root);
         let wanted = || |line: ContentsLine| (line.path.name() != b"b").then(|| line.path.to_string());
-        assert_eq!(every(&view, 2, wanted).unwrap(), Some(Vec::new()));
+        assert_eq!(every(&view, 2, &never, wanted).unwrap(), Some(Vec::new()));
         std::fs::create_dir_all(dir.path().join("var/sadm/install")).unwrap();
         let text = line("/a") + &line("/b") + &line("/c");
         std::fs::write(dir.path().join("var/sadm/install/contents"), text).unwrap();
-        assert_eq!(every(&view, 2, wanted).unwrap(), Some(vec!["/a".to_owned(), "/c".to_owned()]));
+        assert_eq!(every(&view, 2, &never, wanted).unwrap(), Some(vec!["/a".to_owned(), "/c".to_owned()]));
     }
 
     proptest! {

@@ -41,6 +41,9 @@ pub(super) enum UnreadableFile {
 /// The number of save directories read by a thread at a time.
 const PORTION: usize = 50;
 
+/// The digest beside an archive, which goes with it.
+const UNDO_DIGEST: &[u8] = b"undo.b3";
+
 /// Reads the save directories of a package: every directory in `save` except the spooled copy, by name. Those of class
 /// scripts (`build`, `sed`) are included; their names are not patch ids.
 pub fn saves(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<String, Save>, DatabaseError> {
@@ -115,7 +118,7 @@ fn in_directory<T>(
         }
         read => read,
     };
-    let save = save(read, |name| dir.look(name))?;
+    let save = save(read, |name| dir.look(name), |name| dir.allocated_below(name))?;
     Ok(Some((save, Some(more(id, &dir)?))))
 }
 
@@ -139,13 +142,15 @@ fn through(
         }
         read => read,
     };
-    Ok(Some(save(read, |name| view.look(&path(name)))?))
+    // A run is under way: the sizes are told to people, and not exact.
+    Ok(Some(save(read, |name| view.look(&path(name)), |_| Ok(0))?))
 }
 
 /// Reads the content of a save directory.
 fn save<E>(
     read: impl Fn(&[u8], u64) -> Result<Option<Vec<u8>>, E>,
     look: impl Fn(&[u8]) -> Result<Option<ObjectStatus>, E>,
+    allocated_below: impl Fn(&[u8]) -> Result<u64, E>,
 ) -> Result<Save, E> {
     let mut save = Save {
         remote: read(b"remote", LARGEST_REMOTE)?,
@@ -156,6 +161,8 @@ fn save<E>(
         if let Some(seen) = look(name.as_bytes())?.filter(|seen| seen.file_type == FileType::Regular) {
             save.archive = Some(name.to_owned());
             save.size = seen.size;
+            save.is_other_name_taken = look(other_name(name).as_bytes())?.is_some();
+            save.allocated = seen.allocated + look(UNDO_DIGEST)?.map_or(0, |digest| digest.allocated);
             break;
         }
     }
@@ -165,8 +172,19 @@ fn save<E>(
     } else if !save.is_told() {
         let snapshot = look(snapshot_directory().as_bytes())?;
         save.has_snapshot = snapshot.is_some_and(|seen| seen.file_type == FileType::Directory);
+        if save.has_snapshot {
+            save.allocated += allocated_below(snapshot_directory().as_bytes())?;
+        }
     }
     Ok(save)
+}
+
+/// Returns the name that an archive gets where its patch is obsoleted, or in force again.
+fn other_name(name: &str) -> String {
+    match name.strip_prefix("undo") {
+        Some(suffix) => format!("obsolete{suffix}"),
+        None => name.replacen("obsolete", "undo", 1),
+    }
 }
 
 /// Returns the directory of a snapshot in that of its patch.

@@ -12,7 +12,7 @@ use super::undo_data::OutsideAccess;
 use super::{DatabaseError, RecordView, all, installed, marker, places};
 use crate::inventory::Interruption;
 use crate::inventory::{Installed, Inventory, LinkedDirectory, Touched};
-use patchadm_rootfs::{Digest, Live, LiveKind};
+use patchadm_rootfs::{Digest, Interrupt, Live, LiveKind};
 use patchadm_rootfs::{Resolver, Root, accounts_of};
 use patchadm_svr4::package::{Ftype, ObjectPath, PkgInst};
 
@@ -24,7 +24,7 @@ use file_systems::FileSystems;
 use looking::{DirectorySeen, SurveyedDirectory, kept_name};
 
 /// The input of a survey apart from the root.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct SurveySettings<'a> {
     /// The root of the running system: for accounts that the root lacks, and undo archives outside the root.
     pub host: &'a Root,
@@ -34,6 +34,15 @@ pub struct SurveySettings<'a> {
     pub new_marker: &'a str,
     /// The undo archives outside the root that may be opened.
     pub outside: OutsideAccess<'a>,
+    /// Asks whether the survey is to end.
+    pub interrupt: Interrupt<'a>,
+}
+
+impl SurveySettings<'_> {
+    /// Ends the survey if a signal came.
+    fn go_on(&self) -> Result<(), DatabaseError> {
+        DatabaseError::unless_interrupted(self.interrupt)
+    }
 }
 
 /// Returns the path of a root on the host, or `None` for `/` and for a relative path.
@@ -60,6 +69,7 @@ pub fn survey_with(
     touched: &Touched,
     setting: &SurveySettings<'_>,
 ) -> Result<Inventory, DatabaseError> {
+    setting.go_on()?;
     let root = view.root();
     let mut inventory = Inventory {
         marker: marker(root)?.unwrap_or_else(|| setting.new_marker.to_owned()),
@@ -67,16 +77,20 @@ pub fn survey_with(
         accounts: accounts_of(root, setting.host)?,
         privileged: root.is_privileged(),
         caller: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
-        contents_size: size(view, &places::contents())? + size(view, &places::contents_stamp())?,
+        contents_size: size(view, &places::contents())?
+            + size(view, &places::pkglog())?
+            + size(view, &places::contents_stamp())?,
         packages,
         ..Inventory::default()
     };
     for package in &touched.packages {
         if let Some(installed) = inventory.packages.get_mut(package) {
+            // What other packages may lack, those that change must have.
+            installed::params(view, package)?;
             installed::records(view, package, installed)?;
         }
     }
-    let mut walk = ObjectSurvey::new(root, touched, inventory);
+    let mut walk = ObjectSurvey::new(root, (touched, setting), inventory);
     walk.lines(view)?;
     walk.objects()?;
     let trees = walk.trees.clone();
@@ -121,10 +135,13 @@ pub fn packages_but(
     #[cfg(debug_assertions)]
     super::counted::note(view.root());
     let packages = all::each(view, |package| {
-        let params = match package.params() {
-            Ok(params) => params,
-            Err(DatabaseError::Damaged(_)) if is_passed_over(package.inst()) => None,
-            Err(error) => return Err(error),
+        let params = if is_passed_over(package.inst()) {
+            match package.whole_params() {
+                Err(DatabaseError::Damaged(_)) => None,
+                read => read?,
+            }
+        } else {
+            package.params()?
         };
         let Some(params) = params else { return Ok(None) };
         let partial = package.is_partial()?;
@@ -148,6 +165,7 @@ struct ObjectSurvey<'a> {
     root: &'a Root,
     resolver: Resolver<'a>,
     touched: &'a Touched,
+    setting: &'a SurveySettings<'a>,
     inventory: Inventory,
     file_systems: FileSystems<'a>,
     /// The paths still to be read.
@@ -157,11 +175,16 @@ struct ObjectSurvey<'a> {
 }
 
 impl<'a> ObjectSurvey<'a> {
-    fn new(root: &'a Root, touched: &'a Touched, inventory: Inventory) -> Self {
+    fn new(
+        root: &'a Root,
+        (touched, setting): (&'a Touched, &'a SurveySettings<'a>),
+        inventory: Inventory,
+    ) -> Self {
         let mut walk = Self {
             root,
             resolver: root.resolver(),
             touched,
+            setting,
             inventory,
             file_systems: FileSystems::new(root),
             open: BTreeSet::new(),
@@ -193,6 +216,7 @@ impl<'a> ObjectSurvey<'a> {
         let mut new = self.open.clone();
         // A name may be recorded as one of a file that is itself recorded as a name of another.
         while !new.is_empty() {
+            self.setting.go_on()?;
             let found = lines_of_paths(view, &new)?;
             let known = self.open.clone();
             for path in found.keys().chain(&link_sources(&found)) {
@@ -210,6 +234,7 @@ impl<'a> ObjectSurvey<'a> {
         while !self.open.is_empty() {
             let mut by_directory: BTreeMap<ObjectPath, Vec<(ObjectPath, Vec<u8>)>> = BTreeMap::new();
             for path in std::mem::take(&mut self.open) {
+                self.setting.go_on()?;
                 let physical = self.resolver.locate_object(&path)?;
                 // A link among the parents may lead to directories that no path names.
                 if physical != path {
@@ -243,7 +268,7 @@ impl<'a> ObjectSurvey<'a> {
             let is_listed = paths.iter().any(|(path, _)| self.touched.paths.contains(path));
             directories.push(SurveyedDirectory { physical, paths, is_listed });
         }
-        let seen = looking::look(self.root, &directories, &self.touched.known)?;
+        let seen = looking::look(self.root, &directories, &self.touched.known, self.setting.interrupt)?;
         for (directory, DirectorySeen { live, kept }) in directories.iter().zip(seen) {
             for (path, live) in live {
                 self.below(&path, &live)?;

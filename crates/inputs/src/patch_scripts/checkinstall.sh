@@ -9,6 +9,7 @@
 
 LC_ALL=C
 export LC_ALL UPDATE PKG VERSION PKGSAV PATCHLIST PATCH_OBSOLETES ACTIVE_OBSOLETES Obsoletes_label
+export BASEDIR PKG_INSTALL_ROOT PATCH_FORMER
 
 complain() {
 	echo "checkinstall: $1" >&2
@@ -233,7 +234,20 @@ function counted(old, added, entries, ids, counts, n, m, i, at, out) {
 	return out
 }
 
+# The path in the database of what a pkgmap calls path.
+function recorded_path(path) {
+	return substr(path, 1, 1) == "/" ? path : basedir "/" path
+}
+
 BEGIN {
+	basedir = ENVIRON["BASEDIR"]
+	root = ENVIRON["PKG_INSTALL_ROOT"]
+	if (root != "" && root != "/" && index(basedir "/", root "/") == 1)
+		basedir = substr(basedir, length(root) + 1)
+	if (basedir == "/")
+		basedir = ""
+	line_of[""] = 0
+	former = ""
 	applied = ENVIRON["PATCHLIST"]
 	counts_before = ENVIRON["PATCH_OBSOLETES"]
 	label = ENVIRON["Obsoletes_label"]
@@ -291,6 +305,31 @@ part == "root" && /^PATCH_INFO_.*Installed:/ {
 	info[++known] = substr(name, length("PATCH_INFO_") + 1)
 	info_avoids[known] = between(value, "Incompatibles:", "")
 }
+part == "pkgmap" {
+	lines++
+	first = $1 ~ /^[0-9]+$/ ? 2 : 1
+	if ($0 ~ /^[#:]/ || $first == "i" || NF < first + 2)
+		next
+	path = $(first + 2)
+	target = ""
+	if ((at = index(path, "=")) > 1) {
+		target = $first == "l" ? substr(path, at + 1) : ""
+		path = substr(path, 1, at - 1)
+	}
+	line_of[recorded_path(path)] = lines
+	delivered[lines] = $first ":" $(first + 1) ":" target
+}
+# preinstall finds the database as it reads with the patch: it is told what is recorded otherwise until now.
+part == "contents" && /^\// {
+	path = $1
+	target = ""
+	if ((at = index(path, "=")) > 1) {
+		target = $2 == "l" ? substr(path, at + 1) : ""
+		path = substr(path, 1, at - 1)
+	}
+	if (path in line_of && $2 ":" $3 ":" target != delivered[line_of[path]])
+		former = joined(former, line_of[path] ":" $2 ":" $3 ":" target)
+}
 END {
 	patch = sunw != "" ? sunw : own != "" ? own : told
 	if (obsoletes == "")
@@ -340,6 +379,8 @@ END {
 		print "ACTIVE_OBSOLETES=" obsoletes
 	if (own_obsoletes != "" || told_obsoletes != "" || label != "")
 		print "Obsoletes_label="
+	if (!is_again && former != "" || ENVIRON["PATCH_FORMER"] != "")
+		print "PATCH_FORMER=" (is_again ? "" : former)
 	print "SCRIPTS_DIR=" ENVIRON["SCRIPTS_DIR"]
 }'
 
@@ -352,8 +393,17 @@ if [ ! -r "$2" ]; then
 fi
 response=$1
 shift
+map=$above/pkgmap
+contents=$PKG_INSTALL_ROOT/var/sadm/install/contents
+for file in "$map" "$contents"; do
+	if [ ! -r "$file" ]; then
+		map=/dev/null
+		contents=/dev/null
+	fi
+done
 
-said=`$awk "$program" part=response "$response" part=package "$above/pkginfo" part=root "$@"`
+said=`$awk "$program" part=response "$response" part=package "$above/pkginfo" part=pkgmap "$map" \
+	part=contents "$contents" part=root "$@"`
 case $? in
 0) ;;
 3)

@@ -101,6 +101,8 @@ mkdir "$wanted" || cannot_save "cannot make $wanted"
 build=$wanted
 cd "$build" || cannot_save "cannot enter $build"
 mkdir files scripts stage again || cannot_save "cannot make directories in $build"
+# Nobody else enters this directory, but checkinstall of the package that is made in it runs as another user.
+umask 022
 
 # What a line of text means, and how it is written so that it is one word.
 words='
@@ -142,7 +144,8 @@ BEGIN {
 			octal[sprintf("%c", i)] = sprintf("\\%03o", i)
 }'
 
-# Lists what the patch delivers or deletes, each path once: number, type and class on record, path as it is written.
+# Lists what the patch delivers or deletes, each path once: number, type and class on record, path as it is written, and
+# what a hard link is recorded to be a name of.
 list='
 function expanded(path, name, at) {
 	while (substr(path, 1, 1) == "$") {
@@ -169,10 +172,12 @@ function take(path, type, class, where) {
 	paths[count] = path
 	types[count] = type
 	classes[count] = class
+	targets[count] = ""
 }
 
 BEGIN {
 	number[""] = 0
+	of_line[""] = 0
 	count = 0
 }
 part == "pkgmap" && /^[^#:]/ {
@@ -180,6 +185,7 @@ part == "pkgmap" && /^[^#:]/ {
 	if ($first != "i" && NF > first + 1) {
 		at = index($(first + 2), "=")
 		take(at > 1 ? substr($(first + 2), 1, at - 1) : $(first + 2), $first, $(first + 1))
+		of_line[NR] = count
 	}
 }
 part == "deletes" {
@@ -190,19 +196,34 @@ part == "deletes" {
 }
 part == "contents" && /^\// {
 	where = $1
+	target = ""
 	at = index(where, "=")
-	if (at > 1)
+	if (at > 1) {
+		target = substr(where, at + 1)
 		where = substr(where, 1, at - 1)
+	}
 	if (index(where, "\\") > 0)
 		where = plain(where)
 	if (where in number) {
 		types[number[where]] = $2
 		classes[number[where]] = $3
+		targets[number[where]] = $2 == "l" ? target : ""
 	}
 }
+# What was recorded otherwise before the patch, by the lines of its pkgmap, as checkinstall says.
 END {
+	n = split(ENVIRON["PATCH_FORMER"], former, " ")
+	for (i = 1; i <= n; i++) {
+		split(former[i], field, ":")
+		if (field[1] in of_line) {
+			at = of_line[field[1]]
+			types[at] = field[2]
+			classes[at] = field[3]
+			targets[at] = substr(former[i], length(field[1] field[2] field[3]) + 4)
+		}
+	}
 	for (i = 1; i <= count; i++)
-		print i, types[i], classes[i], escaped(paths[i])
+		print i, types[i], classes[i], escaped(paths[i]), targets[i]
 }'
 deletes=/dev/null
 if [ -f "$SCRIPTS_DIR/deletes" ]; then
@@ -270,20 +291,66 @@ function attributes() {
 	return octal_mode($2) " " (($4 in user) ? user[$4] : $4) " " (($5 in group) ? group[$5] : $5)
 }
 
-# A later name of a file that has been saved already.
-function is_linked(file, other, other_name) {
-	file = $1 " " $6
-	if ($3 < 2 || !(file in first)) {
-		first[file] = n
-		return 0
+# The path that a hard link is recorded to be another name of.
+function recorded_target(link, path_of) {
+	path_of = plain(target[link])
+	if (path_of == "")
+		return ""
+	if (substr(path_of, 1, 1) != "/")
+		path_of = directory(plain(path[link])) path_of
+	else if (substr(plain(path[link]), 1, 1) != "/" && index(path_of, ENVIRON["client"] "/") == 1)
+		path_of = substr(path_of, length(ENVIRON["client"]) + 2)
+	while (sub(/^\.\//, "", path_of) || sub(/\/\.\//, "/", path_of) || sub(/\/\/+/, "/", path_of))
+		continue
+	while (match(path_of, /[^\/]+\/\.\.\//) && substr(path_of, RSTART, 3) != "../")
+		path_of = substr(path_of, 1, RSTART - 1) substr(path_of, RSTART + RLENGTH)
+	return path_of
+}
+
+# What is written for the hard link so that it becomes another name of the other object, if anything can be.
+function name_beside(link, other, from, to, up) {
+	from = path[link]
+	to = path[other]
+	if (recorded_target(link) == plain(to))
+		return target[link]
+	if ((substr(from, 1, 1) == "/") != (substr(to, 1, 1) == "/"))
+		return ""
+	sub(/^\//, "", from)
+	sub(/^\//, "", to)
+	while (index(from, "/") > 0 && substr(from, 1, index(from, "/")) == substr(to, 1, index(from, "/"))) {
+		to = substr(to, index(from, "/") + 1)
+		from = substr(from, index(from, "/") + 1)
 	}
-	other = first[file]
-	if (class[other] != class[n] || directory(path[other]) != directory(path[n]))
-		return 0
-	other_name = path[other]
-	sub(/.*\//, "", other_name)
-	print "l", class[n], path[n] "=./" other_name
-	return 1
+	up = ""
+	while ((at = index(from, "/")) > 0) {
+		up = up "../"
+		from = substr(from, at + 1)
+	}
+	return (up == "" ? "./" : up) to
+}
+
+# The name under which a file is saved that has others: the one that is recorded as the file.
+function note_name(file) {
+	names[n] = ""
+	if ($3 < 2)
+		return
+	file = $1 " " $6
+	names[n] = file
+	if (!(file in first) || (type[n] != "l" && type[first[file]] == "l"))
+		first[file] = n
+}
+
+function describe_file(n, other, beside) {
+	other = names[n] == "" ? n : first[names[n]]
+	beside = other == n || class[other] != class[n] ? "" : name_beside(n, other)
+	if (beside != "") {
+		print "l", class[n], path[n] "=" beside
+		return
+	}
+	letter = type[n] ~ /^[fev]$/ ? type[n] : "f"
+	print letter, class[n], path[n] "=files/" n, rights[n]
+	place = substr(path[n], 1, 1) == "/" ? "root" : "reloc/"
+	print "same " n " " quoted(place plain(path[n])) >"compare"
 }
 
 function link_target(raw, at, line) {
@@ -300,6 +367,7 @@ BEGIN {
 	user[""] = ""
 	group[""] = ""
 	is_there[""] = 1
+	is_file[""] = 1
 }
 part == "passwd" {
 	split($0, account, ":")
@@ -315,6 +383,7 @@ part == "objects" {
 	type[$1] = $2
 	class[$1] = $3
 	path[$1] = $4
+	target[$1] = $5
 	last = $1
 }
 part == "seen" && NF == 1 { n = $1 }
@@ -323,26 +392,29 @@ part == "seen" && NF > 1 {
 	kind = substr($2, 1, 1)
 	if (kind == "-") {
 		used[class[n]] = 1
-		if (!is_linked()) {
-			print type[n] ~ /^[fev]$/ ? type[n] : "f", class[n], path[n] "=files/" n, attributes()
-			place = substr(path[n], 1, 1) == "/" ? "root" : "reloc/"
-			print "same " n " " quoted(place plain(path[n])) >"compare"
-		}
+		is_file[n] = 1
+		rights[n] = attributes()
+		note_name()
 	} else if (kind == "d") {
-		print type[n] == "x" ? "x" : "d", class[n], path[n], attributes()
+		letter = type[n] == "x" ? "x" : "d"
+		print letter, class[n], path[n], attributes()
 	} else if (kind == "l") {
 		print "s", class[n], path[n] "=" link_target()
 	} else if (kind == "p") {
 		print "p", class[n], path[n], attributes()
 	} else {
 		split($6, device, ",")
-		print kind, class[n], path[n], device[1], (device[2] == "" ? $7 : device[2]), attributes()
+		minor = device[2] == "" ? $7 : device[2]
+		print kind, class[n], path[n], device[1], minor, attributes()
 	}
 }
 END {
-	for (i = 1; i <= last; i++)
+	for (i = 1; i <= last; i++) {
 		if (!(i in is_there))
 			print path[i] >"gone"
+		if (i in is_file)
+			describe_file(i)
+	}
 	for (each in used)
 		print each >"classes"
 }'
@@ -402,7 +474,7 @@ fi
 # or which patches are applied is no part of them; the lists are computed when the patch is taken back.
 parameters='
 function is_left_out(name) {
-	return index(" PATCHLIST PATCH_OBSOLETES ACTIVE_PATCH ACTIVE_OBSOLETES Patch_label Obsoletes_label UPDATE SCRIPTS_DIR PATCH_NO_UNDO PATCH_PROGRESSIVE PATCH_UNCONDITIONAL PATCH_BUILD_DIR PATCH_UNDO_ARCHIVE INTERRUPTION OLDLIST INSTDATE PKGINST PKGSAV OAMBASE PATH ", " " name " ") > 0 || name ~ /^PATCH_INFO_/
+	return index(" PATCHLIST PATCH_OBSOLETES ACTIVE_PATCH ACTIVE_OBSOLETES Patch_label Obsoletes_label UPDATE SCRIPTS_DIR PATCH_NO_UNDO PATCH_FORMER PATCH_PROGRESSIVE PATCH_UNCONDITIONAL PATCH_BUILD_DIR PATCH_UNDO_ARCHIVE INTERRUPTION OLDLIST INSTDATE PKGINST PKGSAV OAMBASE PATH ", " " name " ") > 0 || name ~ /^PATCH_INFO_/
 }
 
 function put(name, value, lines, n, i) {

@@ -6,7 +6,7 @@
 # shellcheck disable=SC2006,SC2016
 
 LC_ALL=C
-export LC_ALL ACTIVE_PATCH ACTIVE_OBSOLETES PATCHLIST PATCH_OBSOLETES
+export LC_ALL ACTIVE_PATCH ACTIVE_OBSOLETES PATCHLIST PATCH_OBSOLETES PATCH_FORMER
 
 if [ ! -f "$1" ] || [ -z "$ACTIVE_PATCH" ]; then
 	echo "checkinstall: a response file and ACTIVE_PATCH are needed" >&2
@@ -111,6 +111,8 @@ END {
 	print "PATCH_OBSOLETES=" obsoletes_left(counts, ENVIRON["ACTIVE_OBSOLETES"])
 	print "ACTIVE_OBSOLETES="
 	print "Obsoletes_label="
+	if (ENVIRON["PATCH_FORMER"] != "")
+		print "PATCH_FORMER="
 }'
 
 said=`$awk "$program" "$1"`

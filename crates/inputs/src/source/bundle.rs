@@ -23,7 +23,7 @@ use super::patch_directory::{all_patches_in, is_archive_of_id};
 use super::{Source, SourceError};
 use crate::input_file::InputDirectory;
 use crate::sign::file_of_manifest;
-use patchadm_rootfs::{Dir, RootError, Timestamp, UnnamedDirectory};
+use patchadm_rootfs::{Dir, Interrupt, RootError, Timestamp, UnnamedDirectory};
 use patchadm_svr4::format::patch_order;
 use patchadm_svr4::package::{Mode, PackagePath};
 
@@ -82,14 +82,15 @@ pub struct BundlePatches {
 }
 
 impl Bundle {
-    /// Opens what a user named; `None` if it holds no patches below its top, so that it can only be a patch itself.
-    pub fn open(path: &Path) -> Result<Option<Self>, SourceError> {
+    /// Opens what a user named, until a signal comes; `None` if it holds no patches below its top, so that it can only be a
+    /// patch itself.
+    pub fn open(path: &Path, interrupt: Interrupt<'_>) -> Result<Option<Self>, SourceError> {
         let source = Source::open(path)?;
         let mut bundle = Self { source, texts: BundleTexts::default(), patches: BTreeMap::new() };
         if bundle.source.form == Form::Directory {
             bundle.look_into_directory()?;
         } else {
-            bundle.look_into_archive()?;
+            bundle.look_into_archive(interrupt)?;
         }
         Ok((!bundle.patches.is_empty()).then_some(bundle))
     }
@@ -110,8 +111,8 @@ impl Bundle {
     }
 
     /// Returns the patches. Those of an archive are unpacked into a private directory below `place`, once it is known that
-    /// they fit there.
-    pub fn patches(self, place: &Dir) -> Result<BundlePatches, SourceError> {
+    /// they fit there, until a signal comes: nothing is left there then.
+    pub fn patches(self, place: &Dir, interrupt: Interrupt<'_>) -> Result<BundlePatches, SourceError> {
         let path = self.source.path.clone();
         if self.source.form == Form::Directory {
             let paths = self.patches.keys().map(|at| below(&path, at)).collect();
@@ -123,7 +124,7 @@ impl Bundle {
         // The leftovers of another run are not worth an error of this unpacking.
         let _ = place.remove_leftovers(PROGRAM);
         let mut unpacked = UnnamedDirectory::begin(place, PROGRAM, b"bundle").map_err(fail)?;
-        self.unpack(&mut unpacked)?;
+        self.unpack(&mut unpacked, interrupt)?;
         let top = unpacked.private_path();
         let paths = self.patches.keys().map(|at| below(&top, at)).collect();
         Ok(BundlePatches { paths, texts: self.texts, _unpacked: Some(unpacked) })
@@ -156,10 +157,10 @@ impl Bundle {
     }
 
     /// Finds the patches of an archive, and how large they are.
-    fn look_into_archive(&mut self) -> Result<(), SourceError> {
+    fn look_into_archive(&mut self, interrupt: Interrupt<'_>) -> Result<(), SourceError> {
         let (mut survey, mut texts) = (ArchiveSurvey::default(), BundleTexts::default());
         let source = &self.source;
-        source.walk::<SourceError>(&mut |member, data| {
+        source.walk::<SourceError>(interrupt, &mut |member, data| {
             let (_, name) = last(&member.path);
             if member.kind == Kind::File
                 && depth(&member.path) <= DEEPEST
@@ -187,10 +188,10 @@ impl Bundle {
     }
 
     /// Writes the members of all patches.
-    fn unpack(&self, unpacked: &mut UnnamedDirectory) -> Result<(), SourceError> {
+    fn unpack(&self, unpacked: &mut UnnamedDirectory, interrupt: Interrupt<'_>) -> Result<(), SourceError> {
         let fail = |error: RootError| self.source.error(SourceProblem::Spool(error));
         let mut buffer = vec![0; BUFFER];
-        self.source.walk::<SourceError>(&mut |member, data| {
+        self.source.walk::<SourceError>(interrupt, &mut |member, data| {
             let Some(patch) = self.patch_of(&member.path) else { return Ok(()) };
             let name = member.path.as_bytes();
             match &member.kind {
@@ -368,6 +369,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use patchadm_rootfs::never;
 
     fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
         let mut archive = tar::Builder::new(Vec::new());
@@ -405,13 +407,13 @@ mod tests {
         let (file, place) = (dir.path().join("set.tar"), dir.path().join("place"));
         fs::write(&file, tar(&SET)).unwrap();
         fs::create_dir(&place).unwrap();
-        let bundle = Bundle::open(&file).unwrap().unwrap();
+        let bundle = Bundle::open(&file, &never).unwrap().unwrap();
         let texts = BundleTexts {
             order: Some(vec!["100-01".to_owned(), "101-02".to_owned()]),
             name: Some("Recommended".to_owned()),
         };
         assert_eq!(bundle.texts(), &texts);
-        let patches = bundle.patches(&Dir::of_host(&place).unwrap()).unwrap();
+        let patches = bundle.patches(&Dir::of_host(&place).unwrap(), &never).unwrap();
         assert_eq!(names(&patches), ["100-01", "101-02.zip"]);
         let inside = |path: &str| fs::read_to_string(patches.paths[0].join(path)).unwrap();
         assert_eq!(inside("SUNWa/reloc/102-01.zip"), "an object", "an object is no patch");
@@ -431,10 +433,41 @@ mod tests {
             fs::write(path, bytes).unwrap();
         }
         let set = dir.path().join("10_Rec");
-        let patches =
-            Bundle::open(&set).unwrap().unwrap().patches(&Dir::of_host(dir.path()).unwrap()).unwrap();
+        let patches = Bundle::open(&set, &never)
+            .unwrap()
+            .unwrap()
+            .patches(&Dir::of_host(dir.path()).unwrap(), &never)
+            .unwrap();
         assert_eq!(patches.paths, [set.join("100-01"), set.join("101-02.zip")]);
-        assert!(Bundle::open(&set.join("100-01")).unwrap().is_none(), "a patch is no bundle");
+        assert!(Bundle::open(&set.join("100-01"), &never).unwrap().is_none(), "a patch is no bundle");
+    }
+
+    #[test]
+    fn a_signal_ends_the_look_into_an_archive_and_its_unpacking_and_leaves_nothing() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        let dir = tempfile::tempdir().unwrap();
+        let (file, place) = (dir.path().join("set.tar"), dir.path().join("place"));
+        let large = vec![b'x'; 1 << 20];
+        let set: Vec<(&str, &[u8])> = SET.into_iter().chain([("10_Rec/103-01.zip", &large[..])]).collect();
+        fs::write(&file, tar(&set)).unwrap();
+        fs::create_dir(&place).unwrap();
+        let asked = AtomicUsize::new(0);
+        let after = |questions: usize| {
+            asked.store(0, Ordering::Relaxed);
+            let interrupt = || (asked.fetch_add(1, Ordering::Relaxed) >= questions).then_some(2);
+            let bundle = Bundle::open(&file, &interrupt)?.unwrap();
+            let looked = asked.load(Ordering::Relaxed);
+            bundle.patches(&Dir::of_host(&place).unwrap(), &interrupt).map(|_| looked)
+        };
+        let looked = after(usize::MAX).unwrap();
+        let questions = asked.load(Ordering::Relaxed);
+        // For each member, and for each portion of the large one where it is read.
+        assert!(looked >= set.len() && questions - looked > set.len(), "{looked} of {questions}");
+        for number in 0..questions {
+            let ended = after(number).map_err(|error| error.problem);
+            assert!(matches!(ended, Err(SourceProblem::Interrupted(2))), "after {number}: {ended:?}");
+            assert_eq!(fs::read_dir(&place).unwrap().count(), 0, "after {number}");
+        }
     }
 
     #[test]
@@ -443,7 +476,7 @@ mod tests {
         let file = dir.path().join("x.tar");
         let of = |members: &[(&str, &[u8])]| {
             fs::write(&file, tar(members)).unwrap();
-            Bundle::open(&file)
+            Bundle::open(&file, &never)
                 .unwrap()
                 .map(|bundle| bundle.patches.into_keys().map(|at| at.to_string()).collect())
         };
@@ -467,7 +500,7 @@ mod tests {
         header.set_cksum();
         archive.append(&header, io::empty()).unwrap();
         fs::write(&file, archive.into_inner().unwrap()).unwrap();
-        let error = Bundle::open(&file).unwrap_err();
+        let error = Bundle::open(&file, &never).unwrap_err();
         assert!(matches!(error.problem, SourceProblem::Unsafe { .. }), "{error}");
     }
 }

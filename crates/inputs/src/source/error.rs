@@ -47,6 +47,9 @@ pub enum SourceProblem {
     /// It is not a package, patch or archive, or it is damaged; exit 33.
     #[error("{0}")]
     BadForm(String),
+    /// It is a directory with neither packages nor patches; exit 33.
+    #[error("{NO_PACKAGE}")]
+    NoPackage,
     /// It is not a patch but a directory of patches, with these names; exit 33.
     #[error("it is a directory of patches, not a patch: it holds {}", listed(.0))]
     HoldsPatches(Vec<String>),
@@ -100,6 +103,9 @@ pub enum SourceProblem {
     /// It is not what it was when its signature was verified; exit 41.
     #[error("it is not, or no longer, what was signed: {0}")]
     Changed(String),
+    /// A signal came while it was read.
+    #[error("interrupted by signal {0}")]
+    Interrupted(i32),
     /// An object that should be a file is a symbolic link; exit 13.
     #[error("package {package}, file {file}: symbolic link included in patch")]
     Symlink {
@@ -111,6 +117,11 @@ pub enum SourceProblem {
 }
 
 impl SourceError {
+    /// Tells whether a file that a pkgmap names is not there.
+    pub fn is_missing_file(&self) -> bool {
+        matches!(&self.problem, SourceProblem::Corrupt { reason, .. } if reason == MISSING)
+    }
+
     /// The refusal of a signature.
     pub fn signature(path: &std::path::Path, verdict: Verdict) -> Self {
         Self { path: path.to_owned(), problem: SourceProblem::Signature(Box::new(verdict)) }
@@ -126,6 +137,12 @@ impl SourceError {
         Self { path: path.to_owned(), problem: SourceProblem::Changed(reason.to_owned()) }
     }
 }
+
+/// The reason that holds for what has no package in it.
+pub(super) const NO_PACKAGE: &str = "no package in it (no directory with a pkginfo and a pkgmap)";
+
+/// The reason that holds for a file of a package that is not there.
+pub(super) const MISSING: &str = "missing from the source";
 
 /// The most names in a message.
 const MOST_LISTED: usize = 20;

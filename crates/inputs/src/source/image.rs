@@ -133,6 +133,8 @@ pub struct PackageImage {
     pub deletes: Vec<PackagePath>,
     /// Attributes of the objects that the pkgmap cannot express, from `install/patchadm.objects`.
     pub given: ObjectsFile,
+    /// Whether it is in a datastream that has nothing but its pkginfo and pkgmap, as `pkgtrans -i -s` writes it.
+    pub is_description: bool,
     /// The path of its directory in the source, ended by `/`; empty if the source is the package.
     pub(super) at: Vec<u8>,
     pub(super) stamps: BTreeMap<String, MemberStamp>,
@@ -150,6 +152,7 @@ impl PackageImage {
             install: BTreeMap::new(),
             deletes: Vec::new(),
             given: ObjectsFile::default(),
+            is_description: false,
             at: Vec::new(),
             stamps: BTreeMap::new(),
         }

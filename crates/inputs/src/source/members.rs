@@ -12,6 +12,7 @@ use super::member::{Kind, LinkGroup, PackagePart, SourceMember};
 use super::{Source, SourceError};
 use crate::sha256::Sha256;
 use crate::sign::Sha256Sum;
+use patchadm_rootfs::never;
 use patchadm_svr4::package::PackagePath;
 use patchadm_svr4::package::checksum::Checksum;
 
@@ -73,7 +74,7 @@ impl Source {
             grouped: Vec::new(),
             linked: Vec::new(),
         };
-        self.walk::<SourceError>(&mut |member, data| {
+        self.walk::<SourceError>(&never, &mut |member, data| {
             survey.take(member, data).map_err(|problem| self.error(problem))
         })?;
         Ok(survey.finish())
@@ -82,7 +83,7 @@ impl Source {
     /// Digests every file below the top of the source.
     pub fn digests(&self, image: &Image) -> Result<HeldDigests, SourceError> {
         let mut held = HeldDigests::default();
-        self.walk::<SourceError>(&mut |member, data| {
+        self.walk::<SourceError>(&never, &mut |member, data| {
             let Some(path) = below_top(image, member.path.as_bytes()) else { return Ok(()) };
             let fail = |error| self.error(SourceProblem::of_member(&member.path, error));
             match member.kind {

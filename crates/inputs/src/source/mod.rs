@@ -44,15 +44,17 @@ pub use image::{Form, Hooks, Image, ImageSignature, PackageImage};
 pub use member::MemberStamp;
 pub use members::{FileSum, HeldDigests, HeldMembers};
 pub use objects::{ObjectHeader, Sink};
-pub use open::{Extent, Origin, open, open_descriptions};
+pub use open::{Extent, Origin, open, open_descriptions, open_until};
 pub use patch_directory::{all_patches_in, directory_names, is_called_as_patch, patches_in};
 pub use patch_macros::{ImageMacros, ImageMacrosError};
-pub use signed::open_signed;
+pub use signed::{open_signed, open_signed_until};
 
 use crate::input_file::InputFile;
 use directory::SourceDirectory;
+use error::NO_PACKAGE;
 use member::{Kind, PackagePart, SourceMember, Visit};
 use patchadm_changeset::stored_file::StoredFile;
+use patchadm_rootfs::{Interrupt, InterruptibleRead};
 use patchadm_svr4::package::PackagePath;
 use patchadm_svr4::package::is_room_for;
 use scan::{InformationLeft, Scan};
@@ -158,12 +160,16 @@ impl Source {
     }
 
     /// Reads everything but the content of the objects ([`Extent::Everything`]).
-    fn scan(&self) -> Result<Image, SourceError> {
-        self.scan_only(&|_| true)
+    fn scan(&self, interrupt: Interrupt<'_>) -> Result<Image, SourceError> {
+        self.scan_only(&|_| true, interrupt)
     }
 
-    fn scan_only(&self, wanted: &dyn Fn(&str) -> bool) -> Result<Image, SourceError> {
-        let image = self.describe(wanted).map_err(|error| self.or_of_patches(error))?;
+    fn scan_only(
+        &self,
+        wanted: &dyn Fn(&str) -> bool,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Image, SourceError> {
+        let image = self.describe(wanted, interrupt).map_err(|error| self.or_of_patches(error))?;
         let checked = image.packages.iter().try_for_each(scan::check_information);
         checked.map_err(|problem| self.error(problem))?;
         Ok(image)
@@ -171,17 +177,27 @@ impl Source {
 
     /// Returns the error that names the patches in it, where a directory without packages holds some.
     fn or_of_patches(&self, error: SourceError) -> SourceError {
-        if self.form != Form::Directory || !matches!(error.problem, SourceProblem::BadForm(_)) {
+        let SourceProblem::BadForm(reason) = &error.problem else { return error };
+        if self.form != Form::Directory {
             return error;
         }
+        let is_empty = reason == NO_PACKAGE;
         let names: Vec<String> =
             patches_in(&self.path).iter().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
-        if names.is_empty() { error } else { self.error(SourceProblem::HoldsPatches(names)) }
+        match names.is_empty() {
+            false => self.error(SourceProblem::HoldsPatches(names)),
+            true if is_empty => self.error(SourceProblem::NoPackage),
+            true => error,
+        }
     }
 
-    fn describe(&self, wanted: &dyn Fn(&str) -> bool) -> Result<Image, SourceError> {
+    fn describe(
+        &self,
+        wanted: &dyn Fn(&str) -> bool,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Image, SourceError> {
         let mut scan = Scan::new();
-        let order = self.walk_into(&mut scan, wanted)?;
+        let order = self.walk_into(&mut scan, wanted, interrupt)?;
         scan.finish(&self.name(), self.form, &order, wanted).map_err(|problem| self.error(problem))
     }
 
@@ -190,9 +206,10 @@ impl Source {
         &self,
         scan: &mut Scan,
         wanted: &dyn Fn(&str) -> bool,
+        interrupt: Interrupt<'_>,
     ) -> Result<HashMap<Vec<u8>, usize>, SourceError> {
         let mut order = HashMap::new();
-        self.walk::<SourceError>(&mut |member, data| {
+        self.walk_within::<SourceError>(&|_| true, interrupt, &mut |member, data| {
             if matches!(self.form, Form::Datastream(_))
                 && let Some((directory, _)) = image::cut(member.path.as_bytes(), 1)
             {
@@ -255,29 +272,44 @@ impl Source {
     }
 
     /// Gives every member, from the first.
-    fn walk<E: From<SourceError>>(&self, visit: &mut Visit<'_, E>) -> Result<(), E> {
-        self.walk_within(&|_| true, visit)
+    fn walk<E: From<SourceError>>(
+        &self,
+        interrupt: Interrupt<'_>,
+        visit: &mut Visit<'_, E>,
+    ) -> Result<(), E> {
+        self.walk_within(&|_| true, interrupt, visit)
     }
 
     /// Gives every member; of a directory only the packages whose directory is `wanted`. A source that must be read
-    /// from its beginning gives everything nevertheless.
+    /// from its beginning gives everything nevertheless. A signal ends it, also in the middle of a member.
     fn walk_within<E: From<SourceError>>(
         &self,
         wanted: &dyn Fn(&[u8]) -> bool,
+        interrupt: Interrupt<'_>,
         visit: &mut Visit<'_, E>,
     ) -> Result<(), E> {
-        let walked = self.walk_sealed(wanted, &mut |member: &SourceMember, data: &mut dyn Read| match self
-            .seal
-            .expected(member)
-        {
-            None => visit(member, data),
-            Some(Ok(sum)) => {
-                let mut content = self.seal.digested(member, sum, data);
-                // A visitor that gives up in the middle is told of the exchange, if that was the reason.
-                visit(member, &mut content).inspect_err(|_| content.read_rest())
+        let interrupted = || Some(self.error(SourceProblem::Interrupted(interrupt()?)));
+        let mut visit_checked = |member: &SourceMember, data: &mut dyn Read| {
+            if let Some(interrupted) = interrupted() {
+                return Err(interrupted.into());
             }
-            Some(Err(reason)) => Err(SourceError::changed(&self.path, &reason).into()),
-        });
+            let mut data = InterruptibleRead::new(data, interrupt);
+            match self.seal.expected(member) {
+                None => visit(member, &mut data),
+                Some(Ok(sum)) => {
+                    let mut content = self.seal.digested(member, sum, &mut data);
+                    // A visitor that gives up in the middle is told of the exchange, if that was the reason.
+                    visit(member, &mut content).inspect_err(|_| content.read_rest())
+                }
+                Some(Err(reason)) => Err(SourceError::changed(&self.path, &reason).into()),
+            }
+        };
+        let walked = self.walk_sealed(wanted, interrupt, &mut visit_checked);
+        if walked.is_err()
+            && let Some(interrupted) = interrupted()
+        {
+            return Err(interrupted.into());
+        }
         match (walked, self.seal.broken()) {
             // The reason, regardless of what the error became on the way.
             (Err(_), Some(reason)) => Err(SourceError::changed(&self.path, reason).into()),
@@ -288,12 +320,13 @@ impl Source {
     fn walk_sealed<E: From<SourceError>>(
         &self,
         wanted: &dyn Fn(&[u8]) -> bool,
+        interrupt: Interrupt<'_>,
         visit: &mut Visit<'_, E>,
     ) -> Result<(), E> {
         let fail = |problem| self.error(problem);
         let file = match &self.input {
             Input::Directory(directory) => return directory.walk(wanted, visit, &fail),
-            Input::File(file) => Rewound::new(file, &self.seal),
+            Input::File(file) => InterruptibleRead::new(Rewound::new(file, &self.seal), interrupt),
         };
         if self.form == Form::Zip {
             return zip_archive::walk(file, visit, &fail);

@@ -3,11 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 
-use super::error::SourceProblem;
+use super::error::{MISSING, SourceProblem};
 use super::image::{Image, PackageImage};
 use super::member::{Kind, LinkGroup, MemberStamp, PackagePart, SourceMember};
 use super::scan::{check_content, check_size};
 use super::{Source, SourceError};
+use patchadm_rootfs::{Interrupt, never};
 use patchadm_svr4::package::checksum::Checksum;
 use patchadm_svr4::package::{ContentInfo, PackagePath};
 
@@ -71,6 +72,17 @@ impl Source {
         wanted: &mut dyn FnMut(usize, &PackagePath) -> bool,
         sink: &mut Sink<'_, E>,
     ) -> Result<(), E> {
+        self.stream_until(image, wanted, &never, sink)
+    }
+
+    /// Does the same until a signal comes.
+    pub fn stream_until<E: From<SourceError>>(
+        &self,
+        image: &Image,
+        wanted: &mut dyn FnMut(usize, &PackagePath) -> bool,
+        interrupt: Interrupt<'_>,
+        sink: &mut Sink<'_, E>,
+    ) -> Result<(), E> {
         if let Some(stored) = &self.stored {
             return stored.stream(self, image, wanted, sink);
         }
@@ -81,9 +93,11 @@ impl Source {
             if before == 0 {
                 return Ok(());
             }
-            self.walk_within(&|directory| directories.contains(directory), &mut |member, data| {
-                round.take(self, member, data, sink)
-            })?;
+            self.walk_within(
+                &|directory| directories.contains(directory),
+                interrupt,
+                &mut |member, data| round.take(self, member, data, sink),
+            )?;
             round.give_empty(sink)?;
             let after = round.missing().count();
             if after > 0 && (after == before || round.groups.is_empty() && round.links.is_empty()) {
@@ -91,7 +105,7 @@ impl Source {
             }
         }
         let Some(want) = round.missing().next() else { return Ok(()) };
-        Err(self.error(round.corrupt(want, "missing from the source")).into())
+        Err(self.error(round.corrupt(want, MISSING)).into())
     }
 
     /// Does the same, and then compares the content that the sink has read with the pkgmap: another size or sum is an
@@ -102,33 +116,51 @@ impl Source {
         wanted: &mut dyn FnMut(usize, &PackagePath) -> bool,
         sink: &mut Sink<'_, E>,
     ) -> Result<(), E> {
+        self.stream_checked_until(image, wanted, &never, sink)
+    }
+
+    fn stream_checked_until<E: From<SourceError>>(
+        &self,
+        image: &Image,
+        wanted: &mut dyn FnMut(usize, &PackagePath) -> bool,
+        interrupt: Interrupt<'_>,
+        sink: &mut Sink<'_, E>,
+    ) -> Result<(), E> {
         let mut contents: HashMap<usize, HashMap<&PackagePath, ContentInfo>> = HashMap::new();
-        self.stream(image, wanted, &mut |package: usize, path, delivered, data: &mut dyn Read| {
-            let of_package = contents.entry(package).or_insert_with(|| {
-                let files = image.packages.get(package).into_iter().flat_map(PackageImage::files);
-                files.map(|entry| (&entry.path, entry.object.content)).collect()
-            });
-            let expected = of_package.get(path).copied().unwrap_or_default();
-            let corrupt = |reason| {
-                let name = image.packages.get(package).map_or("", |package| &package.directory);
-                self.error(SourceProblem::corrupt(name, path.to_string(), reason))
+        let mut checked =
+            |package: usize, path: &PackagePath, delivered: ObjectHeader, data: &mut dyn Read| {
+                let of_package = contents.entry(package).or_insert_with(|| {
+                    let files = image.packages.get(package).into_iter().flat_map(PackageImage::files);
+                    files.map(|entry| (&entry.path, entry.object.content)).collect()
+                });
+                let expected = of_package.get(path).copied().unwrap_or_default();
+                let corrupt = |reason| {
+                    let name = image.packages.get(package).map_or("", |package| &package.directory);
+                    self.error(SourceProblem::corrupt(name, path.to_string(), reason))
+                };
+                // Content that cannot become right is not read: it may be a few bytes that were compressed from gigabytes.
+                check_size(expected, delivered.size).map_err(corrupt)?;
+                let mut summed = Summed { inner: data, sum: Checksum::new(), size: 0 };
+                sink(package, path, delivered, &mut summed)?;
+                check_content(expected, summed.size, summed.sum.finish())
+                    .map_err(|reason| corrupt(reason).into())
             };
-            // Content that cannot become right is not read: it may be a few bytes that were compressed from gigabytes.
-            check_size(expected, delivered.size).map_err(corrupt)?;
-            let mut summed = Summed { inner: data, sum: Checksum::new(), size: 0 };
-            sink(package, path, delivered, &mut summed)?;
-            check_content(expected, summed.size, summed.sum.finish()).map_err(|reason| corrupt(reason).into())
-        })
+        self.stream_until(image, wanted, interrupt, &mut checked)
     }
 
     /// Reads all objects and compares size and sum with the pkgmap.
     pub fn verify(&self, image: &Image) -> Result<(), SourceError> {
+        self.verify_until(image, &never)
+    }
+
+    /// Does the same until a signal comes.
+    pub fn verify_until(&self, image: &Image, interrupt: Interrupt<'_>) -> Result<(), SourceError> {
         let mut read = |package: usize, path: &PackagePath, _, data: &mut dyn Read| {
             let name = image.packages.get(package).map_or("", |package| &package.directory);
             let read = io::copy(data, &mut io::sink()).map(drop);
             read.map_err(|error| self.error(SourceProblem::read(&format!("{name}: {path}"), error)))
         };
-        self.stream_checked(image, &mut |_, _| true, &mut read)
+        self.stream_checked_until(image, &mut |_, _| true, interrupt, &mut read)
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::Path;
 
 use super::{Image, Source, SourceError};
+use patchadm_rootfs::{Interrupt, never};
 
 /// An object to be opened as a source.
 #[derive(Debug)]
@@ -31,14 +32,23 @@ pub enum Extent<'a> {
 
 /// Opens a source and reads what it holds, apart from the content of its objects.
 pub fn open(origin: Origin<'_>, extent: Extent<'_>) -> Result<(Source, Image), SourceError> {
+    open_until(origin, extent, &never)
+}
+
+/// Does the same until a signal comes.
+pub fn open_until(
+    origin: Origin<'_>,
+    extent: Extent<'_>,
+    interrupt: Interrupt<'_>,
+) -> Result<(Source, Image), SourceError> {
     let source = match origin {
         Origin::Path(path) => Source::open(path)?,
         Origin::File(file, path) => Source::from_file(file, path)?,
     };
     let image = match extent {
-        Extent::Everything => source.scan()?,
-        Extent::Packages(wanted) => source.scan_only(wanted)?,
-        Extent::Unchecked => source.describe(&|_| true)?,
+        Extent::Everything => source.scan(interrupt)?,
+        Extent::Packages(wanted) => source.scan_only(wanted, interrupt)?,
+        Extent::Unchecked => source.describe(&|_| true, interrupt)?,
     };
     Ok((source, image))
 }

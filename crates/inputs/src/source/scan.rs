@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Read};
 
-use super::error::SourceProblem;
+use super::error::{MISSING, NO_PACKAGE, SourceProblem};
 use super::image::{Form, Hooks, Image, ImageSignature, PackageImage, cut};
 use super::member::{Kind, MemberStamp, PackagePart, SourceMember};
 use crate::format::objects_file::{OBJECTS, ObjectsFile};
@@ -230,7 +230,7 @@ impl Scan {
         }
         let mut packages = Vec::new();
         for at in directories {
-            packages.push(self.package(name, at)?);
+            packages.push(self.package(name, at, form)?);
         }
         let beside = top.clone().unwrap_or_default();
         let beside = (depth > 0).then_some(beside.as_slice());
@@ -267,10 +267,16 @@ impl Scan {
                 return Ok((depth, directories));
             }
         }
-        Err(SourceProblem::BadForm("no package in it (no directory with a pkginfo and a pkgmap)".to_owned()))
+        Err(SourceProblem::BadForm(NO_PACKAGE.to_owned()))
     }
 
-    fn package(&mut self, name: &str, at: Vec<u8>) -> Result<PackageImage, SourceProblem> {
+    /// Tells whether a datastream has nothing of a package but what describes it.
+    fn is_description(&self, at: &[u8], form: Form) -> bool {
+        let mut inside = self.names.iter().filter_map(|path| path.as_bytes().strip_prefix(at));
+        matches!(form, Form::Datastream(_)) && inside.all(|file| matches!(file, b"pkginfo" | b"pkgmap"))
+    }
+
+    fn package(&mut self, name: &str, at: Vec<u8>, form: Form) -> Result<PackageImage, SourceProblem> {
         let directory = if at.is_empty() { name.to_owned() } else { last_component(&at) };
         let corrupt = |file: &str, reason: String| SourceProblem::CorruptPackageFile {
             package: directory.clone(),
@@ -310,6 +316,7 @@ impl Scan {
         let given = install.get(OBJECTS).map(|bytes| given_attributes(bytes, &pkgmap)).transpose();
         let given = given.map_err(|reason| corrupt(OBJECTS, reason))?.unwrap_or_default();
         let stamps = self.stamps_below(&at);
+        let is_description = self.is_description(&at, form);
         let package = PackageImage {
             directory,
             params,
@@ -319,6 +326,7 @@ impl Scan {
             install,
             deletes,
             given,
+            is_description,
             at,
             stamps,
         };
@@ -470,7 +478,7 @@ pub(super) fn check_information(package: &PackageImage) -> Result<(), SourceProb
             name => (format!("install/{name}"), package.install.get(name)),
         };
         let Some(bytes) = bytes else {
-            return Err(SourceProblem::corrupt(&package.directory, file, "missing from the source"));
+            return Err(SourceProblem::corrupt(&package.directory, file, MISSING));
         };
         check_content(entry.object.content, bytes.len() as u64, checksum::sum(bytes))
             .map_err(|reason| SourceProblem::corrupt(&package.directory, file, reason))?;

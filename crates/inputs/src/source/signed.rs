@@ -25,14 +25,23 @@ use crate::sign::{
     Demand, DemandWord, KeyRole, LARGEST_MANIFEST, LARGEST_SIGNATURE, Manifest, ManifestForm,
     SignatureFormat, SignedFiles, Verdict, judge,
 };
-use patchadm_rootfs::Digest;
+use patchadm_rootfs::{Digest, Interrupt, never};
 use patchadm_svr4::package::PackagePath;
 
 /// Opens a patch as far as its signature is good enough for all demands. Everything but the content of the objects is
 /// read, as with [`Extent::Everything`](super::Extent::Everything).
 pub fn open_signed(path: &Path, demands: &[Demand]) -> Result<(Source, Image), SourceError> {
+    open_signed_until(path, demands, &never)
+}
+
+/// Does the same until a signal comes.
+pub fn open_signed_until(
+    path: &Path,
+    demands: &[Demand],
+    interrupt: Interrupt<'_>,
+) -> Result<(Source, Image), SourceError> {
     if demands.iter().all(|demand| demand.word == DemandWord::Off) {
-        return super::open(super::Origin::Path(path), super::Extent::Everything);
+        return super::open_until(super::Origin::Path(path), super::Extent::Everything, interrupt);
     }
     let refused = |verdict: Verdict| SourceError::signature(path, verdict);
     if let Some((file, files)) = beside(path)? {
@@ -40,7 +49,10 @@ pub fn open_signed(path: &Path, demands: &[Demand]) -> Result<(Source, Image), S
         let blocks = match &manifest {
             None => None,
             Some(manifest) => {
-                let blocks = sealed_blocks(&file, manifest).map_err(|error| match error {
+                let blocks = sealed_blocks(&file, manifest, interrupt).map_err(|error| match error {
+                    FileFault::Interrupted(signal) => {
+                        SourceError { path: path.to_owned(), problem: SourceProblem::Interrupted(signal) }
+                    }
                     FileFault::Io(error) => SourceError {
                         path: path.to_owned(),
                         problem: SourceProblem::Io { file: None, error },
@@ -51,19 +63,24 @@ pub fn open_signed(path: &Path, demands: &[Demand]) -> Result<(Source, Image), S
             }
         };
         let source = Source::from_sealed_file(file, path, Seal::of_blocks(blocks))?;
-        let mut image = source.scan()?;
+        let mut image = source.scan(interrupt)?;
         image.signature = ImageSignature::of(verdict, Some(files), manifest.as_ref());
         return Ok((source, image));
     }
-    open_members(Source::open(path)?, demands)
+    open_members(Source::open(path)?, demands, interrupt)
 }
 
 /// Opens a source that may have a manifest inside.
-fn open_members(mut source: Source, demands: &[Demand]) -> Result<(Source, Image), SourceError> {
+fn open_members(
+    mut source: Source,
+    demands: &[Demand],
+    interrupt: Interrupt<'_>,
+) -> Result<(Source, Image), SourceError> {
     let path = source.path.clone();
     let refused = |verdict: Verdict| SourceError::signature(&path, verdict);
     let mut scan = Scan::holding_manifests();
-    let order = source.walk_into(&mut scan, &|_| true).map_err(|error| source.or_of_patches(error))?;
+    let order =
+        source.walk_into(&mut scan, &|_| true, interrupt).map_err(|error| source.or_of_patches(error))?;
     let files = scan.signed_files().map_err(|problem| source.or_of_patches(source.error(problem)))?;
     let judged = judge_all(files.as_ref().map(|(_, files)| files), demands);
     let (verdict, manifest) = judged
@@ -84,7 +101,7 @@ fn open_members(mut source: Source, demands: &[Demand]) -> Result<(Source, Image
     let mut image = image.map_err(|problem| source.or_of_patches(source.error(problem)))?;
     image.packages.iter().try_for_each(check_information).map_err(|problem| source.error(problem))?;
     image.signature = ImageSignature::of(verdict, files.map(|(_, files)| files), manifest.as_ref());
-    source.read_unread(&image, &unread)?;
+    source.read_unread(&image, &unread, interrupt)?;
     Ok((source, image))
 }
 
@@ -150,6 +167,7 @@ fn appended(path: &Path, ending: &str) -> PathBuf {
 enum FileFault {
     Io(io::Error),
     Differs(&'static str),
+    Interrupted(i32),
 }
 
 /// The blocks that wait for their SHA-256 at most: so many MiB are held in memory, and three more.
@@ -157,13 +175,20 @@ const MOST_WAITING: usize = 2;
 
 /// Reads a file once: its sum must be that of the manifest; the digest of each MiB. The two are of the same bytes in memory,
 /// and computed beside each other.
-fn sealed_blocks(file: &File, manifest: &Manifest) -> Result<Vec<Digest>, FileFault> {
+fn sealed_blocks(
+    file: &File,
+    manifest: &Manifest,
+    interrupt: Interrupt<'_>,
+) -> Result<Vec<Digest>, FileFault> {
     if manifest.form != ManifestForm::File {
         return Err(FileFault::Differs("has a manifest beside it that is one of a directory"));
     }
     let (mut sum, mut blocks) = (RunningDigest::of_parts_waiting(MOST_WAITING), Vec::new());
     let mut spare: Option<Vec<u8>> = None;
     loop {
+        if let Some(signal) = interrupt() {
+            return Err(FileFault::Interrupted(signal));
+        }
         let mut block = spare.take().unwrap_or_default();
         block.resize(BLOCK, 0);
         let count = read_block(file, &mut block, sum.size()).map_err(FileFault::Io)?;
@@ -197,7 +222,12 @@ impl Source {
     }
 
     /// Reads what will not be read as the content of an object, so that it has been compared as well.
-    fn read_unread(&self, image: &Image, unread: &[PackagePath]) -> Result<(), SourceError> {
+    fn read_unread(
+        &self,
+        image: &Image,
+        unread: &[PackagePath],
+        interrupt: Interrupt<'_>,
+    ) -> Result<(), SourceError> {
         let files: Vec<HashSet<&[u8]>> = image
             .packages
             .iter()
@@ -213,7 +243,7 @@ impl Source {
         if wanted.is_empty() {
             return Ok(());
         }
-        self.walk::<SourceError>(&mut |member, data| {
+        self.walk::<SourceError>(interrupt, &mut |member, data| {
             if member.kind == Kind::File && wanted.contains(&member.path) {
                 let read = io::copy(data, &mut io::sink());
                 read.map_err(|error| self.error(SourceProblem::of_member(&member.path, error)))?;

@@ -11,7 +11,7 @@ use super::objects::{ObjectHeader, Sink};
 use super::{Source, SourceError, SourceProblem};
 use patchadm_changeset::format::manifest::{Manifest, decode};
 use patchadm_changeset::stored_file::{StoredFile, StoredFileError};
-use patchadm_rootfs::{Dir, ObjectStatus, Root, Sums};
+use patchadm_rootfs::{Dir, Interrupt, InterruptibleRead, ObjectStatus, Root, Sums};
 use patchadm_svr4::package::{ObjectPath, PackagePath};
 
 /// The stored objects of undo data.
@@ -36,13 +36,16 @@ impl StoredContent {
         Some(Self { root: root.clone(), files })
     }
 
-    /// Reads all objects: the sums of each, by its path.
-    pub(crate) fn sums(&self) -> Result<Vec<(&PackagePath, Sums)>, StoredFileError> {
+    /// Reads all objects: the sums of each, by its path. A signal ends it with an error.
+    pub(crate) fn sums(
+        &self,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Vec<(&PackagePath, Sums)>, StoredFileError> {
         let mut opened = OpenDirectories { root: &self.root, dirs: BTreeMap::new() };
         let mut all = Vec::with_capacity(self.files.len());
         for (path, file) in &self.files {
-            let (mut content, _) = opened.open(file)?;
-            let sums = Sums::of(&mut content);
+            let (content, _) = opened.open(file)?;
+            let sums = Sums::of(&mut InterruptibleRead::new(content, interrupt));
             let sums = sums.map_err(|error| StoredFileError::Unreadable(file.name.clone(), error))?;
             all.push((path, sums));
         }

@@ -38,7 +38,7 @@ pub enum StockScript {
 
 /// Every text of a stock script that there has ever been, and the release of this program that it came with; `Sun` for
 /// the published ones. A line stays for ever: patches and backout packages with that text are about.
-const DIGESTS: [(StockScript, &str, &str); 14] = [
+const DIGESTS: [(StockScript, &str, &str); 17] = [
     (StockScript::Checkinstall, "Sun", "08a459902c749e71641ee04462585e02cee2d9d74e20dde8dce5c1469d914d43"),
     (StockScript::Preinstall, "Sun", "86db870e6c8563b5b57dc9a1d5934597084b170fc6f1bb99242469e9bfa11654"),
     (StockScript::ClassAction, "Sun", "b70bf5ab69915c3a3958d211a204fc1ec2b294482b410590b3599295355f4280"),
@@ -73,6 +73,13 @@ const DIGESTS: [(StockScript, &str, &str); 14] = [
     (StockScript::Preinstall, "0.1.0", "fd75a4d6896f0b52db913500a6ac8c52cf3cb3f0f35413618b6d6b1da499b8ab"),
     (StockScript::ClassAction, "0.1.0", "ffc617a92e8382e88047f71352d851c222dfb7a8904024e39df912a51bb5bcb2"),
     (StockScript::Postinstall, "0.1.0", "02ca9e7720d5df298f0b1e0c53cadc7d5b6544f98720a981ab2d930c0a029a7d"),
+    (StockScript::Checkinstall, "0.1.0", "4fc60a33f6191b84d3d21e9747ddd979890383f750cfbf2e12bce08757f7e0e7"),
+    (StockScript::Preinstall, "0.1.0", "2564498c50a9447757a73fd9df60358898c63b7e07fbed2d6d6dd2a709f4950a"),
+    (
+        StockScript::PatchCheckinstall,
+        "0.1.0",
+        "524e05ab64c98c0c48e25aaa694f8669c7585f8115615bbb9521ed51d90e4299",
+    ),
 ];
 
 /// Returns the stock script that the file `name` of `install/` is; none if it is a script of the package's own, or a

@@ -92,6 +92,7 @@ impl Scene {
             unserved: &self.unserved,
             others: &self.others,
             symbols: &self.symbols,
+            interrupt: &|| None,
         }
         .decide()
     }

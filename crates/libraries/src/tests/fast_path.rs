@@ -211,6 +211,7 @@ impl Case {
             unserved,
             others: &self.others,
             symbols: &Symbols,
+            interrupt: &|| None,
         }
     }
 }

@@ -6,6 +6,7 @@ mod reasons;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
 use crate::elf::{DlopenNote, ElfFacts, ElfMachine};
@@ -140,11 +141,124 @@ fn a_program_that_is_loaded_again_is_opened_as_before() {
 }
 
 #[test]
+fn a_loader_that_is_asked_to_end_looks_for_nothing_more() {
+    let mut root = Root::default();
+    root.library("/lib/liba.so.1", &["libb.so.1"]).library("/lib/libb.so.1", &[]);
+    root.file("/bin/p", program(&["liba.so.1"]));
+    // It is asked once before a program, and once for each name.
+    for (asked_until, loaded) in [(0, None), (1, Some(1)), (2, Some(2)), (3, Some(3))] {
+        let asked = AtomicU32::new(0);
+        let interrupt = || (asked.fetch_add(1, Ordering::Relaxed) + 1 > asked_until).then_some(15);
+        let mut loader = Loader::new(&root.tree, &root.settings).ended_by(&interrupt);
+        let loading = loader.load(&at("/bin/p"));
+        assert_eq!(loading.map(|loading| loading.objects.len()), loaded, "{asked_until}");
+        assert!(loader.load(&at("/bin/p")).is_none(), "{asked_until}");
+    }
+}
+
+#[test]
 fn links_that_lead_in_a_circle_lead_nowhere() {
     let mut root = Root::default();
     root.link("/lib/liba.so", "libb.so").link("/lib/libb.so", "liba.so");
     root.file("/bin/p", program(&["liba.so"]));
     assert_eq!(root.loads("/bin/p"), ["liba.so not found"]);
+}
+
+/// Without that, the links would be walked for each directory: some hundred million steps.
+#[test]
+fn a_chain_of_links_before_thousands_of_directories_is_followed_once() {
+    let mut root = Root::default();
+    for number in 0..39 {
+        let round = format!("{}{}l{}", "d/".repeat(660), "../".repeat(660), number + 1);
+        root.link(&format!("/tmp/l{number}"), &round);
+    }
+    root.library("/tmp/l39/5999/libx.so", &[]);
+    let directories: Vec<String> = (0..6000).map(|number| format!("/tmp/l0/{number}")).collect();
+    root.file("/bin/p", ElfFacts { runpath: Some(directories.join(":")), ..program(&["libx.so"]) });
+    assert_eq!(root.loads("/bin/p"), ["libx.so /tmp/l39/5999/libx.so"]);
+}
+
+#[test]
+fn whoever_asks_a_loader_to_end_need_not_wait_for_a_list_of_directories() {
+    let mut root = Root::default();
+    root.library("/9/libx.so", &[]);
+    let list = (0..10).map(|number| format!("/{number}")).collect::<Vec<_>>().join(":");
+    root.file("/bin/p", ElfFacts { runpath: Some(list), ..program(&["libx.so"]) });
+    let asked = AtomicU32::new(0);
+    let interrupt = || (asked.fetch_add(1, Ordering::Relaxed) > 5).then_some(15);
+    let loading = Loader::new(&root.tree, &root.settings).ended_by(&interrupt).load(&at("/bin/p"));
+    assert_eq!(loading.map(|loading| loading.objects.len()), Some(1), "the library was not come to");
+    assert!(asked.into_inner() < 10);
+}
+
+/// Follows a path step by step, and nothing twice.
+fn followed_plainly(
+    root: &BTreeMap<String, Option<String>>,
+    path: &str,
+    links: &mut usize,
+) -> Option<String> {
+    let mut at: Vec<String> = Vec::new();
+    let mut rest: Vec<String> = path.rsplit('/').map(str::to_owned).collect();
+    while let Some(name) = rest.pop() {
+        match name.as_str() {
+            "" | "." => continue,
+            _ if root.get(&format!("/{}", at.join("/"))) == Some(&None) => return None,
+            ".." => drop(at.pop()),
+            _ => at.push(name),
+        }
+        if let Some(Some(target)) = root.get(&format!("/{}", at.join("/"))) {
+            *links += 1;
+            if *links > 40 {
+                return None;
+            }
+            at.pop();
+            at = if target.starts_with('/') { Vec::new() } else { at };
+            rest.extend(target.rsplit('/').map(str::to_owned));
+        }
+    }
+    let at = format!("/{}", at.join("/"));
+    (root.get(&at) == Some(&None)).then_some(at)
+}
+
+#[test]
+fn whatever_was_followed_before_a_path_leads_where_its_links_lead() {
+    let mut dice = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut draw = |below: u64| {
+        dice = dice.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        (dice >> 33) % below
+    };
+    let (mut found, mut lost) = (0, 0);
+    for _ in 0..300 {
+        let mut name = |depth: u64, words: u64| {
+            let mut name = || ["a", "b", "c", "..", "."][usize::try_from(draw(words)).unwrap()];
+            (0..depth).map(|_| name()).collect::<Vec<_>>().join("/")
+        };
+        let mut plain: BTreeMap<String, Option<String>> = BTreeMap::new();
+        let mut root = Root::default();
+        for number in 0..14_u64 {
+            let path = format!("/{}", name(1 + number % 3, 3));
+            if number % 5 == 0 {
+                root.library(&path, &[]);
+                plain.insert(path, None);
+            } else {
+                let slash = if number % 3 == 0 { "/" } else { "" };
+                let target = format!("{slash}{}", name(1 + number % 4, 5));
+                root.link(&path, &target);
+                plain.insert(path, Some(target));
+            }
+        }
+        let mut follower = root.tree.follower();
+        for number in 0..60_u64 {
+            let path = format!("/{}", name(1 + number % 4, 5));
+            let way = follower.follow(path.as_bytes());
+            let (mut links, expected) = (0, followed_plainly(&plain, &path, &mut 0));
+            followed_plainly(&plain, &path, &mut links);
+            assert_eq!(way.as_ref().map(|way| way.path.to_string()), expected, "{path} in {plain:?}");
+            assert!(way.is_none_or(|way| way.links.len() == links), "{path} in {plain:?}");
+            *(if expected.is_some() { &mut found } else { &mut lost }) += 1;
+        }
+    }
+    assert!(found > 300 && lost > 300, "{found} {lost}");
 }
 
 #[test]
@@ -284,4 +398,12 @@ fn settings_are_read_with_their_includes_each_file_once() {
     assert_eq!(settings.directories, ["/a", "/a2", "/a3", "/not/a/conf", "/b", "/more", "/own"]);
     assert_eq!(settings.preload, ["/lib/x.so", "y.so", "z.so"]);
     assert_eq!(settings.musl["aarch64"], ["/lib", "/usr/lib", "/opt/lib"]);
+}
+
+/// Each program tries all of them.
+#[test]
+fn no_more_libraries_are_preloaded_than_anybody_has() {
+    let names = "/x.so ".repeat(150_000);
+    let files = Files(BTreeMap::from([("/etc/ld.so.preload", names.leak() as &str)]));
+    assert_eq!(LoaderSettings::read(&files).preload.len(), 64);
 }

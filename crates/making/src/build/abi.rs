@@ -11,10 +11,11 @@ use std::io::{self, Read};
 use super::against::OtherPatch;
 use super::pairs::ReleaseSide;
 use super::sparse::SparsePackage;
-use crate::release::{Release, ReleaseObject, ReleasePackage};
+use crate::release::{Release, ReleasePackage};
 use patchadm_inputs::source::SourceError;
 use patchadm_libraries::elf;
 use patchadm_libraries::elf::{ElfFacts, ElfMachine};
+use patchadm_releases::ReleaseObject;
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 

@@ -1,8 +1,8 @@
 //! The producer's settings for objects that no release contains: objects to leave out, objects that are edited after
 //! installation, their classes and their owners.
 
-use crate::release::{ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep};
 use patchadm_inputs::path_glob::PathGlob;
+use patchadm_releases::{ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep};
 use patchadm_svr4::package::Word;
 
 /// The choices; they are made on both releases alike, so that none of them is a change.

@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::change::{ChangeKind, Comparison, Differences};
 use super::pairs::ReleaseSide;
 use super::previous::PreviousPackage;
-use crate::release::{LinkGroup, ReleaseObject};
+use patchadm_releases::{ChangeKind, Comparison, Differences};
+use patchadm_releases::{LinkGroup, ReleaseObject};
 use patchadm_svr4::package::ObjectPath;
 
 /// The attribute with which a directory gives attributes to new objects in it.
@@ -178,9 +178,9 @@ fn names_of(list: &[ReleaseObject], group: LinkGroup) -> Vec<&ReleaseObject> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::compare::{CompareOptions, compare};
     use super::super::tests::made_up::{directory, file, link, symlink};
     use super::*;
+    use patchadm_releases::{CompareOptions, compare};
 
     fn at(path: &str) -> ObjectPath {
         ObjectPath::new(path.as_bytes()).unwrap()

@@ -6,15 +6,17 @@ use regex::Regex;
 
 use super::abi::{AbiCheck, AbiFinding};
 use super::against::{OtherPatch, overlaps};
-use super::compare::compare;
 use super::delivery::{PackageDelivery, TwoLists, deliver_moved};
 use super::error::BuildError;
 use super::pairs::{PackagePair, UnpairedPackage, pair};
 use super::previous::PreviousPatch;
 use super::request::{BuildRequest, PatchLists};
+use super::same_time::{SameTimeFinding, find_same_times};
 use super::sparse::SparsePackage;
 use super::texts;
-use crate::release::{Release, ReleaseObject, ReleasePackage};
+use crate::release::{Release, ReleasePackage};
+use patchadm_releases::ReleaseObject;
+use patchadm_releases::compare;
 use patchadm_svr4::patch::PatchId;
 
 /// A patch that can be written, any number of times.
@@ -54,6 +56,8 @@ pub struct DraftedPackage<'r> {
 pub enum BuildFinding {
     /// About libraries and what needs them.
     Abi(AbiFinding),
+    /// About files that look like the ones that they replace.
+    SameTime(SameTimeFinding),
 }
 
 /// The two lists of a pair, with the choices of the producer made.
@@ -95,7 +99,10 @@ pub fn draft_patch<'r>(
     if packages.is_empty() {
         return Err(BuildError::NothingChanged { from: from.name.clone(), to: to.name.clone() });
     }
-    let findings = libraries(&packages, to, others, request)?;
+    let findings = libraries(&packages, to, others, request)?.into_iter().map(BuildFinding::Abi);
+    let beside_old = packages.iter().map(|drafted| (&drafted.sparse, drafted.old));
+    let same_times = find_same_times(beside_old, previous).into_iter().map(BuildFinding::SameTime);
+    let findings = findings.chain(same_times).collect();
     let scripts_left_out = scripts_left_out(&packages);
     let sparse: Vec<&SparsePackage> = packages.iter().map(|drafted| &drafted.sparse).collect();
     let beside = BTreeMap::from([
@@ -110,7 +117,7 @@ pub fn draft_patch<'r>(
         lists,
         unpaired: pairs.unpaired,
         scripts_left_out,
-        findings: findings.into_iter().map(BuildFinding::Abi).collect(),
+        findings,
     })
 }
 

@@ -16,9 +16,7 @@
 
 mod abi;
 mod against;
-mod change;
 mod choices;
-mod compare;
 mod delivery;
 mod draft;
 mod error;
@@ -26,6 +24,7 @@ mod pairs;
 mod parameters;
 mod previous;
 mod request;
+mod same_time;
 mod sparse;
 mod texts;
 mod writing;
@@ -34,9 +33,7 @@ pub use abi::{
     AbiCheck, AbiError, AbiFinding, LibraryFeature, find_providers, needed_features, provided_features,
 };
 pub use against::{OtherPatch, Overlap};
-pub use change::{ChangeKind, Comparison, Differences, ObjectChange};
 pub use choices::ListChoices;
-pub use compare::{CompareOptions, compare};
 pub use delivery::{DeliveredObject, DeliveryReason, PackageDelivery, TwoLists, deliver_moved, object_at};
 pub use draft::{BuildFinding, DraftedPackage, PatchDraft, draft_patch};
 pub use error::BuildError;
@@ -45,6 +42,8 @@ pub use pairs::{
 };
 pub use previous::{PreviousError, PreviousPackage, PreviousPatch};
 pub use request::{BuildRequest, PatchLists, ReadmeText};
+pub use same_time::SameTimeFinding;
+pub(crate) use same_time::looks_same;
 pub use sparse::{ChangeCounts, PackedFile, SparseError, SparsePackage};
 pub use writing::{PatchDestination, PatchForm, WriteWatch, WrittenPatch, remove_unfinished, write_patch};
 

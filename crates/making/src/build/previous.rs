@@ -1,12 +1,12 @@
 //! The revision before the new one: the paths that it touches, and its lists.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::request::PatchLists;
 use patchadm_inputs::format::objects_file::{GivenAttributes, OBJECTS, ObjectsFile, ObjectsFileError};
 use patchadm_inputs::source::{Extent, Image, Origin, PackageImage, SourceError, open};
-use patchadm_svr4::package::{Ftype, ObjectPath, PackagePath, PathError};
+use patchadm_svr4::package::{ContentInfo, Ftype, ObjectPath, PackagePath, PathError};
 use patchadm_svr4::patch::{PatchId, PatchMacros, PatchMacrosError};
 
 /// The separator between base and revision of the ids that are made.
@@ -36,6 +36,8 @@ pub struct PreviousPackage {
     pub paths: BTreeSet<ObjectPath>,
     /// Those of them that may have extended attributes of it or of a revision before it.
     pub with_xattrs: BTreeSet<ObjectPath>,
+    /// Size, sum and time of the files that it delivers.
+    pub files: BTreeMap<ObjectPath, ContentInfo>,
 }
 
 /// The reason an earlier revision cannot be contained.
@@ -158,12 +160,15 @@ impl PreviousPackage {
         let silent = package.pkgmap.entries.iter().filter(|entry| is_silent(entry.object.ftype));
         let with_xattrs = said.chain(silent.map(|entry| &entry.path)).chain(&package.deletes);
         let text = |name| package.params.text(name).into_owned();
+        let regular = package.pkgmap.entries.iter().filter(|entry| entry.object.ftype.is_regular());
+        let files = regular.map(|entry| Ok((place(&entry.path)?, entry.object.content)));
         let mut found = Self {
             pkg: text("PKG"),
             arch: text("ARCH"),
             version: text("VERSION"),
             paths: paths.map(place).collect::<Result<_, _>>()?,
             with_xattrs: with_xattrs.map(place).collect::<Result<_, _>>()?,
+            files: files.collect::<Result<_, PreviousError>>()?,
         };
         found.add_other_names(package.pkgmap.entries.iter().filter_map(|entry| {
             let path = place(&entry.path).ok().filter(|_| entry.object.ftype == Ftype::Link)?;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::choices::ListChoices;
-use super::compare::CompareOptions;
 use super::pairs::PairNaming;
 use patchadm_inputs::native::FixedIn;
+use patchadm_releases::CompareOptions;
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::{FixList, PatchId, PatchList, Requirements};
 

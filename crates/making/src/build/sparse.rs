@@ -8,11 +8,10 @@ use super::delivery::{DeliveredObject, DeliveryReason, PackageDelivery};
 use super::pairs::{PackagePair, ReleaseSide};
 use super::parameters::params_of;
 use super::request::{BuildRequest, PatchLists};
-use crate::release::{
-    Device, FileContent, LinkGroup, ObjectOwner, ReleaseForm, ReleaseObjectKind, SvrDescription, Upkeep,
-};
+use crate::release::{ReleaseForm, SvrDescription};
 use patchadm_inputs::format::objects_file::{GivenAttributes, OBJECTS, ObjectsFile, may_be_given};
 use patchadm_inputs::patch_scripts;
+use patchadm_releases::{Device, FileContent, LinkGroup, ObjectOwner, ReleaseObjectKind, Upkeep};
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry, member_name};
 use patchadm_svr4::format::{deletes, fields, params};
 use patchadm_svr4::package::{
@@ -328,13 +327,7 @@ fn object(pkg: &PkgInst, delivered: &DeliveredObject) -> Result<Object, SparseEr
             let Device { major, minor } = *device;
             object.device = Some((Some(major), Some(minor)));
         }
-        ReleaseObjectKind::File { content, .. } => {
-            object.content = ContentInfo {
-                size: Some(content.size),
-                cksum: Some(content.cksum),
-                mtime: Some(source.mtime.seconds.max(0)),
-            };
-        }
+        ReleaseObjectKind::File { .. } => object.content = source.content_info().unwrap_or_default(),
         ReleaseObjectKind::Directory { .. } | ReleaseObjectKind::Pipe => {}
     }
     let account = |owner: &ObjectOwner| {

@@ -46,8 +46,11 @@ pub(super) fn of_draft(draft: &PatchDraft<'_>) -> String {
     for script in &draft.scripts_left_out {
         let _ = writeln!(text, "left out: script {script}");
     }
-    for BuildFinding::Abi(finding) in &draft.findings {
-        let _ = writeln!(text, "{}: {finding}", finding.code());
+    for finding in &draft.findings {
+        let _ = match finding {
+            BuildFinding::Abi(finding) => writeln!(text, "{}: {finding}", finding.code()),
+            BuildFinding::SameTime(finding) => writeln!(text, "same-time: {finding}"),
+        };
     }
     text
 }

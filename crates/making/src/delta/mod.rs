@@ -10,7 +10,7 @@
 //! next run ends as if nothing had happened.
 //!
 //! A caller may have each patch tried before it is entered, and then all of them together before they are handed over. What
-//! fails its trial is no patch.
+//! fails its trial is no patch, and what keeps others from passing together is none any more.
 //!
 //! Not done here: nothing is compiled, signed or published.
 
@@ -50,7 +50,9 @@ use source_patch::SourceRun;
 use sources::{SourcePackages, SourceTable};
 pub use state::{BuiltNews, StateError, parse_bases};
 use together::try_together;
-pub use trial::{MadePatch, PatchToTry, PatchTrials, TogetherReport, TrialFailure, TriedPatches};
+pub use trial::{
+    MadePatch, PatchToTry, PatchTrials, TogetherReport, TrialFailure, TriedPatches, TriedTogether,
+};
 use work::WorkDirectory;
 
 /// Makes the patches. `wait` is asked whether to wait on while another run has the working directory.
@@ -84,7 +86,7 @@ pub fn delta(
         return finished(DeltaReport { sources, to_sign: 0, together: None });
     }
     let together = match request.trials.filter(|_| interruption(&sources).is_none()) {
-        Some(trials) => try_together(trials, &work, &sources)?,
+        Some(trials) => try_together((trials, &request.needs), &work, &mut sources)?,
         None => None,
     };
     let has_passed = together.as_ref().is_none_or(|tried| tried.failure.is_none());

@@ -158,6 +158,11 @@ impl DeltaState {
         Ok(())
     }
 
+    /// Removes the patch with this id.
+    pub(super) fn withdraw(&mut self, id: &str) {
+        self.0.retain(|record| record.id != id);
+    }
+
     /// Enters a patch in the place of the one with its id.
     pub(super) fn enter(&mut self, record: BuiltRecord) {
         self.0.retain(|other| other.id != record.id);

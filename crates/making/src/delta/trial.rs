@@ -1,6 +1,7 @@
 //! The trial of patches between their making and their entry: what was made is no patch until it has passed, and uses up no
 //! revision before.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use patchadm_svr4::patch::PatchId;
@@ -11,7 +12,17 @@ pub trait PatchTrials: Sync {
     fn try_patch(&self, patch: &PatchToTry<'_>) -> TriedPatches;
 
     /// Tries the patches of all sources together.
-    fn try_together(&self, patches: &[MadePatch]) -> TriedPatches;
+    fn try_together(&self, patches: &[MadePatch]) -> TriedTogether;
+}
+
+/// The outcome of the trial of patches together.
+#[derive(Debug)]
+pub struct TriedTogether {
+    /// The trial of all of them.
+    pub tried: TriedPatches,
+    /// Where it was not passed, the sources whose patches keep the others from passing, each with the reason. Empty if they are
+    /// not known.
+    pub guilty: BTreeMap<String, String>,
 }
 
 /// A patch that was made and is to be tried.

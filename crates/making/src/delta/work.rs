@@ -14,6 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::digest::sha256_of;
 use super::error::{DeltaError, SourceFailure};
 use super::state::{BuiltRecord, DeltaState, FORMS, LARGEST, file_name, is_word, parse_bases, write_bases};
+use super::trial::MadePatch;
 use crate::build::remove_unfinished;
 use patchadm_inputs::sign::{BESIDE, sha256, sha256_text};
 use patchadm_inputs::sign::{LARGEST_MANIFEST, Manifest, ManifestForm};
@@ -172,6 +173,25 @@ impl WorkDirectory {
         let mut records = self.records();
         records.state.enter(record);
         put_file(&self.top()?, STATE, &records.state.write())
+    }
+
+    /// Tells whether there is a signature of an entered patch.
+    pub(super) fn is_signed_patch(&self, patch: &MadePatch) -> Result<bool, RootError> {
+        let record = self.of_source(&patch.source).into_iter().find(|record| record.id == patch.id);
+        record.map_or(Ok(false), |record| self.is_signed(record.file()))
+    }
+
+    /// Takes the record of a patch out, and removes its files: its id is free again.
+    pub(super) fn withdraw(&self, patch: &MadePatch) -> Result<(), RootError> {
+        {
+            let mut records = self.records();
+            records.state.withdraw(&patch.id);
+            put_file(&self.top()?, STATE, &records.state.write())?;
+        }
+        match PatchId::new(&patch.id) {
+            Ok(id) => self.remove_other_forms(&id, None),
+            Err(_) => Ok(()),
+        }
     }
 
     /// Compares a patch and its manifest with what was built.

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use super::codes::LintCode;
 use super::findings::LintFindings;
 use super::subject::{LintPackage, LintSubject};
-use crate::build::usual_name;
+use crate::build::{looks_same, object_at, usual_name};
 use crate::release::{Release, ReleasePackage};
-use patchadm_svr4::package::PackagePath;
+use patchadm_svr4::package::{ObjectPath, PackagePath};
 
 /// The parameters about zones, which a patch takes over from the package it is for.
 const ZONES: [&str; 3] = ["SUNW_PKG_ALLZONES", "SUNW_PKG_HOLLOW", "SUNW_PKG_THISZONE"];
@@ -25,6 +25,7 @@ pub(super) fn check(subject: &LintSubject<'_>, base: &Release, found: &mut LintF
             continue;
         };
         check_parameters(package, own, found);
+        check_times(package, own, found);
         let (own, others): (Vec<_>, Vec<_>) = known.iter().partition(|(known, _)| std::ptr::eq(*known, own));
         if let [(_, own_paths)] = own[..] {
             check_paths(package, own_paths, &others, found);
@@ -75,6 +76,20 @@ fn check_parameters(package: &LintPackage<'_>, base: &ReleasePackage, found: &mu
         if ours != theirs {
             let text = format!("it is <{ours}>, the base has <{theirs}>");
             found.of_path(LintCode::Zone, package.directory(), &name, text);
+        }
+    }
+}
+
+/// Finds files that only their bytes tell from those of the base.
+fn check_times(package: &LintPackage<'_>, base: &ReleasePackage, found: &mut LintFindings) {
+    for entry in package.objects.values().filter(|entry| entry.object.ftype.is_regular()) {
+        let Ok(path) = ObjectPath::new(&in_release(&entry.path)) else { continue };
+        let looks_same = object_at(&base.objects, &path).is_some_and(|old| {
+            old.content_info().is_some_and(|content| looks_same(&content, &entry.object.content))
+        });
+        if looks_same {
+            let text = "the base has it with other bytes, and this size and modification time";
+            found.of_path(LintCode::SameTime, package.directory(), &entry.path, text);
         }
     }
 }

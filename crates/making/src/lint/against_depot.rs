@@ -3,6 +3,7 @@
 use super::codes::LintCode;
 use super::findings::LintFindings;
 use super::subject::{DepotPatch, LintSubject};
+use crate::build::looks_same;
 use patchadm_svr4::package::ObjectPath;
 
 /// Compares a patch with those of a depot; the patch itself may be among them.
@@ -11,6 +12,7 @@ pub(super) fn check(subject: &LintSubject<'_>, depot: &[DepotPatch], found: &mut
     for other in depot.iter().filter(|other| other.id != own.id) {
         if own.id.is_later_than(&other.id) {
             check_cumulative(subject, other, found);
+            check_times(subject, other, found);
         } else if !own.id.same_base(&other.id) && !own.is_related_to(other) {
             check_overlap(subject, other, found);
         }
@@ -30,6 +32,19 @@ fn check_cumulative(subject: &LintSubject<'_>, earlier: &DepotPatch, found: &mut
         for path in paths.keys().filter(|path| !has(path)) {
             let text = format!("{} delivers or deletes it", earlier.id);
             found.of_path(LintCode::Cumulative, package.directory(), path, text);
+        }
+    }
+}
+
+fn check_times(subject: &LintSubject<'_>, earlier: &DepotPatch, found: &mut LintFindings) {
+    for package in &subject.packages {
+        let Some(files) = earlier.files.get(&package.name()) else { continue };
+        for (path, entry) in &package.objects {
+            if files.get(path).is_some_and(|before| looks_same(before, &entry.object.content)) {
+                let text =
+                    format!("{} has it with other bytes, and this size and modification time", earlier.id);
+                found.of_path(LintCode::SameTime, package.directory(), &entry.path, text);
+            }
         }
     }
 }

@@ -153,6 +153,9 @@ codes! {
     Xattr "xattr" Warning
         "Extended attributes, nanoseconds or access lists are delivered, which classic tools leave out."
         "Nothing, if only this program applies the patch."
+    SameTime "same-time" Warning
+        "A file has other bytes than the one that it replaces, and the same size and modification time."
+        "Give it a later time: Python's __pycache__, make and rsync compare only size and time."
     Unsigned "unsigned" Warning
         "There is no signature."
         "Sign it with `patchadm sign`."

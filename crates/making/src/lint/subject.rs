@@ -6,7 +6,7 @@ use super::codes::LintCode;
 use super::findings::LintFindings;
 use patchadm_inputs::source::{Image, PackageImage};
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
-use patchadm_svr4::package::{ObjectPath, PackagePath, PathError, variables};
+use patchadm_svr4::package::{ContentInfo, ObjectPath, PackagePath, PathError, variables};
 use patchadm_svr4::patch::{PatchId, PatchList, PatchMacros, Requirement, Requirements};
 use patchadm_svr4::places;
 
@@ -46,6 +46,8 @@ pub struct DepotPatch {
     /// Its packages by name and architecture, each with every path that it delivers or deletes and whether that is
     /// delivered as something else than a directory.
     pub packages: BTreeMap<(String, String), BTreeMap<ObjectPath, bool>>,
+    /// Size, sum and time of the files that it delivers, by the same names.
+    pub files: BTreeMap<(String, String), BTreeMap<ObjectPath, ContentInfo>>,
 }
 
 impl<'i> LintSubject<'i> {
@@ -63,6 +65,7 @@ impl<'i> LintSubject<'i> {
         let id = self.id.clone()?;
         let (mut obsoletes, mut requires) = (PatchList::new(), String::new());
         let mut packages: BTreeMap<_, BTreeMap<ObjectPath, bool>> = BTreeMap::new();
+        let mut files: BTreeMap<_, BTreeMap<ObjectPath, ContentInfo>> = BTreeMap::new();
         for package in &self.packages {
             if let Some(macros) = &package.macros {
                 for each in &macros.obsoletes {
@@ -74,9 +77,12 @@ impl<'i> LintSubject<'i> {
             paths.extend(package.deletes.keys().map(|path| (path.clone(), false)));
             let objects = package.objects.iter();
             paths.extend(objects.map(|(path, entry)| (path.clone(), !entry.object.ftype.is_directory())));
+            let regular = package.objects.iter().filter(|(_, entry)| entry.object.ftype.is_regular());
+            let contents = regular.map(|(path, entry)| (path.clone(), entry.object.content));
+            files.entry(package.name()).or_default().extend(contents);
         }
         let requires = Requirements::parse(&requires, SEPARATOR).ok()?;
-        Some(DepotPatch { id, obsoletes, requires, packages })
+        Some(DepotPatch { id, obsoletes, requires, packages, files })
     }
 }
 
@@ -166,7 +172,7 @@ fn reserved(path: &ObjectPath) -> Option<&'static str> {
     if path.relative().is_empty() {
         Some("it is the root directory")
     } else if records.iter().any(|below| path.as_bytes().starts_with(below.as_bytes()))
-        || path.as_bytes() == places::CONTENTS.as_bytes()
+        || [places::CONTENTS, places::PKGLOG].iter().any(|file| path.as_bytes() == file.as_bytes())
     {
         Some("it is a record of the package database")
     } else if path.as_bytes().starts_with(b"/etc/patchadm/") {

@@ -11,12 +11,10 @@ use patchadm_svr4::package::{Mode, ObjectPath, Params};
 
 use super::*;
 use crate::elf_files::library;
-use crate::release::{
-    ContentReader, FileContent, ObjectOwner, ReleaseForm, ReleaseObject, ReleaseObjectKind, ReleasePackage,
-    SvrDescription, Upkeep,
-};
+use crate::release::{ContentReader, ReleaseForm, ReleasePackage, SvrDescription};
 use patchadm_inputs::patch_scripts;
 use patchadm_inputs::sign::{Manifest, ManifestEntry, ManifestForm};
+use patchadm_releases::{FileContent, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep};
 
 /// A patch of one package as text, to be written as a directory.
 #[derive(Clone)]
@@ -179,7 +177,7 @@ fn depot() -> Vec<DepotPatch> {
         patch.set("SUNW_PATCHID", id);
         patch.set("SUNW_OBSOLETES", "");
         (patch.lines, patch.objects) = (Vec::new(), BTreeMap::new());
-        patch.file(path, "0755 root bin", "one\n");
+        patch.file(path, "0755 root bin", "first\n");
         patch.write(&dir.path().join(id));
     }
     depot_patches(dir.path()).unwrap()
@@ -419,6 +417,10 @@ fn what_stands_beside_the_packages_is_checked() {
 
 #[test]
 fn patches_are_compared_with_others() {
+    gets("same-time", |patch| {
+        patch.lines.retain(|line| !line.contains("bin/httpd "));
+        patch.file("bin/httpd", "0755 root bin", "other\n");
+    });
     gets("overlap", |patch| patch.file("bin/other", "0755 root bin", "x\n"));
     assert!(
         codes(

@@ -1,7 +1,7 @@
 //! The places to look for the content of an entry.
 //!
-//! In this order (prototype(4), pkgmk(1)): the directories of `-r`, below them `-b` for relative paths (not for
-//! information files); the path after the `=`, relative to the directory of the prototype; `!rsearch` with the whole
+//! In this order (prototype(4), pkgmk(1)), but for information files: the directory of `-b` for relative paths, the
+//! directories of `-r` for absolute ones, and for relative ones if there is no `-b`; the path after the `=`, relative to the directory of the prototype; `!rsearch` with the whole
 //! path; `!search` with its last component; the directory of the prototype with the last component, then with the whole
 //! path. `/dev/null` is an empty file. Only regular files count.
 
@@ -76,15 +76,10 @@ impl ObjectLookup<'_> {
     fn below_roots(&self, name: &[u8]) -> Vec<PathBuf> {
         let is_absolute = name.first() == Some(&b'/');
         let name = relative(name);
-        let below = |root: &Path| match self.basedir {
-            Some(basedir) if !is_absolute && self.roots.is_empty() => basedir.join(name),
-            Some(basedir) if !is_absolute => root.join(relative(basedir.as_os_str().as_bytes())).join(name),
-            _ => root.join(name),
-        };
-        if self.roots.is_empty() {
-            return vec![below(Path::new(""))];
+        match self.basedir {
+            Some(basedir) if !is_absolute => vec![basedir.join(name)],
+            _ => self.roots.iter().map(|root| root.join(name)).collect(),
         }
-        self.roots.iter().map(|root| below(root)).collect()
     }
 }
 
@@ -110,12 +105,12 @@ mod tests {
     use patchadm_svr4::package::PackagePath;
 
     #[test]
-    fn an_absolute_path_is_below_the_roots_and_never_below_the_base_directory_alone() {
+    fn absolute_paths_are_below_the_roots_and_relative_ones_in_the_base_directory_as_it_stands() {
         let roots = [PathBuf::from("r1"), PathBuf::from("r2")];
         let basedir = Some(Path::new("/base"));
         let both = ObjectLookup { roots: &roots, basedir };
         assert_eq!(both.below_roots(b"/etc/x"), [Path::new("r1/etc/x"), Path::new("r2/etc/x")]);
-        assert_eq!(both.below_roots(b"bin/x"), [Path::new("r1/base/bin/x"), Path::new("r2/base/bin/x")]);
+        assert_eq!(both.below_roots(b"bin/x"), [Path::new("/base/bin/x")]);
         let alone = ObjectLookup { roots: &[], basedir };
         assert_eq!(alone.below_roots(b"bin/x"), [Path::new("/base/bin/x")]);
         assert!(alone.applies_to(b"bin/x") && !alone.applies_to(b"/etc/x"));

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::error::MakeError;
+use patchadm_rootfs::Interrupt;
 
 /// A message while a package is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,7 +137,7 @@ pub struct MakeWatch<'a> {
     /// Told of each step.
     pub tell: &'a mut dyn FnMut(MakeStep),
     /// The signal that wants the run to end, if one came.
-    pub interrupt: &'a dyn Fn() -> Option<i32>,
+    pub interrupt: Interrupt<'a>,
 }
 
 impl MakeWatch<'_> {

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 
+use super::ContentReader;
 use super::error::ReleaseProblem;
-use super::{ContentReader, FileContent, LinkGroup, ReleaseObject, ReleaseObjectKind};
+use patchadm_releases::{FileContent, LinkGroup, ReleaseObject, ReleaseObjectKind};
 use patchadm_rootfs::Sums;
 use patchadm_svr4::package::ObjectPath;
 
@@ -33,7 +34,7 @@ enum DraftSource {
     Nowhere,
     /// The content of this number in the archive.
     Content(usize),
-    /// Those of the file at this path.
+    /// Those of the object at this path.
     LinkTo(ObjectPath),
 }
 
@@ -126,7 +127,8 @@ impl ObjectCollector {
         self.drafts.binary_search_by(|draft| draft.object.path.as_bytes().cmp(path)).ok()
     }
 
-    /// Makes each hard link a name of the content it leads to, with the attributes of that file.
+    /// Makes each hard link a name of the content it leads to, with the attributes of that file, or a symbolic link like
+    /// the one it leads to.
     fn resolve_links(&mut self) -> Result<(), ReleaseProblem> {
         for at in 0..self.drafts.len() {
             let Some(Draft { object, source: DraftSource::LinkTo(first) }) = self.drafts.get(at) else {
@@ -138,19 +140,27 @@ impl ObjectCollector {
                 match self.position(target.as_bytes()).and_then(|at| self.drafts.get(at)) {
                     Some(Draft { source: DraftSource::LinkTo(next), .. }) => target = next.clone(),
                     Some(Draft { source: DraftSource::Content(number), object }) => {
-                        found = Some((*number, object.clone()));
+                        found = Some((DraftSource::Content(*number), object.clone()));
+                        break;
+                    }
+                    // A symbolic link with several names is as good as several links.
+                    Some(Draft { source, object })
+                        if matches!(source, DraftSource::Nowhere)
+                            && matches!(object.kind, ReleaseObjectKind::Symlink(_)) =>
+                    {
+                        found = Some((DraftSource::Nowhere, object.clone()));
                         break;
                     }
                     _ => break,
                 }
             }
-            let Some((number, mut object)) = found else {
+            let Some((source, mut object)) = found else {
                 let reason = format!("<{path}> is a hard link to <{first}>, and there is no such file in it");
                 return Err(ReleaseProblem::bad(reason));
             };
             (object.path, object.class) = (path, class);
             if let Some(draft) = self.drafts.get_mut(at) {
-                *draft = Draft { object, source: DraftSource::Content(number) };
+                *draft = Draft { object, source };
             }
         }
         Ok(())

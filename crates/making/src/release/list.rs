@@ -1,11 +1,11 @@
-//! The values of a release: packages, and the objects of each as one sorted list.
+//! The values of a release: its packages, each with its objects as one sorted list.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read};
 
-use patchadm_rootfs::{Digest, Timestamp};
-use patchadm_svr4::package::{Mode, ObjectPath, Params, Word};
+use patchadm_releases::ReleaseObject;
+use patchadm_svr4::package::{ObjectPath, Params};
 
 /// The packages of one operand.
 #[derive(Debug)]
@@ -67,106 +67,11 @@ pub struct SvrDescription {
     pub class_scripts: BTreeMap<String, Vec<u8>>,
 }
 
-/// One object of a release.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReleaseObject {
-    /// The path below the base directory, as an absolute one: `/bin/acme`.
-    pub path: ObjectPath,
-    /// The type, and what only this type has.
-    pub kind: ReleaseObjectKind,
-    /// The permission bits; those of a symbolic link mean nothing.
-    pub mode: Mode,
-    /// The owner; that of a symbolic link is kept where the input has one.
-    pub owner: ObjectOwner,
-    /// The group.
-    pub group: ObjectOwner,
-    /// The modification time, as exact as the input has it.
-    pub mtime: Timestamp,
-    /// Extended attributes and access control lists, by full name (`user.note`, `security.capability`,
-    /// `system.posix_acl_access`).
-    pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// The class of an SVR4 object; empty for all others.
-    pub class: Word,
-}
-
-/// An owner or a group: by name, by number, or both, as far as the input says.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct ObjectOwner {
-    /// The name.
-    pub name: Option<Word>,
-    /// The number.
-    pub id: Option<u32>,
-}
-
-/// The type of an object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ReleaseObjectKind {
-    /// A regular file.
-    File {
-        /// Its bytes.
-        content: FileContent,
-        /// The one who changes it after it is installed.
-        upkeep: Upkeep,
-        /// The other names of the same file, if it has any in this package.
-        links: Option<LinkGroup>,
-    },
-    /// A directory.
-    Directory {
-        /// Only this package may put files into it (`x` of an SVR4 package).
-        exclusive: bool,
-    },
-    /// A symbolic link and its target, as written.
-    Symlink(Vec<u8>),
-    /// A named pipe.
-    Pipe,
-    /// A block device.
-    Block(Device),
-    /// A character device.
-    Character(Device),
-}
-
-/// The sums of a file's bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FileContent {
-    /// The size in bytes.
-    pub size: u64,
-    /// The sum of pkgmap(4).
-    pub cksum: u16,
-    /// The digest that the second pass is compared with.
-    pub digest: Digest,
-}
-
-/// The one who changes a file after it is installed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Upkeep {
-    /// None: type `f`.
-    #[default]
-    Delivered,
-    /// Administrators or scripts, as a conffile or `%config`: type `e`.
-    Editable,
-    /// Programs, as a log: type `v`.
-    Volatile,
-}
-
-/// The names of one file, counted within a package: all objects with an equal group are one file. The first name in the
-/// order of paths is the one that later ones are hard links to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LinkGroup(pub u32);
-
-/// A device's numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Device {
-    /// The major number.
-    pub major: u32,
-    /// The minor number.
-    pub minor: u32,
-}
-
 /// Streams the content of files, any number of times.
 pub trait ContentReader: Send + Sync {
     /// Hands each file that `wanted` accepts to `sink`, once, in the order that is cheapest to read. A file with
     /// several names is handed out under the first wanted one, in the order of paths. The receiver compares the bytes
-    /// with [`FileContent`]. An error from `sink` ends the walk and is returned.
+    /// with [`FileContent`](patchadm_releases::FileContent). An error from `sink` ends the walk and is returned.
     fn each(
         &self,
         wanted: &dyn Fn(&ObjectPath) -> bool,
@@ -184,28 +89,5 @@ impl fmt::Debug for ReleasePackage {
             .field("version", &self.version)
             .field("objects", &self.objects.len())
             .finish_non_exhaustive()
-    }
-}
-
-impl ReleaseObject {
-    /// Returns the content of a regular file.
-    pub fn content(&self) -> Option<&FileContent> {
-        match &self.kind {
-            ReleaseObjectKind::File { content, .. } => Some(content),
-            _ => None,
-        }
-    }
-
-    /// Returns the group of names that a regular file belongs to.
-    pub fn link_group(&self) -> Option<LinkGroup> {
-        match &self.kind {
-            ReleaseObjectKind::File { links, .. } => *links,
-            _ => None,
-        }
-    }
-
-    /// Tells whether the object is a directory.
-    pub fn is_directory(&self) -> bool {
-        matches!(self.kind, ReleaseObjectKind::Directory { .. })
     }
 }

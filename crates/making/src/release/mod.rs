@@ -30,10 +30,7 @@ mod verified;
 pub use attributes::is_kept_attribute;
 pub use error::{ReleaseError, ReleaseProblem};
 pub use identity::{identify, set_entries};
-pub use list::{
-    ContentReader, Device, FileContent, LinkGroup, ObjectOwner, Release, ReleaseForm, ReleaseObject,
-    ReleaseObjectKind, ReleasePackage, SvrDescription, Upkeep,
-};
+pub use list::{ContentReader, Release, ReleaseForm, ReleasePackage, SvrDescription};
 pub use objects_at::objects_at;
 pub use open::{open, open_packages};
 pub use package_identity::PackageIdentity;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::ReleaseObject;
 use super::error::{ReleaseError, ReleaseProblem};
 use super::tree::{MetObject, read_met};
+use patchadm_releases::ReleaseObject;
 use patchadm_rootfs::{Root, WorkMeter, accounts_of};
 use patchadm_svr4::package::ObjectPath;
 

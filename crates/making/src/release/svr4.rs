@@ -11,11 +11,11 @@ use std::sync::Arc;
 use super::collector::content_of;
 use super::error::ReleaseProblem;
 use super::package_identity::PackageIdentity;
-use super::{
-    ContentReader, Device, FileContent, LinkGroup, ObjectOwner, ReleaseForm, ReleaseObject,
-    ReleaseObjectKind, ReleasePackage, SvrDescription, Upkeep,
-};
+use super::{ContentReader, ReleaseForm, ReleasePackage, SvrDescription};
 use patchadm_inputs::source::{Extent, Image, Origin, PackageImage, Source, SourceError, open};
+use patchadm_releases::{
+    Device, FileContent, LinkGroup, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep,
+};
 use patchadm_rootfs::{Sums, Timestamp};
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::package::{Ftype, Mode, ObjectPath, PackagePath, Params};
@@ -176,7 +176,10 @@ impl<'a> SvrObjects<'a> {
             path.link_source(target)?
         };
         match self.entries.get(&found) {
-            Some(entry) if entry.object.ftype.is_regular() => Ok(found),
+            // A symbolic link with several names is as good as several links.
+            Some(entry) if entry.object.ftype.is_regular() || entry.object.ftype == Ftype::Symlink => {
+                Ok(found)
+            }
             _ => Err(ReleaseProblem::Unsupported(format!(
                 "<{path}>, a hard link to <{found}>, which is no file of the package,"
             ))),

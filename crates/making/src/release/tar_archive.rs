@@ -14,8 +14,8 @@ use super::attributes::is_kept_attribute;
 use super::collector::{ArchiveContents, ContentVisit, NumberedContents, ObjectCollector, content_of};
 use super::error::ReleaseProblem;
 use super::pax::PaxRecords;
-use super::{Device, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep};
 use patchadm_container::{ContainerFormat, open_container};
+use patchadm_releases::{Device, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep};
 use patchadm_rootfs::{Digest, Sums, Timestamp};
 use patchadm_svr4::package::{Mode, ObjectPath, Word};
 

@@ -11,10 +11,8 @@ use std::path::Path;
 use super::attributes::kept;
 use super::collector::content_of;
 use super::error::ReleaseProblem;
-use super::{
-    ContentReader, Device, LinkGroup, ObjectOwner, ReleaseForm, ReleaseObject, ReleaseObjectKind,
-    ReleasePackage, Upkeep,
-};
+use super::{ContentReader, ReleaseForm, ReleasePackage};
+use patchadm_releases::{Device, LinkGroup, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep};
 use patchadm_rootfs::{
     Dir, FileType, Live, LiveKind, ObjectStatus, Root, RootError, Sums, WorkMeter, WorkStep, WorkUnit,
     accounts_of, side_by_side,

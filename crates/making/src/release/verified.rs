@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use super::FileContent;
+use patchadm_releases::FileContent;
 use patchadm_rootfs::Digesting;
 
 /// The content of a file in a second pass: an error as soon as size or digest differ from those of the first. The last byte

@@ -65,6 +65,8 @@ pub struct EditChoice {
     pub overridden: BTreeSet<ObjectPath>,
     /// These are kept, regardless of the general choice.
     pub preserved: BTreeSet<ObjectPath>,
+    /// Whether objects that would stop the patch are replaced: for the plan that is shown beside its refusal.
+    pub replaces_stops: bool,
 }
 
 impl EditChoice {
@@ -89,14 +91,15 @@ impl EditChoice {
         if let Some(choice) = self.named(path) {
             return choice;
         }
-        match (self.general, kind, self.editable) {
+        let choice = match (self.general, kind, self.editable) {
             (Edited::Stop, EditedKind::Volatile, _) => Edited::Replace,
             (Edited::Stop, EditedKind::Editable, EditableFiles::Keep) if can_keep => Edited::Keep,
             (Edited::Stop, EditedKind::Editable, EditableFiles::Keep | EditableFiles::Replace) => {
                 Edited::Replace
             }
             (general, ..) => general,
-        }
+        };
+        if choice == Edited::Stop && self.replaces_stops { Edited::Replace } else { choice }
     }
 }
 

@@ -3,44 +3,28 @@
 use std::collections::BTreeMap;
 
 use patchadm_inputs::inventory::Inventory;
-use patchadm_rootfs::{Live, LiveKind};
+use patchadm_rootfs::{AtPath, Followed, LinkFollower, LinkMap, Live, LiveKind};
 use patchadm_svr4::package::{Ftype, Object, ObjectPath};
-
-/// The most links on one way, as the system follows them.
-const MOST_LINKS: usize = 40;
 
 /// The symbolic links among known objects.
 pub(super) struct KnownLinks<'a>(pub(super) &'a BTreeMap<ObjectPath, Live>);
 
-impl KnownLinks<'_> {
-    /// Returns a path with the links among its parents followed, or unchanged if they lead in a circle.
-    pub(super) fn place_of(&self, path: &ObjectPath) -> ObjectPath {
-        let place = || self.follow(&path.parent()?, &mut 0)?.join(path.name()).ok();
-        place().unwrap_or_else(|| path.clone())
-    }
-
-    fn follow(&self, path: &ObjectPath, links: &mut usize) -> Option<ObjectPath> {
-        let Some(parent) = path.parent() else { return Some(path.clone()) };
-        let parent = self.follow(&parent, links)?;
-        let here = parent.join(path.name()).ok()?;
-        let Some(LiveKind::Symlink(target)) = self.0.get(&here).map(|live| &live.kind) else {
-            return Some(here);
-        };
-        *links += 1;
-        if *links > MOST_LINKS { None } else { self.walk(parent, target, links) }
-    }
-
-    fn walk(&self, from: ObjectPath, target: &[u8], links: &mut usize) -> Option<ObjectPath> {
-        let mut at = if target.first() == Some(&b'/') { ObjectPath::root() } else { from };
-        for part in target.split(|&byte| byte == b'/').filter(|part| !part.is_empty() && *part != b".") {
-            at = if part == b".." {
-                at.parent().unwrap_or_else(ObjectPath::root)
-            } else {
-                self.follow(&at.join(part).ok()?, links)?
-            };
+impl LinkMap for KnownLinks<'_> {
+    fn at(&self, path: &[u8]) -> AtPath {
+        match self.0.get(path).map(|live| &live.kind) {
+            Some(LiveKind::Symlink(target)) => AtPath::Link(target.as_slice().into()),
+            _ => AtPath::Other,
         }
-        Some(at)
     }
+}
+
+/// Returns a path with the links among its parents followed, or unchanged if they lead nowhere.
+pub(super) fn place_of(links: &mut LinkFollower<KnownLinks<'_>>, path: &ObjectPath) -> ObjectPath {
+    let mut place = || {
+        let followed = links.follow(Followed::default(), path.parent_bytes()?, &mut false)?;
+        ObjectPath::new(followed.path()).ok()?.join(path.name()).ok()
+    };
+    place().unwrap_or_else(|| path.clone())
 }
 
 /// Returns the place of a link that would lead there, because directories on the way are one on this root (`/bin` and
@@ -51,9 +35,10 @@ pub(super) fn leads_to_itself(
     object: &Object,
 ) -> Option<ObjectPath> {
     let to = object.target.as_deref().filter(|_| object.ftype.is_link())?;
-    let links = KnownLinks(&inventory.live);
-    let place_of =
-        |path: &ObjectPath| inventory.physical.get(path).cloned().unwrap_or_else(|| links.place_of(path));
+    let mut links = LinkFollower::new(KnownLinks(&inventory.live));
+    let mut place_of = |path: &ObjectPath| {
+        inventory.physical.get(path).cloned().unwrap_or_else(|| place_of(&mut links, path))
+    };
     let place = place_of(path);
     let is_itself = if object.ftype == Ftype::Link {
         path.link_source(to).is_ok_and(|source| source != *path && place_of(&source) == place)

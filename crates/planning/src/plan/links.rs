@@ -14,7 +14,7 @@ use super::objects::{Handling, as_it_is};
 use super::plan_builder::PlanBuilder;
 use super::refusal::{ObjectProblem, Reason};
 use super::target::{PackageTarget, Wanted};
-use super::{Action, Body, NewObject, NewXattrs};
+use super::{Action, Body, Merge, NewObject, NewXattrs};
 
 /// The longest chain of links to links that is followed.
 const LONGEST_CHAIN: usize = 40;
@@ -38,6 +38,7 @@ impl PlanBuilder<'_> {
     ) -> Result<(), ObjectProblem> {
         let (package, path) = (&target.package, &wanted.path);
         if *handling == Handling::Leave {
+            self.share_as_it_is(package, path);
             return Ok(());
         }
         let to = wanted.object.target.as_deref().ok_or(ObjectProblem::Unknown("target"))?;
@@ -58,6 +59,7 @@ impl PlanBuilder<'_> {
             let beside = self.free_name(path, suffix)?;
             self.change(package, &beside, Action::Add(new));
             self.kept.insert(path.clone());
+            self.merges.push(Merge { path: path.clone(), beside });
             return Ok(());
         }
         match old {
@@ -95,7 +97,9 @@ impl PlanBuilder<'_> {
             let Some(source) = file_of(path, |at| self.line(at)) else { continue };
             let Some(change) = self.changes.get(&source) else { continue };
             let (Action::Replace(new), Some(before)) = (&change.action, &change.old) else { continue };
-            if matches!(new.body, Body::Directory | Body::Symlink(_)) {
+            let turns_link =
+                matches!(new.body, Body::Symlink(_)) && !matches!(before.kind, LiveKind::Symlink(_));
+            if turns_link || matches!(new.body, Body::Directory) {
                 // the name stays that of the old file
                 continue;
             }
@@ -154,7 +158,8 @@ impl PlanBuilder<'_> {
         Ok(())
     }
 
-    /// Returns another name of the file at `source`: the new one where the run changes it, else the one that is there.
+    /// Returns another name of the object at `source`: the new one where the run changes it, else the one that is there.
+    /// A symbolic link can have several names, too: no link is followed.
     pub(super) fn other_name(
         &self,
         path: &ObjectPath,
@@ -166,12 +171,12 @@ impl PlanBuilder<'_> {
         }
         match self.changes.get(source).map(|change| &change.action) {
             Some(Action::Add(new) | Action::Replace(new)) => match &new.body {
-                Body::Directory | Body::Symlink(_) => Err(wrong()),
+                Body::Directory => Err(wrong()),
                 _ => Ok(NewObject { body: another_name(source, &new.body), ..new.clone() }),
             },
             Some(Action::Delete | Action::RemoveDirectory) => Err(wrong()),
             Some(Action::Attributes(_)) | None => {
-                let live = self.old(source).filter(|live| is_file(&live.kind)).ok_or_else(wrong)?;
+                let live = self.old(source).filter(|live| !live.is_directory()).ok_or_else(wrong)?;
                 let xattrs = NewXattrs::Inherited;
                 Ok(NewObject { mtime: None, xattrs, ..as_it_is(live, Body::Link(source.clone())) })
             }
@@ -182,11 +187,6 @@ impl PlanBuilder<'_> {
     fn is_name_of(&self, old: &Live, source: &ObjectPath) -> bool {
         !self.changes.contains_key(source) && self.old(source).is_some_and(|live| live.inode == old.inode)
     }
-}
-
-/// Tells whether an object can have another name: no directory, and no symbolic link, which link(2) might follow.
-fn is_file(kind: &LiveKind) -> bool {
-    !matches!(kind, LiveKind::Directory | LiveKind::Symlink(_))
 }
 
 /// Returns the body of a further name of the new object at `source`: a link to what is a link itself names the file, so

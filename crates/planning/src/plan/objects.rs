@@ -12,7 +12,7 @@ use super::local_attributes::Resolved;
 use super::plan_builder::PlanBuilder;
 use super::refusal::{ObjectProblem, Reason};
 use super::target::{PackageTarget, Wanted};
-use super::{Action, AttributeChange, Body, Member, NewObject, NewXattrs};
+use super::{Action, AttributeChange, Body, Member, Merge, NewObject, NewXattrs};
 
 /// The treatment of an object where the administrator has one of their own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(super) enum Handling {
     Beside(String),
     /// A symbolic link that leads to a directory stays where a directory is delivered, and so does that directory.
     LinkStays,
-    /// Nothing is done.
+    /// Nothing is done; where other packages own it, the package is recorded as a further owner.
     Leave,
 }
 
@@ -49,10 +49,11 @@ impl PlanBuilder<'_> {
         wanted: &Wanted<'_>,
         handling: &Handling,
     ) -> Result<(), ObjectProblem> {
+        let (package, path) = (&target.package, &wanted.path);
         if *handling == Handling::Leave {
+            self.share_as_it_is(package, path);
             return Ok(());
         }
-        let (package, path) = (&target.package, &wanted.path);
         self.check_reserved(path)?;
         if let Some(place) = leads_to_itself(self.inventory, path, &wanted.object) {
             self.leave_itself(path, &place);
@@ -89,12 +90,21 @@ impl PlanBuilder<'_> {
             let beside = self.free_name(path, suffix)?;
             self.change(package, &beside, Action::Add(new));
             self.kept.insert(path.clone());
+            self.merges.push(Merge { path: path.clone(), beside });
             return Ok(());
         }
         self.settle(package, new, &resolved, wanted, handling)?;
         let object = recorded(&wanted.object, &resolved);
         self.record(package, path, object);
         Ok(())
+    }
+
+    /// Records a package as a further owner of what other packages have, and which stays as it is.
+    pub(super) fn share_as_it_is(&mut self, package: &PkgInst, path: &ObjectPath) {
+        if let Some(line) = self.line(path) {
+            let object = line.object.clone();
+            self.record(package, path, object);
+        }
     }
 
     /// Tells whether two paths are names of one directory that is there, delivered under both, and stays as it is. One

@@ -18,7 +18,13 @@ use super::target::classes;
 /// Names that stand before what is delivered.
 const ENVIRONMENT: &[&str] = &["LANG", "TZ", "PATH", "OAMBASE"];
 
-/// Names that are never stored: they say how a run goes, not what is installed.
+/// The parameter that says that a package was installed over an installed one. Nobody else sets it.
+const UPDATE: &str = "UPDATE";
+
+/// The parameter in which the scripts of a patch tell each other what was recorded otherwise before it.
+const FORMER: &str = "PATCH_FORMER";
+
+/// Names that are never stored as they are delivered or answered: they say how a run goes, not what is installed.
 const NEVER_STORED: &[&str] = &[
     "CLIENT_BASEDIR",
     "INST_DATADIR",
@@ -30,7 +36,7 @@ const NEVER_STORED: &[&str] = &[
     "SUNW_PKGCOND_GLOBAL_DATA",
     "SUNW_PKG_DIR",
     "SUNW_PKG_INSTALL_ZONENAME",
-    "UPDATE",
+    UPDATE,
     "SCRIPTS_DIR",
     "OLDLIST",
     "PATCH_NO_UNDO",
@@ -39,6 +45,7 @@ const NEVER_STORED: &[&str] = &[
     "PATCH_UNCONDITIONAL",
     "PATCH_BUILD_DIR",
     "PATCH_UNDO_ARCHIVE",
+    FORMER,
 ];
 
 /// Names that the installation itself sets.
@@ -55,7 +62,7 @@ const NOT_RESTORED: &[&str] = &[
     "Obsoletes_label",
     "ACTIVE_PATCH",
     "Patch_label",
-    "UPDATE",
+    UPDATE,
     "SCRIPTS_DIR",
     "PATCH_NO_UNDO",
     "INSTDATE",
@@ -90,12 +97,13 @@ pub(super) fn is_patch_record(name: &str) -> bool {
     matches!(name, "PATCHLIST" | "PATCH_OBSOLETES") || patch_of_info(name).is_some()
 }
 
-/// Returns the notes on the parameters that `package` delivers and that no script gets, one sentence each.
+/// Returns the notes on the parameters that `package` delivers and that no script gets, one sentence each. PATH is none of
+/// them: no script ever got it from a package.
 pub(super) fn kept_out(package: &PkgInst, delivered: &Params) -> Vec<String> {
     let told = |(name, reason): (&str, &str)| {
         format!("package {package}: {name} is a parameter that no script gets: {reason}")
     };
-    exports::kept_out(delivered).map(told).collect()
+    exports::kept_out(delivered).filter(|(name, _)| *name != "PATH").map(told).collect()
 }
 
 /// Tells whether the backout package of a patch brings a parameter back.
@@ -218,13 +226,23 @@ pub(super) fn silent_among(
 }
 
 fn is_cleared_by_silence(name: &str) -> bool {
-    is_word_of_last_patch(name) && name != "INSTDATE"
+    is_word_of_last_patch(name) && !is_word_of_every_run(name)
+}
+
+/// Tells whether a parameter says something of the last run, whatever that installed.
+pub(super) fn is_word_of_every_run(name: &str) -> bool {
+    matches!(name, "INSTDATE" | UPDATE)
+}
+
+/// Records that an installed package was installed over.
+pub(super) fn note_update(new: &mut Params) {
+    new.set(UPDATE, "yes");
 }
 
 /// Tells whether every patch sets a parameter again, by its value or by its silence.
 pub(super) fn is_word_of_last_patch(name: &str) -> bool {
     LAST_PATCH.contains(&name)
-        || matches!(name, "ACTIVE_OBSOLETES" | "Patch_label" | "Obsoletes_label" | "INSTDATE")
+        || matches!(name, "ACTIVE_OBSOLETES" | "Patch_label" | "Obsoletes_label" | "INSTDATE" | UPDATE)
 }
 
 /// Returns the parameters after removing a patch that set `names`: each as in `old`, unless it was set again later. The
@@ -284,6 +302,14 @@ pub(super) fn taken_back_from_foreign(
     }
     for name in LAST_PATCH.iter().filter(|name| delivered.get(name).is_none() && !set_later(name)) {
         values.remove(name);
+    }
+    values.remove(FORMER);
+    // Such an archive does not say whether the word was there before. Without another patch it was not, most probably.
+    let list = current.text("PATCHLIST");
+    let mut patches = list.split_whitespace();
+    let first = patches.next();
+    if !set_later(UPDATE) && patches.all(|id| Some(id) == first) {
+        values.remove(UPDATE);
     }
     for name in ["ACTIVE_OBSOLETES", "Patch_label", "Obsoletes_label"] {
         if values.get(name).is_some() && !set_later(name) {

@@ -21,7 +21,7 @@ use super::local_attributes::{LocalAttributes, Resolved};
 use super::refusal::{ObjectProblem, Reason};
 use super::reserved;
 use super::unprivileged;
-use super::{Action, Body, Change, NewObject, NewXattrs};
+use super::{Action, Body, Change, Merge, NewObject, NewXattrs};
 
 /// The number of an account that is not there yet; no account has it.
 pub(super) const UNKNOWN: u32 = u32::MAX;
@@ -37,6 +37,10 @@ pub(super) struct PlanBuilder<'a> {
     pub(super) lines: BTreeMap<ObjectPath, (PkgInst, Option<Box<ContentsLine>>)>,
     /// Edited files that stay.
     pub(super) kept: BTreeSet<ObjectPath>,
+    /// Directories that a package declares and does not install, as it declares them: of classes that are left out.
+    pub(super) declared: BTreeMap<ObjectPath, Object>,
+    /// Those of them with the version of the patch beside them.
+    pub(super) merges: Vec<Merge>,
     /// Objects that go and that directories may replace without being delivered.
     pub(super) yielding: BTreeSet<ObjectPath>,
     /// The attributes that delivered objects have whatever is delivered.
@@ -68,6 +72,8 @@ impl<'a> PlanBuilder<'a> {
             changes: BTreeMap::new(),
             lines: BTreeMap::new(),
             kept: BTreeSet::new(),
+            declared: BTreeMap::new(),
+            merges: Vec::new(),
             yielding: BTreeSet::new(),
             local: BTreeMap::new(),
             notes: Vec::new(),
@@ -271,6 +277,7 @@ impl<'a> PlanBuilder<'a> {
                 self.check_above(change)?;
             }
             self.check_ownership(change).map_err(|problem| refuse(change, problem))?;
+            self.check_link(change).map_err(|problem| refuse(change, problem))?;
             // An object that stays or goes has no way to check.
             last_directory = directory.filter(|_| is_new(change));
             if let Some(held) = turns(change).then(|| self.first_held(&change.path)).flatten() {
@@ -301,6 +308,23 @@ impl<'a> PlanBuilder<'a> {
         above
             .try_for_each(|above| self.check_planned_directory(above))
             .map_err(|problem| refuse(change, problem))
+    }
+
+    /// Refuses another name of a file that is on another file system.
+    fn check_link(&self, change: &Change) -> Result<(), ObjectProblem> {
+        let (Action::Add(new) | Action::Replace(new)) = &change.action else { return Ok(()) };
+        let Body::Link(source) = &new.body else { return Ok(()) };
+        if self.file_system_of(source) == self.file_system_of(&change.path) {
+            return Ok(());
+        }
+        Err(ObjectProblem::LinkAcross(source.clone()))
+    }
+
+    /// Returns the file system that a path is on after the run, by its place in the inventory.
+    fn file_system_of(&self, path: &ObjectPath) -> usize {
+        // What comes below a new directory is where that directory is, not where an old link in its place leads.
+        let new = path.ancestors_bytes().filter_map(|above| self.new_directories.get(above)).last();
+        self.inventory.file_system_of(new.unwrap_or(path))
     }
 
     /// Returns the first name `PATH.suffix`, `PATH.suffix.2`, … that is free.
@@ -364,20 +388,20 @@ impl<'a> PlanBuilder<'a> {
 
     fn imply(&mut self, package: &PkgInst, directory: &ObjectPath) {
         let mut object = Object::new(Ftype::Directory, "none");
-        let (uid, gid) = if self.inventory.privileged { (0, 0) } else { self.inventory.caller };
-        object.attributes = ObjectAttributes {
-            mode: Some(Mode::of(0o755)),
-            owner: Some("root".into()),
-            group: Some("root".into()),
-        };
-        let new = NewObject {
-            body: Body::Directory,
-            mode: Mode::of(0o755),
-            uid,
-            gid,
-            mtime: None,
-            xattrs: NewXattrs::Inherited,
-        };
+        let (mut uid, mut gid) = if self.inventory.privileged { (0, 0) } else { self.inventory.caller };
+        let mut mode = Mode::of(0o755);
+        object.attributes =
+            ObjectAttributes { mode: Some(mode), owner: Some("root".into()), group: Some("root".into()) };
+        let declared = self.declared.get(directory).cloned();
+        if let Some((declared, Ok(resolved))) = declared.map(|object| {
+            let resolved = self.resolve(&object, None);
+            (object, resolved)
+        }) {
+            (mode, uid, gid) = (resolved.mode, resolved.uid, resolved.gid);
+            object = Object { attributes: resolved.recorded, ..declared };
+        }
+        let new =
+            NewObject { body: Body::Directory, mode, uid, gid, mtime: None, xattrs: NewXattrs::Inherited };
         let is_there = self.old(directory).is_some();
         let action = if is_there { Action::Replace(new) } else { Action::Add(new) };
         self.change(package, directory, action);

@@ -286,7 +286,7 @@ fn renamed(
     save: &Save,
     (from, to): (&str, &str),
 ) -> Result<Option<RecordChange>, Reason> {
-    let Some(archive) = &save.archive else { return Ok(None) };
+    let Some(archive) = save.archive.as_ref().filter(|_| !save.is_other_name_taken) else { return Ok(None) };
     let Some(suffix) = archive.strip_prefix(from) else { return Ok(None) };
     Ok(Some(RecordChange::Move {
         from: save_path(package, id, archive)?,

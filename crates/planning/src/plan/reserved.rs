@@ -4,12 +4,16 @@
 //! A package whose pkgmap names `contents`, the kept scripts of another package, an undo archive or the journal would
 //! rewrite the data that every later command trusts, unnoticed by the run that installs it. The directories that SVR4
 //! systems deliver (`/var/sadm`, `/var/sadm/install`, `/var/sadm/pkg`, …) and `/var/sadm/install/admin` are not
-//! reserved. `/etc/patchadm` holds the operator's decisions about packages, so no package has a say in it.
+//! reserved. `/etc/patchadm` and the default admin file hold the operator's decisions about packages, so no package has a say
+//! in them.
 
 use patchadm_svr4::places;
 
 use super::refusal::ObjectProblem;
 use patchadm_svr4::package::ObjectPath;
+
+/// The admin file that pkgadd(8) and pkgrm(8) use unless another one is named.
+const DEFAULT_ADMIN: &[u8] = b"/var/sadm/install/admin/default";
 
 /// Refuses an object at `path`, which is `place` on the disk, where a record or a setting is or will be, and one that is
 /// the root directory itself.
@@ -20,7 +24,7 @@ pub(super) fn check(path: &ObjectPath, place: &ObjectPath) -> Result<(), ObjectP
     if [path, place].into_iter().any(places::is_record) {
         return Err(ObjectProblem::Record);
     }
-    if [path, place].into_iter().any(places::is_setting) {
+    if [path, place].into_iter().any(|path| places::is_setting(path) || path.as_bytes() == DEFAULT_ADMIN) {
         return Err(ObjectProblem::Settings);
     }
     Ok(())
@@ -33,13 +37,20 @@ mod tests {
     #[test]
     fn settings_are_no_objects_by_whatever_path() {
         let path = |path: &str| ObjectPath::new(path.as_bytes()).unwrap();
-        for setting in ["/etc/patchadm", "/etc/patchadm/policy", "/etc/patchadm/keys/a"] {
+        for setting in [
+            "/etc/patchadm",
+            "/etc/patchadm/policy",
+            "/etc/patchadm/keys/a",
+            "/var/sadm/install/admin/default",
+        ] {
             let (setting, other) = (path(setting), path("/opt/x"));
             for (path, place) in [(&setting, &setting), (&other, &setting), (&setting, &other)] {
                 assert!(matches!(check(path, place), Err(ObjectProblem::Settings)), "{path} {place}");
             }
         }
-        for object in ["/etc", "/etc/patchadm.conf", "/opt/etc/patchadm/policy"] {
+        for object in
+            ["/etc", "/etc/patchadm.conf", "/opt/etc/patchadm/policy", "/var/sadm/install/admin/other"]
+        {
             assert!(check(&path(object), &path(object)).is_ok(), "{object}");
         }
     }

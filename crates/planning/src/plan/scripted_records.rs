@@ -11,7 +11,7 @@ use patchadm_rootfs::{Live, LiveKind};
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{PatchId, PatchInfo, PatchList, PatchRecords};
 
-use super::parameters::{TOLD_TO_SCRIPTS, is_word_of_last_patch};
+use super::parameters::{TOLD_TO_SCRIPTS, is_word_of_every_run, is_word_of_last_patch};
 use super::records::{package_path, reactivate, save_of, supersede};
 use super::refusal::Reason;
 use super::script_schedule::steps::MappedObject;
@@ -64,7 +64,7 @@ pub fn taken_back(theirs: &Params, ours: &Params) -> Params {
 /// Replaces the parameters that only the last patch sets by those that the program keeps.
 fn speak_alike(params: &mut Params, ours: &Params) {
     let names: BTreeSet<String> = params.iter().chain(ours.iter()).map(|(name, _)| name.to_owned()).collect();
-    for name in names.iter().filter(|name| is_word_of_last_patch(name) && *name != "INSTDATE") {
+    for name in names.iter().filter(|name| is_word_of_last_patch(name) && !is_word_of_every_run(name)) {
         match ours.get(name) {
             Some(value) => params.set(name, value),
             None => params.remove(name),

@@ -134,6 +134,14 @@ impl InstallScripts {
         self.preinstall || self.postinstall || has_own(&self.classes)
     }
 
+    /// Returns the names of these scripts, in the order in which they run.
+    pub fn own_names(&self) -> Vec<String> {
+        let own = self.classes.iter().filter(|(_, deliverer)| **deliverer == Deliverer::Package);
+        let before = self.preinstall.then(|| "preinstall".to_owned());
+        let after = self.postinstall.then(|| "postinstall".to_owned());
+        before.into_iter().chain(own.map(|(class, _)| format!("i.{class}"))).chain(after).collect()
+    }
+
     /// Refuses scripts that the policy of the root does not allow. Stock patch scripts are known.
     pub fn check(&self, image: &PackageImage, package: &str, policy: ScriptPolicy) -> Result<(), Reason> {
         let fixed = [

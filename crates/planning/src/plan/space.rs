@@ -43,12 +43,12 @@ pub fn needs(
 ) -> Vec<SpaceNeed> {
     let mut needs = vec![Need::default(); inventory.file_systems.len()];
     for change in changes {
-        if let Some(need) = needs.get_mut(file_system(inventory, &change.path)) {
+        if let Some(need) = needs.get_mut(inventory.file_system_of(&change.path)) {
             need.changes = true;
         }
         if let Action::Add(new) | Action::Replace(new) = &change.action {
             let size = object_size(inventory, &new.body);
-            add(inventory, &mut needs, file_system(inventory, &change.path), size, 1);
+            add(inventory, &mut needs, inventory.file_system_of(&change.path), size, 1);
         }
     }
     // `contents` is written whole beside the old one
@@ -67,7 +67,7 @@ pub fn needs(
         }
     }
     for (path, bytes, inodes) in extra {
-        add(inventory, &mut needs, file_system(inventory, path), *bytes, *inodes);
+        add(inventory, &mut needs, inventory.file_system_of(path), *bytes, *inodes);
     }
     // A separate check for the whole root reports unwritable records.
     let of_records = inventory.file_systems.get(inventory.records_on);
@@ -180,13 +180,6 @@ fn record_size(record: &RecordChange) -> (u64, u64) {
         }
         RecordChange::RemoveFile(_) | RecordChange::RemoveTree(_) | RecordChange::Move { .. } => (0, 0),
     }
-}
-
-/// Returns the file system of a path, or of the nearest directory above it that is known.
-fn file_system(inventory: &Inventory, path: &ObjectPath) -> usize {
-    let known = inventory.on.get(path).copied();
-    let above = || path.ancestors_bytes().find_map(|above| inventory.on.get(above).copied());
-    known.or_else(above).unwrap_or(inventory.records_on)
 }
 
 fn bytes_of(needs: &[Need], index: usize) -> u64 {

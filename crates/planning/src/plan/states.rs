@@ -80,6 +80,21 @@ fn state_of(new: &NewObject, old: Option<&Live>) -> RecordedState {
     }
 }
 
+/// Tells whether a change leaves the bytes of a regular file as they are, as far as is known.
+pub fn keeps_content(change: &Change) -> bool {
+    let Some(old) = change.old.as_deref().filter(|old| matches!(old.kind, LiveKind::Regular { .. })) else {
+        return false;
+    };
+    match &change.action {
+        Action::Attributes(_) => true,
+        Action::Replace(NewObject { body: Body::Member(member), .. }) => match (&old.kind, &member.b3) {
+            (LiveKind::Regular { b3, .. }, Some(new)) => b3 == &**new,
+            _ => seems_same(old, Some(member)),
+        },
+        _ => false,
+    }
+}
+
 /// Tells whether a file seems to keep its bytes, by size and sum.
 fn seems_same(old: &Live, new: Option<&Member>) -> bool {
     let of_old = match old.kind {

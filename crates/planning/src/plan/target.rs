@@ -228,6 +228,18 @@ impl<'a> PackageTarget<'a> {
         Ok(wanted)
     }
 
+    /// Returns the directories that it declares and does not install, because their class is none of CLASSES.
+    pub(super) fn declared_directories(&self) -> BTreeMap<ObjectPath, Object> {
+        let classes = classes(&self.params);
+        let entries = self.image.pkgmap.entries.iter().filter(|entry| entry.object.ftype.is_directory());
+        let left_out = entries.filter(|entry| !classes.iter().any(|class| entry.object.class == *class));
+        let declared = left_out.filter_map(|entry| {
+            let object = variables::expand_object(&entry.object, &self.params).ok()?.into_owned();
+            Some((self.resolve(&entry.path).ok()?, object))
+        });
+        declared.collect()
+    }
+
     /// Returns a refusal about one of its objects.
     pub(super) fn refuse(&self, path: &impl ToString, problem: ObjectProblem) -> Reason {
         Reason::Object { package: self.package.clone(), path: path.to_string(), problem }

@@ -162,12 +162,16 @@ const NAMES: [&str; 17] = [
     "rscriptalt",
 ];
 
+/// A name that admin files of other programs have for `mail`. Nobody is told by mail, so nothing is missed.
+const EMAIL: &str = "email";
+
 impl Admin {
-    /// Reads the parameters of an admin file. Returns the answers and the names that admin(4) does not
+    /// Reads the parameters of an admin file. Returns the answers and the names with a value that admin(4) does not
     /// define.
     pub fn from_params(params: &Params) -> Result<(Self, Vec<String>), AdminError> {
-        let unknown = params.iter().map(|(name, _)| name).filter(|name| !NAMES.contains(name));
-        let unknown = unknown.map(str::to_owned).collect();
+        let is_unknown =
+            |(name, value): &(&str, &[u8])| !NAMES.contains(name) && *name != EMAIL && !value.is_empty();
+        let unknown = params.iter().filter(is_unknown).map(|(name, _)| name.to_owned()).collect();
         let check = |name, allowed| word(params, name, CHECKS, allowed);
         let checks = "nocheck, quit, ask";
         let alterations = "nocheck, quit, nochange, ask";
@@ -312,7 +316,7 @@ mod tests {
 
     #[test]
     fn unknown_names_are_told_and_unknown_values_refused() {
-        assert_eq!(read("colour=blue\nMAIL=x\n").unwrap().1, ["colour", "MAIL"]);
+        assert_eq!(read("colour=blue\nMAIL=x\nsize=\nemail=root\n").unwrap().1, ["colour", "MAIL"]);
         let refused = read("partial=nochek\n").unwrap_err();
         assert_eq!(refused.to_string(), "admin parameter partial: <nochek> is none of nocheck, quit, ask");
         for text in

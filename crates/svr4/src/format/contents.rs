@@ -3,7 +3,8 @@
 //! Reads and writes single lines ([`ContentsLine`]), streams a whole file ([`ContentsReader`]), and finds the
 //! path of a line without parsing the rest ([`path_of`], [`key_of`]), so that a scan of 400,000 lines parses
 //! only the few it needs. White space, `=` and backslashes in paths and targets are written as `\ooo` escapes, as
-//! in a pkgmap.
+//! in a pkgmap. Systems were delivered with a few lines that have blanks in their paths as they are; these are read, too
+//! ([`with_escaped_blanks`]).
 //!
 //! ```
 //! use patchadm_svr4::format::FieldError;
@@ -62,8 +63,15 @@ pub enum ContentsError {
 }
 
 impl ContentsLine {
-    /// Parses one line, given without its newline.
+    /// Parses one line, given without its newline. Blanks in its path need no escapes where no other reading is a line.
     pub fn parse(line: &[u8]) -> Result<Self, FieldError> {
+        Self::parse_strictly(line).or_else(|error| {
+            let escaped = with_escaped_blanks(line).ok_or(error)?;
+            Self::parse_strictly(&escaped)
+        })
+    }
+
+    fn parse_strictly(line: &[u8]) -> Result<Self, FieldError> {
         let mut fields = Fields::of(line);
         let (path, target) = fields.path_and_target()?;
         let volume = match fields.take_number() {
@@ -148,6 +156,71 @@ fn write_owner(out: &mut Vec<u8>, owner: &OwningPackage) {
     }
 }
 
+/// The longest path with a target that may have blanks in it, in bytes.
+const LONGEST_WITH_BLANKS: usize = 2 * 4096;
+
+/// Returns a line with escapes for the blanks in its path, and in the target of a link, if it is a line only that way:
+/// `/usr/two words f none …`. Older systems were delivered with such lines. The second field of any other line is a
+/// type or the number of a volume.
+pub fn with_escaped_blanks(line: &[u8]) -> Option<Vec<u8>> {
+    let at = place_of_type(line)?;
+    let (path, rest) = line.split_at_checked(at)?;
+    let mut escaped = Vec::with_capacity(line.len() + 16);
+    for &byte in path.trim_ascii_end() {
+        match byte {
+            b' ' => escaped.extend_from_slice(b"\\040"),
+            b'\t' => escaped.extend_from_slice(b"\\011"),
+            byte => escaped.push(byte),
+        }
+    }
+    escaped.push(b' ');
+    escaped.extend_from_slice(rest);
+    Some(escaped)
+}
+
+/// Returns where the type, or the number before it, stands in a line whose path has blanks; `None` for any other line.
+fn place_of_type(line: &[u8]) -> Option<usize> {
+    if line.first() != Some(&b'/') {
+        return None;
+    }
+    // Nearly every line ends here, so this must be cheap.
+    let end = line.iter().position(|&byte| is_blank(byte))?;
+    let blanks = line.get(end..)?.iter().position(|&byte| !is_blank(byte))?;
+    if is_type_or_number(field_at(line, end + blanks)) {
+        return None;
+    }
+    // The path stays a name of one object, whatever follows it.
+    let is_line = |at: &usize| {
+        let rest = line.get(*at..).unwrap_or_default();
+        let has_target = line.get(..*at).is_some_and(|path| path.contains(&b'='));
+        let first: &[u8] = if has_target { b"/=x " } else { b"/ " };
+        is_type_or_number(field_at(line, *at))
+            && ContentsLine::parse_strictly(&[first, rest].concat()).is_ok()
+    };
+    field_starts(line).skip(2).take_while(|at| *at <= LONGEST_WITH_BLANKS).find(is_line)
+}
+
+/// Returns where the fields of a line begin.
+fn field_starts(line: &[u8]) -> impl Iterator<Item = usize> {
+    let begins = |at: &usize| {
+        let is_in = |at: usize| line.get(at).is_some_and(|&byte| !is_blank(byte));
+        is_in(*at) && at.checked_sub(1).is_none_or(|before| !is_in(before))
+    };
+    (0..line.len()).filter(begins)
+}
+
+fn field_at(line: &[u8], at: usize) -> &[u8] {
+    let rest = line.get(at..).unwrap_or_default();
+    rest.split(|&byte| is_blank(byte)).next().unwrap_or_default()
+}
+
+fn is_type_or_number(field: &[u8]) -> bool {
+    match field {
+        [letter] => letter.is_ascii_digit() || b"fevdxpbcsl".contains(letter),
+        field => !field.is_empty() && field.iter().all(u8::is_ascii_digit),
+    }
+}
+
 /// Returns the path of a line as written, with escapes and without the target of a link. No other field is parsed. The
 /// path of a blank line is empty; that of a comment is its first word.
 pub fn path_of(line: &[u8]) -> &[u8] {
@@ -160,6 +233,13 @@ pub fn path_of(line: &[u8]) -> &[u8] {
 /// Returns the sort key of a line: its path without escapes, normalised like an [`ObjectPath`]. The file is sorted by
 /// the bytes of this key. An invalid path is its own key.
 pub fn key_of(line: &[u8]) -> Cow<'_, [u8]> {
+    match with_escaped_blanks(line) {
+        Some(escaped) => Cow::Owned(plain_key(&escaped).into_owned()),
+        None => plain_key(line),
+    }
+}
+
+fn plain_key(line: &[u8]) -> Cow<'_, [u8]> {
     let raw = path_of(line);
     let folded = |pair: &[u8]| pair == b"//" || pair == b"/.";
     let plain =
@@ -177,8 +257,12 @@ pub fn key_of(line: &[u8]) -> Cow<'_, [u8]> {
 /// Returns the names of the packages that own the object of a line, without status, mark and class. No other field is
 /// read. Returns `None` if there are too few fields.
 pub fn owner_names(line: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
-    let mut fields = line.split(|&byte| is_blank(byte)).filter(|field| !field.is_empty());
-    let _path = fields.next()?;
+    let with_blanks = place_of_type(line);
+    let rest = with_blanks.and_then(|at| line.get(at..)).unwrap_or(line);
+    let mut fields = rest.split(|&byte| is_blank(byte)).filter(|field| !field.is_empty());
+    if with_blanks.is_none() {
+        let _path = fields.next()?;
+    }
     let mut ftype = fields.next()?;
     if ftype.iter().all(u8::is_ascii_digit) {
         ftype = fields.next()?;

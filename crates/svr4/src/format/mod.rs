@@ -32,6 +32,7 @@ pub mod params;
 pub mod patch_order;
 pub mod patchdiag;
 pub mod patchinfo;
+pub mod pkglog;
 pub mod pkgmap;
 pub mod prototype;
 pub mod readme;

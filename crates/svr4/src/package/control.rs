@@ -78,6 +78,47 @@ pub fn escaped(text: &[u8], set: EscapedSet) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
+/// The longest word and line of a message, in bytes: a path has 4,095.
+const LONGEST_WORD: usize = 4_200;
+const LONGEST_LINE: usize = 64 << 10;
+
+/// How many bytes stay of a longer word.
+const START_OF_WORD: usize = 200;
+
+/// Shortens what a message quotes: a value of a stranger may be as long as a file.
+pub fn shortened(text: &[u8]) -> Cow<'_, [u8]> {
+    if text.len() <= LONGEST_WORD {
+        return Cow::Borrowed(text);
+    }
+    let mut out = Vec::new();
+    for line in text.split_inclusive(|&byte| byte == b'\n') {
+        let (begin, line) = (out.len(), line.strip_suffix(b"\n").map_or((line, false), |line| (line, true)));
+        for word in line.0.split_inclusive(|&byte| byte == b' ') {
+            if out.len() - begin > LONGEST_LINE {
+                out.extend_from_slice("…".as_bytes());
+                break;
+            }
+            if word.len() > LONGEST_WORD {
+                out.extend_from_slice(start_of(word, START_OF_WORD));
+                out.extend_from_slice(format!("… ({} bytes) ", word.len()).as_bytes());
+            } else {
+                out.extend_from_slice(word);
+            }
+        }
+        if line.1 {
+            out.push(b'\n');
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Returns the first bytes of a text, without a part of a letter.
+fn start_of(text: &[u8], most: usize) -> &[u8] {
+    let is_within = |&end: &usize| text.get(end).is_some_and(|byte| byte & 0xc0 == 0x80);
+    let end = (0..=most).rev().find(|end| !is_within(end)).unwrap_or_default();
+    text.get(..end).unwrap_or(text)
+}
+
 /// Escapes the hidden characters of a text that must stay on one line, newlines included.
 pub fn on_one_line(text: &[u8]) -> Vec<u8> {
     one_line(text, EscapedSet::Hidden)
@@ -178,6 +219,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_message_quotes_no_value_that_is_as_long_as_a_file() {
+        let short = format!("owner {} is not known\n", "a".repeat(4_100));
+        assert_eq!(shortened(short.as_bytes()), Cow::Borrowed(short.as_bytes()));
+        let long = format!("owner {} is not known\nowner b\n", "ä".repeat(1_000_000));
+        let start = "ä".repeat(START_OF_WORD / 2);
+        let expected = format!("owner {start}… (2000001 bytes) is not known\nowner b\n");
+        assert_eq!(String::from_utf8(shortened(long.as_bytes()).into_owned()).unwrap(), expected);
+        let words = "word ".repeat(1_000_000) + "\nnext\n";
+        let shown = shortened(words.as_bytes()).into_owned();
+        assert!(shown.len() < LONGEST_LINE + 100 && shown.ends_with("word …\nnext\n".as_bytes()));
+    }
 
     /// All characters that are to be escaped, by name and not by the function.
     fn hidden() -> impl Iterator<Item = char> {

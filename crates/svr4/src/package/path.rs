@@ -227,6 +227,10 @@ impl PackagePath {
                 },
                 _ => expanded.extend_from_slice(part),
             }
+            // The value of a variable may be as long as its file.
+            if expanded.len() > LONGEST_PATH {
+                return Err(error(&self.0, "is longer than 4095 bytes with the values of its variables"));
+            }
         }
         if expanded.first() == Some(&b'/') { ObjectPath::new(&expanded) } else { basedir.join(&expanded) }
     }

@@ -8,6 +8,12 @@ use std::borrow::Cow;
 
 use super::{Object, Params, Word};
 
+/// The longest target of a symbolic link, in bytes (`PATH_MAX` - 1).
+const LONGEST_TARGET: usize = 4095;
+
+/// The longest name of an account, in bytes (`LOGIN_NAME_MAX` - 1).
+const LONGEST_ACCOUNT: usize = 255;
+
 /// A variable of an object that has no value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VariableError {
@@ -17,6 +23,12 @@ pub enum VariableError {
     /// The variable is part of a link's target.
     #[error("its target uses ${0}, which has no value")]
     Target(String),
+    /// The value is longer than any name of an account.
+    #[error("${0} is longer than {LONGEST_ACCOUNT} bytes")]
+    LongAccount(String),
+    /// The target is longer than that of any link, with the values of its variables.
+    #[error("its target is longer than {LONGEST_TARGET} bytes")]
+    LongTarget,
 }
 
 /// Returns the value of a variable, or `None` if the name is not a variable of an installation or there is no
@@ -37,7 +49,11 @@ pub fn expand_object<'o>(object: &'o Object, params: &Params) -> Result<Cow<'o, 
     for name in [&mut object.attributes.owner, &mut object.attributes.group] {
         if let Some(variable) = name.as_deref().and_then(|name| name.strip_prefix('$')) {
             let value = value(params, variable).and_then(|value| String::from_utf8(value).ok());
-            *name = Some(value.ok_or_else(|| VariableError::Account(variable.to_owned()))?.into());
+            let value = value.ok_or_else(|| VariableError::Account(variable.to_owned()))?;
+            if value.len() > LONGEST_ACCOUNT {
+                return Err(VariableError::LongAccount(variable.to_owned()));
+            }
+            *name = Some(value.into());
         }
     }
     if let Some(target) = &mut object.target {
@@ -48,17 +64,25 @@ pub fn expand_object<'o>(object: &'o Object, params: &Params) -> Result<Cow<'o, 
 
 /// Replaces each component of a link target that is a variable by its value.
 fn expand_target(target: &[u8], params: &Params) -> Result<Vec<u8>, VariableError> {
-    let mut parts = Vec::new();
-    for part in target.split(|&byte| byte == b'/') {
+    let mut expanded = Vec::with_capacity(target.len());
+    for (index, part) in target.split(|&byte| byte == b'/').enumerate() {
+        if index > 0 {
+            expanded.push(b'/');
+        }
         let name = part.strip_prefix(b"$").and_then(|name| std::str::from_utf8(name).ok());
         match name.filter(|name| name.starts_with(|c: char| c.is_ascii_uppercase())) {
             Some(name) => {
-                parts.push(value(params, name).ok_or_else(|| VariableError::Target(name.to_owned()))?);
+                let value = value(params, name).ok_or_else(|| VariableError::Target(name.to_owned()))?;
+                expanded.extend(value);
             }
-            None => parts.push(part.to_vec()),
+            None => expanded.extend_from_slice(part),
+        }
+        // The value of a variable may be as long as its file.
+        if expanded.len() > LONGEST_TARGET {
+            return Err(VariableError::LongTarget);
         }
     }
-    Ok(parts.join(&b'/'))
+    Ok(expanded)
 }
 
 #[cfg(test)]
@@ -77,5 +101,22 @@ mod tests {
         assert_eq!(expanded.target.as_deref(), Some(&b"/usr/lib/$made/a"[..]));
         object.attributes.group = Some("$NOBODY".into());
         assert_eq!(expand_object(&object, &params).unwrap_err().to_string(), "$NOBODY has no value");
+    }
+
+    /// A package of a megabyte would be gigabytes.
+    #[test]
+    fn values_that_no_link_and_no_account_can_have_are_refused_before_they_are_put_together() {
+        let params: Params = [("V", "x".repeat(1 << 20))].into_iter().collect();
+        let mut object = Object::new(Ftype::Symlink, "none");
+        object.target = Some("$V/".repeat(1300).into_bytes());
+        assert_eq!(expand_object(&object, &params), Err(VariableError::LongTarget));
+        object.target = Some(vec![b'x'; 4096]);
+        assert_eq!(expand_object(&object, &params), Err(VariableError::LongTarget));
+        object.target = None;
+        object.attributes.owner = Some("$V".into());
+        assert_eq!(expand_object(&object, &params), Err(VariableError::LongAccount("V".to_owned())));
+        let path = crate::package::PackagePath::new("$V/".repeat(1300).as_bytes()).unwrap();
+        let refused = path.resolve(&crate::package::ObjectPath::root(), |name| value(&params, name));
+        assert!(refused.unwrap_err().to_string().contains("with the values of its variables"));
     }
 }

@@ -261,8 +261,13 @@ impl AppliedPatches {
 
     /// Returns the highest applied revision above `id`.
     pub fn later_revision(&self, id: &PatchId) -> Option<&PatchId> {
+        self.later_revisions(id).last()
+    }
+
+    fn later_revisions<'a>(&'a self, id: &PatchId) -> impl Iterator<Item = &'a PatchId> + use<'a> {
         let above = self.patches.range((Excluded(id), Unbounded));
-        above.map(|(other, _)| other).take_while(|other| other.same_base(id)).last()
+        let id = id.clone();
+        above.map(|(other, _)| other).take_while(move |other| other.same_base(&id))
     }
 
     /// Returns the explicit obsoletion that covers `id`, the nearest revision first. A claim of `id` itself
@@ -294,12 +299,18 @@ impl AppliedPatches {
 
     /// Returns the relation of `id`, which would patch these installed packages, to the applied patches: the
     /// first refusal in the order of patchadd(1M), which is already applied, later revision, obsoleted.
+    ///
+    /// A later revision counts if one of these packages records it. It has all of the earlier one, so the record of another
+    /// package says nothing about it: a package can be delivered with a PATCHLIST of its maker's.
     pub fn standing(&self, id: &PatchId, packages: &[PkgInst]) -> PatchStanding<'_> {
         let remaining: Vec<PkgInst> =
             packages.iter().filter(|package| !self.is_applied_to(id, package)).cloned().collect();
+        let is_on_them = |other: &PatchId| {
+            packages.is_empty() || packages.iter().any(|package| self.is_applied_to(other, package))
+        };
         if remaining.is_empty() && !packages.is_empty() {
             PatchStanding::Applied
-        } else if let Some(later) = self.later_revision(id) {
+        } else if let Some(later) = self.later_revisions(id).filter(|other| is_on_them(other)).last() {
             PatchStanding::LaterRevision(later)
         } else if let Some(obsoletion) = self.obsoleted_by(id) {
             PatchStanding::Obsoleted(obsoletion)
@@ -431,6 +442,14 @@ pub(super) mod tests {
         assert_eq!(effective(&at_05), ["105181-05"]);
         packages[0].record_backed_out(&id("105181-05"));
         assert_eq!(effective(&AppliedPatches::new(packages)), ["105181-03"]);
+    }
+
+    #[test]
+    fn a_later_revision_on_another_package_keeps_no_patch_out() {
+        let root = root(&["ACMEother 900-02"]);
+        let (both, web) = ([package("ACMEweb"), package("ACMEother")], [package("ACMEweb")]);
+        assert_eq!(root.standing(&id("900-01"), &web), PatchStanding::New);
+        assert_eq!(root.standing(&id("900-01"), &both), PatchStanding::LaterRevision(&id("900-02")));
     }
 
     #[test]

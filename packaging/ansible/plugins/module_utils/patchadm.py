@@ -229,7 +229,7 @@ class Answer(object):
                 if patch.get('verdict') in IN_FORCE + ('not-applicable',) and patch.get('reason')]
 
     def restart(self):
-        """Returns the most urgent restart that a patch of this run asks for, or None."""
+        """Returns the most urgent restart that a patch asks for which this run applies, or would apply; or None."""
         asked = [patch.get('reboot') for patch in self.patches() if patch.get('verdict') in ('applied', 'planned')]
         return next((word for word in RESTARTS if word in asked), None)
 
@@ -245,7 +245,8 @@ class Answer(object):
             'outcome': document.get('result'),
             'patches': [without_details(patch) for patch in document.get('patches', [])],
             'reboot': restart,
-            'reboot_required': restart is not None,
+            # A plan changes nothing that a restart could be due for; `reboot` names the one that the run would ask for.
+            'reboot_required': restart is not None and not is_plan,
             'reasons': self.in_force() if self.is_good() else self.reasons(),
         }
         for name in ('run', 'trial', 'adopted', 'refresh', 'recovered', 'notes', 'advice', 'irremovable', 'freed',

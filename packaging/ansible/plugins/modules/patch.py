@@ -225,11 +225,11 @@ exit_name:
   type: str
   sample: ok
 reboot_required:
-  description: Whether a patch that was applied, or would be, asks for a restart.
+  description: Whether a patch that was applied asks for a restart. In check mode nothing is, so that this is false.
   returned: when patchadm was called
   type: bool
 reboot:
-  description: The most urgent restart that is asked for, or null.
+  description: The most urgent restart that a patch asks for which was applied, or in check mode would be, or null.
   returned: when patchadm was called
   type: str
   sample: rebootafter

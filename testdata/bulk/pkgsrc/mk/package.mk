@@ -24,6 +24,7 @@ _PBULK_SCAN_DEPENDS=	${.MAKE.MAKEFILES}
 OPSYS=		Stand-in
 OS_VERSION=	1.0
 PKGSRC_COMPILER=	gcc
+_ALLFILES=	${DISTFILES:@file@${DIST_SUBDIR:D${DIST_SUBDIR}/}${file}@}
 
 # What every target looks at first. As in pkgsrc it is not what is wrong with a package that ends a scan.
 DEMANDS=	test -z "$$PKG_PATH" || { echo 'Please unset PKG_PATH before doing pkgsrc work!'; exit 1; }; \
@@ -68,6 +69,9 @@ show-var: .PHONY
 checksum: .PHONY
 	@${UNPRIVILEGED}
 	@test -d ${DISTDIR}
+.for file in ${_ALLFILES}
+	@test -e ${DISTDIR}/${file} || { echo 'fetch: Unable to fetch expected file ${file}'; exit 1; }
+.endfor
 
 create-usergroup: .PHONY
 	@${PRIVILEGED}
@@ -101,5 +105,6 @@ stage-install: .PHONY
 stage-package-create: .PHONY
 	@${PRIVILEGED}
 	@mkdir -p ${STAGE_PKGFILE:H}
-	@tar -C ${DESTDIR} --sort=name --owner=0 --group=0 --mtime=@${SOURCE_DATE_EPOCH} -cf - ${FILE} \
+	@{ echo @name ${PKGNAME}; for name in `ls /var/db/pkg 2> /dev/null`; do echo @blddep $$name; done; } > ${DESTDIR}/+CONTENTS
+	@tar -C ${DESTDIR} --sort=name --owner=0 --group=0 --mtime=@${SOURCE_DATE_EPOCH} -cf - +CONTENTS ${FILE} \
 	    | gzip -n > ${STAGE_PKGFILE}

@@ -6,11 +6,9 @@ use std::slice;
 
 use patchadm_inputs::database::contents::lines_of_paths;
 use patchadm_inputs::database::{DatabaseError, RecordView};
-use patchadm_making::build::{ChangeKind, CompareOptions, compare};
-use patchadm_making::release::{
-    LinkGroup, ObjectOwner, ReleaseObject, ReleaseObjectKind, ReleasePackage, Upkeep, objects_at,
-    open_packages,
-};
+use patchadm_making::release::{ReleasePackage, objects_at, open_packages};
+use patchadm_releases::{ChangeKind, CompareOptions, compare};
+use patchadm_releases::{LinkGroup, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep};
 use patchadm_rootfs::{Root, accounts_of};
 use patchadm_svr4::package::{Accounts, ObjectPath};
 

@@ -1,5 +1,5 @@
-//! The part of a trial that runs in the sandbox: patches are added, compared with the packages that they must make, and removed,
-//! and the tree is as it was.
+//! The part of a trial that judges, inside the sandbox: after patches were added, the tree is that of the packages that they must
+//! make, and after they were removed, it is as it was.
 
 mod comparison;
 mod error;
@@ -9,8 +9,6 @@ mod serving;
 mod tree;
 
 pub use error::TrialServeError;
-pub(super) use order::{
-    ChangedObject, FILE as ORDER_FILE, RESULT as RESULT_FILE, TrialOrder, TrialPatch, TrialResult,
-};
+pub(super) use order::{ChangedObject, PACKAGES, TrialOrder, TrialResult, TrialStep};
 pub use serving::serve_trial;
 pub(super) use tree::{LOWER, TOUCHED};

@@ -1,18 +1,31 @@
-//! What a trial is told, and what it tells: a file each, in JSON.
+//! What the judge of a trial is told, and what it tells: in JSON, in one file that nobody else in the sandbox has. A line says that,
+//! and the state of the tree before the patches may follow.
 
 use serde::{Deserialize, Serialize};
 
-/// The name of the order, among the packages.
-pub(in crate::patches) const FILE: &str = "order.json";
+/// Where the patches and the packages are.
+pub(in crate::patches) const PACKAGES: &str = "/packages";
 
-/// The name of the result, in the directory for what comes out.
-pub(in crate::patches) const RESULT: &str = "trial.json";
+/// What is to be judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::patches) enum TrialStep {
+    /// The packages that are expected are installed, and nothing of them was changed since.
+    Installed,
+    /// Nothing: the state of the tree is told.
+    Before,
+    /// The patches were added: the tree is that of the packages that are expected.
+    Added,
+    /// The patches were removed: the tree is as it was before, which the order says.
+    Removed,
+    /// Nothing: a verb has failed, and the log gets what it has noted.
+    Failed,
+}
 
-/// What is to be tried. Without patches the packages that are expected are only compared with what is installed.
+/// An order to judge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::patches) struct TrialOrder {
-    /// The patches, in any order.
-    pub(in crate::patches) patches: Vec<TrialPatch>,
+    /// What is to be judged.
+    pub(in crate::patches) step: TrialStep,
     /// The files of the packages that the patches must make.
     pub(in crate::patches) expected: Vec<String>,
     /// The files of the packages that are installed and patched.
@@ -23,22 +36,20 @@ pub(in crate::patches) struct TrialOrder {
     pub(in crate::patches) layers: usize,
 }
 
-/// A patch that is to be tried.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::patches) struct TrialPatch {
-    /// Its id.
-    pub(in crate::patches) id: String,
-    /// Its file among the packages.
-    pub(in crate::patches) file: String,
-}
-
 /// What came out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::patches) struct TrialResult {
     /// Why it was not passed, if it was not.
     pub(in crate::patches) failure: Option<String>,
     /// Without patches: the first object that is not as its package delivers it.
     pub(in crate::patches) changed: Option<ChangedObject>,
+}
+
+impl TrialResult {
+    /// Returns that of patches that do not pass.
+    pub(in crate::patches) fn failed(why: String) -> Self {
+        Self { failure: Some(why), changed: None }
+    }
 }
 
 /// An object that scripts have changed.

@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use patchadm_bulk_values::result::Digest;
 use patchadm_rootfs::{FileType, Root, RootError};
 use patchadm_svr4::format::params::ParamFile;
 use patchadm_svr4::places;
+use serde::{Deserialize, Serialize};
 
 /// The largest record that is read, in bytes.
 const LARGEST: u64 = 1 << 30;
 
 /// What the records say.
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct RecordState {
     /// The lines about objects.
-    contents: Vec<Vec<u8>>,
+    contents: Digest,
     /// The parameters of each package.
     packages: BTreeMap<String, Vec<(String, Vec<u8>)>>,
 }
@@ -21,7 +24,8 @@ impl RecordState {
     /// Reads the records of a root.
     pub(super) fn read(root: &Root) -> Result<Self, RootError> {
         let contents = root.read(&places::contents(), LARGEST)?.unwrap_or_default();
-        let lines = contents.split(|&byte| byte == b'\n').filter(|line| !line.starts_with(b"#"));
+        let lines = contents.split_inclusive(|&byte| byte == b'\n').filter(|line| !line.starts_with(b"#"));
+        let contents = Digest::of(&lines.collect::<Vec<_>>().concat());
         let mut packages = BTreeMap::new();
         if let Some(dir) = root.dir_if_there(&places::packages())? {
             for name in dir.names()? {
@@ -32,7 +36,7 @@ impl RecordState {
                 packages.insert(String::from_utf8_lossy(&name).into_owned(), said(&text));
             }
         }
-        Ok(Self { contents: lines.map(<[u8]>::to_vec).collect(), packages })
+        Ok(Self { contents, packages })
     }
 
     /// Returns which records of another state say something else.

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use patchadm_bulk::result::Digest;
+use patchadm_bulk_values::result::Digest;
 use patchadm_making::release::is_kept_attribute;
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError, Timestamp};
-use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::package::{ObjectPath, PathError};
+use serde::{Deserialize, Serialize};
 
 use crate::base::PLACES;
 use crate::file_copy::digest_of_file;
@@ -19,10 +20,33 @@ pub(in crate::patches) const LOWER: &str = ".lower";
 const LEFT_OUT: [&str; 3] = ["tmp", "var/tmp", "var/sadm"];
 
 /// The objects of a tree by their paths.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(into = "SeenObjects", try_from = "SeenObjects")]
 pub(super) struct TreeState(BTreeMap<ObjectPath, SeenObject>);
 
+/// The same as a list, as it is written down.
+type SeenObjects = Vec<(Vec<u8>, SeenObject)>;
+
+impl From<TreeState> for SeenObjects {
+    fn from(state: TreeState) -> Self {
+        state.0.into_iter().map(|(path, object)| (path.as_bytes().to_vec(), object)).collect()
+    }
+}
+
+impl TryFrom<SeenObjects> for TreeState {
+    type Error = PathError;
+
+    fn try_from(objects: SeenObjects) -> Result<Self, PathError> {
+        let objects = objects.into_iter().map(|(path, object)| Ok((ObjectPath::new(&path)?, object)));
+        objects.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// Extended attributes by their names.
+type ExtendedAttributes = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// What is known of an object.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct SeenObject {
     file_type: FileType,
     owner: (u32, u32),
@@ -34,7 +58,7 @@ struct SeenObject {
     target: Option<Vec<u8>>,
     device: (u32, u32),
     /// The extended attributes, but for those of the machine.
-    attributes: BTreeMap<Vec<u8>, Vec<u8>>,
+    attributes: ExtendedAttributes,
 }
 
 impl TreeState {
@@ -84,7 +108,7 @@ impl TreeState {
 }
 
 /// Returns the extended attributes that belong to an object and not to the machine.
-fn attributes(dir: &Dir, name: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, RootError> {
+fn attributes(dir: &Dir, name: &[u8]) -> Result<ExtendedAttributes, RootError> {
     Ok(dir.xattrs(name)?.into_iter().filter(|(name, _)| is_kept_attribute(name)).collect())
 }
 

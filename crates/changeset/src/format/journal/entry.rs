@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Domain, path_text};
-use crate::format::history::{RefreshRecord, SignatureRecord, TrialEnd, TrialStart};
+use crate::format::history::{Merge, RefreshRecord, SignatureRecord, TrialEnd, TrialStart};
 use crate::format::undo_files::UndoFiles;
 use patchadm_rootfs::{Digest, Inode, Timestamp};
 use patchadm_svr4::package::ObjectPath;
@@ -120,6 +120,9 @@ pub struct RunRecord {
     /// For each patch that nobody named, the patch for which it was taken; for the history.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub because: BTreeMap<String, String>,
+    /// The edited files that it leaves in place, for the history.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merges: Vec<Merge>,
     /// In a run of several patches: the entries of all patches except the first. History and log list each patch
     /// separately.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -144,6 +147,9 @@ pub struct PatchRecord {
     /// The registrations that it refreshes, for the history.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refreshed: Vec<RefreshRecord>,
+    /// The edited files that it leaves in place, for the history.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merges: Vec<Merge>,
 }
 
 /// The change of one name. Paths are physical: no symbolic link among their parents.

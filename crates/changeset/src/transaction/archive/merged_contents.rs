@@ -5,6 +5,7 @@
 //! digest while the file is written; meanwhile the system begins to write back a large file, so that the sync that makes
 //! it durable has little left to do.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt as _;
@@ -17,7 +18,7 @@ use crate::format::contents_splice::splice;
 use crate::format::contents_stamp::MOST_LINK_BYTES;
 use crate::format::journal::Identity;
 use crate::plan::Plan;
-use crate::records::{RecordView, stamped};
+use crate::records::{RecordView, pkglog, stamped};
 use crate::transaction::error::Cause;
 use crate::transaction::stage::layout_items::LayoutItem;
 use crate::transaction::stage::staged_files::note_identity;
@@ -55,8 +56,18 @@ struct MergedContents {
     lists: ContentsLists,
 }
 
+/// A staged `contents`.
+pub(crate) struct StagedContents {
+    /// The facts for its stamp.
+    pub(crate) facts: Option<ContentsFacts>,
+    /// The digest of the old file.
+    pub(crate) old_b3: Option<Digest>,
+    /// The number of changes that another tool had logged and not written into the old file.
+    pub(crate) logged: usize,
+}
+
 /// Stages the merged `contents` under `name`, and completes its item: the digest of the old file and the identity of
-/// the new one. Returns the facts for the stamp of run number `run`, and the digest of the old file.
+/// the new one. The stamp is that of run number `run`.
 pub(crate) fn stage(
     root: &Root,
     plan: &Plan,
@@ -64,8 +75,18 @@ pub(crate) fn stage(
     within: &Dir,
     name: &[u8],
     run: u64,
-) -> Result<(Option<ContentsFacts>, Option<Digest>), Cause> {
-    let merging = Merging { root, plan, path: &item.op.path };
+) -> Result<StagedContents, Cause> {
+    // What another tool has logged comes before the changes of the plan, which was made with it.
+    let logged = pkglog::read(&RecordView::live(root)).map_err(Cause::from)?;
+    let logged_changes = logged.as_ref().map_or(0, |log| log.edits.len());
+    let edits = match logged.map(|log| log.edits).filter(|edits| !edits.is_empty()) {
+        Some(mut edits) => {
+            edits.extend(plan.contents.iter().map(|(path, line)| (path.clone(), line.clone())));
+            Cow::Owned(edits)
+        }
+        None => Cow::Borrowed(&plan.contents),
+    };
+    let merging = Merging { root, plan, path: &item.op.path, edits };
     let old = item.op.old.as_ref().map(|old| Ok::<_, Cause>((merging.open(old)?, old))).transpose()?;
     let file = within.create(name)?;
     let reserved = old.as_ref().map(|(_, identity)| identity.size).filter(|size| *size >= SMALL);
@@ -96,7 +117,7 @@ pub(crate) fn stage(
     let MergedContents { passed, lists, old_b3, .. } = written;
     let new = item.op.new.as_deref();
     let facts = new.map(|new| ContentsFacts::of_staged(new, passed.b3, lists, run));
-    Ok((facts, old_b3))
+    Ok(StagedContents { facts, old_b3, logged: logged_changes })
 }
 
 struct Merging<'a> {
@@ -104,6 +125,8 @@ struct Merging<'a> {
     plan: &'a Plan,
     /// The physical path of the old file.
     path: &'a ObjectPath,
+    /// The changes of its lines.
+    edits: Cow<'a, ContentsEdits>,
 }
 
 impl Merging<'_> {
@@ -156,14 +179,14 @@ impl Merging<'_> {
     /// Copies the parts known to be sorted. Returns the file, still empty, if the order is unknown.
     fn splice(&self, old: &File, file: WritableFile) -> Result<Result<MergedContents, WritableFile>, Cause> {
         let size = old.metadata().map_err(|error| self.failed(error))?.len();
-        let searches = SEARCH.saturating_mul(self.plan.contents.len() as u64);
+        let searches = SEARCH.saturating_mul(self.edits.len() as u64);
         let view = RecordView::live(self.root);
         let Some(last) = stamped::fitting_lines(&view, old) else { return Ok(Err(file)) };
         let (stamp, lists) = (&last.stamp, (last.links(), last.owner_lines()));
         if searches > size.max(SMALL) || stamp.links.max(stamp.owners) > MOST_LINK_BYTES as u64 {
             return Ok(Err(file));
         }
-        let Plan { contents: edits, trailer, .. } = self.plan;
+        let (edits, trailer) = (&*self.edits, &self.plan.trailer);
         let (made, file) = digested(file, |out| splice(old, stamp, lists, out, edits, trailer));
         Ok(match made.map_err(|reason| self.wrong(reason))? {
             (Some(made), passed) => Ok(MergedContents {
@@ -188,7 +211,7 @@ impl Merging<'_> {
         merge: Merge,
     ) -> Result<MergedContents, Box<(WritableFile, ContentsError)>> {
         let mut old = BufReader::with_capacity(PORTION, Hashing::new(old));
-        let Plan { contents: edits, trailer, .. } = self.plan;
+        let (edits, trailer) = (&*self.edits, &self.plan.trailer);
         let (made, file) = digested(file, |out| merge(&mut old, out, edits, trailer));
         match made {
             Ok((MergeResult { body, links, owners, .. }, passed)) => {

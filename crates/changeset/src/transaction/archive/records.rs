@@ -11,7 +11,7 @@ use crate::format::run::Run;
 use crate::ledgers::{LedgerInput, SavedArchives};
 use crate::plan::{Plan, TreeContent, TreeFile, UndoPart};
 use crate::records::RecordView;
-use crate::transaction::archive::merged_contents;
+use crate::transaction::archive::merged_contents::{self, StagedContents};
 use crate::transaction::archive::outside::{HostDirectories, host_digest, host_path, unpublished_name};
 use crate::transaction::archive::stamp::{ContentsFacts, taken_over};
 use crate::transaction::archive::stored_names::StoredObjects;
@@ -193,9 +193,13 @@ impl<'p> RecordStager<'_, 'p> {
                 Some(ToStage::Contents) => {
                     let (within, name) = place_of(self.domains, item)?;
                     let number = self.run.number;
-                    let (staged, old) =
+                    let StagedContents { facts: staged, old_b3, logged } =
                         merged_contents::stage(self.root, self.plan, item, &within, &name, number)?;
-                    (facts, contents) = (staged, old);
+                    (facts, contents) = (staged, old_b3);
+                    if logged > 0 {
+                        let log = self.root.show(&places::pkglog());
+                        self.notes.push(format!("{log}: {logged} changes of another tool are taken over"));
+                    }
                 }
                 Some(ToStage::ContentsStamp) => {
                     let stamp = self.stamp(facts.take())?;

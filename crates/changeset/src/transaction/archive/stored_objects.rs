@@ -18,7 +18,7 @@ use crate::transaction::settings::RunWatch;
 use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::stage::layout_items::{Layout, LayoutItem};
 use crate::transaction::stage::staged_versions::stored_version;
-use patchadm_rootfs::{Dir, Inode};
+use patchadm_rootfs::{Dir, Inode, InterruptibleRead};
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::package::ObjectPath;
 
@@ -134,7 +134,10 @@ fn copy_object(
     let file = old.open(path, entry)?;
     let mut copy = to.create(name)?;
     copy.reserve(file.seen.size)?;
-    let sums = copy_summed(&file.file, &mut copy)?;
-    let sums = sums.map_err(|_| Cause::Changed(encode(path.as_bytes())))?;
+    let sums = copy_summed(InterruptibleRead::new(&file.file, old.watch.interrupt), &mut copy)?;
+    let sums = sums.or_else(|_| {
+        old.watch.check()?;
+        Err(Cause::Changed(encode(path.as_bytes())))
+    })?;
     old.is_as_surveyed(path, &file, sums.cksum, entry)
 }

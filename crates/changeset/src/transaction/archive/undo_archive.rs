@@ -15,8 +15,7 @@ use crate::transaction::objects::dirs::Dirs;
 use crate::transaction::settings::RunWatch;
 use crate::transaction::stage::safety_copies::SafetyCopies;
 use crate::transaction::stage::staged_versions::StagedVersions;
-use patchadm_rootfs::Digest;
-use patchadm_rootfs::{ObjectStatus, Resolver, Root, WritableFile};
+use patchadm_rootfs::{Digest, InterruptibleRead, ObjectStatus, Resolver, Root, WritableFile};
 use patchadm_svr4::format::cpio;
 use patchadm_svr4::format::cpio::{BLOCK, CpioFormat};
 use patchadm_svr4::format::datastream::{DatastreamError, DatastreamPackage, DatastreamWriter, PartWriter};
@@ -124,7 +123,7 @@ pub(super) struct OldObjects<'a> {
     versions: &'a StagedVersions,
     passing: &'a BTreeMap<ObjectPath, Option<usize>>,
     place: &'a str,
-    watch: RunWatch<'a>,
+    pub(super) watch: RunWatch<'a>,
     /// The content of one small object at a time.
     buffer: Vec<u8>,
 }
@@ -182,7 +181,10 @@ impl<'a> OldObjects<'a> {
             let mtime = entry.object.content.mtime.unwrap_or_default();
             let header = cpio::CpioHeader::file(&name, mode, mtime, old.seen.size);
             let written = self.member(&old, &header, &mut part);
-            let sum = written.map_err(|error| self.read_error(path, &error, archive))?;
+            let sum = written.or_else(|error| {
+                self.watch.check()?;
+                Err(self.read_error(path, &error, archive))
+            })?;
             self.is_as_surveyed(path, &old, sum, entry)?;
             self.watch.advances(old.seen.size);
         }
@@ -226,7 +228,7 @@ impl<'a> OldObjects<'a> {
     ) -> Result<u16, DatastreamError> {
         if old.seen.size > LARGEST_HELD {
             let mut reader = SummingReader { file: &old.file, sum: checksum::Checksum::new() };
-            part.write_member(header, &mut reader)?;
+            part.write_member(header, InterruptibleRead::new(&mut reader, self.watch.interrupt))?;
             return Ok(reader.sum.finish());
         }
         let size = usize::try_from(old.seen.size).unwrap_or_default();

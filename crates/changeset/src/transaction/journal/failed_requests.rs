@@ -1,6 +1,6 @@
 //! Failed calls of installf(1M) and removef(1M) within a run, and the disk space reserved for noting them.
 //!
-//! A script may ignore a failed call, but the run must not, because the requested object is missing. Each failure is
+//! A script may ignore a failed call, but the run must not: the requested object is missing. Each failure is
 //! therefore noted in the stage, where the run looks after each script. The disk may be full by then, so the note file
 //! is written at full size when the run begins, and a note replaces blank bytes in it. If even that is impossible, the
 //! file is removed, which the run takes for a failure without a reason.

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-use crate::format::history::{HistoryEntry, RefreshRecord, SignatureRecord};
+use crate::format::history::{HistoryEntry, Merge, RefreshRecord, SignatureRecord};
 use crate::format::journal::{Journal, JournalHead, Op, OpKind, PatchRecord, RunOutcome, RunRecord};
 use crate::outside::OutsideAccess;
 use crate::transaction::archive::outside::{ArchiveCleanup, HostDirectories, unpublished_name};
@@ -330,7 +330,8 @@ fn history_lines(
 ) -> Vec<u8> {
     let line = |(patches, packages): (&[String], &[String]),
                 signature: &Option<SignatureRecord>,
-                refreshed: &[RefreshRecord]| {
+                refreshed: &[RefreshRecord],
+                merges: &[Merge]| {
         let entry = HistoryEntry {
             run: run.to_owned(),
             time: run_record.time.clone(),
@@ -347,15 +348,16 @@ fn history_lines(
             because: because_of(run_record, patches),
             undoes: run_record.undoes.clone(),
             refreshed: refreshed.to_vec(),
+            merges: merges.to_vec(),
             trial: run_record.trial.clone(),
             trial_end: run_record.trial_end.clone(),
         };
         entry.line()
     };
-    let RunRecord { patches, packages, signature, refreshed, .. } = run_record;
-    let mut lines = line((patches, packages), signature, refreshed);
-    for PatchRecord { patches, packages, signature, refreshed, .. } in &run_record.others {
-        lines.extend(line((patches, packages), signature, refreshed));
+    let RunRecord { patches, packages, signature, refreshed, merges, .. } = run_record;
+    let mut lines = line((patches, packages), signature, refreshed, merges);
+    for PatchRecord { patches, packages, signature, refreshed, merges, .. } in &run_record.others {
+        lines.extend(line((patches, packages), signature, refreshed, merges));
     }
     lines
 }
@@ -433,7 +435,7 @@ pub fn log_without_run(root: &Root, _lock: &Lock, text: &[u8]) -> Result<(), Cau
 }
 
 /// The directory of a file that was appended to.
-struct Appended {
+pub(crate) struct Appended {
     dir: Dir,
     /// The mount and file system of the directory.
     on: MountedFileSystem,
@@ -454,7 +456,7 @@ impl Appended {
 }
 
 /// Appends a text that names the run, unless the end of the file already names it. Cuts a torn last line first.
-fn append(dir: &Dir, name: &[u8], run: &str, text: &[u8]) -> Result<Appended, Cause> {
+pub(crate) fn append(dir: &Dir, name: &[u8], run: &str, text: &[u8]) -> Result<Appended, Cause> {
     let mut file = dir.open_or_create(name, Mode::of(0o644))?;
     write_once(&mut file, run, text)?;
     let seen = dir.itself()?;

@@ -14,7 +14,7 @@ use crate::transaction::journal::run_notes::{RunNotes, with_notes};
 use crate::transaction::journal::run_numbers;
 use crate::transaction::recover::finish::{finish_run, tell_again};
 use crate::transaction::recover::stored_files::keep_stored_files;
-use crate::transaction::recover::strays::remove_strays;
+use crate::transaction::recover::strays::{RemovedStrays, remove_strays};
 use crate::transaction::recover::switch_findings::SwitchFindings;
 use crate::transaction::stage::domains::must_be_ours;
 use crate::transaction::stage::local_stage;
@@ -50,6 +50,15 @@ pub enum Recovered {
         /// Each foreign object, and the reason for skipping it.
         notes: Vec<String>,
     },
+    /// No run was unfinished. What was left of runs that had ended before anything live changed is removed.
+    Cleared {
+        /// The names of these runs.
+        runs: Vec<String>,
+        /// The bytes that they occupied.
+        bytes: u64,
+        /// Notes for the operator.
+        notes: Vec<String>,
+    },
     /// A run is unfinished, and nothing was done: a plan is shown as it would look after recovery.
     Foreseen {
         /// The name of the run.
@@ -64,7 +73,7 @@ pub enum Recovered {
 impl Recovered {
     /// Tells whether there was no run to recover.
     pub fn is_nothing(&self) -> bool {
-        matches!(self, Self::Nothing | Self::PassedOver { .. })
+        matches!(self, Self::Nothing | Self::PassedOver { .. } | Self::Cleared { .. })
     }
 
     /// Tells whether a run was rolled back or finished.
@@ -79,6 +88,7 @@ impl Recovered {
             Self::RolledBack { notes, .. }
             | Self::Finished { notes, .. }
             | Self::Foreseen { notes, .. }
+            | Self::Cleared { notes, .. }
             | Self::PassedOver { notes } => notes,
         }
     }
@@ -92,6 +102,7 @@ impl Recovered {
             Self::RolledBack { notes, .. }
             | Self::Finished { notes, .. }
             | Self::Foreseen { notes, .. }
+            | Self::Cleared { notes, .. }
             | Self::PassedOver { notes } => notes.append(&mut more),
         }
         self
@@ -118,7 +129,13 @@ pub fn recover_with(
         Some(head) if head.done => Recovered::Nothing.with_notes(told_again(root, head)),
         Some(_) => recover_run(root, outside, managers)?,
     };
-    let notes = remove_strays(root, head.as_ref()).during(Phase::Recover)?;
+    let RemovedStrays { runs, bytes, notes } = remove_strays(root, head.as_ref()).during(Phase::Recover)?;
+    let recovered = match recovered {
+        Recovered::Nothing | Recovered::PassedOver { .. } if !runs.is_empty() => {
+            Recovered::Cleared { runs, bytes, notes: recovered.notes().to_vec() }
+        }
+        recovered => recovered,
+    };
     Ok(recovered.with_notes(notes))
 }
 

@@ -14,6 +14,7 @@ use crate::ours::why_not_ours;
 use crate::records::identity::RootId;
 use crate::records::lost_journal::STAGES;
 use crate::transaction::error::Cause;
+use crate::transaction::journal::attempt_file;
 use crate::transaction::journal::journal_file;
 use crate::transaction::journal::root_id_file;
 use crate::transaction::journal::run_numbers;
@@ -31,9 +32,8 @@ const TOLD: usize = 4;
 
 /// Removes stages that belong to no unfinished run, and an unpublished journal. The directory opened here has the last
 /// word on what is unfinished, so that no one can swap it in between. `last` is the journal's head of the last run.
-/// Returns notes on the objects it skipped.
-pub(crate) fn remove_strays(root: &Root, last: Option<&JournalHead>) -> Result<Vec<String>, Cause> {
-    let mut notes = Vec::new();
+pub(crate) fn remove_strays(root: &Root, last: Option<&JournalHead>) -> Result<RemovedStrays, Cause> {
+    let mut strays = RemovedStrays::default();
     let own = root.resolver().locate_dir(&own_directory())?;
     if let Some(own) = root.dir_if_there(&own)? {
         let published = journal_file::head_in(&own)?;
@@ -41,7 +41,8 @@ pub(crate) fn remove_strays(root: &Root, last: Option<&JournalHead>) -> Result<V
             return Err(Cause::Changed(root.show(own.path())));
         }
         if own.look(STAGES)?.is_some_and(|seen| seen.file_type == FileType::Directory) {
-            notes.extend(of_first_domain(root, &own.dir(STAGES)?)?);
+            let last = published.as_ref().and_then(JournalHead::run).map_or(0, |run| run.number);
+            of_first_domain(root, (&own, &own.dir(STAGES)?), last, &mut strays)?;
         }
         root_id_file::remove_new(&own)?;
         // This is removed last: while it exists, no stage counts as that of a lost journal.
@@ -50,10 +51,21 @@ pub(crate) fn remove_strays(root: &Root, last: Option<&JournalHead>) -> Result<V
     let last = LastRun::of(root, last)?;
     for mount in root.mount_points()? {
         if let Some(top) = mounted(root, &mount)? {
-            notes.extend(of_other_domain(root, &top, &last)?);
+            of_other_domain(root, &top, &last, &mut strays)?;
         }
     }
-    Ok(notes)
+    Ok(strays)
+}
+
+/// The stages that were removed, and what was not.
+#[derive(Debug, Default)]
+pub(crate) struct RemovedStrays {
+    /// The runs that had ended before anything live changed.
+    pub(crate) runs: Vec<String>,
+    /// The bytes that their stages occupied.
+    pub(crate) bytes: u64,
+    /// Notes on the objects that were skipped.
+    pub(crate) notes: Vec<String>,
 }
 
 /// A stage of a run that is over, which cannot be removed. Every change fails because of it.
@@ -112,21 +124,33 @@ impl LastRun {
     }
 }
 
-/// Removes the stages of the first domain, each with the local stages noted in it.
-fn of_first_domain(root: &Root, stages: &Dir) -> Result<Vec<String>, Cause> {
-    let (mut notes, mut passed) = (Vec::new(), Vec::new());
+/// Removes the stages of the first domain, each with the local stages noted in it. Runs after the `last` one had no journal
+/// yet.
+fn of_first_domain(
+    root: &Root,
+    (own, stages): (&Dir, &Dir),
+    last: u64,
+    strays: &mut RemovedStrays,
+) -> Result<(), Cause> {
+    let mut passed = Vec::new();
     for name in stages.names()? {
         match open_own(stages, &name, &name)? {
             FoundStage::Nothing => {}
             FoundStage::Theirs(reason) => passed.push(left(root, &stages.at(&name), &reason)),
             FoundStage::Ours(stage) => {
-                notes.extend(local_stage::remove_noted(root, &stage.dir)?);
+                // An empty one is nothing to tell of: its run had only begun to make it, or somebody to remove it.
+                if stage.run.number > last && !stage.dir.names()?.is_empty() {
+                    attempt_file::keep_interrupted(own, &stage.dir, &stage.run);
+                    strays.bytes += stages.allocated_below(&name).unwrap_or_default();
+                    strays.runs.push(stage.run.to_string());
+                }
+                strays.notes.extend(local_stage::remove_noted(root, &stage.dir)?);
                 stages.remove_tree(&name)?;
             }
         }
     }
-    notes.extend(shortened(passed, root, stages));
-    Ok(notes)
+    strays.notes.extend(shortened(passed, root, stages));
+    Ok(())
 }
 
 /// Opens the topmost directory of a mount if a stage can be there. Mounts that the caller may not enter have none.
@@ -147,22 +171,32 @@ fn is_closed(errno: Option<Errno>) -> bool {
 }
 
 /// Removes the stages in the topmost directory of a mount, and the directory that holds them.
-fn of_other_domain(root: &Root, top: &Dir, last: &LastRun) -> Result<Vec<String>, Cause> {
-    let Some(seen) = top.look(HOLDER)? else { return Ok(Vec::new()) };
+fn of_other_domain(root: &Root, top: &Dir, last: &LastRun, strays: &mut RemovedStrays) -> Result<(), Cause> {
+    let Some(seen) = top.look(HOLDER)? else { return Ok(()) };
     let holder = match open_holder(top, &seen)? {
         Ok(holder) => holder,
-        Err(reason) => return Ok(vec![left(root, &top.at(HOLDER), &reason)]),
+        Err(reason) => {
+            strays.notes.push(left(root, &top.at(HOLDER), &reason));
+            return Ok(());
+        }
     };
     let mut passed = Vec::new();
     for name in holder.names()?.into_iter().filter(|name| name != UNDO) {
         let reason = match open_own(&holder, &name, &name)? {
             FoundStage::Nothing => None,
             FoundStage::Theirs(reason) => Some(reason),
-            FoundStage::Ours(stage) => stray_of_other_domain(root, &holder, &stage, last)?,
+            FoundStage::Ours(stage) => {
+                let bytes = holder.allocated_below(&name).unwrap_or_default();
+                let reason = stray_of_other_domain(root, &holder, &stage, last)?;
+                if reason.is_none() && strays.runs.contains(&stage.run.to_string()) {
+                    strays.bytes += bytes;
+                }
+                reason
+            }
         };
         passed.extend(reason.map(|reason| left(root, &holder.at(&name), &reason)));
     }
-    let notes = shortened(passed, root, &holder);
+    strays.notes.extend(shortened(passed, root, &holder));
     // A run may have been interrupted before its first stage was in the directory, or after its last stage was gone; and so it
     // is with the directory of undo data, which is empty then.
     for (above, name) in [(&holder, UNDO), (top, HOLDER)] {
@@ -171,7 +205,7 @@ fn of_other_domain(root: &Root, top: &Dir, last: &LastRun) -> Result<Vec<String>
             removed => drop(removed?),
         }
     }
-    Ok(notes)
+    Ok(())
 }
 
 /// Opens the directory that holds the stages of a mount, or returns the reason against it.

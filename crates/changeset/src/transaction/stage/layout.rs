@@ -73,6 +73,7 @@ pub(crate) fn lay_out<'p>(
     for record in &plan.records {
         builder.record(record, plan, ledgers)?;
     }
+    builder.logged_contents(plan, writes_contents)?;
     builder.stamp(plan, writes_contents)?;
     Ok(builder.finish(&plan.changes))
 }
@@ -117,7 +118,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
         };
         let (stage, inside) = match tree {
             Some(tree) => self.place_in_tree(tree, &physical, kind)?,
-            None => (staged_name(self.prefix, self.items.len()), None),
+            None => (staged_name(self.prefix, self.items.len(), &physical), None),
         };
         let old = self.old_of(change, &physical)?;
         let op = Op { parent, old, ..Op::new(kind, physical.clone(), domain, stage) };
@@ -246,10 +247,16 @@ impl<'p> LayoutBuilder<'_, 'p> {
     }
 }
 
-/// Returns the staged name of an object. It is long, so that a block of the directory has few: a file system such as ext4
-/// looks at each of them whenever it makes or finds one.
-fn staged_name(prefix: &str, number: usize) -> String {
-    format!("o/{prefix}{number:020}")
+/// The most bytes of an object's own name in its staged name.
+const OWN_NAME: usize = 32;
+
+/// Returns the staged name of an object. Its number is long, so that a block of the directory has few: a file system such
+/// as ext4 looks at each of them whenever it makes or finds one. Its own name follows, as far as a staged name can have it:
+/// lists of the open files of processes show which program runs an old file.
+fn staged_name(prefix: &str, number: usize, path: &ObjectPath) -> String {
+    let own = path.name().iter().filter(|byte| byte.is_ascii_alphanumeric() || **byte == b'.');
+    let own: String = own.take(OWN_NAME).map(|byte| char::from(*byte)).collect();
+    if own.is_empty() { format!("o/{prefix}{number:020}") } else { format!("o/{prefix}{number:020}.{own}") }
 }
 
 /// Returns the reason why no object of a domain can change its type, if there is one.

@@ -22,8 +22,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
     /// Lays out the stamp, after `contents` if the plan writes that. If there is a stamp, every run leaves one; if
     /// there is none, only a run that writes `contents` does.
     pub(super) fn stamp(&mut self, plan: &Plan, writes_contents: bool) -> Result<(), Cause> {
-        let is_contents = |record: &RecordChange| matches!(record, RecordChange::Write { path, .. } if *path == places::contents());
-        let is_new = writes_contents || plan.records.iter().any(is_contents);
+        let is_new = writes_contents || brings_contents(plan);
         if !is_new && RecordView::live(self.root).last_records().is_none() {
             return Ok(());
         }
@@ -35,13 +34,36 @@ impl<'p> LayoutBuilder<'_, 'p> {
         }
     }
 
+    /// Lays out the removal of the log of another tool, whose changes are in the `contents` that the plan writes: with the
+    /// old log beside it, that tool would undo changes of this run.
+    pub(super) fn logged_contents(&mut self, plan: &Plan, writes_contents: bool) -> Result<(), Cause> {
+        let path = places::pkglog();
+        let physical = self.resolver.locate(&path)?;
+        let dir = self.dirs.parent(&physical)?;
+        let is_there = dir.map(|dir| dir.look(physical.name())).transpose()?.flatten().is_some();
+        if !is_there || !writes_contents && !brings_contents(plan) {
+            return Ok(());
+        }
+        let item = self.record_item(OpKind::Delete, &path, physical)?;
+        self.must_be_removable(&path)?;
+        self.push(item)
+    }
+
     /// Returns whether the plan makes a package while there is no `contents` yet: every root with packages has one.
     pub(super) fn lacks_contents(&mut self, plan: &Plan) -> Result<bool, Cause> {
         let mut is_made = false;
         for record in &plan.records {
-            let RecordChange::Write { path, .. } = record else { continue };
-            let physical = self.resolver.locate(path)?;
-            is_made |= path.name() == b"pkginfo" && self.dirs.parent(&physical)?.is_none();
+            is_made |= match record {
+                RecordChange::Write { path, .. } if path.name() == b"pkginfo" => {
+                    let physical = self.resolver.locate(path)?;
+                    self.dirs.parent(&physical)?.is_none()
+                }
+                RecordChange::AddTree { path, files } => {
+                    path.parent() == Some(places::packages())
+                        && files.iter().any(|file| file.name == b"pkginfo")
+                }
+                _ => false,
+            };
         }
         if !is_made {
             return Ok(false);
@@ -238,4 +260,10 @@ fn live_identity(dir: &Dir, name: &[u8]) -> Result<Option<Box<Identity>>, Cause>
     let Some(live) = dir.live(name)? else { return Ok(None) };
     let Some(seen) = dir.look(name)? else { return Ok(None) };
     Ok(Some(Box::new(identity(&seen, live.digest(), None))))
+}
+
+/// Tells whether a plan has the whole `contents` among its records.
+fn brings_contents(plan: &Plan) -> bool {
+    let is_contents = |record: &RecordChange| matches!(record, RecordChange::Write { path, .. } if *path == places::contents());
+    plan.records.iter().any(is_contents)
 }

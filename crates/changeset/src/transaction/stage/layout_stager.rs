@@ -20,7 +20,7 @@ use crate::transaction::stage::early_sync::EarlySync;
 use crate::transaction::stage::layout_items::{Layout, LayoutItem};
 use crate::transaction::stage::linked_objects::{UndoDirectories, name_stored};
 use crate::transaction::stage::object_stager::{ObjectStager, StagedContent, StagedObjects};
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{InterruptibleRead, Root};
 use patchadm_svr4::package::{ObjectPath, PackagePath};
 
 /// Files larger than this are not held in memory.
@@ -281,8 +281,9 @@ impl<'w> SourceReader<'_, 'w, '_, '_> {
             _ => return Ok(()),
         };
         if self.to.is_none() || size > LARGEST_HELD {
-            let mut data = BufReader::with_capacity(1 << 17, data);
-            self.own.member(indexes, &mut data, &|count| watch.advances(count))?;
+            let mut data = BufReader::with_capacity(1 << 17, InterruptibleRead::new(data, watch.interrupt));
+            let made = self.own.member(indexes, &mut data, &|count| watch.advances(count));
+            made.or_else(|cause| watch.check().and(Err(cause)))?;
             self.count(size);
             return Ok(());
         }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::io::{self, BufRead};
 use std::ops::Deref;
 
+use rustix::io::Errno;
+
 use crate::format::journal::Identity;
 use crate::plan::{Body, Member, NewObject, NewXattrs};
 use crate::transaction::error::Cause;
@@ -13,7 +15,7 @@ use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::stage::layout_items::{Layout, LayoutItem};
 use crate::transaction::stage::staged_files::{identity_of, may_be_left_out, set_xattrs};
 use patchadm_rootfs::{ACCESS_LIST, DEFAULT_LIST, Digest, LiveKind, Summing, Sums, Xattrs, is_label};
-use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, WritableFile};
+use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError, WritableFile};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
 /// The largest file whose first write takes all of its space, so that a full disk shows at once.
@@ -283,18 +285,32 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         let (dir, name) = self.place(index)?;
         let staged = self.layout.place_of(source);
         let staged = staged.filter(|&of| self.layout.items.get(of).is_some_and(LayoutItem::is_made));
-        if let Some(of) = staged {
+        let made = if let Some(of) = staged {
             let (from, from_name) = self.place(of)?;
-            dir.make_link(&name, &from, &from_name)?;
+            dir.make_link(&name, &from, &from_name)
         } else {
             let physical = self.root.resolver().locate(source)?;
             let changed = || Cause::Changed(self.root.show(source));
             let from = self.dirs.parent(&physical)?.ok_or_else(changed)?;
-            dir.make_link(&name, &from, physical.name())?;
-        }
+            dir.make_link(&name, &from, physical.name())
+        };
+        made.map_err(|error| self.unlinked(index, source, error))?;
         // The other name may be a link itself, made by this maker.
         let known = digests.get(source).or_else(|| self.made.content.digests.get(source));
         self.made_name(index, &dir, &name, known.copied())
+    }
+
+    /// Builds the cause for a name that cannot be made. The plan compares file systems, but a directory that is encrypted
+    /// or hands down a project id is apart on the same one.
+    fn unlinked(&self, index: usize, source: &ObjectPath, error: RootError) -> Cause {
+        if error.errno() != Some(Errno::XDEV) {
+            return error.into();
+        }
+        let client = self.layout.items.get(index).map(|item| &item.client);
+        Cause::LinkAcross {
+            path: client.map(|client| self.root.show(client)).unwrap_or_default(),
+            source_path: self.root.show(source),
+        }
     }
 
     pub(super) fn made_name(

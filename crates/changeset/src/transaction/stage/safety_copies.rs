@@ -84,6 +84,7 @@ pub(crate) fn make_safety_copies(
         // A batch that changes one also changes the other.
         if *path == places::contents() {
             copier.copy_stamp()?;
+            copier.copy_log()?;
         }
     }
     for object in &held.objects {
@@ -114,6 +115,17 @@ impl SafetyCopier<'_> {
         match self.dirs.parent(&physical)? {
             Some(dir) if !is_replaceable_hint(&dir, physical.name())? => Ok(()),
             _ => self.copy_with_ancestors(&stamp, true, false),
+        }
+    }
+
+    /// Copies the log of another tool, which the batch that writes `contents` removes.
+    fn copy_log(&mut self) -> Result<(), Cause> {
+        let log = places::pkglog();
+        let physical = self.resolver.locate(&log)?;
+        let dir = self.dirs.parent(&physical)?;
+        match dir.map(|dir| dir.look(physical.name())).transpose()?.flatten() {
+            Some(_) => self.copy_with_ancestors(&log, true, false),
+            None => Ok(()),
         }
     }
 

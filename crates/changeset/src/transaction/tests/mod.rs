@@ -1,11 +1,10 @@
 //! A run does all or nothing, wherever it is stopped: these tests stop it everywhere.
 
+mod attempts;
 mod crash;
 mod delivered;
 mod exchange;
 mod ground;
-#[path = "../../../../../tests/in_memory.rs"]
-mod in_memory;
 mod lies;
 mod meddling;
 mod rebuilt;
@@ -122,6 +121,7 @@ fn what_is_told_of_a_run_adds_up_to_what_was_announced() {
     let told = Mutex::new(Vec::new());
     let progress = |event| match event {
         ProgressEvent::Begins(doing, units) => told.lock().unwrap().push((doing, units, 0)),
+        ProgressEvent::Commits | ProgressEvent::Ends => {}
         ProgressEvent::Advances(units) => told.lock().unwrap().last_mut().unwrap().2 += units,
     };
     let watch = RunWatch { interrupt: &|| None, progress: &progress };

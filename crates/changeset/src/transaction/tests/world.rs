@@ -28,6 +28,7 @@ use patchadm_svr4::format::params;
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::package::checksum;
 use patchadm_svr4::package::{ContentsLine, Ftype, Mode, Object, ObjectPath, PackagePath, Params, PkgInst};
+use patchadm_testing::in_memory::directory;
 
 /// A number of files large enough to trigger optional steps of a run.
 pub(super) const MANY: usize = 40;
@@ -63,7 +64,7 @@ const NET_RAW: [u8; 20] = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 
 impl World {
     pub(super) fn new() -> Self {
-        let world = Self { dir: super::in_memory::directory(), exchanges: std::cell::RefCell::default() };
+        let world = Self { dir: directory(), exchanges: std::cell::RefCell::default() };
         for dir in [
             "var/sadm/install",
             "var/sadm/pkg/ACMEweb",
@@ -280,6 +281,7 @@ impl World {
             space: Vec::new(),
             discard: Vec::new(),
             signature: None,
+            merges: Vec::new(),
             direction: crate::plan::Direction::Forward,
             notes: Vec::new(),
         }

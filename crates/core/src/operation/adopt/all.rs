@@ -75,7 +75,7 @@ pub fn adopt_all(
         });
     }
     let (report, recovered) = with_database(root, caller, &NativeManager::ALL, |session| {
-        must_agree(root, |_| false)?;
+        must_agree(root, caller.interrupt, |_| false)?;
         let (mut report, plan) = planned(&Adopter { ground: &session.ground, caller }, request)?;
         if let Some(plan) = plan {
             let text = log_of(&report.adopted);
@@ -104,6 +104,7 @@ fn planned(
         let Some(records) = NativeRecords::find(root, manager)? else { continue };
         is_there = true;
         for native in records.packages()? {
+            Failure::unless_interrupted(adopter.caller.interrupt)?;
             match native {
                 Ok(native) => all.add(&native)?,
                 Err(error) => all.report.left.push(LeftPackage { origin: None, reason: error.to_string() }),

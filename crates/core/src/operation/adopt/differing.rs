@@ -4,21 +4,24 @@ use std::collections::BTreeMap;
 
 use crate::operation::failure::Failure;
 use patchadm_inputs::native::FileSum;
-use patchadm_rootfs::{FileType, Resolver, Root, side_by_side};
+use patchadm_rootfs::{FileType, Interrupt, Resolver, Root, side_by_side};
 use patchadm_svr4::package::ObjectPath;
 
-/// Finds the objects with a recorded sum that are not a file with this sum, by several threads.
+/// Finds the objects with a recorded sum that are not a file with this sum, by several threads, until a signal comes.
 pub(in crate::operation) fn differing(
     root: &Root,
     sums: &BTreeMap<ObjectPath, FileSum>,
     objects: &[ObjectPath],
+    interrupt: Interrupt<'_>,
 ) -> Result<Vec<ObjectPath>, Failure> {
     let looked_at = side_by_side(root.workers(), objects.len(), || {
         let resolver = root.resolver();
         move |at: usize| {
             let path = objects.get(at)?;
             let expected = sums.get(path)?;
-            Some(has_sum(root, &resolver, path, *expected).map(|has| (!has).then(|| path.clone())))
+            let has = Failure::unless_interrupted(interrupt)
+                .and_then(|()| has_sum(root, &resolver, path, *expected));
+            Some(has.map(|has| (!has).then(|| path.clone())))
         }
     });
     let differing: Result<Vec<Option<ObjectPath>>, Failure> = looked_at.into_iter().flatten().collect();

@@ -123,7 +123,8 @@ fn with_database<T>(
 
 fn carry_out(session: &Session<'_>, listed: &ListedSoftware) -> Result<AdoptReport, Failure> {
     // Remains of an earlier registration of the package are no obstacle.
-    must_agree(&session.ground.root, |package| *package == listed.software.package)?;
+    let is_own = |package: &PkgInst| *package == listed.software.package;
+    must_agree(&session.ground.root, session.caller.interrupt, is_own)?;
     let adopter = Adopter { ground: &session.ground, caller: session.caller };
     let PlannedAdoption { mut report, plan } = adopter.planned(listed)?;
     if let Some(plan) = plan {
@@ -152,7 +153,7 @@ pub fn forget_software(
     }
     may_change(root)?;
     let session = begin_change(RootAndPolicy::of(root)?, caller)?;
-    must_agree(root, |_| false)?;
+    must_agree(root, caller.interrupt, |_| false)?;
     let adopter = Adopter { ground: &session.ground, caller };
     let PlannedAdoption { mut report, plan } = adopter.forgetting(package)?;
     if let Some(plan) = plan {
@@ -222,7 +223,7 @@ impl Adopter<'_> {
     ) -> Result<TakenUp, Failure> {
         let there: Vec<ObjectPath> =
             listed.sums.keys().filter(|path| inventory.live.contains_key(*path)).cloned().collect();
-        let differing = differing::differing(&self.ground.root, &listed.sums, &there)?;
+        let differing = differing::differing(&self.ground.root, &listed.sums, &there, self.caller.interrupt)?;
         let mut software = Cow::Borrowed(&listed.software);
         let is_native = listed.software.params.get(NATIVE_STAMP).is_some();
         let absent = listed.software.paths.keys().filter(|_| is_native);
@@ -256,7 +257,11 @@ impl Adopter<'_> {
             paths.insert(resolver.locate(path)?);
             paths.insert(path.clone());
         }
-        self.ground.survey_with(packages, &Touched { paths, ..Touched::default() }, None)
+        self.ground.survey_with(
+            packages,
+            &Touched { paths, ..Touched::default() },
+            (None, self.caller.interrupt),
+        )
     }
 
     /// Surveys software that may have been registered before and whose record is damaged now.
@@ -274,7 +279,8 @@ impl Adopter<'_> {
 
     fn forgetting(&self, package: &PkgInst) -> Result<PlannedAdoption, Failure> {
         let packages = BTreeSet::from([package.clone()]);
-        let mut inventory = self.ground.survey(&Touched { packages, ..Touched::default() }, None)?;
+        let mut inventory =
+            self.ground.survey(&Touched { packages, ..Touched::default() }, self.caller.interrupt)?;
         let view = RecordView::live(&self.ground.root);
         inventory.lines = lines_of_package(&view, package)?;
         let plan = forget(package, &inventory, &self.caller.now)?;

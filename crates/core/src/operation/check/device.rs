@@ -15,6 +15,7 @@ use crate::operation::device::OpenDevice;
 use crate::operation::failure::Failure;
 use crate::operation::queries::select::PackageSelection;
 use patchadm_inputs::source::{Form, PackageImage, SourceError};
+use patchadm_rootfs::never;
 use patchadm_svr4::package::checksum::sum_of;
 use patchadm_svr4::package::{ContentInfo, Object, ObjectPath, PackagePath, variables};
 
@@ -59,7 +60,7 @@ pub fn check_device(
     aspects: Option<CheckedAspects>,
 ) -> Result<DeviceReport, Failure> {
     let words: Vec<String> = scope.packages.iter().map(ToString::to_string).collect();
-    let device = match OpenDevice::open(device, &words)? {
+    let device = match OpenDevice::open(device, &words, &never)? {
         Ok(device) => device,
         Err(missing) => return Ok(DeviceReport { packages: Vec::new(), missing }),
     };

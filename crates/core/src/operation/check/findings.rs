@@ -90,6 +90,8 @@ pub enum UnfixedReason {
     Mtime,
     /// The directory still does not exist.
     Directory,
+    /// The pipe or device still does not exist.
+    Node,
     /// It is still not a link to this.
     Link(Vec<u8>),
     /// The object without an owner still exists.

@@ -1,4 +1,5 @@
-//! Repairs of what a record says and a file system can be told: attributes, modification times, directories, links.
+//! Repairs of what a record says and a file system can be told: attributes, modification times, directories, links, pipes
+//! and devices.
 //!
 //! Every repair is one change of one name through the door of the root, and is useful on its own. This is no transaction: a
 //! killed run leaves some objects repaired and others not. Content is never changed, and nothing that holds bytes is thrown
@@ -78,6 +79,9 @@ fn repair(comparison: &Comparison<'_>, line: &ContentsLine, findings: &[Finding]
             Finding::Missing if object.ftype.is_directory() => {
                 note(&mut failed, make_directory(comparison, line), UnfixedReason::Directory);
             }
+            Finding::Missing if object.ftype == Ftype::Pipe || object.ftype.is_device() => {
+                note(&mut failed, make_node(comparison, line), UnfixedReason::Node);
+            }
             Finding::Missing if object.ftype == Ftype::Symlink => {
                 note(&mut failed, link_anew(comparison, line), unlinked(object));
             }
@@ -104,6 +108,19 @@ fn unlinked(object: &Object) -> UnfixedReason {
 fn make_directory(comparison: &Comparison<'_>, line: &ContentsLine) -> Result<()> {
     let (parent, name) = comparison.place(&line.path)?;
     parent.make_dir(&name, line.object.attributes.mode.unwrap_or(Mode::of(DIRECTORY_MODE)))?;
+    set_attributes(comparison, line).map(drop)
+}
+
+/// Makes a pipe, or a device if its numbers are recorded.
+fn make_node(comparison: &Comparison<'_>, line: &ContentsLine) -> Result<()> {
+    let (parent, name) = comparison.place(&line.path)?;
+    let (file_type, numbers) = match (line.object.ftype, line.object.device) {
+        (Ftype::Pipe, _) => (FileType::Pipe, (0, 0)),
+        (Ftype::Block, Some((Some(major), Some(minor)))) => (FileType::Block, (major, minor)),
+        (Ftype::Character, Some((Some(major), Some(minor)))) => (FileType::Character, (major, minor)),
+        _ => return Err(parent.refused(&name)),
+    };
+    parent.make_node(&name, file_type, numbers)?;
     set_attributes(comparison, line).map(drop)
 }
 

@@ -8,7 +8,7 @@ use crate::operation::queries::recorded_path::recorded_lines;
 use crate::operation::queries::select::{PackagePattern, PackageSelection};
 use patchadm_inputs::database::contents::{self, ContentsLines};
 use patchadm_inputs::database::{DatabaseError, RecordError, RecordView, all, installed, pieces};
-use patchadm_rootfs::WorkStep;
+use patchadm_rootfs::{WorkStep, never};
 use patchadm_svr4::format::contents::key_of;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PathError};
 
@@ -93,7 +93,7 @@ impl CheckScope {
             return Ok(None);
         }
         let owners = Owners::of(self.wanted_packages(view)?);
-        let made = pieces::every(view, workers, || {
+        let made = pieces::every(view, workers, &never, || {
             let (mut work, owners) = (worker(), &owners);
             move |line: ContentsLine| {
                 let worked = owners.have(&line).then(|| work(line));

@@ -41,6 +41,7 @@ pub fn check_depot(
     session: &FetchSession<'_>,
 ) -> Result<DepotCheck, DepotError> {
     let depot = open_depot(location, demands, session)?;
+    depot.must_be_unique()?;
     let (mut objects, mut faults) = (0, Vec::new());
     for (name, reason) in depot.passed_over() {
         faults.push(DepotFault { object: name.clone(), reason: reason.clone(), error: None });

@@ -1,7 +1,7 @@
 //! An open depot: its index, the verdict on that, and its location.
 
 use super::error::DepotError;
-use super::in_place::{index_of, read_in_place};
+use super::in_place::{index_of, must_be_unique, read_in_place};
 use super::index_bytes::IndexBytes;
 use super::known_patches::KnownPatches;
 use super::location::DepotLocation;
@@ -10,7 +10,7 @@ use crate::operation::depot_memory::{check_index, remember_index};
 use crate::operation::failure::Failure;
 use crate::operation::session::Session;
 use chrono::{DateTime, Utc};
-use patchadm_inputs::depot::{DepotIndex, IndexSight, StaleIndex};
+use patchadm_inputs::depot::{DepotIndex, DepotPatch, IndexSight, StaleIndex};
 use patchadm_inputs::sign::{Demand, DemandWord, SignatureState, Verdict, sha256, sha256_text};
 use patchadm_rootfs::Root;
 
@@ -25,6 +25,8 @@ pub struct Depot {
     verdict: Verdict,
     is_indexed_here: bool,
     passed_over: Vec<(String, String)>,
+    /// The patches of a directory under an id of the index, with other content.
+    others: Vec<DepotPatch>,
 }
 
 /// Opens a depot: reads its index, judges the signature of the index by each demand, and only then parses it. A directory of
@@ -50,6 +52,7 @@ pub fn open_depot(
         verdict,
         is_indexed_here: false,
         passed_over: Vec::new(),
+        others: Vec::new(),
     })
 }
 
@@ -80,6 +83,7 @@ fn index_here(
         verdict: Verdict::unchecked(),
         is_indexed_here: true,
         passed_over: passed_over.collect(),
+        others: read.others,
     })
 }
 
@@ -92,6 +96,22 @@ impl Depot {
     /// Returns its index.
     pub fn index(&self) -> &DepotIndex {
         &self.index
+    }
+
+    /// Returns all patches in it: those of the index, then those that a directory has beside them under the same ids and with
+    /// other content.
+    pub fn patches(&self) -> Vec<&DepotPatch> {
+        self.index.patches().chain(&self.others).collect()
+    }
+
+    /// Refuses a directory in which an id occurs twice with different content.
+    pub(super) fn must_be_unique(&self) -> Result<(), DepotError> {
+        match &self.location {
+            DepotLocation::Address(_) => Ok(()),
+            DepotLocation::Directory(directory) => {
+                must_be_unique(directory, self.index.patches(), &self.others)
+            }
+        }
     }
 
     /// Returns the SHA-256 of its index.

@@ -11,6 +11,7 @@ use super::directory_digest::digest_of_directory;
 use super::error::DepotError;
 use super::flags_file::read_flags;
 use super::known_patches::{KnownPatch, KnownPatches};
+use super::patch_content::deliver_the_same;
 use super::patch_entry::index_entry;
 use super::patch_files::{PatchFile, patch_files};
 use super::session::DepotProgress;
@@ -28,14 +29,16 @@ const PORTION: usize = 16;
 pub(super) struct PatchesInPlace {
     /// The entries by id.
     pub(super) patches: BTreeMap<PatchId, DepotPatch>,
+    /// Entries with other content under an id of those.
+    pub(super) others: Vec<DepotPatch>,
     /// The facts that were read, by name.
     pub(super) known: Vec<KnownPatch>,
     /// Whether nothing had to be read.
     pub(super) is_unchanged: bool,
 }
 
-/// Reads a directory. Known files that were not modified since are not read again. An id that occurs twice with different
-/// content is an error; with the same content, the first name counts.
+/// Reads a directory. Known files that were not modified since are not read again. Of an id that occurs twice with the same
+/// content, the directory counts, else the first name. One with different content is among the others.
 pub(super) fn read_in_place(
     directory: &Path,
     known: &KnownPatches,
@@ -61,7 +64,8 @@ pub(super) fn read_in_place(
     let flags = read_flags(directory)?;
     let is_unchanged = read.len() == known.len() && read.iter().all(|(_, was_known)| *was_known);
     let known: Vec<KnownPatch> = read.into_iter().map(|(known, _)| known).collect();
-    Ok(PatchesInPlace { patches: entries(directory, &known, &flags)?, known, is_unchanged })
+    let (patches, others) = entries(directory, &known, &flags);
+    Ok(PatchesInPlace { patches, others, known, is_unchanged })
 }
 
 /// Builds the index of the contents of a directory.
@@ -81,22 +85,39 @@ fn entries(
     directory: &Path,
     known: &[KnownPatch],
     flags: &DepotFlags,
-) -> Result<BTreeMap<PatchId, DepotPatch>, DepotError> {
+) -> (BTreeMap<PatchId, DepotPatch>, Vec<DepotPatch>) {
     let mut patches: BTreeMap<PatchId, DepotPatch> = BTreeMap::new();
+    let mut others = Vec::new();
     for entry in known.iter().filter_map(|known| known.entry.as_ref()) {
         let Ok(id) = PatchId::new(&entry.id) else { continue };
-        match patches.get(&id) {
-            Some(first) if first.sha256 == entry.sha256 => continue,
-            Some(first) => {
-                let (first, second) = (directory.join(&first.path), directory.join(&entry.path));
-                return Err(DepotError::Twice { id, first, second });
-            }
-            None => {}
+        let entry = DepotPatch { flags: flags.of(&id).to_vec(), ..entry.clone() };
+        let Some(first) = patches.get_mut(&id) else {
+            patches.insert(id, entry);
+            continue;
+        };
+        let at = |entry: &DepotPatch| directory.join(&entry.path);
+        if first.sha256 != entry.sha256 && !deliver_the_same(&at(first), &at(&entry)) {
+            others.push(entry);
+        } else if entry.is_directory() && !first.is_directory() {
+            *first = entry;
         }
-        let flags = flags.of(&id).to_vec();
-        patches.insert(id, DepotPatch { flags, ..entry.clone() });
     }
-    Ok(patches)
+    (patches, others)
+}
+
+/// Refuses a directory in which an id of its patches occurs again, among the others, with different content.
+pub(super) fn must_be_unique<'p>(
+    directory: &Path,
+    mut patches: impl Iterator<Item = &'p DepotPatch>,
+    others: &[DepotPatch],
+) -> Result<(), DepotError> {
+    let Some(other) = others.first() else { return Ok(()) };
+    let Ok(id) = PatchId::new(&other.id) else { return Ok(()) };
+    // One patch has several spellings.
+    let is_it = |first: &&DepotPatch| PatchId::new(&first.id).is_ok_and(|first| first == id);
+    let Some(first) = patches.find(is_it) else { return Ok(()) };
+    let (first, second) = (directory.join(&first.path), directory.join(&other.path));
+    Err(DepotError::Twice { id, first, second })
 }
 
 /// Returns what is known of a file, or reads it, and returns whether it was known.
@@ -147,7 +168,9 @@ impl From<SourceError> for NoEntry {
             SourceProblem::BadForm(reason) if may_be_other && reason.starts_with("neither") => {
                 Self::OtherThing
             }
-            SourceProblem::BadForm(_) if may_be_other && error.path.is_dir() => Self::OtherThing,
+            SourceProblem::BadForm(_) | SourceProblem::NoPackage if may_be_other && error.path.is_dir() => {
+                Self::OtherThing
+            }
             problem => Self::Damaged(problem.to_string()),
         }
     }

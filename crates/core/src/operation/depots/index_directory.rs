@@ -9,7 +9,7 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 
 use super::error::DepotError;
-use super::in_place::{index_of, read_in_place};
+use super::in_place::{index_of, must_be_unique, read_in_place};
 use super::index_bytes::IndexBytes;
 use super::known_patches::{KnownPatch, read_known, write_known};
 use super::session::DepotProgress;
@@ -91,6 +91,7 @@ pub fn index_directory(
     let _lock = Lock::take_file(&top, LOCK, PROGRAM, wait)?;
     top.remove_leftovers(PROGRAM)?;
     let read = read_in_place(directory, &read_known(&top), request.interrupt, request.progress)?;
+    must_be_unique(directory, read.patches.values(), &read.others)?;
     let before = IndexBytes::of_directory(directory)?;
     let current = before.as_ref().and_then(|bytes| Some((bytes.parsed().ok()?, bytes)));
     let releases = releases(&read.known);

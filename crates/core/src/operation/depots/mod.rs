@@ -25,6 +25,7 @@ mod index_bytes;
 mod index_directory;
 mod known_patches;
 mod location;
+mod patch_content;
 mod patch_entry;
 mod patch_files;
 mod session;

@@ -18,6 +18,7 @@ use patchadm_inputs::http::without_password;
 use patchadm_inputs::http::{HttpClient, HttpRequest, HttpSettings, Patience, Proxies};
 use patchadm_inputs::policy::Policy;
 use patchadm_planning::plan::refusal::Wording;
+use patchadm_rootfs::never;
 use patchadm_svr4::places;
 
 /// How long all depots together may take to answer.
@@ -154,7 +155,7 @@ fn reach(location: &DepotLocation, http: &HttpSettings) -> Result<(), DepotError
     match location {
         DepotLocation::Address(address) => {
             let index = address.below("index.json");
-            HttpClient::new(http).get(&HttpRequest::whole(&index), &|| None)?;
+            HttpClient::new(http).get(&HttpRequest::whole(&index), &never)?;
             Ok(())
         }
         DepotLocation::Directory(path) => reach_directory(path),
@@ -182,7 +183,11 @@ fn of_answer(
 ) -> Finding {
     match answer {
         None => Finding::unknown("index", format!("{named} is not asked with --offline")),
-        Some(Ok(())) => Finding::ok("index", format!("{named} is reached")),
+        Some(Ok(())) if is_of_policy => Finding::ok("index", format!("{named} is reached")),
+        Some(Ok(())) => Finding::ok(
+            "index",
+            format!("the policy names no depot; {named}, which was used before, is reached"),
+        ),
         Some(Err(reason)) if is_of_policy => {
             Finding::attention("index", format!("the depot of the policy is not reached: {reason}"))
                 .with_command(format!("patchadm depot check {}", Wording::quoted(named)))

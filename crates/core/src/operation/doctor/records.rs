@@ -10,6 +10,7 @@ use patchadm_inputs::database::{
 };
 use patchadm_inputs::native::NativeManager;
 use patchadm_planning::plan::refusal::Wording;
+use patchadm_rootfs::never;
 
 /// The most damaged records that are told one by one.
 const MOST_TOLD: usize = 20;
@@ -37,7 +38,7 @@ fn found(examination: &Examination<'_>) -> Result<Option<Vec<RecordDamage>>, Fai
     if !installed::has_database(&RecordView::live(root))? {
         return Ok(None);
     }
-    read_consistently(root, |view| match find_damage(view, root.workers()) {
+    read_consistently(root, |view| match find_damage(view, root.workers(), &never) {
         Err(Failure::Database(DatabaseError::Damaged(damage))) => Ok(Some(vec![*damage])),
         found => {
             let mut found = found?;
@@ -72,7 +73,12 @@ fn of_damage(examination: &Examination<'_>, damage: &RecordDamage) -> Finding {
     match &damage.repair {
         RecordRepair::Package(package) => finding.with_command(pkgchk(&format!("-f {package}"))),
         RecordRepair::Contents => finding.with_command(pkgchk("-f")),
-        RecordRepair::Installation(_) => finding.with_command(pkgadd(examination)),
+        RecordRepair::Installation(_) | RecordRepair::Owner { lost_after: Some(_), .. } => {
+            finding.with_command(pkgadd(examination))
+        }
+        RecordRepair::Owner { package, lost_after: None } => {
+            finding.with_command(pkgchk(&format!("-f {package}")))
+        }
         RecordRepair::EmptyDirectory(_) => {
             finding.with_command(format!("rmdir {}", Wording::quoted(&damage.file)))
         }

@@ -21,7 +21,7 @@ use patchadm_inputs::inventory::{Inventory, Touched};
 use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::refusal::{Command, Refusal};
 use patchadm_planning::plan::registration::installf_queue::{check_room, overlaid};
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{Root, never};
 use patchadm_svr4::format::registration::RegistrationError;
 use patchadm_svr4::package::{ObjectPath, OwnerStatus, PkgInst};
 
@@ -84,7 +84,8 @@ impl<'a> InstallfTarget<'a> {
             Self::Surrounding(Box::new(RootAndPolicy::of(root)?), queue)
         } else {
             let session = begin_change(RootAndPolicy::of(root)?, caller)?;
-            must_agree(root, |_| false)?;
+            must_agree(root, caller.interrupt, |_| false)?;
+            all::params_of(&RecordView::live(root), package).map_err(Failure::from)?;
             Self::Own(Box::new(session))
         };
         let installed = installed::packages(&RecordView::live(root)).map_err(Failure::from)?;
@@ -108,7 +109,7 @@ impl<'a> InstallfTarget<'a> {
         if let Self::Surrounding(ground, queue) = self {
             paths.extend(paths_of_queue(&RecordView::live(&ground.root), &queue.queue)?);
         }
-        let inventory = self.ground().survey(&Touched { paths, ..Touched::default() }, None)?;
+        let inventory = self.ground().survey(&Touched { paths, ..Touched::default() }, &never)?;
         Ok(match self {
             Self::Own(_) => inventory,
             Self::Surrounding(_, queue) => overlaid(inventory, &queue.queue),

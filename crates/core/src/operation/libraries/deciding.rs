@@ -25,7 +25,7 @@ use patchadm_planning::plan::kept_libraries::{
 };
 use patchadm_planning::plan::refusal::Reason;
 use patchadm_planning::plan::{Action, Change};
-use patchadm_rootfs::{Digest, LiveKind, Sums};
+use patchadm_rootfs::{Digest, Interrupt, LiveKind, Sums};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
 /// A plan with everything that is needed for its decision.
@@ -43,6 +43,8 @@ pub(super) struct Deciding<'a, 'o> {
     /// The packages of kept libraries that give up what nothing needs.
     pub(super) gives_up: &'a dyn Fn(&PkgInst) -> bool,
     pub(super) now: &'a Now,
+    /// Returns the signal that asks for the end, if any.
+    pub(super) interrupt: Interrupt<'a>,
 }
 
 /// The decision, and the tree after it.
@@ -85,8 +87,11 @@ impl Deciding<'_, '_> {
             unserved: &self.unserved(),
             others: &self.others(&candidates, &after),
             symbols: &symbols,
+            interrupt: self.interrupt,
         };
         let decision = change.decide();
+        // A decision that a signal ended means nothing.
+        Failure::unless_interrupted(self.interrupt)?;
         let mut tree = after;
         add_staying(&mut tree, &candidates, &decision);
         self.settle(scanned, (&candidates, &decision, &returned), tree)
@@ -267,7 +272,7 @@ impl Deciding<'_, '_> {
         (candidates, decision, returned): (&Candidates, &LibraryDecision, &BTreeSet<ObjectPath>),
         tree: LibraryTree,
     ) -> Result<Decided, Failure> {
-        let needs = direct_needs(&tree, scanned, decision);
+        let needs = direct_needs(&tree, scanned, decision, self.interrupt);
         let all = decision.kept.values().flatten().map(|consumer| &consumer.path);
         let lost = decision.lost.iter().map(|lost| &lost.consumer.path);
         let all: BTreeSet<ObjectPath> = all.chain(lost).chain(needs.values().flatten()).cloned().collect();
@@ -302,6 +307,7 @@ impl Deciding<'_, '_> {
             return Err(refused(self.asked, Reason::LibrariesLost(losses(&report))));
         }
         let needed = self.needed_by_replaced(scanned);
+        Failure::unless_interrupted(self.interrupt)?;
         let served = decision.served.iter().filter_map(|(path, name)| {
             Some((path.clone(), name.clone(), format!("b3:{}", self.digest(path)?)))
         });
@@ -365,7 +371,7 @@ impl Deciding<'_, '_> {
         }
         let kept: BTreeMap<ObjectPath, &ObjectPath> =
             self.kept.paths().map(|path| (self.paths.of(path), path)).collect();
-        let mut loader = Loader::new(&scanned.tree, &scanned.settings);
+        let mut loader = Loader::new(&scanned.tree, &scanned.settings).ended_by(self.interrupt);
         let replaced = self.asked.plan.changes.iter().filter(|change| change.old.is_some());
         for change in replaced.filter(|change| !matches!(change.action, Action::Attributes(_))) {
             let Some(loading) = loader.load(&self.paths.of(&change.path)) else { continue };
@@ -405,8 +411,9 @@ fn direct_needs(
     tree: &LibraryTree,
     scanned: &ScannedRoot,
     decision: &LibraryDecision,
+    interrupt: Interrupt<'_>,
 ) -> BTreeMap<ObjectPath, BTreeSet<ObjectPath>> {
-    let mut loader = Loader::new(tree, &scanned.settings);
+    let mut loader = Loader::new(tree, &scanned.settings).ended_by(interrupt);
     let mut needs = BTreeMap::new();
     for path in decision.kept.keys() {
         let Some(loading) = loader.load(path) else { continue };

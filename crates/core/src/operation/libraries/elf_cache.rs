@@ -20,26 +20,35 @@ fn directory(root: &Root) -> Option<Dir> {
     root.dir_if_there(&physical).ok()?
 }
 
-/// Reads the cache. A defective cache counts as empty.
+/// Reads the cache of a root. A defective cache counts as empty.
 pub(in crate::operation) fn read(root: &Root) -> FactsCache {
+    directory(root).map(|dir| read_facts(&dir, CACHE)).unwrap_or_default()
+}
+
+/// Reads facts about files from a file in this form. A file that others may write, or a defective one, counts as empty.
+pub fn read_facts(dir: &Dir, name: &[u8]) -> FactsCache {
     let read = || {
-        let dir = directory(root)?;
-        let status = dir.look(CACHE).ok()??;
+        let status = dir.look(name).ok()??;
         let is_own = status.uid == 0 || status.uid == rustix::process::geteuid().as_raw();
         let is_private = status.mode.bits() & 0o022 == 0;
         if status.file_type != FileType::Regular || !is_own || !is_private {
             return None;
         }
-        Some(FactsCache::parse(&dir.read_regular(CACHE, LARGEST).ok()??))
+        Some(FactsCache::parse(&dir.read_regular(name, LARGEST).ok()??))
     };
     read().unwrap_or_default()
 }
 
-/// Writes the cache. A failure to write it costs only time.
+/// Writes the cache of a root.
 pub(super) fn write(root: &Root, cache: &FactsCache) {
     if let Some(dir) = directory(root) {
-        // A killed run may have left these.
-        let _ = dir.remove_leftovers(PROGRAM);
-        let _ = dir.replace_cache(PROGRAM, CACHE, &cache.write(), Mode::of(0o600));
+        write_facts(&dir, CACHE, cache);
     }
+}
+
+/// Writes facts about files to a file in this form. A failure to write it costs only time.
+pub fn write_facts(dir: &Dir, name: &[u8], facts: &FactsCache) {
+    // A killed run may have left these.
+    let _ = dir.remove_leftovers(PROGRAM);
+    let _ = dir.replace_cache(PROGRAM, name, &facts.write(), Mode::of(0o600));
 }

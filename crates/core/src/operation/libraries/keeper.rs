@@ -21,7 +21,7 @@ use patchadm_libraries::LibraryFile;
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::kept_libraries::{KeepingCause, KeptInput, SavedLibraries};
 use patchadm_planning::plan::{Action, Change, Plan};
-use patchadm_rootfs::{LiveKind, side_by_side};
+use patchadm_rootfs::{Interrupt, LiveKind, never, side_by_side};
 use patchadm_svr4::package::ObjectPath;
 
 /// Settles plans one after another.
@@ -32,6 +32,8 @@ pub(in crate::operation) struct LibraryKeeper<'o> {
     now: &'o Now,
     /// Whether the caller holds the lock and changes the root.
     is_run: bool,
+    /// Returns the signal that asks for the end, if any.
+    interrupt: Interrupt<'o>,
     state: LibraryState<'o>,
 }
 
@@ -43,7 +45,12 @@ impl<'o> LibraryKeeper<'o> {
         now: &'o Now,
         is_run: bool,
     ) -> Self {
-        Self { ground, request, now, is_run, state: LibraryState::default() }
+        Self { ground, request, now, is_run, interrupt: &never, state: LibraryState::default() }
+    }
+
+    /// Returns a keeper that gives up once a signal asks for the end.
+    pub(in crate::operation) fn ended_by(self, interrupt: Interrupt<'o>) -> Self {
+        Self { interrupt, ..self }
     }
 
     /// Returns a keeper that knows what is kept.
@@ -98,7 +105,7 @@ impl<'o> LibraryKeeper<'o> {
             return Ok(settled);
         }
         let began = self.now.moment();
-        self.state.scan(self.ground, began, self.is_run)?;
+        self.state.scan(self.ground, began, self.is_run, self.interrupt)?;
         let words = self.request.words(&self.ground.policy);
         let deciding = Deciding {
             ground: self.ground,
@@ -113,6 +120,7 @@ impl<'o> LibraryKeeper<'o> {
             is_forced: asked.forbids && self.request.always,
             gives_up: &|_| false,
             now: self.now,
+            interrupt: self.interrupt,
         };
         let decided = deciding.decide()?;
         self.state.kept = Some(decided.settled.settlement.kept.clone());

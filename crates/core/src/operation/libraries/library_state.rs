@@ -18,7 +18,7 @@ use patchadm_inputs::inventory::KeptLibraries;
 use patchadm_libraries::decision::SymbolSource;
 use patchadm_libraries::elf::{self, ElfSymbols, FilePieces};
 use patchadm_libraries::{LibraryFile, LibraryTree, LoaderSettings};
-use patchadm_rootfs::{Dir, Root, Timestamp};
+use patchadm_rootfs::{Dir, Interrupt, Root, Timestamp};
 use patchadm_svr4::package::{ContentsLine, ObjectPath};
 
 /// The source of the files of a plan.
@@ -90,9 +90,10 @@ impl<'o> LibraryState<'o> {
         ground: &RootAndPolicy,
         began: Timestamp,
         is_run: bool,
+        interrupt: Interrupt<'_>,
     ) -> Result<&ScannedRoot, Failure> {
         if self.scanned.is_none() {
-            let mut scanned = scanned(ground, began, is_run)?;
+            let mut scanned = scanned(ground, began, is_run, interrupt)?;
             self.changed.clear();
             for EarlierPlan { changes, files } in std::mem::take(&mut self.earlier) {
                 let files = match files {
@@ -157,18 +158,23 @@ impl<'o> LibraryState<'o> {
     }
 }
 
-fn scanned(ground: &RootAndPolicy, began: Timestamp, is_run: bool) -> Result<ScannedRoot, Failure> {
+fn scanned(
+    ground: &RootAndPolicy,
+    began: Timestamp,
+    is_run: bool,
+    interrupt: Interrupt<'_>,
+) -> Result<ScannedRoot, Failure> {
     let known = elf_cache::read(&ground.root);
     let request = ScanRequest {
         root: &ground.root,
         skip: &ground.policy.shlib_skip,
         scan: &ground.policy.shlib_scan,
         known: &known,
-        interrupt: &|| None,
+        interrupt,
     };
     let mut scan = request.scan().map_err(|error| match error {
         ScanError::Root(error) => Failure::Root(error),
-        ScanError::Interrupted(signal) => Failure::BadFile(format!("interrupted by signal {signal}")),
+        ScanError::Interrupted(signal) => Failure::interrupted(signal),
     })?;
     let found = ScannedRoot {
         tree: std::mem::take(&mut scan.tree),

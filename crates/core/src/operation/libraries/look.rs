@@ -18,7 +18,7 @@ use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::kept_libraries::{KeptLibrary, ToldConsumer};
 use patchadm_planning::plan::refusal::{Command, LibraryLoss};
 use patchadm_planning::plan::space;
-use patchadm_rootfs::LiveKind;
+use patchadm_rootfs::{Interrupt, LiveKind, never};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, Params, PkgInst};
 
 /// The state of a kept library.
@@ -120,20 +120,24 @@ pub(in crate::operation) struct PrunePlan {
 }
 
 /// Examines what is kept. `is_run` says that the lock is held.
-pub fn look_at_kept(ground: &RootAndPolicy, now: &Now, is_run: bool) -> Result<KeptLook, Failure> {
-    Ok(looked(ground, now, is_run, &|_| false)?.0)
+pub fn look_at_kept(
+    ground: &RootAndPolicy,
+    (now, interrupt): (&Now, Interrupt<'_>),
+    is_run: bool,
+) -> Result<KeptLook, Failure> {
+    Ok(looked(ground, (now, interrupt), is_run, &|_| false)?.0)
 }
 
 /// Examines what is kept, and plans the removal of what nothing needs or what is missing, in these packages, or in all if
 /// none is named.
 pub(in crate::operation) fn plan_to_prune(
     ground: &RootAndPolicy,
-    now: &Now,
+    (now, interrupt): (&Now, Interrupt<'_>),
     packages: &[PkgInst],
     is_run: bool,
 ) -> Result<(KeptLook, Option<PrunePlan>), Failure> {
     let is_meant = |package: &PkgInst| packages.is_empty() || packages.contains(package);
-    let (look, plan) = looked(ground, now, is_run, &is_meant)?;
+    let (look, plan) = looked(ground, (now, interrupt), is_run, &is_meant)?;
     let goes = |library: &&KeptLibraryState| {
         is_meant(&library.package) && matches!(library.state, KeptState::Unneeded | KeptState::Missing)
     };
@@ -144,16 +148,16 @@ pub(in crate::operation) fn plan_to_prune(
 
 fn looked(
     ground: &RootAndPolicy,
-    now: &Now,
+    (now, interrupt): (&Now, Interrupt<'_>),
     is_run: bool,
     gives_up: &dyn Fn(&PkgInst) -> bool,
 ) -> Result<(KeptLook, Option<Plan>), Failure> {
-    let inventory = ground.survey_without_kept(ground.packages()?, &Touched::default(), None)?;
+    let inventory = ground.survey_without_kept(ground.packages()?, &Touched::default(), (None, &never))?;
     let kept = ground.kept_libraries(&inventory.hidden)?;
     let Some(first) = kept.packages.keys().next() else { return Ok((KeptLook::default(), None)) };
     let mut plan = empty_plan(now, first, &inventory);
     let mut state = LibraryState::default();
-    state.scan(ground, now.moment(), is_run)?;
+    state.scan(ground, now.moment(), is_run, interrupt)?;
     let asked = PlanToSettle::of((&plan, &inventory), Command::Undo, "shlibs");
     let deciding = Deciding {
         ground,
@@ -168,6 +172,7 @@ fn looked(
         is_forced: false,
         gives_up,
         now,
+        interrupt,
     };
     let Decided { settled, needed, .. } = deciding.decide()?;
     let report = settled.report.clone().unwrap_or_default();
@@ -176,9 +181,10 @@ fn looked(
     let soname = |path: &ObjectPath| tree?.file_at(&physical.of(path))?.facts.soname.clone();
     let sonames = kept.paths().filter_map(|path| Some((path.clone(), soname(path)?))).collect();
     let misled = match &state.scanned {
-        Some(scanned) => misled(scanned, &kept, &physical),
+        Some(scanned) => misled(scanned, &kept, &physical, interrupt),
         None => BTreeMap::new(),
     };
+    Failure::unless_interrupted(interrupt)?;
     let look = KeptLook {
         packages: kept.packages.iter().map(|(name, known)| (name.clone(), known.params.clone())).collect(),
         libraries: libraries(&kept, &needed, &sonames, &misled),
@@ -197,6 +203,7 @@ fn misled(
     scanned: &ScannedRoot,
     kept: &KeptLibraries,
     physical: &PhysicalPaths<'_>,
+    interrupt: Interrupt<'_>,
 ) -> BTreeMap<ObjectPath, Vec<ObjectPath>> {
     let recorded: BTreeMap<ObjectPath, &ObjectPath> =
         kept.paths().map(|path| (physical.of(path), path)).collect();
@@ -204,7 +211,8 @@ fn misled(
     for path in recorded.keys() {
         without.remove(path);
     }
-    let found = misled_by(&scanned.tree, &without, &scanned.settings, |path| recorded.contains_key(path));
+    let how = (&*scanned.settings, interrupt);
+    let found = misled_by(&scanned.tree, &without, how, |path| recorded.contains_key(path));
     let named = found
         .into_iter()
         .filter_map(|(path, who)| Some(((*recorded.get(&path)?).clone(), who.into_iter().collect())));

@@ -24,6 +24,7 @@ mod telling;
 
 pub use config::loader_settings;
 pub(in crate::operation) use elf_cache::read as known_files;
+pub use elf_cache::{read_facts, write_facts};
 pub use look::{KeptLibraryState, KeptLook, KeptState, look_at_kept};
 pub use request::LibraryRequest;
 pub use scan::{LibraryScan, ScanError, ScanRequest};

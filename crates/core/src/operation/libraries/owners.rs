@@ -8,7 +8,7 @@ use crate::operation::failure::Failure;
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::contents::lines_of_paths;
 use patchadm_inputs::inventory::KeptLibraries;
-use patchadm_libraries::LibraryTree;
+use patchadm_libraries::{Follower, LibraryTree};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 
@@ -27,8 +27,9 @@ impl Owners {
         tree: &LibraryTree,
         (state, asked, kept): (&LibraryState<'_>, &PlanToSettle<'_>, &KeptLibraries),
     ) -> Result<Self, Failure> {
+        let mut follower = tree.follower();
         let names: BTreeMap<ObjectPath, Vec<ObjectPath>> =
-            physical.iter().map(|path| (path.clone(), names_of(path, tree))).collect();
+            physical.iter().map(|path| (path.clone(), names_of(path, &mut follower))).collect();
         let all: BTreeSet<ObjectPath> = names.values().flatten().cloned().collect();
         let found = lines_of_paths(&RecordView::live(root), &all)?;
         let mut lines: BTreeMap<ObjectPath, ContentsLine> = found
@@ -60,11 +61,11 @@ impl Owners {
 }
 
 /// Returns the paths by which packages may know an object.
-fn names_of(physical: &ObjectPath, tree: &LibraryTree) -> Vec<ObjectPath> {
+fn names_of(physical: &ObjectPath, follower: &mut Follower<'_>) -> Vec<ObjectPath> {
     let mut names = vec![physical.clone()];
     let Some(rest) = physical.as_bytes().strip_prefix(b"/usr") else { return names };
     let Ok(short) = ObjectPath::new(rest) else { return names };
-    let leads_there = tree.follow(short.as_bytes()).is_some_and(|way| way.path == *physical);
+    let leads_there = follower.follow(short.as_bytes()).is_some_and(|way| way.path == *physical);
     if leads_there && short != *physical {
         names.push(short);
     }

@@ -18,6 +18,7 @@ use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::kept_libraries::{
     CONSUMERS, KeptLibrary, ToldConsumer, is_named_as_kept, way_of_needing,
 };
+use patchadm_rootfs::never;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatch, AppliedPatches, PatchId};
 
@@ -114,7 +115,7 @@ pub(in crate::operation) fn still_loaded(
     ground: &RootAndPolicy,
     now: &Now,
 ) -> Result<LibrariesBeforePatches, Failure> {
-    let look = look_at_kept(ground, now, false)?;
+    let look = look_at_kept(ground, (now, &never), false)?;
     of_root(ground, Some(&look))
 }
 

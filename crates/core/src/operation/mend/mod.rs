@@ -6,10 +6,12 @@
 //! ```text
 //! pkginfo   of a package
 //! contents  of the root
+//! owners    packages in it that are gone
 //! saved     what somebody may want to look at
 //! ```
 
 mod contents;
+mod owners;
 mod pkginfo;
 mod saved;
 
@@ -19,6 +21,7 @@ use crate::operation::record_damage::find_damage;
 use crate::operation::session::Session;
 use patchadm_inputs::database::{RecordDamage, RecordRepair, RecordView};
 use patchadm_inputs::native::NativeManager;
+use patchadm_planning::plan::refusal::Wording;
 use patchadm_planning::plan::{Plan, RecordChange};
 use patchadm_svr4::package::PkgInst;
 
@@ -60,7 +63,7 @@ impl<'d> RegistrationRepair<'d> {
         let manager = NativeManager::of_package_name(package)?;
         match &damage.repair {
             RecordRepair::Package(_) => Some(Self::Refresh(package, manager)),
-            RecordRepair::Installation(_) | RecordRepair::EmptyDirectory(_) => {
+            RecordRepair::Installation(_) | RecordRepair::EmptyDirectory(_) | RecordRepair::Owner { .. } => {
                 Some(Self::Adoption(package, manager))
             }
             RecordRepair::LostCopy { .. } | RecordRepair::Contents | RecordRepair::Stages => None,
@@ -68,32 +71,44 @@ impl<'d> RegistrationRepair<'d> {
     }
 }
 
-/// Makes the damaged records of these packages anew, or of all packages and `contents` if none is chosen.
+/// Makes the damaged records of these packages anew, or of all packages and `contents` if none is chosen. Packages that are
+/// gone leave `contents`, but one that was there after the last run only if it is chosen: its directory may come back.
 pub(super) fn mend(
     session: &Session<'_>,
     is_chosen: Option<&dyn Fn(&PkgInst) -> bool>,
 ) -> Result<Vec<MendedRecord>, Failure> {
     let root = &session.ground.root;
-    let find = || find_damage(&RecordView::live(root), root.workers());
-    let mut mended = Vec::new();
+    let find = || find_damage(&RecordView::live(root), root.workers(), session.caller.interrupt);
+    let (mut mended, mut gone) = (Vec::new(), owners::GoneOwners::default());
     for damage in find()?.into_iter().filter(RecordDamage::stops_changes) {
         let Some(package) = damage.package().cloned() else { continue };
         if is_chosen.is_some_and(|is_chosen| !is_chosen(&package)) {
             continue;
         }
+        let again = "install the package again, or put its directory back from a backup";
         let said = match damage.repair {
             RecordRepair::Package(_) => pkginfo::mend(session, &package)?,
-            _ => pkginfo::Mending::given_up(
-                "nothing is left of its records: install the package again, or put its directory back from a backup",
-            ),
+            RecordRepair::Owner { lost_after: Some(run), .. } if is_chosen.is_none() => {
+                let pkgchk = Wording::of_classic(root.prefix()).command("pkgchk", &format!("-f {package}"));
+                pkginfo::Mending::given_up(format!(
+                    "its directory was there after run {run}: {again}; or, if it was removed, take it out of contents with {pkgchk}"
+                ))
+            }
+            RecordRepair::Owner { .. } => {
+                gone.add(package, damage);
+                continue;
+            }
+            _ => pkginfo::Mending::given_up(format!("nothing is left of its records: {again}")),
         };
         mended.push(said.of(damage));
     }
     let of_contents: Vec<RecordDamage> =
         find()?.into_iter().filter(|damage| damage.package().is_none()).collect();
-    if is_chosen.is_none() && !of_contents.is_empty() {
-        mended.extend(contents::mend(session, of_contents)?);
-    }
+    mended.extend(if is_chosen.is_none() && !of_contents.is_empty() {
+        contents::mend(session, of_contents, gone)?
+    } else {
+        owners::mend(session, gone)?
+    });
     Ok(mended)
 }
 

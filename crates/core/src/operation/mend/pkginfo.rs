@@ -25,6 +25,7 @@ use patchadm_planning::plan::ledger::{LedgerArchive, LedgerChange};
 use patchadm_planning::plan::package::regain::{
     installed_params, is_of_patch, patched_params, with_patch_info,
 };
+use patchadm_planning::plan::refusal::Wording;
 use patchadm_svr4::format::params;
 use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::package::{Mode, ObjectPath, Params, PkgInst};
@@ -83,13 +84,16 @@ fn regained(
 ) -> Result<Result<RegainedPkginfo, String>, Failure> {
     let manager = NativeManager::of_package_name(package);
     let again = match manager {
-        Some(manager) => format!("register {package} again with `patchadm adopt --{manager} NAME`"),
+        Some(manager) => {
+            let adopt = Wording::of_verbs(ground.root.prefix()).verb(&format!("adopt --{manager} NAME"));
+            format!("register {package} again with {adopt}")
+        }
         None => format!("install {package} again with pkgadd"),
     };
     let Some(copy) = SpooledCopy::of(ground, package)? else {
         return Ok(Err(format!("save/pspool/{package} has no copy of what was delivered: {again}")));
     };
-    let traces = PatchTraces::of(ground, package)?;
+    let traces = PatchTraces::of(ground, package, caller.interrupt)?;
     let lost = LostPkginfo { ground, caller, package, copy, traces };
     let regained = if lost.traces.patches().is_empty() { lost.unpatched()? } else { lost.patched()? };
     Ok(match regained {
@@ -286,10 +290,10 @@ impl LostPkginfo<'_> {
 
     /// Returns the archive of a line, to be bound to another record of its patch.
     fn binding(&self, line: &LedgerLine) -> Result<Option<LedgerArchive>, Failure> {
-        let Some((undo, _)) = bound_undo(self.ground, self.package, line) else {
+        let Some((undo, _)) = bound_undo(self.ground, self.package, line, self.caller.interrupt) else {
             return Ok(None);
         };
-        let (b3, size) = undo.digest()?;
+        let (b3, size) = undo.digest(self.caller.interrupt)?;
         let (patch, files, place) = (line.patch.clone(), line.files(), Some(undo.location()));
         Ok(Some(LedgerArchive { patch, b3, size, files, place }))
     }

@@ -40,7 +40,7 @@ pub(super) fn depend_edges(packages: &[DependingPackage]) -> Vec<NeedEdge> {
 
 /// Returns the instances that a line means.
 fn meant<'p>(dependency: &Dependency, known: &[&'p DependingPackage]) -> Vec<&'p DependingPackage> {
-    let fitting = known.iter().filter(|package| fits_version(dependency, &package.params)).copied();
+    let fitting = known.iter().filter(|package| fits_version(dependency, &package.params, &[])).copied();
     let fitting: Vec<&DependingPackage> = fitting.collect();
     if fitting.is_empty() { known.to_vec() } else { fitting }
 }

@@ -109,7 +109,10 @@ fn order_of_packages(
         Ok::<_, OrderError>(PackageRecordsRead { packages, owners, starts })
     })?;
     let PackageRecordsRead { packages, owners, mut starts } = read;
-    let uses = LibraryUses::of(&scan.tree, &loader_settings(root));
+    let uses = LibraryUses::of(&scan.tree, &loader_settings(root), interrupt);
+    if let Some(signal) = interrupt() {
+        return Err(OrderError::Interrupted(signal));
+    }
     let mut edges = depend_edges(&packages);
     edges.extend(owners.edges(&uses));
     let stale = question.is_about_stale.then(|| stale_entries(&uses, &owners, &kept(&packages)));

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use patchadm_libraries::{LibraryTree, Loader, LoaderSettings, Loading, NeedSource};
+use patchadm_rootfs::Interrupt;
 use patchadm_svr4::package::ObjectPath;
 
 /// A library that an object loads by a name.
@@ -36,10 +37,10 @@ pub(super) struct LibraryUses {
 }
 
 impl LibraryUses {
-    /// Loads everything in a tree.
-    pub(super) fn of(tree: &LibraryTree, settings: &LoaderSettings) -> Self {
+    /// Loads everything in a tree. Once a signal asks for the end, the rest is missing.
+    pub(super) fn of(tree: &LibraryTree, settings: &LoaderSettings, interrupt: Interrupt<'_>) -> Self {
         let mut found = Self::default();
-        let mut loader = Loader::new(tree, settings);
+        let mut loader = Loader::new(tree, settings).ended_by(interrupt);
         let files: BTreeMap<_, _> = tree.files().collect();
         let mut loaded = HashSet::new();
         for (path, _) in files.iter().filter(|(_, file)| file.facts.is_program()) {

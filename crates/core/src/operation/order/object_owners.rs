@@ -4,8 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::library_uses::LibraryUses;
 use patchadm_inputs::database::{DatabaseError, RecordView, contents, pieces};
-use patchadm_libraries::LibraryTree;
+use patchadm_libraries::{Follower, LibraryTree};
 use patchadm_planning::order::{EdgeKind, NeedEdge};
+use patchadm_rootfs::never;
 use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath};
 
 /// The packages of programs and libraries, by path.
@@ -23,10 +24,14 @@ impl ObjectOwners {
         if tree.files().next().is_none() {
             return Ok(owners);
         }
-        let in_pieces = pieces::every(view, workers, || |line| of_line(tree, line))?;
+        let in_pieces = pieces::every(view, workers, &never, || {
+            let mut follower = tree.follower();
+            move |line| of_line(tree, &mut follower, line)
+        })?;
         let line_by_line = || -> Result<Vec<_>, DatabaseError> {
             let lines = contents::scan(view, |_| true)?;
-            Ok(lines.into_values().filter_map(|line| of_line(tree, line)).collect())
+            let mut follower = tree.follower();
+            Ok(lines.into_values().filter_map(|line| of_line(tree, &mut follower, line)).collect())
         };
         for (path, packages) in in_pieces.map_or_else(line_by_line, Ok)? {
             owners.add(path, packages);
@@ -71,14 +76,18 @@ impl ObjectOwners {
 
 /// Returns the physical path and the packages of a line about a program or library. The path in the records may lead there
 /// through links of directories.
-fn of_line(tree: &LibraryTree, line: ContentsLine) -> Option<(ObjectPath, Vec<String>)> {
+fn of_line(
+    tree: &LibraryTree,
+    follower: &mut Follower<'_>,
+    line: ContentsLine,
+) -> Option<(ObjectPath, Vec<String>)> {
     if !line.object.ftype.is_regular() && line.object.ftype != Ftype::Link {
         return None;
     }
     let physical = if tree.file_at(&line.path).is_some() {
         line.path
     } else {
-        let way = tree.follow(line.path.as_bytes())?;
+        let way = follower.follow(line.path.as_bytes())?;
         if way.path.name() != line.path.name() {
             return None;
         }

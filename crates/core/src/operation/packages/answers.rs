@@ -1,9 +1,10 @@
 //! The answers that are given to pkgadd(1M) and pkgrm(1M) in advance: admin files and response files.
 //!
-//! Files that the user names with an absolute path are files of the host; other names of admin files are looked up
-//! below `var/sadm/install/admin` of the root.
+//! Files that the user names with an absolute path are files of the host. Other names of admin files are those of files in
+//! the current directory, and if there is none, in `var/sadm/install/admin` of the root.
 
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::operation::failure::Failure;
@@ -31,25 +32,24 @@ pub(crate) fn admin(root: &Root, named: Option<&Path>) -> Result<AdminFile, Fail
         let name = named.unwrap_or(Path::new("default"));
         Failure::BadFile(format!("unable to open admin file <{}>: {reason}", name.display()))
     };
+    let of_root = |name: &Path| {
+        let path = places::install().join(b"admin").and_then(|admin| admin.join(name.as_os_str().as_bytes()));
+        root.read(&path.map_err(|error| bad(&error))?, LARGEST_FILE as u64).map_err(Failure::from)
+    };
     let text = match named {
         Some(name) if name == Path::new("none") => return Ok(AdminFile::default()),
-        Some(path) if path.is_absolute() => {
-            read_start(path, LARGEST_FILE as u64).map_err(|error| bad(&words_of(&error)))?
-        }
-        name => {
-            let name = name.unwrap_or(Path::new("default"));
-            let path = places::install().join(b"admin").and_then(|directory| {
-                use std::os::unix::ffi::OsStrExt;
-                directory.join(name.as_os_str().as_bytes())
-            });
-            match root.read(&path.map_err(|error| bad(&error))?, LARGEST_FILE as u64)? {
-                Some(text) => text,
-                None if named.is_none() => {
-                    return Ok(AdminFile { admin: Admin::delivered(), unknown: Vec::new() });
-                }
-                None => return Err(bad(&"No such file or directory")),
+        Some(path) => match read_start(path, LARGEST_FILE as u64) {
+            Ok(text) => text,
+            Err(error) if path.is_relative() && error.kind() == io::ErrorKind::NotFound => {
+                let missing = || bad(&"No such file or directory");
+                of_root(path)?.ok_or_else(missing)?
             }
-        }
+            Err(error) => return Err(bad(&words_of(&error))),
+        },
+        None => match of_root(Path::new("default"))? {
+            Some(text) => text,
+            None => return Ok(AdminFile { admin: Admin::delivered(), unknown: Vec::new() }),
+        },
     };
     let params = ParamFile::parse(&text).map_err(|error| bad(&error))?.params();
     let (admin, unknown) = Admin::from_params(&params).map_err(|error| bad(&error))?;
@@ -61,7 +61,7 @@ pub(crate) fn admin(root: &Root, named: Option<&Path>) -> Result<AdminFile, Fail
 pub(crate) fn response(named: Option<&Path>, package: &str) -> Result<Option<ScriptAnswers>, Failure> {
     let Some(path) = named else { return Ok(None) };
     let bad = |path: &Path, reason: &dyn std::fmt::Display| {
-        Failure::BadFile(format!("response file <{}>: {reason}", path.display()))
+        Failure::BadResponseFile(format!("response file <{}>: {reason}", path.display()))
     };
     if !path.is_absolute() {
         return Err(bad(path, &"it must be named by an absolute path"));

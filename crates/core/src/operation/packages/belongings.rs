@@ -11,8 +11,10 @@ use patchadm_rootfs::Timestamp;
 use patchadm_svr4::package::{Mode, Params, PkgInst};
 use patchadm_svr4::places;
 
-/// The largest `depend` file that is read, in bytes.
-const LARGEST_DEPEND: u64 = 1 << 20;
+/// The files of a package by which others depend on it, or it on others.
+const FILES: [&[u8]; 2] = [b"install/depend", b"install/compver"];
+/// The largest one that is read, in bytes.
+const LARGEST: u64 = 1 << 20;
 
 /// Adds what a package owns, and the directories of its patches, to what a change is about.
 pub(super) fn add_owned(
@@ -27,27 +29,27 @@ pub(super) fn add_owned(
     Ok(())
 }
 
-/// Adds the `depend` files of all packages but `package` to what is known of them.
+/// Adds the `depend` and `compver` files of all packages but `package` to what is known of them.
 pub(super) fn add_depend_files(
     view: &RecordView<'_>,
     package: &PkgInst,
     inventory: &mut Inventory,
 ) -> Result<(), Failure> {
     for (other, installed) in inventory.packages.iter_mut().filter(|(other, _)| *other != package) {
-        installed.records = depend_file(view, other)?;
+        installed.records = depend_files(view, other)?;
     }
     Ok(())
 }
 
-/// Reads the `depend` file of an installed package, as a record.
-fn depend_file(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<Vec<u8>, RecordFile>, Failure> {
-    let name = b"install/depend".to_vec();
-    let Ok(path) = places::package(package).join(&name) else { return Ok(BTreeMap::new()) };
-    let bytes = view.read(&path, LARGEST_DEPEND)?;
-    let record = |bytes: Vec<u8>| RecordFile {
-        bytes: bytes.into(),
-        mode: Mode::of(0o644),
-        mtime: Timestamp::default(),
-    };
-    Ok(bytes.map(|bytes| (name, record(bytes))).into_iter().collect())
+/// Reads the `depend` and `compver` files of an installed package, as records.
+fn depend_files(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<Vec<u8>, RecordFile>, Failure> {
+    let mut files = BTreeMap::new();
+    for name in FILES {
+        let Ok(path) = places::package(package).join(name) else { continue };
+        if let Some(bytes) = view.read(&path, LARGEST)? {
+            let (mode, mtime) = (Mode::of(0o644), Timestamp::default());
+            files.insert(name.to_vec(), RecordFile { bytes: bytes.into(), mode, mtime });
+        }
+    }
+    Ok(files)
 }

@@ -32,8 +32,8 @@ use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_planning::plan::script_schedule::ScriptSchedule;
 use patchadm_planning::plan::script_schedule::steps::{ClassStep, ListedFile, Outcome, PackageStep};
 use patchadm_planning::plan::scripts::Deliverer;
-use patchadm_rootfs::Live;
 use patchadm_rootfs::accounts_of;
+use patchadm_rootfs::{Live, never};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
 /// The parameter that names the classes whose scripts want paths relative to the package.
@@ -287,7 +287,7 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
     fn settle(&mut self, run: &mut ScriptedRun<'_>, files: &[ListedFile]) -> Result<(), RunHalt> {
         let paths = files.iter().map(|file| file.path.clone()).collect();
         let touched = Touched { paths, ..Touched::default() };
-        let now = self.session.ground.survey(&touched, None)?;
+        let now = self.session.ground.survey(&touched, &never)?;
         let mut settled = Vec::new();
         for file in files {
             let live = now.live.get(&file.path);
@@ -325,7 +325,7 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
         let packages: BTreeSet<PkgInst> = course.saved_package().into_iter().cloned().collect();
         let mut now = Inventory::default();
         if !packages.is_empty() {
-            now = self.session.ground.survey(&Touched { packages, ..Touched::default() }, None)?;
+            now = self.session.ground.survey(&Touched { packages, ..Touched::default() }, &never)?;
         }
         let now = course.saved_package().and_then(|package| now.packages.get(package));
         let last = course.close(&self.outcomes, &self.left, now, |path| self.is_there(path));

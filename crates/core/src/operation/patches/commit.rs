@@ -23,7 +23,7 @@ use patchadm_inputs::trial::TrialRecord;
 use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::ledger::RewrittenArchive;
 use patchadm_planning::plan::refusal::{Command, Reason};
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{Interrupt, Root};
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
@@ -82,7 +82,7 @@ pub fn commit_patches(
     if request.dry_run {
         let ground = RootAndPolicy::of(root)?.naming(request.undo_dir.as_deref()).for_who_may()?;
         let planned = without_lock(root, || {
-            must_agree(root, |_| false)?;
+            must_agree(root, caller.interrupt, |_| false)?;
             Committing::of(&ground)?.plan(request, caller)
         })?;
         let PlannedCommit { patches, excess, foreign, .. } = planned;
@@ -91,7 +91,7 @@ pub fn commit_patches(
     may_change(root)?;
     let ground = RootAndPolicy::of(root)?.naming(request.undo_dir.as_deref());
     let (session, found) = begin_beside_trial(ground, caller)?;
-    must_agree(root, |_| false)?;
+    must_agree(root, caller.interrupt, |_| false)?;
     let planned = Committing::of(&session.ground)?.plan(request, caller)?;
     // Without undo data a trial could not go back.
     let given_up = |record: &&TrialRecord| {
@@ -174,9 +174,12 @@ impl<'a> Committing<'a> {
             let of = self.applied.get(&id).map(|patch| patch.packages.clone()).unwrap_or_default();
             let mut committed = CommittedPatch { id, packages: Vec::new(), freed: 0 };
             for package in of {
-                if let Some(freed) =
-                    self.give_up((&committed.id, &package), request.undo_dir.as_deref(), &mut given_up)?
-                {
+                if let Some(freed) = self.give_up(
+                    (&committed.id, &package),
+                    request.undo_dir.as_deref(),
+                    &mut given_up,
+                    caller.interrupt,
+                )? {
                     committed.freed += freed;
                     committed.packages.push(package);
                 }
@@ -195,6 +198,7 @@ impl<'a> Committing<'a> {
         (id, package): (&PatchId, &PkgInst),
         moved_to: Option<&Path>,
         given_up: &mut GivenUp,
+        interrupt: Interrupt<'_>,
     ) -> Result<Option<u64>, Failure> {
         let ground = self.ground;
         let view = RecordView::live(&ground.root);
@@ -205,6 +209,6 @@ impl<'a> Committing<'a> {
         let reader = ground.undo_data(&view, moved_to);
         let found = reader.find_with(package, &name, &ledger)?;
         let of = GivenUpPatch { command: Command::Commit, id, package, name: &name };
-        given_up.take(ground, &reader, of, save, found).map(Some)
+        given_up.take(ground, &reader, of, save, found, interrupt).map(Some)
     }
 }

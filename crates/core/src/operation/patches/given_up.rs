@@ -16,7 +16,7 @@ use patchadm_planning::plan::ledger::{LedgerChange, LedgerRewrite, RewrittenArch
 use patchadm_planning::plan::patch::backout_records::info_of_others;
 use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_planning::plan::{Plan, RecordChange, UndoArchive, UndoPart};
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{Interrupt, Root};
 use patchadm_svr4::format::params;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
@@ -64,16 +64,21 @@ impl GivenUp {
         of: GivenUpPatch<'_>,
         save: &Save,
         found: UndoData,
+        interrupt: Interrupt<'_>,
     ) -> Result<u64, Failure> {
         let view = RecordView::live(&ground.root);
-        let size = found.size();
+        let size = if found.is_remote() {
+            found.allocated().unwrap_or_else(|_| found.size())
+        } else {
+            save.allocated
+        };
         let stays = found.why_it_stays(&ground.root, &reader.outside);
         if found.is_remote() && stays.is_none() {
             self.discard.push(PathBuf::from(found.path()));
         }
         self.notes.extend(stays);
         let found = found.telling(&view)?;
-        let manifest = found.bound_manifest()?.ok_or_else(|| {
+        let manifest = found.bound_manifest(interrupt)?.ok_or_else(|| {
             let reason = "it was not made by this program, and nothing else tells the paths of the patch";
             let (package, reason) = (of.package.clone(), reason.to_owned());
             Reason::BadUndoData { package, reason }.of(of.command, of.id)

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::back_out::undo::{UndoReading, VerifiedUndo};
+use super::back_out::undo::{UndoReading, VerifiedUndo, wait_for};
 use super::commit_choice::is_older;
 use super::ledgers::LedgerCache;
 use super::order_on_root::OrderOnRoot;
@@ -18,7 +18,7 @@ use crate::operation::session::{
 use crate::operation::trial::begin::begin_change;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::transaction::{Receipt, Recovered};
-use patchadm_inputs::database::undo_data::{ArchiveError, DigestCheck, UndoData};
+use patchadm_inputs::database::undo_data::{ArchiveError, UndoData};
 use patchadm_inputs::database::{RecordView, installed, marker, saves};
 use patchadm_inputs::inventory::Save;
 use patchadm_planning::plan::Plan;
@@ -93,7 +93,7 @@ pub fn repack_undo(
     if request.dry_run {
         let ground = RootAndPolicy::of(root)?.naming(request.undo_dir.as_deref()).for_who_may()?;
         let archives = without_lock(root, || {
-            must_agree(root, |_| false)?;
+            must_agree(root, caller.interrupt, |_| false)?;
             Ok(Repacking::of(&ground, request)?.read(caller)?.archives)
         })?;
         return Ok(RepackReport { archives, ..RepackReport::default() });
@@ -101,7 +101,7 @@ pub fn repack_undo(
     may_change(root)?;
     let ground = RootAndPolicy::of(root)?.naming(request.undo_dir.as_deref());
     let session = begin_change(ground, caller)?;
-    must_agree(root, |_| false)?;
+    must_agree(root, caller.interrupt, |_| false)?;
     let (archives, receipt) = repack_within(&session, request)?;
     Ok(RepackReport { recovered: session.recovered, archives, receipt })
 }
@@ -178,7 +178,7 @@ impl<'a> Repacking<'a> {
         let marker = marker(root)?.unwrap_or_default();
         let mut digesting = Vec::new();
         let outside = self.ground.outside.with(self.request.undo_dir.as_deref());
-        let mut reading = UndoReading::of(root, outside, &marker, &mut digesting);
+        let mut reading = UndoReading::of(root, outside, &marker, &mut digesting, caller.interrupt);
         let mut all = ReadArchives::default();
         let mut read = Ok(());
         for patch in self.applied.iter() {
@@ -192,7 +192,7 @@ impl<'a> Repacking<'a> {
             }
         }
         // An archive that is not what was written explains whatever was found in it.
-        digesting.into_iter().try_for_each(DigestCheck::wait)?;
+        wait_for(digesting, caller.interrupt)?;
         read.map(|()| all)
     }
 

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::operation::failure::Failure;
-use patchadm_rootfs::{Dir, Root};
+use patchadm_rootfs::{Dir, Root, RootError, strange_above};
 use patchadm_svr4::package::{ObjectPath, rule};
 use patchadm_svr4::places;
 
@@ -16,7 +16,18 @@ pub(in crate::operation) fn must_be_usable(host: &Root, directory: &Path) -> Res
     if !dir.is_writable() {
         return Err(wrong(directory, "cannot be written to"));
     }
-    must_be_of_its_owner(&dir, directory)
+    must_be_of_its_owner(&dir, directory)?;
+    if is_movable(host, directory)? { Err(wrong(directory, MOVABLE)) } else { Ok(()) }
+}
+
+/// The reason against a directory that [is movable](is_movable).
+pub(in crate::operation) const MOVABLE: &str =
+    "lies below a directory that somebody else can change, who could move it away";
+
+/// Tells whether another user can rename a directory of the host, or one above it.
+pub(in crate::operation) fn is_movable(host: &Root, directory: &Path) -> Result<bool, RootError> {
+    let relative = directory.strip_prefix("/").unwrap_or(directory);
+    Ok(strange_above(&host.prefix().join(relative))?.is_some())
 }
 
 /// Checks a directory in which archives were made, by its absolute path: no other user can write to it.

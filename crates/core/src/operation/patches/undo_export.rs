@@ -21,7 +21,7 @@ use patchadm_inputs::database::{RecordView, installed, marker, saves};
 use patchadm_inputs::format::undo_export::{ExportTable, ExportedArchive};
 use patchadm_planning::plan::ledger::RewrittenArchive;
 use patchadm_planning::plan::refusal::{Command, Reason};
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{Interrupt, Root};
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
@@ -74,7 +74,7 @@ pub fn export_undo(
     may_change(root)?;
     let ground = RootAndPolicy::of(root)?.naming(request.undo_dir.as_deref());
     let session = begin_change(ground, caller)?;
-    must_agree(root, |_| false)?;
+    must_agree(root, caller.interrupt, |_| false)?;
     let file = NewUndoFile::at(&request.file, root)?;
     let packed = pack_files(&session, request)?;
     let exporting = Exporting::of(&session.ground, request)?;
@@ -85,7 +85,13 @@ pub fn export_undo(
     let mut given_up = GivenUp::to(RewrittenArchive::Exported);
     for (id, packages) in &ids {
         for (package, found) in exporting.found(id, packages)? {
-            archives.push(exporting.take(&mut given_up, &mut table, (id, package), &found)?);
+            archives.push(exporting.take(
+                &mut given_up,
+                &mut table,
+                (id, package),
+                &found,
+                caller.interrupt,
+            )?);
             undo.push(found);
         }
     }
@@ -191,6 +197,7 @@ impl<'a> Exporting<'a> {
         table: &mut ExportTable,
         (id, package): (&PatchId, &PkgInst),
         found: &UndoData,
+        interrupt: Interrupt<'_>,
     ) -> Result<MovedArchive, Failure> {
         let view = RecordView::live(&self.ground.root);
         let name = installed::saved_as(&view, package, id)?;
@@ -199,7 +206,7 @@ impl<'a> Exporting<'a> {
         let line = line.ok_or_else(|| Reason::NoUndoData(package.clone()).of(Command::UndoExport, id))?;
         let reader = self.ground.undo_data(&view, self.request.undo_dir.as_deref());
         let of = GivenUpPatch { command: Command::UndoExport, id, package, name: &name };
-        given_up.take(self.ground, &reader, of, &save, found.try_clone()?)?;
+        given_up.take(self.ground, &reader, of, &save, found.try_clone()?, interrupt)?;
         let (format, size) = (found.format(), found.size());
         table.archives.push(ExportedArchive { package: package.clone(), format, line });
         Ok(MovedArchive { id: id.clone(), package: package.clone(), format, size, is_there: false })

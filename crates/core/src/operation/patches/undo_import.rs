@@ -59,7 +59,7 @@ pub fn import_undo(
     must_have_database(root)?;
     may_change(root)?;
     let session = begin_change(RootAndPolicy::of(root)?, caller)?;
-    must_agree(root, |_| false)?;
+    must_agree(root, caller.interrupt, |_| false)?;
     let importing = Importing::of(&session.ground, request)?;
     let mut archives = Vec::new();
     let mut coming = ComingUndo::default();

@@ -46,7 +46,7 @@ pub struct PackageUndo {
     pub package: PkgInst,
     /// Its state.
     pub state: UndoState,
-    /// The size of the existing archive, in bytes, with that of old files that lie elsewhere.
+    /// The bytes that the existing archive occupies on its disk, with those of old files that lie elsewhere.
     pub bytes: u64,
     /// The present or former path of the archive, as the host sees it.
     pub path: Option<String>,
@@ -222,7 +222,8 @@ impl UndoStatesReader<'_> {
         let find = |ground: &RootAndPolicy| {
             let ledger = self.ledgers.of(self.view, of.package)?;
             let undo = ground.undo_data(self.view, None).find_with(of.package, of.name, &ledger)?;
-            undo.at_a_glance(self.marker.as_deref()).map(|()| undo.size())
+            undo.at_a_glance(self.marker.as_deref())
+                .map(|()| undo.allocated().unwrap_or_else(|_| undo.size()))
         };
         match self.ground.map(find) {
             Some(Ok(bytes)) => {
@@ -249,7 +250,7 @@ impl UndoStatesReader<'_> {
             Some(ArchiveError::Lost { path, .. }) => Some(path.clone()),
             _ => self.path(of),
         };
-        let bytes = of.save.filter(|save| save.archive.is_some()).map_or(0, |save| save.size);
+        let bytes = of.save.filter(|save| save.archive.is_some()).map_or(0, |save| save.allocated);
         SeenUndo { undo: PackageUndo { package: of.package.clone(), state, bytes, path }, error }
     }
 

@@ -1,8 +1,10 @@
 //! The objects that an applied patch changed, from its undo data: for callers who may read it.
 
+use std::collections::BTreeSet;
+
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
-use patchadm_changeset::format::manifest::{ObjectRecord, PatchedPaths};
+use patchadm_changeset::format::manifest::{ObjectRecord, PatchedPaths, RecordedState, encode};
 use patchadm_inputs::database::{DatabaseError, RecordView, installed, ledger, read_consistently};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
@@ -17,6 +19,10 @@ pub struct ChangedObject {
     pub path: ObjectPath,
     /// The change of the patch.
     pub action: PatchAction,
+    /// The object before; `None` if the path was free.
+    pub was: Option<RecordedState>,
+    /// The object as the patch left it; `None` if it left none.
+    pub became: Option<RecordedState>,
 }
 
 /// The change of a patch to an object.
@@ -28,6 +34,8 @@ pub enum PatchAction {
     Replace,
     /// It was deleted.
     Delete,
+    /// It was edited and stayed, with the version of the patch beside it.
+    Keep,
 }
 
 impl PatchAction {
@@ -37,12 +45,14 @@ impl PatchAction {
             Self::Add => "add",
             Self::Replace => "replace",
             Self::Delete => "delete",
+            Self::Keep => "keep",
         }
     }
 
     fn of(record: &ObjectRecord) -> Option<Self> {
         match (&record.was, &record.became) {
-            _ if record.kept || !record.is_changed() => None,
+            _ if record.kept => Some(Self::Keep),
+            _ if !record.is_changed() => None,
             (None, Some(_)) => Some(Self::Add),
             (Some(_), None) => Some(Self::Delete),
             (was, became) if was == became => None,
@@ -75,9 +85,18 @@ fn of_package(
     let Ok(ledger) = ledger::counting(view, package) else { return Ok(None) };
     let told = ground.undo_data(view, None).told((package, &Params::default()), &name, &ledger);
     let Ok(PatchedPaths::Manifest(manifest)) = told else { return Ok(None) };
-    let changed = manifest.objects.iter().filter_map(|record| {
+    let kept: BTreeSet<String> =
+        manifest.objects.iter().filter(|record| record.kept).map(|record| record.path.clone()).collect();
+    let suffix = format!(".patch-{}", encode(id.as_str().as_bytes()));
+    // The version of the patch beside a kept file is no object of its own.
+    let is_beside = |record: &ObjectRecord| {
+        let end = record.path.rfind(&suffix).filter(|_| record.was.is_none());
+        end.and_then(|end| record.path.get(..end)).is_some_and(|path| kept.contains(path))
+    };
+    let changed = manifest.objects.iter().filter(|record| !is_beside(record)).filter_map(|record| {
         let (action, path) = (PatchAction::of(record)?, record.object_path()?);
-        Some(ChangedObject { package: package.clone(), path, action })
+        let (was, became) = (record.was.clone(), record.became.clone());
+        Some(ChangedObject { package: package.clone(), path, action, was, became })
     });
     Ok(Some(changed.collect()))
 }

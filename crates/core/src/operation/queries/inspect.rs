@@ -12,6 +12,7 @@ use crate::operation::patches::removable::removable;
 use crate::operation::patches::undo_states::{PackageUndo, UndoOfPatches, UndoState, undo_states};
 use crate::operation::record_damage;
 use crate::operation::session::{RootAndPolicy, must_have_database};
+use patchadm_inputs::database::all::PackageRecords;
 use patchadm_inputs::database::foreign_changes::lost_copies;
 use patchadm_inputs::database::survey::prefix;
 use patchadm_inputs::database::{
@@ -22,7 +23,7 @@ use patchadm_inputs::native::{NativeOrigin, fixed_in_of};
 use patchadm_inputs::policy::Policy;
 use patchadm_planning::plan::kept_libraries::KeptLibrary;
 use patchadm_planning::plan::patch::interrupted::{Interrupted, interrupted};
-use patchadm_rootfs::{Lock, Root};
+use patchadm_rootfs::{Lock, Root, never};
 use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatch, AppliedPatches, FixRecord, PatchId, PatchRecords, Superseded};
 
@@ -37,6 +38,8 @@ pub struct Inspection {
     pub unfinished: Option<String>,
     /// The packages that no longer have a copy of what was delivered. This does not stop anything.
     pub lost_copies: Vec<RecordDamage>,
+    /// The damaged records of packages without patches, which are not among `packages`. They stop nothing.
+    pub damaged: Vec<RecordDamage>,
     /// Whether a package was adopted from dpkg or rpm.
     pub has_native: bool,
     /// All installed packages with their parameters.
@@ -105,7 +108,7 @@ pub fn inspect(root: &Root, words: WantedWords<'_>) -> Result<Inspection, Failur
     let inspector = Inspector { ground: ground.as_ref(), policy: &policy, words };
     let (inspected, lost_copies, is_during_run) = read_consistently(root, |view| {
         if !view.is_during_run() {
-            record_damage::must_agree(view, root.workers(), |_| false)?;
+            record_damage::must_agree(view, root.workers(), &never, |_| false)?;
         }
         let mut inspected = inspector.patches(view)?;
         if let Some(fault) = identity_fault(root)? {
@@ -116,9 +119,15 @@ pub fn inspect(root: &Root, words: WantedWords<'_>) -> Result<Inspection, Failur
         Ok::<_, Failure>((inspected, lost_copies(view)?, view.is_during_run()))
     })?;
     let unfinished = if is_during_run { interrupted_run(root)? } else { None };
-    let InspectedPatches { patches, applied, has_native, packages } = inspected;
+    let InspectedPatches { patches, applied, has_native, packages, damaged } = inspected;
     let separator = policy.separator;
-    Ok(Inspection { patches, applied, unfinished, lost_copies, has_native, packages, separator })
+    Ok(Inspection { patches, applied, unfinished, lost_copies, damaged, has_native, packages, separator })
+}
+
+/// Tells whether a package has no patches for certain, although a parameter of it is missing.
+fn has_no_patch(package: &PackageRecords<'_>) -> bool {
+    let params = package.params().ok().flatten();
+    params.is_some_and(|params| params.text("PATCHLIST").trim().is_empty())
 }
 
 /// Returns the run that no command is working on. If it is not known whether one is, returns the run as well.
@@ -134,6 +143,7 @@ struct InspectedPatches {
     patches: Vec<InspectedPatch>,
     has_native: bool,
     packages: BTreeMap<PkgInst, Params>,
+    damaged: Vec<RecordDamage>,
 }
 
 /// The query about the patches of a root.
@@ -149,15 +159,31 @@ impl Inspector<'_> {
         let root = view.root();
         let found = all::each(view, |package| {
             let inst = package.inst();
-            let Some(found) = installed::seen(package.view(), inst)? else {
+            let found = match installed::seen(package.view(), inst) {
+                // A package without patches says nothing about any.
+                Err(DatabaseError::Damaged(damage)) if has_no_patch(package) => {
+                    return Ok(Some(Err(*damage)));
+                }
+                found => found?,
+            };
+            let Some(found) = found else {
                 // A directory without pkginfo is damage, unless a command is working on it.
                 return package.params().map(|_| None);
             };
             package.must_list_patches(&found.params)?;
             let applied = installed::patch_records(root, inst, &found.params, separator)?;
-            Ok::<_, DatabaseError>(Some((applied, (inst.clone(), found))))
+            Ok::<_, DatabaseError>(Some(Ok((applied, (inst.clone(), found)))))
         })?;
-        let (applied, packages): (Vec<_>, BTreeMap<_, _>) = found.into_iter().unzip();
+        let (mut applied, mut packages, mut damaged) = (Vec::new(), BTreeMap::new(), Vec::new());
+        for one in found {
+            match one {
+                Ok((records, (inst, installed))) => {
+                    applied.push(records);
+                    packages.insert(inst, installed);
+                }
+                Err(damage) => damaged.push(damage),
+            }
+        }
         let ended = self.ground.map(|ground| ground.ended_patches(&packages)).unwrap_or_default();
         let applied = ended.beside(AppliedPatches::new(applied));
         let has_native = packages.values().any(|installed| NativeOrigin::of(&installed.params).is_some());
@@ -195,7 +221,7 @@ impl Inspector<'_> {
         }
         all.sort_by(|one, other| one.patch.id.cmp(&other.patch.id));
         let packages = inventory.packages.into_iter().map(|(package, installed)| (package, installed.params));
-        Ok(InspectedPatches { applied, patches: all, has_native, packages: packages.collect() })
+        Ok(InspectedPatches { applied, patches: all, has_native, packages: packages.collect(), damaged })
     }
 
     /// Returns what the records say of a patch.

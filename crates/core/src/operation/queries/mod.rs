@@ -9,6 +9,7 @@ pub mod counts;
 pub mod fix_reasons;
 pub mod inspect;
 pub mod kept_files;
+pub mod merges;
 pub mod names;
 pub mod object_action;
 pub mod packages;

@@ -60,6 +60,8 @@ pub struct PackageListing {
     pub missing: Vec<String>,
     /// The packages that match by name but have an invalid pkginfo.
     pub corrupt: Vec<CorruptPackage>,
+    /// The length of the longest name of a package that matches by name, whatever else is asked for.
+    pub width: usize,
 }
 
 /// A package with an invalid pkginfo.
@@ -161,7 +163,7 @@ fn found(
     }
     let is_file = |seen: ObjectStatus| seen.file_type == FileType::Regular;
     let params = if !package.is_being_updated() {
-        package.params()
+        package.whole_params()
     } else if package.view().look(&places::pkginfo(package.inst()))?.is_some_and(is_file) {
         params_of(package.view(), package.inst())
     } else {
@@ -185,8 +187,11 @@ fn count_objects(view: &RecordView<'_>, packages: &mut [ListedPackage]) -> Resul
     let mut counts: BTreeMap<String, ObjectCounts> =
         packages.iter().map(|package| (package.instance.clone(), ObjectCounts::default())).collect();
     contents::scan(view, |raw| {
-        // A line that cannot be parsed is accepted, so that the scan reports it as an error.
-        let Ok(line) = ContentsLine::parse(raw) else { return true };
+        let Ok(line) = ContentsLine::parse(raw) else {
+            // If it may be about one of the packages, it is accepted, so that the scan reports it as an error.
+            let mut words = raw.split(u8::is_ascii_whitespace);
+            return words.any(|word| std::str::from_utf8(word).is_ok_and(|word| counts.contains_key(word)));
+        };
         for owner in &line.owners {
             if let Some(counts) = counts.get_mut(owner.package.as_str()) {
                 counts.add_line(&line, &owner.package);
@@ -274,6 +279,7 @@ impl PackageListing {
             self.corrupt.push(CorruptPackage { instance: package.instance, reason, damage: None });
             return Ok(());
         }
+        self.width = self.width.max(package.instance.len());
         let needs_compver = selection
             .version
             .as_ref()

@@ -5,13 +5,11 @@ use std::collections::BTreeMap;
 use crate::operation::failure::Failure;
 use crate::operation::session::must_have_database;
 use patchadm_changeset::format::run::Run;
-use patchadm_inputs::database::history::HistoryEntry;
+use patchadm_changeset::plan::Merge;
+use patchadm_inputs::database::history::{HistoryEntry, LARGEST_HISTORY, history_text};
 use patchadm_inputs::database::{DatabaseError, RecordView, read_consistently};
 use patchadm_rootfs::Root;
 use patchadm_svr4::places;
-
-/// The largest history that is read, in bytes: 256 MiB.
-const LARGEST: u64 = 256 << 20;
 
 /// A run with everything that the history says of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +18,8 @@ pub struct PastRun {
     pub line: HistoryEntry,
     /// The run that undid it.
     pub undone_by: Option<String>,
+    /// The edited files that each of its patches left in place.
+    pub merges: Vec<(String, Vec<Merge>)>,
 }
 
 /// The runs of a root.
@@ -36,10 +36,15 @@ pub struct PastRuns {
 /// Reads the history of a root; empty if there is none.
 pub fn past_runs(root: &Root) -> Result<PastRuns, Failure> {
     must_have_database(root)?;
-    let text = read_consistently(root, |view| {
-        Ok::<_, DatabaseError>(view.read(&places::history(), LARGEST)?.unwrap_or_default())
+    let (history, attempts) = read_consistently(root, |view| {
+        let history = history_text(view)?;
+        // Attempts are told as far as they can be read.
+        let attempts = view.read(&places::attempts(), LARGEST_HISTORY).ok().flatten().unwrap_or_default();
+        Ok::<_, DatabaseError>((history, attempts))
     })?;
-    Ok(PastRuns::parse(&text))
+    let mut past = PastRuns::parse(&history);
+    past.add_attempts(&attempts);
+    Ok(past)
 }
 
 /// Returns the existing logs of a run: those of its patches, or that of the root if none of them has one.
@@ -77,9 +82,11 @@ impl PastRuns {
         let known = places.get(&line.run).and_then(|place| self.runs.get_mut(*place));
         let Some(run) = known.filter(|run| run.line.result == line.result) else {
             places.insert(line.run.clone(), self.runs.len());
-            self.runs.push(PastRun { line, undone_by: None });
+            let merges = merges_of(&line);
+            self.runs.push(PastRun { line, undone_by: None, merges });
             return;
         };
+        let merges = merges_of(&line);
         for (all, more) in [(&mut run.line.patches, line.patches), (&mut run.line.packages, line.packages)] {
             for one in more {
                 if !all.contains(&one) {
@@ -87,8 +94,26 @@ impl PastRuns {
                 }
             }
         }
+        run.merges.extend(merges);
         run.line.because.extend(line.because);
         run.line.note = run.line.note.take().or(line.note);
+    }
+
+    /// Adds the attempts that came to nothing, each before the run that has its number or a later one.
+    fn add_attempts(&mut self, text: &[u8]) {
+        let number = |run: &str| Run::parse(run).map_or(0, |run| run.number);
+        for line in text.split(|&byte| byte == b'\n').filter_map(|line| HistoryEntry::parse(line).ok()) {
+            if self.runs.iter().any(|run| run.line.run == line.run) {
+                continue;
+            }
+            let of_line = number(&line.run);
+            let is_later = |run: &PastRun| {
+                let is_attempt = ["interrupted", "failed"].contains(&run.line.result.as_str());
+                number(&run.line.run) > of_line || !is_attempt && number(&run.line.run) == of_line
+            };
+            let place = self.runs.iter().position(is_later).unwrap_or(self.runs.len());
+            self.runs.insert(place, PastRun { line, undone_by: None, merges: Vec::new() });
+        }
     }
 
     /// Records for each run which run undid it.
@@ -114,6 +139,12 @@ impl PastRuns {
         };
         runs.find(is_it)
     }
+}
+
+/// Returns the edited files that the patch of a line left in place.
+fn merges_of(line: &HistoryEntry) -> Vec<(String, Vec<Merge>)> {
+    let merges = Some(line.merges.clone()).filter(|merges| !merges.is_empty());
+    merges.map(|merges| (line.patches.join(", "), merges)).into_iter().collect()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use patchadm_inputs::inventory::Touched;
 use patchadm_planning::plan::refresh::refreshed;
 use patchadm_planning::plan::registration::installf_queue::merged;
 use patchadm_planning::plan::{Action, Body, Plan};
+use patchadm_rootfs::never;
 use patchadm_svr4::package::{ContentsLine, ObjectPath};
 
 /// Adapts the changes of a plan to the present root. `line` gives the final line of a path.
@@ -27,7 +28,7 @@ pub(crate) fn refresh(
             touched.paths.insert(of.clone());
         }
     }
-    let now = ground.survey(&touched, None)?;
+    let now = ground.survey(&touched, &never)?;
     Ok(refreshed(plan, &now, line)?)
 }
 
@@ -41,7 +42,7 @@ pub(crate) fn with_requests(ground: &RootAndPolicy, mut last: Plan) -> Result<Pl
         return Ok(last);
     }
     let paths = paths_of_queue(&RecordView::live(root), &queue).map_err(Failure::from)?;
-    let mut now = ground.survey(&Touched { paths, ..Touched::default() }, None)?;
+    let mut now = ground.survey(&Touched { paths, ..Touched::default() }, &never)?;
     for (path, line) in &last.contents {
         match line {
             Some(line) => drop(now.lines.insert(path.clone(), (**line).clone())),

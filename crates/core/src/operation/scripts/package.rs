@@ -32,8 +32,8 @@ pub(crate) struct PackageScripts<'a, 'p> {
 /// The consequence of a failed call of installf(1M) or removef(1M), if the calling script went on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FailedRequests {
-    /// A warning: the package is installed or removed in part, for which pkgadd(1M) and pkgrm(1M) have a code.
-    Warn,
+    /// It is told, and has no other consequence: the script of a package knows what it can do without.
+    Tell,
     /// The run is given up: patchadd(1M) and patchrm(1M) have no code for a patch that is applied in part.
     GiveUp,
 }
@@ -96,7 +96,6 @@ impl PackageScripts<'_, '_> {
         if self.failed_requests == FailedRequests::GiveUp {
             return Err(unanswered(script, &failed).into());
         }
-        self.ending.warned = true;
         for text in failed {
             output.complains(&format!("in script {script}: {text}"));
         }

@@ -192,7 +192,7 @@ mod tests {
     }
 
     fn device(spool: &Path) -> OpenDevice {
-        OpenDevice::open(spool, &["ACMEx".to_owned()]).unwrap().unwrap()
+        OpenDevice::open(spool, &["ACMEx".to_owned()], &patchadm_rootfs::never).unwrap().unwrap()
     }
 
     #[test]

@@ -9,7 +9,7 @@ pub(super) fn area_of(name: &[u8]) -> SpaceArea {
         b"ledger" => SpaceArea::Ledgers,
         b"stage" => SpaceArea::Runs,
         UNDO => SpaceArea::Undo,
-        b"history" => SpaceArea::History,
+        b"history" | b"attempts" => SpaceArea::History,
         b"log" => SpaceArea::Logs,
         _ => SpaceArea::Other,
     }
@@ -26,6 +26,7 @@ mod tests {
             (places::ledgers(), SpaceArea::Ledgers),
             (places::stages(), SpaceArea::Runs),
             (places::history(), SpaceArea::History),
+            (places::attempts(), SpaceArea::History),
             (places::root_id(), SpaceArea::Other),
         ] {
             assert_eq!(area_of(place.name()), area, "{place}");

@@ -178,7 +178,7 @@ impl<'a> NewStage<'a> {
 
     fn make_listed(&self, session: &Session<'_>) -> Result<NewStageReport, StageError> {
         if self.request.records {
-            must_agree(self.root, |_| false)?;
+            must_agree(self.root, self.caller.interrupt, |_| false)?;
         }
         let directory = NewDirectory::make(self.root, &self.request.stage, &self.scope)?;
         directory.or_remove(|directory| {

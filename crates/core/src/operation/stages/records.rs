@@ -24,10 +24,11 @@ const NO_PACKAGE: &str = "patchadm";
 const PROGRAM: &str = "patchadm-stage";
 
 /// The files beside the journal about a root's own runs and stages.
-const OF_RUNS: [&[u8]; 9] = [
+const OF_RUNS: [&[u8]; 10] = [
     b"journal",
     b"journal.new",
     b"history",
+    b"attempts",
     b"log",
     b"stage",
     b"stages",
@@ -161,6 +162,7 @@ mod tests {
             "/var/sadm/patchadm/journal",
             "/var/sadm/patchadm/ops-17-9c1d6f20aa31b7e4",
             "/var/sadm/patchadm/history",
+            "/var/sadm/patchadm/attempts",
             "/var/sadm/patchadm/log",
             "/var/sadm/patchadm/stage",
             "/var/sadm/patchadm/stages",

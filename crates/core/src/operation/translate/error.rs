@@ -36,6 +36,16 @@ pub enum TranslateError {
     /// The destination has the package in the same architecture and version.
     #[error("identical version of <{0}> already exists on destination device")]
     Identical(PkgInst),
+    /// The destination has as many instances of the package as its MAXINST allows.
+    #[error("<{name}> exists {there} times on destination device, and MAXINST is {most}")]
+    TooManyInstances {
+        /// The package.
+        name: PkgInst,
+        /// The instances that exist.
+        there: usize,
+        /// The instances that may exist.
+        most: usize,
+    },
     /// The destination has another package of that name.
     #[error("<{0}> already exists on destination device, in another version or architecture")]
     NameTaken(PkgInst),
@@ -88,6 +98,9 @@ impl TranslateError {
 
     /// Returns whether an existing package is in the way of another one.
     pub fn is_duplicate(&self) -> bool {
-        matches!(self, Self::Identical(_) | Self::NameTaken(_) | Self::Twice(_))
+        matches!(
+            self,
+            Self::Identical(_) | Self::NameTaken(_) | Self::Twice(_) | Self::TooManyInstances { .. }
+        )
     }
 }

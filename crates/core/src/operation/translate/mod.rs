@@ -17,7 +17,6 @@ mod removal;
 mod stream;
 mod tree;
 
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 pub use error::TranslateError;
@@ -25,6 +24,7 @@ pub use removal::remove_spooled;
 
 use super::device::{self, OpenDevice};
 use patchadm_inputs::source::{Form, MemberStamp, PackageImage};
+use patchadm_rootfs::{Interrupt, never};
 use patchadm_svr4::format::pkgmap;
 use patchadm_svr4::package::PackagePath;
 
@@ -80,7 +80,7 @@ pub struct TransferredPackage {
 /// The observer of a transfer, who may end it.
 pub struct TransferObserver<'a> {
     /// Returns the signal that asks the transfer to end, if one arrived.
-    pub interrupt: &'a dyn Fn() -> Option<i32>,
+    pub interrupt: Interrupt<'a>,
     /// Receives each package before it is moved.
     pub transferring: &'a mut dyn FnMut(&TransferredPackage),
 }
@@ -116,8 +116,13 @@ impl PackageTranslation {
     /// Reads the selected packages, except for the content of the objects.
     pub fn prepare(request: TranslateRequest) -> Result<Self, TranslateError> {
         let TranslateRequest { device: from, packages, categories, to, existing, description_only } = request;
-        let device = OpenDevice::open(&from, &packages)?.and_then(|device| device.of_categories(&categories));
+        let (opened, is_description) = match OpenDevice::open(&from, &packages, &never) {
+            Ok(opened) => (opened, false),
+            Err(error) => (OpenDevice::description(&from, &packages, error)?, true),
+        };
+        let device = opened.and_then(|device| device.of_categories(&categories));
         let device = device.map_err(TranslateError::NoPackage)?;
+        let description_only = description_only || is_description || device.is_description();
         let is_directory = matches!(to, TransferDestination::Directory(_)) && to.path().is_dir();
         match (device.source.form(), &to) {
             (Form::Datastream(_), to) if !is_directory => {
@@ -187,21 +192,6 @@ fn member_name(path: &PackagePath, part: u32) -> Vec<u8> {
     let slash = name.iter().position(|&byte| byte == b'/').unwrap_or(name.len());
     let (place, rest) = name.split_at(slash);
     [place, format!(".{part}").as_bytes(), rest].concat()
-}
-
-/// Content that ends with an error after a signal.
-struct Attended<'a> {
-    data: &'a mut dyn Read,
-    interrupt: &'a dyn Fn() -> Option<i32>,
-}
-
-impl Read for Attended<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match (self.interrupt)() {
-            Some(_) => Err(io::Error::other("interrupted")),
-            None => self.data.read(buffer),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -12,11 +12,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use super::{
-    Attended, PROGRAM, PackageTranslation, TransferObserver, TransferredPackage, TranslateError, member_name,
-};
+use super::{PROGRAM, PackageTranslation, TransferObserver, TransferredPackage, TranslateError, member_name};
 use patchadm_inputs::source::{MemberStamp, PackageImage};
-use patchadm_rootfs::{Dir, WritableFile};
+use patchadm_rootfs::{Dir, InterruptibleRead, WritableFile};
 use patchadm_svr4::format::cpio::{CpioFormat, CpioHeader};
 use patchadm_svr4::format::datastream::{DatastreamError, DatastreamPackage, DatastreamWriter, PartWriter};
 use patchadm_svr4::package::{Mode, PackagePath, PkgInst};
@@ -203,7 +201,7 @@ impl<W: Write> TranslatedPart<'_, W> {
             &mut |_, path, delivered, data: &mut dyn Read| {
                 observer.check()?;
                 let name = member_name(path, number);
-                let data = &mut Attended { data, interrupt: observer.interrupt };
+                let data = &mut InterruptibleRead::new(data, observer.interrupt);
                 self.member(&name, delivered.stamp, delivered.size, data)
             },
         )

@@ -1,7 +1,7 @@
 //! Moving packages while signals arrive, and the names of the packages.
 
-use std::cell::Cell;
 use std::fs;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
@@ -48,11 +48,8 @@ fn translate(
         existing: ExistingPolicy::Overwrite,
         description_only: false,
     };
-    let looks = Cell::new(0);
-    let interrupt = || {
-        looks.set(looks.get() + 1);
-        (looks.get() >= interrupted).then_some(2)
-    };
+    let looks = AtomicU32::new(0);
+    let interrupt = || (looks.fetch_add(1, Ordering::Relaxed) + 1 >= interrupted).then_some(2);
     let mut observer = TransferObserver { interrupt: &interrupt, transferring: &mut |_| {} };
     PackageTranslation::prepare(request)?.perform(&mut observer)
 }

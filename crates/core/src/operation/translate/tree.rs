@@ -9,12 +9,11 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::{
-    Attended, ExistingPolicy, PROGRAM, PackageTranslation, TransferObserver, TransferredPackage,
-    TranslateError, member_name,
+    ExistingPolicy, PROGRAM, PackageTranslation, TransferObserver, TransferredPackage, TranslateError,
+    member_name,
 };
 use patchadm_inputs::source::{MemberStamp, PackageImage};
-use patchadm_rootfs::Timestamp;
-use patchadm_rootfs::{Dir, NewTree, Root, UnnamedDirectory};
+use patchadm_rootfs::{Dir, InterruptibleRead, NewTree, Root, Timestamp, UnnamedDirectory};
 use patchadm_svr4::format::params::{LARGEST_FILE, ParamFile};
 use patchadm_svr4::package::{Mode, ObjectPath, PackagePath, Params, PkgInst};
 
@@ -99,7 +98,9 @@ fn instance(
 ) -> Result<PkgInst, TranslateError> {
     let identical = there.iter().find(|(_, present)| present.is(params)).map(|(name, _)| name);
     match (existing, identical) {
-        (ExistingPolicy::Refuse, Some(identical)) => Err(TranslateError::Identical(identical.clone())),
+        (ExistingPolicy::Refuse | ExistingPolicy::Rename, Some(identical)) => {
+            Err(TranslateError::Identical(identical.clone()))
+        }
         (ExistingPolicy::Refuse, None) if there.contains_key(name) => {
             Err(TranslateError::NameTaken(name.clone()))
         }
@@ -107,7 +108,17 @@ fn instance(
         (ExistingPolicy::Overwrite, None) if matches!(there.get(name), Some(Present::Other)) => {
             Err(TranslateError::NoPackageThere(name.clone()))
         }
-        (ExistingPolicy::Rename, _) if there.contains_key(name) => {
+        (ExistingPolicy::Rename, None) if there.contains_key(name) => {
+            let instances = there.iter().filter(|(one, present)| {
+                one.abbreviation() == name.abbreviation() && matches!(present, Present::Package(_))
+            });
+            let count = instances.count();
+            // Without MAXINST only a root has a limit.
+            if let Ok(most) = params.text("MAXINST").trim().parse::<usize>()
+                && count >= most
+            {
+                return Err(TranslateError::TooManyInstances { name: name.clone(), there: count, most });
+            }
             let numbered = (2u32..).map(|number| PkgInst::new(&format!("{}.{number}", name.abbreviation())));
             let mut free =
                 numbered.skip_while(|name| name.as_ref().is_ok_and(|name| there.contains_key(name)));
@@ -171,7 +182,7 @@ fn package_into(
         &mut |_, path, delivered, data: &mut dyn Read| {
             observer.check()?;
             let name = member_name(path, parts.get(path).copied().unwrap_or(1));
-            let data = &mut Attended { data, interrupt: observer.interrupt };
+            let data = &mut InterruptibleRead::new(data, observer.interrupt);
             file(tree, &name, delivered.stamp, data, &mut buffer)
         },
     )

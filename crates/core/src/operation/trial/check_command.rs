@@ -201,10 +201,11 @@ fn last_lines(said: &[u8]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use patchadm_rootfs::never;
 
     fn checked(command: &str, limit: u64) -> CheckReport {
         let request = CheckRequest { command: command.to_owned(), limit };
-        run_check(&request, Path::new("/the/root"), &|| None)
+        run_check(&request, Path::new("/the/root"), &never)
     }
 
     #[test]

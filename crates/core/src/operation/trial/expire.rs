@@ -167,7 +167,7 @@ fn end_by_backout<'a>(
     };
     let (session, refreshed) =
         session.acting_as(&caller.doing(Command::Patchrm.name()), TrialChange::None, |session| {
-            must_agree(&session.ground.root, |_| false)?;
+            must_agree(&session.ground.root, session.caller.interrupt, |_| false)?;
             if refreshes {
                 refresh_locked(session, &RefreshRequest::default())?;
             }

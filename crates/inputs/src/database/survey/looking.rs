@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use patchadm_rootfs::{KnownFile, Live, side_by_side};
-use patchadm_rootfs::{Result, Root};
+use crate::database::DatabaseError;
+use patchadm_rootfs::Root;
+use patchadm_rootfs::{Interrupt, KnownFile, Live, side_by_side};
 use patchadm_svr4::package::ObjectPath;
 
 /// The number of objects of one directory that a thread reads at a time.
@@ -36,17 +37,22 @@ pub(super) struct DirectorySeen {
 type Piece = (usize, usize, usize);
 
 /// Reads all directories and returns their contents in order; a missing directory is empty. The bytes of files that are
-/// `known` and unchanged are not read.
+/// `known` and unchanged are not read. A signal ends it, also in the middle of a file.
 pub(super) fn look(
     root: &Root,
     directories: &[SurveyedDirectory],
     known: &BTreeMap<ObjectPath, KnownFile>,
-) -> Result<Vec<DirectorySeen>> {
+    interrupt: Interrupt<'_>,
+) -> Result<Vec<DirectorySeen>, DatabaseError> {
     let pieces: Vec<Piece> = directories.iter().enumerate().flat_map(pieces).collect();
     let seen = side_by_side(root.workers(), pieces.len(), || {
         let (mut buffer, pieces) = (vec![0; BUFFER], &pieces);
         move |at| {
-            pieces.get(at).map(|piece| (piece.0, look_at(root, directories, known, *piece, &mut buffer)))
+            let piece = pieces.get(at)?;
+            let seen = look_at(root, directories, (known, interrupt), *piece, &mut buffer);
+            // An interrupted read also fails.
+            let interrupted = |error| interrupt().map_or(error, DatabaseError::Interrupted);
+            Some((piece.0, seen.map_err(interrupted)))
         }
     });
     let mut all: Vec<DirectorySeen> = directories.iter().map(|_| DirectorySeen::default()).collect();
@@ -69,15 +75,18 @@ fn pieces((number, directory): (usize, &SurveyedDirectory)) -> impl Iterator<Ite
 fn look_at(
     root: &Root,
     directories: &[SurveyedDirectory],
-    known: &BTreeMap<ObjectPath, KnownFile>,
+    (known, interrupt): (&BTreeMap<ObjectPath, KnownFile>, Interrupt<'_>),
     (number, from, to): Piece,
     buffer: &mut [u8],
-) -> Result<DirectorySeen> {
+) -> Result<DirectorySeen, DatabaseError> {
     let mut seen = DirectorySeen::default();
     let Some(directory) = directories.get(number) else { return Ok(seen) };
     let Some(dir) = root.dir_of_object(&directory.physical)? else { return Ok(seen) };
     for (path, name) in directory.paths.get(from..to).unwrap_or_default() {
-        if let Some(live) = dir.live_through(buffer, name, known.get(path))? {
+        if let Some(signal) = interrupt() {
+            return Err(DatabaseError::Interrupted(signal));
+        }
+        if let Some(live) = dir.live_until(buffer, name, known.get(path), interrupt)? {
             seen.live.push((path.clone(), live));
         }
     }

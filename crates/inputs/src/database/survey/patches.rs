@@ -41,6 +41,7 @@ pub(super) fn read(
         ledgers: BTreeMap::new(),
     };
     for package in packages(touched, inventory) {
+        setting.go_on()?;
         let applied = applied(inventory, &package, setting.separator);
         let is_applied: HashSet<&str> = applied.iter().map(String::as_str).collect();
         let (asked, marker) = (&survey.asked, &inventory.marker);
@@ -56,6 +57,7 @@ pub(super) fn read(
             }
         }
         for patch in &applied {
+            setting.go_on()?;
             if let Some(listed) = lists.remove(patch) {
                 survey.archive(inventory, &package, patch, listed)?;
             }
@@ -126,7 +128,7 @@ impl PatchSurvey<'_> {
         package: &PkgInst,
         patch: &str,
     ) -> Result<(), DatabaseError> {
-        let SurveySettings { host, outside, .. } = *self.setting;
+        let SurveySettings { host, outside, interrupt, .. } = *self.setting;
         let Some(ledger) = self.ledger(package)? else { return Ok(()) };
         let reader = UndoReader { view: self.view, host, outside };
         match reader.kept_manifest(package, patch, &ledger) {
@@ -157,7 +159,8 @@ impl PatchSurvey<'_> {
         // The paths that a patch changed are a hint, even from an archive that nothing vouches for. The delivered
         // objects are not.
         let is_believed = manifest.objects.iter().any(is_asked)
-            && found.bound_manifest().is_ok_and(|bound| bound.as_ref() == Some(&manifest));
+            && found.bound_manifest(interrupt).is_ok_and(|bound| bound.as_ref() == Some(&manifest));
+        self.setting.go_on()?;
         if !is_believed && manifest.header.root != inventory.marker {
             return Ok(());
         }

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::database::undo_data::OutsideAccess;
 use crate::database::undo_data::tests::{MARKER, Replaced, digest, undo};
+use patchadm_rootfs::never;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::package::checksum;
 
@@ -96,13 +97,18 @@ impl Scene {
     }
 
     fn survey(&self, touched: &Touched) -> Inventory {
+        self.survey_until(touched, &never).unwrap()
+    }
+
+    fn survey_until(&self, touched: &Touched, interrupt: Interrupt<'_>) -> Result<Inventory, DatabaseError> {
         let setting = SurveySettings {
+            interrupt,
             host: &self.root,
             separator: "-",
             new_marker: MARKER,
             outside: OutsideAccess::default(),
         };
-        survey(&RecordView::live(&self.root), touched, &setting).unwrap()
+        survey(&RecordView::live(&self.root), touched, &setting)
     }
 
     fn survey_paths(&self, paths: &[&str]) -> Inventory {
@@ -133,6 +139,34 @@ fn a_path_brings_the_directories_above_it_and_what_is_not_there_is_absent() {
     assert_eq!(inventory.marker, MARKER);
     assert_eq!(inventory.accounts.uid("adm"), Some(3));
     assert_eq!(inventory.packages[&inst()].records.keys().collect::<Vec<_>>(), [b"pkginfo"]);
+}
+
+#[test]
+fn a_signal_ends_a_survey_wherever_it_is_and_also_in_the_middle_of_a_file() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let mut scene = Scene::new();
+    scene.install("/opt/bin/a", b"hello\n");
+    scene.install("/opt/large", &vec![b'x'; 1 << 20]);
+    scene.patch(&[("1-01", &[])]);
+    let touched = Touched {
+        paths: set(&["/opt/bin/a", "/opt/large"]),
+        packages: [inst()].into(),
+        ..Touched::default()
+    };
+    let asked = AtomicUsize::new(0);
+    let after = |questions: usize| {
+        asked.store(0, Ordering::Relaxed);
+        let interrupt = || (asked.fetch_add(1, Ordering::Relaxed) >= questions).then_some(15);
+        scene.survey_until(&touched, &interrupt).map(drop)
+    };
+    after(usize::MAX).unwrap();
+    // The large file alone is read in eight pieces.
+    let questions = asked.load(Ordering::Relaxed);
+    assert!(questions > 20, "{questions}");
+    for number in 0..questions {
+        let ended = after(number);
+        assert!(matches!(ended, Err(DatabaseError::Interrupted(15))), "after {number}: {ended:?}");
+    }
 }
 
 #[test]

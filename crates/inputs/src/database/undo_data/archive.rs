@@ -12,7 +12,7 @@ use patchadm_changeset::archive_file::{
     self, FromStart, LARGEST_MANIFEST, MANIFEST_MEMBER, UnboundArchive, UnreadContent, digest_of, stream,
 };
 use patchadm_changeset::format::manifest::{Manifest, decode};
-use patchadm_rootfs::{Digest, Hashing, ObjectStatus, Root, Sums};
+use patchadm_rootfs::{Digest, Hashing, Interrupt, InterruptibleRead, ObjectStatus, Root, Sums};
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry, member_name};
 use patchadm_svr4::package::{ObjectPath, PackagePath, Params, PkgInst, rule};
 
@@ -74,9 +74,10 @@ impl UndoArchiveFile {
         FromStart::new(&self.file)
     }
 
-    /// Returns the BLAKE3 of the file.
-    pub(super) fn digest(&self) -> Result<Digest, ArchiveError> {
-        digest_of(&self.file).map_err(|error| unreadable(&self.shown, &error))
+    /// Returns the BLAKE3 of the file, until a signal comes.
+    pub(super) fn digest(&self, interrupt: Interrupt<'_>) -> Result<Digest, ArchiveError> {
+        let digest = digest_of(&self.file, interrupt).map_err(|error| unreadable(&self.shown, &error));
+        digest.map_err(|error| ArchiveError::or_interrupted(error, interrupt))
     }
 
     /// Reads the manifest without the objects, or returns `None` for an archive of another program.
@@ -118,20 +119,30 @@ impl UndoArchiveFile {
     }
 
     /// Reads the archive to its end, with the BLAKE3 of its bytes: every member of the pkgmap has its size and sum, and
-    /// every object of the manifest its BLAKE3.
+    /// every object of the manifest its BLAKE3. A signal ends it.
     pub(super) fn read_all(
         &self,
         package: &PkgInst,
+        interrupt: Interrupt<'_>,
     ) -> Result<(Result<Option<Manifest>, UnreadContent>, Digest), ArchiveError> {
-        let mut raw = Hashing::new(FromStart::new(&self.file));
-        let read = read_all(&mut raw, package, &self.root);
-        io::copy(&mut raw, &mut io::sink()).map_err(|error| unreadable(&self.shown, &error))?;
+        let mut raw = Hashing::new(InterruptibleRead::new(FromStart::new(&self.file), interrupt));
+        let read = read_all(&mut raw, package, (&self.root, interrupt));
+        let copied = io::copy(&mut raw, &mut io::sink());
+        ArchiveError::unless_interrupted(interrupt)?;
+        copied.map_err(|error| unreadable(&self.shown, &error))?;
         Ok((read, raw.finish().1))
     }
 
     /// Does the same without the BLAKE3 of the bytes.
-    pub(super) fn read_undigested(&self, package: &PkgInst) -> Result<Option<Manifest>, UnreadContent> {
-        read_all(FromStart::new(&self.file), package, &self.root)
+    pub(super) fn read_undigested(
+        &self,
+        package: &PkgInst,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Option<Manifest>, ArchiveError> {
+        let bytes = InterruptibleRead::new(FromStart::new(&self.file), interrupt);
+        let read = read_all(bytes, package, (&self.root, interrupt));
+        ArchiveError::unless_interrupted(interrupt)?;
+        read.map_err(|unread| unread.of(&self.shown).into())
     }
 }
 
@@ -140,8 +151,12 @@ pub(super) fn unreadable(path: &str, error: &io::Error) -> ArchiveError {
     archive_file::unreadable(path, error).into()
 }
 
-/// Reads a stream to its end and compares every member with its descriptions.
-fn read_all(bytes: impl Read, package: &PkgInst, root: &Root) -> Result<Option<Manifest>, UnreadContent> {
+/// Reads a stream to its end and compares every member with its descriptions. A signal ends it with some error.
+fn read_all(
+    bytes: impl Read,
+    package: &PkgInst,
+    (root, interrupt): (&Root, Interrupt<'_>),
+) -> Result<Option<Manifest>, UnreadContent> {
     let mut stream = stream(bytes).map_err(|error| error.to_string())?;
     let [of] = stream.packages() else { return Err("it holds more than one package".to_owned().into()) };
     if of.inst.abbreviation() != package.abbreviation() {
@@ -171,7 +186,7 @@ fn read_all(bytes: impl Read, package: &PkgInst, root: &Root) -> Result<Option<M
         return Err("it goes on behind its end".to_owned().into());
     }
     if let Some(stored) = manifest.as_ref().and_then(|manifest| StoredContent::of(root, manifest)) {
-        let sums = stored.sums().map_err(|error| error.to_string())?;
+        let sums = stored.sums(interrupt).map_err(|error| error.to_string())?;
         members.extend(sums.into_iter().map(|(path, sums)| (member_name(path), sums)));
     }
     pkgmap.entries.iter().try_for_each(|entry| agrees(entry, &members))?;

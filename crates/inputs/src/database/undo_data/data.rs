@@ -11,7 +11,7 @@ use crate::format::ledger::{LedgerLine, LedgerUndo, SNAPSHOT, UndoLocation};
 use crate::source::{Image, SourceError};
 use patchadm_changeset::format::manifest::Manifest;
 use patchadm_changeset::plan::UndoFormat;
-use patchadm_rootfs::{Digest, Root};
+use patchadm_rootfs::{Digest, Interrupt, Root};
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 
 /// Undo data that was found and is open. Planners and commands ask it, and do not know its form.
@@ -102,9 +102,9 @@ impl UndoData {
         }
     }
 
-    /// Returns its BLAKE3 and its size.
-    pub fn digest(&self) -> Result<(Digest, u64), ArchiveError> {
-        Ok((self.archive.digest()?, self.size()))
+    /// Returns its BLAKE3 and its size, until a signal comes.
+    pub fn digest(&self, interrupt: Interrupt<'_>) -> Result<(Digest, u64), ArchiveError> {
+        Ok((self.archive.digest(interrupt)?, self.size()))
     }
 
     /// Returns a reader of its bytes, as they lie there.

@@ -1,7 +1,7 @@
 //! The reasons why undo data cannot be used.
 
 use patchadm_changeset::archive_file::ArchiveFileError;
-use patchadm_rootfs::RootError;
+use patchadm_rootfs::{Interrupt, RootError};
 use patchadm_svr4::package::PkgInst;
 
 use crate::database::ViewError;
@@ -95,6 +95,9 @@ pub enum ArchiveError {
         /// The marker of that root.
         marker: String,
     },
+    /// A signal came while it was read.
+    #[error("reading the undo data was interrupted by signal {0}")]
+    Interrupted(i32),
     /// The save directory could not be read.
     #[error(transparent)]
     View(#[from] ViewError),
@@ -104,6 +107,16 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
+    /// Fails if a signal came.
+    pub(super) fn unless_interrupted(interrupt: Interrupt<'_>) -> Result<(), Self> {
+        interrupt().map_or(Ok(()), |signal| Err(Self::Interrupted(signal)))
+    }
+
+    /// Returns the error, or the signal if one came: it is the reason then.
+    pub(super) fn or_interrupted(self, interrupt: Interrupt<'_>) -> Self {
+        interrupt().map_or(self, Self::Interrupted)
+    }
+
     /// Tells whether the caller may not read it: that says nothing about its validity.
     pub fn is_closed(&self) -> bool {
         match self {

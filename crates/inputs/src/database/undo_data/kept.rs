@@ -9,7 +9,7 @@ use super::{UndoReader, manifest};
 use crate::database::RecordView;
 use crate::format::ledger::{Ledger, LedgerUndo};
 use patchadm_changeset::format::manifest::{KEPT_MANIFEST, Manifest, PatchedPaths};
-use patchadm_rootfs::Digest;
+use patchadm_rootfs::{Digest, Interrupt};
 use patchadm_svr4::package::{Params, PkgInst, rule};
 use patchadm_svr4::places;
 
@@ -45,17 +45,18 @@ impl UndoReader<'_> {
     }
 
     /// Reads the manifest of a patch without using its undo data, if the ledger binds it: that of the snapshot if there
-    /// is one, or the kept one if nothing was saved.
+    /// is one, or the kept one if nothing was saved. A signal ends it.
     pub fn known_manifest(
         &self,
         package: &PkgInst,
         patch: &str,
         ledger: &Ledger,
+        interrupt: Interrupt<'_>,
     ) -> Result<Option<Manifest>, ArchiveError> {
         if let Some(kept) = self.kept_manifest(package, patch, ledger)? {
             return Ok(Some(kept));
         }
-        self.find_with(package, patch, ledger)?.telling(self.view)?.bound_manifest()
+        self.find_with(package, patch, ledger)?.telling(self.view)?.bound_manifest(interrupt)
     }
 
     /// Does the same for readers, without comparing a digest. `params` are those of the package; with them, the paths in

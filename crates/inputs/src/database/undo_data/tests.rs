@@ -12,7 +12,7 @@ use super::*;
 use patchadm_changeset::archive_file::MANIFEST_MEMBER as MANIFEST;
 use patchadm_changeset::format::manifest;
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState};
-use patchadm_rootfs::{Digest, FileType, Timestamp};
+use patchadm_rootfs::{Digest, FileType, Interrupt, Timestamp, never};
 use patchadm_svr4::format::cpio::{CpioFormat, CpioHeader};
 use patchadm_svr4::format::datastream::{DatastreamPackage, DatastreamWriter};
 use patchadm_svr4::package::checksum;
@@ -160,7 +160,7 @@ impl Scene {
     }
 
     fn verify(&self) -> Result<VerifiedManifest, ArchiveError> {
-        self.find(None).unwrap().verify_alone(Some(MARKER))
+        self.find(None).unwrap().verify_alone(Some(MARKER), &never)
     }
 
     fn reason(&self) -> String {
@@ -193,7 +193,7 @@ fn an_archive_of_ours_verifies_and_tells_its_run() {
     let run = Some(RUN.to_owned());
     assert!(archive.is_bound());
     assert_eq!(
-        archive.verify_alone(Some(MARKER)).unwrap(),
+        archive.verify_alone(Some(MARKER), &never).unwrap(),
         VerifiedManifest { manifest: Some(manifest), run }
     );
 }
@@ -296,13 +296,16 @@ fn a_line_counts_no_longer_when_the_patch_was_applied_anew_by_another_tool() {
 fn an_archive_of_another_root_is_refused_as_such() {
     let scene = Scene::new(&[("undo.gz", &undo("100-01", OBJECTS))]);
     let archive = scene.find(None).unwrap();
-    let error = archive.verify_alone(Some("ffffffffffffffff")).unwrap_err();
+    let error = archive.verify_alone(Some("ffffffffffffffff"), &never).unwrap_err();
     assert!(matches!(&error, ArchiveError::OtherRoot { marker, .. } if marker == MARKER), "{error}");
-    assert!(matches!(archive.verify_alone(Some(MARKER)), Err(ArchiveError::NotBound { .. })));
+    assert!(matches!(archive.verify_alone(Some(MARKER), &never), Err(ArchiveError::NotBound { .. })));
     let bytes = undo("100-01", OBJECTS);
     scene.bind(&bytes, "save");
     let bound = scene.find(None).unwrap();
-    assert!(bound.verify_alone(Some("ffffffffffffffff")).is_ok(), "its line says that it is this root's");
+    assert!(
+        bound.verify_alone(Some("ffffffffffffffff"), &never).is_ok(),
+        "its line says that it is this root's"
+    );
 }
 
 #[test]
@@ -333,4 +336,48 @@ fn a_remote_archive_is_found_on_the_host_or_where_it_was_moved_to() {
 
     fs::write(scene.save("remote"), b"TYPE=tape\n").unwrap();
     assert!(matches!(scene.find(None), Err(ArchiveError::Damaged { .. })));
+}
+
+/// Bytes that nothing compresses.
+fn noise(size: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state.to_be_bytes()[0]
+    };
+    std::iter::repeat_with(next).take(size).collect()
+}
+
+/// A way to read undo data.
+type Reading<'r> = &'r dyn Fn(Interrupt<'_>) -> Result<(), ArchiveError>;
+
+#[test]
+fn a_signal_ends_the_reading_of_undo_data_and_its_digest_wherever_it_is() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let large = noise(2 << 20);
+    let bytes = undo("100-01", &[("/opt/large", &large, b"new")]);
+    let scene = Scene::new(&[("undo.gz", &bytes)]);
+    scene.bind(&bytes, "save");
+    let found = scene.find(None).unwrap();
+    let readings: [(&str, Reading<'_>); 5] = [
+        ("digest", &|interrupt| found.digest(interrupt).map(drop)),
+        ("as written", &|interrupt| found.as_written().unwrap().unwrap().digesting.wait(interrupt)),
+        ("bound manifest", &|interrupt| found.bound_manifest(interrupt).map(drop)),
+        ("verified", &|interrupt| found.verify_alone(Some(MARKER), interrupt).map(drop)),
+        ("verified for adoption", &|interrupt| found.verify_unbound(interrupt).map(drop)),
+    ];
+    for (name, read) in readings {
+        let asked = AtomicUsize::new(0);
+        let after = |questions: usize| {
+            asked.store(0, Ordering::Relaxed);
+            read(&|| (asked.fetch_add(1, Ordering::Relaxed) >= questions).then_some(15))
+        };
+        after(usize::MAX).unwrap();
+        let questions = asked.load(Ordering::Relaxed);
+        assert!(questions > 4, "{name}: {questions}");
+        for number in 0..questions {
+            let ended = after(number);
+            assert!(matches!(ended, Err(ArchiveError::Interrupted(15))), "{name} after {number}: {ended:?}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Verifies undo data before anything is restored from it: by the ledger of the root, or from its first byte to its last.
 
 use std::io;
+use std::sync::mpsc::{self, Receiver};
 use std::thread::JoinHandle;
 
 use super::archive::{UndoArchiveFile, unreadable};
@@ -10,7 +11,7 @@ use super::error::ArchiveError;
 use crate::database::RecordView;
 use crate::format::ledger::LedgerLine;
 use patchadm_changeset::format::manifest::Manifest;
-use patchadm_rootfs::Digest;
+use patchadm_rootfs::{Digest, Interrupt, never};
 use patchadm_svr4::package::rule;
 
 /// Verified undo data.
@@ -44,11 +45,12 @@ impl UndoData {
         Ok(read.map(|(manifest, content, digesting)| UndoAsWritten { manifest, content, digesting }))
     }
 
-    /// Returns the manifest if the ledger binds the undo data and the bytes are those named there; `None` for any other.
-    pub fn bound_manifest(&self) -> Result<Option<Manifest>, ArchiveError> {
+    /// Returns the manifest if the ledger binds the undo data and the bytes are those named there; `None` for any other. A
+    /// signal ends it.
+    pub fn bound_manifest(&self, interrupt: Interrupt<'_>) -> Result<Option<Manifest>, ArchiveError> {
         let read = self.while_digesting(|| Ok(self.manifest()?.map(|manifest| (manifest, ()))))?;
         let Some((manifest, (), digesting)) = read else { return Ok(None) };
-        digesting.wait().map(|()| Some(manifest))
+        digesting.wait(interrupt).map(|()| Some(manifest))
     }
 
     /// Reads while a thread computes the digest, if a line names the undo data.
@@ -58,13 +60,13 @@ impl UndoData {
     ) -> Result<Option<(Manifest, T, DigestCheck)>, ArchiveError> {
         let Some(line) = self.line.as_ref().filter(|line| line.archive().is_some()) else { return Ok(None) };
         let (archive, expected) = (self.archive.try_clone()?, line.clone());
-        let digesting = DigestCheck(std::thread::spawn(move || must_be(&archive, &expected)));
+        let digesting = DigestCheck::begin(archive, expected);
         let accepted =
             read().and_then(|read| read.map(|read| self.accepts(&read.0).map(|()| read)).transpose());
         match accepted {
             Ok(read) => Ok(read.map(|(manifest, more)| (manifest, more, digesting))),
             // If the bytes differ from the written ones, that is the reason, whatever the parser says.
-            Err(error) => Err(digesting.wait().err().unwrap_or(error)),
+            Err(error) => Err(digesting.wait(&never).err().unwrap_or(error)),
         }
     }
 
@@ -79,24 +81,30 @@ impl UndoData {
     }
 
     /// Verifies all of it, and the snapshot beside an archive that scripts made: then the manifest is that of the
-    /// snapshot. `marker` is that of the root; undo data of another root is reported as such.
+    /// snapshot. `marker` is that of the root; undo data of another root is reported as such. A signal ends it.
     pub fn verify(
         &self,
         view: &RecordView<'_>,
         marker: Option<&str>,
+        interrupt: Interrupt<'_>,
     ) -> Result<VerifiedManifest, ArchiveError> {
-        let verified = self.verify_alone(marker)?;
+        let verified = self.verify_alone(marker, interrupt)?;
         match self.snapshot(view)? {
-            Some(snapshot) => {
-                Ok(VerifiedManifest { manifest: snapshot.verify_alone(marker)?.manifest, ..verified })
-            }
+            Some(snapshot) => Ok(VerifiedManifest {
+                manifest: snapshot.verify_alone(marker, interrupt)?.manifest,
+                ..verified
+            }),
             None => Ok(verified),
         }
     }
 
     /// Reads all of it: its bytes have the digest named by the ledger, and every part is what it is described as. What
-    /// has a manifest is ours and must have a line.
-    pub fn verify_alone(&self, marker: Option<&str>) -> Result<VerifiedManifest, ArchiveError> {
+    /// has a manifest is ours and must have a line. A signal ends it.
+    pub fn verify_alone(
+        &self,
+        marker: Option<&str>,
+        interrupt: Interrupt<'_>,
+    ) -> Result<VerifiedManifest, ArchiveError> {
         let expected = match &self.line {
             Some(line) if line.archive().is_none() => return Err(self.not_bound()),
             Some(line) => Some(line),
@@ -105,7 +113,7 @@ impl UndoData {
                 None
             }
         };
-        let (read, digest) = self.archive.read_all(&self.package)?;
+        let (read, digest) = self.archive.read_all(&self.package, interrupt)?;
         expected.map_or(Ok(()), |line| same(self.path(), line, digest))?;
         let manifest = read.map_err(|unread| unread.of(self.path()))?;
         if let Some(manifest) = &manifest {
@@ -126,10 +134,9 @@ impl UndoData {
         }
     }
 
-    /// Reads all of undo data that needs no line, because it may be adopted.
-    pub fn verify_unbound(&self) -> Result<Option<Manifest>, ArchiveError> {
-        let manifest =
-            self.archive.read_undigested(&self.package).map_err(|unread| unread.of(self.path()))?;
+    /// Reads all of undo data that needs no line, because it may be adopted, until a signal comes.
+    pub fn verify_unbound(&self, interrupt: Interrupt<'_>) -> Result<Option<Manifest>, ArchiveError> {
+        let manifest = self.archive.read_undigested(&self.package, interrupt)?;
         manifest.as_ref().map_or(Ok(()), |manifest| self.accepts(manifest))?;
         Ok(manifest)
     }
@@ -172,20 +179,32 @@ pub fn must_have_size(path: &str, line: &LedgerLine, written: u64, found: u64) -
     Err(ArchiveError::Damaged { path: path.to_owned(), reason })
 }
 
-/// A thread that computes the digest of an archive.
+/// A thread that computes the digest of an archive. It ends early if nobody is going to wait for it any more.
 #[derive(Debug)]
-pub struct DigestCheck(JoinHandle<Result<(), ArchiveError>>);
-
-impl DigestCheck {
-    /// Waits for the digest. Fails if the archive is not what its run wrote.
-    pub fn wait(self) -> Result<(), ArchiveError> {
-        let failed = || unreadable("the undo archive", &io::Error::other("the reading thread failed"));
-        self.0.join().unwrap_or_else(|_| Err(failed()))
-    }
+pub struct DigestCheck {
+    thread: JoinHandle<Result<(), ArchiveError>>,
+    /// A message for each portion that the thread reads.
+    portions: Receiver<()>,
 }
 
-fn must_be(archive: &UndoArchiveFile, line: &LedgerLine) -> Result<(), ArchiveError> {
-    same(archive.path(), line, archive.digest()?)
+impl DigestCheck {
+    fn begin(archive: UndoArchiveFile, line: LedgerLine) -> Self {
+        let (portion, portions) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let is_in_vain = || portion.send(()).is_err().then_some(0);
+            same(archive.path(), &line, archive.digest(&is_in_vain)?)
+        });
+        Self { thread, portions }
+    }
+
+    /// Waits for the digest, until a signal comes. Fails if the archive is not what its run wrote.
+    pub fn wait(self, interrupt: Interrupt<'_>) -> Result<(), ArchiveError> {
+        for () in &self.portions {
+            ArchiveError::unless_interrupted(interrupt)?;
+        }
+        let failed = || unreadable("the undo archive", &io::Error::other("the reading thread failed"));
+        self.thread.join().unwrap_or_else(|_| Err(failed()))
+    }
 }
 
 fn same(shown: &str, line: &LedgerLine, digest: Digest) -> Result<(), ArchiveError> {

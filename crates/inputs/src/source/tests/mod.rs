@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use super::*;
 use patchadm_container::Compression;
+use patchadm_rootfs::never;
 use patchadm_svr4::format::cpio;
 use patchadm_svr4::format::cpio::CpioHeader;
 use patchadm_svr4::format::{compress, datastream};
@@ -130,7 +131,7 @@ fn scanned(bytes: &[u8]) -> Result<(TempDir, Source, Image), SourceError> {
     let path = temp.path().join("900-01.any");
     fs::write(&path, bytes).unwrap();
     let source = Source::open(&path)?;
-    let image = source.scan()?;
+    let image = source.scan(&never)?;
     Ok((temp, source, image))
 }
 
@@ -191,6 +192,38 @@ fn one_patch_in_every_form_is_one_image() {
 }
 
 #[test]
+fn a_signal_ends_the_reading_of_every_form_wherever_it_is() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let tree = patch();
+    let dir = tempfile::tempdir().unwrap();
+    directory(&dir.path().join("900-01"), &tree);
+    let forms = [("tar", tar(&tree, "900-01")), ("zip", zip(&tree, "900-01")), ("stream", stream(&tree))];
+    for (name, bytes) in &forms {
+        fs::write(dir.path().join(name), bytes).unwrap();
+        fs::write(dir.path().join(format!("{name}.gz")), gzip(bytes)).unwrap();
+    }
+    for name in ["900-01", "tar", "tar.gz", "zip", "stream", "stream.gz"] {
+        let path = dir.path().join(name);
+        let asked = AtomicUsize::new(0);
+        let after = |questions: usize| {
+            asked.store(0, Ordering::Relaxed);
+            let interrupt = || (asked.fetch_add(1, Ordering::Relaxed) >= questions).then_some(2);
+            let (source, image) = open_signed_until(&path, &[], &interrupt)?;
+            source.verify_until(&image, &interrupt)
+        };
+        after(usize::MAX).unwrap();
+        for number in 0..asked.load(Ordering::Relaxed) {
+            // The last question may be one after everything is read.
+            let Err(error) = after(number) else {
+                assert!(number + 2 > asked.load(Ordering::Relaxed), "{name} after {number}");
+                continue;
+            };
+            assert!(matches!(error.problem, SourceProblem::Interrupted(2)), "{name} after {number}: {error}");
+        }
+    }
+}
+
+#[test]
 fn a_damaged_package_is_no_harm_to_its_neighbours() {
     let mut tree = patch();
     tree.insert("SUNWa/install/preinstall".to_owned(), b"something else".to_vec());
@@ -199,11 +232,11 @@ fn a_damaged_package_is_no_harm_to_its_neighbours() {
         let path = temp.path().join("spool");
         fs::write(&path, bytes).unwrap();
         let source = Source::open(&path).unwrap();
-        assert!(source.scan().is_err());
-        let image = source.scan_only(&|name| name == "SUNWb.p1").unwrap();
+        assert!(source.scan(&never).is_err());
+        let image = source.scan_only(&|name| name == "SUNWb.p1", &never).unwrap();
         assert_eq!(image.packages.len(), 1);
         source.verify(&image).unwrap();
-        let nothing = source.scan_only(&|_| false).unwrap_err().problem;
+        let nothing = source.scan_only(&|_| false, &never).unwrap_err().problem;
         assert!(matches!(nothing, SourceProblem::BadForm(_)));
     }
 }
@@ -216,13 +249,13 @@ fn a_directory_is_used_in_place_even_through_a_link() {
     fs::create_dir(place.join("docs")).unwrap();
     symlink("real", temp.path().join("900-01")).unwrap();
     let source = Source::open(&temp.path().join("900-01")).unwrap();
-    let image = source.scan().unwrap();
+    let image = source.scan(&never).unwrap();
     assert_eq!((image.form, image.name.as_str()), (Form::Directory, "900-01"));
     assert_eq!(image.patchinfo.as_ref().unwrap().patch_id, "900-01");
     assert_is_the_patch(&source, &image);
 
     let one = Source::open(&place.join("SUNWb.p1")).unwrap();
-    let image = one.scan().unwrap();
+    let image = one.scan(&never).unwrap();
     assert_eq!(image.packages[0].directory, "SUNWb.p1");
     one.verify(&image).unwrap();
     let files = contents(&one, &image);
@@ -320,7 +353,7 @@ fn the_patches_of_the_goldens_are_the_same_as_directory_and_as_stream() {
             continue;
         }
         let sources = [&path, &stream].map(|path| Source::open(path).unwrap());
-        let [one, other] = [0, 1].map(|at| sources[at].scan().unwrap());
+        let [one, other] = [0, 1].map(|at| sources[at].scan(&never).unwrap());
         assert_eq!(contents(&sources[0], &one), contents(&sources[1], &other), "{}", path.display());
         sources[1].verify(&other).unwrap();
         for package in &one.packages {
@@ -345,7 +378,7 @@ fn real_packages_are_what_their_pkgmaps_say() {
     for path in directories.flat_map(|owner| fs::read_dir(owner).unwrap()).map(|entry| entry.unwrap().path())
     {
         let source = Source::open(&path).unwrap();
-        let image = source.scan().unwrap();
+        let image = source.scan(&never).unwrap();
         source.verify(&image).unwrap();
         checked += image.packages.len();
     }

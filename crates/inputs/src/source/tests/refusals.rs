@@ -1,6 +1,7 @@
 //! Sources that lie, lead outside or are damaged: each is refused by name, or does no harm.
 
 use super::*;
+use patchadm_rootfs::never;
 
 /// Returns the refusal of a patch with a change in it, as a tar archive.
 fn refused(change: impl Fn(&mut Tree)) -> SourceProblem {
@@ -18,10 +19,10 @@ fn a_link_in_place_of_a_file_is_refused_and_never_followed() {
     fs::write(&secret, b"a=1\n").unwrap();
     let object = temp.path().join("SUNWa/reloc/etc/a.conf");
     let source = Source::open(temp.path()).unwrap();
-    let image = source.scan().unwrap();
+    let image = source.scan(&never).unwrap();
     fs::remove_file(&object).unwrap();
     symlink(&secret, &object).unwrap();
-    let problem = source.scan().unwrap_err().problem;
+    let problem = source.scan(&never).unwrap_err().problem;
     assert_eq!(problem.to_string(), "package SUNWa, file etc/a.conf: symbolic link included in patch");
     assert!(
         matches!(source.verify(&image).unwrap_err().problem, SourceProblem::Symlink { .. }),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::elf_files::library;
-use crate::release::ReleaseObject;
+use patchadm_releases::ReleaseObject;
 
 fn program(object: &mut ReleaseObject) {
     object.mode = patchadm_svr4::package::Mode::of(0o755);
@@ -34,6 +34,7 @@ fn a_library_that_something_needs_does_not_go_unless_that_is_wanted() {
             .iter()
             .map(|finding| match finding {
                 BuildFinding::Abi(finding) => finding.to_string(),
+                BuildFinding::SameTime(finding) => finding.to_string(),
             })
             .collect();
         let expected = format!("tree: /bin/web needs {lost}, which tree: /lib/libacme.so no longer provides");
@@ -66,6 +67,7 @@ fn what_only_another_patch_provides_should_be_required() {
     let to = MadePackage::tree()
         .file("/bin/web", web)
         .but(program)
+        .but(|object| object.mtime.seconds += 1)
         .file("/lib/libacme.so", library(Some("libacme.so.1"), &[], &["ACME_1.0"], &[]))
         .release();
     let draft = draft_patch(&base, &to, None, &others, &request("900-01")).unwrap();

@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
-use crate::release::{
-    ContentReader, FileContent, LinkGroup, ObjectOwner, Release, ReleaseForm, ReleaseObject,
-    ReleaseObjectKind, ReleasePackage, Upkeep,
-};
+use crate::release::{ContentReader, Release, ReleaseForm, ReleasePackage};
+use patchadm_releases::{FileContent, LinkGroup, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep};
 use patchadm_rootfs::{Digest, Timestamp};
 use patchadm_svr4::package::{Mode, ObjectPath, checksum};
 

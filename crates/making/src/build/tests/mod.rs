@@ -1,5 +1,6 @@
 //! Patches made in memory, written in every form and read again.
 
+mod comparing;
 mod libraries;
 pub(crate) mod made_up;
 mod revisions;
@@ -10,7 +11,8 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::release::Release;
 use made_up::{DELIVERED, MadePackage, directory, symlink};
-use patchadm_rootfs::{WorkMeter, WorkStep};
+use patchadm_releases::CompareOptions;
+use patchadm_rootfs::{Interrupt, WorkMeter, WorkStep, never};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 
@@ -78,13 +80,13 @@ fn destination(path: &Path, form: PatchForm) -> PatchDestination {
 }
 
 fn write_to(draft: &PatchDraft<'_>, to: &PatchDestination) -> Result<WrittenPatch, BuildError> {
-    write_watched(draft, to, &|| None)
+    write_watched(draft, to, &never)
 }
 
 fn write_watched(
     draft: &PatchDraft<'_>,
     to: &PatchDestination,
-    interrupt: &dyn Fn() -> Option<i32>,
+    interrupt: Interrupt<'_>,
 ) -> Result<WrittenPatch, BuildError> {
     let meter = WorkMeter::default();
     let written = write_patch(draft, to, WriteWatch { interrupt, meter: &meter });
@@ -200,15 +202,15 @@ fn what_cannot_be_in_a_package_is_refused_by_its_path() {
         let (from, to) = (old().release(), to.release());
         draft_patch(&from, &to, None, &[], &request("900-01")).unwrap_err().to_string()
     };
-    let nameless = |object: &mut crate::release::ReleaseObject| {
-        object.owner = crate::release::ObjectOwner { name: None, id: Some(1000) };
+    let nameless = |object: &mut patchadm_releases::ReleaseObject| {
+        object.owner = patchadm_releases::ObjectOwner { name: None, id: Some(1000) };
     };
     assert_eq!(
         refused(new().file("/x", "x").but(nameless)),
         "ACMEweb: /x belongs to number 1000, which is no name of an account; --owner gives all objects one"
     );
     assert!(refused(new().file("/a/$HOME", "x")).contains("takes for a variable"));
-    let labelled = |object: &mut crate::release::ReleaseObject| {
+    let labelled = |object: &mut patchadm_releases::ReleaseObject| {
         object.xattrs.insert(b"security.selinux".to_vec(), b"x".to_vec());
     };
     assert_eq!(

@@ -119,3 +119,33 @@ fn two_patches_have_no_path_in_common_unless_one_names_the_other() {
     let requires = patchadm_svr4::patch::Requirements::parse("901-01", "-").unwrap();
     assert!(made(&|request| request.lists.requires = requires.clone()).is_ok());
 }
+
+#[test]
+fn a_file_that_only_its_bytes_tell_from_the_one_before_it_is_named() {
+    let tree = |text: &str, later: i64| {
+        MadePackage::tree().file("/lib/m.py", text).but(|object| object.mtime.seconds += later)
+    };
+    let (old, new) = (tree("X=1\n", 0).release(), tree("X=2\n", 0).release());
+    let said = |draft: &PatchDraft<'_>| {
+        draft
+            .findings
+            .iter()
+            .map(|finding| match finding {
+                BuildFinding::SameTime(finding) => finding.to_string(),
+                BuildFinding::Abi(finding) => finding.to_string(),
+            })
+            .collect::<Vec<_>>()
+    };
+    let first = draft_patch(&old, &new, None, &[], &request("900-01")).unwrap();
+    let [finding] = &said(&first)[..] else { panic!("{:?}", first.findings) };
+    assert!(finding.contains("/lib/m.py has other bytes than in the old release"), "{finding}");
+    assert!(finding.contains("the same size and modification time"), "{finding}");
+
+    let later = tree("X=2\n", 1).release();
+    let previous = as_previous(&first, PatchForm::Directory);
+    assert!(said(&draft_patch(&old, &later, None, &[], &request("900-01")).unwrap()).is_empty());
+    let third = tree("X=3\n", 0).release();
+    let second = draft_patch(&old, &third, Some(&previous), &[], &request("900-02")).unwrap();
+    let of_second = said(&second);
+    assert!(of_second.len() == 2 && of_second[1].contains("than in 900-01"), "{of_second:?}");
+}

@@ -2,18 +2,16 @@
 
 use std::io::{self, Read};
 
-use super::destination::Interrupt;
-use crate::release::FileContent;
-use patchadm_rootfs::Digesting;
+use patchadm_releases::FileContent;
+use patchadm_rootfs::{Digesting, Interrupt, InterruptibleRead};
 
 /// Bytes that are read beyond what is wanted, to see that there are none.
 const ONE: usize = 1;
 
 /// Content that ends with an error where it is not what it was when it was listed, or when a signal came.
 pub(super) struct CheckedContent<'a> {
-    inner: &'a mut dyn Read,
+    inner: InterruptibleRead<'a, &'a mut dyn Read>,
     expected: FileContent,
-    interrupt: Interrupt<'a>,
     size: u64,
     digest: Digesting,
     end: ContentEnd,
@@ -35,7 +33,8 @@ enum ContentEnd {
 impl<'a> CheckedContent<'a> {
     /// Wraps the content of a file.
     pub(super) fn new(inner: &'a mut dyn Read, expected: FileContent, interrupt: Interrupt<'a>) -> Self {
-        Self { inner, expected, interrupt, size: 0, digest: Digesting::default(), end: ContentEnd::Open }
+        let inner = InterruptibleRead::new(inner, interrupt);
+        Self { inner, expected, size: 0, digest: Digesting::default(), end: ContentEnd::Open }
     }
 
     /// Tells whether other bytes came than were listed.
@@ -80,11 +79,7 @@ impl Read for CheckedContent<'_> {
             ContentEnd::Open if buffer.is_empty() => return Ok(0),
             ContentEnd::Open => {}
         }
-        if (self.interrupt)().is_some() {
-            self.end = ContentEnd::Failed;
-            return Err(io::Error::other("interrupted"));
-        }
-        let count = read_full(self.inner, buffer).inspect_err(|_| self.end = ContentEnd::Failed)?;
+        let count = read_full(&mut self.inner, buffer).inspect_err(|_| self.end = ContentEnd::Failed)?;
         self.size += count as u64;
         self.digest.update(buffer.get(..count).unwrap_or_default());
         if self.size > self.expected.size {
@@ -120,10 +115,11 @@ fn read_full(inner: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
 mod tests {
     use super::super::super::tests::made_up::content;
     use super::*;
+    use patchadm_rootfs::never;
 
     fn read(listed: &str, found: &str) -> Result<Vec<u8>, String> {
         let mut bytes = found.as_bytes();
-        let mut checked = CheckedContent::new(&mut bytes, content(listed), &|| None);
+        let mut checked = CheckedContent::new(&mut bytes, content(listed), &never);
         let mut out = Vec::new();
         checked.read_to_end(&mut out).map_err(|error| error.to_string())?;
         checked.finish().unwrap();
@@ -142,7 +138,7 @@ mod tests {
     #[test]
     fn what_reads_just_the_size_is_checked_at_the_end() {
         let mut bytes = &b"sane"[..];
-        let mut checked = CheckedContent::new(&mut bytes, content("same"), &|| None);
+        let mut checked = CheckedContent::new(&mut bytes, content("same"), &never);
         checked.read_exact(&mut [0; 4]).unwrap();
         assert!(checked.finish().is_err() && checked.has_changed());
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::error::BuildError;
 use patchadm_inputs::sign::Sha256Sum;
-use patchadm_rootfs::WorkMeter;
+use patchadm_rootfs::{Interrupt, WorkMeter};
 
 /// The form that a patch is written in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,14 +63,11 @@ pub struct WrittenPatch {
     pub sha256: Sha256Sum,
 }
 
-/// Tells whether a signal wants the work to end.
-pub(super) type Interrupt<'a> = &'a dyn Fn() -> Option<i32>;
-
 /// Whoever wants a patch written, and may not wait for its end.
 #[derive(Clone, Copy)]
 pub struct WriteWatch<'a> {
     /// Tells whether a signal wants the work to end.
-    pub interrupt: &'a dyn Fn() -> Option<i32>,
+    pub interrupt: Interrupt<'a>,
     /// Knows how far the work is.
     pub meter: &'a WorkMeter,
 }

@@ -6,10 +6,10 @@ use super::super::draft::{DraftedPackage, PatchDraft};
 use super::super::error::BuildError;
 use super::super::pairs::ReleaseSide;
 use super::content::CheckedContent;
-use super::destination::{Interrupt, WriteWatch};
+use super::destination::WriteWatch;
 use super::sink::{PatchMember, PatchSink};
 use crate::release::ReleasePackage;
-use patchadm_rootfs::{WorkStep, WorkUnit};
+use patchadm_rootfs::{Interrupt, WorkStep, WorkUnit};
 use patchadm_svr4::format::params;
 use patchadm_svr4::package::ObjectPath;
 

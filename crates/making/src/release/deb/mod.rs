@@ -13,8 +13,9 @@ use super::archive_file::{ArchiveFile, FilePart, read_limited};
 use super::error::ReleaseProblem;
 use super::package_identity::PackageIdentity;
 use super::tar_archive::TarPart;
-use super::{ReleaseForm, ReleaseObject, ReleaseObjectKind, ReleasePackage, Upkeep};
+use super::{ReleaseForm, ReleasePackage};
 use control::{ControlFields, conffiles};
+use patchadm_releases::{ReleaseObject, ReleaseObjectKind, Upkeep};
 
 /// The bytes that an ar archive begins with.
 pub(super) const MAGIC: &[u8] = ar::MAGIC;

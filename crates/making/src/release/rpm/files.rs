@@ -7,7 +7,7 @@ use super::header::{RpmHeader, damaged};
 use super::tags;
 use crate::release::collector::content_of;
 use crate::release::error::ReleaseProblem;
-use crate::release::{Device, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep};
+use patchadm_releases::{Device, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep};
 use patchadm_rootfs::{Sums, Timestamp};
 use patchadm_svr4::package::{Mode, ObjectPath, Word};
 

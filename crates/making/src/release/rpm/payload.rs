@@ -14,9 +14,9 @@ use crate::release::collector::{
 };
 use crate::release::error::ReleaseProblem;
 use crate::release::tar_archive::member_path;
-use crate::release::{FileContent, ReleaseObject, ReleaseObjectKind};
 use patchadm_container::{ContainerFormat, open_container};
 use patchadm_inputs::sha256::Sha256;
+use patchadm_releases::{FileContent, ReleaseObject, ReleaseObjectKind};
 use patchadm_rootfs::{Digest, Sums};
 use patchadm_svr4::format::cpio::{CpioError, CpioHeader, CpioReader};
 use patchadm_svr4::package::ObjectPath;

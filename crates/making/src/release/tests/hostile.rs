@@ -1,5 +1,6 @@
 //! Damaged packages: an error or the same bytes, never a panic.
 
+use patchadm_releases::ReleaseObject;
 use std::fs;
 
 use super::*;

@@ -1,6 +1,7 @@
 //! rpm packages whose archive has no names and sizes, as those of files of 4 GiB and more: made by hand as rpm writes them,
 //! and one that rpmbuild itself makes.
 
+use patchadm_releases::ReleaseObjectKind;
 use std::fs;
 use std::process::Command;
 

@@ -5,6 +5,7 @@ mod large_rpm;
 mod shared;
 mod small;
 
+use patchadm_releases::ReleaseObject;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::Read as _;

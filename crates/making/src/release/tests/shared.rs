@@ -1,5 +1,6 @@
 //! Packages made by dpkg-deb, rpmbuild and Debian.
 
+use patchadm_releases::{ReleaseObject, ReleaseObjectKind, Upkeep};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 

@@ -1,5 +1,6 @@
 //! Small trees, archives and packages made for one test.
 
+use patchadm_releases::{ReleaseObject, ReleaseObjectKind};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 

@@ -2,7 +2,7 @@
 //! go.
 
 use patchadm_inputs::inventory::{Installed, Inventory, is_kept_package};
-use patchadm_svr4::format::depend::{Depend, Dependency, DependencyKind};
+use patchadm_svr4::format::depend::{Depend, Dependency, DependencyKind, PackageVersion};
 use patchadm_svr4::format::params::compact;
 use patchadm_svr4::package::{Params, PkgInst};
 
@@ -47,7 +47,7 @@ pub(super) fn needed_by(package: &PkgInst, inventory: &Inventory) -> Vec<String>
     };
     for (other, installed) in inventory.packages.iter().filter(is_asked) {
         let needs = recorded(installed).into_iter().any(|entry| {
-            entry.binding == DependencyKind::Prerequisite && means(&entry, package, &own.params)
+            entry.binding == DependencyKind::Prerequisite && means_installed(&entry, package, own)
         });
         // another instance may serve as well
         let others = inventory.packages.iter().filter(|(instance, _)| *instance != package);
@@ -66,10 +66,10 @@ pub(super) fn needed_by(package: &PkgInst, inventory: &Inventory) -> Vec<String>
 }
 
 /// Returns the packages that need the installed version of a package and are not served by the one with the parameters
-/// `new`, in words.
+/// `new`, which is compatible with further versions, in words.
 pub(super) fn needing_installed_version(
     package: &PkgInst,
-    new: &Params,
+    (new, compatible): (&Params, &[String]),
     inventory: &Inventory,
 ) -> Vec<String> {
     let mut found = Vec::new();
@@ -78,10 +78,10 @@ pub(super) fn needing_installed_version(
     for (other, installed) in others() {
         let unserved = recorded(installed).into_iter().filter(|entry| {
             entry.binding == DependencyKind::Prerequisite
-                && means(entry, package, &own.params)
-                && !means(entry, package, new)
+                && means_installed(entry, package, own)
+                && !means(entry, Candidate { package, params: new, compatible })
                 // another instance may serve as well
-                && !others().any(|(instance, one)| means(entry, instance, &one.params))
+                && !others().any(|(instance, one)| means_installed(entry, instance, one))
         });
         found.extend(unserved.map(|entry| format!("package {other} needs {}", words(&entry))));
     }
@@ -94,13 +94,42 @@ fn recorded(installed: &Installed) -> Vec<Dependency> {
     file.map(|file| Depend::parse(&file.bytes).dependencies).unwrap_or_default()
 }
 
-/// Tells whether the dependency means this package.
-fn means(dependency: &Dependency, package: &PkgInst, params: &Params) -> bool {
-    package.abbreviation() == dependency.package && fits_version(dependency, params)
+/// Returns the versions with which an installed package is compatible, as far as its `compver` file was read.
+fn compatible(installed: &Installed) -> Vec<String> {
+    let file = installed.records.get(&b"install/compver"[..]);
+    file.map(|file| compatible_versions(&file.bytes)).unwrap_or_default()
 }
 
-/// Tells whether a package with these parameters has one of the versions that are meant.
-pub fn fits_version(dependency: &Dependency, params: &Params) -> bool {
+/// Returns the versions that a `compver` file names.
+pub fn compatible_versions(compver: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(compver).into_owned();
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(str::to_owned).collect()
+}
+
+/// A package that may be the one that a dependency means.
+#[derive(Clone, Copy)]
+struct Candidate<'a> {
+    package: &'a PkgInst,
+    params: &'a Params,
+    /// The versions with which it is compatible.
+    compatible: &'a [String],
+}
+
+/// Tells whether the dependency means this package.
+fn means(dependency: &Dependency, candidate: Candidate<'_>) -> bool {
+    candidate.package.abbreviation() == dependency.package
+        && fits_version(dependency, candidate.params, candidate.compatible)
+}
+
+/// Tells whether the dependency means this installed package.
+fn means_installed(dependency: &Dependency, package: &PkgInst, installed: &Installed) -> bool {
+    let compatible = compatible(installed);
+    means(dependency, Candidate { package, params: &installed.params, compatible: &compatible })
+}
+
+/// Tells whether a package with these parameters has one of the versions that are meant, or is compatible with one.
+pub fn fits_version(dependency: &Dependency, params: &Params, compatible: &[String]) -> bool {
     let arch = String::from_utf8_lossy(&compact(params.get("ARCH").unwrap_or_default())).into_owned();
     let version = params.text("VERSION");
     let mut versions = dependency.versions.iter();
@@ -108,7 +137,8 @@ pub fn fits_version(dependency: &Dependency, params: &Params) -> bool {
     is_any
         || versions.any(|wanted| {
             let of_arch = wanted.arch.is_empty() || arch.split(',').any(|one| one == wanted.arch);
-            of_arch && wanted.version == version.trim()
+            let is_same = |version: &str| wanted.version.split_whitespace().eq(version.split_whitespace());
+            of_arch && (is_same(&version) || compatible.iter().any(|version| is_same(version)))
         })
 }
 
@@ -116,19 +146,27 @@ pub fn fits_version(dependency: &Dependency, params: &Params) -> bool {
 fn installed<'a>(dependency: &Dependency, inventory: &'a Inventory, completely: bool) -> Option<&'a PkgInst> {
     let mut packages = inventory.packages.iter();
     let meant = packages.find(|(package, installed)| {
-        !(completely && installed.partial) && means(dependency, package, &installed.params)
+        !(completely && installed.partial) && means_installed(dependency, package, installed)
     });
     meant.map(|(package, _)| package)
 }
 
 fn words(dependency: &Dependency) -> String {
     let versions = dependency.versions.iter();
-    let versions: Vec<String> =
-        versions.map(|wanted| format!("({}) {}", wanted.arch, wanted.version)).collect();
+    let versions: Vec<String> = versions.map(version_words).collect();
     if versions.is_empty() {
         dependency.package.clone()
     } else {
         format!("{} {}", dependency.package, versions.join(" or "))
+    }
+}
+
+/// Returns a version as it is read: behind its architectures, if any are given.
+fn version_words(wanted: &PackageVersion) -> String {
+    if wanted.arch.is_empty() {
+        wanted.version.clone()
+    } else {
+        format!("({}) {}", wanted.arch, wanted.version)
     }
 }
 
@@ -140,6 +178,6 @@ mod tests {
     fn a_dependency_is_named_with_the_versions_that_serve() {
         let found = Depend::parse(b"P ACMEcore Core\n\t(i386)1.0\n  2.0\nI ACMEold Old\n");
         let said: Vec<String> = found.dependencies.iter().map(words).collect();
-        assert_eq!(said, ["ACMEcore (i386) 1.0 or () 2.0", "ACMEold"]);
+        assert_eq!(said, ["ACMEcore (i386) 1.0 or 2.0", "ACMEold"]);
     }
 }

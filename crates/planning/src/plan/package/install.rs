@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use patchadm_inputs::inventory::Inventory;
 use patchadm_inputs::policy::{Edited, ScriptPolicy};
 use patchadm_inputs::source::{Image, PackageImage};
+use patchadm_rootfs::LiveKind;
 use patchadm_svr4::format::admin::{Admin, CheckAnswer, ConflictAnswer};
 use patchadm_svr4::format::depend::Depend;
 use patchadm_svr4::format::space as format_of_space;
@@ -39,6 +40,8 @@ pub struct InstallOptions {
     /// Whether the user can be asked. What the admin file leaves open is then taken as agreed to: the command asks
     /// before it carries the plan out.
     pub conversation: bool,
+    /// Whether nobody may be asked, now or before. A package that says nowhere where it goes is refused then.
+    pub is_batch: bool,
     /// The environment that is recorded: LANG, `LC_*`, TZ, PATH, OAMBASE.
     pub environment: Params,
     /// The answers of request and checkinstall scripts, or of a response file.
@@ -78,6 +81,7 @@ impl Default for InstallOptions {
         Self {
             admin: Admin::delivered(),
             conversation: false,
+            is_batch: false,
             environment: Params::new(),
             response: Params::new(),
             overridden: BTreeSet::new(),
@@ -280,8 +284,15 @@ impl Installation<'_> {
             return Ok(());
         }
         self.check(self.options.admin.action, "action=nocheck", || {
-            "the package has scripts of its own that run with the permissions of whoever installs it"
-                .to_owned()
+            let names = scripts.own_names().join(", ");
+            let id = self.delivered.params.text("SUNW_PATCHID");
+            let patch = match id.trim() {
+                "" => String::new(),
+                id => format!("; it is of patch {id}, which patchadd applies without asking"),
+            };
+            format!(
+                "the package has scripts of its own that run with the permissions of whoever installs it: {names}{patch}"
+            )
         })
     }
 
@@ -343,6 +354,7 @@ impl Installation<'_> {
         draft.native_rule = NativeRule::Note;
         draft.accounts_may_come = scripts.preinstall;
         draft.yielding = yielding(&gone);
+        draft.declared = target.declared_directories();
         for each in wanted.iter().filter(|each| each.object.ftype != Ftype::Link) {
             let handling = match edits.handling(&each.path) {
                 Handling::Ordinary if by_script(each) => Handling::ByScript,
@@ -374,21 +386,62 @@ impl Installation<'_> {
             ConflictAnswer::Ask if !self.options.conversation => true,
             ConflictAnswer::NoCheck | ConflictAnswer::NoChange | ConflictAnswer::Ask => return Ok(()),
         };
+        // An editable file of nobody is replaced and kept beside the new one, as any is for which nobody is asked.
+        let stops = |each: &Wanted<'_>, object: &ObjectInUse| {
+            !object.is_unowned || !is_question && each.object.ftype != Ftype::Editable
+        };
+        let found = wanted.iter().filter_map(|each| Some((each, self.conflict(package, each)?)));
         let objects: Vec<ObjectInUse> =
-            wanted.iter().filter_map(|each| self.conflict(package, each)).collect();
+            found.filter(|(each, object)| stops(each, object)).map(|(_, object)| object).collect();
         if objects.is_empty() { Ok(()) } else { Err(Reason::InUse { objects, is_question }) }
     }
 
-    /// Returns the object, where another package owns the path and says something else about it.
+    /// Returns the object, where another package owns the path and says something else about it, or nobody owns what
+    /// is there and it is something else.
     fn conflict(&self, package: &PkgInst, wanted: &Wanted<'_>) -> Option<ObjectInUse> {
-        let line = self.inventory.lines.get(&wanted.path)?;
+        let Some(line) = self.inventory.lines.get(&wanted.path) else { return self.unowned(wanted) };
         let others = line.owners.iter().any(|owner| owner.package != *package);
         let (known, object) = (&line.object, &wanted.object);
         let silent = object.attributes.mode.is_none();
         let attributes_only =
             known.ftype == object.ftype && known.content == object.content && known.target == object.target;
         let same = attributes_only && (silent || known.attributes == object.attributes);
-        (others && !same).then(|| ObjectInUse { path: wanted.path.clone(), attributes_only })
+        (others && !same).then(|| ObjectInUse {
+            path: wanted.path.clone(),
+            attributes_only,
+            is_unowned: false,
+        })
+    }
+
+    /// Returns the object, where something else is there that no package owns. Directories are nobody's files.
+    fn unowned(&self, wanted: &Wanted<'_>) -> Option<ObjectInUse> {
+        let (path, object) = (&wanted.path, &wanted.object);
+        let live = self.inventory.live.get(path).filter(|_| !object.ftype.is_directory())?;
+        let attributes_only = match (&live.kind, object.ftype) {
+            (LiveKind::Regular { .. }, Ftype::Link) => {
+                let source = object.target.as_deref().and_then(|target| path.link_source(target).ok());
+                let source = source.and_then(|source| self.inventory.live.get(&source));
+                source.is_some_and(|source| source.inode == live.inode)
+            }
+            (LiveKind::Regular { .. }, ftype) => {
+                ftype.is_regular() && self.inventory.identical.contains(path)
+            }
+            (LiveKind::Symlink(target), Ftype::Symlink) => object.target.as_ref() == Some(target),
+            (LiveKind::Pipe, Ftype::Pipe) => true,
+            (LiveKind::Device { block, major, minor }, Ftype::Block | Ftype::Character) => {
+                *block == (object.ftype == Ftype::Block)
+                    && object.device == Some((Some(*major), Some(*minor)))
+            }
+            _ => false,
+        };
+        let (attributes, accounts) = (&object.attributes, &self.inventory.accounts);
+        let is_own = |number: Option<u32>, there: u32| !self.inventory.privileged || number == Some(there);
+        let same_attributes = object.ftype.is_link()
+            || attributes.mode.is_none_or(|mode| mode == live.mode)
+                && attributes.owner.as_ref().is_none_or(|name| is_own(accounts.uid(name), live.uid))
+                && attributes.group.as_ref().is_none_or(|name| is_own(accounts.gid(name), live.gid));
+        let is_other = !attributes_only || !same_attributes;
+        is_other.then(|| ObjectInUse { path: path.clone(), attributes_only, is_unowned: true })
     }
 
     fn space(
@@ -410,7 +463,10 @@ impl Installation<'_> {
             reason: error.to_string(),
         })?;
         for each in said {
-            extra.push((target.resolve(&each.path)?, each.bytes, each.inodes));
+            // A variable without a value names no place, and so no file system that would be too small.
+            if let Ok(path) = target.resolve(&each.path) {
+                extra.push((path, each.bytes, each.inodes));
+            }
         }
         let needs = space::needs(self.inventory, changes, records, &[], &extra);
         let needs = if held.is_some() { space::with_requests(needs) } else { needs };

@@ -6,7 +6,7 @@
 use patchadm_inputs::inventory::Installed;
 use patchadm_svr4::format::admin::{BasedirAnswer, InstanceAnswer};
 use patchadm_svr4::package::{Params, PkgInst};
-use patchadm_svr4::patch::{PatchRecords, is_fix_record};
+use patchadm_svr4::patch::PatchRecords;
 
 use super::install::Installation;
 use super::remove::refuse_to_take_away;
@@ -46,6 +46,9 @@ impl Installation<'_> {
         let same = instances.iter().find(|(_, old)| same_version(&old.params, &self.delivered.params));
         match (self.options.admin.instance, same) {
             (InstanceAnswer::Quit, _) => Err(installed_already(&name)),
+            (InstanceAnswer::Ask, None) if instances.len() >= self.most_instances() => {
+                Err(self.too_many_instances(&base, instances.len()))
+            }
             (InstanceAnswer::Ask, _) if !self.options.conversation => Err(Reason::Interaction {
                 found: format!(
                     "package {name} is installed already, and the admin file does not say what is to be done"
@@ -62,15 +65,24 @@ impl Installation<'_> {
     }
 
     fn new_instance(&self, base: &PkgInst, count: usize) -> Result<PkgInst, Reason> {
-        let most = self.delivered.params.text("MAXINST").trim().parse().unwrap_or(1);
-        if count >= most {
-            let reason = format!("{count} instances of {base} are installed, and MAXINST is {most}");
-            return Err(administration(reason, (count == 1).then_some("instance=overwrite")));
+        if count >= self.most_instances() {
+            return Err(self.too_many_instances(base, count));
         }
         let free = (2..=count + 2)
             .filter_map(|number| PkgInst::new(&format!("{base}.{number}")).ok())
             .find(|instance| !self.inventory.packages.contains_key(instance));
         free.ok_or_else(|| administration(format!("there is no free instance name for {base}"), None))
+    }
+
+    /// Returns the most instances that may be there, by MAXINST.
+    fn most_instances(&self) -> usize {
+        self.delivered.params.text("MAXINST").trim().parse().unwrap_or(1)
+    }
+
+    fn too_many_instances(&self, base: &PkgInst, count: usize) -> Reason {
+        let most = self.most_instances();
+        let reason = format!("{count} instances of {base} are installed, and MAXINST is {most}");
+        administration(reason, (count == 1).then_some("instance=overwrite"))
     }
 
     /// An installed instance must be whole, and unpatched unless this is a patch, too, or another version, with which
@@ -96,23 +108,34 @@ impl Installation<'_> {
 
     fn params(&self, package: &PkgInst, old: Option<&Installed>) -> Result<Params, Reason> {
         let none = Params::new();
-        let is_replaced = old.is_some_and(|old| self.replaces(old));
+        let is_update = old.is_some();
+        let is_replaced = old.is_some_and(|old| !same_version(&old.params, &self.delivered.params));
         let mut old = old.map_or(&none, |old| &old.params);
         let mut delivered = self.delivered.params.clone();
+        let patches: Vec<(&str, &[u8])> =
+            old.iter().filter(|(name, _)| parameters::is_patch_record(name)).collect();
         self.answered(old, &mut delivered)?;
         self.settle_basedir(package, old, &mut delivered)?;
         if is_replaced {
-            // nothing of another version stays but the place where it is
+            // nothing of another version stays but the place where it is, and what a patch for this one finds applied
             if let Some(there) = old.get("BASEDIR") {
                 delivered.set("BASEDIR", there);
             }
             old = &none;
         }
         let mut new = merged(package, old, &delivered, &self.options.environment, self.now);
+        if is_replaced && is_patch(&self.delivered.params) {
+            for (name, value) in patches {
+                new.set(name, value);
+            }
+        }
+        if is_update {
+            parameters::note_update(&mut new);
+        }
         if old.is_empty() {
-            // a package that was patched before it was made carries its records with it
-            let is_record = |name: &str| parameters::is_patch_record(name) || is_fix_record(name);
-            for (name, value) in delivered.iter().filter(|(name, _)| is_record(name)) {
+            // A package that was patched before it was made carries its records with it. Which fixes there are and which digest
+            // a patch had, only a run of this root records: a package could say so of the patches of others.
+            for (name, value) in delivered.iter().filter(|(name, _)| parameters::is_patch_record(name)) {
                 new.set(name, value);
             }
         }
@@ -170,6 +193,14 @@ impl Installation<'_> {
                     answer: "basedir=default",
                 });
             }
+            BasedirAnswer::Ask | BasedirAnswer::Default
+                if relocatable && self.options.is_batch && self.says_nowhere(old, delivered) =>
+            {
+                return Err(Reason::Interaction {
+                    found: "neither the package nor the admin file says where the package goes".to_owned(),
+                    answer: "basedir=/",
+                });
+            }
             BasedirAnswer::Ask | BasedirAnswer::Default => {
                 self.say_where_paths_begin(old, delivered);
                 return Ok(());
@@ -195,6 +226,12 @@ impl Installation<'_> {
         if self.options.is_other_root && !is_said && !is_patch(&self.delivered.params) {
             delivered.set("BASEDIR", "/");
         }
+    }
+
+    /// Tells whether a package is new, and has no BASEDIR.
+    fn says_nowhere(&self, old: &Params, delivered: &Params) -> bool {
+        let basedir = delivered.get("BASEDIR").unwrap_or_default();
+        old.is_empty() && basedir.trim_ascii().is_empty() && !is_patch(&self.delivered.params)
     }
 }
 

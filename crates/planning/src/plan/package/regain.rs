@@ -1,7 +1,7 @@
 //! The parameters of an installed package, computed again from its deliveries: for a pkginfo that was lost.
 
 use crate::plan::clock::Now;
-use crate::plan::parameters::{merged, patch_of_info, speak_for_last_patch};
+use crate::plan::parameters::{merged, note_update, patch_of_info, speak_for_last_patch};
 use crate::plan::target;
 use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::{PatchId, PatchMacros, PatchRecords};
@@ -48,6 +48,7 @@ pub fn patched_params(
         return None;
     }
     let mut new = merged(package, old, delivered, &Params::new(), now);
+    note_update(&mut new);
     speak_for_last_patch(&mut new, delivered, id.as_str(), &macros.obsoletes.to_string());
     applied.write(id, &mut new);
     Some(new)

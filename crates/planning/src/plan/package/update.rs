@@ -9,9 +9,9 @@ use std::borrow::Cow;
 
 use patchadm_inputs::inventory::Installed;
 use patchadm_svr4::format::admin::InstanceAnswer;
-use patchadm_svr4::package::{Params, PkgInst};
+use patchadm_svr4::package::PkgInst;
 
-use super::depend::needing_installed_version;
+use super::depend::{compatible_versions, needing_installed_version};
 use super::given_up::{GivenUpObject, given_up};
 use super::install::Installation;
 use super::placement::{administration, installed_already};
@@ -23,15 +23,10 @@ use crate::plan::target::{PackageTarget, Wanted, is_patch};
 /// The scripts that run when a package is removed, beside those of its classes, which begin with `r.`.
 const REMOVE_SCRIPTS: [&str; 2] = ["preremove", "postremove"];
 
-/// Tells whether a delivered package is another version of an installed one.
-pub fn is_other_version(old: &Params, delivered: &Params) -> bool {
-    !same_version(old, delivered)
-}
-
 impl Installation<'_> {
     /// Tells whether the package replaces an installed instance, from which nothing stays.
     pub(super) fn replaces(&self, old: &Installed) -> bool {
-        self.options.update && is_other_version(&old.params, &self.delivered.params)
+        self.options.update && !same_version(&old.params, &self.delivered.params)
     }
 
     /// Returns the instance that is updated: the one of the same version, or the only one of the architecture.
@@ -82,7 +77,10 @@ impl Installation<'_> {
         if self.old_version(&target.package).is_none() {
             return Ok(());
         }
-        let needing = needing_installed_version(&target.package, &target.params, self.inventory);
+        let compver = self.delivered.install.get("compver").map(Vec::as_slice).unwrap_or_default();
+        let compatible = compatible_versions(compver);
+        let new = (&target.params, compatible.as_slice());
+        let needing = needing_installed_version(&target.package, new, self.inventory);
         if needing.is_empty() {
             return Ok(());
         }

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord};
 use patchadm_inputs::inventory::Inventory;
 use patchadm_inputs::policy::Policy;
+use patchadm_rootfs::Interrupt;
 use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, Superseded};
 
@@ -116,7 +117,7 @@ fn progressive(id: &PatchId, inventory: &Inventory, separator: &str) -> Option<P
     packages.find(|(_, installed)| is_patch(&installed.params)).map(|(package, _)| package.clone())
 }
 
-/// Plans the backout of patches, the last applied first, from the packages that [`may_back_out`] named. Of several none
+/// Plans the backout of patches until a signal comes, the last applied first, from the packages that [`may_back_out`] named. Of several none
 /// has scripts, and each archive has a manifest.
 pub fn back_out(
     going: &[GoingPatch],
@@ -125,9 +126,11 @@ pub fn back_out(
     policy: &Policy,
     options: &BackOutOptions,
     now: &Now,
+    interrupt: Interrupt<'_>,
 ) -> Result<PatchPlan, Refusal> {
+    let (is_elsewhere, is_installed) = (false, false);
     let backout =
-        Backout { going, sources, is_elsewhere: false, is_installed: false, inventory, policy, options, now };
+        Backout { going, sources, is_elsewhere, is_installed, inventory, policy, options, now, interrupt };
     let ids: Vec<&str> = going.iter().map(|patch| patch.id.as_str()).collect();
     backout.plan().map_err(|reason| reason.shown(inventory).of(Command::Patchrm, &ids.join(" ")))
 }
@@ -143,10 +146,10 @@ pub fn back_out_of_package(
     inventory: &Inventory,
     policy: &Policy,
     options: &BackOutOptions,
-    now: &Now,
+    (now, interrupt): (&Now, Interrupt<'_>),
 ) -> Result<PatchPlan, Refusal> {
-    let sources = UndoSources { archives: &[archive], later };
+    let (sources, is_installed) = (UndoSources { archives: &[archive], later }, true);
     let backout =
-        Backout { going, sources, is_elsewhere, is_installed: true, inventory, policy, options, now };
+        Backout { going, sources, is_elsewhere, is_installed, inventory, policy, options, now, interrupt };
     backout.plan().map_err(|reason| reason.shown(inventory).of(Command::Pkgadd, archive.package))
 }

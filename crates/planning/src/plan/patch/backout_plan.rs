@@ -24,6 +24,7 @@ use crate::plan::{Plan, RecordChange, UndoArchive, space};
 use patchadm_changeset::format::manifest::{Manifest, decode};
 use patchadm_inputs::inventory::Inventory;
 use patchadm_inputs::policy::Policy;
+use patchadm_rootfs::Interrupt;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
@@ -40,6 +41,8 @@ pub(super) struct Backout<'a> {
     pub(super) policy: &'a Policy,
     pub(super) options: &'a BackOutOptions,
     pub(super) now: &'a Now,
+    /// Asks for a signal: between passes, and between the objects of one.
+    pub(super) interrupt: Interrupt<'a>,
 }
 
 impl<'a> Backout<'a> {
@@ -51,6 +54,7 @@ impl<'a> Backout<'a> {
         draft.notes.clone_from(&self.options.notes);
         let (mut parts, mut records, mut packages) = (Vec::new(), Vec::new(), Vec::new());
         for package in self.packages() {
+            self.go_on()?;
             let (going, mut own, changes) = self.package(package, &mut draft)?;
             records.extend(changes);
             parts.append(&mut own);
@@ -63,6 +67,7 @@ impl<'a> Backout<'a> {
             records.extend(self.patch_directories()?);
         }
         records.append(&mut rewritten.records);
+        self.go_on()?;
         let held = if has_scripts { patch_plan::held(&parts, self.inventory) } else { Vec::new() };
         let moved = std::mem::take(&mut rewritten.moved);
         let mut plan = self.finished(draft, fold(records), rewritten, &held)?;
@@ -83,6 +88,11 @@ impl<'a> Backout<'a> {
             libraries: None,
             staying: BTreeMap::new(),
         })
+    }
+
+    /// Fails if a signal came.
+    fn go_on(&self) -> Result<(), Reason> {
+        Reason::unless_interrupted(self.interrupt)
     }
 
     /// The packages, in the order in which the patches have them.
@@ -183,6 +193,7 @@ impl<'a> Backout<'a> {
         let told = all.iter().flat_map(|(_, chains)| chains.leaving());
         changed_elsewhere(told, &self.options.elsewhere)?;
         for (going, chains) in &all {
+            self.go_on()?;
             self.judge(going.package, chains, has_scripts)?;
             self.taking_over(going).rewrite(chains, rewritten)?;
             for (id, archive) in going.patches.iter().filter(|(_, archive)| archive.manifest.is_none()) {
@@ -195,7 +206,7 @@ impl<'a> Backout<'a> {
             live.extend(going.live(chains));
         }
         let restorings: Vec<Restoring<'_>> = live.iter().map(LivePatch::restoring).collect();
-        restore(draft, &restorings)?;
+        restore(draft, &restorings, self.interrupt)?;
         for (going, chains) in &all {
             self.taking_over(going).keep_edited(draft, chains)?;
         }
@@ -258,6 +269,7 @@ impl<'a> Backout<'a> {
             space,
             discard: used_up.map(Path::to_owned).chain(rewritten.discard).collect(),
             signature: None,
+            merges: Vec::new(),
             direction: crate::plan::Direction::Back,
             notes: draft.notes,
         })

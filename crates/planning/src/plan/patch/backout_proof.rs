@@ -9,7 +9,7 @@
 
 use std::collections::HashSet;
 
-use patchadm_rootfs::{Live, LiveKind};
+use patchadm_rootfs::{Interrupt, Live, LiveKind};
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
@@ -27,19 +27,25 @@ use patchadm_inputs::inventory::{Inventory, has_names};
 use patchadm_inputs::policy::Policy;
 use patchadm_inputs::source::PackageImage;
 
+/// The separator of patch ids, the moment, and whether a signal came.
+type ProofContext<'a> = (&'a str, &'a Now, Interrupt<'a>);
+
 /// Refuses a plan that keeps undo data from which its patch could not be backed out. The plan was made for `inventory`.
 pub fn must_have_way_back(
     plan: &Plan,
     id: &PatchId,
     inventory: &Inventory,
-    (separator, now): (&str, &Now),
+    context: ProofContext<'_>,
 ) -> Result<(), Reason> {
     let keeps_nothing = |undo: &UndoArchive| undo.place == UndoPlace::ManifestOnly;
     if plan.undo.iter().all(keeps_nothing) || is_plain(plan, inventory) {
         return Ok(());
     }
-    let backout = plan_backout(plan, id, inventory, (separator, now));
-    backout.map(drop).map_err(|why| Reason::NoWayBack(Box::new(why)))
+    match plan_backout(plan, id, inventory, context) {
+        Ok(_) => Ok(()),
+        Err(Reason::Signal(signal)) => Err(Reason::Signal(signal)),
+        Err(why) => Err(Reason::NoWayBack(Box::new(why))),
+    }
 }
 
 /// Plans the backout of the patch of a plan on the root that the plan leaves.
@@ -47,7 +53,7 @@ pub fn plan_backout(
     plan: &Plan,
     id: &PatchId,
     inventory: &Inventory,
-    (separator, now): (&str, &Now),
+    (separator, now, interrupt): ProofContext<'_>,
 ) -> Result<PatchPlan, Reason> {
     let after = root_after(plan, inventory, now.timestamp());
     if let Some(change) = first_led_elsewhere(plan, inventory, &after) {
@@ -67,6 +73,7 @@ pub fn plan_backout(
         policy: &Policy { separator: separator.to_owned(), ..Policy::default() },
         options: &BackOutOptions::default(),
         now,
+        interrupt,
     };
     backout.plan()
 }

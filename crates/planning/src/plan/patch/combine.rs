@@ -78,6 +78,7 @@ fn combine(patches: &[Single<'_>], last: &Plan) -> Plan {
         signature: None,
         direction: last.direction,
         notes: plans().flat_map(|plan| plan.notes.iter().cloned()).collect(),
+        merges: plans().flat_map(|plan| plan.merges.iter().cloned()).collect(),
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) fn maker_notes(
     let mut notes = Vec::new();
     if !same.is_empty() {
         let paths = listed(inventory, &same);
-        notes.push(format!("package {package}: delivered with the size and sum that are recorded: {paths}"));
+        notes.push(format!("package {package}: delivered as recorded, without a change: {paths}"));
     }
     if !absent.is_empty() {
         let paths = listed(inventory, &absent);
@@ -35,12 +35,13 @@ pub(super) fn maker_notes(
     Ok(notes)
 }
 
-/// Whether a file is delivered with the size and sum that are recorded.
+/// Whether a file is delivered with the size, the sum and the attributes that are recorded.
 fn is_equal(wanted: &Wanted<'_>, line: &ContentsLine) -> bool {
     let (new, old) = (&wanted.object, &line.object);
     let is_known = new.content.size.is_some() && new.content.cksum.is_some();
     let is_content = new.content.size == old.content.size && new.content.cksum == old.content.cksum;
-    new.ftype.is_regular() && old.ftype.is_regular() && is_known && is_content
+    let is_as_before = is_content && new.attributes == old.attributes;
+    new.ftype.is_regular() && old.ftype.is_regular() && is_known && is_as_before
 }
 
 /// The first paths, and how many there are beside them.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, decode};
 use patchadm_inputs::native::NativeRegistration;
-use patchadm_rootfs::{FileType, Live, LiveKind};
+use patchadm_rootfs::{FileType, Interrupt, Live, LiveKind};
 use patchadm_svr4::package::{ContentInfo, ContentsLine, Mode, Object, ObjectPath, PackagePath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
@@ -57,8 +57,12 @@ struct Restored<'a> {
 }
 
 /// Plans all objects and lines of the packages of a patch: path by path, since what one package has in a directory may
-/// need another to bring the directory back.
-pub(super) fn restore(draft: &mut PlanBuilder<'_>, packages: &[Restoring<'_>]) -> Result<(), Reason> {
+/// need another to bring the directory back. A signal ends it.
+pub(super) fn restore(
+    draft: &mut PlanBuilder<'_>,
+    packages: &[Restoring<'_>],
+    interrupt: Interrupt<'_>,
+) -> Result<(), Reason> {
     let (mut all, mut coming) = (Vec::new(), ComingBack::new());
     let mut read = packages.iter().map(Restoring::read_all).collect::<Result<Vec<_>, _>>()?;
     for (package, restored) in packages.iter().zip(&mut read) {
@@ -69,6 +73,7 @@ pub(super) fn restore(draft: &mut PlanBuilder<'_>, packages: &[Restoring<'_>]) -
     let changed = read.iter().flatten().filter(|each| !each.is_untouched).map(|each| &each.path).collect();
     for (package, restored) in packages.iter().zip(&read) {
         for each in restored {
+            Reason::unless_interrupted(interrupt)?;
             if each.has_claim {
                 package.restore_line(draft, each)?;
             } else if draft.inventory.foreign_owner(package.package, &each.path).is_some()
@@ -97,6 +102,7 @@ pub(super) fn restore(draft: &mut PlanBuilder<'_>, packages: &[Restoring<'_>]) -
     for list in [&mut others, &mut links] {
         list.sort_by(|(a, ..), (b, ..)| a.path.cmp(&b.path));
         for (each, carrier, package) in list.iter() {
+            Reason::unless_interrupted(interrupt)?;
             package
                 .restore_object(draft, each, *carrier)
                 .map_err(|problem| package.refuse(&each.path, problem))?;

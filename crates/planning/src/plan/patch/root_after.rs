@@ -5,11 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use patchadm_changeset::format::manifest::ObjectRecord;
-use patchadm_rootfs::{LiveKind, Timestamp};
+use patchadm_rootfs::{LinkFollower, LiveKind, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
 use super::projected_root::ProjectedRoot;
-use crate::plan::known_links::KnownLinks;
+use crate::plan::known_links::{KnownLinks, place_of};
 use crate::plan::links::root_of;
 use crate::plan::plan_builder::below;
 use crate::plan::{Action, Body, Change, Plan};
@@ -121,11 +121,11 @@ fn find_ways(plan: &Plan, after: &mut Inventory) {
     let seen = |link| below(&after.live, link).filter(|path| !changed.contains(path)).cloned();
     let unseen: BTreeSet<ObjectPath> = turned.into_iter().flat_map(seen).collect();
     after.live.retain(|path, _| !unseen.contains(path));
-    let ways = KnownLinks(&after.live);
+    let mut links = LinkFollower::new(KnownLinks(&after.live));
     let known = after.physical.iter().map(|(path, known)| (path, Some(known)));
     let known = known.chain(unseen.iter().map(|path| (path, after.physical.get(path))));
     let again = known.filter_map(|(path, known)| {
-        let place = ways.place_of(path);
+        let place = place_of(&mut links, path);
         let is_other = known.is_none_or(|known| *known != place) || unseen.contains(path);
         is_other.then(|| (path.clone(), place))
     });

@@ -210,7 +210,7 @@ fn save_state(
     let mut changes = Vec::new();
     if let (Some(from), Some(to)) = (&live.archive, &staged.archive) {
         let stem = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
-        if stem(from) != stem(to) {
+        if stem(from) != stem(to) && !live.is_other_name_taken {
             let suffix = from.strip_prefix(&stem(from)).unwrap_or_default();
             let to = save_path(package, id, &format!("{}{suffix}", stem(to)))?;
             changes.push(RecordChange::Move { from: save_path(package, id, from)?, to });

@@ -13,7 +13,7 @@ use crate::plan::patch::validate::applied_to;
 use crate::plan::refusal::{Command, Refusal};
 use crate::plan::script_schedule::frame;
 use patchadm_inputs::inventory::Inventory;
-use patchadm_rootfs::{Inode, Live};
+use patchadm_rootfs::{Inode, Interrupt, Live};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
@@ -26,20 +26,21 @@ pub struct PlannedPromotion {
     pub portions: Vec<Plan>,
 }
 
-/// Plans a promotion. `inventory` and `applied` are as for [`promote`]; it holds what the brought patches changed as well.
+/// Plans a promotion until a signal comes. `inventory` and `applied` are as for [`promote`]; it holds what the brought patches changed as well.
 pub fn promote_bringing(
     input: &PromotionInput<'_>,
     brought: &BroughtPatches,
     inventory: &Inventory,
     applied: &AppliedPatches,
     (separator, now): (&str, &Now),
+    interrupt: Interrupt<'_>,
 ) -> Result<PlannedPromotion, Refusal> {
     let (theirs, mut own) = divided(input, brought);
     let refuse =
         |reason: crate::plan::refusal::Reason| reason.shown(inventory).of(Command::Promote, &input.record.id);
     let Some(first) = bring(brought, &theirs, inventory, now).map_err(refuse)? else {
         own.directories.clone_from(&brought.directories);
-        let plan = promote(&own, inventory, applied, separator, now)?;
+        let plan = promote(&own, inventory, applied, separator, now, interrupt)?;
         let portions =
             if brought.ids.is_empty() { Vec::new() } else { portions(&[&plan], &plan, (brought, input)) };
         return Ok(PlannedPromotion { plan, portions });
@@ -48,7 +49,7 @@ pub fn promote_bringing(
     let after = projected(inventory, brought, &first, &made);
     let packages: Vec<_> = after.packages.iter().collect();
     let applied = AppliedPatches::new(applied_to(&packages, separator).map_err(refuse)?);
-    let second = promote(&own, &after, &applied, separator, now)?;
+    let second = promote(&own, &after, &applied, separator, now, interrupt)?;
     let nothing = BTreeMap::new();
     let first_of = Single { plan: &first, made: &made, packages: 0 };
     let second_of = Single { plan: &second, made: &nothing, packages: 0 };

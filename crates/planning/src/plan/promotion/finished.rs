@@ -40,6 +40,7 @@ pub(super) fn finished(draft: PlanBuilder<'_>, parts: FinishedParts<'_>, now: &N
         discard: Vec::new(),
         notes: draft.notes,
         signature: None,
+        merges: Vec::new(),
         direction: Direction::Forward,
     })
 }

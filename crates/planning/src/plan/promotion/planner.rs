@@ -16,10 +16,11 @@ use crate::plan::patch::validate::must_be_as_adopted;
 use crate::plan::plan_builder::{NativeRule, PlanBuilder};
 use crate::plan::refusal::{Command, Reason, Refusal};
 use patchadm_inputs::inventory::Inventory;
+use patchadm_rootfs::Interrupt;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::AppliedPatches;
 
-/// Plans a promotion. `applied` are the patch records of the packages in `inventory`, which holds every path that is taken
+/// Plans a promotion until a signal comes. `applied` are the patch records of the packages in `inventory`, which holds every path that is taken
 /// or goes, and the records of the packages that own one.
 pub fn promote(
     input: &PromotionInput<'_>,
@@ -27,8 +28,9 @@ pub fn promote(
     applied: &AppliedPatches,
     separator: &str,
     now: &Now,
+    interrupt: Interrupt<'_>,
 ) -> Result<Plan, Refusal> {
-    let planner = Planner { input, inventory, applied, separator, now };
+    let planner = Planner { input, inventory, applied, separator, now, interrupt };
     planner.plan().map_err(|reason| reason.shown(inventory).of(Command::Promote, &input.record.id))
 }
 
@@ -38,6 +40,8 @@ struct Planner<'a> {
     applied: &'a AppliedPatches,
     separator: &'a str,
     now: &'a Now,
+    /// Asks for a signal, between the passes.
+    interrupt: Interrupt<'a>,
 }
 
 impl Planner<'_> {
@@ -50,11 +54,14 @@ impl Planner<'_> {
         must_be_as_adopted(&packages, self.inventory)?;
         let mut draft = PlanBuilder::new(self.inventory);
         draft.native_rule = NativeRule::Note;
+        self.go_on()?;
         plan_objects(&mut draft, self.input, &owner)?;
+        self.go_on()?;
         record_lines(&mut draft, self.input, &owner);
         record_new_packages(&mut draft, self.input)?;
         draft.relink()?;
         draft.finish()?;
+        self.go_on()?;
         let recorder = PackageRecorder {
             input: self.input,
             inventory: self.inventory,
@@ -68,8 +75,15 @@ impl Planner<'_> {
         let parts =
             FinishedParts { command: Command::Promote, patches, packages, records, undo, last: &last };
         let plan = finished(draft, parts, self.now)?;
-        must_have_way_back(&plan, &self.input.record.id, self.inventory, (self.separator, self.now))?;
+        self.go_on()?;
+        let context = (self.separator, self.now, self.interrupt);
+        must_have_way_back(&plan, &self.input.record.id, self.inventory, context)?;
         Ok(plan)
+    }
+
+    /// Fails if a signal came.
+    fn go_on(&self) -> Result<(), Reason> {
+        Reason::unless_interrupted(self.interrupt)
     }
 
     /// Returns the package that a path is recorded for: the first on its line.

@@ -25,7 +25,7 @@ impl Refusal {
                 [id] => format!("apply patch {id} first, or both in one command"),
                 _ => format!("apply one of {needed} first, or both in one command"),
             },
-            Reason::InSet(reason) => reason.hint().to_owned(),
+            Reason::InSet(reason) => wording.completed(reason.hint()).into_owned(),
             Reason::Promotion(reason) => reason.hint(wording),
             Reason::Hook(reason) => reason.hint(),
             Reason::NotUndone(reason) => reason.hint(wording),
@@ -151,7 +151,7 @@ impl Refusal {
         let unsaid = match answer {
             _ if self.command == Command::Pkgrm => "",
             "instance=overwrite" => " and basedir=default",
-            "basedir=default" => " and instance=unique",
+            "basedir=default" | "basedir=/" => " and instance=unique",
             _ => ", instance=unique and basedir=default",
         };
         let other = match answer {

@@ -23,6 +23,7 @@ pub use brought::{BroughtReason, LineFault};
 pub use hook::HookReason;
 pub use libraries::LibraryLoss;
 use patchadm_inputs::native::NativeChange;
+use patchadm_rootfs::Interrupt;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{PatchId, Requirement};
 pub use problems::{EditedAttribute, HandOnProblem, ObjectInUse, ObjectProblem};
@@ -127,6 +128,8 @@ pub enum WayOut {
 /// Why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
+    /// This signal asked for the end, and nothing is planned.
+    Signal(i32),
     /// The id of the patch is none.
     BadId(String),
     /// The delivery is not one patch.
@@ -409,6 +412,13 @@ pub enum Reason {
         /// Whether the admin file wants the user to be asked, who cannot be; else it ends the run.
         is_question: bool,
     },
+}
+
+impl Reason {
+    /// Fails if a signal asked for the end.
+    pub(in crate::plan) fn unless_interrupted(interrupt: Interrupt<'_>) -> Result<(), Self> {
+        interrupt().map_or(Ok(()), |signal| Err(Self::Signal(signal)))
+    }
 }
 
 impl Reason {

@@ -11,6 +11,8 @@ pub struct ObjectInUse {
     pub path: ObjectPath,
     /// Whether mode, owner and group alone would become different.
     pub attributes_only: bool,
+    /// Whether no package owns it.
+    pub is_unowned: bool,
 }
 
 /// Why what a patch saved of a path cannot be handed on to the later patch that has the path.
@@ -143,9 +145,12 @@ pub enum ObjectProblem {
     /// An attribute is `?` where nothing is there to take it from.
     #[error("its {0} is not known")]
     Unknown(&'static str),
-    /// The object that a hard link names is neither present nor delivered, or is not a file.
+    /// The object that a hard link names is neither present nor delivered, or is a directory.
     #[error("{0}, which it is to be another name of, is not a file")]
     LinkSource(ObjectPath),
+    /// The object that a hard link names is on another file system, or on another mount of the same one.
+    #[error("{0}, which it is to be another name of, is on another file system")]
+    LinkAcross(ObjectPath),
 }
 
 /// An attribute that an administrator and a patch both changed.

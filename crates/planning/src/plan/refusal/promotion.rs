@@ -142,7 +142,10 @@ impl std::fmt::Display for SetIdFile {
                 return write!(f, "{path} goes from owner {uid}:{gid} to {new_uid}:{new_gid}");
             }
             SetIdChange::Link(target) => {
-                return write!(f, "{path} becomes a link to {target}, out of the promoted paths");
+                return write!(
+                    f,
+                    "{path} becomes a link to {target}, out of the promoted paths or to what others may write"
+                );
             }
         };
         write!(f, "{path} (mode {:04o}{capabilities}) {words}", mode.bits())

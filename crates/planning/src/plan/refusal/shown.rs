@@ -54,6 +54,7 @@ impl ObjectProblem {
             Self::LeadsNowhere(path) => Self::LeadsNowhere(show(path)),
             Self::NotEmpty(path) => Self::NotEmpty(show(path)),
             Self::LinkSource(path) => Self::LinkSource(show(path)),
+            Self::LinkAcross(path) => Self::LinkAcross(show(path)),
             Self::Obstacle { at, obstacle } => Self::Obstacle { at: show(at), obstacle },
             Self::ForeignDirectory(path) => Self::ForeignDirectory(show(path)),
             Self::NativeName { name, owner, manager } => {

@@ -1,7 +1,18 @@
 //! The wording of advice: commands that can be typed as they stand, with the options of the command that asked and the
 //! root that was named.
 
+use std::borrow::Cow;
 use std::path::Path;
+
+/// The verbs that work on a root. Advice that names one of them without a root would be about `/`.
+const OF_A_ROOT: [&str; 27] = [
+    "add", "adopt", "analyze", "commit", "confirm", "diff", "doctor", "files", "history", "hooks", "key",
+    "list", "owner", "plan", "promote", "recover", "remove", "repack", "shlibs", "show", "space", "stage",
+    "status", "undo", "update", "verify", "why",
+];
+
+/// How a command begins in a message.
+const COMMAND: &str = "`patchadm ";
 
 /// How advice is written: in the options of the verbs or in those of the classic commands, for the root that was named.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,6 +93,27 @@ impl Wording {
         format!("'{}'", word.replace('\'', r"'\''"))
     }
 
+    /// Returns a message with the root in each command that it names without one. Messages of operations that know no root
+    /// come through here before anybody reads them.
+    pub fn completed<'m>(&self, message: &'m str) -> Cow<'m, str> {
+        if self.root.is_empty() || !message.contains(COMMAND) {
+            return Cow::Borrowed(message);
+        }
+        let mut parts = message.split(COMMAND);
+        let mut text = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let command = part.split('`').next().unwrap_or_default();
+            let verb = command.split(' ').next().unwrap_or_default();
+            text.push_str("`patchadm");
+            if OF_A_ROOT.contains(&verb) && !command.contains(" -R ") {
+                text.push_str(&self.option());
+            }
+            text.push(' ');
+            text.push_str(part);
+        }
+        Cow::Owned(text)
+    }
+
     /// `-R ROOT` with a blank before it.
     fn option(&self) -> String {
         match self.root.as_str() {
@@ -103,7 +135,14 @@ mod tests {
         assert_eq!(verbs.command("patchadd", "-u PATCH"), "`patchadm patchadd -R '/mnt/a b' -u PATCH`");
         assert_eq!(classic.removal("1-01"), "`patchrm -R /zones/a 1-01`");
         assert_eq!(classic.verb("recover"), "`patchadm -R /zones/a recover`");
+        let message =
+            "`patchadm stage drop` removes it; `patchadm -R /b list`, `patchadm publish` and `ls` do not";
+        assert_eq!(
+            classic.completed(message),
+            "`patchadm -R /zones/a stage drop` removes it; `patchadm -R /b list`, `patchadm publish` and `ls` do not"
+        );
         let here = Wording::of_verbs(Path::new("/"));
+        assert_eq!(here.completed(message), message);
         assert_eq!((here.verb("list"), here.path("etc")), ("`patchadm list`".to_owned(), "/etc".to_owned()));
         assert_eq!((verbs.undo_dir(), classic.undo_dir()), ("--undo-dir DIR", "-B DIR"));
         assert_eq!((verbs.wait(), classic.wait()), (Some("--wait SECONDS"), None));

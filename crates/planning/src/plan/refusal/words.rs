@@ -207,9 +207,18 @@ impl Reason {
             Self::NoSuchPackage => "there is no such package".to_owned(),
             Self::NothingToAsk => "package does not contain an interactive request script".to_owned(),
             Self::InUse { objects, .. } => {
-                let verb = if objects.len() == 1 { "is" } else { "are" };
-                let paths = join(objects.iter().map(|object| object.path.to_string()));
-                format!("{paths} {verb} already installed and {verb} being used by another package")
+                let said = |is_unowned: bool, rest: [&str; 2]| {
+                    let objects = || objects.iter().filter(|object| object.is_unowned == is_unowned);
+                    let paths = join(objects().map(|object| object.path.to_string()));
+                    let rest = rest[usize::from(objects().count() > 1)];
+                    (!paths.is_empty()).then(|| format!("{paths} {rest}"))
+                };
+                let used = [
+                    "is already installed and is being used by another package",
+                    "are already installed and are being used by another package",
+                ];
+                let unowned = ["is there and belongs to no package", "are there and belong to no package"];
+                [said(false, used), said(true, unowned)].into_iter().flatten().collect::<Vec<_>>().join("; ")
             }
             Self::BadId(reason)
             | Self::BadPatch(reason)
@@ -229,6 +238,7 @@ impl Reason {
             }
             Self::NativeChanged { package, change } => format!("package {package}: {change}"),
             Self::NotAdopted => "it was installed and not adopted".to_owned(),
+            Self::Signal(signal) => format!("signal {signal} asked for the end"),
             Self::NoUndoData(package) => format!("no files were saved for package {package}"),
             Self::Interrupted { package, is_put_aside: true } => format!(
                 "applying it to package {package} was interrupted, and a later call put the package's records of \
@@ -264,11 +274,15 @@ fn forbidden(package: Option<&str>, script: &str, by_option: bool) -> String {
 fn listed(objects: &[ObjectInUse]) -> String {
     let line = |object: &ObjectInUse| {
         let what = if object.attributes_only { " <attribute change only>" } else { "" };
-        format!("\n  {}{what}", object.path)
+        let mark = if object.is_unowned { "*" } else { " " };
+        format!("\n{mark} {}{what}", object.path)
     };
     let lines: String = objects.iter().map(line).collect();
+    let unowned = objects.iter().any(|object| object.is_unowned);
+    let legend = "\n* - conflict with a file which does not belong to any package.";
+    let legend = if unowned { legend } else { "" };
     format!(
-        "The following files are already installed on the system and are being\nused by another package:{lines}"
+        "The following files are already installed on the system and are being\nused by another package:{lines}{legend}"
     )
 }
 

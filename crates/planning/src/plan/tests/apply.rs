@@ -351,9 +351,8 @@ fn a_digest_shows_an_edit_that_size_and_sum_hide() {
 #[test]
 fn the_records_of_a_patch_are_kept_as_the_classic_tools_keep_them() {
     let mut world = acme_web();
-    let patch = patch("900-01", "SUNW_REQUIRES= UPDATE=yes NEW_WORD=1")
-        .file("bin/httpd", "new")
-        .install("copyright", "(c)");
+    let patch =
+        patch("900-01", "SUNW_REQUIRES= NEW_WORD=1").file("bin/httpd", "new").install("copyright", "(c)");
     assert_eq!(world.patchadd(&patch), 0);
     let installed = &world.inventory.packages[&package("ACMEweb")];
     let names: Vec<&str> = installed.params.iter().map(|(name, _)| name).collect();
@@ -373,6 +372,7 @@ fn the_records_of_a_patch_are_kept_as_the_classic_tools_keep_them() {
             "PKGINST",
             "PKGSAV",
             "INSTDATE",
+            "UPDATE",
             "PATCHLIST",
             "PATCH_INFO_900-01"
         ]

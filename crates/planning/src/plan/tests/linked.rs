@@ -11,7 +11,7 @@ use super::*;
 use crate::plan::patch::backout_proof::{is_plain, plan_backout};
 use crate::plan::refusal::Reason;
 use patchadm_inputs::policy::Edited;
-use patchadm_rootfs::{Live, LiveKind};
+use patchadm_rootfs::{Live, LiveKind, never};
 use patchadm_svr4::package::Mode;
 
 const PATHS: [&str; 9] = ["a", "b", "d", "d/x", "d/y", "d/sub", "d/sub/z", "e", "e/x"];
@@ -243,7 +243,7 @@ fn add(world: &mut World, (id, said): (&str, &[Said]), seen: &mut Seen) -> Resul
             };
         }
     };
-    let proof = plan_backout(&plan, &super::id(id), &world.inventory, ("-", &now()));
+    let proof = plan_backout(&plan, &super::id(id), &world.inventory, ("-", &now(), &never));
     if let Err(why) = proof {
         return Err(format!("{id} is let in, plain {}: {why:?}", is_plain(&plan, &world.inventory)));
     }

@@ -4,6 +4,7 @@
 mod apply;
 mod back_out;
 mod course;
+mod ended;
 mod install;
 mod installf;
 mod linked;

@@ -6,6 +6,7 @@ use super::world::now;
 use super::*;
 use crate::plan::patch::backout_proof::plan_backout;
 use patchadm_inputs::policy::Edited;
+use patchadm_rootfs::never;
 
 const PATHS: [&str; 8] = ["a", "b", "d", "d/x", "d/y", "d/sub", "d/sub/z", "e"];
 
@@ -94,7 +95,7 @@ fn there_and_back(mut world: World, patches: &[(String, Parcel)]) -> Result<(), 
     for (id, parcel) in patches {
         let state = (world.tree(), world.contents());
         if let Ok(plan) = world.plan(parcel) {
-            let proof = plan_backout(&plan, &super::id(id), &world.inventory, ("-", &now()));
+            let proof = plan_backout(&plan, &super::id(id), &world.inventory, ("-", &now(), &never));
             prop_assert!(proof.is_ok(), "{:?}", proof.err());
             prop_assert!(plan.changes.windows(2).all(|two| two[0].path < two[1].path));
             world.carry_out(&plan, parcel);

@@ -12,7 +12,7 @@ use crate::plan::patch::combine::{Single, combine_plans};
 use crate::plan::patch::projected_root::{MadeObjects, ProjectedRoot};
 use crate::plan::{Action, Body, Plan, RecordChange};
 use patchadm_inputs::inventory::Touched;
-use patchadm_rootfs::{Digest, LiveKind};
+use patchadm_rootfs::{Digest, LiveKind, never};
 use patchadm_svr4::format::params;
 
 /// A run in the making, beside the world that single runs make.
@@ -68,6 +68,7 @@ impl Both {
             &world.policy,
             &world.options,
             &now(),
+            &never,
         );
         let (single, plan) = match (single, planned) {
             (Err(one), Err(other)) => {

@@ -4,6 +4,7 @@
 //! safety.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::parcel::Parcel;
 use super::world_links::place_after;
@@ -56,6 +57,8 @@ pub(super) struct World {
     /// Whether paths lead through symbolic links.
     pub(super) follows_links: bool,
     inodes: u64,
+    /// The questions after which a signal is there.
+    pub(super) patience: usize,
 }
 
 pub(super) fn now() -> Now {
@@ -99,6 +102,7 @@ impl World {
             force: false,
             follows_links: false,
             inodes: 100,
+            patience: usize::MAX,
         };
         for directory in ["/", "/opt", "/etc"] {
             world.put(directory, LiveKind::Directory, 0o755);
@@ -196,6 +200,12 @@ impl World {
         planned
     }
 
+    /// Returns whether a signal is there, each time anew.
+    fn interrupt(&self) -> impl Fn() -> Option<i32> + Sync {
+        let (asked, patience) = (AtomicUsize::new(0), self.patience);
+        move || (asked.fetch_add(1, Ordering::Relaxed) >= patience).then_some(15)
+    }
+
     /// Plans a patch with the inventory as it is.
     pub(super) fn apply(&self, parcel: &Parcel) -> Result<PatchPlan, Refusal> {
         let applied = applied(&self.inventory);
@@ -206,6 +216,7 @@ impl World {
             &self.policy,
             &self.options,
             &now(),
+            &self.interrupt(),
         )
     }
 
@@ -221,7 +232,8 @@ impl World {
         let packages =
             may_back_out(&id, inventory, applied.as_ref().map_err(Clone::clone), policy, self.force)?;
         let sources = UndoSources { archives, later: &[] };
-        back_out(&[GoingPatch { id, packages }], sources, inventory, policy, options, &now())
+        let (going, now, interrupt) = ([GoingPatch { id, packages }], now(), self.interrupt());
+        back_out(&going, sources, inventory, policy, options, &now, &interrupt)
     }
 
     /// Plans a patch and carries it out; the exit code.
@@ -298,7 +310,7 @@ impl World {
             })
             .collect();
         let sources = UndoSources { archives: &archives, later: &later };
-        back_out(&going, sources, inventory, policy, &removal, &now()).map(|all| all.plan)
+        back_out(&going, sources, inventory, policy, &removal, &now(), &self.interrupt()).map(|all| all.plan)
     }
 
     /// Returns the archives of patches, by their places among the sources of a run.

@@ -5,7 +5,9 @@ use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 
 use crate::elf_files::{Sample, debug_data, library};
+use crate::operation::libraries::library_state::LibraryState;
 use crate::operation::libraries::{LibraryScan, ScanRequest, elf_cache};
+use crate::operation::session::RootAndPolicy;
 use patchadm_libraries::FactsCache;
 use patchadm_rootfs::{Root, Timestamp};
 use patchadm_svr4::package::ObjectPath;
@@ -169,4 +171,13 @@ fn a_cache_is_believed_only_while_it_is_whole_and_private_and_the_files_are_the_
     fs::remove_file(&cache).unwrap();
     symlink("/etc/passwd", &cache).unwrap();
     assert!(elf_cache::read(&root).is_empty(), "it is a link");
+}
+
+#[test]
+fn a_signal_ends_a_scan_before_anything_is_changed() {
+    let (_dir, root) = root();
+    let ground = RootAndPolicy::of(&root).unwrap();
+    let failure = LibraryState::default().scan(&ground, LATER, false, &|| Some(15)).err().unwrap();
+    assert_eq!(failure.signal(), Some(15), "{failure}");
+    assert!(LibraryState::default().scan(&ground, LATER, false, &|| None).is_ok());
 }

@@ -11,6 +11,7 @@ use crate::operation::device::{DeliveredPackage, OpenDevice};
 use crate::operation::failure::Failure;
 use crate::operation::packages::observer::PackageObserver;
 use crate::operation::scripts::ScriptSettings;
+use crate::operation::scripts::interview::ScriptAnswers;
 use crate::operation::scripts::system::system_scripts;
 use crate::operation::session::{Caller, RootAndPolicy};
 use patchadm_planning::plan::refusal::{Command, Reason};
@@ -43,17 +44,19 @@ pub struct AskReport {
     pub made: Vec<PathBuf>,
     /// Words that no package fits; nothing is asked where there is one.
     pub missing: Vec<String>,
+    /// Whether a script warned; there is no response file of its answers then.
+    pub warned: bool,
 }
 
-/// Runs the request scripts. `done` is told of each response file as it is made.
+/// Runs the request scripts, and calls `done` with each response file and whether it was written.
 pub fn ask_packages(
     root: &Root,
     request: &AskRequest,
     caller: &Caller<'_>,
     observer: &mut dyn PackageObserver,
-    done: &mut dyn FnMut(&mut dyn PackageObserver, &Path),
+    done: &mut dyn FnMut(&mut dyn PackageObserver, &Path, bool),
 ) -> Result<AskReport, Failure> {
-    let device = match OpenDevice::open(&request.device, &request.packages)? {
+    let device = match OpenDevice::open(&request.device, &request.packages, caller.interrupt)? {
         Ok(device) => device,
         Err(missing) => return Ok(AskReport { missing, ..AskReport::default() }),
     };
@@ -75,21 +78,26 @@ pub fn ask_packages(
         let name = delivered.image.spooled_name();
         let file = response_file(&request.response, &name)?;
         observer.adding(&name, delivered.image);
-        let text = input.answers(delivered, observer)?;
-        write(&file, &text).map_err(|error| bad(&file, &error))?;
-        done(observer, &file);
+        let answers = input.answers(delivered, observer)?;
+        if answers.warned {
+            asked.warned = true;
+            done(observer, &file, false);
+            continue;
+        }
+        write(&file, &answers.text).map_err(|error| bad(&file, &error))?;
+        done(observer, &file, true);
         asked.made.push(file);
     }
     Ok(asked)
 }
 
 impl<'a> AddInput<'a> {
-    /// The text of the response file that the request script of a package leaves.
+    /// The answers that the request script of a package leaves.
     fn answers(
         &self,
         delivered: DeliveredPackage<'a>,
         observer: &mut dyn PackageObserver,
-    ) -> Result<Vec<u8>, Failure> {
+    ) -> Result<ScriptAnswers, Failure> {
         let package = delivered.image;
         let refuse = |reason: Reason| reason.of(Command::Pkgadd, &package.spooled_name());
         let placed = self.place(delivered, &Params::new())?;
@@ -100,7 +108,7 @@ impl<'a> AddInput<'a> {
         let scripts = InstallScripts { request, ..InstallScripts::default() };
         scripts.check(package, placed.instance.as_str(), self.policy).map_err(refuse)?;
         let mut setup = self.with_scripts(delivered, &placed)?;
-        Ok(self.ask(&mut setup, &scripts, None, observer)?.text)
+        self.ask(&mut setup, &scripts, None, observer)
     }
 }
 
@@ -108,14 +116,14 @@ impl<'a> AddInput<'a> {
 fn response_file(named: &Path, package: &str) -> Result<PathBuf, Failure> {
     let file = if named.is_dir() { named.join(package) } else { named.to_owned() };
     match file.symlink_metadata() {
-        Ok(_) => Err(Failure::BadFile(format!("response file <{}> must not exist", file.display()))),
+        Ok(_) => Err(Failure::BadResponseFile(format!("response file <{}> must not exist", file.display()))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(file),
         Err(error) => Err(bad(&file, &error)),
     }
 }
 
 fn bad(file: &Path, error: &io::Error) -> Failure {
-    Failure::BadFile(format!("response file <{}>: {error}", file.display()))
+    Failure::BadResponseFile(format!("response file <{}>: {error}", file.display()))
 }
 
 fn write(file: &Path, text: &[u8]) -> io::Result<()> {

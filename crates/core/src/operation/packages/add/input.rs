@@ -20,7 +20,7 @@ pub struct AddRequest {
     pub packages: Vec<String>,
     /// Categories that narrow the selection, where there is one.
     pub categories: Vec<String>,
-    /// The admin file: absolute, a name below `var/sadm/install/admin` of the root, or `none`.
+    /// The admin file: a path, a name below `var/sadm/install/admin` of the root, or `none`.
     pub admin: Option<PathBuf>,
     /// The response file, or a directory with one for each package; absolute.
     pub response: Option<PathBuf>,

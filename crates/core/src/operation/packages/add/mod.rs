@@ -51,7 +51,7 @@ pub fn add_packages(
         missing: Vec::new(),
         packages: Vec::new(),
     };
-    let opened = OpenDevice::open(&request.device, &request.packages)?;
+    let opened = OpenDevice::open(&request.device, &request.packages, caller.interrupt)?;
     let device = match opened.and_then(|device| device.of_categories(&request.categories)) {
         Ok(device) => device,
         Err(missing) => return Ok(PackagesReport { missing, ..report }),
@@ -77,7 +77,7 @@ pub fn add_packages(
         is_locked: true,
         ..AddInput::new(&session.ground, &admin, &system, request, caller)
     };
-    must_agree(root, |package| input.mends(package))?;
+    must_agree(root, caller.interrupt, |package| input.mends(package))?;
     // Others may have been here before the lock was taken.
     let rehearsed = if device.selected.len() == 1 && session.is_first()? { rehearsed } else { None };
     let mut planner =

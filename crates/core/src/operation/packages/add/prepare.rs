@@ -30,7 +30,7 @@ use patchadm_planning::plan::kept_libraries::LibraryReport;
 use patchadm_planning::plan::package::install::{InstallOptions, install, placement};
 use patchadm_planning::plan::package::package_records::DamagedPackage;
 use patchadm_planning::plan::package::regain::is_of_patch;
-use patchadm_planning::plan::package::update::is_other_version;
+use patchadm_planning::plan::patch::validate::same_version;
 use patchadm_planning::plan::refusal::{Command, Reason, Refusal};
 use patchadm_svr4::format::admin::Admin;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
@@ -150,7 +150,8 @@ impl AddInput<'_> {
             return Ok((None, StayingObjects::new()));
         }
         let now = &self.caller.now;
-        let mut keeper = LibraryKeeper::new(self.ground, self.request.shlibs, now, self.is_locked);
+        let keeper = LibraryKeeper::new(self.ground, self.request.shlibs, now, self.is_locked);
+        let mut keeper = keeper.ended_by(self.caller.interrupt);
         let asked = PlanToSettle::of((plan, inventory), Command::Pkgadd, Command::Pkgadd.name());
         let content = &mut delivered.device.content();
         let Some(settled) = keeper.settle(&asked, content, LaterContent::NotAsked)? else {
@@ -187,6 +188,7 @@ impl AddInput<'_> {
         InstallOptions {
             admin: self.admin.clone(),
             conversation,
+            is_batch: self.request.silent,
             environment: self.request.environment.clone(),
             response: response.clone(),
             overridden: self.request.overridden.iter().cloned().collect(),
@@ -203,7 +205,7 @@ impl AddInput<'_> {
     /// The installed version in whose place a package goes.
     fn replaced<'p>(&self, package: &PackageImage, placed: &'p PackagePlacement) -> Option<&'p Installed> {
         let old = placed.present.get(&placed.instance).filter(|_| self.request.update)?;
-        is_other_version(&old.params, &package.params).then_some(old)
+        (!same_version(&old.params, &package.params)).then_some(old)
     }
 
     /// Reads the installed instances of a package.
@@ -245,11 +247,11 @@ impl AddInput<'_> {
         }
         let packages =
             packages_but(&view, |package| mended.iter().any(|name| name == package.abbreviation()))?;
-        let mut inventory = self.ground.survey_with(packages, &touched, None)?;
+        let mut inventory = self.ground.survey_with(packages, &touched, (None, self.caller.interrupt))?;
         if self.patch.is_none() {
             inventory.hide_kept();
         }
-        if replaced.is_some() {
+        if replaced.is_some() || image.install.contains_key("depend") {
             add_depend_files(&view, &placed.instance, &mut inventory)?;
         }
         let params = placed.params.clone();
@@ -257,7 +259,7 @@ impl AddInput<'_> {
         let instances = BTreeMap::from([(placed.instance.clone(), installed)]);
         let files = delivered_files(&device.image, &instances, &inventory);
         let files: Vec<FileToCompare<'_>> = files.into_iter().filter(|file| file.package == index).collect();
-        mark_identical(&device.source, &device.image, files, &mut inventory)?;
+        mark_identical(&device.source, &device.image, files, (&mut inventory, self.caller.interrupt))?;
         Ok(inventory)
     }
 }

@@ -119,7 +119,7 @@ impl<'a> AddInput<'a> {
             runner: &mut setup.runner,
             context: setup.context,
             ending: added.ending,
-            failed_requests: FailedRequests::Warn,
+            failed_requests: FailedRequests::Tell,
         };
         let package = ScriptedPackage::new(session, &course, Some(delivery), scripts, observer);
         let (receipt, ending) = package.perform(&intended.plan, &copies, |run| match &played {

@@ -43,7 +43,7 @@ use with_scripts::remove_with_scripts;
 pub struct RemoveRequest {
     /// The selected packages: names, `PKG.*`.
     pub packages: Vec<String>,
-    /// The admin file: absolute, a name below `var/sadm/install/admin` of the root, or `none`.
+    /// The admin file: a path, a name below `var/sadm/install/admin` of the root, or `none`.
     pub admin: Option<PathBuf>,
     /// Whether somebody is asked, about each package. If not, the request counts as confirmed.
     pub conversation: bool,
@@ -65,7 +65,7 @@ pub fn remove_packages(
     must_have_database(root)?;
     let AdminFile { admin, unknown } = answers::admin(root, request.admin.as_deref())?;
     let session = begin_change(RootAndPolicy::of(root)?, caller)?;
-    must_agree(root, |_| false)?;
+    must_agree(root, caller.interrupt, |_| false)?;
     let system = system_scripts(&session.ground)?;
     let input = RemoveInput { session: &session, request, admin: &admin, system: &system };
     let (selected, missing) = selected(&session.ground.root, &request.packages)?;
@@ -142,7 +142,8 @@ impl RemoveInput<'_> {
         intended: &mut IntendedRemoval,
     ) -> Result<(Option<LibraryReport>, StayingObjects), Failure> {
         let (ground, now) = (&self.session.ground, &self.session.caller.now);
-        let mut keeper = LibraryKeeper::new(ground, self.request.shlibs, now, true);
+        let keeper = LibraryKeeper::new(ground, self.request.shlibs, now, true);
+        let mut keeper = keeper.ended_by(self.session.caller.interrupt);
         let asked = PlanToSettle::of((&intended.plan, inventory), Command::Pkgrm, Command::Pkgrm.name());
         let Some(settled) = keeper.settle(&asked, &mut NoContent, LaterContent::NotAsked)? else {
             return Ok((None, StayingObjects::new()));
@@ -162,7 +163,7 @@ impl RemoveInput<'_> {
             return Ok(());
         }
         let ground = &self.session.ground;
-        let look = look_at_kept(ground, &self.session.caller.now, true)?;
+        let look = look_at_kept(ground, (&self.session.caller.now, self.session.caller.interrupt), true)?;
         let needed = look.libraries.into_iter().filter(|one| one.package == *package);
         let losses: Vec<LibraryLoss> = needed.filter_map(KeptLibraryState::loss).collect();
         if losses.is_empty() {
@@ -257,7 +258,7 @@ fn survey(session: &Session<'_>, package: &PkgInst) -> Result<Inventory, Failure
     touched.packages.insert(package.clone());
     let params = installed::params(&view, package)?.unwrap_or_default();
     add_owned(&view, package, &params, &mut touched)?;
-    let mut inventory = session.ground.survey(&touched, None)?;
+    let mut inventory = session.ground.survey(&touched, session.caller.interrupt)?;
     let is_kept = inventory.packages.get(package).is_some_and(|known| is_kept_package(&known.params));
     if !is_kept {
         inventory.hide_kept();

@@ -41,7 +41,7 @@ pub(super) fn remove_with_scripts(
         runner: &mut runner,
         context: ScriptContext::new(package.clone(), installed.params.clone(), base),
         ending: LastingResults::default(),
-        failed_requests: FailedRequests::Warn,
+        failed_requests: FailedRequests::Tell,
     };
     let mut copies = safety_copies([&course.concerned]);
     add_objects(&mut copies, removal.staying.keys());

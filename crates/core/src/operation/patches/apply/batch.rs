@@ -9,7 +9,7 @@ use crate::operation::content::{ManySources, OneSource};
 use crate::operation::failure::{Failure, is_of_source};
 use crate::operation::libraries::{LibraryKeeper, SettledLibraries};
 use crate::operation::log;
-use crate::operation::patches::in_use::in_use_of_each;
+use crate::operation::patches::in_use::{InUse, in_use_of_each};
 use crate::operation::patches::new_bytes::new_bytes;
 use crate::operation::session::{Session, patch_record};
 use patchadm_changeset::transaction::{Cause, Phase, Receipt, RootCondition, TransactionError};
@@ -99,7 +99,7 @@ pub(super) fn carry_out(
     let reported = patches.into_iter().map(|one| match one.planned {
         Err(failure) => one.operand.refused(failure),
         Ok(taken) => {
-            let (result, in_use) = results.next().unwrap_or_else(|| (Err(lost()), Vec::new()));
+            let (result, in_use) = results.next().unwrap_or_else(|| (Err(lost()), InUse::default()));
             one.operand.carried_out(taken.scripted, in_use, result)
         }
     });

@@ -10,6 +10,7 @@ use crate::operation::failure::Failure;
 use patchadm_inputs::sign::Demand;
 use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_planning::resolve::SetVerdict;
+use patchadm_rootfs::Interrupt;
 use patchadm_svr4::patch::{PatchId, PatchList};
 
 /// Patches in the order in which they are applied.
@@ -42,18 +43,19 @@ pub(in crate::operation::patches) enum ChosenSource {
 }
 
 impl ChosenPatches {
-    /// Reads the patches that were not read before. A patch that is not the one that was chosen is refused; of those that
+    /// Reads the patches that were not read before, until a signal comes. A patch that is not the one that was chosen is refused; of those that
     /// are one transaction none is left where one cannot be read.
     pub(in crate::operation::patches) fn read(
         self,
-        request: &ApplyRequest,
+        how: (&ApplyRequest, Interrupt<'_>),
         separator: &str,
         demands: &[Demand],
-    ) -> WantedPatches {
+    ) -> Result<WantedPatches, Failure> {
         let (mut operands, mut unread) = (Vec::new(), Vec::new());
         for ChosenPatch { id, source } in self.patches {
-            match source.read(&id, request, separator, demands) {
+            match source.read(&id, how, separator, demands) {
                 Ok(operand) => operands.push(operand),
+                Err(failure) if failure.signal().is_some() => return Err(failure),
                 Err(failure) => unread.push(ApplyOutcome::refused(id.to_string(), None, failure)),
             }
         }
@@ -64,7 +66,7 @@ impl ChosenPatches {
         }
         let Self { void, because, all_or_nothing, left_out, .. } = self;
         let choice = PatchChoice::InOrder { void, because, all_or_nothing, left_out };
-        WantedPatches { operands, unread, choice }
+        Ok(WantedPatches { operands, unread, choice })
     }
 }
 
@@ -72,7 +74,7 @@ impl ChosenSource {
     fn read(
         self,
         id: &PatchId,
-        request: &ApplyRequest,
+        how: (&ApplyRequest, Interrupt<'_>),
         separator: &str,
         demands: &[Demand],
     ) -> Result<ApplyOperand, Failure> {
@@ -80,7 +82,7 @@ impl ChosenSource {
             Self::Read(operand) => return Ok(*operand),
             Self::Path(path) => path,
         };
-        let operand = ApplyOperand::read(&path, separator, demands, request)?;
+        let operand = ApplyOperand::read(&path, separator, demands, how)?;
         if operand.id.as_ref() != Some(id) {
             let reason = format!("the depot calls it {id}, and it is {}", operand.shown_id());
             return Err(Reason::BadPatch(reason).of(Command::Patchadd, id).into());

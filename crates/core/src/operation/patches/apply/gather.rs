@@ -19,12 +19,12 @@ use patchadm_planning::plan::patch::patch_plan::PatchListChange;
 use patchadm_planning::plan::patch::projected_root::ProjectedRoot;
 use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_planning::plan::{Action, Body, Member, NewObject, Plan, RecordChange};
-use patchadm_rootfs::{Digest, Sums};
+use patchadm_rootfs::{Digest, Interrupt, Sums};
 use patchadm_svr4::package::{ObjectPath, PackagePath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchInfo};
 
 /// Plans operands from the place `at` on, as many as can be one run. None where that is one at most, where it brings
-/// scripts or is to go `alone`, or where the survey fails, which is then that operand's matter.
+/// scripts or is to go `alone`, or where the survey fails or a signal ends it, which is then that operand's matter.
 pub(super) fn gather<'o>(
     input: &ApplyInput<'_>,
     operands: &'o [&'o ApplyOperand],
@@ -42,6 +42,9 @@ pub(super) fn gather<'o>(
     (input.progress)(ProgressEvent::Begins(RunActivity::Planning, operands.len() as u64));
     for (place, operand) in operands.iter().enumerate() {
         (input.progress)(ProgressEvent::Advances(1));
+        if (input.interrupt)().is_some() {
+            return Vec::new();
+        }
         let touched = operand.touched(&ahead.inventory.packages);
         if ahead.ends_before(&touched) {
             break;
@@ -65,7 +68,7 @@ pub(super) fn gather<'o>(
                 };
                 keep_first(&mut scripted.lists, &mut listed);
                 let is_chained = |path: &ObjectPath| last_touched.get(path).is_some_and(|last| *last > place);
-                let digests = digests(operand, &scripted.plan, is_chained);
+                let digests = digests(operand, (&scripted.plan, input.interrupt), is_chained);
                 let made = ahead.go_on(&scripted.plan, &digests);
                 if let Ok(applied) = &mut applied {
                     record(applied, &ahead.inventory, &scripted.plan, &input.ground.policy.separator);
@@ -193,7 +196,7 @@ fn look_ahead(
 /// pkgmap says has none: staging says what is wrong with it.
 pub(super) fn digests(
     operand: &ApplyOperand,
-    plan: &Plan,
+    (plan, interrupt): (&Plan, Interrupt<'_>),
     is_chained: impl Fn(&ObjectPath) -> bool,
 ) -> BTreeMap<ObjectPath, Digest> {
     let mut wanted: BTreeMap<(usize, PackagePath), (&ObjectPath, &Member)> = BTreeMap::new();
@@ -210,15 +213,19 @@ pub(super) fn digests(
     }
     let device = &operand.device;
     let mut is_wanted = |package: usize, path: &PackagePath| wanted.contains_key(&(package, path.clone()));
-    let read =
-        device.source.stream::<Failure>(&device.image, &mut is_wanted, &mut |package, path, _, data| {
+    let read = device.source.stream_until::<Failure>(
+        &device.image,
+        &mut is_wanted,
+        interrupt,
+        &mut |package, path, _, data| {
             if let (Ok(sums), Some((at, member))) = (Sums::of(data), wanted.get(&(package, path.clone())))
                 && (sums.size, sums.cksum) == (member.size, member.cksum)
             {
                 digests.insert((*at).clone(), sums.b3);
             }
             Ok(())
-        });
+        },
+    );
     if read.is_err() {
         digests.clear();
     }

@@ -15,6 +15,7 @@ use patchadm_inputs::policy::{Edited, Policy};
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::edits::EditChoice;
 use patchadm_planning::plan::patch::apply_options::ApplyOptions;
+use patchadm_rootfs::Interrupt;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::PatchList;
 
@@ -29,6 +30,8 @@ pub(super) struct ApplyInput<'a> {
     pub(super) shlibs: LibraryRequest,
     /// Told how far planning is.
     pub(super) progress: &'a (dyn Fn(ProgressEvent) + Sync),
+    /// Asks whether planning is to end.
+    pub(super) interrupt: Interrupt<'a>,
     /// Whether a plan tells the texts of the files that change.
     pub(super) texts: bool,
     /// What the patches before leave where nothing is done; in a run nothing: the root has it.
@@ -47,10 +50,11 @@ impl<'a> ApplyInput<'a> {
         let only_archives = is_stage(&ground.root)?.then_some(why_archive);
         let options =
             ApplyOptions { not_applicable, scripts, only_archives, ..options(request, &ground.policy) };
-        let Caller { now, progress, .. } = caller;
+        let Caller { now, progress, interrupt, .. } = caller;
         let before = ForeseenRoot::at(now.timestamp());
-        let (shlibs, texts, progress) = (request.shlibs, request.texts, *progress);
-        Ok(Self { ground, now, options, shlibs, progress, texts, before })
+        let (shlibs, texts) = (request.shlibs, request.texts);
+        let (progress, interrupt) = (*progress, *interrupt);
+        Ok(Self { ground, now, options, shlibs, progress, interrupt, texts, before })
     }
 
     /// Settles what becomes of libraries in the plans that follow.
@@ -59,7 +63,7 @@ impl<'a> ApplyInput<'a> {
         'a: 'k,
     {
         let is_run = !self.options.is_rehearsal;
-        LibraryKeeper::new(self.ground, self.shlibs, self.now, is_run)
+        LibraryKeeper::new(self.ground, self.shlibs, self.now, is_run).ended_by(self.interrupt)
     }
 
     /// Every installed package with its parameters.
@@ -81,7 +85,7 @@ impl<'a> ApplyInput<'a> {
             // A patch may spell a path of an adopted package otherwise than its records do.
             self.ground.add_spellings(&mut touched.to_mut().paths)?;
         }
-        Ok(self.before.onto(self.ground.survey_without_kept(packages, &touched, None)?))
+        Ok(self.before.onto(self.ground.survey_without_kept(packages, &touched, (None, self.interrupt))?))
     }
 }
 
@@ -98,6 +102,7 @@ fn options(request: &ApplyRequest, policy: &Policy) -> ApplyOptions {
             editable: request.editable,
             overridden: request.overridden.iter().cloned().collect(),
             preserved: request.preserved.iter().cloned().collect(),
+            replaces_stops: false,
         },
         unconditional: request.unconditional,
         conversation: request.conversation,

@@ -27,13 +27,15 @@ pub use request::{ApplyOutcome, ApplyReport, ApplyRequest, SetMembership};
 pub use signatures::{SignatureRequest, demands, lacks_trust, must_be_vouched_for};
 
 pub(super) use chosen::{ChosenPatch, ChosenPatches, ChosenSource};
-pub(super) use operands::{ApplyOperand, is_set};
+pub(super) use operands::{ApplyOperand, is_set, opens_as_set};
 pub(super) use wanted::{PatchChoice, WantedPatches};
 
 use crate::operation::trial::begin::{begin_change_beside, must_be_off_trial};
 use crate::operation::trial::change::TrialChange;
 use input::ApplyInput;
 use made_plan::made_plan;
+use patchadm_inputs::database::RecordView;
+use patchadm_inputs::database::all::must_be_whole;
 use patchadm_inputs::format::plan_differences::PlanDifferences;
 use planner::apply_all;
 use wanted::OrderedPatches;
@@ -139,7 +141,8 @@ fn apply_locked(
 ) -> Result<AppliedPatchSet, Failure> {
     let caller = session.caller;
     locked(&session)?;
-    must_agree(root, |_| false)?;
+    must_agree(root, caller.interrupt, |_| false)?;
+    must_be_known(root, wanted)?;
     let mut preparation = preparation::carry_out(&session, &request.preparation, &|| wanted.packages())?;
     let ordered = wanted.ordered(&session.ground)?;
     rehearse_for_plan(&session.ground, request, (wanted, &ordered), caller)?;
@@ -167,6 +170,12 @@ fn apply_locked(
     let recovered = session.recovered;
     let report = ApplyReport { recovered, preparation, patches, exchanges, after, ..ApplyReport::default() };
     Ok(AppliedPatchSet { report, resolution })
+}
+
+/// Refuses patches for packages whose records lack something.
+fn must_be_known(root: &Root, wanted: &WantedPatches) -> Result<(), Failure> {
+    let packages = wanted.packages();
+    Ok(must_be_whole(&RecordView::live(root), packages.iter().map(|package| package.pkg.as_str()))?)
 }
 
 /// Adds to patches that were applied which libraries from before them are still loaded.
@@ -208,7 +217,8 @@ fn plan_read(
     must_be_directories(root, &caller.exchanges)?;
     let plan_all = || {
         must_be_off_trial(root, caller, None)?;
-        must_agree(root, |_| false)?;
+        must_agree(root, caller.interrupt, |_| false)?;
+        must_be_known(root, wanted)?;
         let mut preparation =
             preparation::foresee(&ground, &request.preparation, &|| wanted.packages(), caller)?;
         let ordered = wanted.ordered(&ground)?;

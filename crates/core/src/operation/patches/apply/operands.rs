@@ -8,15 +8,16 @@ use crate::operation::changed_texts::ChangedTexts;
 use crate::operation::depots::digest_of_patch;
 use crate::operation::device::OpenDevice;
 use crate::operation::failure::{Failure, is_of_source, is_undone_for_source};
-use crate::operation::patches::in_use::UsingProcess;
+use crate::operation::patches::in_use::InUse;
 use crate::operation::patches::reboot;
 use patchadm_changeset::transaction::Receipt;
 use patchadm_inputs::inventory::{Installed, Touched};
 use patchadm_inputs::sign::Demand;
-use patchadm_inputs::source::{Bundle, Image, PackageImage, SourceError, SourceProblem, open_signed};
+use patchadm_inputs::source::{Bundle, Image, PackageImage, SourceError, SourceProblem, open_signed_until};
 use patchadm_planning::plan::concern::touched_by_patch;
 use patchadm_planning::plan::patch::patch_plan::PatchPlan;
 use patchadm_planning::resolve::OfferedPackage;
+use patchadm_rootfs::Interrupt;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{PatchId, PatchMacros};
 
@@ -27,14 +28,15 @@ pub(in crate::operation::patches) struct ApplyOperand {
 }
 
 impl ApplyOperand {
-    /// Reads a patch whose signature meets all demands. A plan reads all of a signed one, for there will be no run that does.
+    /// Reads a patch whose signature meets all demands, until a signal comes. A plan reads all of a signed one, for there will be
+    /// no run that does.
     pub(in crate::operation::patches) fn read(
         path: &Path,
         separator: &str,
         demands: &[Demand],
-        request: &ApplyRequest,
+        (request, interrupt): (&ApplyRequest, Interrupt<'_>),
     ) -> Result<Self, Failure> {
-        let (source, mut image) = open_signed(path, demands)?;
+        let (source, mut image) = open_signed_until(path, demands, interrupt)?;
         image.signature.is_waived = request.signature.is_waiver();
         source.check_room_to_plan(&image)?;
         image.sha256 = evidence(path, &image, separator);
@@ -47,7 +49,7 @@ impl ApplyOperand {
                 return Err(SourceError::signature(path, verdict).into());
             }
             if request.dry_run {
-                device.source.verify(&device.image)?;
+                device.source.verify_until(&device.image, interrupt)?;
             }
         }
         Ok(Self { device, id })
@@ -89,7 +91,7 @@ impl ApplyOperand {
     pub(super) fn carried_out(
         &self,
         scripted: PatchPlan,
-        in_use: Vec<UsingProcess>,
+        in_use: InUse,
         result: Result<Receipt, Failure>,
     ) -> ApplyOutcome {
         match &result {
@@ -108,9 +110,11 @@ impl ApplyOperand {
     pub(super) fn applied(
         &self,
         scripted: PatchPlan,
-        in_use: Vec<UsingProcess>,
+        in_use: InUse,
         result: Result<Option<Receipt>, Failure>,
     ) -> ApplyOutcome {
+        let mut scripted = scripted;
+        scripted.plan.notes.extend(in_use.note.map(str::to_owned));
         ApplyOutcome {
             id: self.shown_id(),
             scripts: scripted.scripts(),
@@ -121,8 +125,9 @@ impl ApplyOperand {
             texts: ChangedTexts::new(),
             signature: self.device.image.signature.record(),
             plan: Some(scripted.plan),
+            plan_over_edits: None,
             reboot: reboot::advice(&self.device.image),
-            in_use,
+            in_use: in_use.processes,
             libraries: scripted.libraries,
             kept: Vec::new(),
             set: None,
@@ -139,16 +144,30 @@ fn evidence(path: &Path, image: &Image, separator: &str) -> Option<String> {
     (brings_fixes && can_be_read_again).then(|| digest_of_patch(path).ok()).flatten()
 }
 
-/// Whether what cannot be read as a patch is a set of patches.
-pub(in crate::operation::patches) fn is_set(path: &Path, failure: &Failure) -> bool {
-    let Failure::Source(error) = failure else { return false };
+/// Returns whether what cannot be read as a patch is a set of patches, or fails if a signal came.
+pub(in crate::operation::patches) fn is_set(
+    path: &Path,
+    failure: &Failure,
+    interrupt: Interrupt<'_>,
+) -> Result<bool, Failure> {
+    let Failure::Source(error) = failure else { return Ok(false) };
     // What can be read once only has been.
     let may_be = (path.is_file() || path.is_dir())
         && matches!(
             error.problem,
             SourceProblem::BadForm(_) | SourceProblem::HoldsPatches(_) | SourceProblem::Signature(_)
         );
-    may_be && Bundle::open(path).is_ok_and(|bundle| bundle.is_some_and(|bundle| bundle.is_set()))
+    if may_be { opens_as_set(path, interrupt) } else { Ok(false) }
+}
+
+/// Returns whether a path can be opened as a set of patches, or fails if a signal came.
+pub(in crate::operation::patches) fn opens_as_set(
+    path: &Path,
+    interrupt: Interrupt<'_>,
+) -> Result<bool, Failure> {
+    let opened = Bundle::open(path, interrupt);
+    Failure::unless_interrupted(interrupt)?;
+    Ok(opened.is_ok_and(|bundle| bundle.is_some_and(|bundle| bundle.is_set())))
 }
 
 /// What is wrong if the packages are not of the patch that was signed.

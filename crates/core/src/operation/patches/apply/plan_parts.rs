@@ -100,7 +100,8 @@ pub(in crate::operation) fn planned_libraries(
     kept.chain(lost).filter(|library| !library.consumers.is_empty()).collect()
 }
 
-/// The digest of a record with its dates blanked: those of `INSTDATE` and of `PATCH_INFO_` lines.
+/// The digest of a record with its dates blanked: those of `INSTDATE` and of `PATCH_INFO_` lines. `UPDATE`, which every run
+/// sets, does not count: plans of earlier versions do not have it.
 fn undated(bytes: &[u8]) -> String {
     let mut blanked = Vec::with_capacity(bytes.len());
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -115,6 +116,9 @@ fn undated_line(line: &[u8]) -> Vec<u8> {
     let place = |of: &[u8], word: &[u8]| of.windows(word.len()).position(|found| found == word);
     if line.starts_with(b"INSTDATE=") {
         return b"INSTDATE=\n".to_vec();
+    }
+    if line == b"UPDATE=yes\n" {
+        return Vec::new();
     }
     if !line.starts_with(b"PATCH_INFO_") {
         return line.to_vec();

@@ -23,6 +23,8 @@ use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::run::{BatchEnd, Execution, RunPlanner, all_or_none, run_all};
 use crate::operation::session::Session;
 use patchadm_changeset::transaction::Receipt;
+use patchadm_planning::plan::Plan;
+use patchadm_planning::plan::refusal::Reason;
 use patchadm_rootfs::Digest;
 use patchadm_svr4::package::ObjectPath;
 
@@ -80,6 +82,10 @@ impl<'a> RunPlanner for ApplyPlanner<'a> {
         } else if patches.is_empty() {
             patches.extend(self.plan_alone(taken, &mut keeper));
         }
+        // What was planned until a signal came is not begun.
+        if let (Some(signal), Some(operand)) = ((self.input.interrupt)(), self.operands.get(taken)) {
+            patches = vec![PlannedOperand { operand, planned: Err(Failure::interrupted(signal)) }];
+        }
         ApplyBatch { patches, keeper }
     }
 
@@ -114,7 +120,8 @@ impl<'a> ApplyPlanner<'a> {
     /// Tells what would become of a batch, and goes on to the root after it.
     fn foresee(&mut self, taken: usize, batch: ApplyBatch<'a>) -> BatchEnd<ApplyOutcome> {
         let ApplyBatch { patches, keeper } = batch;
-        let digests: Vec<_> = patches.iter().map(PlannedOperand::delivered_digests).collect();
+        let interrupt = self.input.interrupt;
+        let digests: Vec<_> = patches.iter().map(|one| one.delivered_digests(interrupt)).collect();
         let is_damaged =
             |(one, digests): (&PlannedOperand<'_>, &Option<_>)| one.planned.is_ok() && digests.is_none();
         let damaged = patches.iter().zip(&digests).enumerate().filter(|(_, one)| is_damaged(*one));
@@ -127,7 +134,12 @@ impl<'a> ApplyPlanner<'a> {
         let read = patches.into_iter().zip(digests).enumerate();
         let outcomes = read.map(|(place, (one, digests))| self.foreseen(taken + place, one, digests));
         let outcomes: Vec<ApplyOutcome> = outcomes.collect();
-        BatchEnd::Done(if self.is_one_run { self.all_or_none(outcomes) } else { outcomes })
+        let is_interrupted = outcomes.iter().any(|one| ends_all(&one.result));
+        match (is_interrupted, self.is_one_run) {
+            (true, _) => BatchEnd::Last(outcomes),
+            (false, true) => BatchEnd::Done(self.all_or_none(outcomes)),
+            (false, false) => BatchEnd::Done(outcomes),
+        }
     }
 
     /// Carries a batch out on a locked root.
@@ -183,7 +195,10 @@ impl<'a> ApplyPlanner<'a> {
         });
         let planned = match usable {
             Ok(planned) => planned,
-            Err(failure) => return ApplyOutcome { lists, ..operand.refused(failure) },
+            Err(failure) => {
+                let plan_over_edits = self.plan_over_edits(operand, &failure);
+                return ApplyOutcome { plan_over_edits, lists, ..operand.refused(failure) };
+            }
         };
         let delivered = digests.unwrap_or_default();
         if place + 1 < self.operands.len() {
@@ -199,6 +214,19 @@ impl<'a> ApplyPlanner<'a> {
         });
         let texts = texts.unwrap_or_default();
         ApplyOutcome { delivered, texts, ..operand.applied(scripted, in_use, Ok(None)) }
+    }
+
+    /// Plans a patch that is refused because of edited objects as if these were to be replaced; `None` if another reason
+    /// against it remains.
+    fn plan_over_edits(&mut self, operand: &ApplyOperand, failure: &Failure) -> Option<Plan> {
+        let Failure::Refused(refusal) = failure else { return None };
+        if !matches!(*refusal.reason, Reason::Edited { .. }) {
+            return None;
+        }
+        self.input.options.edits.replaces_stops = true;
+        let planned = plan(&self.input, operand, BTreeMap::new());
+        self.input.options.edits.replaces_stops = false;
+        planned.ok().map(|(scripted, _)| scripted.plan)
     }
 
     /// The outcomes of patches of which none goes in without the others.

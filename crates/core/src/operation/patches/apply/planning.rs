@@ -45,14 +45,15 @@ pub(super) fn plan_against(
     let OpenDevice { source, image, .. } = &operand.device;
     let files = delivered_files(image, &inventory.packages, inventory);
     inventory.identical.clear();
-    mark_identical(source, image, files, inventory)?;
+    mark_identical(source, image, files, (inventory, input.interrupt))?;
     let options = ApplyOptions { answers, ..input.options.clone() };
     if let Some(directory) = &options.undo_dir {
         undo_directory::must_be_usable(&input.ground.host, directory)?;
         undo_directory::must_be_inside_stage(&input.ground.root, directory)?;
     }
     let applied = applied.as_ref().map_err(Clone::clone);
-    let mut planned = apply(image, inventory, applied, &input.ground.policy, &options, input.now)?;
+    let (policy, interrupt) = (&input.ground.policy, input.interrupt);
+    let mut planned = apply(image, inventory, applied, policy, &options, input.now, interrupt)?;
     planned.plan.notes.extend(made_good(input, &planned.plan.patches, &inventory.marker));
     Ok(planned)
 }

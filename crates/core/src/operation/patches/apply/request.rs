@@ -78,6 +78,8 @@ pub struct ApplyOutcome {
     pub id: String,
     /// The plan, or `None` where the patch was refused.
     pub plan: Option<Plan>,
+    /// Of a patch that is only planned, and refused because of edited objects: the plan that replaces these.
+    pub plan_over_edits: Option<Plan>,
     /// The scripts that run.
     pub scripts: Vec<PlannedScript>,
     /// Recorded objects that were not there and are made again.
@@ -156,6 +158,7 @@ impl ApplyOutcome {
         Self {
             id,
             plan: None,
+            plan_over_edits: None,
             scripts: Vec::new(),
             missing: Vec::new(),
             moved: Vec::new(),

@@ -12,13 +12,13 @@ use crate::operation::patches::scripts::{must_be_executable, must_be_safe};
 use patchadm_planning::plan::patch::patch_plan::PatchPlan;
 use patchadm_planning::plan::refusal::Command;
 use patchadm_planning::plan::{Action, Body, Change, NewObject};
-use patchadm_rootfs::Digest;
+use patchadm_rootfs::{Digest, Interrupt};
 use patchadm_svr4::package::ObjectPath;
 
 impl PlannedOperand<'_> {
     /// The digests of the files that the plan takes from its source; none where one of them is not what the pkgmap says, or
-    /// nothing is planned.
-    pub(super) fn delivered_digests(&self) -> Option<BTreeMap<ObjectPath, Digest>> {
+    /// nothing is planned, or a signal came.
+    pub(super) fn delivered_digests(&self, interrupt: Interrupt<'_>) -> Option<BTreeMap<ObjectPath, Digest>> {
         let plan = &self.planned.as_ref().ok()?.scripted.plan;
         let is_taken = |change: &&Change| {
             matches!(
@@ -28,7 +28,7 @@ impl PlannedOperand<'_> {
             )
         };
         let taken = plan.changes.iter().map(Box::as_ref).filter(is_taken).count();
-        let digests = digests(self.operand, plan, |_| true);
+        let digests = digests(self.operand, (plan, interrupt), |_| true);
         (digests.len() == taken).then_some(digests)
     }
 }
@@ -43,7 +43,7 @@ pub(super) fn usable(
 ) -> Result<(), Failure> {
     let OpenDevice { source, image, .. } = &operand.device;
     if !is_whole || scripted.has_scripts() {
-        source.verify(image)?;
+        source.verify_until(image, input.interrupt)?;
     }
     must_be_safe(input.ground, Command::Patchadd, &operand.shown_id(), scripted)?;
     let hooks: Vec<&str> = scripted.hooks.iter().map(|hook| hook.name.as_str()).collect();

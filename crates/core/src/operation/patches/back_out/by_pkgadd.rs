@@ -11,14 +11,13 @@ use super::input::BackOutInput;
 use super::later::later_patches;
 use super::request::BackOutRequest;
 use super::rules::rules;
-use super::undo::{UndoReading, VerifiedUndo};
+use super::undo::{UndoReading, VerifiedUndo, wait_for};
 use crate::operation::failure::Failure;
 use crate::operation::packages::safety_copies::add_objects;
 use crate::operation::patches::scripts::restoration::Restoration;
 use crate::operation::scripts::halt::RunHalt;
 use crate::operation::session::Session;
 use patchadm_changeset::transaction::{ProtectedPaths, ScriptedRun};
-use patchadm_inputs::database::undo_data::DigestCheck;
 use patchadm_inputs::database::{RecordView, all, installed};
 use patchadm_inputs::inventory::Touched;
 use patchadm_inputs::source::PackageImage;
@@ -56,7 +55,7 @@ impl PlayedBackout {
             return Ok(None);
         };
         let (request, now) = (BackOutRequest::default(), &session.caller.now);
-        let input = BackOutInput::of(ground, &request, now)?;
+        let input = BackOutInput::of(ground, &request, now)?.ended_by(session.caller.interrupt);
         let rules = rules(&input, std::slice::from_ref(&id))?;
         let Some((undo, is_elsewhere)) = own(&input, &id, package, instance, &rules.marker)? else {
             return Ok(None);
@@ -73,7 +72,8 @@ impl PlayedBackout {
         let heirs = taking_over(&going, &[archive], &inventory, (policy, now), &options)?;
         let later = opened(&input, heirs, &marker)?;
         let with = (&*as_later(&later, 1), is_elsewhere);
-        let scripted = back_out_of_package(&going, archive, with, &inventory, policy, &options, now)?;
+        let context = (now, session.caller.interrupt);
+        let scripted = back_out_of_package(&going, archive, with, &inventory, policy, &options, context)?;
         Ok(Some(Self { undo, later, scripted, lines: inventory.lines }))
     }
 
@@ -123,10 +123,10 @@ fn opened(
     marker: &str,
 ) -> Result<Vec<HeirUndo>, Failure> {
     let (mut digesting, outside) = (Vec::new(), input.ground.outside.with(None));
-    let mut reading = UndoReading::of(&input.ground.root, outside, marker, &mut digesting);
+    let mut reading = UndoReading::of(&input.ground.root, outside, marker, &mut digesting, input.interrupt());
     let later: Result<Vec<_>, _> =
         heirs.into_iter().map(|heir| HeirUndo::open(input, &mut reading, heir)).collect();
-    digesting.into_iter().try_for_each(DigestCheck::wait)?;
+    wait_for(digesting, input.interrupt())?;
     later
 }
 
@@ -147,10 +147,10 @@ fn own(
     }
     let mut digesting = Vec::new();
     let outside = input.ground.outside.with(None);
-    let mut reading = UndoReading::of(&input.ground.root, outside, marker, &mut digesting);
+    let mut reading = UndoReading::of(&input.ground.root, outside, marker, &mut digesting, input.interrupt());
     let found = input.undo_data(instance, &installed::saved_as(&view, instance, id)?);
     let found = found.map_err(Failure::from).and_then(|found| reading.undo((id, instance), found, None));
-    let whole = digesting.into_iter().try_for_each(DigestCheck::wait);
+    let whole = wait_for(digesting, input.interrupt());
     let found = match found.and_then(|found| Ok(whole.map(|()| found)?)) {
         // the archive that is installed says for itself what it can
         Err(Failure::Archive(_)) => return Ok(None),

@@ -20,6 +20,7 @@ use patchadm_inputs::inventory::{Installed, Inventory, Touched};
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::patch::engine::ScriptChoice;
 use patchadm_planning::plan::refusal::Reason;
+use patchadm_rootfs::{Interrupt, never};
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::AppliedPatches;
 
@@ -64,6 +65,8 @@ pub(in crate::operation::patches) struct BackOutInput<'a> {
     read_applied: RefCell<Option<AppliedPatches>>,
     /// Whether no other plan has to read them either, because nothing changes the root in between.
     is_steady: bool,
+    /// Asks whether planning is to end.
+    interrupt: Interrupt<'a>,
     /// What the backouts before leave where nothing is done; in a run nothing: the root has it.
     pub(in crate::operation::patches) before: ForeseenRoot,
 }
@@ -89,6 +92,7 @@ impl<'a> BackOutInput<'a> {
             read_packages: RefCell::default(),
             read_applied: RefCell::default(),
             is_steady: false,
+            interrupt: &never,
             before: ForeseenRoot::at(now.timestamp()),
         })
     }
@@ -98,6 +102,17 @@ impl<'a> BackOutInput<'a> {
     pub(in crate::operation::patches) fn knowing(self, known: KnownRecords) -> Self {
         let KnownRecords { packages, applied } = known;
         Self { read_packages: Some(packages).into(), read_applied: Some(applied).into(), ..self }
+    }
+
+    /// The same, which gives up once a signal asks for the end.
+    #[must_use]
+    pub(in crate::operation::patches) fn ended_by(self, interrupt: Interrupt<'a>) -> Self {
+        Self { interrupt, ..self }
+    }
+
+    /// Asks whether planning is to end.
+    pub(in crate::operation::patches) fn interrupt(&self) -> Interrupt<'a> {
+        self.interrupt
     }
 
     /// The same before anything was planned, with what was read.
@@ -138,7 +153,7 @@ impl<'a> BackOutInput<'a> {
     where
         'a: 'k,
     {
-        LibraryKeeper::new(self.ground, self.shlibs, self.now, self.is_run)
+        LibraryKeeper::new(self.ground, self.shlibs, self.now, self.is_run).ended_by(self.interrupt)
     }
 
     /// Reads the texts of files, where a plan tells them.
@@ -178,7 +193,7 @@ impl<'a> BackOutInput<'a> {
         patch: &str,
     ) -> Result<Option<Manifest>, ArchiveError> {
         let ledger = self.ledger(package)?;
-        self.moved_or_not(|reader| reader.known_manifest(package, patch, &ledger))
+        self.moved_or_not(|reader| reader.known_manifest(package, patch, &ledger, self.interrupt))
     }
 
     /// Looks for undo data of a patch that stays: the directory that was named has what was moved there, and the others
@@ -220,6 +235,10 @@ impl<'a> BackOutInput<'a> {
         packages: BTreeMap<PkgInst, Installed>,
         touched: &Touched,
     ) -> Result<Inventory, Failure> {
-        Ok(self.before.onto(self.ground.survey_without_kept(packages, touched, self.moved_to)?))
+        Ok(self.before.onto(self.ground.survey_without_kept(
+            packages,
+            touched,
+            (self.moved_to, self.interrupt),
+        )?))
     }
 }

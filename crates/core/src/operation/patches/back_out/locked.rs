@@ -36,7 +36,7 @@ pub(super) fn back_out_named(
     let read = KnownRecords::of(&session.ground)?;
     let ids = selected(&session.ground, request, &read.applied, ids)?;
     let ids = dependents_first(&session.ground, &read.applied, ids);
-    let input = (&session.ground, request, &session.caller.now);
+    let input = (&session.ground, request, session.caller);
     back_out_all(input, &ids, read, Execution::Perform(session))
 }
 

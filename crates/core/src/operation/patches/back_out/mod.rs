@@ -75,7 +75,7 @@ pub fn back_out_patches(
     let ids = named(request, &ground.policy)?;
     must_have_database(root)?;
     let session = begin(ground.naming(request.moved_to.as_deref()), request, caller)?.going_back();
-    must_agree(root, |_| false)?;
+    must_agree(root, caller.interrupt, |_| false)?;
     let preparation = preparation::carry_out(&session, &of_refresh(request), &Vec::new)?;
     let Some(ids) = preparation.staying(ids) else {
         return Ok(BackOutReport { recovered: session.recovered, preparation, ..BackOutReport::default() });
@@ -118,13 +118,13 @@ fn plan_backouts(
     let ground = ground.naming(request.moved_to.as_deref()).for_who_may()?;
     let plan_all = || {
         must_be_off_trial(root, caller, request.undone.as_ref().map(|run| run.name.as_str()))?;
-        must_agree(root, |_| false)?;
+        must_agree(root, caller.interrupt, |_| false)?;
         let preparation = preparation::foresee(&ground, &of_refresh(request), &Vec::new, caller)?;
         let Some(ids) = preparation.foreseeable(ids.clone()) else { return Ok((preparation, Vec::new())) };
         let read = KnownRecords::of(&ground)?;
         let ids = selected(&ground, request, &read.applied, ids)?;
         let ids = dependents_first(&ground, &read.applied, ids);
-        let patches = back_out_all((&ground, request, &caller.now), &ids, read, Execution::Foresee)?;
+        let patches = back_out_all((&ground, request, caller), &ids, read, Execution::Foresee)?;
         Ok((preparation, patches))
     };
     must_be_directories(root, &caller.exchanges)?;

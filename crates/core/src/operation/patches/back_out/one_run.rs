@@ -170,6 +170,7 @@ fn portions(planned: &PlannedBackout, ids: &[PatchId]) -> Vec<(PatchId, Plan)> {
             command: all.command,
             trailer: all.trailer.clone(),
             signature: all.signature.clone(),
+            merges: Vec::new(),
             direction: patchadm_planning::plan::Direction::Back,
             records: Vec::new(),
             contents: BTreeMap::new(),

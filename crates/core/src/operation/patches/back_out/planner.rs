@@ -15,20 +15,19 @@ use crate::operation::failure::Failure;
 use crate::operation::libraries::LibraryKeeper;
 use crate::operation::patches::scripts::must_be_safe;
 use crate::operation::run::{BatchEnd, Execution, RunPlanner, all_or_none, run_all};
-use crate::operation::session::RootAndPolicy;
-use patchadm_planning::plan::clock::Now;
+use crate::operation::session::{Caller, RootAndPolicy};
 use patchadm_planning::plan::patch::patch_plan::PatchPlan;
 use patchadm_planning::plan::refusal::{Command, Reason, SetReason};
 use patchadm_svr4::patch::PatchId;
 
 /// Backs patches out, in their order, or tells what would become of them. `read` is what was read of the root before.
 pub(super) fn back_out_all(
-    (ground, request, now): (&RootAndPolicy, &BackOutRequest, &Now),
+    (ground, request, caller): (&RootAndPolicy, &BackOutRequest, &Caller<'_>),
     ids: &[PatchId],
     read: KnownRecords,
     execution: Execution<'_>,
 ) -> Result<Vec<BackOutOutcome>, Failure> {
-    let mut each = EachBackout::of((ground, request, now), ids, execution)?;
+    let mut each = EachBackout::of((ground, request, caller), ids, execution)?;
     each.input = each.input.knowing(read);
     if ids.len() < 2 {
         return Ok(run_all(&mut each));
@@ -59,12 +58,13 @@ struct EachBackout<'a> {
 
 impl<'a> EachBackout<'a> {
     fn of(
-        (ground, request, now): (&'a RootAndPolicy, &'a BackOutRequest, &'a Now),
+        (ground, request, caller): (&'a RootAndPolicy, &'a BackOutRequest, &'a Caller<'_>),
         ids: &'a [PatchId],
         execution: Execution<'a>,
     ) -> Result<Self, Failure> {
-        let input = BackOutInput::of(ground, request, now)?;
-        let keeper = LibraryKeeper::new(ground, request.shlibs, now, false);
+        let input = BackOutInput::of(ground, request, &caller.now)?.ended_by(caller.interrupt);
+        let keeper =
+            LibraryKeeper::new(ground, request.shlibs, &caller.now, false).ended_by(caller.interrupt);
         let texts = input.text_reader();
         Ok(Self { input, request, ids, keeper, texts, execution })
     }

@@ -12,7 +12,7 @@ use super::later::later_patches;
 use super::promotion_hooks::BackoutHooks;
 use super::request::BackOutRequest;
 use super::rules::rules;
-use super::undo::{UndoReading, VerifiedUndo};
+use super::undo::{UndoReading, VerifiedUndo, wait_for};
 use crate::operation::changed_texts::{ChangedTexts, TextReader};
 use crate::operation::content::ArchiveSources;
 use crate::operation::failure::Failure;
@@ -125,7 +125,7 @@ pub(in crate::operation) fn rehearse(
 pub(super) fn plan(input: &BackOutInput<'_>, id: &PatchId) -> Result<PlannedBackout, Failure> {
     let mut digesting = Vec::new();
     let planned = plan_meanwhile(input, id, &mut digesting);
-    digesting.into_iter().try_for_each(DigestCheck::wait)?;
+    wait_for(digesting, input.interrupt())?;
     planned
 }
 
@@ -169,7 +169,7 @@ pub(super) fn plan_together(
 ) -> Result<Option<PlannedBackout>, Failure> {
     let mut digesting = Vec::new();
     let planned = plan_together_meanwhile(input, ids, &mut digesting);
-    digesting.into_iter().try_for_each(DigestCheck::wait)?;
+    wait_for(digesting, input.interrupt())?;
     planned
 }
 
@@ -264,7 +264,7 @@ impl OpenedUndo {
         (marker, digesting): (&str, &mut Vec<DigestCheck>),
     ) -> Result<Self, Failure> {
         let (root, outside) = (&input.ground.root, input.outside());
-        let mut reading = UndoReading::of(root, outside, marker, digesting);
+        let mut reading = UndoReading::of(root, outside, marker, digesting, input.interrupt());
         let (mut touched, mut undo) = (Touched::default(), Vec::new());
         let (mut names, mut archived) = (BTreeMap::new(), ArchivedLibraries::default());
         for package in going.iter().flat_map(|patch| &patch.packages) {
@@ -320,13 +320,14 @@ impl OpenedUndo {
         let archives: Vec<BackoutArchive<'_>> =
             undo.iter().enumerate().filter_map(|(index, one)| one.as_archive(index)).collect();
         let heirs = taking_over(&going, &archives, &inventory, (policy, input.now), &options)?;
-        let mut reading = UndoReading::of(&ground.root, input.outside(), marker, digesting);
+        let mut reading =
+            UndoReading::of(&ground.root, input.outside(), marker, digesting, input.interrupt());
         let later = heirs.into_iter().map(|heir| HeirUndo::open(input, &mut reading, heir));
         let later = later.collect::<Result<Vec<_>, _>>()?;
         options.notes.extend(later.iter().filter_map(HeirUndo::stays));
         let written_anew = as_later(&later, undo.len());
         let sources = UndoSources { archives: &archives, later: &written_anew };
-        let scripted = back_out(&going, sources, &inventory, policy, &options, input.now)?;
+        let scripted = back_out(&going, sources, &inventory, policy, &options, input.now, input.interrupt())?;
         let promotion_hooks = BackoutHooks::default();
         Ok(PlannedBackout { scripted, undo, later, inventory, promotion_hooks, is_shared, archived })
     }

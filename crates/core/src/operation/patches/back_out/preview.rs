@@ -19,7 +19,7 @@ use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::patch::backout_input::LaterUndo;
 use patchadm_planning::plan::states::{state_after, state_before};
 use patchadm_planning::plan::{Action, Change, Member, UndoArchive};
-use patchadm_rootfs::{FileType, Root};
+use patchadm_rootfs::{FileType, Root, never};
 use patchadm_svr4::package::{ObjectPath, PackagePath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
@@ -88,7 +88,7 @@ pub fn preview_backout(
     let id = id.map_err(|error| Failure::BadId(error.to_string()))?;
     let request = BackOutRequest { force: true, ..BackOutRequest::default() };
     without_lock(root, || {
-        must_agree(root, |_| false)?;
+        must_agree(root, &never, |_| false)?;
         let input = BackOutInput::of(&ground, &request, now)?;
         let planned = plan(&input, &id)?;
         let mut placed = changed(&planned);

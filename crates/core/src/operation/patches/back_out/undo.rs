@@ -15,7 +15,7 @@ use patchadm_inputs::database::undo_data::{
 use patchadm_inputs::database::{RecordView, installed};
 use patchadm_inputs::native::{NativeOrigin, NativeRegistration};
 use patchadm_planning::plan::patch::backout_input::{BackoutArchive, LaterArchive};
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{Interrupt, Root};
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::PatchId;
 
@@ -53,6 +53,7 @@ pub(in crate::operation::patches) struct UndoReading<'a> {
     pub(in crate::operation::patches) marker: &'a str,
     /// Threads that see whether archives are what was written.
     digesting: &'a mut Vec<DigestCheck>,
+    interrupt: Interrupt<'a>,
     history: OnceCell<Vec<HistoryEntry>>,
 }
 
@@ -62,8 +63,9 @@ impl<'a> UndoReading<'a> {
         outside: OutsideAccess<'a>,
         marker: &'a str,
         digesting: &'a mut Vec<DigestCheck>,
+        interrupt: Interrupt<'a>,
     ) -> Self {
-        Self { root, outside, marker, digesting, history: OnceCell::new() }
+        Self { root, outside, marker, digesting, interrupt, history: OnceCell::new() }
     }
 
     /// Returns the native version that a patch was applied to; `None` if it is unknown, or the package was not adopted from
@@ -102,6 +104,7 @@ impl<'a> UndoReading<'a> {
         found: UndoData,
         known: Option<&Option<Manifest>>,
     ) -> Result<VerifiedUndo, Failure> {
+        Failure::unless_interrupted(self.interrupt)?;
         let as_written = if known.is_none() { self.as_written(&found)? } else { None };
         let view = RecordView::live(self.root);
         let snapshot = found.snapshot(&view)?;
@@ -115,7 +118,7 @@ impl<'a> UndoReading<'a> {
             (known, _) => {
                 let manifest = match known {
                     Some(manifest) => manifest.clone(),
-                    None => found.verify_alone(Some(self.marker))?.manifest,
+                    None => found.verify_alone(Some(self.marker), self.interrupt)?.manifest,
                 };
                 let content = found.content(manifest.as_ref())?;
                 (manifest, content)
@@ -167,6 +170,14 @@ impl<'a> UndoReading<'a> {
             (manifest, content)
         }))
     }
+}
+
+/// Waits for digests until a signal comes. Fails if an archive is not what was written.
+pub(in crate::operation::patches) fn wait_for(
+    digesting: Vec<DigestCheck>,
+    interrupt: Interrupt<'_>,
+) -> Result<(), ArchiveError> {
+    digesting.into_iter().try_for_each(|one| one.wait(interrupt))
 }
 
 impl VerifiedUndo {

@@ -16,7 +16,8 @@ pub(in crate::operation) fn planned_refresh(
     caller: &Caller<'_>,
 ) -> Result<Option<(RefreshReport, Option<Plan>)>, Failure> {
     let request = RefreshRequest { dry_run: true, ..request.clone() };
-    let refresher = Refresher { ground, request: &request, now: &caller.now, time: &caller.time };
+    let Caller { now, time, interrupt, .. } = caller;
+    let refresher = Refresher { ground, request: &request, now, time, interrupt: *interrupt };
     Ok(refresher.planned()?.map(|planned| (planned.report, planned.plan)))
 }
 
@@ -26,8 +27,8 @@ pub(in crate::operation) fn refresh_locked(
     session: &Session<'_>,
     request: &RefreshRequest,
 ) -> Result<Option<RefreshReport>, Failure> {
-    let Caller { now, time, .. } = session.caller;
-    let refresher = Refresher { ground: &session.ground, request, now, time };
+    let Caller { now, time, interrupt, .. } = session.caller;
+    let refresher = Refresher { ground: &session.ground, request, now, time, interrupt: *interrupt };
     let Some(planned) = refresher.planned()? else { return Ok(None) };
     let packages: Vec<PkgInst> = planned.report.packages.iter().map(|one| one.package.clone()).collect();
     let together = match perform(session, planned) {
@@ -37,7 +38,7 @@ pub(in crate::operation) fn refresh_locked(
     let mut whole = RefreshReport::default();
     for package in packages {
         let alone = RefreshRequest { packages: vec![package.clone()], ..request.clone() };
-        let refresher = Refresher { ground: &session.ground, request: &alone, now, time };
+        let refresher = Refresher { request: &alone, ..refresher };
         match refresher.planned()?.map(|planned| perform(session, planned)).transpose() {
             Ok(report) => whole.add(report.unwrap_or_default()),
             Err(failure) if failure.is_rolled_back() => {

@@ -22,6 +22,8 @@ pub use foresee::{ForeseenUpgrade, foresee_upgrade};
 pub use overview::NativeOverview;
 pub use request::{EndedPatch, RefreshReport, RefreshRequest, RefreshedRegistration, StandingPatch};
 
+use std::collections::BTreeMap;
+
 use crate::operation::failure::Failure;
 use crate::operation::mend::{RegistrationRepair, mend_registration};
 use crate::operation::overtaken_list::overtaken_patches;
@@ -31,7 +33,10 @@ use crate::operation::session::{
 use crate::operation::trial::begin::begin_beside_trial;
 use ended::lose_contained;
 use locked::{planned_refresh, refresh_locked};
-use patchadm_inputs::database::{DatabaseError, RecordDamage, marker, open_run};
+use patchadm_inputs::database::all::PackageRecords;
+use patchadm_inputs::database::installed::lacking_parameter;
+use patchadm_inputs::database::{DatabaseError, RecordDamage, RecordView, all, marker, open_run};
+use patchadm_inputs::inventory::Installed;
 use patchadm_inputs::native::{NativeChange, NativeManager, NativeOrigin};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::PkgInst;
@@ -63,7 +68,8 @@ pub fn refresh_registrations(
     let (session, _) = begin_beside_trial(RootAndPolicy::of(root)?, caller)?;
     let mut notes = Vec::new();
     let refresh = || {
-        must_agree(root, |_| false)?;
+        must_agree(root, caller.interrupt, |_| false)?;
+        registrations_must_be_whole(root)?;
         refresh_locked(&session, request)
     };
     let report = loop {
@@ -85,7 +91,7 @@ fn is_up_to_date(root: &Root, request: &RefreshRequest, is_hook: bool) -> Result
         return Ok(false);
     }
     let ground = RootAndPolicy::of(root)?;
-    let packages = match ground.packages() {
+    let packages = match packages_with_whole_registrations(&ground) {
         Ok(packages) => packages,
         Err(failure) if damaged_registration(&failure).is_some() => return Ok(false),
         Err(failure) => return Err(failure),
@@ -101,6 +107,37 @@ fn is_up_to_date(root: &Root, request: &RefreshRequest, is_hook: bool) -> Result
         || ground.native_changes(&packages).values().all(is_left)
             && ground.renewed(&packages).is_empty()
             && ground.overruled(&packages)?.is_empty())
+}
+
+/// Returns all packages, or refuses a registration as [`registrations_must_be_whole`] does. Only packages that lack a parameter
+/// are looked at twice, because package managers wait for this.
+fn packages_with_whole_registrations(
+    ground: &RootAndPolicy,
+) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
+    let packages = match ground.packages() {
+        Ok(packages) => packages,
+        // A registration that can be made anew goes before any other damage.
+        Err(failure) => return registrations_must_be_whole(&ground.root).and(Err(failure)),
+    };
+    let view = RecordView::live(&ground.root);
+    let lacking = packages.iter().filter(|(_, installed)| lacking_parameter(&installed.params).is_some());
+    for (package, _) in lacking {
+        registration_must_be_whole(&all::records_of(&view, package)?)?;
+    }
+    Ok(packages)
+}
+
+/// Refuses a registration of which parameters are missing. Other packages are not the concern of a refresh.
+fn registrations_must_be_whole(root: &Root) -> Result<(), Failure> {
+    let view = RecordView::live(root);
+    all::each(&view, |package| registration_must_be_whole(package).map(|()| None::<()>)).map(drop)
+}
+
+fn registration_must_be_whole(package: &PackageRecords<'_>) -> Result<(), Failure> {
+    match package.whole_params() {
+        Err(DatabaseError::Damaged(damage)) if RegistrationRepair::of(&damage).is_none() => Ok(()),
+        read => Ok(read.map(drop)?),
+    }
 }
 
 /// Makes the record of an adopted package anew whose damage is the failure, so that a refresh takes it up. Returns the notes

@@ -18,7 +18,7 @@ use patchadm_inputs::native::{
     FixedIn, NATIVE_OVERTAKEN, NativeChange, NativeManager, NativeOrigin, NativeRegistration,
 };
 use patchadm_planning::plan::clock::Now;
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{Root, never};
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{AppliedPatch, AppliedPatches, PatchId};
 
@@ -125,7 +125,7 @@ impl NativeOverview {
             return;
         }
         let request = RefreshRequest { dry_run: true, ..RefreshRequest::default() };
-        match (Refresher { ground, request: &request, now, time: "" }).planned() {
+        match (Refresher { ground, request: &request, now, time: "", interrupt: &never }).planned() {
             Ok(Some(planned)) => {
                 let is_partly = |one: &StandingPatch| !one.handed_over.is_empty() || !one.lost.is_empty();
                 let partly = planned.report.standing.into_iter().filter(is_partly).map(|one| one.id);

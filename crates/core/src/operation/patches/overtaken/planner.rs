@@ -31,7 +31,7 @@ use patchadm_planning::plan::patch::overtaken::standing::{PatchOfPackage, Standi
 use patchadm_planning::plan::patch::overtaken::trimming::Trimmed;
 use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_planning::plan::{Plan, RecordChange};
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{Interrupt, Root};
 use patchadm_svr4::format::params;
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, UnmetRequirement};
@@ -56,6 +56,8 @@ pub(super) struct Refresher<'a> {
     pub(super) now: &'a Now,
     /// The moment, RFC 3339.
     pub(super) time: &'a str,
+    /// Asks for a signal, which ends the planning: from package to package, and while undo data and objects are read.
+    pub(super) interrupt: Interrupt<'a>,
 }
 
 impl Refresher<'_> {
@@ -65,7 +67,7 @@ impl Refresher<'_> {
         let packages = self.ground.packages()?;
         let (changes, left) = self.changes(&packages)?;
         let all = match self.planned_for(&packages, changes.clone(), left.clone()) {
-            Err(failure) if changes.len() > 1 => failure,
+            Err(failure) if changes.len() > 1 && failure.signal().is_none() => failure,
             planned => return planned,
         };
         let (mut fitting, mut left) = (NativeChanges::new(), left);
@@ -73,6 +75,7 @@ impl Refresher<'_> {
             let alone = NativeChanges::from([(package.clone(), change.clone())]);
             match self.planned_for(&packages, alone, NativeChanges::new()) {
                 Ok(_) => drop(fitting.insert(package, change)),
+                Err(failure) if failure.signal().is_some() => return Err(failure),
                 Err(failure) => drop(left.insert(package, not_taken_up(&change, &failure))),
             }
         }
@@ -215,6 +218,11 @@ impl Refresher<'_> {
         Ok((list, self.request.accept.clone()))
     }
 
+    /// Fails if a signal came.
+    fn go_on(&self) -> Result<(), Failure> {
+        Failure::unless_interrupted(self.interrupt)
+    }
+
     /// The changes that a refresh takes up, and those that it leaves.
     fn changes(
         &self,
@@ -239,6 +247,7 @@ impl Refresher<'_> {
         let applied = self.ground.recorded(&packages)?;
         let mut changed = Vec::new();
         for (package, change) in &changes {
+            self.go_on()?;
             let Some(of) = packages.get_key_value(package) else { continue };
             let lines = lines_of_package(&view, package)?;
             changed.push(ChangedPackage::read(root, of, change, &lines)?);
@@ -256,7 +265,7 @@ impl Refresher<'_> {
             .flat_map(|records| records.list.iter().map(|id| (records.package.clone(), id.clone())))
             .collect();
         let request = BackOutRequest::default();
-        let input = BackOutInput::of(self.ground, &request, self.now)?;
+        let input = BackOutInput::of(self.ground, &request, self.now)?.ended_by(self.interrupt);
         let marker = patchadm_inputs::database::marker(root)?.unwrap_or_default();
         let saved = SavedPatches::read(&input, &marker, &all)?;
         let list = overtaken_patches(root, &marker)?;
@@ -269,6 +278,7 @@ impl Refresher<'_> {
         asked.extend(places);
         let mut native = BTreeMap::new();
         for package in &changed {
+            self.go_on()?;
             native.insert(package.package.clone(), package.listed(root, &asked)?);
         }
         let of_packages: Vec<PatchOfPackage<'_>> = saved
@@ -306,7 +316,7 @@ impl Refresher<'_> {
         touched.packages.extend(changed.iter().map(|one| one.package.clone()));
         let lost = list.patches.iter().flat_map(|one| &one.paths);
         touched.paths.extend(lost.filter_map(LostPath::object_path));
-        let mut inventory = self.ground.survey_with(packages.clone(), &touched, None)?;
+        let mut inventory = self.ground.survey_with(packages.clone(), &touched, (None, self.interrupt))?;
         inventory.hide_kept_but(|path| changed.iter().any(|one| one.wrote(path)));
         Ok(inventory)
     }
@@ -342,6 +352,7 @@ impl Refresher<'_> {
         let partly = ends.all_partly_lost(&facts);
         let list = list_after(&list, &told, &partly, &facts);
         let unmet = self.unmet(&facts, &ending, &before, &list);
+        self.go_on()?;
         let TrimmedPatches { trimmed, edits, notes } = facts.trimmed();
         let undo = facts.saved.trimmed(&trimmed, &facts.inventory)?;
         let software = self.refreshed(&facts, &trimmed)?;
@@ -366,8 +377,9 @@ impl Refresher<'_> {
             edits: &edits,
             records: written(&before, &list).into_iter().collect(),
         };
+        self.go_on()?;
         let IntendedRefresh { mut plan, missing } =
-            refresh(&input, &facts.inventory, &self.ground.policy, self.now)?;
+            refresh(&input, &facts.inventory, &self.ground.policy, self.now, self.interrupt)?;
         self.settle_libraries(&mut plan, &facts)?;
         let mut report = facts.report(&ending, (ended, &unmet), &trimmed, &software);
         report.missing = missing;
@@ -417,6 +429,7 @@ impl Refresher<'_> {
         let root = &self.ground.root;
         let mut packages = BTreeMap::new();
         for one in &facts.changed {
+            self.go_on()?;
             let (package, change) = (one.package.clone(), one.change.clone());
             let Some(software) = one.software() else {
                 packages.insert(package, RefreshedPackage { change, software: None });
@@ -455,6 +468,7 @@ impl Refresher<'_> {
         }
         let is_run = !self.request.dry_run;
         let mut keeper = LibraryKeeper::new(self.ground, LibraryRequest::default(), self.now, is_run);
+        keeper = keeper.ended_by(self.interrupt);
         if let Some(kept) = kept {
             keeper = keeper.knowing(kept);
         }

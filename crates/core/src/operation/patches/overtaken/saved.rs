@@ -6,10 +6,10 @@ use crate::operation::content::ArchiveSources;
 use crate::operation::failure::Failure;
 use crate::operation::patches::back_out::heir::sources;
 use crate::operation::patches::back_out::input::BackOutInput;
-use crate::operation::patches::back_out::undo::{UndoReading, VerifiedUndo};
+use crate::operation::patches::back_out::undo::{UndoReading, VerifiedUndo, wait_for};
 use patchadm_changeset::RecordFile;
 use patchadm_changeset::format::manifest::{Manifest, ManifestHeader};
-use patchadm_inputs::database::undo_data::{ArchiveError, DigestCheck, exported};
+use patchadm_inputs::database::undo_data::{ArchiveError, exported};
 use patchadm_inputs::database::{RecordView, installed};
 use patchadm_inputs::inventory::Inventory;
 use patchadm_inputs::source::PackageImage;
@@ -62,9 +62,9 @@ impl SavedPatches {
     ) -> Result<Self, Failure> {
         let mut digesting = Vec::new();
         let (root, outside) = (&input.ground.root, input.outside());
-        let mut reading = UndoReading::of(root, outside, marker, &mut digesting);
+        let mut reading = UndoReading::of(root, outside, marker, &mut digesting, input.interrupt());
         let read = patches.iter().map(|of| saved(input, &mut reading, of)).collect::<Result<_, _>>();
-        digesting.into_iter().try_for_each(DigestCheck::wait)?;
+        wait_for(digesting, input.interrupt())?;
         Ok(Self { all: read? })
     }
 

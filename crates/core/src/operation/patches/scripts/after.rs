@@ -16,6 +16,7 @@ use patchadm_planning::plan::scripted_records::{
     differing, marks_after_application, marks_after_backout, reconciled, taken_back, unsaved,
 };
 use patchadm_planning::plan::{Plan, RecordChange, UndoArchive};
+use patchadm_rootfs::never;
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::{PatchId, PatchMacros};
 
@@ -94,7 +95,7 @@ impl PatchScripts<'_> {
         touched.paths.extend(changes.map(|change| change.path.clone()));
         let planned = scripted.plan.undo.iter().find(|archive| archive.package == *package);
         touched.paths.extend(planned.map(snapshot::paths).unwrap_or_default());
-        let now = ground.survey(&touched, None)?;
+        let now = ground.survey(&touched, &never)?;
         let Some(installed) = now.packages.get(package) else {
             return Err(RunHalt::Refused(Reason::NotInstalled(vec![package.to_string()])));
         };
@@ -171,7 +172,7 @@ impl PatchScripts<'_> {
         let view = RecordView::live(&ground.root);
         let reader = UndoReader { view: &view, host: &ground.host, outside: OutsideAccess::planned() };
         let found = reader.find(&member.part.package, &self.id)?;
-        found.verify_unbound()?;
+        found.verify_unbound(self.session.caller.interrupt)?;
         let path = found.path().to_owned();
         let mut image = found.into_image()?;
         if image.packages.len() == 1 {

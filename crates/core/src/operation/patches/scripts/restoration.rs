@@ -13,7 +13,7 @@ use patchadm_changeset::transaction::{ContentSource, ScriptedRun};
 use patchadm_inputs::inventory::Touched;
 use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::patch::patch_plan::{PackagePlan, PatchPlan};
-use patchadm_rootfs::LiveKind;
+use patchadm_rootfs::{LiveKind, never};
 use patchadm_svr4::package::{ContentsLine, ObjectPath};
 use patchadm_svr4::places;
 
@@ -64,7 +64,7 @@ impl Restoration<'_> {
         theirs: &BTreeSet<ObjectPath>,
     ) -> Result<(), RunHalt> {
         let paths = objects.union(theirs).cloned().collect();
-        let now = self.session.ground.survey(&Touched { paths, ..Touched::default() }, None)?;
+        let now = self.session.ground.survey(&Touched { paths, ..Touched::default() }, &never)?;
         for path in objects.union(theirs) {
             let before = self.lines.get(path);
             if !plan.contents.contains_key(path) && now.lines.get(path) != before {

@@ -42,7 +42,7 @@ pub(super) fn apply_offers(
     let resolution = resolved(&ground, &offers, &choices)?;
     let fetched = fetch_planned(&depot.depot, (own, &entries), &resolution, session)?;
     let chosen = chosen(&offers, &resolution, &fetched, operands, &choices);
-    let wanted = chosen.read(request, &ground.policy.separator, &depot.demands);
+    let wanted = chosen.read((request, caller.interrupt), &ground.policy.separator, &depot.demands)?;
     let remember = |locked: &Session<'_>| depot.remember(locked, session);
     let mut report = apply_read(root, ground, request, &wanted, caller, &remember)?.report;
     report.patches.extend(wanted.unread);

@@ -68,7 +68,7 @@ pub fn apply_set(
     session: &FetchSession<'_>,
     caller: &Caller<'_>,
 ) -> Result<ApplyReport, Failure> {
-    let bundle = bundle_named(request.depot.as_deref());
+    let bundle = bundle_named(request.depot.as_deref(), caller.interrupt)?;
     if let (Some(bundle), SetOperands::Words(operands)) = (bundle, &request.operands) {
         let (apply, choices) = (&request.apply, &request.choices);
         return apply_bundle(root, (&bundle, operands), (apply, choices), session, caller);
@@ -88,7 +88,7 @@ pub fn apply_set(
     if matches!(&request.operands, SetOperands::Words(operands) if operands.is_empty()) {
         depot.must_have_patches()?;
     }
-    let entries: Vec<&DepotPatch> = depot.depot.index().patches().collect();
+    let entries: Vec<&DepotPatch> = depot.depot.patches();
     let offers = depot.offers(&entries)?;
     let named = match &request.operands {
         SetOperands::Words(operands) => words(&offers, &ground.policy.separator, &depot.named, operands)?,

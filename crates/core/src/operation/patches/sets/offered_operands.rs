@@ -11,6 +11,7 @@ use patchadm_inputs::source::{Bundle, BundlePatches, Image, PackageImage};
 use patchadm_planning::plan::patch::validate::declared;
 use patchadm_planning::plan::refusal::Command;
 use patchadm_planning::resolve::{Offer, OfferedPackage};
+use patchadm_rootfs::Interrupt;
 use patchadm_svr4::patch::PatchId;
 
 /// The patches of operands, each read once.
@@ -27,13 +28,18 @@ pub(super) struct OfferedOperands<'a> {
     /// The bundles; their unpacked files are removed with them.
     pub(super) opened: Vec<BundlePatches>,
     request: &'a ApplyRequest,
+    interrupt: Interrupt<'a>,
     pub(super) demands: &'a [Demand],
     pub(super) separator: &'a str,
 }
 
 impl<'a> OfferedOperands<'a> {
     /// Begins without operands.
-    pub(super) fn new(request: &'a ApplyRequest, demands: &'a [Demand], separator: &'a str) -> Self {
+    pub(super) fn new(
+        (request, interrupt): (&'a ApplyRequest, Interrupt<'a>),
+        demands: &'a [Demand],
+        separator: &'a str,
+    ) -> Self {
         Self {
             operands: Vec::new(),
             offers: Vec::new(),
@@ -42,23 +48,27 @@ impl<'a> OfferedOperands<'a> {
             unread: Vec::new(),
             opened: Vec::new(),
             request,
+            interrupt,
             demands,
             separator,
         }
     }
 
     /// Adds an operand: a patch, or a file with several patches, unpacked if needed. A set that cannot be unpacked is an
-    /// error.
+    /// error, and so is a signal.
     pub(super) fn take(&mut self, path: &Path, session: Option<&FetchSession<'_>>) -> Result<(), Failure> {
         match self.read(path) {
             Ok(operand) => {
                 let id = self.offer(path, operand);
                 self.named.extend(id);
             }
-            Err(failure) if is_set(path, &failure) => match (Bundle::open(path)?, session) {
-                (Some(bundle), Some(session)) => self.take_bundle(path, bundle, session)?,
-                _ => self.leave_out(path, failure),
-            },
+            Err(failure) if failure.signal().is_some() => return Err(failure),
+            Err(failure) if is_set(path, &failure, self.interrupt)? => {
+                match (Bundle::open(path, self.interrupt)?, session) {
+                    (Some(bundle), Some(session)) => self.take_bundle(path, bundle, session)?,
+                    _ => self.leave_out(path, failure),
+                }
+            }
             Err(failure) => self.leave_out(path, failure),
         }
         Ok(())
@@ -75,13 +85,14 @@ impl<'a> OfferedOperands<'a> {
         bundle: Bundle,
         session: &FetchSession<'_>,
     ) -> Result<(), Failure> {
-        let patches = bundle.patches(&session.place_to_unpack()?)?;
+        let patches = bundle.patches(&session.place_to_unpack()?, self.interrupt)?;
         let mut ids = Vec::new();
         let all = patches.paths.len();
         for (done, path) in patches.paths.iter().enumerate() {
             session.tell(DepotProgress::Patch { doing: PatchWork::Reading, done, all });
             match self.read(path) {
                 Ok(operand) => ids.extend(self.offer(path, operand)),
+                Err(failure) if failure.signal().is_some() => return Err(failure),
                 Err(failure) => self.leave_out(path, failure),
             }
         }
@@ -92,7 +103,7 @@ impl<'a> OfferedOperands<'a> {
     }
 
     fn read(&self, path: &Path) -> Result<ApplyOperand, Failure> {
-        ApplyOperand::read(path, self.separator, self.demands, self.request)
+        ApplyOperand::read(path, self.separator, self.demands, (self.request, self.interrupt))
     }
 
     /// Offers a patch. Returns its id.

@@ -11,11 +11,12 @@ use crate::operation::depots::{DepotLocation, DepotProgress, FetchSession, Patch
 use crate::operation::failure::Failure;
 use crate::operation::patches::apply::{
     ApplyOperand, ApplyOutcome, ApplyReport, ApplyRequest, PatchChoice, WantedPatches, apply_read, demands,
+    opens_as_set,
 };
 use crate::operation::session::{Caller, RootAndPolicy, may_change, shown_to_anybody};
-use patchadm_inputs::source::{Bundle, SourceProblem};
+use patchadm_inputs::source::SourceProblem;
 use patchadm_planning::resolve::SetRequest;
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{Interrupt, Root};
 
 /// Applies patches that are named by their paths. An error is one of the root as a whole; the error of a single patch is in
 /// its part of the report. Files with several patches are not unpacked.
@@ -72,17 +73,20 @@ pub(super) fn apply_bundle(
 }
 
 /// Returns the bundle that is named like a depot: an archive of several patches, or a directory without an index that has an
-/// order or its patches one level below.
-pub(super) fn bundle_named(depot: Option<&OsStr>) -> Option<PathBuf> {
-    let DepotLocation::Directory(path) = DepotLocation::parse(depot?).ok()? else { return None };
+/// order or its patches one level below. Fails if a signal came.
+pub(super) fn bundle_named(
+    depot: Option<&OsStr>,
+    interrupt: Interrupt<'_>,
+) -> Result<Option<PathBuf>, Failure> {
+    let Some(Ok(DepotLocation::Directory(path))) = depot.map(DepotLocation::parse) else { return Ok(None) };
     let has = |name: &str| path.join(name).exists();
     let may_be = if path.is_dir() {
         !has("index.json") && !has("objects") && (has("patch_order") || has("patches"))
     } else {
         path.is_file()
     };
-    let is_set = || Bundle::open(&path).is_ok_and(|bundle| bundle.is_some_and(|bundle| bundle.is_set()));
-    (may_be && is_set()).then_some(path)
+    let is_set = may_be && opens_as_set(&path, interrupt)?;
+    Ok(is_set.then_some(path))
 }
 
 /// Applies what is chosen from the offers of `take`. With a session, takes requirements from the depot of the policy. If it
@@ -98,7 +102,7 @@ fn apply_taken(
         let ground = RootAndPolicy::of(root)?;
         let demands = demands(&ground, &request.signature)?;
         let separator = ground.policy.separator.clone();
-        let mut offered = OfferedOperands::new(request, &demands, &separator);
+        let mut offered = OfferedOperands::new((request, caller.interrupt), &demands, &separator);
         take(&mut offered)?;
         apply_offered(root, (request, choices), ground, offered, session, caller)
     };

@@ -42,7 +42,7 @@ pub(super) fn apply_served(
     caller: &Caller<'_>,
 ) -> Result<ApplyReport, Failure> {
     let depot = SetDepot::open(root, None, (&ground, demands), &request.0.signature, session)?;
-    let mut entries: Vec<&DepotPatch> = depot.depot.index().patches().collect();
+    let mut entries: Vec<&DepotPatch> = depot.depot.patches();
     let served = depot.offers(&entries)?;
     // A patch that was named by its path is taken from there.
     let is_other = |offer: &Offer| offers.iter().all(|named| named.id != offer.id);

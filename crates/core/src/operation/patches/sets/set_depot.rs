@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 
+use crate::operation::depot_memory::last_used_depot;
 use crate::operation::depots::{Depot, DepotError, DepotLocation, FetchSession, open_depot};
 use crate::operation::failure::Failure;
 use crate::operation::patches::apply::{SignatureRequest, must_be_vouched_for};
@@ -33,7 +34,8 @@ impl SetDepot {
         session: &FetchSession<'_>,
     ) -> Result<Self, Failure> {
         let of_policy = ground.policy.depot.as_deref().map(OsStr::new);
-        let named = named.or(of_policy).ok_or(Failure::NoDepot)?.to_owned();
+        let named =
+            named.or(of_policy).ok_or_else(|| Failure::NoDepot { last: last_used_depot(root) })?.to_owned();
         let location = DepotLocation::parse(&named)?;
         if let DepotLocation::Address(address) = &location {
             must_be_vouched_for(ground, &demands, signature, &address.to_string())?;

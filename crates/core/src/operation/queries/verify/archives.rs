@@ -11,7 +11,7 @@ use patchadm_changeset::format::manifest::Manifest;
 use patchadm_inputs::database::undo_data::{ArchiveError, VerifiedManifest};
 use patchadm_inputs::database::{RecordView, ledger, marker};
 use patchadm_inputs::format::ledger::{Ledger, LedgerLine, LedgerUndo};
-use patchadm_rootfs::{WorkMeter, WorkUnit, side_by_side};
+use patchadm_rootfs::{WorkMeter, WorkUnit, never, side_by_side};
 use patchadm_svr4::package::PkgInst;
 
 /// The undo archive of a patch for a package.
@@ -144,7 +144,7 @@ impl ArchiveVerifier<'_> {
             Some(ledger) => reader.find_with(&of.package, &of.saved_as, ledger)?,
             None => reader.find(&of.package, &of.saved_as)?,
         };
-        let VerifiedManifest { manifest, run } = undo.verify(&view, self.marker.as_deref())?;
+        let VerifiedManifest { manifest, run } = undo.verify(&view, self.marker.as_deref(), &never)?;
         let (path, bytes, is_classic) = (undo.path().to_owned(), undo.size(), undo.is_classic());
         Ok((ArchiveState::Sound { path, bytes, run, is_classic }, manifest))
     }
@@ -154,5 +154,5 @@ impl ArchiveVerifier<'_> {
 pub(super) fn manifest(ground: &RootAndPolicy, package: &PkgInst, saved_as: &str) -> Option<Manifest> {
     let view = RecordView::live(&ground.root);
     let ledger = ledger::counting(&view, package).ok()?;
-    ground.undo_data(&view, None).known_manifest(package, saved_as, &ledger).ok()?
+    ground.undo_data(&view, None).known_manifest(package, saved_as, &ledger, &never).ok()?
 }

@@ -10,6 +10,7 @@ use crate::operation::session::RootAndPolicy;
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::inventory::{Installed, is_kept_package};
 use patchadm_planning::plan::clock::Now;
+use patchadm_rootfs::never;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchRecords};
 
@@ -94,7 +95,7 @@ impl LookAtKept<'_> {
             AppliedPatches::new(packages.iter().map(|(_, _, applied)| (*applied).clone()).collect());
         let packages: BTreeMap<PkgInst, Installed> =
             packages.into_iter().map(|(name, installed, _)| (name.clone(), installed.clone())).collect();
-        let look = look_at_kept(self.ground, self.now, false)?;
+        let look = look_at_kept(self.ground, (self.now, &never), false)?;
         let records = PatchedRecords {
             view: self.view,
             ground: Some(self.ground),

@@ -36,7 +36,7 @@ use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::kept_libraries::KeptLibrary;
 use patchadm_planning::plan::patch::interrupted::{Interrupted, interrupted};
 use patchadm_planning::plan::refusal::Reason;
-use patchadm_rootfs::{Root, WorkMeter};
+use patchadm_rootfs::{Root, WorkMeter, never};
 use patchadm_svr4::package::{ContentsLine, PkgInst};
 use patchadm_svr4::patch::{PatchId, PatchRecords};
 
@@ -173,7 +173,7 @@ pub fn verify(
         if view.is_during_run() {
             return Err(CheckError::Unfinished(root.prefix().display().to_string()).into());
         }
-        let mut damage = find_damage(view, workers)?;
+        let mut damage = find_damage(view, workers, &never)?;
         damage.extend(damage_of_stages(view)?);
         let all = PatchedPackages::read(view, &ground.policy.separator, &damage)?;
         let chosen = all.chosen(words, &ground.policy.separator, &damage)?;

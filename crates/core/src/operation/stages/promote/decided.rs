@@ -11,8 +11,8 @@ use crate::operation::stages::tree::Tree;
 use crate::three_way::{Outcome, Outcomes, PathFacts, Sides, TreeDifferences, TwoWay, of_live, of_recorded};
 use patchadm_inputs::policy::DeleteLimit;
 use patchadm_inputs::stage::{BaseState, ComparedAttributes, Scope};
-use patchadm_making::release::ReleaseObject;
 use patchadm_planning::plan::refusal::{PromotionReason, Reason};
+use patchadm_releases::ReleaseObject;
 use patchadm_svr4::package::ObjectPath;
 
 /// The lists that are compared.

@@ -232,7 +232,8 @@ impl PromotionReader<'_> {
         }
         made.brought.touch(&mut touched, &made.stage);
         touched.packages.extend(local_name(made.id.base()).ok());
-        let inventory = self.ground.survey_without_kept(database.all(), &touched, None)?;
+        let inventory =
+            self.ground.survey_without_kept(database.all(), &touched, (None, self.caller.interrupt))?;
         let PlannedPromotion { mut plan, portions } =
             self.promotion(made, &inventory, (&database.applied, owners))?;
         must_agree_after(&plan, &inventory, database, (&self.ground.root, &self.tree.root))
@@ -262,7 +263,8 @@ impl PromotionReader<'_> {
         let by = format!("promote {id}");
         let asked = PlanToSettle::of((plan, inventory), Command::Promote, &by);
         let now = &self.caller.now;
-        let mut keeper = LibraryKeeper::new(self.ground, self.request.shlibs, now, !self.request.dry_run);
+        let keeper = LibraryKeeper::new(self.ground, self.request.shlibs, now, !self.request.dry_run);
+        let mut keeper = keeper.ended_by(self.caller.interrupt);
         let content = &mut StageContent::of(&self.tree.root, plan);
         let settled = keeper.settle(&asked, content, LaterContent::NotAsked)?;
         Ok(settled.and_then(|settled| settled.apply_to_plan(plan)))
@@ -367,7 +369,14 @@ impl PromotionReader<'_> {
         };
         let separator = &self.ground.policy.separator;
         let of_now = (separator.as_str(), &self.caller.now);
-        Ok(promote_bringing(&input, &made.brought.patches, inventory, applied, of_now)?)
+        Ok(promote_bringing(
+            &input,
+            &made.brought.patches,
+            inventory,
+            applied,
+            of_now,
+            self.caller.interrupt,
+        )?)
     }
 
     /// Returns what comes from the package database of the stage.
@@ -389,7 +398,7 @@ impl PromotionReader<'_> {
         let own = own_promotions(stage, &view, &database.applied)?;
         let brought = made.refreshed.as_ref().map(StageToBe::records);
         let from = RootAndPolicy::of(&stage.root)?;
-        let records = RecordSource::of(&from, brought, &self.ground.root, database)?;
+        let records = RecordSource::of(&from, brought, &self.ground.root, database, self.caller.interrupt)?;
         let refuse = |reason: Reason| Failure::from(reason.of(Command::Promote, &made.id));
         let brought = records.brought(base, &own, &sides);
         let brought = brought.and_then(|brought| {

@@ -175,7 +175,7 @@ fn carry_out(
     request: &PromoteRequest,
     caller: &Caller<'_>,
 ) -> Result<PromoteReport, StageError> {
-    must_agree(&session.ground.root, |_| false)?;
+    must_agree(&session.ground.root, caller.interrupt, |_| false)?;
     if let Some(directory) = request.undo_dir.as_deref() {
         undo_directory::must_be_usable(&session.ground.host, directory)?;
     }
@@ -316,5 +316,10 @@ fn promoted(
     // What a trial needs to go back stays until it is confirmed.
     let is_settled = done.is_ok() && !session.is_beginning_trial();
     let after = if is_settled { after_run(session) } else { AfterRun::default() };
-    PromoteReport { in_use, after, ..made.report(done.map(Some), exchanged) }
+    let mut report =
+        PromoteReport { in_use: in_use.processes, after, ..made.report(done.map(Some), exchanged) };
+    if let Some(plan) = &mut report.plan {
+        plan.notes.extend(in_use.note.map(str::to_owned));
+    }
+    report
 }

@@ -70,7 +70,8 @@ impl PromotionReader<'_> {
     /// Returns the objects of the live tree at the paths of a tree without a base: nothing else of the root is read.
     fn live_of(&self, tree: &Tree) -> Result<Tree, StageError> {
         let paths = tree.objects.iter().map(|object| object.path.clone()).collect();
-        let inventory = self.ground.survey(&Touched { paths, ..Touched::default() }, None)?;
+        let inventory =
+            self.ground.survey(&Touched { paths, ..Touched::default() }, self.caller.interrupt)?;
         let mut numbers = BTreeMap::new();
         let mut objects = Vec::new();
         for TreeObject { path, .. } in &tree.objects {

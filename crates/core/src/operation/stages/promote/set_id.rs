@@ -3,16 +3,18 @@
 //!
 //! A program of this kind runs with rights that its caller does not have, so other bytes under the same name are never a
 //! matter of course. Neither is another owner, who decides about the object from then on, nor a link of another user that
-//! leads out of the promoted paths: what is read under its name from then on could be that user's.
+//! leads out of the promoted paths, or to what others may write than the directory of the link: what is read under its name from
+//! then on could be that user's.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
-use super::withheld::ForeignObjects;
+use super::withheld::{ForeignObjects, writer_beside};
 use crate::operation::stages::tree::{Tree, TreeObject};
 use patchadm_inputs::stage::Scope;
 use patchadm_planning::plan::refusal::{SetIdChange, SetIdFile};
 use patchadm_planning::plan::{Action, AttributeChange, Body, Change, NewObject, NewXattrs};
-use patchadm_rootfs::{CAPABILITY, Live, LiveKind, Xattrs};
+use patchadm_rootfs::{AtPath, CAPABILITY, Followed, LinkFollower, LinkMap, Live, LiveKind, Xattrs};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
 /// The bits that make a program run as its owner or group.
@@ -27,9 +29,6 @@ struct FileRights {
     capabilities: Option<Vec<u8>>,
 }
 
-/// The most links of one way, as the kernel has it.
-const MOST_LINKS: usize = 40;
-
 /// Returns the files that changes give other bytes or other rights, and the links of another user that lead out of the promoted
 /// paths, sorted by path.
 pub(super) fn set_id_files(
@@ -39,10 +38,17 @@ pub(super) fn set_id_files(
 ) -> Vec<SetIdFile> {
     let by_path: BTreeMap<&ObjectPath, &Action> =
         changes.iter().map(|change| (&change.path, &change.action)).collect();
-    let finder = SetIdFinder { by_path, stage, live, scope, foreign };
+    // The mode of a symbolic link says nothing.
+    let is_written = |live: &Live| {
+        writer_beside(live, None).is_some() && (live.uid != 0 || !matches!(live.kind, LiveKind::Symlink(_)))
+    };
+    let written = live.objects.iter().filter(|object| is_written(&object.live));
+    let written = written.map(|object| (&object.path, &object.live)).collect();
+    let finder = SetIdFinder { by_path, stage, live, scope, foreign, written };
+    let mut links = LinkFollower::new(&finder);
     let found = finder.by_path.iter().filter_map(|(path, action)| {
         let found = finder.file(path, action).or_else(|| finder.other_owner(path, action));
-        found.or_else(|| finder.link_out(path, action))
+        found.or_else(|| finder.link_out(path, action, &mut links))
     });
     found.collect()
 }
@@ -53,6 +59,15 @@ struct SetIdFinder<'a> {
     live: &'a Tree,
     scope: &'a Scope,
     foreign: &'a ForeignObjects,
+    /// The live objects that somebody beside the superuser may write.
+    written: BTreeMap<&'a ObjectPath, &'a Live>,
+}
+
+impl LinkMap for &SetIdFinder<'_> {
+    fn at(&self, path: &[u8]) -> AtPath {
+        let target = ObjectPath::new(path).ok().and_then(|path| self.target_of(&path).map(Into::into));
+        target.map_or(AtPath::Other, AtPath::Link)
+    }
 }
 
 impl SetIdFinder<'_> {
@@ -89,8 +104,14 @@ impl SetIdFinder<'_> {
         (from != to).then(|| SetIdFile { path: path.clone(), mode, has_capabilities: false, change })
     }
 
-    /// Returns a link of another user that is new or has another target, and leads out of the promoted paths.
-    fn link_out(&self, path: &ObjectPath, action: &Action) -> Option<SetIdFile> {
+    /// Returns a link of another user that is new or has another target, and leads out of the promoted paths or to what others may
+    /// write than the directory of the link.
+    fn link_out(
+        &self,
+        path: &ObjectPath,
+        action: &Action,
+        links: &mut LinkFollower<&Self>,
+    ) -> Option<SetIdFile> {
         let (Action::Add(new) | Action::Replace(new)) = action else { return None };
         if !self.foreign.has(path) {
             return None;
@@ -102,51 +123,37 @@ impl SetIdFinder<'_> {
         };
         let old = self.live.object(path).map(|object| &object.live.kind);
         let is_old = matches!(old, Some(LiveKind::Symlink(old)) if old.as_slice() == target);
-        if is_old || self.stays_inside(path, target) {
+        if is_old || self.stays_inside(path, target, links) {
             return None;
         }
         let change = SetIdChange::Link(String::from_utf8_lossy(target).into_owned());
         Some(SetIdFile { path: path.clone(), mode: new.mode, has_capabilities: false, change })
     }
 
-    /// Returns whether a link leads to a path within the promoted ones, as they will be. An absolute target is one of the root.
-    fn stays_inside(&self, link: &ObjectPath, target: &[u8]) -> bool {
-        let mut place = link.parent().unwrap_or_else(ObjectPath::root);
-        // The components that are still to go, the next one last.
-        let mut open: Vec<Vec<u8>> = Vec::new();
-        let push = |open: &mut Vec<Vec<u8>>, text: &[u8]| {
-            open.extend(text.split(|&byte| byte == b'/').rev().map(<[u8]>::to_vec));
+    /// Returns whether a link leads to a path within the promoted ones, as they will be, and to nothing that others may write
+    /// than the directory of the link. An absolute target is one of the root.
+    fn stays_inside(&self, link: &ObjectPath, target: &[u8], links: &mut LinkFollower<&Self>) -> bool {
+        let above = link.parent().unwrap_or_else(ObjectPath::root);
+        let from = Followed {
+            links: vec![link.clone()],
+            path: above.as_bytes().strip_suffix(b"/").unwrap_or(above.as_bytes()).to_vec(),
         };
-        if target.starts_with(b"/") {
-            place = ObjectPath::root();
+        let followed = links.follow(from, target, &mut false);
+        let Some(place) = followed.and_then(|followed| ObjectPath::new(followed.path()).ok()) else {
+            return false;
+        };
+        if !self.scope.contains(&place) {
+            return false;
         }
-        push(&mut open, target);
-        let mut links = 1;
-        while let Some(part) = open.pop() {
-            match part.as_slice() {
-                b"" | b"." => continue,
-                b".." => {
-                    place = place.parent().unwrap_or_else(ObjectPath::root);
-                    continue;
-                }
-                _ => {}
-            }
-            let Ok(next) = place.join(&part) else { return false };
-            match self.target_of(&next) {
-                Some(target) => {
-                    links += 1;
-                    if links > MOST_LINKS {
-                        return false;
-                    }
-                    if target.starts_with(b"/") {
-                        place = ObjectPath::root();
-                    }
-                    push(&mut open, target);
-                }
-                None => place = next,
-            }
-        }
-        self.scope.contains(&place)
+        let above = self.live.object(&above).map(|object| &object.live);
+        let on_the_way = [place.clone()].into_iter().chain(place.ancestors());
+        let on_the_way = on_the_way.filter_map(|path| self.written.get(&path).copied());
+        let below = self.written.range::<ObjectPath, _>((Bound::Excluded(&place), Bound::Unbounded));
+        let below = below
+            .take_while(|(path, _)| path.as_bytes().starts_with(place.as_bytes()))
+            .filter(|(path, _)| path.is_below(&place))
+            .map(|(_, live)| *live);
+        on_the_way.chain(below).all(|live| writer_beside(live, above).is_none())
     }
 
     /// Returns the target of a path that will be a link.

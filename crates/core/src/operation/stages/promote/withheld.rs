@@ -63,7 +63,7 @@ impl ForeignObjects {
             ways.sort();
             for above in ways.into_iter().filter(|above| *above != ObjectPath::root()) {
                 let Some(staged) = directory(stage_root, &above)? else { break };
-                if let Some(who) = writer_of_stage_only(&staged, directory(live_root, &above)?.as_ref()) {
+                if let Some(who) = writer_beside(&staged, directory(live_root, &above)?.as_ref()) {
                     found.directories.insert(above, who);
                     theirs.extend(path.parent());
                     break;
@@ -81,9 +81,7 @@ impl ForeignObjects {
             }
             if is_theirs {
                 theirs.insert(path.clone());
-            } else if let Some(who) =
-                writer_of_stage_only(staged, live.object(path).map(|object| &object.live))
-            {
+            } else if let Some(who) = writer_beside(staged, live.object(path).map(|object| &object.live)) {
                 found.directories.insert(path.clone(), who);
                 theirs.insert(path.clone());
             }
@@ -192,22 +190,22 @@ fn directory(root: &Root, path: &ObjectPath) -> Result<Option<Live>, StageError>
     Ok(opened.map(|dir| dir.live_through(&mut [], b"", None)).transpose()?.flatten())
 }
 
-/// Returns who beside the superuser may write to a directory of a stage and not to the live one, in words.
-fn writer_of_stage_only(staged: &Live, live: Option<&Live>) -> Option<String> {
-    let who = writer(staged)?;
+/// Returns who beside the superuser may write to an object and not to this live directory, in words.
+pub(super) fn writer_beside(object: &Live, directory: Option<&Live>) -> Option<String> {
+    let who = writer(object)?;
     let is_alike = |live: &Live| {
         let lists = |of: &Live| -> Xattrs {
             let mut lists = of.xattrs.clone();
             lists.retain(|name, _| name.starts_with(b"system."));
             lists
         };
-        let (staged_bits, live_bits) = (staged.mode.bits(), live.mode.bits());
-        (staged.uid, staged.gid) == (live.uid, live.gid)
-            && staged_bits & WRITE & !live_bits == 0
-            && live_bits & STICKY & !staged_bits == 0
-            && lists(staged) == lists(live)
+        let (bits, live_bits) = (object.mode.bits(), live.mode.bits());
+        (object.uid, object.gid) == (live.uid, live.gid)
+            && bits & WRITE & !live_bits == 0
+            && live_bits & STICKY & !bits == 0
+            && lists(object) == lists(live)
     };
-    (!live.is_some_and(|live| live.is_directory() && is_alike(live))).then_some(who)
+    (!directory.is_some_and(|live| live.is_directory() && is_alike(live))).then_some(who)
 }
 
 /// Returns an object of another user as it may go live in the place of `old`, in a directory of this owner.

@@ -10,8 +10,8 @@ use crate::three_way::{Outcome, of_recorded};
 use patchadm_inputs::stage::{
     BASE_OF_NEW, Base, BaseObject, BaseObjects, BaseState, ComparedAttributes, base_name,
 };
-use patchadm_making::build::{CompareOptions, compare};
-use patchadm_making::release::ReleaseObject;
+use patchadm_releases::ReleaseObject;
+use patchadm_releases::{CompareOptions, compare};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
 /// Writes the states of what was brought into the bases of these names. Until the base in force has them, it is known which others agreed
@@ -142,7 +142,8 @@ fn with_states(base: &Base, decided: &DecidedRefresh, apart: &Apart) -> Vec<Base
         base.objects.iter().map(|object| (object.path.clone(), object.state.clone())).collect();
     let groups = base.objects.iter().filter_map(|object| object.object()?.group);
     let next = groups.max().unwrap_or(0) + 1;
-    for path in decided.brought().filter(|path| !apart.has(path) && base.header.paths.contains(path)) {
+    let settled = decided.brought().chain(&decided.left_to_stage);
+    for path in settled.filter(|path| !apart.has(path) && base.header.paths.contains(path)) {
         let Some(live) = decided.live.object(path) else {
             objects.remove(path);
             continue;

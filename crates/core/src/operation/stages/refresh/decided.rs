@@ -17,6 +17,9 @@ pub(super) struct DecidedRefresh {
     pub(super) scope: Scope,
     pub(super) live: Tree,
     pub(super) outcomes: Outcomes,
+    /// The paths that the root gave up, and that stay because a package of the stage owns them: what both sides had there is
+    /// no more, and the stage has them as new ones.
+    pub(super) left_to_stage: BTreeSet<ObjectPath>,
     /// The directories of the stage that the decisions are about.
     pub(super) directories: BTreeMap<ObjectPath, Inode>,
     /// The patches of the root whose records come.
@@ -34,6 +37,7 @@ impl DecidedRefresh {
     /// Returns whether anything is brought, or was brought by an interrupted refresh.
     pub(super) fn is_anything(&self) -> bool {
         self.brought().next().is_some()
+            || !self.left_to_stage.is_empty()
             || self.brought_before.is_some()
             || !self.patches.packages.is_empty()
             || !self.patches.gone.is_empty()

@@ -1,7 +1,7 @@
 //! What a refresh knows of the paths at which the trees differ: their lines, what was requested, and the possible remains of
 //! an interrupted refresh.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::operation::stages::tree::{Tree, TreeObject};
 use crate::three_way::PathFacts;
@@ -16,11 +16,14 @@ use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath};
 pub(super) struct RefreshFacts<'a> {
     pub(super) lines: &'a BTreeMap<ObjectPath, ContentsLine>,
     pub(super) choice: &'a EditChoice,
+    /// The paths of packages of the stage that own nothing there on the root.
+    pub(super) needed: &'a BTreeSet<ObjectPath>,
     /// The refresh that was interrupted, if one was.
     pub(super) unfinished: Option<UnfinishedRefresh<'a>>,
 }
 
 /// The remains of an interrupted refresh. Before it began, no path that both sides changed was undecided.
+#[derive(Clone, Copy)]
 pub(super) struct UnfinishedRefresh<'a> {
     pub(super) base: &'a Base,
     pub(super) stage: &'a Tree,
@@ -62,6 +65,10 @@ impl PathFacts for RefreshFacts<'_> {
 
     fn is_volatile(&self, _: &ObjectPath) -> bool {
         false
+    }
+
+    fn is_needed(&self, path: &ObjectPath) -> bool {
+        self.needed.contains(path)
     }
 
     fn is_edited(&self, _: &ObjectPath) -> bool {

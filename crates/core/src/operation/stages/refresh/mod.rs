@@ -16,7 +16,7 @@ mod interrupted;
 mod objects;
 mod records;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
 pub use super::completed_refresh::CompletedRefresh;
@@ -28,7 +28,7 @@ use super::new_directory::close_like_root;
 use super::own_files::{Stage, StageRecord, put_file};
 use super::promote::bases::{in_force, own_promotions};
 pub use super::promote::brought::{MovedPackage, PackageMove, StayReason};
-use super::promote::brought::{MovedPackages, PackageDatabase, RecordSource};
+use super::promote::brought::{MovedPackages, PackageDatabase, RecordSource, has_other_owner};
 use super::promote::decided::{ComparedTrees, PassedOver, refuse_conflicts};
 use super::records::record_bases;
 use super::rights::{must_be_own, owners_of};
@@ -55,7 +55,7 @@ use patchadm_planning::plan::edits::EditChoice;
 use patchadm_planning::plan::promotion::BroughtPatches;
 use patchadm_planning::plan::refusal::{Command, PromotionReason, Reason};
 use patchadm_rootfs::{Lock, Root};
-use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 
 /// The options of `stage refresh`.
 #[derive(Clone, Debug, Default)]
@@ -219,10 +219,42 @@ impl Refresher<'_> {
         let was_interrupted = self.stage.own.look(SCRATCH)?.is_some();
         let unfinished =
             was_interrupted.then_some(UnfinishedRefresh { base: &base.base, stage: &stage, live: &live });
-        let facts = RefreshFacts { lines: &lines, choice: &self.choice, unfinished };
-        let outcomes = trees.decide(TwoWay::default(), &facts);
+        let of_stage = self.database_of_stage()?;
+        let source = of_stage
+            .as_ref()
+            .map(|of_stage| RecordSource::with(self.ground, database, &self.stage.root, of_stage, interrupt));
+        let packages_of_base = &base.base.header.packages;
+        let owned = source.as_ref().map(|source| source.owned_otherwise(&trees.differing(), &lines));
+        let owned = owned.transpose()?.unwrap_or_default();
+        // What goes on the root stays in the stage where a line of a package stays that the root does not have there. What
+        // stays holds records of packages in the stage, and these more objects.
+        let mut needed = BTreeSet::new();
+        let (outcomes, (patches, packages)) = loop {
+            let facts = RefreshFacts { lines: &lines, choice: &self.choice, needed: &needed, unfinished };
+            let outcomes = trees.decide(TwoWay::default(), &facts);
+            let records = source.as_ref().map(|source| self.records(source, &outcomes, packages_of_base));
+            let (patches, packages) = records.transpose()?.unwrap_or_default();
+            let keeps_owner = |(path, line): &(&ObjectPath, &ContentsLine)| {
+                let left = patches.lines.get(*path).map_or(Some(*line), |(_, line)| line.as_ref());
+                left.is_some_and(|left| has_other_owner(left, lines.get(*path)))
+            };
+            let deleted =
+                owned.iter().filter(|(path, _)| outcomes.get(*path).is_some_and(Outcome::is_deleted));
+            let kept = deleted.filter(keeps_owner).map(|(path, _)| path);
+            let kept: Vec<ObjectPath> = kept.filter(|path| !needed.contains(*path)).cloned().collect();
+            if kept.is_empty() {
+                break (outcomes, (patches, packages));
+            }
+            needed.extend(kept);
+        };
+        let is_left = |path: &ObjectPath| {
+            let is_new = |source: &RecordSource<'_>| {
+                owned.get(path).is_some_and(|line| source.is_of_new_package(line, packages_of_base))
+            };
+            source.as_ref().is_some_and(is_new) && base.base.object(path).is_some()
+        };
+        let left_to_stage = needed.into_iter().filter(is_left).collect();
         let brought_before = was_interrupted.then(|| trees.same_on_both());
-        let (patches, packages) = self.records(database, &outcomes, &base.base.header.packages)?;
         let directories = stage.objects.iter().filter(|object| object.live.is_directory());
         let directories = directories.map(|object| (object.path.clone(), object.live.inode)).collect();
         let base_name = base.name;
@@ -231,6 +263,7 @@ impl Refresher<'_> {
             scope,
             live,
             outcomes,
+            left_to_stage,
             directories,
             patches,
             packages,
@@ -239,21 +272,24 @@ impl Refresher<'_> {
         })
     }
 
+    /// Returns the packages of the stage, if it has records.
+    fn database_of_stage(&self) -> Result<Option<PackageDatabase>, Failure> {
+        Ok(match self.records {
+            StageRecords::None => None,
+            StageRecords::Planned => Some(PackageDatabase::of(&RootAndPolicy::of(&self.stage.root)?)?),
+            StageRecords::Locked(session) => Some(PackageDatabase::of(&session.ground)?),
+        })
+    }
+
     /// Returns the records of the root that come: those of patches, of packages that the stage did not change, and of
     /// packages that came to the root or went from it.
     fn records(
         &self,
-        database: PackageDatabase,
+        source: &RecordSource<'_>,
         outcomes: &Outcomes,
         base: &BTreeMap<PkgInst, String>,
     ) -> Result<(BroughtPatches, MovedPackages), Failure> {
         let root = &self.ground.root;
-        let of_stage = match self.records {
-            StageRecords::None => return Ok(Default::default()),
-            StageRecords::Planned => PackageDatabase::of(&RootAndPolicy::of(&self.stage.root)?)?,
-            StageRecords::Locked(session) => PackageDatabase::of(&session.ground)?,
-        };
-        let source = RecordSource::with(self.ground, database, &self.stage.root, &of_stage);
         let applied = source.applied();
         let own = own_promotions(self.stage, &RecordView::live(root), applied)?;
         let is_as_live = |path: &ObjectPath| outcomes.get(path).is_none_or(changes);

@@ -40,7 +40,7 @@ pub(super) fn bring(session: &Session<'_>, patches: &BroughtPatches) -> Result<(
     let paths = patches.lines.keys().cloned().chain(of_patches).collect();
     let packages = patches.packages.keys().chain(&patches.gone).cloned().collect();
     let touched = Touched { paths, packages, ..Touched::default() };
-    let inventory = session.ground.survey_with(known, &touched, None)?;
+    let inventory = session.ground.survey_with(known, &touched, (None, session.caller.interrupt))?;
     let plan = bring_records(patches, &inventory, Command::Refresh, &session.caller.now);
     let plan = plan.map_err(|reason| {
         Failure::from(reason.of(Command::Refresh, &session.ground.root.prefix().display()))

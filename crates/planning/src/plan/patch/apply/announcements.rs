@@ -1,10 +1,13 @@
 //! Notes about native operations that fail while a patch is applied. The messages of dpkg would not name the patch.
 
+use std::path::Path;
+
 use patchadm_inputs::native::NativeManager;
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 
 use crate::plan::plan_builder::PlanBuilder;
+use crate::plan::refusal::Wording;
 use crate::plan::{Action, Body, Change};
 
 /// Returns what dpkg will not be able to do while a patch with these changes is applied.
@@ -12,7 +15,9 @@ pub(super) fn announcements(draft: &PlanBuilder<'_>, id: &PatchId) -> Vec<String
     let directory = draft.changes.values().find_map(|change| kept_directory(draft, change));
     let shared: Vec<(&ObjectPath, String)> =
         draft.changes.values().filter_map(|change| shared_file(draft, change)).collect();
-    let first = format!("back {id} out before (`patchadm remove {id}`)");
+    let root = draft.inventory.prefix.as_ref().map_or_else(|| "/".to_owned(), ToString::to_string);
+    let remove = Wording::of_verbs(Path::new(&root)).removal(id.as_str());
+    let first = format!("back {id} out before ({remove})");
     let mut notes = Vec::new();
     if let Some((directory, package)) = directory {
         notes.push(format!(

@@ -28,6 +28,7 @@ impl ApplyPlanner<'_> {
         let mut edits = Edits::new(self.inventory, choice, self.id().as_str(), saved);
         self.note_moves(patched, &mut edits)?;
         for (package, wanted) in by_path(patched) {
+            self.go_on()?;
             let name = &package.target.package;
             if !wanted.object.ftype.is_directory() {
                 self.must_not_be_foreign(&package.target, &wanted.path)?;
@@ -51,6 +52,7 @@ impl ApplyPlanner<'_> {
         }
         for package in patched {
             for path in &package.target.image.deletes {
+                self.go_on()?;
                 let path = package.target.resolve(path)?;
                 // A link that another package owns stays: `/lib`, say, where the package has a directory.
                 let is_file =

@@ -50,10 +50,12 @@ impl ApplyPlanner<'_> {
             space,
             discard: Vec::new(),
             notes: draft.notes,
+            merges: draft.merges,
             signature: self.image.signature.record(),
             direction: crate::plan::Direction::Forward,
         };
-        must_have_way_back(&plan, self.id(), self.inventory, (&self.policy.separator, self.now))?;
+        let context = (&*self.policy.separator, self.now, self.interrupt);
+        must_have_way_back(&plan, self.id(), self.inventory, context)?;
         let (no_undo, again) = (self.validated.no_undo, self.validated.again);
         Ok(PatchPlan {
             plan,

@@ -18,6 +18,7 @@ mod recording;
 use patchadm_inputs::inventory::Inventory;
 use patchadm_inputs::policy::Policy;
 use patchadm_inputs::source::Image;
+use patchadm_rootfs::Interrupt;
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
 use super::apply_options::ApplyOptions;
@@ -27,8 +28,8 @@ use super::validate::{Facts, Validated, validate};
 use crate::plan::clock::Now;
 use crate::plan::refusal::{Command, Reason, Refusal};
 
-/// Plans the application of a patch. `applied` are the patch records of the packages in `inventory`, or why they cannot
-/// be read.
+/// Plans the application of a patch, until a signal comes. `applied` are the patch records of the packages in `inventory`,
+/// or why they cannot be read.
 pub fn apply(
     image: &Image,
     inventory: &Inventory,
@@ -36,6 +37,7 @@ pub fn apply(
     policy: &Policy,
     options: &ApplyOptions,
     now: &Now,
+    interrupt: Interrupt<'_>,
 ) -> Result<PatchPlan, Refusal> {
     let facts =
         Facts::of(image, &policy.separator).map_err(|reason| reason.of(Command::Patchadd, &image.name))?;
@@ -43,7 +45,8 @@ pub fn apply(
     let refuse = |reason: Reason| reason.shown(inventory).of(Command::Patchadd, &id);
     let validated = validate(image, facts, inventory, applied.clone(), policy, options).map_err(refuse)?;
     let applied = applied.map_err(refuse)?;
-    let application = ApplyPlanner { image, inventory, applied, policy, options, now, validated: &validated };
+    let validated = &validated;
+    let application = ApplyPlanner { image, inventory, applied, policy, options, now, validated, interrupt };
     application.plan().map_err(refuse)
 }
 
@@ -56,6 +59,8 @@ struct ApplyPlanner<'a> {
     options: &'a ApplyOptions,
     now: &'a Now,
     validated: &'a Validated,
+    /// Asks for a signal: between passes, and between the objects of one.
+    interrupt: Interrupt<'a>,
 }
 
 impl ApplyPlanner<'_> {
@@ -65,8 +70,15 @@ impl ApplyPlanner<'_> {
         let packages = self.packages()?;
         let edits = self.edits(&packages)?;
         let placed = self.place(packages, &edits)?;
+        self.go_on()?;
         let recorded = self.record(placed)?;
+        self.go_on()?;
         self.finish(recorded, hooks)
+    }
+
+    /// Fails if a signal came.
+    fn go_on(&self) -> Result<(), Reason> {
+        Reason::unless_interrupted(self.interrupt)
     }
 
     fn id(&self) -> &PatchId {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ApplyPlanner;
-use crate::plan::parameters::{is_stored, merged, set_by, silent_among, speak_for_last_patch};
+use crate::plan::parameters::{is_stored, merged, note_update, set_by, silent_among, speak_for_last_patch};
 use crate::plan::patch::engine::{Bookkeeping, ChosenScripts, Role};
 use crate::plan::patch::patch_plan::PackagePlan;
 use crate::plan::patch::undo::DeliveredPaths;
@@ -46,7 +46,8 @@ pub(super) struct PlacedObjects {
 impl ApplyPlanner<'_> {
     /// The packages of the patch that are installed, in its order.
     pub(super) fn packages(&self) -> Result<Vec<Patched<'_>>, Reason> {
-        self.validated.matches.iter().map(|found| self.patched(found)).collect()
+        let patched = |found| self.go_on().and_then(|()| self.patched(found));
+        self.validated.matches.iter().map(patched).collect()
     }
 
     fn patched(&self, found: &Match) -> Result<Patched<'_>, Reason> {
@@ -56,6 +57,7 @@ impl ApplyPlanner<'_> {
         let installed = self.inventory.packages.get(&found.package).ok_or_else(missing)?;
         let old = &installed.params;
         let mut new = merged(&found.package, old, &image.params, &Params::new(), self.now);
+        note_update(&mut new);
         speak_for_last_patch(&mut new, &image.params, self.id().as_str(), &delivered.obsoletes.to_string());
         let answers = self.options.answers.get(&found.index);
         for (name, value) in answers.into_iter().flat_map(Params::iter) {

@@ -41,7 +41,7 @@ impl ApplyPlanner<'_> {
                 .extend(delivered.map(|image| kept_out(&found.package, &image.params)).unwrap_or_default());
         }
         draft.local = edits.local_attributes();
-        place_objects(&mut draft, &packages, edits)?;
+        self.place_objects(&mut draft, &packages, edits)?;
         self.note_paths(&mut draft, &packages, edits);
         let announced = announcements(&draft, &self.validated.facts.id);
         draft.notes.extend(announced);
@@ -54,6 +54,36 @@ impl ApplyPlanner<'_> {
             package.placed.delivered.add_open(edits.kept_attributes());
         }
         Ok(PlacedPatch { draft, packages })
+    }
+
+    /// Gives the objects of all packages a place, then the other names of files, and takes away what goes.
+    fn place_objects(
+        &self,
+        draft: &mut PlanBuilder<'_>,
+        patched: &[Patched<'_>],
+        edits: &Edits<'_>,
+    ) -> Result<(), Reason> {
+        let all = by_path(patched);
+        for (package, wanted) in all.iter().filter(|(_, wanted)| wanted.object.ftype != Ftype::Link) {
+            self.go_on()?;
+            let handling = match edits.handling(&wanted.path) {
+                Handling::Ordinary if package.is_by_script(wanted) => Handling::ByScript,
+                decided => decided,
+            };
+            draft.place(&package.target, wanted, &handling)?;
+        }
+        for (package, wanted) in sources_first(all) {
+            self.go_on()?;
+            draft.link(&package.target, wanted, &edits.handling(&wanted.path))?;
+        }
+        for package in patched {
+            for path in &package.target.image.deletes {
+                self.go_on()?;
+                delete_object(draft, package, &package.target.resolve(path)?, edits)?;
+            }
+        }
+        draft.relink()?;
+        draft.finish()
     }
 
     fn note_paths(&self, draft: &mut PlanBuilder<'_>, packages: &[Patched<'_>], edits: &Edits<'_>) {
@@ -88,32 +118,6 @@ impl ApplyPlanner<'_> {
             draft.notes.push(format!("overlap with {other}, which is not related: {paths}"));
         }
     }
-}
-
-/// Gives the objects of all packages a place, then the other names of files, and takes away what goes.
-fn place_objects(
-    draft: &mut PlanBuilder<'_>,
-    patched: &[Patched<'_>],
-    edits: &Edits<'_>,
-) -> Result<(), Reason> {
-    let all = by_path(patched);
-    for (package, wanted) in all.iter().filter(|(_, wanted)| wanted.object.ftype != Ftype::Link) {
-        let handling = match edits.handling(&wanted.path) {
-            Handling::Ordinary if package.is_by_script(wanted) => Handling::ByScript,
-            decided => decided,
-        };
-        draft.place(&package.target, wanted, &handling)?;
-    }
-    for (package, wanted) in sources_first(all) {
-        draft.link(&package.target, wanted, &edits.handling(&wanted.path))?;
-    }
-    for package in patched {
-        for path in &package.target.image.deletes {
-            delete_object(draft, package, &package.target.resolve(path)?, edits)?;
-        }
-    }
-    draft.relink()?;
-    draft.finish()
 }
 
 /// Takes an object away that a package deletes.

@@ -9,6 +9,7 @@ use patchadm_inputs::native::{
     NATIVE_DIFFERING, NATIVE_OVERTAKEN, NATIVE_VERSION, NativeChange, NativeRegistration,
 };
 use patchadm_inputs::policy::Policy;
+use patchadm_rootfs::Interrupt;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
@@ -87,15 +88,16 @@ pub struct IntendedRefresh {
     pub missing: Vec<ObjectPath>,
 }
 
-/// Plans a refresh.
+/// Plans a refresh, until a signal comes.
 pub fn refresh(
     input: &RefreshInput<'_>,
     inventory: &Inventory,
     policy: &Policy,
     now: &Now,
+    interrupt: Interrupt<'_>,
 ) -> Result<IntendedRefresh, Refusal> {
     let subject = input.packages.keys().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-    let planner = RefreshPlanner { input, inventory, separator: &policy.separator, now };
+    let planner = RefreshPlanner { input, inventory, separator: &policy.separator, now, interrupt };
     planner.plan().map_err(|reason| reason.shown(inventory).of(Command::AdoptRefresh, &subject))
 }
 
@@ -104,6 +106,8 @@ struct RefreshPlanner<'a> {
     inventory: &'a Inventory,
     separator: &'a str,
     now: &'a Now,
+    /// Asks for a signal, from package to package and from object to object.
+    interrupt: Interrupt<'a>,
 }
 
 /// A package of the refresh, its patches gone from its records.
@@ -121,6 +125,7 @@ impl<'a> RefreshPlanner<'a> {
         draft.left_out = software.flat_map(|software| &software.left_out).cloned().collect();
         let mut packages = Vec::new();
         for package in self.packages() {
+            self.go_on()?;
             packages.push(self.package(package)?);
         }
         let mut rewritten = Rewritten::default();
@@ -132,6 +137,7 @@ impl<'a> RefreshPlanner<'a> {
         let anew = changed.iter().copied().filter(|package| !self.keeps_lines(package)).collect();
         let mut lines = NewLines::without(self.inventory, std::mem::take(&mut draft.lines), &anew);
         for after in packages {
+            self.go_on()?;
             let changes = self.registered(after, &mut draft, &mut lines, &mut missing, &mut conflicts)?;
             record_changes.extend(changes);
         }
@@ -141,6 +147,11 @@ impl<'a> RefreshPlanner<'a> {
         record_changes.extend(self.input.records.iter().cloned());
         let plan = self.finished(draft, lines, fold(record_changes), rewritten)?;
         Ok(IntendedRefresh { plan, missing })
+    }
+
+    /// Fails if a signal came.
+    fn go_on(&self) -> Result<(), Reason> {
+        Reason::unless_interrupted(self.interrupt)
     }
 
     /// The changed packages, and the others of patches that end.
@@ -225,6 +236,7 @@ impl<'a> RefreshPlanner<'a> {
             all.push((&after.going, after.going.all_chains()));
         }
         for (going, chains) in &all {
+            self.go_on()?;
             self.taking_over(going).rewrite(chains, rewritten)?;
         }
         let mut live = Vec::new();
@@ -232,7 +244,7 @@ impl<'a> RefreshPlanner<'a> {
             live.extend(going.live(chains));
         }
         let restorings: Vec<_> = live.iter().map(LivePatch::restoring).collect();
-        restore(draft, &restorings)?;
+        restore(draft, &restorings, self.interrupt)?;
         for (going, chains) in &all {
             self.taking_over(going).keep_edited(draft, chains)?;
         }
@@ -411,6 +423,7 @@ impl<'a> RefreshPlanner<'a> {
             space,
             discard: used_up.chain(rewritten.discard).collect(),
             signature: None,
+            merges: Vec::new(),
             direction: crate::plan::Direction::Back,
             notes: draft.notes,
         })

@@ -194,6 +194,14 @@ class Answers(unittest.TestCase):
         self.assertEqual(answer(patches=patches).restart(), 'rebootafter')
         self.assertIsNone(answer(patches=['1-01']).restart(), 'a list of ids asks for nothing')
 
+    def test_a_plan_names_the_restart_and_requires_none(self):
+        planned = answer(would_change=True, patches=[{'id': '1-01', 'verdict': 'planned', 'reboot': 'rebootafter'}])
+        values = planned.values(is_plan=True)
+        self.assertEqual((values['reboot'], values['reboot_required']), ('rebootafter', False))
+        applied = answer(changed=True, patches=[{'id': '1-01', 'verdict': 'applied', 'reboot': 'rebootafter'}])
+        values = applied.values(is_plan=False)
+        self.assertEqual((values['reboot'], values['reboot_required']), ('rebootafter', True))
+
 
 class Differences(unittest.TestCase):
     """What diff mode shows."""

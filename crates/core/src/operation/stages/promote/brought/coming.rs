@@ -28,7 +28,7 @@ impl RecordSource<'_> {
     ) -> Result<BroughtRecords, BroughtFailure> {
         let (of_stage, live) = (&self.databases.0, self.databases.1);
         let is_nobody = |_: &PkgInst| false;
-        must_agree(&RecordView::live(&self.from.root), self.from.root.workers(), is_nobody)?;
+        must_agree(&RecordView::live(&self.from.root), self.from.root.workers(), self.interrupt, is_nobody)?;
         let only = only_staged((of_stage, live), base, own)?;
         let is_any_patched = !only.patched.is_empty() || only.new.values().any(|patches| !patches.is_empty());
         if is_any_patched && marker(&self.from.root)? != marker(self.to)? {

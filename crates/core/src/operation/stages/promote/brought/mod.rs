@@ -27,6 +27,7 @@ pub(in crate::operation::stages) use lock::{
 };
 pub(in crate::operation::stages) use moved::MovedPackages;
 pub use moved::{MovedPackage, PackageMove, StayReason};
+pub(in crate::operation::stages) use moved_records::has_other_owner;
 pub(super) use owned_lines::fault_after_merge;
 pub(in crate::operation::stages) use packages::PackageDatabase;
 pub(super) use records::BroughtRecords;

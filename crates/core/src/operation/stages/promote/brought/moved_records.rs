@@ -73,6 +73,42 @@ impl RecordSource<'_> {
     }
 }
 
+impl RecordSource<'_> {
+    /// Returns the lines of the other tree at these paths that name an owner missing in the source. `lines` are the lines of the
+    /// source.
+    pub(in crate::operation::stages) fn owned_otherwise(
+        &self,
+        paths: &BTreeSet<ObjectPath>,
+        lines: &ContentsLines,
+    ) -> Result<ContentsLines, Failure> {
+        let there = lines_of_paths(&RecordView::live(self.to), paths).map_err(DatabaseError::from)?;
+        let is_other = |(path, line): &(ObjectPath, ContentsLine)| {
+            paths.contains(path) && has_other_owner(line, lines.get(path))
+        };
+        Ok(there.into_iter().filter(is_other).collect())
+    }
+
+    /// Returns whether a package owns an object by its line and is neither in the source nor in the base.
+    pub(in crate::operation::stages) fn is_of_new_package(
+        &self,
+        line: &ContentsLine,
+        base: &BTreeMap<PkgInst, String>,
+    ) -> bool {
+        let known = self.databases.0.versions();
+        let mut owners = line.owners.iter().map(|owner| &owner.package);
+        owners.any(|package| !base.contains_key(package) && !known.contains_key(package))
+    }
+}
+
+/// Returns whether a package owns an object by its line, and not by another line of its path.
+pub(in crate::operation::stages) fn has_other_owner(
+    line: &ContentsLine,
+    other: Option<&ContentsLine>,
+) -> bool {
+    let is_known = |package| other.is_some_and(|other| other.is_owned_by(package));
+    line.owners.iter().any(|owner| !is_known(&owner.package))
+}
+
 impl<'a> PackageMover<'a> {
     /// Reads the lines of all packages that moved, on the side where they are.
     fn of(

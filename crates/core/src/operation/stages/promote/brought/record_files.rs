@@ -4,16 +4,18 @@ use patchadm_changeset::archive_file::digest_of;
 use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_inputs::database::{RecordView, ViewError};
 use patchadm_planning::plan::{CopiedRecord, TreeContent, TreeFile};
-use patchadm_rootfs::{FileType, ObjectStatus};
+use patchadm_rootfs::{FileType, Interrupt, ObjectStatus};
 use patchadm_svr4::package::ObjectPath;
 
 /// The largest file that is held in memory, in bytes.
 const IN_MEMORY: u64 = 64 << 10;
 
-/// Reads the files of a directory and of those below it; empty if it does not exist. Only regular files are records.
+/// Reads the files of a directory and of those below it; empty if it does not exist. Only regular files are records. A
+/// signal ends it.
 pub(super) fn record_files(
     view: &RecordView<'_>,
     directory: &ObjectPath,
+    interrupt: Interrupt<'_>,
 ) -> Result<Vec<TreeFile>, ArchiveError> {
     let mut files = Vec::new();
     let mut open = vec![Vec::new()];
@@ -25,7 +27,7 @@ pub(super) fn record_files(
             let Some(seen) = view.look(&path)? else { continue };
             match seen.file_type {
                 FileType::Directory => open.push(name),
-                FileType::Regular => files.extend(record_file(view, &path, name, &seen)?),
+                FileType::Regular => files.extend(record_file(view, &path, name, &seen, interrupt)?),
                 _ => {}
             }
         }
@@ -44,6 +46,7 @@ fn record_file(
     path: &ObjectPath,
     name: Vec<u8>,
     seen: &ObjectStatus,
+    interrupt: Interrupt<'_>,
 ) -> Result<Option<TreeFile>, ArchiveError> {
     let content = if seen.size <= IN_MEMORY {
         let Some(bytes) = view.read(path, IN_MEMORY)? else { return Ok(None) };
@@ -52,7 +55,10 @@ fn record_file(
         let Some(file) = view.open(path)? else { return Ok(None) };
         let shown = view.root().show(path);
         let failed = |error| ArchiveError::from(patchadm_changeset::archive_file::unreadable(&shown, &error));
-        let b3 = digest_of(&file).map_err(failed)?;
+        let b3 = digest_of(&file, interrupt);
+        // An interrupted read also fails.
+        interrupt().map_or(Ok(()), |signal| Err(ArchiveError::Interrupted(signal)))?;
+        let b3 = b3.map_err(failed)?;
         TreeContent::Copied(Box::new(CopiedRecord {
             tree: view.root().clone(),
             path: path.clone(),

@@ -17,7 +17,7 @@ use patchadm_inputs::database::{DatabaseError, RecordView, places, saves};
 use patchadm_inputs::inventory::Installed;
 use patchadm_planning::plan::promotion::{BroughtPackage, BroughtPatches, PatchDirectory};
 use patchadm_planning::plan::refusal::BroughtReason;
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{Interrupt, Root};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
@@ -28,6 +28,8 @@ pub(in crate::operation::stages) struct RecordSource<'a> {
     pub(super) to: &'a Root,
     /// The packages of both.
     pub(super) databases: (PackageDatabase, &'a PackageDatabase),
+    /// Asks for a signal, which ends the reading.
+    pub(super) interrupt: Interrupt<'a>,
 }
 
 impl<'a> RecordSource<'a> {
@@ -38,13 +40,14 @@ impl<'a> RecordSource<'a> {
         brought: Option<&BroughtPatches>,
         to: &'a Root,
         known: &'a PackageDatabase,
+        interrupt: Interrupt<'a>,
     ) -> Result<Self, Failure> {
         let now = PackageDatabase::of(from)?;
         let database = match brought {
             Some(brought) => now.with(brought, from)?,
             None => now,
         };
-        Ok(Self::with(from, database, to, known))
+        Ok(Self::with(from, database, to, known, interrupt))
     }
 
     /// Returns the same with given packages of the tree.
@@ -53,8 +56,9 @@ impl<'a> RecordSource<'a> {
         database: PackageDatabase,
         to: &'a Root,
         known: &'a PackageDatabase,
+        interrupt: Interrupt<'a>,
     ) -> Self {
-        Self { from, to, databases: (database, known) }
+        Self { from, to, databases: (database, known), interrupt }
     }
 
     /// Returns the patches of the source tree.
@@ -71,7 +75,7 @@ impl<'a> RecordSource<'a> {
         let view = RecordView::live(&self.from.root);
         let staged = Installed { saves: saves::saves(&view, package)?, ..self.installed(package)? };
         let names = SavedNames::of(&view, package)?;
-        let undo = StagedUndo::of(self.from, package)?;
+        let undo = StagedUndo::of(self.from, package, self.interrupt)?;
         let (mut patches, mut lines, mut saved) = (Vec::new(), Vec::new(), BTreeMap::new());
         for id in &list.patches {
             let name = names.name(id);
@@ -79,7 +83,7 @@ impl<'a> RecordSource<'a> {
             lines.push(patch.line.clone());
             patches.push(patch);
             if let Ok(directory) = places::save(package).join(name.as_bytes()) {
-                saved.insert(name, record_files(&view, &directory)?);
+                saved.insert(name, record_files(&view, &directory, self.interrupt)?);
             }
         }
         let (list, ids) = (list.list.clone(), list.patches.clone());
@@ -147,7 +151,7 @@ impl<'a> RecordSource<'a> {
             if !is_there(&stage, &path)? {
                 continue;
             }
-            let mut files = record_files(&stage, &path)?;
+            let mut files = record_files(&stage, &path, self.interrupt)?;
             let is_there = is_there(&live, &path)?;
             if is_there {
                 let known: Vec<Vec<u8>> = live.list(&path)?.unwrap_or_default();

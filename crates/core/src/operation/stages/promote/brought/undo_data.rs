@@ -9,6 +9,7 @@ use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_inputs::database::{RecordView, ledger};
 use patchadm_inputs::format::ledger::Ledger;
 use patchadm_planning::plan::refusal::BroughtReason;
+use patchadm_rootfs::Interrupt;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::PatchId;
 
@@ -17,6 +18,7 @@ pub(super) struct StagedUndo<'a> {
     ground: &'a RootAndPolicy,
     package: &'a PkgInst,
     ledger: Ledger,
+    interrupt: Interrupt<'a>,
 }
 
 /// The facts of one patch of a package.
@@ -31,9 +33,13 @@ pub(super) struct StagedPatch {
 
 impl<'a> StagedUndo<'a> {
     /// Reads the ledger of the package in a stage.
-    pub(super) fn of(ground: &'a RootAndPolicy, package: &'a PkgInst) -> Result<Self, BroughtFailure> {
+    pub(super) fn of(
+        ground: &'a RootAndPolicy,
+        package: &'a PkgInst,
+        interrupt: Interrupt<'a>,
+    ) -> Result<Self, BroughtFailure> {
         let ledger = ledger_of(&RecordView::live(&ground.root), package)?;
-        Ok(Self { ground, package, ledger })
+        Ok(Self { ground, package, ledger, interrupt })
     }
 
     /// Verifies the undo data of a patch, whose save directory has that name, and reads its contents.
@@ -63,7 +69,7 @@ impl<'a> StagedUndo<'a> {
             Ok(found) if found.is_remote() => return Ok(Told::Outside),
             found => found?,
         };
-        let told = found.verify(&view, None)?.manifest;
+        let told = found.verify(&view, None, self.interrupt)?.manifest;
         Ok(told.map_or(Told::Nothing, |manifest| Told::By(Box::new(manifest))))
     }
 }
@@ -74,10 +80,12 @@ pub(super) fn ledger_of(view: &RecordView<'_>, package: &PkgInst) -> Result<Ledg
 }
 
 /// Returns why undo data of a stage cannot be used: it is damage of the stage, unless the system reports that it cannot be
-/// read.
+/// read, or a signal came.
 fn unusable(error: ArchiveError) -> BroughtFailure {
     match error {
-        ArchiveError::Root(_) | ArchiveError::View(_) => BroughtFailure::Failed(error.into()),
+        ArchiveError::Root(_) | ArchiveError::View(_) | ArchiveError::Interrupted(_) => {
+            BroughtFailure::Failed(error.into())
+        }
         other => BroughtFailure::Refused(BroughtReason::DamagedUndo(other.to_string())),
     }
 }

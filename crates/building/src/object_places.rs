@@ -1,0 +1,451 @@
+//! Where the objects of packages lie: behind the links of the base, and behind the links that their package knows. These are its
+//! own and those of the packages that it needs; the link of any other one is in its way.
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use patchadm_bulk_values::conf::Base;
+use patchadm_inputs::source::{Image, PackageImage};
+use patchadm_rootfs::{AtPath, FileType, Followed, Interrupt, LinkFollower, LinkMap, Root, RootError};
+use patchadm_svr4::format::depend::{Depend, DependencyKind};
+use patchadm_svr4::package::{Ftype, ObjectPath, PackagePath, variables};
+
+/// The objects of a package where they are installed.
+pub(crate) type DeliveredPaths = Vec<(ObjectPath, PathKind)>;
+
+/// What is at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PathKind {
+    Directory,
+    Symlink,
+    Other,
+}
+
+impl PathKind {
+    /// Returns whether two packages may have these at one place.
+    pub(crate) fn goes_with(self, other: Self) -> bool {
+        (self, other) == (Self::Directory, Self::Directory)
+    }
+}
+
+/// Returns where the objects of a package are installed.
+pub(crate) fn placed_objects(package: &PackageImage) -> DeliveredPaths {
+    let objects = package.pkgmap.entries.iter().filter(|entry| entry.object.ftype != Ftype::Information);
+    let placed = objects.filter_map(|entry| {
+        let kind = match entry.object.ftype {
+            Ftype::Directory | Ftype::Exclusive => PathKind::Directory,
+            Ftype::Symlink => PathKind::Symlink,
+            _ => PathKind::Other,
+        };
+        Some((placed(package, &entry.path)?, kind))
+    });
+    placed.collect()
+}
+
+/// Returns where an object is installed; `None` if that is unknown.
+pub(crate) fn placed(package: &PackageImage, path: &PackagePath) -> Option<ObjectPath> {
+    let base = match package.params.get("BASEDIR").map(<[u8]>::trim_ascii) {
+        None | Some(b"") => ObjectPath::root(),
+        Some(base) => ObjectPath::new(base).ok()?,
+    };
+    path.resolve(&base, |name| variables::value(&package.params, name)).ok()
+}
+
+/// The most links that are followed on one way, as in Linux.
+const MOST_LINKS: usize = 40;
+
+/// What packages deliver, and what they need.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Delivery {
+    /// The objects, at the paths that the packages name.
+    pub(crate) paths: DeliveredPaths,
+    /// The symbolic links, with their targets.
+    pub(crate) links: Vec<(ObjectPath, Arc<[u8]>)>,
+    /// The names of the packages.
+    pub(crate) packages: BTreeSet<String>,
+    /// The names of the packages that must be installed with them.
+    pub(crate) needs: BTreeSet<String>,
+}
+
+impl Delivery {
+    /// Returns what one package delivers.
+    pub(crate) fn of(package: &PackageImage) -> Self {
+        let links = package.pkgmap.entries.iter().filter(|entry| entry.object.ftype == Ftype::Symlink);
+        let links = links.filter_map(|entry| {
+            Some((placed(package, &entry.path)?, entry.object.target.as_deref().unwrap_or_default().into()))
+        });
+        let depend = package.install.get("depend").map(|text| Depend::parse(text)).unwrap_or_default();
+        let needs =
+            depend.dependencies.into_iter().filter(|need| need.binding == DependencyKind::Prerequisite);
+        Self {
+            paths: placed_objects(package),
+            links: links.collect(),
+            packages: BTreeSet::from([package.params.text("PKG").into_owned()]),
+            needs: needs.map(|need| need.package).collect(),
+        }
+    }
+
+    /// Returns what the packages of an image deliver together.
+    pub(crate) fn of_all(image: &Image) -> Self {
+        let mut all = Self::default();
+        for package in &image.packages {
+            all.add_all(Self::of(package));
+        }
+        all
+    }
+
+    /// Adds what other packages deliver.
+    pub(crate) fn add_all(&mut self, other: Self) {
+        self.paths.extend(other.paths);
+        self.links.extend(other.links);
+        self.packages.extend(other.packages);
+        self.needs.extend(other.needs);
+    }
+}
+
+/// An object of a package at its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PlacedObject {
+    /// Where it lies.
+    pub(crate) place: ObjectPath,
+    /// The path that the package names; the place, of a directory that it does not name.
+    pub(crate) path: ObjectPath,
+    pub(crate) kind: PathKind,
+}
+
+/// Opens the base, if it is a directory of its own: no package delivers below a place of the host.
+pub(crate) fn root_of_base(base: &Base) -> Result<Option<Root>, RootError> {
+    match base {
+        Base::Directory(path) => Root::open(path).map(Some),
+        Base::Host(_) => Ok(None),
+    }
+}
+
+/// The deliveries that have a link at a place, each with its target.
+type PlacedLinks = HashMap<ObjectPath, Vec<(usize, Arc<[u8]>)>>;
+
+/// The places of the objects of some packages that are installed together over a base.
+pub(crate) struct ObjectPlaces<'a> {
+    deliveries: Vec<&'a Delivery>,
+    /// The delivery that has each package.
+    by_name: HashMap<&'a str, usize>,
+    links: PlacedLinks,
+    /// The deliveries that each of them knows, by what they need.
+    known: Vec<OnceCell<HashSet<usize>>>,
+    base: Option<&'a Root>,
+    of_base: RefCell<HashMap<Vec<u8>, BaseObject>>,
+}
+
+/// An object of the base.
+#[derive(Clone)]
+enum BaseObject {
+    Directory,
+    Link(Arc<[u8]>),
+    /// Nothing, or something that leads nowhere.
+    Other,
+}
+
+impl<'a> ObjectPlaces<'a> {
+    /// Reads the links. Returns the signal that has interrupted it, if one has.
+    pub(crate) fn of(
+        base: Option<&'a Root>,
+        deliveries: Vec<&'a Delivery>,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Self, i32> {
+        let mut by_name = HashMap::new();
+        for (number, delivery) in deliveries.iter().enumerate() {
+            for name in &delivery.packages {
+                by_name.entry(name.as_str()).or_insert(number);
+            }
+        }
+        let known = deliveries.iter().map(|_| OnceCell::new()).collect();
+        let mut places = Self {
+            deliveries,
+            by_name,
+            links: HashMap::new(),
+            known,
+            base,
+            of_base: RefCell::new(HashMap::new()),
+        };
+        // A link may lie behind another one.
+        for _ in 0..MOST_LINKS {
+            if let Some(signal) = interrupt() {
+                return Err(signal);
+            }
+            let links = places.placed_links();
+            let is_settled = links == places.links;
+            places.links = links;
+            if is_settled {
+                break;
+            }
+        }
+        Ok(places)
+    }
+
+    fn placed_links(&self) -> PlacedLinks {
+        let mut links = PlacedLinks::new();
+        for (number, delivery) in self.deliveries.iter().enumerate() {
+            let mut ways = self.ways(number);
+            for (path, target) in &delivery.links {
+                links.entry(ways.place(path, PathKind::Symlink)).or_default().push((number, target.clone()));
+            }
+        }
+        links
+    }
+
+    /// Returns a value that finds where the objects of a delivery lie.
+    pub(crate) fn ways(&self, delivery: usize) -> Ways<'_> {
+        Ways { links: LinkFollower::new(KnownLinks { places: self, delivery }), directories: HashMap::new() }
+    }
+
+    /// Returns the objects of a delivery at their places, and the directories above them.
+    pub(crate) fn objects(&self, delivery: usize) -> Vec<PlacedObject> {
+        let paths = self.deliveries.get(delivery).map(|delivery| delivery.paths.as_slice());
+        self.placed(delivery, paths.unwrap_or_default())
+    }
+
+    /// Returns the objects of every delivery, in their order, as [`objects`](Self::objects) does, or the signal that has
+    /// interrupted it.
+    pub(crate) fn all_objects(&self, interrupt: Interrupt<'_>) -> Result<Vec<Vec<PlacedObject>>, i32> {
+        let objects = |delivery| interrupt().map_or_else(|| Ok(self.objects(delivery)), Err);
+        (0..self.deliveries.len()).map(objects).collect()
+    }
+
+    /// Returns the objects at these paths where a delivery would have them, and the directories above them.
+    pub(crate) fn placed(&self, delivery: usize, paths: &[(ObjectPath, PathKind)]) -> Vec<PlacedObject> {
+        let mut ways = self.ways(delivery);
+        let mut objects: Vec<PlacedObject> = paths
+            .iter()
+            .map(|(path, kind)| PlacedObject {
+                place: ways.place(path, *kind),
+                path: path.clone(),
+                kind: *kind,
+            })
+            .collect();
+        let mut above: HashSet<ObjectPath> = HashSet::new();
+        for object in &objects {
+            for directory in object.place.ancestors_bytes() {
+                if above.contains(directory) {
+                    break;
+                }
+                above.extend(ObjectPath::new(directory));
+            }
+        }
+        for object in objects.iter().filter(|object| object.kind == PathKind::Directory) {
+            above.remove(&object.place);
+        }
+        objects.extend(above.into_iter().map(|place| PlacedObject {
+            path: place.clone(),
+            place,
+            kind: PathKind::Directory,
+        }));
+        objects
+    }
+
+    /// Returns the target of the link at a place, of those that a delivery knows.
+    fn link_at(&self, delivery: usize, place: &[u8]) -> Option<Arc<[u8]>> {
+        let links = self.links.get(place).map(Vec::as_slice).unwrap_or_default();
+        let own = links.iter().find(|(owner, _)| *owner == delivery);
+        let known = || links.iter().find(|(owner, _)| self.knows(delivery, *owner));
+        if let Some((_, target)) = own.or_else(known) {
+            return Some(target.clone());
+        }
+        match self.object_of_base(place) {
+            BaseObject::Link(target) => Some(target),
+            BaseObject::Directory | BaseObject::Other => None,
+        }
+    }
+
+    /// Tells whether a delivery needs another one, directly or not.
+    fn knows(&self, delivery: usize, other: usize) -> bool {
+        let Some(known) = self.known.get(delivery) else { return false };
+        let find = || {
+            let (mut known, mut open) = (HashSet::new(), vec![delivery]);
+            while let Some(next) = open.pop().and_then(|number| self.deliveries.get(number)) {
+                let needs = next.needs.iter().filter_map(|name| self.by_name.get(name.as_str()));
+                open.extend(needs.filter(|need| known.insert(**need)));
+            }
+            known
+        };
+        known.get_or_init(find).contains(&other)
+    }
+
+    /// Returns what the base has at a place. The way there ends where the base has no directory, and nothing beyond is remembered.
+    fn object_of_base(&self, place: &[u8]) -> BaseObject {
+        let Some(base) = self.base else { return BaseObject::Other };
+        let ends = (1..place.len()).filter(|at| place.get(*at) == Some(&b'/')).chain([place.len()]);
+        let mut above: &[u8] = b"";
+        for end in ends {
+            let here = place.get(..end).unwrap_or_default();
+            let known = self.of_base.borrow().get(here).cloned();
+            let found = known.unwrap_or_else(|| {
+                let found = look_in(base, above, here).unwrap_or(BaseObject::Other);
+                self.of_base.borrow_mut().insert(here.to_vec(), found.clone());
+                found
+            });
+            if end == place.len() {
+                return found;
+            }
+            if !matches!(found, BaseObject::Directory) {
+                break;
+            }
+            above = here;
+        }
+        BaseObject::Other
+    }
+}
+
+/// Looks at a path in a directory of the base.
+fn look_in(base: &Root, above: &[u8], here: &[u8]) -> Option<BaseObject> {
+    let name = here.get(above.len() + 1..)?;
+    let above = if above.is_empty() { b"/" } else { above };
+    let dir = base.dir_if_there(&ObjectPath::new(above).ok()?).ok()??;
+    match dir.look(name).ok()??.file_type {
+        FileType::Directory => Some(BaseObject::Directory),
+        FileType::Symlink => Some(BaseObject::Link(dir.read_link(name).ok()?.into())),
+        _ => None,
+    }
+}
+
+/// The links that a delivery knows.
+struct KnownLinks<'p> {
+    places: &'p ObjectPlaces<'p>,
+    delivery: usize,
+}
+
+impl LinkMap for KnownLinks<'_> {
+    fn at(&self, path: &[u8]) -> AtPath {
+        self.places.link_at(self.delivery, path).map_or(AtPath::Other, AtPath::Link)
+    }
+}
+
+/// Finds where the objects of one delivery lie.
+pub(crate) struct Ways<'p> {
+    links: LinkFollower<KnownLinks<'p>>,
+    /// The directories that were found.
+    directories: HashMap<ObjectPath, ObjectPath>,
+}
+
+impl Ways<'_> {
+    /// Returns where an object lies. One whose path leads nowhere lies there.
+    pub(crate) fn place(&mut self, path: &ObjectPath, kind: PathKind) -> ObjectPath {
+        if kind == PathKind::Directory {
+            return self.directory(path);
+        }
+        let Some(above) = path.parent() else { return path.clone() };
+        let place = self.directory(&above);
+        if place == above {
+            return path.clone();
+        }
+        place.join(path.name()).unwrap_or_else(|_| path.clone())
+    }
+
+    fn directory(&mut self, path: &ObjectPath) -> ObjectPath {
+        if let Some(known) = self.directories.get(path) {
+            return known.clone();
+        }
+        let followed = self.links.follow(Followed::default(), path.as_bytes(), &mut false);
+        let place = followed.and_then(|followed| ObjectPath::new(followed.path()).ok());
+        let place = place.unwrap_or_else(|| path.clone());
+        self.directories.insert(path.clone(), place.clone());
+        place
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use patchadm_rootfs::never;
+
+    use super::*;
+
+    fn path(text: &str) -> ObjectPath {
+        ObjectPath::new(text.as_bytes()).unwrap()
+    }
+
+    fn delivery(name: &str, needs: &[&str], links: &[(&str, &str)]) -> Delivery {
+        Delivery {
+            paths: DeliveredPaths::new(),
+            links: links.iter().map(|(at, target)| (path(at), target.as_bytes().into())).collect(),
+            packages: BTreeSet::from([name.to_owned()]),
+            needs: needs.iter().map(|name| (*name).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn the_links_of_a_package_and_of_what_it_needs_lead_and_those_of_others_do_not() {
+        let deliveries = [
+            delivery("links", &[], &[("/opt/zz", "one"), ("/opt/zz/lib", "../lib64")]),
+            delivery("middle", &["links"], &[]),
+            delivery("needs", &["middle"], &[]),
+            delivery("other", &[], &[]),
+            delivery("round", &[], &[("/opt/a", "b"), ("/opt/b", "a")]),
+        ];
+        let places = ObjectPlaces::of(None, deliveries.iter().collect(), &never).unwrap();
+        let at =
+            |number: usize, text: &str| places.ways(number).place(&path(text), PathKind::Other).to_string();
+        assert_eq!(at(2, "/opt/zz/bin/v"), "/opt/one/bin/v");
+        assert_eq!(at(2, "/opt/one/lib/v"), "/opt/lib64/v", "a link behind a link");
+        assert_eq!(at(0, "/opt/zz"), "/opt/zz", "the link itself");
+        assert_eq!(at(3, "/opt/zz/bin/v"), "/opt/zz/bin/v");
+        assert_eq!(at(4, "/opt/a/v"), "/opt/a/v", "a way without an end");
+    }
+
+    #[test]
+    fn the_links_of_the_base_lead_everybody() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("usr/lib/x")).unwrap();
+        std::os::unix::fs::symlink("usr/lib", dir.path().join("lib")).unwrap();
+        std::os::unix::fs::symlink("/lib/x", dir.path().join("usr/y")).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let deliveries = [delivery("one", &[], &[])];
+        let places = ObjectPlaces::of(Some(&root), deliveries.iter().collect(), &never).unwrap();
+        let objects =
+            places.placed(0, &[(path("/usr/y/f"), PathKind::Other), (path("/lib"), PathKind::Directory)]);
+        let mut told: Vec<String> =
+            objects.iter().map(|object| format!("{} {}", object.place, object.path)).collect();
+        told.sort();
+        assert_eq!(
+            told,
+            ["/ /", "/usr /usr", "/usr/lib /lib", "/usr/lib/x /usr/lib/x", "/usr/lib/x/f /usr/y/f"]
+        );
+    }
+
+    /// Otherwise each path would walk the whole chain: half a billion steps.
+    #[test]
+    fn many_paths_behind_a_chain_of_links_walk_it_once() {
+        let far = |number: usize| format!("{}{}l{}", "d/".repeat(600), "../".repeat(600), number + 1);
+        let names: Vec<(String, String)> =
+            (0..39).map(|number| (format!("/z/l{number}"), far(number))).collect();
+        let links: Vec<(&str, &str)> = names.iter().map(|(at, to)| (at.as_str(), to.as_str())).collect();
+        let deliveries = [delivery("chain", &[], &links)];
+        let places = ObjectPlaces::of(None, deliveries.iter().collect(), &never).unwrap();
+        let paths: Vec<_> =
+            (0..10_000).map(|number| (path(&format!("/z/l0/{number}/q")), PathKind::Other)).collect();
+        let placed = places.placed(0, &paths);
+        assert_eq!(placed[9999].place, path("/z/l39/9999/q"));
+    }
+
+    /// Each part of a target is looked for in the base.
+    #[test]
+    fn nothing_is_remembered_of_ways_that_the_base_does_not_have() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("usr")).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let target = format!("/usr/{}", "x/".repeat(2000));
+        let deliveries = [delivery("one", &[], &[("/opt/l", &target)])];
+        let places = ObjectPlaces::of(Some(&root), deliveries.iter().collect(), &never).unwrap();
+        places.placed(0, &[(path("/opt/l/q"), PathKind::Other)]);
+        let mut known: Vec<_> = places.of_base.borrow().keys().cloned().collect();
+        known.sort();
+        assert_eq!(known, [b"/opt".to_vec(), b"/usr".to_vec(), b"/usr/x".to_vec()]);
+    }
+
+    #[test]
+    fn an_interrupt_ends_the_search_for_places() {
+        let deliveries = [delivery("one", &[], &[("/opt/l", "m")])];
+        assert_eq!(ObjectPlaces::of(None, deliveries.iter().collect(), &|| Some(15)).err(), Some(15));
+        let places = ObjectPlaces::of(None, deliveries.iter().collect(), &never).unwrap();
+        assert_eq!(places.all_objects(&|| Some(15)), Err(15));
+    }
+}

@@ -1,0 +1,361 @@
+//! What the installation of a package may not change: the records of other packages, settings of the operator, and what sandboxes
+//! themselves need of the tree.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use patchadm_rootfs::{Dir, FileType, Inode, ObjectStatus, Root, RootError, Timestamp};
+use patchadm_svr4::format::contents::{is_comment, key_of, owner_names, path_of};
+use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::places;
+
+use crate::base::PLACES;
+use crate::tree_walk::each_below;
+
+/// The directories with settings of installations.
+const SETTINGS: [&str; 3] = ["/etc/patchadm", "/etc/patchadm/keys", "/var/sadm/install/admin"];
+
+/// The file whose libraries every program loads.
+const PRELOAD: &str = "/etc/ld.so.preload";
+
+/// The temporary directories of a sandbox.
+const TEMPORARY: [&str; 2] = ["tmp", "var/tmp"];
+
+/// The directories below `var/sadm` that every installation may make.
+const DIRECTORIES: [&str; 5] = ["install", "patch", "patchadm", "patchadm/stage", "pkg"];
+
+/// The files there that an installation writes. None of them is one that other tools leave for whoever writes `contents` next, which
+/// would be the next package.
+const FILES: [&str; 12] = [
+    "install/contents",
+    "install/.lockfile",
+    "patchadm/attempts",
+    "patchadm/contents.stamp",
+    "patchadm/elf.cache",
+    "patchadm/history",
+    "patchadm/journal",
+    "patchadm/journal.new",
+    "patchadm/log",
+    "patchadm/root-id",
+    "patchadm/script.lock",
+    "patchadm/unprivileged",
+];
+
+/// How the files with the operations of a run begin, and what lies in the stage of one.
+const OF_RUN: &str = "patchadm/ops-";
+const STAGED: &str = "patchadm/stage/";
+
+/// The directory of packages there.
+const BELOW_PACKAGES: &str = "pkg/";
+
+/// The largest `contents` that is read, in bytes.
+const LARGEST_CONTENTS: u64 = 1 << 30;
+
+/// An object as it was seen: what changes with it. Of a directory these are its attributes alone. The time of a file is the one
+/// that nobody can set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct SeenObject {
+    file_type: FileType,
+    attributes: (u32, u32, u32),
+    file: Option<(u64, Timestamp, Inode)>,
+}
+
+impl SeenObject {
+    fn of(seen: &ObjectStatus) -> Self {
+        let is_directory = seen.file_type == FileType::Directory;
+        Self {
+            file_type: seen.file_type,
+            attributes: (seen.mode.bits(), seen.uid, seen.gid),
+            file: (!is_directory).then_some((seen.size, seen.ctime, seen.inode)),
+        }
+    }
+}
+
+/// The state of what is guarded in a layer.
+pub(super) struct GuardedState {
+    /// Everything below `var/sadm`, by its path there.
+    records: BTreeMap<String, SeenObject>,
+    contents: Vec<u8>,
+    settings: BTreeSet<String>,
+    preload: Option<SeenObject>,
+    /// What lies in the place of something that a sandbox needs.
+    in_the_way: Option<String>,
+}
+
+impl GuardedState {
+    /// Looks at a layer over a base.
+    pub(super) fn of(layer: &Path, base: &Path) -> Result<Self, RootError> {
+        let root = Root::open(layer)?;
+        let mut settings = BTreeSet::new();
+        for directory in SETTINGS {
+            let Some(dir) = root.dir_if_there(&fixed(directory))? else { continue };
+            let names = dir.names()?;
+            settings
+                .extend(names.iter().map(|name| format!("{directory}/{}", String::from_utf8_lossy(name))));
+        }
+        let mut records = BTreeMap::new();
+        if let Some(dir) = root.dir_if_there(&places::records())? {
+            let top = dir.path().relative().len() + 1;
+            each_below::<RootError>(&dir, |above, name, seen| {
+                let path = above.at(name);
+                let path = path.relative().get(top..).unwrap_or_default();
+                records.insert(String::from_utf8_lossy(path).into_owned(), SeenObject::of(seen));
+                Ok(true)
+            })?;
+        }
+        let contents = match root.read(&places::contents(), LARGEST_CONTENTS)? {
+            None => Root::open(base)?.read(&places::contents(), LARGEST_CONTENTS)?,
+            contents => contents,
+        };
+        let contents = contents.unwrap_or_default();
+        let preload = look(&root, &fixed(PRELOAD))?.as_ref().map(SeenObject::of);
+        let in_the_way = in_the_way(&root, &Dir::of_host(base)?)?;
+        Ok(Self { records, contents, settings, preload, in_the_way })
+    }
+
+    /// Returns what a package with these names has done to what is not its own.
+    pub(super) fn forged(&self, after: &Self, own: &BTreeSet<String>) -> Option<String> {
+        if let Some(path) = &after.in_the_way {
+            return Some(format!("it changes /{path}, which every sandbox needs"));
+        }
+        if self.preload != after.preload {
+            return Some(format!("it changes {PRELOAD}, which every program obeys"));
+        }
+        let changed = self.settings.symmetric_difference(&after.settings).next();
+        if let Some(path) = changed {
+            return Some(format!("it changes {path}, which is the operator's"));
+        }
+        let paths = self.records.keys().chain(after.records.keys()).collect::<BTreeSet<_>>();
+        paths.into_iter().find_map(|path| self.forged_record(after, path, own)).or_else(|| {
+            forged_line(&self.contents, &after.contents, own)
+                .map(|path| format!("it changes what {} says of {path}", places::CONTENTS))
+        })
+    }
+
+    /// Returns what was done to a record that is not the package's own.
+    fn forged_record(&self, after: &Self, path: &str, own: &BTreeSet<String>) -> Option<String> {
+        let (before, now) = (self.records.get(path), after.records.get(path));
+        if before == now {
+            return None;
+        }
+        let is_directory = now.is_some_and(|now| now.file_type == FileType::Directory);
+        let is_file = now.is_none_or(|now| now.file_type == FileType::Regular);
+        if let Some(below) = path.strip_prefix(BELOW_PACKAGES) {
+            let name = below.split('/').next().unwrap_or_default();
+            let is_own = own.iter().any(|own| name == own || name.starts_with(&format!("{own}.")));
+            return match (before, now) {
+                (_, Some(_)) if is_own && (name != below || is_directory) => None,
+                (_, None) if is_own && name != below => None,
+                (Some(_), None) if name == below => Some(format!("it takes {name} away")),
+                (None, Some(_)) if name == below => Some(format!("it makes records of a package {name}")),
+                _ => Some(format!("it changes {}/{path}", places::RECORDS)),
+            };
+        }
+        let is_well = (DIRECTORIES.contains(&path) && before.is_none() && is_directory)
+            || (FILES.contains(&path) && is_file)
+            || (path.starts_with(OF_RUN) && is_file)
+            || path.starts_with(STAGED);
+        (!is_well).then(|| format!("it changes {}/{path}", places::RECORDS))
+    }
+}
+
+fn fixed(path: &str) -> ObjectPath {
+    ObjectPath::new(path.as_bytes()).unwrap_or_else(|_| ObjectPath::root())
+}
+
+/// Returns the status of an object in a layer. What lies in the place of a directory above it is not it.
+fn look(root: &Root, path: &ObjectPath) -> Result<Option<ObjectStatus>, RootError> {
+    let Some(above) = path.parent() else { return Ok(None) };
+    match root.dir_if_there(&above) {
+        Ok(Some(dir)) => dir.look(path.name()),
+        Err(error) if error.is_refused_access() => Err(error),
+        Ok(None) | Err(_) => Ok(None),
+    }
+}
+
+/// Returns the first name in a layer that takes something away which sandboxes need: a place of mounts, a temporary directory, or
+/// what the base has at its top.
+fn in_the_way(root: &Root, base: &Dir) -> Result<Option<String>, RootError> {
+    for place in PLACES.iter().chain(&TEMPORARY) {
+        let seen = look(root, &fixed(&format!("/{place}")))?.map(|seen| seen.file_type);
+        let is_expected = |file_type| match *place {
+            ".program" => file_type == FileType::Regular,
+            _ => file_type == FileType::Directory,
+        };
+        if seen.is_some_and(|file_type| !is_expected(file_type)) {
+            return Ok(Some((*place).to_owned()));
+        }
+    }
+    let top = root.dir(&ObjectPath::root())?;
+    for name in base.names()? {
+        let (Some(of_base), Some(now)) = (base.look(&name)?, top.look(&name)?) else { continue };
+        let is_same_link = || {
+            of_base.file_type == FileType::Symlink
+                && now.file_type == FileType::Symlink
+                && base.read_link(&name).ok() == top.read_link(&name).ok()
+        };
+        let is_same = || of_base.file_type == now.file_type && of_base.file_type == FileType::Regular;
+        if now.file_type != FileType::Directory && !is_same_link() && !is_same()
+            || (now.file_type == FileType::Directory && of_base.file_type != FileType::Directory)
+        {
+            return Ok(Some(String::from_utf8_lossy(&name).into_owned()));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns the path of the first line that a package with these names has added for others, taken from them, or made unreadable.
+/// Both texts are sorted as `contents` is; lines that are not are held to be changed.
+fn forged_line(before: &[u8], after: &[u8], own: &BTreeSet<String>) -> Option<String> {
+    let is_own = |name: &&[u8]| {
+        let mut ends = own.iter().filter_map(|own| name.strip_prefix(own.as_bytes()));
+        ends.any(|end| end.is_empty() || end.starts_with(b"."))
+    };
+    let is_forged = |had: Option<&[u8]>, has: Option<&[u8]>| {
+        let (had, has) = (had.map_or(Some(Vec::new()), owners), has.map_or(Some(Vec::new()), owners));
+        match (had, has) {
+            (Some(had), Some(has)) => {
+                let is_changed = |one: &[&[u8]], other: &[&[u8]]| {
+                    one.iter().any(|name| !other.contains(name) && !is_own(name))
+                };
+                is_changed(&had, &has) || is_changed(&has, &had)
+            }
+            _ => true,
+        }
+    };
+    let (mut before, mut after) = (lines(before).peekable(), lines(after).peekable());
+    loop {
+        let pair = match (before.peek().copied(), after.peek().copied()) {
+            (None, None) => return None,
+            (Some(had), Some(has)) if had == has => {
+                before.next();
+                after.next();
+                continue;
+            }
+            (Some(had), Some(has)) => match key_of(had).cmp(&key_of(has)) {
+                Ordering::Less => (before.next(), None),
+                Ordering::Equal => (before.next(), after.next()),
+                Ordering::Greater => (None, after.next()),
+            },
+            (_, _) => (before.next(), after.next()),
+        };
+        if is_forged(pair.0, pair.1) {
+            return pair.1.or(pair.0).map(|line| String::from_utf8_lossy(path_of(line)).into_owned());
+        }
+    }
+}
+
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty() && !is_comment(line))
+}
+
+/// Returns the owners of a line; `None` if it cannot be read.
+fn owners(line: &[u8]) -> Option<Vec<&[u8]>> {
+    owner_names(line).map(Iterator::collect).filter(|names: &Vec<_>| !names.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn own() -> BTreeSet<String> {
+        BTreeSet::from(["evil".to_owned()])
+    }
+
+    #[test]
+    fn a_package_changes_its_own_lines_and_no_others() {
+        let before = b"/opt d none 0755 root root one\n/opt/one f none 0644 root root 1 1 1 one\n# end\n";
+        let with = |lines: &str| forged_line(before, lines.as_bytes(), &own());
+        let one = "/opt/one f none 0644 root root 1 1 1 one\n";
+        let opt = "/opt d none 0755 root root one evil\n";
+        assert_eq!(with(&format!("{opt}/opt/evil f none 0644 root root 1 1 1 evil\n{one}# other\n")), None);
+        assert_eq!(with(opt).as_deref(), Some("/opt/one"), "gone");
+        let taken = "/opt/one f none 0644 root root 1 1 1 evil\n";
+        assert_eq!(with(&format!("{opt}{taken}")).as_deref(), Some("/opt/one"));
+        let of_other = "/opt/x f none 0644 root root 1 1 1 two\n";
+        assert_eq!(with(&format!("{opt}{one}{of_other}")).as_deref(), Some("/opt/x"));
+        assert!(with(&format!("{opt}{one}garbage\n")).is_some());
+        let unsorted = format!("{one}{opt}");
+        assert_eq!(with(&unsorted).as_deref(), Some("/opt"), "nobody else would find it");
+    }
+
+    /// What a package does to a layer, and what is said of it.
+    type Forgery = (fn(&Path) -> std::io::Result<()>, Option<&'static str>);
+
+    #[test]
+    fn whatever_is_not_its_own_is_named() {
+        let forgeries: [Forgery; 13] = [
+            (|at| fs::write(at.join("var/sadm/pkg/evil/more"), ""), None),
+            (
+                |at| {
+                    fs::write(at.join("var/sadm/install/pkglog"), "/opt/one f none 0644 root root 1 1 1 evil")
+                },
+                Some("it changes /var/sadm/install/pkglog"),
+            ),
+            (
+                // The same size, and the same time as before.
+                |at| {
+                    let file = at.join("var/sadm/pkg/one/pkginfo");
+                    let before = fs::metadata(&file)?.modified()?;
+                    fs::write(&file, "PKG=two")?;
+                    fs::File::options().write(true).open(&file)?.set_modified(before)
+                },
+                Some("it changes /var/sadm/pkg/one/pkginfo"),
+            ),
+            (|at| fs::write(at.join("var/sadm/patchadm/history"), "more"), None),
+            (
+                |at| fs::write(at.join("var/sadm/patchadm/ledger"), ""),
+                Some("it changes /var/sadm/patchadm/ledger"),
+            ),
+            (
+                |at| fs::write(at.join("var/sadm/pkg/one/pkginfo"), "PKG=two"),
+                Some("it changes /var/sadm/pkg/one/pkginfo"),
+            ),
+            (|at| fs::remove_dir_all(at.join("var/sadm/pkg/one")), Some("it takes one away")),
+            (|at| fs::create_dir(at.join("var/sadm/pkg/ghost")), Some("it makes records of a package ghost")),
+            (
+                |at| fs::create_dir_all(at.join("var/sadm/install/admin/default")),
+                Some("it changes /var/sadm/install/admin/default, which is the operator's"),
+            ),
+            (
+                |at| fs::write(at.join("etc/ld.so.preload"), "/x.so"),
+                Some("it changes /etc/ld.so.preload, which every program obeys"),
+            ),
+            (
+                |at| fs::write(at.join("packages"), ""),
+                Some("it changes /packages, which every sandbox needs"),
+            ),
+            (
+                |at| std::os::unix::fs::symlink("elsewhere", at.join("bin")),
+                Some("it changes /bin, which every sandbox needs"),
+            ),
+            (
+                |at| {
+                    fs::remove_file(at.join("var/sadm/patchadm/history"))?;
+                    std::os::unix::fs::symlink("/etc", at.join("var/sadm/patchadm/history"))
+                },
+                Some("it changes /var/sadm/patchadm/history"),
+            ),
+        ];
+        for (forge, says) in forgeries {
+            let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+            let (layer, base) = (dir.path().join("layer"), dir.path().join("base"));
+            for path in
+                ["var/sadm/pkg/one", "var/sadm/pkg/evil", "var/sadm/patchadm", "var/sadm/install", "etc"]
+            {
+                fs::create_dir_all(layer.join(path)).unwrap();
+            }
+            fs::create_dir(&base).unwrap();
+            std::os::unix::fs::symlink("usr/bin", base.join("bin")).unwrap();
+            fs::write(layer.join("var/sadm/pkg/one/pkginfo"), "PKG=one").unwrap();
+            fs::write(layer.join("var/sadm/patchadm/history"), "").unwrap();
+            let before = GuardedState::of(&layer, &base).unwrap();
+            forge(&layer).unwrap();
+            let after = GuardedState::of(&layer, &base).unwrap();
+            assert_eq!(before.forged(&after, &own()).as_deref(), says);
+        }
+    }
+}

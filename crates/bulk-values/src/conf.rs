@@ -1,0 +1,391 @@
+//! `bulk.conf`, the configuration of a bulk build: bytes to a [`Configuration`], and the text of a fresh file.
+//!
+//! `NAME=VALUE` lines; `#` begins a comment line. `slot`, `limit`, `mount` and `env` may be repeated. Any other name twice,
+//! an unknown name, or a bad value is an error with its line: nothing is guessed. What depends on the machine (its cores,
+//! whether a path exists, who calls) is left to the caller.
+
+mod choices;
+mod error;
+mod ids;
+mod limits;
+mod lines;
+mod mount;
+mod names;
+mod places;
+mod slot;
+mod template;
+mod value;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use choices::{Base, BuildIdentity, BuildNetwork, CheckLevel, KeyDepends, SetMinimum, SetOnFailure};
+pub use error::ConfigurationError;
+pub use ids::IdRange;
+pub use limits::{LimitChanges, LimitName, LimitRule, LimitTooHigh, Limits};
+pub use mount::SandboxMount;
+pub use places::NestedPlaces;
+pub use slot::{ProgramPathError, Slot, TaskPlaceholders};
+
+pub(crate) use limits::is_wider;
+
+use lines::SettingLines;
+
+/// Who gets the report of a run, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportSettings {
+    /// Addresses that get it by mail.
+    pub to: Vec<String>,
+    /// The address of its sender.
+    pub from: Option<String>,
+    /// The beginning of its subject.
+    pub subject: String,
+    /// The web address of the run's directory.
+    pub url: Option<String>,
+    /// The words of the command that gets the mail on its standard input.
+    pub command: Option<Vec<String>>,
+    /// The directory that gets copies.
+    pub copy: Option<PathBuf>,
+}
+
+/// How long a run waits where no slot works; `None` for no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// For machines that come back.
+    pub for_slots: Option<Duration>,
+    /// The same if the disks of all slots are full: nobody is expected to make room.
+    pub for_room: Option<Duration>,
+}
+
+/// The configuration of a bulk build, as its `bulk.conf` states it; all paths are absolute if that of WORK is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Configuration {
+    /// The tree of recipes.
+    pub tree: PathBuf,
+    /// The directory of the driver; `None`: `driver` in WORK if it exists, else the tree.
+    pub driver: Option<PathBuf>,
+    /// The file with the names that are wanted; `None`: all.
+    pub list: Option<PathBuf>,
+    /// The pool of results.
+    pub pool: PathBuf,
+    /// The directory of distfiles.
+    pub distfiles: PathBuf,
+    /// The directories from which `file:` sources may come.
+    pub file_sources: Vec<PathBuf>,
+    /// The system that builds see.
+    pub base: Base,
+    /// The words of the command whose output stands for the state of the base.
+    pub base_id: Option<Vec<String>>,
+    /// What else builds see of the machine.
+    pub mounts: Vec<SandboxMount>,
+    /// The user id of a build.
+    pub build_as: BuildIdentity,
+    /// The user that fetches sources if the caller is root.
+    pub build_user: Option<String>,
+    /// The ids of this machine that sandboxes have if the caller is root; `None`: the subordinate ids of `build_user`.
+    pub ids: Option<IdRange>,
+    /// The network of builds.
+    pub network: BuildNetwork,
+    /// Variables for `scan`, `build` and `fetch`, each name once, in the order of their lines.
+    pub env: Vec<(String, String)>,
+    /// The slots, as they are configured; see [`Configuration::slots_on`].
+    slots: Vec<Slot>,
+    /// The cores of this machine that tasks may use; `None`: all.
+    pub cores: Option<u32>,
+    /// The bytes of memory that the tasks of this machine may use together; `None`: no limit.
+    pub memory_budget: Option<u64>,
+    /// How long a run waits where no slot works.
+    pub patience: Patience,
+    /// The directory where tasks work.
+    pub build_dir: PathBuf,
+    /// The bytes of installed sets that are kept; `None`: no limit.
+    pub installed_limit: Option<u64>,
+    /// The limits of all tasks.
+    pub limits: Limits,
+    /// The limits of some packages, in the order of their lines.
+    pub limit_rules: Vec<LimitRule>,
+    /// How far records may raise limits.
+    pub limit_max: LimitChanges,
+    /// The longest call of `scan`, in seconds; `None`: no limit.
+    pub scan_time: Option<u64>,
+    /// The files that keys depend on.
+    pub key_depends: KeyDepends,
+    /// The check of results.
+    pub check: CheckLevel,
+    /// Whether restricted packages get patches, too.
+    pub restricted: bool,
+    /// Patterns that must each mean a package of a set.
+    pub required: Vec<String>,
+    /// The least number of packages of a set.
+    pub minimum: Option<SetMinimum>,
+    /// What a set has in the place of a package that was not built.
+    pub set_on_failure: SetOnFailure,
+    /// The file with the ids of patches.
+    pub patch_ids: Option<PathBuf>,
+    /// The depot where patches are published.
+    pub depot: Option<PathBuf>,
+    /// The file of the secret key.
+    pub key: Option<PathBuf>,
+    /// The file with the password of that key.
+    pub password_file: Option<PathBuf>,
+    /// Who gets the report, and how.
+    pub report: ReportSettings,
+    /// The words of the command that uploads the packages of a set.
+    pub upload_command: Option<Vec<String>>,
+    /// The number of failed builds whose work directories are kept.
+    pub keep_failed: u32,
+    /// The words of the command whose output tells whether the tree changed.
+    pub poll: Option<Vec<String>>,
+    /// The number of runs that prune keeps.
+    pub keep_runs: u32,
+}
+
+impl Configuration {
+    /// Reads a `bulk.conf`. Paths that are not absolute are below `work`, its directory.
+    pub fn parse(bytes: &[u8], work: &Path) -> Result<Self, ConfigurationError> {
+        let lines = SettingLines::split(bytes, work)?;
+        if lines.number("tree").is_none() {
+            return Err(ConfigurationError::of_all("tree is not set"));
+        }
+        let configuration = Self {
+            tree: lines.path("tree")?,
+            driver: lines.some_path("driver")?,
+            list: lines.some_path("list")?,
+            pool: lines.path("pool")?,
+            distfiles: lines.path("distfiles")?,
+            file_sources: lines.each("file_source", value::absolute_path)?,
+            base: read_base(&lines)?,
+            base_id: lines.some("base_id", value::program)?,
+            mounts: lines.each("mount", SandboxMount::parse)?,
+            build_as: lines.one("build_as", |text| value::word(text, BuildIdentity::WORDS))?,
+            build_user: lines.some("build_user", user_name)?,
+            ids: lines.some("ids", IdRange::parse)?,
+            network: lines.one("network", |text| Ok(network(text)))?,
+            env: read_env(&lines)?,
+            slots: read_slots(&lines)?,
+            cores: lines.some("cores", |text| value::count(text, 1, 1 << 16))?,
+            memory_budget: lines.some("memory_budget", value::size)?.and_then(limit),
+            patience: read_patience(&lines)?,
+            build_dir: lines.some_path("build_dir")?.unwrap_or_else(|| work.join("build")),
+            installed_limit: limit(lines.one("installed_limit", value::size)?),
+            limits: read_limits(&lines)?,
+            limit_rules: lines.each("limit", LimitRule::parse)?,
+            limit_max: lines.some("limit_max", LimitChanges::parse)?.unwrap_or_default(),
+            scan_time: limit(lines.one("scan_time", value::time)?),
+            key_depends: lines.one("key_depends", |text| value::word(text, KeyDepends::WORDS))?,
+            check: lines.one("check", |text| value::word(text, CheckLevel::WORDS))?,
+            restricted: lines.one("restricted", |text| value::word(text, &[("no", false), ("yes", true)]))?,
+            required: lines.some("required", |text| Ok(value::list(text)))?.unwrap_or_default(),
+            minimum: lines.some("minimum", set_minimum)?,
+            set_on_failure: lines.one("set_on_failure", |text| value::word(text, SetOnFailure::WORDS))?,
+            patch_ids: lines.some_path("patch_ids")?,
+            depot: lines.some_path("depot")?,
+            key: lines.some_path("key")?,
+            password_file: lines.some_path("password_file")?,
+            report: read_report(&lines)?,
+            upload_command: lines.some("upload_command", value::program)?,
+            keep_failed: lines.one("keep_failed", |text| value::count(text, 0, 1_000))?,
+            poll: lines.some("poll", value::program)?,
+            keep_runs: lines.one("keep_runs", |text| value::count(text, 1, u32::MAX))?,
+        };
+        configuration.check_slots(&lines)?;
+        if let Some(nested) = configuration.find_nested(work, Path::to_owned) {
+            let line = lines.number(nested.inner).max(lines.number(nested.outer));
+            return Err(ConfigurationError { line, reason: nested.to_string() });
+        }
+        Ok(configuration)
+    }
+
+    /// Returns the text of a fresh `bulk.conf` in `work` for a tree: every setting with a line of explanation and its
+    /// default, commented out, but for what is given here.
+    pub fn fresh_text(
+        work: &Path,
+        tree: &str,
+        base: Option<&str>,
+        ids: Option<IdRange>,
+    ) -> Result<String, ConfigurationError> {
+        let ids = ids.map(|ids| ids.to_string());
+        let settings = [("tree", Some(tree)), ("base", base), ("ids", ids.as_deref())];
+        let settings: Vec<_> =
+            settings.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        for (name, value) in &settings {
+            if value.contains(char::is_control) || value.trim_matches([' ', '\t']) != *value {
+                let value = value.escape_debug();
+                return Err(ConfigurationError::of_all(format!("{name}: `{value}` cannot stand in a line")));
+            }
+        }
+        let text = template::fresh_text(&settings);
+        Self::parse(text.as_bytes(), work)?;
+        Ok(text)
+    }
+
+    /// Returns the slots on a machine with this many cores: those of the configuration, or else this machine with half
+    /// as many tasks as it has cores. The local slot has `jobs` tasks if that is given.
+    pub fn slots_on(&self, machine_cores: u32, jobs: Option<u32>) -> Vec<Slot> {
+        let mut slots = self.slots.clone();
+        if slots.is_empty() {
+            slots.push(Slot::local(self.cores.unwrap_or(machine_cores) / 2));
+        }
+        for slot in slots.iter_mut().filter(|slot| slot.is_local()) {
+            slot.count = jobs.unwrap_or(slot.count).max(1);
+        }
+        slots
+    }
+
+    /// Returns how many tasks run at a time on this machine, at least 1; see [`Configuration::slots_on`].
+    pub fn local_tasks_on(&self, machine_cores: u32, jobs: Option<u32>) -> u32 {
+        let slots = self.slots_on(machine_cores, jobs);
+        slots.iter().filter(|slot| slot.is_local()).map(|slot| slot.count).max().unwrap_or(1)
+    }
+
+    /// Returns how often a task on the slot of this name says that it goes on.
+    pub fn between_signs_of(&self, slot: &str) -> Duration {
+        self.slots_on(1, None)
+            .iter()
+            .find(|known| known.name == slot)
+            .map_or_else(|| Slot::local(1).between_signs(), Slot::between_signs)
+    }
+
+    /// Returns the limits of one package: those of all, with the LIMITS of its record, and above them the `limit` lines
+    /// whose pattern means it, of which the last wins name by name.
+    pub fn limits_of(
+        &self,
+        record: &LimitChanges,
+        does_mean: impl Fn(&str) -> bool,
+    ) -> Result<Limits, LimitTooHigh> {
+        let rules: Vec<&LimitRule> =
+            self.limit_rules.iter().filter(|rule| does_mean(&rule.pattern)).collect();
+        limits::limits_of(self.limits, record, &self.limit_max, &rules)
+    }
+
+    /// Finds WORK, pool or `build_dir` inside tree or base, or the reverse. Paths are compared as `resolve` returns them,
+    /// so that a caller can follow symbolic links.
+    pub fn find_nested(&self, work: &Path, resolve: impl Fn(&Path) -> PathBuf) -> Option<NestedPlaces> {
+        let named = |name, path: &Path| (name, resolve(path));
+        let written = [named("WORK", work), named("pool", &self.pool), named("build_dir", &self.build_dir)];
+        let mut read = vec![named("tree", &self.tree)];
+        match &self.base {
+            Base::Directory(base) => read.push(named("base", base)),
+            Base::Host(paths) => read.extend(paths.iter().map(|path| named("host", path))),
+        }
+        let written: Vec<_> = written.iter().map(|(name, path)| (*name, path.as_path())).collect();
+        let read: Vec<_> = read.iter().map(|(name, path)| (*name, path.as_path())).collect();
+        places::find_nested(&written, &read)
+    }
+
+    /// Returns whether `build_user` is missing: the caller is root, and builds are not to be.
+    pub fn lacks_build_user(&self, caller_is_root: bool) -> bool {
+        caller_is_root && self.build_as == BuildIdentity::User && self.build_user.is_none()
+    }
+
+    /// Checks that slots have different names, that one at most is local, and that placeholders for limits have one.
+    fn check_slots(&self, lines: &SettingLines<'_>) -> Result<(), ConfigurationError> {
+        let numbers: Vec<usize> = lines.all("slot").map(|(number, _)| number).collect();
+        for (index, (slot, number)) in self.slots.iter().zip(&numbers).enumerate() {
+            let mut before = self.slots.iter().take(index);
+            if before.clone().any(|other| other.name == slot.name) {
+                return Err(ConfigurationError::at(
+                    *number,
+                    format!("slot: there are two of the name {}", slot.name),
+                ));
+            }
+            if slot.is_local() && before.any(Slot::is_local) {
+                return Err(ConfigurationError::at(
+                    *number,
+                    "slot: a second one without PREFIX, on this machine",
+                ));
+            }
+            for (word, limit) in [("mem", LimitName::Memory), ("minutes", LimitName::Time)] {
+                if slot.has_placeholder(word) && self.may_be_unlimited(limit) {
+                    let limit = limit.word();
+                    let reason = format!("slot: {{{word}}} needs a limit of {limit} for every package");
+                    return Err(ConfigurationError::at(*number, reason));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether some package may be without this limit.
+    fn may_be_unlimited(&self, name: LimitName) -> bool {
+        let rules = self.limit_rules.iter().map(|rule| &rule.changes);
+        self.limits.get(name).is_none()
+            || rules.chain([&self.limit_max]).any(|changes| changes.get(name) == Some(0))
+    }
+}
+
+/// Returns a number of which 0 means no limit.
+fn limit(value: u64) -> Option<u64> {
+    (value != 0).then_some(value)
+}
+
+fn network(text: &str) -> BuildNetwork {
+    match text {
+        "no" => BuildNetwork::No,
+        "yes" => BuildNetwork::Yes,
+        patterns => BuildNetwork::For(value::list(patterns)),
+    }
+}
+
+fn user_name(text: &str) -> Result<String, String> {
+    let is_plain = |letter: char| !letter.is_whitespace() && !matches!(letter, ':' | '/' | ',');
+    if text.starts_with('-') || !text.chars().all(is_plain) {
+        return Err(format!("`{text}` is no name of a user"));
+    }
+    Ok(text.to_owned())
+}
+
+fn set_minimum(text: &str) -> Result<SetMinimum, String> {
+    match text.strip_suffix('%') {
+        Some(percent) => value::count(percent, 0, 100).map(SetMinimum::Percent),
+        None => value::count(text, 0, u32::MAX).map(SetMinimum::Packages),
+    }
+}
+
+fn read_base(lines: &SettingLines<'_>) -> Result<Base, ConfigurationError> {
+    let host = lines
+        .one("host", |text| value::list(text).iter().map(|path| value::absolute_path(path)).collect())?;
+    let is_host = lines.one("base", |text| Ok(text == "host"))?;
+    if is_host { Ok(Base::Host(host)) } else { Ok(Base::Directory(lines.path("base")?)) }
+}
+
+fn read_env(lines: &SettingLines<'_>) -> Result<Vec<(String, String)>, ConfigurationError> {
+    let variables = lines.each("env", value::variable)?;
+    for (index, ((name, _), (number, _))) in variables.iter().zip(lines.all("env")).enumerate() {
+        if variables.iter().take(index).any(|(before, _)| before == name) {
+            return Err(ConfigurationError::at(number, format!("env: {name} is set twice")));
+        }
+    }
+    Ok(variables)
+}
+
+fn read_slots(lines: &SettingLines<'_>) -> Result<Vec<Slot>, ConfigurationError> {
+    lines.each("slot", Slot::parse)
+}
+
+fn read_patience(lines: &SettingLines<'_>) -> Result<Patience, ConfigurationError> {
+    let time = |name| Ok(limit(lines.one(name, value::time)?).map(Duration::from_secs));
+    Ok(Patience { for_slots: time("wait_for_slots")?, for_room: time("wait_for_room")? })
+}
+
+fn read_limits(lines: &SettingLines<'_>) -> Result<Limits, ConfigurationError> {
+    let mut limits = Limits::default();
+    for name in LimitName::ALL {
+        limits.set(name, lines.one(name.word(), |text| name.parse_value(text))?);
+    }
+    Ok(limits)
+}
+
+fn read_report(lines: &SettingLines<'_>) -> Result<ReportSettings, ConfigurationError> {
+    Ok(ReportSettings {
+        to: lines.some("report_to", value::addresses)?.unwrap_or_default(),
+        from: lines.some("report_from", value::address)?,
+        subject: lines.one("report_subject", |text| Ok(text.to_owned()))?,
+        url: lines.some("report_url", value::url)?,
+        command: lines.some("report_command", value::program)?,
+        copy: lines.some_path("report_copy")?,
+    })
+}
+
+#[cfg(test)]
+mod tests;

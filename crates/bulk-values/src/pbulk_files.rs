@@ -1,0 +1,237 @@
+//! The files by which pbulk tells of a run: `success`, `error`, `pbuild`, `report`, `status`. Tools that read those of
+//! pbulk read these.
+
+use std::fmt::Write as _;
+use std::io;
+
+use crate::journal::PackageState;
+
+/// A package of a run, as pbulk tells of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PbulkPackage<'a> {
+    /// PKGNAME.
+    pub pkgname: &'a str,
+    /// Its state.
+    pub state: PackageState,
+    /// Whether its binary must not be handed on ([`restricted_subset`]).
+    pub is_restricted: bool,
+    /// The number of packages that need it, directly or not, and itself.
+    pub depth: u64,
+    /// The number of its record.
+    pub index: u32,
+}
+
+/// What the file `status` says of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PbulkStatus<'a> {
+    /// The system and processor that packages are for, for example `Linux/x86_64`.
+    pub platform: &'a str,
+    /// The compiler, if it is known.
+    pub compiler: Option<&'a str>,
+    /// When the run began, ISO 8601.
+    pub began: &'a str,
+    /// When it ended, ISO 8601; `None` if it goes on.
+    pub ended: Option<&'a str>,
+    /// The address of the reports; empty if there is none.
+    pub base_url: &'a str,
+}
+
+/// Returns the text of `success`: the PKGNAMEs that have a result, in byte order.
+pub fn success(packages: &[PbulkPackage<'_>]) -> String {
+    names(packages, PackageState::has_result)
+}
+
+/// Returns the text of `error`: the PKGNAMEs whose build failed, in byte order.
+pub fn error(packages: &[PbulkPackage<'_>]) -> String {
+    names(packages, |state| state == PackageState::Failed)
+}
+
+fn names(packages: &[PbulkPackage<'_>], is_meant: impl Fn(PackageState) -> bool) -> String {
+    let mut out = String::new();
+    for package in sorted(packages).into_iter().filter(|package| is_meant(package.state)) {
+        out.push_str(package.pkgname);
+        out.push('\n');
+    }
+    out
+}
+
+/// Returns the text of `pbuild`: `PKGNAME|STATE|restricted or empty|DEPTH` lines, in byte order.
+pub fn pbuild(packages: &[PbulkPackage<'_>]) -> String {
+    let mut out = String::new();
+    for package in sorted(packages) {
+        let restricted = if package.is_restricted { "restricted" } else { "" };
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            out,
+            "{}|{}|{restricted}|{}",
+            package.pkgname,
+            package.state.pbulk_word(),
+            package.depth
+        );
+    }
+    out
+}
+
+/// Writes `report`: the records in byte order of PKGNAME, each with `PKG_DEPTH`, `RESTRICTED_SUBSET` and `BUILD_STATUS` at its
+/// end. `record` returns the lines of a record in `presolve`; all together they may be large.
+pub fn write_report(
+    packages: &[PbulkPackage<'_>],
+    record: &dyn Fn(u32) -> String,
+    out: &mut impl io::Write,
+) -> io::Result<()> {
+    for package in sorted(packages) {
+        let record = record(package.index);
+        out.write_all(record.as_bytes())?;
+        if !record.is_empty() && !record.ends_with('\n') {
+            out.write_all(b"\n")?;
+        }
+        let restricted = if package.is_restricted { "yes" } else { "no" };
+        let state = package.state.pbulk_word();
+        writeln!(out, "PKG_DEPTH={}\nRESTRICTED_SUBSET={restricted}\nBUILD_STATUS={state}", package.depth)?;
+    }
+    Ok(())
+}
+
+/// Returns the text of `status`.
+pub fn status(status: &PbulkStatus<'_>) -> String {
+    let start_dir = start_directory(status.began);
+    let lines = [
+        ("PLATFORM", Some(status.platform)),
+        ("COMPILER", status.compiler),
+        ("BUILD_START_ISO", Some(status.began)),
+        ("BUILD_START_DIR", Some(&*start_dir)),
+        ("BASE_URL", Some(status.base_url)),
+        ("BUILD_END_ISO", status.ended),
+    ];
+    let mut out = String::new();
+    for (name, value) in lines {
+        let Some(value) = value else { continue };
+        // Writing to a string does not fail.
+        let _ = writeln!(out, "{name}={}", value.split(char::is_control).collect::<Vec<_>>().join(" "));
+    }
+    out
+}
+
+/// Returns the name that pbulk gives to the directory of a run that began at this time, ISO 8601: `20261126.0800`.
+fn start_directory(began: &str) -> String {
+    let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
+    let (date, time) = began.split_once(['T', ' ']).unwrap_or((began, ""));
+    format!("{}.{:.4}", digits(date), digits(time))
+}
+
+fn sorted<'a>(packages: &[PbulkPackage<'a>]) -> Vec<PbulkPackage<'a>> {
+    let mut sorted = packages.to_vec();
+    sorted.sort_by_key(|package| package.pkgname);
+    sorted
+}
+
+/// Returns which packages are restricted: those that say so of themselves (RESTRICTED or `NO_BIN_ON_FTP`), and all that
+/// need one of them, directly or not. `needs` has for each package the places of those that it needs; a place that is not
+/// there is nobody's.
+pub fn restricted_subset(own: &[bool], needs: &[Vec<u32>]) -> Vec<bool> {
+    let mut needed_by: Vec<Vec<usize>> = vec![Vec::new(); own.len()];
+    for (package, needs) in needs.iter().enumerate().take(own.len()) {
+        for need in needs {
+            let need = usize::try_from(*need).ok().and_then(|need| needed_by.get_mut(need));
+            if let Some(dependents) = need {
+                dependents.push(package);
+            }
+        }
+    }
+    let mut restricted = own.to_vec();
+    let mut open: Vec<usize> =
+        (0..own.len()).filter(|package| restricted.get(*package) == Some(&true)).collect();
+    while let Some(package) = open.pop() {
+        for dependent in needed_by.get(package).into_iter().flatten() {
+            if let Some(is_restricted) =
+                restricted.get_mut(*dependent).filter(|is_restricted| !**is_restricted)
+            {
+                *is_restricted = true;
+                open.push(*dependent);
+            }
+        }
+    }
+    restricted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packages() -> Vec<PbulkPackage<'static>> {
+        let package = |pkgname, state, depth| PbulkPackage {
+            pkgname,
+            state,
+            is_restricted: pkgname == "b-1",
+            depth,
+            index: u32::from(pkgname != "a-1"),
+        };
+        vec![
+            package("b-1", PackageState::UpToDate, 1),
+            package("a-1", PackageState::Done, 12),
+            package("c-1", PackageState::Failed, 3),
+            package("d-1", PackageState::Deferred, 1),
+            package("e-1", PackageState::IndirectPrefailed, 1),
+        ]
+    }
+
+    #[test]
+    fn names_and_states_are_in_byte_order_and_in_words_of_pbulk() {
+        assert_eq!(success(&packages()), "a-1\nb-1\n");
+        assert_eq!(error(&packages()), "c-1\n");
+        let expected =
+            "a-1|done||12\nb-1|done|restricted|1\nc-1|failed||3\nd-1|open||1\ne-1|indirect-prefailed||1\n";
+        assert_eq!(pbuild(&packages()), expected);
+    }
+
+    #[test]
+    fn a_report_is_the_records_with_three_more_lines_each() {
+        let two = &packages()[..2];
+        let expected = "PKGNAME=a-1\nPKG_LOCATION=x/a\nDEPENDS=\nPKG_DEPTH=12\nRESTRICTED_SUBSET=no\nBUILD_STATUS=done\n\
+                        PKGNAME=b-1\nPKG_DEPTH=1\nRESTRICTED_SUBSET=yes\nBUILD_STATUS=done\n";
+        let record = |index| {
+            ["PKGNAME=a-1\nPKG_LOCATION=x/a\nDEPENDS=\n", "PKGNAME=b-1"].map(str::to_owned)[index as usize]
+                .clone()
+        };
+        let mut written = Vec::new();
+        write_report(two, &record, &mut written).unwrap();
+        assert_eq!(String::from_utf8(written).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_status_has_one_line_for_each_value() {
+        let began = "2026-11-26T08:00:00Z";
+        let of = |ended| {
+            let platform = "Linux/x86_64\nX=1";
+            status(&PbulkStatus {
+                platform,
+                compiler: None,
+                began,
+                ended,
+                base_url: "https://example.org/bulk",
+            })
+        };
+        let expected = "PLATFORM=Linux/x86_64 X=1\nBUILD_START_ISO=2026-11-26T08:00:00Z\n\
+                        BUILD_START_DIR=20261126.0800\nBASE_URL=https://example.org/bulk\n";
+        assert_eq!(of(None), expected);
+        assert!(of(Some("2026-11-26T09:00:00Z")).ends_with("\nBUILD_END_ISO=2026-11-26T09:00:00Z\n"));
+    }
+
+    #[test]
+    fn what_needs_a_restricted_package_is_restricted_and_what_it_needs_is_not() {
+        // 0 needs 1, 1 needs 2; 3 needs 2 and itself; 4 needs what is not there.
+        let needs = [vec![1], vec![2], vec![], vec![2, 3], vec![99]];
+        let restricted = |own: [bool; 5]| restricted_subset(&own, &needs);
+        assert_eq!(restricted([false, true, false, false, false]), [true, true, false, false, false]);
+        assert_eq!(restricted([false, false, true, false, false]), [true, true, true, true, false]);
+        assert_eq!(restricted([false; 5]), [false; 5]);
+    }
+
+    #[test]
+    fn a_chain_of_100_000_packages_is_restricted_by_its_last() {
+        let needs: Vec<Vec<u32>> = (1..=100_000).map(|next| vec![next]).chain([vec![]]).collect();
+        let mut own = vec![false; needs.len()];
+        own[100_000] = true;
+        assert!(restricted_subset(&own, &needs).iter().all(|is_restricted| *is_restricted));
+    }
+}

@@ -1,0 +1,190 @@
+//! Records written down: as they were read, and as the files of pbulk have them.
+
+use std::io::{self, Write};
+
+use super::dependency::{Dependency, base_of};
+use super::names::{Location, PkgName};
+use super::record::Record;
+use super::table::Records;
+use patchadm_svr4::package::control::printable;
+
+/// What a file of pbulk says of a record that its recipe did not.
+#[derive(Clone, Debug, Default)]
+pub struct PbulkFields<'a> {
+    /// `DEPENDS`; no line if there is none.
+    pub depends: Vec<&'a PkgName>,
+    /// For each entry of `ALL_DEPENDS` the location of the package that was found.
+    pub found: Vec<Option<&'a Location>>,
+    /// Why it cannot be built, where its recipe says no reason: `PKG_FAIL_REASON`.
+    pub fail_reason: Option<String>,
+}
+
+/// The fields that the programs of pbulk want in every record.
+const ALWAYS: [&str; 3] = ["ALL_DEPENDS", "PKG_SKIP_REASON", "PKG_FAIL_REASON"];
+
+impl Records {
+    /// Writes all records as they were read: in byte order of their `PKGNAME`, with `PKG_LOCATION` after it.
+    pub fn write_plain(&self, out: &mut impl Write) -> io::Result<()> {
+        for (_, record) in self.in_order() {
+            self.write_record(record, &[], out)?;
+        }
+        Ok(())
+    }
+
+    /// Writes records as the files `pscan` and `presolve` of pbulk, in the same order. `fields` returns what is added to the record
+    /// with an index, `None` for one that is left out.
+    pub fn write_pbulk<'a>(
+        &'a self,
+        out: &mut impl Write,
+        fields: impl Fn(u32) -> Option<PbulkFields<'a>>,
+    ) -> io::Result<()> {
+        for (index, record) in self.in_order() {
+            if let Some(fields) = fields(index) {
+                self.write_pbulk_record(record, &fields, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes one record with `DEPENDS`, a line each field, as its build gets it.
+    pub fn write_record(
+        &self,
+        record: &Record,
+        depends: &[&PkgName],
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        writeln!(out, "PKGNAME={}\nPKG_LOCATION={}", record.pkgname, record.location)?;
+        let (before, after) = around_scan_depends(record);
+        out.write_all(before.as_bytes())?;
+        if record.scan_depends_at.is_some() {
+            write_words(out, "SCAN_DEPENDS", self.scan_depends(record))?;
+        }
+        out.write_all(after.as_bytes())?;
+        write_depends(out, depends)
+    }
+
+    /// Writes one record so that the programs of pbulk take it: with all fields that they want, and with each dependency as
+    /// `PATTERN:../../LOCATION`. What a recipe wrote in this form already stays as it is, byte for byte, but for the characters
+    /// that would do something to the terminal of a reader: no program of pbulk needs one of them.
+    pub fn write_pbulk_record(
+        &self,
+        record: &Record,
+        fields: &PbulkFields<'_>,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        let mut text = Vec::new();
+        self.put_pbulk_record(record, fields, &mut text)?;
+        out.write_all(&printable(&text))
+    }
+
+    fn put_pbulk_record(
+        &self,
+        record: &Record,
+        fields: &PbulkFields<'_>,
+        out: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        writeln!(out, "PKGNAME={}\nPKG_LOCATION={}", record.pkgname, record.location)?;
+        let (before, after) = around_scan_depends(record);
+        let mut open = ALWAYS.to_vec();
+        for line in before.lines() {
+            write_pbulk_line(record, line, fields, &mut open, out)?;
+        }
+        if record.scan_depends_at.is_some() {
+            write_words(out, "SCAN_DEPENDS", self.scan_depends(record))?;
+        }
+        for line in after.lines() {
+            write_pbulk_line(record, line, fields, &mut open, out)?;
+        }
+        for name in open.clone() {
+            write_pbulk_line(record, &format!("{name}="), fields, &mut open, out)?;
+        }
+        write_depends(out, &fields.depends)
+    }
+
+    /// Returns all records in byte order of their `PKGNAME`, those with one name in order of their locations.
+    fn in_order(&self) -> impl Iterator<Item = (u32, &Record)> {
+        let mut records: Vec<(u32, &Record)> = (0..).zip(self.iter()).collect();
+        records.sort_by_key(|(index, record)| (&record.pkgname, &record.location, *index));
+        records.into_iter()
+    }
+}
+
+/// Returns the lines of a record before and after `SCAN_DEPENDS`.
+fn around_scan_depends(record: &Record) -> (&str, &str) {
+    let at = record.scan_depends_at.unwrap_or(record.text.len());
+    record.text.split_at_checked(at).unwrap_or((&record.text, ""))
+}
+
+/// Writes a line of a record in the form of pbulk. Of the fields that it always wants, the first of each name counts.
+fn write_pbulk_line(
+    record: &Record,
+    line: &str,
+    fields: &PbulkFields<'_>,
+    open: &mut Vec<&str>,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let Some((name, value)) = line.split_once('=') else { return writeln!(out, "{line}") };
+    if name == "RUN_DEPENDS" {
+        return match run_depends_text(record, value) {
+            Some(text) => writeln!(out, "{name}={text}"),
+            None => writeln!(out, "{line}"),
+        };
+    }
+    let Some(place) = open.iter().position(|always| *always == name) else { return writeln!(out, "{line}") };
+    open.remove(place);
+    match name {
+        "ALL_DEPENDS" => match all_depends_text(record, value, &fields.found) {
+            Some(text) => writeln!(out, "{name}={text}"),
+            None => writeln!(out, "{line}"),
+        },
+        // A blank would be a reason for pbulk.
+        _ if value.trim_ascii().is_empty() => {
+            let reason = fields.fail_reason.as_deref().filter(|_| name == "PKG_FAIL_REASON");
+            writeln!(out, "{name}={}", reason.unwrap_or_default())
+        }
+        _ => writeln!(out, "{line}"),
+    }
+}
+
+/// Returns the value of `ALL_DEPENDS` as pbulk reads it; `None` if the recipe wrote it so. A need that names no location has that
+/// of what was found. One that nothing matches and that names none has none to be written, and is left out.
+fn all_depends_text(record: &Record, value: &str, found: &[Option<&Location>]) -> Option<String> {
+    let found = found.iter().copied().chain(std::iter::repeat(None));
+    let entries = record.all_depends().iter().zip(found).filter_map(|(dependency, found)| {
+        let location = dependency.location.as_ref().or(found)?;
+        Some(format!("{}:../../{location}", dependency.pattern))
+    });
+    let entries: Vec<String> = entries.collect();
+    let is_so = value.split_ascii_whitespace().eq(entries.iter().map(String::as_str));
+    (!is_so).then(|| entries.join(" "))
+}
+
+/// Returns the value of `RUN_DEPENDS` with locations as those of `ALL_DEPENDS`; `None` if the recipe wrote it so.
+fn run_depends_text(record: &Record, value: &str) -> Option<String> {
+    let entries = value.split_ascii_whitespace().map(|entry| {
+        let read = Dependency::parse(entry, &base_of(entry, &record.location, record.is_of_pbulk));
+        match read.map(|read| (read.pattern, read.location)) {
+            Ok((pattern, Some(location))) => format!("{pattern}:../../{location}"),
+            _ => entry.to_owned(),
+        }
+    });
+    let entries: Vec<String> = entries.collect();
+    let is_so = value.split_ascii_whitespace().eq(entries.iter().map(String::as_str));
+    (!is_so).then(|| entries.join(" "))
+}
+
+fn write_depends(out: &mut impl Write, depends: &[&PkgName]) -> io::Result<()> {
+    if depends.is_empty() {
+        return Ok(());
+    }
+    write_words(out, "DEPENDS", depends.iter().map(|name| name.as_str()))
+}
+
+fn write_words<'a>(out: &mut impl Write, name: &str, words: impl Iterator<Item = &'a str>) -> io::Result<()> {
+    write!(out, "{name}=")?;
+    for (place, word) in words.enumerate() {
+        let blank = if place == 0 { "" } else { " " };
+        write!(out, "{blank}{word}")?;
+    }
+    writeln!(out)
+}

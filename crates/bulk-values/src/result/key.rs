@@ -1,0 +1,337 @@
+//! Keys of results: everything that the bytes of a result may depend on, digested.
+//!
+//! An input has a name and a digest of its value. The key is BLAKE3 of the sorted lines `NAME=DIGEST`, so two results with
+//! one key were built from the same inputs, and where two keys differ, the names of the differing inputs say why.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::digest::{Digest, NoDigest};
+
+/// The version of the inputs and their names: another one makes every key another.
+const FORMAT: &str = "1";
+
+/// The key of a result; as text 64 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Key(Digest);
+
+impl Key {
+    /// Reads 64 hexadecimal digits in lower case.
+    pub fn parse(text: &str) -> Result<Self, NoDigest> {
+        Digest::from_hex(text).map(Self)
+    }
+
+    /// Returns its first two digits: the directory of the pool that it is in.
+    pub fn prefix(&self) -> String {
+        self.to_string().chars().take(2).collect()
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0.hex())
+    }
+}
+
+impl From<Key> for String {
+    fn from(key: Key) -> Self {
+        key.to_string()
+    }
+}
+
+impl TryFrom<String> for Key {
+    type Error = NoDigest;
+
+    fn try_from(text: String) -> Result<Self, NoDigest> {
+        Self::parse(&text)
+    }
+}
+
+/// The most bytes of the inputs of a key in `result.json`, which has as much room for everything else.
+pub const LARGEST_INPUTS: usize = 8 << 20;
+
+/// An input of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyInput<'a> {
+    /// The result of a package that is installed for the build: its PKGNAME.
+    Package(&'a str),
+    /// A file below the location: its path there.
+    File(&'a str),
+    /// A file that the scan read elsewhere: its path in the tree, or an absolute one.
+    ScanDepends(&'a str),
+    /// A field of the record.
+    Record(&'a str),
+    /// A distfile: its name.
+    Distfile(&'a str),
+    /// The driver's `build`.
+    Build,
+    /// The base system.
+    Base,
+    /// The name of the machine's processor, `uname -m`.
+    Machine,
+    /// A variable of the environment.
+    Env(&'a str),
+    /// A path that builds may write to: where it is in the sandbox.
+    WritableMount(&'a str),
+    /// `build_as`.
+    BuildAs,
+    /// Whether the build has the network.
+    Network,
+    /// `SOURCE_DATE_EPOCH`.
+    SourceDateEpoch,
+}
+
+/// The kinds of inputs by the word in front of the colon of their names, the most telling first when two keys differ:
+/// dependencies, the recipe's own files, what else the recipe says, what is common to all.
+const KINDS: [&str; 8] = ["package", "file", "record", "distfile", "scan", "mount", "env", "build"];
+
+impl KeyInput<'_> {
+    /// Returns its name in the key and in `result.json`.
+    pub fn name(&self) -> String {
+        match *self {
+            Self::Package(name) => format!("package:{}", escaped(name)),
+            Self::File(path) => format!("file:{}", escaped(path)),
+            Self::ScanDepends(path) => format!("scan:{}", escaped(path)),
+            Self::Record(field) => format!("record:{}", escaped(field)),
+            Self::Distfile(name) => format!("distfile:{}", escaped(name)),
+            Self::Env(name) => format!("env:{}", escaped(name)),
+            Self::WritableMount(path) => format!("mount:{}", escaped(path)),
+            Self::Build => "build".to_owned(),
+            Self::Base => "base".to_owned(),
+            Self::Machine => "machine".to_owned(),
+            Self::BuildAs => "build_as".to_owned(),
+            Self::Network => "network".to_owned(),
+            Self::SourceDateEpoch => "source_date_epoch".to_owned(),
+        }
+    }
+}
+
+/// Returns a name without what would end it or its line early: `\`, `=`, control characters.
+fn escaped(name: &str) -> Cow<'_, str> {
+    let is_special = |letter: char| letter == '\\' || letter == '=' || letter.is_control();
+    if !name.contains(is_special) {
+        return Cow::Borrowed(name);
+    }
+    let mut out = String::with_capacity(name.len() + 8);
+    for letter in name.chars() {
+        if is_special(letter) {
+            out.extend(letter.escape_unicode());
+        } else {
+            out.push(letter);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// The inputs of one key: names and digests of their values, each name once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KeyInputs(BTreeMap<String, Digest>);
+
+impl KeyInputs {
+    /// Returns inputs that hold nothing but their format.
+    pub fn new() -> Self {
+        Self(BTreeMap::from([("format".to_owned(), Digest::of(FORMAT.as_bytes()))]))
+    }
+
+    /// Sets an input to a value.
+    pub fn set_value(&mut self, input: KeyInput<'_>, value: &str) {
+        self.set_digest(input, Digest::of(value.as_bytes()));
+    }
+
+    /// Sets an input to the digest of its value.
+    pub fn set_digest(&mut self, input: KeyInput<'_>, digest: Digest) {
+        self.0.insert(input.name(), digest);
+    }
+
+    /// Sets a file below the location: whether it is executable, and its bytes.
+    pub fn set_file(&mut self, path: &str, is_executable: bool, content: Digest) {
+        let kind = if is_executable { "executable" } else { "file" };
+        self.set_value(KeyInput::File(path), &format!("{kind} {content}"));
+    }
+
+    /// Sets a symbolic link below the location.
+    pub fn set_link(&mut self, path: &str, target: &str) {
+        self.set_value(KeyInput::File(path), &format!("link {target}"));
+    }
+
+    /// Sets a package that is installed for the build: the digests of its files, in any order.
+    pub fn set_package(&mut self, pkgname: &str, files: &[Digest]) {
+        let mut files: Vec<String> = files.iter().map(Digest::to_string).collect();
+        files.sort_unstable();
+        self.set_value(KeyInput::Package(pkgname), &files.join(" "));
+    }
+
+    /// Returns the key.
+    pub fn key(&self) -> Key {
+        let mut hasher = blake3::Hasher::new();
+        for (name, digest) in &self.0 {
+            hasher.update(format!("{name}={digest}\n").as_bytes());
+        }
+        Key(Digest::from_bytes(hasher.finalize().into()))
+    }
+
+    /// Checks that `result.json` has room for them.
+    pub fn must_fit(&self) -> Result<(), TooManyInputs> {
+        let quotes_and_digest = Digest::of(b"").to_string().len() + "\"\":\"\",".len();
+        let bytes = self.0.keys().map(|name| length_in_json(name) + quotes_and_digest).sum();
+        if bytes > LARGEST_INPUTS { Err(TooManyInputs { count: self.0.len(), bytes }) } else { Ok(()) }
+    }
+
+    /// Returns names and digests, in byte order of the names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Digest)> {
+        self.0.iter().map(|(name, digest)| (name.as_str(), digest))
+    }
+
+    /// Returns PKGNAME of each package that is installed for the build.
+    pub fn packages(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().filter_map(|name| name.strip_prefix("package:"))
+    }
+
+    /// Returns the inputs that differ from earlier ones, dependencies before own files before all else; within one kind
+    /// in byte order.
+    pub fn differences_from(&self, earlier: &Self) -> Vec<InputDifference> {
+        let names = self.0.iter().chain(earlier.0.iter().filter(|(name, _)| !self.0.contains_key(*name)));
+        let all = names.map(|(name, _)| InputDifference {
+            input: name.clone(),
+            was: earlier.0.get(name).copied(),
+            is: self.0.get(name).copied(),
+        });
+        let mut differing: Vec<InputDifference> = all.filter(|input| input.was != input.is).collect();
+        differing
+            .sort_by(|one, other| (rank(&one.input), &one.input).cmp(&(rank(&other.input), &other.input)));
+        differing
+    }
+}
+
+/// The inputs of a key are more than a result can name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "its key has {count} inputs with {bytes} bytes, and a result names {LARGEST_INPUTS} bytes of them at most"
+)]
+pub struct TooManyInputs {
+    count: usize,
+    bytes: usize,
+}
+
+/// Returns the bytes of a name in JSON, without its quotes. It has no control characters.
+fn length_in_json(name: &str) -> usize {
+    name.len() + name.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count()
+}
+
+/// Returns the place of an input's kind among [`KINDS`].
+fn rank(name: &str) -> usize {
+    let kind = name.split_once(':').map_or(name, |(kind, _)| kind);
+    KINDS.iter().position(|known| *known == kind).unwrap_or(KINDS.len())
+}
+
+/// An input that differs between two keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputDifference {
+    /// Its name.
+    pub input: String,
+    /// Its digest before; `None` if it is new.
+    pub was: Option<Digest>,
+    /// Its digest now; `None` if it is gone.
+    pub is: Option<Digest>,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn inputs() -> KeyInputs {
+        let mut inputs = KeyInputs::new();
+        inputs.set_value(KeyInput::Machine, "x86_64");
+        inputs.set_file("recipe", false, Digest::of(b"recipe"));
+        inputs.set_package("zlib-1.3", &[Digest::of(b"a"), Digest::of(b"b")]);
+        inputs
+    }
+
+    #[test]
+    fn a_key_is_the_digest_of_sorted_lines() {
+        let lines: Vec<String> = inputs().iter().map(|(name, digest)| format!("{name}={digest}\n")).collect();
+        let lines = lines.concat();
+        let names: Vec<_> = lines.lines().map(|line| line.split_once('=').unwrap().0).collect();
+        assert_eq!(names, ["file:recipe", "format", "machine", "package:zlib-1.3"]);
+        let key = inputs().key();
+        assert_eq!(key.to_string(), Digest::of(lines.as_bytes()).hex());
+        assert_eq!(Key::parse(&key.to_string()), Ok(key));
+        assert_eq!(key.prefix(), &key.to_string()[..2]);
+    }
+
+    #[test]
+    fn the_order_of_files_of_a_package_does_not_count_and_their_bytes_do() {
+        let mut other = inputs();
+        other.set_package("zlib-1.3", &[Digest::of(b"b"), Digest::of(b"a")]);
+        assert_eq!(other.key(), inputs().key());
+        other.set_package("zlib-1.3", &[Digest::of(b"b"), Digest::of(b"c")]);
+        assert_ne!(other.key(), inputs().key());
+    }
+
+    #[test]
+    fn a_file_a_program_and_a_link_are_three_inputs() {
+        let key = |set: &dyn Fn(&mut KeyInputs)| {
+            let mut inputs = KeyInputs::new();
+            set(&mut inputs);
+            inputs.key()
+        };
+        let bytes = Digest::of(b"x");
+        let keys = [
+            key(&|inputs| inputs.set_file("a", false, bytes)),
+            key(&|inputs| inputs.set_file("a", true, bytes)),
+            key(&|inputs| inputs.set_link("a", "x")),
+        ];
+        assert!(keys[0] != keys[1] && keys[1] != keys[2] && keys[0] != keys[2]);
+    }
+
+    #[test]
+    fn inputs_that_no_result_could_name_are_counted_as_they_are_written() {
+        let mut inputs = inputs();
+        inputs.set_value(KeyInput::ScanDepends("\"quoted\"\u{1}"), "");
+        assert_eq!(inputs.must_fit(), Ok(()));
+        for number in 0..100_000 {
+            inputs.set_value(KeyInput::ScanDepends(&format!("x{number:06}")), "");
+        }
+        let refused = inputs.must_fit().unwrap_err();
+        // The two braces have one comma too few for the last input.
+        assert_eq!(refused.bytes + 1, serde_json::to_vec(&inputs).unwrap().len());
+        assert!(refused.to_string().starts_with("its key has 100005 inputs with "), "{refused}");
+    }
+
+    #[test]
+    fn suspects_are_dependencies_first_then_own_files_then_all_else() {
+        let before = inputs();
+        let mut now = inputs();
+        now.set_value(KeyInput::Base, "new");
+        now.set_value(KeyInput::Env("CC"), "clang");
+        now.set_file("patches/a", false, Digest::of(b"p"));
+        now.set_package("zlib-1.3", &[]);
+        now.set_package("bison-3", &[]);
+        now.set_digest(KeyInput::ScanDepends("mk/x.mk"), Digest::of(b"x"));
+        let found = now.differences_from(&before);
+        let names: Vec<&str> = found.iter().map(|difference| difference.input.as_str()).collect();
+        let expected =
+            ["package:bison-3", "package:zlib-1.3", "file:patches/a", "scan:mk/x.mk", "env:CC", "base"];
+        assert_eq!(names, expected);
+        assert_eq!((found[0].was, found[0].is.is_some()), (None, true));
+        let gone = before.differences_from(&now);
+        assert_eq!((gone[0].was.is_some(), gone[0].is), (true, None));
+        assert_eq!(now.differences_from(&now), []);
+    }
+
+    proptest! {
+        #[test]
+        fn no_name_can_pose_as_another_input(one: String, other: String) {
+            let [name, another] = [&one, &other].map(|name| KeyInput::File(name).name());
+            prop_assert_eq!(one == other, name == another);
+            prop_assert!(!name.contains(['\n', '=']));
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The objects that machines are compared with: a cross-reference file, or the index of a depot.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+
+use crate::arguments::fetching::{FetchOptions, fetch_bar};
+use crate::arguments::verbs::SignatureOptions;
+use crate::call::Invocation;
+use crate::reply::Stop;
+use crate::reply::analysis_end::{depot_refused, refused};
+use crate::reply::failure::query_refused;
+use crate::surroundings::caller::with_signals;
+use patchadm_core::operation::analysis::{parse_cross_reference, read_cross_reference};
+use patchadm_core::operation::depot_memory::last_used_depot;
+use patchadm_core::operation::depots::{
+    Depot, DepotError, DepotLocation, DepotProgress, FetchSession, fetch_bytes, open_depot,
+};
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::patches::apply::demands;
+use patchadm_core::operation::session::RootAndPolicy;
+use patchadm_inputs::http::{Address, without_password};
+use patchadm_inputs::sign::{Demand, DemandWord};
+use patchadm_planning::analyze::{CrossReference, from_depot};
+use patchadm_rootfs::Root;
+use patchadm_svr4::format::patchdiag::LARGEST_FILE;
+
+/// Options that say what a machine is compared with.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct ComparisonOptions {
+    /// Compare with this cross-reference of patches, a patchdiag.xref
+    #[arg(long, value_name = "FILE|URL", conflicts_with = "depot")]
+    xref: Option<OsString>,
+    /// Compare with the patches of this depot: a directory, or an address that begins with file:, http: or https:
+    #[arg(short = 'M', id = "depot", value_name = "DEPOT")]
+    depot: Option<OsString>,
+    #[command(flatten)]
+    fetching: FetchOptions,
+    #[command(flatten)]
+    signature: SignatureOptions,
+}
+
+impl ComparisonOptions {
+    /// The options of a question that can do without an answer: the depot of the policy, if it answers soon.
+    pub fn impatient(is_offline: bool) -> Self {
+        let fetching = FetchOptions { offline: is_offline, is_impatient: true, ..FetchOptions::default() };
+        Self { fetching, ..Self::default() }
+    }
+}
+
+/// What machines are compared with.
+pub struct Comparison {
+    pub reference: CrossReference,
+    /// Its name, as it was given.
+    pub name: String,
+    /// The depot and what is demanded of its index, to be compared with what each root remembers.
+    depot: Option<(Depot, DemandWord)>,
+    now: DateTime<Utc>,
+}
+
+/// A named place, once its kind is known.
+enum NamedPlace {
+    File(OsString),
+    Address(Address),
+    Depot(DepotLocation),
+}
+
+impl ComparisonOptions {
+    /// Tells whether something to compare with is named.
+    pub fn is_said(&self) -> bool {
+        self.xref.is_some() || self.depot.is_some()
+    }
+}
+
+impl Comparison {
+    /// Opens what the options name, else the depot of the policy. Of many roots, and of machines that are not here, the
+    /// root of the running system says which keys are trusted.
+    pub fn open(
+        call: &mut Invocation,
+        options: &ComparisonOptions,
+        root: &Root,
+        usage: &'static str,
+    ) -> anyhow::Result<Self> {
+        let now = call.surroundings.now;
+        let (place, name) = match (&options.xref, &options.depot) {
+            (Some(file), _) => (place_of_file(file).map_err(|error| depot_refused(&error))?, file.clone()),
+            (None, Some(depot)) => {
+                let location = DepotLocation::parse(depot).map_err(|error| depot_refused(&error))?;
+                (NamedPlace::Depot(location), depot.clone())
+            }
+            (None, None) => of_policy(root, usage)?,
+        };
+        let name = name.to_string_lossy().into_owned();
+        match place {
+            NamedPlace::File(file) => {
+                let reference = read_cross_reference(Path::new(&file)).map_err(|error| refused(&error))?;
+                Ok(Self { reference, name, depot: None, now })
+            }
+            NamedPlace::Address(address) => {
+                let text = fetch(call, options, root, |session, _| {
+                    fetch_bytes(session, &address, LARGEST_FILE as u64)
+                })?;
+                let reference =
+                    parse_cross_reference(Path::new(&name), &text).map_err(|error| refused(&error))?;
+                Ok(Self { reference, name, depot: None, now })
+            }
+            NamedPlace::Depot(location) => {
+                let (depot, word) = fetch(call, options, root, |session, demands| {
+                    Ok((open_depot(&location, demands, session)?, strictest(demands)))
+                })?;
+                let reference = from_depot(depot.index());
+                Ok(Self { reference, name, depot: Some((depot, word)), now })
+            }
+        }
+    }
+
+    /// Compares the index of the depot with what the root remembers of it; what has to be said about it.
+    pub fn must_be_current(&self, root: &Root) -> Result<Option<String>, Stop> {
+        let Some((depot, word)) = &self.depot else { return Ok(None) };
+        let stale = depot.check(root, *word, self.now).map_err(|failure| query_refused(root, &failure))?;
+        Ok(stale.map(|stale| stale.to_string()))
+    }
+
+    /// Returns the sentence about everything in the directory of the depot that is not a patch.
+    pub fn passed_over(&self) -> Option<String> {
+        let (depot, _) = self.depot.as_ref()?;
+        match depot.passed_over() {
+            [] => None,
+            [(name, reason)] => Some(format!("{name} is not read as a patch: {reason}")),
+            many => Some(format!("{} files of {} are not read as patches.", many.len(), self.name)),
+        }
+    }
+}
+
+/// Returns the place of a cross-reference file, which is fetched if its name is an address.
+fn place_of_file(file: &OsString) -> Result<NamedPlace, DepotError> {
+    match DepotLocation::parse(file) {
+        Ok(DepotLocation::Address(_)) => Ok(NamedPlace::Address(Address::parse(&file.to_string_lossy())?)),
+        _ => Ok(NamedPlace::File(file.clone())),
+    }
+}
+
+fn of_policy(root: &Root, usage: &'static str) -> anyhow::Result<(NamedPlace, OsString)> {
+    let ground = RootAndPolicy::of(root).map_err(|failure| query_refused(root, &failure))?;
+    let Some(depot) = ground.policy.depot else {
+        let last = last_used_depot(root).map(|last| without_password(&last));
+        let last = last.map(|last| format!("; the last depot used was {last}")).unwrap_or_default();
+        let message = format!("nothing to compare with is named: --xref names a file, -M a depot{last}");
+        return Err(Stop::Usage { message, usage }.into());
+    };
+    let location = DepotLocation::parse(depot.as_ref()).map_err(|error| depot_refused(&error))?;
+    Ok((NamedPlace::Depot(location), depot.into()))
+}
+
+/// Fetches something, with a bar if someone watches.
+fn fetch<T>(
+    call: &mut Invocation,
+    options: &ComparisonOptions,
+    root: &Root,
+    work: impl FnOnce(&FetchSession<'_>, &[Demand]) -> Result<T, DepotError>,
+) -> anyhow::Result<T> {
+    let ground_and_demands = || -> Result<(RootAndPolicy, Vec<Demand>), Failure> {
+        let ground = RootAndPolicy::of(root)?;
+        let demands = demands(&ground, &options.signature.clone().request())?;
+        Ok((ground, demands))
+    };
+    let (ground, demands) = ground_and_demands().map_err(|failure| query_refused(root, &failure))?;
+    let bar = fetch_bar(call);
+    let progress = |progress: DepotProgress<'_>| bar.show(progress);
+    let fetched = with_signals(|interrupt| {
+        let access = options.fetching.access(&call.surroundings, &ground.policy, None, interrupt, &progress);
+        work(&FetchSession::new(access), &demands)
+    })?;
+    drop(bar);
+    fetched.map_err(|error| depot_refused(&error))
+}
+
+fn strictest(demands: &[Demand]) -> DemandWord {
+    let words = demands.iter().map(|demand| demand.word);
+    words.max_by_key(|word| *word == DemandWord::Require).unwrap_or(DemandWord::Off)
+}

@@ -1,0 +1,93 @@
+//! Options of the commands that take patches from depots and addresses.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::call::Invocation;
+use crate::surroundings::Surroundings;
+use crate::surroundings::fetch_bar::FetchBar;
+use patchadm_core::operation::depots::{DepotAccess, DepotProgress};
+use patchadm_inputs::http::{HttpSettings, Patience, Proxies};
+use patchadm_inputs::policy::Policy;
+
+/// Options that say how patches are fetched; what is not said is as the policy says, else as the environment does.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct FetchOptions {
+    /// Fetch nothing over a network
+    #[arg(long)]
+    pub offline: bool,
+    /// Keep what is fetched in this directory
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+    /// Believe the authorities in this file, too
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Fetch through this proxy
+    #[arg(short = 'x', id = "proxy", value_name = "HOST:PORT")]
+    pub proxy: Option<String>,
+    /// Whether a server that does not answer within seconds is given up: the answer can do without it.
+    #[arg(skip)]
+    pub is_impatient: bool,
+}
+
+impl FetchOptions {
+    /// Them, and whether each was said.
+    pub fn said(&self) -> [(&'static str, bool); 4] {
+        [
+            ("--offline", self.offline),
+            ("--cache", self.cache.is_some()),
+            ("--ca", self.ca.is_some()),
+            ("-x", self.proxy.is_some()),
+        ]
+    }
+
+    /// Returns how depots are reached with these options under a policy. `wait` is the time that another command may hold
+    /// up a download, if one was named.
+    pub fn access<'a>(
+        &self,
+        surroundings: &Surroundings,
+        policy: &Policy,
+        wait: Option<u64>,
+        interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
+        progress: &'a dyn Fn(DepotProgress<'_>),
+    ) -> DepotAccess<'a> {
+        let network = &surroundings.network;
+        let hidden = network.own_proxy.clone().or_else(|| policy.proxy.clone());
+        let proxies = match (self.proxy.clone(), hidden) {
+            (Some(proxy), _) => Proxies { is_seen_by_all: true, ..Proxies::only(proxy) },
+            (None, Some(proxy)) => Proxies::only(proxy),
+            (None, None) => network.proxies.clone(),
+        };
+        let cache = self.cache.clone().or_else(|| policy.cache.clone());
+        DepotAccess {
+            cache: cache.or_else(|| network.cache()),
+            temporary: surroundings.temporary.clone(),
+            cache_limit: policy.cache_limit,
+            is_offline: self.offline,
+            http: HttpSettings {
+                authorities: self.ca.clone().or_else(|| policy.ca.clone()),
+                certificate_file: network.certificate_file.clone(),
+                certificate_directories: network.certificate_directories.clone(),
+                proxies,
+                patience: if self.is_impatient { impatience() } else { Patience::default() },
+            },
+            wait: wait.map(Duration::from_secs),
+            now: surroundings.now,
+            interrupt,
+            progress,
+        }
+    }
+}
+
+/// Returns how long a server is waited for whose answer is welcome and not necessary.
+fn impatience() -> Patience {
+    let (connect, first_byte, slow) =
+        (Duration::from_secs(2), Duration::from_secs(3), Duration::from_secs(3));
+    Patience { connect, first_byte, slow, pauses: Vec::new(), ..Patience::default() }
+}
+
+/// Returns a bar for what a command fetches or indexes, drawn only if someone watches.
+pub fn fetch_bar(call: &Invocation) -> FetchBar {
+    let surroundings = &call.surroundings;
+    FetchBar::new(Instant::now(), surroundings.stderr_is_terminal && !surroundings.is_quiet && !call.in_json)
+}

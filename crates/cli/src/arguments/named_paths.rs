@@ -1,0 +1,41 @@
+//! Paths of a root as users type them: from `/` of the root on, or where they are on this machine.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use super::inside;
+use crate::reply::Stop;
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::ObjectPath;
+
+/// Returns the paths as the records of the root have them. A relative one is that of the working directory if that is
+/// below the root, and else begins at the root. `..` takes the name before it away, as in a shell.
+pub fn paths_in_root(root: &Root, words: &[PathBuf], usage: &'static str) -> Result<Vec<ObjectPath>, Stop> {
+    let read = |word: &PathBuf| {
+        let path = ObjectPath::new(placed(root, word).as_os_str().as_bytes());
+        path.map_err(|error| Stop::Usage { message: error.to_string(), usage })
+    };
+    let paths: Vec<ObjectPath> = words.iter().map(read).collect::<Result<_, _>>()?;
+    Ok(inside(root, &paths))
+}
+
+fn placed(root: &Root, word: &Path) -> PathBuf {
+    let here = std::path::absolute(word).ok().map(|here| without_dots(&here));
+    match here.filter(|here| here.starts_with(root.prefix())) {
+        Some(here) if word.is_relative() => here,
+        _ => without_dots(&Path::new("/").join(word)),
+    }
+}
+
+/// Returns an absolute path without `..`.
+fn without_dots(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::from("/");
+    for component in path.components() {
+        match component {
+            Component::ParentDir => drop(plain.pop()),
+            Component::Normal(name) => plain.push(name),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    plain
+}

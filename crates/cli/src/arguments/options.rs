@@ -1,0 +1,273 @@
+//! Reading command lines: what all commands have in common.
+//!
+//! Each command describes its options as a clap struct whose doc comments are its help text. Letters may be
+//! clustered (`-na FILE`) and may come in any order, as getopts(1) allows; flags may come more than once, options with a
+//! value only where they take several.
+//! A command line that makes no sense is a [`Stop::Usage`] with the classic synopsis, never clap's own exit code.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::ArgAction;
+use clap::error::ErrorKind;
+
+use clap::ArgMatches;
+use clap::error::{ContextKind, ContextValue};
+
+use super::later::later_option;
+use super::suggest::did_you_mean;
+use super::synopsis::folded_synopsis;
+use crate::call::Invocation;
+use crate::reply::{Exit, ExitCause, Stop};
+use crate::surroundings::output::is_of_verbs;
+use crate::surroundings::{Manner, Surroundings, WhenToColour};
+use patchadm_inputs::input_file::read_own;
+use patchadm_rootfs::Root;
+use patchadm_svr4::format::params::LARGEST_FILE;
+
+/// The names of the options that say how the answer looks; no option of a classic command has them.
+const JSON: &str = "json";
+const QUIET: &str = "global-quiet";
+const VERBOSE: &str = "global-verbose";
+pub const POLICY: &str = "global-policy";
+pub const COLOUR: &str = "global-colour";
+
+/// The options that patchadm adds to every classic command; without them a command prints what it always printed.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Extensions {
+    #[command(flatten)]
+    _json: JsonOption,
+    #[command(flatten)]
+    _help: HelpOption,
+    #[command(flatten)]
+    _version: VersionOption,
+}
+
+/// The option of a command whose answer has a form for programs.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct JsonOption {
+    /// Print one JSON document instead of text
+    #[arg(long = "json", id = JSON)]
+    _json: bool,
+}
+
+/// The option that prints the options.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct HelpOption {
+    /// Print help
+    #[arg(short = 'h', long = "help", action = ArgAction::HelpLong)]
+    _help: Option<bool>,
+}
+
+/// The option that prints the version, of commands where `--version` means nothing else.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct VersionOption {
+    /// Print the version
+    #[arg(long = "version", action = ArgAction::Version)]
+    _version: Option<bool>,
+}
+
+/// The option of a verb that has a report.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct QuietOption {
+    /// Print errors only
+    #[arg(short = 'q', id = QUIET)]
+    _quiet: bool,
+}
+
+/// The option of a verb that has more to say than it says by itself; it stands beside [`QuietOption`].
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct VerboseOption {
+    /// Print more: a line for each path
+    #[arg(short = 'v', id = VERBOSE, conflicts_with = QUIET)]
+    _verbose: bool,
+}
+
+/// The option of every verb about colours.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct ColourOption {
+    /// Colour states: auto (on a terminal), always or never
+    #[arg(long = "color", id = COLOUR, value_name = "WHEN", hide_possible_values = true)]
+    _colour: Option<WhenToColour>,
+}
+
+/// The option of a verb that reads the policy of a root.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct PolicyOption {
+    /// Take the policy in this file instead of that of the root
+    #[arg(long = "policy", id = POLICY, value_name = "FILE")]
+    policy: Option<PathBuf>,
+}
+
+impl PolicyOption {
+    /// Tells whether it was said.
+    #[cfg(feature = "sign")]
+    pub fn is_said(&self) -> bool {
+        self.policy.is_some()
+    }
+}
+
+/// The root that a command works on.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct RootOption {
+    /// Work on the root below this directory instead of `PKG_INSTALL_ROOT` or /
+    #[arg(short = 'R', value_name = "ROOT")]
+    pub root: Option<PathBuf>,
+}
+
+/// Packages by what they are for.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct CategoryOption {
+    /// All packages of these categories, separated by commas, instead of named ones
+    #[arg(short = 'Y', value_name = "CATEGORY", value_delimiter = ',', conflicts_with = "packages")]
+    pub categories: Vec<String>,
+}
+
+/// Operands that may be lists of names, separated by commas: `pkgadd -d stream A,B`.
+pub fn listed(words: &[String]) -> Vec<String> {
+    let names = words.iter().flat_map(|word| word.split(','));
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+impl RootOption {
+    /// Tells whether the root was named. Otherwise it is `/` by default.
+    pub fn is_named(&self, call: &Invocation) -> bool {
+        self.root.is_some() || call.surroundings.install_root.is_some()
+    }
+
+    /// Returns the root of a package manager that calls a hook: the one that is named, else that of `DPKG_ADMINDIR`, which
+    /// dpkg sets for its hooks, else that of every command.
+    #[must_use]
+    pub fn of_package_manager(&self, surroundings: &Surroundings) -> Self {
+        Self { root: self.root.clone().or_else(|| surroundings.dpkg_root.clone()) }
+    }
+
+    /// Opens it. Messages name its paths from `/` on, so that they can be typed anywhere.
+    pub fn open(&self, call: &Invocation) -> anyhow::Result<Root> {
+        let path = call.surroundings.root(self.root.as_deref())?;
+        let root = Root::open(&std::path::absolute(path)?)?;
+        call.output.is_about(&root);
+        Ok(call.surroundings.under_locks(call.surroundings.under_policy(root)))
+    }
+}
+
+/// Reads the arguments of a command, and notes in which form and manner its answer is wanted.
+pub fn parse<A: clap::Parser>(call: &mut Invocation, usage: &'static str) -> Result<A, Stop> {
+    let width = call.surroundings.width;
+    let command = command::<A>(call).override_usage(folded_synopsis(usage, width));
+    if call.is_asked_for_options {
+        return Err(Stop::Described(Box::new(command)));
+    }
+    let name = call.name;
+    let is_verb = is_of_verbs(call.program);
+    let stop = |error: clap::Error| stop(&error, (name, is_verb), usage);
+    let matches = command.try_get_matches_from(words(call)).map_err(stop)?;
+    call.in_json = is_set(&matches, JSON);
+    speak_as_asked(call, &matches);
+    if let Some(path) = matches.try_get_one::<PathBuf>(POLICY).ok().flatten() {
+        call.surroundings.policy = Some((path.clone(), read_policy(path)?));
+    }
+    A::from_arg_matches(&matches).map_err(stop)
+}
+
+/// Sets the manner in which the command speaks.
+fn speak_as_asked(call: &mut Invocation, matches: &ArgMatches) {
+    if matches.try_contains_id(COLOUR).is_err() {
+        // A classic command speaks as it always did.
+        return;
+    }
+    let surroundings = &mut call.surroundings;
+    let wanted = matches.try_get_one(COLOUR).ok().flatten().copied().unwrap_or(WhenToColour::OnTerminal);
+    surroundings.is_quiet = is_set(matches, QUIET);
+    call.output.speak(Manner {
+        is_quiet: surroundings.is_quiet,
+        is_verbose: is_set(matches, VERBOSE),
+        colours_report: wanted.applies(surroundings.colours, surroundings.stdout_is_terminal),
+        colours_errors: wanted.applies(surroundings.colours, surroundings.stderr_is_terminal),
+    });
+}
+
+/// Returns the text of a policy; that it makes sense is seen where it is first needed.
+fn read_policy(path: &Path) -> Result<Vec<u8>, Stop> {
+    let refused = |reason: String| Stop::Refused {
+        exit: Exit::failed(ExitCause::NotFound),
+        message: format!("the policy {} cannot be read: {reason}\nNothing was changed.", path.display()),
+    };
+    read_own(path, LARGEST_FILE as u64).map_err(|error| refused(error.to_string()))
+}
+
+fn is_set(matches: &ArgMatches, option: &str) -> bool {
+    matches!(matches.try_get_one(option), Ok(Some(true)))
+}
+
+/// Returns the description of a command's arguments, without the options that clap adds.
+pub fn command<A: clap::CommandFactory>(call: &Invocation) -> clap::Command {
+    A::command()
+        .name(call.program)
+        .version(env!("CARGO_PKG_VERSION"))
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .term_width(call.surroundings.width)
+        .mut_args(repeatable)
+}
+
+/// Allows a flag to be repeated; an option with a value only if it takes several: of two roots none is the right one.
+fn repeatable(argument: clap::Arg) -> clap::Arg {
+    if argument.get_action().takes_values() {
+        return argument;
+    }
+    let itself = argument.get_id().clone();
+    argument.overrides_with(itself)
+}
+
+/// Returns the words of a call, the name of the command before them.
+pub fn words(call: &Invocation) -> impl Iterator<Item = OsString> {
+    std::iter::once(OsString::from(call.program)).chain(call.arguments.iter().map(tidy))
+}
+
+/// Refuses the first of these options of the classic command that was used, because patchadm knows it but does not
+/// do what it means. Ignoring it would do something other than what was asked.
+pub fn refuse_unsupported<const N: usize>(
+    options: [(&'static str, bool); N],
+    usage: &'static str,
+) -> Result<(), Stop> {
+    match options.into_iter().find(|(_, is_used)| *is_used) {
+        None => Ok(()),
+        Some((option, _)) => {
+            Err(Stop::Usage { message: format!("option {option} is not supported yet"), usage })
+        }
+    }
+}
+
+fn stop(error: &clap::Error, (command, is_verb): (&str, bool), usage: &'static str) -> Stop {
+    let text = error.render().to_string();
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return Stop::Help(text);
+    }
+    let named = |kind| match error.get(kind) {
+        Some(ContextValue::String(word)) => Some(word.as_str()),
+        Some(ContextValue::Strings(words)) => words.first().map(String::as_str),
+        _ => None,
+    };
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(message) =
+            named(ContextKind::InvalidArg).and_then(|option| later_option(command, is_verb, option))
+    {
+        return Stop::Usage { message, usage };
+    }
+    let first = text.split("\n\n").next().unwrap_or(&text);
+    let mut message = first.trim_start_matches("error: ").trim_end().to_owned();
+    if let Some(meant) = named(ContextKind::SuggestedArg).or_else(|| named(ContextKind::SuggestedValue)) {
+        message.push('\n');
+        message.push_str(&did_you_mean(meant));
+    }
+    Stop::Usage { message, usage }
+}
+
+/// Takes the blanks from the end of an option: Salt passes `-G ` as one word.
+fn tidy(word: &OsString) -> OsString {
+    match word.to_str() {
+        Some(text) if text.starts_with('-') && text.len() > 1 => text.trim_end_matches(' ').into(),
+        _ => word.clone(),
+    }
+}

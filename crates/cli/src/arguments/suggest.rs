@@ -1,0 +1,56 @@
+//! Suggestions for an unknown word: one measure for verbs, ids and names of files. It is the measure that clap has for
+//! options.
+
+/// The similarity that a word needs to be suggested, as for options.
+const ALIKE: f64 = 0.7;
+
+/// The similarity that an id needs: ids are digits, and most of the digits of any two agree.
+const ALIKE_ID: f64 = 0.9;
+
+/// Returns the known word that is most like a word that is not known, if one is like it.
+pub fn similar<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    most_alike(word, known, ALIKE)
+}
+
+/// Returns the same for ids, and for names that begin with one: one slip makes one like another.
+pub fn similar_id<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let (same, others): (Vec<&str>, Vec<&str>) =
+        known.into_iter().partition(|id| base(id).is_some() && base(id) == base(word));
+    // The latest revision of a base is the one that exists.
+    same.into_iter().max().or_else(|| most_alike(word, others, ALIKE_ID))
+}
+
+/// Returns the question at the end of a message.
+pub fn did_you_mean(meant: &str) -> String {
+    format!("did you mean `{meant}`?")
+}
+
+fn most_alike<'a>(word: &str, known: impl IntoIterator<Item = &'a str>, least: f64) -> Option<&'a str> {
+    let alike = known.into_iter().map(|known| (strsim::jaro(word, known), known));
+    let alike = alike.filter(|(measure, known)| *measure > least && *known != word);
+    alike.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, known)| known)
+}
+
+/// Returns the base of an id, or of a name that begins with one.
+fn base(id: &str) -> Option<&str> {
+    let (base, _) = id.split_once('-')?;
+    (!base.is_empty() && base.bytes().all(|byte| byte.is_ascii_digit())).then_some(base)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_is_understood_and_another_word_is_not() {
+        let verbs = ["add", "remove", "list", "verify", "patchadd"];
+        assert_eq!(similar("lsit", verbs), Some("list"));
+        assert_eq!(similar("remvoe", verbs), Some("remove"));
+        assert_eq!(similar("frobnicate", verbs), None);
+        let ids = ["105181-03", "105181-05", "106793-01"];
+        assert_eq!(similar_id("105181-04", ids), Some("105181-05"));
+        assert_eq!(similar_id("106739-01", ids), Some("106793-01"));
+        assert_eq!(similar_id("108434-13", ids), None);
+        assert_eq!(similar_id("105181-05", ["105181-05.zip"]), Some("105181-05.zip"));
+    }
+}

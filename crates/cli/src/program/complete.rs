@@ -1,0 +1,155 @@
+//! The hidden verb that shells call to learn what could come next: candidates, one per line, each followed by a tab and
+//! a description if that is useful. A last line `:files` or `:directories` asks the shell for names of its own.
+//!
+//! It is never an error, takes no lock, and answers within a second or says nothing: the user is typing.
+
+mod line;
+mod values;
+
+use std::ffi::OsString;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use line::{TypedLine, WantedWord, WordsOfShell};
+use values::{Candidate, OwnNames, values_of};
+
+use super::sibling;
+pub use crate::call::COMPLETE;
+use crate::call::{Applet, AppletKind, Invocation, Program, Sibling, Work, place_of_name};
+use crate::reply::{Exit, Reply, Stop};
+
+/// How long it may take.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The most candidates that are printed.
+const MOST_CANDIDATES: usize = 10_000;
+
+/// Runs the verb: the arguments are the shell, the place of the word that is being typed, and all words.
+pub fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let Some(words) = WordsOfShell::read(&call.arguments, call.surroundings.home.as_deref()) else {
+        return Ok(Reply::silent(Exit::OK));
+    };
+    if let Some((sibling, verb)) = work_beside(call.of, &words) {
+        sibling.complete(call, verb);
+        return Ok(Reply::silent(Exit::OK));
+    }
+    let surroundings = call.surroundings.clone();
+    let question = question(call, &words);
+    let applets = call.of.applets;
+    let (tell, told) = mpsc::channel();
+    // A file system that does not answer holds the thread, not the shell.
+    thread::spawn(move || {
+        let found = match question {
+            Question::Names { options } => (names_of(applets, options), OwnNames::None),
+            Question::Word(wanted, line) => values_of(&wanted, &line, &surroundings, applets),
+        };
+        let _ = tell.send(found);
+    });
+    let Ok((candidates, own)) = told.recv_timeout(PATIENCE) else { return Ok(Reply::silent(Exit::OK)) };
+    let fitting = candidates.into_iter().filter(|one| one.value.starts_with(&words.current));
+    for Candidate { value, about } in fitting.filter(Candidate::is_one_line).take(MOST_CANDIDATES) {
+        let tab = if about.is_empty() { "" } else { "\t" };
+        call.output.line(format!("{}{value}{tab}{about}", words.prefix))?;
+    }
+    if let Some(directive) = own.directive() {
+        call.output.line(directive)?;
+    }
+    Ok(Reply::silent(Exit::OK))
+}
+
+/// The question that the typed words ask.
+enum Question {
+    /// A verb or command; or an option that may stand before it.
+    Names { options: bool },
+    /// A word of the arguments of a command.
+    Word(WantedWord, TypedLine),
+}
+
+/// Finds out what is being typed.
+fn question(call: &mut Invocation, words: &WordsOfShell) -> Question {
+    let mut before = words.before.clone();
+    let by_link = call.of.applets.iter().find(|applet| applet.has_own_name() && applet.name == words.called);
+    let only = call.of.applets.iter().find(|applet| Some(applet.name) == call.of.only);
+    let applet = by_link.or(only).or_else(|| {
+        let name = before.remove(place_of_name(&before)?);
+        call.of.applets.iter().find(|applet| applet.is_listed() && name == applet.name)
+    });
+    // The value of an option before the verb is also one of `list`: all verbs share these options.
+    let shared = || call.of.applets.iter().find(|applet| applet.name == "list");
+    let applet = applet.or_else(|| shared().filter(|_| is_value_of_option(&words.before)));
+    let Some(command) = applet.and_then(|applet| description(call, applet, &mut before)) else {
+        return Question::Names { options: words.current.starts_with('-') };
+    };
+    let line = TypedLine::of(&command, &before, &words.current);
+    Question::Word(line.wanted(&command, words), line)
+}
+
+/// Returns the program that does what is being typed, if another one does, and the verb that says so.
+fn work_beside(of: &Program, words: &WordsOfShell) -> Option<(&'static Sibling, Option<&'static str>)> {
+    let others = || {
+        of.applets.iter().filter_map(|applet| match applet.work {
+            Work::Beside(sibling) => Some((applet.name, sibling)),
+            Work::Here(_) => None,
+        })
+    };
+    if let Some((_, sibling)) = others().find(|(_, sibling)| sibling.name == words.called) {
+        return Some((sibling, None));
+    }
+    let name = words.before.get(place_of_name(&words.before)?)?;
+    others().find(|(verb, _)| name == verb).map(|(verb, sibling)| (sibling, Some(verb)))
+}
+
+fn is_value_of_option(before: &[OsString]) -> bool {
+    // With one more word: is that the name of a command, or what an option waits for?
+    let with_next: Vec<OsString> = before.iter().cloned().chain(["x".into()]).collect();
+    place_of_name(&with_next).is_none()
+}
+
+/// Returns the description of the arguments of a command; of an action that has its own, of those, and takes its name from
+/// the words before the current one.
+fn description(call: &mut Invocation, applet: &Applet, before: &mut Vec<OsString>) -> Option<clap::Command> {
+    call.is_asked_for_options = true;
+    (call.name, call.program) = (applet.name, applet.program(call.of.name));
+    std::mem::swap(&mut call.arguments, before);
+    let described = sibling::answer(applet, call).err();
+    std::mem::swap(&mut call.arguments, before);
+    call.is_asked_for_options = false;
+    match described?.downcast::<Stop>().ok()? {
+        Stop::Described(mut command) => {
+            command.build();
+            Some(*command)
+        }
+        _ => None,
+    }
+}
+
+/// Returns the names of verbs and commands, or the options that may stand before them.
+fn names_of(applets: &[Applet], options: bool) -> Vec<Candidate> {
+    if options {
+        let known = [
+            ("-R", "root to work on"),
+            ("--json", "print one JSON document"),
+            ("-q", "print errors only"),
+            ("-v", "print more"),
+            ("--color", "colour states"),
+            ("--policy", "file with a policy"),
+            ("--as-owner", "do everything as the owner of the root"),
+            ("--trust-root", "trust the owner of the root"),
+            ("--help", "print help"),
+            ("--version", "print the version"),
+        ];
+        return known.iter().map(|(value, about)| Candidate::new(value, about)).collect();
+    }
+    applets.iter().filter(|one| one.is_listed()).map(named).collect()
+}
+
+/// Returns a verb or command as a candidate; of a verb with its group.
+fn named(applet: &Applet) -> Candidate {
+    match applet.kind {
+        AppletKind::Verb(group) => {
+            Candidate::new(applet.name, &format!("{}: {}", group.heading(), applet.about))
+        }
+        _ => Candidate::new(applet.name, applet.about),
+    }
+}

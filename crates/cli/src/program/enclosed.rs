@@ -1,0 +1,35 @@
+//! The processes of an enclosure: the first one inside, which runs the command, and one that makes an enclosure for a caller
+//! with several. Only programs of patchadm start them.
+
+use std::ffi::OsString;
+use std::fs::File;
+
+use patchadm_core::namespaces::{OWN_COMMAND, serve, serve_enclosure, serve_segments};
+
+use crate::call::Invocation;
+use crate::program;
+use crate::reply::{Exit, Reply};
+
+/// Takes orders on standard input until the command ends. A command of this program it runs itself: no program of the tree inside
+/// is started for it.
+pub fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let of = call.of;
+    let command = |order: File| {
+        let words: Vec<String> = serde_json::from_reader(order)?;
+        Ok(i32::from(program::run(of, words.into_iter().map(OsString::from)).code()))
+    };
+    serve(&[(OWN_COMMAND, &command)])?;
+    Ok(Reply::silent(Exit::OK))
+}
+
+/// Makes the one enclosure that it is told on standard input.
+pub fn run_enclosure(_call: &mut Invocation) -> anyhow::Result<Reply> {
+    serve_enclosure()?;
+    Ok(Reply::silent(Exit::OK))
+}
+
+/// Opens the list of segments of the enclosure that it is told on standard input.
+pub fn run_segments(_call: &mut Invocation) -> anyhow::Result<Reply> {
+    serve_segments()?;
+    Ok(Reply::silent(Exit::OK))
+}

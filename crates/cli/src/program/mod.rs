@@ -1,0 +1,342 @@
+//! What each program of patchadm is: a table of commands, and the way from the words of a command line to an exit code.
+//!
+//! Called through a link as `pkginfo`, or as `patchadm pkginfo …`, the program is that command with that command's
+//! options, output and exit codes. A command reads its arguments, calls an operation and hands back a
+//! [`Reply`](crate::reply::Reply).
+
+pub mod complete;
+pub mod enclosed;
+pub mod help;
+pub mod sibling;
+pub mod supervisor;
+
+use std::ffi::OsString;
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use crate::call::{
+    Applet, AppletKind, Invocation, Program, RunCommand, Sibling, VerbGroup, Work, place_of_name,
+};
+use crate::reply::advice::mending;
+use crate::reply::exit::record_damage;
+use crate::reply::json::{self, DocumentHead};
+use crate::reply::{Exit, ResultWord, Stop, failure};
+use crate::surroundings::manner::width_of_help;
+use crate::surroundings::{Output, Surroundings};
+use help::{overview, unknown_command, usage_text};
+use sibling::answer;
+
+/// Returns a command that has a name of its own.
+pub const fn classic(name: &'static str, about: &'static str, run: RunCommand) -> Applet {
+    Applet { name, kind: AppletKind::Classic, about, work: Work::Here(run) }
+}
+
+/// Returns a verb.
+pub const fn verb(group: VerbGroup, name: &'static str, about: &'static str, run: RunCommand) -> Applet {
+    Applet { name, kind: AppletKind::Verb(group), about, work: Work::Here(run) }
+}
+
+/// Returns a verb that another program does.
+pub const fn beside(
+    group: VerbGroup,
+    name: &'static str,
+    about: &'static str,
+    sibling: &'static Sibling,
+) -> Applet {
+    Applet { name, kind: AppletKind::Verb(group), about, work: Work::Beside(sibling) }
+}
+
+/// Returns a command with a name of its own that another program does.
+pub const fn classic_beside(name: &'static str, about: &'static str, sibling: &'static Sibling) -> Applet {
+    Applet { name, kind: AppletKind::Classic, about, work: Work::Beside(sibling) }
+}
+
+/// Returns a command that no list shows.
+pub const fn hidden(name: &'static str, kind: AppletKind, run: RunCommand) -> Applet {
+    Applet { name, kind, about: "", work: Work::Here(run) }
+}
+
+/// Runs the command that the words of the command line ask for.
+pub fn main(of: &'static Program, words: impl Iterator<Item = OsString>) -> ExitCode {
+    run(of, words).into()
+}
+
+/// Does the same, for a process that goes on with something else.
+pub fn run(of: &'static Program, words: impl Iterator<Item = OsString>) -> Exit {
+    // Records are for everyone to read, regardless of the caller's umask. Private files set their own mode.
+    let umask = rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
+    // A file that grows beyond the caller's limit makes the writing call fail, and does not end the program. Scripts
+    // get the signal as it was: a handler is not inherited. Without the handler the signal ends the program as before.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
+    let ChosenCommand { applet, program, arguments } = match choose(of, words.collect()) {
+        Ok(choice) => choice,
+        Err(stop) => return finish(of, &mut Output::new(of.name), None, Err(stop.into())),
+    };
+    let mut output = Output::new(program);
+    // Words after `--` are for another command.
+    let mut options = arguments.iter().take_while(|word| *word != "--");
+    let mut in_json = options.any(|word| word == "--json").then_some(applet.name);
+    let result = match Surroundings::read() {
+        Err(error) => Err(error.into()),
+        Ok(surroundings) => {
+            let surroundings = Surroundings { umask: umask.bits(), ..surroundings };
+            let mut call = Invocation {
+                name: applet.name,
+                program,
+                arguments,
+                surroundings,
+                output,
+                in_json: false,
+                is_asked_for_options: false,
+                of,
+            };
+            let result =
+                guarded(|| answer(applet, &mut call)?.print(call.name, call.in_json, &mut call.output));
+            output = call.output;
+            // An action of a verb has a name of its own.
+            in_json = in_json.map(|_| call.name);
+            result
+        }
+    };
+    finish(of, &mut output, in_json, result)
+}
+
+/// Does the work; a panic, whose message has been printed, becomes an internal error with the code of one.
+fn guarded(work: impl FnOnce() -> anyhow::Result<Exit>) -> anyhow::Result<Exit> {
+    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        let message = "internal error: please report it, with the lines above".to_owned();
+        Err(Stop::Refused { exit: Exit::INTERNAL, message }.into())
+    })
+}
+
+/// Which command it is, what it calls itself, and its arguments.
+struct ChosenCommand {
+    applet: &'static Applet,
+    program: &'static str,
+    arguments: Vec<OsString>,
+}
+
+/// Finds the command: by the name of the program, else by the first word that is not a global option.
+fn choose(of: &'static Program, words: Vec<OsString>) -> Result<ChosenCommand, Stop> {
+    let mut words = words.into_iter();
+    let called = words.next().map(PathBuf::from).unwrap_or_default();
+    let mut arguments: Vec<OsString> = words.collect();
+    let by_link = of.applets.iter().find(|applet| applet.has_own_name() && called.ends_with(applet.name));
+    if let Some(applet) = by_link {
+        return Ok(ChosenCommand { applet, program: applet.name, arguments });
+    }
+    let is_internal = |word: &OsString| {
+        of.applets.iter().any(|applet| applet.kind == AppletKind::Internal && word == applet.name)
+    };
+    let name = match (of.only, place_of_name(&arguments)) {
+        (Some(only), _) if !arguments.first().is_some_and(is_internal) => only.into(),
+        (_, Some(place)) => arguments.remove(place),
+        (_, None) => without_command(of, &arguments)?,
+    };
+    let Some(applet) = of.applets.iter().find(|applet| name == applet.name) else {
+        let message = unknown_command(of, &name.to_string_lossy());
+        return Err(Stop::Usage { message, usage: of.usage });
+    };
+    Ok(ChosenCommand { applet, program: applet.program(of.name), arguments })
+}
+
+/// Returns the name of the command that a call without one means; an option may ask for help or the version instead.
+fn without_command(of: &Program, arguments: &[OsString]) -> Result<OsString, Stop> {
+    let asks_for = |options: [&str; 2]| arguments.iter().any(|word| options.iter().any(|one| word == one));
+    if asks_for(["--help", "-h"]) {
+        return Err(Stop::Help(overview(of, width_of_help())));
+    }
+    if asks_for(["--version", "-V"]) {
+        return Err(Stop::Help(format!("{} {}\n", of.name, env!("CARGO_PKG_VERSION"))));
+    }
+    of.overall.map(OsString::from).ok_or_else(|| Stop::Help(overview(of, width_of_help())))
+}
+
+/// Prints the remaining messages, and turns the result into the exit code.
+fn finish(
+    of: &Program,
+    output: &mut Output,
+    in_json: Option<&'static str>,
+    result: anyhow::Result<Exit>,
+) -> Exit {
+    let said = result.or_else(|error| explain(of, output, in_json, &error));
+    let (exit, lost) = match said.and_then(|exit| {
+        output.end_pieces().and_then(|()| output.flush()).map(|()| exit).map_err(anyhow::Error::from)
+    }) {
+        Ok(exit) => (exit, output.take_loss().map(anyhow::Error::from)),
+        Err(error) if is_broken_pipe(&error) => (Exit::PIPE, None),
+        Err(error) => (Exit::failed(Exit::of(&error).cause()), Some(error)),
+    };
+    if let Some(error) = lost {
+        // The unwritten output is lost anyway, which this message reports.
+        let _ = output.error(&format!("cannot write to standard output: {error:#}"));
+    }
+    exit
+}
+
+/// Tells why a command ended early: on standard error, and with `--json` in a document as well.
+fn explain(
+    of: &Program,
+    output: &mut Output,
+    in_json: Option<&'static str>,
+    error: &anyhow::Error,
+) -> anyhow::Result<Exit> {
+    let damage = record_damage(error);
+    let exit = damage.map_or_else(|| Exit::of(error), |_| failure::damaged_code(output.program()));
+    if is_broken_pipe(error) {
+        return Ok(Exit::PIPE);
+    }
+    if let Some(Stop::Help(text)) = error.downcast_ref() {
+        output.document(text)?;
+        return Ok(Exit::OK);
+    }
+    if let Some(Stop::Ended(exit)) = error.downcast_ref() {
+        return Ok(*exit);
+    }
+    if let Some(command) = in_json {
+        let result = (!of.queries.contains(&command)).then(|| result_of(error));
+        let fields = json::ErrorFields { result, error: format!("{error:#}") };
+        output.document(DocumentHead { command, root: None, exit }.document(fields).text()?)?;
+    }
+    let next = damage.map(|damage| format!("\n{}", mending(damage))).unwrap_or_default();
+    output.error(&format!("{error:#}{next}"))?;
+    if let Some(Stop::Usage { usage, .. }) = error.downcast_ref() {
+        output.usage(&usage_text(usage, width_of_help()))?;
+    }
+    Ok(exit)
+}
+
+/// Returns the word for an end by an error.
+fn result_of(error: &anyhow::Error) -> ResultWord {
+    match error.downcast_ref() {
+        Some(Stop::Ran { result, .. }) => *result,
+        _ => ResultWord::of_cause(Exit::of(error).cause()),
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reply::{ExitCause, Reply};
+
+    #[allow(clippy::unnecessary_wraps)] // as commands are
+    fn nothing(_call: &mut Invocation) -> anyhow::Result<Reply> {
+        Ok(Reply::silent(Exit::OK))
+    }
+
+    static PATCHADM: Program = Program {
+        name: "patchadm",
+        about: "Tests",
+        usage: "patchadm [VERB]",
+        ending: "\n",
+        applets: &[
+            verb(VerbGroup::Ask, "list", "list", nothing),
+            verb(VerbGroup::Ask, "status", "say how it is", nothing),
+            verb(VerbGroup::Change, "remove", "remove", nothing),
+            classic("pkginfo", "list packages", nothing),
+            classic("pkgadd", "install packages", nothing),
+            hidden("compress", AppletKind::ForScripts, nothing),
+            hidden("__scripts", AppletKind::Internal, nothing),
+        ],
+        only: None,
+        overall: Some("status"),
+        queries: &["list", "status", "pkginfo"],
+        meant: &[("rm", "remove")],
+        never_suggested: &["remove"],
+    };
+
+    fn chosen(line: &str) -> (String, &'static str, Vec<String>) {
+        let words = line.split(' ').map(OsString::from).collect();
+        let choice = choose(&PATCHADM, words).ok().unwrap();
+        let arguments = choice.arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        (choice.applet.name.to_owned(), choice.program, arguments)
+    }
+
+    #[test]
+    fn a_link_and_a_first_argument_are_the_same_command() {
+        for line in ["/usr/bin/pkginfo -l X", "patchadm pkginfo -l X", "./other pkginfo -l X"] {
+            assert_eq!(
+                chosen(line),
+                ("pkginfo".to_owned(), "pkginfo", vec!["-l".to_owned(), "X".to_owned()])
+            );
+        }
+    }
+
+    #[test]
+    fn commands_for_scripts_are_found_and_in_no_list() {
+        assert_eq!(chosen("/private/tools/compress undo").1, "compress");
+        assert_eq!(chosen("patchadm __scripts").0, "__scripts");
+        let overview = overview(&PATCHADM, 80);
+        assert!(overview.contains("pkgadd") && !overview.contains("__") && !overview.contains("compress"));
+    }
+
+    #[test]
+    fn options_before_the_name_belong_to_the_command() {
+        for (line, expected) in [
+            ("patchadm -R /a --json pkginfo -l", ("pkginfo", "-R /a --json -l")),
+            (
+                "patchadm -q --color never --policy /p list -R /a",
+                ("list", "-q --color never --policy /p -R /a"),
+            ),
+        ] {
+            let (name, _, arguments) = chosen(line);
+            assert_eq!((name.as_str(), arguments.join(" ").as_str()), expected);
+        }
+    }
+
+    #[test]
+    fn a_program_of_one_command_needs_no_name_for_it() {
+        static REPORT: Program = Program {
+            name: "patchadm-report",
+            applets: &[
+                verb(VerbGroup::Ask, "report", "report", nothing),
+                hidden("__complete", AppletKind::Internal, nothing),
+            ],
+            only: Some("report"),
+            overall: None,
+            ..PATCHADM
+        };
+        for (line, name, arguments) in [
+            ("patchadm-report", "report", &[][..]),
+            ("patchadm-report --json report -", "report", &["--json", "report", "-"]),
+            ("patchadm-report -R / --help", "report", &["-R", "/", "--help"]),
+            ("patchadm-report __complete zsh", "__complete", &["zsh"]),
+        ] {
+            let choice = choose(&REPORT, line.split(' ').map(OsString::from).collect()).ok().unwrap();
+            let found: Vec<_> = choice.arguments.iter().map(|word| word.to_str().unwrap()).collect();
+            assert_eq!(
+                (choice.applet.name, choice.program, &found[..]),
+                (name, "patchadm-report", arguments)
+            );
+        }
+    }
+
+    #[test]
+    fn a_panic_is_an_internal_error() {
+        let error = guarded(|| panic!("a defect, made for this test")).unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::INTERNAL);
+        let failed = Exit::failed(ExitCause::NotFound);
+        assert_eq!(guarded(|| Ok(failed)).unwrap(), failed);
+    }
+
+    #[test]
+    fn a_name_that_is_no_command_is_wrong_usage() {
+        let stop = choose(&PATCHADM, ["patchadm", "frobnicate"].map(OsString::from).into()).err().unwrap();
+        assert_eq!(stop.to_string(), "there is no command `frobnicate`");
+        let stop = choose(&PATCHADM, ["patchadm", "lsit"].map(OsString::from).into()).err().unwrap();
+        assert_eq!(stop.to_string(), "there is no command `lsit`\ndid you mean `list`?");
+    }
+
+    #[test]
+    fn a_call_without_a_name_asks_how_the_root_is() {
+        assert_eq!(chosen("patchadm").0, "status");
+        assert_eq!(chosen("patchadm -R /a --json").2, ["-R", "/a", "--json"]);
+    }
+}

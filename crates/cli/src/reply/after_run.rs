@@ -1,0 +1,66 @@
+//! What followed on a run by the policy, in sentences.
+
+use super::words::human;
+use patchadm_core::operation::patches::after_run::AfterRun;
+use patchadm_planning::plan::refusal::Wording;
+use patchadm_rootfs::Root;
+
+/// What followed on a run, as people and programs are told of it.
+#[derive(Debug, Default)]
+pub struct AfterRunEntries {
+    /// The ids of the patches that can no longer be backed out.
+    pub irremovable: Vec<String>,
+    /// Sentences about that, about limits that were not kept, and about free space.
+    pub notes: Vec<String>,
+}
+
+impl AfterRunEntries {
+    /// Returns what followed on a run on a root. A classic command, whose output scripts know, says nothing of free space.
+    pub fn of(root: &Root, after: &AfterRun, is_classic: bool) -> Self {
+        let wording = Wording::of_verbs(root.prefix());
+        let gone = after.irremovable.iter().filter(|patch| !patch.packages.is_empty());
+        let mut notes: Vec<String> = gone
+            .clone()
+            .map(|patch| {
+                let freed = human(patch.freed);
+                format!(
+                    "patch {} is irremovable now, because the policy limits undo data; {freed} freed",
+                    patch.id
+                )
+            })
+            .collect();
+        notes.extend(after.failure.as_ref().map(|failure| {
+            format!("undo data beyond the limits of the policy could not be given up: {failure}")
+        }));
+        notes.extend(after.low_space.as_ref().filter(|_| !is_classic).map(|low| {
+            let percent = u128::from(low.free) * 100 / u128::from(low.size.max(1));
+            format!(
+                "the file system of {} has {percent} % free ({}): {} shows what takes space, {} gives undo data up",
+                low.path,
+                human(low.free),
+                wording.verb("space"),
+                wording.verb("commit --superseded")
+            )
+        }));
+        Self { irremovable: gone.map(|patch| patch.id.to_string()).collect(), notes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use patchadm_core::operation::patches::after_run::LowSpace;
+
+    #[test]
+    fn little_space_is_one_line_that_names_what_helps() {
+        let place = tempfile::tempdir().unwrap();
+        let root = Root::open(place.path()).unwrap();
+        let low_space = Some(LowSpace { path: "/mnt/var/sadm".to_owned(), free: 5 << 20, size: 100 << 20 });
+        let said = AfterRunEntries::of(&root, &AfterRun { low_space, ..AfterRun::default() }, false);
+        let [note] = &said.notes[..] else { panic!("{said:?}") };
+        assert!(note.contains("/mnt/var/sadm has 5 % free (5.0 MiB)"), "{note}");
+        assert!(note.contains(" space`") && note.contains(" commit --superseded`"), "{note}");
+        let none = AfterRunEntries::of(&root, &AfterRun::default(), false);
+        assert!(none.notes.is_empty() && none.irremovable.is_empty());
+    }
+}

@@ -1,0 +1,45 @@
+//! The end of an analysis that cannot be made: the present state, the reason, and the next step.
+
+use std::io;
+
+use crate::reply::depot_end::{depot_advice, depot_exit};
+use crate::reply::{Exit, ExitCause, Stop};
+use patchadm_core::operation::analysis::AnalysisError;
+use patchadm_core::operation::depots::DepotError;
+
+/// A named file has none of the expected forms, or does not exist: the code of patchadd(1M) for it.
+const NOT_USABLE: u8 = 33;
+
+/// A list of packages or patches is damaged: the code of patchadd(1M) for a damaged pkginfo.
+const DAMAGED_LIST: u8 = 28;
+
+/// Returns the refusal of a file.
+pub fn refused(error: &AnalysisError) -> anyhow::Error {
+    let (code, next) = match error {
+        AnalysisError::File { .. } => (NOT_USABLE, "Look at the spelling and at the working directory."),
+        AnalysisError::CrossReference { .. } => {
+            (NOT_USABLE, "Get the file again, as it is, not as a page of a browser.")
+        }
+        AnalysisError::Patches { .. } | AnalysisError::Packages { .. } => {
+            (DAMAGED_LIST, "Take the outputs of the commands again, whole and as they are.")
+        }
+    };
+    let cause = match error {
+        AnalysisError::File { reason, .. } => match reason.kind() {
+            io::ErrorKind::NotFound => ExitCause::NotFound,
+            io::ErrorKind::PermissionDenied => ExitCause::NoRights,
+            _ => ExitCause::Internal,
+        },
+        _ => ExitCause::DamagedInput,
+    };
+    not_analysed(Exit::new(code, cause), &format!("{error}\n{next}"))
+}
+
+/// Returns the refusal of a depot.
+pub fn depot_refused(error: &DepotError) -> anyhow::Error {
+    not_analysed(depot_exit(error), &format!("{error}\n{}", depot_advice(error)))
+}
+
+fn not_analysed(exit: Exit, reason: &str) -> anyhow::Error {
+    Stop::Refused { exit, message: format!("nothing was analysed\n{reason}") }.into()
+}

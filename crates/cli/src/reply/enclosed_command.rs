@@ -1,0 +1,34 @@
+//! How a command ends that runs in an enclosure, or was not started in one: the codes of env(1), and one of our own.
+
+use super::{Exit, ExitCause};
+use patchadm_core::namespaces::{EnclosureEnd, EnclosureError};
+
+/// The code where namespaces are not allowed.
+const NOT_ALLOWED: u8 = 36;
+
+/// The codes of env(1): it failed itself, the command cannot be run, the command is not there.
+const OWN_FAILURE: u8 = 125;
+const NOT_EXECUTABLE: u8 = 126;
+const NOT_THERE: u8 = 127;
+
+/// Returns the end of a command that was run.
+pub fn exit_of_command(end: EnclosureEnd) -> Exit {
+    match end {
+        EnclosureEnd::Exited(0) => Exit::OK,
+        // The words of the command say more of the cause than its code.
+        EnclosureEnd::Exited(code) => Exit::new(u8::try_from(code).unwrap_or(u8::MAX), ExitCause::Internal),
+        EnclosureEnd::Signalled(signal) | EnclosureEnd::Lost(signal) => Exit::by_signal(signal),
+    }
+}
+
+/// Returns the end of a command that was not run.
+pub fn exit_of_enclosure(error: &EnclosureError) -> Exit {
+    match error {
+        EnclosureError::NotAllowed(_) => Exit::new(NOT_ALLOWED, ExitCause::NoRights),
+        EnclosureError::Failed(_) | EnclosureError::NoOverlay(_) | EnclosureError::OverlayRefused(_) => {
+            Exit::new(OWN_FAILURE, ExitCause::Internal)
+        }
+        EnclosureError::NotFound(_) => Exit::new(NOT_THERE, ExitCause::NotFound),
+        EnclosureError::NotExecutable { .. } => Exit::new(NOT_EXECUTABLE, ExitCause::NoRights),
+    }
+}

@@ -1,0 +1,83 @@
+//! The JSON document that a command prints with `--json`.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Instant;
+
+use serde::{Serialize, Serializer};
+
+use crate::reply::cause::ExitCause;
+use crate::reply::exit::Exit;
+use crate::reply::result_word::ResultWord;
+use patchadm_svr4::package::control::visible_json;
+
+/// The version of the schema; field names never change their meaning within it.
+pub const SCHEMA: &str = "patchadm/1";
+
+/// A document, not yet written.
+#[derive(Debug, Serialize)]
+pub struct JsonDocument<B> {
+    schema: &'static str,
+    command: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    root: Option<String>,
+    exit: ExitFields,
+    #[serde(flatten)]
+    body: B,
+}
+
+#[derive(Debug, Serialize)]
+struct ExitFields {
+    code: u8,
+    name: ExitCause,
+}
+
+/// The body of the document of a command that ended early.
+#[derive(Clone, Debug, Serialize)]
+pub struct ErrorFields {
+    /// The word for the end, of a command that can change or make something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<ResultWord>,
+    /// The message of the error.
+    pub error: String,
+}
+
+/// The first fields of every document: the command, its root, and the exit code.
+#[derive(Clone, Copy, Debug)]
+pub struct DocumentHead<'a> {
+    pub command: &'static str,
+    pub root: Option<&'a Path>,
+    pub exit: Exit,
+}
+
+impl DocumentHead<'_> {
+    /// Returns a document whose other fields are those of `body`, a struct or map.
+    pub fn document<B: Serialize>(self, body: B) -> JsonDocument<B> {
+        let root = self.root.map(|root| root.display().to_string());
+        let exit = ExitFields { code: self.exit.code(), name: self.exit.cause() };
+        JsonDocument { schema: SCHEMA, command: self.command, root, exit, body }
+    }
+}
+
+impl<B: Serialize> JsonDocument<B> {
+    /// Returns the text of the document, with a newline at its end.
+    pub fn text(&self) -> serde_json::Result<Vec<u8>> {
+        let text = serde_json::to_string_pretty(self)?;
+        Ok((visible_json(&text).into_owned() + "\n").into_bytes())
+    }
+}
+
+/// Serializes texts that need not be UTF-8.
+pub fn as_texts<S: Serializer>(texts: &[Vec<u8>], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(texts.iter().map(|text| String::from_utf8_lossy(text)))
+}
+
+/// Serializes a value as the text that is shown of it.
+pub fn as_text<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+/// Returns the time since a moment, in milliseconds.
+pub fn milliseconds_since(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,168 @@
+//! An applied patch as `list` and `show` tell of it.
+
+use std::io;
+
+use serde::Serialize;
+
+use crate::reply::kept_shlibs::KeptShlibs;
+use crate::reply::removable::RemovableEntry;
+use crate::reply::trial_standing::TrialStanding;
+use crate::reply::undo::{UndoEntry, undo_in_brief};
+use crate::surroundings::{Output, Shade};
+use patchadm_changeset::format::history::SignatureRecord;
+use patchadm_core::operation::patches::overtaken::NativeOverview;
+use patchadm_core::operation::queries::inspect::InspectedPatch;
+use patchadm_inputs::format::overtaken::OvertakenState;
+use patchadm_svr4::patch::PatchList;
+
+/// An applied patch; its fields are those of the JSON documents of `list` and `show`.
+#[derive(Debug, Serialize)]
+pub struct ListedPatch {
+    pub id: String,
+    pub state: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// RFC 3339 with its offset; null where the words do not tell the moment.
+    pub date: Option<String>,
+    pub date_text: Option<String>,
+    pub host: Option<String>,
+    pub synopsis: Option<String>,
+    pub packages: Vec<String>,
+    pub obsoletes: Vec<String>,
+    pub requires: Vec<String>,
+    pub incompatibles: Vec<String>,
+    /// What it fixes.
+    pub fixes: Vec<String>,
+    /// The SHA-256 of the patch, where the root recorded it.
+    pub sha256: Option<String>,
+    pub undo: Vec<UndoEntry>,
+    pub removable: RemovableEntry,
+    /// Whether undo data and objects were read for that.
+    pub checked: bool,
+    /// What a refresh would make of it, or has made of a part of it, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub native: Option<String>,
+    /// The trial that it is on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trial: Option<TrialStanding>,
+    /// The verdict on its signature when it was applied, if a list asked for it and the history tells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signature: Option<SignatureRecord>,
+    /// The libraries from before it that stay for those who still load them.
+    #[serde(skip_serializing_if = "KeptShlibs::is_empty")]
+    pub kept_shlibs: KeptShlibs,
+}
+
+impl From<&InspectedPatch> for ListedPatch {
+    fn from(one: &InspectedPatch) -> Self {
+        let words = |list: &PatchList| list.iter().map(ToString::to_string).collect();
+        Self {
+            id: one.patch.id.to_string(),
+            state: one.state.clone(),
+            by: one.by.clone(),
+            date: one.date.map(|date| date.to_rfc3339()),
+            date_text: one.date_text.clone(),
+            host: one.host.clone(),
+            synopsis: one.words.synopsis.clone(),
+            packages: one.patch.packages.iter().map(ToString::to_string).collect(),
+            obsoletes: words(&one.patch.obsoletes),
+            requires: one.patch.requires.iter().map(ToString::to_string).collect(),
+            incompatibles: words(&one.patch.incompatibles),
+            fixes: one.fixes.fixes.to_strings(),
+            sha256: one.fixes.sha256.clone(),
+            undo: one.undo.iter().map(UndoEntry::from).collect(),
+            removable: RemovableEntry::at_a_glance(&one.backout),
+            checked: false,
+            native: None,
+            trial: None,
+            signature: None,
+            kept_shlibs: KeptShlibs::of(&one.kept),
+        }
+    }
+}
+
+impl ListedPatch {
+    /// Returns the same with what dpkg or rpm did to its packages. A patch that a refresh would end is not effective, and one
+    /// that lost its fix at some paths only in part.
+    #[must_use]
+    pub fn beside(mut self, overview: &NativeOverview) -> Self {
+        if let Some(end) = overview.would_end(&self.id) {
+            self.state = vec![match end.state {
+                OvertakenState::Contained => "contained",
+                OvertakenState::Removed => "removed",
+                _ => "lost",
+            }];
+            self.native = Some(end.told());
+        } else if let Some(lost) = overview.partly_lost(&self.id) {
+            self.state.push("partly-lost");
+            self.native = Some(lost.told());
+        } else if overview.partly.iter().any(|id| id.as_str() == self.id) {
+            self.state.push("partly-overtaken");
+        }
+        self
+    }
+
+    /// Returns the same with the trial of its root, if that is about it.
+    #[must_use]
+    pub fn on_trial(mut self, trial: Option<&TrialStanding>) -> Self {
+        self.trial = trial.filter(|trial| trial.is_about(&self.id)).cloned();
+        self
+    }
+
+    /// Returns the same with the verdict on its signature.
+    #[must_use]
+    pub fn signed(self, signature: Option<SignatureRecord>) -> Self {
+        Self { signature, ..self }
+    }
+
+    /// Returns the state with the patch that causes it, or what dpkg or rpm did.
+    pub fn state_text(&self) -> String {
+        if let Some(native) = &self.native {
+            return native.clone();
+        }
+        let by = self.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+        let state = self.state.join(", ").replace("partly-overtaken", "partly overtaken");
+        format!("{state}{by}")
+    }
+
+    /// Tells whether it stands, and lost its fix at some paths.
+    pub fn is_partly_lost(&self) -> bool {
+        self.state.contains(&"partly-lost")
+    }
+
+    /// Returns the state in words; of a patch that lost its fix at some paths, all that it is.
+    pub fn state_or_states(&self) -> String {
+        if self.is_partly_lost() { self.state.join(", ").replace('-', " ") } else { self.state_text() }
+    }
+
+    /// Returns the line of a list in which ids are this wide.
+    pub fn line(&self, width: usize) -> String {
+        self.parts(width).into_iter().map(|(_, text)| text).collect()
+    }
+
+    /// Prints that line, with colours where they are wanted.
+    pub fn print(&self, output: &mut Output, width: usize) -> io::Result<()> {
+        self.parts(width).into_iter().try_for_each(|(shade, text)| output.shaded(shade, text))?;
+        output.line("")
+    }
+
+    /// Returns the parts of the line, each with what its colour says.
+    fn parts(&self, width: usize) -> [(Option<Shade>, String); 5] {
+        let (state, undo) = (self.state_text(), undo_in_brief(&self.undo));
+        let after_id = " ".repeat(width.saturating_sub(self.id.len()) + 2);
+        let after_state = " ".repeat(24_usize.saturating_sub(state.chars().count()) + 2);
+        let date = self.date_text.as_deref().unwrap_or("no date recorded");
+        [
+            (Some(Shade::Id), self.id.clone()),
+            (None, after_id),
+            (self.shade(), state),
+            (None, format!("{after_state}{date}  undo data: ")),
+            (Shade::of_state(&undo), undo),
+        ]
+    }
+
+    /// Returns the colour of the state.
+    pub fn shade(&self) -> Option<Shade> {
+        self.state.iter().find_map(|state| Shade::of_state(state))
+    }
+}

@@ -1,0 +1,118 @@
+//! The answer of a command: one value, the faces that render it, and the exit code.
+//!
+//! A command hands back a `Reply`. Its report is printed as text, for people and for scripts that read it, or with
+//! `--json` as one document; commands that speak while they work print that part themselves. The page is a face for a
+//! browser, written to a file.
+
+pub mod adopted;
+pub mod advice;
+pub mod after_run;
+pub mod analysis_end;
+pub mod cause;
+pub mod cause_of;
+pub mod change_entry;
+pub mod depot_end;
+pub mod enclosed_command;
+pub mod exchange_entry;
+pub mod exit;
+pub mod failure;
+pub mod json;
+pub mod kept_shlibs;
+pub mod listed_patch;
+pub mod merge_entry;
+pub mod object_state;
+pub mod overtaken;
+pub mod package_entry;
+pub mod packages;
+pub mod page;
+pub mod patch_entry;
+pub mod patch_list;
+pub mod patch_list_entry;
+pub mod patch_text;
+pub mod patches;
+pub mod preparation;
+pub mod promotion;
+pub mod refreshed;
+pub mod removable;
+pub mod result_word;
+pub mod shlibs_entry;
+pub mod text;
+pub mod trial_entry;
+pub mod trial_standing;
+pub mod undo;
+pub mod unified_diff;
+pub mod words;
+
+pub use cause::ExitCause;
+pub use exit::{Exit, Stop};
+pub use result_word::ResultWord;
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::surroundings::Output;
+use json::DocumentHead;
+use patchadm_rootfs::Root;
+
+/// The answer of a command.
+pub struct Reply {
+    exit: Exit,
+    root: Option<PathBuf>,
+    report: Option<Box<dyn Faces>>,
+}
+
+/// A report that can be printed. Its serialized fields are those of its JSON document.
+pub trait CommandReport: Serialize {
+    /// Prints the text face; some answers are only an exit code.
+    fn print_text(&self, _output: &mut Output) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    /// Prints the remarks that go to standard error after either form of the reply.
+    fn print_remarks(&self, _output: &mut Output) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
+/// A report of any type, to be printed by the face that is wanted.
+trait Faces {
+    fn print(&self, head: DocumentHead<'_>, in_json: bool, output: &mut Output) -> anyhow::Result<()>;
+}
+
+impl<R: CommandReport> Faces for R {
+    fn print(&self, head: DocumentHead<'_>, in_json: bool, output: &mut Output) -> anyhow::Result<()> {
+        if in_json {
+            output.document(head.document(self).text()?)?;
+        } else {
+            self.print_text(output)?;
+        }
+        self.print_remarks(output)
+    }
+}
+
+impl Reply {
+    /// An answer that is only an exit code: everything has been said.
+    pub fn silent(exit: Exit) -> Self {
+        Self { exit, root: None, report: None }
+    }
+
+    /// An answer about nothing or about this machine.
+    pub fn new(exit: Exit, report: impl CommandReport + 'static) -> Self {
+        Self { exit, root: None, report: Some(Box::new(report)) }
+    }
+
+    /// An answer about a root, which its document names.
+    pub fn about(root: &Root, exit: Exit, report: impl CommandReport + 'static) -> Self {
+        Self { root: Some(root.prefix().to_owned()), ..Self::new(exit, report) }
+    }
+
+    /// Prints the face that is wanted; the exit code of the command.
+    pub fn print(self, command: &'static str, in_json: bool, output: &mut Output) -> anyhow::Result<Exit> {
+        let head = DocumentHead { command, root: self.root.as_deref(), exit: self.exit };
+        if let Some(report) = self.report {
+            report.print(head, in_json, output)?;
+        }
+        Ok(self.exit)
+    }
+}

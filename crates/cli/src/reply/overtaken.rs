@@ -1,0 +1,199 @@
+//! Patches that dpkg or rpm overtook, and registrations that are stale, as queries tell of them.
+
+use serde::Serialize;
+
+use crate::reply::{Exit, ExitCause};
+use patchadm_core::operation::patches::overtaken::NativeOverview;
+use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenState};
+use patchadm_inputs::native::NativeChange;
+use patchadm_planning::plan::refusal::{Wording, of_native_change};
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::{ObjectPath, PkgInst};
+
+/// The fix of a patch is lost, or a registration is stale, where `--check` asks for that.
+pub const NATIVE_CHANGED: Exit = Exit::new(68, ExitCause::NativeChanged);
+
+/// What a refresh or the operator has to take up on a root; its fields are those of the JSON documents.
+#[derive(Debug, Default, Serialize)]
+pub struct NativeEntries {
+    /// The patches whose fix is lost, or would be with the next refresh.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    lost: Vec<OvertakenEntry>,
+    /// The registrations that no longer say what dpkg or rpm says.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stale: Vec<StaleEntry>,
+    /// Why it is not known what a refresh would do.
+    #[serde(skip)]
+    unknown: Option<String>,
+}
+
+impl NativeEntries {
+    pub fn of(overview: &NativeOverview) -> Self {
+        Self {
+            lost: overview.lost().map(OvertakenEntry::of).collect(),
+            stale: overview.changes.iter().map(StaleEntry::of).collect(),
+            unknown: overview.unknown.clone(),
+        }
+    }
+
+    /// Returns how a command with `--check` ends. What it found itself comes first; what cannot be known is not in order.
+    pub fn checked(&self, found: Exit) -> Exit {
+        let is_in_order = self.lost.is_empty() && self.stale.is_empty() && self.unknown.is_none();
+        if found == Exit::OK && !is_in_order { NATIVE_CHANGED } else { found }
+    }
+
+    /// Returns each stale registration with the difference.
+    pub fn stale(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.stale.iter().map(|stale| (stale.package.as_str(), stale.reason.as_str()))
+    }
+
+    /// Returns each lost fix with what is told of it.
+    pub fn lost(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.lost.iter().map(|lost| (lost.id.as_str(), lost.told.as_str()))
+    }
+
+    /// Returns the paths at which the fix of a patch is lost.
+    pub fn lost_paths(&self, id: &str) -> impl Iterator<Item = &str> {
+        let of = self.lost.iter().find(|lost| lost.id == id);
+        of.into_iter().flat_map(|lost| &lost.paths).map(String::as_str)
+    }
+
+    /// Returns a line for each lost fix.
+    pub fn lost_lines(&self) -> impl Iterator<Item = String> {
+        self.lost().map(|(id, told)| format!("{id}: {told}"))
+    }
+
+    /// Returns the notes about stale registrations, each with the command that takes the change up.
+    pub fn remarks(&self) -> impl Iterator<Item = String> {
+        self.unknown.iter().cloned().chain(self.stale.iter().map(StaleEntry::sentence))
+    }
+}
+
+/// A patch that ended because its package was changed; its fields are those of the JSON documents.
+#[derive(Debug, Serialize)]
+pub struct OvertakenEntry {
+    pub id: String,
+    pub outcome: OvertakenState,
+    pub manager: String,
+    pub name: String,
+    pub version: String,
+    pub fixed_in: Option<String>,
+    pub fixes: Vec<String>,
+    /// The paths at which what it did is gone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
+    pub time: Option<String>,
+    #[serde(skip)]
+    pub told: String,
+}
+
+impl OvertakenEntry {
+    pub fn of(patch: &OvertakenPatch) -> Self {
+        Self {
+            id: patch.patch.clone(),
+            outcome: patch.state,
+            manager: patch.manager.clone(),
+            name: patch.package.clone(),
+            version: patch.version.clone(),
+            fixed_in: patch.fixed_in.clone(),
+            fixes: patch.fixes.clone(),
+            paths: patch.lost_paths().map(|path| path.to_string()).collect(),
+            time: Some(patch.time.clone()).filter(|time| !time.is_empty()),
+            told: patch.told(),
+        }
+    }
+
+    /// Returns what to type next; `None` if nothing has to be done.
+    pub fn next_step(&self, wording: &Wording) -> Option<String> {
+        let Self { id, name, version, .. } = self;
+        let accept = wording.verb(&format!("adopt --refresh --accept {id}"));
+        let add = wording.verb("add PATCH");
+        match self.outcome {
+            OvertakenState::Lost => {
+                Some(format!("{add} applies a patch for {name} {version}; {accept} accepts the loss"))
+            }
+            OvertakenState::PartlyLost => Some(format!(
+                "{} takes out what is left of it; {accept} accepts the loss",
+                wording.removal(id)
+            )),
+            _ => None,
+        }
+    }
+
+    /// Returns the paths at which the fix is lost, as the host sees them.
+    pub fn shown_paths(&self, root: &Root) -> Vec<String> {
+        let show = |path: &String| {
+            ObjectPath::new(path.as_bytes()).map_or_else(|_| path.clone(), |path| root.show(&path))
+        };
+        self.paths.iter().map(show).collect()
+    }
+
+    /// Returns the lines of `show` and `why` about these paths.
+    pub fn path_lines(&self, root: &Root) -> impl Iterator<Item = (&'static str, String)> {
+        let names = std::iter::once("Lost at").chain(std::iter::repeat(""));
+        names.zip(self.shown_paths(root))
+    }
+
+    /// Returns one sentence about a patch that is no longer applied.
+    fn sentence(&self, root: &Root) -> String {
+        let at = match self.shown_paths(root).as_slice() {
+            [] => String::new(),
+            [path] => format!(", at {path}"),
+            [path, others @ ..] => format!(", at {path} and {} more", others.len()),
+        };
+        format!("{}{at}", self.told)
+    }
+}
+
+/// Returns how a patch ended whose package dpkg or rpm changed: a sentence, and a second one with the next command, if one is
+/// needed. Returns `None` if the patch did not end.
+pub fn ending_of(root: &Root, id: &str) -> Option<(String, Option<String>)> {
+    let overview = NativeOverview::of_ended(root);
+    let ended = overview.of_patch(id).map(OvertakenEntry::of)?;
+    Some((ended.sentence(root), ended.next_step(&Wording::of_verbs(root.prefix()))))
+}
+
+/// A registration that no longer says what its package manager says.
+#[derive(Debug, Serialize)]
+struct StaleEntry {
+    package: String,
+    reason: String,
+    /// What to do about it; empty if nothing can be said.
+    #[serde(skip)]
+    advice: String,
+}
+
+impl StaleEntry {
+    fn of((package, change): (&PkgInst, &NativeChange)) -> Self {
+        let advice = of_native_change(change, &Wording::default());
+        Self { package: package.to_string(), reason: change.to_string(), advice }
+    }
+
+    /// Returns the sentence with the command that takes the change up.
+    fn sentence(&self) -> String {
+        let Self { package, reason, advice } = self;
+        match advice.as_str() {
+            "" => format!("package {package}: {reason}"),
+            advice => format!("package {package}: {reason}; {advice}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_command_found_itself_comes_before_what_is_lost_stale_or_unknown() {
+        let damaged = Exit::failed(ExitCause::DamagedRecord);
+        let stale = StaleEntry { package: "DEBweb".to_owned(), reason: String::new(), advice: String::new() };
+        let unknown = Some("the policy cannot be read".to_owned());
+        for entries in [
+            NativeEntries { stale: vec![stale], ..NativeEntries::default() },
+            NativeEntries { unknown, ..NativeEntries::default() },
+        ] {
+            assert_eq!((entries.checked(Exit::OK), entries.checked(damaged)), (NATIVE_CHANGED, damaged));
+        }
+        assert_eq!(NativeEntries::default().checked(Exit::OK), Exit::OK);
+    }
+}

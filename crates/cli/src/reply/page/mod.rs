@@ -1,0 +1,60 @@
+//! The third form of an answer: a page for a browser, one file that requests nothing else.
+//!
+//! Its policy allows its own style and script by their digests and nothing else: no request, no image, no form. All its
+//! information is there without the script. Texts of strangers are always shown as text.
+
+mod content;
+mod document;
+mod graph;
+mod layout;
+mod palette;
+mod references;
+mod section;
+mod tables;
+
+pub use content::{Page, PagePatch, PageSection, PatchState};
+pub use tables::{PageCell, PageList, PagePart, PageRow, PageStory, PageTable, TablePage, html_of_tables};
+
+use maud::html;
+
+use document::{PageHead, document};
+use section::SectionView;
+
+/// Formats a page about patches as one HTML document.
+pub fn html_of(page: &Page) -> String {
+    let main = html! {
+        @for (number, section) in page.sections.iter().enumerate() {
+            (SectionView::new(number, section).markup())
+        }
+    };
+    document(&PageHead { title: &page.title, facts: &page.facts, skip: "To the patches" }, &main)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_strangers_are_text_wherever_they_stand() {
+        let hostile = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(1)>\u{202e}\0";
+        let patch = PagePatch {
+            base: hostile.to_owned(),
+            synopsis: hostile.to_owned(),
+            installed: Some(hostile.to_owned()),
+            packages: vec![hostile.to_owned()],
+            requires: vec![format!("{hostile}-01")],
+            date: Some(hostile.to_owned()),
+            ..PagePatch::default()
+        };
+        let section = PageSection {
+            heading: hostile.to_owned(),
+            facts: vec![("Root".to_owned(), hostile.to_owned())],
+            patches: vec![patch],
+            notes: vec![hostile.to_owned()],
+        };
+        let page = html_of(&Page { title: hostile.to_owned(), sections: vec![section], ..Page::default() });
+        assert_eq!((page.matches("<script").count(), page.matches("</script").count()), (1, 1));
+        assert!(!page.contains("<img") && !page.contains('\0') && !page.contains('\u{202e}'));
+        assert!(page.contains(r"\u{202e}\u{0}"));
+    }
+}

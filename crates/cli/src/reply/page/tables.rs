@@ -1,0 +1,271 @@
+//! Pages of tables: values with texts as strangers wrote them, and their markup.
+
+use std::borrow::Cow;
+
+use maud::{Markup, html};
+
+use super::document::{PageHead, document};
+use super::section::facts;
+use patchadm_svr4::package::control::visible;
+
+/// A page of parts, each with a table, stories, or only remarks.
+#[derive(Clone, Debug, Default)]
+pub struct TablePage {
+    pub title: String,
+    /// The facts about the whole page: names and values.
+    pub facts: Vec<(String, String)>,
+    /// The words of the link to the parts, for those who do not see the page.
+    pub skip: &'static str,
+    pub parts: Vec<PagePart>,
+}
+
+/// A part of a page.
+#[derive(Clone, Debug, Default)]
+pub struct PagePart {
+    pub heading: String,
+    pub remarks: Vec<String>,
+    pub table: Option<PageTable>,
+    pub stories: Vec<PageStory>,
+}
+
+/// A table.
+#[derive(Clone, Debug, Default)]
+pub struct PageTable {
+    pub caption: String,
+    pub columns: Vec<Cow<'static, str>>,
+    /// The kinds of rows that a reader can choose among, each with its words; a table without any is not sorted and filtered.
+    pub kinds: Vec<(&'static str, &'static str)>,
+    pub rows: Vec<PageRow>,
+}
+
+/// A row of a table; its first cell is its head.
+#[derive(Clone, Debug, Default)]
+pub struct PageRow {
+    /// Its kinds, with blanks between them.
+    pub kind: Cow<'static, str>,
+    pub cells: Vec<PageCell>,
+}
+
+/// A cell of a table.
+#[derive(Clone, Debug, Default)]
+pub struct PageCell {
+    pub text: String,
+    /// The class of its colour, or `number`.
+    pub class: &'static str,
+    /// The number by which it is sorted.
+    pub key: Option<u64>,
+    /// What it leads to: a path beside the page, or a web address.
+    pub link: Option<String>,
+    /// The names that its text counts; the reader opens the list.
+    pub list: Option<PageList>,
+}
+
+/// A list of names that is closed until the reader opens it.
+#[derive(Clone, Debug, Default)]
+pub struct PageList {
+    pub names: Vec<String>,
+    /// The number of names that are left out.
+    pub more: usize,
+}
+
+/// A subject with its facts, and lines that somebody printed.
+#[derive(Clone, Debug, Default)]
+pub struct PageStory {
+    pub heading: String,
+    pub facts: Vec<(String, String)>,
+    /// What it leads to, with the words for it.
+    pub link: Option<(String, String)>,
+    pub lines: Vec<String>,
+}
+
+impl PageTable {
+    /// Tells whether a column has numbers alone: its head stands above them, on the right.
+    fn is_of_numbers(&self, column: usize) -> bool {
+        let is_number = |row: &PageRow| row.cells.get(column).is_some_and(|cell| cell.class == "number");
+        !self.rows.is_empty() && self.rows.iter().all(is_number)
+    }
+}
+
+impl PageCell {
+    /// Returns a cell with a text.
+    pub fn of(text: impl Into<String>) -> Self {
+        Self { text: text.into(), ..Self::default() }
+    }
+
+    /// Returns a cell with a number, by which it is sorted; one without is empty.
+    pub fn of_number(number: Option<u64>, words: impl Fn(u64) -> String) -> Self {
+        let text = number.map(words).unwrap_or_default();
+        Self { text, class: "number", key: Some(number.unwrap_or_default()), ..Self::default() }
+    }
+
+    /// Returns a cell with the number of names, which the reader can open; of none it is a plain 0.
+    pub fn of_list(list: PageList) -> Self {
+        let number = list.names.len().saturating_add(list.more) as u64;
+        let list = Some(list).filter(|_| number > 0);
+        Self { class: "list", list, ..Self::of_number(Some(number), |number| number.to_string()) }
+    }
+}
+
+/// Formats a page of tables as one HTML document.
+pub fn html_of_tables(page: &TablePage) -> String {
+    let main = html! {
+        (contents(page))
+        @for (number, part) in page.parts.iter().enumerate() { (part_markup(number, part)) }
+    };
+    document(&PageHead { title: &page.title, facts: &page.facts, skip: page.skip }, &main)
+}
+
+/// Returns the links to the parts, where there are several.
+fn contents(page: &TablePage) -> Markup {
+    html! {
+        @if page.parts.len() > 2 {
+            nav aria-label="Parts of this page" {
+                ul {
+                    @for (number, part) in page.parts.iter().enumerate() {
+                        li { a href=(format!("#s{number}")) { (visible(&part.heading)) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn part_markup(number: usize, part: &PagePart) -> Markup {
+    let name = format!("s{number}");
+    html! {
+        section aria-labelledby=(name) {
+            h2 id=(name) { (visible(&part.heading)) }
+            @for remark in &part.remarks { p { (visible(remark)) } }
+            @if let Some(table) = &part.table {
+                @if !table.kinds.is_empty() { (filter(number, table)) }
+                (table_markup(number, table))
+            }
+            @for story in &part.stories { (story_markup(story)) }
+        }
+    }
+}
+
+/// Returns the form that narrows a table; the script shows it.
+fn filter(number: usize, table: &PageTable) -> Markup {
+    html! {
+        form id=(format!("f{number}")) hidden {
+            label { "Search" input type="search" autocomplete="off"; }
+            label {
+                "Show"
+                select autocomplete="off" {
+                    option value="" { "all" }
+                    @for (kind, words) in &table.kinds { option value=(kind) { (words) } }
+                }
+            }
+            output aria-live="polite" {}
+        }
+    }
+}
+
+fn table_markup(number: usize, table: &PageTable) -> Markup {
+    let sorts = (!table.kinds.is_empty()).then(|| format!("f{number}"));
+    html! {
+        div.wide role="region" aria-label=(visible(&table.caption)) tabindex="0" {
+            table data-sorts=[sorts] {
+                caption.quiet { (visible(&table.caption)) }
+                thead {
+                    tr {
+                        @for (place, name) in table.columns.iter().enumerate() {
+                            th scope="col" class=[table.is_of_numbers(place).then_some("number")] { (visible(name)) }
+                        }
+                    }
+                }
+                tbody {
+                    @for row in &table.rows {
+                        tr data-kinds=(visible(&row.kind)) {
+                            @for (place, cell) in row.cells.iter().enumerate() {
+                                @if place == 0 {
+                                    th scope="row" { (content(cell)) }
+                                } @else {
+                                    td class=(cell.class) data-key=[cell.key] dir="auto" { (content(cell)) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn content(cell: &PageCell) -> Markup {
+    html! {
+        @match (&cell.link, &cell.list) {
+            (Some(link), _) => a href=(link) { (visible(&cell.text)) },
+            (None, Some(list)) => (list_markup(&cell.text, list)),
+            (None, None) => (visible(&cell.text)),
+        }
+    }
+}
+
+/// The longest list that is open on paper, where nobody can open it.
+const FEW: usize = 16;
+
+/// Returns a list that is closed. A name that may run from right to left is kept apart from those beside it.
+fn list_markup(words: &str, list: &PageList) -> Markup {
+    let is_short = list.names.len() <= FEW && list.more == 0;
+    html! {
+        details class=[is_short.then_some("few")] {
+            summary { (visible(words)) }
+            @for (at, name) in list.names.iter().enumerate() {
+                @if at > 0 { ", " }
+                @if name.is_ascii() { (visible(name)) } @else { bdi { (visible(name)) } }
+            }
+            @if list.more > 0 { " and " (list.more) " more" }
+        }
+    }
+}
+
+fn story_markup(story: &PageStory) -> Markup {
+    html! {
+        article {
+            h3 { (visible(&story.heading)) }
+            (facts(&story.facts))
+            @if let Some((link, words)) = &story.link { p { a href=(link) { (visible(words)) } } }
+            @if !story.lines.is_empty() {
+                pre.wide tabindex="0" { @for line in &story.lines { (visible(line)) "\n" } }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_strangers_are_text_in_every_cell_and_story() {
+        let hostile =
+            "</script><script>alert(1)</script>\"'><img src=x onerror=alert(1)>\u{202e}\r\n\u{1b}[2J";
+        let text = || hostile.to_owned();
+        let list = PageList { names: vec![text(), text()], more: 1 };
+        let table = PageTable {
+            caption: text(),
+            columns: vec!["Package".into(), text().into()],
+            kinds: vec![("done", "done")],
+            rows: vec![PageRow {
+                kind: "done".into(),
+                cells: vec![PageCell::of(hostile), PageCell::of_list(list)],
+            }],
+        };
+        let story = PageStory {
+            heading: text(),
+            facts: vec![("Reason".to_owned(), text())],
+            link: Some(("logs/a-1.log".to_owned(), text())),
+            lines: vec![text()],
+        };
+        let part =
+            PagePart { heading: text(), remarks: vec![text()], table: Some(table), stories: vec![story] };
+        let parts = vec![part.clone(), part.clone(), part];
+        let page = TablePage { title: text(), parts, ..TablePage::default() };
+        let page = html_of_tables(&page);
+        assert_eq!((page.matches("<script").count(), page.matches("</script").count()), (1, 1));
+        assert!(!page.contains("<img") && !page.contains('\u{1b}') && !page.contains('\u{202e}'));
+        assert!(page.contains(r"\u{202e}\u{d}\u{a}\u{1b}[2J"), "{page}");
+    }
+}

@@ -1,0 +1,379 @@
+//! One patch in the answer of a command about patches; its fields are those of the JSON document.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+
+use serde::Serialize;
+
+use super::change_entry::{ChangeEntry, size_of};
+use super::exit::Exit;
+use super::failure;
+use super::json::as_text;
+use super::kept_shlibs::KeptShlibs;
+use super::merge_entry::MergeEntry;
+use super::result_word::ResultWord;
+use super::shlibs_entry::LibrariesEntry;
+use super::undo::{self, UndoEntry};
+use patchadm_changeset::format::history::SignatureRecord;
+use patchadm_core::operation::changed_texts::ChangedTexts;
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::patches::apply::ApplyOutcome;
+use patchadm_core::operation::queries::changed_objects::{ChangedObject, PatchAction};
+use patchadm_inputs::sign::Verdict;
+use patchadm_planning::plan::patch::engine::PlannedScript;
+use patchadm_planning::plan::patch::patch_plan::MovedObject;
+use patchadm_planning::plan::refusal::Command;
+use patchadm_planning::plan::rights::{Grant, grants};
+use patchadm_planning::plan::{Action, Plan, SpaceNeed};
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_svr4::patch::Requirement;
+
+/// One patch in the answer; its fields are those of the JSON document.
+#[derive(Debug, Serialize)]
+pub struct PatchEntry {
+    /// The id, or the name of the operand where it has none.
+    pub id: String,
+    /// The outcome: `applied`, `removed`, `planned`, or why not.
+    pub verdict: &'static str,
+    /// The exit code that the patch alone would have had.
+    #[serde(rename = "code")]
+    pub exit: Exit,
+    /// The reason of a refusal or failure; empty if the patch went well.
+    pub reason: String,
+    /// The packages that the patch changes.
+    pub packages: Vec<String>,
+    /// The number of objects by kind of change.
+    pub files: ChangeCounts,
+    /// The size of new objects in bytes.
+    pub bytes: u64,
+    /// The undo data of the change, package by package.
+    pub undo: Vec<UndoEntry>,
+    /// The reboot that the patch asks for after installation.
+    pub reboot: Option<&'static str>,
+    /// The programs that run the old version until they are restarted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub in_use: Vec<ProcessEntry>,
+    /// The set-id programs and devices that the patch makes or changes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub privileged: Vec<GrantEntry>,
+    /// The procedure scripts that run, in their order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub scripts: Vec<ScriptEntry>,
+    /// The recorded objects that were not there and are made again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
+    /// The objects that it had found and that undo data of later patches brings back from now on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub moved: Vec<MovedEntry>,
+    /// Whether it was named, or is pulled in; only of a patch of a set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub named: Option<bool>,
+    /// The patches for which it is pulled in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub because: Vec<String>,
+    /// The depot that has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub depot: Option<String>,
+    /// The patches that it needs according to the index of its depot.
+    #[serde(skip)]
+    pub requires: Vec<Requirement>,
+    /// The known facts about its signature, if it was examined or an option forbade that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signature: Option<SignatureRecord>,
+    /// The report about libraries, if they were examined.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shlibs: Option<LibrariesEntry>,
+    /// The libraries from before the patch that stay for those who still load them.
+    #[serde(skip_serializing_if = "KeptShlibs::is_empty")]
+    pub kept_shlibs: KeptShlibs,
+    /// The space that the patch needs on each file system.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub space: Vec<SpaceEntry>,
+    /// The edited files that stay, each with the version of the patch beside it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub merges: Vec<MergeEntry>,
+    /// Notes for a person, in sentences.
+    pub notes: Vec<String>,
+    /// Each object with what happens to it; only of a patch that was not carried out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Vec<ChangeEntry>>,
+    /// Each object with what would happen to it if the edited ones were replaced; only of a patch that is planned and refused
+    /// because of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub over_edits: Option<Vec<ChangeEntry>>,
+    /// The size of the objects that undo data keeps, in bytes before compression; only of a planned patch.
+    #[serde(skip)]
+    pub saved_bytes: u64,
+    /// Whether the patch came as far as a plan.
+    #[serde(skip)]
+    pub has_plan: bool,
+    /// The plan that was carried out.
+    #[serde(skip)]
+    pub carried_out: Option<Plan>,
+    #[serde(skip)]
+    pub failure: Option<Failure>,
+}
+
+impl PatchEntry {
+    /// Tells whether nothing has to be done: the patch is in force anyway or has no package here.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.verdict, "already-applied" | "superseded" | "obsoleted" | "not-applicable")
+    }
+
+    /// Tells whether another patch of the command kept it from being tried.
+    pub fn is_untried(&self) -> bool {
+        self.verdict == "not-tried"
+    }
+
+    /// Tells whether the patch would be applied or backed out.
+    pub fn is_planned(&self) -> bool {
+        self.verdict == "planned"
+    }
+
+    /// Returns the word for the patch alone.
+    pub fn result(&self) -> ResultWord {
+        match &self.failure {
+            // It is not in force, and is not going to be.
+            Some(_) if self.verdict == "not-applicable" && self.exit != Exit::OK => ResultWord::Refused,
+            _ if self.is_idle() => ResultWord::NothingToDo,
+            Some(failed) => ResultWord::of_failure(failed),
+            None if self.is_planned() => ResultWord::Planned,
+            None => ResultWord::Done,
+        }
+    }
+
+    /// Tells whether none of its packages is installed here in the version that it is for.
+    pub fn is_not_applicable(&self) -> bool {
+        self.verdict == "not-applicable"
+    }
+
+    /// Tells whether what was asked for was not done.
+    pub fn has_failed(&self) -> bool {
+        self.exit != Exit::OK && !self.is_idle()
+    }
+
+    /// Tells whether a script of the patch itself runs that has this name.
+    pub fn runs_script(&self, name: &str) -> bool {
+        self.scripts.iter().any(|script| script.package.is_none() && script.name == name)
+    }
+
+    pub(super) fn of(
+        root: &Root,
+        command: Command,
+        one: ApplyOutcome,
+        code: fn(Command, &Failure) -> Exit,
+    ) -> Self {
+        let named = one.set.as_ref().map(|set| set.is_named);
+        let set = one.set.unwrap_or_default();
+        let (receipt, failure) = match one.result {
+            Ok(receipt) => (receipt, None),
+            Err(failure) => (None, Some(failure)),
+        };
+        let (verdict, exit, reason) = match &failure {
+            Some(failed) => (verdict_of(failed), code(command, failed), failure::reason(failed)),
+            None => success(command, receipt.is_some(), &set.because),
+        };
+        let in_use = one.in_use.into_iter().map(|user| ProcessEntry {
+            process: user.process,
+            program: user.program,
+            paths: user.paths,
+        });
+        let (owned, receipt) = (one.plan, receipt.as_ref());
+        let plan = owned.as_ref();
+        let planned = plan.filter(|_| receipt.is_none());
+        let written = |at: usize| receipt?.undo.get(&at).copied();
+        let notes = plan.iter().flat_map(|plan| &plan.notes);
+        let merges = plan.map(|plan| MergeEntry::of_plan(root, &one.id, &plan.merges)).unwrap_or_default();
+        Self {
+            merges,
+            id: one.id,
+            verdict,
+            exit,
+            reason,
+            packages: plan.iter().flat_map(|plan| plan.packages.iter().map(ToString::to_string)).collect(),
+            files: plan.map(ChangeCounts::of).unwrap_or_default(),
+            bytes: receipt.map_or_else(|| plan.map_or(0, new_bytes), |receipt| receipt.bytes),
+            undo: plan.map(|plan| UndoEntry::of_plan(root, plan, &written)).unwrap_or_default(),
+            reboot: one.reboot,
+            in_use: in_use.collect(),
+            privileged: plan.iter().flat_map(|plan| grants(plan)).map(GrantEntry::from).collect(),
+            scripts: one.scripts.into_iter().map(ScriptEntry::from).collect(),
+            missing: one.missing.iter().map(ToString::to_string).collect(),
+            moved: one.moved.into_iter().map(MovedEntry::from).collect(),
+            named,
+            because: set.because,
+            depot: set.depot,
+            requires: set.requires,
+            signature: one.signature.or_else(|| failure.as_ref()?.refused_signature().map(Verdict::record)),
+            shlibs: one.libraries.as_ref().map(LibrariesEntry::from),
+            kept_shlibs: KeptShlibs::of(&one.kept),
+            space: planned.iter().flat_map(|plan| plan.space.iter().map(SpaceEntry::from)).collect(),
+            notes: notes.chain(receipt.iter().flat_map(|receipt| &receipt.notes)).cloned().collect(),
+            changes: planned.map(|plan| ChangeEntry::of_plan(plan, &one.delivered, &one.texts)),
+            over_edits: one
+                .plan_over_edits
+                .as_ref()
+                .map(|plan| ChangeEntry::of_plan(plan, &BTreeMap::new(), &ChangedTexts::new())),
+            saved_bytes: planned.map_or(0, saved_bytes),
+            has_plan: plan.is_some(),
+            carried_out: owned.filter(|_| receipt.is_some()),
+            failure,
+        }
+    }
+}
+
+/// The number of objects by kind of change.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct ChangeCounts {
+    replaced: u64,
+    added: u64,
+    deleted: u64,
+    /// Edited files that stay. The version of the patch beside each is not counted as added.
+    kept: u64,
+}
+
+impl fmt::Display for ChangeCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { replaced, added, deleted, kept } = *self;
+        if kept == 0 {
+            return write!(f, "{replaced} replaced, {added} added, {deleted} deleted");
+        }
+        for (number, word) in [(replaced, "replaced"), (added, "added"), (deleted, "deleted")] {
+            if number > 0 {
+                write!(f, "{number} {word}, ")?;
+            }
+        }
+        write!(f, "{kept} kept as modified locally")
+    }
+}
+
+impl ChangeCounts {
+    /// The counts of what an applied patch changed.
+    pub fn of_objects(objects: &[ChangedObject]) -> Self {
+        let mut counts = Self::default();
+        for object in objects {
+            match object.action {
+                PatchAction::Add => counts.added += 1,
+                PatchAction::Replace => counts.replaced += 1,
+                PatchAction::Delete => counts.deleted += 1,
+                PatchAction::Keep => counts.kept += 1,
+            }
+        }
+        counts
+    }
+
+    fn of(plan: &Plan) -> Self {
+        let mut counts = Self { kept: plan.merges.len() as u64, ..Self::default() };
+        let beside: HashSet<&ObjectPath> = plan.merges.iter().map(|merge| &merge.beside).collect();
+        for change in &plan.changes {
+            match change.action {
+                Action::Add(_) if beside.contains(&change.path) => {}
+                Action::Add(_) => counts.added += 1,
+                Action::Replace(_) | Action::Attributes(_) => counts.replaced += 1,
+                Action::Delete | Action::RemoveDirectory => counts.deleted += 1,
+            }
+        }
+        counts
+    }
+}
+
+/// A set-id program or device in a plan.
+#[derive(Debug, Serialize)]
+pub struct GrantEntry {
+    #[serde(serialize_with = "as_text")]
+    package: PkgInst,
+    #[serde(serialize_with = "as_text")]
+    pub path: ObjectPath,
+    pub kind: &'static str,
+    /// Octal, four digits.
+    pub mode: String,
+    pub owner: String,
+    pub group: String,
+}
+
+impl From<Grant> for GrantEntry {
+    fn from(grant: Grant) -> Self {
+        let Grant { package, path, kind, mode, owner, group } = grant;
+        Self { package, path, kind: kind.words(), mode: mode.to_string(), owner, group }
+    }
+}
+
+/// A procedure script that runs.
+#[derive(Debug, Serialize)]
+pub struct ScriptEntry {
+    /// The package the script belongs to, or `None` for a script of the patch itself.
+    pub package: Option<String>,
+    pub name: String,
+    pub why: &'static str,
+}
+
+impl From<PlannedScript> for ScriptEntry {
+    fn from(script: PlannedScript) -> Self {
+        let package = script.package.map(|package| package.to_string());
+        Self { package, name: script.name, why: script.why.words() }
+    }
+}
+
+/// An object that undo data of a later patch brings back from now on.
+#[derive(Debug, Serialize)]
+pub struct MovedEntry {
+    path: String,
+    /// The later patch.
+    to: String,
+}
+
+impl From<MovedObject> for MovedEntry {
+    fn from(moved: MovedObject) -> Self {
+        Self { path: moved.path.to_string(), to: moved.to.to_string() }
+    }
+}
+
+/// A process that uses what is replaced.
+#[derive(Debug, Serialize)]
+pub struct ProcessEntry {
+    pub process: u32,
+    pub program: String,
+    pub paths: Vec<String>,
+}
+
+/// The space needed on a file system, in bytes.
+#[derive(Debug, Serialize)]
+pub struct SpaceEntry {
+    pub file_system: String,
+    pub needed: u64,
+    pub free: u64,
+}
+
+impl From<&SpaceNeed> for SpaceEntry {
+    fn from(need: &SpaceNeed) -> Self {
+        Self { file_system: need.file_system.clone(), needed: need.bytes, free: need.free }
+    }
+}
+
+/// Returns the verdict, the exit code and the reason of a patch that was carried out or planned.
+fn success(command: Command, is_done: bool, because: &[String]) -> (&'static str, Exit, String) {
+    let required = because.first().map(|by| format!("required by {by}")).unwrap_or_default();
+    match command {
+        _ if !is_done => ("planned", Exit::OK, required),
+        Command::Patchadd | Command::Promote => ("applied", Exit::OK, required),
+        _ => ("removed", Exit::OK, String::new()),
+    }
+}
+
+/// Returns the word for a patch that was refused or failed.
+pub fn verdict_of(failed: &Failure) -> &'static str {
+    match failed {
+        Failure::Refused(refusal) => refusal.reason.verdict(refusal.command),
+        Failure::NotTried(_) | Failure::NotWithout(_) => "not-tried",
+        failure => ResultWord::of_failure(failure).word(),
+    }
+}
+
+pub(super) fn new_bytes(plan: &Plan) -> u64 {
+    plan.changes.iter().filter_map(|change| size_of(&change.action)).sum()
+}
+
+fn saved_bytes(plan: &Plan) -> u64 {
+    plan.undo.iter().map(undo::saved_bytes).sum()
+}

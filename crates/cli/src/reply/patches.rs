@@ -1,0 +1,385 @@
+//! The answer of a command about patches: patch by patch, the decision and the action.
+//!
+//! Every form of the answer is made from these values, and each value is made once, for applications and backouts
+//! alike.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::advice::hint;
+use super::after_run::AfterRunEntries;
+use super::cause::ExitCause;
+use super::exchange_entry::{ExchangeEntry, HolderEntry};
+use super::exit::Exit;
+use super::failure::{code, verb_code};
+use super::json::milliseconds_since;
+use super::patch_entry::PatchEntry;
+use super::patch_list_entry::PatchListEntry;
+use super::preparation::PreparationEntries;
+use super::result_word::ResultWord;
+use super::trial_entry::TrialEntry;
+use super::words::recovery_sentence;
+use patchadm_changeset::transaction::{ExchangeReport, Receipt, RootCondition};
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::patches::after_run::AfterRun;
+use patchadm_core::operation::patches::apply::{ApplyOutcome, ApplyReport};
+use patchadm_core::operation::patches::back_out::{BackOutOutcome, BackOutReport};
+use patchadm_planning::plan::refusal::{Command, Wording};
+use patchadm_rootfs::Root;
+
+/// A command about patches that has ended.
+#[derive(Debug, Serialize)]
+pub struct PatchesReport {
+    #[serde(skip)]
+    pub command: Command,
+    pub result: ResultWord,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<u64>,
+    /// What came before the patches.
+    #[serde(flatten)]
+    pub preparation: PreparationEntries,
+    /// The patches, in the order in which they were taken.
+    pub patches: Vec<PatchEntry>,
+    /// The lists of patches of packages before and after; only of a plan, and of none of a promotion.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch_lists: Option<Vec<PatchListEntry>>,
+    /// How the changes below each directory became visible that should be exchanged; only where one was named.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<ExchangeEntry>,
+    /// The processes that stay in an old directory; only where there is one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub holders: Vec<HolderEntry>,
+    /// The trial on which the run put the patches, and what followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trial: Option<TrialEntry>,
+    /// Whether the root differs now.
+    pub changed: bool,
+    /// Whether the command would change the root if it were not only a plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub would_change: Option<bool>,
+    /// The outcome of the recovery of an earlier run, as a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovered: Option<String>,
+    /// The reason why the command ended before it came to its patches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The next steps after a refusal or failure, each once, in the order of the patches.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub advice: Vec<String>,
+    /// The patches that can no longer be backed out, because the policy limits undo data.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    irremovable: Vec<String>,
+    /// What followed on the run, in sentences.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    duration_ms: u64,
+    #[serde(skip)]
+    pub exit: Exit,
+    /// Notes about the recovery, in sentences.
+    #[serde(skip)]
+    pub recovery_notes: Vec<String>,
+    #[serde(skip)]
+    pub failure: Option<Failure>,
+}
+
+impl PatchesReport {
+    /// The report of a command that began at `began`.
+    pub fn of(
+        root: &Root,
+        command: Command,
+        result: Result<ApplyReport, Failure>,
+        face: PatchFace,
+        began: Instant,
+    ) -> Self {
+        let (mut patches, mut run, mut recovered, mut recovery_notes) = (Vec::new(), None, None, Vec::new());
+        let (mut preparation, mut is_recovered) = (PreparationEntries::default(), false);
+        let (mut paths, mut holders, mut trial, mut patch_lists) = (Vec::new(), Vec::new(), None, None);
+        let mut after = AfterRunEntries::default();
+        let failure = match result {
+            Err(failure) => Some(failure),
+            Ok(report) => {
+                recovered = recovery_sentence(&report.recovered);
+                is_recovered = report.recovered.has_changed();
+                recovery_notes = report.recovered.notes().to_vec();
+                run = report.patches.iter().filter_map(|one| run_of(&one.result)).next_back();
+                paths = report.exchanges.iter().map(|exchange| ExchangeEntry::of(root, exchange)).collect();
+                holders = holders_of(&report.exchanges);
+                after = AfterRunEntries::of(root, followed(&report), matches!(face, PatchFace::Classic));
+                preparation = PreparationEntries::of(root, report.preparation, &mut recovery_notes);
+                trial = report.trial.map(|outcome| TrialEntry::of(root, command, outcome));
+                patch_lists = PatchListEntry::all(command, &report.patches);
+                let entry = |one| PatchEntry::of(root, command, one, face.code());
+                patches = report.patches.into_iter().map(entry).collect();
+                report.refused
+            }
+        };
+        let exit = match (&failure, face) {
+            (Some(failure), _) => face.code()(command, failure),
+            (None, PatchFace::Classic) => exit(&patches),
+            (None, PatchFace::Verb) => first_failure_or_stranger(&patches),
+            (None, PatchFace::VerbOnRoots) => first_failure(&patches),
+        };
+        let is_half_done = failure.as_ref().is_some_and(is_half_done);
+        Self {
+            command,
+            result: result_of(failure.as_ref(), exit, &patches),
+            run,
+            patches,
+            patch_lists,
+            paths,
+            holders,
+            trial: None,
+            changed: run.is_some() || is_recovered || preparation.has_changed || is_half_done,
+            preparation,
+            would_change: None,
+            recovered,
+            error: failure.as_ref().map(ToString::to_string),
+            advice: Vec::new(),
+            irremovable: after.irremovable,
+            notes: after.notes,
+            duration_ms: milliseconds_since(began),
+            exit,
+            recovery_notes,
+            failure,
+        }
+        .with_trial(trial)
+        .with_advice(&face.wording(root))
+    }
+
+    /// Adds the trial of the run. Where it was ended at once, that is the end of the command.
+    fn with_trial(self, trial: Option<TrialEntry>) -> Self {
+        let Some((exit, result)) = trial.as_ref().and_then(TrialEntry::exit) else {
+            return Self { trial, ..self };
+        };
+        let is_as_before = result == ResultWord::RolledBack;
+        let changed = !is_as_before || self.preparation.has_changed || self.recovered.is_some();
+        Self { result, trial, changed, exit, ..self }
+    }
+
+    /// Adds the next steps, with the options of the command that asked.
+    fn with_advice(self, wording: &Wording) -> Self {
+        let failed = self.patches.iter().filter(|patch| patch.has_failed());
+        let failures = self.failure.iter().chain(failed.filter_map(|patch| patch.failure.as_ref()));
+        let mut advice = Vec::new();
+        for step in failures.map(|failure| hint(wording, self.command, failure)) {
+            if !step.is_empty() && !advice.contains(&step) {
+                advice.push(step);
+            }
+        }
+        Self { advice, ..self }
+    }
+
+    /// Turns the report into that of a plan, where it is one.
+    #[must_use]
+    pub fn of_plan(mut self, is_plan: bool) -> Self {
+        let would_change = self.failure.is_none() && self.patches.iter().any(PatchEntry::is_planned);
+        self.would_change = is_plan.then_some(would_change);
+        self.patch_lists = self.patch_lists.filter(|_| is_plan);
+        self
+    }
+
+    /// Tells whether it is the report of a plan.
+    pub fn is_plan(&self) -> bool {
+        self.would_change.is_some()
+    }
+
+    /// Gives the report the exit codes that were asked for.
+    #[must_use]
+    pub fn ending_with(mut self, codes: EndCodes) -> Self {
+        let is_missing = |entry: &PatchEntry| !entry.is_idle();
+        let wants_reboot = |entry: &PatchEntry| entry.verdict == "applied" && entry.reboot.is_some();
+        if codes.is_check && self.failure.is_none() {
+            self.exit = if self.patches.iter().any(is_missing) { Exit::MISSING } else { Exit::OK };
+        } else if codes.tells_reboot && self.exit == Exit::OK && self.patches.iter().any(wants_reboot) {
+            self.exit = REBOOT;
+        }
+        self
+    }
+}
+
+/// Exit codes for schedulers, each only where it is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EndCodes {
+    /// 66 where a patch is missing, and no other code but that of a command that came to nothing.
+    pub is_check: bool,
+    /// 67 where all went well and a patch that was applied asks for a reboot.
+    pub tells_reboot: bool,
+}
+
+/// A patch that was applied asks for a reboot, where that was asked for.
+const REBOOT: Exit = Exit::new(67, ExitCause::Reboot);
+
+/// Which codes count: those of the classic command, or those of the verb that does the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PatchFace {
+    Classic,
+    Verb,
+    /// The verb on one of many roots. Each root takes the patches that are for it.
+    VerbOnRoots,
+}
+
+impl PatchFace {
+    /// Returns the words for the next steps on a root.
+    fn wording(self, root: &Root) -> Wording {
+        match self {
+            Self::Classic => Wording::of_classic(root.prefix()),
+            Self::Verb | Self::VerbOnRoots => Wording::of_verbs(root.prefix()),
+        }
+    }
+
+    /// Returns the exit for a failure.
+    fn code(self) -> fn(Command, &Failure) -> Exit {
+        match self {
+            Self::Classic => code,
+            Self::Verb | Self::VerbOnRoots => verb_code,
+        }
+    }
+}
+
+/// Returns the processes that stay in the old one of an exchanged directory.
+fn holders_of(exchanges: &[ExchangeReport]) -> Vec<HolderEntry> {
+    exchanges.iter().flat_map(|exchange| &exchange.holders).map(HolderEntry::from).collect()
+}
+
+/// Tells whether a failure left something of its run behind.
+fn is_half_done(failure: &Failure) -> bool {
+    !matches!(failure.left(), RootCondition::Unchanged | RootCondition::RolledBack)
+}
+
+/// Returns a backout in the form of an application.
+pub fn as_applied(report: BackOutReport) -> ApplyReport {
+    let BackOutReport { recovered, preparation, patches, exchanges, refused } = report;
+    let trial = None;
+    let patches = patches.into_iter().map(|one| {
+        let BackOutOutcome { id, plan, scripts, missing, moved, lists, texts, libraries, result } = one;
+        ApplyOutcome {
+            id,
+            plan,
+            plan_over_edits: None,
+            scripts,
+            missing,
+            moved,
+            lists,
+            delivered: BTreeMap::new(),
+            texts,
+            signature: None,
+            reboot: None,
+            in_use: Vec::new(),
+            libraries,
+            kept: Vec::new(),
+            set: None,
+            result,
+        }
+    });
+    let patches = patches.collect();
+    let after = AfterRun::default();
+    ApplyReport { recovered, preparation, patches, exchanges, after, trial, refused }
+}
+
+/// What followed on the run of a report. The limits of the policy wait while it is on trial, and follow when its check has
+/// confirmed it.
+fn followed(report: &ApplyReport) -> &AfterRun {
+    report.trial.as_ref().map_or(&report.after, |trial| &trial.after)
+}
+
+/// Returns the word for all patches together: where the exit code is that of one of them, its word.
+fn result_of(failure: Option<&Failure>, exit: Exit, entries: &[PatchEntry]) -> ResultWord {
+    if let Some(failure) = failure {
+        return ResultWord::of_failure(failure);
+    }
+    if exit != Exit::OK {
+        let decisive = entries.iter().find(|entry| entry.exit == exit);
+        if decisive.is_some_and(PatchEntry::is_not_applicable) {
+            return ResultWord::Refused;
+        }
+        return decisive.map_or(ResultWord::Failed, PatchEntry::result);
+    }
+    let words = || entries.iter().map(PatchEntry::result);
+    [ResultWord::Done, ResultWord::Planned]
+        .into_iter()
+        .find(|word| words().any(|one| one == *word))
+        .unwrap_or(ResultWord::NothingToDo)
+}
+
+fn run_of(result: &Result<Option<Receipt>, Failure>) -> Option<u64> {
+    let receipt = result.as_ref().ok()?.as_ref()?;
+    receipt.run.split('-').next()?.parse().ok()
+}
+
+/// Returns the exit code of a classic command: with one patch its own code; with several nothing that is in force anyway
+/// is a failure, and the first failure counts.
+fn exit(entries: &[PatchEntry]) -> Exit {
+    if let [only] = entries {
+        return only.exit;
+    }
+    first_failure(entries)
+}
+
+/// Returns the exit code of a verb: that of the first failure; where no patch that was named has a package here, that of
+/// the first.
+fn first_failure_or_stranger(entries: &[PatchEntry]) -> Exit {
+    match entries.first() {
+        Some(first) if entries.iter().all(PatchEntry::is_not_applicable) => first.exit,
+        _ => first_failure(entries),
+    }
+}
+
+/// Returns the exit code of a verb on many roots, and of a classic command with several patches. A patch that is in
+/// force anyway, or has no package here, is no failure.
+fn first_failure(entries: &[PatchEntry]) -> Exit {
+    entries.iter().find(|entry| entry.has_failed()).map_or(Exit::OK, |entry| entry.exit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reply::kept_shlibs::KeptShlibs;
+    use crate::reply::patch_entry::ChangeCounts;
+
+    fn entry(verdict: &'static str, exit: Exit) -> PatchEntry {
+        PatchEntry {
+            id: "1-01".to_owned(),
+            verdict,
+            exit,
+            reason: String::new(),
+            packages: Vec::new(),
+            files: ChangeCounts::default(),
+            bytes: 0,
+            undo: Vec::new(),
+            reboot: None,
+            in_use: Vec::new(),
+            privileged: Vec::new(),
+            scripts: Vec::new(),
+            missing: Vec::new(),
+            moved: Vec::new(),
+            named: None,
+            because: Vec::new(),
+            requires: Vec::new(),
+            depot: None,
+            signature: None,
+            shlibs: None,
+            kept_shlibs: KeptShlibs::default(),
+            space: Vec::new(),
+            merges: Vec::new(),
+            over_edits: None,
+            notes: Vec::new(),
+            changes: None,
+            saved_bytes: 0,
+            has_plan: false,
+            carried_out: None,
+            failure: None,
+        }
+    }
+
+    #[test]
+    fn one_patch_keeps_its_code_and_of_several_only_a_real_failure_counts() {
+        let applied = Exit::new(2, ExitCause::AlreadyApplied);
+        let (later, refused) = (Exit::new(35, ExitCause::Superseded), Exit::new(25, ExitCause::Dependency));
+        assert_eq!(exit(&[entry("already-applied", applied)]), applied);
+        assert_eq!(exit(&[entry("already-applied", applied), entry("applied", Exit::OK)]), Exit::OK);
+        let failed = entry("failed", Exit::new(5, ExitCause::Internal));
+        assert_eq!(exit(&[entry("superseded", later), entry("refused", refused), failed]), refused);
+    }
+}

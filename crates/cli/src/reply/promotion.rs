@@ -1,0 +1,348 @@
+//! The answer of `promote`, and of `stage status`, which says what it would do.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::exchange_entry::ExchangeEntry;
+use super::exit::Exit;
+use super::patch_entry::{ProcessEntry, SpaceEntry, new_bytes};
+use super::patches::{PatchFace, PatchesReport};
+use super::shlibs_entry::LibrariesEntry;
+use patchadm_changeset::transaction::Receipt;
+use patchadm_core::operation::changed_texts::{ChangedTexts, texts_of_plan};
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::patches::apply::{ApplyOutcome, ApplyReport};
+use patchadm_core::operation::promotion_hooks::HookEnd;
+use patchadm_core::operation::stages::promote::{PathReport, PromoteReport, SwitchWay};
+use patchadm_planning::plan::Plan;
+use patchadm_planning::plan::refusal::{Command, SetIdChange, SetIdFile};
+use patchadm_rootfs::Root;
+
+/// A promotion that has ended, or its plan.
+#[derive(Debug, Serialize)]
+pub struct PromotionAnswer {
+    /// The id of the stage; `None` for a tree without identity.
+    pub stage: Option<String>,
+    /// The id of the promotion.
+    pub id: String,
+    /// The base that was compared with.
+    pub base: Option<String>,
+    /// Whether no base was regarded.
+    pub two_way: bool,
+    /// The end, with the promotion as a patch.
+    #[serde(flatten)]
+    pub end: PatchesReport,
+    /// The outcome for each promoted path, and for other directories to be exchanged.
+    pub paths: Vec<PathEntry>,
+    /// The directories that should be exchanged, as a person is told of them.
+    #[serde(skip)]
+    pub exchanges: Vec<ExchangeEntry>,
+    /// The paths that stay as they are.
+    pub kept: Vec<KeptEntry>,
+    /// The paths that both sides changed.
+    pub conflicts: Vec<ConflictEntry>,
+    /// The files with set-id bits or capabilities that come, get other bytes, or get such rights, and the objects that get another
+    /// owner.
+    pub set_id: Vec<SetIdEntry>,
+    /// The attributes of the stage that do not go live.
+    pub withheld: Vec<WithheldEntry>,
+    /// The packages of the promotion.
+    pub packages: Vec<PackageEntry>,
+    /// The size of the files that come, in bytes.
+    pub bytes: u64,
+    /// The space that is needed on each file system.
+    pub space: Vec<SpaceEntry>,
+    /// The programs that run the old version until they are restarted.
+    pub in_use: Vec<ProcessEntry>,
+    /// How many paths an interrupted refresh of the stage still had to bring, which was completed first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refreshed: Option<usize>,
+    /// The fingerprint of what it was planned with, where a plan file is made or compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// The report about libraries, if they were examined.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shlibs: Option<LibrariesEntry>,
+    /// The hooks that run before and after it.
+    pub hooks: Vec<HookEntry>,
+}
+
+/// A hook of the policy.
+#[derive(Debug, Serialize)]
+pub struct HookEntry {
+    /// The key of the policy.
+    pub name: &'static str,
+    /// Its exit code; `None` if it did not run, or did not come to its end.
+    pub exit: Option<i32>,
+    /// Its path in the root.
+    #[serde(skip)]
+    pub path: String,
+}
+
+/// The outcome for a promoted path.
+#[derive(Debug, Serialize)]
+pub struct PathEntry {
+    pub path: String,
+    pub way: &'static str,
+    pub reason: Option<String>,
+    pub live: usize,
+    pub added: usize,
+    pub replaced: usize,
+    pub attributes: usize,
+    pub deleted: usize,
+    pub directories_made: usize,
+    pub directories_removed: usize,
+}
+
+/// A path that stays as it is.
+#[derive(Debug, Serialize)]
+pub struct KeptEntry {
+    pub path: String,
+    pub reason: &'static str,
+}
+
+/// A path that both sides changed.
+#[derive(Debug, Serialize)]
+pub struct ConflictEntry {
+    pub path: String,
+    pub stage: &'static str,
+    pub live: &'static str,
+    pub decision: &'static str,
+}
+
+/// An object whose attributes do not all go live.
+#[derive(Debug, Serialize)]
+pub struct WithheldEntry {
+    pub path: String,
+    pub attributes: Vec<&'static str>,
+    #[serde(skip)]
+    pub words: Vec<&'static str>,
+}
+
+/// A file with set-id bits or capabilities, or an object that gets another owner.
+#[derive(Debug, Serialize)]
+pub struct SetIdEntry {
+    pub path: String,
+    /// Four octal digits.
+    pub mode: String,
+    pub capabilities: bool,
+    pub change: &'static str,
+    /// The new user and group, where these change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// The target of what becomes a link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    #[serde(skip)]
+    pub sentence: String,
+}
+
+/// A package of a promotion.
+#[derive(Debug, Serialize)]
+pub struct PackageEntry {
+    pub name: String,
+    pub new: bool,
+    pub objects: usize,
+}
+
+impl PromotionAnswer {
+    /// The answer of a command that began at `began`.
+    pub fn of(root: &Root, report: PromoteReport, is_plan: bool, began: Instant) -> Self {
+        let bytes = report.bytes();
+        let PromoteReport { stage, id, base, two_way, .. } = &report;
+        let (stage, id, base, two_way) = (stage.clone(), id.clone(), base.clone(), *two_way);
+        let paths = report.paths.iter().map(PathEntry::from).collect();
+        let kept = report.kept.iter();
+        let kept = kept.map(|kept| KeptEntry { path: kept.path.to_string(), reason: kept.reason });
+        let conflicts = report.conflicts.iter().map(|(path, conflict)| ConflictEntry {
+            path: path.to_string(),
+            stage: conflict.from.word(),
+            live: conflict.to.word(),
+            decision: conflict.decision.word(),
+        });
+        let set_id = report.set_id.iter().map(SetIdEntry::from).collect();
+        let withheld = report.withheld.iter().map(|object| WithheldEntry {
+            path: object.path.to_string(),
+            attributes: object.attributes.iter().map(|attribute| attribute.word()).collect(),
+            words: object.attributes.iter().map(|attribute| attribute.words()).collect(),
+        });
+        let withheld = withheld.collect();
+        let packages = report.packages.iter().map(|package| PackageEntry {
+            name: package.name.clone(),
+            new: package.is_new,
+            objects: package.objects,
+        });
+        let in_use = report.in_use.iter().map(|user| ProcessEntry {
+            process: user.process,
+            program: user.program.clone(),
+            paths: user.paths.clone(),
+        });
+        let hooks = report.hooks.iter().map(HookEntry::from).collect();
+        let fingerprint = report.fingerprint.clone();
+        let refreshed = report.refreshed.as_ref().map(|refresh| refresh.taken);
+        let shlibs = report.libraries.as_ref().map(LibrariesEntry::from);
+        let space = report.plan.iter().flat_map(|plan| plan.space.iter().map(SpaceEntry::from));
+        let (kept, conflicts) = (kept.collect(), conflicts.collect());
+        let (packages, in_use, space) = (packages.collect(), in_use.collect(), space.collect());
+        let end = PatchesReport::of(root, Command::Promote, Ok(applied(report)), PatchFace::Verb, began);
+        let mut end = end.of_plan(is_plan);
+        // The document tells of them among the promoted paths.
+        let exchanges = std::mem::take(&mut end.paths);
+        Self {
+            stage,
+            id,
+            base,
+            two_way,
+            end,
+            paths,
+            exchanges,
+            kept,
+            conflicts,
+            set_id,
+            withheld,
+            packages,
+            bytes,
+            space,
+            in_use,
+            refreshed,
+            fingerprint,
+            shlibs,
+            hooks,
+        }
+    }
+
+    /// Returns the exit code.
+    pub fn exit(&self) -> Exit {
+        self.end.exit
+    }
+}
+
+impl From<&SetIdFile> for SetIdEntry {
+    fn from(file: &SetIdFile) -> Self {
+        Self {
+            path: file.path.to_string(),
+            mode: format!("{:04o}", file.mode.bits()),
+            capabilities: file.has_capabilities,
+            change: file.change.word(),
+            owner: match file.change {
+                SetIdChange::Owner { to: (uid, gid), .. } => Some(format!("{uid}:{gid}")),
+                _ => None,
+            },
+            target: match &file.change {
+                SetIdChange::Link(target) => Some(target.clone()),
+                _ => None,
+            },
+            sentence: file.to_string(),
+        }
+    }
+}
+
+impl From<&HookEnd> for HookEntry {
+    fn from(hook: &HookEnd) -> Self {
+        Self { name: hook.name, exit: hook.exit, path: hook.path.clone() }
+    }
+}
+
+impl From<&PathReport> for PathEntry {
+    fn from(report: &PathReport) -> Self {
+        let way = match report.way {
+            SwitchWay::Renames => "renames",
+            SwitchWay::Exchange => "exchange",
+            SwitchWay::Nothing => "nothing",
+        };
+        Self {
+            path: report.path.to_string(),
+            way,
+            reason: report.reason.clone(),
+            live: report.live,
+            added: report.added,
+            replaced: report.replaced,
+            attributes: report.attributes,
+            deleted: report.deleted,
+            directories_made: report.directories_made,
+            directories_removed: report.directories_removed,
+        }
+    }
+}
+
+/// Returns the sentence about an interrupted refresh that was completed first, or will be.
+pub fn refreshed_sentence(count: usize, is_plan: bool) -> String {
+    let paths = if count == 1 { "1 path".to_owned() } else { format!("{count} paths") };
+    if is_plan {
+        return format!(
+            "a refresh of this stage was interrupted: a promotion completes it first ({paths} still to be brought), and \
+             this is the plan as after it"
+        );
+    }
+    format!("a refresh of this stage was interrupted: it was completed first, {paths} brought")
+}
+
+/// Returns the promotion in the form of an application, after the patches that it brings; none if there is nothing to
+/// do.
+fn applied(report: PromoteReport) -> ApplyReport {
+    let PromoteReport {
+        recovered,
+        id,
+        plan,
+        mut texts,
+        portions,
+        in_use,
+        exchanges,
+        trial,
+        result,
+        after,
+        refused,
+        ..
+    } = report;
+    let is_something = plan.is_some() || result.is_err();
+    let mut portions = portions;
+    let own = portions.pop().or(plan);
+    let of_brought = |plan: Plan| {
+        let texts = texts_of_plan(&plan, &mut texts);
+        let own = match &result {
+            Ok(receipt) => Ok(receipt.as_ref().map(|receipt| receipt_of(receipt, &plan))),
+            Err(_) => Err(Failure::NotWithout(id.clone())),
+        };
+        let id = plan.patches.first().cloned().unwrap_or_default();
+        ApplyOutcome { texts, ..outcome(id, Some(plan), own) }
+    };
+    let mut patches: Vec<ApplyOutcome> = portions.into_iter().map(of_brought).collect();
+    if is_something {
+        patches.push(ApplyOutcome { in_use, texts, ..outcome(id, own, result) });
+    }
+    ApplyReport { recovered, patches, exchanges, after, trial, refused, ..ApplyReport::default() }
+}
+
+fn outcome(id: String, plan: Option<Plan>, result: Result<Option<Receipt>, Failure>) -> ApplyOutcome {
+    ApplyOutcome {
+        id,
+        plan,
+        plan_over_edits: None,
+        scripts: Vec::new(),
+        missing: Vec::new(),
+        moved: Vec::new(),
+        lists: Vec::new(),
+        delivered: BTreeMap::new(),
+        texts: ChangedTexts::new(),
+        signature: None,
+        reboot: None,
+        in_use: Vec::new(),
+        libraries: None,
+        kept: Vec::new(),
+        set: None,
+        result,
+    }
+}
+
+/// Returns the receipt of the run for a patch that it brought: its undo data came along.
+fn receipt_of(run: &Receipt, plan: &Plan) -> Receipt {
+    Receipt {
+        run: run.run.clone(),
+        bytes: new_bytes(plan),
+        undo: BTreeMap::new(),
+        exchanges: Vec::new(),
+        notes: Vec::new(),
+    }
+}

@@ -1,0 +1,337 @@
+//! Registrations that follow the package manager of the system, as answers tell of them.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::words::counted;
+use patchadm_core::operation::patches::overtaken::{EndedPatch, RefreshReport, StandingPatch};
+use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenState};
+use patchadm_inputs::native::NativeChange;
+use patchadm_planning::plan::refusal::{Wording, of_native_change};
+use patchadm_rootfs::Root;
+
+/// A refresh: the registrations, and the patches of their packages.
+#[derive(Debug, Default, Serialize)]
+pub struct RefreshedEntries {
+    refreshed: Vec<RefreshedEntry>,
+    left: Vec<LeftEntry>,
+    ended: Vec<EndedEntry>,
+    standing: Vec<StandingEntry>,
+    partly_lost: Vec<EndedEntry>,
+    /// The notes say these, too.
+    #[serde(skip)]
+    lost_again: Vec<EndedEntry>,
+    accepted: Vec<String>,
+    missing: Vec<String>,
+}
+
+/// A registration that follows its package manager.
+#[derive(Debug, Serialize)]
+struct RefreshedEntry {
+    package: String,
+    manager: &'static str,
+    name: String,
+    /// `upgraded`, `reinstalled`, `diverted`, `overruled` or `removed`.
+    change: &'static str,
+    from: String,
+    to: Option<String>,
+    objects: usize,
+}
+
+/// A package that stays as it is registered.
+#[derive(Debug, Serialize)]
+struct LeftEntry {
+    package: String,
+    reason: String,
+    /// What to do about it; empty if nothing can be said.
+    #[serde(skip)]
+    advice: String,
+    /// Whether its manager has not finished with it, and will call the hook again.
+    #[serde(skip)]
+    is_busy: bool,
+}
+
+/// A patch that ended.
+#[derive(Debug, Serialize)]
+struct EndedEntry {
+    id: String,
+    packages: Vec<String>,
+    /// `contained`, `lost`, `partly-lost`, `removed` or `accepted`.
+    outcome: OvertakenState,
+    manager: String,
+    name: String,
+    version: String,
+    fixed_in: Option<String>,
+    /// The paths at which what it did is gone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    paths: Vec<String>,
+    required_by: Vec<String>,
+    #[serde(skip)]
+    told: String,
+}
+
+/// A patch that stands.
+#[derive(Debug, Serialize)]
+struct StandingEntry {
+    id: String,
+    handed_over: Vec<String>,
+    lost: Vec<String>,
+}
+
+impl RefreshedEntries {
+    /// Returns the entries of a report.
+    pub fn of(root: &Root, report: RefreshReport) -> Self {
+        let wording = Wording::of_verbs(root.prefix());
+        Self {
+            refreshed: report
+                .packages
+                .into_iter()
+                .map(|one| RefreshedEntry::of(one.package.to_string(), &one.change, one.objects))
+                .collect(),
+            left: report
+                .left
+                .into_iter()
+                .map(|(package, change)| LeftEntry {
+                    package: package.to_string(),
+                    reason: change.to_string(),
+                    advice: of_native_change(&change, &wording),
+                    is_busy: matches!(change, NativeChange::Busy { .. }),
+                })
+                .collect(),
+            ended: report.ended.into_iter().map(EndedEntry::of).collect(),
+            partly_lost: report.partly_lost.into_iter().map(EndedEntry::of_standing).collect(),
+            lost_again: report.lost_again.into_iter().map(EndedEntry::of).collect(),
+            standing: report.standing.iter().map(StandingEntry::of).collect(),
+            accepted: report.accepted.iter().map(ToString::to_string).collect(),
+            missing: report.missing.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    /// Returns what a hook prints: each lost fix first, then what an administrator has to know, then one line about
+    /// everything.
+    pub fn hook_sentences(&self, notes: &[String]) -> Vec<String> {
+        let all = || self.ended.iter().chain(&self.partly_lost).chain(&self.lost_again);
+        let lost = all().filter(|one| one.outcome.is_lost()).map(|one| format!("{}: {}", one.id, one.told));
+        let mut lines: Vec<String> = lost.collect();
+        let count = |state| all().filter(|one| one.outcome == state).count();
+        let counts = [
+            (self.refreshed.len(), "package refreshed", "packages refreshed"),
+            (lines.len(), "fix lost", "fixes lost"),
+            (count(OvertakenState::Contained), "fix contained", "fixes contained"),
+            (
+                count(OvertakenState::Removed),
+                "patch gone with its package",
+                "patches gone with their packages",
+            ),
+            (count(OvertakenState::Accepted), "loss accepted", "losses accepted"),
+        ];
+        let counts = counts
+            .into_iter()
+            .filter(|(count, ..)| *count > 0)
+            .map(|(count, one, several)| format!("{count} {}", if count == 1 { one } else { several }));
+        let mut summary = counts.collect::<Vec<_>>().join(", ");
+        if !lines.is_empty() {
+            summary.push_str("; `patchadm list --check` names the fixes that are lost");
+        }
+        let left = self.left.iter().filter(|one| !one.is_busy).count();
+        if left > 0 {
+            let blank = if summary.is_empty() { "" } else { "; " };
+            let packages = counted(left, "package");
+            // Writing to a string cannot fail.
+            let _ = write!(summary, "{blank}{packages} not refreshed, `patchadm adopt --refresh` says why");
+        }
+        lines.extend(notes.iter().cloned());
+        lines.extend(Some(summary).filter(|summary| !summary.is_empty()));
+        lines.iter().map(|line| format!("patchadm: {line}")).collect()
+    }
+
+    /// Returns what a person is told, line by line.
+    pub fn sentences(&self, is_planned: bool) -> Vec<String> {
+        let is = if is_planned { "would follow" } else { "follows" };
+        let mut lines: Vec<String> = self.refreshed.iter().map(|one| one.sentence(is)).collect();
+        lines.extend(self.left.iter().map(LeftEntry::sentence));
+        for one in &self.ended {
+            lines.push(format!("{}: {}", one.id, one.told));
+            if !one.required_by.is_empty() {
+                lines.push(format!("  required by {}", one.required_by.join(", ")));
+            }
+        }
+        for one in &self.partly_lost {
+            lines.push(format!("{}: {}", one.id, one.told));
+        }
+        for one in &self.standing {
+            lines.extend(one.lost.iter().map(|path| format!("  {path} is lost")));
+            lines.push(match one.handed_over.as_slice() {
+                [] => format!("{}: stands", one.id),
+                [path] => format!("{}: stands, partly overtaken ({path} is the package manager's)", one.id),
+                several => format!(
+                    "{}: stands, partly overtaken ({} objects are the package manager's)",
+                    one.id,
+                    several.len()
+                ),
+            });
+        }
+        lines.extend(self.accepted.iter().map(|id| format!("{id}: the loss of its fix is accepted")));
+        lines.extend(self.missing.iter().map(|path| format!("  {path} is not there")));
+        lines
+    }
+}
+
+impl LeftEntry {
+    fn sentence(&self) -> String {
+        let Self { package, reason, advice, .. } = self;
+        match advice.as_str() {
+            "" => format!("Package {package} stays as it is: {reason}."),
+            advice => format!("Package {package} stays as it is: {reason}; {advice}."),
+        }
+    }
+}
+
+impl RefreshedEntry {
+    fn of(package: String, change: &NativeChange, objects: usize) -> Self {
+        let (manager, name) = (change.origin().manager.name(), change.origin().name.clone());
+        let (word, from, to) = match change {
+            NativeChange::Upgraded { from, to, .. } => ("upgraded", from.clone(), Some(to.clone())),
+            NativeChange::Reinstalled { version, .. } => {
+                ("reinstalled", version.clone(), Some(version.clone()))
+            }
+            NativeChange::Diverted { version, .. } => ("diverted", version.clone(), Some(version.clone())),
+            NativeChange::Overruled { version, .. } => ("overruled", version.clone(), Some(version.clone())),
+            NativeChange::Removed { from, .. } => ("removed", from.clone(), None),
+            NativeChange::Busy { .. } | NativeChange::Unknown { .. } => ("unknown", String::new(), None),
+        };
+        Self { package, manager, name, change: word, from, to, objects }
+    }
+
+    fn sentence(&self, follows: &str) -> String {
+        let Self { package, manager, name, from, to, objects, .. } = self;
+        let objects = counted(objects, "object");
+        match (self.change, to) {
+            ("upgraded", Some(to)) => {
+                format!("Package {package} {follows} {manager}: {name} {from} became {to}, {objects}.")
+            }
+            ("reinstalled", _) => {
+                format!(
+                    "Package {package} {follows} {manager}: {name} {from} was installed again, {objects}."
+                )
+            }
+            ("overruled", _) => format!(
+                "Package {package} {follows} {manager}: other packages took over paths of {name} {from}, {objects}."
+            ),
+            ("diverted", _) => {
+                format!(
+                    "Package {package} {follows} {manager}: files of {name} {from} were diverted, {objects}."
+                )
+            }
+            _ => format!("Package {package} {follows} {manager}: {name} {from} was removed."),
+        }
+    }
+}
+
+impl EndedEntry {
+    /// Returns the entry of a patch that stands and lost its fix at some paths.
+    fn of_standing(patch: OvertakenPatch) -> Self {
+        Self::of(EndedPatch { patch, packages: Vec::new(), required_by: Vec::new() })
+    }
+
+    fn of(ended: EndedPatch) -> Self {
+        let EndedPatch { patch, packages, required_by } = ended;
+        Self {
+            told: patch.told(),
+            paths: patch.lost_paths().map(|path| path.to_string()).collect(),
+            id: patch.patch,
+            packages: packages.iter().map(ToString::to_string).collect(),
+            outcome: patch.state,
+            manager: patch.manager,
+            name: patch.package,
+            version: patch.version,
+            fixed_in: patch.fixed_in,
+            required_by: required_by.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl StandingEntry {
+    fn of(standing: &StandingPatch) -> Self {
+        let handed_over = standing.handed_over.iter().map(ToString::to_string).collect();
+        let lost = standing.lost.iter().map(ToString::to_string).collect();
+        Self { id: standing.id.to_string(), handed_over, lost }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(id: &str, outcome: OvertakenState) -> EndedEntry {
+        let patch = OvertakenPatch {
+            root: String::new(),
+            patch: id.to_owned(),
+            state: outcome,
+            manager: "dpkg".to_owned(),
+            package: "web".to_owned(),
+            version: "2.0-1".to_owned(),
+            fixed_in: None,
+            fixes: Vec::new(),
+            paths: Vec::new(),
+            time: String::new(),
+        };
+        EndedEntry::of_standing(patch)
+    }
+
+    #[test]
+    fn a_hook_names_every_lost_fix_before_anything_else_and_sums_up_in_one_line() {
+        let refreshed = RefreshedEntry {
+            package: "DEBweb".to_owned(),
+            manager: "dpkg",
+            name: "web".to_owned(),
+            change: "upgraded",
+            from: "1.0-1".to_owned(),
+            to: Some("2.0-1".to_owned()),
+            objects: 3,
+        };
+        let entries = RefreshedEntries {
+            refreshed: vec![refreshed],
+            ended: vec![
+                ended("100-01", OvertakenState::Contained),
+                ended("101-01", OvertakenState::Lost),
+                ended("102-01", OvertakenState::Removed),
+                ended("103-01", OvertakenState::Lost),
+                ended("104-01", OvertakenState::Lost),
+            ],
+            partly_lost: vec![ended("105-01", OvertakenState::PartlyLost)],
+            lost_again: vec![ended("090-01", OvertakenState::Lost)],
+            ..RefreshedEntries::default()
+        };
+        let lines = entries.hook_sentences(&["/etc/web.conf stays as patched".to_owned()]);
+        let expected = [
+            "patchadm: 101-01: LOST to web 2.0-1 (dpkg)",
+            "patchadm: 103-01: LOST to web 2.0-1 (dpkg)",
+            "patchadm: 104-01: LOST to web 2.0-1 (dpkg)",
+            "patchadm: 105-01: PARTLY LOST to web 2.0-1 (dpkg)",
+            "patchadm: 090-01: LOST to web 2.0-1 (dpkg)",
+            "patchadm: /etc/web.conf stays as patched",
+            "patchadm: 1 package refreshed, 5 fixes lost, 1 fix contained, 1 patch gone with its package; `patchadm list \
+             --check` names the fixes that are lost",
+        ];
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn a_hook_that_did_nothing_says_nothing_unless_records_cannot_be_read() {
+        let left = |is_busy| RefreshedEntries {
+            left: vec![LeftEntry {
+                package: "DEBweb".to_owned(),
+                reason: String::new(),
+                advice: String::new(),
+                is_busy,
+            }],
+            ..RefreshedEntries::default()
+        };
+        assert_eq!(RefreshedEntries::default().hook_sentences(&[]), Vec::<String>::new());
+        assert_eq!(left(true).hook_sentences(&[]), Vec::<String>::new(), "dpkg comes again");
+        let unknown = ["patchadm: 1 package not refreshed, `patchadm adopt --refresh` says why"];
+        assert_eq!(left(false).hook_sentences(&[]), unknown);
+    }
+}

@@ -1,0 +1,63 @@
+//! Whether a patch could be backed out now: the same fields in every document.
+
+use serde::Serialize;
+
+use super::exit::Exit;
+use super::failure;
+use patchadm_core::operation::failure::Failure;
+use patchadm_planning::plan::refusal::Command;
+
+/// The word for undo data that has not been read.
+pub const NOT_CHECKED: &str = "not checked";
+
+/// Whether `remove` would take a patch back now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RemovableEntry {
+    pub now: bool,
+    /// The code with which `remove` would end.
+    pub code: u8,
+    /// The applied patches that are in the way.
+    pub blocked_by: Vec<String>,
+    /// Why it would not go.
+    pub reason: Option<String>,
+    /// Whether undo data and objects were read for the answer: without that it holds as far as records and sizes say. It
+    /// stands beside this entry.
+    #[serde(skip)]
+    pub checked: bool,
+}
+
+impl RemovableEntry {
+    /// The answer after undo data and objects were read.
+    pub fn checked(backout: &Result<(), Failure>) -> Self {
+        let is_closed = matches!(backout, Err(failed) if failed.is_refused_access());
+        Self { checked: !is_closed, ..Self::at_a_glance(backout) }
+    }
+
+    /// The answer by records and sizes.
+    pub fn at_a_glance(backout: &Result<(), Failure>) -> Self {
+        let checked = false;
+        let Err(failed) = backout else {
+            return Self { now: true, code: Exit::OK.code(), blocked_by: Vec::new(), reason: None, checked };
+        };
+        let in_the_way = match failed {
+            Failure::Refused(refusal) => refusal.reason.stands_in_the_way(),
+            _ => None,
+        };
+        Self {
+            now: false,
+            code: failure::verb_code(Command::Patchrm, failed).code(),
+            blocked_by: in_the_way.into_iter().collect(),
+            reason: Some(failure::reason(failed)),
+            checked,
+        }
+    }
+
+    /// Returns the answer in words.
+    pub fn words(&self) -> String {
+        match &self.reason {
+            None if self.checked => "can be backed out".to_owned(),
+            None => format!("{NOT_CHECKED}: its records allow it, its undo data was not read"),
+            Some(reason) => format!("cannot be backed out: {reason}"),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! A trial that a command began, and what followed.
+
+use serde::Serialize;
+
+use super::cause::ExitCause;
+use super::exit::Exit;
+use super::failure::verb_code;
+use super::result_word::ResultWord;
+use patchadm_core::operation::trial::{TrialOutcome, TrialOutcomeEnd};
+use patchadm_planning::plan::refusal::{Command, Wording};
+use patchadm_rootfs::Root;
+
+/// The exit where the check failed and everything is backed out.
+const CHECK_FAILED: Exit = Exit::new(75, ExitCause::Check);
+
+/// A trial that a command began.
+#[derive(Debug, Serialize)]
+pub struct TrialEntry {
+    /// The run on trial.
+    run: String,
+    /// Its deadline.
+    until: String,
+    /// `on-trial`, `confirmed`, `backed-out` or `failed`.
+    state: &'static str,
+    /// The check, if one followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<CheckEntry>,
+    /// Why what should have followed the check was not done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip)]
+    exit: Option<(Exit, ResultWord)>,
+    /// The command that keeps what is on trial.
+    #[serde(skip)]
+    confirm: String,
+}
+
+/// A check that was run.
+#[derive(Debug, Serialize)]
+struct CheckEntry {
+    /// Whether it was good.
+    good: bool,
+    /// How it ended, as a clause.
+    end: String,
+    /// The last lines of its output.
+    output: Vec<String>,
+}
+
+impl TrialEntry {
+    /// Makes the entry of a command.
+    pub fn of(root: &Root, command: Command, outcome: TrialOutcome) -> Self {
+        let check = outcome.check.map(|check| CheckEntry {
+            good: check.end == patchadm_core::operation::trial::CheckEnd::Good,
+            end: check.end.clause(),
+            output: check.lines,
+        });
+        let (state, exit) = match &outcome.end {
+            TrialOutcomeEnd::OnTrial => ("on-trial", None),
+            TrialOutcomeEnd::Confirmed => ("confirmed", None),
+            TrialOutcomeEnd::BackedOut => ("backed-out", Some((CHECK_FAILED, ResultWord::RolledBack))),
+            TrialOutcomeEnd::Failed(failure) => {
+                ("failed", Some((verb_code(command, failure), ResultWord::Failed)))
+            }
+        };
+        let error = match outcome.end {
+            TrialOutcomeEnd::Failed(failure) => Some(failure.to_string()),
+            _ => None,
+        };
+        let until = outcome.record.deadline();
+        let confirm = Wording::of_verbs(root.prefix()).verb("confirm");
+        Self { run: outcome.record.run, until, state, check, error, exit, confirm }
+    }
+
+    /// Returns the exit code and the word for the end, where the trial decides about them.
+    pub fn exit(&self) -> Option<(Exit, ResultWord)> {
+        self.exit
+    }
+
+    /// Returns the trial in sentences, the output of a failed check before the last.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(check) = &self.check {
+            lines.push(format!("the check {}", check.end));
+            if !check.good {
+                lines.extend(check.output.iter().map(|line| format!("  {line}")));
+            }
+        }
+        let run = &self.run;
+        lines.push(match (self.state, &self.error) {
+            ("on-trial", _) => format!(
+                "run {run} is on trial until {}: keep it with {}, or it is backed out",
+                self.until, self.confirm
+            ),
+            ("confirmed", _) => format!("run {run} is confirmed"),
+            ("backed-out", _) => format!("run {run} is backed out"),
+            (_, error) => format!(
+                "run {run} is still on trial until {}: {}",
+                self.until,
+                error.as_deref().unwrap_or_default()
+            ),
+        });
+        lines
+    }
+}

@@ -1,0 +1,142 @@
+//! The outcome for the undo data of a patch: the same fields in every document, and its wording.
+
+use serde::Serialize;
+
+use super::words::human;
+use patchadm_changeset::plan::UndoFormat;
+use patchadm_core::operation::patches::undo_states::{PackageUndo, UndoState};
+use patchadm_inputs::database::RecordView;
+use patchadm_planning::plan::{Plan, UndoArchive, UndoPlace};
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_svr4::places;
+
+/// The undo data of a patch in one package.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UndoEntry {
+    pub package: String,
+    /// `saved`, `none`, `committed`, `lost`, `damaged` or `classic`.
+    pub state: &'static str,
+    /// Bytes of the archive and of old files that are kept; 0 where there is none, or where it is elsewhere and was not looked at.
+    pub bytes: u64,
+    /// Where the archive is, or was.
+    pub path: Option<String>,
+}
+
+impl From<&PackageUndo> for UndoEntry {
+    fn from(undo: &PackageUndo) -> Self {
+        let PackageUndo { package, state, bytes, path } = undo;
+        Self { package: package.to_string(), state: state.word(), bytes: *bytes, path: path.clone() }
+    }
+}
+
+impl UndoEntry {
+    /// Returns the undo data that a plan leaves, package by package. `bytes` are those of each archive that was written,
+    /// by its place in the plan; before that the sizes of what is saved count.
+    pub(super) fn of_plan(root: &Root, plan: &Plan, bytes: &dyn Fn(usize) -> Option<u64>) -> Vec<Self> {
+        let of = |package: &PkgInst| {
+            let mut archives = plan.undo.iter().enumerate();
+            let kept = archives
+                .find(|(_, undo)| undo.package == *package && undo.place != UndoPlace::ManifestOnly)
+                .map(|(at, undo)| {
+                    (
+                        bytes(at).map_or_else(|| saved_bytes(undo), |bytes| on_disk(root, undo, bytes)),
+                        undo_path(root, undo),
+                    )
+                });
+            let state = if kept.is_some() { UndoState::Saved } else { UndoState::None };
+            let (bytes, path) = kept.unzip();
+            Self {
+                package: package.to_string(),
+                state: state.word(),
+                bytes: bytes.unwrap_or_default(),
+                path: path.flatten(),
+            }
+        };
+        plan.packages.iter().map(of).collect()
+    }
+
+    /// Tells whether there is an archive.
+    pub fn is_kept(&self) -> bool {
+        [UndoState::Saved, UndoState::Classic].iter().any(|state| state.word() == self.state)
+    }
+
+    /// Tells whether the old files are kept as they were.
+    fn is_files(&self) -> bool {
+        self.path.as_ref().is_some_and(|path| path.ends_with(UndoFormat::Files.suffix()))
+    }
+
+    /// Returns the state in words, with the size where something is kept.
+    pub fn words(&self) -> String {
+        match self.state {
+            "saved" | "classic" if self.bytes == 0 => "kept elsewhere".to_owned(),
+            "saved" if self.is_files() => format!("files ({})", human(self.bytes)),
+            "saved" => human(self.bytes),
+            "classic" => format!("{} (of another tool)", human(self.bytes)),
+            "exported" => "exported: undo-import brings it back".to_owned(),
+            "committed" => "given up: it cannot be backed out".to_owned(),
+            "none" => "none: it cannot be backed out".to_owned(),
+            state => format!("{state}: it cannot be backed out"),
+        }
+    }
+}
+
+/// Returns the undo data of all packages in one word or size: what is worst, else the size of all.
+pub fn undo_in_brief(undo: &[UndoEntry]) -> String {
+    let any = |state: UndoState| undo.iter().any(|one| one.state == state.word());
+    for state in [UndoState::Lost, UndoState::Damaged] {
+        if any(state) {
+            return state.word().to_owned();
+        }
+    }
+    if any(UndoState::Exported) {
+        return UndoState::Exported.word().to_owned();
+    }
+    if any(UndoState::Committed) {
+        return "given up".to_owned();
+    }
+    if !undo.iter().any(UndoEntry::is_kept) {
+        return UndoState::None.word().to_owned();
+    }
+    match undo.iter().map(|one| one.bytes).sum() {
+        0 => "elsewhere".to_owned(),
+        bytes if undo.iter().any(UndoEntry::is_files) => format!("files ({})", human(bytes)),
+        bytes => human(bytes),
+    }
+}
+
+/// Returns the size of the objects that an archive keeps, before compression.
+pub(super) fn saved_bytes(undo: &UndoArchive) -> u64 {
+    undo.saved.iter().filter_map(|(entry, _)| entry.object.content.size).sum()
+}
+
+/// Returns the bytes that an archive occupies on its disk, as every query tells them. `written` are its bytes; old files that are
+/// kept elsewhere are among them.
+fn on_disk(root: &Root, undo: &UndoArchive, written: u64) -> u64 {
+    if undo.format == UndoFormat::Files || undo.place != UndoPlace::Save {
+        return written;
+    }
+    let view = RecordView::live(root);
+    let allocated = |path: Option<ObjectPath>| Some(view.look(&path?).ok()??.allocated);
+    let archive = archive_path(undo);
+    let digest = archive.as_ref().and_then(|path| path.parent()?.join(b"undo.b3").ok());
+    allocated(archive).map_or(written, |bytes| bytes + allocated(digest).unwrap_or_default())
+}
+
+/// Returns the place of an archive in the root.
+fn archive_path(undo: &UndoArchive) -> Option<ObjectPath> {
+    let name = match &undo.place {
+        UndoPlace::Remote(_) | UndoPlace::Beside(_) => return None,
+        UndoPlace::Snapshot => "snapshot/undo.gz".to_owned(),
+        UndoPlace::Save | UndoPlace::ManifestOnly => format!("undo{}", undo.format.suffix()),
+    };
+    let save = places::save(&undo.package).join(undo.patch.as_bytes()).ok()?;
+    save.join(name.as_bytes()).ok()
+}
+
+fn undo_path(root: &Root, undo: &UndoArchive) -> Option<String> {
+    match &undo.place {
+        UndoPlace::Remote(path) | UndoPlace::Beside(path) => Some(path.display().to_string()),
+        _ => archive_path(undo).map(|path| root.show(&path)),
+    }
+}

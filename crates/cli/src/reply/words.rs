@@ -1,0 +1,112 @@
+//! Words that several answers share: sizes, what recovery did, reboots.
+
+use std::fmt::Display;
+use std::io;
+use std::path::Path;
+
+use crate::surroundings::Output;
+use patchadm_changeset::transaction::Recovered;
+use patchadm_planning::plan::refusal::Wording;
+
+/// Returns a size in binary units.
+pub fn human(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} bytes");
+    }
+    let mut tenths = bytes.saturating_mul(10) / 1024;
+    let mut unit = 0;
+    while tenths >= 10_240 && unit + 1 < UNITS.len() {
+        tenths /= 1024;
+        unit += 1;
+    }
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+}
+
+/// Returns a number of things: `1 object`, `2 objects`.
+pub fn counted(count: impl Display, thing: &str) -> String {
+    let count = count.to_string();
+    if count == "1" { format!("1 {thing}") } else { format!("{count} {thing}s") }
+}
+
+/// Prints what recovery did with an earlier run, where there was one.
+pub fn print_recovery(output: &mut Output, sentence: Option<&str>, notes: &[String]) -> io::Result<()> {
+    let lines = sentence.into_iter().chain(notes.iter().map(String::as_str));
+    lines.map(|line| format!("NOTE: {line}\n")).try_for_each(|line| output.complain(line))
+}
+
+/// Returns the notes of an answer: what recovery did with an earlier run, and those of the command itself.
+pub fn with_recovery(found: &Recovered, notes: impl IntoIterator<Item = String>) -> Vec<String> {
+    recovery_sentence(found).into_iter().chain(found.notes().iter().cloned()).chain(notes).collect()
+}
+
+/// Prints notes to standard error.
+pub fn print_notes(output: &mut Output, notes: &[String]) -> io::Result<()> {
+    let mut notes = notes.iter().map(|note| format!("NOTE: {note}\n"));
+    notes.try_for_each(|note| output.complain(note))
+}
+
+/// Returns a line of a description: the name, if it has one, and the value.
+pub fn named_value(name: &str, value: &str) -> String {
+    let colon = if name.is_empty() { ' ' } else { ':' };
+    format!("{name:>12}{colon} {value}")
+}
+
+/// Returns the outcome of a recovery as a sentence; `None` if no run was interrupted.
+pub fn recovery_sentence(found: &Recovered) -> Option<String> {
+    match found {
+        Recovered::Nothing | Recovered::PassedOver { .. } => None,
+        Recovered::RolledBack { run, .. } => {
+            Some(format!("The interrupted run {run} was rolled back: everything is as before it."))
+        }
+        Recovered::Finished { run, .. } => {
+            Some(format!("The run {run} had been completed and is tidied up now: everything is as after it."))
+        }
+        Recovered::Cleared { runs, bytes, .. } => {
+            let runs = if runs.len() == 1 { "an interrupted run" } else { "interrupted runs" };
+            let size = human(*bytes);
+            Some(format!("Removed the leftovers of {runs} ({size}); the root was unchanged."))
+        }
+        Recovered::Foreseen { run, is_rolled_back: true, .. } => Some(format!(
+            "The run {run} was interrupted: `recover`, or the next change, would roll it back. This is the plan as after that."
+        )),
+        Recovered::Foreseen { run, .. } => Some(format!(
+            "The run {run} had been completed and is not tidied up yet: `recover`, or the next change, would do it. This is the \
+             plan as after that."
+        )),
+    }
+}
+
+/// Returns the command that puts a root right after an interrupted run, to be typed anywhere.
+pub fn recover_command(root: &Path) -> String {
+    Wording::of_verbs(root).verb("recover").trim_matches('`').to_owned()
+}
+
+/// Returns the sentence about a root with an unfinished run.
+pub fn unfinished_sentence(run: &str, root: &Path) -> String {
+    format!(
+        "The run {run} was interrupted: this is how the root was before it. Run `{}`.",
+        recover_command(root)
+    )
+}
+
+/// Returns the reboot that a patch asks for, as a sentence.
+pub fn reboot_sentence(word: Option<&str>) -> Option<&'static str> {
+    Some(match word? {
+        "rebootimmediate" => "Reboot this machine now to put the patch into effect.",
+        "rebootafter" => "Reboot this machine when it suits to put the patch into effect.",
+        "reconfigimmediate" => "Do a reconfiguration reboot now to put the patch into effect.",
+        _ => "Do a reconfiguration reboot when it suits to put the patch into effect.",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_shown_in_binary_units() {
+        let shown = [0, 1023, 1024, 1536, 20 << 20, 5 << 40].map(human);
+        assert_eq!(shown, ["0 bytes", "1023 bytes", "1.0 KiB", "1.5 KiB", "20.0 MiB", "5.0 TiB"]);
+    }
+}

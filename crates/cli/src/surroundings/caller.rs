@@ -1,0 +1,203 @@
+//! The caller of a changing operation: clock, user, signals, and how long it waits for the lock.
+
+use std::cell::Cell;
+use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use chrono::SecondsFormat;
+
+use crate::surroundings::Surroundings;
+use crate::surroundings::events::tell_of_runs;
+use patchadm_changeset::transaction::ProgressEvent;
+use patchadm_core::operation::session::Caller;
+use patchadm_inputs::database::history::HistoryEntry;
+use patchadm_inputs::database::policy;
+use patchadm_planning::plan::clock::Now;
+use patchadm_rootfs::{LockHolder, Root};
+use patchadm_svr4::package::control::printable;
+
+/// The pause between two looks at a held lock.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest time that the hook of a package manager waits for another command, in seconds.
+pub const HOOK_WAIT: u64 = 5;
+
+/// Signals that ask a command to end: it rolls back first.
+pub(super) const SIGNALS: [i32; 3] =
+    [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP];
+
+/// Returns the time and host of a command.
+pub fn now(surroundings: &Surroundings) -> Now {
+    let seconds = surroundings.now.timestamp();
+    Now {
+        utc: surroundings.now.naive_utc(),
+        local: surroundings.zone.at(seconds),
+        host: surroundings.machine.node.clone(),
+    }
+}
+
+/// Returns the seconds that a command waits for the lock of a root: as asked for, else as the policy of the root says. A
+/// policy that makes no sense is reported by the operation.
+pub fn lock_wait_seconds(root: &Root, asked: Option<u64>) -> u64 {
+    asked.unwrap_or_else(|| policy::of_root(root).map_or(0, |policy| policy.wait))
+}
+
+/// The turn of a root, one of many or the only one, to be changed.
+pub struct RootTurn<'a> {
+    pub surroundings: &'a Surroundings,
+    /// The command, as lock, journal and history name it.
+    pub program: &'static str,
+    /// The beginning of a message about waiting.
+    pub speaks_as: String,
+    /// The seconds that a held lock is waited for.
+    pub wait: u64,
+    pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
+}
+
+impl RootTurn<'_> {
+    /// Does work as the caller that this makes; its time begins now.
+    pub fn with_caller<T>(
+        &self,
+        progress: &(dyn Fn(ProgressEvent) + Sync),
+        work: impl FnOnce(&Caller<'_>) -> T,
+    ) -> T {
+        let began = Instant::now();
+        let lock_wait = LockWait::begin(self.surroundings, &self.speaks_as, self.wait);
+        work(&Caller {
+            program: self.program,
+            now: now(self.surroundings),
+            time: self.surroundings.now.to_rfc3339_opts(SecondsFormat::Secs, true),
+            user: Surroundings::user(),
+            wait: &|holder| (self.interrupt)().is_none() && lock_wait.goes_on(holder),
+            interrupt: self.interrupt,
+            progress,
+            told: &|root, entries| self.tell_of_runs(root, entries),
+            moment: &|| self.surroundings.moment(),
+            scripts: self.surroundings.script_settings(),
+            elapsed: &|| u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            undoes: None,
+            is_hook: false,
+            note: None,
+            exchanges: Vec::new(),
+        })
+    }
+}
+
+impl RootTurn<'_> {
+    /// Tells the machine of runs that have ended, and whoever looks of events that are lost.
+    fn tell_of_runs(&self, root: &Root, entries: &[HistoryEntry]) {
+        let Surroundings { events, zone, now, is_quiet, .. } = self.surroundings;
+        let lost = tell_of_runs(events, zone.at(now.timestamp()), root, entries);
+        for sentence in lost.iter().filter(|_| !is_quiet) {
+            let line = format!("{}: note: {sentence}\n", self.speaks_as);
+            // If standard error cannot be written to, there is no one to tell.
+            let _ = std::io::stderr().write_all(&printable(line.as_bytes()));
+        }
+    }
+}
+
+/// Whether the signals that are caught end the program again, as if no handler were set.
+static END_THE_PROGRAM: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// Does work as [`with_signals`] does. After it, signals end the program at once again.
+#[cfg(feature = "sign")]
+pub fn with_signals_for_now<T>(
+    work: impl FnOnce(&(dyn Fn() -> Option<i32> + Sync)) -> T,
+) -> anyhow::Result<T> {
+    for signal in SIGNALS {
+        signal_hook::flag::register_conditional_default(signal, END_THE_PROGRAM.clone())?;
+    }
+    let done = with_signals(work);
+    END_THE_PROGRAM.store(true, Ordering::SeqCst);
+    done
+}
+
+/// Does work that asks from time to time which signal wants it to end, if one came; signals do nothing else.
+pub fn with_signals<T>(work: impl FnOnce(&(dyn Fn() -> Option<i32> + Sync)) -> T) -> anyhow::Result<T> {
+    END_THE_PROGRAM.store(false, Ordering::SeqCst);
+    let caught = Arc::new(AtomicUsize::new(0));
+    for signal in SIGNALS {
+        let number = usize::try_from(signal)?;
+        signal_hook::flag::register_usize(signal, caught.clone(), number)?;
+    }
+    Ok(work(&|| match caught.load(Ordering::Relaxed) {
+        0 => None,
+        signal => i32::try_from(signal).ok(),
+    }))
+}
+
+/// Does work that asks from time to time which signal wanted it to end first, if one came, and whether another one came after
+/// it was asked for that.
+pub fn with_repeated_signals<T>(
+    work: impl FnOnce(&(dyn Fn() -> Option<i32> + Sync), &(dyn Fn() -> bool + Sync)) -> T,
+) -> anyhow::Result<T> {
+    END_THE_PROGRAM.store(false, Ordering::SeqCst);
+    let caught = Arc::new(AtomicUsize::new(0));
+    for signal in SIGNALS {
+        let number = usize::try_from(signal)?;
+        signal_hook::flag::register_usize(signal, caught.clone(), number)?;
+    }
+    let first = AtomicUsize::new(0);
+    let is_repeated = AtomicBool::new(false);
+    let take = || {
+        let signal = caught.swap(0, Ordering::SeqCst);
+        let before = if signal == 0 {
+            Ok(0)
+        } else {
+            first.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst)
+        };
+        if before.is_err() {
+            is_repeated.store(true, Ordering::SeqCst);
+        }
+    };
+    let interrupt = || {
+        take();
+        Some(first.load(Ordering::SeqCst))
+            .filter(|signal| *signal != 0)
+            .and_then(|signal| i32::try_from(signal).ok())
+    };
+    let is_urgent = || {
+        take();
+        is_repeated.load(Ordering::SeqCst)
+    };
+    Ok(work(&interrupt, &is_urgent))
+}
+
+/// Waits for a lock, and says so once.
+pub struct LockWait<'a> {
+    /// None is never: so far away that no clock has it.
+    until: Option<Instant>,
+    was_reported: Cell<bool>,
+    is_quiet: bool,
+    speaks_as: &'a str,
+}
+
+impl<'a> LockWait<'a> {
+    /// Begins to wait, for at most this many seconds.
+    pub fn begin(surroundings: &Surroundings, speaks_as: &'a str, seconds: u64) -> Self {
+        Self {
+            until: Instant::now().checked_add(Duration::from_secs(seconds)),
+            was_reported: Cell::new(false),
+            is_quiet: surroundings.is_quiet,
+            speaks_as,
+        }
+    }
+
+    /// Waits a little for the holder of a lock; tells whether there is time left.
+    pub fn goes_on(&self, holder: &LockHolder) -> bool {
+        let left = self.until.map_or(PAUSE, |until| until.saturating_duration_since(Instant::now()));
+        if left.is_zero() {
+            return false;
+        }
+        if !self.is_quiet && !self.was_reported.replace(true) {
+            let line = format!("{}: waiting for {} to finish\n", self.speaks_as, holder.describe());
+            // If standard error cannot be written to, there is no one to tell.
+            let _ = std::io::stderr().write_all(&printable(line.as_bytes()));
+        }
+        thread::sleep(PAUSE.min(left));
+        true
+    }
+}

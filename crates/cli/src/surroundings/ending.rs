@@ -1,0 +1,185 @@
+//! How a command acknowledges the signal that asks it to end: at once and in every phase, while the work goes on to its next
+//! question.
+//!
+//! Before the commit of a run, it is rolled back; after it, the run is finished whatever comes, and only what follows it is
+//! left out. Which of the two it is, is decided when the signal comes, and the run goes by that decision.
+
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use signal_hook::SigId;
+use signal_hook::low_level;
+
+use super::caller::{SIGNALS, with_signals};
+use patchadm_changeset::transaction::{ProgressEvent, RunActivity};
+use patchadm_inputs::input_file::HeldSignals;
+use patchadm_svr4::package::control::printable;
+
+/// What a signal can still do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum RunPhase {
+    /// Nothing is changed yet.
+    #[default]
+    Before,
+    /// A run is under way, and can be rolled back.
+    UnderWay,
+    /// A run is being committed.
+    Commits,
+}
+
+/// The run of a command, and the signals that came.
+pub struct EndingRun<'a> {
+    signal: &'a (dyn Fn() -> Option<i32> + Sync),
+    course: Mutex<RunCourse>,
+}
+
+/// The phase of a run, and the last one of the run in which the first signal came: whoever tells of the signal may come late.
+#[derive(Clone, Copy, Debug, Default)]
+struct RunCourse {
+    phase: RunPhase,
+    of_signal: Option<RunPhase>,
+}
+
+impl<'a> EndingRun<'a> {
+    /// A command that has not begun to change anything. `signal` returns the signal that came first.
+    pub fn new(signal: &'a (dyn Fn() -> Option<i32> + Sync)) -> Self {
+        Self { signal, course: Mutex::default() }
+    }
+
+    /// Follows an event of a run.
+    pub fn observe(&self, event: ProgressEvent) {
+        let mut course = self.course.lock().unwrap_or_else(PoisonError::into_inner);
+        let came = (self.signal)().is_some();
+        course.phase = match event {
+            ProgressEvent::Begins(RunActivity::Planning, _) | ProgressEvent::Ends => {
+                if came && course.phase != RunPhase::Before {
+                    course.of_signal = course.of_signal.or(Some(course.phase));
+                }
+                RunPhase::Before
+            }
+            ProgressEvent::Advances(_) => course.phase,
+            // A signal that came before rolls back.
+            ProgressEvent::Commits if !came => RunPhase::Commits,
+            ProgressEvent::Begins(..) | ProgressEvent::Commits => RunPhase::UnderWay,
+        };
+    }
+
+    /// Returns the signal that asks the command to end, unless a run is being committed.
+    pub fn interrupt(&self) -> Option<i32> {
+        let signal = (self.signal)()?;
+        let course = self.course.lock().unwrap_or_else(PoisonError::into_inner);
+        (course.phase != RunPhase::Commits).then_some(signal)
+    }
+
+    /// Says what becomes of the command after a signal.
+    pub fn acknowledgement(&self) -> &'static str {
+        let course = *self.course.lock().unwrap_or_else(PoisonError::into_inner);
+        match course.of_signal.unwrap_or(course.phase) {
+            RunPhase::Before => "Interrupted; ending…",
+            RunPhase::UnderWay => "Interrupted; rolling back…",
+            RunPhase::Commits => "Too late to stop: finishing…",
+        }
+    }
+}
+
+/// What is said of a signal to a command on several roots.
+pub const OF_MANY: &str = "Interrupted; the roots under way are rolled back or finished…";
+
+/// Prints an acknowledgement to standard error.
+pub fn acknowledge(speaks_as: &str, words: &str) {
+    let line = format!("{speaks_as}: {words}\n");
+    // If standard error cannot be written to, there is no one to tell.
+    let _ = io::stderr().write_all(&printable(line.as_bytes()));
+}
+
+/// Does work as [`with_signals`] does. `tell` is called once, in a thread of its
+/// own, when a signal comes; never if the process may open too few files for that.
+pub fn with_acknowledged_signals<T>(
+    tell: impl Fn(&EndingRun<'_>) + Sync,
+    work: impl FnOnce(&EndingRun<'_>) -> T,
+) -> anyhow::Result<T> {
+    let Ok((mut told, teller, of_signals)) = waking_ends() else {
+        return with_signals(|signal| work(&EndingRun::new(signal)));
+    };
+    with_signals(|signal| {
+        let run = EndingRun::new(signal);
+        let mut end = WatchEnd { teller: &teller, ids: Vec::new() };
+        // After the flag, so that who is woken finds it set.
+        for (signal, teller) in SIGNALS.into_iter().zip(of_signals) {
+            end.ids.push(low_level::pipe::register(signal, teller)?);
+        }
+        Ok(thread::scope(|scope| {
+            let _end = end;
+            let (run, tell) = (&run, &tell);
+            // The thread begins with them held, so that they come to the one that waits for an answer.
+            let held = HeldSignals::hold();
+            scope.spawn(move || {
+                // The read also returns when the work ends.
+                if told.read_exact(&mut [0]).is_ok() && signal().is_some() {
+                    tell(run);
+                }
+            });
+            drop(held);
+            work(run)
+        }))
+    })?
+}
+
+/// Opens the end that wakes the telling thread, the end that the work writes to, and one for each signal.
+fn waking_ends() -> io::Result<(UnixStream, UnixStream, Vec<UnixStream>)> {
+    let (told, teller) = UnixStream::pair()?;
+    let of_signals = SIGNALS.iter().map(|_| teller.try_clone()).collect::<io::Result<_>>()?;
+    Ok((told, teller, of_signals))
+}
+
+/// Ends the thread that waits for signals, also where the work panics.
+struct WatchEnd<'a> {
+    teller: &'a UnixStream,
+    ids: Vec<SigId>,
+}
+
+impl Drop for WatchEnd<'_> {
+    fn drop(&mut self) {
+        for id in self.ids.drain(..) {
+            low_level::unregister(id);
+        }
+        let mut teller = self.teller;
+        // A thread that has already told something listens no more.
+        let _ = teller.write_all(&[0]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI32, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_signal_rolls_back_until_the_run_commits_and_the_words_say_so() {
+        let came = AtomicI32::new(0);
+        let signal = || Some(came.load(Ordering::SeqCst)).filter(|signal| *signal != 0);
+        let run = EndingRun::new(&signal);
+        assert_eq!((run.interrupt(), run.acknowledgement()), (None, "Interrupted; ending…"));
+        for doing in [RunActivity::Staging, RunActivity::Saving, RunActivity::Switching] {
+            run.observe(ProgressEvent::Begins(doing, 1));
+            assert_eq!(run.acknowledgement(), "Interrupted; rolling back…", "{doing:?}");
+        }
+        run.observe(ProgressEvent::Commits);
+        came.store(2, Ordering::SeqCst);
+        assert_eq!((run.interrupt(), run.acknowledgement()), (None, "Too late to stop: finishing…"));
+        run.observe(ProgressEvent::Ends);
+        assert_eq!(run.interrupt(), Some(2), "what follows the run is left out");
+        assert_eq!(run.acknowledgement(), "Too late to stop: finishing…", "whoever tells comes late");
+    }
+
+    #[test]
+    fn a_signal_that_came_before_the_commit_keeps_its_right() {
+        let run = EndingRun::new(&|| Some(15));
+        run.observe(ProgressEvent::Begins(RunActivity::Switching, 1));
+        run.observe(ProgressEvent::Commits);
+        assert_eq!((run.interrupt(), run.acknowledgement()), (Some(15), "Interrupted; rolling back…"));
+    }
+}

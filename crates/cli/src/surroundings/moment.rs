@@ -1,0 +1,28 @@
+//! The clocks by which a trial is judged, as they stand.
+
+use chrono::Utc;
+use rustix::time::{ClockId, clock_gettime};
+
+use super::Surroundings;
+use patchadm_inputs::input_file::read_small;
+use patchadm_inputs::trial::Moment;
+use std::path::Path;
+
+/// The file in which the kernel tells the id of the boot.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// The longest text that is read of it.
+const LONGEST_ID: u64 = 64;
+
+impl Surroundings {
+    /// Returns the clocks as they stand now. `SOURCE_DATE_EPOCH` fixes the clock on the wall alone.
+    pub fn moment(&self) -> Moment {
+        let is_fixed = std::env::var_os("SOURCE_DATE_EPOCH").is_some_and(|epoch| !epoch.is_empty());
+        let wall = if is_fixed { self.now } else { Utc::now() };
+        let boot = read_small(Path::new(BOOT_ID), LONGEST_ID).ok();
+        let boot = boot.and_then(|text| String::from_utf8(text).ok()).map(|text| text.trim().to_owned());
+        let since_boot = clock_gettime(ClockId::Boottime);
+        let milliseconds = i128::from(since_boot.tv_sec) * 1000 + i128::from(since_boot.tv_nsec) / 1_000_000;
+        Moment { wall, boot, since_boot: u64::try_from(milliseconds).unwrap_or_default() }
+    }
+}

@@ -1,0 +1,136 @@
+//! Passwords among the arguments of the command.
+//!
+//! An address with a password is refused wherever addresses are read. But an operand may be misspelled, be taken for the name
+//! of a file, or be of a kind that a command does not know, and whatever is then wrong with it is told with its text. So what
+//! stands before an `@` of an argument is hidden in everything that is printed.
+
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+
+/// What is printed in the place of a user and password.
+const HIDDEN: &[u8] = b"...@";
+
+/// The users and passwords that arguments have, each with the `@` behind it, in every spelling in which they are printed.
+#[derive(Debug, Default)]
+pub(super) struct Secrets(Vec<Vec<u8>>);
+
+impl Secrets {
+    /// Finds those of the arguments of this process.
+    pub(super) fn of_arguments() -> Self {
+        Self::of(std::env::args_os().skip(1))
+    }
+
+    fn of(arguments: impl IntoIterator<Item = OsString>) -> Self {
+        let mut secrets = Vec::new();
+        for argument in arguments {
+            let argument = argument.into_vec();
+            let text = String::from_utf8_lossy(&argument);
+            let Some(value) = value_of(&text) else { continue };
+            let Some(start) = start_of_user(value) else { continue };
+            let ends = value.match_indices('@').map(|(end, _)| end);
+            for secret in ends.filter_map(|end| value.get(start..=end)).filter(|secret| secret.len() > 1) {
+                let in_json = serde_json::to_string(secret).unwrap_or_default();
+                secrets.push(secret.as_bytes().to_vec());
+                secrets.push(in_json.trim_matches('"').as_bytes().to_vec());
+                secrets.push(secret.escape_debug().to_string().into_bytes());
+            }
+        }
+        // A longer one may begin with a shorter one.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets.dedup();
+        Self(secrets)
+    }
+
+    /// Returns a text without them.
+    pub(super) fn hidden<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
+        let mut text = Cow::Borrowed(text);
+        for secret in &self.0 {
+            let mut from = 0;
+            while let Some(at) = find(text.get(from..).unwrap_or_default(), secret) {
+                text.to_mut().splice(from + at..from + at + secret.len(), HIDDEN.iter().copied());
+                from += at + HIDDEN.len();
+            }
+        }
+        text
+    }
+}
+
+/// Returns what an argument may give to an option, or is as an operand.
+fn value_of(argument: &str) -> Option<&str> {
+    match argument.strip_prefix('-') {
+        None => Some(argument),
+        Some(long) if long.starts_with('-') => Some(long.split_once('=')?.1),
+        Some(short) => short.get(short.chars().next()?.len_utf8()..),
+    }
+}
+
+/// Returns where the user begins in a text that has an `@`: behind `SCHEME:` and any slashes. `None` if there is none, as in
+/// the address of a mail.
+fn start_of_user(value: &str) -> Option<usize> {
+    let (before, _) = value.rsplit_once('@')?;
+    if value.starts_with(['/', '.']) {
+        return start_in_path(before);
+    }
+    let colon = before.find(':')?;
+    Some(behind_scheme(before, colon).unwrap_or(0))
+}
+
+/// Returns the same in what looks like a path: an address may begin in any of its components, and a user and password without
+/// a scheme in the first one. Anything else with a colon is a name of a file.
+fn start_in_path(before: &str) -> Option<usize> {
+    let first = before.len() - before.trim_start_matches(['/', '.']).len();
+    let mut colons = before.match_indices(':').map(|(colon, _)| colon);
+    let of_scheme = colons.clone().find_map(|colon| {
+        let name = before.get(first..colon)?.rsplit('/').next()?;
+        is_scheme(name).then(|| behind_scheme(before, colon)).flatten()
+    });
+    let is_first = |colon: &usize| before.get(first..*colon).is_some_and(|name| !name.contains('/'));
+    of_scheme.or_else(|| colons.next().filter(is_first).map(|_| first))
+}
+
+/// Returns where the user begins behind the colon of a scheme; `None` if that colon is the one before the password.
+fn behind_scheme(before: &str, colon: usize) -> Option<usize> {
+    let rest = before.get(colon + 1..)?;
+    let slashes = rest.bytes().take_while(|byte| *byte == b'/').count();
+    (slashes > 0 || rest.contains(':')).then_some(colon + 1 + slashes)
+}
+
+fn is_scheme(name: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    name.starts_with(|letter: char| letter.is_ascii_alphabetic()) && name.bytes().all(is_part)
+}
+
+fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+    text.windows(part.len()).position(|window| window == part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_spelling_of_an_argument_shows_its_password() {
+        for (argument, printed, shown) in [
+            ("ftp://u:pw@h/x.tar", "ftp://u:pw@h/x.tar is not there", "ftp://...@h/x.tar is not there"),
+            ("http:u:pw@h", "<http:u:pw@h>", "<http:...@h>"),
+            ("hxtp://u:pw@h", "hxtp:/u:pw@h/index.json", "hxtp:/...@h/index.json"),
+            ("--depot=file://u:pw@h", "file://u:pw@h", "file://...@h"),
+            ("-dhttp:u:pw@h", "http:u:pw@h", "http:...@h"),
+            ("http://u:p@w@h/x", "<http://u:p@w@h/x>", "<http://...@h/x>"),
+            ("u:p\"w@h:80", r#""error": "u:p\"w@h:80""#, r#""error": "...@h:80""#),
+            ("https://token@h", "https://token@h", "https://...@h"),
+            ("joe@example.com", "joe@example.com", "joe@example.com"),
+            ("/srv/a:b@c", "/srv/a:b@c", "/srv/a:b@c"),
+            ("/srv/10:20:30@c", "/srv/10:20:30@c", "/srv/10:20:30@c"),
+            ("//u:pw@h/x", "//u:pw@h/x is not there", "//...@h/x is not there"),
+            ("./u:pw@h/x", "/work/u:pw@h/x", "/work/...@h/x"),
+            ("/http://u:pw@h", "/http:/u:pw@h", "/http:/...@h"),
+            ("../mirror/http:u:pw@h", "../mirror/http:u:pw@h", "../mirror/http:...@h"),
+            ("--keys=/srv/12:30/ftp://u:pw@h", "/srv/12:30/ftp:/u:pw@h", "/srv/12:30/ftp:/...@h"),
+        ] {
+            let secrets = Secrets::of([OsString::from(argument)]);
+            assert_eq!(String::from_utf8_lossy(&secrets.hidden(printed.as_bytes())), shown, "{argument}");
+        }
+    }
+}

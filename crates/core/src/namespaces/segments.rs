@@ -1,0 +1,77 @@
+//! The shared memory of System V of an enclosure, as the kernel lists it.
+//!
+//! A segment outlives the processes that use it: nothing of `/proc` but this list tells of one that nobody has attached. The list
+//! is that of the namespace in which it is opened, so whoever wants it enters that namespace first: a thread of the superuser, or
+//! a process that enters the user namespace before.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
+
+use nix::sched::{CloneFlags, setns};
+use rustix::process::geteuid;
+use serde::{Deserialize, Serialize};
+
+use super::SEGMENTS_PROCESS;
+use crate::process::{MessageChannel, close_inherited};
+
+/// The list, in the namespace in which it is opened.
+const LIST: &str = "/proc/sysvipc/shm";
+
+/// Whose list it is.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct SegmentsOrder {
+    /// The process that has made the enclosure.
+    maker: u32,
+    /// A process inside.
+    inside: u32,
+}
+
+/// Opens the list of the segments that a process in an enclosure sees; `maker` is the process that has made that. Each time it is
+/// read from its beginning, it is as it is then.
+pub fn open_segments(maker: u32, inside: u32) -> io::Result<File> {
+    if geteuid().is_root() {
+        // The namespace of a thread concerns no other one.
+        let opened = thread::spawn(move || open_in(inside)).join();
+        return opened
+            .unwrap_or_else(|_| Err(io::Error::other("the thread that enters a namespace panicked")));
+    }
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("patchadm").arg(SEGMENTS_PROCESS).env_clear();
+    let (mut child, mut channel) = MessageChannel::start(command)?;
+    let answer = channel
+        .send(&SegmentsOrder { maker, inside }, None)
+        .and_then(|()| channel.receive::<Result<(), String>>());
+    child.wait()?;
+    answer?.ok_or(io::ErrorKind::UnexpectedEof)?.map_err(io::Error::other)?;
+    channel.descriptor().map(File::from).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+}
+
+/// Runs the process that opens such a list for an ordinary user.
+///
+/// For a process that was just started to do this and nothing else.
+pub fn serve_segments() -> io::Result<()> {
+    close_inherited()?;
+    let mut channel = MessageChannel::of_standard_input()?;
+    let Some(SegmentsOrder { maker, inside }) = channel.receive()? else { return Ok(()) };
+    let opened = namespace_of(maker, "user")
+        .and_then(|users| setns(users, CloneFlags::CLONE_NEWUSER).map_err(io::Error::from))
+        .and_then(|()| open_in(inside));
+    match opened {
+        Ok(list) => channel.send(&Ok::<(), String>(()), Some(std::os::fd::AsFd::as_fd(&list))),
+        Err(error) => channel.send(&Err::<(), String>(error.to_string()), None),
+    }
+}
+
+/// Enters the namespace of queues and segments of a process, and opens the list.
+fn open_in(process: u32) -> io::Result<File> {
+    setns(namespace_of(process, "ipc")?, CloneFlags::CLONE_NEWIPC)?;
+    File::open(LIST)
+}
+
+fn namespace_of(process: u32, kind: &str) -> io::Result<File> {
+    File::open(["/proc", &process.to_string(), "ns", kind].iter().collect::<PathBuf>())
+}

@@ -1,0 +1,76 @@
+//! The end of a failed making of a patch: the code, and the next step.
+
+use patchadm_cli::reply::cause_of::{of_io, of_root};
+use patchadm_cli::reply::failure::{problem_code, source_code};
+use patchadm_cli::reply::{Exit, ExitCause};
+use patchadm_making::build::{AbiError, BuildError, PreviousError};
+use patchadm_making::release::{ReleaseError, ReleaseProblem};
+use patchadm_planning::plan::refusal::Command;
+
+/// The code where the releases make no patch.
+pub const NO_PATCH: u8 = 10;
+
+/// Returns the end for a release that cannot be read: the code of a patch that cannot be read for the same reason.
+pub fn of_release(error: &ReleaseError) -> (Exit, &'static str) {
+    let exit = match &error.problem {
+        ReleaseProblem::Svr4(problem) => problem_code(Command::Patchadd, &error.path, problem),
+        ReleaseProblem::NotFound => Exit::failed(ExitCause::NotFound),
+        ReleaseProblem::NotDecompressed(_) => Exit::new(39, ExitCause::DamagedInput),
+        _ => Exit::new(33, ExitCause::DamagedInput),
+    };
+    (exit, "Name a release that is whole: a tree, package, archive, or a directory of them.")
+}
+
+/// Returns the end for a patch that was named and cannot be used.
+pub fn of_previous(error: &PreviousError) -> (Exit, &'static str) {
+    let exit = match error {
+        PreviousError::Source(error) => source_code(Command::Patchadd, error),
+        PreviousError::Macros { .. } => Exit::new(28, ExitCause::DamagedInput),
+        _ => Exit::new(33, ExitCause::DamagedInput),
+    };
+    (exit, "Name a patch that this program can read.")
+}
+
+/// Returns the end where no patch is made.
+pub fn of_build(error: &BuildError) -> (Exit, &'static str) {
+    match error {
+        BuildError::Pair(_) => (Exit::failed(ExitCause::Usage), "Say it with the option that is named."),
+        BuildError::Pattern(_) => (Exit::failed(ExitCause::Usage), "Mend the pattern of the policy."),
+        BuildError::Exists(_) | BuildError::Foreign(_) => {
+            (Exit::failed(ExitCause::AlreadyApplied), "Choose another name, or use --force for a patch.")
+        }
+        BuildError::NoLaterRevision { .. } | BuildError::PreviousPackage { .. } => {
+            (Exit::new(NO_PATCH, ExitCause::NotApplicable), "Look at --id, --previous and --base-version.")
+        }
+        BuildError::NothingChanged { .. } => {
+            (Exit::new(NO_PATCH, ExitCause::NotApplicable), "Nothing: there is no change to deliver.")
+        }
+        BuildError::NotRestricted { .. } => {
+            (Exit::new(NO_PATCH, ExitCause::Restricted), "Choose another --id, or leave out --restricted.")
+        }
+        BuildError::Overlap(_) => (
+            Exit::new(NO_PATCH, ExitCause::Dependency),
+            "Name the other patch with --requires or --obsoletes.",
+        ),
+        BuildError::AbiBreak(_) | BuildError::Abi(AbiError::Source(_)) => {
+            (Exit::new(NO_PATCH, ExitCause::Dependency), "Deliver what is needed, or use --allow-abi-break.")
+        }
+        BuildError::Sparse(_) | BuildError::Path(_) | BuildError::Name(_) | BuildError::TooLarge { .. } => {
+            (Exit::new(NO_PATCH, ExitCause::DamagedInput), "Leave the object out with --exclude, or mend it.")
+        }
+        BuildError::Changed { .. } => {
+            (Exit::new(NO_PATCH, ExitCause::Edited), "Build again when nobody writes to the release.")
+        }
+        BuildError::Read { error, .. } | BuildError::Abi(AbiError::Read { error, .. }) => {
+            (Exit::new(33, of_io(error)), "Look at the file that is named.")
+        }
+        BuildError::Write { error, .. } => {
+            (Exit::failed(of_io(error)), "Look at the directory that is written to.")
+        }
+        BuildError::Root(error) => {
+            (Exit::failed(of_root(error)), "Look at the directory that is written to.")
+        }
+        BuildError::Interrupted(signal) => (Exit::by_signal(*signal), "Run it again."),
+        _ => (Exit::failed(ExitCause::Internal), "Look at the directory that is written to."),
+    }
+}

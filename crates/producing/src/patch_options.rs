@@ -1,0 +1,281 @@
+//! The options about a new patch, for every verb that makes one, and the request that they form.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use patchadm_cli::arguments::object_path;
+use patchadm_cli::reply::{Exit, ExitCause, Stop};
+use patchadm_inputs::input_file::read_start;
+use patchadm_inputs::native::FixedIn;
+use patchadm_inputs::path_glob::PathGlob;
+use patchadm_inputs::policy::Policy;
+use patchadm_making::build::{BuildRequest, ListChoices, PairNaming, PatchForm, PatchLists, ReadmeText};
+use patchadm_releases::CompareOptions;
+use patchadm_svr4::format::fields;
+use patchadm_svr4::package::{ObjectPath, Word};
+use patchadm_svr4::patch::{FixList, PatchId, PatchList, Requirements};
+
+/// The forms that are one file, by their words.
+pub const FILE_FORMS: [(&str, PatchForm); 4] = [
+    ("zip", PatchForm::Zip),
+    ("tar", PatchForm::Tar),
+    ("tar.gz", PatchForm::TarGz),
+    ("datastream", PatchForm::Datastream),
+];
+
+/// The largest file that an option names, in bytes: 16 MiB.
+const LARGEST: u64 = 16 << 20;
+
+/// Options about a patch.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct PatchOptions {
+    /// A file with a line `NAME PKG` for each package that is to have another name than usual
+    #[arg(long, value_name = "FILE")]
+    pkg_map: Option<PathBuf>,
+    /// The architecture of a release that does not say it
+    #[arg(long, value_name = "ARCH")]
+    arch: Option<String>,
+    /// The version of the old release, where it does not say it
+    #[arg(long, value_name = "VERSION")]
+    base_version: Option<String>,
+    /// Where the objects are installed; / unless the release says it
+    #[arg(long, value_name = "DIR", value_parser = object_path)]
+    basedir: Option<ObjectPath>,
+    /// The owner and group of all objects
+    #[arg(long, value_name = "USER:GROUP")]
+    owner: Option<String>,
+    /// Patches that must be applied; may be repeated
+    #[arg(long, value_name = "IDS", action = clap::ArgAction::Append)]
+    requires: Vec<String>,
+    /// Patches that it contains; may be repeated
+    #[arg(long, value_name = "IDS", action = clap::ArgAction::Append)]
+    obsoletes: Vec<String>,
+    /// Patches that must not be applied; may be repeated
+    #[arg(long, value_name = "IDS", action = clap::ArgAction::Append)]
+    incompat: Vec<String>,
+    /// See to it that the id is one of a restricted patch
+    #[arg(long)]
+    restricted: bool,
+    /// A word about how it is applied, such as rebootafter; may be repeated
+    #[arg(long = "property", value_name = "WORD", action = clap::ArgAction::Append)]
+    properties: Vec<String>,
+    /// The versions of dpkg or rpm packages that have its fix, as in "dpkg openssl >= 3.0.18"
+    #[arg(long, value_name = "TEXT")]
+    fixed_in: Option<FixedIn>,
+    /// What it fixes, as in "CVE-2026-1234 ACME-17"; may be repeated
+    #[arg(long, value_name = "IDS", action = clap::ArgAction::Append)]
+    fixes: Vec<String>,
+    /// One line about it
+    #[arg(long, value_name = "TEXT")]
+    synopsis: Option<String>,
+    /// A keyword; may be repeated
+    #[arg(long = "keyword", value_name = "TEXT", action = clap::ArgAction::Append)]
+    keywords: Vec<String>,
+    /// A bug that it corrects; may be repeated
+    #[arg(long = "bug", value_name = "TEXT", action = clap::ArgAction::Append)]
+    bugs: Vec<String>,
+    /// Files that administrators edit; may be repeated
+    #[arg(long, value_name = "GLOB", value_parser = PathGlob::parse, action = clap::ArgAction::Append)]
+    editable: Vec<PathGlob>,
+    /// Files that programs change; may be repeated
+    #[arg(long, value_name = "GLOB", value_parser = PathGlob::parse, action = clap::ArgAction::Append)]
+    volatile: Vec<PathGlob>,
+    /// Objects that are left out, with all below them; may be repeated
+    #[arg(long, value_name = "GLOB", value_parser = PathGlob::parse, action = clap::ArgAction::Append)]
+    exclude: Vec<PathGlob>,
+    /// The class of objects; may be repeated
+    #[arg(long = "class", value_name = "GLOB=CLASS", value_parser = class_of_glob, action = clap::ArgAction::Append)]
+    classes: Vec<(PathGlob, Word)>,
+    /// A class action script, in a file called i.CLASS; may be repeated
+    #[arg(long = "class-script", value_name = "FILE", action = clap::ArgAction::Append)]
+    class_scripts: Vec<PathBuf>,
+    /// Take another modification time for a change
+    #[arg(long)]
+    mtimes: bool,
+    /// Leave out the scripts for a pkgadd that knows no patches
+    #[arg(long)]
+    no_scripts: bool,
+    /// Take away libraries and symbol versions that other objects need
+    #[arg(long)]
+    allow_abi_break: bool,
+    /// A patch, or a directory of patches, that it must not overlap; may be repeated
+    #[arg(long, value_name = "PATCH", action = clap::ArgAction::Append)]
+    pub against: Vec<PathBuf>,
+}
+
+impl PatchOptions {
+    /// Returns the request about the patch of this id, for a caller at the time `now`. `usage` is that of the verb.
+    pub fn request(&self, id: PatchId, now: i64, usage: &'static str) -> Result<BuildRequest, Stop> {
+        Ok(BuildRequest {
+            id,
+            date: now,
+            naming: self.naming(usage)?,
+            choices: ListChoices {
+                exclude: self.exclude.clone(),
+                editable: self.editable.clone(),
+                volatile: self.volatile.clone(),
+                classes: self.classes.clone(),
+                owner: self.owner.as_deref().map(|text| owner(text, usage)).transpose()?,
+            },
+            compare: CompareOptions { mtimes: self.mtimes, every_type: false },
+            basedir: self.basedir.clone().unwrap_or_else(ObjectPath::root),
+            lists: self.lists(usage)?,
+            properties: self.properties.clone(),
+            fixed_in: self.fixed_in.clone(),
+            readme: self.readme(usage)?,
+            with_scripts: !self.no_scripts,
+            class_scripts: self.read_class_scripts(usage)?,
+            restricted: self.restricted.then(|| Policy::RESTRICTED.to_owned()),
+            allow_abi_break: self.allow_abi_break,
+        })
+    }
+
+    fn lists(&self, usage: &'static str) -> Result<PatchLists, Stop> {
+        let list = |words: &[String]| {
+            PatchList::parse(&words.join(" "), PatchId::SEPARATOR).map_err(|error| wrong(&error, usage))
+        };
+        let requires = Requirements::parse(&self.requires.join(" "), PatchId::SEPARATOR);
+        Ok(PatchLists {
+            requires: requires.map_err(|error| wrong(&error, usage))?,
+            obsoletes: list(&self.obsoletes)?,
+            incompatibles: list(&self.incompat)?,
+            fixes: self.fixes(usage)?,
+        })
+    }
+
+    /// Returns what the patch fixes. An id that looks like that of a CVE record and is none is refused: no scanner would
+    /// know it.
+    fn fixes(&self, usage: &'static str) -> Result<FixList, Stop> {
+        let fixes = FixList::parse(&self.fixes.join(" ")).map_err(|error| wrong(&error, usage))?;
+        match fixes.iter().find_map(|id| Some((id, id.cve_fault()?))) {
+            Some((id, fault)) => Err(wrong(&format!("<{id}> is not the id of a CVE record: {fault}"), usage)),
+            None => Ok(fixes),
+        }
+    }
+
+    fn naming(&self, usage: &'static str) -> Result<PairNaming, Stop> {
+        let pkg_map = match &self.pkg_map {
+            Some(path) => {
+                let text = String::from_utf8_lossy(&read(path)?).into_owned();
+                pkg_map(&text).map_err(|line| {
+                    wrong(&format!("{}: line {line} is not `NAME PKG`", path.display()), usage)
+                })?
+            }
+            None => BTreeMap::new(),
+        };
+        for (option, value) in [("--arch", &self.arch), ("--base-version", &self.base_version)] {
+            if value.as_ref().is_some_and(|value| !is_line(value)) {
+                return Err(wrong(&format!("{option} is one line, and not empty"), usage));
+            }
+        }
+        Ok(PairNaming {
+            pkg: None,
+            pkg_map,
+            arch: self.arch.clone(),
+            base_version: self.base_version.clone(),
+        })
+    }
+
+    fn readme(&self, usage: &'static str) -> Result<ReadmeText, Stop> {
+        let texts = self.synopsis.iter().chain(&self.keywords).chain(&self.bugs).chain(&self.properties);
+        if let Some(text) = texts.into_iter().find(|text| !is_line(text)) {
+            return Err(wrong(&format!("<{}> is not one line of text", text.escape_debug()), usage));
+        }
+        Ok(ReadmeText {
+            synopsis: self.synopsis.clone(),
+            keywords: self.keywords.clone(),
+            bugs: self.bugs.clone(),
+        })
+    }
+
+    fn read_class_scripts(&self, usage: &'static str) -> Result<BTreeMap<String, Vec<u8>>, Stop> {
+        let mut scripts = BTreeMap::new();
+        for path in &self.class_scripts {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let class = name.strip_prefix("i.").map(str::as_bytes);
+            if class.is_none_or(|class| fields::class(class).is_err()) {
+                return Err(wrong(&format!("{} is not called i.CLASS", path.display()), usage));
+            }
+            scripts.insert(name.to_owned(), read(path)?);
+        }
+        Ok(scripts)
+    }
+}
+
+/// Tells whether a text is one line that is not empty.
+fn is_line(text: &str) -> bool {
+    !text.trim().is_empty() && !text.chars().any(char::is_control)
+}
+
+/// Returns an end for words that make no sense.
+pub fn wrong(error: &dyn std::fmt::Display, usage: &'static str) -> Stop {
+    Stop::Usage { message: error.to_string(), usage }
+}
+
+/// Reads a file that an option names.
+pub fn read(path: &Path) -> Result<Vec<u8>, Stop> {
+    let refused = |reason: String| Stop::Refused {
+        exit: Exit::failed(ExitCause::NotFound),
+        message: format!(
+            "no patch was made\n{} cannot be read: {reason}.\nName another file.",
+            path.display()
+        ),
+    };
+    let text = read_start(path, LARGEST).map_err(|error| refused(error.to_string()))?;
+    if text.len() as u64 > LARGEST {
+        return Err(refused("it is larger than 16 MiB".to_owned()));
+    }
+    Ok(text)
+}
+
+/// Reads `NAME PKG` lines; the error is the number of a line that is none.
+fn pkg_map(text: &str) -> Result<BTreeMap<String, String>, usize> {
+    let mut map = BTreeMap::new();
+    for (index, line) in text.lines().enumerate() {
+        let mut words = line.split_whitespace();
+        match (words.next(), words.next(), words.next()) {
+            (None, ..) => {}
+            (Some(name), _, _) if name.starts_with('#') => {}
+            (Some(name), Some(pkg), None) => {
+                map.insert(name.to_owned(), pkg.to_owned());
+            }
+            _ => return Err(index + 1),
+        }
+    }
+    Ok(map)
+}
+
+fn owner(text: &str, usage: &'static str) -> Result<(Word, Word), Stop> {
+    let named = text.split_once(':').filter(|(user, group)| is_line(user) && is_line(group));
+    let (user, group) = named.ok_or_else(|| wrong(&"--owner is a user and a group: USER:GROUP", usage))?;
+    Ok((user.into(), group.into()))
+}
+
+fn class_of_glob(text: &str) -> Result<(PathGlob, Word), String> {
+    let (glob, class) = text.rsplit_once('=').ok_or("it has no `=`")?;
+    let class = fields::class(class.as_bytes()).map_err(|_| "what stands behind the `=` is no class")?;
+    Ok((PathGlob::parse(glob).map_err(|error| error.to_string())?, class.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_of_names_has_two_words_a_line() {
+        let map = pkg_map("# names\ncurl ACMEcurl\n\nlibssl3  ACMEssl\n").unwrap();
+        assert_eq!(
+            map.iter().map(|(name, pkg)| format!("{name} {pkg}")).collect::<Vec<_>>().join(", "),
+            "curl ACMEcurl, libssl3 ACMEssl"
+        );
+        assert_eq!(pkg_map("curl ACMEcurl\ncurl\n"), Err(2));
+        assert_eq!(pkg_map("a b c\n"), Err(1));
+    }
+
+    #[test]
+    fn a_class_stands_behind_the_last_equals_sign() {
+        let (glob, class) = class_of_glob("etc/a=b=cfg").unwrap();
+        assert_eq!((glob.as_str(), class.as_str()), ("etc/a=b", "cfg"));
+        assert!(class_of_glob("etc").is_err() && class_of_glob("etc=a/b").is_err());
+    }
+}

@@ -1,0 +1,129 @@
+//! The comparison of two lists of objects.
+//!
+//! Pure: nothing is opened, content is compared by size and digest. A modification time alone is no change unless that
+//! is asked for, because a rebuild gives every object a new one. That of a directory never is, because it changes with
+//! every name in it. For a symbolic link only the target counts, unless more is asked for: a pkgmap has nothing else
+//! about it.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use crate::change::{ChangeKind, Comparison, Differences, ObjectChange};
+use crate::object::{LinkGroup, ObjectOwner, ReleaseObject, ReleaseObjectKind};
+use patchadm_svr4::package::ObjectPath;
+
+/// The differences that count as a change beyond the usual ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CompareOptions {
+    /// Whether another modification time is a change.
+    pub mtimes: bool,
+    /// Whether everything that an object of any type has counts: owner and attributes of symbolic links, the times of all
+    /// but directories.
+    pub every_type: bool,
+}
+
+/// Compares two lists, each sorted by path with each path once.
+pub fn compare(old: &[ReleaseObject], new: &[ReleaseObject], options: CompareOptions) -> Comparison {
+    let (old_names, new_names) = (LinkNames::of(old), LinkNames::of(new));
+    let (mut before, mut after) = (old.iter().peekable(), new.iter().peekable());
+    let mut changes = Vec::new();
+    loop {
+        let order = match (before.peek(), after.peek()) {
+            (None, None) => return Comparison { changes },
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(old), Some(new)) => old.path.cmp(&new.path),
+        };
+        let one = if order == Ordering::Greater { None } else { before.next() };
+        let other = if order == Ordering::Less { None } else { after.next() };
+        let (path, kind) = match (one, other) {
+            (Some(old), Some(new)) => {
+                let mut differences = differences(old, new, options);
+                differences.links = old_names.others(old) != new_names.others(new);
+                if !differences.is_any() {
+                    continue;
+                }
+                (&new.path, ChangeKind::Replaced(differences))
+            }
+            (Some(old), None) => (&old.path, ChangeKind::Deleted),
+            (None, Some(new)) => (&new.path, ChangeKind::Added),
+            (None, None) => continue,
+        };
+        changes.push(ObjectChange { path: path.clone(), kind });
+    }
+}
+
+/// Compares two objects in every respect but the names of a file.
+fn differences(old: &ReleaseObject, new: &ReleaseObject, options: CompareOptions) -> Differences {
+    use ReleaseObjectKind::{Block, Character, Directory, File, Pipe, Symlink};
+    let mut found = Differences::default();
+    match (&old.kind, &new.kind) {
+        (
+            File { content: old_content, upkeep: old_upkeep, .. },
+            File { content: new_content, upkeep: new_upkeep, .. },
+        ) => {
+            found.bytes = (old_content.size, old_content.digest) != (new_content.size, new_content.digest);
+            found.ftype = old_upkeep != new_upkeep;
+            found.mtime = options.mtimes && old.mtime != new.mtime;
+        }
+        (Directory { exclusive: old }, Directory { exclusive: new }) => found.ftype = old != new,
+        (Symlink(old_target), Symlink(new_target)) => {
+            found.target = old_target != new_target;
+            if options.every_type {
+                found.owner = has_other_owner(old, new);
+                found.xattrs = old.xattrs != new.xattrs;
+                found.mtime = options.mtimes && old.mtime != new.mtime;
+            }
+            return found;
+        }
+        (Block(old), Block(new)) | (Character(old), Character(new)) => found.device = old != new,
+        (Pipe, Pipe) => {}
+        _ => found.ftype = true,
+    }
+    if matches!((&old.kind, &new.kind), (Symlink(_), _) | (_, Symlink(_))) {
+        return found;
+    }
+    found.mode = old.mode != new.mode;
+    if options.every_type && !found.ftype && !new.is_directory() {
+        found.mtime = options.mtimes && old.mtime != new.mtime;
+    }
+    found.owner = has_other_owner(old, new);
+    found.xattrs = old.xattrs != new.xattrs;
+    found
+}
+
+fn has_other_owner(old: &ReleaseObject, new: &ReleaseObject) -> bool {
+    !is_same_owner(&old.owner, &new.owner) || !is_same_owner(&old.group, &new.group)
+}
+
+/// Tells whether two owners are one, by name where both have one, else by number.
+fn is_same_owner(old: &ObjectOwner, new: &ObjectOwner) -> bool {
+    match (&old.name, &new.name) {
+        (Some(old), Some(new)) => old == new,
+        _ if old.id.is_some() && new.id.is_some() => old.id == new.id,
+        _ => old == new,
+    }
+}
+
+/// The names of each file that has several.
+#[derive(Debug)]
+pub struct LinkNames<'a>(BTreeMap<LinkGroup, Vec<&'a ObjectPath>>);
+
+impl<'a> LinkNames<'a> {
+    /// Collects the names of a list.
+    pub fn of(objects: &'a [ReleaseObject]) -> Self {
+        let mut names: BTreeMap<LinkGroup, Vec<&ObjectPath>> = BTreeMap::new();
+        for object in objects {
+            if let Some(group) = object.link_group() {
+                names.entry(group).or_default().push(&object.path);
+            }
+        }
+        names.retain(|_, names| names.len() > 1);
+        Self(names)
+    }
+
+    /// Returns all names of the file that an object is, sorted; none if it has only one.
+    pub fn others(&self, object: &ReleaseObject) -> &[&'a ObjectPath] {
+        object.link_group().and_then(|group| self.0.get(&group)).map(Vec::as_slice).unwrap_or_default()
+    }
+}

@@ -1,0 +1,193 @@
+//! Paths followed through symbolic links that are known, without a file system.
+
+use std::sync::Arc;
+
+use foldhash::HashMap;
+use patchadm_svr4::package::ObjectPath;
+
+use crate::calls::MOST_LINKS;
+
+/// The longest physical path on a way, in bytes; Linux opens none that is longer.
+const LONGEST_PATH: usize = 4095;
+
+/// The kind of object at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AtPath {
+    /// A symbolic link, with its target.
+    Link(Arc<[u8]>),
+    /// An object that no way leads beyond.
+    File,
+    /// A directory, or nothing that is known: ways lead on.
+    Other,
+}
+
+/// The links of a tree.
+pub trait LinkMap {
+    /// Returns what is at a physical path.
+    fn at(&self, path: &[u8]) -> AtPath;
+
+    /// Tells whether to report the ways that come to a path.
+    fn is_marked(&self, path: &[u8]) -> bool {
+        let _ = path;
+        false
+    }
+}
+
+/// A path that was followed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Followed {
+    /// The physical paths of the links on the way, in the order in which they are followed.
+    pub links: Vec<ObjectPath>,
+    /// The physical path; that of the root is empty.
+    pub path: Vec<u8>,
+}
+
+impl Followed {
+    /// Returns the physical path.
+    pub fn path(&self) -> &[u8] {
+        if self.path.is_empty() { b"/" } else { &self.path }
+    }
+}
+
+/// Follows paths, links included, without leaving the root: `..` stays in it.
+///
+/// Each link is followed once. The cost of many paths behind the same links is that of the bytes of both, and not their product:
+/// whoever makes links cannot make others wait.
+pub struct LinkFollower<M> {
+    map: M,
+    behind: HashMap<Vec<u8>, Behind>,
+}
+
+/// Where a link leads.
+struct Behind {
+    /// The way, the link itself included; `None` if it leads nowhere.
+    followed: Option<Followed>,
+    /// Whether a marked path is on the way.
+    has_met: bool,
+}
+
+impl<M: LinkMap> LinkFollower<M> {
+    /// Returns a value that has followed nothing yet.
+    pub fn new(map: M) -> Self {
+        Self { map, behind: HashMap::default() }
+    }
+
+    /// Walks on from a physical path. Returns `None` if the path leads in a circle, through more than 40 links, behind a file or
+    /// to a path of more than 4,095 bytes. Sets `has_met` if the way comes to a marked path.
+    pub fn follow(&mut self, from: Followed, path: &[u8], has_met: &mut bool) -> Option<Followed> {
+        // A link waits for those that it leads to in a frame of its own: a chain of links may be longer than a stack.
+        let mut frames = vec![Frame::of(None, from, path.into())];
+        loop {
+            let frame = frames.last_mut()?;
+            let Some(target) = frame.advance(&self.map) else {
+                let frame = frames.pop()?;
+                let followed = (!frame.leads_nowhere).then_some(frame.followed);
+                let Some(link) = frame.link else {
+                    *has_met |= frame.has_met;
+                    return followed;
+                };
+                self.behind.insert(link, Behind { followed, has_met: frame.has_met });
+                continue;
+            };
+            let link = &frame.followed.path;
+            if let Some(behind) = self.behind.get(link) {
+                frame.go_behind(behind, &self.map);
+                continue;
+            }
+            // Until it is known where it leads, a link leads nowhere: only those of a circle come back to it. They may have met
+            // what comes later in that circle.
+            self.behind.insert(link.clone(), Behind { followed: None, has_met: true });
+            let end = link.iter().rposition(|byte| *byte == b'/').unwrap_or_default();
+            let above = link.get(..end).unwrap_or_default().to_vec();
+            let from = Followed { links: ObjectPath::new(link).into_iter().collect(), path: above };
+            let frame = Frame::of(Some(link.clone()), from, target);
+            frames.push(frame);
+        }
+    }
+}
+
+/// A way under way.
+struct Frame {
+    /// The link whose target is followed.
+    link: Option<Vec<u8>>,
+    followed: Followed,
+    path: Arc<[u8]>,
+    /// The components that are to come begin here.
+    rest: usize,
+    /// The target of the link that it has come to.
+    target: Option<Arc<[u8]>>,
+    is_file: bool,
+    leads_nowhere: bool,
+    has_met: bool,
+}
+
+impl Frame {
+    fn of(link: Option<Vec<u8>>, mut from: Followed, path: Arc<[u8]>) -> Self {
+        if path.starts_with(b"/") {
+            from.path.clear();
+        }
+        Self {
+            link,
+            followed: from,
+            path,
+            rest: 0,
+            target: None,
+            is_file: false,
+            leads_nowhere: false,
+            has_met: false,
+        }
+    }
+
+    /// Walks to the next link, whose target it returns, or to the end.
+    fn advance(&mut self, map: &impl LinkMap) -> Option<Arc<[u8]>> {
+        if self.target.is_some() {
+            return self.target.clone();
+        }
+        while let Some(rest) = self.path.get(self.rest..).filter(|rest| !rest.is_empty()) {
+            let name = rest.split(|byte| *byte == b'/').next().unwrap_or_default();
+            self.rest += name.len() + 1;
+            if name.is_empty() || name == b"." {
+                continue;
+            }
+            if self.is_file || self.leads_nowhere {
+                self.leads_nowhere = true;
+                return None;
+            }
+            let at = &mut self.followed.path;
+            if name == b".." {
+                at.truncate(at.iter().rposition(|byte| *byte == b'/').unwrap_or_default());
+                continue;
+            }
+            at.push(b'/');
+            at.extend_from_slice(name);
+            if at.len() > LONGEST_PATH {
+                self.leads_nowhere = true;
+                return None;
+            }
+            self.has_met |= map.is_marked(at);
+            match map.at(at) {
+                AtPath::Link(target) => {
+                    self.target = Some(target.clone());
+                    return Some(target);
+                }
+                AtPath::File => self.is_file = true,
+                AtPath::Other => {}
+            }
+        }
+        None
+    }
+
+    /// Goes on behind the link that it has come to.
+    fn go_behind(&mut self, behind: &Behind, map: &impl LinkMap) {
+        self.target = None;
+        self.has_met |= behind.has_met;
+        match &behind.followed {
+            Some(followed) if self.followed.links.len() + followed.links.len() <= MOST_LINKS => {
+                self.followed.links.extend_from_slice(&followed.links);
+                self.followed.path.clone_from(&followed.path);
+                self.is_file = map.at(&followed.path) == AtPath::File;
+            }
+            _ => self.leads_nowhere = true,
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Directories of tests in memory.
+
+use std::sync::LazyLock;
+
+use rustix::fs::StatVfsMountFlags;
+use tempfile::TempDir;
+
+/// A directory for one test, which goes with the value. It is in memory where the machine has room there and lets programs
+/// run, since a test on a disk waits for it; where TMPDIR is set, it is in that directory.
+pub fn directory() -> TempDir {
+    static IN_MEMORY: LazyLock<bool> = LazyLock::new(has_memory);
+    if *IN_MEMORY { tempfile::tempdir_in(MEMORY).unwrap() } else { tempfile::tempdir().unwrap() }
+}
+
+const MEMORY: &str = "/dev/shm";
+
+/// Whether tests are to be, and can be, played in memory.
+fn has_memory() -> bool {
+    /// In bytes; all tests that are played at once need less.
+    const ROOM: u64 = 1 << 30;
+    let is_told_otherwise = std::env::var_os("TMPDIR").is_some();
+    let Ok(found) = rustix::fs::statvfs(MEMORY) else { return false };
+    let runs_programs = !found.f_flag.contains(StatVfsMountFlags::NOEXEC);
+    !is_told_otherwise && runs_programs && found.f_bavail * found.f_frsize >= ROOM
+}

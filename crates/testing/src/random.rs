@@ -1,0 +1,25 @@
+//! Numbers that look random and are the same on every machine and in every run.
+
+/// A stream of numbers that its seed decides: splitmix64.
+pub struct Random(pub u64);
+
+impl Random {
+    /// A number below `bound`; 0 where that is 0.
+    pub fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let wide = u128::from(mixed ^ (mixed >> 31)) * (bound as u128);
+        usize::try_from(wide >> 64).unwrap_or_default()
+    }
+
+    /// One of these.
+    pub fn one<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+        &of[self.below(of.len())]
+    }
+
+    /// Whether something happens that happens once in `times`.
+    pub fn once_in(&mut self, times: usize) -> bool {
+        self.below(times) == 0
+    }
+}

@@ -1,0 +1,147 @@
+//! `patchadm-bulk diff`: what is otherwise in a later run.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::ends::{report_failed, root_failed, work_failed};
+use patchadm_building::differences::{ComparedFiles, differences};
+use patchadm_building::pool::{FoundResult, Pool, PoolEntry};
+use patchadm_building::report_files::read_report;
+use patchadm_building::work::Work;
+use patchadm_bulk_values::history::RunDifference;
+use patchadm_bulk_values::report::{PackageReport, RunReport};
+use patchadm_cli::arguments::parse;
+use patchadm_cli::arguments::verbs::RootlessOptions;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::{CommandReport, Exit, Reply};
+use patchadm_cli::surroundings::Output;
+
+const USAGE: &str = "patchadm-bulk diff WORK RUN RUN [--bytes]";
+
+/// Show what is otherwise in a later run
+#[derive(clap::Parser)]
+struct DiffArgs {
+    /// Show, too, which bytes of packages that both runs have are otherwise
+    #[arg(long)]
+    bytes: bool,
+    #[command(flatten)]
+    _common: RootlessOptions,
+    /// The directory of the bulk build
+    #[arg(value_name = "WORK")]
+    work: PathBuf,
+    /// The number of the earlier run
+    #[arg(value_name = "RUN")]
+    earlier: u64,
+    /// The number of the later run
+    #[arg(value_name = "RUN")]
+    later: u64,
+}
+
+/// What is otherwise.
+#[derive(Serialize)]
+struct DiffReport {
+    #[serde(flatten)]
+    difference: RunDifference,
+    bytes: Vec<ByteDifference>,
+    #[serde(skip)]
+    notes: Vec<String>,
+}
+
+/// What is otherwise in the result of a package.
+#[derive(Serialize)]
+struct ByteDifference {
+    package: String,
+    file: String,
+    object: Option<String>,
+    what: String,
+}
+
+impl CommandReport for DiffReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        let RunDifference { failed, repaired, new, gone, slower } = &self.difference;
+        let lists = [("newly failed", failed), ("repaired", repaired), ("new", new), ("gone", gone)];
+        for (words, packages) in lists {
+            for package in packages {
+                output.line(format!("{words}: {package}"))?;
+            }
+        }
+        for ByteDifference { package, file, object, what } in &self.bytes {
+            let object = object.as_deref().map(|object| format!(": {object}")).unwrap_or_default();
+            output.line(format!("bytes: {package}: {file}{object}: {what}"))?;
+        }
+        for build in slower {
+            output
+                .line(format!("slower: {}, {} ms instead of {} ms", build.package, build.ms, build.was_ms))?;
+        }
+        Ok(())
+    }
+
+    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
+        for note in &self.notes {
+            output.warning(note)?;
+        }
+        Ok(())
+    }
+}
+
+/// Compares the results of packages that both runs have.
+fn bytes(
+    work: &Work,
+    (earlier, later): (&RunReport, &RunReport),
+) -> anyhow::Result<(Vec<ByteDifference>, Vec<String>)> {
+    let pool = Pool::open(&work.conf.pool).map_err(|error| root_failed(&error))?;
+    let find = |package: &PackageReport| -> anyhow::Result<Option<PoolEntry>> {
+        let Some(key) = package.key.filter(|_| package.state.has_result()) else { return Ok(None) };
+        Ok(match pool.find(&key).map_err(|error| root_failed(&error))? {
+            FoundResult::Result(entry) => Some(*entry),
+            FoundResult::Nothing | FoundResult::Damaged(_) => None,
+        })
+    };
+    let before: BTreeMap<&str, &PackageReport> =
+        earlier.packages.iter().map(|package| (package.package.as_str(), package)).collect();
+    let (mut found, mut notes) = (Vec::new(), Vec::new());
+    for package in &later.packages {
+        let Some(old) = before.get(package.package.as_str()) else { continue };
+        if old.key == package.key || !old.state.has_result() || !package.state.has_result() {
+            continue;
+        }
+        let (Some(was), Some(is)) = (find(old)?, find(package)?) else {
+            notes.push(format!("{}: its results are not both in the pool any more", package.package));
+            continue;
+        };
+        let names = |entry: &PoolEntry| -> Vec<String> {
+            entry.result.stored_files().map(|(name, _, _)| name.to_owned()).collect()
+        };
+        let (old_names, new_names) = (names(&was), names(&is));
+        let compared = differences(
+            &ComparedFiles { directory: &was.path, names: &old_names },
+            &ComparedFiles { directory: &is.path, names: &new_names },
+            &[],
+        );
+        match compared {
+            Ok(differing) => found.extend(differing.into_iter().map(|one| ByteDifference {
+                package: package.package.clone(),
+                file: one.file,
+                object: one.object,
+                what: one.what,
+            })),
+            Err(error) => notes.push(format!("{}: its results cannot be compared: {error}", package.package)),
+        }
+    }
+    Ok((found, notes))
+}
+
+/// Runs the action.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    call.name = "bulk diff";
+    let args: DiffArgs = parse(call, USAGE)?;
+    let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
+    let read = |run| read_report(&work, run).map_err(|error| report_failed(&error));
+    let (earlier, later) = (read(args.earlier)?, read(args.later)?);
+    let difference = RunDifference::between(&earlier.run_packages(), &later.run_packages());
+    let (bytes, notes) =
+        if args.bytes { bytes(&work, (&earlier, &later))? } else { (Vec::new(), Vec::new()) };
+    Ok(Reply::new(Exit::OK, DiffReport { difference, bytes, notes }))
+}

@@ -1,0 +1,120 @@
+//! `patchadm-bulk enter`: runs a command or a shell where a package would be built.
+
+use std::ffi::OsString;
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+
+use chrono::{SecondsFormat, Utc};
+
+use crate::ends::{known_tree_failed, run_failed, work_failed};
+use patchadm_building::base::build_user;
+use patchadm_building::driver::Driver;
+use patchadm_building::run::{EnterPackageError, EnterRequest, RunBase, RunError, enter, enter_failed};
+use patchadm_building::task::{EnterSandboxError, EnteringCommand};
+use patchadm_building::tree::KnownTree;
+use patchadm_building::work::Work;
+use patchadm_cli::arguments::{ColourOption, HelpOption, QuietOption, VersionOption, parse};
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::enclosed_command::{exit_of_command, exit_of_enclosure};
+use patchadm_cli::reply::{Exit, ExitCause, Reply, Stop};
+use patchadm_cli::surroundings::Surroundings;
+use patchadm_core::namespaces::EnclosureEnd;
+
+const USAGE: &str = "patchadm-bulk enter WORK NAME [--failed] [--network] [-- COMMAND [ARGUMENT...]]";
+
+/// The code of a sandbox that cannot be made.
+const OWN_FAILURE: u8 = 125;
+
+/// Run a command, or a shell, where a package would be built, before its build
+#[derive(clap::Parser)]
+struct EnterArgs {
+    /// Let it see the network of this machine
+    #[arg(long)]
+    network: bool,
+    /// Enter what a failed build of it has left, if bulk.conf keeps it
+    #[arg(long)]
+    failed: bool,
+    #[command(flatten)]
+    _quiet: QuietOption,
+    #[command(flatten)]
+    _colour: ColourOption,
+    #[command(flatten)]
+    _help: HelpOption,
+    #[command(flatten)]
+    _version: VersionOption,
+    /// The directory of the bulk build
+    #[arg(value_name = "WORK")]
+    work: PathBuf,
+    /// A package, with or without version, or the location of one
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// The command with its arguments; without one it is a shell
+    #[arg(value_name = "COMMAND", last = true)]
+    command: Vec<OsString>,
+}
+
+/// Runs the action: its exit code is that of the command.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    call.name = "bulk enter";
+    let args: EnterArgs = parse(call, USAGE)?;
+    let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
+    let input = std::io::stdin();
+    let command =
+        EnteringCommand { words: args.command, terminal: Surroundings::terminal(), input: input.as_fd() };
+    let end = if args.failed {
+        entered_failed(&work, (&args.name, args.network), command)
+    } else {
+        let tree = KnownTree::read(&work).map_err(|error| known_tree_failed(&error))?;
+        let package = tree.only_package(&args.name).map_err(|error| known_tree_failed(&error))?;
+        entered(&work, (&tree, package), args.network, command)
+    };
+    let end = end.map_err(|error| refused(&error))?;
+    Ok(Reply::silent(exit_of_command(end)))
+}
+
+fn entered(
+    work: &Work,
+    (tree, package): (&KnownTree, u32),
+    has_network: bool,
+    command: EnteringCommand<'_>,
+) -> Result<EnclosureEnd, EnterPackageError> {
+    let driver = Driver::find(work).map_err(RunError::from)?;
+    let base = RunBase::prepare(work)?;
+    let request = EnterRequest {
+        work,
+        driver: &driver,
+        base: base.with_digest(),
+        user: base.user,
+        tree,
+        package,
+        has_network,
+        cores: u32::try_from(patchadm_rootfs::cores()).unwrap_or(1),
+        time: Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
+    };
+    enter(&request, command)
+}
+
+fn entered_failed(
+    work: &Work,
+    name: (&str, bool),
+    command: EnteringCommand<'_>,
+) -> Result<EnclosureEnd, EnterPackageError> {
+    let driver = Driver::find(work).map_err(RunError::from)?;
+    enter_failed((work, &driver, build_user(&work.conf)), name, command)
+}
+
+fn refused(error: &EnterPackageError) -> Stop {
+    let exit = match error {
+        EnterPackageError::Run(error) => return run_failed(error),
+        EnterPackageError::NotReady { .. } => Exit::failed(ExitCause::NotApplicable),
+        EnterPackageError::Sandbox(EnterSandboxError::NothingKept(_)) => Exit::failed(ExitCause::NotFound),
+        EnterPackageError::Sandbox(EnterSandboxError::Enclosure(error)) => exit_of_enclosure(error),
+        EnterPackageError::Sandbox(EnterSandboxError::Package { .. }) => {
+            Exit::new(OWN_FAILURE, ExitCause::DamagedInput)
+        }
+        EnterPackageError::Sandbox(EnterSandboxError::Machine(_)) => {
+            Exit::new(OWN_FAILURE, ExitCause::Internal)
+        }
+    };
+    Stop::Refused { exit, message: error.to_string() }
+}

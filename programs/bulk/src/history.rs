@@ -1,0 +1,124 @@
+//! `patchadm-bulk history`: the runs, or the builds of one package.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::ends::{root_failed, work_failed};
+use patchadm_building::history::{PastRun, PastRuns, builds_of, read_runs};
+use patchadm_building::work::Work;
+use patchadm_bulk_values::history::BuildRecord;
+use patchadm_bulk_values::journal::{FailureCause, PackageState};
+use patchadm_cli::arguments::parse;
+use patchadm_cli::arguments::verbs::RootlessOptions;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
+use patchadm_cli::surroundings::Output;
+
+const USAGE: &str = "patchadm-bulk history WORK [NAME]";
+
+/// Show the runs, or each build of a package
+#[derive(clap::Parser)]
+struct HistoryArgs {
+    #[command(flatten)]
+    _common: RootlessOptions,
+    /// The directory of the bulk build
+    #[arg(value_name = "WORK")]
+    work: PathBuf,
+    /// A package, with or without version, or a location
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+}
+
+/// The runs, the first one first.
+#[derive(Serialize)]
+struct RunsReport {
+    runs: Vec<PastRun>,
+    notes: Vec<String>,
+}
+
+impl CommandReport for RunsReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        for run in &self.runs {
+            let ended = run.ended.as_deref().unwrap_or("not ended");
+            let counts: Vec<String> =
+                run.counts.iter().map(|(state, count)| format!("{count} {state}")).collect();
+            let set = run.set.map(|_| "; with a set").unwrap_or_default();
+            output.line(format!(
+                "{:>5}  {:20}  {ended:20}  {}{set}",
+                run.run,
+                run.began,
+                counts.join(", ")
+            ))?;
+        }
+        Ok(())
+    }
+
+    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
+        for note in &self.notes {
+            output.warning(note)?;
+        }
+        Ok(())
+    }
+}
+
+/// The builds of a package, the first one first.
+#[derive(Serialize)]
+struct BuildsReport {
+    builds: Vec<PackageBuild>,
+}
+
+/// A build.
+#[derive(Serialize)]
+struct PackageBuild {
+    run: u64,
+    package: String,
+    state: PackageState,
+    cause: Option<FailureCause>,
+    ms: u64,
+    peak_memory: u64,
+    slot: String,
+}
+
+impl From<BuildRecord> for PackageBuild {
+    fn from(build: BuildRecord) -> Self {
+        let BuildRecord { run, package, state, cause, ms, peak_memory, slot, .. } = build;
+        Self { run, package, state, cause, ms, peak_memory, slot }
+    }
+}
+
+impl CommandReport for BuildsReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        for build in &self.builds {
+            let cause = build.cause.map(|cause| format!(" ({cause})")).unwrap_or_default();
+            output.line(format!(
+                "{:>5}  {:30}  {:20}  {:>10} ms  {:>6} MiB  {}",
+                build.run,
+                build.package,
+                format!("{}{cause}", build.state),
+                build.ms,
+                build.peak_memory >> 20,
+                build.slot
+            ))?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs the action.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    call.name = "bulk history";
+    let args: HistoryArgs = parse(call, USAGE)?;
+    let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
+    let Some(name) = &args.name else {
+        let PastRuns { runs, notes } = read_runs(&work).map_err(|error| root_failed(&error))?;
+        return Ok(Reply::new(Exit::OK, RunsReport { runs, notes }));
+    };
+    let builds = builds_of(&work, name).map_err(|error| root_failed(&error))?;
+    if builds.is_empty() {
+        let message = format!("{}: it was never built", name.escape_debug());
+        return Err(Stop::Refused { exit: Exit::failed(ExitCause::NotFound), message }.into());
+    }
+    let builds = builds.into_iter().map(PackageBuild::from).collect();
+    Ok(Reply::new(Exit::OK, BuildsReport { builds }))
+}

@@ -1,0 +1,111 @@
+//! `patchadm-bulk log`: prints the log of a package.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::ends::{known_tree_failed, work_failed};
+use patchadm_building::logs::{LogError, LogFollower, LogNews, last_run, log_of_phase, read_log};
+use patchadm_building::tree::{KnownTree, KnownTreeError};
+use patchadm_building::work::Work;
+use patchadm_cli::arguments::parse;
+use patchadm_cli::arguments::verbs::RootlessOptions;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::{Exit, ExitCause, Reply, Stop};
+use patchadm_cli::surroundings::caller::with_signals;
+use patchadm_core::operation::scripts::OutputStream;
+
+const USAGE: &str = "patchadm-bulk log WORK NAME [RUN] [--follow|--phase PHASE]";
+
+/// The time between two looks at a log that is followed.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Print the log of a package
+#[derive(clap::Parser)]
+struct LogArgs {
+    /// Go on as long as the package is built, at most until the run ends
+    #[arg(long)]
+    follow: bool,
+    /// Print only this phase of the build, such as configure
+    #[arg(long, value_name = "PHASE", conflicts_with = "follow")]
+    phase: Option<String>,
+    #[command(flatten)]
+    _common: RootlessOptions,
+    /// The directory of the bulk build
+    #[arg(value_name = "WORK")]
+    work: PathBuf,
+    /// A package, with or without version, or the location of one
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// The number of the run; the last one that has a log of it
+    #[arg(value_name = "RUN")]
+    run: Option<u64>,
+}
+
+/// Runs the action.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    call.name = "bulk log";
+    let args: LogArgs = parse(call, USAGE)?;
+    let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
+    let package = package_named(&work, &args.name)?;
+    if args.follow {
+        return follow(call, &work, &package, args.run);
+    }
+    let log = read_log(&work, &package, args.run).map_err(|error| log_failed(&error))?;
+    let log = match &args.phase {
+        Some(phase) => log_of_phase(&log, phase).ok_or_else(|| {
+            let message = format!("the log of {package} has no phase {}", phase.escape_debug());
+            Stop::Refused { exit: Exit::failed(ExitCause::NotFound), message }
+        })?,
+        None => log,
+    };
+    call.output.print(&log)?;
+    Ok(Reply::silent(Exit::OK))
+}
+
+/// Returns PKGNAME of a package, as the last scan knows it. What that does not know may have a log of an earlier run.
+fn package_named(work: &Work, name: &str) -> Result<String, Stop> {
+    let found = KnownTree::read(work).and_then(|tree| Ok(tree.pkgname(tree.only_package(name)?)));
+    match found {
+        Ok(package) => Ok(package),
+        Err(error @ KnownTreeError::Several { .. }) => Err(known_tree_failed(&error)),
+        Err(_) => Ok(name.to_owned()),
+    }
+}
+
+/// Prints a log while it is written, until the build ends or a signal comes.
+fn follow(call: &mut Invocation, work: &Work, package: &str, run: Option<u64>) -> anyhow::Result<Reply> {
+    let run = match run {
+        Some(run) => Some(run),
+        None => last_run(work).map_err(|error| log_failed(&error.into()))?,
+    };
+    let none = || log_failed(&LogError::None(package.to_owned()));
+    let mut follower = LogFollower::of(work, package, run.ok_or_else(none)?);
+    let mut has_printed = false;
+    with_signals(|interrupt| {
+        loop {
+            if let Some(signal) = interrupt() {
+                return Ok(Reply::silent(Exit::by_signal(signal)));
+            }
+            match follower.next_news().map_err(|error| log_failed(&error))? {
+                LogNews::Bytes(bytes) => {
+                    call.output.print_piece(OutputStream::Out, &bytes)?;
+                    has_printed = true;
+                }
+                LogNews::Nothing => {
+                    call.output.flush()?;
+                    std::thread::sleep(PAUSE);
+                }
+                LogNews::End if has_printed => return Ok(Reply::silent(Exit::OK)),
+                LogNews::End => return Err(none().into()),
+            }
+        }
+    })?
+}
+
+fn log_failed(error: &LogError) -> Stop {
+    let cause = match error {
+        LogError::None(_) => ExitCause::NotFound,
+        LogError::Root(error) => patchadm_cli::reply::cause_of::of_root(error),
+    };
+    Stop::Refused { exit: Exit::failed(cause), message: error.to_string() }
+}

@@ -1,0 +1,42 @@
+//! The place of publishing in a program that was built without signatures: nothing is published.
+
+use serde_json::Value;
+
+use patchadm_building::patches::MadePatches;
+use patchadm_building::work::Work;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::{Exit, Stop};
+
+/// Publishes nothing: there is none.
+pub(crate) enum Publisher {}
+
+/// What was published.
+pub(crate) struct Published {
+    /// What documents tell of it.
+    pub(crate) document: Value,
+    /// What people are told of it.
+    pub(crate) lines: Vec<String>,
+}
+
+/// Tells that nothing is to be published.
+pub(crate) fn made_patch(_made: &MadePatches) -> bool {
+    false
+}
+
+impl Publisher {
+    /// Refuses a configured depot.
+    pub(crate) fn of(_call: &mut Invocation, work: &Work) -> anyhow::Result<Option<Self>> {
+        match &work.conf.depot {
+            None => Ok(None),
+            Some(_) => {
+                let message = "this program was built without signatures: it cannot publish".to_owned();
+                Err(Stop::Refused { exit: Exit::SIGNATURE, message }.into())
+            }
+        }
+    }
+
+    /// Publishes nothing.
+    pub(crate) fn publish(&self, _interrupt: &dyn Fn() -> Option<i32>) -> anyhow::Result<Published> {
+        match *self {}
+    }
+}

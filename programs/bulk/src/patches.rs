@@ -1,0 +1,119 @@
+//! `patchadm-bulk patches`: makes patches from the released set to the newest one, and publishes them where that is configured.
+
+use std::path::PathBuf;
+
+use patchadm_svr4::patch::PatchId;
+use serde::Serialize;
+
+use crate::ends::{FAILED, run_failed, work_failed};
+use crate::installer::must_have_installer;
+use crate::patches_ends::patches_failed;
+use crate::publishing::{Publisher, made_patch};
+use crate::waiting::WaitOption;
+use patchadm_building::patches::{MadePatches, PatchesError, PatchesRequest, make_patches};
+use patchadm_building::run::{RunBase, RunError};
+use patchadm_building::work::Work;
+use patchadm_bulk_values::report::{PatchesReport, patches_text};
+use patchadm_cli::arguments::parse;
+use patchadm_cli::arguments::verbs::RootlessOptions;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply};
+use patchadm_cli::surroundings::Output;
+use patchadm_cli::surroundings::caller::with_signals;
+use patchadm_making::build::BuildRequest;
+use patchadm_producing::patch_options::PatchOptions;
+use patchadm_producing::shell::read_by_shell;
+
+const USAGE: &str = "patchadm-bulk patches WORK [--dry-run] [--wait SECONDS]";
+
+/// Make patches from the released set to the newest one, each applied and backed out before it counts
+#[derive(clap::Parser)]
+struct PatchesArgs {
+    /// Say which patches would be made, write nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    wait: WaitOption,
+    #[command(flatten)]
+    _common: RootlessOptions,
+    /// The directory of the bulk build
+    #[arg(value_name = "WORK")]
+    work: PathBuf,
+}
+
+/// What was made, and published.
+#[derive(Serialize)]
+struct BulkPatchesReport {
+    #[serde(flatten)]
+    patches: PatchesReport,
+    published: Option<serde_json::Value>,
+    #[serde(skip)]
+    lines: Vec<String>,
+}
+
+impl CommandReport for BulkPatchesReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        output.print(patches_text(&self.patches))?;
+        self.lines.iter().try_for_each(|line| output.line(line))?;
+        Ok(())
+    }
+}
+
+/// Why no patches were made.
+enum Failure {
+    Run(RunError),
+    Patches(PatchesError),
+}
+
+/// Runs the action.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    call.name = "bulk patches";
+    let args: PatchesArgs = parse(call, USAGE)?;
+    let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
+    let _lock = args.wait.lock(call, &work)?;
+    must_have_installer(call)?;
+    let publisher = if args.dry_run { None } else { Publisher::of(call, &work)? };
+    let template = template(call.surroundings.now.timestamp())?;
+    let patch = |id: PatchId| BuildRequest { id, ..template.clone() };
+    let cores = call.surroundings.processors;
+    let busy = call.busy("comparing");
+    let done = with_signals(|interrupt| {
+        let base = RunBase::prepare(&work).map_err(Failure::Run)?;
+        let request = PatchesRequest {
+            work: &work,
+            base: base.with_digest(),
+            patch: &patch,
+            syntax: read_by_shell,
+            cores,
+            is_dry_run: args.dry_run,
+            before: None,
+            interrupt,
+            meter: busy.meter().clone(),
+        };
+        let made = make_patches(&request).map_err(Failure::Patches)?;
+        let publisher = publisher.as_ref().filter(|_| made.refused.is_none() && made_patch(&made));
+        let published = publisher.map(|publisher| publisher.publish(&|| interrupt()));
+        Ok((made, published))
+    })?;
+    let (made, published) = done.map_err(|failure| match failure {
+        Failure::Run(error) => run_failed(&error),
+        Failure::Patches(error) => patches_failed(&error),
+    })?;
+    let published = published.transpose()?;
+    let exit = exit_of(&made);
+    let (published, lines) = published.map_or((None, Vec::new()), |one| (Some(one.document), one.lines));
+    Ok(Reply::new(exit, BulkPatchesReport { patches: made.report, published, lines }))
+}
+
+/// Returns the request for every patch, for a caller at the time `now`, as `patchadm delta` has it without an option. Each
+/// patch has its own id in the place of this one.
+pub(crate) fn template(now: i64) -> anyhow::Result<BuildRequest> {
+    Ok(PatchOptions::default().request(PatchId::new("source-01")?, now, USAGE)?)
+}
+
+fn exit_of(made: &MadePatches) -> Exit {
+    if made.failed > 0 || made.refused.is_some() {
+        return Exit::new(FAILED, ExitCause::NotApplicable);
+    }
+    Exit::OK
+}

@@ -1,0 +1,71 @@
+//! `patchadm-bulk release`: names the set that users have.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::ends::{release_failed, work_failed};
+use crate::waiting::WaitOption;
+use patchadm_building::set::release;
+use patchadm_building::work::Work;
+use patchadm_cli::arguments::parse;
+use patchadm_cli::arguments::verbs::RootlessOptions;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::{CommandReport, Exit, Reply};
+use patchadm_cli::surroundings::Output;
+use patchadm_cli::surroundings::caller::with_signals;
+
+const USAGE: &str = "patchadm-bulk release WORK RUN [--force] [--wait SECONDS]";
+
+/// Name the set of a run as what users have: the base of all patches
+#[derive(clap::Parser)]
+struct ReleaseArgs {
+    /// Also a set that lacks packages by faults of the tree, and where patches of another set exist, which are moved aside
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    wait: WaitOption,
+    #[command(flatten)]
+    _common: RootlessOptions,
+    /// The directory of the bulk build
+    #[arg(value_name = "WORK")]
+    work: PathBuf,
+    /// The number of the run
+    #[arg(value_name = "RUN")]
+    run: u64,
+}
+
+/// What was released.
+#[derive(Serialize)]
+struct ReleaseReport {
+    run: u64,
+    packages: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patches_moved: Option<u32>,
+}
+
+impl CommandReport for ReleaseReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        output.line(format!("the set of run {} is released: {} packages", self.run, self.packages))?;
+        if let Some(number) = self.patches_moved {
+            output.line(format!("the patches of the set before are in patches.{number}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs the action.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    call.name = "bulk release";
+    let args: ReleaseArgs = parse(call, USAGE)?;
+    let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
+    let _lock = args.wait.lock(call, &work)?;
+    let released = with_signals(|interrupt| release(&work, args.run, args.force, interrupt))?;
+    let released = released.map_err(|error| release_failed(&error))?;
+    let report = ReleaseReport {
+        run: released.run,
+        packages: released.packages,
+        patches_moved: released.patches_moved,
+    };
+    Ok(Reply::new(Exit::OK, report))
+}

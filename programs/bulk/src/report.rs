@@ -1,0 +1,74 @@
+//! `patchadm-bulk report`: rewrites the report of a run.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::ends::{report_failed, root_failed, work_failed};
+use crate::page::page_of;
+use crate::waiting::WaitOption;
+use patchadm_building::report_files::{REPORT_MAIL, REPORT_PAGE, REPORT_TEXT, read_last_report, read_report};
+use patchadm_building::report_inputs::tell_report;
+use patchadm_building::work::Work;
+use patchadm_cli::arguments::parse;
+use patchadm_cli::arguments::verbs::RootlessOptions;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
+use patchadm_cli::surroundings::Output;
+
+const USAGE: &str = "patchadm-bulk report WORK [RUN] [-o DIR] [--wait SECONDS]";
+
+/// Write the text, the page and the mail of a run anew
+#[derive(clap::Parser)]
+struct ReportArgs {
+    /// Write them into this directory, instead of that of the run
+    #[arg(short = 'o', long = "output", value_name = "DIR")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    wait: WaitOption,
+    #[command(flatten)]
+    _common: RootlessOptions,
+    /// The directory of the bulk build
+    #[arg(value_name = "WORK")]
+    work: PathBuf,
+    /// The number of the run; the last one that has a report without
+    #[arg(value_name = "RUN")]
+    run: Option<u64>,
+}
+
+/// What was written.
+#[derive(Serialize)]
+struct WrittenReport {
+    run: u64,
+    directory: String,
+    files: [&'static str; 3],
+}
+
+impl CommandReport for WrittenReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        output.line(format!("run {}: {} in {}", self.run, self.files.join(", "), self.directory))?;
+        Ok(())
+    }
+}
+
+/// Runs the action.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    call.name = "bulk report";
+    let args: ReportArgs = parse(call, USAGE)?;
+    let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
+    // Only what writes below the directory of the bulk build needs its lock.
+    let _lock = if args.output.is_some() { None } else { Some(args.wait.lock(call, &work)?) };
+    let report = match args.run {
+        Some(run) => Some(read_report(&work, run)),
+        None => read_last_report(&work).transpose(),
+    };
+    let Some(report) = report.transpose().map_err(|error| report_failed(&error))? else {
+        let message = "no run has a report yet".to_owned();
+        return Err(Stop::Refused { exit: Exit::failed(ExitCause::NotFound), message }.into());
+    };
+    let output = args.output.as_deref().map(std::path::absolute).transpose()?;
+    let written = tell_report(&work, &report, output.as_deref(), &page_of);
+    let directory = written.map_err(|error| root_failed(&error))?.display().to_string();
+    let files = [REPORT_TEXT, REPORT_PAGE, REPORT_MAIL];
+    Ok(Reply::new(Exit::OK, WrittenReport { run: report.run, directory, files }))
+}

@@ -1,0 +1,189 @@
+//! `patchadm-bulk status`: how far a run is.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use serde::Serialize;
+
+use crate::ends::{run_failed, work_failed};
+use patchadm_building::run::{InterruptedRun, RunStatus, RunningPackage, read_status};
+use patchadm_building::work::Work;
+use patchadm_bulk_values::journal::StateCounts;
+use patchadm_bulk_values::report::RunPlatform;
+use patchadm_cli::arguments::parse;
+use patchadm_cli::arguments::verbs::RootlessOptions;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::words::human;
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
+use patchadm_cli::surroundings::Output;
+use patchadm_cli::surroundings::caller::with_signals;
+use patchadm_planning::plan::refusal::Wording;
+
+const USAGE: &str = "patchadm-bulk status WORK [RUN] [--watch]";
+
+/// The time between two looks at a run that is watched.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Show how far a run is
+#[derive(clap::Parser)]
+struct StatusArgs {
+    /// Show it whenever it has changed, until the run ends
+    #[arg(long)]
+    watch: bool,
+    #[command(flatten)]
+    _common: RootlessOptions,
+    /// The directory of the bulk build
+    #[arg(value_name = "WORK")]
+    work: PathBuf,
+    /// The number of the run; the last one without
+    #[arg(value_name = "RUN")]
+    run: Option<u64>,
+}
+
+/// How far a run is.
+#[derive(Serialize)]
+struct StatusReport {
+    run: u64,
+    began: String,
+    ended: Option<String>,
+    counts: StateCounts,
+    running: Vec<RunningPackage>,
+    expected_end: Option<String>,
+    platform: Option<RunPlatform>,
+    interrupted: Option<InterruptedReport>,
+}
+
+/// A run that was killed, or whose machine lost its power.
+#[derive(Serialize)]
+struct InterruptedReport {
+    packages: Vec<String>,
+    resume: String,
+}
+
+impl InterruptedReport {
+    fn of(run: InterruptedRun, work: &Path) -> Self {
+        let words = ["patchadm", "bulk", "run"].into_iter().map(str::to_owned);
+        let words = words.chain([work.display().to_string()]).chain(run.operands);
+        let words: Vec<String> = words.map(|word| Wording::quoted(&word)).collect();
+        Self { packages: run.packages, resume: words.join(" ") }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let built = self.packages.join(" ");
+        let built = (!built.is_empty()).then(|| format!("it was building {built}"));
+        let resume = format!("`{}` continues it: nothing is built twice", self.resume);
+        built.into_iter().chain([resume]).collect()
+    }
+}
+
+impl StatusReport {
+    fn of(status: RunStatus, work: &Path) -> Self {
+        let expected_end = status.expected.and_then(|(at, left_ms)| end_after(&at, left_ms));
+        let RunStatus { run, began, ended, counts, running, interrupted, platform, .. } = status;
+        let interrupted = interrupted.map(|run| InterruptedReport::of(run, work));
+        Self { run, began, ended, counts, running, expected_end, platform, interrupted }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let end = match (&self.ended, &self.expected_end) {
+            (Some(end), _) => format!("ended {end}"),
+            (None, Some(end)) => format!("expected to end {end}"),
+            (None, None) if self.interrupted.is_some() => "interrupted: no process carries it out".to_owned(),
+            (None, None) => "not ended".to_owned(),
+        };
+        let mut lines = vec![format!("run {}: began {}, {end}", self.run, self.began)];
+        if let Some(platform) = &self.platform {
+            let known = [("OS", &platform.os), ("compiler", &platform.compiler)];
+            let known =
+                known.into_iter().filter_map(|(name, value)| Some(format!("{name} {}", value.as_ref()?)));
+            let parts: Vec<String> = [format!("base {}", platform.base)].into_iter().chain(known).collect();
+            lines.push(parts.join(", "));
+        }
+        lines.extend(self.counts.iter().map(|(state, count)| format!("{count:>8} {state}")));
+        lines.extend(self.running.iter().map(running_line));
+        lines.extend(self.interrupted.iter().flat_map(InterruptedReport::lines));
+        lines
+    }
+}
+
+/// Returns the time so many milliseconds after another one, RFC 3339.
+fn end_after(at: &str, left_ms: u64) -> Option<String> {
+    let at = DateTime::parse_from_rfc3339(at).ok()?.with_timezone(&Utc);
+    let end = at.checked_add_signed(TimeDelta::try_milliseconds(i64::try_from(left_ms).ok()?)?)?;
+    Some(end.to_rfc3339_opts(SecondsFormat::Secs, true))
+}
+
+fn running_line(running: &RunningPackage) -> String {
+    let mut line = format!("  {} on {}", running.package, running.slot);
+    let phase = running.phase.as_ref().map(|phase| format!("phase {phase}"));
+    let since = running.since.as_ref().map(|since| format!("since {since}"));
+    let memory = (running.memory > 0).then(|| human(running.memory));
+    for part in [running.host.clone(), phase, since, memory].into_iter().flatten() {
+        line.push_str(", ");
+        line.push_str(&part);
+    }
+    line
+}
+
+impl CommandReport for StatusReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        for line in self.lines() {
+            output.line(line)?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs the action.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    call.name = "bulk status";
+    let args: StatusArgs = parse(call, USAGE)?;
+    let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
+    if args.watch {
+        return with_signals(|interrupt| watch(call, &work, args.run, interrupt))?;
+    }
+    Ok(Reply::new(Exit::OK, StatusReport::of(status_of(&work, args.run)?, &work.path)))
+}
+
+fn status_of(work: &Work, run: Option<u64>) -> anyhow::Result<RunStatus> {
+    let status = read_status(work, run).map_err(|error| run_failed(&error))?;
+    let message = || "there is no such run".to_owned();
+    status.ok_or_else(|| Stop::Refused { exit: Exit::failed(ExitCause::NotFound), message: message() }.into())
+}
+
+/// Shows how far a run is whenever that has changed, until it ends or a signal comes.
+fn watch(
+    call: &mut Invocation,
+    work: &Work,
+    run: Option<u64>,
+    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+) -> anyhow::Result<Reply> {
+    let run = Some(status_of(work, run)?.run);
+    let is_drawn = call.surroundings.stdout_is_terminal;
+    let mut shown: Vec<String> = Vec::new();
+    loop {
+        let status = status_of(work, run)?;
+        let goes_on = status.goes_on;
+        let report = StatusReport::of(status, &work.path);
+        let lines = report.lines();
+        if !call.in_json && (lines != shown || !goes_on) {
+            if is_drawn && !shown.is_empty() {
+                // Back to the first of the lines, and all of them away.
+                call.output.raw(format!("\x1b[{}A\x1b[J", shown.len()))?;
+            }
+            if goes_on {
+                report.print_text(&mut call.output)?;
+                call.output.flush()?;
+            }
+            shown = lines;
+        }
+        if !goes_on {
+            return Ok(Reply::new(Exit::OK, report));
+        }
+        std::thread::sleep(PAUSE);
+        if let Some(signal) = interrupt() {
+            return Ok(Reply::silent(Exit::by_signal(signal)));
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! `patchadm-bulk upload`: provides the packages of a set as they are uploaded, and uploads them.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::ends::{FAILED, report_failed, root_failed, run_failed, set_failed, work_failed};
+use crate::page::page_of;
+use crate::waiting::WaitOption;
+use patchadm_building::report_files::{ReportReadError, read_report};
+use patchadm_building::report_inputs::tell_report;
+use patchadm_building::run::RunBase;
+use patchadm_building::upload::{UploadError, UploadRequest, newest_set, upload};
+use patchadm_building::work::Work;
+use patchadm_bulk_values::report::UploadReport;
+use patchadm_cli::arguments::parse;
+use patchadm_cli::arguments::verbs::RootlessOptions;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
+use patchadm_cli::surroundings::Output;
+use patchadm_cli::surroundings::caller::with_signals;
+
+const USAGE: &str = "patchadm-bulk upload WORK [RUN] [--again] [--wait SECONDS]";
+
+/// Provide the packages of a set as they are uploaded, and upload them if that was not done
+#[derive(clap::Parser)]
+struct UploadArgs {
+    /// Also if they were uploaded before
+    #[arg(long)]
+    again: bool,
+    #[command(flatten)]
+    wait: WaitOption,
+    #[command(flatten)]
+    _common: RootlessOptions,
+    /// The directory of the bulk build
+    #[arg(value_name = "WORK")]
+    work: PathBuf,
+    /// The number of the run whose set it is; that of the newest set without
+    #[arg(value_name = "RUN")]
+    run: Option<u64>,
+}
+
+/// What was uploaded.
+#[derive(Serialize)]
+struct UploadedSet {
+    run: u64,
+    #[serde(flatten)]
+    upload: UploadReport,
+}
+
+impl CommandReport for UploadedSet {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        output.line(format!("the set of run {}: {}", self.run, self.upload.words()))?;
+        Ok(())
+    }
+}
+
+/// Runs the action.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    call.name = "bulk upload";
+    let args: UploadArgs = parse(call, USAGE)?;
+    let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
+    let _lock = args.wait.lock(call, &work)?;
+    let run = match args.run {
+        Some(run) => run,
+        None => newest_set(&work).map_err(|error| upload_failed(&error))?,
+    };
+    let base = RunBase::prepare(&work).map_err(|error| run_failed(&error))?;
+    let again = args.again;
+    let uploaded = with_signals(|interrupt| {
+        upload(&UploadRequest { work: &work, base: &base.layer, set: run, again, interrupt })
+    })?;
+    let uploaded = uploaded.map_err(|error| upload_failed(&error))?;
+    if work.conf.upload_command.is_some() {
+        tell(&work, run, &uploaded)?;
+    }
+    let exit = if uploaded.error.is_some() { Exit::new(FAILED, ExitCause::DamagedInput) } else { Exit::OK };
+    Ok(Reply::new(exit, UploadedSet { run, upload: uploaded }))
+}
+
+/// Writes the report of the run anew, if it has one: it says what became of its packages.
+fn tell(work: &Work, run: u64, uploaded: &UploadReport) -> anyhow::Result<()> {
+    let mut report = match read_report(work, run) {
+        Ok(report) => report,
+        Err(ReportReadError::None(_)) => return Ok(()),
+        Err(error) => return Err(report_failed(&error).into()),
+    };
+    if report.upload.as_ref() != Some(uploaded) {
+        report.upload = Some(uploaded.clone());
+        tell_report(work, &report, None, &page_of).map_err(|error| root_failed(&error))?;
+    }
+    Ok(())
+}
+
+fn upload_failed(error: &UploadError) -> Stop {
+    let exit = match error {
+        UploadError::NoSet(_) | UploadError::NoSetYet => Exit::failed(ExitCause::NotFound),
+        UploadError::Set(error) => return set_failed(error),
+        UploadError::Root(error) => return root_failed(error),
+        UploadError::Interrupted(signal) => Exit::by_signal(*signal),
+        UploadError::Files(_) | UploadError::Command(_) => Exit::new(FAILED, ExitCause::DamagedInput),
+    };
+    Stop::Refused { exit, message: error.to_string() }
+}

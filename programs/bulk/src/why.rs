@@ -1,0 +1,88 @@
+//! `patchadm-bulk why`: why a package is in its state, and who waits for it.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::ends::{known_tree_failed, run_failed, work_failed};
+use patchadm_building::base::base_digest;
+use patchadm_building::driver::Driver;
+use patchadm_building::run::{PackageReasons, RunError, why};
+use patchadm_building::tree::KnownTree;
+use patchadm_building::work::Work;
+use patchadm_bulk_values::result::{Digest, InputDifference};
+use patchadm_cli::arguments::parse;
+use patchadm_cli::arguments::verbs::RootlessOptions;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::{CommandReport, Exit, Reply};
+use patchadm_cli::surroundings::Output;
+
+const USAGE: &str = "patchadm-bulk why WORK NAME";
+
+/// How many packages are named that need one directly.
+const NAMED_DEPENDENTS: usize = 20;
+
+/// Show why a package is in its state: what it needs, what has changed since its last success, who waits for it
+#[derive(clap::Parser)]
+struct WhyArgs {
+    #[command(flatten)]
+    _common: RootlessOptions,
+    /// The directory of the bulk build
+    #[arg(value_name = "WORK")]
+    work: PathBuf,
+    /// A package, with or without version, or the location of one
+    #[arg(value_name = "NAME")]
+    name: String,
+}
+
+/// Why a package is in its state.
+#[derive(Serialize)]
+struct WhyReport(PackageReasons);
+
+impl CommandReport for WhyReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        let reasons = &self.0;
+        output.line(format!("{}: {}", reasons.package, reasons.state))?;
+        output.line(format!("  {}", reasons.reason))?;
+        if let Some(key) = &reasons.key {
+            output.line(format!("  key: {key}"))?;
+        }
+        for InputDifference { input, was, is } in &reasons.differs {
+            let digest = |digest: &Option<Digest>| {
+                digest.map_or_else(|| "nothing".to_owned(), |digest| digest.to_string())
+            };
+            output.line(format!("  differs: {input}\n    was {}\n    is  {}", digest(was), digest(is)))?;
+        }
+        for need in &reasons.needs {
+            let state = need.state.map(|state| format!(" {state}")).unwrap_or_default();
+            let package = need.package.as_deref().unwrap_or("nothing matches");
+            output.line(format!("  needs: {} -> {package}{state}", need.pattern))?;
+        }
+        let named: Vec<&str> = reasons.dependents.iter().take(NAMED_DEPENDENTS).map(String::as_str).collect();
+        let more = reasons.dependents.len().saturating_sub(NAMED_DEPENDENTS);
+        let named = match (named.is_empty(), more) {
+            (true, _) => String::new(),
+            (false, 0) => format!(", directly by {}", named.join(" ")),
+            (false, more) => format!(", directly by {} and {more} more", named.join(" ")),
+        };
+        output.line(format!("  needed by: {} packages{named}", reasons.needed_by))?;
+        Ok(())
+    }
+}
+
+/// Runs the action.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    call.name = "bulk why";
+    let args: WhyArgs = parse(call, USAGE)?;
+    let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
+    let tree = KnownTree::read(&work).map_err(|error| known_tree_failed(&error))?;
+    let package = tree.only_package(&args.name).map_err(|error| known_tree_failed(&error))?;
+    let reasons = reasons_of(&work, &tree, package).map_err(|error| run_failed(&error))?;
+    Ok(Reply::new(Exit::OK, WhyReport(reasons)))
+}
+
+fn reasons_of(work: &Work, tree: &KnownTree, package: u32) -> Result<PackageReasons, RunError> {
+    let driver = Driver::find(work)?;
+    let base = base_digest(&work.conf).map_err(RunError::Base)?;
+    why(work, (&driver, base), tree, package)
+}

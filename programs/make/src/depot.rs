@@ -1,0 +1,174 @@
+//! `patchadm-make depot`: indexes a directory of patches in place, or checks a depot.
+
+mod report;
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use patchadm_cli::arguments::fetching::{FetchOptions, fetch_bar};
+use patchadm_cli::arguments::verbs::{BriefVerbOptions, SignatureOptions};
+use patchadm_cli::arguments::{one_of, parse};
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::depot_end::{DOWNLOAD, depot_advice, depot_exit};
+use patchadm_cli::reply::failure::query_refused;
+use patchadm_cli::reply::{Exit, ExitCause, Reply, Stop};
+use patchadm_cli::surroundings::caller::with_signals;
+use patchadm_core::operation::depots::{
+    DepotCheck, DepotError, DepotLocation, DepotProgress, FetchSession, IndexRequest, check_depot,
+    index_directory,
+};
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::patches::apply::demands;
+use patchadm_core::operation::session::RootAndPolicy;
+use patchadm_core::operation::signing::sign_index;
+use patchadm_inputs::sign::{Demand, DemandWord};
+use patchadm_producing::secret_key::secret_key;
+use patchadm_rootfs::Root;
+use report::DepotReport;
+
+const USAGE: &str = "patchadm-make depot index [--xref] [--key file] [--password-file file] dir\n\
+    patchadm-make [-R root] depot check [--offline] [--cache dir] [--ca file] [-x host:port] depot";
+
+/// The code where something of a directory cannot be read as a patch.
+const DAMAGED: u8 = 33;
+
+/// What is done with a depot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DepotAction {
+    Index,
+    Check,
+}
+
+const ACTIONS: [(&str, DepotAction); 2] = [("index", DepotAction::Index), ("check", DepotAction::Check)];
+
+/// Index a directory of patches in place, or check every object and signature of a depot
+#[derive(clap::Parser)]
+struct DepotArgs {
+    /// Index: sign the index with this secret key
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Index: take the first line of this file as the password of the secret key
+    #[arg(long, value_name = "FILE", requires = "key")]
+    password_file: Option<PathBuf>,
+    /// Index: write a patchdiag.xref beside the index, too
+    #[arg(long)]
+    xref: bool,
+    #[command(flatten)]
+    fetching: FetchOptions,
+    #[command(flatten)]
+    signature: SignatureOptions,
+    #[command(flatten)]
+    common: BriefVerbOptions,
+    /// What to do: index or check
+    #[arg(value_name = "ACTION", value_parser = one_of(&ACTIONS), hide_possible_values = true)]
+    action: Option<DepotAction>,
+    /// A directory, or an address that begins with file:, http: or https:
+    #[arg(value_name = "DEPOT")]
+    depot: Option<OsString>,
+}
+
+/// Runs the verb. Exit 40 where something is not there or has another size, 41 where a digest or a signature is wrong.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: DepotArgs = parse(call, USAGE)?;
+    match args.must_fit()? {
+        (DepotAction::Index, directory) => index(call, &args, Path::new(directory)),
+        (DepotAction::Check, depot) => check(call, &args, depot),
+    }
+}
+
+fn usage(message: &str) -> Stop {
+    Stop::Usage { message: message.to_owned(), usage: USAGE }
+}
+
+impl DepotArgs {
+    /// Returns the action and the depot, if all given options belong to it.
+    fn must_fit(&self) -> Result<(DepotAction, &OsStr), Stop> {
+        let action = self.action.ok_or_else(|| usage("it is not said what to do with the depot"))?;
+        let depot = self.depot.as_deref().ok_or_else(|| usage("no depot is named"))?;
+        let of_index = [
+            ("--key", self.key.is_some()),
+            ("--password-file", self.password_file.is_some()),
+            ("--xref", self.xref),
+        ];
+        let (fetching, signature) = (self.fetching.said(), self.signature.said());
+        let of_check: Vec<_> =
+            [&fetching[..], &signature, &self.common.about_root()].into_iter().flatten().copied().collect();
+        let wrong: &[(&str, bool)] = if action == DepotAction::Index { &of_check } else { &of_index };
+        match wrong.iter().find(|(_, is_said)| *is_said) {
+            Some((option, _)) => Err(usage(&format!("{option} is not an option of this action"))),
+            None => Ok((action, depot)),
+        }
+    }
+}
+
+fn index(call: &mut Invocation, args: &DepotArgs, directory: &Path) -> anyhow::Result<Reply> {
+    let key =
+        args.key.as_deref().map(|file| secret_key(call, file, args.password_file.clone())).transpose()?;
+    let now = call.surroundings.now;
+    let sign =
+        |text: &[u8]| key.as_ref().map(|key| sign_index(key, text, now.timestamp())).unwrap_or_default();
+    let bar = fetch_bar(call);
+    let indexed = with_signals(|interrupt| {
+        let request = IndexRequest {
+            directory,
+            writes_xref: args.xref,
+            sign: key.is_some().then_some(&sign),
+            now,
+            interrupt,
+            progress: &|progress| bar.show(progress),
+        };
+        index_directory(&request, &mut |_| false)
+    })?;
+    drop(bar);
+    let indexed = indexed.map_err(|error| refused("the directory has the index that it had", &error))?;
+    let exit =
+        if indexed.passed_over.is_empty() { Exit::OK } else { Exit::new(DAMAGED, ExitCause::DamagedInput) };
+    Ok(Reply::new(exit, DepotReport::of_index(&indexed, directory, call.surroundings.began)))
+}
+
+fn check(call: &mut Invocation, args: &DepotArgs, named: &OsStr) -> anyhow::Result<Reply> {
+    let root = args.common.root.open(call)?;
+    let (policy, demands) =
+        policy_and_demands(&root, args).map_err(|failure| query_refused(&root, &failure))?;
+    let bar = fetch_bar(call);
+    let progress = |progress: DepotProgress<'_>| bar.show(progress);
+    let checked = with_signals(|interrupt| {
+        let access = args.fetching.access(&call.surroundings, &policy.policy, None, interrupt, &progress);
+        let session = FetchSession::new(access);
+        check_depot(&DepotLocation::parse(named)?, &demands, &session)
+    })?;
+    drop(bar);
+    let checked = checked.map_err(|error| refused("the depot was not checked", &error))?;
+    let word = demands.iter().map(|demand| demand.word).max_by_key(|word| *word == DemandWord::Require);
+    let stale = checked.depot.check(&root, word.unwrap_or(DemandWord::Off), call.surroundings.now);
+    let stale = stale.map_err(|failure| query_refused(&root, &failure))?;
+    let exit = exit_of(&checked);
+    let report =
+        DepotReport::of_check(&checked, stale.map(|stale| stale.to_string()), call.surroundings.began);
+    Ok(Reply::about(&root, exit, report))
+}
+
+fn policy_and_demands(root: &Root, args: &DepotArgs) -> Result<(RootAndPolicy, Vec<Demand>), Failure> {
+    let ground = RootAndPolicy::of(root)?;
+    let demands = demands(&ground, &args.signature.clone().request())?;
+    Ok((ground, demands))
+}
+
+/// Returns the gravest of what was found: wrong, then not there, then not to be read.
+fn exit_of(checked: &DepotCheck) -> Exit {
+    let exits = checked
+        .faults
+        .iter()
+        .map(|fault| fault.error.as_ref().map_or(Exit::new(DAMAGED, ExitCause::DamagedInput), depot_exit));
+    let gravity = |exit: &Exit| match exit.code() {
+        41 => 3,
+        DOWNLOAD => 2,
+        _ => 1,
+    };
+    exits.max_by_key(gravity).unwrap_or(Exit::OK)
+}
+
+fn refused(what_holds: &str, error: &DepotError) -> anyhow::Error {
+    let message = format!("{what_holds}\n{error}.\n{}", depot_advice(error));
+    Stop::Refused { exit: depot_exit(error), message }.into()
+}

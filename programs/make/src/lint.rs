@@ -1,0 +1,136 @@
+//! `patchadm-make lint`: finds faults of patches without applying them.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::releases::read_release;
+use patchadm_cli::arguments::parse;
+use patchadm_cli::arguments::verbs::RootlessOptions;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::failure::source_code;
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
+use patchadm_cli::surroundings::Output;
+use patchadm_inputs::source::SourceError;
+use patchadm_making::lint::{DepotPatch, LintCode, LintFinding, LintInput, Severity, depot_patches, lint};
+use patchadm_planning::plan::refusal;
+use patchadm_producing::shell::read_by_shell;
+use patchadm_rootfs::WorkUnit;
+
+const USAGE: &str = "patchadm-make lint [--base set] [--depot dir] [--strict] [--allow code]... patch...";
+
+/// Something that has to be put right was found: the code of patchadd(1M) for a package that does not fit.
+const FOUND: Exit = Exit::new(10, ExitCause::DamagedInput);
+
+/// Find what is wrong with patches, without applying them
+#[derive(clap::Parser)]
+struct LintArgs {
+    /// Compare with the release that the patches are for, as build takes it
+    #[arg(long, value_name = "SET")]
+    base: Option<OsString>,
+    /// Compare with the patches of this directory: overlaps, and what earlier revisions delivered
+    #[arg(long, value_name = "DIR")]
+    depot: Option<PathBuf>,
+    /// Warnings count as errors
+    #[arg(long)]
+    strict: bool,
+    /// Leave findings of this code out; may be repeated
+    #[arg(long, value_name = "CODE", value_parser = code, action = clap::ArgAction::Append)]
+    allow: Vec<LintCode>,
+    #[command(flatten)]
+    _common: RootlessOptions,
+    /// The patches: directories, datastreams, tar or zip archives
+    #[arg(value_name = "PATCH")]
+    patches: Vec<PathBuf>,
+}
+
+fn code(name: &str) -> Result<LintCode, String> {
+    LintCode::named(name).ok_or_else(|| "there is no finding of this code".to_owned())
+}
+
+/// The findings of all patches.
+#[derive(Serialize)]
+struct LintReport {
+    patches: Vec<PatchFindings>,
+    errors: usize,
+    warnings: usize,
+}
+
+/// The findings of one patch.
+#[derive(Serialize)]
+struct PatchFindings {
+    id: Option<String>,
+    path: String,
+    findings: Vec<LintFinding>,
+}
+
+/// Runs the verb. Exit 10 where an error was found, or with `--strict` a warning.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: LintArgs = parse(call, USAGE)?;
+    if args.patches.is_empty() {
+        return Err(Stop::Usage { message: "no patch is named".to_owned(), usage: USAGE }.into());
+    }
+    let cores = call.surroundings.processors;
+    let busy = call.busy("checking");
+    let read = |base| read_release(base, cores, busy.meter(), "nothing was checked");
+    let base = args.base.as_deref().map(read).transpose()?;
+    let depot: Vec<DepotPatch> = args
+        .depot
+        .as_deref()
+        .map(depot_patches)
+        .transpose()
+        .map_err(|error| unreadable(&error))?
+        .unwrap_or_default();
+    let input = LintInput { base: base.as_ref(), depot: &depot, syntax: &read_by_shell };
+    let mut patches = Vec::new();
+    let step = busy.meter().begin(WorkUnit::Patches, args.patches.len() as u64);
+    for path in &args.patches {
+        let mut linted = lint(path, &input).map_err(|error| unreadable(&error))?;
+        linted.findings.retain(|finding| !args.allow.contains(&finding.code));
+        let path = path.display().to_string();
+        patches.push(PatchFindings { id: linted.id, path, findings: linted.findings });
+        step.advance(1);
+    }
+    let count = |severity| {
+        let findings = patches.iter().flat_map(|patch| &patch.findings);
+        findings.filter(|finding| finding.severity == severity).count()
+    };
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let exit = if errors > 0 || args.strict && warnings > 0 { FOUND } else { Exit::OK };
+    Ok(Reply::new(exit, LintReport { patches, errors, warnings }))
+}
+
+/// Returns the end for a patch that cannot be read at all, with the codes of patchadd(1M).
+fn unreadable(error: &SourceError) -> anyhow::Error {
+    let exit = source_code(refusal::Command::Patchadd, error);
+    Stop::Refused { exit, message: error.to_string() }.into()
+}
+
+impl CommandReport for LintReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        for patch in &self.patches {
+            for finding in &patch.findings {
+                output.line(line_of(patch, finding))?;
+            }
+        }
+        if self.errors + self.warnings > 0 {
+            output.line(format!(
+                "{} errors, {} warnings; `patchadm explain lint:CODE` says more",
+                self.errors, self.warnings
+            ))?;
+        }
+        Ok(())
+    }
+}
+
+fn line_of(patch: &PatchFindings, finding: &LintFinding) -> String {
+    let severity = match finding.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    };
+    let place = [finding.package.as_deref(), finding.path.as_deref()];
+    let place: Vec<&str> = place.into_iter().flatten().collect();
+    let place = if place.is_empty() { String::new() } else { format!("{}: ", place.join(": ")) };
+    format!("{}: {severity}: {}: {place}{}", patch.path, finding.code, finding.text)
+}

@@ -1,0 +1,169 @@
+//! Which hosts of many have and lack which patches, from what `patchadm list --json` printed on each.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::builder::NonEmptyStringValueParser;
+
+use crate::answer::{FleetAnswer, FleetText, WrittenDocument};
+use crate::format::{FORMATS, ReportFormat};
+use crate::input::{past_report, read_sources};
+use crate::made::{ComparedWith, MadeReport, TwoHosts};
+use crate::{csv, cyclonedx, openvex, page, prometheus, text};
+use patchadm_cli::arguments::comparison::{Comparison, ComparisonOptions};
+use patchadm_cli::arguments::verbs::BriefVerbOptions;
+use patchadm_cli::arguments::{one_of, parse};
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::json::DocumentHead;
+use patchadm_cli::reply::{Exit, ExitCause, Reply, Stop};
+use patchadm_core::operation::analysis::write_page;
+use patchadm_planning::fleet::{Fleet, FleetChanges, FleetHost, FleetReport, compare_hosts};
+use patchadm_rootfs::Root;
+
+pub(crate) const USAGE: &str = "patchadm-report [-R root] [option...] [-M depot] [--since file] [--compare host host] [inventory...]\n\
+    patchadm-report --format csv|html|openvex|cyclonedx|prometheus [-o file] [inventory...]";
+
+/// Show which hosts have and lack which patches, from the documents that list --json printed on each
+#[derive(clap::Parser)]
+struct ReportArgs {
+    #[command(flatten)]
+    compared: ComparisonOptions,
+    /// Print this: text, json, csv, html, openvex, cyclonedx or prometheus
+    #[arg(long, value_name = "FORM", value_parser = one_of(&FORMATS), hide_possible_values = true)]
+    format: Option<ReportFormat>,
+    /// Print a row for each patch of each host, as comma-separated values
+    #[arg(long, conflicts_with = "format")]
+    csv: bool,
+    /// Write a page for a browser to this file, too
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Write what would be printed to this file, which is there completely or not at all
+    #[arg(short = 'o', long = "output", value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Say in a document of OpenVEX or CycloneDX who stands for it; the machine where nothing is said
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    author: Option<String>,
+    /// Say what changed since this report, a document of report --json
+    #[arg(long, value_name = "FILE")]
+    since: Option<PathBuf>,
+    /// Hold these two hosts against each other
+    #[arg(long, num_args = 2, value_name = "HOST")]
+    compare: Vec<String>,
+    /// End with 68 if a fix is lost on a host or a registration stale, else with 66 if a host lacks a patch
+    #[arg(long)]
+    check: bool,
+    #[command(flatten)]
+    common: BriefVerbOptions,
+    /// What list --json printed: a file, a directory of files whose names end in .json, or - for standard input; without
+    /// one the root itself is listed
+    #[arg(value_name = "INVENTORY")]
+    inventories: Vec<PathBuf>,
+}
+
+/// Runs the verb. Exit 33 where an inventory could not be read; with `--check` 68 where a fix is lost or a registration stale,
+/// else 66 where a host lacks a patch.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: ReportArgs = parse(call, USAGE)?;
+    let format = args.settled_format(call)?;
+    let root = args.common.root.open(call)?;
+    let is_compared = args.compared.is_said();
+    let comparison = is_compared.then(|| Comparison::open(call, &args.compared, &root, USAGE)).transpose()?;
+    let stale = comparison.as_ref().map(|comparison| comparison.must_be_current(&root)).transpose()?;
+    let past = args.since.as_deref().map(past_report).transpose()?;
+    let files = read_sources(call, &root, &args.inventories)?;
+    let fleet = Fleet::of(files.inventories);
+    let report = FleetReport::of(&fleet.hosts, comparison.as_ref().map(|comparison| &comparison.reference));
+    let made = MadeReport {
+        at: call.surroundings.now,
+        documents: files.documents,
+        unread: files.unread,
+        compared_with: ComparedWith::of(comparison.as_ref()),
+        remarks: stale.flatten().into_iter().chain(comparison.and_then(|one| one.passed_over())).collect(),
+        changes: past.map(|past| (FleetChanges::since(&past, &report), past)),
+        two: two_hosts(&fleet.hosts, &args.compare)?,
+        is_check: args.check,
+        author: args.author,
+        fleet: &fleet,
+        report,
+    };
+    if let Some(path) = &args.html {
+        write(path, page::page_of(&made).as_bytes(), "page")?;
+    }
+    let own = args.inventories.is_empty().then_some(&root);
+    answered(own, &made, format, args.output.as_deref())
+}
+
+impl ReportArgs {
+    /// Returns the format that is wanted, if the options fit together.
+    fn settled_format(&self, call: &mut Invocation) -> Result<ReportFormat, Stop> {
+        let wrong = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };
+        let format = self.format.or(self.csv.then_some(ReportFormat::Csv));
+        match format {
+            Some(other) if call.in_json && other != ReportFormat::Json => {
+                return Err(wrong("--json prints one document: say it without another format"));
+            }
+            _ if call.in_json && self.output.is_some() => {
+                return Err(wrong("--json prints its document; --format json -o FILE writes it to a file"));
+            }
+            _ => {}
+        }
+        if format == Some(ReportFormat::Json) && self.output.is_none() {
+            call.in_json = true;
+        }
+        Ok(format.unwrap_or(if call.in_json { ReportFormat::Json } else { ReportFormat::Text }))
+    }
+}
+
+/// Returns the two hosts that are held against each other, if two were named.
+fn two_hosts<'f>(hosts: &'f [FleetHost], names: &[String]) -> Result<Option<TwoHosts<'f>>, Stop> {
+    let [first, second] = names else { return Ok(None) };
+    let host = |name: &String| {
+        let unknown = || Stop::Refused {
+            exit: Exit::new(2, ExitCause::NotFound),
+            message: format!(
+                "no inventory is of a host {}: `patchadm report` lists them",
+                name.escape_debug()
+            ),
+        };
+        hosts.iter().find(|host| host.name == *name).ok_or_else(unknown)
+    };
+    let (first, second) = (host(first)?, host(second)?);
+    Ok(Some(TwoHosts { first, second, comparison: compare_hosts(first, second) }))
+}
+
+/// Returns the answer in the format that is wanted, written to a file if one is named. `own` is the root that the report is
+/// about where no inventory is named.
+fn answered(
+    own: Option<&Root>,
+    made: &MadeReport<'_>,
+    format: ReportFormat,
+    path: Option<&Path>,
+) -> anyhow::Result<Reply> {
+    let exit = made.exit();
+    let reply = |report: WrittenDocument| Ok(Reply::new(exit, report));
+    let text = match (format, path) {
+        (ReportFormat::Text, None) => return Ok(Reply::new(exit, FleetText::of(made))),
+        (ReportFormat::Json, None) => return Ok(Reply::new(exit, FleetAnswer::of(made))),
+        (ReportFormat::Text, Some(_)) => text::lines(made).join("\n") + "\n",
+        (ReportFormat::Json, Some(_)) => {
+            let head = DocumentHead { command: "report", root: None, exit };
+            String::from_utf8(head.document(FleetAnswer::of(made)).text()?)?
+        }
+        (ReportFormat::Csv, _) => csv::rows_of(made),
+        (ReportFormat::Html, _) => page::page_of(made),
+        (ReportFormat::OpenVex, _) => openvex::document(made)?,
+        (ReportFormat::CycloneDx, _) => cyclonedx::document(made)?,
+        (ReportFormat::Prometheus, _) => prometheus::document(own, made)?,
+    };
+    match path {
+        None => reply(WrittenDocument { text: Some(text), messages: made.messages() }),
+        Some(path) => {
+            write(path, text.as_bytes(), "report")?;
+            reply(WrittenDocument { text: None, messages: made.messages() })
+        }
+    }
+}
+
+fn write(path: &Path, text: &[u8], what: &str) -> anyhow::Result<()> {
+    write_page(path, text).with_context(|| format!("the {what} {} was not written", path.display()))
+}

@@ -1,0 +1,22 @@
+//! The report as a document of CycloneDX.
+
+use crate::made::MadeReport;
+use patchadm_cli::reply::{Exit, ExitCause, Stop};
+use patchadm_planning::fleet::MaterialsDocument;
+
+/// Nothing is known that the document could say.
+const NOTHING_TO_SAY: Exit = Exit::new(2, ExitCause::NotFound);
+
+/// Returns the document about the one host of the report.
+pub(crate) fn document(made: &MadeReport<'_>) -> anyhow::Result<String> {
+    let (host, maker) = made.only_host("CycloneDX")?;
+    let document = MaterialsDocument::of(&host.inventory, &maker).ok_or_else(|| {
+        let message = format!(
+            "no document was made: the inventory of {} lists no packages\n\
+             It was made by an earlier version; `patchadm list --json` of this one lists them.",
+            host.name.escape_debug()
+        );
+        Stop::Refused { exit: NOTHING_TO_SAY, message }
+    })?;
+    Ok(document.text())
+}

@@ -1,0 +1,173 @@
+//! A report before it is printed: everything that its formats are made of.
+
+use chrono::{DateTime, Utc};
+
+use crate::input::UNREADABLE;
+use patchadm_cli::arguments::comparison::Comparison;
+use patchadm_cli::reply::overtaken::NATIVE_CHANGED;
+use patchadm_cli::reply::words::counted;
+use patchadm_cli::reply::{Exit, ExitCause, Stop};
+use patchadm_core::operation::fleet::UnreadInventory;
+use patchadm_planning::fleet::{
+    DocumentMaker, FindingKind, Fleet, FleetChanges, FleetHost, FleetReport, HostComparison, PastReport,
+};
+
+/// The name of what hosts are compared with where no depot is named.
+const NEWEST: &str = "the newest that any host has";
+
+/// The most inventories that are named because a newer one counts.
+const NAMED_REPLACED: usize = 20;
+
+/// A report.
+pub(crate) struct MadeReport<'f> {
+    /// When it is made.
+    pub(crate) at: DateTime<Utc>,
+    /// The number of documents that were read.
+    pub(crate) documents: usize,
+    pub(crate) unread: Vec<UnreadInventory>,
+    pub(crate) fleet: &'f Fleet,
+    pub(crate) report: FleetReport<'f>,
+    pub(crate) compared_with: ComparedWith,
+    /// The report before, and what changed since.
+    pub(crate) changes: Option<(FleetChanges, PastReport)>,
+    /// The two hosts that are held against each other.
+    pub(crate) two: Option<TwoHosts<'f>>,
+    /// What has to be said about the depot.
+    pub(crate) remarks: Vec<String>,
+    pub(crate) is_check: bool,
+    /// Who stands for documents for other programs, if somebody was named.
+    pub(crate) author: Option<String>,
+}
+
+/// What hosts are compared with.
+pub(crate) struct ComparedWith {
+    /// `newest` or `depot`.
+    pub(crate) kind: &'static str,
+    pub(crate) name: String,
+    /// The day of the depot's index.
+    pub(crate) as_of: Option<String>,
+}
+
+/// Two hosts, held against each other.
+pub(crate) struct TwoHosts<'f> {
+    pub(crate) first: &'f FleetHost,
+    pub(crate) second: &'f FleetHost,
+    pub(crate) comparison: HostComparison,
+}
+
+impl ComparedWith {
+    pub(crate) fn of(comparison: Option<&Comparison>) -> Self {
+        match comparison {
+            None => Self { kind: "newest", name: NEWEST.to_owned(), as_of: None },
+            Some(comparison) => Self {
+                kind: "depot",
+                name: comparison.name.clone(),
+                as_of: comparison.reference.as_of().map(|day| day.to_string()),
+            },
+        }
+    }
+
+    /// Returns the name with its day.
+    pub(crate) fn words(&self) -> String {
+        let from = self.as_of.as_ref().map(|day| format!(" from {day}")).unwrap_or_default();
+        format!("{}{from}", self.name)
+    }
+}
+
+impl<'f> MadeReport<'f> {
+    /// Returns the one host that a document for other programs is about, and who makes it: what it says of a package holds for
+    /// no other root with that package.
+    pub(crate) fn only_host(&self, what: &str) -> Result<(&'f FleetHost, DocumentMaker), Stop> {
+        let [host] = self.fleet.hosts.as_slice() else {
+            let hosts = counted(self.fleet.hosts.len(), "host");
+            let message = format!(
+                "a document of {what} is about one root, and here are {hosts}\nName one inventory, or none for the root itself."
+            );
+            return Err(Stop::Refused { exit: Exit::failed(ExitCause::Usage), message });
+        };
+        let maker = DocumentMaker {
+            author: self.author.clone().unwrap_or_else(|| host.name.clone()),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            now: self.at,
+        };
+        Ok((host, maker))
+    }
+}
+
+impl MadeReport<'_> {
+    /// Returns how the command ends.
+    pub(crate) fn exit(&self) -> Exit {
+        let has = |kind| self.report.hosts_with(kind) > 0;
+        if !self.unread.is_empty() {
+            return UNREADABLE;
+        }
+        if self.is_check && (has(FindingKind::LostFix) || has(FindingKind::StaleRegistration)) {
+            return NATIVE_CHANGED;
+        }
+        if self.is_check && self.report.lacking_hosts() > 0 {
+            return Exit::MISSING;
+        }
+        Exit::OK
+    }
+
+    /// Returns the notes for a person, in sentences.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let more = self.fleet.replaced.len().saturating_sub(NAMED_REPLACED);
+        let more =
+            (more > 0).then(|| format!("{more} more inventories do not count: newer ones of their hosts do"));
+        let replaced = self.fleet.replaced.iter().take(NAMED_REPLACED).map(|replaced| {
+            let (host, counted) = (&replaced.host, &replaced.counted);
+            format!("{host} has two inventories: {counted} counts, {} does not", replaced.source)
+        });
+        let blind = self.fleet.hosts.iter().filter(|host| host.inventory.packages.is_none()).count();
+        let blind = (blind > 0).then(|| {
+            let inventories =
+                if blind == 1 { "1 inventory lists" } else { &format!("{blind} inventories list") };
+            format!(
+                "{inventories} no packages: there only later revisions of applied patches count as lacking"
+            )
+        });
+        let other = self.changes.as_ref().filter(|(changes, _)| changes.is_of_another_fleet());
+        let other =
+            other.map(|_| "the report before is about other hosts: none of them is in this one".to_owned());
+        let compared = self.changes.iter().filter(|(_, past)| past.compared_with != self.compared_with.name);
+        let compared = compared.map(|(_, past)| {
+            format!(
+                "the report before compared with {}: what is lacking differs for that, too",
+                past.compared_with
+            )
+        });
+        self.remarks
+            .iter()
+            .cloned()
+            .chain(replaced)
+            .chain(more)
+            .chain(blind)
+            .chain(other)
+            .chain(compared)
+            .collect()
+    }
+
+    /// Returns the notes, and before them a line for each inventory that could not be read.
+    pub(crate) fn messages(&self) -> ReportMessages {
+        let unread = self
+            .unread
+            .iter()
+            .map(|unread| format!("{} is not read as an inventory: {}", unread.source, unread.reason));
+        let total = (!self.unread.is_empty()).then(|| {
+            let unread = counted(self.unread.len(), "inventory").replace("inventorys", "inventories");
+            format!(
+                "{unread} could not be read; the report is about {}",
+                counted(self.report.hosts.len(), "host")
+            )
+        });
+        ReportMessages { errors: unread.chain(total).collect(), notes: self.notes() }
+    }
+}
+
+/// What is said on standard error.
+#[derive(Debug, Default)]
+pub(crate) struct ReportMessages {
+    pub(crate) errors: Vec<String>,
+    pub(crate) notes: Vec<String>,
+}

@@ -1,0 +1,22 @@
+//! The report as a document of OpenVEX.
+
+use crate::made::MadeReport;
+use patchadm_cli::reply::{Exit, ExitCause, Stop};
+use patchadm_planning::fleet::VexDocument;
+
+/// Nothing is known that the document could say.
+const NOTHING_TO_SAY: Exit = Exit::new(2, ExitCause::NotFound);
+
+/// Returns the document about the one host of the report.
+pub(crate) fn document(made: &MadeReport<'_>) -> anyhow::Result<String> {
+    let (host, maker) = made.only_host("OpenVEX")?;
+    let document = VexDocument::of(&host.inventory, &maker).ok_or_else(|| {
+        let message = format!(
+            "no document was made: no patch of {} says what it fixes\n\
+             OpenVEX has no document without a statement; `patchadm build --fixes` makes patches that say it.",
+            host.name.escape_debug()
+        );
+        Stop::Refused { exit: NOTHING_TO_SAY, message }
+    })?;
+    Ok(document.text())
+}

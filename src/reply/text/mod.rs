@@ -1,9 +1,0 @@
-//! The layouts of the classic listings: values in, text out, byte for byte as the classic commands print them.
-//!
-//! Values keep their bytes (real pkginfo files are not all UTF-8), so the text is bytes as well.
-
-pub(crate) mod finding;
-pub(crate) mod fold;
-pub(crate) mod object;
-pub(crate) mod package;
-pub(crate) mod patch;

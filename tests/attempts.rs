@@ -1,0 +1,91 @@
+//! Runs that ended before anything live changed are told: what recovery removed of them, and that they were tried.
+
+use std::fs;
+
+use crate::delivery::Patch;
+use crate::packages::Package;
+use crate::scenario::{Run, Scenario};
+
+fn patch(id: &str) -> Patch {
+    Patch::of(id, Package::new("ACMEweb").file("bin/httpd", 0o755, format!("as of {id}\n")))
+}
+
+fn stage() -> Scenario {
+    Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")])
+}
+
+/// Leaves what a run leaves that is killed while it stages: its stage, with the line that it wrote first.
+fn killed_while_staging(stage: &Scenario, run: &str) {
+    let at = format!("/var/sadm/patchadm/stage/{run}");
+    stage.file(&format!("{at}/marker"), format!("{run} 0\n"));
+    stage.file(&format!("{at}/o/1"), vec![b'x'; 2 << 20]);
+    let line = format!(
+        "{{\"run\":\"{run}\",\"time\":\"2026-11-20T07:00:00Z\",\"user\":\"root\",\"command\":\"patchadd\",\
+         \"patches\":[\"100-02\"],\"packages\":[\"ACMEweb\"],\"result\":\"interrupted\",\"duration\":0}}\n"
+    );
+    stage.file(&format!("{at}/attempt"), line);
+    fs::set_permissions(stage.at(&at), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+}
+
+#[test]
+fn recovery_says_what_it_removed_of_a_run_killed_while_staging_and_the_history_has_it() {
+    let stage = stage();
+    stage.patchadd("", &patch("100-01")).ok();
+    killed_while_staging(&stage, "3-00000000000000aa");
+    let said = stage.run("recover -R @ROOT@").ok();
+    let sentence = regex::Regex::new(
+        r"^Removed the leftovers of an interrupted run \(2\.0 MiB\); the root was unchanged\.\n$",
+    );
+    assert!(sentence.unwrap().is_match(&said), "{said}");
+    assert!(!stage.at("/var/sadm/patchadm/stage/3-00000000000000aa").exists());
+    assert_eq!(stage.run("recover -R @ROOT@").ok(), "No run was interrupted.\n");
+    stage.patchadd("", &patch("100-02")).ok();
+    let history = stage.run("history -R @ROOT@").ok();
+    let rows: Vec<Vec<&str>> = history.lines().map(|line| line.split_whitespace().collect()).collect();
+    let told: Vec<[&str; 3]> = rows.iter().map(|row| [row[0], row[3], row[4]]).collect();
+    let expected = [
+        ["1", "pkgadd", "done"],
+        ["2", "patchadd", "done"],
+        ["3", "patchadd", "interrupted"],
+        ["3", "patchadd", "done"],
+    ];
+    assert_eq!(told, expected, "{history}");
+    let one = stage.run("history -R @ROOT@ 3-00000000000000aa").ok();
+    assert!(one.contains("Result: interrupted\n") && one.contains("Patch: 100-02\n"), "{one}");
+    assert!(!one.contains("Took"), "{one}");
+}
+
+#[test]
+fn another_command_says_it_too_and_goes_on() {
+    let stage = stage();
+    stage.patchadd("", &patch("100-01")).ok();
+    killed_while_staging(&stage, "3-00000000000000aa");
+    let Run { code, stderr, .. } = stage.patchadd("", &patch("100-02"));
+    assert_eq!(code, 0);
+    let note = "NOTE: Removed the leftovers of an interrupted run (2.0 MiB); the root was unchanged.\n";
+    assert!(stderr.contains(note), "{stderr}");
+}
+
+#[test]
+fn a_run_that_fails_while_it_stages_is_in_the_history_and_a_refusal_is_not() {
+    let stage = stage();
+    // The pkgmap is right; the file is not what it says.
+    let delivered = patch("100-01").directory(&stage);
+    fs::write(delivered.join("ACMEweb/reloc/bin/httpd"), "as of 100-0X\n").unwrap();
+    assert_ne!(stage.run("add -R @ROOT@ delivered/100-01").code, 0);
+    stage.file("/opt/ACMEweb/bin/httpd", "edited\n");
+    patch("200-01").directory(&stage);
+    stage.run("add -R @ROOT@ delivered/200-01").fails(10);
+    let history = stage.run("history -R @ROOT@").ok();
+    let rows: Vec<Vec<&str>> = history.lines().map(|line| line.split_whitespace().collect()).collect();
+    let told: Vec<[&str; 2]> = rows.iter().map(|row| [row[3], row[4]]).collect();
+    assert_eq!(told, [["pkgadd", "done"], ["patchadd", "failed"]], "{history}");
+}
+
+#[test]
+fn attempts_that_cannot_be_read_hide_no_run() {
+    let stage = stage();
+    stage.file("/var/sadm/patchadm/attempts", "rubbish\n{\"run\":\"1-");
+    let history = stage.run("history -R @ROOT@").ok();
+    assert_eq!(history.lines().count(), 1, "{history}");
+}

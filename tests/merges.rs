@@ -1,0 +1,124 @@
+//! Edited files that a patch leaves in place are named until somebody has merged them with the version beside.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::delivery::Patch;
+use crate::packages::{DELIVERED, Package};
+use crate::scenario::Scenario;
+
+const CONF: &str = "/opt/ACMEweb/etc/web.conf";
+
+fn package(version: &str) -> Package {
+    Package::new("ACMEweb").content(
+        'e',
+        "etc/web.conf",
+        0o644,
+        "root root",
+        DELIVERED,
+        format!("conf {version}\n"),
+    )
+}
+
+/// A root on which the file of settings is edited, and a patch of it.
+fn stage() -> Scenario {
+    let stage = Scenario::with(&[package("1")]);
+    fs::write(stage.at(CONF), "my conf\n").unwrap();
+    Patch::of("100-01", package("2")).directory(&stage);
+    stage
+}
+
+fn json(stage: &Scenario, line: &str) -> Value {
+    serde_json::from_str(&stage.run(line).ok()).unwrap()
+}
+
+fn sentence() -> String {
+    format!(
+        "@ROOT@{CONF} is modified locally and stays; the version of patch 100-01 is in @ROOT@{CONF}.patch-100-01"
+    )
+}
+
+#[test]
+fn add_names_the_file_and_where_the_new_version_is() {
+    let stage = stage();
+    let plan = stage.run("plan -R @ROOT@ delivered/100-01").ok();
+    assert!(plan.contains(&format!("NOTE: {}\n", sentence())), "{plan}");
+    let said = stage.run("add -R @ROOT@ delivered/100-01").ok();
+    assert!(said.starts_with("100-01: applied (ACMEweb; 1 kept as modified locally; "), "{said}");
+    assert!(said.contains(&format!("  merge: {}\n", sentence())), "{said}");
+    let shown = stage.run("show -R @ROOT@ 100-01").ok();
+    assert!(shown.contains("Changed: 1 kept as modified locally\n"), "{shown}");
+}
+
+#[test]
+fn a_document_has_both_paths_and_counts_the_file_as_kept() {
+    let stage = stage();
+    let said = json(&stage, "add --json -R @ROOT@ delivered/100-01");
+    let patch = &said["patches"][0];
+    let beside = format!("{CONF}.patch-100-01");
+    assert_eq!(
+        patch["merges"],
+        serde_json::json!([{"path": CONF, "beside": beside, "patch": "100-01"}]),
+        "{said}"
+    );
+    assert_eq!(patch["files"], serde_json::json!({"replaced": 0, "added": 0, "deleted": 0, "kept": 1}));
+    let status = json(&stage, "status --json -R @ROOT@");
+    assert_eq!(status["merges"][0]["beside"], Value::from(beside), "{status}");
+}
+
+#[test]
+fn the_queries_name_a_merge_until_the_file_beside_is_gone() {
+    let stage = stage();
+    stage.run("add -R @ROOT@ delivered/100-01").ok();
+    let status = stage.run("status -R @ROOT@").ok();
+    assert!(status.contains(&format!("\nmerges      1: @ROOT@{CONF}\n")), "{status}");
+    assert!(
+        status.ends_with(&format!(
+            "\nnext        `diff @ROOT@{CONF} @ROOT@{CONF}.patch-100-01` compares the versions; then delete the latter\n"
+        )),
+        "{status}"
+    );
+    let told = |line: &str| stage.run(line).ok().contains(&sentence());
+    let lines = [
+        format!("owner -R @ROOT@ {CONF}"),
+        format!("owner -R @ROOT@ {CONF}.patch-100-01"),
+        format!("show -R @ROOT@ {CONF}"),
+        "show -R @ROOT@ 100-01".to_owned(),
+        "history -R @ROOT@ 2".to_owned(),
+    ];
+    for line in &lines {
+        assert!(told(line), "{line}: {}", stage.run(line).stdout);
+    }
+    fs::remove_file(stage.at(&format!("{CONF}.patch-100-01"))).unwrap();
+    let status = stage.run("status -R @ROOT@").ok();
+    assert!(status.contains("\nmerges      nothing\n"), "{status}");
+    for line in lines.iter().filter(|line| !line.starts_with("history") && !line.contains(".patch-")) {
+        assert!(!told(line), "{line}");
+    }
+}
+
+#[test]
+fn a_backout_takes_the_merge_along_and_nobody_is_sent_to_a_file_behind_a_link() {
+    let stage = stage();
+    stage.run("add -R @ROOT@ delivered/100-01").ok();
+    stage.run("remove -R @ROOT@ 100-01").ok();
+    assert!(stage.run("status -R @ROOT@").ok().contains("\nmerges      nothing\n"));
+    // What a history says is looked for inside the root alone.
+    let history = stage.text("/var/sadm/patchadm/history");
+    let outside = stage.beside("outside").display().to_string();
+    stage.file("/var/sadm/patchadm/history", history.replace(&format!("{CONF}.patch-100-01"), &outside));
+    fs::write(&outside, "theirs\n").unwrap();
+    assert!(stage.run("status -R @ROOT@").ok().contains("\nmerges      nothing\n"));
+}
+
+#[test]
+fn patches_of_one_run_each_leave_their_version() {
+    let stage = stage();
+    Patch::of("100-02", package("3")).directory(&stage);
+    let said = stage.run("add -R @ROOT@ delivered/100-01 delivered/100-02").ok();
+    assert!(said.contains(".patch-100-02\n"), "{said}");
+    let status = stage.run("status -R @ROOT@").ok();
+    assert!(status.contains(&format!("\nmerges      1: @ROOT@{CONF}\n")), "one file: {status}");
+    assert_eq!(stage.text(CONF), "my conf\n");
+}
