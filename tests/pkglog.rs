@@ -173,3 +173,48 @@ fn no_package_delivers_a_log() {
     assert_ne!(run.code, 0);
     assert!(run.stderr.contains("it is a record of packages and patches"), "{}", run.stderr);
 }
+
+/// A package whose postinstall writes the log.
+fn logs(text: &str) -> Package {
+    let script = format!("printf '%s' '{text}' > \"$PKG_INSTALL_ROOT/var/sadm/install/pkglog\"\n");
+    db().information("postinstall", script)
+}
+
+/// Installs ACMEdb, whose postinstall writes this log.
+fn install_logging(stage: &Scenario, text: &str) -> (i32, String) {
+    let (spool, admin) = (stage.beside(&format!("spool.{}", text.len())), stage.beside("admin"));
+    logs(text).write(&spool);
+    fs::write(&admin, ADMIN).unwrap();
+    let run = stage.run(&format!("pkgadd -n -a {} -R @ROOT@ -d {} ACMEdb", admin.display(), spool.display()));
+    (run.code, format!("{}{}", run.stdout, run.stderr))
+}
+
+#[test]
+fn a_log_that_a_script_of_the_run_writes_is_taken_over() {
+    let stage = foreign();
+    let line = "/opt/ACMEdb/made f none 0644 root root 2 1000 1577836800 ACMEdb";
+    let (code, said) = install_logging(&stage, &format!("+{line}\n###Marker\n"));
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("1 changes of another tool are taken over"), "{said}");
+    assert!(stage.lines().iter().any(|found| found == line), "{:?}", stage.lines());
+    assert!(!stage.at(LOG).exists());
+}
+
+#[test]
+fn a_log_that_cannot_be_read_and_that_a_script_of_the_run_wrote_goes_with_the_rollback() {
+    let stage = foreign();
+    let before = stage.everything();
+    let (code, said) = install_logging(&stage, "rubbish\n###Marker\n");
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("@ROOT@/var/sadm/install/pkglog: line 1: "), "{said}");
+    assert!(!stage.at(LOG).exists());
+    assert_same(&stage.everything(), &before);
+}
+
+#[test]
+fn a_change_that_a_script_of_the_run_logged_and_did_not_complete_is_no_part_of_the_database() {
+    let stage = foreign();
+    let (code, said) = install_logging(&stage, "+/opt/ACMEdb/half f none 06");
+    assert_eq!(code, 0, "{said}");
+    assert!(!stage.at(LOG).exists() && !stage.text(CONTENTS).contains("half"));
+}

@@ -118,15 +118,10 @@ impl SafetyCopier<'_> {
         }
     }
 
-    /// Copies the log of another tool, which the batch that writes `contents` removes.
+    /// Protects the log of another tool, which the batch that writes `contents` removes. A script of the run may write one
+    /// where there is none yet; it goes with a rollback.
     fn copy_log(&mut self) -> Result<(), Cause> {
-        let log = places::pkglog();
-        let physical = self.resolver.locate(&log)?;
-        let dir = self.dirs.parent(&physical)?;
-        match dir.map(|dir| dir.look(physical.name())).transpose()?.flatten() {
-            Some(_) => self.copy_with_ancestors(&log, true, false),
-            None => Ok(()),
-        }
+        self.copy_with_ancestors(&places::pkglog(), true, false)
     }
 
     /// Protects the places that objects below a protected symbolic link will have once a directory replaces the link:
