@@ -101,8 +101,18 @@ impl Conversation {
     /// Waits for a text behind the last one that was waited for.
     #[track_caller]
     pub(crate) fn hears(&mut self, text: &str) {
+        self.types_until("", text);
+    }
+
+    /// Types keys once a second until this text appears behind the last one that was waited for: a signal key may reach a
+    /// shell at a moment when it drops the signal.
+    #[track_caller]
+    pub(crate) fn types_until(&mut self, keys: &str, text: &str) {
         let until = Instant::now() + Duration::from_secs(60);
-        loop {
+        for round in 0.. {
+            if round % 50 == 0 {
+                self.types(keys);
+            }
             let said = self.said.lock().unwrap().clone();
             let found = said[self.read..].windows(text.len()).position(|window| window == text.as_bytes());
             if let Some(at) = found {

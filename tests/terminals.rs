@@ -262,12 +262,10 @@ fn whoever_enters_a_sandbox_has_a_terminal_of_its_own() {
         talk.hears("33 77");
         talk.hears("together");
         talk.hears("[one-1.0] $ ");
-        // A key that interrupts is for the command in front, and not for the shell or the program. The command says itself that
-        // it is there: between vfork and exec, the child of an interactive dash drops a signal.
+        // Ctrl-C is for the command in front, and not for the shell or the program.
         talk.types("sh -c 'echo beg\"\"un; exec sleep 1000'\n");
         talk.hears("begun");
-        talk.types("\x03");
-        talk.hears("[one-1.0] $ ");
+        talk.types_until("\x03", "[one-1.0] $ ");
         talk.types("exit 7\n");
         talk.hears("ended 7");
         let (_, said) = talk.ends();
