@@ -1,15 +1,99 @@
-//! The analysis: the listed patches and their order.
+//! The answer of an analysis: a row for each patch.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::cross_reference::CrossReference;
-use super::machine::MachineFacts;
-use super::order::RequirementOrder;
-use super::reference::ReferencePatch;
-use super::request::AnalysisRequest;
-use super::row::Analysis;
-use super::standing::{Candidate, Question, is_lacking};
+use chrono::NaiveDate;
 use patchadm_svr4::patch::PatchId;
+
+use super::machine::MachineFacts;
+use super::reference::{CrossReference, KnownBase, ReferencePatch};
+use super::request::{AnalysisRequest, Group, GroupKind, Narrowing};
+
+/// The answer of an analysis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Analysis {
+    /// The patches, in the order in which they would be applied.
+    pub patches: Vec<AnalysedPatch>,
+    /// The patches that were named, and are neither in the cross-reference nor applied.
+    pub unknown: Vec<String>,
+}
+
+/// A patch and how the machine stands to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnalysedPatch {
+    /// The base of its id.
+    pub base: String,
+    /// The highest revision that is applied.
+    pub installed: Option<String>,
+    /// The current revision, or the one that was named; none if the cross-reference does not have the patch.
+    pub current: Option<String>,
+    /// How the two compare.
+    pub relation: RevisionRelation,
+    /// Whether it is recommended.
+    pub recommended: FlagOrigin,
+    /// Whether it is about security.
+    pub security: FlagOrigin,
+    /// Whether the applied revision was withdrawn, or the current one where none is applied.
+    pub is_bad: bool,
+    /// Whether the machine lacks it.
+    pub is_missing: bool,
+    /// The day of the current revision.
+    pub date: Option<NaiveDate>,
+    /// The days since then.
+    pub age_days: Option<u32>,
+    /// One line about it.
+    pub synopsis: String,
+    /// The packages that it is for, each once.
+    pub packages: Vec<String>,
+    /// Its requirements: ids, or alternatives (`1-01 | 2-01`).
+    pub requires: Vec<String>,
+    /// Its size in bytes, where that is known.
+    pub size: Option<u64>,
+    /// The word for the reboot that it asks for, where that is known.
+    pub reboot: Option<String>,
+}
+
+/// How the applied revision compares with the current one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RevisionRelation {
+    /// None or a lower one is applied.
+    Lower,
+    /// The current one is applied.
+    Same,
+    /// A higher one is applied, or one that the cross-reference does not have.
+    Higher,
+}
+
+/// Where a flag of a patch comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlagOrigin {
+    /// The patch does not have it.
+    None,
+    /// The caller gave it.
+    Given,
+    /// The cross-reference has it.
+    Reference,
+}
+
+impl FlagOrigin {
+    /// Tells whether the patch has the flag.
+    pub fn is_set(self) -> bool {
+        self != Self::None
+    }
+}
+
+impl RevisionRelation {
+    /// Returns the sign of the relation: `<`, `=` or `>`.
+    pub fn sign(self) -> &'static str {
+        match self {
+            Self::Lower => "<",
+            Self::Same => "=",
+            Self::Higher => ">",
+        }
+    }
+}
+
+// DOC The analysis: the listed patches and their order.
 
 /// Lists the patches that are asked for. Nothing depends on the order of the request.
 pub fn analyse(reference: &CrossReference, machine: &MachineFacts, request: &AnalysisRequest) -> Analysis {
@@ -85,6 +169,260 @@ fn comes_first(request: &AnalysisRequest, candidate: &Candidate<'_>) -> bool {
 fn place_in_lists(candidate: &Candidate<'_>) -> Option<PatchId> {
     let shown = candidate.patch.map(|patch| &patch.id).or(candidate.installed)?;
     PatchId::new(&format!("{}-0", shown.base())).ok()
+}
+
+// DOC The standing of one patch on a machine: the questions that define the groups.
+
+/// The synopsis of an applied patch that the cross-reference does not have.
+const NOT_FOUND: &str = "NOT FOUND IN CROSS REFERENCE FILE!";
+
+/// The question and what it is asked about.
+#[derive(Clone, Copy)]
+pub(super) struct Question<'a> {
+    pub(super) reference: &'a CrossReference,
+    pub(super) machine: &'a MachineFacts,
+    pub(super) request: &'a AnalysisRequest,
+}
+
+/// A base of the cross-reference, of the machine, or of both.
+#[derive(Clone, Copy)]
+pub(super) struct Candidate<'a> {
+    pub(super) base: &'a str,
+    /// The revision that counts: the current one, or the one that was named.
+    pub(super) patch: Option<&'a ReferencePatch>,
+    pub(super) known: Option<&'a KnownBase>,
+    pub(super) installed: Option<&'a PatchId>,
+    /// Whether its missing requirements are listed with it.
+    pub(super) brings_requirements: bool,
+}
+
+impl<'a> Question<'a> {
+    /// Returns a base with what is known of it.
+    pub(super) fn candidate(self, base: &'a str) -> Candidate<'a> {
+        let known = self.reference.base(base);
+        let patch = known.and_then(KnownBase::current);
+        let installed = self.machine.installed(base);
+        Candidate { base, patch, known, installed, brings_requirements: true }
+    }
+
+    /// Returns the same with a certain revision as the one that counts.
+    pub(super) fn candidate_of(self, id: &'a PatchId) -> Candidate<'a> {
+        let candidate = self.candidate(id.base());
+        Candidate { patch: candidate.known.and_then(|known| known.revision(id)), ..candidate }
+    }
+
+    /// Tells whether the machine lacks the patch: it is in use, for a package that is there, and neither this revision
+    /// nor a later one nor a patch that contains it is applied.
+    pub(super) fn is_missing(self, candidate: &Candidate<'a>) -> bool {
+        candidate.patch.is_some_and(|patch| is_lacking(self.machine, patch))
+    }
+
+    fn is_bad(self, candidate: &Candidate<'a>) -> bool {
+        let (Some(installed), Some(known)) = (candidate.installed, candidate.known) else { return false };
+        known.revision(installed).is_some_and(|patch| patch.is_bad) && !self.machine.obsoletes(installed)
+    }
+
+    /// Tells whether the patch is in a group.
+    pub(super) fn is_in(self, group: Group, candidate: &Candidate<'a>) -> bool {
+        let is_installed = candidate.installed.is_some();
+        let is_of_kind = match group.kind {
+            GroupKind::Missing => self.is_missing(candidate),
+            GroupKind::Installed => is_installed,
+            GroupKind::All => is_installed || self.is_missing(candidate),
+            GroupKind::Total => candidate.known.is_some(),
+            GroupKind::Unbundled => candidate.patch.is_some_and(|patch| {
+                patch.is_unbundled && patch.packages.is_empty() && !patch.is_out_of_use()
+            }),
+            GroupKind::Bad => self.is_bad(candidate),
+            GroupKind::Obsolete => candidate.installed.is_some_and(|id| self.machine.obsoletes(id)),
+        };
+        let recommended = || self.recommended(candidate).is_set();
+        let security = || self.security(candidate).is_set();
+        is_of_kind
+            && match group.narrowed {
+                Narrowing::None => true,
+                Narrowing::Recommended => recommended(),
+                Narrowing::Security => security(),
+                Narrowing::Either => recommended() || security(),
+            }
+    }
+
+    /// Tells whether the patch is left out of everything.
+    pub(super) fn is_unwanted(self, candidate: &Candidate<'a>) -> bool {
+        candidate.patch.is_some_and(|patch| self.request.unwanted.iter().any(|unwanted| unwanted.is(patch)))
+    }
+
+    /// Tells whether synopsis and age are as groups want them. A patch without a date is older than any other.
+    pub(super) fn fits(self, candidate: &Candidate<'a>) -> bool {
+        let synopsis = candidate.patch.map_or(NOT_FOUND, |patch| patch.synopsis.as_str());
+        let age = self.age(candidate).unwrap_or(u32::MAX);
+        self.request.patterns.iter().all(|pattern| pattern.fits(synopsis))
+            && self.request.min_age.is_none_or(|least| age >= least)
+            && self.request.max_age.is_none_or(|most| age <= most)
+    }
+
+    /// Tells whether what the patch requires is listed with it: of a group only with what is listed because it is
+    /// missing.
+    pub(super) fn brings_requirements(self, candidate: &Candidate<'a>) -> bool {
+        let of_missing = self.request.groups.iter().filter(|group| group.kind == GroupKind::Missing);
+        of_missing.into_iter().any(|group| self.is_in(*group, candidate))
+    }
+
+    fn age(self, candidate: &Candidate<'a>) -> Option<u32> {
+        let days = self.request.today.signed_duration_since(candidate.patch?.date?).num_days();
+        Some(u32::try_from(days.max(0)).unwrap_or(u32::MAX))
+    }
+
+    fn recommended(self, candidate: &Candidate<'a>) -> FlagOrigin {
+        let is_known = candidate.known.is_some_and(|known| known.is_recommended);
+        origin(is_known, self.request.recommended.contains(candidate.base))
+    }
+
+    fn security(self, candidate: &Candidate<'a>) -> FlagOrigin {
+        let is_known = candidate.patch.is_some_and(|patch| patch.is_security);
+        origin(is_known, self.request.security.contains(candidate.base))
+    }
+
+    /// Returns the row of a patch.
+    pub(super) fn row(self, candidate: &Candidate<'a>) -> AnalysedPatch {
+        let patch = candidate.patch;
+        let is_bad = match (candidate.installed, candidate.known) {
+            (Some(installed), Some(known)) => known.revision(installed).is_some_and(|patch| patch.is_bad),
+            _ => patch.is_some_and(|patch| patch.is_bad),
+        };
+        let mut packages: Vec<String> =
+            patch.iter().flat_map(|patch| &patch.packages).map(|package| package.name.clone()).collect();
+        packages.sort();
+        packages.dedup();
+        AnalysedPatch {
+            base: candidate.base.to_owned(),
+            installed: candidate.installed.map(|id| id.revision().to_owned()),
+            current: patch.map(|patch| patch.id.revision().to_owned()),
+            relation: relation(candidate),
+            recommended: self.recommended(candidate),
+            security: self.security(candidate),
+            is_bad,
+            is_missing: self.is_missing(candidate),
+            date: patch.and_then(|patch| patch.date),
+            age_days: self.age(candidate),
+            synopsis: patch.map_or_else(|| NOT_FOUND.to_owned(), |patch| patch.synopsis.clone()),
+            packages,
+            requires: patch.iter().flat_map(|patch| &patch.requires).map(|ids| alternatives(ids)).collect(),
+            size: patch.and_then(|patch| patch.size),
+            reboot: patch.and_then(|patch| patch.reboot.clone()),
+        }
+    }
+}
+
+/// Tells whether a machine lacks a patch: it is in use, for a package that is there, and neither this revision nor a later one
+/// nor a patch that contains it is applied.
+pub(super) fn is_lacking(machine: &MachineFacts, patch: &ReferencePatch) -> bool {
+    !patch.is_out_of_use()
+        && machine.installed(patch.id.base()).is_none_or(|installed| *installed < patch.id)
+        && !machine.obsoletes(&patch.id)
+        && machine.has_package_of(patch)
+}
+
+fn origin(is_known: bool, is_given: bool) -> FlagOrigin {
+    match (is_known, is_given) {
+        (true, _) => FlagOrigin::Reference,
+        (false, true) => FlagOrigin::Given,
+        (false, false) => FlagOrigin::None,
+    }
+}
+
+fn relation(candidate: &Candidate<'_>) -> RevisionRelation {
+    match (candidate.installed, candidate.patch) {
+        (None, _) => RevisionRelation::Lower,
+        (Some(installed), Some(patch)) if *installed < patch.id => RevisionRelation::Lower,
+        (Some(installed), Some(patch)) if *installed == patch.id => RevisionRelation::Same,
+        (Some(_), _) => RevisionRelation::Higher,
+    }
+}
+
+fn alternatives(ids: &[PatchId]) -> String {
+    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ")
+}
+
+// DOC The order of a list: each patch directly after its requirements.
+
+/// The order in which patches are listed.
+pub(super) struct RequirementOrder<'a> {
+    question: Question<'a>,
+    /// The patches that are listed by themselves, by base.
+    listed: HashMap<&'a str, Candidate<'a>>,
+    /// The bases whose turn has come; a circle of requirements ends at one.
+    begun: HashSet<&'a str>,
+    ordered: Vec<Candidate<'a>>,
+}
+
+/// A patch whose requirements are being looked at.
+struct Turn<'a> {
+    candidate: Candidate<'a>,
+    /// Its requirements that are listed before it, the first one last.
+    before: Vec<Candidate<'a>>,
+}
+
+impl<'a> RequirementOrder<'a> {
+    /// Puts patches, which come in the order of a list, after their requirements. Missing requirements that are not in
+    /// the list join it if the patch brings them.
+    pub(super) fn of(question: Question<'a>, candidates: Vec<Candidate<'a>>) -> Vec<Candidate<'a>> {
+        let listed = candidates.iter().map(|candidate| (candidate.base, *candidate)).collect();
+        let mut order = Self { question, listed, begun: HashSet::new(), ordered: Vec::new() };
+        for candidate in candidates {
+            order.take(candidate);
+        }
+        order.ordered
+    }
+
+    /// Takes a patch and everything it needs, depth first. Chains may have any length, so they are followed without
+    /// recursion.
+    fn take(&mut self, candidate: Candidate<'a>) {
+        let mut turns: Vec<Turn<'a>> = self.begin(candidate).into_iter().collect();
+        while let Some(turn) = turns.last_mut() {
+            match turn.before.pop() {
+                Some(required) => turns.extend(self.begin(required)),
+                None => self.ordered.extend(turns.pop().map(|turn| turn.candidate)),
+            }
+        }
+    }
+
+    fn begin(&mut self, candidate: Candidate<'a>) -> Option<Turn<'a>> {
+        self.begun.insert(candidate.base).then(|| {
+            let mut before = self.requirements(&candidate);
+            before.reverse();
+            Turn { candidate, before }
+        })
+    }
+
+    /// Returns the patches that have to come before this one: for each requirement that is not met the first alternative
+    /// that the machine lacks, or what took its place.
+    fn requirements(&self, candidate: &Candidate<'a>) -> Vec<Candidate<'a>> {
+        let Some(patch) = candidate.patch else { return Vec::new() };
+        let machine = self.question.machine;
+        let mut found = Vec::new();
+        for alternatives in &patch.requires {
+            let in_place = alternatives.iter().filter_map(|id| self.question.reference.in_place_of(id));
+            let in_place: Vec<_> = in_place.map(|(id, _)| id).collect();
+            let is_met = alternatives.iter().chain(in_place.iter().copied()).any(|id| {
+                machine.installed(id.base()).is_some_and(|installed| installed >= id)
+                    || machine.obsoletes(id)
+                    || machine.contains(id)
+            });
+            if !is_met {
+                found.extend(in_place.iter().find_map(|id| self.lacking(id.base(), candidate)));
+            }
+        }
+        found
+    }
+
+    /// Returns the patch of this base, if the machine lacks it and it is wanted, by itself or for another one.
+    fn lacking(&self, base: &'a str, for_whom: &Candidate<'a>) -> Option<Candidate<'a>> {
+        let listed = self.listed.get(base).copied();
+        let candidate =
+            listed.or_else(|| for_whom.brings_requirements.then(|| self.question.candidate(base)))?;
+        (self.question.is_missing(&candidate) && !self.question.is_unwanted(&candidate)).then_some(candidate)
+    }
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@
 
 use serde::Serialize;
 
-use super::document_maker::{DocumentMaker, moment, uuid_of};
 use super::inventory::{Inventory, InventoryPackage, InventoryPatch, PatchStanding};
+use super::known_fixes::{DocumentMaker, moment, uuid_of};
 use super::known_fixes::{FixStatus, KnownFix, known_fixes, url_of};
 use patchadm_svr4::package::control::visible_json;
 use patchadm_svr4::patch::FixId;

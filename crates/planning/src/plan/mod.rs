@@ -7,7 +7,6 @@
 
 pub mod clock;
 pub mod concern;
-mod deletes;
 pub mod edits;
 pub mod given;
 pub mod kept_libraries;
@@ -36,6 +35,5 @@ pub mod states;
 mod target;
 #[cfg(test)]
 mod tests;
-mod unprivileged;
 
 pub use patchadm_changeset::plan::*;

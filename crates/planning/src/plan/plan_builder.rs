@@ -4,24 +4,18 @@
 //! same run makes, or below an object that is not a directory. No change affects an object that no rename may touch.
 //! `objects`, `links` and `deletes` decide which object goes where.
 
-mod ownership;
-
-pub(super) use ownership::{NativeRule, native_owner};
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use patchadm_inputs::inventory::Inventory;
-use patchadm_inputs::native::differing_of;
-use patchadm_rootfs::{Live, Timestamp};
+use patchadm_inputs::native::{NativeOwner, differing_of};
+use patchadm_rootfs::{Live, LiveKind, Timestamp};
 use patchadm_svr4::package::{
     ContentsLine, Ftype, Mode, Object, ObjectAttributes, ObjectPath, OwningPackage, PkgInst,
 };
 
 use super::local_attributes::{LocalAttributes, Resolved};
 use super::refusal::{ObjectProblem, Reason};
-use super::reserved;
-use super::unprivileged;
-use super::{Action, Body, Change, Merge, NewObject, NewXattrs};
+use super::{Action, AttributeChange, Body, Change, Merge, NewObject, NewXattrs, reserved};
 
 /// The number of an account that is not there yet; no account has it.
 pub(super) const UNKNOWN: u32 = u32::MAX;
@@ -251,7 +245,7 @@ impl<'a> PlanBuilder<'a> {
             return Ok(Resolved { mode, uid, gid, recorded });
         }
         let caller = self.inventory.caller;
-        unprivileged::check_mode(mode, (uid, gid), object.ftype.is_directory(), caller)?;
+        check_mode(mode, (uid, gid), object.ftype.is_directory(), caller)?;
         let asked = [&object.attributes.owner, &object.attributes.group];
         for (name, number, own) in [(asked[0], uid, caller.0), (asked[1], gid, caller.1)] {
             if number != Some(own) {
@@ -492,4 +486,207 @@ fn refuse(change: &Change, problem: ObjectProblem) -> Reason {
 pub(super) fn turns(change: &Change) -> bool {
     let is_other = matches!(&change.action, Action::Replace(new) if !matches!(new.body, Body::Directory));
     is_other && change.old.as_deref().is_some_and(Live::is_directory)
+}
+
+// DOC Changes that the caller may not make: nobody but root makes them, not in such a directory, or not to what belongs to
+// DOC another package of dpkg or rpm.
+
+/// The rule for paths that a package of dpkg or rpm owns and the package of the change does not stand for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum NativeRule {
+    /// They are not changed.
+    #[default]
+    Refuse,
+    /// A package that was not adopted may change them: `conflict` of the admin file and the choice for edited files decide, and
+    /// a note names the owner.
+    Note,
+}
+
+impl<'a> PlanBuilder<'a> {
+    /// Refuses changes of what other native packages own now. A note names each owner where a change is made all the same.
+    fn check_native_owners(&mut self) -> Result<(), Reason> {
+        let mut noted: BTreeMap<&NativeOwner, Vec<&ObjectPath>> = BTreeMap::new();
+        for change in self.changes.values() {
+            let owner = self.foreign_owner_of(change).map_err(|problem| refuse(change, problem))?;
+            if let Some(owner) = owner {
+                noted.entry(owner).or_default().push(&change.path);
+            }
+        }
+        let notes: Vec<String> = noted
+            .iter()
+            .map(|(owner, paths)| {
+                let owner = owner.with_manager();
+                match paths.as_slice() {
+                    [first, _, ..] => {
+                        let (first, more) = (self.inventory.show(first), paths.len() - 1);
+                        format!("{first} and {more} more belong to {owner}")
+                    }
+                    paths => {
+                        let paths: Vec<String> =
+                            paths.iter().map(|path| self.inventory.show(path).to_string()).collect();
+                        format!("{} belongs to {owner}", paths.join(", "))
+                    }
+                }
+            })
+            .collect();
+        self.notes.extend(notes);
+        Ok(())
+    }
+
+    /// Returns the other native package that owns what a change is about, where the change may be made; refuses the change
+    /// where it may not. Directories are shared: a package may need one, and none is removed that any native package owns (see
+    /// `full_directories`).
+    fn foreign_owner_of(&self, change: &Change) -> Result<Option<&'a NativeOwner>, ObjectProblem> {
+        let is_directory = change.old.as_deref().is_none_or(Live::is_directory)
+            && match &change.action {
+                Action::Add(new) | Action::Replace(new) => matches!(new.body, Body::Directory),
+                Action::RemoveDirectory => true,
+                Action::Attributes(_) | Action::Delete => false,
+            };
+        if is_directory {
+            return Ok(None);
+        }
+        let origin = self.inventory.native_origin(&change.package);
+        if let Some(reason) = self.inventory.native_owners.unreadable().first().filter(|_| origin.is_some()) {
+            return Err(ObjectProblem::OwnerUnknown(reason.clone()));
+        }
+        let is_in_place = matches!(change.action, Action::Attributes(_));
+        let is_live_directory = change.old.as_deref().is_some_and(Live::is_directory);
+        // The attributes of a directory are those of every package that has it.
+        let is_noted =
+            origin.is_none() && (self.native_rule == NativeRule::Note || is_in_place && is_live_directory);
+        if let Some(owner) = self.inventory.foreign_owner(&change.package, &change.path) {
+            return if is_noted { Ok(Some(owner)) } else { Err(native_owner(owner)) };
+        }
+        let old = change.old.as_deref().filter(|_| is_in_place);
+        match old.and_then(|old| self.inventory.foreign_name(&change.package, old)) {
+            Some((_, owner)) if is_noted => Ok(Some(owner)),
+            Some((name, owner)) => Err(ObjectProblem::NativeName {
+                name: name.clone(),
+                owner: owner.to_string(),
+                manager: owner.origin.manager.name(),
+            }),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Returns the problem with an object that another native package owns.
+pub(super) fn native_owner(owner: &NativeOwner) -> ObjectProblem {
+    ObjectProblem::NativeOwner { owner: owner.to_string(), manager: owner.origin.manager.name() }
+}
+
+impl PlanBuilder<'_> {
+    /// Refuses changes without privileges in a directory of another user, even where it is writable: its owner could
+    /// remove or replace its contents at any moment.
+    fn check_ownership(&self, change: &Change) -> Result<(), ObjectProblem> {
+        if self.inventory.privileged {
+            return Ok(());
+        }
+        let directory = match change.action {
+            Action::Attributes(_) => Some(change.path.clone()),
+            _ => self.place_of(&change.path).parent(),
+        };
+        match directory.filter(|at| self.old(at).is_some_and(|live| live.uid != self.inventory.caller.0)) {
+            Some(at) => Err(ObjectProblem::ForeignDirectory(at)),
+            None => self.check_writable(change).and_then(|()| self.check_for_root(change)),
+        }
+    }
+
+    /// Without privileges nothing is made that only root can make, nor brought back.
+    fn check_for_root(&self, change: &Change) -> Result<(), ObjectProblem> {
+        let caller = self.inventory.caller;
+        match (&change.action, change.old.as_deref()) {
+            (Action::Add(new) | Action::Replace(new), _) => {
+                let source = match &new.body {
+                    Body::Link(source) => self.old(source),
+                    _ => None,
+                };
+                check_new(new, source, caller)
+            }
+            (Action::Attributes(new), Some(old)) => check_attributes(new, old, caller),
+            _ => Ok(()),
+        }
+    }
+
+    /// A directory that its owner may not write to lets only root rename anything into it, out of it, or itself
+    /// (rename(2)).
+    fn check_writable(&self, change: &Change) -> Result<(), ObjectProblem> {
+        let closed = |mode: Mode| mode.bits() & 0o300 != 0o300;
+        let is_closed = |live: &Live| live.is_directory() && closed(live.mode);
+        let refused =
+            |at| Err(ObjectProblem::Obstacle { at, obstacle: "may not be written to by its owner" });
+        if let Action::Add(new) | Action::Replace(new) = &change.action
+            && matches!(new.body, Body::Directory)
+            && closed(new.mode)
+            && !self.is_below_new_directory(&change.path)
+        {
+            return Err(ObjectProblem::NotPermitted("a directory that its owner may not write to"));
+        }
+        if matches!(change.action, Action::Replace(_)) && change.old.as_deref().is_some_and(is_closed) {
+            return refused(change.path.clone());
+        }
+        let parent = self.place_of(&change.path).parent();
+        let above = parent.filter(|_| !matches!(change.action, Action::Attributes(_)));
+        let becomes_closed = |at: &ObjectPath| match self.changes.get(at).map(|change| &change.action) {
+            Some(Action::Attributes(new)) => new.mode.is_some_and(closed),
+            _ => false,
+        };
+        match above {
+            Some(at) if self.old(&at).is_some_and(is_closed) || becomes_closed(&at) => refused(at),
+            _ => Ok(()),
+        }
+    }
+}
+
+// DOC The objects that only root can make: devices, and programs that run as another user or group.
+
+/// Numeric user and group; none if the name is unknown.
+type Owner = (Option<u32>, Option<u32>);
+
+/// Refuses a new object that the caller, who is not root, cannot make. `source` is the existing object that it becomes
+/// a name of.
+pub(super) fn check_new(
+    new: &NewObject,
+    source: Option<&Live>,
+    caller: (u32, u32),
+) -> Result<(), ObjectProblem> {
+    let is_device = matches!(new.body, Body::Device { .. })
+        || source.is_some_and(|live| matches!(live.kind, LiveKind::Device { .. }) && live.uid != caller.0);
+    if is_device {
+        return Err(ObjectProblem::NotPermitted("a device"));
+    }
+    let is_directory = matches!(new.body, Body::Directory);
+    check_mode(new.mode, (Some(new.uid), Some(new.gid)), is_directory, caller)
+}
+
+/// Refuses a mode that the caller, who is not root, cannot give to an object.
+pub(super) fn check_attributes(
+    new: &AttributeChange,
+    old: &Live,
+    caller: (u32, u32),
+) -> Result<(), ObjectProblem> {
+    let Some(mode) = new.mode else { return Ok(()) };
+    let owner = (Some(new.uid.unwrap_or(old.uid)), Some(new.gid.unwrap_or(old.gid)));
+    check_mode(mode, owner, old.is_directory(), caller)
+}
+
+/// Refuses the set-id bits of an object that is another one's.
+pub(super) fn check_mode(
+    mode: Mode,
+    (uid, gid): Owner,
+    is_directory: bool,
+    caller: (u32, u32),
+) -> Result<(), ObjectProblem> {
+    let has = |bit: u32| mode.bits() & bit != 0;
+    if has(0o4000) && uid != Some(caller.0) || has(0o2000) && gid != Some(caller.1) && !is_directory {
+        return Err(ObjectProblem::NotPermitted("a program that runs as another user or group"));
+    }
+    Ok(())
+}
+
+/// Tells whether the caller, who is not root, could create an existing object again.
+pub(super) fn can_come_back(live: &Live, caller: (u32, u32)) -> bool {
+    !matches!(live.kind, LiveKind::Device { .. })
+        && check_mode(live.mode, (Some(live.uid), Some(live.gid)), live.is_directory(), caller).is_ok()
 }

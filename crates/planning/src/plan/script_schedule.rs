@@ -9,32 +9,31 @@
 //! script are one batch. A course does not say how a script is run. A batch is planned against the root as it was
 //! before the run: [`refresh`](super::refresh) brings it up to date before it is carried out.
 
+pub mod steps;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
 
-use patchadm_svr4::places;
-
+use patchadm_changeset::format::contents_merge::ContentsEdits;
 use patchadm_inputs::inventory::{Installed, Inventory};
 use patchadm_inputs::source::PackageImage;
 use patchadm_rootfs::Live;
 use patchadm_svr4::package::{ContentsLine, Ftype, Mode, ObjectPath, OwnerStatus, PkgInst};
+use patchadm_svr4::places;
 
-use super::ledger;
 use super::package::install::IntendedInstall;
+use super::package::remove::{Fate, IntendedRemoval};
 use super::patch::snapshot::add_kept_by_classes;
 use super::patch::undo::as_left;
-use super::records::{INSTALL_LOCK, package_path};
+use super::plan_builder::{below, turns};
+use super::records::{INSTALL_LOCK, REMOVAL_LOCK, package_path};
 use super::refusal::Reason;
+use super::script_schedule::steps::{
+    ChangeBatch, ClassStep, Concerned, ListedFile, MappedObject, Outcome, PackageStep, Portion,
+};
 use super::scripts::{InstallScripts, is_passing};
 use super::target::classes;
-use super::{Plan, RecordChange, TreeContent, TreeFile, UndoArchive};
-use order::Order;
-use patchadm_changeset::format::contents_merge::ContentsEdits;
-use steps::{ChangeBatch, ClassStep, Concerned, ListedFile, MappedObject, Outcome, PackageStep};
-
-mod order;
-pub mod removal;
-pub mod steps;
+use super::{Action, Body, Change, Plan, RecordChange, TreeContent, TreeFile, UndoArchive, ledger};
 
 /// The steps of a run, and what they may touch.
 #[derive(Clone, Debug)]
@@ -318,4 +317,245 @@ fn records(intended: &IntendedInstall) -> (Vec<RecordChange>, Vec<RecordChange>)
 fn passing(package: &PkgInst, scripts: &[String]) -> Result<Vec<ObjectPath>, Reason> {
     let scripts = scripts.iter().map(|name| format!("install/{name}"));
     scripts.chain([INSTALL_LOCK.to_owned()]).map(|name| package_path(package, name.as_bytes())).collect()
+}
+
+// DOC The order of a course: the class of each change, and its place before or after the class script.
+
+/// Which change belongs to which place of the course: two for each class, before its script and after it.
+struct Order<'a> {
+    classes: Vec<String>,
+    scripted: BTreeSet<&'a str>,
+    mapped: BTreeMap<&'a ObjectPath, &'a MappedObject>,
+    /// The changes by path.
+    changes: BTreeMap<ObjectPath, &'a Change>,
+}
+
+impl<'a> Order<'a> {
+    fn new(
+        classes: &[String],
+        scripts: &'a InstallScripts,
+        mapped: &'a [MappedObject],
+        plan: &'a Plan,
+    ) -> Self {
+        Self {
+            classes: classes.to_vec(),
+            scripted: scripts.classes.keys().map(String::as_str).collect(),
+            mapped: mapped.iter().map(|each| (&each.path, each)).collect(),
+            changes: plan.changes.iter().map(|change| (change.path.clone(), &**change)).collect(),
+        }
+    }
+
+    fn has_objects(&self, class: &str) -> bool {
+        self.mapped.values().any(|each| each.class == class)
+    }
+
+    fn class(&self, path: &ObjectPath) -> Option<usize> {
+        let class = &self.mapped.get(path)?.class;
+        self.classes.iter().position(|known| known == class)
+    }
+
+    /// Tells whether a script brings the object.
+    fn is_listed(&self, change: &Change) -> bool {
+        let delivered = matches!(
+            &change.action,
+            Action::Add(new) | Action::Replace(new) if matches!(new.body, Body::Member(_))
+        );
+        let scripted = |each: &&MappedObject| self.scripted.contains(each.class.as_str());
+        delivered && self.mapped.get(&change.path).is_some_and(scripted)
+    }
+
+    /// Returns the files for the scripts to install, by class.
+    fn listed(&self, plan: &Plan, inventory: &Inventory) -> BTreeMap<String, Vec<ListedFile>> {
+        let mut listed: BTreeMap<String, Vec<ListedFile>> = BTreeMap::new();
+        for change in plan.changes.iter().filter(|change| self.is_listed(change)) {
+            let (Action::Add(new) | Action::Replace(new)) = &change.action else { continue };
+            let planned = plan.contents.get(&change.path).and_then(Option::as_deref);
+            let Some(line) = planned.or_else(|| inventory.lines.get(&change.path)).cloned() else { continue };
+            let class = line.object.class.to_string();
+            let file = ListedFile { path: change.path.clone(), new: new.clone(), line };
+            listed.entry(class).or_default().push(file);
+        }
+        listed
+    }
+
+    /// Returns the objects that go when everything else is done: no object of the package, and nothing that is in the way
+    /// of one.
+    fn last(&self, plan: &Plan) -> Vec<Box<Change>> {
+        plan.changes.iter().filter(|change| self.comes_last(change)).cloned().collect()
+    }
+
+    fn comes_last(&self, change: &Change) -> bool {
+        let goes = matches!(change.action, Action::Delete | Action::RemoveDirectory);
+        let in_turned = |above: &[u8]| self.changes.get(above).is_some_and(|change| turns(change));
+        goes && !change.path.ancestors_bytes().any(in_turned)
+    }
+
+    /// Returns the place of a change.
+    fn slot(&self, change: &Change) -> usize {
+        let own = self.class(&change.path).map(|class| 2 * class);
+        let (Action::Add(new) | Action::Replace(new)) = &change.action else {
+            return own.unwrap_or_default();
+        };
+        match &new.body {
+            Body::Directory => {
+                // a directory comes with the first object in it
+                let inner = below(&self.changes, &change.path).filter_map(|path| self.changes.get(path));
+                let inner = inner.filter_map(|inner| {
+                    if is_directory(inner) {
+                        self.class(&inner.path).map(|class| 2 * class)
+                    } else {
+                        Some(self.slot(inner))
+                    }
+                });
+                own.into_iter().chain(inner).min().unwrap_or_default()
+            }
+            Body::Link(source) => {
+                let made =
+                    self.changes.get(source).map(|made| self.slot(made) + usize::from(self.is_listed(made)));
+                own.into_iter().chain(made).max().unwrap_or_default()
+            }
+            // the copy of an edited file is made with the file that comes in its place
+            Body::CopyOf(path) => self.class(path).map(|class| 2 * class).or(own).unwrap_or_default(),
+            _ => own.unwrap_or_default(),
+        }
+    }
+
+    /// Returns the changes that the engine carries out, by place.
+    fn slots(&self, plan: &Plan) -> BTreeMap<usize, (Vec<Box<Change>>, Portion)> {
+        let mut slots: BTreeMap<usize, (Vec<Box<Change>>, Portion)> = BTreeMap::new();
+        let has_turn = |change: &Change| !self.is_listed(change) && !self.comes_last(change);
+        for change in plan.changes.iter().filter(|change| has_turn(change)) {
+            let (changes, portion) = slots.entry(self.slot(change)).or_default();
+            let is_link = matches!(
+                &change.action,
+                Action::Add(new) | Action::Replace(new) if matches!(new.body, Body::Link(_))
+            );
+            let paths = if is_link { &mut portion.links } else { &mut portion.paths };
+            paths.push(change.path.clone());
+            changes.push(change.clone());
+        }
+        slots
+    }
+}
+
+fn is_directory(change: &Change) -> bool {
+    matches!(
+        &change.action,
+        Action::Add(new) | Action::Replace(new) if matches!(new.body, Body::Directory)
+    )
+}
+
+// DOC The course of a removal in which procedure scripts take part.
+// DOC
+// DOC ```text
+// DOC   plan ──► records with the package's lines marked `-` ► preremove
+// DOC            ► the classes against their order: what the engine removes, or the script of the class
+// DOC            ► postremove ► records without the package
+// DOC ```
+// DOC Consecutive classes without a script are one batch. The objects that the script of a class leaves stay, as the
+// DOC script wants, and no package owns them any more.
+
+impl ScriptSchedule {
+    /// Returns the course of a removal. `inventory` is the one that it was planned with.
+    pub fn of_removal(intended: &IntendedRemoval, inventory: &Inventory) -> Result<Self, Reason> {
+        let plan = &intended.plan;
+        let package = plan.packages.first().ok_or(Reason::NoSuchPackage)?;
+        let frame = frame(plan);
+        let mut steps = vec![PackageStep::Records(Box::new(opening_of_removal(package, inventory, &frame)?))];
+        steps.extend(intended.scripts.preremove.then_some(PackageStep::Procedure("preremove")));
+        steps.extend(removal_steps(intended, &frame));
+        steps.extend(intended.scripts.postremove.then_some(PackageStep::Procedure("postremove")));
+        Ok(Self {
+            concerned: concerned_by_removal(intended, inventory),
+            steps,
+            package: package.clone(),
+            is_removal: true,
+            frame,
+            lines: plan.contents.clone(),
+            passing: Vec::new(),
+            undo: Vec::new(),
+            before: None,
+            closing: plan.records.clone(),
+        })
+    }
+
+    /// Removes the package from the lines of the last batch, regardless of what its scripts have registered for it.
+    pub fn disown(&self, last: &mut Plan) {
+        for line in last.contents.values_mut().filter(|_| self.is_removal) {
+            if let Some(kept) = line {
+                kept.owners.retain(|owner| owner.package != self.package);
+            }
+            if line.as_ref().is_some_and(|line| line.owners.is_empty()) {
+                *line = None;
+            }
+        }
+    }
+}
+
+/// Returns the records with every line of the package marked as one that goes.
+fn opening_of_removal(package: &PkgInst, inventory: &Inventory, frame: &Plan) -> Result<Plan, Reason> {
+    let marked = |(path, line): (&ObjectPath, &ContentsLine)| {
+        let mut line = line.clone();
+        mark(&mut line, package, Some(OwnerStatus::Removing));
+        (path.clone(), Some(Box::new(line)))
+    };
+    let owned = inventory.lines.iter().filter(|(_, line)| line.is_owned_by(package));
+    let lock = RecordChange::Write {
+        path: package_path(package, REMOVAL_LOCK.as_bytes())?,
+        bytes: Vec::new(),
+        mode: Mode::of(0o644),
+        mtime: None,
+    };
+    Ok(Plan { records: vec![lock], contents: owned.map(marked).collect(), ..frame.clone() })
+}
+
+/// Returns the classes in their turn.
+fn removal_steps(intended: &IntendedRemoval, frame: &Plan) -> Vec<PackageStep> {
+    let changes: BTreeMap<&ObjectPath, &Box<Change>> =
+        intended.plan.changes.iter().map(|change| (&change.path, change)).collect();
+    let mut steps = Vec::new();
+    for portion in &intended.portions {
+        if portion.deliverer.is_some() {
+            steps.push(PackageStep::RemoveClass(portion.clone()));
+            continue;
+        }
+        if !matches!(steps.last(), Some(PackageStep::Remove(..))) {
+            steps.push(PackageStep::Remove(Box::new(frame.clone()), Vec::new()));
+        }
+        let Some(PackageStep::Remove(batch, portions)) = steps.last_mut() else { continue };
+        let goes = portion.objects.iter().filter(|going| going.fate == Fate::Goes);
+        batch.changes.extend(goes.filter_map(|going| changes.get(&going.path).copied().cloned()));
+        batch.changes.sort_by(|a, b| a.path.cmp(&b.path));
+        portions.push(portion.clone());
+    }
+    let package = intended.plan.packages.first();
+    let others = intended.plan.changes.iter().filter(|change| Some(&change.package) != package);
+    let changes: Vec<Box<Change>> = others.cloned().collect();
+    if !changes.is_empty() {
+        // Objects that were kept for the package go with it.
+        steps.push(PackageStep::Remove(Box::new(Plan { changes, ..frame.clone() }), Vec::new()));
+    }
+    steps
+}
+
+/// Returns everything that the package owns, its records, and those of patches that go with it.
+fn concerned_by_removal(intended: &IntendedRemoval, inventory: &Inventory) -> Concerned {
+    let editable = |path: &ObjectPath| {
+        let line = inventory.lines.get(path);
+        line.is_some_and(|line| matches!(line.object.ftype, Ftype::Editable | Ftype::Volatile))
+    };
+    let all = intended.portions.iter().flat_map(|portion| &portion.objects).map(|going| &going.path);
+    // Objects that were kept for the package go with it.
+    let changed = intended.plan.changes.iter().map(|change| &change.path);
+    let below_root = all.chain(changed).filter(|path| !path.relative().is_empty());
+    let kept = kept_packages(&intended.plan.records, &intended.plan.packages);
+    let trees = intended.plan.records.iter().filter_map(|record| match record {
+        RecordChange::RemoveTree(path) => Some(path.clone()),
+        _ => None,
+    });
+    Concerned {
+        objects: below_root.map(|path| (path.clone(), editable(path))).collect(),
+        trees: trees.chain(kept).collect::<BTreeSet<_>>().into_iter().collect(),
+        files: iter::once(places::contents()).chain(ledger::paths(&intended.plan.records).cloned()).collect(),
+    }
 }

@@ -16,35 +16,27 @@
 //! affect its reason. The search for one patch ends after [`MOST_DECISIONS`] choices.
 
 mod catalogue;
-mod conflicts;
-mod constraints;
-mod named;
-mod offer;
 mod possible;
-mod prune;
-mod refusal;
 mod request;
 mod resolution;
 mod rounds;
 mod schedule;
 mod search;
-mod selection;
-mod verdicts;
 
 #[cfg(test)]
 mod tests;
 
-pub use named::is_excluded;
-pub use offer::{BadOffer, InstalledPackages, Offer, OfferedPackage};
-pub use request::{ResolverInput, SetRequest};
+pub use request::{
+    BadOffer, InstalledPackages, Offer, OfferedPackage, ResolverInput, SetRequest, is_excluded,
+};
 pub use resolution::{Resolution, SetOutcome, SetVerdict};
 pub use search::MOST_DECISIONS;
 
+use crate::resolve::request::named_patches;
+use crate::resolve::resolution::verdicts;
 use catalogue::Catalogue;
-use named::named_patches;
 use possible::Chances;
 use rounds::accept_all;
-use verdicts::verdicts;
 
 /// Decides which of the patches that the request names go in, with what else, and in which order.
 pub fn resolve(input: &ResolverInput<'_>) -> Resolution {

@@ -8,11 +8,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use patchadm_svr4::patch::Requirement;
 
-use super::catalogue::Catalogue;
-use super::conflicts::OfferConflict;
+use super::catalogue::{AppliedConflict, Catalogue, OfferConflict, Selection};
 use super::possible::{Chances, required_refused};
-use super::schedule::{can_follow, has_order};
-use super::selection::Selection;
+use super::schedule::{NoOrder, Unsettled, can_follow, has_order};
 use crate::plan::refusal::{Reason, SetReason};
 
 /// The most choices that the search for one patch, or for all of them together, tries.
@@ -286,5 +284,49 @@ impl<'s, 'a> Search<'s, 'a> {
                 reason: Box::new(self.told_of(place, reason)),
             }
         })
+    }
+}
+
+// DOC The wording of the obstacles that a search found.
+
+impl Catalogue<'_> {
+    /// Returns the reason that a patch gives because it and another one exclude each other.
+    pub(super) fn excluded(&self, place: usize, other: usize) -> Reason {
+        let says = self.says_so(place, other).clone();
+        Reason::InSet(SetReason::ExcludeEachOther { other: self.id(other).clone(), says })
+    }
+
+    /// Returns the patch that is to blame for a set without an order, and the reason.
+    pub(super) fn without_order(&self, place: usize, why: &NoOrder) -> (usize, Reason) {
+        match why {
+            NoOrder::Unsettled(Unsettled::Applied(at, which)) => {
+                let conflict = self.item(*at).against.get(*which);
+                (*at, conflict.map_or(Reason::InSet(SetReason::TooManyAlternatives), AppliedConflict::reason))
+            }
+            NoOrder::Unsettled(Unsettled::Pair(one, other)) => {
+                let (at, other) = if place == *one { (*one, *other) } else { (*other, *one) };
+                (at, self.excluded(at, other))
+            }
+            NoOrder::Circle(path) => self.circle(path),
+        }
+    }
+
+    fn circle(&self, path: &[usize]) -> (usize, Reason) {
+        let first = path.first().copied().unwrap_or_default();
+        for pair in path.windows(2) {
+            let [later, earlier] = *pair else { continue };
+            let (restricted, ordinary) = (self.item(later), self.item(earlier));
+            if !restricted.is_restricted || ordinary.is_restricted {
+                continue;
+            }
+            // The ordinary patch would have to come before the restricted one that it needs.
+            let shared = restricted.packages.iter().find(|package| ordinary.packages.contains(package));
+            if let Some(package) = shared {
+                let (restricted, package) = (restricted.offer.id.clone(), package.clone());
+                return (earlier, Reason::Restricted { restricted, package });
+            }
+        }
+        let ids = path.iter().map(|place| self.id(*place).clone());
+        (first, Reason::InSet(SetReason::Circle(ids.collect())))
     }
 }

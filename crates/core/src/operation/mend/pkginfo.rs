@@ -22,7 +22,7 @@ use patchadm_inputs::native::{ADOPTED, NATIVE_STAMP, NativeManager, NativeOrigin
 use patchadm_planning::plan::RecordChange;
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::ledger::{LedgerArchive, LedgerChange};
-use patchadm_planning::plan::package::regain::{
+use patchadm_planning::plan::package::package_records::{
     installed_params, is_of_patch, patched_params, with_patch_info,
 };
 use patchadm_planning::plan::refusal::Wording;

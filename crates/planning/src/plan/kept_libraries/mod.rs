@@ -13,16 +13,14 @@
 //! report          what is told of libraries
 //! ```
 
-mod kept_input;
 mod package_files;
 mod report;
-mod saved;
 mod settlement;
 
-pub use kept_input::{ArchivedLibrary, KeepingCause, KeptInput, StayingLibrary, StayingOrigin};
 pub use package_files::{CONSUMERS, DEPEND, is_named_as_kept};
 pub use report::{
     KeptLibrary, LibraryReport, LostLibrary, PackagePaths, ToldConsumer, way_of_needing, why_lost,
 };
-pub use saved::SavedLibraries;
-pub use settlement::KeptSettlement;
+pub use settlement::{
+    ArchivedLibrary, KeepingCause, KeptInput, KeptSettlement, SavedLibraries, StayingLibrary, StayingOrigin,
+};

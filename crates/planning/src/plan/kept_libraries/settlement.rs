@@ -1,26 +1,99 @@
-//! Objects, lines and packages of kept libraries after a plan, and the changes that they cause in it.
+//! The values that a settlement of kept libraries rests on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use patchadm_changeset::RecordFile;
 use patchadm_changeset::format::contents_merge::ContentsEdits;
-use patchadm_changeset::format::manifest::{RecordedState, StateDifferences};
+use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState, SHLIBS, StateDifferences, encode};
+use patchadm_inputs::inventory::{Installed, Inventory, KEPT_FROM, KeptLibraries};
+use patchadm_inputs::native::NativeOwner;
 use patchadm_rootfs::{Live, LiveKind, Timestamp};
 use patchadm_svr4::format::params;
+use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::package::{
-    ContentsLine, Ftype, Mode, Object, ObjectAttributes, ObjectPath, OwningPackage, Params, PkgInst,
+    ContentsLine, Ftype, Mode, Object, ObjectAttributes, ObjectPath, OwningPackage, PackagePath, Params,
+    PkgInst,
 };
 use patchadm_svr4::places;
 
-use super::kept_input::{ArchivedLibrary, KeepingCause, KeptInput, StayingLibrary, StayingOrigin};
 use super::package_files::{
     DEPEND, KeptFiles, NewKeptPackage, depend_line, free_instance, instance_of, named_package, prerequisites,
 };
+use crate::plan::clock::Now;
 use crate::plan::records::package_path;
 use crate::plan::refusal::Reason;
-use crate::plan::{Action, Change, Plan, RecordChange, TreeContent, TreeFile};
-use patchadm_inputs::inventory::{Installed, Inventory, KEPT_FROM, KeptLibraries};
-use patchadm_inputs::native::NativeOwner;
+use crate::plan::{Action, Change, NewObject, Plan, RecordChange, TreeContent, TreeFile, UndoPlace};
+
+/// Why libraries are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct KeepingCause<'a> {
+    /// The change that takes them away, as `KEPT_BY` has it: a patch, or a command.
+    pub by: &'a str,
+    /// Whether the patch forbids keeping, and it was demanded all the same.
+    pub is_forced: bool,
+}
+
+/// Where an object is from that is kept after a plan.
+#[derive(Clone, Debug)]
+pub enum StayingOrigin {
+    /// The plan would take it away.
+    TakenAway,
+    /// It is kept already.
+    Kept,
+    /// An undo archive brings it back.
+    Archived(Box<ArchivedLibrary>),
+}
+
+/// A kept object that an undo archive has.
+#[derive(Clone, Debug)]
+pub struct ArchivedLibrary {
+    /// The package that kept it.
+    pub package: PkgInst,
+    /// Its line of `contents`.
+    pub line: ContentsLine,
+    /// The object that is made.
+    pub object: NewObject,
+    /// The same as it will be seen.
+    pub live: Live,
+}
+
+/// An object that is kept after a plan.
+#[derive(Clone, Debug)]
+pub struct StayingLibrary {
+    /// Its origin.
+    pub origin: StayingOrigin,
+    /// Its consumers: how they need it, and the path. Processes are not among them.
+    pub consumers: BTreeSet<(&'static str, ObjectPath)>,
+    /// The packages that own a consumer of it.
+    pub dependents: BTreeSet<PkgInst>,
+    /// The packages that own what it needs itself.
+    pub needs: BTreeSet<PkgInst>,
+}
+
+/// The inputs of a settlement.
+#[derive(Clone, Copy, Debug)]
+pub struct KeptInput<'a> {
+    /// The plan, made as if nothing were kept.
+    pub plan: &'a Plan,
+    /// The inventory that it was made against.
+    pub inventory: &'a Inventory,
+    /// The libraries that are kept before.
+    pub kept: &'a KeptLibraries,
+    /// The libraries that are kept afterwards; `None` if no consumers were determined: then all kept libraries stay.
+    pub staying: Option<&'a BTreeMap<ObjectPath, StayingLibrary>>,
+    /// The records of packages that archives bring back, by package and name.
+    pub archived_packages: &'a BTreeMap<PkgInst, BTreeMap<Vec<u8>, RecordFile>>,
+    /// Directories that archives bring back, if libraries in them come back.
+    pub archived_directories: &'a BTreeMap<ObjectPath, ArchivedLibrary>,
+    /// Kept objects that the plan brings itself, with the same bytes and attributes.
+    pub returned: &'a BTreeSet<ObjectPath>,
+    /// Why libraries are kept that the plan takes away.
+    pub cause: KeepingCause<'a>,
+    /// The moment of the run.
+    pub now: &'a Now,
+}
+
+// DOC Objects, lines and packages of kept libraries after a plan, and the changes that they cause in it.
 
 /// The changes that kept libraries cause in a plan.
 #[derive(Clone, Debug, Default)]
@@ -521,5 +594,139 @@ impl KeptSettlement {
         plan.contents.extend(self.contents.iter().map(|(path, line)| (path.clone(), line.clone())));
         plan.records.extend(self.records.iter().cloned());
         plan.notes.extend(self.notes.iter().cloned());
+    }
+}
+
+// DOC The kept libraries in an undo archive (patchadm-undo(5)): those that the objects replaced by its patch need, so that
+// DOC a backout needs nothing else, regardless of later pruning.
+
+/// The libraries for the last undo archive of a plan.
+#[derive(Clone, Debug, Default)]
+pub struct SavedLibraries {
+    records: Vec<ObjectRecord>,
+    entries: Vec<(PkgmapEntry, ObjectPath)>,
+    files: BTreeMap<Vec<u8>, RecordFile>,
+    packages: BTreeSet<String>,
+    unserved: Vec<(String, String, String)>,
+}
+
+impl SavedLibraries {
+    /// Takes the kept objects that do not stay, the directories that were theirs alone, and those of `needed`: what objects need that are replaced. `unserved` are
+    /// the needs that were not met before the plan and are after it: object, name and digest of the object.
+    pub fn of(
+        before: &KeptLibraries,
+        after: &KeptSettlement,
+        needed: &BTreeSet<ObjectPath>,
+        unserved: &BTreeSet<(ObjectPath, String, String)>,
+    ) -> Self {
+        let mut saved = Self::default();
+        for path in before.paths() {
+            let stays = after.kept.keeper(path).is_some();
+            if stays && !needed.contains(path) {
+                continue;
+            }
+            let (Some(keeper), Some(line), Some(live)) =
+                (before.keeper(path), before.lines.get(path), before.live.get(path))
+            else {
+                continue;
+            };
+            saved.add(keeper, line, live, stays.then(|| after.kept.lines.get(path)).flatten());
+            saved.add_files(before, keeper);
+        }
+        saved.add_directories(before, after);
+        let escaped = |(path, name, digest): &(ObjectPath, String, String)| {
+            (encode(path.as_bytes()), name.clone(), digest.clone())
+        };
+        saved.unserved = unserved.iter().map(escaped).collect();
+        saved
+    }
+
+    fn add(&mut self, keeper: &PkgInst, line: &ContentsLine, live: &Live, after: Option<&ContentsLine>) {
+        let path = &line.path;
+        let Ok(written) = PackagePath::new(path.as_bytes()) else { return };
+        let was = RecordedState::of(live);
+        let mut object = line.object.clone();
+        let member = match &live.kind {
+            LiveKind::Regular { size, cksum, .. } => {
+                object.content.size = Some(*size);
+                object.content.cksum = Some(*cksum);
+                object.content.mtime = Some(live.mtime.seconds);
+                Some(encode(path.as_bytes()).into())
+            }
+            LiveKind::Symlink(target) => {
+                object.target = Some(target.clone());
+                None
+            }
+            LiveKind::Directory => None,
+            _ => return,
+        };
+        if object.ftype.is_regular() == member.is_none() {
+            return;
+        }
+        self.records.push(ObjectRecord {
+            path: encode(path.as_bytes()),
+            became: after.map(|_| was.clone()),
+            was: Some(was),
+            line: Some(encode(&line.write()).into()),
+            new_line: after.map(|line| encode(&line.write()).into()),
+            kept: false,
+            delivered: false,
+            member,
+            shlib: Some(keeper.as_str().into()),
+            file: None,
+        });
+        self.entries.push((PkgmapEntry { part: 1, path: written, object }, path.clone()));
+    }
+
+    /// Takes the directories that only kept libraries had.
+    fn add_directories(&mut self, before: &KeptLibraries, after: &KeptSettlement) {
+        let is_gone = |path: &ObjectPath| after.contents.get(path).is_some_and(Option::is_none);
+        let directories = before.lines.iter().filter(|(_, line)| line.object.ftype.is_directory());
+        for (path, line) in directories.filter(|(path, _)| is_gone(path)) {
+            if let (Some(owner), Some(live)) = (line.owners.first(), before.live.get(path)) {
+                self.add(&owner.package, line, live, None);
+                self.add_files(before, &owner.package);
+            }
+        }
+    }
+
+    fn add_files(&mut self, before: &KeptLibraries, keeper: &PkgInst) {
+        if !self.packages.insert(keeper.to_string()) {
+            return;
+        }
+        let records = before.packages.get(keeper).map(|installed| &installed.records);
+        for (name, file) in records.into_iter().flatten() {
+            let name = [keeper.as_str().as_bytes(), b"/", name].concat();
+            self.files.insert(name, file.clone());
+        }
+    }
+
+    /// Tells whether there is nothing to be saved.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.unserved.is_empty()
+    }
+
+    /// Returns the bytes of the objects.
+    pub fn size(&self) -> u64 {
+        self.entries.iter().filter_map(|(entry, _)| entry.object.content.size).sum()
+    }
+
+    /// Gives it to the last undo archive of a plan.
+    pub fn put_into(self, plan: &mut Plan) {
+        let Some(archive) = plan.undo.last_mut().filter(|_| !self.is_empty()) else { return };
+        let header = &mut archive.manifest.header;
+        header.features.push(SHLIBS.to_owned());
+        header.kept = self.packages.into_iter().collect();
+        header.unserved = self.unserved;
+        let saves_nothing = archive.place == UndoPlace::ManifestOnly;
+        let records = self.records.into_iter().map(|record| {
+            let member = record.member.clone().filter(|_| !saves_nothing);
+            ObjectRecord { member, ..record }
+        });
+        archive.manifest.shlibs = records.collect();
+        if !saves_nothing {
+            archive.saved.extend(self.entries);
+            archive.kept_records = self.files;
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use patchadm_inputs::inventory::{Installed, Inventory};
 use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath, PkgInst};
 
-use super::remove::portions::owned;
+use super::remove::owned;
 use crate::plan::edits::Edits;
 use crate::plan::objects::Handling;
 use crate::plan::plan_builder::PlanBuilder;

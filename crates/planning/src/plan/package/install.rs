@@ -4,33 +4,36 @@
 //! refusal if no one can be asked. Unrecorded and edited files are kept beside the new ones. The class script, if there
 //! is one, decides the fate of an edited file. `update` covers the replacement of another version.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use patchadm_inputs::inventory::Inventory;
+use patchadm_inputs::inventory::{Installed, Inventory};
 use patchadm_inputs::policy::{Edited, ScriptPolicy};
 use patchadm_inputs::source::{Image, PackageImage};
 use patchadm_rootfs::LiveKind;
-use patchadm_svr4::format::admin::{Admin, CheckAnswer, ConflictAnswer};
+use patchadm_svr4::format::admin::{Admin, BasedirAnswer, CheckAnswer, ConflictAnswer, InstanceAnswer};
 use patchadm_svr4::format::depend::Depend;
 use patchadm_svr4::format::space as format_of_space;
 use patchadm_svr4::package::{Ftype, Mode, ObjectPath, Params, PkgInst};
-use patchadm_svr4::patch::PatchId;
+use patchadm_svr4::patch::{PatchId, PatchRecords};
 
-use super::depend::unmet_at_installation;
-use super::given_up::{consider_edits, take_away, yielding};
+use super::depend::{compatible_versions, needing_installed_version, unmet_at_installation};
+use super::given_up::{GivenUpObject, consider_edits, given_up, take_away, yielding};
 use super::package_records::{DamagedPackage, RecordedBefore, package_records};
+use super::remove::{about_patches, refuse_to_take_away};
 use crate::plan::clock::Now;
 use crate::plan::edits::{EditChoice, Edits};
 use crate::plan::links::sources_first;
 use crate::plan::objects::Handling;
-use crate::plan::parameters::kept_out;
+use crate::plan::parameters::{kept_out, merged};
+use crate::plan::patch::validate::{named_version, refuse_other_zones, same_architecture, same_version};
 use crate::plan::plan_builder::{NativeRule, PlanBuilder};
 use crate::plan::records::package_path;
 use crate::plan::refusal::{Command, ObjectInUse, Reason, Refusal};
 use crate::plan::script_schedule::steps::MappedObject;
 use crate::plan::scripts::{InstallScripts, SystemScripts, is_passing, is_recorded};
-use crate::plan::target::{PackageTarget, Wanted};
-use crate::plan::{Action, Body, Plan, RecordChange, SpaceNeed, space};
+use crate::plan::target::{PackageTarget, Wanted, is_patch};
+use crate::plan::{Action, Body, Plan, RecordChange, SpaceNeed, parameters, space};
 
 /// The settings that decide about an installation, apart from the package.
 #[derive(Clone, Debug)]
@@ -491,5 +494,348 @@ impl Installation<'_> {
             CheckAnswer::Ask => Err(Reason::Interaction { found: found(), answer }),
             CheckAnswer::Quit => Err(Reason::Administration { found: found(), answer: Some(answer) }),
         }
+    }
+}
+
+// DOC The place of a package: its instance, and its parameters after the installation.
+// DOC
+// DOC Decided before the paths of the package can be surveyed, and before its request and checkinstall scripts run; these
+// DOC see the outcome in their environment.
+
+impl Installation<'_> {
+    /// Returns the instance and its parameters, BASEDIR and CLASSES among them.
+    pub(super) fn placement(&self) -> Result<(PkgInst, Params), Reason> {
+        let package = self.instance()?;
+        let old = self.inventory.packages.get(&package);
+        self.check_installed(&package, old)?;
+        let params = self.params(&package, old)?;
+        // Every later command reads these parameters as records.
+        PatchRecords::from_params(&package, &params, &self.options.separator).map_err(|error| {
+            Reason::BadPkginfo { package: package.to_string(), reason: error.to_string() }
+        })?;
+        Ok((package, params))
+    }
+
+    /// Returns the instance that the package goes into: one of the same version, one that is overwritten, or a new one.
+    fn instance(&self) -> Result<PkgInst, Reason> {
+        let name = self.delivered.params.text("PKG").trim().to_owned();
+        let bad = |reason: String| Reason::BadPkginfo { package: name.clone(), reason };
+        let base = PkgInst::new(&name).map_err(|error| bad(error.to_string()))?;
+        let installed = self.inventory.packages.iter();
+        let instances: Vec<(&PkgInst, &Installed)> =
+            installed.filter(|(instance, _)| instance.abbreviation() == base.abbreviation()).collect();
+        if self.options.update {
+            return self.updated_instance(&base, &instances);
+        }
+        if instances.is_empty() {
+            return Ok(base);
+        }
+        let same = instances.iter().find(|(_, old)| same_version(&old.params, &self.delivered.params));
+        match (self.options.admin.instance, same) {
+            (InstanceAnswer::Quit, _) => Err(installed_already(&name)),
+            (InstanceAnswer::Ask, None) if instances.len() >= self.most_instances() => {
+                Err(self.too_many_instances(&base, instances.len()))
+            }
+            (InstanceAnswer::Ask, _) if !self.options.conversation => Err(Reason::Interaction {
+                found: format!(
+                    "package {name} is installed already, and the admin file does not say what is to be done"
+                ),
+                answer: "instance=overwrite",
+            }),
+            (_, Some((instance, _))) => Ok((*instance).clone()),
+            (InstanceAnswer::Overwrite, None) => match instances.as_slice() {
+                [(instance, _)] => Ok((*instance).clone()),
+                _ => Err(administration(format!("several instances of {name} are installed"), None)),
+            },
+            (_, None) => self.new_instance(&base, instances.len()),
+        }
+    }
+
+    fn new_instance(&self, base: &PkgInst, count: usize) -> Result<PkgInst, Reason> {
+        if count >= self.most_instances() {
+            return Err(self.too_many_instances(base, count));
+        }
+        let free = (2..=count + 2)
+            .filter_map(|number| PkgInst::new(&format!("{base}.{number}")).ok())
+            .find(|instance| !self.inventory.packages.contains_key(instance));
+        free.ok_or_else(|| administration(format!("there is no free instance name for {base}"), None))
+    }
+
+    /// Returns the most instances that may be there, by MAXINST.
+    fn most_instances(&self) -> usize {
+        self.delivered.params.text("MAXINST").trim().parse().unwrap_or(1)
+    }
+
+    fn too_many_instances(&self, base: &PkgInst, count: usize) -> Reason {
+        let most = self.most_instances();
+        let reason = format!("{count} instances of {base} are installed, and MAXINST is {most}");
+        administration(reason, (count == 1).then_some("instance=overwrite"))
+    }
+
+    /// An installed instance must be whole, and unpatched unless this is a patch, too, or another version, with which
+    /// patches go: a base package over a patched one would leave records that speak of files that are gone.
+    fn check_installed(&self, package: &PkgInst, old: Option<&Installed>) -> Result<(), Reason> {
+        let Some(old) = old else { return Ok(()) };
+        if old.partial {
+            self.check(self.options.admin.partial, "partial=nocheck", || {
+                format!("package {package} is only partially installed")
+            })?;
+        }
+        if self.replaces(old) {
+            refuse_to_take_away(package, old)?;
+            return refuse_other_zones(package, &old.params, &self.delivered.params);
+        }
+        let patches = old.params.text("PATCHLIST");
+        if !patches.trim().is_empty() && !is_patch(&self.delivered.params) {
+            let patches: Vec<&str> = patches.split_whitespace().rev().collect();
+            return Err(Reason::PatchesApplied { package: package.clone(), patches: patches.join(" ") });
+        }
+        refuse_other_zones(package, &old.params, &self.delivered.params)
+    }
+
+    fn params(&self, package: &PkgInst, old: Option<&Installed>) -> Result<Params, Reason> {
+        let none = Params::new();
+        let is_update = old.is_some();
+        let is_replaced = old.is_some_and(|old| !same_version(&old.params, &self.delivered.params));
+        let mut old = old.map_or(&none, |old| &old.params);
+        let mut delivered = self.delivered.params.clone();
+        let patches: Vec<(&str, &[u8])> =
+            old.iter().filter(|(name, _)| parameters::is_patch_record(name)).collect();
+        self.answered(old, &mut delivered)?;
+        self.settle_basedir(package, old, &mut delivered)?;
+        if is_replaced {
+            // nothing of another version stays but the place where it is, and what a patch for this one finds applied
+            if let Some(there) = old.get("BASEDIR") {
+                delivered.set("BASEDIR", there);
+            }
+            old = &none;
+        }
+        let mut new = merged(package, old, &delivered, &self.options.environment, self.now);
+        if is_replaced && is_patch(&self.delivered.params) {
+            for (name, value) in patches {
+                new.set(name, value);
+            }
+        }
+        if is_update {
+            parameters::note_update(&mut new);
+        }
+        if old.is_empty() {
+            // A package that was patched before it was made carries its records with it. Which fixes there are and which digest
+            // a patch had, only a run of this root records: a package could say so of the patches of others.
+            for (name, value) in delivered.iter().filter(|(name, _)| parameters::is_patch_record(name)) {
+                new.set(name, value);
+            }
+        }
+        let stored = |name: &str| {
+            let is_record = parameters::is_patch_record(name) && is_patch(&self.delivered.params);
+            parameters::is_stored(name) || is_record
+        };
+        for (name, value) in self.options.response.iter().filter(|(name, _)| stored(name)) {
+            new.set(name, value);
+        }
+        if old.is_empty() {
+            new.remove("INSTDATE"); // it is the last one there, and keeps its place from then on
+        }
+        new.set("INSTDATE", self.now.instdate());
+        Ok(new)
+    }
+
+    /// Checks what a response says of the two parameters that decide where the objects go. An installed package stays
+    /// where it is.
+    fn answered(&self, old: &Params, delivered: &mut Params) -> Result<(), Reason> {
+        if let Some(classes) = self.options.response.get("CLASSES") {
+            delivered.set("CLASSES", classes);
+        }
+        let Some(basedir) = self.options.response.get("BASEDIR") else { return Ok(()) };
+        match old.get("BASEDIR") {
+            Some(there) if there.trim_ascii() != basedir.trim_ascii() => Err(Reason::BasedirAnswered {
+                installed: String::from_utf8_lossy(there).into_owned(),
+                answered: String::from_utf8_lossy(basedir).into_owned(),
+            }),
+            _ => {
+                delivered.set("BASEDIR", basedir);
+                Ok(())
+            }
+        }
+    }
+
+    /// BASEDIR by the admin file; an installed one stays.
+    fn settle_basedir(&self, package: &PkgInst, old: &Params, delivered: &mut Params) -> Result<(), Reason> {
+        let entries = &self.delivered.pkgmap.entries;
+        let relocatable = entries.iter().any(|entry| !entry.is_information() && !entry.path.is_absolute());
+        let wanted = match &self.options.admin.basedir {
+            BasedirAnswer::Path(path) => {
+                let text = String::from_utf8_lossy(path).replace("$PKGINST", package.as_str());
+                if !text.starts_with('/') {
+                    let reason = format!("basedir={text} of the admin file has a variable without value");
+                    return Err(administration(reason, None));
+                }
+                text
+            }
+            BasedirAnswer::Ask
+                if relocatable && old.get("BASEDIR").is_none() && !self.options.conversation =>
+            {
+                return Err(Reason::Interaction {
+                    found: "the admin file does not say where the package goes".to_owned(),
+                    answer: "basedir=default",
+                });
+            }
+            BasedirAnswer::Ask | BasedirAnswer::Default
+                if relocatable && self.options.is_batch && self.says_nowhere(old, delivered) =>
+            {
+                return Err(Reason::Interaction {
+                    found: "neither the package nor the admin file says where the package goes".to_owned(),
+                    answer: "basedir=/",
+                });
+            }
+            BasedirAnswer::Ask | BasedirAnswer::Default => {
+                self.say_where_paths_begin(old, delivered);
+                return Ok(());
+            }
+        };
+        match old.get("BASEDIR") {
+            Some(there) if there != wanted.as_bytes() => {
+                let there = String::from_utf8_lossy(there);
+                let found = format!("it is installed in {there}, and the admin file demands {wanted}");
+                Err(administration(found, Some("basedir=default")))
+            }
+            _ => {
+                delivered.set("BASEDIR", wanted);
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives a package without BASEDIR in a root other than `/` the one that its paths are read with anyway. A patch
+    /// does not change that of its packages.
+    fn say_where_paths_begin(&self, old: &Params, delivered: &mut Params) {
+        let is_said = old.get("BASEDIR").is_some() || delivered.get("BASEDIR").is_some();
+        if self.options.is_other_root && !is_said && !is_patch(&self.delivered.params) {
+            delivered.set("BASEDIR", "/");
+        }
+    }
+
+    /// Tells whether a package is new, and has no BASEDIR.
+    fn says_nowhere(&self, old: &Params, delivered: &Params) -> bool {
+        let basedir = delivered.get("BASEDIR").unwrap_or_default();
+        old.is_empty() && basedir.trim_ascii().is_empty() && !is_patch(&self.delivered.params)
+    }
+}
+
+/// Returns the end of a run by an admin file that wants no package twice.
+pub(super) fn installed_already(name: &str) -> Reason {
+    administration(format!("package {name} is installed already"), Some("instance=overwrite"))
+}
+
+/// Returns the end of a run by the admin file; `answer` is the line of one that would let it pass.
+pub(super) fn administration(found: String, answer: Option<&'static str>) -> Reason {
+    Reason::Administration { found, answer }
+}
+
+// DOC `pkgadd --update`: a package replaces another version of itself, older or newer.
+// DOC
+// DOC Everything that the new version delivers is installed as usual. Objects that only the old one had go, as they do
+// DOC when a package is removed, and its patches go with it. The remove scripts of the old version do not run. So objects
+// DOC that only it had in a class with a script stay where they are, and no package owns them any more. Edited files that
+// DOC go are kept under another name.
+
+/// The scripts that run when a package is removed, beside those of its classes, which begin with `r.`.
+const REMOVE_SCRIPTS: [&str; 2] = ["preremove", "postremove"];
+
+impl Installation<'_> {
+    /// Tells whether the package replaces an installed instance, from which nothing stays.
+    pub(super) fn replaces(&self, old: &Installed) -> bool {
+        self.options.update && !same_version(&old.params, &self.delivered.params)
+    }
+
+    /// Returns the instance that is updated: the one of the same version, or the only one of the architecture.
+    pub(super) fn updated_instance(
+        &self,
+        name: &PkgInst,
+        instances: &[(&PkgInst, &Installed)],
+    ) -> Result<PkgInst, Reason> {
+        let delivered = &self.delivered.params;
+        let refuse = |found: String| Err(administration(found, None));
+        if instances.is_empty() {
+            return refuse(format!("package {name} is not installed, and only an installed one is updated"));
+        }
+        if self.options.admin.instance == InstanceAnswer::Quit {
+            return Err(installed_already(name.as_str()));
+        }
+        if let Some((same, _)) = instances.iter().find(|(_, old)| same_version(&old.params, delivered)) {
+            return Ok((*same).clone());
+        }
+        if is_patch(delivered) {
+            return refuse(format!("it is a patch, and {} is not installed", named_version(delivered)));
+        }
+        let fitting: Vec<&PkgInst> = instances
+            .iter()
+            .filter(|(_, old)| same_architecture(&old.params, delivered))
+            .map(|(instance, _)| *instance)
+            .collect();
+        match fitting.as_slice() {
+            [instance] => Ok((*instance).clone()),
+            [] => {
+                let there: Vec<String> =
+                    instances.iter().map(|(_, old)| named_version(&old.params)).collect();
+                refuse(format!(
+                    "no instance of {name} for {} is installed, but {}",
+                    delivered.text("ARCH").trim(),
+                    there.join(", ")
+                ))
+            }
+            several => {
+                let names: Vec<&str> = several.iter().map(|instance| instance.as_str()).collect();
+                refuse(format!("several instances of {name} are installed: {}", names.join(", ")))
+            }
+        }
+    }
+
+    /// The packages that need the version that goes, by the admin file.
+    pub(super) fn check_dependents(&self, target: &PackageTarget<'_>) -> Result<(), Reason> {
+        if self.old_version(&target.package).is_none() {
+            return Ok(());
+        }
+        let compver = self.delivered.install.get("compver").map(Vec::as_slice).unwrap_or_default();
+        let compatible = compatible_versions(compver);
+        let new = (&target.params, compatible.as_slice());
+        let needing = needing_installed_version(&target.package, new, self.inventory);
+        if needing.is_empty() {
+            return Ok(());
+        }
+        self.check(self.options.admin.rdepend, "rdepend=nocheck", || needing.join("; "))
+    }
+
+    /// Returns the objects that only the old version has, sorted by path.
+    pub(super) fn given_up(
+        &self,
+        target: &PackageTarget<'_>,
+        wanted: &[Wanted<'_>],
+    ) -> Vec<GivenUpObject<'_>> {
+        let system = &self.options.system;
+        let old = self.old_version(&target.package);
+        old.map(|old| given_up((&target.package, old), wanted, self.inventory, system)).unwrap_or_default()
+    }
+
+    /// Returns the notes for a person on the version that goes.
+    pub(super) fn notes_of_update(&self, package: &PkgInst) -> Vec<String> {
+        let Some(old) = self.old_version(package) else { return Vec::new() };
+        let (before, after) = (old.params.text("VERSION"), self.delivered.params.text("VERSION"));
+        let mut notes = vec![format!("package {package}: version {before} is replaced by {after}")];
+        notes.extend(about_patches(package, old.params.text("PATCHLIST").trim(), self.inventory));
+        let names = old.records.keys().filter_map(|record| record.strip_prefix(b"install/"));
+        let names = names.map(String::from_utf8_lossy);
+        let runs_at_removal =
+            |name: &Cow<'_, str>| REMOVE_SCRIPTS.contains(&&**name) || name.starts_with("r.");
+        let scripts: Vec<Cow<'_, str>> = names.filter(runs_at_removal).collect();
+        if !scripts.is_empty() {
+            notes.push(format!("scripts of version {before} that do not run: {}", scripts.join(" ")));
+        }
+        notes
+    }
+
+    /// Returns the installed version that the package replaces.
+    pub(super) fn old_version(&self, package: &PkgInst) -> Option<&Installed> {
+        self.inventory.packages.get(package).filter(|old| self.replaces(old))
     }
 }

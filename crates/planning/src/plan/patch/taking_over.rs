@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use super::backout_input::{BackOutOptions, BackoutArchive, GoingPatch, LaterUndo};
 use super::backout_records::RecordsBefore;
-use super::handing_down::TakenRecords;
+use super::backout_records::TakenRecords;
+use super::chains::{Chains, Link, Run, has_same_content};
 use super::later::AppliedPackages;
-use super::middle::chains::{Chains, Link, Run, has_same_content};
-use super::middle::rewrite::{Rewriting, RewrittenUndo};
 use super::patch_plan::MovedObject;
+use super::rewrite::{Rewriting, RewrittenUndo};
 use crate::plan::clock::Now;
 use crate::plan::ledger::{LedgerChange, LedgerRewrite, RewrittenArchive};
 use crate::plan::plan_builder::PlanBuilder;

@@ -4,20 +4,19 @@
 //! The SVR4 part (saved objects, `deletes`, old parameters, procedure scripts) is what any pkgadd can install; the
 //! manifest says the rest. Digests of what is delivered are filled in when it has been staged.
 
-mod link_groups;
-mod made_anew;
-mod saved_pkginfo;
-mod scripts;
-
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
+use patchadm_changeset::RecordFile;
 use patchadm_changeset::format::contents_merge::ContentsEdits;
 use patchadm_changeset::format::manifest::{
     KEPT_MANIFEST, Manifest, ManifestHeader, ObjectRecord, RecordedState, encode, recorded_xattrs,
 };
 use patchadm_changeset::plan::UndoFormat;
-use patchadm_rootfs::{Live, LiveKind};
+use patchadm_inputs::inventory::Save;
+use patchadm_inputs::patch_scripts::{UNDO_CHECKINSTALL, UNDO_CLASS, UNDO_POSTINSTALL};
+use patchadm_rootfs::{Inode, Live, LiveKind};
+use patchadm_svr4::format::params;
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::format::remote::{RemoteArchive, RemoteMedium, RemoteState};
 use patchadm_svr4::package::{
@@ -25,19 +24,12 @@ use patchadm_svr4::package::{
 };
 use patchadm_svr4::patch::{PatchId, PatchList};
 
-use link_groups::LinkGroups;
-use made_anew::is_made_anew;
-use saved_pkginfo::patch_info;
-pub(super) use saved_pkginfo::without_patch_info;
-pub(super) use scripts::copying_scripts;
-
-use crate::plan::parameters::is_restored;
+use crate::plan::parameters::{PATCH_INFO, is_restored, patch_of_info};
 use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::records::RecordChanges;
 use crate::plan::refusal::Reason;
 use crate::plan::target::{PackageTarget, Wanted, classes};
 use crate::plan::{Action, Body, NewObject, NewXattrs, TreeContent, TreeFile, UndoArchive, UndoPlace};
-use patchadm_inputs::inventory::Save;
 
 /// What an undo archive is about.
 #[derive(Clone, Copy, Debug)]
@@ -137,7 +129,7 @@ impl Undoing<'_> {
         deletes.reverse();
         let regular = saved.iter().filter(|(entry, _)| entry.object.ftype.is_regular());
         let of_files = regular.map(|(entry, _)| entry.object.class.as_str()).collect();
-        let scripts = scripts::taking_back(&target.image.install, of_files);
+        let scripts = taking_back(&target.image.install, of_files);
         let archive = UndoArchive {
             package: package.clone(),
             patch: self.id.to_string(),
@@ -444,4 +436,326 @@ fn saved_entry(
 /// neither may have one. Such a file goes without a script; its class is in the manifest.
 fn can_be_listed(path: &ObjectPath) -> bool {
     !path.as_bytes().iter().any(u8::is_ascii_whitespace)
+}
+
+// DOC Which objects of a plan are made anew, and which stay where they are.
+
+/// Whether a path gets another object, or none: one that gets other attributes keeps its names.
+fn is_made_anew(draft: &PlanBuilder<'_>, path: &ObjectPath) -> bool {
+    let change = draft.changes.get(path);
+    change.is_some_and(|change| !matches!(change.action, Action::Attributes(_)))
+}
+
+// DOC The names of files with several of them, numbered as manifests have them: before a patch and after it.
+
+/// The live objects that have several names, each by one path: one place under two paths (there is a link above it) is
+/// one name, and goes by the path that the patch changes, else by one that it does not turn elsewhere, which is there when
+/// the patch is backed out, else by the one that the patch or a record has.
+fn one_path_each<'a>(
+    draft: &PlanBuilder<'a>,
+    paths: &BTreeSet<ObjectPath>,
+) -> impl Iterator<Item = (&'a ObjectPath, &'a Live)> {
+    let inventory = draft.inventory;
+    let turns = |above: &[u8]| {
+        let change = draft.changes.get(above);
+        change.is_some_and(|change| !matches!(change.action, Action::Attributes(_)))
+    };
+    let rank = |path: &ObjectPath| {
+        let leads_elsewhere = path.ancestors_bytes().any(turns);
+        let is_changed = draft.changes.contains_key(path);
+        (is_changed, !leads_elsewhere, paths.contains(path), inventory.lines.contains_key(path))
+    };
+    let mut places: BTreeMap<&ObjectPath, (&ObjectPath, &Live)> = BTreeMap::new();
+    for (path, live) in inventory.objects_with_names() {
+        let place = inventory.physical.get(path).unwrap_or(path);
+        let known = places.entry(place).or_insert((path, live));
+        if rank(path) > rank(known.0) {
+            *known = (path, live);
+        }
+    }
+    places.into_values()
+}
+
+/// The names that are one file before the patch, where at least two of them are known.
+#[derive(Debug, Default)]
+struct LinkGroups {
+    /// Each name with the number of its group.
+    numbers: BTreeMap<ObjectPath, u32>,
+    /// For each group the name that carries the content.
+    first: BTreeMap<u32, ObjectPath>,
+    /// The groups that the patch makes, by the file that the others are linked to.
+    after: BTreeMap<ObjectPath, u32>,
+    /// The links that the patch makes, and the file that each is linked to.
+    links: BTreeMap<ObjectPath, ObjectPath>,
+}
+
+impl LinkGroups {
+    fn of(draft: &PlanBuilder<'_>, paths: &BTreeSet<ObjectPath>) -> Self {
+        let inventory = draft.inventory;
+        let key = |path: &ObjectPath, live: &Live| -> (Option<usize>, Inode) {
+            (inventory.on.get(path).copied(), live.inode)
+        };
+        let mut names: BTreeMap<_, Vec<&ObjectPath>> = BTreeMap::new();
+        for (path, live) in one_path_each(draft, paths) {
+            names.entry(key(path, live)).or_default().push(path);
+        }
+        let mut groups = Self::default();
+        let mut next = 0;
+        for names in names.into_values().filter(|names| names.len() > 1) {
+            if !names.iter().any(|path| paths.contains(*path) && draft.changes.contains_key(*path)) {
+                continue;
+            }
+            next += 1;
+            let is_link = |path: &ObjectPath| {
+                inventory.lines.get(path).is_some_and(|line| line.object.ftype == Ftype::Link)
+            };
+            let changed: Vec<&&ObjectPath> =
+                names.iter().filter(|path| draft.changes.contains_key(**path)).collect();
+            // The content of a name that stays in its place is not saved.
+            let rank = |path: &&&&ObjectPath| (!is_made_anew(draft, path), is_link(path));
+            let carrier = changed.iter().min_by_key(rank);
+            if let Some(carrier) = carrier {
+                groups.first.insert(next, (**carrier).clone());
+            }
+            groups.numbers.extend(names.into_iter().map(|path| (path.clone(), next)));
+        }
+        for change in draft.changes.values() {
+            if let Action::Add(new) | Action::Replace(new) = &change.action
+                && let Body::Link(source) = &new.body
+            {
+                next += u32::from(!groups.after.contains_key(source));
+                groups.after.entry(source.clone()).or_insert(next);
+                groups.links.insert(change.path.clone(), source.clone());
+            }
+        }
+        groups
+    }
+
+    /// The group of a path after the patch.
+    fn number_after(&self, path: &ObjectPath) -> Option<u32> {
+        self.after.get(self.links.get(path).unwrap_or(path)).copied()
+    }
+
+    /// Writes down which names are one file, before and after.
+    fn number_states(&self, record: &mut ObjectRecord, path: &ObjectPath, is_made_anew: bool) {
+        if let Some(was) = &mut record.was {
+            was.group = self.number(path);
+        }
+        if let Some(became) = &mut record.became {
+            became.group = if is_made_anew { self.number_after(path) } else { self.number(path) };
+        }
+    }
+
+    fn number(&self, path: &ObjectPath) -> Option<u32> {
+        self.numbers.get(path).copied()
+    }
+
+    /// The name that carries the content of a path, where that is another one.
+    fn first_name(&self, path: &ObjectPath) -> Option<&ObjectPath> {
+        self.first.get(&self.number(path)?).filter(|first| *first != path)
+    }
+
+    /// Names of the groups that the patch does not touch.
+    fn partners<'a>(&'a self, paths: &'a BTreeSet<ObjectPath>) -> impl Iterator<Item = &'a ObjectPath> {
+        self.numbers.keys().filter(|path| !paths.contains(*path))
+    }
+}
+
+// DOC The pkginfo that an undo archive keeps of before the patch.
+// DOC
+// DOC A backout computes the records of patches and restores none, and a pkginfo with a thousand patches has a line for each of
+// DOC them: an archive with all these lines costs more the later its patch came. So the lines of applied patches are left out but
+// DOC the first of several in a row, which says where they stand. For a pkginfo that was lost each line is with the undo data of
+// DOC exactly one patch: the next one that was applied.
+
+/// The name of the file.
+const PKGINFO: &[u8] = b"pkginfo";
+
+/// Leaves the lines of applied patches out of the pkginfo among the saved records, of which these are the parameters.
+pub(super) fn without_patch_info(
+    mut records: BTreeMap<Vec<u8>, RecordFile>,
+    old: &Params,
+) -> BTreeMap<Vec<u8>, RecordFile> {
+    if let (Some(file), Some(saved)) = (records.get_mut(PKGINFO), saved_params(old)) {
+        file.bytes = params::write(&saved).into();
+    }
+    records
+}
+
+/// The parameters as they are saved; none where nothing is left out of them.
+fn saved_params(old: &Params) -> Option<Params> {
+    let list = old.text("PATCHLIST");
+    let listed: HashSet<&str> = list.split_whitespace().collect();
+    let mut saved = Params::new();
+    let (mut is_behind_another, mut leaves_out) = (false, false);
+    for (name, value) in old.iter() {
+        let id = patch_of_info(name);
+        if is_behind_another && id.is_some_and(|id| listed.contains(id)) {
+            leaves_out = true;
+        } else {
+            saved.push(name, value);
+        }
+        is_behind_another = id.is_some();
+    }
+    leaves_out.then_some(saved)
+}
+
+/// The lines of applied patches that no earlier undo data has: that of the last patch, and of those before it up to the last
+/// one with a manifest, which has all before itself. A classic archive has none, and tells of no other patch.
+fn patch_info(old: &Params, saves: &BTreeMap<String, Save>) -> BTreeMap<String, String> {
+    let list = old.text("PATCHLIST");
+    let mut found = BTreeMap::new();
+    for id in list.split_whitespace().rev() {
+        if let Some(value) = old.get(&format!("{PATCH_INFO}{id}")) {
+            found.insert(id.to_owned(), encode(value));
+        }
+        if saves.get(id).is_some_and(Save::is_told) {
+            break;
+        }
+    }
+    found
+}
+
+// DOC The procedure scripts of a backout package: with them any pkgadd(1M) backs the patch out. Every archive holds them,
+// DOC so they say little of themselves; it is said here and in patchadm-undo(5).
+// DOC
+// DOC `checkinstall` refuses while a later revision is applied and writes the lists as they read without the patch. It
+// DOC runs as a user without privileges. Its argument is the response file: `OLDLIST` there, or else `PATCHLIST` of the
+// DOC environment, are the patches that are applied; `ACTIVE_PATCH` and `ACTIVE_OBSOLETES` come from the pkginfo of the
+// DOC package. What other patches require, and what obsoletes this one, is for the caller to decide. The response is
+// DOC added to only where the exit code is 0.
+// DOC
+// DOC `postinstall` deletes what the patch had added, and the undo data. It runs as root. The file `deletes` beside it has
+// DOC one path in a line, objects below a directory before it; relative paths are below `CLIENT_BASEDIR`, and blanks and
+// DOC control bytes stand as `\ooo`. What another package has as well stays, as removef(1M) decides, and so does a
+// DOC directory that is not empty.
+// DOC
+// DOC They run in any `sh` and any `awk` that has functions. The nawk of System V is the strictest: it stops at
+// DOC `key in array` while nothing has made an array of that name, so each gets an element first.
+// DOC
+// DOC A patch may add class action scripts: its `u.<class>` is the `i.<class>` of the backout package
+// DOC (Application Packaging Developer's Guide, "Patching Packages").
+// DOC
+// DOC Every other class with a saved file gets an `i.<class>` that copies: the script that the class has elsewhere may
+// DOC keep the file that is there (`preserve`) or run the saved one (`build`), and the object keeps its class. What a
+// DOC script reads has a blank between the two paths of a file, so files with a blank in their path are of class none there.
+// DOC
+// DOC This program restores from the manifest, and knows its own scripts by their digests: it needs none of them run. The
+// DOC class action scripts of the patch take back the files of their classes.
+
+/// The scripts of the package that takes a patch back, by their names in `install`; `delivered` is `install` of the
+/// patch, `saved` has the classes of the saved files.
+fn taking_back(delivered: &BTreeMap<String, Vec<u8>>, saved: BTreeSet<&str>) -> BTreeMap<String, Vec<u8>> {
+    let copying = copying_scripts(saved);
+    let of_classes = delivered.iter().filter_map(|(name, text)| {
+        let class = name.strip_prefix("u.").filter(|class| !class.is_empty())?;
+        Some((format!("i.{class}"), text.clone()))
+    });
+    let own = [("checkinstall", UNDO_CHECKINSTALL), ("postinstall", UNDO_POSTINSTALL)];
+    let own = own.map(|(name, text)| (name.to_owned(), text.into())).into_iter();
+    // of two with one name the last counts
+    own.chain(copying).chain(of_classes).collect()
+}
+
+/// The scripts that copy the saved files of these classes; pkgadd(1M) itself installs those of class none.
+pub(super) fn copying_scripts(saved: BTreeSet<&str>) -> impl Iterator<Item = (String, Vec<u8>)> {
+    let copied = saved.into_iter().filter(|class| *class != "none");
+    copied.map(|class| (format!("i.{class}"), UNDO_CLASS.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use patchadm_inputs::source::sun_scripts::{StockScript, role};
+
+    use super::*;
+
+    fn params(lines: &[(&str, &str)]) -> Params {
+        lines.iter().copied().collect()
+    }
+
+    #[test]
+    fn of_several_lines_of_applied_patches_the_first_is_saved_and_what_was_backed_out_is_too() {
+        let old = params(&[
+            ("PKG", "X"),
+            ("PATCHLIST", "1-01 2-01 3-01"),
+            ("PATCH_INFO_1-01", "Installed: a"),
+            ("PATCH_INFO_2-01", "Installed: b"),
+            ("PATCH_INFO_9-01", "backed out"),
+            ("INSTDATE", "now"),
+            ("PATCH_INFO_3-01", "Installed: c"),
+        ]);
+        let saved = params(&[
+            ("PKG", "X"),
+            ("PATCHLIST", "1-01 2-01 3-01"),
+            ("PATCH_INFO_1-01", "Installed: a"),
+            ("PATCH_INFO_9-01", "backed out"),
+            ("INSTDATE", "now"),
+            ("PATCH_INFO_3-01", "Installed: c"),
+        ]);
+        assert_eq!(saved_params(&old), Some(saved.clone()));
+        assert_eq!(saved_params(&saved), None);
+    }
+
+    #[test]
+    fn the_line_of_a_patch_is_with_the_undo_data_of_the_next_one() {
+        let old = params(&[
+            ("PATCHLIST", "1-01 2-01 3-01"),
+            ("PATCH_INFO_1-01", "a"),
+            ("PATCH_INFO_2-01", "b%"),
+            ("PATCH_INFO_3-01", "c"),
+        ]);
+        let with_manifest = || Save { has_manifest: true, ..Save::default() };
+        let lines = |saves: &[&str]| {
+            let saves = saves.iter().map(|id| ((*id).to_owned(), with_manifest())).collect();
+            patch_info(&old, &saves).into_values().collect::<Vec<_>>()
+        };
+        assert_eq!(lines(&["1-01", "2-01", "3-01"]), ["c"]);
+        assert_eq!(lines(&["1-01", "2-01"]), ["b%25", "c"]);
+        assert_eq!(lines(&[]), ["a", "b%25", "c"]);
+    }
+
+    #[test]
+    fn behind_a_classic_archive_there_are_lines_of_which_nothing_else_tells() {
+        let old = params(&[
+            ("PATCHLIST", "1-01 2-01 3-01"),
+            ("PATCH_INFO_1-01", "a"),
+            ("PATCH_INFO_2-01", "b"),
+            ("PATCH_INFO_3-01", "c"),
+        ]);
+        let here = |name: &str| Save { archive: Some(name.to_owned()), ..Save::default() };
+        let pointer = |name: &str| Save {
+            remote: Some(format!("TYPE=filesystem\nFIND_AT=/undo/{name}\nSTATE=active\n").into_bytes()),
+            ..Save::default()
+        };
+        let lines = |third: Save| {
+            let saves =
+                BTreeMap::from([("2-01".to_owned(), here("obsolete.gz")), ("3-01".to_owned(), third)]);
+            patch_info(&old, &saves).into_values().collect::<Vec<_>>()
+        };
+        assert_eq!(lines(here("undo.Z")), ["b", "c"]);
+        assert_eq!(lines(pointer("undo.Z")), ["b", "c"]);
+        let others = [here("undo.gz"), pointer("undo.gz"), Save { has_snapshot: true, ..here("undo.Z") }];
+        for own in others {
+            assert_eq!(lines(own), ["c"]);
+        }
+    }
+
+    #[test]
+    fn a_script_for_undoing_a_class_becomes_the_class_action_script() {
+        let delivered = [("u.conf", "a\n"), ("i.conf", "b\n"), ("u.", "c\n"), ("deletes", "d\n")];
+        let delivered = delivered.map(|(name, text)| (name.to_owned(), text.into()));
+        let scripts = taking_back(&delivered.into(), BTreeSet::from(["conf", "none"]));
+        assert_eq!(scripts.keys().collect::<Vec<_>>(), ["checkinstall", "i.conf", "postinstall"]);
+        assert_eq!(scripts["i.conf"], b"a\n");
+    }
+
+    #[test]
+    fn any_other_class_of_a_saved_file_gets_a_script_that_copies() {
+        let scripts = taking_back(&BTreeMap::new(), BTreeSet::from(["build", "none", "preserve"]));
+        let names: Vec<_> = scripts.keys().collect();
+        assert_eq!(names, ["checkinstall", "i.build", "i.preserve", "postinstall"]);
+        for name in ["i.build", "i.preserve"] {
+            assert_eq!(role(name, &scripts[name]), Some(StockScript::ClassAction), "{name} is known");
+        }
+    }
 }

@@ -4,22 +4,24 @@
 //! Nothing here looks at objects; edited files, space and whatever else lies in the paths comes after.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use patchadm_changeset::plan::UndoFormat;
 use patchadm_inputs::inventory::{Installed, Inventory, is_kept_package};
 use patchadm_inputs::policy::Policy;
 use patchadm_inputs::source::{Image, ImageMacros, ImageMacrosError, PackageImage};
+use patchadm_svr4::format::params::compact;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{
     AppliedPatches, PatchConflict, PatchId, PatchList, PatchMacros, PatchMacrosError, PatchRecords,
     PatchStanding, Requirements,
 };
 
-use super::apply_options::ApplyOptions;
+use super::engine::ScriptChoice;
 use super::interrupted::{interrupted, why_interrupted};
+use crate::plan::edits::EditChoice;
 use crate::plan::records::has_undo_data;
 use crate::plan::refusal::{Reason, Wording};
-use patchadm_svr4::format::params::compact;
 
 /// Zone parameters, which must be equal in patch and package.
 const ZONE_PARAMETERS: [&str; 3] = ["SUNW_PKG_ALLZONES", "SUNW_PKG_HOLLOW", "SUNW_PKG_THISZONE"];
@@ -397,4 +399,33 @@ pub(in crate::plan) fn refuse_other_zones(
         }
     }
     Ok(())
+}
+
+// DOC What the user of patchadd(1M) may choose.
+
+/// The choices of one command, and what is known when it plans a patch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApplyOptions {
+    /// `-d`: keep no undo data.
+    pub no_undo: bool,
+    /// `-B`: where undo archives go instead of the save directories; a path of the host.
+    pub undo_dir: Option<PathBuf>,
+    /// How undo archives are compressed.
+    pub undo_format: UndoFormat,
+    /// Why undo data as files is not possible here, in a whole sentence.
+    pub only_archives: Option<&'static str>,
+    /// What happens to edited files. `-u` is `replace`.
+    pub edits: EditChoice,
+    /// `-u`: a patch that is applied may be applied again.
+    pub unconditional: bool,
+    /// Whether the user can be asked something.
+    pub conversation: bool,
+    /// Other operands of the same command that touch no installed package: what they provide counts as there.
+    pub not_applicable: PatchList,
+    /// Whether it is only planned: then the plan says what the maker of the patch wants to know as well.
+    pub is_rehearsal: bool,
+    /// Which scripts run.
+    pub scripts: ScriptChoice,
+    /// What the packages' own checkinstall scripts answered, by their place in the image.
+    pub answers: BTreeMap<usize, Params>,
 }

@@ -10,26 +10,17 @@
 //!   taken, deleted ──► in_place (which objects stay) ──► objects, lines ──► records ──► Plan ──► bringing: one Plan
 //! ```
 
-mod bring;
-mod bringing;
-mod brought;
-mod finished;
-mod in_place;
 mod input;
-mod lines;
 mod local_package;
-mod new_packages;
-mod new_patches;
 mod objects;
 mod planner;
 mod records;
-mod wanted_state;
+mod stage_patches;
 
-pub use bring::bring_records;
-pub use bringing::{PlannedPromotion, promote_bringing};
-pub use brought::{
-    BroughtObject, BroughtPackage, BroughtPatches, FoundByPatch, NewPackage, NewPatches, PatchDirectory,
+pub use input::{
+    BroughtObject, BroughtPackage, BroughtPatches, FoundByPatch, NamesOfFiles, NewPackage, NewPatches,
+    PatchDirectory, PromotionInput, PromotionOptions, TakenObject,
 };
-pub use input::{NamesOfFiles, PromotionInput, PromotionOptions, TakenObject};
 pub use local_package::{local_name, local_package};
-pub use planner::promote;
+pub use planner::{PlannedPromotion, promote, promote_bringing};
+pub use stage_patches::bring_records;

@@ -3,19 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::bring::patch_directories;
-use super::brought::NewPackage;
-use super::input::PromotionInput;
-use super::local_package;
-use crate::plan::clock::Now;
-use crate::plan::ledger::{LedgerChange, LedgerPatch};
-use crate::plan::patch::undo::{DeliveredPaths, Undoing, tree_file};
-use crate::plan::plan_builder::PlanBuilder;
-use crate::plan::records::{self, NewRecord, RecordChanges, package_path, patch_path};
-use crate::plan::refusal::Reason;
-use crate::plan::target::PackageTarget;
-use crate::plan::{RecordChange, TreeContent, UndoArchive};
-use patchadm_changeset::format::manifest::MADE_PACKAGE;
+use patchadm_changeset::format::manifest::{MADE_PACKAGE, ObjectRecord, encode};
 use patchadm_inputs::inventory::{Installed, Inventory};
 use patchadm_inputs::native::NativeRegistration;
 use patchadm_inputs::source::PackageImage;
@@ -23,7 +11,19 @@ use patchadm_inputs::stage::PromotionRecord;
 use patchadm_svr4::format::params;
 use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
-use patchadm_svr4::patch::{AppliedPatches, InstalledInfo, PatchList, PatchRecords, Requirements};
+use patchadm_svr4::patch::{AppliedPatches, InstalledInfo, PatchId, PatchList, PatchRecords, Requirements};
+
+use super::input::{FoundByPatch, NewPackage, NewPatches, PromotionInput};
+use super::local_package;
+use super::stage_patches::patch_directories;
+use crate::plan::clock::Now;
+use crate::plan::ledger::{LedgerChange, LedgerPatch};
+use crate::plan::patch::undo::{DeliveredPaths, Undoing, tree_file};
+use crate::plan::plan_builder::PlanBuilder;
+use crate::plan::records::{NewRecord, RecordChanges, package_path, patch_path};
+use crate::plan::refusal::Reason;
+use crate::plan::target::PackageTarget;
+use crate::plan::{RecordChange, TreeContent, UndoArchive, records};
 
 /// The records of a promotion.
 #[derive(Debug, Default)]
@@ -194,4 +194,62 @@ fn delivered_package(package: &PkgInst, installed: &Params) -> PackageImage {
         params,
         Pkgmap { parts: 1, max_blocks: 0, compressed_blocks: None, entries: Vec::new() },
     )
+}
+
+// DOC The patches of packages that only the stage has. They follow the promotion, which installs the package as the first
+// DOC of them found it. Its undo archive records that state, and takes back nothing of what they did: they come off before
+// DOC it.
+
+impl NewPatches {
+    /// Lists them in the parameters of their package, after the promotion.
+    pub(super) fn list_behind(&self, promotion: &PatchId, params: &mut Params) {
+        let ids = std::iter::once(promotion).chain(&self.ids);
+        let list: Vec<&str> = ids.map(PatchId::as_str).collect();
+        params.set("PATCHLIST", list.join(" "));
+    }
+
+    /// Their save directories, as the stage has them.
+    pub(super) fn save_directories(&self, package: &PkgInst) -> Result<Vec<RecordChange>, Reason> {
+        let directory = |(name, files): (&String, &Vec<_>)| {
+            let path = package_path(package, format!("save/{name}").as_bytes())?;
+            Ok(RecordChange::AddTree { path, files: files.clone() })
+        };
+        self.saves.iter().map(directory).collect()
+    }
+
+    /// Lets the undo manifest of the promotion say of every path what was there before the first of them.
+    pub(super) fn take_out_of(&self, objects: &mut Vec<ObjectRecord>) {
+        let mut found: BTreeMap<String, &FoundByPatch> =
+            self.found.iter().map(|(path, found)| (encode(path.as_bytes()), found)).collect();
+        for record in objects.iter_mut() {
+            if let Some(found) = found.remove(&record.path) {
+                (record.became, record.new_line) = (found.state.clone(), found.line.clone());
+            }
+        }
+        objects.extend(found.into_iter().map(|(path, found)| added(path, found)));
+        let is_nothing = |record: &ObjectRecord| {
+            record.was.is_none()
+                && record.became.is_none()
+                && record.line.is_none()
+                && record.new_line.is_none()
+        };
+        objects.retain(|record| !is_nothing(record));
+        objects.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+    }
+}
+
+/// Returns the record of an object that the promotion put at an empty path and that the patches then removed.
+fn added(path: String, found: &FoundByPatch) -> ObjectRecord {
+    ObjectRecord {
+        path,
+        was: None,
+        line: None,
+        became: found.state.clone(),
+        new_line: found.line.clone(),
+        kept: false,
+        delivered: found.state.is_some(),
+        member: None,
+        shlib: None,
+        file: None,
+    }
 }

@@ -4,32 +4,25 @@
 //! pkgadd(1M), pkgrm(1M)) and its wording. The command prints it.
 
 mod advice;
-mod brought;
-mod codes;
-mod hook;
-mod libraries;
-mod problems;
 mod promotion;
-mod set;
-mod shown;
-mod undo;
+mod reasons;
 mod wording;
 mod words;
 
 use std::path::PathBuf;
 
-pub use advice::of_native_change;
-pub use brought::{BroughtReason, LineFault};
-pub use hook::HookReason;
-pub use libraries::LibraryLoss;
+use patchadm_inputs::inventory::Inventory;
 use patchadm_inputs::native::NativeChange;
 use patchadm_rootfs::Interrupt;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{PatchId, Requirement};
-pub use problems::{EditedAttribute, HandOnProblem, ObjectInUse, ObjectProblem};
-pub use promotion::{PromotionReason, SetIdChange, SetIdFile};
-pub use set::SetReason;
-pub use undo::UndoReason;
+
+pub use advice::of_native_change;
+pub use promotion::{BroughtReason, LineFault, PromotionReason, SetIdChange, SetIdFile};
+pub use reasons::{
+    EditedAttribute, HandOnProblem, HookReason, LibraryLoss, ObjectInUse, ObjectProblem, SetReason,
+    UndoReason,
+};
 pub use wording::Wording;
 
 /// Which command refuses.
@@ -440,5 +433,211 @@ impl Reason {
             }
             _ => None,
         }
+    }
+}
+
+// DOC The exit code of a refusal, by its command, and the verdict on a patch that is left out.
+
+impl Reason {
+    /// Returns the verdict on a patch that `command` leaves out for this reason.
+    pub fn verdict(&self, command: Command) -> &'static str {
+        match self {
+            Self::AlreadyApplied(_) => "already-applied",
+            Self::LaterRevision(_) | Self::InSet(SetReason::LaterInSet(_)) => "superseded",
+            Self::InSet(SetReason::ContainedInSet(_)) => "obsoleted",
+            Self::Obsoleted { .. } if command == Command::Patchadd => "obsoleted",
+            Self::NotInstalled(_) | Self::Unregistered { .. } => "not-applicable",
+            _ => "refused",
+        }
+    }
+}
+
+impl Refusal {
+    /// Returns the exit code of the command.
+    pub fn code(&self) -> u8 {
+        match self.command {
+            Command::Patchadd
+            | Command::Adopt
+            | Command::AdoptRefresh
+            | Command::Forget
+            | Command::Promote
+            | Command::Refresh => self.reason.patchadd_code(),
+            Command::Undo if matches!(*self.reason, Reason::NativeChanged { .. }) => 10,
+            Command::Patchrm
+            | Command::Commit
+            | Command::Repack
+            | Command::UndoExport
+            | Command::UndoImport
+            | Command::Undo
+            | Command::Confirm => self.reason.patchrm_code(),
+            Command::Pkgadd | Command::Pkgrm => match *self.reason {
+                Reason::Administration { .. }
+                | Reason::PatchesApplied { .. }
+                | Reason::InUse { is_question: false, .. }
+                | Reason::LibrariesLost(_)
+                | Reason::KeptPackage(_)
+                | Reason::Object { problem: ObjectProblem::Settings, .. } => 4,
+                Reason::Interaction { .. } | Reason::InUse { is_question: true, .. } => 5,
+                Reason::BasedirAnswered { .. } => 99,
+                _ => 1,
+            },
+            Command::Installf | Command::Removef => 1,
+        }
+    }
+}
+
+impl Reason {
+    fn patchadd_code(&self) -> u8 {
+        match self {
+            Self::AlreadyApplied(_) => 2,
+            Self::StaleSave(_) | Self::NoUndoData(_) | Self::BadUndoData { .. } => 4,
+            Self::Obsoleted { .. }
+            | Self::Superseded(_)
+            | Self::ChangedLater { .. }
+            | Self::NotHandedOn { .. }
+            | Self::UsedLater { .. } => 6,
+            Self::NotInstalled(_)
+            | Self::Unregistered { .. }
+            | Self::NoSuchPackage
+            | Self::OtherBaseDirectory { .. } => 8,
+            Self::ReadOnly(_) => 7,
+            Self::UndoMismatch { .. } => 17,
+            Self::NoSpace { .. } => 18,
+            Self::Restricted { .. } => 23,
+            Self::Incompatible { .. } => 24,
+            Self::Required(_) => 25,
+            Self::BadPkginfo { .. } | Self::BadInformation { .. } | Self::KeptPackage(_) => 28,
+            Self::BadId(_) => 29,
+            Self::BadPatch(_) => 33,
+            Self::LaterRevision(_) => 35,
+            Self::BackoutDirectory(_) => 37,
+            Self::InSet(reason) => reason.patchadd_code(),
+            Self::Promotion(reason) => reason.code(),
+            _ => 10,
+        }
+    }
+
+    fn patchrm_code(&self) -> u8 {
+        match self {
+            Self::NotUndone(reason) => reason.code(),
+            Self::InSet(reason) => reason.patchadd_code(),
+            Self::NotApplied => 2,
+            Self::ReadOnly(_) => 7,
+            Self::NoUndoData(_) | Self::BadUndoData { .. } => 4,
+            Self::Superseded(_)
+            | Self::Obsoleted { .. }
+            | Self::ChangedLater { .. }
+            | Self::NotHandedOn { .. }
+            | Self::UsedLater { .. }
+            | Self::SharedLater { .. } => 6,
+            Self::BadId(_) => 8,
+            Self::Hook(_) => 10,
+            Self::LibrariesLost(_) | Self::NativeChanged { .. } => 11,
+            Self::Interrupted { .. } | Self::OtherInterrupted { .. } => 14,
+            Self::Needed { .. } => 15,
+            Self::NoSpace { .. } => 20,
+            _ => 5,
+        }
+    }
+}
+
+// DOC The paths of a refusal as its reader sees them: under `-R` with the path of the root before them, as the classic
+// DOC tools print them.
+
+impl Reason {
+    /// The reason with every path as the host sees it.
+    #[must_use]
+    pub fn shown(self, inventory: &Inventory) -> Self {
+        let show = |path: ObjectPath| inventory.show(&path);
+        match self {
+            Self::Edited { paths, attributes, can_keep } => {
+                let shown = |one: EditedAttribute| EditedAttribute { path: show(one.path), ..one };
+                let attributes = attributes.into_iter().map(shown).collect();
+                Self::Edited { paths: paths.into_iter().map(show).collect(), attributes, can_keep }
+            }
+            Self::KeepWithoutUndo(path) => Self::KeepWithoutUndo(show(path)),
+            Self::ChangedLater { path, by } => Self::ChangedLater { path: show(path), by },
+            Self::NotHandedOn { path, by, why } => Self::NotHandedOn { path: show(path), by, why },
+            Self::UsedLater { path, by } => Self::UsedLater { path: show(path), by },
+            Self::Object { package, path, problem } => {
+                let resolved = ObjectPath::new(path.as_bytes());
+                let path = resolved.map_or(path, |path| show(path).to_string());
+                Self::Object { package, path, problem: problem.shown(inventory) }
+            }
+            Self::InUse { objects, is_question } => {
+                let shown = |object: ObjectInUse| ObjectInUse { path: show(object.path), ..object };
+                Self::InUse { objects: objects.into_iter().map(shown).collect(), is_question }
+            }
+            Self::LibrariesLost(lost) => {
+                let shown = |loss: LibraryLoss| LibraryLoss {
+                    consumers: loss.consumers.into_iter().map(show).collect(),
+                    ..loss
+                };
+                Self::LibrariesLost(lost.into_iter().map(shown).collect())
+            }
+            Self::NoWayBack(why) => Self::NoWayBack(Box::new(why.shown(inventory))),
+            Self::Promotion(reason) => Self::Promotion(reason.shown(show)),
+            other => other,
+        }
+    }
+}
+
+impl ObjectProblem {
+    fn shown(self, inventory: &Inventory) -> Self {
+        let show = |path: ObjectPath| inventory.show(&path);
+        match self {
+            Self::SamePlace(path) => Self::SamePlace(show(path)),
+            Self::ThroughOwnLink(path) => Self::ThroughOwnLink(show(path)),
+            Self::NotADirectory(path) => Self::NotADirectory(show(path)),
+            Self::LeadsElsewhere(path) => Self::LeadsElsewhere(show(path)),
+            Self::LeadsNowhere(path) => Self::LeadsNowhere(show(path)),
+            Self::NotEmpty(path) => Self::NotEmpty(show(path)),
+            Self::LinkSource(path) => Self::LinkSource(show(path)),
+            Self::LinkAcross(path) => Self::LinkAcross(show(path)),
+            Self::Obstacle { at, obstacle } => Self::Obstacle { at: show(at), obstacle },
+            Self::ForeignDirectory(path) => Self::ForeignDirectory(show(path)),
+            Self::NativeName { name, owner, manager } => {
+                Self::NativeName { name: show(name), owner, manager }
+            }
+            Self::Diverted { to, by } => Self::Diverted { to: show(to), by },
+            other => other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use patchadm_svr4::package::PkgInst;
+
+    use super::{Command, *};
+
+    #[test]
+    fn every_path_has_the_root_before_it_and_an_unresolved_one_stays() {
+        let path = |text: &str| ObjectPath::new(text.as_bytes()).unwrap();
+        let inventory = Inventory { prefix: Some(path("/mnt")), ..Inventory::default() };
+        let words = |reason: Reason| reason.shown(&inventory).of(Command::Patchadd, &"1-01").why();
+        assert_eq!(
+            words(Reason::Edited {
+                paths: vec![path("/a"), path("/b")],
+                attributes: vec![EditedAttribute {
+                    path: path("/c"),
+                    local: "mode 0600".to_owned(),
+                    delivered: "0755".to_owned(),
+                }],
+                can_keep: true
+            }),
+            "edited since installation: /mnt/a, /mnt/b; attributes set locally: /mnt/c (has mode 0600, and the patch has \
+             0755)"
+        );
+        let object = |at: &str, problem| Reason::Object {
+            package: PkgInst::new("P").unwrap(),
+            path: at.to_owned(),
+            problem,
+        };
+        assert_eq!(
+            words(object("/a", ObjectProblem::NotEmpty(path("/a/b")))),
+            "package P, path /mnt/a: it is a directory that holds /mnt/a/b, which is not taken away"
+        );
+        assert!(words(object("$X/a", ObjectProblem::Unknown("owner"))).starts_with("package P, path $X/a: "));
     }
 }

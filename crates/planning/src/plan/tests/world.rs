@@ -12,13 +12,13 @@ use super::{package, path};
 use crate::plan::clock::Now;
 use crate::plan::package::install::{InstallOptions, install};
 use crate::plan::patch::apply::apply;
-use crate::plan::patch::apply_options::ApplyOptions;
 use crate::plan::patch::back_out::{back_out, may_back_out};
 use crate::plan::patch::backout_input::{
     BackOutOptions, BackoutArchive, GoingPatch, LaterArchive, LaterUndo, UndoSources,
 };
 use crate::plan::patch::patch_plan::PatchPlan;
 use crate::plan::patch::taking_over::taking_over;
+use crate::plan::patch::validate::ApplyOptions;
 use crate::plan::patch::validate::applied_to;
 use crate::plan::refusal::{Reason, Refusal};
 use crate::plan::{Action, Body, Member, NewObject, NewXattrs, Plan, UndoArchive};
