@@ -1,22 +1,14 @@
-//! The order in which things that need each other are renewed: each after those that it needs.
+//! Names in the order of their needs: each name after the names that it needs.
 //!
-//! Pure: a graph is made of names and of edges from a dependent to its dependency; their origin is not known here.
-//! Nodes that need each other, directly or through others, are one group. The same names and edges in any order give
-//! the same groups in the same order, and no input is too deep: nothing calls itself.
-//!
-//! ```text
-//! graph       names and edges; what is asked for, and the answer
-//! closure     what is reached from some nodes
-//! components  the groups: strongly connected components
-//! sequence    the groups in their order
-//! ```
+//! A graph is made of names and of edges from a dependent to its dependency. Names that need each other,
+//! directly or through others, are one group: a strongly connected component. The same names and edges in any
+//! order give the same groups in the same order. Nothing is recursive, so the depth of the input is not
+//! limited.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
-// DOC Names, and the needs between them.
-
-/// Where an edge comes from.
+/// The source of an edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EdgeKind {
     /// A `depend` file.
@@ -45,7 +37,7 @@ pub struct NeedEdge {
     pub from: String,
     /// The dependency.
     pub to: String,
-    /// Where the edge comes from.
+    /// The source of the edge.
     pub kind: EdgeKind,
     /// The file that states the need, if it is a file of its own.
     pub object: Option<String>,
@@ -53,13 +45,13 @@ pub struct NeedEdge {
     pub need: String,
 }
 
-/// Which way is gone from what is asked for.
+/// The direction of the search from the operands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OrderDirection {
-    /// To what needs it.
+    /// To the names that need them.
     #[default]
     Dependents,
-    /// To what it needs.
+    /// To the names that they need.
     Dependencies,
 }
 
@@ -76,13 +68,14 @@ impl OrderDirection {
 /// The request.
 #[derive(Clone, Debug, Default)]
 pub struct OrderRequest<'a> {
-    /// Where to begin: these names are part of the answer. Names that the graph does not have are passed over.
+    /// The start of the search; these names are part of the answer. Names that the graph does not have are
+    /// skipped.
     pub operands: &'a [String],
-    /// Which way is gone from them.
+    /// The direction of the search.
     pub direction: OrderDirection,
-    /// Whether each comes before what it needs.
+    /// True if each comes before its needs.
     pub is_reversed: bool,
-    /// Whether the edges are wanted, too.
+    /// True if the edges are wanted as well.
     pub with_edges: bool,
 }
 
@@ -98,19 +91,16 @@ pub struct DependencyOrder {
 /// Names, and which of them needs which.
 #[derive(Clone, Debug)]
 pub struct DependencyGraph {
-    /// The names, sorted by their bytes, without repetition.
     names: Vec<String>,
-    /// The edges between different names, sorted, without repetition.
     edges: Vec<NeedEdge>,
-    /// For each edge the places of its names.
     ends: Vec<(usize, usize)>,
     needs: Neighbours,
     needed_by: Neighbours,
 }
 
 impl DependencyGraph {
-    /// Makes a graph of names and edges in any order. The ends of an edge need not be among the names; what needs itself
-    /// says nothing.
+    /// Makes a graph of names and edges in any order. The ends of an edge need not be among the names; an
+    /// edge from a name to itself is ignored.
     pub fn new(names: impl IntoIterator<Item = String>, mut edges: Vec<NeedEdge>) -> Self {
         edges.retain(|edge| edge.from != edge.to);
         edges.sort_unstable();
@@ -153,17 +143,15 @@ impl DependencyGraph {
     }
 }
 
-// DOC The groups of a graph, each after those that it needs.
-
-/// Puts the nodes that are marked into groups, each after those that it needs. Of the groups that could come next the one
-/// with the lowest node does. The nodes of a group are in ascending order.
+/// Groups the marked nodes so that each group follows the groups that it needs. Among groups that are ready,
+/// the one with the lowest node comes first.
 fn sequence(needs: &Neighbours, marks: &[bool]) -> Vec<Vec<usize>> {
     let components = components(needs);
     let mut groups: Vec<Vec<usize>> = vec![Vec::new(); components.count];
     for (node, group) in components.of_node.iter().enumerate().filter(|(node, _)| marks[*node]) {
         groups[*group].push(node);
     }
-    // A group that needs another one waits for it.
+    // A group waits for the groups that it needs.
     let mut waiting = Vec::new();
     for (node, group) in components.of_node.iter().enumerate().filter(|(node, _)| marks[*node]) {
         let needed = needs.of(node).iter().filter(|needed| marks[**needed]);
@@ -191,40 +179,31 @@ fn sequence(needs: &Neighbours, marks: &[bool]) -> Vec<Vec<usize>> {
     order.into_iter().map(|group| std::mem::take(&mut groups[group])).collect()
 }
 
-// DOC Strongly connected components, by Tarjan's algorithm with a stack of its own.
-
-/// The component of each node. What a component needs has a lower number than the component.
+/// Strongly connected components. A component needs only components with lower numbers.
 #[derive(Debug)]
 struct Components {
-    /// The number of the component of each node.
     of_node: Vec<usize>,
-    /// The number of components.
     count: usize,
 }
 
-/// A node that is being visited, and the place of its next neighbour.
 struct Visit {
     node: usize,
     next: usize,
 }
 
-/// The known facts while the nodes are visited.
 struct Visitor<'n> {
     needs: &'n Neighbours,
-    /// When each node was met first, counted from 1; 0 of those that were not met.
+    /// Discovery time of each node, from 1; 0 if undiscovered.
     met: Vec<usize>,
-    /// The earliest node in the open component that each node leads to.
+    /// The earliest node of the open component that each node can reach.
     lowest: Vec<usize>,
-    /// The nodes whose component is not known yet.
     open: Vec<usize>,
     clock: usize,
     found: Components,
 }
 
-/// The mark of a node whose component is not known yet.
 const NONE: usize = usize::MAX;
 
-/// Finds the components of a graph.
 fn components(needs: &Neighbours) -> Components {
     let count = needs.count();
     let mut visitor = Visitor {
@@ -271,7 +250,6 @@ impl Visitor<'_> {
         Visit { node, next: 0 }
     }
 
-    /// Ends a component, or tells the node above how far this one leads.
     fn leave(&mut self, node: usize, above: Option<usize>) {
         if self.lowest[node] == self.met[node] {
             while let Some(member) = self.open.pop() {
@@ -288,9 +266,6 @@ impl Visitor<'_> {
     }
 }
 
-// DOC The nodes that are reached from some nodes of a graph.
-
-/// Marks the nodes that are reached from some, these included.
 fn reached(from: impl IntoIterator<Item = usize>, neighbours: &Neighbours) -> Vec<bool> {
     let mut marks = vec![false; neighbours.count()];
     let mut open: Vec<usize> = from.into_iter().collect();
@@ -302,18 +277,13 @@ fn reached(from: impl IntoIterator<Item = usize>, neighbours: &Neighbours) -> Ve
     marks
 }
 
-// DOC The neighbours of each node of a graph, in one direction.
-
-/// The neighbours of each node, without repetition.
 #[derive(Clone, Debug)]
 struct Neighbours {
-    /// Where those of each node begin, and where the last ones end.
     begins: Vec<usize>,
     nodes: Vec<usize>,
 }
 
 impl Neighbours {
-    /// Sorts out pairs of a node and a neighbour; every node is below `count`.
     fn new(count: usize, mut pairs: Vec<(usize, usize)>) -> Self {
         pairs.sort_unstable();
         pairs.dedup();
@@ -327,12 +297,10 @@ impl Neighbours {
         Self { begins, nodes: pairs.into_iter().map(|(_, neighbour)| neighbour).collect() }
     }
 
-    /// Returns the number of nodes.
     fn count(&self) -> usize {
         self.begins.len() - 1
     }
 
-    /// Returns the neighbours of a node, in ascending order.
     fn of(&self, node: usize) -> &[usize] {
         &self.nodes[self.begins[node]..self.begins[node + 1]]
     }

@@ -1,4 +1,5 @@
-//! The answer of an analysis: a row for each patch.
+//! An analysis: the standing of each listed patch on a machine, with each patch directly after its
+//! requirements.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -27,15 +28,15 @@ pub struct AnalysedPatch {
     pub installed: Option<String>,
     /// The current revision, or the one that was named; none if the cross-reference does not have the patch.
     pub current: Option<String>,
-    /// How the two compare.
+    /// The relation of the two.
     pub relation: RevisionRelation,
-    /// Whether it is recommended.
+    /// True if it is recommended.
     pub recommended: FlagOrigin,
-    /// Whether it is about security.
+    /// True if it is about security.
     pub security: FlagOrigin,
-    /// Whether the applied revision was withdrawn, or the current one where none is applied.
+    /// True if the applied revision was withdrawn, or the current one if none is applied.
     pub is_bad: bool,
-    /// Whether the machine lacks it.
+    /// True if the machine lacks it.
     pub is_missing: bool,
     /// The day of the current revision.
     pub date: Option<NaiveDate>,
@@ -47,13 +48,13 @@ pub struct AnalysedPatch {
     pub packages: Vec<String>,
     /// Its requirements: ids, or alternatives (`1-01 | 2-01`).
     pub requires: Vec<String>,
-    /// Its size in bytes, where that is known.
+    /// Its size in bytes, if known.
     pub size: Option<u64>,
-    /// The word for the reboot that it asks for, where that is known.
+    /// The word for the reboot that it asks for, if known.
     pub reboot: Option<String>,
 }
 
-/// How the applied revision compares with the current one.
+/// The relation of the applied revision to the current one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RevisionRelation {
     /// None or a lower one is applied.
@@ -64,7 +65,7 @@ pub enum RevisionRelation {
     Higher,
 }
 
-/// Where a flag of a patch comes from.
+/// The source of a flag of a patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlagOrigin {
     /// The patch does not have it.
@@ -76,7 +77,7 @@ pub enum FlagOrigin {
 }
 
 impl FlagOrigin {
-    /// Tells whether the patch has the flag.
+    /// Returns true if the patch has the flag.
     pub fn is_set(self) -> bool {
         self != Self::None
     }
@@ -93,11 +94,9 @@ impl RevisionRelation {
     }
 }
 
-// DOC The analysis: the listed patches and their order.
-
 /// Lists the patches that are asked for. Nothing depends on the order of the request.
 pub fn analyse(reference: &CrossReference, machine: &MachineFacts, request: &AnalysisRequest) -> Analysis {
-    let question = Question { reference, machine, request };
+    let question = AnalysisQuestion { reference, machine, request };
     let named: Vec<(&str, Option<PatchId>)> =
         request.named.iter().map(|word| (word.as_str(), PatchId::new(word).ok())).collect();
     let mut chosen = of_groups(question);
@@ -108,7 +107,7 @@ pub fn analyse(reference: &CrossReference, machine: &MachineFacts, request: &Ana
             None => unknown.push((*word).to_owned()),
         }
     }
-    let mut candidates: Vec<Candidate<'_>> = chosen.into_values().collect();
+    let mut candidates: Vec<AnalysisCandidate<'_>> = chosen.into_values().collect();
     candidates.sort_by_cached_key(|candidate| (!comes_first(request, candidate), place_in_lists(candidate)));
     if request.with_requirements {
         candidates = RequirementOrder::of(question, candidates);
@@ -116,8 +115,8 @@ pub fn analyse(reference: &CrossReference, machine: &MachineFacts, request: &Ana
     Analysis { patches: candidates.iter().map(|candidate| question.row(candidate)).collect(), unknown }
 }
 
-/// Returns the patches that a machine lacks, by the bytes of their bases: the group `missing`, without anything that narrows
-/// it.
+/// Returns the patches that a machine lacks, by the bytes of their bases: the group `missing`, without
+/// anything that narrows it.
 pub fn missing<'a>(
     reference: &'a CrossReference,
     machine: &'a MachineFacts,
@@ -126,30 +125,28 @@ pub fn missing<'a>(
     current.filter(|patch| is_lacking(machine, patch))
 }
 
-/// Returns the patches of all groups, by base.
-fn of_groups(question: Question<'_>) -> BTreeMap<&str, Candidate<'_>> {
+fn of_groups(question: AnalysisQuestion<'_>) -> BTreeMap<&str, AnalysisCandidate<'_>> {
     let known = question.reference.bases().map(|(base, _)| base);
     let foreign = question.machine.all_installed().map(PatchId::base);
     let bases: HashSet<&str> = known.chain(foreign).collect();
     let candidates = bases.into_iter().map(|base| question.candidate(base));
-    let is_asked_for = |candidate: &Candidate<'_>| {
+    let is_asked_for = |candidate: &AnalysisCandidate<'_>| {
         question.request.groups.iter().any(|group| question.is_in(*group, candidate))
             && question.fits(candidate)
             && !question.is_unwanted(candidate)
     };
     let listed = candidates.filter(is_asked_for).map(|candidate| {
         let brings_requirements = question.brings_requirements(&candidate);
-        (candidate.base, Candidate { brings_requirements, ..candidate })
+        (candidate.base, AnalysisCandidate { brings_requirements, ..candidate })
     });
     listed.collect()
 }
 
-/// Returns the patch that a word names: a base, or an id that the cross-reference has or that is applied.
 fn named_candidate<'a>(
-    question: Question<'a>,
+    question: AnalysisQuestion<'a>,
     word: &'a str,
     id: Option<&'a PatchId>,
-) -> Option<Candidate<'a>> {
+) -> Option<AnalysisCandidate<'a>> {
     let candidate = question.candidate(word);
     if candidate.patch.is_some() || candidate.installed.is_some() {
         return Some(candidate);
@@ -159,71 +156,60 @@ fn named_candidate<'a>(
     (candidate.patch.is_some() || is_applied).then_some(candidate)
 }
 
-fn comes_first(request: &AnalysisRequest, candidate: &Candidate<'_>) -> bool {
+fn comes_first(request: &AnalysisRequest, candidate: &AnalysisCandidate<'_>) -> bool {
     candidate
         .patch
         .is_some_and(|patch| patch.packages.iter().any(|package| request.first.contains(&package.name)))
 }
 
-/// Returns the place of a base in lists: that of its ids.
-fn place_in_lists(candidate: &Candidate<'_>) -> Option<PatchId> {
+/// The key by which lists are sorted: bases compare as ids do.
+fn place_in_lists(candidate: &AnalysisCandidate<'_>) -> Option<PatchId> {
     let shown = candidate.patch.map(|patch| &patch.id).or(candidate.installed)?;
     PatchId::new(&format!("{}-0", shown.base())).ok()
 }
 
-// DOC The standing of one patch on a machine: the questions that define the groups.
-
-/// The synopsis of an applied patch that the cross-reference does not have.
 const NOT_FOUND: &str = "NOT FOUND IN CROSS REFERENCE FILE!";
 
-/// The question and what it is asked about.
 #[derive(Clone, Copy)]
-pub(super) struct Question<'a> {
-    pub(super) reference: &'a CrossReference,
-    pub(super) machine: &'a MachineFacts,
-    pub(super) request: &'a AnalysisRequest,
+struct AnalysisQuestion<'a> {
+    reference: &'a CrossReference,
+    machine: &'a MachineFacts,
+    request: &'a AnalysisRequest,
 }
 
-/// A base of the cross-reference, of the machine, or of both.
 #[derive(Clone, Copy)]
-pub(super) struct Candidate<'a> {
-    pub(super) base: &'a str,
-    /// The revision that counts: the current one, or the one that was named.
-    pub(super) patch: Option<&'a ReferencePatch>,
-    pub(super) known: Option<&'a KnownBase>,
-    pub(super) installed: Option<&'a PatchId>,
-    /// Whether its missing requirements are listed with it.
-    pub(super) brings_requirements: bool,
+struct AnalysisCandidate<'a> {
+    base: &'a str,
+    /// The current revision, or the revision that the request names.
+    patch: Option<&'a ReferencePatch>,
+    known: Option<&'a KnownBase>,
+    installed: Option<&'a PatchId>,
+    brings_requirements: bool,
 }
 
-impl<'a> Question<'a> {
-    /// Returns a base with what is known of it.
-    pub(super) fn candidate(self, base: &'a str) -> Candidate<'a> {
+impl<'a> AnalysisQuestion<'a> {
+    fn candidate(self, base: &'a str) -> AnalysisCandidate<'a> {
         let known = self.reference.base(base);
         let patch = known.and_then(KnownBase::current);
         let installed = self.machine.installed(base);
-        Candidate { base, patch, known, installed, brings_requirements: true }
+        AnalysisCandidate { base, patch, known, installed, brings_requirements: true }
     }
 
-    /// Returns the same with a certain revision as the one that counts.
-    pub(super) fn candidate_of(self, id: &'a PatchId) -> Candidate<'a> {
+    fn candidate_of(self, id: &'a PatchId) -> AnalysisCandidate<'a> {
         let candidate = self.candidate(id.base());
-        Candidate { patch: candidate.known.and_then(|known| known.revision(id)), ..candidate }
+        AnalysisCandidate { patch: candidate.known.and_then(|known| known.revision(id)), ..candidate }
     }
 
-    /// Tells whether the machine lacks the patch: it is in use, for a package that is there, and neither this revision
-    /// nor a later one nor a patch that contains it is applied.
-    pub(super) fn is_missing(self, candidate: &Candidate<'a>) -> bool {
+    fn is_missing(self, candidate: &AnalysisCandidate<'a>) -> bool {
         candidate.patch.is_some_and(|patch| is_lacking(self.machine, patch))
     }
 
-    fn is_bad(self, candidate: &Candidate<'a>) -> bool {
+    fn is_bad(self, candidate: &AnalysisCandidate<'a>) -> bool {
         let (Some(installed), Some(known)) = (candidate.installed, candidate.known) else { return false };
         known.revision(installed).is_some_and(|patch| patch.is_bad) && !self.machine.obsoletes(installed)
     }
 
-    /// Tells whether the patch is in a group.
-    pub(super) fn is_in(self, group: Group, candidate: &Candidate<'a>) -> bool {
+    fn is_in(self, group: Group, candidate: &AnalysisCandidate<'a>) -> bool {
         let is_installed = candidate.installed.is_some();
         let is_of_kind = match group.kind {
             GroupKind::Missing => self.is_missing(candidate),
@@ -247,13 +233,12 @@ impl<'a> Question<'a> {
             }
     }
 
-    /// Tells whether the patch is left out of everything.
-    pub(super) fn is_unwanted(self, candidate: &Candidate<'a>) -> bool {
+    fn is_unwanted(self, candidate: &AnalysisCandidate<'a>) -> bool {
         candidate.patch.is_some_and(|patch| self.request.unwanted.iter().any(|unwanted| unwanted.is(patch)))
     }
 
-    /// Tells whether synopsis and age are as groups want them. A patch without a date is older than any other.
-    pub(super) fn fits(self, candidate: &Candidate<'a>) -> bool {
+    /// Matches synopsis and age. A patch without a date counts as older than any other.
+    fn fits(self, candidate: &AnalysisCandidate<'a>) -> bool {
         let synopsis = candidate.patch.map_or(NOT_FOUND, |patch| patch.synopsis.as_str());
         let age = self.age(candidate).unwrap_or(u32::MAX);
         self.request.patterns.iter().all(|pattern| pattern.fits(synopsis))
@@ -261,30 +246,27 @@ impl<'a> Question<'a> {
             && self.request.max_age.is_none_or(|most| age <= most)
     }
 
-    /// Tells whether what the patch requires is listed with it: of a group only with what is listed because it is
-    /// missing.
-    pub(super) fn brings_requirements(self, candidate: &Candidate<'a>) -> bool {
+    fn brings_requirements(self, candidate: &AnalysisCandidate<'a>) -> bool {
         let of_missing = self.request.groups.iter().filter(|group| group.kind == GroupKind::Missing);
         of_missing.into_iter().any(|group| self.is_in(*group, candidate))
     }
 
-    fn age(self, candidate: &Candidate<'a>) -> Option<u32> {
+    fn age(self, candidate: &AnalysisCandidate<'a>) -> Option<u32> {
         let days = self.request.today.signed_duration_since(candidate.patch?.date?).num_days();
         Some(u32::try_from(days.max(0)).unwrap_or(u32::MAX))
     }
 
-    fn recommended(self, candidate: &Candidate<'a>) -> FlagOrigin {
+    fn recommended(self, candidate: &AnalysisCandidate<'a>) -> FlagOrigin {
         let is_known = candidate.known.is_some_and(|known| known.is_recommended);
         origin(is_known, self.request.recommended.contains(candidate.base))
     }
 
-    fn security(self, candidate: &Candidate<'a>) -> FlagOrigin {
+    fn security(self, candidate: &AnalysisCandidate<'a>) -> FlagOrigin {
         let is_known = candidate.patch.is_some_and(|patch| patch.is_security);
         origin(is_known, self.request.security.contains(candidate.base))
     }
 
-    /// Returns the row of a patch.
-    pub(super) fn row(self, candidate: &Candidate<'a>) -> AnalysedPatch {
+    fn row(self, candidate: &AnalysisCandidate<'a>) -> AnalysedPatch {
         let patch = candidate.patch;
         let is_bad = match (candidate.installed, candidate.known) {
             (Some(installed), Some(known)) => known.revision(installed).is_some_and(|patch| patch.is_bad),
@@ -314,9 +296,9 @@ impl<'a> Question<'a> {
     }
 }
 
-/// Tells whether a machine lacks a patch: it is in use, for a package that is there, and neither this revision nor a later one
-/// nor a patch that contains it is applied.
-pub(super) fn is_lacking(machine: &MachineFacts, patch: &ReferencePatch) -> bool {
+/// True if the patch is in use and for an installed package, and the machine has neither this revision nor a
+/// later one nor a patch that contains it.
+fn is_lacking(machine: &MachineFacts, patch: &ReferencePatch) -> bool {
     !patch.is_out_of_use()
         && machine.installed(patch.id.base()).is_none_or(|installed| *installed < patch.id)
         && !machine.obsoletes(&patch.id)
@@ -331,7 +313,7 @@ fn origin(is_known: bool, is_given: bool) -> FlagOrigin {
     }
 }
 
-fn relation(candidate: &Candidate<'_>) -> RevisionRelation {
+fn relation(candidate: &AnalysisCandidate<'_>) -> RevisionRelation {
     match (candidate.installed, candidate.patch) {
         (None, _) => RevisionRelation::Lower,
         (Some(installed), Some(patch)) if *installed < patch.id => RevisionRelation::Lower,
@@ -344,29 +326,26 @@ fn alternatives(ids: &[PatchId]) -> String {
     ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ")
 }
 
-// DOC The order of a list: each patch directly after its requirements.
-
-/// The order in which patches are listed.
-pub(super) struct RequirementOrder<'a> {
-    question: Question<'a>,
-    /// The patches that are listed by themselves, by base.
-    listed: HashMap<&'a str, Candidate<'a>>,
-    /// The bases whose turn has come; a circle of requirements ends at one.
+struct RequirementOrder<'a> {
+    question: AnalysisQuestion<'a>,
+    listed: HashMap<&'a str, AnalysisCandidate<'a>>,
+    /// Bases already visited. A cycle of requirements ends at one of them.
     begun: HashSet<&'a str>,
-    ordered: Vec<Candidate<'a>>,
+    ordered: Vec<AnalysisCandidate<'a>>,
 }
 
-/// A patch whose requirements are being looked at.
 struct Turn<'a> {
-    candidate: Candidate<'a>,
-    /// Its requirements that are listed before it, the first one last.
-    before: Vec<Candidate<'a>>,
+    candidate: AnalysisCandidate<'a>,
+    /// Missing requirements, in reverse order.
+    before: Vec<AnalysisCandidate<'a>>,
 }
 
 impl<'a> RequirementOrder<'a> {
-    /// Puts patches, which come in the order of a list, after their requirements. Missing requirements that are not in
-    /// the list join it if the patch brings them.
-    pub(super) fn of(question: Question<'a>, candidates: Vec<Candidate<'a>>) -> Vec<Candidate<'a>> {
+    /// Sorts patches after their requirements and adds missing requirements where the patch pulls them in.
+    fn of(
+        question: AnalysisQuestion<'a>,
+        candidates: Vec<AnalysisCandidate<'a>>,
+    ) -> Vec<AnalysisCandidate<'a>> {
         let listed = candidates.iter().map(|candidate| (candidate.base, *candidate)).collect();
         let mut order = Self { question, listed, begun: HashSet::new(), ordered: Vec::new() };
         for candidate in candidates {
@@ -375,9 +354,8 @@ impl<'a> RequirementOrder<'a> {
         order.ordered
     }
 
-    /// Takes a patch and everything it needs, depth first. Chains may have any length, so they are followed without
-    /// recursion.
-    fn take(&mut self, candidate: Candidate<'a>) {
+    /// Depth-first, with an explicit stack: chains may have any length.
+    fn take(&mut self, candidate: AnalysisCandidate<'a>) {
         let mut turns: Vec<Turn<'a>> = self.begin(candidate).into_iter().collect();
         while let Some(turn) = turns.last_mut() {
             match turn.before.pop() {
@@ -387,7 +365,7 @@ impl<'a> RequirementOrder<'a> {
         }
     }
 
-    fn begin(&mut self, candidate: Candidate<'a>) -> Option<Turn<'a>> {
+    fn begin(&mut self, candidate: AnalysisCandidate<'a>) -> Option<Turn<'a>> {
         self.begun.insert(candidate.base).then(|| {
             let mut before = self.requirements(&candidate);
             before.reverse();
@@ -395,9 +373,8 @@ impl<'a> RequirementOrder<'a> {
         })
     }
 
-    /// Returns the patches that have to come before this one: for each requirement that is not met the first alternative
-    /// that the machine lacks, or what took its place.
-    fn requirements(&self, candidate: &Candidate<'a>) -> Vec<Candidate<'a>> {
+    /// For each unmet requirement, the first alternative that the machine lacks, or its replacement.
+    fn requirements(&self, candidate: &AnalysisCandidate<'a>) -> Vec<AnalysisCandidate<'a>> {
         let Some(patch) = candidate.patch else { return Vec::new() };
         let machine = self.question.machine;
         let mut found = Vec::new();
@@ -416,8 +393,7 @@ impl<'a> RequirementOrder<'a> {
         found
     }
 
-    /// Returns the patch of this base, if the machine lacks it and it is wanted, by itself or for another one.
-    fn lacking(&self, base: &'a str, for_whom: &Candidate<'a>) -> Option<Candidate<'a>> {
+    fn lacking(&self, base: &'a str, for_whom: &AnalysisCandidate<'a>) -> Option<AnalysisCandidate<'a>> {
         let listed = self.listed.get(base).copied();
         let candidate =
             listed.or_else(|| for_whom.brings_requirements.then(|| self.question.candidate(base)))?;

@@ -1,4 +1,4 @@
-//! The index of a depot as a cross-reference.
+//! Conversions between the index of a depot, the lines of a `patchdiag.xref`, and a cross-reference.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,6 @@ use patchadm_svr4::patch::PatchId;
 
 use super::reference::{CrossReference, ReferencePackage, ReferencePatch};
 
-/// The properties that ask for a reboot.
 const REBOOTS: [&str; 4] = ["reconfigimmediate", "rebootimmediate", "reconfigafter", "rebootafter"];
 
 /// Takes the patches of an index as a cross-reference.
@@ -44,34 +43,27 @@ fn patch_of(id: &PatchId, patch: &DepotPatch, next: Option<&PatchId>) -> Referen
     }
 }
 
-/// Returns the patches of a requirement, `1-01 | 2-01`.
 pub(super) fn alternatives(entry: &str) -> Vec<PatchId> {
     entry.split('|').filter_map(|id| PatchId::new(id.trim()).ok()).collect()
 }
 
-/// Returns the day of a date of the index.
 pub(super) fn day(date: &str) -> Option<NaiveDate> {
     DateTime::parse_from_rfc3339(date).ok().map(|date| date.to_utc().date_naive())
 }
 
-// DOC The patches of a depot that another one of it contains, and the next one in each chain.
-// DOC
-// DOC A patch that was withdrawn contains nothing: it must not replace another one.
+// A patch that was withdrawn contains nothing, because it must not replace another one.
 
-/// The flag of a patch that should not be applied.
 const WITHDRAWN: &str = "withdrawn";
 
-/// The chains of patches that contain each other.
-pub(super) struct DepotChain<'a> {
-    /// The patches in use, with their ids, in order.
+struct DepotChain<'a> {
     entries: Vec<(PatchId, &'a DepotPatch)>,
     in_use: BTreeSet<PatchId>,
-    /// By base what patches say that they obsolete, with who says it.
+    /// For each base: obsoleted revision, and the patch that obsoletes it.
     obsoleted: BTreeMap<String, Vec<(PatchId, PatchId)>>,
 }
 
 impl<'a> DepotChain<'a> {
-    pub(super) fn of(index: &'a DepotIndex) -> Self {
+    fn of(index: &'a DepotIndex) -> Self {
         let entries: Vec<(PatchId, &DepotPatch)> =
             index.patches().filter_map(|patch| Some((PatchId::new(&patch.id).ok()?, patch))).collect();
         let mut chain = Self { entries: Vec::new(), in_use: BTreeSet::new(), obsoleted: BTreeMap::new() };
@@ -88,13 +80,12 @@ impl<'a> DepotChain<'a> {
         chain
     }
 
-    /// Returns all patches, in the order of their ids.
-    pub(super) fn entries(&self) -> &[(PatchId, &'a DepotPatch)] {
+    fn entries(&self) -> &[(PatchId, &'a DepotPatch)] {
         &self.entries
     }
 
-    /// Returns the patch that is next to contain this one: its next revision, else the first one that obsoletes it.
-    pub(super) fn next(&self, id: &PatchId) -> Option<&PatchId> {
+    /// The next patch that contains this one: its next revision, else the first patch that obsoletes it.
+    fn next(&self, id: &PatchId) -> Option<&PatchId> {
         let later = self.in_use.range(id.clone()..).find(|other| *other != id);
         later.filter(|other| other.same_base(id)).or_else(|| {
             let obsoleted = self.obsoleted.get(id.base())?;
@@ -103,14 +94,10 @@ impl<'a> DepotChain<'a> {
     }
 }
 
-/// Tells whether the depot's maintainer withdrew the patch.
 pub(super) fn is_withdrawn(patch: &DepotPatch) -> bool {
     patch.has_flag(WITHDRAWN)
 }
 
-// DOC The lines of a `patchdiag.xref` as a cross-reference.
-
-/// The release of patches that are for none.
 const UNBUNDLED: &str = "Unbundled";
 
 /// Takes the lines of a file as a cross-reference, in their order.
@@ -141,15 +128,13 @@ fn patch_of_line(line: &PatchdiagLine) -> ReferencePatch {
     }
 }
 
-/// Returns the day in the calendar; none for February 30.
+/// `None` for dates such as February 30.
 fn calendar_day(date: PatchdiagDate) -> Option<NaiveDate> {
     NaiveDate::from_ymd_opt(i32::from(date.year), u32::from(date.month), u32::from(date.day))
 }
 
-// DOC The index of a depot as the lines of a `patchdiag.xref`.
-// DOC
-// DOC The format knows six digits and two for an id, one day in a century, and no alternatives: patches with other ids are
-// DOC left out and counted, and of alternatives the first one is written.
+// The format has six digits and two for an id, one day in a century, and no alternatives. Patches with other
+// ids are left out and counted, and the first of several alternatives is written.
 
 /// A cross-reference made of an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,8 +145,8 @@ pub struct DepotCrossReference {
     pub left_out: usize,
 }
 
-/// Makes the cross-reference of an index. `releases` has the release of the system (`PATCH_OSRELEASE`, as `5.10`) of
-/// patches that name one.
+/// Makes the cross-reference of an index. `releases` has the release of the system (`PATCH_OSRELEASE`, as
+/// `5.10`) of patches that name one.
 pub fn to_patchdiag(index: &DepotIndex, releases: &BTreeMap<PatchId, String>) -> DepotCrossReference {
     let chain = DepotChain::of(index);
     let fitting = chain.entries().iter().filter(|(id, _)| fits(id));
@@ -174,7 +159,6 @@ pub fn to_patchdiag(index: &DepotIndex, releases: &BTreeMap<PatchId, String>) ->
     DepotCrossReference { file: Patchdiag { as_of: date(index.date.date_naive()), lines }, left_out }
 }
 
-/// Tells whether the format can hold an id.
 fn fits(id: &PatchId) -> bool {
     let are_digits =
         |text: &str, number| text.len() == number && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -215,7 +199,7 @@ fn line_of(id: &PatchId, patch: &DepotPatch, next: Option<&PatchId>, release: Op
     }
 }
 
-/// Returns the release as the format names it: `5.10` is `10`.
+/// `5.10` becomes `10`.
 fn os_of(release: Option<&str>, is_x86: bool) -> String {
     let minor = release.and_then(|release| release.trim().strip_prefix("5."));
     let is_release =
@@ -226,7 +210,7 @@ fn os_of(release: Option<&str>, is_x86: bool) -> String {
     }
 }
 
-/// Returns a word without what ends items, fields and lines.
+/// Removes the characters that separate items, fields and lines.
 fn item(text: &str) -> String {
     text.chars().filter(|letter| !matches!(letter, ';' | '|' | '\n' | '\r')).collect()
 }
@@ -240,7 +224,7 @@ fn in_digits(id: &PatchId) -> bool {
     id.base().bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Returns a day, within the century of the format.
+/// `None` outside the century that the format can express.
 fn date(day: NaiveDate) -> Option<PatchdiagDate> {
     let year = u16::try_from(day.year()).ok().filter(|year| (1951..=2050).contains(year))?;
     let (month, day) = (u8::try_from(day.month()).ok()?, u8::try_from(day.day()).ok()?);

@@ -6,9 +6,11 @@
 //! index of a depot ┘                     ├──► analyse ──► Analysis: a row for each patch, in the order to apply them
 //! packages, applied patches ► MachineFacts ┘
 //! ```
-//! Everything here is pure: no file is opened, no clock is read. The rules are those of Patch Check Advanced, so
-//! administrators know such lists. Deliberate differences: a patch comes once, a foreign patch keeps its name, and an
-//! installed patch obsoletes what it says and lower revisions, not later ones, also of its own base.
+//!
+//! Everything here is pure: no file is opened, no clock is read. The rules are those of Patch Check Advanced,
+//! so administrators know such lists. Deliberate differences: a patch comes once, a foreign patch keeps its
+//! name, and an installed patch obsoletes only the patches that it names and their lower revisions, also of
+//! its own base.
 
 mod analysis;
 mod conversion;

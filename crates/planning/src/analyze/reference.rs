@@ -1,4 +1,4 @@
-//! The information of a cross-reference on one patch revision, from any source.
+//! A cross-reference: all known patches, base by base, from any source.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -10,31 +10,31 @@ use patchadm_svr4::patch::PatchId;
 pub struct ReferencePatch {
     /// The patch.
     pub id: PatchId,
-    /// The day of the patch, where it is known.
+    /// The day of the patch, if known.
     pub date: Option<NaiveDate>,
-    /// Whether it is recommended.
+    /// True if it is recommended.
     pub is_recommended: bool,
-    /// Whether it is about security.
+    /// True if it is about security.
     pub is_security: bool,
-    /// Whether another patch, or a later revision, contains it.
+    /// True if another patch, or a later revision, contains it.
     pub is_obsolete: bool,
-    /// Whether it was withdrawn.
+    /// True if it was withdrawn.
     pub is_bad: bool,
-    /// Whether it is for no release of the system.
+    /// True if it is for no release of the system.
     pub is_unbundled: bool,
-    /// The architectures that hold for packages without one of their own.
+    /// The architectures of packages without one of their own.
     pub archs: Vec<String>,
-    /// The packages that it is for; it applies where one of them is installed.
+    /// The packages that it is for; it applies if one of them is installed.
     pub packages: Vec<ReferencePackage>,
     /// Its requirements: for each entry one patch or a later revision of it.
     pub requires: Vec<Vec<PatchId>>,
-    /// The patch that contains it, where that is told.
+    /// The patch that contains it, if known.
     pub obsoleted_by: Option<PatchId>,
     /// One line about it.
     pub synopsis: String,
-    /// Its size in bytes, where that is told.
+    /// Its size in bytes, if known.
     pub size: Option<u64>,
-    /// The word for the reboot that it asks for, where that is told.
+    /// The word for the reboot that it asks for, if known.
     pub reboot: Option<String>,
 }
 
@@ -45,17 +45,15 @@ pub struct ReferencePackage {
     pub name: String,
     /// The version, byte by byte.
     pub version: String,
-    /// The architecture, or `None` where those of the patch hold.
+    /// The architecture, or `None` if those of the patch apply.
     pub arch: Option<String>,
 }
 
 impl ReferencePatch {
-    /// Tells whether it should no longer be applied.
     pub(super) fn is_out_of_use(&self) -> bool {
         self.is_obsolete || self.is_bad
     }
 
-    /// The patch and what it requires, as a line in a test says it.
     #[cfg(test)]
     pub(super) fn made_up(id: &str, requires: &[&str]) -> Self {
         let id = PatchId::new(id).unwrap();
@@ -78,11 +76,9 @@ impl ReferencePatch {
     }
 }
 
-// DOC All patches of a cross-reference, base by base: the current revision of each.
-// DOC
-// DOC The lines are taken in their order. The last one of a base counts, but one that is out of use never replaces one
-// DOC that is in use. A base stays recommended once a revision that counted was, and hands that on to the patch that
-// DOC contains it.
+// The lines are taken in their order. The last one of a base counts, but one that is out of use never
+// replaces one in use. A base stays recommended once a counted revision was, and hands that on to the patch
+// that contains it.
 
 /// The patches of a cross-reference.
 #[derive(Clone, Debug, Default)]
@@ -91,24 +87,19 @@ pub struct CrossReference {
     bases: BTreeMap<String, KnownBase>,
 }
 
-/// The revisions of a base.
 #[derive(Clone, Debug)]
 pub(super) struct KnownBase {
-    /// All revisions, in the order of the lines.
     revisions: Vec<ReferencePatch>,
-    /// The place of the current one among them.
     current: usize,
-    /// Whether the base is recommended, by a revision or by a patch that it contains.
+    /// Set by a revision or by a patch that the base contains.
     pub(super) is_recommended: bool,
 }
 
 impl KnownBase {
-    /// Returns the revision that counts; there is always one.
     pub(super) fn current(&self) -> Option<&ReferencePatch> {
         self.revisions.get(self.current)
     }
 
-    /// Returns the line about a revision, the last one where there are several.
     pub(super) fn revision(&self, id: &PatchId) -> Option<&ReferencePatch> {
         self.revisions.iter().rev().find(|patch| patch.id == *id)
     }
@@ -136,12 +127,12 @@ impl CrossReference {
         all
     }
 
-    /// Returns the day of the cross-reference, where it is known.
+    /// Returns the day of the cross-reference, if known.
     pub fn as_of(&self) -> Option<NaiveDate> {
         self.as_of
     }
 
-    /// Returns what is told of a revision.
+    /// Returns the facts about a revision.
     pub fn patch(&self, id: &PatchId) -> Option<&ReferencePatch> {
         self.base(id.base())?.revision(id)
     }
@@ -152,18 +143,16 @@ impl CrossReference {
         current.flat_map(|patch| &patch.packages).map(|package| package.name.as_str())
     }
 
-    /// Returns all bases, in the order of their bytes.
     pub(super) fn bases(&self) -> impl Iterator<Item = (&str, &KnownBase)> {
         self.bases.iter().map(|(base, known)| (base.as_str(), known))
     }
 
-    /// Returns the known facts about a base.
     pub(super) fn base(&self, base: &str) -> Option<&KnownBase> {
         self.bases.get(base)
     }
 
-    /// Returns the patch that took the place of this one: itself, or the end of the chain of those that contain it. None
-    /// where the chain leads out of the cross-reference or in a circle.
+    /// The patch itself, or the last patch in the chain of patches that contain it. `None` if the chain
+    /// leaves the cross-reference or is a cycle.
     pub(super) fn in_place_of<'a>(&'a self, id: &'a PatchId) -> Option<(&'a PatchId, &'a KnownBase)> {
         let (mut id, mut seen) = (id, HashSet::new());
         loop {

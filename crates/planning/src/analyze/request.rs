@@ -9,7 +9,6 @@ use regex::Regex;
 
 use super::reference::ReferencePatch;
 
-/// The longest pattern, in bytes.
 const LONGEST_PATTERN: usize = 4096;
 
 /// The request.
@@ -31,7 +30,7 @@ pub struct AnalysisRequest {
     pub recommended: HashSet<String>,
     /// The bases that count as security patches.
     pub security: HashSet<String>,
-    /// Whether the missing requirements of what is listed are listed, too.
+    /// True if missing requirements of listed patches are listed, too.
     pub with_requirements: bool,
     /// The packages whose patches come first.
     pub first: Vec<String>,
@@ -56,7 +55,6 @@ pub enum RequestError {
 #[derive(Clone, Debug)]
 pub struct SynopsisPattern {
     regex: Regex,
-    /// Whether it must not fit.
     is_negated: bool,
 }
 
@@ -78,7 +76,7 @@ impl SynopsisPattern {
         Ok(Self { regex: regex(pattern)?, is_negated })
     }
 
-    /// Tells whether a synopsis fits.
+    /// Returns true if a synopsis fits.
     pub fn fits(&self, synopsis: &str) -> bool {
         self.regex.is_match(synopsis) != self.is_negated
     }
@@ -113,13 +111,11 @@ fn regex(pattern: &str) -> Result<Regex, RequestError> {
     if pattern.len() > LONGEST_PATTERN {
         return Err(wrong(format!("it is longer than {LONGEST_PATTERN} bytes")));
     }
-    // The last line of the error says what is wrong; those before it draw where.
+    // The last line of the error names the fault; the lines before it draw its position.
     let last =
         |text: String| text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
     Regex::new(pattern).map_err(|error| wrong(last(error.to_string())))
 }
-
-// DOC The groups of patches that can be listed.
 
 /// A group, perhaps narrowed to recommended patches, to those about security, or to either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -128,7 +124,6 @@ pub struct Group {
     pub(super) narrowed: Narrowing,
 }
 
-/// The patches of a group, before it is narrowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum GroupKind {
     /// In use, for this machine, and not applied in this revision or a later one.
@@ -147,7 +142,6 @@ pub(super) enum GroupKind {
     Obsolete,
 }
 
-/// The flags that patches of a group must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Narrowing {
     None,
@@ -161,7 +155,7 @@ pub(super) enum Narrowing {
 #[error("<{0}> is neither a group of patches nor a patch")]
 pub struct GroupError(pub String);
 
-/// The groups with their names; the first letters of the first six are short forms.
+/// The first letters of the first six names are short forms.
 const KINDS: [(&str, GroupKind); 7] = [
     ("missing", GroupKind::Missing),
     ("installed", GroupKind::Installed),
@@ -179,7 +173,6 @@ const NARROWINGS: [(&str, Narrowing); 4] = [
     ("rs", Narrowing::Either),
 ];
 
-/// Names of groups that are narrowed ones.
 const OTHER_NAMES: [(&str, &str); 2] = [("security", "missings"), ("recommended", "missingr")];
 
 impl Group {

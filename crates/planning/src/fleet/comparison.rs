@@ -1,4 +1,4 @@
-//! Two hosts held against each other: the patches and packages in which they differ.
+//! Comparisons: of two hosts by patches and packages, and of a report with an earlier one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ pub struct HostComparison {
     pub patches: Vec<BaseDifference>,
     /// The number of bases of which both have the same revision.
     pub same_patches: usize,
-    /// The packages in which they differ; `None` where an inventory does not list them.
+    /// The packages in which they differ; `None` if an inventory does not list them.
     pub packages: Option<Vec<PackageDifference>>,
 }
 
@@ -64,7 +64,6 @@ pub fn compare_hosts(first: &FleetHost, second: &FleetHost) -> HostComparison {
     comparison
 }
 
-/// Returns the highest applied revision of each base.
 fn highest(inventory: &Inventory) -> BTreeMap<&str, &PatchId> {
     let mut highest: BTreeMap<&str, &PatchId> = BTreeMap::new();
     for patch in inventory.patches.iter().filter(|patch| patch.standing.is_applied()) {
@@ -97,12 +96,10 @@ fn different_packages(
     differs.map(difference).collect()
 }
 
-// DOC What changed since the report before.
-
-/// A patch with the hosts that something is told of.
+/// A patch, package or run, with the hosts concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PatchOnHosts {
-    /// The patch; of findings the patch, package or run.
+    /// The patch; in findings the patch, package or run.
     pub about: String,
     /// The hosts.
     pub hosts: Vec<String>,
@@ -115,7 +112,7 @@ pub struct FleetChanges {
     pub common: usize,
     /// The hosts that are new.
     pub new_hosts: Vec<String>,
-    /// The hosts that are in the report before alone.
+    /// The hosts that only the earlier report has.
     pub gone_hosts: Vec<String>,
     /// The patches that hosts have now and did not have.
     pub applied: Vec<PatchOnHosts>,
@@ -125,16 +122,14 @@ pub struct FleetChanges {
     pub lacking: Vec<PatchOnHosts>,
     /// The patches that hosts lacked and no longer lack.
     pub no_longer_lacking: Vec<PatchOnHosts>,
-    /// What needs attention now and did not, by its kind.
+    /// The findings that are new, by kind.
     pub new_findings: BTreeMap<String, Vec<PatchOnHosts>>,
-    /// What needed attention and no longer does, by its kind.
+    /// The findings that have ended, by kind.
     pub ended_findings: BTreeMap<String, Vec<PatchOnHosts>>,
 }
 
-/// The hosts by what something is told of.
 type Gathered = BTreeMap<String, Vec<String>>;
 
-/// A difference of two lists of one host, gathered.
 #[derive(Default)]
 struct Gathering {
     more: Gathered,
@@ -162,7 +157,7 @@ fn listed(gathered: Gathered) -> Vec<PatchOnHosts> {
 }
 
 impl FleetChanges {
-    /// Compares a report with the one before.
+    /// Compares a report with an earlier one.
     pub fn since(past: &PastReport, report: &FleetReport<'_>) -> Self {
         let mut changes = Self::default();
         let (mut applied, mut lacking) = (Gathering::default(), Gathering::default());
@@ -195,7 +190,7 @@ impl FleetChanges {
         changes
     }
 
-    /// Tells whether the reports have no host in common, though both have some.
+    /// Returns true if the reports have no host in common, though both have some.
     pub fn is_of_another_fleet(&self) -> bool {
         self.common == 0 && !self.new_hosts.is_empty() && !self.gone_hosts.is_empty()
     }
@@ -205,7 +200,6 @@ fn texts(list: &[String]) -> impl Iterator<Item = &str> {
     list.iter().map(String::as_str)
 }
 
-/// Gathers the findings of a host that are new, and those that ended.
 fn compare_findings(
     (new, ended): (&mut BTreeMap<String, Gathered>, &mut BTreeMap<String, Gathered>),
     host: &str,
@@ -221,23 +215,20 @@ fn compare_findings(
     before.difference(now).for_each(|finding| gather(ended, finding));
 }
 
-// DOC The report before: what its JSON document tells of hosts.
-
-/// The schema that is read.
 const SCHEMA: &str = "patchadm/1";
 
-/// A report that was made before.
+/// An earlier report.
 #[derive(Clone, Debug, Default)]
 pub struct PastReport {
-    /// When it was made.
+    /// The time of the report.
     pub at: Option<String>,
-    /// What its hosts were compared with.
+    /// The name of the reference that its hosts were compared with.
     pub compared_with: String,
     /// Its hosts, by their names.
     pub hosts: BTreeMap<String, PastHost>,
 }
 
-/// A host of that report.
+/// A host of an earlier report.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct PastHost {
     host: String,
@@ -245,24 +236,24 @@ pub struct PastHost {
     pub patches: Vec<String>,
     /// The patches that it lacked.
     pub lacks: Vec<String>,
-    /// What needed attention there.
+    /// Its findings.
     #[serde(default)]
     pub findings: Vec<PastFinding>,
 }
 
-/// What needed attention.
+/// A finding of an earlier report.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub struct PastFinding {
     /// The word for its kind.
     pub kind: String,
-    /// What it was about.
+    /// The patch, package or run concerned.
     pub about: String,
 }
 
-/// The reason a document is no report of before.
+/// The reason a document is no earlier report.
 #[derive(Debug, thiserror::Error)]
 pub enum PastReportError {
-    /// No JSON, or cut short, or a field is not what it should be.
+    /// It is not JSON, is cut short, or has an invalid field.
     #[error("it is no document of `patchadm report --json`: {0}")]
     Form(#[from] serde_json::Error),
     /// Another schema.
@@ -271,7 +262,7 @@ pub enum PastReportError {
     /// The document of another command.
     #[error("it is a document of <{0}>, not of report")]
     Command(String),
-    /// A report that came to no answer.
+    /// A report without a result.
     #[error("it has no hosts: that report had failed")]
     Failed,
 }

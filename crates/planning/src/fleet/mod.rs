@@ -1,13 +1,15 @@
-//! Many hosts: who has which patches, who lacks which, and what needs attention.
+//! Many hosts: the patches that each has and lacks, and the findings that need attention.
 //!
 //! ```text
 //! list --json of each host ──► InventoryReader ──► Inventory ──┐
 //!                                                              ├──► Fleet ──► FleetReport ──► HostComparison
-//! index of a depot, where one is named ► CrossReference ───────┘                   │
-//! the report before ──► PastReport ────────────────────────────────────────────────┴────────► FleetChanges
+//! index of a depot, if one is named ──► CrossReference ────────┘                   │
+//! the earlier report ──► PastReport ───────────────────────────────────────────────┴────────► FleetChanges
 //! ```
+//!
 //! Everything here is pure: no file is opened, no clock is read. A host lacks a patch by the rules of
-//! [`analyze`](crate::analyze), against the index of a depot, or against the newest that any host has.
+//! [`analyze`](crate::analyze), against the index of a depot, or against the newest patches that any host
+//! has.
 
 mod comparison;
 mod cyclonedx;

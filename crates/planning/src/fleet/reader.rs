@@ -1,7 +1,7 @@
-//! Reads the documents of `patchadm list --json` as inventories.
+//! The reader for documents of `patchadm list --json`.
 //!
-//! Another schema, another command, and a document that is cut short are refused with a reason in one line. A reader keeps
-//! what it has read: what the next document says again is shared with it.
+//! A document of another schema or command, or one that is cut short, is refused with a reason in one line. A
+//! reader keeps the values that it has read and shares them with the next document.
 
 use std::borrow::{Borrow, Cow};
 use std::collections::HashSet;
@@ -20,26 +20,25 @@ use super::inventory::{
     PatchFacts, PatchStanding, SignatureVerdict, StaleRegistration,
 };
 
-/// The schema that is read.
 const SCHEMA: &str = "patchadm/1";
 
-/// The most fields and entries of a document, by its commas: a text of many empty ones takes many times its size as values.
-/// What `list` prints has a comma for every forty bytes.
+/// Limit on fields and entries, counted by commas: many empty values take many times the size of their text.
+/// `list` prints one comma per forty bytes.
 const MOST_COMMAS: usize = 3_000_000;
 
-/// The separators of base and revision that are tried; the policy of a root may name another one than the first.
+/// Separators to try; a root's policy may configure another one.
 const SEPARATORS: [&str; 4] = [PatchId::SEPARATOR, "_", ".", "+"];
 
 /// The reason a document is no inventory.
 #[derive(Debug, thiserror::Error)]
 pub enum InventoryError {
-    /// No JSON, or cut short, or a field is not what it should be.
+    /// It is not JSON, is cut short, or has an invalid field.
     #[error("it is no document of `patchadm list --json`: {0}")]
     Form(#[from] serde_json::Error),
-    /// Nothing.
+    /// It is empty.
     #[error("it is empty")]
     Empty,
-    /// More fields and entries than are read.
+    /// It has more fields and entries than are read.
     #[error("it has more than {MOST_COMMAS} fields and entries")]
     TooMany,
     /// Another schema.
@@ -57,12 +56,12 @@ pub enum InventoryError {
     /// The command had failed.
     #[error("listing had failed: {0}")]
     Failed(String),
-    /// A patch that is none.
+    /// An invalid patch id.
     #[error("{0}")]
     Patch(#[from] PatchIdError),
 }
 
-/// What a document holds: the roots that were listed, and those that could not be.
+/// The contents of a document: the roots that were listed, and those that could not be.
 #[derive(Debug, Default)]
 pub struct ReadInventories {
     /// The inventories, in the order of the document.
@@ -82,7 +81,7 @@ pub struct InventoryReader {
 }
 
 impl InventoryReader {
-    /// Reads a document. `name` is that of the machine where the document does not tell it.
+    /// Reads a document. `name` is the name of the machine if the document does not have it.
     pub fn read(&mut self, text: &[u8], name: &str) -> Result<ReadInventories, InventoryError> {
         if text.trim_ascii().is_empty() {
             return Err(InventoryError::Empty);
@@ -126,7 +125,7 @@ impl InventoryReader {
             return Err(InventoryError::Partial);
         }
         let trial = patches.0.iter().find_map(|patch| patch.trial.as_ref()).map(trial_of);
-        // Lists of their own: one that is collected in the place of what was read stays as large as that.
+        // A list that is collected in place of the parsed one would keep its capacity.
         let mut kept = Vec::with_capacity(patches.0.len());
         for patch in patches.0 {
             kept.push(self.patch(patch)?);
@@ -225,7 +224,7 @@ impl InventoryReader {
     }
 }
 
-/// Returns the one copy of a value.
+/// Interns a value.
 fn shared<T: ?Sized + Eq + Hash, V>(known: &mut HashSet<Arc<T>>, value: V) -> Arc<T>
 where
     V: Borrow<T>,
@@ -239,7 +238,6 @@ where
     new
 }
 
-/// Parses an id whose root may have another separator than the usual one.
 pub(super) fn patch_id(text: &str) -> Result<PatchId, PatchIdError> {
     let usual = PatchId::new(text);
     if usual.is_ok() {
@@ -272,7 +270,7 @@ fn verdict(signature: ListedSignature<'_>) -> SignatureVerdict {
     }
 }
 
-/// Returns the ids of fixes among some words: what is none cannot be told to a scanner.
+/// Skips words that are not fix ids: scanners cannot use them.
 fn fixes(words: &[Text<'_>]) -> Vec<String> {
     let ids = words.iter().filter_map(|word| FixId::new(&word.0).ok());
     ids.collect::<FixList>().to_strings()
@@ -286,7 +284,7 @@ fn moment(text: &Text<'_>) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(&text.0).ok().map(|moment| moment.to_utc())
 }
 
-/// Returns a text of a stranger as a message has it: one line, and not too long.
+/// Escapes and shortens foreign text for a message.
 pub(super) fn short(text: &str) -> String {
     text.chars().take(200).flat_map(char::escape_debug).collect()
 }
@@ -310,207 +308,191 @@ impl From<ListedStale<'_>> for StaleRegistration {
     }
 }
 
-// DOC The documents of `patchadm list --json` as they are read: fields that a later program may add are passed over, those of
-// DOC an earlier one that lacks some are read all the same.
-// DOC
-// DOC Texts are borrowed from the document. Lists are limited while they are read, so that a hostile document takes no more
-// DOC memory than a few times its size.
+// Fields that a later program may add are skipped, and fields that an earlier one lacks are optional. Texts
+// are borrowed from the document. Lists are limited while they are read, so that a hostile document takes at
+// most a few times its size in memory.
 
-/// The most patches of a root.
 const MOST_PATCHES: usize = 20_000;
 
-/// The most packages of a root.
 const MOST_PACKAGES: usize = 200_000;
 
-/// The most roots of a document.
 const MOST_ROOTS: usize = 20_000;
 
-/// A text of a document.
 #[derive(Deserialize)]
-pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl Text<'_> {
-    pub(super) fn owned(self) -> String {
+    fn owned(self) -> String {
         self.0.into_owned()
     }
 }
 
-/// The first fields of a document: enough to refuse it.
+/// Enough fields to reject a document early.
 #[derive(Deserialize)]
-pub(super) struct DocumentKind<'a> {
+struct DocumentKind<'a> {
     #[serde(borrow)]
-    pub(super) schema: Option<Text<'a>>,
+    schema: Option<Text<'a>>,
     #[serde(borrow)]
-    pub(super) command: Option<Text<'a>>,
+    command: Option<Text<'a>>,
 }
 
-/// A document of `list`: of one root, of many, or of a command that came to no answer.
 #[derive(Deserialize)]
-pub(super) struct ListDocument<'a> {
+struct ListDocument<'a> {
     #[serde(borrow)]
-    pub(super) root: Option<Text<'a>>,
+    root: Option<Text<'a>>,
     #[serde(borrow)]
-    pub(super) machine: Option<Text<'a>>,
+    machine: Option<Text<'a>>,
     #[serde(borrow)]
-    pub(super) at: Option<Text<'a>>,
+    at: Option<Text<'a>>,
     #[serde(borrow)]
-    pub(super) version: Option<Text<'a>>,
+    version: Option<Text<'a>>,
     #[serde(borrow)]
-    pub(super) patches: Option<AtMost<ListedPatch<'a>, MOST_PATCHES>>,
+    patches: Option<AtMost<ListedPatch<'a>, MOST_PATCHES>>,
     #[serde(borrow)]
-    pub(super) packages: Option<AtMost<ListedPackage<'a>, MOST_PACKAGES>>,
+    packages: Option<AtMost<ListedPackage<'a>, MOST_PACKAGES>>,
     #[serde(borrow, default)]
-    pub(super) lost: AtMost<ListedFix<'a>, MOST_PATCHES>,
+    lost: AtMost<ListedFix<'a>, MOST_PATCHES>,
     #[serde(borrow, default)]
-    pub(super) accepted: AtMost<ListedFix<'a>, MOST_PATCHES>,
+    accepted: AtMost<ListedFix<'a>, MOST_PATCHES>,
     #[serde(borrow, default)]
-    pub(super) overtaken: AtMost<ListedFix<'a>, MOST_PATCHES>,
+    overtaken: AtMost<ListedFix<'a>, MOST_PATCHES>,
     #[serde(borrow, default)]
-    pub(super) stale: AtMost<ListedStale<'a>, MOST_PACKAGES>,
+    stale: AtMost<ListedStale<'a>, MOST_PACKAGES>,
     #[serde(borrow)]
-    pub(super) unfinished: Option<Text<'a>>,
+    unfinished: Option<Text<'a>>,
     #[serde(default)]
-    pub(super) partial: bool,
+    partial: bool,
     #[serde(borrow)]
-    pub(super) error: Option<Text<'a>>,
+    error: Option<Text<'a>>,
     #[serde(borrow)]
-    pub(super) roots: Option<AtMost<ListDocument<'a>, MOST_ROOTS>>,
+    roots: Option<AtMost<ListDocument<'a>, MOST_ROOTS>>,
 }
 
-/// A patch.
 #[derive(Deserialize)]
-pub(super) struct ListedPatch<'a> {
+struct ListedPatch<'a> {
     #[serde(borrow)]
-    pub(super) id: Text<'a>,
+    id: Text<'a>,
     #[serde(borrow)]
-    pub(super) state: Vec<Text<'a>>,
+    state: Vec<Text<'a>>,
     #[serde(borrow)]
-    pub(super) by: Option<Text<'a>>,
+    by: Option<Text<'a>>,
     #[serde(borrow)]
-    pub(super) date: Option<Text<'a>>,
+    date: Option<Text<'a>>,
     #[serde(borrow)]
-    pub(super) synopsis: Option<Text<'a>>,
+    synopsis: Option<Text<'a>>,
     #[serde(borrow)]
-    pub(super) packages: Vec<Text<'a>>,
+    packages: Vec<Text<'a>>,
     #[serde(borrow, default)]
-    pub(super) obsoletes: Vec<Text<'a>>,
+    obsoletes: Vec<Text<'a>>,
     #[serde(borrow, default)]
-    pub(super) fixes: Vec<Text<'a>>,
+    fixes: Vec<Text<'a>>,
     #[serde(borrow)]
-    pub(super) sha256: Option<Text<'a>>,
+    sha256: Option<Text<'a>>,
     #[serde(borrow)]
-    pub(super) undo: Vec<ListedUndo<'a>>,
+    undo: Vec<ListedUndo<'a>>,
     #[serde(borrow)]
-    pub(super) removable: ListedRemovable<'a>,
+    removable: ListedRemovable<'a>,
     #[serde(borrow)]
-    pub(super) signature: Option<ListedSignature<'a>>,
+    signature: Option<ListedSignature<'a>>,
     #[serde(borrow)]
-    pub(super) trial: Option<ListedTrial<'a>>,
+    trial: Option<ListedTrial<'a>>,
 }
 
-/// The undo data of a patch in one package.
 #[derive(Deserialize)]
-pub(super) struct ListedUndo<'a> {
+struct ListedUndo<'a> {
     #[serde(borrow)]
-    pub(super) package: Text<'a>,
+    package: Text<'a>,
     #[serde(borrow)]
-    pub(super) state: Text<'a>,
+    state: Text<'a>,
     #[serde(default)]
-    pub(super) bytes: u64,
+    bytes: u64,
 }
 
-/// Whether a patch could be backed out.
 #[derive(Deserialize)]
-pub(super) struct ListedRemovable<'a> {
-    pub(super) now: bool,
+struct ListedRemovable<'a> {
+    now: bool,
     #[serde(borrow)]
-    pub(super) reason: Option<Text<'a>>,
+    reason: Option<Text<'a>>,
 }
 
-/// A verdict on a signature.
 #[derive(Deserialize)]
-pub(super) struct ListedSignature<'a> {
+struct ListedSignature<'a> {
     #[serde(borrow)]
-    pub(super) state: Text<'a>,
+    state: Text<'a>,
     #[serde(borrow)]
-    pub(super) key: Option<Text<'a>>,
+    key: Option<Text<'a>>,
     #[serde(borrow)]
-    pub(super) name: Option<Text<'a>>,
+    name: Option<Text<'a>>,
 }
 
-/// A trial.
 #[derive(Deserialize)]
-pub(super) struct ListedTrial<'a> {
+struct ListedTrial<'a> {
     #[serde(borrow)]
-    pub(super) run: Text<'a>,
+    run: Text<'a>,
     #[serde(borrow)]
-    pub(super) until: Text<'a>,
+    until: Text<'a>,
     #[serde(default)]
-    pub(super) over: bool,
+    over: bool,
     #[serde(borrow)]
-    pub(super) stuck: Option<Text<'a>>,
+    stuck: Option<Text<'a>>,
     #[serde(borrow, default)]
-    pub(super) patches: Vec<Text<'a>>,
+    patches: Vec<Text<'a>>,
 }
 
-/// A package.
 #[derive(Deserialize)]
-pub(super) struct ListedPackage<'a> {
+struct ListedPackage<'a> {
     #[serde(borrow)]
-    pub(super) package: Text<'a>,
+    package: Text<'a>,
     #[serde(borrow)]
-    pub(super) name: Option<Text<'a>>,
+    name: Option<Text<'a>>,
     #[serde(borrow)]
-    pub(super) version: Option<Text<'a>>,
+    version: Option<Text<'a>>,
     #[serde(borrow)]
-    pub(super) arch: Option<Text<'a>>,
+    arch: Option<Text<'a>>,
     #[serde(borrow)]
-    pub(super) manager: Option<Text<'a>>,
+    manager: Option<Text<'a>>,
     #[serde(borrow)]
-    pub(super) native: Option<ListedNative<'a>>,
+    native: Option<ListedNative<'a>>,
     #[serde(borrow)]
-    pub(super) purl: Option<Text<'a>>,
+    purl: Option<Text<'a>>,
 }
 
-/// The name of a package in its package manager.
 #[derive(Deserialize)]
-pub(super) struct ListedNative<'a> {
+struct ListedNative<'a> {
     #[serde(borrow)]
-    pub(super) name: Text<'a>,
+    name: Text<'a>,
     #[serde(borrow)]
-    pub(super) version: Text<'a>,
+    version: Text<'a>,
     #[serde(borrow)]
-    pub(super) arch: Text<'a>,
+    arch: Text<'a>,
 }
 
-/// A lost fix.
 #[derive(Deserialize)]
-pub(super) struct ListedFix<'a> {
+struct ListedFix<'a> {
     #[serde(borrow)]
-    pub(super) id: Text<'a>,
+    id: Text<'a>,
     #[serde(borrow)]
-    pub(super) outcome: Option<Text<'a>>,
+    outcome: Option<Text<'a>>,
     #[serde(borrow, default)]
-    pub(super) fixes: Vec<Text<'a>>,
+    fixes: Vec<Text<'a>>,
     #[serde(borrow)]
-    pub(super) manager: Text<'a>,
+    manager: Text<'a>,
     #[serde(borrow)]
-    pub(super) name: Text<'a>,
+    name: Text<'a>,
     #[serde(borrow)]
-    pub(super) version: Text<'a>,
+    version: Text<'a>,
 }
 
-/// A stale registration.
 #[derive(Deserialize)]
-pub(super) struct ListedStale<'a> {
+struct ListedStale<'a> {
     #[serde(borrow)]
-    pub(super) package: Text<'a>,
+    package: Text<'a>,
     #[serde(borrow)]
-    pub(super) reason: Text<'a>,
+    reason: Text<'a>,
 }
 
-/// A list of at most so many entries.
-pub(super) struct AtMost<T, const MOST: usize>(pub(super) Vec<T>);
+/// A list whose length is limited while it is parsed.
+struct AtMost<T, const MOST: usize>(Vec<T>);
 
 impl<T, const MOST: usize> Default for AtMost<T, MOST> {
     fn default() -> Self {

@@ -1,4 +1,5 @@
-//! The hosts of a report: one inventory of each, the newest.
+//! The report about the hosts of a fleet: the newest inventory of each, compared with the patches that it
+//! should have, with findings and groups of equal hosts.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -10,10 +11,10 @@ use crate::analyze::{
     CrossReference, InstalledPackage, InstalledPatch, MachineFacts, ReferencePackage, ReferencePatch, missing,
 };
 
-/// An inventory and where it was read.
+/// An inventory and its source.
 #[derive(Clone, Debug)]
 pub struct NamedInventory {
-    /// The file, or what it was instead.
+    /// The file, or another description of the source.
     pub source: String,
     /// The inventory.
     pub inventory: Inventory,
@@ -24,20 +25,20 @@ pub struct NamedInventory {
 pub struct FleetHost {
     /// Its name, which no other host of the fleet has.
     pub name: String,
-    /// Where its inventory was read.
+    /// The source of its inventory.
     pub source: String,
     /// The inventory.
     pub inventory: Inventory,
 }
 
-/// An inventory of a host of which a newer one counts.
+/// An inventory of a host that has a newer one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplacedInventory {
     /// The host.
     pub host: String,
-    /// Where it was read.
+    /// The source of this inventory.
     pub source: String,
-    /// Where the one that counts was read.
+    /// The source of the inventory that counts.
     pub counted: String,
 }
 
@@ -51,8 +52,8 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Collects the hosts. Of two inventories of one host the newer one counts. One without a moment is older than any other;
-    /// of two that are equally old the later one counts.
+    /// Collects the hosts. Of two inventories of one host the newer one counts. One without a moment is older
+    /// than any other; of two that are equally old the later one counts.
     pub fn of(inventories: impl IntoIterator<Item = NamedInventory>) -> Self {
         let mut hosts: BTreeMap<String, FleetHost> = BTreeMap::new();
         let mut replaced: Vec<(String, String)> = Vec::new();
@@ -79,31 +80,29 @@ impl Fleet {
     }
 }
 
-// DOC Hosts and patches held against each other: the matrix of a report, by its rows and by its columns.
-
-/// Who has and who lacks what. Hosts and patches are named by their places in the lists.
+/// The hosts that have and lack each patch. Hosts and patches are named by their places in the lists.
 #[derive(Clone, Debug)]
 pub struct FleetReport<'f> {
     /// The hosts, by their names.
     pub hosts: &'f [FleetHost],
-    /// What each of them has and lacks, in the same order.
+    /// The patches and findings of each host, in the same order.
     pub standings: Vec<HostStanding>,
     /// The patches that any host has or lacks, in the order of listings.
     pub patches: Vec<FleetPatch>,
 }
 
-/// The patches of a host, and what needs attention there.
+/// The patches of a host, and its findings.
 #[derive(Clone, Debug, Default)]
 pub struct HostStanding {
-    /// Those whose changes it has.
+    /// The patches whose changes it has.
     pub applied: Vec<usize>,
-    /// Those that it lacks.
+    /// The patches that it lacks.
     pub lacks: Vec<usize>,
-    /// What needs attention, by kind.
+    /// Its findings, by kind.
     pub findings: Vec<Finding>,
 }
 
-/// A patch, with the hosts by how they stand to it.
+/// A patch, with the hosts that have or lack it.
 #[derive(Clone, Debug)]
 pub struct FleetPatch {
     /// The patch.
@@ -112,15 +111,15 @@ pub struct FleetPatch {
     pub synopsis: String,
     /// The packages that it is for.
     pub packages: Vec<String>,
-    /// Whether the depot recommends it.
+    /// True if the depot recommends it.
     pub is_recommended: bool,
-    /// Whether it is about security, as the depot says.
+    /// True if it is about security, as the depot says.
     pub is_security: bool,
-    /// Whether it was withdrawn from the depot.
+    /// True if it was withdrawn from the depot.
     pub is_withdrawn: bool,
     /// The hosts that have its changes.
     pub applied: Vec<usize>,
-    /// The hosts where it is in force: neither superseded nor obsoleted.
+    /// The number of hosts on which it is in force: neither superseded nor obsoleted.
     pub effective: usize,
     /// The hosts that lack it.
     pub lacking: Vec<usize>,
@@ -165,7 +164,7 @@ impl FleetPatch {
 }
 
 impl<'f> FleetReport<'f> {
-    /// Holds the hosts against the index of a depot; without one against the newest that any of them has.
+    /// Compares the hosts with the index of a depot, or else with the newest patches that any of them has.
     pub fn of(hosts: &'f [FleetHost], depot: Option<&CrossReference>) -> Self {
         let newest;
         let reference = if let Some(depot) = depot {
@@ -199,7 +198,7 @@ impl<'f> FleetReport<'f> {
         Self { hosts, standings, patches }
     }
 
-    /// Returns the hosts with what each of them has and lacks.
+    /// Returns the hosts with their patches and findings.
     pub fn each_host(&self) -> impl Iterator<Item = (&'f FleetHost, &HostStanding)> {
         self.hosts.iter().zip(&self.standings)
     }
@@ -214,7 +213,7 @@ impl<'f> FleetReport<'f> {
         places.iter().filter_map(|place| self.hosts.get(*place)).map(|host| host.name.as_str())
     }
 
-    /// Returns the findings of all hosts by kind and by what they are about, each with its hosts.
+    /// Returns the findings of all hosts by kind and subject, each with its hosts.
     pub fn findings(&self) -> BTreeMap<&Finding, Vec<usize>> {
         let mut hosts: BTreeMap<&Finding, Vec<usize>> = BTreeMap::new();
         for (place, standing) in self.standings.iter().enumerate() {
@@ -235,7 +234,6 @@ impl<'f> FleetReport<'f> {
     }
 }
 
-/// Returns the patches that are on any host.
 fn there(hosts: &[FleetHost]) -> BTreeMap<PatchId, FleetPatch> {
     let mut patches: BTreeMap<PatchId, FleetPatch> = BTreeMap::new();
     for (place, host) in hosts.iter().enumerate() {
@@ -258,7 +256,6 @@ fn there(hosts: &[FleetHost]) -> BTreeMap<PatchId, FleetPatch> {
     patches
 }
 
-/// Adds what each host lacks.
 fn add_lacking(patches: &mut BTreeMap<PatchId, FleetPatch>, hosts: &[FleetHost], reference: &CrossReference) {
     let names: HashSet<&str> = reference.package_names().collect();
     for (place, host) in hosts.iter().enumerate() {
@@ -270,7 +267,6 @@ fn add_lacking(patches: &mut BTreeMap<PatchId, FleetPatch>, hosts: &[FleetHost],
     }
 }
 
-/// Returns the facts about a host, as far as patches are for its packages.
 fn facts_of(inventory: &Inventory, names: &HashSet<&str>) -> MachineFacts {
     let patches = inventory.patches.iter().filter(|patch| patch.standing.is_applied());
     let patches = patches
@@ -285,24 +281,20 @@ fn facts_of(inventory: &Inventory, names: &HashSet<&str>) -> MachineFacts {
     MachineFacts::new(packages, patches)
 }
 
-// DOC The newest that any host has, as a cross-reference.
-// DOC
-// DOC A patch is for the packages in the versions on which it is applied somewhere. One that a patch on some host contains is
-// DOC out of use: who lacks it lacks that other one.
+// A patch is for the packages in the versions on which it is applied somewhere. A patch that another one on
+// some host contains is out of use: a host that lacks it lacks that other one.
 
-/// What is known of a patch from the hosts that have it.
 struct KnownPatch<'a> {
     patch: &'a InventoryPatch,
     packages: HashSet<(&'a str, &'a str, &'a str)>,
     obsoleted_by: Option<PatchId>,
 }
 
-/// Returns the applied patches of all hosts as a cross-reference_of.
-pub(super) fn newest_of(hosts: &[FleetHost]) -> CrossReference {
+fn newest_of(hosts: &[FleetHost]) -> CrossReference {
     let mut known: BTreeMap<PatchId, KnownPatch<'_>> = BTreeMap::new();
     for host in hosts {
         let packages = packages_of(host);
-        // Where the native package contains a fix, its version needs no patch.
+        // A version that contains the fix natively needs no patch.
         let is_from_patch = |patch: &&InventoryPatch| {
             patch.standing.is_applied() && patch.standing != PatchStanding::Contained
         };
@@ -324,14 +316,12 @@ pub(super) fn newest_of(hosts: &[FleetHost]) -> CrossReference {
     CrossReference::new(None, known.into_values().map(reference_of))
 }
 
-/// Returns the packages of a host by their instances.
 fn packages_of(host: &FleetHost) -> HashMap<&str, &InventoryPackage> {
     let packages = host.inventory.packages.iter().flatten();
     packages.map(|package| (package.package.as_str(), &**package)).collect()
 }
 
-/// Returns the name of a package without the number of its instance.
-pub(super) fn base_name(instance: &str) -> &str {
+fn base_name(instance: &str) -> &str {
     instance.split('.').next().unwrap_or_default()
 }
 
@@ -360,9 +350,6 @@ fn reference_of(known: KnownPatch<'_>) -> ReferencePatch {
     }
 }
 
-// DOC What needs attention on a host.
-
-/// The verdicts on a signature with which no patch should be applied.
 const BAD_VERDICTS: [&str; 5] = ["unknown-key", "expired", "not-allowed", "revoked", "bad"];
 
 /// A kind of finding.
@@ -370,7 +357,7 @@ const BAD_VERDICTS: [&str; 5] = ["unknown-key", "expired", "not-allowed", "revok
 pub enum FindingKind {
     /// A fix is lost to a change by dpkg or rpm.
     LostFix,
-    /// A registration no longer says what dpkg or rpm says.
+    /// A registration no longer agrees with dpkg or rpm.
     StaleRegistration,
     /// A run was interrupted.
     UnfinishedRun,
@@ -435,7 +422,7 @@ pub struct Finding {
     pub kind: FindingKind,
     /// The patch, package or run that it is about.
     pub about: String,
-    /// What is the matter, in words.
+    /// The description of the finding.
     pub text: String,
 }
 
@@ -445,9 +432,7 @@ impl Finding {
     }
 }
 
-/// Returns the findings of a host, by kind and by what they are about. `withdrawn` are the patches that the depot has
-/// withdrawn.
-pub(super) fn findings_of(host: &FleetHost, withdrawn: &[&PatchId]) -> Vec<Finding> {
+fn findings_of(host: &FleetHost, withdrawn: &[&PatchId]) -> Vec<Finding> {
     let inventory = &host.inventory;
     let mut findings = Vec::new();
     for lost in &inventory.lost {
@@ -482,7 +467,6 @@ fn of_trial(trial: &InventoryTrial) -> Finding {
     Finding::of(FindingKind::OnTrial, &trial.run, text)
 }
 
-/// Returns the findings about a patch of a host.
 fn of_patch(patch: &InventoryPatch) -> Vec<Finding> {
     let id = patch.about.id.as_str();
     let mut findings = Vec::new();
@@ -502,8 +486,6 @@ fn of_patch(patch: &InventoryPatch) -> Vec<Finding> {
     }
     findings
 }
-
-// DOC Hosts with the same patches.
 
 /// Hosts with the same patches.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,4 +1,5 @@
-//! The effects of installf(1M) and removef(1M) on a root: objects registered, made final and given up.
+//! The effects of installf(1M) and removef(1M) on a root: objects registered, made final and given up; and
+//! their queued calls, merged into `contents`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,10 +19,8 @@ use super::plan_builder::{NativeRule, PlanBuilder};
 use super::refusal::{Command, ObjectProblem, Reason, Refusal};
 use super::{Action, Body, Change, NewObject, NewXattrs, Plan, reserved, space};
 
-// DOC `installf`: the effect on a root of registering objects and declaring them final (installf(1M)).
-// DOC
-// DOC Directories, pipes and devices are made when they are registered, links when they are declared final. The caller
-// DOC makes the regular files. The lines of `contents` are those of `queue`.
+// installf(1M): directories, pipes and devices are made when they are registered, links when they are
+// declared final. The caller makes the regular files. The lines of `contents` are those of the queue.
 
 /// The result of a call of installf.
 #[derive(Clone, Debug)]
@@ -30,7 +29,7 @@ pub struct Registering {
     pub plan: Plan,
     /// The requests to a surrounding run instead of the lines of that plan.
     pub entries: Vec<InstallfEntry>,
-    /// The objects that are not what they were declared to be.
+    /// The objects that differ from their declaration.
     pub discrepancies: Vec<(ObjectPath, Discrepancy)>,
 }
 
@@ -45,8 +44,9 @@ pub fn register(
     call.register(registrations).map_err(|reason| call.refuse(reason))
 }
 
-/// Plans that everything that a package has registered, or has registered in one class, is final. The inventory must
-/// have all lines that it has pending, the objects at their paths and the sources of the hard links among them.
+/// Plans that everything that a package has registered, in all classes or in one, is final. The inventory
+/// must have all lines that it has pending, the objects at their paths and the sources of the hard links
+/// among them.
 pub fn finish_registering(
     package: &PkgInst,
     class: Option<&str>,
@@ -113,7 +113,6 @@ impl Call<'_> {
         Ok(Registering { plan: self.plan(&lines, edits)?, entries, discrepancies })
     }
 
-    /// An object that other packages own may not become something else for them.
     fn check_type(
         &self,
         path: &ObjectPath,
@@ -132,7 +131,6 @@ impl Call<'_> {
         Ok(())
     }
 
-    /// Refuses paths at which no package has anything, and other names of existing objects.
     fn check_reserved(&self, path: &ObjectPath, object: &Object) -> Result<(), Reason> {
         let target = object.target.as_deref().filter(|_| object.ftype == Ftype::Link);
         let source = target.and_then(|target| path.link_source(target).ok());
@@ -143,7 +141,7 @@ impl Call<'_> {
         Ok(())
     }
 
-    /// Adds the directories above a path that are neither there nor recorded.
+    /// Directories that neither exist nor are recorded.
     fn missing_above(&self, path: &ObjectPath, above: &mut BTreeSet<ObjectPath>) {
         let is_there = |at: &ObjectPath| at.relative().is_empty() || self.inventory.live.contains_key(at);
         let missing = path.ancestors().take_while(|at| !is_there(at));
@@ -151,7 +149,6 @@ impl Call<'_> {
         above.extend(unknown);
     }
 
-    /// Returns the registrations of directories that are made on the way to others.
     fn directories(&self, above: BTreeSet<ObjectPath>, class: Option<&str>) -> Vec<InstallfEntry> {
         let registered = above.into_iter().map(|path| {
             let class = class.map(str::to_owned);
@@ -180,14 +177,11 @@ impl Call<'_> {
     }
 }
 
-/// Tells whether an object is made when it is registered: it has neither content nor a source.
 fn is_made_at_once(ftype: Ftype) -> bool {
     ftype.is_directory() || ftype.is_device() || ftype == Ftype::Pipe
 }
 
-// DOC `removef`: what giving objects up, and declaring that final, does to a root (removef(1M)).
-// DOC
-// DOC Only `contents` changes: the caller removes the objects that have no other owner.
+// removef(1M): only `contents` changes. The caller removes the objects that have no other owner.
 
 /// The result of a call of removef.
 #[derive(Clone, Debug)]
@@ -196,7 +190,7 @@ pub struct GivingUp {
     pub plan: Plan,
     /// The requests to a surrounding run instead.
     pub entries: Vec<InstallfEntry>,
-    /// The paths among those given up that no other package owns, sorted: what the caller may remove.
+    /// The paths among those given up that no other package owns, sorted. The caller may remove them.
     pub removable: Vec<ObjectPath>,
     /// Sentences for a person.
     pub notes: Vec<String>,
@@ -227,7 +221,8 @@ pub fn give_up(
     GivingUp { notes, ..call(package, entries, removable, inventory, now) }
 }
 
-/// Plans that a package no longer owns what it has given up. The inventory must have all lines that it has marked.
+/// Plans that a package no longer owns the paths that it has given up. The inventory must have all lines that
+/// it has marked.
 pub fn finish_giving_up(package: &PkgInst, inventory: &Inventory, now: &Now) -> GivingUp {
     let entries = vec![InstallfEntry::FinishRemove(package.clone())];
     call(package, entries, Vec::new(), inventory, now)
@@ -246,20 +241,18 @@ fn call(
     GivingUp { plan, entries: queue.0, removable, notes: Vec::new() }
 }
 
-// DOC The effect of installf(1M) and removef(1M) on `contents`, as a pure function of the existing lines, the live objects
-// DOC and the requests, in order.
-// DOC
-// DOC Each call outside of a run makes one request and becomes a run of its own. Calls of the scripts of a run are queued,
-// DOC and [`merged`] turns all of them into lines at once. Both go through here, so that both leave the same lines.
+// The lines of `contents` are a pure function of the existing lines, the live objects and the requests, in
+// order. A call outside of a run makes one request and becomes a run. Calls of the scripts of a run are
+// queued, and [`merged`] turns all of them into lines at once, so that both leave the same lines.
 
-/// The class of an object for which none is named.
 const NO_CLASS: &str = "none";
 
-/// Returns the lines of `contents` that what is queued changes (`None`: the line goes).
+/// Returns the lines of `contents` that queued calls change; `None` removes the line.
 ///
-/// `inventory` must have, where they are there, the paths that [`InstallfRequests::paths`] names, those that the packages of
-/// [`InstallfRequests::finishing`] have marked, and the sources of the hard links among them: what a survey of
-/// `database::contents::paths_of_queue` brings. It is of the moment when everything that was queued has been made.
+/// `inventory` must have, if they exist, the paths that [`InstallfRequests::paths`] returns, those that the
+/// packages of [`InstallfRequests::finishing`] have marked, and the sources of the hard links among them: the
+/// result of a survey of `database::contents::paths_of_queue`. It is of the moment when all queued calls have
+/// ended.
 pub fn merged(inventory: &Inventory, queue: &InstallfRequests) -> ContentsEdits {
     let lines = &inventory.lines;
     let mut ledger = LinesDraft { inventory, edits: ContentsEdits::new() };
@@ -270,7 +263,7 @@ pub fn merged(inventory: &Inventory, queue: &InstallfRequests) -> ContentsEdits 
     ledger.edits
 }
 
-/// Returns an inventory in which the lines are as they will be when what is queued has been merged.
+/// Returns an inventory with the lines after the queue has been merged.
 pub fn overlaid(mut inventory: Inventory, queue: &InstallfRequests) -> Inventory {
     let edits = merged(&inventory, queue);
     for (path, line) in edits {
@@ -282,7 +275,6 @@ pub fn overlaid(mut inventory: Inventory, queue: &InstallfRequests) -> Inventory
     inventory
 }
 
-/// The lines in the making.
 struct LinesDraft<'a> {
     inventory: &'a Inventory,
     edits: ContentsEdits,
@@ -306,7 +298,6 @@ impl LinesDraft<'_> {
         }
     }
 
-    /// Returns the lines in which a package has this status.
     fn marked(&self, package: &PkgInst, status: OwnerStatus) -> Vec<ContentsLine> {
         let paths: BTreeSet<&ObjectPath> = self.inventory.lines.keys().chain(self.edits.keys()).collect();
         let lines = paths.into_iter().filter_map(|path| self.line(path));
@@ -345,7 +336,8 @@ impl LinesDraft<'_> {
 
     fn finish_add(&mut self, package: &PkgInst, class: Option<&str>) {
         for mut line in pending(self.marked(package, OwnerStatus::Pending), package, class) {
-            let Settled { object, discrepancy } = settled(&line, |path| self.line(path), self.inventory);
+            let SettledObject { object, discrepancy } =
+                settled(&line, |path| self.line(path), self.inventory);
             let status = discrepancy.map(|_| OwnerStatus::Partial);
             line.object = object;
             for owner in line.owners.iter_mut().filter(|owner| owner.package == *package) {
@@ -364,13 +356,12 @@ impl LinesDraft<'_> {
     }
 }
 
-/// Refuses a call as a run of its own for which a file system has no room. What a surrounding run is asked for is not
-/// asked this: that run has counted it, and holds back what its rollback needs.
+/// Refuses a call as a run of its own if a file system has no room. Requests to a surrounding run are not
+/// checked: that run has counted them, and holds back the room for its rollback.
 pub fn check_room(command: Command, package: &PkgInst, plan: &Plan) -> Result<(), Refusal> {
     space::enough(&plan.space).map_err(|reason| reason.of(command, package))
 }
 
-/// Returns the plan of a call outside of a run.
 fn planned(
     command: Command,
     package: &PkgInst,
@@ -388,19 +379,17 @@ fn owner_of<'l>(line: &'l ContentsLine, package: &PkgInst) -> Option<&'l OwningP
     line.owners.iter().find(|owner| owner.package == *package)
 }
 
-/// Marks a package among the owners of a line, as the last of them, where the classic tools put a marked owner.
+/// Marked owners come last, as in the classic tools.
 fn set_status(line: &mut ContentsLine, package: &PkgInst, status: OwnerStatus, class: Option<Word>) {
     let known = line.owners.iter().position(|owner| owner.package == *package);
     let owner = known.map_or_else(|| OwningPackage::new(package.clone()), |at| line.owners.remove(at));
     line.owners.push(OwningPackage { status: Some(status), class, ..owner });
 }
 
-/// Tells whether a package owns a line with this mark.
 fn has_status(line: &ContentsLine, package: &PkgInst, status: OwnerStatus) -> bool {
     owner_of(line, package).is_some_and(|owner| owner.status == Some(status))
 }
 
-/// Returns those of the lines that a package has registered, or has registered in one class.
 fn pending(
     lines: impl IntoIterator<Item = ContentsLine>,
     package: &PkgInst,
@@ -415,8 +404,7 @@ fn pending(
     lines.into_iter().filter(is_meant).collect()
 }
 
-/// Returns the object of a registration. Named values count, then the recorded ones; if it does not even name the type,
-/// that of the live object counts. The content of an existing file is recorded at once.
+/// Values of the request come first, then recorded ones. Without a type, that of the live object is used.
 fn object(registration: &Registration, known: Option<&Object>, live: Option<&Live>) -> Object {
     let ftype = registration.ftype.or(known.map(|object| object.ftype));
     let ftype = ftype.unwrap_or_else(|| live.map_or(Ftype::File, type_of));
@@ -425,7 +413,7 @@ fn object(registration: &Registration, known: Option<&Object>, live: Option<&Liv
         (None, Some(class)) => class,
         (None, None) => NO_CLASS,
     };
-    // A link has nothing in common with anything else.
+    // A link is never like another object.
     let is_alike = |known: &&Object| known.ftype == ftype || !known.ftype.is_link() && !ftype.is_link();
     let mut object = known.filter(is_alike).cloned().unwrap_or_else(|| Object::new(ftype, class));
     object.ftype = ftype;
@@ -449,23 +437,19 @@ fn object(registration: &Registration, known: Option<&Object>, live: Option<&Liv
     object
 }
 
-// DOC The final declaration of an object by installf(1M): whether the object is what its line says, what makes it so, and
-// DOC the resulting line.
-// DOC
-// DOC A missing object is made, unless it is a regular file. Attributes are set, and a symbolic link is redirected. An
-// DOC object of another type, or a hard link that is not a name of its source, has another owner and stays: its line then
-// DOC says `!`.
+// A missing object is made, unless it is a regular file. Attributes are set, and a symbolic link is
+// redirected. An object of another type, or a hard link that is not a name of its source, has another owner
+// and stays: its line then says `!`.
 
-/// The longest chain of hard links to hard links that is followed.
 const LONGEST_CHAIN: usize = 40;
 
-/// An object that is not what it was declared to be. The texts are those of pkgchk(1M).
+/// A difference of an object from its declaration. The texts are those of pkgchk(1M).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Discrepancy {
-    /// Nothing is there.
+    /// The object is missing.
     #[error("pathname does not exist")]
     Missing,
-    /// Something else is there.
+    /// It is of another type.
     #[error("file type <{}> expected <{}> actual", char::from(.expected.letter()), char::from(.actual.letter()))]
     Type {
         /// The declared type.
@@ -473,12 +457,12 @@ pub enum Discrepancy {
         /// The existing type.
         actual: Ftype,
     },
-    /// Another device is there.
+    /// It is another device.
     #[error("major/minor device <{}, {}> expected <{}, {}> actual", .expected.0, .expected.1, .actual.0, .actual.1)]
     Device {
         /// The numbers that were declared.
         expected: (u32, u32),
-        /// Those that are there.
+        /// The existing numbers.
         actual: (u32, u32),
     },
     /// It is not another name of its source.
@@ -486,25 +470,21 @@ pub enum Discrepancy {
     NotLinked(String),
 }
 
-/// The result of a declaration.
-struct Settled {
-    /// The resulting content of the line.
+struct SettledObject {
     object: Object,
-    /// The fault, if there is one.
     discrepancy: Option<Discrepancy>,
 }
 
-/// Returns the content of an object's line when it is final. `line_of` gives the lines at that time.
 fn settled<'l>(
     line: &ContentsLine,
     line_of: impl Fn(&ObjectPath) -> Option<&'l ContentsLine>,
     inventory: &Inventory,
-) -> Settled {
+) -> SettledObject {
     let Inventory { live, accounts, .. } = inventory;
     let mut object = line.object.clone();
     if let Some(directory) = behind(line, inventory) {
         object.attributes = directory.attributes(accounts);
-        return Settled { object, discrepancy: None };
+        return SettledObject { object, discrepancy: None };
     }
     let there = live.get(&line.path);
     let discrepancy = match object.ftype {
@@ -519,16 +499,15 @@ fn settled<'l>(
         object.content =
             there.and_then(Live::content_info).filter(|_| object.ftype.is_regular()).unwrap_or_default();
     }
-    Settled { object, discrepancy }
+    SettledObject { object, discrepancy }
 }
 
-/// Returns the directory that a symbolic link leads to which stands where a directory is declared: both stay as they are.
+/// A symbolic link may stand for a declared directory; both stay.
 fn behind<'i>(line: &ContentsLine, inventory: &'i Inventory) -> Option<&'i LinkedDirectory> {
     inventory.linked_directory(&line.path).filter(|_| line.object.ftype.is_directory())
 }
 
-/// Returns the attributes of an object: unknown ones come from the existing object, else they are 0755 or 0644, root,
-/// root.
+/// Defaults: the existing object, else 0755 or 0644, root, root.
 fn known(object: &Object, there: Option<&Live>, accounts: &Accounts) -> ObjectAttributes {
     let usual = if object.ftype.is_directory() { 0o755 } else { 0o644 };
     let ObjectAttributes { mode, owner, group } = object.attributes.clone();
@@ -540,7 +519,6 @@ fn known(object: &Object, there: Option<&Live>, accounts: &Accounts) -> ObjectAt
     }
 }
 
-/// Returns the fault of an object that is not a hard link, if it cannot be corrected.
 fn differs(object: &Object, there: Option<&Live>) -> Option<Discrepancy> {
     let (major, minor) = object.device.unwrap_or_default();
     let Some(live) = there else {
@@ -570,12 +548,10 @@ fn not_linked<'l>(
     (!is_name).then(|| Discrepancy::NotLinked(String::from_utf8_lossy(&named).into_owned()))
 }
 
-/// Tells whether link(2) gives the object another name: no directory, and no symbolic link.
 fn can_have_names(live: &Live) -> bool {
     !matches!(live.kind, LiveKind::Directory | LiveKind::Symlink(_))
 }
 
-/// Returns the object that a hard link names in the end, through recorded links to links.
 fn source<'l>(
     line: &ContentsLine,
     line_of: impl Fn(&ObjectPath) -> Option<&'l ContentsLine>,
@@ -593,7 +569,6 @@ fn source<'l>(
 }
 
 impl PlanBuilder<'_> {
-    /// Plans what makes an object what its line says, as far as that can be done without content.
     fn put_right(&mut self, package: &PkgInst, line: &ContentsLine) -> Result<(), ObjectProblem> {
         let inventory = self.inventory;
         let line_of = |path: &ObjectPath| inventory.lines.get(path);
@@ -617,7 +592,6 @@ impl PlanBuilder<'_> {
         Ok(())
     }
 
-    /// Makes a hard link.
     fn name(&mut self, package: &PkgInst, line: &ContentsLine) -> Result<(), ObjectProblem> {
         let inventory = self.inventory;
         let Some(source) = source(line, |path| inventory.lines.get(path)) else { return Ok(()) };
@@ -627,7 +601,6 @@ impl PlanBuilder<'_> {
         Ok(())
     }
 
-    /// Turns a symbolic link that points elsewhere.
     fn turn(&mut self, package: &PkgInst, line: &ContentsLine, live: &Live) -> Result<(), ObjectProblem> {
         let is_there = |target: &Vec<u8>| live.kind == LiveKind::Symlink(target.clone());
         if line.object.target.as_ref().is_some_and(is_there) {
@@ -662,7 +635,7 @@ impl PlanBuilder<'_> {
     }
 }
 
-/// An immutable or append-only object takes no other attributes; a mount point does.
+/// A mount point accepts new attributes, an immutable object does not.
 fn check_attributes(path: &ObjectPath, live: &Live) -> Result<(), ObjectProblem> {
     match live.obstacle.filter(|word| !word.contains("mount")) {
         Some(obstacle) => Err(ObjectProblem::Obstacle { at: path.clone(), obstacle }),
@@ -670,7 +643,6 @@ fn check_attributes(path: &ObjectPath, live: &Live) -> Result<(), ObjectProblem>
     }
 }
 
-/// Returns the type that a live object is recorded with if none is named.
 fn type_of(live: &Live) -> Ftype {
     live.kind.file_type().ftype().unwrap_or(Ftype::File)
 }

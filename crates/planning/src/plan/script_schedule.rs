@@ -1,13 +1,14 @@
-//! The course of a run in which procedure scripts take part: the batches of changes and the scripts, in order.
+//! The steps of a run with procedure scripts: the batches of changes and the scripts, in order.
 //!
 //! ```text
 //!   plan ──► records with the package's lines marked `*` ► preinstall
-//!            ► for each class in the order of CLASSES: what the engine makes ► its script ► links to what it made
-//!            ► postinstall ► what only another version had goes ► records without marks
+//!            ► for each class in the order of CLASSES: objects of the engine ► class script ► links to its files
+//!            ► postinstall ► removal of objects of another version ► records without marks
 //! ```
-//! The engine makes every object except the regular files of a class that has a script. Consecutive classes without a
-//! script are one batch. A course does not say how a script is run. A batch is planned against the root as it was
-//! before the run: [`refresh`](super::refresh) brings it up to date before it is carried out.
+//!
+//! The engine makes every object except the regular files of a class that has a script. Consecutive classes
+//! without a script are one batch. A batch is planned against the root as it was before the run, and
+//! [`refresh`](super::refresh) updates it before it is carried out.
 
 pub mod steps;
 
@@ -33,36 +34,31 @@ use super::script_schedule::steps::{
 };
 use super::scripts::{InstallScripts, is_passing};
 use super::target::classes;
-use super::{Action, Body, Change, Plan, RecordChange, TreeContent, TreeFile, UndoArchive, ledger};
+use super::{Action, Body, Change, Plan, RecordChange, TreeContent, TreeFile, UndoArchive};
 
-/// The steps of a run, and what they may touch.
+/// The steps of a run, and the objects that they may touch.
 #[derive(Clone, Debug)]
 pub struct ScriptSchedule {
     /// The objects that must be held so that everything can be put back.
     pub concerned: Concerned,
-    /// The steps, from the first to the last but the closing one, which [`ScriptSchedule::close`] makes when it is known what
-    /// the scripts left.
+    /// The steps in order, without the closing one, which [`ScriptSchedule::close`] makes from the results of
+    /// the scripts.
     pub steps: Vec<PackageStep>,
     /// The package.
     pub package: PkgInst,
-    /// Whether the package goes.
+    /// True if the package is removed.
     pub is_removal: bool,
-    /// The plan that the schedule carries out, without its changes.
     frame: Plan,
-    /// The lines of `contents` as they are to be in the end.
     lines: ContentsEdits,
-    /// Records that go in the end, if they are there then.
     passing: Vec<ObjectPath>,
-    /// The undo archives, which are written in the end: only then it is known what the scripts left.
+    /// Written last: only then is it known what the scripts left.
     undo: Vec<UndoArchive>,
-    /// The package before the run, where there are undo archives.
     before: Option<Installed>,
-    /// The records that come in the end, together with the archives.
     closing: Vec<RecordChange>,
 }
 
 impl ScriptSchedule {
-    /// Returns the course of an installation. `inventory` is the one that it was planned with.
+    /// Returns the steps of an installation. `inventory` is the one that it was planned with.
     pub fn of_installation(
         intended: &IntendedInstall,
         image: &PackageImage,
@@ -105,8 +101,7 @@ impl ScriptSchedule {
         Ok(course)
     }
 
-    /// Returns the opening step: the state that scripts may look at. It has the records, with the lines of the package
-    /// marked, and the scripts themselves.
+    /// The state that scripts may see: records, marked lines, and the scripts themselves.
     fn opening(
         &mut self,
         mut records: Vec<RecordChange>,
@@ -134,7 +129,7 @@ impl ScriptSchedule {
         } else {
             for (name, bytes) in files {
                 let path = package_path(&self.package, name.as_bytes())?;
-                // what would go for good is there again, until the end
+                // a removed record is present again until the end
                 records.retain(|record| !matches!(record, RecordChange::RemoveFile(gone) if *gone == path));
                 records.push(RecordChange::Write { path, bytes, mode, mtime: None });
             }
@@ -145,7 +140,6 @@ impl ScriptSchedule {
         Ok(())
     }
 
-    /// Returns the lines that will be, marked as not confirmed.
     fn marked(&self) -> ContentsEdits {
         let lines = self.lines.iter().filter_map(|(path, line)| Some((path, line.clone()?)));
         lines
@@ -156,7 +150,6 @@ impl ScriptSchedule {
             .collect()
     }
 
-    /// The classes in their order.
     fn classes(
         &mut self,
         order: &Order<'_>,
@@ -192,14 +185,16 @@ impl ScriptSchedule {
         }
     }
 
-    /// Returns the package whose records have to be looked at again before the closing step, as undo data speaks of them.
+    /// Returns the package whose records are read again before the closing step, because undo data describes
+    /// them.
     pub fn saved_package(&self) -> Option<&PkgInst> {
         self.before.as_ref().map(|_| &self.package)
     }
 
-    /// Returns the closing step. It has `contents` without marks, as the scripts left the files (`outcomes`, and the
-    /// present objects in `live`), and the records of [`ScriptSchedule::saved_package`] (`now`). The records that only
-    /// an installation has go, and undo data come. `is_there` says which records are still there.
+    /// Returns the closing step. It has `contents` without marks, for the files as the scripts left them
+    /// (`outcomes`, and the present objects in `live`), and the records of [`ScriptSchedule::saved_package`]
+    /// (`now`). Records that only an installation has are removed, and undo data is added. `is_there` returns
+    /// true for records that still exist.
     pub fn close(
         &self,
         outcomes: &BTreeMap<ObjectPath, Outcome>,
@@ -231,13 +226,12 @@ impl ScriptSchedule {
         Plan { records, contents, undo, ..self.frame.clone() }
     }
 
-    /// Returns the final line of a path, where the run changes it.
+    /// Returns the final line of a path, if the run changes it.
     pub fn line(&self, path: &ObjectPath) -> Option<&ContentsLine> {
         self.lines.get(path).and_then(Option::as_deref)
     }
 }
 
-/// Returns the plan without its changes and records.
 pub(super) fn frame(plan: &Plan) -> Plan {
     Plan {
         changes: Vec::new(),
@@ -276,7 +270,7 @@ fn concerned(
     for each in mapped {
         objects.insert(each.path.clone(), is_editable(each.ftype));
     }
-    let files = iter::once(places::contents()).chain(ledger::paths(&plan.records).cloned()).collect();
+    let files = iter::once(places::contents()).chain(ledger_paths(&plan.records).cloned()).collect();
     let own = package_path(package, b"")?;
     let elsewhere = plan.records.iter().filter_map(|record| match record {
         RecordChange::RemoveTree(path) if !path.is_below(&own) => Some(path.clone()),
@@ -287,7 +281,16 @@ fn concerned(
     Ok(Concerned { objects, trees: trees.into_iter().collect(), files })
 }
 
-/// Returns the directories of packages whose records change although the run is not about them: those of kept libraries.
+/// Returns the ledgers that records change.
+pub fn ledger_paths(records: &[RecordChange]) -> impl Iterator<Item = &ObjectPath> {
+    records.iter().filter_map(|record| match record {
+        RecordChange::Ledger(change) => Some(&change.path),
+        _ => None,
+    })
+}
+
+/// Returns the directories of packages whose records change although the run is about another package: those
+/// of kept libraries.
 pub fn kept_packages(records: &[RecordChange], own: &[PkgInst]) -> BTreeSet<ObjectPath> {
     let of_record = |record: &RecordChange| {
         let rest = record.path().as_bytes().strip_prefix(places::BELOW_PACKAGES.as_bytes())?;
@@ -298,7 +301,6 @@ pub fn kept_packages(records: &[RecordChange], own: &[PkgInst]) -> BTreeSet<Obje
     records.iter().filter_map(of_record).collect()
 }
 
-/// Returns the records that come before the scripts, and the undo data, which come after them.
 fn records(intended: &IntendedInstall) -> (Vec<RecordChange>, Vec<RecordChange>) {
     let saved: Vec<ObjectPath> = intended.plan.packages.iter().map(places::save).collect();
     let comes_last = |record: &RecordChange| {
@@ -313,20 +315,16 @@ fn records(intended: &IntendedInstall) -> (Vec<RecordChange>, Vec<RecordChange>)
     (opening, closing)
 }
 
-/// Returns the records that go in the end: the lock, and the scripts that only an installation has a use for.
 fn passing(package: &PkgInst, scripts: &[String]) -> Result<Vec<ObjectPath>, Reason> {
     let scripts = scripts.iter().map(|name| format!("install/{name}"));
     scripts.chain([INSTALL_LOCK.to_owned()]).map(|name| package_path(package, name.as_bytes())).collect()
 }
 
-// DOC The order of a course: the class of each change, and its place before or after the class script.
-
-/// Which change belongs to which place of the course: two for each class, before its script and after it.
+/// Each class has two slots: before its script and after it.
 struct Order<'a> {
     classes: Vec<String>,
     scripted: BTreeSet<&'a str>,
     mapped: BTreeMap<&'a ObjectPath, &'a MappedObject>,
-    /// The changes by path.
     changes: BTreeMap<ObjectPath, &'a Change>,
 }
 
@@ -354,7 +352,6 @@ impl<'a> Order<'a> {
         self.classes.iter().position(|known| known == class)
     }
 
-    /// Tells whether a script brings the object.
     fn is_listed(&self, change: &Change) -> bool {
         let delivered = matches!(
             &change.action,
@@ -364,7 +361,6 @@ impl<'a> Order<'a> {
         delivered && self.mapped.get(&change.path).is_some_and(scripted)
     }
 
-    /// Returns the files for the scripts to install, by class.
     fn listed(&self, plan: &Plan, inventory: &Inventory) -> BTreeMap<String, Vec<ListedFile>> {
         let mut listed: BTreeMap<String, Vec<ListedFile>> = BTreeMap::new();
         for change in plan.changes.iter().filter(|change| self.is_listed(change)) {
@@ -378,8 +374,7 @@ impl<'a> Order<'a> {
         listed
     }
 
-    /// Returns the objects that go when everything else is done: no object of the package, and nothing that is in the way
-    /// of one.
+    /// Objects that go last: not of the package, and in nobody's way.
     fn last(&self, plan: &Plan) -> Vec<Box<Change>> {
         plan.changes.iter().filter(|change| self.comes_last(change)).cloned().collect()
     }
@@ -390,7 +385,6 @@ impl<'a> Order<'a> {
         goes && !change.path.ancestors_bytes().any(in_turned)
     }
 
-    /// Returns the place of a change.
     fn slot(&self, change: &Change) -> usize {
         let own = self.class(&change.path).map(|class| 2 * class);
         let (Action::Add(new) | Action::Replace(new)) = &change.action else {
@@ -420,7 +414,6 @@ impl<'a> Order<'a> {
         }
     }
 
-    /// Returns the changes that the engine carries out, by place.
     fn slots(&self, plan: &Plan) -> BTreeMap<usize, (Vec<Box<Change>>, Portion)> {
         let mut slots: BTreeMap<usize, (Vec<Box<Change>>, Portion)> = BTreeMap::new();
         let has_turn = |change: &Change| !self.is_listed(change) && !self.comes_last(change);
@@ -445,18 +438,14 @@ fn is_directory(change: &Change) -> bool {
     )
 }
 
-// DOC The course of a removal in which procedure scripts take part.
-// DOC
-// DOC ```text
-// DOC   plan ──► records with the package's lines marked `-` ► preremove
-// DOC            ► the classes against their order: what the engine removes, or the script of the class
-// DOC            ► postremove ► records without the package
-// DOC ```
-// DOC Consecutive classes without a script are one batch. The objects that the script of a class leaves stay, as the
-// DOC script wants, and no package owns them any more.
+//   plan ──► records with the package's lines marked `-` ► preremove
+//            ► the classes in reverse order: what the engine removes, or the script of the class
+//            ► postremove ► records without the package
+// Consecutive classes without a script are one batch. Objects that the script of a class leaves stay without
+// an owner.
 
 impl ScriptSchedule {
-    /// Returns the course of a removal. `inventory` is the one that it was planned with.
+    /// Returns the steps of a removal. `inventory` is the one that it was planned with.
     pub fn of_removal(intended: &IntendedRemoval, inventory: &Inventory) -> Result<Self, Reason> {
         let plan = &intended.plan;
         let package = plan.packages.first().ok_or(Reason::NoSuchPackage)?;
@@ -479,7 +468,7 @@ impl ScriptSchedule {
         })
     }
 
-    /// Removes the package from the lines of the last batch, regardless of what its scripts have registered for it.
+    /// Removes the package from the lines of the last batch, regardless of the registrations of its scripts.
     pub fn disown(&self, last: &mut Plan) {
         for line in last.contents.values_mut().filter(|_| self.is_removal) {
             if let Some(kept) = line {
@@ -492,7 +481,6 @@ impl ScriptSchedule {
     }
 }
 
-/// Returns the records with every line of the package marked as one that goes.
 fn opening_of_removal(package: &PkgInst, inventory: &Inventory, frame: &Plan) -> Result<Plan, Reason> {
     let marked = |(path, line): (&ObjectPath, &ContentsLine)| {
         let mut line = line.clone();
@@ -509,7 +497,6 @@ fn opening_of_removal(package: &PkgInst, inventory: &Inventory, frame: &Plan) ->
     Ok(Plan { records: vec![lock], contents: owned.map(marked).collect(), ..frame.clone() })
 }
 
-/// Returns the classes in their turn.
 fn removal_steps(intended: &IntendedRemoval, frame: &Plan) -> Vec<PackageStep> {
     let changes: BTreeMap<&ObjectPath, &Box<Change>> =
         intended.plan.changes.iter().map(|change| (&change.path, change)).collect();
@@ -538,7 +525,6 @@ fn removal_steps(intended: &IntendedRemoval, frame: &Plan) -> Vec<PackageStep> {
     steps
 }
 
-/// Returns everything that the package owns, its records, and those of patches that go with it.
 fn concerned_by_removal(intended: &IntendedRemoval, inventory: &Inventory) -> Concerned {
     let editable = |path: &ObjectPath| {
         let line = inventory.lines.get(path);
@@ -556,6 +542,6 @@ fn concerned_by_removal(intended: &IntendedRemoval, inventory: &Inventory) -> Co
     Concerned {
         objects: below_root.map(|path| (path.clone(), editable(path))).collect(),
         trees: trees.chain(kept).collect::<BTreeSet<_>>().into_iter().collect(),
-        files: iter::once(places::contents()).chain(ledger::paths(&intended.plan.records).cloned()).collect(),
+        files: iter::once(places::contents()).chain(ledger_paths(&intended.plan.records).cloned()).collect(),
     }
 }

@@ -1,4 +1,4 @@
-//! The question to the resolver, and its permitted knowledge.
+//! The request to the resolver: offers, and the state of the root.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -8,7 +8,7 @@ use patchadm_svr4::format::params::compact;
 use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchList, Requirements};
 
-/// All that a resolution depends on.
+/// All inputs of a resolution.
 #[derive(Clone, Copy, Debug)]
 pub struct ResolverInput<'a> {
     /// The patches that could go in: those of the depot, and operands.
@@ -17,8 +17,8 @@ pub struct ResolverInput<'a> {
     pub applied: &'a AppliedPatches,
     /// The packages that are installed.
     pub installed: &'a InstalledPackages,
-    /// The decisions of the root: the separator of ids, the restricted and excluded patches, and the packages whose
-    /// patches come first.
+    /// The decisions of the root: the separator of ids, the restricted and excluded patches, and the packages
+    /// whose patches come first.
     pub policy: &'a Policy,
     /// The request.
     pub request: &'a SetRequest,
@@ -27,8 +27,8 @@ pub struct ResolverInput<'a> {
 /// A request about a set of patches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SetRequest {
-    /// The ids that are named, with a revision or without one, which means the current revision; all current ones where
-    /// none is.
+    /// The ids that are named; one without a revision means the current revision. `None` means all current
+    /// patches.
     pub named: Option<Vec<String>>,
     /// All of them go in, or none.
     pub all_or_nothing: bool,
@@ -36,7 +36,7 @@ pub struct SetRequest {
     pub withdrawn: bool,
     /// A named patch goes in again if it is applied and no later revision of it is.
     pub again: bool,
-    /// Nothing is pulled in.
+    /// No requirement is pulled in.
     pub no_requires: bool,
     /// Ids, with a revision or without, that are left out.
     pub exclude: Vec<String>,
@@ -45,19 +45,16 @@ pub struct SetRequest {
 }
 
 impl SetRequest {
-    /// Tells whether a patch is left out.
+    /// Returns true if a patch is left out.
     pub fn excludes(&self, id: &PatchId, separator: &str) -> bool {
         is_listed(&self.exclude, separator, id)
     }
 }
 
-/// Tells whether a list of ids, with a revision or without, has a patch.
 pub(super) fn is_listed(words: &[String], separator: &str, id: &PatchId) -> bool {
     let mut words = words.iter();
     words.any(|word| word == id.base() || PatchId::parse(word, separator).is_ok_and(|listed| listed == *id))
 }
-
-// DOC The offers and the state that they are offered to: the values that the resolver takes instead of files.
 
 /// A patch that could go in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,15 +69,16 @@ pub struct Offer {
     pub incompatibles: PatchList,
     /// The packages that it is for.
     pub packages: Vec<OfferedPackage>,
-    /// Whether the depot no longer offers it.
+    /// True if the depot no longer offers it.
     pub is_withdrawn: bool,
-    /// What distinguishes its content from another under the same id: a digest, or the path if there is no digest.
+    /// The identity of its content, to distinguish it from another under the same id: a digest, or else the
+    /// path.
     pub content: String,
     /// Its place, as messages name it.
     pub source: String,
 }
 
-/// A package that a patch is for; it fits where all three are the same.
+/// A package that a patch is for; it fits if all three are equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OfferedPackage {
     /// The abbreviation.
@@ -91,7 +89,7 @@ pub struct OfferedPackage {
     pub version: String,
 }
 
-/// The reason why an entry of an index offers nothing.
+/// The reason an entry of an index is not a valid offer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadOffer(String);
@@ -122,13 +120,12 @@ impl Offer {
     }
 }
 
-/// Returns an entry of a list of requirements: alternatives stand in parentheses, whether the index has these or not.
+/// Adds the parentheses that some indexes omit around alternatives.
 fn grouped(entry: &str) -> String {
     let is_bare = entry.contains('|') && !entry.contains('(');
     if is_bare { format!("( {entry} )") } else { entry.to_owned() }
 }
 
-/// PKG, ARCH without white space, and VERSION of a package.
 type PackageKey = (Vec<u8>, Vec<u8>, Vec<u8>);
 
 /// The installed packages of a root, found by a patch's description of them.
@@ -153,18 +150,16 @@ impl InstalledPackages {
         all
     }
 
-    /// Tells whether an instance is there that a patch for `package` is for.
+    /// Returns true if an instance that a patch for `package` is for is installed.
     pub fn has(&self, package: &OfferedPackage) -> bool {
         self.find(package).is_some()
     }
 
-    /// Returns the instance that a patch for `package` is for.
     pub(super) fn find(&self, package: &OfferedPackage) -> Option<&PkgInst> {
         let bytes = |text: &str| text.as_bytes().to_vec();
         self.instances.get(&(bytes(&package.pkg), compact(package.arch.as_bytes()), bytes(&package.version)))
     }
 
-    /// Returns a package as a patch wants it, and as it is installed.
     pub(super) fn missed(&self, package: &OfferedPackage) -> String {
         let wanted = format!("{} ({}) {}", package.pkg, package.arch, package.version);
         match self.named.get(package.pkg.as_bytes()) {
@@ -174,18 +169,13 @@ impl InstalledPackages {
     }
 }
 
-// DOC The patches that a request means: ids with a revision, ids without one, or everything current.
-
-/// The meaning of the words of a request.
 #[derive(Debug, Default)]
 pub(super) struct NamedPatches {
-    /// The patches, each with whether its revision was named.
+    /// True if the revision was named.
     pub(super) patches: BTreeMap<PatchId, bool>,
-    /// The words that match no offer.
     pub(super) missing: BTreeSet<String>,
 }
 
-/// Returns the patches that the request means.
 pub(super) fn named_patches(input: &ResolverInput<'_>) -> NamedPatches {
     let mut bases: BTreeMap<&str, Vec<&Offer>> = BTreeMap::new();
     for offer in input.offers {
@@ -216,8 +206,7 @@ pub(super) fn named_patches(input: &ResolverInput<'_>) -> NamedPatches {
     named
 }
 
-/// Returns the current revision of a patch: the highest that is neither withdrawn nor excluded; where all are, the
-/// highest.
+/// The highest revision that is neither withdrawn nor excluded, else the highest.
 fn current(offers: &[&Offer], input: &ResolverInput<'_>) -> Option<PatchId> {
     let is_free =
         |offer: &&&Offer| !offer.is_withdrawn && !is_excluded(input.request, input.policy, &offer.id);
@@ -228,23 +217,21 @@ fn current(offers: &[&Offer], input: &ResolverInput<'_>) -> Option<PatchId> {
     free.or_else(|| {
         let excluded = |offer: &&&Offer| excluded_by_option(input.request, input.policy, &offer.id);
         let is_unnamed = input.request.named.is_none();
-        // Patches that an option excludes from everything are not even mentioned.
+        // Patches that an option excludes are not even mentioned.
         let rest = offers.iter().filter(|offer| !(is_unnamed && excluded(offer)));
         highest(rest.map(|offer| &offer.id).collect())
     })
 }
 
-/// Tells whether an option of the command or the policy leaves a patch out.
+/// Returns true if an option of the command or the policy leaves a patch out.
 pub fn is_excluded(request: &SetRequest, policy: &Policy, id: &PatchId) -> bool {
     excluded_by_option(request, policy, id) || excluded_by_policy(policy, id)
 }
 
-/// Tells whether an option of the command leaves a patch out.
 pub(super) fn excluded_by_option(request: &SetRequest, policy: &Policy, id: &PatchId) -> bool {
     request.excludes(id, &policy.separator)
 }
 
-/// Tells whether the policy leaves a patch out.
 pub(super) fn excluded_by_policy(policy: &Policy, id: &PatchId) -> bool {
     is_listed(&policy.exclude, &policy.separator, id)
 }

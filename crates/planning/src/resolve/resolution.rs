@@ -21,11 +21,11 @@ pub struct Resolution {
 /// The verdict on one patch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetVerdict {
-    /// The id, or the word that was named where it is no patch of the depot.
+    /// The id, or the word that was named if it is no patch of the depot.
     pub id: String,
     /// The place of the patch among the offers, or `None` if it is not offered.
     pub offer: Option<usize>,
-    /// Whether it was named.
+    /// True if it was named.
     pub is_named: bool,
     /// The patches for which it is pulled in, in order; empty for one that was named.
     pub because: Vec<PatchId>,
@@ -42,12 +42,12 @@ pub enum SetOutcome {
     Planned,
     /// It does not go in, or need not.
     LeftOut(Reason),
-    /// It could go in, but this one cannot, and without it nothing is done.
+    /// It could go in, but this patch cannot, and the request is for all or none.
     NotTried(String),
 }
 
 impl Resolution {
-    /// Returns the verdicts on what goes in, in the order in which it is applied.
+    /// Returns the verdicts on the patches that go in, in the order of application.
     pub fn planned(&self) -> impl Iterator<Item = &SetVerdict> {
         self.verdicts.iter().filter(|verdict| verdict.outcome == SetOutcome::Planned)
     }
@@ -58,7 +58,7 @@ impl Resolution {
         self.planned().filter_map(first).collect()
     }
 
-    /// Returns the patches that some of what goes in requires and that are not for this root.
+    /// Returns the patches that are required by those that go in, but are not for this root.
     pub fn void(&self) -> PatchList {
         let mut void = PatchList::new();
         void.extend(self.planned().flat_map(|verdict| verdict.void.iter().cloned()));
@@ -78,9 +78,6 @@ impl SetVerdict {
     }
 }
 
-// DOC A verdict for each patch that was named or pulled in.
-
-/// Returns the verdicts, first those on patches that go in, in their order.
 pub(super) fn verdicts(
     input: &ResolverInput<'_>,
     named: &NamedPatches,
@@ -160,7 +157,7 @@ fn verdict(catalogue: &Catalogue<'_>, place: usize, outcome: SetOutcome) -> SetV
     }
 }
 
-/// For each patch of a set those that need it: whose requirement it meets, or that could not go in before what it ends.
+/// Patches whose requirement it meets, or that could not be applied before what it ends.
 fn needing(catalogue: &Catalogue<'_>, set: &Selection) -> HashMap<usize, BTreeSet<usize>> {
     let mut needing: HashMap<usize, BTreeSet<usize>> = HashMap::new();
     let mut note = |places: Vec<usize>, by: usize| {

@@ -1,7 +1,7 @@
-//! The order in which a set is applied, if it has one.
+//! The order in which a set is applied, if it has one, and the constraints on it.
 //!
-//! Whether it has one is determined by taking any possible next patch until none is left. The returned order then goes
-//! by ids, with each patch directly after those that it needs.
+//! A set has an order if taking any possible next patch, again and again, leaves none. The returned order
+//! goes by ids, with each patch directly after those that it needs.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -9,13 +9,11 @@ use patchadm_svr4::package::PkgInst;
 
 use super::catalogue::{Catalogue, OfferConflict, Selection};
 
-/// The most conflicts of a set for which both ways are tried; of further ones the first way is taken.
+/// For more conflicts, only the first way is tried.
 const MOST_WAYS: usize = 10;
 
-/// The most patches that are looked at apart from the rest of a set; of more the whole set is.
 const MOST_FOLLOWING: usize = 32;
 
-/// Why a set has no order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum NoOrder {
     /// A conflict does not end.
@@ -24,13 +22,11 @@ pub(super) enum NoOrder {
     Circle(Vec<usize>),
 }
 
-/// Whether a set has an order.
 pub(super) fn has_order(catalogue: &Catalogue<'_>, set: &Selection) -> Result<(), NoOrder> {
     settled(catalogue, set).map(|_| ())
 }
 
-/// Tells whether the last patches of a set can simply be applied after all others; asked before [`has_order`], because
-/// the rest of the set is not looked at. `added` conflict with nothing.
+/// A cheap check before [`has_order`]: the rest of the set is not looked at. `added` must not conflict.
 pub(super) fn can_follow(catalogue: &Catalogue<'_>, set: &Selection, added: &[usize]) -> bool {
     if added.len() > MOST_FOLLOWING {
         return false;
@@ -47,7 +43,6 @@ pub(super) fn can_follow(catalogue: &Catalogue<'_>, set: &Selection, added: &[us
     added.iter().all(stands_alone) && has_inner_order(catalogue, set, &is_added)
 }
 
-/// Tells whether what patches need comes before them, the rest of the set before all of them.
 fn has_inner_order(catalogue: &Catalogue<'_>, set: &Selection, added: &HashSet<usize>) -> bool {
     let mut there: HashSet<usize> = HashSet::new();
     let mut rest: Vec<usize> = added.iter().copied().collect();
@@ -70,7 +65,6 @@ fn has_inner_order(catalogue: &Catalogue<'_>, set: &Selection, added: &HashSet<u
     true
 }
 
-/// Returns the patches of a set in the order in which they are applied; `None` if there is none.
 pub(super) fn order(catalogue: &Catalogue<'_>, set: &Selection) -> Option<Vec<usize>> {
     let (constraints, ranks) = settled(catalogue, set).ok()?;
     let key = |number: &usize| {
@@ -107,7 +101,6 @@ pub(super) fn order(catalogue: &Catalogue<'_>, set: &Selection) -> Option<Vec<us
     Some(ordered)
 }
 
-/// Returns the constraints with a way through every conflict, and each patch's place in an order that obeys them.
 fn settled(catalogue: &Catalogue<'_>, set: &Selection) -> Result<(Constraints, Vec<usize>), NoOrder> {
     let (mut constraints, conflicts) = Constraints::of(catalogue, set).map_err(NoOrder::Unsettled)?;
     let free: Vec<usize> = conflicts
@@ -134,7 +127,6 @@ fn settled(catalogue: &Catalogue<'_>, set: &Selection) -> Result<(Constraints, V
     Err(NoOrder::Circle(first.unwrap_or_default()))
 }
 
-/// Returns each patch's place in an order; the patches that can never come where there is none.
 fn ranks(constraints: &Constraints) -> Result<Vec<usize>, BTreeSet<usize>> {
     let count = constraints.members.len();
     let mut waits: Vec<usize> = Vec::with_capacity(count);
@@ -171,7 +163,7 @@ fn ranks(constraints: &Constraints) -> Result<Vec<usize>, BTreeSet<usize>> {
     if stuck.is_empty() { Ok(ranks) } else { Err(stuck) }
 }
 
-/// Returns a circle among patches that can never come; their places in the catalogue.
+/// As places in the catalogue.
 fn circle(constraints: &Constraints, stuck: &BTreeSet<usize>) -> Vec<usize> {
     let mut path: Vec<usize> = stuck.first().copied().into_iter().collect();
     while let Some(&number) = path.last() {
@@ -192,22 +184,17 @@ fn circle(constraints: &Constraints, stuck: &BTreeSet<usize>) -> Vec<usize> {
     path.into_iter().map(|number| constraints.members[number]).collect()
 }
 
-// DOC The constraints on the order of a set's patches, from every rule that applies to one patch after another.
-
-/// The constraints on the order of a set. Patches are numbered within the set, in the order of ids.
-pub(super) struct Constraints {
-    /// The places of the patches in the catalogue.
-    pub(super) members: Vec<usize>,
-    /// For each patch those that come before it in any case.
-    pub(super) before: Vec<Vec<usize>>,
-    /// For each patch, groups with at least one patch that comes before it, in the order of preference.
-    pub(super) one_of: Vec<Vec<Vec<usize>>>,
+/// Patches are numbered within the set, in the order of ids.
+struct Constraints {
+    members: Vec<usize>,
+    before: Vec<Vec<usize>>,
+    /// Groups of which at least one patch comes before.
+    one_of: Vec<Vec<Vec<usize>>>,
 }
 
-/// A way through one conflict: the first, the second, and the patches that can end the first in between.
-pub(super) type Way = (usize, usize, Vec<usize>);
+/// First patch, second patch, and the patches that can end the first in between.
+type Way = (usize, usize, Vec<usize>);
 
-/// Two patches of a set whose conflict no patch ends, or a patch that an applied one keeps out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unsettled {
     /// They exclude each other, and neither ends.
@@ -217,8 +204,7 @@ pub(super) enum Unsettled {
 }
 
 impl Constraints {
-    /// Returns the constraints on a set but for its conflicts, and the conflicts with their ways.
-    pub(super) fn of(catalogue: &Catalogue<'_>, set: &Selection) -> Result<(Self, Vec<Vec<Way>>), Unsettled> {
+    fn of(catalogue: &Catalogue<'_>, set: &Selection) -> Result<(Self, Vec<Vec<Way>>), Unsettled> {
         let members: Vec<usize> = set.iter().collect();
         let numbers: HashMap<usize, usize> =
             members.iter().enumerate().map(|(number, place)| (*place, number)).collect();
@@ -264,20 +250,17 @@ impl Constraints {
         Ok((all, conflicts))
     }
 
-    /// Adds a way through a conflict; [`forget`](Self::forget) takes it back.
-    pub(super) fn take(&mut self, (first, second, enders): &Way) {
+    fn take(&mut self, (first, second, enders): &Way) {
         self.before[*second].push(*first);
         self.one_of[*second].push(enders.clone());
     }
 
-    /// Takes back the last way that was added.
-    pub(super) fn forget(&mut self, (_, second, _): &Way) {
+    fn forget(&mut self, (_, second, _): &Way) {
         self.before[*second].pop();
         self.one_of[*second].pop();
     }
 }
 
-/// Returns the conflicts within a set.
 fn conflicts(catalogue: &Catalogue<'_>, set: &Selection) -> Vec<OfferConflict> {
     let mut found = Vec::new();
     for place in set.iter() {
@@ -288,7 +271,6 @@ fn conflicts(catalogue: &Catalogue<'_>, set: &Selection) -> Vec<OfferConflict> {
     found
 }
 
-/// Returns the patches of a set that are not restricted, by their packages; none if no patch is restricted.
 fn ordinary_by_package<'c>(
     catalogue: &'c Catalogue<'_>,
     members: &[usize],

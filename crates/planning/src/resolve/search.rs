@@ -1,8 +1,8 @@
 //! The search for the patches that are needed in addition to the accepted ones.
 //!
-//! Two things leave a choice: a requirement that several patches may meet, and a conflict that the later revision of
-//! one side ends. Choices are tried in the order of preference. If none is left, the search goes back to the last
-//! choice that contributed to the failure, and skips the ones between.
+//! Choices exist for a requirement that several patches may meet, and for a conflict that the later revision
+//! of one side ends. They are tried in the order of preference. If none is left, the search goes back to the
+//! last choice that contributed to the failure, and skips the ones between.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -16,48 +16,43 @@ use crate::plan::refusal::{Reason, SetReason};
 /// The most choices that the search for one patch, or for all of them together, tries.
 pub const MOST_DECISIONS: usize = 100_000;
 
-/// The search for patches that can be added to a set.
 pub(super) struct Search<'s, 'a> {
     catalogue: &'s Catalogue<'a>,
     chances: &'s Chances,
     set: &'s mut Selection,
     added: Vec<usize>,
     needed: HashMap<usize, Needed<'a>>,
-    /// The open questions, in the order in which they come up.
     questions: Vec<Question<'a>>,
-    /// The decisions that stand, one for each of the first questions. The level of a patch is the number of the decision
-    /// that added it, from 1; what was there before has level 0.
+    /// The level of a patch is the number of the decision that added it, from 1. Patches that were there
+    /// before have level 0.
     choices: Vec<Choice>,
     levels: HashMap<usize, usize>,
     decisions: usize,
 }
 
-/// For which patch another was added, and which requirement of it; `None` for a patch that was asked for, or that ends a
-/// conflict.
+/// `None` for a requested patch, or one that ends a conflict.
 type Needed<'a> = Option<(usize, &'a Requirement)>;
 
-/// Something to be decided.
 #[derive(Clone)]
 enum Question<'a> {
-    /// Which patch meets a requirement of a patch.
+    /// The choice of a patch that meets a requirement of a patch.
     Need(usize, &'a Requirement),
-    /// Which patch ends a conflict of a patch with an applied one.
+    /// The choice of a patch that ends a conflict of a patch with an applied one.
     Applied(usize, usize),
-    /// Which patch ends a conflict within the set.
+    /// The choice of a patch that ends a conflict within the set.
     Pair(OfferConflict),
 }
 
-/// A question that is being answered: an option is a patch to be added, or none if the set has the answer.
+/// An option of `None` means that the set already has the answer.
 struct Choice {
     options: std::vec::IntoIter<Option<usize>>,
-    /// The levels that have a part in the failures so far.
+    /// Levels that contributed to the failures so far.
     blame: BTreeSet<usize>,
     reason: Option<Reason>,
     added: usize,
     questions: usize,
 }
 
-/// A failure: the levels that have a part in it, and the reason.
 struct DeadEnd {
     blame: BTreeSet<usize>,
     reason: Box<Reason>,
@@ -78,7 +73,7 @@ impl<'s, 'a> Search<'s, 'a> {
         }
     }
 
-    /// Adds `roots`, and what they need, to the set. Where that cannot be, the set stays as it was.
+    /// On failure, the set is unchanged.
     pub(super) fn add(mut self, roots: &[usize]) -> Result<(), Reason> {
         let mut step = self.put_all(roots);
         loop {
@@ -106,7 +101,6 @@ impl<'s, 'a> Search<'s, 'a> {
         new.into_iter().try_for_each(|root| self.put(root, None))
     }
 
-    /// Adds a patch, with the questions that it brings.
     fn put(&mut self, place: usize, needed: Needed<'a>) -> Result<(), DeadEnd> {
         let catalogue = self.catalogue;
         let excluding = catalogue.excluding(place).into_iter().filter(|other| self.set.contains(*other));
@@ -134,12 +128,10 @@ impl<'s, 'a> Search<'s, 'a> {
         DeadEnd { blame: self.level(with).into_iter().collect(), reason: Box::new(self.told(needed, reason)) }
     }
 
-    /// Returns the decision that added a patch; none for patches that were there before or were asked for.
     fn level(&self, place: usize) -> Option<usize> {
         self.levels.get(&place).copied().filter(|level| *level > 0)
     }
 
-    /// Returns a reason, told of the patch that was asked for.
     fn told(&self, mut needed: Needed<'a>, reason: Reason) -> Reason {
         let mut needs = Vec::new();
         while let Some((owner, requirement)) = needed {
@@ -150,7 +142,6 @@ impl<'s, 'a> Search<'s, 'a> {
         required_refused(needs, reason)
     }
 
-    /// Begins with a question, and takes the first option.
     fn ask(&mut self, question: &Question<'a>) -> Result<(), DeadEnd> {
         let reason = match question {
             Question::Need(..) => None,
@@ -176,7 +167,6 @@ impl<'s, 'a> Search<'s, 'a> {
         self.told(self.needed.get(&place).copied().flatten(), reason)
     }
 
-    /// Returns the answers to a question, in the order of preference.
     fn options(&self, question: &Question<'a>) -> Vec<Option<usize>> {
         let catalogue = self.catalogue;
         let mut places = match question {
@@ -202,7 +192,6 @@ impl<'s, 'a> Search<'s, 'a> {
         is_there.then_some(None).into_iter().chain(places.into_iter().map(Some)).collect()
     }
 
-    /// Takes the next option of the last question.
     fn choose(&mut self) -> Result<(), DeadEnd> {
         let question = self.questions.get(self.choices.len().wrapping_sub(1)).cloned();
         while let Some(option) = self.choices.last_mut().and_then(|choice| choice.options.next()) {
@@ -237,7 +226,6 @@ impl<'s, 'a> Search<'s, 'a> {
         Err(DeadEnd { reason: Box::new(reason.unwrap_or_else(nowhere)), blame })
     }
 
-    /// Takes note of a failure of the last question's option.
     fn note(&mut self, end: DeadEnd) {
         if let Some(choice) = self.choices.last_mut() {
             choice.blame.extend(end.blame);
@@ -245,8 +233,8 @@ impl<'s, 'a> Search<'s, 'a> {
         }
     }
 
-    /// Goes back to the last decision that has a part in a failure; the reason where there is none, or the search is given
-    /// up.
+    /// Backjumps to the last decision that contributed. Returns the reason if there is none or the limit is
+    /// reached.
     fn go_back(&mut self, end: DeadEnd) -> Option<Reason> {
         let Some(level) = end.blame.last().copied() else { return Some(*end.reason) };
         if self.decisions > MOST_DECISIONS {
@@ -260,7 +248,6 @@ impl<'s, 'a> Search<'s, 'a> {
         None
     }
 
-    /// Takes back all patches but the first `added`, and their questions.
     fn take_back(&mut self, added: usize, questions: usize) {
         for place in self.added.split_off(added.min(self.added.len())) {
             self.set.remove(place);
@@ -270,7 +257,7 @@ impl<'s, 'a> Search<'s, 'a> {
         self.questions.truncate(questions);
     }
 
-    /// Whether the set has an order now. If not, every decision may be the reason.
+    /// If there is no order, any decision may be the cause.
     fn check(&self) -> Result<(), DeadEnd> {
         let has_conflicts = self.questions.iter().any(|question| !matches!(question, Question::Need(..)));
         if !has_conflicts && can_follow(self.catalogue, self.set, &self.added) {
@@ -287,17 +274,13 @@ impl<'s, 'a> Search<'s, 'a> {
     }
 }
 
-// DOC The wording of the obstacles that a search found.
-
 impl Catalogue<'_> {
-    /// Returns the reason that a patch gives because it and another one exclude each other.
     pub(super) fn excluded(&self, place: usize, other: usize) -> Reason {
         let says = self.says_so(place, other).clone();
         Reason::InSet(SetReason::ExcludeEachOther { other: self.id(other).clone(), says })
     }
 
-    /// Returns the patch that is to blame for a set without an order, and the reason.
-    pub(super) fn without_order(&self, place: usize, why: &NoOrder) -> (usize, Reason) {
+    fn without_order(&self, place: usize, why: &NoOrder) -> (usize, Reason) {
         match why {
             NoOrder::Unsettled(Unsettled::Applied(at, which)) => {
                 let conflict = self.item(*at).against.get(*which);

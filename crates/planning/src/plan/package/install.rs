@@ -1,8 +1,9 @@
-//! `pkgadd`: what installing one package does to a root, as a new instance or over an installed one.
+//! The effect of `pkgadd`: the installation of one package, as a new instance, over an installed one, or in
+//! place of another version.
 //!
-//! The admin file decides where the package goes and what stops it (admin(4)). A question that it leaves open is a
-//! refusal if no one can be asked. Unrecorded and edited files are kept beside the new ones. The class script, if there
-//! is one, decides the fate of an edited file. `update` covers the replacement of another version.
+//! The admin file decides the destination of the package and the obstacles to it (admin(4)). A question that
+//! it leaves open is a refusal if no one can be asked. Unrecorded and edited files are kept beside the new
+//! ones. The class script, if there is one, decides the fate of an edited file.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -40,42 +41,43 @@ use crate::plan::{Action, Body, Plan, RecordChange, SpaceNeed, parameters, space
 pub struct InstallOptions {
     /// The admin file.
     pub admin: Admin,
-    /// Whether the user can be asked. What the admin file leaves open is then taken as agreed to: the command asks
-    /// before it carries the plan out.
+    /// True if the user can be asked. The plan then takes open questions of the admin file as agreed to, and
+    /// the command asks before it carries out the plan.
     pub conversation: bool,
-    /// Whether nobody may be asked, now or before. A package that says nowhere where it goes is refused then.
+    /// True if the user cannot be asked, neither now nor before. A package without a destination is then
+    /// refused.
     pub is_batch: bool,
     /// The environment that is recorded: LANG, `LC_*`, TZ, PATH, OAMBASE.
     pub environment: Params,
     /// The answers of request and checkinstall scripts, or of a response file.
     pub response: Params,
-    /// The symbolic links to directories that the package's directories replace nevertheless.
+    /// The symbolic links to directories that directories of the package may replace.
     pub overridden: BTreeSet<ObjectPath>,
-    /// The class action scripts that are there beside the package's own.
+    /// The class action scripts other than those of the package.
     pub system: SystemScripts,
-    /// Which scripts may run.
+    /// The scripts that may run.
     pub scripts: ScriptPolicy,
-    /// The patch that the package is installed as a part of.
+    /// The patch that the package is a part of.
     pub patch: Option<OfPatch>,
-    /// Whether the root is another than `/`: then a package without BASEDIR is recorded with `/`.
+    /// True if the root is not `/`: a package without BASEDIR is then recorded with `/`.
     pub is_other_root: bool,
     /// The remains of the package, if its record is damaged and is created again.
     pub damaged: Option<DamagedPackage>,
-    /// Whether the package replaces another version of itself, from which nothing stays.
+    /// True if the package replaces another version of itself, of which nothing stays.
     pub update: bool,
     /// The separator of patch ids in the root.
     pub separator: String,
 }
 
-/// A patch whose scripts have its packages installed.
+/// A patch whose scripts cause packages to be installed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OfPatch {
-    /// Its id, after which copies of edited files are named.
+    /// Its id, the suffix of copies of edited files.
     pub id: String,
-    /// Whether what it replaces is in undo data, so that only files which are meant to be edited are copied.
+    /// True if replaced objects are in undo data, so that only files which are meant to be edited are copied.
     pub is_saved: bool,
-    /// Whether it is applied: then edited files whose class has a script are copied as well. A script that takes a patch
-    /// back knows what is whose.
+    /// True if it is applied: edited files whose class has a script are copied as well. A script that takes a
+    /// patch back knows the owner of each part.
     pub is_applied: bool,
 }
 
@@ -102,20 +104,20 @@ impl Default for InstallOptions {
 /// An installation that is planned.
 #[derive(Clone, Debug)]
 pub struct IntendedInstall {
-    /// Everything that changes, as if no script took part.
+    /// The plan as if no script took part.
     pub plan: Plan,
     /// The parameters of the package afterwards.
     pub params: Params,
-    /// The scripts that take part; the course of the run is made of them and the plan.
+    /// The scripts that take part.
     pub scripts: InstallScripts,
-    /// Every object of the package, whether it changes or not.
+    /// Every object of the package, changed or not.
     pub mapped: Vec<MappedObject>,
-    /// The files of `install` that go when everything is done: scripts that only this run has a use for.
+    /// The files of `install` that are removed at the end: scripts that only this run uses.
     pub passing: Vec<String>,
 }
 
 impl IntendedInstall {
-    /// Makes the package the one at this place of its source.
+    /// Sets the index of the package in its source.
     pub fn read_from(&mut self, index: usize) {
         for change in &mut self.plan.changes {
             if let Action::Add(new) | Action::Replace(new) = &mut change.action
@@ -126,8 +128,8 @@ impl IntendedInstall {
         }
     }
 
-    /// The same for a package that is restored in the end: until then its parameters are what scripts answered, and no
-    /// lines of a ledger are judged by them.
+    /// Returns a copy for a package that is restored at the end. Until then its parameters are those that
+    /// scripts answered, and no lines of a ledger are judged by them.
     #[must_use]
     pub fn without_ledger(&self) -> Self {
         let mut intended = self.clone();
@@ -135,7 +137,7 @@ impl IntendedInstall {
         intended
     }
 
-    /// Gives the package other parameters, in its record as well.
+    /// Sets the parameters of the package, in its record as well.
     pub fn set_params(&mut self, params: Params) -> Result<(), Reason> {
         let Some(package) = self.plan.packages.first() else { return Ok(()) };
         let path = package_path(package, b"pkginfo")?;
@@ -156,8 +158,9 @@ impl IntendedInstall {
     }
 }
 
-/// Returns where the package at a place of the image would go: the instance, and its parameters (BASEDIR and CLASSES
-/// among them). Of the inventory it looks at the packages only, so that the paths concerned can be surveyed after it.
+/// Returns the destination of a package of the image: the instance, and its parameters (BASEDIR and CLASSES
+/// among them). It looks only at the packages of the inventory, so that the paths concerned can be surveyed
+/// afterwards.
 pub fn placement(
     image: &Image,
     index: usize,
@@ -171,7 +174,7 @@ pub fn placement(
     installation.placement().map_err(refuse)
 }
 
-/// Plans the installation of the package at a place of the image.
+/// Plans the installation of a package of the image.
 pub fn install(
     image: &Image,
     index: usize,
@@ -190,13 +193,12 @@ fn refusal(image: &Image, index: usize, reason: Reason) -> Refusal {
     reason.of(Command::Pkgadd, &name.unwrap_or_else(|| image.name.clone()))
 }
 
-/// One package, one root, one set of answers.
-pub(super) struct Installation<'a> {
-    pub(super) delivered: &'a PackageImage,
-    pub(super) index: usize,
-    pub(super) inventory: &'a Inventory,
-    pub(super) options: &'a InstallOptions,
-    pub(super) now: &'a Now,
+struct Installation<'a> {
+    delivered: &'a PackageImage,
+    index: usize,
+    inventory: &'a Inventory,
+    options: &'a InstallOptions,
+    now: &'a Now,
 }
 
 impl Installation<'_> {
@@ -248,7 +250,6 @@ impl Installation<'_> {
         Ok(IntendedInstall { plan, params: target.params, scripts, mapped, passing })
     }
 
-    /// Names the patches that the package says are applied to it: nothing of the root records how they got there.
     fn claimed_patches(&self, package: &PkgInst) -> Vec<String> {
         let claimed = self.delivered.params.text("PATCHLIST");
         let claimed: Vec<&str> = claimed.split_whitespace().collect();
@@ -261,7 +262,6 @@ impl Installation<'_> {
         )]
     }
 
-    /// Returns the faults of its dependency file, which stop nothing.
     fn passed_over(&self, package: &PkgInst) -> Vec<String> {
         let depend = self.delivered.install.get("depend").map(|depend| Depend::parse(depend));
         let errors = depend.into_iter().flat_map(|depend| depend.passed_over);
@@ -281,7 +281,6 @@ impl Installation<'_> {
         self.check(self.options.admin.idepend, "idepend=nocheck", || unmet.join("; "))
     }
 
-    /// Scripts of the package's own that run as the superuser, by the admin file.
     fn check_privilege(&self, scripts: &InstallScripts) -> Result<(), Reason> {
         if !scripts.are_own() {
             return Ok(());
@@ -299,7 +298,6 @@ impl Installation<'_> {
         })
     }
 
-    /// Set-id programs, by the admin file.
     fn settle_set_id(&self, wanted: &mut [Wanted<'_>]) -> Result<(), Reason> {
         let set_id = |wanted: &&mut Wanted<'_>| {
             wanted.object.ftype.is_regular() && wanted.object.attributes.mode.is_some_and(Mode::is_set_id)
@@ -368,7 +366,8 @@ impl Installation<'_> {
         for ((), each) in sources_first(wanted.iter().map(|each| ((), each)).collect()) {
             draft.link(target, each, &edits.handling(&each.path))?;
         }
-        // A backout package takes the rest away itself, by its script; a directory that becomes a file is in the way now.
+        // A backout package takes the rest away itself, by its script. Only a directory that becomes a file
+        // is in the way now.
         for path in &target.image.deletes {
             let path = target.resolve(path)?;
             if draft.is_in_turned(&path) {
@@ -382,14 +381,14 @@ impl Installation<'_> {
         Ok(draft)
     }
 
-    /// Objects that other packages say something else about, by the admin file.
     fn check_conflicts(&self, package: &PkgInst, wanted: &[Wanted<'_>]) -> Result<(), Reason> {
         let is_question = match self.options.admin.conflict {
             ConflictAnswer::Quit => false,
             ConflictAnswer::Ask if !self.options.conversation => true,
             ConflictAnswer::NoCheck | ConflictAnswer::NoChange | ConflictAnswer::Ask => return Ok(()),
         };
-        // An editable file of nobody is replaced and kept beside the new one, as any is for which nobody is asked.
+        // An editable file of nobody is replaced and kept beside the new one, as any is for which nobody is
+        // asked.
         let stops = |each: &Wanted<'_>, object: &ObjectInUse| {
             !object.is_unowned || !is_question && each.object.ftype != Ftype::Editable
         };
@@ -399,8 +398,8 @@ impl Installation<'_> {
         if objects.is_empty() { Ok(()) } else { Err(Reason::InUse { objects, is_question }) }
     }
 
-    /// Returns the object, where another package owns the path and says something else about it, or nobody owns what
-    /// is there and it is something else.
+    /// True conflict: another owner records something else, or an unowned object differs. Directories never
+    /// conflict.
     fn conflict(&self, package: &PkgInst, wanted: &Wanted<'_>) -> Option<ObjectInUse> {
         let Some(line) = self.inventory.lines.get(&wanted.path) else { return self.unowned(wanted) };
         let others = line.owners.iter().any(|owner| owner.package != *package);
@@ -416,7 +415,6 @@ impl Installation<'_> {
         })
     }
 
-    /// Returns the object, where something else is there that no package owns. Directories are nobody's files.
     fn unowned(&self, wanted: &Wanted<'_>) -> Option<ObjectInUse> {
         let (path, object) = (&wanted.path, &wanted.object);
         let live = self.inventory.live.get(path).filter(|_| !object.ftype.is_directory())?;
@@ -480,9 +478,8 @@ impl Installation<'_> {
         Ok(needs)
     }
 
-    /// Applies a check of the admin file to something that was found; `answer` is the line of an admin file that lets
-    /// it pass.
-    pub(super) fn check(
+    /// Applies a check of the admin file. `answer` is the line that would allow it.
+    fn check(
         &self,
         check: CheckAnswer,
         answer: &'static str,
@@ -495,16 +492,10 @@ impl Installation<'_> {
             CheckAnswer::Quit => Err(Reason::Administration { found: found(), answer: Some(answer) }),
         }
     }
-}
 
-// DOC The place of a package: its instance, and its parameters after the installation.
-// DOC
-// DOC Decided before the paths of the package can be surveyed, and before its request and checkinstall scripts run; these
-// DOC see the outcome in their environment.
-
-impl Installation<'_> {
-    /// Returns the instance and its parameters, BASEDIR and CLASSES among them.
-    pub(super) fn placement(&self) -> Result<(PkgInst, Params), Reason> {
+    /// Must not need surveyed paths or script answers: the survey and the environment of request and
+    /// checkinstall scripts depend on the result.
+    fn placement(&self) -> Result<(PkgInst, Params), Reason> {
         let package = self.instance()?;
         let old = self.inventory.packages.get(&package);
         self.check_installed(&package, old)?;
@@ -516,7 +507,7 @@ impl Installation<'_> {
         Ok((package, params))
     }
 
-    /// Returns the instance that the package goes into: one of the same version, one that is overwritten, or a new one.
+    /// An instance of the same version, one to overwrite, or a new one.
     fn instance(&self) -> Result<PkgInst, Reason> {
         let name = self.delivered.params.text("PKG").trim().to_owned();
         let bad = |reason: String| Reason::BadPkginfo { package: name.clone(), reason };
@@ -561,7 +552,6 @@ impl Installation<'_> {
         free.ok_or_else(|| administration(format!("there is no free instance name for {base}"), None))
     }
 
-    /// Returns the most instances that may be there, by MAXINST.
     fn most_instances(&self) -> usize {
         self.delivered.params.text("MAXINST").trim().parse().unwrap_or(1)
     }
@@ -572,8 +562,8 @@ impl Installation<'_> {
         administration(reason, (count == 1).then_some("instance=overwrite"))
     }
 
-    /// An installed instance must be whole, and unpatched unless this is a patch, too, or another version, with which
-    /// patches go: a base package over a patched one would leave records that speak of files that are gone.
+    /// The instance must be complete. It must have no patches unless the package is a patch or an update:
+    /// otherwise records would remain whose files are gone.
     fn check_installed(&self, package: &PkgInst, old: Option<&Installed>) -> Result<(), Reason> {
         let Some(old) = old else { return Ok(()) };
         if old.partial {
@@ -604,7 +594,8 @@ impl Installation<'_> {
         self.answered(old, &mut delivered)?;
         self.settle_basedir(package, old, &mut delivered)?;
         if is_replaced {
-            // nothing of another version stays but the place where it is, and what a patch for this one finds applied
+            // nothing of another version stays but the place where it is, and what a patch for this one finds
+            // applied
             if let Some(there) = old.get("BASEDIR") {
                 delivered.set("BASEDIR", there);
             }
@@ -620,8 +611,8 @@ impl Installation<'_> {
             parameters::note_update(&mut new);
         }
         if old.is_empty() {
-            // A package that was patched before it was made carries its records with it. Which fixes there are and which digest
-            // a patch had, only a run of this root records: a package could say so of the patches of others.
+            // A package that was patched before it was made carries its records with it. Fixes and digests of
+            // patches come only from runs of this root, because a package could state those of other patches.
             for (name, value) in delivered.iter().filter(|(name, _)| parameters::is_patch_record(name)) {
                 new.set(name, value);
             }
@@ -640,8 +631,6 @@ impl Installation<'_> {
         Ok(new)
     }
 
-    /// Checks what a response says of the two parameters that decide where the objects go. An installed package stays
-    /// where it is.
     fn answered(&self, old: &Params, delivered: &mut Params) -> Result<(), Reason> {
         if let Some(classes) = self.options.response.get("CLASSES") {
             delivered.set("CLASSES", classes);
@@ -659,7 +648,6 @@ impl Installation<'_> {
         }
     }
 
-    /// BASEDIR by the admin file; an installed one stays.
     fn settle_basedir(&self, package: &PkgInst, old: &Params, delivered: &mut Params) -> Result<(), Reason> {
         let entries = &self.delivered.pkgmap.entries;
         let relocatable = entries.iter().any(|entry| !entry.is_information() && !entry.path.is_absolute());
@@ -706,8 +694,7 @@ impl Installation<'_> {
         }
     }
 
-    /// Gives a package without BASEDIR in a root other than `/` the one that its paths are read with anyway. A patch
-    /// does not change that of its packages.
+    /// Records `/` explicitly in another root than `/`. A patch does not change the BASEDIR of its packages.
     fn say_where_paths_begin(&self, old: &Params, delivered: &mut Params) {
         let is_said = old.get("BASEDIR").is_some() || delivered.get("BASEDIR").is_some();
         if self.options.is_other_root && !is_said && !is_patch(&self.delivered.params) {
@@ -715,41 +702,33 @@ impl Installation<'_> {
         }
     }
 
-    /// Tells whether a package is new, and has no BASEDIR.
     fn says_nowhere(&self, old: &Params, delivered: &Params) -> bool {
         let basedir = delivered.get("BASEDIR").unwrap_or_default();
         old.is_empty() && basedir.trim_ascii().is_empty() && !is_patch(&self.delivered.params)
     }
 }
 
-/// Returns the end of a run by an admin file that wants no package twice.
-pub(super) fn installed_already(name: &str) -> Reason {
+fn installed_already(name: &str) -> Reason {
     administration(format!("package {name} is installed already"), Some("instance=overwrite"))
 }
 
-/// Returns the end of a run by the admin file; `answer` is the line of one that would let it pass.
-pub(super) fn administration(found: String, answer: Option<&'static str>) -> Reason {
+fn administration(found: String, answer: Option<&'static str>) -> Reason {
     Reason::Administration { found, answer }
 }
 
-// DOC `pkgadd --update`: a package replaces another version of itself, older or newer.
-// DOC
-// DOC Everything that the new version delivers is installed as usual. Objects that only the old one had go, as they do
-// DOC when a package is removed, and its patches go with it. The remove scripts of the old version do not run. So objects
-// DOC that only it had in a class with a script stay where they are, and no package owns them any more. Edited files that
-// DOC go are kept under another name.
+// `pkgadd --update` replaces another version of the package, older or newer. Everything that the new version
+// delivers is installed as usual. Objects that only the old one had go, and so do its patches. The remove
+// scripts of the old version do not run, so objects that only it had in a class with a script stay and lose
+// their owner. Edited files that go are kept under another name.
 
-/// The scripts that run when a package is removed, beside those of its classes, which begin with `r.`.
 const REMOVE_SCRIPTS: [&str; 2] = ["preremove", "postremove"];
 
 impl Installation<'_> {
-    /// Tells whether the package replaces an installed instance, from which nothing stays.
-    pub(super) fn replaces(&self, old: &Installed) -> bool {
+    fn replaces(&self, old: &Installed) -> bool {
         self.options.update && !same_version(&old.params, &self.delivered.params)
     }
 
-    /// Returns the instance that is updated: the one of the same version, or the only one of the architecture.
-    pub(super) fn updated_instance(
+    fn updated_instance(
         &self,
         name: &PkgInst,
         instances: &[(&PkgInst, &Installed)],
@@ -791,8 +770,7 @@ impl Installation<'_> {
         }
     }
 
-    /// The packages that need the version that goes, by the admin file.
-    pub(super) fn check_dependents(&self, target: &PackageTarget<'_>) -> Result<(), Reason> {
+    fn check_dependents(&self, target: &PackageTarget<'_>) -> Result<(), Reason> {
         if self.old_version(&target.package).is_none() {
             return Ok(());
         }
@@ -806,19 +784,13 @@ impl Installation<'_> {
         self.check(self.options.admin.rdepend, "rdepend=nocheck", || needing.join("; "))
     }
 
-    /// Returns the objects that only the old version has, sorted by path.
-    pub(super) fn given_up(
-        &self,
-        target: &PackageTarget<'_>,
-        wanted: &[Wanted<'_>],
-    ) -> Vec<GivenUpObject<'_>> {
+    fn given_up(&self, target: &PackageTarget<'_>, wanted: &[Wanted<'_>]) -> Vec<GivenUpObject<'_>> {
         let system = &self.options.system;
         let old = self.old_version(&target.package);
         old.map(|old| given_up((&target.package, old), wanted, self.inventory, system)).unwrap_or_default()
     }
 
-    /// Returns the notes for a person on the version that goes.
-    pub(super) fn notes_of_update(&self, package: &PkgInst) -> Vec<String> {
+    fn notes_of_update(&self, package: &PkgInst) -> Vec<String> {
         let Some(old) = self.old_version(package) else { return Vec::new() };
         let (before, after) = (old.params.text("VERSION"), self.delivered.params.text("VERSION"));
         let mut notes = vec![format!("package {package}: version {before} is replaced by {after}")];
@@ -834,8 +806,7 @@ impl Installation<'_> {
         notes
     }
 
-    /// Returns the installed version that the package replaces.
-    pub(super) fn old_version(&self, package: &PkgInst) -> Option<&Installed> {
+    fn old_version(&self, package: &PkgInst) -> Option<&Installed> {
         self.inventory.packages.get(package).filter(|old| self.replaces(old))
     }
 }

@@ -1,8 +1,9 @@
 //! `pkgrm`: the effect on a root of removing a package.
 //!
-//! Its objects go, unless another package owns them as well; directories go when they are empty. Edited files are not
-//! kept: removing a package gives its files up. If scripts take part, the plan describes the outcome for a root where
-//! they do nothing else; [`ScriptSchedule`](crate::plan::script_schedule::ScriptSchedule) is made from it.
+//! Its objects go, unless another package owns them as well; directories go when they are empty. Edited files
+//! are not kept: removing a package gives its files up. If scripts take part, the plan describes the outcome
+//! for a root where they do nothing else; [`ScriptSchedule`](crate::plan::script_schedule::ScriptSchedule) is
+//! made from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,43 +15,43 @@ use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 
 use super::depend::needed_by;
 use crate::plan::clock::Now;
-use crate::plan::ledger::LedgerChange;
 use crate::plan::plan_builder::{PlanBuilder, below};
 use crate::plan::promotion::local_package;
 use crate::plan::records::{package_path, patch_path};
 use crate::plan::refusal::{Command, Reason, Refusal};
 use crate::plan::scripts::{Deliverer, RemoveScripts, SystemScripts};
 use crate::plan::target::classes;
-use crate::plan::{Plan, RecordChange, space};
+use crate::plan::{LedgerChange, Plan, RecordChange, space};
 
 /// The settings that decide about a removal, apart from the package.
 #[derive(Clone, Debug)]
 pub struct RemoveOptions<'a> {
     /// The admin file.
     pub admin: &'a Admin,
-    /// Whether the user can be asked. What the admin file leaves open is then taken as agreed to.
+    /// True if the user can be asked. The plan then takes open questions of the admin file as agreed to, and
+    /// the command asks before it carries out the plan.
     pub conversation: bool,
-    /// The class action scripts that are there beside the package's own.
+    /// The class action scripts other than those of the package.
     pub system: &'a SystemScripts,
-    /// Which scripts may run.
+    /// The scripts that may run.
     pub scripts: ScriptPolicy,
 }
 
 /// A removal that is planned.
 #[derive(Clone, Debug)]
 pub struct IntendedRemoval {
-    /// Everything that changes, as if no script took part.
+    /// The plan as if no script took part.
     pub plan: Plan,
     /// The scripts that take part.
     pub scripts: RemoveScripts,
     /// The portions that go, class by class, from the first to the last.
     pub portions: Vec<RemovalPortion>,
-    /// Sentences that a person should read before it is done.
+    /// Warnings for a person before the removal.
     pub warnings: Vec<String>,
 }
 
-/// Plans the removal of a package. The inventory must have every line that the package owns, and the `depend` files
-/// of all packages.
+/// Plans the removal of a package. The inventory must have every line that the package owns, and the `depend`
+/// files of all packages.
 pub fn remove(
     package: &PkgInst,
     inventory: &Inventory,
@@ -61,13 +62,12 @@ pub fn remove(
         .map_err(|reason| reason.shown(inventory).of(Command::Pkgrm, package))
 }
 
-/// Refuses a package whose objects are not this command's to take away.
 pub(super) fn refuse_to_take_away(package: &PkgInst, installed: &Installed) -> Result<(), Reason> {
     refuse_adopted(package, installed)?;
     refuse_promoted(package, installed)
 }
 
-/// Refuses a local package while a promotion can be backed out: its archive would go with the package.
+/// The undo archive of the promotion would go with the package.
 fn refuse_promoted(package: &PkgInst, installed: &Installed) -> Result<(), Reason> {
     let saved: Vec<&str> =
         installed.saves.iter().filter(|(_, save)| save.has_archive()).map(|(id, _)| id.as_str()).collect();
@@ -122,14 +122,13 @@ fn plan(
     Ok(IntendedRemoval { plan, scripts, portions, warnings })
 }
 
-/// Refuses a package whose files another package manager looks after: it would miss them.
+/// dpkg or rpm would miss the files.
 fn refuse_adopted(package: &PkgInst, installed: &Installed) -> Result<(), Reason> {
     let from = installed.params.text(ADOPTED).trim().to_owned();
     let is_anothers = matches!(from.split_whitespace().next(), Some("dpkg" | "rpm"));
     if is_anothers { Err(Reason::Adopted { package: package.clone(), from }) } else { Ok(()) }
 }
 
-/// Checks the decisions of the admin file.
 fn check(
     package: &PkgInst,
     installed: &Installed,
@@ -159,7 +158,6 @@ fn check(
     if needed.is_empty() { Ok(()) } else { check(admin.rdepend, "rdepend=nocheck", needed.join("; ")) }
 }
 
-/// Returns the outcome for the patches of a package that goes, in sentences.
 pub(super) fn about_patches(package: &PkgInst, patches: &str, inventory: &Inventory) -> Vec<String> {
     if patches.is_empty() {
         return Vec::new();
@@ -178,7 +176,6 @@ fn is_applied_elsewhere(package: &PkgInst, id: &str, inventory: &Inventory) -> b
     others.any(|(_, other)| other.params.text("PATCHLIST").split_whitespace().any(|word| word == id))
 }
 
-/// Returns the directories of patches that no other package has.
 pub(super) fn patch_directories(
     package: &PkgInst,
     patches: &str,
@@ -194,12 +191,9 @@ pub(super) fn patch_directories(
     Ok(changes)
 }
 
-// DOC The order in which the objects of a package go: class by class, in reverse order of CLASSES, then the classes that
-// DOC it does not name. In each class the paths go in reverse order of `contents`, so that the contents of a directory go
-// DOC before it (pkgrm(1M)).
-// DOC
-// DOC A directory of a class without script waits for the last class that has anything in it. Otherwise it would not be
-// DOC empty when its turn comes, and stay.
+// The paths of a class go in reverse order of `contents`, so that the contents of a directory go before it
+// (pkgrm(1M)). A directory of a class without a script waits for the last class that has anything in it;
+// otherwise it would not be empty at its turn, and stay.
 
 /// The objects of one class that go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -224,30 +218,29 @@ pub struct GoingObject {
 /// The outcome for an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It goes; a directory only if it is empty by then.
+    /// It is removed; a directory only if it is empty by then.
     Goes,
     /// It stays, because other packages own it too, or a package of dpkg or rpm does.
     Shared,
-    /// The same, but it is meant to be edited (type `e`): the script of its class takes out the package's part.
+    /// It stays for the same reason, but is meant to be edited (type `e`): the script of its class takes out
+    /// the package's part.
     SharedEditable,
-    /// It stays: something is mounted there.
+    /// It stays because it is a mount point.
     MountPoint,
 }
 
 impl RemovalPortion {
-    /// Returns the input of the class script: all paths except those that other packages own too, unless the type is
-    /// meant to be edited.
+    /// Returns the input of the class script: all paths except those that other packages own too, unless the
+    /// type is meant to be edited.
     pub fn listed(&self) -> impl Iterator<Item = &ObjectPath> {
         self.objects.iter().filter(|going| going.fate != Fate::Shared).map(|going| &going.path)
     }
 }
 
-/// Returns the classes in which a package owns objects.
 fn owned_classes<'i>(package: &PkgInst, inventory: &'i Inventory) -> BTreeSet<&'i str> {
     owned(package, inventory).map(|(_, _, class)| class).collect()
 }
 
-/// Returns the portions of a package, from the first that goes to the last.
 fn portions(package: &PkgInst, inventory: &Inventory, scripts: &RemoveScripts) -> Vec<RemovalPortion> {
     let mut order: Vec<String> = match inventory.packages.get(package) {
         Some(installed) => classes(&installed.params).into_iter().rev().collect(),
@@ -287,8 +280,8 @@ fn portions(package: &PkgInst, inventory: &Inventory, scripts: &RemoveScripts) -
     portions
 }
 
-/// Returns the first turn from `turn` on at which the engine can remove a directory of the class of `own_turn`: the
-/// script of another class is not told of it.
+/// The first turn from `turn` on at which the engine can remove a directory. Class scripts are not told about
+/// directories of other classes.
 fn engine_turn(portions: &mut Vec<RemovalPortion>, own_turn: usize, turn: usize) -> usize {
     let is_fit = |(at, portion): &(usize, &RemovalPortion)| *at == own_turn || portion.deliverer.is_none();
     let found = portions.iter().enumerate().skip(turn).find(is_fit).map(|(at, _)| at);
@@ -312,7 +305,6 @@ fn fate(package: &PkgInst, line: &ContentsLine, inventory: &Inventory) -> Fate {
     }
 }
 
-/// Returns the lines of a package, each with the class under which the package owns it.
 pub(super) fn owned<'i>(
     package: &PkgInst,
     inventory: &'i Inventory,

@@ -1,11 +1,10 @@
-//! `patchadd`: what one patch does to a root.
+//! The effect of `patchadd`: the application of one patch to a root.
 //!
-//! All packages of the patch that are installed are one plan. Every reason to refuse is found before there is one,
-//! in the order of patchadd(1M): `validate` asks the rules, then come scripts, edited files, the objects and the
-//! space.
+//! All installed packages of the patch are one plan. Every refusal comes before the plan, in the order of
+//! patchadd(1M): the rules of `validate`, then scripts, edited files, objects and space.
 //!
 //! ```text
-//!   validate ─► packages ─► edited ─► placing ─► recording ─► finishing: space, the proof of a way back ─► plan
+//!   validate ─► packages ─► edited ─► placing ─► recording ─► space, proof of a backout ─► plan
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -24,11 +23,10 @@ use super::backout_proof::must_have_way_back;
 use super::engine::{Bookkeeping, ChosenScripts, PlannedScript, Role, applying};
 use super::patch_plan::{PackagePlan, PatchListChange, PatchPlan};
 use super::undo::{DeliveredPaths, Undoing, tree_file};
-use super::validate::{ApplyOptions, Facts, Match, Validated, validate};
+use super::validate::{ApplyOptions, Facts, MatchedPackage, Validated, validate};
 use super::{interrupted, patch_plan, snapshot};
 use crate::plan::clock::Now;
 use crate::plan::edits::{EditChoice, Edits};
-use crate::plan::ledger::{LedgerChange, LedgerPatch};
 use crate::plan::links::sources_first;
 use crate::plan::objects::Handling;
 use crate::plan::parameters::{
@@ -40,10 +38,13 @@ use crate::plan::refusal::{Command, Reason, Refusal};
 use crate::plan::script_schedule::steps::MappedObject;
 use crate::plan::scripts::is_kept;
 use crate::plan::target::{PackageTarget, Wanted, base_directory};
-use crate::plan::{Action, Plan, RecordChange, TreeContent, UndoArchive, UndoFormat, records, space};
+use crate::plan::{
+    Action, LedgerChange, LedgerPatch, Plan, RecordChange, TreeContent, UndoArchive, UndoFormat, records,
+    space,
+};
 
-/// Plans the application of a patch, until a signal comes. `applied` are the patch records of the packages in `inventory`,
-/// or why they cannot be read.
+/// Plans the application of a patch, until a signal comes. `applied` are the patch records of the packages in
+/// `inventory`, or the error of reading them.
 pub fn apply(
     image: &Image,
     inventory: &Inventory,
@@ -64,7 +65,6 @@ pub fn apply(
     application.plan().map_err(refuse)
 }
 
-/// A patch that the rules let in.
 struct ApplyPlanner<'a> {
     image: &'a Image,
     inventory: &'a Inventory,
@@ -73,25 +73,23 @@ struct ApplyPlanner<'a> {
     options: &'a ApplyOptions,
     now: &'a Now,
     validated: &'a Validated,
-    /// Asks for a signal: between passes, and between the objects of one.
     interrupt: Interrupt<'a>,
 }
 
 impl ApplyPlanner<'_> {
-    /// The passes, each of which takes what the one before has made.
+    /// The passes of the planner; each works on the result of the one before.
     fn plan(&self) -> Result<PatchPlan, Reason> {
         let hooks = self.options.scripts.hooks(applying(&self.image.hooks))?;
         let packages = self.packages()?;
         let edits = self.edits(&packages)?;
         let placed = self.place(packages, &edits)?;
-        self.go_on()?;
+        self.check_interrupt()?;
         let recorded = self.record(placed)?;
-        self.go_on()?;
+        self.check_interrupt()?;
         self.finish(recorded, hooks)
     }
 
-    /// Fails if a signal came.
-    fn go_on(&self) -> Result<(), Reason> {
+    fn check_interrupt(&self) -> Result<(), Reason> {
         Reason::unless_interrupted(self.interrupt)
     }
 
@@ -100,28 +98,22 @@ impl ApplyPlanner<'_> {
     }
 }
 
-// DOC The packages of a patch, each with its old and new parameters.
-
-/// A package of the patch, with its old and new parameters.
 struct Patched<'a> {
     target: PackageTarget<'a>,
     installed: &'a Installed,
     delivered: &'a PatchMacros,
     wanted: Vec<Wanted<'a>>,
-    /// The same, as scripts and the undo archive are told of them: what is left of them when they have been placed.
+    /// Replaces `wanted` once the objects are placed.
     placed: PlacedObjects,
-    /// The names that the patch sets.
     set: Vec<String>,
-    /// Those of them of which it says nothing.
+    /// Names that the patch clears by omission.
     silent: Vec<String>,
-    /// Its scripts.
     chosen: ChosenScripts,
-    /// The objects that its native package lists and that were not there when it was registered either: its manager was told to
-    /// leave them out, or an administrator deleted them. They stay away.
+    /// Objects that were already missing when the native package was registered: excluded by its manager, or
+    /// deleted by an administrator. They stay away.
     left_out: BTreeMap<ObjectPath, Ftype>,
 }
 
-/// The objects of a package once they have a place in the plan.
 #[derive(Default)]
 struct PlacedObjects {
     delivered: DeliveredPaths,
@@ -129,13 +121,12 @@ struct PlacedObjects {
 }
 
 impl ApplyPlanner<'_> {
-    /// The packages of the patch that are installed, in its order.
     fn packages(&self) -> Result<Vec<Patched<'_>>, Reason> {
-        let patched = |found| self.go_on().and_then(|()| self.patched(found));
+        let patched = |found| self.check_interrupt().and_then(|()| self.patched(found));
         self.validated.matches.iter().map(patched).collect()
     }
 
-    fn patched(&self, found: &Match) -> Result<Patched<'_>, Reason> {
+    fn patched(&self, found: &MatchedPackage) -> Result<Patched<'_>, Reason> {
         let missing = || Reason::NotInstalled(vec![found.package.to_string()]);
         let image = self.image.packages.get(found.index).ok_or_else(missing)?;
         let delivered = self.validated.facts.packages.get(found.index).ok_or_else(missing)?;
@@ -167,8 +158,8 @@ impl ApplyPlanner<'_> {
         Ok(Patched { target, installed, delivered, wanted, placed, set, silent, chosen, left_out })
     }
 
-    /// Refuses a patch that is made for another base directory, unless an object of it belongs to the package or to a
-    /// directory of the package: a package that was relocated is patched where it is.
+    /// A relocated package is patched where it is: one object that belongs to the package, or to one of its
+    /// directories, is enough.
     fn must_be_for_base_directory(
         &self,
         target: &PackageTarget<'_>,
@@ -198,8 +189,7 @@ impl ApplyPlanner<'_> {
         })
     }
 
-    /// Returns what is missing now and was missing when its package was registered. `differing` are the paths that were not as
-    /// delivered then. A directory comes all the same if something in it does.
+    /// A missing directory is still created if an object below it is delivered.
     fn left_out(
         &self,
         target: &PackageTarget<'_>,
@@ -224,8 +214,7 @@ impl ApplyPlanner<'_> {
         left_out
     }
 
-    /// The native versions that have the fix, as the package or the patch says, under the name of the patch: the next one
-    /// says its own.
+    /// Stored under the id of the patch, because the next patch sets its own.
     fn record_fixed_in(&self, image: &PackageImage, new: &mut Params) {
         let of_package = image.params.text(FIXED_IN);
         let of_patch = self.image.patchinfo.as_ref().map(|patchinfo| patchinfo.other.text(FIXED_IN));
@@ -237,21 +226,20 @@ impl ApplyPlanner<'_> {
         }
     }
 
-    /// What the patch fixes, and which patch that is, under its name as PATCHLIST will have it: the next one says its own.
+    /// Stored under the id of the patch, because the next patch sets its own.
     fn record_fixes(&self, package: &PkgInst, delivered: &PatchMacros, new: &mut Params) {
         new.remove(FIXES);
         let record = FixRecord { fixes: delivered.fixes.clone(), sha256: self.image.sha256.clone() };
         record.write(self.spelled(package), new);
     }
 
-    /// The id as the records of a package spell it: a patch that comes back keeps the spelling of its history.
+    /// The id as spelled in the records of the package.
     fn spelled(&self, package: &PkgInst) -> &PatchId {
         let known = self.applied.packages().iter().find(|records| records.package == *package);
         let id = known.and_then(|records| records.infos.get_key_value(self.id()));
         id.map_or(self.id(), |(id, _)| id)
     }
 
-    /// PATCHLIST, `PATCH_OBSOLETES` and the `PATCH_INFO` line.
     fn record_patch(&self, package: &PkgInst, delivered: &PatchMacros, new: &mut Params) {
         let installed = patchadm_svr4::patch::InstalledInfo {
             date: self.now.patch_date(),
@@ -269,7 +257,7 @@ impl ApplyPlanner<'_> {
 }
 
 impl Patched<'_> {
-    /// Whether a script of the package's own puts the object there, so that an edited one is that script's matter.
+    /// An edited file of such a class is left to the script.
     fn is_by_script(&self, wanted: &Wanted<'_>) -> bool {
         let chosen = &self.chosen;
         chosen.bookkeeping == Bookkeeping::Program
@@ -277,7 +265,7 @@ impl Patched<'_> {
             && chosen.scripts.classes.contains_key(wanted.object.class.as_str())
     }
 
-    /// Lets go of the objects, which have a place in the plan, before the manifest of the undo archive needs memory.
+    /// Frees the objects before the manifest of the undo archive needs memory.
     fn forget_wanted(&mut self) {
         let wanted = std::mem::take(&mut self.wanted);
         let mapped = wanted.iter().map(MappedObject::of).collect();
@@ -300,7 +288,7 @@ impl Patched<'_> {
     }
 }
 
-/// The objects of all packages by path: what one package has in a directory may need another to make it.
+/// Sorted by path over all packages: one package may create the directory of another's object.
 fn by_path<'p, 'a>(patched: &'p [Patched<'a>]) -> Vec<(&'p Patched<'a>, &'p Wanted<'a>)> {
     let wanted =
         patched.iter().flat_map(|package| package.wanted.iter().map(move |wanted| (package, wanted)));
@@ -309,10 +297,7 @@ fn by_path<'p, 'a>(patched: &'p [Patched<'a>]) -> Vec<(&'p Patched<'a>, &'p Want
     all
 }
 
-// DOC Edited files among the objects of a patch.
-
 impl ApplyPlanner<'_> {
-    /// Decides about edited files; refuses where one stops the patch.
     fn edits(&self, patched: &[Patched<'_>]) -> Result<Edits<'_>, Reason> {
         let saved = !self.validated.no_undo && !self.validated.again;
         let choice = if self.validated.again {
@@ -325,7 +310,7 @@ impl ApplyPlanner<'_> {
         let mut edits = Edits::new(self.inventory, choice, self.id().as_str(), saved);
         self.note_moves(patched, &mut edits)?;
         for (package, wanted) in by_path(patched) {
-            self.go_on()?;
+            self.check_interrupt()?;
             let name = &package.target.package;
             if !wanted.object.ftype.is_directory() {
                 self.must_not_be_foreign(&package.target, &wanted.path)?;
@@ -349,7 +334,7 @@ impl ApplyPlanner<'_> {
         }
         for package in patched {
             for path in &package.target.image.deletes {
-                self.go_on()?;
+                self.check_interrupt()?;
                 let path = package.target.resolve(path)?;
                 // A link that another package owns stays: `/lib`, say, where the package has a directory.
                 let is_file =
@@ -370,7 +355,6 @@ impl ApplyPlanner<'_> {
         Ok(edits)
     }
 
-    /// Finds the objects that a package deletes at one path and delivers at another path to the same place.
     fn note_moves(&self, patched: &[Patched<'_>], edits: &mut Edits<'_>) -> Result<(), Reason> {
         let place = |path: &ObjectPath| self.inventory.physical.get(path);
         for package in patched.iter().filter(|package| !package.target.image.deletes.is_empty()) {
@@ -391,7 +375,6 @@ impl ApplyPlanner<'_> {
         Ok(())
     }
 
-    /// Refuses a path that another native package owns now; whether its file was edited does not matter then.
     fn must_not_be_foreign(&self, target: &PackageTarget<'_>, path: &ObjectPath) -> Result<(), Reason> {
         match self.inventory.foreign_owner(&target.package, path) {
             Some(owner) => Err(target.refuse(path, native_owner(owner))),
@@ -399,7 +382,7 @@ impl ApplyPlanner<'_> {
         }
     }
 
-    /// Scripts that install and delete the objects know nothing of edited files that are to be kept.
+    /// Scripts that install objects themselves cannot keep edited files.
     fn refuse_keeping(&self, patched: &[Patched<'_>], edits: &Edits<'_>) -> Result<(), Reason> {
         let by_scripts = patched.iter().filter(|one| one.chosen.bookkeeping == Bookkeeping::Scripts);
         for package in by_scripts {
@@ -416,7 +399,6 @@ impl ApplyPlanner<'_> {
         Ok(())
     }
 
-    /// Whether a path no longer has what this patch delivered, because another patch came after it.
     fn is_anothers(&self, wanted: &Wanted<'_>) -> bool {
         let object = self.inventory.lines.get(&wanted.path).map(|line| &line.object);
         object.is_none_or(|object| {
@@ -427,16 +409,12 @@ impl ApplyPlanner<'_> {
     }
 }
 
-// DOC The objects of all packages of a patch, each with its place in the plan.
-
-/// A patch whose objects have their places.
 struct PlacedPatch<'a> {
     draft: PlanBuilder<'a>,
     packages: Vec<Patched<'a>>,
 }
 
 impl ApplyPlanner<'_> {
-    /// Gives all objects a place, and says what is to be said of them.
     fn place<'p>(
         &'p self,
         mut packages: Vec<Patched<'p>>,
@@ -468,7 +446,6 @@ impl ApplyPlanner<'_> {
         Ok(PlacedPatch { draft, packages })
     }
 
-    /// Gives the objects of all packages a place, then the other names of files, and takes away what goes.
     fn place_objects(
         &self,
         draft: &mut PlanBuilder<'_>,
@@ -477,7 +454,7 @@ impl ApplyPlanner<'_> {
     ) -> Result<(), Reason> {
         let all = by_path(patched);
         for (package, wanted) in all.iter().filter(|(_, wanted)| wanted.object.ftype != Ftype::Link) {
-            self.go_on()?;
+            self.check_interrupt()?;
             let handling = match edits.handling(&wanted.path) {
                 Handling::Ordinary if package.is_by_script(wanted) => Handling::ByScript,
                 decided => decided,
@@ -485,12 +462,12 @@ impl ApplyPlanner<'_> {
             draft.place(&package.target, wanted, &handling)?;
         }
         for (package, wanted) in sources_first(all) {
-            self.go_on()?;
+            self.check_interrupt()?;
             draft.link(&package.target, wanted, &edits.handling(&wanted.path))?;
         }
         for package in patched {
             for path in &package.target.image.deletes {
-                self.go_on()?;
+                self.check_interrupt()?;
                 delete_object(draft, package, &package.target.resolve(path)?, edits)?;
             }
         }
@@ -532,7 +509,6 @@ impl ApplyPlanner<'_> {
     }
 }
 
-/// Takes an object away that a package deletes.
 fn delete_object(
     draft: &mut PlanBuilder<'_>,
     package: &Patched<'_>,
@@ -561,9 +537,6 @@ fn delete_object(
     draft.delete(&target.package, path)
 }
 
-// DOC What a patch records: parameters, the records of its packages, undo archives, its own directory.
-
-/// A patch with all that it records.
 struct RecordedPatch<'a> {
     draft: PlanBuilder<'a>,
     packages: Vec<Patched<'a>>,
@@ -572,7 +545,6 @@ struct RecordedPatch<'a> {
 }
 
 impl ApplyPlanner<'_> {
-    /// Adds what the patch records; nothing new where it is applied already.
     fn record<'p>(&self, placed: PlacedPatch<'p>) -> Result<RecordedPatch<'p>, Reason> {
         let PlacedPatch { mut draft, packages } = placed;
         let (mut records, mut undo) = (Vec::new(), Vec::new());
@@ -586,10 +558,9 @@ impl ApplyPlanner<'_> {
         Ok(RecordedPatch { draft, packages, records, undo })
     }
 
-    /// What an unfinished application of the same patch left, which goes when the patch is installed as a whole.
     fn traces_of_interruption(&self) -> Result<Vec<RecordChange>, Reason> {
         let mut changes = Vec::new();
-        for Match { package, .. } in &self.validated.matches {
+        for MatchedPackage { package, .. } in &self.validated.matches {
             if let Some(installed) = self.inventory.packages.get(package) {
                 changes.extend(interrupted::forget(package, installed, self.id(), &self.policy.separator)?);
             }
@@ -597,7 +568,6 @@ impl ApplyPlanner<'_> {
         Ok(changes)
     }
 
-    /// The records of all packages and of the patch, and the undo archives.
     fn records(
         &self,
         draft: &PlanBuilder<'_>,
@@ -627,8 +597,8 @@ impl ApplyPlanner<'_> {
         Ok((changes, undo))
     }
 
-    /// Why the undo data is an archive of the default form although another form was asked for: old files that a script may
-    /// change cannot stay as they are, and not every build writes every form.
+    /// Explains why another undo format than the requested one is used: scripts may change old files in
+    /// place, and not every build writes every format.
     fn why_archive(&self, patched: &[Patched<'_>]) -> Option<&'static str> {
         if self.validated.no_undo {
             return None;
@@ -647,7 +617,6 @@ impl ApplyPlanner<'_> {
         self.options.only_archives.or(by_scripts)
     }
 
-    /// The save directory of a package, with its undo archive, the pointer to it, or the manifest alone.
     fn save(
         &self,
         draft: &PlanBuilder<'_>,
@@ -678,7 +647,6 @@ impl ApplyPlanner<'_> {
         Ok(RecordChange::AddTree { path, files })
     }
 
-    /// The manifest by which the patch was trusted, and its signature.
     fn signed_files(&self) -> Vec<(String, Vec<u8>, u32)> {
         let Some(signed) = &self.image.signature.files else { return Vec::new() };
         let mut files = vec![("MANIFEST".to_owned(), signed.manifest.clone(), 0o644)];
@@ -688,7 +656,6 @@ impl ApplyPlanner<'_> {
         files
     }
 
-    /// `var/sadm/patch/<id>` with the README, the patchinfo and the scripts that patchrm(1M) runs.
     fn patch_directory(&self) -> Result<Vec<RecordChange>, Reason> {
         let path = patch_path(self.id().as_str())?;
         let readme = self.image.readme.as_ref();
@@ -713,12 +680,7 @@ impl ApplyPlanner<'_> {
         };
         files.map(write).collect()
     }
-}
 
-// DOC The last pass over a patch: space, scripts, the proof that it can be backed out, and the plan.
-
-impl ApplyPlanner<'_> {
-    /// Makes the plan of what was placed and recorded.
     fn finish(&self, recorded: RecordedPatch<'_>, hooks: Vec<PlannedScript>) -> Result<PatchPlan, Reason> {
         let RecordedPatch { mut draft, packages, records, undo } = recorded;
         let changes: Vec<_> = draft.changes.into_values().collect();
@@ -770,7 +732,6 @@ impl ApplyPlanner<'_> {
         })
     }
 
-    /// How the lists of patches change. A package that is only registered with the patch has none yet.
     fn lists(&self) -> Vec<PatchListChange> {
         let of = |package: &PkgInst| {
             let records = self.applied.packages().iter().find(|records| records.package == *package);
@@ -780,7 +741,6 @@ impl ApplyPlanner<'_> {
         self.validated.matches.iter().map(|found| of(&found.package)).collect()
     }
 
-    /// Refuses scripts in packages to which another patch was left half applied.
     fn refuse_scripts_after_interruption(&self, packages: &[Patched<'_>]) -> Result<(), Reason> {
         for package in packages.iter().filter(|package| package.chosen.has_scripts()) {
             let (name, installed) = (&package.target.package, package.installed);

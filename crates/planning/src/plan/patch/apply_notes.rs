@@ -1,4 +1,5 @@
-//! Notes about native operations that fail while a patch is applied. The messages of dpkg would not name the patch.
+//! Notes about native operations that fail while a patch is applied. The messages of dpkg would not name the
+//! patch.
 
 use std::path::Path;
 
@@ -12,7 +13,6 @@ use crate::plan::refusal::{Reason, Wording};
 use crate::plan::target::{PackageTarget, Wanted};
 use crate::plan::{Action, Body, Change};
 
-/// Returns what dpkg will not be able to do while a patch with these changes is applied.
 pub(super) fn announcements(draft: &PlanBuilder<'_>, id: &PatchId) -> Vec<String> {
     let directory = draft.changes.values().find_map(|change| kept_directory(draft, change));
     let shared: Vec<(&ObjectPath, String)> =
@@ -41,7 +41,6 @@ pub(super) fn announcements(draft: &PlanBuilder<'_>, id: &PatchId) -> Vec<String
     notes
 }
 
-/// Returns the directory that gets a new object, if nobody but the native package of the patch has it, and that package.
 fn kept_directory(draft: &PlanBuilder<'_>, change: &Change) -> Option<(ObjectPath, String)> {
     let Action::Add(_) = &change.action else { return None };
     let origin = draft
@@ -53,7 +52,6 @@ fn kept_directory(draft: &PlanBuilder<'_>, change: &Change) -> Option<(ObjectPat
     is_alone.then_some((directory, origin.name))
 }
 
-/// Returns the path of a replaced file that all architectures of its package share, and that package.
 fn shared_file<'c>(draft: &PlanBuilder<'_>, change: &'c Change) -> Option<(&'c ObjectPath, String)> {
     let Action::Replace(new) = &change.action else { return None };
     let owners = &draft.inventory.native_owners;
@@ -65,7 +63,6 @@ fn shared_file<'c>(draft: &PlanBuilder<'_>, change: &'c Change) -> Option<(&'c O
     is_shared.then_some((&change.path, origin.name))
 }
 
-/// Tells whether a directory holds what is of one architecture, as `x86_64-linux-gnu` does.
 fn is_of_one_architecture(name: &[u8]) -> bool {
     let words: Vec<&[u8]> = name.split(|&byte| byte == b'-').collect();
     match words.as_slice() {
@@ -75,13 +72,8 @@ fn is_of_one_architecture(name: &[u8]) -> bool {
     }
 }
 
-// DOC What the maker of a patch wants to know of it and its user need not: said where it is only planned.
-
-/// How many paths a note names.
 const MOST_PATHS: usize = 5;
 
-/// What is to be said of a package of a patch: files that are delivered as they are recorded, and paths that are to go
-/// and are not there.
 pub(super) fn maker_notes(
     inventory: &Inventory,
     target: &PackageTarget<'_>,
@@ -107,7 +99,6 @@ pub(super) fn maker_notes(
     Ok(notes)
 }
 
-/// Whether a file is delivered with the size, the sum and the attributes that are recorded.
 fn is_equal(wanted: &Wanted<'_>, line: &ContentsLine) -> bool {
     let (new, old) = (&wanted.object, &line.object);
     let is_known = new.content.size.is_some() && new.content.cksum.is_some();
@@ -116,7 +107,6 @@ fn is_equal(wanted: &Wanted<'_>, line: &ContentsLine) -> bool {
     new.ftype.is_regular() && old.ftype.is_regular() && is_known && is_as_before
 }
 
-/// The first paths, and how many there are beside them.
 fn listed(inventory: &Inventory, paths: &[&ObjectPath]) -> String {
     let shown = paths.iter().take(MOST_PATHS).map(|path| inventory.show(path).to_string());
     let shown = shown.collect::<Vec<_>>().join(", ");

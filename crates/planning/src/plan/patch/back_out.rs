@@ -1,8 +1,9 @@
-//! `patchrm`: what backing a patch out does to a root.
+//! The effect of `patchrm`: the backout of patches from a root.
 //!
-//! First the rules ([`may_back_out`]), before any archive is read; then, with the archives ([`back_out`]), objects,
-//! lines and records as they were. What a later patch that stays has changed again is not touched: what was saved of it
-//! goes into that patch's undo data. What an administrator wrote since is kept as `PATH.edited-<id>`.
+//! [`may_back_out`] checks the rules before any archive is read. With the archives, [`back_out`] restores
+//! objects, lines and records. An object that a later, staying patch has changed again is not touched: its
+//! saved state goes into the undo data of that patch. Later edits of an administrator are kept as
+//! `PATH.edited-<id>`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
@@ -35,9 +36,10 @@ use crate::plan::script_schedule::steps::MappedObject;
 use crate::plan::target::{PackageTarget, Wanted};
 use crate::plan::{Plan, RecordChange, UndoArchive, space};
 
-/// Asks the rules: applied, not superseded, not needed, with undo data. The packages that the patch is applied to,
-/// whose archives [`back_out`] needs, in the order of the inventory. `applied` are the patch records of the packages in
-/// `inventory`, or why they cannot be read; with `force` a patch may be superseded or obsoleted.
+/// Checks the rules of patchrm(1M): applied, not superseded, not needed, with undo data. Returns the packages
+/// that the patch is applied to, whose archives [`back_out`] needs, in the order of the inventory. `applied`
+/// are the patch records of the packages in `inventory`, or the error of reading them; with `force` a patch
+/// may be superseded or obsoleted.
 pub fn may_back_out(
     id: &PatchId,
     inventory: &Inventory,
@@ -57,8 +59,9 @@ pub fn may_back_out(
     rules().map_err(|reason| reason.shown(inventory).of(Command::Patchrm, id))
 }
 
-/// Whether patches with these manifests may go as one run. Not where several of them have a path that is one of several
-/// names of a file: what one of them does to a name goes for the others, too.
+/// Returns true if patches with these manifests may be backed out in one run. They may not if several of them
+/// have a path that is one of several names of a file, because a change of one name is a change of the
+/// others, too.
 pub fn may_go_as_one(manifests: &[&Manifest]) -> bool {
     let records = || manifests.iter().flat_map(|manifest| &manifest.objects);
     let is_name = |record: &&ObjectRecord| {
@@ -70,7 +73,6 @@ pub fn may_go_as_one(manifests: &[&Manifest]) -> bool {
     met_again.all(|path| met.insert(path))
 }
 
-/// The same rules where it is known which patches are applied, and that this one was not left half applied.
 fn may_go(
     id: &PatchId,
     applied: &AppliedPatches,
@@ -106,8 +108,8 @@ fn may_go(
     Ok(patch.packages.clone())
 }
 
-/// The packages from which a patch could go as far as the records of the applied ones say, if it was not left half
-/// applied; else the refusal.
+/// Returns the packages that a patch could be backed out of, as far as the records of the applied patches
+/// tell, if it was not left half applied; otherwise the refusal.
 pub fn packages_to_go(
     id: &PatchId,
     applied: &AppliedPatches,
@@ -118,8 +120,7 @@ pub fn packages_to_go(
     may_go.map_err(|reason| reason.shown(inventory).of(Command::Patchrm, id))
 }
 
-/// The package instance that is this patch, of the old progressive kind: it names itself so and has no record of
-/// having been patched.
+/// Old progressive patches are package instances that name themselves as the patch.
 fn progressive(id: &PatchId, inventory: &Inventory, separator: &str) -> Option<PkgInst> {
     let mut packages = inventory.packages.iter();
     let is_patch = |params: &Params| {
@@ -130,8 +131,8 @@ fn progressive(id: &PatchId, inventory: &Inventory, separator: &str) -> Option<P
     packages.find(|(_, installed)| is_patch(&installed.params)).map(|(package, _)| package.clone())
 }
 
-/// Plans the backout of patches until a signal comes, the last applied first, from the packages that [`may_back_out`] named. Of several none
-/// has scripts, and each archive has a manifest.
+/// Plans the backout of patches until a signal comes, the last applied first, from the packages that
+/// [`may_back_out`] returned. Of several patches none has scripts, and each archive has a manifest.
 pub fn back_out(
     going: &[GoingPatch],
     sources: UndoSources<'_>,
@@ -148,10 +149,10 @@ pub fn back_out(
     backout.plan().map_err(|reason| reason.shown(inventory).of(Command::Patchrm, &ids.join(" ")))
 }
 
-/// Plans how a patch is taken out of the package of `archive` alone, as an installation of its backout package does it.
-/// Asked is which later patch has a path; what other patches need is for the user of pkgadd(1M) to decide. `later` is the
-/// undo data of those that take over parameters or record files. With `is_elsewhere` the patch is applied to other
-/// packages as well.
+/// Plans the backout of a patch from the package of `archive` alone, as the installation of its backout
+/// package does it. It checks which later patch has a path; requirements of other patches are for the user of
+/// pkgadd(1M) to check. `later` is the undo data of the patches that take over parameters or record files.
+/// With `is_elsewhere` the patch is applied to other packages as well.
 pub fn back_out_of_package(
     going: &[GoingPatch; 1],
     archive: BackoutArchive<'_>,
@@ -167,22 +168,17 @@ pub fn back_out_of_package(
     backout.plan().map_err(|reason| reason.shown(inventory).of(Command::Pkgadd, archive.package))
 }
 
-// DOC The plan of a backout: what becomes of objects, lines, records, and of the undo data of patches that stay.
-
-/// A backout that is planned.
 pub(super) struct Backout<'a> {
-    /// The patches, the last applied first.
     pub(super) going: &'a [GoingPatch],
     pub(super) sources: UndoSources<'a>,
-    /// Whether the patch is applied to a package beside these.
+    /// True if the patch is also applied to other packages.
     pub(super) is_elsewhere: bool,
-    /// Whether it is the installation of a backout package, which writes no other archive anew.
+    /// True if a backout package is being installed. Other archives are not rewritten then.
     pub(super) is_installed: bool,
     pub(super) inventory: &'a Inventory,
     pub(super) policy: &'a Policy,
     pub(super) options: &'a BackOutOptions,
     pub(super) now: &'a Now,
-    /// Asks for a signal: between passes, and between the objects of one.
     pub(super) interrupt: Interrupt<'a>,
 }
 
@@ -195,7 +191,7 @@ impl<'a> Backout<'a> {
         draft.notes.clone_from(&self.options.notes);
         let (mut parts, mut records, mut packages) = (Vec::new(), Vec::new(), Vec::new());
         for package in self.packages() {
-            self.go_on()?;
+            self.check_interrupt()?;
             let (going, mut own, changes) = self.package(package, &mut draft)?;
             records.extend(changes);
             parts.append(&mut own);
@@ -208,7 +204,7 @@ impl<'a> Backout<'a> {
             records.extend(self.patch_directories()?);
         }
         records.append(&mut rewritten.records);
-        self.go_on()?;
+        self.check_interrupt()?;
         let held = if has_scripts { patch_plan::held(&parts, self.inventory) } else { Vec::new() };
         let moved = std::mem::take(&mut rewritten.moved);
         let mut plan = self.finished(draft, fold(records), rewritten, &held)?;
@@ -231,12 +227,10 @@ impl<'a> Backout<'a> {
         })
     }
 
-    /// Fails if a signal came.
-    fn go_on(&self) -> Result<(), Reason> {
+    fn check_interrupt(&self) -> Result<(), Reason> {
         Reason::unless_interrupted(self.interrupt)
     }
 
-    /// The packages, in the order in which the patches have them.
     fn packages(&self) -> Vec<&'a PkgInst> {
         let mut packages: Vec<&PkgInst> = Vec::new();
         for package in self.going.iter().flat_map(|patch| &patch.packages) {
@@ -247,12 +241,10 @@ impl<'a> Backout<'a> {
         packages
     }
 
-    /// The patches that go.
     fn ids(&self) -> BTreeSet<&'a PatchId> {
         self.going.iter().map(|patch| &patch.id).collect()
     }
 
-    /// A patch among those of a package.
     fn among(&self, id: &'a PatchId) -> Among<'a> {
         Among { id, all: self.applied_packages() }
     }
@@ -266,7 +258,6 @@ impl<'a> Backout<'a> {
         }
     }
 
-    /// How the lists of patches change.
     fn lists(&self) -> Result<Vec<PatchListChange>, Reason> {
         let (among, mut known, mut lists) = (self.applied_packages(), BTreeSet::new(), Vec::new());
         for patch in self.going {
@@ -280,7 +271,6 @@ impl<'a> Backout<'a> {
         Ok(lists)
     }
 
-    /// One package: the patches that go from it, with their scripts, and its records as they were.
     fn package(
         &self,
         package: &'a PkgInst,
@@ -298,7 +288,7 @@ impl<'a> Backout<'a> {
             patches.push((&patch.id, archive));
         }
         let mut before = RecordsBefore::of(&self.applied_packages(), package, self.now)?;
-        // Between packages the order of application may differ.
+        // Packages may differ in the order of application.
         patches.sort_by_cached_key(|(id, _)| std::cmp::Reverse(before.listed.place(id)));
         let (mut parts, mut by_script) = (Vec::new(), BTreeSet::new());
         for (id, archive) in &patches {
@@ -319,7 +309,6 @@ impl<'a> Backout<'a> {
         Ok((GoingPackage { package, patches, listed, by_script, taken }, parts, changes))
     }
 
-    /// Objects and lines as they were, and the undo data of patches that stay.
     fn objects(
         &self,
         draft: &mut PlanBuilder<'_>,
@@ -334,7 +323,7 @@ impl<'a> Backout<'a> {
         let told = all.iter().flat_map(|(_, chains)| chains.leaving());
         changed_elsewhere(told, &self.options.elsewhere)?;
         for (going, chains) in &all {
-            self.go_on()?;
+            self.check_interrupt()?;
             self.judge(going.package, chains, has_scripts)?;
             self.taking_over(going).rewrite(chains, rewritten)?;
             for (id, archive) in going.patches.iter().filter(|(_, archive)| archive.manifest.is_none()) {
@@ -376,7 +365,6 @@ impl<'a> Backout<'a> {
         going.taking_over(self.sources.later, self.inventory, &self.policy.separator)
     }
 
-    /// The plan, when every package has said what becomes of its objects and records. `held` is what copies need.
     fn finished(
         &self,
         mut draft: PlanBuilder<'_>,
@@ -389,7 +377,7 @@ impl<'a> Backout<'a> {
         let changes: Vec<_> = draft.changes.into_values().collect();
         let archives: Vec<&UndoArchive> = rewritten.undo.iter().collect();
         let mut extra = held.to_vec();
-        // A version passes through the stage, which is where the records are.
+        // A version passes through the stage, where the records are.
         let passing = rewritten.versions.iter().map(|version| version.member.size);
         extra.extend(passing.map(|size| (patchadm_svr4::places::own_directory(), size, 1)));
         let space = space::needs(self.inventory, &changes, &records, &archives, &extra);
@@ -416,7 +404,6 @@ impl<'a> Backout<'a> {
         })
     }
 
-    /// A package with its scripts.
     fn part(
         &self,
         package: &PkgInst,
@@ -433,18 +420,17 @@ impl<'a> Backout<'a> {
         let deletes = image.deletes.iter().map(|path| target.resolve(path));
         let deletes = deletes.collect::<Result<_, _>>()?;
         let (package, restores) = (package.clone(), archive.manifest.is_some());
-        // Of several patches none runs scripts, and the parameters would be those of all patches once for each of them.
+        // A run of several patches has no scripts, and this would be a copy of the parameters for each patch.
         let params = if self.going.len() > 1 { Params::new() } else { target.params };
         Ok(PackagePlan { package, index, params, chosen, mapped, deletes, restores })
     }
 
-    /// The directories of the patches, under each spelling of an id.
     fn patch_directories(&self) -> Result<Vec<RecordChange>, Reason> {
         patch_directories(self.going, self.sources.archives, self.inventory)
     }
 
-    /// An archive must be that of this patch and package: another one would put strange files here. That it is this
-    /// root's is said by the ledger, whatever root its header names: a root may get another marker.
+    /// An archive of another patch or package would restore foreign files. The ledger, not the header, says
+    /// whether it belongs to this root: a root may get another marker.
     fn check_header(&self, id: &PatchId, package: &PkgInst, manifest: &Manifest) -> Result<(), Reason> {
         let header = &manifest.header;
         let bad = |reason: String| Err(Reason::BadUndoData { package: package.clone(), reason });
@@ -456,28 +442,19 @@ impl<'a> Backout<'a> {
     }
 }
 
-// DOC What comes back live of the packages from which patches go.
-
-/// One package of a backout, while it is planned.
 pub(super) struct GoingPackage<'a> {
     pub(super) package: &'a PkgInst,
-    /// The patches that go from it, the last applied first, each with its archive and what comes back of records.
     pub(super) patches: Vec<(&'a PatchId, &'a BackoutArchive<'a>)>,
-    /// All its patches.
     pub(super) listed: ListedPatches<'a>,
-    /// The files that scripts take back.
     pub(super) by_script: BTreeSet<ObjectPath>,
-    /// What patches that stay take over of parameters and record files.
     pub(super) taken: BTreeMap<PatchId, TakenRecords>,
 }
 
 impl<'a> GoingPackage<'a> {
-    /// Its chains, from the first patch that goes.
     pub(super) fn chains(&self) -> Chains<'a> {
         self.listed.chains(&self.manifests())
     }
 
-    /// Its chains, from the first patch of the package, also where none goes.
     pub(super) fn all_chains(&self) -> Chains<'a> {
         self.listed.all_chains(&self.manifests())
     }
@@ -487,7 +464,6 @@ impl<'a> GoingPackage<'a> {
         manifests.collect()
     }
 
-    /// The package with the undo data of patches that stay, `later` of all packages.
     pub(super) fn taking_over<'g>(
         &'g self,
         later: &'g [LaterUndo<'g>],
@@ -504,7 +480,6 @@ impl<'a> GoingPackage<'a> {
         }
     }
 
-    /// What comes back live, patch by patch: the last applied first.
     pub(super) fn live<'g>(&'g self, chains: &Chains<'_>) -> Vec<LivePatch<'g, 'a>> {
         let place = |id: &PatchId| chains.order.iter().position(|patch| patch.id == *id);
         let (mut live, mut runs) = (Vec::new(), HashMap::<usize, Vec<&Run<'_>>>::new());
@@ -532,18 +507,16 @@ impl<'a> GoingPackage<'a> {
     }
 }
 
-/// What comes back of one patch.
 pub(super) struct LivePatch<'g, 'a> {
     going: &'g GoingPackage<'a>,
     id: &'a PatchId,
     archive: &'a BackoutArchive<'a>,
     manifest: Manifest,
-    /// The last patch that had a path, where that is another one.
+    /// The last patch with the path, if that is another one.
     last: HashMap<ObjectPath, PatchId>,
 }
 
 impl LivePatch<'_, '_> {
-    /// The restoration of it.
     pub(super) fn restoring(&self) -> Restoring<'_> {
         let files = self.archive.image.files();
         Restoring {
@@ -561,11 +534,10 @@ impl LivePatch<'_, '_> {
     }
 }
 
-/// What a run found, and what it left.
 fn live_record(run: &Run<'_>) -> ObjectRecord {
     let (first, last) = (run.first().record, run.last().record);
     let saver = run.content_saver().map_or(first, |link| link.record);
-    // Where no patch changed the object, only its line comes back.
+    // If no patch changed the object, only its line comes back.
     let became = if saver.is_untouched() { saver.was.clone() } else { last.became.clone() };
     ObjectRecord {
         line: first.line.clone(),
@@ -577,7 +549,6 @@ fn live_record(run: &Run<'_>) -> ObjectRecord {
     }
 }
 
-/// The directories of patches that go, under each spelling of an id.
 pub(super) fn patch_directories<'p>(
     going: impl IntoIterator<Item = &'p GoingPatch>,
     archives: &[BackoutArchive<'_>],
@@ -591,14 +562,11 @@ pub(super) fn patch_directories<'p>(
     Ok(there.map(RecordChange::RemoveTree).collect())
 }
 
-// DOC Backing out with an archive of the classic tools: it has no manifest, so its pkgmap and its `deletes` are all that
-// DOC is known of how things were.
-// DOC
-// DOC Attributes that a pkgmap cannot say (nanoseconds, extended attributes, link groups) do not come back.
+// The archive of a classic tool has no manifest, so its pkgmap and its `deletes` are the only sources.
+// Attributes that a pkgmap cannot say (nanoseconds, extended attributes, link groups) do not come back.
 
-/// Plans the objects of a classic backout package. `later` are the patches applied after the one that goes: a path that
-/// one of them changed again is refused.
-pub(super) fn restore_classic(
+/// A path that a later patch changed again is refused.
+fn restore_classic(
     draft: &mut PlanBuilder<'_>,
     id: &PatchId,
     package: &PkgInst,
@@ -635,8 +603,7 @@ pub(super) fn restore_classic(
     Ok(())
 }
 
-/// Takes from an object the set-id bits that only the archive knows of; whether it comes back at all, which a device that
-/// only the archive knows of does not.
+/// Removes set-id bits that only the archive records. False for such devices, which do not come back.
 fn is_allowed(draft: &mut PlanBuilder<'_>, each: &mut Wanted<'_>, bound: bool) -> bool {
     let known = OnRecord::of(draft, &each.path);
     let (object, shown) = (&mut each.object, draft.inventory.show(&each.path));

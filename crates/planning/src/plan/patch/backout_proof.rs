@@ -1,11 +1,12 @@
 //! The proof that a patch can be backed out, given before anything is changed.
 //!
-//! The backout is planned by its own planner, from the undo data that the patch will leave and on the root as it will be. A
-//! patch of which that fails is refused. Most patches need no such plan: where objects come, go and are replaced in directories
-//! that stay, the way back is the way there, and a look at each change tells so (`is_plain`).
+//! The backout is planned by its own planner, from the undo data that the patch will leave and on the root as
+//! it will be. A patch of which that fails is refused. Most patches need no such plan: where objects come, go
+//! and are replaced in directories that stay, the way back is the way there, and a look at each change tells
+//! so (`is_plain`).
 //!
-//! The room on the file systems is no part of the proof: it is another one by the time of the backout. Scripts may do what
-//! nobody knows before they have run; what is proved is what the program does.
+//! The room on the file systems is no part of the proof: it is another one by the time of the backout.
+//! Scripts may do what nobody knows before they have run; what is proved is what the program does.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -29,10 +30,10 @@ use crate::plan::plan_builder::{below, can_come_back, turns};
 use crate::plan::refusal::{ObjectProblem, Reason};
 use crate::plan::{Action, Body, Change, NewObject, Plan, UndoArchive, UndoPlace};
 
-/// The separator of patch ids, the moment, and whether a signal came.
 type ProofContext<'a> = (&'a str, &'a Now, Interrupt<'a>);
 
-/// Refuses a plan that keeps undo data from which its patch could not be backed out. The plan was made for `inventory`.
+/// Refuses a plan whose undo data would not allow the backout of its patch. The plan was made for
+/// `inventory`.
 pub fn must_have_way_back(
     plan: &Plan,
     id: &PatchId,
@@ -50,7 +51,7 @@ pub fn must_have_way_back(
     }
 }
 
-/// Plans the backout of the patch of a plan on the root that the plan leaves.
+/// Plans the backout of the patch of a plan, on the root as it is after the plan.
 pub fn plan_backout(
     plan: &Plan,
     id: &PatchId,
@@ -80,7 +81,6 @@ pub fn plan_backout(
     backout.plan()
 }
 
-/// An object that comes by a way that the same plan turns.
 fn led_elsewhere(change: &Change, inventory: &Inventory) -> Reason {
     let is_link = |above: &ObjectPath| {
         inventory.live.get(above).is_some_and(|live| matches!(live.kind, LiveKind::Symlink(_)))
@@ -93,7 +93,6 @@ fn led_elsewhere(change: &Change, inventory: &Inventory) -> Reason {
     }
 }
 
-/// An archive, as it will be read, with its place among them and its backout package.
 fn as_read<'a>(
     id: &'a PatchId,
     undo: &'a UndoArchive,
@@ -113,7 +112,6 @@ fn as_read<'a>(
     }
 }
 
-/// The backout package of an archive.
 fn image(undo: &UndoArchive) -> PackageImage {
     let entries = undo.saved.iter().map(|(entry, _)| entry.clone()).collect();
     let map = Pkgmap { parts: 1, max_blocks: 0, compressed_blocks: None, entries };
@@ -122,9 +120,9 @@ fn image(undo: &UndoArchive) -> PackageImage {
     image
 }
 
-/// Whether every change of a plan is one whose reverse can always be planned: its object is in its own place, is not one of
-/// several names of a file, and stays a directory or something else; no link comes or goes above an object; and without
-/// privileges directories stay as open as they are, and nothing goes that only root can make.
+/// True if every change can trivially be reversed: the object is in its own place and not one of several
+/// names, its type stays, no link changes above an object, and without privileges nothing changes that only
+/// root can restore.
 pub(in crate::plan) fn is_plain(plan: &Plan, inventory: &Inventory) -> bool {
     let is_on_link = |path: &ObjectPath| inventory.physical.get(path).is_some_and(|place| place != path);
     let is_plain = |change: &Change| !is_on_link(&change.path) && is_plain_change(plan, change, inventory);
@@ -155,7 +153,6 @@ fn is_plain_change(plan: &Plan, change: &Change, inventory: &Inventory) -> bool 
         && !(is_link(old, new) && leads_further(plan, &change.path, inventory))
 }
 
-/// Whether the owner may write to a directory that comes or goes.
 fn stays_open(old: Option<&Live>, new: Option<&NewObject>) -> bool {
     let is_open = |bits: u32| bits & 0o300 == 0o300;
     let new = new.filter(|new| matches!(new.body, Body::Directory));
@@ -168,7 +165,6 @@ fn is_link(old: Option<&Live>, new: Option<&NewObject>) -> bool {
         || new.is_some_and(|new| matches!(new.body, Body::Symlink(_)))
 }
 
-/// Whether a path lies below `link`, as it is written, of which the plan or the inventory knows.
 fn leads_further(plan: &Plan, link: &ObjectPath, inventory: &Inventory) -> bool {
     let first = link.lowest_below();
     let after = plan.changes.partition_point(|change| change.path < first);
@@ -177,12 +173,11 @@ fn leads_further(plan: &Plan, link: &ObjectPath, inventory: &Inventory) -> bool 
         || below(&inventory.lines, link).next().is_some()
 }
 
-/// Whether the backout package can name an object as it is: nothing in its path is taken for a variable.
+/// `$` in a path would be read as a variable.
 fn has_plain_name(entry: &PkgmapEntry) -> bool {
     !entry.path.as_bytes().contains(&b'$')
 }
 
-/// Whether no path is in the archives of two packages.
 fn are_apart(undo: &[UndoArchive]) -> bool {
     if undo.len() < 2 {
         return true;
@@ -192,11 +187,9 @@ fn are_apart(undo: &[UndoArchive]) -> bool {
     records.all(|record| seen.insert(record.path.as_str()))
 }
 
-// DOC The root as one plan leaves it, as far as the survey of a backout would see it.
-// DOC
-// DOC Where links come or go, paths lead elsewhere afterwards: they are followed among the objects that are known.
+// The result is the root as a survey of a backout would see it after the plan. Links that come or go change
+// where paths lead; they are followed among the known objects.
 
-/// The root that a plan leaves which was made for `inventory`; its file systems have room for everything.
 pub(in crate::plan) fn root_after(plan: &Plan, inventory: &Inventory, when: Timestamp) -> Inventory {
     let mut before = concerned(plan, inventory);
     for package in &plan.packages {
@@ -210,7 +203,6 @@ pub(in crate::plan) fn root_after(plan: &Plan, inventory: &Inventory, when: Time
     after
 }
 
-/// Puts what a plan leaves at a path behind a link at its place, too, where the survey saw the object as well.
 fn change_places(plan: &Plan, after: &mut Inventory) {
     for change in &plan.changes {
         let place = after.physical.get(&change.path).filter(|place| **place != change.path).cloned();
@@ -222,7 +214,6 @@ fn change_places(plan: &Plan, after: &mut Inventory) {
     }
 }
 
-/// What of an inventory, which may be one for many patches, a backout of this plan is about.
 fn concerned(plan: &Plan, inventory: &Inventory) -> Inventory {
     let paths = concerned_paths(plan, inventory);
     let packages = plan.packages.iter().filter_map(|name| inventory.packages.get_key_value(name));
@@ -243,8 +234,8 @@ fn concerned(plan: &Plan, inventory: &Inventory) -> Inventory {
     }
 }
 
-/// The paths of which the undo data of a plan speaks, and what they bring with them: what is above them, below directories
-/// that change, and other names of their files.
+/// The paths in the undo data, their parents, objects below changed directories, and other names of their
+/// files.
 fn concerned_paths(plan: &Plan, inventory: &Inventory) -> BTreeSet<ObjectPath> {
     let changed: BTreeSet<&ObjectPath> = plan.changes.iter().map(|change| &change.path).collect();
     let records = plan.undo.iter().flat_map(|undo| &undo.manifest.objects);
@@ -272,7 +263,6 @@ fn concerned_paths(plan: &Plan, inventory: &Inventory) -> BTreeSet<ObjectPath> {
     paths
 }
 
-/// Whether a directory or link comes, goes, or becomes something else.
 fn is_directory_or_link(change: &Change) -> bool {
     let was = change.old.as_ref().map(|old| &old.kind);
     let was = matches!(was, Some(LiveKind::Directory | LiveKind::Symlink(_)));
@@ -290,14 +280,13 @@ fn picked<V: Clone>(map: &BTreeMap<ObjectPath, V>, paths: &BTreeSet<ObjectPath>)
     found.map(|(path, value)| (path.clone(), value.clone())).collect()
 }
 
-/// Finds where paths lead once links have come and gone.
 fn find_ways(plan: &Plan, after: &mut Inventory) {
     let turned: Vec<&ObjectPath> =
         plan.changes.iter().filter(|change| turns_way(change)).map(|change| &change.path).collect();
     if turned.is_empty() {
         return;
     }
-    // What was seen below them was seen through a link, or has gone.
+    // Paths below them were seen through a link, or have gone.
     let changed: BTreeSet<&ObjectPath> = plan.changes.iter().map(|change| &change.path).collect();
     let seen = |link| below(&after.live, link).filter(|path| !changed.contains(path)).cloned();
     let unseen: BTreeSet<ObjectPath> = turned.into_iter().flat_map(seen).collect();
@@ -322,18 +311,14 @@ fn find_ways(plan: &Plan, after: &mut Inventory) {
     }
 }
 
-/// The first object that a plan makes by a way that leads elsewhere afterwards, because a link on it goes or changes: by its path
-/// nobody would find it.
-pub(super) fn first_led_elsewhere<'p>(
-    plan: &'p Plan,
-    inventory: &Inventory,
-    after: &Inventory,
-) -> Option<&'p Change> {
+/// The first new object whose path leads elsewhere after the run, because a link above it changes. It could
+/// not be found again.
+fn first_led_elsewhere<'p>(plan: &'p Plan, inventory: &Inventory, after: &Inventory) -> Option<&'p Change> {
     if !plan.changes.iter().any(|change| turns_way(change)) {
         return None;
     }
     let comes = |change: &&Change| matches!(change.action, Action::Add(_) | Action::Replace(_));
-    // A name that the plan has found by itself, for a copy, was not looked at: it lies beside one that was.
+    // A name that the plan chose for a copy was not looked at: it lies beside one that was.
     let was_seen = |change: &&Change| inventory.physical.contains_key(&change.path);
     let mut coming = plan.changes.iter().map(Box::as_ref).filter(comes).filter(was_seen);
     coming.find(|change| {
@@ -342,7 +327,6 @@ pub(super) fn first_led_elsewhere<'p>(
     })
 }
 
-/// Where a plan puts an object: below a directory that it makes, or where the way led before.
 fn place_in(plan: &Plan, inventory: &Inventory, path: &ObjectPath) -> ObjectPath {
     let is_made = |above: &ObjectPath| {
         let at = plan.changes.binary_search_by(|change| change.path.cmp(above)).ok();
@@ -361,7 +345,6 @@ fn place_in(plan: &Plan, inventory: &Inventory, path: &ObjectPath) -> ObjectPath
     place.unwrap_or_else(|| path.clone())
 }
 
-/// Whether paths may lead elsewhere after a change: a link comes or goes.
 fn turns_way(change: &Change) -> bool {
     let new = match &change.action {
         Action::Add(new) | Action::Replace(new) => Some(&new.body),

@@ -1,4 +1,5 @@
-//! The records of a package while patches go from it: its parameters and record files, patch by patch.
+//! The records of a package while patches are backed out of it: its parameters and record files, patch by
+//! patch.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,45 +17,33 @@ use super::interrupted;
 use super::later::{AppliedPackages, ListedPatches};
 use super::projected_root::ProjectedRoot;
 use crate::plan::clock::Now;
-use crate::plan::ledger::LedgerChange;
 use crate::plan::parameters::{is_patch_record, union_of_classes};
 use crate::plan::records::{package_path, reactivate, save_of, unmake};
 use crate::plan::refusal::Reason;
 use crate::plan::target::classes;
-use crate::plan::{RecordChange, UndoPart, parameters};
+use crate::plan::{LedgerChange, RecordChange, UndoPart, parameters};
 
-/// A package whose records go back, one patch after another.
 pub(super) struct RecordsBefore<'a> {
     package: &'a PkgInst,
     separator: &'a str,
-    /// Its patches.
     pub(super) listed: ListedPatches<'a>,
-    /// What it records of those that are there still.
     applied: PatchRecords,
-    /// The permissions of its pkginfo, once a patch has gone.
+    /// Mode of pkginfo, once a patch has gone.
     pkginfo: Option<Mode>,
-    /// Whether the patch that made the package has gone, and the package with it.
+    /// True if the patch that created the package has gone.
     is_gone: bool,
-    /// The package after the patches that went so far.
     root: ProjectedRoot,
-    /// What has become different so far, its pkginfo apart.
     changes: Vec<RecordChange>,
-    /// What patches that stay take over.
     pub(super) taken: BTreeMap<PatchId, TakenRecords>,
 }
 
-/// What is left of a package whose patches have gone.
 pub(super) struct RecordsAfter<'a> {
-    /// All its patches.
     pub(super) listed: ListedPatches<'a>,
-    /// What becomes of its records.
     pub(super) changes: Vec<RecordChange>,
-    /// What patches that stay take over.
     pub(super) taken: BTreeMap<PatchId, TakenRecords>,
 }
 
 impl<'a> RecordsBefore<'a> {
-    /// The package as it is.
     pub(super) fn of(among: &AppliedPackages<'a>, package: &'a PkgInst, now: &Now) -> Result<Self, Reason> {
         let packages = among.inventory.packages.get_key_value(package);
         let packages =
@@ -76,12 +65,11 @@ impl<'a> RecordsBefore<'a> {
         })
     }
 
-    /// The parameters of the package after the patches that went so far.
     pub(super) fn params(&self) -> Option<&Params> {
         Some(&self.root.inventory.packages.get(self.package)?.params)
     }
 
-    /// The package after the patches that went. Its pkginfo is written once, however many they are.
+    /// pkginfo is written once, for all patches together.
     pub(super) fn after(self) -> Result<RecordsAfter<'a>, Reason> {
         let Self { package, listed, pkginfo, is_gone, root, mut changes, taken, .. } = self;
         let installed = root.inventory.packages.get(package).filter(|_| !is_gone);
@@ -96,7 +84,6 @@ impl<'a> RecordsBefore<'a> {
         Ok(RecordsAfter { listed, changes, taken })
     }
 
-    /// Takes a patch out; the parameters then.
     pub(super) fn back_out(&mut self, id: &PatchId, archive: &BackoutArchive<'_>) -> Result<Params, Reason> {
         let (params, changes, taken) = self.records(id, archive)?;
         for change in &changes {
@@ -112,7 +99,6 @@ impl<'a> RecordsBefore<'a> {
         Ok(params)
     }
 
-    /// The records as they were before a patch.
     fn records(&mut self, id: &PatchId, archive: &BackoutArchive<'_>) -> Result<RecordsLeft, Reason> {
         let (package, separator) = (self.package, self.separator);
         let installed = self.root.inventory.packages.get(package).ok_or(Reason::NotApplied)?;
@@ -125,8 +111,8 @@ impl<'a> RecordsBefore<'a> {
         let mut left = Left::default();
         let mut new = match archive.manifest {
             Some(manifest) => {
-                let before = Before::of(manifest, old, archive.records);
-                left = Package { name: package, installed }.hand_down(manifest, &before, later)?;
+                let before = SavedByPatch::of(manifest, old, archive.records);
+                left = RecordedPackage { name: package, installed }.hand_down(manifest, &before, later)?;
                 let is_set = |name: &str| left.set_again.contains(name) || set_by_unknown(name);
                 let (current, names) = (&installed.params, &manifest.header.parameters);
                 let mut new = parameters::taken_back(current, &before.params, names, is_set);
@@ -166,10 +152,8 @@ impl<'a> RecordsBefore<'a> {
     }
 }
 
-/// Parameters afterwards, changes, and what patches that stay take over.
 type RecordsLeft = (Params, Vec<RecordChange>, BTreeMap<PatchId, TakenRecords>);
 
-/// The parameters before the patch: the saved pkginfo, or that of a foreign backout package.
 fn old_params(package: &PkgInst, archive: &BackoutArchive<'_>) -> Result<Params, Reason> {
     let Some(file) = archive.records.get(&b"pkginfo"[..]) else {
         return match archive.manifest {
@@ -187,7 +171,7 @@ fn old_params(package: &PkgInst, archive: &BackoutArchive<'_>) -> Result<Params,
     })
 }
 
-/// The lines of applied patches that an archive has, in its manifest or in the pkginfo that it saved.
+/// Returns the lines of applied patches that an archive has, in its manifest or in the pkginfo that it saved.
 pub fn info_of_others(manifest: &Manifest, old: &Params) -> BTreeMap<String, String> {
     let list = old.text("PATCHLIST");
     let saved = list.split_whitespace().filter_map(|id| {
@@ -197,21 +181,20 @@ pub fn info_of_others(manifest: &Manifest, old: &Params) -> BTreeMap<String, Str
     saved.chain(manifest.header.patch_info.clone()).collect()
 }
 
-/// Whether a later patch with a manifest has set a parameter again.
 fn set_by_known(name: &str, later: &Later<'_>) -> bool {
     let mut manifests = later.iter().filter_map(|(_, manifest)| *manifest);
     manifests.any(|manifest| manifest.header.parameters.iter().any(|set| set == name))
 }
 
-/// Whether a later patch without manifest has set a parameter again: of such a one only the usual words are known.
+/// Without a manifest, only the usual names are known.
 fn set_by_unknown(name: &str, later: &Later<'_>, current: &Params, id: &PatchId) -> bool {
     let unknown = later.iter().any(|(_, manifest)| manifest.is_none());
     let last = current.text("SUNW_PATCHID");
     unknown && parameters::is_word_of_last_patch(name) && last.as_ref() != id.as_str()
 }
 
-/// The changes of several patches as one run makes them: the last word on each file counts, and of a directory that goes
-/// nothing else is said.
+/// Combines the changes of several patches: the last change of a file counts, and a removed directory
+/// swallows the changes below it.
 pub(super) fn fold(changes: Vec<RecordChange>) -> Vec<RecordChange> {
     let mut folded: Vec<RecordChange> = Vec::new();
     for change in changes {
@@ -243,7 +226,6 @@ pub(super) fn fold(changes: Vec<RecordChange>) -> Vec<RecordChange> {
     folded
 }
 
-/// Adds a file of undo data that is written anew, which another change may rename or write at the same time.
 fn add_undo(folded: &mut Vec<RecordChange>, mut change: RecordChange) {
     let RecordChange::Undo { path, part, .. } = &mut change else { return };
     for known in folded.iter_mut() {
@@ -265,71 +247,51 @@ fn add_undo(folded: &mut Vec<RecordChange>, mut change: RecordChange) {
     folded.push(change);
 }
 
-// DOC What parameters and record files of a package go back to, in whatever order its patches go.
-// DOC
-// DOC The archive of a patch has them as they were when it was applied, with what earlier patches had made of them. When
-// DOC an earlier one goes first, what it had found goes to the next patch that set the parameter or wrote the record, whose
-// DOC archive is written anew with it (`middle::rewrite`). So what came with a patch goes with it, and what is shown depends
-// DOC on the patches that are applied alone.
-// DOC
-// DOC CLASSES is more than the word of the last patch: it has the classes of the package and of every patch.
+// The archive of a patch has parameters and record files as they were when it was applied, with the changes
+// of earlier patches. If an earlier patch goes first, its saved values go to the next patch that set the
+// parameter or wrote the record, and `rewrite` writes that archive anew. CLASSES is more than the word of the
+// last patch: it has the classes of the package and of every patch.
 
-/// The parameter with the classes.
 const CLASSES: &str = "CLASSES";
 
-/// Record files by name; none for one that was not there, and for a directory, which has a `/` at the end.
+/// `None` for a file that did not exist. Names of directories end with `/`.
 pub(super) type RecordsFound = BTreeMap<Vec<u8>, Option<RecordFile>>;
 
-/// What a patch that stays takes over of parameters and record files: as one that goes had found them.
+/// The values that a staying patch inherits, as the patch that goes found them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TakenRecords {
-    /// Values by the names of parameters; none for one that was not there.
     pub(super) parameters: BTreeMap<String, Option<Vec<u8>>>,
-    /// The record files.
     pub(super) records: RecordsFound,
-    /// The lines of applied patches that only the undo data of the one that goes has, as in
-    /// [`ManifestHeader::patch_info`](patchadm_changeset::format::manifest::ManifestHeader::patch_info).
+    /// Lines that only the undo data of the patch that goes has
+    /// ([`ManifestHeader::patch_info`](patchadm_changeset::format::manifest::ManifestHeader::patch_info)).
     pub(super) patch_info: BTreeMap<String, String>,
-    /// Whether it is now the patch that made the package.
     pub(super) makes_package: bool,
 }
 
-/// A package whose patch goes.
 #[derive(Clone, Copy)]
-pub(super) struct Package<'a> {
-    /// Its name.
-    pub(super) name: &'a PkgInst,
-    /// Its records.
-    pub(super) installed: &'a Installed,
+struct RecordedPackage<'a> {
+    name: &'a PkgInst,
+    installed: &'a Installed,
 }
 
-/// What was there before a patch, as far as the patch set or wrote it.
 #[derive(Debug)]
-pub(super) struct Before {
-    /// The parameters.
-    pub(super) params: Params,
-    /// The record files that it changed or made.
+struct SavedByPatch {
+    params: Params,
     records: RecordsFound,
 }
 
-/// What the patches behind the one that goes take over, and what is left to do.
 #[derive(Debug, Default)]
-pub(super) struct Left {
-    /// The parameters that keep their values, because a later patch has set them.
-    pub(super) set_again: BTreeSet<String>,
-    /// The value of CLASSES, where it changes.
-    pub(super) classes: Option<String>,
-    /// The record files that come back.
-    pub(super) changes: Vec<RecordChange>,
-    /// What the later patches take over whose manifests are known.
-    pub(super) taken: BTreeMap<PatchId, TakenRecords>,
+struct Left {
+    set_again: BTreeSet<String>,
+    classes: Option<String>,
+    changes: Vec<RecordChange>,
+    taken: BTreeMap<PatchId, TakenRecords>,
 }
 
-/// What later patches take over, each by its place among them.
 type TakenOver = BTreeMap<usize, TakenRecords>;
 
 impl TakenRecords {
-    /// Adds what an earlier patch had found, which counts instead.
+    /// The earlier patch wins.
     pub(super) fn add(&mut self, earlier: Self) {
         self.parameters.extend(earlier.parameters);
         self.records.extend(earlier.records);
@@ -338,9 +300,8 @@ impl TakenRecords {
     }
 }
 
-impl Before {
-    /// What was there before a patch of which the archive has `params` and `records`.
-    pub(super) fn of(manifest: &Manifest, params: Params, records: &BTreeMap<Vec<u8>, RecordFile>) -> Self {
+impl SavedByPatch {
+    fn of(manifest: &Manifest, params: Params, records: &BTreeMap<Vec<u8>, RecordFile>) -> Self {
         let saved = records.iter().filter(|(name, _)| name.as_slice() != b"pkginfo");
         let made = manifest.header.made_records.iter().map(|name| (name.clone().into_bytes(), None));
         let mut found: RecordsFound = made.collect();
@@ -349,13 +310,12 @@ impl Before {
     }
 }
 
-impl Package<'_> {
-    /// Hands what was there before a patch with this manifest down to the next patches that set or wrote it; what none of
-    /// them did comes back.
-    pub(super) fn hand_down(
+impl RecordedPackage<'_> {
+    /// Passes the old state to the next patch that set or wrote it, or restores it.
+    fn hand_down(
         &self,
         manifest: &Manifest,
-        before: &Before,
+        before: &SavedByPatch,
         later: &Later<'_>,
     ) -> Result<Left, Reason> {
         let mut left = Left::default();
@@ -364,14 +324,13 @@ impl Package<'_> {
         classes_without(manifest, &before.params, later, &mut left, &mut taken);
         self.records(&before.records, later, &mut left, &mut taken)?;
         for (at, taken) in taken {
-            // What a patch did whose manifest is not known stays as it is.
+            // The changes of a patch without a known manifest stay.
             let known = later.get(at).filter(|(_, manifest)| manifest.is_some());
             left.taken.extend(known.map(|(id, _)| (id.clone(), taken)));
         }
         Ok(left)
     }
 
-    /// The record files.
     fn records(
         &self,
         before: &RecordsFound,
@@ -400,8 +359,7 @@ impl Package<'_> {
     }
 }
 
-/// The parameters that later patches set again. One that is only there because of earlier patches, which a later one
-/// passes on by its silence, goes.
+/// A parameter that later patches only clear by omission is removed.
 fn hand_down_parameters(
     manifest: &Manifest,
     before: &Params,
@@ -425,7 +383,6 @@ fn hand_down_parameters(
     }
 }
 
-/// CLASSES without the classes that only this patch brought. One behind it keeps what it brought itself.
 fn classes_without(
     manifest: &Manifest,
     before: &Params,
@@ -439,7 +396,7 @@ fn classes_without(
         Some(text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
     };
     let of_later = later.iter().map(|(_, manifest)| brought((*manifest)?));
-    // What a patch brought whose archive does not say so is not known: then all stay.
+    // All stay if the archive of one patch does not list the classes that it brought.
     let (Some(own), Some(of_later)) = (brought(manifest), of_later.collect::<Option<Vec<_>>>()) else {
         return;
     };
@@ -457,7 +414,7 @@ fn classes_without(
     left.classes = Some(all.join(" "));
 }
 
-/// Whether a patch wrote a record file, or one in a directory. Of an archive that does not say so it is supposed.
+/// True as well for an archive that does not list its records.
 fn writes(manifest: &Manifest, name: &[u8]) -> bool {
     let is_it = |known: &String| {
         known.as_bytes() == name || name.ends_with(b"/") && known.as_bytes().starts_with(name)

@@ -1,15 +1,10 @@
-//! Backout in the middle: patches go, and others that came later and have the same paths stay.
+//! Backout in the middle: some patches go, and later ones with the same paths stay.
 //!
-//! Each path has a chain: the patches of a package that deliver or delete it, in the order in which they were applied.
-//! What the first patch of a run of going ones saved goes to the next patch that stays, whose undo data is written anew,
-//! or, where none follows, to the live tree. So the tree, the records and the undo data are those that the patches that
-//! stay would have made alone. Where that cannot be known, the backout is refused.
-//!
-//! ```text
-//!   chains ─► refusals        what goes where, and what stands against it
-//!      └────► rewrite         the undo data of a patch that stays, with
-//!             taken_records   the parameters and record files that it takes over (found in `handing_down`)
-//! ```
+//! Each path has a chain: the patches of a package that deliver or delete it, in the order of application. A
+//! run is a part of a chain whose patches all go. The state that its first patch saved passes to the next
+//! patch that stays, whose undo data is rewritten (`rewrite`), or to the live tree if none follows. So the
+//! tree, the records and the undo data are those that the staying patches alone would have made. If that
+//! cannot be known, the backout is refused (`later`).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -17,101 +12,74 @@ use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState
 use patchadm_rootfs::FileType;
 use patchadm_svr4::patch::PatchId;
 
-// DOC The chains of the paths of a package, and what becomes of each when some of its patches go.
-
-/// A patch that is applied to a package.
 #[derive(Clone, Debug)]
 pub(super) struct ChainPatch<'a> {
-    /// The patch.
     pub(super) id: PatchId,
-    /// What it did; none where its undo data does not say so.
     pub(super) manifest: Option<&'a Manifest>,
-    /// Whether it goes.
     pub(super) goes: bool,
 }
 
-/// What a patch did to a path.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Link<'a> {
-    /// The place of the patch among those of the package.
     pub(super) at: usize,
-    /// What its manifest says of the path.
     pub(super) record: &'a ObjectRecord,
 }
 
-/// Patches that go and have a path one after another, with nothing between them that stays.
+/// Consecutive going patches of a path, without a staying patch between them.
 #[derive(Clone, Debug)]
 pub(super) struct Run<'a> {
-    /// The links, in the order in which the patches were applied; never empty.
     links: Vec<Link<'a>>,
-    /// The next link, of a patch that stays; none where the path is then as it was before the run.
+    /// The next staying patch. `None` if the run is the end of the chain.
     pub(super) heir: Option<Link<'a>>,
-    /// Records of the path in patches that stay, after the run and before the heir, that are no links: they follow what
-    /// comes back.
+    /// Records of staying patches between the run and the heir that only mirror the object.
     pub(super) followers: Vec<Link<'a>>,
 }
 
-/// A directory that a patch which goes made on the way to its objects, and that a patch which stays has objects in: that
-/// one is then who made it.
+/// A directory that a going patch created on the way to its objects. It passes to a staying patch that has
+/// objects in it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PassedDirectory<'a> {
-    /// The place of the patch that goes, with what its manifest says of the directory.
-    pub(super) made: Link<'a>,
-    /// The place of the patch that stays.
+struct PassedDirectory<'a> {
+    made: Link<'a>,
     heir: usize,
 }
 
-/// What a patch that stays takes over or follows.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Inheritance<'r, 'a> {
-    /// The runs of its paths.
     pub(super) runs: Vec<&'r Run<'a>>,
-    /// The directories on the way to its objects.
     pub(super) directories: Vec<&'a ObjectRecord>,
 }
 
-/// The chains of a package of which some patches go.
 #[derive(Debug)]
 pub(super) struct Chains<'a> {
-    /// The patches of the package, in the order in which they were applied.
     pub(super) order: Vec<ChainPatch<'a>>,
-    /// The runs, sorted by path.
     pub(super) runs: Vec<Run<'a>>,
-    /// The directories that only change hands.
     directories: Vec<PassedDirectory<'a>>,
-    /// The patches that stay and have something below a path that one that goes has, by that path.
+    /// By path of a going patch, the staying patches with objects below it.
     below: HashMap<&'a str, Vec<usize>>,
-    /// The paths of all links of patches that go and of the directories that change hands, with the places of the patches.
     linked: HashSet<(usize, &'a str)>,
-    /// Those of the directories.
     passed: HashSet<(usize, &'a str)>,
 }
 
 impl<'a> Run<'a> {
-    /// The path, as manifests write it.
     pub(super) fn path(&self) -> &'a str {
         self.first().record.path.as_str()
     }
 
-    /// The first link: the line of the path before it comes back.
     pub(super) fn first(&self) -> Link<'a> {
         // A run is made with its first link.
         self.links.first().copied().unwrap_or(Link { at: 0, record: NOTHING })
     }
 
-    /// The last link.
     pub(super) fn last(&self) -> Link<'a> {
         self.links.last().copied().unwrap_or_else(|| self.first())
     }
 
-    /// The first link whose patch changed the object: what it saved comes back. None where all found it as they deliver
-    /// it.
+    /// The first link that changed the object: its saved state comes back.
     pub(super) fn saver(&self) -> Option<Link<'a>> {
         self.links.iter().copied().find(|link| !link.record.is_untouched())
     }
 
-    /// The link whose patch saved the content that comes back: the saver, or, where that one changed attributes only, the
-    /// next one that did more, if there is one.
+    /// The link that saved the content: the saver, or the next one if the saver changed only attributes.
     pub(super) fn content_saver(&self) -> Option<Link<'a>> {
         let saver = self.saver().filter(|saver| saver.record.is_in_place());
         let is_it = |link: &Link<'a>| !link.record.is_untouched() && !link.record.is_in_place();
@@ -119,7 +87,7 @@ impl<'a> Run<'a> {
         later.or(self.saver())
     }
 
-    /// The object that comes back. Its attributes are those that the saver found.
+    /// The saved content with the attributes that the saver found.
     pub(super) fn before(&self) -> Option<RecordedState> {
         let (saver, of_content) = (self.saver()?, self.content_saver()?);
         let content = of_content.record.was.as_ref()?;
@@ -129,13 +97,12 @@ impl<'a> Run<'a> {
         saver.record.was.as_ref().map(|was| with_attributes_of(content, was))
     }
 
-    /// All links.
     pub(super) fn links(&self) -> &[Link<'a>] {
         &self.links
     }
 
-    /// What was saved of bytes that no patch had put there, link by link: an administrator's. Each with the patch before,
-    /// after which they were written, and the link whose patch saved them. What comes back anyway is not among them.
+    /// Administrator's edits saved along the way, each with the patch before it. The state that comes back
+    /// anyway is excluded.
     pub(super) fn edited(&self) -> Vec<(usize, Link<'a>)> {
         let Some(saver) = self.saver() else { return Vec::new() };
         let from = self.links.iter().skip_while(|link| link.at != saver.at).copied();
@@ -156,7 +123,6 @@ impl<'a> Run<'a> {
     }
 }
 
-/// A record that says nothing.
 static NOTHING: &ObjectRecord = &ObjectRecord {
     path: String::new(),
     was: None,
@@ -171,7 +137,6 @@ static NOTHING: &ObjectRecord = &ObjectRecord {
 };
 
 impl<'a> Chains<'a> {
-    /// The chains of a package with these patches, in the order in which they were applied.
     pub(super) fn of(order: Vec<ChainPatch<'a>>) -> Self {
         let mut links: BTreeMap<&'a str, Vec<Link<'a>>> = BTreeMap::new();
         let mut others: HashMap<&'a str, Vec<Link<'a>>> = HashMap::new();
@@ -213,19 +178,16 @@ impl<'a> Chains<'a> {
         Self { linked: linked.collect(), order, runs, directories, below: heirs.below, passed }
     }
 
-    /// The place of a patch.
     pub(super) fn place(&self, id: &PatchId) -> Option<usize> {
         self.order.iter().position(|patch| patch.id == *id)
     }
 
-    /// The records of a going patch that are no links and change no hands: lines of objects that it left, other names of a
-    /// file, edited files that stayed.
+    /// Records outside all chains: lines of unchanged objects, other names of a file, kept edits.
     pub(super) fn others(&self, at: usize) -> Vec<&'a ObjectRecord> {
         let Some(patch) = self.order.get(at) else { return Vec::new() };
         objects(patch).filter(|record| !self.linked.contains(&(at, record.path.as_str()))).collect()
     }
 
-    /// What the patches that go did, without the directories that only change hands.
     pub(super) fn leaving(&self) -> impl Iterator<Item = &'a ObjectRecord> {
         let going = self.order.iter().enumerate().filter(|(_, patch)| patch.goes);
         let records = going.flat_map(|(at, patch)| objects(patch).map(move |record| (at, record)));
@@ -234,7 +196,7 @@ impl<'a> Chains<'a> {
         records.filter(move |one| !stays(one)).map(|(_, record)| record)
     }
 
-    /// A patch that stays, was applied after the run began and before its heir, and has something below its path.
+    /// A staying patch between the run and its heir that has objects below the path.
     pub(super) fn used_below(&self, run: &Run<'_>) -> Option<&PatchId> {
         let until = run.heir.map_or(usize::MAX, |heir| heir.at);
         let between = run.saver().unwrap_or(run.first()).at + 1..until;
@@ -242,7 +204,6 @@ impl<'a> Chains<'a> {
         self.order.get(*used.rfind(|at| between.contains(at))?).map(|patch| &patch.id)
     }
 
-    /// The patches that stay and whose undo data changes, each with what it takes over or follows.
     pub(super) fn heirs(&self) -> BTreeMap<usize, Inheritance<'_, 'a>> {
         let mut heirs: BTreeMap<usize, Inheritance<'_, 'a>> = BTreeMap::new();
         for run in &self.runs {
@@ -256,7 +217,6 @@ impl<'a> Chains<'a> {
         heirs
     }
 
-    /// What a patch that goes had found and one that stays takes over: from whom, which record, to whom.
     pub(super) fn moved(&self) -> impl Iterator<Item = (&PatchId, &'a ObjectRecord, &PatchId)> {
         let of_runs = self.runs.iter().filter_map(|run| Some((run.saver()?, run.heir?.at)));
         let of_directories = self.directories.iter().map(|directory| (directory.made, directory.heir));
@@ -266,7 +226,6 @@ impl<'a> Chains<'a> {
     }
 }
 
-/// Cuts a chain into its runs.
 fn runs_of<'a>(links: &[Link<'a>], order: &[ChainPatch<'a>]) -> Vec<Run<'a>> {
     let goes = |link: &Link<'a>| order.get(link.at).is_some_and(|patch| patch.goes);
     let run = |links, heir| Run { links, heir, followers: Vec::new() };
@@ -289,18 +248,16 @@ fn objects<'a>(patch: &ChainPatch<'a>) -> impl Iterator<Item = &'a ObjectRecord>
     patch.manifest.into_iter().flat_map(|manifest| &manifest.objects)
 }
 
-/// Whether a patch delivers or deletes a path, or changed it by another name; made on the way to others does not count.
+/// Directories created on the way do not count.
 pub(super) fn is_delivered_or_deleted(record: &ObjectRecord) -> bool {
     record.has_path() && !is_made_on_the_way(record)
 }
 
-/// Whether a patch made a directory only for the objects that it delivers below.
 pub(super) fn is_made_on_the_way(record: &ObjectRecord) -> bool {
     let is_directory = record.became.as_ref().is_some_and(|became| became.kind == FileType::Directory);
     record.was.is_none() && is_directory && !record.delivered
 }
 
-/// Whether two states have the same type and bytes or target.
 pub(super) fn has_same_content(one: &RecordedState, other: &RecordedState) -> bool {
     let differ = StateDifferences::between(one, other);
     let are_known = one.b3.is_some() && other.b3.is_some();
@@ -308,8 +265,7 @@ pub(super) fn has_same_content(one: &RecordedState, other: &RecordedState) -> bo
     !(differ.kind || differ.target || differ.device || has_other_bytes)
 }
 
-/// An object with the content of one state and the attributes of another one of the same object. Of bytes that were
-/// written since, the time is their own.
+/// The time belongs to the content: newer bytes keep their own.
 pub(super) fn with_attributes_of(content: &RecordedState, attributes: &RecordedState) -> RecordedState {
     if content.kind != attributes.kind {
         return content.clone();
@@ -320,11 +276,8 @@ pub(super) fn with_attributes_of(content: &RecordedState, attributes: &RecordedS
     RecordedState { mode, uid, gid, xattrs, mtime, ..content.clone() }
 }
 
-/// What the patches that stay have below and at the paths of those that go.
 struct Heirs<'a> {
-    /// The patches that have something below a path.
     below: HashMap<&'a str, Vec<usize>>,
-    /// The patches that have something below a path made on the way by one that goes, and those that deliver it.
     made: HashMap<&'a str, Vec<(usize, bool)>>,
 }
 
@@ -362,8 +315,7 @@ impl<'a> Heirs<'a> {
         }
     }
 
-    /// The patch that a directory goes to which the going patch at this place made on the way: the next one that needs it,
-    /// where that has only objects below. Where it delivers the directory, this is a link as any other.
+    /// The next patch that needs the directory, if it does not deliver it itself.
     fn user_of(&self, at: usize, record: &ObjectRecord) -> Option<usize> {
         let known = self.made.get(record.path.as_str()).filter(|_| is_made_on_the_way(record))?;
         let later = known.iter().filter(|(other, _)| *other > at);

@@ -1,5 +1,5 @@
-//! The patches that were applied after one that goes, and which of them stands in the way: the rule by manifests, for
-//! who plans a backout and for who only asks whether there could be one.
+//! The patches that were applied after one to be backed out, and the obstacles to its backout. Only manifests
+//! are read, so the same rules serve the planner of a backout and the question whether one is possible.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -21,52 +21,39 @@ use crate::plan::scripts::SystemScripts;
 /// The manifests of later patches, by package and patch.
 pub type LaterManifests = BTreeMap<(PkgInst, String), Manifest>;
 
-/// Which patches are listed with each path.
-pub(super) type Listed = BTreeMap<ObjectPath, Vec<String>>;
+type Listed = BTreeMap<ObjectPath, Vec<String>>;
 
-/// A patch that goes, among those that are applied.
 #[derive(Clone)]
 pub(super) struct Among<'a> {
-    /// The patch.
     pub(super) id: &'a PatchId,
-    /// All patches.
     pub(super) all: AppliedPackages<'a>,
 }
 
-/// The patches of the packages of a root, and which of them go.
 #[derive(Clone)]
 pub(super) struct AppliedPackages<'a> {
-    /// The packages of the root.
     pub(super) inventory: &'a Inventory,
-    /// What separates base and revision of an id.
     pub(super) separator: &'a str,
-    /// Manifests of patches that stay, as far as they can be read.
     pub(super) known: &'a LaterManifests,
-    /// All patches that go.
     pub(super) going: BTreeSet<&'a PatchId>,
 }
 
 impl<'a> AppliedPackages<'a> {
-    /// What the records of a package say of its patches.
     pub(super) fn applied(&self, package: &PkgInst) -> Result<PatchRecords, Reason> {
         let installed = self.inventory.packages.get(package).ok_or(Reason::NotApplied)?;
         PatchRecords::from_params(package, &installed.params, self.separator)
             .map_err(|error| Reason::BadPkginfo { package: package.to_string(), reason: error.to_string() })
     }
 
-    /// The patches of a package, and which of them stay.
     pub(super) fn listed(&self, package: &PkgInst) -> Result<ListedPatches<'a>, Reason> {
         Ok(ListedPatches::of(package, &self.applied(package)?.list, &self.going, self.known))
     }
 }
 
 impl<'a> Among<'a> {
-    /// The patches that were applied to a package after this one, with their manifests.
     pub(super) fn later(&self, package: &PkgInst) -> Result<Later<'a>, Reason> {
         Ok(self.all.listed(package)?.later(self.id))
     }
 
-    /// The chains of a package from which this patch goes alone.
     fn chains<'m>(&self, package: &PkgInst, manifest: &'m Manifest) -> Result<Chains<'m>, Reason>
     where
         'a: 'm,
@@ -75,7 +62,6 @@ impl<'a> Among<'a> {
         Ok(self.all.listed(package)?.chains(&manifests))
     }
 
-    /// A package and what stands against handing something on in it.
     pub(super) fn judged<'j>(
         &self,
         package: &'j PkgInst,
@@ -92,7 +78,6 @@ impl<'a> Among<'a> {
     }
 }
 
-/// The patches of a package in the order of their application, and which of them stay when others go.
 pub(super) struct ListedPatches<'a>(Vec<ListedPatch<'a>>);
 
 struct ListedPatch<'a> {
@@ -102,7 +87,6 @@ struct ListedPatch<'a> {
 }
 
 impl<'a> ListedPatches<'a> {
-    /// Those of a package with this list; `known` are the manifests of patches that stay, as far as they can be read.
     pub(super) fn of(
         package: &PkgInst,
         list: &PatchList,
@@ -117,24 +101,20 @@ impl<'a> ListedPatches<'a> {
         Self(list.iter().map(listed).collect())
     }
 
-    /// Those that were applied after one of them and stay, with their manifests.
     pub(super) fn later(&self, id: &PatchId) -> Later<'a> {
         let after = self.0.iter().skip_while(|other| other.id != *id).skip(1);
         after.filter(|other| other.stays).map(|other| (other.id.clone(), other.manifest)).collect()
     }
 
-    /// The place of a patch in their order.
     pub(super) fn place(&self, id: &PatchId) -> Option<usize> {
         self.0.iter().position(|other| other.id == *id)
     }
 
-    /// Their chains, from the first that goes; `manifests` are those of the patches that go.
     pub(super) fn chains(&self, manifests: &BTreeMap<&PatchId, &'a Manifest>) -> Chains<'a> {
         let from_first = self.0.iter().skip_while(|one| one.stays);
         Chains::of(from_first.map(|one| one.in_chain(manifests)).collect())
     }
 
-    /// The same from the first patch of the package, also where none goes.
     pub(super) fn all_chains(&self, manifests: &BTreeMap<&PatchId, &'a Manifest>) -> Chains<'a> {
         Chains::of(self.0.iter().map(|one| one.in_chain(manifests)).collect())
     }
@@ -147,7 +127,6 @@ impl<'a> ListedPatch<'a> {
     }
 }
 
-/// Refuses where a later patch of another package has what these patches changed, or has something below what they made.
 pub(super) fn changed_elsewhere<'m>(
     records: impl Iterator<Item = &'m ObjectRecord>,
     elsewhere: &[Elsewhere],
@@ -170,7 +149,7 @@ pub(super) fn changed_elsewhere<'m>(
     used.map_or(Ok(()), Err)
 }
 
-/// Refuses a path that an archive without manifest saves and a later patch has changed: what is saved is older.
+/// The saved state is older than the change.
 pub(super) fn refuse_saved_before(
     path: &ObjectPath,
     later: &Later<'_>,
@@ -191,10 +170,10 @@ pub(super) fn refuse_saved_before(
     }
 }
 
-/// Refuses as [`back_out`](super::back_out::back_out) does, as far as manifests say it: the complete list of what stands
-/// against a backout in the middle. `told` is what the archives of the patch say, package by package. `options` have the
-/// later patches; `inventory` has the packages, with the save directories of those that the patch is applied to, and who
-/// is listed with the paths. No object is looked at.
+/// Refuses as [`back_out`](super::back_out::back_out) does, as far as manifests tell: the complete list of
+/// obstacles to a backout in the middle. `told` is the content of the archives of the patch, package by
+/// package. `options` have the later patches; `inventory` has the packages, with the save directories of
+/// those that the patch is applied to, and the owners of the paths. Objects are not examined.
 pub fn may_leave(
     id: &PatchId,
     told: &[(&PkgInst, &PatchedPaths)],
@@ -224,8 +203,8 @@ pub fn may_leave(
     ask().map_err(|reason: Reason| reason.shown(inventory).of(Command::Patchrm, id))
 }
 
-/// Whether a patch with this manifest made something that a later one may have objects below without having its path: a
-/// directory or a link. A directory on the way to its objects is handed down.
+/// Returns true if a patch with this manifest made a directory or link that a later patch may have objects
+/// below without having its path. A directory on the way to its objects is handed down.
 pub fn makes_room(manifest: &Manifest) -> bool {
     let is_room = |state: &RecordedState| matches!(state.kind, FileType::Directory | FileType::Symlink);
     let is_made =
@@ -234,25 +213,19 @@ pub fn makes_room(manifest: &Manifest) -> bool {
     made.any(|record| record.became.as_ref().is_some_and(is_room))
 }
 
-/// Whether a backout has the object or its line to bring back.
 fn changes(record: &ObjectRecord) -> bool {
     !record.is_untouched() || record.line != record.new_line
 }
 
-/// Whether it was a directory and is one.
 fn stays_directory(record: &ObjectRecord) -> bool {
-    let is_directory =
-        |state: &Option<RecordedState>| state.as_ref().is_some_and(|state| state.kind == FileType::Directory);
-    is_directory(&record.was) && is_directory(&record.became)
+    are_both_directories(record.was.as_ref(), record.became.as_ref())
 }
 
-/// What later patches of any package have, by paths as manifests write them, each with the last of those patches: the
-/// one that can go before the others.
+/// By path, the last of the later patches: it can go first.
 #[derive(Default)]
 struct HadLater<'a> {
-    /// What they deliver, delete or change: what is there is theirs, even where they found it as they deliver it.
+    /// Includes objects that they found as delivered.
     paths: HashMap<&'a str, String>,
-    /// What is above an object of theirs.
     above: HashMap<&'a str, String>,
 }
 
@@ -271,7 +244,6 @@ impl<'a> HadLater<'a> {
         had
     }
 
-    /// Notes the directories of an object, up to the first that is known.
     fn add_above(&mut self, path: &'a str, patch: &str) {
         let mut at = path;
         while let Some((directory, _)) = at.rsplit_once('/') {
@@ -284,32 +256,21 @@ impl<'a> HadLater<'a> {
     }
 }
 
-// DOC What stands against handing on what a patch saved: the complete list, each with the patch in the way and the path.
-
-/// Classes whose scripts look at what is there, or make what they put there.
+/// Classes whose scripts read the existing file or generate their output.
 const LOOKING: [&str; 7] = ["awk", "build", "manifest", "preserve", "renamenew", "renameold", "sed"];
 
-/// A package of which patches go, with what is known of the patches that stay.
 #[derive(Clone, Copy)]
 pub(super) struct Judged<'a> {
-    /// The chains of its paths.
-    pub(super) chains: &'a Chains<'a>,
-    /// The package, with its records.
-    pub(super) installed: &'a Installed,
-    /// Class action scripts that are there beside the packages' own.
-    pub(super) system: &'a SystemScripts,
-    /// Patches that are listed with each path.
-    pub(super) listed: &'a BTreeMap<ObjectPath, Vec<String>>,
-    /// Later patches of an earlier form of the program.
-    pub(super) earlier: &'a BTreeSet<(PkgInst, String)>,
-    /// Later patches whose archives scripts made.
-    pub(super) scripted: &'a BTreeSet<(PkgInst, String)>,
-    /// The name of the package.
-    pub(super) package: &'a PkgInst,
+    chains: &'a Chains<'a>,
+    installed: &'a Installed,
+    system: &'a SystemScripts,
+    listed: &'a BTreeMap<ObjectPath, Vec<String>>,
+    earlier: &'a BTreeSet<(PkgInst, String)>,
+    scripted: &'a BTreeSet<(PkgInst, String)>,
+    package: &'a PkgInst,
 }
 
 impl Judged<'_> {
-    /// Refuses where what a going patch saved cannot be handed on, or something that it made is used.
     pub(super) fn refuse(&self) -> Result<(), Reason> {
         for run in &self.chains.runs {
             self.refuse_unknown(run)?;
@@ -335,7 +296,6 @@ impl Judged<'_> {
         }
     }
 
-    /// Refuses a path that a later patch without manifest is listed with.
     fn refuse_unknown(&self, run: &Run<'_>) -> Result<(), Reason> {
         let after = self.chains.order.iter().enumerate().skip(run.first().at + 1);
         let mut unknown = after.filter(|(_, patch)| patch.manifest.is_none() && !patch.goes).peekable();
@@ -355,7 +315,6 @@ impl Judged<'_> {
         }
     }
 
-    /// Refuses something made, or turned into something else, below which a patch that stays has objects.
     fn refuse_used(&self, run: &Run<'_>) -> Result<(), Reason> {
         let Some(saver) = run.saver() else { return Ok(()) };
         if are_both_directories(saver.record.was.as_ref(), run.last().record.became.as_ref()) {
@@ -398,7 +357,6 @@ impl Judged<'_> {
             || self.scripted.contains(&(self.package.clone(), patch.id.to_string()))
     }
 
-    /// Whether what a patch put there depends on what it found, by type and class.
     fn looks(&self, record: &ObjectRecord) -> bool {
         let lines = [&record.line, &record.new_line].into_iter().flatten();
         lines.filter_map(|line| ContentsLine::parse(&decode(line)).ok()).any(|line| {
@@ -416,8 +374,8 @@ impl Judged<'_> {
             || self.installed.records.contains_key(name.as_bytes())
     }
 
-    /// Whether the heir left attributes open that a patch of the run had changed, or that an administrator had changed by
-    /// then: those are not the ones that it would have found.
+    /// True if the heir left attributes open that were changed before it: without those patches it would have
+    /// found others.
     fn takes_over_rights(&self, run: &Run<'_>, saver: Link<'_>, heir: Link<'_>) -> bool {
         let Some(became) = &heir.record.became else { return false };
         let header = self.chains.order.get(heir.at).and_then(|patch| patch.manifest);
@@ -425,7 +383,7 @@ impl Judged<'_> {
         let found = heir.record.was.as_ref();
         let is_open = |letter: char, is_same: bool| match open {
             Some(open) => open.get(run.path()).is_some_and(|letters| letters.contains(letter)),
-            // It is not said; what is as it was may have been left so.
+            // The manifest does not say; an unchanged object may have been left so.
             None => is_same,
         };
         let (before, after) = (saver.record.was.as_ref(), run.last().record.became.as_ref());
@@ -439,7 +397,7 @@ impl Judged<'_> {
             || is_taken('g', |state| state.gid)
     }
 
-    /// Whether the heir kept extended attributes as it found them that are not those which it would have found.
+    /// True if the heir kept extended attributes that it would not have found.
     fn keeps_other_xattrs(&self, saver: Link<'_>, heir: Link<'_>) -> bool {
         let manifest = self.chains.order.get(heir.at).and_then(|patch| patch.manifest);
         let open = manifest.and_then(|manifest| manifest.header.open_attributes.as_ref());
@@ -448,8 +406,8 @@ impl Judged<'_> {
         keeps && xattrs(saver.record) != xattrs(heir.record)
     }
 
-    /// Refuses where what was saved as one file would be handed on to different patches, name by name: one that found a
-    /// name as it delivers it did nothing to the others, and would have.
+    /// Names of one saved file would pass to different patches. A patch that found a name as delivered did
+    /// not touch the other names.
     fn refuse_parted_names(&self) -> Result<(), Reason> {
         let mut heirs: HashMap<(usize, u32), Option<Link<'_>>> = HashMap::new();
         for run in &self.chains.runs {
@@ -465,11 +423,10 @@ impl Judged<'_> {
         Ok(())
     }
 
-    /// Refuses where a going and a later staying patch have different names of one file: what one does to its names goes
-    /// for the others.
+    /// A change to one name of a file affects its other names.
     fn refuse_other_names(&self) -> Result<(), Reason> {
         let order = &self.chains.order;
-        let mut files = NamesOfFiles::default();
+        let mut files = JoinedNames::default();
         order.iter().filter_map(|patch| patch.manifest).for_each(|manifest| files.add(manifest));
         if files.files.is_empty() {
             return Ok(());
@@ -493,15 +450,13 @@ impl Judged<'_> {
     }
 }
 
-/// The names of files that have, or had, several names, over all patches of a package.
 #[derive(Default)]
-struct NamesOfFiles<'a> {
-    /// Each name with the number of its file.
+struct JoinedNames<'a> {
     files: HashMap<Cow<'a, str>, usize>,
     count: usize,
 }
 
-impl<'a> NamesOfFiles<'a> {
+impl<'a> JoinedNames<'a> {
     fn add(&mut self, manifest: &'a Manifest) {
         let mut groups: BTreeMap<(bool, u32), &'a str> = BTreeMap::new();
         for record in &manifest.objects {
@@ -520,7 +475,6 @@ impl<'a> NamesOfFiles<'a> {
         }
     }
 
-    /// Makes two names those of one file.
     fn join(&mut self, one: Cow<'a, str>, other: Cow<'a, str>) {
         let known = [self.files.get(&one).copied(), self.files.get(&other).copied()];
         let file = known.into_iter().flatten().next().unwrap_or_else(|| {
@@ -534,7 +488,6 @@ impl<'a> NamesOfFiles<'a> {
         self.files.insert(other, file);
     }
 
-    /// The names of each such file that a patch delivers or deletes; not those that it changed by another name.
     fn of(&self, manifest: Option<&'a Manifest>) -> BTreeMap<usize, OwnNames<'a>> {
         let mut names: BTreeMap<usize, OwnNames<'a>> = BTreeMap::new();
         let records = manifest.into_iter().flat_map(|manifest| &manifest.objects);
@@ -550,21 +503,17 @@ impl<'a> NamesOfFiles<'a> {
     }
 }
 
-/// The names of a file that a patch has.
 #[derive(Default)]
 struct OwnNames<'a> {
     names: BTreeSet<&'a str>,
-    /// Whether one of them was or became a name of something else, or of nothing.
     is_other_file: bool,
 }
 
-/// Whether a path was one name of a file with several, and still is.
 fn is_same_file(record: &ObjectRecord) -> bool {
     let is_one = |state: &Option<RecordedState>| state.as_ref().is_some_and(|state| state.group.is_some());
     record.is_untouched() || is_one(&record.was) && is_one(&record.became)
 }
 
-/// The path that a line says its path is another name of, as manifests write it.
 fn linked_to(line: Option<&str>) -> Option<String> {
     let line = ContentsLine::parse(&decode(line?)).ok()?;
     let target = line.object.target.filter(|_| line.object.ftype == Ftype::Link)?;
@@ -574,7 +523,6 @@ fn linked_to(line: Option<&str>) -> Option<String> {
     Some(encode(line.path.parent()?.join(&target).ok()?.as_bytes()))
 }
 
-/// Whether extended attributes that a patch of the run gave were inherited by the heir.
 fn takes_over_xattrs(run: &Run<'_>, saver: Link<'_>, heir: Link<'_>) -> bool {
     let Some(became) = &heir.record.became else { return false };
     let of = |state: Option<&RecordedState>| state.map(inherited).unwrap_or_default();
@@ -583,13 +531,11 @@ fn takes_over_xattrs(run: &Run<'_>, saver: Link<'_>, heir: Link<'_>) -> bool {
     inherited(became).is_empty() && before != found && found == made
 }
 
-/// The extended attributes that a new object inherits from the one that it replaces.
 fn inherited(state: &RecordedState) -> Xattrs {
     let is_inherited = |name: &[u8]| name.starts_with(b"user.") || name.starts_with(b"system.posix_acl_");
     state.xattrs().into_iter().filter(|(name, _)| is_inherited(name)).collect()
 }
 
-/// Whether one of two states is a directory and the other something else.
 fn turns(before: Option<&RecordedState>, after: Option<&RecordedState>) -> bool {
     let is_directory = |state: &RecordedState| state.kind == FileType::Directory;
     before.zip(after).is_some_and(|(before, after)| is_directory(before) != is_directory(after))
@@ -601,7 +547,6 @@ fn are_both_directories(before: Option<&RecordedState>, after: Option<&RecordedS
     is_directory(before) && is_directory(after)
 }
 
-/// Whether objects can be reached through it.
 fn is_room(state: &RecordedState) -> bool {
     matches!(state.kind, FileType::Directory | FileType::Symlink)
 }

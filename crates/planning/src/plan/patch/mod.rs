@@ -1,4 +1,4 @@
-//! What applying a patch and backing one out do to a root.
+//! The effects on a root of applying a patch and of backing one out.
 
 pub mod apply;
 mod apply_notes;

@@ -1,13 +1,9 @@
-//! `adopt --refresh`: what becomes of the patches of an adopted package that its own package manager changed since.
+//! `adopt --refresh`: the patches of an adopted package after its own package manager changed it.
 //!
-//! ```text
-//!   standing   native, held, added, gone or edited, path by path; does the patch stand?
-//!       └─► trimming   the undo data of the patches, without what is the native manager's now
-//!              └─► refresh   one plan: patches that end, undo data written anew, the new registration
-//!                     └── registration   its records and lines
-//! ```
-//! Nothing that the native package manager wrote is changed. A patch that ends takes away what it added; one that stands
-//! gives up what it no longer holds. The rules are those of patchadm-native(7).
+//! A [`PathStanding`] is determined for each path: held, added, contained, lost or edited. It decides which
+//! patches stand. The undo data of a standing patch is trimmed: it loses the paths that belong to the native
+//! manager now. `registration_refresh` makes one plan of the results. Objects of the native package manager
+//! are never changed. The rules are those of patchadm-native(7).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -24,31 +20,27 @@ use super::restore::is_edited;
 use crate::plan::refusal::Reason;
 use crate::plan::target::PackageTarget;
 
-// DOC What the paths of patches have become after the native package manager changed their package, and whether a patch stands.
-// DOC
-// DOC ```text
-// DOC   owners now ─┐
-// DOC   object now ─┼─► standing of a path ─► does the patch stand? which of its paths are lost?
-// DOC   what it left┘
-// DOC ```
-// DOC A patch keeps its claim on a path only while the path belongs to the package at the version that it was applied to. Every
-// DOC other claim ends: nothing that the patch saved there is ever restored.
+//   owners now ─┐
+//   object now ─┼─► standing of a path ─► does the patch stand? which of its paths are lost?
+//   what it left┘
+// A patch keeps its claim on a path only while the path belongs to the package at the version that the patch
+// was applied to. Every other claim ends, and the saved object of such a path is never restored.
 
-/// What the native records say of a path that they list.
+/// The native records of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NativeSeen {
-    /// Whether a file with the recorded sum is there.
+    /// True if a file with the recorded sum is present.
     pub is_live: bool,
-    /// Whether it is a configuration file.
+    /// True if it is a configuration file.
     pub is_config: bool,
 }
 
-/// What the native records list of a changed package.
+/// The native records of a changed package.
 #[derive(Clone, Debug, Default)]
 pub struct NativeListed {
     /// The native package.
     pub origin: Option<NativeOrigin>,
-    /// Its version now; `None` if it was removed.
+    /// Its present version; `None` if it was removed.
     pub version: Option<String>,
     /// Its paths.
     pub paths: BTreeMap<ObjectPath, NativeSeen>,
@@ -61,50 +53,51 @@ pub struct PatchOfPackage<'a> {
     pub id: &'a PatchId,
     /// The package.
     pub package: &'a PkgInst,
-    /// What it did; `None` where no undo data says so.
+    /// Its manifest; `None` if no undo data has one.
     pub manifest: Option<&'a Manifest>,
-    /// The native version of the package that it was applied to; `None` if that is not known.
+    /// The native version of the package that it was applied to; `None` if it is not known.
     pub version: Option<String>,
 }
 
-/// What a path of patches has become.
+/// The state of a path of patches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathStanding {
-    /// It is as the last of the patches left it, and belongs to the package at the version that they were applied to.
+    /// It is as the last of the patches left it, and belongs to the package at the version that they were
+    /// applied to.
     Held,
     /// It is as the last of the patches left it, which had added it, and belongs to nobody else.
     Added,
-    /// It has what the patches put there, and is the native manager's from now on.
+    /// It has the content of the patches, and belongs to the native manager from now on.
     Contained,
     /// The changes of the patches are gone.
     Lost,
-    /// An administrator wrote there since.
+    /// An administrator has changed it since.
     Edited,
 }
 
 impl PathStanding {
-    /// Tells whether the patches keep their claim on the path.
+    /// Returns true if the patches keep their claim on the path.
     pub fn is_claimed(self) -> bool {
         matches!(self, Self::Held | Self::Added)
     }
 }
 
-/// What has become of all patches of the changed packages.
+/// The states of all patches of the changed packages, and of their paths.
 #[derive(Clone, Debug, Default)]
 pub struct Standings {
     /// The paths of each changed package.
     pub paths: BTreeMap<PkgInst, BTreeMap<String, PathStanding>>,
     /// The patches that stand.
     pub standing: BTreeSet<PatchId>,
-    /// The paths, with the package of each, at which what a patch did is gone.
+    /// The paths at which the change of a patch is gone, with the package of each.
     pub lost: BTreeMap<PatchId, Vec<(PkgInst, ObjectPath)>>,
     /// Sentences for a person.
     pub notes: Vec<String>,
 }
 
 impl Standings {
-    /// Finds out what has become of patches. `native` is what the native records list, by changed package; `patches` are
-    /// those of these packages, and of every other package that one of them is applied to.
+    /// Determines the states. `native` are the native records by changed package; `patches` are those of
+    /// these packages, and of every other package that one of them is applied to.
     pub fn of(
         patches: &[PatchOfPackage<'_>],
         native: &BTreeMap<PkgInst, NativeListed>,
@@ -113,7 +106,7 @@ impl Standings {
         let mut standings = Self::default();
         for (package, listed) in native {
             let of: Vec<&PatchOfPackage<'_>> = patches.iter().filter(|one| one.package == package).collect();
-            let paths = PackagePaths::new(&of, listed, inventory);
+            let paths = PatchedPaths::new(&of, listed, inventory);
             standings.paths.insert(package.clone(), paths.standings(&mut standings.notes));
         }
         for patch in patches {
@@ -124,7 +117,7 @@ impl Standings {
         }
         let replacing = replacing(patches);
         for patch in patches {
-            // A patch that replaced something ends with the first path of that, if it holds none any more.
+            // A replacing patch ends with the first lost path if it holds no replaced path any more.
             let adds = !replacing.contains(patch.id) || !standings.lost.contains_key(patch.id);
             if standings.holds(patch, native, adds) {
                 standings.standing.insert(patch.id.clone());
@@ -133,13 +126,12 @@ impl Standings {
         standings
     }
 
-    /// Returns what has become of a path of a changed package.
+    /// Returns the state of a path of a changed package.
     pub fn path(&self, package: &PkgInst, path: &str) -> Option<PathStanding> {
         self.paths.get(package)?.get(path).copied()
     }
 
-    /// Whether a patch holds something in a package that is not its own addition, or an addition where these count (`adds`). In
-    /// a package that was removed none does.
+    /// Additions count only with `adds`. Nothing is held in a removed package.
     fn holds(
         &self,
         patch: &PatchOfPackage<'_>,
@@ -157,12 +149,12 @@ impl Standings {
                 Some(PathStanding::Added) => adds,
                 _ => false,
             }),
-            // Nobody but the patches changed this package.
+            // Only the patches changed this package.
             None => records.any(|record| (adds || replaces(record)) && !record.is_untouched()),
         }
     }
 
-    /// Returns the paths that a patch lost. Where a later patch had put its own there, the bytes of this one may be back.
+    /// A path is not lost if the bytes of the patch are back after a later one ended.
     fn lost_by(
         &self,
         patch: &PatchOfPackage<'_>,
@@ -189,7 +181,6 @@ impl Standings {
     }
 }
 
-/// Returns the patches that replaced, retyped or deleted something which no patch before them had added.
 fn replacing<'a>(patches: &[PatchOfPackage<'a>]) -> BTreeSet<&'a PatchId> {
     let mut added: HashMap<(&PkgInst, &str), bool> = HashMap::new();
     let mut replacing = BTreeSet::new();
@@ -206,35 +197,30 @@ fn replacing<'a>(patches: &[PatchOfPackage<'a>]) -> BTreeSet<&'a PatchId> {
     replacing
 }
 
-/// Whether a patch has a path at which something other than a directory was before it.
 fn replaces(record: &ObjectRecord) -> bool {
     record.has_path() && record.was.as_ref().is_some_and(|was| was.kind != FileType::Directory)
 }
 
-/// The place of a path of a package: somewhere else where it is diverted.
 fn place_of(path: ObjectPath, listed: Option<&NativeListed>, inventory: &Inventory) -> ObjectPath {
     let Some(origin) = listed.and_then(|listed| listed.origin.as_ref()) else { return path };
     inventory.place_of_native(&path, origin).cloned().unwrap_or(path)
 }
 
-/// The patches of one package, and what the native records list of it.
-struct PackagePaths<'a> {
+struct PatchedPaths<'a> {
     patches: &'a [&'a PatchOfPackage<'a>],
     listed: &'a NativeListed,
-    /// The listed objects by their places: records may spell a path through a link.
+    /// By place: records may spell a path through a link.
     places: BTreeMap<&'a ObjectPath, NativeSeen>,
     inventory: &'a Inventory,
 }
 
-/// The first and the last record of the patches of a path.
 struct PutPath<'a> {
     first: &'a ObjectRecord,
     last: &'a ObjectRecord,
-    /// Whether all of them were applied to the version that is there now.
     is_same_version: bool,
 }
 
-impl<'a> PackagePaths<'a> {
+impl<'a> PatchedPaths<'a> {
     fn new(
         patches: &'a [&'a PatchOfPackage<'a>],
         listed: &'a NativeListed,
@@ -278,7 +264,8 @@ impl<'a> PackagePaths<'a> {
             (Some(state), Some(live)) => !is_edited(live, state),
             _ => false,
         };
-        // What an override undoes is told as long as it does, and no reason to give the path up.
+        // Changes that an override undoes are reported as long as it does, and are no reason to give the path
+        // up.
         let is_whole = is_put && (self.is_overridden(path) || !has_old_attributes(put.first, put.last, live));
         let ended = if is_whole { PathStanding::Contained } else { PathStanding::Lost };
         let owners = &self.inventory.native_owners;
@@ -337,14 +324,13 @@ impl<'a> PackagePaths<'a> {
         }
     }
 
-    /// Whether dpkg-statoverride(1) says what the attributes of an object are.
     fn is_overridden(&self, path: &ObjectPath) -> bool {
         let origin = self.listed.origin.as_ref();
         origin.is_some_and(|origin| origin.manager == NativeManager::Dpkg)
             && self.inventory.overrides.of(path).is_some()
     }
 
-    /// Tells whether the patched file is at another path of the package now, for example because a diversion was removed.
+    /// For example after a diversion was removed.
     fn was_moved(&self, put: &PutPath<'_>) -> bool {
         let Some(digest) = put.last.became.as_ref().and_then(RecordedState::digest) else { return false };
         let is_it = |path: &ObjectPath| {
@@ -365,7 +351,7 @@ impl<'a> PackagePaths<'a> {
         }
     }
 
-    /// The names of one file have one standing: where one of them is no longer the patches', none is.
+    /// All names of a file share one standing.
     fn keep_names_together(&self, standings: &mut BTreeMap<String, PathStanding>) {
         for patch in self.patches {
             let mut groups: HashMap<(bool, u32), Vec<&str>> = HashMap::new();
@@ -394,7 +380,8 @@ impl<'a> PackagePaths<'a> {
     }
 }
 
-/// Tells whether an object is as patches left it: `first` and `last` are their first and their last record of the path.
+/// Returns true if an object is as patches left it: `first` and `last` are their first and their last record
+/// of the path.
 pub fn is_as_left((first, last): (&ObjectRecord, &ObjectRecord), live: Option<&Live>) -> bool {
     let is_put = match (&last.became, live) {
         (None, None) => true,
@@ -404,8 +391,9 @@ pub fn is_as_left((first, last): (&ObjectRecord, &ObjectRecord), live: Option<&L
     is_put && !has_old_attributes(first, last, live)
 }
 
-/// Tells whether an object has the bytes that patches left, and attributes that they took away: permission bits, an owner or
-/// capabilities that are back, or set-id bits that an override kept. `keeps_set_id` says that the last of them found that.
+/// Returns true if an object has the bytes that patches left, but attributes that they had removed:
+/// permission bits, an owner or capabilities that are back, or set-id bits that an override kept.
+/// `keeps_set_id` is true if the last of them found such an override.
 pub fn is_undone_in_place(
     (first, last): (&ObjectRecord, &ObjectRecord),
     live: Option<&Live>,
@@ -416,7 +404,6 @@ pub fn is_undone_in_place(
     !is_edited(found, became) && (keeps_set_id && found.mode.is_set_id() || is_back())
 }
 
-/// Tells whether permission bits, owner or capabilities are again as they were before the patches changed them.
 fn has_old_attributes(first: &ObjectRecord, last: &ObjectRecord, live: Option<&Live>) -> bool {
     let (Some(was), Some(became), Some(live)) = (&first.was, &last.became, live) else {
         return false;
@@ -434,54 +421,54 @@ fn has_old_attributes(first: &ObjectRecord, last: &ObjectRecord, live: Option<&L
         || is_back(was.xattrs != became.xattrs, is.xattrs == was.xattrs)
 }
 
-// DOC The undo data of a patch without what it no longer holds, and the bytes of an administrator that only it has.
-
 /// A patch whose undo data is trimmed, in the order of application.
 pub struct TrimmedPatch<'a> {
     /// The package, which its own package manager changed.
     pub package: &'a PkgInst,
     /// The patch.
     pub id: &'a PatchId,
-    /// What it did.
+    /// Its manifest.
     pub manifest: &'a Manifest,
-    /// The paths of other patches of the package that were applied before, and those applied later that stand.
+    /// The paths of other patches of the package that were applied before, and those applied later that
+    /// stand.
     pub others: OtherPatches,
 }
 
 /// The paths of the other patches of a package.
 #[derive(Clone, Debug, Default)]
 pub struct OtherPatches {
-    /// Of those that were applied before.
+    /// The paths of the patches that were applied before.
     pub earlier: BTreeSet<String>,
-    /// Of those that were applied later and stand.
+    /// The paths of the patches that were applied later and stand.
     pub later: BTreeSet<String>,
 }
 
-/// What is left of the undo data of a patch.
+/// The remainder of the undo data of a patch.
 pub struct Trimmed {
-    /// What it did, as far as it still holds it.
+    /// The manifest without the paths that it no longer holds.
     pub manifest: Manifest,
-    /// The paths that it handed over, or found free from now on; escaped.
+    /// The paths that it hands over or now counts as found free, escaped.
     pub left_out: BTreeSet<String>,
-    /// The paths at which nothing was before it, from now on; escaped.
+    /// The paths that now count as free before the patch, escaped.
     pub freed: BTreeSet<String>,
 }
 
 impl Trimmed {
-    /// Gives up a path that the patch had added: its object stays.
+    /// Removes a path that the patch had added; its object stays.
     pub fn give_up(&mut self, path: &str) {
         self.manifest.objects.retain(|record| record.path != path);
         self.left_out.insert(path.to_owned());
     }
 
-    /// Whether the undo data has become different.
+    /// Returns true if the undo data is changed.
     pub fn is_changed(&self) -> bool {
         !self.left_out.is_empty() || !self.freed.is_empty()
     }
 }
 
 impl TrimmedPatch<'_> {
-    /// Returns what is left. `is_listed` tells what the native records list of the package, in whichever spelling.
+    /// Returns the remainder. `is_listed` returns true for a path that the native records list for the
+    /// package, in any spelling.
     pub fn trimmed(&self, standings: &Standings, is_listed: impl Fn(&ObjectPath) -> bool) -> Trimmed {
         let stands = standings.standing.contains(self.id);
         let mut trimmed = Trimmed {
@@ -503,7 +490,7 @@ impl TrimmedPatch<'_> {
             let mut record = record.clone();
             let is_held = standing == Some(PathStanding::Held);
             if !is_listed && !is_held && is_first && record.has_path() && record.was.is_some() {
-                // The version that had something there is gone.
+                // The version that had an object there is gone.
                 (record.was, record.line, record.member) = (None, None, None);
                 trimmed.freed.insert(record.path.clone());
             }
@@ -529,8 +516,8 @@ impl TrimmedPatch<'_> {
     }
 }
 
-/// Returns the backout package without the objects of these paths. Those that were free before the patch, from now on, are
-/// deleted by it.
+/// Returns the backout package without the objects of these paths. It deletes the paths that now count as
+/// free before the patch.
 pub fn trimmed_image(
     package: &PkgInst,
     image: &PackageImage,
@@ -570,14 +557,15 @@ pub struct SavedEdit<'a> {
     pub package: PkgInst,
     /// The patch.
     pub id: PatchId,
-    /// What its manifest says of the path.
+    /// The record of the path in its manifest.
     pub record: ObjectRecord,
-    /// The backout package that has them.
+    /// The backout package with the bytes.
     pub image: &'a PackageImage,
 }
 
 impl SavedEdit<'_> {
-    /// Returns the name under which the patch kept it beside its path, escaped, if it is there still and not at the path itself.
+    /// Returns the name under which the patch kept the bytes beside its path, escaped, if they are still
+    /// there and not at the path itself.
     pub fn kept_beside(&self, inventory: &Inventory) -> Option<(ObjectPath, String)> {
         let path = self.record.object_path()?;
         let name = [path.as_bytes(), format!(".edited-{}", self.id).as_bytes()].concat();
@@ -593,8 +581,8 @@ impl SavedEdit<'_> {
     }
 }
 
-/// Returns what an administrator had written before this patch and only its undo data has. `differing` are the paths that
-/// were not as the native manager had them when the package was registered.
+/// Returns the edits of administrators that only undo data of this patch has. `differing` are the paths that
+/// differed from the native records when the package was registered.
 pub fn saved_edits<'i>(
     patch: &TrimmedPatch<'_>,
     image: &'i PackageImage,
@@ -620,7 +608,6 @@ pub fn saved_edits<'i>(
         .collect()
 }
 
-/// Whether what a patch saved of a file is not what `contents` said of it.
 fn is_saved_edit(record: &ObjectRecord, image: &PackageImage, was_differing: bool) -> bool {
     let is_file = record.was.as_ref().is_some_and(|was| was.kind == FileType::Regular);
     let Some(member) = record.member.as_deref().filter(|_| is_file) else { return false };

@@ -1,9 +1,9 @@
-//! The root as the patches of a run leave it: what the next patch of the same run is planned against.
+//! The root as the patches of a run leave it: the next patch of the run is planned against it.
 //!
-//! Nothing is done yet, so what is there is computed: from the survey, made once for all patches, and from the plans.
-//! Only what a plan touches is written anew. What cannot be computed exactly, or where a survey of the next patch alone
-//! would see other things, ends the run before that patch (`obstacles`): it is then
-//! surveyed and planned after the commit, as a run of its own would be.
+//! The root is computed from the survey, made once for all patches, and from the plans, and only the objects
+//! that a plan touches are computed anew. If the result would not be exact, or a survey for the next patch
+//! alone would see another state, the run ends before that patch. That patch is then surveyed and planned
+//! after the commit, in its own run.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -21,51 +21,41 @@ use patchadm_svr4::places;
 use crate::plan::links::root_of;
 use crate::plan::records::INSTALL_LOCK;
 use crate::plan::refusal::Reason;
-use crate::plan::space::{BALLAST, enough};
+use crate::plan::space::enough;
 use crate::plan::{
-    Action, Body, Change, NewObject, NewXattrs, Plan, RecordChange, SpaceNeed, TreeContent, TreeFile,
+    Action, BALLAST, Body, Change, NewObject, NewXattrs, Plan, RecordChange, SpaceNeed, TreeContent, TreeFile,
 };
 
-/// What a patch leaves of objects that it delivers, by path.
+/// The objects that a patch delivers, as it leaves them, by path.
 pub type MadeObjects = BTreeMap<ObjectPath, Live>;
 
 /// The root after some patches of a run.
 #[derive(Debug)]
 pub struct ProjectedRoot {
-    /// What the next patch is planned against.
+    /// The inventory that the next patch is planned against.
     pub inventory: Inventory,
-    /// What was surveyed.
     surveyed: Touched,
-    /// When the run is.
     when: Timestamp,
-    /// How many patches there are so far.
     patches: usize,
-    /// Objects that were made so far, by an inode number that no object has.
+    /// Counter for inode numbers that no real object has.
     numbered: u64,
-    /// Paths whose objects the run has changed.
     changed: BTreeSet<ObjectPath>,
-    /// Paths that the run has put something at.
     made: BTreeSet<ObjectPath>,
-    /// Paths of which it is not known exactly what is there.
     uncertain: BTreeSet<ObjectPath>,
-    /// Paths that manifests name and whose objects stay.
     mentioned: BTreeSet<ObjectPath>,
-    /// Directories that go, come, or become something else: at or below them nothing more can be said.
+    /// Directories that come, go or change their type: nothing is known at or below them.
     closed: BTreeSet<ObjectPath>,
-    /// Symbolic links that come, go, or turn: below them nothing more can be said.
+    /// Symbolic links that come, go or change: nothing is known below them.
     turned: BTreeSet<ObjectPath>,
-    /// Where the changed paths are on the disk.
     places: BTreeMap<ObjectPath, ObjectPath>,
-    /// Whether directories or symbolic links were made or removed, so that paths may lead elsewhere.
     reshaped: bool,
-    /// Whether accounts may be others by then.
     accounts: bool,
-    /// What the run needs on each file system, in bytes and objects.
     needs: BTreeMap<String, (u64, u64)>,
 }
 
 impl ProjectedRoot {
-    /// The root before the first patch: `inventory` is the survey of `surveyed`, `when` the time of the run.
+    /// Starts with the root before the first patch: `inventory` is the survey of `surveyed`, `when` the time
+    /// of the run.
     pub fn new(mut inventory: Inventory, surveyed: Touched, when: Timestamp) -> Self {
         inventory.find_names();
         Self {
@@ -87,8 +77,8 @@ impl ProjectedRoot {
         }
     }
 
-    /// Goes on to the root after a patch; what it has made. `digests` are those of delivered files that later patches
-    /// touch.
+    /// Advances to the root after a patch, and returns the objects that it has made. `digests` are those of
+    /// delivered files that later patches touch.
     pub fn go_on(&mut self, plan: &Plan, digests: &BTreeMap<ObjectPath, Digest>) -> MadeObjects {
         self.patches += 1;
         let needs = self.needs_with(plan);
@@ -109,7 +99,6 @@ impl ProjectedRoot {
         made
     }
 
-    /// What the undo archives of the patch will say to those who read them before the next one.
     fn manifests(&mut self, plan: &Plan) {
         let patch = plan.patches.first().cloned().unwrap_or_default();
         for record in plan.undo.iter().flat_map(|undo| &undo.manifest.objects) {
@@ -125,12 +114,7 @@ impl ProjectedRoot {
             }
         }
     }
-}
 
-// DOC The objects that a plan leaves: with the attributes that staging gives them.
-
-impl ProjectedRoot {
-    /// Puts the objects of a plan into the inventory.
     fn objects(&mut self, plan: &Plan, digests: &BTreeMap<ObjectPath, Digest>) -> MadeObjects {
         let certain = self.inventory.privileged || !self.hands_down_groups();
         let mut made = MadeObjects::new();
@@ -142,7 +126,7 @@ impl ProjectedRoot {
                     let live = self.new_live(change, new, &made, digests);
                     let is_known =
                         !matches!(live.kind, LiveKind::Regular { .. }) || digests.contains_key(&change.path);
-                    // Capabilities stay with the same bytes, and these are not always known yet.
+                    // Capabilities stay if the bytes are the same, and the bytes are not always known yet.
                     let had_capability =
                         change.old.as_ref().is_some_and(|old| old.xattrs.contains_key(CAPABILITY));
                     if !certain || !is_known || has_acl(&live.xattrs) || had_capability || links {
@@ -159,7 +143,6 @@ impl ProjectedRoot {
         made
     }
 
-    /// Names of one file: who changes one of them changes what is known of the others.
     fn doubt_names(&mut self, plan: &Plan) {
         let mut files: HashSet<Inode> = HashSet::new();
         for change in &plan.changes {
@@ -212,7 +195,6 @@ impl ProjectedRoot {
         self.inventory.name_changed(path);
     }
 
-    /// Where a path is on the disk; one that the survey did not know is beside one that it knew.
     fn place_of(&self, path: &ObjectPath) -> ObjectPath {
         let physical = &self.inventory.physical;
         let beside = || {
@@ -222,8 +204,7 @@ impl ProjectedRoot {
         physical.get(path).cloned().or_else(beside).unwrap_or_else(|| path.clone())
     }
 
-    /// Whether some directory gives its group to what is made in it: then nobody but the file system knows which one
-    /// an object of the unprivileged gets.
+    /// With set-group-ID directories, only the file system knows the group of a new object.
     fn hands_down_groups(&self) -> bool {
         self.inventory.live.values().any(|live| live.is_directory() && live.mode.bits() & 0o2000 != 0)
     }
@@ -286,7 +267,7 @@ impl ProjectedRoot {
         }
     }
 
-    /// What staging lets an object take over: from what it replaces, else from its directory, if that is there by then.
+    /// Attributes inherited from the replaced object, else from the directory.
     fn inherited(&self, change: &Change, kind: &LiveKind, made: &MadeObjects) -> Xattrs {
         if matches!(kind, LiveKind::Symlink(_)) {
             return Xattrs::new();
@@ -318,20 +299,15 @@ impl ProjectedRoot {
     }
 }
 
-/// Tells whether a new object is a file with the bytes of the old one.
 pub(in crate::plan) fn has_same_bytes(old: &Live, new: &LiveKind) -> bool {
     matches!((&old.kind, new), (LiveKind::Regular { b3: old, .. }, LiveKind::Regular { b3: new, .. }) if old == new)
 }
 
-/// Whether the mode that is set afterwards changes what is in the attributes.
 fn has_acl(xattrs: &Xattrs) -> bool {
     xattrs.keys().any(|key| key.starts_with(b"system.posix_acl"))
 }
 
-// DOC The records of packages that a plan leaves: parameters, information files, save directories.
-
 impl ProjectedRoot {
-    /// Enters a record into the inventory.
     pub(super) fn record(&mut self, record: &RecordChange) {
         match record {
             RecordChange::Write { path, bytes, mode, mtime } => {
@@ -363,7 +339,8 @@ impl ProjectedRoot {
                 }
             }
             RecordChange::RemoveTree(path) => self.tree_gone(path),
-            // Lines of patches that are there are asked for, and those stay; no plan for a patch copies a record.
+            // Only patches that are present are looked up, and their lines stay; no plan for a patch copies a
+            // record.
             RecordChange::Ledger(_) | RecordChange::Undo { .. } | RecordChange::Copy { .. } => {}
         }
     }
@@ -390,7 +367,6 @@ impl ProjectedRoot {
         installed.records.insert(name, file);
     }
 
-    /// A package whose directory comes with these files.
     fn new_package(&mut self, package: PkgInst, directory: &ObjectPath, files: &[TreeFile]) {
         let is_directory = |file: &&TreeFile| matches!(file.content, TreeContent::Directory);
         let directories = files.iter().filter(is_directory).map(|file| file.name.clone()).collect();
@@ -431,7 +407,6 @@ impl ProjectedRoot {
         installed.saves.insert(id.to_owned(), save);
     }
 
-    /// A directory of records that goes: that of a patch, or one in the directory of a package.
     fn tree_gone(&mut self, path: &ObjectPath) {
         let Some((installed, name)) = self.in_package(path) else {
             self.inventory.live.remove(path);
@@ -450,7 +425,6 @@ impl ProjectedRoot {
         Some((self.inventory.packages.get_mut(&package)?, name))
     }
 
-    /// The save directory that a file is in, and its name there.
     fn in_save(&mut self, path: &ObjectPath) -> Option<(&mut Save, Vec<u8>)> {
         let (installed, name) = self.in_package(path)?;
         let (id, file) = in_save(&name)?;
@@ -458,13 +432,11 @@ impl ProjectedRoot {
     }
 }
 
-/// The package whose directory this is.
 fn package_of(path: &ObjectPath) -> Option<PkgInst> {
     let name = path.as_bytes().strip_prefix(places::BELOW_PACKAGES.as_bytes())?;
     PkgInst::new(std::str::from_utf8(name).ok()?).ok()
 }
 
-/// A path in the directory of a package: the package, and the name there.
 fn split(path: &ObjectPath) -> Option<(PkgInst, Vec<u8>)> {
     let rest = path.as_bytes().strip_prefix(places::BELOW_PACKAGES.as_bytes())?;
     let end = rest.iter().position(|byte| *byte == b'/')?;
@@ -472,7 +444,6 @@ fn split(path: &ObjectPath) -> Option<(PkgInst, Vec<u8>)> {
     Some((package, rest.get(end + 1..)?.to_vec()))
 }
 
-/// A file directly in a save directory: the name of the directory, and its own.
 fn in_save(name: &[u8]) -> Option<(&[u8], &[u8])> {
     let rest = name.strip_prefix(b"save/")?;
     let end = rest.iter().position(|byte| *byte == b'/')?;
@@ -495,17 +466,15 @@ fn directory(inode: Inode, when: Timestamp) -> Live {
     }
 }
 
-// DOC What ends a run before its next patch.
-// DOC
-// DOC Each of these is a situation in which the next patch might be planned otherwise than after a commit: it would be no
-// DOC error to go on, but no longer exact. Files with several names that the run has touched are among them, and
-// DOC directories that are removed or become something else, symbolic links above a path, and ACLs.
+// In each of these situations the next patch might be planned otherwise than after a commit, so the run ends
+// before it. They include files with several names that the run has touched, directories that are removed or
+// change type, symbolic links above a path, and ACLs.
 
-/// Files by which owners get their numbers.
 const ACCOUNTS: [&[u8]; 2] = [b"/etc/passwd", b"/etc/group"];
 
 impl ProjectedRoot {
-    /// Whether the run ends before a patch that touches this; asked before it is planned.
+    /// Returns true if the run ends before a patch that touches these paths, which is decided before it is
+    /// planned.
     pub fn ends_before(&self, touched: &Touched) -> bool {
         if self.patches == 0 {
             return false;
@@ -519,8 +488,8 @@ impl ProjectedRoot {
             || touched.paths.iter().chain(&touched.not_directories).any(|path| self.is_unclear(path))
     }
 
-    /// Whether the run ends before a patch with this plan, which touches `touched`. Where there is no patch before it,
-    /// it is one that has to be surveyed by itself.
+    /// Returns true if the run ends before a patch with this plan, which touches `touched`. Without a patch
+    /// before it, true means that it must be surveyed by itself.
     pub fn ends_with(&self, touched: &Touched, plan: &Plan) -> bool {
         if self.knows_more_names(touched, plan) {
             return true;
@@ -535,12 +504,11 @@ impl ProjectedRoot {
             || records.filter_map(ObjectRecord::object_path).any(|path| self.uncertain.contains(&path))
     }
 
-    /// Refuses where a file system has no room for the run with one more patch.
+    /// Refuses if a file system has no room for the run with one more patch.
     pub fn check_room(&self, plan: &Plan) -> Result<(), Reason> {
         enough(&self.needs_with(plan))
     }
 
-    /// Whether it is not known exactly what will be at a path, or where it will be.
     fn is_unclear(&self, path: &ObjectPath) -> bool {
         let place = self.place_of(path);
         let within = || {
@@ -554,8 +522,8 @@ impl ProjectedRoot {
             || self.is_doubtful(path)
     }
 
-    /// Whether the digest in an undo archive of the run would be asked whether the file was edited: its time is not the
-    /// recorded one, and all else is.
+    /// True if the undo digest would decide whether the file was edited: only its time differs from the
+    /// record.
     fn is_doubtful(&self, path: &ObjectPath) -> bool {
         if !self.mentioned.contains(path) {
             return false;
@@ -572,11 +540,10 @@ impl ProjectedRoot {
         }
     }
 
-    /// Whether a change cannot be one with what the run does there already.
     fn cannot_follow(&self, change: &Change) -> bool {
         let path = &change.path;
         match &change.action {
-            // It may stay because of what is in it, and then with the attributes that the run has given it.
+            // It may stay because it is not empty, and then with the attributes that the run has given it.
             Action::RemoveDirectory => self.changed.contains(path),
             Action::Add(new) | Action::Replace(new) => {
                 let becomes_directory = matches!(new.body, Body::Directory);
@@ -592,7 +559,6 @@ impl ProjectedRoot {
         }
     }
 
-    /// Whether the run has changed a path or something below it.
     fn has_changed_within(&self, path: &ObjectPath) -> bool {
         let after = self.changed.range(path.clone()..);
         let from = path.as_bytes();
@@ -601,7 +567,7 @@ impl ProjectedRoot {
             .any(|changed| changed == path || changed.is_below(path))
     }
 
-    /// Whether the survey knows a name of a changed file that one of this patch alone would not know.
+    /// True if the survey knows names of a changed file that a survey for this patch alone would not.
     fn knows_more_names(&self, touched: &Touched, plan: &Plan) -> bool {
         let inventory = &self.inventory;
         let several = plan.changes.iter().filter(|change| change.old.as_deref().is_some_and(has_names));
@@ -622,7 +588,6 @@ impl ProjectedRoot {
         names.any(|(path, live)| files.get(&live.inode).is_some_and(|of| !is_known(path, of)))
     }
 
-    /// What the run needs with one more patch on each file system that this uses.
     fn needs_with(&self, plan: &Plan) -> Vec<SpaceNeed> {
         let inventory = &self.inventory;
         let records = inventory.file_systems.get(inventory.records_on);
@@ -636,7 +601,7 @@ impl ProjectedRoot {
                 bytes = bytes.saturating_add(passing);
             }
             if before.is_some() {
-                // `contents` and the ballast are there once
+                // `contents` and the ballast are counted once
                 let once = if holds_records { inventory.contents_size } else { 0 };
                 bytes = bytes.saturating_sub(BALLAST).saturating_sub(once);
             }
@@ -647,7 +612,6 @@ impl ProjectedRoot {
         plan.space.iter().map(with).collect()
     }
 
-    /// Remembers what a plan closes for the patches after it.
     fn close(&mut self, plan: &Plan) {
         for change in &plan.changes {
             let (path, place) = (&change.path, self.place_of(&change.path));
@@ -671,7 +635,6 @@ impl ProjectedRoot {
     }
 }
 
-/// Whether a directory becomes something else, or something else a directory.
 fn turns(change: &Change) -> bool {
     let Action::Replace(new) = &change.action else { return false };
     let was_directory = change.old.as_deref().is_some_and(Live::is_directory);

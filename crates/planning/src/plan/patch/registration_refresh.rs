@@ -1,4 +1,7 @@
-//! The plan of a refresh: patches that end, undo data without what was handed over, new registrations.
+//! The plan of a refresh: patches that end, undo data without the parts that were handed over, new
+//! registrations.
+//!
+//! The lines and records of the new registration come from the native records and the disk.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +26,6 @@ use super::overtaken::SavedEdit;
 use super::restore::restore;
 use super::taking_over::{Rewritten, TakingOver, copied};
 use crate::plan::clock::Now;
-use crate::plan::ledger::LedgerChange;
 use crate::plan::package::adopt::{
     AdoptableSoftware, AdoptionConflict, FoundSoftware, found_software, image,
 };
@@ -33,60 +35,60 @@ use crate::plan::records::{RecordChanges, files, package_path};
 use crate::plan::refusal::{Command, ObjectProblem, Reason, Refusal};
 use crate::plan::scripts::{is_passing, is_recorded};
 use crate::plan::target::PackageTarget;
-use crate::plan::{Action, Plan, RecordChange, UndoArchive, space};
+use crate::plan::{Action, LedgerChange, Plan, RecordChange, UndoArchive, space};
 
 /// An adopted package that its own package manager changed.
 #[derive(Clone, Debug)]
 pub struct RefreshedPackage {
-    /// What happened to it.
+    /// The change.
     pub change: NativeChange,
-    /// It as it is now; `None` if it was removed.
+    /// Its present state; `None` if it was removed.
     pub software: Option<RefreshedSoftware>,
 }
 
-/// A changed package as it is now.
+/// The present state of a changed package.
 #[derive(Clone, Debug)]
 pub struct RefreshedSoftware {
     /// Its paths and the parameters that follow from the native records.
     pub software: AdoptableSoftware,
-    /// What the registration says of it.
+    /// The registration.
     pub registration: NativeRegistration,
-    /// Whether its records are those with which it was registered, so that its lines stay.
+    /// True if its records are those with which it was registered, so that its lines stay.
     pub is_same: bool,
-    /// The paths of files that are not those of the native records, escaped, separated by blanks.
+    /// The paths of files that differ from the native records, escaped, separated by blanks.
     pub differing: String,
     /// The directories that its manager left out, with everything that is listed in them.
     pub left_out: BTreeSet<ObjectPath>,
-    /// The patches of which a part was handed over, now or before.
+    /// The patches that have handed over a part, now or before.
     pub overtaken: Vec<String>,
     /// The paths that patches hold or added.
     pub held: BTreeMap<ObjectPath, HeldPath>,
 }
 
-/// What a refresh is planned from.
+/// The input of a refresh.
 pub struct RefreshInput<'a> {
     /// The changed packages.
     pub packages: &'a BTreeMap<PkgInst, RefreshedPackage>,
-    /// The patches that end, the last applied first, each with what its record says from now on.
+    /// The patches that end, the last applied first, each with its record from now on.
     pub ending: &'a [(GoingPatch, String)],
-    /// Their undo data and that of the patches that stand, trimmed.
+    /// The undo data of these patches, and the trimmed data of the patches that stand.
     pub sources: UndoSources<'a>,
-    /// What the patches that stand did, as far as they still hold it.
+    /// The trimmed manifests of the patches that stand.
     pub manifests: &'a LaterManifests,
     /// The patches that stand whose undo data was trimmed.
     pub trimmed: &'a BTreeSet<(PkgInst, PatchId)>,
-    /// Bytes of an administrator that would go with undo data.
+    /// Bytes of an administrator that would be lost with undo data.
     pub edits: &'a [SavedEdit<'a>],
-    /// Other records that change.
+    /// Other changes to records.
     pub records: Vec<RecordChange>,
 }
 
 /// A refresh that is planned.
 #[derive(Debug)]
 pub struct IntendedRefresh {
-    /// Everything that changes.
+    /// The plan.
     pub plan: Plan,
-    /// The listed paths at which nothing is.
+    /// The listed paths without an object.
     pub missing: Vec<ObjectPath>,
 }
 
@@ -108,14 +110,11 @@ struct RefreshPlanner<'a> {
     inventory: &'a Inventory,
     separator: &'a str,
     now: &'a Now,
-    /// Asks for a signal, from package to package and from object to object.
     interrupt: Interrupt<'a>,
 }
 
-/// A package of the refresh, its patches gone from its records.
 struct PackageAfter<'a> {
     going: GoingPackage<'a>,
-    /// Its parameters then.
     params: Params,
     records: Vec<RecordChange>,
 }
@@ -127,7 +126,7 @@ impl<'a> RefreshPlanner<'a> {
         draft.left_out = software.flat_map(|software| &software.left_out).cloned().collect();
         let mut packages = Vec::new();
         for package in self.packages() {
-            self.go_on()?;
+            self.check_interrupt()?;
             packages.push(self.package(package)?);
         }
         let mut rewritten = Rewritten::default();
@@ -139,7 +138,7 @@ impl<'a> RefreshPlanner<'a> {
         let anew = changed.iter().copied().filter(|package| !self.keeps_lines(package)).collect();
         let mut lines = NewLines::without(self.inventory, std::mem::take(&mut draft.lines), &anew);
         for after in packages {
-            self.go_on()?;
+            self.check_interrupt()?;
             let changes = self.registered(after, &mut draft, &mut lines, &mut missing, &mut conflicts)?;
             record_changes.extend(changes);
         }
@@ -151,12 +150,10 @@ impl<'a> RefreshPlanner<'a> {
         Ok(IntendedRefresh { plan, missing })
     }
 
-    /// Fails if a signal came.
-    fn go_on(&self) -> Result<(), Reason> {
+    fn check_interrupt(&self) -> Result<(), Reason> {
         Reason::unless_interrupted(self.interrupt)
     }
 
-    /// The changed packages, and the others of patches that end.
     fn packages(&self) -> BTreeSet<&'a PkgInst> {
         let others = self.input.ending.iter().flat_map(|(patch, _)| &patch.packages);
         self.input.packages.keys().chain(others).collect()
@@ -166,14 +163,12 @@ impl<'a> RefreshPlanner<'a> {
         self.input.packages.get(package)?.software.as_ref()
     }
 
-    /// Whether the lines of a changed package stay: nothing of it became different, and no patch gave anything up.
     fn keeps_lines(&self, package: &PkgInst) -> bool {
         let gives_up = self.input.trimmed.iter().any(|(trimmed, _)| trimmed == package)
             || self.input.ending.iter().any(|(patch, _)| patch.packages.contains(package));
         self.software(package).is_some_and(|software| software.is_same && !gives_up)
     }
 
-    /// A package without the patches that end.
     fn package(&self, package: &'a PkgInst) -> Result<PackageAfter<'a>, Reason> {
         let input = self.input;
         let of = input.ending.iter().filter(|(patch, _)| patch.packages.contains(package));
@@ -202,7 +197,6 @@ impl<'a> RefreshPlanner<'a> {
         Ok(PackageAfter { going, params, records })
     }
 
-    /// What patches that stand have in their undo data from now on of the package as it is registered.
     fn force_rewriting(
         &self,
         package: &PkgInst,
@@ -238,7 +232,7 @@ impl<'a> RefreshPlanner<'a> {
             all.push((&after.going, after.going.all_chains()));
         }
         for (going, chains) in &all {
-            self.go_on()?;
+            self.check_interrupt()?;
             self.taking_over(going).rewrite(chains, rewritten)?;
         }
         let mut live = Vec::new();
@@ -254,8 +248,7 @@ impl<'a> RefreshPlanner<'a> {
         self.input.edits.iter().try_for_each(|edit| self.keep_edit(draft, edit))
     }
 
-    /// Takes the directories away that are empty now and are nobody's: their package manager could not, as long as an object of a
-    /// patch was in them. Of a package that stays, the directories of an earlier version and those that were left out.
+    /// The package manager could not remove these directories while they held objects of a patch.
     fn emptied_directories(&self, draft: &mut PlanBuilder<'_>) {
         let mut emptied: BTreeSet<ObjectPath> = BTreeSet::new();
         for change in draft.changes.values() {
@@ -286,7 +279,6 @@ impl<'a> RefreshPlanner<'a> {
         going.taking_over(self.input.sources.later, self.inventory, self.separator)
     }
 
-    /// Puts the bytes of an administrator beside the object that is there now, unless they are the same.
     fn keep_edit(&self, draft: &mut PlanBuilder<'_>, edit: &SavedEdit<'_>) -> Result<(), Reason> {
         let SavedEdit { package, id, record, .. } = edit;
         let Some(path) = record.object_path() else { return Ok(()) };
@@ -315,7 +307,6 @@ impl<'a> RefreshPlanner<'a> {
         Ok(())
     }
 
-    /// The saved object of an edit, from the undo data of the patch.
     fn saved(&self, edit: &SavedEdit<'_>) -> Option<crate::plan::NewObject> {
         let is_it = |patch: &PatchId, package: &PkgInst| *patch == edit.id && *package == edit.package;
         let going = self.input.sources.archives.iter().find(|one| is_it(one.patch, one.package));
@@ -332,7 +323,6 @@ impl<'a> RefreshPlanner<'a> {
         copied(record, index, edit.image)
     }
 
-    /// The records and lines of a package from now on.
     fn registered(
         &self,
         after: PackageAfter<'a>,
@@ -389,7 +379,6 @@ impl<'a> RefreshPlanner<'a> {
         Ok(changes)
     }
 
-    /// The directories of the patches that end.
     fn patch_directories(&self) -> Result<Vec<RecordChange>, Reason> {
         let ending = self.input.ending.iter().map(|(patch, _)| patch);
         patch_directories(ending, self.input.sources.archives, self.inventory)
@@ -432,7 +421,6 @@ impl<'a> RefreshPlanner<'a> {
     }
 }
 
-/// The parameters of a package with its new registration.
 fn registered_params(params: &Params, software: &RefreshedSoftware) -> Params {
     let mut new = params.clone();
     let of_native = &software.software.params;
@@ -452,32 +440,26 @@ fn registered_params(params: &Params, software: &RefreshedSoftware) -> Params {
     new
 }
 
-// DOC The new registration of a changed package: its lines and records, from the native records and the disk.
-
 /// A path that patches hold or added.
 #[derive(Clone, Debug)]
 pub struct HeldPath {
-    /// Where its object is now: elsewhere if it was diverted since.
+    /// The present place of its object: another one if it was diverted since.
     pub place: ObjectPath,
-    /// Its line, where a patch that ends recorded another one.
+    /// Its line, if a patch that ends recorded another one.
     pub recorded: Option<ContentsLine>,
 }
 
-/// Lines that change, each with the package that causes it.
 type LineEdits = BTreeMap<ObjectPath, (PkgInst, Option<Box<ContentsLine>>)>;
 
-/// The lines of `contents` while packages are registered anew.
-pub(super) struct NewLines<'a> {
+struct NewLines<'a> {
     before: &'a Inventory,
-    /// The lines of objects that patches which end bring back or take away.
     edits: LineEdits,
-    /// The same with the lines as they will be, and without the changed packages.
+    /// Lines as they will be, without the changed packages.
     after: Inventory,
 }
 
 impl<'a> NewLines<'a> {
-    /// The lines without the changed packages. `edits` are those of patches that end.
-    pub(super) fn without(inventory: &'a Inventory, edits: LineEdits, packages: &BTreeSet<&PkgInst>) -> Self {
+    fn without(inventory: &'a Inventory, edits: LineEdits, packages: &BTreeSet<&PkgInst>) -> Self {
         let mut after = inventory.clone();
         let lines = &mut after.lines;
         for (path, (_, line)) in &edits {
@@ -493,8 +475,7 @@ impl<'a> NewLines<'a> {
         Self { before: inventory, edits, after }
     }
 
-    /// Adds the objects of a package as they lie. Returns them, and what stands against it.
-    pub(super) fn register(&mut self, software: &AdoptableSoftware) -> Result<FoundSoftware, Reason> {
+    fn register(&mut self, software: &AdoptableSoftware) -> Result<FoundSoftware, Reason> {
         let found = found_software(software, &self.after)?;
         for (path, line) in &found.lines {
             match line {
@@ -505,13 +486,7 @@ impl<'a> NewLines<'a> {
         Ok(found)
     }
 
-    /// Leaves the line of an object that patches of a package hold as they recorded it, at the place where the object is now.
-    pub(super) fn hold(
-        &mut self,
-        package: &PkgInst,
-        path: &ObjectPath,
-        HeldPath { place, recorded }: &HeldPath,
-    ) {
+    fn hold(&mut self, package: &PkgInst, path: &ObjectPath, HeldPath { place, recorded }: &HeldPath) {
         let held = match self.edits.get(path) {
             Some((_, line)) => line.as_deref(),
             None => self.before.lines.get(path),
@@ -531,8 +506,7 @@ impl<'a> NewLines<'a> {
         self.after.lines.insert(place.clone(), line);
     }
 
-    /// Returns the lines that change.
-    pub(super) fn edits(self) -> ContentsEdits {
+    fn edits(self) -> ContentsEdits {
         let mut edits = ContentsEdits::new();
         for (path, line) in &self.before.lines {
             match self.after.lines.get(path) {
@@ -546,7 +520,6 @@ impl<'a> NewLines<'a> {
     }
 }
 
-/// Returns the record files of a package that change with its registration.
 pub(super) fn records(
     software: &AdoptableSoftware,
     installed: &Installed,
@@ -559,7 +532,7 @@ pub(super) fn records(
     let target = PackageTarget::new(package.clone(), 0, &image, params)?;
     let stays = |name: &str| is_recorded(name) && !is_passing(name);
     let files = files(package, target.image, &target.params, stays)?;
-    // Whatever a patch that ends brings back of them does not count.
+    // Records of them that an ending patch brings back do not count.
     let unknown = Installed { records: BTreeMap::new(), ..installed.clone() };
     let mut changes = RecordChanges::of(package, &unknown, files)?.changes;
     for change in &mut changes {
@@ -572,8 +545,7 @@ pub(super) fn records(
     Ok(changes)
 }
 
-/// Returns the refusal where other packages own objects of a changed one.
-pub(super) fn refuse_conflicts(conflicts: &[AdoptionConflict]) -> Result<(), Reason> {
+fn refuse_conflicts(conflicts: &[AdoptionConflict]) -> Result<(), Reason> {
     let Some(first) = conflicts.first() else { return Ok(()) };
     Err(Reason::Administration { found: first.to_string(), answer: None })
 }

@@ -1,7 +1,9 @@
-//! The undo data of a patch that stays, as it is when patches before it have gone: what they saved is in it now.
+//! The undo data of a staying patch after patches before it have gone: it holds the states that those had
+//! saved.
 //!
-//! An archive keeps its name and its compression. Every saved object passes through the run once more, from the archive
-//! that has it; nothing is read from the live tree. Of a patch without an archive only the manifest is written anew.
+//! An archive keeps its name and its compression. Every saved object passes through the run once more, from
+//! the archive that has it; nothing is read from the live tree. For a patch without an archive only the
+//! manifest is rewritten. An archive can also be rewritten in another form ([`repack`]).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -23,46 +25,40 @@ use super::backout_input::{BackoutArchive, LaterUndo};
 use super::backout_records::{RecordsFound, TakenRecords};
 use super::chains::{Chains, Inheritance, Run, is_made_on_the_way, with_attributes_of};
 use super::undo::copying_scripts;
-use crate::plan::ledger::{LedgerChange, LedgerRewrite, RewrittenArchive};
 use crate::plan::parameters::is_restored;
 use crate::plan::refusal::Reason;
 use crate::plan::target::{PackageTarget, classes};
-use crate::plan::{Member, Plan, RecordChange, ReplacedVersion, UndoArchive, UndoPart};
+use crate::plan::{
+    LedgerChange, LedgerRewrite, Member, Plan, RecordChange, ReplacedVersion, RewrittenArchive, UndoArchive,
+    UndoPart,
+};
 
-/// The information files that are made anew.
 const MADE_ANEW: [&str; 3] = [MANIFEST, RECORDS, "deletes"];
 
-/// Undo data that is written anew.
 #[derive(Debug)]
 pub(super) struct RewrittenUndo {
-    /// The archive; the places in `passing` count from the first of `versions`.
+    /// Indexes in `passing` are relative to `versions`.
     pub(super) archive: UndoArchive,
-    /// The content of the saved files.
     pub(super) versions: Vec<ReplacedVersion>,
 }
 
-/// A saved object, and where its content is.
 struct SavedObject {
     entry: PkgmapEntry,
-    /// The place of the archive among the sources, and the path there.
     from: (usize, PackagePath),
 }
 
-/// The undo data of a patch while it is written anew.
 pub(super) struct Rewriting<'a> {
     later: &'a LaterUndo<'a>,
-    /// The archives of the patches that go, by their places in the chains.
     sources: &'a HashMap<usize, &'a BackoutArchive<'a>>,
     objects: BTreeMap<String, ObjectRecord>,
     saved: BTreeMap<ObjectPath, SavedObject>,
     deletes: BTreeSet<ObjectPath>,
-    /// The number here of a group of names there.
+    /// Maps groups of a source archive to groups of this one.
     groups: BTreeMap<(usize, u32), u32>,
     next_group: u32,
 }
 
 impl<'a> Rewriting<'a> {
-    /// The undo data as it is.
     pub(super) fn of(
         later: &'a LaterUndo<'a>,
         sources: &'a HashMap<usize, &'a BackoutArchive<'a>>,
@@ -96,8 +92,6 @@ impl<'a> Rewriting<'a> {
         Ok(())
     }
 
-    /// Takes over what the patches that go hand on to the one at this place: objects, and what they had found of its
-    /// parameters and record files.
     pub(super) fn take(
         mut self,
         at: usize,
@@ -118,12 +112,10 @@ impl<'a> Rewriting<'a> {
         self.finish(taken)
     }
 
-    /// The same undo data, written again.
     pub(super) fn unchanged(self) -> Result<RewrittenUndo, Reason> {
         self.finish(&TakenRecords::default())
     }
 
-    /// A directory that an earlier patch made on the way is made by this one.
     fn take_directory(&mut self, directory: &ObjectRecord) {
         if !self.objects.contains_key(&directory.path) {
             self.deletes.extend(directory.object_path());
@@ -131,7 +123,6 @@ impl<'a> Rewriting<'a> {
         }
     }
 
-    /// What the run found becomes what this patch found.
     fn inherit(&mut self, run: &Run<'a>) -> Result<(), Reason> {
         let Some(mut record) = self.objects.remove(run.path()) else { return Ok(()) };
         let Some(path) = record.object_path() else { return Ok(()) };
@@ -140,7 +131,7 @@ impl<'a> Rewriting<'a> {
         if let Some(found) = found_in_place(run)
             && let Some(content) = &record.was
         {
-            // Nobody saved the content but this patch, if it did.
+            // This patch is the only one that could have saved the content.
             record.was = Some(with_attributes_of(content, found));
         } else if let Some(saver) = run.content_saver() {
             let back = run.before();
@@ -163,7 +154,7 @@ impl<'a> Rewriting<'a> {
         Ok(())
     }
 
-    /// A record of an object that this patch left as it was follows what comes back, or goes.
+    /// Updates or drops a record that only mirrors the object.
     fn follow(&mut self, run: &Run<'a>) {
         let Some(mut record) = self.objects.remove(run.path()) else { return };
         let Some(saver) = run.content_saver() else {
@@ -192,7 +183,6 @@ impl<'a> Rewriting<'a> {
         })
     }
 
-    /// The saved object of a patch that goes becomes one of this patch.
     fn save_from(&mut self, at: usize, path: &ObjectPath) -> Result<(), Reason> {
         let Some(source) = self.sources.get(&at).filter(|_| self.later.archive.is_some()) else {
             return Ok(());
@@ -207,8 +197,8 @@ impl<'a> Rewriting<'a> {
         Ok(())
     }
 
-    /// Other names of a file that was handed on are written down as they are, those too that this patch found as a file of
-    /// its own and left so: they are one file with what it brings back.
+    /// Records other names of an inherited file, including those that the patch found as separate files: they
+    /// are one file with what it restores.
     fn name_partners(&mut self, chains: &Chains<'a>) {
         for (&(at, number), &group) in &self.groups {
             let manifest = chains.order.get(at).and_then(|patch| patch.manifest);
@@ -239,8 +229,8 @@ impl<'a> Rewriting<'a> {
         }
     }
 
-    /// Files with several names that this patch delivers as it would have found them: it found them so. Their numbers alone
-    /// differ, which are those of two archives.
+    /// Drops records of linked files that the patch delivers exactly as it would have found them; only their
+    /// group numbers differ.
     fn leave_files_as_found(&mut self) {
         for group in self.groups.values().copied().collect::<BTreeSet<u32>>() {
             let names = self.names_as_found(group).unwrap_or_default();
@@ -257,7 +247,6 @@ impl<'a> Rewriting<'a> {
         }
     }
 
-    /// The names of a file before this patch, if they are those of one file after it, which is the same in all else.
     fn names_as_found(&self, group: u32) -> Option<Vec<String>> {
         let is_of = |state: &Option<RecordedState>, group| {
             state.as_ref().is_some_and(|state| state.group == Some(group))
@@ -279,7 +268,7 @@ impl<'a> Rewriting<'a> {
             .then(|| before.iter().map(|record| record.path.clone()).collect())
     }
 
-    /// Where the name that carried the content of a file is none of this patch's, the first that is carries it.
+    /// Moves the content to the first remaining name if the name that carried it is not part of this patch.
     fn carry_content(&mut self) -> Result<(), Reason> {
         for (&(at, number), &group) in &self.groups {
             let is_own = |record: &&ObjectRecord| {
@@ -340,7 +329,7 @@ impl<'a> Rewriting<'a> {
             passing.insert(path.clone(), place);
             entries.push((entry, path));
         }
-        // What is in a directory goes before it.
+        // The contents of a directory go before it.
         let deletes = deletes.iter().rev().map(|path| target.write(path)).collect::<Result<_, _>>()?;
         let mut scripts = of.image.install.clone();
         scripts.retain(|name, _| !MADE_ANEW.contains(&name.as_str()));
@@ -370,7 +359,6 @@ impl<'a> Rewriting<'a> {
     }
 }
 
-/// Adds the classes of these objects to `CLASSES`.
 fn name_classes<'o>(pkginfo: &mut Params, objects: impl Iterator<Item = &'o Object>) {
     let mut named = classes(pkginfo);
     let known = named.len();
@@ -384,13 +372,11 @@ fn name_classes<'o>(pkginfo: &mut Params, objects: impl Iterator<Item = &'o Obje
     }
 }
 
-/// What a run found at its path of which all patches changed attributes only.
 fn found_in_place<'a>(run: &Run<'a>) -> Option<&'a RecordedState> {
     let saver = run.content_saver().filter(|saver| saver.record.is_in_place())?;
     saver.record.was.as_ref()
 }
 
-/// The content of a saved file; none for what has no content.
 fn version(
     package: &PkgInst,
     path: &ObjectPath,
@@ -423,7 +409,6 @@ fn version(
     Ok(Some(ReplacedVersion { package: package.clone(), path: path.clone(), member }))
 }
 
-/// The member of an archive that has the content of a group of names, with its entry.
 fn carrier(source: &BackoutArchive<'_>, number: u32) -> Result<Option<(PackagePath, PkgmapEntry)>, Reason> {
     let records = source.manifest.into_iter().flat_map(|manifest| &manifest.objects);
     let mut members = records.filter_map(|record| {
@@ -447,8 +432,7 @@ fn target_of<'i>(
     PackageTarget::new(package.clone(), index, image, image.params.clone())
 }
 
-/// The line before the run, with the owners that came or went since: of this package by what the run found, of others as
-/// the patch found them.
+/// This package's ownership as before the run, other owners as the patch found them.
 fn inherited_line(before: Option<&str>, found: Option<&str>, package: &PkgInst) -> Option<Box<str>> {
     let parse = |text: Option<&str>| text.and_then(|text| ContentsLine::parse(&decode(text)).ok());
     let (Some(mut found), before) = (parse(found), parse(before)) else {
@@ -473,15 +457,11 @@ fn text_of(line: Option<ContentsLine>) -> Option<Box<str>> {
     line.map(|line| encode(&line.write()).into())
 }
 
-// DOC What a patch that stays takes over of parameters and record files, in its undo data: as if it had found them itself.
-
-/// Enters the parameters into those of the backout package.
-pub(super) fn into_pkginfo(taken: &TakenRecords, pkginfo: &mut Params) {
+fn into_pkginfo(taken: &TakenRecords, pkginfo: &mut Params) {
     set(pkginfo, taken.parameters.iter().filter(|(name, _)| is_restored(name)));
 }
 
-/// Enters parameters and record files into the saved files of the package's directory.
-pub(super) fn into_records(
+fn into_records(
     taken: &TakenRecords,
     package: &PkgInst,
     records: &mut BTreeMap<Vec<u8>, RecordFile>,
@@ -506,8 +486,7 @@ pub(super) fn into_records(
     Ok(())
 }
 
-/// Enters into the manifest which record files the patch found and which it made.
-pub(super) fn into_header(taken: &RecordsFound, header: &mut ManifestHeader) {
+fn into_header(taken: &RecordsFound, header: &mut ManifestHeader) {
     for (name, file) in taken {
         let Ok(name) = String::from_utf8(name.clone()) else { continue };
         header.made_records.retain(|known| *known != name);
@@ -534,10 +513,10 @@ fn set<'t>(params: &mut Params, values: impl Iterator<Item = (&'t String, &'t Op
     }
 }
 
-// DOC An undo archive written again in another form, with the same content: the objects pass through the run from the old
-// DOC archive, the manifest stays, and digest, ledger and pointer follow.
+// The archive is written in another form with the same content: the objects pass from the old archive through
+// the run, the manifest stays, and digest, ledger and pointer follow.
 
-/// Adds to a plan that the archive of a patch is written in another form. `save` is the save directory of the patch.
+/// Adds the rewriting of an archive in another form to a plan. `save` is the save directory of the patch.
 pub fn repack(plan: &mut Plan, later: &LaterUndo<'_>, save: &Save, format: UndoFormat) -> Result<(), Reason> {
     let RewrittenUndo { mut archive, versions } = Rewriting::of(later, &HashMap::new())?.unchanged()?;
     archive.format = format;
@@ -553,7 +532,6 @@ pub fn repack(plan: &mut Plan, later: &LaterUndo<'_>, save: &Save, format: UndoF
     Ok(())
 }
 
-/// Returns the files of the save directory that follow the archive with this place in the plan.
 fn files_of(
     later: &LaterUndo<'_>,
     save: &Save,
@@ -580,7 +558,6 @@ fn files_of(
     }
 }
 
-/// Returns the name of an archive (`undo.gz`, `obsolete.Z`, …) in another form.
 fn name_in(name: &str, format: UndoFormat) -> String {
     let stem = name.split_once('.').map_or(name, |(stem, _)| stem);
     format!("{stem}{}", format.suffix())
@@ -595,7 +572,6 @@ fn bad(package: &PkgInst, error: &dyn ToString) -> Reason {
     Reason::BadUndoData { package: package.clone(), reason: error.to_string() }
 }
 
-/// Lets the ledger of the package follow; there is one change for each ledger.
 fn add_to_ledger(plan: &mut Plan, later: &LaterUndo<'_>) {
     let (patch, archive) = (later.patch.clone(), RewrittenArchive::Anew);
     let rewrite = LedgerRewrite { patch, archive, is_adopted: false };

@@ -1,8 +1,8 @@
-//! The undo archive of a package: what has to be kept of the objects and records that a patch changes, so that the
-//! tree after apply and backout is the tree before, to the last attribute.
+//! The undo archive of a package: the objects and records that a patch changes, so that apply and backout
+//! together leave the tree as it was, with every attribute.
 //!
-//! The SVR4 part (saved objects, `deletes`, old parameters, procedure scripts) is what any pkgadd can install; the
-//! manifest says the rest. Digests of what is delivered are filled in when it has been staged.
+//! The SVR4 part (saved objects, `deletes`, old parameters, procedure scripts) can be installed by any
+//! pkgadd; the manifest has the rest. Digests of delivered files are filled in after staging.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
@@ -31,42 +31,28 @@ use crate::plan::refusal::Reason;
 use crate::plan::target::{PackageTarget, Wanted, classes};
 use crate::plan::{Action, Body, NewObject, NewXattrs, TreeContent, TreeFile, UndoArchive, UndoPlace};
 
-/// What an undo archive is about.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::plan) struct Undoing<'a> {
-    /// The patch.
     pub(in crate::plan) id: &'a PatchId,
-    /// What it obsoletes in this package.
     pub(in crate::plan) obsoletes: &'a PatchList,
-    /// The parameters before.
     pub(in crate::plan) old: &'a Params,
-    /// The save directories of the package before.
     pub(in crate::plan) saves: &'a BTreeMap<String, Save>,
-    /// The names that the patch set.
     pub(in crate::plan) set: &'a [String],
-    /// Those of them that it set by its silence.
     pub(in crate::plan) silent: &'a [String],
-    /// How the archive is compressed.
     pub(in crate::plan) format: UndoFormat,
-    /// The directory for archives that are kept elsewhere.
     pub(in crate::plan) directory: Option<&'a Path>,
-    /// Whether nothing is saved, and only the manifest stays.
+    /// True if only the manifest is kept.
     pub(in crate::plan) saves_nothing: bool,
-    /// Whether procedure scripts run.
     pub(in crate::plan) runs_scripts: bool,
 }
 
-/// The paths that a package delivers.
 #[derive(Debug, Default)]
 pub(in crate::plan) struct DeliveredPaths {
-    /// The paths.
     pub(in crate::plan) paths: BTreeSet<ObjectPath>,
-    /// The attributes that are left open, as manifests have them, by escaped path.
     pub(in crate::plan) open: BTreeMap<String, String>,
 }
 
 impl DeliveredPaths {
-    /// Those of the objects of a package.
     pub(super) fn of(wanted: &[Wanted<'_>]) -> Self {
         let open = |wanted: &Wanted<'_>| Some((encode(wanted.path.as_bytes()), wanted.open_attributes()?));
         Self {
@@ -75,7 +61,6 @@ impl DeliveredPaths {
         }
     }
 
-    /// Adds attributes that objects keep as they are found, by their letters.
     pub(super) fn add_open<'p>(&mut self, kept: impl Iterator<Item = (&'p ObjectPath, String)>) {
         for (path, letters) in kept.filter(|(path, _)| self.paths.contains(*path)) {
             let open = self.open.entry(encode(path.as_bytes())).or_default();
@@ -89,7 +74,6 @@ impl DeliveredPaths {
 }
 
 impl Undoing<'_> {
-    /// The archive for what `draft` does to the objects of `target`, which delivers these paths.
     pub(in crate::plan) fn archive(
         &self,
         draft: &PlanBuilder<'_>,
@@ -123,9 +107,9 @@ impl Undoing<'_> {
             }
             objects.push(record);
         }
-        // In place: no path twice, and a stable sort would need as much room again.
+        // Unstable, in place: no path occurs twice, and a stable sort would allocate the same size again.
         objects.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        // what is in a directory goes before it
+        // the contents of a directory go before it
         deletes.reverse();
         let regular = saved.iter().filter(|(entry, _)| entry.object.ftype.is_regular());
         let of_files = regular.map(|(entry, _)| entry.object.class.as_str()).collect();
@@ -151,8 +135,6 @@ impl Undoing<'_> {
         Ok(if self.saves_nothing { manifest_only(archive) } else { archive })
     }
 
-    /// The files of a save directory with the archive at this place in the plan: it, the pointer to it, or the manifest
-    /// alone.
     pub(in crate::plan) fn saved_files(&self, place: &UndoPlace, at: usize) -> Result<Vec<TreeFile>, Reason> {
         Ok(match place {
             UndoPlace::Save | UndoPlace::Snapshot => {
@@ -171,12 +153,11 @@ impl Undoing<'_> {
         })
     }
 
-    /// The name of the archive in a save directory.
     pub(super) fn name(&self) -> String {
         format!("undo{}", self.form().suffix())
     }
 
-    /// The form of the archive: old files stay on their own file systems, so not in a directory that is elsewhere.
+    /// Old files can only be kept on their own file system.
     fn form(&self) -> UndoFormat {
         if self.format == UndoFormat::Files && self.directory.is_some() {
             UndoFormat::default()
@@ -195,8 +176,7 @@ impl Undoing<'_> {
         }
     }
 
-    /// The old parameters. An object of a class that CLASSES does not name would not be installed: that of an object of
-    /// another package, for one.
+    /// pkgadd ignores objects whose class is not in CLASSES, such as saved objects of other packages.
     fn parameters(&self, saved: &[(PkgmapEntry, ObjectPath)]) -> Params {
         let mut params: Params = self.old.iter().filter(|(name, _)| is_restored(name)).collect();
         params.set("ACTIVE_PATCH", self.id.as_str());
@@ -238,12 +218,10 @@ impl Undoing<'_> {
     }
 }
 
-/// A file of a new record directory.
 pub(in crate::plan) fn tree_file(name: &str, content: TreeContent, mode: u32) -> TreeFile {
     TreeFile { name: name.as_bytes().to_vec(), content, mode: Mode::of(mode), mtime: None }
 }
 
-/// What stays of an archive where nothing is saved: which paths the patch has, and what was and is there.
 fn manifest_only(mut archive: UndoArchive) -> UndoArchive {
     let manifest = &mut archive.manifest;
     for record in manifest.objects.iter_mut().chain(&mut manifest.shlibs) {
@@ -259,8 +237,6 @@ fn manifest_only(mut archive: UndoArchive) -> UndoArchive {
     }
 }
 
-/// The archive with what procedure scripts left in the places of what was delivered: `lines` are the final lines of
-/// the package, `live` the objects that scripts have put there.
 pub(in crate::plan) fn as_left(
     archive: &UndoArchive,
     lines: &ContentsEdits,
@@ -279,7 +255,6 @@ pub(in crate::plan) fn as_left(
     archive
 }
 
-/// The paths that change because of a package, in object, line or both.
 fn concerned(draft: &PlanBuilder<'_>, package: &PkgInst) -> BTreeSet<ObjectPath> {
     let changes = draft.changes.values().filter(|change| change.package == *package);
     let lines = draft.lines.iter().filter(|(_, (because, _))| because == package);
@@ -290,8 +265,7 @@ fn concerned(draft: &PlanBuilder<'_>, package: &PkgInst) -> BTreeSet<ObjectPath>
     changes.map(|change| &change.path).chain(lines.map(|(path, _)| path)).chain(kept).cloned().collect()
 }
 
-/// The paths that a package delivers or deletes and that do not change because of it; without those that another
-/// package of the patch changes, whose archive has them.
+/// Excludes paths that another package of the patch changes: its archive has them.
 fn also_listed(
     draft: &PlanBuilder<'_>,
     target: &PackageTarget<'_>,
@@ -304,7 +278,6 @@ fn also_listed(
     Ok(delivered.iter().chain(&deleted).filter(is_own).cloned().collect())
 }
 
-/// What the manifest says of a path.
 fn object_record(draft: &PlanBuilder<'_>, path: &ObjectPath) -> ObjectRecord {
     let written = |line: &ContentsLine| encode(&line.write()).into();
     let kept = draft.kept.contains(path);
@@ -329,7 +302,6 @@ fn object_record(draft: &PlanBuilder<'_>, path: &ObjectPath) -> ObjectRecord {
     }
 }
 
-/// The state of a new object, as far as it is known before it is staged.
 fn becoming(draft: &PlanBuilder<'_>, new: &NewObject) -> RecordedState {
     match &new.body {
         Body::CopyOf(path) => {
@@ -376,12 +348,10 @@ fn becoming(draft: &PlanBuilder<'_>, new: &NewObject) -> RecordedState {
     state
 }
 
-/// Whether a file keeps its bytes and gets other attributes only, so that there is nothing of it to save.
 fn keeps_content(draft: &PlanBuilder<'_>, path: &ObjectPath, live: &Live) -> bool {
     matches!(live.kind, LiveKind::Regular { .. }) && !is_made_anew(draft, path)
 }
 
-/// The pkgmap entry of a saved object: of the type that is recorded where that is what is there.
 fn saved_entry(
     draft: &PlanBuilder<'_>,
     target: &PackageTarget<'_>,
@@ -432,25 +402,22 @@ fn saved_entry(
     Ok(Some(PkgmapEntry { part: 1, path: target.write(path)?, object }))
 }
 
-/// Whether the script of a class can be told of a file. It reads a line with a blank between source and destination, so
-/// neither may have one. Such a file goes without a script; its class is in the manifest.
+/// The list for class scripts separates the two paths with a blank. Such files are saved without class; the
+/// manifest has the class.
 fn can_be_listed(path: &ObjectPath) -> bool {
     !path.as_bytes().iter().any(u8::is_ascii_whitespace)
 }
 
-// DOC Which objects of a plan are made anew, and which stay where they are.
-
-/// Whether a path gets another object, or none: one that gets other attributes keeps its names.
+/// False for attribute changes, which keep the names of a file.
 fn is_made_anew(draft: &PlanBuilder<'_>, path: &ObjectPath) -> bool {
     let change = draft.changes.get(path);
     change.is_some_and(|change| !matches!(change.action, Action::Attributes(_)))
 }
 
-// DOC The names of files with several of them, numbered as manifests have them: before a patch and after it.
+// The manifest numbers files with several names, before a patch and after it.
 
-/// The live objects that have several names, each by one path: one place under two paths (there is a link above it) is
-/// one name, and goes by the path that the patch changes, else by one that it does not turn elsewhere, which is there when
-/// the patch is backed out, else by the one that the patch or a record has.
+/// One path per place: prefers changed paths, then paths that do not lead elsewhere afterwards, then
+/// delivered and recorded ones.
 fn one_path_each<'a>(
     draft: &PlanBuilder<'a>,
     paths: &BTreeSet<ObjectPath>,
@@ -476,16 +443,11 @@ fn one_path_each<'a>(
     places.into_values()
 }
 
-/// The names that are one file before the patch, where at least two of them are known.
 #[derive(Debug, Default)]
 struct LinkGroups {
-    /// Each name with the number of its group.
     numbers: BTreeMap<ObjectPath, u32>,
-    /// For each group the name that carries the content.
     first: BTreeMap<u32, ObjectPath>,
-    /// The groups that the patch makes, by the file that the others are linked to.
     after: BTreeMap<ObjectPath, u32>,
-    /// The links that the patch makes, and the file that each is linked to.
     links: BTreeMap<ObjectPath, ObjectPath>,
 }
 
@@ -511,7 +473,7 @@ impl LinkGroups {
             };
             let changed: Vec<&&ObjectPath> =
                 names.iter().filter(|path| draft.changes.contains_key(**path)).collect();
-            // The content of a name that stays in its place is not saved.
+            // The content of a name that stays in place is not saved.
             let rank = |path: &&&&ObjectPath| (!is_made_anew(draft, path), is_link(path));
             let carrier = changed.iter().min_by_key(rank);
             if let Some(carrier) = carrier {
@@ -531,12 +493,10 @@ impl LinkGroups {
         groups
     }
 
-    /// The group of a path after the patch.
     fn number_after(&self, path: &ObjectPath) -> Option<u32> {
         self.after.get(self.links.get(path).unwrap_or(path)).copied()
     }
 
-    /// Writes down which names are one file, before and after.
     fn number_states(&self, record: &mut ObjectRecord, path: &ObjectPath, is_made_anew: bool) {
         if let Some(was) = &mut record.was {
             was.group = self.number(path);
@@ -550,28 +510,22 @@ impl LinkGroups {
         self.numbers.get(path).copied()
     }
 
-    /// The name that carries the content of a path, where that is another one.
     fn first_name(&self, path: &ObjectPath) -> Option<&ObjectPath> {
         self.first.get(&self.number(path)?).filter(|first| *first != path)
     }
 
-    /// Names of the groups that the patch does not touch.
     fn partners<'a>(&'a self, paths: &'a BTreeSet<ObjectPath>) -> impl Iterator<Item = &'a ObjectPath> {
         self.numbers.keys().filter(|path| !paths.contains(*path))
     }
 }
 
-// DOC The pkginfo that an undo archive keeps of before the patch.
-// DOC
-// DOC A backout computes the records of patches and restores none, and a pkginfo with a thousand patches has a line for each of
-// DOC them: an archive with all these lines costs more the later its patch came. So the lines of applied patches are left out but
-// DOC the first of several in a row, which says where they stand. For a pkginfo that was lost each line is with the undo data of
-// DOC exactly one patch: the next one that was applied.
+// A backout computes the records of patches and restores none. A pkginfo with a thousand patches has a line
+// for each of them, and an archive with all these lines would cost more the later its patch came. So only the
+// first of several consecutive lines of applied patches is kept, as the mark of their position. If a pkginfo
+// is lost, each line is in the undo data of exactly one patch: the next one that was applied.
 
-/// The name of the file.
 const PKGINFO: &[u8] = b"pkginfo";
 
-/// Leaves the lines of applied patches out of the pkginfo among the saved records, of which these are the parameters.
 pub(super) fn without_patch_info(
     mut records: BTreeMap<Vec<u8>, RecordFile>,
     old: &Params,
@@ -582,7 +536,6 @@ pub(super) fn without_patch_info(
     records
 }
 
-/// The parameters as they are saved; none where nothing is left out of them.
 fn saved_params(old: &Params) -> Option<Params> {
     let list = old.text("PATCHLIST");
     let listed: HashSet<&str> = list.split_whitespace().collect();
@@ -600,8 +553,8 @@ fn saved_params(old: &Params) -> Option<Params> {
     leaves_out.then_some(saved)
 }
 
-/// The lines of applied patches that no earlier undo data has: that of the last patch, and of those before it up to the last
-/// one with a manifest, which has all before itself. A classic archive has none, and tells of no other patch.
+/// Lines that no earlier undo data has, back to the last patch with a manifest. Classic archives have no
+/// manifest.
 fn patch_info(old: &Params, saves: &BTreeMap<String, Save>) -> BTreeMap<String, String> {
     let list = old.text("PATCHLIST");
     let mut found = BTreeMap::new();
@@ -616,35 +569,32 @@ fn patch_info(old: &Params, saves: &BTreeMap<String, Save>) -> BTreeMap<String, 
     found
 }
 
-// DOC The procedure scripts of a backout package: with them any pkgadd(1M) backs the patch out. Every archive holds them,
-// DOC so they say little of themselves; it is said here and in patchadm-undo(5).
-// DOC
-// DOC `checkinstall` refuses while a later revision is applied and writes the lists as they read without the patch. It
-// DOC runs as a user without privileges. Its argument is the response file: `OLDLIST` there, or else `PATCHLIST` of the
-// DOC environment, are the patches that are applied; `ACTIVE_PATCH` and `ACTIVE_OBSOLETES` come from the pkginfo of the
-// DOC package. What other patches require, and what obsoletes this one, is for the caller to decide. The response is
-// DOC added to only where the exit code is 0.
-// DOC
-// DOC `postinstall` deletes what the patch had added, and the undo data. It runs as root. The file `deletes` beside it has
-// DOC one path in a line, objects below a directory before it; relative paths are below `CLIENT_BASEDIR`, and blanks and
-// DOC control bytes stand as `\ooo`. What another package has as well stays, as removef(1M) decides, and so does a
-// DOC directory that is not empty.
-// DOC
-// DOC They run in any `sh` and any `awk` that has functions. The nawk of System V is the strictest: it stops at
-// DOC `key in array` while nothing has made an array of that name, so each gets an element first.
-// DOC
-// DOC A patch may add class action scripts: its `u.<class>` is the `i.<class>` of the backout package
-// DOC (Application Packaging Developer's Guide, "Patching Packages").
-// DOC
-// DOC Every other class with a saved file gets an `i.<class>` that copies: the script that the class has elsewhere may
-// DOC keep the file that is there (`preserve`) or run the saved one (`build`), and the object keeps its class. What a
-// DOC script reads has a blank between the two paths of a file, so files with a blank in their path are of class none there.
-// DOC
-// DOC This program restores from the manifest, and knows its own scripts by their digests: it needs none of them run. The
-// DOC class action scripts of the patch take back the files of their classes.
+// The procedure scripts of a backout package let any pkgadd(1M) back the patch out (patchadm-undo(5)).
+// `checkinstall` refuses while a later revision is applied, and writes the lists as they read without the
+// patch. It runs as a user without privileges. Its argument is the response file: `OLDLIST` there, or else
+// `PATCHLIST` of the environment, are the applied patches; `ACTIVE_PATCH` and `ACTIVE_OBSOLETES` come from
+// the pkginfo of the package. The caller checks requirements and obsoletions of other patches. The response
+// is added to only if the exit code is 0.
+//
+// `postinstall` deletes the objects that the patch had added, and the undo data. It runs as root. The file
+// `deletes` beside it has one path in a line, objects below a directory before it; relative paths are below
+// `CLIENT_BASEDIR`, and blanks and control bytes stand as `\ooo`. An object that another package owns as
+// well stays, as removef(1M) decides, and so does a directory that is not empty.
+//
+// The scripts run in any `sh` and any `awk` that has functions. The nawk of System V is the strictest: it
+// stops at `key in array` while no array of that name exists, so each gets an element first.
+//
+// A patch may add class action scripts: its `u.<class>` is the `i.<class>` of the backout package
+// (Application Packaging Developer's Guide, "Patching Packages"). Every other class with a saved file gets an
+// `i.<class>` that copies: the script that the class has elsewhere may keep the existing file (`preserve`) or
+// run the saved one (`build`), and the object keeps its class. The input of a script has a blank between the
+// two paths of a file, so files with a blank in their path are of class none there.
+//
+// This program restores from the manifest, and knows its own scripts by their digests: it needs none of them
+// run. The class action scripts of the patch take back the files of their classes.
 
-/// The scripts of the package that takes a patch back, by their names in `install`; `delivered` is `install` of the
-/// patch, `saved` has the classes of the saved files.
+/// Scripts by name in `install`. `delivered` is `install` of the patch, `saved` the classes of the saved
+/// files.
 fn taking_back(delivered: &BTreeMap<String, Vec<u8>>, saved: BTreeSet<&str>) -> BTreeMap<String, Vec<u8>> {
     let copying = copying_scripts(saved);
     let of_classes = delivered.iter().filter_map(|(name, text)| {
@@ -653,11 +603,10 @@ fn taking_back(delivered: &BTreeMap<String, Vec<u8>>, saved: BTreeSet<&str>) -> 
     });
     let own = [("checkinstall", UNDO_CHECKINSTALL), ("postinstall", UNDO_POSTINSTALL)];
     let own = own.map(|(name, text)| (name.to_owned(), text.into())).into_iter();
-    // of two with one name the last counts
+    // the last of two files with one name counts
     own.chain(copying).chain(of_classes).collect()
 }
 
-/// The scripts that copy the saved files of these classes; pkgadd(1M) itself installs those of class none.
 pub(super) fn copying_scripts(saved: BTreeSet<&str>) -> impl Iterator<Item = (String, Vec<u8>)> {
     let copied = saved.into_iter().filter(|class| *class != "none");
     copied.map(|class| (format!("i.{class}"), UNDO_CLASS.into()))

@@ -1,4 +1,4 @@
-//! The changes of objects: taken objects get the exact state that they have in the stage.
+//! The changes of objects and their lines: taken objects get the exact state that they have in the stage.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
@@ -16,7 +16,6 @@ use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::refusal::{BroughtReason, ObjectProblem, PromotionReason, Reason};
 use crate::plan::{Action, AttributeChange, Body, Member, NewObject, NewXattrs};
 
-/// Plans the objects of a promotion. `owner` names the package that each path is of.
 pub(super) fn plan_objects(
     draft: &mut PlanBuilder<'_>,
     input: &PromotionInput<'_>,
@@ -41,7 +40,6 @@ fn refuse(package: &PkgInst, path: &ObjectPath, problem: ObjectProblem) -> Reaso
     Reason::Object { package: package.clone(), path: path.to_string(), problem }
 }
 
-/// Returns the name that a taken path becomes another name of, if it becomes one.
 fn carrier<'i>(
     input: &'i PromotionInput<'_>,
     in_place: &BTreeSet<ObjectPath>,
@@ -77,7 +75,7 @@ fn place(
         }
         return Ok(());
     }
-    // What a device gives access to, its owner and mode cannot tell: it comes only where these do.
+    // Owner and mode do not tell which device a node is, so it comes only with the permission for them.
     let may_be_device = draft.inventory.privileged && input.options.owners && !taken.is_foreign;
     if matches!(from.kind, LiveKind::Device { .. }) && !may_be_device {
         return Err(ObjectProblem::NotPermitted("a device"));
@@ -99,7 +97,6 @@ fn place(
     Ok(())
 }
 
-/// Returns the body of an object of the stage; a file is read there, by its path.
 fn body(path: &ObjectPath, from: &Live) -> Result<Body, ObjectProblem> {
     Ok(match &from.kind {
         LiveKind::Regular { size, b3, cksum } => Body::Member(Member {
@@ -130,13 +127,10 @@ fn delete(draft: &mut PlanBuilder<'_>, package: &PkgInst, path: &ObjectPath) -> 
     Ok(())
 }
 
-// DOC The taken objects that stay in their place and only get other attributes.
-// DOC
-// DOC An object stays if its content is that of the stage already, if every attribute can be set on it, and if afterwards
-// DOC only those names share its file that do so in the stage. If names of one file part, the first of them becomes a
-// DOC separate file, until the rest fits.
+// An object stays if its content is that of the stage already, if every attribute can be set on it, and if
+// afterwards only those names share its file that do so in the stage. If the names of one file part, the
+// first of them becomes a separate file, until the rest fits.
 
-/// Returns the taken paths whose objects stay in their place.
 pub(super) fn in_place(input: &PromotionInput<'_>, draft: &PlanBuilder<'_>) -> BTreeSet<ObjectPath> {
     let stays = |(path, taken): &(&ObjectPath, &TakenObject<'_>)| {
         let Some(old) = draft.old(path) else { return false };
@@ -151,8 +145,7 @@ pub(super) fn in_place(input: &PromotionInput<'_>, draft: &PlanBuilder<'_>) -> B
     with_one_file_each(&paths, stage, live)
 }
 
-/// Takes names out that are one file in the stage and several on the live tree: the first stays, and the others become
-/// names of it.
+/// Of several live files that are one file in the stage, the first stays in place.
 fn with_one_file_each(
     in_place: &BTreeSet<ObjectPath>,
     stage: &NamesOfFiles,
@@ -165,7 +158,6 @@ fn with_one_file_each(
     in_place.iter().filter(is_of_first).cloned().collect()
 }
 
-/// Removes paths until no remaining file has, in the stage, a name outside the set.
 fn without_foreign_names(
     mut in_place: BTreeSet<ObjectPath>,
     taken: &BTreeMap<ObjectPath, TakenObject<'_>>,
@@ -192,32 +184,26 @@ fn without_foreign_names(
     }
 }
 
-/// Tells whether two objects have the same type and the same bytes, target or numbers.
 pub(super) fn has_same_content(old: &Live, new: &Live) -> bool {
     !StateDifferences::between(&RecordedState::of(old), &RecordedState::of(new)).is_of_content()
 }
 
-// DOC The attributes that a taken object gets: those of the stage, as far as they count on the root.
-
-/// The attributes of an object as it will be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct WantedState {
-    pub(super) mode: Mode,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) mtime: Timestamp,
-    /// The extended attributes that count; what does not count stays as it is.
-    pub(super) xattrs: Xattrs,
+struct WantedState {
+    mode: Mode,
+    uid: u32,
+    gid: u32,
+    mtime: Timestamp,
+    xattrs: Xattrs,
     compared: ComparedAttributes,
 }
 
 impl WantedState {
-    /// Works out what the object at a path gets of `from`, the stage's.
-    pub(super) fn of(draft: &PlanBuilder<'_>, path: &ObjectPath, from: &Live, owners: bool) -> Self {
+    fn of(draft: &PlanBuilder<'_>, path: &ObjectPath, from: &Live, owners: bool) -> Self {
         let compared = ComparedAttributes { owners: owners && draft.inventory.privileged };
         let old = draft.old(path);
         let (uid, gid) = if compared.owners { (from.uid, from.gid) } else { owner(draft, path) };
-        // The set-id bits of a directory are no reason for those of a program.
+        // The set-id bits of a directory do not justify those of a program.
         let alike = old.filter(|old| mem::discriminant(&old.kind) == mem::discriminant(&from.kind));
         let kept_bits = alike.map_or(0, |old| old.mode.bits() & !compared.mode(old.mode).bits());
         let mut xattrs = from.xattrs.clone();
@@ -232,8 +218,8 @@ impl WantedState {
         }
     }
 
-    /// Returns the extended attributes of a new object in the place of `old`. A label comes from what it replaces.
-    pub(super) fn new_xattrs(&self, from: &Live, old: Option<&Live>) -> NewXattrs {
+    /// Labels are inherited.
+    fn new_xattrs(&self, from: &Live, old: Option<&Live>) -> NewXattrs {
         let given = self.with_uncounted(old);
         if matches!(from.kind, LiveKind::Symlink(_)) {
             NewXattrs::Exact(given)
@@ -242,7 +228,6 @@ impl WantedState {
         }
     }
 
-    /// Returns the extended attributes that count, and those of `old` that do not; its labels are left out.
     fn with_uncounted(&self, old: Option<&Live>) -> Xattrs {
         let all = ComparedAttributes { owners: true };
         let old = old.into_iter().flat_map(|old| &old.xattrs);
@@ -251,9 +236,8 @@ impl WantedState {
         self.xattrs.clone().into_iter().chain(uncounted).collect()
     }
 
-    /// Returns the attributes that a remaining object gets; `None` if it has all of them. A time comes only with
-    /// `is_exact`, or if nothing else comes.
-    pub(super) fn change(&self, old: &Live) -> Option<AttributeChange> {
+    /// `None` if nothing changes.
+    fn change(&self, old: &Live) -> Option<AttributeChange> {
         let is_link = matches!(old.kind, LiveKind::Symlink(_));
         let mut xattrs = old.xattrs.clone();
         xattrs.retain(|name, _| !self.compared.has_xattr(name));
@@ -269,16 +253,14 @@ impl WantedState {
     }
 }
 
-/// Tells whether an object can get other attributes in its place: others than these go with a new object only.
-pub(super) fn is_settable_in_place(change: &AttributeChange, old: &Live) -> bool {
+fn is_settable_in_place(change: &AttributeChange, old: &Live) -> bool {
     let Some(xattrs) = &change.xattrs else { return true };
     let names = xattrs.keys().chain(old.xattrs.keys());
     let mut differing = names.filter(|name| xattrs.get(*name) != old.xattrs.get(*name));
     differing.all(|name| is_settable(name))
 }
 
-/// Returns the owners that an object keeps, or that a new one gets: those of its directory, and of a caller without
-/// privileges its own.
+/// Without privileges, the caller's own ids.
 fn owner(draft: &PlanBuilder<'_>, path: &ObjectPath) -> (u32, u32) {
     let directory = || path.parent().and_then(|above| draft.old(&above));
     match draft.old(path).or_else(|| if draft.inventory.privileged { directory() } else { None }) {
@@ -287,9 +269,6 @@ fn owner(draft: &PlanBuilder<'_>, path: &ObjectPath) -> (u32, u32) {
     }
 }
 
-// DOC The lines of `contents`: every changed path is recorded, for the packages that own it.
-
-/// Records the taken and the removed objects. `owner` names the package of each path.
 pub(super) fn record_lines(
     draft: &mut PlanBuilder<'_>,
     input: &PromotionInput<'_>,
@@ -311,7 +290,6 @@ pub(super) fn record_lines(
     }
 }
 
-/// Returns the entry of a taken object in its line. Its class stays, and so does its type if it is still right.
 fn object(
     draft: &PlanBuilder<'_>,
     input: &PromotionInput<'_>,
@@ -353,8 +331,7 @@ fn object(
     object
 }
 
-/// Returns the target of a hard link: the one that is recorded, where it still is a name of the file, else the first name
-/// that is recorded as the file itself.
+/// The recorded target if it is still a name of the file, else the first name recorded as the file itself.
 fn other_name(
     draft: &PlanBuilder<'_>,
     input: &PromotionInput<'_>,
@@ -380,10 +357,8 @@ fn other_name(
     names.iter().filter(|name| *name != path).find(is_file).map(|name| name.as_bytes().to_vec())
 }
 
-// DOC The lines of `contents` of packages that only the stage has. They come as the stage has them, and shared objects
-// DOC still belong to the other packages of the root, too.
+// The lines come as the stage has them, and shared objects keep their other owners on the root.
 
-/// Records what the new packages own. What is promoted already is recorded with their lines.
 pub(super) fn record_new_packages(
     draft: &mut PlanBuilder<'_>,
     input: &PromotionInput<'_>,

@@ -1,4 +1,5 @@
-//! The plan of a promotion, from decided paths to changes, lines and records.
+//! The planning of a promotion, from decided paths to changes, lines and records. A promotion that brings
+//! patches of its stage makes their changes first and all other differences after them, in one run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,8 +23,8 @@ use crate::plan::plan_builder::{NativeRule, PlanBuilder};
 use crate::plan::refusal::{Command, Reason, Refusal};
 use crate::plan::script_schedule::frame;
 
-/// Plans a promotion until a signal comes. `applied` are the patch records of the packages in `inventory`, which holds every path that is taken
-/// or goes, and the records of the packages that own one.
+/// Plans a promotion until a signal comes. `applied` are the patch records of the packages in `inventory`,
+/// which holds every path that is taken or deleted, and the records of the packages that own one.
 pub fn promote(
     input: &PromotionInput<'_>,
     inventory: &Inventory,
@@ -42,7 +43,6 @@ struct Planner<'a> {
     applied: &'a AppliedPatches,
     separator: &'a str,
     now: &'a Now,
-    /// Asks for a signal, between the passes.
     interrupt: Interrupt<'a>,
 }
 
@@ -56,14 +56,14 @@ impl Planner<'_> {
         must_be_as_adopted(&packages, self.inventory)?;
         let mut draft = PlanBuilder::new(self.inventory);
         draft.native_rule = NativeRule::Note;
-        self.go_on()?;
+        self.check_interrupt()?;
         plan_objects(&mut draft, self.input, &owner)?;
-        self.go_on()?;
+        self.check_interrupt()?;
         record_lines(&mut draft, self.input, &owner);
         record_new_packages(&mut draft, self.input)?;
         draft.relink()?;
         draft.finish()?;
-        self.go_on()?;
+        self.check_interrupt()?;
         let recorder = PackageRecorder {
             input: self.input,
             inventory: self.inventory,
@@ -77,25 +77,22 @@ impl Planner<'_> {
         let parts =
             FinishedParts { command: Command::Promote, patches, packages, records, undo, last: &last };
         let plan = finished(draft, parts, self.now)?;
-        self.go_on()?;
+        self.check_interrupt()?;
         let context = (self.separator, self.now, self.interrupt);
         must_have_way_back(&plan, &self.input.record.id, self.inventory, context)?;
         Ok(plan)
     }
 
-    /// Fails if a signal came.
-    fn go_on(&self) -> Result<(), Reason> {
+    fn check_interrupt(&self) -> Result<(), Reason> {
         Reason::unless_interrupted(self.interrupt)
     }
 
-    /// Returns the package that a path is recorded for: the first on its line.
     fn owner(&self, path: &ObjectPath) -> Option<PkgInst> {
         let new = || self.input.new_packages.values().find_map(|package| package.lines.get(path));
         let line = self.inventory.lines.get(path).or_else(new)?;
         line.owners.first().map(|owner| owner.package.clone())
     }
 
-    /// Returns the packages of the promotion: the local one, and those that own something that comes or goes.
     fn packages(&self, local: &PkgInst, owner: &dyn Fn(&ObjectPath) -> PkgInst) -> Vec<PkgInst> {
         let paths = self.input.taken.keys().chain(&self.input.deleted);
         let owners = paths.map(owner).chain(self.input.new_packages.keys().cloned());
@@ -104,18 +101,17 @@ impl Planner<'_> {
     }
 }
 
-// DOC A promotion that brings patches of its stage: first their changes, then all other differences. Both are one run.
-
 /// A promotion with the patches that it brings.
 #[derive(Debug)]
 pub struct PlannedPromotion {
     /// The plan of the run.
     pub plan: Plan,
-    /// The plan of each patch of the run, the promotion last, if patches are brought; else empty.
+    /// The plan of each patch of the run, the promotion last, if patches are brought; otherwise empty.
     pub portions: Vec<Plan>,
 }
 
-/// Plans a promotion until a signal comes. `inventory` and `applied` are as for [`promote`]; it holds what the brought patches changed as well.
+/// Plans a promotion until a signal comes. `inventory` and `applied` are as for [`promote`]; it also holds
+/// the objects that the brought patches changed.
 pub fn promote_bringing(
     input: &PromotionInput<'_>,
     brought: &BroughtPatches,
@@ -149,7 +145,6 @@ pub fn promote_bringing(
     Ok(PlannedPromotion { plan, portions })
 }
 
-/// Returns the objects of brought patches, and the others.
 fn divided<'a>(
     input: &PromotionInput<'a>,
     brought: &BroughtPatches,
@@ -163,7 +158,7 @@ fn divided<'a>(
     (theirs, own)
 }
 
-/// Returns the objects that come, each as a file of its own that no other path has.
+/// Gives every object an inode of its own.
 fn made(theirs: &PromotionInput<'_>) -> BTreeMap<ObjectPath, Live> {
     let numbered = theirs.taken.iter().zip(1..);
     let object = |((path, taken), number): ((&ObjectPath, &super::input::TakenObject<'_>), u64)| {
@@ -173,7 +168,6 @@ fn made(theirs: &PromotionInput<'_>) -> BTreeMap<ObjectPath, Live> {
     numbered.map(object).collect()
 }
 
-/// Returns the root after the brought patches, as the rest of the promotion finds it.
 fn projected(
     inventory: &Inventory,
     brought: &BroughtPatches,
@@ -205,7 +199,6 @@ fn projected(
     after
 }
 
-/// Returns the plan of each brought patch, followed by the additional changes of `own`, the last of the plans.
 fn portions(
     plans: &[&Plan],
     own: &Plan,

@@ -1,5 +1,5 @@
-//! The records of a promotion: its packages with their patch records, the local package, undo archives, and the record
-//! of the promotion itself.
+//! The records of a promotion: its packages with their patch records, the local package, undo archives, and
+//! the record of the promotion itself.
 
 use std::collections::BTreeMap;
 
@@ -17,22 +17,19 @@ use super::input::{FoundByPatch, NewPackage, NewPatches, PromotionInput};
 use super::local_package;
 use super::stage_patches::patch_directories;
 use crate::plan::clock::Now;
-use crate::plan::ledger::{LedgerChange, LedgerPatch};
 use crate::plan::patch::undo::{DeliveredPaths, Undoing, tree_file};
 use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::records::{NewRecord, RecordChanges, package_path, patch_path};
 use crate::plan::refusal::Reason;
 use crate::plan::target::PackageTarget;
-use crate::plan::{RecordChange, TreeContent, UndoArchive, records};
+use crate::plan::{LedgerChange, LedgerPatch, RecordChange, TreeContent, UndoArchive, records};
 
-/// The records of a promotion.
 #[derive(Debug, Default)]
 pub(super) struct PromotionRecords {
     pub(super) changes: Vec<RecordChange>,
     pub(super) undo: Vec<UndoArchive>,
 }
 
-/// The common inputs for recording every package of a promotion.
 pub(super) struct PackageRecorder<'a> {
     pub(super) input: &'a PromotionInput<'a>,
     pub(super) inventory: &'a Inventory,
@@ -42,7 +39,6 @@ pub(super) struct PackageRecorder<'a> {
 }
 
 impl PackageRecorder<'_> {
-    /// Records the promotion for its packages, the local one first.
     pub(super) fn record(
         &self,
         draft: &PlanBuilder<'_>,
@@ -114,7 +110,6 @@ impl PackageRecorder<'_> {
         Ok(())
     }
 
-    /// PATCHLIST and the `PATCH_INFO` line.
     fn record_patch(&self, package: &PkgInst, new: &mut Params) {
         let info = InstalledInfo {
             date: self.now.patch_date(),
@@ -130,7 +125,6 @@ impl PackageRecorder<'_> {
         };
     }
 
-    /// The save directory of a package, with the undo archive.
     fn save(
         &self,
         draft: &PlanBuilder<'_>,
@@ -169,7 +163,6 @@ impl PackageRecorder<'_> {
         Ok(())
     }
 
-    /// Returns the taken paths that are recorded for a package.
     fn delivered(
         &self,
         draft: &PlanBuilder<'_>,
@@ -183,7 +176,6 @@ impl PackageRecorder<'_> {
     }
 }
 
-/// Returns a package as a patch of it would deliver it: with the name and the classes that it has.
 fn delivered_package(package: &PkgInst, installed: &Params) -> PackageImage {
     let mut params = Params::new();
     params.set("PKG", package.abbreviation());
@@ -196,20 +188,17 @@ fn delivered_package(package: &PkgInst, installed: &Params) -> PackageImage {
     )
 }
 
-// DOC The patches of packages that only the stage has. They follow the promotion, which installs the package as the first
-// DOC of them found it. Its undo archive records that state, and takes back nothing of what they did: they come off before
-// DOC it.
+// These patches follow the promotion, which installs the package as the first of them found it. Its undo
+// archive records that state and nothing of theirs: they are backed out before it.
 
 impl NewPatches {
-    /// Lists them in the parameters of their package, after the promotion.
-    pub(super) fn list_behind(&self, promotion: &PatchId, params: &mut Params) {
+    fn list_behind(&self, promotion: &PatchId, params: &mut Params) {
         let ids = std::iter::once(promotion).chain(&self.ids);
         let list: Vec<&str> = ids.map(PatchId::as_str).collect();
         params.set("PATCHLIST", list.join(" "));
     }
 
-    /// Their save directories, as the stage has them.
-    pub(super) fn save_directories(&self, package: &PkgInst) -> Result<Vec<RecordChange>, Reason> {
+    fn save_directories(&self, package: &PkgInst) -> Result<Vec<RecordChange>, Reason> {
         let directory = |(name, files): (&String, &Vec<_>)| {
             let path = package_path(package, format!("save/{name}").as_bytes())?;
             Ok(RecordChange::AddTree { path, files: files.clone() })
@@ -217,8 +206,8 @@ impl NewPatches {
         self.saves.iter().map(directory).collect()
     }
 
-    /// Lets the undo manifest of the promotion say of every path what was there before the first of them.
-    pub(super) fn take_out_of(&self, objects: &mut Vec<ObjectRecord>) {
+    /// Records, for every path, the state before the first of these patches.
+    fn take_out_of(&self, objects: &mut Vec<ObjectRecord>) {
         let mut found: BTreeMap<String, &FoundByPatch> =
             self.found.iter().map(|(path, found)| (encode(path.as_bytes()), found)).collect();
         for record in objects.iter_mut() {
@@ -238,7 +227,6 @@ impl NewPatches {
     }
 }
 
-/// Returns the record of an object that the promotion put at an empty path and that the patches then removed.
 fn added(path: String, found: &FoundByPatch) -> ObjectRecord {
     ObjectRecord {
         path,

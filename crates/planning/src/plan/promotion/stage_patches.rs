@@ -1,5 +1,5 @@
-//! The part of a promotion that its stage's patches did: their objects, lines and records, with their undo data. None
-//! of it is in the undo archive of the promotion.
+//! The part of a promotion that the patches of its stage made: objects, lines and records, with the undo data
+//! of these patches. The undo archive of the promotion has none of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,17 +14,14 @@ use patchadm_svr4::patch::PatchId;
 use super::input::{BroughtPackage, BroughtPatches, PatchDirectory, PromotionInput};
 use super::objects::plan_objects;
 use crate::plan::clock::Now;
-use crate::plan::ledger::LedgerChange;
 use crate::plan::package::package_records::in_place;
 use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::records::{NewRecord, RecordChanges, package_path, patch_path, save_path};
 use crate::plan::refusal::{Command, Reason};
-use crate::plan::{Direction, Plan, RecordChange, TreeContent, UndoArchive, space};
+use crate::plan::{Direction, LedgerChange, Plan, RecordChange, TreeContent, UndoArchive, space};
 
-/// The mode of what stands beside an undo archive.
 const BESIDE_ARCHIVE: u32 = 0o644;
 
-/// Plans the changes of a stage's patches; `None` if none of them comes. `input` has only their objects.
 pub(super) fn bring(
     brought: &BroughtPatches,
     input: &PromotionInput<'_>,
@@ -40,7 +37,7 @@ pub(super) fn bring(
     planned(draft, brought, (Command::Promote, last), now).map(Some)
 }
 
-/// Plans the records of patches alone, whose objects are there; `None` if none comes.
+/// Plans only the records of patches, whose objects exist already; `None` if there are none.
 pub fn bring_records(
     brought: &BroughtPatches,
     inventory: &Inventory,
@@ -52,7 +49,6 @@ pub fn bring_records(
     planned(PlanBuilder::new(inventory), brought, (command, last), now).map(Some)
 }
 
-/// Returns the plan of what is drafted, with lines and records.
 fn planned(
     mut draft: PlanBuilder<'_>,
     brought: &BroughtPatches,
@@ -75,8 +71,8 @@ fn planned(
 }
 
 impl BroughtPackage {
-    /// Returns the parameters of the package with the patches that come: those of where it comes from, with what only the
-    /// other tree, where it is `there`, records, and without patches that stay there.
+    /// Returns the parameters of the package with the patches that come: those of its source, with the
+    /// records that only the other tree, where it is `there`, has, and without patches that stay there.
     pub fn parameters(&self, there: &Installed) -> Params {
         let mut new = self.staged.params.clone();
         let has_info = |id: &&PatchId| new.get(&info_name(id)).is_some();
@@ -106,7 +102,6 @@ fn info_name(id: &PatchId) -> String {
     format!("PATCH_INFO_{id}")
 }
 
-/// Returns the records of packages, of undo data and of patches that come.
 fn records(brought: &BroughtPatches, inventory: &Inventory) -> Result<Vec<RecordChange>, Reason> {
     let nothing = Installed::default();
     let mut changes = Vec::new();
@@ -138,7 +133,6 @@ fn records(brought: &BroughtPatches, inventory: &Inventory) -> Result<Vec<Record
     Ok(changes)
 }
 
-/// Returns the removal of the directories of patches that went with their packages, and that no other package has.
 fn left_patches(brought: &BroughtPatches, inventory: &Inventory) -> Result<Vec<RecordChange>, Reason> {
     let ids = |params: &Params| -> Vec<String> {
         params.text("PATCHLIST").split_whitespace().map(str::to_owned).collect()
@@ -153,7 +147,6 @@ fn left_patches(brought: &BroughtPatches, inventory: &Inventory) -> Result<Vec<R
     Ok(there.map(RecordChange::RemoveTree).collect())
 }
 
-/// Returns the directories of patches, or only those of their files that the root lacks.
 pub(super) fn patch_directories(
     directories: &BTreeMap<PatchId, PatchDirectory>,
 ) -> Result<Vec<RecordChange>, Reason> {
@@ -183,8 +176,6 @@ fn new_records(package: &BroughtPackage, live: &Installed) -> Vec<NewRecord> {
     files.into_iter().filter_map(record).collect()
 }
 
-/// Returns the parameters and record files of a package as they will be: those of where it comes from, but for a pkginfo
-/// whose parameters are others.
 pub(super) fn record_files<'p>(
     package: &'p BroughtPackage,
     there: &Installed,
@@ -200,7 +191,7 @@ pub(super) fn record_files<'p>(
     (new, files)
 }
 
-/// Gives the undo data of a patch that both have the state that it has in the stage: in force, or obsolete.
+/// Transfers the state (in force or obsolete) of undo data that both trees have.
 fn save_state(
     (package, id): (&PkgInst, &str),
     live: &Save,
@@ -236,22 +227,15 @@ fn beside(path: ObjectPath, bytes: Vec<u8>) -> RecordChange {
     RecordChange::Write { path, bytes, mode: Mode::of(BESIDE_ARCHIVE), mtime: None }
 }
 
-// DOC The common end of both ways to plan a promotion: a draft, its records and its undo data become a plan.
-
-/// The parts of a plan apart from the objects and lines of its draft.
 pub(super) struct FinishedParts<'a> {
     pub(super) command: Command,
-    /// The ids of the patches.
     pub(super) patches: Vec<String>,
-    /// The packages that are changed.
     pub(super) packages: Vec<PkgInst>,
     pub(super) records: Vec<RecordChange>,
     pub(super) undo: Vec<UndoArchive>,
-    /// The package that the trailer of `contents` names.
     pub(super) last: &'a PkgInst,
 }
 
-/// Makes the plan; refused where the disk has no room for it.
 pub(super) fn finished(draft: PlanBuilder<'_>, parts: FinishedParts<'_>, now: &Now) -> Result<Plan, Reason> {
     let FinishedParts { command, patches, packages, records, undo, last } = parts;
     let inventory = draft.inventory;

@@ -7,13 +7,13 @@ use patchadm_svr4::patch::PatchId;
 
 use super::Wording;
 
-/// A reason that lies in the stage, or in what was done to the live tree since.
+/// A reason in the stage, or in later changes to the live tree.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PromotionReason {
     /// Both trees changed these paths, differently.
     #[error("changed in the stage and on the live tree: {}", list(.0))]
     Conflicts(Vec<ObjectPath>),
-    /// The same, where it is the stage that would change.
+    /// The same, for a refresh of the stage.
     #[error("changed in the stage and on the live tree: {}", list(.0))]
     RefreshConflicts(Vec<ObjectPath>),
     /// Too many objects of a path would be deleted.
@@ -21,9 +21,9 @@ pub enum PromotionReason {
     TooManyDeleted {
         /// The promoted path.
         path: ObjectPath,
-        /// How many go.
+        /// The number of objects to be deleted.
         deleted: usize,
-        /// How many there are.
+        /// The number of existing objects.
         live: usize,
         /// The limit, as it was written.
         limit: String,
@@ -36,7 +36,7 @@ pub enum PromotionReason {
     MissingPath {
         /// The path.
         path: ObjectPath,
-        /// Whether it is missing in the stage.
+        /// True if it is missing in the stage.
         in_stage: bool,
     },
     /// A path is a mount point now and was none when the stage was made, or the reverse.
@@ -44,7 +44,7 @@ pub enum PromotionReason {
     MountChanged {
         /// The path.
         path: ObjectPath,
-        /// Whether it is one now.
+        /// True if it is one now.
         is_mount: bool,
     },
     /// The stage belongs to another root.
@@ -74,8 +74,8 @@ pub enum PromotionReason {
         /// The reasons: at least one.
         reasons: Vec<BroughtReason>,
     },
-    /// Files with set-id bits or capabilities would come or get other bytes, objects of the root would get another owner, or
-    /// links of another user would lead out of the promoted paths, and that is not allowed.
+    /// Files with set-id bits or capabilities would come or get other bytes, objects of the root would get
+    /// another owner, or links of another user would lead out of the promoted paths, and that is not allowed.
     #[error("{}: {}", privileges(.0), first_ones(.0, ", "))]
     SetId(Vec<SetIdFile>),
     /// The id is recorded already.
@@ -86,15 +86,16 @@ pub enum PromotionReason {
     EarlierId(PatchId),
 }
 
-/// A file that a promotion leaves with set-id bits or capabilities and other bytes, or whose bytes it replaces; an object of the
-/// root that it gives to another owner; or a link of another user that leads out of the promoted paths.
+/// A file that a promotion leaves with set-id bits or capabilities and other bytes, or whose bytes it
+/// replaces; an object of the root that it gives to another owner; or a link of another user that leads out
+/// of the promoted paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetIdFile {
     /// Its path.
     pub path: ObjectPath,
-    /// Its permission bits: those of the live file, or of a new one as it comes.
+    /// Its permission bits: those of the live file, or those that a new one gets.
     pub mode: Mode,
-    /// Whether it has capabilities.
+    /// True if it has capabilities.
     pub has_capabilities: bool,
     /// The change.
     pub change: SetIdChange,
@@ -109,7 +110,7 @@ pub enum SetIdChange {
     Rights,
     /// It is new.
     New,
-    /// It was there, and gets another owner.
+    /// It exists, and gets another owner.
     Owner {
         /// User and group before.
         from: (u32, u32),
@@ -156,7 +157,6 @@ impl std::fmt::Display for SetIdFile {
 }
 
 impl PromotionReason {
-    /// Returns the exit code.
     pub(super) fn code(&self) -> u8 {
         match self {
             Self::MissingPath { .. } => 27,
@@ -167,7 +167,6 @@ impl PromotionReason {
         }
     }
 
-    /// Returns the next command to type.
     pub(super) fn hint(&self, wording: &Wording) -> String {
         match self {
             Self::Conflicts(_) => {
@@ -204,7 +203,6 @@ impl PromotionReason {
         }
     }
 
-    /// Returns the same with every path as the host sees it.
     pub(super) fn shown(self, show: impl Fn(ObjectPath) -> ObjectPath) -> Self {
         match self {
             Self::Conflicts(paths) => Self::Conflicts(paths.into_iter().map(show).collect()),
@@ -225,7 +223,6 @@ impl PromotionReason {
     }
 }
 
-/// What is not allowed about some objects.
 fn privileges(files: &[SetIdFile]) -> String {
     let has = |is_meant: fn(&SetIdChange) -> bool| files.iter().any(|file| is_meant(&file.change));
     let owners = has(|change| matches!(change, SetIdChange::Owner { .. }));
@@ -243,12 +240,10 @@ fn privileges(files: &[SetIdFile]) -> String {
     if words.is_empty() { last.to_owned() } else { format!("{} or {last}", words.join(", ")) }
 }
 
-/// At most ten paths in words.
 fn list(paths: &[ObjectPath]) -> String {
     first_ones(paths, ", ")
 }
 
-/// At most ten reasons in words.
 fn sentences(reasons: &[BroughtReason]) -> String {
     first_ones(reasons, "; ")
 }
@@ -260,9 +255,8 @@ fn first_ones(all: &[impl ToString], between: &str) -> String {
     if more == 0 { shown.join(between) } else { format!("{} and {more} more", shown.join(between)) }
 }
 
-// DOC The reasons the patches and packages of a stage do not go live.
-
-/// A reason that lies in the package databases of a stage and its root, or in an object that a patch of the stage changed.
+/// A reason that lies in the package databases of a stage and its root, or in an object that a patch of the
+/// stage changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BroughtReason {
     /// The root's list of the package's patches is not the beginning of the stage's list.
@@ -295,7 +289,7 @@ pub enum BroughtReason {
         package: PkgInst,
         /// The version in the stage.
         stage: String,
-        /// That of the root.
+        /// The version on the root.
         live: String,
     },
     /// A package was installed on both sides, in other versions.
@@ -307,7 +301,7 @@ pub enum BroughtReason {
         package: PkgInst,
         /// The version in the stage.
         stage: String,
-        /// That of the root.
+        /// The version on the root.
         live: String,
     },
     /// A package was removed on the root, and replaced in the stage.
@@ -340,7 +334,7 @@ pub enum BroughtReason {
         path: ObjectPath,
         /// The package of the stage.
         stage: PkgInst,
-        /// That of the root.
+        /// The package of the root.
         live: PkgInst,
     },
     /// A package that only the stage has owns something that is not promoted.
@@ -375,7 +369,7 @@ pub enum BroughtReason {
         /// The path.
         path: ObjectPath,
     },
-    /// Nothing tells what a patch changed.
+    /// The changes of a patch are not recorded.
     #[error(
         "what patch {patch} of package {package} changed is not known: its undo data was made by another tool"
     )]
@@ -431,7 +425,6 @@ pub enum LineFault {
 }
 
 impl BroughtReason {
-    /// Returns the next command to type; `stage` is the directory of the stage.
     pub(super) fn hint(&self, wording: &Wording, stage: &str) -> String {
         let there = Wording::of_verbs(Path::new(stage));
         let without = |patches: &[PatchId]| {
@@ -486,7 +479,6 @@ impl BroughtReason {
         }
     }
 
-    /// Returns the same with every path of the root as the host sees it.
     pub(super) fn shown(self, show: impl Fn(ObjectPath) -> ObjectPath) -> Self {
         match self {
             Self::NotAsFound { patch, path } => Self::NotAsFound { patch, path: show(path) },
@@ -504,7 +496,6 @@ fn ids(patches: &[PatchId]) -> String {
     ids.join(" ")
 }
 
-/// Returns which side has patches that the other lacks.
 fn stand(stage: &[PatchId], live: &[PatchId]) -> String {
     match (stage.is_empty(), live.is_empty()) {
         (false, false) => format!("only the stage has {}, only the root {}", ids(stage), ids(live)),

@@ -1,4 +1,5 @@
-//! The refusals about single objects: the obstacles to a change, and the reasons an object cannot be handed on.
+//! The reasons for refusing a change that belong to one subject: objects, sets of patches, libraries, hooks,
+//! and runs to be undone.
 
 use std::fmt;
 
@@ -12,13 +13,13 @@ use super::{Command, Wording};
 pub struct ObjectInUse {
     /// Its path.
     pub path: ObjectPath,
-    /// Whether mode, owner and group alone would become different.
+    /// True if only mode, owner and group would change.
     pub attributes_only: bool,
-    /// Whether no package owns it.
+    /// True if no package owns it.
     pub is_unowned: bool,
 }
 
-/// Why what a patch saved of a path cannot be handed on to the later patch that has the path.
+/// The reason that the saved state of a path cannot be handed on to a later patch with the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HandOnProblem {
     /// The later patch has undo data without a manifest.
@@ -27,7 +28,7 @@ pub enum HandOnProblem {
     /// The later patch has undo data of an earlier form.
     #[error("its undo data was made by an earlier form of this program")]
     Earlier,
-    /// The type or the class of the path says that what came depends on what was there.
+    /// The type or the class of the path makes the result depend on the earlier state.
     #[error(
         "what it put there depends on what it found: the type of the path is e or v, or its class has a script"
     )]
@@ -52,7 +53,7 @@ pub enum HandOnProblem {
 /// The obstacle to a change of an object.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ObjectProblem {
-    /// Its path is none, or uses a variable without value.
+    /// Its path is invalid, or uses a variable without value.
     #[error("{0}")]
     BadPath(String),
     /// The owner is not known in the root.
@@ -93,7 +94,8 @@ pub enum ObjectProblem {
     Obstacle {
         /// The object.
         at: ObjectPath,
-        /// The obstacle: `is immutable`, `is append-only`, `is a mount point`, `may not be written to by its owner`.
+        /// The obstacle: `is immutable`, `is append-only`, `is a mount point`, `may not be written to by its
+        /// owner`.
         obstacle: &'static str,
     },
     /// A directory would become something else while it holds this.
@@ -113,7 +115,7 @@ pub enum ObjectProblem {
         /// Its package manager.
         manager: &'static str,
     },
-    /// The records of dpkg or rpm do not say who owns it now, for this reason.
+    /// The present owner cannot be read from the records of dpkg or rpm, for this reason.
     #[error("nobody knows who owns it now: {0}")]
     OwnerUnknown(String),
     /// It has another name, which a package of dpkg or rpm owns.
@@ -129,7 +131,7 @@ pub enum ObjectProblem {
     /// Somebody has diverted it (dpkg-divert(1)): the file of the package is elsewhere.
     #[error("it is diverted to {to} by {by}, and nothing is there")]
     Diverted {
-        /// Where the file of the package is, or would be.
+        /// The place of the file of the package.
         to: ObjectPath,
         /// The package that diverts it, or the administrator.
         by: String,
@@ -145,7 +147,7 @@ pub enum ObjectProblem {
         /// The attribute.
         name: String,
     },
-    /// An attribute is `?` where nothing is there to take it from.
+    /// An attribute is `?`, and there is no object to take it from.
     #[error("its {0} is not known")]
     Unknown(&'static str),
     /// The object that a hard link names is neither present nor delivered, or is a directory.
@@ -174,8 +176,6 @@ impl fmt::Display for EditedAttribute {
     }
 }
 
-// DOC The reasons a patch of a set does not go in, if they lie in the set or in the depot.
-
 /// A reason that only several patches, or a depot, can give.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SetReason {
@@ -198,10 +198,10 @@ pub enum SetReason {
     RequiredRefused {
         /// The requirement.
         requirement: Requirement,
-        /// Why that does not go in, in words.
+        /// The reason that the required patch does not go in, in words.
         reason: String,
     },
-    /// It and a patch that was taken before cannot be together.
+    /// It conflicts with a patch that was taken before.
     #[error("it and {other} exclude each other ({says} says so); {other} was taken first")]
     ExcludeEachOther {
         /// The patch that was taken before.
@@ -230,8 +230,8 @@ pub enum SetReason {
     /// It depends on what the patches before it leave, so that it cannot be one transaction with them.
     #[error("it can be planned only when the patches before it are applied")]
     PlannedAfterwards,
-    /// It cannot be backed out in one run with others: its undo data is that of another tool, or others have its paths in
-    /// other packages.
+    /// It cannot be backed out in one run with others: its undo data is that of another tool, or others have
+    /// its paths in other packages.
     #[error("it cannot be backed out in one run with the others")]
     NotTogether,
     /// An option of the command leaves it out.
@@ -243,7 +243,6 @@ pub enum SetReason {
 }
 
 impl SetReason {
-    /// Returns the exit code of patchadd(1M) for it.
     pub(super) fn patchadd_code(&self) -> u8 {
         match self {
             Self::ContainedInSet(_) => 6,
@@ -263,7 +262,6 @@ impl SetReason {
         }
     }
 
-    /// Returns the next step; empty if no command helps.
     pub(super) fn hint(&self) -> &'static str {
         match self {
             Self::OwnRun | Self::PlannedAfterwards | Self::NotTogether => "leave out --all-or-nothing",
@@ -280,9 +278,6 @@ fn arrows(ids: &[PatchId]) -> String {
     ids.iter().map(PatchId::as_str).collect::<Vec<_>>().join(" → ")
 }
 
-// DOC The loss of a library to a consumer, as a refusal reports it.
-
-/// The most consumers that are named.
 const MOST_NAMED: usize = 3;
 
 /// A library that a consumer loses.
@@ -292,7 +287,7 @@ pub struct LibraryLoss {
     pub library: String,
     /// The missing versions and symbols, if another library has the name.
     pub missing: Vec<String>,
-    /// Why it does not stay, in words.
+    /// The reason that it does not stay, in words.
     pub why: &'static str,
     /// Its consumers.
     pub consumers: Vec<ObjectPath>,
@@ -313,9 +308,7 @@ impl fmt::Display for LibraryLoss {
     }
 }
 
-// DOC The reasons a hook of the policy prevents a promotion, or its backout.
-
-/// A reason that lies in a hook.
+/// A reason in a hook.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HookReason {
     /// The policy lets no scripts of the root run.
@@ -327,7 +320,7 @@ pub enum HookReason {
         path: String,
         /// The policy's setting for scripts.
         scripts: &'static str,
-        /// Whether a backout is refused.
+        /// True if a backout is refused.
         is_backout: bool,
     },
     /// The hook cannot be run, or not safely.
@@ -340,7 +333,7 @@ pub enum HookReason {
         /// The remedy.
         remedy: String,
     },
-    /// Whether the patch is a promotion cannot be told.
+    /// True if the patch is a promotion cannot be told.
     #[error("{path}: {why}")]
     Record {
         /// The record.
@@ -351,7 +344,6 @@ pub enum HookReason {
 }
 
 impl HookReason {
-    /// Returns the next command to type.
     pub(super) fn hint(&self) -> String {
         match self {
             Self::Forbidden { is_backout: true, .. } => {
@@ -364,9 +356,7 @@ impl HookReason {
     }
 }
 
-// DOC The reasons a run is not undone.
-
-/// A reason that lies in the run, or in what was done since.
+/// A reason in the run, or in later changes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UndoReason {
     /// The history of the root has no run that changed something.
@@ -375,7 +365,7 @@ pub enum UndoReason {
     /// The history of the root does not have it.
     #[error("the history of the root does not have this run")]
     UnknownRun,
-    /// It did something else than to apply patches or to back them out.
+    /// It did something else than apply patches or back them out.
     #[error("it is a run of {0}, and only those of patchadd, patchrm and promote can be undone")]
     OtherCommand(String),
     /// It changed nothing.
@@ -403,7 +393,6 @@ pub enum UndoReason {
 }
 
 impl UndoReason {
-    /// Returns the alternative; empty if nothing can be typed.
     pub(super) fn hint(&self, wording: &Wording) -> String {
         match self {
             Self::OtherCommand(command) if command == Command::Pkgadd.name() => format!(
@@ -414,7 +403,6 @@ impl UndoReason {
         }
     }
 
-    /// Returns the exit code.
     pub(super) fn code(&self) -> u8 {
         if *self == Self::UnknownRun { 2 } else { 10 }
     }
