@@ -12,7 +12,7 @@ use patchadm_inputs::database::survey::{SurveySettings, survey};
 use patchadm_inputs::database::undo_data::OutsideAccess;
 use patchadm_inputs::database::{RecordView, open_run};
 use patchadm_inputs::inventory::Touched;
-use patchadm_planning::plan::registration::installf_queue::merged;
+use patchadm_planning::plan::registration::merged;
 use patchadm_rootfs::{Lock, Root};
 use patchadm_svr4::package::ObjectPath;
 

@@ -83,6 +83,9 @@ pub struct ReplacedVersion {
     pub member: Member,
 }
 
+/// The bytes that a run reserves on each file system for a rollback on a full disk.
+pub const BALLAST: u64 = 1 << 20;
+
 /// The space that a plan needs on one file system, and the free space there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpaceNeed {

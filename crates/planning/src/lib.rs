@@ -1,4 +1,5 @@
-//! Pure decisions: every function takes values and returns a decision with its reason, and nothing is opened or changed.
+//! Pure decisions: every function takes values and returns a decision with its reason, and nothing is opened
+//! or changed.
 //!
 //! ```text
 //!   Image, Inventory, Policy ──► plan ──► Plan, or a Refusal
@@ -24,10 +25,10 @@ pub mod order;
 pub mod plan;
 pub mod resolve;
 
-/// Reports which test is skipped and why, past the capture of test output.
+/// Reports a skipped test past the output capture.
 #[cfg(test)]
 pub(crate) fn skipped(what: &str) {
     use std::io::Write as _;
-    // Nothing depends on it.
+    // Nothing depends on this message.
     let _ = writeln!(std::io::stderr(), "skipped: {what}");
 }

@@ -8,7 +8,7 @@ use patchadm_changeset::format::manifest::{Manifest, ObjectRecord};
 use patchadm_inputs::database::undo_data::{ArchiveError, UndoReader};
 use patchadm_inputs::database::{installed, ledger, marker};
 use patchadm_inputs::inventory::Installed;
-use patchadm_planning::plan::patch::overtaken::standing::{is_as_left, is_undone_in_place};
+use patchadm_planning::plan::patch::overtaken::{is_as_left, is_undone_in_place};
 use patchadm_rootfs::{Live, never};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;

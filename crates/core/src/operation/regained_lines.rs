@@ -10,7 +10,7 @@ use patchadm_changeset::format::manifest::{Manifest, decode};
 use patchadm_changeset::format::run::Run;
 use patchadm_inputs::database::{RecordView, installed};
 use patchadm_inputs::format::ledger::Ledger;
-use patchadm_planning::plan::package::regain::is_of_patch;
+use patchadm_planning::plan::package::package_records::is_of_patch;
 use patchadm_rootfs::Interrupt;
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, OwningPackage, Params, PkgInst, variables};

@@ -1,19 +1,102 @@
-//! The analysis: the listed patches and their order.
+//! An analysis: the standing of each listed patch on a machine, with each patch directly after its
+//! requirements.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::cross_reference::CrossReference;
-use super::machine::MachineFacts;
-use super::order::RequirementOrder;
-use super::reference::ReferencePatch;
-use super::request::AnalysisRequest;
-use super::row::Analysis;
-use super::standing::{Candidate, Question, is_lacking};
+use chrono::NaiveDate;
 use patchadm_svr4::patch::PatchId;
+
+use super::machine::MachineFacts;
+use super::reference::{CrossReference, KnownBase, ReferencePatch};
+use super::request::{AnalysisRequest, Group, GroupKind, Narrowing};
+
+/// The answer of an analysis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Analysis {
+    /// The patches, in the order in which they would be applied.
+    pub patches: Vec<AnalysedPatch>,
+    /// The patches that were named, and are neither in the cross-reference nor applied.
+    pub unknown: Vec<String>,
+}
+
+/// A patch and how the machine stands to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnalysedPatch {
+    /// The base of its id.
+    pub base: String,
+    /// The highest revision that is applied.
+    pub installed: Option<String>,
+    /// The current revision, or the one that was named; none if the cross-reference does not have the patch.
+    pub current: Option<String>,
+    /// The relation of the two.
+    pub relation: RevisionRelation,
+    /// True if it is recommended.
+    pub recommended: FlagOrigin,
+    /// True if it is about security.
+    pub security: FlagOrigin,
+    /// True if the applied revision was withdrawn, or the current one if none is applied.
+    pub is_bad: bool,
+    /// True if the machine lacks it.
+    pub is_missing: bool,
+    /// The day of the current revision.
+    pub date: Option<NaiveDate>,
+    /// The days since then.
+    pub age_days: Option<u32>,
+    /// One line about it.
+    pub synopsis: String,
+    /// The packages that it is for, each once.
+    pub packages: Vec<String>,
+    /// Its requirements: ids, or alternatives (`1-01 | 2-01`).
+    pub requires: Vec<String>,
+    /// Its size in bytes, if known.
+    pub size: Option<u64>,
+    /// The word for the reboot that it asks for, if known.
+    pub reboot: Option<String>,
+}
+
+/// The relation of the applied revision to the current one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RevisionRelation {
+    /// None or a lower one is applied.
+    Lower,
+    /// The current one is applied.
+    Same,
+    /// A higher one is applied, or one that the cross-reference does not have.
+    Higher,
+}
+
+/// The source of a flag of a patch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlagOrigin {
+    /// The patch does not have it.
+    None,
+    /// The caller gave it.
+    Given,
+    /// The cross-reference has it.
+    Reference,
+}
+
+impl FlagOrigin {
+    /// Returns true if the patch has the flag.
+    pub fn is_set(self) -> bool {
+        self != Self::None
+    }
+}
+
+impl RevisionRelation {
+    /// Returns the sign of the relation: `<`, `=` or `>`.
+    pub fn sign(self) -> &'static str {
+        match self {
+            Self::Lower => "<",
+            Self::Same => "=",
+            Self::Higher => ">",
+        }
+    }
+}
 
 /// Lists the patches that are asked for. Nothing depends on the order of the request.
 pub fn analyse(reference: &CrossReference, machine: &MachineFacts, request: &AnalysisRequest) -> Analysis {
-    let question = Question { reference, machine, request };
+    let question = AnalysisQuestion { reference, machine, request };
     let named: Vec<(&str, Option<PatchId>)> =
         request.named.iter().map(|word| (word.as_str(), PatchId::new(word).ok())).collect();
     let mut chosen = of_groups(question);
@@ -24,7 +107,7 @@ pub fn analyse(reference: &CrossReference, machine: &MachineFacts, request: &Ana
             None => unknown.push((*word).to_owned()),
         }
     }
-    let mut candidates: Vec<Candidate<'_>> = chosen.into_values().collect();
+    let mut candidates: Vec<AnalysisCandidate<'_>> = chosen.into_values().collect();
     candidates.sort_by_cached_key(|candidate| (!comes_first(request, candidate), place_in_lists(candidate)));
     if request.with_requirements {
         candidates = RequirementOrder::of(question, candidates);
@@ -32,8 +115,8 @@ pub fn analyse(reference: &CrossReference, machine: &MachineFacts, request: &Ana
     Analysis { patches: candidates.iter().map(|candidate| question.row(candidate)).collect(), unknown }
 }
 
-/// Returns the patches that a machine lacks, by the bytes of their bases: the group `missing`, without anything that narrows
-/// it.
+/// Returns the patches that a machine lacks, by the bytes of their bases: the group `missing`, without
+/// anything that narrows it.
 pub fn missing<'a>(
     reference: &'a CrossReference,
     machine: &'a MachineFacts,
@@ -42,30 +125,28 @@ pub fn missing<'a>(
     current.filter(|patch| is_lacking(machine, patch))
 }
 
-/// Returns the patches of all groups, by base.
-fn of_groups(question: Question<'_>) -> BTreeMap<&str, Candidate<'_>> {
+fn of_groups(question: AnalysisQuestion<'_>) -> BTreeMap<&str, AnalysisCandidate<'_>> {
     let known = question.reference.bases().map(|(base, _)| base);
     let foreign = question.machine.all_installed().map(PatchId::base);
     let bases: HashSet<&str> = known.chain(foreign).collect();
     let candidates = bases.into_iter().map(|base| question.candidate(base));
-    let is_asked_for = |candidate: &Candidate<'_>| {
+    let is_asked_for = |candidate: &AnalysisCandidate<'_>| {
         question.request.groups.iter().any(|group| question.is_in(*group, candidate))
             && question.fits(candidate)
             && !question.is_unwanted(candidate)
     };
     let listed = candidates.filter(is_asked_for).map(|candidate| {
         let brings_requirements = question.brings_requirements(&candidate);
-        (candidate.base, Candidate { brings_requirements, ..candidate })
+        (candidate.base, AnalysisCandidate { brings_requirements, ..candidate })
     });
     listed.collect()
 }
 
-/// Returns the patch that a word names: a base, or an id that the cross-reference has or that is applied.
 fn named_candidate<'a>(
-    question: Question<'a>,
+    question: AnalysisQuestion<'a>,
     word: &'a str,
     id: Option<&'a PatchId>,
-) -> Option<Candidate<'a>> {
+) -> Option<AnalysisCandidate<'a>> {
     let candidate = question.candidate(word);
     if candidate.patch.is_some() || candidate.installed.is_some() {
         return Some(candidate);
@@ -75,16 +156,249 @@ fn named_candidate<'a>(
     (candidate.patch.is_some() || is_applied).then_some(candidate)
 }
 
-fn comes_first(request: &AnalysisRequest, candidate: &Candidate<'_>) -> bool {
+fn comes_first(request: &AnalysisRequest, candidate: &AnalysisCandidate<'_>) -> bool {
     candidate
         .patch
         .is_some_and(|patch| patch.packages.iter().any(|package| request.first.contains(&package.name)))
 }
 
-/// Returns the place of a base in lists: that of its ids.
-fn place_in_lists(candidate: &Candidate<'_>) -> Option<PatchId> {
+/// The key by which lists are sorted: bases compare as ids do.
+fn place_in_lists(candidate: &AnalysisCandidate<'_>) -> Option<PatchId> {
     let shown = candidate.patch.map(|patch| &patch.id).or(candidate.installed)?;
     PatchId::new(&format!("{}-0", shown.base())).ok()
+}
+
+const NOT_FOUND: &str = "NOT FOUND IN CROSS REFERENCE FILE!";
+
+#[derive(Clone, Copy)]
+struct AnalysisQuestion<'a> {
+    reference: &'a CrossReference,
+    machine: &'a MachineFacts,
+    request: &'a AnalysisRequest,
+}
+
+#[derive(Clone, Copy)]
+struct AnalysisCandidate<'a> {
+    base: &'a str,
+    /// The current revision, or the revision that the request names.
+    patch: Option<&'a ReferencePatch>,
+    known: Option<&'a KnownBase>,
+    installed: Option<&'a PatchId>,
+    brings_requirements: bool,
+}
+
+impl<'a> AnalysisQuestion<'a> {
+    fn candidate(self, base: &'a str) -> AnalysisCandidate<'a> {
+        let known = self.reference.base(base);
+        let patch = known.and_then(KnownBase::current);
+        let installed = self.machine.installed(base);
+        AnalysisCandidate { base, patch, known, installed, brings_requirements: true }
+    }
+
+    fn candidate_of(self, id: &'a PatchId) -> AnalysisCandidate<'a> {
+        let candidate = self.candidate(id.base());
+        AnalysisCandidate { patch: candidate.known.and_then(|known| known.revision(id)), ..candidate }
+    }
+
+    fn is_missing(self, candidate: &AnalysisCandidate<'a>) -> bool {
+        candidate.patch.is_some_and(|patch| is_lacking(self.machine, patch))
+    }
+
+    fn is_bad(self, candidate: &AnalysisCandidate<'a>) -> bool {
+        let (Some(installed), Some(known)) = (candidate.installed, candidate.known) else { return false };
+        known.revision(installed).is_some_and(|patch| patch.is_bad) && !self.machine.obsoletes(installed)
+    }
+
+    fn is_in(self, group: Group, candidate: &AnalysisCandidate<'a>) -> bool {
+        let is_installed = candidate.installed.is_some();
+        let is_of_kind = match group.kind {
+            GroupKind::Missing => self.is_missing(candidate),
+            GroupKind::Installed => is_installed,
+            GroupKind::All => is_installed || self.is_missing(candidate),
+            GroupKind::Total => candidate.known.is_some(),
+            GroupKind::Unbundled => candidate.patch.is_some_and(|patch| {
+                patch.is_unbundled && patch.packages.is_empty() && !patch.is_out_of_use()
+            }),
+            GroupKind::Bad => self.is_bad(candidate),
+            GroupKind::Obsolete => candidate.installed.is_some_and(|id| self.machine.obsoletes(id)),
+        };
+        let recommended = || self.recommended(candidate).is_set();
+        let security = || self.security(candidate).is_set();
+        is_of_kind
+            && match group.narrowed {
+                Narrowing::None => true,
+                Narrowing::Recommended => recommended(),
+                Narrowing::Security => security(),
+                Narrowing::Either => recommended() || security(),
+            }
+    }
+
+    fn is_unwanted(self, candidate: &AnalysisCandidate<'a>) -> bool {
+        candidate.patch.is_some_and(|patch| self.request.unwanted.iter().any(|unwanted| unwanted.is(patch)))
+    }
+
+    /// Matches synopsis and age. A patch without a date counts as older than any other.
+    fn fits(self, candidate: &AnalysisCandidate<'a>) -> bool {
+        let synopsis = candidate.patch.map_or(NOT_FOUND, |patch| patch.synopsis.as_str());
+        let age = self.age(candidate).unwrap_or(u32::MAX);
+        self.request.patterns.iter().all(|pattern| pattern.fits(synopsis))
+            && self.request.min_age.is_none_or(|least| age >= least)
+            && self.request.max_age.is_none_or(|most| age <= most)
+    }
+
+    fn brings_requirements(self, candidate: &AnalysisCandidate<'a>) -> bool {
+        let of_missing = self.request.groups.iter().filter(|group| group.kind == GroupKind::Missing);
+        of_missing.into_iter().any(|group| self.is_in(*group, candidate))
+    }
+
+    fn age(self, candidate: &AnalysisCandidate<'a>) -> Option<u32> {
+        let days = self.request.today.signed_duration_since(candidate.patch?.date?).num_days();
+        Some(u32::try_from(days.max(0)).unwrap_or(u32::MAX))
+    }
+
+    fn recommended(self, candidate: &AnalysisCandidate<'a>) -> FlagOrigin {
+        let is_known = candidate.known.is_some_and(|known| known.is_recommended);
+        origin(is_known, self.request.recommended.contains(candidate.base))
+    }
+
+    fn security(self, candidate: &AnalysisCandidate<'a>) -> FlagOrigin {
+        let is_known = candidate.patch.is_some_and(|patch| patch.is_security);
+        origin(is_known, self.request.security.contains(candidate.base))
+    }
+
+    fn row(self, candidate: &AnalysisCandidate<'a>) -> AnalysedPatch {
+        let patch = candidate.patch;
+        let is_bad = match (candidate.installed, candidate.known) {
+            (Some(installed), Some(known)) => known.revision(installed).is_some_and(|patch| patch.is_bad),
+            _ => patch.is_some_and(|patch| patch.is_bad),
+        };
+        let mut packages: Vec<String> =
+            patch.iter().flat_map(|patch| &patch.packages).map(|package| package.name.clone()).collect();
+        packages.sort();
+        packages.dedup();
+        AnalysedPatch {
+            base: candidate.base.to_owned(),
+            installed: candidate.installed.map(|id| id.revision().to_owned()),
+            current: patch.map(|patch| patch.id.revision().to_owned()),
+            relation: relation(candidate),
+            recommended: self.recommended(candidate),
+            security: self.security(candidate),
+            is_bad,
+            is_missing: self.is_missing(candidate),
+            date: patch.and_then(|patch| patch.date),
+            age_days: self.age(candidate),
+            synopsis: patch.map_or_else(|| NOT_FOUND.to_owned(), |patch| patch.synopsis.clone()),
+            packages,
+            requires: patch.iter().flat_map(|patch| &patch.requires).map(|ids| alternatives(ids)).collect(),
+            size: patch.and_then(|patch| patch.size),
+            reboot: patch.and_then(|patch| patch.reboot.clone()),
+        }
+    }
+}
+
+/// True if the patch is in use and for an installed package, and the machine has neither this revision nor a
+/// later one nor a patch that contains it.
+fn is_lacking(machine: &MachineFacts, patch: &ReferencePatch) -> bool {
+    !patch.is_out_of_use()
+        && machine.installed(patch.id.base()).is_none_or(|installed| *installed < patch.id)
+        && !machine.obsoletes(&patch.id)
+        && machine.has_package_of(patch)
+}
+
+fn origin(is_known: bool, is_given: bool) -> FlagOrigin {
+    match (is_known, is_given) {
+        (true, _) => FlagOrigin::Reference,
+        (false, true) => FlagOrigin::Given,
+        (false, false) => FlagOrigin::None,
+    }
+}
+
+fn relation(candidate: &AnalysisCandidate<'_>) -> RevisionRelation {
+    match (candidate.installed, candidate.patch) {
+        (None, _) => RevisionRelation::Lower,
+        (Some(installed), Some(patch)) if *installed < patch.id => RevisionRelation::Lower,
+        (Some(installed), Some(patch)) if *installed == patch.id => RevisionRelation::Same,
+        (Some(_), _) => RevisionRelation::Higher,
+    }
+}
+
+fn alternatives(ids: &[PatchId]) -> String {
+    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ")
+}
+
+struct RequirementOrder<'a> {
+    question: AnalysisQuestion<'a>,
+    listed: HashMap<&'a str, AnalysisCandidate<'a>>,
+    /// Bases already visited. A cycle of requirements ends at one of them.
+    begun: HashSet<&'a str>,
+    ordered: Vec<AnalysisCandidate<'a>>,
+}
+
+struct Turn<'a> {
+    candidate: AnalysisCandidate<'a>,
+    /// Missing requirements, in reverse order.
+    before: Vec<AnalysisCandidate<'a>>,
+}
+
+impl<'a> RequirementOrder<'a> {
+    /// Sorts patches after their requirements and adds missing requirements where the patch pulls them in.
+    fn of(
+        question: AnalysisQuestion<'a>,
+        candidates: Vec<AnalysisCandidate<'a>>,
+    ) -> Vec<AnalysisCandidate<'a>> {
+        let listed = candidates.iter().map(|candidate| (candidate.base, *candidate)).collect();
+        let mut order = Self { question, listed, begun: HashSet::new(), ordered: Vec::new() };
+        for candidate in candidates {
+            order.take(candidate);
+        }
+        order.ordered
+    }
+
+    /// Depth-first, with an explicit stack: chains may have any length.
+    fn take(&mut self, candidate: AnalysisCandidate<'a>) {
+        let mut turns: Vec<Turn<'a>> = self.begin(candidate).into_iter().collect();
+        while let Some(turn) = turns.last_mut() {
+            match turn.before.pop() {
+                Some(required) => turns.extend(self.begin(required)),
+                None => self.ordered.extend(turns.pop().map(|turn| turn.candidate)),
+            }
+        }
+    }
+
+    fn begin(&mut self, candidate: AnalysisCandidate<'a>) -> Option<Turn<'a>> {
+        self.begun.insert(candidate.base).then(|| {
+            let mut before = self.requirements(&candidate);
+            before.reverse();
+            Turn { candidate, before }
+        })
+    }
+
+    /// For each unmet requirement, the first alternative that the machine lacks, or its replacement.
+    fn requirements(&self, candidate: &AnalysisCandidate<'a>) -> Vec<AnalysisCandidate<'a>> {
+        let Some(patch) = candidate.patch else { return Vec::new() };
+        let machine = self.question.machine;
+        let mut found = Vec::new();
+        for alternatives in &patch.requires {
+            let in_place = alternatives.iter().filter_map(|id| self.question.reference.in_place_of(id));
+            let in_place: Vec<_> = in_place.map(|(id, _)| id).collect();
+            let is_met = alternatives.iter().chain(in_place.iter().copied()).any(|id| {
+                machine.installed(id.base()).is_some_and(|installed| installed >= id)
+                    || machine.obsoletes(id)
+                    || machine.contains(id)
+            });
+            if !is_met {
+                found.extend(in_place.iter().find_map(|id| self.lacking(id.base(), candidate)));
+            }
+        }
+        found
+    }
+
+    fn lacking(&self, base: &'a str, for_whom: &AnalysisCandidate<'a>) -> Option<AnalysisCandidate<'a>> {
+        let listed = self.listed.get(base).copied();
+        let candidate =
+            listed.or_else(|| for_whom.brings_requirements.then(|| self.question.candidate(base)))?;
+        (self.question.is_missing(&candidate) && !self.question.is_unwanted(&candidate)).then_some(candidate)
+    }
 }
 
 #[cfg(test)]

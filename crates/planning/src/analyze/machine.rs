@@ -30,19 +30,14 @@ pub struct InstalledPatch {
 /// The packages and patches of a machine.
 #[derive(Clone, Debug, Default)]
 pub struct MachineFacts {
-    /// The versions and architectures of the packages of each name.
     packages: HashMap<String, HashSet<(String, String)>>,
-    /// The highest applied revision of each base.
     installed: BTreeMap<String, PatchId>,
-    /// The patches that applied patches say they obsolete, by base.
     obsoletes: HashMap<String, Vec<Claim>>,
-    /// The patches that are not applied and whose changes the packages have all the same, by base.
+    /// By base, patches that are not applied but whose changes the packages already have.
     contained: HashMap<String, Vec<PatchId>>,
-    /// Whether the packages are known by their patches alone.
     has_patches_alone: bool,
 }
 
-/// A patch that an applied one says it obsoletes.
 #[derive(Clone, Debug)]
 struct Claim {
     obsoleted: PatchId,
@@ -61,7 +56,7 @@ impl MachineFacts {
             facts.packages.entry(name).or_default().insert((version, compact(&arch)));
         }
         for InstalledPatch { id, obsoletes } in patches {
-            // Of its own revisions only later ones are claimed: its id alone contains the earlier ones.
+            // Its id alone contains the earlier revisions, so only later ones are claimed.
             for obsoleted in obsoletes.into_iter().filter(|entry| !id.contains(entry)) {
                 let claims = facts.obsoletes.entry(obsoleted.base().to_owned()).or_default();
                 claims.push(Claim { obsoleted, by: id.clone() });
@@ -74,13 +69,14 @@ impl MachineFacts {
         facts
     }
 
-    /// Collects the facts about a machine whose packages are not known: a patch is for it if an earlier revision is applied.
+    /// Collects the facts about a machine whose packages are not known. A patch is then for it if an earlier
+    /// revision is applied.
     pub fn of_patches_alone(patches: impl IntoIterator<Item = InstalledPatch>) -> Self {
         Self { has_patches_alone: true, ..Self::new([], patches) }
     }
 
-    /// Returns the same with patches that meet requirements without being applied, because the packages have their changes
-    /// from somewhere else.
+    /// Adds patches that meet requirements without being applied, because the packages have their changes
+    /// from another source.
     #[must_use]
     pub fn with_contained(mut self, ids: impl IntoIterator<Item = PatchId>) -> Self {
         for id in ids {
@@ -89,29 +85,25 @@ impl MachineFacts {
         self
     }
 
-    /// Tells whether the packages have the changes of a patch without it.
     pub(super) fn contains(&self, id: &PatchId) -> bool {
         self.contained.get(id.base()).is_some_and(|ids| ids.iter().any(|other| other.contains(id)))
     }
 
-    /// Returns the highest applied revision of a base.
     pub(super) fn installed(&self, base: &str) -> Option<&PatchId> {
         self.installed.get(base)
     }
 
-    /// Returns the highest applied revision of each base.
     pub(super) fn all_installed(&self) -> impl Iterator<Item = &PatchId> {
         self.installed.values()
     }
 
-    /// Tells whether another applied patch says that it contains this one. No patch makes itself obsolete.
+    /// True if another applied patch obsoletes this one. A patch never obsoletes itself.
     pub(super) fn obsoletes(&self, id: &PatchId) -> bool {
         let covers = |claim: &Claim| claim.obsoleted.contains(id) && claim.by != *id;
         self.obsoletes.get(id.base()).is_some_and(|claims| claims.iter().any(covers))
     }
 
-    /// Tells whether a package that the patch is for is installed, in exactly that version and for one of the
-    /// architectures.
+    /// A package matches by exact version and one of the architectures.
     pub(super) fn has_package_of(&self, patch: &ReferencePatch) -> bool {
         if self.has_patches_alone {
             return self.installed.contains_key(patch.id.base());
@@ -146,7 +138,7 @@ impl From<&AppliedPatch> for InstalledPatch {
     }
 }
 
-/// Returns an architecture as the rules compare it: without white space.
+/// Architectures are compared without white space.
 fn compact(arch: &str) -> String {
     arch.chars().filter(|letter| !letter.is_whitespace()).collect()
 }

@@ -1,15 +1,14 @@
 //! The request for an analysis: groups and patches, and exclusions from them.
 
 use std::collections::HashSet;
+use std::fmt;
 
 use chrono::NaiveDate;
+use patchadm_svr4::patch::PatchId;
 use regex::Regex;
 
-use super::group::Group;
 use super::reference::ReferencePatch;
-use patchadm_svr4::patch::PatchId;
 
-/// The longest pattern, in bytes.
 const LONGEST_PATTERN: usize = 4096;
 
 /// The request.
@@ -31,7 +30,7 @@ pub struct AnalysisRequest {
     pub recommended: HashSet<String>,
     /// The bases that count as security patches.
     pub security: HashSet<String>,
-    /// Whether the missing requirements of what is listed are listed, too.
+    /// True if missing requirements of listed patches are listed, too.
     pub with_requirements: bool,
     /// The packages whose patches come first.
     pub first: Vec<String>,
@@ -56,7 +55,6 @@ pub enum RequestError {
 #[derive(Clone, Debug)]
 pub struct SynopsisPattern {
     regex: Regex,
-    /// Whether it must not fit.
     is_negated: bool,
 }
 
@@ -78,7 +76,7 @@ impl SynopsisPattern {
         Ok(Self { regex: regex(pattern)?, is_negated })
     }
 
-    /// Tells whether a synopsis fits.
+    /// Returns true if a synopsis fits.
     pub fn fits(&self, synopsis: &str) -> bool {
         self.regex.is_match(synopsis) != self.is_negated
     }
@@ -113,10 +111,98 @@ fn regex(pattern: &str) -> Result<Regex, RequestError> {
     if pattern.len() > LONGEST_PATTERN {
         return Err(wrong(format!("it is longer than {LONGEST_PATTERN} bytes")));
     }
-    // The last line of the error says what is wrong; those before it draw where.
+    // The last line of the error names the fault; the lines before it draw its position.
     let last =
         |text: String| text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
     Regex::new(pattern).map_err(|error| wrong(last(error.to_string())))
+}
+
+/// A group, perhaps narrowed to recommended patches, to those about security, or to either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Group {
+    pub(super) kind: GroupKind,
+    pub(super) narrowed: Narrowing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum GroupKind {
+    /// In use, for this machine, and not applied in this revision or a later one.
+    Missing,
+    /// Applied.
+    Installed,
+    /// Missing or applied.
+    All,
+    /// All of the cross-reference.
+    Total,
+    /// In use, and for no release of the system and no package.
+    Unbundled,
+    /// Applied in a revision that was withdrawn.
+    Bad,
+    /// Applied and contained in another applied patch.
+    Obsolete,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Narrowing {
+    None,
+    Recommended,
+    Security,
+    Either,
+}
+
+/// A word that is neither a group nor a patch.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("<{0}> is neither a group of patches nor a patch")]
+pub struct GroupError(pub String);
+
+/// The first letters of the first six names are short forms.
+const KINDS: [(&str, GroupKind); 7] = [
+    ("missing", GroupKind::Missing),
+    ("installed", GroupKind::Installed),
+    ("all", GroupKind::All),
+    ("total", GroupKind::Total),
+    ("unbundled", GroupKind::Unbundled),
+    ("bad", GroupKind::Bad),
+    ("obsolete", GroupKind::Obsolete),
+];
+
+const NARROWINGS: [(&str, Narrowing); 4] = [
+    ("", Narrowing::None),
+    ("r", Narrowing::Recommended),
+    ("s", Narrowing::Security),
+    ("rs", Narrowing::Either),
+];
+
+const OTHER_NAMES: [(&str, &str); 2] = [("security", "missings"), ("recommended", "missingr")];
+
+impl Group {
+    /// The default list.
+    pub const MISSING: Self = Self { kind: GroupKind::Missing, narrowed: Narrowing::None };
+
+    /// Returns the group of this name, in full or short, with a suffix or without.
+    pub fn named(name: &str) -> Option<Self> {
+        let name = OTHER_NAMES.iter().find(|(other, _)| *other == name).map_or(name, |(_, name)| name);
+        NARROWINGS.iter().find_map(|(suffix, narrowed)| {
+            let stem = name.strip_suffix(suffix)?;
+            let is_kind =
+                |long: &str| stem == long || stem.len() == 1 && long != "obsolete" && long.starts_with(stem);
+            let (_, kind) = KINDS.iter().find(|(long, _)| is_kind(long))?;
+            Some(Self { kind: *kind, narrowed: *narrowed })
+        })
+    }
+
+    /// Returns all names in full, without suffixes.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        KINDS.iter().map(|(name, _)| *name).chain(OTHER_NAMES.iter().map(|(name, _)| *name))
+    }
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = KINDS.iter().find(|(_, kind)| *kind == self.kind).map_or("", |(name, _)| name);
+        let suffix = NARROWINGS.iter().find(|(_, narrowed)| *narrowed == self.narrowed);
+        write!(f, "{name}{}", suffix.map_or("", |(suffix, _)| suffix))
+    }
 }
 
 #[cfg(test)]
@@ -139,5 +225,29 @@ mod tests {
     fn a_pattern_can_be_negated() {
         let fits = |text| SynopsisPattern::parse(text).unwrap().fits("web server");
         assert_eq!(["web", "!web", "x", "!x"].map(fits), [true, false, false, true]);
+    }
+
+    #[test]
+    fn groups_have_names_short_forms_and_suffixes() {
+        for (name, full) in [
+            ("missing", "missing"),
+            ("m", "missing"),
+            ("mrs", "missingrs"),
+            ("ar", "allr"),
+            ("totals", "totals"),
+            ("u", "unbundled"),
+            ("b", "bad"),
+            ("i", "installed"),
+            ("obsolete", "obsolete"),
+            ("security", "missings"),
+            ("recommended", "missingr"),
+        ] {
+            assert_eq!(Group::named(name).map(|group| group.to_string()).as_deref(), Some(full), "{name}");
+        }
+        for name in
+            ["", "r", "s", "rs", "o", "x", "mx", "missingx", "mi", "105181", "105181-05", "obsoletedby"]
+        {
+            assert_eq!(Group::named(name), None, "{name}");
+        }
     }
 }

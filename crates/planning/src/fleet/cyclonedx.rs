@@ -1,20 +1,17 @@
 //! The packages of a root and their patches, as a bill of materials: CycloneDX 1.6.
 //!
-//! A package is a component with its URL. The patches that are in force in it are its pedigree, each with what it resolves
-//! and, where the root recorded that, the digest by which it is known; what was known of their signatures are properties.
-//! Fixes that were lost are vulnerabilities that can be exploited.
+//! A package is a component with its URL. The patches that are in force in it are its pedigree, each with
+//! what it resolves and, where the root recorded that, the digest by which it is known; what was known of
+//! their signatures are properties. Fixes that were lost are vulnerabilities that can be exploited.
 
 use serde::Serialize;
 
-use super::document_maker::{DocumentMaker, moment, uuid_of};
 use super::inventory::{Inventory, InventoryPackage, InventoryPatch, PatchStanding};
-use super::known_fixes::{FixStatus, KnownFix, known_fixes, url_of};
-use patchadm_svr4::package::control::visible_json;
+use super::known_fixes::{DocumentMaker, FixStatus, KnownFix, known_fixes, moment, text_of, url_of, urn_of};
 use patchadm_svr4::patch::FixId;
 
 const SCHEMA: &str = "http://cyclonedx.org/schema/bom-1.6.schema.json";
 
-/// How the document refers to the root.
 const ROOT: &str = "root";
 
 /// A bill of materials.
@@ -34,7 +31,6 @@ pub struct MaterialsDocument {
     vulnerabilities: Vec<BomVulnerability>,
 }
 
-/// What the document is about, and who made it.
 #[derive(Debug, Serialize)]
 struct BomMetadata {
     timestamp: String,
@@ -53,7 +49,6 @@ struct BomAuthor {
     name: String,
 }
 
-/// A package, the root, or a program.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct BomComponent {
@@ -76,7 +71,6 @@ struct BomComponent {
     properties: Vec<BomProperty>,
 }
 
-/// The patches that are in force in a package.
 #[derive(Debug, Serialize)]
 struct BomPedigree {
     patches: Vec<BomPatch>,
@@ -93,7 +87,6 @@ struct BomPatch {
     resolves: Vec<BomIssue>,
 }
 
-/// Where a patch is: by its digest.
 #[derive(Debug, Serialize)]
 struct BomDiff {
     url: String,
@@ -114,7 +107,6 @@ struct IssueSource {
     url: String,
 }
 
-/// A patch as a thing of its own, with its digest.
 #[derive(Debug, Serialize)]
 struct BomReference {
     #[serde(rename = "type")]
@@ -136,7 +128,6 @@ struct BomProperty {
     value: String,
 }
 
-/// What the root is made of.
 #[derive(Debug, Serialize)]
 struct BomDependency {
     #[serde(rename = "ref")]
@@ -169,7 +160,7 @@ struct BomAffected {
 }
 
 impl MaterialsDocument {
-    /// Makes the document about a root; `None` where its inventory does not list packages.
+    /// Makes the document about a root; `None` if its inventory does not list packages.
     pub fn of(inventory: &Inventory, maker: &DocumentMaker) -> Option<Self> {
         let packages = inventory.packages.as_ref()?;
         let component = |package: &InventoryPackage| BomComponent::of(package, &inventory.patches);
@@ -192,20 +183,16 @@ impl MaterialsDocument {
             }],
             vulnerabilities: known_fixes(inventory).into_iter().map(BomVulnerability::of).collect(),
         };
-        // Strings and numbers: serialising these cannot fail.
-        let content = serde_json::to_vec(&document).unwrap_or_default();
-        document.serial_number = format!("urn:uuid:{}", uuid_of(&content));
+        document.serial_number = urn_of(&document);
         Some(document)
     }
 
     /// Returns the text, with a newline at the end.
     pub fn text(&self) -> String {
-        let text = serde_json::to_string_pretty(self).unwrap_or_default();
-        visible_json(&text).into_owned() + "\n"
+        text_of(self)
     }
 }
 
-/// Returns the component of the program that makes the document.
 fn program(maker: &DocumentMaker) -> BomComponent {
     BomComponent {
         kind: "application",
@@ -215,7 +202,6 @@ fn program(maker: &DocumentMaker) -> BomComponent {
     }
 }
 
-/// Returns the component of the root.
 fn root(inventory: &Inventory) -> BomComponent {
     let at = inventory.at.as_ref().map(|at| BomProperty::new("patchadm:listed", moment(at)));
     let properties = std::iter::once(BomProperty::new("patchadm:root", inventory.root.clone())).chain(at);
@@ -228,7 +214,6 @@ fn root(inventory: &Inventory) -> BomComponent {
     }
 }
 
-/// Returns how the document refers to a package.
 fn reference_of(instance: &str) -> String {
     format!("package:{instance}")
 }
@@ -263,12 +248,10 @@ impl BomComponent {
     }
 }
 
-/// Tells whether the changes of a patch are in its packages.
 fn is_in_force(standing: PatchStanding) -> bool {
     matches!(standing, PatchStanding::Effective | PatchStanding::Superseded | PatchStanding::Obsoleted)
 }
 
-/// Returns what is told of a patch beside its pedigree.
 fn properties(patch: &InventoryPatch) -> Vec<BomProperty> {
     let about = |name: &str| format!("patchadm:patch:{}:{name}", patch.about.id);
     let mut properties = vec![BomProperty::new(about("state"), patch.standing.word().to_owned())];
@@ -298,7 +281,7 @@ impl BomPatch {
     }
 }
 
-/// Returns the name of something by its digest (RFC 6920, in the form for people).
+/// The URI of a digest (RFC 6920, human-readable form).
 fn name_of_digest(sha256: &str) -> String {
     format!("nih:sha-256;{sha256}")
 }
@@ -316,7 +299,6 @@ impl BomReference {
 }
 
 impl IssueSource {
-    /// Returns where a CVE record is; nobody knows where anything else is.
     fn of(fix: &str) -> Option<Self> {
         let is_cve = FixId::new(fix).is_ok_and(|id| id.is_cve());
         is_cve.then(|| Self { name: "CVE", url: format!("https://www.cve.org/CVERecord?id={fix}") })

@@ -1,6 +1,6 @@
-//! What `patchadm list --json` said of one root: the values that reports about many hosts are made of.
+//! The content of `patchadm list --json` for one root: the values for reports about many hosts.
 //!
-//! Texts are as their host wrote them. What is equal on many hosts is there once, and shared.
+//! Texts are as their host wrote them. Values that are equal on many hosts are stored once, and shared.
 
 use std::sync::Arc;
 
@@ -11,17 +11,17 @@ use patchadm_svr4::patch::PatchId;
 /// The patches and packages of one root at one moment.
 #[derive(Clone, Debug)]
 pub struct Inventory {
-    /// The node name of the machine; that of the file where the document does not tell it.
+    /// The node name of the machine; the name of the file if the document does not have it.
     pub machine: String,
     /// The root, as it was named on that machine.
     pub root: String,
-    /// The moment of listing, if the document tells it.
+    /// The time of listing, if the document has it.
     pub at: Option<DateTime<Utc>>,
-    /// The version of the program that listed them, if the document tells it.
+    /// The version of the program that listed them, if the document has it.
     pub version: Option<Arc<str>>,
     /// The patches, in the order of the document.
     pub patches: Vec<InventoryPatch>,
-    /// All installed packages; `None` where the document does not list them.
+    /// All installed packages; `None` if the document does not list them.
     pub packages: Option<Vec<Arc<InventoryPackage>>>,
     /// The patches whose fix is lost to an upgrade by dpkg or rpm.
     pub lost: Vec<OvertakenFix>,
@@ -29,7 +29,7 @@ pub struct Inventory {
     pub contained: Vec<OvertakenFix>,
     /// The patches that ended because dpkg or rpm changed their package, and whose loss was accepted.
     pub accepted: Vec<OvertakenFix>,
-    /// The registrations that no longer say what dpkg or rpm says.
+    /// The registrations that no longer agree with dpkg or rpm.
     pub stale: Vec<StaleRegistration>,
     /// The trial that the root is on.
     pub trial: Option<InventoryTrial>,
@@ -38,7 +38,7 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// Returns the name of the host: the machine, with the root where that is not its own.
+    /// Returns the name of the host: the machine, and the root, if that is not its own.
     pub fn host(&self) -> String {
         if self.root == "/" { self.machine.clone() } else { format!("{}:{}", self.machine, self.root) }
     }
@@ -47,13 +47,13 @@ impl Inventory {
 /// A patch on a host.
 #[derive(Clone, Debug)]
 pub struct InventoryPatch {
-    /// What holds for the patch on every host.
+    /// The facts that are equal on every host.
     pub about: Arc<PatchFacts>,
-    /// What it is worth there.
+    /// Its state on the host.
     pub standing: PatchStanding,
-    /// Whether a policy restricts it there.
+    /// True if a policy restricts it there.
     pub is_restricted: bool,
-    /// Whether dpkg or rpm overtook a part of it.
+    /// True if dpkg or rpm overtook a part of it.
     pub is_partly_overtaken: bool,
     /// True if dpkg or rpm overwrote the fix at some paths and nobody accepted that.
     pub is_partly_lost: bool,
@@ -65,13 +65,13 @@ pub struct InventoryPatch {
     pub undo: Arc<[PackageUndoState]>,
     /// The bytes of its undo data.
     pub undo_bytes: u64,
-    /// Why it cannot be backed out; `None` where it can.
+    /// The obstacle to a backout; `None` if there is none.
     pub stuck: Option<Arc<str>>,
     /// The verdict on its signature when it was applied, if the root recorded one.
     pub signature: Option<Arc<SignatureVerdict>>,
 }
 
-/// What a patch says of itself.
+/// The facts that a patch states about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PatchFacts {
     /// The patch.
@@ -82,13 +82,13 @@ pub struct PatchFacts {
     pub packages: Vec<String>,
     /// The patches that it obsoletes.
     pub obsoletes: Vec<PatchId>,
-    /// The ids of what it fixes.
+    /// The ids of the defects that it fixes.
     pub fixes: Vec<String>,
     /// The SHA-256 of the patch, in 64 hexadecimal digits, if the root recorded it.
     pub sha256: Option<String>,
 }
 
-/// What a patch is worth on a host.
+/// The state of a patch on a host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PatchStanding {
     /// It is in force.
@@ -137,7 +137,7 @@ impl PatchStanding {
         }
     }
 
-    /// Tells whether the changes of the patch are on the host.
+    /// Returns true if the changes of the patch are on the host.
     pub fn is_applied(self) -> bool {
         matches!(self, Self::Effective | Self::Superseded | Self::Obsoleted | Self::Contained | Self::Other)
     }
@@ -153,7 +153,7 @@ pub struct PackageUndoState {
 }
 
 impl PackageUndoState {
-    /// Tells whether undo data should be there and is not, or not as it was written.
+    /// Returns true if undo data is missing or differs from what was written.
     pub fn is_damaged(&self) -> bool {
         matches!(self.state.as_str(), "damaged" | "lost")
     }
@@ -205,19 +205,19 @@ pub struct NativeName {
 pub struct OvertakenFix {
     /// The patch.
     pub id: String,
-    /// Who changed the package: `dpkg` or `rpm`.
+    /// The package manager that changed the package: `dpkg` or `rpm`.
     pub manager: String,
     /// The name of the package there.
     pub name: String,
     /// The version that is installed now.
     pub version: String,
-    /// The ids of what the patch fixed.
+    /// The ids of the defects that the patch fixed.
     pub fixes: Vec<String>,
     /// True if the patch is still applied and lost its fix at some paths.
     pub is_partial: bool,
 }
 
-/// A registration that no longer says what its package manager says.
+/// A registration that no longer agrees with the package manager.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StaleRegistration {
     /// The package.
@@ -233,9 +233,9 @@ pub struct InventoryTrial {
     pub run: String,
     /// The deadline.
     pub until: String,
-    /// Whether it was over when the root was listed.
+    /// True if it was over when the root was listed.
     pub is_over: bool,
-    /// Why it cannot be backed out.
+    /// The obstacle to its backout.
     pub stuck: Option<String>,
     /// The patches on trial.
     pub patches: Vec<String>,

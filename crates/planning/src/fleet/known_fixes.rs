@@ -1,49 +1,91 @@
-//! What the patches of one host fix, package by package: what documents for scanners are made of.
-//!
-//! Nothing is claimed that the inventory does not say. A fix is there while its patch is in force, or while dpkg or rpm has
-//! a version that contains it; it is gone where the patch was lost to them; of anything in between nothing is known. What
-//! counts is the URL by which scanners know a package: of two installed packages with one URL both must have the fix.
+//! The fixes of one host, package by package, as the facts for documents of vulnerability scanners; and the
+//! maker and the names of such documents.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 
+use chrono::{DateTime, Utc};
+use patchadm_inputs::sign::sha256;
+use patchadm_svr4::package::control::visible_json;
+use serde::Serialize;
+
 use super::inventory::{Inventory, InventoryPackage, InventoryPatch, OvertakenFix, PatchStanding};
 
-/// The longest package URL that is believed, in bytes.
+/// The maker of a document, and the time.
+#[derive(Clone, Debug)]
+pub struct DocumentMaker {
+    /// The person or organisation that answers for the document.
+    pub author: String,
+    /// The version of the program.
+    pub version: String,
+    /// The present moment.
+    pub now: DateTime<Utc>,
+}
+
+pub(super) fn moment(moment: &DateTime<Utc>) -> String {
+    moment.format("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// The URN of a document, derived from its content, which has no URN yet.
+pub(super) fn urn_of(document: &impl Serialize) -> String {
+    // Strings and numbers: serialising these cannot fail.
+    let content = serde_json::to_vec(document).unwrap_or_default();
+    format!("urn:uuid:{}", uuid_of(&content))
+}
+
+pub(super) fn text_of(document: &impl Serialize) -> String {
+    let text = serde_json::to_string_pretty(document).unwrap_or_default();
+    visible_json(&text).into_owned() + "\n"
+}
+
+/// A version 8 UUID (RFC 9562) derived from the bytes: equal documents get equal ids.
+fn uuid_of(bytes: &[u8]) -> String {
+    let mut digits = String::with_capacity(36);
+    for (at, byte) in sha256(bytes).iter().take(16).enumerate() {
+        let byte = match at {
+            6 => byte & 0x0f | 0x80,
+            8 => byte & 0x3f | 0x80,
+            _ => *byte,
+        };
+        if matches!(at, 4 | 6 | 8 | 10) {
+            digits.push('-');
+        }
+        // Writing into a string does not fail.
+        let _ = write!(digits, "{byte:02x}");
+    }
+    digits
+}
+
+// Nothing is claimed that the inventory does not say. A fix is present while its patch is in force, or while
+// dpkg or rpm has a version that contains it; it is gone if the patch was lost to them. The key is the URL by
+// which scanners know a package: if two installed packages have one URL, both must have the fix.
+
 const LONGEST_URL: usize = 2048;
 
-/// What is known of a fix in a package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum FixStatus {
-    /// It is there.
+    /// It is present.
     Fixed,
-    /// It was there, and is lost.
+    /// It was present, and is lost.
     Lost,
-    /// It was there, is lost, and the loss was accepted.
+    /// It was present, is lost, and the loss was accepted.
     Accepted,
     /// Nothing certain.
     Unknown,
 }
 
-/// What is known of one fix in the packages with one URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct KnownFix<'a> {
-    /// The id of the fix.
     pub(super) fix: &'a str,
-    /// The URL of the packages.
     pub(super) url: &'a str,
-    /// The instances that have this URL.
     pub(super) packages: Vec<&'a str>,
-    /// What is known.
     pub(super) status: FixStatus,
-    /// Why, in sentences without an end.
+    /// Sentences without a full stop.
     pub(super) reasons: Vec<String>,
 }
 
-/// What one patch means for a fix in one installed package.
 type PatchMeaning = (FixStatus, String);
 
-/// Returns what is known of all fixes, by fix and URL.
 pub(super) fn known_fixes(inventory: &Inventory) -> Vec<KnownFix<'_>> {
     let packages = inventory.packages.iter().flatten().map(AsRef::as_ref);
     let urls: HashMap<&str, &str> =
@@ -64,7 +106,6 @@ pub(super) fn known_fixes(inventory: &Inventory) -> Vec<KnownFix<'_>> {
     fixes.into_iter().map(claim).collect()
 }
 
-/// Returns the URL of a package, if it is one.
 pub(super) fn url_of(package: &InventoryPackage) -> Option<&str> {
     let url = package.purl.as_deref()?;
     let is_url = url.starts_with("pkg:")
@@ -73,7 +114,6 @@ pub(super) fn url_of(package: &InventoryPackage) -> Option<&str> {
     is_url.then_some(url)
 }
 
-/// Returns what each patch means for each fix in each package.
 fn told(inventory: &Inventory) -> BTreeMap<(&str, &str), Vec<PatchMeaning>> {
     let mut told: BTreeMap<(&str, &str), Vec<PatchMeaning>> = BTreeMap::new();
     for patch in &inventory.patches {
@@ -102,7 +142,6 @@ fn told(inventory: &Inventory) -> BTreeMap<(&str, &str), Vec<PatchMeaning>> {
     told
 }
 
-/// Tells whether a package is the one of dpkg or rpm that overtook a patch.
 fn is_of(package: &InventoryPackage, ended: &OvertakenFix) -> bool {
     package.manager.as_deref() == Some(&ended.manager)
         && package.native.as_ref().is_some_and(|native| native.name == ended.name)
@@ -122,7 +161,6 @@ fn of_ended(status: FixStatus, ended: &OvertakenFix) -> String {
     }
 }
 
-/// Returns what a patch means for what it fixes; `None` where its package is gone.
 fn of_patch(patch: &InventoryPatch, inventory: &Inventory) -> Option<PatchMeaning> {
     let id = &patch.about.id;
     let to = |list: &[OvertakenFix], status| {
@@ -163,7 +201,6 @@ fn of_patch(patch: &InventoryPatch, inventory: &Inventory) -> Option<PatchMeanin
     }
 }
 
-/// Returns the evidence for a fix: the patch, its digest, its date, and what was known of its signature.
 fn evidence(patch: &InventoryPatch) -> String {
     let mut text = format!("fixed by patch {}", patch.about.id);
     // Writing into a string does not fail.
@@ -182,15 +219,15 @@ fn evidence(patch: &InventoryPatch) -> String {
     text
 }
 
-/// Returns what all patches together mean for a package: one that has the fix is enough, for it is there then.
+/// One patch that has the fix is enough.
 fn in_one_package(told: &[PatchMeaning]) -> (FixStatus, Vec<String>) {
     let status = told.iter().map(|(status, _)| *status).min().unwrap_or(FixStatus::Unknown);
     let reasons = told.iter().filter(|(one, _)| *one == status).map(|(_, reason)| reason.clone());
     (status, reasons.collect())
 }
 
-/// Returns what that means for all packages of one URL: it is fixed where all of them are, and lost where one of them is,
-/// unless every loss was accepted.
+/// Fixed only if all packages with this URL are fixed. Lost if one of them is, unless every loss was
+/// accepted.
 fn joined(packages: impl Iterator<Item = (FixStatus, Vec<String>)>) -> (FixStatus, Vec<String>) {
     let packages: Vec<_> = packages.collect();
     let has = |wanted: FixStatus| packages.iter().any(|(status, _)| *status == wanted);
@@ -211,9 +248,18 @@ fn joined(packages: impl Iterator<Item = (FixStatus, Vec<String>)>) -> (FixStatu
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
     use crate::fleet::InventoryReader;
-    use serde_json::{Value, json};
+
+    #[test]
+    fn a_name_follows_from_the_bytes_and_is_a_uuid_of_its_version() {
+        let name = uuid_of(b"x");
+        assert_eq!(name, "2d711642-b726-8044-8162-7ca9fbac32f5");
+        assert_eq!(name, uuid_of(b"x"));
+        assert_ne!(name, uuid_of(b"y"));
+    }
 
     const URL: &str = "pkg:deb/debian/web@2?arch=amd64";
 
@@ -239,7 +285,7 @@ mod tests {
         })
     }
 
-    /// What is known of the fix, and why.
+    /// The state of a fix, with the reasons.
     fn known(patches: &[Value], lists: &[(&str, Value)], packages: &[&str]) -> Vec<(FixStatus, String)> {
         let packages: Vec<Value> = packages.iter().map(|instance| package(instance)).collect();
         let mut document = json!({

@@ -1,42 +1,37 @@
-//! Many hosts: who has which patches, who lacks which, and what needs attention.
+//! Many hosts: the patches that each has and lacks, and the findings that need attention.
 //!
 //! ```text
 //! list --json of each host ──► InventoryReader ──► Inventory ──┐
 //!                                                              ├──► Fleet ──► FleetReport ──► HostComparison
-//! index of a depot, where one is named ► CrossReference ───────┘                   │
-//! the report before ──► PastReport ────────────────────────────────────────────────┴────────► FleetChanges
+//! index of a depot, if one is named ──► CrossReference ────────┘                   │
+//! the earlier report ──► PastReport ───────────────────────────────────────────────┴────────► FleetChanges
 //! ```
+//!
 //! Everything here is pure: no file is opened, no clock is read. A host lacks a patch by the rules of
-//! [`analyze`](crate::analyze), against the index of a depot, or against the newest that any host has.
+//! [`analyze`](crate::analyze), against the index of a depot, or against the newest patches that any host
+//! has.
 
-mod changes;
+mod comparison;
 mod cyclonedx;
-mod document;
-mod document_maker;
-mod findings;
-mod groups;
-mod host_comparison;
-mod hosts;
 mod inventory;
 mod known_fixes;
-mod newest;
 mod openvex;
-mod past;
 mod reader;
 mod report;
 
-pub use changes::{FleetChanges, PatchOnHosts};
+pub use comparison::{
+    BaseDifference, FleetChanges, HostComparison, PackageDifference, PastFinding, PastHost, PastReport,
+    PastReportError, PatchOnHosts, compare_hosts,
+};
 pub use cyclonedx::MaterialsDocument;
-pub use document_maker::DocumentMaker;
-pub use findings::{Finding, FindingKind};
-pub use groups::{HostGroup, groups};
-pub use host_comparison::{BaseDifference, HostComparison, PackageDifference, compare_hosts};
-pub use hosts::{Fleet, FleetHost, NamedInventory, ReplacedInventory};
 pub use inventory::{
     Inventory, InventoryPackage, InventoryPatch, InventoryTrial, NativeName, OvertakenFix, PackageUndoState,
     PatchFacts, PatchStanding, SignatureVerdict, StaleRegistration,
 };
+pub use known_fixes::DocumentMaker;
 pub use openvex::VexDocument;
-pub use past::{PastFinding, PastHost, PastReport, PastReportError};
 pub use reader::{InventoryError, InventoryReader, ReadInventories};
-pub use report::{FleetPatch, FleetReport, HostStanding};
+pub use report::{
+    Finding, FindingKind, Fleet, FleetHost, FleetPatch, FleetReport, HostGroup, HostStanding, NamedInventory,
+    ReplacedInventory, groups,
+};

@@ -1,28 +1,22 @@
-//! What the patches of a root fix, as a document that vulnerability scanners read: OpenVEX 0.2.0.
+//! The fixes of a root as a document for vulnerability scanners: OpenVEX 0.2.0.
 //!
-//! A statement says of packages, by their URLs, that a vulnerability is fixed, with the patch and its digest as the reason;
-//! that it is there again, because the patch was lost; or that this is not known. The document is about one root: a package
-//! of the same version on another root need not have the patch.
+//! A statement about packages, by their URLs, is that a vulnerability is fixed, with the patch and its digest
+//! as the reason; that it is present again, because the patch was lost; or that its state is unknown. The
+//! document is about one root: a package of the same version on another root need not have the patch.
 
 use serde::Serialize;
 
-use super::document_maker::{DocumentMaker, moment, uuid_of};
 use super::inventory::Inventory;
-use super::known_fixes::{FixStatus, KnownFix, known_fixes};
-use patchadm_svr4::package::control::visible_json;
+use super::known_fixes::{DocumentMaker, FixStatus, KnownFix, known_fixes, moment, text_of, urn_of};
 
-/// The context of the version.
 const CONTEXT: &str = "https://openvex.dev/ns/v0.2.0";
 
-/// What whoever runs the machine should do where a fix is lost.
 const ACTION: &str =
     "Apply a patch for the version that is installed, or install a version that has the fix.";
 
-/// The same where the loss was accepted.
 const ACCEPTED: &str = "The loss was accepted on this root, and nothing is planned. A patch for the version that is installed, \
                         or a version that has the fix, brings it again.";
 
-/// What the author is to the document.
 const ROLE: &str = "Document Creator";
 
 /// An OpenVEX document.
@@ -40,12 +34,11 @@ pub struct VexDocument {
     statements: Vec<VexStatement>,
 }
 
-/// A statement about a vulnerability in the packages of one URL.
 #[derive(Debug, Serialize)]
 struct VexStatement {
     vulnerability: VexVulnerability,
     timestamp: String,
-    /// One, for there are readers that expect no more.
+    /// Always one: some readers expect no more.
     products: [VexProduct; 1],
     status: &'static str,
     status_notes: String,
@@ -53,13 +46,11 @@ struct VexStatement {
     action_statement: Option<&'static str>,
 }
 
-/// A vulnerability.
 #[derive(Debug, Serialize)]
 struct VexVulnerability {
     name: String,
 }
 
-/// A package.
 #[derive(Debug, Serialize)]
 struct VexProduct {
     #[serde(rename = "@id")]
@@ -67,15 +58,14 @@ struct VexProduct {
     identifiers: VexIdentifiers,
 }
 
-/// The identifiers of a package.
 #[derive(Debug, Serialize)]
 struct VexIdentifiers {
     purl: String,
 }
 
 impl VexDocument {
-    /// Makes the document about a root; `None` where no patch says what it fixes, because a document without statements is
-    /// none.
+    /// Makes the document about a root; `None` if no patch states what it fixes, because a document needs
+    /// statements.
     pub fn of(inventory: &Inventory, maker: &DocumentMaker) -> Option<Self> {
         let known_at = moment(inventory.at.as_ref().unwrap_or(&maker.now));
         let known = known_fixes(inventory).into_iter();
@@ -93,21 +83,17 @@ impl VexDocument {
             tooling: format!("patchadm {}", maker.version),
             statements,
         };
-        // Strings and numbers: serialising these cannot fail.
-        let content = serde_json::to_vec(&document).unwrap_or_default();
-        document.id = format!("urn:uuid:{}", uuid_of(&content));
+        document.id = urn_of(&document);
         Some(document)
     }
 
     /// Returns the text, with a newline at the end.
     pub fn text(&self) -> String {
-        let text = serde_json::to_string_pretty(self).unwrap_or_default();
-        visible_json(&text).into_owned() + "\n"
+        text_of(self)
     }
 }
 
 impl FixStatus {
-    /// Returns the label of OpenVEX.
     fn word(self) -> &'static str {
         match self {
             Self::Fixed => "fixed",
@@ -116,7 +102,6 @@ impl FixStatus {
         }
     }
 
-    /// Returns what should be done, which a statement about an affected package must say.
     fn action(self) -> Option<&'static str> {
         match self {
             Self::Lost => Some(ACTION),

@@ -1,45 +1,44 @@
-//! Reads the documents of `patchadm list --json` as inventories.
+//! The reader for documents of `patchadm list --json`.
 //!
-//! Another schema, another command, and a document that is cut short are refused with a reason in one line. A reader keeps
-//! what it has read: what the next document says again is shared with it.
+//! A document of another schema or command, or one that is cut short, is refused with a reason in one line. A
+//! reader keeps the values that it has read and shares them with the next document.
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::collections::HashSet;
+use std::fmt;
 use std::hash::Hash;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use patchadm_svr4::patch::{FixId, FixList, PatchId, PatchIdError};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
-use super::document::{
-    DocumentKind, ListDocument, ListedFix, ListedPackage, ListedPatch, ListedSignature, ListedStale,
-    ListedTrial, Text,
-};
 use super::inventory::{
     Inventory, InventoryPackage, InventoryPatch, InventoryTrial, NativeName, OvertakenFix, PackageUndoState,
     PatchFacts, PatchStanding, SignatureVerdict, StaleRegistration,
 };
-use patchadm_svr4::patch::{FixId, FixList, PatchId, PatchIdError};
 
-/// The schema that is read.
 const SCHEMA: &str = "patchadm/1";
 
-/// The most fields and entries of a document, by its commas: a text of many empty ones takes many times its size as values.
-/// What `list` prints has a comma for every forty bytes.
+/// Limit on fields and entries, counted by commas: many empty values take many times the size of their text.
+/// `list` prints one comma per forty bytes.
 const MOST_COMMAS: usize = 3_000_000;
 
-/// The separators of base and revision that are tried; the policy of a root may name another one than the first.
+/// Separators to try; a root's policy may configure another one.
 const SEPARATORS: [&str; 4] = [PatchId::SEPARATOR, "_", ".", "+"];
 
 /// The reason a document is no inventory.
 #[derive(Debug, thiserror::Error)]
 pub enum InventoryError {
-    /// No JSON, or cut short, or a field is not what it should be.
+    /// It is not JSON, is cut short, or has an invalid field.
     #[error("it is no document of `patchadm list --json`: {0}")]
     Form(#[from] serde_json::Error),
-    /// Nothing.
+    /// It is empty.
     #[error("it is empty")]
     Empty,
-    /// More fields and entries than are read.
+    /// It has more fields and entries than are read.
     #[error("it has more than {MOST_COMMAS} fields and entries")]
     TooMany,
     /// Another schema.
@@ -57,12 +56,12 @@ pub enum InventoryError {
     /// The command had failed.
     #[error("listing had failed: {0}")]
     Failed(String),
-    /// A patch that is none.
+    /// An invalid patch id.
     #[error("{0}")]
     Patch(#[from] PatchIdError),
 }
 
-/// What a document holds: the roots that were listed, and those that could not be.
+/// The contents of a document: the roots that were listed, and those that could not be.
 #[derive(Debug, Default)]
 pub struct ReadInventories {
     /// The inventories, in the order of the document.
@@ -82,7 +81,7 @@ pub struct InventoryReader {
 }
 
 impl InventoryReader {
-    /// Reads a document. `name` is that of the machine where the document does not tell it.
+    /// Reads a document. `name` is the name of the machine if the document does not have it.
     pub fn read(&mut self, text: &[u8], name: &str) -> Result<ReadInventories, InventoryError> {
         if text.trim_ascii().is_empty() {
             return Err(InventoryError::Empty);
@@ -126,7 +125,7 @@ impl InventoryReader {
             return Err(InventoryError::Partial);
         }
         let trial = patches.0.iter().find_map(|patch| patch.trial.as_ref()).map(trial_of);
-        // Lists of their own: one that is collected in the place of what was read stays as large as that.
+        // A list that is collected in place of the parsed one would keep its capacity.
         let mut kept = Vec::with_capacity(patches.0.len());
         for patch in patches.0 {
             kept.push(self.patch(patch)?);
@@ -225,7 +224,7 @@ impl InventoryReader {
     }
 }
 
-/// Returns the one copy of a value.
+/// Interns a value.
 fn shared<T: ?Sized + Eq + Hash, V>(known: &mut HashSet<Arc<T>>, value: V) -> Arc<T>
 where
     V: Borrow<T>,
@@ -239,7 +238,6 @@ where
     new
 }
 
-/// Parses an id whose root may have another separator than the usual one.
 pub(super) fn patch_id(text: &str) -> Result<PatchId, PatchIdError> {
     let usual = PatchId::new(text);
     if usual.is_ok() {
@@ -272,7 +270,7 @@ fn verdict(signature: ListedSignature<'_>) -> SignatureVerdict {
     }
 }
 
-/// Returns the ids of fixes among some words: what is none cannot be told to a scanner.
+/// Skips words that are not fix ids: scanners cannot use them.
 fn fixes(words: &[Text<'_>]) -> Vec<String> {
     let ids = words.iter().filter_map(|word| FixId::new(&word.0).ok());
     ids.collect::<FixList>().to_strings()
@@ -286,7 +284,7 @@ fn moment(text: &Text<'_>) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(&text.0).ok().map(|moment| moment.to_utc())
 }
 
-/// Returns a text of a stranger as a message has it: one line, and not too long.
+/// Escapes and shortens foreign text for a message.
 pub(super) fn short(text: &str) -> String {
     text.chars().take(200).flat_map(char::escape_debug).collect()
 }
@@ -310,10 +308,230 @@ impl From<ListedStale<'_>> for StaleRegistration {
     }
 }
 
+// Fields that a later program may add are skipped, and fields that an earlier one lacks are optional. Texts
+// are borrowed from the document. Lists are limited while they are read, so that a hostile document takes at
+// most a few times its size in memory.
+
+const MOST_PATCHES: usize = 20_000;
+
+const MOST_PACKAGES: usize = 200_000;
+
+const MOST_ROOTS: usize = 20_000;
+
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Text<'_> {
+    fn owned(self) -> String {
+        self.0.into_owned()
+    }
+}
+
+/// Enough fields to reject a document early.
+#[derive(Deserialize)]
+struct DocumentKind<'a> {
+    #[serde(borrow)]
+    schema: Option<Text<'a>>,
+    #[serde(borrow)]
+    command: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct ListDocument<'a> {
+    #[serde(borrow)]
+    root: Option<Text<'a>>,
+    #[serde(borrow)]
+    machine: Option<Text<'a>>,
+    #[serde(borrow)]
+    at: Option<Text<'a>>,
+    #[serde(borrow)]
+    version: Option<Text<'a>>,
+    #[serde(borrow)]
+    patches: Option<AtMost<ListedPatch<'a>, MOST_PATCHES>>,
+    #[serde(borrow)]
+    packages: Option<AtMost<ListedPackage<'a>, MOST_PACKAGES>>,
+    #[serde(borrow, default)]
+    lost: AtMost<ListedFix<'a>, MOST_PATCHES>,
+    #[serde(borrow, default)]
+    accepted: AtMost<ListedFix<'a>, MOST_PATCHES>,
+    #[serde(borrow, default)]
+    overtaken: AtMost<ListedFix<'a>, MOST_PATCHES>,
+    #[serde(borrow, default)]
+    stale: AtMost<ListedStale<'a>, MOST_PACKAGES>,
+    #[serde(borrow)]
+    unfinished: Option<Text<'a>>,
+    #[serde(default)]
+    partial: bool,
+    #[serde(borrow)]
+    error: Option<Text<'a>>,
+    #[serde(borrow)]
+    roots: Option<AtMost<ListDocument<'a>, MOST_ROOTS>>,
+}
+
+#[derive(Deserialize)]
+struct ListedPatch<'a> {
+    #[serde(borrow)]
+    id: Text<'a>,
+    #[serde(borrow)]
+    state: Vec<Text<'a>>,
+    #[serde(borrow)]
+    by: Option<Text<'a>>,
+    #[serde(borrow)]
+    date: Option<Text<'a>>,
+    #[serde(borrow)]
+    synopsis: Option<Text<'a>>,
+    #[serde(borrow)]
+    packages: Vec<Text<'a>>,
+    #[serde(borrow, default)]
+    obsoletes: Vec<Text<'a>>,
+    #[serde(borrow, default)]
+    fixes: Vec<Text<'a>>,
+    #[serde(borrow)]
+    sha256: Option<Text<'a>>,
+    #[serde(borrow)]
+    undo: Vec<ListedUndo<'a>>,
+    #[serde(borrow)]
+    removable: ListedRemovable<'a>,
+    #[serde(borrow)]
+    signature: Option<ListedSignature<'a>>,
+    #[serde(borrow)]
+    trial: Option<ListedTrial<'a>>,
+}
+
+#[derive(Deserialize)]
+struct ListedUndo<'a> {
+    #[serde(borrow)]
+    package: Text<'a>,
+    #[serde(borrow)]
+    state: Text<'a>,
+    #[serde(default)]
+    bytes: u64,
+}
+
+#[derive(Deserialize)]
+struct ListedRemovable<'a> {
+    now: bool,
+    #[serde(borrow)]
+    reason: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct ListedSignature<'a> {
+    #[serde(borrow)]
+    state: Text<'a>,
+    #[serde(borrow)]
+    key: Option<Text<'a>>,
+    #[serde(borrow)]
+    name: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct ListedTrial<'a> {
+    #[serde(borrow)]
+    run: Text<'a>,
+    #[serde(borrow)]
+    until: Text<'a>,
+    #[serde(default)]
+    over: bool,
+    #[serde(borrow)]
+    stuck: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    patches: Vec<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct ListedPackage<'a> {
+    #[serde(borrow)]
+    package: Text<'a>,
+    #[serde(borrow)]
+    name: Option<Text<'a>>,
+    #[serde(borrow)]
+    version: Option<Text<'a>>,
+    #[serde(borrow)]
+    arch: Option<Text<'a>>,
+    #[serde(borrow)]
+    manager: Option<Text<'a>>,
+    #[serde(borrow)]
+    native: Option<ListedNative<'a>>,
+    #[serde(borrow)]
+    purl: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct ListedNative<'a> {
+    #[serde(borrow)]
+    name: Text<'a>,
+    #[serde(borrow)]
+    version: Text<'a>,
+    #[serde(borrow)]
+    arch: Text<'a>,
+}
+
+#[derive(Deserialize)]
+struct ListedFix<'a> {
+    #[serde(borrow)]
+    id: Text<'a>,
+    #[serde(borrow)]
+    outcome: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    fixes: Vec<Text<'a>>,
+    #[serde(borrow)]
+    manager: Text<'a>,
+    #[serde(borrow)]
+    name: Text<'a>,
+    #[serde(borrow)]
+    version: Text<'a>,
+}
+
+#[derive(Deserialize)]
+struct ListedStale<'a> {
+    #[serde(borrow)]
+    package: Text<'a>,
+    #[serde(borrow)]
+    reason: Text<'a>,
+}
+
+/// A list whose length is limited while it is parsed.
+struct AtMost<T, const MOST: usize>(Vec<T>);
+
+impl<T, const MOST: usize> Default for AtMost<T, MOST> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for AtMost<T, MOST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(AtMostVisitor::<T, MOST>(PhantomData))
+    }
+}
+
+struct AtMostVisitor<T, const MOST: usize>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for AtMostVisitor<T, MOST> {
+    type Value = AtMost<T, MOST>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "a list of at most {MOST} entries")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(entry) = entries.next_element()? {
+            if list.len() == MOST {
+                return Err(A::Error::custom(format!("a list has more than {MOST} entries")));
+            }
+            list.push(entry);
+        }
+        Ok(AtMost(list))
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     fn list(patch: &str) -> String {
         format!(

@@ -1,39 +1,108 @@
-//! Hosts and patches held against each other: the matrix of a report, by its rows and by its columns.
+//! The report about the hosts of a fleet: the newest inventory of each, compared with the patches that it
+//! should have, with findings and groups of equal hosts.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::findings::{Finding, FindingKind, findings_of};
-use super::hosts::FleetHost;
-use super::inventory::{Inventory, InventoryPatch, PatchStanding};
-use super::newest::{base_name, newest_of};
-use crate::analyze::{
-    CrossReference, InstalledPackage, InstalledPatch, MachineFacts, ReferencePatch, missing,
-};
 use patchadm_svr4::patch::PatchId;
 
-/// Who has and who lacks what. Hosts and patches are named by their places in the lists.
+use super::inventory::{Inventory, InventoryPackage, InventoryPatch, InventoryTrial, PatchStanding};
+use super::reader::patch_id;
+use crate::analyze::{
+    CrossReference, InstalledPackage, InstalledPatch, MachineFacts, ReferencePackage, ReferencePatch, missing,
+};
+
+/// An inventory and its source.
+#[derive(Clone, Debug)]
+pub struct NamedInventory {
+    /// The file, or another description of the source.
+    pub source: String,
+    /// The inventory.
+    pub inventory: Inventory,
+}
+
+/// A host with the inventory that counts.
+#[derive(Clone, Debug)]
+pub struct FleetHost {
+    /// Its name, which no other host of the fleet has.
+    pub name: String,
+    /// The source of its inventory.
+    pub source: String,
+    /// The inventory.
+    pub inventory: Inventory,
+}
+
+/// An inventory of a host that has a newer one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplacedInventory {
+    /// The host.
+    pub host: String,
+    /// The source of this inventory.
+    pub source: String,
+    /// The source of the inventory that counts.
+    pub counted: String,
+}
+
+/// The hosts, by their names.
+#[derive(Clone, Debug, Default)]
+pub struct Fleet {
+    /// The hosts, in the order of their names.
+    pub hosts: Vec<FleetHost>,
+    /// The inventories that do not count.
+    pub replaced: Vec<ReplacedInventory>,
+}
+
+impl Fleet {
+    /// Collects the hosts. Of two inventories of one host the newer one counts. One without a moment is older
+    /// than any other; of two that are equally old the later one counts.
+    pub fn of(inventories: impl IntoIterator<Item = NamedInventory>) -> Self {
+        let mut hosts: BTreeMap<String, FleetHost> = BTreeMap::new();
+        let mut replaced: Vec<(String, String)> = Vec::new();
+        for NamedInventory { source, inventory } in inventories {
+            let host = FleetHost { name: inventory.host(), source, inventory };
+            match hosts.get(&host.name) {
+                Some(known) if known.inventory.at > host.inventory.at => {
+                    replaced.push((host.name, host.source));
+                }
+                _ => {
+                    if let Some(before) = hosts.insert(host.name.clone(), host) {
+                        replaced.push((before.name, before.source));
+                    }
+                }
+            }
+        }
+        let counted =
+            |host: &String| hosts.get(host).map(|counted| counted.source.clone()).unwrap_or_default();
+        let replaced = replaced
+            .into_iter()
+            .map(|(host, source)| ReplacedInventory { counted: counted(&host), host, source })
+            .collect();
+        Self { replaced, hosts: hosts.into_values().collect() }
+    }
+}
+
+/// The hosts that have and lack each patch. Hosts and patches are named by their places in the lists.
 #[derive(Clone, Debug)]
 pub struct FleetReport<'f> {
     /// The hosts, by their names.
     pub hosts: &'f [FleetHost],
-    /// What each of them has and lacks, in the same order.
+    /// The patches and findings of each host, in the same order.
     pub standings: Vec<HostStanding>,
     /// The patches that any host has or lacks, in the order of listings.
     pub patches: Vec<FleetPatch>,
 }
 
-/// The patches of a host, and what needs attention there.
+/// The patches of a host, and its findings.
 #[derive(Clone, Debug, Default)]
 pub struct HostStanding {
-    /// Those whose changes it has.
+    /// The patches whose changes it has.
     pub applied: Vec<usize>,
-    /// Those that it lacks.
+    /// The patches that it lacks.
     pub lacks: Vec<usize>,
-    /// What needs attention, by kind.
+    /// Its findings, by kind.
     pub findings: Vec<Finding>,
 }
 
-/// A patch, with the hosts by how they stand to it.
+/// A patch, with the hosts that have or lack it.
 #[derive(Clone, Debug)]
 pub struct FleetPatch {
     /// The patch.
@@ -42,15 +111,15 @@ pub struct FleetPatch {
     pub synopsis: String,
     /// The packages that it is for.
     pub packages: Vec<String>,
-    /// Whether the depot recommends it.
+    /// True if the depot recommends it.
     pub is_recommended: bool,
-    /// Whether it is about security, as the depot says.
+    /// True if it is about security, as the depot says.
     pub is_security: bool,
-    /// Whether it was withdrawn from the depot.
+    /// True if it was withdrawn from the depot.
     pub is_withdrawn: bool,
     /// The hosts that have its changes.
     pub applied: Vec<usize>,
-    /// The hosts where it is in force: neither superseded nor obsoleted.
+    /// The number of hosts on which it is in force: neither superseded nor obsoleted.
     pub effective: usize,
     /// The hosts that lack it.
     pub lacking: Vec<usize>,
@@ -95,7 +164,7 @@ impl FleetPatch {
 }
 
 impl<'f> FleetReport<'f> {
-    /// Holds the hosts against the index of a depot; without one against the newest that any of them has.
+    /// Compares the hosts with the index of a depot, or else with the newest patches that any of them has.
     pub fn of(hosts: &'f [FleetHost], depot: Option<&CrossReference>) -> Self {
         let newest;
         let reference = if let Some(depot) = depot {
@@ -129,7 +198,7 @@ impl<'f> FleetReport<'f> {
         Self { hosts, standings, patches }
     }
 
-    /// Returns the hosts with what each of them has and lacks.
+    /// Returns the hosts with their patches and findings.
     pub fn each_host(&self) -> impl Iterator<Item = (&'f FleetHost, &HostStanding)> {
         self.hosts.iter().zip(&self.standings)
     }
@@ -144,7 +213,7 @@ impl<'f> FleetReport<'f> {
         places.iter().filter_map(|place| self.hosts.get(*place)).map(|host| host.name.as_str())
     }
 
-    /// Returns the findings of all hosts by kind and by what they are about, each with its hosts.
+    /// Returns the findings of all hosts by kind and subject, each with its hosts.
     pub fn findings(&self) -> BTreeMap<&Finding, Vec<usize>> {
         let mut hosts: BTreeMap<&Finding, Vec<usize>> = BTreeMap::new();
         for (place, standing) in self.standings.iter().enumerate() {
@@ -165,7 +234,6 @@ impl<'f> FleetReport<'f> {
     }
 }
 
-/// Returns the patches that are on any host.
 fn there(hosts: &[FleetHost]) -> BTreeMap<PatchId, FleetPatch> {
     let mut patches: BTreeMap<PatchId, FleetPatch> = BTreeMap::new();
     for (place, host) in hosts.iter().enumerate() {
@@ -188,7 +256,6 @@ fn there(hosts: &[FleetHost]) -> BTreeMap<PatchId, FleetPatch> {
     patches
 }
 
-/// Adds what each host lacks.
 fn add_lacking(patches: &mut BTreeMap<PatchId, FleetPatch>, hosts: &[FleetHost], reference: &CrossReference) {
     let names: HashSet<&str> = reference.package_names().collect();
     for (place, host) in hosts.iter().enumerate() {
@@ -200,7 +267,6 @@ fn add_lacking(patches: &mut BTreeMap<PatchId, FleetPatch>, hosts: &[FleetHost],
     }
 }
 
-/// Returns the facts about a host, as far as patches are for its packages.
 fn facts_of(inventory: &Inventory, names: &HashSet<&str>) -> MachineFacts {
     let patches = inventory.patches.iter().filter(|patch| patch.standing.is_applied());
     let patches = patches
@@ -213,4 +279,290 @@ fn facts_of(inventory: &Inventory, names: &HashSet<&str>) -> MachineFacts {
         version: package.version.clone(),
     });
     MachineFacts::new(packages, patches)
+}
+
+// A patch is for the packages in the versions on which it is applied somewhere. A patch that another one on
+// some host contains is out of use: a host that lacks it lacks that other one.
+
+struct KnownPatch<'a> {
+    patch: &'a InventoryPatch,
+    packages: HashSet<(&'a str, &'a str, &'a str)>,
+    obsoleted_by: Option<PatchId>,
+}
+
+fn newest_of(hosts: &[FleetHost]) -> CrossReference {
+    let mut known: BTreeMap<PatchId, KnownPatch<'_>> = BTreeMap::new();
+    for host in hosts {
+        let packages = packages_of(host);
+        // A version that contains the fix natively needs no patch.
+        let is_from_patch = |patch: &&InventoryPatch| {
+            patch.standing.is_applied() && patch.standing != PatchStanding::Contained
+        };
+        for patch in host.inventory.patches.iter().filter(is_from_patch) {
+            let entry = known.entry(patch.about.id.clone()).or_insert_with(|| KnownPatch {
+                patch,
+                packages: HashSet::new(),
+                obsoleted_by: None,
+            });
+            let there = patch.about.packages.iter().filter_map(|name| packages.get(name.as_str()));
+            entry.packages.extend(there.map(|package| {
+                (base_name(&package.package), package.version.as_str(), package.arch.as_str())
+            }));
+            if patch.standing == PatchStanding::Obsoleted && entry.obsoleted_by.is_none() {
+                entry.obsoleted_by = patch.by.as_ref().and_then(|by| patch_id(by).ok());
+            }
+        }
+    }
+    CrossReference::new(None, known.into_values().map(reference_of))
+}
+
+fn packages_of(host: &FleetHost) -> HashMap<&str, &InventoryPackage> {
+    let packages = host.inventory.packages.iter().flatten();
+    packages.map(|package| (package.package.as_str(), &**package)).collect()
+}
+
+fn base_name(instance: &str) -> &str {
+    instance.split('.').next().unwrap_or_default()
+}
+
+fn reference_of(known: KnownPatch<'_>) -> ReferencePatch {
+    let about = &known.patch.about;
+    let packages = known.packages.into_iter().map(|(name, version, arch)| ReferencePackage {
+        name: name.to_owned(),
+        version: version.to_owned(),
+        arch: Some(arch.to_owned()),
+    });
+    ReferencePatch {
+        id: about.id.clone(),
+        date: None,
+        is_recommended: false,
+        is_security: false,
+        is_obsolete: known.obsoleted_by.is_some(),
+        is_bad: false,
+        is_unbundled: false,
+        archs: Vec::new(),
+        packages: packages.collect(),
+        requires: Vec::new(),
+        obsoleted_by: known.obsoleted_by,
+        synopsis: about.synopsis.clone().unwrap_or_default(),
+        size: None,
+        reboot: None,
+    }
+}
+
+const BAD_VERDICTS: [&str; 5] = ["unknown-key", "expired", "not-allowed", "revoked", "bad"];
+
+/// A kind of finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FindingKind {
+    /// A fix is lost to a change by dpkg or rpm.
+    LostFix,
+    /// A registration no longer agrees with dpkg or rpm.
+    StaleRegistration,
+    /// A run was interrupted.
+    UnfinishedRun,
+    /// Another tool left a patch half applied.
+    HalfApplied,
+    /// Undo data is damaged or lost.
+    DamagedUndo,
+    /// A signature was wrong or not trusted when the patch was applied.
+    BadSignature,
+    /// An applied patch was withdrawn from the depot.
+    Withdrawn,
+    /// A run is on trial.
+    OnTrial,
+}
+
+impl FindingKind {
+    /// All kinds.
+    pub const ALL: [Self; 8] = [
+        Self::LostFix,
+        Self::StaleRegistration,
+        Self::UnfinishedRun,
+        Self::HalfApplied,
+        Self::DamagedUndo,
+        Self::BadSignature,
+        Self::Withdrawn,
+        Self::OnTrial,
+    ];
+
+    /// Returns the word of documents for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::LostFix => "lost-fix",
+            Self::StaleRegistration => "stale-registration",
+            Self::UnfinishedRun => "unfinished-run",
+            Self::HalfApplied => "half-applied",
+            Self::DamagedUndo => "damaged-undo",
+            Self::BadSignature => "bad-signature",
+            Self::Withdrawn => "withdrawn",
+            Self::OnTrial => "on-trial",
+        }
+    }
+
+    /// Returns the words for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::LostFix => "lost fix",
+            Self::StaleRegistration => "stale registration",
+            Self::UnfinishedRun => "unfinished run",
+            Self::HalfApplied => "half-applied patch",
+            Self::DamagedUndo => "damaged undo data",
+            Self::BadSignature => "signature not trusted",
+            Self::Withdrawn => "withdrawn patch",
+            Self::OnTrial => "on trial",
+        }
+    }
+}
+
+/// Something on a host that needs attention.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    /// Its kind.
+    pub kind: FindingKind,
+    /// The patch, package or run that it is about.
+    pub about: String,
+    /// The description of the finding.
+    pub text: String,
+}
+
+impl Finding {
+    fn of(kind: FindingKind, about: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { kind, about: about.into(), text: text.into() }
+    }
+}
+
+fn findings_of(host: &FleetHost, withdrawn: &[&PatchId]) -> Vec<Finding> {
+    let inventory = &host.inventory;
+    let mut findings = Vec::new();
+    for lost in &inventory.lost {
+        let has_not = if lost.is_partial { "took a part of the fix" } else { "does not have the fix" };
+        let text = format!("{} {} ({}) {has_not}", lost.name, lost.version, lost.manager);
+        findings.push(Finding::of(FindingKind::LostFix, &lost.id, text));
+    }
+    for stale in &inventory.stale {
+        findings.push(Finding::of(FindingKind::StaleRegistration, &stale.package, &stale.reason));
+    }
+    if let Some(run) = &inventory.unfinished {
+        findings.push(Finding::of(FindingKind::UnfinishedRun, run, "it was interrupted"));
+    }
+    findings.extend(inventory.trial.as_ref().map(of_trial));
+    findings.extend(inventory.patches.iter().flat_map(of_patch));
+    let is_withdrawn = |id: &PatchId| withdrawn.contains(&id);
+    let effective = inventory.patches.iter().filter(|patch| patch.standing == PatchStanding::Effective);
+    let found = effective.map(|patch| &patch.about.id).filter(|id| is_withdrawn(id));
+    findings.extend(
+        found.map(|id| Finding::of(FindingKind::Withdrawn, id.as_str(), "the depot has withdrawn it")),
+    );
+    findings.sort();
+    findings.dedup();
+    findings
+}
+
+fn of_trial(trial: &InventoryTrial) -> Finding {
+    let over = if trial.is_over { ", which is over" } else { "" };
+    let stuck = trial.stuck.as_ref().map(|reason| format!("; it cannot be backed out: {reason}"));
+    let (patches, until) = (trial.patches.join(", "), &trial.until);
+    let text = format!("{patches} until {until}{over}{}", stuck.unwrap_or_default());
+    Finding::of(FindingKind::OnTrial, &trial.run, text)
+}
+
+fn of_patch(patch: &InventoryPatch) -> Vec<Finding> {
+    let id = patch.about.id.as_str();
+    let mut findings = Vec::new();
+    if patch.standing == PatchStanding::Interrupted {
+        findings.push(Finding::of(FindingKind::HalfApplied, id, "another tool was interrupted"));
+    }
+    for undo in patch.undo.iter().filter(|undo| undo.is_damaged()) {
+        let text = format!("package {}: {}", undo.package, undo.state);
+        findings.push(Finding::of(FindingKind::DamagedUndo, id, text));
+    }
+    if let Some(signature) = &patch.signature
+        && BAD_VERDICTS.contains(&signature.state.as_str())
+    {
+        let key = signature.name.as_ref().or(signature.key.as_ref());
+        let key = key.map(|key| format!(", key {key}")).unwrap_or_default();
+        findings.push(Finding::of(FindingKind::BadSignature, id, format!("{}{key}", signature.state)));
+    }
+    findings
+}
+
+/// Hosts with the same patches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostGroup {
+    /// The hosts.
+    pub hosts: Vec<usize>,
+    /// The patches whose changes each of them has.
+    pub applied: Vec<usize>,
+    /// The patches that each of them lacks.
+    pub lacks: Vec<usize>,
+}
+
+/// Returns the groups of hosts that have and lack the same patches, the largest ones first.
+pub fn groups(report: &FleetReport<'_>) -> Vec<HostGroup> {
+    let mut places: HashMap<(&[usize], &[usize]), usize> = HashMap::new();
+    let mut groups: Vec<HostGroup> = Vec::new();
+    for (host, standing) in report.standings.iter().enumerate() {
+        let place = *places.entry((&standing.applied, &standing.lacks)).or_insert(groups.len());
+        if place == groups.len() {
+            let (applied, lacks) = (standing.applied.clone(), standing.lacks.clone());
+            groups.push(HostGroup { hosts: Vec::new(), applied, lacks });
+        }
+        groups.get_mut(place).into_iter().for_each(|group| group.hosts.push(host));
+    }
+    groups.sort_by_key(|group| std::cmp::Reverse(group.hosts.len()));
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HostStanding, *};
+    use crate::fleet::InventoryReader;
+
+    fn inventory(source: &str, at: &str) -> NamedInventory {
+        let at = if at.is_empty() { String::new() } else { format!("\"at\":\"{at}\",") };
+        let text = format!(
+            "{{\"schema\":\"patchadm/1\",\"command\":\"list\",\"machine\":\"web\",{at}\"root\":\"/\",\"patches\":[]}}"
+        );
+        let mut read = InventoryReader::default().read(text.as_bytes(), "x").unwrap();
+        NamedInventory { source: source.to_owned(), inventory: read.inventories.remove(0) }
+    }
+
+    #[test]
+    fn of_two_inventories_of_a_host_the_newer_one_counts_in_any_order() {
+        let (old, new) = ("2026-11-20T07:00:00Z", "2026-11-20T09:00:00+01:00");
+        for (first, second, counted) in [
+            (old, new, "second"),
+            (new, old, "first"),
+            (old, old, "second"),
+            ("", old, "second"),
+            (old, "", "first"),
+            ("", "", "second"),
+        ] {
+            let fleet = Fleet::of([inventory("first", first), inventory("second", second)]);
+            let other = if counted == "first" { "second" } else { "first" };
+            assert_eq!(fleet.hosts.len(), 1);
+            assert_eq!(fleet.hosts[0].source, counted, "{first} {second}");
+            let expected = ReplacedInventory {
+                host: "web".to_owned(),
+                source: other.to_owned(),
+                counted: counted.to_owned(),
+            };
+            assert_eq!(fleet.replaced, [expected], "{first} {second}");
+        }
+    }
+
+    #[test]
+    fn hosts_that_have_and_lack_the_same_are_a_group_and_the_largest_comes_first() {
+        let standing = |applied: &[usize], lacks: &[usize]| HostStanding {
+            applied: applied.to_vec(),
+            lacks: lacks.to_vec(),
+            findings: Vec::new(),
+        };
+        let standings =
+            vec![standing(&[0], &[]), standing(&[0], &[1]), standing(&[0, 1], &[]), standing(&[0], &[1])];
+        let report = FleetReport { hosts: &[], standings, patches: Vec::new() };
+        let hosts: Vec<Vec<usize>> = groups(&report).into_iter().map(|group| group.hosts).collect();
+        assert_eq!(hosts, [vec![1, 3], vec![0], vec![2]]);
+    }
 }

@@ -6,35 +6,34 @@ use patchadm_changeset::format::contents_merge::ContentsTrailer;
 use patchadm_rootfs::Timestamp;
 use patchadm_svr4::package::PkgInst;
 
-/// The moment of a run and the machine that it happens on.
+/// The time of a run and its machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Now {
     /// The time in UTC.
     pub utc: NaiveDateTime,
-    /// The same time where the machine is.
+    /// The same time in the time zone of the machine.
     pub local: NaiveDateTime,
     /// The node name of the machine.
     pub host: String,
 }
 
 impl Now {
-    /// Returns the time of what a run makes and no package gives a time, in whole seconds.
+    /// Returns the time for objects that no package gives a time, in whole seconds.
     pub fn timestamp(&self) -> Timestamp {
         Timestamp::whole(self.utc.and_utc().timestamp())
     }
 
-    /// Returns the moment itself, to the nanosecond.
+    /// Returns the time of the run, to the nanosecond.
     pub fn moment(&self) -> Timestamp {
         let utc = self.utc.and_utc();
         Timestamp { seconds: utc.timestamp(), nanoseconds: utc.timestamp_subsec_nanos().min(999_999_999) }
     }
 
-    /// Returns the time of a `PATCH_INFO` line: as date(1) prints it, in UTC.
+    /// Format of date(1), in UTC.
     pub(super) fn patch_date(&self) -> String {
         self.utc.format("%a %b %e %H:%M:%S UTC %Y").to_string()
     }
 
-    /// INSTDATE, as pkgadd(1M) writes it.
     pub(in crate::plan) fn instdate(&self) -> String {
         self.local.format("%b %d %Y %H:%M").to_string()
     }

@@ -1,4 +1,5 @@
-//! The subject of a change, known before the root is surveyed: the paths and packages that its planner will ask for.
+//! The subject of a change, known before the root is surveyed: the paths and packages that its planner will
+//! ask for.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +13,10 @@ use patchadm_inputs::inventory::{Installed, Inventory, Touched};
 use patchadm_inputs::source::{Image, PackageImage};
 use patchadm_svr4::package::{Ftype, ObjectPath, Params, PkgInst};
 
-/// A delivered file and where it goes: for comparing its bytes with those that are there.
+/// A delivered file and its destination, for comparing its bytes with the existing ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileToCompare<'a> {
-    /// The place of its package in the image.
+    /// The index of its package in the image.
     pub package: usize,
     /// Its line in the pkgmap.
     pub entry: &'a patchadm_svr4::format::pkgmap::PkgmapEntry,
@@ -23,8 +24,8 @@ pub struct FileToCompare<'a> {
     pub path: ObjectPath,
 }
 
-/// Returns the subject of applying a patch: the packages of `image` that are installed. Invalid packages are passed
-/// over here; the planner refuses them.
+/// Returns the paths that a patch touches: those of the packages of `image` that are installed. Invalid
+/// packages are skipped, because the planner refuses them.
 pub fn touched_by_patch(image: &Image, id: &str, installed: &BTreeMap<PkgInst, Installed>) -> Touched {
     let mut touched = Touched::default();
     touched.paths.extend(patch_path(id).ok());
@@ -36,7 +37,7 @@ pub fn touched_by_patch(image: &Image, id: &str, installed: &BTreeMap<PkgInst, I
     touched
 }
 
-/// Adds what installing `image` as `inst` touches; `params` say where BASEDIR is.
+/// Adds the paths that installing `image` as `inst` touches; `params` give BASEDIR.
 pub fn add_package(
     touched: &mut Touched,
     inst: &PkgInst,
@@ -60,7 +61,8 @@ pub fn add_package(
     }
 }
 
-/// Adds what taking a patch back touches, where its archive has no manifest: what the backout package delivers.
+/// Adds the paths that a backout touches whose archive has no manifest: those that the backout package
+/// delivers.
 pub fn add_foreign_backout(
     touched: &mut Touched,
     package: &PkgInst,
@@ -72,7 +74,8 @@ pub fn add_foreign_backout(
     add_package(touched, package, 0, image, params);
 }
 
-/// Adds what taking a patch back touches: everything that its manifest names as changed, and what was put beside it.
+/// Adds the paths that a backout touches: every path that the manifest names as changed, and the copies
+/// beside them.
 pub fn add_backout(touched: &mut Touched, package: &PkgInst, manifest: &Manifest) {
     touched.packages.insert(package.clone());
     touched.paths.extend(patch_path(&manifest.header.patch).ok());
@@ -86,7 +89,7 @@ pub fn add_backout(touched: &mut Touched, package: &PkgInst, manifest: &Manifest
     }
 }
 
-/// Returns the files that `image` delivers to these packages, with the places they go to in a root.
+/// Returns the files that `image` delivers to these packages, with their destinations in a root.
 pub fn delivered_files<'i>(
     image: &'i Image,
     installed: &BTreeMap<PkgInst, Installed>,
@@ -110,8 +113,8 @@ pub fn delivered_files<'i>(
     files
 }
 
-/// Tells whether a patch brings scripts that would run, as far as that can be told from the parameters of the installed
-/// packages. What is refused for its scripts brings none.
+/// Returns true if a patch brings scripts that would run, as far as the parameters of the installed packages
+/// tell. A patch that is refused for its scripts brings none.
 pub fn brings_scripts(
     image: &Image,
     installed: &BTreeMap<PkgInst, Installed>,
@@ -129,7 +132,6 @@ pub fn brings_scripts(
     })
 }
 
-/// Returns the package in its place: installed parameters, and delivered ones where those are silent.
 fn target<'a>(
     inst: &PkgInst,
     index: usize,
@@ -155,8 +157,8 @@ fn link_source(wanted: &Wanted<'_>) -> Option<ObjectPath> {
     wanted.path.link_source(target).ok()
 }
 
-/// Returns the directory of the object that a symbolic link of the same name leads to: on a root where both directories are
-/// one, the link would lead to itself.
+/// The directory of the target of a symbolic link with the same name. Where both directories are one, the
+/// link would point to itself.
 fn directory_of_target(wanted: &Wanted<'_>) -> Option<ObjectPath> {
     let target = wanted.object.target.as_ref().filter(|_| wanted.object.ftype == Ftype::Symlink)?;
     let target = symlink_target(&wanted.path, target)?;

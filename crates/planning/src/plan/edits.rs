@@ -1,10 +1,10 @@
-//! Local edits: the objects that an administrator has changed, and what a patch does with them.
+//! Local edits: the objects that an administrator has changed, and their treatment by a patch.
 //!
-//! An object counts as edited when its bytes differ from those in `contents` and the undo manifests. An unrecorded
-//! object is the administrator's own, unless the patch moves it there: on a root where `/lib` leads to `usr/lib`, a patch
-//! that deletes `/lib/x` and delivers `/usr/lib/x` replaces one file. Files of type `v` never stop a patch; the edited one is
-//! kept beside the new one. [`EditableFiles`] says what happens to files of type `e`. Attributes are edits in adopted
-//! packages only (`local_attributes`).
+//! An object counts as edited if its bytes differ from those in `contents` and the undo manifests. An
+//! unrecorded object belongs to the administrator, unless the patch moves it there: on a root where `/lib`
+//! leads to `usr/lib`, a patch that deletes `/lib/x` and delivers `/usr/lib/x` replaces one file. Files of
+//! type `v` never stop a patch; the edited one is kept beside the new one. [`EditableFiles`] is the treatment
+//! of files of type `e`. Attributes are edits in adopted packages only (`local_attributes`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,26 +20,27 @@ use super::objects::Handling;
 use super::refusal::{EditedAttribute, Reason};
 use super::target::Wanted;
 
-/// How edited files of type `e` are treated where the general choice is to stop.
+/// The treatment of edited files of type `e` if the general choice is to stop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EditableFiles {
     /// They are replaced, and the edited file is kept beside the new one (patchadd(1M)).
     #[default]
     Replace,
-    /// They stay where undo data is saved and no script installs them; else they are replaced (the default of verbs).
+    /// They stay if undo data is saved and no script installs them; otherwise they are replaced (the default
+    /// of verbs).
     Keep,
     /// They stop the patch like any other file (a choice on the command line of a verb).
     Stop,
 }
 
-/// The kind of a file, as far as edits are concerned.
+/// The kind of a file with regard to edits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EditedKind {
     /// Not made to be edited.
     Ordinary,
     /// Type `e`.
     Editable,
-    /// Type `v`, whose content changes without anybody's doing.
+    /// Type `v`, whose content changes by itself.
     Volatile,
 }
 
@@ -57,15 +58,15 @@ impl EditedKind {
 /// The user's choice for edited files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EditChoice {
-    /// In general.
+    /// The general choice.
     pub general: Edited,
-    /// For files of type `e`, where the general choice is to stop.
+    /// The choice for files of type `e` if the general choice is to stop.
     pub editable: EditableFiles,
-    /// These are replaced, regardless of the general choice.
+    /// Paths that are replaced, regardless of the general choice.
     pub overridden: BTreeSet<ObjectPath>,
-    /// These are kept, regardless of the general choice.
+    /// Paths that are kept, regardless of the general choice.
     pub preserved: BTreeSet<ObjectPath>,
-    /// Whether objects that would stop the patch are replaced: for the plan that is shown beside its refusal.
+    /// True if objects that would stop the patch are replaced, for the plan that is shown beside its refusal.
     pub replaces_stops: bool,
 }
 
@@ -75,7 +76,6 @@ impl EditChoice {
         self.named(path).unwrap_or(self.general)
     }
 
-    /// Returns the treatment of a path that has been chosen for it alone.
     fn named(&self, path: &ObjectPath) -> Option<Edited> {
         if self.preserved.contains(path) {
             Some(Edited::Keep)
@@ -86,7 +86,6 @@ impl EditChoice {
         }
     }
 
-    /// Returns the treatment of a path with a file of this kind; `can_keep` if the file could stay.
     fn of_kind(&self, path: &ObjectPath, kind: EditedKind, can_keep: bool) -> Edited {
         if let Some(choice) = self.named(path) {
             return choice;
@@ -103,32 +102,27 @@ impl EditChoice {
     }
 }
 
-/// The decisions about all paths of a patch.
 #[derive(Debug)]
 pub(super) struct Edits<'a> {
     inventory: &'a Inventory,
     choice: EditChoice,
-    /// The patch.
     id: &'a str,
-    /// Whether the edited bytes will be in an undo archive.
+    /// True if the edited bytes will be in an undo archive.
     saved: bool,
     handling: BTreeMap<ObjectPath, Handling>,
     stops: BTreeSet<ObjectPath>,
-    /// Paths that become directories.
     turned: BTreeSet<ObjectPath>,
-    /// Paths whose time alone differs from the record.
     pub(super) touched: BTreeSet<ObjectPath>,
-    /// Paths at which objects are delivered that are recorded at another path to the same place, which is deleted.
+    /// Objects that the patch moves: old path by new path. Both paths lead to the same place.
     moved_from: BTreeMap<ObjectPath, ObjectPath>,
-    /// The same by those other paths.
+    /// New path by old path.
     moved_to: BTreeMap<ObjectPath, ObjectPath>,
-    /// The attributes that objects have whatever is delivered.
+    /// Attributes that override the delivered ones.
     attributes: BTreeMap<ObjectPath, LocalAttributes>,
     attribute_stops: Vec<EditedAttribute>,
 }
 
 impl<'a> Edits<'a> {
-    /// No decision yet.
     pub(super) fn new(inventory: &'a Inventory, choice: EditChoice, id: &'a str, saved: bool) -> Self {
         Self {
             inventory,
@@ -146,7 +140,6 @@ impl<'a> Edits<'a> {
         }
     }
 
-    /// Notes that the object which `package` deletes at `from` is the one that comes at `to`.
     pub(super) fn note_move(&mut self, package: &PkgInst, from: &ObjectPath, to: &ObjectPath) {
         if self.inventory.lines.get(from).is_some_and(|line| line.is_owned_by(package)) {
             self.moved_from.insert(to.clone(), from.clone());
@@ -154,30 +147,26 @@ impl<'a> Edits<'a> {
         }
     }
 
-    /// Returns the path at which the object that is deleted at a path is delivered again.
     pub(super) fn moved_to(&self, from: &ObjectPath) -> Option<ObjectPath> {
         self.moved_to.get(from).cloned()
     }
 
-    /// Lets a path go as the object does that is delivered in its place.
     pub(super) fn follow(&mut self, from: &ObjectPath, to: &ObjectPath) {
         if let Handling::Beside(suffix) = self.handling(to) {
             self.handling.insert(from.clone(), Handling::Beside(suffix));
         }
     }
 
-    /// Returns the attributes that objects keep as they are found, by their letters.
     pub(super) fn kept_attributes(&self) -> impl Iterator<Item = (&ObjectPath, String)> {
         self.attributes.iter().map(|(path, local)| (path, local.kept())).filter(|(_, kept)| !kept.is_empty())
     }
 
-    /// Returns the line of the object at a path, also if the patch moves it there.
+    /// Also finds the line of an object that the patch moves here.
     fn recorded(&self, path: &ObjectPath) -> Option<&'a ContentsLine> {
         let lines = &self.inventory.lines;
         lines.get(path).or_else(|| lines.get(self.moved_from.get(path)?))
     }
 
-    /// Decides about the attributes of an object that `package` delivers.
     pub(super) fn consider_attributes(
         &mut self,
         package: &PkgInst,
@@ -212,13 +201,12 @@ impl<'a> Edits<'a> {
         Ok(())
     }
 
-    /// Returns the attributes that objects have whatever is delivered.
     pub(super) fn local_attributes(&self) -> BTreeMap<ObjectPath, LocalAttributes> {
         self.attributes.clone()
     }
 
-    /// Decides about an object that will be replaced (`Some`) or deleted. Directories come before their contents.
-    /// `package` delivers or deletes it, by scripts if `is_by_scripts`.
+    /// Decides about an object that is replaced (`Some`) or deleted. Directories must come before their
+    /// contents.
     pub(super) fn consider(
         &mut self,
         (package, is_by_scripts): (&PkgInst, bool),
@@ -277,12 +265,10 @@ impl<'a> Edits<'a> {
         Ok(())
     }
 
-    /// Leaves a path alone.
     pub(super) fn leave(&mut self, path: &ObjectPath) {
         self.handling.insert(path.clone(), Handling::Leave);
     }
 
-    /// Refuses where an edited file stops the patch.
     pub(super) fn check(&self) -> Result<(), Reason> {
         if self.stops.is_empty() && self.attribute_stops.is_empty() {
             return Ok(());
@@ -294,7 +280,6 @@ impl<'a> Edits<'a> {
         })
     }
 
-    /// Returns the treatment of a path.
     pub(super) fn handling(&self, path: &ObjectPath) -> Handling {
         self.handling.get(path).cloned().unwrap_or_default()
     }

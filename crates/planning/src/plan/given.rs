@@ -1,7 +1,9 @@
-//! Attributes that a package gives its objects beyond the pkgmap (patchadm-objects(5)): nanoseconds and extended attributes.
+//! Attributes that a package gives its objects beyond the pkgmap (patchadm-objects(5)): nanoseconds and
+//! extended attributes.
 //!
-//! An object whose line has extended attributes gets exactly those, apart from labels, which belong to the system.
-//! Without privileges no file gets capabilities, and none are asked for. A hard link has the attributes of its file.
+//! An object whose line has extended attributes gets exactly those, apart from labels, which belong to the
+//! system. Without privileges no file gets capabilities, and none are asked for. A hard link has the
+//! attributes of its file.
 
 use patchadm_inputs::format::objects_file::{GivenAttributes, may_be_given};
 use patchadm_rootfs::{ACCESS_LIST, CAPABILITY, DEFAULT_LIST, Live, Timestamp, Xattrs};
@@ -12,7 +14,6 @@ use super::plan_builder::PlanBuilder;
 use super::refusal::ObjectProblem;
 use super::target::Wanted;
 
-/// Returns the modification time of an object: the seconds of the pkgmap, and the nanoseconds that are given.
 pub(super) fn mtime(wanted: &Wanted<'_>) -> Option<Timestamp> {
     let seconds = wanted.object.content.mtime?;
     let nanoseconds = wanted.given.and_then(|given| given.mtime_ns).unwrap_or_default();
@@ -20,7 +21,6 @@ pub(super) fn mtime(wanted: &Wanted<'_>) -> Option<Timestamp> {
 }
 
 impl PlanBuilder<'_> {
-    /// Returns the extended attributes that an object gets. A note says what cannot be set.
     pub(super) fn given_xattrs(
         &mut self,
         path: &ObjectPath,
@@ -45,8 +45,7 @@ impl PlanBuilder<'_> {
     }
 }
 
-/// Tells whether an object has the nanoseconds and extended attributes that a package gives it. Without privileges file
-/// capabilities do not count.
+/// File capabilities are ignored without privileges.
 pub(super) fn has_given(old: &Live, given: Option<&GivenAttributes>, privileged: bool) -> bool {
     let Some(given) = given else { return true };
     let counts = |name: &[u8]| may_be_given(name) && (privileged || name != CAPABILITY);
@@ -61,8 +60,8 @@ pub(super) fn has_given(old: &Live, given: Option<&GivenAttributes>, privileged:
         && given.xattrs.as_ref().is_none_or(|xattrs| counting(xattrs) == counting(&old.xattrs))
 }
 
-/// Returns all extended attributes of an object that stays, including the given ones and the file capabilities that it
-/// keeps; `None` if it has them already.
+/// Returns all extended attributes of an object that stays, including the given ones and the file
+/// capabilities that it keeps; `None` if it has them already.
 pub fn with_given(old: &Live, new: &NewXattrs) -> Option<Xattrs> {
     let mut xattrs = old.xattrs.clone();
     match new {
@@ -78,7 +77,6 @@ pub fn with_given(old: &Live, new: &NewXattrs) -> Option<Xattrs> {
     (xattrs != old.xattrs).then_some(xattrs)
 }
 
-/// Tells whether an object can have an attribute at all: the system refuses any other.
 fn can_have(object: &Object, name: &[u8]) -> bool {
     let ftype = object.ftype;
     match name {

@@ -1,4 +1,5 @@
-//! Where paths lead through the symbolic links of a root, and links that would lead to themselves there.
+//! The destinations of paths through the symbolic links of a root, and links that would point to themselves
+//! there.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,6 @@ use patchadm_inputs::inventory::Inventory;
 use patchadm_rootfs::{AtPath, Followed, LinkFollower, LinkMap, Live, LiveKind};
 use patchadm_svr4::package::{Ftype, Object, ObjectPath};
 
-/// The symbolic links among known objects.
 pub(super) struct KnownLinks<'a>(pub(super) &'a BTreeMap<ObjectPath, Live>);
 
 impl LinkMap for KnownLinks<'_> {
@@ -18,7 +18,6 @@ impl LinkMap for KnownLinks<'_> {
     }
 }
 
-/// Returns a path with the links among its parents followed, or unchanged if they lead nowhere.
 pub(super) fn place_of(links: &mut LinkFollower<KnownLinks<'_>>, path: &ObjectPath) -> ObjectPath {
     let mut place = || {
         let followed = links.follow(Followed::default(), path.parent_bytes()?, &mut false)?;
@@ -27,8 +26,8 @@ pub(super) fn place_of(links: &mut LinkFollower<KnownLinks<'_>>, path: &ObjectPa
     place().unwrap_or_else(|| path.clone())
 }
 
-/// Returns the place of a link that would lead there, because directories on the way are one on this root (`/bin` and
-/// `/usr/bin`), or `None` for any other object.
+/// The place of a link that would point to itself, because two directories are one on this root (`/bin` and
+/// `/usr/bin`).
 pub(super) fn leads_to_itself(
     inventory: &Inventory,
     path: &ObjectPath,
@@ -43,14 +42,15 @@ pub(super) fn leads_to_itself(
     let is_itself = if object.ftype == Ftype::Link {
         path.link_source(to).is_ok_and(|source| source != *path && place_of(&source) == place)
     } else {
-        // A relative target starts in the directory that the package means; the system starts in the real one.
+        // A relative target starts in the directory that the package means, but the system resolves it in the
+        // real one.
         let targets = [path, &place].into_iter().filter_map(|link| symlink_target(link, to));
         targets.filter(|to| to.name() == place.name()).any(|to| place_of(&to) == place)
     };
     is_itself.then_some(place)
 }
 
-/// Returns the path that a symbolic link names, without following any link on the way.
+/// The target of a symbolic link. Links on the way are not followed.
 pub(super) fn symlink_target(link: &ObjectPath, to: &[u8]) -> Option<ObjectPath> {
     let mut at = if to.first() == Some(&b'/') { ObjectPath::root() } else { link.parent()? };
     for part in to.split(|&byte| byte == b'/').filter(|part| !part.is_empty() && *part != b".") {

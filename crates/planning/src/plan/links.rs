@@ -1,8 +1,8 @@
 //! Hard links: those that a package delivers, and those that would be left on an old inode.
 //!
-//! When a file is replaced, every recorded `l` entry that pointed to it is created again in the same run, so that the
-//! names stay one file (the classic tools left them on the old one). A second name that is no longer the same file is a
-//! local edit and stays.
+//! If a file is replaced, every recorded `l` entry of it is created again in the same run, so that the names
+//! stay one file (the classic tools left them on the old one). A second name that is no longer the same file
+//! is a local edit and stays.
 
 use std::collections::BTreeMap;
 
@@ -16,11 +16,9 @@ use super::refusal::{ObjectProblem, Reason};
 use super::target::{PackageTarget, Wanted};
 use super::{Action, Body, Merge, NewObject, NewXattrs};
 
-/// The longest chain of links to links that is followed.
 const LONGEST_CHAIN: usize = 40;
 
 impl PlanBuilder<'_> {
-    /// Plans a hard link that a package delivers.
     pub(super) fn link(
         &mut self,
         target: &PackageTarget<'_>,
@@ -77,14 +75,13 @@ impl PlanBuilder<'_> {
         Ok(())
     }
 
-    /// Leaves what is at the place of a link that would lead there.
     pub(super) fn leave_itself(&mut self, path: &ObjectPath, place: &ObjectPath) {
         let [shown, place] = [path, place].map(|path| self.inventory.show(path));
         self.notes
             .push(format!("{shown} is left as it is: on this root, the link would lead to itself ({place})"));
     }
 
-    /// Makes the recorded other names of replaced files anew.
+    /// Recreates recorded hard links whose file is replaced.
     pub(super) fn relink(&mut self) -> Result<(), Reason> {
         let inventory = self.inventory;
         for path in inventory.recorded_links() {
@@ -126,7 +123,7 @@ impl PlanBuilder<'_> {
         self.flatten()
     }
 
-    /// Lets every link of the run name a file, never another link of the run.
+    /// Resolves links to links: every link of the run must name a file.
     fn flatten(&mut self) -> Result<(), Reason> {
         let links: Vec<(PkgInst, ObjectPath, ObjectPath)> = self
             .changes
@@ -158,8 +155,8 @@ impl PlanBuilder<'_> {
         Ok(())
     }
 
-    /// Returns another name of the object at `source`: the new one where the run changes it, else the one that is there.
-    /// A symbolic link can have several names, too: no link is followed.
+    /// A new name for the object at `source`, changed or existing. Symbolic links are not followed: they can
+    /// have several names, too.
     pub(super) fn other_name(
         &self,
         path: &ObjectPath,
@@ -183,14 +180,12 @@ impl PlanBuilder<'_> {
         }
     }
 
-    /// Tells whether an object is the file at `source`, and stays it.
     fn is_name_of(&self, old: &Live, source: &ObjectPath) -> bool {
         !self.changes.contains_key(source) && self.old(source).is_some_and(|live| live.inode == old.inode)
     }
 }
 
-/// Returns the body of a further name of the new object at `source`: a link to what is a link itself names the file, so
-/// that the order in which names are made does not matter.
+/// A link to a link names the file, so the order of creation does not matter.
 fn another_name(source: &ObjectPath, body: &Body) -> Body {
     match body {
         Body::Link(file) => Body::Link(file.clone()),
@@ -198,7 +193,7 @@ fn another_name(source: &ObjectPath, body: &Body) -> Body {
     }
 }
 
-/// Returns the hard links among some objects, those that others name first; what stands beside an object goes with it.
+/// Sorts hard links so that links to links come after the links that they name.
 pub(super) fn sources_first<'w, 'a, T>(objects: Vec<(T, &'w Wanted<'a>)>) -> Vec<(T, &'w Wanted<'a>)> {
     let mut links: Vec<_> =
         objects.into_iter().filter(|(_, each)| each.object.ftype == Ftype::Link).collect();
@@ -217,7 +212,6 @@ pub(super) fn sources_first<'w, 'a, T>(objects: Vec<(T, &'w Wanted<'a>)>) -> Vec
     links
 }
 
-/// Returns the file that a recorded hard link names in the end, through links to links.
 pub(super) fn root_of(path: &ObjectPath, lines: &BTreeMap<ObjectPath, ContentsLine>) -> Option<ObjectPath> {
     file_of(path, |at| lines.get(at))
 }

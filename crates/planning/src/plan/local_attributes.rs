@@ -1,9 +1,10 @@
-//! Attributes that an administrator gave an object of an adopted package: mode, owner, group, file capabilities and
-//! access control list.
+//! Attributes that an administrator gave an object of an adopted package: mode, owner, group, file
+//! capabilities and access control list.
 //!
-//! They are local modifications, as edited bytes are: a patch leaves an attribute that it does not change, and the choice
-//! for edited files decides about one that it changes. An override of dpkg-statoverride(1) counts whatever a patch or an
-//! undo archive says. The objects of other packages get all attributes that are delivered, as pkgadd(1M) has it.
+//! They are local modifications, as edited bytes are: a patch leaves an attribute that it does not change,
+//! and the choice for edited files decides about one that it changes. An override of dpkg-statoverride(1)
+//! counts whatever a patch or an undo archive says. The objects of other packages get all attributes that are
+//! delivered, as pkgadd(1M) has it.
 
 use std::fmt;
 
@@ -18,48 +19,37 @@ use super::NewXattrs;
 use super::refusal::{EditedAttribute, ObjectProblem};
 use super::target::Wanted;
 
-/// The attributes that an object gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Resolved {
-    /// Permission bits.
     pub(super) mode: Mode,
-    /// Numeric owner.
     pub(super) uid: u32,
-    /// Numeric group.
     pub(super) gid: u32,
-    /// As they are recorded.
     pub(super) recorded: ObjectAttributes,
 }
 
-/// The attributes that an object has whatever is delivered.
+/// Attributes that override the delivered ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct LocalAttributes {
     mode: Option<Mode>,
     uid: Option<u32>,
     gid: Option<u32>,
-    /// As they are recorded, if they are: those of an override.
     recorded: Option<ObjectAttributes>,
-    /// Whether an override keeps set-id bits that the patch takes away.
+    /// True if an override keeps set-id bits that the patch removes.
     keeps_set_id: bool,
-    /// The extended attributes that a new file has, if they are not those that any new object takes over.
+    /// Extended attributes of the new file, if they are not the inherited ones.
     xattrs: Option<Xattrs>,
-    /// Sentences for a person.
     pub(super) notes: Vec<String>,
 }
 
-/// One object of an adopted package that a patch delivers.
 pub(super) struct LocalObject<'a> {
     pub(super) inventory: &'a Inventory,
     pub(super) package: &'a PkgInst,
     pub(super) wanted: &'a Wanted<'a>,
-    /// The object as it is recorded, under this path or the one that it moves from.
     pub(super) recorded: Option<&'a Object>,
-    /// The choice for edited files.
     pub(super) choice: Edited,
 }
 
 impl LocalAttributes {
-    /// Replaces delivered attributes by those that the object has in any case.
     pub(super) fn apply(&self, resolved: Resolved) -> Resolved {
         Resolved {
             mode: self.mode.unwrap_or(resolved.mode),
@@ -69,7 +59,6 @@ impl LocalAttributes {
         }
     }
 
-    /// Returns the extended attributes of the new object, `delivered` if nothing local is among them.
     pub(super) fn xattrs(&self, delivered: NewXattrs) -> NewXattrs {
         match (&self.xattrs, delivered) {
             (Some(xattrs), NewXattrs::Inherited) => NewXattrs::Exact(xattrs.clone()),
@@ -77,8 +66,7 @@ impl LocalAttributes {
         }
     }
 
-    /// Returns the attributes that the object keeps as they are found, by the letters that manifests have for attributes
-    /// which a patch leaves open.
+    /// Attributes that stay as found, in the letters of the manifest.
     pub(super) fn kept(&self) -> String {
         let is_override = self.recorded.is_some();
         let kept = [
@@ -91,7 +79,6 @@ impl LocalAttributes {
         kept.into_iter().filter(|(_, is)| *is).map(|(letter, _)| letter).collect()
     }
 
-    /// Decides about one attribute. Returns the value to keep.
     fn decide(
         &mut self,
         object: &LocalObject<'_>,
@@ -128,7 +115,6 @@ impl LocalAttributes {
     }
 }
 
-/// The values of one attribute.
 struct AttributeValues {
     name: &'static str,
     live: AttributeValue,
@@ -136,10 +122,8 @@ struct AttributeValues {
     delivered: AttributeValue,
 }
 
-/// A mode, or an account with its name.
 struct AttributeValue {
     text: String,
-    /// `None` for an account that the root does not have.
     number: Option<u32>,
 }
 
@@ -164,7 +148,6 @@ impl fmt::Display for AttributeValue {
 }
 
 impl<'a> LocalObject<'a> {
-    /// Returns the attributes that the object keeps or has from an override, and those for which the patch stops.
     pub(super) fn attributes(&self) -> Result<(LocalAttributes, Vec<EditedAttribute>), ObjectProblem> {
         let mut local = LocalAttributes::default();
         let mut stops = Vec::new();
@@ -192,7 +175,6 @@ impl<'a> LocalObject<'a> {
         self.inventory.show(&self.wanted.path)
     }
 
-    /// The object that is there, if it is of the type that comes.
     fn live(&self) -> Option<&'a Live> {
         let live = self.inventory.live.get(&self.wanted.path)?;
         let ftype = self.wanted.object.ftype;
@@ -205,7 +187,6 @@ impl<'a> LocalObject<'a> {
         is_alike.then_some(live)
     }
 
-    /// The attributes that are there, recorded and delivered.
     fn values(&self) -> Vec<AttributeValues> {
         let (Some(live), Some(recorded)) = (self.live(), self.recorded) else { return Vec::new() };
         let (recorded, delivered) = (&recorded.attributes, &self.wanted.object.attributes);
@@ -261,7 +242,7 @@ impl<'a> LocalObject<'a> {
         Ok(())
     }
 
-    /// Keeps file capabilities and the access control list, which neither dpkg nor a pkgmap records.
+    /// Neither dpkg nor a pkgmap records these.
     fn extended(&self, local: &mut LocalAttributes) {
         let Some(live) = self.live() else { return };
         if self.wanted.given.is_some_and(|given| given.xattrs.is_some()) {
@@ -286,7 +267,6 @@ impl<'a> LocalObject<'a> {
     }
 }
 
-/// Owner, group and mode of an override, as far as this caller can set them.
 pub(super) struct Overridden {
     pub(super) mode: Option<Mode>,
     pub(super) uid: Option<u32>,
@@ -313,7 +293,6 @@ impl Overridden {
             && self.gid.is_none_or(|gid| gid == live.gid)
     }
 
-    /// Names the values and where they come from.
     pub(super) fn words(&self, one: &StatOverride) -> String {
         let StatOverride { user, group, mode, listed } = one;
         let mode = format!("mode {:04o}", mode.bits());
@@ -331,7 +310,6 @@ impl Overridden {
     }
 }
 
-/// Returns the override of a path, if `package` was adopted from dpkg.
 pub(super) fn override_of<'i>(
     inventory: &'i Inventory,
     package: &PkgInst,
@@ -341,10 +319,9 @@ pub(super) fn override_of<'i>(
     (inventory.manager(package) == Some(NativeManager::Dpkg)).then_some(of_path)
 }
 
-/// Returns what an access control list says apart from the bits that are also those of the mode: the entries of named
-/// users and groups, and of the group if a mask stands for it. Returns the whole value if it is no such list.
+/// The entries of an access control list that do not mirror the mode: named users and groups, and the group
+/// if there is a mask. The whole value if it is not such a list.
 pub(super) fn named_entries(list: &[u8]) -> Vec<&[u8]> {
-    /// Tags of `linux/posix_acl.h`.
     const USER_OBJ: u16 = 1;
     const GROUP_OBJ: u16 = 4;
     const MASK: u16 = 0x10;

@@ -1,18 +1,16 @@
-//! The changes to a root, decided before anything is touched.
+//! The changes to a root, decided before the first of them.
 //!
-//! A [`Plan`] is a value: `--dry-run` prints it, and `patchadm_changeset` carries out exactly that. The planners in
-//! [`patch`], [`package`] and [`registration`] are pure functions from a delivery or request and the state of the root
-//! to a plan or a refusal. They open nothing, and read neither clock nor environment. Their common parts stand beside
-//! them.
+//! A [`Plan`] is a value: `--dry-run` prints it, and `patchadm_changeset` carries it out. The planners in
+//! [`patch`], [`package`] and [`registration`] are pure functions from a delivery or request and the state of
+//! the root to a plan or a refusal. They open no file and read neither clock nor environment. Their common
+//! parts stand beside them.
 
 pub mod clock;
 pub mod concern;
-mod deletes;
 pub mod edits;
 pub mod given;
 pub mod kept_libraries;
 mod known_links;
-pub mod ledger;
 mod links;
 mod local_attributes;
 mod objects;
@@ -36,6 +34,5 @@ pub mod states;
 mod target;
 #[cfg(test)]
 mod tests;
-mod unprivileged;
 
 pub use patchadm_changeset::plan::*;

@@ -1,39 +1,38 @@
-//! One object of a package and what it means for the root: add, replace, other attributes, or nothing.
+//! The decision about one object of a package: add, replace, change attributes, or nothing; and the objects
+//! that a package takes away.
 //!
-//! An object is installed already only when its bytes *and* its attributes are there (size and sum decide
-//! nothing). Hard links are planned in `links`, after everything that they may point to.
+//! An object counts as installed only if its bytes *and* its attributes are present (size and sum decide
+//! nothing). Hard links are planned in `links`, after all objects that they may name.
 
 use patchadm_rootfs::{Live, LiveKind};
-use patchadm_svr4::package::{ContentInfo, Ftype, Object, ObjectPath, PkgInst};
+use patchadm_svr4::package::{ContentInfo, ContentsLine, Ftype, Object, ObjectPath, PkgInst};
 
-use super::given;
 use super::known_links::leads_to_itself;
 use super::local_attributes::Resolved;
-use super::plan_builder::PlanBuilder;
+use super::plan_builder::{PlanBuilder, below, turns};
 use super::refusal::{ObjectProblem, Reason};
 use super::target::{PackageTarget, Wanted};
-use super::{Action, AttributeChange, Body, Member, Merge, NewObject, NewXattrs};
+use super::{Action, AttributeChange, Body, Member, Merge, NewObject, NewXattrs, given};
 
-/// The treatment of an object where the administrator has one of their own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Handling {
-    /// As any other.
+    /// Replaced or created as usual.
     #[default]
     Ordinary,
     /// The existing object is kept under another name, `PATH.` and this suffix, and then replaced.
     CopyFirst(String),
-    /// A script installs it; an editable file is its matter even if nothing seems to change.
+    /// A script installs it and decides about an editable file, even if nothing seems to change.
     ByScript,
     /// The existing object stays; the new one is put beside it as `PATH.` and this suffix.
     Beside(String),
-    /// A symbolic link that leads to a directory stays where a directory is delivered, and so does that directory.
+    /// A symbolic link that leads to a directory stays where a directory is delivered, and so does that
+    /// directory.
     LinkStays,
-    /// Nothing is done; where other packages own it, the package is recorded as a further owner.
+    /// Nothing is done; if other packages own it, the package is recorded as a further owner.
     Leave,
 }
 
 impl PlanBuilder<'_> {
-    /// Plans an object that is no hard link.
     pub(super) fn place(
         &mut self,
         target: &PackageTarget<'_>,
@@ -99,7 +98,6 @@ impl PlanBuilder<'_> {
         Ok(())
     }
 
-    /// Records a package as a further owner of what other packages have, and which stays as it is.
     pub(super) fn share_as_it_is(&mut self, package: &PkgInst, path: &ObjectPath) {
         if let Some(line) = self.line(path) {
             let object = line.object.clone();
@@ -107,8 +105,8 @@ impl PlanBuilder<'_> {
         }
     }
 
-    /// Tells whether two paths are names of one directory that is there, delivered under both, and stays as it is. One
-    /// that is made, or gets other attributes, would be changed twice.
+    /// True if two paths name one existing directory that both deliver and that stays unchanged. A change
+    /// would be made twice.
     fn stays_under_both(&self, first: &ObjectPath, second: &ObjectPath, object: &Object) -> bool {
         let is_there = |path| self.old(path).is_some_and(Live::is_directory);
         let is_delivered = self.line(first).is_some_and(|line| line.object.ftype.is_directory());
@@ -118,7 +116,6 @@ impl PlanBuilder<'_> {
             && !self.changes.contains_key(first)
     }
 
-    /// Records a directory under its second name, with the attributes that it has under the first.
     fn record_other_name(
         &mut self,
         package: &PkgInst,
@@ -131,7 +128,6 @@ impl PlanBuilder<'_> {
         self.record(package, path, object);
     }
 
-    /// Records a directory that is reached through a symbolic link, with the attributes that it has and keeps.
     fn record_behind_link(&mut self, package: &PkgInst, path: &ObjectPath, object: &Object) {
         let inventory = self.inventory;
         let Some(directory) = inventory.linked_directory(path) else { return };
@@ -146,7 +142,6 @@ impl PlanBuilder<'_> {
         ));
     }
 
-    /// Chooses the action for a path whose new object is known.
     fn settle(
         &mut self,
         package: &PkgInst,
@@ -183,14 +178,12 @@ impl PlanBuilder<'_> {
         Ok(())
     }
 
-    /// Tells whether the object at a path is recorded as another name of a file and is one, while the new object is to
-    /// be a separate file.
+    /// True if the object is one name of a file although the package delivers a separate file.
     fn is_other_name(&self, path: &ObjectPath, old: &Live) -> bool {
         let is_link = self.inventory.lines.get(path).is_some_and(|line| line.object.ftype == Ftype::Link);
         is_link && old.links > 1
     }
 
-    /// Keeps what an administrator wrote under another name.
     pub(super) fn keep_copy(
         &mut self,
         package: &PkgInst,
@@ -211,7 +204,6 @@ impl PlanBuilder<'_> {
         Ok(())
     }
 
-    /// A second package of the same run delivers the path too.
     fn share(
         &mut self,
         package: &PkgInst,
@@ -233,7 +225,6 @@ impl PlanBuilder<'_> {
         Ok(())
     }
 
-    /// Refuses what only the superuser can make.
     pub(super) fn check_privilege(&self, object: &Object) -> Result<(), ObjectProblem> {
         if object.ftype.is_device() && !self.inventory.privileged {
             return Err(ObjectProblem::NotPermitted("a device"));
@@ -241,7 +232,7 @@ impl PlanBuilder<'_> {
         Ok(())
     }
 
-    /// Returns the attributes of a remaining object that change; owners only if they can be set.
+    /// Owners only count where they can be set.
     pub(super) fn different_attributes(
         &self,
         old: &Live,
@@ -261,7 +252,6 @@ impl PlanBuilder<'_> {
     }
 }
 
-/// Returns the object that is there, with every attribute, as a new one.
 pub(super) fn as_it_is(old: &Live, body: Body) -> NewObject {
     NewObject {
         body,
@@ -287,7 +277,6 @@ fn body(target: &PackageTarget<'_>, wanted: &Wanted<'_>) -> Result<Body, ObjectP
     }))
 }
 
-/// Returns the body of an object that its line alone describes: no regular file, no hard link.
 pub(super) fn body_of(object: &Object) -> Result<Body, ObjectProblem> {
     Ok(match object.ftype {
         Ftype::Directory | Ftype::Exclusive => Body::Directory,
@@ -305,7 +294,6 @@ pub(super) fn body_of(object: &Object) -> Result<Body, ObjectProblem> {
     })
 }
 
-/// Tells whether the object is there already, to the last attribute that the package speaks of.
 fn is_installed(old: &Live, new: &NewObject, object: &Object, same_bytes: bool) -> bool {
     let attributes = old.mode == new.mode && old.uid == new.uid && old.gid == new.gid;
     match (&new.body, &old.kind) {
@@ -321,7 +309,7 @@ fn is_installed(old: &Live, new: &NewObject, object: &Object, same_bytes: bool) 
     }
 }
 
-/// Returns the entry of the object in `contents`: real attributes for every `?`, none for links.
+/// The entry for `contents`: real attributes for every `?`, none for links.
 fn recorded(object: &Object, resolved: &Resolved) -> Object {
     let mut object = object.clone();
     if !object.ftype.is_link() {
@@ -331,4 +319,90 @@ fn recorded(object: &Object, resolved: &Resolved) -> Object {
         object.content = ContentInfo::default();
     }
     object
+}
+
+// An object goes only if it is recorded for the package and has no other owner. A path that another package
+// owns as well stays and loses an owner. A path that no package owns stays and is reported.
+
+impl PlanBuilder<'_> {
+    /// Objects in a directory that becomes something else must go first.
+    pub(super) fn is_in_turned(&self, path: &ObjectPath) -> bool {
+        path.ancestors_bytes().any(|above| self.changes.get(above).is_some_and(|change| turns(change)))
+    }
+
+    /// Removes a package from the owners of a path. True if other owners are left.
+    pub(super) fn disown(&mut self, package: &PkgInst, path: &ObjectPath, mut line: ContentsLine) -> bool {
+        line.owners.retain(|owner| owner.package != *package);
+        let is_shared = !line.owners.is_empty();
+        self.set_line(package, path, Some(line).filter(|_| is_shared));
+        is_shared
+    }
+
+    /// True for merged directories such as `/usr`: the link stands for a directory with objects of the
+    /// package.
+    fn stands_for_directory(&self, path: &ObjectPath) -> bool {
+        let is_link = self.old(path).is_some_and(|live| matches!(live.kind, LiveKind::Symlink(_)));
+        is_link && below(&self.inventory.physical, path).next().is_some()
+    }
+
+    pub(super) fn delete(&mut self, package: &PkgInst, path: &ObjectPath) -> Result<(), Reason> {
+        if self.changes.contains_key(path) {
+            // the package delivers what it deletes: the delivered object counts
+            return Ok(());
+        }
+        let Some(line) = self.line(path).cloned() else {
+            if self.old(path).is_some() && !self.stands_for_directory(path) {
+                let path = self.inventory.show(path);
+                self.notes.push(format!("{path} stays: no package owns it"));
+            }
+            return Ok(());
+        };
+        if !line.is_owned_by(package) {
+            let path = self.inventory.show(path);
+            self.notes.push(format!("{path} stays: it belongs to another package"));
+            return Ok(());
+        }
+        let recorded = line.object.ftype;
+        if self.disown(package, path, line) {
+            return Ok(());
+        }
+        let Some(old) = self.old(path) else { return Ok(()) };
+        if !old.is_directory()
+            && let Some(owner) = self.inventory.foreign_owner(package, path)
+        {
+            let path = self.inventory.show(path);
+            self.notes.push(format!("{path} stays: it belongs to {}", owner.with_manager()));
+            return Ok(());
+        }
+        if self.is_setting(path) {
+            let path = self.inventory.show(path);
+            self.notes.push(format!("{path} stays: it belongs to the settings of patchadm(8)"));
+            return Ok(());
+        }
+        if old.is_directory() {
+            let stays = old.obstacle.is_some() || path.relative().is_empty();
+            // it goes already under its other name
+            let goes = self.claim(package, path).is_err();
+            if !stays && !goes {
+                self.change(package, path, Action::RemoveDirectory);
+            }
+            return Ok(());
+        }
+        if recorded.is_directory() && self.inventory.linked_directory(path).is_some() {
+            let path = self.inventory.show(path);
+            self.notes.push(format!("{path} stays: it is a symbolic link that leads to a directory"));
+            return Ok(());
+        }
+        // The place is already removed, or gets another object, under another path.
+        if self.claim(package, path).is_err() {
+            return Ok(());
+        }
+        self.check_obstacle(path).map_err(|problem: ObjectProblem| Reason::Object {
+            package: package.clone(),
+            path: path.to_string(),
+            problem,
+        })?;
+        self.change(package, path, Action::Delete);
+        Ok(())
+    }
 }

@@ -1,7 +1,7 @@
 //! The parameters of an installed package after an installation or a patch (pkginfo(4)).
 //!
-//! Order as pkgadd(1M) writes it: CLASSES, BASEDIR, the environment, the delivered parameters, PKGINST, PKGSAV, then
-//! everything else in its old order. Variables that only steer a run are not stored.
+//! Order as pkgadd(1M) writes it: CLASSES, BASEDIR, the environment, the delivered parameters, PKGINST,
+//! PKGSAV, then everything else in its old order. Variables that only steer a run are not stored.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,16 +15,14 @@ use patchadm_svr4::patch::{PatchId, PatchList, is_fix_record};
 use super::clock::Now;
 use super::target::classes;
 
-/// Names that stand before what is delivered.
 const ENVIRONMENT: &[&str] = &["LANG", "TZ", "PATH", "OAMBASE"];
 
-/// The parameter that says that a package was installed over an installed one. Nobody else sets it.
+/// Set when a package was installed over an installed one.
 const UPDATE: &str = "UPDATE";
 
-/// The parameter in which the scripts of a patch tell each other what was recorded otherwise before it.
 const FORMER: &str = "PATCH_FORMER";
 
-/// Names that are never stored as they are delivered or answered: they say how a run goes, not what is installed.
+/// Describe the run, not the package.
 const NEVER_STORED: &[&str] = &[
     "CLIENT_BASEDIR",
     "INST_DATADIR",
@@ -48,15 +46,12 @@ const NEVER_STORED: &[&str] = &[
     FORMER,
 ];
 
-/// Names that the installation itself sets.
 const OWN: &[&str] = &["CLASSES", "BASEDIR", "PKGINST", "PKGSAV", "INSTDATE"];
 
-/// Parameters in which a patch describes itself: those of the last patch count, so a patch that is silent clears the
-/// value of the one before.
+/// Self-description of the last patch. A patch that omits one clears it.
 const LAST_PATCH: &[&str] = &["SUNW_PATCHID", "SUNW_OBSOLETES", "SUNW_REQUIRES", "SUNW_INCOMPAT"];
 
-/// Parameters that a backout package must not bring back (the classic scripts leave them out as well), beside the
-/// records of patches: what those said when the patch was applied is out of date by then.
+/// Out of date by the time of a backout; the classic scripts omit them, too.
 const NOT_RESTORED: &[&str] = &[
     "ACTIVE_OBSOLETES",
     "Obsoletes_label",
@@ -71,10 +66,8 @@ const NOT_RESTORED: &[&str] = &[
     "PATH",
 ];
 
-/// The words in which the scripts of a patch are told of it, also where the patch does not say them itself.
 pub(super) const TOLD_TO_SCRIPTS: [&str; 2] = ["Patch_label", "Obsoletes_label"];
 
-/// Tells whether a delivered or answered parameter is stored.
 pub(super) fn is_stored(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_uppercase())
         && !NEVER_STORED.contains(&name)
@@ -84,21 +77,17 @@ pub(super) fn is_stored(name: &str) -> bool {
         && !is_native_parameter(name)
 }
 
-/// The start of the names of parameters that tell of patches.
 pub(super) const PATCH_INFO: &str = "PATCH_INFO_";
 
-/// Returns the patch whose application a parameter describes.
 pub(super) fn patch_of_info(name: &str) -> Option<&str> {
     name.strip_prefix(PATCH_INFO)
 }
 
-/// Tells whether a parameter is one of the lists that are computed at every change.
 pub(super) fn is_patch_record(name: &str) -> bool {
     matches!(name, "PATCHLIST" | "PATCH_OBSOLETES") || patch_of_info(name).is_some()
 }
 
-/// Returns the notes on the parameters that `package` delivers and that no script gets, one sentence each. PATH is none of
-/// them: no script ever got it from a package.
+/// PATH is not reported: no script ever got it from a package.
 pub(super) fn kept_out(package: &PkgInst, delivered: &Params) -> Vec<String> {
     let told = |(name, reason): (&str, &str)| {
         format!("package {package}: {name} is a parameter that no script gets: {reason}")
@@ -106,12 +95,10 @@ pub(super) fn kept_out(package: &PkgInst, delivered: &Params) -> Vec<String> {
     exports::kept_out(delivered).filter(|(name, _)| *name != "PATH").map(told).collect()
 }
 
-/// Tells whether the backout package of a patch brings a parameter back.
 pub(super) fn is_restored(name: &str) -> bool {
     !NOT_RESTORED.contains(&name) && !is_patch_record(name) && !is_native_parameter(name)
 }
 
-/// Removes a patch from the parameter that lists partly overtaken patches.
 pub(super) fn forget_overtaken(id: &PatchId, params: &mut Params) {
     let before = params.text(NATIVE_OVERTAKEN).into_owned();
     let left: Vec<&str> = before.split_whitespace().filter(|word| *word != id.as_str()).collect();
@@ -126,8 +113,6 @@ fn is_environment(name: &str) -> bool {
     ENVIRONMENT.contains(&name) || name.starts_with("LC_")
 }
 
-/// Returns the parameters after `delivered` has been installed over `old` (none for a first installation), without patch
-/// records.
 pub(super) fn merged(
     package: &PkgInst,
     old: &Params,
@@ -163,7 +148,7 @@ pub(super) fn merged(
     new
 }
 
-/// Returns the classes of a package and those that are delivered to it. Class none comes first, wherever it is listed.
+/// Class `none` always comes first.
 pub(super) fn union_of_classes(mut known: Vec<String>, delivered: Vec<String>) -> Vec<String> {
     for class in delivered {
         if !known.contains(&class) {
@@ -174,7 +159,6 @@ pub(super) fn union_of_classes(mut known: Vec<String>, delivered: Vec<String>) -
     known
 }
 
-/// Sets what only the last patch says of itself, so that nothing of an earlier one is left.
 pub(super) fn speak_for_last_patch(new: &mut Params, delivered: &Params, id: &str, obsoletes: &str) {
     for name in LAST_PATCH.iter().filter(|name| delivered.get(name).is_none()) {
         if new.get(name).is_some() {
@@ -192,9 +176,8 @@ pub(super) fn speak_for_last_patch(new: &mut Params, delivered: &Params, id: &st
     }
 }
 
-/// Returns the names that a patch set: what it delivers, what is different after it, and what its silence would have
-/// cleared, even where that is empty already: an earlier patch that emptied it may go first. Patch records are not among
-/// them.
+/// Names that a patch delivers, changes, or would clear by omission. The last kind counts even if already
+/// empty: the patch that emptied it may be backed out first. Patch records are excluded.
 pub(super) fn set_by(old: &Params, new: &Params, delivered: &Params) -> Vec<String> {
     let mut names: Vec<String> = new
         .iter()
@@ -208,8 +191,7 @@ pub(super) fn set_by(old: &Params, new: &Params, delivered: &Params) -> Vec<Stri
     names
 }
 
-/// Returns the names that a patch sets without a value of its own: it does not deliver them, its script did not answer
-/// them, and they do not follow from what it obsoletes.
+/// Names without a value of the patch's own: neither delivered nor answered nor derived.
 pub(super) fn silent_among(
     set: &[String],
     delivered: &Params,
@@ -229,24 +211,21 @@ fn is_cleared_by_silence(name: &str) -> bool {
     is_word_of_last_patch(name) && !is_word_of_every_run(name)
 }
 
-/// Tells whether a parameter says something of the last run, whatever that installed.
 pub(super) fn is_word_of_every_run(name: &str) -> bool {
     matches!(name, "INSTDATE" | UPDATE)
 }
 
-/// Records that an installed package was installed over.
 pub(super) fn note_update(new: &mut Params) {
     new.set(UPDATE, "yes");
 }
 
-/// Tells whether every patch sets a parameter again, by its value or by its silence.
 pub(super) fn is_word_of_last_patch(name: &str) -> bool {
     LAST_PATCH.contains(&name)
         || matches!(name, "ACTIVE_OBSOLETES" | "Patch_label" | "Obsoletes_label" | "INSTDATE" | UPDATE)
 }
 
-/// Returns the parameters after removing a patch that set `names`: each as in `old`, unless it was set again later. The
-/// order is that of `old`, then that of `current`; lines of patches that `old` lacks stay after the lines that it has.
+/// Restores `names` from `old` unless a later patch set them again. Keeps the order of `old`, then of
+/// `current`.
 pub(super) fn taken_back(
     current: &Params,
     old: &Params,
@@ -264,8 +243,7 @@ pub(super) fn taken_back(
     values.in_order_of(&with_info_of(old, current))
 }
 
-/// Returns the parameters that an undo archive saved, with the lines of patches that it left out, each after the line
-/// that it follows now.
+/// Inserts the patch lines that the archive omitted, each after the line that it follows now.
 fn with_info_of<'a>(old: &'a Params, current: &Params) -> Cow<'a, Params> {
     let mut following: HashMap<&str, Vec<&str>> = HashMap::new();
     let mut leader = None;
@@ -288,8 +266,7 @@ fn with_info_of<'a>(old: &'a Params, current: &Params) -> Cow<'a, Params> {
     Cow::Owned(whole)
 }
 
-/// Returns the same for the backout package of the classic tools: what it delivers is as before, unless it was set again
-/// later. The names that it never has, whether they were there or not, are emptied.
+/// Like [`taken_back`] for a classic backout package, which does not list the names.
 pub(super) fn taken_back_from_foreign(
     current: &Params,
     delivered: &Params,
@@ -304,7 +281,8 @@ pub(super) fn taken_back_from_foreign(
         values.remove(name);
     }
     values.remove(FORMER);
-    // Such an archive does not say whether the word was there before. Without another patch it was not, most probably.
+    // Such an archive does not say whether the word was present before. Without another patch it most
+    // probably was not.
     let list = current.text("PATCHLIST");
     let mut patches = list.split_whitespace();
     let first = patches.next();

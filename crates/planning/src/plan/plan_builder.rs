@@ -1,71 +1,51 @@
-//! A plan in the making: the changes and lines so far, and the checks that every path has to pass.
+//! A plan under construction: the changes and lines so far, and the checks of every path.
 //!
-//! Guarantees: no path occurs twice, and no two paths are one place on the disk. No path leads through a link that the
-//! same run makes, or below an object that is not a directory. No change affects an object that no rename may touch.
-//! `objects`, `links` and `deletes` decide which object goes where.
-
-mod ownership;
-
-pub(super) use ownership::{NativeRule, native_owner};
+//! Guarantees: no path occurs twice, and no two paths are one place on the disk. No path leads through a link
+//! that the same run makes, or below an object that is not a directory. No change affects an object that no
+//! rename may touch, or that the caller may not change: because only root can make it, or because another
+//! package of dpkg or rpm owns it. `objects` and `links` decide which object goes where.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use patchadm_inputs::inventory::Inventory;
-use patchadm_inputs::native::differing_of;
-use patchadm_rootfs::{Live, Timestamp};
+use patchadm_inputs::native::{NativeOwner, differing_of};
+use patchadm_rootfs::{Live, LiveKind, Timestamp};
 use patchadm_svr4::package::{
     ContentsLine, Ftype, Mode, Object, ObjectAttributes, ObjectPath, OwningPackage, PkgInst,
 };
 
 use super::local_attributes::{LocalAttributes, Resolved};
 use super::refusal::{ObjectProblem, Reason};
-use super::reserved;
-use super::unprivileged;
-use super::{Action, Body, Change, Merge, NewObject, NewXattrs};
+use super::{Action, AttributeChange, Body, Change, Merge, NewObject, NewXattrs, reserved};
 
-/// The number of an account that is not there yet; no account has it.
+/// Placeholder for an account that a script may create.
 pub(super) const UNKNOWN: u32 = u32::MAX;
 
-/// The decisions of a planner so far.
 #[derive(Debug)]
 pub(super) struct PlanBuilder<'a> {
-    /// The root as it is.
     pub(super) inventory: &'a Inventory,
-    /// The changes, by path.
     pub(super) changes: BTreeMap<ObjectPath, Box<Change>>,
-    /// The lines of `contents` that change, each with the package that causes the change.
     pub(super) lines: BTreeMap<ObjectPath, (PkgInst, Option<Box<ContentsLine>>)>,
-    /// Edited files that stay.
     pub(super) kept: BTreeSet<ObjectPath>,
-    /// Directories that a package declares and does not install, as it declares them: of classes that are left out.
+    /// Directories of classes that are not installed, as the package declares them.
     pub(super) declared: BTreeMap<ObjectPath, Object>,
-    /// Those of them with the version of the patch beside them.
     pub(super) merges: Vec<Merge>,
-    /// Objects that go and that directories may replace without being delivered.
     pub(super) yielding: BTreeSet<ObjectPath>,
-    /// The attributes that delivered objects have whatever is delivered.
+    /// Attributes that override the delivered ones.
     pub(super) local: BTreeMap<ObjectPath, LocalAttributes>,
-    /// Sentences for a person.
     pub(super) notes: Vec<String>,
-    /// Whether unknown names may be those of accounts that a script makes. Their objects get numbers after it has run
-    /// (see `refresh`).
+    /// Unknown owners get their numbers after the script has run (see `refresh`).
     pub(super) accounts_may_come: bool,
-    /// The rule for what a native package owns that is not the one of the change.
     pub(super) native_rule: NativeRule,
-    /// Directories that an adopted package lists and its manager left out, so that only objects of patches keep them.
     pub(super) left_out: BTreeSet<ObjectPath>,
-    /// Owners and groups that cannot be set.
     recorded_only: BTreeSet<String>,
-    /// Which path claims a place on the disk, and for which package.
     claims: BTreeMap<ObjectPath, (ObjectPath, PkgInst)>,
-    /// The paths of `changes` at which a directory comes in the place of something else.
     new_directories: BTreeSet<ObjectPath>,
-    /// The directory of the path whose way was found open last, and its place: the way of the next path in it is open too.
+    /// Cache: the directory that was checked last, and its place.
     open_directory: Option<(ObjectPath, ObjectPath)>,
 }
 
 impl<'a> PlanBuilder<'a> {
-    /// Nothing decided yet.
     pub(super) fn new(inventory: &'a Inventory) -> Self {
         Self {
             inventory,
@@ -87,13 +67,10 @@ impl<'a> PlanBuilder<'a> {
         }
     }
 
-    /// Returns the present object at a path; nothing below a directory that the run puts in the place of something
-    /// else.
     pub(super) fn old(&self, path: &ObjectPath) -> Option<&'a Live> {
         if self.is_below_new_directory(path) { None } else { self.inventory.live.get(path) }
     }
 
-    /// Returns the line of `contents` of a path as it will be.
     pub(super) fn line(&self, path: &ObjectPath) -> Option<&ContentsLine> {
         match self.lines.get(path) {
             Some((_, line)) => line.as_deref(),
@@ -101,15 +78,12 @@ impl<'a> PlanBuilder<'a> {
         }
     }
 
-    /// Sets the line of a path, where that is a change.
     pub(super) fn set_line(&mut self, package: &PkgInst, path: &ObjectPath, line: Option<ContentsLine>) {
         if self.line(path) != line.as_ref() {
             self.lines.insert(path.clone(), (package.clone(), line.map(Box::new)));
         }
     }
 
-    /// Records the line of an object that `package` has just installed: its owners are the previous ones, followed by
-    /// `package`.
     pub(super) fn record(&mut self, package: &PkgInst, path: &ObjectPath, object: Object) {
         let mut line = self.line(path).cloned().unwrap_or_else(|| ContentsLine {
             path: path.clone(),
@@ -125,7 +99,6 @@ impl<'a> PlanBuilder<'a> {
         self.set_line(package, path, Some(line));
     }
 
-    /// Adds a change.
     pub(super) fn change(&mut self, package: &PkgInst, path: &ObjectPath, action: Action) {
         let old = self.old(path).cloned().map(Box::new);
         match &action {
@@ -142,9 +115,8 @@ impl<'a> PlanBuilder<'a> {
         self.changes.insert(path.clone(), Box::new(change));
     }
 
-    /// Gives this time to every new object without a time of its own. A recreated object must not show when it was
-    /// written to the disk, because the undo archive of a later patch would. Directories change with every name in
-    /// them, and keep no time.
+    /// A recreated object must not show its write time, because the undo archive of a later patch would
+    /// record it. Directories keep no time.
     pub(super) fn date(&mut self, when: Timestamp) {
         for change in self.changes.values_mut() {
             if let Action::Add(new) | Action::Replace(new) = &mut change.action
@@ -155,7 +127,7 @@ impl<'a> PlanBuilder<'a> {
         }
     }
 
-    /// Claims the place of a path for a package; the package that had claimed the same path before, if one has.
+    /// Returns the package that claimed the same path before.
     pub(super) fn claim(
         &mut self,
         package: &PkgInst,
@@ -172,8 +144,7 @@ impl<'a> PlanBuilder<'a> {
         }
     }
 
-    /// Checks the way to a path and plans the directories that are missing on it: 0755 root root, recorded, so that
-    /// they go with the package (pkgadd(1M)).
+    /// Missing directories are created with 0755 root root and recorded, as by pkgadd(1M).
     pub(super) fn open_way(&mut self, package: &PkgInst, path: &ObjectPath) -> Result<(), ObjectProblem> {
         let place = self.place_of(path);
         let is_open = |(open, at): &(ObjectPath, ObjectPath)| {
@@ -199,7 +170,7 @@ impl<'a> PlanBuilder<'a> {
                 }
                 Some(_) if self.yielding.contains(&above) => missing.push(above),
                 Some(_) => return Err(ObjectProblem::NotADirectory(real)),
-                // A link without a target: no one wants that target created somewhere else.
+                // A link without a target: its target must not be created somewhere else.
                 None if self.old(&above).is_some() => return Err(ObjectProblem::LeadsNowhere(above)),
                 None => missing.push(above),
             }
@@ -211,17 +182,14 @@ impl<'a> PlanBuilder<'a> {
         Ok(())
     }
 
-    /// Refuses a path at which no package delivers anything.
     pub(super) fn check_reserved(&self, path: &ObjectPath) -> Result<(), ObjectProblem> {
         reserved::check(path, &self.place_of(path))
     }
 
-    /// Tells whether a path belongs to the settings of this program.
     pub(super) fn is_setting(&self, path: &ObjectPath) -> bool {
         matches!(self.check_reserved(path), Err(ObjectProblem::Settings))
     }
 
-    /// Refuses an object that cannot be renamed.
     pub(super) fn check_obstacle(&self, path: &ObjectPath) -> Result<(), ObjectProblem> {
         match self.old(path).and_then(|live| live.obstacle) {
             Some(obstacle) => Err(ObjectProblem::Obstacle { at: path.clone(), obstacle }),
@@ -229,9 +197,8 @@ impl<'a> PlanBuilder<'a> {
         }
     }
 
-    /// Returns the attributes that an object gets: the written ones. A `?` takes the value of the existing object.
-    /// Without one it takes 0755 or 0644, root, root, and such owners stay `?` in the records, as pkgadd(1M) leaves
-    /// them. Owners that cannot be set are recorded.
+    /// A `?` takes the value of the existing object, else 0755 or 0644, root, root. Such owners stay `?` in
+    /// the records, as with pkgadd(1M). Owners that cannot be set are only recorded.
     pub(super) fn resolve(&mut self, object: &Object, old: Option<&Live>) -> Result<Resolved, ObjectProblem> {
         let accounts = &self.inventory.accounts;
         let same_kind = old.filter(|live| live.is_directory() == object.ftype.is_directory());
@@ -251,7 +218,7 @@ impl<'a> PlanBuilder<'a> {
             return Ok(Resolved { mode, uid, gid, recorded });
         }
         let caller = self.inventory.caller;
-        unprivileged::check_mode(mode, (uid, gid), object.ftype.is_directory(), caller)?;
+        check_mode(mode, (uid, gid), object.ftype.is_directory(), caller)?;
         let asked = [&object.attributes.owner, &object.attributes.group];
         for (name, number, own) in [(asked[0], uid, caller.0), (asked[1], gid, caller.1)] {
             if number != Some(own) {
@@ -261,8 +228,7 @@ impl<'a> PlanBuilder<'a> {
         Ok(Resolved { mode, uid: caller.0, gid: caller.1, recorded })
     }
 
-    /// Checks what only the whole plan shows: a directory that becomes something else must be empty by then, and one
-    /// that stays full is not removed. Adds the note about owners. No place is claimed after this call.
+    /// Checks the plan as a whole. No place may be claimed afterwards.
     pub(super) fn finish(&mut self) -> Result<(), Reason> {
         self.claims = BTreeMap::new();
         let unreadable = self.inventory.native_owners.unreadable();
@@ -278,7 +244,7 @@ impl<'a> PlanBuilder<'a> {
             }
             self.check_ownership(change).map_err(|problem| refuse(change, problem))?;
             self.check_link(change).map_err(|problem| refuse(change, problem))?;
-            // An object that stays or goes has no way to check.
+            // An object that stays or goes needs no such check.
             last_directory = directory.filter(|_| is_new(change));
             if let Some(held) = turns(change).then(|| self.first_held(&change.path)).flatten() {
                 return Err(refuse(change, ObjectProblem::NotEmpty(held)));
@@ -299,7 +265,7 @@ impl<'a> PlanBuilder<'a> {
         Ok(())
     }
 
-    /// Nothing may come to lie below what becomes no directory; a hard link, planned last, may have taken a place above.
+    /// Links are planned last and may have taken a place above.
     fn check_above(&self, change: &Change) -> Result<(), Reason> {
         if !is_new(change) {
             return Ok(());
@@ -310,7 +276,6 @@ impl<'a> PlanBuilder<'a> {
             .map_err(|problem| refuse(change, problem))
     }
 
-    /// Refuses another name of a file that is on another file system.
     fn check_link(&self, change: &Change) -> Result<(), ObjectProblem> {
         let (Action::Add(new) | Action::Replace(new)) = &change.action else { return Ok(()) };
         let Body::Link(source) = &new.body else { return Ok(()) };
@@ -320,14 +285,12 @@ impl<'a> PlanBuilder<'a> {
         Err(ObjectProblem::LinkAcross(source.clone()))
     }
 
-    /// Returns the file system that a path is on after the run, by its place in the inventory.
     fn file_system_of(&self, path: &ObjectPath) -> usize {
-        // What comes below a new directory is where that directory is, not where an old link in its place leads.
+        // Paths below a new directory are in that directory, not at the target of an old link in its place.
         let new = path.ancestors_bytes().filter_map(|above| self.new_directories.get(above)).last();
         self.inventory.file_system_of(new.unwrap_or(path))
     }
 
-    /// Returns the first name `PATH.suffix`, `PATH.suffix.2`, … that is free.
     pub(super) fn free_name(&self, path: &ObjectPath, suffix: &str) -> Result<ObjectPath, ObjectProblem> {
         let mut number = 1u32;
         loop {
@@ -344,7 +307,6 @@ impl<'a> PlanBuilder<'a> {
         }
     }
 
-    /// Returns where a path is on the disk after the run.
     fn place_of(&self, path: &ObjectPath) -> ObjectPath {
         if self.is_below_new_directory(path) {
             return path.clone();
@@ -353,7 +315,7 @@ impl<'a> PlanBuilder<'a> {
         place.or_else(|| self.place_in_directory(path)).unwrap_or_else(|| path.clone())
     }
 
-    /// Returns the place of a name that no survey has looked at: one beside an object, in the same directory.
+    /// Uses the place of a known object in the same directory.
     fn place_in_directory(&self, path: &ObjectPath) -> Option<ObjectPath> {
         let directory = path.parent()?;
         // Deeper paths sort after the directory that holds them.
@@ -373,7 +335,6 @@ impl<'a> PlanBuilder<'a> {
         })
     }
 
-    /// An object above a path may only be planned as a directory.
     fn check_planned_directory(&self, above: &[u8]) -> Result<(), ObjectProblem> {
         let Some(change) = self.changes.get(above) else { return Ok(()) };
         match &change.action {
@@ -408,7 +369,6 @@ impl<'a> PlanBuilder<'a> {
         self.record(package, directory, object);
     }
 
-    /// Returns something below a directory, recorded or not, that the run does not take away.
     fn first_held(&self, directory: &ObjectPath) -> Option<ObjectPath> {
         let goes = |path: &ObjectPath| {
             let action = self.changes.get(path).map(|change| &change.action);
@@ -418,8 +378,7 @@ impl<'a> PlanBuilder<'a> {
         held.or_else(|| self.first_recorded(directory))
     }
 
-    /// Tells whether a directory is there only because of patches, although the native package for which `package` stands lists
-    /// it: its manager left it out.
+    /// True if only patches keep the directory, because the native manager left it out.
     fn is_left_out(&self, package: &PkgInst, directory: &ObjectPath) -> bool {
         let was_absent = || {
             let installed = self.inventory.packages.get(package);
@@ -429,8 +388,8 @@ impl<'a> PlanBuilder<'a> {
             && (self.left_out.contains(directory) || was_absent())
     }
 
-    /// Returns the directories that would be removed although a native package owns them, they hold something recorded, or get
-    /// something through a link. A recorded object that will not be there does not count: it has already been removed.
+    /// Includes directories that receive objects through a link. Recorded objects that no longer exist do not
+    /// count.
     fn full_directories(&self) -> BTreeSet<ObjectPath> {
         let mut full = BTreeSet::new();
         if !self.changes.values().any(|change| matches!(change.action, Action::RemoveDirectory)) {
@@ -461,14 +420,12 @@ impl<'a> PlanBuilder<'a> {
         full
     }
 
-    /// Returns a path below a directory that will be recorded.
     fn first_recorded(&self, directory: &ObjectPath) -> Option<ObjectPath> {
         let known = below(&self.inventory.lines, directory).chain(below(&self.lines, directory));
         known.into_iter().find(|path| self.line(path).is_some()).cloned()
     }
 }
 
-/// Returns the keys that lie below a directory.
 pub(super) fn below<'m, V>(
     map: &'m BTreeMap<ObjectPath, V>,
     directory: &ObjectPath,
@@ -478,18 +435,197 @@ pub(super) fn below<'m, V>(
     behind.take_while(move |path| path.is_below(&directory))
 }
 
-/// Tells whether a change puts a new object at its path.
 fn is_new(change: &Change) -> bool {
     matches!(change.action, Action::Add(_) | Action::Replace(_))
 }
 
-/// Returns the reason that a change cannot be made.
 fn refuse(change: &Change, problem: ObjectProblem) -> Reason {
     Reason::Object { package: change.package.clone(), path: change.path.to_string(), problem }
 }
 
-/// Tells whether a change makes something else of a directory.
 pub(super) fn turns(change: &Change) -> bool {
     let is_other = matches!(&change.action, Action::Replace(new) if !matches!(new.body, Body::Directory));
     is_other && change.old.as_deref().is_some_and(Live::is_directory)
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum NativeRule {
+    /// They are not changed.
+    #[default]
+    Refuse,
+    /// A package that was not adopted may change them: `conflict` of the admin file and the choice for edited
+    /// files decide, and a note names the owner.
+    Note,
+}
+
+impl<'a> PlanBuilder<'a> {
+    fn check_native_owners(&mut self) -> Result<(), Reason> {
+        let mut noted: BTreeMap<&NativeOwner, Vec<&ObjectPath>> = BTreeMap::new();
+        for change in self.changes.values() {
+            let owner = self.foreign_owner_of(change).map_err(|problem| refuse(change, problem))?;
+            if let Some(owner) = owner {
+                noted.entry(owner).or_default().push(&change.path);
+            }
+        }
+        let notes: Vec<String> = noted
+            .iter()
+            .map(|(owner, paths)| {
+                let owner = owner.with_manager();
+                match paths.as_slice() {
+                    [first, _, ..] => {
+                        let (first, more) = (self.inventory.show(first), paths.len() - 1);
+                        format!("{first} and {more} more belong to {owner}")
+                    }
+                    paths => {
+                        let paths: Vec<String> =
+                            paths.iter().map(|path| self.inventory.show(path).to_string()).collect();
+                        format!("{} belongs to {owner}", paths.join(", "))
+                    }
+                }
+            })
+            .collect();
+        self.notes.extend(notes);
+        Ok(())
+    }
+
+    /// Directories are shared, and none is removed that a native package owns (see `full_directories`).
+    fn foreign_owner_of(&self, change: &Change) -> Result<Option<&'a NativeOwner>, ObjectProblem> {
+        let is_directory = change.old.as_deref().is_none_or(Live::is_directory)
+            && match &change.action {
+                Action::Add(new) | Action::Replace(new) => matches!(new.body, Body::Directory),
+                Action::RemoveDirectory => true,
+                Action::Attributes(_) | Action::Delete => false,
+            };
+        if is_directory {
+            return Ok(None);
+        }
+        let origin = self.inventory.native_origin(&change.package);
+        if let Some(reason) = self.inventory.native_owners.unreadable().first().filter(|_| origin.is_some()) {
+            return Err(ObjectProblem::OwnerUnknown(reason.clone()));
+        }
+        let is_in_place = matches!(change.action, Action::Attributes(_));
+        let is_live_directory = change.old.as_deref().is_some_and(Live::is_directory);
+        // A directory has the attributes of every package that owns it.
+        let is_noted =
+            origin.is_none() && (self.native_rule == NativeRule::Note || is_in_place && is_live_directory);
+        if let Some(owner) = self.inventory.foreign_owner(&change.package, &change.path) {
+            return if is_noted { Ok(Some(owner)) } else { Err(native_owner(owner)) };
+        }
+        let old = change.old.as_deref().filter(|_| is_in_place);
+        match old.and_then(|old| self.inventory.foreign_name(&change.package, old)) {
+            Some((_, owner)) if is_noted => Ok(Some(owner)),
+            Some((name, owner)) => Err(ObjectProblem::NativeName {
+                name: name.clone(),
+                owner: owner.to_string(),
+                manager: owner.origin.manager.name(),
+            }),
+            None => Ok(None),
+        }
+    }
+}
+
+pub(super) fn native_owner(owner: &NativeOwner) -> ObjectProblem {
+    ObjectProblem::NativeOwner { owner: owner.to_string(), manager: owner.origin.manager.name() }
+}
+
+impl PlanBuilder<'_> {
+    /// The owner of the directory could replace its contents at any moment, even if it is writable.
+    fn check_ownership(&self, change: &Change) -> Result<(), ObjectProblem> {
+        if self.inventory.privileged {
+            return Ok(());
+        }
+        let directory = match change.action {
+            Action::Attributes(_) => Some(change.path.clone()),
+            _ => self.place_of(&change.path).parent(),
+        };
+        match directory.filter(|at| self.old(at).is_some_and(|live| live.uid != self.inventory.caller.0)) {
+            Some(at) => Err(ObjectProblem::ForeignDirectory(at)),
+            None => self.check_writable(change).and_then(|()| self.check_for_root(change)),
+        }
+    }
+
+    fn check_for_root(&self, change: &Change) -> Result<(), ObjectProblem> {
+        let caller = self.inventory.caller;
+        match (&change.action, change.old.as_deref()) {
+            (Action::Add(new) | Action::Replace(new), _) => {
+                let source = match &new.body {
+                    Body::Link(source) => self.old(source),
+                    _ => None,
+                };
+                check_new(new, source, caller)
+            }
+            (Action::Attributes(new), Some(old)) => check_attributes(new, old, caller),
+            _ => Ok(()),
+        }
+    }
+
+    /// Only root can rename in a directory that its owner may not write to (rename(2)).
+    fn check_writable(&self, change: &Change) -> Result<(), ObjectProblem> {
+        let closed = |mode: Mode| mode.bits() & 0o300 != 0o300;
+        let is_closed = |live: &Live| live.is_directory() && closed(live.mode);
+        let refused =
+            |at| Err(ObjectProblem::Obstacle { at, obstacle: "may not be written to by its owner" });
+        if let Action::Add(new) | Action::Replace(new) = &change.action
+            && matches!(new.body, Body::Directory)
+            && closed(new.mode)
+            && !self.is_below_new_directory(&change.path)
+        {
+            return Err(ObjectProblem::NotPermitted("a directory that its owner may not write to"));
+        }
+        if matches!(change.action, Action::Replace(_)) && change.old.as_deref().is_some_and(is_closed) {
+            return refused(change.path.clone());
+        }
+        let parent = self.place_of(&change.path).parent();
+        let above = parent.filter(|_| !matches!(change.action, Action::Attributes(_)));
+        let becomes_closed = |at: &ObjectPath| match self.changes.get(at).map(|change| &change.action) {
+            Some(Action::Attributes(new)) => new.mode.is_some_and(closed),
+            _ => false,
+        };
+        match above {
+            Some(at) if self.old(&at).is_some_and(is_closed) || becomes_closed(&at) => refused(at),
+            _ => Ok(()),
+        }
+    }
+}
+
+// Only root can make devices, and programs that run as another user or group.
+
+type Owner = (Option<u32>, Option<u32>);
+
+fn check_new(new: &NewObject, source: Option<&Live>, caller: (u32, u32)) -> Result<(), ObjectProblem> {
+    let is_device = matches!(new.body, Body::Device { .. })
+        || source.is_some_and(|live| matches!(live.kind, LiveKind::Device { .. }) && live.uid != caller.0);
+    if is_device {
+        return Err(ObjectProblem::NotPermitted("a device"));
+    }
+    let is_directory = matches!(new.body, Body::Directory);
+    check_mode(new.mode, (Some(new.uid), Some(new.gid)), is_directory, caller)
+}
+
+pub(super) fn check_attributes(
+    new: &AttributeChange,
+    old: &Live,
+    caller: (u32, u32),
+) -> Result<(), ObjectProblem> {
+    let Some(mode) = new.mode else { return Ok(()) };
+    let owner = (Some(new.uid.unwrap_or(old.uid)), Some(new.gid.unwrap_or(old.gid)));
+    check_mode(mode, owner, old.is_directory(), caller)
+}
+
+fn check_mode(
+    mode: Mode,
+    (uid, gid): Owner,
+    is_directory: bool,
+    caller: (u32, u32),
+) -> Result<(), ObjectProblem> {
+    let has = |bit: u32| mode.bits() & bit != 0;
+    if has(0o4000) && uid != Some(caller.0) || has(0o2000) && gid != Some(caller.1) && !is_directory {
+        return Err(ObjectProblem::NotPermitted("a program that runs as another user or group"));
+    }
+    Ok(())
+}
+
+pub(super) fn can_come_back(live: &Live, caller: (u32, u32)) -> bool {
+    !matches!(live.kind, LiveKind::Device { .. })
+        && check_mode(live.mode, (Some(live.uid), Some(live.gid)), live.is_directory(), caller).is_ok()
 }

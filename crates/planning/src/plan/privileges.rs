@@ -1,9 +1,10 @@
-//! The rights that an undo archive may give back to an object: set-id bits, file capabilities, device numbers and
-//! owners.
+//! The rights that an undo archive may give back to an object: set-id bits, file capabilities, device numbers
+//! and owners.
 //!
-//! An archive that the records of its run bind by digest is trusted like that run, and gives back everything. Any other
-//! one (of a classic tool, adopted, brought from elsewhere) may have any author. It gives such rights only if the root
-//! itself says that the object has them, in its line of `contents` or by the existing object.
+//! An archive that the records of its run bind by digest is trusted like that run, and gives back everything.
+//! Any other one (of a classic tool, adopted, brought from elsewhere) may have any author. It gives such
+//! rights only if the root itself says that the object has them, in its line of `contents` or by the existing
+//! object.
 
 use patchadm_changeset::format::manifest::RecordedState;
 use patchadm_rootfs::{FileType, Live, LiveKind};
@@ -12,25 +13,18 @@ use patchadm_svr4::package::{Accounts, Mode, Object, ObjectPath};
 
 use super::plan_builder::PlanBuilder;
 
-/// The extended attribute of file capabilities, as manifests name it.
 const CAPABILITY: &str = "security.capability";
 
-/// The set-id bits.
 const SET_ID: u32 = 0o6000;
 
-/// The root's information on an object, apart from the archive.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OnRecord<'a> {
-    /// The object that is there.
     pub(super) live: Option<&'a Live>,
-    /// Its entry in `contents`.
     pub(super) line: Option<&'a Object>,
-    /// The accounts of the root.
     pub(super) accounts: &'a Accounts,
 }
 
 impl<'a> OnRecord<'a> {
-    /// Returns the known facts about a path before the backout.
     pub(super) fn of(draft: &PlanBuilder<'a>, path: &ObjectPath) -> Self {
         let inventory = draft.inventory;
         Self {
@@ -53,7 +47,6 @@ impl<'a> OnRecord<'a> {
         live == Some(numbers) || line == Some((Some(numbers.0), Some(numbers.1)))
     }
 
-    /// Returns the owner that replaces an unknown one, and whether the original is known.
     fn owner(&self, uid: u32) -> (bool, u32) {
         let line = self.line.and_then(|line| self.accounts.uid(line.attributes.owner.as_deref()?));
         let live = self.live.map(|live| live.uid);
@@ -67,16 +60,12 @@ impl<'a> OnRecord<'a> {
     }
 }
 
-/// The part of an archive's statements that an object gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Allowed {
-    /// The state that it gets; none if it does not come back.
     pub(super) state: Option<RecordedState>,
-    /// The parts that are left out, in words.
     pub(super) left_out: Vec<&'static str>,
 }
 
-/// Returns the part of `was` that an object gets, from an archive that is `bound` or not.
 pub(super) fn allowed(was: &RecordedState, bound: bool, known: OnRecord<'_>) -> Allowed {
     let (mut state, mut left_out) = (was.clone(), Vec::new());
     if bound {
@@ -113,7 +102,6 @@ pub(super) fn allowed(was: &RecordedState, bound: bool, known: OnRecord<'_>) -> 
     Allowed { state: Some(state), left_out }
 }
 
-/// Returns the mode that a file gets of the one that an archive names.
 pub(super) fn mode(mode: Mode, bound: bool, known: OnRecord<'_>) -> Mode {
     let unknown = mode.bits() & SET_ID & !known.has_bits();
     if holds("manifest.was.mode", bound || unknown == 0) {
@@ -122,7 +110,6 @@ pub(super) fn mode(mode: Mode, bound: bool, known: OnRecord<'_>) -> Mode {
     Mode::of(mode.bits() & !unknown)
 }
 
-/// Tells whether a device comes back that the pkgmap of an archive names.
 pub(super) fn may_be_device(object: &Object, bound: bool, known: OnRecord<'_>) -> bool {
     let kind = FileType::of(object.ftype);
     let numbers = match object.device {
@@ -158,8 +145,8 @@ mod tests {
         }
     }
 
-    /// Returns the rights that an unbound archive with 4711, uid 5 and a capability gives, with this object there and
-    /// this line.
+    /// Returns the rights that an unbound archive with 4711, uid 5 and a capability gives, with this object
+    /// there and this line.
     fn given(there: Option<&Live>, line: Option<&Object>) -> (u32, u32, bool, Vec<&'static str>) {
         let mut was = RecordedState::of(&live(0o4711, 5));
         was.xattrs.insert(CAPABILITY.to_owned(), "01".to_owned());

@@ -1,5 +1,5 @@
-//! The records of a package in the database that a run changes: its pkginfo, its information files, the spooled
-//! copy of what was delivered, and the save directories of its patches.
+//! The records of a package in the database that a run changes: its pkginfo, its information files, the
+//! spooled copy of what was delivered, and the save directories of its patches.
 
 use std::collections::BTreeMap;
 
@@ -17,33 +17,25 @@ use super::RecordChange;
 use super::refusal::Reason;
 use patchadm_inputs::source::PackageImage;
 
-/// The file in a package's directory that says that its installation is not complete.
 pub(super) const INSTALL_LOCK: &str = "!I-Lock!";
 
-/// The file in a package's directory that says that its removal is not complete.
 pub(super) const REMOVAL_LOCK: &str = "!R-Lock!";
 
-/// The changes of a package's record files, and what an undo archive has to keep of them.
 #[derive(Debug, Default)]
 pub(super) struct RecordChanges {
-    /// The changes.
     pub(super) changes: Vec<RecordChange>,
-    /// The files that change, as they were.
     pub(super) old: BTreeMap<Vec<u8>, RecordFile>,
-    /// The files that are new, and the directories, with a `/` at the end.
     pub(super) made: Vec<String>,
-    /// The files that are written and are there as they are written.
+    /// Written files that do not change.
     pub(super) same: Vec<String>,
 }
 
-/// Returns the directory of a package in the database, or a file in it.
 pub(super) fn package_path(package: &PkgInst, name: &[u8]) -> Result<ObjectPath, Reason> {
     let mut path = format!("{}{package}/", places::BELOW_PACKAGES).into_bytes();
     path.extend_from_slice(name);
     database_path(&path)
 }
 
-/// Returns the directory of a patch in the database.
 pub(super) fn patch_path(id: &str) -> Result<ObjectPath, Reason> {
     database_path(format!("{}{id}", places::BELOW_PATCHES).as_bytes())
 }
@@ -55,18 +47,13 @@ fn database_path(path: &[u8]) -> Result<ObjectPath, Reason> {
     })
 }
 
-/// A record file that a package will have.
 pub(super) struct NewRecord {
-    /// Its name in the package's directory.
     pub(super) name: String,
     pub(super) bytes: Vec<u8>,
-    /// When it was last modified; none for what is written now.
     pub(super) mtime: Option<Timestamp>,
 }
 
-/// Returns the record files of a package with these parameters as it was delivered. Information files keep the times that
-/// the pkgmap has for them. `stays` says which files of `install` stay there. Nothing is spooled of the objects
-/// themselves.
+/// Information files keep the times of the pkgmap. `stays` selects the files of `install`.
 pub(super) fn files(
     package: &PkgInst,
     image: &PackageImage,
@@ -76,7 +63,7 @@ pub(super) fn files(
     let spool = format!("save/pspool/{package}");
     let written = |name: String, bytes: Vec<u8>| NewRecord { name, bytes, mtime: None };
     let pkginfo = params::write(new);
-    // Recorded parameters have to be read again, if only to take the patch back: lists of ids add up.
+    // Recorded parameters must be readable for the backout, and lists of ids grow with every patch.
     params::read(&pkginfo).map_err(|error| Reason::BadPkginfo {
         package: package.to_string(),
         reason: format!("with what is to be recorded in it, {error}"),
@@ -107,7 +94,7 @@ pub(super) fn files(
 }
 
 impl RecordChanges {
-    /// Gives every file without a time of its own this one: the undo archive of the next patch has it.
+    /// The undo archive of the next patch records the time.
     pub(super) fn date(&mut self, when: Timestamp) {
         for change in &mut self.changes {
             if let RecordChange::Write { mtime, .. } = change {
@@ -116,7 +103,6 @@ impl RecordChanges {
         }
     }
 
-    /// Returns the changes that bring an installed package's files to these.
     pub(super) fn of(
         package: &PkgInst,
         installed: &Installed,
@@ -145,7 +131,6 @@ impl RecordChanges {
     }
 }
 
-/// Returns the directories that are made for a new record file, each with a `/` at the end.
 fn missing_directories(installed: &Installed, name: &str) -> Vec<String> {
     let above = name.match_indices('/').map(|(place, _)| &name[..=place]);
     let is_made = |directory: &&str| {
@@ -158,8 +143,7 @@ fn missing_directories(installed: &Installed, name: &str) -> Vec<String> {
     above.filter(is_made).map(str::to_owned).collect()
 }
 
-/// Returns the changes that take away what a patch made among the records of a package: a directory as a whole where it
-/// holds nothing else.
+/// Removes a whole directory if it holds nothing else.
 pub(super) fn unmake(
     package: &PkgInst,
     installed: &Installed,
@@ -187,7 +171,7 @@ pub(super) fn unmake(
     Ok(changes)
 }
 
-/// Returns the save directory of a patch, in any spelling of its id, with its name.
+/// Accepts any spelling of the id.
 pub(super) fn save_of<'a>(
     installed: &'a Installed,
     id: &PatchId,
@@ -197,7 +181,6 @@ pub(super) fn save_of<'a>(
     saves.find(|(name, _)| PatchId::parse(name, separator).is_ok_and(|saved| saved == *id))
 }
 
-/// Returns the save directories with names that begin like the ids of a base, in their order.
 fn saves_of_base<'a, 'b>(
     installed: &'a Installed,
     base: &'b str,
@@ -206,13 +189,11 @@ fn saves_of_base<'a, 'b>(
     saves.take_while(move |(name, _)| name.starts_with(base))
 }
 
-/// Tells whether a patch has undo data for a package, here or elsewhere.
 pub(super) fn has_undo_data(installed: &Installed, id: &PatchId, separator: &str) -> bool {
     let save = save_of(installed, id, separator);
     save.is_some_and(|(_, save)| save.has_archive())
 }
 
-/// Marks the undo data of every patch that `id` makes obsolete: lower revisions and what it obsoletes explicitly.
 pub(super) fn supersede(
     package: &PkgInst,
     installed: &Installed,
@@ -241,7 +222,6 @@ pub(super) fn supersede(
     Ok(changes)
 }
 
-/// Takes the mark back from undo data that only `id` made obsolete.
 pub(super) fn reactivate(
     package: &PkgInst,
     installed: &Installed,
@@ -268,12 +248,11 @@ pub(super) fn reactivate(
     Ok(changes)
 }
 
-/// Returns the path of a file in a save directory.
 pub(super) fn save_path(package: &PkgInst, id: &str, name: &str) -> Result<ObjectPath, Reason> {
     package_path(package, format!("save/{id}/{name}").as_bytes())
 }
 
-/// Returns the patches that obsolete the patch of a save directory. Unreadable entries and invalid ids are ignored.
+/// Unreadable entries and invalid ids are ignored.
 fn obsoleters(save: &Save, separator: &str) -> Vec<String> {
     let by = save.obsoleted_by.as_deref().and_then(|bytes| obsoleted_by::parse(bytes).ok());
     let is_id = |by: &String| rule::holds("save.obsoleted_by.id", PatchId::parse(by, separator).is_ok());

@@ -1,7 +1,7 @@
 //! The update of planned changes after a script has run: the root is no longer the one they were planned for.
 //!
-//! The final state stays the same; only the way there changes. A change that a script has made superfluous is dropped.
-//! Accounts that a script was to make must exist now.
+//! The final state stays the same; only the way there changes. A change that a script has made superfluous is
+//! dropped. Accounts that a script was to make must exist now.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,13 @@ use patchadm_inputs::inventory::Inventory;
 use patchadm_rootfs::{Live, LiveKind};
 use patchadm_svr4::package::{Accounts, ContentsLine, ObjectPath};
 
-use super::given;
 use super::plan_builder::UNKNOWN;
 use super::refusal::{ObjectProblem, Reason};
-use super::{Action, AttributeChange, Body, Change, NewObject, NewXattrs, Plan};
+use super::{Action, AttributeChange, Body, Change, NewObject, NewXattrs, Plan, given};
 
-/// Returns the plan with changes that fit the root as it is now. `now` is a survey of the paths of the plan and of the
-/// files that its hard links name; `line` gives the final line of a path, from which owners are taken that had no number.
+/// Returns the plan with changes that fit the present root. `now` is a survey of the paths of the plan and of
+/// the files that its hard links name; `line` returns the final line of a path, with the owners that had no
+/// number.
 pub fn refreshed(
     mut plan: Plan,
     now: &Inventory,
@@ -83,7 +83,6 @@ fn number(
     }
 }
 
-/// Returns the action that is needed now; none if nothing is.
 fn action(
     change: &Change,
     live: Option<&Live>,
@@ -133,14 +132,12 @@ fn action(
     })
 }
 
-/// Tells whether an object is of the type that was to get other attributes.
 fn is_alike(there: &Live, old: Option<&Live>) -> bool {
     let expected = old.map_or(&LiveKind::Directory, |old| &old.kind);
     std::mem::discriminant(expected) == std::mem::discriminant(&there.kind)
 }
 
-/// Returns an object that has gone, with the attributes that it was to get. Returns none for a file or a socket: their
-/// content is lost.
+/// `None` for files and sockets: their content is lost.
 fn remade(attributes: &AttributeChange, old: Option<&Live>) -> Option<NewObject> {
     let body = match old.map(|old| &old.kind) {
         None | Some(LiveKind::Directory) => Body::Directory,

@@ -1,22 +1,19 @@
-//! Paths at which no package delivers anything: the records of the packages themselves, and the settings of this
+//! Paths at which no package may deliver an object: the records of packages, and the settings of this
 //! program.
 //!
-//! A package whose pkgmap names `contents`, the kept scripts of another package, an undo archive or the journal would
-//! rewrite the data that every later command trusts, unnoticed by the run that installs it. The directories that SVR4
-//! systems deliver (`/var/sadm`, `/var/sadm/install`, `/var/sadm/pkg`, …) and `/var/sadm/install/admin` are not
-//! reserved. `/etc/patchadm` and the default admin file hold the operator's decisions about packages, so no package has a say
-//! in them.
+//! A package whose pkgmap names `contents`, the kept scripts of another package, an undo archive or the
+//! journal would rewrite the data that every later command trusts, unnoticed by the run that installs it. The
+//! directories that SVR4 systems deliver (`/var/sadm`, `/var/sadm/install`, `/var/sadm/pkg`, …) and
+//! `/var/sadm/install/admin` are not reserved. `/etc/patchadm` and the default admin file hold the operator's
+//! decisions about packages, and are.
 
 use patchadm_svr4::places;
 
 use super::refusal::ObjectProblem;
 use patchadm_svr4::package::ObjectPath;
 
-/// The admin file that pkgadd(8) and pkgrm(8) use unless another one is named.
 const DEFAULT_ADMIN: &[u8] = b"/var/sadm/install/admin/default";
 
-/// Refuses an object at `path`, which is `place` on the disk, where a record or a setting is or will be, and one that is
-/// the root directory itself.
 pub(super) fn check(path: &ObjectPath, place: &ObjectPath) -> Result<(), ObjectProblem> {
     if [path, place].into_iter().any(|path| path.relative().is_empty()) {
         return Err(ObjectProblem::RootDirectory);

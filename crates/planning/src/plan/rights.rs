@@ -1,8 +1,8 @@
 //! The objects of a plan that grant more rights than before: set-id programs and devices.
 //!
-//! A reader of a plan looks for these first. New and changed objects are listed; an object that stays as it is, or that
-//! loses its bits, is not. A set-group-id directory only hands its group down, and is no such object. The effect of
-//! class action scripts on an object cannot be known.
+//! A reader of a plan looks for these first. New and changed objects are listed; an object that stays as it
+//! is, or that loses its bits, is not. A set-group-id directory only hands its group down, and is no such
+//! object. The effect of class action scripts on an object cannot be known.
 
 use super::{Action, Change, Plan};
 use patchadm_rootfs::FileType;

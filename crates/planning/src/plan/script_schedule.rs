@@ -1,69 +1,64 @@
-//! The course of a run in which procedure scripts take part: the batches of changes and the scripts, in order.
+//! The steps of a run with procedure scripts: the batches of changes and the scripts, in order.
 //!
 //! ```text
 //!   plan ──► records with the package's lines marked `*` ► preinstall
-//!            ► for each class in the order of CLASSES: what the engine makes ► its script ► links to what it made
-//!            ► postinstall ► what only another version had goes ► records without marks
+//!            ► for each class in the order of CLASSES: objects of the engine ► class script ► links to its files
+//!            ► postinstall ► removal of objects of another version ► records without marks
 //! ```
-//! The engine makes every object except the regular files of a class that has a script. Consecutive classes without a
-//! script are one batch. A course does not say how a script is run. A batch is planned against the root as it was
-//! before the run: [`refresh`](super::refresh) brings it up to date before it is carried out.
+//!
+//! The engine makes every object except the regular files of a class that has a script. Consecutive classes
+//! without a script are one batch. A batch is planned against the root as it was before the run, and
+//! [`refresh`](super::refresh) updates it before it is carried out.
+
+pub mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
 
-use patchadm_svr4::places;
-
+use patchadm_changeset::format::contents_merge::ContentsEdits;
 use patchadm_inputs::inventory::{Installed, Inventory};
 use patchadm_inputs::source::PackageImage;
 use patchadm_rootfs::Live;
 use patchadm_svr4::package::{ContentsLine, Ftype, Mode, ObjectPath, OwnerStatus, PkgInst};
+use patchadm_svr4::places;
 
-use super::ledger;
 use super::package::install::IntendedInstall;
+use super::package::remove::{Fate, IntendedRemoval};
 use super::patch::snapshot::add_kept_by_classes;
 use super::patch::undo::as_left;
-use super::records::{INSTALL_LOCK, package_path};
+use super::plan_builder::{below, turns};
+use super::records::{INSTALL_LOCK, REMOVAL_LOCK, package_path};
 use super::refusal::Reason;
+use super::script_schedule::steps::{
+    ChangeBatch, ClassStep, Concerned, ListedFile, MappedObject, Outcome, PackageStep, Portion,
+};
 use super::scripts::{InstallScripts, is_passing};
 use super::target::classes;
-use super::{Plan, RecordChange, TreeContent, TreeFile, UndoArchive};
-use order::Order;
-use patchadm_changeset::format::contents_merge::ContentsEdits;
-use steps::{ChangeBatch, ClassStep, Concerned, ListedFile, MappedObject, Outcome, PackageStep};
+use super::{Action, Body, Change, Plan, RecordChange, TreeContent, TreeFile, UndoArchive};
 
-mod order;
-pub mod removal;
-pub mod steps;
-
-/// The steps of a run, and what they may touch.
+/// The steps of a run, and the objects that they may touch.
 #[derive(Clone, Debug)]
 pub struct ScriptSchedule {
     /// The objects that must be held so that everything can be put back.
     pub concerned: Concerned,
-    /// The steps, from the first to the last but the closing one, which [`ScriptSchedule::close`] makes when it is known what
-    /// the scripts left.
+    /// The steps in order, without the closing one, which [`ScriptSchedule::close`] makes from the results of
+    /// the scripts.
     pub steps: Vec<PackageStep>,
     /// The package.
     pub package: PkgInst,
-    /// Whether the package goes.
+    /// True if the package is removed.
     pub is_removal: bool,
-    /// The plan that the schedule carries out, without its changes.
     frame: Plan,
-    /// The lines of `contents` as they are to be in the end.
     lines: ContentsEdits,
-    /// Records that go in the end, if they are there then.
     passing: Vec<ObjectPath>,
-    /// The undo archives, which are written in the end: only then it is known what the scripts left.
+    /// Written last: only then is it known what the scripts left.
     undo: Vec<UndoArchive>,
-    /// The package before the run, where there are undo archives.
     before: Option<Installed>,
-    /// The records that come in the end, together with the archives.
     closing: Vec<RecordChange>,
 }
 
 impl ScriptSchedule {
-    /// Returns the course of an installation. `inventory` is the one that it was planned with.
+    /// Returns the steps of an installation. `inventory` is the one that it was planned with.
     pub fn of_installation(
         intended: &IntendedInstall,
         image: &PackageImage,
@@ -106,8 +101,7 @@ impl ScriptSchedule {
         Ok(course)
     }
 
-    /// Returns the opening step: the state that scripts may look at. It has the records, with the lines of the package
-    /// marked, and the scripts themselves.
+    /// The state that scripts may see: records, marked lines, and the scripts themselves.
     fn opening(
         &mut self,
         mut records: Vec<RecordChange>,
@@ -135,7 +129,7 @@ impl ScriptSchedule {
         } else {
             for (name, bytes) in files {
                 let path = package_path(&self.package, name.as_bytes())?;
-                // what would go for good is there again, until the end
+                // a removed record is present again until the end
                 records.retain(|record| !matches!(record, RecordChange::RemoveFile(gone) if *gone == path));
                 records.push(RecordChange::Write { path, bytes, mode, mtime: None });
             }
@@ -146,7 +140,6 @@ impl ScriptSchedule {
         Ok(())
     }
 
-    /// Returns the lines that will be, marked as not confirmed.
     fn marked(&self) -> ContentsEdits {
         let lines = self.lines.iter().filter_map(|(path, line)| Some((path, line.clone()?)));
         lines
@@ -157,7 +150,6 @@ impl ScriptSchedule {
             .collect()
     }
 
-    /// The classes in their order.
     fn classes(
         &mut self,
         order: &Order<'_>,
@@ -193,14 +185,16 @@ impl ScriptSchedule {
         }
     }
 
-    /// Returns the package whose records have to be looked at again before the closing step, as undo data speaks of them.
+    /// Returns the package whose records are read again before the closing step, because undo data describes
+    /// them.
     pub fn saved_package(&self) -> Option<&PkgInst> {
         self.before.as_ref().map(|_| &self.package)
     }
 
-    /// Returns the closing step. It has `contents` without marks, as the scripts left the files (`outcomes`, and the
-    /// present objects in `live`), and the records of [`ScriptSchedule::saved_package`] (`now`). The records that only
-    /// an installation has go, and undo data come. `is_there` says which records are still there.
+    /// Returns the closing step. It has `contents` without marks, for the files as the scripts left them
+    /// (`outcomes`, and the present objects in `live`), and the records of [`ScriptSchedule::saved_package`]
+    /// (`now`). Records that only an installation has are removed, and undo data is added. `is_there` returns
+    /// true for records that still exist.
     pub fn close(
         &self,
         outcomes: &BTreeMap<ObjectPath, Outcome>,
@@ -232,13 +226,12 @@ impl ScriptSchedule {
         Plan { records, contents, undo, ..self.frame.clone() }
     }
 
-    /// Returns the final line of a path, where the run changes it.
+    /// Returns the final line of a path, if the run changes it.
     pub fn line(&self, path: &ObjectPath) -> Option<&ContentsLine> {
         self.lines.get(path).and_then(Option::as_deref)
     }
 }
 
-/// Returns the plan without its changes and records.
 pub(super) fn frame(plan: &Plan) -> Plan {
     Plan {
         changes: Vec::new(),
@@ -277,7 +270,7 @@ fn concerned(
     for each in mapped {
         objects.insert(each.path.clone(), is_editable(each.ftype));
     }
-    let files = iter::once(places::contents()).chain(ledger::paths(&plan.records).cloned()).collect();
+    let files = iter::once(places::contents()).chain(ledger_paths(&plan.records).cloned()).collect();
     let own = package_path(package, b"")?;
     let elsewhere = plan.records.iter().filter_map(|record| match record {
         RecordChange::RemoveTree(path) if !path.is_below(&own) => Some(path.clone()),
@@ -288,7 +281,16 @@ fn concerned(
     Ok(Concerned { objects, trees: trees.into_iter().collect(), files })
 }
 
-/// Returns the directories of packages whose records change although the run is not about them: those of kept libraries.
+/// Returns the ledgers that records change.
+pub fn ledger_paths(records: &[RecordChange]) -> impl Iterator<Item = &ObjectPath> {
+    records.iter().filter_map(|record| match record {
+        RecordChange::Ledger(change) => Some(&change.path),
+        _ => None,
+    })
+}
+
+/// Returns the directories of packages whose records change although the run is about another package: those
+/// of kept libraries.
 pub fn kept_packages(records: &[RecordChange], own: &[PkgInst]) -> BTreeSet<ObjectPath> {
     let of_record = |record: &RecordChange| {
         let rest = record.path().as_bytes().strip_prefix(places::BELOW_PACKAGES.as_bytes())?;
@@ -299,7 +301,6 @@ pub fn kept_packages(records: &[RecordChange], own: &[PkgInst]) -> BTreeSet<Obje
     records.iter().filter_map(of_record).collect()
 }
 
-/// Returns the records that come before the scripts, and the undo data, which come after them.
 fn records(intended: &IntendedInstall) -> (Vec<RecordChange>, Vec<RecordChange>) {
     let saved: Vec<ObjectPath> = intended.plan.packages.iter().map(places::save).collect();
     let comes_last = |record: &RecordChange| {
@@ -314,8 +315,233 @@ fn records(intended: &IntendedInstall) -> (Vec<RecordChange>, Vec<RecordChange>)
     (opening, closing)
 }
 
-/// Returns the records that go in the end: the lock, and the scripts that only an installation has a use for.
 fn passing(package: &PkgInst, scripts: &[String]) -> Result<Vec<ObjectPath>, Reason> {
     let scripts = scripts.iter().map(|name| format!("install/{name}"));
     scripts.chain([INSTALL_LOCK.to_owned()]).map(|name| package_path(package, name.as_bytes())).collect()
+}
+
+/// Each class has two slots: before its script and after it.
+struct Order<'a> {
+    classes: Vec<String>,
+    scripted: BTreeSet<&'a str>,
+    mapped: BTreeMap<&'a ObjectPath, &'a MappedObject>,
+    changes: BTreeMap<ObjectPath, &'a Change>,
+}
+
+impl<'a> Order<'a> {
+    fn new(
+        classes: &[String],
+        scripts: &'a InstallScripts,
+        mapped: &'a [MappedObject],
+        plan: &'a Plan,
+    ) -> Self {
+        Self {
+            classes: classes.to_vec(),
+            scripted: scripts.classes.keys().map(String::as_str).collect(),
+            mapped: mapped.iter().map(|each| (&each.path, each)).collect(),
+            changes: plan.changes.iter().map(|change| (change.path.clone(), &**change)).collect(),
+        }
+    }
+
+    fn has_objects(&self, class: &str) -> bool {
+        self.mapped.values().any(|each| each.class == class)
+    }
+
+    fn class(&self, path: &ObjectPath) -> Option<usize> {
+        let class = &self.mapped.get(path)?.class;
+        self.classes.iter().position(|known| known == class)
+    }
+
+    fn is_listed(&self, change: &Change) -> bool {
+        let delivered = matches!(
+            &change.action,
+            Action::Add(new) | Action::Replace(new) if matches!(new.body, Body::Member(_))
+        );
+        let scripted = |each: &&MappedObject| self.scripted.contains(each.class.as_str());
+        delivered && self.mapped.get(&change.path).is_some_and(scripted)
+    }
+
+    fn listed(&self, plan: &Plan, inventory: &Inventory) -> BTreeMap<String, Vec<ListedFile>> {
+        let mut listed: BTreeMap<String, Vec<ListedFile>> = BTreeMap::new();
+        for change in plan.changes.iter().filter(|change| self.is_listed(change)) {
+            let (Action::Add(new) | Action::Replace(new)) = &change.action else { continue };
+            let planned = plan.contents.get(&change.path).and_then(Option::as_deref);
+            let Some(line) = planned.or_else(|| inventory.lines.get(&change.path)).cloned() else { continue };
+            let class = line.object.class.to_string();
+            let file = ListedFile { path: change.path.clone(), new: new.clone(), line };
+            listed.entry(class).or_default().push(file);
+        }
+        listed
+    }
+
+    /// Objects that go last: not of the package, and in nobody's way.
+    fn last(&self, plan: &Plan) -> Vec<Box<Change>> {
+        plan.changes.iter().filter(|change| self.comes_last(change)).cloned().collect()
+    }
+
+    fn comes_last(&self, change: &Change) -> bool {
+        let goes = matches!(change.action, Action::Delete | Action::RemoveDirectory);
+        let in_turned = |above: &[u8]| self.changes.get(above).is_some_and(|change| turns(change));
+        goes && !change.path.ancestors_bytes().any(in_turned)
+    }
+
+    fn slot(&self, change: &Change) -> usize {
+        let own = self.class(&change.path).map(|class| 2 * class);
+        let (Action::Add(new) | Action::Replace(new)) = &change.action else {
+            return own.unwrap_or_default();
+        };
+        match &new.body {
+            Body::Directory => {
+                // a directory comes with the first object in it
+                let inner = below(&self.changes, &change.path).filter_map(|path| self.changes.get(path));
+                let inner = inner.filter_map(|inner| {
+                    if is_directory(inner) {
+                        self.class(&inner.path).map(|class| 2 * class)
+                    } else {
+                        Some(self.slot(inner))
+                    }
+                });
+                own.into_iter().chain(inner).min().unwrap_or_default()
+            }
+            Body::Link(source) => {
+                let made =
+                    self.changes.get(source).map(|made| self.slot(made) + usize::from(self.is_listed(made)));
+                own.into_iter().chain(made).max().unwrap_or_default()
+            }
+            // the copy of an edited file is made with the file that comes in its place
+            Body::CopyOf(path) => self.class(path).map(|class| 2 * class).or(own).unwrap_or_default(),
+            _ => own.unwrap_or_default(),
+        }
+    }
+
+    fn slots(&self, plan: &Plan) -> BTreeMap<usize, (Vec<Box<Change>>, Portion)> {
+        let mut slots: BTreeMap<usize, (Vec<Box<Change>>, Portion)> = BTreeMap::new();
+        let has_turn = |change: &Change| !self.is_listed(change) && !self.comes_last(change);
+        for change in plan.changes.iter().filter(|change| has_turn(change)) {
+            let (changes, portion) = slots.entry(self.slot(change)).or_default();
+            let is_link = matches!(
+                &change.action,
+                Action::Add(new) | Action::Replace(new) if matches!(new.body, Body::Link(_))
+            );
+            let paths = if is_link { &mut portion.links } else { &mut portion.paths };
+            paths.push(change.path.clone());
+            changes.push(change.clone());
+        }
+        slots
+    }
+}
+
+fn is_directory(change: &Change) -> bool {
+    matches!(
+        &change.action,
+        Action::Add(new) | Action::Replace(new) if matches!(new.body, Body::Directory)
+    )
+}
+
+//   plan ──► records with the package's lines marked `-` ► preremove
+//            ► the classes in reverse order: what the engine removes, or the script of the class
+//            ► postremove ► records without the package
+// Consecutive classes without a script are one batch. Objects that the script of a class leaves stay without
+// an owner.
+
+impl ScriptSchedule {
+    /// Returns the steps of a removal. `inventory` is the one that it was planned with.
+    pub fn of_removal(intended: &IntendedRemoval, inventory: &Inventory) -> Result<Self, Reason> {
+        let plan = &intended.plan;
+        let package = plan.packages.first().ok_or(Reason::NoSuchPackage)?;
+        let frame = frame(plan);
+        let mut steps = vec![PackageStep::Records(Box::new(opening_of_removal(package, inventory, &frame)?))];
+        steps.extend(intended.scripts.preremove.then_some(PackageStep::Procedure("preremove")));
+        steps.extend(removal_steps(intended, &frame));
+        steps.extend(intended.scripts.postremove.then_some(PackageStep::Procedure("postremove")));
+        Ok(Self {
+            concerned: concerned_by_removal(intended, inventory),
+            steps,
+            package: package.clone(),
+            is_removal: true,
+            frame,
+            lines: plan.contents.clone(),
+            passing: Vec::new(),
+            undo: Vec::new(),
+            before: None,
+            closing: plan.records.clone(),
+        })
+    }
+
+    /// Removes the package from the lines of the last batch, regardless of the registrations of its scripts.
+    pub fn disown(&self, last: &mut Plan) {
+        for line in last.contents.values_mut().filter(|_| self.is_removal) {
+            if let Some(kept) = line {
+                kept.owners.retain(|owner| owner.package != self.package);
+            }
+            if line.as_ref().is_some_and(|line| line.owners.is_empty()) {
+                *line = None;
+            }
+        }
+    }
+}
+
+fn opening_of_removal(package: &PkgInst, inventory: &Inventory, frame: &Plan) -> Result<Plan, Reason> {
+    let marked = |(path, line): (&ObjectPath, &ContentsLine)| {
+        let mut line = line.clone();
+        mark(&mut line, package, Some(OwnerStatus::Removing));
+        (path.clone(), Some(Box::new(line)))
+    };
+    let owned = inventory.lines.iter().filter(|(_, line)| line.is_owned_by(package));
+    let lock = RecordChange::Write {
+        path: package_path(package, REMOVAL_LOCK.as_bytes())?,
+        bytes: Vec::new(),
+        mode: Mode::of(0o644),
+        mtime: None,
+    };
+    Ok(Plan { records: vec![lock], contents: owned.map(marked).collect(), ..frame.clone() })
+}
+
+fn removal_steps(intended: &IntendedRemoval, frame: &Plan) -> Vec<PackageStep> {
+    let changes: BTreeMap<&ObjectPath, &Box<Change>> =
+        intended.plan.changes.iter().map(|change| (&change.path, change)).collect();
+    let mut steps = Vec::new();
+    for portion in &intended.portions {
+        if portion.deliverer.is_some() {
+            steps.push(PackageStep::RemoveClass(portion.clone()));
+            continue;
+        }
+        if !matches!(steps.last(), Some(PackageStep::Remove(..))) {
+            steps.push(PackageStep::Remove(Box::new(frame.clone()), Vec::new()));
+        }
+        let Some(PackageStep::Remove(batch, portions)) = steps.last_mut() else { continue };
+        let goes = portion.objects.iter().filter(|going| going.fate == Fate::Goes);
+        batch.changes.extend(goes.filter_map(|going| changes.get(&going.path).copied().cloned()));
+        batch.changes.sort_by(|a, b| a.path.cmp(&b.path));
+        portions.push(portion.clone());
+    }
+    let package = intended.plan.packages.first();
+    let others = intended.plan.changes.iter().filter(|change| Some(&change.package) != package);
+    let changes: Vec<Box<Change>> = others.cloned().collect();
+    if !changes.is_empty() {
+        // Objects that were kept for the package go with it.
+        steps.push(PackageStep::Remove(Box::new(Plan { changes, ..frame.clone() }), Vec::new()));
+    }
+    steps
+}
+
+fn concerned_by_removal(intended: &IntendedRemoval, inventory: &Inventory) -> Concerned {
+    let editable = |path: &ObjectPath| {
+        let line = inventory.lines.get(path);
+        line.is_some_and(|line| matches!(line.object.ftype, Ftype::Editable | Ftype::Volatile))
+    };
+    let all = intended.portions.iter().flat_map(|portion| &portion.objects).map(|going| &going.path);
+    // Objects that were kept for the package go with it.
+    let changed = intended.plan.changes.iter().map(|change| &change.path);
+    let below_root = all.chain(changed).filter(|path| !path.relative().is_empty());
+    let kept = kept_packages(&intended.plan.records, &intended.plan.packages);
+    let trees = intended.plan.records.iter().filter_map(|record| match record {
+        RecordChange::RemoveTree(path) => Some(path.clone()),
+        _ => None,
+    });
+    Concerned {
+        objects: below_root.map(|path| (path.clone(), editable(path))).collect(),
+        trees: trees.chain(kept).collect::<BTreeSet<_>>().into_iter().collect(),
+        files: iter::once(places::contents()).chain(ledger_paths(&intended.plan.records).cloned()).collect(),
+    }
 }

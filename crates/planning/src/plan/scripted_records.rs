@@ -1,7 +1,8 @@
 //! The records that scripts wrote for a patch, compared with those that the program would write.
 //!
-//! Scripts that keep the records themselves return them as response variables, and make the undo archive. Their lists
-//! are accepted if they mean the same as the program's; an archive has to hold everything that was replaced.
+//! Scripts that keep the records themselves return them as response variables, and make the undo archive.
+//! Their lists are accepted if they mean the same as the program's; an archive has to hold everything that
+//! was replaced.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,8 +19,8 @@ use super::script_schedule::steps::MappedObject;
 use super::target::PackageTarget;
 use super::{Action, Body, Change, RecordChange};
 
-/// Returns the parameters after an application: those of the scripts (`theirs`), with lists that mean what the program's
-/// (`ours`) do. A sentence for each that did not.
+/// Returns the parameters after an application: those of the scripts (`theirs`), with lists that mean the
+/// same as the program's (`ours`), and a sentence for each list that did not.
 pub fn reconciled(
     package: &PkgInst,
     id: &PatchId,
@@ -39,12 +40,12 @@ pub fn reconciled(
             None => params.remove(&name),
         }
     }
-    // each patch once, also where scripts wrote it down again
+    // each patch once, also if scripts recorded it again
     if let Ok(applied) = PatchRecords::from_params(package, &params, separator) {
         params.set("PATCHLIST", applied.list.to_string());
     }
     speak_alike(&mut params, ours);
-    // what scripts are told of the patch in its own words is stored, although the patch does not say it in these
+    // values told to scripts are stored in those words, although the patch does not have them
     for name in TOLD_TO_SCRIPTS {
         if let Some(value) = theirs.get(name).filter(|_| ours.get(name).is_none_or(<[u8]>::is_empty)) {
             params.set(name, value);
@@ -61,7 +62,6 @@ pub fn taken_back(theirs: &Params, ours: &Params) -> Params {
     params
 }
 
-/// Replaces the parameters that only the last patch sets by those that the program keeps.
 fn speak_alike(params: &mut Params, ours: &Params) {
     let names: BTreeSet<String> = params.iter().chain(ours.iter()).map(|(name, _)| name.to_owned()).collect();
     for name in names.iter().filter(|name| is_word_of_last_patch(name) && !is_word_of_every_run(name)) {
@@ -104,8 +104,8 @@ fn spelled(applied: &PatchRecords, id: &PatchId) -> String {
     applied.infos.get_key_value(id).map_or_else(|| id.to_string(), |(known, _)| known.to_string())
 }
 
-/// Returns the paths of a package that were replaced or deleted and that the undo archive does not hold as they were.
-/// `now` has the objects after the scripts: an object that did not change after all needs no saving.
+/// Returns the paths of a package that were replaced or deleted and whose earlier state the undo archive does
+/// not hold. `now` has the objects after the scripts: an unchanged object needs no saving.
 pub fn unsaved(
     package: &PkgInst,
     changes: &[Box<Change>],
@@ -145,8 +145,8 @@ pub fn unsaved(
     Ok(missing)
 }
 
-/// Returns the remaining changes to the save directories of a package after its scripts have applied a patch: marks on
-/// the patches that it makes obsolete.
+/// Returns the remaining changes to the save directories of a package after its scripts have applied a patch:
+/// marks on the patches that it makes obsolete.
 pub fn marks_after_application(
     package: &PkgInst,
     installed: &Installed,
@@ -157,7 +157,8 @@ pub fn marks_after_application(
     supersede(package, installed, id, obsoletes, separator)
 }
 
-/// Returns the same after they have backed it out: marks are taken back, and its undo data goes if it is still there.
+/// Returns the remaining changes after its scripts have backed it out: marks are removed, and so is its undo
+/// data if it still exists.
 pub fn marks_after_backout(
     package: &PkgInst,
     installed: &Installed,

@@ -1,10 +1,10 @@
-//! The procedure scripts that a package brings into a run, the provider of each class script, and the files of
-//! `install` that stay in the package's directory of the database.
+//! The procedure scripts that a package brings into a run, the provider of each class script, and the files
+//! of `install` that stay in the package's directory of the database.
 //!
-//! The policy decides whether a script may run at all (patchadm-policy(5)). Stock patch scripts are no obstacle to
-//! applying a patch natively: the program itself does their work. A script that did not come with the package is no
-//! more trusted than one of its own if it runs what the package delivered, or if a package put it there as one of its
-//! files.
+//! The policy decides whether a script may run at all (patchadm-policy(5)). Stock patch scripts are no
+//! obstacle to applying a patch natively: the program itself does their work. A script that did not come with
+//! the package is no more trusted than one of its own if it runs what the package delivered, or if a package
+//! put it there as one of its files.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,11 +13,9 @@ use super::target::classes;
 use patchadm_changeset::format::manifest::MANIFEST;
 use patchadm_inputs::inventory::Installed;
 use patchadm_inputs::policy::ScriptPolicy;
-use patchadm_inputs::source::PackageImage;
-use patchadm_inputs::source::sun_scripts;
+use patchadm_inputs::source::{PackageImage, sun_scripts};
 use patchadm_svr4::package::{Params, PkgInst};
 
-/// Scripts with a fixed name (pkginfo(4), pkgadd(1M)).
 const SCRIPTS: &[&str] = &["request", "checkinstall", "preinstall", "postinstall", "preremove", "postremove"];
 
 /// The provider of a class script: the first of these that has one (pkgadd(1M)).
@@ -33,7 +31,7 @@ pub enum Deliverer {
     Standard,
 }
 
-/// The class action scripts that are there beside those of packages: file names such as `i.build`.
+/// The class action scripts other than those of packages: file names such as `i.build`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SystemScripts {
     /// The scripts of the root.
@@ -42,29 +40,29 @@ pub struct SystemScripts {
     pub host: BTreeSet<String>,
     /// The scripts of this program.
     pub standard: BTreeSet<String>,
-    /// Those of root and running system that a package delivered as a file of its own, or that may be such a file: a
-    /// symbolic link. Filled in only where the policy asks for it.
+    /// The scripts of root and running system that a package delivered as an ordinary file, and symbolic
+    /// links, which may be such files. It is filled in only if the policy asks for it.
     pub delivered: BTreeSet<(Deliverer, String)>,
 }
 
-/// Classes whose scripts run what a package delivers, regardless of the script's author: sed(1) has the commands `e`
-/// and `w`, awk(1) has `system` and pipes, and a file of class build is itself a script.
+/// Their scripts execute what a package delivers: sed(1) has `e` and `w`, awk(1) has `system` and pipes, and
+/// files of class build are scripts.
 const RUN_WHAT_IS_DELIVERED: [&str; 3] = ["sed", "awk", "build"];
 
 /// The scripts that take part in the installation of a package.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InstallScripts {
-    /// Whether it has a `request`.
+    /// True if it has a `request`.
     pub request: bool,
-    /// Whether it has a `checkinstall`.
+    /// True if it has a `checkinstall`.
     pub checkinstall: bool,
-    /// Whether it has a `preinstall`.
+    /// True if it has a `preinstall`.
     pub preinstall: bool,
-    /// Whether it has a `postinstall`.
+    /// True if it has a `postinstall`.
     pub postinstall: bool,
-    /// The classes whose files a script installs, and who delivers it.
+    /// The classes whose files a script installs, with the provider of the script.
     pub classes: BTreeMap<String, Deliverer>,
-    /// Those of them whose script did not come with the package and is not known all the same.
+    /// The classes whose script neither came with the package nor is known.
     pub unknown: BTreeSet<String>,
 }
 
@@ -79,8 +77,6 @@ impl SystemScripts {
         places.into_iter().find(|(names, _)| names.contains(name)).map(|(_, deliverer)| deliverer)
     }
 
-    /// Returns those of `classes` whose script does not come from the package and is not a known one either. `prefix`
-    /// is that of the scripts.
     fn unknown(&self, prefix: &str, classes: &BTreeMap<String, Deliverer>) -> BTreeSet<String> {
         let is_unknown = |class: &str, deliverer: Deliverer| {
             RUN_WHAT_IS_DELIVERED.contains(&class)
@@ -93,10 +89,11 @@ impl SystemScripts {
 }
 
 impl InstallScripts {
-    /// Returns the scripts of a package that is installed with these parameters (CLASSES among them). A class script of
-    /// the package's own runs even if it has nothing to install. One of the system runs only if the package delivers
-    /// files of its class and is not the undo archive of a patch: the script has already processed the files of an
-    /// archive. A file that the pkgmap does not name is not a script of the package: nothing vouches for its bytes.
+    /// Returns the scripts of a package that is installed with these parameters (CLASSES among them). A class
+    /// script of the package's own runs even if it has nothing to install. One of the system runs only if the
+    /// package delivers files of its class and is not the undo archive of a patch: the script has already
+    /// processed the files of an archive. A file that the pkgmap does not name is not a script of the
+    /// package: nothing vouches for its bytes.
     pub fn of(image: &PackageImage, params: &Params, system: &SystemScripts) -> Self {
         let entries = image.pkgmap.entries.iter().filter(|entry| entry.is_information());
         let listed: BTreeSet<&[u8]> = entries.map(|entry| entry.path.as_bytes()).collect();
@@ -123,13 +120,13 @@ impl InstallScripts {
         }
     }
 
-    /// Tells whether any of them runs while the root is changed: such an installation is a run with scripts.
+    /// Returns true if any script runs while the root is changed: such an installation is a run with scripts.
     pub fn take_part(&self) -> bool {
         self.preinstall || self.postinstall || !self.classes.is_empty()
     }
 
-    /// Tells whether one of the scripts that change the root came with the package. Scripts of the root, of the system
-    /// and of this program do not count: the user who installed them has answered for them.
+    /// Returns true if one of the scripts that change the root came with the package. Scripts of the root, of
+    /// the system and of this program do not count: the user who installed them has answered for them.
     pub fn are_own(&self) -> bool {
         self.preinstall || self.postinstall || has_own(&self.classes)
     }
@@ -158,20 +155,20 @@ impl InstallScripts {
 /// The scripts that take part in the removal of a package.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RemoveScripts {
-    /// Whether it has a `preremove`.
+    /// True if it has a `preremove`.
     pub preremove: bool,
-    /// Whether it has a `postremove`.
+    /// True if it has a `postremove`.
     pub postremove: bool,
-    /// The classes whose objects a script removes, and who delivers it.
+    /// The classes whose objects a script removes, with the provider of the script.
     pub classes: BTreeMap<String, Deliverer>,
-    /// Those of them whose script did not come with the package and is not known all the same.
+    /// The classes whose script neither came with the package nor is known.
     pub unknown: BTreeSet<String>,
 }
 
 impl RemoveScripts {
-    /// The scripts of an installed package that owns objects of the classes `owned`. A class script of the package's
-    /// own, if it has one of a class of CLASSES or of `owned`, runs even if there is nothing for it to remove; one of
-    /// the system only where there is.
+    /// Returns the scripts of an installed package that owns objects of the classes `owned`. A class script
+    /// of the package itself, for a class of CLASSES or of `owned`, runs even if there is nothing to remove;
+    /// one of the system only if there is.
     pub fn of(installed: &Installed, owned: &BTreeSet<&str>, system: &SystemScripts) -> Self {
         let has = |name: &str| installed.records.contains_key(format!("install/{name}").as_bytes());
         let own = classes(&installed.params);
@@ -196,12 +193,12 @@ impl RemoveScripts {
         }
     }
 
-    /// Tells whether there are any: such a removal is a run with scripts.
+    /// Returns true if there are any: such a removal is a run with scripts.
     pub fn take_part(&self) -> bool {
         self.preremove || self.postremove || !self.classes.is_empty()
     }
 
-    /// Tells whether one of them came with the package.
+    /// Returns true if one of them came with the package.
     pub fn are_own(&self) -> bool {
         self.preremove || self.postremove || has_own(&self.classes)
     }
@@ -222,8 +219,7 @@ impl RemoveScripts {
     }
 }
 
-/// Returns the scripts that install or remove the objects of a class of an installed package, by file name: those that
-/// the package was delivered with, and those that are there for all packages.
+/// Scripts from the package and from the system.
 pub(super) fn class_scripts(installed: &Installed, class: &str, system: &SystemScripts) -> Vec<String> {
     let delivered = |name: &str| {
         let ending = format!("install/{name}").into_bytes();
@@ -239,8 +235,6 @@ fn has_own(classes: &BTreeMap<String, Deliverer>) -> bool {
     classes.values().any(|deliverer| *deliverer == Deliverer::Package)
 }
 
-/// Refuses the first script that a policy does not allow. Checks the scripts in `fixed` that exist and those of the
-/// classes; some of these are unknown although they are not scripts of the package.
 fn check<'t, const N: usize>(
     fixed: [(&str, bool); N],
     prefix: &str,
@@ -269,25 +263,19 @@ fn check<'t, const N: usize>(
     }
 }
 
-/// Tells whether a file of `install` is a procedure or class action script.
-pub(super) fn is_script(name: &str) -> bool {
+fn is_script(name: &str) -> bool {
     SCRIPTS.contains(&name) || name.starts_with("i.") || name.starts_with("r.")
 }
 
-/// Tells whether a file of `install` stays in the package's directory of the database where a patch is applied natively:
-/// an information file such as `copyright`, `depend`, `space`, `compver`.
 pub(super) fn is_kept(name: &str) -> bool {
     let patch_only = name.starts_with("patch_") || name.starts_with("u.");
     !is_script(name) && !patch_only && name != "deletes" && is_recorded(name)
 }
 
-/// Tells whether a file of `install` is recorded when pkgadd(1M) installs the package.
 pub(super) fn is_recorded(name: &str) -> bool {
     !matches!(name, "pkginfo" | "pkgmap") && !name.starts_with("patchadm.")
 }
 
-/// Tells whether a recorded file of `install` goes when the installation is complete: a script that only an installation
-/// has a use for.
 pub(super) fn is_passing(name: &str) -> bool {
     matches!(name, "preinstall" | "postinstall") || name.starts_with("i.")
 }

@@ -1,39 +1,34 @@
 //! Space: the needs of a run on each file system, compared with the free space.
 //!
-//! The sum covers all new objects (old ones stay until the commit), an upper bound of the undo archives, the records
-//! and the ballast that the transaction reserves for its rollback.
+//! The sum covers all new objects (old ones stay until the commit), an upper bound of the undo archives, the
+//! records and the ballast that the transaction reserves for its rollback.
 
 use patchadm_inputs::inventory::{FileSystem, Inventory};
 use patchadm_svr4::package::ObjectPath;
 
 use super::refusal::Reason;
-use super::{Action, Body, Change, RecordChange, SpaceNeed, TreeContent, UndoArchive, UndoFormat, UndoPlace};
+use super::{
+    Action, BALLAST, Body, Change, RecordChange, SpaceNeed, TreeContent, UndoArchive, UndoFormat, UndoPlace,
+};
 
-/// The space that the transaction reserves on every file system, in bytes.
-pub(super) const BALLAST: u64 = 1 << 20;
-/// The space that installf(1M) and removef(1M) may need within a run on a file system, in bytes: the queue, its lines
-/// in the records, and directories and other objects without content.
+/// Queue, record lines, and objects without content that installf(1M) and removef(1M) may add.
 const REQUESTS: u64 = 256 << 10;
-/// How many objects those are.
 const REQUESTED: u64 = 32;
-/// The name of a run takes no more, in bytes.
 const LONGEST_RUN: u64 = 64;
-/// The most bytes of headers, names and padding for one member of an archive.
+/// Upper bound of headers, names and padding per member of an archive.
 const MEMBER: u64 = 8 << 10;
 
-/// The need on one file system before its size is known.
 #[derive(Clone, Copy, Debug, Default)]
 struct Need {
     bytes: u64,
     inodes: u64,
-    /// Whether an object is changed there, even if that takes no room.
+    /// Set even if the change needs no space.
     changes: bool,
-    /// How many of the bytes are undo data.
     undo: u64,
 }
 
-/// Returns the needs of a run on each file system that it writes to. `extra` are the needs that a package announces:
-/// path, bytes, objects.
+/// Returns the needs of a run on each file system that it writes to. `extra` are the needs that a package
+/// announces: path, bytes, objects.
 pub fn needs(
     inventory: &Inventory,
     changes: &[Box<Change>],
@@ -51,7 +46,7 @@ pub fn needs(
             add(inventory, &mut needs, inventory.file_system_of(&change.path), size, 1);
         }
     }
-    // `contents` is written whole beside the old one
+    // `contents` is written completely beside the old one
     add(inventory, &mut needs, inventory.records_on, inventory.contents_size, 1);
     for record in records {
         let (size, count) = record_size(record);
@@ -88,7 +83,6 @@ pub fn needs(
     .collect()
 }
 
-/// Returns the needs of a run in which scripts take part: they may make objects, and ask for lines in the records.
 pub(super) fn with_requests(mut needs: Vec<SpaceNeed>) -> Vec<SpaceNeed> {
     for need in &mut needs {
         need.bytes = need.bytes.saturating_add(REQUESTS);
@@ -106,7 +100,6 @@ fn object_size(inventory: &Inventory, body: &Body) -> u64 {
     }
 }
 
-/// Refuses where a file system is read-only or too small.
 pub(super) fn enough(needs: &[SpaceNeed]) -> Result<(), Reason> {
     for need in needs {
         let file_system = need.file_system.clone();
@@ -129,10 +122,10 @@ pub(super) fn enough(needs: &[SpaceNeed]) -> Result<(), Reason> {
     Ok(())
 }
 
-/// Returns an upper bound of an archive: every saved object whole, since data may not compress.
+/// An upper bound: data may not compress.
 fn archive_size(archive: &UndoArchive) -> u64 {
     let objects: u64 = match archive.format {
-        // They stay where they are. Those with other names are copied, as far as is known.
+        // They stay in place. Those with other names are copied, as far as is known.
         UndoFormat::Files => 0,
         _ => archive.saved.iter().filter_map(|(entry, _)| entry.object.content.size).sum(),
     };
@@ -153,7 +146,6 @@ fn archive_size(archive: &UndoArchive) -> u64 {
     plain.saturating_add(plain / 8)
 }
 
-/// Returns the headers of the directories above a member, at most.
 fn above(path: &[u8]) -> u64 {
     let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end as u64);
     256 + ends.map(|length| 128 + length).sum::<u64>()

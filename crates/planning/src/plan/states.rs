@@ -35,7 +35,6 @@ pub fn state_after<S: BuildHasher>(
     }
 }
 
-/// The new object of a change that is no link itself.
 fn after_of_new(change: &Change) -> Option<RecordedState> {
     match &change.action {
         Action::Add(new) | Action::Replace(new) => Some(state_of(new, change.old.as_deref())),
@@ -46,7 +45,6 @@ fn after_of_new(change: &Change) -> Option<RecordedState> {
     }
 }
 
-/// A new object as a manifest would have it.
 fn state_of(new: &NewObject, old: Option<&Live>) -> RecordedState {
     let kind = new.body.file_type();
     let (target, device) = match &new.body {
@@ -80,7 +78,7 @@ fn state_of(new: &NewObject, old: Option<&Live>) -> RecordedState {
     }
 }
 
-/// Tells whether a change leaves the bytes of a regular file as they are, as far as is known.
+/// Returns true if a change leaves the bytes of a regular file as they are, as far as is known.
 pub fn keeps_content(change: &Change) -> bool {
     let Some(old) = change.old.as_deref().filter(|old| matches!(old.kind, LiveKind::Regular { .. })) else {
         return false;
@@ -95,7 +93,6 @@ pub fn keeps_content(change: &Change) -> bool {
     }
 }
 
-/// Tells whether a file seems to keep its bytes, by size and sum.
 fn seems_same(old: &Live, new: Option<&Member>) -> bool {
     let of_old = match old.kind {
         LiveKind::Regular { size, cksum, .. } => Some((size, cksum)),

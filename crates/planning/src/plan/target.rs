@@ -16,47 +16,34 @@ use patchadm_inputs::inventory::Inventory;
 use patchadm_inputs::native::NativeOrigin;
 use patchadm_inputs::source::PackageImage;
 
-/// A package that is delivered, and the instance that it goes into.
 #[derive(Clone, Debug)]
 pub(super) struct PackageTarget<'a> {
-    /// The instance.
     pub(super) package: PkgInst,
-    /// Its place in the image.
     pub(super) index: usize,
-    /// The delivered package.
     pub(super) image: &'a PackageImage,
-    /// The parameters in force after the run.
     pub(super) params: Params,
-    /// Where relative paths lie.
     pub(super) basedir: ObjectPath,
-    /// Where paths of an adopted package are, if not where it says so.
     places: BTreeMap<ObjectPath, Result<ObjectPath, ObjectProblem>>,
 }
 
-/// An object to be installed, its variables replaced.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted<'a> {
-    /// Its line in the pkgmap.
     pub(super) entry: &'a PkgmapEntry,
-    /// Its destination.
     pub(super) path: ObjectPath,
-    /// The object; owner, group and target without variables.
     pub(super) object: WantedObject<'a>,
-    /// The attributes that the package gives it beyond that line.
     pub(super) given: Option<&'a GivenAttributes>,
 }
 
-/// An object to be installed: the one in its line, unless that has variables or differs from the wanted one.
+/// The delivered object, or a modified copy.
 #[derive(Clone, Debug)]
 pub(super) enum WantedObject<'a> {
     /// The object of the line.
     Delivered(&'a Object),
-    /// Something else.
+    /// Another object.
     Settled(Box<Object>),
 }
 
 impl Wanted<'_> {
-    /// Returns the attributes that the package leaves open, as manifests have them; none if it names all.
     pub(super) fn open_attributes(&self) -> Option<String> {
         let attributes = &self.object.attributes;
         // A symbolic link has no mode of its own, a hard link no attributes.
@@ -72,7 +59,7 @@ impl Wanted<'_> {
 }
 
 impl WantedObject<'_> {
-    /// Makes it an object with other permission bits.
+    /// Copies the object if necessary.
     pub(super) fn set_mode(&mut self, mode: Option<Mode>) {
         let mut object = Object::clone(self);
         object.attributes.mode = mode;
@@ -91,7 +78,6 @@ impl Deref for WantedObject<'_> {
     }
 }
 
-/// Returns the directory of relative paths: BASEDIR, or `/` without one.
 pub(super) fn base_directory(params: &Params) -> Result<ObjectPath, PathError> {
     match params.get("BASEDIR").map(<[u8]>::trim_ascii) {
         None | Some(b"") => Ok(ObjectPath::root()),
@@ -100,7 +86,6 @@ pub(super) fn base_directory(params: &Params) -> Result<ObjectPath, PathError> {
 }
 
 impl<'a> PackageTarget<'a> {
-    /// Returns the package `image` as it is installed with these parameters. Without a BASEDIR relative paths lie in `/`.
     pub(super) fn new(
         package: PkgInst,
         index: usize,
@@ -114,8 +99,7 @@ impl<'a> PackageTarget<'a> {
         Ok(Self { package, index, image, params, basedir, places: BTreeMap::new() })
     }
 
-    /// Returns the same package with its files where they are in a root: those of an adopted package where they are diverted,
-    /// and by the names under which they are recorded.
+    /// Moves paths of adopted packages to their diverted or recorded locations.
     pub(super) fn in_root(self, inventory: &Inventory) -> Result<Self, Reason> {
         let installed = inventory.packages.get(&self.package);
         let Some(origin) = installed.and_then(|installed| NativeOrigin::of(&installed.params)) else {
@@ -134,7 +118,7 @@ impl<'a> PackageTarget<'a> {
         }
         let recorded = self.recorded_by_place(inventory);
         let mut places = BTreeMap::new();
-        // A link that leads to itself is left out by its own name.
+        // A link to itself is excluded by its own name.
         for path in named.difference(&circles) {
             let place = inventory.physical.get(path).unwrap_or(path);
             if let Some(diverted) = inventory.diverted(path, &origin) {
@@ -157,7 +141,6 @@ impl<'a> PackageTarget<'a> {
         Ok(Self { places, ..self })
     }
 
-    /// The recorded paths by the places to which they lead, those of this package before others.
     fn recorded_by_place<'i>(&self, inventory: &'i Inventory) -> BTreeMap<&'i ObjectPath, &'i ObjectPath> {
         let is_own =
             |path: &ObjectPath| inventory.lines.get(path).is_some_and(|line| line.is_owned_by(&self.package));
@@ -172,13 +155,11 @@ impl<'a> PackageTarget<'a> {
         recorded
     }
 
-    /// Returns a path as the package spells it.
     fn spelled(&self, path: &PackagePath) -> Result<ObjectPath, Reason> {
         path.resolve(&self.basedir, |name| self.variable(name))
             .map_err(|error| self.refuse(path, ObjectProblem::BadPath(error.to_string())))
     }
 
-    /// Returns where a path of the package is.
     pub(super) fn resolve(&self, path: &PackagePath) -> Result<ObjectPath, Reason> {
         let spelled = self.spelled(path)?;
         match self.places.get(&spelled) {
@@ -188,7 +169,6 @@ impl<'a> PackageTarget<'a> {
         }
     }
 
-    /// Returns how the package writes a path: relative where it is below BASEDIR.
     pub(super) fn write(&self, path: &ObjectPath) -> Result<PackagePath, Reason> {
         let relative = if path.is_below(&self.basedir) && !self.basedir.relative().is_empty() {
             path.as_bytes().get(self.basedir.as_bytes().len() + 1..).unwrap_or_default()
@@ -199,13 +179,11 @@ impl<'a> PackageTarget<'a> {
             .map_err(|error| self.refuse(path, ObjectProblem::BadPath(error.to_string())))
     }
 
-    /// Returns the objects to be installed, sorted by path: those whose class is one of CLASSES.
     pub(super) fn wanted(&self) -> Result<Vec<Wanted<'a>>, Reason> {
         self.objects(|entry, path| self.expand(entry, path))
     }
 
-    /// Returns the same for an archive of the program's own: it has the previous objects, where a `$` is not a
-    /// variable.
+    /// For archives of this program: a `$` is not a variable.
     pub(super) fn saved(&self) -> Result<Vec<Wanted<'a>>, Reason> {
         self.objects(|entry, _| Ok(WantedObject::Delivered(&entry.object)))
     }
@@ -228,7 +206,6 @@ impl<'a> PackageTarget<'a> {
         Ok(wanted)
     }
 
-    /// Returns the directories that it declares and does not install, because their class is none of CLASSES.
     pub(super) fn declared_directories(&self) -> BTreeMap<ObjectPath, Object> {
         let classes = classes(&self.params);
         let entries = self.image.pkgmap.entries.iter().filter(|entry| entry.object.ftype.is_directory());
@@ -240,7 +217,6 @@ impl<'a> PackageTarget<'a> {
         declared.collect()
     }
 
-    /// Returns a refusal about one of its objects.
     pub(super) fn refuse(&self, path: &impl ToString, problem: ObjectProblem) -> Reason {
         Reason::Object { package: self.package.clone(), path: path.to_string(), problem }
     }
@@ -258,13 +234,12 @@ impl<'a> PackageTarget<'a> {
     }
 }
 
-/// Tells whether a package is a patch, or takes one back: it goes over a package that is installed.
+/// True for patches and backout packages.
 pub(super) fn is_patch(delivered: &Params) -> bool {
     let says = |name: &&str| !delivered.text(name).trim().is_empty();
     ["SUNW_PATCHID", "Patch_label", "ACTIVE_PATCH"].iter().any(says)
 }
 
-/// Returns the words of CLASSES; `none` where the package names no class.
 pub(super) fn classes(params: &Params) -> Vec<String> {
     let text = params.text("CLASSES");
     let classes: Vec<String> = text.split_whitespace().map(str::to_owned).collect();

@@ -1,67 +1,57 @@
-//! The offers, indexed: revisions of a base, obsoleting and conflicting patches, and the standing of each on the root.
+//! The offers, indexed: revisions of a base, obsoleting and conflicting patches, and the standing of each on
+//! the root; and sets of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{AppliedPatches, PatchConflict, PatchId, PatchStanding, Requirement};
 
-use super::named::{NamedPatches, excluded_by_option, excluded_by_policy};
-use super::offer::{InstalledPackages, Offer};
-use super::request::ResolverInput;
+use super::request::{
+    InstalledPackages, NamedPatches, Offer, ResolverInput, excluded_by_option, excluded_by_policy,
+};
 use crate::plan::refusal::{Reason, SetReason};
 
-/// All offers in the order of ids, each id once.
 pub(super) struct Catalogue<'a> {
     pub(super) items: Vec<Item<'a>>,
     pub(super) applied: &'a AppliedPatches,
     revisions: HashMap<&'a str, Range<usize>>,
     obsoleters: HashMap<&'a str, Vec<(&'a PatchId, usize)>>,
     namers: HashMap<&'a str, Vec<usize>>,
-    /// The restricted patches that may go in.
     pub(super) restricted: Vec<usize>,
-    /// The depot, as messages name it.
     pub(super) depot: Option<&'a str>,
 }
 
-/// An offer, and what can be said of it before any other is chosen.
 pub(super) struct Item<'a> {
     pub(super) offer: &'a Offer,
-    /// Its place in the list that the caller gave.
     pub(super) given: usize,
-    /// The installed packages that it would patch.
     pub(super) packages: Vec<PkgInst>,
     pub(super) standing: Standing,
     pub(super) is_named: bool,
     pub(super) is_restricted: bool,
-    /// Whether it has a package whose patches come first.
     pub(super) is_first: bool,
-    /// The requirements that something has to be there for: not those that applied patches or the patch itself meet.
+    /// Requirements that neither applied patches nor the patch itself meets.
     pub(super) needs: Vec<&'a Requirement>,
-    /// Patches that it requires and that are not for this root.
+    /// Required patches that do not apply to this root.
     pub(super) void: Vec<&'a PatchId>,
-    /// Applied patches that conflict with it while they are effective.
     pub(super) against: Vec<AppliedConflict<'a>>,
 }
 
-/// A conflict with an applied patch.
 #[derive(Clone, Copy)]
 pub(super) struct AppliedConflict<'a> {
     pub(super) applied: &'a PatchId,
     named: &'a PatchId,
     says_applied: bool,
-    /// Whether the applied patch contains the one that is named.
     is_contained: bool,
 }
 
-/// How an offer stands to the root alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// It may go in.
+    /// It may be applied.
     Open,
     /// There is nothing to do: it is in force anyway, or not for this root.
     Settled(Reason),
-    /// It must not go in.
+    /// It must not be applied.
     Barred(Reason),
 }
 
@@ -108,7 +98,6 @@ impl<'a> Catalogue<'a> {
         catalogue
     }
 
-    /// Returns the item at a place of the catalogue.
     pub(super) fn item(&self, place: usize) -> &Item<'a> {
         &self.items[place]
     }
@@ -117,31 +106,27 @@ impl<'a> Catalogue<'a> {
         &self.item(place).offer.id
     }
 
-    /// Returns the place of a patch.
     pub(super) fn place(&self, id: &PatchId) -> Option<usize> {
         self.items.binary_search_by(|item| item.offer.id.cmp(id)).ok()
     }
 
-    /// Returns the offered revisions of a base, in order.
     pub(super) fn revisions(&self, base: &str) -> Range<usize> {
         self.revisions.get(base).cloned().unwrap_or(0..0)
     }
 
-    /// Returns the offered revisions that contain `id`: itself and later ones.
     fn fitting(&self, id: &PatchId) -> Range<usize> {
         let all = self.revisions(id.base());
         let start = self.items[all.clone()].partition_point(|item| item.offer.id < *id);
         all.start + start..all.end
     }
 
-    /// Returns the offered revisions above `id`.
     fn later(&self, id: &PatchId) -> Range<usize> {
         let all = self.revisions(id.base());
         let start = self.items[all.clone()].partition_point(|item| item.offer.id <= *id);
         all.start + start..all.end
     }
 
-    /// Returns the offers that obsolete `id`, by the lowest base and its highest revision first.
+    /// Lowest base first, highest revision first.
     fn obsoleting(&self, id: &PatchId) -> Vec<usize> {
         let entries = self.obsoleters.get(id.base()).into_iter().flatten();
         let mut places: Vec<usize> =
@@ -158,8 +143,8 @@ impl<'a> Catalogue<'a> {
         places.dedup();
     }
 
-    /// Returns the offers that meet a requirement, in the order of preference: those that were named, the highest fitting
-    /// revision, an obsoleter of a fitting one; alternatives from the left.
+    /// In order of preference: named patches, the highest fitting revision, obsoleters; alternatives from the
+    /// left.
     pub(super) fn providers(&self, requirement: &Requirement) -> Vec<usize> {
         let mut places: Vec<usize> = requirement.ids().iter().flat_map(|id| self.fitting(id).rev()).collect();
         let mut obsoleting: Vec<usize> =
@@ -169,13 +154,11 @@ impl<'a> Catalogue<'a> {
         self.preferred(places)
     }
 
-    /// Returns the offers after which `id` is no longer effective: its later revisions, and those that obsolete it.
     pub(super) fn enders(&self, id: &PatchId) -> Vec<usize> {
         let places = self.later(id).rev().chain(self.obsoleting(id));
         self.preferred(places.filter(|place| self.id(*place) != id).collect())
     }
 
-    /// Puts the named places first, and leaves out repeated ones.
     fn preferred(&self, places: Vec<usize>) -> Vec<usize> {
         let mut seen = std::collections::HashSet::new();
         let fresh = places.into_iter().filter(|place| seen.insert(*place));
@@ -185,13 +168,11 @@ impl<'a> Catalogue<'a> {
         named
     }
 
-    /// Returns the offers that contain a patch directly: its later revisions, and those that obsolete it.
     pub(super) fn containers(&self, place: usize) -> impl Iterator<Item = usize> + '_ {
         let id = self.id(place);
         self.later(id).chain(self.obsoleting(id)).filter(move |other| *other != place)
     }
 
-    /// Returns the offers that a patch contains directly.
     pub(super) fn contained(&self, place: usize) -> impl Iterator<Item = usize> + '_ {
         let id = self.id(place);
         let lower = self.revisions(id.base()).start..place;
@@ -203,24 +184,19 @@ impl<'a> Catalogue<'a> {
         lower.chain(obsoleted).filter(move |other| *other != place)
     }
 
-    /// Tells whether a patch contains another directly.
     pub(super) fn contains(&self, place: usize, other: usize) -> bool {
         let (own, id) = (self.item(place).offer, self.id(other));
         own.id.is_later_than(id) || own.obsoletes.iter().any(|entry| entry.contains(id))
     }
 
-    /// Returns the offers that name a patch of this base as incompatible.
-    pub(super) fn namers(&self, base: &str) -> &[usize] {
+    fn namers(&self, base: &str) -> &[usize] {
         self.namers.get(base).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Returns the offers that obsolete a patch of this base, each with the revision; their own up to this one do not count.
     pub(super) fn obsoleters(&self, base: &str) -> &[(&'a PatchId, usize)] {
         self.obsoleters.get(base).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Returns the requirements of a patch that another one has to meet, and the required patches that are not for
-    /// this root.
     fn needs_of(&self, place: usize) -> (Vec<&'a Requirement>, Vec<&'a PatchId>) {
         let offer = self.items[place].offer;
         let (mut needs, mut void) = (Vec::new(), Vec::new());
@@ -238,8 +214,7 @@ impl<'a> Catalogue<'a> {
         (needs, void)
     }
 
-    /// Returns the highest fitting revision where all fitting ones are not for this root. A patch that was applied and is lost
-    /// is for it.
+    /// The highest fitting revision if none of them applies to this root. A lost patch still applies.
     fn void(&self, id: &PatchId) -> Option<&'a PatchId> {
         if self.applied.is_lost(id) {
             return None;
@@ -252,8 +227,6 @@ impl<'a> Catalogue<'a> {
     }
 }
 
-/// Returns the offers in the order of ids, each with how it stands to the root. With `no_requires` only those that are
-/// named.
 fn items<'a>(input: &ResolverInput<'a>, named: &NamedPatches) -> Vec<Item<'a>> {
     let mut by_id: BTreeMap<&PatchId, Vec<usize>> = BTreeMap::new();
     for (given, offer) in input.offers.iter().enumerate() {
@@ -313,7 +286,7 @@ fn item<'a>(
     item
 }
 
-/// Asks the rules that no other patch of the set can change, in the order in which they are asked of one patch.
+/// Rules that do not depend on other patches of the set, in the order of patchadd.
 fn standing(input: &ResolverInput<'_>, item: &Item<'_>, named: Option<bool>) -> Standing {
     let (offer, request) = (item.offer, input.request);
     if excluded_by_policy(input.policy, &offer.id) {
@@ -373,8 +346,103 @@ fn conflicts<'a>(applied: &'a AppliedPatches, offer: &'a Offer) -> impl Iterator
 }
 
 impl AppliedConflict<'_> {
-    /// Tells whether it ends when the applied patch is no longer effective; what that patch contains stays.
+    /// The contents of an applied patch stay, even if the patch is superseded.
     fn is_ended_by_others(&self) -> bool {
         !self.is_contained
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct OfferConflict {
+    pub(super) one: usize,
+    pub(super) other: usize,
+    pub(super) one_first: bool,
+    pub(super) other_first: bool,
+}
+
+impl<'a> Catalogue<'a> {
+    pub(super) fn excluding(&self, place: usize) -> Vec<usize> {
+        let offer = self.item(place).offer;
+        let mut found = Vec::new();
+        for word in &offer.incompatibles {
+            found.extend(self.revisions(word.base()).filter(|other| word.excludes(self.id(*other))));
+            let entries = self.obsoleters(word.base()).iter();
+            found.extend(entries.filter(|(entry, _)| word.excludes(entry)).map(|(_, other)| *other));
+        }
+        for id in std::iter::once(&offer.id).chain(offer.obsoletes.beyond(&offer.id)) {
+            let names =
+                |other: &&usize| self.item(**other).offer.incompatibles.iter().any(|word| word.excludes(id));
+            found.extend(self.namers(id.base()).iter().filter(names).copied());
+        }
+        found.retain(|other| *other != place);
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    pub(super) fn conflict(&self, one: usize, other: usize) -> OfferConflict {
+        OfferConflict {
+            one,
+            other,
+            one_first: !self.names_contained(other, one),
+            other_first: !self.names_contained(one, other),
+        }
+    }
+
+    pub(super) fn says_so(&self, one: usize, other: usize) -> &'a PatchId {
+        let names = self.item(one).offer.incompatibles.iter().any(|word| word.excludes(self.id(other)));
+        if names || self.names_contained(one, other) { self.id(one) } else { self.id(other) }
+    }
+
+    /// The contents of a patch stay, even if the patch is superseded.
+    fn names_contained(&self, one: usize, other: usize) -> bool {
+        let (words, offer) = (&self.item(one).offer.incompatibles, self.item(other).offer);
+        offer.obsoletes.beyond(&offer.id).any(|entry| words.iter().any(|word| word.excludes(entry)))
+    }
+}
+
+impl OfferConflict {
+    pub(super) fn ways(&self) -> impl Iterator<Item = (usize, usize)> {
+        let (one, other) = (self.one, self.other);
+        let first = self.one_first.then_some((one, other));
+        first.into_iter().chain(self.other_first.then_some((other, one)))
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Selection {
+    members: BTreeSet<usize>,
+    is_member: Vec<bool>,
+}
+
+impl Selection {
+    pub(super) fn of(offers: usize) -> Self {
+        Self { members: BTreeSet::new(), is_member: vec![false; offers] }
+    }
+
+    pub(super) fn contains(&self, place: usize) -> bool {
+        self.is_member.get(place).copied().unwrap_or(false)
+    }
+
+    pub(super) fn insert(&mut self, place: usize) {
+        if let Some(slot) = self.is_member.get_mut(place) {
+            *slot = true;
+            self.members.insert(place);
+        }
+    }
+
+    pub(super) fn remove(&mut self, place: usize) {
+        if let Some(slot) = self.is_member.get_mut(place) {
+            *slot = false;
+            self.members.remove(&place);
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = usize> + '_ {
+        self.members.iter().copied()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.members.len()
     }
 }

@@ -2,51 +2,44 @@
 //!
 //! ```text
 //!   offers ─────────┐
-//!   applied patches ├─► catalogue ─► possible ─► rounds ─► prune ─► order ─► Resolution
-//!   packages        │   (indexed)    (what has   (search:  (what     (schedule)
-//!   request ────────┘                 a chance)   choices)  is needed)
+//!   applied patches ├─► catalogue ─► possible ─► rounds ─► schedule ─► Resolution
+//!   packages        │   (indexed)    (what has   (search    (order)
+//!   request ────────┘                 a chance)   and prune)
 //! ```
-//! A pure function of values: nothing is opened, and no archive is read. The answer does not depend on the order of the
-//! offers or of the words of the request. Every named patch gets a verdict, and every patch that is pulled in names the
-//! one that needs it. The rules are those for planning a single patch (`plan::patch`). Obstacles that only a full plan
-//! finds (edited files, space, scripts) are not known here.
 //!
-//! A patch is pulled in if a requirement needs it, or if it is the revision that ends a conflict. Choices exist only
-//! there. They are tried in the order of preference, and a failure is not tried again with another choice that does not
-//! affect its reason. The search for one patch ends after [`MOST_DECISIONS`] choices.
+//! A pure function of values: no file is opened. The answer does not depend on the order of the offers or of
+//! the words of the request. Every named patch gets a verdict, and every patch that is pulled in names the
+//! one that needs it. The rules are those for planning a single patch (`plan::patch`). Obstacles that only a
+//! full plan finds (edited files, space, scripts) are not known here.
+//!
+//! A patch is pulled in if a requirement needs it, or if it is the revision that ends a conflict. Choices
+//! exist only there. They are tried in the order of preference, and a failure is not tried again with another
+//! choice that does not affect its reason. The search for one patch ends after [`MOST_DECISIONS`] choices.
 
 mod catalogue;
-mod conflicts;
-mod constraints;
-mod named;
-mod offer;
 mod possible;
-mod prune;
-mod refusal;
 mod request;
 mod resolution;
 mod rounds;
 mod schedule;
 mod search;
-mod selection;
-mod verdicts;
 
 #[cfg(test)]
 mod tests;
 
-pub use named::is_excluded;
-pub use offer::{BadOffer, InstalledPackages, Offer, OfferedPackage};
-pub use request::{ResolverInput, SetRequest};
+pub use request::{
+    BadOffer, InstalledPackages, Offer, OfferedPackage, ResolverInput, SetRequest, is_excluded,
+};
 pub use resolution::{Resolution, SetOutcome, SetVerdict};
 pub use search::MOST_DECISIONS;
 
+use crate::resolve::request::named_patches;
+use crate::resolve::resolution::verdicts;
 use catalogue::Catalogue;
-use named::named_patches;
 use possible::Chances;
 use rounds::accept_all;
-use verdicts::verdicts;
 
-/// Decides which of the patches that the request names go in, with what else, and in which order.
+/// Decides which of the requested patches go in, with which others, and in which order.
 pub fn resolve(input: &ResolverInput<'_>) -> Resolution {
     let named = named_patches(input);
     let catalogue = Catalogue::of(input, &named);

@@ -1,6 +1,7 @@
 //! The offers that have a chance: those whose requirements could be met by offers that have a chance.
 //!
-//! An offer without a chance is not tried. Its reason is known at once: a requirement that no offer meets, or a circle.
+//! An offer without a chance is not tried. Its reason is known at once: a requirement that no offer meets, or
+//! a circle.
 
 use std::collections::HashMap;
 
@@ -9,27 +10,22 @@ use patchadm_svr4::patch::{PatchId, Requirement};
 use super::catalogue::{Catalogue, Standing};
 use crate::plan::refusal::{Reason, SetReason};
 
-/// The most links of a chain of requirements that a reason names.
 const MOST_LINKS: usize = 8;
 
-/// The offers that have a chance.
 pub(super) struct Chances {
     has_chance: Vec<bool>,
 }
 
-/// A requirement that waits for a revision of a base.
 struct Waiting<'a> {
     id: &'a PatchId,
     place: usize,
     need: usize,
 }
 
-/// The offers on their way to a chance.
 struct Hopes<'a> {
     waiting: HashMap<&'a str, Vec<Waiting<'a>>>,
     met: Vec<Vec<bool>>,
     open: Vec<usize>,
-    /// The highest revision of each base that has been provided.
     highest: HashMap<&'a str, &'a PatchId>,
 }
 
@@ -52,12 +48,10 @@ impl Chances {
         Self { has_chance }
     }
 
-    /// Tells whether an offer has a chance.
     pub(super) fn has(&self, place: usize) -> bool {
         self.has_chance.get(place).copied().unwrap_or(false)
     }
 
-    /// Returns why an offer has no chance.
     pub(super) fn reason(&self, catalogue: &Catalogue<'_>, place: usize) -> Reason {
         let mut path = vec![place];
         let mut needs = Vec::new();
@@ -92,8 +86,7 @@ impl Chances {
     }
 }
 
-/// Returns the reason of a patch that leads through these requirements, each of the one that meets the requirement
-/// before, to another patch's reason. Of a long chain the first links are told.
+/// Names at most the first [`MOST_LINKS`] requirements.
 pub(super) fn required_refused(needs: Vec<&Requirement>, reason: Reason) -> Reason {
     needs.into_iter().take(MOST_LINKS).rev().fold(reason, |reason, requirement| {
         let (requirement, reason) = (requirement.clone(), reason.sentence());
@@ -102,7 +95,6 @@ pub(super) fn required_refused(needs: Vec<&Requirement>, reason: Reason) -> Reas
 }
 
 impl Catalogue<'_> {
-    /// Returns the reason for a requirement that no offer meets.
     pub(super) fn nowhere(&self, requirement: &Requirement) -> Reason {
         let requirement = requirement.clone();
         match self.depot {
@@ -127,7 +119,6 @@ impl<'a> Hopes<'a> {
         Self { waiting, met, open, highest: HashMap::new() }
     }
 
-    /// Takes note of what is provided; the offers whose last requirement it meets.
     fn provide(&mut self, id: &'a PatchId) -> Vec<usize> {
         if self.highest.get(id.base()).is_some_and(|highest| highest.contains(id)) {
             return Vec::new();

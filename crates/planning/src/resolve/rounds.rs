@@ -1,41 +1,34 @@
-//! The rounds in which patches are accepted: in the order of ids, each with all it needs, and once more after each round
-//! that accepted something.
+//! The rounds in which patches are accepted: in the order of ids, each with its needs, and again after each
+//! round that accepted one. Patches that the set does not need are removed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::catalogue::{Catalogue, Standing};
+use super::catalogue::{Catalogue, Selection, Standing};
 use super::possible::Chances;
-use super::prune::prune;
+use super::schedule::has_order;
 use super::search::Search;
-use super::selection::Selection;
 use crate::plan::refusal::{Reason, SetReason};
 
-/// The accepted patches, and the reasons against the rest.
 pub(super) struct Accepted {
-    /// The patches that go in; none if all or nothing was asked for and one cannot.
+    /// Empty if all or nothing was requested and a patch cannot be applied.
     pub(super) set: Selection,
-    /// The reasons of named patches that do not go in and are not in force either.
     pub(super) refused: BTreeMap<usize, Reason>,
-    /// Named patches that are contained in others of the set, each with the one that goes in.
+    /// Named patches that others contain, with the patch that is applied.
     pub(super) covered: BTreeMap<usize, usize>,
-    /// The first patch that cannot go in, where that ends everything.
     pub(super) stopped_by: Option<usize>,
 }
 
-/// The rounds so far.
 struct Rounds<'c, 'a> {
     catalogue: &'c Catalogue<'a>,
     chances: &'c Chances,
     set: Selection,
     refused: BTreeMap<usize, Reason>,
-    /// For each named patch the named ones that it gives way to.
+    /// For each named patch, the named patches to which it gives way.
     displacers: HashMap<usize, Vec<usize>>,
-    /// The number of changes of the set when a patch was tried last.
     tried: HashMap<usize, usize>,
     changes: usize,
 }
 
-/// Accepts what can be accepted of the patches that were named.
 pub(super) fn accept_all(catalogue: &Catalogue<'_>, chances: &Chances, all_or_nothing: bool) -> Accepted {
     let named: Vec<usize> =
         (0..catalogue.items.len()).filter(|place| catalogue.item(*place).is_named).collect();
@@ -61,7 +54,8 @@ pub(super) fn accept_all(catalogue: &Catalogue<'_>, chances: &Chances, all_or_no
 
 impl Rounds<'_, '_> {
     fn accept(&mut self, named: &[usize]) {
-        // Each turn accepts, refuses or takes out something; nothing is accepted again without another that was not.
+        // Each turn accepts, refuses or removes a patch, and nothing is accepted again without another
+        // change.
         for _ in 0..named.len() * 2 + 10 {
             let mut is_over = true;
             for &place in named {
@@ -85,7 +79,6 @@ impl Rounds<'_, '_> {
         }
     }
 
-    /// Tells whether to try a patch now: nothing is known of it, or the set has changed since.
     fn is_due(&self, place: usize) -> bool {
         let standing = &self.catalogue.item(place).standing;
         if matches!(standing, Standing::Settled(_)) || self.set.contains(place) {
@@ -121,8 +114,7 @@ impl Rounds<'_, '_> {
         self.tried.insert(place, self.changes);
     }
 
-    /// Tries once more, all of them together from the beginning: what one chose may be in the way of another. Those that
-    /// others of them contain need not go in.
+    /// Starts again with all patches together: the choices of one may block another.
     fn try_together(&mut self, named: &[usize]) {
         let is_settled = |place: usize| matches!(self.catalogue.item(place).standing, Standing::Settled(_));
         let has_to_go_in =
@@ -145,8 +137,7 @@ impl Rounds<'_, '_> {
         }
     }
 
-    /// Returns the patch of the set that contains another, directly or through named ones: a later revision if there is
-    /// one, else the first.
+    /// Prefers a later revision.
     fn container(&self, place: usize) -> Option<usize> {
         let taken: Vec<usize> = reached(self.catalogue, &self.set, place)
             .into_iter()
@@ -157,14 +148,13 @@ impl Rounds<'_, '_> {
         later.or(taken.first()).copied()
     }
 
-    /// Tells whether another patch that was named contains it, and has not been refused.
     fn is_displaced(&self, place: usize) -> bool {
         let mut others = self.displacers.get(&place).into_iter().flatten();
         others.any(|other| !self.refused.contains_key(other))
     }
 }
 
-/// For each named patch those that contain it and may go in. In a circle the first does not give way.
+/// In a cycle, the first patch does not give way.
 fn displacers(catalogue: &Catalogue<'_>, named: &[usize]) -> HashMap<usize, Vec<usize>> {
     let none = Selection::of(catalogue.items.len());
     let reached: HashMap<usize, BTreeSet<usize>> =
@@ -179,7 +169,6 @@ fn displacers(catalogue: &Catalogue<'_>, named: &[usize]) -> HashMap<usize, Vec<
     reached.iter().map(|(place, others)| (*place, of_one(*place, others))).collect()
 }
 
-/// Returns the patches that contain a patch, directly or through others: named patches and those of a set.
 fn reached(catalogue: &Catalogue<'_>, set: &Selection, place: usize) -> BTreeSet<usize> {
     let mut reached = BTreeSet::new();
     let mut next = vec![place];
@@ -193,4 +182,66 @@ fn reached(catalogue: &Catalogue<'_>, set: &Selection, place: usize) -> BTreeSet
     }
     reached.remove(&place);
     reached
+}
+
+// A patch is not needed if it was pulled in for one that is gone, or if another patch of the set contains it.
+
+/// Returns true if something was removed. A named patch gives way to one that contains it.
+pub(super) fn prune(catalogue: &Catalogue<'_>, set: &mut Selection) -> bool {
+    let mut was_pruned = prune_pulled_in(catalogue, set);
+    let is_contained =
+        |place: &usize, set: &Selection| catalogue.containers(*place).any(|other| set.contains(other));
+    let contained: Vec<usize> =
+        set.iter().filter(|place| catalogue.item(*place).is_named && is_contained(place, set)).collect();
+    for place in contained {
+        let mut without = set.clone();
+        without.remove(place);
+        if has_order(catalogue, &without).is_err() {
+            continue;
+        }
+        prune_pulled_in(catalogue, &mut without);
+        if is_contained(&place, &without) {
+            *set = without;
+            was_pruned = true;
+        }
+    }
+    was_pruned
+}
+
+fn prune_pulled_in(catalogue: &Catalogue<'_>, set: &mut Selection) -> bool {
+    let mut was_pruned = false;
+    loop {
+        let needed = needed(catalogue, set);
+        let is_candidate = |place: &usize| !needed.contains(*place) && !catalogue.item(*place).is_named;
+        let candidates: Vec<usize> = set.iter().rev().filter(is_candidate).collect();
+        let can_go = |place: &usize| {
+            set.remove(*place);
+            let can_go = has_order(catalogue, set).is_ok();
+            if !can_go {
+                set.insert(*place);
+            }
+            can_go
+        };
+        if !candidates.iter().any(can_go) {
+            return was_pruned;
+        }
+        was_pruned = true;
+    }
+}
+
+/// Patches that are the only way to meet a requirement or to end a conflict.
+fn needed(catalogue: &Catalogue<'_>, set: &Selection) -> Selection {
+    let mut needed = Selection::of(catalogue.items.len());
+    let mut only = |places: Vec<usize>, own: usize| {
+        let mut there = places.into_iter().filter(|place| *place != own && set.contains(*place));
+        if let (Some(only), None) = (there.next(), there.next()) {
+            needed.insert(only);
+        }
+    };
+    for place in set.iter() {
+        let item = catalogue.item(place);
+        item.needs.iter().for_each(|need| only(catalogue.providers(need), place));
+        item.against.iter().for_each(|conflict| only(catalogue.enders(conflict.applied), place));
+    }
+    needed
 }

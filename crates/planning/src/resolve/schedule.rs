@@ -1,21 +1,19 @@
-//! The order in which a set is applied, if it has one.
+//! The order in which a set is applied, if it has one, and the constraints on it.
 //!
-//! Whether it has one is determined by taking any possible next patch until none is left. The returned order then goes
-//! by ids, with each patch directly after those that it needs.
+//! A set has an order if taking any possible next patch, again and again, leaves none. The returned order
+//! goes by ids, with each patch directly after those that it needs.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::catalogue::Catalogue;
-use super::constraints::{Constraints, Unsettled, Way};
-use super::selection::Selection;
+use patchadm_svr4::package::PkgInst;
 
-/// The most conflicts of a set for which both ways are tried; of further ones the first way is taken.
+use super::catalogue::{Catalogue, OfferConflict, Selection};
+
+/// For more conflicts, only the first way is tried.
 const MOST_WAYS: usize = 10;
 
-/// The most patches that are looked at apart from the rest of a set; of more the whole set is.
 const MOST_FOLLOWING: usize = 32;
 
-/// Why a set has no order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum NoOrder {
     /// A conflict does not end.
@@ -24,13 +22,11 @@ pub(super) enum NoOrder {
     Circle(Vec<usize>),
 }
 
-/// Whether a set has an order.
 pub(super) fn has_order(catalogue: &Catalogue<'_>, set: &Selection) -> Result<(), NoOrder> {
     settled(catalogue, set).map(|_| ())
 }
 
-/// Tells whether the last patches of a set can simply be applied after all others; asked before [`has_order`], because
-/// the rest of the set is not looked at. `added` conflict with nothing.
+/// A cheap check before [`has_order`]: the rest of the set is not looked at. `added` must not conflict.
 pub(super) fn can_follow(catalogue: &Catalogue<'_>, set: &Selection, added: &[usize]) -> bool {
     if added.len() > MOST_FOLLOWING {
         return false;
@@ -47,7 +43,6 @@ pub(super) fn can_follow(catalogue: &Catalogue<'_>, set: &Selection, added: &[us
     added.iter().all(stands_alone) && has_inner_order(catalogue, set, &is_added)
 }
 
-/// Tells whether what patches need comes before them, the rest of the set before all of them.
 fn has_inner_order(catalogue: &Catalogue<'_>, set: &Selection, added: &HashSet<usize>) -> bool {
     let mut there: HashSet<usize> = HashSet::new();
     let mut rest: Vec<usize> = added.iter().copied().collect();
@@ -70,7 +65,6 @@ fn has_inner_order(catalogue: &Catalogue<'_>, set: &Selection, added: &HashSet<u
     true
 }
 
-/// Returns the patches of a set in the order in which they are applied; `None` if there is none.
 pub(super) fn order(catalogue: &Catalogue<'_>, set: &Selection) -> Option<Vec<usize>> {
     let (constraints, ranks) = settled(catalogue, set).ok()?;
     let key = |number: &usize| {
@@ -107,7 +101,6 @@ pub(super) fn order(catalogue: &Catalogue<'_>, set: &Selection) -> Option<Vec<us
     Some(ordered)
 }
 
-/// Returns the constraints with a way through every conflict, and each patch's place in an order that obeys them.
 fn settled(catalogue: &Catalogue<'_>, set: &Selection) -> Result<(Constraints, Vec<usize>), NoOrder> {
     let (mut constraints, conflicts) = Constraints::of(catalogue, set).map_err(NoOrder::Unsettled)?;
     let free: Vec<usize> = conflicts
@@ -134,7 +127,6 @@ fn settled(catalogue: &Catalogue<'_>, set: &Selection) -> Result<(Constraints, V
     Err(NoOrder::Circle(first.unwrap_or_default()))
 }
 
-/// Returns each patch's place in an order; the patches that can never come where there is none.
 fn ranks(constraints: &Constraints) -> Result<Vec<usize>, BTreeSet<usize>> {
     let count = constraints.members.len();
     let mut waits: Vec<usize> = Vec::with_capacity(count);
@@ -171,7 +163,7 @@ fn ranks(constraints: &Constraints) -> Result<Vec<usize>, BTreeSet<usize>> {
     if stuck.is_empty() { Ok(ranks) } else { Err(stuck) }
 }
 
-/// Returns a circle among patches that can never come; their places in the catalogue.
+/// As places in the catalogue.
 fn circle(constraints: &Constraints, stuck: &BTreeSet<usize>) -> Vec<usize> {
     let mut path: Vec<usize> = stuck.first().copied().into_iter().collect();
     while let Some(&number) = path.last() {
@@ -190,4 +182,108 @@ fn circle(constraints: &Constraints, stuck: &BTreeSet<usize>) -> Vec<usize> {
         path.push(next);
     }
     path.into_iter().map(|number| constraints.members[number]).collect()
+}
+
+/// Patches are numbered within the set, in the order of ids.
+struct Constraints {
+    members: Vec<usize>,
+    before: Vec<Vec<usize>>,
+    /// Groups of which at least one patch comes before.
+    one_of: Vec<Vec<Vec<usize>>>,
+}
+
+/// First patch, second patch, and the patches that can end the first in between.
+type Way = (usize, usize, Vec<usize>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unsettled {
+    /// They exclude each other, and neither ends.
+    Pair(usize, usize),
+    /// An applied patch is in the way: the patch, and which of its conflicts.
+    Applied(usize, usize),
+}
+
+impl Constraints {
+    fn of(catalogue: &Catalogue<'_>, set: &Selection) -> Result<(Self, Vec<Vec<Way>>), Unsettled> {
+        let members: Vec<usize> = set.iter().collect();
+        let numbers: HashMap<usize, usize> =
+            members.iter().enumerate().map(|(number, place)| (*place, number)).collect();
+        let count = members.len();
+        let mut all = Self { members, before: vec![Vec::new(); count], one_of: vec![Vec::new(); count] };
+        let inside = |places: Vec<usize>, own: usize| -> Vec<usize> {
+            let others = places.into_iter().filter(|place| *place != own);
+            others.filter_map(|place| numbers.get(&place).copied()).collect()
+        };
+        let ordinary = ordinary_by_package(catalogue, &all.members);
+        for (number, &place) in all.members.iter().enumerate() {
+            let item = catalogue.item(place);
+            all.before[number] = inside(catalogue.contained(place).collect(), place);
+            if item.is_restricted {
+                let packages = item.packages.iter();
+                let earlier = packages.flat_map(|package| ordinary.get(package).into_iter().flatten());
+                all.before[number].extend(earlier.copied());
+            }
+            all.before[number].sort_unstable();
+            all.before[number].dedup();
+            let needs = item.needs.iter().map(|need| inside(catalogue.providers(need), place));
+            all.one_of[number].extend(needs);
+            for (which, conflict) in item.against.iter().enumerate() {
+                let enders = inside(catalogue.enders(conflict.applied), place);
+                if enders.is_empty() {
+                    return Err(Unsettled::Applied(place, which));
+                }
+                all.one_of[number].push(enders);
+            }
+        }
+        let conflicts = conflicts(catalogue, set).into_iter().map(|conflict| {
+            let pair = (conflict.one, conflict.other);
+            let ways = conflict.ways().filter_map(|(first, second)| {
+                let mut enders = inside(catalogue.enders(catalogue.id(first)), first);
+                let (first, second) = (*numbers.get(&first)?, *numbers.get(&second)?);
+                enders.retain(|ender| *ender != second);
+                (!enders.is_empty()).then_some((first, second, enders))
+            });
+            let ways: Vec<Way> = ways.collect();
+            if ways.is_empty() { Err(Unsettled::Pair(pair.0, pair.1)) } else { Ok(ways) }
+        });
+        let conflicts = conflicts.collect::<Result<_, _>>()?;
+        Ok((all, conflicts))
+    }
+
+    fn take(&mut self, (first, second, enders): &Way) {
+        self.before[*second].push(*first);
+        self.one_of[*second].push(enders.clone());
+    }
+
+    fn forget(&mut self, (_, second, _): &Way) {
+        self.before[*second].pop();
+        self.one_of[*second].pop();
+    }
+}
+
+fn conflicts(catalogue: &Catalogue<'_>, set: &Selection) -> Vec<OfferConflict> {
+    let mut found = Vec::new();
+    for place in set.iter() {
+        let excluding = catalogue.excluding(place).into_iter();
+        let others = excluding.filter(|other| *other > place && set.contains(*other));
+        found.extend(others.map(|other| catalogue.conflict(place, other)));
+    }
+    found
+}
+
+fn ordinary_by_package<'c>(
+    catalogue: &'c Catalogue<'_>,
+    members: &[usize],
+) -> HashMap<&'c PkgInst, Vec<usize>> {
+    let mut ordinary: HashMap<&PkgInst, Vec<usize>> = HashMap::new();
+    if members.iter().all(|place| !catalogue.item(*place).is_restricted) {
+        return ordinary;
+    }
+    for (number, place) in members.iter().enumerate() {
+        let item = catalogue.item(*place);
+        for package in item.packages.iter().filter(|_| !item.is_restricted) {
+            ordinary.entry(package).or_default().push(number);
+        }
+    }
+    ordinary
 }

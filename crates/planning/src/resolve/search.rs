@@ -1,65 +1,58 @@
 //! The search for the patches that are needed in addition to the accepted ones.
 //!
-//! Two things leave a choice: a requirement that several patches may meet, and a conflict that the later revision of
-//! one side ends. Choices are tried in the order of preference. If none is left, the search goes back to the last
-//! choice that contributed to the failure, and skips the ones between.
+//! Choices exist for a requirement that several patches may meet, and for a conflict that the later revision
+//! of one side ends. They are tried in the order of preference. If none is left, the search goes back to the
+//! last choice that contributed to the failure, and skips the ones between.
 
 use std::collections::{BTreeSet, HashMap};
 
 use patchadm_svr4::patch::Requirement;
 
-use super::catalogue::Catalogue;
-use super::conflicts::OfferConflict;
+use super::catalogue::{AppliedConflict, Catalogue, OfferConflict, Selection};
 use super::possible::{Chances, required_refused};
-use super::schedule::{can_follow, has_order};
-use super::selection::Selection;
+use super::schedule::{NoOrder, Unsettled, can_follow, has_order};
 use crate::plan::refusal::{Reason, SetReason};
 
 /// The most choices that the search for one patch, or for all of them together, tries.
 pub const MOST_DECISIONS: usize = 100_000;
 
-/// The search for patches that can be added to a set.
 pub(super) struct Search<'s, 'a> {
     catalogue: &'s Catalogue<'a>,
     chances: &'s Chances,
     set: &'s mut Selection,
     added: Vec<usize>,
     needed: HashMap<usize, Needed<'a>>,
-    /// The open questions, in the order in which they come up.
     questions: Vec<Question<'a>>,
-    /// The decisions that stand, one for each of the first questions. The level of a patch is the number of the decision
-    /// that added it, from 1; what was there before has level 0.
+    /// The level of a patch is the number of the decision that added it, from 1. Patches that were there
+    /// before have level 0.
     choices: Vec<Choice>,
     levels: HashMap<usize, usize>,
     decisions: usize,
 }
 
-/// For which patch another was added, and which requirement of it; `None` for a patch that was asked for, or that ends a
-/// conflict.
+/// `None` for a requested patch, or one that ends a conflict.
 type Needed<'a> = Option<(usize, &'a Requirement)>;
 
-/// Something to be decided.
 #[derive(Clone)]
 enum Question<'a> {
-    /// Which patch meets a requirement of a patch.
+    /// The choice of a patch that meets a requirement of a patch.
     Need(usize, &'a Requirement),
-    /// Which patch ends a conflict of a patch with an applied one.
+    /// The choice of a patch that ends a conflict of a patch with an applied one.
     Applied(usize, usize),
-    /// Which patch ends a conflict within the set.
+    /// The choice of a patch that ends a conflict within the set.
     Pair(OfferConflict),
 }
 
-/// A question that is being answered: an option is a patch to be added, or none if the set has the answer.
+/// An option of `None` means that the set already has the answer.
 struct Choice {
     options: std::vec::IntoIter<Option<usize>>,
-    /// The levels that have a part in the failures so far.
+    /// Levels that contributed to the failures so far.
     blame: BTreeSet<usize>,
     reason: Option<Reason>,
     added: usize,
     questions: usize,
 }
 
-/// A failure: the levels that have a part in it, and the reason.
 struct DeadEnd {
     blame: BTreeSet<usize>,
     reason: Box<Reason>,
@@ -80,7 +73,7 @@ impl<'s, 'a> Search<'s, 'a> {
         }
     }
 
-    /// Adds `roots`, and what they need, to the set. Where that cannot be, the set stays as it was.
+    /// On failure, the set is unchanged.
     pub(super) fn add(mut self, roots: &[usize]) -> Result<(), Reason> {
         let mut step = self.put_all(roots);
         loop {
@@ -108,7 +101,6 @@ impl<'s, 'a> Search<'s, 'a> {
         new.into_iter().try_for_each(|root| self.put(root, None))
     }
 
-    /// Adds a patch, with the questions that it brings.
     fn put(&mut self, place: usize, needed: Needed<'a>) -> Result<(), DeadEnd> {
         let catalogue = self.catalogue;
         let excluding = catalogue.excluding(place).into_iter().filter(|other| self.set.contains(*other));
@@ -136,12 +128,10 @@ impl<'s, 'a> Search<'s, 'a> {
         DeadEnd { blame: self.level(with).into_iter().collect(), reason: Box::new(self.told(needed, reason)) }
     }
 
-    /// Returns the decision that added a patch; none for patches that were there before or were asked for.
     fn level(&self, place: usize) -> Option<usize> {
         self.levels.get(&place).copied().filter(|level| *level > 0)
     }
 
-    /// Returns a reason, told of the patch that was asked for.
     fn told(&self, mut needed: Needed<'a>, reason: Reason) -> Reason {
         let mut needs = Vec::new();
         while let Some((owner, requirement)) = needed {
@@ -152,7 +142,6 @@ impl<'s, 'a> Search<'s, 'a> {
         required_refused(needs, reason)
     }
 
-    /// Begins with a question, and takes the first option.
     fn ask(&mut self, question: &Question<'a>) -> Result<(), DeadEnd> {
         let reason = match question {
             Question::Need(..) => None,
@@ -178,7 +167,6 @@ impl<'s, 'a> Search<'s, 'a> {
         self.told(self.needed.get(&place).copied().flatten(), reason)
     }
 
-    /// Returns the answers to a question, in the order of preference.
     fn options(&self, question: &Question<'a>) -> Vec<Option<usize>> {
         let catalogue = self.catalogue;
         let mut places = match question {
@@ -204,7 +192,6 @@ impl<'s, 'a> Search<'s, 'a> {
         is_there.then_some(None).into_iter().chain(places.into_iter().map(Some)).collect()
     }
 
-    /// Takes the next option of the last question.
     fn choose(&mut self) -> Result<(), DeadEnd> {
         let question = self.questions.get(self.choices.len().wrapping_sub(1)).cloned();
         while let Some(option) = self.choices.last_mut().and_then(|choice| choice.options.next()) {
@@ -239,7 +226,6 @@ impl<'s, 'a> Search<'s, 'a> {
         Err(DeadEnd { reason: Box::new(reason.unwrap_or_else(nowhere)), blame })
     }
 
-    /// Takes note of a failure of the last question's option.
     fn note(&mut self, end: DeadEnd) {
         if let Some(choice) = self.choices.last_mut() {
             choice.blame.extend(end.blame);
@@ -247,8 +233,8 @@ impl<'s, 'a> Search<'s, 'a> {
         }
     }
 
-    /// Goes back to the last decision that has a part in a failure; the reason where there is none, or the search is given
-    /// up.
+    /// Backjumps to the last decision that contributed. Returns the reason if there is none or the limit is
+    /// reached.
     fn go_back(&mut self, end: DeadEnd) -> Option<Reason> {
         let Some(level) = end.blame.last().copied() else { return Some(*end.reason) };
         if self.decisions > MOST_DECISIONS {
@@ -262,7 +248,6 @@ impl<'s, 'a> Search<'s, 'a> {
         None
     }
 
-    /// Takes back all patches but the first `added`, and their questions.
     fn take_back(&mut self, added: usize, questions: usize) {
         for place in self.added.split_off(added.min(self.added.len())) {
             self.set.remove(place);
@@ -272,7 +257,7 @@ impl<'s, 'a> Search<'s, 'a> {
         self.questions.truncate(questions);
     }
 
-    /// Whether the set has an order now. If not, every decision may be the reason.
+    /// If there is no order, any decision may be the cause.
     fn check(&self) -> Result<(), DeadEnd> {
         let has_conflicts = self.questions.iter().any(|question| !matches!(question, Question::Need(..)));
         if !has_conflicts && can_follow(self.catalogue, self.set, &self.added) {
@@ -286,5 +271,45 @@ impl<'s, 'a> Search<'s, 'a> {
                 reason: Box::new(self.told_of(place, reason)),
             }
         })
+    }
+}
+
+impl Catalogue<'_> {
+    pub(super) fn excluded(&self, place: usize, other: usize) -> Reason {
+        let says = self.says_so(place, other).clone();
+        Reason::InSet(SetReason::ExcludeEachOther { other: self.id(other).clone(), says })
+    }
+
+    fn without_order(&self, place: usize, why: &NoOrder) -> (usize, Reason) {
+        match why {
+            NoOrder::Unsettled(Unsettled::Applied(at, which)) => {
+                let conflict = self.item(*at).against.get(*which);
+                (*at, conflict.map_or(Reason::InSet(SetReason::TooManyAlternatives), AppliedConflict::reason))
+            }
+            NoOrder::Unsettled(Unsettled::Pair(one, other)) => {
+                let (at, other) = if place == *one { (*one, *other) } else { (*other, *one) };
+                (at, self.excluded(at, other))
+            }
+            NoOrder::Circle(path) => self.circle(path),
+        }
+    }
+
+    fn circle(&self, path: &[usize]) -> (usize, Reason) {
+        let first = path.first().copied().unwrap_or_default();
+        for pair in path.windows(2) {
+            let [later, earlier] = *pair else { continue };
+            let (restricted, ordinary) = (self.item(later), self.item(earlier));
+            if !restricted.is_restricted || ordinary.is_restricted {
+                continue;
+            }
+            // The ordinary patch would have to come before the restricted one that it needs.
+            let shared = restricted.packages.iter().find(|package| ordinary.packages.contains(package));
+            if let Some(package) = shared {
+                let (restricted, package) = (restricted.offer.id.clone(), package.clone());
+                return (earlier, Reason::Restricted { restricted, package });
+            }
+        }
+        let ids = path.iter().map(|place| self.id(*place).clone());
+        (first, Reason::InSet(SetReason::Circle(ids.collect())))
     }
 }

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use crate::format::journal::{Domain, Journal};
 use crate::format::run::Run;
 use crate::ours::why_not_ours;
+use crate::plan::BALLAST;
 use crate::transaction::error::Cause;
 use crate::transaction::objects::rename_support::probe_renames;
 use crate::transaction::stage::local_stage;
@@ -23,9 +24,6 @@ use patchadm_svr4::package::{Mode, ObjectPath};
 use patchadm_svr4::places::own_directory;
 
 pub(crate) use crate::format::undo_files::HOLDER;
-
-/// The bytes reserved in each stage for a rollback on a full disk.
-const BALLAST: u64 = 1 << 20;
 
 /// The file systems on which the protocol does not work: their syncfs reports no errors, or they have no owners.
 const UNSUPPORTED: [(u64, &str); 7] = [

@@ -9,8 +9,8 @@ use crate::operation::installf::target::{InstallfError, InstallfTarget, inside, 
 use crate::operation::session::Caller;
 use patchadm_changeset::format::installf_queue::{InstallfEntry, InstallfRequests};
 use patchadm_planning::plan::refusal::Command;
-use patchadm_planning::plan::registration::installf::{Registering, finish, register};
-use patchadm_planning::plan::registration::settle::Discrepancy;
+use patchadm_planning::plan::registration::Discrepancy;
+use patchadm_planning::plan::registration::{Registering, finish_registering, register};
 use patchadm_rootfs::Root;
 use patchadm_svr4::format::registration::Registration;
 use patchadm_svr4::package::{Ftype, ObjectPath, OwnerStatus, PkgInst};
@@ -57,7 +57,7 @@ pub fn installf(
         InstallfSubject::Final(class) => {
             let paths = target.recorded(&package, &[OwnerStatus::Pending])?;
             let inventory = target.inventory(paths)?;
-            finish(&package, class.as_deref(), &inventory, &caller.now)?
+            finish_registering(&package, class.as_deref(), &inventory, &caller.now)?
         }
     };
     let paths = plan.contents.keys().cloned().collect();

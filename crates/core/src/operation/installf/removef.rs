@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::operation::installf::target::{InstallfError, InstallfTarget, inside, package};
 use crate::operation::session::Caller;
 use patchadm_planning::plan::refusal::Command;
-use patchadm_planning::plan::registration::removef::{GivingUp, finish, give_up};
+use patchadm_planning::plan::registration::{GivingUp, finish_giving_up, give_up};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, OwnerStatus};
 
@@ -43,7 +43,7 @@ pub fn removef(
         give_up(&package, &paths, &target.inventory(paths.clone())?, now)
     } else {
         let marked = target.recorded(&package, &[OwnerStatus::Removing])?;
-        finish(&package, &target.inventory(marked)?, now)
+        finish_giving_up(&package, &target.inventory(marked)?, now)
     };
     target.carry_out((Command::Removef, &package), &plan, entries)?;
     Ok(RemovefOutcome { removable, notes })

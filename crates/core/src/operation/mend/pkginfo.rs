@@ -19,13 +19,12 @@ use patchadm_inputs::database::undo_data::OldRecords;
 use patchadm_inputs::database::{RecordDamage, RecordView, ledger};
 use patchadm_inputs::format::ledger::{Ledger, LedgerLine};
 use patchadm_inputs::native::{ADOPTED, NATIVE_STAMP, NativeManager, NativeOrigin, is_native_parameter};
-use patchadm_planning::plan::RecordChange;
 use patchadm_planning::plan::clock::Now;
-use patchadm_planning::plan::ledger::{LedgerArchive, LedgerChange};
-use patchadm_planning::plan::package::regain::{
+use patchadm_planning::plan::package::package_records::{
     installed_params, is_of_patch, patched_params, with_patch_info,
 };
 use patchadm_planning::plan::refusal::Wording;
+use patchadm_planning::plan::{LedgerArchive, LedgerChange, RecordChange};
 use patchadm_svr4::format::params;
 use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::package::{Mode, ObjectPath, Params, PkgInst};

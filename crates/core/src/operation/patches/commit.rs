@@ -21,7 +21,7 @@ use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_inputs::database::{RecordView, installed, saves};
 use patchadm_inputs::trial::TrialRecord;
 use patchadm_planning::plan::Plan;
-use patchadm_planning::plan::ledger::RewrittenArchive;
+use patchadm_planning::plan::RewrittenArchive;
 use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_rootfs::{Interrupt, Root};
 use patchadm_svr4::package::PkgInst;

@@ -12,10 +12,11 @@ use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::undo_data::{ArchiveError, OldRecords, UndoData, UndoReader};
 use patchadm_inputs::format::ledger::SNAPSHOT;
 use patchadm_inputs::inventory::Save;
-use patchadm_planning::plan::ledger::{LedgerChange, LedgerRewrite, RewrittenArchive};
 use patchadm_planning::plan::patch::backout_records::info_of_others;
 use patchadm_planning::plan::refusal::{Command, Reason};
-use patchadm_planning::plan::{Plan, RecordChange, UndoArchive, UndoPart};
+use patchadm_planning::plan::{
+    LedgerChange, LedgerRewrite, Plan, RecordChange, RewrittenArchive, UndoArchive, UndoPart,
+};
 use patchadm_rootfs::{Interrupt, Root};
 use patchadm_svr4::format::params;
 use patchadm_svr4::package::{ObjectPath, PkgInst};

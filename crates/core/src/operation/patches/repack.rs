@@ -23,7 +23,7 @@ use patchadm_inputs::database::{RecordView, installed, marker, saves};
 use patchadm_inputs::inventory::Save;
 use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::patch::backout_input::LaterUndo;
-use patchadm_planning::plan::patch::repack::repack;
+use patchadm_planning::plan::patch::rewrite::repack;
 use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::PkgInst;

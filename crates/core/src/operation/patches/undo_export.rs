@@ -19,7 +19,7 @@ use patchadm_changeset::transaction::{Receipt, Recovered, RootCondition};
 use patchadm_inputs::database::undo_data::{ArchiveError, UndoData};
 use patchadm_inputs::database::{RecordView, installed, marker, saves};
 use patchadm_inputs::format::undo_export::{ExportTable, ExportedArchive};
-use patchadm_planning::plan::ledger::RewrittenArchive;
+use patchadm_planning::plan::RewrittenArchive;
 use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_rootfs::{Interrupt, Root};
 use patchadm_svr4::package::PkgInst;

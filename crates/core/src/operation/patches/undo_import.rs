@@ -20,9 +20,10 @@ use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_inputs::database::{RecordView, installed, marker, saves};
 use patchadm_inputs::format::undo_export::{ExportedArchive, FoundArchive};
-use patchadm_planning::plan::ledger::{LedgerChange, LedgerRewrite, RewrittenArchive};
 use patchadm_planning::plan::refusal::Command;
-use patchadm_planning::plan::{CopiedRecord, Plan, RecordChange};
+use patchadm_planning::plan::{
+    CopiedRecord, LedgerChange, LedgerRewrite, Plan, RecordChange, RewrittenArchive,
+};
 use patchadm_rootfs::{Digest, Root};
 use patchadm_svr4::package::{Mode, PkgInst, rule};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};

@@ -8,7 +8,7 @@ use patchadm_inputs::database::contents::paths_of_queue;
 use patchadm_inputs::database::{RecordView, open_run};
 use patchadm_inputs::inventory::Touched;
 use patchadm_planning::plan::refresh::refreshed;
-use patchadm_planning::plan::registration::installf_queue::merged;
+use patchadm_planning::plan::registration::merged;
 use patchadm_planning::plan::{Action, Body, Plan};
 use patchadm_rootfs::never;
 use patchadm_svr4::package::{ContentsLine, ObjectPath};

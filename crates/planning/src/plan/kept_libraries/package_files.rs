@@ -1,5 +1,5 @@
-//! The package that records kept libraries (patchadm-shlibs(7), "The kept package"): its name, its parameters, and the
-//! files of its directory in the database. To every tool it is a package like any other.
+//! The package that records kept libraries (patchadm-shlibs(7), "The kept package"): its name, its
+//! parameters, and the files of its directory in the database. To every tool it is a package like any other.
 //!
 //! All files are a function of the kept lines, the parameters, and the consumers of the libraries.
 
@@ -17,35 +17,31 @@ use crate::plan::refusal::Reason;
 use patchadm_inputs::inventory::KEPT_FROM;
 use patchadm_inputs::sign::{sha256, sha256_text};
 
-/// The longest name of a package without its instance (pkginfo(4)).
 const LONGEST_NAME: usize = 32;
 
-/// The letters of a long name that its short form keeps.
 const LETTERS_KEPT: usize = 20;
 
-/// The digits of the digest of a long name that its short form has.
 const DIGITS_KEPT: usize = 8;
 
-/// The end of the name of every package of kept libraries.
 const SUFFIX: &str = "-SO";
 
-/// The file that says who needs the libraries, in `install`.
+/// The file in `install` that names the consumers of the libraries.
 pub const CONSUMERS: &str = "install/consumers";
 
-/// The file of prerequisites and dependents, in `install`.
+/// The file in `install` with prerequisites and dependents.
 pub const DEPEND: &str = "install/depend";
 
-/// The bytes of a block, in which pkgmap counts.
 const BLOCK: u64 = 512;
 
-/// Tells whether an instance has a name that packages of kept libraries have; others may have one, too.
+/// Returns true if an instance has a name of the form that packages of kept libraries have; others may have
+/// such a name, too.
 pub fn is_named_as_kept(instance: &[u8]) -> bool {
     let name = instance.split(|byte| *byte == b'.').next().unwrap_or_default();
     name.ends_with(SUFFIX.as_bytes())
 }
 
-/// Returns the instance that keeps libraries of a package: the first that `is_taken` does not hold for. `is_foreign` says
-/// whether a name is that of a package which keeps no libraries.
+/// The first instance for which `is_taken` is false. `is_foreign` is true for names of packages that do not
+/// keep libraries.
 pub(super) fn free_instance(
     from: &PkgInst,
     is_foreign: impl Fn(&str) -> bool,
@@ -62,7 +58,6 @@ pub(super) fn free_instance(
     instance_of(&kept, is_taken)
 }
 
-/// Returns the first instance of a package that `is_taken` does not hold for.
 pub(super) fn instance_of(name: &str, is_taken: impl Fn(&PkgInst) -> bool) -> Result<PkgInst, Reason> {
     let bad = |error: &dyn std::fmt::Display| Reason::BadPkginfo {
         package: name.to_owned(),
@@ -81,20 +76,16 @@ pub(super) fn instance_of(name: &str, is_taken: impl Fn(&PkgInst) -> bool) -> Re
     Err(bad(&"every instance is taken"))
 }
 
-/// The inputs for a new package of kept libraries.
 pub(super) struct NewKeptPackage<'a> {
     pub(super) instance: &'a PkgInst,
-    /// The package that the libraries are from, with its parameters as they were.
+    /// The package that delivered the libraries, with its parameters at that time.
     pub(super) from: (&'a PkgInst, &'a Params),
-    /// The change that takes the libraries away, as `KEPT_BY` has it.
     pub(super) by: &'a str,
-    /// Whether the patch forbids keeping, and it was demanded all the same.
     pub(super) is_forced: bool,
     pub(super) now: &'a Now,
 }
 
 impl NewKeptPackage<'_> {
-    /// Returns the parameters.
     pub(super) fn params(&self) -> Params {
         let (from, old) = self.from;
         let mut params = Params::new();
@@ -117,7 +108,6 @@ impl NewKeptPackage<'_> {
     }
 }
 
-/// Returns the prerequisites of the package that libraries are kept from, as its `depend` has them.
 pub(super) fn prerequisites(depend: &[u8]) -> Vec<Vec<u8>> {
     let mut blocks: Vec<Vec<u8>> = Vec::new();
     let mut is_open = false;
@@ -138,32 +128,24 @@ pub(super) fn prerequisites(depend: &[u8]) -> Vec<Vec<u8>> {
     blocks
 }
 
-/// Returns the line of `depend` that names a package.
 pub(super) fn depend_line(kind: char, package: &str, name: &str) -> Vec<u8> {
     let name: String = name.chars().filter(|letter| !letter.is_control()).collect();
     format!("{kind} {package} {name}").trim_end().as_bytes().to_vec()
 }
 
-/// Returns the package that a line of prerequisites names.
 pub(super) fn named_package(line: &[u8]) -> Option<&[u8]> {
     line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).nth(1)
 }
 
-/// The information in the files of a kept package.
 pub(super) struct KeptFiles<'a> {
     pub(super) params: &'a Params,
-    /// The lines of `contents` that it owns.
     pub(super) lines: Vec<&'a ContentsLine>,
-    /// The lines of `depend` with prerequisites.
     pub(super) prerequisites: &'a [Vec<u8>],
-    /// The packages that own consumers of the libraries, each with its NAME.
     pub(super) dependents: &'a BTreeMap<String, String>,
-    /// The consumers of the libraries: how they need them, and the path.
     pub(super) consumers: &'a BTreeSet<(&'static str, ObjectPath)>,
 }
 
 impl KeptFiles<'_> {
-    /// Returns the files by their names in the directory of the package.
     pub(super) fn files(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
         let instance = self.params.text("PKGINST").into_owned();
         let (depend, mut delivered) = (self.depend(), self.params.clone());

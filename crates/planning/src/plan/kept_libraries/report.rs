@@ -12,7 +12,7 @@ pub struct ToldConsumer {
     pub path: ObjectPath,
     /// The packages that own the object.
     pub packages: Vec<PkgInst>,
-    /// How it needs it: `needed`, `interp`, `dlopen`, `preload`, `mapped` or `policy`.
+    /// The way it needs it: `needed`, `interp`, `dlopen`, `preload`, `mapped` or `policy`.
     pub how: &'static str,
     /// The process that has it mapped.
     pub pid: Option<u32>,
@@ -42,11 +42,11 @@ pub struct LostLibrary {
     pub library: String,
     /// The path where it was found.
     pub path: ObjectPath,
-    /// The word for the reason why it does not stay.
+    /// The word for the reason that it does not stay.
     pub reason: &'static str,
-    /// The versions that are missing, where another library has the name.
+    /// The missing versions, if another library has the name.
     pub versions: Vec<String>,
-    /// The symbols that are missing.
+    /// The missing symbols.
     pub symbols: Vec<String>,
     /// Its consumers.
     pub consumers: Vec<ToldConsumer>,
@@ -66,7 +66,7 @@ pub struct PackagePaths {
 pub struct LibraryReport {
     /// The request.
     pub words: LibraryWords,
-    /// The number of programs and libraries that were looked at.
+    /// The number of programs and libraries that were examined.
     pub scanned: u64,
     /// Files that were not understood, each with the reason.
     pub not_understood: Vec<(ObjectPath, String)>,
@@ -82,7 +82,6 @@ pub struct LibraryReport {
     pub returned: Vec<PackagePaths>,
 }
 
-/// The words for the ways in which a consumer needs a library.
 const WAYS_OF_NEEDING: [&str; 6] = ["needed", "interp", "dlopen", "preload", "mapped", "policy"];
 
 /// Returns the word of a record for a way of needing a library; `None` if there is no such word.
@@ -90,7 +89,6 @@ pub fn way_of_needing(word: &str) -> Option<&'static str> {
     WAYS_OF_NEEDING.into_iter().find(|known| *known == word)
 }
 
-/// The most consumers that a sentence names.
 const MOST_NAMED: usize = 3;
 
 /// Returns the meaning of the word for a reason.
@@ -105,7 +103,6 @@ pub fn why_lost(reason: &str) -> &'static str {
 }
 
 impl LostLibrary {
-    /// Returns the missing parts: the library, or versions and symbols of it.
     fn missing(&self) -> String {
         let all: Vec<&str> = self.versions.iter().chain(&self.symbols).map(String::as_str).collect();
         match all.as_slice() {
@@ -149,7 +146,7 @@ impl LibraryReport {
         kept.chain(lost).chain(dropped).chain(returned).collect()
     }
 
-    /// Tells whether there is anything to be told to a person.
+    /// Returns true if there is nothing to report to a person.
     pub fn is_silent(&self) -> bool {
         self.kept.is_empty() && self.lost.is_empty() && self.dropped.is_empty() && self.returned.is_empty()
     }

@@ -1,48 +1,121 @@
-//! Objects, lines and packages of kept libraries after a plan, and the changes that they cause in it.
+//! The settlement of kept libraries: objects, lines and packages after a plan, the changes that they cause in
+//! it, and the libraries for its undo archive.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use patchadm_changeset::RecordFile;
 use patchadm_changeset::format::contents_merge::ContentsEdits;
-use patchadm_changeset::format::manifest::{RecordedState, StateDifferences};
+use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState, SHLIBS, StateDifferences, encode};
+use patchadm_inputs::inventory::{Installed, Inventory, KEPT_FROM, KeptLibraries};
+use patchadm_inputs::native::NativeOwner;
 use patchadm_rootfs::{Live, LiveKind, Timestamp};
 use patchadm_svr4::format::params;
+use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::package::{
-    ContentsLine, Ftype, Mode, Object, ObjectAttributes, ObjectPath, OwningPackage, Params, PkgInst,
+    ContentsLine, Ftype, Mode, Object, ObjectAttributes, ObjectPath, OwningPackage, PackagePath, Params,
+    PkgInst,
 };
 use patchadm_svr4::places;
 
-use super::kept_input::{ArchivedLibrary, KeepingCause, KeptInput, StayingLibrary, StayingOrigin};
 use super::package_files::{
     DEPEND, KeptFiles, NewKeptPackage, depend_line, free_instance, instance_of, named_package, prerequisites,
 };
+use crate::plan::clock::Now;
 use crate::plan::records::package_path;
 use crate::plan::refusal::Reason;
-use crate::plan::{Action, Change, Plan, RecordChange, TreeContent, TreeFile};
-use patchadm_inputs::inventory::{Installed, Inventory, KEPT_FROM, KeptLibraries};
-use patchadm_inputs::native::NativeOwner;
+use crate::plan::{Action, Change, NewObject, Plan, RecordChange, TreeContent, TreeFile, UndoPlace};
+
+/// The reason that libraries are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct KeepingCause<'a> {
+    /// The change that takes them away, as `KEPT_BY` has it: a patch, or a command.
+    pub by: &'a str,
+    /// True if the patch forbids keeping and the user demanded it.
+    pub is_forced: bool,
+}
+
+/// The origin of an object that is kept after a plan.
+#[derive(Clone, Debug)]
+pub enum StayingOrigin {
+    /// The plan would remove it.
+    TakenAway,
+    /// It is kept already.
+    Kept,
+    /// An undo archive restores it.
+    Archived(Box<ArchivedLibrary>),
+}
+
+/// A kept object that an undo archive has.
+#[derive(Clone, Debug)]
+pub struct ArchivedLibrary {
+    /// The package that kept it.
+    pub package: PkgInst,
+    /// Its line of `contents`.
+    pub line: ContentsLine,
+    /// The object that is made.
+    pub object: NewObject,
+    /// Its state after the run.
+    pub live: Live,
+}
+
+/// An object that is kept after a plan.
+#[derive(Clone, Debug)]
+pub struct StayingLibrary {
+    /// Its origin.
+    pub origin: StayingOrigin,
+    /// Its consumers: how they need it, and the path. Processes are not among them.
+    pub consumers: BTreeSet<(&'static str, ObjectPath)>,
+    /// The packages that own a consumer of it.
+    pub dependents: BTreeSet<PkgInst>,
+    /// The packages that own its own needs.
+    pub needs: BTreeSet<PkgInst>,
+}
+
+/// The inputs of a settlement.
+#[derive(Clone, Copy, Debug)]
+pub struct KeptInput<'a> {
+    /// The plan, made as if nothing were kept.
+    pub plan: &'a Plan,
+    /// The inventory that it was made against.
+    pub inventory: &'a Inventory,
+    /// The libraries that are kept before the plan.
+    pub kept: &'a KeptLibraries,
+    /// The libraries that are kept afterwards; `None` if no consumers were determined: then all kept
+    /// libraries stay.
+    pub staying: Option<&'a BTreeMap<ObjectPath, StayingLibrary>>,
+    /// The records of packages that archives restore, by package and name.
+    pub archived_packages: &'a BTreeMap<PkgInst, BTreeMap<Vec<u8>, RecordFile>>,
+    /// Directories that archives restore, if libraries in them come back.
+    pub archived_directories: &'a BTreeMap<ObjectPath, ArchivedLibrary>,
+    /// Kept objects that the plan itself delivers, with the same bytes and attributes.
+    pub returned: &'a BTreeSet<ObjectPath>,
+    /// The reason that libraries are kept which the plan removes.
+    pub cause: KeepingCause<'a>,
+    /// The moment of the run.
+    pub now: &'a Now,
+}
 
 /// The changes that kept libraries cause in a plan.
 #[derive(Clone, Debug, Default)]
 pub struct KeptSettlement {
     /// The libraries that are kept afterwards.
     pub kept: KeptLibraries,
-    /// Changes of the plan that are not made: objects stay where they are.
+    /// Changes of the plan that are not made, so that the objects stay.
     pub unmade: BTreeSet<ObjectPath>,
-    /// Changes that come in addition, or in the place of those of the plan.
+    /// Changes in addition to those of the plan, or in place of them.
     pub changes: BTreeMap<ObjectPath, Box<Change>>,
-    /// Lines of `contents` in the place of those of the plan; an inner `None` takes the line away.
+    /// Lines of `contents` in place of those of the plan; an inner `None` removes the line.
     pub contents: ContentsEdits,
     /// Lines of `contents` that stay as they are, regardless of the plan.
     pub unchanged_lines: BTreeSet<ObjectPath>,
     /// Records of packages of kept libraries.
     pub records: Vec<RecordChange>,
-    /// Sentences for a person: what stays because a package of dpkg or rpm owns it now.
+    /// Sentences for a person about objects that stay because a package of dpkg or rpm owns them now.
     pub notes: Vec<String>,
 }
 
 impl KeptInput<'_> {
-    /// Settles what becomes of kept libraries.
+    /// Decides the state of kept libraries after the plan.
     pub fn settle(&self) -> Result<KeptSettlement, Reason> {
         let mut settling = Settling { input: self, done: KeptSettlement::default(), after: BTreeMap::new() };
         settling.objects()?;
@@ -51,13 +124,11 @@ impl KeptInput<'_> {
         Ok(settling.done)
     }
 
-    /// Returns the change that the plan makes at a path.
     fn change(&self, path: &ObjectPath) -> Option<&Change> {
         let at = self.plan.changes.binary_search_by(|change| change.path.cmp(path)).ok()?;
         self.plan.changes.get(at).map(Box::as_ref)
     }
 
-    /// Returns the line of a path after the plan, without those who keep libraries.
     fn line_after(&self, path: &ObjectPath) -> Option<ContentsLine> {
         match self.plan.contents.get(path) {
             Some(edit) => edit.as_deref().cloned(),
@@ -65,13 +136,11 @@ impl KeptInput<'_> {
         }
     }
 
-    /// Returns the line of a path before the plan, without those who keep libraries.
     fn line_before(&self, path: &ObjectPath) -> Option<ContentsLine> {
         let kept = self.kept.lines.get(path).and_then(|line| self.kept.without_keepers(line));
         self.inventory.lines.get(path).cloned().or(kept)
     }
 
-    /// Tells whether an object that is kept before is kept afterwards.
     fn stays(&self, path: &ObjectPath) -> bool {
         match self.staying {
             Some(staying) => staying.contains_key(path),
@@ -79,8 +148,8 @@ impl KeptInput<'_> {
         }
     }
 
-    /// Returns the package of dpkg or rpm that owns a path now, unless it is the one from which a kept package has it, as it was
-    /// registered.
+    /// The dpkg or rpm package that owns a path now, except the one from which the kept package came, if that
+    /// is unchanged.
     fn native_owner(&self, keeper: &PkgInst, path: &ObjectPath) -> Option<&NativeOwner> {
         let owners = [&self.kept.native_owners, &self.inventory.native_owners];
         let owners = owners.into_iter().find(|owners| !owners.of(path).is_empty())?;
@@ -91,18 +160,15 @@ impl KeptInput<'_> {
         owners.foreign(path, origin.as_ref())
     }
 
-    /// Tells whether the plan puts something at a path.
     fn is_put(&self, path: &ObjectPath) -> bool {
         let change = self.change(path);
         change.is_some_and(|change| matches!(change.action, Action::Add(_) | Action::Replace(_)))
     }
 }
 
-/// Settles objects, then directories, then packages.
 struct Settling<'a, 'i> {
     input: &'a KeptInput<'i>,
     done: KeptSettlement,
-    /// The package that keeps each path afterwards.
     after: BTreeMap<ObjectPath, PkgInst>,
 }
 
@@ -135,7 +201,7 @@ impl Settling<'_, '_> {
         self.done.kept.lines.extend(line.map(|line| (path.clone(), line)));
     }
 
-    /// A kept object is kept no more: it goes, or it is the plan's own.
+    /// Drops a kept object, unless the plan delivers it itself.
     fn give_up(&mut self, path: &ObjectPath) {
         let input = self.input;
         if input.returned.contains(path) {
@@ -164,7 +230,7 @@ impl Settling<'_, '_> {
         self.done.contents.insert(path.clone(), None);
     }
 
-    /// An object that the plan would take away stays, and changes its owner.
+    /// Keeps an object that the plan would remove and changes its owner.
     fn leave(&mut self, path: &ObjectPath, instances: &mut BTreeMap<PkgInst, PkgInst>) -> Result<(), Reason> {
         let input = self.input;
         let Some(change) = input.change(path) else { return Ok(()) };
@@ -189,7 +255,7 @@ impl Settling<'_, '_> {
         Ok(())
     }
 
-    /// An object comes back out of an undo archive.
+    /// Restores an object from an undo archive.
     fn bring_back(
         &mut self,
         path: &ObjectPath,
@@ -226,7 +292,6 @@ impl Settling<'_, '_> {
         Ok(())
     }
 
-    /// Tells whether what the plan takes away is what an archive brings back.
     fn is_same(&self, there: &Live, archived: &Live) -> bool {
         let differ = StateDifferences::between(&RecordedState::of(there), &RecordedState::of(archived));
         let is_link = matches!(there.kind, LiveKind::Symlink(_));
@@ -235,8 +300,7 @@ impl Settling<'_, '_> {
             && (is_link || differ.mode == 0 && !differ.mtime)
     }
 
-    /// Returns the package that an archive brings back: the same again where it is there still, else the first instance
-    /// that is free.
+    /// The same package if it still exists, else the first free instance.
     fn instance_again(&mut self, archived: &PkgInst) -> Result<PkgInst, Reason> {
         let input = self.input;
         let records = input.archived_packages.get(archived);
@@ -267,7 +331,6 @@ impl Settling<'_, '_> {
             || self.done.kept.packages.contains_key(instance)
     }
 
-    /// A package for what is kept from another one. Its prerequisites stand in `install/depend` already.
     fn add_package(&mut self, from: &PkgInst, keeper: &PkgInst) {
         let input = self.input;
         let none = Installed::default();
@@ -304,7 +367,7 @@ impl Settling<'_, '_> {
         known.map(|installed| installed.params.text("NAME").into_owned()).unwrap_or_default()
     }
 
-    /// The directories on the way to kept objects belong to their packages too; other directories no longer do.
+    /// Directories above kept objects belong to the keepers; other directories no longer do.
     fn directories(&mut self) {
         let input = self.input;
         let mut keepers: BTreeMap<ObjectPath, BTreeSet<PkgInst>> = BTreeMap::new();
@@ -368,7 +431,6 @@ impl Settling<'_, '_> {
         }
     }
 
-    /// A directory that went with what was kept in it comes back with that.
     fn make_directory(&mut self, path: &ObjectPath, keepers: &BTreeSet<PkgInst>) {
         let input = self.input;
         let is_there = input.kept.live.contains_key(path)
@@ -384,7 +446,7 @@ impl Settling<'_, '_> {
         }
     }
 
-    /// A directory that only kept packages had goes when it is empty.
+    /// Removes a directory that only kept packages owned, if it is empty.
     fn remove_directory(&mut self, path: &ObjectPath) {
         let input = self.input;
         let owner = input.kept.lines.get(path).and_then(|line| line.owners.first());
@@ -397,7 +459,6 @@ impl Settling<'_, '_> {
         }
     }
 
-    /// The records of the packages of kept libraries.
     fn packages(&mut self) -> Result<(), Reason> {
         let input = self.input;
         let mut all: BTreeSet<PkgInst> = self.after.values().cloned().collect();
@@ -476,7 +537,6 @@ impl Settling<'_, '_> {
     }
 }
 
-/// Returns the line that an object of no package gets when it is kept.
 fn line_of_nobody(change: &Change, inventory: &Inventory) -> Option<ContentsLine> {
     let live = change.old.as_deref()?;
     let mut object = match &live.kind {
@@ -521,5 +581,139 @@ impl KeptSettlement {
         plan.contents.extend(self.contents.iter().map(|(path, line)| (path.clone(), line.clone())));
         plan.records.extend(self.records.iter().cloned());
         plan.notes.extend(self.notes.iter().cloned());
+    }
+}
+
+// The archive holds the kept libraries that the objects replaced by its patch need (patchadm-undo(5)), so
+// that a backout needs nothing else, regardless of later pruning.
+
+/// The libraries for the last undo archive of a plan.
+#[derive(Clone, Debug, Default)]
+pub struct SavedLibraries {
+    records: Vec<ObjectRecord>,
+    entries: Vec<(PkgmapEntry, ObjectPath)>,
+    files: BTreeMap<Vec<u8>, RecordFile>,
+    packages: BTreeSet<String>,
+    unserved: Vec<(String, String, String)>,
+}
+
+impl SavedLibraries {
+    /// Collects the kept objects that do not stay, the directories that only they used, and the objects of
+    /// `needed`: the needs of replaced objects. `unserved` are the needs that were unmet before the plan and
+    /// are met after it: object, name and digest of the object.
+    pub fn of(
+        before: &KeptLibraries,
+        after: &KeptSettlement,
+        needed: &BTreeSet<ObjectPath>,
+        unserved: &BTreeSet<(ObjectPath, String, String)>,
+    ) -> Self {
+        let mut saved = Self::default();
+        for path in before.paths() {
+            let stays = after.kept.keeper(path).is_some();
+            if stays && !needed.contains(path) {
+                continue;
+            }
+            let (Some(keeper), Some(line), Some(live)) =
+                (before.keeper(path), before.lines.get(path), before.live.get(path))
+            else {
+                continue;
+            };
+            saved.add(keeper, line, live, stays.then(|| after.kept.lines.get(path)).flatten());
+            saved.add_files(before, keeper);
+        }
+        saved.add_directories(before, after);
+        let escaped = |(path, name, digest): &(ObjectPath, String, String)| {
+            (encode(path.as_bytes()), name.clone(), digest.clone())
+        };
+        saved.unserved = unserved.iter().map(escaped).collect();
+        saved
+    }
+
+    fn add(&mut self, keeper: &PkgInst, line: &ContentsLine, live: &Live, after: Option<&ContentsLine>) {
+        let path = &line.path;
+        let Ok(written) = PackagePath::new(path.as_bytes()) else { return };
+        let was = RecordedState::of(live);
+        let mut object = line.object.clone();
+        let member = match &live.kind {
+            LiveKind::Regular { size, cksum, .. } => {
+                object.content.size = Some(*size);
+                object.content.cksum = Some(*cksum);
+                object.content.mtime = Some(live.mtime.seconds);
+                Some(encode(path.as_bytes()).into())
+            }
+            LiveKind::Symlink(target) => {
+                object.target = Some(target.clone());
+                None
+            }
+            LiveKind::Directory => None,
+            _ => return,
+        };
+        if object.ftype.is_regular() == member.is_none() {
+            return;
+        }
+        self.records.push(ObjectRecord {
+            path: encode(path.as_bytes()),
+            became: after.map(|_| was.clone()),
+            was: Some(was),
+            line: Some(encode(&line.write()).into()),
+            new_line: after.map(|line| encode(&line.write()).into()),
+            kept: false,
+            delivered: false,
+            member,
+            shlib: Some(keeper.as_str().into()),
+            file: None,
+        });
+        self.entries.push((PkgmapEntry { part: 1, path: written, object }, path.clone()));
+    }
+
+    fn add_directories(&mut self, before: &KeptLibraries, after: &KeptSettlement) {
+        let is_gone = |path: &ObjectPath| after.contents.get(path).is_some_and(Option::is_none);
+        let directories = before.lines.iter().filter(|(_, line)| line.object.ftype.is_directory());
+        for (path, line) in directories.filter(|(path, _)| is_gone(path)) {
+            if let (Some(owner), Some(live)) = (line.owners.first(), before.live.get(path)) {
+                self.add(&owner.package, line, live, None);
+                self.add_files(before, &owner.package);
+            }
+        }
+    }
+
+    fn add_files(&mut self, before: &KeptLibraries, keeper: &PkgInst) {
+        if !self.packages.insert(keeper.to_string()) {
+            return;
+        }
+        let records = before.packages.get(keeper).map(|installed| &installed.records);
+        for (name, file) in records.into_iter().flatten() {
+            let name = [keeper.as_str().as_bytes(), b"/", name].concat();
+            self.files.insert(name, file.clone());
+        }
+    }
+
+    /// Returns true if there is nothing to save.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.unserved.is_empty()
+    }
+
+    /// Returns the bytes of the objects.
+    pub fn size(&self) -> u64 {
+        self.entries.iter().filter_map(|(entry, _)| entry.object.content.size).sum()
+    }
+
+    /// Moves the libraries into the last undo archive of a plan.
+    pub fn put_into(self, plan: &mut Plan) {
+        let Some(archive) = plan.undo.last_mut().filter(|_| !self.is_empty()) else { return };
+        let header = &mut archive.manifest.header;
+        header.features.push(SHLIBS.to_owned());
+        header.kept = self.packages.into_iter().collect();
+        header.unserved = self.unserved;
+        let saves_nothing = archive.place == UndoPlace::ManifestOnly;
+        let records = self.records.into_iter().map(|record| {
+            let member = record.member.clone().filter(|_| !saves_nothing);
+            ObjectRecord { member, ..record }
+        });
+        archive.manifest.shlibs = records.collect();
+        if !saves_nothing {
+            archive.saved.extend(self.entries);
+            archive.kept_records = self.files;
+        }
     }
 }

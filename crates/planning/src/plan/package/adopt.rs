@@ -1,23 +1,18 @@
-//! `adopt`: registering existing software as a package, without moving a byte.
+//! `adopt` registers existing software as a package, without moving a byte; `adopt --forget` gives the
+//! registration up, and all files stay.
 //!
-//! The plan has records only: lines of `contents`, and the package's directory as pkgadd(1M) leaves it, with a spooled
-//! pkgmap made from the existing objects. A file, link or device that another package owns is a conflict, and all
-//! conflicts are reported. Directories are shared. Missing objects, and those that no package can have, are left out
-//! and named.
+//! The plan has only records: lines of `contents`, and the package's directory as pkgadd(1M) leaves it, with
+//! a spooled pkgmap made from the existing objects. A file, link or device that another package owns is a
+//! conflict, and all conflicts are reported. Directories are shared. Missing objects, and those that no
+//! package can have, are left out and reported.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use crate::plan::clock::Now;
-use crate::plan::parameters::merged;
-use crate::plan::plan_builder::below;
-use crate::plan::refusal::{Command, Reason, Refusal};
-use crate::plan::target::PackageTarget;
-use crate::plan::{Plan, RecordChange, reserved, space};
 use patchadm_changeset::format::contents_merge::ContentsEdits;
 use patchadm_inputs::inventory::Inventory;
-use patchadm_inputs::native::{NativeOrigin, is_native_parameter};
+use patchadm_inputs::native::{ADOPTED, NativeOrigin, is_native_parameter};
 use patchadm_inputs::source::PackageImage;
 use patchadm_rootfs::{Inode, Live, LiveKind};
 use patchadm_svr4::format::params;
@@ -29,14 +24,19 @@ use patchadm_svr4::package::{
 };
 
 use super::package_records::{DamagedPackage, RecordedBefore, package_records};
+use crate::plan::clock::Now;
+use crate::plan::parameters::merged;
+use crate::plan::plan_builder::below;
+use crate::plan::records::package_path;
+use crate::plan::refusal::{Command, Reason, Refusal};
+use crate::plan::target::PackageTarget;
+use crate::plan::{LedgerChange, Plan, RecordChange, reserved, space};
 
-/// The unit of the sizes in the first line of a pkgmap, in bytes.
 const BLOCK: u64 = 512;
 
-/// The class of every adopted object.
 const CLASS: &str = "none";
 
-/// Software that is to become a package.
+/// Software that becomes a package.
 #[derive(Clone, Debug)]
 pub struct AdoptableSoftware {
     /// The package that it becomes.
@@ -47,30 +47,29 @@ pub struct AdoptableSoftware {
     pub environment: Params,
     /// Its paths, each with the type that it has if it is a regular file: `f`, `e` or `v`.
     pub paths: BTreeMap<ObjectPath, Ftype>,
-    /// Whether a path that is not there is a refusal.
+    /// True if a missing path is a refusal.
     pub must_be_there: bool,
 }
 
-/// Adoptions that are one run: records alone.
+/// Adoptions in one run, which changes only records.
 #[derive(Debug, Default)]
 pub struct Adoptions {
-    /// The lines that change.
     lines: ContentsEdits,
     records: Vec<RecordChange>,
     packages: BTreeMap<PkgInst, Option<NativeOrigin>>,
     notes: Vec<String>,
 }
 
-/// What an adoption takes in.
+/// The result of planning an adoption.
 #[derive(Clone, Debug)]
 pub struct IntendedAdoption {
     /// The number of its objects.
     pub objects: usize,
     /// The directories among them that other packages have as well.
     pub directories_shared: usize,
-    /// The objects that other packages own. If there are any, it is not taken up.
+    /// The objects that other packages own. If there are any, the software is not adopted.
     pub conflicts: Vec<AdoptionConflict>,
-    /// The listed paths at which nothing is.
+    /// The listed paths without an object.
     pub missing: Vec<ObjectPath>,
 }
 
@@ -90,24 +89,16 @@ impl fmt::Display for AdoptionConflict {
     }
 }
 
-/// Software as it lies on the disk: its objects, their lines, and what stands against recording them.
 #[derive(Debug, Default)]
 pub(in crate::plan) struct FoundSoftware {
-    /// The lines that change.
     pub(in crate::plan) lines: ContentsEdits,
-    /// The objects.
     pub(in crate::plan) entries: Vec<(ObjectPath, Object)>,
-    /// The directories among them that other packages have as well.
     pub(in crate::plan) directories_shared: usize,
-    /// The objects that other packages own.
     pub(in crate::plan) conflicts: Vec<AdoptionConflict>,
-    /// The listed paths at which nothing is.
     pub(in crate::plan) missing: Vec<ObjectPath>,
-    /// Sentences for a person.
     pub(in crate::plan) notes: Vec<String>,
 }
 
-/// Finds software on the disk. The inventory must have the paths, and the places on the disk that they lead to.
 pub(in crate::plan) fn found_software(
     software: &AdoptableSoftware,
     inventory: &Inventory,
@@ -115,7 +106,6 @@ pub(in crate::plan) fn found_software(
     found_beside(software, inventory, &Adoptions::default())
 }
 
-/// Finds software on the disk beside what is adopted in the same run.
 fn found_beside(
     software: &AdoptableSoftware,
     inventory: &Inventory,
@@ -129,9 +119,9 @@ fn found_beside(
 }
 
 impl Adoptions {
-    /// Takes up software. The inventory must have its paths, and the places on the disk that they lead to. Where other
-    /// packages own objects of it, it is not taken up. Where it was registered and its record is `damaged`, it is registered
-    /// anew; the inventory must have its lines then.
+    /// Adds software. The inventory must have its paths, and the places on the disk that they lead to. If
+    /// other packages own objects of it, it is not adopted. If its record is `damaged`, it is registered
+    /// anew, and the inventory must have its lines.
     pub fn add(
         &mut self,
         software: &AdoptableSoftware,
@@ -172,7 +162,6 @@ impl Adoptions {
         })
     }
 
-    /// Finds software that is to be adopted, and refuses what cannot be.
     fn found(&self, software: &AdoptableSoftware, inventory: &Inventory) -> Result<FoundSoftware, Reason> {
         let package = &software.package;
         if inventory.packages.contains_key(package) || self.packages.contains_key(package) {
@@ -197,7 +186,7 @@ impl Adoptions {
         Ok(found)
     }
 
-    /// Returns everything that changes; `None` if nothing was taken up. The inventory is that of any of the adoptions.
+    /// Returns the plan; `None` if nothing was adopted. The inventory is that of any of the adoptions.
     pub fn plan(self, inventory: &Inventory, now: &Now) -> Result<Option<Plan>, Refusal> {
         let packages: Vec<PkgInst> = self.packages.into_keys().collect();
         let Some(last) = packages.last() else { return Ok(None) };
@@ -214,24 +203,20 @@ impl Adoptions {
         }))
     }
 
-    /// Returns the origin of a package that is there, or comes with this run.
     fn origin_of(&self, package: &PkgInst, inventory: &Inventory) -> Option<NativeOrigin> {
         let of_installed = || NativeOrigin::of(&inventory.packages.get(package)?.params);
         self.packages.get(package).cloned().unwrap_or_else(of_installed)
     }
 }
 
-/// An adoption in the making.
 struct Adoption<'a> {
     software: &'a AdoptableSoftware,
     inventory: &'a Inventory,
-    /// What is adopted in the same run.
     others: &'a Adoptions,
     origin: Option<NativeOrigin>,
     found: FoundSoftware,
-    /// The path under which each place on the disk is recorded.
+    /// By place on the disk, the path under which it is recorded.
     places: BTreeMap<ObjectPath, ObjectPath>,
-    /// The first name of each file that may have several.
     files: HashMap<(Option<usize>, Inode), ObjectPath>,
 }
 
@@ -256,7 +241,7 @@ impl<'a> Adoption<'a> {
         };
         let is_link = matches!(live.kind, LiveKind::Symlink(_));
         if is_link && below(&self.software.paths, path).next().is_some() {
-            // It stands for a directory that the software has (merged /usr), and has no owner.
+            // The link stands for a directory of the software (merged /usr), and has no owner.
             return Ok(());
         }
         let place = inventory.physical.get(path).unwrap_or(path);
@@ -281,7 +266,6 @@ impl<'a> Adoption<'a> {
         Ok(())
     }
 
-    /// Returns the object at a path as a package has it; none if no package can.
     fn object(&mut self, path: &ObjectPath, ftype: Ftype, live: &Live) -> Option<Object> {
         let mut object = match &live.kind {
             LiveKind::Socket => return None,
@@ -311,7 +295,6 @@ impl<'a> Adoption<'a> {
         Some(object)
     }
 
-    /// Returns the name under which a file with several names is recorded already.
     fn first_name(&mut self, path: &ObjectPath, live: &Live) -> Option<ObjectPath> {
         if live.links < 2 {
             return None;
@@ -324,8 +307,7 @@ impl<'a> Adoption<'a> {
         first
     }
 
-    /// Returns the line of a path as the run leaves it so far, without the package itself: where its record was lost, its
-    /// lines are there still.
+    /// The line so far, without the package itself: after a lost record, its old lines are still there.
     fn line(&self, path: &ObjectPath) -> Option<Cow<'a, ContentsLine>> {
         let package = &self.software.package;
         let others = self.others.lines.get(path).and_then(Option::as_deref);
@@ -338,7 +320,6 @@ impl<'a> Adoption<'a> {
         (!line.owners.is_empty()).then_some(Cow::Owned(line))
     }
 
-    /// Tells whether the package manager of the software gives an object to several of its packages.
     fn is_shared_natively(&self, line: &ContentsLine) -> bool {
         let Some(origin) = &self.origin else { return false };
         let is_of_it = |owner: &OwningPackage| {
@@ -348,7 +329,6 @@ impl<'a> Adoption<'a> {
         !line.owners.is_empty() && line.owners.iter().all(is_of_it)
     }
 
-    /// Adds the line of an object, or its conflict.
     fn record(&mut self, path: &ObjectPath, place: &ObjectPath, object: Object) {
         let is_directory = object.ftype.is_directory();
         let is_shared = |line: &ContentsLine| {
@@ -378,7 +358,6 @@ impl<'a> Adoption<'a> {
     }
 }
 
-/// Returns the records of the package that software becomes.
 fn registration(
     software: &AdoptableSoftware,
     before: RecordedBefore<'_>,
@@ -396,7 +375,6 @@ fn registration(
     package_records(&target, before, inventory)
 }
 
-/// Returns the lines of a package without it.
 fn lines_given_up(package: &PkgInst, inventory: &Inventory) -> ContentsEdits {
     let owned = inventory.lines.iter().filter(|(_, line)| line.is_owned_by(package));
     let without = owned.map(|(path, line)| {
@@ -407,7 +385,6 @@ fn lines_given_up(package: &PkgInst, inventory: &Inventory) -> ContentsEdits {
     without.collect()
 }
 
-/// Returns the package that would have delivered the objects.
 pub(in crate::plan) fn image(
     software: &AdoptableSoftware,
     objects: &[(ObjectPath, Object)],
@@ -440,7 +417,6 @@ pub(in crate::plan) fn image(
     Ok(PackageImage::without_source(software.params.clone(), pkgmap))
 }
 
-/// Returns how a package writes a path: relative where it is below BASEDIR.
 fn written<'p>(path: &'p ObjectPath, basedir: &ObjectPath) -> &'p [u8] {
     if basedir.relative().is_empty() {
         return path.relative();
@@ -449,7 +425,6 @@ fn written<'p>(path: &'p ObjectPath, basedir: &ObjectPath) -> &'p [u8] {
     inside.filter(|rest| !rest.is_empty()).unwrap_or(path.as_bytes())
 }
 
-/// Returns the target of a hard link at `link` to `first`, relative to the directory of the link.
 fn relative_target(link: &ObjectPath, first: &ObjectPath) -> Vec<u8> {
     let parts = |path: &'_ ObjectPath| -> Vec<Vec<u8>> {
         path.relative().split(|&byte| byte == b'/').map(<[u8]>::to_vec).collect()
@@ -463,6 +438,41 @@ fn relative_target(link: &ObjectPath, first: &ObjectPath) -> Vec<u8> {
 
 fn refused(found: String) -> Reason {
     Reason::Administration { found, answer: None }
+}
+
+/// Plans that a package is forgotten. The inventory must have every line that it owns. A package that was not
+/// adopted is refused, and so is one with patches, which could not be backed out afterwards.
+pub fn forget(package: &PkgInst, inventory: &Inventory, now: &Now) -> Result<Plan, Refusal> {
+    plan(package, inventory, now).map_err(|reason| reason.shown(inventory).of(Command::Forget, package))
+}
+
+fn plan(package: &PkgInst, inventory: &Inventory, now: &Now) -> Result<Plan, Reason> {
+    let installed = inventory.packages.get(package).ok_or(Reason::NoSuchPackage)?;
+    if installed.params.text(ADOPTED).trim().is_empty() {
+        return Err(Reason::NotAdopted);
+    }
+    let patches = installed.params.text("PATCHLIST");
+    if !patches.trim().is_empty() {
+        let patches: Vec<&str> = patches.split_whitespace().rev().collect();
+        return Err(Reason::PatchesApplied { package: package.clone(), patches: patches.join(" ") });
+    }
+    let owned = inventory.lines.iter().filter(|(_, line)| line.is_owned_by(package));
+    let contents: ContentsEdits =
+        owned.map(|(path, line)| (path.clone(), without(line, package).map(Box::new))).collect();
+    let records = vec![
+        RecordChange::RemoveTree(package_path(package, b"")?),
+        RecordChange::Ledger(LedgerChange::of(package)),
+    ];
+    let space = space::needs(inventory, &[], &records, &[], &[]);
+    space::enough(&space)?;
+    let empty = Plan::empty(Command::Adopt.name(), now.trailer(Command::Adopt.name(), package));
+    Ok(Plan { packages: vec![package.clone()], records, contents, space, ..empty })
+}
+
+fn without(line: &ContentsLine, package: &PkgInst) -> Option<ContentsLine> {
+    let mut line = line.clone();
+    line.owners.retain(|owner| owner.package != *package);
+    Some(line).filter(|line| !line.owners.is_empty())
 }
 
 #[cfg(test)]

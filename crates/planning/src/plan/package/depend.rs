@@ -1,13 +1,13 @@
-//! depend(4): the packages that a package needs, excludes, and is needed by, and those that suffer when others come and
-//! go.
+//! depend(4): the packages that a package needs, excludes, and is needed by, and those that suffer when
+//! others come and go.
 
 use patchadm_inputs::inventory::{Installed, Inventory, is_kept_package};
 use patchadm_svr4::format::depend::{Depend, Dependency, DependencyKind, PackageVersion};
 use patchadm_svr4::format::params::compact;
 use patchadm_svr4::package::{Params, PkgInst};
 
-/// Returns the obstacles to installing a package with this depend file, in words; empty if there are none. An instance
-/// that is `replaced` is not an obstacle.
+/// Describes why a package with this `depend` file cannot be installed. The instance `replaced` does not
+/// count.
 pub(super) fn unmet_at_installation(
     depend: &Depend,
     inventory: &Inventory,
@@ -36,8 +36,8 @@ pub(super) fn unmet_at_installation(
     found
 }
 
-/// Returns the dependents of a package to be removed, in words. For a package of kept libraries, only packages that
-/// name it themselves: the programs tell which libraries they need, not the records of the last run that looked.
+/// For a package of kept libraries, only packages that name it count: the programs say which libraries they
+/// need, not the records of the last run.
 pub(super) fn needed_by(package: &PkgInst, inventory: &Inventory) -> Vec<String> {
     let mut found = Vec::new();
     let Some(own) = inventory.packages.get(package) else { return found };
@@ -65,8 +65,7 @@ pub(super) fn needed_by(package: &PkgInst, inventory: &Inventory) -> Vec<String>
     found
 }
 
-/// Returns the packages that need the installed version of a package and are not served by the one with the parameters
-/// `new`, which is compatible with further versions, in words.
+/// Packages that need the installed version and are not satisfied by the new one.
 pub(super) fn needing_installed_version(
     package: &PkgInst,
     (new, compatible): (&Params, &[String]),
@@ -79,7 +78,7 @@ pub(super) fn needing_installed_version(
         let unserved = recorded(installed).into_iter().filter(|entry| {
             entry.binding == DependencyKind::Prerequisite
                 && means_installed(entry, package, own)
-                && !means(entry, Candidate { package, params: new, compatible })
+                && !means(entry, InstanceFacts { package, params: new, compatible })
                 // another instance may serve as well
                 && !others().any(|(instance, one)| means_installed(entry, instance, one))
         });
@@ -88,13 +87,11 @@ pub(super) fn needing_installed_version(
     found
 }
 
-/// Returns the dependencies of an installed package, as far as its `depend` file was read.
 fn recorded(installed: &Installed) -> Vec<Dependency> {
     let file = installed.records.get(&b"install/depend"[..]);
     file.map(|file| Depend::parse(&file.bytes).dependencies).unwrap_or_default()
 }
 
-/// Returns the versions with which an installed package is compatible, as far as its `compver` file was read.
 fn compatible(installed: &Installed) -> Vec<String> {
     let file = installed.records.get(&b"install/compver"[..]);
     file.map(|file| compatible_versions(&file.bytes)).unwrap_or_default()
@@ -107,28 +104,25 @@ pub fn compatible_versions(compver: &[u8]) -> Vec<String> {
     lines.map(str::to_owned).collect()
 }
 
-/// A package that may be the one that a dependency means.
 #[derive(Clone, Copy)]
-struct Candidate<'a> {
+struct InstanceFacts<'a> {
     package: &'a PkgInst,
     params: &'a Params,
-    /// The versions with which it is compatible.
     compatible: &'a [String],
 }
 
-/// Tells whether the dependency means this package.
-fn means(dependency: &Dependency, candidate: Candidate<'_>) -> bool {
+fn means(dependency: &Dependency, candidate: InstanceFacts<'_>) -> bool {
     candidate.package.abbreviation() == dependency.package
         && fits_version(dependency, candidate.params, candidate.compatible)
 }
 
-/// Tells whether the dependency means this installed package.
 fn means_installed(dependency: &Dependency, package: &PkgInst, installed: &Installed) -> bool {
     let compatible = compatible(installed);
-    means(dependency, Candidate { package, params: &installed.params, compatible: &compatible })
+    means(dependency, InstanceFacts { package, params: &installed.params, compatible: &compatible })
 }
 
-/// Tells whether a package with these parameters has one of the versions that are meant, or is compatible with one.
+/// Returns true if a package with these parameters has one of the versions that are meant, or is compatible
+/// with one.
 pub fn fits_version(dependency: &Dependency, params: &Params, compatible: &[String]) -> bool {
     let arch = String::from_utf8_lossy(&compact(params.get("ARCH").unwrap_or_default())).into_owned();
     let version = params.text("VERSION");
@@ -142,7 +136,6 @@ pub fn fits_version(dependency: &Dependency, params: &Params, compatible: &[Stri
         })
 }
 
-/// Returns an installed instance that is meant.
 fn installed<'a>(dependency: &Dependency, inventory: &'a Inventory, completely: bool) -> Option<&'a PkgInst> {
     let mut packages = inventory.packages.iter();
     let meant = packages.find(|(package, installed)| {
@@ -161,7 +154,6 @@ fn words(dependency: &Dependency) -> String {
     }
 }
 
-/// Returns a version as it is read: behind its architectures, if any are given.
 fn version_words(wanted: &PackageVersion) -> String {
     if wanted.arch.is_empty() {
         wanted.version.clone()

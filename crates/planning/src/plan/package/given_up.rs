@@ -1,15 +1,15 @@
-//! The objects that only the old version of a package has when another version replaces it. They go as they do when a
-//! package is removed.
+//! The objects that only the old version of a package has when another version replaces it. They go as they
+//! do when a package is removed.
 //!
-//! Objects that a class script installed or would remove are not touched: they stay, and no package owns them any more.
-//! Edited files are kept under another name.
+//! Objects that a class script installed or would remove are not touched: they stay, and no package owns them
+//! any more. Edited files are kept under another name.
 
 use std::collections::BTreeSet;
 
 use patchadm_inputs::inventory::{Installed, Inventory};
 use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath, PkgInst};
 
-use super::remove::portions::owned;
+use super::remove::owned;
 use crate::plan::edits::Edits;
 use crate::plan::objects::Handling;
 use crate::plan::plan_builder::PlanBuilder;
@@ -17,18 +17,15 @@ use crate::plan::refusal::Reason;
 use crate::plan::scripts::{SystemScripts, class_scripts};
 use crate::plan::target::Wanted;
 
-/// An object that only the old version has.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct GivenUpObject<'a> {
-    /// Its path.
     path: &'a ObjectPath,
     line: &'a ContentsLine,
-    /// Whether a script installed it or would remove it, so that the program may not.
+    /// True if a class script owns the object, so the program must not touch it.
     is_by_script: bool,
 }
 
 impl GivenUpObject<'_> {
-    /// Tells whether a directory on the way to something new may come in its place.
     fn yields(&self) -> bool {
         !self.is_by_script && !self.is_shared() && !self.line.object.ftype.is_directory()
     }
@@ -38,8 +35,7 @@ impl GivenUpObject<'_> {
     }
 }
 
-/// Finds what only the old version has, sorted by path. Directories on the way to something new stay the package's, as
-/// they would be if the new version made them, and so do links that lead on that way.
+/// Directories and links on the way to new objects stay with the package.
 pub(super) fn given_up<'a>(
     (package, old): (&PkgInst, &Installed),
     wanted: &[Wanted<'_>],
@@ -65,7 +61,6 @@ pub(super) fn given_up<'a>(
         .collect()
 }
 
-/// Decides about what an administrator wrote into objects that go.
 pub(super) fn consider_edits(
     edits: &mut Edits<'_>,
     package: &PkgInst,
@@ -75,12 +70,10 @@ pub(super) fn consider_edits(
     going.try_for_each(|one| edits.consider((package, false), one.path, None))
 }
 
-/// Returns the objects that directories on the way to something new may replace.
 pub(super) fn yielding(given_up: &[GivenUpObject<'_>]) -> BTreeSet<ObjectPath> {
     given_up.iter().filter(|one| one.yields()).map(|one| one.path.clone()).collect()
 }
 
-/// Takes away what only the old version has.
 pub(super) fn take_away(
     draft: &mut PlanBuilder<'_>,
     package: &PkgInst,

@@ -1,78 +1,83 @@
-//! `pkgadd`: what installing one package does to a root, as a new instance or over an installed one.
+//! The effect of `pkgadd`: the installation of one package, as a new instance, over an installed one, or in
+//! place of another version.
 //!
-//! The admin file decides where the package goes and what stops it (admin(4)). A question that it leaves open is a
-//! refusal if no one can be asked. Unrecorded and edited files are kept beside the new ones. The class script, if there
-//! is one, decides the fate of an edited file. `update` covers the replacement of another version.
+//! The admin file decides the destination of the package and the obstacles to it (admin(4)). A question that
+//! it leaves open is a refusal if no one can be asked. Unrecorded and edited files are kept beside the new
+//! ones. The class script, if there is one, decides the fate of an edited file.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use patchadm_inputs::inventory::Inventory;
+use patchadm_inputs::inventory::{Installed, Inventory};
 use patchadm_inputs::policy::{Edited, ScriptPolicy};
 use patchadm_inputs::source::{Image, PackageImage};
 use patchadm_rootfs::LiveKind;
-use patchadm_svr4::format::admin::{Admin, CheckAnswer, ConflictAnswer};
+use patchadm_svr4::format::admin::{Admin, BasedirAnswer, CheckAnswer, ConflictAnswer, InstanceAnswer};
 use patchadm_svr4::format::depend::Depend;
 use patchadm_svr4::format::space as format_of_space;
 use patchadm_svr4::package::{Ftype, Mode, ObjectPath, Params, PkgInst};
-use patchadm_svr4::patch::PatchId;
+use patchadm_svr4::patch::{PatchId, PatchRecords};
 
-use super::depend::unmet_at_installation;
-use super::given_up::{consider_edits, take_away, yielding};
+use super::depend::{compatible_versions, needing_installed_version, unmet_at_installation};
+use super::given_up::{GivenUpObject, consider_edits, given_up, take_away, yielding};
 use super::package_records::{DamagedPackage, RecordedBefore, package_records};
+use super::remove::{about_patches, refuse_to_take_away};
 use crate::plan::clock::Now;
 use crate::plan::edits::{EditChoice, Edits};
 use crate::plan::links::sources_first;
 use crate::plan::objects::Handling;
-use crate::plan::parameters::kept_out;
+use crate::plan::parameters::{kept_out, merged};
+use crate::plan::patch::validate::{named_version, refuse_other_zones, same_architecture, same_version};
 use crate::plan::plan_builder::{NativeRule, PlanBuilder};
 use crate::plan::records::package_path;
 use crate::plan::refusal::{Command, ObjectInUse, Reason, Refusal};
 use crate::plan::script_schedule::steps::MappedObject;
 use crate::plan::scripts::{InstallScripts, SystemScripts, is_passing, is_recorded};
-use crate::plan::target::{PackageTarget, Wanted};
-use crate::plan::{Action, Body, Plan, RecordChange, SpaceNeed, space};
+use crate::plan::target::{PackageTarget, Wanted, is_patch};
+use crate::plan::{Action, Body, Plan, RecordChange, SpaceNeed, parameters, space};
 
 /// The settings that decide about an installation, apart from the package.
 #[derive(Clone, Debug)]
 pub struct InstallOptions {
     /// The admin file.
     pub admin: Admin,
-    /// Whether the user can be asked. What the admin file leaves open is then taken as agreed to: the command asks
-    /// before it carries the plan out.
+    /// True if the user can be asked. The plan then takes open questions of the admin file as agreed to, and
+    /// the command asks before it carries out the plan.
     pub conversation: bool,
-    /// Whether nobody may be asked, now or before. A package that says nowhere where it goes is refused then.
+    /// True if the user cannot be asked, neither now nor before. A package without a destination is then
+    /// refused.
     pub is_batch: bool,
     /// The environment that is recorded: LANG, `LC_*`, TZ, PATH, OAMBASE.
     pub environment: Params,
     /// The answers of request and checkinstall scripts, or of a response file.
     pub response: Params,
-    /// The symbolic links to directories that the package's directories replace nevertheless.
+    /// The symbolic links to directories that directories of the package may replace.
     pub overridden: BTreeSet<ObjectPath>,
-    /// The class action scripts that are there beside the package's own.
+    /// The class action scripts other than those of the package.
     pub system: SystemScripts,
-    /// Which scripts may run.
+    /// The scripts that may run.
     pub scripts: ScriptPolicy,
-    /// The patch that the package is installed as a part of.
+    /// The patch that the package is a part of.
     pub patch: Option<OfPatch>,
-    /// Whether the root is another than `/`: then a package without BASEDIR is recorded with `/`.
+    /// True if the root is not `/`: a package without BASEDIR is then recorded with `/`.
     pub is_other_root: bool,
     /// The remains of the package, if its record is damaged and is created again.
     pub damaged: Option<DamagedPackage>,
-    /// Whether the package replaces another version of itself, from which nothing stays.
+    /// True if the package replaces another version of itself, of which nothing stays.
     pub update: bool,
     /// The separator of patch ids in the root.
     pub separator: String,
 }
 
-/// A patch whose scripts have its packages installed.
+/// A patch whose scripts cause packages to be installed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OfPatch {
-    /// Its id, after which copies of edited files are named.
+    /// Its id, the suffix of copies of edited files.
     pub id: String,
-    /// Whether what it replaces is in undo data, so that only files which are meant to be edited are copied.
+    /// True if replaced objects are in undo data, so that only files which are meant to be edited are copied.
     pub is_saved: bool,
-    /// Whether it is applied: then edited files whose class has a script are copied as well. A script that takes a patch
-    /// back knows what is whose.
+    /// True if it is applied: edited files whose class has a script are copied as well. A script that takes a
+    /// patch back knows the owner of each part.
     pub is_applied: bool,
 }
 
@@ -99,20 +104,20 @@ impl Default for InstallOptions {
 /// An installation that is planned.
 #[derive(Clone, Debug)]
 pub struct IntendedInstall {
-    /// Everything that changes, as if no script took part.
+    /// The plan as if no script took part.
     pub plan: Plan,
     /// The parameters of the package afterwards.
     pub params: Params,
-    /// The scripts that take part; the course of the run is made of them and the plan.
+    /// The scripts that take part.
     pub scripts: InstallScripts,
-    /// Every object of the package, whether it changes or not.
+    /// Every object of the package, changed or not.
     pub mapped: Vec<MappedObject>,
-    /// The files of `install` that go when everything is done: scripts that only this run has a use for.
+    /// The files of `install` that are removed at the end: scripts that only this run uses.
     pub passing: Vec<String>,
 }
 
 impl IntendedInstall {
-    /// Makes the package the one at this place of its source.
+    /// Sets the index of the package in its source.
     pub fn read_from(&mut self, index: usize) {
         for change in &mut self.plan.changes {
             if let Action::Add(new) | Action::Replace(new) = &mut change.action
@@ -123,8 +128,8 @@ impl IntendedInstall {
         }
     }
 
-    /// The same for a package that is restored in the end: until then its parameters are what scripts answered, and no
-    /// lines of a ledger are judged by them.
+    /// Returns a copy for a package that is restored at the end. Until then its parameters are those that
+    /// scripts answered, and no lines of a ledger are judged by them.
     #[must_use]
     pub fn without_ledger(&self) -> Self {
         let mut intended = self.clone();
@@ -132,7 +137,7 @@ impl IntendedInstall {
         intended
     }
 
-    /// Gives the package other parameters, in its record as well.
+    /// Sets the parameters of the package, in its record as well.
     pub fn set_params(&mut self, params: Params) -> Result<(), Reason> {
         let Some(package) = self.plan.packages.first() else { return Ok(()) };
         let path = package_path(package, b"pkginfo")?;
@@ -153,8 +158,9 @@ impl IntendedInstall {
     }
 }
 
-/// Returns where the package at a place of the image would go: the instance, and its parameters (BASEDIR and CLASSES
-/// among them). Of the inventory it looks at the packages only, so that the paths concerned can be surveyed after it.
+/// Returns the destination of a package of the image: the instance, and its parameters (BASEDIR and CLASSES
+/// among them). It looks only at the packages of the inventory, so that the paths concerned can be surveyed
+/// afterwards.
 pub fn placement(
     image: &Image,
     index: usize,
@@ -168,7 +174,7 @@ pub fn placement(
     installation.placement().map_err(refuse)
 }
 
-/// Plans the installation of the package at a place of the image.
+/// Plans the installation of a package of the image.
 pub fn install(
     image: &Image,
     index: usize,
@@ -187,13 +193,12 @@ fn refusal(image: &Image, index: usize, reason: Reason) -> Refusal {
     reason.of(Command::Pkgadd, &name.unwrap_or_else(|| image.name.clone()))
 }
 
-/// One package, one root, one set of answers.
-pub(super) struct Installation<'a> {
-    pub(super) delivered: &'a PackageImage,
-    pub(super) index: usize,
-    pub(super) inventory: &'a Inventory,
-    pub(super) options: &'a InstallOptions,
-    pub(super) now: &'a Now,
+struct Installation<'a> {
+    delivered: &'a PackageImage,
+    index: usize,
+    inventory: &'a Inventory,
+    options: &'a InstallOptions,
+    now: &'a Now,
 }
 
 impl Installation<'_> {
@@ -245,7 +250,6 @@ impl Installation<'_> {
         Ok(IntendedInstall { plan, params: target.params, scripts, mapped, passing })
     }
 
-    /// Names the patches that the package says are applied to it: nothing of the root records how they got there.
     fn claimed_patches(&self, package: &PkgInst) -> Vec<String> {
         let claimed = self.delivered.params.text("PATCHLIST");
         let claimed: Vec<&str> = claimed.split_whitespace().collect();
@@ -258,7 +262,6 @@ impl Installation<'_> {
         )]
     }
 
-    /// Returns the faults of its dependency file, which stop nothing.
     fn passed_over(&self, package: &PkgInst) -> Vec<String> {
         let depend = self.delivered.install.get("depend").map(|depend| Depend::parse(depend));
         let errors = depend.into_iter().flat_map(|depend| depend.passed_over);
@@ -278,7 +281,6 @@ impl Installation<'_> {
         self.check(self.options.admin.idepend, "idepend=nocheck", || unmet.join("; "))
     }
 
-    /// Scripts of the package's own that run as the superuser, by the admin file.
     fn check_privilege(&self, scripts: &InstallScripts) -> Result<(), Reason> {
         if !scripts.are_own() {
             return Ok(());
@@ -296,7 +298,6 @@ impl Installation<'_> {
         })
     }
 
-    /// Set-id programs, by the admin file.
     fn settle_set_id(&self, wanted: &mut [Wanted<'_>]) -> Result<(), Reason> {
         let set_id = |wanted: &&mut Wanted<'_>| {
             wanted.object.ftype.is_regular() && wanted.object.attributes.mode.is_some_and(Mode::is_set_id)
@@ -365,7 +366,8 @@ impl Installation<'_> {
         for ((), each) in sources_first(wanted.iter().map(|each| ((), each)).collect()) {
             draft.link(target, each, &edits.handling(&each.path))?;
         }
-        // A backout package takes the rest away itself, by its script; a directory that becomes a file is in the way now.
+        // A backout package takes the rest away itself, by its script. Only a directory that becomes a file
+        // is in the way now.
         for path in &target.image.deletes {
             let path = target.resolve(path)?;
             if draft.is_in_turned(&path) {
@@ -379,14 +381,14 @@ impl Installation<'_> {
         Ok(draft)
     }
 
-    /// Objects that other packages say something else about, by the admin file.
     fn check_conflicts(&self, package: &PkgInst, wanted: &[Wanted<'_>]) -> Result<(), Reason> {
         let is_question = match self.options.admin.conflict {
             ConflictAnswer::Quit => false,
             ConflictAnswer::Ask if !self.options.conversation => true,
             ConflictAnswer::NoCheck | ConflictAnswer::NoChange | ConflictAnswer::Ask => return Ok(()),
         };
-        // An editable file of nobody is replaced and kept beside the new one, as any is for which nobody is asked.
+        // An editable file of nobody is replaced and kept beside the new one, as any is for which nobody is
+        // asked.
         let stops = |each: &Wanted<'_>, object: &ObjectInUse| {
             !object.is_unowned || !is_question && each.object.ftype != Ftype::Editable
         };
@@ -396,8 +398,8 @@ impl Installation<'_> {
         if objects.is_empty() { Ok(()) } else { Err(Reason::InUse { objects, is_question }) }
     }
 
-    /// Returns the object, where another package owns the path and says something else about it, or nobody owns what
-    /// is there and it is something else.
+    /// True conflict: another owner records something else, or an unowned object differs. Directories never
+    /// conflict.
     fn conflict(&self, package: &PkgInst, wanted: &Wanted<'_>) -> Option<ObjectInUse> {
         let Some(line) = self.inventory.lines.get(&wanted.path) else { return self.unowned(wanted) };
         let others = line.owners.iter().any(|owner| owner.package != *package);
@@ -413,7 +415,6 @@ impl Installation<'_> {
         })
     }
 
-    /// Returns the object, where something else is there that no package owns. Directories are nobody's files.
     fn unowned(&self, wanted: &Wanted<'_>) -> Option<ObjectInUse> {
         let (path, object) = (&wanted.path, &wanted.object);
         let live = self.inventory.live.get(path).filter(|_| !object.ftype.is_directory())?;
@@ -477,9 +478,8 @@ impl Installation<'_> {
         Ok(needs)
     }
 
-    /// Applies a check of the admin file to something that was found; `answer` is the line of an admin file that lets
-    /// it pass.
-    pub(super) fn check(
+    /// Applies a check of the admin file. `answer` is the line that would allow it.
+    fn check(
         &self,
         check: CheckAnswer,
         answer: &'static str,
@@ -491,5 +491,322 @@ impl Installation<'_> {
             CheckAnswer::Ask => Err(Reason::Interaction { found: found(), answer }),
             CheckAnswer::Quit => Err(Reason::Administration { found: found(), answer: Some(answer) }),
         }
+    }
+
+    /// Must not need surveyed paths or script answers: the survey and the environment of request and
+    /// checkinstall scripts depend on the result.
+    fn placement(&self) -> Result<(PkgInst, Params), Reason> {
+        let package = self.instance()?;
+        let old = self.inventory.packages.get(&package);
+        self.check_installed(&package, old)?;
+        let params = self.params(&package, old)?;
+        // Every later command reads these parameters as records.
+        PatchRecords::from_params(&package, &params, &self.options.separator).map_err(|error| {
+            Reason::BadPkginfo { package: package.to_string(), reason: error.to_string() }
+        })?;
+        Ok((package, params))
+    }
+
+    /// An instance of the same version, one to overwrite, or a new one.
+    fn instance(&self) -> Result<PkgInst, Reason> {
+        let name = self.delivered.params.text("PKG").trim().to_owned();
+        let bad = |reason: String| Reason::BadPkginfo { package: name.clone(), reason };
+        let base = PkgInst::new(&name).map_err(|error| bad(error.to_string()))?;
+        let installed = self.inventory.packages.iter();
+        let instances: Vec<(&PkgInst, &Installed)> =
+            installed.filter(|(instance, _)| instance.abbreviation() == base.abbreviation()).collect();
+        if self.options.update {
+            return self.updated_instance(&base, &instances);
+        }
+        if instances.is_empty() {
+            return Ok(base);
+        }
+        let same = instances.iter().find(|(_, old)| same_version(&old.params, &self.delivered.params));
+        match (self.options.admin.instance, same) {
+            (InstanceAnswer::Quit, _) => Err(installed_already(&name)),
+            (InstanceAnswer::Ask, None) if instances.len() >= self.most_instances() => {
+                Err(self.too_many_instances(&base, instances.len()))
+            }
+            (InstanceAnswer::Ask, _) if !self.options.conversation => Err(Reason::Interaction {
+                found: format!(
+                    "package {name} is installed already, and the admin file does not say what is to be done"
+                ),
+                answer: "instance=overwrite",
+            }),
+            (_, Some((instance, _))) => Ok((*instance).clone()),
+            (InstanceAnswer::Overwrite, None) => match instances.as_slice() {
+                [(instance, _)] => Ok((*instance).clone()),
+                _ => Err(administration(format!("several instances of {name} are installed"), None)),
+            },
+            (_, None) => self.new_instance(&base, instances.len()),
+        }
+    }
+
+    fn new_instance(&self, base: &PkgInst, count: usize) -> Result<PkgInst, Reason> {
+        if count >= self.most_instances() {
+            return Err(self.too_many_instances(base, count));
+        }
+        let free = (2..=count + 2)
+            .filter_map(|number| PkgInst::new(&format!("{base}.{number}")).ok())
+            .find(|instance| !self.inventory.packages.contains_key(instance));
+        free.ok_or_else(|| administration(format!("there is no free instance name for {base}"), None))
+    }
+
+    fn most_instances(&self) -> usize {
+        self.delivered.params.text("MAXINST").trim().parse().unwrap_or(1)
+    }
+
+    fn too_many_instances(&self, base: &PkgInst, count: usize) -> Reason {
+        let most = self.most_instances();
+        let reason = format!("{count} instances of {base} are installed, and MAXINST is {most}");
+        administration(reason, (count == 1).then_some("instance=overwrite"))
+    }
+
+    /// The instance must be complete. It must have no patches unless the package is a patch or an update:
+    /// otherwise records would remain whose files are gone.
+    fn check_installed(&self, package: &PkgInst, old: Option<&Installed>) -> Result<(), Reason> {
+        let Some(old) = old else { return Ok(()) };
+        if old.partial {
+            self.check(self.options.admin.partial, "partial=nocheck", || {
+                format!("package {package} is only partially installed")
+            })?;
+        }
+        if self.replaces(old) {
+            refuse_to_take_away(package, old)?;
+            return refuse_other_zones(package, &old.params, &self.delivered.params);
+        }
+        let patches = old.params.text("PATCHLIST");
+        if !patches.trim().is_empty() && !is_patch(&self.delivered.params) {
+            let patches: Vec<&str> = patches.split_whitespace().rev().collect();
+            return Err(Reason::PatchesApplied { package: package.clone(), patches: patches.join(" ") });
+        }
+        refuse_other_zones(package, &old.params, &self.delivered.params)
+    }
+
+    fn params(&self, package: &PkgInst, old: Option<&Installed>) -> Result<Params, Reason> {
+        let none = Params::new();
+        let is_update = old.is_some();
+        let is_replaced = old.is_some_and(|old| !same_version(&old.params, &self.delivered.params));
+        let mut old = old.map_or(&none, |old| &old.params);
+        let mut delivered = self.delivered.params.clone();
+        let patches: Vec<(&str, &[u8])> =
+            old.iter().filter(|(name, _)| parameters::is_patch_record(name)).collect();
+        self.answered(old, &mut delivered)?;
+        self.settle_basedir(package, old, &mut delivered)?;
+        if is_replaced {
+            // nothing of another version stays but the place where it is, and what a patch for this one finds
+            // applied
+            if let Some(there) = old.get("BASEDIR") {
+                delivered.set("BASEDIR", there);
+            }
+            old = &none;
+        }
+        let mut new = merged(package, old, &delivered, &self.options.environment, self.now);
+        if is_replaced && is_patch(&self.delivered.params) {
+            for (name, value) in patches {
+                new.set(name, value);
+            }
+        }
+        if is_update {
+            parameters::note_update(&mut new);
+        }
+        if old.is_empty() {
+            // A package that was patched before it was made carries its records with it. Fixes and digests of
+            // patches come only from runs of this root, because a package could state those of other patches.
+            for (name, value) in delivered.iter().filter(|(name, _)| parameters::is_patch_record(name)) {
+                new.set(name, value);
+            }
+        }
+        let stored = |name: &str| {
+            let is_record = parameters::is_patch_record(name) && is_patch(&self.delivered.params);
+            parameters::is_stored(name) || is_record
+        };
+        for (name, value) in self.options.response.iter().filter(|(name, _)| stored(name)) {
+            new.set(name, value);
+        }
+        if old.is_empty() {
+            new.remove("INSTDATE"); // it is the last one there, and keeps its place from then on
+        }
+        new.set("INSTDATE", self.now.instdate());
+        Ok(new)
+    }
+
+    fn answered(&self, old: &Params, delivered: &mut Params) -> Result<(), Reason> {
+        if let Some(classes) = self.options.response.get("CLASSES") {
+            delivered.set("CLASSES", classes);
+        }
+        let Some(basedir) = self.options.response.get("BASEDIR") else { return Ok(()) };
+        match old.get("BASEDIR") {
+            Some(there) if there.trim_ascii() != basedir.trim_ascii() => Err(Reason::BasedirAnswered {
+                installed: String::from_utf8_lossy(there).into_owned(),
+                answered: String::from_utf8_lossy(basedir).into_owned(),
+            }),
+            _ => {
+                delivered.set("BASEDIR", basedir);
+                Ok(())
+            }
+        }
+    }
+
+    fn settle_basedir(&self, package: &PkgInst, old: &Params, delivered: &mut Params) -> Result<(), Reason> {
+        let entries = &self.delivered.pkgmap.entries;
+        let relocatable = entries.iter().any(|entry| !entry.is_information() && !entry.path.is_absolute());
+        let wanted = match &self.options.admin.basedir {
+            BasedirAnswer::Path(path) => {
+                let text = String::from_utf8_lossy(path).replace("$PKGINST", package.as_str());
+                if !text.starts_with('/') {
+                    let reason = format!("basedir={text} of the admin file has a variable without value");
+                    return Err(administration(reason, None));
+                }
+                text
+            }
+            BasedirAnswer::Ask
+                if relocatable && old.get("BASEDIR").is_none() && !self.options.conversation =>
+            {
+                return Err(Reason::Interaction {
+                    found: "the admin file does not say where the package goes".to_owned(),
+                    answer: "basedir=default",
+                });
+            }
+            BasedirAnswer::Ask | BasedirAnswer::Default
+                if relocatable && self.options.is_batch && self.says_nowhere(old, delivered) =>
+            {
+                return Err(Reason::Interaction {
+                    found: "neither the package nor the admin file says where the package goes".to_owned(),
+                    answer: "basedir=/",
+                });
+            }
+            BasedirAnswer::Ask | BasedirAnswer::Default => {
+                self.say_where_paths_begin(old, delivered);
+                return Ok(());
+            }
+        };
+        match old.get("BASEDIR") {
+            Some(there) if there != wanted.as_bytes() => {
+                let there = String::from_utf8_lossy(there);
+                let found = format!("it is installed in {there}, and the admin file demands {wanted}");
+                Err(administration(found, Some("basedir=default")))
+            }
+            _ => {
+                delivered.set("BASEDIR", wanted);
+                Ok(())
+            }
+        }
+    }
+
+    /// Records `/` explicitly in another root than `/`. A patch does not change the BASEDIR of its packages.
+    fn say_where_paths_begin(&self, old: &Params, delivered: &mut Params) {
+        let is_said = old.get("BASEDIR").is_some() || delivered.get("BASEDIR").is_some();
+        if self.options.is_other_root && !is_said && !is_patch(&self.delivered.params) {
+            delivered.set("BASEDIR", "/");
+        }
+    }
+
+    fn says_nowhere(&self, old: &Params, delivered: &Params) -> bool {
+        let basedir = delivered.get("BASEDIR").unwrap_or_default();
+        old.is_empty() && basedir.trim_ascii().is_empty() && !is_patch(&self.delivered.params)
+    }
+}
+
+fn installed_already(name: &str) -> Reason {
+    administration(format!("package {name} is installed already"), Some("instance=overwrite"))
+}
+
+fn administration(found: String, answer: Option<&'static str>) -> Reason {
+    Reason::Administration { found, answer }
+}
+
+// `pkgadd --update` replaces another version of the package, older or newer. Everything that the new version
+// delivers is installed as usual. Objects that only the old one had go, and so do its patches. The remove
+// scripts of the old version do not run, so objects that only it had in a class with a script stay and lose
+// their owner. Edited files that go are kept under another name.
+
+const REMOVE_SCRIPTS: [&str; 2] = ["preremove", "postremove"];
+
+impl Installation<'_> {
+    fn replaces(&self, old: &Installed) -> bool {
+        self.options.update && !same_version(&old.params, &self.delivered.params)
+    }
+
+    fn updated_instance(
+        &self,
+        name: &PkgInst,
+        instances: &[(&PkgInst, &Installed)],
+    ) -> Result<PkgInst, Reason> {
+        let delivered = &self.delivered.params;
+        let refuse = |found: String| Err(administration(found, None));
+        if instances.is_empty() {
+            return refuse(format!("package {name} is not installed, and only an installed one is updated"));
+        }
+        if self.options.admin.instance == InstanceAnswer::Quit {
+            return Err(installed_already(name.as_str()));
+        }
+        if let Some((same, _)) = instances.iter().find(|(_, old)| same_version(&old.params, delivered)) {
+            return Ok((*same).clone());
+        }
+        if is_patch(delivered) {
+            return refuse(format!("it is a patch, and {} is not installed", named_version(delivered)));
+        }
+        let fitting: Vec<&PkgInst> = instances
+            .iter()
+            .filter(|(_, old)| same_architecture(&old.params, delivered))
+            .map(|(instance, _)| *instance)
+            .collect();
+        match fitting.as_slice() {
+            [instance] => Ok((*instance).clone()),
+            [] => {
+                let there: Vec<String> =
+                    instances.iter().map(|(_, old)| named_version(&old.params)).collect();
+                refuse(format!(
+                    "no instance of {name} for {} is installed, but {}",
+                    delivered.text("ARCH").trim(),
+                    there.join(", ")
+                ))
+            }
+            several => {
+                let names: Vec<&str> = several.iter().map(|instance| instance.as_str()).collect();
+                refuse(format!("several instances of {name} are installed: {}", names.join(", ")))
+            }
+        }
+    }
+
+    fn check_dependents(&self, target: &PackageTarget<'_>) -> Result<(), Reason> {
+        if self.old_version(&target.package).is_none() {
+            return Ok(());
+        }
+        let compver = self.delivered.install.get("compver").map(Vec::as_slice).unwrap_or_default();
+        let compatible = compatible_versions(compver);
+        let new = (&target.params, compatible.as_slice());
+        let needing = needing_installed_version(&target.package, new, self.inventory);
+        if needing.is_empty() {
+            return Ok(());
+        }
+        self.check(self.options.admin.rdepend, "rdepend=nocheck", || needing.join("; "))
+    }
+
+    fn given_up(&self, target: &PackageTarget<'_>, wanted: &[Wanted<'_>]) -> Vec<GivenUpObject<'_>> {
+        let system = &self.options.system;
+        let old = self.old_version(&target.package);
+        old.map(|old| given_up((&target.package, old), wanted, self.inventory, system)).unwrap_or_default()
+    }
+
+    fn notes_of_update(&self, package: &PkgInst) -> Vec<String> {
+        let Some(old) = self.old_version(package) else { return Vec::new() };
+        let (before, after) = (old.params.text("VERSION"), self.delivered.params.text("VERSION"));
+        let mut notes = vec![format!("package {package}: version {before} is replaced by {after}")];
+        notes.extend(about_patches(package, old.params.text("PATCHLIST").trim(), self.inventory));
+        let names = old.records.keys().filter_map(|record| record.strip_prefix(b"install/"));
+        let names = names.map(String::from_utf8_lossy);
+        let runs_at_removal =
+            |name: &Cow<'_, str>| REMOVE_SCRIPTS.contains(&&**name) || name.starts_with("r.");
+        let scripts: Vec<Cow<'_, str>> = names.filter(runs_at_removal).collect();
+        if !scripts.is_empty() {
+            notes.push(format!("scripts of version {before} that do not run: {}", scripts.join(" ")));
+        }
+        notes
+    }
+
+    fn old_version(&self, package: &PkgInst) -> Option<&Installed> {
+        self.inventory.packages.get(package).filter(|old| self.replaces(old))
     }
 }

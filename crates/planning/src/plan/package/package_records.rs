@@ -1,35 +1,37 @@
-//! The records of a package that is installed: of a new instance, over those of an installed one, or in the place of
-//! damaged ones and those of another version.
+//! The records of a package that is installed: of a new instance, over those of an installed one, or in the
+//! place of damaged ones and those of another version.
 
 use std::collections::BTreeSet;
 
+use patchadm_inputs::inventory::{Installed, Inventory};
+use patchadm_svr4::package::{Mode, Params, PkgInst};
+use patchadm_svr4::patch::{PatchId, PatchMacros, PatchRecords};
+
 use super::remove::patch_directories;
-use crate::plan::ledger::LedgerChange;
-use crate::plan::records::{self, INSTALL_LOCK, NewRecord, REMOVAL_LOCK, RecordChanges, package_path};
+use crate::plan::clock::Now;
+use crate::plan::parameters::{merged, note_update, patch_of_info, speak_for_last_patch};
+use crate::plan::records::{INSTALL_LOCK, NewRecord, REMOVAL_LOCK, RecordChanges, package_path};
 use crate::plan::refusal::Reason;
 use crate::plan::scripts::{is_passing, is_recorded};
 use crate::plan::target::{PackageTarget, classes};
-use crate::plan::{RecordChange, TreeContent, TreeFile};
-use patchadm_inputs::inventory::{Installed, Inventory};
-use patchadm_svr4::package::{Mode, PkgInst};
+use crate::plan::{LedgerChange, RecordChange, TreeContent, TreeFile, records, target};
 
-/// A package whose record is damaged: nothing is known of what is installed, and its patches end.
+/// A package whose record is damaged: its installed state is unknown, and its patches end.
 #[derive(Clone, Debug, Default)]
 pub struct DamagedPackage {
     /// The fault of the record.
     pub reason: String,
-    /// Whether the package has a directory in the database.
+    /// True if the package has a directory in the database.
     pub is_there: bool,
     /// The files in that directory.
     pub installed: Installed,
     /// The save directories of patches, by name.
     pub saved: Vec<String>,
-    /// The patches that end, as the ledger has them, and those that have nothing but a save directory.
+    /// The patches that end: those of the ledger, and those that only have a save directory.
     pub ended: Vec<String>,
 }
 
 impl DamagedPackage {
-    /// Returns the notes about it.
     pub(super) fn notes(&self, package: &PkgInst) -> Vec<String> {
         let mut notes =
             vec![format!("package {package}: its record was damaged and is made anew ({})", self.reason)];
@@ -43,21 +45,20 @@ impl DamagedPackage {
     }
 }
 
-/// The record of a package before it is installed.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum RecordedBefore<'a> {
-    /// Nothing: it is a new instance.
+    /// A new instance.
     Nothing,
-    /// An instance that the package goes over.
+    /// An instance that the package overwrites.
     Instance(&'a Installed),
-    /// An instance of another version, from which nothing stays.
+    /// An instance of another version, of which nothing stays.
     OtherVersion(&'a Installed),
     /// A damaged record that is created again.
     Damaged(&'a DamagedPackage),
 }
 
-/// Returns the directory of a new instance as one tree, with an `install` even if it is empty, or the changed files of
-/// an installed one. Scripts that only an installation uses are not among them.
+/// A new instance is one tree, with an `install` directory even if that is empty. For an installed one, only
+/// changed files are written.
 pub(super) fn package_records(
     target: &PackageTarget<'_>,
     before: RecordedBefore<'_>,
@@ -96,8 +97,7 @@ pub(super) fn package_records(
     })
 }
 
-/// Returns the changes of a package's directory that replace the existing files with the installed ones. Nothing of a
-/// patch stays. Of the files that class scripts saved, only those of remaining classes stay.
+/// Replaces the whole directory. Patches end; class script data stays for classes that remain.
 fn replaced<'s>(
     target: &PackageTarget<'_>,
     old: &Installed,
@@ -109,8 +109,6 @@ fn replaced<'s>(
     in_place(&target.package, old, saved, files, &of_classes)
 }
 
-/// Returns the changes of a package's directory that replace the existing files with these ones, except below the given
-/// directories.
 pub(in crate::plan) fn in_place<'s>(
     package: &PkgInst,
     old: &Installed,
@@ -144,19 +142,16 @@ pub(in crate::plan) fn in_place<'s>(
     Ok(changes)
 }
 
-/// Returns the lock of an unfinished installation or removal.
 fn lock_of(old: &Installed) -> Option<&'static str> {
     let lock = if old.interruption.is_locked { INSTALL_LOCK } else { REMOVAL_LOCK };
     old.partial.then_some(lock)
 }
 
-/// Tells whether a record lies in one of these directories.
 fn is_inside(name: &[u8], directories: &[Vec<u8>]) -> bool {
     let rest = |directory: &Vec<u8>| name.strip_prefix(directory.as_slice());
     directories.iter().filter_map(rest).any(|rest| rest.starts_with(b"/"))
 }
 
-/// Returns the directory of a package that has none yet.
 fn new_directory(package: &PkgInst, files: Vec<NewRecord>) -> Result<RecordChange, Reason> {
     let files = files.into_iter().map(|file| TreeFile {
         name: file.name.into_bytes(),
@@ -174,7 +169,56 @@ fn new_directory(package: &PkgInst, files: Vec<NewRecord>) -> Result<RecordChang
     Ok(RecordChange::AddTree { path: package_path(package, b"")?, files: files.chain([install]).collect() })
 }
 
-/// Returns the ledger of a package without applied patches; the existing ledger is not looked at.
+/// Starts a ledger without patches; the old one is not read.
 fn anew(package: &PkgInst) -> RecordChange {
     RecordChange::Ledger(LedgerChange { is_anew: true, ..LedgerChange::of(package) })
+}
+
+/// Returns true if a patch delivered these parameters.
+pub fn is_of_patch(delivered: &Params) -> bool {
+    target::is_patch(delivered)
+}
+
+/// Returns the parameters of a package that was installed at `now` and never patched. Its environment and the
+/// answers of its scripts are not known.
+pub fn installed_params(package: &PkgInst, delivered: &Params, now: &Now) -> Params {
+    merged(package, &Params::new(), delivered, &Params::new(), now)
+}
+
+/// Returns the parameters that an undo archive saved. `PATCH_INFO` of the patches that it left out follows
+/// the first one that it has, because they all stand there unless they are moved.
+pub fn with_patch_info(found: &Params, left_out: Vec<(String, Vec<u8>)>) -> Params {
+    let mut whole = Params::with_room_of(found);
+    let mut left_out = left_out.into_iter();
+    for (name, value) in found.iter() {
+        whole.push(name, value);
+        if patch_of_info(name).is_some() {
+            left_out.by_ref().for_each(|(name, value)| whole.push(&name, value));
+        }
+    }
+    left_out.for_each(|(name, value)| whole.push(&name, value));
+    whole
+}
+
+/// Returns the parameters of a package after a patch that was applied at `now`, computed from the earlier
+/// ones; `None` if the delivered parameters are not those of that patch. The answers of its scripts are not
+/// known.
+pub fn patched_params(
+    package: &PkgInst,
+    old: &Params,
+    delivered: &Params,
+    id: &PatchId,
+    separator: &str,
+    now: &Now,
+) -> Option<Params> {
+    let macros = PatchMacros::from_params(delivered, separator).ok()??;
+    let mut applied = PatchRecords::from_params(package, old, separator).ok()?;
+    if macros.id != *id || !applied.record_applied(id, macros.installed(&now.patch_date(), &now.host)) {
+        return None;
+    }
+    let mut new = merged(package, old, delivered, &Params::new(), now);
+    note_update(&mut new);
+    speak_for_last_patch(&mut new, delivered, id.as_str(), &macros.obsoletes.to_string());
+    applied.write(id, &mut new);
+    Some(new)
 }

@@ -1,56 +1,57 @@
 //! `pkgrm`: the effect on a root of removing a package.
 //!
-//! Its objects go, unless another package owns them as well; directories go when they are empty. Edited files are not
-//! kept: removing a package gives its files up. If scripts take part, the plan describes the outcome for a root where
-//! they do nothing else; [`ScriptSchedule`](crate::plan::script_schedule::ScriptSchedule) is made from it.
+//! Its objects go, unless another package owns them as well; directories go when they are empty. Edited files
+//! are not kept: removing a package gives its files up. If scripts take part, the plan describes the outcome
+//! for a root where they do nothing else; [`ScriptSchedule`](crate::plan::script_schedule::ScriptSchedule) is
+//! made from it.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use patchadm_inputs::inventory::{Installed, Inventory};
 use patchadm_inputs::native::ADOPTED;
 use patchadm_inputs::policy::ScriptPolicy;
 use patchadm_svr4::format::admin::{Admin, CheckAnswer};
-use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 
 use super::depend::needed_by;
 use crate::plan::clock::Now;
-use crate::plan::ledger::LedgerChange;
-use crate::plan::plan_builder::PlanBuilder;
+use crate::plan::plan_builder::{PlanBuilder, below};
 use crate::plan::promotion::local_package;
 use crate::plan::records::{package_path, patch_path};
 use crate::plan::refusal::{Command, Reason, Refusal};
-use crate::plan::scripts::{RemoveScripts, SystemScripts};
-use crate::plan::{Plan, RecordChange, space};
-pub use portions::{Fate, GoingObject, RemovalPortion};
-
-pub(super) mod portions;
+use crate::plan::scripts::{Deliverer, RemoveScripts, SystemScripts};
+use crate::plan::target::classes;
+use crate::plan::{LedgerChange, Plan, RecordChange, space};
 
 /// The settings that decide about a removal, apart from the package.
 #[derive(Clone, Debug)]
 pub struct RemoveOptions<'a> {
     /// The admin file.
     pub admin: &'a Admin,
-    /// Whether the user can be asked. What the admin file leaves open is then taken as agreed to.
+    /// True if the user can be asked. The plan then takes open questions of the admin file as agreed to, and
+    /// the command asks before it carries out the plan.
     pub conversation: bool,
-    /// The class action scripts that are there beside the package's own.
+    /// The class action scripts other than those of the package.
     pub system: &'a SystemScripts,
-    /// Which scripts may run.
+    /// The scripts that may run.
     pub scripts: ScriptPolicy,
 }
 
 /// A removal that is planned.
 #[derive(Clone, Debug)]
 pub struct IntendedRemoval {
-    /// Everything that changes, as if no script took part.
+    /// The plan as if no script took part.
     pub plan: Plan,
     /// The scripts that take part.
     pub scripts: RemoveScripts,
     /// The portions that go, class by class, from the first to the last.
     pub portions: Vec<RemovalPortion>,
-    /// Sentences that a person should read before it is done.
+    /// Warnings for a person before the removal.
     pub warnings: Vec<String>,
 }
 
-/// Plans the removal of a package. The inventory must have every line that the package owns, and the `depend` files
-/// of all packages.
+/// Plans the removal of a package. The inventory must have every line that the package owns, and the `depend`
+/// files of all packages.
 pub fn remove(
     package: &PkgInst,
     inventory: &Inventory,
@@ -61,13 +62,12 @@ pub fn remove(
         .map_err(|reason| reason.shown(inventory).of(Command::Pkgrm, package))
 }
 
-/// Refuses a package whose objects are not this command's to take away.
 pub(super) fn refuse_to_take_away(package: &PkgInst, installed: &Installed) -> Result<(), Reason> {
     refuse_adopted(package, installed)?;
     refuse_promoted(package, installed)
 }
 
-/// Refuses a local package while a promotion can be backed out: its archive would go with the package.
+/// The undo archive of the promotion would go with the package.
 fn refuse_promoted(package: &PkgInst, installed: &Installed) -> Result<(), Reason> {
     let saved: Vec<&str> =
         installed.saves.iter().filter(|(_, save)| save.has_archive()).map(|(id, _)| id.as_str()).collect();
@@ -85,7 +85,7 @@ fn plan(
 ) -> Result<IntendedRemoval, Reason> {
     let installed = inventory.packages.get(package).ok_or(Reason::NoSuchPackage)?;
     refuse_to_take_away(package, installed)?;
-    let scripts = RemoveScripts::of(installed, &portions::owned_classes(package, inventory), options.system);
+    let scripts = RemoveScripts::of(installed, &owned_classes(package, inventory), options.system);
     scripts.check(installed, package, options.scripts)?;
     check(package, installed, &scripts, inventory, options)?;
     let mut draft = PlanBuilder::new(inventory);
@@ -116,20 +116,19 @@ fn plan(
         notes: draft.notes,
         ..empty
     };
-    let portions = portions::portions(package, inventory, &scripts);
+    let portions = portions(package, inventory, &scripts);
     let about = about_patches(package, &patches, inventory);
     let warnings = if about.is_empty() { Vec::new() } else { vec![about.join("\n")] };
     Ok(IntendedRemoval { plan, scripts, portions, warnings })
 }
 
-/// Refuses a package whose files another package manager looks after: it would miss them.
+/// dpkg or rpm would miss the files.
 fn refuse_adopted(package: &PkgInst, installed: &Installed) -> Result<(), Reason> {
     let from = installed.params.text(ADOPTED).trim().to_owned();
     let is_anothers = matches!(from.split_whitespace().next(), Some("dpkg" | "rpm"));
     if is_anothers { Err(Reason::Adopted { package: package.clone(), from }) } else { Ok(()) }
 }
 
-/// Checks the decisions of the admin file.
 fn check(
     package: &PkgInst,
     installed: &Installed,
@@ -159,7 +158,6 @@ fn check(
     if needed.is_empty() { Ok(()) } else { check(admin.rdepend, "rdepend=nocheck", needed.join("; ")) }
 }
 
-/// Returns the outcome for the patches of a package that goes, in sentences.
 pub(super) fn about_patches(package: &PkgInst, patches: &str, inventory: &Inventory) -> Vec<String> {
     if patches.is_empty() {
         return Vec::new();
@@ -178,7 +176,6 @@ fn is_applied_elsewhere(package: &PkgInst, id: &str, inventory: &Inventory) -> b
     others.any(|(_, other)| other.params.text("PATCHLIST").split_whitespace().any(|word| word == id))
 }
 
-/// Returns the directories of patches that no other package has.
 pub(super) fn patch_directories(
     package: &PkgInst,
     patches: &str,
@@ -192,4 +189,128 @@ pub(super) fn patch_directories(
         }
     }
     Ok(changes)
+}
+
+// The paths of a class go in reverse order of `contents`, so that the contents of a directory go before it
+// (pkgrm(1M)). A directory of a class without a script waits for the last class that has anything in it;
+// otherwise it would not be empty at its turn, and stay.
+
+/// The objects of one class that go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RemovalPortion {
+    /// The class.
+    pub class: String,
+    /// The provider of the script that removes its objects; none if the engine removes them.
+    pub deliverer: Option<Deliverer>,
+    /// Its objects, in the order in which they go.
+    pub objects: Vec<GoingObject>,
+}
+
+/// An object that a package owns and gives up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GoingObject {
+    /// Its path.
+    pub path: ObjectPath,
+    /// Its outcome.
+    pub fate: Fate,
+}
+
+/// The outcome for an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is removed; a directory only if it is empty by then.
+    Goes,
+    /// It stays, because other packages own it too, or a package of dpkg or rpm does.
+    Shared,
+    /// It stays for the same reason, but is meant to be edited (type `e`): the script of its class takes out
+    /// the package's part.
+    SharedEditable,
+    /// It stays because it is a mount point.
+    MountPoint,
+}
+
+impl RemovalPortion {
+    /// Returns the input of the class script: all paths except those that other packages own too, unless the
+    /// type is meant to be edited.
+    pub fn listed(&self) -> impl Iterator<Item = &ObjectPath> {
+        self.objects.iter().filter(|going| going.fate != Fate::Shared).map(|going| &going.path)
+    }
+}
+
+fn owned_classes<'i>(package: &PkgInst, inventory: &'i Inventory) -> BTreeSet<&'i str> {
+    owned(package, inventory).map(|(_, _, class)| class).collect()
+}
+
+fn portions(package: &PkgInst, inventory: &Inventory, scripts: &RemoveScripts) -> Vec<RemovalPortion> {
+    let mut order: Vec<String> = match inventory.packages.get(package) {
+        Some(installed) => classes(&installed.params).into_iter().rev().collect(),
+        None => Vec::new(),
+    };
+    let mut own: BTreeMap<ObjectPath, usize> = BTreeMap::new();
+    for (path, _, class) in owned(package, inventory) {
+        let at = order.iter().position(|known| known == class).unwrap_or_else(|| {
+            order.push(class.to_owned());
+            order.len() - 1
+        });
+        own.insert(path.clone(), at);
+    }
+    let mut portions: Vec<RemovalPortion> = order
+        .into_iter()
+        .map(|class| RemovalPortion {
+            deliverer: scripts.classes.get(&class).copied(),
+            class,
+            objects: Vec::new(),
+        })
+        .collect();
+    for (path, line, _) in owned(package, inventory).rev() {
+        let own_turn = own.get(path).copied().unwrap_or_default();
+        let by_script = |at: usize| portions.get(at).is_some_and(|portion| portion.deliverer.is_some());
+        let turn = if line.object.ftype.is_directory() && !by_script(own_turn) {
+            let inside = below(&own, path).filter_map(|inside| own.get(inside).copied());
+            inside.chain([own_turn]).max().unwrap_or(own_turn)
+        } else {
+            own_turn
+        };
+        let turn = engine_turn(&mut portions, own_turn, turn);
+        let going = GoingObject { path: path.clone(), fate: fate(package, line, inventory) };
+        if let Some(portion) = portions.get_mut(turn) {
+            portion.objects.push(going);
+        }
+    }
+    portions
+}
+
+/// The first turn from `turn` on at which the engine can remove a directory. Class scripts are not told about
+/// directories of other classes.
+fn engine_turn(portions: &mut Vec<RemovalPortion>, own_turn: usize, turn: usize) -> usize {
+    let is_fit = |(at, portion): &(usize, &RemovalPortion)| *at == own_turn || portion.deliverer.is_none();
+    let found = portions.iter().enumerate().skip(turn).find(is_fit).map(|(at, _)| at);
+    found.unwrap_or_else(|| {
+        let class = portions.get(own_turn).map(|portion| portion.class.clone()).unwrap_or_default();
+        portions.push(RemovalPortion { class, ..RemovalPortion::default() });
+        portions.len() - 1
+    })
+}
+
+fn fate(package: &PkgInst, line: &ContentsLine, inventory: &Inventory) -> Fate {
+    let obstacle = inventory.live.get(&line.path).filter(|live| live.is_directory());
+    let is_root = line.path.relative().is_empty();
+    let is_native = obstacle.is_none() && inventory.foreign_owner(package, &line.path).is_some();
+    match line.owners.len() {
+        _ if is_native => Fate::Shared,
+        2.. if line.object.ftype == patchadm_svr4::package::Ftype::Editable => Fate::SharedEditable,
+        2.. => Fate::Shared,
+        _ if is_root || obstacle.is_some_and(|live| live.obstacle.is_some()) => Fate::MountPoint,
+        _ => Fate::Goes,
+    }
+}
+
+pub(super) fn owned<'i>(
+    package: &PkgInst,
+    inventory: &'i Inventory,
+) -> impl DoubleEndedIterator<Item = (&'i ObjectPath, &'i ContentsLine, &'i str)> {
+    inventory.lines.iter().filter_map(move |(path, line)| {
+        let owner = line.owners.iter().find(|owner| owner.package == *package)?;
+        Some((path, line, owner.class.as_deref().unwrap_or(&line.object.class)))
+    })
 }

@@ -1,59 +1,49 @@
-//! The records of a package while patches go from it: its parameters and record files, patch by patch.
+//! The records of a package while patches are backed out of it: its parameters and record files, patch by
+//! patch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::backout_input::{BackoutArchive, Later};
-use super::handing_down::{Before, Left, Package, TakenRecords};
-use super::interrupted;
-use super::later::{AppliedPackages, ListedPatches};
-use super::projected_root::ProjectedRoot;
-use crate::plan::clock::Now;
-use crate::plan::ledger::LedgerChange;
-use crate::plan::parameters;
-use crate::plan::records::{package_path, reactivate, save_of};
-use crate::plan::refusal::Reason;
-use crate::plan::{RecordChange, UndoPart};
 use patchadm_changeset::RecordFile;
 use patchadm_changeset::format::manifest::{Manifest, encode};
-use patchadm_inputs::inventory::{Inventory, Touched};
+use patchadm_inputs::inventory::{Installed, Inventory, Touched};
 use patchadm_svr4::format::params;
 use patchadm_svr4::format::remote::RemoteArchive;
 use patchadm_svr4::package::{Mode, ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{PatchId, PatchRecords};
 use patchadm_svr4::places;
 
-/// A package whose records go back, one patch after another.
+use super::backout_input::{BackoutArchive, Later};
+use super::interrupted;
+use super::later::{AppliedPackages, ListedPatches};
+use super::projected_root::ProjectedRoot;
+use crate::plan::clock::Now;
+use crate::plan::parameters::{is_patch_record, union_of_classes};
+use crate::plan::records::{package_path, reactivate, save_of, unmake};
+use crate::plan::refusal::Reason;
+use crate::plan::target::classes;
+use crate::plan::{LedgerChange, RecordChange, UndoPart, parameters};
+
 pub(super) struct RecordsBefore<'a> {
     package: &'a PkgInst,
     separator: &'a str,
-    /// Its patches.
     pub(super) listed: ListedPatches<'a>,
-    /// What it records of those that are there still.
     applied: PatchRecords,
-    /// The permissions of its pkginfo, once a patch has gone.
+    /// Mode of pkginfo, once a patch has gone.
     pkginfo: Option<Mode>,
-    /// Whether the patch that made the package has gone, and the package with it.
+    /// True if the patch that created the package has gone.
     is_gone: bool,
-    /// The package after the patches that went so far.
     root: ProjectedRoot,
-    /// What has become different so far, its pkginfo apart.
     changes: Vec<RecordChange>,
-    /// What patches that stay take over.
     pub(super) taken: BTreeMap<PatchId, TakenRecords>,
 }
 
-/// What is left of a package whose patches have gone.
 pub(super) struct RecordsAfter<'a> {
-    /// All its patches.
     pub(super) listed: ListedPatches<'a>,
-    /// What becomes of its records.
     pub(super) changes: Vec<RecordChange>,
-    /// What patches that stay take over.
     pub(super) taken: BTreeMap<PatchId, TakenRecords>,
 }
 
 impl<'a> RecordsBefore<'a> {
-    /// The package as it is.
     pub(super) fn of(among: &AppliedPackages<'a>, package: &'a PkgInst, now: &Now) -> Result<Self, Reason> {
         let packages = among.inventory.packages.get_key_value(package);
         let packages =
@@ -75,12 +65,11 @@ impl<'a> RecordsBefore<'a> {
         })
     }
 
-    /// The parameters of the package after the patches that went so far.
     pub(super) fn params(&self) -> Option<&Params> {
         Some(&self.root.inventory.packages.get(self.package)?.params)
     }
 
-    /// The package after the patches that went. Its pkginfo is written once, however many they are.
+    /// pkginfo is written once, for all patches together.
     pub(super) fn after(self) -> Result<RecordsAfter<'a>, Reason> {
         let Self { package, listed, pkginfo, is_gone, root, mut changes, taken, .. } = self;
         let installed = root.inventory.packages.get(package).filter(|_| !is_gone);
@@ -95,7 +84,6 @@ impl<'a> RecordsBefore<'a> {
         Ok(RecordsAfter { listed, changes, taken })
     }
 
-    /// Takes a patch out; the parameters then.
     pub(super) fn back_out(&mut self, id: &PatchId, archive: &BackoutArchive<'_>) -> Result<Params, Reason> {
         let (params, changes, taken) = self.records(id, archive)?;
         for change in &changes {
@@ -111,7 +99,6 @@ impl<'a> RecordsBefore<'a> {
         Ok(params)
     }
 
-    /// The records as they were before a patch.
     fn records(&mut self, id: &PatchId, archive: &BackoutArchive<'_>) -> Result<RecordsLeft, Reason> {
         let (package, separator) = (self.package, self.separator);
         let installed = self.root.inventory.packages.get(package).ok_or(Reason::NotApplied)?;
@@ -124,8 +111,8 @@ impl<'a> RecordsBefore<'a> {
         let mut left = Left::default();
         let mut new = match archive.manifest {
             Some(manifest) => {
-                let before = Before::of(manifest, old, archive.records);
-                left = Package { name: package, installed }.hand_down(manifest, &before, later)?;
+                let before = SavedByPatch::of(manifest, old, archive.records);
+                left = RecordedPackage { name: package, installed }.hand_down(manifest, &before, later)?;
                 let is_set = |name: &str| left.set_again.contains(name) || set_by_unknown(name);
                 let (current, names) = (&installed.params, &manifest.header.parameters);
                 let mut new = parameters::taken_back(current, &before.params, names, is_set);
@@ -165,10 +152,8 @@ impl<'a> RecordsBefore<'a> {
     }
 }
 
-/// Parameters afterwards, changes, and what patches that stay take over.
 type RecordsLeft = (Params, Vec<RecordChange>, BTreeMap<PatchId, TakenRecords>);
 
-/// The parameters before the patch: the saved pkginfo, or that of a foreign backout package.
 fn old_params(package: &PkgInst, archive: &BackoutArchive<'_>) -> Result<Params, Reason> {
     let Some(file) = archive.records.get(&b"pkginfo"[..]) else {
         return match archive.manifest {
@@ -186,7 +171,7 @@ fn old_params(package: &PkgInst, archive: &BackoutArchive<'_>) -> Result<Params,
     })
 }
 
-/// The lines of applied patches that an archive has, in its manifest or in the pkginfo that it saved.
+/// Returns the lines of applied patches that an archive has, in its manifest or in the pkginfo that it saved.
 pub fn info_of_others(manifest: &Manifest, old: &Params) -> BTreeMap<String, String> {
     let list = old.text("PATCHLIST");
     let saved = list.split_whitespace().filter_map(|id| {
@@ -196,21 +181,20 @@ pub fn info_of_others(manifest: &Manifest, old: &Params) -> BTreeMap<String, Str
     saved.chain(manifest.header.patch_info.clone()).collect()
 }
 
-/// Whether a later patch with a manifest has set a parameter again.
 fn set_by_known(name: &str, later: &Later<'_>) -> bool {
     let mut manifests = later.iter().filter_map(|(_, manifest)| *manifest);
     manifests.any(|manifest| manifest.header.parameters.iter().any(|set| set == name))
 }
 
-/// Whether a later patch without manifest has set a parameter again: of such a one only the usual words are known.
+/// Without a manifest, only the usual names are known.
 fn set_by_unknown(name: &str, later: &Later<'_>, current: &Params, id: &PatchId) -> bool {
     let unknown = later.iter().any(|(_, manifest)| manifest.is_none());
     let last = current.text("SUNW_PATCHID");
     unknown && parameters::is_word_of_last_patch(name) && last.as_ref() != id.as_str()
 }
 
-/// The changes of several patches as one run makes them: the last word on each file counts, and of a directory that goes
-/// nothing else is said.
+/// Combines the changes of several patches: the last change of a file counts, and a removed directory
+/// swallows the changes below it.
 pub(super) fn fold(changes: Vec<RecordChange>) -> Vec<RecordChange> {
     let mut folded: Vec<RecordChange> = Vec::new();
     for change in changes {
@@ -242,7 +226,6 @@ pub(super) fn fold(changes: Vec<RecordChange>) -> Vec<RecordChange> {
     folded
 }
 
-/// Adds a file of undo data that is written anew, which another change may rename or write at the same time.
 fn add_undo(folded: &mut Vec<RecordChange>, mut change: RecordChange) {
     let RecordChange::Undo { path, part, .. } = &mut change else { return };
     for known in folded.iter_mut() {
@@ -262,4 +245,181 @@ fn add_undo(folded: &mut Vec<RecordChange>, mut change: RecordChange) {
         *pointer = new;
     }
     folded.push(change);
+}
+
+// The archive of a patch has parameters and record files as they were when it was applied, with the changes
+// of earlier patches. If an earlier patch goes first, its saved values go to the next patch that set the
+// parameter or wrote the record, and `rewrite` writes that archive anew. CLASSES is more than the word of the
+// last patch: it has the classes of the package and of every patch.
+
+const CLASSES: &str = "CLASSES";
+
+/// `None` for a file that did not exist. Names of directories end with `/`.
+pub(super) type RecordsFound = BTreeMap<Vec<u8>, Option<RecordFile>>;
+
+/// The values that a staying patch inherits, as the patch that goes found them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TakenRecords {
+    pub(super) parameters: BTreeMap<String, Option<Vec<u8>>>,
+    pub(super) records: RecordsFound,
+    /// Lines that only the undo data of the patch that goes has
+    /// ([`ManifestHeader::patch_info`](patchadm_changeset::format::manifest::ManifestHeader::patch_info)).
+    pub(super) patch_info: BTreeMap<String, String>,
+    pub(super) makes_package: bool,
+}
+
+#[derive(Clone, Copy)]
+struct RecordedPackage<'a> {
+    name: &'a PkgInst,
+    installed: &'a Installed,
+}
+
+#[derive(Debug)]
+struct SavedByPatch {
+    params: Params,
+    records: RecordsFound,
+}
+
+#[derive(Debug, Default)]
+struct Left {
+    set_again: BTreeSet<String>,
+    classes: Option<String>,
+    changes: Vec<RecordChange>,
+    taken: BTreeMap<PatchId, TakenRecords>,
+}
+
+type TakenOver = BTreeMap<usize, TakenRecords>;
+
+impl TakenRecords {
+    /// The earlier patch wins.
+    pub(super) fn add(&mut self, earlier: Self) {
+        self.parameters.extend(earlier.parameters);
+        self.records.extend(earlier.records);
+        self.patch_info.extend(earlier.patch_info);
+        self.makes_package |= earlier.makes_package;
+    }
+}
+
+impl SavedByPatch {
+    fn of(manifest: &Manifest, params: Params, records: &BTreeMap<Vec<u8>, RecordFile>) -> Self {
+        let saved = records.iter().filter(|(name, _)| name.as_slice() != b"pkginfo");
+        let made = manifest.header.made_records.iter().map(|name| (name.clone().into_bytes(), None));
+        let mut found: RecordsFound = made.collect();
+        found.extend(saved.map(|(name, file)| (name.clone(), Some(file.clone()))));
+        Self { params, records: found }
+    }
+}
+
+impl RecordedPackage<'_> {
+    /// Passes the old state to the next patch that set or wrote it, or restores it.
+    fn hand_down(
+        &self,
+        manifest: &Manifest,
+        before: &SavedByPatch,
+        later: &Later<'_>,
+    ) -> Result<Left, Reason> {
+        let mut left = Left::default();
+        let mut taken = TakenOver::new();
+        hand_down_parameters(manifest, &before.params, later, &mut left, &mut taken);
+        classes_without(manifest, &before.params, later, &mut left, &mut taken);
+        self.records(&before.records, later, &mut left, &mut taken)?;
+        for (at, taken) in taken {
+            // The changes of a patch without a known manifest stay.
+            let known = later.get(at).filter(|(_, manifest)| manifest.is_some());
+            left.taken.extend(known.map(|(id, _)| (id.clone(), taken)));
+        }
+        Ok(left)
+    }
+
+    fn records(
+        &self,
+        before: &RecordsFound,
+        later: &Later<'_>,
+        left: &mut Left,
+        taken: &mut TakenOver,
+    ) -> Result<(), Reason> {
+        let mut unmade = Vec::new();
+        for (name, file) in before {
+            let next = later.iter().position(|(_, manifest)| manifest.is_none_or(|next| writes(next, name)));
+            match (next, file) {
+                (Some(at), _) => {
+                    taken.entry(at).or_default().records.insert(name.clone(), file.clone());
+                }
+                (None, Some(file)) => left.changes.push(RecordChange::Write {
+                    path: package_path(self.name, name)?,
+                    bytes: file.bytes.to_vec(),
+                    mode: file.mode,
+                    mtime: Some(file.mtime),
+                }),
+                (None, None) => unmade.extend(String::from_utf8(name.clone()).ok()),
+            }
+        }
+        left.changes.extend(unmake(self.name, self.installed, &unmade)?);
+        Ok(())
+    }
+}
+
+/// A parameter that later patches only clear by omission is removed.
+fn hand_down_parameters(
+    manifest: &Manifest,
+    before: &Params,
+    later: &Later<'_>,
+    left: &mut Left,
+    taken: &mut TakenOver,
+) {
+    let is_own = |name: &&String| !is_patch_record(name) && *name != CLASSES;
+    for name in manifest.header.parameters.iter().filter(is_own) {
+        let value = before.get(name);
+        for (at, (_, manifest)) in later.iter().enumerate() {
+            let header = manifest.map(|manifest| &manifest.header);
+            let Some(header) = header.filter(|header| header.parameters.contains(name)) else { continue };
+            let taken = taken.entry(at).or_default();
+            taken.parameters.insert(name.clone(), value.map(<[u8]>::to_vec));
+            if value.is_some() || !header.silent.contains(name) {
+                left.set_again.insert(name.clone());
+                break;
+            }
+        }
+    }
+}
+
+fn classes_without(
+    manifest: &Manifest,
+    before: &Params,
+    later: &Later<'_>,
+    left: &mut Left,
+    taken: &mut TakenOver,
+) {
+    left.set_again.insert(CLASSES.to_owned());
+    let brought = |manifest: &Manifest| {
+        let text = manifest.header.classes.as_deref()?;
+        Some(text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    };
+    let of_later = later.iter().map(|(_, manifest)| brought((*manifest)?));
+    // All stay if the archive of one patch does not list the classes that it brought.
+    let (Some(own), Some(of_later)) = (brought(manifest), of_later.collect::<Option<Vec<_>>>()) else {
+        return;
+    };
+    let mut all = classes(before);
+    if own.iter().all(|class| all.contains(class)) {
+        return;
+    }
+    for (at, brought) in of_later.into_iter().enumerate() {
+        if brought.iter().any(|class| !all.contains(class)) {
+            let value = all.join(" ").into_bytes();
+            taken.entry(at).or_default().parameters.insert(CLASSES.to_owned(), Some(value));
+        }
+        all = union_of_classes(all, brought);
+    }
+    left.classes = Some(all.join(" "));
+}
+
+/// True as well for an archive that does not list its records.
+fn writes(manifest: &Manifest, name: &[u8]) -> bool {
+    let is_it = |known: &String| {
+        known.as_bytes() == name || name.ends_with(b"/") && known.as_bytes().starts_with(name)
+    };
+    let header = &manifest.header;
+    header.made_records.iter().any(is_it)
+        || header.records.as_ref().is_none_or(|records| records.iter().any(is_it))
 }

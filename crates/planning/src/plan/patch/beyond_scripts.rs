@@ -1,7 +1,8 @@
-//! What scripts between the changes of a patch cannot do: names that their lists cannot write, and changes of type.
+//! Changes that scripts of a patch cannot make: names that their lists cannot hold, and changes of type.
 //!
-//! A class action script reads a list with a line for each file and a blank between its two paths, and copies one over the
-//! other. The scripts of a patch that build the undo package see what `ls` says, line by line.
+//! A class action script reads a list with a line for each file and a blank between its two paths, and copies
+//! one over the other. The scripts of a patch that build the undo package read the output of `ls`, line by
+//! line.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +14,8 @@ use crate::plan::{Action, Body, Change, NewObject};
 use patchadm_rootfs::LiveKind;
 use patchadm_svr4::package::ObjectPath;
 
-/// Refuses a patch of which the scripts that run cannot do their part. `shown` is a path with the prefix of the root.
+/// Refuses a patch if the scripts that run cannot do their part. `shown` is a path with the prefix of the
+/// root.
 pub fn check_scripts_can(
     scripted: &PatchPlan,
     command: Command,
@@ -35,8 +37,8 @@ pub fn check_scripts_can(
     Ok(())
 }
 
-/// The objects of packages whose scripts build an undo package that lie below a symbolic link which becomes a directory, each
-/// with the link.
+/// Returns the objects of packages whose scripts build an undo package that are below a symbolic link which
+/// becomes a directory, each with the link.
 pub fn below_turning_links(scripted: &PatchPlan) -> Vec<(&ObjectPath, &ObjectPath)> {
     let becomes_directory = |change: &&Change| {
         let is_link = change.old.as_ref().is_some_and(|old| matches!(old.kind, LiveKind::Symlink(_)));
@@ -67,11 +69,11 @@ pub struct DeletedBelowLink<'a> {
     pub path: &'a ObjectPath,
     /// The directory.
     pub link: &'a ObjectPath,
-    /// What the link says.
+    /// The target of the link.
     pub target: &'a [u8],
 }
 
-/// The objects that scripts delete below directories which become symbolic links.
+/// Returns the objects that scripts delete below directories which become symbolic links.
 pub fn deleted_below_links(scripted: &PatchPlan) -> Vec<DeletedBelowLink<'_>> {
     let links: Vec<(&ObjectPath, &[u8])> =
         scripted.plan.changes.iter().filter_map(|change| turned_into_link(change)).collect();
@@ -84,7 +86,6 @@ pub fn deleted_below_links(scripted: &PatchPlan) -> Vec<DeletedBelowLink<'_>> {
     deleted
 }
 
-/// The path of a directory that becomes a symbolic link, and what the link says.
 fn turned_into_link(change: &Change) -> Option<(&ObjectPath, &[u8])> {
     match &change.action {
         Action::Replace(NewObject { body: Body::Symlink(target), .. }) if turns(change) => {
@@ -94,31 +95,29 @@ fn turned_into_link(change: &Change) -> Option<(&ObjectPath, &[u8])> {
     }
 }
 
-/// Whether scripts may save what was there: where the patch is applied for the first time and can be backed out.
+/// Returns true if scripts may save the earlier state: the patch is applied for the first time and can be
+/// backed out.
 pub fn keeps_undo_data(scripted: &PatchPlan, command: Command) -> bool {
     command == Command::Patchadd && !scripted.no_undo && !scripted.again
 }
 
-/// Whether no script of the patch would run if the user had not asked for scripts.
+/// Returns true if no script of the patch would run unless the user had asked for scripts.
 pub fn is_by_choice(scripted: &PatchPlan) -> bool {
     let mut planned = scripted.parts.iter().flat_map(|part| &part.chosen.planned);
     planned.all(|script| script.why == ScriptReason::Forced)
 }
 
-/// The files that class action scripts may install.
 fn by_class_scripts(part: &PackagePlan) -> BTreeSet<&ObjectPath> {
     let is_scripted = |class: &str| part.chosen.scripts.classes.contains_key(class);
     let files = part.mapped.iter().filter(|one| is_scripted(one.class.as_str()));
     files.map(|one| &one.path).collect()
 }
 
-/// Whether a change brings a file of the package.
 fn is_delivered(change: &Change) -> bool {
     matches!(&change.action, Action::Add(new) | Action::Replace(new) if matches!(new.body, Body::Member(_)))
 }
 
-/// Why scripts cannot do their part of a change. `is_listed` says whether a class action script installs the object, `saves`
-/// whether scripts build the undo package.
+/// `is_listed`: a class action script installs the object. `saves`: scripts build the undo package.
 fn obstacle(change: &Change, is_listed: bool, saves: bool) -> Option<&'static str> {
     let old = change.old.as_ref().map(|old| &old.kind);
     let has = |wanted: fn(u8) -> bool| change.path.as_bytes().iter().any(|byte| wanted(*byte));

@@ -1,43 +1,41 @@
-//! Several patches as one run: what all of them do, done at once.
+//! Several patches as one run that makes all of their changes at once.
 //!
-//! Every path has a chain: what is there, what the first patch puts there, the second, …, or nothing. Only the last
-//! link of a chain is switched. Each patch keeps its own undo archive, as a run of its own would have written it; what
-//! it saves of an earlier patch of the run is one of [`Plan::versions`]. The plans were made one after another against
-//! [`super::projected_root::ProjectedRoot`], which ends a run where this could not be exact.
+//! Every path has a chain: the existing object, the object of the first patch, of the second, …, or nothing.
+//! Only the last link of a chain is switched. Each patch keeps its own undo archive, as its own run would
+//! have written it; objects of earlier patches of the run that it saves are [`Plan::versions`]. The plans
+//! were made one after another against [`super::projected_root::ProjectedRoot`], which ends a run that could
+//! not be exact.
 
-mod records;
+use std::collections::{BTreeMap, HashMap};
 
-use std::collections::BTreeMap;
-
-use super::projected_root::{MadeObjects, has_same_bytes};
-use crate::plan::UndoArchive;
-use crate::plan::space::BALLAST;
-use crate::plan::{
-    Action, AttributeChange, Body, Change, Member, NewObject, NewXattrs, Plan, ReplacedVersion, SpaceNeed,
-};
 use patchadm_rootfs::{FileType, Live};
 use patchadm_svr4::package::ObjectPath;
+
+use super::projected_root::{MadeObjects, has_same_bytes};
+use crate::plan::{
+    Action, AttributeChange, BALLAST, Body, Change, Member, NewObject, NewXattrs, Plan, RecordChange,
+    ReplacedVersion, SpaceNeed, TreeContent, TreeFile, UndoArchive,
+};
 
 /// One patch of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Single<'a> {
-    /// What it does, by itself.
+    /// Its own plan.
     pub plan: &'a Plan,
-    /// What it makes.
+    /// The objects that it makes.
     pub made: &'a MadeObjects,
-    /// How many packages the sources of the patches before it have: members are numbered over all of them.
+    /// The number of packages in the sources of the patches before it: members are numbered over all of them.
     pub packages: usize,
 }
 
-/// All changes of one path, each with the place of its patch.
 type Chain<'a> = Vec<(usize, &'a Change)>;
 
-/// The plans of one run as a single one; none where there is no patch.
+/// Combines the plans of one run; `None` if there is no patch.
 pub fn combine_plans(patches: &[Single<'_>]) -> Option<Plan> {
     patches.last().map(|last| combine(patches, last.plan))
 }
 
-/// The plans of one run of two patches as a single one.
+/// Combines the plans of two patches of one run.
 pub fn combine_two(first: Single<'_>, second: Single<'_>) -> Plan {
     combine(&[first, second], second.plan)
 }
@@ -68,7 +66,7 @@ fn combine(patches: &[Single<'_>], last: &Plan) -> Plan {
         patches: plans().flat_map(|plan| plan.patches.iter().cloned()).collect(),
         packages,
         changes: chains.values().filter_map(|chain| in_the_end(chain, patches).map(Box::new)).collect(),
-        records: records::folded(plans()),
+        records: folded(plans()),
         contents: plans().flat_map(|plan| plan.contents.clone()).collect(),
         trailer: last.trailer.clone(),
         undo,
@@ -82,7 +80,6 @@ fn combine(patches: &[Single<'_>], last: &Plan) -> Plan {
     }
 }
 
-/// What a chain comes to.
 fn in_the_end(chain: &Chain<'_>, patches: &[Single<'_>]) -> Option<Change> {
     let ((_, first), (place, last)) = (chain.first()?, chain.last()?);
     let was_there = first.old.is_some();
@@ -114,7 +111,6 @@ fn in_the_end(chain: &Chain<'_>, patches: &[Single<'_>]) -> Option<Change> {
     Some(Change { package, path, action, old: first.old.clone() })
 }
 
-/// The new object of the patch at `place`, where the run puts it in the place of what was there before `first`.
 fn in_place(
     new: &NewObject,
     place: usize,
@@ -130,7 +126,7 @@ fn in_place(
     if let (Some(made), NewXattrs::Inherited, true) = (made, &new.xattrs, place > 0)
         && !matches!(new.body, Body::Symlink(_) | Body::Link(_))
     {
-        // Staging sees neither what an earlier patch of the run put there nor the directories that it made.
+        // Staging sees neither the objects of an earlier patch of the run nor the directories that it made.
         let seen =
             first.old.as_ref().map(|old| old.handed_on(has_same_bytes(old, &made.kind))).unwrap_or_default();
         if seen != made.xattrs {
@@ -144,7 +140,6 @@ fn renumber(member: &mut Member, place: usize, patches: &[Single<'_>]) {
     member.package += patches.get(place).map_or(0, |patch| patch.packages);
 }
 
-/// The attributes that a chain of changes leaves, counted from its last new object.
 fn all_attributes(chain: &Chain<'_>) -> AttributeChange {
     chain.iter().fold(AttributeChange::default(), |all, (_, change)| match &change.action {
         Action::Attributes(next) => all.then(next),
@@ -163,8 +158,7 @@ fn with_attributes(mut new: NewObject, attributes: &AttributeChange) -> NewObjec
     new
 }
 
-/// The archive of the patch at `place` as the run writes it: where its objects come from, and what a later patch does
-/// not leave for staging to read.
+/// Redirects saved objects that an earlier patch of the run puts there.
 fn archived(
     archive: &UndoArchive,
     place: usize,
@@ -211,7 +205,7 @@ fn archived(
     archive
 }
 
-/// What all plans need together, at most: what they share is counted with each.
+/// An upper bound: shared needs are counted once per patch.
 fn space<'p>(plans: impl Iterator<Item = &'p Plan>) -> Vec<SpaceNeed> {
     let mut all: Vec<SpaceNeed> = Vec::new();
     for need in plans.flat_map(|plan| &plan.space) {
@@ -225,4 +219,171 @@ fn space<'p>(plans: impl Iterator<Item = &'p Plan>) -> Vec<SpaceNeed> {
         }
     }
     all
+}
+
+// The last change of each file counts. A change in a directory that the same run makes is applied to that
+// directory before it exists.
+
+fn folded<'p>(plans: impl Iterator<Item = &'p Plan>) -> Vec<RecordChange> {
+    let mut records = CombinedRecords::default();
+    let mut archives = 0;
+    for plan in plans {
+        for record in &plan.records {
+            records.add(record, archives);
+        }
+        archives += plan.undo.len();
+    }
+    records.list
+}
+
+#[derive(Default)]
+struct CombinedRecords {
+    list: Vec<RecordChange>,
+    places: HashMap<ObjectPath, usize>,
+}
+
+impl CombinedRecords {
+    fn add(&mut self, record: &RecordChange, archives: usize) {
+        match record {
+            RecordChange::Write { path, bytes, mode, mtime } => {
+                let content = TreeContent::Bytes(bytes.clone());
+                let file = |name| TreeFile { name, content, mode: *mode, mtime: *mtime };
+                match self.tree_of(path) {
+                    Some((files, name)) => put(files, file(name)),
+                    None => self.set(path, record.clone()),
+                }
+            }
+            RecordChange::AddTree { path, files } => {
+                self.spread_tree_above(path);
+                let files = files.iter().cloned().map(|file| renumbered(file, archives)).collect();
+                self.add_tree(path, RecordChange::AddTree { path: path.clone(), files });
+            }
+            RecordChange::RemoveFile(path) => match self.tree_of(path) {
+                Some((files, name)) => files.retain(|file| file.name != name),
+                None => self.set(path, record.clone()),
+            },
+            RecordChange::Move { from, to } => match (self.tree_of(from).map(|(_, name)| name), to) {
+                (Some(old), to) => {
+                    if let Some((files, new)) = self.tree_of(to)
+                        && let Some(file) = files.iter_mut().find(|file| file.name == old)
+                    {
+                        file.name = new;
+                    }
+                }
+                (None, _) => self.list.push(record.clone()),
+            },
+            RecordChange::RemoveTree(path) => self.remove_tree(path),
+            RecordChange::Copy { path, .. } => self.set(path, record.clone()),
+            RecordChange::Undo { path, archive, part } => {
+                let (archive, part) = (archive + archives, part.clone());
+                self.set(path, RecordChange::Undo { path: path.clone(), archive, part });
+            }
+            RecordChange::Ledger(change) => {
+                let known = self.places.get(&change.path).and_then(|place| self.list.get_mut(*place));
+                match known {
+                    Some(RecordChange::Ledger(known)) => known.add(change),
+                    _ => self.set(&change.path, record.clone()),
+                }
+            }
+        }
+    }
+
+    /// A directory that the run itself would create is never created.
+    fn remove_tree(&mut self, path: &ObjectPath) {
+        let is_in = |record: &RecordChange| record.path() == path || record.path().is_below(path);
+        let is_made = |record: &RecordChange| matches!(record, RecordChange::AddTree { path: made, .. } if made == path);
+        let came = self.list.iter().any(is_made);
+        let was_there = !came
+            || self
+                .list
+                .iter()
+                .any(|record| matches!(record, RecordChange::RemoveTree(gone) if gone == path));
+        self.keep(|record| !is_in(record));
+        if was_there {
+            self.set(path, RecordChange::RemoveTree(path.clone()));
+        }
+    }
+
+    /// A directory that replaces a removed one is added after the removal.
+    fn add_tree(&mut self, path: &ObjectPath, record: RecordChange) {
+        let known = self.places.get(path).and_then(|place| self.list.get(*place));
+        if matches!(known, Some(RecordChange::RemoveTree(_))) {
+            self.places.insert(path.clone(), self.list.len());
+            self.list.push(record);
+        } else {
+            self.set(path, record);
+        }
+    }
+
+    /// Splits a new directory into single records so that another directory can be added inside it.
+    fn spread_tree_above(&mut self, path: &ObjectPath) {
+        let Some((tree, place)) = self.tree_above(path) else { return };
+        let Some(RecordChange::AddTree { files, .. }) = self.list.get(place) else { return };
+        let Some(files) = spread(&tree, files) else { return };
+        self.keep(|record| !matches!(record, RecordChange::AddTree { path, .. } if *path == tree));
+        for record in files {
+            self.set(&record.path().clone(), record);
+        }
+    }
+
+    fn keep(&mut self, is_kept: impl Fn(&RecordChange) -> bool) {
+        self.list.retain(is_kept);
+        self.places = self.list.iter().enumerate().map(|(at, record)| (record.path().clone(), at)).collect();
+    }
+
+    fn set(&mut self, path: &ObjectPath, record: RecordChange) {
+        if let Some(known) = self.places.get(path).and_then(|place| self.list.get_mut(*place)) {
+            *known = record;
+        } else {
+            self.places.insert(path.clone(), self.list.len());
+            self.list.push(record);
+        }
+    }
+
+    fn tree_above(&self, path: &ObjectPath) -> Option<(ObjectPath, usize)> {
+        path.ancestors().find_map(|above| {
+            let place = *self.places.get(&above)?;
+            matches!(self.list.get(place), Some(RecordChange::AddTree { .. })).then_some((above, place))
+        })
+    }
+
+    fn tree_of(&mut self, path: &ObjectPath) -> Option<(&mut Vec<TreeFile>, Vec<u8>)> {
+        let (above, place) = self.tree_above(path)?;
+        let name = path.as_bytes().get(above.as_bytes().len() + 1..)?.to_vec();
+        match self.list.get_mut(place) {
+            Some(RecordChange::AddTree { files, .. }) => Some((files, name)),
+            _ => None,
+        }
+    }
+}
+
+fn put(files: &mut Vec<TreeFile>, file: TreeFile) {
+    match files.iter_mut().find(|known| known.name == file.name) {
+        Some(known) => *known = file,
+        None => files.push(file),
+    }
+}
+
+/// `None` if undo data is among the files.
+fn spread(path: &ObjectPath, files: &[TreeFile]) -> Option<Vec<RecordChange>> {
+    let one = |file: &TreeFile| {
+        let path = path.join(&file.name).ok()?;
+        match &file.content {
+            TreeContent::Bytes(bytes) => {
+                Some(RecordChange::Write { path, bytes: bytes.clone(), mode: file.mode, mtime: file.mtime })
+            }
+            TreeContent::Directory => Some(RecordChange::AddTree { path, files: Vec::new() }),
+            _ => None,
+        }
+    };
+    files.iter().map(one).collect()
+}
+
+fn renumbered(mut file: TreeFile, archives: usize) -> TreeFile {
+    if let TreeContent::Undo(place) | TreeContent::UndoDigest(place) | TreeContent::Manifest(place) =
+        &mut file.content
+    {
+        *place += archives;
+    }
+    file
 }

@@ -1,9 +1,9 @@
-//! Which procedure scripts of a patch run, and who keeps its records: the program, or the scripts themselves.
+//! The decision which procedure scripts of a patch run, and whether they or the program keep its records.
 //!
-//! Stock patch scripts are never needed: the program does their work. Scripts of a package's own always run. Where
-//! they are the stock scripts with commands added, they keep the records and build the backout package themselves,
-//! and the program leaves that to them; otherwise they run beside the program's own bookkeeping. This is decided by
-//! the texts alone, before anything is done.
+//! Stock patch scripts are never needed: the program does their work. A script of the package itself always
+//! runs. If it is a stock script with added commands, it keeps the records and builds the backout package,
+//! and the program leaves both to it; otherwise it runs beside the bookkeeping of the program. The decision
+//! is made from the texts alone, before any change.
 
 use std::collections::BTreeSet;
 
@@ -14,23 +14,22 @@ use patchadm_svr4::package::{Params, PkgInst};
 use crate::plan::refusal::Reason;
 use crate::plan::scripts::{Deliverer, InstallScripts, SystemScripts, is_passing, is_recorded};
 
-/// Words by which a script of a package's own shows that it keeps the records of the patch, or builds the backout
-/// package: the names are those of the published patch scripts.
+/// Names from the published patch scripts. A script that contains one keeps the records itself.
 const BOOKKEEPING: [&[u8]; 2] = [b"PATCHLIST", b"PATCH_BUILD_DIR"];
 
-/// Whom the user wants to do the work of the patch scripts.
+/// The user's choice of who does the work of the patch scripts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Engine {
     /// The program, unless a package has patch scripts of its own.
     #[default]
     Auto,
-    /// The program; a package whose own scripts do it is refused.
+    /// The program; a package whose own scripts must do it is refused.
     Native,
     /// The scripts of every package that has a checkinstall, stock ones too.
     Script,
 }
 
-/// Who keeps the records of a package and makes its undo archive.
+/// The keeper of the records of a package, who makes its undo archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bookkeeping {
     /// The program.
@@ -39,12 +38,12 @@ pub enum Bookkeeping {
     Scripts,
 }
 
-/// Why a script runs.
+/// The reason that a script runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScriptReason {
-    /// It is the patch's or the package's own.
+    /// It is a script of the patch or package itself.
     Own,
-    /// It is a stock script, which works together with others that are not.
+    /// It is a stock script that works together with others that are not.
     Together,
     /// It is a stock script, and the user wants scripts to do the work.
     Forced,
@@ -52,48 +51,48 @@ pub enum ScriptReason {
     System,
 }
 
-/// A script that runs, for those who read the plan.
+/// A script that runs, for readers of the plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedScript {
-    /// The package; none for a script of the patch itself.
+    /// The package; `None` for a script of the patch itself.
     pub package: Option<PkgInst>,
     /// Its name.
     pub name: String,
-    /// Why it runs.
+    /// The reason that it runs.
     pub why: ScriptReason,
 }
 
-/// What decides about scripts beside the packages.
+/// The settings for scripts, apart from the packages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScriptChoice {
-    /// What the user wants.
+    /// The choice of the user.
     pub engine: Engine,
-    /// Which scripts the root allows.
+    /// The scripts that the root allows.
     pub policy: ScriptPolicy,
-    /// The class action scripts that are there beside the packages' own.
+    /// The class action scripts other than those of the packages.
     pub system: SystemScripts,
 }
 
-/// What is decided about one package.
+/// The decision about the scripts of one package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChosenScripts {
-    /// Who keeps the records.
+    /// The keeper of the records.
     pub bookkeeping: Bookkeeping,
     /// The scripts that run.
     pub scripts: InstallScripts,
-    /// Why each of them runs.
+    /// The reason that each of them runs.
     pub planned: Vec<PlannedScript>,
-    /// The files of `install` that go when everything is done.
+    /// The files of `install` that are removed at the end.
     pub passing: Vec<String>,
 }
 
 impl ChosenScripts {
-    /// Whether any script runs.
+    /// Returns true if any script runs.
     pub fn has_scripts(&self) -> bool {
         !self.planned.is_empty()
     }
 
-    /// The classes whose files are the matter of a script of the package's own.
+    /// Returns the classes whose files a script of the package itself installs.
     pub fn own_classes(&self) -> impl Iterator<Item = &str> {
         let own = self.planned.iter().filter(|script| script.why == ScriptReason::Own);
         own.filter_map(|script| script.name.strip_prefix("i."))
@@ -101,7 +100,7 @@ impl ChosenScripts {
 }
 
 impl ScriptReason {
-    /// As a plan says it.
+    /// Returns the word of plans.
     pub fn words(self) -> &'static str {
         match self {
             Self::Own => "own",
@@ -113,8 +112,7 @@ impl ScriptReason {
 }
 
 impl ScriptChoice {
-    /// Decides about a package of a patch that is installed with these parameters, or about the package that takes
-    /// one back.
+    /// Decides for one package of a patch or of a backout.
     pub(in crate::plan) fn about(
         &self,
         package: &PkgInst,
@@ -141,8 +139,8 @@ impl ScriptChoice {
             scripts.checkinstall &= own("checkinstall");
             scripts.preinstall &= own("preinstall");
             scripts.postinstall &= own("postinstall");
-            // a stock script under the name of a class copies as the program does; what a backout package holds has
-            // been through the system's scripts already
+            // a stock script under the name of a class copies as the program does; what a backout package
+            // holds has been through the system's scripts already
             scripts.classes.retain(|class, deliverer| match deliverer {
                 Deliverer::Package => own(&format!("i.{class}")),
                 Deliverer::Root | Deliverer::Host | Deliverer::Standard => role == Role::Patch,
@@ -163,7 +161,6 @@ impl ScriptChoice {
         Ok(ChosenScripts { bookkeeping, scripts, planned, passing })
     }
 
-    /// The scripts of the patch itself that run now.
     pub(super) fn hooks<'h>(
         &self,
         hooks: impl IntoIterator<Item = &'h str>,
@@ -176,8 +173,6 @@ impl ScriptChoice {
         Ok(planned)
     }
 
-    /// Refuses scripts that the policy of the root does not allow. The scripts of the classes in `unknown` are no better
-    /// known than those of the package.
     fn check(
         &self,
         of: Option<&str>,
@@ -201,16 +196,14 @@ impl ScriptChoice {
     }
 }
 
-/// The scripts that patchadd(1M) itself runs, by name.
 pub(in crate::plan) fn applying(hooks: &Hooks) -> impl Iterator<Item = &'static str> {
     let there = [("prepatch", hooks.prepatch.is_some()), ("postpatch", hooks.postpatch.is_some())];
     there.into_iter().filter(|(_, there)| *there).map(|(name, _)| name)
 }
 
-/// The scripts that patchrm(1M) itself runs, where they are among the files of the patch's directory.
+/// The scripts that patchrm(1M) itself runs, if the directory of the patch has them.
 pub const BACKING_OUT: [&str; 2] = ["prebackout", "postbackout"];
 
-/// What a package is in a command about patches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::plan) enum Role {
     /// A package of a patch.
@@ -222,8 +215,7 @@ pub(in crate::plan) enum Role {
 }
 
 impl Role {
-    /// Whether the program does the work of a file of `install`. In a backout package the stock scripts stand under
-    /// the names of other scripts.
+    /// Backout packages contain the stock scripts under other names.
     fn does(self, name: &str, text: &[u8]) -> bool {
         match self {
             Self::Patch => sun_scripts::role(name, text).is_some(),
@@ -231,12 +223,12 @@ impl Role {
                 sun_scripts::role(name, text).is_some()
                     || sun_scripts::role(&format!("patch_{name}"), text).is_some()
             }
-            // a class action script that does not just copy is the `u.<class>` of the patch: it knows better how to undo
+            // a class action script that does not just copy is the `u.<class>` of the patch: it knows better
+            // how to undo
             Self::Ours => !name.starts_with("i.") || sun_scripts::role(name, text).is_some(),
         }
     }
 
-    /// Whether a package with a script of its own with this text keeps its records itself.
     fn leaves_records_to(self, text: &[u8]) -> bool {
         let has = |word: &&[u8]| text.windows(word.len()).any(|part| part == *word);
         match self {
@@ -247,7 +239,6 @@ impl Role {
     }
 }
 
-/// The scripts in the order in which they run.
 fn names(scripts: &InstallScripts) -> Vec<String> {
     let fixed = |name: &str, there: bool| there.then(|| name.to_owned());
     let before = [fixed("checkinstall", scripts.checkinstall), fixed("preinstall", scripts.preinstall)];
@@ -256,8 +247,6 @@ fn names(scripts: &InstallScripts) -> Vec<String> {
     before.into_iter().chain(classes).chain(after).flatten().collect()
 }
 
-/// The files of `install` that only this run has a use for: the scripts that run, and what scripts that keep the records
-/// take from there.
 fn passing(image: &PackageImage, bookkeeping: Bookkeeping, runs: impl Fn(&str) -> bool) -> Vec<String> {
     let is_material = |name: &str| {
         name.starts_with("patch_") || name.starts_with("u.") || matches!(name, "checkinstall" | "deletes")

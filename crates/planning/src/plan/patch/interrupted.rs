@@ -1,8 +1,10 @@
-//! Patches that a tool without recovery left half applied: some of their files may be in place, and nothing was saved.
+//! Patches that a tool without recovery left half applied: some of their files may be in place, and nothing
+//! was saved.
 //!
-//! Such a tool records a patch before it installs the first file, and saves what it replaces at the very end. Where it
-//! died between, the package has the lock of an unfinished installation. Where it was called once more and refused, it
-//! moved the records of the unfinished call aside and put those of before back; the files stayed as they were.
+//! Such a tool records a patch before it installs the first file, and saves replaced objects only at the end.
+//! If it was interrupted in between, the package has the lock of an unfinished installation. If it was called
+//! once more and refused, it put the records of the unfinished call aside and restored those from before; the
+//! files stayed as they were.
 
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_inputs::inventory::Installed;
@@ -20,29 +22,29 @@ pub struct Interrupted {
     pub patch: PatchId,
     /// The package.
     pub package: PkgInst,
-    /// Whether the records of the package are those of before the patch.
+    /// True if the records of the package are those from before the patch.
     pub is_put_aside: bool,
 }
 
 impl Interrupted {
-    /// Why the patch can neither be backed out nor applied, as patchrm(1M) refuses it.
+    /// Returns the refusal of patchrm(1M), because the patch can neither be backed out nor applied.
     pub fn refusal(&self) -> Refusal {
         self.reason().of(Command::Patchrm, &self.patch)
     }
 
-    /// What is known of it and what can be done, in one sentence.
+    /// Describes the interruption and the possible actions in one sentence.
     pub fn told(&self, wording: &Wording) -> String {
         let refusal = self.refusal();
         format!("{}: {}; {}", self.patch, refusal.why(), refusal.hint(wording))
     }
 
-    /// The same before it is known of which command.
     pub(super) fn reason(&self) -> Reason {
         Reason::Interrupted { package: self.package.clone(), is_put_aside: self.is_put_aside }
     }
 }
 
-/// The patches that were left half applied to a package: none, or one of its records and one of those put aside.
+/// Returns the patches that were left half applied to a package: at most one of its records and one of those
+/// put aside.
 pub fn interrupted(package: &PkgInst, installed: &Installed, separator: &str) -> Vec<Interrupted> {
     let traces = &installed.interruption;
     let recorded = locked_by(installed, separator);
@@ -52,7 +54,6 @@ pub fn interrupted(package: &PkgInst, installed: &Installed, separator: &str) ->
     recorded.map(half(false)).into_iter().chain(put_aside.map(half(true))).collect()
 }
 
-/// Why a patch cannot be backed out of a package, or applied to it, where it was left half applied to it.
 pub(super) fn why_interrupted(
     package: &PkgInst,
     installed: &Installed,
@@ -63,8 +64,7 @@ pub(super) fn why_interrupted(
     found.iter().find(|half| half.patch == *id).map(Interrupted::reason)
 }
 
-/// Refuses scripts in a package where the lock is about another patch than `id`: a run with scripts has a lock of that
-/// name itself, and takes it away in the end.
+/// A run with scripts uses the same lock and would remove it.
 pub(super) fn refuse_scripts(
     package: &PkgInst,
     installed: &Installed,
@@ -77,7 +77,6 @@ pub(super) fn refuse_scripts(
     }
 }
 
-/// The changes that take the traces of an unfinished application of `id` away, when it is finished or undone.
 pub(super) fn forget(
     package: &PkgInst,
     installed: &Installed,
@@ -97,8 +96,7 @@ pub(super) fn forget(
     Ok(changes)
 }
 
-/// The patch without undo data that the lock in a package's directory is about. It is the last one that was recorded,
-/// but for those that came later with an archive or a manifest of ours: such a run leaves no lock.
+/// The last recorded patch without undo data of this program: runs of this program leave no lock.
 fn locked_by(installed: &Installed, separator: &str) -> Option<PatchId> {
     if !installed.interruption.is_locked {
         return None;
@@ -113,7 +111,6 @@ fn locked_by(installed: &Installed, separator: &str) -> Option<PatchId> {
     ids.find(|id| !is_ours(id)).filter(|id| !has_undo_data(installed, id, separator))
 }
 
-/// The patch that was recorded last.
 fn last_patch(params: &Params, separator: &str) -> Option<PatchId> {
     let list = params.text("PATCHLIST");
     PatchId::parse(list.split_whitespace().last()?, separator).ok()

@@ -1,29 +1,23 @@
-//! What applying a patch and backing one out do to a root.
+//! The effects on a root of applying a patch and of backing one out.
 
 pub mod apply;
-pub mod apply_options;
+mod apply_notes;
 pub mod back_out;
 pub mod backout_input;
-mod backout_live;
-mod backout_plan;
 pub mod backout_proof;
 pub mod backout_records;
 pub mod beyond_scripts;
+mod chains;
 pub mod combine;
 pub mod engine;
-mod foreign;
-mod handing_down;
 pub mod interrupted;
 pub mod later;
-mod maker_notes;
-mod middle;
 pub mod overtaken;
 pub mod patch_plan;
 pub mod projected_root;
-pub mod repack;
+pub mod registration_refresh;
 mod restore;
-mod restored_attributes;
-pub(in crate::plan) mod root_after;
+pub mod rewrite;
 pub mod snapshot;
 pub mod taking_over;
 pub(super) mod undo;

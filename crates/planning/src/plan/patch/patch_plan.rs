@@ -1,7 +1,7 @@
-//! A patch package by package: what its scripts need to be run between the changes of their own package.
+//! A patch package by package, for scripts that run between the changes of their own package.
 //!
-//! The plan of a patch is one for all its packages. Where scripts take part, every package has a course of its own
-//! within the run, so the plan is taken apart again: objects and records belong to the package that brings them, a
+//! A patch has one plan for all its packages. If scripts take part, every package has its own steps within
+//! the run, so the plan is divided again: objects and records belong to the package that brings them, and a
 //! line that several packages share to the last of them.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,32 +20,32 @@ use crate::plan::package::install::IntendedInstall;
 use crate::plan::script_schedule::steps::MappedObject;
 use crate::plan::{Action, Change, Plan, RecordChange, TreeContent, UndoArchive};
 
-/// A patch that is to be applied or backed out, with its scripts.
+/// A patch to be applied or backed out, with its scripts.
 #[derive(Clone, Debug)]
 pub struct PatchPlan {
-    /// Everything that changes, as the program does it.
+    /// The plan as the program carries it out.
     pub plan: Plan,
-    /// Package by package, in the order in which they are processed.
+    /// The packages, in the order in which they are processed.
     pub parts: Vec<PackagePlan>,
     /// The scripts of the patch itself.
     pub hooks: Vec<PlannedScript>,
-    /// Whether no undo data is kept.
+    /// True if no undo data is kept.
     pub no_undo: bool,
-    /// Whether it is applied already, and only its files are installed again.
+    /// True if it is applied already, and only its files are installed again.
     pub again: bool,
-    /// Recorded objects that are not there and are made again: somebody has taken them away.
+    /// Recorded objects that were missing and are made again.
     pub missing: Vec<ObjectPath>,
-    /// Of a backout: what undo data of patches that stay takes over.
+    /// In a backout, the objects that undo data of patches that stay takes over.
     pub moved: Vec<MovedObject>,
-    /// How the lists of patches of its packages change.
+    /// The changes to the patch lists of its packages.
     pub lists: Vec<PatchListChange>,
-    /// What is told of libraries, where somebody looked for them.
+    /// The report about libraries, if they were examined.
     pub libraries: Option<LibraryReport>,
-    /// The kept objects that are there before and after, as they are.
+    /// The kept objects that are present before and after.
     pub staying: BTreeMap<ObjectPath, Live>,
 }
 
-/// A patch that comes into the list of patches of a package (PATCHLIST), or goes from it.
+/// A patch that is added to the patch list of a package (PATCHLIST) or removed from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PatchListChange {
     /// The package.
@@ -56,7 +56,7 @@ pub struct PatchListChange {
     pub before: Option<PatchList>,
 }
 
-/// An object that a patch which goes had found, and that the undo data of a patch which stays brings back from now on.
+/// An object that a backed-out patch had found, and that the undo data of another patch restores from now on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MovedObject {
     /// The patch that goes.
@@ -72,31 +72,30 @@ pub struct MovedObject {
 pub struct PackagePlan {
     /// The instance.
     pub package: PkgInst,
-    /// Its place in the image, or among the archives.
+    /// Its index in the image, or among the archives.
     pub index: usize,
-    /// Its parameters afterwards, as the program keeps the records; empty in a run of several patches, which runs no
-    /// scripts.
+    /// Its later parameters, as the program keeps the records; empty in a run of several patches, which runs
+    /// no scripts.
     pub params: Params,
     /// Its scripts.
     pub chosen: ChosenScripts,
     /// Every object that it delivers.
     pub mapped: Vec<MappedObject>,
-    /// The objects that it takes away.
+    /// The objects that it removes.
     pub deletes: BTreeSet<ObjectPath>,
-    /// Whether the plan takes it back to the last attribute, from a manifest of the program's own: then that is what
-    /// counts, not what its scripts bring back.
+    /// True if the plan restores it completely, from a manifest of the program. The plan then counts, and not
+    /// the objects that its scripts restore.
     pub restores: bool,
 }
 
 impl PackagePlan {
-    /// The files of classes whose script is the package's own: what is in them is that script's matter.
+    /// Returns the files of classes whose script belongs to the package, which decides about their content.
     pub fn by_own_scripts(&self) -> BTreeSet<ObjectPath> {
         let own: BTreeSet<&str> = self.chosen.own_classes().collect();
         let files = self.mapped.iter().filter(|one| one.ftype.is_regular());
         files.filter(|one| own.contains(one.class.as_str())).map(|one| one.path.clone()).collect()
     }
 
-    /// The files of which only the script of their class knows what will be in them.
     fn known_to_scripts(&self) -> impl Iterator<Item = &ObjectPath> {
         let by_script = self.chosen.planned.iter().filter(|script| {
             !self.restores && matches!(script.why, ScriptReason::Own | ScriptReason::System)
@@ -107,7 +106,6 @@ impl PackagePlan {
     }
 }
 
-/// The recorded objects that are not there, and that these changes make again, with a note for each.
 pub(super) fn missing(
     inventory: &Inventory,
     changes: &[Box<Change>],
@@ -124,8 +122,7 @@ pub(super) fn missing(
     missing
 }
 
-/// What the held copies of these packages need on the file systems, where scripts run: path, bytes, objects. Where
-/// scripts are taken back, what comes back is another copy.
+/// Path, bytes and objects of the held copies. Backing scripts out needs a second copy.
 pub(super) fn held(parts: &[PackagePlan], inventory: &Inventory) -> Vec<(ObjectPath, u64, u64)> {
     let of_part = |part: &PackagePlan| {
         let copies = 1 + u64::from(part.restores && part.chosen.bookkeeping == Bookkeeping::Scripts);
@@ -140,7 +137,7 @@ pub(super) fn held(parts: &[PackagePlan], inventory: &Inventory) -> Vec<(ObjectP
 }
 
 impl PatchPlan {
-    /// Keeps libraries that the plan would take away, and does with those that are kept what was settled.
+    /// Keeps libraries that the plan would remove, and treats kept ones as settled.
     pub fn keep_libraries(&mut self, settlement: &KeptSettlement) {
         settlement.apply(&mut self.plan);
         self.staying = settlement.staying();
@@ -149,14 +146,15 @@ impl PatchPlan {
         }
     }
 
-    /// Lets go of the parameters of packages, which are for scripts: the plan is one of many of a run without any.
+    /// Frees the parameters of packages, which only scripts use: the plan is one of many in a run without
+    /// scripts.
     pub fn forget_parameters(&mut self) {
         for part in &mut self.parts {
             part.params = Params::new();
         }
     }
 
-    /// Lets go of what is written to a record: a later patch of the run writes it again.
+    /// Frees the content of a record that a later patch of the run writes again.
     pub fn forget_record(&mut self, path: &ObjectPath) {
         let of_path = self.plan.records.iter_mut().filter(|record| record.path() == path);
         for record in of_path {
@@ -166,17 +164,17 @@ impl PatchPlan {
         }
     }
 
-    /// The files of which only a class action script knows what will be in them.
+    /// Returns the files whose content only a class action script knows.
     pub fn known_to_scripts(&self) -> BTreeSet<ObjectPath> {
         self.parts.iter().flat_map(PackagePlan::known_to_scripts).cloned().collect()
     }
 
-    /// Whether any script runs.
+    /// Returns true if any script runs.
     pub fn has_scripts(&self) -> bool {
         !self.hooks.is_empty() || self.parts.iter().any(|part| part.chosen.has_scripts())
     }
 
-    /// Every script, in the order in which they run; those of packages stand between those of the patch.
+    /// Returns every script in the order of execution; those of packages stand between those of the patch.
     pub fn scripts(&self) -> Vec<PlannedScript> {
         let (before, after): (Vec<_>, Vec<_>) =
             self.hooks.iter().cloned().partition(|hook| hook.name.starts_with("pre"));
@@ -184,7 +182,7 @@ impl PatchPlan {
         before.into_iter().chain(packages).chain(after).collect()
     }
 
-    /// What is done for one package, as an installation of its own.
+    /// Returns the part of the plan for one package, as an installation of its own.
     pub fn intended(&self, part: &PackagePlan, now: &Now) -> IntendedInstall {
         let (plan, owners) = (&self.plan, self.owners());
         let mine: Vec<_> =
@@ -224,10 +222,11 @@ impl PatchPlan {
         }
     }
 
-    /// What is done for the patch as a whole, after all packages; so is undo data of patches that stay written anew.
+    /// Returns the part of the plan for the patch as a whole, after all packages, with the rewritten undo
+    /// data of patches that stay.
     pub fn remainder(&self) -> Plan {
         let of_package = |record: &RecordChange| self.parts.iter().any(|part| is_of(record, &part.package));
-        // What is done for packages of kept libraries is done for none of the patch.
+        // The patch does nothing for packages of kept libraries.
         let is_another = |package: &PkgInst| !self.parts.iter().any(|part| part.package == *package);
         let others = self.plan.changes.iter().filter(|change| is_another(&change.package));
         let owners = self.owners();
@@ -245,12 +244,10 @@ impl PatchPlan {
         }
     }
 
-    /// Whether the undo archives are those of patches that stay.
     fn rewrites_undo(&self) -> bool {
         self.plan.records.iter().any(is_undo)
     }
 
-    /// The package with whose course the line of each path comes.
     fn owners(&self) -> BTreeMap<&ObjectPath, &PkgInst> {
         let mut owners: BTreeMap<&ObjectPath, &PkgInst> = BTreeMap::new();
         for change in &self.plan.changes {
@@ -263,24 +260,20 @@ impl PatchPlan {
         owners
     }
 
-    /// The package of a line that no package brings.
     fn fallback(&self, line: Option<&ContentsLine>) -> Option<&PkgInst> {
         let owns = |part: &&PackagePlan| line.is_some_and(|line| line.is_owned_by(&part.package));
         self.parts.iter().rfind(owns).or(self.parts.last()).map(|part| &part.package)
     }
 }
 
-/// Whether a record is one of a package's directory.
 fn is_of(record: &RecordChange, package: &PkgInst) -> bool {
     record.path().is_below(&places::package(package))
 }
 
-/// Whether a record is undo data of a patch that stays.
 fn is_undo(record: &RecordChange) -> bool {
     matches!(record, RecordChange::Undo { .. })
 }
 
-/// The same record in a plan that has no other undo archive.
 fn renumbered(mut record: RecordChange) -> RecordChange {
     if let RecordChange::AddTree { files, .. } = &mut record {
         for file in files {

@@ -1,63 +1,54 @@
 //! Objects and lines as they were before a patch, by the manifest of its undo archive.
 //!
-//! Every path comes back to the last attribute: content, type, mode, owner, time to the nanosecond, extended
-//! attributes, and the other names of the same file. What is no longer what the patch delivered was edited since and
-//! is kept under another name before it goes.
+//! Every path is restored completely: content, type, mode, owner, time to the nanosecond, extended
+//! attributes, and the other names of the same file. An object that differs from the delivered one was edited
+//! since and is kept under another name.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, decode};
+use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, decode, recorded_xattrs};
 use patchadm_inputs::native::NativeRegistration;
-use patchadm_rootfs::{FileType, Interrupt, Live, LiveKind};
+use patchadm_rootfs::{ACCESS_LIST, CAPABILITY, FileType, Interrupt, Live, LiveKind, Xattrs};
 use patchadm_svr4::package::{ContentInfo, ContentsLine, Mode, Object, ObjectPath, PackagePath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
 use super::backout_input::Later;
-use super::middle::chains::has_same_content;
+use super::chains::has_same_content;
+use crate::plan::local_attributes::{Overridden, named_entries, override_of};
 use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::privileges::{Allowed, OnRecord, allowed};
 use crate::plan::refusal::{ObjectProblem, Reason};
 use crate::plan::{Action, AttributeChange, Body, Member, NewObject, NewXattrs};
 
-/// The restoration of one package.
 pub(super) struct Restoring<'a> {
-    /// The patch that goes.
     pub(super) id: &'a PatchId,
-    /// The package.
     pub(super) package: &'a PkgInst,
-    /// The place of its archive.
     pub(super) index: usize,
-    /// The files of the backout package.
     pub(super) saved: HashMap<&'a PackagePath, ContentInfo>,
-    /// What the archive says of each path.
     pub(super) manifest: &'a Manifest,
-    /// Whether the records of the run that wrote the archive bind it (see [`BackoutArchive`](super::backout_input::BackoutArchive)).
+    /// False if the root does not vouch for the archive (see
+    /// [`BackoutArchive`](super::backout_input::BackoutArchive)).
     pub(super) bound: bool,
-    /// The native version of the package that the patch was applied to, if that is known.
     pub(super) native: Option<&'a str>,
-    /// Patches that came later.
     pub(super) later: Later<'a>,
-    /// The last patch that goes and has a path, where that is another one: what was written since is kept under its id.
-    /// What is there is then what these patches left, even if it was the same before them.
+    /// For paths that several going patches share: the last of them. Newer edits are kept under its id.
     pub(super) last: HashMap<ObjectPath, PatchId>,
-    /// The files that a script takes back: edited ones among them are its matter.
+    /// Edited files among these are left to the script.
     pub(super) by_script: BTreeSet<ObjectPath>,
 }
 
-/// A path of the manifest, read.
 struct Restored<'a> {
     path: ObjectPath,
     record: &'a ObjectRecord,
     line: Option<ContentsLine>,
     new_line: Option<ContentsLine>,
-    /// Whether the patch left the object as it was (the record is about its line, or it is another name of a file).
+    /// True if the record is only about the line, or about another name of the file.
     is_untouched: bool,
-    /// Whether the patch may still restore it.
+    /// False if the path now belongs to another native package or version.
     has_claim: bool,
 }
 
-/// Plans all objects and lines of the packages of a patch: path by path, since what one package has in a directory may
-/// need another to bring the directory back. A signal ends it.
+/// Works path by path over all packages: one package may restore the directory of another's object.
 pub(super) fn restore(
     draft: &mut PlanBuilder<'_>,
     packages: &[Restoring<'_>],
@@ -122,7 +113,6 @@ impl<'a> Restoring<'a> {
         Ok(read)
     }
 
-    /// Whether several of the patches changed the object, one after another.
     fn came_and_went(&self, record: &ObjectRecord) -> bool {
         !self.last.is_empty() && record.object_path().is_some_and(|path| self.last.contains_key(&path))
     }
@@ -148,8 +138,7 @@ impl<'a> Restoring<'a> {
         Reason::Object { package: self.package.clone(), path: path.to_string(), problem }
     }
 
-    /// The line of `contents` before the patch. Owners that came since stay; an object that was recorded anew since
-    /// belongs to a later patch.
+    /// Newer owners stay. An object that was recorded again belongs to a later patch.
     fn restore_line(&self, draft: &mut PlanBuilder<'_>, each: &Restored<'_>) -> Result<(), Reason> {
         let current = draft.line(&each.path).cloned();
         if current == each.line {
@@ -179,7 +168,6 @@ impl<'a> Restoring<'a> {
         Ok(())
     }
 
-    /// The first later patch that has the path.
     fn changed_by(&self, draft: &PlanBuilder<'_>, path: &ObjectPath) -> Option<String> {
         let patches = draft.inventory.patched_by.get(path);
         let has = |id: &PatchId, manifest: Option<&Manifest>| {
@@ -256,7 +244,6 @@ impl<'a> Restoring<'a> {
         Ok(())
     }
 
-    /// Looks for the files of a native package where they were diverted since.
     fn follow_diversions(&self, draft: &PlanBuilder<'_>, restored: &mut [Restored<'_>]) {
         let Some(origin) = draft.inventory.native_origin(self.package) else { return };
         for each in restored {
@@ -266,7 +253,6 @@ impl<'a> Restoring<'a> {
         }
     }
 
-    /// Finds the paths on which the patch has no claim any more, and says why.
     fn end_claims(&self, draft: &mut PlanBuilder<'_>, restored: &mut [Restored<'_>]) {
         for each in restored.iter_mut().filter(|each| !each.is_untouched) {
             if let Some(note) = self.ended_claim(draft, &each.path, each.record) {
@@ -276,8 +262,8 @@ impl<'a> Restoring<'a> {
         }
     }
 
-    /// Says why the patch has no claim on a path any more: another native package has it, or the native package that is patched is
-    /// there in another version than the patch was applied to. The object stays as it is.
+    /// The path belongs to another native package, or the package has another version than the patch was
+    /// applied to. The object stays.
     fn ended_claim(
         &self,
         draft: &PlanBuilder<'_>,
@@ -293,15 +279,14 @@ impl<'a> Restoring<'a> {
             draft.inventory.native_origin(self.package).filter(|_| !is_directory && record.was.is_some())?;
         let installed = draft.inventory.packages.get(self.package)?;
         let registered = NativeRegistration::of(&installed.params).version;
-        // At the same version, a path that nobody owns is one that an earlier patch added.
+        // At the same version, a path without an owner is one that an earlier patch added.
         (self.native != Some(registered.as_str())).then(|| {
             let applied = self.native.unwrap_or("a version that is not known");
             format!("{shown} stays: it was patched in {applied}, and {origin} is {registered} now")
         })
     }
 
-    /// Gives an object its attributes back that stayed in its place. One that somebody wrote to since keeps its time;
-    /// where there is another type of object, or nothing, there is nothing to give them to.
+    /// A file that was written since keeps its time. Objects of another type are left alone.
     fn restore_in_place(
         &self,
         draft: &mut PlanBuilder<'_>,
@@ -333,7 +318,6 @@ impl<'a> Restoring<'a> {
         Ok(())
     }
 
-    /// Whether somebody has put a symbolic link to a directory in the place of one since: it stays, with a note.
     fn stays_link(&self, draft: &mut PlanBuilder<'_>, path: &ObjectPath) -> bool {
         if draft.inventory.staying_link(self.package, path).is_none() {
             return false;
@@ -343,7 +327,6 @@ impl<'a> Restoring<'a> {
         true
     }
 
-    /// What the object gets of what the archive says of it; none where it stays away. Notes say what is left out.
     fn allowed(
         &self,
         draft: &mut PlanBuilder<'_>,
@@ -368,7 +351,6 @@ impl<'a> Restoring<'a> {
         state
     }
 
-    /// Removes what the patch added.
     fn take_away(
         &self,
         draft: &mut PlanBuilder<'_>,
@@ -396,7 +378,6 @@ impl<'a> Restoring<'a> {
         Ok(())
     }
 
-    /// Keeps what is neither what the patch put there nor what was there before.
     fn keep_edited(
         &self,
         draft: &mut PlanBuilder<'_>,
@@ -419,12 +400,10 @@ impl<'a> Restoring<'a> {
         draft.keep_copy(self.package, path, old, &format!("edited-{id}"))
     }
 
-    /// The last patch that goes and has a path.
-    pub(super) fn last_with(&self, path: &ObjectPath) -> &PatchId {
+    fn last_with(&self, path: &ObjectPath) -> &PatchId {
         self.last.get(path).unwrap_or(self.id)
     }
 
-    /// The object that was there, exactly.
     fn new_object(
         &self,
         record: &ObjectRecord,
@@ -470,20 +449,17 @@ impl<'a> Restoring<'a> {
     }
 }
 
-/// Returns a package that delivers the object and did not own it before the patch.
 fn came_since(draft: &PlanBuilder<'_>, each: &Restored<'_>) -> Option<PkgInst> {
     let is_new = |package: &PkgInst| each.line.as_ref().is_none_or(|line| !line.is_owned_by(package));
     let mut owners = draft.line(&each.path)?.owners.iter().map(|owner| &owner.package);
     owners.find(|package| is_new(package)).cloned()
 }
 
-/// What later patches that go as well bring back: each path with the name that it is linked to, or itself.
 type ComingBack<'r> = BTreeMap<ObjectPath, (ObjectPath, &'r RecordedState)>;
 
-/// For each group of names of one file the name that the others are linked to: one that the patch did not touch, or that
-/// only got other attributes, and that still has the bytes and the time, or gets the bytes back; else the one whose content was
-/// saved; else one that has the bytes alone. The same bytes with another time may have been written anew, as a file of their
-/// own. Paths that some patch has `changed` become something else again.
+/// By link group, the name to which the others are linked: an existing name with the same bytes and time,
+/// else the name with the saved content, else one with the same bytes. Equal bytes with another time may be a
+/// new file.
 fn carriers(
     draft: &PlanBuilder<'_>,
     restored: &[Restored<'_>],
@@ -520,7 +496,6 @@ fn carrier<'c>(carriers: &'c BTreeMap<u32, ObjectPath>, each: &Restored<'_>) -> 
     carriers.get(&each.record.was.as_ref()?.group?)
 }
 
-/// Whether an object has other content than this state: bytes, target or type.
 pub(super) fn is_edited(live: &Live, state: &RecordedState) -> bool {
     match (&live.kind, state.kind) {
         (LiveKind::Regular { size, b3, .. }, FileType::Regular) => match state.digest() {
@@ -535,12 +510,11 @@ pub(super) fn is_edited(live: &Live, state: &RecordedState) -> bool {
     }
 }
 
-/// Whether nothing has to be done. A file with several names may be one with a file that it was not one with.
+/// A file with several names may have been merged with another file.
 fn is_as_it_was(live: &Live, was: &RecordedState) -> bool {
     was.group.is_none() && live.links <= 1 && RecordedState::of(live) == *was
 }
 
-/// The attributes that an object which stays no longer has.
 fn attributes(was: &RecordedState, old: &Live) -> Option<AttributeChange> {
     let attributes = AttributeChange {
         mode: Some(Mode::of(was.mode)).filter(|_| was.kind != FileType::Symlink),
@@ -550,4 +524,99 @@ fn attributes(was: &RecordedState, old: &Live) -> Option<AttributeChange> {
         mtime: Some(was.mtime),
     };
     attributes.lacking(old)
+}
+
+// An attribute that is no longer as the patch left it was changed by an administrator, and stays. The values
+// of a dpkg-statoverride(1) entry count, also if it was made after the patch.
+
+const EXTENDED: [(&[u8], &str); 2] =
+    [(CAPABILITY, "file capabilities"), (ACCESS_LIST, "access control list")];
+
+impl Restoring<'_> {
+    fn with_kept_attributes(
+        &self,
+        draft: &mut PlanBuilder<'_>,
+        path: &ObjectPath,
+        record: &ObjectRecord,
+        mut was: RecordedState,
+    ) -> Result<RecordedState, ObjectProblem> {
+        let inventory = draft.inventory;
+        if inventory.manager(self.package).is_none() {
+            return Ok(was);
+        }
+        let old = draft.old(path);
+        let left = record.became.as_ref().filter(|left| left.kind == was.kind);
+        let left = left.filter(|left| old.is_some_and(|old| RecordedState::of(old).kind == left.kind));
+        let (mut kept, mut missing) = (Vec::new(), Vec::new());
+        if let (Some(old), Some(left)) = (old, left) {
+            keep_extended(old, left, &mut was, (&mut kept, &mut missing));
+        }
+        if let Some(one) = override_of(inventory, self.package, path) {
+            let given = Overridden::of(one, inventory)?;
+            let before = (was.mode, was.uid, was.gid);
+            was.mode = given.mode.map_or(was.mode, Mode::bits);
+            (was.uid, was.gid) = (given.uid.unwrap_or(was.uid), given.gid.unwrap_or(was.gid));
+            if (was.mode, was.uid, was.gid) != before {
+                let words = given.words(one);
+                draft.notes.push(format!("{} has {words}, whatever was there before", inventory.show(path)));
+            }
+        } else if let (Some(old), Some(left)) = (old, left) {
+            let accounts = &inventory.accounts;
+            let mode = old.mode.bits();
+            if mode != left.mode && mode != was.mode {
+                was.mode = mode;
+                kept.push(format!("mode {mode:04o}"));
+            }
+            if inventory.privileged && old.uid != left.uid && old.uid != was.uid {
+                was.uid = old.uid;
+                kept.push(format!("owner {}", accounts.user(old.uid)));
+            }
+            if inventory.privileged && old.gid != left.gid && old.gid != was.gid {
+                was.gid = old.gid;
+                kept.push(format!("group {}", accounts.group(old.gid)));
+            }
+        }
+        let (path, id) = (inventory.show(path), self.last_with(path));
+        if !kept.is_empty() {
+            draft.notes.push(format!("{path} keeps {}, set since {id} was applied", kept.join(", ")));
+        }
+        if !missing.is_empty() {
+            let missing = missing.join(" and ");
+            draft.notes.push(format!("{path} stays without {missing}, taken away since {id} was applied"));
+        }
+        Ok(was)
+    }
+}
+
+fn keep_extended(
+    old: &Live,
+    left: &RecordedState,
+    was: &mut RecordedState,
+    (kept, missing): (&mut Vec<String>, &mut Vec<&str>),
+) {
+    let (left_with, mut xattrs) = (left.xattrs(), was.xattrs());
+    for (key, word) in EXTENDED {
+        let now = old.xattrs.get(key);
+        // Writing into a file clears its capabilities, so a missing value was nobody's decision.
+        let is_cleared = key == CAPABILITY && now.is_none() && is_edited(old, left);
+        if is_alike(key, now, &left_with) || is_alike(key, now, &xattrs) || is_cleared {
+            continue;
+        }
+        if let Some(value) = now {
+            xattrs.insert(key.to_vec(), value.clone());
+            kept.push(format!("its {word}"));
+        } else {
+            xattrs.remove(key);
+            missing.push(word);
+        }
+    }
+    was.xattrs = recorded_xattrs(&xattrs);
+}
+
+/// Ignores the entries that mirror the mode.
+fn is_alike(key: &[u8], now: Option<&Vec<u8>>, xattrs: &Xattrs) -> bool {
+    match (now, xattrs.get(key)) {
+        (Some(now), Some(other)) if key == ACCESS_LIST => named_entries(now) == named_entries(other),
+        (now, other) => now == other,
+    }
 }

@@ -1,8 +1,8 @@
 //! The snapshot that the program keeps beside an undo archive that the scripts of a patch made.
 //!
-//! Such an archive holds what the scripts thought of; the snapshot holds everything, in the form of an archive of the
-//! program's own, and a backout restores from it. What came of the patch is known only when the scripts are through, so
-//! the planned archive is completed then with what is there.
+//! The archive holds the choice of the scripts. The snapshot holds everything, in the form of an archive of
+//! the program, and a backout restores from it. The results of a patch are known only after its scripts, so
+//! the planned archive is completed then.
 
 use std::collections::BTreeSet;
 
@@ -21,13 +21,11 @@ use crate::plan::records::package_path;
 use crate::plan::refusal::Reason;
 use crate::plan::{RecordChange, TreeContent, TreeFile, UndoArchive, UndoPlace};
 
-/// The objects of which `archive` speaks: what has to be looked at for [`completed`].
+/// Returns the objects of `archive`, whose states [`completed`] needs.
 pub fn paths(archive: &UndoArchive) -> BTreeSet<ObjectPath> {
     archive.manifest.objects.iter().filter_map(ObjectRecord::object_path).collect()
 }
 
-/// The snapshots that will be there beside the archives that scripts make, as far as they are known before, for their
-/// size.
 pub(super) fn expected(archives: &[UndoArchive], parts: &[PackagePlan]) -> Vec<UndoArchive> {
     let by_scripts = |archive: &&UndoArchive| {
         let of_package = |part: &&PackagePlan| part.package == archive.package;
@@ -37,14 +35,14 @@ pub(super) fn expected(archives: &[UndoArchive], parts: &[PackagePlan]) -> Vec<U
     archives.map(|archive| UndoArchive { place: UndoPlace::Snapshot, ..archive }).collect()
 }
 
-/// The objects that a snapshot made from `archive` holds as they were.
+/// Returns the objects that a snapshot made from `archive` holds in their earlier state.
 pub fn held(archive: &UndoArchive) -> BTreeSet<&ObjectPath> {
     archive.saved.iter().map(|(_, path)| path).collect()
 }
 
-/// The snapshot, or the manifest where nothing is saved: the archive that was planned, with the objects, lines, parameters
-/// and records that scripts left.
-/// `before` is the package as it was, `now` what is there after its scripts.
+/// Returns the snapshot, or the manifest if nothing is saved: the planned archive, with the objects, lines,
+/// parameters and records that scripts left. `before` is the package before the run, `now` the state after
+/// its scripts.
 pub fn completed(archive: &UndoArchive, before: &Installed, now: &Inventory) -> UndoArchive {
     let mut archive = archive.clone();
     let saves_nothing = archive.place == UndoPlace::ManifestOnly;
@@ -56,7 +54,7 @@ pub fn completed(archive: &UndoArchive, before: &Installed, now: &Inventory) -> 
     if let Some(after) = now.packages.get(&archive.package) {
         let header = &mut archive.manifest.header;
         header.parameters = set_by(&header.parameters, &before.params, &after.params);
-        // what was to be emptied may have been said by a script
+        // a script may have set the value that was to be emptied
         let is_said = |name: &str| after.params.get(name).is_some_and(|value| !value.is_empty());
         header.silent.retain(|name| !is_said(name) && !TOLD_TO_SCRIPTS.contains(&name.as_str()));
         header.made_records = made(before, after);
@@ -73,8 +71,7 @@ pub fn completed(archive: &UndoArchive, before: &Installed, now: &Inventory) -> 
     archive
 }
 
-/// Completes what is planned to be said of an object with what is there `now`. Whether there is anything to say: the
-/// patch delivers it or takes it away, or something was or is there.
+/// Updates a record from the real state. False if there is nothing to record.
 fn is_left(record: &mut ObjectRecord, now: &Inventory) -> bool {
     let Some(path) = record.object_path() else { return true };
     let is_named = record.delivered || record.became.is_none();
@@ -84,7 +81,7 @@ fn is_left(record: &mut ObjectRecord, now: &Inventory) -> bool {
         group: group.filter(|_| live.links > 1 && !live.is_directory()),
         ..RecordedState::of(live)
     });
-    // What scripts took away again is not there by the patch.
+    // An object that scripts removed again was not delivered by the patch.
     record.delivered &= record.became.is_some() || record.kept;
     let lines = [&record.line, &record.new_line];
     is_named
@@ -92,8 +89,7 @@ fn is_left(record: &mut ObjectRecord, now: &Inventory) -> bool {
         || lines.into_iter().any(Option::is_some)
 }
 
-/// Completes an archive with what scripts of classes keep in `save/<class>` of the package's directory: the files that
-/// they replaced or removed there, and the names of those that they made.
+/// Adds the data of class scripts in `save/<class>`.
 pub(in crate::plan) fn add_kept_by_classes(archive: &mut UndoArchive, before: &Installed, after: &Installed) {
     let is_kept = |name: &[u8]| name.starts_with(b"save/") && !name.starts_with(b"save/pspool/");
     let replaced = changed(before, after).filter(|(name, _)| is_kept(name));
@@ -103,8 +99,8 @@ pub(in crate::plan) fn add_kept_by_classes(archive: &mut UndoArchive, before: &I
     names.sort();
 }
 
-/// The directory that takes a snapshot in, or the manifest where nothing is saved: that of the archive with this place
-/// in the plan.
+/// Returns the directory for the snapshot, or for the manifest if nothing is saved: that of the archive with
+/// this index in the plan.
 pub fn directory(archive: &UndoArchive, place: usize) -> Result<RecordChange, Reason> {
     let save = format!("save/{}", archive.patch);
     let (directory, file, content) = match SNAPSHOT.split_once('/') {
@@ -118,8 +114,7 @@ pub fn directory(archive: &UndoArchive, place: usize) -> Result<RecordChange, Re
     Ok(RecordChange::AddTree { path: package_path(&archive.package, directory.as_bytes())?, files })
 }
 
-/// The names that the patch set: those that were planned, those whose values differ now, and the words in which its
-/// scripts are told of it, whatever these were before.
+/// Includes the words for scripts even if their values did not change.
 fn set_by(planned: &[String], before: &Params, after: &Params) -> Vec<String> {
     let names = before.iter().chain(after.iter()).map(|(name, _)| name);
     let differing = names.filter(|name| before.get(name) != after.get(name) && !is_patch_record(name));
@@ -128,7 +123,6 @@ fn set_by(planned: &[String], before: &Params, after: &Params) -> Vec<String> {
     all.into_iter().map(str::to_owned).collect()
 }
 
-/// The records that are there no longer as they were.
 fn changed<'a>(
     before: &'a Installed,
     after: &'a Installed,
@@ -138,7 +132,6 @@ fn changed<'a>(
     before.records.iter().filter(move |(name, _)| content(before, name) != content(after, name))
 }
 
-/// The records that were there before and that the patch wrote: those that were planned, and those that differ now.
 fn written(planned: Option<Vec<String>>, before: &Installed, after: &Installed) -> Vec<String> {
     let differs = |name: &&Vec<u8>| {
         let [old, new] = [before, after].map(|one| one.records.get(*name).map(|file| &file.bytes));
@@ -150,7 +143,6 @@ fn written(planned: Option<Vec<String>>, before: &Installed, after: &Installed) 
     all.into_iter().collect()
 }
 
-/// The records that were not there before, and their directories, which have a `/` at the end.
 fn made(before: &Installed, after: &Installed) -> Vec<String> {
     let text = |name: &[u8]| String::from_utf8(name.to_vec()).ok();
     let files = after.records.keys().filter(|name| !before.records.contains_key(*name));

@@ -1,23 +1,22 @@
-//! What patches that stay take over from those that go: undo data that is written anew, and bytes of an administrator that
-//! only archives have.
+//! Data that staying patches take over from patches that go: undo data that is rewritten, and bytes of an
+//! administrator that only archives have.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::backout_input::{BackOutOptions, BackoutArchive, GoingPatch, LaterUndo};
-use super::backout_records::RecordsBefore;
-use super::handing_down::TakenRecords;
+use super::backout_records::{RecordsBefore, TakenRecords};
+use super::chains::{Chains, Link, Run, has_same_content};
 use super::later::AppliedPackages;
-use super::middle::chains::{Chains, Link, Run, has_same_content};
-use super::middle::rewrite::{Rewriting, RewrittenUndo};
 use super::patch_plan::MovedObject;
+use super::rewrite::{Rewriting, RewrittenUndo};
 use crate::plan::clock::Now;
-use crate::plan::ledger::{LedgerChange, LedgerRewrite, RewrittenArchive};
 use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::records::{save_of, save_path};
 use crate::plan::refusal::{Command, Reason, Refusal};
 use crate::plan::{
-    Action, Body, Member, NewObject, NewXattrs, RecordChange, ReplacedVersion, UndoArchive, UndoPart,
+    Action, Body, LedgerChange, LedgerRewrite, Member, NewObject, NewXattrs, RecordChange, ReplacedVersion,
+    RewrittenArchive, UndoArchive, UndoPart,
 };
 use patchadm_changeset::format::manifest::{KEPT_MANIFEST, ObjectRecord, decode};
 use patchadm_inputs::format::ledger::SNAPSHOT;
@@ -29,24 +28,17 @@ use patchadm_svr4::format::remote::RemoteArchive;
 use patchadm_svr4::package::{ContentsLine, Mode, PackagePath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
-/// A package from which patches go, with the undo data of those that stay.
 pub(super) struct TakingOver<'a> {
-    /// The package.
     pub(super) package: &'a PkgInst,
-    /// The archives of the patches that go.
     pub(super) archives: Vec<&'a BackoutArchive<'a>>,
-    /// What patches that stay take over of its parameters and record files.
     pub(super) taken: &'a BTreeMap<PatchId, TakenRecords>,
-    /// The undo data of patches that stay, of all packages.
     pub(super) later: &'a [LaterUndo<'a>],
-    /// The packages with their save directories.
     pub(super) inventory: &'a Inventory,
-    /// What separates base and revision of an id.
     pub(super) separator: &'a str,
 }
 
-/// The patches that stay and whose undo data changes when these go, by package: they have paths, parameters or record
-/// files of theirs. `archives` are those of the patches that go.
+/// Returns the patches that stay and whose undo data changes when these are backed out, by package: they have
+/// paths, parameters or record files of theirs. `archives` are those of the patches that are backed out.
 pub fn taking_over(
     going: &[GoingPatch],
     archives: &[BackoutArchive<'_>],
@@ -55,7 +47,7 @@ pub fn taking_over(
     options: &BackOutOptions,
 ) -> Result<BTreeSet<(PkgInst, PatchId)>, Refusal> {
     let Some(first) = going.last() else { return Ok(BTreeSet::new()) };
-    // Nobody takes anything over of whom nothing is known.
+    // A package without a known manifest takes nothing over.
     let packages: BTreeSet<&PkgInst> = options.later.keys().map(|(package, _)| package).collect();
     let mut found = BTreeSet::new();
     for package in packages {
@@ -71,7 +63,6 @@ pub fn taking_over(
     Ok(found)
 }
 
-/// The patches of a package that take something over from those that go.
 fn heirs(
     among: &AppliedPackages<'_>,
     package: &PkgInst,
@@ -94,7 +85,6 @@ fn heirs(
     Ok(heirs)
 }
 
-/// The undo data of patches that stay, written anew.
 #[derive(Default)]
 pub(super) struct Rewritten {
     pub(super) undo: Vec<UndoArchive>,
@@ -105,7 +95,6 @@ pub(super) struct Rewritten {
 }
 
 impl TakingOver<'_> {
-    /// Writes the undo data of the patches anew that take something over.
     pub(super) fn rewrite(&self, chains: &Chains<'_>, rewritten: &mut Rewritten) -> Result<(), Reason> {
         let archives = self.archives.iter().copied();
         let sources: HashMap<usize, &BackoutArchive<'_>> =
@@ -139,7 +128,6 @@ impl TakingOver<'_> {
         Ok(())
     }
 
-    /// The undo data of a patch that stays.
     fn of(&self, patch: &PatchId) -> Option<&LaterUndo<'_>> {
         self.later.iter().find(|later| {
             let id = PatchId::parse(&later.patch, self.separator);
@@ -147,7 +135,6 @@ impl TakingOver<'_> {
         })
     }
 
-    /// The files of a save directory that follow the undo data with this place in the plan.
     fn files_of(
         &self,
         later: &LaterUndo<'_>,
@@ -190,7 +177,6 @@ impl TakingOver<'_> {
         Ok(records)
     }
 
-    /// Keeps the bytes of an administrator that only archives have, which go or are written anew.
     pub(super) fn keep_edited(&self, draft: &mut PlanBuilder<'_>, chains: &Chains<'_>) -> Result<(), Reason> {
         for run in &chains.runs {
             for (before, link) in run.edited() {
@@ -201,8 +187,8 @@ impl TakingOver<'_> {
         Ok(())
     }
 
-    /// Keeps what would come back to an heir that has no undo archive, where it is an administrator's, under the id of the
-    /// heir: as if that had found it.
+    /// Without an undo archive, the heir cannot restore an administrator's file. It is kept as if the heir
+    /// had found it.
     fn keep_unsaved(
         &self,
         draft: &mut PlanBuilder<'_>,
@@ -223,7 +209,6 @@ impl TakingOver<'_> {
         Ok(())
     }
 
-    /// The object that the patch of a link saved.
     fn saved_of(&self, chains: &Chains<'_>, link: Link<'_>) -> Option<NewObject> {
         let patch = chains.order.get(link.at)?;
         let own = self.archives.iter().find(|archive| *archive.patch == patch.id);
@@ -233,7 +218,6 @@ impl TakingOver<'_> {
         copied(link.record, index, image)
     }
 
-    /// Keeps what the patch of a link saved of an administrator's bytes, under the id of a patch.
     fn keep_one(
         &self,
         draft: &mut PlanBuilder<'_>,
@@ -272,7 +256,6 @@ impl Rewritten {
     }
 }
 
-/// Whether a saved file has other content than the line of its path says.
 fn differs(saved: &NewObject, record: &ObjectRecord) -> bool {
     let line = record.line.as_deref().and_then(|line| ContentsLine::parse(&decode(line)).ok());
     let (Body::Member(member), Some(line)) = (&saved.body, line) else { return false };
@@ -281,7 +264,6 @@ fn differs(saved: &NewObject, record: &ObjectRecord) -> bool {
         || content.cksum.is_some_and(|cksum| cksum != member.cksum)
 }
 
-/// The object that an archive saved, as a new one.
 pub(super) fn copied(record: &ObjectRecord, index: usize, image: &PackageImage) -> Option<NewObject> {
     let was = record.was.as_ref()?;
     let body = match was.kind {

@@ -1,23 +1,22 @@
-//! The undo archive of a package: what has to be kept of the objects and records that a patch changes, so that the
-//! tree after apply and backout is the tree before, to the last attribute.
+//! The undo archive of a package: the objects and records that a patch changes, so that apply and backout
+//! together leave the tree as it was, with every attribute.
 //!
-//! The SVR4 part (saved objects, `deletes`, old parameters, procedure scripts) is what any pkgadd can install; the
-//! manifest says the rest. Digests of what is delivered are filled in when it has been staged.
+//! The SVR4 part (saved objects, `deletes`, old parameters, procedure scripts) can be installed by any
+//! pkgadd; the manifest has the rest. Digests of delivered files are filled in after staging.
 
-mod link_groups;
-mod made_anew;
-mod saved_pkginfo;
-mod scripts;
-
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
+use patchadm_changeset::RecordFile;
 use patchadm_changeset::format::contents_merge::ContentsEdits;
 use patchadm_changeset::format::manifest::{
     KEPT_MANIFEST, Manifest, ManifestHeader, ObjectRecord, RecordedState, encode, recorded_xattrs,
 };
 use patchadm_changeset::plan::UndoFormat;
-use patchadm_rootfs::{Live, LiveKind};
+use patchadm_inputs::inventory::Save;
+use patchadm_inputs::patch_scripts::{UNDO_CHECKINSTALL, UNDO_CLASS, UNDO_POSTINSTALL};
+use patchadm_rootfs::{Inode, Live, LiveKind};
+use patchadm_svr4::format::params;
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::format::remote::{RemoteArchive, RemoteMedium, RemoteState};
 use patchadm_svr4::package::{
@@ -25,56 +24,35 @@ use patchadm_svr4::package::{
 };
 use patchadm_svr4::patch::{PatchId, PatchList};
 
-use link_groups::LinkGroups;
-use made_anew::is_made_anew;
-use saved_pkginfo::patch_info;
-pub(super) use saved_pkginfo::without_patch_info;
-pub(super) use scripts::copying_scripts;
-
-use crate::plan::parameters::is_restored;
+use crate::plan::parameters::{PATCH_INFO, is_restored, patch_of_info};
 use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::records::RecordChanges;
 use crate::plan::refusal::Reason;
 use crate::plan::target::{PackageTarget, Wanted, classes};
 use crate::plan::{Action, Body, NewObject, NewXattrs, TreeContent, TreeFile, UndoArchive, UndoPlace};
-use patchadm_inputs::inventory::Save;
 
-/// What an undo archive is about.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::plan) struct Undoing<'a> {
-    /// The patch.
     pub(in crate::plan) id: &'a PatchId,
-    /// What it obsoletes in this package.
     pub(in crate::plan) obsoletes: &'a PatchList,
-    /// The parameters before.
     pub(in crate::plan) old: &'a Params,
-    /// The save directories of the package before.
     pub(in crate::plan) saves: &'a BTreeMap<String, Save>,
-    /// The names that the patch set.
     pub(in crate::plan) set: &'a [String],
-    /// Those of them that it set by its silence.
     pub(in crate::plan) silent: &'a [String],
-    /// How the archive is compressed.
     pub(in crate::plan) format: UndoFormat,
-    /// The directory for archives that are kept elsewhere.
     pub(in crate::plan) directory: Option<&'a Path>,
-    /// Whether nothing is saved, and only the manifest stays.
+    /// True if only the manifest is kept.
     pub(in crate::plan) saves_nothing: bool,
-    /// Whether procedure scripts run.
     pub(in crate::plan) runs_scripts: bool,
 }
 
-/// The paths that a package delivers.
 #[derive(Debug, Default)]
 pub(in crate::plan) struct DeliveredPaths {
-    /// The paths.
     pub(in crate::plan) paths: BTreeSet<ObjectPath>,
-    /// The attributes that are left open, as manifests have them, by escaped path.
     pub(in crate::plan) open: BTreeMap<String, String>,
 }
 
 impl DeliveredPaths {
-    /// Those of the objects of a package.
     pub(super) fn of(wanted: &[Wanted<'_>]) -> Self {
         let open = |wanted: &Wanted<'_>| Some((encode(wanted.path.as_bytes()), wanted.open_attributes()?));
         Self {
@@ -83,7 +61,6 @@ impl DeliveredPaths {
         }
     }
 
-    /// Adds attributes that objects keep as they are found, by their letters.
     pub(super) fn add_open<'p>(&mut self, kept: impl Iterator<Item = (&'p ObjectPath, String)>) {
         for (path, letters) in kept.filter(|(path, _)| self.paths.contains(*path)) {
             let open = self.open.entry(encode(path.as_bytes())).or_default();
@@ -97,7 +74,6 @@ impl DeliveredPaths {
 }
 
 impl Undoing<'_> {
-    /// The archive for what `draft` does to the objects of `target`, which delivers these paths.
     pub(in crate::plan) fn archive(
         &self,
         draft: &PlanBuilder<'_>,
@@ -131,13 +107,13 @@ impl Undoing<'_> {
             }
             objects.push(record);
         }
-        // In place: no path twice, and a stable sort would need as much room again.
+        // Unstable, in place: no path occurs twice, and a stable sort would allocate the same size again.
         objects.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        // what is in a directory goes before it
+        // the contents of a directory go before it
         deletes.reverse();
         let regular = saved.iter().filter(|(entry, _)| entry.object.ftype.is_regular());
         let of_files = regular.map(|(entry, _)| entry.object.class.as_str()).collect();
-        let scripts = scripts::taking_back(&target.image.install, of_files);
+        let scripts = taking_back(&target.image.install, of_files);
         let archive = UndoArchive {
             package: package.clone(),
             patch: self.id.to_string(),
@@ -159,8 +135,6 @@ impl Undoing<'_> {
         Ok(if self.saves_nothing { manifest_only(archive) } else { archive })
     }
 
-    /// The files of a save directory with the archive at this place in the plan: it, the pointer to it, or the manifest
-    /// alone.
     pub(in crate::plan) fn saved_files(&self, place: &UndoPlace, at: usize) -> Result<Vec<TreeFile>, Reason> {
         Ok(match place {
             UndoPlace::Save | UndoPlace::Snapshot => {
@@ -179,12 +153,11 @@ impl Undoing<'_> {
         })
     }
 
-    /// The name of the archive in a save directory.
     pub(super) fn name(&self) -> String {
         format!("undo{}", self.form().suffix())
     }
 
-    /// The form of the archive: old files stay on their own file systems, so not in a directory that is elsewhere.
+    /// Old files can only be kept on their own file system.
     fn form(&self) -> UndoFormat {
         if self.format == UndoFormat::Files && self.directory.is_some() {
             UndoFormat::default()
@@ -203,8 +176,7 @@ impl Undoing<'_> {
         }
     }
 
-    /// The old parameters. An object of a class that CLASSES does not name would not be installed: that of an object of
-    /// another package, for one.
+    /// pkgadd ignores objects whose class is not in CLASSES, such as saved objects of other packages.
     fn parameters(&self, saved: &[(PkgmapEntry, ObjectPath)]) -> Params {
         let mut params: Params = self.old.iter().filter(|(name, _)| is_restored(name)).collect();
         params.set("ACTIVE_PATCH", self.id.as_str());
@@ -246,12 +218,10 @@ impl Undoing<'_> {
     }
 }
 
-/// A file of a new record directory.
 pub(in crate::plan) fn tree_file(name: &str, content: TreeContent, mode: u32) -> TreeFile {
     TreeFile { name: name.as_bytes().to_vec(), content, mode: Mode::of(mode), mtime: None }
 }
 
-/// What stays of an archive where nothing is saved: which paths the patch has, and what was and is there.
 fn manifest_only(mut archive: UndoArchive) -> UndoArchive {
     let manifest = &mut archive.manifest;
     for record in manifest.objects.iter_mut().chain(&mut manifest.shlibs) {
@@ -267,8 +237,6 @@ fn manifest_only(mut archive: UndoArchive) -> UndoArchive {
     }
 }
 
-/// The archive with what procedure scripts left in the places of what was delivered: `lines` are the final lines of
-/// the package, `live` the objects that scripts have put there.
 pub(in crate::plan) fn as_left(
     archive: &UndoArchive,
     lines: &ContentsEdits,
@@ -287,7 +255,6 @@ pub(in crate::plan) fn as_left(
     archive
 }
 
-/// The paths that change because of a package, in object, line or both.
 fn concerned(draft: &PlanBuilder<'_>, package: &PkgInst) -> BTreeSet<ObjectPath> {
     let changes = draft.changes.values().filter(|change| change.package == *package);
     let lines = draft.lines.iter().filter(|(_, (because, _))| because == package);
@@ -298,8 +265,7 @@ fn concerned(draft: &PlanBuilder<'_>, package: &PkgInst) -> BTreeSet<ObjectPath>
     changes.map(|change| &change.path).chain(lines.map(|(path, _)| path)).chain(kept).cloned().collect()
 }
 
-/// The paths that a package delivers or deletes and that do not change because of it; without those that another
-/// package of the patch changes, whose archive has them.
+/// Excludes paths that another package of the patch changes: its archive has them.
 fn also_listed(
     draft: &PlanBuilder<'_>,
     target: &PackageTarget<'_>,
@@ -312,7 +278,6 @@ fn also_listed(
     Ok(delivered.iter().chain(&deleted).filter(is_own).cloned().collect())
 }
 
-/// What the manifest says of a path.
 fn object_record(draft: &PlanBuilder<'_>, path: &ObjectPath) -> ObjectRecord {
     let written = |line: &ContentsLine| encode(&line.write()).into();
     let kept = draft.kept.contains(path);
@@ -337,7 +302,6 @@ fn object_record(draft: &PlanBuilder<'_>, path: &ObjectPath) -> ObjectRecord {
     }
 }
 
-/// The state of a new object, as far as it is known before it is staged.
 fn becoming(draft: &PlanBuilder<'_>, new: &NewObject) -> RecordedState {
     match &new.body {
         Body::CopyOf(path) => {
@@ -384,12 +348,10 @@ fn becoming(draft: &PlanBuilder<'_>, new: &NewObject) -> RecordedState {
     state
 }
 
-/// Whether a file keeps its bytes and gets other attributes only, so that there is nothing of it to save.
 fn keeps_content(draft: &PlanBuilder<'_>, path: &ObjectPath, live: &Live) -> bool {
     matches!(live.kind, LiveKind::Regular { .. }) && !is_made_anew(draft, path)
 }
 
-/// The pkgmap entry of a saved object: of the type that is recorded where that is what is there.
 fn saved_entry(
     draft: &PlanBuilder<'_>,
     target: &PackageTarget<'_>,
@@ -440,8 +402,309 @@ fn saved_entry(
     Ok(Some(PkgmapEntry { part: 1, path: target.write(path)?, object }))
 }
 
-/// Whether the script of a class can be told of a file. It reads a line with a blank between source and destination, so
-/// neither may have one. Such a file goes without a script; its class is in the manifest.
+/// The list for class scripts separates the two paths with a blank. Such files are saved without class; the
+/// manifest has the class.
 fn can_be_listed(path: &ObjectPath) -> bool {
     !path.as_bytes().iter().any(u8::is_ascii_whitespace)
+}
+
+/// False for attribute changes, which keep the names of a file.
+fn is_made_anew(draft: &PlanBuilder<'_>, path: &ObjectPath) -> bool {
+    let change = draft.changes.get(path);
+    change.is_some_and(|change| !matches!(change.action, Action::Attributes(_)))
+}
+
+// The manifest numbers files with several names, before a patch and after it.
+
+/// One path per place: prefers changed paths, then paths that do not lead elsewhere afterwards, then
+/// delivered and recorded ones.
+fn one_path_each<'a>(
+    draft: &PlanBuilder<'a>,
+    paths: &BTreeSet<ObjectPath>,
+) -> impl Iterator<Item = (&'a ObjectPath, &'a Live)> {
+    let inventory = draft.inventory;
+    let turns = |above: &[u8]| {
+        let change = draft.changes.get(above);
+        change.is_some_and(|change| !matches!(change.action, Action::Attributes(_)))
+    };
+    let rank = |path: &ObjectPath| {
+        let leads_elsewhere = path.ancestors_bytes().any(turns);
+        let is_changed = draft.changes.contains_key(path);
+        (is_changed, !leads_elsewhere, paths.contains(path), inventory.lines.contains_key(path))
+    };
+    let mut places: BTreeMap<&ObjectPath, (&ObjectPath, &Live)> = BTreeMap::new();
+    for (path, live) in inventory.objects_with_names() {
+        let place = inventory.physical.get(path).unwrap_or(path);
+        let known = places.entry(place).or_insert((path, live));
+        if rank(path) > rank(known.0) {
+            *known = (path, live);
+        }
+    }
+    places.into_values()
+}
+
+#[derive(Debug, Default)]
+struct LinkGroups {
+    numbers: BTreeMap<ObjectPath, u32>,
+    first: BTreeMap<u32, ObjectPath>,
+    after: BTreeMap<ObjectPath, u32>,
+    links: BTreeMap<ObjectPath, ObjectPath>,
+}
+
+impl LinkGroups {
+    fn of(draft: &PlanBuilder<'_>, paths: &BTreeSet<ObjectPath>) -> Self {
+        let inventory = draft.inventory;
+        let key = |path: &ObjectPath, live: &Live| -> (Option<usize>, Inode) {
+            (inventory.on.get(path).copied(), live.inode)
+        };
+        let mut names: BTreeMap<_, Vec<&ObjectPath>> = BTreeMap::new();
+        for (path, live) in one_path_each(draft, paths) {
+            names.entry(key(path, live)).or_default().push(path);
+        }
+        let mut groups = Self::default();
+        let mut next = 0;
+        for names in names.into_values().filter(|names| names.len() > 1) {
+            if !names.iter().any(|path| paths.contains(*path) && draft.changes.contains_key(*path)) {
+                continue;
+            }
+            next += 1;
+            let is_link = |path: &ObjectPath| {
+                inventory.lines.get(path).is_some_and(|line| line.object.ftype == Ftype::Link)
+            };
+            let changed: Vec<&&ObjectPath> =
+                names.iter().filter(|path| draft.changes.contains_key(**path)).collect();
+            // The content of a name that stays in place is not saved.
+            let rank = |path: &&&&ObjectPath| (!is_made_anew(draft, path), is_link(path));
+            let carrier = changed.iter().min_by_key(rank);
+            if let Some(carrier) = carrier {
+                groups.first.insert(next, (**carrier).clone());
+            }
+            groups.numbers.extend(names.into_iter().map(|path| (path.clone(), next)));
+        }
+        for change in draft.changes.values() {
+            if let Action::Add(new) | Action::Replace(new) = &change.action
+                && let Body::Link(source) = &new.body
+            {
+                next += u32::from(!groups.after.contains_key(source));
+                groups.after.entry(source.clone()).or_insert(next);
+                groups.links.insert(change.path.clone(), source.clone());
+            }
+        }
+        groups
+    }
+
+    fn number_after(&self, path: &ObjectPath) -> Option<u32> {
+        self.after.get(self.links.get(path).unwrap_or(path)).copied()
+    }
+
+    fn number_states(&self, record: &mut ObjectRecord, path: &ObjectPath, is_made_anew: bool) {
+        if let Some(was) = &mut record.was {
+            was.group = self.number(path);
+        }
+        if let Some(became) = &mut record.became {
+            became.group = if is_made_anew { self.number_after(path) } else { self.number(path) };
+        }
+    }
+
+    fn number(&self, path: &ObjectPath) -> Option<u32> {
+        self.numbers.get(path).copied()
+    }
+
+    fn first_name(&self, path: &ObjectPath) -> Option<&ObjectPath> {
+        self.first.get(&self.number(path)?).filter(|first| *first != path)
+    }
+
+    fn partners<'a>(&'a self, paths: &'a BTreeSet<ObjectPath>) -> impl Iterator<Item = &'a ObjectPath> {
+        self.numbers.keys().filter(|path| !paths.contains(*path))
+    }
+}
+
+// A backout computes the records of patches and restores none. A pkginfo with a thousand patches has a line
+// for each of them, and an archive with all these lines would cost more the later its patch came. So only the
+// first of several consecutive lines of applied patches is kept, as the mark of their position. If a pkginfo
+// is lost, each line is in the undo data of exactly one patch: the next one that was applied.
+
+const PKGINFO: &[u8] = b"pkginfo";
+
+pub(super) fn without_patch_info(
+    mut records: BTreeMap<Vec<u8>, RecordFile>,
+    old: &Params,
+) -> BTreeMap<Vec<u8>, RecordFile> {
+    if let (Some(file), Some(saved)) = (records.get_mut(PKGINFO), saved_params(old)) {
+        file.bytes = params::write(&saved).into();
+    }
+    records
+}
+
+fn saved_params(old: &Params) -> Option<Params> {
+    let list = old.text("PATCHLIST");
+    let listed: HashSet<&str> = list.split_whitespace().collect();
+    let mut saved = Params::new();
+    let (mut is_behind_another, mut leaves_out) = (false, false);
+    for (name, value) in old.iter() {
+        let id = patch_of_info(name);
+        if is_behind_another && id.is_some_and(|id| listed.contains(id)) {
+            leaves_out = true;
+        } else {
+            saved.push(name, value);
+        }
+        is_behind_another = id.is_some();
+    }
+    leaves_out.then_some(saved)
+}
+
+/// Lines that no earlier undo data has, back to the last patch with a manifest. Classic archives have no
+/// manifest.
+fn patch_info(old: &Params, saves: &BTreeMap<String, Save>) -> BTreeMap<String, String> {
+    let list = old.text("PATCHLIST");
+    let mut found = BTreeMap::new();
+    for id in list.split_whitespace().rev() {
+        if let Some(value) = old.get(&format!("{PATCH_INFO}{id}")) {
+            found.insert(id.to_owned(), encode(value));
+        }
+        if saves.get(id).is_some_and(Save::is_told) {
+            break;
+        }
+    }
+    found
+}
+
+// The procedure scripts of a backout package let any pkgadd(1M) back the patch out (patchadm-undo(5)).
+// `checkinstall` refuses while a later revision is applied, and writes the lists as they read without the
+// patch. It runs as a user without privileges. Its argument is the response file: `OLDLIST` there, or else
+// `PATCHLIST` of the environment, are the applied patches; `ACTIVE_PATCH` and `ACTIVE_OBSOLETES` come from
+// the pkginfo of the package. The caller checks requirements and obsoletions of other patches. The response
+// is added to only if the exit code is 0.
+//
+// `postinstall` deletes the objects that the patch had added, and the undo data. It runs as root. The file
+// `deletes` beside it has one path in a line, objects below a directory before it; relative paths are below
+// `CLIENT_BASEDIR`, and blanks and control bytes stand as `\ooo`. An object that another package owns as
+// well stays, as removef(1M) decides, and so does a directory that is not empty.
+//
+// The scripts run in any `sh` and any `awk` that has functions. The nawk of System V is the strictest: it
+// stops at `key in array` while no array of that name exists, so each gets an element first.
+//
+// A patch may add class action scripts: its `u.<class>` is the `i.<class>` of the backout package
+// (Application Packaging Developer's Guide, "Patching Packages"). Every other class with a saved file gets an
+// `i.<class>` that copies: the script that the class has elsewhere may keep the existing file (`preserve`) or
+// run the saved one (`build`), and the object keeps its class. The input of a script has a blank between the
+// two paths of a file, so files with a blank in their path are of class none there.
+//
+// This program restores from the manifest, and knows its own scripts by their digests: it needs none of them
+// run. The class action scripts of the patch take back the files of their classes.
+
+/// Scripts by name in `install`. `delivered` is `install` of the patch, `saved` the classes of the saved
+/// files.
+fn taking_back(delivered: &BTreeMap<String, Vec<u8>>, saved: BTreeSet<&str>) -> BTreeMap<String, Vec<u8>> {
+    let copying = copying_scripts(saved);
+    let of_classes = delivered.iter().filter_map(|(name, text)| {
+        let class = name.strip_prefix("u.").filter(|class| !class.is_empty())?;
+        Some((format!("i.{class}"), text.clone()))
+    });
+    let own = [("checkinstall", UNDO_CHECKINSTALL), ("postinstall", UNDO_POSTINSTALL)];
+    let own = own.map(|(name, text)| (name.to_owned(), text.into())).into_iter();
+    // the last of two files with one name counts
+    own.chain(copying).chain(of_classes).collect()
+}
+
+pub(super) fn copying_scripts(saved: BTreeSet<&str>) -> impl Iterator<Item = (String, Vec<u8>)> {
+    let copied = saved.into_iter().filter(|class| *class != "none");
+    copied.map(|class| (format!("i.{class}"), UNDO_CLASS.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use patchadm_inputs::source::sun_scripts::{StockScript, role};
+
+    use super::*;
+
+    fn params(lines: &[(&str, &str)]) -> Params {
+        lines.iter().copied().collect()
+    }
+
+    #[test]
+    fn of_several_lines_of_applied_patches_the_first_is_saved_and_what_was_backed_out_is_too() {
+        let old = params(&[
+            ("PKG", "X"),
+            ("PATCHLIST", "1-01 2-01 3-01"),
+            ("PATCH_INFO_1-01", "Installed: a"),
+            ("PATCH_INFO_2-01", "Installed: b"),
+            ("PATCH_INFO_9-01", "backed out"),
+            ("INSTDATE", "now"),
+            ("PATCH_INFO_3-01", "Installed: c"),
+        ]);
+        let saved = params(&[
+            ("PKG", "X"),
+            ("PATCHLIST", "1-01 2-01 3-01"),
+            ("PATCH_INFO_1-01", "Installed: a"),
+            ("PATCH_INFO_9-01", "backed out"),
+            ("INSTDATE", "now"),
+            ("PATCH_INFO_3-01", "Installed: c"),
+        ]);
+        assert_eq!(saved_params(&old), Some(saved.clone()));
+        assert_eq!(saved_params(&saved), None);
+    }
+
+    #[test]
+    fn the_line_of_a_patch_is_with_the_undo_data_of_the_next_one() {
+        let old = params(&[
+            ("PATCHLIST", "1-01 2-01 3-01"),
+            ("PATCH_INFO_1-01", "a"),
+            ("PATCH_INFO_2-01", "b%"),
+            ("PATCH_INFO_3-01", "c"),
+        ]);
+        let with_manifest = || Save { has_manifest: true, ..Save::default() };
+        let lines = |saves: &[&str]| {
+            let saves = saves.iter().map(|id| ((*id).to_owned(), with_manifest())).collect();
+            patch_info(&old, &saves).into_values().collect::<Vec<_>>()
+        };
+        assert_eq!(lines(&["1-01", "2-01", "3-01"]), ["c"]);
+        assert_eq!(lines(&["1-01", "2-01"]), ["b%25", "c"]);
+        assert_eq!(lines(&[]), ["a", "b%25", "c"]);
+    }
+
+    #[test]
+    fn behind_a_classic_archive_there_are_lines_of_which_nothing_else_tells() {
+        let old = params(&[
+            ("PATCHLIST", "1-01 2-01 3-01"),
+            ("PATCH_INFO_1-01", "a"),
+            ("PATCH_INFO_2-01", "b"),
+            ("PATCH_INFO_3-01", "c"),
+        ]);
+        let here = |name: &str| Save { archive: Some(name.to_owned()), ..Save::default() };
+        let pointer = |name: &str| Save {
+            remote: Some(format!("TYPE=filesystem\nFIND_AT=/undo/{name}\nSTATE=active\n").into_bytes()),
+            ..Save::default()
+        };
+        let lines = |third: Save| {
+            let saves =
+                BTreeMap::from([("2-01".to_owned(), here("obsolete.gz")), ("3-01".to_owned(), third)]);
+            patch_info(&old, &saves).into_values().collect::<Vec<_>>()
+        };
+        assert_eq!(lines(here("undo.Z")), ["b", "c"]);
+        assert_eq!(lines(pointer("undo.Z")), ["b", "c"]);
+        let others = [here("undo.gz"), pointer("undo.gz"), Save { has_snapshot: true, ..here("undo.Z") }];
+        for own in others {
+            assert_eq!(lines(own), ["c"]);
+        }
+    }
+
+    #[test]
+    fn a_script_for_undoing_a_class_becomes_the_class_action_script() {
+        let delivered = [("u.conf", "a\n"), ("i.conf", "b\n"), ("u.", "c\n"), ("deletes", "d\n")];
+        let delivered = delivered.map(|(name, text)| (name.to_owned(), text.into()));
+        let scripts = taking_back(&delivered.into(), BTreeSet::from(["conf", "none"]));
+        assert_eq!(scripts.keys().collect::<Vec<_>>(), ["checkinstall", "i.conf", "postinstall"]);
+        assert_eq!(scripts["i.conf"], b"a\n");
+    }
+
+    #[test]
+    fn any_other_class_of_a_saved_file_gets_a_script_that_copies() {
+        let scripts = taking_back(&BTreeMap::new(), BTreeSet::from(["build", "none", "preserve"]));
+        let names: Vec<_> = scripts.keys().collect();
+        assert_eq!(names, ["checkinstall", "i.build", "i.preserve", "postinstall"]);
+        for name in ["i.build", "i.preserve"] {
+            assert_eq!(role(name, &scripts[name]), Some(StockScript::ClassAction), "{name} is known");
+        }
+    }
 }

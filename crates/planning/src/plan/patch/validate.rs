@@ -1,90 +1,72 @@
-//! The rules that decide whether a patch may be applied at all, in the order of patchadd(1M): the first that fails
-//! is the refusal.
-//!
-//! Nothing here looks at objects; edited files, space and whatever else lies in the paths comes after.
+//! The rules that decide whether a patch may be applied at all, in the order of patchadd(1M): the first that
+//! fails is the refusal. They look at no objects; edited files and space are checked later.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use patchadm_changeset::plan::UndoFormat;
 use patchadm_inputs::inventory::{Installed, Inventory, is_kept_package};
 use patchadm_inputs::policy::Policy;
 use patchadm_inputs::source::{Image, ImageMacros, ImageMacrosError, PackageImage};
+use patchadm_svr4::format::params::compact;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{
     AppliedPatches, PatchConflict, PatchId, PatchList, PatchMacros, PatchMacrosError, PatchRecords,
     PatchStanding, Requirements,
 };
 
-use super::apply_options::ApplyOptions;
+use super::engine::ScriptChoice;
 use super::interrupted::{interrupted, why_interrupted};
+use crate::plan::edits::EditChoice;
 use crate::plan::records::has_undo_data;
 use crate::plan::refusal::{Reason, Wording};
-use patchadm_svr4::format::params::compact;
 
-/// Zone parameters, which must be equal in patch and package.
 const ZONE_PARAMETERS: [&str; 3] = ["SUNW_PKG_ALLZONES", "SUNW_PKG_HOLLOW", "SUNW_PKG_THISZONE"];
 
-/// What a patch as a whole says: the union over its packages and its patchinfo.
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
-    /// Its id.
     pub(super) id: PatchId,
-    /// What it contains.
     pub(super) obsoletes: PatchList,
-    /// What it needs.
     pub(super) requires: Requirements,
-    /// What it cannot be together with.
     pub(super) incompatibles: PatchList,
-    /// Words of its properties.
     pub(super) properties: Vec<String>,
-    /// What each package says, by its place in the image.
     pub(super) packages: Vec<PatchMacros>,
 }
 
-/// A package of the patch and the installed instance that it is for.
 #[derive(Clone, Debug)]
-pub(super) struct Match {
-    /// The instance.
+pub(super) struct MatchedPackage {
     pub(super) package: PkgInst,
-    /// The place in the image.
     pub(super) index: usize,
 }
 
-/// What the rules left standing.
 #[derive(Debug)]
 pub(super) struct Validated {
-    /// The patch.
     pub(super) facts: Facts,
-    /// The packages to be patched.
-    pub(super) matches: Vec<Match>,
-    /// Whether it is applied to all of them already, and only its files are installed again.
+    pub(super) matches: Vec<MatchedPackage>,
     pub(super) again: bool,
-    /// Whether no undo data is kept.
     pub(super) no_undo: bool,
-    /// Sentences for a person.
     pub(super) notes: Vec<String>,
 }
 
 impl Facts {
-    /// Reads the macros of all packages, which must name one patch.
     pub(super) fn of(image: &Image, separator: &str) -> Result<Self, Reason> {
         let ImageMacros { whole, packages } = image.all_macros(separator).map_err(no_patch)?;
         let PatchMacros { id, obsoletes, requires, incompatibles, properties, .. } = whole;
         Ok(Self { id, obsoletes, requires, incompatibles, properties, packages })
     }
 
-    /// Whether a word is among the properties.
-    pub(super) fn has_property(&self, word: &str) -> bool {
+    fn has_property(&self, word: &str) -> bool {
         self.properties.iter().any(|property| property == word)
     }
 }
 
-/// What a patch says of itself: the union over its packages, which must name one patch, and its patchinfo.
+/// Returns the facts that a patch states about itself: the union over its packages, which must name one
+/// patch, and its patchinfo.
 pub fn declared(image: &Image, separator: &str) -> Result<PatchMacros, Reason> {
     image.patch_macros(separator).map_err(no_patch)
 }
 
-/// The patch records of some packages, in their order.
+/// Returns the patch records of some packages, in their order.
 pub fn applied_to(packages: &[(&PkgInst, &Installed)], separator: &str) -> Result<Vec<PatchRecords>, Reason> {
     let read = |(package, installed): &(&PkgInst, &Installed)| {
         PatchRecords::from_params(package, &installed.params, separator)
@@ -93,7 +75,6 @@ pub fn applied_to(packages: &[(&PkgInst, &Installed)], separator: &str) -> Resul
     packages.iter().map(read).collect()
 }
 
-/// Refuses packages that keep libraries, and their names: a patch never applies to one.
 fn refuse_kept(image: &Image, inventory: &Inventory) -> Result<(), Reason> {
     let is_kept = |params: &Params| {
         let name = params.text("PKG");
@@ -103,8 +84,7 @@ fn refuse_kept(image: &Image, inventory: &Inventory) -> Result<(), Reason> {
     kept.map_or(Ok(()), |package| Err(Reason::KeptPackage(package.spooled_name())))
 }
 
-/// Refuses a patch for an adopted package that its own package manager changed since: nobody knows which version is there.
-/// Where there are several instances, those that the patch is not for do not count.
+/// The installed version is unknown then. Other instances of the package do not count.
 fn refuse_native_changes(image: &Image, inventory: &Inventory) -> Result<(), Reason> {
     if inventory.native_changes.is_empty() {
         return Ok(());
@@ -120,7 +100,6 @@ fn refuse_native_changes(image: &Image, inventory: &Inventory) -> Result<(), Rea
     Ok(())
 }
 
-/// Refuses a change of packages among which one is that its own package manager changed since it was adopted.
 pub(in crate::plan) fn must_be_as_adopted<'p>(
     packages: impl IntoIterator<Item = &'p PkgInst>,
     inventory: &Inventory,
@@ -132,7 +111,6 @@ pub(in crate::plan) fn must_be_as_adopted<'p>(
     packages.into_iter().find_map(change).map_or(Ok(()), Err)
 }
 
-/// Asks every rule about a patch.
 pub(super) fn validate(
     image: &Image,
     facts: Facts,
@@ -172,14 +150,14 @@ pub(super) fn validate(
     if facts.has_property("interactive") && !options.conversation {
         return Err(Reason::Interactive);
     }
-    let matches: Vec<Match> = all.into_iter().filter(|found| remaining.contains(&found.package)).collect();
+    let matches: Vec<MatchedPackage> =
+        all.into_iter().filter(|found| remaining.contains(&found.package)).collect();
     for found in &matches {
         refuse_zones(image, inventory, found)?;
     }
     Ok(Validated { facts, matches, again, no_undo, notes })
 }
 
-/// Why an image is no patch that can be applied.
 fn no_patch(error: ImageMacrosError) -> Reason {
     let bad = |package: String, reason: String| Reason::BadPkginfo { package, reason };
     let of_patchinfo = |reason: String| bad("patchinfo".to_owned(), reason);
@@ -206,8 +184,7 @@ fn excludes(policy: &Policy, id: &PatchId) -> bool {
     })
 }
 
-/// The packages of the patch that are installed in the version that it is for.
-pub(super) fn matches(image: &Image, inventory: &Inventory) -> Result<Vec<Match>, Reason> {
+pub(super) fn matches(image: &Image, inventory: &Inventory) -> Result<Vec<MatchedPackage>, Reason> {
     let mut taken: BTreeMap<&PkgInst, &PackageImage> = BTreeMap::new();
     let mut matches = Vec::new();
     for (index, delivered) in image.packages.iter().enumerate() {
@@ -220,7 +197,7 @@ pub(super) fn matches(image: &Image, inventory: &Inventory) -> Result<Vec<Match>
             let (one, other) = (&first.directory, &delivered.directory);
             return Err(Reason::BadPatch(format!("{one} and {other} are both for package {package}")));
         }
-        matches.push(Match { package: package.clone(), index });
+        matches.push(MatchedPackage { package: package.clone(), index });
     }
     if matches.is_empty() {
         return Err(Reason::NotInstalled(image.packages.iter().map(|one| missed(one, inventory)).collect()));
@@ -228,20 +205,19 @@ pub(super) fn matches(image: &Image, inventory: &Inventory) -> Result<Vec<Match>
     Ok(matches)
 }
 
-/// Whether two packages have the same name, architecture and version: PKG and VERSION byte for byte, ARCH without white
-/// space.
+/// Returns true if two packages have the same name, architecture and version: PKG and VERSION byte for byte,
+/// ARCH without white space.
 pub fn same_version(one: &Params, other: &Params) -> bool {
     let is_same = |name| one.get(name) == other.get(name);
     is_same("PKG") && is_same("VERSION") && same_architecture(one, other)
 }
 
-/// Whether two packages have the same architecture: ARCH without white space.
+/// Returns true if two packages have the same architecture: ARCH without white space.
 pub fn same_architecture(one: &Params, other: &Params) -> bool {
     let arch = |params: &Params| compact(params.get("ARCH").unwrap_or_default());
     arch(one) == arch(other)
 }
 
-/// A package as the patch wants it, and as it is installed.
 fn missed(package: &PackageImage, inventory: &Inventory) -> String {
     let is_same = |installed: &&Installed| installed.params.get("PKG") == package.params.get("PKG");
     let installed =
@@ -253,13 +229,12 @@ fn missed(package: &PackageImage, inventory: &Inventory) -> String {
     }
 }
 
-/// A package in words: `PKG (ARCH) VERSION`.
+/// Returns a package in words: `PKG (ARCH) VERSION`.
 pub fn named_version(params: &Params) -> String {
     format!("{} ({}) {}", params.text("PKG"), params.text("ARCH"), params.text("VERSION"))
 }
 
-/// A patch that a tool without recovery left half applied is not applied further: what it replaced is lost, and undo
-/// data made now would say that the patch's own files were there before it.
+/// The replaced files are lost. New undo data would claim that the patch's own files were there before.
 fn refuse_interrupted(
     inventory: &Inventory,
     id: &PatchId,
@@ -270,8 +245,7 @@ fn refuse_interrupted(
     packages.iter().find_map(why).map_or(Ok(()), Err)
 }
 
-/// What is said of the packages to which another patch was left half applied: the patch that is applied now is undone
-/// exactly, but what it found may be neither the files of before that one nor its own.
+/// The new patch can be undone exactly, but the files that it finds may be inconsistent.
 fn warn_of_interrupted(
     inventory: &Inventory,
     id: &PatchId,
@@ -288,7 +262,6 @@ fn warn_of_interrupted(
     others.map(|half| half.told(&wording)).collect()
 }
 
-/// The packages that remain to be patched, and whether the patch is applied again.
 fn standing(
     applied: &AppliedPatches,
     id: &PatchId,
@@ -313,7 +286,6 @@ fn standing(
     }
 }
 
-/// Restricted, incompatible and required patches.
 fn refuse_relations(
     applied: &AppliedPatches,
     facts: &Facts,
@@ -343,7 +315,7 @@ fn refuse_relations(
             continue;
         }
         let mut operands = options.not_applicable.iter();
-        // A patch that was applied and is lost is missed, although it is not for the version that is there now.
+        // A patch that was applied and is lost is missed, although it is not for the present version.
         let needed = |needed: &&PatchId| !applied.is_lost(needed);
         let needed: Vec<&PatchId> = requirement.ids().iter().filter(needed).collect();
         match operands.find(|operand| needed.iter().any(|needed| operand.contains(needed))) {
@@ -354,7 +326,7 @@ fn refuse_relations(
     Ok(())
 }
 
-/// A patch of several packages is either with undo data in all of them or in none.
+/// A patch has undo data in all of its packages or in none.
 fn refuse_undo_mismatch(
     applied: &AppliedPatches,
     inventory: &Inventory,
@@ -373,7 +345,7 @@ fn refuse_undo_mismatch(
     Ok(())
 }
 
-fn refuse_zones(image: &Image, inventory: &Inventory, found: &Match) -> Result<(), Reason> {
+fn refuse_zones(image: &Image, inventory: &Inventory, found: &MatchedPackage) -> Result<(), Reason> {
     let (Some(delivered), Some(installed)) =
         (image.packages.get(found.index), inventory.packages.get(&found.package))
     else {
@@ -382,8 +354,7 @@ fn refuse_zones(image: &Image, inventory: &Inventory, found: &Match) -> Result<(
     refuse_other_zones(&found.package, &installed.params, &delivered.params)
 }
 
-/// Zone parameters that a package delivers must be those that are installed. A patch that is silent about one does
-/// not contradict.
+/// A patch that does not mention a zone parameter does not conflict.
 pub(in crate::plan) fn refuse_other_zones(
     package: &PkgInst,
     installed: &Params,
@@ -397,4 +368,32 @@ pub(in crate::plan) fn refuse_other_zones(
         }
     }
     Ok(())
+}
+
+/// The choices of a command, and the known facts when it plans a patch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApplyOptions {
+    /// `-d`: keep no undo data.
+    pub no_undo: bool,
+    /// `-B`: the destination of undo archives instead of the save directories; a path of the host.
+    pub undo_dir: Option<PathBuf>,
+    /// The compression of undo archives.
+    pub undo_format: UndoFormat,
+    /// The reason that undo data as files is not possible here, as a whole sentence.
+    pub only_archives: Option<&'static str>,
+    /// The treatment of edited files. `-u` is `replace`.
+    pub edits: EditChoice,
+    /// `-u`: a patch that is applied may be applied again.
+    pub unconditional: bool,
+    /// True if the user can be asked.
+    pub conversation: bool,
+    /// Other operands of the same command that touch no installed package; requirements for them count as
+    /// met.
+    pub not_applicable: PatchList,
+    /// True if the patch is only planned: the plan then has notes for the maker of the patch as well.
+    pub is_rehearsal: bool,
+    /// The scripts that run.
+    pub scripts: ScriptChoice,
+    /// The answers of the packages' own checkinstall scripts, by their index in the image.
+    pub answers: BTreeMap<usize, Params>,
 }

@@ -6,7 +6,6 @@ use patchadm_inputs::inventory::Inventory;
 use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::places;
 
-/// The parameter of a local package that names its base.
 const LOCAL: &str = "PATCHADM_LOCAL";
 
 /// Returns the name of the local package of a base.
@@ -15,12 +14,11 @@ pub fn local_name(base: &str) -> Result<PkgInst, Reason> {
     PkgInst::new(&name).map_err(|error| Reason::BadId(error.to_string()))
 }
 
-/// Returns the base whose local package has these parameters; none if it is not a local package.
+/// Returns the base whose local package has these parameters; `None` if it is not a local package.
 pub fn local_package(params: &Params) -> Option<String> {
     Some(params.text(LOCAL).trim().to_owned()).filter(|base| !base.is_empty())
 }
 
-/// Refuses a package with the name of the local one that is another package; returns whether it is installed.
 pub(super) fn is_installed(name: &PkgInst, base: &str, inventory: &Inventory) -> Result<bool, Reason> {
     let Some(installed) = inventory.packages.get(name) else { return Ok(false) };
     if local_package(&installed.params).as_deref() == Some(base) {
@@ -29,7 +27,6 @@ pub(super) fn is_installed(name: &PkgInst, base: &str, inventory: &Inventory) ->
     Err(Reason::Promotion(PromotionReason::OtherPackage { package: name.clone(), base: base.to_owned() }))
 }
 
-/// Returns the parameters of a new local package, without patch records.
 pub(super) fn parameters(name: &PkgInst, base: &str, stage: &str, now: &Now) -> Params {
     let mut params = Params::new();
     for (key, value) in [

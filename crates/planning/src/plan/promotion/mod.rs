@@ -1,35 +1,26 @@
-//! A promotion: the state of a stage becomes a patch of the root, planned, journaled, recorded and backed out like any
-//! other.
+//! A promotion: the state of a stage becomes a patch of the root, which is planned, journaled, recorded and
+//! backed out like any other.
 //!
-//! `three_way` decides before what is taken and what goes. Here the decision becomes changes of objects with exact
-//! states, lines of `contents` for the packages that own the paths, records and undo archives. Paths without a package
-//! go to one local package, which the first promotion of a name makes.
+//! `three_way` has decided which objects are taken and deleted. Here the decision becomes changes of objects
+//! with exact states, lines of `contents` for the packages that own the paths, records and undo archives.
+//! Paths without a package go to one local package, which the first promotion of a name makes.
 //!
 //! ```text
-//!   what patches of the stage did ──► bring ──────────────────────────────────┐
-//!   taken, deleted ──► in_place (which objects stay) ──► objects, lines ──► records ──► Plan ──► bringing: one Plan
+//!   patches of the stage ──► stage_patches ─────────────────────┐
+//!   taken, deleted ──► objects and lines ──► records ──► Plan ──┴──► planner: one Plan
 //! ```
 
-mod bring;
-mod bringing;
-mod brought;
-mod finished;
-mod in_place;
 mod input;
-mod lines;
 mod local_package;
-mod new_packages;
-mod new_patches;
 mod objects;
 mod planner;
 mod records;
-mod wanted_state;
+mod stage_patches;
 
-pub use bring::bring_records;
-pub use bringing::{PlannedPromotion, promote_bringing};
-pub use brought::{
-    BroughtObject, BroughtPackage, BroughtPatches, FoundByPatch, NewPackage, NewPatches, PatchDirectory,
+pub use input::{
+    BroughtObject, BroughtPackage, BroughtPatches, FoundByPatch, NamesOfFiles, NewPackage, NewPatches,
+    PatchDirectory, PromotionInput, PromotionOptions, TakenObject,
 };
-pub use input::{NamesOfFiles, PromotionInput, PromotionOptions, TakenObject};
 pub use local_package::{local_name, local_package};
-pub use planner::promote;
+pub use planner::{PlannedPromotion, promote, promote_bringing};
+pub use stage_patches::bring_records;

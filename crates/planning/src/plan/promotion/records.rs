@@ -1,21 +1,9 @@
-//! The records of a promotion: its packages with their patch records, the local package, undo archives, and the record
-//! of the promotion itself.
+//! The records of a promotion: its packages with their patch records, the local package, undo archives, and
+//! the record of the promotion itself.
 
 use std::collections::BTreeMap;
 
-use super::bring::patch_directories;
-use super::brought::NewPackage;
-use super::input::PromotionInput;
-use super::local_package;
-use crate::plan::clock::Now;
-use crate::plan::ledger::{LedgerChange, LedgerPatch};
-use crate::plan::patch::undo::{DeliveredPaths, Undoing, tree_file};
-use crate::plan::plan_builder::PlanBuilder;
-use crate::plan::records::{self, NewRecord, RecordChanges, package_path, patch_path};
-use crate::plan::refusal::Reason;
-use crate::plan::target::PackageTarget;
-use crate::plan::{RecordChange, TreeContent, UndoArchive};
-use patchadm_changeset::format::manifest::MADE_PACKAGE;
+use patchadm_changeset::format::manifest::{MADE_PACKAGE, ObjectRecord, encode};
 use patchadm_inputs::inventory::{Installed, Inventory};
 use patchadm_inputs::native::NativeRegistration;
 use patchadm_inputs::source::PackageImage;
@@ -23,16 +11,25 @@ use patchadm_inputs::stage::PromotionRecord;
 use patchadm_svr4::format::params;
 use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
-use patchadm_svr4::patch::{AppliedPatches, InstalledInfo, PatchList, PatchRecords, Requirements};
+use patchadm_svr4::patch::{AppliedPatches, InstalledInfo, PatchId, PatchList, PatchRecords, Requirements};
 
-/// The records of a promotion.
+use super::input::{FoundByPatch, NewPackage, NewPatches, PromotionInput};
+use super::local_package;
+use super::stage_patches::patch_directories;
+use crate::plan::clock::Now;
+use crate::plan::patch::undo::{DeliveredPaths, Undoing, tree_file};
+use crate::plan::plan_builder::PlanBuilder;
+use crate::plan::records::{NewRecord, RecordChanges, package_path, patch_path};
+use crate::plan::refusal::Reason;
+use crate::plan::target::PackageTarget;
+use crate::plan::{LedgerChange, LedgerPatch, RecordChange, TreeContent, UndoArchive, records};
+
 #[derive(Debug, Default)]
 pub(super) struct PromotionRecords {
     pub(super) changes: Vec<RecordChange>,
     pub(super) undo: Vec<UndoArchive>,
 }
 
-/// The common inputs for recording every package of a promotion.
 pub(super) struct PackageRecorder<'a> {
     pub(super) input: &'a PromotionInput<'a>,
     pub(super) inventory: &'a Inventory,
@@ -42,7 +39,6 @@ pub(super) struct PackageRecorder<'a> {
 }
 
 impl PackageRecorder<'_> {
-    /// Records the promotion for its packages, the local one first.
     pub(super) fn record(
         &self,
         draft: &PlanBuilder<'_>,
@@ -114,7 +110,6 @@ impl PackageRecorder<'_> {
         Ok(())
     }
 
-    /// PATCHLIST and the `PATCH_INFO` line.
     fn record_patch(&self, package: &PkgInst, new: &mut Params) {
         let info = InstalledInfo {
             date: self.now.patch_date(),
@@ -130,7 +125,6 @@ impl PackageRecorder<'_> {
         };
     }
 
-    /// The save directory of a package, with the undo archive.
     fn save(
         &self,
         draft: &PlanBuilder<'_>,
@@ -169,7 +163,6 @@ impl PackageRecorder<'_> {
         Ok(())
     }
 
-    /// Returns the taken paths that are recorded for a package.
     fn delivered(
         &self,
         draft: &PlanBuilder<'_>,
@@ -183,7 +176,6 @@ impl PackageRecorder<'_> {
     }
 }
 
-/// Returns a package as a patch of it would deliver it: with the name and the classes that it has.
 fn delivered_package(package: &PkgInst, installed: &Params) -> PackageImage {
     let mut params = Params::new();
     params.set("PKG", package.abbreviation());
@@ -194,4 +186,58 @@ fn delivered_package(package: &PkgInst, installed: &Params) -> PackageImage {
         params,
         Pkgmap { parts: 1, max_blocks: 0, compressed_blocks: None, entries: Vec::new() },
     )
+}
+
+// These patches follow the promotion, which installs the package as the first of them found it. Its undo
+// archive records that state and nothing of theirs: they are backed out before it.
+
+impl NewPatches {
+    fn list_behind(&self, promotion: &PatchId, params: &mut Params) {
+        let ids = std::iter::once(promotion).chain(&self.ids);
+        let list: Vec<&str> = ids.map(PatchId::as_str).collect();
+        params.set("PATCHLIST", list.join(" "));
+    }
+
+    fn save_directories(&self, package: &PkgInst) -> Result<Vec<RecordChange>, Reason> {
+        let directory = |(name, files): (&String, &Vec<_>)| {
+            let path = package_path(package, format!("save/{name}").as_bytes())?;
+            Ok(RecordChange::AddTree { path, files: files.clone() })
+        };
+        self.saves.iter().map(directory).collect()
+    }
+
+    /// Records, for every path, the state before the first of these patches.
+    fn take_out_of(&self, objects: &mut Vec<ObjectRecord>) {
+        let mut found: BTreeMap<String, &FoundByPatch> =
+            self.found.iter().map(|(path, found)| (encode(path.as_bytes()), found)).collect();
+        for record in objects.iter_mut() {
+            if let Some(found) = found.remove(&record.path) {
+                (record.became, record.new_line) = (found.state.clone(), found.line.clone());
+            }
+        }
+        objects.extend(found.into_iter().map(|(path, found)| added(path, found)));
+        let is_nothing = |record: &ObjectRecord| {
+            record.was.is_none()
+                && record.became.is_none()
+                && record.line.is_none()
+                && record.new_line.is_none()
+        };
+        objects.retain(|record| !is_nothing(record));
+        objects.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+    }
+}
+
+fn added(path: String, found: &FoundByPatch) -> ObjectRecord {
+    ObjectRecord {
+        path,
+        was: None,
+        line: None,
+        became: found.state.clone(),
+        new_line: found.line.clone(),
+        kept: false,
+        delivered: found.state.is_some(),
+        member: None,
+        shlib: None,
+        file: None,
+    }
 }

@@ -1,14 +1,15 @@
-//! The command to type next after a refusal: with the options of the command that asked, and the root that was named.
+//! The command to type next after a refusal: with the options of the command that asked, and the root that
+//! was named.
 //!
-//! A command stands in backquotes and can be typed as it stands, except for a word in capitals (PATCH, DIR), which the
-//! user replaces. If no command would help, there is no advice.
+//! A command stands in backquotes and can be typed as it stands, except for a word in capitals (PATCH, DIR),
+//! which the user replaces. If no command would help, there is no advice.
 
 use patchadm_inputs::native::{NativeChange, UnfinishedChange};
 
 use super::{Command, ObjectProblem, Reason, Refusal, WayOut, Wording};
 
 impl Refusal {
-    /// Returns the next step; empty if nothing can be typed.
+    /// Returns the next step; empty if there is no command for it.
     pub fn hint(&self, wording: &Wording) -> String {
         if self.command == Command::Patchadd && matches!(*self.reason, Reason::Obsoleted { .. }) {
             return String::new();
@@ -16,7 +17,6 @@ impl Refusal {
         self.way_on(wording)
     }
 
-    /// Returns the hint where something else has to go or come first.
     fn way_on(&self, wording: &Wording) -> String {
         let first =
             |id: &dyn std::fmt::Display| format!("back it out first: {}", wording.removal(&id.to_string()));
@@ -73,7 +73,6 @@ impl Refusal {
         }
     }
 
-    /// Returns the hint where a backout has another patch in its way: the one that can go now.
     fn of_patch_in_the_way(&self, wording: &Wording) -> String {
         let first = |id: &str| wording.removal(id);
         match (&self.way_out, self.reason.stands_in_the_way()) {
@@ -86,7 +85,6 @@ impl Refusal {
         }
     }
 
-    /// Returns the hint where the user has decided something, or has to.
     fn choice(&self, wording: &Wording) -> String {
         let policy = || wording.path("etc/patchadm/policy");
         match &*self.reason {
@@ -145,8 +143,8 @@ impl Refusal {
         }
     }
 
-    /// Returns the hint where an admin file asks, or says no: `answer` is the line that lets it pass. A file that says
-    /// one thing alone leaves open what becomes of an installed instance and where a package goes.
+    /// `answer` is the line that would allow it. A file with only this line leaves `instance` and `basedir`
+    /// open.
     fn answered(&self, answer: &str, is_question: bool) -> String {
         let unsaid = match answer {
             _ if self.command == Command::Pkgrm => "",
@@ -166,7 +164,6 @@ impl Refusal {
     }
 }
 
-/// Returns the hint where another package of dpkg or rpm owns an object, or somebody diverted it.
 fn of_object(problem: &ObjectProblem, path: &str, wording: &Wording) -> String {
     let quoted = Wording::quoted(path);
     match problem {
@@ -185,7 +182,7 @@ fn of_object(problem: &ObjectProblem, path: &str, wording: &Wording) -> String {
     }
 }
 
-/// Returns the hint where the package manager of the system changed a package; empty if nothing can be said.
+/// Returns the hint for a package that the package manager of the system changed; empty if there is none.
 pub fn of_native_change(change: &NativeChange, wording: &Wording) -> String {
     let refresh = wording.verb("adopt --refresh");
     match change {

@@ -1,25 +1,22 @@
-//! The wording of advice: commands that can be typed as they stand, with the options of the command that asked and the
-//! root that was named.
+//! The wording of advice: commands that can be typed as they stand, with the options of the command that
+//! asked and the root that was named.
 
 use std::borrow::Cow;
 use std::path::Path;
 
-/// The verbs that work on a root. Advice that names one of them without a root would be about `/`.
+/// Advice that names one of these verbs without a root would be about `/`.
 const OF_A_ROOT: [&str; 27] = [
     "add", "adopt", "analyze", "commit", "confirm", "diff", "doctor", "files", "history", "hooks", "key",
     "list", "owner", "plan", "promote", "recover", "remove", "repack", "shlibs", "show", "space", "stage",
     "status", "undo", "update", "verify", "why",
 ];
 
-/// How a command begins in a message.
 const COMMAND: &str = "`patchadm ";
 
-/// How advice is written: in the options of the verbs or in those of the classic commands, for the root that was named.
+/// The form of advice: in the options of the verbs or in those of the classic commands, for the named root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wording {
-    /// The root as it was named; empty if it is `/`.
     root: String,
-    /// Whether a classic command was called, which has options of its own.
     is_classic: bool,
 }
 
@@ -40,7 +37,7 @@ impl Wording {
         format!("`patchadm{} {words}`", self.option())
     }
 
-    /// Returns a classic command, by its own name where one was called.
+    /// Returns a classic command, by its own name if a classic command was called.
     pub fn command(&self, name: &str, words: &str) -> String {
         let by = if self.is_classic { "" } else { "patchadm " };
         format!("`{by}{name}{} {words}`", self.option())
@@ -84,7 +81,7 @@ impl Wording {
         format!("{}/{below}", self.root.trim_end_matches('/'))
     }
 
-    /// Returns a word of a command, quoted where a shell needs it.
+    /// Returns a word of a command, quoted if a shell needs it.
     pub fn quoted(word: &str) -> String {
         let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+,@%:=~".contains(letter);
         if !word.is_empty() && word.chars().all(is_plain) {
@@ -93,8 +90,8 @@ impl Wording {
         format!("'{}'", word.replace('\'', r"'\''"))
     }
 
-    /// Returns a message with the root in each command that it names without one. Messages of operations that know no root
-    /// come through here before anybody reads them.
+    /// Returns a message with the root in each command that it names without one. Messages of operations that
+    /// know no root come through here before anybody reads them.
     pub fn completed<'m>(&self, message: &'m str) -> Cow<'m, str> {
         if self.root.is_empty() || !message.contains(COMMAND) {
             return Cow::Borrowed(message);
@@ -114,7 +111,6 @@ impl Wording {
         Cow::Owned(text)
     }
 
-    /// `-R ROOT` with a blank before it.
     fn option(&self) -> String {
         match self.root.as_str() {
             "" => String::new(),

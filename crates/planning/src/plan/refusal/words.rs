@@ -1,11 +1,11 @@
-//! The words of a refusal: the object, the event and the reason; and the sentence of the classic commands, which
-//! scripts match byte for byte.
+//! The words of a refusal: the subject, the event and the reason; and the sentence of the classic commands,
+//! which scripts match byte for byte.
 
 use super::{Command, EditedAttribute, ObjectInUse, ObjectProblem, Reason, Refusal};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
 impl Refusal {
-    /// Returns what did not happen, without a full stop.
+    /// Returns the failed action, without a full stop.
     pub fn what(&self) -> String {
         let subject = &self.subject;
         match self.command {
@@ -30,12 +30,11 @@ impl Refusal {
         }
     }
 
-    /// Why, with ids, packages and paths, without a full stop.
+    /// Returns the reason, with ids, packages and paths, without a full stop.
     pub fn why(&self) -> String {
         self.reason.sentence()
     }
 
-    /// Tells whether another option of patchadd(1M) would let the patch in.
     fn needs_option(&self) -> bool {
         let decided = matches!(
             *self.reason,
@@ -44,8 +43,9 @@ impl Refusal {
         decided && self.command == Command::Patchadd
     }
 
-    /// Returns the sentence of the classic commands after `ERROR: `; lines are separated by newlines. The line that ends
-    /// every refusal (`Patchadd is terminating.`) is not in it. A list of objects in use stands without `ERROR: `.
+    /// Returns the sentence of the classic commands after `ERROR: `; lines are separated by newlines. The
+    /// line that ends every refusal (`Patchadd is terminating.`) is not in it. A list of objects in use
+    /// stands without `ERROR: `.
     pub fn classic(&self) -> String {
         let id = &self.subject;
         match &*self.reason {
@@ -87,14 +87,12 @@ impl Reason {
         self.conflict().unwrap_or_else(|| self.obstacle())
     }
 
-    /// Returns the question that the user would have to be asked, as a sentence without full stop; none if asking would
-    /// not help.
+    /// Returns the question for the user, as a sentence without full stop; `None` if asking would not help.
     pub fn question(&self) -> Option<String> {
         let is_question = matches!(self, Self::Interaction { .. } | Self::InUse { is_question: true, .. });
         is_question.then(|| self.obstacle())
     }
 
-    /// Reasons that lie in other patches and packages.
     fn conflict(&self) -> Option<String> {
         Some(match self {
             Self::NotInstalled(packages) => {
@@ -156,7 +154,6 @@ impl Reason {
         })
     }
 
-    /// Reasons that lie in what is delivered, in the root or in the wishes of the user.
     fn obstacle(&self) -> String {
         match self {
             Self::BadPkginfo { package, reason } => format!("the pkginfo of package {package}: {reason}"),
@@ -230,7 +227,6 @@ impl Reason {
         }
     }
 
-    /// Reasons that lie in what an earlier run did, left, or did not leave.
     fn remains(&self) -> String {
         match self {
             Self::Adopted { from, .. } => {
@@ -259,7 +255,6 @@ impl Reason {
     }
 }
 
-/// Returns a script that may not run, of the patch or of a package of it.
 fn forbidden(package: Option<&str>, script: &str, by_option: bool) -> String {
     let whose = package.map_or_else(|| "it".to_owned(), |name| format!("package {name}"));
     let what = match script.strip_prefix("i.").or_else(|| script.strip_prefix("r.")) {
@@ -270,7 +265,6 @@ fn forbidden(package: Option<&str>, script: &str, by_option: bool) -> String {
     format!("{whose} {what}, which {who} does not allow")
 }
 
-/// Objects in use as pkgadd(1M) lists them.
 fn listed(objects: &[ObjectInUse]) -> String {
     let line = |object: &ObjectInUse| {
         let what = if object.attributes_only { " <attribute change only>" } else { "" };
@@ -294,7 +288,6 @@ fn join(words: impl Iterator<Item = String>) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
-/// Returns the sentence about files with other bytes and attributes than those that were installed.
 fn edited(paths: &[ObjectPath], attributes: &[EditedAttribute]) -> String {
     let files = join(paths.iter().map(ToString::to_string));
     let attributes = join(attributes.iter().map(ToString::to_string));
@@ -303,7 +296,6 @@ fn edited(paths: &[ObjectPath], attributes: &[EditedAttribute]) -> String {
     parts.map(|(word, list)| format!("{word}{list}")).collect::<Vec<_>>().join("; ")
 }
 
-/// Returns the sentence about a patch for a native package that was not adopted.
 fn unregistered(packages: &[String], native: &str) -> String {
     format!(
         "none of its packages is registered here: {}; {native} is installed, and was not adopted",

@@ -9,23 +9,23 @@ use crate::plan::{Change, NewObject, Plan};
 use patchadm_rootfs::{Live, LiveKind};
 use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath, Word};
 
-/// An object of a package, whether it changes or not.
+/// An object of a package, changed or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MappedObject {
-    /// The path that it goes to.
+    /// Its destination.
     pub path: ObjectPath,
     /// Its type.
     pub ftype: Ftype,
     /// Its class.
     pub class: Word,
-    /// Whether its mode is `?`: that of the existing object, or the usual one.
+    /// True if its mode is `?`: that of the existing object, or the usual one.
     pub is_mode_open: bool,
 }
 
-/// Everything that scripts may touch: all that belongs to the packages.
+/// Everything that scripts may touch: all objects and records of the packages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Concerned {
-    /// Every path of the packages, with whether it is meant to be edited (types `e` and `v`).
+    /// Every path of the packages, with true if it is meant to be edited (types `e` and `v`).
     pub objects: BTreeMap<ObjectPath, bool>,
     /// Directories of records that a script may change as a whole.
     pub trees: Vec<ObjectPath>,
@@ -36,7 +36,7 @@ pub struct Concerned {
 /// One step of a run in which scripts of a package take part.
 #[derive(Clone, Debug)]
 pub enum PackageStep {
-    /// The engine puts the records in place that scripts may look at.
+    /// The engine writes the records that scripts may read.
     Records(Box<Plan>),
     /// A procedure script runs: `preinstall`, `postinstall`, `preremove`, `postremove`.
     Procedure(&'static str),
@@ -55,11 +55,11 @@ pub enum PackageStep {
 pub struct ChangeBatch {
     /// The changes, as a plan of their own.
     pub plan: Plan,
-    /// Which of its paths belong to which class, in the order of CLASSES.
+    /// The paths of each class among them, in the order of CLASSES.
     pub portions: Vec<Portion>,
 }
 
-/// The part that one class has of a batch.
+/// The part of one class in a batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Portion {
     /// The class.
@@ -68,7 +68,7 @@ pub struct Portion {
     pub paths: Vec<ObjectPath>,
     /// Its hard links.
     pub links: Vec<ObjectPath>,
-    /// Whether the class is complete with it, but for links to what a script makes.
+    /// True if the class is complete after it, except for links to objects that a script makes.
     pub is_complete: bool,
 }
 
@@ -77,27 +77,27 @@ pub struct Portion {
 pub struct ClassStep {
     /// The class.
     pub class: String,
-    /// The one who delivers the script.
+    /// The provider of the script.
     pub deliverer: Deliverer,
-    /// The files for it to install, sorted by path; the script runs even without any.
+    /// The files that it installs, sorted by path; the script runs even without any.
     pub files: Vec<ListedFile>,
 }
 
 /// A file that a class action script installs.
 #[derive(Clone, Debug)]
 pub struct ListedFile {
-    /// The path that it goes to.
+    /// Its destination.
     pub path: ObjectPath,
     /// The delivered object: its body is a member of the source.
     pub new: NewObject,
-    /// Its line of `contents`, as it would be if the script copied.
+    /// Its line of `contents` if the script copies.
     pub line: ContentsLine,
 }
 
-/// The state in which a script left a path that it was to install.
+/// The state in which a script left a path that it had to install.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing, or no regular file.
+    /// No regular file exists.
     Missing,
     /// A regular file of this size and sum.
     File {
@@ -117,7 +117,7 @@ impl MappedObject {
 }
 
 impl ListedFile {
-    /// Judges what the script left, seen by `live`.
+    /// Judges the result of the script, as `live` shows it.
     pub fn outcome(live: Option<&Live>) -> Outcome {
         match live.map(|live| &live.kind) {
             Some(LiveKind::Regular { size, cksum, .. }) => Outcome::File { size: *size, cksum: *cksum },

@@ -5,7 +5,8 @@ use super::*;
 use crate::plan::Plan;
 use crate::plan::refusal::{Reason, Refusal};
 
-/// Lets a signal come at each question in turn until there is a plan. Returns the number of questions that it takes.
+/// Lets a signal come at each question in turn until there is a plan. Returns the number of questions that it
+/// takes.
 fn questions(world: &mut World, plan: impl Fn(&mut World) -> Result<Plan, Refusal>) -> usize {
     for patience in 0.. {
         world.patience = patience;

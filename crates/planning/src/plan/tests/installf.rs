@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use super::world::{World, now};
 use super::{package, path};
 use crate::plan::refusal::{ObjectProblem, Reason, Refusal};
-use crate::plan::registration::installf::{Registering, finish, register};
-use crate::plan::registration::removef::give_up;
+use crate::plan::registration::{Registering, finish_registering, give_up, register};
 use crate::plan::{Action, Body};
 use patchadm_changeset::format::installf_queue::InstallfEntry;
 use patchadm_svr4::format::registration::Registration;
@@ -100,7 +99,7 @@ fn a_link_is_made_to_a_file_whose_attributes_change_in_the_same_run() {
         let line = ContentsLine::parse(line.as_bytes()).unwrap();
         world.inventory.lines.insert(line.path.clone(), line);
     }
-    let finished = finish(&package("ACMEa"), None, &world.inventory, &now()).unwrap();
+    let finished = finish_registering(&package("ACMEa"), None, &world.inventory, &now()).unwrap();
     assert_eq!(changes(&finished), ["/f mode 640", "/l another name of /f", "/m another name of /f"]);
     assert_eq!(finished.discrepancies, []);
 }

@@ -1,6 +1,7 @@
-//! Any patches over any package with links. Links lead to directories, to files, to each other and in circles;
-//! directories become links and links directories; files have several names. An administrator edits, removes and puts
-//! links between the patches. Every accepted patch can be backed out, and the root is then as it was.
+//! Any patches over any package with links. Links lead to directories, to files, to each other and in
+//! circles; directories become links and links directories; files have several names. An administrator edits,
+//! removes and puts links between the patches. Every accepted patch can be backed out, and the root is then
+//! as it was.
 
 use std::collections::BTreeMap;
 
@@ -48,7 +49,8 @@ fn said() -> impl Strategy<Value = Said> {
     ]
 }
 
-/// Returns what a package says about all paths. Mostly nothing is delivered below an object that is not a directory.
+/// Returns what a package says about all paths. Mostly nothing is delivered below an object that is not a
+/// directory.
 fn all() -> impl Strategy<Value = Vec<Said>> {
     let said = prop::collection::vec(said(), PATHS.len());
     (said, 0u8..8).prop_map(|(mut all, wild)| {
@@ -138,8 +140,8 @@ impl Done {
     }
 }
 
-/// Gives an object other attributes. Where it is root who does this in the tree of a user, a file becomes a program that
-/// runs as another user.
+/// Gives an object other attributes. Where it is root who does this in the tree of a user, a file becomes a
+/// program that runs as another user.
 fn give_attributes(world: &mut World, at: &ObjectPath) {
     let is_privileged = world.inventory.privileged;
     let live = world.inventory.live.get_mut(at).unwrap();
@@ -253,7 +255,8 @@ fn add(world: &mut World, (id, said): (&str, &[Said]), seen: &mut Seen) -> Resul
     Ok(true)
 }
 
-/// Backs all patches out, the last one first. One that a manual change blocks stays, and those before it are tried.
+/// Backs all patches out, the last one first. One that a manual change blocks stays, and those before it are
+/// tried.
 fn take_back(
     world: &mut World,
     applied: &[AppliedPatch],

@@ -1,7 +1,7 @@
 //! Names of one file: chains of hard links, for every sort order of their paths.
 
 use super::*;
-use crate::plan::patch::root_after::root_after;
+use crate::plan::patch::backout_proof::root_after;
 use crate::plan::{Action, Body, Plan};
 use patchadm_changeset::format::manifest::ObjectRecord;
 

@@ -1,5 +1,5 @@
-//! The obstacles to a backout in the middle, each with the wrong result that it prevents: a root with the later patch
-//! alone differs from one where the later patch is left over the earlier one.
+//! The obstacles to a backout in the middle, each with the wrong result that it prevents: a root with the
+//! later patch alone differs from one where the later patch is left over the earlier one.
 
 use super::apply::acme_web;
 use super::*;
@@ -116,8 +116,8 @@ fn extended_attributes_and_acls_that_the_later_patch_inherited_would_stay() {
     }
 }
 
-/// The result of these classes' scripts depends on the file that they find, and they found the earlier patch's. No two
-/// patches of such a class are known to come out as the later one alone, so all are refused.
+/// The result of these classes' scripts depends on the file that they find, and they found the earlier
+/// patch's. No two patches of such a class are known to come out as the later one alone, so all are refused.
 #[test]
 fn a_class_whose_script_looks_at_what_is_there_would_have_looked_at_what_is_gone() {
     for class in ["preserve", "build", "sed", "awk", "mine"] {
@@ -132,7 +132,8 @@ fn a_class_whose_script_looks_at_what_is_there_would_have_looked_at_what_is_gone
             pair.both.removal.scripts.system.root.insert(class.to_owned());
         }
         pair.is_not_handed_on("/opt/web/etc/table", HandOnProblem::LooksAtFile);
-        // The later script was run on the earlier patch's file: its undo data has that one, not the package's.
+        // The later script was run on the earlier patch's file: its undo data has that one, not the
+        // package's.
         let key = (package("ACMEweb"), "901-01".to_owned());
         let saved = |world: &World| world.archives[&key].bytes.values().cloned().collect::<Vec<_>>();
         assert_eq!(saved(&pair.both), [b"second".to_vec()], "{class}");
@@ -165,7 +166,8 @@ fn a_name_of_the_file_that_the_later_patch_changed_by_another_name_would_stay() 
     pair.differ("/opt/web/bin/second");
 }
 
-/// The later patch did nothing to the file, and so nothing to its other name, which would come back without it.
+/// The later patch did nothing to the file, and so nothing to its other name, which would come back without
+/// it.
 #[test]
 fn a_name_of_the_file_that_the_later_patch_found_as_it_delivers_it_would_come_back_alone() {
     let base = Parcel::empty("base").package("ACMEweb", "").file("bin/a", "old").link("bin/b", "a");
@@ -187,7 +189,8 @@ fn a_link_would_keep_what_it_has_of_the_object_in_its_place() {
     pair.differ("/opt/web/lib/libw.so");
 }
 
-/// The directory that the earlier patch made holds objects of the later one, which alone would find a file there.
+/// The directory that the earlier patch made holds objects of the later one, which alone would find a file
+/// there.
 #[test]
 fn an_object_below_what_became_a_directory_would_have_no_place() {
     let earlier = patch("900-01", "").directory("bin/httpd");

@@ -1,5 +1,5 @@
-//! Stories about planners: small roots, small patches, and what the plan makes of them. A plan is carried out on the
-//! inventory itself ([`world`]), so that one step of a story stands on the one before.
+//! Stories about planners: small roots, small patches, and what the plan makes of them. A plan is carried out
+//! on the inventory itself ([`world`]), so that one step of a story stands on the one before.
 
 mod apply;
 mod back_out;

@@ -1,4 +1,5 @@
-//! Parameters and record files: they depend on the patches that are applied, not on the order in which others went.
+//! Parameters and record files: they depend on the patches that are applied, not on the order in which others
+//! went.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +8,8 @@ use proptest::prelude::*;
 use super::apply::acme_web;
 use super::*;
 
-/// What a patch says: `WORD`, `Patch_label`, `SUNW_REQUIRES`, what it obsoletes, a class of its own and the text of an
-/// information file.
+/// What a patch says: `WORD`, `Patch_label`, `SUNW_REQUIRES`, what it obsoletes, a class of its own and the
+/// text of an information file.
 #[derive(Clone, Copy, Debug)]
 struct Says {
     word: Option<u8>,
@@ -52,8 +53,8 @@ fn parcel(number: usize, says: Says) -> Parcel {
     }
 }
 
-/// Returns all parameters but the records of patches, and all record files but the one with the parameters; directories
-/// have no content.
+/// Returns all parameters but the records of patches, and all record files but the one with the parameters;
+/// directories have no content.
 fn shown(world: &World) -> BTreeMap<String, Option<Vec<u8>>> {
     let installed = &world.inventory.packages[&package("ACMEweb")];
     let is_record =

@@ -17,7 +17,8 @@ pub(super) struct Parcel {
     pub(super) bytes: BTreeMap<(usize, PackagePath), Vec<u8>>,
 }
 
-/// Returns a patch for version 1.0 of `ACMEweb` in /opt/web, without objects yet. `lists` are further parameters.
+/// Returns a patch for version 1.0 of `ACMEweb` in /opt/web, without objects yet. `lists` are further
+/// parameters.
 pub(super) fn patch(id: &str, lists: &str) -> Parcel {
     Parcel::empty(id).package("ACMEweb", &format!("SUNW_PATCHID={id} {lists}"))
 }

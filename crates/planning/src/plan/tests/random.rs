@@ -36,8 +36,8 @@ fn said() -> impl Strategy<Value = Said> {
     ]
 }
 
-/// Returns what a package says about all paths. Mostly it makes sense: nothing is delivered below an object that is not
-/// a directory.
+/// Returns what a package says about all paths. Mostly it makes sense: nothing is delivered below an object
+/// that is not a directory.
 pub(super) fn all() -> impl Strategy<Value = Vec<Said>> {
     let said = prop::collection::vec(said(), PATHS.len());
     (said, 0u8..10).prop_map(|(mut all, wild)| {

@@ -22,8 +22,8 @@ fn numbers(text: &str) -> Option<Range<u32>> {
     (!range.is_empty()).then_some(range)
 }
 
-/// Plays stories, as many as a sample has and as many as there are, and reports all that differ. Reports how many were
-/// played, unless only certain numbers were requested.
+/// Plays stories, as many as a sample has and as many as there are, and reports all that differ. Reports how
+/// many were played, unless only certain numbers were requested.
 pub(super) fn play_stories<S: Debug>(
     stories: &impl Strategy<Value = S>,
     (sample, all): (u32, u32),
@@ -48,8 +48,8 @@ pub(super) fn play_stories<S: Debug>(
     (!is_asked).then_some(played.end)
 }
 
-/// Reports what a suite counted, as the suites of tests/reliability.rs do: a line on standard error, and a file in
-/// `target/reliability` for the table of docs/reliability.md.
+/// Reports what a suite counted, as the suites of tests/reliability.rs do: a line on standard error, and a
+/// file in `target/reliability` for the table of docs/reliability.md.
 pub(super) fn figures(about: &str, counts: &[(&str, u64)]) {
     let how = if is_whole() { "whole" } else { "sample" };
     let told: Vec<String> = counts.iter().map(|(what, count)| format!("{count} {what}")).collect();

@@ -1,5 +1,5 @@
-//! Backout compared with starting over: for any patches that go, singly or in groups and in any order, the root is the
-//! one that the remaining patches would have made alone.
+//! Backout compared with starting over: for any patches that go, singly or in groups and in any order, the
+//! root is the one that the remaining patches would have made alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -177,8 +177,8 @@ impl Story {
         named.collect()
     }
 
-    /// Writes into files what is written there before the patch with this place, as far as it stays where only `ids` are
-    /// applied.
+    /// Writes into files what is written there before the patch with this place, as far as it stays where
+    /// only `ids` are applied.
     fn edit(&self, world: &mut World, place: usize, (ids, makers): (&[&str], &[Makers])) {
         for (number, edit) in self.edits.iter().enumerate() {
             let stays = makers.get(number).is_none_or(|makers| makers.are_among(ids));
@@ -189,8 +189,8 @@ impl Story {
         }
     }
 
-    /// Returns the makers of the edited files, edit by edit, in a root with the patches `ids`; `before` are those of
-    /// the root before the last of the others went.
+    /// Returns the makers of the edited files, edit by edit, in a root with the patches `ids`; `before` are
+    /// those of the root before the last of the others went.
     fn makers(&self, world: &World, ids: &[&str], before: &[Makers]) -> Vec<Makers> {
         let of = |(number, edit): (usize, &Edit)| {
             let mut makers = Makers { ids: Vec::new(), is_base: true };
@@ -237,11 +237,11 @@ impl Done {
     }
 }
 
-/// The makers of an edited file: the patch that changed it last, and the later ones that found it as they deliver it.
-/// The edit stays while one of them does.
+/// The makers of an edited file: the patch that changed it last, and the later ones that found it as they
+/// deliver it. The edit stays while one of them does.
 struct Makers {
     ids: Vec<String>,
-    /// Whether the package has it so.
+    /// True if the package has it so.
     is_base: bool,
 }
 
@@ -255,8 +255,8 @@ fn id_of(at: usize) -> String {
     format!("90{}-01", at + 1)
 }
 
-/// Returns the administrator's edits, live or in undo archives, with their places. `own` leaves out edits that exist
-/// only under other names: patches made those names, and they go with the patches.
+/// Returns the administrator's edits, live or in undo archives, with their places. `own` leaves out edits
+/// that exist only under other names: patches made those names, and they go with the patches.
 fn written_by_hand(world: &World, own: bool) -> BTreeSet<Vec<u8>> {
     let live = world.bytes.iter().map(|(at, bytes)| (at.to_string(), bytes));
     let saved = world.archives.values().flat_map(|stored| &stored.bytes);
@@ -309,8 +309,8 @@ fn without_their_directories(tree: &[String], other: &[String]) -> Vec<String> {
     tree.iter().filter(|line| !is_for_kept(line)).cloned().collect()
 }
 
-/// Returns a root with some of the patches; none if one of them cannot be applied without the others. An edit stays as
-/// long as one of its `makers`.
+/// Returns a root with some of the patches; none if one of them cannot be applied without the others. An edit
+/// stays as long as one of its `makers`.
 fn with(story: &Story, ids: &[&str], makers: &[Makers]) -> Option<World> {
     let empty = if story.is_privileged { World::new() } else { World::new().unprivileged() };
     let mut world = empty.if_installed(&parcel_of("base", "", &story.base))?;

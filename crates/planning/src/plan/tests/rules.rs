@@ -1,4 +1,5 @@
-//! The rules of patchadd(1M) and patchrm(1M): worked examples line by line, and each refusal with its code and words.
+//! The rules of patchadd(1M) and patchrm(1M): worked examples line by line, and each refusal with its code
+//! and words.
 
 use super::apply::{acme_web, actions};
 use super::world::regular;

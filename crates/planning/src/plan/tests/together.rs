@@ -1,5 +1,5 @@
-//! Several patches as one run: each is planned against the result of the one before, and they are carried out at once.
-//! They leave the root, the records and the undo archives of single runs.
+//! Several patches as one run: each is planned against the result of the one before, and they are carried out
+//! at once. They leave the root, the records and the undo archives of single runs.
 
 use proptest::prelude::*;
 

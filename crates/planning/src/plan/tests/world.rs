@@ -1,7 +1,7 @@
 //! A root in memory: an inventory, the bytes of its files, and its undo archives.
 //!
-//! Here a plan is carried out by the plain meaning of each change, without the steps that a real transaction takes for
-//! safety.
+//! Here a plan is carried out by the plain meaning of each change, without the steps that a real transaction
+//! takes for safety.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,14 +12,13 @@ use super::{package, path};
 use crate::plan::clock::Now;
 use crate::plan::package::install::{InstallOptions, install};
 use crate::plan::patch::apply::apply;
-use crate::plan::patch::apply_options::ApplyOptions;
 use crate::plan::patch::back_out::{back_out, may_back_out};
 use crate::plan::patch::backout_input::{
     BackOutOptions, BackoutArchive, GoingPatch, LaterArchive, LaterUndo, UndoSources,
 };
 use crate::plan::patch::patch_plan::PatchPlan;
 use crate::plan::patch::taking_over::taking_over;
-use crate::plan::patch::validate::applied_to;
+use crate::plan::patch::validate::{ApplyOptions, applied_to};
 use crate::plan::refusal::{Reason, Refusal};
 use crate::plan::{Action, Body, Member, NewObject, NewXattrs, Plan, UndoArchive};
 use patchadm_changeset::RecordFile;
@@ -54,7 +53,7 @@ pub(super) struct World {
     pub(super) removal: BackOutOptions,
     /// `-f` of patchrm.
     pub(super) force: bool,
-    /// Whether paths lead through symbolic links.
+    /// True if paths lead through symbolic links.
     pub(super) follows_links: bool,
     inodes: u64,
     /// The questions after which a signal is there.
@@ -348,8 +347,8 @@ impl World {
         }
     }
 
-    /// Returns the tree outside `var/sadm`, to the last attribute; names of one file have the number of the first of
-    /// them.
+    /// Returns the tree outside `var/sadm`, to the last attribute; names of one file have the number of the
+    /// first of them.
     pub(super) fn tree(&self) -> Vec<String> {
         let mut first: BTreeMap<u64, usize> = BTreeMap::new();
         let objects = self.inventory.live.iter().filter(|(at, _)| !at.as_bytes().starts_with(b"/var"));
@@ -498,7 +497,7 @@ impl World {
         }
     }
 
-    /// Tells whether a path is reached through something that the plan turns into a directory.
+    /// Returns true if a path is reached through something that the plan turns into a directory.
     fn through(&self, at: &ObjectPath) -> bool {
         at.ancestors().any(|above| self.inventory.live.get(&above).is_some_and(|live| !live.is_directory()))
     }

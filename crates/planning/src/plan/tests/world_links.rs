@@ -1,7 +1,7 @@
 //! Symbolic links in a root in memory, followed as a survey follows them.
 //!
-//! Objects are stored under their places on the disk. While a plan is made and carried out, the paths beyond links are
-//! added, each with the object at its place.
+//! Objects are stored under their places on the disk. While a plan is made and carried out, the paths beyond
+//! links are added, each with the object at its place.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,8 +57,8 @@ impl World {
         self.inventory.linked_directories = directories;
     }
 
-    /// Returns where a path is when the links among its parents are followed, as `path_resolution(7)` says; as it is
-    /// written where they lead in a circle.
+    /// Returns where a path is when the links among its parents are followed, as `path_resolution(7)` says;
+    /// as it is written where they lead in a circle.
     fn place_of(&self, path: &ObjectPath) -> ObjectPath {
         let names = |text: &[u8]| -> Vec<Vec<u8>> {
             let names = text.split(|byte| *byte == b'/').rev();
@@ -98,7 +98,8 @@ impl World {
         self.inventory.linked_directories.clear();
     }
 
-    /// Moves what a plan did to paths beyond links to the places of these: all places as they were `before` it.
+    /// Moves what a plan did to paths beyond links to the places of these: all places as they were `before`
+    /// it.
     pub(super) fn move_beyond_links(
         &mut self,
         plan: &Plan,

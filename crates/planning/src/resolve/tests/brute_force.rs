@@ -1,5 +1,5 @@
-//! Random worlds of up to eight patches: each answer obeys every rule, takes no patch needlessly, and refuses no patch
-//! that could go in.
+//! Random worlds of up to eight patches: each answer obeys every rule, takes no patch needlessly, and refuses
+//! no patch that could go in.
 
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchStanding};
 
@@ -47,7 +47,8 @@ fn taken(resolution: &Resolution) -> Set {
     resolution.planned().filter_map(|verdict| verdict.offer).fold(0, |set, place| set | 1 << place)
 }
 
-/// Applies the patches of the answer one by one, and checks each against the rules for planning a single patch.
+/// Applies the patches of the answer one by one, and checks each against the rules for planning a single
+/// patch.
 fn obeys_all_rules(world: &World, resolution: &Resolution, shown: &dyn Fn() -> String) {
     let mut packages = world.applied.packages().to_vec();
     for verdict in resolution.planned() {

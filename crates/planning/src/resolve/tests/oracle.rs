@@ -1,4 +1,5 @@
-//! All sets and orders of a small world, tried one by one: the reachable results, independent of any strategy.
+//! All sets and orders of a small world, tried one by one: the reachable results, independent of any
+//! strategy.
 //!
 //! Written from the rules alone; neither the resolver nor its indexes are used.
 
@@ -77,7 +78,7 @@ impl<'w> Oracle<'w> {
         oracle
     }
 
-    /// Tells whether a patch can be applied when those `before` are.
+    /// Returns true if a patch can be applied when those `before` are.
     fn may_come(&self, at: usize, before: Set) -> bool {
         let is_effective = |other: usize| self.containers[other] & before == 0;
         let mut members = (0..self.world.offers.len()).filter(|other| before & (1 << other) != 0);
@@ -90,8 +91,8 @@ impl<'w> Oracle<'w> {
             && self.applied_enemies[at].iter().all(|enders| enders & before != 0)
     }
 
-    /// Tells whether `added` is what `root` needs, and what that needs: each meets a requirement of another one of them,
-    /// or ends what one of them cannot be together with. `all` are the patches of the set.
+    /// Returns true if `added` is what `root` needs, and what that needs: each meets a requirement of another
+    /// one of them, or ends what one of them cannot be together with. `all` are the patches of the set.
     pub(super) fn is_grounded(&self, root: usize, added: Set, all: Set) -> bool {
         let mut reached: Set = 1 << root;
         loop {
@@ -114,8 +115,8 @@ impl<'w> Oracle<'w> {
         }
     }
 
-    /// Returns the named patches that are not contained in another named one that may go in, directly or through others;
-    /// of a circle the first.
+    /// Returns the named patches that are not contained in another named one that may go in, directly or
+    /// through others; of a circle the first.
     pub(super) fn displaced(&self) -> Set {
         let offers = &self.world.offers;
         let above = |at: usize| -> Set {
@@ -160,8 +161,8 @@ fn names_contained(one: &Offer, other: &Offer) -> bool {
     said_of_others(&other.id, &other.obsoletes).any(|entry| names(one, entry))
 }
 
-/// Returns the patches that a patch says it contains, except itself and its own earlier revisions, which say nothing
-/// new.
+/// Returns the patches that a patch says it contains, except itself and its own earlier revisions, which say
+/// nothing new.
 fn said_of_others<'a>(own: &'a PatchId, obsoletes: &'a PatchList) -> impl Iterator<Item = &'a PatchId> {
     obsoletes.iter().filter(move |entry| !(entry.base() == own.base() && *entry <= own))
 }
@@ -174,7 +175,7 @@ fn is_installed(offer: &Offer) -> bool {
     offer.packages.iter().any(|package| package.pkg != "X")
 }
 
-/// Tells whether it was named, and then whether with its revision.
+/// Returns true if it was named, and then whether with its revision.
 fn named(world: &World, offer: &Offer) -> Option<bool> {
     let is_excluded = |offer: &Offer| is_excluded(world, offer);
     let is_current = || {
@@ -219,7 +220,7 @@ fn is_open(world: &World, offer: &Offer) -> bool {
         && !applied_contains_enemy(world, offer)
 }
 
-/// Tells whether an applied patch obsoletes one that the offer names.
+/// Returns true if an applied patch obsoletes one that the offer names.
 fn applied_contains_enemy(world: &World, offer: &Offer) -> bool {
     let mut others = world.applied.iter().filter(|applied| applied.id != offer.id);
     others.any(|applied| said_of_others(&applied.id, &applied.obsoletes).any(|entry| names(offer, entry)))
@@ -238,7 +239,7 @@ fn needs(world: &World, offer: &Offer) -> Vec<Set> {
     open.map(providers).collect()
 }
 
-/// Tells whether a patch is offered, and no fitting revision is for this root.
+/// Returns true if a patch is offered, and no fitting revision is for this root.
 fn is_void(world: &World, id: &PatchId) -> bool {
     let fitting: Vec<&Offer> = world.offers.iter().filter(|offer| offer.id.contains(id)).collect();
     !fitting.is_empty() && fitting.iter().all(|offer| !is_installed(offer))

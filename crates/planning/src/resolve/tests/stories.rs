@@ -381,8 +381,8 @@ fn all_or_nothing_names_the_one_that_cannot_go_in_and_tries_no_other() {
     );
 }
 
-/// Every requirement has two alternatives, and every pair of them excludes the next one. There is no answer, and no
-/// short proof of that for a search that goes back to the last contributing decision.
+/// Every requirement has two alternatives, and every pair of them excludes the next one. There is no answer,
+/// and no short proof of that for a search that goes back to the last contributing decision.
 #[test]
 fn a_search_with_too_many_alternatives_is_given_up() {
     let pigeons = 9;

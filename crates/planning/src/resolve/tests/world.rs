@@ -24,8 +24,8 @@ pub(super) fn id(text: &str) -> PatchId {
     PatchId::new(text).unwrap()
 }
 
-/// Returns a patch from `ID [for PKG…] [requires X…] [obsoletes X…] [incompat X…] [withdrawn]`; for package P if none is
-/// named.
+/// Returns a patch from `ID [for PKG…] [requires X…] [obsoletes X…] [incompat X…] [withdrawn]`; for package P
+/// if none is named.
 pub(super) fn offer(line: &str) -> Offer {
     let mut parts: [Vec<&str>; 4] = Default::default();
     let mut words = line.split_whitespace();
@@ -62,7 +62,8 @@ pub(super) fn offer(line: &str) -> Offer {
     }
 }
 
-/// Returns a root with packages P and Q, and patches applied to it one after another, without asking any rule.
+/// Returns a root with packages P and Q, and patches applied to it one after another, without asking any
+/// rule.
 pub(super) fn applied(patches: &[Offer]) -> AppliedPatches {
     let mut packages: Vec<PatchRecords> =
         ["P", "Q"].map(|name| PatchRecords::none(PkgInst::new(name).unwrap())).into();

@@ -29,7 +29,7 @@ use patchadm_planning::plan::concern::{FileToCompare, delivered_files};
 use patchadm_planning::plan::kept_libraries::LibraryReport;
 use patchadm_planning::plan::package::install::{InstallOptions, install, placement};
 use patchadm_planning::plan::package::package_records::DamagedPackage;
-use patchadm_planning::plan::package::regain::is_of_patch;
+use patchadm_planning::plan::package::package_records::is_of_patch;
 use patchadm_planning::plan::patch::validate::same_version;
 use patchadm_planning::plan::refusal::{Command, Reason, Refusal};
 use patchadm_svr4::format::admin::Admin;

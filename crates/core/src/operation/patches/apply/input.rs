@@ -14,7 +14,7 @@ use patchadm_inputs::native::NativeOrigin;
 use patchadm_inputs::policy::{Edited, Policy};
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::edits::EditChoice;
-use patchadm_planning::plan::patch::apply_options::ApplyOptions;
+use patchadm_planning::plan::patch::validate::ApplyOptions;
 use patchadm_rootfs::Interrupt;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::PatchList;

@@ -13,11 +13,11 @@ use patchadm_inputs::native::{
     fixed_in_of,
 };
 use patchadm_planning::plan::patch::backout_input::GoingPatch;
-use patchadm_planning::plan::patch::overtaken::refresh::{HeldPath, RefreshedPackage};
-use patchadm_planning::plan::patch::overtaken::standing::{NativeListed, PathStanding, Standings};
-use patchadm_planning::plan::patch::overtaken::trimming::{
+use patchadm_planning::plan::patch::overtaken::{NativeListed, PathStanding, Standings};
+use patchadm_planning::plan::patch::overtaken::{
     OtherPatches, SavedEdit, Trimmed, TrimmedPatch, saved_edits,
 };
+use patchadm_planning::plan::patch::registration_refresh::{HeldPath, RefreshedPackage};
 use patchadm_rootfs::{FileType, Root};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, Superseded, UnmetRequirement};

@@ -7,7 +7,7 @@ use crate::operation::failure::Failure;
 use patchadm_inputs::inventory::{Installed, Inventory};
 use patchadm_inputs::native::{NativeChange, NativePackage, NativeRegistration};
 use patchadm_planning::plan::package::adopt::AdoptableSoftware;
-use patchadm_planning::plan::patch::overtaken::standing::{NativeListed, NativeSeen};
+use patchadm_planning::plan::patch::overtaken::{NativeListed, NativeSeen};
 use patchadm_rootfs::{Live, Root};
 use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath, Params, PkgInst};
 

@@ -24,11 +24,11 @@ use patchadm_inputs::native::{
 };
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::patch::backout_input::{BackoutArchive, GoingPatch, LaterUndo, UndoSources};
-use patchadm_planning::plan::patch::overtaken::refresh::{
+use patchadm_planning::plan::patch::overtaken::Trimmed;
+use patchadm_planning::plan::patch::overtaken::{PatchOfPackage, Standings};
+use patchadm_planning::plan::patch::registration_refresh::{
     IntendedRefresh, RefreshInput, RefreshedPackage, RefreshedSoftware, refresh,
 };
-use patchadm_planning::plan::patch::overtaken::standing::{PatchOfPackage, Standings};
-use patchadm_planning::plan::patch::overtaken::trimming::Trimmed;
 use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_planning::plan::{Plan, RecordChange};
 use patchadm_rootfs::{Interrupt, Root};

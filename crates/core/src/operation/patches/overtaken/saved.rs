@@ -14,7 +14,7 @@ use patchadm_inputs::database::{RecordView, installed};
 use patchadm_inputs::inventory::Inventory;
 use patchadm_inputs::source::PackageImage;
 use patchadm_planning::plan::patch::backout_input::{BackoutArchive, LaterUndo};
-use patchadm_planning::plan::patch::overtaken::trimming::{Trimmed, trimmed_image};
+use patchadm_planning::plan::patch::overtaken::{Trimmed, trimmed_image};
 use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::package::{Params, PkgInst};

@@ -18,11 +18,10 @@ use crate::operation::scripts::staying_libraries::check_staying;
 use crate::script::protocol::RebootRequest;
 use patchadm_changeset::transaction::{Cause, ContentSource, ProtectedPaths, Receipt, ScriptedRun};
 use patchadm_inputs::inventory::Inventory;
-use patchadm_planning::plan::ledger;
 use patchadm_planning::plan::patch::engine::Bookkeeping;
 use patchadm_planning::plan::patch::patch_plan::PatchPlan;
 use patchadm_planning::plan::refusal::Reason;
-use patchadm_planning::plan::script_schedule::{ScriptSchedule, kept_packages};
+use patchadm_planning::plan::script_schedule::{ScriptSchedule, kept_packages, ledger_paths};
 use patchadm_planning::plan::{Plan, RecordChange};
 use patchadm_svr4::package::{ContentsLine, ObjectPath};
 use patchadm_svr4::places;
@@ -104,7 +103,7 @@ impl<'a> PatchScripts<'a> {
         let outer = trees.clone();
         trees.retain(|path| !outer.iter().any(|other| path.is_below(other)));
         all.trees = trees.into_iter().collect();
-        all.files.extend(ledger::paths(&scripted.plan.records).cloned());
+        all.files.extend(ledger_paths(&scripted.plan.records).cloned());
         if !all.files.contains(&places::contents()) {
             all.files.push(places::contents());
         }

@@ -1,0 +1,306 @@
+//! Comparisons: of two hosts by patches and packages, and of a report with an earlier one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use patchadm_svr4::patch::PatchId;
+use serde::Deserialize;
+
+use super::inventory::{Inventory, InventoryPackage};
+use super::reader::short;
+use super::report::{FleetHost, FleetReport};
+
+/// The differences between two hosts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostComparison {
+    /// The bases of patches in which they differ, in the order of listings.
+    pub patches: Vec<BaseDifference>,
+    /// The number of bases of which both have the same revision.
+    pub same_patches: usize,
+    /// The packages in which they differ; `None` if an inventory does not list them.
+    pub packages: Option<Vec<PackageDifference>>,
+}
+
+/// A patch in which two hosts differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseDifference {
+    /// The base.
+    pub base: String,
+    /// The highest revision on the first host.
+    pub first: Option<String>,
+    /// The highest revision on the second host.
+    pub second: Option<String>,
+}
+
+/// A package in which two hosts differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackageDifference {
+    /// The package.
+    pub package: String,
+    /// Its version and architecture on the first host.
+    pub first: Option<String>,
+    /// Its version and architecture on the second host.
+    pub second: Option<String>,
+}
+
+/// Compares two hosts.
+pub fn compare_hosts(first: &FleetHost, second: &FleetHost) -> HostComparison {
+    let (of_first, of_second) = (highest(&first.inventory), highest(&second.inventory));
+    let bases: BTreeSet<&PatchId> = of_first.values().chain(of_second.values()).copied().collect();
+    let mut comparison = HostComparison::default();
+    let mut seen = BTreeSet::new();
+    for base in bases.into_iter().map(PatchId::base).filter(|base| seen.insert(*base)) {
+        let (one, other) = (of_first.get(base), of_second.get(base));
+        if one == other {
+            comparison.same_patches += 1;
+            continue;
+        }
+        let revision = |id: Option<&&PatchId>| id.map(|id| id.revision().to_owned());
+        let difference =
+            BaseDifference { base: base.to_owned(), first: revision(one), second: revision(other) };
+        comparison.patches.push(difference);
+    }
+    let packages = packages(&first.inventory).zip(packages(&second.inventory));
+    comparison.packages = packages.map(|(first, second)| different_packages(&first, &second));
+    comparison
+}
+
+fn highest(inventory: &Inventory) -> BTreeMap<&str, &PatchId> {
+    let mut highest: BTreeMap<&str, &PatchId> = BTreeMap::new();
+    for patch in inventory.patches.iter().filter(|patch| patch.standing.is_applied()) {
+        let id = &patch.about.id;
+        let known = highest.entry(id.base()).or_insert(id);
+        if *known < id {
+            *known = id;
+        }
+    }
+    highest
+}
+
+fn packages(inventory: &Inventory) -> Option<BTreeMap<&str, String>> {
+    let packages = inventory.packages.as_ref()?.iter();
+    let version = |package: &InventoryPackage| format!("{} ({})", package.version, package.arch);
+    Some(packages.map(|package| (package.package.as_str(), version(package))).collect())
+}
+
+fn different_packages(
+    first: &BTreeMap<&str, String>,
+    second: &BTreeMap<&str, String>,
+) -> Vec<PackageDifference> {
+    let names: BTreeSet<&str> = first.keys().chain(second.keys()).copied().collect();
+    let differs = names.into_iter().filter(|name| first.get(name) != second.get(name));
+    let difference = |name: &str| PackageDifference {
+        package: name.to_owned(),
+        first: first.get(name).cloned(),
+        second: second.get(name).cloned(),
+    };
+    differs.map(difference).collect()
+}
+
+/// A patch, package or run, with the hosts concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PatchOnHosts {
+    /// The patch; in findings the patch, package or run.
+    pub about: String,
+    /// The hosts.
+    pub hosts: Vec<String>,
+}
+
+/// The differences between two reports, host by host gathered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FleetChanges {
+    /// The number of hosts that both reports have.
+    pub common: usize,
+    /// The hosts that are new.
+    pub new_hosts: Vec<String>,
+    /// The hosts that only the earlier report has.
+    pub gone_hosts: Vec<String>,
+    /// The patches that hosts have now and did not have.
+    pub applied: Vec<PatchOnHosts>,
+    /// The patches that hosts had and no longer have.
+    pub removed: Vec<PatchOnHosts>,
+    /// The patches that hosts lack now and did not lack.
+    pub lacking: Vec<PatchOnHosts>,
+    /// The patches that hosts lacked and no longer lack.
+    pub no_longer_lacking: Vec<PatchOnHosts>,
+    /// The findings that are new, by kind.
+    pub new_findings: BTreeMap<String, Vec<PatchOnHosts>>,
+    /// The findings that have ended, by kind.
+    pub ended_findings: BTreeMap<String, Vec<PatchOnHosts>>,
+}
+
+type Gathered = BTreeMap<String, Vec<String>>;
+
+#[derive(Default)]
+struct Gathering {
+    more: Gathered,
+    fewer: Gathered,
+}
+
+impl Gathering {
+    fn take<'a>(
+        &mut self,
+        host: &str,
+        before: impl Iterator<Item = &'a str>,
+        now: impl Iterator<Item = &'a str>,
+    ) {
+        let (before, now): (BTreeSet<&str>, BTreeSet<&str>) = (before.collect(), now.collect());
+        let gather = |into: &mut Gathered, about: &str| {
+            into.entry(about.to_owned()).or_default().push(host.to_owned());
+        };
+        now.difference(&before).for_each(|about| gather(&mut self.more, about));
+        before.difference(&now).for_each(|about| gather(&mut self.fewer, about));
+    }
+}
+
+fn listed(gathered: Gathered) -> Vec<PatchOnHosts> {
+    gathered.into_iter().map(|(about, hosts)| PatchOnHosts { about, hosts }).collect()
+}
+
+impl FleetChanges {
+    /// Compares a report with an earlier one.
+    pub fn since(past: &PastReport, report: &FleetReport<'_>) -> Self {
+        let mut changes = Self::default();
+        let (mut applied, mut lacking) = (Gathering::default(), Gathering::default());
+        let (mut new, mut ended) = (BTreeMap::new(), BTreeMap::new());
+        let mut there = BTreeSet::new();
+        for (host, standing) in report.each_host() {
+            there.insert(host.name.as_str());
+            let Some(before) = past.hosts.get(&host.name) else {
+                changes.new_hosts.push(host.name.clone());
+                continue;
+            };
+            changes.common += 1;
+            let name = &host.name;
+            applied.take(name, texts(&before.patches), report.ids(&standing.applied));
+            lacking.take(name, texts(&before.lacks), report.ids(&standing.lacks));
+            let now = standing.findings.iter().map(|finding| PastFinding {
+                kind: finding.kind.word().to_owned(),
+                about: finding.about.clone(),
+            });
+            compare_findings((&mut new, &mut ended), name, before, &now.collect());
+        }
+        let gone = past.hosts.keys().filter(|name| !there.contains(name.as_str()));
+        changes.gone_hosts = gone.cloned().collect();
+        (changes.applied, changes.removed) = (listed(applied.more), listed(applied.fewer));
+        (changes.lacking, changes.no_longer_lacking) = (listed(lacking.more), listed(lacking.fewer));
+        let by_kind = |found: BTreeMap<String, Gathered>| {
+            found.into_iter().map(|(kind, gathered)| (kind, listed(gathered))).collect()
+        };
+        (changes.new_findings, changes.ended_findings) = (by_kind(new), by_kind(ended));
+        changes
+    }
+
+    /// Returns true if the reports have no host in common, though both have some.
+    pub fn is_of_another_fleet(&self) -> bool {
+        self.common == 0 && !self.new_hosts.is_empty() && !self.gone_hosts.is_empty()
+    }
+}
+
+fn texts(list: &[String]) -> impl Iterator<Item = &str> {
+    list.iter().map(String::as_str)
+}
+
+fn compare_findings(
+    (new, ended): (&mut BTreeMap<String, Gathered>, &mut BTreeMap<String, Gathered>),
+    host: &str,
+    before: &PastHost,
+    now: &BTreeSet<PastFinding>,
+) {
+    let before: BTreeSet<PastFinding> = before.findings.iter().cloned().collect();
+    let gather = |into: &mut BTreeMap<String, Gathered>, finding: &PastFinding| {
+        let kind = into.entry(finding.kind.clone()).or_default();
+        kind.entry(finding.about.clone()).or_default().push(host.to_owned());
+    };
+    now.difference(&before).for_each(|finding| gather(new, finding));
+    before.difference(now).for_each(|finding| gather(ended, finding));
+}
+
+const SCHEMA: &str = "patchadm/1";
+
+/// An earlier report.
+#[derive(Clone, Debug, Default)]
+pub struct PastReport {
+    /// The time of the report.
+    pub at: Option<String>,
+    /// The name of the reference that its hosts were compared with.
+    pub compared_with: String,
+    /// Its hosts, by their names.
+    pub hosts: BTreeMap<String, PastHost>,
+}
+
+/// A host of an earlier report.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct PastHost {
+    host: String,
+    /// The patches whose changes it had.
+    pub patches: Vec<String>,
+    /// The patches that it lacked.
+    pub lacks: Vec<String>,
+    /// Its findings.
+    #[serde(default)]
+    pub findings: Vec<PastFinding>,
+}
+
+/// A finding of an earlier report.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub struct PastFinding {
+    /// The word for its kind.
+    pub kind: String,
+    /// The patch, package or run concerned.
+    pub about: String,
+}
+
+/// The reason a document is no earlier report.
+#[derive(Debug, thiserror::Error)]
+pub enum PastReportError {
+    /// It is not JSON, is cut short, or has an invalid field.
+    #[error("it is no document of `patchadm report --json`: {0}")]
+    Form(#[from] serde_json::Error),
+    /// Another schema.
+    #[error("its schema is <{0}>, and this program reads {SCHEMA}")]
+    Schema(String),
+    /// The document of another command.
+    #[error("it is a document of <{0}>, not of report")]
+    Command(String),
+    /// A report without a result.
+    #[error("it has no hosts: that report had failed")]
+    Failed,
+}
+
+#[derive(Deserialize)]
+struct Kind {
+    schema: Option<String>,
+    command: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Document {
+    at: Option<String>,
+    compared_with: Option<ComparedWith>,
+    hosts: Option<Vec<PastHost>>,
+}
+
+#[derive(Deserialize)]
+struct ComparedWith {
+    name: Option<String>,
+}
+
+impl PastReport {
+    /// Parses a document.
+    pub fn parse(text: &[u8]) -> Result<Self, PastReportError> {
+        let kind: Kind = serde_json::from_slice(text)?;
+        if kind.schema.as_deref() != Some(SCHEMA) {
+            return Err(PastReportError::Schema(short(&kind.schema.unwrap_or_default())));
+        }
+        if kind.command.as_deref() != Some("report") {
+            return Err(PastReportError::Command(short(&kind.command.unwrap_or_default())));
+        }
+        let document: Document = serde_json::from_slice(text)?;
+        let hosts = document.hosts.ok_or(PastReportError::Failed)?;
+        Ok(Self {
+            at: document.at,
+            compared_with: document.compared_with.and_then(|with| with.name).unwrap_or_default(),
+            hosts: hosts.into_iter().map(|host| (host.host.clone(), host)).collect(),
+        })
+    }
+}
