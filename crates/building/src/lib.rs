@@ -18,15 +18,11 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod base;
-mod command_output;
 mod command_run;
 mod control_groups;
 pub mod differences;
 pub mod driver;
-mod fetching;
-mod file_copy;
 mod first_names;
-pub mod history;
 pub mod ids;
 mod keys;
 pub mod logs;
@@ -36,13 +32,10 @@ pub mod owners;
 pub mod patches;
 mod platform;
 pub mod pool;
-pub mod pool_use;
 pub mod prune;
-mod remains;
 pub mod report_files;
-pub mod report_inputs;
 pub mod run;
-mod runs;
+pub mod runs;
 pub mod sandbox;
 pub mod scan;
 pub mod set;
@@ -53,7 +46,5 @@ pub mod task;
 pub mod tree;
 mod tree_copy;
 mod tree_files;
-mod tree_walk;
 pub mod upload;
-mod verified;
 pub mod work;

@@ -11,10 +11,8 @@ use crate::result::Digest;
 /// The format of the lines.
 pub const PROBE_FORMAT: u32 = 1;
 
-/// The most letters that are told of a word of an answer.
 const LONGEST_WORD: usize = 100;
 
-/// The most letters that are told of a reason of an answer.
 const LONGEST_REASON: usize = 1000;
 
 /// The line that the process gets.
@@ -30,7 +28,7 @@ pub struct ProbeOrder {
     pub base: String,
 }
 
-/// What stands against making a sandbox.
+/// The reason why a sandbox cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProbeFailure {
@@ -61,15 +59,15 @@ pub struct ProbeAnswer {
     /// The digest of `build` of the driver.
     #[serde(default)]
     pub build: Option<Digest>,
-    /// Why each sandbox gets a copy of its layers, where overlay file systems are refused.
+    /// The reason for copying layers, if overlay file systems are refused.
     #[serde(default)]
     pub copies: Option<String>,
-    /// What stands against it, as far as it came.
+    /// The first failure.
     #[serde(default)]
     pub failure: Option<ProbeFailure>,
 }
 
-/// What the answer of every slot must be.
+/// The required answer of every slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeExpectation {
     /// The directory of the bulk build.
@@ -88,7 +86,7 @@ pub struct ProbeExpectation {
     pub build: Option<Digest>,
 }
 
-/// What stands against a slot, and what to do.
+/// The reason why a slot cannot be used, with advice.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SlotMisfit {
     /// Its prefix does not lead to a process that answers.
@@ -97,7 +95,7 @@ pub enum SlotMisfit {
     /// Another version of the program.
     #[error("patchadm has version {0} there and {1} here: install the same one")]
     Version(String, String),
-    /// Another type of machine, whose results would be others.
+    /// A different machine type, whose results would differ.
     #[error("it is a machine of type {0}, and this one is {1}: their results are not the same")]
     Machine(String, String),
     /// The directory of the bulk build cannot be used there.
@@ -108,7 +106,7 @@ pub enum SlotMisfit {
         "{0} is another directory there: a number that was written to it here is not in it there; mount the same file system"
     )]
     OtherWork(String),
-    /// The driver is another one.
+    /// The driver differs.
     #[error("`{0}` of the driver is another file there: all machines must see the same driver and tree")]
     Driver(&'static str),
     /// Sandboxes are not allowed.
@@ -123,14 +121,14 @@ pub enum SlotMisfit {
 }
 
 impl SlotMisfit {
-    /// Returns whether it is that sandboxes are not allowed.
+    /// Returns true if it is that sandboxes are not allowed.
     pub fn is_not_allowed(&self) -> bool {
         matches!(self, Self::NotAllowed(_))
     }
 }
 
 impl ProbeExpectation {
-    /// Compares an answer with what it must be. Returns why each sandbox gets a copy of its layers, if so.
+    /// Compares an answer with the expectation. Returns the reason for copying layers, if any.
     pub fn compare(&self, answer: &ProbeAnswer) -> Result<Option<String>, SlotMisfit> {
         if answer.version != self.version || answer.probe != PROBE_FORMAT {
             return Err(SlotMisfit::Version(cut(&answer.version, LONGEST_WORD), self.version.clone()));

@@ -8,21 +8,12 @@
 //! A real tree has 29,022 packages whose records name 98,513 files 4.4 million times: names of files and dependencies are
 //! kept once, all else of a record is kept as it was printed.
 
-mod dependency;
-mod field;
-mod import;
 mod names;
-mod read;
 mod record;
-mod shared;
 mod table;
 mod write;
 
-pub use dependency::Dependency;
-pub use field::{BY_DIGEST, Distfile, FieldError, parse_sha256};
-pub use import::ImportError;
 pub use names::{Location, LocationError, PkgName, PkgNameError};
-pub use read::{RecordError, RecordFault};
-pub use record::Record;
-pub use table::Records;
+pub use record::{BY_DIGEST, Dependency, Distfile, FieldError, Record, parse_sha256};
+pub use table::{ImportError, RecordError, RecordFault, Records};
 pub use write::PbulkFields;

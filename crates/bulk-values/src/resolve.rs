@@ -9,19 +9,10 @@
 //! when that one is gone. A higher version of another location is preferred, as in pbulk: in pkgsrc several locations make
 //! packages of one name.
 
-mod blockers;
-mod candidates;
-mod components;
-mod depths;
 mod graph;
-mod holders;
 mod resolution;
 mod selection;
-mod state;
 
-pub use blockers::{Blockers, MOST_BLOCKERS, blockers, waits_for};
-pub use graph::Graph;
-pub use holders::NameHolders;
-pub use resolution::{Resolution, resolve};
+pub use graph::{Blockers, Graph, MOST_BLOCKERS, blockers, waits_for};
+pub use resolution::{NameHolders, PackageState, PrefailReason, Resolution, resolve};
 pub use selection::{NeededLocations, UnknownName, needed_locations, select};
-pub use state::{PackageState, PrefailReason};

@@ -8,10 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::result::Digest;
 
-/// The version of the notes.
 const VERSION: u32 = 1;
 
-/// What the system told of a file when it was read, and the digest of its bytes.
+/// The status of a file when it was read, and its digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifiedFile {
     /// The number of its inode.
@@ -44,7 +43,7 @@ struct FileLine {
 }
 
 impl VerifiedFiles {
-    /// Reads notes. Of another version, or where a line is no note, nothing counts: they are made again.
+    /// Parses notes. Another version or an invalid line makes them empty: files are read again.
     pub fn parse(bytes: &[u8]) -> Self {
         let mut lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let version = lines.next().and_then(|line| serde_json::from_slice::<VersionLine>(line).ok());
@@ -70,7 +69,7 @@ impl VerifiedFiles {
         out
     }
 
-    /// Returns whether a file is noted as it is.
+    /// Returns true if a file is noted as it is.
     pub fn has(&self, file: &str, state: &VerifiedFile) -> bool {
         self.files.get(file) == Some(state)
     }
@@ -88,7 +87,7 @@ impl VerifiedFiles {
         self.has_changed |= self.files.len() != before;
     }
 
-    /// Returns whether the notes are others than those that were read.
+    /// Returns true if the notes have changed since they were read.
     pub fn has_changed(&self) -> bool {
         self.has_changed
     }

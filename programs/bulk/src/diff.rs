@@ -39,7 +39,6 @@ struct DiffArgs {
     later: u64,
 }
 
-/// What is otherwise.
 #[derive(Serialize)]
 struct DiffReport {
     #[serde(flatten)]
@@ -49,7 +48,6 @@ struct DiffReport {
     notes: Vec<String>,
 }
 
-/// What is otherwise in the result of a package.
 #[derive(Serialize)]
 struct ByteDifference {
     package: String,
@@ -86,7 +84,6 @@ impl CommandReport for DiffReport {
     }
 }
 
-/// Compares the results of packages that both runs have.
 fn bytes(
     work: &Work,
     (earlier, later): (&RunReport, &RunReport),
@@ -133,7 +130,6 @@ fn bytes(
     Ok((found, notes))
 }
 
-/// Runs the action.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk diff";
     let args: DiffArgs = parse(call, USAGE)?;

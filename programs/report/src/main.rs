@@ -13,8 +13,6 @@ mod answer;
 mod command;
 mod csv;
 mod cyclonedx;
-mod format;
-mod input;
 mod made;
 mod openvex;
 mod page;
@@ -25,13 +23,12 @@ use std::process::ExitCode;
 
 use patchadm_cli::call::VerbGroup::Ask;
 use patchadm_cli::call::{AppletKind, Program};
-use patchadm_cli::program::complete::{self, COMPLETE};
-use patchadm_cli::program::{self, hidden, verb};
+use patchadm_cli::program;
+use patchadm_cli::program::complete::COMPLETE;
+use patchadm_cli::program::{complete, hidden, verb};
 
-/// The name of the command, in its documents too.
 const REPORT: &str = "report";
 
-/// The program.
 static PATCHADM_REPORT: Program = Program {
     name: "patchadm-report",
     about: env!("CARGO_PKG_DESCRIPTION"),

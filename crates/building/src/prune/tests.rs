@@ -8,7 +8,7 @@ use patchadm_bulk_values::journal::{FailureCause, JournalLine, PackageOutcome, P
 use patchadm_bulk_values::result::{BuildResult, Digest, KeyInput, KeyInputs, NewResult, ResultFile};
 
 use super::*;
-use crate::pool_use::use_pool;
+use crate::pool::use_pool;
 use crate::set::{SetInput, SetPackage, make_set, release};
 use crate::task::place::TaskPlace;
 use crate::work::{NewWork, make_work};

@@ -7,14 +7,11 @@ use patchadm_bulk_values::report::{LeftOutPackage, SetReport, SharedPath};
 use patchadm_rootfs::{Interrupt, Root};
 use patchadm_svr4::package::ObjectPath;
 
-use super::base_libraries::BaseLibraries;
 use super::delivered::DeliveredObjects;
-use super::error::{SetError, SetRefusal};
-use super::input::SetInput;
-use super::libraries::{leave_out_lacking, read_delivered};
-use super::places::{CURRENT, PACKAGES};
+use super::libraries::{BaseLibraries, leave_out_lacking, read_delivered};
 use super::publishing::{publish, set_behind};
 use super::selection::{EarlierSet, SetEntry, earlier_versions, leave_out_needy, must_suffice, select};
+use super::{CURRENT, PACKAGES, SetError, SetInput, SetRefusal};
 use crate::object_places::{ObjectPlaces, PathKind, PlacedObject, root_of_base};
 use crate::pool::{FoundResult, Pool};
 use crate::shared_paths::{
@@ -86,12 +83,12 @@ pub fn make_set(work: &Work, input: &SetInput<'_>) -> Result<Result<MadeSet, Set
     Ok(Ok(MadeSet { report, shared_paths }))
 }
 
-/// The entries of a set with what they deliver, the paths that some had in common, and those that are left out for it.
+/// Entries with their deliveries, shared paths, and left-out packages.
 type ApartEntries = (Vec<(SetEntry, DeliveredObjects)>, Vec<SharedPath>, Vec<LeftOutPackage>);
 
-/// Takes out what delivers a path of another package, or a link where another one has a directory. The one that had the path in
-/// the set before stays, or alone of them its directory, then one that was in that set, then the one without the link, else the
-/// first location in byte order.
+/// Removes packages that deliver a path of another package, or a link where another one has a directory. The package
+/// that keeps the path is, in this order: the one that had the path in the previous set (or was alone in having its
+/// directory), one that was in that set, one without the link, the first location in byte order.
 fn apart(
     (entries, delivered): (Vec<SetEntry>, Vec<DeliveredObjects>),
     base: Option<&Root>,
@@ -136,7 +133,7 @@ fn apart(
     Ok((stay, shared_paths, left_out))
 }
 
-/// Keeps, of packages that were taken out for a path, the versions that the set before has: those that are in nobody's way.
+/// Keeps the previous set's versions of packages that were removed for a path, if they conflict with nothing.
 fn keep_earlier(
     (stay, mut shared_paths, mut left_out): ApartEntries,
     base: Option<&Root>,
@@ -204,7 +201,7 @@ fn leave_out_dependents(
     left_out
 }
 
-/// Takes out what has something in the place of an object of the base, then what the others have in common.
+/// Removes packages that conflict with objects of the base, then those that conflict with each other.
 fn apart_from_base(
     (entries, delivered): (Vec<SetEntry>, Vec<DeliveredObjects>),
     of_base: &BTreeMap<usize, BaseConflict>,
@@ -229,27 +226,27 @@ fn apart_from_base(
     Ok((stay, shared_paths, left_out))
 }
 
-/// The right of a package to what it has in common with others, the best one first.
+/// The claim of a package to a shared path, the best one first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Claim {
-    /// It had some of it in the set before, and takes nothing from others that had it.
+    /// It had a disputed place in the previous set, and takes none from others.
     Held,
-    /// It was in that set.
+    /// It was in the previous set.
     InSet,
     New,
-    /// Another one had some of it in the set before, and it had not.
+    /// Another package had a disputed place in the previous set, and it had not.
     Takes,
     /// It is kept only for others.
     ForOthers,
 }
 
-/// Places that several packages want, and who had them in the set before.
+/// Places wanted by several packages, and their owners in the previous set.
 struct DisputedPlaces {
-    /// Each place, with whether it is a directory of one of them.
+    /// Each place; true if one of them has a directory there.
     places: BTreeMap<ObjectPath, bool>,
-    /// The locations that had something there, or alone of those that want the place the directory above.
+    /// The locations that had an object there, or that were alone in having the directory above.
     held: BTreeMap<ObjectPath, Vec<(String, PathKind)>>,
-    /// The locations that had a package in the set before.
+    /// The locations of the previous set.
     in_set: BTreeSet<String>,
 }
 
@@ -293,7 +290,7 @@ impl DisputedPlaces {
         Ok(disputed)
     }
 
-    /// Gives each place that nobody had to the one of those who want it that alone had the nearest directory above.
+    /// Assigns each place without an owner to the only candidate that had the nearest directory above.
     fn give_to_directories(
         &mut self,
         entries: &[SetEntry],
@@ -320,7 +317,8 @@ impl DisputedPlaces {
         }
     }
 
-    /// Returns the right of a package, and whether it has a link or file where another one has a directory.
+    /// Returns the claim of a package; the second value is true if it has a non-directory where another one has a
+    /// directory.
     fn claim(&self, entry: &SetEntry, objects: &[PlacedObject]) -> (Claim, bool) {
         let (mut claim, mut is_in_the_way) = (None, false);
         if entry.is_for_others {
@@ -345,7 +343,7 @@ impl DisputedPlaces {
     }
 }
 
-/// Returns the directories in which a place lies, the nearest one first.
+/// Returns the directories above a place, the nearest one first.
 fn directories_above(place: &ObjectPath) -> Vec<ObjectPath> {
     let above = |path: &ObjectPath| path.parent_bytes().and_then(|path| ObjectPath::new(path).ok());
     std::iter::successors(above(place), above).collect()

@@ -18,10 +18,8 @@ use patchadm_bulk_values::result::Key;
 use patchadm_inputs::sha256::Sha256Sum;
 use patchadm_inputs::sign::{Manifest, ManifestEntry, ManifestForm};
 
-/// The name of the manifest in the directory of a set.
 pub(crate) const MANIFEST: &str = "MANIFEST";
 
-/// The beginnings of the lines behind the sums.
 const FROM: &str = "# from ";
 const RESTRICTED: &str = "# restricted ";
 
@@ -36,7 +34,7 @@ pub struct SetFile {
     pub package: String,
     /// The location of the recipe.
     pub location: String,
-    /// Whether it must not be handed on.
+    /// True if it must not be distributed.
     pub is_restricted: bool,
     /// The SHA-256 sum of its bytes.
     pub sum: Sha256Sum,
@@ -132,7 +130,6 @@ impl SetManifest {
     }
 }
 
-/// Replaces the beginning of the second line.
 fn renamed(text: &[u8], from: &str, to: &str) -> Vec<u8> {
     let first = text.iter().position(|byte| *byte == b'\n').unwrap_or(text.len());
     let (head, rest) = text.split_at(first);

@@ -8,11 +8,9 @@ use patchadm_core::namespaces::{EnclosureEnd, EnclosureError, EnclosureTerminal,
 use patchadm_rootfs::{Dir, FileType, RootError};
 use patchadm_svr4::package::Mode;
 
-use super::build_sandbox::{build_command, build_root, install, lay_out};
-use super::inputs::TaskInputs;
-use super::order::{TaskFailure, TaskOrder};
+use super::build_sandbox::{TaskInputs, build_command, build_root, install, lay_out};
+use super::order::{StepError, TaskError, TaskFailure, TaskOrder};
 use super::place::TaskPlace;
-use super::step::{StepError, TaskError};
 use crate::base::base_layer;
 use crate::driver::Driver;
 use crate::ids::SandboxIds;
@@ -20,10 +18,10 @@ use crate::pool::{Pool, PoolEntry};
 use crate::sandbox::{BuildUser, SandboxError, SandboxLimits, TaskLog, enclosure};
 use crate::work::{Work, made};
 
-/// The file in `/tmp` inside with what the build gets on its standard input.
+/// The file in `/tmp` inside with the standard input of the build.
 const RECORD: &[u8] = b"record";
 
-/// What is run inside.
+/// A command to run inside.
 #[derive(Debug)]
 pub struct EnteringCommand<'a> {
     /// The command with its arguments; empty for a shell.
@@ -37,12 +35,12 @@ pub struct EnteringCommand<'a> {
 /// The reasons why a sandbox was not entered.
 #[derive(Debug, thiserror::Error)]
 pub enum EnterSandboxError {
-    /// The package: what it needs cannot be installed, or one of its distfiles is not there.
+    /// The package's dependencies cannot be installed, or a distfile is missing.
     #[error("{package}: {reason}")]
     Package {
         /// PKGNAME.
         package: String,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
     /// The sandbox could not be made, or the command not be started.
@@ -56,20 +54,19 @@ pub enum EnterSandboxError {
     Machine(String),
 }
 
-/// The task whose sandbox is entered.
 pub(crate) struct EnteredTask<'a> {
     pub(crate) work: &'a Work,
     pub(crate) driver: &'a Driver,
     pub(crate) user: BuildUser,
     pub(crate) pool: &'a Pool,
     pub(crate) order: &'a TaskOrder,
-    /// The results that are installed, in the order of their dependencies.
+    /// The installed results, in dependency order.
     pub(crate) install: &'a [PoolEntry],
-    /// The directory that its failed build has left, with the failure, where that is entered.
+    /// The directory of a failed build and its failure, if that is entered.
     pub(crate) kept: Option<(TaskPlace, &'a TaskFailure)>,
 }
 
-/// Runs a command in the sandbox of a task; nothing of it is left afterwards. For a process that does nothing else.
+/// Runs a command in the sandbox of a task and removes it afterwards. Only for a process that does nothing else.
 pub(crate) fn enter_sandbox(
     task: EnteredTask<'_>,
     command: EnteringCommand<'_>,
@@ -134,7 +131,7 @@ fn run(
     Ok(enclose(enclosure, command.input, EnclosureTerminal::Own, |_| ())?)
 }
 
-/// Puts everything in its place, unless a build has left it there; returns the layer with what the package needs.
+/// Prepares the directory, unless a failed build has left it; returns the layer of dependencies.
 fn prepare(inputs: &TaskInputs<'_>, is_kept: bool) -> Result<Option<std::path::PathBuf>, StepError> {
     inputs.place.dir.remove(b"log")?;
     let mut log =
@@ -163,7 +160,7 @@ fn prepare(inputs: &TaskInputs<'_>, is_kept: bool) -> Result<Option<std::path::P
     Ok(layer)
 }
 
-/// Makes room for a directory of the sandbox, if a build as root has left something else in its place.
+/// Makes way for a directory of the sandbox, if a build as root has left another object there.
 fn must_be_directory(upper: &Dir, path: &str) -> Result<(), RootError> {
     let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
     let mut dir = upper.again()?;
@@ -184,7 +181,6 @@ fn must_be_directory(upper: &Dir, path: &str) -> Result<(), RootError> {
     }
 }
 
-/// Gives an object a free name beside its own.
 fn put_aside(dir: &Dir, name: &[u8]) -> Result<(), RootError> {
     let mut number = 1_u64;
     loop {

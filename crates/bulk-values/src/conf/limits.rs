@@ -71,7 +71,6 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Returns the limits of an empty `bulk.conf`.
     fn default() -> Self {
         Self {
             time: 3600,
@@ -139,7 +138,7 @@ impl LimitChanges {
         self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
 
-    /// Returns whether nothing is said of any limit.
+    /// Returns true if nothing is said of any limit.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -175,13 +174,13 @@ pub struct LimitTooHigh {
     pub asked: u64,
 }
 
-/// Returns whether a limit is wider than another one; 0 is no limit.
+/// Returns true if a limit is wider than another one; 0 is no limit.
 pub(crate) fn is_wider(value: u64, than: u64) -> bool {
     than != 0 && (value == 0 || value > than)
 }
 
-/// Returns the limits of one package. A record may lower a limit, and raise it up to `most`; the rules that fit, in
-/// their order, win over it name by name.
+/// Returns the limits of one package. A record may lower a limit, and raise it up to `most`; matching rules override
+/// it, in order.
 pub(super) fn limits_of(
     base: Limits,
     record: &LimitChanges,
