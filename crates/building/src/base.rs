@@ -1,4 +1,4 @@
-//! The base of all sandboxes: the host's own programs and libraries, or a directory with a whole system.
+//! The base of all sandboxes: programs and libraries of the host, or a directory with a whole system.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -61,7 +61,7 @@ pub fn base_layer(
         (Base::Directory(path), _) => {
             return Ok(BaseLayer { layer: path.clone(), mounted: Vec::new(), kind, ids, note: None });
         }
-        // It is made anew for other ids and other paths of the host.
+        // Other ids or host paths need another layer.
         (Base::Host(paths), _) => {
             name_of("base", &format!("{paths:?} {ids:?} {user:?} {accounts:?} with /tmp"))
         }
@@ -184,7 +184,7 @@ pub(crate) fn reader_of(conf: &Configuration) -> Option<u32> {
     if !rustix::process::geteuid().is_root() {
         return None;
     }
-    // Without a range there are no builds, and nobody's rights are enough to tell why.
+    // Without a range there are no builds; the lowest permissions suffice for reporting that.
     Some(range_of(conf).map_or(NOBODY, |range| range.outside(build_user(conf).id())))
 }
 
@@ -244,7 +244,7 @@ fn digest_below(top: &Path, hasher: &mut blake3::Hasher) -> Result<(), RootError
     let mut open = vec![top.to_owned()];
     while let Some(path) = open.pop() {
         let dir = match Dir::of_host(&path) {
-            // What the caller cannot read, a build cannot read either.
+            // A build cannot read it either.
             Err(error) if error.is_refused_access() => continue,
             other => other?,
         };
@@ -270,7 +270,7 @@ fn digest_object(
     let Some(seen) = dir.look(name)? else { return Ok(false) };
     hasher.update(path.as_os_str().as_encoded_bytes());
     let is_directory = seen.file_type == FileType::Directory;
-    // The size and time of a directory tell of names that are digested themselves.
+    // The names in a directory are digested themselves, so its size and time are ignored.
     let (size, mtime) = if is_directory { (0, 0) } else { (seen.size, seen.mtime.seconds) };
     let line = format!(
         "\0{:?} {:o} {} {} {size} {mtime} {}\n",

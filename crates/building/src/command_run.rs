@@ -1,4 +1,4 @@
-//! Runs a command of the operator. If it fails, the error has the last line that it printed.
+//! Running commands from the configuration.
 
 use std::fs::File;
 use std::io;

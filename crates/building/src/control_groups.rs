@@ -1,9 +1,9 @@
-//! Control groups of tasks: the kernel holds the limits of memory and processes for everything that a task starts.
+//! Control groups of tasks, with which the kernel limits the memory and processes of everything that a task starts.
 //!
-//! A task gets a group below the one of this process, or below one above it that hands its controllers down, wherever this
-//! process may make one: in the hierarchies of version 1, one for each controller, or in the single one of version 2. Where it
-//! may not, nothing is made, and whoever watches the task counts for itself. A group is removed with its task; one whose task
-//! was killed is removed by the next task or run of the same bulk build.
+//! A task gets a group below the one of this process, or below an ancestor that enables its controllers for children,
+//! if this process is allowed to make one: in the version 1 hierarchies, one per controller, or in the single version 2
+//! hierarchy. Otherwise the watcher of the task has to measure by itself. A group is removed with its task; the next
+//! task or run of the same bulk build removes groups of killed tasks.
 
 use std::ffi::OsString;
 use std::fs;
@@ -120,7 +120,7 @@ impl GroupPart {
     fn limit(&self, controller: GroupController, limit: u64) -> Result<bool, RootError> {
         match (controller, self.version) {
             (GroupController::Processes, _) => {
-                // Those that make the sandbox are in the group, and are not the task's.
+                // The processes that make the sandbox are in the group, but do not count.
                 self.put("pids.max", limit.saturating_add(EnclosureProcess::makers()).min(MOST_PROCESSES))
             }
             (GroupController::Memory, HierarchyVersion::One) => {
@@ -139,9 +139,9 @@ impl GroupPart {
     fn refusals(&self, controller: GroupController) -> Option<u64> {
         let (file, word) = match (controller, self.version) {
             (GroupController::Processes, _) => ("pids.events", "max"),
-            // How many processes were killed.
+            // The number of killed processes.
             (GroupController::Memory, HierarchyVersion::One) => ("memory.oom_control", "oom_kill"),
-            // How often this very limit was in the way: processes are killed for want of memory of the machine, too.
+            // Refusals by this limit: processes are also killed if the machine runs out of memory.
             (GroupController::Memory, HierarchyVersion::Two) => ("memory.events", "oom"),
         };
         let text = self.text(file)?;
@@ -172,7 +172,7 @@ impl GroupPart {
 impl Drop for GroupPart {
     fn drop(&mut self) {
         let until = Instant::now() + LONGEST_END;
-        // What stays is removed by the next task or run.
+        // The next task or run removes what is left.
         while matches!(self.above.remove_dir(self.name.as_bytes()), Ok(false)) && Instant::now() < until {
             std::thread::sleep(PAUSE);
         }
@@ -186,7 +186,7 @@ pub(crate) fn remove_abandoned_groups(id: &str, is_abandoned: impl Fn(&[u8]) -> 
         let Ok(above) = Dir::of_host(&place.directory) else { continue };
         for name in above.names_that_are(|name| name.starts_with(&begin)).unwrap_or_default() {
             if name.get(PREFIX.len()..).is_some_and(&is_abandoned) {
-                // What cannot be removed stays for the next time.
+                // The next call removes what is left.
                 let _ = above.remove_dir(&name);
             }
         }
@@ -226,11 +226,11 @@ pub(super) enum HierarchyVersion {
 pub(super) struct GroupPlace {
     pub(super) version: HierarchyVersion,
     pub(super) directory: PathBuf,
-    pub(super) controllers: Vec<GroupController>,
+    controllers: Vec<GroupController>,
 }
 
 /// Returns the places for groups with these controllers, or none if the kernel lists none.
-pub(super) fn places_here(wanted: &[GroupController]) -> Vec<GroupPlace> {
+fn places_here(wanted: &[GroupController]) -> Vec<GroupPlace> {
     let memberships = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let mounts = fs::read("/proc/self/mountinfo").unwrap_or_default();
     let handed_down = |group: &Path| fs::read_to_string(group.join("cgroup.subtree_control"));
@@ -379,8 +379,8 @@ mod tests {
             ("memory.peak", "990\n"),
         ];
         let (dir, part) = model(HierarchyVersion::Two, &files);
-        assert!(part.limit(GroupController::Memory, 1000).unwrap());
-        assert!(part.limit(GroupController::Processes, 20).unwrap());
+        assert!(part.limit(Memory, 1000).unwrap());
+        assert!(part.limit(Processes, 20).unwrap());
         let texts = ["memory.max", "memory.swap.max", "pids.max"].map(|file| written(dir.path(), file));
         // Those of ours are no processes of the task.
         let most = (20 + EnclosureProcess::makers()).to_string();
@@ -388,7 +388,7 @@ mod tests {
         let mut group = group(part);
         group.take(77);
         assert_eq!(written(dir.path(), "cgroup.procs"), "77");
-        assert!(group.holds(GroupController::Memory) && group.holds(GroupController::Processes));
+        assert!(group.holds(Memory) && group.holds(Processes));
         // One was killed, and not because of this limit.
         assert_eq!(group.overrun(), None);
         fs::write(dir.path().join("patchadm-1.2/pids.events"), "max 3\n").unwrap();
@@ -410,7 +410,7 @@ mod tests {
             ("memory.max_usage_in_bytes", "1000\n"),
         ];
         let (dir, part) = model(HierarchyVersion::One, &files);
-        assert!(part.limit(GroupController::Memory, 1000).unwrap());
+        assert!(part.limit(Memory, 1000).unwrap());
         let limits = ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"];
         assert_eq!(limits.map(|file| written(dir.path(), file)), ["1000", "1000"]);
         let group = group(part);
@@ -423,7 +423,7 @@ mod tests {
         let (_dir, part) = model(HierarchyVersion::Two, &[]);
         let mut group = group(part);
         group.take(77);
-        assert!(!group.holds(GroupController::Memory));
+        assert!(!group.holds(Memory));
         assert_eq!(group.overrun(), None);
     }
 

@@ -1,7 +1,7 @@
-//! Which objects of two results differ, and in which bytes; and whether they differ in nothing but what a recipe says varies.
+//! The objects and bytes in which two results differ, except differences that a recipe allows.
 //!
-//! Looked at are the objects in packages, in tar archives, compressed with gzip or not, and else whole files. Times do not count:
-//! what is the same but for them is the same.
+//! Compared are the objects of packages and of tar archives, compressed with gzip or not, and otherwise whole files.
+//! Times are ignored.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -78,7 +78,7 @@ impl VaryingContent {
     }
 }
 
-type SeenObject = (String, Digest);
+type ObjectFacts = (String, Digest);
 
 /// Returns the differences between the files of two results, except those that these words of a recipe allow.
 pub fn differences(
@@ -113,17 +113,17 @@ fn of_file(
     let (before, after) = (objects_of(one, rules)?, objects_of(other, rules)?);
     let mut found = Vec::new();
     let mut contents = BTreeSet::new();
-    let told = |object: &str, what: String| ObjectDifference {
+    let difference = |object: &str, what: String| ObjectDifference {
         file: file.to_owned(),
         object: Some(object.to_owned()).filter(|object| !object.is_empty()),
         what,
     };
     for name in before.keys().chain(after.keys().filter(|name| !before.contains_key(*name))) {
         match (before.get(name), after.get(name)) {
-            (Some(_), None) => found.push(told(name, "it is gone".to_owned())),
-            (None, Some(_)) => found.push(told(name, "it is new".to_owned())),
+            (Some(_), None) => found.push(difference(name, "it is gone".to_owned())),
+            (None, Some(_)) => found.push(difference(name, "it is new".to_owned())),
             (Some((was, _)), Some((is, _))) if was != is => {
-                found.push(told(name, format!("{was} became {is}")));
+                found.push(difference(name, format!("{was} became {is}")));
             }
             (Some((_, was)), Some((_, is))) if was != is => _ = contents.insert(name.clone()),
             _ => {}
@@ -133,7 +133,7 @@ fn of_file(
     let (was, is) = (contents_of(one, &told_contents)?, contents_of(other, &told_contents)?);
     for name in &told_contents {
         let bytes = |contents: &BTreeMap<String, Vec<u8>>| contents.get(name).cloned().unwrap_or_default();
-        found.push(told(
+        found.push(difference(
             name,
             first_difference(
                 &without_varying(name, &bytes(&was), rules),
@@ -165,7 +165,7 @@ fn without_varying(name: &str, content: &[u8], rules: &[VaryingContent]) -> Vec<
     content.split_inclusive(|byte| *byte == b'\n').filter(|line| !varies(line)).flatten().copied().collect()
 }
 
-fn objects_of(file: &Path, rules: &[VaryingContent]) -> io::Result<BTreeMap<String, SeenObject>> {
+fn objects_of(file: &Path, rules: &[VaryingContent]) -> io::Result<BTreeMap<String, ObjectFacts>> {
     let mut objects = BTreeMap::new();
     each_object(file, &mut |name, attributes, content| {
         let is_meant = rules.iter().any(|rule| rule.path.matches(name.trim_start_matches('/')));
@@ -388,19 +388,19 @@ mod tests {
     fn the_member_and_the_line_that_differ_are_told_and_times_do_not_count() {
         let one = tar(&[("bin/x", "echo 1\n# built Monday\n", 5), ("bin/y", "same\n", 5)]);
         let other = tar(&[("bin/x", "echo 1\n# built Friday\n", 6), ("bin/y", "same\n", 6)]);
-        let told = "x.tgz: bin/x: line 2, byte 15: `# built Monday` became `# built Friday`";
-        assert_eq!(compare(&one, &other, &[]), [told]);
+        let reported = "x.tgz: bin/x: line 2, byte 15: `# built Monday` became `# built Friday`";
+        assert_eq!(compare(&one, &other, &[]), [reported]);
         assert_eq!(compare(&one, &other, &["bin/x##?built?*"]), Vec::<String>::new());
         assert_eq!(compare(&one, &other, &["bin/*"]), Vec::<String>::new());
-        assert_eq!(compare(&one, &other, &["bin/y"]), [told]);
+        assert_eq!(compare(&one, &other, &["bin/y"]), [reported]);
         let changed = tar(&[("bin/x", "echo 2\n# built Friday\n", 6), ("bin/z", "same\n", 6)]);
-        let told = compare(&one, &changed, &["bin/x##?built?*"]);
+        let reported = compare(&one, &changed, &["bin/x##?built?*"]);
         let expected = [
             "x.tgz: bin/y: it is gone",
             "x.tgz: bin/z: it is new",
             "x.tgz: bin/x: line 1, byte 5: `echo 1` became `echo 2`",
         ];
-        assert_eq!(told, expected, "what does not vary counts");
+        assert_eq!(reported, expected, "what does not vary counts");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The executables that know a tree: `scan`, `build`, and `fetch` and `platform` where there are any.
+//! The executables that know a tree: `scan` and `build`, optionally `fetch` and `platform`.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -89,7 +89,7 @@ impl Driver {
         each_below::<RootError>(&top, |above, name, seen| {
             if foreign.is_none() {
                 let path = self.directory.join(relative(above, name));
-                // A link that leads nowhere helps nobody.
+                // A dangling link is harmless.
                 foreign = if seen.file_type != FileType::Symlink {
                     must_be_ours(&path, seen).err()
                 } else if path.exists() {

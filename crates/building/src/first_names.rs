@@ -1,4 +1,4 @@
-//! Many names in a sentence: the first of them, and how many there are beside.
+//! Long lists of names in a sentence: the first ones, and the number of the rest.
 
 const MOST_NAMED: usize = 5;
 

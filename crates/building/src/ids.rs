@@ -1,7 +1,7 @@
-//! The ids of sandboxes: their users and groups are never those of the machine's root.
+//! The user and group ids of sandboxes, which are never those of the machine's root.
 //!
-//! Root gives its sandboxes a range of ids that nobody else has. An ordinary user has subordinate ids for that, if the
-//! administrator of the machine has set some aside and newuidmap(1) is there; else one id, their own.
+//! Root gives its sandboxes an exclusive range of ids. An ordinary user has subordinate ids, if the administrator has
+//! assigned some and newuidmap(1) is installed; otherwise only the user's own id.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -266,7 +266,7 @@ impl Subordinates {
             let _ = write!(script, " && \"${{{at}}}\" {process} 0 {own} 1 1 {start} {count}");
             words.push(program.as_os_str());
         }
-        // Those programs ask who calls them: they must not be in the new namespace.
+        // These programs check their caller, so they must not run in the new namespace.
         let mut helper = Command::new("/bin/sh")
             .args(["-c", &script, "sh"])
             .args(&words)

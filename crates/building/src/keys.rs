@@ -1,4 +1,4 @@
-//! The inputs of a result: everything that can change its bytes, as digests.
+//! The key inputs of a result: digests of everything that can change its bytes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -51,7 +51,7 @@ impl<'a> KeyMaker<'a> {
         inputs.set_digest(KeyInput::Base, self.base);
         inputs.set_value(KeyInput::Machine, &self.machine.clone());
         self.add_files(records, record, &mut inputs)?;
-        // A build is told both, and its package says both: recipes that are alike make different packages.
+        // A build sees both and stores both in its package, so equal recipes make different packages.
         inputs.set_value(KeyInput::Record("PKGNAME"), record.pkgname().as_str());
         inputs.set_value(KeyInput::Record("PKG_LOCATION"), record.location().as_str());
         for (name, value) in record.fields().filter(|(name, _)| !NO_INPUTS.contains(name)) {

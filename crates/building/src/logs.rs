@@ -1,4 +1,4 @@
-//! The logs of builds, read at once or followed while they are written.
+//! The logs of builds: reading, following, and splitting into phases.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -54,7 +54,7 @@ pub fn log_of_phase(log: &[u8], phase: &str) -> Option<Vec<u8>> {
 
 /// Splits a log into phases, each with its first line. Further phases beyond the maximum are appended to the last one.
 /// Output before the first phase is dropped.
-pub(crate) fn phases_of_log(log: &[u8]) -> BTreeMap<String, Vec<u8>> {
+fn phases_of_log(log: &[u8]) -> BTreeMap<String, Vec<u8>> {
     let mut phases: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     let mut current: Option<String> = None;
     for line in log.split_inclusive(|&byte| byte == b'\n') {
@@ -132,7 +132,7 @@ impl<'a> LogFollower<'a> {
 
     /// Returns the news. A log that was started again is read from its beginning.
     pub fn next_news(&mut self) -> Result<LogNews, LogError> {
-        // Asked first: what is written before the end is read after it.
+        // Checked first, so that everything written before the end is read.
         let is_over = self.is_over()?;
         let bytes = self.new_bytes(is_over)?;
         Ok(match (bytes.is_empty(), is_over) {

@@ -1,4 +1,4 @@
-//! A file with names of packages: one a line, with comments behind `#`.
+//! Files with package names, one per line; `#` starts a comment.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,6 @@
-//! Where the objects of packages lie: behind the links of the base, and behind the links that their package knows. These are its
-//! own and those of the packages that it needs; the link of any other one is in its way.
+//! The places of package objects, after resolving the links of the base and of packages.
+//!
+//! An object only follows links of its own package and of its dependencies; a link of any other package is a conflict.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -28,7 +29,7 @@ impl PathKind {
     }
 }
 
-pub(crate) fn placed_objects(package: &PackageImage) -> DeliveredPaths {
+fn placed_objects(package: &PackageImage) -> DeliveredPaths {
     let objects = package.pkgmap.entries.iter().filter(|entry| entry.object.ftype != Ftype::Information);
     let placed = objects.filter_map(|entry| {
         let kind = match entry.object.ftype {
@@ -385,11 +386,11 @@ mod tests {
         let places = ObjectPlaces::of(Some(&root), deliveries.iter().collect(), &never).unwrap();
         let objects =
             places.placed(0, &[(path("/usr/y/f"), PathKind::Other), (path("/lib"), PathKind::Directory)]);
-        let mut told: Vec<String> =
+        let mut shown: Vec<String> =
             objects.iter().map(|object| format!("{} {}", object.place, object.path)).collect();
-        told.sort();
+        shown.sort();
         assert_eq!(
-            told,
+            shown,
             ["/ /", "/usr /usr", "/usr/lib /lib", "/usr/lib/x /usr/lib/x", "/usr/lib/x/f /usr/y/f"]
         );
     }

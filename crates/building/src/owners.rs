@@ -1,4 +1,4 @@
-//! Whose the files are that a bulk build believes.
+//! Ownership checks for the files that a bulk build trusts.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! What a run builds for and with: the system, the compiler, the base. Its file lies in the directory of the run.
+//! The platform of a run: system, compiler, base. It is stored in the directory of the run.
 
 use std::path::{Path, PathBuf};
 

@@ -1,11 +1,14 @@
-//! Results under their keys: `<aa>/<key>/`, where `aa` are the first digits of the key.
+//! The pool of results: `<aa>/<key>/`, where `aa` are the first digits of the key.
 //!
-//! A result enters by one rename; nothing of it changes afterwards. What is found is believed only if it says of itself that it
-//! is the result of this key, and its files have the sizes that it names.
+//! A result is added by one rename and never changes. It is only used if its description has this key, and its files
+//! have the recorded sizes.
 //!
-//! Either all of a result is on the disk when it enters, or it has the file `.unflushed` until that is so: after a power cut,
-//! such a result may be there in part. It is believed if its bytes have the digests that it names. Whoever uses it sees to it
-//! that it reaches the disk, many results at a time.
+//! Either all of a result is on the disk when it is added, or it has the file `.unflushed` until that is true: after a
+//! power cut, such a result may be incomplete. It is used if its bytes have the recorded digests. The user of the
+//! result flushes it, many results at a time.
+//!
+//! A pool may be shared by several working directories. Runs share the lock `lock`; prune takes it exclusively.
+//! `users/<id>` has the path of each working directory, so that prune can ask all users of the pool.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -82,6 +85,16 @@ pub enum FoundResult {
     Damaged(String),
 }
 
+impl FoundResult {
+    /// Returns the result, if there is an undamaged one.
+    pub fn into_entry(self) -> Option<PoolEntry> {
+        match self {
+            Self::Result(entry) => Some(*entry),
+            Self::Nothing | Self::Damaged(_) => None,
+        }
+    }
+}
+
 impl Pool {
     /// Opens a pool; makes its directory if it is missing.
     pub fn open(path: &Path) -> Result<Self, RootError> {
@@ -143,7 +156,7 @@ impl Pool {
 
     /// Lets a result enter. Returns whether it did: a result that was there before stays.
     pub fn enter(&self, (name, dir): (&[u8], &Dir), key: &Key, flush: Flush) -> Result<bool, RootError> {
-        dir.set_own_mode(patchadm_svr4::package::Mode::of(0o755))?;
+        dir.set_own_mode(Mode::of(0o755))?;
         match flush {
             Flush::Now => flush_files(dir)?,
             Flush::Later => {
@@ -208,7 +221,7 @@ impl Pool {
         let Some(above) = self.above(&result.key, false)? else { return Ok(()) };
         let dir = above.dir(result.key.to_string().as_bytes())?;
         dir.remove_leftovers(PROGRAM)?;
-        dir.replace_file(PROGRAM, RESULT.as_bytes(), bytes, patchadm_svr4::package::Mode::of(0o644))
+        dir.replace_file(PROGRAM, RESULT.as_bytes(), bytes, Mode::of(0o644))
     }
 
     fn above(&self, key: &Key, is_made: bool) -> Result<Option<Dir>, RootError> {
@@ -250,7 +263,7 @@ fn digest_of(dir: &Dir, name: &str) -> Result<Option<Digest>, RootError> {
 }
 
 /// Returns true if the log of a non-durable result is complete.
-pub(crate) fn has_whole_log(dir: &Dir) -> Result<bool, RootError> {
+fn has_whole_log(dir: &Dir) -> Result<bool, RootError> {
     let noted = dir.read_regular(UNFLUSHED.as_bytes(), 256)?.unwrap_or_default();
     Ok(digest_of(dir, LOG)?.is_some_and(|digest| digest.to_string().as_bytes() == noted))
 }

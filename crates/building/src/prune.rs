@@ -1,11 +1,11 @@
-//! What nothing needs any more is dropped: old runs and their sets, results of no set and no kept run, installed lists of
-//! packages beyond their limit.
+//! Removal of objects that nothing needs: old runs and their sets, results of no set and no kept run, installed lists
+//! of packages beyond their limit.
 //!
 //! ```text
 //! runs ─ kept: the newest ─┐
 //! sets ─ kept: of those runs, current, released ─┴─ needed results, also of all others that use the pool ─► the rest goes
 //! ```
-//! The pool is held alone meanwhile, so that no run uses it. What goes leaves its place as a whole, before it is taken apart.
+//! The pool is locked exclusively, so that no run uses it. Each directory is renamed as a whole before it is removed.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -62,7 +62,7 @@ pub fn prune(work: &Work, request: &mut PruneRequest<'_>) -> Result<PruneReport,
         let others = [plan.sets, plan.runs, plan.results].into_iter();
         let uploads = plan.uploads.map(|(_, removal)| removal);
         for removal in others.chain(uploads).chain(plan.installed) {
-            removal.carry_out()?;
+            removal.perform()?;
         }
         Dir::of_host(&work.conf.pool)?.remove_leftovers(PROGRAM)?;
         forget_surplus(&work.conf.build_dir, &work.id, work.conf.keep_failed)?;
@@ -187,8 +187,8 @@ impl RunsToKeep {
         let kept: BTreeSet<u64> = all.iter().rev().take(keep).copied().collect();
         let mut referred = BTreeSet::new();
         for run in &kept {
-            // A journal that is damaged refers to nothing that could be known.
-            if let Ok(RunFacts { failed_in, .. }) = run_facts(&dir, *run) {
+            // References of a damaged journal are unknown.
+            if let Ok(JournalFacts { failed_in, .. }) = journal_facts(&dir, *run) {
                 referred.extend(failed_in);
             }
         }
@@ -216,10 +216,10 @@ pub(super) struct NeededResults {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct RunFacts {
+pub(super) struct JournalFacts {
     keys: Vec<Key>,
     /// The runs in which the failures that it reports happened.
-    pub(super) failed_in: Vec<u64>,
+    failed_in: Vec<u64>,
     is_unfinished: bool,
 }
 
@@ -237,9 +237,9 @@ impl NeededResults {
     }
 
     fn ask_other(&mut self, id: &str, path: &Path) -> Result<(), String> {
-        let told = |error: RootError| error.to_string();
-        let dir = Dir::of_host(path).map_err(told)?;
-        let found = dir.read_regular(b"id", 64).map_err(told)?.unwrap_or_default();
+        let to_text = |error: RootError| error.to_string();
+        let dir = Dir::of_host(path).map_err(to_text)?;
+        let found = dir.read_regular(b"id", 64).map_err(to_text)?.unwrap_or_default();
         if String::from_utf8_lossy(&found).trim_end() != id {
             return Err(format!("it is not the bulk build {id}, which uses the pool"));
         }
@@ -254,7 +254,7 @@ impl NeededResults {
     fn ask(&mut self, dir: &Dir, id: &str, runs: &BTreeSet<u64>, sets: &BTreeSet<u64>) -> Result<(), String> {
         if let Some(of_runs) = below(dir, RUNS)? {
             for run in runs {
-                let facts = run_facts(&of_runs, *run)?;
+                let facts = journal_facts(&of_runs, *run)?;
                 self.keys.extend(facts.keys);
                 if facts.is_unfinished {
                     self.unfinished.insert((id.to_owned(), *run));
@@ -277,13 +277,13 @@ impl NeededResults {
 }
 
 /// Reads the journal of a run. A run without one did not get that far.
-pub(super) fn run_facts(runs: &Dir, run: u64) -> Result<RunFacts, String> {
+fn journal_facts(runs: &Dir, run: u64) -> Result<JournalFacts, String> {
     let read = read_journal(runs, run).map_err(|error| error.to_string())?;
     let state = read.map_err(|damage| format!("run {run}: {damage}"))?;
-    let Some((state, _)) = state else { return Ok(RunFacts::default()) };
+    let Some((state, _)) = state else { return Ok(JournalFacts::default()) };
     let outcomes = || state.packages.values();
     let failed = outcomes().filter(|outcome| outcome.state == PackageState::Failed);
-    Ok(RunFacts {
+    Ok(JournalFacts {
         keys: outcomes()
             .filter(|outcome| outcome.state.has_result())
             .filter_map(|outcome| outcome.key)
@@ -294,9 +294,9 @@ pub(super) fn run_facts(runs: &Dir, run: u64) -> Result<RunFacts, String> {
 }
 
 fn below(dir: &Dir, name: &str) -> Result<Option<Dir>, String> {
-    let told = |error: RootError| error.to_string();
-    match dir.look(name.as_bytes()).map_err(told)?.map(|seen| seen.file_type) {
-        Some(FileType::Directory) => Ok(Some(dir.dir(name.as_bytes()).map_err(told)?)),
+    let to_text = |error: RootError| error.to_string();
+    match dir.look(name.as_bytes()).map_err(to_text)?.map(|seen| seen.file_type) {
+        Some(FileType::Directory) => Ok(Some(dir.dir(name.as_bytes()).map_err(to_text)?)),
         Some(_) => Err(format!("{name} is no directory")),
         None => Ok(None),
     }
@@ -349,7 +349,7 @@ pub(super) fn surplus(conf: &Configuration, report: &mut PruneReport) -> Result<
         total += space.bytes();
         lists.push((used, space.bytes(), name));
     }
-    // What is not whole comes first, and goes in any case.
+    // Incomplete lists come first, and are removed in any case.
     lists.sort();
     for (used, bytes, name) in lists {
         let is_within = conf.installed_limit.is_none_or(|limit| total <= limit);
@@ -430,11 +430,11 @@ impl Removal {
     }
 
     /// Removes the directories. Each is renamed first, so that nobody finds an incomplete one under its name.
-    pub(super) fn carry_out(self) -> Result<(), RootError> {
+    pub(super) fn perform(self) -> Result<(), RootError> {
         if self.paths.is_empty() {
             return Ok(());
         }
-        // What stays under this name after a crash is removed as a leftover.
+        // After a crash it is removed as a leftover.
         self.dir.remove_leftovers(PROGRAM)?;
         let (private, gone) = self.dir.make_private(PROGRAM)?;
         let moved = self.paths.iter().enumerate().try_for_each(|(number, path)| {

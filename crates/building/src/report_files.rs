@@ -1,6 +1,6 @@
-//! The files that tell of a run, in its directory: those of pbulk, and the report as JSON, text, mail and page. Who is told.
+//! The files of a run in its directory: pbulk's, and the report as JSON, text, mail and page; and their delivery.
 //!
-//! Each file gets its name when it is whole, so that whoever reads it while it is written anew sees the old one or the new one.
+//! Each file gets its name when it is complete, so that readers see either the old or the new one.
 
 use std::collections::BTreeMap;
 use std::io;

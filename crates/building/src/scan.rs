@@ -1,4 +1,4 @@
-//! What the recipes of a tree make: `scan` is called for each location whose files are not as they were.
+//! Scanning a tree: `scan` of the driver is called, in a sandbox, for each location with changed files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -135,7 +135,7 @@ pub fn is_as_scanned(request: &ScanRequest<'_>) -> Result<bool, ScanError> {
         return Ok(true);
     }
     let (listing, _) = scan.listing()?;
-    // As of a scan that fails, nothing is remembered of a location that is none.
+    // Invalid locations, like failed scans, are not cached.
     Ok(listing.refused.is_empty() && listing.locations.iter().map(Location::as_str).eq(&known))
 }
 
@@ -402,7 +402,7 @@ impl<'a> TreeScan<'a> {
             self.must_go_on()?;
             let printed = match sandbox.call(Some(location.as_str())) {
                 Err(ScanError::Sandbox(error)) if error.kind() != io::ErrorKind::PermissionDenied => {
-                    // Somebody may have killed it: another one tells whether that was all.
+                    // It may have been killed; another attempt shows if there is a real problem.
                     sandbox = self.sandbox()?;
                     sandbox.call(Some(location.as_str()))?
                 }
@@ -516,7 +516,7 @@ impl<'a> ScanSandbox<'a> {
     }
 
     /// Calls a program of the driver. An error is a failure of the machine.
-    pub(super) fn call_program(&self, program: &str, location: Option<&str>) -> Result<Printed, ScanError> {
+    fn call_program(&self, program: &str, location: Option<&str>) -> Result<Printed, ScanError> {
         self.call_with((program, location), &mut Vec::new())
     }
 
@@ -582,7 +582,7 @@ impl<'a> ScanSandbox<'a> {
 
 impl Drop for ScanSandbox<'_> {
     fn drop(&mut self) {
-        // What cannot be removed belongs to nobody and goes with the next run.
+        // The next run removes what is left.
         let _ = self.place.take().map(TaskPlace::remove);
     }
 }

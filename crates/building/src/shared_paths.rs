@@ -1,7 +1,7 @@
-//! Packages that deliver the same path: installed together, one would overwrite what is the other's.
+//! Packages that deliver the same path, which one of them would overwrite.
 //!
-//! Objects are compared where they lie ([`ObjectPlaces`](crate::object_places::ObjectPlaces)), and each lies in directories. A
-//! link where another package has a directory is such a conflict, too: it would lead that package elsewhere.
+//! Objects are compared by place ([`ObjectPlaces`](crate::object_places::ObjectPlaces)), including the directories
+//! above them. A link where another package has a directory is a conflict, too, because it would redirect that package.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -22,7 +22,7 @@ pub(crate) struct Conflict {
 }
 
 impl Conflict {
-    pub(crate) fn told(&self, holder: &str, package: &str) -> SharedPath {
+    pub(crate) fn to_shared_path(&self, holder: &str, package: &str) -> SharedPath {
         SharedPath {
             path: self.path.to_string(),
             more: self.more,
@@ -70,7 +70,7 @@ pub(crate) struct BaseConflict {
 }
 
 impl BaseConflict {
-    pub(crate) fn told(&self, package: &str) -> SharedPath {
+    pub(crate) fn to_shared_path(&self, package: &str) -> SharedPath {
         let packages = vec![OF_BASE.to_owned(), package.to_owned()];
         SharedPath { path: self.path.to_string(), more: self.more, packages }
     }
@@ -94,7 +94,7 @@ pub(crate) fn conflict_with_base(
         let dir = match base.dir_if_there(&above) {
             Ok(None) => continue,
             Ok(dir) => dir,
-            // The way there has more links than anybody follows.
+            // The path has too many links.
             Err(error) if !error.is_refused_access() => None,
             Err(error) => return Err(error),
         };
@@ -181,8 +181,8 @@ mod tests {
         let places = ObjectPlaces::of(None, deliveries.iter().collect(), &never).unwrap();
         let placed = places.all_objects(&never).unwrap();
         let found = conflicts(placed.iter().map(Vec::as_slice));
-        let told = |conflict: Conflict| (conflict.holder, conflict.path.to_string(), conflict.more);
-        found.into_iter().map(|own| own.into_iter().map(told).collect()).collect()
+        let parts = |conflict: Conflict| (conflict.holder, conflict.path.to_string(), conflict.more);
+        found.into_iter().map(|own| own.into_iter().map(parts).collect()).collect()
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Distfiles: each is what its recipe says, by size and SHA-256, or is fetched from where its recipe says.
+//! Distfiles: checked by size and SHA-256 of their recipe, and fetched from its URLs.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -31,7 +31,7 @@ use crate::work::{host_directory, made};
 
 /// A file of upstream that a recipe needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WantedDistfile {
+pub struct ExpectedDistfile {
     /// Its name below the directory of distfiles: a relative path without `.` and `..`.
     pub name: String,
     /// Its SHA-256.
@@ -42,7 +42,7 @@ pub struct WantedDistfile {
     pub url: Option<String>,
 }
 
-impl WantedDistfile {
+impl ExpectedDistfile {
     pub(crate) fn of(record: &Record) -> Vec<Self> {
         let wanted = record.distfiles().into_iter().map(|distfile| Self {
             name: distfile.name.to_owned(),
@@ -56,12 +56,12 @@ impl WantedDistfile {
 
 /// Returns the name of a distfile if its own name is taken by other content. The first user of a name keeps it, be that
 /// the operator or a recipe.
-fn name_by_digest(wanted: &WantedDistfile) -> String {
+fn name_by_digest(wanted: &ExpectedDistfile) -> String {
     format!("{BY_DIGEST}/{}", sha256_text(&wanted.sha256))
 }
 
 /// Checks that the distfiles of a package fit into its disk limit.
-pub(crate) fn must_be_within(wanted: &[WantedDistfile], limit: Option<u64>) -> Result<(), String> {
+pub(crate) fn must_be_within(wanted: &[ExpectedDistfile], limit: Option<u64>) -> Result<(), String> {
     let bytes = wanted.iter().fold(0_u64, |bytes, distfile| bytes.saturating_add(distfile.size));
     match limit {
         Some(limit) if bytes > limit => {
@@ -73,7 +73,7 @@ pub(crate) fn must_be_within(wanted: &[WantedDistfile], limit: Option<u64>) -> R
 
 #[derive(Debug)]
 pub(crate) struct MissingDistfile<'a> {
-    wanted: &'a WantedDistfile,
+    wanted: &'a ExpectedDistfile,
     reason: String,
 }
 
@@ -86,11 +86,11 @@ impl std::fmt::Display for MissingDistfile<'_> {
 /// Checks distfiles and fetches missing ones from their sources. Returns those that are still missing, in order.
 pub(crate) fn provide<'a>(
     directory: &Path,
-    wanted: &'a [WantedDistfile],
+    wanted: &'a [ExpectedDistfile],
     sources: &Sources,
     interrupt: &dyn Fn() -> Option<i32>,
 ) -> Vec<MissingDistfile<'a>> {
-    let missing = |wanted: &'a WantedDistfile| {
+    let missing = |wanted: &'a ExpectedDistfile| {
         let reason = find(directory, wanted).err()?;
         let Some(url) = &wanted.url else { return Some(MissingDistfile { wanted, reason }) };
         let fetched = place_when_right(directory, wanted, |add| sources.read(url, interrupt, add));
@@ -126,7 +126,7 @@ pub(crate) fn take_from(
 pub(crate) fn copy_distfiles(
     from: &Path,
     to: &Path,
-    wanted: &[WantedDistfile],
+    wanted: &[ExpectedDistfile],
 ) -> Result<Result<(), String>, RootError> {
     for distfile in wanted {
         let by_digest = name_by_digest(distfile);
@@ -157,7 +157,7 @@ impl From<RootError> for Refusal {
     }
 }
 
-fn copy_one(from: &Path, name: &str, to: &Path, wanted: &WantedDistfile) -> Result<(), Refusal> {
+fn copy_one(from: &Path, name: &str, to: &Path, wanted: &ExpectedDistfile) -> Result<(), Refusal> {
     let missing = || Refusal::Package("it is not there".to_owned());
     let (dir, name) = place(from, name, false)?.ok_or_else(missing)?;
     let seen = dir.look(&name)?.ok_or_else(missing)?;
@@ -173,13 +173,13 @@ fn copy_one(from: &Path, name: &str, to: &Path, wanted: &WantedDistfile) -> Resu
 }
 
 /// Checks that a distfile is present, under its name or its digest.
-fn find(directory: &Path, wanted: &WantedDistfile) -> Result<(), String> {
+fn find(directory: &Path, wanted: &ExpectedDistfile) -> Result<(), String> {
     check(directory, &wanted.name, wanted)
         .or_else(|reason| check(directory, &name_by_digest(wanted), wanted).map_err(|_| reason))
 }
 
 /// Checks the size and digest of a file.
-fn check(directory: &Path, name: &str, wanted: &WantedDistfile) -> Result<(), String> {
+fn check(directory: &Path, name: &str, wanted: &ExpectedDistfile) -> Result<(), String> {
     let shown = |error: RootError| error.to_string();
     let missing = || "it is not there".to_owned();
     let (dir, name) = place(directory, name, false).map_err(shown)?.ok_or_else(missing)?;
@@ -194,7 +194,7 @@ fn check(directory: &Path, name: &str, wanted: &WantedDistfile) -> Result<(), St
     sums.compare(wanted)
 }
 
-fn has_size(size: u64, wanted: &WantedDistfile) -> Result<(), String> {
+fn has_size(size: u64, wanted: &ExpectedDistfile) -> Result<(), String> {
     if size == wanted.size {
         return Ok(());
     }
@@ -213,7 +213,7 @@ impl DistfileSums {
         self.sha256.update(bytes);
     }
 
-    fn compare(self, wanted: &WantedDistfile) -> Result<(), String> {
+    fn compare(self, wanted: &ExpectedDistfile) -> Result<(), String> {
         has_size(self.size, wanted)?;
         if self.sha256.finalize() == wanted.sha256 {
             Ok(())
@@ -240,7 +240,7 @@ fn place(directory: &Path, name: &str, is_made: bool) -> Result<Option<(Dir, Vec
 /// Writes a distfile from `read`, and moves it into place if it is correct.
 fn place_when_right(
     directory: &Path,
-    wanted: &WantedDistfile,
+    wanted: &ExpectedDistfile,
     read: impl FnOnce(AddBytes<'_>) -> Result<(), String>,
 ) -> Result<(), String> {
     let shown = |error: RootError| error.to_string();
@@ -262,7 +262,7 @@ fn place_when_right(
 fn move_into_place(
     (from, private): (&Dir, &[u8]),
     directory: &Path,
-    wanted: &WantedDistfile,
+    wanted: &ExpectedDistfile,
 ) -> Result<(), RootError> {
     // A name that cannot be made, because a file has the name of its directory, is taken as well.
     if let Ok(Some((dir, name))) = place(directory, &wanted.name, true)
@@ -271,8 +271,8 @@ fn move_into_place(
     {
         return Ok(());
     }
-    // Nobody but this program has these names: whatever else has one goes. A file is replaced by a rename, since a build beside
-    // this one may be about to open it.
+    // These names belong to this program, so any other object there is removed. A file is replaced by a rename,
+    // because a concurrent build may be about to open it.
     let is_directory = |dir: &Dir, name: &[u8]| -> Result<Option<bool>, RootError> {
         Ok(dir.look(name)?.map(|seen| seen.file_type == FileType::Directory))
     };
@@ -288,7 +288,7 @@ fn move_into_place(
 
 fn read_into(
     file: &mut WritableFile,
-    wanted: &WantedDistfile,
+    wanted: &ExpectedDistfile,
     read: impl FnOnce(AddBytes<'_>) -> Result<(), String>,
 ) -> Result<(), String> {
     let mut sums = DistfileSums::default();
@@ -356,7 +356,7 @@ impl Sources {
         let mut process = self.start(&order).map_err(|error| error.to_string())?;
         let read = hand_on(&mut process, time, interrupt, add);
         if read.is_err() {
-            // One that has ended already is as dead.
+            // It may have exited already.
             let _ = process.kill();
         }
         let ended = end_of(&mut process).map_err(|error| error.to_string())?;
@@ -457,7 +457,7 @@ fn last_words(process: &mut Child) -> Vec<u8> {
     if let Some(words) = process.stderr.take()
         && rustix::fs::fcntl_setfl(&words, OFlags::NONBLOCK).is_ok()
     {
-        // An error is the end of what can be read.
+        // A read error counts as the end.
         let _ = words.take(LONGEST_REASON).read_to_end(&mut said);
     }
     said
@@ -538,9 +538,9 @@ mod tests {
 
     use super::*;
 
-    fn wanted(name: &str, bytes: &[u8], url: Option<String>) -> WantedDistfile {
+    fn wanted(name: &str, bytes: &[u8], url: Option<String>) -> ExpectedDistfile {
         let sha256 = Sha256::digest(bytes);
-        WantedDistfile { name: name.to_owned(), sha256, size: bytes.len() as u64, url }
+        ExpectedDistfile { name: name.to_owned(), sha256, size: bytes.len() as u64, url }
     }
 
     #[test]
@@ -561,7 +561,7 @@ mod tests {
         std::fs::write(from.join("a/x.tar"), "upstream").unwrap();
         std::fs::write(from.join("y"), "other").unwrap();
         std::os::unix::fs::symlink("a/x.tar", from.join("z")).unwrap();
-        let taken = |wanted: WantedDistfile| {
+        let taken = |wanted: ExpectedDistfile| {
             let wanted = [wanted];
             let missing = provide(&distfiles, &wanted, &Sources::default(), &never);
             take_from(&distfiles, &from, &missing, "fetch")
@@ -582,7 +582,7 @@ mod tests {
         let (distfiles, copies) = (dir.path().join("distfiles"), dir.path().join("copies"));
         std::fs::create_dir_all(distfiles.join("a")).unwrap();
         std::fs::write(distfiles.join("a/x.tar"), "upstream").unwrap();
-        let copied = |wanted: WantedDistfile| copy_distfiles(&distfiles, &copies, &[wanted]).unwrap();
+        let copied = |wanted: ExpectedDistfile| copy_distfiles(&distfiles, &copies, &[wanted]).unwrap();
         copied(wanted("a/x.tar", b"upstream", None)).unwrap();
         assert_eq!(std::fs::read(copies.join("a/x.tar")).unwrap(), b"upstream");
         std::fs::remove_dir_all(&copies).unwrap();

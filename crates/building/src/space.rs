@@ -1,4 +1,4 @@
-//! Whether a file system is full, and who has found it so.
+//! Full file systems, and signs between tasks that found one.
 
 use std::path::{Path, PathBuf};
 

@@ -1,12 +1,12 @@
-//! A tree as it is known: its records with what each needs, scanned, read from the last scan, or made elsewhere; and the files
-//! of pbulk with them, `scan/pscan` and `scan/presolve`.
+//! The resolved records of a tree: scanned, read from the last scan, or imported; and pbulk's files with them,
+//! `scan/pscan` and `scan/presolve`.
 
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use patchadm_bulk_values::records::{ImportError, Location, PbulkFields, PkgName, Record, Records};
 use patchadm_bulk_values::resolve::{
-    Graph, PackageState, PrefailReason, Resolution, UnknownName, resolve, select,
+    Graph, PrefailReason, Resolution, ResolvedState, UnknownName, resolve, select,
 };
 use patchadm_bulk_values::result::Digest;
 use patchadm_inputs::input_file::InputFile;
@@ -149,7 +149,7 @@ impl KnownTree {
         let states = (0..).zip(self.resolution.states());
         let mut found: Vec<(String, String)> = states
             .filter_map(|(index, state)| match state {
-                PackageState::Prefailed(reason) => Some((self.pkgname(index), reason.to_string())),
+                ResolvedState::Prefailed(reason) => Some((self.pkgname(index), reason.to_string())),
                 _ => None,
             })
             .collect();
@@ -269,8 +269,8 @@ pub(crate) fn pbulk_record_text(records: &Records, resolution: &Resolution, inde
 fn pbulk_fields<'a>(records: &'a Records, resolution: &Resolution, index: u32) -> PbulkFields<'a> {
     let reason = match resolution.state(index) {
         // The record itself has it.
-        Some(PackageState::Prefailed(PrefailReason::Skip(_))) => None,
-        Some(PackageState::Prefailed(reason)) => Some(reason),
+        Some(ResolvedState::Prefailed(PrefailReason::Skip(_))) => None,
+        Some(ResolvedState::Prefailed(reason)) => Some(reason),
         _ => None,
     };
     let depends =
@@ -283,7 +283,7 @@ fn pbulk_fields<'a>(records: &'a Records, resolution: &Resolution, index: u32) -
 /// Returns true if pbulk's files list a package. Its programs identify packages by name, so of several with one name
 /// only the one that keeps it is listed.
 pub(crate) fn is_of_pbulk(resolution: &Resolution, index: u32) -> bool {
-    !matches!(resolution.state(index), Some(PackageState::Prefailed(PrefailReason::Duplicate { .. })))
+    !matches!(resolution.state(index), Some(ResolvedState::Prefailed(PrefailReason::Duplicate { .. })))
 }
 
 /// Returns for each package the number of its direct and indirect dependents by DEPENDS, including itself.
@@ -298,7 +298,7 @@ pub(crate) fn pbulk_depths(resolution: &Resolution) -> Vec<u32> {
 }
 
 fn is_in_circle(resolution: &Resolution, index: u32) -> bool {
-    matches!(resolution.state(index), Some(PackageState::Prefailed(PrefailReason::Circle(_))))
+    matches!(resolution.state(index), Some(ResolvedState::Prefailed(PrefailReason::Circle(_))))
 }
 
 fn locations_found(tree: &KnownTree, index: u32) -> Vec<Option<&Location>> {

@@ -1,4 +1,4 @@
-//! Whole trees are copied; the copies of files share their blocks where the file system can.
+//! Walking trees, and copying trees and files; copies share their blocks if the file system supports it.
 
 use std::fs::File;
 use std::io;
@@ -18,7 +18,7 @@ pub(crate) fn copy_tree(from: &Path, to: &Path, range: Option<IdRange>) -> Resul
         let of = |id: u32| range.map_or(id, |range| range.outside(id));
         rustix::process::geteuid().is_root().then(|| (of(seen.uid), of(seen.gid)))
     };
-    // Through no link below them: a directory may belong to somebody who exchanges what is in it.
+    // No links below are followed, because the owner of a directory may exchange its content.
     let (from, to) = (Root::open(from)?, Root::open(to)?);
     let file_system = from.dir(&ObjectPath::root())?.itself()?.file_system;
     let mut open = vec![ObjectPath::root()];
@@ -59,7 +59,7 @@ pub(crate) fn copy_tree(from: &Path, to: &Path, range: Option<IdRange>) -> Resul
             copy_attributes(&target, &name, &seen, owner(&seen))?;
         }
     }
-    // Those below another one come after it.
+    // Subdirectories come later in the list.
     for (target, name, seen) in directories.iter().rev() {
         copy_attributes(target, name, seen, owner(seen))?;
     }

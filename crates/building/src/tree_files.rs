@@ -1,6 +1,7 @@
-//! The files that records and results depend on: those of a recipe, and others that it names. A recipe is somebody else's word:
-//! what it names is opened beneath the tree, the driver or a `mount`, with no more rights on files than builds have, and up to a
-//! size. Of any other file only the name counts: it is one of the base, whose state is an input of its own, or none at all.
+//! The files that records and results depend on: those of a recipe, and others that it names. Recipes are not trusted:
+//! named files are opened beneath the tree, the driver or a `mount`, with the file permissions of builds, and up to a
+//! maximum size. Of any other file only the name counts, because it belongs to the base, which is a separate input, or
+//! does not exist.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -74,7 +75,7 @@ impl TreeFiles {
         let driver = SandboxMount::read_only(&driver.directory, DRIVER_INSIDE);
         let mounts = [driver].into_iter().chain(conf.mounts.iter().cloned());
         let mut others: Vec<_> = mounts.filter_map(|mount| open_mount(&mount)).collect();
-        // Of two the one that lies deeper counts, as it does in a sandbox.
+        // The deeper mount takes precedence, as in a sandbox.
         others.sort_by_key(|(target, ..)| std::cmp::Reverse(target.components().count()));
         Self { tree: open_tree(&conf.tree), others, reader }
     }

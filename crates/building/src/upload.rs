@@ -1,12 +1,12 @@
-//! What of a set is uploaded, in the form of pkgsrc, and the command that uploads it.
+//! Preparing the upload of a set in pkgsrc's layout, and the command that uploads it.
 //!
 //! ```text
-//! uploads/<n>/All/PKGNAME.tgz        the packages, but for those that must not be handed on
-//! uploads/<n>/All/pkg_summary.gz     made by the base's own pkg_info -X, where packages of pkgsrc are there
+//! uploads/<n>/All/PKGNAME.tgz        the packages, without restricted ones
+//! uploads/<n>/All/pkg_summary.gz     made by the base's own pkg_info -X, if there are packages of pkgsrc
 //! uploads/<n>/SHA512.bz2             of all these, compressed by the base's own bzip2
 //! uploads/current                    a link to the newest one
 //! ```
-//! A directory gets its name when it is whole. `uploads/<n>.done` says that the command has uploaded it.
+//! A directory gets its name when it is complete. `uploads/<n>.done` exists after a successful upload.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -273,7 +273,7 @@ fn make(
         Ok(unread)
     });
     if named.is_err() {
-        // The earlier error is the one to report; what stays goes with the leftovers.
+        // The earlier error is reported; the rest is removed with the leftovers.
         let _ = uploads.remove_tree(&private);
     }
     named
@@ -295,7 +295,7 @@ fn fill(
         all.sync()?;
         return Ok(Vec::new());
     }
-    // What is mounted must be readable for the one who builds.
+    // The user of builds must be able to read the mount.
     dir.set_own_mode(Mode::of(0o755))?;
     let location = |place: &str| manifest.files.get(place).map_or("", |file| file.location.as_str());
     let names: Vec<(&str, &str)> = offered.iter().map(|(place, name)| (location(place), *name)).collect();

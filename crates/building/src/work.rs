@@ -1,4 +1,4 @@
-//! The directory of a bulk build: where everything of it lies, and whose it is.
+//! The working directory of a bulk build: its layout and ownership.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -205,7 +205,7 @@ pub(crate) fn made(dir: &Dir, name: &[u8]) -> Result<Dir, RootError> {
     match dir.look(name)? {
         Some(_) => dir.dir(name),
         None => match dir.make_dir(name, Mode::of(0o755)) {
-            // Another task or thread was quicker.
+            // Another task or thread has made it.
             Err(_) if dir.look(name)?.is_some() => dir.dir(name),
             made => made,
         },

@@ -1,12 +1,11 @@
-//! What is known of recipes that were scanned, and of the files that were read for that: the scan cache.
+//! The scan cache: the output of scanned recipes, and the files that the scans read.
 //!
-//! JSON lines. An entry is `{"location","key","seen","records"}`: what `scan` printed for a location, and the numbers of
-//! the files that were read for it. Files are noted once for all entries, each in its own line before the first entry that
+//! JSON lines. An entry is `{"location","key","seen","records"}`: the output of `scan` for a location, and the numbers
+//! of the files that it read. Files are noted once for all entries, each in its own line before the first entry that
 //! refers to it; so are the words of `SCAN_DEPENDS`, which is nearly all of the text of a large tree.
 //!
-//! Lines are appended as scans end, and the whole is written anew at the end of a run. A last line that was torn is
-//! dropped. With any other damage the whole cache is of no use, and everything is scanned again: a cache decides what is
-//! *not* looked at, so nothing of it is believed in part.
+//! Lines are appended as scans end, and the whole file is rewritten at the end of a run. An incomplete last line is
+//! dropped. Any other damage invalidates the whole cache, because it decides what is *not* scanned.
 //!
 //! The module has no access to files: bytes in, values out.
 
@@ -141,7 +140,7 @@ impl ScanCache {
     }
 
     fn push_file(&mut self, path: &str, seen: Seen) -> u32 {
-        // Four thousand million notes do not fit into memory.
+        // More than `u32::MAX` notes do not fit into memory.
         let number = u32::try_from(self.files.len()).unwrap_or(u32::MAX);
         self.files.push(NotedFile { path: path.to_owned(), seen });
         self.by_path.insert(path.to_owned(), number);
@@ -306,7 +305,7 @@ impl Seen {
     }
 
     /// Returns true if two notes describe the same state, whenever they were made.
-    pub(super) fn is_same_state(&self, other: &Self) -> bool {
+    fn is_same_state(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Absent, Self::Absent) => true,
             (Self::File { status, digest, .. }, Self::File { status: other, digest: same, .. }) => {
@@ -388,15 +387,15 @@ fn seen_of(state: Option<FileState>) -> Result<Seen, String> {
     Ok(Seen::File { status: FileStatus { inode, size, mtime, ctime }, digest, noted })
 }
 
-pub(super) fn is_version_line(line: &[u8]) -> bool {
+fn is_version_line(line: &[u8]) -> bool {
     serde_json::from_slice::<VersionLine>(line).is_ok_and(|line| line.scan_cache == VERSION)
 }
 
-pub(super) fn put_version(out: &mut Vec<u8>) {
+fn put_version(out: &mut Vec<u8>) {
     put_line(out, &VersionLine { scan_cache: VERSION });
 }
 
-pub(super) fn put_file(out: &mut Vec<u8>, path: &str, seen: &Seen) {
+fn put_file(out: &mut Vec<u8>, path: &str, seen: &Seen) {
     let state = match seen {
         Seen::Absent => None,
         Seen::File { status, digest, noted } => {
@@ -406,14 +405,14 @@ pub(super) fn put_file(out: &mut Vec<u8>, path: &str, seen: &Seen) {
     put_line(out, &FileLine { file: Cow::Borrowed(path), state });
 }
 
-pub(super) fn put_words<'a>(out: &mut Vec<u8>, words: impl Iterator<Item = &'a str>) {
+fn put_words<'a>(out: &mut Vec<u8>, words: impl Iterator<Item = &'a str>) {
     let words: Vec<Cow<'_, str>> = words.map(Cow::Borrowed).collect();
     if !words.is_empty() {
         put_line(out, &WordsLine { words });
     }
 }
 
-pub(super) fn put_line(out: &mut Vec<u8>, line: &impl Serialize) {
+fn put_line(out: &mut Vec<u8>, line: &impl Serialize) {
     // Strings, numbers and lists of them, written to memory: this cannot fail.
     let _ = serde_json::to_writer(&mut *out, line);
     out.push(b'\n');

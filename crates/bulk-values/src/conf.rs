@@ -1,8 +1,8 @@
-//! `bulk.conf`, the configuration of a bulk build: bytes to a [`Configuration`], and the text of a fresh file.
+//! `bulk.conf`, the configuration of a bulk build: parsing, and the text of a fresh file.
 //!
-//! `NAME=VALUE` lines; `#` begins a comment line. `slot`, `limit`, `mount` and `env` may be repeated. Any other name twice,
-//! an unknown name, or a bad value is an error with its line: nothing is guessed. What depends on the machine (its cores,
-//! whether a path exists, who calls) is left to the caller.
+//! `NAME=VALUE` lines; `#` begins a comment line. `slot`, `limit`, `mount` and `env` may be repeated. Any other
+//! repeated name, an unknown name, or an invalid value is an error with its line. Checks that depend on the machine
+//! (cores, existing paths, the caller) are left to the caller.
 
 mod ids;
 mod limits;
@@ -510,10 +510,7 @@ pub struct NestedPlaces {
 }
 
 /// Finds a written place inside one that is only read, or the reverse.
-pub(super) fn find_nested(
-    written: &[(&'static str, &Path)],
-    read: &[(&'static str, &Path)],
-) -> Option<NestedPlaces> {
+fn find_nested(written: &[(&'static str, &Path)], read: &[(&'static str, &Path)]) -> Option<NestedPlaces> {
     let pairs = written.iter().flat_map(|one| read.iter().map(move |other| (one, other)));
     pairs
         .flat_map(|(one, other)| [(one, other), (other, one)])

@@ -1,4 +1,7 @@
-//! How long builds took, and two runs compared.
+//! The history of builds, estimates from it, and the comparison of two runs.
+//!
+//! The file `history` has a JSON line for each build, in the order of their ends. It is only informative, so unreadable
+//! lines are skipped and counted.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -208,7 +211,7 @@ impl RunDifference {
         if now.state.has_result() && is_without_result(before.state) {
             self.repaired.push(package.clone());
         }
-        // What was not built again has the duration of an earlier run.
+        // A package that was not rebuilt has the duration of an earlier run.
         let durations =
             before.ms.zip(now.ms).filter(|_| now.state == PackageState::Done && before.state.has_result());
         let is_slower = |was: u64, ms: u64| {

@@ -1,8 +1,8 @@
-//! The journal of a run: the states of its packages, as they are written down.
+//! The journal of a run: the states of its packages.
 //!
-//! JSON lines, each appended whole. The reader folds them into a [`RunState`], which says whether the run ended, was given
-//! up for another one, or is to be continued. A last line torn by a power cut is dropped; any other damage is an error,
-//! since a state that is lost would be built or told wrongly.
+//! JSON lines, each appended whole. The reader folds them into a [`RunState`], which says if the run ended, was
+//! abandoned, or can be continued. A last line torn by a power cut is dropped. Any other damage is an error, because a
+//! lost state would lead to wrong builds and reports.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -532,7 +532,7 @@ impl RunState {
         self.continued = self.continued.saturating_add(1);
         self.conf = start.conf;
         self.records = None;
-        // What was running then was ended with the run.
+        // The interruption ended running tasks.
         self.running.clear();
         Ok(())
     }
@@ -581,7 +581,7 @@ pub fn is_tried_again(outcome: &PackageOutcome, limits: &Limits, retry: bool) ->
 
 fn is_cause_gone(cause: FailureCause, then: Option<u64>, limits: &Limits) -> bool {
     let Some(name) = cause.limit() else { return cause == FailureCause::Distfile };
-    // Where the limit was not noted, a build in vain costs less than one that is left out.
+    // If the limit was not recorded, an unnecessary build is better than a missing one.
     then.is_none_or(|then| is_wider(limits.get(name).unwrap_or_default(), then))
 }
 

@@ -377,13 +377,13 @@ impl ShellPattern {
         Ok(Self { literal_prefix: literal_prefix.into(), parts: parts.into() })
     }
 
-    pub(crate) fn literal_prefix(&self) -> &str {
+    fn literal_prefix(&self) -> &str {
         &self.literal_prefix
     }
 
     pub(crate) fn cost(&self) -> u64 {
         let stars = self.parts.iter().filter(|part| **part == Part::AnyText).count();
-        // What is behind a star that is not the last one may be tried at each letter.
+        // The part after a star that is not the last one may be tried at each position.
         self.parts.len() as u64 * if stars > 1 { USUAL_NAME } else { 1 }
     }
 
@@ -392,7 +392,7 @@ impl ShellPattern {
         let Some(name) = name.strip_prefix(&*self.literal_prefix) else { return false };
         let name = name.as_bytes();
         let (mut part, mut at) = (0, 0);
-        // Where to go on if what follows the last star does not match: that star takes one letter more.
+        // The position for backtracking: the last star takes one more character.
         let mut retry: Option<(usize, usize)> = None;
         loop {
             match (self.parts.get(part), name.get(at)) {

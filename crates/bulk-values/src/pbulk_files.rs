@@ -1,5 +1,5 @@
-//! The files by which pbulk tells of a run: `success`, `error`, `pbuild`, `report`, `status`. Tools that read those of
-//! pbulk read these.
+//! The files in which pbulk reports a run: `success`, `error`, `pbuild`, `report`, `status`. Tools for pbulk can read
+//! them.
 
 use std::fmt::Write as _;
 use std::io;

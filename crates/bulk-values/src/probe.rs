@@ -1,8 +1,6 @@
-//! The lines between a run and the process that it starts through a slot to find out what is there, and what stands against
-//! the slot.
+//! The protocol of probes, which check the requirements of a slot.
 //!
-//! An answer comes from another machine, and from whatever its prefix leads to: none of it is believed, and what is told of
-//! it is shortened.
+//! An answer comes from another machine, through an arbitrary prefix. It is not trusted, and quoted text is shortened.
 
 use serde::{Deserialize, Serialize};
 
@@ -153,7 +151,7 @@ impl ProbeExpectation {
             }
         });
         for (name, theirs, ours) in [("scan", answer.scan, self.scan), ("build", answer.build, self.build)] {
-            // Where it came to no digest, its failure says more.
+            // Without a digest, the failure is more informative.
             if theirs != ours && (theirs.is_some() || failure.is_none()) {
                 return Err(SlotMisfit::Driver(name));
             }
@@ -197,7 +195,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn told(answer: &ProbeAnswer) -> String {
+    fn misfit(answer: &ProbeAnswer) -> String {
         expected().compare(answer).unwrap_err().to_string()
     }
 
@@ -205,30 +203,31 @@ mod tests {
     fn a_slot_fits_where_everything_is_as_it_is_here() {
         assert_eq!(expected().compare(&right()), Ok(None));
         let copies = Some("x".repeat(5000));
-        let told = expected().compare(&ProbeAnswer { copies, ..right() }).unwrap();
-        assert_eq!(told.map(|reason| reason.len()), Some(LONGEST_REASON));
+        let misfit = expected().compare(&ProbeAnswer { copies, ..right() }).unwrap();
+        assert_eq!(misfit.map(|reason| reason.len()), Some(LONGEST_REASON));
     }
 
     #[test]
     fn what_is_not_as_it_is_here_is_named() {
         let other = |digest: &[u8]| Some(Digest::of(digest));
         assert_eq!(
-            told(&ProbeAnswer { version: "2.0".to_owned(), number: None, ..right() }),
+            misfit(&ProbeAnswer { version: "2.0".to_owned(), number: None, ..right() }),
             "patchadm has version 2.0 there and 1.0 here: install the same one"
         );
-        assert!(told(&ProbeAnswer { machine: "arm".to_owned(), ..right() }).contains("type arm"));
+        assert!(misfit(&ProbeAnswer { machine: "arm".to_owned(), ..right() }).contains("type arm"));
         for number in [Some(8), None] {
             assert!(
-                told(&ProbeAnswer { number, ..right() }).starts_with("/srv/bulk is another directory there")
+                misfit(&ProbeAnswer { number, ..right() })
+                    .starts_with("/srv/bulk is another directory there")
             );
         }
         let missing = Some(ProbeFailure::Other("/srv/bulk is no directory of a bulk build".to_owned()));
         assert_eq!(
-            told(&ProbeAnswer { number: None, failure: missing, ..right() }),
+            misfit(&ProbeAnswer { number: None, failure: missing, ..right() }),
             "/srv/bulk is no directory of a bulk build"
         );
-        assert!(told(&ProbeAnswer { scan: other(b"x"), ..right() }).starts_with("`scan` of the driver"));
-        assert!(told(&ProbeAnswer { build: None, ..right() }).starts_with("`build` of the driver"));
+        assert!(misfit(&ProbeAnswer { scan: other(b"x"), ..right() }).starts_with("`scan` of the driver"));
+        assert!(misfit(&ProbeAnswer { build: None, ..right() }).starts_with("`build` of the driver"));
     }
 
     #[test]
@@ -236,16 +235,16 @@ mod tests {
         let failed = |failure| ProbeAnswer { failure: Some(failure), scan: None, build: None, ..right() };
         let namespaces = failed(ProbeFailure::Namespaces("not allowed".to_owned()));
         assert!(expected().compare(&namespaces).unwrap_err().is_not_allowed());
-        let overlay = told(&failed(ProbeFailure::Overlay("no overlay".to_owned())));
+        let overlay = misfit(&failed(ProbeFailure::Overlay("no overlay".to_owned())));
         assert!(overlay.contains("/srv/bulk/build") && overlay.contains("local file system"), "{overlay}");
-        let other = told(&failed(ProbeFailure::Other("x".repeat(5000))));
+        let other = misfit(&failed(ProbeFailure::Other("x".repeat(5000))));
         assert!(other.starts_with("no sandbox can be made") && other.len() < 1200, "{other}");
     }
 
     #[test]
     fn an_answer_of_another_version_is_read_as_far_as_it_says_so() {
         let answer: ProbeAnswer = serde_json::from_str(r#"{"probe":9,"version":"9","new":{}}"#).unwrap();
-        assert!(told(&answer).contains("version 9 there"));
+        assert!(misfit(&answer).contains("version 9 there"));
         assert!(serde_json::from_str::<ProbeAnswer>("{}").is_err());
     }
 }

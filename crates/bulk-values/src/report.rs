@@ -1,4 +1,4 @@
-//! What is told of a run: one value, and from it the text and the mail.
+//! The report of a run: one value, with its text and mail.
 
 mod mail;
 mod text;

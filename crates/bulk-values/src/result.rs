@@ -1,4 +1,4 @@
-//! What is known of a result, and the inputs of its key.
+//! The description of a result, and the inputs of its key.
 
 mod key;
 

@@ -1,8 +1,8 @@
-//! Which package is built next.
+//! The order in which packages are built.
 //!
-//! [`Schedule`] is pure: it starts nothing and knows no clock. Of the packages that can be built it gives the one first that
-//! has the longest way of work before it, counted to the last package that needs it. [`simulate`] plays a schedule in
-//! virtual time, which tells how long a run will take.
+//! [`Schedule`] is pure: it starts nothing and knows no clock. Of the packages that can be built, it returns the one
+//! with the longest path of work to the last package that needs it. [`simulate`] plays a schedule in virtual time, to
+//! estimate the duration of a run.
 
 mod simulation;
 
@@ -225,7 +225,7 @@ fn ways(graph: &Graph, work: &[u64], is_task: &dyn Fn(u32) -> bool) -> Vec<u64> 
 /// The number of dependencies helps if no work is known and most paths are equal, because packages with many
 /// dependencies tend to be large. On a real tree of 1,815 packages without history, a run takes 1.03 and 1.11 times the
 /// optimum with 4 and 8 slots, compared to 1.08 and 1.13 by name alone.
-pub(super) fn ranks(graph: &Graph, work: &[u64], names: &[&str], is_task: &dyn Fn(u32) -> bool) -> Vec<u32> {
+fn ranks(graph: &Graph, work: &[u64], names: &[&str], is_task: &dyn Fn(u32) -> bool) -> Vec<u32> {
     let ways = ways(graph, work, is_task);
     let mut order: Vec<u32> = graph.indices().collect();
     order.sort_by_key(|&index| {
@@ -253,7 +253,7 @@ pub fn longest_way(graph: &Graph, work: &[u64], is_task: impl Fn(u32) -> bool) -
     };
     let mut way = Vec::new();
     let mut next = longest(&mut graph.indices());
-    // The way has no more packages than there are, even if the caller's graph has a circle.
+    // The length is limited in case the caller's graph has a cycle.
     while let Some(index) = next.filter(|_| way.len() < graph.len()) {
         way.push(index);
         next = longest(&mut graph.dependents(index).iter().copied());

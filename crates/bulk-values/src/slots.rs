@@ -1,9 +1,9 @@
-//! The slots of a run: which of them may take a task, which rest after trouble, and when nothing can run any more.
+//! The slots of a run: free ones, resting ones, and the end if nothing can run any more.
 //!
-//! Pure: times are handed in, as the time since the run began. A slot that is left out stays out. A slot with three troubles
-//! in a row rests until a probe succeeds, which is tried every 20 seconds, and every 5 where its disk was full, or more often where
-//! a run waits only for a short time. A task that was in trouble goes to the slot where it was in trouble least, so to another one
-//! where there is one.
+//! Pure: times are passed in, relative to the start of the run. A slot that is left out stays out. A slot with three
+//! failures in a row rests until a probe succeeds. Probes are made every 20 seconds, every 5 after a full disk, or more
+//! often if a run waits only for a short time. A failed task goes to the slot where it failed least, i.e. to another
+//! one if possible.
 
 use std::time::Duration;
 

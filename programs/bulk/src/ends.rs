@@ -1,4 +1,4 @@
-//! How the actions of a bulk build end that could not be done.
+//! Exit codes and messages of failed actions.
 
 use std::io::ErrorKind;
 

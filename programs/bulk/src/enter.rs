@@ -1,4 +1,4 @@
-//! `patchadm-bulk enter`: runs a command or a shell where a package would be built.
+//! `patchadm-bulk enter`: runs a command or a shell in the sandbox of a package.
 
 use std::ffi::OsString;
 use std::os::fd::AsFd as _;

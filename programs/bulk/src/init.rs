@@ -1,4 +1,4 @@
-//! `patchadm-bulk init`: makes the directory of a bulk build.
+//! `patchadm-bulk init`: makes a working directory.
 
 use std::path::PathBuf;
 

@@ -1,13 +1,14 @@
-//! `patchadm-bulk`: all packages of a tree from their sources; a file for each action.
+//! `patchadm-bulk`: builds all packages of a tree from source; one file per action.
 //!
-//! | module | is about |
+//! | module | content |
 //! | --- | --- |
-//! | `command` | the one command, and which action it is asked for |
 //! | `init`, `run`, `scan`, `patches`, `release`, `upload`, `prune` | actions that make or change something |
-//! | `status`, `why`, `log`, `history`, `diff`, `report`, `enter` | actions that tell or show something |
-//! | `processes` | the processes that it starts itself |
-//! | `installer` | the `patchadm` that installs packages and patches in sandboxes |
-//! | `ends` | how actions end that failed |
+//! | `status`, `why`, `log`, `history`, `diff`, `report`, `enter` | actions that show something |
+//! | `processes` | the internal processes of the program |
+//! | `preparation` | the lock of an action, and the `patchadm` used in sandboxes |
+//! | `publishing` | signing and publishing patches |
+//! | `page` | the report of a run as a web page |
+//! | `ends` | exit codes and messages of failed actions |
 
 mod diff;
 mod ends;

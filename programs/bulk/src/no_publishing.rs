@@ -1,4 +1,4 @@
-//! The place of publishing in a program that was built without signatures: nothing is published.
+//! Replaces `publishing` in a program that was built without signatures.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! The report of a run as a page: the tables of its text, and each package with its log.
+//! The report of a run as a web page: tables, and each package with its log.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -207,8 +207,8 @@ impl RunPage<'_> {
 
     fn patches(&self) -> Option<PagePart> {
         let sources = self.report.patches.iter().flat_map(|patches| &patches.sources);
-        let told = sources.filter(|source| matches!(source.state.as_str(), "built" | "failed"));
-        let rows = told.map(|source| {
+        let listed = sources.filter(|source| matches!(source.state.as_str(), "built" | "failed"));
+        let rows = listed.map(|source| {
             let id = source.id.clone().unwrap_or_default();
             let cells = [id, source.source.clone(), source.state.clone(), source.reason.clone()];
             row("", cells.into_iter().map(PageCell::of).collect())

@@ -1,4 +1,4 @@
-//! `patchadm-bulk patches`: makes patches from the released set to the newest one, and publishes them where that is configured.
+//! `patchadm-bulk patches`: makes patches from the released set to the newest one, and publishes them if configured.
 
 use std::path::PathBuf;
 

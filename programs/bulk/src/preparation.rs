@@ -1,4 +1,4 @@
-//! The lock of the actions that write below the directory of a bulk build, and how long it is waited for.
+//! Preconditions of actions: the lock of the working directory, and the `patchadm` that sandboxes use.
 
 use std::path::PathBuf;
 

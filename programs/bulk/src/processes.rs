@@ -1,5 +1,4 @@
-//! The processes of a bulk build, which only the program itself starts: a task, the one that looks whether a slot can be used,
-//! and the one that fetches a source.
+//! The internal processes of a bulk build: tasks, probes, and fetching.
 
 use std::io;
 use std::io::Write as _;

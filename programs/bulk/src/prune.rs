@@ -1,4 +1,4 @@
-//! `patchadm-bulk prune`: drops runs, sets and results that nothing needs any more.
+//! `patchadm-bulk prune`: removes runs, sets and results that nothing needs any more.
 
 use std::path::PathBuf;
 
@@ -76,7 +76,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk prune";
     let args: PruneArgs = parse(call, USAGE)?;
     let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
-    // What tasks have left belongs to these ids. A caller without further ones has nothing that they cannot remove.
+    // Leftovers of tasks belong to these ids. A caller without further ids can remove everything.
     let _ = SandboxIds::of_task(&work.conf);
     let wait = args.wait.begin(call);
     let _lock = work.lock(|holder| wait.goes_on(holder)).map_err(|error| work_failed(&error))?;

@@ -1,4 +1,4 @@
-//! Patches are signed and published, where a depot is configured; without a secret key they wait for a signer.
+//! Signing and publishing patches to the configured depot. Without a secret key, patches wait for a signer.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;

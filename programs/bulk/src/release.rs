@@ -1,4 +1,4 @@
-//! `patchadm-bulk release`: names the set that users have.
+//! `patchadm-bulk release`: marks the set that users have.
 
 use std::path::PathBuf;
 

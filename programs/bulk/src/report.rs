@@ -54,7 +54,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk report";
     let args: ReportArgs = parse(call, USAGE)?;
     let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
-    // Only what writes below the directory of the bulk build needs its lock.
+    // The lock is only needed for writing into the working directory.
     let _lock = if args.output.is_some() { None } else { Some(args.wait.lock(call, &work)?) };
     let report = match args.run {
         Some(run) => Some(read_report(&work, run)),

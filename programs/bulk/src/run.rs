@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use chrono::{SecondsFormat, Utc};
 use patchadm_building::driver::Driver;
@@ -11,7 +11,7 @@ use patchadm_building::patches::MadePatches;
 use patchadm_building::report_files::base_of;
 use patchadm_building::run::{
     EndedRun, LONGEST_OVERTIME, RunBase, RunError, RunEvent, RunOutcome, RunPatches, RunRequest, has_changed,
-    plan_run, run as carry_out,
+    plan_run, run as perform,
 };
 use patchadm_building::work::Work;
 use patchadm_bulk_values::journal::{PackageOutcome, PackageState};
@@ -91,7 +91,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk run";
     let args: RunArgs = parse(call, USAGE)?;
     let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
-    // What changes nothing needs no lock.
+    // A dry run changes nothing, so it needs no lock.
     let _lock = if args.dry_run { None } else { Some(args.wait.lock(call, &work)?) };
     must_have_installer(call)?;
     let program = std::env::current_exe()?;
@@ -100,80 +100,38 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         None => args.names.clone(),
     };
     let preparation = PatchPreparation::of(call, &work, !args.no_set && !args.dry_run)?;
-    let mut notes = Vec::new();
-    let mut display = RunDisplay::new(call);
-    let http = http_settings(call);
-    let wanted = WantedRun {
-        args: &args,
-        work: &work,
-        names: &names,
-        program: &program,
-        http: &http,
-        preparation: &preparation,
-    };
-    let answer = with_repeated_signals(|interrupt, is_urgent| {
-        wanted.carry_out((interrupt, is_urgent), &mut |event| {
-            if let RunEvent::Note(note) = event {
-                notes.push(note.to_owned());
-            }
-            display.show(&event);
-        })
-    })?;
-    drop(display);
-    let reply = match answer.map_err(|error| run_failed(&error))? {
-        RunAnswer::Planned(plan) => Reply::new(Exit::OK, PlanReport { plan, notes }),
-        RunAnswer::Unchanged(run) => Reply::new(Exit::OK, UnchangedReport { run, unchanged: true }),
-        RunAnswer::Ran(outcome) => {
-            call.output.heedless();
-            let exit = exit_of(&outcome, &names, preparation.exit(&outcome.ended));
-            Reply::new(exit, BulkRunReport { report: outcome.ended.report, notes, base: base_of(&work) })
-        }
-    };
-    Ok(reply)
-}
-
-fn http_settings(call: &Invocation) -> HttpSettings {
     let network = &call.surroundings.network;
-    HttpSettings {
+    let http = HttpSettings {
         certificate_file: network.certificate_file.clone(),
         certificate_directories: network.certificate_directories.clone(),
         proxies: network.proxies.clone(),
         ..HttpSettings::default()
-    }
-}
-
-struct WantedRun<'a> {
-    args: &'a RunArgs,
-    work: &'a Work,
-    names: &'a [String],
-    program: &'a Path,
-    http: &'a HttpSettings,
-    preparation: &'a PatchPreparation,
-}
-
-impl WantedRun<'_> {
-    fn carry_out(
-        &self,
-        (interrupt, is_urgent): (&(dyn Fn() -> Option<i32> + Sync), &(dyn Fn() -> bool + Sync)),
-        tell: &mut dyn FnMut(RunEvent<'_>),
-    ) -> Result<RunAnswer, RunError> {
-        let Self { args, work, .. } = self;
-        let driver = Driver::find(work)?;
-        let mut base = RunBase::prepare(work)?;
-        base.sources.http = self.http.clone();
+    };
+    let mut notes = Vec::new();
+    let mut display = RunDisplay::new(call);
+    let answer = with_repeated_signals(|interrupt, is_urgent| -> Result<RunAnswer, RunError> {
+        let tell: &mut dyn FnMut(RunEvent<'_>) = &mut |event| {
+            if let RunEvent::Note(note) = event {
+                notes.push(note.to_owned());
+            }
+            display.show(&event);
+        };
+        let driver = Driver::find(&work)?;
+        let mut base = RunBase::prepare(&work)?;
+        base.sources.http = http;
         if let Some(note) = &base.layer.note {
             tell(RunEvent::Note(note));
         }
-        let template = self.preparation.template();
-        let patch = |id: PatchId| with_id(&template, id);
-        let publish = |made: &MadePatches| self.preparation.publish(made, &|| interrupt());
+        let template = &preparation.template;
+        let patch = |id: PatchId| BuildRequest { id, ..template.clone() };
+        let publish = |made: &MadePatches| preparation.publish(made, &|| interrupt());
         let patches = RunPatches { patch: &patch, syntax: read_by_shell, publish: &publish };
         let request = RunRequest {
-            work,
+            work: &work,
             driver: &driver,
             base: base.with_digest(),
             user: base.user,
-            names: self.names,
+            names: &names,
             is_whole: args.names.is_empty() && args.list.is_none(),
             retries: args.retry,
             rebuild: &args.rebuild,
@@ -183,7 +141,7 @@ impl WantedRun<'_> {
             patches: work.conf.depot.is_some().then_some(&patches),
             jobs: args.jobs,
             cores: u32::try_from(patchadm_rootfs::cores()).unwrap_or(1),
-            program: self.program,
+            program: &program,
             sources: &base.sources,
             overtime: LONGEST_OVERTIME,
             page: &page_of,
@@ -200,14 +158,24 @@ impl WantedRun<'_> {
         {
             return Ok(RunAnswer::Unchanged(run));
         }
-        carry_out(&request, tell).map(|outcome| RunAnswer::Ran(Box::new(outcome)))
-    }
+        perform(&request, tell).map(|outcome| RunAnswer::Ran(Box::new(outcome)))
+    })?;
+    drop(display);
+    Ok(match answer.map_err(|error| run_failed(&error))? {
+        RunAnswer::Planned(plan) => Reply::new(Exit::OK, PlanReport { plan, notes }),
+        RunAnswer::Unchanged(run) => Reply::new(Exit::OK, UnchangedReport { run, unchanged: true }),
+        RunAnswer::Ran(outcome) => {
+            call.output.heedless();
+            let exit = exit_of(&outcome, &names, preparation.exit(&outcome.ended));
+            Reply::new(exit, BulkRunReport { report: outcome.ended.report, notes, base: base_of(&work) })
+        }
+    })
 }
 
 /// The exit codes with more information than a failure: disk, damage, rights, slots, keys.
 const MORE_THAN_FAILED: [u8; 5] = [18, 33, 36, 40, 41];
 
-pub(crate) struct PatchPreparation {
+struct PatchPreparation {
     template: BuildRequest,
     publisher: Option<Publisher>,
     unpublished: RefCell<Option<anyhow::Error>>,
@@ -215,17 +183,13 @@ pub(crate) struct PatchPreparation {
 
 impl PatchPreparation {
     /// Prepares patches. The key is read before anything is built.
-    pub(crate) fn of(call: &mut Invocation, work: &Work, makes_set: bool) -> anyhow::Result<Self> {
+    fn of(call: &mut Invocation, work: &Work, makes_set: bool) -> anyhow::Result<Self> {
         let template = template(call.surroundings.now.timestamp())?;
         let publisher = if makes_set { Publisher::of(call, work)? } else { None };
         Ok(Self { template, publisher, unpublished: RefCell::new(None) })
     }
 
-    pub(crate) fn template(&self) -> BuildRequest {
-        self.template.clone()
-    }
-
-    pub(crate) fn publish(
+    fn publish(
         &self,
         made: &MadePatches,
         interrupt: &dyn Fn() -> Option<i32>,
@@ -242,7 +206,7 @@ impl PatchPreparation {
     }
 
     /// Returns the exit code if patches were not made or published for another reason than a failed one.
-    pub(crate) fn exit(self, ended: &EndedRun) -> Option<Exit> {
+    fn exit(self, ended: &EndedRun) -> Option<Exit> {
         let unpublished = self.unpublished.into_inner();
         let stopped = unpublished.and_then(|error| error.downcast::<Stop>().ok());
         match stopped.or_else(|| ended.patches_error.as_ref().map(patches_failed)) {
@@ -252,11 +216,7 @@ impl PatchPreparation {
     }
 }
 
-pub(crate) fn with_id(template: &BuildRequest, id: PatchId) -> BuildRequest {
-    BuildRequest { id, ..template.clone() }
-}
-
-pub(crate) struct RunDisplay {
+struct RunDisplay {
     screen: Output,
     is_silent: bool,
     has_terminal: bool,
@@ -264,7 +224,7 @@ pub(crate) struct RunDisplay {
 }
 
 impl RunDisplay {
-    pub(crate) fn new(call: &Invocation) -> Self {
+    fn new(call: &Invocation) -> Self {
         Self {
             screen: Output::new(call.program),
             is_silent: call.in_json || call.surroundings.is_quiet,
@@ -273,7 +233,7 @@ impl RunDisplay {
         }
     }
 
-    pub(crate) fn show(&mut self, event: &RunEvent<'_>) {
+    fn show(&mut self, event: &RunEvent<'_>) {
         if self.is_silent {
             return;
         }
@@ -327,12 +287,12 @@ fn line_of(event: &RunEvent<'_>, has_bars: bool) -> Option<String> {
 }
 
 #[derive(Serialize)]
-pub(crate) struct BulkRunReport {
+struct BulkRunReport {
     #[serde(flatten)]
-    pub(crate) report: RunReport,
-    pub(crate) notes: Vec<String>,
+    report: RunReport,
+    notes: Vec<String>,
     #[serde(skip)]
-    pub(crate) base: String,
+    base: String,
 }
 
 impl CommandReport for BulkRunReport {
@@ -350,10 +310,10 @@ impl CommandReport for BulkRunReport {
 }
 
 #[derive(Serialize)]
-pub(crate) struct PlanReport {
+struct PlanReport {
     #[serde(flatten)]
-    pub(crate) plan: RunPlan,
-    pub(crate) notes: Vec<String>,
+    plan: RunPlan,
+    notes: Vec<String>,
 }
 
 impl CommandReport for PlanReport {
@@ -387,9 +347,9 @@ impl CommandReport for PlanReport {
 }
 
 #[derive(Serialize)]
-pub(crate) struct UnchangedReport {
-    pub(crate) run: u64,
-    pub(crate) unchanged: bool,
+struct UnchangedReport {
+    run: u64,
+    unchanged: bool,
 }
 
 impl CommandReport for UnchangedReport {
@@ -401,7 +361,7 @@ impl CommandReport for UnchangedReport {
 
 /// Returns the exit code of a run. Packages skipped by their recipes count only if they were named, faults of the tree
 /// always. `of_patches` is the code of patches that were not made or published for another reason than a failure.
-pub(crate) fn exit_of(outcome: &RunOutcome, names: &[String], of_patches: Option<Exit>) -> Exit {
+fn exit_of(outcome: &RunOutcome, names: &[String], of_patches: Option<Exit>) -> Exit {
     let ended = &outcome.ended;
     if let Some(signal) = ended.interrupted {
         return Exit::by_signal(signal);

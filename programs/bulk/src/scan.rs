@@ -1,4 +1,4 @@
-//! `patchadm-bulk scan`: asks the recipes of a tree what they make, and finds what each package needs.
+//! `patchadm-bulk scan`: scans the recipes of a tree and resolves their dependencies.
 
 use std::path::{Path, PathBuf};
 

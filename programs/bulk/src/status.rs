@@ -1,4 +1,4 @@
-//! `patchadm-bulk status`: how far a run is.
+//! `patchadm-bulk status`: the progress of a run.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -164,7 +164,7 @@ fn watch(
         let lines = report.lines();
         if !call.in_json && (lines != shown || !goes_on) {
             if is_drawn && !shown.is_empty() {
-                // Back to the first of the lines, and all of them away.
+                // Moves to the first line and clears all of them.
                 call.output.raw(format!("\x1b[{}A\x1b[J", shown.len()))?;
             }
             if goes_on {

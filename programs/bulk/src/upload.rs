@@ -1,4 +1,4 @@
-//! `patchadm-bulk upload`: provides the packages of a set as they are uploaded, and uploads them.
+//! `patchadm-bulk upload`: prepares and performs the upload of a set.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `patchadm-bulk why`: why a package is in its state, and who waits for it.
+//! `patchadm-bulk why`: the reasons for the state of a package, and its dependents.
 
 use std::path::PathBuf;
 

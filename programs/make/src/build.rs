@@ -102,7 +102,7 @@ pub(super) struct BuildArgs {
     format: Option<PatchForm>,
     /// Replace a patch that is there
     #[arg(long)]
-    pub(super) force: bool,
+    force: bool,
     /// Say what the patch would be, write nothing
     #[arg(long)]
     pub(super) dry_run: bool,
@@ -111,7 +111,7 @@ pub(super) struct BuildArgs {
     pkg: Option<String>,
     /// An earlier revision, which the patch is to contain
     #[arg(long, value_name = "PATCH")]
-    pub(super) previous: Option<PathBuf>,
+    previous: Option<PathBuf>,
     #[command(flatten)]
     pub(super) patch: PatchOptions,
     #[command(flatten)]
@@ -122,7 +122,7 @@ impl BuildArgs {
     /// Returns the destination: in the requested form, otherwise by the ending of the name, otherwise a directory. A
     /// form that contradicts the name is refused, because readers go by the name. The name of another kind of archive
     /// is refused, too.
-    pub(super) fn destination(&self) -> Result<PatchDestination, Stop> {
+    fn destination(&self) -> Result<PatchDestination, Stop> {
         let named = PatchForm::of_name(&self.out);
         if let Some(ending) =
             PatchForm::other_archive(&self.out).filter(|_| self.format != Some(PatchForm::Directory))
@@ -135,15 +135,17 @@ impl BuildArgs {
             return Err(wrong(&message, USAGE));
         }
         match (self.format, named) {
-            (Some(asked), Some(named)) if asked != named => {
-                let (out, asked, named) = (self.out.display(), asked.word(), named.word());
+            (Some(requested), Some(named)) if requested != named => {
+                let (out, requested, named) = (self.out.display(), requested.word(), named.word());
                 Err(wrong(
-                    &format!("{out} is the name of a patch in the form {named}, and --format says {asked}"),
+                    &format!(
+                        "{out} is the name of a patch in the form {named}, and --format says {requested}"
+                    ),
                     USAGE,
                 ))
             }
-            (asked, named) => {
-                let form = asked.or(named).unwrap_or_default();
+            (requested, named) => {
+                let form = requested.or(named).unwrap_or_default();
                 Ok(PatchDestination { path: self.out.clone(), form, replaces: self.force })
             }
         }

@@ -87,7 +87,7 @@ pub(super) struct DeltaArgs {
     pub(super) format: PatchForm,
     /// Make the highest patch of each source anew, if it is not signed
     #[arg(long)]
-    pub(super) rebuild: bool,
+    rebuild: bool,
     /// Say which patches would be made, write nothing
     #[arg(long)]
     pub(super) dry_run: bool,
@@ -101,7 +101,7 @@ pub(super) struct DeltaArgs {
 
 impl DeltaArgs {
     /// Returns the request template for a caller at the time `now`. The id is a placeholder.
-    pub(super) fn template(&self, now: i64) -> Result<BuildRequest, Stop> {
+    fn template(&self, now: i64) -> Result<BuildRequest, Stop> {
         let id = PatchId::new("source-01").map_err(|error| wrong(&error, USAGE))?;
         self.patch.request(id, now, USAGE)
     }

@@ -147,9 +147,9 @@ fn check(call: &mut Invocation, args: &DepotArgs, named: &OsStr) -> anyhow::Resu
 }
 
 fn policy_and_demands(root: &Root, args: &DepotArgs) -> Result<(RootAndPolicy, Vec<Demand>), Failure> {
-    let ground = RootAndPolicy::of(root)?;
-    let demands = demands(&ground, &args.signature.clone().request())?;
-    Ok((ground, demands))
+    let root_and_policy = RootAndPolicy::of(root)?;
+    let demands = demands(&root_and_policy, &args.signature.clone().request())?;
+    Ok((root_and_policy, demands))
 }
 
 /// Returns the worst finding: wrong, then missing, then unreadable.
@@ -204,7 +204,7 @@ impl ObjectError {
 }
 
 impl DepotReport {
-    pub(super) fn of_index(indexed: &IndexReport, directory: &Path, began: Instant) -> Self {
+    fn of_index(indexed: &IndexReport, directory: &Path, began: Instant) -> Self {
         let place = directory.display();
         let IndexReport { version, patches, .. } = indexed;
         let summary = if indexed.is_new {
@@ -231,7 +231,7 @@ impl DepotReport {
         }
     }
 
-    pub(super) fn of_check(checked: &DepotCheck, stale: Option<String>, began: Instant) -> Self {
+    fn of_check(checked: &DepotCheck, stale: Option<String>, began: Instant) -> Self {
         let (depot, faults) = (&checked.depot, &checked.faults);
         let (place, version, objects) = (depot.location(), depot.index().version, checked.objects);
         let found = match faults.len() {

@@ -1,4 +1,4 @@
-//! `patchadm-make explain`: a finding of lint in a sentence, and what to do about it.
+//! `patchadm-make explain`: explains a finding of lint.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! `patchadm-make`: packages and patches are made, checked, signed and published; a file for each verb and command.
+//! `patchadm-make`: makes, checks, signs and publishes packages and patches; one file per verb and command.
 
 mod build;
 mod delta;

@@ -1,4 +1,4 @@
-//! `patchadm-make order`: packages or patches in the order in which they are renewed, each after what it needs.
+//! `patchadm-make order`: packages or patches in dependency order, as text, JSON, or a graph for Graphviz.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -293,7 +293,7 @@ impl CommandReport for OrderReport {
     }
 }
 
-pub(super) fn graph(groups: &[Vec<String>], edges: &[NeedEdge], tells_why: bool) -> String {
+fn graph(groups: &[Vec<String>], edges: &[NeedEdge], tells_why: bool) -> String {
     let mut text = "digraph order {\n".to_owned();
     for (number, group) in groups.iter().enumerate() {
         let names: String =
@@ -320,7 +320,7 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
 }
 
-pub(super) fn reason_of(edge: &NeedEdge) -> String {
+fn reason_of(edge: &NeedEdge) -> String {
     let object = edge.object.as_deref().unwrap_or_default();
     match edge.kind {
         EdgeKind::Depend => format!("{object} has {}", edge.need),
@@ -330,7 +330,7 @@ pub(super) fn reason_of(edge: &NeedEdge) -> String {
 }
 
 /// Returns the end of the verb: 1 for missing and unreadable operands, otherwise the code of a query.
-pub(super) fn order_refused(root: Option<&Root>, error: &OrderError, usage: &'static str) -> Stop {
+fn order_refused(root: Option<&Root>, error: &OrderError, usage: &'static str) -> Stop {
     match (error, root) {
         (OrderError::Mixed | OrderError::StalePatches | OrderError::StaleElsewhere, _) => {
             Stop::Usage { message: error.to_string(), usage }

@@ -1,5 +1,5 @@
-//! pkgmk(1): makes a package from a prototype, in the words of the classic command. All its messages go to standard
-//! error; only `-n` prints, the pkgmap.
+//! pkgmk(1): makes a package from a prototype, with the messages of the classic command. All of them go to standard
+//! error; only `-n` prints to standard output, the pkgmap.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;

@@ -1,4 +1,4 @@
-//! `patchadm-make publish`: puts patches into a depot, and its index in place.
+//! `patchadm-make publish`: puts patches into a depot, and updates its index.
 
 use std::path::{Path, PathBuf};
 

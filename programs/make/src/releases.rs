@@ -1,4 +1,4 @@
-//! Releases that an option names, and the ends if one cannot be read.
+//! Releases named by options, and the report about scripts that no patch carries.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

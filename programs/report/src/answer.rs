@@ -1,4 +1,4 @@
-//! The answers of `patchadm report`: the document, lines of text, or what is written as it is.
+//! The answers of `patchadm-report`: the JSON document, text, or a finished document.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! Which hosts of many have and lack which patches, from what `patchadm list --json` printed on each.
+//! The command: options and formats. It reports which hosts have and lack which patches, from the output of `patchadm
+//! list --json` on each.
 
 use std::path::{Path, PathBuf};
 
@@ -62,7 +63,7 @@ struct ReportArgs {
 /// otherwise 66 if a host lacks a patch.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: ReportArgs = parse(call, USAGE)?;
-    let format = args.settled_format(call)?;
+    let format = args.chosen_format(call)?;
     let root = args.common.root.open(call)?;
     let is_compared = args.compared.is_said();
     let comparison = is_compared.then(|| Comparison::open(call, &args.compared, &root, USAGE)).transpose()?;
@@ -92,7 +93,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 }
 
 impl ReportArgs {
-    fn settled_format(&self, call: &mut Invocation) -> Result<ReportFormat, Stop> {
+    fn chosen_format(&self, call: &mut Invocation) -> Result<ReportFormat, Stop> {
         let wrong = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };
         let format = self.format.or(self.csv.then_some(ReportFormat::Csv));
         match format {
@@ -175,7 +176,7 @@ pub(crate) enum ReportFormat {
     Prometheus,
 }
 
-pub(crate) const FORMATS: [(&str, ReportFormat); 7] = [
+const FORMATS: [(&str, ReportFormat); 7] = [
     ("text", ReportFormat::Text),
     ("json", ReportFormat::Json),
     ("csv", ReportFormat::Csv),

@@ -1,8 +1,8 @@
-//! The report as comma-separated values (RFC 4180, with the line ends of this system): a row for each patch that a host has or
-//! lacks, and one for each host that has and lacks nothing.
+//! The report as comma-separated values (RFC 4180, with the line ends of this system): a row for each patch that a host
+//! has or lacks, and one for each host without any.
 //!
-//! A spreadsheet takes a text that begins with `=`, `+`, `-` or `@` for a formula, also in their wide forms and behind blanks
-//! or `|`: such a text has an apostrophe before it.
+//! A spreadsheet interprets text that begins with `=`, `+`, `-` or `@` as a formula, also in the wide forms and behind
+//! blanks or `|`: such text gets a leading apostrophe.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! The report as a document of CycloneDX.
+//! The report as a CycloneDX document.
 
 use crate::made::MadeReport;
 use patchadm_cli::reply::{Exit, ExitCause, Stop};

@@ -1,4 +1,4 @@
-//! A report before it is printed: everything that its formats are made of.
+//! The inputs and content of a report, independent of its format.
 
 use std::io;
 use std::io::Read as _;
@@ -164,7 +164,7 @@ pub(crate) struct ReportMessages {
     pub(crate) notes: Vec<String>,
 }
 
-pub(crate) const UNREADABLE: Exit = Exit::new(33, ExitCause::DamagedInput);
+const UNREADABLE: Exit = Exit::new(33, ExitCause::DamagedInput);
 
 pub(crate) fn read_sources(call: &Invocation, root: &Root, named: &[PathBuf]) -> anyhow::Result<FleetFiles> {
     let sources = if named.is_empty() {
@@ -182,7 +182,7 @@ fn source(path: &Path) -> io::Result<InventorySource> {
         return Ok(InventorySource::Path(path.to_owned()));
     }
     let mut text = Vec::new();
-    // The reader sees by the byte more that it is too large.
+    // One more byte shows that it is too large.
     io::stdin().lock().take(LARGEST_INVENTORY + 1).read_to_end(&mut text)?;
     Ok(InventorySource::Text { name: "standard input".to_owned(), text })
 }

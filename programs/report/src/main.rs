@@ -1,13 +1,12 @@
-//! `patchadm-report`: which hosts of many have and lack which patches, from what `patchadm list --json` printed on each, as text,
-//! pages and documents.
+//! `patchadm-report`: which hosts have and lack which patches, from the output of `patchadm list --json` on each, as
+//! text, pages and documents.
 //!
-//! | module | is about |
+//! | module | content |
 //! | --- | --- |
-//! | `command` | the one command: its options, its work |
-//! | `input` | inventories that are named, standard input, or the root itself |
-//! | `made` | a report before it is printed |
-//! | `answer`, `text` | the document, and the report for a person |
-//! | `csv`, `page`, `openvex`, `cyclonedx`, `prometheus` | a file for each other format |
+//! | `command` | the command: options, formats, and its work |
+//! | `made` | the inputs and content of a report |
+//! | `answer`, `text` | the JSON document, and the report for a person |
+//! | `csv`, `page`, `openvex`, `cyclonedx`, `prometheus` | one file per other format |
 
 mod answer;
 mod command;

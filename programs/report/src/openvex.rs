@@ -1,4 +1,4 @@
-//! The report as a document of OpenVEX.
+//! The report as an OpenVEX document.
 
 use crate::made::MadeReport;
 use patchadm_cli::reply::{Exit, ExitCause, Stop};

@@ -1,7 +1,7 @@
-//! The report as a page for a browser.
+//! The report as a web page.
 //!
-//! A thousand hosts with hundreds of patches each are a matrix that no page can show cell by cell. It is told by its rows and
-//! columns, whose names are lists that the reader opens, and as a matrix of the groups of hosts that differ.
+//! A page cannot show a thousand hosts with hundreds of patches each cell by cell. It shows rows and columns, whose
+//! names are lists that the reader opens, and a matrix of the groups of hosts that differ.
 
 use patchadm_cli::reply::page::{
     PageCell, PageList, PagePart, PageRow, PageTable, TablePage, html_of_tables,
@@ -218,7 +218,7 @@ const MOST_COLUMNS: usize = 16;
 const MOST_GROUPS: usize = 1_000;
 
 /// Returns the table of groups; `None` for a single host, or if no two hosts are alike.
-pub(super) fn groups_part(made: &MadeReport<'_>, limit: ListLimit) -> Option<PagePart> {
+fn groups_part(made: &MadeReport<'_>, limit: ListLimit) -> Option<PagePart> {
     let groups = groups(&made.report);
     if made.report.hosts.len() < 2 || groups.len() == made.report.hosts.len() {
         return None;
@@ -242,7 +242,7 @@ pub(super) fn groups_part(made: &MadeReport<'_>, limit: ListLimit) -> Option<Pag
 }
 
 /// Returns the matrix of groups and the patches in which they differ; `None` if nothing differs.
-pub(super) fn matrix_part(made: &MadeReport<'_>) -> Option<PagePart> {
+fn matrix_part(made: &MadeReport<'_>) -> Option<PagePart> {
     let groups = groups(&made.report);
     let shown = groups.get(..MOST_COLUMNS).unwrap_or(&groups);
     let rows: Vec<PageRow> = made
@@ -415,13 +415,13 @@ impl ListLimit {
     }
 }
 
-pub(super) fn part(heading: &str, caption: String, columns: &[&'static str], rows: Vec<PageRow>) -> PagePart {
+fn part(heading: &str, caption: String, columns: &[&'static str], rows: Vec<PageRow>) -> PagePart {
     let columns = columns.iter().copied().map(Into::into).collect();
     let table = PageTable { caption, columns, kinds: Vec::new(), rows };
     PagePart { heading: heading.to_owned(), table: Some(table), ..PagePart::default() }
 }
 
-pub(super) fn narrowed(mut part: PagePart, kinds: &[(&'static str, &'static str)]) -> PagePart {
+fn narrowed(mut part: PagePart, kinds: &[(&'static str, &'static str)]) -> PagePart {
     if let Some(table) = &mut part.table {
         table.kinds = kinds.to_vec();
     }

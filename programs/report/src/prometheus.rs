@@ -1,5 +1,5 @@
-//! The report as a text file of Prometheus, for the textfile collector of `node_exporter`: numbers of each host, and of the root
-//! itself what its history says.
+//! The report as a Prometheus text file, for the textfile collector of `node_exporter`: numbers of each host, and the
+//! history of the root itself.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

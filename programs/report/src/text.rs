@@ -1,4 +1,4 @@
-//! The report as lines for a terminal.
+//! The report as text.
 
 use crate::made::{MadeReport, TwoHosts};
 use patchadm_cli::reply::words::counted;
@@ -42,7 +42,7 @@ fn section(heading: &str, lines: Vec<String>) -> Vec<String> {
     std::iter::once(format!("{heading}:")).chain(below).chain([String::new()]).collect()
 }
 
-pub(crate) fn few<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+fn few<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     let more = names.len().saturating_sub(NAMES_IN_LINE);
     let words: Vec<&str> = names.take(NAMES_IN_LINE).collect();
     let words = words.join(", ");

@@ -1,5 +1,5 @@
-//! The part of a trial that judges, inside the sandbox: after patches were added, the tree is that of the packages that they must
-//! make, and after they were removed, it is as it was.
+//! The judge of a trial, inside the sandbox: with the patches, the tree must equal the packages that they make, and
+//! after their removal its earlier state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -84,7 +84,7 @@ fn failure_of(failure: Result<Option<String>, TrialServeError>) -> Result<TrialR
 /// Returns the first differences between the patched tree and the expected packages.
 fn other_than_packages(order: &TrialOrder) -> Result<Option<String>, TrialServeError> {
     let differences = compare_with_packages(&Root::open(Path::new("/"))?, Path::new(PACKAGES), order)?;
-    let failed = || format!("the patched tree is not that of the new packages: {}", told(&differences));
+    let failed = || format!("the patched tree is not that of the new packages: {}", summary(&differences));
     Ok((!differences.is_empty()).then(failed))
 }
 
@@ -94,7 +94,7 @@ fn other_than_before(before: &TrialState, layers: usize) -> Result<Option<String
     let mut differences = before.tree.differences(&TreeState::read(&root)?);
     differences.extend(changed_files(&root, &before.tree, layers)?);
     differences.extend(before.records.differences(&RecordState::read(&root)?));
-    let failed = || format!("its backout does not restore the tree: {}", told(&differences));
+    let failed = || format!("its backout does not restore the tree: {}", summary(&differences));
     Ok((!differences.is_empty()).then(failed))
 }
 
@@ -120,7 +120,7 @@ fn tell_own_log() -> Result<(), TrialServeError> {
 }
 
 /// Logs all differences, and returns the first ones as text.
-fn told(differences: &[String]) -> String {
+fn summary(differences: &[String]) -> String {
     for difference in differences {
         tell(format_args!("{difference}"));
     }
@@ -182,21 +182,21 @@ pub(in crate::patches) const LOWER: &str = ".lower";
 const LEFT_OUT: [&str; 3] = ["tmp", "var/tmp", "var/sadm"];
 
 #[derive(Clone, Serialize, Deserialize)]
-#[serde(into = "SeenObjects", try_from = "SeenObjects")]
-pub(super) struct TreeState(BTreeMap<ObjectPath, SeenObject>);
+#[serde(into = "ObjectStates", try_from = "ObjectStates")]
+pub(super) struct TreeState(BTreeMap<ObjectPath, ObjectState>);
 
-type SeenObjects = Vec<(Vec<u8>, SeenObject)>;
+type ObjectStates = Vec<(Vec<u8>, ObjectState)>;
 
-impl From<TreeState> for SeenObjects {
+impl From<TreeState> for ObjectStates {
     fn from(state: TreeState) -> Self {
         state.0.into_iter().map(|(path, object)| (path.as_bytes().to_vec(), object)).collect()
     }
 }
 
-impl TryFrom<SeenObjects> for TreeState {
+impl TryFrom<ObjectStates> for TreeState {
     type Error = PathError;
 
-    fn try_from(objects: SeenObjects) -> Result<Self, PathError> {
+    fn try_from(objects: ObjectStates) -> Result<Self, PathError> {
         let objects = objects.into_iter().map(|(path, object)| Ok((ObjectPath::new(&path)?, object)));
         objects.collect::<Result<_, _>>().map(Self)
     }
@@ -205,7 +205,7 @@ impl TryFrom<SeenObjects> for TreeState {
 type ExtendedAttributes = Vec<(Vec<u8>, Vec<u8>)>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct SeenObject {
+struct ObjectState {
     file_type: FileType,
     owner: (u32, u32),
     mode: Option<u32>,
@@ -228,7 +228,7 @@ impl TreeState {
             }
             let (is_file, is_link) =
                 (seen.file_type == FileType::Regular, seen.file_type == FileType::Symlink);
-            let object = SeenObject {
+            let object = ObjectState {
                 file_type: seen.file_type,
                 owner: (seen.uid, seen.gid),
                 mode: (!is_link).then_some(seen.mode.bits()),
@@ -268,11 +268,7 @@ fn attributes(dir: &Dir, name: &[u8]) -> Result<ExtendedAttributes, RootError> {
 }
 
 /// Returns the files in the trial's layer whose bytes changed. All other files are those of the read-only layers below.
-pub(super) fn changed_files(
-    root: &Root,
-    before: &TreeState,
-    layers: usize,
-) -> Result<Vec<String>, RootError> {
+fn changed_files(root: &Root, before: &TreeState, layers: usize) -> Result<Vec<String>, RootError> {
     let (touched, mut paths) = (Root::open(&Path::new("/").join(TOUCHED))?, Vec::new());
     each_object(&touched, &mut |dir, name, _| {
         let path = dir.at(name);
@@ -312,15 +308,15 @@ fn digest_at(root: &Root, path: &ObjectPath) -> Result<Option<Digest>, RootError
 }
 
 /// What is done with an object: its directory, its name, and what is seen of it.
-type VisitObject<'v> = dyn FnMut(&Dir, &[u8], &ObjectStatus) -> Result<(), RootError> + 'v;
+type VisitTreeObject<'v> = dyn FnMut(&Dir, &[u8], &ObjectStatus) -> Result<(), RootError> + 'v;
 
 /// Visits the compared objects of a tree, without entering other file systems.
-fn each_object(root: &Root, visit: &mut VisitObject<'_>) -> Result<(), RootError> {
+fn each_object(root: &Root, visit: &mut VisitTreeObject<'_>) -> Result<(), RootError> {
     let mount = root.dir(&ObjectPath::root())?.itself()?.mount;
     let mut open = vec![ObjectPath::root()];
     while let Some(path) = open.pop() {
         let dir = match root.dir(&path) {
-            // What even root of the sandbox may not see, no package can change.
+            // Packages cannot change objects that even the root of the sandbox cannot see.
             Err(error) if error.is_refused_access() => continue,
             dir => dir?,
         };
@@ -405,7 +401,7 @@ fn said(pkginfo: &[u8]) -> Vec<(String, Vec<u8>)> {
 const AS_THEY_ARE: [&str; 3] = ["", "none", "preserve"];
 
 /// Returns the differences between the tree and the new packages, at all paths of the released and the new packages.
-pub(super) fn compare_with_packages(
+fn compare_with_packages(
     root: &Root,
     packages: &Path,
     order: &TrialOrder,
@@ -419,14 +415,14 @@ pub(super) fn compare_with_packages(
 
 /// Returns the first object that is not installed or not recorded as its package delivers it. An obstacle that prevents
 /// the comparison is also such a change, because only packages have written there.
-pub(super) fn first_change(
+fn first_change(
     root: &Root,
     packages: &Path,
     order: &TrialOrder,
 ) -> Result<Option<ChangedObject>, TrialServeError> {
     let expected = objects_of(packages, &order.expected)?;
     let paths: Vec<ObjectPath> = expected.keys().cloned().collect();
-    let of_tree = |error: &dyn std::fmt::Display| ChangedObject { package: None, how: error.to_string() };
+    let of_tree = |error: &dyn fmt::Display| ChangedObject { package: None, how: error.to_string() };
     let changed = match differences(root, expected, BTreeSet::new(), order.has_owners) {
         Ok(differences) => differences.into_iter().next(),
         Err(TrialServeError::Tree(error)) => return Ok(Some(of_tree(&error))),
@@ -487,17 +483,17 @@ fn differences(
             .any(|object| object.path == *path && matches!(object.kind, ReleaseObjectKind::Directory { .. }))
     };
     let changes = compare(&expected, &found, CompareOptions::default()).changes;
-    let told = changes.iter().filter_map(|change| {
-        let told = match &change.kind {
+    let described = changes.iter().filter_map(|change| {
+        let described = match &change.kind {
             ChangeKind::Deleted => format!("{} is missing", change.path),
             // A directory may be that of others, too.
             ChangeKind::Added if is_directory(&change.path) => return None,
             ChangeKind::Added => format!("{} is still there", change.path),
             ChangeKind::Replaced(differences) => format!("{}: {differences}", change.path),
         };
-        Some((change.path.clone(), told))
+        Some((change.path.clone(), described))
     });
-    Ok(told.collect())
+    Ok(described.collect())
 }
 
 /// Returns the installed objects of packages. A directory of several packages only has to be a directory.

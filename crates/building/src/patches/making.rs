@@ -1,4 +1,4 @@
-//! Patches are made from the released set to the newest one.
+//! Making patches from the released set to the newest one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, OnceLock};
@@ -163,7 +163,7 @@ fn names<'p>(names: impl Iterator<Item = &'p String>) -> Value {
 }
 
 fn shown(outcome: &SourceOutcome) -> Option<SourcePatchReport> {
-    // The names of its fields are those that are read: neither can fail.
+    // Both types have the same fields, so this cannot fail.
     serde_json::from_value(serde_json::to_value(ShownSource::of(outcome)).ok()?).ok()
 }
 

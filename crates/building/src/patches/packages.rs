@@ -1,4 +1,4 @@
-//! The packages of a set, each with its source, what it needs installed, and the libraries that it has and needs.
+//! The packages of a set, with source, dependencies, and libraries.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -102,7 +102,7 @@ impl SetPackages {
             match conflict.map_err(WorkError::from)?.flatten() {
                 None => beside.push(package),
                 Some(conflict) => {
-                    shared.push(conflict.told(&package.pkgname));
+                    shared.push(conflict.to_shared_path(&package.pkgname));
                     sources.insert(package.source);
                 }
             }
@@ -117,7 +117,7 @@ impl SetPackages {
                 continue;
             }
             let name = |number: usize| names.get(number).map(String::as_str).unwrap_or_default();
-            shared.extend(conflicts.iter().map(|one| one.told(name(one.holder), &package.pkgname)));
+            shared.extend(conflicts.iter().map(|one| one.to_shared_path(name(one.holder), &package.pkgname)));
             sources.insert(package.source);
         }
         self.packages = stay;

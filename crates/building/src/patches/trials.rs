@@ -1,4 +1,5 @@
-//! The trials of patches: one alone over the released packages of its source, all together over the whole released set.
+//! Trials of patches: linted, then tried alone over the released packages of their source, then together over the whole
+//! released set.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -183,7 +184,7 @@ impl BulkTrials<'_> {
         let files = files_of(packages.iter().copied());
         let of_first = |count: usize| misfit(self.request, files.get(..count).unwrap_or_default());
         let Some(mut found) = of_first(files.len())? else { return Ok(None) };
-        // So many first ones go together, and so many do not.
+        // The lengths of the longest passing and the shortest failing prefix so far.
         let (mut good, mut bad) = (0_usize, files.len());
         loop {
             let mut next = good.midpoint(bad);
@@ -392,7 +393,7 @@ impl BulkTrials<'_> {
         let unmet = unmet_in_files(&files, self.libraries_of_base, self.request.interrupt);
         match unmet {
             Ok(unmet) if unmet.is_empty() => Ok(()),
-            Ok(unmet) => Err(TrialFailure::Patch(told(&unmet))),
+            Ok(unmet) => Err(TrialFailure::Patch(unmet_text(&unmet))),
             Err(SetError::Interrupted(signal)) => Err(TrialFailure::Interrupted(signal)),
             Err(error) => Err(TrialFailure::Machine(error.to_string())),
         }
@@ -433,7 +434,7 @@ fn first_of_files<'p>(
     packages.filter(move |package| seen.insert((&package.file.directory, &package.file.file)))
 }
 
-fn told(unmet: &[UnmetLibrary]) -> String {
+fn unmet_text(unmet: &[UnmetLibrary]) -> String {
     let needs = unmet.iter().map(|one| format!("{} needs {}", one.package, one.library));
     format!("libraries would be missing: {}", first_names(&needs.collect::<Vec<_>>()))
 }
@@ -701,7 +702,7 @@ impl RunningTrial<'_> {
             Ticks<'_>,
         ) -> Result<SandboxEnd, TaskError>,
     ) -> Result<Option<EnclosureEnd>, TrialEnd> {
-        // The kernel mounts no layer again for which it was told not to wait for the disk, while its mark is there.
+        // After a volatile mount, the kernel refuses to mount the layer again while its mark exists.
         let scratch = Dir::of_host(&self.root.scratch)?;
         for name in scratch.names()? {
             remove_all(&scratch, &name)?;

@@ -1,4 +1,4 @@
-//! Patches in units that can be tried apart, each behind those that it requires.
+//! Library changes between two sets, and the patches that have to go together because of them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -120,7 +120,7 @@ pub(super) struct TakenFeature {
     /// PKGNAME of released packages of other sources that need it, sorted.
     pub(super) users: Vec<String>,
     /// True if packages of the newer set need it and none of them has it.
-    pub(super) is_still_needed: bool,
+    is_still_needed: bool,
 }
 
 /// The sources whose library the loader finds, by package file, machine and name. An empty set means the base.
@@ -173,8 +173,8 @@ impl LibraryChanges {
                 of_source.push(needed);
             }
         };
-        // The sources that newly bring what a package needs.
-        let brought = |package: &PackageOfSet, feature: &LibraryFeature| {
+        // The new sources of a needed feature.
+        let sources_with = |package: &PackageOfSet, feature: &LibraryFeature| {
             let sources = after.of(package, feature).into_iter().flatten();
             let brings = |source: &&String| has.contains(&(source, feature)) && !had_it(source, feature);
             sources.filter(brings).cloned().collect::<Vec<_>>()
@@ -183,17 +183,17 @@ impl LibraryChanges {
             let Some(was) = released.find(&package.pkg, &package.arch) else { continue };
             for feature in &package.requires {
                 let was_met = was.requires.contains(feature) && before.of(was, feature).is_some();
-                for source in brought(package, feature) {
+                for source in sources_with(package, feature) {
                     if !was_met && source != package.source {
                         add(&package.source, &source, feature);
                     }
                 }
             }
         }
-        // What moves to another source goes only when it has come there.
+        // A feature that moves to another source may only be removed after it was added there.
         for TakenFeature { source, feature, .. } in &taken {
             for package in newest.packages.iter().filter(|package| package.requires.contains(feature)) {
-                for provider in brought(package, feature) {
+                for provider in sources_with(package, feature) {
                     if provider != *source {
                         add(source, &provider, feature);
                     }
@@ -237,7 +237,7 @@ fn taken(
     let taken = taken.into_iter().map(|((feature, source), users)| {
         let lacks = |package: &PackageOfSet| match after.of(package, feature) {
             None => true,
-            // That of the base is not looked into.
+            // Libraries of the base are not examined.
             Some(sources) => {
                 !sources.is_empty() && !sources.iter().any(|source| has.contains(&(source, feature)))
             }
@@ -304,8 +304,8 @@ mod tests {
         };
         let released = set(["app", "lib", "other", "user"].map(|name| package(name, &[], &[])).into());
         let units = PatchUnits::of(&patches, &libraries, &released);
-        let told: Vec<String> = (0..units.len()).map(|at| shown(units.unit(at))).collect();
-        assert_eq!(told, ["lib user", "app", "other"]);
+        let listed: Vec<String> = (0..units.len()).map(|at| shown(units.unit(at))).collect();
+        assert_eq!(listed, ["lib user", "app", "other"]);
         assert_eq!(shown(&units.first(2)), "lib user app");
         assert_eq!(shown(&units.with_required(1)), "lib user app");
         assert_eq!(shown(&units.with_required(2)), "other");
@@ -339,7 +339,7 @@ mod tests {
         LibraryChanges::between((released, &providers(released)), (newest, &providers(newest)))
     }
 
-    fn told(changes: &LibraryChanges) -> (Vec<String>, Vec<String>) {
+    fn listed(changes: &LibraryChanges) -> (Vec<String>, Vec<String>) {
         let needs = changes.needs.iter().flat_map(|(source, needs)| {
             needs.iter().map(move |need| format!("{source} needs {} of {}", need.feature, need.source))
         });
@@ -364,14 +364,14 @@ mod tests {
         ]);
         let changes = between(&released, &newest, &[]);
         assert_eq!(
-            told(&changes),
+            listed(&changes),
             (
                 vec!["user needs liba.so.2 of liba".to_owned()],
                 vec!["liba takes liba.so.1 from user-1.0".to_owned()]
             )
         );
         assert!(changes.may_take_away("liba"));
-        assert!(told(&between(&released, &released, &[])).0.is_empty());
+        assert!(listed(&between(&released, &released, &[])).0.is_empty());
     }
 
     #[test]
@@ -388,7 +388,7 @@ mod tests {
         ]);
         let changes = between(&released, &newest, &[]);
         assert_eq!(
-            told(&changes),
+            listed(&changes),
             (
                 vec!["libb needs libb.so.1 of user".to_owned()],
                 vec![
@@ -415,7 +415,7 @@ mod tests {
             [("other.so", "libone.so.2"), ("libone.so.1", "libone.so.1"), ("libone.so.2", "x.so")]
         {
             let changes = between(&sets(1, before), &sets(2, after), &found);
-            let (needs, taken) = told(&changes);
+            let (needs, taken) = listed(&changes);
             assert_eq!(needs, ["user needs libone.so.2 of libone"], "{before} {after}");
             assert_eq!(taken, ["libone takes libone.so.1 from user-1.0"], "{before} {after}");
         }
@@ -432,7 +432,7 @@ mod tests {
         let without = set(vec![package("liba", &[], &[]), package("user", &[], &[])]);
         let only_version = set(vec![package("liba", &["liba.so.1"], &[]), user]);
         assert_eq!(between(&released, &without, &[]).taken.len(), 1);
-        let (_, taken) = told(&between(&released, &only_version, &[]));
+        let (_, taken) = listed(&between(&released, &only_version, &[]));
         assert_eq!(taken, ["liba takes A_1 of liba.so.1 from user-1.0 still"]);
     }
 }

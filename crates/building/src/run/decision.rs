@@ -1,5 +1,5 @@
-//! What becomes of a package when the results of all that it needs are known: its result is there, it failed like this before,
-//! or its task is to run.
+//! The decision about a package when the results of its dependencies are known: use its result, repeat an earlier
+//! failure, or run its task; and the order for that task.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use patchadm_rootfs::RootError;
 use super::journal::KnownRuns;
 use crate::keys::{KeyMaker, has_network, means, source_date_epoch};
 use crate::pool::{FoundResult, Pool, PoolEntry};
-use crate::sources::WantedDistfile;
+use crate::sources::ExpectedDistfile;
 use crate::task::order::{TASK_FORMAT, TaskOrder};
 use crate::tree::record_text;
 use crate::work::Work;
@@ -107,8 +107,8 @@ pub(super) fn decide(
 /// Returns the limits of a package; fails if its record raises one too far.
 pub(super) fn limits_of(conf: &Configuration, record: &Record) -> Result<Limits, String> {
     let words: Vec<String> = record.limits().iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let asked = LimitChanges::parse(&words.join(" ")).map_err(|error| format!("LIMITS: {error}"))?;
-    conf.limits_of(&asked, |pattern| means(pattern, record)).map_err(|error| error.to_string())
+    let changes = LimitChanges::parse(&words.join(" ")).map_err(|error| format!("LIMITS: {error}"))?;
+    conf.limits_of(&changes, |pattern| means(pattern, record)).map_err(|error| error.to_string())
 }
 
 fn is_rebuilt(rebuild: &[String], record: &Record) -> bool {
@@ -120,10 +120,7 @@ fn is_rebuilt(rebuild: &[String], record: &Record) -> bool {
 /// Returns the inputs of the last successful build, if its result is still in the pool.
 pub(super) fn inputs_of_success(pool: &Pool, key: Option<&Key>) -> Result<Option<KeyInputs>, RootError> {
     let Some(key) = key else { return Ok(None) };
-    Ok(match pool.find(key)? {
-        FoundResult::Result(entry) => Some(entry.result.inputs),
-        FoundResult::Nothing | FoundResult::Damaged(_) => None,
-    })
+    Ok(pool.find(key)?.into_entry().map(|entry| entry.result.inputs))
 }
 
 pub(super) struct OrderInput<'a> {
@@ -169,7 +166,7 @@ pub(super) fn task_order(
         key,
         inputs,
         record: record_text(input.records, input.resolution, index),
-        distfiles: record.map(WantedDistfile::of).unwrap_or_default(),
+        distfiles: record.map(ExpectedDistfile::of).unwrap_or_default(),
         install: keys.collect(),
         needs: needs.map(ToString::to_string).collect(),
         limits,

@@ -1,4 +1,4 @@
-//! The distfiles that no URL of a recipe leads to: the driver's `fetch` brings them, in a sandbox with the network of the host.
+//! Distfiles without a working URL: the driver's `fetch` gets them, in a sandbox with the network of the host.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

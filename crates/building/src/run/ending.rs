@@ -1,4 +1,4 @@
-//! Tasks end, and the run with the last of them.
+//! The end of tasks, and of the run after the last one.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::decision::inputs_of_success;
 use super::journal::JournalFile;
 use super::master::Master;
 use super::request::{RunError, RunEvent, Tell};
-use super::results::{EndedRun, RunFacts, report_of, set_indirect};
+use super::results::{EndedRun, ReportFacts, report_of, set_indirect};
 use super::running_task::{TO_LEAVE, TO_RELEASE};
 use crate::pool::{FoundResult, find_verified, write_verified};
 use crate::runs::add_build;
@@ -223,7 +223,7 @@ impl Master<'_> {
         }
         self.settle()?;
         let ended = (self.request.time)();
-        let facts = RunFacts {
+        let facts = ReportFacts {
             run: self.run,
             work: self.request.work.path.to_string_lossy().into_owned(),
             conf,

@@ -1,4 +1,4 @@
-//! The sandbox of a package is entered as its next build would find it.
+//! Entering the sandbox of a package before its next build, or of a failed build.
 
 use patchadm_bulk_values::result::Digest;
 use patchadm_core::namespaces::EnclosureEnd;

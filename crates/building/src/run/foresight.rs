@@ -1,9 +1,9 @@
-//! What a run would do, as far as that can be known before anything is built.
+//! The fates of packages in the next run, as far as they can be known before anything is built.
 
 use std::collections::{BTreeMap, HashMap};
 
 use patchadm_bulk_values::journal::PackageOutcome;
-use patchadm_bulk_values::resolve::PackageState as Resolved;
+use patchadm_bulk_values::resolve::ResolvedState;
 use patchadm_bulk_values::result::{Digest, InputDifference, KeyInputs};
 use patchadm_bulk_values::schedule::{Outcome, Schedule};
 use patchadm_rootfs::RootError;
@@ -71,15 +71,15 @@ impl<'a> Foresight<'a> {
     /// Returns the reason if a package can never be built.
     fn known_reason(&self, index: u32) -> Option<String> {
         match self.input.resolution.state(index) {
-            Some(Resolved::Prefailed(reason)) => Some(reason.to_string()),
-            Some(Resolved::IndirectPrefailed(because)) => {
+            Some(ResolvedState::Prefailed(reason)) => Some(reason.to_string()),
+            Some(ResolvedState::IndirectPrefailed(because)) => {
                 let names = because.named.iter().map(|index| self.input.records.name_of(*index));
                 let names: Vec<String> = names.take(MOST_NAMED).collect();
                 let more = u64::from(because.count) - names.len() as u64;
                 let more = if more > 0 { format!(" and {more} more") } else { String::new() };
                 Some(format!("it needs what cannot be built: {}{more}", names.join(", ")))
             }
-            Some(Resolved::Open) => None,
+            Some(ResolvedState::Open) => None,
             None => Some("it has no record".to_owned()),
         }
     }

@@ -74,7 +74,7 @@ pub(super) struct KnownRuns {
     successes: HashMap<String, Successes>,
     pub(super) greatest: u64,
     /// True if that run ended before it wrote anything to its journal.
-    pub(super) is_greatest_empty: bool,
+    is_greatest_empty: bool,
     /// A note if the journal of the last run is too large.
     pub(super) note: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! The run itself: scanned and resolved, then one task after another, until nothing is left that can be built.
+//! The main loop of a run: tasks are started and followed until nothing is left to build.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use super::status::{NowFile, RunningPackage, remove_now};
 use crate::keys::KeyMaker;
 use crate::pool::{Pool, PoolEntry, find_verified, read_verified};
 use crate::runs::{ExpectedCosts, run_directory};
-use crate::sources::{WantedDistfile, must_be_within, provide};
+use crate::sources::{ExpectedDistfile, must_be_within, provide};
 use crate::task::order::{LARGEST_ORDER, TaskEnd, TaskEvent, TaskOrder};
 
 /// The argument that makes the program the process of a task.
@@ -514,7 +514,7 @@ impl Master<'_> {
     }
 
     /// Starts the probes of slots that have rested for a while.
-    pub(super) fn probe_rested(&mut self) -> Result<(), RunError> {
+    fn probe_rested(&mut self) -> Result<(), RunError> {
         for slot in self.slots.take_due_probes(self.began_at.elapsed()) {
             let Some(used) = self.slots.get(slot) else { continue };
             let probe = SlotProbe::of(self.request, &used.slot)?;
@@ -530,7 +530,7 @@ impl Master<'_> {
     }
 
     /// Defers all remaining packages if no slot has worked for too long.
-    pub(super) fn give_up_hopeless(&mut self, tell: Tell<'_>) -> Result<(), RunError> {
+    fn give_up_hopeless(&mut self, tell: Tell<'_>) -> Result<(), RunError> {
         if !self.running.is_empty() || !self.slots.is_hopeless(self.began_at.elapsed()) {
             return Ok(());
         }
@@ -541,7 +541,7 @@ impl Master<'_> {
         Ok(())
     }
 
-    pub(super) fn probed(&mut self, slot: usize, found: Result<(), SlotMisfit>, tell: Tell<'_>) {
+    fn probed(&mut self, slot: usize, found: Result<(), SlotMisfit>, tell: Tell<'_>) {
         self.probing = self.probing.saturating_sub(1);
         self.slots.probed(slot, found.is_ok(), self.began_at.elapsed());
         let name = self.slots.get(slot).map(|used| used.slot.name.as_str()).unwrap_or_default();
@@ -554,7 +554,7 @@ impl Master<'_> {
     }
 
     /// Queues a package until its distfiles are available; returns false if nothing has to be fetched.
-    pub(super) fn awaits_distfiles(&mut self, index: u32, record: &Record, key: Key) -> bool {
+    fn awaits_distfiles(&mut self, index: u32, record: &Record, key: Key) -> bool {
         if record.distfiles().is_empty() || self.fetches.done.contains(&index) {
             return false;
         }
@@ -567,7 +567,7 @@ impl Master<'_> {
         while self.fetches.at_work < MOST_AT_A_TIME {
             let Some((index, key)) = self.fetches.waiting.pop_front() else { return };
             let Some(record) = self.records.get(index) else { continue };
-            let wanted = WantedDistfile::of(record);
+            let wanted = ExpectedDistfile::of(record);
             let by_driver = DriverFetch::of(self.request, record);
             let conf = &self.request.work.conf;
             let most = limits_of(conf, record).ok().and_then(|limits| limits.get(LimitName::Disk));
@@ -576,7 +576,7 @@ impl Master<'_> {
             let (sender, ended) = (self.messages.sender.clone(), self.ends.clone());
             self.fetches.at_work += 1;
             std::thread::spawn(move || {
-                let interrupt = || ended.load(std::sync::atomic::Ordering::Relaxed).then_some(2);
+                let interrupt = || ended.load(Ordering::Relaxed).then_some(2);
                 let fetched = must_be_within(&wanted, most).and_then(|()| {
                     let missing = provide(&directory, &wanted, &sources, &interrupt);
                     match (missing.first(), by_driver) {
@@ -632,8 +632,8 @@ fn unbuildable(fault: TreeFault, detail: String) -> PackageOutcome {
 #[derive(Debug, Default)]
 pub(super) struct FetchQueue {
     /// Waiting packages with their keys, which a failure reports.
-    pub(super) waiting: VecDeque<(u32, Key)>,
-    pub(super) at_work: usize,
+    waiting: VecDeque<(u32, Key)>,
+    at_work: usize,
     pub(super) ready: VecDeque<u32>,
     /// Packages that need no further check.
     pub(super) done: HashSet<u32>,
@@ -641,7 +641,7 @@ pub(super) struct FetchQueue {
 
 impl FetchQueue {
     /// Takes the next ready package that fits.
-    pub(super) fn next_ready_if(&mut self, has_room: impl Fn(u32) -> bool) -> Option<u32> {
+    fn next_ready_if(&mut self, has_room: impl Fn(u32) -> bool) -> Option<u32> {
         let place = self.ready.iter().position(|index| has_room(*index))?;
         self.ready.remove(place)
     }

@@ -1,4 +1,7 @@
-//! A run: all packages that are wanted, built in the order that takes the least time, continued where it was cut off.
+//! A run: all requested packages, built in the order that takes the least time, and continued after an interruption.
+//!
+//! `perform` is the sequence of a run from its start to its report: probing, scanning, building, set, patches, upload,
+//! report. It also plans dry runs. `master` starts and follows the tasks of a run, and `ending` handles their ends.
 
 mod decision;
 mod driver_fetch;

@@ -7,7 +7,7 @@ use patchadm_bulk_values::journal::{JournalLine, PackageOutcome, PackageState, R
 use patchadm_bulk_values::pbulk_files::{PbulkPackage, restricted_subset};
 use patchadm_bulk_values::records::{Record, Records};
 use patchadm_bulk_values::report::{RunReport, UploadReport};
-use patchadm_bulk_values::resolve::{PackageState as Resolved, Resolution, select};
+use patchadm_bulk_values::resolve::{Resolution, ResolvedState, select};
 use patchadm_bulk_values::result::Digest;
 use patchadm_bulk_values::schedule::{PlannedAction, PlannedPackage, RunPlan, Schedule};
 use patchadm_inputs::depot::{DepotIndex, LARGEST_INDEX};
@@ -75,8 +75,9 @@ pub fn run(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<RunOutcome, RunEr
     let names: Vec<&str> = records.iter().map(|record: &Record| record.pkgname().as_str()).collect();
     let costs = ExpectedCosts::of(work, &records)?;
     let states = resolution.states();
-    let is_task =
-        |index: u32| selected.contains(&index) && matches!(states.get(index as usize), Some(Resolved::Open));
+    let is_task = |index: u32| {
+        selected.contains(&index) && matches!(states.get(index as usize), Some(ResolvedState::Open))
+    };
     let schedule = Schedule::new(resolution.graph(), &costs.work, &names, is_task);
     let outcomes: BTreeMap<_, _> =
         selected.iter().map(|index| (*index, first_outcome(&resolution, *index))).collect();
@@ -224,11 +225,11 @@ fn number_of_run(
 /// Returns the initial outcome of a package. Causes of indirect failures are determined at the end.
 fn first_outcome(resolution: &Resolution, index: u32) -> PackageOutcome {
     match resolution.state(index) {
-        Some(Resolved::Prefailed(reason)) => {
+        Some(ResolvedState::Prefailed(reason)) => {
             let detail = Some(cut(reason.to_string()));
             PackageOutcome { detail, fault: reason.fault(), ..PackageOutcome::of(PackageState::Prefailed) }
         }
-        Some(Resolved::IndirectPrefailed(_)) => PackageOutcome::of(PackageState::IndirectPrefailed),
+        Some(ResolvedState::IndirectPrefailed(_)) => PackageOutcome::of(PackageState::IndirectPrefailed),
         _ => PackageOutcome::of(PackageState::Open),
     }
 }

@@ -1,5 +1,4 @@
-//! Slots are probed: a process is started through each, which tells what is there, and its answer is compared with what must
-//! be there.
+//! Probes of slots: a process is started through each, and its answer is compared with the requirements.
 
 use std::ffi::OsString;
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -153,7 +152,7 @@ fn ask(
             }
         }
     };
-    // Its answer counts, however it ends.
+    // The exit status does not matter after an answer.
     let _ = command.leave(if answer.is_ok() { TO_LEAVE } else { Duration::ZERO });
     answer
 }
@@ -203,12 +202,12 @@ pub(super) fn probe_all(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<Slot
     if misfits.len() < slots.len() {
         return Ok(table);
     }
-    let told = misfits.iter().map(|(name, misfit)| format!("{name}: {misfit}"));
-    let told = told.collect::<Vec<_>>().join("\n");
+    let reasons = misfits.iter().map(|(name, misfit)| format!("{name}: {misfit}"));
+    let reasons = reasons.collect::<Vec<_>>().join("\n");
     Err(if misfits.iter().all(|(_, misfit)| misfit.is_not_allowed()) {
-        RunError::NotAllowed(told)
+        RunError::NotAllowed(reasons)
     } else {
-        RunError::NoSlot(told)
+        RunError::NoSlot(reasons)
     })
 }
 

@@ -1,4 +1,4 @@
-//! What a run is asked for, what it tells, and why it may not begin.
+//! The request for a run, its events and errors.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a run came to.
+//! The result of a run, and its report.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -80,7 +80,7 @@ pub(super) fn set_indirect(
     }
 }
 
-pub(super) struct RunFacts {
+pub(super) struct ReportFacts {
     pub(super) run: u64,
     pub(super) work: String,
     pub(super) conf: Digest,
@@ -94,7 +94,7 @@ pub(super) struct RunFacts {
 }
 
 pub(super) fn report_of(
-    facts: RunFacts,
+    facts: ReportFacts,
     records: &Records,
     outcomes: &BTreeMap<u32, PackageOutcome>,
     entries: &HashMap<u32, PoolEntry>,

@@ -1,4 +1,4 @@
-//! The processes of tasks: each is a command of its slot, which gets its order and tells how it goes on.
+//! The processes of tasks: each is a command of its slot, which receives an order and sends events.
 
 use std::ffi::OsString;
 use std::io;
@@ -87,7 +87,7 @@ impl RunningTask {
     ) -> TaskOrder {
         let Self { command, cancel, order, slot, .. } = self;
         std::thread::spawn(move || {
-            // It is gone, or the system does not tell.
+            // An error here changes nothing.
             let _ = command.leave(may_stay);
             if !has_ended {
                 cancel_job(&cancel);

@@ -1,4 +1,4 @@
-//! A command that a slot runs: started with its first line, ended by the end of its input, then by signals.
+//! Commands of slots: started with a first line of input, ended by closing the input, then by signals.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
@@ -136,7 +136,7 @@ impl SlotCommand {
     /// Sends a signal to the process group. The process has not been reaped, so its number is still valid.
     fn signal(&self, signal: Signal) {
         if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            // One that has ended already is as dead.
+            // It may have exited already.
             let _ = kill_process_group(group, signal);
         }
     }
@@ -220,24 +220,24 @@ mod tests {
 
     #[test]
     fn a_command_gets_its_line_and_ends_when_its_input_is_closed() {
-        let (command, told) = start("read line; echo $line; cat > /dev/null; exit 7", "12", 1000);
-        assert_eq!(told.recv().unwrap(), Ok(12));
+        let (command, messages) = start("read line; echo $line; cat > /dev/null; exit 7", "12", 1000);
+        assert_eq!(messages.recv().unwrap(), Ok(12));
         let status = command.leave(Duration::from_secs(60)).unwrap();
-        assert_eq!((status.code(), told.recv().unwrap()), (Some(7), Err(String::new())));
+        assert_eq!((status.code(), messages.recv().unwrap()), (Some(7), Err(String::new())));
     }
 
     #[test]
     fn what_is_no_line_of_its_kind_is_told_when_it_is_gone() {
-        let (command, told) = start("echo hello; echo 3; echo oops >&2", "", 1000);
-        assert_eq!(told.recv().unwrap(), Ok(3));
-        assert_eq!(told.recv().unwrap(), Err("hello\noops".to_owned()));
+        let (command, messages) = start("echo hello; echo 3; echo oops >&2", "", 1000);
+        assert_eq!(messages.recv().unwrap(), Ok(3));
+        assert_eq!(messages.recv().unwrap(), Err("hello\noops".to_owned()));
         assert!(command.leave(Duration::from_secs(60)).unwrap().success());
     }
 
     #[test]
     fn a_flood_is_cut_off() {
-        let (command, told) = start("yes", "", 100_000);
-        let said = told.recv().unwrap().unwrap_err();
+        let (command, messages) = start("yes", "", 100_000);
+        let said = messages.recv().unwrap().unwrap_err();
         assert!(said.len() <= MOST_SAID && said.starts_with("y\ny\n"), "{said}");
         assert!(!command.leave(Duration::ZERO).unwrap().success());
     }
@@ -245,9 +245,9 @@ mod tests {
     #[test]
     fn a_command_that_ignores_its_input_and_signals_is_ended_with_what_it_started() {
         let script = "trap '' TERM; sleep 1000 & echo $!; echo 0; while :; do sleep 1000; done";
-        let (command, told) = start(script, &"x".repeat(1 << 20), 1000);
-        let Ok(below) = told.recv().unwrap() else { panic!("it ended") };
-        assert_eq!(told.recv().unwrap(), Ok(0));
+        let (command, messages) = start(script, &"x".repeat(1 << 20), 1000);
+        let Ok(below) = messages.recv().unwrap() else { panic!("it ended") };
+        assert_eq!(messages.recv().unwrap(), Ok(0));
         assert!(!command.leave(Duration::ZERO).unwrap().success());
         // What was killed with it takes a moment to be gone.
         let until = Instant::now() + Duration::from_secs(10);

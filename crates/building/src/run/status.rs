@@ -1,4 +1,4 @@
-//! How far a run is, for a reader without a lock.
+//! The progress of a run, for readers without a lock; and the file `now` with the running tasks.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -48,7 +48,7 @@ pub struct InterruptedRun {
 
 /// Reads how far a run is, or the last one; `None` where there is none.
 pub fn read_status(work: &Work, run: Option<u64>) -> Result<Option<RunStatus>, RunError> {
-    // Asked first: a run that ends meanwhile has an end in its journal.
+    // Checked first: a run that ends meanwhile has an end in its journal.
     let is_locked = work.is_locked()?;
     let runs = work.directory(RUNS)?;
     let numbers = numbered_directories(&runs)?;
@@ -180,7 +180,7 @@ impl NowFile {
 }
 
 /// Reads the file; unreadable content counts as empty.
-pub(super) fn read_now(run: &Dir) -> Result<RunNow, RootError> {
+fn read_now(run: &Dir) -> Result<RunNow, RootError> {
     let bytes = run.read_regular(NOW, LARGEST)?.unwrap_or_default();
     Ok(serde_json::from_slice(&bytes).unwrap_or_default())
 }

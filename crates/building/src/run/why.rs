@@ -1,7 +1,7 @@
-//! Why a package is in its state: what it depends on, and which of that has changed since its last success.
+//! The reasons for the state of a package: its dependencies, and the inputs that have changed since its last success.
 
 use patchadm_bulk_values::journal::{PackageOutcome, PackageState};
-use patchadm_bulk_values::resolve::PackageState as Resolved;
+use patchadm_bulk_values::resolve::ResolvedState;
 use patchadm_bulk_values::result::{Digest, InputDifference, Key, KeyInputs};
 use serde::Serialize;
 
@@ -107,8 +107,8 @@ impl PackageStory<'_> {
             return PackageState::Running;
         }
         match (self.tree.resolution.state(package), self.outcome(package)) {
-            (Some(Resolved::Prefailed(_)), _) => PackageState::Prefailed,
-            (Some(Resolved::IndirectPrefailed(_)), None) => PackageState::IndirectPrefailed,
+            (Some(ResolvedState::Prefailed(_)), _) => PackageState::Prefailed,
+            (Some(ResolvedState::IndirectPrefailed(_)), None) => PackageState::IndirectPrefailed,
             (_, Some(outcome)) => outcome.state,
             (_, None) => PackageState::Open,
         }
@@ -138,7 +138,7 @@ impl PackageStory<'_> {
         if last != key {
             return Some(last);
         }
-        // What was not built again had no reason to be.
+        // A package that was not rebuilt had no reason for it.
         let was_built = self.outcome(package).is_some_and(|outcome| outcome.state == PackageState::Done);
         self.known.earlier_success(&name).filter(|_| was_built)
     }

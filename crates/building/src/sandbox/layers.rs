@@ -1,4 +1,4 @@
-//! What a command in a sandbox sees.
+//! The tree, environment and rights of a command in a sandbox.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -246,7 +246,7 @@ pub(crate) fn enclosure_of_work(
         missing: MissingPlace::Refused,
         ..mount_of(source, place.clone().into(), true)
     });
-    // Where the modes of files are set, the way leads through the descriptors of the process.
+    // Setting file modes goes through the descriptors of the process.
     let processes =
         Mount { place: "/proc".into(), source: MountSource::Processes, missing: MissingPlace::Refused };
     Enclosure {
@@ -300,7 +300,7 @@ fn mount_of(source: &Path, place: OsString, is_writable: bool) -> Mount {
 fn process_limits(limits: &SandboxLimits) -> Vec<ProcessLimit> {
     let of = |value: Option<u64>, limit: fn(u64) -> ProcessLimit| value.map(limit);
     let of_kernel = [
-        // A process that goes over it is found before; this holds those that nobody looks at.
+        // A process over the limit is usually found earlier; this stops unobserved ones.
         of(limits.cpu.map(|time| time.as_secs() + 2), ProcessLimit::ProcessorTime),
         of(limits.disk, ProcessLimit::FileSize),
         Some(ProcessLimit::CoreDump(0)),
@@ -366,7 +366,7 @@ fn lay_out_place(layer: &Dir, path: &Path, name: &Path) -> Result<bool, RootErro
                     here.create(part)?;
                 }
             }
-            // What is behind a link is seen where the link leads.
+            // The target of a link is visible at the target's own path.
             _ => return Ok(false),
         }
     }

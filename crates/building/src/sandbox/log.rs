@@ -1,4 +1,4 @@
-//! The log of a task: what its commands print, up to a limit, and the phases that they name.
+//! The log of a task: the output of its commands, up to a limit, and the phases in it.
 
 use patchadm_rootfs::{RootError, WritableFile};
 

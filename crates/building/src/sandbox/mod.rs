@@ -1,4 +1,4 @@
-//! A clean place for one command: what is visible there, and how the command is watched.
+//! Sandboxes: a clean environment for one command, and its supervision.
 
 mod layers;
 mod log;

@@ -1,4 +1,5 @@
-//! The disk space of what a task has written.
+//! The resources used by a sandbox: disk space, memory and processor time of its processes, unlinked and memory files,
+//! shared memory segments.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -243,7 +244,7 @@ impl OpenFiles {
                     let value = str::from_utf8(line).ok()?.strip_prefix(name)?.trim();
                     value.strip_suffix(" kB")?.parse::<u64>().ok()
                 };
-                // A mapping begins with its addresses, and the names of its fields with capitals.
+                // A mapping starts with its addresses, and its fields with capitals.
                 if line.first().is_some_and(|letter| letter.is_ascii_digit() || letter.is_ascii_lowercase()) {
                     let is_meant = |mapped: MappedFile<'_>| {
                         is_memory(&mapped)
@@ -335,13 +336,13 @@ mod tests {
     fn a_file_with_two_names_counts_once_and_those_below_directories_count() {
         let dir = tempfile::tempdir().unwrap();
         let below = dir.path().join("a/b");
-        std::fs::create_dir_all(&below).unwrap();
+        fs::create_dir_all(&below).unwrap();
         let space = || space_of(&[dir.path().to_owned()]).bytes;
         let empty = space();
-        std::fs::write(below.join("file"), vec![1; 100_000]).unwrap();
+        fs::write(below.join("file"), vec![1; 100_000]).unwrap();
         let one = space();
         assert!(one >= empty + 100_000, "{one}");
-        std::fs::hard_link(below.join("file"), dir.path().join("again")).unwrap();
+        fs::hard_link(below.join("file"), dir.path().join("again")).unwrap();
         assert_eq!(space(), one);
     }
 
@@ -365,7 +366,7 @@ mod tests {
     fn what_has_no_blocks_counts_as_one() {
         let dir = tempfile::tempdir().unwrap();
         for number in 0..100 {
-            std::fs::write(dir.path().join(format!("file{number}")), "").unwrap();
+            fs::write(dir.path().join(format!("file{number}")), "").unwrap();
             std::os::unix::fs::symlink("x", dir.path().join(format!("link{number}"))).unwrap();
         }
         assert!(space_of(&[dir.path().to_owned()]).bytes >= 200 * LEAST);
@@ -400,7 +401,7 @@ mod tests {
             .spawn()
             .unwrap();
         let mut said = [0; 5];
-        std::io::Read::read_exact(shell.stdout.as_mut().unwrap(), &mut said).unwrap();
+        io::Read::read_exact(shell.stdout.as_mut().unwrap(), &mut said).unwrap();
         shell
     }
 
@@ -424,7 +425,7 @@ mod tests {
     #[test]
     fn a_file_in_memory_counts_whether_it_is_mapped_or_only_open() {
         let file = rustix::fs::memfd_create("test", MemfdFlags::CLOEXEC).unwrap();
-        let mut file = fs::File::from(file);
+        let mut file = File::from(file);
         file.write_all(&vec![1; 1 << 20]).unwrap();
         let again = file.try_clone().unwrap();
         let seen = file.metadata().unwrap();

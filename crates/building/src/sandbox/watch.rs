@@ -1,4 +1,4 @@
-//! A command in a sandbox, watched until its end: its output goes to the log, and it is ended where it goes over a limit.
+//! Supervision of a command in a sandbox: its output goes to the log, and it is ended if it exceeds a limit.
 
 use std::fs::File;
 use std::io;
@@ -166,7 +166,7 @@ pub fn run_watched(
         Some(_) => io::pipe().map(|(errors, theirs)| (Some(errors), OwnedFd::from(theirs)))?,
         None => (None, OwnedFd::from(theirs.try_clone()?)),
     };
-    // What is there before it begins is not its own.
+    // Existing files do not count.
     let before = limits.disk.map_or(0, |_| space_of(watch.written).bytes);
     let theirs = (OwnedFd::from(theirs), their_errors);
     let process =
@@ -177,7 +177,7 @@ pub fn run_watched(
     let mut watcher = Watcher::of(limits, process, (Some(output), errors), before);
     let followed = watcher.follow(log, watch);
     let mut ended = watcher.end(followed, watch.group)?;
-    // A quick command ends before anybody looks at the disk; so does a process that may not make its file longer.
+    // A quick command, or one that hits its file size limit, may end before the first disk check.
     if let Some(limit) = limits.disk
         && let Some(end) = ended.end
     {
@@ -361,7 +361,7 @@ impl<'a> Watcher<'a> {
         let segments = self.segments.in_memory(self.process.id(), &usage.processes);
         self.memory_files = files.in_memory().saturating_add(segments.unwrap_or_default());
         let mut memory = usage.anonymous.saturating_add(self.memory_files);
-        // What is open and mapped is in both, so it can be no more than this.
+        // Files that are open and mapped are in both numbers, so this is an upper bound.
         if memory <= limit && memory.saturating_add(usage.shared) > limit {
             memory = memory.saturating_add(files.mapped_memory(&usage.processes, segments.is_some()));
         }
@@ -376,7 +376,7 @@ impl<'a> Watcher<'a> {
         if began < self.next_disk {
             return None;
         }
-        // Files first: what loses its name meanwhile counts twice rather than not at all.
+        // Files first: one that is unlinked meanwhile counts twice, not zero times.
         let nameless = OpenFiles::of(processes, watch.written).on_disk();
         let UsedSpace { bytes, closed } = space_of(watch.written);
         let used = bytes.saturating_sub(self.space_before).saturating_add(nameless);

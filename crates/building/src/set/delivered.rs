@@ -1,4 +1,4 @@
-//! What the packages of a set deliver to the loader: programs, libraries, links, and its settings.
+//! The files of a package that matter to the loader: programs, libraries, links, and its settings.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -104,7 +104,7 @@ impl DeliveredObjects {
     ) -> Result<(), SourceError> {
         source.stream(image, is_wanted, &mut |number, path, _, data: &mut dyn Read| {
             let Some(package) = image.packages.get(number) else { return Ok(()) };
-            // What has no known place is found by no loader.
+            // A loader cannot find a file at an unknown place.
             let Some(place) = placed(package, path) else { return Ok(()) };
             visit(self, (number, path), place, data).map_err(|error| SourceError {
                 path: source.path().to_owned(),

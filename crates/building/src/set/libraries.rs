@@ -1,4 +1,4 @@
-//! The libraries that the programs and libraries of a set need: each must be in the set or in the base, where its loader looks.
+//! The libraries that the packages of a set need: each must be in the set or in the base, where the loader looks.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ pub(super) fn leave_out_lacking(
         }
         let needs: BTreeMap<&str, &str> =
             unmet.iter().rev().map(|unmet| (unmet.package.as_str(), unmet.library.as_str())).collect();
-        // A location that makes a long chain of packages would have as many rounds as that is long.
+        // A location with a long chain of packages would otherwise need one round per package.
         let locations: BTreeMap<String, String> = entries
             .iter()
             .filter(|_| round >= MOST_ROUNDS)
@@ -351,7 +351,7 @@ impl FactsFile {
         let (name, file) = build_dir.create_private(PROGRAM).ok()?;
         drop(file);
         let began = build_dir.look(&name).ok()??.ctime;
-        // With what killed scans have left.
+        // This also removes files of killed scans.
         build_dir.remove_leftovers(PROGRAM).ok()?;
         Some(Self { build_dir, began })
     }

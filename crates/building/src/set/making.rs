@@ -1,9 +1,10 @@
-//! A set is made: selected, looked at, published.
+//! Making a set: selecting, checking, publishing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use patchadm_bulk_values::conf::SetOnFailure;
 use patchadm_bulk_values::report::{LeftOutPackage, SetReport, SharedPath};
+use patchadm_bulk_values::result::KeyInputs;
 use patchadm_rootfs::{Interrupt, Root};
 use patchadm_svr4::package::ObjectPath;
 
@@ -13,7 +14,7 @@ use super::publishing::{publish, set_behind};
 use super::selection::{EarlierSet, SetEntry, earlier_versions, leave_out_needy, must_suffice, select};
 use super::{CURRENT, PACKAGES, SetError, SetInput, SetRefusal};
 use crate::object_places::{ObjectPlaces, PathKind, PlacedObject, root_of_base};
-use crate::pool::{FoundResult, Pool};
+use crate::pool::Pool;
 use crate::shared_paths::{
     BaseConflict, OF_BASE, conflict_with_base, conflicts, delivery_of, disputed_places,
 };
@@ -32,9 +33,9 @@ pub struct MadeSet {
 pub fn make_set(work: &Work, input: &SetInput<'_>) -> Result<Result<MadeSet, SetRefusal>, SetError> {
     let previous = set_behind(work, CURRENT)?;
     let pool = Pool::open(&work.conf.pool)?;
-    let needs_of = |entry: &SetEntry| match pool.find(&entry.key)? {
-        FoundResult::Result(found) => Ok(found.result.inputs.packages().map(str::to_owned).collect()),
-        FoundResult::Nothing | FoundResult::Damaged(_) => Ok(Vec::new()),
+    let needs_of = |entry: &SetEntry| {
+        let inputs = pool.find(&entry.key)?.into_entry().map(|found| found.result.inputs);
+        Ok(inputs.iter().flat_map(KeyInputs::packages).map(str::to_owned).collect())
     };
     let selected = select((input.run, input.packages), previous.as_ref(), &work.conf, &needs_of)?;
     let (entries, mut left_out) = match selected {
@@ -126,7 +127,8 @@ fn apart(
             stay.push((entry, objects));
             continue;
         };
-        shared_paths.extend(conflicts.iter().map(|one| one.told(&name(one.holder), &entry.package)));
+        shared_paths
+            .extend(conflicts.iter().map(|one| one.to_shared_path(&name(one.holder), &entry.package)));
         left_out.push(entry.left_out(first.path.to_string(), Some(name(first.holder))));
     }
     stay.sort_by(|(entry, _), (other, _)| entry.package.cmp(&other.package));
@@ -145,12 +147,12 @@ fn keep_earlier(
     if earlier.is_empty() {
         return Ok((entries.into_iter().zip(delivered).collect(), shared_paths, left_out));
     }
-    let brought: BTreeSet<String> = earlier.iter().map(|entry| entry.package.clone()).collect();
+    let restored: BTreeSet<String> = earlier.iter().map(|entry| entry.package.clone()).collect();
     delivered.extend(read_delivered(&earlier, interrupt)?);
     entries.extend(earlier);
     let (stay, more_shared, more_left_out) = apart((entries, delivered), base, previous, interrupt)?;
-    // A version that is in the way of another package after all was never in the set.
-    let is_of_another = |package: Option<&String>| package.is_some_and(|package| !brought.contains(package));
+    // A restored version that conflicts again is not reported, because it was never in the set.
+    let is_of_another = |package: Option<&String>| package.is_some_and(|package| !restored.contains(package));
     shared_paths.extend(more_shared.into_iter().filter(|shared| is_of_another(shared.packages.last())));
     left_out.extend(more_left_out.into_iter().filter(|left| is_of_another(Some(&left.package))));
     Ok((stay, shared_paths, left_out))
@@ -216,10 +218,10 @@ fn apart_from_base(
             of_rest.push(objects);
             continue;
         };
-        shared_paths.push(conflict.told(&entry.package));
+        shared_paths.push(conflict.to_shared_path(&entry.package));
         left_out.push(entry.left_out(conflict.path.to_string(), Some(OF_BASE.to_owned())));
     }
-    // Those that needed their links lie elsewhere now.
+    // Without the removed links, other packages may have different places.
     let (stay, more_shared, more_left_out) = apart((rest, of_rest), base, previous, interrupt)?;
     shared_paths.extend(more_shared);
     left_out.extend(more_left_out);

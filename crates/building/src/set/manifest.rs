@@ -1,4 +1,4 @@
-//! The manifest of a set: the SHA-256 sums of its files, as those of patches have them, and where each file comes from.
+//! The manifest of a set: SHA-256 sums in the format of patch manifests, and the origin of each file.
 //!
 //! ```text
 //! # patchadm manifest 1
@@ -9,7 +9,7 @@
 //! # from 7 9f3c… curl-8.1 net/curl packages/curl.pkg
 //! # restricted packages/curl.pkg
 //! ```
-//! `sha256sum -c` accepts it. Strict: a set has one spelling.
+//! `sha256sum -c` accepts it. Only the canonical form is accepted on reading.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -135,7 +135,7 @@ fn renamed(text: &[u8], from: &str, to: &str) -> Vec<u8> {
     let (head, rest) = text.split_at(first);
     match rest.strip_prefix(from.as_bytes()) {
         Some(rest) => [head, to.as_bytes(), rest].concat(),
-        // What does not begin like the manifest of a set is none: that of a patch neither.
+        // Everything else is not the manifest of a set, including that of a patch.
         None => [head, b"\n#", rest].concat(),
     }
 }

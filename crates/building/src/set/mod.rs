@@ -1,11 +1,12 @@
-//! The set of a run: the results of all its packages, complete, under one number.
+//! The set of a run: the results of all its packages under one number.
 //!
 //! ```text
 //! states and results of the run ─┐
 //! set before (its MANIFEST) ─────┴─ selection ─► entries ─ libraries ─► nothing unmet ─ publishing ─► sets/<n>, sets/current
 //! ```
-//! A set that lacks something is none: the reasons against it are a [`SetRefusal`]. The directory is made beside its place,
-//! synced, and gets its name by a rename; so does `sets/current`, a symbolic link. Who reads through it sees whole sets only.
+//! There are no incomplete sets: the reasons against one are a [`SetRefusal`]. The directory is made beside its place,
+//! synced, and renamed; `sets/current`, a symbolic link, is replaced in the same way. Readers of the link see complete
+//! sets only.
 
 mod delivered;
 mod libraries;

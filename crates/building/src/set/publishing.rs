@@ -1,4 +1,4 @@
-//! The directory of a set, made beside its place, and the links that lead to sets.
+//! Publishing the directory of a set, reading and verifying sets, and the links to the current and released one.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ pub(super) fn publish_within(
     let done = fill(&dir, input, entries, most)
         .and_then(|manifest| enter(work, &sets, &private, (&name, &manifest)));
     if done.is_err() {
-        // The earlier error is the one to report; what stays goes with the leftovers.
+        // The earlier error is reported; the rest is removed with the leftovers.
         let _ = sets.remove_tree(&private);
     }
     done?;
@@ -63,7 +63,7 @@ fn fill(dir: &Dir, input: &SetInput<'_>, entries: &[SetEntry], most: u64) -> Res
             };
             put_file((&file.directory, &file.name), place, name.as_bytes())?;
             let sum = match file.sum {
-                // What another set has had since may have been changed there.
+                // The file may have been changed in the earlier set.
                 Some(sum) if entry.is_kept => {
                     must_have_sum(place, name.as_bytes(), &sum, || file.directory.join(&file.name))?;
                     sum
@@ -76,7 +76,7 @@ fn fill(dir: &Dir, input: &SetInput<'_>, entries: &[SetEntry], most: u64) -> Res
         filled.extend(own);
     }
     let text = manifest.write();
-    // What cannot be read again would be in the way of every set after it.
+    // An unreadable manifest would block all later sets.
     SetManifest::parse(&text).map_err(|reason| SetError::Unreadable(input.run, reason))?;
     if text.len() as u64 > most {
         let reason = format!("{MANIFEST} would have {} bytes, more than {most}", text.len());

@@ -1,4 +1,5 @@
-//! Which results a set has: those of the run, and for what was not built those of the set before.
+//! The selection of results for a set: those of the run, and those of the previous set for packages that were not
+//! built.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -262,11 +263,11 @@ fn keep_needs(
             let is_free = |entry: &SetEntry| !entry.files.iter().any(|file| taken.contains(&file.path));
             let same = candidates.iter().position(|entry| entry.package == need && is_free(entry));
             let Some(at) = same.or_else(|| candidates.iter().position(is_free)) else { continue };
-            let brought = SetEntry { is_for_others: true, ..candidates.swap_remove(at) };
+            let restored = SetEntry { is_for_others: true, ..candidates.swap_remove(at) };
             names.insert(name.to_owned());
-            taken.extend(paths_of(&brought));
-            open.push(brought.clone());
-            entries.push(brought);
+            taken.extend(paths_of(&restored));
+            open.push(restored.clone());
+            entries.push(restored);
         }
     }
     Ok(())
@@ -513,9 +514,9 @@ mod tests {
             [named("z-1", "x/a", "victim"), named("a-1", "x/b", "victim"), named("c-1", "x/c", "c")];
         let (entries, left_out) = chosen(&packages, None, "").unwrap();
         assert_eq!(names(&entries), ["c-1", "z-1"]);
-        let told: Vec<_> =
+        let listed: Vec<_> =
             left_out.iter().map(|left| (&*left.package, &*left.name, left.holder.as_deref())).collect();
-        assert_eq!(told, [("a-1", "victim", Some("z-1"))]);
+        assert_eq!(listed, [("a-1", "victim", Some("z-1"))]);
         assert_eq!(chosen(&[], None, "").unwrap_err(), SetRefusal::Empty);
     }
 

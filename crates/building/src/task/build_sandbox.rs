@@ -1,4 +1,4 @@
-//! The sandbox of a build: what lies in it, what is mounted, and the environment of its commands.
+//! The sandbox of a build: its tree, mounts, and environment.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

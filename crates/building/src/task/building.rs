@@ -1,4 +1,7 @@
-//! The process of a task: it gets its order on standard input, and tells on standard output how it goes on.
+//! The process of a task, from its order to its end: dependencies are installed, the package is built, packed, checked,
+//! and moved into the pool.
+//!
+//! It reads its order from standard input, and writes events to standard output.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -63,7 +66,7 @@ pub fn serve_task(
         Ok(order) => Err(format!("the order has format {}", order.task)),
         Err(error) => Err(format!("the order cannot be read: {error}")),
     };
-    // Before there is a second thread: a process with two stays under the ids that it has.
+    // Before a second thread starts, because a process with several threads cannot enter a user namespace.
     let opened = order.as_ref().map_err(Clone::clone).and_then(open);
     let is_ended = Arc::new(AtomicBool::new(false));
     let ends = is_ended.clone();
@@ -79,13 +82,13 @@ pub fn serve_task(
             teller.tell(&TaskEvent::Started { host: host_name(), pid: std::process::id() });
             let between = opened.as_ref().map(|(work, ..)| work.conf.between_signs_of(&order.slot));
             let goes_on = teller.go_on(between.unwrap_or(AFTER_ROOM));
-            let end = opened.and_then(|opened| carry_out(order, opened, &teller));
+            let end = opened.and_then(|opened| perform(order, opened, &teller));
             drop(goes_on);
             end.unwrap_or_else(TaskEnd::trouble)
         }
         (Err(reason), _) => TaskEnd::trouble(reason.clone()),
     };
-    // Whatever could not be made there: it is for want of space.
+    // On a full disk, every failure counts as lack of space.
     end.lacks_room |= end.trouble.is_some() && build_dir.is_some_and(|build_dir| is_full(&build_dir));
     teller.tell(&TaskEvent::End(end));
     Ok(())
@@ -100,7 +103,7 @@ fn open(order: &TaskOrder) -> Result<(Work, Driver, SandboxIds), String> {
 }
 
 /// Performs an order. An error is a failure of the machine.
-fn carry_out(
+fn perform(
     order: &TaskOrder,
     (work, driver, ids): (Work, Driver, SandboxIds),
     teller: &TaskTeller,
@@ -138,7 +141,7 @@ fn carry_out(
             keep_failed(place, at, &build, kept.keep_failed).map_err(|error| shown(&error))?;
         }
         _ => {
-            // What has failed by the machine's fault may be in any state.
+            // After a machine failure the directory may be in any state.
             let left = if order.is_local && end.is_ok() {
                 place.leave(&kept.build_dir, &work.id)
             } else {
@@ -165,8 +168,6 @@ fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-type ToldTask<'a> = (&'a TaskTeller, &'a TaskWatch<'a>);
-
 /// The phase whose failures are caused by a missing distfile.
 const FETCH_PHASE: &str = "fetch";
 
@@ -175,7 +176,7 @@ const MOST_PHASES: usize = 1_000;
 pub(super) fn build(inputs: &TaskInputs<'_>, teller: &TaskTeller) -> Result<TaskEnd, TaskError> {
     let mut costs = BuildCosts::default();
     let watch = TaskWatch::of(teller, &inputs.work.conf.build_dir);
-    let stepped = steps(inputs, (teller, &watch), &mut costs).map_err(|error| watch.blame(error));
+    let stepped = perform_steps(inputs, &watch, &mut costs).map_err(|error| watch.blame(error));
     let (differs, failure) = match stepped {
         Ok(differs) => (differs, None),
         Err(StepError::Package(failure)) => {
@@ -199,18 +200,18 @@ pub(super) fn build(inputs: &TaskInputs<'_>, teller: &TaskTeller) -> Result<Task
     })
 }
 
-fn steps(
+fn perform_steps(
     inputs: &TaskInputs<'_>,
-    told: ToldTask<'_>,
+    watch: &TaskWatch<'_>,
     costs: &mut BuildCosts,
 ) -> Result<Option<String>, StepError> {
-    let (order, teller) = (inputs.order, told.0);
+    let (order, teller) = (inputs.order, watch.teller);
     let logs = log_directory(inputs.work, order.run)?;
     let name = format!("{}.log", order.package);
     logs.remove(name.as_bytes())?;
     remove_phase_logs(&logs, &order.package)?;
     let mut log = TaskLog::begin(logs.create(name.as_bytes())?, order.limits.get(LimitName::Output));
-    let mut ticks = |memory, bytes| told.1.tick(memory, bytes);
+    let mut ticks = |memory, bytes| watch.tick(memory, bytes);
     teller.installs(true);
     let layer = install(inputs, &mut log, &mut ticks)?;
     teller.installs(false);
@@ -218,7 +219,14 @@ fn steps(
     let packed = if order.checks_only {
         copy_result(inputs, &results)?
     } else {
-        built(inputs, layer.as_deref(), &mut log, told, costs)?
+        lay_out(inputs, layer.as_deref())?;
+        run_build(inputs, layer.as_deref(), &mut log, watch, costs)?;
+        let files = TreeFiles::of_tree(&inputs.work.conf.tree, inputs.base.ids.reader(inputs.user.id()));
+        if let Some(file) = changed_file(&files, &order.location, &order.inputs) {
+            let detail = format!("its recipe was changed while it was built: {file}");
+            return Err(TaskFailure::of(FailureCause::Result, detail).into());
+        }
+        pack_output(inputs, &mut log, watch)?
     };
     must_be_beside_base(inputs, &packed)?;
     let level = inputs.work.conf.check;
@@ -257,29 +265,11 @@ fn must_be_beside_base(inputs: &TaskInputs<'_>, packed: &PackedResult) -> Result
     Ok(())
 }
 
-fn built(
+fn run_build(
     inputs: &TaskInputs<'_>,
     layer: Option<&Path>,
     log: &mut TaskLog,
-    told: ToldTask<'_>,
-    costs: &mut BuildCosts,
-) -> Result<PackedResult, StepError> {
-    lay_out(inputs, layer)?;
-    run(inputs, layer, log, told, costs)?;
-    let order = inputs.order;
-    let files = TreeFiles::of_tree(&inputs.work.conf.tree, inputs.base.ids.reader(inputs.user.id()));
-    if let Some(file) = changed_file(&files, &order.location, &order.inputs) {
-        let detail = format!("its recipe was changed while it was built: {file}");
-        return Err(TaskFailure::of(FailureCause::Result, detail).into());
-    }
-    pack_output(inputs, log, told)
-}
-
-fn run(
-    inputs: &TaskInputs<'_>,
-    layer: Option<&Path>,
-    log: &mut TaskLog,
-    told: ToldTask<'_>,
+    watch: &TaskWatch<'_>,
     costs: &mut BuildCosts,
 ) -> Result<(), StepError> {
     let (order, place) = (inputs.order, inputs.place);
@@ -296,18 +286,18 @@ fn run(
             return;
         }
         phases.push((name.clone(), u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)));
-        told.0.tell(&TaskEvent::Phase(name));
+        watch.teller.tell(&TaskEvent::Phase(name));
     };
-    let mut ticks = |memory, bytes| told.1.tick(memory, bytes);
+    let mut ticks = |memory, bytes| watch.tick(memory, bytes);
     let mut group = place.control_group(limits.of_group());
-    let mut watch = SandboxWatch {
+    let mut sandbox_watch = SandboxWatch {
         group: &mut group,
         written: &written,
         errors: None,
         phase: &mut phase,
         ticks: &mut ticks,
     };
-    let ended = run_to_end(place, &enclosure, (&limits, &input), log, &mut watch)?;
+    let ended = run_to_end(place, &enclosure, (&limits, &input), log, &mut sandbox_watch)?;
     costs.ms = u64::try_from(ended.took.as_millis()).unwrap_or(u64::MAX);
     (costs.cpu_ms, costs.peak_memory) = (ended.processor_ms, ended.peak_memory);
     let last = phases.last().map(|(name, _)| name.clone());
@@ -320,7 +310,7 @@ fn failure_of(ended: &SandboxEnd, limits: &Limits, phase: Option<String>) -> Opt
         return Some(failure);
     }
     let (cause, detail) = match ended.end? {
-        // That one was lost is no failure of the package.
+        // A lost process is not a failure of the package.
         EnclosureEnd::Exited(0) | EnclosureEnd::Lost(_) => return None,
         EnclosureEnd::Exited(code) => {
             let is_fetch = phase.as_deref() == Some(FETCH_PHASE);
@@ -335,7 +325,7 @@ fn failure_of(ended: &SandboxEnd, limits: &Limits, phase: Option<String>) -> Opt
 fn pack_output(
     inputs: &TaskInputs<'_>,
     log: &mut TaskLog,
-    told: ToldTask<'_>,
+    watch: &TaskWatch<'_>,
 ) -> Result<PackedResult, StepError> {
     let (order, place) = (inputs.order, inputs.place);
     let field = |name: &str| {
@@ -364,7 +354,7 @@ fn pack_output(
         of_host: inputs.base.mounted.clone(),
         limit: order.limits.get(LimitName::Disk),
     };
-    let mut ticks = |memory, bytes| told.1.tick(memory, bytes);
+    let mut ticks = |memory, bytes| watch.tick(memory, bytes);
     pack_in_sandbox(inputs, &input, (log, &mut ticks))
 }
 
@@ -430,7 +420,7 @@ fn left_below(upper: &Dir, before: Option<&Dir>) -> Result<Vec<String>, RootErro
         let path = above.at(name).to_string();
         let top = path.trim_start_matches('/');
         let is_ours = PLACES.contains(&top) || OURS.contains(&top) || top == "var/sadm";
-        // What overlayfs has for an object that was removed is no object.
+        // Overlayfs marks removed objects with a whiteout.
         let is_whiteout = seen.file_type == FileType::Character && seen.device == (0, 0);
         let is_directory = seen.file_type == FileType::Directory;
         let may_be_left = !is_ours && !is_whiteout && !is_directory && left.len() < MOST_LEFT;
@@ -465,7 +455,7 @@ pub(super) struct KeptBuild<'a> {
     pub(super) results: &'a Dir,
     pub(super) packed: &'a PackedResult,
     pub(super) leftovers: Vec<String>,
-    pub(super) level: CheckLevel,
+    level: CheckLevel,
     pub(super) costs: &'a BuildCosts,
     pub(super) logs: &'a Dir,
 }
@@ -485,7 +475,7 @@ pub(super) fn keep(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>) -> Result<Opt
             _ => Ok(None),
         },
         Err(error) => {
-            // What stays has a name that nobody looks for, and goes with the next prune.
+            // The next prune removes what is left.
             let _ = inputs.pool.give_up(&name);
             Err(error)
         }
@@ -532,14 +522,14 @@ fn alike_before(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>) -> Result<Option
         &ComparedFiles { directory: &directory, names: &now },
         &order.varies,
     );
-    // What cannot be compared is another result.
+    // A result that cannot be compared counts as different.
     Ok(compared.is_ok_and(|found| found.is_empty()).then_some(*before))
 }
 
-pub(super) fn copy_result(inputs: &TaskInputs<'_>, to: &Dir) -> Result<PackedResult, TaskError> {
+fn copy_result(inputs: &TaskInputs<'_>, to: &Dir) -> Result<PackedResult, TaskError> {
     let mut packed = PackedResult::default();
     let FoundResult::Result(entry) = inputs.pool.find(&inputs.order.key)? else {
-        return Err(std::io::Error::other("the result that is to be checked is gone").into());
+        return Err(io::Error::other("the result that is to be checked is gone").into());
     };
     let from = Dir::of_host(&entry.path)?;
     for package in &entry.result.packages {
@@ -552,7 +542,7 @@ pub(super) fn copy_result(inputs: &TaskInputs<'_>, to: &Dir) -> Result<PackedRes
     Ok(packed)
 }
 
-pub(super) fn keep_check(inputs: &TaskInputs<'_>, leftovers: Vec<String>) -> Result<(), StepError> {
+fn keep_check(inputs: &TaskInputs<'_>, leftovers: Vec<String>) -> Result<(), StepError> {
     if let FoundResult::Result(entry) = inputs.pool.find(&inputs.order.key)? {
         let mut result = entry.result;
         (result.check, result.leftovers) = (inputs.work.conf.check, leftovers);
@@ -648,7 +638,7 @@ fn sums(dir: &Dir, name: &[u8]) -> Result<FileSums, RootError> {
     Ok(FileSums { size, b3, sha256: sha256_text(&sha256.finalize()) })
 }
 
-fn compressed(log: &[u8]) -> std::io::Result<Vec<u8>> {
+fn compressed(log: &[u8]) -> io::Result<Vec<u8>> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(log)?;
     encoder.finish()

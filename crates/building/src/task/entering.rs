@@ -1,4 +1,4 @@
-//! Somebody enters the sandbox of a task, before its build: with what the package needs installed, and everything in its place.
+//! Entering the sandbox of a task before its build, with dependencies installed and everything in place.
 
 use std::ffi::OsString;
 use std::os::fd::BorrowedFd;
@@ -93,7 +93,7 @@ pub(crate) fn enter_sandbox(
     };
     let ended = run(&inputs, failure, command);
     let is_empty = place.wait_until_empty().map_err(|error| machine(&error));
-    // What was kept stays, with what was done to it.
+    // A kept directory stays, including changes.
     let removed = if failure.is_some() { Ok(()) } else { place.remove().map_err(|error| machine(&error)) };
     let end = ended?;
     is_empty.and(removed).map(|()| end)
@@ -138,7 +138,7 @@ fn prepare(inputs: &TaskInputs<'_>, is_kept: bool) -> Result<Option<std::path::P
         TaskLog::begin(inputs.place.dir.create(b"log")?, inputs.order.limits.get(LimitName::Output));
     let layer = install(inputs, &mut log, &mut |_, _| false)?;
     if is_kept {
-        // What overlayfs has left there is of no use to the next mount.
+        // The work directory of the old mount cannot be reused.
         inputs.place.empty("scratch")?;
         let upper = Dir::of_host(&inputs.place.part("upper"))?;
         for place in ["tmp", "var", "var/tmp"] {
@@ -173,7 +173,7 @@ fn must_be_directory(upper: &Dir, path: &str) -> Result<(), RootError> {
     match dir.look(name.as_bytes())? {
         None => Ok(()),
         Some(seen) if seen.file_type == FileType::Directory => Ok(()),
-        // The mark of overlayfs for what was removed.
+        // A whiteout of overlayfs.
         Some(seen) if seen.file_type == FileType::Character && seen.device == (0, 0) => {
             dir.remove(name.as_bytes())
         }

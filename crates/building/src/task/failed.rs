@@ -1,6 +1,6 @@
-//! The work directories of builds that failed, kept for whoever wants to look: `build_dir/failed/ID.PKGNAME`, the newest ones.
+//! The kept work directories of failed builds: `build_dir/failed/ID.PKGNAME`, the newest ones.
 //!
-//! Each is the directory of a task as its build has left it, with the order of the task and its failure in a file.
+//! Each is the directory of a task after its build, with a file for the order and the failure.
 
 use std::path::Path;
 

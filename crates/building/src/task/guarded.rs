@@ -1,5 +1,5 @@
-//! What the installation of a package may not change: the records of other packages, settings of the operator, and what sandboxes
-//! themselves need of the tree.
+//! Objects that the installation of a package must not change: records of other packages, settings of the operator, and
+//! parts of the tree that sandboxes need.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,13 +48,13 @@ const LARGEST_CONTENTS: u64 = 1 << 30;
 
 /// The observed state of an object. For directories only attributes. The file time is ctime, which cannot be set.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct SeenObject {
+struct ObservedObject {
     file_type: FileType,
     attributes: (u32, u32, u32),
     file: Option<(u64, Timestamp, Inode)>,
 }
 
-impl SeenObject {
+impl ObservedObject {
     fn of(seen: &ObjectStatus) -> Self {
         let is_directory = seen.file_type == FileType::Directory;
         Self {
@@ -66,10 +66,10 @@ impl SeenObject {
 }
 
 pub(super) struct GuardedState {
-    records: BTreeMap<String, SeenObject>,
+    records: BTreeMap<String, ObservedObject>,
     contents: Vec<u8>,
     settings: BTreeSet<String>,
-    preload: Option<SeenObject>,
+    preload: Option<ObservedObject>,
     /// All objects below `var/sadm`, by relative path.
     in_the_way: Option<String>,
 }
@@ -91,7 +91,7 @@ impl GuardedState {
             each_below::<RootError>(&dir, |above, name, seen| {
                 let path = above.at(name);
                 let path = path.relative().get(top..).unwrap_or_default();
-                records.insert(String::from_utf8_lossy(path).into_owned(), SeenObject::of(seen));
+                records.insert(String::from_utf8_lossy(path).into_owned(), ObservedObject::of(seen));
                 Ok(true)
             })?;
         }
@@ -100,7 +100,7 @@ impl GuardedState {
             contents => contents,
         };
         let contents = contents.unwrap_or_default();
-        let preload = look(&root, &fixed(PRELOAD))?.as_ref().map(SeenObject::of);
+        let preload = look(&root, &fixed(PRELOAD))?.as_ref().map(ObservedObject::of);
         let in_the_way = in_the_way(&root, &Dir::of_host(base)?)?;
         Ok(Self { records, contents, settings, preload, in_the_way })
     }

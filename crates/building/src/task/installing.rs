@@ -1,7 +1,7 @@
-//! Lists of packages that are installed once and are a layer for all tasks that need them.
+//! Lists of packages that are installed once, as a layer for all tasks that need them.
 //!
-//! They are installed by `pkgadd` in a sandbox over the base, scripts included. A layer gets its name when it is whole; its last
-//! file says so, and what belongs to it.
+//! `pkgadd` installs them in a sandbox over the base, with their scripts. A complete layer gets its name by a rename;
+//! its last file lists its objects.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -105,7 +105,7 @@ impl Installation<'_> {
         let shell = ["/bin/sh", "-c", SCRIPT, "install"].map(OsString::from).into_iter();
         let words = shell.chain(files.iter().map(Into::into)).chain(["--".into()]);
         let words = words.chain(removed.iter().map(Into::into)).collect();
-        let (upper, end) = match self.carry_out((Self::command(words), None), files, log, ticks)? {
+        let (upper, end) = match self.run_command((Self::command(words), None), files, log, ticks)? {
             Ok(ended) => ended,
             Err(failed) => return Ok(failed),
         };
@@ -133,7 +133,7 @@ impl Installation<'_> {
         let refused =
             |package: &PackageFile, how: &str| Ok(Installed::Refused(format!("{}: {how}", package.file)));
         for (number, package) in packages.iter().enumerate() {
-            // The kernel mounts no layer again for which it was told not to wait for the disk, while its mark is there.
+            // After a volatile mount, the kernel refuses to mount the layer again while its mark exists.
             let scratch = Dir::of_host(&self.scratch)?;
             for name in scratch.names()? {
                 remove_all(&scratch, &name)?;
@@ -152,7 +152,7 @@ impl Installation<'_> {
             let words = ["patchadm", "pkgadd", "-n", "-a", "/.admin", "-d", &from, "all"];
             let file = std::slice::from_ref(&package.file);
             let command = Self::command(Vec::new());
-            let (upper, end) = match self.carry_out((command, Some(&words)), file, log, &mut *ticks)? {
+            let (upper, end) = match self.run_command((command, Some(&words)), file, log, &mut *ticks)? {
                 Ok(ended) => ended,
                 Err(Installed::Refused(how)) => return refused(package, &how),
                 Err(failed) => return Ok(failed),
@@ -183,7 +183,7 @@ impl Installation<'_> {
     }
 
     /// Runs an installing command. Returns the layer and the exit, or the reason of a refusal.
-    fn carry_out(
+    fn run_command(
         &self,
         (command, own): (SandboxCommand, Option<&[&str]>),
         files: &[String],
@@ -192,7 +192,7 @@ impl Installation<'_> {
     ) -> Result<Result<(Dir, Option<EnclosureEnd>), Installed>, TaskError> {
         let root = self.root()?;
         let upper = match root.lay_out().and_then(|upper| put_answers(&upper).map(|()| upper)) {
-            // A copy has what the packages below it have put there.
+            // In a copy, earlier packages may have put objects there.
             Err(error) if root.kind == LayerKind::Copy => return left_by_packages(error).map(Err),
             laid_out => laid_out?,
         };
@@ -201,7 +201,7 @@ impl Installation<'_> {
         let written = [self.upper.clone()];
         let (place, limits) = (self.place, (&limits, &written[..]));
         let ended = match own {
-            // Nothing that packages have put into the tree becomes a part of the program.
+            // The program must not load objects that packages have installed.
             Some(words) => run_installer(place, (&root, command), words, limits, log, ticks)?,
             None => run_in_sandbox(place, (&root, command), limits, log, ticks)?,
         };
@@ -291,7 +291,7 @@ impl Steps {
         let root = Root::open(layer)?;
         for PlacedObject { place, path, kind } in objects {
             let Some(above) = place.parent() else { continue };
-            // What is in the place of a directory above it is found with that directory.
+            // A non-directory above it is found with that path.
             let Ok(Some(dir)) = root.dir_if_there(&above) else { continue };
             let Some(seen) = dir.look(place.name())? else { continue };
             let is_expected = *kind == PathKind::Directory && seen.file_type == FileType::Directory;
@@ -491,7 +491,7 @@ pub(crate) fn installed_set(
     Ok(Some(path.join(LAYER)))
 }
 
-pub(super) const LAYER: &str = "layer";
+const LAYER: &str = "layer";
 
 /// The last file of an installed set, with the type, size and name of every object in it.
 ///
@@ -504,13 +504,13 @@ pub(crate) const CHECKED: &[u8] = b"checked";
 const LARGEST_MARK: u64 = 1 << 30;
 
 /// Marks a set as complete, before it gets its name.
-pub(super) fn mark_complete(dir: &Dir, session: &str) -> Result<(), RootError> {
+fn mark_complete(dir: &Dir, session: &str) -> Result<(), RootError> {
     mark_checked(dir, session)?;
     dir.create(COMPLETE)?.put(list_of(dir)?.as_bytes())
 }
 
 /// Returns true if a task of the same run has verified the set.
-pub(super) fn is_checked(sets: &Dir, name: &str, session: &str) -> Result<bool, RootError> {
+fn is_checked(sets: &Dir, name: &str, session: &str) -> Result<bool, RootError> {
     let Some(dir) = find(sets, name)? else { return Ok(false) };
     let is_complete = dir.look(COMPLETE)?.is_some();
     Ok(is_complete && dir.read_regular(CHECKED, LARGEST_MARK)?.as_deref() == Some(session.as_bytes()))

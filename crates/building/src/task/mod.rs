@@ -1,6 +1,6 @@
-//! One package: what it needs is installed, it is built, packed, checked and kept.
+//! Building one package: dependencies are installed, it is built, packed, checked and kept.
 //!
-//! A task is a process of its own, wherever it runs; [`serve_task`] is that process.
+//! A task is a separate process on any machine; [`serve_task`] is its main function.
 
 mod build_sandbox;
 mod building;

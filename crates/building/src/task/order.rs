@@ -1,6 +1,6 @@
-//! The lines between the command that runs a bulk build and the process of one task: JSON, one value a line.
+//! The protocol between a run and the process of a task: JSON, one value per line; and the failures of tasks.
 //!
-//! The task gets its order as the first line of standard input, which stays open: once it closes, the task ends everything.
+//! The order is the first line of standard input, which stays open: when it closes, the task ends everything.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use patchadm_rootfs::{LockError, RootError};
 use serde::{Deserialize, Serialize};
 
 use crate::sandbox::{SandboxError, StopCause, UsageMeasure};
-use crate::sources::WantedDistfile;
+use crate::sources::ExpectedDistfile;
 
 /// The format of the lines.
 pub const TASK_FORMAT: u32 = 1;
@@ -43,7 +43,7 @@ pub struct TaskOrder {
     /// The record with DEPENDS, one field a line.
     pub record: String,
     /// The distfiles that it reads.
-    pub distfiles: Vec<WantedDistfile>,
+    pub distfiles: Vec<ExpectedDistfile>,
     /// The packages to install, in the order of their dependencies, each with the key of its result.
     pub install: Vec<(String, Key)>,
     /// Those also needed at run time.
@@ -295,9 +295,9 @@ mod tests {
         let names: Vec<String> = (0..2_000).map(|number| format!("/left/by/it/{number:05}")).collect();
         let detail = TaskFailure::of(FailureCause::Check, names.join(", ")).cut().detail;
         assert!(detail.len() <= LONGEST_REASON + '…'.len_utf8(), "{}", detail.len());
-        let told = detail.strip_suffix(", …").expect("it says that there are more");
-        let count = told.split(", ").count();
-        assert_eq!(told, names[..count].join(", "));
+        let listed = detail.strip_suffix(", …").expect("it says that there are more");
+        let count = listed.split(", ").count();
+        assert_eq!(listed, names[..count].join(", "));
         // One word is cut between its characters.
         let detail = TaskFailure::of(FailureCause::Check, "ö".repeat(LONGEST_REASON)).cut().detail;
         assert_eq!(detail, format!("{}…", "ö".repeat(LONGEST_REASON / 2)));

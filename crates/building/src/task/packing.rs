@@ -1,5 +1,6 @@
-//! The process that packs what a build has left. It has the rights of the build, and sees three directories and nothing of the
-//! machine, so whatever the output holds, nothing else gets into a package. No process of the build is alive any more.
+//! Packing the output of a build, in a separate process. It has the rights of the build, and sees three directories and
+//! nothing else of the machine, so that no other file can get into a package. All processes of the build have ended
+//! before.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -213,7 +214,7 @@ pub(super) struct PackedResult {
 }
 
 /// Packs an output. Every fault of an output is a failure of its package.
-pub(super) fn pack(input: &PackingInput) -> Result<PackedResult, StepError> {
+fn pack(input: &PackingInput) -> Result<PackedResult, StepError> {
     let packed = pack_readable(input).map_err(|error| match error {
         StepError::Machine(TaskError::Root(error)) if !error.is_no_space() => wrong(error.to_string()),
         other => other,
@@ -703,7 +704,7 @@ impl PackageIdentity {
 }
 
 /// Completes the parameters of a package.
-pub(super) fn made_pkginfo(given: &Params, identity: &PackageIdentity) -> Result<Params, String> {
+fn made_pkginfo(given: &Params, identity: &PackageIdentity) -> Result<Params, String> {
     let mut params = given.clone();
     let mut set = |name: &str, value: &str| {
         if params.get(name).is_none() {

@@ -1,7 +1,7 @@
-//! The directory of one task: its layer, its working directories, and two locks that tell who uses it.
+//! The directory of one task: its layer, its working directories, and two locks that show if it is in use.
 //!
-//! A task leaves its directory to the next one, with what no build can change: a file system takes long to make what it has just
-//! removed, since it avoids to use it again for a while.
+//! A task leaves its directory to the next one, with the parts that no build can change: file systems are slow at
+//! creating directories shortly after removing others, because they avoid reusing them for a while.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,7 +23,7 @@ const KEPT: [&str; 3] = ["scratch", "packages", "distfiles"];
 
 /// The tree in which packing sees its directories, with their mount points. Nobody writes to it.
 pub(super) const VIEW: &str = "view";
-pub(super) const VIEWED: [&str; 4] = ["proc", "out", "made", "results"];
+const VIEWED: [&str; 4] = ["proc", "out", "made", "results"];
 
 /// The lock for making a task directory until it has an owner, and for finding directories without owners.
 const MAKING: &[u8] = b"tasks.lock";
@@ -124,7 +124,7 @@ impl TaskPlace {
         let idle = [idle_prefix(id).as_bytes(), format!("{:016x}", random()?).as_bytes()].concat();
         let _making = take_soon(&host_directory(build_dir)?, MAKING)?;
         self.tasks.move_to(&self.name, &self.tasks, &idle)?;
-        // Who takes it next finds nobody who owns it.
+        // The next owner needs the lock.
         drop(self.owner);
         Ok(())
     }
@@ -194,7 +194,7 @@ pub(crate) fn remove_abandoned(build_dir: &Path, id: &str) -> Result<(), LockErr
     remove_abandoned_groups(id, |task| !is_owned(&tasks, task));
     let making = take_soon(&above, MAKING)?;
     let is_abandoned = |name: &Vec<u8>| {
-        // What others leave to their next tasks is theirs.
+        // Idle directories belong to their bulk builds.
         if name.windows(IDLE.len()).any(|part| part == IDLE.as_bytes()) {
             return false;
         }
@@ -203,7 +203,7 @@ pub(crate) fn remove_abandoned(build_dir: &Path, id: &str) -> Result<(), LockErr
     };
     let abandoned: Vec<Vec<u8>> = tasks.directories()?.into_iter().filter(is_abandoned).collect();
     drop(making);
-    // What has no owner now never has one again.
+    // An abandoned directory never gets an owner again.
     for name in abandoned {
         let _ = remove_all(&tasks, &name);
     }

@@ -1,5 +1,5 @@
-//! The process that is started through a slot before any task is: it looks whether a task would find there what it needs, and
-//! makes a sandbox.
+//! The process of a probe: started through a slot before any task, it checks the requirements of tasks and makes a
+//! sandbox.
 
 use std::ffi::OsString;
 use std::io;

@@ -1,4 +1,4 @@
-//! Whoever is told of a task: events as they happen, and now and then that it goes on.
+//! Events of a task, signs of life, and the supervision of disk space while it runs.
 
 use std::cell::Cell;
 use std::io;
@@ -16,17 +16,17 @@ use crate::space::{SpaceSigns, is_full};
 
 /// Sends events of a task to its run.
 pub(super) struct TaskTeller {
-    shared: Arc<Mutex<Told>>,
+    shared: Arc<Mutex<EventOutput>>,
     is_ended: Arc<AtomicBool>,
 }
 
-struct Told {
+struct EventOutput {
     out: Box<dyn Write + Send>,
     memory: u64,
     log: u64,
 }
 
-impl Told {
+impl EventOutput {
     fn tell(&mut self, event: &TaskEvent) -> io::Result<()> {
         let line = serde_json::to_vec(event).unwrap_or_default();
         self.out.write_all(&[&line[..], b"\n"].concat())?;
@@ -37,14 +37,14 @@ impl Told {
 impl TaskTeller {
     /// `is_ended` is set once nobody listens any more.
     pub(super) fn over(out: Box<dyn Write + Send>, is_ended: Arc<AtomicBool>) -> Self {
-        let told = Told { out, memory: 0, log: 0 };
-        Self { shared: Arc::new(Mutex::new(told)), is_ended }
+        let output = EventOutput { out, memory: 0, log: 0 };
+        Self { shared: Arc::new(Mutex::new(output)), is_ended }
     }
 
     /// Sends an event. If nobody listens any more, the task ends soon.
     pub(super) fn tell(&self, event: &TaskEvent) {
-        let told = self.shared.lock().map(|mut shared| shared.tell(event));
-        if !matches!(told, Ok(Ok(()))) {
+        let sent = self.shared.lock().map(|mut shared| shared.tell(event));
+        if !matches!(sent, Ok(Ok(()))) {
             self.is_ended.store(true, Ordering::Relaxed);
         }
     }
@@ -79,7 +79,7 @@ impl TaskTeller {
 }
 
 pub(super) struct TaskWatch<'a> {
-    teller: &'a TaskTeller,
+    pub(super) teller: &'a TaskTeller,
     build_dir: &'a Path,
     /// True if there was no space at some moment. Another task may have made room since.
     was_full: Cell<bool>,
@@ -106,7 +106,7 @@ impl<'a> TaskWatch<'a> {
     pub(super) fn blame(&self, error: StepError) -> StepError {
         let error = self.blamed(error);
         if matches!(error, StepError::Machine(TaskError::FullBuildDir(_))) {
-            // Without it the others only look for themselves.
+            // Without the sign, the others check by themselves.
             let _ = self.signs.give();
         }
         error

@@ -1,4 +1,4 @@
-//! A command in the sandbox of a task is run to its end.
+//! Running commands in the sandbox of a task.
 
 use std::fs::File;
 use std::io;

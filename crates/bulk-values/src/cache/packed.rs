@@ -1,4 +1,4 @@
-//! What `scan` printed, with the words of `SCAN_DEPENDS` as numbers.
+//! The output of `scan`, with the words of `SCAN_DEPENDS` as numbers.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -139,7 +139,7 @@ impl InternedTexts {
         if let Some(number) = self.numbers.get(text) {
             return *number;
         }
-        // Four thousand million different texts do not fit into memory.
+        // More than `u32::MAX` texts do not fit into memory.
         let number = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
         let text: Arc<str> = text.into();
         self.texts.push(Arc::clone(&text));

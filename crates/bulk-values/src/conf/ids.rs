@@ -1,4 +1,4 @@
-//! The ids of a machine that sandboxes have for their own users and groups.
+//! Ranges of user and group ids for sandboxes.
 
 use std::fmt;
 use std::ops::Range;

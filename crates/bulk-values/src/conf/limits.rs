@@ -1,4 +1,4 @@
-//! Limits of a task: what it may use before it is ended.
+//! Resource limits of tasks.
 
 use serde::{Deserialize, Serialize};
 
@@ -166,12 +166,12 @@ impl LimitRule {
 
 /// A limit that a record raises above what `limit_max` allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("LIMITS asks for {}={asked}, which is more than limit_max allows", .name.word())]
+#[error("LIMITS asks for {}={requested}, which is more than limit_max allows", .name.word())]
 pub struct LimitTooHigh {
     /// The limit.
     pub name: LimitName,
     /// The value that the record asks for, 0 for no limit.
-    pub asked: u64,
+    pub requested: u64,
 }
 
 /// Returns true if a limit is wider than another one; 0 is no limit.
@@ -192,14 +192,14 @@ pub(super) fn limits_of(
         let ruled = rules.iter().rev().find_map(|rule| rule.changes.get(name));
         let value = match (ruled, record.get(name)) {
             (Some(value), _) => value,
-            (None, Some(asked)) => {
+            (None, Some(requested)) => {
                 let now = base.get(name).unwrap_or_default();
-                let is_allowed =
-                    !is_wider(asked, now) || most.get(name).is_some_and(|most| !is_wider(asked, most));
+                let is_allowed = !is_wider(requested, now)
+                    || most.get(name).is_some_and(|most| !is_wider(requested, most));
                 if !is_allowed {
-                    return Err(LimitTooHigh { name, asked });
+                    return Err(LimitTooHigh { name, requested });
                 }
-                asked
+                requested
             }
             (None, None) => continue,
         };

@@ -1,5 +1,4 @@
-//! The names of `bulk.conf`, each with its default and a line of explanation: what a fresh file says, and what a wrong
-//! name is compared with.
+//! The names of `bulk.conf` with defaults and explanations, the text of a fresh file, and the lines of a file.
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -9,7 +8,7 @@ use super::value;
 
 pub(super) struct SettingName {
     pub(super) name: &'static str,
-    pub(super) is_repeatable: bool,
+    is_repeatable: bool,
     /// The value without a line; `None` if there is no value, or it depends on the machine.
     pub(super) default: Option<&'static str>,
     form: &'static str,
@@ -24,7 +23,7 @@ impl SettingName {
 }
 
 /// Host paths that a build sees if the base is the host.
-pub(super) const HOST: &str = "/usr /bin /sbin /lib /lib32 /lib64 /libx32 /etc/alternatives /etc/ld.so.cache \
+const HOST: &str = "/usr /bin /sbin /lib /lib32 /lib64 /libx32 /etc/alternatives /etc/ld.so.cache \
                                /etc/ld.so.conf /etc/ld.so.conf.d /etc/ssl";
 
 const fn with(name: &'static str, default: &'static str, text: &'static str) -> SettingName {
@@ -149,7 +148,7 @@ pub(super) fn find(name: &str) -> Option<&'static SettingName> {
     NAMES.iter().find(|known| known.name == name)
 }
 
-pub(super) fn nearest(wrong: &str) -> Option<&'static str> {
+fn nearest(wrong: &str) -> Option<&'static str> {
     let alike = NAMES.iter().map(|known| (strsim::jaro(wrong, known.name), known.name));
     let alike = alike.filter(|(measure, _)| *measure > ALIKE);
     alike.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, name)| name)

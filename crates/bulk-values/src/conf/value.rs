@@ -1,6 +1,6 @@
 //! Values of `bulk.conf`: sizes, times, words, commands, addresses.
 //!
-//! Each reader returns the value or a reason without its line, which the caller knows.
+//! Each parser returns the value, or a reason without the line number.
 
 use std::path::{Component, Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! The two names of a package: `PKGNAME`, and the location of its recipe in the tree.
+//! The names of a package: `PKGNAME`, and the location of its recipe in the tree.
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! One record: a package that a recipe makes.
+//! A record, its fields, and the names and dependencies that records share.
 
 use std::fmt;
 use std::fmt::Write as _;

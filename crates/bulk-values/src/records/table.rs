@@ -1,4 +1,4 @@
-//! The records of a tree.
+//! The records of a tree, parsed from scan output or pbulk files.
 
 use std::io;
 use std::io::{BufRead, Read as _};
@@ -48,7 +48,7 @@ impl Records {
     }
 
     /// Adds records; of several with one PKGNAME from one location only the first.
-    pub(super) fn add_first_ones(&mut self, records: Vec<Record>) {
+    fn add_first_ones(&mut self, records: Vec<Record>) {
         let mut known: HashSet<(PkgName, Location)> = HashSet::default();
         for record in records {
             if known.insert((record.pkgname.clone(), record.location.clone())) {
@@ -125,7 +125,7 @@ impl Records {
     }
 }
 
-pub(super) const LONGEST_OUTPUT: usize = 16 << 20;
+const LONGEST_OUTPUT: usize = 16 << 20;
 
 /// Fields written by later steps, and ignored in input.
 const LATER_FIELDS: [&str; 5] = ["PKG_LOCATION", "DEPENDS", "PKG_DEPTH", "BUILD_STATUS", "RESTRICTED_SUBSET"];
@@ -216,7 +216,7 @@ impl<'a> RecordReader<'a> {
         Self { shared, recipe, most_records, line: 0, open: None, records: Vec::new() }
     }
 
-    pub(super) fn read_line(&mut self, bytes: &[u8]) -> Result<(), RecordError> {
+    fn read_line(&mut self, bytes: &[u8]) -> Result<(), RecordError> {
         self.line += 1;
         self.read_field(bytes).map_err(|fault| match fault {
             // A fault of the record that this line ended, or of this line.
@@ -225,7 +225,7 @@ impl<'a> RecordReader<'a> {
         })
     }
 
-    pub(super) fn finish(mut self) -> Result<Vec<Record>, RecordError> {
+    fn finish(mut self) -> Result<Vec<Record>, RecordError> {
         self.end_record()?;
         Ok(self.records)
     }

@@ -1,4 +1,4 @@
-//! Records written down: as they were read, and as the files of pbulk have them.
+//! Writing records: as they were read, and in the format of pbulk.
 
 use std::io;
 use std::io::Write;

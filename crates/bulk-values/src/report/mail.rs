@@ -97,7 +97,7 @@ fn put_addresses(mail: &mut String, name: &str, addresses: &[String]) {
 /// Writes the subject: as it is if short and visible ASCII, otherwise in encoded words (RFC 2047).
 fn put_subject(mail: &mut String, subject: &str) {
     let is_plain = subject.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
-    // What looks like an encoded word would be decoded.
+    // Text that looks like an encoded word would be decoded.
     if is_plain && subject.len() <= LONGEST_ENCODED - "Subject: ".len() && !subject.contains("=?") {
         put_header(mail, "Subject", subject);
         return;

@@ -291,10 +291,10 @@ pub fn patches_text(patches: &PatchesReport) -> String {
         out.push_str(&visible(text));
         out.push('\n');
     };
-    let told = patches.sources.iter().filter(|one| matches!(one.state.as_str(), "built" | "failed"));
-    let told: Vec<_> = told.collect();
-    line(if told.is_empty() { "No patches were made" } else { "Patches" });
-    for source in told {
+    let listed = patches.sources.iter().filter(|one| matches!(one.state.as_str(), "built" | "failed"));
+    let listed: Vec<_> = listed.collect();
+    line(if listed.is_empty() { "No patches were made" } else { "Patches" });
+    for source in listed {
         let id = source.id.as_deref().unwrap_or("-");
         let reason = if source.reason.is_empty() { String::new() } else { format!(": {}", source.reason) };
         line(&format!("  {id}  {}  {}{reason}", source.source, source.state));

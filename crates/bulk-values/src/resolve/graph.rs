@@ -1,4 +1,4 @@
-//! Packages and their needs, both ways.
+//! The dependency graph of packages, its strongly connected components, depths, and blockers.
 
 use std::sync::Arc;
 
@@ -179,7 +179,7 @@ impl Components {
     }
 
     /// Returns the components, dependencies first.
-    pub(super) fn groups(&self) -> std::ops::Range<u32> {
+    fn groups(&self) -> std::ops::Range<u32> {
         0..u32::try_from(self.members.len()).unwrap_or(u32::MAX)
     }
 
@@ -229,7 +229,7 @@ fn way_to(last: u32, first: u32, reached_from: &foldhash::HashMap<u32, u32>) -> 
 impl Search<'_> {
     fn search_from(&mut self, first: u32) {
         self.enter(first);
-        // Packages on the way, each with the place of the need that is looked at next.
+        // The path, with the position of the next dependency to visit.
         let mut way = vec![(first, 0_usize)];
         while let Some((index, place)) = way.last_mut() {
             let index = *index;
@@ -386,7 +386,7 @@ fn blockers_within(graph: &Graph, failed: &[bool], most: usize) -> Vec<Blockers>
         }
         found.sort_unstable();
         found.dedup();
-        // Those that are cut off count for the ones that follow as well: one more than is named.
+        // One more than the maximum is kept, so that truncation stays visible to dependents.
         found.truncate(most + 1);
         let named = match shared {
             Some(shared) if **shared == *found => Arc::clone(shared),
@@ -441,7 +441,7 @@ fn reach(
 ) {
     for &index in needs_first {
         let bits = if failed.get(index as usize) == Some(&true) {
-            // Seen from those that need it.
+            // From the view of dependents.
             bits_of(index)
         } else {
             let of_need = |need: &u32| sets.get(*need as usize).copied().unwrap_or_default();

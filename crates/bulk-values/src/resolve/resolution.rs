@@ -1,4 +1,4 @@
-//! All packages with what they need.
+//! Resolving the dependencies of all packages.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -23,7 +23,7 @@ pub struct Resolution {
     graph: Graph,
     /// The dependencies needed at run time.
     run_needs: Lists,
-    states: Vec<PackageState>,
+    states: Vec<ResolvedState>,
     found: Vec<Box<[Option<u32>]>>,
 }
 
@@ -39,12 +39,12 @@ impl Resolution {
     }
 
     /// Returns the state of a package; `None` if there is no such package.
-    pub fn state(&self, index: u32) -> Option<&PackageState> {
+    pub fn state(&self, index: u32) -> Option<&ResolvedState> {
         self.states.get(index as usize)
     }
 
     /// Returns the states of all packages in order of their indices.
-    pub fn states(&self) -> &[PackageState] {
+    pub fn states(&self) -> &[ResolvedState] {
         &self.states
     }
 
@@ -62,7 +62,7 @@ impl Resolution {
             if !seen.insert(first) {
                 continue;
             }
-            // Packages on the way, each with the place of the need that is looked at next.
+            // The path, with the position of the next dependency to visit.
             let mut way = vec![(first, 0_usize)];
             while let Some((at, place)) = way.last_mut() {
                 if let Some(&need) = self.run_needs.of(*at).get(*place) {
@@ -112,9 +112,9 @@ pub fn resolve(records: &Records, holders: &NameHolders) -> Resolution {
     add_circles(&graph, records, &mut reasons);
     let failed: Vec<bool> = reasons.iter().map(Option::is_some).collect();
     let states = reasons.into_iter().zip(blockers(&graph, &failed)).map(|states| match states {
-        (Some(reason), _) => PackageState::Prefailed(reason),
-        (None, blockers) if blockers.is_empty() => PackageState::Open,
-        (None, blockers) => PackageState::IndirectPrefailed(blockers),
+        (Some(reason), _) => ResolvedState::Prefailed(reason),
+        (None, blockers) if blockers.is_empty() => ResolvedState::Open,
+        (None, blockers) => ResolvedState::IndirectPrefailed(blockers),
     });
     let states = states.collect();
     Resolution { graph, run_needs, states, found }
@@ -300,7 +300,7 @@ impl<'a> Chooser<'a> {
 
 /// The state of a package after its needs were looked for, in pbulk's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PackageState {
+pub enum ResolvedState {
     /// `open`: it can be built when all that it needs is.
     Open,
     /// `prefailed`: it cannot be built, by a reason of its own.
@@ -395,7 +395,7 @@ impl<'a> Candidates<'a> {
 
     /// Returns the package for a dependency: the highest matching version; among equals the one from the dependency's
     /// location, then the last in byte order, as in pbulk.
-    pub(super) fn choose(&self, dependency: &Dependency, pattern: &Pattern) -> Option<u32> {
+    fn choose(&self, dependency: &Dependency, pattern: &Pattern) -> Option<u32> {
         let alternatives = pattern.alternatives().iter();
         let matching = alternatives.flat_map(|alternative| {
             self.within(alternative.reach())
@@ -412,11 +412,11 @@ impl<'a> Candidates<'a> {
             .sum()
     }
 
-    pub(super) fn count_of(&self, name: &str) -> u64 {
+    fn count_of(&self, name: &str) -> u64 {
         self.by_name.get(name).map_or(0, |indices| indices.len() as u64)
     }
 
-    pub(super) fn choose_for_all(&self, name: &str, needs: &[(&Dependency, Pattern)]) -> Option<u32> {
+    fn choose_for_all(&self, name: &str, needs: &[(&Dependency, Pattern)]) -> Option<u32> {
         let matching = self.within(Reach::Name(name)).filter(|&(_, record, version)| {
             needs.iter().all(|(_, pattern)| pattern.matches_version(record.pkgname(), version))
         });
@@ -481,7 +481,7 @@ impl NameHolders {
 
     /// Returns the packages whose PKGNAME belonged to another location that still claims it: by a record, or because
     /// its scan failed.
-    pub(super) fn claimants(&self, records: &Records) -> HashMap<u32, PrefailReason> {
+    fn claimants(&self, records: &Records) -> HashMap<u32, PrefailReason> {
         if self.0.is_empty() {
             return HashMap::default();
         }

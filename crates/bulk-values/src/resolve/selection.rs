@@ -1,4 +1,4 @@
-//! Which packages and locations are meant by what a user names.
+//! The packages and locations that a name given by a user stands for.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -131,12 +131,12 @@ mod tests {
     fn the_last_part_of_a_location_is_enough_where_one_has_it_and_what_may_be_meant_is_told() {
         let mut records = records();
         assert_eq!(select(&records, ["x"]).unwrap(), [1, 2]);
-        let told = |records: &Records, name: &str| select(records, [name]).unwrap_err().to_string();
+        let error_of = |records: &Records, name: &str| select(records, [name]).unwrap_err().to_string();
         let begin = "no package has this PKGNAME, name or location: ";
-        assert_eq!(told(&records, "x-3"), format!("{begin}x-3; did you mean devel/x?"));
-        assert_eq!(told(&records, "crul"), format!("{begin}crul; did you mean curl?"));
+        assert_eq!(error_of(&records, "x-3"), format!("{begin}x-3; did you mean devel/x?"));
+        assert_eq!(error_of(&records, "crul"), format!("{begin}crul; did you mean curl?"));
         records.read(&Location::parse("net/x").unwrap(), b"PKGNAME=other-1\n").unwrap();
-        assert_eq!(told(&records, "x"), format!("{begin}x; did you mean devel/x or net/x?"));
+        assert_eq!(error_of(&records, "x"), format!("{begin}x; did you mean devel/x or net/x?"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Keys of results: everything that the bytes of a result may depend on, digested.
+//! Keys of results: digests of everything that their bytes may depend on.
 //!
-//! An input has a name and a digest of its value. The key is BLAKE3 of the sorted lines `NAME=DIGEST`, so two results with
-//! one key were built from the same inputs, and where two keys differ, the names of the differing inputs say why.
+//! An input has a name and a digest of its value. The key is BLAKE3 of the sorted lines `NAME=DIGEST`: results with the
+//! same key were built from the same inputs, and if two keys differ, the names of the differing inputs explain it.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

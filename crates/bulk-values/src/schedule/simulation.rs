@@ -1,4 +1,4 @@
-//! A run in virtual time.
+//! A run in virtual time, and the plan of a dry run.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
