@@ -1,4 +1,4 @@
-//! The base of all sandboxes: the host's own programs and libraries, or a directory with a whole system.
+//! The base of all sandboxes: programs and libraries of the host, or a directory with a whole system.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -8,12 +8,11 @@ use patchadm_bulk_values::result::Digest;
 use patchadm_rootfs::{CAPABILITY, Dir, FileType, Lock, LockError, RootError};
 use patchadm_svr4::package::Mode;
 
-use crate::command_output::output_digest;
+use crate::command_run::output_digest;
 use crate::ids::{NOBODY, SandboxIds, range_of};
 use crate::sandbox::{BuildUser, HostAccounts, LayerKind, lay_out_host_base, make_temporary_directories};
 use crate::task::place::remove_all;
-use crate::tree_copy::copy_tree;
-use crate::tree_walk::each_below;
+use crate::tree_copy::{copy_tree, each_below};
 use crate::work::{PROGRAM, host_directory, made};
 
 /// The base as it lies on this machine.
@@ -23,32 +22,30 @@ pub struct BaseLayer {
     pub layer: PathBuf,
     /// The paths of the host that are mounted over it.
     pub mounted: Vec<PathBuf>,
-    /// How layers become trees on this machine.
+    /// The way in which layers become trees on this machine.
     pub kind: LayerKind,
     /// Whose ids the users and groups of its sandboxes have.
     pub ids: SandboxIds,
-    /// A remark for whoever has just had it made.
+    /// A remark if it was just made.
     pub note: Option<String>,
 }
 
-/// The file below `build_dir`, which each machine has for itself, that says how layers become trees there.
+/// The file below `build_dir` that records how layers become trees on this machine.
 const KIND_FILE: &[u8] = b"layers";
 
-/// How the name of a copy of a base begins, for sandboxes whose ids do not own the base.
+/// The prefix of copies of a base, made for sandboxes whose ids do not own the base.
 pub(crate) const COPY: &str = "copy";
 
-/// The file below `build_dir` with the name of the copy that was used last.
 pub(crate) const USED_COPY: &[u8] = b"base.copy";
 
-/// The words of that file.
 const KINDS: [(&[u8], LayerKind); 2] = [(b"overlay\n", LayerKind::Overlay), (b"copy\n", LayerKind::Copy)];
 
-/// The places over which something is mounted in every sandbox.
+/// The paths on which every sandbox mounts something.
 pub(crate) const PLACES: [&str; 9] =
     ["tree", "driver", "packages", "distfiles", "work", "out", "proc", "dev", ".program"];
 
-/// Returns the base as a layer that belongs to the sandboxes: laid out below `build_dir` where it is that of the host, and
-/// copied there where others own the directory that it is.
+/// Returns the base as a layer owned by the sandboxes. A host base is laid out below `build_dir`; a directory with
+/// other owners is copied there.
 pub fn base_layer(
     conf: &Configuration,
     (ids, user): (SandboxIds, BuildUser),
@@ -64,7 +61,7 @@ pub fn base_layer(
         (Base::Directory(path), _) => {
             return Ok(BaseLayer { layer: path.clone(), mounted: Vec::new(), kind, ids, note: None });
         }
-        // It is made anew for other ids and other paths of the host.
+        // Other ids or host paths need another layer.
         (Base::Host(paths), _) => {
             name_of("base", &format!("{paths:?} {ids:?} {user:?} {accounts:?} with /tmp"))
         }
@@ -101,7 +98,7 @@ pub fn base_layer(
     Ok(BaseLayer { layer, mounted, kind, ids, note })
 }
 
-/// Says that a copy of a base has no file capabilities, if the base has any.
+/// Returns a note if the base has file capabilities, which its copy lacks.
 fn lost_capabilities(base: &Path) -> Result<Option<String>, RootError> {
     let top = Dir::of_host(base)?;
     let file_system = top.itself()?.file_system;
@@ -120,7 +117,6 @@ fn lost_capabilities(base: &Path) -> Result<Option<String>, RootError> {
     }))
 }
 
-/// Lays out the base where it is that of the host.
 fn lay_out_base(
     dir: &Dir,
     host: &[PathBuf],
@@ -140,13 +136,11 @@ fn lay_out_base(
     dir.create(b".program").map(drop)
 }
 
-/// Returns how layers become trees on this machine, if that was found out.
 pub(crate) fn known_layer_kind(build_dir: &Path) -> Result<Option<LayerKind>, RootError> {
     let text = host_directory(build_dir)?.read_regular(KIND_FILE, 64)?;
     Ok(text.and_then(|text| Some(KINDS.iter().find(|(words, _)| *words == text)?.1)))
 }
 
-/// Notes how layers become trees on this machine.
 pub(crate) fn keep_layer_kind(build_dir: &Path, kind: LayerKind) -> Result<(), RootError> {
     if known_layer_kind(build_dir)? == Some(kind) {
         return Ok(());
@@ -155,13 +149,12 @@ pub(crate) fn keep_layer_kind(build_dir: &Path, kind: LayerKind) -> Result<(), R
     host_directory(build_dir)?.replace_file(PROGRAM, KIND_FILE, words, Mode::of(0o644))
 }
 
-/// Returns a name that says for what a layer was made.
 fn name_of(kind: &str, made_for: &str) -> String {
     let digest = Digest::of(made_for.as_bytes()).hex();
     format!("{kind}-{}", digest.get(..16).unwrap_or_default())
 }
 
-/// Returns the paths of the host for which a layer has a directory or file, and no link.
+/// Returns the host paths that the layer has as a directory or file, not as a link.
 fn mounted_paths(layer: &Dir, host: &[PathBuf]) -> Result<Vec<PathBuf>, RootError> {
     let mut mounted = Vec::new();
     for path in host {
@@ -186,12 +179,12 @@ fn is_place(layer: &Dir, path: &Path) -> Result<bool, RootError> {
     Ok(false)
 }
 
-/// Returns the user whose rights on files count where a recipe says what is read, if that is not the caller.
+/// Returns the user whose file permissions apply to reading the tree, if that is not the caller.
 pub(crate) fn reader_of(conf: &Configuration) -> Option<u32> {
     if !rustix::process::geteuid().is_root() {
         return None;
     }
-    // Without a range there are no builds, and nobody's rights are enough to tell why.
+    // Without a range there are no builds; the lowest permissions suffice for reporting that.
     Some(range_of(conf).map_or(NOBODY, |range| range.outside(build_user(conf).id())))
 }
 
@@ -203,8 +196,8 @@ pub fn build_user(conf: &Configuration) -> BuildUser {
     }
 }
 
-/// Returns the user and group that fetch sources, or `None` if the caller fetches them. Fails with a reason if root
-/// has no `build_user`, or if that user does not exist or is root.
+/// Returns the user and group that fetch sources, or `None` if the caller fetches them. Fails with a reason if root has
+/// no `build_user`, or if that user does not exist or is root.
 pub(crate) fn fetching_user(conf: &Configuration) -> Result<Option<(u32, u32)>, String> {
     let is_root = rustix::process::geteuid().is_root();
     if conf.lacks_build_user(is_root) {
@@ -221,8 +214,8 @@ pub(crate) fn fetching_user(conf: &Configuration) -> Result<Option<(u32, u32)>, 
     Ok(Some((user.uid.as_raw(), user.gid.as_raw())))
 }
 
-/// Returns the digest of the base: over type, mode, owner, size, time and target of all its objects, or over what the
-/// configured command prints.
+/// Returns the digest of the base: over type, mode, owner, size, time and target of all its objects, or over the output
+/// of the configured command.
 pub fn base_digest(conf: &Configuration) -> Result<Digest, String> {
     if let Some(words) = conf.base_id.as_deref() {
         return output_digest("base_id", words, None);
@@ -251,7 +244,7 @@ fn digest_below(top: &Path, hasher: &mut blake3::Hasher) -> Result<(), RootError
     let mut open = vec![top.to_owned()];
     while let Some(path) = open.pop() {
         let dir = match Dir::of_host(&path) {
-            // What the caller cannot read, a build cannot read either.
+            // A build cannot read it either.
             Err(error) if error.is_refused_access() => continue,
             other => other?,
         };
@@ -267,7 +260,7 @@ fn digest_below(top: &Path, hasher: &mut blake3::Hasher) -> Result<(), RootError
     Ok(())
 }
 
-/// Adds an object; tells whether it is a directory.
+/// Adds an object to the digest; returns true for a directory.
 fn digest_object(
     dir: &Dir,
     name: &[u8],
@@ -277,7 +270,7 @@ fn digest_object(
     let Some(seen) = dir.look(name)? else { return Ok(false) };
     hasher.update(path.as_os_str().as_encoded_bytes());
     let is_directory = seen.file_type == FileType::Directory;
-    // The size and time of a directory tell of names that are digested themselves.
+    // The names in a directory are digested themselves, so its size and time are ignored.
     let (size, mtime) = if is_directory { (0, 0) } else { (seen.size, seen.mtime.seconds) };
     let line = format!(
         "\0{:?} {:o} {} {} {size} {mtime} {}\n",

@@ -1,25 +1,25 @@
-//! Runs a command of the operator. If it fails, the error has the last line that it printed.
+//! Running commands from the configuration.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
+use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use patchadm_bulk_values::result::Digest;
 use patchadm_inputs::http::without_passwords;
 use patchadm_svr4::package::control::visible;
 
-/// How long is waited for what it printed, where something that it left behind may still print.
+/// The time to wait for output after the end of a command: a process that it left behind may still print.
 const LONGEST_OUTPUT: Duration = Duration::from_secs(1);
 
-/// How long is waited between two looks.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The bytes that are kept of what it prints.
 const KEPT_OUTPUT: usize = 4096;
 
-/// The reasons why a command did not do what it should.
+/// The failure of a command.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// It cannot be started.
@@ -35,7 +35,7 @@ pub enum CommandError {
     },
 }
 
-/// Runs a command in a directory until it ends, or until `is_over` says that it has to.
+/// Runs a command in a directory until it ends or `is_over` returns true.
 pub(crate) fn run_command(
     words: &[String],
     directory: &Path,
@@ -72,8 +72,8 @@ pub(crate) fn run_command(
     })
 }
 
-/// The last bytes that a command prints, collected for as long as somebody may print: a process that it leaves behind may do so
-/// after its end.
+/// The last bytes that a command prints, collected as long as its output is open: a process that it leaves behind may
+/// print after its end.
 struct PrintedLines {
     bytes: Arc<Mutex<Vec<u8>>>,
     reader: std::thread::JoinHandle<()>,
@@ -95,7 +95,7 @@ impl PrintedLines {
         Self { bytes, reader }
     }
 
-    /// Waits until nobody prints any more, but not for long.
+    /// Waits until the output is closed, but not for long.
     fn wait(&self) {
         let began = Instant::now();
         while !self.reader.is_finished() && began.elapsed() < LONGEST_OUTPUT {
@@ -104,7 +104,7 @@ impl PrintedLines {
     }
 }
 
-/// Waits for the end of a command; one that has to end before it does is killed, and has no status.
+/// Waits for the end of a command. Kills it once `is_over` returns true; it has no status then.
 fn wait_for(child: &mut Child, is_over: &dyn Fn() -> bool) -> io::Result<Option<ExitStatus>> {
     loop {
         if let Some(status) = child.try_wait()? {
@@ -117,4 +117,25 @@ fn wait_for(child: &mut Child, is_over: &dyn Fn() -> bool) -> io::Result<Option<
         }
         std::thread::sleep(PAUSE);
     }
+}
+
+/// Returns the digest of the output of a command, or the reason of its failure. `setting` names the command in
+/// messages. Without a directory the command runs in that of the caller.
+pub(crate) fn output_digest(
+    setting: &str,
+    words: &[String],
+    directory: Option<&Path>,
+) -> Result<Digest, String> {
+    let Some((program, arguments)) = words.split_first() else { return Ok(Digest::of(b"")) };
+    let failed = |reason: String| format!("{setting}: {program}: {reason}");
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null());
+    if let Some(directory) = directory {
+        command.current_dir(directory);
+    }
+    let output = command.output().map_err(|error| failed(error.to_string()))?;
+    if !output.status.success() {
+        return Err(failed(output.status.to_string()));
+    }
+    Ok(Digest::of(&output.stdout))
 }

@@ -1,7 +1,7 @@
-//! Which objects of two results differ, and in which bytes; and whether they differ in nothing but what a recipe says varies.
+//! The objects and bytes in which two results differ, except differences that a recipe allows.
 //!
-//! Looked at are the objects in packages, in tar archives, compressed with gzip or not, and else whole files. Times do not count:
-//! what is the same but for them is the same.
+//! Compared are the objects of packages and of tar archives, compressed with gzip or not, and otherwise whole files.
+//! Times are ignored.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -15,22 +15,21 @@ use patchadm_inputs::source::{self, Extent, Origin, SourceError, SourceProblem};
 use patchadm_svr4::format::params;
 use patchadm_svr4::package::Ftype;
 
-/// How a datastream and a gzip file begin.
 const STREAM: &[u8] = b"# PaCkAgE DaTaStReAm";
 const GZIP: &[u8] = &[0x1f, 0x8b];
 
-/// The bytes of a block of a tar archive, where its magic stands, and the most bytes of a long name.
+/// The block size of tar, the offset of its magic, and the longest name in bytes.
 const BLOCK: usize = 512;
 const MAGIC: std::ops::Range<usize> = 257..262;
 const LONGEST_NAME: u64 = 1 << 16;
 
-/// The most bytes of a file that are read, without its compression: more is not compared.
+/// The maximum decompressed size of a file, in bytes; larger files are not compared.
 const LARGEST: u64 = 64 << 30;
 
-/// The most bytes of a content that is looked at line by line, or told byte by byte.
+/// The maximum size of a content that is compared line by line or byte by byte.
 const LARGEST_TEXT: u64 = 256 << 20;
 
-/// Limits on a report: objects in it, and characters in a line.
+/// Limits of a report: number of objects, and characters per line.
 const MOST_TOLD: usize = 20;
 const LONGEST_LINE: usize = 80;
 
@@ -61,8 +60,8 @@ pub struct ComparedFiles<'a> {
     pub names: &'a [String],
 }
 
-/// What a recipe says about contents that may differ without anything having changed: `PATH`, the whole content, or
-/// `PATH#PATTERN`, the lines that match.
+/// A rule of a recipe for contents that may differ without a real change: `PATH` for the whole content, or
+/// `PATH#PATTERN` for matching lines.
 struct VaryingContent {
     path: ShellPattern,
     lines: Option<ShellPattern>,
@@ -79,10 +78,9 @@ impl VaryingContent {
     }
 }
 
-/// The attributes of an object as text, and the digest of its content.
-type SeenObject = (String, Digest);
+type ObjectFacts = (String, Digest);
 
-/// Returns what differs between the files of two results, but for what varies by these words of a recipe.
+/// Returns the differences between the files of two results, except those that these words of a recipe allow.
 pub fn differences(
     one: &ComparedFiles<'_>,
     other: &ComparedFiles<'_>,
@@ -115,17 +113,17 @@ fn of_file(
     let (before, after) = (objects_of(one, rules)?, objects_of(other, rules)?);
     let mut found = Vec::new();
     let mut contents = BTreeSet::new();
-    let told = |object: &str, what: String| ObjectDifference {
+    let difference = |object: &str, what: String| ObjectDifference {
         file: file.to_owned(),
         object: Some(object.to_owned()).filter(|object| !object.is_empty()),
         what,
     };
     for name in before.keys().chain(after.keys().filter(|name| !before.contains_key(*name))) {
         match (before.get(name), after.get(name)) {
-            (Some(_), None) => found.push(told(name, "it is gone".to_owned())),
-            (None, Some(_)) => found.push(told(name, "it is new".to_owned())),
+            (Some(_), None) => found.push(difference(name, "it is gone".to_owned())),
+            (None, Some(_)) => found.push(difference(name, "it is new".to_owned())),
             (Some((was, _)), Some((is, _))) if was != is => {
-                found.push(told(name, format!("{was} became {is}")));
+                found.push(difference(name, format!("{was} became {is}")));
             }
             (Some((_, was)), Some((_, is))) if was != is => _ = contents.insert(name.clone()),
             _ => {}
@@ -135,7 +133,7 @@ fn of_file(
     let (was, is) = (contents_of(one, &told_contents)?, contents_of(other, &told_contents)?);
     for name in &told_contents {
         let bytes = |contents: &BTreeMap<String, Vec<u8>>| contents.get(name).cloned().unwrap_or_default();
-        found.push(told(
+        found.push(difference(
             name,
             first_difference(
                 &without_varying(name, &bytes(&was), rules),
@@ -152,7 +150,7 @@ fn whole_digest(file: &Path) -> io::Result<Digest> {
     Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
 }
 
-/// Returns the content without the lines that vary; nothing where all of it does.
+/// Returns the content without varying lines; empty if all of it varies.
 fn without_varying(name: &str, content: &[u8], rules: &[VaryingContent]) -> Vec<u8> {
     let rules: Vec<&VaryingContent> =
         rules.iter().filter(|rule| rule.path.matches(name.trim_start_matches('/'))).collect();
@@ -167,8 +165,7 @@ fn without_varying(name: &str, content: &[u8], rules: &[VaryingContent]) -> Vec<
     content.split_inclusive(|byte| *byte == b'\n').filter(|line| !varies(line)).flatten().copied().collect()
 }
 
-/// Returns the objects of a file by their names.
-fn objects_of(file: &Path, rules: &[VaryingContent]) -> io::Result<BTreeMap<String, SeenObject>> {
+fn objects_of(file: &Path, rules: &[VaryingContent]) -> io::Result<BTreeMap<String, ObjectFacts>> {
     let mut objects = BTreeMap::new();
     each_object(file, &mut |name, attributes, content| {
         let is_meant = rules.iter().any(|rule| rule.path.matches(name.trim_start_matches('/')));
@@ -187,7 +184,6 @@ fn objects_of(file: &Path, rules: &[VaryingContent]) -> io::Result<BTreeMap<Stri
     Ok(objects)
 }
 
-/// Returns the contents of some objects.
 fn contents_of(file: &Path, names: &BTreeSet<String>) -> io::Result<BTreeMap<String, Vec<u8>>> {
     let mut contents = BTreeMap::new();
     if names.is_empty() {
@@ -204,7 +200,7 @@ fn contents_of(file: &Path, names: &BTreeSet<String>) -> io::Result<BTreeMap<Str
     Ok(contents)
 }
 
-/// Says where two contents differ first: a line of a text, else a byte.
+/// Describes the first difference: a line of a text, otherwise a byte.
 fn first_difference(was: &[u8], is: &[u8]) -> String {
     let at = was.iter().zip(is).position(|(one, other)| one != other).unwrap_or(was.len().min(is.len()));
     let line_of = |bytes: &[u8]| -> Option<String> {
@@ -223,10 +219,8 @@ fn first_difference(was: &[u8], is: &[u8]) -> String {
     format!("byte {at}: {} became {}; {} bytes became {}", byte(was), byte(is), was.len(), is.len())
 }
 
-/// The receiver of objects: name, attributes, content.
 type VisitObject<'v> = dyn FnMut(&str, String, &mut dyn Read) -> io::Result<()> + 'v;
 
-/// Gives each object of a file to a function.
 fn each_object(file: &Path, visit: &mut VisitObject<'_>) -> io::Result<()> {
     let mut head = Vec::new();
     File::open(file)?.take(STREAM.len() as u64).read_to_end(&mut head)?;
@@ -244,7 +238,7 @@ fn each_object(file: &Path, visit: &mut VisitObject<'_>) -> io::Result<()> {
     if is_tar { each_of_tar(&mut whole, visit) } else { visit("", "file".to_owned(), &mut whole) }
 }
 
-/// A reader that fails behind so many bytes.
+/// A reader that fails after a number of bytes.
 struct LimitedReader<R> {
     input: R,
     left: u64,
@@ -290,7 +284,7 @@ fn each_of_package(file: &Path, visit: &mut VisitObject<'_>) -> io::Result<()> {
     streamed.map_err(failed)
 }
 
-/// Returns whether an object of this type has a content of its own, or is no object at all.
+/// Returns true if an object of this type has content of its own, or is no object at all.
 fn has_content(ftype: Ftype) -> bool {
     matches!(ftype, Ftype::File | Ftype::Editable | Ftype::Volatile | Ftype::Information)
 }
@@ -302,7 +296,6 @@ fn attributes(entry: &patchadm_svr4::format::pkgmap::PkgmapEntry) -> String {
     format!("{:?} {:?}{}", object.ftype, object.attributes, target.escape_debug())
 }
 
-/// Gives the members of a tar archive to a function.
 fn each_of_tar(input: &mut dyn Read, visit: &mut VisitObject<'_>) -> io::Result<()> {
     let mut long_name: Option<String> = None;
     loop {
@@ -345,7 +338,7 @@ fn each_of_tar(input: &mut dyn Read, visit: &mut VisitObject<'_>) -> io::Result<
     }
 }
 
-/// Returns the path of a pax header: `LENGTH path=VALUE`.
+/// Returns the path in a pax header: `LENGTH path=VALUE`.
 fn pax_path(text: &str) -> Option<String> {
     text.lines().find_map(|line| Some(line.split_once(' ')?.1.strip_prefix("path=")?.to_owned()))
 }
@@ -395,19 +388,19 @@ mod tests {
     fn the_member_and_the_line_that_differ_are_told_and_times_do_not_count() {
         let one = tar(&[("bin/x", "echo 1\n# built Monday\n", 5), ("bin/y", "same\n", 5)]);
         let other = tar(&[("bin/x", "echo 1\n# built Friday\n", 6), ("bin/y", "same\n", 6)]);
-        let told = "x.tgz: bin/x: line 2, byte 15: `# built Monday` became `# built Friday`";
-        assert_eq!(compare(&one, &other, &[]), [told]);
+        let reported = "x.tgz: bin/x: line 2, byte 15: `# built Monday` became `# built Friday`";
+        assert_eq!(compare(&one, &other, &[]), [reported]);
         assert_eq!(compare(&one, &other, &["bin/x##?built?*"]), Vec::<String>::new());
         assert_eq!(compare(&one, &other, &["bin/*"]), Vec::<String>::new());
-        assert_eq!(compare(&one, &other, &["bin/y"]), [told]);
+        assert_eq!(compare(&one, &other, &["bin/y"]), [reported]);
         let changed = tar(&[("bin/x", "echo 2\n# built Friday\n", 6), ("bin/z", "same\n", 6)]);
-        let told = compare(&one, &changed, &["bin/x##?built?*"]);
+        let reported = compare(&one, &changed, &["bin/x##?built?*"]);
         let expected = [
             "x.tgz: bin/y: it is gone",
             "x.tgz: bin/z: it is new",
             "x.tgz: bin/x: line 1, byte 5: `echo 1` became `echo 2`",
         ];
-        assert_eq!(told, expected, "what does not vary counts");
+        assert_eq!(reported, expected, "what does not vary counts");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The executables that know a tree: `scan`, `build`, and `fetch` and `platform` where there are any.
+//! The executables that know a tree: `scan` and `build`, optionally `fetch` and `platform`.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -9,19 +9,15 @@ use std::path::{Path, PathBuf};
 use patchadm_rootfs::{Dir, FileType, RootError};
 
 use crate::owners::{ForeignFile, must_be_ours, must_be_ours_at};
-use crate::tree_walk::each_below;
+use crate::tree_copy::each_below;
 use crate::work::Work;
 
-/// The directory with the executables of the driver of a bulk build.
 const DRIVER: &str = "driver";
 
-/// The executable that fetches the distfiles of a location.
 pub(crate) const FETCH: &str = "fetch";
 
-/// The executable that says for and with what packages are built.
 pub(crate) const PLATFORM: &str = "platform";
 
-/// Where the driver is visible in a sandbox.
 pub(crate) const DRIVER_INSIDE: &str = "/driver";
 
 /// The executables that know a tree.
@@ -39,10 +35,10 @@ pub enum DriverError {
     Unusable {
         /// The file or directory.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// It, or one of its programs, belongs to somebody else, or others may write to it.
+    /// The driver or one of its programs belongs to another user, or others may write to it.
     #[error(transparent)]
     NotOurs(#[from] ForeignFile),
 }
@@ -77,7 +73,7 @@ impl Driver {
         Ok(driver)
     }
 
-    /// Checks the files beside the programs, which help them. In a tree they are recipes, which nobody believes.
+    /// Checks the files beside the programs, which they may load. In a tree these are recipes, which are not trusted.
     fn helpers_must_be_ours(&self, tree: &Path) -> Result<(), DriverError> {
         let tree = tree.canonicalize().ok();
         let is_tree = |path: &Path| tree.is_some() && path.canonicalize().ok() == tree;
@@ -93,7 +89,7 @@ impl Driver {
         each_below::<RootError>(&top, |above, name, seen| {
             if foreign.is_none() {
                 let path = self.directory.join(relative(above, name));
-                // A link that leads nowhere helps nobody.
+                // A dangling link is harmless.
                 foreign = if seen.file_type != FileType::Symlink {
                     must_be_ours(&path, seen).err()
                 } else if path.exists() {
@@ -109,18 +105,15 @@ impl Driver {
         foreign.map_or(Ok(()), |foreign| Err(foreign.into()))
     }
 
-    /// Tells whether there is an executable that says for and with what packages are built.
     pub(crate) fn knows_platform(&self) -> bool {
         is_executable(&self.directory.join(PLATFORM))
     }
 
-    /// Tells whether there is an executable that fetches distfiles.
     pub(crate) fn can_fetch(&self) -> bool {
         is_executable(&self.directory.join(FETCH))
     }
 }
 
-/// Returns the path of a name below the directory that a walk began with.
 fn relative(above: &Dir, name: &[u8]) -> PathBuf {
     let path = above.at(name);
     let path = path.as_bytes();

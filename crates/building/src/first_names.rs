@@ -1,14 +1,13 @@
-//! Many names in a sentence: the first of them, and how many there are beside.
+//! Long lists of names in a sentence: the first ones, and the number of the rest.
 
-/// The most names that a sentence has.
 const MOST_NAMED: usize = 5;
 
-/// Returns the first of some names, separated by commas, and the number of the others.
+/// Joins the first names with commas, and adds the number of the rest.
 pub(crate) fn first_names(names: &[String]) -> String {
     first_joined(names, ",")
 }
 
-/// Returns the first of some clauses, separated by semicolons, and the number of the others.
+/// Joins the first clauses with semicolons, and adds the number of the rest.
 pub(crate) fn first_clauses(clauses: &[String]) -> String {
     first_joined(clauses, ";")
 }

@@ -1,13 +1,13 @@
-//! The ids of sandboxes: their users and groups are never those of the machine's root.
+//! The user and group ids of sandboxes, which are never those of the machine's root.
 //!
-//! Root gives its sandboxes a range of ids that nobody else has. An ordinary user has subordinate ids for that, if the
-//! administrator of the machine has set some aside and newuidmap(1) is there; else one id, their own.
+//! Root gives its sandboxes an exclusive range of ids. An ordinary user has subordinate ids, if the administrator has
+//! assigned some and newuidmap(1) is installed; otherwise only the user's own id.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::{fs, io};
 
 use nix::sched::{CloneFlags, unshare};
 use patchadm_bulk_values::conf::{BuildIdentity, Configuration, IdRange};
@@ -15,25 +15,21 @@ use patchadm_core::namespaces::{IdMapping, OwnIds};
 use patchadm_rootfs::{Dir, RootError};
 use rustix::process::{getegid, geteuid};
 
-use crate::tree_walk::each_below;
+use crate::tree_copy::each_below;
 
-/// The files with subordinate ids, for users and groups.
 const SUBORDINATE: [&str; 2] = ["/etc/subuid", "/etc/subgid"];
 
-/// The files with the accounts of this machine: in both, an id is the third field.
+/// The account files of this machine. The third field of both is an id.
 const ACCOUNTS: [&str; 2] = ["/etc/passwd", "/etc/group"];
 
-/// The user and group of builds inside, where there are others than the caller: never 65534, by which everybody is shown who
-/// has no id there.
+/// The user and group of builds inside the sandbox. Not 65534, which stands for every unmapped id there.
 pub(crate) const BUILD_ID: u32 = 1_000;
 
-/// The user that has no rights.
 pub(crate) const NOBODY: u32 = 65_534;
 
-/// The programs that give a user namespace subordinate ids.
 const MAP_PROGRAMS: [&str; 2] = ["newuidmap", "newgidmap"];
 
-/// Where they are looked for: not along a `PATH` that anybody could have set.
+/// The directories searched for these programs. `PATH` is not used, because anybody could have set it.
 const PROGRAM_DIRECTORIES: [&str; 4] = ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin"];
 
 /// Whose ids the users and groups of sandboxes have.
@@ -41,9 +37,9 @@ const PROGRAM_DIRECTORIES: [&str; 4] = ["/usr/bin", "/bin", "/usr/local/bin", "/
 pub enum SandboxIds {
     /// One: that of the caller, an ordinary user.
     Own,
-    /// Those of a range, which root gives them.
+    /// A range assigned by root.
     Range(IdRange),
-    /// All of the user namespace that this process is in: 0 is an ordinary user, the others are subordinate to them.
+    /// The ids of the user namespace of this process: 0 is an ordinary user, the others are its subordinate ids.
     Subordinate {
         /// Number of subordinate user ids.
         users: u32,
@@ -82,12 +78,11 @@ impl SandboxIds {
         }
     }
 
-    /// Tells whether there are others than the caller's.
+    /// Returns true if sandboxes have more ids than that of the caller.
     pub(crate) fn are_many(self) -> bool {
         self != Self::Own
     }
 
-    /// Returns the ids as an enclosure has them.
     pub(crate) fn mappings(self) -> OwnIds {
         let one = |id: u32| vec![IdMapping { inside: id, outside: id, count: 1 }];
         let all = |others: u32| {
@@ -104,8 +99,7 @@ impl SandboxIds {
         }
     }
 
-    /// Gives the entry of a directory to a user inside and the group of the same number, where there are others than the
-    /// caller.
+    /// Changes the owner of an entry to a user inside and the group of the same number, if there are further ids.
     pub(crate) fn give(self, above: &Dir, name: &[u8], inside: u32) -> Result<(), RootError> {
         match self.on_disk(inside) {
             Some(id) => above.set_owner(name, Some(id), Some(id)),
@@ -113,7 +107,8 @@ impl SandboxIds {
         }
     }
 
-    /// Gives a directory, and all in it that belongs to the caller, to root inside: what is laid out for a sandbox is its own.
+    /// Changes the owner of a directory and everything in it from the caller to root inside, so that the sandbox owns
+    /// its own layout.
     pub(crate) fn hand_over(self, top: &Dir) -> Result<(), RootError> {
         let Self::Range(range) = self else { return Ok(()) };
         let own = Some(range.outside(0));
@@ -128,8 +123,8 @@ impl SandboxIds {
         })
     }
 
-    /// Returns the number by which the machine knows a user inside, if root is the caller: that user's rights on files count
-    /// where a recipe says what is read.
+    /// Returns the id on this machine of a user inside, if the caller is root: that user's permissions apply to the
+    /// files that a scan reports.
     pub(crate) fn reader(self, inside: u32) -> Option<u32> {
         match self {
             Self::Range(range) => Some(range.outside(inside)),
@@ -137,7 +132,7 @@ impl SandboxIds {
         }
     }
 
-    /// Returns the number by which the caller knows a user inside; `None` where it is the caller.
+    /// Returns the id, as the caller sees it, of a user inside; `None` if it is the caller.
     pub(crate) fn on_disk(self, inside: u32) -> Option<u32> {
         match self {
             Self::Own => None,
@@ -147,7 +142,7 @@ impl SandboxIds {
     }
 }
 
-/// Returns the range that root gives its sandboxes: the configured one, else the subordinate ids of `build_user`.
+/// Returns the id range of root's sandboxes: the configured one, otherwise the subordinate ids of `build_user`.
 pub(crate) fn range_of(conf: &Configuration) -> Result<IdRange, String> {
     let of_user = || {
         let name = conf.build_user.as_deref()?;
@@ -177,8 +172,7 @@ pub(crate) fn range_of(conf: &Configuration) -> Result<IdRange, String> {
     }
 }
 
-/// Returns an account that is in no file of this machine, such as one of a directory service, and has an id under which commands
-/// of sandboxes run.
+/// Returns an account outside the local files (e.g. of a directory service) whose id is in the range.
 fn known_elsewhere(range: IdRange) -> Option<String> {
     [0, BUILD_ID].map(|id| range.outside(id)).into_iter().find_map(|id| {
         let user = || nix::unistd::User::from_uid(id.into()).ok()?.map(|user| user.name);
@@ -187,7 +181,7 @@ fn known_elsewhere(range: IdRange) -> Option<String> {
     })
 }
 
-/// Returns a range of ids that nobody has on this machine; `None` where there is none.
+/// Returns an unused id range, or `None` if there is none.
 pub(crate) fn free_range(random: u64) -> Option<IdRange> {
     let texts = SUBORDINATE.map(text_of);
     let mut taken: Vec<(u32, u32)> = texts.iter().flat_map(|text| IdRange::all_of(text)).collect();
@@ -199,7 +193,7 @@ pub(crate) fn free_range(random: u64) -> Option<IdRange> {
         .filter(|range| IdRange::free(random, &groups, &taken) == Some(*range))
 }
 
-/// Returns the ids of a user namespace, each a first one with a number.
+/// Returns the mapped ids of a user namespace as pairs of first id and count.
 fn mapped(text: &str) -> Vec<(u32, u32)> {
     let lines = text.lines().filter_map(|line| {
         let mut fields = line.split_ascii_whitespace().map(str::parse);
@@ -222,19 +216,17 @@ fn account_in(text: &str, range: IdRange) -> Option<(&str, u32)> {
     accounts(text).find(|(_, id)| range.has(*id))
 }
 
-/// Returns the text of a file of the system; nothing where it cannot be read.
 fn text_of(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 
-/// The ids that are set aside for an ordinary user, and the programs that give them.
+/// The subordinate ids of an ordinary user, and the programs that map them.
 struct Subordinates {
-    /// Those of users, and of groups.
     ranges: [IdRange; 2],
     programs: [PathBuf; 2],
 }
 
-/// Returns what is set aside for the caller; the error says how to get it.
+/// Returns the subordinate ids of the caller; the error says how to get some.
 fn subordinates() -> Result<Subordinates, String> {
     let found = |name: &str| {
         let paths = PROGRAM_DIRECTORIES.iter().map(|above| Path::new(above).join(name));
@@ -261,7 +253,7 @@ fn subordinates() -> Result<Subordinates, String> {
 }
 
 impl Subordinates {
-    /// Enters a user namespace with these ids, in which the caller is root.
+    /// Enters a user namespace with these ids, as its root.
     fn enter(&self) -> io::Result<()> {
         let process = std::process::id().to_string();
         let own = [geteuid().as_raw(), getegid().as_raw()];
@@ -274,7 +266,7 @@ impl Subordinates {
             let _ = write!(script, " && \"${{{at}}}\" {process} 0 {own} 1 1 {start} {count}");
             words.push(program.as_os_str());
         }
-        // Those programs ask who calls them: they must not be in the new namespace.
+        // These programs check their caller, so they must not run in the new namespace.
         let mut helper = Command::new("/bin/sh")
             .args(["-c", &script, "sh"])
             .args(&words)

@@ -1,4 +1,4 @@
-//! The inputs of a result: everything that can change its bytes, as digests.
+//! The key inputs of a result: digests of everything that can change its bytes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -13,16 +13,15 @@ use crate::base::reader_of;
 use crate::driver::Driver;
 use crate::tree_files::{RecipeFileKind, TreeFiles, digest_of_program, path_in_tree};
 
-/// The time that counts as that of sources without one of their own: 1 January 1980, the earliest that zip can say.
+/// The default modification time of sources: 1 January 1980, the earliest that zip can store.
 const EARLIEST: i64 = 315_532_800;
 
-/// The variable with the time of the sources.
 const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 
-/// The fields of a record that change nothing of its result.
+/// Record fields that do not influence the result.
 const NO_INPUTS: [&str; 2] = ["MAINTAINER", "CATEGORIES"];
 
-/// Makes the keys of a run. Each file of the tree is read once.
+/// Makes the keys of a run. It reads each file of the tree once.
 #[derive(Debug)]
 pub(crate) struct KeyMaker<'a> {
     conf: &'a Configuration,
@@ -34,14 +33,13 @@ pub(crate) struct KeyMaker<'a> {
 }
 
 impl<'a> KeyMaker<'a> {
-    /// Begins with what all keys have in common.
     pub(crate) fn of(conf: &'a Configuration, driver: &Driver, base: Digest) -> Self {
         let build = digest_of_program(&driver.directory.join("build")).unwrap_or_else(|| Digest::of(b""));
         let files = TreeFiles::open(conf, driver, reader_of(conf));
         Self { conf, files, base, build, machine: machine_type(), known: HashMap::new() }
     }
 
-    /// Returns the inputs of a package; `install` are the results that it is built with.
+    /// Returns the key inputs of a package; `install` are its installed dependencies.
     pub(crate) fn inputs(
         &mut self,
         records: &Records,
@@ -53,7 +51,7 @@ impl<'a> KeyMaker<'a> {
         inputs.set_digest(KeyInput::Base, self.base);
         inputs.set_value(KeyInput::Machine, &self.machine.clone());
         self.add_files(records, record, &mut inputs)?;
-        // A build is told both, and its package says both: recipes that are alike make different packages.
+        // A build sees both and stores both in its package, so equal recipes make different packages.
         inputs.set_value(KeyInput::Record("PKGNAME"), record.pkgname().as_str());
         inputs.set_value(KeyInput::Record("PKG_LOCATION"), record.location().as_str());
         for (name, value) in record.fields().filter(|(name, _)| !NO_INPUTS.contains(name)) {
@@ -86,7 +84,7 @@ impl<'a> KeyMaker<'a> {
         Ok(inputs)
     }
 
-    /// Adds the files of the recipe, and those that its scan has read elsewhere.
+    /// Adds the files of the recipe and the files that its scan read elsewhere.
     fn add_files(
         &mut self,
         records: &Records,
@@ -117,17 +115,14 @@ impl<'a> KeyMaker<'a> {
     }
 }
 
-/// Returns the digests of `scan` and `build` of a driver.
 pub(crate) fn driver_digests(driver: &Driver) -> [Option<Digest>; 2] {
     ["scan", "build"].map(|name| digest_of_program(&driver.directory.join(name)))
 }
 
-/// Returns the type of this machine.
 pub(crate) fn machine_type() -> String {
     rustix::system::uname().machine().to_string_lossy().into_owned()
 }
 
-/// Adds the files of a recipe.
 fn add_recipe(
     files: &TreeFiles,
     location: &str,
@@ -146,7 +141,7 @@ fn add_recipe(
     Ok(())
 }
 
-/// Returns the first file of a recipe that is not as these inputs have it.
+/// Returns the first file of a recipe that differs from these inputs.
 pub(crate) fn changed_file(files: &TreeFiles, location: &str, inputs: &KeyInputs) -> Option<String> {
     let mut now = KeyInputs::new();
     let mut digest = |path: &Path| files.digest(path, &never).map_err(|error| error.to_string());
@@ -161,7 +156,6 @@ pub(crate) fn changed_file(files: &TreeFiles, location: &str, inputs: &KeyInputs
     then.keys().chain(now.keys()).find(|name| then.get(*name) != now.get(*name)).cloned()
 }
 
-/// Tells whether a package is built with the network of the host.
 pub(crate) fn has_network(conf: &Configuration, record: &Record) -> bool {
     match &conf.network {
         BuildNetwork::No => false,
@@ -170,7 +164,7 @@ pub(crate) fn has_network(conf: &Configuration, record: &Record) -> bool {
     }
 }
 
-/// Tells whether a shell pattern means a record: over PKGNAME, its name without version, or its location.
+/// Returns true if a shell pattern matches PKGNAME, the name without version, or the location.
 pub(crate) fn means(pattern: &str, record: &Record) -> bool {
     let name = record.pkgname();
     [name.as_str(), name.name(), record.location().as_str()].iter().any(|text| glob(pattern, text))
@@ -180,7 +174,7 @@ fn glob(pattern: &str, text: &str) -> bool {
     ShellPattern::parse(pattern).is_ok_and(|pattern| pattern.matches(text))
 }
 
-/// Returns the time that counts as that of the sources of a package, in seconds since 1970.
+/// Returns `SOURCE_DATE_EPOCH` of a package.
 pub(crate) fn source_date_epoch(conf: &Configuration, record: &Record) -> i64 {
     let of_all = conf.env.iter().find(|(name, _)| name == SOURCE_DATE_EPOCH).map(|(_, value)| value.as_str());
     let own = Some(record.field(SOURCE_DATE_EPOCH)).filter(|value| !value.is_empty());

@@ -1,32 +1,28 @@
-//! Bulk builds carried out: recipes are scanned, built in clean places, and their results kept.
+//! Performing bulk builds: recipes are scanned and built in sandboxes, and their results kept.
 //!
 //! ```text
-//! work      the directory of a bulk build
-//! sandbox   a clean place for one command: layers, mounts, limits
-//! scan      what the recipes make
+//! work      the working directory of a bulk build
+//! sandbox   a clean environment for one command: layers, mounts, limits
+//! scan      the packages that recipes make
 //! task      one package: dependencies installed, built, packed, checked, kept
-//! pool      results under their keys
+//! pool      results by key
 //! run       all packages, in the order that takes the least time
-//! set       the results of one run, complete
+//! set       the complete results of one run
 //! patches   from the released set to the newest one, each tried
 //! ```
 //!
-//! Nothing is mounted outside a sandbox, and what a sandbox starts ends with it: whatever is killed, nothing is left to unmount.
-//! What is decided is decided by `patchadm-bulk`, which knows no file and no process.
+//! Nothing is mounted outside a sandbox, and everything that a sandbox starts ends with it: a killed process leaves nothing
+//! to unmount. Decisions are made by `patchadm-bulk-values`, which knows no files and no processes.
 
-// Unit tests make trees of their own; what is linted is the library as it is built.
+// Unit tests make their own trees; the lint applies to the library.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod base;
-mod command_output;
 mod command_run;
 mod control_groups;
 pub mod differences;
 pub mod driver;
-mod fetching;
-mod file_copy;
 mod first_names;
-pub mod history;
 pub mod ids;
 mod keys;
 pub mod logs;
@@ -36,13 +32,10 @@ pub mod owners;
 pub mod patches;
 mod platform;
 pub mod pool;
-pub mod pool_use;
 pub mod prune;
-mod remains;
 pub mod report_files;
-pub mod report_inputs;
 pub mod run;
-mod runs;
+pub mod runs;
 pub mod sandbox;
 pub mod scan;
 pub mod set;
@@ -53,7 +46,5 @@ pub mod task;
 pub mod tree;
 mod tree_copy;
 mod tree_files;
-mod tree_walk;
 pub mod upload;
-mod verified;
 pub mod work;

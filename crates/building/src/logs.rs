@@ -1,4 +1,4 @@
-//! The logs of builds, read at once or followed while they are written.
+//! The logs of builds: reading, following, and splitting into phases.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,13 +12,11 @@ use crate::runs::{find_logs, read_journal};
 use crate::sandbox::phase_of;
 use crate::work::{RUNS, Work, numbered_directories};
 
-/// The largest log that is read, in bytes.
 const LARGEST: u64 = 1 << 30;
 
-/// The bytes that are read at a time.
 const PART: usize = 1 << 16;
 
-/// Why there is no log.
+/// The reason why there is no log.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// No run has one.
@@ -49,14 +47,14 @@ pub fn read_log(work: &Work, package: &str, run: Option<u64>) -> Result<Vec<u8>,
 /// The maximum number of phases that get a log of their own.
 const MOST_PHASES: usize = 100;
 
-/// Returns what a log has of one phase; `None` if no line begins it.
+/// Returns the log of one phase; `None` if no line starts it.
 pub fn log_of_phase(log: &[u8], phase: &str) -> Option<Vec<u8>> {
     phases_of_log(log).remove(phase)
 }
 
-/// Divides a log into its phases, each with the line that begins it; those beyond a number belong to the last one before. What a
-/// build prints before its first phase belongs to none.
-pub(crate) fn phases_of_log(log: &[u8]) -> BTreeMap<String, Vec<u8>> {
+/// Splits a log into phases, each with its first line. Further phases beyond the maximum are appended to the last one.
+/// Output before the first phase is dropped.
+fn phases_of_log(log: &[u8]) -> BTreeMap<String, Vec<u8>> {
     let mut phases: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     let mut current: Option<String> = None;
     for line in log.split_inclusive(|&byte| byte == b'\n') {
@@ -69,8 +67,7 @@ pub(crate) fn phases_of_log(log: &[u8]) -> BTreeMap<String, Vec<u8>> {
     phases
 }
 
-/// Writes one log for each phase of a build that has failed, in a directory with its name beside its log: `build.log` and so on,
-/// as pbulk has them.
+/// Writes one log per phase of a failed build (`build.log` and so on, as pbulk does), in a directory beside its log.
 pub(crate) fn write_phase_logs(logs: &Dir, package: &str) -> Result<(), RootError> {
     remove_phase_logs(logs, package)?;
     let log = logs.read_regular(format!("{package}.log").as_bytes(), LARGEST)?.unwrap_or_default();
@@ -85,7 +82,6 @@ pub(crate) fn write_phase_logs(logs: &Dir, package: &str) -> Result<(), RootErro
     Ok(())
 }
 
-/// Removes the logs of the phases of an earlier build.
 pub(crate) fn remove_phase_logs(logs: &Dir, package: &str) -> Result<(), RootError> {
     match phase_directory(package) {
         Some(name) if logs.look(name)?.is_some() => logs.remove_tree(name),
@@ -93,7 +89,6 @@ pub(crate) fn remove_phase_logs(logs: &Dir, package: &str) -> Result<(), RootErr
     }
 }
 
-/// Opens the directory with the logs of the phases of a build; `None` if it has none.
 pub(crate) fn find_phase_logs(logs: &Dir, package: &str) -> Result<Option<Dir>, RootError> {
     match phase_directory(package) {
         Some(name) if logs.look(name)?.is_some() => logs.dir(name).map(Some),
@@ -101,8 +96,8 @@ pub(crate) fn find_phase_logs(logs: &Dir, package: &str) -> Result<Option<Dir>, 
     }
 }
 
-/// Returns the name of the directory with the logs of the phases of a package. A package named `x-1.log` has none: it would have
-/// the name of the log of `x-1`.
+/// Returns the directory name for phase logs. A package named `x-1.log` has none, because the name would be that of the
+/// log of `x-1`.
 fn phase_directory(package: &str) -> Option<&[u8]> {
     let name = package.as_bytes();
     (!name.ends_with(b".log")).then_some(name)
@@ -114,14 +109,14 @@ pub struct LogFollower<'a> {
     work: &'a Work,
     package: &'a str,
     run: u64,
-    /// The file of which so many bytes were read: its number, and the bytes.
+    /// The inode of the file that is being read, and the offset.
     read: Option<(u64, u64)>,
 }
 
-/// What is new in a log.
+/// News of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogNews {
-    /// What was written since the last look.
+    /// Bytes written since the last look.
     Bytes(Vec<u8>),
     /// Nothing since the last look; the build goes on.
     Nothing,
@@ -135,9 +130,9 @@ impl<'a> LogFollower<'a> {
         Self { work, package, run, read: None }
     }
 
-    /// Returns what is new. A log that was begun anew is read from its beginning.
+    /// Returns the news. A log that was started again is read from its beginning.
     pub fn next_news(&mut self) -> Result<LogNews, LogError> {
-        // Asked first: what is written before the end is read after it.
+        // Checked first, so that everything written before the end is read.
         let is_over = self.is_over()?;
         let bytes = self.new_bytes(is_over)?;
         Ok(match (bytes.is_empty(), is_over) {
@@ -173,7 +168,7 @@ impl<'a> LogFollower<'a> {
         Ok(bytes)
     }
 
-    /// Tells whether the package came to a state, the run to its end, or nobody carries the run out.
+    /// Returns true if the package has a final state, the run has ended, or no process performs it.
     fn is_over(&self) -> Result<bool, LogError> {
         let is_locked = Work::is_locked(self.work).unwrap_or(true);
         let read = read_journal(&self.work.directory(RUNS)?, self.run)?;
@@ -184,7 +179,7 @@ impl<'a> LogFollower<'a> {
     }
 }
 
-/// Returns how many of these bytes do not belong to a letter of UTF-8 that is not there whole.
+/// Returns the number of trailing bytes that belong to an incomplete UTF-8 character.
 fn whole_letters(bytes: &[u8]) -> usize {
     let begins = |byte: &u8| *byte & 0xc0 != 0x80;
     let Some(last) = bytes.iter().rev().take(4).position(begins).map(|back| bytes.len() - 1 - back) else {

@@ -1,19 +1,18 @@
-//! A file with names of packages: one a line, with comments behind `#`.
+//! Files with package names, one per line; `#` starts a comment.
 
 use std::path::{Path, PathBuf};
 
 use patchadm_inputs::input_file::read_own;
 
-/// The largest file, in bytes.
 const LARGEST: u64 = 64 << 20;
 
-/// Why a list cannot be used.
+/// The reason why a list cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {reason}", path.display())]
 pub struct NameListError {
     /// The path of the list as it was given.
     pub path: PathBuf,
-    /// Why it cannot be read, or that it is not UTF-8 or names nothing.
+    /// It cannot be read, is not UTF-8, or has no names.
     pub reason: String,
 }
 

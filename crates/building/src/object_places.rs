@@ -1,5 +1,6 @@
-//! Where the objects of packages lie: behind the links of the base, and behind the links that their package knows. These are its
-//! own and those of the packages that it needs; the link of any other one is in its way.
+//! The places of package objects, after resolving the links of the base and of packages.
+//!
+//! An object only follows links of its own package and of its dependencies; a link of any other package is a conflict.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -11,7 +12,6 @@ use patchadm_rootfs::{AtPath, FileType, Followed, Interrupt, LinkFollower, LinkM
 use patchadm_svr4::format::depend::{Depend, DependencyKind};
 use patchadm_svr4::package::{Ftype, ObjectPath, PackagePath, variables};
 
-/// The objects of a package where they are installed.
 pub(crate) type DeliveredPaths = Vec<(ObjectPath, PathKind)>;
 
 /// What is at a path.
@@ -23,14 +23,13 @@ pub(crate) enum PathKind {
 }
 
 impl PathKind {
-    /// Returns whether two packages may have these at one place.
+    /// Returns true if two packages may have these at the same place.
     pub(crate) fn goes_with(self, other: Self) -> bool {
         (self, other) == (Self::Directory, Self::Directory)
     }
 }
 
-/// Returns where the objects of a package are installed.
-pub(crate) fn placed_objects(package: &PackageImage) -> DeliveredPaths {
+fn placed_objects(package: &PackageImage) -> DeliveredPaths {
     let objects = package.pkgmap.entries.iter().filter(|entry| entry.object.ftype != Ftype::Information);
     let placed = objects.filter_map(|entry| {
         let kind = match entry.object.ftype {
@@ -43,7 +42,7 @@ pub(crate) fn placed_objects(package: &PackageImage) -> DeliveredPaths {
     placed.collect()
 }
 
-/// Returns where an object is installed; `None` if that is unknown.
+/// Returns the path at which an object is installed, or `None` if it is unknown.
 pub(crate) fn placed(package: &PackageImage, path: &PackagePath) -> Option<ObjectPath> {
     let base = match package.params.get("BASEDIR").map(<[u8]>::trim_ascii) {
         None | Some(b"") => ObjectPath::root(),
@@ -52,24 +51,18 @@ pub(crate) fn placed(package: &PackageImage, path: &PackagePath) -> Option<Objec
     path.resolve(&base, |name| variables::value(&package.params, name)).ok()
 }
 
-/// The most links that are followed on one way, as in Linux.
+/// The maximum number of symbolic links per path, as in Linux.
 const MOST_LINKS: usize = 40;
 
-/// What packages deliver, and what they need.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Delivery {
-    /// The objects, at the paths that the packages name.
     pub(crate) paths: DeliveredPaths,
-    /// The symbolic links, with their targets.
     pub(crate) links: Vec<(ObjectPath, Arc<[u8]>)>,
-    /// The names of the packages.
     pub(crate) packages: BTreeSet<String>,
-    /// The names of the packages that must be installed with them.
     pub(crate) needs: BTreeSet<String>,
 }
 
 impl Delivery {
-    /// Returns what one package delivers.
     pub(crate) fn of(package: &PackageImage) -> Self {
         let links = package.pkgmap.entries.iter().filter(|entry| entry.object.ftype == Ftype::Symlink);
         let links = links.filter_map(|entry| {
@@ -86,7 +79,6 @@ impl Delivery {
         }
     }
 
-    /// Returns what the packages of an image deliver together.
     pub(crate) fn of_all(image: &Image) -> Self {
         let mut all = Self::default();
         for package in &image.packages {
@@ -104,17 +96,15 @@ impl Delivery {
     }
 }
 
-/// An object of a package at its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PlacedObject {
-    /// Where it lies.
     pub(crate) place: ObjectPath,
-    /// The path that the package names; the place, of a directory that it does not name.
+    /// The path in the package. For a directory that no package lists, the place itself.
     pub(crate) path: ObjectPath,
     pub(crate) kind: PathKind,
 }
 
-/// Opens the base, if it is a directory of its own: no package delivers below a place of the host.
+/// Opens the base if it is a directory of its own. Packages deliver nothing below host paths.
 pub(crate) fn root_of_base(base: &Base) -> Result<Option<Root>, RootError> {
     match base {
         Base::Directory(path) => Root::open(path).map(Some),
@@ -122,32 +112,29 @@ pub(crate) fn root_of_base(base: &Base) -> Result<Option<Root>, RootError> {
     }
 }
 
-/// The deliveries that have a link at a place, each with its target.
 type PlacedLinks = HashMap<ObjectPath, Vec<(usize, Arc<[u8]>)>>;
 
-/// The places of the objects of some packages that are installed together over a base.
+/// Resolves the paths of packages that are installed together over a base, through all their symbolic links.
 pub(crate) struct ObjectPlaces<'a> {
     deliveries: Vec<&'a Delivery>,
-    /// The delivery that has each package.
     by_name: HashMap<&'a str, usize>,
     links: PlacedLinks,
-    /// The deliveries that each of them knows, by what they need.
+    /// For each delivery, those that it depends on.
     known: Vec<OnceCell<HashSet<usize>>>,
     base: Option<&'a Root>,
     of_base: RefCell<HashMap<Vec<u8>, BaseObject>>,
 }
 
-/// An object of the base.
 #[derive(Clone)]
 enum BaseObject {
     Directory,
     Link(Arc<[u8]>),
-    /// Nothing, or something that leads nowhere.
+    /// Nothing, or a dead end.
     Other,
 }
 
 impl<'a> ObjectPlaces<'a> {
-    /// Reads the links. Returns the signal that has interrupted it, if one has.
+    /// Reads the links. The error is the signal that interrupted it.
     pub(crate) fn of(
         base: Option<&'a Root>,
         deliveries: Vec<&'a Delivery>,
@@ -199,20 +186,19 @@ impl<'a> ObjectPlaces<'a> {
         Ways { links: LinkFollower::new(KnownLinks { places: self, delivery }), directories: HashMap::new() }
     }
 
-    /// Returns the objects of a delivery at their places, and the directories above them.
+    /// Returns the objects of a delivery at their places, with the directories above them.
     pub(crate) fn objects(&self, delivery: usize) -> Vec<PlacedObject> {
         let paths = self.deliveries.get(delivery).map(|delivery| delivery.paths.as_slice());
         self.placed(delivery, paths.unwrap_or_default())
     }
 
-    /// Returns the objects of every delivery, in their order, as [`objects`](Self::objects) does, or the signal that has
-    /// interrupted it.
+    /// Returns the objects of all deliveries, or the signal that interrupted it.
     pub(crate) fn all_objects(&self, interrupt: Interrupt<'_>) -> Result<Vec<Vec<PlacedObject>>, i32> {
         let objects = |delivery| interrupt().map_or_else(|| Ok(self.objects(delivery)), Err);
         (0..self.deliveries.len()).map(objects).collect()
     }
 
-    /// Returns the objects at these paths where a delivery would have them, and the directories above them.
+    /// Returns the places of these paths for a delivery, with the directories above them.
     pub(crate) fn placed(&self, delivery: usize, paths: &[(ObjectPath, PathKind)]) -> Vec<PlacedObject> {
         let mut ways = self.ways(delivery);
         let mut objects: Vec<PlacedObject> = paths
@@ -243,7 +229,7 @@ impl<'a> ObjectPlaces<'a> {
         objects
     }
 
-    /// Returns the target of the link at a place, of those that a delivery knows.
+    /// Returns the target of the link at a place, if the delivery depends on that link.
     fn link_at(&self, delivery: usize, place: &[u8]) -> Option<Arc<[u8]>> {
         let links = self.links.get(place).map(Vec::as_slice).unwrap_or_default();
         let own = links.iter().find(|(owner, _)| *owner == delivery);
@@ -257,7 +243,7 @@ impl<'a> ObjectPlaces<'a> {
         }
     }
 
-    /// Tells whether a delivery needs another one, directly or not.
+    /// Returns true if a delivery depends on another one, directly or indirectly.
     fn knows(&self, delivery: usize, other: usize) -> bool {
         let Some(known) = self.known.get(delivery) else { return false };
         let find = || {
@@ -271,7 +257,8 @@ impl<'a> ObjectPlaces<'a> {
         known.get_or_init(find).contains(&other)
     }
 
-    /// Returns what the base has at a place. The way there ends where the base has no directory, and nothing beyond is remembered.
+    /// Returns the base's object at a place. The lookup ends at the first missing directory, and nothing below that is
+    /// cached.
     fn object_of_base(&self, place: &[u8]) -> BaseObject {
         let Some(base) = self.base else { return BaseObject::Other };
         let ends = (1..place.len()).filter(|at| place.get(*at) == Some(&b'/')).chain([place.len()]);
@@ -296,7 +283,6 @@ impl<'a> ObjectPlaces<'a> {
     }
 }
 
-/// Looks at a path in a directory of the base.
 fn look_in(base: &Root, above: &[u8], here: &[u8]) -> Option<BaseObject> {
     let name = here.get(above.len() + 1..)?;
     let above = if above.is_empty() { b"/" } else { above };
@@ -308,7 +294,6 @@ fn look_in(base: &Root, above: &[u8], here: &[u8]) -> Option<BaseObject> {
     }
 }
 
-/// The links that a delivery knows.
 struct KnownLinks<'p> {
     places: &'p ObjectPlaces<'p>,
     delivery: usize,
@@ -320,15 +305,14 @@ impl LinkMap for KnownLinks<'_> {
     }
 }
 
-/// Finds where the objects of one delivery lie.
+/// Resolves the paths of one delivery.
 pub(crate) struct Ways<'p> {
     links: LinkFollower<KnownLinks<'p>>,
-    /// The directories that were found.
     directories: HashMap<ObjectPath, ObjectPath>,
 }
 
 impl Ways<'_> {
-    /// Returns where an object lies. One whose path leads nowhere lies there.
+    /// Returns the place of an object. A path that leads nowhere is its own place.
     pub(crate) fn place(&mut self, path: &ObjectPath, kind: PathKind) -> ObjectPath {
         if kind == PathKind::Directory {
             return self.directory(path);
@@ -402,11 +386,11 @@ mod tests {
         let places = ObjectPlaces::of(Some(&root), deliveries.iter().collect(), &never).unwrap();
         let objects =
             places.placed(0, &[(path("/usr/y/f"), PathKind::Other), (path("/lib"), PathKind::Directory)]);
-        let mut told: Vec<String> =
+        let mut shown: Vec<String> =
             objects.iter().map(|object| format!("{} {}", object.place, object.path)).collect();
-        told.sort();
+        shown.sort();
         assert_eq!(
-            told,
+            shown,
             ["/ /", "/usr /usr", "/usr/lib /lib", "/usr/lib/x /usr/lib/x", "/usr/lib/x/f /usr/y/f"]
         );
     }

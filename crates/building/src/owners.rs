@@ -1,4 +1,4 @@
-//! Whose the files are that a bulk build believes.
+//! Ownership checks for the files that a bulk build trusts.
 
 use std::path::{Path, PathBuf};
 
@@ -25,7 +25,7 @@ pub enum ForeignFile {
         /// Its mode.
         mode: u32,
     },
-    /// Somebody else could put another one in its place.
+    /// Another user could replace it.
     #[error("{}: {above}, and so could put something else there: nothing that others can change is believed", path.display())]
     Above {
         /// The file or directory.
@@ -43,8 +43,8 @@ pub enum ForeignFile {
     },
 }
 
-/// Checks that nobody but the caller and root can change a file or directory, or put another one in its place. A link is
-/// followed: what it leads to is what counts.
+/// Checks that only the caller and root can change or replace a file or directory. Links are followed; the target
+/// counts.
 pub(crate) fn must_be_ours_at(path: &Path) -> Result<(), ForeignFile> {
     let unknown = |reason: String| ForeignFile::Unknown { path: path.to_owned(), reason };
     match look_along(path).map_err(|error| unknown(error.to_string()))? {
@@ -53,7 +53,7 @@ pub(crate) fn must_be_ours_at(path: &Path) -> Result<(), ForeignFile> {
     }
 }
 
-/// Checks the same of names in a directory that was checked, as far as they are there.
+/// Performs the same check for names in a directory that was checked, if they exist.
 pub(crate) fn must_be_ours_in(path: &Path, dir: &Dir, names: &[&str]) -> Result<(), ForeignFile> {
     for name in names {
         let unknown = |reason: String| ForeignFile::Unknown { path: path.join(name), reason };
@@ -66,7 +66,7 @@ pub(crate) fn must_be_ours_in(path: &Path, dir: &Dir, names: &[&str]) -> Result<
     Ok(())
 }
 
-/// Checks that nobody but the caller and root can change a file or directory.
+/// Checks that only the caller and root can change a file or directory.
 pub(crate) fn must_be_ours(path: &Path, seen: &ObjectStatus) -> Result<(), ForeignFile> {
     let is_ours = seen.uid == 0 || seen.uid == rustix::process::geteuid().as_raw();
     let mode = seen.mode.bits();

@@ -1,4 +1,4 @@
-//! What a run builds for and with: the system, the compiler, the base. Its file lies in the directory of the run.
+//! The platform of a run: system, compiler, base. It is stored in the directory of the run.
 
 use std::path::{Path, PathBuf};
 
@@ -9,25 +9,21 @@ use patchadm_svr4::package::Mode;
 
 use crate::base::BaseLayer;
 use crate::driver::Driver;
-use crate::report_inputs::base_of;
+use crate::report_files::base_of;
 use crate::sandbox::BuildUser;
 use crate::scan::{ScanError, call_platform};
 use crate::work::{PROGRAM, Work};
 
-/// The file of a run.
 const PLATFORM_FILE: &[u8] = b"platform";
 
-/// The files with the name of a system, the first that is there.
 const RELEASES: [&str; 2] = ["usr/lib/os-release", "etc/os-release"];
 
-/// The largest of these files that is read, in bytes.
 const LARGEST: u64 = 1 << 16;
 
-/// The longest value that is kept, in characters.
 const LONGEST: usize = 200;
 
-/// Finds out what a run builds for and with: the driver's program says so, and what it does not say is read from the base. An
-/// error is a note, and says that the driver's program failed.
+/// Determines the platform of a run: from the driver's program, and from the base what that does not report. The second
+/// value is a note about a failure of the driver's program.
 pub(crate) fn find_platform(
     work: &Work,
     driver: &Driver,
@@ -62,7 +58,7 @@ fn take_lines(printed: &str, platform: &mut RunPlatform) {
     }
 }
 
-/// Returns the name of the system in a base: its own, else that of the kernel.
+/// Returns the name of the operating system of a base, or that of the kernel.
 fn system_of(base: &Base) -> String {
     let top: PathBuf = match base {
         Base::Host(_) => "/".into(),
@@ -84,14 +80,12 @@ fn system_of(base: &Base) -> String {
     })
 }
 
-/// Writes down what a run builds for and with.
 pub(crate) fn keep_platform(run: &Dir, platform: &RunPlatform) -> Result<(), RootError> {
     // Strings: serialising them cannot fail.
     let bytes = serde_json::to_vec(platform).unwrap_or_default();
     run.replace_file(PROGRAM, PLATFORM_FILE, &bytes, Mode::of(0o644))
 }
 
-/// Reads what a run builds for and with; `None` where it is not known.
 pub(crate) fn read_platform(run: &Dir) -> Result<Option<RunPlatform>, RootError> {
     let bytes = run.read_regular(PLATFORM_FILE, LARGEST)?;
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))

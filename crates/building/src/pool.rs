@@ -1,35 +1,41 @@
-//! Results under their keys: `<aa>/<key>/`, where `aa` are the first digits of the key.
+//! The pool of results: `<aa>/<key>/`, where `aa` are the first digits of the key.
 //!
-//! A result enters by one rename; nothing of it changes afterwards. What is found is believed only if it says of itself that it
-//! is the result of this key, and its files have the sizes that it names.
+//! A result is added by one rename and never changes. It is only used if its description has this key, and its files
+//! have the recorded sizes.
 //!
-//! Either all of a result is on the disk when it enters, or it has the file `.unflushed` until that is so: after a power cut,
-//! such a result may be there in part. It is believed if its bytes have the digests that it names. Whoever uses it sees to it
-//! that it reaches the disk, many results at a time.
+//! Either all of a result is on the disk when it is added, or it has the file `.unflushed` until that is true: after a
+//! power cut, such a result may be incomplete. It is used if its bytes have the recorded digests. The user of the
+//! result flushes it, many results at a time.
+//!
+//! A pool may be shared by several working directories. Runs share the lock `lock`; prune takes it exclusively.
+//! `users/<id>` has the path of each working directory, so that prune can ask all users of the pool.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use patchadm_bulk_values::result::{BuildResult, Digest, Key, KeyInputs, LONGEST_RESULT};
-use patchadm_rootfs::{Dir, FileType, RootError};
+use patchadm_bulk_values::verified::{VerifiedFile, VerifiedFiles};
+use patchadm_rootfs::{Dir, FileType, Lock, LockError, LockHolder, RootError};
+use patchadm_svr4::package::Mode;
 
-use crate::file_copy::digest_of_file;
-use crate::work::{PROGRAM, host_directory, made};
+use crate::runs::read_bounded;
+use crate::tree_copy::digest_of_file;
+use crate::work::{PROGRAM, Work, host_directory, made};
 
-/// The file that says what a result is.
 pub(crate) const RESULT: &str = "result.json";
 
-/// The log of a build, compressed.
 pub(crate) const LOG: &str = "log.gz";
 
-/// The file of a result that need not be on the disk yet, with the digest of its log.
+/// The marker of a result that may not be durable yet. It contains the digest of its log.
 pub(crate) const UNFLUSHED: &str = ".unflushed";
 
-/// The most results that are written to the disk one by one. To write more of them, the whole file system is written, which takes
-/// one wait for all; for few, it would be a wait for what builds are writing.
+/// The maximum number of results that are flushed one by one. More results are flushed with one syncfs(2); for a few
+/// this would wait for unrelated writes of builds.
 const MOST_ONE_BY_ONE: usize = 4;
 
-/// The largest description of a result, in bytes.
 const LARGEST_RESULT: u64 = LONGEST_RESULT as u64;
 
 /// The directory of all results, each below its key.
@@ -44,9 +50,9 @@ pub struct Pool {
 pub struct PoolEntry {
     /// Its directory.
     pub path: PathBuf,
-    /// What is known of it.
+    /// Its description.
     pub result: BuildResult,
-    /// Whether it need not be on the disk yet.
+    /// True if it may not be durable yet.
     pub is_unflushed: bool,
 }
 
@@ -60,7 +66,7 @@ pub enum Flush {
 }
 
 impl PoolEntry {
-    /// Returns it without the inputs of its key, which are the most of it: a run keeps the entries of all packages.
+    /// Drops the key inputs, which are most of it: a run keeps the entries of all packages.
     #[must_use]
     pub(crate) fn without_inputs(mut self) -> Self {
         self.result.inputs = KeyInputs::default();
@@ -68,7 +74,7 @@ impl PoolEntry {
     }
 }
 
-/// What is found under a key.
+/// The result of a lookup in the pool.
 #[derive(Clone, Debug)]
 pub enum FoundResult {
     /// Nothing.
@@ -79,13 +85,23 @@ pub enum FoundResult {
     Damaged(String),
 }
 
+impl FoundResult {
+    /// Returns the result, if there is an undamaged one.
+    pub fn into_entry(self) -> Option<PoolEntry> {
+        match self {
+            Self::Result(entry) => Some(*entry),
+            Self::Nothing | Self::Damaged(_) => None,
+        }
+    }
+}
+
 impl Pool {
     /// Opens a pool; makes its directory if it is missing.
     pub fn open(path: &Path) -> Result<Self, RootError> {
         Ok(Self { path: path.to_owned(), dir: host_directory(path)? })
     }
 
-    /// Opens it once more, for another thread.
+    /// Opens the pool again, for another thread.
     pub(crate) fn again(&self) -> Result<Self, RootError> {
         Ok(Self { path: self.path.clone(), dir: self.dir.again()? })
     }
@@ -140,7 +156,7 @@ impl Pool {
 
     /// Lets a result enter. Returns whether it did: a result that was there before stays.
     pub fn enter(&self, (name, dir): (&[u8], &Dir), key: &Key, flush: Flush) -> Result<bool, RootError> {
-        dir.set_own_mode(patchadm_svr4::package::Mode::of(0o755))?;
+        dir.set_own_mode(Mode::of(0o755))?;
         match flush {
             Flush::Now => flush_files(dir)?,
             Flush::Later => {
@@ -205,7 +221,7 @@ impl Pool {
         let Some(above) = self.above(&result.key, false)? else { return Ok(()) };
         let dir = above.dir(result.key.to_string().as_bytes())?;
         dir.remove_leftovers(PROGRAM)?;
-        dir.replace_file(PROGRAM, RESULT.as_bytes(), bytes, patchadm_svr4::package::Mode::of(0o644))
+        dir.replace_file(PROGRAM, RESULT.as_bytes(), bytes, Mode::of(0o644))
     }
 
     fn above(&self, key: &Key, is_made: bool) -> Result<Option<Dir>, RootError> {
@@ -218,7 +234,7 @@ impl Pool {
     }
 }
 
-/// Writes the files of a directory to the disk, and their names.
+/// Flushes the files of a directory, and its entries.
 fn flush_files(dir: &Dir) -> Result<(), RootError> {
     let mut files = Vec::new();
     for name in dir.names()? {
@@ -238,7 +254,6 @@ fn is_directory(above: &Dir, name: &[u8]) -> Result<bool, RootError> {
     Ok(above.look(name)?.is_some_and(|seen| seen.file_type == FileType::Directory))
 }
 
-/// Returns the digest of a file; `None` if there is none.
 fn digest_of(dir: &Dir, name: &str) -> Result<Option<Digest>, RootError> {
     if dir.look(name.as_bytes())?.is_none() {
         return Ok(None);
@@ -247,14 +262,14 @@ fn digest_of(dir: &Dir, name: &str) -> Result<Option<Digest>, RootError> {
     digest_of_file(&file, |error| dir.read_error(name.as_bytes(), error)).map(Some)
 }
 
-/// Tells whether the log of a result that need not be on the disk yet is whole.
-pub(crate) fn has_whole_log(dir: &Dir) -> Result<bool, RootError> {
+/// Returns true if the log of a non-durable result is complete.
+fn has_whole_log(dir: &Dir) -> Result<bool, RootError> {
     let noted = dir.read_regular(UNFLUSHED.as_bytes(), 256)?.unwrap_or_default();
     Ok(digest_of(dir, LOG)?.is_some_and(|digest| digest.to_string().as_bytes() == noted))
 }
 
-/// Reads the description of a result, and compares it with its key and the sizes of its files. Tells whether it need not be on
-/// the disk yet.
+/// Reads the description of a result and checks key and file sizes. The second value is true if the result may not be
+/// durable yet.
 fn read(dir: &Dir, key: &Key) -> Result<Result<(BuildResult, bool), String>, RootError> {
     let is_unflushed = dir.look(UNFLUSHED.as_bytes())?.is_some();
     let bytes = match dir.read_regular(RESULT.as_bytes(), LARGEST_RESULT) {
@@ -277,4 +292,146 @@ fn read(dir: &Dir, key: &Key) -> Result<Result<(BuildResult, bool), String>, Roo
         }
     }
     Ok(Ok((result, is_unflushed)))
+}
+
+const LOCK: &[u8] = b"lock";
+
+const USERS: &[u8] = b"users";
+
+const LONGEST_PATH: u64 = 4096;
+
+/// Enters a working directory as a user of its pool, and holds the pool together with other runs until the lock is dropped.
+/// While results are being removed, it is [`LockError::Held`].
+pub fn use_pool(work: &Work) -> Result<Lock, LockError> {
+    let pool = pool_dir(&work.conf.pool)?;
+    let lock = Lock::share_file(&pool, LOCK)?;
+    let users = made(&pool, USERS)?;
+    let path = work.path.as_os_str().as_bytes();
+    let known = users.read_regular(work.id.as_bytes(), LONGEST_PATH)?;
+    if known.as_deref() != Some(path) {
+        users.replace_file(PROGRAM, work.id.as_bytes(), path, Mode::of(0o644))?;
+        users.sync()?;
+        pool.sync()?;
+    }
+    Ok(lock)
+}
+
+/// Locks the pool exclusively. While a run uses it, `wait` is called with the holder and decides whether to try again.
+pub(crate) fn take_pool(pool: &Path, wait: impl FnMut(&LockHolder) -> bool) -> Result<Lock, LockError> {
+    Lock::take_file(&pool_dir(pool)?, LOCK, PROGRAM, wait)
+}
+
+pub(crate) fn pool_users(pool: &Path) -> Result<BTreeMap<String, PathBuf>, RootError> {
+    let pool = pool_dir(pool)?;
+    if pool.look(USERS)?.is_none_or(|seen| seen.file_type != FileType::Directory) {
+        return Ok(BTreeMap::new());
+    }
+    let users = pool.dir(USERS)?;
+    let mut found = BTreeMap::new();
+    for name in users.names_that_are(|name| !name.starts_with(b"."))? {
+        let path = users.read_regular(&name, LONGEST_PATH)?.unwrap_or_default();
+        found.insert(String::from_utf8_lossy(&name).into_owned(), OsStr::from_bytes(&path).into());
+    }
+    Ok(found)
+}
+
+fn pool_dir(pool: &Path) -> Result<Dir, RootError> {
+    let above = Dir::of_host(pool.parent().unwrap_or(Path::new("/")))?;
+    made(&above, pool.file_name().unwrap_or_default().as_bytes())
+}
+
+const VERIFIED: &[u8] = b"verified";
+
+const LARGEST_NOTES: u64 = 1 << 28;
+
+pub(crate) fn read_verified(work: &Dir) -> Result<VerifiedFiles, RootError> {
+    // Without notes everything is compared.
+    let bytes = read_bounded(work, VERIFIED, LARGEST_NOTES)?.unwrap_or_default().unwrap_or_default();
+    Ok(VerifiedFiles::parse(&bytes))
+}
+
+/// Writes the notes if they have changed.
+pub(crate) fn write_verified(work: &Dir, verified: &VerifiedFiles) -> Result<(), RootError> {
+    if !verified.has_changed() {
+        return Ok(());
+    }
+    work.replace_file(PROGRAM, VERIFIED, &verified.to_bytes(), Mode::of(0o644))
+}
+
+/// Looks up a result. Its files are read unless a note says that they are unchanged.
+pub(crate) fn find_verified(
+    pool: &Pool,
+    key: &Key,
+    verified: &mut VerifiedFiles,
+) -> Result<FoundResult, RootError> {
+    let entry = match pool.find(key)? {
+        FoundResult::Result(entry) => entry,
+        other => return Ok(other),
+    };
+    Ok(match first_wrong(&entry, verified)? {
+        Some(name) => {
+            let reason = format!("{}: {name} does not have the digest that is noted", entry.path.display());
+            FoundResult::Damaged(reason)
+        }
+        None => FoundResult::Result(entry),
+    })
+}
+
+/// Returns the first file of a result with wrong contents. Files of a non-durable result are always read, because a
+/// note may be older than a power cut.
+fn first_wrong(entry: &PoolEntry, verified: &mut VerifiedFiles) -> Result<Option<String>, RootError> {
+    let dir = Dir::of_host(&entry.path)?;
+    if entry.is_unflushed && !has_whole_log(&dir)? {
+        return Ok(Some(LOG.to_owned()));
+    }
+    for (name, _, digest) in entry.result.stored_files() {
+        let file = dir.open_regular(name.as_bytes())?;
+        let failed = |error: &std::io::Error| dir.read_error(name.as_bytes(), error);
+        let seen = file.metadata().map_err(|error| failed(&error))?;
+        let ctime = seen.ctime().saturating_mul(1_000_000_000).saturating_add(seen.ctime_nsec());
+        let state = VerifiedFile { inode: seen.ino(), size: seen.size(), ctime, digest };
+        let noted = path_of(&entry.result.key, name);
+        if !entry.is_unflushed && verified.has(&noted, &state) {
+            continue;
+        }
+        if digest_of_file(&file, failed)? != digest {
+            return Ok(Some(name.to_owned()));
+        }
+        verified.note(noted, state);
+    }
+    Ok(None)
+}
+
+fn path_of(key: &Key, name: &str) -> String {
+    format!("{}/{key}/{name}", key.prefix())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::work::{NewWork, make_work};
+
+    #[test]
+    fn runs_use_a_pool_together_and_who_removes_results_has_it_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let new = |name: &str| {
+            let path = dir.path().join(name);
+            make_work(&NewWork { path: &path, tree: "/nowhere", base: None, driver: &[] }).unwrap()
+        };
+        let (mut one, mut other) = (new("one"), new("other"));
+        one.conf.pool = dir.path().join("pool");
+        other.conf.pool.clone_from(&one.conf.pool);
+        let first = use_pool(&one).unwrap();
+        let second = use_pool(&other).unwrap();
+        let users = pool_users(&one.conf.pool).unwrap();
+        assert_eq!(users.get(&one.id), Some(&one.path));
+        assert_eq!(users.get(&other.id), Some(&other.path));
+        drop(first);
+        assert!(matches!(take_pool(&one.conf.pool, |_| false), Err(LockError::Held { .. })));
+        drop(second);
+        let alone = take_pool(&one.conf.pool, |_| false).unwrap();
+        assert!(matches!(use_pool(&one), Err(LockError::Held { .. })));
+        drop(alone);
+        use_pool(&one).unwrap();
+    }
 }

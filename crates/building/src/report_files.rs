@@ -1,14 +1,18 @@
-//! The files that tell of a run, in its directory: those of pbulk, and the report as JSON, text, mail and page. Who is told.
+//! The files of a run in its directory: pbulk's, and the report as JSON, text, mail and page; and their delivery.
 //!
-//! Each file gets its name when it is whole, so that whoever reads it while it is written anew sees the old one or the new one.
+//! Each file gets its name when it is complete, so that readers see either the old or the new one.
 
-use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::io;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use patchadm_bulk_values::conf::ReportSettings;
+use patchadm_bulk_values::conf::{Base, ReportSettings};
+use patchadm_bulk_values::history::RunDifference;
 use patchadm_bulk_values::journal::PackageState;
-use patchadm_bulk_values::pbulk_files::{self, PbulkPackage, PbulkStatus};
+use patchadm_bulk_values::pbulk_files;
+use patchadm_bulk_values::pbulk_files::{PbulkPackage, PbulkStatus};
 use patchadm_bulk_values::report::{MailInput, ReportTextInput, RunReport, report_mail, report_text};
 use patchadm_inputs::password::without_password;
 use patchadm_rootfs::{Dir, FileType, NewTree, RootError, UnnamedDirectory, WritableFile};
@@ -17,9 +21,9 @@ use patchadm_svr4::package::control::printable;
 use serde::Serialize;
 
 use crate::command_run::{CommandError, run_command};
-use crate::file_copy::copy_file;
-use crate::logs::find_phase_logs;
+use crate::logs::{find_phase_logs, read_log};
 use crate::runs::{find_logs, find_run, read_bounded, run_directory};
+use crate::tree_copy::copy_file;
 use crate::work::{PROGRAM, RUNS, Work, numbered_directories};
 
 /// The report as a document.
@@ -31,7 +35,6 @@ pub const REPORT_MAIL: &str = "report.eml";
 /// The report as page.
 pub const REPORT_PAGE: &str = "report.html";
 
-/// All files that tell of a run.
 const ALL_FILES: [&str; 11] = [
     "pscan",
     "presolve",
@@ -46,24 +49,20 @@ const ALL_FILES: [&str; 11] = [
     REPORT_PAGE,
 ];
 
-/// The largest report that is read, in bytes.
 const LARGEST_REPORT: u64 = 1 << 30;
 
-/// The longest time that the command which gets the mail may take.
 const LONGEST_COMMAND: Duration = Duration::from_secs(600);
 
-/// The bytes of a file that are written at a time.
 const BUFFER: usize = 1 << 16;
 
-/// Writes records to a file.
 type WriteRecords<'w> = dyn Fn(&mut BufWriter<&mut WritableFile>) -> io::Result<()> + 'w;
 
-/// What the report of a run is written from.
+/// The content of a run's report.
 #[derive(Clone, Copy, Debug)]
 pub struct ReportFilesInput<'a> {
     /// The report.
     pub report: &'a RunReport,
-    /// What its text is told with.
+    /// Further input for its text.
     pub text: &'a ReportTextInput<'a>,
     /// The address of the sender, where the configuration names none.
     pub sender: &'a str,
@@ -71,7 +70,7 @@ pub struct ReportFilesInput<'a> {
     pub page: &'a str,
 }
 
-/// `report.json`: the document that the command prints, but for its end.
+/// `report.json`: the JSON output of the command without its end.
 #[derive(Serialize)]
 struct ReportDocument<'a> {
     schema: &'static str,
@@ -134,7 +133,7 @@ pub fn write_pbulk_files(
     dir.sync()
 }
 
-/// Returns the lines of a record without passwords and hidden characters: these files are handed on and looked at.
+/// Removes passwords and control characters from a record: these files are published.
 fn shown(record: &str) -> String {
     let shown = |line: &str| match line.strip_prefix("DISTURL=") {
         Some(urls) => {
@@ -189,7 +188,7 @@ pub enum ReportReadError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
     /// The disk.
@@ -239,7 +238,7 @@ pub fn read_last_report(work: &Work) -> Result<Option<RunReport>, ReportReadErro
     Ok(None)
 }
 
-/// Copies the files of a run, and the logs of what failed, to the configured directory. Returns the path of the copy.
+/// Copies the files of a run, and the logs of failures, to the configured directory. Returns the path of the copy.
 pub fn copy_report(work: &Work, report: &RunReport) -> Result<Option<PathBuf>, RootError> {
     let Some(place) = &work.conf.report.copy else { return Ok(None) };
     let copies = NewTree::at(place)?.directory(b"")?;
@@ -274,6 +273,77 @@ fn copy_if_there(from: &Dir, name: &str, to: &Dir) -> Result<(), RootError> {
     }
     copy_file(from, name.as_bytes(), to, name.as_bytes())?;
     to.set_mode(name.as_bytes(), Mode::of(0o644))
+}
+
+const LAST_LINES: usize = 20;
+
+/// Formats the page of a run; the last argument tells whether the logs are beside it.
+pub type RenderPage<'a> = &'a dyn Fn(&RunReport, &ReportTextInput<'_>, bool) -> String;
+
+struct ReportInputs<'a> {
+    work: &'a Work,
+    base: String,
+    difference: Option<RunDifference>,
+    log_ends: BTreeMap<&'a str, Vec<String>>,
+}
+
+impl<'a> ReportInputs<'a> {
+    fn of(work: &'a Work, report: &'a RunReport) -> Self {
+        let before = report.run.checked_sub(1).and_then(|run| read_report(work, run).ok());
+        let difference =
+            before.map(|before| RunDifference::between(&before.run_packages(), &report.run_packages()));
+        Self { work, base: base_of(work), difference, log_ends: log_ends(work, report) }
+    }
+
+    fn text(&self) -> ReportTextInput<'_> {
+        ReportTextInput {
+            title: &self.work.conf.report.subject,
+            base: &self.base,
+            url: self.work.conf.report.url.as_deref(),
+            difference: self.difference.as_ref(),
+            log_ends: self.log_ends.clone(),
+        }
+    }
+}
+
+/// Writes the report of a run into a directory: that of the run, or where `directory` says. Returns its path.
+pub fn tell_report(
+    work: &Work,
+    report: &RunReport,
+    directory: Option<&Path>,
+    render: RenderPage<'_>,
+) -> Result<PathBuf, RootError> {
+    let inputs = ReportInputs::of(work, report);
+    let text = inputs.text();
+    let sender = format!("bulk@{}", rustix::system::uname().nodename().to_string_lossy());
+    let page = render(report, &text, directory.is_none());
+    let (dir, path) = match directory {
+        Some(path) => (NewTree::at(path)?.directory(b"")?, path.to_owned()),
+        None => (run_directory(work, report.run)?, work.path.join(RUNS).join(report.run.to_string())),
+    };
+    let input = ReportFilesInput { report, text: &text, sender: &sender, page: &page };
+    write_report(&dir, &work.conf.report, &input)?;
+    Ok(path)
+}
+
+/// Returns the words for the base.
+pub fn base_of(work: &Work) -> String {
+    match &work.conf.base {
+        Base::Host(_) => "host".to_owned(),
+        Base::Directory(path) => path.display().to_string(),
+    }
+}
+
+fn log_ends<'a>(work: &Work, report: &'a RunReport) -> BTreeMap<&'a str, Vec<String>> {
+    let failed = report.packages.iter().filter(|package| package.state == PackageState::Failed);
+    let ends = failed.filter_map(|package| {
+        let log = read_log(work, &package.package, Some(package.run.unwrap_or(report.run))).ok()?;
+        let log = String::from_utf8_lossy(&log).into_owned();
+        let lines: Vec<String> = log.lines().map(str::to_owned).collect();
+        let begin = lines.len().saturating_sub(LAST_LINES);
+        Some((package.package.as_str(), lines.into_iter().skip(begin).collect()))
+    });
+    ends.collect()
 }
 
 #[cfg(test)]

@@ -1,22 +1,26 @@
-//! The directories of runs: `runs/<number>`, each with its journal, its logs, and the files that tell of it.
+//! The directories of runs (`runs/<number>` with journal, logs and reports), and the history of builds.
 
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
 
-use patchadm_bulk_values::journal::{JournalDamage, RunState};
+use patchadm_bulk_values::conf::LimitName;
+use patchadm_bulk_values::history::{BuildEstimates, BuildRecord, parse_builds};
+use patchadm_bulk_values::journal::{JournalDamage, RunEnd, RunState, StateCounts};
+use patchadm_bulk_values::records::{Record, Records};
+use patchadm_bulk_values::schedule::expected_work;
 use patchadm_rootfs::{Dir, FileType, RootError};
+use patchadm_svr4::package::Mode;
+use serde::Serialize;
 
-use crate::work::{RUNS, Work};
+use crate::work::{RUNS, Work, numbered_directories};
 
-/// The file of a run with what happened.
 pub(crate) const JOURNAL: &str = "journal";
 
-/// The directory of a run with the logs of its builds.
 const LOGS: &str = "logs";
 
-/// The largest journal that is read, in bytes.
 const LARGEST_JOURNAL: u64 = 1 << 30;
 
-/// What a journal tells, with the number of its whole bytes; `None` where it tells nothing yet.
+/// The state and the number of complete bytes of a journal; `None` if it is empty.
 pub(crate) type ReadJournal = Result<Option<(RunState, usize)>, UnreadJournal>;
 
 /// The reasons why a journal tells nothing.
@@ -25,13 +29,13 @@ pub enum UnreadJournal {
     /// It is damaged.
     #[error(transparent)]
     Damaged(JournalDamage),
-    /// It is larger than what is read: recipes had much to say.
+    /// It exceeds the size limit, because recipes print too much.
     #[error("{0}")]
     TooLarge(String),
 }
 
-/// Reads a file of the working directory whose size recipes decide. One over its limit must not end each command that reads it:
-/// the inner error says so.
+/// Reads a file whose size depends on recipes. A file over the limit is an inner error, so that it does not break every
+/// command that reads it.
 pub(crate) fn read_bounded(
     dir: &Dir,
     name: &[u8],
@@ -43,17 +47,14 @@ pub(crate) fn read_bounded(
     }
 }
 
-/// Opens the directory of a run, and makes it where it is missing.
 pub(crate) fn run_directory(work: &Work, run: u64) -> Result<Dir, RootError> {
     work.directory(&format!("{RUNS}/{run}"))
 }
 
-/// Opens the directory for the logs of a run, and makes it where it is missing.
 pub(crate) fn log_directory(work: &Work, run: u64) -> Result<Dir, RootError> {
     work.directory(&format!("{RUNS}/{run}/{LOGS}"))
 }
 
-/// Reads the journal of one of these runs. One that is not there tells nothing.
 pub(crate) fn read_journal(runs: &Dir, run: u64) -> Result<ReadJournal, RootError> {
     let dir = runs.dir(run.to_string().as_bytes())?;
     Ok(match read_bounded(&dir, JOURNAL.as_bytes(), LARGEST_JOURNAL)? {
@@ -62,17 +63,14 @@ pub(crate) fn read_journal(runs: &Dir, run: u64) -> Result<ReadJournal, RootErro
     })
 }
 
-/// Returns the path of the journal of a run.
 pub(crate) fn journal_path(work: &Work, run: u64) -> PathBuf {
     work.path.join(RUNS).join(run.to_string()).join(JOURNAL)
 }
 
-/// Opens the directory of a run; `None` where there is no such run.
 pub(crate) fn find_run(runs: &Dir, run: u64) -> Result<Option<Dir>, RootError> {
     find_directory(runs, &run.to_string())
 }
 
-/// Opens the directory with the logs of a run; `None` where there is none.
 pub(crate) fn find_logs(runs: &Dir, run: u64) -> Result<Option<Dir>, RootError> {
     match find_run(runs, run)? {
         Some(run) => find_directory(&run, LOGS),
@@ -84,6 +82,125 @@ fn find_directory(above: &Dir, name: &str) -> Result<Option<Dir>, RootError> {
     match above.look(name.as_bytes())?.map(|seen| seen.file_type) {
         Some(FileType::Directory) => above.dir(name.as_bytes()).map(Some),
         _ => Ok(None),
+    }
+}
+
+const HISTORY: &[u8] = b"history";
+const LARGEST_HISTORY: u64 = 128 << 20;
+
+/// A run as its journal tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PastRun {
+    /// The number of the run.
+    pub run: u64,
+    /// When it began, RFC 3339.
+    pub began: String,
+    /// When it ended, RFC 3339; `None` where it was cut off or goes on.
+    pub ended: Option<String>,
+    /// The number of packages in each state.
+    pub counts: StateCounts,
+    /// The number of its set.
+    pub set: Option<u64>,
+}
+
+/// The runs that are there, the first one first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PastRuns {
+    /// The runs with readable journals.
+    pub runs: Vec<PastRun>,
+    /// Remarks on those whose journals cannot.
+    pub notes: Vec<String>,
+}
+
+/// Reads the runs of a bulk build.
+pub fn read_runs(work: &Work) -> Result<PastRuns, RootError> {
+    let runs = work.directory(RUNS)?;
+    let mut past = PastRuns::default();
+    for number in numbered_directories(&runs)? {
+        past.add(&runs, number)?;
+    }
+    Ok(past)
+}
+
+impl PastRuns {
+    fn add(&mut self, runs: &Dir, run: u64) -> Result<(), RootError> {
+        let state = match read_journal(runs, run)? {
+            Ok(Some((state, _))) => state,
+            Ok(None) => return Ok(()),
+            Err(damage) => {
+                self.notes.push(format!("run {run} is left out: {damage}"));
+                return Ok(());
+            }
+        };
+        let (ended, counts) = match &state.end {
+            RunEnd::Unfinished => (None, state.counts()),
+            RunEnd::Ended { at, counts } => (Some(at.clone()), counts.clone()),
+            RunEnd::Abandoned { at } => (Some(at.clone()), state.counts()),
+        };
+        self.runs.push(PastRun { run, began: state.began, ended, counts, set: state.set });
+        Ok(())
+    }
+}
+
+/// Reads the builds of all runs, of a long history the last ones. Lines that cannot be read are passed over.
+pub fn read_builds(work: &Work) -> Result<Vec<BuildRecord>, RootError> {
+    let bytes = match read_bounded(&work.dir, HISTORY, LARGEST_HISTORY)? {
+        Ok(bytes) => bytes.unwrap_or_default(),
+        Err(_) => last_bytes(&work.dir, LARGEST_HISTORY)?,
+    };
+    Ok(parse_builds(&bytes).0)
+}
+
+/// Reads the end of the history. The first line may be incomplete.
+fn last_bytes(dir: &Dir, most: u64) -> Result<Vec<u8>, RootError> {
+    let mut file = dir.open_regular(HISTORY)?;
+    let mut bytes = Vec::new();
+    let read = file.metadata().and_then(|seen| {
+        file.seek(SeekFrom::Start(seen.len().saturating_sub(most)))?;
+        file.take(most).read_to_end(&mut bytes)
+    });
+    read.map_err(|error| dir.read_error(HISTORY, &error))?;
+    Ok(bytes)
+}
+
+/// Returns the builds of the packages that a name means: PKGNAME, name without version, or location.
+pub fn builds_of(work: &Work, name: &str) -> Result<Vec<BuildRecord>, RootError> {
+    let mut builds = read_builds(work)?;
+    builds.retain(|build| build.is_meant_by(name));
+    Ok(builds)
+}
+
+/// Appends a build to the history, after an incomplete line if there is one.
+pub(crate) fn add_build(work: &Work, build: &BuildRecord) -> Result<(), RootError> {
+    let file = work.dir.open_or_create(HISTORY, Mode::of(0o644))?;
+    let size = file.size()?;
+    // A line that a power cut left torn must not run into this one.
+    let is_torn = size > 0 && file.get_at(size - 1, 1)? != b"\n";
+    let newline: &[u8] = if is_torn { b"\n" } else { b"" };
+    file.put_at(&[newline, &build.to_bytes()].concat(), size)
+}
+
+/// Expected costs of builds, in the order of the records.
+pub(crate) struct ExpectedCosts {
+    /// Milliseconds, or weights if nothing was ever built.
+    pub(crate) work: Vec<u64>,
+    /// True if the work is in milliseconds.
+    pub(crate) is_time: bool,
+    /// Memory in bytes; 0 if unknown.
+    pub(crate) peaks: Vec<u64>,
+}
+
+impl ExpectedCosts {
+    /// Estimates the costs from the history of builds.
+    pub(crate) fn of(work: &Work, records: &Records) -> Result<Self, RootError> {
+        let estimates = BuildEstimates::of(&read_builds(work)?);
+        let names = || records.iter().map(|record| record.pkgname().as_str());
+        let known: Vec<Option<u64>> = names().map(|name| estimates.duration_of(name)).collect();
+        let weights: Vec<u32> = records.iter().map(Record::weight).collect();
+        let limit = work.conf.limits.get(LimitName::Memory).unwrap_or_default();
+        let peaks = names().map(|name| estimates.peak_memory_of(name).unwrap_or(limit)).collect();
+        let is_time = known.iter().any(Option::is_some);
+        Ok(Self { work: expected_work(&known, &weights), is_time, peaks })
     }
 }
 

@@ -1,7 +1,7 @@
-//! Packages that deliver the same path: installed together, one would overwrite what is the other's.
+//! Packages that deliver the same path, which one of them would overwrite.
 //!
-//! Objects are compared where they lie ([`ObjectPlaces`](crate::object_places::ObjectPlaces)), and each lies in directories. A
-//! link where another package has a directory is such a conflict, too: it would lead that package elsewhere.
+//! Objects are compared by place ([`ObjectPlaces`](crate::object_places::ObjectPlaces)), including the directories
+//! above them. A link where another package has a directory is a conflict, too, because it would redirect that package.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -13,20 +13,16 @@ use patchadm_svr4::package::ObjectPath;
 
 use crate::object_places::{Delivery, ObjectPlaces, PathKind, PlacedObject};
 
-/// What a package has in common with one before it.
+/// A conflict of a package with an earlier one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Conflict {
-    /// The number of the one before.
     pub(crate) holder: usize,
-    /// The first path.
     pub(crate) path: ObjectPath,
-    /// How many more paths these two have in common.
     pub(crate) more: u64,
 }
 
 impl Conflict {
-    /// Returns what is told of it.
-    pub(crate) fn told(&self, holder: &str, package: &str) -> SharedPath {
+    pub(crate) fn to_shared_path(&self, holder: &str, package: &str) -> SharedPath {
         SharedPath {
             path: self.path.to_string(),
             more: self.more,
@@ -35,14 +31,12 @@ impl Conflict {
     }
 }
 
-/// Reads what the packages in a file deliver, without the contents.
 pub(crate) fn delivery_of(file: &Path) -> Result<Delivery, SourceError> {
     let (_, image) = source::open(Origin::Path(file), Extent::Unchecked)?;
     Ok(Delivery::of_all(&image))
 }
 
-/// Finds, package by package, what each has in common with one before it that has nothing in common with others. Directories may
-/// belong to several.
+/// Finds the conflicts of each package with earlier ones that have no conflicts themselves. Directories may be shared.
 pub(crate) fn conflicts<'p>(packages: impl Iterator<Item = &'p [PlacedObject]>) -> Vec<Vec<Conflict>> {
     let mut holders: HashMap<&ObjectPath, (usize, PathKind)> = HashMap::new();
     let mut found = Vec::new();
@@ -67,28 +61,23 @@ pub(crate) fn conflicts<'p>(packages: impl Iterator<Item = &'p [PlacedObject]>) 
     found
 }
 
-/// The holder of what the base has.
 pub(crate) const OF_BASE: &str = "the base";
 
-/// Something that a package has in the place of an object of the base.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BaseConflict {
-    /// The first path.
     pub(crate) path: ObjectPath,
-    /// How many more there are.
     pub(crate) more: u64,
 }
 
 impl BaseConflict {
-    /// Returns what is told of it.
-    pub(crate) fn told(&self, package: &str) -> SharedPath {
+    pub(crate) fn to_shared_path(&self, package: &str) -> SharedPath {
         let packages = vec![OF_BASE.to_owned(), package.to_owned()];
         SharedPath { path: self.path.to_string(), more: self.more, packages }
     }
 }
 
-/// Finds what a package has in the place of an object of a base that is a directory of its own: the base had everything first. A
-/// directory may be that of both.
+/// Finds objects of a package in the place of an object of a separate base, which takes precedence. Directories may be
+/// shared.
 pub(crate) fn conflict_with_base(
     base: &Root,
     objects: &[PlacedObject],
@@ -105,7 +94,7 @@ pub(crate) fn conflict_with_base(
         let dir = match base.dir_if_there(&above) {
             Ok(None) => continue,
             Ok(dir) => dir,
-            // The way there has more links than anybody follows.
+            // The path has too many links.
             Err(error) if !error.is_refused_access() => None,
             Err(error) => return Err(error),
         };
@@ -125,7 +114,7 @@ pub(crate) fn conflict_with_base(
     Ok(found)
 }
 
-/// Checks that the packages of a file, which are installed alone, have nothing in the place of an object of a base.
+/// Checks that the packages of a file do not conflict with objects of a base.
 pub(crate) fn must_be_beside(
     base: &Root,
     file: &Path,
@@ -139,8 +128,7 @@ pub(crate) fn must_be_beside(
     conflict_with_base(base, &places.objects(0)).map(Ok)
 }
 
-/// Returns the places at which several packages deliver what cannot belong to all of them, each with whether one has a directory
-/// there.
+/// Returns the places with conflicting deliveries; true if one of them is a directory.
 pub(crate) fn disputed_places<'p>(
     packages: impl Iterator<Item = &'p [PlacedObject]>,
 ) -> BTreeMap<ObjectPath, bool> {
@@ -193,8 +181,8 @@ mod tests {
         let places = ObjectPlaces::of(None, deliveries.iter().collect(), &never).unwrap();
         let placed = places.all_objects(&never).unwrap();
         let found = conflicts(placed.iter().map(Vec::as_slice));
-        let told = |conflict: Conflict| (conflict.holder, conflict.path.to_string(), conflict.more);
-        found.into_iter().map(|own| own.into_iter().map(told).collect()).collect()
+        let parts = |conflict: Conflict| (conflict.holder, conflict.path.to_string(), conflict.more);
+        found.into_iter().map(|own| own.into_iter().map(parts).collect()).collect()
     }
 
     #[test]

@@ -1,23 +1,24 @@
-//! Sources, fetched by a process that has the ids of the user that fetches and nothing else: whatever a server answers, and
-//! whatever a path of the machine leads to, no process of root's connects, parses or opens. Files of the machine come only from
-//! directories that the configuration names, so a recipe cannot find out what else there is.
-//!
-//! The process prints what it reads. Its caller takes no more bytes than it expects, and digests them.
+//! Distfiles: checked by size and SHA-256 of their recipe, and fetched from its URLs.
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read as _, Write};
+use std::io;
+use std::io::{Read as _, Write};
 use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use patchadm_bulk_values::records::{BY_DIGEST, Record};
 use patchadm_core::process::{close_inherited, leave_session_keyring};
-use patchadm_inputs::http::{Address, HttpAnswer, HttpClient, HttpRequest, HttpSettings};
-use patchadm_rootfs::never;
+use patchadm_inputs::http::{Address, HttpAnswer, HttpClient, HttpRequest, HttpSettings, without_password};
+use patchadm_inputs::sha256::{Sha256, Sha256Sum};
+use patchadm_inputs::sign::sha256_text;
+use patchadm_rootfs::{Dir, FileType, RootError, WritableFile, never};
+use patchadm_svr4::package::Mode;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::process::{
     DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal, setsid,
@@ -25,32 +26,305 @@ use rustix::process::{
 use rustix::thread::set_no_new_privs;
 use serde::{Deserialize, Serialize};
 
+use crate::tree_copy::{copy_file, each_part};
+use crate::work::{host_directory, made};
+
+/// A file of upstream that a recipe needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpectedDistfile {
+    /// Its name below the directory of distfiles: a relative path without `.` and `..`.
+    pub name: String,
+    /// Its SHA-256.
+    pub sha256: Sha256Sum,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its URL, if any.
+    pub url: Option<String>,
+}
+
+impl ExpectedDistfile {
+    pub(crate) fn of(record: &Record) -> Vec<Self> {
+        let wanted = record.distfiles().into_iter().map(|distfile| Self {
+            name: distfile.name.to_owned(),
+            sha256: distfile.sha256,
+            size: distfile.size,
+            url: distfile.url.map(str::to_owned),
+        });
+        wanted.collect()
+    }
+}
+
+/// Returns the name of a distfile if its own name is taken by other content. The first user of a name keeps it, be that
+/// the operator or a recipe.
+fn name_by_digest(wanted: &ExpectedDistfile) -> String {
+    format!("{BY_DIGEST}/{}", sha256_text(&wanted.sha256))
+}
+
+/// Checks that the distfiles of a package fit into its disk limit.
+pub(crate) fn must_be_within(wanted: &[ExpectedDistfile], limit: Option<u64>) -> Result<(), String> {
+    let bytes = wanted.iter().fold(0_u64, |bytes, distfile| bytes.saturating_add(distfile.size));
+    match limit {
+        Some(limit) if bytes > limit => {
+            Err(format!("DISTFILES has {bytes} bytes, over the limit disk={limit} of the package"))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct MissingDistfile<'a> {
+    wanted: &'a ExpectedDistfile,
+    reason: String,
+}
+
+impl std::fmt::Display for MissingDistfile<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}: {}", self.wanted.name, self.reason)
+    }
+}
+
+/// Checks distfiles and fetches missing ones from their sources. Returns those that are still missing, in order.
+pub(crate) fn provide<'a>(
+    directory: &Path,
+    wanted: &'a [ExpectedDistfile],
+    sources: &Sources,
+    interrupt: &dyn Fn() -> Option<i32>,
+) -> Vec<MissingDistfile<'a>> {
+    let missing = |wanted: &'a ExpectedDistfile| {
+        let reason = find(directory, wanted).err()?;
+        let Some(url) = &wanted.url else { return Some(MissingDistfile { wanted, reason }) };
+        let fetched = place_when_right(directory, wanted, |add| sources.read(url, interrupt, add));
+        let error = fetched.err()?;
+        Some(MissingDistfile { wanted, reason: format!("{reason}; {}: {error}", without_password(url)) })
+    };
+    wanted.iter().filter_map(missing).collect()
+}
+
+/// Takes missing distfiles from another directory, without following links. `source` names the writer of that directory
+/// in errors.
+pub(crate) fn take_from(
+    directory: &Path,
+    from: &Path,
+    missing: &[MissingDistfile<'_>],
+    source: &str,
+) -> Result<(), String> {
+    for missing in missing {
+        let wanted = missing.wanted;
+        let failed = |reason: String| format!("{missing}; {source}: {reason}");
+        let taken = check(from, &wanted.name, wanted).and_then(|()| {
+            let shown = |error: RootError| error.to_string();
+            let Some((dir, name)) = place(from, &wanted.name, false).map_err(shown)? else { return Ok(()) };
+            let file = dir.open_regular(&name).map_err(shown)?;
+            place_when_right(directory, wanted, |add| each_part(&file, ToString::to_string, add))
+        });
+        taken.map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Copies distfiles into an empty directory for a build. The inner error names a file that does not match its recipe.
+pub(crate) fn copy_distfiles(
+    from: &Path,
+    to: &Path,
+    wanted: &[ExpectedDistfile],
+) -> Result<Result<(), String>, RootError> {
+    for distfile in wanted {
+        let by_digest = name_by_digest(distfile);
+        let copied = copy_one(from, &distfile.name, to, distfile).or_else(|reason| {
+            match copy_one(from, &by_digest, to, distfile) {
+                Err(Refusal::Package(_)) => Err(reason),
+                copied => copied,
+            }
+        });
+        match copied {
+            Ok(()) => {}
+            Err(Refusal::Package(reason)) => return Ok(Err(format!("{}: {reason}", distfile.name))),
+            Err(Refusal::NoSpace(error)) => return Err(error),
+        }
+    }
+    Ok(Ok(()))
+}
+
+enum Refusal {
+    /// It does not match its recipe, or has an impossible name.
+    Package(String),
+    NoSpace(RootError),
+}
+
+impl From<RootError> for Refusal {
+    fn from(error: RootError) -> Self {
+        if error.is_no_space() { Self::NoSpace(error) } else { Self::Package(error.to_string()) }
+    }
+}
+
+fn copy_one(from: &Path, name: &str, to: &Path, wanted: &ExpectedDistfile) -> Result<(), Refusal> {
+    let missing = || Refusal::Package("it is not there".to_owned());
+    let (dir, name) = place(from, name, false)?.ok_or_else(missing)?;
+    let seen = dir.look(&name)?.ok_or_else(missing)?;
+    has_size(seen.size, wanted).map_err(Refusal::Package)?;
+    let (copies, copy) = place(to, &wanted.name, true)?.ok_or_else(missing)?;
+    copy_file(&dir, &name, &copies, &copy)?;
+    copies.set_mode(&copy, Mode::of(0o644))?;
+    let checked = check(to, &wanted.name, wanted).map_err(Refusal::Package);
+    if checked.is_err() {
+        copies.remove(&copy)?;
+    }
+    checked
+}
+
+/// Checks that a distfile is present, under its name or its digest.
+fn find(directory: &Path, wanted: &ExpectedDistfile) -> Result<(), String> {
+    check(directory, &wanted.name, wanted)
+        .or_else(|reason| check(directory, &name_by_digest(wanted), wanted).map_err(|_| reason))
+}
+
+/// Checks the size and digest of a file.
+fn check(directory: &Path, name: &str, wanted: &ExpectedDistfile) -> Result<(), String> {
+    let shown = |error: RootError| error.to_string();
+    let missing = || "it is not there".to_owned();
+    let (dir, name) = place(directory, name, false).map_err(shown)?.ok_or_else(missing)?;
+    let (file, seen) = dir.open_seen(&name).map_err(shown)?.ok_or_else(missing)?;
+    has_size(seen.size, wanted)?;
+    let mut sums = DistfileSums::default();
+    let add = |bytes: &[u8]| {
+        sums.add(bytes);
+        Ok(())
+    };
+    each_part(&file, |error| dir.read_error(&name, error), add).map_err(shown)?;
+    sums.compare(wanted)
+}
+
+fn has_size(size: u64, wanted: &ExpectedDistfile) -> Result<(), String> {
+    if size == wanted.size {
+        return Ok(());
+    }
+    Err(format!("it has {size} bytes instead of {}", wanted.size))
+}
+
+#[derive(Default)]
+struct DistfileSums {
+    size: u64,
+    sha256: Sha256,
+}
+
+impl DistfileSums {
+    fn add(&mut self, bytes: &[u8]) {
+        self.size += bytes.len() as u64;
+        self.sha256.update(bytes);
+    }
+
+    fn compare(self, wanted: &ExpectedDistfile) -> Result<(), String> {
+        has_size(self.size, wanted)?;
+        if self.sha256.finalize() == wanted.sha256 {
+            Ok(())
+        } else {
+            Err("its SHA-256 is another one".to_owned())
+        }
+    }
+}
+
+fn place(directory: &Path, name: &str, is_made: bool) -> Result<Option<(Dir, Vec<u8>)>, RootError> {
+    let (above, name) = name.rsplit_once('/').unwrap_or(("", name));
+    let mut dir = host_directory(directory)?;
+    for part in above.split('/').filter(|part| !part.is_empty()) {
+        let is_directory =
+            dir.look(part.as_bytes())?.is_some_and(|seen| seen.file_type == FileType::Directory);
+        if !is_directory && !is_made {
+            return Ok(None);
+        }
+        dir = made(&dir, part.as_bytes())?;
+    }
+    Ok(Some((dir, name.as_bytes().to_vec())))
+}
+
+/// Writes a distfile from `read`, and moves it into place if it is correct.
+fn place_when_right(
+    directory: &Path,
+    wanted: &ExpectedDistfile,
+    read: impl FnOnce(AddBytes<'_>) -> Result<(), String>,
+) -> Result<(), String> {
+    let shown = |error: RootError| error.to_string();
+    let dir = host_directory(directory).map_err(shown)?;
+    dir.remove_leftovers("fetch").map_err(shown)?;
+    let (private, mut file) = dir.create_private("fetch").map_err(shown)?;
+    let placed = read_into(&mut file, wanted, read).and_then(|()| {
+        file.set_mode(Mode::of(0o644)).and_then(|()| file.sync()).map_err(shown)?;
+        move_into_place((&dir, &private), directory, wanted).map_err(shown)
+    });
+    if placed.is_err() {
+        // It has a name that nobody looks for.
+        let _ = dir.remove(&private);
+    }
+    placed
+}
+
+/// Moves a verified distfile to its name, or to its digest if the name is taken by other content.
+fn move_into_place(
+    (from, private): (&Dir, &[u8]),
+    directory: &Path,
+    wanted: &ExpectedDistfile,
+) -> Result<(), RootError> {
+    // A name that cannot be made, because a file has the name of its directory, is taken as well.
+    if let Ok(Some((dir, name))) = place(directory, &wanted.name, true)
+        && dir.look(&name)?.is_none()
+        && from.move_to(private, &dir, &name).is_ok()
+    {
+        return Ok(());
+    }
+    // These names belong to this program, so any other object there is removed. A file is replaced by a rename,
+    // because a concurrent build may be about to open it.
+    let is_directory = |dir: &Dir, name: &[u8]| -> Result<Option<bool>, RootError> {
+        Ok(dir.look(name)?.map(|seen| seen.file_type == FileType::Directory))
+    };
+    if is_directory(from, BY_DIGEST.as_bytes())? == Some(false) {
+        from.remove(BY_DIGEST.as_bytes())?;
+    }
+    let Some((dir, name)) = place(directory, &name_by_digest(wanted), true)? else { return Ok(()) };
+    if is_directory(&dir, &name)? == Some(true) {
+        dir.remove_tree(&name)?;
+    }
+    from.replace(private, &dir, &name)
+}
+
+fn read_into(
+    file: &mut WritableFile,
+    wanted: &ExpectedDistfile,
+    read: impl FnOnce(AddBytes<'_>) -> Result<(), String>,
+) -> Result<(), String> {
+    let mut sums = DistfileSums::default();
+    read(&mut |bytes: &[u8]| {
+        sums.add(bytes);
+        if sums.size > wanted.size {
+            return Err(format!("it has more than {} bytes", wanted.size));
+        }
+        file.put(bytes).map_err(|error| error.to_string())
+    })?;
+    sums.compare(wanted)
+}
+
 /// The argument that makes the program the process that fetches a source.
 pub const FETCH_PROCESS: &str = "__bulk-fetch";
 
-/// How long is waited before it is looked whether the run is to end.
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
-/// How long the process may take to end once it has printed everything, and how long is waited before it is looked.
+/// The time for the process to exit after its output, and the pause between two checks.
 const LONGEST_END: Duration = Duration::from_secs(5);
 const SHORT_PAUSE: Duration = Duration::from_millis(2);
 
-/// How long the process may print nothing: longer than it waits for any server.
+/// The maximum silence of the process: longer than it waits for any server.
 const LONGEST_SILENCE: Duration = Duration::from_secs(900);
 
-/// The maximum size of a reason and of an order, in bytes.
 const LONGEST_REASON: u64 = 512;
 const LONGEST_ORDER: u64 = 64 << 10;
 
-/// Receives the bytes of a distfile.
 pub(crate) type AddBytes<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), String>;
 
-/// Where sources come from, and who fetches them.
+/// The sources of distfiles, and the user that fetches them.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// The directories of this machine that have some.
     pub directories: Vec<PathBuf>,
-    /// How servers are reached.
+    /// The settings for servers.
     pub http: HttpSettings,
     /// The user and group that fetch, if not the caller's.
     pub user: Option<(u32, u32)>,
@@ -58,17 +332,13 @@ pub struct Sources {
     pub time: Option<Duration>,
 }
 
-/// What is fetched.
 #[derive(Debug, Serialize, Deserialize)]
 enum FetchOrder {
-    /// A file below a directory.
     File { directory: PathBuf, path: PathBuf },
-    /// The answer of a server.
     Url { url: String, http: Box<HttpSettings> },
 }
 
 impl Sources {
-    /// Hands on the content of a source.
     pub(crate) fn read(
         &self,
         url: &str,
@@ -86,7 +356,7 @@ impl Sources {
         let mut process = self.start(&order).map_err(|error| error.to_string())?;
         let read = hand_on(&mut process, time, interrupt, add);
         if read.is_err() {
-            // One that has ended already is as dead.
+            // It may have exited already.
             let _ = process.kill();
         }
         let ended = end_of(&mut process).map_err(|error| error.to_string())?;
@@ -133,7 +403,6 @@ impl Sources {
     }
 }
 
-/// Hands on what the process prints.
 fn hand_on(
     process: &mut Child,
     time: Option<Duration>,
@@ -167,7 +436,7 @@ fn hand_on(
     }
 }
 
-/// Waits for the end of a process whose output has ended. One that stays nevertheless is ended.
+/// Waits for the exit of a process after its output has ended; kills it if it stays.
 fn end_of(process: &mut Child) -> io::Result<ExitStatus> {
     let began = Instant::now();
     loop {
@@ -182,13 +451,13 @@ fn end_of(process: &mut Child) -> io::Result<ExitStatus> {
     }
 }
 
-/// Returns what a process that has ended said on standard error, and waits for nobody who still has that open.
+/// Returns the standard error of an exited process, without waiting for others who have it open.
 fn last_words(process: &mut Child) -> Vec<u8> {
     let mut said = Vec::new();
     if let Some(words) = process.stderr.take()
         && rustix::fs::fcntl_setfl(&words, OFlags::NONBLOCK).is_ok()
     {
-        // An error is the end of what can be read.
+        // A read error counts as the end.
         let _ = words.take(LONGEST_REASON).read_to_end(&mut said);
     }
     said
@@ -211,7 +480,7 @@ pub fn serve_fetch(input: impl io::Read, output: &mut dyn Write) -> Result<(), S
     print_source(input, output)
 }
 
-/// Lets go of what a process inherits beside its ids: descriptors, the session, its terminal, and ways to more rights.
+/// Gives up inherited rights: descriptors, session, terminal, and ways to gain privileges.
 fn give_up_rights() -> io::Result<()> {
     close_inherited()?;
     set_parent_process_death_signal(Some(Signal::KILL))?;
@@ -243,14 +512,13 @@ fn print_file(directory: &Path, path: &OsStr, output: &mut dyn Write) -> Result<
 
 fn open_below(directory: &Path, path: &OsStr) -> Result<File, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = rustix::fs::openat(CWD, directory, flags, Mode::empty())?;
+    let directory = rustix::fs::openat(CWD, directory, flags, rustix::fs::Mode::empty())?;
     // A pipe is not waited for.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    rustix::fs::openat2(&directory, path, flags, Mode::empty(), resolve).map(File::from)
+    rustix::fs::openat2(&directory, path, flags, rustix::fs::Mode::empty(), resolve).map(File::from)
 }
 
-/// Prints what a server answers. Whoever is bored ends this process.
 fn print_answer(url: &str, http: &HttpSettings, output: &mut dyn Write) -> Result<(), String> {
     let address = Address::parse(url).map_err(|error| error.to_string())?;
     let client = HttpClient::new(http);
@@ -266,7 +534,110 @@ fn print_answer(url: &str, http: &HttpSettings, output: &mut dyn Write) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use patchadm_rootfs::never;
+
     use super::*;
+
+    fn wanted(name: &str, bytes: &[u8], url: Option<String>) -> ExpectedDistfile {
+        let sha256 = Sha256::digest(bytes);
+        ExpectedDistfile { name: name.to_owned(), sha256, size: bytes.len() as u64, url }
+    }
+
+    #[test]
+    fn the_password_of_a_source_is_in_no_message() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = Some("http://user:SECRET@127.0.0.1:9/x".to_owned());
+        let wanted = [wanted("x", b"x", url)];
+        let missing = provide(dir.path(), &wanted, &Sources::default(), &never);
+        let said = missing[0].to_string();
+        assert!(said.contains("127.0.0.1:9/x") && !said.contains("SECRET"), "{said}");
+    }
+
+    #[test]
+    fn what_is_missing_is_taken_from_a_directory_where_it_is_right_and_no_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (distfiles, from) = (dir.path().join("distfiles"), dir.path().join("from"));
+        std::fs::create_dir_all(from.join("a")).unwrap();
+        std::fs::write(from.join("a/x.tar"), "upstream").unwrap();
+        std::fs::write(from.join("y"), "other").unwrap();
+        std::os::unix::fs::symlink("a/x.tar", from.join("z")).unwrap();
+        let taken = |wanted: ExpectedDistfile| {
+            let wanted = [wanted];
+            let missing = provide(&distfiles, &wanted, &Sources::default(), &never);
+            take_from(&distfiles, &from, &missing, "fetch")
+        };
+        taken(wanted("a/x.tar", b"upstream", None)).unwrap();
+        assert_eq!(std::fs::read(distfiles.join("a/x.tar")).unwrap(), b"upstream");
+        let said = taken(wanted("y", b"wrong", None)).unwrap_err();
+        assert_eq!(said, "y: it is not there; fetch: its SHA-256 is another one");
+        assert!(taken(wanted("z", b"upstream", None)).is_err());
+        let said = taken(wanted("none", b"", None)).unwrap_err();
+        assert_eq!(said, "none: it is not there; fetch: it is not there");
+        assert_eq!(std::fs::read_dir(&distfiles).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_build_sees_copies_that_are_what_its_recipe_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let (distfiles, copies) = (dir.path().join("distfiles"), dir.path().join("copies"));
+        std::fs::create_dir_all(distfiles.join("a")).unwrap();
+        std::fs::write(distfiles.join("a/x.tar"), "upstream").unwrap();
+        let copied = |wanted: ExpectedDistfile| copy_distfiles(&distfiles, &copies, &[wanted]).unwrap();
+        copied(wanted("a/x.tar", b"upstream", None)).unwrap();
+        assert_eq!(std::fs::read(copies.join("a/x.tar")).unwrap(), b"upstream");
+        std::fs::remove_dir_all(&copies).unwrap();
+        let said = copied(wanted("a/x.tar", b"UPSTREAM", None)).unwrap_err();
+        assert_eq!(said, "a/x.tar: its SHA-256 is another one");
+        let said = copied(wanted("b/y.tar", b"", None)).unwrap_err();
+        assert_eq!(said, "b/y.tar: it is not there");
+    }
+
+    #[test]
+    fn a_name_keeps_its_content_and_another_content_has_its_digest_as_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let (distfiles, copies) = (dir.path().join("distfiles"), dir.path().join("copies"));
+        std::fs::create_dir(&distfiles).unwrap();
+        std::fs::write(distfiles.join("v.tar"), "by hand!").unwrap();
+        let place = |name: &str| {
+            let wanted = wanted(name, b"upstream", None);
+            place_when_right(&distfiles, &wanted, |add| add(b"upstream"))
+        };
+        let hex = sha256_text(&Sha256::digest(b"upstream"));
+        // A name of a digest with another content is nobody's, and below a file there is no name.
+        std::fs::create_dir_all(distfiles.join("by-sha256").join(&hex)).unwrap();
+        for name in ["v.tar", "v.tar/x", "new/x", "last.tar/x"] {
+            if name == "last.tar/x" {
+                std::fs::remove_dir_all(distfiles.join("by-sha256")).unwrap();
+                std::fs::write(distfiles.join("by-sha256"), "a file").unwrap();
+                std::fs::write(distfiles.join("last.tar"), "by hand!").unwrap();
+                assert!(find(&distfiles, &wanted(name, b"upstream", None)).is_err(), "it is to be fetched");
+            }
+            place(name).unwrap();
+            let wanted = wanted(name, b"upstream", None);
+            assert_eq!(find(&distfiles, &wanted), Ok(()), "{name}");
+            copy_distfiles(&distfiles, &copies, &[wanted]).unwrap().unwrap();
+            assert_eq!(std::fs::read(copies.join(name)).unwrap(), b"upstream");
+            std::fs::remove_dir_all(&copies).unwrap();
+        }
+        assert_eq!(std::fs::read(distfiles.join("v.tar")).unwrap(), b"by hand!");
+        assert_eq!(std::fs::read(distfiles.join("new/x")).unwrap(), b"upstream");
+        assert_eq!(std::fs::read(distfiles.join("by-sha256").join(hex)).unwrap(), b"upstream");
+    }
+
+    #[test]
+    fn distfiles_that_collide_are_the_failure_of_their_package() {
+        let dir = tempfile::tempdir().unwrap();
+        let (distfiles, copies) = (dir.path().join("distfiles"), dir.path().join("copies"));
+        std::fs::create_dir_all(distfiles.join("by-sha256")).unwrap();
+        std::fs::write(distfiles.join("x"), "upstream").unwrap();
+        let hex = sha256_text(&Sha256::digest(b"upstream"));
+        std::fs::write(distfiles.join("by-sha256").join(hex), "upstream").unwrap();
+        for other in ["x", "x/y"] {
+            let both = [wanted("x", b"upstream", None), wanted(other, b"upstream", None)];
+            assert!(copy_distfiles(&distfiles, &copies, &both).unwrap().is_err(), "{other}");
+            std::fs::remove_dir_all(&copies).unwrap();
+        }
+    }
 
     #[test]
     fn nothing_outside_the_directories_is_even_looked_for() {
@@ -288,7 +659,8 @@ mod tests {
         std::fs::write(dir.path().join("secret"), "").unwrap();
         std::os::unix::fs::symlink("../secret", sources.join("out")).unwrap();
         std::os::unix::fs::symlink("x", sources.join("link")).unwrap();
-        rustix::fs::mknodat(CWD, sources.join("pipe"), rustix::fs::FileType::Fifo, Mode::RWXU, 0).unwrap();
+        rustix::fs::mknodat(CWD, sources.join("pipe"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
+            .unwrap();
         let printed = |name: &str| {
             let order = FetchOrder::File { directory: sources.clone(), path: name.into() };
             let mut output = Vec::new();

@@ -1,4 +1,4 @@
-//! Whether a file system is full, and who has found it so.
+//! Full file systems, and signs between tasks that found one.
 
 use std::path::{Path, PathBuf};
 
@@ -7,24 +7,24 @@ use patchadm_svr4::package::Mode;
 
 use crate::work::{PROGRAM, host_directory};
 
-/// The free bytes below which a file system counts as full: a program that found no space may have removed what it began.
+/// The free space below which a file system counts as full. A program that found none may have removed its files
+/// already.
 const LEAST: u64 = 4 << 20;
 
-/// The file in the directory for builds that each task changes which has found no space there.
+/// The file in `build_dir` that every task touches which found no space.
 const FULL: &[u8] = b"tasks.full";
 
-/// Tells whether the file system of a directory has no space left for an ordinary user. One that does not tell its size is
-/// not full.
+/// Returns true if a file system has no space left for an ordinary user. If its size is unknown, it is not full.
 pub(crate) fn is_full(directory: &Path) -> bool {
     let Ok(seen) = rustix::fs::statvfs(directory) else { return false };
     let has_no_bytes = seen.f_blocks > 0 && seen.f_bavail.saturating_mul(seen.f_frsize) < LEAST;
     has_no_bytes || seen.f_files > 0 && seen.f_favail == 0
 }
 
-/// What tasks of one machine tell each other of the space in the directory for builds. The first one that finds none makes room,
-/// and another one may fail for want of it and look only afterwards.
+/// Signs between tasks on one machine that the build directory was full. The first task to notice makes room, and
+/// another one may fail for the same reason but check later.
 ///
-/// The sign is the time of a file, which can be set where there is no space for a byte.
+/// The sign is the time of a file, which can be set without free space.
 #[derive(Debug)]
 pub(crate) struct SpaceSigns {
     build_dir: PathBuf,
@@ -32,7 +32,6 @@ pub(crate) struct SpaceSigns {
 }
 
 impl SpaceSigns {
-    /// Begins to look, before a task writes anything.
     pub(crate) fn begin(build_dir: &Path) -> Self {
         let begin = host_directory(build_dir).and_then(|dir| {
             if dir.look(FULL)?.is_none() {
@@ -43,12 +42,12 @@ impl SpaceSigns {
         Self { build_dir: build_dir.to_owned(), begin: begin.ok().flatten() }
     }
 
-    /// Tells whether some task has found no space since.
+    /// Returns true if a task has found no space since.
     pub(crate) fn has_sign(&self) -> bool {
         host_directory(&self.build_dir).and_then(|dir| last_sign(&dir)).is_ok_and(|last| last != self.begin)
     }
 
-    /// Tells all other tasks that there is no space. Nothing depends on it where the file is missing.
+    /// Signals that there is no space. Does nothing if the file is missing.
     pub(crate) fn give(&self) -> Result<(), RootError> {
         let dir = host_directory(&self.build_dir)?;
         if dir.look(FULL)?.is_some() {

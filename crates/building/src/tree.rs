@@ -1,12 +1,12 @@
-//! A tree as it is known: its records with what each needs, scanned, read from the last scan, or made elsewhere; and the files
-//! of pbulk with them, `scan/pscan` and `scan/presolve`.
+//! The resolved records of a tree: scanned, read from the last scan, or imported; and pbulk's files with them,
+//! `scan/pscan` and `scan/presolve`.
 
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use patchadm_bulk_values::records::{ImportError, Location, PbulkFields, PkgName, Record, Records};
 use patchadm_bulk_values::resolve::{
-    Graph, PackageState, PrefailReason, Resolution, UnknownName, resolve, select,
+    Graph, PrefailReason, Resolution, ResolvedState, UnknownName, resolve, select,
 };
 use patchadm_bulk_values::result::Digest;
 use patchadm_inputs::input_file::InputFile;
@@ -17,45 +17,41 @@ use crate::scan::{ScanError, ScanRequest, repetition_notes, scan};
 use crate::set::{SetError, name_holders};
 use crate::work::{PROGRAM, SCAN, Work};
 
-/// The records of the last scan as they were read.
 const RECORDS: &str = "records";
 
-/// The same in the form of pbulk.
 const PSCAN: &str = "pscan";
 
-/// The same with what each needs.
 const PRESOLVE: &str = "presolve";
 
-/// The bytes of a file that are written at a time: all records together may be large.
 const BUFFER: usize = 1 << 16;
 
-/// The records of a tree, with what each needs.
+/// The records of a tree, with their dependencies.
 #[derive(Debug)]
 pub struct KnownTree {
     /// The records.
     pub records: Records,
-    /// What they need.
+    /// The resolved dependencies.
     pub resolution: Resolution,
 }
 
 /// A tree that was scanned.
 #[derive(Debug)]
 pub struct ScannedTree {
-    /// What is known of it.
+    /// The resolved tree.
     pub tree: KnownTree,
     /// The digest of its records.
     pub digest: Digest,
     /// The number of locations.
     pub locations: usize,
-    /// How many of them were scanned now.
+    /// The number of locations scanned now.
     pub scanned: usize,
-    /// How many were known.
+    /// The number of cached locations.
     pub reused: usize,
     /// Notes for the operator.
     pub notes: Vec<String>,
 }
 
-/// The reasons why records that were made elsewhere are not taken.
+/// Imported records cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ForeignRecordsError {
     /// The file.
@@ -63,7 +59,7 @@ pub enum ForeignRecordsError {
     Import {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The reason.
         error: ImportError,
     },
     /// The set that says who has which name cannot be read.
@@ -96,7 +92,7 @@ pub enum KnownTreeError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The reason.
         error: ImportError,
     },
     /// The set that says who has which name cannot be read.
@@ -108,13 +104,13 @@ pub enum KnownTreeError {
 }
 
 impl KnownTree {
-    /// Finds what each record needs.
+    /// Resolves the dependencies of each record.
     fn of(work: &Work, records: Records) -> Result<Self, SetError> {
         let resolution = resolve(&records, &name_holders(work)?);
         Ok(Self { records, resolution })
     }
 
-    /// Reads what the last scan found.
+    /// Reads the result of the last scan.
     pub fn read(work: &Work) -> Result<Self, KnownTreeError> {
         let dir = work.directory(SCAN)?;
         // Version 0.1 had the records as they were read in the file for pbulk.
@@ -153,7 +149,7 @@ impl KnownTree {
         let states = (0..).zip(self.resolution.states());
         let mut found: Vec<(String, String)> = states
             .filter_map(|(index, state)| match state {
-                PackageState::Prefailed(reason) => Some((self.pkgname(index), reason.to_string())),
+                ResolvedState::Prefailed(reason) => Some((self.pkgname(index), reason.to_string())),
                 _ => None,
             })
             .collect();
@@ -162,7 +158,7 @@ impl KnownTree {
     }
 }
 
-/// Scans a tree, and finds what each package needs.
+/// Scans a tree and resolves its dependencies.
 pub fn scan_tree(request: &ScanRequest<'_>) -> Result<ScannedTree, ScanError> {
     let scanned = scan(request)?;
     let tree = KnownTree::of(request.work, scanned.records)?;
@@ -190,8 +186,8 @@ pub fn import_tree(work: &Work, path: &Path) -> Result<ScannedTree, ForeignRecor
     Ok(ScannedTree { tree, digest, locations, scanned: 0, reused: 0, notes })
 }
 
-/// Returns the digest of the records; writes them down where a directory is given: as they were read, from which keys are made,
-/// and as pbulk has them.
+/// Returns the digest of the records. With a directory, writes them: as read, which keys are made from, and as pbulk
+/// has them.
 fn files_of(tree: &KnownTree, work: Option<&Work>) -> Result<Digest, RootError> {
     let KnownTree { records, resolution } = tree;
     let mut out = BufWriter::with_capacity(BUFFER, DigestedWrites(blake3::Hasher::new()));
@@ -216,7 +212,6 @@ fn files_of(tree: &KnownTree, work: Option<&Work>) -> Result<Digest, RootError> 
     Ok(digest)
 }
 
-/// Writes a file of pbulk with all records.
 fn write_records<'a>(
     dir: &Dir,
     name: &str,
@@ -230,7 +225,6 @@ fn write_records<'a>(
     })
 }
 
-/// Digests what is written.
 struct DigestedWrites(blake3::Hasher);
 
 impl Write for DigestedWrites {
@@ -244,13 +238,13 @@ impl Write for DigestedWrites {
     }
 }
 
-/// Returns the packages that one needs, in the order of its `ALL_DEPENDS`.
+/// Returns the dependencies of a package, in the order of `ALL_DEPENDS`.
 fn depends<'a>(records: &'a Records, resolution: &Resolution, index: u32) -> Vec<&'a PkgName> {
     let found = resolution.depends(index).iter();
     found.filter_map(|need| records.get(*need).map(Record::pkgname)).collect()
 }
 
-/// Returns the record of a package with DEPENDS, a line each field; empty where there is no such package.
+/// Returns the record of a package with DEPENDS, one field per line; empty if there is none.
 pub(crate) fn record_text(records: &Records, resolution: &Resolution, index: u32) -> String {
     let mut text = Vec::new();
     if let Some(record) = records.get(index) {
@@ -260,7 +254,7 @@ pub(crate) fn record_text(records: &Records, resolution: &Resolution, index: u32
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// Returns the record of a package as the files of pbulk have it, a line each field; empty where there is no such package.
+/// Returns the record of a package as in pbulk's files, one field per line; empty if there is none.
 pub(crate) fn pbulk_record_text(records: &Records, resolution: &Resolution, index: u32) -> String {
     let mut text = Vec::new();
     if let Some(record) = records.get(index) {
@@ -270,13 +264,13 @@ pub(crate) fn pbulk_record_text(records: &Records, resolution: &Resolution, inde
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// Returns what the files of pbulk say of a package that its recipe did not. The members of a circle have no DEPENDS, since
-/// pbulk-build ends at one; their reason names it.
+/// Returns the pbulk fields that a recipe does not set. Members of a cycle have no DEPENDS, because pbulk-build stops
+/// at a cycle; their reason names it.
 fn pbulk_fields<'a>(records: &'a Records, resolution: &Resolution, index: u32) -> PbulkFields<'a> {
     let reason = match resolution.state(index) {
         // The record itself has it.
-        Some(PackageState::Prefailed(PrefailReason::Skip(_))) => None,
-        Some(PackageState::Prefailed(reason)) => Some(reason),
+        Some(ResolvedState::Prefailed(PrefailReason::Skip(_))) => None,
+        Some(ResolvedState::Prefailed(reason)) => Some(reason),
         _ => None,
     };
     let depends =
@@ -286,13 +280,13 @@ fn pbulk_fields<'a>(records: &'a Records, resolution: &Resolution, index: u32) -
     PbulkFields { depends, found: found.collect(), fail_reason }
 }
 
-/// Tells whether pbulk's files have a package. Its programs know packages by their names alone, so of several with one name they
-/// have the one that keeps it.
+/// Returns true if pbulk's files list a package. Its programs identify packages by name, so of several with one name
+/// only the one that keeps it is listed.
 pub(crate) fn is_of_pbulk(resolution: &Resolution, index: u32) -> bool {
-    !matches!(resolution.state(index), Some(PackageState::Prefailed(PrefailReason::Duplicate { .. })))
+    !matches!(resolution.state(index), Some(ResolvedState::Prefailed(PrefailReason::Duplicate { .. })))
 }
 
-/// Returns how many packages need each one by the DEPENDS of pbulk's files, directly or not, and itself.
+/// Returns for each package the number of its direct and indirect dependents by DEPENDS, including itself.
 pub(crate) fn pbulk_depths(resolution: &Resolution) -> Vec<u32> {
     let graph = resolution.graph();
     let has_depends = |index| !is_in_circle(resolution, index) && is_of_pbulk(resolution, index);
@@ -304,7 +298,7 @@ pub(crate) fn pbulk_depths(resolution: &Resolution) -> Vec<u32> {
 }
 
 fn is_in_circle(resolution: &Resolution, index: u32) -> bool {
-    matches!(resolution.state(index), Some(PackageState::Prefailed(PrefailReason::Circle(_))))
+    matches!(resolution.state(index), Some(ResolvedState::Prefailed(PrefailReason::Circle(_))))
 }
 
 fn locations_found(tree: &KnownTree, index: u32) -> Vec<Option<&Location>> {

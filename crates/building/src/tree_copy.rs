@@ -1,23 +1,24 @@
-//! Whole trees are copied; the copies of files share their blocks where the file system can.
+//! Walking trees, and copying trees and files; copies share their blocks if the file system supports it.
 
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use patchadm_bulk_values::conf::IdRange;
-use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError};
+use patchadm_bulk_values::result::Digest;
+use patchadm_rootfs::{Descent, Dir, FileType, ObjectStatus, Root, RootError};
 use patchadm_svr4::package::{Mode, ObjectPath};
 use rustix::io::Errno;
 
-use crate::file_copy::copy_file;
-
-/// Copies everything below one directory into another, empty one, with modes and times, and for the superuser with owners: each
-/// as that of a range with its number, if there is one. Left out are devices, pipes and sockets, other file systems, and what
-/// the caller may not read.
+/// Copies a tree into an empty directory, with modes and times, and for the superuser with owners, mapped into `range`.
+/// Devices, pipes, sockets, other file systems and unreadable objects are left out.
 pub(crate) fn copy_tree(from: &Path, to: &Path, range: Option<IdRange>) -> Result<(), RootError> {
     let owner = |seen: &ObjectStatus| {
         let of = |id: u32| range.map_or(id, |range| range.outside(id));
         rustix::process::geteuid().is_root().then(|| (of(seen.uid), of(seen.gid)))
     };
-    // Through no link below them: a directory may belong to somebody who exchanges what is in it.
+    // No links below are followed, because the owner of a directory may exchange its content.
     let (from, to) = (Root::open(from)?, Root::open(to)?);
     let file_system = from.dir(&ObjectPath::root())?.itself()?.file_system;
     let mut open = vec![ObjectPath::root()];
@@ -58,7 +59,7 @@ pub(crate) fn copy_tree(from: &Path, to: &Path, range: Option<IdRange>) -> Resul
             copy_attributes(&target, &name, &seen, owner(&seen))?;
         }
     }
-    // Those below another one come after it.
+    // Subdirectories come later in the list.
     for (target, name, seen) in directories.iter().rev() {
         copy_attributes(target, name, seen, owner(seen))?;
     }
@@ -78,6 +79,76 @@ fn copy_attributes(
         target.set_mode(name, seen.mode)?;
     }
     target.set_mtime(name, seen.mtime)
+}
+
+/// Visits all objects below a directory in byte order, with the directory, name and status. If `visit` returns true for
+/// a directory, its content follows.
+pub(crate) fn each_below<E: From<RootError>>(
+    top: &Dir,
+    mut visit: impl FnMut(&Dir, &[u8], &ObjectStatus) -> Result<bool, E>,
+) -> Result<(), E> {
+    let mut descent = Descent::below(top);
+    let mut rest = vec![last_first(top)?];
+    while let Some(names) = rest.last_mut() {
+        let Some(name) = names.pop() else {
+            rest.pop();
+            descent.leave()?;
+            continue;
+        };
+        let here = descent.here();
+        let Some(seen) = here.look(&name)? else { continue };
+        if visit(here, &name, &seen)? && seen.file_type == FileType::Directory {
+            let dir = here.dir(&name)?;
+            rest.push(last_first(&dir)?);
+            descent.enter(&name, dir)?;
+        }
+    }
+    Ok(())
+}
+
+fn last_first(dir: &Dir) -> Result<Vec<Vec<u8>>, RootError> {
+    let mut names = dir.names()?;
+    names.sort_unstable_by(|one, other| other.cmp(one));
+    Ok(names)
+}
+
+const PART: usize = 1 << 18;
+
+/// Reads a file and passes on each part. `failed` words a read error.
+pub(crate) fn each_part<E>(
+    file: &File,
+    failed: impl Fn(&io::Error) -> E,
+    mut each: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    // Most files are small, and a large buffer would cost more than they do.
+    let size = file.metadata().map_err(|error| failed(&error))?.len();
+    let part = usize::try_from(size).unwrap_or(PART).saturating_add(1).min(PART);
+    let (mut buffer, mut offset) = (vec![0; part], 0);
+    loop {
+        let read = file.read_at(&mut buffer, offset).map_err(|error| failed(&error))?;
+        let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
+        each(bytes)?;
+        offset += read as u64;
+    }
+}
+
+/// Returns the digest of a file. `failed` words a read error.
+pub(crate) fn digest_of_file<E>(file: &File, failed: impl Fn(&io::Error) -> E) -> Result<Digest, E> {
+    let mut hasher = blake3::Hasher::new();
+    each_part(file, failed, |bytes| {
+        hasher.update(bytes);
+        Ok(())
+    })?;
+    Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
+}
+
+pub(crate) fn copy_file(from: &Dir, name: &[u8], to: &Dir, new_name: &[u8]) -> Result<(), RootError> {
+    let source = from.open_regular(name)?;
+    let mut file = to.create(new_name)?;
+    if file.clone_of(&source)? {
+        return Ok(());
+    }
+    each_part(&source, |error| from.read_error(name, error), |bytes| file.put(bytes))
 }
 
 #[cfg(test)]
@@ -116,5 +187,27 @@ mod tests {
         for top in [from, to] {
             fs::set_permissions(top.join("closed"), fs::Permissions::from_mode(0o755)).unwrap();
         }
+    }
+
+    #[test]
+    fn wide_and_deep_trees_are_walked_in_order_and_what_is_not_wanted_is_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        for number in 0..3_000 {
+            fs::create_dir(dir.path().join(format!("{number:04}"))).unwrap();
+        }
+        let deep = dir.path().join("0001/".to_owned() + &"d/".repeat(1_000));
+        fs::create_dir_all(&deep).unwrap();
+        fs::write(deep.join("file"), "").unwrap();
+        fs::create_dir(dir.path().join("0002/hidden")).unwrap();
+        let mut seen_names = Vec::new();
+        each_below::<RootError>(&Dir::of_host(dir.path()).unwrap(), |_, name, _| {
+            seen_names.push(String::from_utf8(name.to_vec()).unwrap());
+            Ok(name != b"0002")
+        })
+        .unwrap();
+        assert_eq!(seen_names.len(), 3_000 + 1_000 + 1);
+        assert_eq!((&*seen_names[0], &*seen_names[1], &*seen_names[2]), ("0000", "0001", "d"));
+        assert_eq!((&*seen_names[1_002], &*seen_names[1_003]), ("file", "0002"));
+        assert_eq!(seen_names[1_004], "0003");
     }
 }

@@ -1,6 +1,7 @@
-//! The files that records and results depend on: those of a recipe, and others that it names. A recipe is somebody else's word:
-//! what it names is opened beneath the tree, the driver or a `mount`, with no more rights on files than builds have, and up to a
-//! size. Of any other file only the name counts: it is one of the base, whose state is an input of its own, or none at all.
+//! The files that records and results depend on: those of a recipe, and others that it names. Recipes are not trusted:
+//! named files are opened beneath the tree, the driver or a `mount`, with the file permissions of builds, and up to a
+//! maximum size. Of any other file only the name counts, because it belongs to the base, which is a separate input, or
+//! does not exist.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -21,86 +22,68 @@ use rustix::thread::set_thread_groups;
 
 use crate::driver::{DRIVER_INSIDE, Driver};
 
-/// The most files and directories of one recipe.
 const MOST_FILES: usize = 10_000;
 
-/// The largest file, and the most bytes that one location depends on.
 const LARGEST_FILE: u64 = 1 << 30;
 pub(crate) const MOST_BYTES: u64 = 4 << 30;
 
-/// The most bytes that are read at a time.
 const PART: usize = 1 << 18;
 
-/// The directories of version control, which are no part of a recipe.
+/// Directories of version control, which do not belong to a recipe.
 const NO_PART: [&[u8]; 4] = [b"CVS", b".git", b".hg", b".svn"];
 
-/// A file of a recipe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RecipeFile {
-    /// Its path below the location. Names that are no UTF-8 are shown as such.
+    /// The path below the location. Names that are not UTF-8 are shown lossily.
     pub(crate) path: String,
-    /// Its path below the tree.
     pub(crate) at: PathBuf,
-    /// Whether it is executable; for a link, its target.
     pub(crate) kind: RecipeFileKind,
 }
 
-/// What a file of a recipe is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RecipeFileKind {
-    /// A file, executable or not.
     File(bool),
-    /// A symbolic link with this target.
     Link(String),
 }
 
-/// Why the files of a recipe cannot be looked at.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RecipeError {
-    /// There are too many.
     #[error("{0} has more than {MOST_FILES} files")]
     TooMany(String),
-    /// They are too large.
     #[error("{0} has more than {gib} GiB", gib = .1 >> 30)]
     TooLarge(String, u64),
-    /// The system refuses one, or it leads out of the tree.
     #[error("{0}: {1}")]
     File(String, io::Error),
-    /// The tree itself cannot be opened.
     #[error("the tree: {0}")]
     Tree(String),
-    /// It was asked to end.
     #[error("it was interrupted by signal {0}")]
     Interrupted(i32),
 }
 
-/// The tree, and what else recipes can name.
 #[derive(Debug)]
 pub(crate) struct TreeFiles {
     tree: Result<InputDirectory, String>,
-    /// What sandboxes have beside it, each with its path there; a file with its name in the directory.
+    /// Paths mounted in sandboxes, each with its path inside. For a file, its directory and name.
     others: Vec<(PathBuf, InputDirectory, Option<PathBuf>)>,
-    /// The user and group whose rights on files count, if not the caller's.
+    /// The user and group whose file permissions apply, if not those of the caller.
     reader: Option<u32>,
 }
 
 impl TreeFiles {
-    /// Opens them. `reader` is the user that builds are on this machine, if they are not the caller.
+    /// Opens the tree. `reader` is the user of builds on this machine, if not the caller.
     pub(crate) fn open(conf: &Configuration, driver: &Driver, reader: Option<u32>) -> Self {
         let driver = SandboxMount::read_only(&driver.directory, DRIVER_INSIDE);
         let mounts = [driver].into_iter().chain(conf.mounts.iter().cloned());
         let mut others: Vec<_> = mounts.filter_map(|mount| open_mount(&mount)).collect();
-        // Of two the one that lies deeper counts, as it does in a sandbox.
+        // The deeper mount takes precedence, as in a sandbox.
         others.sort_by_key(|(target, ..)| std::cmp::Reverse(target.components().count()));
         Self { tree: open_tree(&conf.tree), others, reader }
     }
 
-    /// Opens the tree alone.
     pub(crate) fn of_tree(tree: &Path, reader: Option<u32>) -> Self {
         Self { tree: open_tree(tree), others: Vec::new(), reader }
     }
 
-    /// Returns the files below a location, in byte order of their paths.
     pub(crate) fn of_recipe(&self, location: &str) -> Result<Vec<RecipeFile>, RecipeError> {
         let _rights = FileRights::of(self.reader);
         let tree = self.tree()?;
@@ -145,15 +128,15 @@ impl TreeFiles {
         Ok(files.into_values().collect())
     }
 
-    /// Returns what the system tells of a file; none where there is none, or where only its name counts.
+    /// Returns the status of a file; `None` if it does not exist or only its name counts.
     pub(crate) fn status(&self, path: &Path) -> Option<FileStatus> {
         let _rights = FileRights::of(self.reader);
         let (directory, path) = self.find(path)?;
         Some(status_of(&directory.metadata(&path).ok()?))
     }
 
-    /// Returns the digest of a file: that of nothing for what is no file or may not be read, and none where there is none, or
-    /// where only its name counts.
+    /// Returns the digest of a file: that of the empty string for a non-file or unreadable file, `None` if it does not
+    /// exist or only its name counts.
     pub(crate) fn digest(
         &self,
         path: &Path,
@@ -179,7 +162,7 @@ impl TreeFiles {
         }
     }
 
-    /// Returns the state of a file at this moment, in nanoseconds since 1970.
+    /// Returns the current state of a file, at a time in nanoseconds since 1970.
     pub(crate) fn seen_now(
         &self,
         path: &Path,
@@ -195,7 +178,7 @@ impl TreeFiles {
         self.tree.as_ref().map_err(|error| RecipeError::Tree(error.clone()))
     }
 
-    /// Returns the directory that a path is opened beneath, and the path there; none if only its name counts.
+    /// Returns the directory that contains a path, and the path below it; `None` if only its name counts.
     fn find(&self, path: &Path) -> Option<(&InputDirectory, PathBuf)> {
         if !path.is_absolute() {
             return Some((self.tree().ok()?, path.to_owned()));
@@ -214,7 +197,6 @@ fn open_tree(tree: &Path) -> Result<InputDirectory, String> {
     InputDirectory::open(tree).map_err(|error| format!("{}: {error}", tree.display()))
 }
 
-/// Opens what is mounted in sandboxes; nothing where that is not there.
 fn open_mount(mount: &SandboxMount) -> Option<(PathBuf, InputDirectory, Option<PathBuf>)> {
     let source = mount.source.canonicalize().ok()?;
     if source.is_dir() {
@@ -224,7 +206,6 @@ fn open_mount(mount: &SandboxMount) -> Option<(PathBuf, InputDirectory, Option<P
     Some((mount.target.clone(), InputDirectory::open(source.parent()?).ok()?, Some(name)))
 }
 
-/// Returns the status of an entry, or none if it is gone meanwhile.
 fn present(seen: io::Result<Metadata>) -> io::Result<Option<Metadata>> {
     match seen {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -265,13 +246,13 @@ fn digest_of(file: &File, path: &Path, interrupt: Interrupt<'_>) -> Result<Diges
     }
 }
 
-/// The rights of this thread on files, which are those of somebody else until this is dropped.
+/// Changed file permissions of this thread; restored on drop.
 struct FileRights {
     own: Option<(Uid, Gid, Vec<rustix::fs::Gid>)>,
 }
 
 impl FileRights {
-    /// Takes the rights of a user and of the group of the same number, and no other; those of the caller if there is none.
+    /// Takes the permissions of a user and the group of the same number, or none if there is no reader.
     fn of(reader: Option<u32>) -> Self {
         let Some(reader) = reader else { return Self { own: None } };
         let groups = getgroups().unwrap_or_default();
@@ -293,13 +274,12 @@ impl Drop for FileRights {
     }
 }
 
-/// Returns the digest of a program of a driver; none where there is none.
 pub(crate) fn digest_of_program(path: &Path) -> Option<Digest> {
     let file = File::open(path).ok()?;
     digest_of(&file, path, &never).ok()
 }
 
-/// Returns the path of a file that a recipe names, below the tree where it is there; else absolute.
+/// Returns the path of a file named by a recipe, relative to the tree if possible, otherwise absolute.
 pub(crate) fn path_in_tree(location: &str, named: &str) -> String {
     let path = Path::new(named);
     if let Ok(below) = path.strip_prefix("/tree") {
@@ -311,7 +291,7 @@ pub(crate) fn path_in_tree(location: &str, named: &str) -> String {
     plain(&Path::new(location).join(path))
 }
 
-/// Returns a path without dots: one that goes up beyond the top stays there.
+/// Normalizes a path without following links; `..` at the top stays there.
 fn plain(path: &Path) -> String {
     let mut parts = PathBuf::new();
     for part in path.components() {

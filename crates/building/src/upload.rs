@@ -1,12 +1,12 @@
-//! What of a set is uploaded, in the form of pkgsrc, and the command that uploads it.
+//! Preparing the upload of a set in pkgsrc's layout, and the command that uploads it.
 //!
 //! ```text
-//! uploads/<n>/All/PKGNAME.tgz        the packages, but for those that must not be handed on
-//! uploads/<n>/All/pkg_summary.gz     made by the base's own pkg_info -X, where packages of pkgsrc are there
+//! uploads/<n>/All/PKGNAME.tgz        the packages, without restricted ones
+//! uploads/<n>/All/pkg_summary.gz     made by the base's own pkg_info -X, if there are packages of pkgsrc
 //! uploads/<n>/SHA512.bz2             of all these, compressed by the base's own bzip2
 //! uploads/current                    a link to the newest one
 //! ```
-//! A directory gets its name when it is whole. `uploads/<n>.done` says that the command has uploaded it.
+//! A directory gets its name when it is complete. `uploads/<n>.done` exists after a successful upload.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -21,46 +21,41 @@ use patchadm_svr4::package::Mode;
 
 use crate::base::BaseLayer;
 use crate::command_run::{CommandError, run_command};
-use crate::file_copy::copy_file;
 use crate::runs::read_bounded;
 use crate::sandbox::{BuildRoot, BuildUser, SandboxCommand, SandboxLimits, StopCause, TaskLog, environment};
 use crate::set::{
     CURRENT, EarlierSet, PACKAGES, SetError, SetManifest, lead, put_file, read_set, set_of_link,
 };
 use crate::task::installing::stopped_while;
+use crate::task::order::TaskError;
 use crate::task::place::TaskPlace;
 use crate::task::sandbox_run::run_in_sandbox;
-use crate::task::step::TaskError;
+use crate::tree_copy::copy_file;
 use crate::work::{PROGRAM, Work, host_path, made};
 
-/// The directory of what is uploaded.
 pub(crate) const UPLOADS: &str = "uploads";
 
-/// The directory of all packages.
 const ALL: &str = "All";
 
-/// The files that are made.
 const SUMMARY: &str = "pkg_summary.gz";
 const SUMS: &str = "SHA512.bz2";
 
-/// How the names of pkgsrc's packages end.
 const OF_PKGSRC: [&str; 4] = [".tgz", ".tbz", ".txz", ".tar"];
 
-/// The file with the names of the packages that are not in the summary, and the most bytes of it that are read.
+/// The file with the packages missing from the summary, and its maximum size.
 const UNREAD: &[u8] = b"unread";
 const LARGEST_LIST: u64 = 64 << 20;
 
-/// The time that the summary and the sums may take, and the bytes that this may print.
 const LONGEST: Duration = Duration::from_secs(4 * 3600);
 const LARGEST_LOG: u64 = 1 << 20;
 
-/// The processor seconds and the bytes that `pkg_info -X` may take for one package in `pkg_summary.gz`. A location may take as many
-/// seconds for all of its packages, and sixteen times the bytes.
+/// The processor seconds and bytes that `pkg_info -X` may take for one package in `pkg_summary.gz`. A location may take
+/// as many seconds for all of its packages, and sixteen times the bytes.
 const SECONDS_OF_ONE: &str = "60";
 const BYTES_OF_ONE: &str = "1048576";
 
-/// Makes `pkg_summary.gz` and `SHA512.bz2` with the programs of the base: the packages are at `/upload`, the lists of names at
-/// `/packages`, the files go to `/out`. `/out/unread` names the packages that are not in the summary.
+/// Makes `pkg_summary.gz` and `SHA512.bz2` with the programs of the base. Packages are in `/upload`, name lists in
+/// `/packages`, output goes to `/out`. `/out/unread` lists packages missing from the summary.
 const SCRIPT: &str = r#"set -eu
 seconds=$1 bytes=$2
 PATH=${LOCALBASE:-/usr/pkg}/sbin:${LOCALBASE:-/usr/pkg}/bin:$PATH
@@ -136,7 +131,7 @@ pub enum UploadError {
     /// The command.
     #[error("upload_command: {0}")]
     Command(#[from] CommandError),
-    /// It was asked to end.
+    /// Interrupted by a signal.
     #[error("it was interrupted by signal {0}")]
     Interrupted(i32),
     /// The disk.
@@ -144,7 +139,7 @@ pub enum UploadError {
     Root(#[from] RootError),
 }
 
-/// An upload that is wanted.
+/// A request for an upload.
 pub struct UploadRequest<'a> {
     /// The directory of the bulk build, which the caller has locked.
     pub work: &'a Work,
@@ -152,13 +147,13 @@ pub struct UploadRequest<'a> {
     pub base: &'a BaseLayer,
     /// The set: the number of its run.
     pub set: u64,
-    /// Whether it is uploaded again.
+    /// True to upload it again.
     pub again: bool,
     /// Returns the signal that asks for the end.
     pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
 }
 
-/// Provides what is uploaded of a set, and uploads it, where a command is configured that has not done so. What fails is in the
+/// Prepares the upload of a set, and uploads it with the configured command unless that was done. A failure is in the
 /// report.
 pub fn upload(request: &UploadRequest<'_>) -> Result<UploadReport, UploadError> {
     let work = request.work;
@@ -200,7 +195,7 @@ pub fn upload(request: &UploadRequest<'_>) -> Result<UploadReport, UploadError> 
     Ok(report)
 }
 
-/// Puts a failure into the report; the end that somebody asks for is none.
+/// Adds a failure to the report. An interruption stays an error.
 fn failed(mut report: UploadReport, error: UploadError) -> Result<UploadReport, UploadError> {
     if matches!(error, UploadError::Interrupted(_)) {
         return Err(error);
@@ -209,8 +204,8 @@ fn failed(mut report: UploadReport, error: UploadError) -> Result<UploadReport, 
     Ok(report)
 }
 
-/// Returns the files of a set that are offered: their paths in it, each with its name in `All`; and the paths of those that are
-/// not. A build may give its files any names: none takes the place of another package, nor that of a file that is made there.
+/// Returns the offered files of a set with their names in `All`, and the paths of those not offered. A build can name
+/// its files freely: no name may replace another package or a generated file.
 fn offered(manifest: &SetManifest) -> (Vec<(&str, &str)>, Vec<&str>) {
     let mut free: Vec<_> = manifest.files.iter().filter(|(_, file)| !file.is_restricted).collect();
     // The names of SVR4 packages are those of their holders in the set.
@@ -229,7 +224,8 @@ fn offered(manifest: &SetManifest) -> (Vec<(&str, &str)>, Vec<&str>) {
     (files.into_iter().map(|(name, path)| (path, name)).collect(), left_out)
 }
 
-/// Tells whether the directory is there and has the files of the set: one that was cut off is made again, perhaps with others.
+/// Returns true if the directory exists with exactly the files of the set. One from an interrupted upload is made
+/// again.
 fn is_of_set(uploads: &Dir, name: &str, set: &EarlierSet) -> Result<bool, RootError> {
     if uploads.look(name.as_bytes())?.is_none() {
         return Ok(false);
@@ -252,7 +248,7 @@ fn is_of_set(uploads: &Dir, name: &str, set: &EarlierSet) -> Result<bool, RootEr
     Ok(true)
 }
 
-/// Makes the directory, and gives it its name. Returns the packages that are not in the summary.
+/// Makes the directory and moves it into place. Returns the packages missing from the summary.
 fn make(
     request: &UploadRequest<'_>,
     uploads: &Dir,
@@ -277,7 +273,7 @@ fn make(
         Ok(unread)
     });
     if named.is_err() {
-        // The earlier error is the one to report; what stays goes with the leftovers.
+        // The earlier error is reported; the rest is removed with the leftovers.
         let _ = uploads.remove_tree(&private);
     }
     named
@@ -299,7 +295,7 @@ fn fill(
         all.sync()?;
         return Ok(Vec::new());
     }
-    // What is mounted must be readable for the one who builds.
+    // The user of builds must be able to read the mount.
     dir.set_own_mode(Mode::of(0o755))?;
     let location = |place: &str| manifest.files.get(place).map_or("", |file| file.location.as_str());
     let names: Vec<(&str, &str)> = offered.iter().map(|(place, name)| (location(place), *name)).collect();
@@ -313,7 +309,6 @@ fn fill(
     Ok(unread)
 }
 
-/// Calls the programs of the base.
 fn summarize(
     request: &UploadRequest<'_>,
     place: &TaskPlace,
@@ -383,7 +378,7 @@ fn summarize(
     Err(UploadError::Files(format!("{how}{}", last.unwrap_or_default())))
 }
 
-/// Returns the list of the packages of pkgsrc, and that by locations, each with a number.
+/// Returns the list of pkgsrc packages, and the same by location, numbered.
 fn lists_of_pkgsrc(names: &[(&str, &str)]) -> (String, String) {
     let is_of_pkgsrc = |(_, name): &&(&str, &str)| OF_PKGSRC.iter().any(|end| name.ends_with(end));
     let mut of_pkgsrc: Vec<_> = names.iter().filter(is_of_pkgsrc).collect();
@@ -402,13 +397,13 @@ fn lists_of_pkgsrc(names: &[(&str, &str)]) -> (String, String) {
     (all, by_location)
 }
 
-/// Returns a name as xargs(1) and the `read` of a shell read it.
+/// Quotes a name for xargs(1) and the shell's `read`.
 fn quoted(name: &str) -> String {
     let is_special = |letter: char| letter.is_whitespace() || matches!(letter, '\\' | '"' | '\'');
     name.chars().flat_map(|letter| is_special(letter).then_some('\\').into_iter().chain([letter])).collect()
 }
 
-/// Takes over what was made. Returns the packages that are not in the summary.
+/// Takes the output. Returns the packages missing from the summary.
 fn take_files(
     place: &TaskPlace,
     (dir, all): (&Dir, &Dir),
@@ -429,7 +424,7 @@ fn take_files(
     Ok(unread.map(|(_, name)| (*name).to_owned()).collect())
 }
 
-/// Lets `uploads/current` lead to a set, unless it leads to a newer one.
+/// Points `uploads/current` to a set, unless it points to a newer one.
 fn lead_to(uploads: &Dir, name: &str) -> Result<(), RootError> {
     let of = |name: &[u8]| std::str::from_utf8(name).ok().and_then(|name| name.parse::<u64>().ok());
     if uploads.look(CURRENT.as_bytes())?.is_some_and(|seen| seen.file_type == FileType::Symlink) {
@@ -448,9 +443,9 @@ pub fn newest_set(work: &Work) -> Result<u64, UploadError> {
 
 #[cfg(test)]
 mod tests {
-    use patchadm_bulk_values::result::Key;
-
     use std::process::Command;
+
+    use patchadm_bulk_values::result::Key;
 
     use super::*;
     use crate::set::SetFile;

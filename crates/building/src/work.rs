@@ -1,4 +1,4 @@
-//! The directory of a bulk build: where everything of it lies, and whose it is.
+//! The working directory of a bulk build: its layout and ownership.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -14,33 +14,26 @@ use crate::owners::{ForeignFile, must_be_ours_at, must_be_ours_in};
 /// The file with the configuration.
 pub const CONFIGURATION: &str = "bulk.conf";
 
-/// The file that one command holds that changes something.
+/// The lock of commands that change something.
 const LOCK: &[u8] = b"lock";
 
-/// The file with the identity of the directory: 16 hexadecimal digits.
 const IDENTITY: &[u8] = b"id";
 
-/// The directory of all runs.
 pub(crate) const RUNS: &str = "runs";
 
-/// The directory with what is known of the tree.
 pub(crate) const SCAN: &str = "scan";
 
-/// The name of this program for the holder of a lock and for files that are being written.
 pub(crate) const PROGRAM: &str = "bulk";
 
-/// The largest configuration, in bytes.
 const LARGEST_CONFIGURATION: u64 = 1 << 20;
 
-/// The directories of a new one.
 const DIRECTORIES: [&str; 6] = ["distfiles", "pool", RUNS, SCAN, "sets", "build"];
 
-/// What a directory of a bulk build has, and only its owner may change: everything but distfiles and results, which count by
-/// their digests.
+/// Entries that only the owner may change: everything but distfiles and results, which are verified by digests.
 const OWN_NAMES: [&str; 11] =
     [CONFIGURATION, "id", "lock", "history", "verified", RUNS, SCAN, "sets", "patches", "build", "uploads"];
 
-/// What is believed of the directory for builds. The layers in it belong to the ids of the sandboxes.
+/// Trusted entries of the build directory. The layers below belong to the ids of the sandboxes.
 const NAMES_OF_BUILD_DIR: [&str; 6] = ["tasks", "installed", "layers", "base.copy", "base.facts", "failed"];
 
 /// The reasons why a directory is no usable one of a bulk build.
@@ -51,13 +44,13 @@ pub enum WorkError {
     Missing {
         /// The directory.
         path: PathBuf,
-        /// What is missing.
+        /// The missing object.
         reason: String,
     },
     /// It is there already, and something is in it.
     #[error("{} is not empty", .0.display())]
     NotEmpty(PathBuf),
-    /// It, its configuration or its directory for builds belongs to somebody else, or others may write to it.
+    /// The directory, its configuration or its build directory belongs to another user, or others may write to it.
     #[error(transparent)]
     NotOurs(#[from] ForeignFile),
     /// Its configuration cannot be used.
@@ -76,7 +69,7 @@ pub enum WorkError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
     /// Another command holds it.
@@ -142,7 +135,7 @@ impl Work {
         Ok(Lock::take_file(&self.dir, LOCK, PROGRAM, wait)?)
     }
 
-    /// Tells whether a command holds that lock.
+    /// Returns true if a command holds that lock.
     pub fn is_locked(&self) -> Result<bool, WorkError> {
         Ok(Lock::is_file_held(&self.dir, LOCK)?)
     }
@@ -207,19 +200,19 @@ fn put(dir: &Dir, name: &str, text: &str, mode: u32) -> Result<(), RootError> {
     file.sync()
 }
 
-/// Opens a directory in another one, and makes it where it is missing.
+/// Opens a subdirectory, and makes it if it is missing.
 pub(crate) fn made(dir: &Dir, name: &[u8]) -> Result<Dir, RootError> {
     match dir.look(name)? {
         Some(_) => dir.dir(name),
         None => match dir.make_dir(name, Mode::of(0o755)) {
-            // Another task or thread was quicker.
+            // Another task or thread has made it.
             Err(_) if dir.look(name)?.is_some() => dir.dir(name),
             made => made,
         },
     }
 }
 
-/// Does the same with a directory that nobody but its owner may enter.
+/// Like `made`, but only the owner may enter it.
 pub(crate) fn made_private(dir: &Dir, name: &[u8]) -> Result<Dir, RootError> {
     let private = made(dir, name)?;
     if private.itself()?.mode.bits() & 0o077 != 0 {
@@ -228,7 +221,6 @@ pub(crate) fn made_private(dir: &Dir, name: &[u8]) -> Result<Dir, RootError> {
     Ok(private)
 }
 
-/// Returns the directories of which the name is a number, sorted.
 pub(crate) fn numbered_directories(dir: &Dir) -> Result<Vec<u64>, RootError> {
     let mut numbers = Vec::new();
     for name in dir.names()? {
@@ -242,13 +234,24 @@ pub(crate) fn numbered_directories(dir: &Dir) -> Result<Vec<u64>, RootError> {
     Ok(numbers)
 }
 
-/// Opens a directory of the host, and makes it where only it is missing.
+/// Opens a directory of the host, and makes the last component if it is missing.
 pub(crate) fn host_directory(path: &Path) -> Result<Dir, RootError> {
     let above = Dir::of_host(path.parent().unwrap_or(Path::new("/")))?;
     made(&above, path.file_name().unwrap_or_default().as_bytes())
 }
 
-/// Returns the path of the host for a name in a directory of the host.
 pub(crate) fn host_path(above: &Path, name: &[u8]) -> PathBuf {
     above.join(OsStr::from_bytes(name))
+}
+
+/// Removes leftovers of interrupted commands. The caller holds the lock of the directory. Files that others write into
+/// its pool are locked and stay.
+pub(crate) fn remove_remains(work: &Work) -> Result<(), RootError> {
+    work.dir.remove_leftovers(PROGRAM)?;
+    work.directory(SCAN)?.remove_leftovers(PROGRAM)?;
+    let runs = work.directory(RUNS)?;
+    if let Some(last) = numbered_directories(&runs)?.last() {
+        runs.dir(last.to_string().as_bytes())?.remove_leftovers(PROGRAM)?;
+    }
+    host_directory(&work.conf.pool)?.remove_leftovers(PROGRAM)
 }

@@ -1,31 +1,24 @@
-//! What is known of recipes that were scanned, and of the files that were read for that: the scan cache.
+//! The scan cache: the output of scanned recipes, and the files that the scans read.
 //!
-//! JSON lines. An entry is `{"location","key","seen","records"}`: what `scan` printed for a location, and the numbers of
-//! the files that were read for it. Files are noted once for all entries, each in its own line before the first entry that
+//! JSON lines. An entry is `{"location","key","seen","records"}`: the output of `scan` for a location, and the numbers
+//! of the files that it read. Files are noted once for all entries, each in its own line before the first entry that
 //! refers to it; so are the words of `SCAN_DEPENDS`, which is nearly all of the text of a large tree.
 //!
-//! Lines are appended as scans end, and the whole is written anew at the end of a run. A last line that was torn is
-//! dropped. With any other damage the whole cache is of no use, and everything is scanned again: a cache decides what is
-//! *not* looked at, so nothing of it is believed in part.
+//! Lines are appended as scans end, and the whole file is rewritten at the end of a run. An incomplete last line is
+//! dropped. Any other damage invalidates the whole cache, because it decides what is *not* scanned.
 //!
 //! The module has no access to files: bytes in, values out.
 
-mod interned;
-mod lines;
-mod numbers;
-mod records;
-mod seen;
+mod packed;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::RandomState;
+use packed::{InternedTexts, NumberRuns, PackedRecords};
+use serde::{Deserialize, Serialize};
 
 use crate::result::Digest;
-use interned::InternedTexts;
-use lines::{CacheLine, EntryLine};
-use numbers::NumberRuns;
-use records::PackedRecords;
-pub use seen::{FileStatus, Seen};
 
 /// The number of a noted file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,7 +40,7 @@ pub struct NotedFile {
     pub seen: Seen,
 }
 
-/// What is known of one location.
+/// The cached scan of one location.
 #[derive(Clone, Debug)]
 pub struct ScanEntry {
     key: Digest,
@@ -67,7 +60,7 @@ impl ScanEntry {
         self.seen.iter().map(FileNumber)
     }
 
-    /// Returns whether all files that were read are as they were: `unchanged` says it of each of
+    /// Returns true if all files that were read are as they were: `unchanged` says it of each of
     /// [`ScanCache::files`], so that a file that thousands of locations read is looked at once.
     pub fn is_unchanged(&self, unchanged: &[bool]) -> bool {
         self.seen.runs().all(|(first, last)| {
@@ -77,7 +70,7 @@ impl ScanEntry {
     }
 }
 
-/// Why a cache is not believed: the line, counted from 1, and the reason.
+/// The reason a cache is rejected, with its line, counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("scan cache: line {line}: {reason}")]
 pub struct CacheDamage {
@@ -91,18 +84,16 @@ pub struct CacheDamage {
 #[derive(Clone, Debug, Default)]
 pub struct ScanCache {
     files: Vec<NotedFile>,
-    /// The last note of each path.
     by_path: HashMap<String, u32, RandomState>,
     words: InternedTexts,
     entries: BTreeMap<String, ScanEntry>,
-    /// How many files and words are in the bytes that were read or given out so far.
+    /// The number of files and words that were already read or written.
     written: (usize, usize),
-    /// Whether these bytes have the first line.
     has_first_line: bool,
 }
 
 impl ScanCache {
-    /// Reads a cache. Returns it with the number of its whole bytes: what is behind them was torn, and is to be cut off
+    /// Parses a cache. Returns it with the number of its complete bytes: the rest is an incomplete line, to be cut off
     /// before anything is appended.
     pub fn parse(bytes: &[u8]) -> Result<(Self, usize), CacheDamage> {
         let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
@@ -115,7 +106,7 @@ impl ScanCache {
             let damage = |reason| CacheDamage { line: index + 1, reason };
             if index > 0 {
                 cache.add_line(line).map_err(damage)?;
-            } else if !lines::is_version_line(line) {
+            } else if !is_version_line(line) {
                 return Err(damage("it is not the first line of this version".to_owned()));
             }
         }
@@ -149,7 +140,7 @@ impl ScanCache {
     }
 
     fn push_file(&mut self, path: &str, seen: Seen) -> u32 {
-        // Four thousand million notes do not fit into memory.
+        // More than `u32::MAX` notes do not fit into memory.
         let number = u32::try_from(self.files.len()).unwrap_or(u32::MAX);
         self.files.push(NotedFile { path: path.to_owned(), seen });
         self.by_path.insert(path.to_owned(), number);
@@ -211,20 +202,20 @@ impl ScanCache {
         let entry = ScanEntry { key, seen: NumberRuns::of(numbers), records };
         let mut out = Vec::new();
         if !std::mem::replace(&mut self.has_first_line, true) {
-            lines::put_version(&mut out);
+            put_version(&mut out);
         }
         for file in self.files.iter().skip(self.written.0) {
-            lines::put_file(&mut out, &file.path, &file.seen);
+            put_file(&mut out, &file.path, &file.seen);
         }
-        lines::put_words(&mut out, self.words.from(self.written.1));
+        put_words(&mut out, self.words.from(self.written.1));
         self.written = (self.files.len(), self.words.len());
         put_entry(&mut out, location, &entry);
         self.entries.insert(location.to_owned(), entry);
         out
     }
 
-    /// Returns the bytes of the whole cache, without the files and words that no entry refers to any more. Their numbers
-    /// are others than here: whoever goes on to append to them reads them first.
+    /// Returns the bytes of the whole cache, without unreferenced files and words. The numbers change: parse the bytes
+    /// before appending to them.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut compact = Self::default();
         let mut renumbered: Vec<Option<u32>> = vec![None; self.files.len()];
@@ -245,11 +236,11 @@ impl ScanCache {
             );
         }
         let mut out = Vec::new();
-        lines::put_version(&mut out);
+        put_version(&mut out);
         for file in &compact.files {
-            lines::put_file(&mut out, &file.path, &file.seen);
+            put_file(&mut out, &file.path, &file.seen);
         }
-        lines::put_words(&mut out, compact.words.from(0));
+        put_words(&mut out, compact.words.from(0));
         out.append(&mut lines);
         out
     }
@@ -262,7 +253,169 @@ fn put_entry(out: &mut Vec<u8>, location: &str, entry: &ScanEntry) {
         seen: entry.seen.text(),
         records: entry.records.parts(),
     };
-    lines::put_line(out, &line);
+    put_line(out, &line);
+}
+
+/// The minimum age of a file's last change when it was noted, in nanoseconds. A later change within this time could
+/// leave the times unchanged: file systems store them no finer than a tick of the kernel clock, at most 10 ms.
+const SETTLED: i64 = 20_000_000;
+
+/// The status of a file, without its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileStatus {
+    /// The number of its inode.
+    pub inode: u64,
+    /// Its bytes.
+    pub size: u64,
+    /// The time of its last modification, in nanoseconds since 1970.
+    pub mtime: i64,
+    /// The time of the last change of its inode, in nanoseconds since 1970.
+    pub ctime: i64,
+}
+
+/// The state of a file when it was noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// There was none of this name.
+    Absent,
+    /// A file.
+    File {
+        /// Its status.
+        status: FileStatus,
+        /// The digest of its bytes.
+        digest: Digest,
+        /// When it was noted, in nanoseconds since 1970: before it was read.
+        noted: i64,
+    },
+}
+
+impl Seen {
+    /// Returns true if a file is as it was: by its status alone if that is the same and was settled when it was noted,
+    /// else by the digest that `read` returns. `now` is its status today, `None` if there is no file.
+    pub fn is_unchanged(&self, now: Option<&FileStatus>, read: impl FnOnce() -> Option<Digest>) -> bool {
+        match (self, now) {
+            (Self::Absent, None) => true,
+            (Self::File { status, digest, noted }, Some(now)) => {
+                let is_settled = status.ctime.checked_add(SETTLED).is_some_and(|settled| settled <= *noted);
+                // Another size is another digest, so the file need not be read.
+                now.size == status.size && (is_settled && now == status || read() == Some(*digest))
+            }
+            (Self::Absent, Some(_)) | (Self::File { .. }, None) => false,
+        }
+    }
+
+    /// Returns true if two notes describe the same state, whenever they were made.
+    fn is_same_state(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Absent, Self::Absent) => true,
+            (Self::File { status, digest, .. }, Self::File { status: other, digest: same, .. }) => {
+                status == other && digest == same
+            }
+            _ => false,
+        }
+    }
+}
+
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VersionLine {
+    scan_cache: u32,
+}
+
+/// A file in one state, numbered by its position among such lines. Without a state it was absent.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileLine<'a> {
+    #[serde(borrow)]
+    file: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    state: Option<FileState>,
+}
+
+/// Inode, size, mtime, ctime, time of the note, and hex digest; an array, because there are 100,000 of them.
+#[derive(Serialize, Deserialize)]
+struct FileState(u64, u64, i64, i64, i64, String);
+
+/// Words of `SCAN_DEPENDS`, numbered by their position among all such lines.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WordsLine<'a> {
+    #[serde(borrow)]
+    words: Vec<Cow<'a, str>>,
+}
+
+/// A location. Its records alternate between text and lists of words.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EntryLine<'a> {
+    #[serde(borrow)]
+    pub(super) location: Cow<'a, str>,
+    pub(super) key: Digest,
+    pub(super) seen: String,
+    #[serde(borrow)]
+    pub(super) records: Vec<Cow<'a, str>>,
+}
+
+pub(super) enum CacheLine<'a> {
+    File(Cow<'a, str>, Seen),
+    Words(Vec<Cow<'a, str>>),
+    Entry(EntryLine<'a>),
+}
+
+impl<'a> CacheLine<'a> {
+    pub(super) fn parse(line: &'a [u8]) -> Result<Self, String> {
+        let reason = |error: serde_json::Error| error.to_string();
+        if line.starts_with(b"{\"file\":") {
+            let line: FileLine<'a> = serde_json::from_slice(line).map_err(reason)?;
+            Ok(Self::File(line.file, seen_of(line.state)?))
+        } else if line.starts_with(b"{\"words\":") {
+            let line: WordsLine<'a> = serde_json::from_slice(line).map_err(reason)?;
+            Ok(Self::Words(line.words))
+        } else if line.starts_with(b"{\"location\":") {
+            serde_json::from_slice(line).map(Self::Entry).map_err(reason)
+        } else {
+            Err("it is none of its kinds of lines".to_owned())
+        }
+    }
+}
+
+fn seen_of(state: Option<FileState>) -> Result<Seen, String> {
+    let Some(FileState(inode, size, mtime, ctime, noted, digits)) = state else { return Ok(Seen::Absent) };
+    let digest = Digest::from_hex(&digits).map_err(|error| error.to_string())?;
+    Ok(Seen::File { status: FileStatus { inode, size, mtime, ctime }, digest, noted })
+}
+
+fn is_version_line(line: &[u8]) -> bool {
+    serde_json::from_slice::<VersionLine>(line).is_ok_and(|line| line.scan_cache == VERSION)
+}
+
+fn put_version(out: &mut Vec<u8>) {
+    put_line(out, &VersionLine { scan_cache: VERSION });
+}
+
+fn put_file(out: &mut Vec<u8>, path: &str, seen: &Seen) {
+    let state = match seen {
+        Seen::Absent => None,
+        Seen::File { status, digest, noted } => {
+            Some(FileState(status.inode, status.size, status.mtime, status.ctime, *noted, digest.hex()))
+        }
+    };
+    put_line(out, &FileLine { file: Cow::Borrowed(path), state });
+}
+
+fn put_words<'a>(out: &mut Vec<u8>, words: impl Iterator<Item = &'a str>) {
+    let words: Vec<Cow<'_, str>> = words.map(Cow::Borrowed).collect();
+    if !words.is_empty() {
+        put_line(out, &WordsLine { words });
+    }
+}
+
+fn put_line(out: &mut Vec<u8>, line: &impl Serialize) {
+    // Strings, numbers and lists of them, written to memory: this cannot fail.
+    let _ = serde_json::to_writer(&mut *out, line);
+    out.push(b'\n');
 }
 
 #[cfg(test)]

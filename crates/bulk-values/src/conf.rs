@@ -1,37 +1,28 @@
-//! `bulk.conf`, the configuration of a bulk build: bytes to a [`Configuration`], and the text of a fresh file.
+//! `bulk.conf`, the configuration of a bulk build: parsing, and the text of a fresh file.
 //!
-//! `NAME=VALUE` lines; `#` begins a comment line. `slot`, `limit`, `mount` and `env` may be repeated. Any other name twice,
-//! an unknown name, or a bad value is an error with its line: nothing is guessed. What depends on the machine (its cores,
-//! whether a path exists, who calls) is left to the caller.
+//! `NAME=VALUE` lines; `#` begins a comment line. `slot`, `limit`, `mount` and `env` may be repeated. Any other
+//! repeated name, an unknown name, or an invalid value is an error with its line. Checks that depend on the machine
+//! (cores, existing paths, the caller) are left to the caller.
 
-mod choices;
-mod error;
 mod ids;
 mod limits;
-mod lines;
-mod mount;
-mod names;
-mod places;
+mod settings;
 mod slot;
-mod template;
 mod value;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use choices::{Base, BuildIdentity, BuildNetwork, CheckLevel, KeyDepends, SetMinimum, SetOnFailure};
-pub use error::ConfigurationError;
+use serde::{Deserialize, Serialize};
+use settings::SettingLines;
+
 pub use ids::IdRange;
+pub(crate) use limits::is_wider;
 pub use limits::{LimitChanges, LimitName, LimitRule, LimitTooHigh, Limits};
-pub use mount::SandboxMount;
-pub use places::NestedPlaces;
+pub use settings::ConfigurationError;
 pub use slot::{ProgramPathError, Slot, TaskPlaceholders};
 
-pub(crate) use limits::is_wider;
-
-use lines::SettingLines;
-
-/// Who gets the report of a run, and how.
+/// The recipients of a run's report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportSettings {
     /// Addresses that get it by mail.
@@ -48,12 +39,12 @@ pub struct ReportSettings {
     pub copy: Option<PathBuf>,
 }
 
-/// How long a run waits where no slot works; `None` for no limit.
+/// The time that a run waits if no slot works; `None` for no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
     /// For machines that come back.
     pub for_slots: Option<Duration>,
-    /// The same if the disks of all slots are full: nobody is expected to make room.
+    /// The same if the disks of all slots are full, because nobody is expected to make room.
     pub for_room: Option<Duration>,
 }
 
@@ -64,7 +55,7 @@ pub struct Configuration {
     pub tree: PathBuf,
     /// The directory of the driver; `None`: `driver` in WORK if it exists, else the tree.
     pub driver: Option<PathBuf>,
-    /// The file with the names that are wanted; `None`: all.
+    /// The file with the requested names; `None`: all.
     pub list: Option<PathBuf>,
     /// The pool of results.
     pub pool: PathBuf,
@@ -76,7 +67,7 @@ pub struct Configuration {
     pub base: Base,
     /// The words of the command whose output stands for the state of the base.
     pub base_id: Option<Vec<String>>,
-    /// What else builds see of the machine.
+    /// Further mounts that builds see.
     pub mounts: Vec<SandboxMount>,
     /// The user id of a build.
     pub build_as: BuildIdentity,
@@ -94,7 +85,7 @@ pub struct Configuration {
     pub cores: Option<u32>,
     /// The bytes of memory that the tasks of this machine may use together; `None`: no limit.
     pub memory_budget: Option<u64>,
-    /// How long a run waits where no slot works.
+    /// The time that a run waits if no slot works.
     pub patience: Patience,
     /// The directory where tasks work.
     pub build_dir: PathBuf,
@@ -104,7 +95,7 @@ pub struct Configuration {
     pub limits: Limits,
     /// The limits of some packages, in the order of their lines.
     pub limit_rules: Vec<LimitRule>,
-    /// How far records may raise limits.
+    /// The limits up to which records may raise theirs.
     pub limit_max: LimitChanges,
     /// The longest call of `scan`, in seconds; `None`: no limit.
     pub scan_time: Option<u64>,
@@ -112,13 +103,13 @@ pub struct Configuration {
     pub key_depends: KeyDepends,
     /// The check of results.
     pub check: CheckLevel,
-    /// Whether restricted packages get patches, too.
+    /// True if restricted packages get patches, too.
     pub restricted: bool,
     /// Patterns that must each mean a package of a set.
     pub required: Vec<String>,
     /// The least number of packages of a set.
     pub minimum: Option<SetMinimum>,
-    /// What a set has in the place of a package that was not built.
+    /// The replacement in a set for a package that was not built.
     pub set_on_failure: SetOnFailure,
     /// The file with the ids of patches.
     pub patch_ids: Option<PathBuf>,
@@ -128,7 +119,7 @@ pub struct Configuration {
     pub key: Option<PathBuf>,
     /// The file with the password of that key.
     pub password_file: Option<PathBuf>,
-    /// Who gets the report, and how.
+    /// The recipients of the report.
     pub report: ReportSettings,
     /// The words of the command that uploads the packages of a set.
     pub upload_command: Option<Vec<String>>,
@@ -197,7 +188,7 @@ impl Configuration {
     }
 
     /// Returns the text of a fresh `bulk.conf` in `work` for a tree: every setting with a line of explanation and its
-    /// default, commented out, but for what is given here.
+    /// default, commented out unless given here.
     pub fn fresh_text(
         work: &Path,
         tree: &str,
@@ -214,7 +205,7 @@ impl Configuration {
                 return Err(ConfigurationError::of_all(format!("{name}: `{value}` cannot stand in a line")));
             }
         }
-        let text = template::fresh_text(&settings);
+        let text = settings::fresh_text(&settings);
         Self::parse(text.as_bytes(), work)?;
         Ok(text)
     }
@@ -270,15 +261,15 @@ impl Configuration {
         }
         let written: Vec<_> = written.iter().map(|(name, path)| (*name, path.as_path())).collect();
         let read: Vec<_> = read.iter().map(|(name, path)| (*name, path.as_path())).collect();
-        places::find_nested(&written, &read)
+        find_nested(&written, &read)
     }
 
-    /// Returns whether `build_user` is missing: the caller is root, and builds are not to be.
+    /// Returns true if `build_user` is missing: the caller is root, and builds are not to be.
     pub fn lacks_build_user(&self, caller_is_root: bool) -> bool {
         caller_is_root && self.build_as == BuildIdentity::User && self.build_user.is_none()
     }
 
-    /// Checks that slots have different names, that one at most is local, and that placeholders for limits have one.
+    /// Checks that slot names are unique, at most one slot is local, and placeholders for limits have a limit.
     fn check_slots(&self, lines: &SettingLines<'_>) -> Result<(), ConfigurationError> {
         let numbers: Vec<usize> = lines.all("slot").map(|(number, _)| number).collect();
         for (index, (slot, number)) in self.slots.iter().zip(&numbers).enumerate() {
@@ -306,7 +297,6 @@ impl Configuration {
         Ok(())
     }
 
-    /// Returns whether some package may be without this limit.
     fn may_be_unlimited(&self, name: LimitName) -> bool {
         let rules = self.limit_rules.iter().map(|rule| &rule.changes);
         self.limits.get(name).is_none()
@@ -314,7 +304,6 @@ impl Configuration {
     }
 }
 
-/// Returns a number of which 0 means no limit.
 fn limit(value: u64) -> Option<u64> {
     (value != 0).then_some(value)
 }
@@ -385,6 +374,148 @@ fn read_report(lines: &SettingLines<'_>) -> Result<ReportSettings, Configuration
         command: lines.some("report_command", value::program)?,
         copy: lines.some_path("report_copy")?,
     })
+}
+
+/// The system that builds see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Base {
+    /// These paths of the host, each that exists.
+    Host(Vec<PathBuf>),
+    /// A directory with a whole system.
+    Directory(PathBuf),
+}
+
+/// The user id of a build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BuildIdentity {
+    /// The caller, or `build_user` if the caller is root.
+    User,
+    /// 0, inside the sandbox.
+    Root,
+}
+
+/// The network of builds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BuildNetwork {
+    /// None.
+    No,
+    /// The network of the host.
+    Yes,
+    /// The network of the host, for packages that match these patterns.
+    For(Vec<String>),
+}
+
+/// The files, besides those of its recipe, that the key of a result depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyDepends {
+    /// The files that the scan of its recipe read.
+    Scan,
+    /// None.
+    Location,
+}
+
+/// The check of a result, the weaker ones first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckLevel {
+    /// None.
+    None,
+    /// It is installed and removed.
+    Install,
+    /// Installed and removed, it leaves nothing over.
+    Strict,
+}
+
+/// The least number of packages of a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetMinimum {
+    /// This many.
+    Packages(u32),
+    /// This share of the previous set, in percent.
+    Percent(u32),
+}
+
+/// The replacement in a set for a package that was not built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetOnFailure {
+    /// The entry of the previous set.
+    Old,
+    /// Nothing.
+    Without,
+    /// There is no set.
+    NoSet,
+}
+
+impl BuildIdentity {
+    pub(super) const WORDS: &[(&str, Self)] = &[("user", Self::User), ("root", Self::Root)];
+}
+
+impl KeyDepends {
+    pub(super) const WORDS: &[(&str, Self)] = &[("scan", Self::Scan), ("location", Self::Location)];
+}
+
+impl CheckLevel {
+    pub(super) const WORDS: &[(&str, Self)] =
+        &[("none", Self::None), ("install", Self::Install), ("strict", Self::Strict)];
+}
+
+impl SetOnFailure {
+    pub(super) const WORDS: &[(&str, Self)] =
+        &[("old", Self::Old), ("without", Self::Without), ("none", Self::NoSet)];
+}
+
+/// A directory or file of the machine that a sandbox sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SandboxMount {
+    /// True if commands may write there. Results of builds then depend on more than their keys.
+    pub is_writable: bool,
+    /// The absolute path on the machine.
+    pub source: PathBuf,
+    /// The absolute path in the sandbox.
+    pub target: PathBuf,
+}
+
+impl SandboxMount {
+    /// Returns a directory or file that commands read at `target`.
+    pub fn read_only(source: &Path, target: impl Into<PathBuf>) -> Self {
+        Self { is_writable: false, source: source.to_owned(), target: target.into() }
+    }
+
+    /// Parses `[rw:]SRC[:DST]`, both absolute; DST defaults to SRC.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let rest = text.strip_prefix("rw:");
+        let (source, target) = {
+            let paths = rest.unwrap_or(text);
+            paths.split_once(':').unwrap_or((paths, paths))
+        };
+        if target.contains(':') {
+            return Err(format!("`{text}` is not [rw:]SRC[:DST]"));
+        }
+        Ok(Self {
+            is_writable: rest.is_some(),
+            source: value::absolute_path(source)?,
+            target: value::absolute_path(target)?,
+        })
+    }
+}
+
+/// Two nested places, so that a run would change its own input.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{inner} is inside {outer}")]
+pub struct NestedPlaces {
+    /// The name of the inner one: `WORK`, or a name of `bulk.conf`.
+    pub inner: &'static str,
+    /// The name of the outer one.
+    pub outer: &'static str,
+}
+
+/// Finds a written place inside one that is only read, or the reverse.
+fn find_nested(written: &[(&'static str, &Path)], read: &[(&'static str, &Path)]) -> Option<NestedPlaces> {
+    let pairs = written.iter().flat_map(|one| read.iter().map(move |other| (one, other)));
+    pairs
+        .flat_map(|(one, other)| [(one, other), (other, one)])
+        .find(|((_, inner), (_, outer))| inner.starts_with(outer))
+        .map(|((inner, _), (outer, _))| NestedPlaces { inner, outer })
 }
 
 #[cfg(test)]

@@ -10,21 +10,15 @@
 //! The rules are those of pkgsrc's `pkg_install`. A pattern may come from a stranger: it is at most 1024 bytes long, and
 //! stands for at most 256 patterns without braces.
 
-mod shell;
-mod version;
-
-pub use shell::ShellPattern;
-pub use version::Version;
+use std::cmp::Ordering;
 
 use crate::records::PkgName;
 
-/// The longest pattern, in bytes, as in `pkg_install`.
 const LONGEST: usize = 1024;
 
-/// The most patterns without braces that one stands for.
+/// The maximum number of expanded patterns without braces.
 const MOST_ALTERNATIVES: usize = 256;
 
-/// The most pairs of braces of a pattern.
 const MOST_BRACES: usize = 32;
 
 /// A pattern of packages.
@@ -43,7 +37,6 @@ pub struct PatternError {
     pub reason: &'static str,
 }
 
-/// A pattern without braces.
 #[derive(Clone, Debug)]
 pub(crate) enum Alternative {
     Exact(Box<str>),
@@ -51,7 +44,6 @@ pub(crate) enum Alternative {
     Shell(ShellPattern),
 }
 
-/// One end of a range of versions.
 #[derive(Clone, Debug)]
 pub(crate) struct Bound {
     comparison: Comparison,
@@ -66,12 +58,10 @@ enum Comparison {
     GreaterOrEqual,
 }
 
-/// Where the packages are that an pattern without braces can match.
+/// The candidates of a pattern without braces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reach<'a> {
-    /// Packages of this name without version.
     Name(&'a str),
-    /// Packages whose `PKGNAME` begins with this text.
     Prefix(&'a str),
 }
 
@@ -90,17 +80,16 @@ impl Pattern {
         Ok(Self { alternatives: alternatives.map_err(refuse)? })
     }
 
-    /// Tells whether it means a package.
+    /// Returns true if it matches a package.
     pub fn matches(&self, package: &PkgName) -> bool {
         self.matches_version(package, &Version::parse(package.version()))
     }
 
-    /// Does the same where the version has been read.
+    /// Like `matches`, with a parsed version.
     pub(crate) fn matches_version(&self, package: &PkgName, version: &Version) -> bool {
         self.alternatives.iter().any(|alternative| alternative.matches(package, version))
     }
 
-    /// Returns the patterns without braces that it stands for.
     pub(crate) fn alternatives(&self) -> &[Alternative] {
         &self.alternatives
     }
@@ -126,7 +115,6 @@ impl Alternative {
         }
     }
 
-    /// Returns about how many comparisons one package takes.
     pub(crate) fn cost(&self) -> u64 {
         match self {
             Self::Exact(_) => 1,
@@ -135,7 +123,6 @@ impl Alternative {
         }
     }
 
-    /// Tells whether it means a package of this version.
     pub(crate) fn matches(&self, package: &PkgName, version: &Version) -> bool {
         match self {
             Self::Exact(text) => **text == *package.as_str(),
@@ -159,7 +146,7 @@ impl Bound {
     }
 }
 
-/// Reads `name>=1.0<2`: one comparison, or a lower end and an upper one.
+/// Parses `name>=1.0<2`: one comparison, or a lower and an upper bound.
 fn parse_range(text: &str) -> Result<Alternative, &'static str> {
     let begins_bound = |letter: char| matches!(letter, '<' | '>');
     let name_length = text.find(begins_bound).unwrap_or(text.len());
@@ -192,7 +179,6 @@ fn parse_comparison(text: &str) -> Option<(Comparison, &str)> {
     forms.into_iter().find_map(|(form, comparison)| Some((comparison, text.strip_prefix(form)?)))
 }
 
-/// Returns the patterns without braces that one stands for, in its order.
 fn expand_braces(text: &str) -> Result<Vec<String>, &'static str> {
     if text.matches('{').count() > MOST_BRACES {
         return Err("it has more than 32 pairs of braces");
@@ -212,10 +198,8 @@ fn expand_braces(text: &str) -> Result<Vec<String>, &'static str> {
     Ok(expanded)
 }
 
-/// The text before the first brace, its alternatives, and the text after it.
 type SplitAtBraces<'a> = (&'a str, Vec<&'a str>, &'a str);
 
-/// Splits a pattern at its first pair of braces; `None` if there is none.
 fn split_at_braces(text: &str) -> Result<Option<SplitAtBraces<'_>>, &'static str> {
     let unmatched = "its braces do not match";
     let Some((before, _)) = text.split_once('{') else {
@@ -243,6 +227,211 @@ fn split_at_braces(text: &str) -> Result<Option<SplitAtBraces<'_>>, &'static str
         }
     }
     Err(unmatched)
+}
+
+/// The values of words in a version. All other text is skipped.
+const WORDS: [(&str, i64); 7] =
+    [("alpha", -3), ("beta", -2), ("pre", -1), ("rc", -1), ("pl", 0), ("_", 0), (".", 0)];
+
+/// A version, ordered as `pkg_install` orders versions: `1.0alpha` < `1.0beta` < `1.0rc1` < `1.0` < `1.0nb1` < `1.0a` <
+/// `1.1`. `1.0` and `1.0.0` are equal.
+///
+/// Numbers above 9,223,372,036,854,775,807 are equal to it.
+#[derive(Clone, Debug)]
+pub struct Version {
+    parts: Box<[i64]>,
+    /// The number after `nb`, which is compared last.
+    revision: i64,
+}
+
+impl Version {
+    /// Reads a version; every text is one. Upper and lower case are the same.
+    pub fn parse(text: &str) -> Self {
+        let mut parts = Vec::new();
+        let mut revision = 0;
+        let mut rest = text.as_bytes();
+        while let Some((&first, after)) = rest.split_first() {
+            if first.is_ascii_digit() {
+                let (number, after) = split_number(rest);
+                parts.push(number);
+                rest = after;
+            } else if let Some((value, after)) = split_word(rest) {
+                parts.push(value);
+                rest = after;
+            } else if let Some(after) = strip_word(rest, "nb") {
+                (revision, rest) = split_number(after);
+            } else {
+                if first.is_ascii_alphabetic() {
+                    // A letter is a part of its own: `1.0b` is `1.0.2`, and follows `1.0a`.
+                    parts.extend([0, i64::from(first.to_ascii_lowercase() - b'a') + 1]);
+                }
+                rest = after;
+            }
+        }
+        while parts.last() == Some(&0) {
+            parts.pop();
+        }
+        Self { parts: parts.into(), revision }
+    }
+}
+
+fn split_number(text: &[u8]) -> (i64, &[u8]) {
+    let length = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, rest) = text.split_at_checked(length).unwrap_or((text, b""));
+    let number = digits
+        .iter()
+        .fold(0_i64, |number, digit| number.saturating_mul(10).saturating_add(i64::from(digit - b'0')));
+    (number, rest)
+}
+
+fn split_word(text: &[u8]) -> Option<(i64, &[u8])> {
+    WORDS.iter().find_map(|(word, value)| Some((*value, strip_word(text, word)?)))
+}
+
+fn strip_word<'a>(text: &'a [u8], word: &str) -> Option<&'a [u8]> {
+    let (head, rest) = text.split_at_checked(word.len())?;
+    head.eq_ignore_ascii_case(word.as_bytes()).then_some(rest)
+}
+
+impl Ord for Version {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let longest = self.parts.len().max(other.parts.len());
+        let padded = |version: &Self, at: usize| version.parts.get(at).copied().unwrap_or(0);
+        let mut parts = (0..longest).map(|at| padded(self, at).cmp(&padded(other, at)));
+        parts.find(|order| order.is_ne()).unwrap_or_else(|| self.revision.cmp(&other.revision))
+    }
+}
+
+impl PartialOrd for Version {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Version {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Version {}
+
+/// A shell pattern: `*`, `?`, `[a-z]`, `[!a-z]`, and `\` before a letter that stands for itself. There are no special
+/// letters in names: `*` matches a `/`, too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShellPattern {
+    literal_prefix: Box<str>,
+    parts: Box<[Part]>,
+}
+
+const USUAL_NAME: u64 = 32;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Byte(u8),
+    AnyByte,
+    AnyText,
+    OneOf { negated: bool, ranges: Box<[(u8, u8)]> },
+}
+
+impl Part {
+    fn admits(&self, byte: u8) -> bool {
+        match self {
+            Self::Byte(own) => *own == byte,
+            Self::AnyByte => true,
+            Self::AnyText => false,
+            Self::OneOf { negated, ranges } => {
+                ranges.iter().any(|&(low, high)| (low..=high).contains(&byte)) != *negated
+            }
+        }
+    }
+}
+
+impl ShellPattern {
+    /// Reads a pattern; the error is the rule that it breaks.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let literal = text.find(['*', '?', '[', '\\']).unwrap_or(text.len());
+        let (literal_prefix, rest) = text.split_at_checked(literal).unwrap_or((text, ""));
+        let mut parts = Vec::new();
+        let mut rest = rest.as_bytes();
+        while let Some((&first, after)) = rest.split_first() {
+            rest = after;
+            parts.push(match first {
+                // Several stars are one.
+                b'*' if parts.last() == Some(&Part::AnyText) => continue,
+                b'*' => Part::AnyText,
+                b'?' => Part::AnyByte,
+                b'[' => {
+                    let (set, after) = parse_set(after).ok_or("a [ has no ]")?;
+                    rest = after;
+                    set
+                }
+                b'\\' => {
+                    let (&letter, after) = after.split_first().ok_or("it ends with \\")?;
+                    rest = after;
+                    Part::Byte(letter)
+                }
+                other => Part::Byte(other),
+            });
+        }
+        Ok(Self { literal_prefix: literal_prefix.into(), parts: parts.into() })
+    }
+
+    fn literal_prefix(&self) -> &str {
+        &self.literal_prefix
+    }
+
+    pub(crate) fn cost(&self) -> u64 {
+        let stars = self.parts.iter().filter(|part| **part == Part::AnyText).count();
+        // The part after a star that is not the last one may be tried at each position.
+        self.parts.len() as u64 * if stars > 1 { USUAL_NAME } else { 1 }
+    }
+
+    /// Returns true if it matches a whole name. Takes at most the time for comparing each part with each character.
+    pub fn matches(&self, name: &str) -> bool {
+        let Some(name) = name.strip_prefix(&*self.literal_prefix) else { return false };
+        let name = name.as_bytes();
+        let (mut part, mut at) = (0, 0);
+        // The position for backtracking: the last star takes one more character.
+        let mut retry: Option<(usize, usize)> = None;
+        loop {
+            match (self.parts.get(part), name.get(at)) {
+                (None, None) => return true,
+                (Some(Part::AnyText), _) => {
+                    part += 1;
+                    retry = Some((part, at));
+                }
+                (Some(wanted), Some(&byte)) if wanted.admits(byte) => (part, at) = (part + 1, at + 1),
+                (_, here) => match retry {
+                    Some((after_star, begin)) if here.is_some() => {
+                        (part, at) = (after_star, begin + 1);
+                        retry = Some((part, at));
+                    }
+                    _ => return false,
+                },
+            }
+        }
+    }
+}
+
+fn parse_set(text: &[u8]) -> Option<(Part, &[u8])> {
+    let (negated, mut rest) = match text.split_first() {
+        Some((b'!' | b'^', rest)) => (true, rest),
+        _ => (false, text),
+    };
+    let mut ranges = Vec::new();
+    loop {
+        let (&low, after) = rest.split_first()?;
+        if low == b']' && !ranges.is_empty() {
+            return Some((Part::OneOf { negated, ranges: ranges.into() }, after));
+        }
+        let (range, after) = match after {
+            [b'-', high, after @ ..] if *high != b']' => ((low, *high), after),
+            _ => ((low, low), after),
+        };
+        ranges.push(range);
+        rest = after;
+    }
 }
 
 #[cfg(test)]

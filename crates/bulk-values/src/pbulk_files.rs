@@ -1,5 +1,5 @@
-//! The files by which pbulk tells of a run: `success`, `error`, `pbuild`, `report`, `status`. Tools that read those of
-//! pbulk read these.
+//! The files in which pbulk reports a run: `success`, `error`, `pbuild`, `report`, `status`. Tools for pbulk can read
+//! them.
 
 use std::fmt::Write as _;
 use std::io;
@@ -13,7 +13,7 @@ pub struct PbulkPackage<'a> {
     pub pkgname: &'a str,
     /// Its state.
     pub state: PackageState,
-    /// Whether its binary must not be handed on ([`restricted_subset`]).
+    /// True if its binary must not be distributed ([`restricted_subset`]).
     pub is_restricted: bool,
     /// The number of packages that need it, directly or not, and itself.
     pub depth: u64,
@@ -21,7 +21,7 @@ pub struct PbulkPackage<'a> {
     pub index: u32,
 }
 
-/// What the file `status` says of a run.
+/// The content of the file `status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PbulkStatus<'a> {
     /// The system and processor that packages are for, for example `Linux/x86_64`.
@@ -112,7 +112,7 @@ pub fn status(status: &PbulkStatus<'_>) -> String {
     out
 }
 
-/// Returns the name that pbulk gives to the directory of a run that began at this time, ISO 8601: `20261126.0800`.
+/// Returns pbulk's directory name for a run that started at this ISO 8601 time: `20261126.0800`.
 fn start_directory(began: &str) -> String {
     let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
     let (date, time) = began.split_once(['T', ' ']).unwrap_or((began, ""));

@@ -1,8 +1,6 @@
-//! The lines between a run and the process that it starts through a slot to find out what is there, and what stands against
-//! the slot.
+//! The protocol of probes, which check the requirements of a slot.
 //!
-//! An answer comes from another machine, and from whatever its prefix leads to: none of it is believed, and what is told of
-//! it is shortened.
+//! An answer comes from another machine, through an arbitrary prefix. It is not trusted, and quoted text is shortened.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,10 +9,8 @@ use crate::result::Digest;
 /// The format of the lines.
 pub const PROBE_FORMAT: u32 = 1;
 
-/// The most letters that are told of a word of an answer.
 const LONGEST_WORD: usize = 100;
 
-/// The most letters that are told of a reason of an answer.
 const LONGEST_REASON: usize = 1000;
 
 /// The line that the process gets.
@@ -30,7 +26,7 @@ pub struct ProbeOrder {
     pub base: String,
 }
 
-/// What stands against making a sandbox.
+/// The reason why a sandbox cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProbeFailure {
@@ -61,15 +57,15 @@ pub struct ProbeAnswer {
     /// The digest of `build` of the driver.
     #[serde(default)]
     pub build: Option<Digest>,
-    /// Why each sandbox gets a copy of its layers, where overlay file systems are refused.
+    /// The reason for copying layers, if overlay file systems are refused.
     #[serde(default)]
     pub copies: Option<String>,
-    /// What stands against it, as far as it came.
+    /// The first failure.
     #[serde(default)]
     pub failure: Option<ProbeFailure>,
 }
 
-/// What the answer of every slot must be.
+/// The required answer of every slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeExpectation {
     /// The directory of the bulk build.
@@ -88,7 +84,7 @@ pub struct ProbeExpectation {
     pub build: Option<Digest>,
 }
 
-/// What stands against a slot, and what to do.
+/// The reason why a slot cannot be used, with advice.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SlotMisfit {
     /// Its prefix does not lead to a process that answers.
@@ -97,7 +93,7 @@ pub enum SlotMisfit {
     /// Another version of the program.
     #[error("patchadm has version {0} there and {1} here: install the same one")]
     Version(String, String),
-    /// Another type of machine, whose results would be others.
+    /// A different machine type, whose results would differ.
     #[error("it is a machine of type {0}, and this one is {1}: their results are not the same")]
     Machine(String, String),
     /// The directory of the bulk build cannot be used there.
@@ -108,7 +104,7 @@ pub enum SlotMisfit {
         "{0} is another directory there: a number that was written to it here is not in it there; mount the same file system"
     )]
     OtherWork(String),
-    /// The driver is another one.
+    /// The driver differs.
     #[error("`{0}` of the driver is another file there: all machines must see the same driver and tree")]
     Driver(&'static str),
     /// Sandboxes are not allowed.
@@ -123,14 +119,14 @@ pub enum SlotMisfit {
 }
 
 impl SlotMisfit {
-    /// Returns whether it is that sandboxes are not allowed.
+    /// Returns true if it is that sandboxes are not allowed.
     pub fn is_not_allowed(&self) -> bool {
         matches!(self, Self::NotAllowed(_))
     }
 }
 
 impl ProbeExpectation {
-    /// Compares an answer with what it must be. Returns why each sandbox gets a copy of its layers, if so.
+    /// Compares an answer with the expectation. Returns the reason for copying layers, if any.
     pub fn compare(&self, answer: &ProbeAnswer) -> Result<Option<String>, SlotMisfit> {
         if answer.version != self.version || answer.probe != PROBE_FORMAT {
             return Err(SlotMisfit::Version(cut(&answer.version, LONGEST_WORD), self.version.clone()));
@@ -155,7 +151,7 @@ impl ProbeExpectation {
             }
         });
         for (name, theirs, ours) in [("scan", answer.scan, self.scan), ("build", answer.build, self.build)] {
-            // Where it came to no digest, its failure says more.
+            // Without a digest, the failure is more informative.
             if theirs != ours && (theirs.is_some() || failure.is_none()) {
                 return Err(SlotMisfit::Driver(name));
             }
@@ -199,7 +195,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn told(answer: &ProbeAnswer) -> String {
+    fn misfit(answer: &ProbeAnswer) -> String {
         expected().compare(answer).unwrap_err().to_string()
     }
 
@@ -207,30 +203,31 @@ mod tests {
     fn a_slot_fits_where_everything_is_as_it_is_here() {
         assert_eq!(expected().compare(&right()), Ok(None));
         let copies = Some("x".repeat(5000));
-        let told = expected().compare(&ProbeAnswer { copies, ..right() }).unwrap();
-        assert_eq!(told.map(|reason| reason.len()), Some(LONGEST_REASON));
+        let misfit = expected().compare(&ProbeAnswer { copies, ..right() }).unwrap();
+        assert_eq!(misfit.map(|reason| reason.len()), Some(LONGEST_REASON));
     }
 
     #[test]
     fn what_is_not_as_it_is_here_is_named() {
         let other = |digest: &[u8]| Some(Digest::of(digest));
         assert_eq!(
-            told(&ProbeAnswer { version: "2.0".to_owned(), number: None, ..right() }),
+            misfit(&ProbeAnswer { version: "2.0".to_owned(), number: None, ..right() }),
             "patchadm has version 2.0 there and 1.0 here: install the same one"
         );
-        assert!(told(&ProbeAnswer { machine: "arm".to_owned(), ..right() }).contains("type arm"));
+        assert!(misfit(&ProbeAnswer { machine: "arm".to_owned(), ..right() }).contains("type arm"));
         for number in [Some(8), None] {
             assert!(
-                told(&ProbeAnswer { number, ..right() }).starts_with("/srv/bulk is another directory there")
+                misfit(&ProbeAnswer { number, ..right() })
+                    .starts_with("/srv/bulk is another directory there")
             );
         }
         let missing = Some(ProbeFailure::Other("/srv/bulk is no directory of a bulk build".to_owned()));
         assert_eq!(
-            told(&ProbeAnswer { number: None, failure: missing, ..right() }),
+            misfit(&ProbeAnswer { number: None, failure: missing, ..right() }),
             "/srv/bulk is no directory of a bulk build"
         );
-        assert!(told(&ProbeAnswer { scan: other(b"x"), ..right() }).starts_with("`scan` of the driver"));
-        assert!(told(&ProbeAnswer { build: None, ..right() }).starts_with("`build` of the driver"));
+        assert!(misfit(&ProbeAnswer { scan: other(b"x"), ..right() }).starts_with("`scan` of the driver"));
+        assert!(misfit(&ProbeAnswer { build: None, ..right() }).starts_with("`build` of the driver"));
     }
 
     #[test]
@@ -238,16 +235,16 @@ mod tests {
         let failed = |failure| ProbeAnswer { failure: Some(failure), scan: None, build: None, ..right() };
         let namespaces = failed(ProbeFailure::Namespaces("not allowed".to_owned()));
         assert!(expected().compare(&namespaces).unwrap_err().is_not_allowed());
-        let overlay = told(&failed(ProbeFailure::Overlay("no overlay".to_owned())));
+        let overlay = misfit(&failed(ProbeFailure::Overlay("no overlay".to_owned())));
         assert!(overlay.contains("/srv/bulk/build") && overlay.contains("local file system"), "{overlay}");
-        let other = told(&failed(ProbeFailure::Other("x".repeat(5000))));
+        let other = misfit(&failed(ProbeFailure::Other("x".repeat(5000))));
         assert!(other.starts_with("no sandbox can be made") && other.len() < 1200, "{other}");
     }
 
     #[test]
     fn an_answer_of_another_version_is_read_as_far_as_it_says_so() {
         let answer: ProbeAnswer = serde_json::from_str(r#"{"probe":9,"version":"9","new":{}}"#).unwrap();
-        assert!(told(&answer).contains("version 9 there"));
+        assert!(misfit(&answer).contains("version 9 there"));
         assert!(serde_json::from_str::<ProbeAnswer>("{}").is_err());
     }
 }

@@ -1,27 +1,18 @@
-//! Records as a graph, and what cannot be built, with the reason.
+//! Dependency resolution of records, and reasons why packages cannot be built.
 //!
-//! [`resolve`] finds for each entry of `ALL_DEPENDS` the package that it means. Nothing that is wrong with a package ends
-//! it: such a package is `prefailed`, what needs it `indirect-prefailed`, and the rest goes on. Packages are told by their
-//! index in [`Records`](crate::records::Records). Nothing is recursive, and no step takes more than the graph is large,
-//! except the depths ([`Graph::depths`]).
+//! [`resolve`] finds the package for each entry of `ALL_DEPENDS`. A fault never ends it: a package with a fault is
+//! `prefailed`, its dependents are `indirect-prefailed`, and the rest continues. Packages are identified by their index
+//! in [`Records`](crate::records::Records). Nothing is recursive, and every step takes linear time in the size of the
+//! graph, except the depths ([`Graph::depths`]).
 //!
-//! A PKGNAME belongs to the location that had it in the set before ([`NameHolders`]): another location that claims it gets it
-//! when that one is gone. A higher version of another location is preferred, as in pbulk: in pkgsrc several locations make
-//! packages of one name.
+//! A PKGNAME belongs to the location that had it in the previous set ([`NameHolders`]): another location gets it when
+//! that one is gone. A higher version of another location is preferred, as in pbulk, because in pkgsrc several
+//! locations make packages of one name.
 
-mod blockers;
-mod candidates;
-mod components;
-mod depths;
 mod graph;
-mod holders;
 mod resolution;
 mod selection;
-mod state;
 
-pub use blockers::{Blockers, MOST_BLOCKERS, blockers, waits_for};
-pub use graph::Graph;
-pub use holders::NameHolders;
-pub use resolution::{Resolution, resolve};
+pub use graph::{Blockers, Graph, MOST_BLOCKERS, blockers, waits_for};
+pub use resolution::{NameHolders, PrefailReason, Resolution, ResolvedState, resolve};
 pub use selection::{NeededLocations, UnknownName, needed_locations, select};
-pub use state::{PackageState, PrefailReason};

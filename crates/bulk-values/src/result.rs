@@ -1,9 +1,437 @@
-//! What is known of a result, and the inputs of its key.
+//! The description of a result, and the inputs of its key.
 
-mod digest;
-mod file;
 mod key;
 
-pub use digest::{Digest, NoDigest};
-pub use file::{BuildResult, LONGEST_RESULT, NewResult, PhaseTime, ResultError, ResultFile, ResultPackage};
-pub use key::{InputDifference, Key, KeyInput, KeyInputs, LARGEST_INPUTS, TooManyInputs};
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::conf::CheckLevel;
+
+pub use key::{Digest, InputDifference, Key, KeyInput, KeyInputs, LARGEST_INPUTS, NoDigest, TooManyInputs};
+
+const VERSION: u32 = 1;
+/// The bytes of the longest `result.json`: 10,000 files with their digests, and as many inputs.
+pub const LONGEST_RESULT: usize = 2 * LARGEST_INPUTS;
+const MOST_FILES: usize = 10_000;
+const LONGEST_PKGNAME: usize = 200;
+const LONGEST_NAME: usize = 255;
+const LONGEST_PKG: usize = 32;
+/// Names that the pool itself uses in the directory of a result.
+const OWN_NAMES: [&str; 2] = ["result.json", "log.gz"];
+
+/// A package of a result, in datastream form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResultPackage {
+    /// PKG of its pkginfo.
+    pub pkg: String,
+    /// ARCH of its pkginfo.
+    pub arch: String,
+    /// VERSION of its pkginfo.
+    pub version: String,
+    /// The name of its file in the directory of the result.
+    pub file: String,
+    /// The bytes of its file.
+    pub size: u64,
+    /// The BLAKE3 digest of its file.
+    pub b3: Digest,
+    /// The SHA-256 digest of its file, 64 hexadecimal digits.
+    pub sha256: String,
+}
+
+/// A file of a result that is no package of ours, and is kept as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResultFile {
+    /// Its name in the directory of the result.
+    pub file: String,
+    /// Its bytes.
+    pub size: u64,
+    /// Its BLAKE3 digest.
+    pub b3: Digest,
+}
+
+/// A phase of a build.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhaseTime {
+    /// Its name.
+    pub name: String,
+    /// Its duration in milliseconds.
+    pub ms: u64,
+}
+
+/// The description of a result: `result.json` in its directory of the pool.
+///
+/// The pool is shared, and its files may come from another machine or be damaged. Every field is checked, and the key
+/// is computed again from the inputs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildResult {
+    result: u32,
+    /// Its key, the digest of `inputs`.
+    pub key: Key,
+    /// PKGNAME of the record.
+    pub pkgname: String,
+    /// The location of the recipe.
+    pub location: String,
+    /// Its packages.
+    pub packages: Vec<ResultPackage>,
+    /// Its other files.
+    pub files: Vec<ResultFile>,
+    /// The inputs of its key.
+    pub inputs: KeyInputs,
+    /// The phases of the build, in their order.
+    pub phases: Vec<PhaseTime>,
+    /// The duration of the build in milliseconds.
+    pub ms: u64,
+    /// The CPU time of the build in milliseconds.
+    pub cpu_ms: u64,
+    /// The most memory that the build used, in bytes.
+    pub peak_memory: u64,
+    /// The disk space that the build used, in bytes.
+    pub disk: u64,
+    /// The slot that built it.
+    pub slot: String,
+    /// The id of the working directory whose run built it, 16 hexadecimal digits.
+    pub work: String,
+    /// The number of that run.
+    pub run: u64,
+    /// The check that it passed.
+    pub check: CheckLevel,
+    /// Leftovers after its removal: absolute paths.
+    pub leftovers: Vec<String>,
+    /// Remarks that are no failures.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
+    /// The time at which it was built, RFC 3339.
+    pub built: String,
+}
+
+/// A `result.json` that is not believed: the field, if one is to blame, and the reason.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("result.json: {0}")]
+pub struct ResultError(String);
+
+/// The facts of a build from which its result is made; the key follows from the inputs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewResult {
+    /// PKGNAME of the record.
+    pub pkgname: String,
+    /// The location of the recipe.
+    pub location: String,
+    /// The inputs of its key.
+    pub inputs: KeyInputs,
+    /// The slot that built it.
+    pub slot: String,
+    /// The id of the working directory.
+    pub work: String,
+    /// The number of the run.
+    pub run: u64,
+    /// The time, RFC 3339.
+    pub built: String,
+}
+
+impl BuildResult {
+    /// Returns the result of a build, without packages, files and figures.
+    pub fn new(new: NewResult) -> Self {
+        Self {
+            result: VERSION,
+            key: new.inputs.key(),
+            pkgname: new.pkgname,
+            location: new.location,
+            packages: Vec::new(),
+            files: Vec::new(),
+            inputs: new.inputs,
+            phases: Vec::new(),
+            ms: 0,
+            cpu_ms: 0,
+            peak_memory: 0,
+            disk: 0,
+            slot: new.slot,
+            work: new.work,
+            run: new.run,
+            check: CheckLevel::None,
+            leftovers: Vec::new(),
+            remarks: Vec::new(),
+            built: new.built,
+        }
+    }
+
+    /// Reads a `result.json`. Fields that a later version adds are ignored; every known one is checked.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ResultError> {
+        if bytes.len() > LONGEST_RESULT {
+            return Err(ResultError(format!("it is longer than {LONGEST_RESULT} bytes")));
+        }
+        let result: Self = serde_json::from_slice(bytes).map_err(|error| ResultError(error.to_string()))?;
+        result.check_fields().map_err(ResultError)?;
+        Ok(result)
+    }
+
+    /// Returns the bytes of `result.json`, or the reason why they would not be believed.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, ResultError> {
+        self.check_fields().map_err(ResultError)?;
+        let mut bytes = serde_json::to_vec(self).map_err(|error| ResultError(error.to_string()))?;
+        bytes.push(b'\n');
+        if bytes.len() > LONGEST_RESULT {
+            return Err(ResultError(format!(
+                "it would have {} bytes, more than {LONGEST_RESULT}",
+                bytes.len()
+            )));
+        }
+        Ok(bytes)
+    }
+
+    /// Returns the digests of its packages and files, which are key inputs of its dependents.
+    pub fn digests(&self) -> Vec<Digest> {
+        let files = self.files.iter().map(|file| file.b3);
+        self.packages.iter().map(|package| package.b3).chain(files).collect()
+    }
+
+    /// Returns name, size and digest of each file beside `result.json` and the log.
+    pub fn stored_files(&self) -> impl Iterator<Item = (&str, u64, Digest)> {
+        let packages = self.packages.iter().map(|package| (package.file.as_str(), package.size, package.b3));
+        packages.chain(self.files.iter().map(|file| (file.file.as_str(), file.size, file.b3)))
+    }
+
+    fn check_fields(&self) -> Result<(), String> {
+        if self.result != VERSION {
+            return Err(format!(
+                "it is of version {}, and this program reads version {VERSION}",
+                self.result
+            ));
+        }
+        if self.key != self.inputs.key() {
+            return Err("its key is not that of its inputs".to_owned());
+        }
+        check("pkgname", &self.pkgname, is_pkgname)?;
+        check("location", &self.location, is_location)?;
+        check("slot", &self.slot, |slot| !slot.is_empty() && slot.len() <= LONGEST_NAME && is_plain(slot))?;
+        check("work", &self.work, |work| work.len() == 16 && is_hex(work))?;
+        check("built", &self.built, |built| {
+            (20..=40).contains(&built.len()) && built.is_ascii() && is_plain(built)
+        })?;
+        if self.packages.is_empty() == self.files.is_empty() {
+            return Err("it has neither packages nor files, or both".to_owned());
+        }
+        self.check_packages()?;
+        let mut names = BTreeSet::from(OWN_NAMES);
+        for (name, _, _) in self.stored_files() {
+            check("file", name, is_file_name)?;
+            if !names.insert(name) {
+                return Err(format!("file: `{}` is there twice", name.escape_debug()));
+            }
+        }
+        if names.len() > MOST_FILES
+            || self.phases.len() > MOST_FILES
+            || self.leftovers.len() > MOST_FILES
+            || self.remarks.len() > MOST_FILES
+        {
+            return Err(format!("it has more than {MOST_FILES} files, phases or leftovers"));
+        }
+        for phase in &self.phases {
+            check("phases", &phase.name, |name| name.len() <= LONGEST_NAME && is_plain(name))?;
+        }
+        let totals = self.stored_files().try_fold(0_u64, |total, (_, size, _)| total.checked_add(size));
+        totals.map(|_| ()).ok_or_else(|| "size: they are too much together".to_owned())
+    }
+
+    fn check_packages(&self) -> Result<(), String> {
+        let mut names = BTreeSet::new();
+        for package in &self.packages {
+            check("pkg", &package.pkg, is_pkg)?;
+            check("arch", &package.arch, is_text)?;
+            check("version", &package.version, is_text)?;
+            check("sha256", &package.sha256, |digits| digits.len() == 64 && is_hex(digits))?;
+            if !names.insert(&package.pkg) {
+                return Err(format!("pkg: `{}` is there twice", package.pkg));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check(field: &str, value: &str, is_valid: impl Fn(&str) -> bool) -> Result<(), String> {
+    if is_valid(value) {
+        Ok(())
+    } else {
+        Err(format!("{field}: `{}` is no such value", value.escape_debug()))
+    }
+}
+
+fn is_plain(text: &str) -> bool {
+    !text.chars().any(char::is_control)
+}
+
+fn is_text(text: &str) -> bool {
+    (1..=LONGEST_NAME).contains(&text.len()) && is_plain(text)
+}
+
+fn is_hex(digits: &str) -> bool {
+    digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// A PKG of pkginfo(5), with our maximum length.
+fn is_pkg(pkg: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"+-".contains(&byte);
+    (1..=LONGEST_PKG).contains(&pkg.len()) && !pkg.starts_with('-') && pkg.bytes().all(is_letter)
+}
+
+/// A PKGNAME of pkgsrc: a name, `-`, and a version without `-`.
+fn is_pkgname(pkgname: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"+._~-:".contains(&byte);
+    let Some((name, version)) = pkgname.rsplit_once('-') else { return false };
+    pkgname.len() <= LONGEST_PKGNAME
+        && name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
+        && !name.contains(':')
+        && !version.is_empty()
+        && pkgname.bytes().all(is_letter)
+}
+
+fn is_location(location: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"+._-".contains(&byte);
+    let is_part = |part: &str| !matches!(part, "" | "." | "..") && part.bytes().all(is_letter);
+    location.len() <= LONGEST_NAME && location.split('/').all(is_part)
+}
+
+fn is_file_name(name: &str) -> bool {
+    (1..=LONGEST_NAME).contains(&name.len())
+        && name != "."
+        && name != ".."
+        && !name.contains('/')
+        && is_plain(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::result::key::KeyInput;
+
+    fn result() -> BuildResult {
+        let mut inputs = KeyInputs::new();
+        inputs.set_value(KeyInput::Machine, "x86_64");
+        let mut result = BuildResult::new(NewResult {
+            pkgname: "curl-8.1".to_owned(),
+            location: "net/curl".to_owned(),
+            inputs,
+            slot: "local".to_owned(),
+            work: "00112233445566aa".to_owned(),
+            run: 7,
+            built: "2026-11-26T08:00:00Z".to_owned(),
+        });
+        result.packages.push(ResultPackage {
+            pkg: "curl".to_owned(),
+            arch: "x86_64".to_owned(),
+            version: "8.1".to_owned(),
+            file: "curl.pkg".to_owned(),
+            size: 4096,
+            b3: Digest::of(b"curl"),
+            sha256: "0".repeat(64),
+        });
+        result.phases.push(PhaseTime { name: "configure".to_owned(), ms: 12 });
+        result.check = CheckLevel::Install;
+        result
+    }
+
+    /// The reason why a result is refused, as written by somebody else with this text instead of that one.
+    fn refused(was: &str, is: &str) -> String {
+        let text = String::from_utf8(result().to_bytes().unwrap()).unwrap();
+        assert!(text.contains(was), "{was} is not in {text}");
+        BuildResult::parse(text.replacen(was, is, 1).as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_result_comes_back_with_the_names_of_the_contract() {
+        let bytes = result().to_bytes().unwrap();
+        assert_eq!(BuildResult::parse(&bytes).unwrap(), result());
+        let text = String::from_utf8(bytes).unwrap();
+        let digest = Digest::of(b"curl");
+        let package = format!(
+            "\"packages\":[{{\"pkg\":\"curl\",\"arch\":\"x86_64\",\"version\":\"8.1\",\"file\":\"curl.pkg\",\
+             \"size\":4096,\"b3\":\"{digest}\",\"sha256\":\"{}\"}}],\"files\":[],\"inputs\":{{\"format\":\"b3:",
+            "0".repeat(64)
+        );
+        assert!(text.contains(&package), "{text}");
+        let end = "\"phases\":[{\"name\":\"configure\",\"ms\":12}],\"ms\":0,\"cpu_ms\":0,\"peak_memory\":0,\"disk\":0,\
+                   \"slot\":\"local\",\"work\":\"00112233445566aa\",\"run\":7,\"check\":\"install\",\"leftovers\":[],\
+                   \"built\":\"2026-11-26T08:00:00Z\"}\n";
+        assert!(text.ends_with(end), "{text}");
+        assert!(text.starts_with("{\"result\":1,\"key\":\""), "{text}");
+    }
+
+    #[test]
+    fn a_file_outside_the_directory_or_in_the_place_of_ours_is_refused() {
+        for name in ["../x", "a/b", "..", ".", "", "a\\nb", "a\\u0000"] {
+            let error = refused("\"file\":\"curl.pkg\"", &format!("\"file\":\"{name}\""));
+            assert!(error.starts_with("result.json: file: "), "{name}: {error}");
+        }
+        let error = refused("\"file\":\"curl.pkg\"", "\"file\":\"result.json\"");
+        assert_eq!(error, "result.json: file: `result.json` is there twice");
+    }
+
+    #[test]
+    fn each_field_is_held_against_its_rule() {
+        let refusals = [
+            ("\"result\":1", "\"result\":2", "version 2"),
+            ("\"pkg\":\"curl\"", "\"pkg\":\"cu/rl\"", "pkg: "),
+            ("\"pkg\":\"curl\"", "\"pkg\":\"-curl\"", "pkg: "),
+            ("\"arch\":\"x86_64\"", "\"arch\":\"\\u001b[2J\"", "arch: "),
+            ("\"version\":\"8.1\"", "\"version\":\"\"", "version: "),
+            ("\"sha256\":\"0", "\"sha256\":\"X", "sha256: "),
+            ("\"b3\":\"b3:", "\"b3\":\"b4:", "a digest is"),
+            ("\"size\":4096", "\"size\":-1", "invalid value"),
+            ("curl-8.1", "curl", "pkgname: "),
+            ("curl-8.1", "../curl-8.1", "pkgname: "),
+            ("net/curl", "net/../curl", "location: "),
+            ("net/curl", "/net/curl", "location: "),
+            ("00112233445566aa", "00112233445566AA", "work: "),
+            ("\"slot\":\"local\"", "\"slot\":\"\"", "slot: "),
+            ("\"built\":\"2026", "\"built\":\"\\r2026", "built: "),
+            ("\"check\":\"install\"", "\"check\":\"all\"", "unknown variant"),
+            ("\"run\":7", "\"run\":1.5", "invalid type"),
+        ];
+        for (was, is, reason) in refusals {
+            let error = refused(was, is);
+            assert!(error.contains(reason), "{is}: {error}");
+            assert!(!error.contains(['\n', '\u{1b}']), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_not_that_of_the_inputs_is_refused() {
+        let digest = Digest::of(b"x86_64").to_string();
+        let error = refused(&digest, &Digest::of(b"sparc").to_string());
+        assert_eq!(error, "result.json: its key is not that of its inputs");
+    }
+
+    #[test]
+    fn a_result_has_packages_or_files_and_not_both() {
+        let mut both = result();
+        both.files.push(ResultFile { file: "x.tgz".to_owned(), size: 1, b3: Digest::of(b"x") });
+        assert!(both.to_bytes().is_err());
+        let mut none = result();
+        none.packages.clear();
+        assert!(none.to_bytes().is_err());
+        none.files = both.files;
+        assert_eq!(BuildResult::parse(&none.to_bytes().unwrap()).unwrap(), none);
+        assert_eq!(none.digests(), [Digest::of(b"x")]);
+    }
+
+    #[test]
+    fn what_nobody_would_read_is_not_written() {
+        let mut result = result();
+        result.leftovers = vec!["/left".repeat(1_000); 4_000];
+        let error = result.to_bytes().unwrap_err().to_string();
+        assert!(
+            error.starts_with("result.json: it would have ") && error.ends_with(" more than 16777216"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn sizes_that_are_too_much_together_are_refused() {
+        let mut result = result();
+        result.packages.clear();
+        for name in ["a", "b"] {
+            result.files.push(ResultFile { file: name.to_owned(), size: u64::MAX, b3: Digest::of(b"") });
+        }
+        assert!(result.to_bytes().is_err());
+    }
+}

@@ -1,36 +1,31 @@
-//! The slots of a run: which of them may take a task, which rest after trouble, and when nothing can run any more.
+//! The slots of a run: free ones, resting ones, and the end if nothing can run any more.
 //!
-//! Pure: times are handed in, as the time since the run began. A slot that is left out stays out. A slot with three troubles
-//! in a row rests until a probe succeeds, which is tried every 20 seconds, and every 5 where its disk was full, or more often where
-//! a run waits only for a short time. A task that was in trouble goes to the slot where it was in trouble least, so to another one
-//! where there is one.
+//! Pure: times are passed in, relative to the start of the run. A slot that is left out stays out. A slot with three
+//! failures in a row rests until a probe succeeds. Probes are made every 20 seconds, every 5 after a full disk, or more
+//! often if a run waits only for a short time. A failed task goes to the slot where it failed least, i.e. to another
+//! one if possible.
 
 use std::time::Duration;
 
 use crate::conf::{Patience, Slot};
 
-/// The troubles in a row after which a slot rests.
 const MOST_TROUBLES: u32 = 3;
 
-/// The time from the last trouble, or the last probe, of a slot that rests to its next probe: a machine that comes back works
-/// within half a minute.
+/// The time between two probes of a resting slot: a machine that comes back is used within half a minute.
 const BETWEEN_PROBES: Duration = Duration::from_secs(20);
 
-/// The same where the disk was full.
+/// The same after a full disk.
 const BETWEEN_LOOKS_FOR_ROOM: Duration = Duration::from_secs(5);
 
-/// How often a slot is probed, or looked at for room, at least within the time that a run waits.
+/// The minimum number of probes, or checks for space, within the waiting time of a run.
 const PROBES: u32 = 30;
 const LOOKS_FOR_ROOM: u32 = 6;
 
-/// The condition of a slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum SlotCondition {
-    /// It takes tasks.
     Works,
-    /// It takes none until a probe succeeds; when the next one is to be started, `None` while one is under way.
+    /// It takes no tasks until a probe succeeds. The time of the next probe; `None` during a probe.
     Rests(Option<Duration>),
-    /// It cannot be used, for this reason.
     LeftOut(String),
 }
 
@@ -39,13 +34,10 @@ enum SlotCondition {
 pub struct SlotUse {
     /// The slot.
     pub slot: Slot,
-    /// How many commands run there.
     running: u32,
-    /// How often it was in trouble.
     trouble: u64,
-    /// How often since a task ended well.
+    /// Failures since the last successful task.
     in_a_row: u32,
-    /// Whether its last trouble was a full disk.
     is_full: bool,
     condition: SlotCondition,
 }
@@ -68,7 +60,6 @@ impl SlotUse {
         self.condition == SlotCondition::Works
     }
 
-    /// Rests until the next probe.
     fn rest(&mut self, now: Duration, patience: Patience) {
         let (pause, wait, probes) = if self.is_full {
             (BETWEEN_LOOKS_FOR_ROOM, patience.for_room, LOOKS_FOR_ROOM)
@@ -85,7 +76,7 @@ impl SlotUse {
 pub struct SlotTable {
     slots: Vec<SlotUse>,
     patience: Patience,
-    /// Since when all that are not left out rest.
+    /// The start of the time during which all usable slots rest.
     all_rest_since: Option<Duration>,
 }
 
@@ -103,7 +94,7 @@ impl SlotTable {
         Self { slots: slots.into_iter().map(used).collect(), patience, all_rest_since: None }
     }
 
-    /// Tells whether the commands of a slot run on this machine, without a prefix.
+    /// Returns true if the commands of a slot run on this machine, without a prefix.
     pub fn is_local(&self, slot: usize) -> bool {
         self.get(slot).is_some_and(|used| used.slot.is_local())
     }
@@ -134,7 +125,7 @@ impl SlotTable {
             .collect()
     }
 
-    /// Returns whether a task that was in trouble on these slots may be given to this one: no other slot that works has
+    /// Returns true if a task that was in trouble on these slots may be given to this one: no other slot that works has
     /// troubled it less.
     pub fn may_take(&self, slot: usize, troubles: &[usize]) -> bool {
         let count = |slot: usize| troubles.iter().filter(|trouble| **trouble == slot).count();
@@ -143,7 +134,7 @@ impl SlotTable {
         count(slot) <= least
     }
 
-    /// Returns whether a command runs anywhere.
+    /// Returns true if a command runs anywhere.
     pub fn is_running(&self) -> bool {
         self.slots.iter().any(|used| used.running > 0)
     }
@@ -211,8 +202,8 @@ impl SlotTable {
         }
     }
 
-    /// Returns whether nothing can run any more: every slot is left out, or all others have rested for as long as a run waits and
-    /// none is being probed.
+    /// Returns true if nothing can run any more: every slot is left out, or all others have rested for the whole
+    /// waiting time and none is being probed.
     pub fn is_hopeless(&self, now: Duration) -> bool {
         let mut in_use = self.slots.iter().filter(|used| used.left_out().is_none());
         let are_full = in_use.clone().all(|used| used.is_full);

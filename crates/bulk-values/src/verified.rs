@@ -1,6 +1,6 @@
-//! The files of results whose bytes were compared with their digests, and what the system told of them then.
+//! Notes about verified files of results, with the file status at that time.
 //!
-//! A file that is as it was need not be read again. The notes may be lost: then everything is read once more.
+//! An unchanged file need not be read again. If the notes are lost, everything is read once more.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::result::Digest;
 
-/// The version of the notes.
 const VERSION: u32 = 1;
 
-/// What the system told of a file when it was read, and the digest of its bytes.
+/// The status of a file when it was read, and its digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifiedFile {
     /// The number of its inode.
@@ -32,27 +31,27 @@ pub struct VerifiedFiles {
 }
 
 #[derive(Serialize, Deserialize)]
-struct VersionLine {
+struct NotesVersion {
     verified: u32,
 }
 
 #[derive(Serialize, Deserialize)]
-struct FileLine {
+struct NoteLine {
     file: String,
     #[serde(flatten)]
     state: VerifiedFile,
 }
 
 impl VerifiedFiles {
-    /// Reads notes. Of another version, or where a line is no note, nothing counts: they are made again.
+    /// Parses notes. Another version or an invalid line makes them empty: files are read again.
     pub fn parse(bytes: &[u8]) -> Self {
         let mut lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        let version = lines.next().and_then(|line| serde_json::from_slice::<VersionLine>(line).ok());
+        let version = lines.next().and_then(|line| serde_json::from_slice::<NotesVersion>(line).ok());
         if version.is_none_or(|line| line.verified != VERSION) {
             return Self::default();
         }
         let files =
-            lines.map(|line| serde_json::from_slice::<FileLine>(line).map(|line| (line.file, line.state)));
+            lines.map(|line| serde_json::from_slice::<NoteLine>(line).map(|line| (line.file, line.state)));
         let files = files.collect::<Result<_, _>>().unwrap_or_default();
         Self { files, has_changed: false }
     }
@@ -61,16 +60,16 @@ impl VerifiedFiles {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
         // Numbers and strings, written to memory: this cannot fail.
-        let _ = serde_json::to_writer(&mut out, &VersionLine { verified: VERSION });
+        let _ = serde_json::to_writer(&mut out, &NotesVersion { verified: VERSION });
         out.push(b'\n');
         for (file, state) in &self.files {
-            let _ = serde_json::to_writer(&mut out, &FileLine { file: file.clone(), state: *state });
+            let _ = serde_json::to_writer(&mut out, &NoteLine { file: file.clone(), state: *state });
             out.push(b'\n');
         }
         out
     }
 
-    /// Returns whether a file is noted as it is.
+    /// Returns true if a file is noted as it is.
     pub fn has(&self, file: &str, state: &VerifiedFile) -> bool {
         self.files.get(file) == Some(state)
     }
@@ -88,7 +87,7 @@ impl VerifiedFiles {
         self.has_changed |= self.files.len() != before;
     }
 
-    /// Returns whether the notes are others than those that were read.
+    /// Returns true if the notes have changed since they were read.
     pub fn has_changed(&self) -> bool {
         self.has_changed
     }

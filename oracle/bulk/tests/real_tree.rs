@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use patchadm_bulk_values::records::{PkgName, Records};
-use patchadm_bulk_values::resolve::{Graph, NameHolders, PackageState, PrefailReason, Resolution, resolve};
+use patchadm_bulk_values::resolve::{Graph, NameHolders, ResolvedState, PrefailReason, Resolution, resolve};
 
 /// The report of pbulk in the published package of the crate, as cargo has unpacked it.
 fn report_file() -> Option<PathBuf> {
@@ -140,7 +140,7 @@ fn compare_reasons(records: &Records, resolution: &Resolution) {
     assert_eq!(records.iter().filter(|record| record.fail_reason().is_some()).count(), 203);
     let count = |is_meant: fn(&PrefailReason) -> bool| {
         let reasons = resolution.states().iter().filter_map(|state| match state {
-            PackageState::Prefailed(reason) => Some(reason),
+            ResolvedState::Prefailed(reason) => Some(reason),
             _ => None,
         });
         reasons.filter(|reason| is_meant(reason)).count()

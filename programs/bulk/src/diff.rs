@@ -1,4 +1,4 @@
-//! `patchadm-bulk diff`: what is otherwise in a later run.
+//! `patchadm-bulk diff`: differences between two runs.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::ends::{report_failed, root_failed, work_failed};
 use patchadm_building::differences::{ComparedFiles, differences};
-use patchadm_building::pool::{FoundResult, Pool, PoolEntry};
+use patchadm_building::pool::{Pool, PoolEntry};
 use patchadm_building::report_files::read_report;
 use patchadm_building::work::Work;
 use patchadm_bulk_values::history::RunDifference;
@@ -39,7 +39,6 @@ struct DiffArgs {
     later: u64,
 }
 
-/// What is otherwise.
 #[derive(Serialize)]
 struct DiffReport {
     #[serde(flatten)]
@@ -49,7 +48,6 @@ struct DiffReport {
     notes: Vec<String>,
 }
 
-/// What is otherwise in the result of a package.
 #[derive(Serialize)]
 struct ByteDifference {
     package: String,
@@ -86,7 +84,6 @@ impl CommandReport for DiffReport {
     }
 }
 
-/// Compares the results of packages that both runs have.
 fn bytes(
     work: &Work,
     (earlier, later): (&RunReport, &RunReport),
@@ -94,10 +91,7 @@ fn bytes(
     let pool = Pool::open(&work.conf.pool).map_err(|error| root_failed(&error))?;
     let find = |package: &PackageReport| -> anyhow::Result<Option<PoolEntry>> {
         let Some(key) = package.key.filter(|_| package.state.has_result()) else { return Ok(None) };
-        Ok(match pool.find(&key).map_err(|error| root_failed(&error))? {
-            FoundResult::Result(entry) => Some(*entry),
-            FoundResult::Nothing | FoundResult::Damaged(_) => None,
-        })
+        Ok(pool.find(&key).map_err(|error| root_failed(&error))?.into_entry())
     };
     let before: BTreeMap<&str, &PackageReport> =
         earlier.packages.iter().map(|package| (package.package.as_str(), package)).collect();
@@ -133,7 +127,6 @@ fn bytes(
     Ok((found, notes))
 }
 
-/// Runs the action.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk diff";
     let args: DiffArgs = parse(call, USAGE)?;

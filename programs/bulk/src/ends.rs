@@ -1,4 +1,4 @@
-//! How the actions of a bulk build end that could not be done.
+//! Exit codes and messages of failed actions.
 
 use std::io::ErrorKind;
 
@@ -15,25 +15,24 @@ use patchadm_bulk_values::records::ImportError;
 use patchadm_cli::reply::{Exit, ExitCause, Stop};
 use patchadm_rootfs::RootError;
 
-/// The code where there is no space for results and logs.
+/// No space for results and logs.
 const FULL: u8 = 18;
 
-/// The code where the directory, the tree, the driver or the base is missing.
+/// The directory, the tree, the driver or the base is missing.
 const MISSING: u8 = 27;
 
-/// The code where a journal, a set or a result is damaged.
+/// A journal, a set or a result is damaged.
 const DAMAGED: u8 = 33;
 
-/// The code where packages failed, or the tree cannot be listed.
+/// Packages failed, or the tree cannot be listed.
 pub(crate) const FAILED: u8 = 10;
 
-/// The code where namespaces are not allowed.
+/// Namespaces are not allowed.
 const NOT_ALLOWED: u8 = 36;
 
-/// The code where no slot can work.
+/// No slot works.
 pub(crate) const NO_SLOT: u8 = 40;
 
-/// Returns the end of an action whose directory cannot be used.
 pub(crate) fn work_failed(error: &WorkError) -> Stop {
     let exit = match error {
         WorkError::Missing { .. } => Exit::new(MISSING, ExitCause::NotFound),
@@ -48,7 +47,6 @@ pub(crate) fn work_failed(error: &WorkError) -> Stop {
     Stop::Refused { exit, message: error.to_string() }
 }
 
-/// Returns the end of a run that did not begin, or was cut off.
 pub(crate) fn run_failed(error: &RunError) -> Stop {
     let exit = match error {
         RunError::Work(error) => return work_failed(error),
@@ -75,7 +73,6 @@ pub(crate) fn run_failed(error: &RunError) -> Stop {
     Stop::Refused { exit, message: error.to_string() }
 }
 
-/// Returns the end of an action that a set is in the way of.
 pub(crate) fn set_failed(error: &SetError) -> Stop {
     let exit = match error {
         SetError::Interrupted(signal) => Exit::by_signal(*signal),
@@ -85,7 +82,6 @@ pub(crate) fn set_failed(error: &SetError) -> Stop {
     Stop::Refused { exit, message: error.to_string() }
 }
 
-/// Returns the end of an action that needs what the last scan found.
 pub(crate) fn known_tree_failed(error: &KnownTreeError) -> Stop {
     let exit = match error {
         KnownTreeError::NotScanned | KnownTreeError::Unknown(_) => Exit::failed(ExitCause::NotFound),
@@ -98,7 +94,6 @@ pub(crate) fn known_tree_failed(error: &KnownTreeError) -> Stop {
     Stop::Refused { exit, message: error.to_string() }
 }
 
-/// Returns the end of an import of records that cannot be read.
 pub(crate) fn import_failed(error: &ForeignRecordsError) -> Stop {
     let exit = match error {
         ForeignRecordsError::Import { error: ImportError::Read(error), .. } => {
@@ -111,7 +106,6 @@ pub(crate) fn import_failed(error: &ForeignRecordsError) -> Stop {
     Stop::Refused { exit, message: error.to_string() }
 }
 
-/// Returns the end of an action whose run has no report that can be read.
 pub(crate) fn report_failed(error: &ReportReadError) -> Stop {
     let exit = match error {
         ReportReadError::None(_) => Exit::failed(ExitCause::NotFound),
@@ -121,7 +115,6 @@ pub(crate) fn report_failed(error: &ReportReadError) -> Stop {
     Stop::Refused { exit, message: error.to_string() }
 }
 
-/// Returns the end of an action that the disk did not let be done.
 pub(crate) fn root_failed(error: &RootError) -> Stop {
     Stop::Refused {
         exit: Exit::failed(patchadm_cli::reply::cause_of::of_root(error)),
@@ -129,12 +122,10 @@ pub(crate) fn root_failed(error: &RootError) -> Stop {
     }
 }
 
-/// Returns the end of a run whose list of names cannot be used.
 pub(crate) fn list_failed(error: &NameListError) -> Stop {
     Stop::Refused { exit: Exit::failed(ExitCause::Usage), message: error.to_string() }
 }
 
-/// Returns the end of a release that was refused.
 pub(crate) fn release_failed(error: &ReleaseError) -> Stop {
     let exit = match error {
         ReleaseError::Root(error) => Exit::failed(patchadm_cli::reply::cause_of::of_root(error)),
@@ -146,7 +137,6 @@ pub(crate) fn release_failed(error: &ReleaseError) -> Stop {
     Stop::Refused { exit, message: error.to_string() }
 }
 
-/// Returns the end of an action that was to drop something.
 pub(crate) fn prune_failed(error: &PruneError) -> Stop {
     let exit = match error {
         PruneError::Lock(_) => Exit::LOCKED,

@@ -1,4 +1,4 @@
-//! `patchadm-bulk enter`: runs a command or a shell where a package would be built.
+//! `patchadm-bulk enter`: runs a command or a shell in the sandbox of a package.
 
 use std::ffi::OsString;
 use std::os::fd::AsFd as _;
@@ -22,7 +22,7 @@ use patchadm_core::namespaces::EnclosureEnd;
 
 const USAGE: &str = "patchadm-bulk enter WORK NAME [--failed] [--network] [-- COMMAND [ARGUMENT...]]";
 
-/// The code of a sandbox that cannot be made.
+/// The exit code if the sandbox cannot be made.
 const OWN_FAILURE: u8 = 125;
 
 /// Run a command, or a shell, where a package would be built, before its build
@@ -53,7 +53,6 @@ struct EnterArgs {
     command: Vec<OsString>,
 }
 
-/// Runs the action: its exit code is that of the command.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk enter";
     let args: EnterArgs = parse(call, USAGE)?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::ends::{root_failed, work_failed};
-use patchadm_building::history::{PastRun, PastRuns, builds_of, read_runs};
+use patchadm_building::runs::{PastRun, PastRuns, builds_of, read_runs};
 use patchadm_building::work::Work;
 use patchadm_bulk_values::history::BuildRecord;
 use patchadm_bulk_values::journal::{FailureCause, PackageState};
@@ -30,7 +30,6 @@ struct HistoryArgs {
     name: Option<String>,
 }
 
-/// The runs, the first one first.
 #[derive(Serialize)]
 struct RunsReport {
     runs: Vec<PastRun>,
@@ -62,13 +61,11 @@ impl CommandReport for RunsReport {
     }
 }
 
-/// The builds of a package, the first one first.
 #[derive(Serialize)]
 struct BuildsReport {
     builds: Vec<PackageBuild>,
 }
 
-/// A build.
 #[derive(Serialize)]
 struct PackageBuild {
     run: u64,
@@ -105,7 +102,6 @@ impl CommandReport for BuildsReport {
     }
 }
 
-/// Runs the action.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk history";
     let args: HistoryArgs = parse(call, USAGE)?;

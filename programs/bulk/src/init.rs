@@ -1,4 +1,4 @@
-//! `patchadm-bulk init`: makes the directory of a bulk build.
+//! `patchadm-bulk init`: makes a working directory.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,6 @@ use patchadm_cli::surroundings::Output;
 
 const USAGE: &str = "patchadm-bulk init WORK --tree TREE [--driver recipes|pkgsrc] [--base PATH]";
 
-/// The drivers of ours: the word for each, and its executables.
 const DRIVERS: [(&str, &[(&str, &str)]); 2] = [("recipes", &RECIPES), ("pkgsrc", &PKGSRC)];
 
 /// Make the directory of a bulk build
@@ -37,7 +36,6 @@ struct InitArgs {
     work: PathBuf,
 }
 
-/// What was made.
 #[derive(Serialize)]
 struct InitReport {
     work: String,
@@ -51,7 +49,6 @@ impl CommandReport for InitReport {
     }
 }
 
-/// Runs the action.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk init";
     let args: InitArgs = parse(call, USAGE)?;

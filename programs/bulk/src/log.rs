@@ -16,7 +16,6 @@ use patchadm_core::operation::scripts::OutputStream;
 
 const USAGE: &str = "patchadm-bulk log WORK NAME [RUN] [--follow|--phase PHASE]";
 
-/// The time between two looks at a log that is followed.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Print the log of a package
@@ -41,7 +40,6 @@ struct LogArgs {
     run: Option<u64>,
 }
 
-/// Runs the action.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk log";
     let args: LogArgs = parse(call, USAGE)?;
@@ -62,7 +60,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::silent(Exit::OK))
 }
 
-/// Returns PKGNAME of a package, as the last scan knows it. What that does not know may have a log of an earlier run.
+/// Returns PKGNAME of a package in the last scan. An unknown name may still have a log of an earlier run.
 fn package_named(work: &Work, name: &str) -> Result<String, Stop> {
     let found = KnownTree::read(work).and_then(|tree| Ok(tree.pkgname(tree.only_package(name)?)));
     match found {
@@ -72,7 +70,6 @@ fn package_named(work: &Work, name: &str) -> Result<String, Stop> {
     }
 }
 
-/// Prints a log while it is written, until the build ends or a signal comes.
 fn follow(call: &mut Invocation, work: &Work, package: &str, run: Option<u64>) -> anyhow::Result<Reply> {
     let run = match run {
         Some(run) => Some(run),

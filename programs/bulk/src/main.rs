@@ -1,27 +1,26 @@
-//! `patchadm-bulk`: all packages of a tree from their sources; a file for each action.
+//! `patchadm-bulk`: builds all packages of a tree from source; one file per action.
 //!
-//! | module | is about |
+//! | module | content |
 //! | --- | --- |
-//! | `command` | the one command, and which action it is asked for |
 //! | `init`, `run`, `scan`, `patches`, `release`, `upload`, `prune` | actions that make or change something |
-//! | `status`, `why`, `log`, `history`, `diff`, `report`, `enter` | actions that tell or show something |
-//! | `processes` | the processes that it starts itself |
-//! | `installer` | the `patchadm` that installs packages and patches in sandboxes |
-//! | `ends` | how actions end that failed |
+//! | `status`, `why`, `log`, `history`, `diff`, `report`, `enter` | actions that show something |
+//! | `processes` | the internal processes of the program |
+//! | `preparation` | the lock of an action, and the `patchadm` used in sandboxes |
+//! | `publishing` | signing and publishing patches |
+//! | `page` | the report of a run as a web page |
+//! | `ends` | exit codes and messages of failed actions |
 
-mod command;
 mod diff;
 mod ends;
 mod enter;
 mod history;
 mod init;
-mod installer;
 mod log;
 #[cfg(not(feature = "sign"))]
 mod no_publishing;
 mod page;
 mod patches;
-mod patches_ends;
+mod preparation;
 mod processes;
 mod prune;
 #[cfg(feature = "sign")]
@@ -29,40 +28,38 @@ mod publishing;
 mod release;
 mod report;
 mod run;
-mod run_display;
-mod run_face;
-mod run_patches;
 mod scan;
 mod status;
 mod upload;
-mod waiting;
 mod why;
-
-#[cfg(not(feature = "sign"))]
-use no_publishing as publishing;
 
 use std::process::ExitCode;
 
 use patchadm_building::run::TASK_PROCESS;
 use patchadm_building::sources::FETCH_PROCESS;
 use patchadm_building::task::PROBE_PROCESS;
+use patchadm_cli::arguments::verbs::RootlessOptions;
+use patchadm_cli::arguments::{one_of, parse};
 use patchadm_cli::call::VerbGroup::Stage;
-use patchadm_cli::call::{AppletKind, Program};
-use patchadm_cli::program::complete::{self, COMPLETE};
-use patchadm_cli::program::{self, enclosed, hidden, verb};
+use patchadm_cli::call::{AppletKind, Invocation, Program, RunCommand};
+use patchadm_cli::program;
+use patchadm_cli::program::complete::COMPLETE;
+use patchadm_cli::program::{complete, enclosed, hidden, verb};
+use patchadm_cli::reply::{Reply, Stop};
 use patchadm_core::namespaces::{ENCLOSING_PROCESS, FIRST_PROCESS, SEGMENTS_PROCESS};
 
-/// The name of the command, in its documents too.
+#[cfg(not(feature = "sign"))]
+use no_publishing as publishing;
+
 const BULK: &str = "bulk";
 
-/// The program.
 static PATCHADM_BULK: Program = Program {
     name: "patchadm-bulk",
     about: env!("CARGO_PKG_DESCRIPTION"),
-    usage: command::USAGE,
+    usage: USAGE,
     ending: "",
     applets: &[
-        verb(Stage, BULK, "build all packages of a tree from their sources", command::bulk),
+        verb(Stage, BULK, "build all packages of a tree from their sources", bulk),
         hidden(COMPLETE, AppletKind::Internal, complete::run),
         hidden(FIRST_PROCESS, AppletKind::Internal, processes::run_first),
         hidden(ENCLOSING_PROCESS, AppletKind::Internal, enclosed::run_enclosure),
@@ -80,4 +77,45 @@ static PATCHADM_BULK: Program = Program {
 
 fn main() -> ExitCode {
     program::main(&PATCHADM_BULK, std::env::args_os())
+}
+
+pub(crate) const USAGE: &str = "patchadm-bulk init|run|scan|status|why|log|history|diff|report|enter|release|patches|upload|prune WORK \
+     [ARGUMENT...]";
+
+const ACTIONS: [(&str, RunCommand); 14] = [
+    ("init", init::run),
+    ("run", run::run),
+    ("scan", scan::run),
+    ("status", status::run),
+    ("why", why::run),
+    ("history", history::run),
+    ("log", log::run),
+    ("diff", diff::run),
+    ("report", report::run),
+    ("enter", enter::run),
+    ("release", release::run),
+    ("patches", patches::run),
+    ("upload", upload::run),
+    ("prune", prune::run),
+];
+
+/// Build all packages of a tree from their sources: what it can be asked is told by `patchadm-bulk ACTION --help`
+#[derive(clap::Parser)]
+struct BulkArgs {
+    #[command(flatten)]
+    _common: RootlessOptions,
+    /// What to do: init, run, scan, status, why, log, history, diff, report, enter, release, patches, upload or prune
+    #[arg(value_name = "ACTION", value_parser = one_of(&ACTIONS), hide_possible_values = true)]
+    _action: Option<RunCommand>,
+    /// The directory of the bulk build
+    #[arg(value_name = "WORK")]
+    _work: Option<std::path::PathBuf>,
+}
+
+pub(crate) fn bulk(call: &mut Invocation) -> anyhow::Result<Reply> {
+    if let Some(work) = call.take_action(&ACTIONS) {
+        return work(call);
+    }
+    let _: BulkArgs = parse(call, USAGE)?;
+    Err(Stop::Usage { message: "it is not said what to do".to_owned(), usage: USAGE }.into())
 }

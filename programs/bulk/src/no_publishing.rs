@@ -1,4 +1,4 @@
-//! The place of publishing in a program that was built without signatures: nothing is published.
+//! Replaces `publishing` in a program that was built without signatures.
 
 use serde_json::Value;
 
@@ -7,24 +7,18 @@ use patchadm_building::work::Work;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::{Exit, Stop};
 
-/// Publishes nothing: there is none.
 pub(crate) enum Publisher {}
 
-/// What was published.
 pub(crate) struct Published {
-    /// What documents tell of it.
     pub(crate) document: Value,
-    /// What people are told of it.
     pub(crate) lines: Vec<String>,
 }
 
-/// Tells that nothing is to be published.
 pub(crate) fn made_patch(_made: &MadePatches) -> bool {
     false
 }
 
 impl Publisher {
-    /// Refuses a configured depot.
     pub(crate) fn of(_call: &mut Invocation, work: &Work) -> anyhow::Result<Option<Self>> {
         match &work.conf.depot {
             None => Ok(None),
@@ -35,7 +29,6 @@ impl Publisher {
         }
     }
 
-    /// Publishes nothing.
     pub(crate) fn publish(&self, _interrupt: &dyn Fn() -> Option<i32>) -> anyhow::Result<Published> {
         match *self {}
     }

@@ -1,4 +1,4 @@
-//! The report of a run as a page: the tables of its text, and each package with its log.
+//! The report of a run as a web page: tables, and each package with its log.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,14 +10,11 @@ use patchadm_cli::reply::page::{
 };
 use patchadm_cli::reply::words::human;
 
-/// The most packages that are named as waiting for one.
 const NAMED_WAITING: usize = 100;
 
-/// The columns of the table of all packages.
 const COLUMNS: [&str; 8] = ["Package", "State", "Reason", "Needed by", "Duration", "Memory", "Slot", "Log"];
 
-/// Returns the page of a run. Where the logs are not beside it, they are linked below the web address of the run, if there is
-/// one.
+/// Returns the page of a run. Logs that are not beside it are linked below the web address of the run, if there is one.
 pub(crate) fn page_of(report: &RunReport, input: &ReportTextInput<'_>, has_logs_beside: bool) -> String {
     let page = RunPage { report, input, has_logs_beside };
     let parts = [
@@ -53,12 +50,10 @@ fn count(number: u64) -> PageCell {
     PageCell::of_number(Some(number), |number| number.to_string())
 }
 
-/// Returns milliseconds in seconds.
 fn seconds(ms: u64) -> String {
     format!("{}.{} s", ms / 1000, ms % 1000 / 100)
 }
 
-/// Returns a part with a table that nobody sorts; none without rows.
 fn plain(heading: &str, columns: &[&'static str], rows: Vec<PageRow>) -> Option<PagePart> {
     if rows.is_empty() {
         return None;
@@ -154,7 +149,6 @@ impl RunPage<'_> {
         }
     }
 
-    /// Returns what waits for what failed.
     fn waiting(&self) -> Option<PagePart> {
         let mut waiting: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for package in &self.report.packages {
@@ -213,8 +207,8 @@ impl RunPage<'_> {
 
     fn patches(&self) -> Option<PagePart> {
         let sources = self.report.patches.iter().flat_map(|patches| &patches.sources);
-        let told = sources.filter(|source| matches!(source.state.as_str(), "built" | "failed"));
-        let rows = told.map(|source| {
+        let listed = sources.filter(|source| matches!(source.state.as_str(), "built" | "failed"));
+        let rows = listed.map(|source| {
             let id = source.id.clone().unwrap_or_default();
             let cells = [id, source.source.clone(), source.state.clone(), source.reason.clone()];
             row("", cells.into_iter().map(PageCell::of).collect())
@@ -261,7 +255,6 @@ impl RunPage<'_> {
         row(package.state.word(), cells)
     }
 
-    /// Returns the link to the log of a package.
     fn log(&self, package: &PackageReport) -> Option<String> {
         let log = encoded(package.log.as_deref()?);
         if self.has_logs_beside {
@@ -283,7 +276,6 @@ fn colour(state: PackageState) -> &'static str {
     }
 }
 
-/// Returns why a package is in its state.
 fn reason(package: &PackageReport) -> String {
     let cause = package.cause.map(|cause| cause.word().to_owned());
     let phase = package.phase.as_ref().map(|phase| format!("in phase {phase}"));
@@ -296,7 +288,7 @@ fn reason(package: &PackageReport) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// Returns a path as a part of a link: what is no plain letter of one is written as its bytes.
+/// Percent-encodes a path for a link.
 fn encoded(path: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/+".contains(&byte);
     path.bytes().fold(String::with_capacity(path.len()), |mut out, byte| {

@@ -1,15 +1,7 @@
-//! `patchadm-bulk patches`: makes patches from the released set to the newest one, and publishes them where that is configured.
+//! `patchadm-bulk patches`: makes patches from the released set to the newest one, and publishes them if configured.
 
 use std::path::PathBuf;
 
-use patchadm_svr4::patch::PatchId;
-use serde::Serialize;
-
-use crate::ends::{FAILED, run_failed, work_failed};
-use crate::installer::must_have_installer;
-use crate::patches_ends::patches_failed;
-use crate::publishing::{Publisher, made_patch};
-use crate::waiting::WaitOption;
 use patchadm_building::patches::{MadePatches, PatchesError, PatchesRequest, make_patches};
 use patchadm_building::run::{RunBase, RunError};
 use patchadm_building::work::Work;
@@ -17,12 +9,22 @@ use patchadm_bulk_values::report::{PatchesReport, patches_text};
 use patchadm_cli::arguments::parse;
 use patchadm_cli::arguments::verbs::RootlessOptions;
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply};
+use patchadm_cli::reply::failure::source_code;
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::with_signals;
 use patchadm_making::build::BuildRequest;
+use patchadm_planning::plan::refusal::Command;
+use patchadm_producing::delta_ends::stop as stopped;
+use patchadm_producing::making_ends::of_release;
 use patchadm_producing::patch_options::PatchOptions;
 use patchadm_producing::shell::read_by_shell;
+use patchadm_svr4::patch::PatchId;
+use serde::Serialize;
+
+use crate::ends::{FAILED, run_failed, set_failed, work_failed};
+use crate::preparation::{WaitOption, must_have_installer};
+use crate::publishing::{Publisher, made_patch};
 
 const USAGE: &str = "patchadm-bulk patches WORK [--dry-run] [--wait SECONDS]";
 
@@ -41,7 +43,6 @@ struct PatchesArgs {
     work: PathBuf,
 }
 
-/// What was made, and published.
 #[derive(Serialize)]
 struct BulkPatchesReport {
     #[serde(flatten)]
@@ -59,13 +60,11 @@ impl CommandReport for BulkPatchesReport {
     }
 }
 
-/// Why no patches were made.
 enum Failure {
     Run(RunError),
     Patches(PatchesError),
 }
 
-/// Runs the action.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk patches";
     let args: PatchesArgs = parse(call, USAGE)?;
@@ -105,8 +104,8 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::new(exit, BulkPatchesReport { patches: made.report, published, lines }))
 }
 
-/// Returns the request for every patch, for a caller at the time `now`, as `patchadm delta` has it without an option. Each
-/// patch has its own id in the place of this one.
+/// Returns the request template for a caller at the time `now`, as `patchadm delta` has it without options. The id is a
+/// placeholder.
 pub(crate) fn template(now: i64) -> anyhow::Result<BuildRequest> {
     Ok(PatchOptions::default().request(PatchId::new("source-01")?, now, USAGE)?)
 }
@@ -116,4 +115,40 @@ fn exit_of(made: &MadePatches) -> Exit {
         return Exit::new(FAILED, ExitCause::NotApplicable);
     }
     Exit::OK
+}
+
+pub(crate) fn patches_failed(error: &PatchesError) -> Stop {
+    let (exit, advice) = match error {
+        PatchesError::NothingReleased => (
+            Exit::failed(ExitCause::NotApplicable),
+            "No patch was made.\nName the run whose set users have: `patchadm bulk release WORK RUN`.",
+        ),
+        PatchesError::NoSet => (
+            Exit::failed(ExitCause::NotApplicable),
+            "No patch was made.\nA run of all packages makes a set: `patchadm bulk run WORK`.",
+        ),
+        PatchesError::Ids { .. } => (
+            Exit::failed(ExitCause::Usage),
+            "No patch was made.\nMend the file that `ids` of bulk.conf names.",
+        ),
+        PatchesError::Work(error) => return work_failed(error),
+        PatchesError::Set(error) => return set_failed(error),
+        PatchesError::Package(error) => {
+            let (exit, _) = of_release(error);
+            (exit, "No patch was made.\nRun the build again: it makes a new set.")
+        }
+        PatchesError::Source(error) => (
+            source_code(Command::Patchadd, error),
+            "No patch was made.\nRun the build again: it makes a new set.",
+        ),
+        PatchesError::Delta(error) => return stopped(error),
+        PatchesError::Root(error) => (
+            Exit::failed(patchadm_cli::reply::cause_of::of_root(error)),
+            "Look at the directory that is named.",
+        ),
+        PatchesError::Interrupted(signal) => {
+            (Exit::by_signal(*signal), "Run it again: what is finished stays.")
+        }
+    };
+    Stop::Refused { exit, message: format!("{error}\n{advice}") }
 }

@@ -1,11 +1,7 @@
-//! `patchadm-bulk prune`: drops runs, sets and results that nothing needs any more.
+//! `patchadm-bulk prune`: removes runs, sets and results that nothing needs any more.
 
 use std::path::PathBuf;
 
-use serde::Serialize;
-
-use crate::ends::{prune_failed, work_failed};
-use crate::waiting::WaitOption;
 use patchadm_building::ids::SandboxIds;
 use patchadm_building::prune::{PruneReport, PruneRequest, prune};
 use patchadm_building::work::Work;
@@ -15,6 +11,10 @@ use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::{CommandReport, Exit, Reply};
 use patchadm_cli::surroundings::Output;
 use patchadm_rootfs::LockHolder;
+use serde::Serialize;
+
+use crate::ends::{prune_failed, work_failed};
+use crate::preparation::WaitOption;
 
 const USAGE: &str = "patchadm-bulk prune WORK [--keep N] [--dry-run] [--wait SECONDS]";
 
@@ -36,7 +36,6 @@ struct PruneArgs {
     work: PathBuf,
 }
 
-/// What went.
 #[derive(Serialize)]
 struct RemovedReport {
     removed: Removed,
@@ -46,7 +45,6 @@ struct RemovedReport {
     is_dry: bool,
 }
 
-/// The things that went.
 #[derive(Serialize)]
 struct Removed {
     runs: Vec<u64>,
@@ -74,12 +72,11 @@ impl CommandReport for RemovedReport {
     }
 }
 
-/// Runs the action.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk prune";
     let args: PruneArgs = parse(call, USAGE)?;
     let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
-    // What tasks have left belongs to these ids. A caller without further ones has nothing that they cannot remove.
+    // Leftovers of tasks belong to these ids. A caller without further ids can remove everything.
     let _ = SandboxIds::of_task(&work.conf);
     let wait = args.wait.begin(call);
     let _lock = work.lock(|holder| wait.goes_on(holder)).map_err(|error| work_failed(&error))?;

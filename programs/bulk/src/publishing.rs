@@ -1,4 +1,4 @@
-//! Patches are signed and published, where a depot is configured; without a secret key they wait for a signer.
+//! Signing and publishing patches to the configured depot. Without a secret key, patches wait for a signer.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -15,14 +15,11 @@ use patchadm_core::operation::signing::{sign_index, sign_target};
 use patchadm_producing::publication::{DAYS, IndexKey, PublicationReport, read_key, refused, signing};
 use patchadm_producing::secret_key::signing_refused;
 
-/// The endings of a manifest, and of its signatures.
 const MANIFEST: &str = ".manifest";
 const SIGNATURES: [&str; 2] = [".minisig", ".sig"];
 
-/// What is to be done where patches wait for a signer.
 const SIGN_THEM: &str = "Sign them with `patchadm sign`, then type `patchadm bulk patches WORK`.";
 
-/// Publishes the patches of a bulk build.
 pub(crate) struct Publisher {
     depot: PathBuf,
     patches: PathBuf,
@@ -31,21 +28,17 @@ pub(crate) struct Publisher {
     began: Instant,
 }
 
-/// What was published.
 pub(crate) struct Published {
-    /// What documents tell of it.
     pub(crate) document: Value,
-    /// What people are told of it.
     pub(crate) lines: Vec<String>,
 }
 
-/// Tells whether there is any patch.
 pub(crate) fn made_patch(made: &MadePatches) -> bool {
     made.report.sources.iter().any(|source| matches!(source.state.as_str(), "built" | "kept"))
 }
 
 impl Publisher {
-    /// Prepares a publication: the key is read before anything else is done. `None` where nothing is to be published.
+    /// Prepares a publication. The key is read before any other work. Returns `None` if nothing has to be published.
     pub(crate) fn of(call: &mut Invocation, work: &Work) -> anyhow::Result<Option<Self>> {
         let Some(depot) = work.conf.depot.clone() else { return Ok(None) };
         if set_of_link(work, RELEASED)?.is_none() {
@@ -56,7 +49,7 @@ impl Publisher {
         Ok(Some(Self { depot, patches: work.path.join("patches"), key, now, began }))
     }
 
-    /// Signs what waits for a signature, if there is a secret key, and publishes what is signed.
+    /// Signs unsigned patches if there is a secret key, and publishes signed ones.
     pub(crate) fn publish(&self, interrupt: &dyn Fn() -> Option<i32>) -> anyhow::Result<Published> {
         self.sign()?;
         let sign = |text: &[u8]| match &self.key {
@@ -91,7 +84,6 @@ impl Publisher {
         Ok(())
     }
 
-    /// Returns the patches that were handed over and have no signature.
     fn unsigned(&self) -> std::io::Result<Vec<PathBuf>> {
         let handover = self.patches.join("handover");
         let mut patches = Vec::new();

@@ -1,11 +1,7 @@
-//! `patchadm-bulk release`: names the set that users have.
+//! `patchadm-bulk release`: marks the set that users have.
 
 use std::path::PathBuf;
 
-use serde::Serialize;
-
-use crate::ends::{release_failed, work_failed};
-use crate::waiting::WaitOption;
 use patchadm_building::set::release;
 use patchadm_building::work::Work;
 use patchadm_cli::arguments::parse;
@@ -14,6 +10,10 @@ use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::{CommandReport, Exit, Reply};
 use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::with_signals;
+use serde::Serialize;
+
+use crate::ends::{release_failed, work_failed};
+use crate::preparation::WaitOption;
 
 const USAGE: &str = "patchadm-bulk release WORK RUN [--force] [--wait SECONDS]";
 
@@ -35,7 +35,6 @@ struct ReleaseArgs {
     run: u64,
 }
 
-/// What was released.
 #[derive(Serialize)]
 struct ReleaseReport {
     run: u64,
@@ -54,7 +53,6 @@ impl CommandReport for ReleaseReport {
     }
 }
 
-/// Runs the action.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk release";
     let args: ReleaseArgs = parse(call, USAGE)?;

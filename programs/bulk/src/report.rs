@@ -2,19 +2,19 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
-
-use crate::ends::{report_failed, root_failed, work_failed};
-use crate::page::page_of;
-use crate::waiting::WaitOption;
+use patchadm_building::report_files::tell_report;
 use patchadm_building::report_files::{REPORT_MAIL, REPORT_PAGE, REPORT_TEXT, read_last_report, read_report};
-use patchadm_building::report_inputs::tell_report;
 use patchadm_building::work::Work;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::arguments::verbs::RootlessOptions;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::Output;
+use serde::Serialize;
+
+use crate::ends::{report_failed, root_failed, work_failed};
+use crate::page::page_of;
+use crate::preparation::WaitOption;
 
 const USAGE: &str = "patchadm-bulk report WORK [RUN] [-o DIR] [--wait SECONDS]";
 
@@ -36,7 +36,6 @@ struct ReportArgs {
     run: Option<u64>,
 }
 
-/// What was written.
 #[derive(Serialize)]
 struct WrittenReport {
     run: u64,
@@ -51,12 +50,11 @@ impl CommandReport for WrittenReport {
     }
 }
 
-/// Runs the action.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk report";
     let args: ReportArgs = parse(call, USAGE)?;
     let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
-    // Only what writes below the directory of the bulk build needs its lock.
+    // The lock is only needed for writing into the working directory.
     let _lock = if args.output.is_some() { None } else { Some(args.wait.lock(call, &work)?) };
     let report = match args.run {
         Some(run) => Some(read_report(&work, run)),

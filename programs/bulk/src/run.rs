@@ -1,34 +1,41 @@
 //! `patchadm-bulk run`: scans, resolves, builds, and reports.
 
-use std::path::{Path, PathBuf};
+use std::cell::RefCell;
+use std::io;
+use std::path::PathBuf;
 
 use chrono::{SecondsFormat, Utc};
-
-use crate::ends::{list_failed, run_failed, work_failed};
-use crate::installer::must_have_installer;
-use crate::page::page_of;
-use crate::run_display::RunDisplay;
-use crate::run_face::{BulkRunReport, PlanReport, UnchangedReport, exit_of};
-use crate::run_patches::{PatchPreparation, with_id};
-use crate::waiting::WaitOption;
 use patchadm_building::driver::Driver;
 use patchadm_building::name_list::read_names;
 use patchadm_building::patches::MadePatches;
-use patchadm_building::report_inputs::base_of;
+use patchadm_building::report_files::base_of;
 use patchadm_building::run::{
-    LONGEST_OVERTIME, RunBase, RunError, RunEvent, RunOutcome, RunPatches, RunRequest, has_changed, plan_run,
-    run as carry_out,
+    EndedRun, LONGEST_OVERTIME, RunBase, RunError, RunEvent, RunOutcome, RunPatches, RunRequest, has_changed,
+    plan_run, run as perform,
 };
 use patchadm_building::work::Work;
-use patchadm_bulk_values::schedule::RunPlan;
+use patchadm_bulk_values::journal::{PackageOutcome, PackageState};
+use patchadm_bulk_values::report::{ReportTextInput, RunReport, report_text};
+use patchadm_bulk_values::schedule::{PlannedAction, RunPlan};
 use patchadm_cli::arguments::parse;
 use patchadm_cli::arguments::verbs::RootlessOptions;
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::{Exit, Reply};
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
+use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::with_repeated_signals;
+use patchadm_cli::surroundings::slots_bar::SlotsBar;
 use patchadm_inputs::http::HttpSettings;
+use patchadm_making::build::BuildRequest;
 use patchadm_producing::shell::read_by_shell;
 use patchadm_svr4::patch::PatchId;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::ends::{FAILED, NO_SLOT, list_failed, run_failed, work_failed};
+use crate::page::page_of;
+use crate::patches::{patches_failed, template};
+use crate::preparation::{WaitOption, must_have_installer};
+use crate::publishing::{Publisher, made_patch};
 
 const USAGE: &str = "patchadm-bulk run WORK [NAME...] [option...]";
 
@@ -74,22 +81,17 @@ struct RunArgs {
     names: Vec<String>,
 }
 
-/// What a run that is asked for came to.
 enum RunAnswer {
-    /// It was carried out.
     Ran(Box<RunOutcome>),
-    /// It was only planned.
     Planned(RunPlan),
-    /// Nothing has changed since the run of this number.
     Unchanged(u64),
 }
 
-/// Runs the action.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk run";
     let args: RunArgs = parse(call, USAGE)?;
     let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
-    // What changes nothing needs no lock.
+    // A dry run changes nothing, so it needs no lock.
     let _lock = if args.dry_run { None } else { Some(args.wait.lock(call, &work)?) };
     must_have_installer(call)?;
     let program = std::env::current_exe()?;
@@ -98,83 +100,38 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         None => args.names.clone(),
     };
     let preparation = PatchPreparation::of(call, &work, !args.no_set && !args.dry_run)?;
-    let mut notes = Vec::new();
-    let mut display = RunDisplay::new(call);
-    let http = http_settings(call);
-    let wanted = WantedRun {
-        args: &args,
-        work: &work,
-        names: &names,
-        program: &program,
-        http: &http,
-        preparation: &preparation,
-    };
-    let answer = with_repeated_signals(|interrupt, is_urgent| {
-        wanted.carry_out((interrupt, is_urgent), &mut |event| {
-            if let RunEvent::Note(note) = event {
-                notes.push(note.to_owned());
-            }
-            display.show(&event);
-        })
-    })?;
-    drop(display);
-    let reply = match answer.map_err(|error| run_failed(&error))? {
-        RunAnswer::Planned(plan) => Reply::new(Exit::OK, PlanReport { plan, notes }),
-        RunAnswer::Unchanged(run) => Reply::new(Exit::OK, UnchangedReport { run, unchanged: true }),
-        RunAnswer::Ran(outcome) => {
-            call.output.heedless();
-            let exit = exit_of(&outcome, &names, preparation.exit(&outcome.ended));
-            Reply::new(exit, BulkRunReport { report: outcome.ended.report, notes, base: base_of(&work) })
-        }
-    };
-    Ok(reply)
-}
-
-/// Returns how servers are reached.
-fn http_settings(call: &Invocation) -> HttpSettings {
     let network = &call.surroundings.network;
-    HttpSettings {
+    let http = HttpSettings {
         certificate_file: network.certificate_file.clone(),
         certificate_directories: network.certificate_directories.clone(),
         proxies: network.proxies.clone(),
         ..HttpSettings::default()
-    }
-}
-
-/// A run that is asked for.
-struct WantedRun<'a> {
-    args: &'a RunArgs,
-    work: &'a Work,
-    names: &'a [String],
-    program: &'a Path,
-    http: &'a HttpSettings,
-    /// What patches are made and published with.
-    preparation: &'a PatchPreparation,
-}
-
-impl WantedRun<'_> {
-    fn carry_out(
-        &self,
-        (interrupt, is_urgent): (&(dyn Fn() -> Option<i32> + Sync), &(dyn Fn() -> bool + Sync)),
-        tell: &mut dyn FnMut(RunEvent<'_>),
-    ) -> Result<RunAnswer, RunError> {
-        let Self { args, work, .. } = self;
-        let driver = Driver::find(work)?;
-        let mut base = RunBase::prepare(work)?;
-        base.sources.http = self.http.clone();
+    };
+    let mut notes = Vec::new();
+    let mut display = RunDisplay::new(call);
+    let answer = with_repeated_signals(|interrupt, is_urgent| -> Result<RunAnswer, RunError> {
+        let tell: &mut dyn FnMut(RunEvent<'_>) = &mut |event| {
+            if let RunEvent::Note(note) = event {
+                notes.push(note.to_owned());
+            }
+            display.show(&event);
+        };
+        let driver = Driver::find(&work)?;
+        let mut base = RunBase::prepare(&work)?;
+        base.sources.http = http;
         if let Some(note) = &base.layer.note {
             tell(RunEvent::Note(note));
         }
-        let template = self.preparation.template();
-        let patch = |id: PatchId| with_id(&template, id);
-        let publish = |made: &MadePatches| self.preparation.publish(made, &|| interrupt());
+        let template = &preparation.template;
+        let patch = |id: PatchId| BuildRequest { id, ..template.clone() };
+        let publish = |made: &MadePatches| preparation.publish(made, &|| interrupt());
         let patches = RunPatches { patch: &patch, syntax: read_by_shell, publish: &publish };
         let request = RunRequest {
-            work,
+            work: &work,
             driver: &driver,
             base: base.with_digest(),
             user: base.user,
-            names: self.names,
+            names: &names,
             is_whole: args.names.is_empty() && args.list.is_none(),
             retries: args.retry,
             rebuild: &args.rebuild,
@@ -184,7 +141,7 @@ impl WantedRun<'_> {
             patches: work.conf.depot.is_some().then_some(&patches),
             jobs: args.jobs,
             cores: u32::try_from(patchadm_rootfs::cores()).unwrap_or(1),
-            program: self.program,
+            program: &program,
             sources: &base.sources,
             overtime: LONGEST_OVERTIME,
             page: &page_of,
@@ -201,6 +158,237 @@ impl WantedRun<'_> {
         {
             return Ok(RunAnswer::Unchanged(run));
         }
-        carry_out(&request, tell).map(|outcome| RunAnswer::Ran(Box::new(outcome)))
+        perform(&request, tell).map(|outcome| RunAnswer::Ran(Box::new(outcome)))
+    })?;
+    drop(display);
+    Ok(match answer.map_err(|error| run_failed(&error))? {
+        RunAnswer::Planned(plan) => Reply::new(Exit::OK, PlanReport { plan, notes }),
+        RunAnswer::Unchanged(run) => Reply::new(Exit::OK, UnchangedReport { run, unchanged: true }),
+        RunAnswer::Ran(outcome) => {
+            call.output.heedless();
+            let exit = exit_of(&outcome, &names, preparation.exit(&outcome.ended));
+            Reply::new(exit, BulkRunReport { report: outcome.ended.report, notes, base: base_of(&work) })
+        }
+    })
+}
+
+/// The exit codes with more information than a failure: disk, damage, rights, slots, keys.
+const MORE_THAN_FAILED: [u8; 5] = [18, 33, 36, 40, 41];
+
+struct PatchPreparation {
+    template: BuildRequest,
+    publisher: Option<Publisher>,
+    unpublished: RefCell<Option<anyhow::Error>>,
+}
+
+impl PatchPreparation {
+    /// Prepares patches. The key is read before anything is built.
+    fn of(call: &mut Invocation, work: &Work, makes_set: bool) -> anyhow::Result<Self> {
+        let template = template(call.surroundings.now.timestamp())?;
+        let publisher = if makes_set { Publisher::of(call, work)? } else { None };
+        Ok(Self { template, publisher, unpublished: RefCell::new(None) })
     }
+
+    fn publish(
+        &self,
+        made: &MadePatches,
+        interrupt: &dyn Fn() -> Option<i32>,
+    ) -> Result<Option<Value>, String> {
+        let Some(publisher) = self.publisher.as_ref().filter(|_| made_patch(made)) else { return Ok(None) };
+        match publisher.publish(interrupt) {
+            Ok(published) => Ok(Some(published.document)),
+            Err(error) => {
+                let reason = format!("{error:#}");
+                self.unpublished.replace(Some(error));
+                Err(reason)
+            }
+        }
+    }
+
+    /// Returns the exit code if patches were not made or published for another reason than a failed one.
+    fn exit(self, ended: &EndedRun) -> Option<Exit> {
+        let unpublished = self.unpublished.into_inner();
+        let stopped = unpublished.and_then(|error| error.downcast::<Stop>().ok());
+        match stopped.or_else(|| ended.patches_error.as_ref().map(patches_failed)) {
+            Some(Stop::Refused { exit, .. }) if MORE_THAN_FAILED.contains(&exit.code()) => Some(exit),
+            _ => None,
+        }
+    }
+}
+
+struct RunDisplay {
+    screen: Output,
+    is_silent: bool,
+    has_terminal: bool,
+    bars: Option<SlotsBar>,
+}
+
+impl RunDisplay {
+    fn new(call: &Invocation) -> Self {
+        Self {
+            screen: Output::new(call.program),
+            is_silent: call.in_json || call.surroundings.is_quiet,
+            has_terminal: call.surroundings.stderr_is_terminal,
+            bars: None,
+        }
+    }
+
+    fn show(&mut self, event: &RunEvent<'_>) {
+        if self.is_silent {
+            return;
+        }
+        if let (RunEvent::Begins { packages, .. }, true) = (event, self.has_terminal) {
+            self.bars = SlotsBar::new(*packages);
+        }
+        let line = line_of(event, self.bars.is_some());
+        let screen = &mut self.screen;
+        // If standard error cannot be written to, there is no one to tell.
+        let mut print = |line: String| drop::<io::Result<()>>(screen.complain(line));
+        match (&self.bars, line) {
+            (Some(bars), Some(line)) => bars.beside(|| print(line)),
+            (None, Some(line)) => print(line),
+            (_, None) => {}
+        }
+        if let Some(bars) = &mut self.bars {
+            draw(bars, event);
+        }
+    }
+}
+
+fn draw(bars: &mut SlotsBar, event: &RunEvent<'_>) {
+    match event {
+        RunEvent::Starts { package, slot } => bars.begin(package, slot),
+        RunEvent::Phase { package, phase } => bars.phase(package, phase),
+        RunEvent::PutBack { package } => bars.put_back(package),
+        RunEvent::Ends { package, outcome } => bars.end(package, is_bad(outcome)),
+        RunEvent::Begins { .. } | RunEvent::Note(_) => {}
+    }
+}
+
+fn is_bad(outcome: &PackageOutcome) -> bool {
+    matches!(outcome.state, PackageState::Failed | PackageState::Deferred)
+}
+
+/// Returns the line for an event, if it has one. With bars only failures have one.
+fn line_of(event: &RunEvent<'_>, has_bars: bool) -> Option<String> {
+    match event {
+        RunEvent::Begins { run, is_continued, packages } => {
+            let goes_on = if *is_continued { " goes on" } else { "" };
+            Some(format!("run {run}{goes_on}: {packages} packages\n"))
+        }
+        RunEvent::Ends { outcome, .. } if has_bars && !is_bad(outcome) => None,
+        RunEvent::Ends { package, outcome } => {
+            let cause = outcome.cause.map(|cause| format!(" ({cause})")).unwrap_or_default();
+            Some(format!("{package}: {}{cause}\n", outcome.state))
+        }
+        RunEvent::Note(note) => Some(format!("note: {note}\n")),
+        RunEvent::Starts { .. } | RunEvent::Phase { .. } | RunEvent::PutBack { .. } => None,
+    }
+}
+
+#[derive(Serialize)]
+struct BulkRunReport {
+    #[serde(flatten)]
+    report: RunReport,
+    notes: Vec<String>,
+    #[serde(skip)]
+    base: String,
+}
+
+impl CommandReport for BulkRunReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        let input = ReportTextInput {
+            title: "bulk build",
+            base: &self.base,
+            url: None,
+            difference: None,
+            log_ends: std::collections::BTreeMap::new(),
+        };
+        output.print(report_text(&self.report, &input))?;
+        Ok(())
+    }
+}
+
+#[derive(Serialize)]
+struct PlanReport {
+    #[serde(flatten)]
+    plan: RunPlan,
+    notes: Vec<String>,
+}
+
+impl CommandReport for PlanReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        let counted = |action| self.plan.plan.iter().filter(|package| package.action == action).count();
+        for package in self.plan.plan.iter().filter(|package| package.action != PlannedAction::Nothing) {
+            output.line(format!("{}  {}: {}", package.action.word(), package.package, package.why))?;
+        }
+        output.line(format!(
+            "{} to build, {} perhaps, {} not",
+            counted(PlannedAction::Build),
+            counted(PlannedAction::Maybe),
+            counted(PlannedAction::Nothing)
+        ))?;
+        if !self.plan.longest_way.is_empty() {
+            output.line(format!("longest way: {}", self.plan.longest_way.join(" -> ")))?;
+        }
+        match self.plan.expected_ms {
+            Some(ms) => output.line(format!("expected: {} s at most", ms.div_ceil(1000)))?,
+            None => output.line("expected: nothing was built yet, so that no duration is known")?,
+        }
+        Ok(())
+    }
+
+    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
+        for note in &self.notes {
+            output.warning(note)?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Serialize)]
+struct UnchangedReport {
+    run: u64,
+    unchanged: bool,
+}
+
+impl CommandReport for UnchangedReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        output.line(format!("nothing changed since run {}", self.run))?;
+        Ok(())
+    }
+}
+
+/// Returns the exit code of a run. Packages skipped by their recipes count only if they were named, faults of the tree
+/// always. `of_patches` is the code of patches that were not made or published for another reason than a failure.
+fn exit_of(outcome: &RunOutcome, names: &[String], of_patches: Option<Exit>) -> Exit {
+    let ended = &outcome.ended;
+    if let Some(signal) = ended.interrupted {
+        return Exit::by_signal(signal);
+    }
+    let count = |state| ended.report.count(state);
+    if count(PackageState::Deferred) > 0 {
+        return Exit::new(NO_SLOT, ExitCause::Internal);
+    }
+    if let Some(exit) = of_patches {
+        return exit;
+    }
+    let is_named = |package: &str, location: &str| {
+        let name = package.rsplit_once('-').map_or(package, |(name, _)| name);
+        names.iter().any(|named| [package, name, location].contains(&named.as_str()))
+    };
+    let prefailed = ended.report.packages.iter().any(|package| {
+        matches!(package.state, PackageState::Prefailed | PackageState::IndirectPrefailed)
+            && (package.fault.is_some() || is_named(&package.package, &package.location))
+    });
+    let leaves_out = ended.report.set.as_ref().is_some_and(|set| !set.left_out.is_empty());
+    let is_refused = ended.report.set_refused.is_some()
+        || leaves_out
+        || !ended.is_handed_on
+        || !ended.are_patches_whole
+        || ended.patches_error.is_some();
+    if prefailed || is_refused || count(PackageState::Failed) > 0 {
+        return Exit::new(FAILED, ExitCause::DamagedInput);
+    }
+    Exit::OK
 }

@@ -1,12 +1,8 @@
-//! `patchadm-bulk scan`: asks the recipes of a tree what they make, and finds what each package needs.
+//! `patchadm-bulk scan`: scans the recipes of a tree and resolves their dependencies.
 
 use std::path::{Path, PathBuf};
 
 use chrono::Utc;
-use serde::Serialize;
-
-use crate::ends::{import_failed, list_failed, run_failed, work_failed};
-use crate::waiting::WaitOption;
 use patchadm_building::driver::Driver;
 use patchadm_building::name_list::read_names;
 use patchadm_building::run::{RunBase, RunError};
@@ -20,6 +16,10 @@ use patchadm_cli::reply::{CommandReport, Exit, Reply};
 use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::with_signals;
 use patchadm_rootfs::WorkMeter;
+use serde::Serialize;
+
+use crate::ends::{import_failed, list_failed, run_failed, work_failed};
+use crate::preparation::WaitOption;
 
 const USAGE: &str = "patchadm-bulk scan WORK [--full] [--import FILE] [--wait SECONDS]";
 
@@ -41,7 +41,6 @@ struct ScanArgs {
     work: PathBuf,
 }
 
-/// What was found.
 #[derive(Serialize)]
 struct ScanReport {
     locations: u64,
@@ -52,7 +51,6 @@ struct ScanReport {
     notes: Vec<String>,
 }
 
-/// A package that cannot be built by a reason of its own.
 #[derive(Serialize)]
 struct PrefailedPackage {
     package: String,
@@ -93,7 +91,6 @@ impl CommandReport for ScanReport {
     }
 }
 
-/// Runs the action.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk scan";
     let args: ScanArgs = parse(call, USAGE)?;
@@ -110,7 +107,6 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::new(Exit::OK, ScanReport::of(scanned)))
 }
 
-/// Returns the names of a list; none without one.
 fn names_of(list: Option<&Path>) -> anyhow::Result<Vec<String>> {
     Ok(list.map(read_names).transpose().map_err(|error| list_failed(&error))?.unwrap_or_default())
 }

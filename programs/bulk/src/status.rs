@@ -1,4 +1,4 @@
-//! `patchadm-bulk status`: how far a run is.
+//! `patchadm-bulk status`: the progress of a run.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,7 +22,6 @@ use patchadm_planning::plan::refusal::Wording;
 
 const USAGE: &str = "patchadm-bulk status WORK [RUN] [--watch]";
 
-/// The time between two looks at a run that is watched.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Show how far a run is
@@ -41,7 +40,6 @@ struct StatusArgs {
     run: Option<u64>,
 }
 
-/// How far a run is.
 #[derive(Serialize)]
 struct StatusReport {
     run: u64,
@@ -54,7 +52,6 @@ struct StatusReport {
     interrupted: Option<InterruptedReport>,
 }
 
-/// A run that was killed, or whose machine lost its power.
 #[derive(Serialize)]
 struct InterruptedReport {
     packages: Vec<String>,
@@ -107,7 +104,6 @@ impl StatusReport {
     }
 }
 
-/// Returns the time so many milliseconds after another one, RFC 3339.
 fn end_after(at: &str, left_ms: u64) -> Option<String> {
     let at = DateTime::parse_from_rfc3339(at).ok()?.with_timezone(&Utc);
     let end = at.checked_add_signed(TimeDelta::try_milliseconds(i64::try_from(left_ms).ok()?)?)?;
@@ -135,7 +131,6 @@ impl CommandReport for StatusReport {
     }
 }
 
-/// Runs the action.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk status";
     let args: StatusArgs = parse(call, USAGE)?;
@@ -152,7 +147,7 @@ fn status_of(work: &Work, run: Option<u64>) -> anyhow::Result<RunStatus> {
     status.ok_or_else(|| Stop::Refused { exit: Exit::failed(ExitCause::NotFound), message: message() }.into())
 }
 
-/// Shows how far a run is whenever that has changed, until it ends or a signal comes.
+/// Prints the status whenever it changes, until the run ends or a signal comes.
 fn watch(
     call: &mut Invocation,
     work: &Work,
@@ -169,7 +164,7 @@ fn watch(
         let lines = report.lines();
         if !call.in_json && (lines != shown || !goes_on) {
             if is_drawn && !shown.is_empty() {
-                // Back to the first of the lines, and all of them away.
+                // Moves to the first line and clears all of them.
                 call.output.raw(format!("\x1b[{}A\x1b[J", shown.len()))?;
             }
             if goes_on {

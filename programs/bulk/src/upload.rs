@@ -1,14 +1,9 @@
-//! `patchadm-bulk upload`: provides the packages of a set as they are uploaded, and uploads them.
+//! `patchadm-bulk upload`: prepares and performs the upload of a set.
 
 use std::path::PathBuf;
 
-use serde::Serialize;
-
-use crate::ends::{FAILED, report_failed, root_failed, run_failed, set_failed, work_failed};
-use crate::page::page_of;
-use crate::waiting::WaitOption;
+use patchadm_building::report_files::tell_report;
 use patchadm_building::report_files::{ReportReadError, read_report};
-use patchadm_building::report_inputs::tell_report;
 use patchadm_building::run::RunBase;
 use patchadm_building::upload::{UploadError, UploadRequest, newest_set, upload};
 use patchadm_building::work::Work;
@@ -19,6 +14,11 @@ use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::with_signals;
+use serde::Serialize;
+
+use crate::ends::{FAILED, report_failed, root_failed, run_failed, set_failed, work_failed};
+use crate::page::page_of;
+use crate::preparation::WaitOption;
 
 const USAGE: &str = "patchadm-bulk upload WORK [RUN] [--again] [--wait SECONDS]";
 
@@ -40,7 +40,6 @@ struct UploadArgs {
     run: Option<u64>,
 }
 
-/// What was uploaded.
 #[derive(Serialize)]
 struct UploadedSet {
     run: u64,
@@ -55,7 +54,6 @@ impl CommandReport for UploadedSet {
     }
 }
 
-/// Runs the action.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk upload";
     let args: UploadArgs = parse(call, USAGE)?;
@@ -78,7 +76,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::new(exit, UploadedSet { run, upload: uploaded }))
 }
 
-/// Writes the report of the run anew, if it has one: it says what became of its packages.
+/// Updates the report of the run, if it has one, with the result of the upload.
 fn tell(work: &Work, run: u64, uploaded: &UploadReport) -> anyhow::Result<()> {
     let mut report = match read_report(work, run) {
         Ok(report) => report,

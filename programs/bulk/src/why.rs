@@ -1,4 +1,4 @@
-//! `patchadm-bulk why`: why a package is in its state, and who waits for it.
+//! `patchadm-bulk why`: the reasons for the state of a package, and its dependents.
 
 use std::path::PathBuf;
 
@@ -19,7 +19,6 @@ use patchadm_cli::surroundings::Output;
 
 const USAGE: &str = "patchadm-bulk why WORK NAME";
 
-/// How many packages are named that need one directly.
 const NAMED_DEPENDENTS: usize = 20;
 
 /// Show why a package is in its state: what it needs, what has changed since its last success, who waits for it
@@ -35,7 +34,6 @@ struct WhyArgs {
     name: String,
 }
 
-/// Why a package is in its state.
 #[derive(Serialize)]
 struct WhyReport(PackageReasons);
 
@@ -70,7 +68,6 @@ impl CommandReport for WhyReport {
     }
 }
 
-/// Runs the action.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk why";
     let args: WhyArgs = parse(call, USAGE)?;

@@ -1,26 +1,32 @@
 //! `patchadm-make build`: makes a patch of two releases.
 
-mod options;
-mod report;
-
 use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Instant;
 
-use crate::releases::read_release;
-use options::{BuildArgs, USAGE};
-use patchadm_cli::arguments::parse;
+use patchadm_cli::arguments::verbs::RootlessOptions;
+use patchadm_cli::arguments::{one_of, parse};
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::{Exit, Reply, Stop};
+use patchadm_cli::reply::json::milliseconds_since;
+use patchadm_cli::reply::words::human;
+use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
+use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::with_signals;
+use patchadm_inputs::sign::sha256_text;
 use patchadm_making::build::{
-    BuildError, OtherPatch, PreviousError, PreviousPatch, WriteWatch, draft_patch, write_patch,
+    BuildError, BuildFinding, BuildRequest, ChangeCounts, OtherPatch, PatchDestination, PatchDraft,
+    PatchForm, PreviousError, PreviousPatch, ReleaseSide, SparsePackage, UnpairedPackage, WriteWatch,
+    WrittenPatch, draft_patch, write_patch,
 };
 use patchadm_producing::making_ends::{of_build, of_previous};
-use report::BuildReport;
+use patchadm_producing::patch_options::{PatchOptions, wrong};
+use patchadm_svr4::patch::PatchId;
+use serde::Serialize;
 
-/// The event that did not happen, as the first line of an end.
+use crate::releases::{left_out_scripts, read_release};
+
 const NO_PATCH_MADE: &str = "no patch was made";
 
-/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: BuildArgs = parse(call, USAGE)?;
     let request = args.request(call.surroundings.now.timestamp())?;
@@ -53,17 +59,256 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::new(Exit::OK, report))
 }
 
-/// Returns the end for a patch that was named and cannot be used.
 fn refused_patch(error: &PreviousError) -> anyhow::Error {
     stop(of_previous(error), error)
 }
 
-/// Returns the end where no patch is made.
 fn refused(error: &BuildError) -> anyhow::Error {
     stop(of_build(error), error)
 }
 
-/// Returns an end in the three lines of the modern face: what did not happen, why, what to do.
+/// Returns an end with three lines: the event that did not happen, the reason, the advice.
 fn stop((exit, next): (Exit, &'static str), reason: &dyn std::fmt::Display) -> anyhow::Error {
     Stop::Refused { exit, message: format!("{NO_PATCH_MADE}\n{reason}.\n{next}") }.into()
+}
+
+pub(super) const USAGE: &str = "patchadm-make build [option...] --id id --from release --to release -o out";
+
+const FORMS: [(&str, PatchForm); 5] = [
+    ("dir", PatchForm::Directory),
+    ("zip", PatchForm::Zip),
+    ("tar", PatchForm::Tar),
+    ("tar.gz", PatchForm::TarGz),
+    ("datastream", PatchForm::Datastream),
+];
+
+/// Make a patch of an old and a new release
+#[derive(clap::Parser)]
+pub(super) struct BuildArgs {
+    /// The id of the patch
+    #[arg(long, value_name = "ID")]
+    id: String,
+    /// The old release: a tree, package, archive, or a directory of packages
+    #[arg(long, value_name = "RELEASE")]
+    pub(super) from: OsString,
+    /// The new release
+    #[arg(long, value_name = "RELEASE")]
+    pub(super) to: OsString,
+    /// The file or directory that the patch becomes
+    #[arg(short = 'o', long = "output", value_name = "OUT")]
+    out: PathBuf,
+    /// The form of the patch: dir, zip, tar, tar.gz or datastream
+    #[arg(long, value_name = "FORM", value_parser = one_of(&FORMS), hide_possible_values = true)]
+    format: Option<PatchForm>,
+    /// Replace a patch that is there
+    #[arg(long)]
+    force: bool,
+    /// Say what the patch would be, write nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// The name of the package, where there is one
+    #[arg(long, value_name = "PKG")]
+    pkg: Option<String>,
+    /// An earlier revision, which the patch is to contain
+    #[arg(long, value_name = "PATCH")]
+    previous: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) patch: PatchOptions,
+    #[command(flatten)]
+    _common: RootlessOptions,
+}
+
+impl BuildArgs {
+    /// Returns the destination: in the requested form, otherwise by the ending of the name, otherwise a directory. A
+    /// form that contradicts the name is refused, because readers go by the name. The name of another kind of archive
+    /// is refused, too.
+    fn destination(&self) -> Result<PatchDestination, Stop> {
+        let named = PatchForm::of_name(&self.out);
+        if let Some(ending) =
+            PatchForm::other_archive(&self.out).filter(|_| self.format != Some(PatchForm::Directory))
+        {
+            let (out, endings) = (self.out.display(), PatchForm::endings().collect::<Vec<_>>().join(", "));
+            let message = format!(
+                "{out} is the name of an archive, and no patch is written as {ending}\n\
+                 The name of a patch ends with one of {endings}, or it is that of a directory."
+            );
+            return Err(wrong(&message, USAGE));
+        }
+        match (self.format, named) {
+            (Some(requested), Some(named)) if requested != named => {
+                let (out, requested, named) = (self.out.display(), requested.word(), named.word());
+                Err(wrong(
+                    &format!(
+                        "{out} is the name of a patch in the form {named}, and --format says {requested}"
+                    ),
+                    USAGE,
+                ))
+            }
+            (requested, named) => {
+                let form = requested.or(named).unwrap_or_default();
+                Ok(PatchDestination { path: self.out.clone(), form, replaces: self.force })
+            }
+        }
+    }
+
+    pub(super) fn request(&self, now: i64) -> Result<BuildRequest, Stop> {
+        let id = PatchId::new(&self.id).map_err(|error| wrong(&error, USAGE))?;
+        let mut request = self.patch.request(id, now, USAGE)?;
+        request.naming.pkg.clone_from(&self.pkg);
+        Ok(request)
+    }
+}
+
+/// The code of files that only differ from the replaced ones in their bytes.
+const SAME_TIME: &str = "same-time";
+
+#[derive(Debug, Serialize)]
+pub(super) struct BuildReport {
+    result: ResultWord,
+    duration_ms: u64,
+    patches: Vec<BuiltPatch>,
+    unpaired: Vec<UnpairedEntry>,
+    scripts_left_out: Vec<String>,
+    findings: Vec<FindingEntry>,
+}
+
+#[derive(Debug, Serialize)]
+struct BuiltPatch {
+    id: String,
+    path: String,
+    format: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    manifest: Option<String>,
+    packages: Vec<BuiltPackage>,
+    requires: Vec<String>,
+    obsoletes: Vec<String>,
+    incompat: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct BuiltPackage {
+    pkg: String,
+    arch: String,
+    version: String,
+    added: usize,
+    replaced: usize,
+    deleted: usize,
+    attributes: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct UnpairedEntry {
+    name: String,
+    arch: String,
+    side: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct FindingEntry {
+    code: &'static str,
+    text: String,
+}
+
+impl BuildReport {
+    pub(super) fn of(
+        draft: &PatchDraft<'_>,
+        to: &PatchDestination,
+        written: Option<&WrittenPatch>,
+        began: Instant,
+    ) -> Self {
+        let patch = BuiltPatch {
+            id: draft.id.to_string(),
+            path: to.path.display().to_string(),
+            format: to.form.word(),
+            bytes: written.map(|written| written.bytes),
+            sha256: written.map(|written| sha256_text(&written.sha256)),
+            manifest: written.map(|written| written.manifest.display().to_string()),
+            packages: draft.packages.iter().map(|drafted| BuiltPackage::of(&drafted.sparse)).collect(),
+            requires: draft.lists.requires.iter().map(ToString::to_string).collect(),
+            obsoletes: draft.lists.obsoletes.iter().map(ToString::to_string).collect(),
+            incompat: draft.lists.incompatibles.iter().map(ToString::to_string).collect(),
+        };
+        Self {
+            result: if written.is_some() { ResultWord::Done } else { ResultWord::Planned },
+            duration_ms: milliseconds_since(began),
+            patches: vec![patch],
+            unpaired: draft.unpaired.iter().map(UnpairedEntry::of).collect(),
+            scripts_left_out: draft.scripts_left_out.clone(),
+            findings: draft.findings.iter().map(FindingEntry::of).collect(),
+        }
+    }
+}
+
+impl BuiltPackage {
+    fn of(sparse: &SparsePackage) -> Self {
+        let ChangeCounts { added, replaced, deleted, attributes } = sparse.counts();
+        let (pkg, arch, version) = (sparse.pkg.to_string(), sparse.arch.clone(), sparse.version.clone());
+        Self { pkg, arch, version, added, replaced, deleted, attributes }
+    }
+}
+
+impl UnpairedEntry {
+    fn of(unpaired: &UnpairedPackage) -> Self {
+        let side = match unpaired.side {
+            ReleaseSide::From => "from",
+            ReleaseSide::To => "to",
+        };
+        Self { name: unpaired.name.clone(), arch: unpaired.arch.clone(), side }
+    }
+}
+
+impl FindingEntry {
+    fn of(finding: &BuildFinding) -> Self {
+        match finding {
+            BuildFinding::Abi(finding) => Self { code: finding.code(), text: finding.to_string() },
+            BuildFinding::SameTime(finding) => Self { code: SAME_TIME, text: finding.to_string() },
+        }
+    }
+}
+
+impl CommandReport for BuildReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        for patch in &self.patches {
+            let size = patch.bytes.map(|bytes| format!(", {}", human(bytes))).unwrap_or_default();
+            let would = if patch.bytes.is_some() { "" } else { "would be " };
+            output.line(format!("{}: {would}{} ({}{size})", patch.id, patch.path, patch.format))?;
+            for BuiltPackage { pkg, arch, version, added, replaced, deleted, attributes } in &patch.packages {
+                output.line(format!(
+                    "  {pkg} {version} {arch}: {added} added, {replaced} replaced, {deleted} deleted, {attributes} with other attributes"
+                ))?;
+            }
+            for (what, ids) in [
+                ("requires", &patch.requires),
+                ("obsoletes", &patch.obsoletes),
+                ("incompatible with", &patch.incompat),
+            ] {
+                if !ids.is_empty() {
+                    output.line(format!("  {what} {}", ids.join(" ")))?;
+                }
+            }
+        }
+        for finding in self.findings.iter().filter(|finding| finding.code == SAME_TIME) {
+            output.line(format!("  note: {}", finding.text))?;
+        }
+        Ok(())
+    }
+
+    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
+        for UnpairedEntry { name, arch, side } in &self.unpaired {
+            let release = if *side == "from" { "old" } else { "new" };
+            output
+                .complain(format!("NOTE: only the {release} release has {name} {arch}; it is left out\n"))?;
+        }
+        if let Some(counts) = left_out_scripts(&self.scripts_left_out) {
+            output.complain(format!("NOTE: {counts}\n"))?;
+        }
+        for finding in self.findings.iter().filter(|finding| finding.code != SAME_TIME) {
+            output.complain(format!("NOTE: {}\n", finding.text))?;
+        }
+        Ok(())
+    }
 }

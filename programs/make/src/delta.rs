@@ -1,22 +1,26 @@
 //! `patchadm-make delta`: makes the patches of a stable branch.
 
-mod options;
-mod report;
-
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Instant;
 
-use options::{DeltaArgs, USAGE};
-use patchadm_cli::arguments::parse;
+use patchadm_cli::arguments::verbs::RootlessOptions;
+use patchadm_cli::arguments::{VerboseOption, one_of, parse};
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::{Exit, Reply, ResultWord};
+use patchadm_cli::reply::json::milliseconds_since;
+use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
+use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::with_signals;
-use patchadm_making::build::BuildRequest;
-use patchadm_making::delta::{DeltaReport, DeltaRequest, delta};
+use patchadm_making::build::{BuildRequest, PatchForm};
+use patchadm_making::delta::{DeltaReport, DeltaRequest, ShownPackage, ShownSource, delta, parse_bases};
 use patchadm_producing::delta_ends::{of_failure, stop as stopped};
+use patchadm_producing::patch_options::{FILE_FORMS, PatchOptions, read, wrong};
 use patchadm_svr4::patch::PatchId;
-use report::DeltaReply;
+use serde::Serialize;
 
-/// Runs the verb. The exit is that of the first source that failed; the others have their patches all the same.
+use crate::releases::left_out_scripts;
+
+/// Runs the verb. The exit code is that of the first failed source; the others get their patches nevertheless.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: DeltaArgs = parse(call, USAGE)?;
     let template = args.template(call.surroundings.now.timestamp())?;
@@ -55,5 +59,116 @@ fn result_word(report: &DeltaReport, is_dry_run: bool) -> ResultWord {
         (0, _) if is_dry_run => ResultWord::Planned,
         (0, _) => ResultWord::Done,
         _ => ResultWord::Failed,
+    }
+}
+
+pub(super) const USAGE: &str = "patchadm-make delta [option...] --release dir --stable dir --work dir";
+
+/// Make the patches of a stable branch: one for each source of which a package changed
+#[derive(clap::Parser)]
+pub(super) struct DeltaArgs {
+    /// The packages as they were released: a directory of them
+    #[arg(long, value_name = "DIR")]
+    pub(super) release: PathBuf,
+    /// The packages as they are maintained
+    #[arg(long, value_name = "DIR")]
+    pub(super) stable: PathBuf,
+    /// The working directory, with the patches that were made before
+    #[arg(long, value_name = "DIR")]
+    pub(super) work: PathBuf,
+    /// A file with a line `SOURCE BASE` for each source whose patches are not named after it
+    #[arg(long, value_name = "FILE")]
+    ids: Option<PathBuf>,
+    /// Look at these sources only; may be repeated
+    #[arg(long, value_name = "SOURCE", num_args = 1.., action = clap::ArgAction::Append)]
+    pub(super) only: Vec<String>,
+    /// The form of the patches: zip, tar, tar.gz or datastream
+    #[arg(long, value_name = "FORM", value_parser = one_of(&FILE_FORMS), hide_possible_values = true, default_value = "tar.gz", hide_default_value = true)]
+    pub(super) format: PatchForm,
+    /// Make the highest patch of each source anew, if it is not signed
+    #[arg(long)]
+    rebuild: bool,
+    /// Say which patches would be made, write nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) patch: PatchOptions,
+    #[command(flatten)]
+    _common: RootlessOptions,
+    #[command(flatten)]
+    _verbose: VerboseOption,
+}
+
+impl DeltaArgs {
+    /// Returns the request template for a caller at the time `now`. The id is a placeholder.
+    fn template(&self, now: i64) -> Result<BuildRequest, Stop> {
+        let id = PatchId::new("source-01").map_err(|error| wrong(&error, USAGE))?;
+        self.patch.request(id, now, USAGE)
+    }
+
+    pub(super) fn bases(&self) -> Result<BTreeMap<String, String>, Stop> {
+        let Some(path) = &self.ids else { return Ok(BTreeMap::new()) };
+        let text = String::from_utf8_lossy(&read(path)?).into_owned();
+        parse_bases(&text).map_err(|error| wrong(&format!("{}: {error}", path.display()), USAGE))
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct DeltaReply {
+    result: ResultWord,
+    duration_ms: u64,
+    sources: Vec<ShownSource>,
+    built: usize,
+    kept: usize,
+    failed: usize,
+    to_sign: usize,
+}
+
+impl DeltaReply {
+    pub(super) fn of(report: &DeltaReport, result: ResultWord, began: Instant) -> Self {
+        Self {
+            result,
+            duration_ms: milliseconds_since(began),
+            sources: report.sources.iter().map(ShownSource::of).collect(),
+            built: report.count("built"),
+            kept: report.count("kept"),
+            failed: report.count("failed"),
+            to_sign: report.to_sign,
+        }
+    }
+}
+
+impl CommandReport for DeltaReply {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        for source in &self.sources {
+            let is_told = match source.state {
+                "unchanged" => output.is_verbose(),
+                state => state != "failed",
+            };
+            for line in source.lines().iter().filter(|_| is_told) {
+                output.line(line)?;
+            }
+        }
+        let Self { built, kept, failed, to_sign, .. } = self;
+        output.line(format!("{built} built, {kept} kept, {failed} failed; {to_sign} to be signed"))?;
+        Ok(())
+    }
+
+    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
+        for source in &self.sources {
+            for ShownPackage { name, arch, side } in &source.unpaired {
+                let is = if *side == "from" { "no longer maintained" } else { "new" };
+                let source = &source.source;
+                output.complain(format!("NOTE: {source}: {name} {arch} is {is}, and in no patch\n"))?;
+            }
+        }
+        let left_out = self.sources.iter().flat_map(|source| source.scripts_left_out.iter().cloned());
+        if let Some(counts) = left_out_scripts(&left_out.collect::<Vec<_>>()) {
+            output.complain(format!("NOTE: {counts}\n"))?;
+        }
+        for ShownSource { source, reason, .. } in self.sources.iter().filter(|one| one.state == "failed") {
+            output.complain(format!("ERROR: {source}: {reason}.\n"))?;
+        }
+        Ok(())
     }
 }

@@ -1,9 +1,8 @@
 //! `patchadm-make depot`: indexes a directory of patches in place, or checks a depot.
 
-mod report;
-
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use patchadm_cli::arguments::fetching::{FetchOptions, fetch_bar};
 use patchadm_cli::arguments::verbs::{BriefVerbOptions, SignatureOptions};
@@ -11,11 +10,13 @@ use patchadm_cli::arguments::{one_of, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::depot_end::{DOWNLOAD, depot_advice, depot_exit};
 use patchadm_cli::reply::failure::query_refused;
-use patchadm_cli::reply::{Exit, ExitCause, Reply, Stop};
+use patchadm_cli::reply::json::milliseconds_since;
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
+use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::with_signals;
 use patchadm_core::operation::depots::{
-    DepotCheck, DepotError, DepotLocation, DepotProgress, FetchSession, IndexRequest, check_depot,
-    index_directory,
+    DepotCheck, DepotError, DepotLocation, DepotProgress, FetchSession, IndexReport, IndexRequest,
+    check_depot, index_directory,
 };
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::demands;
@@ -24,15 +25,13 @@ use patchadm_core::operation::signing::sign_index;
 use patchadm_inputs::sign::{Demand, DemandWord};
 use patchadm_producing::secret_key::secret_key;
 use patchadm_rootfs::Root;
-use report::DepotReport;
+use serde::Serialize;
 
 const USAGE: &str = "patchadm-make depot index [--xref] [--key file] [--password-file file] dir\n\
     patchadm-make [-R root] depot check [--offline] [--cache dir] [--ca file] [-x host:port] depot";
 
-/// The code where something of a directory cannot be read as a patch.
 const DAMAGED: u8 = 33;
 
-/// What is done with a depot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DepotAction {
     Index,
@@ -67,7 +66,7 @@ struct DepotArgs {
     depot: Option<OsString>,
 }
 
-/// Runs the verb. Exit 40 where something is not there or has another size, 41 where a digest or a signature is wrong.
+/// Runs the verb. Exit 40 if an object is missing or has another size, 41 for a wrong digest or signature.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: DepotArgs = parse(call, USAGE)?;
     match args.must_fit()? {
@@ -81,7 +80,6 @@ fn usage(message: &str) -> Stop {
 }
 
 impl DepotArgs {
-    /// Returns the action and the depot, if all given options belong to it.
     fn must_fit(&self) -> Result<(DepotAction, &OsStr), Stop> {
         let action = self.action.ok_or_else(|| usage("it is not said what to do with the depot"))?;
         let depot = self.depot.as_deref().ok_or_else(|| usage("no depot is named"))?;
@@ -149,12 +147,12 @@ fn check(call: &mut Invocation, args: &DepotArgs, named: &OsStr) -> anyhow::Resu
 }
 
 fn policy_and_demands(root: &Root, args: &DepotArgs) -> Result<(RootAndPolicy, Vec<Demand>), Failure> {
-    let ground = RootAndPolicy::of(root)?;
-    let demands = demands(&ground, &args.signature.clone().request())?;
-    Ok((ground, demands))
+    let root_and_policy = RootAndPolicy::of(root)?;
+    let demands = demands(&root_and_policy, &args.signature.clone().request())?;
+    Ok((root_and_policy, demands))
 }
 
-/// Returns the gravest of what was found: wrong, then not there, then not to be read.
+/// Returns the worst finding: wrong, then missing, then unreadable.
 fn exit_of(checked: &DepotCheck) -> Exit {
     let exits = checked
         .faults
@@ -171,4 +169,105 @@ fn exit_of(checked: &DepotCheck) -> Exit {
 fn refused(what_holds: &str, error: &DepotError) -> anyhow::Error {
     let message = format!("{what_holds}\n{error}.\n{}", depot_advice(error));
     Stop::Refused { exit: depot_exit(error), message }.into()
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct DepotReport {
+    result: ResultWord,
+    duration_ms: u64,
+    depot: String,
+    version: u64,
+    objects: usize,
+    errors: Vec<ObjectError>,
+    #[serde(skip)]
+    is_index: bool,
+    #[serde(skip)]
+    summary: String,
+    #[serde(skip)]
+    note: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ObjectError {
+    object: String,
+    reason: String,
+}
+
+impl ObjectError {
+    fn left_out(&self) -> String {
+        let Self { object, reason } = self;
+        format!(
+            "{object} is not in the index\nit cannot be read as a patch: {reason}.\n\
+             Everything else is in the index; get it again, and index the directory anew."
+        )
+    }
+}
+
+impl DepotReport {
+    fn of_index(indexed: &IndexReport, directory: &Path, began: Instant) -> Self {
+        let place = directory.display();
+        let IndexReport { version, patches, .. } = indexed;
+        let summary = if indexed.is_new {
+            format!("{place}: version {version} has {patches} patches")
+        } else {
+            format!("{place}: version {version} stays, nothing is new")
+        };
+        let errors = indexed.passed_over.iter().map(|passed_over| ObjectError {
+            object: passed_over.name.clone(),
+            reason: passed_over.reason.clone(),
+        });
+        Self {
+            result: if indexed.is_new { ResultWord::Done } else { ResultWord::NothingToDo },
+            duration_ms: milliseconds_since(began),
+            depot: indexed.depot.clone(),
+            version: *version,
+            objects: *patches,
+            errors: errors.collect(),
+            is_index: true,
+            summary,
+            note: indexed.left_out_of_xref.filter(|number| *number > 0).map(|number| {
+                format!("left out of patchdiag.xref, which holds ids of six digits and two: {number}")
+            }),
+        }
+    }
+
+    fn of_check(checked: &DepotCheck, stale: Option<String>, began: Instant) -> Self {
+        let (depot, faults) = (&checked.depot, &checked.faults);
+        let (place, version, objects) = (depot.location(), depot.index().version, checked.objects);
+        let found = match faults.len() {
+            0 => "all as the index says".to_owned(),
+            1 => "1 is wrong".to_owned(),
+            more => format!("{more} are wrong"),
+        };
+        let errors = faults
+            .iter()
+            .map(|fault| ObjectError { object: fault.object.clone(), reason: fault.reason.clone() });
+        Self {
+            result: if faults.is_empty() { ResultWord::Done } else { ResultWord::Failed },
+            duration_ms: milliseconds_since(began),
+            depot: depot.index().depot.clone(),
+            version,
+            objects,
+            errors: errors.collect(),
+            is_index: false,
+            summary: format!("{place}: version {version}, {objects} objects: {found}"),
+            note: stale.or_else(|| depot.verdict().note().map(|note| note.replace("the patch", "the index"))),
+        }
+    }
+}
+
+impl CommandReport for DepotReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        for error in &self.errors {
+            if self.is_index {
+                output.error(&error.left_out())?;
+            } else {
+                output.line(format!("{}: {}", error.object, error.reason))?;
+            }
+        }
+        if let Some(note) = &self.note {
+            output.line(note)?;
+        }
+        Ok(output.line(&self.summary)?)
+    }
 }

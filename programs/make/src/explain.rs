@@ -1,4 +1,4 @@
-//! `patchadm-make explain`: a finding of lint in a sentence, and what to do about it.
+//! `patchadm-make explain`: explains a finding of lint.
 
 use serde::Serialize;
 
@@ -11,7 +11,6 @@ use patchadm_making::lint::{LintCode, Severity};
 
 const USAGE: &str = "patchadm-make explain lint:code";
 
-/// The prefix of the code of a finding.
 const FINDING: &str = "lint:";
 
 /// Explain a finding of lint
@@ -44,7 +43,6 @@ struct FindingReport {
     finding: ExplainedFinding,
 }
 
-/// A code of lint and its meaning.
 #[derive(Serialize)]
 struct ExplainedFinding {
     code: &'static str,

@@ -31,7 +31,6 @@ struct KeygenArgs {
     _common: RootlessOptions,
 }
 
-/// The keys that were made.
 #[derive(Serialize)]
 struct KeygenReport {
     result: ResultWord,
@@ -40,7 +39,6 @@ struct KeygenReport {
     text: [String; 3],
 }
 
-/// A pair of keys, as a root shows the keys that it trusts.
 #[derive(Serialize)]
 struct GeneratedKey {
     id: String,

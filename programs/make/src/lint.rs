@@ -20,7 +20,7 @@ use patchadm_rootfs::WorkUnit;
 
 const USAGE: &str = "patchadm-make lint [--base set] [--depot dir] [--strict] [--allow code]... patch...";
 
-/// Something that has to be put right was found: the code of patchadd(1M) for a package that does not fit.
+/// Errors were found; the code of patchadd(1M) for a package that does not fit.
 const FOUND: Exit = Exit::new(10, ExitCause::DamagedInput);
 
 /// Find what is wrong with patches, without applying them
@@ -49,7 +49,6 @@ fn code(name: &str) -> Result<LintCode, String> {
     LintCode::named(name).ok_or_else(|| "there is no finding of this code".to_owned())
 }
 
-/// The findings of all patches.
 #[derive(Serialize)]
 struct LintReport {
     patches: Vec<PatchFindings>,
@@ -57,7 +56,6 @@ struct LintReport {
     warnings: usize,
 }
 
-/// The findings of one patch.
 #[derive(Serialize)]
 struct PatchFindings {
     id: Option<String>,
@@ -65,7 +63,7 @@ struct PatchFindings {
     findings: Vec<LintFinding>,
 }
 
-/// Runs the verb. Exit 10 where an error was found, or with `--strict` a warning.
+/// Runs the verb. Exit 10 for an error, or with `--strict` a warning.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: LintArgs = parse(call, USAGE)?;
     if args.patches.is_empty() {
@@ -101,7 +99,6 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::new(exit, LintReport { patches, errors, warnings }))
 }
 
-/// Returns the end for a patch that cannot be read at all, with the codes of patchadd(1M).
 fn unreadable(error: &SourceError) -> anyhow::Error {
     let exit = source_code(refusal::Command::Patchadd, error);
     Stop::Refused { exit, message: error.to_string() }.into()

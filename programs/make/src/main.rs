@@ -1,4 +1,4 @@
-//! `patchadm-make`: packages and patches are made, checked, signed and published; a file for each verb and command.
+//! `patchadm-make`: makes, checks, signs and publishes packages and patches; one file per verb and command.
 
 mod build;
 mod delta;
@@ -7,7 +7,6 @@ mod depot;
 mod explain;
 #[cfg(feature = "sign")]
 mod keygen;
-mod left_out_scripts;
 mod lint;
 mod order;
 mod pkgmk;
@@ -22,10 +21,10 @@ use std::process::ExitCode;
 
 use patchadm_cli::call::VerbGroup::{Ask, Learn, Make};
 use patchadm_cli::call::{AppletKind, Program};
-use patchadm_cli::program::complete::{self, COMPLETE};
-use patchadm_cli::program::{self, classic, help, hidden, verb};
+use patchadm_cli::program;
+use patchadm_cli::program::complete::COMPLETE;
+use patchadm_cli::program::{classic, complete, help, hidden, verb};
 
-/// The program.
 static PATCHADM_MAKE: Program = Program {
     name: "patchadm-make",
     about: env!("CARGO_PKG_DESCRIPTION"),

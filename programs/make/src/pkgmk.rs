@@ -1,5 +1,5 @@
-//! pkgmk(1): makes a package from a prototype, in the words of the classic command. All its messages go to standard
-//! error; only `-n` prints, the pkgmap.
+//! pkgmk(1): makes a package from a prototype, with the messages of the classic command. All of them go to standard
+//! error; only `-n` prints to standard output, the pkgmap.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
@@ -24,7 +24,6 @@ const USAGE: &str = "\
 pkgmk [-o] [-a arch] [-b base_src_dir] [-d device] [-f prototype] [-l limit] [-p pstamp]
       [-r rootpath,...] [-v version] [variable=value...] [pkginst]";
 
-/// The directory for packages where no device is named.
 const SPOOL: &str = "/var/spool/pkg";
 
 /// Make a package from a prototype
@@ -66,7 +65,6 @@ struct PkgmkArgs {
     _extensions: Extensions,
 }
 
-/// Runs the command.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PkgmkArgs = parse(call, USAGE)?;
     let request = args.request(&call.surroundings)?;
@@ -111,7 +109,6 @@ fn exit_of(error: &MakeError) -> Exit {
     }
 }
 
-/// The result if no package is made.
 #[derive(Serialize)]
 struct MakeFailure {
     result: ResultWord,
@@ -179,7 +176,7 @@ impl PkgmkArgs {
     }
 }
 
-/// Name (if it is one) and value of `name=value`.
+/// Returns name and value of `name=value`; no name if it is invalid.
 fn assignment(word: &OsString) -> Option<(Option<&str>, &[u8])> {
     let bytes = word.as_bytes();
     let equals = bytes.iter().position(|&byte| byte == b'=')?;
@@ -200,7 +197,6 @@ fn shown(word: &OsString) -> String {
     word.to_string_lossy().escape_debug().to_string()
 }
 
-/// Returns the values of parameters that are not given: from the machine and the clock.
 fn defaults(surroundings: &Surroundings) -> ParameterDefaults {
     let now = surroundings.zone.at(surroundings.now.timestamp());
     ParameterDefaults {
@@ -210,7 +206,6 @@ fn defaults(surroundings: &Surroundings) -> ParameterDefaults {
     }
 }
 
-/// Returns a step in the words of the classic command.
 fn step_text(step: &MakeStep) -> String {
     match step {
         MakeStep::Building => "## Building pkgmap from package prototype file.\n".to_owned(),
@@ -225,7 +220,6 @@ fn step_text(step: &MakeStep) -> String {
     }
 }
 
-/// The answer about a package that was made, or would be.
 #[derive(Serialize)]
 struct MakeReport {
     result: ResultWord,
@@ -234,7 +228,6 @@ struct MakeReport {
     entries: usize,
     parameters: Vec<[String; 2]>,
     warnings: Vec<String>,
-    /// The pkgmap, where it is what was asked for.
     #[serde(skip)]
     pkgmap: Option<Pkgmap>,
 }

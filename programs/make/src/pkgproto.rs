@@ -18,7 +18,6 @@ use patchadm_svr4::format::prototype::is_class;
 
 const USAGE: &str = "pkgproto [-i] [-c class] [path1[=path2]...]";
 
-/// The longest name that is read from standard input, in bytes with its newline.
 const LONGEST_NAME: u64 = 4096;
 
 /// Print prototype entries for objects of this machine
@@ -42,7 +41,7 @@ struct PkgprotoArgs {
     _extensions: Extensions,
 }
 
-/// Runs the command. Objects that cannot be described are named and make the exit code 1; the rest is described.
+/// Runs the command. Objects that cannot be described are reported and make the exit code 1; the rest is described.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PkgprotoArgs = parse(call, USAGE)?;
     if !is_class(args.class.as_bytes()) {
@@ -79,7 +78,6 @@ struct PkgprotoReport {
     #[serde(serialize_with = "as_texts")]
     lines: Vec<Vec<u8>>,
     errors: Vec<String>,
-    /// Symbolic links that lead to nothing.
     #[serde(skip)]
     dangling: Vec<PathBuf>,
 }
@@ -98,7 +96,7 @@ impl CommandReport for PkgprotoReport {
     }
 }
 
-/// Lines that cannot be written have an exit code of their own, unless the reader has gone.
+/// Output errors have an exit code of their own, except for a closed pipe.
 fn unwritable(error: io::Error) -> anyhow::Error {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return error.into();
@@ -107,7 +105,7 @@ fn unwritable(error: io::Error) -> anyhow::Error {
     Stop::Refused { exit, message: format!("cannot write to standard output: {error}") }.into()
 }
 
-/// Returns the names on standard input, one in a line; directories among them are described without what is below.
+/// Returns the names on standard input, one per line. Directories are described without their content.
 fn names() -> anyhow::Result<Vec<DescribeOperand>> {
     let mut input = io::stdin().lock();
     let mut names = Vec::new();

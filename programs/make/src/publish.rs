@@ -1,4 +1,4 @@
-//! `patchadm-make publish`: puts patches into a depot, and its index in place.
+//! `patchadm-make publish`: puts patches into a depot, and updates its index.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,6 @@ const USAGE: &str = "patchadm-make publish [option...] work depot\n\
     patchadm-make publish --refresh [option...] depot\n\
     patchadm-make publish --finish [--key file] depot";
 
-/// The most days that can be said: a hundred years.
 const MOST_DAYS: u32 = 36_500;
 
 /// Put patches into a depot, and its index in place
@@ -49,7 +48,6 @@ struct PublishArgs {
     directories: Vec<PathBuf>,
 }
 
-/// How long an index is believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expiry {
     Days(u32),
@@ -64,7 +62,7 @@ fn days(text: &str) -> Result<Expiry, String> {
     }
 }
 
-/// Runs the verb. Exit 41 where a signature is missing or wrong, 10 where a patch or an index does not fit the depot.
+/// Runs the verb. Exit 41 for a missing or wrong signature, 10 if a patch or an index does not fit the depot.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PublishArgs = parse(call, USAGE)?;
     let (work, depot) = args.work_and_depot()?;
@@ -93,7 +91,6 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 }
 
 impl PublishArgs {
-    /// Returns the work to be done, and the depot.
     fn work_and_depot(&self) -> Result<(PublishWork<'_>, &Path), Stop> {
         let usage = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };
         let without = match (self.finish, self.refresh) {

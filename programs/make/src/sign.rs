@@ -32,14 +32,12 @@ struct SignArgs {
     targets: Vec<PathBuf>,
 }
 
-/// The signatures that were made.
 #[derive(Serialize)]
 struct SignReport {
     result: ResultWord,
     signed: Vec<ShownSignature>,
 }
 
-/// One signature.
 #[derive(Serialize)]
 struct ShownSignature {
     target: String,
@@ -48,8 +46,8 @@ struct ShownSignature {
     time: String,
 }
 
-/// Runs the verb. What was signed before a failure stays signed. Exit 41 where the key cannot be used, or a manifest is not
-/// that of its patch.
+/// Runs the verb. Targets signed before a failure stay signed. Exit 41 if the key cannot be used, or a manifest does
+/// not match its patch.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let SignArgs { key, password_file, _common: _, targets } = parse(call, USAGE)?;
     let usage = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };

@@ -1,4 +1,4 @@
-//! The answers of `patchadm report`: the document, lines of text, or what is written as it is.
+//! The answers of `patchadm-report`: the JSON document, text, or a finished document.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +40,6 @@ struct ComparedWithEntry {
     as_of: Option<String>,
 }
 
-/// What was read.
 #[derive(Debug, Serialize)]
 struct InventoriesEntry {
     documents: usize,
@@ -61,7 +60,6 @@ struct ReplacedEntry {
     counted: String,
 }
 
-/// The numbers of hosts.
 #[derive(Debug, Serialize)]
 struct SummaryEntry {
     hosts: usize,
@@ -70,7 +68,6 @@ struct SummaryEntry {
     findings: BTreeMap<&'static str, usize>,
 }
 
-/// A host.
 #[derive(Debug, Serialize)]
 struct HostEntry {
     host: String,
@@ -93,7 +90,6 @@ struct FindingEntry {
     text: String,
 }
 
-/// A patch, with the numbers of hosts.
 #[derive(Debug, Serialize)]
 struct PatchEntry {
     id: String,
@@ -125,7 +121,6 @@ struct DifferenceEntry {
     second: Option<String>,
 }
 
-/// What changed since the report before.
 #[derive(Debug, Serialize)]
 struct SinceEntry {
     at: Option<String>,
@@ -297,7 +292,6 @@ impl CommandReport for FleetAnswer {
     }
 }
 
-/// The report as lines.
 #[derive(Debug, Serialize)]
 pub(crate) struct FleetText {
     #[serde(skip)]
@@ -322,7 +316,7 @@ impl CommandReport for FleetText {
     }
 }
 
-/// A document of another form than text or JSON, or what is left to say once it is in its file.
+/// A document that is neither text nor JSON, or the messages after it was written to its file.
 #[derive(Debug, Serialize)]
 pub(crate) struct WrittenDocument {
     #[serde(skip)]

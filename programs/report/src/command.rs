@@ -1,15 +1,10 @@
-//! Which hosts of many have and lack which patches, from what `patchadm list --json` printed on each.
+//! The command: options and formats. It reports which hosts have and lack which patches, from the output of `patchadm
+//! list --json` on each.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::builder::NonEmptyStringValueParser;
-
-use crate::answer::{FleetAnswer, FleetText, WrittenDocument};
-use crate::format::{FORMATS, ReportFormat};
-use crate::input::{past_report, read_sources};
-use crate::made::{ComparedWith, MadeReport, TwoHosts};
-use crate::{csv, cyclonedx, openvex, page, prometheus, text};
 use patchadm_cli::arguments::comparison::{Comparison, ComparisonOptions};
 use patchadm_cli::arguments::verbs::BriefVerbOptions;
 use patchadm_cli::arguments::{one_of, parse};
@@ -19,6 +14,10 @@ use patchadm_cli::reply::{Exit, ExitCause, Reply, Stop};
 use patchadm_core::operation::analysis::write_page;
 use patchadm_planning::fleet::{Fleet, FleetChanges, FleetHost, FleetReport, compare_hosts};
 use patchadm_rootfs::Root;
+
+use crate::answer::{FleetAnswer, FleetText, WrittenDocument};
+use crate::made::{ComparedWith, MadeReport, TwoHosts, past_report, read_sources};
+use crate::{csv, cyclonedx, openvex, page, prometheus, text};
 
 pub(crate) const USAGE: &str = "patchadm-report [-R root] [option...] [-M depot] [--since file] [--compare host host] [inventory...]\n\
     patchadm-report --format csv|html|openvex|cyclonedx|prometheus [-o file] [inventory...]";
@@ -60,11 +59,11 @@ struct ReportArgs {
     inventories: Vec<PathBuf>,
 }
 
-/// Runs the verb. Exit 33 where an inventory could not be read; with `--check` 68 where a fix is lost or a registration stale,
-/// else 66 where a host lacks a patch.
+/// Runs the verb. Exit 33 for an unreadable inventory; with `--check` 68 if a fix is lost or a registration stale,
+/// otherwise 66 if a host lacks a patch.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: ReportArgs = parse(call, USAGE)?;
-    let format = args.settled_format(call)?;
+    let format = args.chosen_format(call)?;
     let root = args.common.root.open(call)?;
     let is_compared = args.compared.is_said();
     let comparison = is_compared.then(|| Comparison::open(call, &args.compared, &root, USAGE)).transpose()?;
@@ -94,8 +93,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 }
 
 impl ReportArgs {
-    /// Returns the format that is wanted, if the options fit together.
-    fn settled_format(&self, call: &mut Invocation) -> Result<ReportFormat, Stop> {
+    fn chosen_format(&self, call: &mut Invocation) -> Result<ReportFormat, Stop> {
         let wrong = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };
         let format = self.format.or(self.csv.then_some(ReportFormat::Csv));
         match format {
@@ -114,7 +112,6 @@ impl ReportArgs {
     }
 }
 
-/// Returns the two hosts that are held against each other, if two were named.
 fn two_hosts<'f>(hosts: &'f [FleetHost], names: &[String]) -> Result<Option<TwoHosts<'f>>, Stop> {
     let [first, second] = names else { return Ok(None) };
     let host = |name: &String| {
@@ -131,8 +128,8 @@ fn two_hosts<'f>(hosts: &'f [FleetHost], names: &[String]) -> Result<Option<TwoH
     Ok(Some(TwoHosts { first, second, comparison: compare_hosts(first, second) }))
 }
 
-/// Returns the answer in the format that is wanted, written to a file if one is named. `own` is the root that the report is
-/// about where no inventory is named.
+/// Returns the answer in the requested format, written to a file if one is named. `own` is the root of the report if no
+/// inventory is named.
 fn answered(
     own: Option<&Root>,
     made: &MadeReport<'_>,
@@ -167,3 +164,24 @@ fn answered(
 fn write(path: &Path, text: &[u8], what: &str) -> anyhow::Result<()> {
     write_page(path, text).with_context(|| format!("the {what} {} was not written", path.display()))
 }
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReportFormat {
+    Text,
+    Json,
+    Csv,
+    Html,
+    OpenVex,
+    CycloneDx,
+    Prometheus,
+}
+
+const FORMATS: [(&str, ReportFormat); 7] = [
+    ("text", ReportFormat::Text),
+    ("json", ReportFormat::Json),
+    ("csv", ReportFormat::Csv),
+    ("html", ReportFormat::Html),
+    ("openvex", ReportFormat::OpenVex),
+    ("cyclonedx", ReportFormat::CycloneDx),
+    ("prometheus", ReportFormat::Prometheus),
+];

@@ -1,8 +1,8 @@
-//! The report as comma-separated values (RFC 4180, with the line ends of this system): a row for each patch that a host has or
-//! lacks, and one for each host that has and lacks nothing.
+//! The report as comma-separated values (RFC 4180, with the line ends of this system): a row for each patch that a host
+//! has or lacks, and one for each host without any.
 //!
-//! A spreadsheet takes a text that begins with `=`, `+`, `-` or `@` for a formula, also in their wide forms and behind blanks
-//! or `|`: such a text has an apostrophe before it.
+//! A spreadsheet interprets text that begins with `=`, `+`, `-` or `@` as a formula, also in the wide forms and behind
+//! blanks or `|`: such text gets a leading apostrophe.
 
 use std::fmt::Write as _;
 
@@ -12,11 +12,9 @@ use crate::made::MadeReport;
 use patchadm_planning::fleet::{FleetHost, FleetPatch, InventoryPatch};
 use patchadm_svr4::package::control::visible;
 
-/// The names of the columns.
 const HEAD: &str =
     "host,machine,root,listed,patch,state,by,applied,undo,undo_bytes,removable,signature,on_trial,synopsis\n";
 
-/// Returns all rows.
 pub(crate) fn rows_of(made: &MadeReport<'_>) -> String {
     let mut out = HEAD.to_owned();
     for (host, standing) in made.report.each_host() {
@@ -31,7 +29,6 @@ pub(crate) fn rows_of(made: &MadeReport<'_>) -> String {
     out
 }
 
-/// Returns the fields with which each row of a host begins.
 fn first_fields(host: &FleetHost) -> String {
     let inventory = &host.inventory;
     let listed = inventory.at.map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true)).unwrap_or_default();
@@ -81,7 +78,6 @@ fn row(out: &mut String, first: &str, values: &[&str; 10]) {
     out.push('\n');
 }
 
-/// Writes a field: in quotation marks where it has to be.
 fn field(out: &mut String, value: &str) {
     let shown = visible(value);
     let apostrophe = if may_be_formula(&shown) { "'" } else { "" };
@@ -94,7 +90,7 @@ fn field(out: &mut String, value: &str) {
     }
 }
 
-/// Tells whether a spreadsheet could take a text for a formula.
+/// Returns true if a spreadsheet could interpret a text as a formula.
 fn may_be_formula(text: &str) -> bool {
     let begun = text.trim_start_matches(|letter: char| letter.is_whitespace() || letter == '|');
     begun.starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠'])

@@ -1,13 +1,11 @@
-//! The report as a document of CycloneDX.
+//! The report as a CycloneDX document.
 
 use crate::made::MadeReport;
 use patchadm_cli::reply::{Exit, ExitCause, Stop};
 use patchadm_planning::fleet::MaterialsDocument;
 
-/// Nothing is known that the document could say.
 const NOTHING_TO_SAY: Exit = Exit::new(2, ExitCause::NotFound);
 
-/// Returns the document about the one host of the report.
 pub(crate) fn document(made: &MadeReport<'_>) -> anyhow::Result<String> {
     let (host, maker) = made.only_host("CycloneDX")?;
     let document = MaterialsDocument::of(&host.inventory, &maker).ok_or_else(|| {

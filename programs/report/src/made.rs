@@ -1,54 +1,51 @@
-//! A report before it is printed: everything that its formats are made of.
+//! The inputs and content of a report, independent of its format.
+
+use std::io;
+use std::io::Read as _;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-
-use crate::input::UNREADABLE;
 use patchadm_cli::arguments::comparison::Comparison;
+use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::overtaken::NATIVE_CHANGED;
+use patchadm_cli::reply::patch_list::own_inventory;
 use patchadm_cli::reply::words::counted;
 use patchadm_cli::reply::{Exit, ExitCause, Stop};
-use patchadm_core::operation::fleet::UnreadInventory;
+use patchadm_core::operation::fleet::{
+    FleetFiles, InventorySource, LARGEST_INVENTORY, PastFileError, UnreadInventory, read_inventories,
+    read_past_report,
+};
 use patchadm_planning::fleet::{
     DocumentMaker, FindingKind, Fleet, FleetChanges, FleetHost, FleetReport, HostComparison, PastReport,
 };
+use patchadm_rootfs::Root;
 
-/// The name of what hosts are compared with where no depot is named.
 const NEWEST: &str = "the newest that any host has";
 
-/// The most inventories that are named because a newer one counts.
 const NAMED_REPLACED: usize = 20;
 
-/// A report.
 pub(crate) struct MadeReport<'f> {
-    /// When it is made.
     pub(crate) at: DateTime<Utc>,
-    /// The number of documents that were read.
     pub(crate) documents: usize,
     pub(crate) unread: Vec<UnreadInventory>,
     pub(crate) fleet: &'f Fleet,
     pub(crate) report: FleetReport<'f>,
     pub(crate) compared_with: ComparedWith,
-    /// The report before, and what changed since.
     pub(crate) changes: Option<(FleetChanges, PastReport)>,
-    /// The two hosts that are held against each other.
     pub(crate) two: Option<TwoHosts<'f>>,
-    /// What has to be said about the depot.
     pub(crate) remarks: Vec<String>,
     pub(crate) is_check: bool,
-    /// Who stands for documents for other programs, if somebody was named.
+    /// The author of documents for other programs, if named.
     pub(crate) author: Option<String>,
 }
 
-/// What hosts are compared with.
 pub(crate) struct ComparedWith {
-    /// `newest` or `depot`.
     pub(crate) kind: &'static str,
     pub(crate) name: String,
-    /// The day of the depot's index.
     pub(crate) as_of: Option<String>,
 }
 
-/// Two hosts, held against each other.
 pub(crate) struct TwoHosts<'f> {
     pub(crate) first: &'f FleetHost,
     pub(crate) second: &'f FleetHost,
@@ -67,7 +64,6 @@ impl ComparedWith {
         }
     }
 
-    /// Returns the name with its day.
     pub(crate) fn words(&self) -> String {
         let from = self.as_of.as_ref().map(|day| format!(" from {day}")).unwrap_or_default();
         format!("{}{from}", self.name)
@@ -75,8 +71,8 @@ impl ComparedWith {
 }
 
 impl<'f> MadeReport<'f> {
-    /// Returns the one host that a document for other programs is about, and who makes it: what it says of a package holds for
-    /// no other root with that package.
+    /// Returns the only host for a document for other programs, and its author. The document's statements about a
+    /// package hold for no other root.
     pub(crate) fn only_host(&self, what: &str) -> Result<(&'f FleetHost, DocumentMaker), Stop> {
         let [host] = self.fleet.hosts.as_slice() else {
             let hosts = counted(self.fleet.hosts.len(), "host");
@@ -95,7 +91,6 @@ impl<'f> MadeReport<'f> {
 }
 
 impl MadeReport<'_> {
-    /// Returns how the command ends.
     pub(crate) fn exit(&self) -> Exit {
         let has = |kind| self.report.hosts_with(kind) > 0;
         if !self.unread.is_empty() {
@@ -110,7 +105,6 @@ impl MadeReport<'_> {
         Exit::OK
     }
 
-    /// Returns the notes for a person, in sentences.
     pub(crate) fn notes(&self) -> Vec<String> {
         let more = self.fleet.replaced.len().saturating_sub(NAMED_REPLACED);
         let more =
@@ -148,7 +142,6 @@ impl MadeReport<'_> {
             .collect()
     }
 
-    /// Returns the notes, and before them a line for each inventory that could not be read.
     pub(crate) fn messages(&self) -> ReportMessages {
         let unread = self
             .unread
@@ -165,9 +158,43 @@ impl MadeReport<'_> {
     }
 }
 
-/// What is said on standard error.
 #[derive(Debug, Default)]
 pub(crate) struct ReportMessages {
     pub(crate) errors: Vec<String>,
     pub(crate) notes: Vec<String>,
+}
+
+const UNREADABLE: Exit = Exit::new(33, ExitCause::DamagedInput);
+
+pub(crate) fn read_sources(call: &Invocation, root: &Root, named: &[PathBuf]) -> anyhow::Result<FleetFiles> {
+    let sources = if named.is_empty() {
+        let name = call.surroundings.machine.node.clone();
+        vec![InventorySource::Text { name, text: own_inventory(root, call)? }]
+    } else {
+        named.iter().map(|path| source(path)).collect::<io::Result<Vec<_>>>()?
+    };
+    let jobs = NonZeroUsize::new(call.surroundings.processors).unwrap_or(NonZeroUsize::MIN);
+    Ok(read_inventories(sources, jobs, call.busy("reading").meter()))
+}
+
+fn source(path: &Path) -> io::Result<InventorySource> {
+    if path != Path::new("-") {
+        return Ok(InventorySource::Path(path.to_owned()));
+    }
+    let mut text = Vec::new();
+    // One more byte shows that it is too large.
+    io::stdin().lock().take(LARGEST_INVENTORY + 1).read_to_end(&mut text)?;
+    Ok(InventorySource::Text { name: "standard input".to_owned(), text })
+}
+
+pub(crate) fn past_report(path: &Path) -> Result<PastReport, Stop> {
+    read_past_report(path).map_err(|error| {
+        let exit = match &error {
+            PastFileError::File { reason, .. } if reason.kind() == io::ErrorKind::NotFound => {
+                Exit::new(UNREADABLE.code(), ExitCause::NotFound)
+            }
+            _ => UNREADABLE,
+        };
+        Stop::Refused { exit, message: format!("the report before cannot be used: {error}") }
+    })
 }

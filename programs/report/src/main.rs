@@ -1,20 +1,17 @@
-//! `patchadm-report`: which hosts of many have and lack which patches, from what `patchadm list --json` printed on each, as text,
-//! pages and documents.
+//! `patchadm-report`: which hosts have and lack which patches, from the output of `patchadm list --json` on each, as
+//! text, pages and documents.
 //!
-//! | module | is about |
+//! | module | content |
 //! | --- | --- |
-//! | `command` | the one command: its options, its work |
-//! | `input` | inventories that are named, standard input, or the root itself |
-//! | `made` | a report before it is printed |
-//! | `answer`, `text` | the document, and the report for a person |
-//! | `csv`, `page`, `openvex`, `cyclonedx`, `prometheus` | a file for each other format |
+//! | `command` | the command: options, formats, and its work |
+//! | `made` | the inputs and content of a report |
+//! | `answer`, `text` | the JSON document, and the report for a person |
+//! | `csv`, `page`, `openvex`, `cyclonedx`, `prometheus` | one file per other format |
 
 mod answer;
 mod command;
 mod csv;
 mod cyclonedx;
-mod format;
-mod input;
 mod made;
 mod openvex;
 mod page;
@@ -25,13 +22,12 @@ use std::process::ExitCode;
 
 use patchadm_cli::call::VerbGroup::Ask;
 use patchadm_cli::call::{AppletKind, Program};
-use patchadm_cli::program::complete::{self, COMPLETE};
-use patchadm_cli::program::{self, hidden, verb};
+use patchadm_cli::program;
+use patchadm_cli::program::complete::COMPLETE;
+use patchadm_cli::program::{complete, hidden, verb};
 
-/// The name of the command, in its documents too.
 const REPORT: &str = "report";
 
-/// The program.
 static PATCHADM_REPORT: Program = Program {
     name: "patchadm-report",
     about: env!("CARGO_PKG_DESCRIPTION"),

@@ -1,26 +1,20 @@
-//! The report as a page for a browser.
+//! The report as a web page.
 //!
-//! A thousand hosts with hundreds of patches each are a matrix that no page can show cell by cell. It is told by its rows and
-//! columns, whose names are lists that the reader opens, and as a matrix of the groups of hosts that differ.
+//! A page cannot show a thousand hosts with hundreds of patches each cell by cell. It shows rows and columns, whose
+//! names are lists that the reader opens, and a matrix of the groups of hosts that differ.
 
-mod changes;
-mod lists;
-mod matrix;
-mod parts;
+use patchadm_cli::reply::page::{
+    PageCell, PageList, PagePart, PageRow, PageTable, TablePage, html_of_tables,
+};
+use patchadm_planning::fleet::{
+    FindingKind, FleetHost, FleetPatch, FleetReport, HostGroup, HostStanding, PatchOnHosts, groups,
+};
 
 use crate::made::MadeReport;
 use crate::text::kinds;
-use changes::{changes, two_hosts};
-use lists::ListLimit;
-use matrix::{groups_part, matrix_part};
-use parts::{count, narrowed, part};
-use patchadm_cli::reply::page::{PageCell, PagePart, PageRow, TablePage, html_of_tables};
-use patchadm_planning::fleet::{FindingKind, FleetHost, FleetPatch, HostStanding};
 
-/// The most rows of the table of findings.
 const MOST_FINDINGS: usize = 5_000;
 
-/// The kinds of patches that a reader can choose among.
 const PATCH_KINDS: [(&str, &str); 4] = [
     ("lacking", "lacking somewhere"),
     ("everywhere", "applied on every host"),
@@ -28,11 +22,9 @@ const PATCH_KINDS: [(&str, &str); 4] = [
     ("lost", "lost"),
 ];
 
-/// The columns of the table of patches.
 const PATCH_COLUMNS: [&str; 8] =
     ["Patch", "Lacking", "Applied", "In force", "On trial", "Lost", "Synopsis", "Packages"];
 
-/// Returns the page.
 pub(crate) fn page_of(made: &MadeReport<'_>) -> String {
     let page = FleetPage { made, limit: ListLimit::of(&made.report) };
     let parts = [
@@ -132,7 +124,6 @@ impl FleetPage<'_> {
         (!rows.is_empty()).then(|| narrowed(part("Patches", caption, &columns, rows), &kinds))
     }
 
-    /// Tells whether what hosts are compared with has flags of patches.
     fn has_flags(&self) -> bool {
         self.made.compared_with.kind == "depot"
     }
@@ -220,4 +211,223 @@ fn colour(kind: FindingKind) -> &'static str {
         FindingKind::StaleRegistration | FindingKind::HalfApplied => "missing",
         _ => "warning",
     }
+}
+
+const MOST_COLUMNS: usize = 16;
+
+const MOST_GROUPS: usize = 1_000;
+
+/// Returns the table of groups; `None` for a single host, or if no two hosts are alike.
+fn groups_part(made: &MadeReport<'_>, limit: ListLimit) -> Option<PagePart> {
+    let groups = groups(&made.report);
+    if made.report.hosts.len() < 2 || groups.len() == made.report.hosts.len() {
+        return None;
+    }
+    let total = groups.len();
+    let rows = groups.iter().take(MOST_GROUPS).enumerate().map(|(number, group)| PageRow {
+        cells: vec![
+            PageCell { key: Some(number as u64), ..PageCell::of(group_name(made, number, group)) },
+            limit.hosts(&made.report, &group.hosts),
+            count(group.applied.len()),
+            limit.patches(&made.report, &group.lacks),
+        ],
+        ..PageRow::default()
+    });
+    let caption = match total.saturating_sub(MOST_GROUPS) {
+        0 => format!("{total} groups; the hosts of each have and lack the same patches"),
+        more => format!("The {MOST_GROUPS} largest groups, and {more} more"),
+    };
+    let columns = ["Group", "Hosts", "Applied", "Lacks"];
+    Some(part("Hosts with the same patches", caption, &columns, rows.collect()))
+}
+
+/// Returns the matrix of groups and the patches in which they differ; `None` if nothing differs.
+fn matrix_part(made: &MadeReport<'_>) -> Option<PagePart> {
+    let groups = groups(&made.report);
+    let shown = groups.get(..MOST_COLUMNS).unwrap_or(&groups);
+    let rows: Vec<PageRow> = made
+        .report
+        .patches
+        .iter()
+        .enumerate()
+        .filter_map(|(place, patch)| row(place, patch.id.as_str(), shown))
+        .collect();
+    if rows.is_empty() {
+        return None;
+    }
+    let same = made.report.patches.len().saturating_sub(rows.len());
+    let left_out = match groups.len().saturating_sub(shown.len()) {
+        0 => String::new(),
+        more => format!("; {more} smaller groups or hosts are not shown"),
+    };
+    let caption = format!(
+        "The patches in which these differ (– is neither applied nor lacking); {same} are alike in all of them{left_out}"
+    );
+    let name = |(number, group): (usize, &HostGroup)| group_name(made, number, group).into();
+    let columns = std::iter::once("Patch".into()).chain(shown.iter().enumerate().map(name)).collect();
+    let kinds = vec![("lacking", "lacking somewhere")];
+    let table = PageTable { caption, columns, kinds, rows };
+    Some(PagePart { heading: "Hosts and patches".to_owned(), table: Some(table), ..PagePart::default() })
+}
+
+fn group_name(made: &MadeReport<'_>, number: usize, group: &HostGroup) -> String {
+    let host = group.hosts.first().and_then(|place| made.report.hosts.get(*place));
+    match host.filter(|_| group.hosts.len() == 1) {
+        Some(host) => host.name.clone(),
+        None => format!("Group {}", number + 1),
+    }
+}
+
+fn row(place: usize, id: &str, groups: &[HostGroup]) -> Option<PageRow> {
+    let standing = |group: &HostGroup| {
+        let (applied, lacks) = (group.applied.binary_search(&place), group.lacks.binary_search(&place));
+        (applied.is_ok(), lacks.is_ok())
+    };
+    let standings: Vec<(bool, bool)> = groups.iter().map(standing).collect();
+    if standings.windows(2).all(|pair| matches!(pair, [one, other] if one == other)) {
+        return None;
+    }
+    let cell = |standing: &(bool, bool)| match standing {
+        (true, _) => PageCell { class: "fine", ..PageCell::of("has") },
+        (false, true) => PageCell { class: "missing", ..PageCell::of("lacks") },
+        (false, false) => PageCell { class: "quiet", ..PageCell::of("–") },
+    };
+    let is_lacking = standings.iter().any(|(_, lacks)| *lacks);
+    Some(PageRow {
+        kind: if is_lacking { "lacking".into() } else { "".into() },
+        cells: std::iter::once(PageCell::of(id)).chain(standings.iter().map(cell)).collect(),
+    })
+}
+
+pub(super) fn two_hosts(made: &MadeReport<'_>) -> Option<PagePart> {
+    let two = made.two.as_ref()?;
+    let comparison = &two.comparison;
+    let row = |kind: &str, name: &str, first: &Option<String>, second: &Option<String>| PageRow {
+        cells: vec![
+            PageCell::of(name),
+            PageCell::of(kind),
+            PageCell::of(first.as_deref().unwrap_or("–")),
+            PageCell::of(second.as_deref().unwrap_or("–")),
+        ],
+        ..PageRow::default()
+    };
+    let patches = comparison.patches.iter().map(|one| row("patch", &one.base, &one.first, &one.second));
+    let packages = comparison.packages.iter().flatten();
+    let packages = packages.map(|one| row("package", &one.package, &one.first, &one.second));
+    let caption = format!(
+        "Differences; of {} patches both have the same revision{}",
+        comparison.same_patches,
+        if comparison.packages.is_none() {
+            ", and packages are not compared: they are not listed"
+        } else {
+            ""
+        }
+    );
+    let heading = format!("{} and {}", two.first.name, two.second.name);
+    let rows = patches.chain(packages).collect();
+    let mut part = part(&heading, caption, &["Name", "Kind"], rows);
+    if let Some(table) = &mut part.table {
+        table.columns.extend([two.first.name.clone().into(), two.second.name.clone().into()]);
+    }
+    Some(part)
+}
+
+pub(super) fn changes(made: &MadeReport<'_>, limit: ListLimit) -> Option<PagePart> {
+    let (changes, past) = made.changes.as_ref()?;
+    let row = |what: &str, about: &str, hosts: &[String], class: &'static str| PageRow {
+        cells: vec![
+            PageCell::of(about),
+            PageCell { class, ..PageCell::of(what) },
+            limit.list(hosts.iter().map(String::as_str)),
+        ],
+        ..PageRow::default()
+    };
+    let mut rows = Vec::new();
+    for (what, hosts) in [("new", &changes.new_hosts), ("gone", &changes.gone_hosts)] {
+        if !hosts.is_empty() {
+            rows.push(row(what, "Hosts", hosts, "quiet"));
+        }
+    }
+    let lists: [(&str, &[PatchOnHosts], &'static str); 4] = [
+        ("applied", &changes.applied, "fine"),
+        ("removed", &changes.removed, "missing"),
+        ("lacking now", &changes.lacking, "missing"),
+        ("no longer lacking", &changes.no_longer_lacking, "fine"),
+    ];
+    for (what, list, class) in lists {
+        rows.extend(list.iter().map(|one| row(what, &one.about, &one.hosts, class)));
+    }
+    let found = [("new", &changes.new_findings, "warning"), ("ended", &changes.ended_findings, "fine")];
+    for (what, kinds, class) in found {
+        for (kind, list) in kinds {
+            let what = format!("{what}: {}", kind.replace('-', " "));
+            rows.extend(list.iter().map(|one| row(&what, &one.about, &one.hosts, class)));
+        }
+    }
+    let heading = format!("Changed since {}", past.at.as_deref().unwrap_or("the report before"));
+    let caption = format!("{} hosts are in both reports", changes.common);
+    if rows.is_empty() {
+        let remarks = vec!["Nothing has changed.".to_owned()];
+        return Some(PagePart { heading, remarks, ..PagePart::default() });
+    }
+    Some(part(&heading, caption, &["About", "What", "Hosts"], rows))
+}
+
+/// The approximate size limit for all lists of a page, in bytes.
+const ROOM: usize = 5 << 20;
+
+const LIMITS: [usize; 7] = [usize::MAX, 2_000, 1_000, 300, 100, 30, 10];
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ListLimit(usize);
+
+impl ListLimit {
+    /// Returns the longest limit with which the missing patches fit, listed by patch and by host.
+    pub(super) fn of(report: &FleetReport<'_>) -> Self {
+        let letters = |lengths: &mut dyn Iterator<Item = usize>| {
+            let (mut count, mut sum) = (0_usize, 0_usize);
+            lengths.for_each(|length| (count, sum) = (count + 1, sum.saturating_add(length + 2)));
+            sum.div_ceil(count.max(1))
+        };
+        let of_host = letters(&mut report.hosts.iter().map(|host| host.name.len()));
+        let of_patch = letters(&mut report.patches.iter().map(|patch| patch.id.as_str().len()));
+        let bytes = |limit: usize| {
+            let names = report.patches.iter().map(|patch| patch.lacking.len().min(limit)).sum::<usize>();
+            let ids = report.standings.iter().map(|standing| standing.lacks.len().min(limit)).sum::<usize>();
+            names.saturating_mul(of_host).saturating_add(ids.saturating_mul(of_patch))
+        };
+        Self(LIMITS.into_iter().find(|limit| bytes(*limit) <= ROOM).unwrap_or(0))
+    }
+
+    pub(super) fn list<'a>(self, names: impl ExactSizeIterator<Item = &'a str>) -> PageCell {
+        let more = names.len().saturating_sub(self.0);
+        PageCell::of_list(PageList { names: names.take(self.0).map(str::to_owned).collect(), more })
+    }
+
+    pub(super) fn hosts(self, report: &FleetReport<'_>, places: &[usize]) -> PageCell {
+        let names = report.names(places.get(..self.0).unwrap_or(places)).map(str::to_owned).collect();
+        PageCell::of_list(PageList { names, more: places.len().saturating_sub(self.0) })
+    }
+
+    pub(super) fn patches(self, report: &FleetReport<'_>, places: &[usize]) -> PageCell {
+        let names = report.ids(places.get(..self.0).unwrap_or(places)).map(str::to_owned).collect();
+        PageCell::of_list(PageList { names, more: places.len().saturating_sub(self.0) })
+    }
+}
+
+fn part(heading: &str, caption: String, columns: &[&'static str], rows: Vec<PageRow>) -> PagePart {
+    let columns = columns.iter().copied().map(Into::into).collect();
+    let table = PageTable { caption, columns, kinds: Vec::new(), rows };
+    PagePart { heading: heading.to_owned(), table: Some(table), ..PagePart::default() }
+}
+
+fn narrowed(mut part: PagePart, kinds: &[(&'static str, &'static str)]) -> PagePart {
+    if let Some(table) = &mut part.table {
+        table.kinds = kinds.to_vec();
+    }
+    part
+}
+
+pub(super) fn count(number: usize) -> PageCell {
+    PageCell::of_number(Some(number as u64), |number| number.to_string())
 }

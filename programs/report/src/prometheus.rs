@@ -1,5 +1,5 @@
-//! The report as a text file of Prometheus, for the textfile collector of `node_exporter`: numbers of each host, and of the root
-//! itself what its history says.
+//! The report as a Prometheus text file, for the textfile collector of `node_exporter`: numbers of each host, and the
+//! history of the root itself.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,7 +19,6 @@ use patchadm_planning::fleet::{
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::control::is_hidden;
 
-/// A metric: its name without the prefix, its type, what it is, and its values with their labels.
 struct Metric {
     name: &'static str,
     kind: &'static str,
@@ -36,7 +35,6 @@ impl Metric {
         Self { kind: "counter", ..Self::gauge(name, help) }
     }
 
-    /// Writes it in the text format 0.0.4; nothing without a value.
     fn write(&self, text: &mut String) {
         if self.samples.is_empty() {
             return;
@@ -52,7 +50,7 @@ impl Metric {
     }
 }
 
-/// Returns the text. Where no inventory was named, the report is about the root, and has what its history says.
+/// Returns the text. If no inventory was named, the report is about the root and includes its history.
 pub(crate) fn document(root: Option<&Root>, made: &MadeReport<'_>) -> anyhow::Result<String> {
     let mut metrics = of_hosts(made);
     if let (Some(root), Some(host)) = (root, made.report.hosts.first()) {
@@ -69,10 +67,8 @@ fn labels(host: &FleetHost) -> Vec<(&'static str, String)> {
     vec![("host", host.inventory.machine.clone()), ("root", host.inventory.root.clone())]
 }
 
-/// What a metric is of a host; nothing where it is not known.
 type HostValue = fn(&FleetHost, &HostStanding) -> Option<f64>;
 
-/// The numbers of each host.
 const OF_HOSTS: [(&str, &str, HostValue); 10] = [
     ("patches_applied", "Patches whose changes the root has.", |_, standing| count(standing.applied.len())),
     ("patches_in_force", "Applied patches that are neither superseded nor obsoleted.", |host, _| {
@@ -105,7 +101,6 @@ const OF_HOSTS: [(&str, &str, HostValue); 10] = [
     }),
 ];
 
-/// Returns the numbers of the hosts. What is missing is only known beside a depot.
 fn of_hosts(made: &MadeReport<'_>) -> Vec<Metric> {
     let missing: (&str, &str, HostValue) =
         ("patches_missing", "Patches of the depot that the root lacks.", |_, standing| {
@@ -144,7 +139,6 @@ fn is_in_force(patch: &InventoryPatch) -> bool {
     patch.standing == PatchStanding::Effective
 }
 
-/// Returns what the history says of runs, and of the last one.
 fn of_history(history: &PastRuns, host: &FleetHost) -> Vec<Metric> {
     let mut totals: BTreeMap<(&str, &str), u32> = BTreeMap::new();
     for run in &history.runs {
@@ -175,14 +169,14 @@ fn of_history(history: &PastRuns, host: &FleetHost) -> Vec<Metric> {
     ]
 }
 
-/// Returns seconds or bytes as a number of Prometheus, which is exact up to 2^53.
+/// Returns a number for Prometheus, which is exact up to 2^53.
 #[allow(clippy::cast_precision_loss)]
 fn number(exact: i64) -> f64 {
     exact as f64
 }
 
-/// Returns the value of a label as it stands between quotes. There are no escapes but these three: every other hidden
-/// character becomes the one for what cannot be shown.
+/// Escapes the value of a label. There are only three escapes; other control characters become the replacement
+/// character.
 fn escaped(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     for letter in value.chars() {

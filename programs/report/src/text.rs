@@ -1,4 +1,4 @@
-//! The report as lines for a terminal.
+//! The report as text.
 
 use crate::made::{MadeReport, TwoHosts};
 use patchadm_cli::reply::words::counted;
@@ -6,10 +6,8 @@ use patchadm_planning::fleet::{
     Finding, FindingKind, FleetChanges, FleetPatch, HostStanding, PastReport, PatchOnHosts,
 };
 
-/// The most names in a line; the rest is counted.
 const NAMES_IN_LINE: usize = 4;
 
-/// Returns the lines of the report.
 pub(crate) fn lines(made: &MadeReport<'_>) -> Vec<String> {
     let report = &made.report;
     let mut lines = vec![
@@ -36,7 +34,6 @@ fn patches(number: usize) -> String {
     if number == 1 { "1 patch".to_owned() } else { format!("{number} patches") }
 }
 
-/// Returns lines below a heading; none without any.
 fn section(heading: &str, lines: Vec<String>) -> Vec<String> {
     if lines.is_empty() {
         return lines;
@@ -45,15 +42,13 @@ fn section(heading: &str, lines: Vec<String>) -> Vec<String> {
     std::iter::once(format!("{heading}:")).chain(below).chain([String::new()]).collect()
 }
 
-/// Returns a few names, and the number of the others.
-pub(crate) fn few<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+fn few<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     let more = names.len().saturating_sub(NAMES_IN_LINE);
     let words: Vec<&str> = names.take(NAMES_IN_LINE).collect();
     let words = words.join(", ");
     if more > 0 { format!("{words} and {more} more") } else { words }
 }
 
-/// Returns the table of hosts.
 fn hosts(made: &MadeReport<'_>) -> Vec<String> {
     let rows: Vec<[String; 5]> = made
         .report
@@ -83,7 +78,6 @@ fn hosts(made: &MadeReport<'_>) -> Vec<String> {
     all().map(line).chain([String::new()]).collect()
 }
 
-/// Returns the kinds of a host's findings, each once.
 pub(crate) fn kinds(standing: &HostStanding) -> String {
     let has = |kind: &FindingKind| standing.findings.iter().any(|finding| finding.kind == *kind);
     FindingKind::ALL.iter().filter(|kind| has(kind)).map(|kind| kind.words()).collect::<Vec<_>>().join(", ")

@@ -1,4 +1,4 @@
-//! Patches are made from the released set to the newest one.
+//! Making patches from the released set to the newest one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, OnceLock};
@@ -9,21 +9,17 @@ use patchadm_making::build::PatchForm;
 use patchadm_making::delta::{DeltaReport, DeltaRequest, ShownSource, SourceOutcome, delta, parse_bases};
 use serde_json::Value;
 
-use super::error::PatchesError;
-use super::lint::LintBase;
 use super::packages::{PackageOfSet, SetPackages};
-use super::request::{MadePatches, PatchesRequest};
-use super::soname::{LibraryChanges, Providers};
-use super::trials::BulkTrials;
+use super::trials::{BulkTrials, LintBase};
+use super::units::{LibraryChanges, Providers};
+use super::{MadePatches, PatchesError, PatchesRequest};
 use crate::object_places::root_of_base;
 use crate::set::{BaseLibraries, CURRENT, EarlierSet, RELEASED, read_set, set_of_link, verify_set};
 use crate::task::place::remove_abandoned;
 use crate::work::{Work, WorkError};
 
-/// The directory of the patches.
 pub(crate) const PATCHES: &str = "patches";
 
-/// The largest list of ids, in bytes.
 const LARGEST_IDS: u64 = 16 << 20;
 
 /// Makes the patches from the released set to the newest one, and tries them.
@@ -105,7 +101,6 @@ fn set_behind(work: &Work, link: &str) -> Result<Option<EarlierSet>, PatchesErro
     }
 }
 
-/// Reads the bases of patch ids that sources are given.
 fn bases(work: &Work) -> Result<BTreeMap<String, String>, PatchesError> {
     let Some(path) = &work.conf.patch_ids else { return Ok(BTreeMap::new()) };
     let failed = |reason: String| PatchesError::Ids { path: path.clone(), reason };
@@ -113,7 +108,7 @@ fn bases(work: &Work) -> Result<BTreeMap<String, String>, PatchesError> {
     parse_bases(&String::from_utf8_lossy(&text)).map_err(|error| failed(error.to_string()))
 }
 
-/// Returns the sources that get no patch, as a package of theirs must not be handed on.
+/// Returns the sources without patches because one of their packages is restricted.
 fn restricted_sources<'a>(
     work: &Work,
     released: &'a SetPackages,
@@ -130,7 +125,6 @@ fn sources_without(restricted: &BTreeSet<&str>, released: &SetPackages, newest: 
     all.into_iter().map(str::to_owned).collect()
 }
 
-/// Returns what is told of the patches.
 fn reported(
     made: &DeltaReport,
     (released, newest): (&SetPackages, &SetPackages),
@@ -169,11 +163,11 @@ fn names<'p>(names: impl Iterator<Item = &'p String>) -> Value {
 }
 
 fn shown(outcome: &SourceOutcome) -> Option<SourcePatchReport> {
-    // The names of its fields are those that are read: neither can fail.
+    // Both types have the same fields, so this cannot fail.
     serde_json::from_value(serde_json::to_value(ShownSource::of(outcome)).ok()?).ok()
 }
 
-/// Returns the libraries that the patches take away which are there.
+/// Returns the libraries in use that the patches remove.
 fn taken(made: &DeltaReport, libraries: &LibraryChanges) -> Vec<TakenLibrary> {
     let id_of = |source: &str| {
         let outcome = made.sources.iter().find(|outcome| outcome.source == source)?;

@@ -1,4 +1,4 @@
-//! The packages of a set, each with its source, what it needs installed, and the libraries that it has and needs.
+//! The packages of a set, with source, dependencies, and libraries.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -12,54 +12,43 @@ use patchadm_making::release::identify;
 use patchadm_rootfs::{Root, side_by_side};
 use patchadm_svr4::package::ObjectPath;
 
-use super::error::PatchesError;
+use super::PatchesError;
 use crate::object_places::{Delivery, ObjectPlaces, PathKind, PlacedObject};
 use crate::set::{DeliveredObjects, EarlierSet, FILES, PACKAGES};
 use crate::shared_paths::{conflict_with_base, conflicts};
 use crate::task::installing::PackageFile;
 use crate::work::WorkError;
 
-/// A package of a set.
 #[derive(Clone, Debug)]
 pub(super) struct PackageOfSet {
-    /// PKGNAME.
     pub(super) pkgname: String,
-    /// PKG.
     pub(super) pkg: String,
     pub(super) arch: String,
-    /// The source of which a patch has it.
+    /// The source whose patch contains it.
     pub(super) source: String,
     pub(super) is_restricted: bool,
-    /// Whether code of its own runs when it is installed or patched.
+    /// True if it runs scripts when it is installed or patched.
     pub(super) is_scripted: bool,
-    /// The directory and name of its file, and its digest.
     pub(super) file: PackageFile,
-    /// Its objects, and the packages that must be installed with it.
     pub(super) delivery: Arc<Delivery>,
-    /// Its objects where they are installed.
     pub(super) places: Arc<[PlacedObject]>,
-    /// What its file delivers to the loader.
     pub(super) delivered: Arc<DeliveredObjects>,
     pub(super) provides: BTreeSet<LibraryFeature>,
     pub(super) requires: BTreeSet<LibraryFeature>,
 }
 
-/// The packages that have something at each place, and the kind of object there: of a directory of many two of different sources.
+/// For each place the packages that have an object there. For a shared directory, two of different sources.
 pub(super) type PathHolders<'a> = HashMap<&'a ObjectPath, Vec<(&'a PackageOfSet, PathKind)>>;
 
-/// The packages of a set.
 #[derive(Debug)]
 pub(super) struct SetPackages {
-    /// The directory that they are in.
     pub(super) directory: PathBuf,
-    /// They, sorted by PKGNAME.
     pub(super) packages: Vec<PackageOfSet>,
-    /// What has files that are no packages of ours.
+    /// Packages with files of other formats.
     pub(super) foreign: BTreeSet<String>,
 }
 
 impl SetPackages {
-    /// Reads the packages of a set, several at a time.
     pub(super) fn read(
         (set, base): (&EarlierSet, Option<&Root>),
         cores: usize,
@@ -101,8 +90,8 @@ impl SetPackages {
         Ok(Self { directory, packages, foreign })
     }
 
-    /// Removes packages that deliver a path of the base or of another one, which sets of 0.1 may contain. Returns the shared paths and
-    /// the sources of the removed packages.
+    /// Removes packages that deliver a path of the base or of another package, which sets of 0.1 may contain. Returns
+    /// the shared paths and the sources of the removed packages.
     pub(super) fn take_rivals(
         &mut self,
         base: Option<&Root>,
@@ -113,7 +102,7 @@ impl SetPackages {
             match conflict.map_err(WorkError::from)?.flatten() {
                 None => beside.push(package),
                 Some(conflict) => {
-                    shared.push(conflict.told(&package.pkgname));
+                    shared.push(conflict.to_shared_path(&package.pkgname));
                     sources.insert(package.source);
                 }
             }
@@ -128,14 +117,13 @@ impl SetPackages {
                 continue;
             }
             let name = |number: usize| names.get(number).map(String::as_str).unwrap_or_default();
-            shared.extend(conflicts.iter().map(|one| one.told(name(one.holder), &package.pkgname)));
+            shared.extend(conflicts.iter().map(|one| one.to_shared_path(name(one.holder), &package.pkgname)));
             sources.insert(package.source);
         }
         self.packages = stay;
         Ok((shared, sources))
     }
 
-    /// Returns who has each place.
     pub(super) fn holders(&self) -> PathHolders<'_> {
         let mut holders = PathHolders::new();
         for package in &self.packages {
@@ -149,7 +137,7 @@ impl SetPackages {
         holders
     }
 
-    /// Returns a path that packages of a source have, and that a package of another source holds.
+    /// Returns a path of a source's packages that a package of another source holds.
     pub(super) fn shared_with(&self, holders: &PathHolders<'_>, source: &str) -> Option<String> {
         let own = self.packages.iter().filter(|package| package.source == source);
         own.flat_map(|package| package.places.iter().map(move |object| (object, package))).find_map(
@@ -164,7 +152,6 @@ impl SetPackages {
         )
     }
 
-    /// Returns the sources, each with its packages.
     pub(super) fn by_source(&self) -> BTreeMap<&str, Vec<&PackageOfSet>> {
         let mut sources: BTreeMap<&str, Vec<&PackageOfSet>> = BTreeMap::new();
         for package in &self.packages {
@@ -173,12 +160,12 @@ impl SetPackages {
         sources
     }
 
-    /// Returns the package of a name and architecture.
     pub(super) fn find(&self, pkg: &str, arch: &str) -> Option<&PackageOfSet> {
         self.packages.iter().find(|package| package.pkg == pkg && package.arch == arch)
     }
 
-    /// Returns the packages of some sources and what they need, each behind what it needs; of a circle in any order.
+    /// Returns the packages of some sources and their dependencies, each after its dependencies. The order within a
+    /// cycle is unspecified.
     pub(super) fn with_needs(&self, sources: &BTreeSet<&str>) -> Vec<&PackageOfSet> {
         let by_name: BTreeMap<&str, usize> =
             self.packages.iter().enumerate().map(|(at, package)| (package.pkg.as_str(), at)).collect();
@@ -201,7 +188,6 @@ impl SetPackages {
     }
 }
 
-/// Tells whether a package brings procedure scripts or class action scripts.
 fn has_scripts(package: &PackageImage) -> bool {
     const PROCEDURES: [&str; 6] =
         ["checkinstall", "preinstall", "postinstall", "preremove", "postremove", "request"];
@@ -211,7 +197,6 @@ fn has_scripts(package: &PackageImage) -> bool {
     package.install.keys().any(is_script)
 }
 
-/// Reads the packages of a file.
 fn read_packages(
     file: &PackageFile,
     pkgname: &str,
@@ -250,13 +235,11 @@ pub(super) mod made_up {
 
     use super::*;
 
-    /// A library.
     pub(in crate::patches) fn library(soname: &str) -> LibraryFeature {
         let machine = ElfMachine { number: 62, is_64: true };
         LibraryFeature { machine, soname: soname.to_owned(), version: None }
     }
 
-    /// A package that is its own source: with what it provides, and what it needs.
     pub(in crate::patches) fn package(name: &str, provides: &[&str], requires: &[&str]) -> PackageOfSet {
         PackageOfSet {
             pkgname: format!("{name}-1.0"),
@@ -274,7 +257,6 @@ pub(super) mod made_up {
         }
     }
 
-    /// A set of packages.
     pub(in crate::patches) fn set(packages: Vec<PackageOfSet>) -> SetPackages {
         SetPackages { directory: "/".into(), packages, foreign: BTreeSet::new() }
     }
@@ -282,8 +264,8 @@ pub(super) mod made_up {
 
 #[cfg(test)]
 mod tests {
-    use super::made_up::{package, set};
     use super::*;
+    use crate::patches::packages::made_up::{package, set};
 
     #[test]
     fn packages_come_behind_what_they_need_and_a_circle_ends() {

@@ -1,36 +1,54 @@
-//! The trials of patches: one alone over the released packages of its source, all together over the whole released set.
+//! Trials of patches: linted, then tried alone over the released packages of their source, then together over the whole
+//! released set.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+use std::{fs, io};
 
+use patchadm_bulk_values::conf::SandboxMount;
 use patchadm_bulk_values::report::UnmetLibrary;
+use patchadm_core::namespaces::EnclosureEnd;
 use patchadm_making::delta::{MadePatch, PatchToTry, PatchTrials, TrialFailure, TriedPatches, TriedTogether};
+use patchadm_making::lint::{LintCode, LintFinding, LintInput, Severity, lint};
+use patchadm_making::release::{Release, open};
+use patchadm_rootfs::{Dir, NewTree, WorkMeter};
+use patchadm_svr4::package::Mode;
 
-use super::lint::LintBase;
+use super::PatchesRequest;
+use super::inside::{ChangedObject, LOWER, PACKAGES, TOUCHED, TrialOrder, TrialResult, TrialStep};
 use super::packages::{PackageOfSet, PathHolders, SetPackages};
-use super::request::PatchesRequest;
-use super::sandbox::{Misfit, SandboxTrial, misfit};
-use super::soname::LibraryChanges;
-use super::units::PatchUnits;
+use super::units::{LibraryChanges, PatchUnits};
 use crate::first_names::first_names;
+use crate::sandbox::{
+    BuildRoot, BuildUser, SandboxCommand, SandboxEnd, SandboxLimits, StopCause, TaskLog, environment,
+    installer,
+};
 use crate::set::{BaseLibraries, SetError, unmet_in_files};
-use crate::task::installing::PackageFile;
+use crate::task::installing::{
+    InstallWay, POLICY, POLICY_FILE, PackageFile, ROOM, installed_set, stopped_while,
+};
+use crate::task::order::{StepError, TaskError};
+use crate::task::place::{TaskPlace, remove_all};
+use crate::task::sandbox_run::{Ticks, fail_if_full, memory_file, run_installer, run_work_in_sandbox};
+use crate::tree_copy::copy_file;
 
-/// What trials are carried out with.
 pub(super) struct BulkTrials<'a> {
     pub(super) request: &'a PatchesRequest<'a>,
     pub(super) released: &'a SetPackages,
     pub(super) newest: &'a SetPackages,
-    /// Who has each path of the released set.
     pub(super) holders: PathHolders<'a>,
     pub(super) libraries: &'a LibraryChanges,
     pub(super) libraries_of_base: &'a BaseLibraries<'a>,
     pub(super) base: LintBase,
-    /// The sources of released packages that cannot be installed with the others, and of what needs them, each with the reason;
-    /// found when the first patch is tried.
+    /// The sources of released packages that cannot be installed with the others, and their dependents, with reasons.
+    /// Computed when the first patch is tried.
     pub(super) apart: OnceLock<Result<BTreeMap<String, String>, TrialFailure>>,
-    /// Those that were found by the trial of all patches together.
+    /// Conflicting sources found by the trial of all patches together.
     pub(super) spoilers: Mutex<BTreeMap<String, String>>,
 }
 
@@ -81,9 +99,9 @@ impl PatchTrials for BulkTrials<'_> {
     }
 }
 
-/// Whatever keeps patches from passing together.
+/// The cause of a failed common trial.
 enum Guilty {
-    /// Patches, by their sources, each with the reason.
+    /// Patches by source, each with the reason.
     Patches(BTreeMap<String, String>),
     /// The released packages of a source, with the reason.
     Released(String, String),
@@ -94,7 +112,6 @@ fn together(log: Vec<u8>, end: Result<(), TrialFailure>, guilty: BTreeMap<String
 }
 
 impl BulkTrials<'_> {
-    /// Checks that a source is none of those that are apart.
     fn must_fit(&self, source: &str) -> Result<(), TrialFailure> {
         match self.all_apart()?.get(source) {
             Some(reason) => Err(TrialFailure::Patch(reason.clone())),
@@ -102,7 +119,6 @@ impl BulkTrials<'_> {
         }
     }
 
-    /// Returns the sources that are apart, those included that were found by the trial of patches.
     fn all_apart(&self) -> Result<BTreeMap<String, String>, TrialFailure> {
         let mut apart = self.apart()?.clone();
         apart.extend(self.spoilers().clone());
@@ -114,7 +130,7 @@ impl BulkTrials<'_> {
         self.spoilers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets a source apart, and those that need it. Returns all of them.
+    /// Marks a source and its dependents as conflicting. Returns all of them.
     fn set_apart(&self, source: &str, reason: &str) -> BTreeSet<String> {
         let gone: BTreeSet<String> =
             self.with_those_that_need(source).into_iter().map(str::to_owned).collect();
@@ -122,8 +138,8 @@ impl BulkTrials<'_> {
         gone
     }
 
-    /// Returns the sources whose released packages do not go with the others, so that no package keeps the patches of others
-    /// back by what its scripts do.
+    /// Returns the sources whose released packages conflict with the others. Their scripts cannot hold back the patches
+    /// of others.
     fn apart(&self) -> Result<&BTreeMap<String, String>, TrialFailure> {
         self.apart.get_or_init(|| self.find_apart()).as_ref().map_err(Clone::clone)
     }
@@ -141,7 +157,7 @@ impl BulkTrials<'_> {
         }
     }
 
-    /// Returns a source, and those whose released packages need it, directly or not.
+    /// Returns a source and its direct and indirect dependents.
     fn with_those_that_need<'s>(&'s self, source: &'s str) -> BTreeSet<&'s str> {
         let mut gone = BTreeSet::from([source]);
         loop {
@@ -159,8 +175,8 @@ impl BulkTrials<'_> {
         }
     }
 
-    /// Returns the package that keeps packages from going together, and why: the last one of the fewest that do not, unless it
-    /// brings no code and one of the others keeps it from being installed.
+    /// Finds the package that causes a conflict: the last one of the shortest failing prefix. If it has no code, it may
+    /// be an earlier package that prevents its installation.
     fn guilty_one<'s>(
         &self,
         packages: &[&'s PackageOfSet],
@@ -168,7 +184,7 @@ impl BulkTrials<'_> {
         let files = files_of(packages.iter().copied());
         let of_first = |count: usize| misfit(self.request, files.get(..count).unwrap_or_default());
         let Some(mut found) = of_first(files.len())? else { return Ok(None) };
-        // So many first ones go together, and so many do not.
+        // The lengths of the longest passing and the shortest failing prefix so far.
         let (mut good, mut bad) = (0_usize, files.len());
         loop {
             let mut next = good.midpoint(bad);
@@ -208,8 +224,8 @@ impl BulkTrials<'_> {
         Ok(Some((guilty, reason)))
     }
 
-    /// Returns the package of those before it that keeps a package from being installed which brings no code. `None` if it cannot
-    /// be installed without them either, or has scripts that may have ended it.
+    /// Finds the earlier package that prevents the installation of a package without code. Returns `None` if that
+    /// package fails alone too, or has scripts that may have failed.
     fn spoiler_of<'s>(
         &self,
         package: &'s PackageOfSet,
@@ -233,13 +249,12 @@ impl BulkTrials<'_> {
         first_that_fails(before.len(), fits_behind).map(|place| before.get(place).copied())
     }
 
-    /// Returns the names of the released packages of some sources.
     fn named(&self, sources: &BTreeSet<&str>) -> BTreeSet<&str> {
         let released = self.released.packages.iter();
         released.filter(|package| sources.contains(&*package.source)).map(|package| &*package.pkg).collect()
     }
 
-    /// Tries these patches together over the whole released set.
+    /// Tries patches over the whole released set.
     fn try_all(&self, patches: &[&MadePatch]) -> TriedPatches {
         match self.all_apart() {
             Ok(apart) => {
@@ -250,7 +265,7 @@ impl BulkTrials<'_> {
         }
     }
 
-    /// Tries these patches together over the released packages of some sources, and what these need.
+    /// Tries patches over the released packages of some sources and their dependencies.
     fn try_over(&self, patches: &[&MadePatch], over: &BTreeSet<&str>) -> TriedPatches {
         let sources: BTreeSet<&str> = patches.iter().map(|patch| patch.source.as_str()).collect();
         if let Err(failure) = self.must_be_met(&sources) {
@@ -261,8 +276,8 @@ impl BulkTrials<'_> {
         self.trial(patches.to_vec(), &over, &installed).run(self.request)
     }
 
-    /// Finds what keeps patches from passing together: the last unit of the fewest that do not pass, unless it brings no code. Then
-    /// it is a released package or another unit that this one does not pass with.
+    /// Finds the cause of a failed common trial: the last unit of the shortest failing prefix. If that unit has no
+    /// code, the cause is a released package or another unit that conflicts with it.
     fn guilty_of(&self, patches: &[MadePatch], reason: &str) -> Result<Guilty, TrialFailure> {
         let units = PatchUnits::of(patches, self.libraries, self.released);
         let last = first_that_fails(units.len(), |count| self.passes(&units.first(count)))?;
@@ -283,8 +298,8 @@ impl BulkTrials<'_> {
         Ok(guilty_patches(units.unit(last), &format!("it does not fit together with the others: {reason}")))
     }
 
-    /// Returns the released packages that keep a unit from passing over the whole released set, if it is they: patches without
-    /// code of their own do not pass there either.
+    /// Returns the released packages that make a unit fail over the whole released set: patches without code fail there
+    /// too.
     fn released_guilty(&self, units: &PatchUnits<'_>, last: usize) -> Result<Option<Guilty>, TrialFailure> {
         let is_plain = |at: &usize| !self.is_scripted(&units.with_required(*at));
         let plain = Some(last).filter(is_plain).or_else(|| (0..units.len()).find(is_plain));
@@ -318,7 +333,7 @@ impl BulkTrials<'_> {
         }))
     }
 
-    /// Tells whether these patches pass together over the whole released set.
+    /// Returns true if these patches pass over the whole released set.
     fn passes(&self, patches: &[&MadePatch]) -> Result<bool, TrialFailure> {
         match self.try_all(patches).end {
             Ok(()) => Ok(true),
@@ -327,7 +342,6 @@ impl BulkTrials<'_> {
         }
     }
 
-    /// Tells whether one of these patches may bring code.
     fn is_scripted(&self, patches: &[&MadePatch]) -> bool {
         let packages = || self.released.packages.iter().chain(&self.newest.packages);
         patches
@@ -335,7 +349,6 @@ impl BulkTrials<'_> {
             .any(|patch| packages().any(|package| package.source == patch.source && package.is_scripted))
     }
 
-    /// Looks at a patch against the released set.
     fn look_at(&self, patch: &PatchToTry<'_>) -> Result<(), TrialFailure> {
         if let Some(shared) = self.newest.shared_with(&self.holders, patch.source) {
             return Err(TrialFailure::Patch(format!(
@@ -347,7 +360,6 @@ impl BulkTrials<'_> {
         looked.map_err(TrialFailure::Patch)
     }
 
-    /// Returns the trial of patches; the packages of these sources are compared.
     fn trial<'p>(
         &self,
         patches: Vec<&'p MadePatch>,
@@ -366,13 +378,12 @@ impl BulkTrials<'_> {
         }
     }
 
-    /// Returns what becomes of a released package where these sources are patched.
     fn expected<'s>(&'s self, released: &'s PackageOfSet, patched: &BTreeSet<&str>) -> &'s PackageOfSet {
         let newest = self.newest.find(&released.pkg, &released.arch);
         newest.filter(|_| patched.contains(&*released.source)).unwrap_or(released)
     }
 
-    /// Checks that everything finds its libraries where these sources are patched.
+    /// Checks that all libraries are found if these sources are patched.
     fn must_be_met(&self, patched: &BTreeSet<&str>) -> Result<(), TrialFailure> {
         let packages = self.released.packages.iter().map(|package| self.expected(package, patched));
         let files: BTreeSet<(&str, PathBuf)> = packages
@@ -382,7 +393,7 @@ impl BulkTrials<'_> {
         let unmet = unmet_in_files(&files, self.libraries_of_base, self.request.interrupt);
         match unmet {
             Ok(unmet) if unmet.is_empty() => Ok(()),
-            Ok(unmet) => Err(TrialFailure::Patch(told(&unmet))),
+            Ok(unmet) => Err(TrialFailure::Patch(unmet_text(&unmet))),
             Err(SetError::Interrupted(signal)) => Err(TrialFailure::Interrupted(signal)),
             Err(error) => Err(TrialFailure::Machine(error.to_string())),
         }
@@ -393,8 +404,7 @@ fn guilty_patches(patches: &[&MadePatch], reason: &str) -> Guilty {
     Guilty::Patches(patches.iter().map(|patch| (patch.source.clone(), reason.to_owned())).collect())
 }
 
-/// Returns the place of the last one of the fewest first ones that fail, of some that fail together; `passes` is asked whether so
-/// many first ones pass.
+/// Returns the index of the last element of the shortest failing prefix, by bisection; `passes` tests a prefix.
 fn first_that_fails<E>(count: usize, mut passes: impl FnMut(usize) -> Result<bool, E>) -> Result<usize, E> {
     let (mut good, mut bad) = (0, count);
     while bad - good > 1 {
@@ -408,18 +418,15 @@ fn first_that_fails<E>(count: usize, mut passes: impl FnMut(usize) -> Result<boo
     Ok(good)
 }
 
-/// Returns the sources of packages, in their order, without some.
 fn sources_in_order<'p>(packages: &[&'p PackageOfSet], without: &BTreeSet<&str>) -> Vec<&'p str> {
     let mut seen = without.clone();
     packages.iter().map(|package| &*package.source).filter(|source| seen.insert(*source)).collect()
 }
 
-/// Returns the files of packages, each once, in their order.
 fn files_of<'p>(packages: impl Iterator<Item = &'p PackageOfSet>) -> Vec<PackageFile> {
     first_of_files(packages).map(|package| package.file.clone()).collect()
 }
 
-/// Returns the first package of each file.
 fn first_of_files<'p>(
     packages: impl Iterator<Item = &'p PackageOfSet>,
 ) -> impl Iterator<Item = &'p PackageOfSet> {
@@ -427,7 +434,385 @@ fn first_of_files<'p>(
     packages.filter(move |package| seen.insert((&package.file.directory, &package.file.file)))
 }
 
-fn told(unmet: &[UnmetLibrary]) -> String {
+fn unmet_text(unmet: &[UnmetLibrary]) -> String {
     let needs = unmet.iter().map(|one| format!("{} needs {}", one.package, one.library));
     format!("libraries would be missing: {}", first_names(&needs.collect::<Vec<_>>()))
+}
+
+/// The released set as the base for linting patches; read on first use.
+pub(super) struct LintBase {
+    directory: PathBuf,
+    cores: usize,
+    syntax: fn(&[u8]) -> Result<(), String>,
+    base: OnceLock<Result<Release, String>>,
+}
+
+impl LintBase {
+    pub(super) fn of(directory: &Path, cores: usize, syntax: fn(&[u8]) -> Result<(), String>) -> Self {
+        Self { directory: directory.to_owned(), cores, syntax, base: OnceLock::new() }
+    }
+
+    /// Lints a patch and returns its errors. With `may_take_away`, removed libraries are no error. The outer error is a
+    /// failure of the machine.
+    pub(super) fn look_at(&self, patch: &Path, may_take_away: bool) -> Result<Result<(), String>, String> {
+        let base = self.base.get_or_init(|| {
+            let mut operand = OsString::from("set:");
+            operand.push(&self.directory);
+            open(&operand, self.cores, &WorkMeter::default()).map_err(|error| error.to_string())
+        });
+        let base = base.as_ref().map_err(Clone::clone)?;
+        let input = LintInput { base: Some(base), depot: &[], syntax: &self.syntax };
+        let linted = match lint(patch, &input) {
+            Ok(linted) => linted,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let errors: Vec<String> = linted
+            .findings
+            .iter()
+            .filter(|finding| finding.severity == Severity::Error)
+            .filter(|finding| !(may_take_away && finding.code == LintCode::Abi))
+            .map(shown)
+            .collect();
+        Ok(if errors.is_empty() { Ok(()) } else { Err(first_names(&errors)) })
+    }
+}
+
+fn shown(finding: &LintFinding) -> String {
+    let place = [finding.package.as_deref(), finding.path.as_deref()];
+    let place: Vec<&str> = place.into_iter().flatten().collect();
+    let place = if place.is_empty() { String::new() } else { format!("{}: ", place.join(": ")) };
+    format!("{}: {place}{}", finding.code, finding.text)
+}
+
+/// The name of a trial as a work that the first process of a sandbox does itself.
+pub const TRIAL: &str = "trial";
+
+const LONGEST: Duration = Duration::from_secs(1800);
+const LARGEST_LOG: u64 = 4 << 20;
+
+const LONGEST_RESULT: u64 = 1 << 20;
+
+/// Patches to try in one sandbox. Without patches, the expected packages are compared with the installed ones.
+pub(super) struct SandboxTrial<'a> {
+    pub(super) patches: Vec<&'a MadePatch>,
+    pub(super) installed: Vec<PackageFile>,
+    pub(super) released: Vec<PackageFile>,
+    pub(super) expected: Vec<PackageFile>,
+}
+
+impl SandboxTrial<'_> {
+    pub(super) fn run(&self, request: &PatchesRequest<'_>) -> TriedPatches {
+        let (log, result) = self.result(request);
+        let end =
+            result.and_then(|result| result.failure.map_or(Ok(()), |why| Err(TrialFailure::Patch(why))));
+        TriedPatches { log, end }
+    }
+
+    fn result(&self, request: &PatchesRequest<'_>) -> (Vec<u8>, Result<TrialResult, TrialFailure>) {
+        let work = request.work;
+        let of_machine = |reason: String| Err(TrialFailure::Machine(reason));
+        let place = match TaskPlace::make(&work.conf.build_dir, &work.id) {
+            Ok(place) => place,
+            Err(error) => return (Vec::new(), of_machine(error.to_string())),
+        };
+        let end = self.run_in(request, &place);
+        let log = fs::read(place.part("trial.log")).unwrap_or_default();
+        let end = match (end, (request.interrupt)()) {
+            (Ok(result), _) => Ok(result),
+            (Err(TrialEnd::Failed(failure)), _) => Err(failure),
+            (Err(_), Some(signal)) => Err(TrialFailure::Interrupted(signal)),
+            (Err(TrialEnd::Step(StepError::Package(failure))), None) => {
+                Err(TrialFailure::Machine(failure.detail))
+            }
+            (Err(TrialEnd::Step(StepError::Machine(error))), None) => {
+                Err(TrialFailure::Machine(error.to_string()))
+            }
+        };
+        match place.remove() {
+            Ok(()) => (log, end),
+            Err(error) => (log, of_machine(error.to_string())),
+        }
+    }
+
+    fn run_in(&self, request: &PatchesRequest<'_>, place: &TaskPlace) -> Result<TrialResult, TrialEnd> {
+        let mut log = TaskLog::begin(place.dir.create(b"trial.log")?, Some(LARGEST_LOG));
+        let layer = install(request, place, &self.installed, &mut log)?;
+        let lower: Vec<PathBuf> = layer.into_iter().chain([request.base.0.layer.clone()]).collect();
+        let (order, files) = self.put_packages(place, lower.len())?;
+        let root = tree_of(request, place, lower)?;
+        let upper = root.lay_out()?;
+        NewTree::below(upper.again()?).write(POLICY_FILE.as_bytes(), POLICY.as_bytes(), Mode::of(0o644))?;
+        let limits = SandboxLimits::of(&request.work.conf.limits).with_room(Self::room(place)?);
+        let mut trial = RunningTrial { request, place, root, order, limits, log, took: Duration::ZERO };
+        if self.patches.is_empty() {
+            return Ok(trial.judge(TrialStep::Installed, None)?.0);
+        }
+        let (seen, before) = trial.judge(TrialStep::Before, None)?;
+        if seen.failure.is_some() {
+            return Ok(seen);
+        }
+        let files: Vec<String> = files.iter().map(|file| format!("{PACKAGES}/{file}")).collect();
+        if let Some(how) = trial.call("add", &files)? {
+            return Ok(TrialResult::failed(format!("it cannot be applied: {how}")));
+        }
+        let (added, _) = trial.judge(TrialStep::Added, None)?;
+        if added.failure.is_some() {
+            return Ok(added);
+        }
+        let ids: Vec<String> = self.patches.iter().map(|patch| patch.id.clone()).collect();
+        if let Some(how) = trial.call("remove", &ids)? {
+            return Ok(TrialResult::failed(format!("it cannot be backed out: {how}")));
+        }
+        Ok(trial.judge(TrialStep::Removed, Some(before))?.0)
+    }
+
+    /// Returns the disk space that the patches need for replaced and saved files.
+    fn room(place: &TaskPlace) -> Result<u64, StepError> {
+        let packages = Dir::of_host(&place.part("packages"))?;
+        let mut bytes = ROOM;
+        for name in packages.names()? {
+            let seen = packages.look(&name)?;
+            bytes = bytes.saturating_add(seen.map_or(0, |seen| seen.size).saturating_mul(2));
+        }
+        Ok(bytes)
+    }
+
+    /// Puts the patches and packages into the trial directory. Returns the order for the judge, and the patch files.
+    fn put_packages(&self, place: &TaskPlace, layers: usize) -> Result<(TrialOrder, Vec<String>), StepError> {
+        let to = place.empty("packages")?;
+        let mut patches = Vec::new();
+        let mut order = TrialOrder {
+            step: TrialStep::Installed,
+            expected: Vec::new(),
+            released: Vec::new(),
+            has_owners: rustix::process::geteuid().is_root(),
+            layers,
+        };
+        for (number, patch) in self.patches.iter().enumerate() {
+            let name = patch.path.file_name().unwrap_or_default().to_string_lossy();
+            let file = format!("patch{number}-{name}");
+            let from = Dir::of_host(patch.path.parent().unwrap_or(Path::new("/")))?;
+            copy_file(&from, name.as_bytes(), &to, file.as_bytes())?;
+            patches.push(file);
+        }
+        for (kind, packages, files) in
+            [("new", &self.expected, &mut order.expected), ("old", &self.released, &mut order.released)]
+        {
+            for (number, package) in packages.iter().enumerate() {
+                let file = format!("{kind}{number}.pkg");
+                copy_file(&Dir::of_host(&package.directory)?, package.file.as_bytes(), &to, file.as_bytes())?;
+                files.push(file);
+            }
+        }
+        for name in to.names()? {
+            to.set_mode(&name, Mode::of(0o644))?;
+        }
+        Ok((order, patches))
+    }
+}
+
+enum TrialEnd {
+    Failed(TrialFailure),
+    Step(StepError),
+}
+
+impl<E: Into<StepError>> From<E> for TrialEnd {
+    fn from(error: E) -> Self {
+        Self::Step(error.into())
+    }
+}
+
+/// A running trial. The judge and each verb have a sandbox of their own over the earlier layers. The judge is a process
+/// of this program, a verb is one of the `patchadm` beside it, and each enters its sandbox before it starts: it loads
+/// nothing from the tree, and processes left behind by scripts are gone before judging.
+struct RunningTrial<'a> {
+    request: &'a PatchesRequest<'a>,
+    place: &'a TaskPlace,
+    root: BuildRoot,
+    order: TrialOrder,
+    limits: SandboxLimits,
+    log: TaskLog,
+    took: Duration,
+}
+
+impl RunningTrial<'_> {
+    /// Runs the judge, which may need the state before the patches. Returns its result and the file with the recorded
+    /// state.
+    fn judge(&mut self, step: TrialStep, before: Option<File>) -> Result<(TrialResult, File), TrialEnd> {
+        self.order.step = step;
+        // A value of strings and numbers: serialising it cannot fail.
+        let line = serde_json::to_string(&self.order).unwrap_or_default();
+        let mut order = memory_file(&format!("{line}\n"))?;
+        if let Some(mut before) = before {
+            order.seek(SeekFrom::End(0))?;
+            io::copy(&mut before, &mut order)?;
+        }
+        let end_of_order = order.seek(SeekFrom::End(0))?;
+        order.rewind()?;
+        match self.ended(|place, sandbox, limits, log, ticks| {
+            run_work_in_sandbox(place, sandbox, (TRIAL, &order), limits, log, ticks)
+        })? {
+            Some(EnclosureEnd::Exited(0)) => {}
+            end if step == TrialStep::Installed => {
+                fail_if_full(&self.place.path)?;
+                let how = format!("the look at the packages ended otherwise than it should: {end:?}");
+                return Err(TrialEnd::Failed(TrialFailure::Patch(how)));
+            }
+            end => {
+                let how = format!("the process of the trial ended otherwise than it should: {end:?}");
+                return Err(TrialEnd::Failed(TrialFailure::Machine(how)));
+            }
+        }
+        order.seek(SeekFrom::Start(end_of_order))?;
+        let mut line = Vec::new();
+        BufReader::new(&order).take(LONGEST_RESULT).read_until(b'\n', &mut line)?;
+        let result: TrialResult =
+            serde_json::from_slice(&line).map_err(|error| TaskError::Io(error.into()))?;
+        if result.failure.is_some() || result.changed.is_some() {
+            fail_if_full(&self.place.path)?;
+        }
+        order.seek(SeekFrom::Start(end_of_order + line.len() as u64))?;
+        Ok((result, order))
+    }
+
+    /// Runs a verb of `patchadm`. Returns its failure, if any.
+    fn call(&mut self, verb: &str, operands: &[String]) -> Result<Option<String>, TrialEnd> {
+        let line = format!("==> patchadm {verb} {}\n", operands.join(" "));
+        self.log.add(line.as_bytes(), |_| {})?;
+        let operands = operands.iter().map(String::as_str);
+        let words: Vec<&str> = ["patchadm", verb].into_iter().chain(operands).collect();
+        let how = match self.ended(|place, sandbox, limits, log, ticks| {
+            run_installer(place, sandbox, &words, limits, log, ticks)
+        })? {
+            Some(EnclosureEnd::Exited(0)) => return Ok(None),
+            end => end.map_or_else(|| "it was ended".to_owned(), |end| end.to_string()),
+        };
+        fail_if_full(&self.place.path)?;
+        self.judge(TrialStep::Failed, None)?;
+        Ok(Some(format!("{verb}: {how}")))
+    }
+
+    fn ended(
+        &mut self,
+        run: impl FnOnce(
+            &TaskPlace,
+            (&BuildRoot, SandboxCommand),
+            (&SandboxLimits, &[PathBuf]),
+            &mut TaskLog,
+            Ticks<'_>,
+        ) -> Result<SandboxEnd, TaskError>,
+    ) -> Result<Option<EnclosureEnd>, TrialEnd> {
+        // After a volatile mount, the kernel refuses to mount the layer again while its mark exists.
+        let scratch = Dir::of_host(&self.root.scratch)?;
+        for name in scratch.names()? {
+            remove_all(&scratch, &name)?;
+        }
+        let command = SandboxCommand {
+            words: Vec::new(),
+            environment: environment(&[]),
+            directory: "/".to_owned(),
+            user: BuildUser::Installer,
+            has_network: false,
+            has_terminal: false,
+        };
+        let limits = self.limits.clone().within(Some(LONGEST.saturating_sub(self.took)));
+        let written = [self.root.upper.clone()];
+        let mut ticks = |_, _| (self.request.interrupt)().is_some();
+        let sandbox = (&self.root, command);
+        let ended = run(self.place, sandbox, (&limits, &written), &mut self.log, &mut ticks)?;
+        self.took += ended.took;
+        let how = match ended.stopped {
+            None => return Ok(ended.end),
+            Some(StopCause::Time(_)) => format!("it took {} s", self.took.as_secs()),
+            Some(StopCause::Output(bytes)) => format!("it printed {bytes} bytes"),
+            Some(stopped) => stopped_while(stopped, &self.request.work.conf.limits, "trial").detail,
+        };
+        Err(TrialEnd::Failed(TrialFailure::Patch(how)))
+    }
+}
+
+pub(super) enum Misfit {
+    /// A package cannot be installed with the earlier ones: its index, if known, and the reason.
+    Refused(Option<usize>, String),
+    /// All are installed, but an object differs from its package.
+    Changed(ChangedObject),
+}
+
+/// Installs packages together, each after its dependencies, and compares the result. Returns the first conflict.
+pub(super) fn misfit(
+    request: &PatchesRequest<'_>,
+    installed: &[PackageFile],
+) -> Result<Option<Misfit>, TrialFailure> {
+    if let Some(refused) = refused_package(request, installed)? {
+        return Ok(Some(refused));
+    }
+    let expected = installed.to_vec();
+    let look =
+        SandboxTrial { patches: Vec::new(), installed: expected.clone(), released: Vec::new(), expected };
+    Ok(match look.result(request).1 {
+        Ok(result) => result.changed.map(Misfit::Changed),
+        // Packages alone have written what is looked at.
+        Err(TrialFailure::Patch(how)) => Some(Misfit::Changed(ChangedObject { package: None, how })),
+        Err(failure) => return Err(failure),
+    })
+}
+
+fn refused_package(
+    request: &PatchesRequest<'_>,
+    installed: &[PackageFile],
+) -> Result<Option<Misfit>, TrialFailure> {
+    let machine = |error: &dyn std::fmt::Display| TrialFailure::Machine(error.to_string());
+    let work = request.work;
+    let place = TaskPlace::make(&work.conf.build_dir, &work.id).map_err(|error| machine(&error))?;
+    let ended = place
+        .dir
+        .create(b"trial.log")
+        .map_err(StepError::from)
+        .and_then(|log| install(request, &place, installed, &mut TaskLog::begin(log, Some(LARGEST_LOG))));
+    place.remove().map_err(|error| machine(&error))?;
+    match (ended, (request.interrupt)()) {
+        (_, Some(signal)) => Err(TrialFailure::Interrupted(signal)),
+        (Ok(_), None) => Ok(None),
+        (Err(StepError::Machine(error)), None) => Err(machine(&error)),
+        (Err(StepError::Package(failure)), None) => {
+            let is_it = |file: &PackageFile| failure.detail.starts_with(&format!("{}: ", file.file));
+            Ok(Some(Misfit::Refused(installed.iter().position(is_it), failure.detail)))
+        }
+    }
+}
+
+/// Returns the layer with these packages, or `None` for an empty list.
+fn install(
+    request: &PatchesRequest<'_>,
+    place: &TaskPlace,
+    packages: &[PackageFile],
+    log: &mut TaskLog,
+) -> Result<Option<PathBuf>, StepError> {
+    let mut ticks = |_, _| (request.interrupt)().is_some();
+    let base = (request.base.0, &*request.base.1.to_string());
+    // Trials belong to no run, so each of them checks a layer that is there.
+    let session = format!("{} {:016x}", request.work.id, patchadm_rootfs::random()?);
+    let at = (request.work.conf.build_dir.as_path(), session.as_str(), InstallWay::Each);
+    installed_set(at, base, packages, place, &request.work.conf.limits, (log, &mut ticks))
+}
+
+fn tree_of(request: &PatchesRequest<'_>, place: &TaskPlace, lower: Vec<PathBuf>) -> io::Result<BuildRoot> {
+    let upper = place.part("upper");
+    let mut mounts = vec![
+        SandboxMount::read_only(&place.part("packages"), "/packages"),
+        SandboxMount::read_only(&upper, format!("/{TOUCHED}")),
+        // For scripts, which call commands.
+        installer()?,
+    ];
+    let layers = lower.iter().enumerate();
+    mounts.extend(layers.map(|(number, layer)| SandboxMount::read_only(layer, format!("/{LOWER}/{number}"))));
+    Ok(BuildRoot {
+        kind: request.base.0.kind,
+        ids: request.base.0.ids,
+        lower,
+        upper,
+        scratch: place.part("scratch"),
+        host: request.base.0.mounted.clone(),
+        mounts,
+    })
 }

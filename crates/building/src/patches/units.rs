@@ -1,22 +1,24 @@
-//! Patches in units that can be tried apart, each behind those that it requires.
+//! Library changes between two sets, and the patches that have to go together because of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
-use patchadm_making::delta::MadePatch;
+use patchadm_libraries::elf::ElfMachine;
+use patchadm_making::build::LibraryFeature;
+use patchadm_making::delta::{MadePatch, NeededFeature};
 
-use super::packages::SetPackages;
-use super::soname::LibraryChanges;
+use super::packages::{PackageOfSet, SetPackages};
+use crate::set::{BaseLibraries, DeliveredObjects, SetError, found_libraries};
 
-/// Patches that go together: one alone, or those that take a library away with those of its users. Each unit comes behind those
-/// that bring what it needs.
+/// Patches in groups: a single one, or one that removes a library with those of its users. Each group comes after the
+/// groups that it needs.
 pub(super) struct PatchUnits<'p> {
     units: Vec<Vec<&'p MadePatch>>,
-    /// For each, the units that it requires, directly or not.
+    /// For each unit those that it requires, directly or indirectly.
     required: Vec<BTreeSet<usize>>,
 }
 
 impl<'p> PatchUnits<'p> {
-    /// Divides patches.
     pub(super) fn of(patches: &'p [MadePatch], libraries: &LibraryChanges, released: &SetPackages) -> Self {
         let mut unit_of: BTreeMap<&str, usize> =
             patches.iter().enumerate().map(|(at, patch)| (&*patch.source, at)).collect();
@@ -62,23 +64,21 @@ impl<'p> PatchUnits<'p> {
         self.units.len()
     }
 
-    /// Returns the patches of a unit.
     pub(super) fn unit(&self, at: usize) -> &[&'p MadePatch] {
         self.units.get(at).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Returns the patches of the first units, and of those that they require.
     pub(super) fn first(&self, count: usize) -> Vec<&'p MadePatch> {
         let required = self.required.iter().take(count).flatten().copied();
         self.all((0..count).chain(required).collect())
     }
 
-    /// Returns the patches of a unit, and of those that it requires.
+    /// Returns the patches of a unit and of the units that it requires.
     pub(super) fn with_required(&self, at: usize) -> Vec<&'p MadePatch> {
         self.all(self.required.get(at).into_iter().flatten().copied().chain([at]).collect())
     }
 
-    /// Returns the patches of the first units and of one behind them, and of those that these require.
+    /// Returns the patches of the first units and one later one, and of the units that these require.
     pub(super) fn first_with(&self, count: usize, at: usize) -> Vec<&'p MadePatch> {
         let required = self.required.iter().take(count).chain(self.required.get(at)).flatten().copied();
         self.all((0..count).chain([at]).chain(required).collect())
@@ -89,7 +89,7 @@ impl<'p> PatchUnits<'p> {
     }
 }
 
-/// Returns units in an order in which each comes behind those that it needs; the members of a circle come in any.
+/// Sorts units after their dependencies. The order within a cycle is unspecified.
 fn in_order(needs: &BTreeMap<usize, BTreeSet<usize>>) -> Vec<usize> {
     let mut order = Vec::new();
     let mut seen = BTreeSet::new();
@@ -105,13 +105,177 @@ fn in_order(needs: &BTreeMap<usize, BTreeSet<usize>>) -> Vec<usize> {
     order
 }
 
+#[derive(Debug, Default)]
+pub(super) struct LibraryChanges {
+    /// For each source the features of other sources that its patch needs.
+    pub(super) needs: BTreeMap<String, Vec<NeededFeature>>,
+    /// Features that a patch removes from released packages of others.
+    pub(super) taken: Vec<TakenFeature>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TakenFeature {
+    pub(super) source: String,
+    pub(super) feature: LibraryFeature,
+    /// PKGNAME of released packages of other sources that need it, sorted.
+    pub(super) users: Vec<String>,
+    /// True if packages of the newer set need it and none of them has it.
+    is_still_needed: bool,
+}
+
+/// The sources whose library the loader finds, by package file, machine and name. An empty set means the base.
+#[derive(Debug, Default)]
+pub(super) struct Providers(HashMap<(String, ElfMachine, String), BTreeSet<String>>);
+
+impl Providers {
+    /// Resolves the libraries of all packages of a set as if they were installed together.
+    pub(super) fn find(
+        set: &SetPackages,
+        base: &BaseLibraries<'_>,
+        interrupt: &(dyn Fn() -> Option<i32> + Sync),
+    ) -> Result<Self, SetError> {
+        let mut files: BTreeMap<&str, (&Arc<DeliveredObjects>, BTreeSet<&str>)> = BTreeMap::new();
+        for package in &set.packages {
+            let (_, sources) =
+                files.entry(&package.file.file).or_insert_with(|| (&package.delivered, BTreeSet::new()));
+            sources.insert(&package.source);
+        }
+        let delivered =
+            files.iter().map(|(file, (delivered, _))| (*file, DeliveredObjects::clone(delivered)));
+        let mut providers = Self::default();
+        for found in found_libraries(delivered.collect(), base, interrupt)? {
+            let sources = found.provider.and_then(|file| files.get(file)).map(|(_, sources)| sources);
+            let known =
+                providers.0.entry((found.package.to_owned(), found.machine, found.library)).or_default();
+            known.extend(sources.into_iter().flatten().map(|source| (*source).to_owned()));
+        }
+        Ok(providers)
+    }
+
+    /// Returns the sources that provide a feature to a package; `None` if it is not found.
+    fn of(&self, package: &PackageOfSet, feature: &LibraryFeature) -> Option<&BTreeSet<String>> {
+        self.0.get(&(package.file.file.clone(), feature.machine, feature.soname.clone()))
+    }
+}
+
+pub(super) type LoadedSet<'a> = (&'a SetPackages, &'a Providers);
+
+impl LibraryChanges {
+    pub(super) fn between((released, before): LoadedSet<'_>, (newest, after): LoadedSet<'_>) -> Self {
+        let (had, has) = (provided(released), provided(newest));
+        let had_it = |source: &str, feature: &LibraryFeature| had.contains(&(source, feature));
+        let taken = taken((released, before), (newest, after), (&had, &has));
+        let mut needs: BTreeMap<String, Vec<NeededFeature>> = BTreeMap::new();
+        let mut add = |source: &str, provider: &str, feature: &LibraryFeature| {
+            let needed = NeededFeature { source: provider.to_owned(), feature: feature.clone() };
+            let of_source = needs.entry(source.to_owned()).or_default();
+            if !of_source.contains(&needed) {
+                of_source.push(needed);
+            }
+        };
+        // The new sources of a needed feature.
+        let sources_with = |package: &PackageOfSet, feature: &LibraryFeature| {
+            let sources = after.of(package, feature).into_iter().flatten();
+            let brings = |source: &&String| has.contains(&(source, feature)) && !had_it(source, feature);
+            sources.filter(brings).cloned().collect::<Vec<_>>()
+        };
+        for package in &newest.packages {
+            let Some(was) = released.find(&package.pkg, &package.arch) else { continue };
+            for feature in &package.requires {
+                let was_met = was.requires.contains(feature) && before.of(was, feature).is_some();
+                for source in sources_with(package, feature) {
+                    if !was_met && source != package.source {
+                        add(&package.source, &source, feature);
+                    }
+                }
+            }
+        }
+        // A feature that moves to another source may only be removed after it was added there.
+        for TakenFeature { source, feature, .. } in &taken {
+            for package in newest.packages.iter().filter(|package| package.requires.contains(feature)) {
+                for provider in sources_with(package, feature) {
+                    if provider != *source {
+                        add(source, &provider, feature);
+                    }
+                }
+            }
+        }
+        Self { needs, taken }
+    }
+
+    /// Returns true if a patch removes only features that nothing needs once all patches are applied.
+    pub(super) fn may_take_away(&self, source: &str) -> bool {
+        !self.taken.iter().any(|taken| taken.source == source && taken.is_still_needed)
+    }
+}
+
+type ProvidedFeatures<'a> = BTreeSet<(&'a str, &'a LibraryFeature)>;
+
+fn provided(set: &SetPackages) -> ProvidedFeatures<'_> {
+    let provided =
+        set.packages.iter().map(|package| package.provides.iter().map(|feature| (&*package.source, feature)));
+    provided.flatten().collect()
+}
+
+fn taken(
+    (released, before): LoadedSet<'_>,
+    (newest, after): LoadedSet<'_>,
+    (had, has): (&ProvidedFeatures<'_>, &ProvidedFeatures<'_>),
+) -> Vec<TakenFeature> {
+    let has_patch: BTreeSet<&str> = newest.packages.iter().map(|package| package.source.as_str()).collect();
+    let mut taken: BTreeMap<(&LibraryFeature, &str), BTreeSet<String>> = BTreeMap::new();
+    for package in &released.packages {
+        for feature in &package.requires {
+            for source in before.of(package, feature).into_iter().flatten() {
+                let is_gone = had.contains(&(source, feature)) && !has.contains(&(source, feature));
+                if is_gone && *source != package.source && has_patch.contains(source.as_str()) {
+                    taken.entry((feature, source)).or_default().insert(package.pkgname.clone());
+                }
+            }
+        }
+    }
+    let taken = taken.into_iter().map(|((feature, source), users)| {
+        let lacks = |package: &PackageOfSet| match after.of(package, feature) {
+            None => true,
+            // Libraries of the base are not examined.
+            Some(sources) => {
+                !sources.is_empty() && !sources.iter().any(|source| has.contains(&(source, feature)))
+            }
+        };
+        let mut users_now = newest
+            .packages
+            .iter()
+            .filter(|package| package.source != source && package.requires.contains(feature));
+        TakenFeature {
+            source: source.to_owned(),
+            feature: feature.clone(),
+            users: users.into_iter().collect(),
+            is_still_needed: users_now.any(lacks),
+        }
+    });
+    without_versions_of_gone_libraries(taken.collect())
+}
+
+/// Removes symbol versions of libraries that disappear as a whole.
+fn without_versions_of_gone_libraries(mut taken: Vec<TakenFeature>) -> Vec<TakenFeature> {
+    let whole: BTreeSet<(String, LibraryFeature)> = taken
+        .iter()
+        .filter(|taken| taken.feature.version.is_none())
+        .map(|taken| (taken.source.clone(), taken.feature.clone()))
+        .collect();
+    taken.retain(|taken| {
+        let library = LibraryFeature { version: None, ..taken.feature.clone() };
+        taken.feature.version.is_none() || !whole.contains(&(taken.source.clone(), library))
+    });
+    taken
+}
+
 #[cfg(test)]
 mod tests {
     use patchadm_making::delta::NeededFeature;
 
-    use super::super::packages::made_up::{library, package, set};
-    use super::super::soname::TakenFeature;
-    use super::*;
+    use super::{TakenFeature, *};
+    use crate::patches::packages::made_up::{library, package, set};
 
     fn shown(patches: &[&MadePatch]) -> String {
         patches.iter().map(|patch| &*patch.source).collect::<Vec<_>>().join(" ")
@@ -140,11 +304,135 @@ mod tests {
         };
         let released = set(["app", "lib", "other", "user"].map(|name| package(name, &[], &[])).into());
         let units = PatchUnits::of(&patches, &libraries, &released);
-        let told: Vec<String> = (0..units.len()).map(|at| shown(units.unit(at))).collect();
-        assert_eq!(told, ["lib user", "app", "other"]);
+        let listed: Vec<String> = (0..units.len()).map(|at| shown(units.unit(at))).collect();
+        assert_eq!(listed, ["lib user", "app", "other"]);
         assert_eq!(shown(&units.first(2)), "lib user app");
         assert_eq!(shown(&units.with_required(1)), "lib user app");
         assert_eq!(shown(&units.with_required(2)), "other");
         assert_eq!(shown(&units.first_with(0, 1)), "lib user app");
+    }
+
+    /// Compares two sets. A package finds a library in every source that delivers its name; `found` names another source for it.
+    fn between(released: &SetPackages, newest: &SetPackages, found: &[(&str, &str, &str)]) -> LibraryChanges {
+        let providers = |set: &SetPackages| {
+            let mut providers = Providers::default();
+            for package in &set.packages {
+                for feature in &package.requires {
+                    let soname = &feature.soname;
+                    let has_it = |other: &&PackageOfSet| {
+                        let is_told = |(user, name, source): &&(&str, &str, &str)| {
+                            *user == package.pkg && name == soname && *source != other.source
+                        };
+                        other.provides.iter().any(|has| has.soname == *soname)
+                            && !found.iter().any(|one| is_told(&one))
+                    };
+                    let sources: BTreeSet<String> =
+                        set.packages.iter().filter(has_it).map(|other| other.source.clone()).collect();
+                    if !sources.is_empty() {
+                        let key = (package.file.file.clone(), feature.machine, soname.clone());
+                        providers.0.insert(key, sources);
+                    }
+                }
+            }
+            providers
+        };
+        LibraryChanges::between((released, &providers(released)), (newest, &providers(newest)))
+    }
+
+    fn listed(changes: &LibraryChanges) -> (Vec<String>, Vec<String>) {
+        let needs = changes.needs.iter().flat_map(|(source, needs)| {
+            needs.iter().map(move |need| format!("{source} needs {} of {}", need.feature, need.source))
+        });
+        let taken = changes.taken.iter().map(|taken| {
+            let still = if taken.is_still_needed { " still" } else { "" };
+            format!("{} takes {} from {}{still}", taken.source, taken.feature, taken.users.join(" "))
+        });
+        (needs.collect(), taken.collect())
+    }
+
+    #[test]
+    fn a_library_with_a_new_name_is_taken_from_its_users_and_needed_by_them() {
+        let released = set(vec![
+            package("liba", &["liba.so.1"], &["libc.so.6"]),
+            package("other", &[], &["libc.so.6"]),
+            package("user", &[], &["liba.so.1", "libc.so.6"]),
+        ]);
+        let newest = set(vec![
+            package("liba", &["liba.so.2"], &["libc.so.6"]),
+            package("other", &[], &["libc.so.6"]),
+            package("user", &[], &["liba.so.2", "libc.so.6"]),
+        ]);
+        let changes = between(&released, &newest, &[]);
+        assert_eq!(
+            listed(&changes),
+            (
+                vec!["user needs liba.so.2 of liba".to_owned()],
+                vec!["liba takes liba.so.1 from user-1.0".to_owned()]
+            )
+        );
+        assert!(changes.may_take_away("liba"));
+        assert!(listed(&between(&released, &released, &[])).0.is_empty());
+    }
+
+    #[test]
+    fn what_is_still_needed_may_not_be_taken_away_and_what_moves_comes_first() {
+        let released = set(vec![
+            package("liba", &["liba.so.1"], &[]),
+            package("libb", &["libb.so.1"], &[]),
+            package("user", &[], &["liba.so.1", "libb.so.1"]),
+        ]);
+        let newest = set(vec![
+            package("liba", &[], &[]),
+            package("libb", &[], &[]),
+            package("user", &["libb.so.1"], &["liba.so.1", "libb.so.1"]),
+        ]);
+        let changes = between(&released, &newest, &[]);
+        assert_eq!(
+            listed(&changes),
+            (
+                vec!["libb needs libb.so.1 of user".to_owned()],
+                vec![
+                    "liba takes liba.so.1 from user-1.0 still".to_owned(),
+                    "libb takes libb.so.1 from user-1.0".to_owned()
+                ]
+            )
+        );
+        assert!(!changes.may_take_away("liba") && changes.may_take_away("libb"));
+    }
+
+    #[test]
+    fn a_library_of_the_same_name_that_no_loader_finds_is_nobody_s() {
+        let sets = |number: u32, of_evil: &str| {
+            let soname = format!("libone.so.{number}");
+            set(vec![
+                package("aevil", &[of_evil], &[]),
+                package("libone", &[&soname], &[]),
+                package("user", &[], &[&soname]),
+            ])
+        };
+        let found = [("user", "libone.so.1", "libone"), ("user", "libone.so.2", "libone")];
+        for (before, after) in
+            [("other.so", "libone.so.2"), ("libone.so.1", "libone.so.1"), ("libone.so.2", "x.so")]
+        {
+            let changes = between(&sets(1, before), &sets(2, after), &found);
+            let (needs, taken) = listed(&changes);
+            assert_eq!(needs, ["user needs libone.so.2 of libone"], "{before} {after}");
+            assert_eq!(taken, ["libone takes libone.so.1 from user-1.0"], "{before} {after}");
+        }
+    }
+
+    #[test]
+    fn the_versions_of_a_library_that_goes_as_a_whole_are_not_named() {
+        let version = LibraryFeature { version: Some("A_1".to_owned()), ..library("liba.so.1") };
+        let mut old = package("liba", &["liba.so.1"], &[]);
+        old.provides.insert(version.clone());
+        let mut user = package("user", &[], &["liba.so.1"]);
+        user.requires.insert(version);
+        let released = set(vec![old, user.clone()]);
+        let without = set(vec![package("liba", &[], &[]), package("user", &[], &[])]);
+        let only_version = set(vec![package("liba", &["liba.so.1"], &[]), user]);
+        assert_eq!(between(&released, &without, &[]).taken.len(), 1);
+        let (_, taken) = listed(&between(&released, &only_version, &[]));
+        assert_eq!(taken, ["liba takes A_1 of liba.so.1 from user-1.0 still"]);
     }
 }

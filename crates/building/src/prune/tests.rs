@@ -8,7 +8,7 @@ use patchadm_bulk_values::journal::{FailureCause, JournalLine, PackageOutcome, P
 use patchadm_bulk_values::result::{BuildResult, Digest, KeyInput, KeyInputs, NewResult, ResultFile};
 
 use super::*;
-use crate::pool_use::use_pool;
+use crate::pool::use_pool;
 use crate::set::{SetInput, SetPackage, make_set, release};
 use crate::task::place::TaskPlace;
 use crate::work::{NewWork, make_work};
@@ -139,18 +139,18 @@ fn what_no_set_and_no_kept_run_names_goes_and_is_told_before() {
     }
     release(&work, 2, false, &|| None).unwrap();
     fs::create_dir(work.conf.pool.join("bad-x.1")).unwrap();
-    let told = pruned(&work, 2, true);
-    assert_eq!((&*told.runs, &*told.sets), (&[1, 2, 3][..], &[1, 3][..]));
+    let report = pruned(&work, 2, true);
+    assert_eq!((&*report.runs, &*report.sets), (&[1, 2, 3][..], &[1, 3][..]));
     let mut expected = vec!["bad-x.1".to_owned(), key(1).to_string(), key(3).to_string()];
     expected.sort();
-    let mut results = told.results.clone();
+    let mut results = report.results.clone();
     results.sort();
     assert_eq!(results, expected);
     // Each file of a result counts once, although its set has another name for it.
-    assert!((40_000..150_000).contains(&told.bytes), "{}", told.bytes);
+    assert!((40_000..150_000).contains(&report.bytes), "{}", report.bytes);
     assert_eq!(bulk.versions(), [1, 2, 3, 4, 5], "nothing has gone yet");
 
-    assert_eq!(pruned(&work, 2, false), told);
+    assert_eq!(pruned(&work, 2, false), report);
     assert_eq!(bulk.versions(), [2, 4, 5]);
     assert_eq!(names(&work.path.join("runs")), ["4", "5"]);
     assert_eq!(names(&work.path.join("sets")), ["2", "4", "5", "current", "released"]);
@@ -182,14 +182,14 @@ fn nothing_goes_while_a_run_uses_the_pool() {
     let (work, other) = (bulk.work("work", ""), bulk.work("other", ""));
     bulk.run(&work, 1, 1, false);
     let used = use_pool(&other).unwrap();
-    let mut asked = 0;
+    let mut calls = 0;
     let mut wait = |_: &LockHolder| {
-        asked += 1;
-        asked < 3
+        calls += 1;
+        calls < 3
     };
     let mut request = PruneRequest { keep: None, is_dry: false, wait: &mut wait };
     assert!(matches!(prune(&work, &mut request), Err(PruneError::Lock(LockError::Held { .. }))));
-    assert_eq!(asked, 3);
+    assert_eq!(calls, 3);
     drop(used);
 }
 

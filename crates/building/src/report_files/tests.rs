@@ -51,7 +51,7 @@ fn report(work: &Work) -> RunReport {
         began: "2026-11-26T08:00:00Z".to_owned(),
         ended: "2026-11-26T09:00:00Z".to_owned(),
         continued: false,
-        counts: std::collections::BTreeMap::new(),
+        counts: BTreeMap::new(),
         packages: vec![package("a-1", PackageState::Done), package("b-1", PackageState::Failed)],
         set: None,
         set_refused: None,
@@ -77,7 +77,7 @@ fn write(work: &Work, report: &RunReport) -> Dir {
     dir
 }
 
-fn names(dir: &std::path::Path) -> Vec<String> {
+fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> =
         fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();

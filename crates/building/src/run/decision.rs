@@ -1,5 +1,5 @@
-//! What becomes of a package when the results of all that it needs are known: its result is there, it failed like this before,
-//! or its task is to run.
+//! The decision about a package when the results of its dependencies are known: use its result, repeat an earlier
+//! failure, or run its task; and the order for that task.
 
 use std::collections::HashMap;
 
@@ -7,14 +7,17 @@ use patchadm_bulk_values::conf::{Configuration, LimitChanges, Limits};
 use patchadm_bulk_values::journal::{PackageOutcome, PackageState, TreeFault, is_tried_again};
 use patchadm_bulk_values::records::{Record, Records};
 use patchadm_bulk_values::resolve::Resolution;
-use patchadm_bulk_values::result::{BuildResult, Key, KeyInputs};
+use patchadm_bulk_values::result::{BuildResult, Digest, Key, KeyInputs};
 use patchadm_rootfs::RootError;
 
-use super::journal_file::KnownRuns;
-use crate::keys::{KeyMaker, means};
+use super::journal::KnownRuns;
+use crate::keys::{KeyMaker, has_network, means, source_date_epoch};
 use crate::pool::{FoundResult, Pool, PoolEntry};
+use crate::sources::ExpectedDistfile;
+use crate::task::order::{TASK_FORMAT, TaskOrder};
+use crate::tree::record_text;
+use crate::work::Work;
 
-/// What decides about packages.
 #[derive(Clone, Copy)]
 pub(super) struct DecisionInput<'a> {
     pub(super) conf: &'a Configuration,
@@ -22,43 +25,41 @@ pub(super) struct DecisionInput<'a> {
     pub(super) resolution: &'a Resolution,
     pub(super) pool: &'a Pool,
     pub(super) known: &'a KnownRuns,
-    /// The packages that are built although their results are there.
     pub(super) rebuild: &'a [String],
-    /// Whether failures of earlier runs are tried again.
     pub(super) retries: bool,
 }
 
-/// What becomes of a package.
+/// Finding the result of a key in the pool.
 #[derive(Debug)]
 pub(super) enum Decision {
-    /// It cannot be built, by this fault and reason of its own.
+    /// It cannot be built, because of this fault of the tree.
     Unbuildable(TreeFault, String),
-    /// Its result is there.
     Result(Box<PoolEntry>),
     /// It failed with the same inputs in this run.
-    Remembered { run: u64, outcome: Box<PackageOutcome>, inputs: KeyInputs },
-    /// Its task is to run.
+    Remembered {
+        run: u64,
+        outcome: Box<PackageOutcome>,
+        inputs: KeyInputs,
+    },
     Task(Box<DecidedTask>),
 }
 
-/// A task that is to run.
 #[derive(Debug)]
 pub(super) struct DecidedTask {
     pub(super) key: Key,
     pub(super) inputs: KeyInputs,
     pub(super) limits: Limits,
-    /// The result that is there and was not checked as it is wanted now: only that is done.
+    /// An existing result that lacks the required check; only the check is performed.
     pub(super) unchecked: Option<Box<PoolEntry>>,
-    /// Why what is in the pool under its key is not believed.
+    /// The reason why the pool's entry is damaged.
     pub(super) damage: Option<String>,
-    /// Whether it is built although its result may be there.
+    /// True if an existing result is ignored.
     pub(super) is_rebuilt: bool,
 }
 
-/// Looks for the result of a key.
 pub(super) type FindResult<'f> = &'f mut dyn FnMut(&Key) -> Result<FoundResult, RootError>;
 
-/// Decides about a package; `results` are those of all that it needs, and `find` looks for its own.
+/// Decides about a package. `results` are those of its dependencies, `find` looks up its own.
 pub(super) fn decide(
     input: &DecisionInput<'_>,
     keys: &mut KeyMaker<'_>,
@@ -103,11 +104,11 @@ pub(super) fn decide(
     Ok(Decision::Task(Box::new(DecidedTask { key, inputs, limits, unchecked, damage, is_rebuilt })))
 }
 
-/// Returns the limits of a package; the reason where its record asks for more than it may.
+/// Returns the limits of a package; fails if its record raises one too far.
 pub(super) fn limits_of(conf: &Configuration, record: &Record) -> Result<Limits, String> {
     let words: Vec<String> = record.limits().iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let asked = LimitChanges::parse(&words.join(" ")).map_err(|error| format!("LIMITS: {error}"))?;
-    conf.limits_of(&asked, |pattern| means(pattern, record)).map_err(|error| error.to_string())
+    let changes = LimitChanges::parse(&words.join(" ")).map_err(|error| format!("LIMITS: {error}"))?;
+    conf.limits_of(&changes, |pattern| means(pattern, record)).map_err(|error| error.to_string())
 }
 
 fn is_rebuilt(rebuild: &[String], record: &Record) -> bool {
@@ -116,11 +117,70 @@ fn is_rebuilt(rebuild: &[String], record: &Record) -> bool {
     rebuild.iter().any(|named| names.contains(&named.as_str()))
 }
 
-/// Returns the inputs of a package's last success, as far as its result is still in the pool.
+/// Returns the inputs of the last successful build, if its result is still in the pool.
 pub(super) fn inputs_of_success(pool: &Pool, key: Option<&Key>) -> Result<Option<KeyInputs>, RootError> {
     let Some(key) = key else { return Ok(None) };
-    Ok(match pool.find(key)? {
-        FoundResult::Result(entry) => Some(entry.result.inputs),
-        FoundResult::Nothing | FoundResult::Damaged(_) => None,
-    })
+    Ok(pool.find(key)?.into_entry().map(|entry| entry.result.inputs))
+}
+
+pub(super) struct OrderInput<'a> {
+    pub(super) work: &'a Work,
+    pub(super) base: Digest,
+    pub(super) records: &'a Records,
+    pub(super) resolution: &'a Resolution,
+    pub(super) results: &'a HashMap<u32, PoolEntry>,
+    pub(super) run: u64,
+    pub(super) slot: &'a str,
+    pub(super) jobs: u32,
+    pub(super) time: String,
+    /// The start time of the command that performs the run, RFC 3339.
+    pub(super) began: &'a str,
+    pub(super) previous: Option<Key>,
+    pub(super) is_local: bool,
+}
+
+pub(super) fn task_order(
+    input: &OrderInput<'_>,
+    index: u32,
+    (key, inputs): (Key, KeyInputs),
+    limits: Limits,
+    checks_only: bool,
+) -> TaskOrder {
+    let (conf, record) = (&input.work.conf, input.records.get(index));
+    let pkgname = |index: &u32| input.records.get(*index).map(Record::pkgname);
+    let install = input.resolution.to_install(index);
+    let keys = install.iter().filter_map(|need| {
+        let entry = input.results.get(need)?;
+        Some((entry.result.pkgname.clone(), entry.result.key))
+    });
+    let is_run = |place: usize| record.is_some_and(|record| record.is_run_depends(place));
+    let needs = input.resolution.found(index).iter().enumerate();
+    let needs = needs.filter(|(place, _)| is_run(*place)).filter_map(|(_, found)| pkgname(&(*found)?));
+    let variables = record.map(Record::multi_version).unwrap_or_default().into_iter();
+    TaskOrder {
+        task: TASK_FORMAT,
+        work: input.work.path.to_string_lossy().into_owned(),
+        run: input.run,
+        package: pkgname(&index).map(ToString::to_string).unwrap_or_default(),
+        location: record.map(|record| record.location().to_string()).unwrap_or_default(),
+        key,
+        inputs,
+        record: record_text(input.records, input.resolution, index),
+        distfiles: record.map(ExpectedDistfile::of).unwrap_or_default(),
+        install: keys.collect(),
+        needs: needs.map(ToString::to_string).collect(),
+        limits,
+        jobs: input.jobs,
+        slot: input.slot.to_owned(),
+        source_date_epoch: record.map(|record| source_date_epoch(conf, record)).unwrap_or_default(),
+        has_network: record.is_some_and(|record| has_network(conf, record)),
+        base: input.base.to_string(),
+        checks_only,
+        time: input.time.clone(),
+        began: input.began.to_owned(),
+        varies: record.map(|record| record.varies().map(str::to_owned).collect()).unwrap_or_default(),
+        previous: input.previous,
+        is_local: input.is_local,
+        variables: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+    }
 }

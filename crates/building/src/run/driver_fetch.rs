@@ -1,4 +1,4 @@
-//! The distfiles that no URL of a recipe leads to: the driver's `fetch` brings them, in a sandbox with the network of the host.
+//! Distfiles without a working URL: the driver's `fetch` gets them, in a sandbox with the network of the host.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -11,23 +11,21 @@ use patchadm_core::namespaces::EnclosureEnd;
 use super::request::RunRequest;
 use crate::base::BaseLayer;
 use crate::driver::{DRIVER_INSIDE, Driver, FETCH};
-use crate::fetching::{MissingDistfile, take_from};
 use crate::sandbox::{
     BuildRoot, BuildUser, SandboxCommand, SandboxEnd, SandboxLimits, StopCause, TaskLog, environment,
     network_files,
 };
+use crate::sources::{MissingDistfile, take_from};
+use crate::task::order::TaskError;
 use crate::task::place::TaskPlace;
 use crate::task::sandbox_run::run_in_sandbox;
-use crate::task::step::TaskError;
 
-/// The file with what it prints.
 const LOG: &[u8] = b"fetch.log";
 
-/// The most that it may print, in bytes, and how much of its last line is told.
+/// The maximum output in bytes, and the quoted length of its last line.
 const MOST_PRINTED: u64 = 1 << 20;
 const LONGEST_LAST_LINE: usize = 512;
 
-/// The directory, inside and of its place, where it puts what it fetches.
 const DISTFILES: &str = "distfiles";
 
 /// A call of the driver's `fetch` for one location.
@@ -61,7 +59,7 @@ impl DriverFetch {
         })
     }
 
-    /// Fetches what is missing into the directory of distfiles; the error says what is still not there, and why.
+    /// Fetches missing distfiles into the directory of distfiles.
     pub(super) fn fetch(
         &self,
         missing: &[MissingDistfile<'_>],
@@ -135,7 +133,7 @@ impl DriverFetch {
     }
 }
 
-/// Returns how it failed, with the last line that it printed; none if it ended well.
+/// Describes a failure with the last line of output; `None` on success.
 fn failure_of(ended: &SandboxEnd, place: &TaskPlace) -> Option<String> {
     let how = match (&ended.stopped, ended.end) {
         (_, Some(EnclosureEnd::Exited(0))) => return None,

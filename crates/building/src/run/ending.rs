@@ -1,4 +1,4 @@
-//! Tasks end, and the run with the last of them.
+//! The end of tasks, and of the run after the last one.
 
 use std::time::Duration;
 
@@ -9,22 +9,19 @@ use patchadm_bulk_values::result::{Digest, KeyInputs};
 use patchadm_bulk_values::schedule::{Outcome, TaskState};
 
 use super::decision::inputs_of_success;
-use super::journal_file::JournalFile;
+use super::journal::JournalFile;
 use super::master::Master;
 use super::request::{RunError, RunEvent, Tell};
-use super::results::{EndedRun, RunFacts, report_of, set_indirect};
+use super::results::{EndedRun, ReportFacts, report_of, set_indirect};
 use super::running_task::{TO_LEAVE, TO_RELEASE};
-use crate::history::add_build;
-use crate::pool::FoundResult;
+use crate::pool::{FoundResult, find_verified, write_verified};
+use crate::runs::add_build;
 use crate::space::is_full;
 use crate::task::order::{TaskEnd, TaskOrder};
-use crate::verified::{find_verified, write_verified};
 
-/// How often a task is tried whose machine fails.
 const MOST_TRIES: usize = 3;
 
 impl Master<'_> {
-    /// Takes the end of a task.
     pub(super) fn take_end(
         &mut self,
         index: u32,
@@ -75,7 +72,7 @@ impl Master<'_> {
         self.finish(index, outcome, tell)
     }
 
-    /// Takes the result that a task has left in the pool; returns why it cannot be believed.
+    /// Takes a new result from the pool; returns the reason if it is not usable.
     fn take_new_result(&mut self, index: u32, order: &TaskOrder) -> Result<Option<String>, RunError> {
         Ok(match find_verified(&self.pool, &order.key, &mut self.verified)? {
             FoundResult::Result(entry) => {
@@ -93,7 +90,7 @@ impl Master<'_> {
         })
     }
 
-    /// Notes which inputs of a package that failed differ from those of its last success.
+    /// Records the inputs of a failed package that differ from its last success.
     pub(super) fn suspect(&mut self, index: u32, package: &str, inputs: &KeyInputs) -> Result<(), RunError> {
         let key = self.known.success(package);
         if let Some(success) = inputs_of_success(&self.pool, key)? {
@@ -104,7 +101,6 @@ impl Master<'_> {
         Ok(())
     }
 
-    /// Returns what came out otherwise than before, although nothing has changed.
     fn not_reproducible(&self) -> Vec<String> {
         let differing = self.outcomes.iter().filter_map(|(index, outcome)| {
             Some(format!("{}: {}", self.records.name_of(*index), outcome.differs.as_ref()?))
@@ -114,7 +110,6 @@ impl Master<'_> {
         differing
     }
 
-    /// Adds a build to the history.
     fn note_build(&self, order: &TaskOrder, outcome: &PackageOutcome, slot: &str) -> Result<(), RunError> {
         let build = BuildRecord {
             run: self.run,
@@ -129,7 +124,7 @@ impl Master<'_> {
         Ok(add_build(self.request.work, &build)?)
     }
 
-    /// Takes the trouble of a machine: the task goes back, or is left.
+    /// Handles a failure of the machine: the task is retried or deferred.
     pub(super) fn trouble_with(
         &mut self,
         (index, slot): (u32, usize),
@@ -165,7 +160,6 @@ impl Master<'_> {
         self.defer(index, reason.to_owned(), tell)
     }
 
-    /// Leaves a package that no machine could build.
     pub(super) fn defer(&mut self, index: u32, reason: String, tell: Tell<'_>) -> Result<(), RunError> {
         let tries = self.tries.get(&index).copied().unwrap_or_default();
         let detail = Some(reason);
@@ -174,7 +168,6 @@ impl Master<'_> {
         self.note(index, outcome, tell)
     }
 
-    /// Ends a package with a state of its own.
     pub(super) fn finish(
         &mut self,
         index: u32,
@@ -201,7 +194,7 @@ impl Master<'_> {
         Ok(())
     }
 
-    /// Ends the run, or leaves it to be continued.
+    /// Finishes the run, or leaves it to be continued.
     pub(super) fn end(
         mut self,
         conf: Digest,
@@ -230,7 +223,7 @@ impl Master<'_> {
         }
         self.settle()?;
         let ended = (self.request.time)();
-        let facts = RunFacts {
+        let facts = ReportFacts {
             run: self.run,
             work: self.request.work.path.to_string_lossy().into_owned(),
             conf,

@@ -1,12 +1,11 @@
-//! The sandbox of a package is entered as its next build would find it.
+//! Entering the sandbox of a package before its next build, or of a failed build.
 
 use patchadm_bulk_values::result::Digest;
 use patchadm_core::namespaces::EnclosureEnd;
 
-use super::decision::DecisionInput;
+use super::decision::{DecisionInput, OrderInput, task_order};
 use super::foresight::{Fate, Foresight};
-use super::journal_file::known_runs;
-use super::orders::{OrderInput, task_order};
+use super::journal::known_runs;
 use super::request::RunError;
 use crate::base::BaseLayer;
 use crate::driver::Driver;
@@ -17,10 +16,9 @@ use crate::task::failed;
 use crate::tree::KnownTree;
 use crate::work::Work;
 
-/// The name of the slot that somebody works in who builds by hand.
 const SLOT: &str = "local";
 
-/// The sandbox that is wanted.
+/// The sandbox to enter.
 pub struct EnterRequest<'a> {
     /// The directory of the bulk build.
     pub work: &'a Work,
@@ -30,11 +28,11 @@ pub struct EnterRequest<'a> {
     pub base: (&'a BaseLayer, Digest),
     /// Under whose ids builds run.
     pub user: BuildUser,
-    /// What the last scan found.
+    /// The result of the last scan.
     pub tree: &'a KnownTree,
     /// The package.
     pub package: u32,
-    /// Whether the network of the host is visible, whatever the configuration says.
+    /// True to use the network of the host, regardless of the configuration.
     pub has_network: bool,
     /// The processors of this machine.
     pub cores: u32,
@@ -45,7 +43,7 @@ pub struct EnterRequest<'a> {
 /// The reasons why the sandbox of a package was not entered.
 #[derive(Debug, thiserror::Error)]
 pub enum EnterPackageError {
-    /// What is known of runs and results.
+    /// Runs or results cannot be read.
     #[error(transparent)]
     Run(#[from] RunError),
     /// It cannot be built, or something that it needs has no result.
@@ -53,7 +51,7 @@ pub enum EnterPackageError {
     NotReady {
         /// PKGNAME.
         package: String,
-        /// What is wrong, and what helps.
+        /// The reason, with advice.
         reason: String,
     },
     /// The sandbox.

@@ -1,9 +1,9 @@
-//! What a run would do, as far as that can be known before anything is built.
+//! The fates of packages in the next run, as far as they can be known before anything is built.
 
 use std::collections::{BTreeMap, HashMap};
 
 use patchadm_bulk_values::journal::PackageOutcome;
-use patchadm_bulk_values::resolve::PackageState as Resolved;
+use patchadm_bulk_values::resolve::ResolvedState;
 use patchadm_bulk_values::result::{Digest, InputDifference, KeyInputs};
 use patchadm_bulk_values::schedule::{Outcome, Schedule};
 use patchadm_rootfs::RootError;
@@ -13,30 +13,26 @@ use crate::driver::Driver;
 use crate::keys::KeyMaker;
 use crate::pool::PoolEntry;
 
-/// How many packages are named that keep one from being built.
 const MOST_NAMED: usize = 10;
 
-/// How many changed inputs are named.
 const NAMED_INPUTS: usize = 3;
 
-/// What is to become of a package.
 #[derive(Debug)]
 pub(super) enum Fate {
-    /// Its result is there.
     Result,
-    /// Its task runs.
     Task(Box<DecidedTask>),
-    /// This package is built first, and the bytes of its result decide.
+    /// Another package is built first; this one is built if that result changes.
     After(u32),
-    /// It was never built, and is when what it needs is.
+    /// It was never built, and is built after its dependencies.
     First,
-    /// It failed with the same inputs in this run.
-    Remembered { run: u64, outcome: Box<PackageOutcome>, inputs: KeyInputs },
-    /// It is not built, for this reason.
+    Remembered {
+        run: u64,
+        outcome: Box<PackageOutcome>,
+        inputs: KeyInputs,
+    },
     Stuck(String),
 }
 
-/// What is to become of packages.
 pub(super) struct Foresight<'a> {
     input: DecisionInput<'a>,
     keys: KeyMaker<'a>,
@@ -45,7 +41,7 @@ pub(super) struct Foresight<'a> {
 }
 
 impl<'a> Foresight<'a> {
-    /// Finds out what is to become of these packages, among which is all that they need.
+    /// Determines the fates of these packages, which include all dependencies.
     pub(super) fn of(
         input: DecisionInput<'a>,
         (driver, base): (&Driver, Digest),
@@ -72,18 +68,18 @@ impl<'a> Foresight<'a> {
         Ok(foresight)
     }
 
-    /// Returns why a package cannot be built whatever is tried.
+    /// Returns the reason if a package can never be built.
     fn known_reason(&self, index: u32) -> Option<String> {
         match self.input.resolution.state(index) {
-            Some(Resolved::Prefailed(reason)) => Some(reason.to_string()),
-            Some(Resolved::IndirectPrefailed(because)) => {
+            Some(ResolvedState::Prefailed(reason)) => Some(reason.to_string()),
+            Some(ResolvedState::IndirectPrefailed(because)) => {
                 let names = because.named.iter().map(|index| self.input.records.name_of(*index));
                 let names: Vec<String> = names.take(MOST_NAMED).collect();
                 let more = u64::from(because.count) - names.len() as u64;
                 let more = if more > 0 { format!(" and {more} more") } else { String::new() };
                 Some(format!("it needs what cannot be built: {}{more}", names.join(", ")))
             }
-            Some(Resolved::Open) => None,
+            Some(ResolvedState::Open) => None,
             None => Some("it has no record".to_owned()),
         }
     }
@@ -132,7 +128,6 @@ impl<'a> Foresight<'a> {
         })
     }
 
-    /// Returns the reason for a fate, in words.
     pub(super) fn why(&self, index: u32) -> Result<String, RootError> {
         Ok(match self.fates.get(&index) {
             Some(Fate::Result) => "its result is there".to_owned(),
@@ -181,7 +176,6 @@ impl<'a> Foresight<'a> {
     }
 }
 
-/// Returns the names of the first of these inputs.
 pub(super) fn named_inputs(differing: &[InputDifference]) -> String {
     let named: Vec<&str> =
         differing.iter().take(NAMED_INPUTS).map(|difference| difference.input.as_str()).collect();

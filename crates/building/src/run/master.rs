@@ -1,60 +1,58 @@
-//! The run itself: scanned and resolved, then one task after another, until nothing is left that can be built.
+//! The main loop of a run: tasks are started and followed until nothing is left to build.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-use patchadm_bulk_values::conf::{LimitName, TaskPlaceholders};
-use patchadm_bulk_values::journal::{JournalLine, PackageOutcome, PackageState, TreeFault};
-use patchadm_bulk_values::records::Records;
+use patchadm_bulk_values::conf::{LimitName, Limits, TaskPlaceholders};
+use patchadm_bulk_values::journal::{FailureCause, JournalLine, PackageOutcome, PackageState, TreeFault};
+use patchadm_bulk_values::probe::SlotMisfit;
+use patchadm_bulk_values::records::{Record, Records};
 use patchadm_bulk_values::resolve::Resolution;
-use patchadm_bulk_values::result::{Digest, Key};
+use patchadm_bulk_values::result::{Key, KeyInputs};
 use patchadm_bulk_values::schedule::{Outcome, Schedule, simulate};
 use patchadm_bulk_values::slots::SlotTable;
 use patchadm_bulk_values::verified::VerifiedFiles;
 use patchadm_rootfs::Dir;
 
-use super::beginning::ExpectedCosts;
-use super::decision::{Decision, DecisionInput, decide};
-use super::fetch_queue::FetchQueue;
-use super::flushing::Flushing;
-use super::journal_file::{JournalFile, KnownRuns};
-use super::messages::{RunMessage, RunMessages, TaskMessage};
-use super::now_file::{NowFile, RunningPackage, remove_now};
-use super::probing::command_of;
+use super::decision::{Decision, DecisionInput, OrderInput, decide, limits_of, task_order};
+use super::driver_fetch::DriverFetch;
+use super::journal::{Flushing, JournalFile, KnownRuns};
+use super::probing::{SlotProbe, command_of};
 use super::request::{RunError, RunEvent, RunRequest, Tell};
-use super::running_task::{RunningTask, TO_LEAVE};
+use super::running_task::{RunMessage, RunMessages, RunningTask, TO_LEAVE, TaskMessage};
+use super::status::{NowFile, RunningPackage, remove_now};
 use crate::keys::KeyMaker;
-use crate::pool::{Pool, PoolEntry};
-use crate::runs::run_directory;
+use crate::pool::{Pool, PoolEntry, find_verified, read_verified};
+use crate::runs::{ExpectedCosts, run_directory};
+use crate::sources::{ExpectedDistfile, must_be_within, provide};
 use crate::task::order::{LARGEST_ORDER, TaskEnd, TaskEvent, TaskOrder};
-use crate::verified::{find_verified, read_verified};
 
 /// The argument that makes the program the process of a task.
 pub const TASK_PROCESS: &str = "__bulk-task";
 
-/// How long is waited for a message before something else is looked at.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The time that a task may take beside its build, in which it installs, removes, packs and waits: two installations and a removal
 /// have half an hour each.
 pub const LONGEST_OVERTIME: Duration = Duration::from_secs(2 * 60 * 60);
 
-/// The time that an installation goes on after the run was asked to end.
+/// The time that an installation may continue after the first signal.
 const LONGEST_INSTALLATION: Duration = Duration::from_secs(5);
 
-/// The time that tasks have to end after they were asked to.
+/// The time that tasks have to end after the second signal.
 const LONGEST_END: Duration = Duration::from_secs(5);
 
-/// A run that is being carried out.
+const MOST_AT_A_TIME: usize = 4;
+
+/// The state of a run while its tasks are running.
 pub(super) struct Master<'a> {
     pub(super) request: &'a RunRequest<'a>,
     pub(super) records: &'a Records,
     pub(super) resolution: &'a Resolution,
     pub(super) schedule: Schedule<'a>,
-    /// What the builds of packages are expected to take.
     pub(super) costs: ExpectedCosts,
     pub(super) keys: KeyMaker<'a>,
     pub(super) pool: Pool,
@@ -64,55 +62,37 @@ pub(super) struct Master<'a> {
     pub(super) run: u64,
     pub(super) slots: SlotTable,
     pub(super) running: HashMap<u32, RunningTask>,
-    /// How many commands of tasks were started.
     starts: u64,
-    /// How many slots are being probed.
     pub(super) probing: usize,
-    /// How often each package was started.
     pub(super) tries: HashMap<u32, u32>,
-    /// The slots on which each package was in trouble.
     pub(super) troubles: HashMap<u32, Vec<usize>>,
     pub(super) outcomes: BTreeMap<u32, PackageOutcome>,
     pub(super) entries: HashMap<u32, PoolEntry>,
     pub(super) suspects: HashMap<u32, Vec<String>>,
     pub(super) messages: RunMessages,
     pub(super) fetches: FetchQueue,
-    /// Whether the run is to end, for the threads that fetch.
+    /// Set at the end of the run, for the threads that fetch.
     pub(super) ends: Arc<AtomicBool>,
     pub(super) has_failed: bool,
     pub(super) is_ending: Option<i32>,
-    /// When the run was asked to end.
     ending_since: Option<Instant>,
-    /// When the tasks were asked to end.
     ended_at: Option<Instant>,
     pub(super) trouble: Option<String>,
     pub(super) began: String,
-    /// When the first task could start.
     pub(super) began_at: Instant,
-    /// The directory of the run.
     pub(super) dir: Dir,
     pub(super) now: NowFile,
 }
 
-/// What is known of a run when it begins.
 #[derive(Debug)]
 pub(super) struct RunBegin {
-    /// Its number.
     pub(super) run: u64,
-    /// The digest of its configuration.
-    pub(super) conf: Digest,
-    /// When it began, RFC 3339.
     pub(super) began: String,
-    /// Whether it was cut off before.
-    pub(super) is_continued: bool,
-    /// What is known of earlier runs.
     pub(super) known: KnownRuns,
-    /// Its journal.
     pub(super) journal: JournalFile,
 }
 
 impl<'a> Master<'a> {
-    /// Begins to carry a run out.
     pub(super) fn of(
         request: &'a RunRequest<'a>,
         (records, resolution): (&'a Records, &'a Resolution),
@@ -160,7 +140,7 @@ impl<'a> Master<'a> {
 }
 
 impl Master<'_> {
-    /// Starts and follows tasks until nothing is left to be done, and no command of a slot is left.
+    /// Runs tasks until nothing is left to do and all slot commands have ended.
     pub(super) fn follow(&mut self, tell: Tell<'_>) -> Result<(), RunError> {
         loop {
             let stops = self.is_ending.is_some() || self.has_failed && self.request.stops_on_failure;
@@ -189,12 +169,11 @@ impl Master<'_> {
         }
     }
 
-    /// Waits until everything that was built and noted is on the disk.
     pub(super) fn settle(&mut self) -> Result<(), RunError> {
         self.flushing.settle(&self.pool)
     }
 
-    /// Ends everything that runs; nothing more is heard of it.
+    /// Ends everything that runs, ignoring its messages.
     pub(super) fn abandon(&mut self) {
         self.ends.store(true, Ordering::Relaxed);
         self.running.values_mut().for_each(RunningTask::end);
@@ -211,8 +190,8 @@ impl Master<'_> {
         }
     }
 
-    /// After the first signal nothing more starts, and an installation ends soon, which is no build whose work would be lost;
-    /// after the second one, what runs is ended.
+    /// After the first signal nothing more starts, and installations are ended soon, because no work of a build is
+    /// lost. The second signal ends all tasks.
     fn look_at_signals(&mut self) {
         if self.is_ending.is_none() {
             self.is_ending = (self.request.interrupt)();
@@ -230,8 +209,7 @@ impl Master<'_> {
         }
     }
 
-    /// Ends the commands of tasks that nothing is heard of, or that do not end when they are to: once the run ends, or long after
-    /// the limit of their time, whatever they say.
+    /// Ends tasks that are silent, do not end when they should, or exceed their time limit by far.
     fn take_leave_of_silent(&mut self, tell: Tell<'_>) -> Result<(), RunError> {
         let is_late = self.ended_at.is_some_and(|at| at.elapsed() > LONGEST_END);
         let silence_of = |task: &RunningTask| {
@@ -253,7 +231,7 @@ impl Master<'_> {
         Ok(())
     }
 
-    /// Tells readers what is being built, and now and then how long the rest is expected to take.
+    /// Publishes the running tasks and, from time to time, an estimate of the remaining time.
     fn write_now(&mut self) {
         if self.now.wants_estimate() {
             let left = self.costs.is_time.then(|| self.left_ms());
@@ -262,7 +240,6 @@ impl Master<'_> {
         self.now.write(&self.dir);
     }
 
-    /// Returns how long the rest is expected to take, in milliseconds.
     fn left_ms(&self) -> u64 {
         let (mut schedule, mut work) = (self.schedule.clone(), self.costs.work.clone());
         for (index, task) in &self.running {
@@ -276,7 +253,6 @@ impl Master<'_> {
         simulate(&schedule, &work, slots as usize).makespan
     }
 
-    /// Starts tasks while there are slots for them.
     fn start_ready(&mut self, tell: Tell<'_>) -> Result<(), RunError> {
         while let Some((index, slot)) = self.next_with_room() {
             self.begin(index, slot, tell)?;
@@ -284,8 +260,7 @@ impl Master<'_> {
         Ok(())
     }
 
-    /// Returns the next task with the slot that takes it. On this machine there must be memory for it; one alone always
-    /// begins.
+    /// Returns the next task with its slot. Local tasks need free memory, but a single task always starts.
     fn next_with_room(&mut self) -> Option<(u32, usize)> {
         let peak = |index: u32| self.costs.peaks.get(index as usize).copied().unwrap_or_default();
         let here = || {
@@ -313,7 +288,7 @@ impl Master<'_> {
         None
     }
 
-    /// Finds out whether a package must be built, and starts its task.
+    /// Decides about a package, and starts its task.
     fn begin(&mut self, index: u32, slot: usize, tell: Tell<'_>) -> Result<(), RunError> {
         let Some(record) = self.records.get(index) else { return Ok(()) };
         let input = DecisionInput {
@@ -365,7 +340,44 @@ impl Master<'_> {
         self.start((index, slot), order, line, tell)
     }
 
-    /// Returns the outcome of a package that this run has built before it was cut off.
+    fn order(
+        &self,
+        index: u32,
+        decided: (Key, KeyInputs),
+        limits: Limits,
+        (slot, checks_only): (usize, bool),
+    ) -> TaskOrder {
+        let input = OrderInput {
+            work: self.request.work,
+            base: self.request.base.1,
+            records: self.records,
+            resolution: self.resolution,
+            results: &self.entries,
+            run: self.run,
+            slot: self.slots.get(slot).map(|used| used.slot.name.as_str()).unwrap_or_default(),
+            jobs: self.jobs(slot),
+            time: (self.request.time)(),
+            began: &self.began,
+            previous: self.known.success(&self.records.name_of(index)).copied(),
+            is_local: self.slots.is_local(slot),
+        };
+        task_order(&input, index, decided, limits, checks_only)
+    }
+
+    /// Returns the number of parallel jobs for a task of a slot.
+    fn jobs(&self, slot: usize) -> u32 {
+        let Some(state) = self.slots.get(slot) else { return 1 };
+        let count = state.slot.count.max(1);
+        if !state.slot.is_local() {
+            return (state.slot.cores.unwrap_or(count) / count).max(1);
+        }
+        let cores = self.request.work.conf.cores.unwrap_or(self.request.cores);
+        let running = self.running.values().filter(|task| self.slots.is_local(task.slot)).count();
+        let tasks = u32::try_from(running + self.schedule.ready() + 1).unwrap_or(u32::MAX);
+        (cores / count.min(tasks).max(1)).max(1)
+    }
+
+    /// Returns the outcome if this run built the package before it was interrupted.
     fn built_before(&self, index: u32) -> Option<&PackageOutcome> {
         let (state, _) = self.known.unfinished().filter(|(state, _)| state.run == self.run)?;
         let outcome = state.packages.get(self.records.get(index)?.pkgname().as_str())?;
@@ -376,7 +388,6 @@ impl Master<'_> {
         self.built_before(index).is_some()
     }
 
-    /// Takes a result that is there.
     fn take_result(&mut self, index: u32, entry: PoolEntry, tell: Tell<'_>) -> Result<(), RunError> {
         if entry.is_unflushed {
             self.flushing.add_result(entry.result.key);
@@ -447,7 +458,6 @@ impl Master<'_> {
         }
     }
 
-    /// Takes a message.
     fn hear(&mut self, message: RunMessage, tell: Tell<'_>) -> Result<(), RunError> {
         match message {
             RunMessage::Task { package, start, message } => self.hear_task(package, start, message, tell),
@@ -463,7 +473,7 @@ impl Master<'_> {
         }
     }
 
-    /// Takes a message of a task, unless it is of an earlier start of its package.
+    /// Handles a message of a task. Messages of an earlier start of the same package are ignored.
     fn hear_task(
         &mut self,
         index: u32,
@@ -502,10 +512,141 @@ impl Master<'_> {
             }
         }
     }
+
+    /// Starts the probes of slots that have rested for a while.
+    fn probe_rested(&mut self) -> Result<(), RunError> {
+        for slot in self.slots.take_due_probes(self.began_at.elapsed()) {
+            let Some(used) = self.slots.get(slot) else { continue };
+            let probe = SlotProbe::of(self.request, &used.slot)?;
+            let (sender, ends) = (self.messages.sender.clone(), self.ends.clone());
+            self.probing += 1;
+            std::thread::spawn(move || {
+                let found = probe.look(&|| ends.load(Ordering::Relaxed));
+                // If nobody listens any more, the run is over.
+                let _ = sender.send(RunMessage::Probed(slot, found.map(drop)));
+            });
+        }
+        Ok(())
+    }
+
+    /// Defers all remaining packages if no slot has worked for too long.
+    fn give_up_hopeless(&mut self, tell: Tell<'_>) -> Result<(), RunError> {
+        if !self.running.is_empty() || !self.slots.is_hopeless(self.began_at.elapsed()) {
+            return Ok(());
+        }
+        while let Some(index) = self.fetches.next_ready_if(|_| true).or_else(|| self.schedule.next_ready()) {
+            let reason = self.trouble.clone().unwrap_or_else(|| "no slot works".to_owned());
+            self.defer(index, reason, tell)?;
+        }
+        Ok(())
+    }
+
+    fn probed(&mut self, slot: usize, found: Result<(), SlotMisfit>, tell: Tell<'_>) {
+        self.probing = self.probing.saturating_sub(1);
+        self.slots.probed(slot, found.is_ok(), self.began_at.elapsed());
+        let name = self.slots.get(slot).map(|used| used.slot.name.as_str()).unwrap_or_default();
+        match found {
+            Ok(()) => tell(RunEvent::Note(&format!("slot {name} works again"))),
+            // It was asked to end.
+            Err(_) if self.ends.load(Ordering::Relaxed) => {}
+            Err(misfit) => tell(RunEvent::Note(&format!("slot {name} rests on: {misfit}"))),
+        }
+    }
+
+    /// Queues a package until its distfiles are available; returns false if nothing has to be fetched.
+    fn awaits_distfiles(&mut self, index: u32, record: &Record, key: Key) -> bool {
+        if record.distfiles().is_empty() || self.fetches.done.contains(&index) {
+            return false;
+        }
+        self.fetches.waiting.push_back((index, key));
+        self.start_fetches();
+        true
+    }
+
+    fn start_fetches(&mut self) {
+        while self.fetches.at_work < MOST_AT_A_TIME {
+            let Some((index, key)) = self.fetches.waiting.pop_front() else { return };
+            let Some(record) = self.records.get(index) else { continue };
+            let wanted = ExpectedDistfile::of(record);
+            let by_driver = DriverFetch::of(self.request, record);
+            let conf = &self.request.work.conf;
+            let most = limits_of(conf, record).ok().and_then(|limits| limits.get(LimitName::Disk));
+            let directory = conf.distfiles.clone();
+            let sources = self.request.sources.clone();
+            let (sender, ended) = (self.messages.sender.clone(), self.ends.clone());
+            self.fetches.at_work += 1;
+            std::thread::spawn(move || {
+                let interrupt = || ended.load(Ordering::Relaxed).then_some(2);
+                let fetched = must_be_within(&wanted, most).and_then(|()| {
+                    let missing = provide(&directory, &wanted, &sources, &interrupt);
+                    match (missing.first(), by_driver) {
+                        (None, _) => Ok(()),
+                        (Some(first), None) => Err(first.to_string()),
+                        (Some(_), Some(driver)) => driver.fetch(&missing, &directory, &interrupt),
+                    }
+                });
+                // If nobody listens any more, the run is over.
+                let _ = sender.send(RunMessage::Fetched { package: index, key, fetched });
+            });
+        }
+    }
+
+    /// Continues with a package after the check of its distfiles.
+    pub(super) fn fetched(
+        &mut self,
+        (index, key): (u32, Key),
+        fetched: Result<(), String>,
+        tell: Tell<'_>,
+    ) -> Result<(), RunError> {
+        self.fetches.at_work = self.fetches.at_work.saturating_sub(1);
+        self.fetches.done.insert(index);
+        if self.is_ending.is_some() {
+            // Whatever came of it: the package is open as before.
+            self.schedule.finished(index, Outcome::Deferred);
+            return Ok(());
+        }
+        self.start_fetches();
+        match fetched {
+            Ok(()) => {
+                self.fetches.ready.push_back(index);
+                Ok(())
+            }
+            Err(detail) => {
+                let outcome = PackageOutcome {
+                    key: Some(key),
+                    cause: Some(FailureCause::Distfile),
+                    detail: Some(detail),
+                    ..PackageOutcome::of(PackageState::Failed)
+                };
+                self.finish(index, outcome, tell)
+            }
+        }
+    }
 }
 
-/// Returns the outcome of a package that cannot be built by a fault of its own.
 fn unbuildable(fault: TreeFault, detail: String) -> PackageOutcome {
     let (detail, fault) = (Some(detail), Some(fault));
     PackageOutcome { detail, fault, ..PackageOutcome::of(PackageState::Prefailed) }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct FetchQueue {
+    /// Waiting packages with their keys, which a failure reports.
+    waiting: VecDeque<(u32, Key)>,
+    at_work: usize,
+    pub(super) ready: VecDeque<u32>,
+    /// Packages that need no further check.
+    pub(super) done: HashSet<u32>,
+}
+
+impl FetchQueue {
+    /// Takes the next ready package that fits.
+    fn next_ready_if(&mut self, has_room: impl Fn(u32) -> bool) -> Option<u32> {
+        let place = self.ready.iter().position(|index| has_room(*index))?;
+        self.ready.remove(place)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.at_work == 0 && self.ready.is_empty()
+    }
 }

@@ -1,5 +1,4 @@
-//! Slots are probed: a process is started through each, which tells what is there, and its answer is compared with what must
-//! be there.
+//! Probes of slots: a process is started through each, and its answer is compared with the requirements.
 
 use std::ffi::OsString;
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -17,32 +16,25 @@ use crate::keys::{driver_digests, machine_type};
 use crate::task::{PROBE_PROCESS, VERSION};
 use crate::work::PROGRAM;
 
-/// The most bytes that are read until an answer comes.
 const MOST_PRINTED: u64 = 1 << 20;
 
-/// How long is waited before it is looked whether the run is to end.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The time that the process has to end by itself.
 const TO_LEAVE: Duration = Duration::from_secs(2);
 
-/// The beginning of the names of files with numbers, in the directory of the bulk build.
 const NUMBER_FILE: &str = "probe.";
 
-/// The probe of one slot.
 pub(super) struct SlotProbe {
     words: Vec<OsString>,
-    /// The time for which its answer is waited for; `None` for no limit.
     limit: Option<Duration>,
-    /// The words of the command that cancels what it leaves at its engine.
     cancel: Vec<String>,
     expected: ProbeExpectation,
     base: String,
     number: NumberFile,
 }
 
-/// A file with a number that only who sees the same directory can tell. Its name is new, so that no machine remembers that
-/// it was not there.
+/// A file with a number, to check that a slot sees the same directory. Its name is new, so that no machine has a cached
+/// negative lookup.
 struct NumberFile {
     dir: Dir,
     name: String,
@@ -63,7 +55,7 @@ impl Drop for NumberFile {
     }
 }
 
-/// Returns the words of a command of a slot: its prefix, the program, and what makes that the process that is wanted.
+/// Returns the command line of a slot: its prefix, the program, and the process argument.
 pub(super) fn command_of(
     request: &RunRequest<'_>,
     slot: &Slot,
@@ -76,7 +68,6 @@ pub(super) fn command_of(
 }
 
 impl SlotProbe {
-    /// Prepares the probe of a slot.
     pub(super) fn of(request: &RunRequest<'_>, slot: &Slot) -> Result<Self, RootError> {
         let conf = &request.work.conf;
         let number = random()?;
@@ -112,8 +103,8 @@ impl SlotProbe {
         })
     }
 
-    /// Finds out what stands against the slot, and why sandboxes get copies there, if they do. It takes little longer than
-    /// the silence that the slot may have, and ends soon once `is_to_end` says so.
+    /// Probes the slot. Returns the reason if it uses copies instead of overlays. Takes little longer than the maximum
+    /// silence of the slot, and ends early if `is_to_end` returns true.
     pub(super) fn look(self, is_to_end: &dyn Fn() -> bool) -> Result<Option<String>, SlotMisfit> {
         let order = ProbeOrder {
             probe: PROBE_FORMAT,
@@ -129,7 +120,7 @@ impl SlotProbe {
     }
 }
 
-/// Starts a process and waits for its answer; returns why there is none.
+/// Starts a process and waits for its answer.
 fn ask(
     (words, limit): (&[OsString], Option<Duration>),
     order: &ProbeOrder,
@@ -161,12 +152,12 @@ fn ask(
             }
         }
     };
-    // Its answer counts, however it ends.
+    // The exit status does not matter after an answer.
     let _ = command.leave(if answer.is_ok() { TO_LEAVE } else { Duration::ZERO });
     answer
 }
 
-/// Says how a command ended that did not answer.
+/// Describes the end of a command without an answer.
 fn unanswered(program: &str, command: &mut SlotCommand, said: &str) -> String {
     let said = if said.is_empty() { String::new() } else { format!(": {said}") };
     match command.status_within(PAUSE) {
@@ -175,7 +166,7 @@ fn unanswered(program: &str, command: &mut SlotCommand, said: &str) -> String {
     }
 }
 
-/// Probes all slots at once, and leaves out what does not fit. It is an error that none is left.
+/// Probes all slots in parallel and leaves out those that do not fit. Fails if none is left.
 pub(super) fn probe_all(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<SlotTable, RunError> {
     for name in request.work.dir.names_that_are(|name| name.starts_with(NUMBER_FILE.as_bytes()))? {
         request.work.dir.remove(&name)?;
@@ -211,16 +202,15 @@ pub(super) fn probe_all(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<Slot
     if misfits.len() < slots.len() {
         return Ok(table);
     }
-    let told = misfits.iter().map(|(name, misfit)| format!("{name}: {misfit}"));
-    let told = told.collect::<Vec<_>>().join("\n");
+    let reasons = misfits.iter().map(|(name, misfit)| format!("{name}: {misfit}"));
+    let reasons = reasons.collect::<Vec<_>>().join("\n");
     Err(if misfits.iter().all(|(_, misfit)| misfit.is_not_allowed()) {
-        RunError::NotAllowed(told)
+        RunError::NotAllowed(reasons)
     } else {
-        RunError::NoSlot(told)
+        RunError::NoSlot(reasons)
     })
 }
 
-/// Prepares the probe of a slot whose prefix can be given the program at all.
 fn check_of(request: &RunRequest<'_>, slot: &Slot) -> Result<Result<SlotProbe, SlotMisfit>, RootError> {
     match slot.check_program(&request.program.to_string_lossy()) {
         Ok(()) => SlotProbe::of(request, slot).map(Ok),

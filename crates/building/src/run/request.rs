@@ -1,18 +1,8 @@
-//! What a run is asked for, what it tells, and why it may not begin.
+//! The request for a run, its events and errors.
 
 use std::path::Path;
 use std::time::Duration;
 
-use crate::base::BaseLayer;
-use crate::driver::{Driver, DriverError};
-use crate::patches::MadePatches;
-use crate::report_inputs::RenderPage;
-use crate::runs::{UnreadJournal, journal_path};
-use crate::sandbox::BuildUser;
-use crate::scan::ScanError;
-use crate::set::SetError;
-use crate::sources::Sources;
-use crate::work::{Work, WorkError};
 use patchadm_bulk_values::journal::PackageOutcome;
 use patchadm_bulk_values::resolve::UnknownName;
 use patchadm_bulk_values::result::Digest;
@@ -21,7 +11,20 @@ use patchadm_rootfs::RootError;
 use patchadm_svr4::patch::PatchId;
 use serde_json::Value;
 
-/// A run that is wanted.
+use crate::base::{BaseLayer, base_digest, base_layer, build_user, fetching_user};
+use crate::driver::{Driver, DriverError};
+use crate::ids::{BUILD_ID, SandboxIds};
+use crate::patches::MadePatches;
+use crate::report_files::RenderPage;
+use crate::runs::{UnreadJournal, journal_path};
+use crate::sandbox::BuildUser;
+use crate::scan::ScanError;
+use crate::set::SetError;
+use crate::sources::Sources;
+use crate::task::{must_be_accessible, with_layer_kind};
+use crate::work::{Work, WorkError};
+
+/// A request for a run.
 pub struct RunRequest<'a> {
     /// The directory of the bulk build, which the caller has locked.
     pub work: &'a Work,
@@ -31,21 +34,21 @@ pub struct RunRequest<'a> {
     pub base: (&'a BaseLayer, Digest),
     /// Under whose ids builds run.
     pub user: BuildUser,
-    /// The names that are wanted; none for all.
+    /// The requested names; empty for all.
     pub names: &'a [String],
-    /// Whether these are all that the configuration wants, so that the run may have a set.
+    /// True if these are all configured packages, so that the run may have a set.
     pub is_whole: bool,
-    /// Whether failures of earlier runs are tried again.
+    /// True to retry failures of earlier runs.
     pub retries: bool,
     /// The packages that are built although their results are there.
     pub rebuild: &'a [String],
-    /// Whether a run that was cut off is given up.
+    /// True to abandon an interrupted run.
     pub is_new: bool,
-    /// Whether nothing new starts once a package has failed.
+    /// True to start nothing more after a failure.
     pub stops_on_failure: bool,
-    /// Whether a run of all packages makes a set.
+    /// True to make a set from a run of all packages.
     pub makes_set: bool,
-    /// What patches are made with at the end, if they are to be.
+    /// The means for making patches at the end, if requested.
     pub patches: Option<&'a RunPatches<'a>>,
     /// The number of tasks at a time of the local slot.
     pub jobs: Option<u32>,
@@ -53,9 +56,9 @@ pub struct RunRequest<'a> {
     pub cores: u32,
     /// This program.
     pub program: &'a Path,
-    /// Where distfiles come from, and who fetches them.
+    /// The sources of distfiles, and the user that fetches them.
     pub sources: &'a Sources,
-    /// How long a task may go on after the limit of its time before its slot is cut off.
+    /// The time that a task may exceed its time limit before its command is ended.
     pub overtime: Duration,
     /// Formats the page of the run.
     pub page: RenderPage<'a>,
@@ -65,12 +68,11 @@ pub struct RunRequest<'a> {
     pub now: i64,
     /// Returns the signal that asks for the end.
     pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
-    /// Tells whether a second signal has come: what runs is ended then.
+    /// Returns true after a second signal, which ends all tasks.
     pub is_urgent: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl RunRequest<'_> {
-    /// Returns the names that are wanted as the journal keeps them: sorted.
     pub(super) fn operands(&self) -> Vec<String> {
         let mut operands = self.names.to_vec();
         operands.sort();
@@ -78,24 +80,24 @@ impl RunRequest<'_> {
     }
 }
 
-/// What a run makes patches with.
+/// The means for making patches in a run.
 pub struct RunPatches<'a> {
     /// The patch to be made, by its id.
     pub patch: &'a (dyn Fn(PatchId) -> BuildRequest + Sync),
     /// The shell's verdict on the syntax of a script.
     pub syntax: fn(&[u8]) -> Result<(), String>,
-    /// Publishes patches that fit together; returns what is told of it, or why they were not published.
+    /// Publishes patches that fit together; returns the document, or the reason of a failure.
     pub publish: &'a dyn Fn(&MadePatches) -> Result<Option<Value>, String>,
 }
 
 /// Something that happens in a run.
 #[derive(Debug)]
 pub enum RunEvent<'a> {
-    /// It begins, or goes on: its number, whether it goes on, and how many packages are wanted.
+    /// The run starts or continues.
     Begins {
         /// The number.
         run: u64,
-        /// Whether it goes on.
+        /// True if it continues an interrupted run.
         is_continued: bool,
         /// The packages.
         packages: usize,
@@ -130,7 +132,6 @@ pub enum RunEvent<'a> {
     Note(&'a str),
 }
 
-/// Receives what happens.
 pub(super) type Tell<'t> = &'t mut dyn FnMut(RunEvent<'_>);
 
 /// The reasons why a run did not begin, or was cut off.
@@ -159,7 +160,7 @@ pub enum RunError {
     Journal {
         /// The file.
         path: String,
-        /// What is wrong.
+        /// The reason.
         error: UnreadJournal,
     },
     /// The disk.
@@ -182,8 +183,47 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// The journal of a run is damaged.
     pub(super) fn damaged_journal(work: &Work, run: u64, error: UnreadJournal) -> Self {
         Self::Journal { path: journal_path(work, run).display().to_string(), error }
+    }
+}
+
+/// The base of a run.
+#[derive(Clone, Debug)]
+pub struct RunBase {
+    /// Under whose ids builds run.
+    pub user: BuildUser,
+    /// The base as it lies on this machine.
+    pub layer: BaseLayer,
+    /// The digest of the base.
+    pub digest: Digest,
+    /// The sources of distfiles, and the user that fetches them.
+    pub sources: Sources,
+}
+
+impl RunBase {
+    /// Lays the base of a bulk build out, where that is not done yet, and takes its digest: it reads the state of every object
+    /// of the base.
+    pub fn prepare(work: &Work) -> Result<Self, RunError> {
+        let user = build_user(&work.conf);
+        let fetches_as = fetching_user(&work.conf).map_err(RunError::User)?;
+        let ids = SandboxIds::of_caller(&work.conf).map_err(RunError::User)?;
+        let digest = base_digest(&work.conf).map_err(RunError::Base)?;
+        let layer = base_layer(&work.conf, (ids, user), &digest.to_string())
+            .and_then(|layer| with_layer_kind(work, layer, user));
+        let layer = layer.map_err(|error| RunError::Base(error.to_string()))?;
+        must_be_accessible(work, &layer, user).map_err(RunError::User)?;
+        let sources = Sources {
+            directories: work.conf.file_sources.clone(),
+            user: fetches_as.or_else(|| ids.on_disk(BUILD_ID).map(|id| (id, id))),
+            time: work.conf.scan_time.map(Duration::from_secs),
+            ..Sources::default()
+        };
+        Ok(Self { user, layer, digest, sources })
+    }
+
+    /// Returns the base with its digest.
+    pub fn with_digest(&self) -> (&BaseLayer, Digest) {
+        (&self.layer, self.digest)
     }
 }

@@ -1,4 +1,4 @@
-//! What a run came to.
+//! The result of a run, and its report.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -11,41 +11,41 @@ use patchadm_bulk_values::result::Digest;
 use crate::patches::PatchesError;
 use crate::pool::PoolEntry;
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug)]
 pub struct RunOutcome {
     /// The records.
     pub records: Records,
-    /// What they need.
+    /// The resolved dependencies.
     pub resolution: Resolution,
-    /// How it ended.
+    /// Its end.
     pub ended: EndedRun,
-    /// Whether all packages were wanted.
+    /// True if all packages were requested.
     pub is_whole: bool,
 }
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Debug)]
 pub struct EndedRun {
-    /// The wanted packages, by their numbers, each with its state.
+    /// The outcomes of the requested packages, by index.
     pub outcomes: BTreeMap<u32, PackageOutcome>,
     /// The results.
     pub entries: HashMap<u32, PoolEntry>,
-    /// What is told.
+    /// The report.
     pub report: RunReport,
     /// The signal that ended it.
     pub interrupted: Option<i32>,
-    /// Why tasks were left, where no slot could carry them out.
+    /// The reason why tasks were deferred, if no slot could run them.
     pub trouble: Option<String>,
-    /// Whether all patches were made, fit together, and were published where they are to be.
+    /// True if all patches were made, fit together, and were published if configured.
     pub are_patches_whole: bool,
-    /// Why no patches were made, where they could not be.
+    /// The reason why no patches were made.
     pub patches_error: Option<PatchesError>,
-    /// Whether its report reached everybody that it is configured for.
+    /// True if the report was delivered everywhere it is configured for.
     pub is_handed_on: bool,
 }
 
-/// Sets the states of packages that were not built because of others: which, and because of whom.
+/// Sets the states and causes of packages that were not built because of others.
 pub(super) fn set_indirect(
     records: &Records,
     resolution: &Resolution,
@@ -80,8 +80,7 @@ pub(super) fn set_indirect(
     }
 }
 
-/// The facts about a run that its report begins with.
-pub(super) struct RunFacts {
+pub(super) struct ReportFacts {
     pub(super) run: u64,
     pub(super) work: String,
     pub(super) conf: Digest,
@@ -89,14 +88,13 @@ pub(super) struct RunFacts {
     pub(super) ended: String,
     pub(super) is_continued: bool,
     pub(super) machines: Vec<MachineReport>,
-    /// For each package that failed: the inputs that differ from its last success.
+    /// For each failed package the inputs that differ from its last success.
     pub(super) suspects: HashMap<u32, Vec<String>>,
     pub(super) not_reproducible: Vec<String>,
 }
 
-/// Returns the report of a run.
 pub(super) fn report_of(
-    facts: RunFacts,
+    facts: ReportFacts,
     records: &Records,
     outcomes: &BTreeMap<u32, PackageOutcome>,
     entries: &HashMap<u32, PoolEntry>,
@@ -165,7 +163,7 @@ pub(super) fn report_of(
     report
 }
 
-/// Returns the path of a log, relative to the directory of a run.
+/// Returns the path of a log relative to the run's directory.
 fn log_path(run: u64, of_run: u64, package: &str) -> String {
     if run == of_run { format!("logs/{package}.log") } else { format!("../{of_run}/logs/{package}.log") }
 }

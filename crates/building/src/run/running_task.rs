@@ -1,48 +1,44 @@
-//! The processes of tasks: each is a command of its slot, which gets its order and tells how it goes on.
+//! The processes of tasks: each is a command of its slot, which receives an order and sends events.
 
 use std::ffi::OsString;
 use std::io;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use patchadm_bulk_values::conf::LimitName;
+use patchadm_bulk_values::probe::SlotMisfit;
+use patchadm_bulk_values::result::Key;
 
-use super::messages::{RunMessage, TaskMessage};
 use super::slot_command::{SlotCommand, cancel_job};
 use crate::task::order::{TaskEvent, TaskOrder};
 
-/// The time that a command has to end by itself, once its task has ended or is to end.
+/// The time for a command to exit by itself after its task.
 pub(super) const TO_LEAVE: Duration = Duration::from_secs(5);
 
-/// The time for which the end of a command is waited for that has closed its output.
+/// The time to wait for the exit of a command after it closed its output.
 const TO_EXIT: Duration = Duration::from_millis(100);
 
-/// How long the slot of a command prefix stays taken after its command is gone. An engine such as Slurm frees what a job had
-/// a moment after its end; a next one that comes before waits for the engine's next look, a second or two.
+/// The time that the slot of a command prefix stays taken after its command has exited. An engine such as Slurm
+/// releases resources a moment later; a job submitted earlier waits for its next scheduling pass, a second or two.
 pub(super) const TO_RELEASE: Duration = Duration::from_millis(50);
 
-/// A task that is being carried out.
 #[derive(Debug)]
 pub(super) struct RunningTask {
     command: SlotCommand,
-    /// The words of the command that cancels what it leaves at its engine.
+    /// The command that cancels a job left at its engine.
     cancel: Vec<String>,
-    /// The number of this start, which no other one of the run has.
+    /// The unique number of this start.
     pub(super) start: u64,
-    /// What it is to do.
     pub(super) order: TaskOrder,
-    /// The number of its slot.
     pub(super) slot: usize,
-    /// When it began.
     pub(super) began: Instant,
-    /// When it was heard of last.
     pub(super) heard: Instant,
-    /// Whether packages are being installed, for its build or for the check of its result.
+    /// True while packages are being installed, for the build or for the check.
     pub(super) installs: bool,
 }
 
 impl RunningTask {
-    /// Starts a command and gives it its order as a line. Its messages go to `sender`.
+    /// Starts a command and sends it the order as a line. Its messages go to `sender`.
     pub(super) fn start(
         (words, cancel): (&[OsString], Vec<String>),
         (order, line): (TaskOrder, Vec<u8>),
@@ -65,25 +61,24 @@ impl RunningTask {
         Ok(Self { command, cancel, start, order, slot, began, heard: began, installs: false })
     }
 
-    /// Tells whether the task goes on for longer than its build may take and this time.
+    /// Returns true if the task exceeds its time limit and this additional time.
     pub(super) fn is_late(&self, overtime: Duration) -> bool {
         let limit = self.order.limits.get(LimitName::Time).map(Duration::from_secs);
         limit.is_some_and(|limit| self.began.elapsed() > limit.saturating_add(overtime))
     }
 
-    /// Asks the task to end: it kills everything of it.
+    /// Asks the task to end; it kills all its processes.
     pub(super) fn end(&mut self) {
         self.command.close_input();
     }
 
-    /// Returns how its command ended, if that is known soon.
+    /// Returns the exit status if the command exits soon.
     pub(super) fn exit(&mut self) -> Option<String> {
         self.command.status_within(TO_EXIT).map(|status| status.to_string())
     }
 
-    /// Waits in a thread until the command is gone, ends it if it stays longer than it may, cancels what it leaves at its
-    /// engine unless the task has told its end, lets its slot rest, and tells that it has room again; returns what the command
-    /// was to do.
+    /// Waits in a thread for the exit of the command, ending it after `may_stay`. Cancels its job unless the task
+    /// reported its end, then reports that the slot has room again. Returns the order.
     pub(super) fn leave(
         self,
         (may_stay, rest): (Duration, Duration),
@@ -92,7 +87,7 @@ impl RunningTask {
     ) -> TaskOrder {
         let Self { command, cancel, order, slot, .. } = self;
         std::thread::spawn(move || {
-            // It is gone, or the system does not tell.
+            // An error here changes nothing.
             let _ = command.leave(may_stay);
             if !has_ended {
                 cancel_job(&cancel);
@@ -101,5 +96,44 @@ impl RunningTask {
             let _ = sender.send(RunMessage::Left(slot));
         });
         order
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum TaskMessage {
+    Event(TaskEvent),
+    /// The output ended without an end event; the other output.
+    Gone(String),
+}
+
+#[derive(Debug)]
+pub(super) enum RunMessage {
+    /// From a task: the package, and the number of its start.
+    Task {
+        package: u32,
+        start: u64,
+        message: TaskMessage,
+    },
+    /// A command of this slot has exited.
+    Left(usize),
+    Probed(usize, Result<(), SlotMisfit>),
+    /// The distfiles of a package were provided, or the reason why not.
+    Fetched {
+        package: u32,
+        key: Key,
+        fetched: Result<(), String>,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct RunMessages {
+    pub(super) sender: Sender<RunMessage>,
+    pub(super) receiver: Receiver<RunMessage>,
+}
+
+impl RunMessages {
+    pub(super) fn new() -> Self {
+        let (sender, receiver) = channel();
+        Self { sender, receiver }
     }
 }

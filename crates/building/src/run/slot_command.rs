@@ -1,4 +1,4 @@
-//! A command that a slot runs: started with its first line, ended by the end of its input, then by signals.
+//! Commands of slots: started with a first line of input, ended by closing the input, then by signals.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
@@ -15,23 +15,20 @@ use serde::de::DeserializeOwned;
 
 use crate::task::order::LONGEST_LINE;
 
-/// The most bytes that are kept of what a command says beside its lines.
+/// The maximum of other output that is kept, in bytes.
 const MOST_SAID: usize = 1 << 10;
 
-/// The most bytes of standard error that are read.
 const MOST_ERRORS: u64 = 1 << 20;
 
-/// The time between the signal that asks a command to end and the one that ends it.
+/// The time between SIGTERM and SIGKILL.
 const BEFORE_KILL: Duration = Duration::from_secs(3);
 
-/// The pause between two looks whether a command is gone, where the system does not tell.
+/// The pause between two checks for the exit of a command, if the kernel has no pidfd.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The longest time that a command may take which cancels a job.
 const LONGEST_CANCEL: Duration = Duration::from_secs(20);
 
-/// Runs the command that cancels what another one has left at its engine, if there is one. An engine that does not answer is
-/// not waited for: the job ends with its time limit then.
+/// Runs the command that cancels a job at its engine. If the engine does not answer, the job ends with its time limit.
 pub(super) fn cancel_job(words: &[String]) {
     let Some((program, arguments)) = words.split_first() else { return };
     let mut command = Command::new(program);
@@ -42,26 +39,22 @@ pub(super) fn cancel_job(words: &[String]) {
     }
 }
 
-/// A command that runs.
-///
-/// It has a process group of its own: a signal that a terminal sends to the run reaches it only by way of the run, which
-/// may let it go on.
+/// A running command. It has its own process group, so a signal from the terminal reaches it only through the run,
+/// which may let it continue.
 #[derive(Debug)]
 pub(super) struct SlotCommand {
     child: Child,
-    /// Dropped when the input is to be closed.
     input: Option<CommandInput>,
 }
 
-/// The input of a command, open until this is dropped.
 #[derive(Debug)]
 struct CommandInput {
     _open: Result<ChildStdin, Sender<()>>,
 }
 
 impl CommandInput {
-    /// Gives a command its first line: at once where the pipe takes it, else in a thread. A command that is gone already, or
-    /// reads nothing, is told by what it does not say.
+    /// Sends the first line: directly if it fits into the pipe, otherwise in a thread. Errors are ignored, because a
+    /// command that reads nothing does not answer.
     fn begin(mut input: ChildStdin, mut line: Vec<u8>) -> Self {
         let written =
             fcntl_setfl(&input, OFlags::NONBLOCK).map_or(0, |()| input.write(&line).unwrap_or_default());
@@ -79,14 +72,12 @@ impl CommandInput {
     }
 }
 
-/// What a command prints.
 pub(super) struct SlotOutput {
     output: Option<ChildStdout>,
     errors: Option<ChildStderr>,
 }
 
 impl SlotCommand {
-    /// Starts a command with the first line of its input, which stays open.
     pub(super) fn start(words: &[OsString], mut line: Vec<u8>) -> io::Result<(Self, SlotOutput)> {
         let (program, arguments) = words.split_first().ok_or(io::ErrorKind::NotFound)?;
         let mut command = Command::new(program);
@@ -99,17 +90,17 @@ impl SlotCommand {
         Ok((Self { child, input }, output))
     }
 
-    /// Closes the input: what runs behind the command ends itself.
+    /// Closes the input, which asks the processes behind the command to end.
     pub(super) fn close_input(&mut self) {
         self.input = None;
     }
 
-    /// Returns how the command ended, if it does within this time.
+    /// Returns the exit status if the command exits within this time.
     pub(super) fn status_within(&mut self, time: Duration) -> Option<ExitStatus> {
         self.wait(time).ok().flatten()
     }
 
-    /// Waits until the command is gone, and returns how it ended. It is asked to end after `grace`, and ended soon after.
+    /// Waits for the exit of the command. Sends SIGTERM after `grace`, and SIGKILL soon after.
     pub(super) fn leave(mut self, grace: Duration) -> io::Result<ExitStatus> {
         self.close_input();
         if let Some(status) = self.wait(grace)? {
@@ -142,19 +133,18 @@ impl SlotCommand {
         }
     }
 
-    /// Sends a signal to the command and to what it has started in its group. It was not waited for yet, so the number is
-    /// its own.
+    /// Sends a signal to the process group. The process has not been reaped, so its number is still valid.
     fn signal(&self, signal: Signal) {
         if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            // One that has ended already is as dead.
+            // It may have exited already.
             let _ = kill_process_group(group, signal);
         }
     }
 }
 
 impl SlotOutput {
-    /// Reads, in a thread, the lines that are of this type, at most `most` bytes of them; `each` takes them, and returns
-    /// whether it wants more. All else is kept, and given to `gone` with what was said on standard error once there is no more.
+    /// Reads lines of this type in a thread, at most `most` bytes. `each` receives them and returns false to stop. All
+    /// other output and standard error are passed to `gone` at the end.
     pub(super) fn read_apart<T: DeserializeOwned>(
         self,
         most: u64,
@@ -176,7 +166,6 @@ impl SlotOutput {
     }
 }
 
-/// Reads the last of standard error, in a thread.
 fn read_errors(errors: Option<ChildStderr>) -> Receiver<Vec<u8>> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
@@ -189,7 +178,7 @@ fn read_errors(errors: Option<ChildStderr>) -> Receiver<Vec<u8>> {
     receiver
 }
 
-/// Reads lines until no more are wanted, or there are no more. Returns whether no more are wanted.
+/// Reads lines until `each` stops it (returns true) or the output ends.
 fn read_lines<T: DeserializeOwned>(
     mut output: BufReader<impl io::Read>,
     each: &mut impl FnMut(T) -> bool,
@@ -231,24 +220,24 @@ mod tests {
 
     #[test]
     fn a_command_gets_its_line_and_ends_when_its_input_is_closed() {
-        let (command, told) = start("read line; echo $line; cat > /dev/null; exit 7", "12", 1000);
-        assert_eq!(told.recv().unwrap(), Ok(12));
+        let (command, messages) = start("read line; echo $line; cat > /dev/null; exit 7", "12", 1000);
+        assert_eq!(messages.recv().unwrap(), Ok(12));
         let status = command.leave(Duration::from_secs(60)).unwrap();
-        assert_eq!((status.code(), told.recv().unwrap()), (Some(7), Err(String::new())));
+        assert_eq!((status.code(), messages.recv().unwrap()), (Some(7), Err(String::new())));
     }
 
     #[test]
     fn what_is_no_line_of_its_kind_is_told_when_it_is_gone() {
-        let (command, told) = start("echo hello; echo 3; echo oops >&2", "", 1000);
-        assert_eq!(told.recv().unwrap(), Ok(3));
-        assert_eq!(told.recv().unwrap(), Err("hello\noops".to_owned()));
+        let (command, messages) = start("echo hello; echo 3; echo oops >&2", "", 1000);
+        assert_eq!(messages.recv().unwrap(), Ok(3));
+        assert_eq!(messages.recv().unwrap(), Err("hello\noops".to_owned()));
         assert!(command.leave(Duration::from_secs(60)).unwrap().success());
     }
 
     #[test]
     fn a_flood_is_cut_off() {
-        let (command, told) = start("yes", "", 100_000);
-        let said = told.recv().unwrap().unwrap_err();
+        let (command, messages) = start("yes", "", 100_000);
+        let said = messages.recv().unwrap().unwrap_err();
         assert!(said.len() <= MOST_SAID && said.starts_with("y\ny\n"), "{said}");
         assert!(!command.leave(Duration::ZERO).unwrap().success());
     }
@@ -256,9 +245,9 @@ mod tests {
     #[test]
     fn a_command_that_ignores_its_input_and_signals_is_ended_with_what_it_started() {
         let script = "trap '' TERM; sleep 1000 & echo $!; echo 0; while :; do sleep 1000; done";
-        let (command, told) = start(script, &"x".repeat(1 << 20), 1000);
-        let Ok(below) = told.recv().unwrap() else { panic!("it ended") };
-        assert_eq!(told.recv().unwrap(), Ok(0));
+        let (command, messages) = start(script, &"x".repeat(1 << 20), 1000);
+        let Ok(below) = messages.recv().unwrap() else { panic!("it ended") };
+        assert_eq!(messages.recv().unwrap(), Ok(0));
         assert!(!command.leave(Duration::ZERO).unwrap().success());
         // What was killed with it takes a moment to be gone.
         let until = Instant::now() + Duration::from_secs(10);

@@ -1,17 +1,20 @@
-//! How far a run is, for a reader without a lock.
+//! The progress of a run, for readers without a lock; and the file `now` with the running tasks.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use patchadm_bulk_values::journal::{PackageState, RunEnd, StateCounts};
 use patchadm_bulk_values::report::RunPlatform;
+use patchadm_rootfs::{Dir, RootError};
+use patchadm_svr4::package::Mode;
+use serde::{Deserialize, Serialize};
 
-use super::now_file::{RunNow, RunningPackage, read_now};
 use super::request::RunError;
 use crate::platform::read_platform;
 use crate::runs::{find_run, read_journal};
-use crate::work::{RUNS, Work, numbered_directories};
+use crate::work::{PROGRAM, RUNS, Work, numbered_directories};
 
-/// How far a run is.
+/// The progress of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunStatus {
     /// Its number.
@@ -20,21 +23,21 @@ pub struct RunStatus {
     pub began: String,
     /// When it ended, RFC 3339.
     pub ended: Option<String>,
-    /// Whether it goes on at this moment.
+    /// True if it is running at this moment.
     pub goes_on: bool,
-    /// How many packages came to each state.
+    /// The number of packages in each state.
     pub counts: StateCounts,
-    /// What is being built; nothing where nobody carries the run out.
+    /// The packages being built; empty if no process performs the run.
     pub running: Vec<RunningPackage>,
-    /// What is known of a run that ended before its time and waits to be continued.
+    /// Set for an interrupted run that can be continued.
     pub interrupted: Option<InterruptedRun>,
-    /// What it builds for and with; `None` where that is not known.
+    /// Its platform; `None` if unknown.
     pub platform: Option<RunPlatform>,
-    /// How long the rest was expected to take: when that was, RFC 3339, and the milliseconds from then on.
+    /// The estimated remaining time: the time of the estimate, RFC 3339, and the milliseconds from then on.
     pub expected: Option<(String, u64)>,
 }
 
-/// A run that nobody carries out, and that has not come to its end.
+/// An unfinished run without a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterruptedRun {
     /// The packages that were being built.
@@ -45,7 +48,7 @@ pub struct InterruptedRun {
 
 /// Reads how far a run is, or the last one; `None` where there is none.
 pub fn read_status(work: &Work, run: Option<u64>) -> Result<Option<RunStatus>, RunError> {
-    // Asked first: a run that ends meanwhile has an end in its journal.
+    // Checked first: a run that ends meanwhile has an end in its journal.
     let is_locked = work.is_locked()?;
     let runs = work.directory(RUNS)?;
     let numbers = numbered_directories(&runs)?;
@@ -78,8 +81,110 @@ pub fn read_status(work: &Work, run: Option<u64>) -> Result<Option<RunStatus>, R
     }))
 }
 
-/// Returns what is known of a package that is being built.
 fn running_package(now: &RunNow, package: String, slot: String) -> RunningPackage {
     let known = now.running.iter().find(|known| known.package == package && known.slot == slot);
     known.cloned().unwrap_or(RunningPackage { package, slot, ..RunningPackage::default() })
+}
+
+const NOW: &[u8] = b"now";
+
+const LARGEST: u64 = 16 << 20;
+
+const PAUSE: Duration = Duration::from_secs(1);
+
+const LONG_PAUSE: Duration = Duration::from_secs(10);
+
+/// A package that is being built.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunningPackage {
+    /// PKGNAME.
+    pub package: String,
+    /// The slot.
+    pub slot: String,
+    /// The name of the machine, once it is known.
+    pub host: Option<String>,
+    /// The phase of the build.
+    pub phase: Option<String>,
+    /// When its task began, RFC 3339.
+    pub since: Option<String>,
+    /// The most memory so far, in bytes.
+    pub memory: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RunNow {
+    pub(super) running: Vec<RunningPackage>,
+    pub(super) at: Option<String>,
+    pub(super) left_ms: Option<u64>,
+}
+
+/// Writes the file `now`, at most once a second. It is only informative: errors are ignored.
+#[derive(Debug)]
+pub(super) struct NowFile {
+    running: BTreeMap<u32, RunningPackage>,
+    now: RunNow,
+    is_changed: bool,
+    written: Option<Instant>,
+    estimated: Option<Instant>,
+}
+
+impl NowFile {
+    pub(super) fn new() -> Self {
+        Self {
+            running: BTreeMap::new(),
+            now: RunNow::default(),
+            is_changed: true,
+            written: None,
+            estimated: None,
+        }
+    }
+
+    pub(super) fn begin(&mut self, index: u32, package: RunningPackage) {
+        self.running.insert(index, package);
+        self.is_changed = true;
+    }
+
+    pub(super) fn note(&mut self, index: u32, change: impl FnOnce(&mut RunningPackage)) {
+        if let Some(package) = self.running.get_mut(&index) {
+            change(package);
+            self.is_changed = true;
+        }
+    }
+
+    pub(super) fn end(&mut self, index: u32) {
+        self.is_changed |= self.running.remove(&index).is_some();
+    }
+
+    /// Returns true if a new estimate is due.
+    pub(super) fn wants_estimate(&self) -> bool {
+        self.estimated.is_none_or(|estimated| estimated.elapsed() >= LONG_PAUSE)
+    }
+
+    pub(super) fn estimate(&mut self, at: String, left_ms: Option<u64>) {
+        (self.now.at, self.now.left_ms) = (Some(at), left_ms);
+        self.estimated = Some(Instant::now());
+        self.is_changed = true;
+    }
+
+    /// Writes the file if it has changed and is due.
+    pub(super) fn write(&mut self, run: &Dir) {
+        let is_due = self.written.is_none_or(|written| written.elapsed() >= PAUSE);
+        if !self.is_changed || !is_due {
+            return;
+        }
+        self.now.running = self.running.values().cloned().collect();
+        let bytes = serde_json::to_vec(&self.now).unwrap_or_default();
+        let _ = run.replace_cache(PROGRAM, NOW, &bytes, Mode::of(0o644));
+        (self.is_changed, self.written) = (false, Some(Instant::now()));
+    }
+}
+
+/// Reads the file; unreadable content counts as empty.
+fn read_now(run: &Dir) -> Result<RunNow, RootError> {
+    let bytes = run.read_regular(NOW, LARGEST)?.unwrap_or_default();
+    Ok(serde_json::from_slice(&bytes).unwrap_or_default())
+}
+
+pub(super) fn remove_now(run: &Dir) -> Result<(), RootError> {
+    run.remove(NOW)
 }

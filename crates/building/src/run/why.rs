@@ -1,13 +1,13 @@
-//! Why a package is in its state: what it depends on, and which of that has changed since its last success.
+//! The reasons for the state of a package: its dependencies, and the inputs that have changed since its last success.
 
 use patchadm_bulk_values::journal::{PackageOutcome, PackageState};
-use patchadm_bulk_values::resolve::PackageState as Resolved;
+use patchadm_bulk_values::resolve::ResolvedState;
 use patchadm_bulk_values::result::{Digest, InputDifference, Key, KeyInputs};
 use serde::Serialize;
 
 use super::decision::{DecisionInput, inputs_of_success};
 use super::foresight::{Fate, Foresight, named_inputs};
-use super::journal_file::{KnownRuns, known_runs};
+use super::journal::{KnownRuns, known_runs};
 use super::request::RunError;
 use crate::driver::Driver;
 use crate::pool::Pool;
@@ -19,13 +19,13 @@ use crate::work::Work;
 pub struct NeededPackage {
     /// The pattern in its record.
     pub pattern: String,
-    /// What was found; `None` where nothing matches.
+    /// The match; `None` if there is none.
     pub package: Option<String>,
     /// Its state.
     pub state: Option<PackageState>,
 }
 
-/// Why a package is in its state.
+/// The reasons for the state of a package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PackageReasons {
     /// PKGNAME.
@@ -36,14 +36,14 @@ pub struct PackageReasons {
     pub key: Option<Key>,
     /// The reason in words.
     pub reason: String,
-    /// What it needs, in the order of its record.
+    /// Its dependencies, in the order of its record.
     pub needs: Vec<NeededPackage>,
-    /// How many packages need it, directly or not.
+    /// The number of direct and indirect dependents.
     pub needed_by: u64,
-    /// Those that need it directly.
+    /// The direct dependents.
     #[serde(skip)]
     pub dependents: Vec<String>,
-    /// The inputs of its key that differ from its last success with another key, the most telling first.
+    /// The inputs of its key that differ from its last success with another key, the most relevant first.
     pub differs: Vec<InputDifference>,
 }
 
@@ -85,9 +85,7 @@ pub fn why(
     })
 }
 
-/// What is known of packages.
 struct PackageStory<'a> {
-    /// The identity of the bulk build.
     id: &'a str,
     tree: &'a KnownTree,
     known: &'a KnownRuns,
@@ -96,7 +94,7 @@ struct PackageStory<'a> {
 }
 
 impl PackageStory<'_> {
-    /// Returns the outcome of a package in the last run, else the last one of its own.
+    /// Returns the outcome in the last run, otherwise the package's last own outcome.
     fn outcome(&self, package: u32) -> Option<&PackageOutcome> {
         let name = self.tree.pkgname(package);
         let of_last = self.known.last.as_ref().and_then(|(state, _)| state.packages.get(&name));
@@ -109,14 +107,14 @@ impl PackageStory<'_> {
             return PackageState::Running;
         }
         match (self.tree.resolution.state(package), self.outcome(package)) {
-            (Some(Resolved::Prefailed(_)), _) => PackageState::Prefailed,
-            (Some(Resolved::IndirectPrefailed(_)), None) => PackageState::IndirectPrefailed,
+            (Some(ResolvedState::Prefailed(_)), _) => PackageState::Prefailed,
+            (Some(ResolvedState::IndirectPrefailed(_)), None) => PackageState::IndirectPrefailed,
             (_, Some(outcome)) => outcome.state,
             (_, None) => PackageState::Open,
         }
     }
 
-    /// Returns the key as the inputs are now, and what differs from the last success that had another one.
+    /// Returns the current key, and the differences from the last success with another key.
     fn key_and_differences(&self, package: u32) -> Result<(Option<Key>, Vec<InputDifference>), RunError> {
         let result = self.foresight.results.get(&package).map(|entry| &entry.result.inputs);
         let inputs: Option<&KeyInputs> = match self.foresight.fates.get(&package) {
@@ -133,14 +131,14 @@ impl PackageStory<'_> {
         Ok((Some(key), before.map(|before| inputs.differences_from(&before)).unwrap_or_default()))
     }
 
-    /// Returns the key of the last success that had another key than this one, where it is that of a build.
+    /// Returns the key of the last success with another key, if it was built.
     fn success_with_another_key(&self, package: u32, key: &Key) -> Option<&Key> {
         let name = self.tree.pkgname(package);
         let last = self.known.success(&name)?;
         if last != key {
             return Some(last);
         }
-        // What was not built again had no reason to be.
+        // A package that was not rebuilt had no reason for it.
         let was_built = self.outcome(package).is_some_and(|outcome| outcome.state == PackageState::Done);
         self.known.earlier_success(&name).filter(|_| was_built)
     }

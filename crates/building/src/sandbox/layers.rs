@@ -1,6 +1,6 @@
-//! What a command in a sandbox sees.
+//! The tree, environment and rights of a command in a sandbox.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,6 @@ use patchadm_core::namespaces::{
     Mount, MountSource, ProcessLimit,
 };
 use patchadm_core::script::PROGRAM_INSIDE;
-
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, RootError};
 use patchadm_svr4::package::Mode;
 
@@ -19,27 +18,24 @@ use crate::ids::{BUILD_ID, SandboxIds};
 use crate::tree_copy::copy_tree;
 use crate::work::made;
 
-/// The host name of every sandbox.
 const HOST_NAME: &str = "build";
 
-/// How much less urgent than the caller everything in a sandbox is.
 const NICENESS: i32 = 10;
 
-/// The capabilities that an installation needs, as bits of capabilities(7): `chown`, `dac_override`, `fowner`, `fsetid`, `kill`,
-/// `setgid`, `setuid`, `sys_chroot`.
+/// The capabilities that an installation needs, as bits of capabilities(7): `chown`, `dac_override`, `fowner`,
+/// `fsetid`, `kill`, `setgid`, `setuid`, `sys_chroot`.
 const OF_INSTALLATION: u64 = 1 | 1 << 1 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 18;
 
-/// The capabilities of root in a build, in the sandbox's own user namespace: those of an installation, and `setpcap`,
+/// The capabilities of root in a build, in the user namespace of the sandbox: those of an installation, and `setpcap`,
 /// `net_bind_service`, `setfcap`.
 const OF_ROOT: u64 = OF_INSTALLATION | 1 << 8 | 1 << 10 | 1 << 31;
 
-/// The attribute by which overlayfs knows a directory that hides those below it.
+/// The attribute with which overlayfs marks an opaque directory.
 const OPAQUE: &[u8] = b"user.overlay.opaque";
 
-/// The shared memory of a sandbox whose memory has no limit, in bytes.
 const SHARED_MEMORY: u64 = 1 << 30;
 
-/// How the layers of a sandbox become one tree.
+/// The way in which the layers of a sandbox become one tree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LayerKind {
     /// Overlayfs lays them over each other.
@@ -49,10 +45,10 @@ pub enum LayerKind {
     Copy,
 }
 
-/// The tree of a sandbox: layers, and what is mounted over them.
+/// The tree of a sandbox: layers and mounts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildRoot {
-    /// How the layers become one tree.
+    /// The way in which the layers become one tree.
     pub kind: LayerKind,
     /// The layers that nobody changes, the uppermost first.
     pub lower: Vec<PathBuf>,
@@ -62,15 +58,15 @@ pub struct BuildRoot {
     pub scratch: PathBuf,
     /// The paths of the host that are mounted at their own places, read-only.
     pub host: Vec<PathBuf>,
-    /// What else is mounted.
+    /// Further mounts.
     pub mounts: Vec<SandboxMount>,
     /// Whose ids its users and groups have.
     pub ids: SandboxIds,
 }
 
 impl BuildRoot {
-    /// Makes the layer for changes ready, and returns it: with a copy of what is below, where layers are copies and nothing is in
-    /// it yet, and with the temporary directories, unless those of the layers below are as they are to be.
+    /// Prepares the upper layer and returns it. If layers are copies and it is empty, the lower layers are copied.
+    /// Temporary directories are made unless the lower layers have suitable ones.
     pub(crate) fn lay_out(&self) -> Result<Dir, RootError> {
         let upper = Dir::of_host(&self.upper)?;
         let below = self.lower.first().filter(|_| self.kind == LayerKind::Copy);
@@ -87,13 +83,12 @@ impl BuildRoot {
     }
 }
 
-/// Makes the temporary directories of a layer, to which everybody may write.
 pub(crate) fn make_temporary_directories(layer: &Dir) -> Result<(), RootError> {
     made(layer, b"tmp")?.set_own_mode(Mode::of(0o1777))?;
     made(&made(layer, b"var")?, b"tmp")?.set_own_mode(Mode::of(0o1777))
 }
 
-/// Tells whether the lowest layer has temporary directories to which everybody may write, and none above it changes them.
+/// Returns true if the lowest layer has world-writable temporary directories and no layer above changes them.
 fn has_temporary_directories(layers: &[PathBuf]) -> Result<bool, RootError> {
     let Some((base, above)) = layers.split_last() else { return Ok(false) };
     for layer in above {
@@ -121,16 +116,16 @@ fn has_temporary_directories(layers: &[PathBuf]) -> Result<bool, RootError> {
 /// Under whose ids a command runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BuildUser {
-    /// The first ones inside: those of root, or the caller's own where there are no others.
+    /// The first ids inside: root's, or the caller's own if there are no others.
     First,
-    /// Those of builds.
+    /// The ids of builds.
     Build,
     /// The first ones, with the rights that an installation needs.
     Installer,
 }
 
 impl BuildUser {
-    /// Returns the number inside, where there are others than the caller.
+    /// Returns the id inside, if there are further ids.
     pub(crate) fn id(self) -> u32 {
         if self == Self::Build { BUILD_ID } else { 0 }
     }
@@ -147,20 +142,17 @@ pub struct SandboxCommand {
     pub directory: String,
     /// Under whose ids it runs.
     pub user: BuildUser,
-    /// Whether it has the network of the host.
+    /// True for the network of the host.
     pub has_network: bool,
-    /// Whether `/dev/tty` is there: only where somebody enters the sandbox, who has a pseudo-terminal.
+    /// True if `/dev/tty` exists, only for a person who enters the sandbox with a pseudo-terminal.
     pub has_terminal: bool,
 }
 
-/// The part of the environment that is the same in every sandbox.
 const COMMON_ENVIRONMENT: [(&str, &str); 3] =
     [("PATH", "/usr/bin:/bin:/usr/sbin:/sbin"), ("LC_ALL", "C"), ("TZ", "UTC")];
 
-/// Where `patchadm` is in sandboxes that it installs something in.
 pub(crate) const INSTALLER: &str = PROGRAM_INSIDE;
 
-/// Returns the path of the `patchadm` beside this program.
 pub(crate) fn installer_path() -> io::Result<PathBuf> {
     let own = std::fs::read_link("/proc/self/exe")?;
     let places = ["patchadm", "../../bin/patchadm"].map(|place| own.with_file_name(place));
@@ -170,18 +162,17 @@ pub(crate) fn installer_path() -> io::Result<PathBuf> {
     found.ok_or_else(missing)
 }
 
-/// Returns the `patchadm` beside this program as such sandboxes have it.
+/// Returns the mount of the `patchadm` beside this program.
 pub(crate) fn installer() -> io::Result<SandboxMount> {
     Ok(SandboxMount::read_only(&installer_path()?, INSTALLER))
 }
 
-/// Returns the files of the host that say how its network is used.
+/// Returns the network configuration files of the host.
 pub(crate) fn network_files() -> impl Iterator<Item = SandboxMount> {
     let files = ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"].map(Path::new);
     files.into_iter().filter(|path| path.exists()).map(|path| SandboxMount::read_only(path, path))
 }
 
-/// Returns the complete environment of a command: what is the same in every sandbox, and `own`.
 pub(crate) fn environment(own: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
     COMMON_ENVIRONMENT.iter().chain(own).map(|(name, value)| (name.into(), value.into())).collect()
 }
@@ -242,8 +233,8 @@ pub fn enclosure(
     })
 }
 
-/// Returns the enclosure of a work of this program that needs nothing but some directories, each with its path inside. They are
-/// mounted in an empty tree, which has a place for each and for `/proc`.
+/// Returns an enclosure for a function of this program that only needs some directories. They are mounted in an empty
+/// tree with a place for each and for `/proc`.
 pub(crate) fn enclosure_of_work(
     work: &str,
     (tree, directories): (&Path, &[(PathBuf, PathBuf)]),
@@ -255,7 +246,7 @@ pub(crate) fn enclosure_of_work(
         missing: MissingPlace::Refused,
         ..mount_of(source, place.clone().into(), true)
     });
-    // Where the modes of files are set, the way leads through the descriptors of the process.
+    // Setting file modes goes through the descriptors of the process.
     let processes =
         Mount { place: "/proc".into(), source: MountSource::Processes, missing: MissingPlace::Refused };
     Enclosure {
@@ -285,7 +276,6 @@ pub(crate) fn enclosure_of_work(
     }
 }
 
-/// Returns the capabilities that remain to a user inside.
 fn capabilities_of(user: BuildUser) -> u64 {
     match user {
         BuildUser::First => OF_ROOT,
@@ -294,7 +284,7 @@ fn capabilities_of(user: BuildUser) -> u64 {
     }
 }
 
-/// Returns the ids inside that a command changes to; `None` if it stays the first user.
+/// Returns the ids that a command switches to; `None` if it stays the first user.
 fn user_inside(ids: SandboxIds, user: BuildUser) -> Option<(u32, u32)> {
     (ids.are_many() && user == BuildUser::Build).then_some((BUILD_ID, BUILD_ID))
 }
@@ -306,14 +296,177 @@ fn mount_of(source: &Path, place: OsString, is_writable: bool) -> Mount {
     Mount { place, source, missing: MissingPlace::Made }
 }
 
-/// Returns the limits that the kernel holds for each process.
+/// Returns the limits that the kernel enforces per process.
 fn process_limits(limits: &SandboxLimits) -> Vec<ProcessLimit> {
     let of = |value: Option<u64>, limit: fn(u64) -> ProcessLimit| value.map(limit);
     let of_kernel = [
-        // A process that goes over it is found before; this holds those that nobody looks at.
+        // A process over the limit is usually found earlier; this stops unobserved ones.
         of(limits.cpu.map(|time| time.as_secs() + 2), ProcessLimit::ProcessorTime),
         of(limits.disk, ProcessLimit::FileSize),
         Some(ProcessLimit::CoreDump(0)),
     ];
     of_kernel.into_iter().flatten().collect()
+}
+
+/// The parts of the host that a build sees.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostBase {
+    /// The directories and files that are mounted at their own paths, read-only.
+    pub mounted: Vec<PathBuf>,
+}
+
+/// Lays out an empty directory as the lowest layer: symbolic links of the host are made again, for directories and files
+/// there are places, and `build` has these ids. Paths that the host lacks are left out.
+pub fn lay_out_host_base(
+    layer: &Dir,
+    host_paths: &[PathBuf],
+    (uid, gid): (u32, u32),
+    host: &HostAccounts,
+) -> Result<HostBase, RootError> {
+    let mut base = HostBase::default();
+    for path in host_paths {
+        let Some(name) = path.strip_prefix("/").ok().filter(|name| !name.as_os_str().is_empty()) else {
+            continue;
+        };
+        if lay_out_place(layer, path, name)? {
+            base.mounted.push(path.clone());
+        }
+    }
+    let etc = existing_or_made(layer, b"etc")?;
+    let (passwd, group) = accounts((uid, gid), host);
+    for (name, text) in [(&b"passwd"[..], passwd), (b"group", group)] {
+        let mut file = etc.create(name)?;
+        file.put(text.as_bytes())?;
+        file.set_mode(Mode::of(0o644))?;
+        // The layer serves all later runs: a power cut must not leave it without them.
+        file.sync()?;
+    }
+    Ok(base)
+}
+
+/// Prepares the place for a host path; returns true if it must be mounted.
+fn lay_out_place(layer: &Dir, path: &Path, name: &Path) -> Result<bool, RootError> {
+    let host = Dir::of_host(Path::new("/"))?;
+    let (mut here, mut there) = (layer.again()?, host);
+    let mut parts = name.iter().map(OsStr::as_encoded_bytes).peekable();
+    while let Some(part) = parts.next() {
+        let Some(seen) = there.look(part)? else { return Ok(false) };
+        let is_last = parts.peek().is_none();
+        match seen.file_type {
+            FileType::Symlink if here.look(part)?.is_none() => {
+                here.make_symlink(part, &there.read_link(part)?)?;
+                return Ok(false);
+            }
+            FileType::Directory => {
+                here = existing_or_made(&here, part)?;
+                there = there.dir(part)?;
+            }
+            FileType::Regular if is_last => {
+                if here.look(part)?.is_none() {
+                    here.create(part)?;
+                }
+            }
+            // The target of a link is visible at the target's own path.
+            _ => return Ok(false),
+        }
+    }
+    Ok(path.is_absolute())
+}
+
+fn existing_or_made(dir: &Dir, name: &[u8]) -> Result<Dir, RootError> {
+    match dir.look(name)? {
+        Some(_) => dir.dir(name),
+        None => dir.make_dir(name, Mode::of(0o755)),
+    }
+}
+
+/// The first id of ordinary users.
+const FIRST_OF_PEOPLE: u32 = 1000;
+
+/// The accounts of the system of the host: packages may name them as owners.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostAccounts {
+    /// Users, each with the ids of itself and its group.
+    pub users: Vec<(String, u32, u32)>,
+    /// Groups.
+    pub groups: Vec<(String, u32)>,
+}
+
+impl HostAccounts {
+    /// Parses the texts of `passwd` and `group`. Invalid lines and accounts of people are left out.
+    pub fn of(passwd: &str, group: &str) -> Self {
+        let id = |text: Option<&str>| text?.parse::<u32>().ok().filter(|id| *id < FIRST_OF_PEOPLE);
+        let named = |fields: &[&str]| {
+            let name = fields.first().filter(|name| !name.is_empty() && !name.starts_with(['+', '-']))?;
+            name.bytes().all(|byte| byte.is_ascii_graphic()).then(|| (*name).to_owned())
+        };
+        let users = passwd.lines().filter_map(|line| {
+            let fields: Vec<&str> = line.split(':').collect();
+            Some((named(&fields)?, id(fields.get(2).copied())?, id(fields.get(3).copied())?))
+        });
+        let groups = group.lines().filter_map(|line| {
+            let fields: Vec<&str> = line.split(':').collect();
+            Some((named(&fields)?, id(fields.get(2).copied())?))
+        });
+        Self { users: users.collect(), groups: groups.collect() }
+    }
+
+    pub(crate) fn of_this_machine() -> Self {
+        let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        Self::of(&text("/etc/passwd"), &text("/etc/group"))
+    }
+}
+
+/// Returns `passwd` and `group`: the accounts of the sandbox, and the system accounts of the host with other names and
+/// ids.
+fn accounts((uid, gid): (u32, u32), host: &HostAccounts) -> (String, String) {
+    let is_other = |name: &str, id: u32, own: u32| {
+        !["root", "build", "nobody", "nogroup"].contains(&name) && id != 0 && id != own
+    };
+    let users = host.users.iter().filter(|(name, id, _)| is_other(name, *id, uid));
+    let users =
+        users.map(|(name, id, group)| format!("{name}:x:{id}:{group}::/nonexistent:/usr/sbin/nologin\n"));
+    let groups = host.groups.iter().filter(|(name, id)| is_other(name, *id, gid));
+    let groups = groups.map(|(name, id)| format!("{name}:x:{id}:\n"));
+    let (users, groups) = (users.collect::<String>(), groups.collect::<String>());
+    let user = (uid != 0).then(|| format!("build:x:{uid}:{gid}:build:/work:/bin/sh\n"));
+    let its_group = (gid != 0).then(|| format!("build:x:{gid}:\n"));
+    let passwd = [
+        "root:x:0:0:root:/root:/bin/sh\n",
+        user.as_deref().unwrap_or_default(),
+        "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+        &users,
+    ];
+    let group = ["root:x:0:\n", its_group.as_deref().unwrap_or_default(), "nogroup:x:65534:\n", &groups];
+    (passwd.concat(), group.concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_layer_has_places_and_links_as_the_host_and_accounts_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = ["/usr", "/bin", "/nowhere", "/etc/ld.so.cache"].map(PathBuf::from);
+        let host = HostAccounts::of(
+            "root:x:0:0::/:/bin/sh\nmail:x:8:8:mail:/var/mail:/bin/sh\nann:x:1000:1000::/:/bin/sh\n+::::::\n",
+            "root:x:0:\nmail:x:8:ann\nusers:x:100:\nann:x:1000:\nbad\n",
+        );
+        let base = lay_out_host_base(&Dir::of_host(dir.path()).unwrap(), &paths, (1000, 100), &host).unwrap();
+        assert!(base.mounted.contains(&PathBuf::from("/usr")) && dir.path().join("usr").is_dir());
+        assert!(!base.mounted.contains(&PathBuf::from("/nowhere")));
+        let is_link = Path::new("/bin").is_symlink();
+        assert_eq!(dir.path().join("bin").is_symlink(), is_link);
+        assert_eq!(base.mounted.contains(&PathBuf::from("/bin")), !is_link);
+        let passwd = std::fs::read_to_string(dir.path().join("etc/passwd")).unwrap();
+        assert_eq!(passwd.lines().nth(1), Some("build:x:1000:100:build:/work:/bin/sh"));
+        // What packages may name as owners is that of the host; its people are not there.
+        assert_eq!(
+            passwd.lines().skip(3).collect::<Vec<_>>(),
+            ["mail:x:8:8::/nonexistent:/usr/sbin/nologin"]
+        );
+        let group = std::fs::read_to_string(dir.path().join("etc/group")).unwrap();
+        assert_eq!(group, "root:x:0:\nbuild:x:100:\nnogroup:x:65534:\nmail:x:8:\n");
+    }
 }

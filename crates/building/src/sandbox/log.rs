@@ -1,11 +1,10 @@
-//! The log of a task: what its commands print, up to a limit, and the phases that they name.
+//! The log of a task: the output of its commands, up to a limit, and the phases in it.
 
 use patchadm_rootfs::{RootError, WritableFile};
 
-/// How a line begins by which a build says that a phase begins; its name follows.
+/// The prefix of a line that starts a phase of a build; the name follows.
 pub const PHASE_LINE: &[u8] = b"===> phase: ";
 
-/// The longest name of a phase, in bytes.
 const LONGEST_PHASE: usize = 64;
 
 /// The log of a task, being written.
@@ -14,7 +13,7 @@ pub struct TaskLog {
     file: WritableFile,
     written: u64,
     limit: Option<u64>,
-    /// The line that has not ended yet, as far as it can be that of a phase.
+    /// The current incomplete line, if it can still become a phase line.
     line: Vec<u8>,
 }
 
@@ -29,7 +28,7 @@ impl TaskLog {
         self.written
     }
 
-    /// Tells whether more was printed than the log takes.
+    /// Returns true if the output exceeds the log's limit.
     pub fn is_full(&self) -> bool {
         self.limit.is_some_and(|limit| self.written >= limit)
     }
@@ -56,7 +55,6 @@ impl TaskLog {
     }
 }
 
-/// Returns the name of the phase that a line begins.
 pub(crate) fn phase_of(line: &[u8]) -> Option<String> {
     let name = line.strip_prefix(PHASE_LINE)?.strip_suffix(b"\n")?;
     let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.".contains(byte);

@@ -1,16 +1,13 @@
-//! A clean place for one command: what is visible there, and how the command is watched.
+//! Sandboxes: a clean environment for one command, and its supervision.
 
-mod host_base;
 mod layers;
 mod log;
-mod open_files;
-mod processes;
-mod segments;
 mod usage;
 mod watch;
 
-pub use host_base::{HostAccounts, HostBase, lay_out_host_base};
-pub use layers::{BuildRoot, BuildUser, LayerKind, SandboxCommand, enclosure};
+pub use layers::{
+    BuildRoot, BuildUser, HostAccounts, HostBase, LayerKind, SandboxCommand, enclosure, lay_out_host_base,
+};
 pub(crate) use layers::{
     INSTALLER, enclosure_of_work, environment, installer, installer_path, make_temporary_directories,
     network_files,

@@ -1,23 +1,30 @@
-//! The disk space of what a task has written.
+//! The resources used by a sandbox: disk space, memory and processor time of its processes, unlinked and memory files,
+//! shared memory segments.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fs, io};
 
+use patchadm_core::namespaces::open_segments;
+use patchadm_core::process::MappedFile;
 use patchadm_rootfs::{Descent, Dir, FileType, RootError};
 
-/// The minimum size counted for an object, in bytes. An object without blocks still takes an inode.
 const LEAST: u64 = 4096;
 
-/// The disk space of directories.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct UsedSpace {
-    /// The bytes, each file once.
     pub(crate) bytes: u64,
-    /// The first directory that could not be looked into: anything could lie in it. It begins with the name of its top.
+    /// The first unreadable directory, which could contain anything. The path starts with the name of its top
+    /// directory.
     pub(crate) closed: Option<String>,
 }
 
-/// Returns the space that directories of the host occupy, to any depth. Something that is removed meanwhile counts as nothing.
+/// Returns the disk usage of directories. Objects removed meanwhile count as nothing.
 pub(crate) fn space_of(directories: &[PathBuf]) -> UsedSpace {
     let mut walk = SpaceWalk { used: UsedSpace::default(), seen_files: BTreeSet::new() };
     for top in directories {
@@ -31,12 +38,11 @@ pub(crate) fn space_of(directories: &[PathBuf]) -> UsedSpace {
 
 struct SpaceWalk {
     used: UsedSpace,
-    /// The files with several names.
     seen_files: BTreeSet<((u32, u32), u64)>,
 }
 
 impl SpaceWalk {
-    /// Adds what lies below a directory. Fails where a directory was moved meanwhile, so that the way back is lost.
+    /// Adds everything below a directory. Fails if a directory was moved meanwhile and the way back is lost.
     fn add(&mut self, top: &Path, dir: &Dir) -> Result<(), RootError> {
         let mut descent = Descent::below(dir);
         let mut rest = vec![self.look_at(dir)];
@@ -63,7 +69,7 @@ impl SpaceWalk {
         Ok(())
     }
 
-    /// Counts the objects in a directory. Returns the names of those that are directories.
+    /// Counts the objects in a directory, and returns its subdirectories.
     fn look_at(&mut self, dir: &Dir) -> Vec<Vec<u8>> {
         let mut directories = Vec::new();
         for name in dir.names().unwrap_or_default() {
@@ -84,9 +90,245 @@ fn shown(top: &Path, dir: &Dir) -> String {
     if dir.path().relative().is_empty() { name.into_owned() } else { format!("{name}{}", dir.path()) }
 }
 
+/// The resource usage of all descendants of a process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct ProcessUsage {
+    pub(super) processes: Vec<u32>,
+    /// Resident anonymous memory in bytes.
+    pub(super) anonymous: u64,
+    /// Resident mapped memory files in bytes; shared pages count for each process.
+    pub(super) shared: u64,
+    /// The maximum processor time of one process.
+    pub(super) longest: Duration,
+}
+
+const MOST: usize = 1 << 17;
+
+/// Returns the usage of all descendants. A process that ends meanwhile is ignored.
+pub(super) fn usage_below(process: u32) -> ProcessUsage {
+    let mut usage = ProcessUsage::default();
+    let mut open = children(process);
+    while let Some(process) = open.pop() {
+        usage.processes.push(process);
+        let (anonymous, shared) = memory_of(process);
+        usage.anonymous += anonymous;
+        usage.shared += shared;
+        usage.longest = usage.longest.max(processor_time_of(process));
+        if usage.processes.len() >= MOST {
+            break;
+        }
+        open.extend(children(process));
+    }
+    usage
+}
+
+fn processor_time_of(process: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // The name of the program, in brackets, may have blanks; behind it user and system time are the 12th and 13th field.
+    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split_ascii_whitespace();
+    let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second().max(1))
+}
+
+fn children(process: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{process}/task"));
+    let lists = threads.into_iter().flatten().flatten().filter_map(|thread| {
+        let list = fs::read_to_string(thread.path().join("children")).ok()?;
+        Some(list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>())
+    });
+    lists.flatten().collect()
+}
+
+/// Returns the resident anonymous and shared memory of a process, without reserved memory and mapped disk files.
+fn memory_of(process: u32) -> (u64, u64) {
+    let status = fs::read_to_string(Path::new("/proc").join(process.to_string()).join("status"));
+    let status = status.unwrap_or_default();
+    let kilobytes = |name: &str| {
+        let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+        value.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()
+    };
+    ["RssAnon:", "RssShmem:"].map(|name| kilobytes(name).unwrap_or_default() * 1024).into()
+}
+
+type FileId = (u64, u64);
+
+/// File systems (statfs(2)) that store files in memory.
+const OF_MEMORY: [i64; 3] = [0x0102_1994, 0x8584_58f6, 0x9584_58f6];
+
+/// Overlayfs; its files are stored in the upper layer.
+const OVERLAY: i64 = 0x794c_7630;
+
+/// Name prefixes of mapped memory files without a directory entry.
+const MAPPED_MEMORY: [&str; 4] = ["/memfd:", SEGMENT, "/dev/zero (deleted)", "/dev/shm/"];
+
+const SEGMENT: &str = "/SYSV";
+
+/// Unlinked disk files and memory files of some processes, each once, with sizes.
+#[derive(Debug, Default)]
+pub(super) struct OpenFiles {
+    disk: BTreeMap<FileId, u64>,
+    memory: BTreeMap<FileId, u64>,
+}
+
+impl OpenFiles {
+    /// Examines the files of processes. Files on the file systems of `written` are disk files.
+    pub(super) fn of(processes: &[u32], written: &[PathBuf]) -> Self {
+        let file_systems = written.iter().filter_map(|path| Some(fs::metadata(path).ok()?.dev())).collect();
+        let mut files = Self::default();
+        for process in processes {
+            let process = Path::new("/proc").join(process.to_string());
+            for open in fs::read_dir(process.join("fd")).into_iter().flatten().flatten() {
+                files.take(&open.path(), &file_systems);
+            }
+            files.take_mapped(&process, &file_systems);
+        }
+        files
+    }
+
+    pub(super) fn on_disk(&self) -> u64 {
+        self.disk.values().sum()
+    }
+
+    pub(super) fn in_memory(&self) -> u64 {
+        self.memory.values().sum()
+    }
+
+    /// Adds the file behind a link in `/proc`, unless it was closed.
+    fn take(&mut self, link: &Path, file_systems: &BTreeSet<u64>) {
+        let Ok(seen) = fs::metadata(link) else { return };
+        if !seen.is_file() {
+            return;
+        }
+        let (id, bytes) = ((seen.dev(), seen.ino()), seen.blocks().saturating_mul(512));
+        let magic = || rustix::fs::statfs(link).map_or(0, |system| system.f_type);
+        if file_systems.contains(&seen.dev()) {
+            if seen.nlink() == 0 {
+                self.disk.insert(id, bytes);
+            }
+        } else if OF_MEMORY.contains(&magic()) {
+            self.memory.insert(id, bytes);
+        } else if seen.nlink() == 0 && magic() == OVERLAY {
+            self.disk.insert(id, bytes);
+        }
+    }
+
+    /// Adds the mapped disk files of a process that have been unlinked.
+    fn take_mapped(&mut self, process: &Path, file_systems: &BTreeSet<u64>) {
+        let maps = fs::read(process.join("maps")).unwrap_or_default();
+        for mapped in maps.split(|&byte| byte == b'\n').filter_map(MappedFile::of_line) {
+            let id = id(&mapped);
+            let is_known = self.disk.contains_key(&id) || self.memory.contains_key(&id);
+            if is_known || !mapped.path.ends_with(b" (deleted)") || is_memory(&mapped) {
+                continue;
+            }
+            let link = process.join("map_files").join(mapped.range());
+            if fs::metadata(&link).is_ok() {
+                self.take(&link, file_systems);
+            } else if file_systems.contains(&id.0) {
+                // Only root may look behind it; it is at least as long as what is mapped of it.
+                let longest = self.disk.entry(id).or_default();
+                *longest = (*longest).max(mapped.file_end());
+            }
+        }
+    }
+
+    /// Returns the resident size of mapped memory files that no process has open; each counts once. Shared memory
+    /// segments may be counted elsewhere.
+    pub(super) fn mapped_memory(&self, processes: &[u32], without_segments: bool) -> u64 {
+        let mut bytes = 0_u64;
+        for process in processes {
+            let maps = fs::read(format!("/proc/{process}/smaps")).unwrap_or_default();
+            let mut counts = false;
+            for line in maps.split(|&byte| byte == b'\n') {
+                let field = |name: &str| {
+                    let value = str::from_utf8(line).ok()?.strip_prefix(name)?.trim();
+                    value.strip_suffix(" kB")?.parse::<u64>().ok()
+                };
+                // A mapping starts with its addresses, and its fields with capitals.
+                if line.first().is_some_and(|letter| letter.is_ascii_digit() || letter.is_ascii_lowercase()) {
+                    let is_meant = |mapped: MappedFile<'_>| {
+                        is_memory(&mapped)
+                            && !self.memory.contains_key(&id(&mapped))
+                            && !(without_segments && mapped.path.starts_with(SEGMENT.as_bytes()))
+                    };
+                    counts = MappedFile::of_line(line).is_some_and(is_meant);
+                } else if let Some(share) = field("Pss:").filter(|_| counts) {
+                    bytes = bytes.saturating_add(share.saturating_mul(1024));
+                } else if let Some(own) = field("Anonymous:").filter(|_| counts) {
+                    // A private copy is memory of the process.
+                    bytes = bytes.saturating_sub(own.saturating_mul(1024));
+                }
+            }
+        }
+        bytes
+    }
+}
+
+fn id(mapped: &MappedFile<'_>) -> FileId {
+    (rustix::fs::makedev(mapped.device.0, mapped.device.1), mapped.number)
+}
+
+fn is_memory(mapped: &MappedFile<'_>) -> bool {
+    MAPPED_MEMORY.iter().any(|begin| mapped.path.starts_with(begin.as_bytes()))
+}
+
+const MOST_NAMESPACES: usize = 256;
+
+const LONGEST_LIST: u64 = 16 << 20;
+
+/// The segment lists of a sandbox by IPC namespace; `None` for one that cannot be opened.
+#[derive(Debug, Default)]
+pub(super) struct SegmentLists(BTreeMap<OsString, Option<File>>);
+
+impl SegmentLists {
+    /// Returns the bytes of all segments that these processes see; `maker` is the process that made their sandbox.
+    /// `None` if no list is readable.
+    pub(super) fn in_memory(&mut self, maker: u32, processes: &[u32]) -> Option<u64> {
+        let own = namespace_of("self");
+        let mut seen = BTreeMap::new();
+        for process in processes {
+            let Some(namespace) = namespace_of(&process.to_string()).filter(|one| Some(one) != own.as_ref())
+            else {
+                continue;
+            };
+            if seen.len() < MOST_NAMESPACES {
+                seen.entry(namespace).or_insert(*process);
+            }
+        }
+        // A list keeps its namespace, and all that is in it.
+        self.0.retain(|namespace, _| seen.contains_key(namespace));
+        for (namespace, process) in seen {
+            self.0.entry(namespace).or_insert_with(|| open_segments(maker, process).ok());
+        }
+        let lists = self.0.values_mut().flatten().filter_map(|list| read_list(list).ok());
+        lists.fold(None, |all, list| Some(all.unwrap_or(0_u64).saturating_add(bytes_of(&list))))
+    }
+}
+
+fn namespace_of(process: &str) -> Option<OsString> {
+    fs::read_link(Path::new("/proc").join(process).join("ns/ipc")).ok().map(Into::into)
+}
+
+fn read_list(list: &mut File) -> io::Result<String> {
+    let mut text = String::new();
+    list.rewind()?;
+    list.take(LONGEST_LIST).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Returns the resident and swapped bytes in a segment list, its last two columns.
+fn bytes_of(list: &str) -> u64 {
+    let sizes = list.lines().skip(1).flat_map(|line| line.split_ascii_whitespace().rev().take(2));
+    sizes.filter_map(|size| size.parse::<u64>().ok()).fold(0, u64::saturating_add)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+    use std::process::{Child, Command, Stdio};
+
     use patchadm_svr4::package::Mode;
+    use rustix::fs::MemfdFlags;
 
     use super::*;
 
@@ -94,13 +336,13 @@ mod tests {
     fn a_file_with_two_names_counts_once_and_those_below_directories_count() {
         let dir = tempfile::tempdir().unwrap();
         let below = dir.path().join("a/b");
-        std::fs::create_dir_all(&below).unwrap();
+        fs::create_dir_all(&below).unwrap();
         let space = || space_of(&[dir.path().to_owned()]).bytes;
         let empty = space();
-        std::fs::write(below.join("file"), vec![1; 100_000]).unwrap();
+        fs::write(below.join("file"), vec![1; 100_000]).unwrap();
         let one = space();
         assert!(one >= empty + 100_000, "{one}");
-        std::fs::hard_link(below.join("file"), dir.path().join("again")).unwrap();
+        fs::hard_link(below.join("file"), dir.path().join("again")).unwrap();
         assert_eq!(space(), one);
     }
 
@@ -124,9 +366,89 @@ mod tests {
     fn what_has_no_blocks_counts_as_one() {
         let dir = tempfile::tempdir().unwrap();
         for number in 0..100 {
-            std::fs::write(dir.path().join(format!("file{number}")), "").unwrap();
+            fs::write(dir.path().join(format!("file{number}")), "").unwrap();
             std::os::unix::fs::symlink("x", dir.path().join(format!("link{number}"))).unwrap();
         }
         assert!(space_of(&[dir.path().to_owned()]).bytes >= 200 * LEAST);
+    }
+
+    #[test]
+    fn the_processes_below_one_count_with_theirs() {
+        let mut shell = Command::new("sh");
+        let mut shell = shell.args(["-c", "sleep 30 & cat; kill $!"]).stdin(Stdio::piped()).spawn().unwrap();
+        let mut usage = ProcessUsage::default();
+        for _ in 0..500 {
+            usage = usage_below(shell.id());
+            if usage.processes.len() == 2 && usage.anonymous > 0 {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(usage.processes.len(), 2);
+        assert!(usage.anonymous > 0);
+        drop(shell.stdin.take());
+        shell.wait().unwrap();
+        assert_eq!(usage_below(shell.id()), ProcessUsage::default());
+    }
+
+    /// Starts a shell that runs the script, prints a word, and waits until [`end`].
+    fn shell(script: &str, directory: &Path) -> Child {
+        let mut shell = Command::new("sh")
+            .args(["-c", &format!("{script}\necho done\ncat > /dev/null")])
+            .current_dir(directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = [0; 5];
+        io::Read::read_exact(shell.stdout.as_mut().unwrap(), &mut said).unwrap();
+        shell
+    }
+
+    fn end(mut shell: Child) {
+        drop(shell.stdin.take());
+        shell.wait().unwrap();
+    }
+
+    #[test]
+    fn files_without_a_name_count_while_they_are_open_and_each_once() {
+        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let script =
+            "exec 3> a 4> b 5> c; exec 6>&4; rm a b; for n in 3 4 5; do head -c 300000 /dev/zero >&$n; done";
+        let shell = shell(script, dir.path());
+        let files = OpenFiles::of(&[shell.id()], &[dir.path().to_owned()]);
+        assert_eq!(files.disk.len(), 2, "{files:?}");
+        assert!((600_000..700_000).contains(&files.on_disk()), "{files:?}");
+        end(shell);
+    }
+
+    #[test]
+    fn a_file_in_memory_counts_whether_it_is_mapped_or_only_open() {
+        let file = rustix::fs::memfd_create("test", MemfdFlags::CLOEXEC).unwrap();
+        let mut file = File::from(file);
+        file.write_all(&vec![1; 1 << 20]).unwrap();
+        let again = file.try_clone().unwrap();
+        let seen = file.metadata().unwrap();
+        let own = [std::process::id()];
+        let files = OpenFiles::of(&own, &[]);
+        assert_eq!(files.memory.get(&(seen.dev(), seen.ino())), Some(&(1 << 20)));
+        assert!(files.in_memory() >= 1 << 20);
+        drop((file, again));
+        assert!(!OpenFiles::of(&own, &[]).memory.contains_key(&(seen.dev(), seen.ino())));
+    }
+    #[test]
+    fn a_mapped_file_in_memory_is_told_by_its_name() {
+        let line = b"7f1000-7f3000 rw-s 00001000 00:01 1234                       /memfd:a b (deleted)";
+        let mapped = MappedFile::of_line(line).unwrap();
+        assert_eq!(id(&mapped), (1, 1234));
+        assert!(is_memory(&mapped));
+        assert!(!is_memory(&MappedFile { path: b"/usr/lib/x.so (deleted)", ..mapped }));
+    }
+
+    #[test]
+    fn what_is_resident_or_swapped_counts_and_what_is_only_reserved_does_not() {
+        let list = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime                   rss                  swap\n         0          0   600              16777216    10    10      0  1234  1234  1234  1234          1          1          1              16777216                  4096\n         0          1   600            1099511627776    10    10      0  1234  1234  1234  1234          0          0          1                     0                     0\n";
+        assert_eq!(bytes_of(list), (16 << 20) + 4096);
+        assert_eq!(bytes_of(""), 0);
     }
 }

@@ -1,36 +1,33 @@
-//! A command in a sandbox, watched until its end: its output goes to the log, and it is ended where it goes over a limit.
+//! Supervision of a command in a sandbox: its output goes to the log, and it is ended if it exceeds a limit.
 
 use std::fs::File;
-use std::io::{self, PipeReader, Read as _};
+use std::io;
+use std::io::{PipeReader, Read as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use patchadm_bulk_values::conf::{LimitName, Limits};
+use patchadm_core::namespaces::{Enclosure, EnclosureEnd, EnclosureError, EnclosureProcess};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::log::TaskLog;
-use super::open_files::OpenFiles;
-use super::processes::{ProcessUsage, usage_below};
-use super::segments::SegmentLists;
-use super::usage::{UsedSpace, space_of};
+use super::usage::{OpenFiles, ProcessUsage, SegmentLists, UsedSpace, space_of, usage_below};
 use crate::control_groups::{GroupController, GroupLimits, GroupOverrun, TaskGroup};
-use patchadm_core::namespaces::{Enclosure, EnclosureEnd, EnclosureError, EnclosureProcess};
 
-/// How often processes and memory are looked at.
 const LOOK_AT_PROCESSES: Duration = Duration::from_millis(200);
 
-/// How often disk space is looked at, unless a look takes so long that it would be more than a fiftieth of the time.
+/// The interval of disk usage checks. It grows if a check would take more than a fiftieth of the time.
 const LOOK_AT_DISK: Duration = Duration::from_secs(5);
 const PART_OF_TIME: u32 = 50;
 
-/// How often files in memory are looked at, with the same exception.
+/// The interval of checks of memory files, with the same rule.
 const LOOK_AT_MEMORY: Duration = Duration::from_secs(1);
 
-/// The most bytes of standard error that are kept, where it is apart: the last ones. And the most that are read at a time, so
-/// that a command that prints without end does not keep its limits from being looked at.
+/// The maximum number of bytes of standard error that are kept if it is separate, and of bytes read at a time: endless
+/// output must not delay the limits.
 const MOST_ERRORS: usize = 64 << 10;
 const MOST_AT_ONCE: usize = 1 << 20;
 
@@ -52,7 +49,6 @@ pub struct SandboxLimits {
 }
 
 impl SandboxLimits {
-    /// Returns those that control groups can hold.
     pub(crate) fn of_group(&self) -> GroupLimits {
         GroupLimits { memory: self.memory, processes: self.processes }
     }
@@ -70,18 +66,18 @@ impl SandboxLimits {
         }
     }
 
-    /// Returns the limits with this total time and without a limit on silence: our own commands may print nothing for long.
+    /// Replaces the time limit and removes the one on silence: our own commands may print nothing for a long time.
     pub(crate) fn within(self, time: Option<Duration>) -> Self {
         Self { time, silence: None, ..self }
     }
 
-    /// Returns the same limits with room on the disk for so many bytes more, which are not of its own choice.
+    /// Adds disk space for files that the command does not choose itself.
     pub(crate) fn with_room(self, bytes: u64) -> Self {
         Self { disk: self.disk.map(|disk| disk.saturating_add(bytes)), ..self }
     }
 }
 
-/// The limit that a command went over, with what was used.
+/// The exceeded limit of a command, with the amount used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StopCause {
     /// It took this long.
@@ -96,15 +92,15 @@ pub enum StopCause {
     Processor(Duration),
     /// It occupied this many bytes on the disk.
     Disk(u64),
-    /// It closed this directory, so that nobody knows what it occupies on the disk.
+    /// The command made this directory unreadable, so its disk usage is unknown.
     Closed(String),
     /// It printed more than the log takes: this many bytes.
     Output(u64),
-    /// Whoever runs the task asks it to end.
+    /// The task was asked to end.
     Asked,
 }
 
-/// By what it was found that a command has gone over a limit.
+/// The source of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UsageMeasure {
     /// Its control group, which did not let it have more.
@@ -113,9 +109,8 @@ pub enum UsageMeasure {
     Looks,
 }
 
-/// Watches a command: what it has written, and whom to tell.
+/// The observers of a running command.
 pub struct SandboxWatch<'a> {
-    /// The control groups that hold its limits.
     pub(crate) group: &'a mut TaskGroup,
     /// The directories that count as its disk space.
     pub written: &'a [PathBuf],
@@ -131,9 +126,9 @@ pub struct SandboxWatch<'a> {
 /// The end of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SandboxEnd {
-    /// How it ended; `None` if it was ended because of `stopped`.
+    /// The exit; `None` if it was ended because of `stopped`.
     pub end: Option<EnclosureEnd>,
-    /// Why it was ended.
+    /// The reason for ending it.
     pub stopped: Option<StopCause>,
     /// The time that it took.
     pub took: Duration,
@@ -171,7 +166,7 @@ pub fn run_watched(
         Some(_) => io::pipe().map(|(errors, theirs)| (Some(errors), OwnedFd::from(theirs)))?,
         None => (None, OwnedFd::from(theirs.try_clone()?)),
     };
-    // What is there before it begins is not its own.
+    // Existing files do not count.
     let before = limits.disk.map_or(0, |_| space_of(watch.written).bytes);
     let theirs = (OwnedFd::from(theirs), their_errors);
     let process =
@@ -182,7 +177,7 @@ pub fn run_watched(
     let mut watcher = Watcher::of(limits, process, (Some(output), errors), before);
     let followed = watcher.follow(log, watch);
     let mut ended = watcher.end(followed, watch.group)?;
-    // A quick command ends before anybody looks at the disk; so does a process that may not make its file longer.
+    // A quick command, or one that hits its file size limit, may end before the first disk check.
     if let Some(limit) = limits.disk
         && let Some(end) = ended.end
     {
@@ -200,20 +195,16 @@ pub fn run_watched(
 struct Watcher<'a> {
     limits: &'a SandboxLimits,
     process: EnclosureProcess,
-    /// What it prints, until it closes that.
     output: Option<PipeReader>,
     errors: Option<PipeReader>,
     began: Instant,
     last_output: Instant,
     next_disk: Instant,
-    /// What was closed at the last look.
     closed: ClosedLooks,
-    /// When files in memory are looked at next, and their bytes.
     next_memory: Instant,
     memory_files: u64,
     segments: SegmentLists,
     peak_memory: u64,
-    /// The disk space that was occupied before.
     space_before: u64,
 }
 
@@ -243,7 +234,7 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    /// Follows the command until it has ended, or is to be ended.
+    /// Follows the command until it ends or has to be ended.
     fn follow(
         &mut self,
         log: &mut TaskLog,
@@ -273,7 +264,7 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    /// Waits for output or the end; tells whether the command has ended.
+    /// Waits for output or exit; returns true on exit.
     fn wait(&self, at_most: Duration) -> Result<bool, SandboxError> {
         let at_most = Timespec::try_from(at_most).unwrap_or(Timespec { tv_sec: 0, tv_nsec: 0 });
         let mut fds = vec![PollFd::from_borrowed_fd(self.process.fd(), PollFlags::IN)];
@@ -287,7 +278,7 @@ impl<'a> Watcher<'a> {
         Ok(fds.first().is_some_and(|process| !process.revents().is_empty()))
     }
 
-    /// Moves what was printed to the log. A command that prints without end is interrupted by the limit of the log.
+    /// Moves output to the log. Endless output is stopped by the limit of the log.
     fn take_output(&mut self, log: &mut TaskLog, watch: &mut SandboxWatch<'_>) -> Result<(), SandboxError> {
         let mut bytes = [0; 1 << 13];
         while let Some(output) = self.output.as_mut().filter(|_| !log.is_full()) {
@@ -305,7 +296,6 @@ impl<'a> Watcher<'a> {
         Ok(())
     }
 
-    /// Keeps the last bytes of standard error, where it is apart.
     fn take_errors(&mut self, watch: &mut SandboxWatch<'_>) -> Result<(), SandboxError> {
         let (mut bytes, mut taken) = ([0; 1 << 13], 0);
         while let (Some(errors), Some(kept)) = (self.errors.as_mut(), watch.errors.as_deref_mut()) {
@@ -327,7 +317,6 @@ impl<'a> Watcher<'a> {
         Ok(())
     }
 
-    /// Compares what is used with the limits.
     fn look(&mut self, watch: &SandboxWatch<'_>) -> Option<StopCause> {
         let (took, silent) = (self.began.elapsed(), self.last_output.elapsed());
         if self.limits.time.is_some_and(|limit| took > limit) {
@@ -361,8 +350,8 @@ impl<'a> Watcher<'a> {
         self.look_at_disk(watch, &usage.processes)
     }
 
-    /// Returns the memory of processes, if it is more than a limit. Files in memory are theirs as long as one of them has them
-    /// open or mapped, and segments as long as they are there.
+    /// Returns the memory of processes if it exceeds a limit. Memory files count as long as a process has them open or
+    /// mapped, segments as long as they exist.
     fn memory_over(&mut self, limit: u64, usage: &ProcessUsage, watch: &SandboxWatch<'_>) -> Option<u64> {
         let began = Instant::now();
         if usage.anonymous <= limit && began < self.next_memory {
@@ -372,7 +361,7 @@ impl<'a> Watcher<'a> {
         let segments = self.segments.in_memory(self.process.id(), &usage.processes);
         self.memory_files = files.in_memory().saturating_add(segments.unwrap_or_default());
         let mut memory = usage.anonymous.saturating_add(self.memory_files);
-        // What is open and mapped is in both, so it can be no more than this.
+        // Files that are open and mapped are in both numbers, so this is an upper bound.
         if memory <= limit && memory.saturating_add(usage.shared) > limit {
             memory = memory.saturating_add(files.mapped_memory(&usage.processes, segments.is_some()));
         }
@@ -387,7 +376,7 @@ impl<'a> Watcher<'a> {
         if began < self.next_disk {
             return None;
         }
-        // Files first: what loses its name meanwhile counts twice rather than not at all.
+        // Files first: one that is unlinked meanwhile counts twice, not zero times.
         let nameless = OpenFiles::of(processes, watch.written).on_disk();
         let UsedSpace { bytes, closed } = space_of(watch.written);
         let used = bytes.saturating_sub(self.space_before).saturating_add(nameless);
@@ -398,8 +387,8 @@ impl<'a> Watcher<'a> {
         self.closed.look(closed).map(StopCause::Closed)
     }
 
-    /// Ends the command if it still runs, and waits until nothing of it is left. One that ended by itself may have done so
-    /// because its group did not let it have more.
+    /// Kills the command if it still runs, and waits for all its processes. A command that ended by itself may have
+    /// been refused resources by its group.
     fn end(
         mut self,
         followed: Result<Option<StopCause>, SandboxError>,
@@ -423,23 +412,21 @@ impl<'a> Watcher<'a> {
     }
 }
 
-/// Tracks unreadable directories from look to look. A directory may be unreadable for a moment. Unreadable directories at two
-/// looks in a row hide files, even if they are not the same ones.
+/// Tracks unreadable directories. One may be unreadable for a moment, but unreadable directories in two consecutive
+/// checks hide files, even if they differ.
 #[derive(Debug, Default)]
 struct ClosedLooks {
-    /// Whether one could not be read at the last look.
     was_closed: bool,
 }
 
 impl ClosedLooks {
-    /// Returns the directory that could not be read now, if one could not be read before, either.
+    /// Returns the unreadable directory if the last check found one, too.
     fn look(&mut self, closed: Option<String>) -> Option<String> {
         let was_closed = std::mem::replace(&mut self.was_closed, closed.is_some());
         closed.filter(|_| was_closed)
     }
 }
 
-/// Returns the limit of its groups that a command ran into.
 fn group_cause(group: &TaskGroup) -> Option<StopCause> {
     group.overrun().map(|overrun| match overrun {
         GroupOverrun::Memory(bytes) => StopCause::Memory(bytes, UsageMeasure::ControlGroup),
@@ -450,7 +437,7 @@ fn group_cause(group: &TaskGroup) -> Option<StopCause> {
     })
 }
 
-/// Returns the failure of the machine where a signal from outside has ended the first process of a sandbox.
+/// Returns the machine's failure if a signal from outside ended the first process of a sandbox.
 pub(crate) fn lost(signal: i32) -> io::Error {
     io::Error::other(format!("the first process of the sandbox was ended by signal {signal}"))
 }

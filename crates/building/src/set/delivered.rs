@@ -1,4 +1,4 @@
-//! What the packages of a set deliver to the loader: programs, libraries, links, and its settings.
+//! The files of a package that matter to the loader: programs, libraries, links, and its settings.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -13,27 +13,20 @@ use patchadm_svr4::package::{Ftype, ObjectPath, PackagePath};
 
 use crate::object_places::{Delivery, placed};
 
-/// The bytes that are read at a time.
 const BUFFER: usize = 64 << 10;
 
-/// The largest file with settings of the loader, in bytes.
 const LARGEST_SETTINGS: u64 = 1 << 20;
 
-/// What a package delivers to the loader, by the paths at which it is installed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DeliveredObjects {
-    /// All objects, the links, and what the packages need.
     pub(crate) delivery: Delivery,
-    /// Programs and libraries.
     pub(crate) files: Vec<(ObjectPath, Arc<LibraryFile>)>,
-    /// Other names of files: the name, and the file.
     pub(super) names: Vec<(ObjectPath, ObjectPath)>,
-    /// Settings of the loader.
     pub(super) settings: Vec<(ObjectPath, Vec<u8>)>,
 }
 
 impl DeliveredObjects {
-    /// Reads the packages of a file. What cannot be understood as a program or library is none: it needs nothing.
+    /// Reads the packages of a file. A file that is not understood as a program or library needs nothing.
     pub(crate) fn read(file: &Path) -> Result<Self, SourceError> {
         let (source, image) = source::open(Origin::Path(file), Extent::Unchecked)?;
         let mut delivered = Self { delivery: Delivery::of_all(&image), ..Self::default() };
@@ -82,7 +75,6 @@ impl DeliveredObjects {
         Ok(delivered)
     }
 
-    /// Adds what another package of the same result delivers.
     pub(super) fn add_all(&mut self, other: Self) {
         self.delivery.add_all(other.delivery);
         self.files.extend(other.files);
@@ -103,7 +95,6 @@ impl DeliveredObjects {
         }
     }
 
-    /// Gives each file with its place to a function.
     fn stream(
         &mut self,
         source: &Source,
@@ -113,7 +104,7 @@ impl DeliveredObjects {
     ) -> Result<(), SourceError> {
         source.stream(image, is_wanted, &mut |number, path, _, data: &mut dyn Read| {
             let Some(package) = image.packages.get(number) else { return Ok(()) };
-            // What has no known place is found by no loader.
+            // A loader cannot find a file at an unknown place.
             let Some(place) = placed(package, path) else { return Ok(()) };
             visit(self, (number, path), place, data).map_err(|error| SourceError {
                 path: source.path().to_owned(),
@@ -123,11 +114,9 @@ impl DeliveredObjects {
     }
 }
 
-/// The receiver of a file: its package and path, its place, its content.
 type VisitFile<'a> =
     dyn FnMut(&mut DeliveredObjects, (usize, &PackagePath), ObjectPath, &mut dyn Read) -> io::Result<()> + 'a;
 
-/// Tells whether a file has settings of a loader.
 fn is_settings(path: &ObjectPath) -> bool {
     let path = path.as_bytes();
     [&b"/etc/ld.so.conf"[..], b"/etc/ld.so.preload", b"/etc/ld-musl-"]
@@ -135,7 +124,7 @@ fn is_settings(path: &ObjectPath) -> bool {
         .any(|begin| path.starts_with(begin))
 }
 
-/// Reads a file without storing it. Returns what was kept of it, if it begins like an ELF file.
+/// Reads a file without storing it. Returns the kept parts if it starts like an ELF file.
 fn streamed(mut keeper: PartsKeeper, data: &mut dyn Read) -> io::Result<Option<StreamedParts>> {
     let mut buffer = Vec::new();
     (&mut *data).take(elf::MAGIC.len() as u64).read_to_end(&mut buffer)?;

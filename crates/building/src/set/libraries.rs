@@ -1,38 +1,40 @@
-//! The libraries that the programs and libraries of a set need: each must be in the set or in the base, where its loader looks.
+//! The libraries that the packages of a set need: each must be in the set or in the base, where the loader looks.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
+use patchadm_bulk_values::conf::Base;
 use patchadm_bulk_values::report::{LeftOutPackage, UnmetLibrary};
+use patchadm_core::operation::libraries::{ScanRequest, read_facts, write_facts};
+use patchadm_inputs::path_glob::PathGlob;
 use patchadm_libraries::elf::ElfMachine;
-use patchadm_libraries::{LibraryFile, LibraryTree, Loader, LoaderSettings, Loading, NeedSource};
-use patchadm_rootfs::{Interrupt, cores, side_by_side};
+use patchadm_libraries::{
+    ConfigFiles, LibraryFile, LibraryTree, Loader, LoaderSettings, Loading, NeedSource,
+};
+use patchadm_rootfs::{Dir, FileType, Interrupt, Root, RootError, Timestamp, cores, side_by_side};
 use patchadm_svr4::package::ObjectPath;
 
-use super::base_libraries::{BaseLibraries, OverlaidSettings, ScannedBase};
 use super::delivered::DeliveredObjects;
-use super::error::SetError;
-use super::places::PACKAGES;
 use super::selection::SetEntry;
+use super::{PACKAGES, SetError};
 use crate::object_places::{Delivery, ObjectPlaces, PathKind};
+use crate::work::Work;
 
-/// How often single packages are left out before all of their locations are.
 const MOST_ROUNDS: usize = 10;
 
-/// Packages that cannot be in a set, since they need libraries that are neither in it nor in the base where their loaders would
+/// Packages left out of a set because they need libraries that neither the set nor the base has where their loaders
 /// look.
 #[derive(Debug, Default)]
 pub(super) struct LackingPackages {
     pub(super) packages: Vec<LeftOutPackage>,
-    /// All that they need and does not exist.
     pub(super) unmet: Vec<UnmetLibrary>,
 }
 
-/// Takes packages out of a set until every library that one of the others needs is there: no package keeps others out of a
-/// set by what it lacks.
+/// Removes packages from a set until all needed libraries are found. A package only removes itself by its missing
+/// libraries.
 ///
-/// Programs and libraries for machines of which the base has none are data, and need nothing: nothing here starts them.
+/// Files for machines that the base does not support count as data, because nothing here runs them.
 pub(super) fn leave_out_lacking(
     entries: &mut Vec<(SetEntry, DeliveredObjects)>,
     base: &BaseLibraries<'_>,
@@ -47,7 +49,7 @@ pub(super) fn leave_out_lacking(
         }
         let needs: BTreeMap<&str, &str> =
             unmet.iter().rev().map(|unmet| (unmet.package.as_str(), unmet.library.as_str())).collect();
-        // A location that makes a long chain of packages would have as many rounds as that is long.
+        // A location with a long chain of packages would otherwise need one round per package.
         let locations: BTreeMap<String, String> = entries
             .iter()
             .filter(|_| round >= MOST_ROUNDS)
@@ -66,7 +68,6 @@ pub(super) fn leave_out_lacking(
     Ok(lacking)
 }
 
-/// Reads what each package of a set delivers, in the order of the entries.
 pub(super) fn read_delivered(
     entries: &[SetEntry],
     interrupt: Interrupt<'_>,
@@ -100,7 +101,7 @@ fn read_files<K: Sync>(
     })
 }
 
-/// Returns what some packages, each with its PKGNAME and file, need and would not find if they were installed together.
+/// Returns the libraries that some packages need and would not find if installed together.
 pub(crate) fn unmet_in_files(
     files: &[(&str, PathBuf)],
     base: &BaseLibraries<'_>,
@@ -124,16 +125,14 @@ fn unmet_in(
     InstalledSet::of(base.get()?, delivered, interrupt)?.unmet(interrupt)
 }
 
-/// A library that something in a package needs, and that its loader finds.
 pub(crate) struct FoundLibrary<'a> {
     pub(crate) package: &'a str,
     pub(crate) machine: ElfMachine,
     pub(crate) library: String,
-    /// The package that it is in; `None` if it is that of the base.
     pub(crate) provider: Option<&'a str>,
 }
 
-/// Returns where the loaders find what some packages, each with its name, need.
+/// Returns the libraries that the loaders find for some packages.
 pub(crate) fn found_libraries<'a>(
     delivered: Vec<(&'a str, DeliveredObjects)>,
     base: &BaseLibraries<'_>,
@@ -165,13 +164,11 @@ pub(crate) fn found_libraries<'a>(
     Ok(found.collect())
 }
 
-/// A set as if it were installed over the base.
+/// A set as if installed over the base.
 struct InstalledSet<'a> {
     tree: LibraryTree,
     settings: LoaderSettings,
-    /// The packages of programs and libraries.
     owners: HashMap<ObjectPath, &'a str>,
-    /// The machines of the base.
     machines: HashSet<ElfMachine>,
 }
 
@@ -230,7 +227,7 @@ impl<'a> InstalledSet<'a> {
         Ok(unmet.map(|(package, library)| UnmetLibrary { package: package.to_owned(), library }).collect())
     }
 
-    /// Loads each program of the set, then each library that none of them loads.
+    /// Loads each program of the set, then each library that no program loaded.
     fn load_all(&self, interrupt: Interrupt<'_>, visit: &mut dyn FnMut(&Loading)) -> Result<(), SetError> {
         let mut loader = Loader::new(&self.tree, &self.settings).ended_by(interrupt);
         let mut loaded: HashSet<ObjectPath> = HashSet::new();
@@ -263,7 +260,7 @@ impl<'a> InstalledSet<'a> {
         Ok(())
     }
 
-    /// Takes the needs of the objects of the set that were not met.
+    /// Collects unmet needs of the set's objects.
     fn take(&self, loading: &Loading, unmet: &mut BTreeSet<(&'a str, String)>) {
         for object in &loading.objects {
             let Some(package) = self.owners.get(&object.way.path) else { continue };
@@ -274,5 +271,146 @@ impl<'a> InstalledSet<'a> {
             let lost = needs.filter(|need| loading.found(need).is_none());
             unmet.extend(lost.map(|need| (*package, loading.name(need).to_string())));
         }
+    }
+}
+
+const LARGEST_SETTINGS: u64 = 1 << 20;
+
+const FACTS: &[u8] = b"base.facts";
+
+const PROGRAM: &str = "base-facts";
+
+/// The programs and libraries of the base, scanned once on first use.
+pub(crate) struct BaseLibraries<'a> {
+    work: &'a Work,
+    interrupt: Interrupt<'a>,
+    scanned: OnceLock<ScannedBase>,
+}
+
+pub(super) struct ScannedBase {
+    pub(super) root: Root,
+    /// True if the base is a separate directory, not the host.
+    pub(super) is_directory: bool,
+    pub(super) tree: LibraryTree,
+}
+
+impl<'a> BaseLibraries<'a> {
+    pub(crate) fn new(work: &'a Work, interrupt: Interrupt<'a>) -> Self {
+        Self { work, interrupt, scanned: OnceLock::new() }
+    }
+
+    pub(super) fn get(&self) -> Result<&ScannedBase, SetError> {
+        if let Some(scanned) = self.scanned.get() {
+            return Ok(scanned);
+        }
+        let scanned = ScannedBase::scan(self.work, self.interrupt)?;
+        Ok(self.scanned.get_or_init(|| scanned))
+    }
+}
+
+impl ScannedBase {
+    /// Scans the base. Only files changed since the last scan are read.
+    fn scan(work: &Work, interrupt: Interrupt<'_>) -> Result<Self, SetError> {
+        let (path, of_host): (&Path, &[PathBuf]) = match &work.conf.base {
+            Base::Directory(path) => (path, &[]),
+            Base::Host(paths) => (Path::new("/"), paths),
+        };
+        let is_directory = matches!(work.conf.base, Base::Directory(_));
+        let root = Root::open(path)?;
+        let skip = if is_directory { Vec::new() } else { beside(&root, of_host)? };
+        let entered: Vec<ObjectPath> = of_host
+            .iter()
+            .filter_map(|path| ObjectPath::new(path.as_os_str().as_encoded_bytes()).ok())
+            .collect();
+        let facts = FactsFile::open(&work.conf.build_dir);
+        let known = facts.as_ref().map(|facts| read_facts(&facts.build_dir, FACTS)).unwrap_or_default();
+        let request = ScanRequest { root: &root, skip: &skip, scan: &entered, known: &known, interrupt };
+        let mut scan = request.scan()?;
+        let tree = std::mem::take(&mut scan.tree);
+        if let Some(facts) = facts {
+            let found = scan.into_cache(facts.began);
+            if found != known {
+                write_facts(&facts.build_dir, FACTS, &found);
+            }
+        }
+        Ok(Self { root, is_directory, tree })
+    }
+}
+
+/// The stored results of earlier scans of the base.
+struct FactsFile {
+    build_dir: Dir,
+    /// The start of the scan, by the clock that dates file changes.
+    began: Timestamp,
+}
+
+impl FactsFile {
+    /// Returns `None` if nothing can be written.
+    fn open(build_dir: &Path) -> Option<Self> {
+        let build_dir = Dir::of_host(build_dir).ok()?;
+        let (name, file) = build_dir.create_private(PROGRAM).ok()?;
+        drop(file);
+        let began = build_dir.look(&name).ok()??.ctime;
+        // This also removes files of killed scans.
+        build_dir.remove_leftovers(PROGRAM).ok()?;
+        Some(Self { build_dir, began })
+    }
+}
+
+/// Returns patterns that exclude everything but some host paths and the directories above them.
+fn beside(host: &Root, paths: &[PathBuf]) -> Result<Vec<PathGlob>, RootError> {
+    let mut skip = Vec::new();
+    let mut open = vec![(host.dir(&ObjectPath::root())?, PathBuf::from("/"))];
+    while let Some((dir, at)) = open.pop() {
+        for name in dir.names()? {
+            let below = crate::work::host_path(&at, &name);
+            if paths.contains(&below) {
+                continue;
+            }
+            let leads_on = paths.iter().any(|path| path.starts_with(&below));
+            if leads_on && dir.look(&name)?.is_some_and(|seen| seen.file_type == FileType::Directory) {
+                open.push((dir.dir(&name)?, below));
+            } else if !leads_on {
+                skip.extend(literal(&below).and_then(|text| PathGlob::parse(&text).ok()));
+            }
+        }
+    }
+    Ok(skip)
+}
+
+fn literal(path: &Path) -> Option<String> {
+    let text = path.to_str()?;
+    Some(
+        text.chars()
+            .map(|letter| if matches!(letter, '*' | '?' | '[' | '\\') { '?' } else { letter })
+            .collect(),
+    )
+}
+
+/// Loader settings; those of packages take precedence over the base.
+pub(super) struct OverlaidSettings<'a> {
+    pub(super) root: &'a Root,
+    pub(super) delivered: Vec<(ObjectPath, Vec<u8>)>,
+}
+
+impl ConfigFiles for OverlaidSettings<'_> {
+    fn content(&self, path: &ObjectPath) -> Option<Vec<u8>> {
+        if let Some((_, content)) = self.delivered.iter().find(|(known, _)| known == path) {
+            return Some(content.clone());
+        }
+        let physical = self.root.resolver().locate_dir(path).ok()?;
+        let dir = self.root.dir_if_there(&physical.parent()?).ok()??;
+        dir.read_regular(physical.name(), LARGEST_SETTINGS).ok()?
+    }
+
+    fn names(&self, directory: &ObjectPath) -> Vec<Vec<u8>> {
+        let physical = self.root.resolver().locate_dir(directory).ok();
+        let dir: Option<Dir> = physical.and_then(|physical| self.root.dir_if_there(&physical).ok()?);
+        let mut names = dir.and_then(|dir| dir.names().ok()).unwrap_or_default();
+        let delivered = self.delivered.iter().filter(|(path, _)| path.parent().as_ref() == Some(directory));
+        names.extend(delivered.map(|(path, _)| path.name().to_vec()));
+        names.sort();
+        names.dedup();
+        names
     }
 }

@@ -1,22 +1,20 @@
-//! A set is made: selected, looked at, published.
+//! Making a set: selecting, checking, publishing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use patchadm_bulk_values::conf::SetOnFailure;
 use patchadm_bulk_values::report::{LeftOutPackage, SetReport, SharedPath};
+use patchadm_bulk_values::result::KeyInputs;
 use patchadm_rootfs::{Interrupt, Root};
 use patchadm_svr4::package::ObjectPath;
 
-use super::base_libraries::BaseLibraries;
 use super::delivered::DeliveredObjects;
-use super::error::{SetError, SetRefusal};
-use super::input::SetInput;
-use super::libraries::{leave_out_lacking, read_delivered};
-use super::places::{CURRENT, PACKAGES};
+use super::libraries::{BaseLibraries, leave_out_lacking, read_delivered};
 use super::publishing::{publish, set_behind};
 use super::selection::{EarlierSet, SetEntry, earlier_versions, leave_out_needy, must_suffice, select};
+use super::{CURRENT, PACKAGES, SetError, SetInput, SetRefusal};
 use crate::object_places::{ObjectPlaces, PathKind, PlacedObject, root_of_base};
-use crate::pool::{FoundResult, Pool};
+use crate::pool::Pool;
 use crate::shared_paths::{
     BaseConflict, OF_BASE, conflict_with_base, conflicts, delivery_of, disputed_places,
 };
@@ -35,9 +33,9 @@ pub struct MadeSet {
 pub fn make_set(work: &Work, input: &SetInput<'_>) -> Result<Result<MadeSet, SetRefusal>, SetError> {
     let previous = set_behind(work, CURRENT)?;
     let pool = Pool::open(&work.conf.pool)?;
-    let needs_of = |entry: &SetEntry| match pool.find(&entry.key)? {
-        FoundResult::Result(found) => Ok(found.result.inputs.packages().map(str::to_owned).collect()),
-        FoundResult::Nothing | FoundResult::Damaged(_) => Ok(Vec::new()),
+    let needs_of = |entry: &SetEntry| {
+        let inputs = pool.find(&entry.key)?.into_entry().map(|found| found.result.inputs);
+        Ok(inputs.iter().flat_map(KeyInputs::packages).map(str::to_owned).collect())
     };
     let selected = select((input.run, input.packages), previous.as_ref(), &work.conf, &needs_of)?;
     let (entries, mut left_out) = match selected {
@@ -86,12 +84,12 @@ pub fn make_set(work: &Work, input: &SetInput<'_>) -> Result<Result<MadeSet, Set
     Ok(Ok(MadeSet { report, shared_paths }))
 }
 
-/// The entries of a set with what they deliver, the paths that some had in common, and those that are left out for it.
+/// Entries with their deliveries, shared paths, and left-out packages.
 type ApartEntries = (Vec<(SetEntry, DeliveredObjects)>, Vec<SharedPath>, Vec<LeftOutPackage>);
 
-/// Takes out what delivers a path of another package, or a link where another one has a directory. The one that had the path in
-/// the set before stays, or alone of them its directory, then one that was in that set, then the one without the link, else the
-/// first location in byte order.
+/// Removes packages that deliver a path of another package, or a link where another one has a directory. The package
+/// that keeps the path is, in this order: the one that had the path in the previous set (or was alone in having its
+/// directory), one that was in that set, one without the link, the first location in byte order.
 fn apart(
     (entries, delivered): (Vec<SetEntry>, Vec<DeliveredObjects>),
     base: Option<&Root>,
@@ -129,14 +127,15 @@ fn apart(
             stay.push((entry, objects));
             continue;
         };
-        shared_paths.extend(conflicts.iter().map(|one| one.told(&name(one.holder), &entry.package)));
+        shared_paths
+            .extend(conflicts.iter().map(|one| one.to_shared_path(&name(one.holder), &entry.package)));
         left_out.push(entry.left_out(first.path.to_string(), Some(name(first.holder))));
     }
     stay.sort_by(|(entry, _), (other, _)| entry.package.cmp(&other.package));
     Ok((stay, shared_paths, left_out))
 }
 
-/// Keeps, of packages that were taken out for a path, the versions that the set before has: those that are in nobody's way.
+/// Keeps the previous set's versions of packages that were removed for a path, if they conflict with nothing.
 fn keep_earlier(
     (stay, mut shared_paths, mut left_out): ApartEntries,
     base: Option<&Root>,
@@ -148,12 +147,12 @@ fn keep_earlier(
     if earlier.is_empty() {
         return Ok((entries.into_iter().zip(delivered).collect(), shared_paths, left_out));
     }
-    let brought: BTreeSet<String> = earlier.iter().map(|entry| entry.package.clone()).collect();
+    let restored: BTreeSet<String> = earlier.iter().map(|entry| entry.package.clone()).collect();
     delivered.extend(read_delivered(&earlier, interrupt)?);
     entries.extend(earlier);
     let (stay, more_shared, more_left_out) = apart((entries, delivered), base, previous, interrupt)?;
-    // A version that is in the way of another package after all was never in the set.
-    let is_of_another = |package: Option<&String>| package.is_some_and(|package| !brought.contains(package));
+    // A restored version that conflicts again is not reported, because it was never in the set.
+    let is_of_another = |package: Option<&String>| package.is_some_and(|package| !restored.contains(package));
     shared_paths.extend(more_shared.into_iter().filter(|shared| is_of_another(shared.packages.last())));
     left_out.extend(more_left_out.into_iter().filter(|left| is_of_another(Some(&left.package))));
     Ok((stay, shared_paths, left_out))
@@ -204,7 +203,7 @@ fn leave_out_dependents(
     left_out
 }
 
-/// Takes out what has something in the place of an object of the base, then what the others have in common.
+/// Removes packages that conflict with objects of the base, then those that conflict with each other.
 fn apart_from_base(
     (entries, delivered): (Vec<SetEntry>, Vec<DeliveredObjects>),
     of_base: &BTreeMap<usize, BaseConflict>,
@@ -219,37 +218,37 @@ fn apart_from_base(
             of_rest.push(objects);
             continue;
         };
-        shared_paths.push(conflict.told(&entry.package));
+        shared_paths.push(conflict.to_shared_path(&entry.package));
         left_out.push(entry.left_out(conflict.path.to_string(), Some(OF_BASE.to_owned())));
     }
-    // Those that needed their links lie elsewhere now.
+    // Without the removed links, other packages may have different places.
     let (stay, more_shared, more_left_out) = apart((rest, of_rest), base, previous, interrupt)?;
     shared_paths.extend(more_shared);
     left_out.extend(more_left_out);
     Ok((stay, shared_paths, left_out))
 }
 
-/// The right of a package to what it has in common with others, the best one first.
+/// The claim of a package to a shared path, the best one first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Claim {
-    /// It had some of it in the set before, and takes nothing from others that had it.
+    /// It had a disputed place in the previous set, and takes none from others.
     Held,
-    /// It was in that set.
+    /// It was in the previous set.
     InSet,
     New,
-    /// Another one had some of it in the set before, and it had not.
+    /// Another package had a disputed place in the previous set, and it had not.
     Takes,
     /// It is kept only for others.
     ForOthers,
 }
 
-/// Places that several packages want, and who had them in the set before.
+/// Places wanted by several packages, and their owners in the previous set.
 struct DisputedPlaces {
-    /// Each place, with whether it is a directory of one of them.
+    /// Each place; true if one of them has a directory there.
     places: BTreeMap<ObjectPath, bool>,
-    /// The locations that had something there, or alone of those that want the place the directory above.
+    /// The locations that had an object there, or that were alone in having the directory above.
     held: BTreeMap<ObjectPath, Vec<(String, PathKind)>>,
-    /// The locations that had a package in the set before.
+    /// The locations of the previous set.
     in_set: BTreeSet<String>,
 }
 
@@ -293,7 +292,7 @@ impl DisputedPlaces {
         Ok(disputed)
     }
 
-    /// Gives each place that nobody had to the one of those who want it that alone had the nearest directory above.
+    /// Assigns each place without an owner to the only candidate that had the nearest directory above.
     fn give_to_directories(
         &mut self,
         entries: &[SetEntry],
@@ -320,7 +319,8 @@ impl DisputedPlaces {
         }
     }
 
-    /// Returns the right of a package, and whether it has a link or file where another one has a directory.
+    /// Returns the claim of a package; the second value is true if it has a non-directory where another one has a
+    /// directory.
     fn claim(&self, entry: &SetEntry, objects: &[PlacedObject]) -> (Claim, bool) {
         let (mut claim, mut is_in_the_way) = (None, false);
         if entry.is_for_others {
@@ -345,7 +345,7 @@ impl DisputedPlaces {
     }
 }
 
-/// Returns the directories in which a place lies, the nearest one first.
+/// Returns the directories above a place, the nearest one first.
 fn directories_above(place: &ObjectPath) -> Vec<ObjectPath> {
     let above = |path: &ObjectPath| path.parent_bytes().and_then(|path| ObjectPath::new(path).ok());
     std::iter::successors(above(place), above).collect()

@@ -1,4 +1,4 @@
-//! The manifest of a set: the SHA-256 sums of its files, as those of patches have them, and where each file comes from.
+//! The manifest of a set: SHA-256 sums in the format of patch manifests, and the origin of each file.
 //!
 //! ```text
 //! # patchadm manifest 1
@@ -9,7 +9,7 @@
 //! # from 7 9f3c… curl-8.1 net/curl packages/curl.pkg
 //! # restricted packages/curl.pkg
 //! ```
-//! `sha256sum -c` accepts it. Strict: a set has one spelling.
+//! `sha256sum -c` accepts it. Only the canonical form is accepted on reading.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,10 +18,8 @@ use patchadm_bulk_values::result::Key;
 use patchadm_inputs::sha256::Sha256Sum;
 use patchadm_inputs::sign::{Manifest, ManifestEntry, ManifestForm};
 
-/// The name of the manifest in the directory of a set.
 pub(crate) const MANIFEST: &str = "MANIFEST";
 
-/// The beginnings of the lines behind the sums.
 const FROM: &str = "# from ";
 const RESTRICTED: &str = "# restricted ";
 
@@ -36,7 +34,7 @@ pub struct SetFile {
     pub package: String,
     /// The location of the recipe.
     pub location: String,
-    /// Whether it must not be handed on.
+    /// True if it must not be distributed.
     pub is_restricted: bool,
     /// The SHA-256 sum of its bytes.
     pub sum: Sha256Sum,
@@ -132,13 +130,12 @@ impl SetManifest {
     }
 }
 
-/// Replaces the beginning of the second line.
 fn renamed(text: &[u8], from: &str, to: &str) -> Vec<u8> {
     let first = text.iter().position(|byte| *byte == b'\n').unwrap_or(text.len());
     let (head, rest) = text.split_at(first);
     match rest.strip_prefix(from.as_bytes()) {
         Some(rest) => [head, to.as_bytes(), rest].concat(),
-        // What does not begin like the manifest of a set is none: that of a patch neither.
+        // Everything else is not the manifest of a set, including that of a patch.
         None => [head, b"\n#", rest].concat(),
     }
 }

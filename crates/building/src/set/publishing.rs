@@ -1,4 +1,4 @@
-//! The directory of a set, made beside its place, and the links that lead to sets.
+//! Publishing the directory of a set, reading and verifying sets, and the links to the current and released one.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,15 +9,14 @@ use patchadm_rootfs::{Dir, FileType, RootError, cores, side_by_side};
 use patchadm_svr4::package::Mode;
 use rustix::io::Errno;
 
-use super::error::SetError;
-use super::input::SetInput;
 use super::manifest::{MANIFEST, SetFile, SetManifest};
-use super::places::{CURRENT, FILES, PACKAGES, SETS, lead, number_behind};
 use super::selection::{EarlierSet, SetEntry};
-use crate::file_copy::{copy_file, each_part};
+use super::{CURRENT, FILES, PACKAGES, RELEASED, SETS, SetError, SetInput, lead, number_behind};
+use crate::first_names::first_clauses;
+use crate::report_files::{ReportReadError, read_report};
+use crate::tree_copy::{copy_file, each_part};
 use crate::work::{PROGRAM, Work, made};
 
-/// The largest manifest, in bytes.
 pub(crate) const LARGEST_MANIFEST: u64 = 256 << 20;
 
 /// Makes the directory of a set, and lets `current` lead to it.
@@ -25,7 +24,7 @@ pub(super) fn publish(work: &Work, input: &SetInput<'_>, entries: &[SetEntry]) -
     publish_within(work, input, entries, LARGEST_MANIFEST)
 }
 
-/// Makes the directory of a set whose manifest has so many bytes at most: a larger one would be read by nobody.
+/// Publishes a set with a limited size of the manifest; a larger one could not be read again.
 pub(super) fn publish_within(
     work: &Work,
     input: &SetInput<'_>,
@@ -39,7 +38,7 @@ pub(super) fn publish_within(
     let done = fill(&dir, input, entries, most)
         .and_then(|manifest| enter(work, &sets, &private, (&name, &manifest)));
     if done.is_err() {
-        // The earlier error is the one to report; what stays goes with the leftovers.
+        // The earlier error is reported; the rest is removed with the leftovers.
         let _ = sets.remove_tree(&private);
     }
     done?;
@@ -64,7 +63,7 @@ fn fill(dir: &Dir, input: &SetInput<'_>, entries: &[SetEntry], most: u64) -> Res
             };
             put_file((&file.directory, &file.name), place, name.as_bytes())?;
             let sum = match file.sum {
-                // What another set has had since may have been changed there.
+                // The file may have been changed in the earlier set.
                 Some(sum) if entry.is_kept => {
                     must_have_sum(place, name.as_bytes(), &sum, || file.directory.join(&file.name))?;
                     sum
@@ -77,7 +76,7 @@ fn fill(dir: &Dir, input: &SetInput<'_>, entries: &[SetEntry], most: u64) -> Res
         filled.extend(own);
     }
     let text = manifest.write();
-    // What cannot be read again would be in the way of every set after it.
+    // An unreadable manifest would block all later sets.
     SetManifest::parse(&text).map_err(|reason| SetError::Unreadable(input.run, reason))?;
     if text.len() as u64 > most {
         let reason = format!("{MANIFEST} would have {} bytes, more than {most}", text.len());
@@ -110,7 +109,7 @@ fn set_file(entry: &SetEntry, sum: Sha256Sum) -> SetFile {
     }
 }
 
-/// Makes a file of a set: another name of the same file where the file system can, else a copy.
+/// Adds a file to a set: a hard link if possible, otherwise a copy.
 pub(crate) fn put_file((directory, file): (&Path, &str), to: &Dir, name: &[u8]) -> Result<(), RootError> {
     let from = Dir::of_host(directory)?;
     match to.make_link(name, &from, file.as_bytes()) {
@@ -123,7 +122,7 @@ pub(crate) fn put_file((directory, file): (&Path, &str), to: &Dir, name: &[u8]) 
     }
 }
 
-/// Tells whether a file cannot have another name there: across file systems, with too many names, or by a rule of the system.
+/// Returns true if a hard link is impossible: other file system, too many links, or not permitted.
 fn is_beyond_links(error: &RootError) -> bool {
     let errno = error.errno();
     [Errno::XDEV, Errno::MLINK, Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS]
@@ -141,7 +140,7 @@ fn sum_of(dir: &Dir, name: &[u8]) -> Result<Sha256Sum, RootError> {
     Ok(sum.finalize())
 }
 
-/// Checks a file against its sum in a manifest. The error names `path`.
+/// Checks a file against its sum. The error names `path`.
 fn must_have_sum(
     dir: &Dir,
     name: &[u8],
@@ -155,7 +154,7 @@ fn must_have_sum(
     if sum_of(dir, name)? == *sum { Ok(()) } else { damaged("its SHA-256 sum is not that in MANIFEST") }
 }
 
-/// Checks that the files of a set are those of its manifest, with their sums.
+/// Checks all files of a set against its manifest.
 pub(crate) fn verify_set(
     set: &EarlierSet,
     interrupt: &(dyn Fn() -> Option<i32> + Sync),
@@ -191,7 +190,6 @@ pub(crate) fn verify_set(
     verified.into_iter().collect()
 }
 
-/// Returns the paths of all objects below a directory but directories.
 fn files_below(top: &Dir) -> Result<Vec<String>, RootError> {
     let (mut found, mut open) = (Vec::new(), vec![(top.again()?, String::new())]);
     while let Some((dir, above)) = open.pop() {
@@ -206,7 +204,7 @@ fn files_below(top: &Dir) -> Result<Vec<String>, RootError> {
     Ok(found)
 }
 
-/// Gives a filled directory its name. One of a run that was interrupted behind this step stays if it is the same.
+/// Moves a filled directory into place. One left by an interrupted run stays if it is equal.
 fn enter(
     work: &Work,
     sets: &Dir,
@@ -225,7 +223,6 @@ fn enter(
     Ok(sets.remove_tree(private)?)
 }
 
-/// Reads the set that a link leads to.
 pub(super) fn set_behind(work: &Work, link: &str) -> Result<Option<EarlierSet>, SetError> {
     match number_behind(&work.directory(SETS)?, link)? {
         Some(number) => read_set(work, number),
@@ -233,14 +230,13 @@ pub(super) fn set_behind(work: &Work, link: &str) -> Result<Option<EarlierSet>, 
     }
 }
 
-/// Returns who has which name: the locations of the newest set.
+/// Returns the owners of names: the locations of the newest set.
 pub(crate) fn name_holders(work: &Work) -> Result<NameHolders, SetError> {
     let set = set_behind(work, CURRENT)?;
     let files = set.iter().flat_map(|set| set.manifest.files.values());
     Ok(NameHolders::new(files.map(|file| (&*file.package, &*file.location))))
 }
 
-/// Reads a set; `None` if there is none of this number.
 pub(crate) fn read_set(work: &Work, number: u64) -> Result<Option<EarlierSet>, SetError> {
     let (sets, name) = (work.directory(SETS)?, number.to_string());
     if sets.look(name.as_bytes())?.is_none_or(|seen| seen.file_type != FileType::Directory) {
@@ -255,4 +251,100 @@ pub(crate) fn read_set(work: &Work, number: u64) -> Result<Option<EarlierSet>, S
         return Err(damaged(format!("it is that of set {}", manifest.set)));
     }
     Ok(Some(EarlierSet { path, manifest }))
+}
+
+const PATCHES: &[u8] = b"patches";
+
+/// The set that was released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReleasedSet {
+    /// Its number: that of its run.
+    pub run: u64,
+    /// The number of packages.
+    pub packages: u64,
+    /// The number with which the directory of the patches was put aside, if there were any.
+    pub patches_moved: Option<u32>,
+}
+
+/// The reasons why a set is not released.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    /// The run has no set.
+    #[error("run {0} has no set")]
+    NoSet(u64),
+    /// There are patches from the set that is released.
+    #[error("there are patches from the set that was released before")]
+    HasPatches,
+    /// The tree had faults when the set was made, or packages were left out because of missing needs.
+    #[error(
+        "the set of run {run} lacks packages: {}. Repair them and run again, or release it as it is with --force",
+        first_clauses(.faults)
+    )]
+    Faults {
+        /// The run.
+        run: u64,
+        /// The packages, each with the reason.
+        faults: Vec<String>,
+    },
+    /// The report of the run.
+    #[error(transparent)]
+    Report(#[from] ReportReadError),
+    /// A set.
+    #[error(transparent)]
+    Set(#[from] SetError),
+    /// The disk.
+    #[error(transparent)]
+    Root(#[from] RootError),
+}
+
+/// Releases the set of a run, after verifying its files against the manifest.
+///
+/// Unless it `is_forced`, a set is refused if the tree had faults in its run, or while patches from another set exist.
+/// With it, those patches are moved to `patches.<n>` first.
+pub fn release(
+    work: &Work,
+    run: u64,
+    is_forced: bool,
+    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+) -> Result<ReleasedSet, ReleaseError> {
+    let set = read_set(work, run)?.ok_or(ReleaseError::NoSet(run))?;
+    if !is_forced {
+        must_be_without_faults(work, run)?;
+    }
+    verify_set(&set, interrupt)?;
+    let sets = work.directory(SETS)?;
+    let is_another = number_behind(&sets, RELEASED)? != Some(run);
+    let patches_moved = if is_another { put_patches_aside(work, is_forced)? } else { None };
+    lead(&sets, RELEASED, &run.to_string())?;
+    let packages: std::collections::BTreeSet<&str> =
+        set.manifest.files.values().map(|file| file.package.as_str()).collect();
+    Ok(ReleasedSet { run, packages: packages.len() as u64, patches_moved })
+}
+
+/// Checks the report of a run. A pruned report does not block the release.
+fn must_be_without_faults(work: &Work, run: u64) -> Result<(), ReleaseError> {
+    match read_report(work, run).map(|report| report.faults()) {
+        Err(ReportReadError::None(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+        Ok(faults) if faults.is_empty() => Ok(()),
+        Ok(faults) => Err(ReleaseError::Faults { run, faults }),
+    }
+}
+
+fn put_patches_aside(work: &Work, moves_patches: bool) -> Result<Option<u32>, ReleaseError> {
+    if work.dir.look(PATCHES)?.is_none_or(|seen| seen.file_type != FileType::Directory)
+        || work.dir.dir(PATCHES)?.names()?.is_empty()
+    {
+        return Ok(None);
+    }
+    if !moves_patches {
+        return Err(ReleaseError::HasPatches);
+    }
+    let mut number = 1;
+    while work.dir.look(format!("patches.{number}").as_bytes())?.is_some() {
+        number += 1;
+    }
+    work.dir.move_to(PATCHES, &work.dir, format!("patches.{number}").as_bytes())?;
+    work.dir.sync()?;
+    Ok(Some(number))
 }

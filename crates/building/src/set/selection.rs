@@ -1,4 +1,5 @@
-//! Which results a set has: those of the run, and for what was not built those of the set before.
+//! The selection of results for a set: those of the run, and those of the previous set for packages that were not
+//! built.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -13,50 +14,43 @@ use patchadm_inputs::sha256::Sha256Sum;
 use patchadm_rootfs::RootError;
 
 use super::delivered::DeliveredObjects;
-use super::error::SetRefusal;
-use super::input::SetPackage;
 use super::manifest::SetManifest;
-use super::places::{FILES, PACKAGES};
+use super::{FILES, PACKAGES, SetPackage, SetRefusal};
 use crate::pool::PoolEntry;
 
-/// A set that is there.
 #[derive(Clone, Debug)]
 pub(crate) struct EarlierSet {
     pub(crate) path: PathBuf,
     pub(crate) manifest: SetManifest,
 }
 
-/// A package of a set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SetEntry {
     /// PKGNAME.
     pub(super) package: String,
     pub(super) location: String,
-    /// The run whose set had it first.
+    /// The first run with this entry in its set.
     pub(super) run: u64,
     pub(super) key: Key,
     pub(super) is_restricted: bool,
-    /// Whether it is that of the set before, since it was not built.
+    /// True for an entry of the previous set whose package was not built.
     pub(super) is_kept: bool,
-    /// Whether it yields to all others: it is kept for others that are kept and need it, or in place of one that was left out.
+    /// True if it yields to all others: it is kept only as a dependency of kept packages, or instead of a left-out
+    /// version.
     pub(super) is_for_others: bool,
     pub(super) files: Vec<EntryFile>,
 }
 
-/// A file of a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct EntryFile {
-    /// Its path in the set.
     pub(super) path: String,
-    /// The directory in which it lies now, and its name there.
     pub(super) directory: PathBuf,
     pub(super) name: String,
-    /// Its SHA-256 sum, if it is known.
     pub(super) sum: Option<Sha256Sum>,
 }
 
 impl SetEntry {
-    /// Returns it as left out: for a name or path that `holder` has, or for what it lacks.
+    /// Returns it as left out: for a name or path that `holder` has, or for a missing dependency.
     pub(super) fn left_out(&self, name: String, holder: Option<String>) -> LeftOutPackage {
         let (package, location) = (self.package.clone(), self.location.clone());
         LeftOutPackage { package, location, name, holder, breaks: 0 }
@@ -91,19 +85,18 @@ impl SetEntry {
         }
     }
 
-    /// Returns its name without version, and its location: what it has in common with another version of itself.
+    /// Returns name without version, and location, which all versions share.
     fn place(&self) -> (&str, &str) {
         (name_of(&self.package), &self.location)
     }
 }
 
-/// Returns PKGNAME of each package that one was built with; none where its result is gone.
+/// Returns PKGNAME of each package that an entry was built with; none if its result is gone.
 pub(super) type NeedsOf<'a> = &'a dyn Fn(&SetEntry) -> Result<Vec<String>, RootError>;
 
-/// The packages of a set, and those that have the name of another one.
 pub(super) type Selection = (Vec<SetEntry>, Vec<LeftOutPackage>);
 
-/// Selects the packages of a set, sorted by PKGNAME; returns the reason where there is no set.
+/// Selects the packages of a set, sorted by PKGNAME, or returns the reason why there is no set.
 pub(super) fn select(
     (run, packages): (u64, &[SetPackage<'_>]),
     previous: Option<&EarlierSet>,
@@ -135,7 +128,7 @@ pub(super) fn select(
     Ok(must_suffice(&entries, previous, conf).map(|()| (entries, left_out)))
 }
 
-/// Checks that the packages of a set are those that it must have, and enough.
+/// Checks the required packages and the minimum number.
 pub(super) fn must_suffice(
     entries: &[SetEntry],
     previous: Option<&EarlierSet>,
@@ -149,7 +142,7 @@ pub(super) fn must_suffice(
     must_be_enough(entries.len() as u64, before, conf.minimum)
 }
 
-/// Checks that nothing failed. What its recipe says cannot be built is no failure.
+/// Checks that nothing failed. Packages that their recipes exclude are no failures.
 fn must_be_built(missing: &[&SetPackage<'_>]) -> Result<(), SetRefusal> {
     let is_masked =
         |state: PackageState| matches!(state, PackageState::Prefailed | PackageState::IndirectPrefailed);
@@ -158,7 +151,6 @@ fn must_be_built(missing: &[&SetPackage<'_>]) -> Result<(), SetRefusal> {
     if failed.is_empty() { Ok(()) } else { Err(SetRefusal::NotBuilt(failed)) }
 }
 
-/// Returns the packages of an earlier set.
 fn entries_of(set: &EarlierSet) -> Vec<SetEntry> {
     let mut entries: BTreeMap<&str, SetEntry> = BTreeMap::new();
     for (path, file) in &set.manifest.files {
@@ -184,9 +176,9 @@ fn entries_of(set: &EarlierSet) -> Vec<SetEntry> {
     entries.into_values().collect()
 }
 
-/// Returns what stays for packages that were not built: that of the same PKGNAME, else another version from the same
-/// location, else one of the same name. What was built has its own place, and each is taken once. Returns with it what is left of
-/// the earlier set.
+/// Returns the previous entries for packages that were not built: the same PKGNAME, another version from the same
+/// location, or the same name. Entries replaced by a new build are excluded, and each is used once. The second value is
+/// the rest of the previous set.
 fn kept(
     built: &[SetEntry],
     missing: &[&SetPackage<'_>],
@@ -220,8 +212,7 @@ fn kept(
     (kept, earlier)
 }
 
-/// Returns, of packages that were left out, the versions of the set before, if nothing else of these entries has their names or
-/// files. They yield to all others.
+/// Returns the previous versions of left-out packages, if no entry has their names or files. They yield to all others.
 pub(super) fn earlier_versions(
     entries: &[SetEntry],
     left_out: &[LeftOutPackage],
@@ -250,7 +241,7 @@ pub(super) fn earlier_versions(
     earlier
 }
 
-/// Keeps what packages that are kept were built with, too, if no package of the set has its name or its place in it.
+/// Keeps the build dependencies of kept packages, if no entry has their names or paths.
 fn keep_needs(
     entries: &mut Vec<SetEntry>,
     earlier: Vec<SetEntry>,
@@ -272,17 +263,17 @@ fn keep_needs(
             let is_free = |entry: &SetEntry| !entry.files.iter().any(|file| taken.contains(&file.path));
             let same = candidates.iter().position(|entry| entry.package == need && is_free(entry));
             let Some(at) = same.or_else(|| candidates.iter().position(is_free)) else { continue };
-            let brought = SetEntry { is_for_others: true, ..candidates.swap_remove(at) };
+            let restored = SetEntry { is_for_others: true, ..candidates.swap_remove(at) };
             names.insert(name.to_owned());
-            taken.extend(paths_of(&brought));
-            open.push(brought.clone());
-            entries.push(brought);
+            taken.extend(paths_of(&restored));
+            open.push(restored.clone());
+            entries.push(restored);
         }
     }
     Ok(())
 }
 
-/// Takes out kept packages that lack one which they were built with and which the set before has, until there is none.
+/// Repeatedly removes kept packages that lack a build dependency which the previous set has.
 pub(super) fn leave_out_needy(
     entries: &mut Vec<(SetEntry, DeliveredObjects)>,
     previous: Option<&EarlierSet>,
@@ -315,8 +306,8 @@ pub(super) fn leave_out_needy(
     }
 }
 
-/// Takes out what would lie at the path of another package. The one that is at that path in the set before stays, else the
-/// first location in byte order: no recipe can keep others out of a set, or take their place.
+/// Removes entries with the path of another one. The one that has the path in the previous set stays, otherwise the
+/// first location in byte order, so that no recipe can push others out of a set.
 fn without_rivals(
     mut entries: Vec<SetEntry>,
     previous: Option<&EarlierSet>,
@@ -380,7 +371,6 @@ fn must_be_enough(packages: u64, before: Option<u64>, minimum: Option<SetMinimum
     if packages < minimum { Err(SetRefusal::TooFew { packages, minimum }) } else { Ok(()) }
 }
 
-/// Returns a PKGNAME without its version.
 fn name_of(package: &str) -> &str {
     package.rsplit_once('-').map_or(package, |(name, _)| name)
 }
@@ -391,8 +381,8 @@ mod tests {
 
     use patchadm_bulk_values::result::{BuildResult, KeyInputs, NewResult, ResultPackage};
 
-    use super::super::manifest::SetFile;
     use super::*;
+    use crate::set::manifest::SetFile;
 
     fn conf(lines: &str) -> Configuration {
         Configuration::parse(format!("tree=/tree\n{lines}").as_bytes(), Path::new("/srv/bulk")).unwrap()
@@ -524,9 +514,9 @@ mod tests {
             [named("z-1", "x/a", "victim"), named("a-1", "x/b", "victim"), named("c-1", "x/c", "c")];
         let (entries, left_out) = chosen(&packages, None, "").unwrap();
         assert_eq!(names(&entries), ["c-1", "z-1"]);
-        let told: Vec<_> =
+        let listed: Vec<_> =
             left_out.iter().map(|left| (&*left.package, &*left.name, left.holder.as_deref())).collect();
-        assert_eq!(told, [("a-1", "victim", Some("z-1"))]);
+        assert_eq!(listed, [("a-1", "victim", Some("z-1"))]);
         assert_eq!(chosen(&[], None, "").unwrap_err(), SetRefusal::Empty);
     }
 

@@ -1,4 +1,4 @@
-//! The sandbox of a build: what lies in it, what is mounted, and the environment of its commands.
+//! The sandbox of a build: its tree, mounts, and environment.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -8,18 +8,19 @@ use patchadm_bulk_values::journal::FailureCause;
 use patchadm_rootfs::Dir;
 use patchadm_svr4::package::Mode;
 
-use super::inputs::TaskInputs;
 use super::installing::{InstallWay, PackageFile, installed_set};
-use super::order::TaskFailure;
+use super::order::{StepError, TaskFailure, TaskOrder};
+use super::place::TaskPlace;
 use super::sandbox_run::Ticks;
-use super::step::StepError;
-use crate::driver::DRIVER_INSIDE;
-use crate::fetching::{copy_distfiles, must_be_within};
-use crate::file_copy::copy_file;
-use crate::pool::PoolEntry;
-use crate::sandbox::{BuildRoot, SandboxCommand, TaskLog, environment, network_files};
+use crate::base::BaseLayer;
+use crate::driver::{DRIVER_INSIDE, Driver};
+use crate::pool::{Pool, PoolEntry};
+use crate::sandbox::{BuildRoot, BuildUser, SandboxCommand, TaskLog, environment, network_files};
+use crate::sources::{copy_distfiles, must_be_within};
+use crate::tree_copy::copy_file;
+use crate::work::Work;
 
-/// Installs what the package needs; returns the layer with it, where it needs anything.
+/// Installs the dependencies; returns their layer, if any.
 pub(super) fn install(
     inputs: &TaskInputs<'_>,
     log: &mut TaskLog,
@@ -32,7 +33,6 @@ pub(super) fn install(
     installed_set(at, base, &packages, inputs.place, &inputs.order.limits, (log, ticks))
 }
 
-/// Returns the packages of a result.
 fn package_files(entry: &PoolEntry) -> impl Iterator<Item = PackageFile> {
     entry.result.packages.iter().map(|package| PackageFile {
         directory: entry.path.clone(),
@@ -41,7 +41,7 @@ fn package_files(entry: &PoolEntry) -> impl Iterator<Item = PackageFile> {
     })
 }
 
-/// Puts into the place of the task what the build finds there, over the layer with what the package needs.
+/// Prepares the directory of the task for its build.
 pub(super) fn lay_out(inputs: &TaskInputs<'_>, layer: Option<&Path>) -> Result<(), StepError> {
     let place = inputs.place;
     build_root(inputs, layer).lay_out()?;
@@ -66,7 +66,6 @@ pub(super) fn lay_out(inputs: &TaskInputs<'_>, layer: Option<&Path>) -> Result<(
     Ok(copied.map_err(failed)?)
 }
 
-/// Returns the tree of the sandbox, over the layer with what the package needs.
 pub(super) fn build_root(inputs: &TaskInputs<'_>, layer: Option<&Path>) -> BuildRoot {
     BuildRoot {
         kind: inputs.base.kind,
@@ -79,7 +78,6 @@ pub(super) fn build_root(inputs: &TaskInputs<'_>, layer: Option<&Path>) -> Build
     }
 }
 
-/// Returns a command of the sandbox, as the build has it.
 pub(super) fn build_command(inputs: &TaskInputs<'_>, words: Vec<OsString>) -> SandboxCommand {
     SandboxCommand {
         words,
@@ -91,7 +89,6 @@ pub(super) fn build_command(inputs: &TaskInputs<'_>, words: Vec<OsString>) -> Sa
     }
 }
 
-/// Returns what is mounted in the sandbox of a build.
 fn mounts(inputs: &TaskInputs<'_>) -> Vec<SandboxMount> {
     let conf = &inputs.work.conf;
     let part = |name: &str, is_writable| SandboxMount {
@@ -111,7 +108,7 @@ fn mounts(inputs: &TaskInputs<'_>) -> Vec<SandboxMount> {
     own.into_iter().chain(conf.mounts.iter().cloned()).chain(network).collect()
 }
 
-/// Returns the environment of a build: nothing of the caller's.
+/// Returns the environment of a build, which inherits nothing from the caller.
 fn build_environment(inputs: &TaskInputs<'_>) -> Vec<(OsString, OsString)> {
     let order = inputs.order;
     let (jobs, epoch) = (order.jobs.to_string(), order.source_date_epoch.to_string());
@@ -135,4 +132,25 @@ fn build_environment(inputs: &TaskInputs<'_>) -> Vec<(OsString, OsString)> {
     let of_record = order.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let variables: Vec<_> = own.into_iter().chain(of_conf).chain(of_record).collect();
     environment(&variables)
+}
+
+pub(super) struct TaskInputs<'a> {
+    pub(super) order: &'a TaskOrder,
+    pub(super) work: &'a Work,
+    pub(super) driver: &'a Driver,
+    pub(super) pool: &'a Pool,
+    pub(super) base: &'a BaseLayer,
+    pub(super) user: BuildUser,
+    /// The installed results, in dependency order.
+    pub(super) install: &'a [PoolEntry],
+    pub(super) place: &'a TaskPlace,
+}
+
+#[derive(Default)]
+pub(super) struct BuildCosts {
+    pub(super) ms: u64,
+    pub(super) cpu_ms: u64,
+    pub(super) peak_memory: u64,
+    /// Phases with their start in milliseconds.
+    pub(super) phases: Vec<(String, u64)>,
 }

@@ -1,48 +1,182 @@
-//! A package is built: in a sandbox with what it needs installed, and what comes out is packed, checked and kept.
+//! The process of a task, from its order to its end: dependencies are installed, the package is built, packed, checked,
+//! and moved into the pool.
+//!
+//! It reads its order from standard input, and writes events to standard output.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::io;
+use std::io::{BufRead as _, Read as _, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use patchadm_bulk_values::conf::{CheckLevel, LimitName, Limits};
 use patchadm_bulk_values::journal::FailureCause;
+use patchadm_bulk_values::result::{BuildResult, Digest, NewResult, PhaseTime, ResultFile, ResultPackage};
 use patchadm_core::namespaces::EnclosureEnd;
+use patchadm_inputs::sha256::Sha256;
+use patchadm_inputs::sign::sha256_text;
+use patchadm_rootfs::{Dir, FileType, ObjectStatus, RootError};
+use patchadm_svr4::package::{Mode, Params};
 
-use super::build_sandbox::{build_command, build_root, install, lay_out};
-use super::checking::check;
-use super::inputs::{BuildCosts, TaskInputs};
-use super::keeping::{KeptBuild, copy_result, keep, keep_check};
-use super::made_pkginfo::PackageIdentity;
-use super::order::{TaskEnd, TaskEvent, TaskFailure};
-use super::over_limit::over_limit;
-use super::packing::{PackedResult, PackingInput};
-use super::packing_process::pack_in_sandbox;
-use super::sandbox_run::{memory_file, run_to_end};
-use super::step::{StepError, TaskError};
-use super::teller::TaskTeller;
-use super::watch::TaskWatch;
-use crate::driver::DRIVER_INSIDE;
+use super::build_sandbox::{BuildCosts, TaskInputs, build_command, build_root, install, lay_out};
+use super::failed::{FailedBuild, forget, is_worth_keeping, keep_failed};
+use super::installing::{Installation, Installed, RECORDS, left_by_packages, stopped_while};
+use super::order::{
+    LARGEST_ORDER, StepError, TASK_FORMAT, TaskEnd, TaskError, TaskEvent, TaskFailure, TaskOrder, over_limit,
+    start_of,
+};
+use super::packing::{PackageIdentity, PackedResult, PackingInput, pack_in_sandbox};
+use super::place::TaskPlace;
+use super::progress::{TaskTeller, TaskWatch};
+use super::sandbox_run::{Ticks, memory_file, run_to_end};
+use crate::base::{PLACES, base_layer, build_user};
+use crate::differences::{ComparedFiles, differences};
+use crate::driver::{DRIVER_INSIDE, Driver};
 use crate::first_names::first_names;
+use crate::ids::SandboxIds;
 use crate::keys::{changed_file, machine_type};
 use crate::logs::{remove_phase_logs, write_phase_logs};
 use crate::object_places::root_of_base;
+use crate::pool::{Flush, FoundResult, LOG, Pool, PoolEntry, RESULT};
 use crate::runs::log_directory;
-use crate::sandbox::{SandboxEnd, SandboxLimits, SandboxWatch, TaskLog, enclosure};
+use crate::sandbox::{LayerKind, SandboxEnd, SandboxLimits, SandboxWatch, TaskLog, enclosure};
 use crate::shared_paths::{OF_BASE, must_be_beside};
+use crate::space::is_full;
+use crate::tree_copy::{copy_file, each_below, each_part};
 use crate::tree_files::TreeFiles;
+use crate::work::Work;
 
-/// Whoever is told of the task, and what is seen of it while it is at work.
-type ToldTask<'a> = (&'a TaskTeller, &'a TaskWatch<'a>);
+/// The time that a task waits after it found no space and made room, so that nothing is retried before its neighbours
+/// have made room, too; and its share of the time that a run waits for room.
+const AFTER_ROOM: Duration = Duration::from_secs(1);
+const PART_OF_WAIT: u32 = 30;
 
-/// The phase in which a build fails for want of a distfile.
+/// Carries out one task: its order is the first line of `input`, events go to `output`. Once `input` ends, the task ends.
+pub fn serve_task(
+    input: impl io::Read + Send + 'static,
+    output: impl Write + Send + 'static,
+) -> io::Result<()> {
+    let mut input = io::BufReader::new(input);
+    let mut line = Vec::new();
+    input.by_ref().take(LARGEST_ORDER as u64 + 1).read_until(b'\n', &mut line)?;
+    let order = match serde_json::from_slice::<TaskOrder>(&line) {
+        Ok(order) if order.task == TASK_FORMAT => Ok(order),
+        Ok(order) => Err(format!("the order has format {}", order.task)),
+        Err(error) => Err(format!("the order cannot be read: {error}")),
+    };
+    // Before a second thread starts, because a process with several threads cannot enter a user namespace.
+    let opened = order.as_ref().map_err(Clone::clone).and_then(open);
+    let is_ended = Arc::new(AtomicBool::new(false));
+    let ends = is_ended.clone();
+    std::thread::spawn(move || {
+        let mut rest = [0; 64];
+        while matches!(input.read(&mut rest), Ok(read) if read > 0) {}
+        ends.store(true, Ordering::Relaxed);
+    });
+    let teller = TaskTeller::over(Box::new(output), is_ended);
+    let build_dir = opened.as_ref().ok().map(|(work, ..)| work.conf.build_dir.clone());
+    let mut end = match (&order, opened) {
+        (Ok(order), opened) => {
+            teller.tell(&TaskEvent::Started { host: host_name(), pid: std::process::id() });
+            let between = opened.as_ref().map(|(work, ..)| work.conf.between_signs_of(&order.slot));
+            let goes_on = teller.go_on(between.unwrap_or(AFTER_ROOM));
+            let end = opened.and_then(|opened| perform(order, opened, &teller));
+            drop(goes_on);
+            end.unwrap_or_else(TaskEnd::trouble)
+        }
+        (Err(reason), _) => TaskEnd::trouble(reason.clone()),
+    };
+    // On a full disk, every failure counts as lack of space.
+    end.lacks_room |= end.trouble.is_some() && build_dir.is_some_and(|build_dir| is_full(&build_dir));
+    teller.tell(&TaskEvent::End(end));
+    Ok(())
+}
+
+/// Opens the bulk build of an order, and switches to the ids of its sandboxes.
+fn open(order: &TaskOrder) -> Result<(Work, Driver, SandboxIds), String> {
+    let work = Work::open(&PathBuf::from(&order.work)).map_err(|error| error.to_string())?;
+    let driver = Driver::find(&work).map_err(|error| error.to_string())?;
+    let ids = SandboxIds::of_task(&work.conf)?;
+    Ok((work, driver, ids))
+}
+
+/// Performs an order. An error is a failure of the machine.
+fn perform(
+    order: &TaskOrder,
+    (work, driver, ids): (Work, Driver, SandboxIds),
+    teller: &TaskTeller,
+) -> Result<TaskEnd, String> {
+    let shown = |error: &dyn std::error::Error| error.to_string();
+    let pool = Pool::open(&work.conf.pool).map_err(|error| shown(&error))?;
+    let user = build_user(&work.conf);
+    let base = base_layer(&work.conf, (ids, user), &order.base).map_err(|error| shown(&error))?;
+    let mut install: Vec<PoolEntry> = Vec::new();
+    for (package, key) in &order.install {
+        match pool.find(key).map_err(|error| shown(&error))? {
+            FoundResult::Result(entry) => install.push(*entry),
+            FoundResult::Nothing => return Err(format!("the result of {package} is not in the pool")),
+            FoundResult::Damaged(reason) => return Err(reason),
+        }
+    }
+    let place = TaskPlace::make(&work.conf.build_dir, &work.id).map_err(|error| shown(&error))?;
+    let inputs = TaskInputs {
+        order,
+        work: &work,
+        driver: &driver,
+        pool: &pool,
+        base: &base,
+        user,
+        install: &install,
+        place: &place,
+    };
+    let end = build(&inputs, teller);
+    let is_full = matches!(end, Err(TaskError::FullBuildDir(_)));
+    let kept = &work.conf;
+    let at = (kept.build_dir.as_path(), work.id.as_str());
+    match &end {
+        Ok(TaskEnd { failure: Some(failure), .. }) if kept.keep_failed > 0 && is_worth_keeping(failure) => {
+            let build = FailedBuild { order: order.clone(), failure: failure.clone() };
+            keep_failed(place, at, &build, kept.keep_failed).map_err(|error| shown(&error))?;
+        }
+        _ => {
+            // After a machine failure the directory may be in any state.
+            let left = if order.is_local && end.is_ok() {
+                place.leave(&kept.build_dir, &work.id)
+            } else {
+                place.remove().map_err(Into::into)
+            };
+            left.map_err(|error| shown(&error))?;
+            if kept.keep_failed > 0 && matches!(end, Ok(TaskEnd { failure: None, .. })) {
+                forget(at, &order.package).map_err(|error| shown(&error))?;
+            }
+        }
+    }
+    if is_full {
+        let part = kept.patience.for_room.map_or(AFTER_ROOM, |wait| wait / PART_OF_WAIT);
+        std::thread::sleep(part.min(AFTER_ROOM));
+    }
+    Ok(end.unwrap_or_else(|error| {
+        let is_full = matches!(error, TaskError::Full(_));
+        let lacks_room = matches!(error, TaskError::FullBuildDir(_));
+        TaskEnd { is_full, lacks_room, ..TaskEnd::trouble(error.to_string()) }
+    }))
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The phase whose failures are caused by a missing distfile.
 const FETCH_PHASE: &str = "fetch";
 
-/// The maximum number of phases reported for one build.
 const MOST_PHASES: usize = 1_000;
 
-/// Carries out the task.
 pub(super) fn build(inputs: &TaskInputs<'_>, teller: &TaskTeller) -> Result<TaskEnd, TaskError> {
     let mut costs = BuildCosts::default();
     let watch = TaskWatch::of(teller, &inputs.work.conf.build_dir);
-    let stepped = steps(inputs, (teller, &watch), &mut costs).map_err(|error| watch.blame(error));
+    let stepped = perform_steps(inputs, &watch, &mut costs).map_err(|error| watch.blame(error));
     let (differs, failure) = match stepped {
         Ok(differs) => (differs, None),
         Err(StepError::Package(failure)) => {
@@ -66,18 +200,18 @@ pub(super) fn build(inputs: &TaskInputs<'_>, teller: &TaskTeller) -> Result<Task
     })
 }
 
-fn steps(
+fn perform_steps(
     inputs: &TaskInputs<'_>,
-    told: ToldTask<'_>,
+    watch: &TaskWatch<'_>,
     costs: &mut BuildCosts,
 ) -> Result<Option<String>, StepError> {
-    let (order, teller) = (inputs.order, told.0);
+    let (order, teller) = (inputs.order, watch.teller);
     let logs = log_directory(inputs.work, order.run)?;
     let name = format!("{}.log", order.package);
     logs.remove(name.as_bytes())?;
     remove_phase_logs(&logs, &order.package)?;
     let mut log = TaskLog::begin(logs.create(name.as_bytes())?, order.limits.get(LimitName::Output));
-    let mut ticks = |memory, bytes| told.1.tick(memory, bytes);
+    let mut ticks = |memory, bytes| watch.tick(memory, bytes);
     teller.installs(true);
     let layer = install(inputs, &mut log, &mut ticks)?;
     teller.installs(false);
@@ -85,7 +219,14 @@ fn steps(
     let packed = if order.checks_only {
         copy_result(inputs, &results)?
     } else {
-        built(inputs, layer.as_deref(), &mut log, told, costs)?
+        lay_out(inputs, layer.as_deref())?;
+        run_build(inputs, layer.as_deref(), &mut log, watch, costs)?;
+        let files = TreeFiles::of_tree(&inputs.work.conf.tree, inputs.base.ids.reader(inputs.user.id()));
+        if let Some(file) = changed_file(&files, &order.location, &order.inputs) {
+            let detail = format!("its recipe was changed while it was built: {file}");
+            return Err(TaskFailure::of(FailureCause::Result, detail).into());
+        }
+        pack_output(inputs, &mut log, watch)?
     };
     must_be_beside_base(inputs, &packed)?;
     let level = inputs.work.conf.check;
@@ -110,7 +251,7 @@ fn steps(
     })
 }
 
-/// Checks that a result has nothing in the place of an object of a base that is a directory of its own.
+/// Checks that a result does not conflict with objects of a separate base.
 fn must_be_beside_base(inputs: &TaskInputs<'_>, packed: &PackedResult) -> Result<(), StepError> {
     let Some(base) = root_of_base(&inputs.work.conf.base)? else { return Ok(()) };
     for (file, _) in &packed.packages {
@@ -124,31 +265,11 @@ fn must_be_beside_base(inputs: &TaskInputs<'_>, packed: &PackedResult) -> Result
     Ok(())
 }
 
-/// Builds and packs.
-fn built(
+fn run_build(
     inputs: &TaskInputs<'_>,
     layer: Option<&Path>,
     log: &mut TaskLog,
-    told: ToldTask<'_>,
-    costs: &mut BuildCosts,
-) -> Result<PackedResult, StepError> {
-    lay_out(inputs, layer)?;
-    run(inputs, layer, log, told, costs)?;
-    let order = inputs.order;
-    let files = TreeFiles::of_tree(&inputs.work.conf.tree, inputs.base.ids.reader(inputs.user.id()));
-    if let Some(file) = changed_file(&files, &order.location, &order.inputs) {
-        let detail = format!("its recipe was changed while it was built: {file}");
-        return Err(TaskFailure::of(FailureCause::Result, detail).into());
-    }
-    pack_output(inputs, log, told)
-}
-
-/// Runs the build.
-fn run(
-    inputs: &TaskInputs<'_>,
-    layer: Option<&Path>,
-    log: &mut TaskLog,
-    told: ToldTask<'_>,
+    watch: &TaskWatch<'_>,
     costs: &mut BuildCosts,
 ) -> Result<(), StepError> {
     let (order, place) = (inputs.order, inputs.place);
@@ -165,18 +286,18 @@ fn run(
             return;
         }
         phases.push((name.clone(), u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)));
-        told.0.tell(&TaskEvent::Phase(name));
+        watch.teller.tell(&TaskEvent::Phase(name));
     };
-    let mut ticks = |memory, bytes| told.1.tick(memory, bytes);
+    let mut ticks = |memory, bytes| watch.tick(memory, bytes);
     let mut group = place.control_group(limits.of_group());
-    let mut watch = SandboxWatch {
+    let mut sandbox_watch = SandboxWatch {
         group: &mut group,
         written: &written,
         errors: None,
         phase: &mut phase,
         ticks: &mut ticks,
     };
-    let ended = run_to_end(place, &enclosure, (&limits, &input), log, &mut watch)?;
+    let ended = run_to_end(place, &enclosure, (&limits, &input), log, &mut sandbox_watch)?;
     costs.ms = u64::try_from(ended.took.as_millis()).unwrap_or(u64::MAX);
     (costs.cpu_ms, costs.peak_memory) = (ended.processor_ms, ended.peak_memory);
     let last = phases.last().map(|(name, _)| name.clone());
@@ -184,13 +305,12 @@ fn run(
     failure_of(&ended, &order.limits, last).map_or(Ok(()), |failure| Err(failure.into()))
 }
 
-/// Returns the failure of a build that has ended like this.
 fn failure_of(ended: &SandboxEnd, limits: &Limits, phase: Option<String>) -> Option<TaskFailure> {
     if let Some(failure) = over_limit(ended.stopped.clone(), limits, phase.clone()) {
         return Some(failure);
     }
     let (cause, detail) = match ended.end? {
-        // That one was lost is no failure of the package.
+        // A lost process is not a failure of the package.
         EnclosureEnd::Exited(0) | EnclosureEnd::Lost(_) => return None,
         EnclosureEnd::Exited(code) => {
             let is_fetch = phase.as_deref() == Some(FETCH_PHASE);
@@ -202,11 +322,10 @@ fn failure_of(ended: &SandboxEnd, limits: &Limits, phase: Option<String>) -> Opt
     Some(TaskFailure { phase, ..TaskFailure::of(cause, detail) })
 }
 
-/// Packs what the build has left.
 fn pack_output(
     inputs: &TaskInputs<'_>,
     log: &mut TaskLog,
-    told: ToldTask<'_>,
+    watch: &TaskWatch<'_>,
 ) -> Result<PackedResult, StepError> {
     let (order, place) = (inputs.order, inputs.place);
     let field = |name: &str| {
@@ -235,6 +354,292 @@ fn pack_output(
         of_host: inputs.base.mounted.clone(),
         limit: order.limits.get(LimitName::Disk),
     };
-    let mut ticks = |memory, bytes| told.1.tick(memory, bytes);
+    let mut ticks = |memory, bytes| watch.tick(memory, bytes);
     pack_in_sandbox(inputs, &input, (log, &mut ticks))
+}
+
+/// Entries that stay at the top of a layer: directories made for the installation.
+const OURS: [&str; 3] = ["tmp", "dev", "proc"];
+
+const MOST_LEFT: usize = 100;
+const MOST_BYTES: usize = 8 << 10;
+
+/// Installs and removes the packages of a result in a new layer; returns the paths that remain.
+pub(super) fn check(
+    inputs: &TaskInputs<'_>,
+    layer: Option<&Path>,
+    packed: &PackedResult,
+    (log, ticks): (&mut TaskLog, Ticks<'_>),
+) -> Result<Vec<String>, StepError> {
+    let (place, limits) = (inputs.place, &inputs.order.limits);
+    for part in ["upper", "scratch"] {
+        place.empty(part)?;
+    }
+    let delivered = place.empty("packages")?;
+    let results = Dir::of_host(&place.part("results"))?;
+    for (file, _) in &packed.packages {
+        copy_file(&results, file.as_bytes(), &delivered, file.as_bytes())?;
+        delivered.set_mode(file.as_bytes(), Mode::of(0o644))?;
+    }
+    let installation = Installation {
+        base: inputs.base,
+        lower: layer.map(Path::to_owned).into_iter().collect(),
+        upper: place.part("upper"),
+        scratch: place.part("scratch"),
+        packages: place.part("packages"),
+        place,
+        limits: SandboxLimits::of(limits),
+        room: RECORDS,
+    };
+    let files: Vec<String> = packed.packages.iter().map(|(file, _)| file.clone()).collect();
+    let names: Vec<String> =
+        packed.packages.iter().rev().map(|(_, params)| params.text("PKG").into_owned()).collect();
+    let detail = match installation.run((&files, &names), log, ticks)? {
+        Installed::Done => {
+            let before = layer.unwrap_or(&inputs.base.layer);
+            let before = (inputs.base.kind == LayerKind::Copy).then(|| Dir::of_host(before)).transpose()?;
+            let left = left_below(&Dir::of_host(&place.part("upper"))?, before.as_ref());
+            match left.map_err(left_by_packages) {
+                Ok(left) => return Ok(left),
+                Err(Ok(Installed::Refused(detail))) => detail,
+                Err(refused) => refused.map(|_| String::new())?,
+            }
+        }
+        Installed::Refused(detail) => format!("it does not install: {detail}"),
+        Installed::Remains(detail) => format!("it does not remove: {detail}"),
+        Installed::Over(stopped) => return Err(stopped_while(stopped, limits, "check").into()),
+    };
+    Err(TaskFailure::of(FailureCause::Check, detail).into())
+}
+
+/// Returns the objects that remain in a layer, except `var/sadm`, empty directories, and unmodified objects of a copied
+/// base.
+fn left_below(upper: &Dir, before: Option<&Dir>) -> Result<Vec<String>, RootError> {
+    let (mut left, mut bytes) = (Vec::new(), 0);
+    each_below::<RootError>(upper, |above, name, seen| {
+        let path = above.at(name).to_string();
+        let top = path.trim_start_matches('/');
+        let is_ours = PLACES.contains(&top) || OURS.contains(&top) || top == "var/sadm";
+        // Overlayfs marks removed objects with a whiteout.
+        let is_whiteout = seen.file_type == FileType::Character && seen.device == (0, 0);
+        let is_directory = seen.file_type == FileType::Directory;
+        let may_be_left = !is_ours && !is_whiteout && !is_directory && left.len() < MOST_LEFT;
+        if may_be_left && !is_as_before(before, above, name, seen)? {
+            bytes += path.len();
+            if left.is_empty() || bytes <= MOST_BYTES {
+                left.push(start_of(&path, MOST_BYTES).to_owned());
+            }
+        }
+        Ok(!is_ours)
+    })?;
+    left.sort_unstable();
+    Ok(left)
+}
+
+/// Returns true if a file or link was not rewritten.
+fn is_as_before(
+    before: Option<&Dir>,
+    above: &Dir,
+    name: &[u8],
+    seen: &ObjectStatus,
+) -> Result<bool, RootError> {
+    let Some(before) = before else { return Ok(false) };
+    let Some(dir) = before.root().dir_of_object(above.path())? else { return Ok(false) };
+    let of = |seen: &ObjectStatus| (seen.file_type, seen.mode, seen.size, seen.mtime);
+    Ok(dir.look(name)?.is_some_and(|was| of(seen) == of(&was)))
+}
+
+const LARGEST_LOG: u64 = 1 << 30;
+
+pub(super) struct KeptBuild<'a> {
+    pub(super) results: &'a Dir,
+    pub(super) packed: &'a PackedResult,
+    pub(super) leftovers: Vec<String>,
+    level: CheckLevel,
+    pub(super) costs: &'a BuildCosts,
+    pub(super) logs: &'a Dir,
+}
+
+/// Moves a result into the pool. An existing one stays; the first difference from it is returned.
+pub(super) fn keep(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>) -> Result<Option<String>, StepError> {
+    let (name, dir) = inputs.pool.begin()?;
+    let entered = fill(inputs, build, &dir).and_then(|result| {
+        let flush = if inputs.order.is_local { Flush::Later } else { Flush::Now };
+        let is_first = inputs.pool.enter((&name, &dir), &inputs.order.key, flush)?;
+        Ok((!is_first).then_some(result))
+    });
+    match entered {
+        Ok(None) => Ok(None),
+        Ok(Some(result)) => match inputs.pool.find(&inputs.order.key)? {
+            FoundResult::Result(first) => Ok(first_difference(&first, &result, inputs)),
+            _ => Ok(None),
+        },
+        Err(error) => {
+            // The next prune removes what is left.
+            let _ = inputs.pool.give_up(&name);
+            Err(error)
+        }
+    }
+}
+
+fn first_difference(first: &PoolEntry, other: &BuildResult, inputs: &TaskInputs<'_>) -> Option<String> {
+    let one = &first.result;
+    let directory = inputs.place.part("results");
+    let (before, now) = (names_of(one), names_of(other));
+    let compared = differences(
+        &ComparedFiles { directory: &first.path, names: &before },
+        &ComparedFiles { directory: &directory, names: &now },
+        &inputs.order.varies,
+    );
+    if let Ok(found) = compared
+        && (!found.is_empty() || !inputs.order.varies.is_empty())
+    {
+        return found.first().map(ToString::to_string);
+    }
+    let files = |result: &BuildResult| -> BTreeMap<String, Digest> {
+        result.stored_files().map(|(name, _, digest)| (name.to_owned(), digest)).collect()
+    };
+    let (one, other) = (files(one), files(other));
+    let mut names = one.keys().chain(other.keys());
+    names.find(|name| one.get(*name) != other.get(*name)).cloned()
+}
+
+fn names_of(result: &BuildResult) -> Vec<String> {
+    result.stored_files().map(|(name, _, _)| name.to_owned()).collect()
+}
+
+/// Returns the previous result if this one differs only in ways that its record allows. The previous one stays, so that
+/// dependents need not be rebuilt.
+fn alike_before(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>) -> Result<Option<PoolEntry>, TaskError> {
+    let order = inputs.order;
+    let Some(key) = order.previous.as_ref().filter(|_| !order.varies.is_empty()) else { return Ok(None) };
+    let FoundResult::Result(before) = inputs.pool.find(key)? else { return Ok(None) };
+    let packages = build.packed.packages.iter().map(|(file, _)| file.clone());
+    let now: Vec<String> = packages.chain(build.packed.files.iter().cloned()).collect();
+    let (names, directory) = (names_of(&before.result), inputs.place.part("results"));
+    let compared = differences(
+        &ComparedFiles { directory: &before.path, names: &names },
+        &ComparedFiles { directory: &directory, names: &now },
+        &order.varies,
+    );
+    // A result that cannot be compared counts as different.
+    Ok(compared.is_ok_and(|found| found.is_empty()).then_some(*before))
+}
+
+fn copy_result(inputs: &TaskInputs<'_>, to: &Dir) -> Result<PackedResult, TaskError> {
+    let mut packed = PackedResult::default();
+    let FoundResult::Result(entry) = inputs.pool.find(&inputs.order.key)? else {
+        return Err(io::Error::other("the result that is to be checked is gone").into());
+    };
+    let from = Dir::of_host(&entry.path)?;
+    for package in &entry.result.packages {
+        copy_file(&from, package.file.as_bytes(), to, package.file.as_bytes())?;
+        let mut params = Params::new();
+        params.set("PKG", &package.pkg);
+        packed.packages.push((package.file.clone(), params));
+    }
+    packed.files.extend(entry.result.files.iter().map(|file| file.file.clone()));
+    Ok(packed)
+}
+
+fn keep_check(inputs: &TaskInputs<'_>, leftovers: Vec<String>) -> Result<(), StepError> {
+    if let FoundResult::Result(entry) = inputs.pool.find(&inputs.order.key)? {
+        let mut result = entry.result;
+        (result.check, result.leftovers) = (inputs.work.conf.check, leftovers);
+        inputs.pool.describe_anew(&result, &described(&result)?)?;
+    }
+    Ok(())
+}
+
+fn fill(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>, dir: &Dir) -> Result<BuildResult, StepError> {
+    let order = inputs.order;
+    let mut result = BuildResult::new(NewResult {
+        pkgname: order.package.clone(),
+        location: order.location.clone(),
+        inputs: order.inputs.clone(),
+        slot: order.slot.clone(),
+        work: inputs.work.id.clone(),
+        run: order.run,
+        built: order.time.clone(),
+    });
+    let before = alike_before(inputs, build)?;
+    let from = match &before {
+        Some(before) => &Dir::of_host(&before.path)?,
+        None => build.results,
+    };
+    for (file, params) in &build.packed.packages {
+        let sums = moved(from, file, dir)?;
+        result.packages.push(ResultPackage {
+            pkg: params.text("PKG").into_owned(),
+            arch: params.text("ARCH").into_owned(),
+            version: params.text("VERSION").into_owned(),
+            file: file.clone(),
+            size: sums.size,
+            b3: sums.b3,
+            sha256: sums.sha256,
+        });
+    }
+    for file in &build.packed.files {
+        let sums = moved(from, file, dir)?;
+        result.files.push(ResultFile { file: file.clone(), size: sums.size, b3: sums.b3 });
+    }
+    (result.ms, result.cpu_ms) = (build.costs.ms, build.costs.cpu_ms);
+    result.peak_memory = build.costs.peak_memory;
+    result.phases = phases(build.costs);
+    (result.check, result.leftovers) = (build.level, build.leftovers.clone());
+    result.remarks.clone_from(&build.packed.remarks);
+    let log = build.logs.read_regular(format!("{}.log", order.package).as_bytes(), LARGEST_LOG)?;
+    put(dir, LOG, &compressed(&log.unwrap_or_default())?)?;
+    put(dir, RESULT, &described(&result)?)?;
+    Ok(result)
+}
+
+/// Returns the description of a result; fails if it would be rejected on reading.
+fn described(result: &BuildResult) -> Result<Vec<u8>, StepError> {
+    result.to_bytes().map_err(|error| TaskFailure::of(FailureCause::Result, error.to_string()).into())
+}
+
+fn phases(costs: &BuildCosts) -> Vec<PhaseTime> {
+    let ends = costs.phases.iter().skip(1).map(|(_, began)| *began).chain([costs.ms]);
+    let phases = costs.phases.iter().zip(ends);
+    phases
+        .map(|((name, began), end)| PhaseTime { name: name.clone(), ms: end.saturating_sub(*began) })
+        .collect()
+}
+
+fn put(dir: &Dir, name: &str, bytes: &[u8]) -> Result<(), RootError> {
+    let mut file = dir.create(name.as_bytes())?;
+    file.put(bytes)?;
+    file.set_mode(Mode::of(0o644))
+}
+
+struct FileSums {
+    size: u64,
+    b3: Digest,
+    sha256: String,
+}
+
+fn moved(from: &Dir, name: &str, to: &Dir) -> Result<FileSums, RootError> {
+    copy_file(from, name.as_bytes(), to, name.as_bytes())?;
+    to.set_mode(name.as_bytes(), Mode::of(0o644))?;
+    sums(to, name.as_bytes())
+}
+
+fn sums(dir: &Dir, name: &[u8]) -> Result<FileSums, RootError> {
+    let (mut b3, mut sha256, mut size) = (blake3::Hasher::new(), Sha256::new(), 0);
+    let add = |bytes: &[u8]| {
+        b3.update(bytes);
+        sha256.update(bytes);
+        size += bytes.len() as u64;
+        Ok(())
+    };
+    each_part(&dir.open_regular(name)?, |error| dir.read_error(name, error), add)?;
+    let b3 = Digest::from_bytes(*b3.finalize().as_bytes());
+    Ok(FileSums { size, b3, sha256: sha256_text(&sha256.finalize()) })
+}
+
+fn compressed(log: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(log)?;
+    encoder.finish()
 }

@@ -1,4 +1,4 @@
-//! Somebody enters the sandbox of a task, before its build: with what the package needs installed, and everything in its place.
+//! Entering the sandbox of a task before its build, with dependencies installed and everything in place.
 
 use std::ffi::OsString;
 use std::os::fd::BorrowedFd;
@@ -8,11 +8,9 @@ use patchadm_core::namespaces::{EnclosureEnd, EnclosureError, EnclosureTerminal,
 use patchadm_rootfs::{Dir, FileType, RootError};
 use patchadm_svr4::package::Mode;
 
-use super::build_sandbox::{build_command, build_root, install, lay_out};
-use super::inputs::TaskInputs;
-use super::order::{TaskFailure, TaskOrder};
+use super::build_sandbox::{TaskInputs, build_command, build_root, install, lay_out};
+use super::order::{StepError, TaskError, TaskFailure, TaskOrder};
 use super::place::TaskPlace;
-use super::step::{StepError, TaskError};
 use crate::base::base_layer;
 use crate::driver::Driver;
 use crate::ids::SandboxIds;
@@ -20,10 +18,10 @@ use crate::pool::{Pool, PoolEntry};
 use crate::sandbox::{BuildUser, SandboxError, SandboxLimits, TaskLog, enclosure};
 use crate::work::{Work, made};
 
-/// The file in `/tmp` inside with what the build gets on its standard input.
+/// The file in `/tmp` inside with the standard input of the build.
 const RECORD: &[u8] = b"record";
 
-/// What is run inside.
+/// A command to run inside.
 #[derive(Debug)]
 pub struct EnteringCommand<'a> {
     /// The command with its arguments; empty for a shell.
@@ -37,12 +35,12 @@ pub struct EnteringCommand<'a> {
 /// The reasons why a sandbox was not entered.
 #[derive(Debug, thiserror::Error)]
 pub enum EnterSandboxError {
-    /// The package: what it needs cannot be installed, or one of its distfiles is not there.
+    /// The package's dependencies cannot be installed, or a distfile is missing.
     #[error("{package}: {reason}")]
     Package {
         /// PKGNAME.
         package: String,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
     /// The sandbox could not be made, or the command not be started.
@@ -56,20 +54,19 @@ pub enum EnterSandboxError {
     Machine(String),
 }
 
-/// The task whose sandbox is entered.
 pub(crate) struct EnteredTask<'a> {
     pub(crate) work: &'a Work,
     pub(crate) driver: &'a Driver,
     pub(crate) user: BuildUser,
     pub(crate) pool: &'a Pool,
     pub(crate) order: &'a TaskOrder,
-    /// The results that are installed, in the order of their dependencies.
+    /// The installed results, in dependency order.
     pub(crate) install: &'a [PoolEntry],
-    /// The directory that its failed build has left, with the failure, where that is entered.
+    /// The directory of a failed build and its failure, if that is entered.
     pub(crate) kept: Option<(TaskPlace, &'a TaskFailure)>,
 }
 
-/// Runs a command in the sandbox of a task; nothing of it is left afterwards. For a process that does nothing else.
+/// Runs a command in the sandbox of a task and removes it afterwards. Only for a process that does nothing else.
 pub(crate) fn enter_sandbox(
     task: EnteredTask<'_>,
     command: EnteringCommand<'_>,
@@ -96,7 +93,7 @@ pub(crate) fn enter_sandbox(
     };
     let ended = run(&inputs, failure, command);
     let is_empty = place.wait_until_empty().map_err(|error| machine(&error));
-    // What was kept stays, with what was done to it.
+    // A kept directory stays, including changes.
     let removed = if failure.is_some() { Ok(()) } else { place.remove().map_err(|error| machine(&error)) };
     let end = ended?;
     is_empty.and(removed).map(|()| end)
@@ -134,14 +131,14 @@ fn run(
     Ok(enclose(enclosure, command.input, EnclosureTerminal::Own, |_| ())?)
 }
 
-/// Puts everything in its place, unless a build has left it there; returns the layer with what the package needs.
+/// Prepares the directory, unless a failed build has left it; returns the layer of dependencies.
 fn prepare(inputs: &TaskInputs<'_>, is_kept: bool) -> Result<Option<std::path::PathBuf>, StepError> {
     inputs.place.dir.remove(b"log")?;
     let mut log =
         TaskLog::begin(inputs.place.dir.create(b"log")?, inputs.order.limits.get(LimitName::Output));
     let layer = install(inputs, &mut log, &mut |_, _| false)?;
     if is_kept {
-        // What overlayfs has left there is of no use to the next mount.
+        // The work directory of the old mount cannot be reused.
         inputs.place.empty("scratch")?;
         let upper = Dir::of_host(&inputs.place.part("upper"))?;
         for place in ["tmp", "var", "var/tmp"] {
@@ -163,7 +160,7 @@ fn prepare(inputs: &TaskInputs<'_>, is_kept: bool) -> Result<Option<std::path::P
     Ok(layer)
 }
 
-/// Makes room for a directory of the sandbox, if a build as root has left something else in its place.
+/// Makes way for a directory of the sandbox, if a build as root has left another object there.
 fn must_be_directory(upper: &Dir, path: &str) -> Result<(), RootError> {
     let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
     let mut dir = upper.again()?;
@@ -176,7 +173,7 @@ fn must_be_directory(upper: &Dir, path: &str) -> Result<(), RootError> {
     match dir.look(name.as_bytes())? {
         None => Ok(()),
         Some(seen) if seen.file_type == FileType::Directory => Ok(()),
-        // The mark of overlayfs for what was removed.
+        // A whiteout of overlayfs.
         Some(seen) if seen.file_type == FileType::Character && seen.device == (0, 0) => {
             dir.remove(name.as_bytes())
         }
@@ -184,7 +181,6 @@ fn must_be_directory(upper: &Dir, path: &str) -> Result<(), RootError> {
     }
 }
 
-/// Gives an object a free name beside its own.
 fn put_aside(dir: &Dir, name: &[u8]) -> Result<(), RootError> {
     let mut number = 1_u64;
     loop {

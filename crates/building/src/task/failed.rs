@@ -1,6 +1,6 @@
-//! The work directories of builds that failed, kept for whoever wants to look: `build_dir/failed/ID.PKGNAME`, the newest ones.
+//! The kept work directories of failed builds: `build_dir/failed/ID.PKGNAME`, the newest ones.
 //!
-//! Each is the directory of a task as its build has left it, with the order of the task and its failure in a file.
+//! Each is the directory of a task after its build, with a file for the order and the failure.
 
 use std::path::Path;
 
@@ -14,29 +14,23 @@ use super::place::{OWNER, TaskPlace, remove_all, take_soon};
 use crate::runs::read_bounded;
 use crate::work::{PROGRAM, host_directory, made_private};
 
-/// The directory of them, in `build_dir`.
 const FAILED: &str = "failed";
 
-/// The lock of who adds or removes one.
+/// The lock for adding and removing them.
 const KEEPING: &[u8] = b"failed.lock";
 
-/// The file with the order of the task and its failure.
 const STORY: &[u8] = b"failed.json";
 
-/// The largest such file, in bytes: the record is the most of it.
 const LARGEST_STORY: u64 = 64 << 20;
 
-/// A build that failed.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct FailedBuild {
-    /// What it was to build.
     pub(crate) order: TaskOrder,
-    /// How it failed.
     pub(crate) failure: TaskFailure,
 }
 
 impl FailedBuild {
-    /// Tells whether a name means its package: PKGNAME, the name without version, or the location.
+    /// Returns true for PKGNAME, the name without version, or the location.
     fn is_called(&self, name: &str) -> bool {
         let package = self.order.package.as_str();
         let base = package.rsplit_once('-').map_or(package, |(base, _)| base);
@@ -44,13 +38,14 @@ impl FailedBuild {
     }
 }
 
-/// Tells whether the work directory of such a failure shows anything: its build was begun, and nothing was put in its place.
+/// Returns true if the work directory shows the failure: the build had started, and nothing overwrote it.
 pub(super) fn is_worth_keeping(failure: &TaskFailure) -> bool {
     !matches!(failure.cause, FailureCause::Distfile | FailureCause::Install | FailureCause::Check)
 }
 
-/// Keeps the directory of a build that failed, in place of an older one of the same package. Beyond `most`, the oldest go.
-pub(super) fn keep(
+/// Keeps the directory of a failed build, replacing an older one of the same package. At most `most` are kept, the
+/// newest ones.
+pub(super) fn keep_failed(
     place: TaskPlace,
     (build_dir, id): (&Path, &str),
     build: &FailedBuild,
@@ -73,7 +68,7 @@ pub(super) fn keep(
     Ok(remove_surplus(&failed, id, most)?)
 }
 
-/// Removes what was kept of a package, since it was built.
+/// Removes the kept directory of a package after a successful build.
 pub(super) fn forget((build_dir, id): (&Path, &str), package: &str) -> Result<(), LockError> {
     let above = host_directory(build_dir)?;
     let name = format!("{id}.{package}").into_bytes();
@@ -88,7 +83,6 @@ pub(super) fn forget((build_dir, id): (&Path, &str), package: &str) -> Result<()
     Ok(())
 }
 
-/// Removes the oldest ones beyond a number.
 pub(crate) fn forget_surplus(build_dir: &Path, id: &str, most: u32) -> Result<(), LockError> {
     let above = host_directory(build_dir)?;
     if above.look(FAILED.as_bytes())?.is_none() {
@@ -112,8 +106,7 @@ fn remove_surplus(failed: &Dir, id: &str, most: u32) -> Result<(), RootError> {
     Ok(())
 }
 
-/// Opens the work directory of a failed build by the name of its package. Returns the names of those that there are if there is
-/// none.
+/// Opens the directory of a failed build by package name, or returns the names of the others.
 pub(crate) fn find(
     (build_dir, id): (&Path, &str),
     name: &str,
@@ -138,7 +131,6 @@ pub(crate) fn find(
     Ok(Err(others))
 }
 
-/// Returns the names of the directories of a bulk build.
 fn names_of(failed: &Dir, id: &str) -> Result<Vec<Vec<u8>>, RootError> {
     let begin = format!("{id}.").into_bytes();
     let mut names = failed.names_that_are(|name| name.starts_with(&begin))?;

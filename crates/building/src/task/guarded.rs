@@ -1,5 +1,5 @@
-//! What the installation of a package may not change: the records of other packages, settings of the operator, and what sandboxes
-//! themselves need of the tree.
+//! Objects that the installation of a package must not change: records of other packages, settings of the operator, and
+//! parts of the tree that sandboxes need.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,22 +11,18 @@ use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::places;
 
 use crate::base::PLACES;
-use crate::tree_walk::each_below;
+use crate::tree_copy::each_below;
 
-/// The directories with settings of installations.
 const SETTINGS: [&str; 3] = ["/etc/patchadm", "/etc/patchadm/keys", "/var/sadm/install/admin"];
 
-/// The file whose libraries every program loads.
 const PRELOAD: &str = "/etc/ld.so.preload";
 
-/// The temporary directories of a sandbox.
 const TEMPORARY: [&str; 2] = ["tmp", "var/tmp"];
 
-/// The directories below `var/sadm` that every installation may make.
 const DIRECTORIES: [&str; 5] = ["install", "patch", "patchadm", "patchadm/stage", "pkg"];
 
-/// The files there that an installation writes. None of them is one that other tools leave for whoever writes `contents` next, which
-/// would be the next package.
+/// The files below `var/sadm` that an installation writes. None is a file that other tools leave for the next writer of
+/// `contents`, which would be the next package.
 const FILES: [&str; 12] = [
     "install/contents",
     "install/.lockfile",
@@ -42,26 +38,23 @@ const FILES: [&str; 12] = [
     "patchadm/unprivileged",
 ];
 
-/// How the files with the operations of a run begin, and what lies in the stage of one.
+/// The prefix of operation files of a run, and of its staged files.
 const OF_RUN: &str = "patchadm/ops-";
 const STAGED: &str = "patchadm/stage/";
 
-/// The directory of packages there.
 const BELOW_PACKAGES: &str = "pkg/";
 
-/// The largest `contents` that is read, in bytes.
 const LARGEST_CONTENTS: u64 = 1 << 30;
 
-/// An object as it was seen: what changes with it. Of a directory these are its attributes alone. The time of a file is the one
-/// that nobody can set.
+/// The observed state of an object. For directories only attributes. The file time is ctime, which cannot be set.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct SeenObject {
+struct ObservedObject {
     file_type: FileType,
     attributes: (u32, u32, u32),
     file: Option<(u64, Timestamp, Inode)>,
 }
 
-impl SeenObject {
+impl ObservedObject {
     fn of(seen: &ObjectStatus) -> Self {
         let is_directory = seen.file_type == FileType::Directory;
         Self {
@@ -72,19 +65,17 @@ impl SeenObject {
     }
 }
 
-/// The state of what is guarded in a layer.
 pub(super) struct GuardedState {
-    /// Everything below `var/sadm`, by its path there.
-    records: BTreeMap<String, SeenObject>,
+    records: BTreeMap<String, ObservedObject>,
     contents: Vec<u8>,
     settings: BTreeSet<String>,
-    preload: Option<SeenObject>,
-    /// What lies in the place of something that a sandbox needs.
+    preload: Option<ObservedObject>,
+    /// All objects below `var/sadm`, by relative path.
     in_the_way: Option<String>,
 }
 
 impl GuardedState {
-    /// Looks at a layer over a base.
+    /// An object in the place of something that a sandbox needs.
     pub(super) fn of(layer: &Path, base: &Path) -> Result<Self, RootError> {
         let root = Root::open(layer)?;
         let mut settings = BTreeSet::new();
@@ -100,7 +91,7 @@ impl GuardedState {
             each_below::<RootError>(&dir, |above, name, seen| {
                 let path = above.at(name);
                 let path = path.relative().get(top..).unwrap_or_default();
-                records.insert(String::from_utf8_lossy(path).into_owned(), SeenObject::of(seen));
+                records.insert(String::from_utf8_lossy(path).into_owned(), ObservedObject::of(seen));
                 Ok(true)
             })?;
         }
@@ -109,12 +100,12 @@ impl GuardedState {
             contents => contents,
         };
         let contents = contents.unwrap_or_default();
-        let preload = look(&root, &fixed(PRELOAD))?.as_ref().map(SeenObject::of);
+        let preload = look(&root, &fixed(PRELOAD))?.as_ref().map(ObservedObject::of);
         let in_the_way = in_the_way(&root, &Dir::of_host(base)?)?;
         Ok(Self { records, contents, settings, preload, in_the_way })
     }
 
-    /// Returns what a package with these names has done to what is not its own.
+    /// Returns a forbidden change by a package with these names.
     pub(super) fn forged(&self, after: &Self, own: &BTreeSet<String>) -> Option<String> {
         if let Some(path) = &after.in_the_way {
             return Some(format!("it changes /{path}, which every sandbox needs"));
@@ -133,7 +124,7 @@ impl GuardedState {
         })
     }
 
-    /// Returns what was done to a record that is not the package's own.
+    /// Returns a forbidden change to the records.
     fn forged_record(&self, after: &Self, path: &str, own: &BTreeSet<String>) -> Option<String> {
         let (before, now) = (self.records.get(path), after.records.get(path));
         if before == now {
@@ -164,7 +155,7 @@ fn fixed(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap_or_else(|_| ObjectPath::root())
 }
 
-/// Returns the status of an object in a layer. What lies in the place of a directory above it is not it.
+/// Returns the status of an object in a layer. A non-directory above it means that it does not exist.
 fn look(root: &Root, path: &ObjectPath) -> Result<Option<ObjectStatus>, RootError> {
     let Some(above) = path.parent() else { return Ok(None) };
     match root.dir_if_there(&above) {
@@ -174,8 +165,8 @@ fn look(root: &Root, path: &ObjectPath) -> Result<Option<ObjectStatus>, RootErro
     }
 }
 
-/// Returns the first name in a layer that takes something away which sandboxes need: a place of mounts, a temporary directory, or
-/// what the base has at its top.
+/// Returns the first object in a layer that hides something sandboxes need: a mount point, a temporary directory, or a
+/// top-level entry of the base.
 fn in_the_way(root: &Root, base: &Dir) -> Result<Option<String>, RootError> {
     for place in PLACES.iter().chain(&TEMPORARY) {
         let seen = look(root, &fixed(&format!("/{place}")))?.map(|seen| seen.file_type);
@@ -205,8 +196,8 @@ fn in_the_way(root: &Root, base: &Dir) -> Result<Option<String>, RootError> {
     Ok(None)
 }
 
-/// Returns the path of the first line that a package with these names has added for others, taken from them, or made unreadable.
-/// Both texts are sorted as `contents` is; lines that are not are held to be changed.
+/// Returns the path of the first line of `contents` that a package has added for others, taken from them, or made
+/// unreadable. Both texts must be sorted; unsorted lines count as changed.
 fn forged_line(before: &[u8], after: &[u8], own: &BTreeSet<String>) -> Option<String> {
     let is_own = |name: &&[u8]| {
         let mut ends = own.iter().filter_map(|own| name.strip_prefix(own.as_bytes()));
@@ -250,7 +241,7 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty() && !is_comment(line))
 }
 
-/// Returns the owners of a line; `None` if it cannot be read.
+/// Returns the owners of a line; `None` if it is unreadable.
 fn owners(line: &[u8]) -> Option<Vec<&[u8]>> {
     owner_names(line).map(Iterator::collect).filter(|names: &Vec<_>| !names.is_empty())
 }

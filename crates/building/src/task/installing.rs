@@ -1,7 +1,7 @@
-//! Lists of packages that are installed once and are a layer for all tasks that need them.
+//! Lists of packages that are installed once, as a layer for all tasks that need them.
 //!
-//! They are installed by `pkgadd` in a sandbox over the base, scripts included. A layer gets its name when it is whole; its last
-//! file says so, and what belongs to it.
+//! `pkgadd` installs them in a sandbox over the base, with their scripts. A complete layer gets its name by a rename;
+//! its last file lists its objects.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -17,34 +17,32 @@ use patchadm_svr4::package::{Mode, ObjectPath};
 use patchadm_svr4::places;
 
 use super::guarded::GuardedState;
-use super::installed_mark::{LAYER, is_checked, is_whole, mark_complete};
-use super::order::TaskFailure;
-use super::over_limit::over_limit;
+use super::order::{StepError, TaskError, TaskFailure, over_limit};
 use super::place::{TaskPlace, remove_all};
 use super::sandbox_run::{Ticks, fail_if_full, run_in_sandbox, run_installer};
-use super::step::{StepError, TaskError};
 use crate::base::BaseLayer;
-use crate::file_copy::copy_file;
 use crate::object_places::{Delivery, ObjectPlaces, PathKind, PlacedObject};
+use crate::runs::read_bounded;
 use crate::sandbox::{
     BuildRoot, BuildUser, LayerKind, SandboxCommand, SandboxLimits, StopCause, TaskLog, environment,
     installer,
 };
 use crate::shared_paths::{conflicts, delivery_of};
+use crate::tree_copy::{copy_file, each_below};
 use crate::work::{PROGRAM, host_directory, made_private};
 
-/// The answers of an installation that nobody attends: no check stands in the way, and whatever asks fails.
+/// Answers for an unattended installation: no check blocks, and any question fails.
 const ADMIN: &str = "mail=\ninstance=overwrite\npartial=nocheck\nrunlevel=nocheck\nidepend=nocheck\nrdepend=nocheck\n\
                      space=nocheck\nsetuid=nocheck\nconflict=nocheck\naction=nocheck\nbasedir=default\n";
 
 const ADMIN_FILE: &str = ".admin";
 
-/// The policy of an installation: the base does not change, so nobody asks which of its programs needs which library.
+/// The policy of an installation. The base does not change, so its programs need not be checked for libraries.
 pub(crate) const POLICY: &str = "shlib_skip=/**\n";
 pub(crate) const POLICY_FILE: &str = "etc/patchadm/policy";
 
-/// Installs packages, and removes others: the names of files follow, then `--` and names of packages. What it comes to is in
-/// files: which one failed, or that all are installed. A package that takes others away has failed.
+/// Installs packages and removes others. Arguments: file names, `--`, package names. The outcome is written to files:
+/// the failed one, or a marker that all are installed. A package that removes others has failed.
 const SCRIPT: &str = "\
 known=
 while [ \"$1\" != -- ]; do
@@ -59,57 +57,45 @@ shift
 echo > /.installed
 for package; do /.program pkgrm -n -a /.admin \"$package\" || exit 1; done";
 
-/// The files that the script writes.
 const FAILED_FILE: &str = ".failed";
 const INSTALLED_FILE: &str = ".installed";
 
-/// The file whose time is that of the file system.
+/// A file for reading the time of the file system.
 const MOMENT: &[u8] = b"moment";
 
-/// The time that the installation of what a package needs may take.
 const LONGEST: Duration = Duration::from_secs(1800);
 
-/// The bytes that the installation of what a package needs takes, beside the packages, which are larger than their files.
+/// The disk space that the installation of dependencies needs, besides the packages, which are larger than their files.
 pub(crate) const ROOM: u64 = 64 << 20;
 
-/// The bytes that the records of an installation take, beside `contents`.
+/// The disk space for installation records, besides `contents`.
 pub(super) const RECORDS: u64 = 4 << 20;
 
-/// Where packages are installed.
 pub(super) struct Installation<'a> {
-    /// The base.
     pub(super) base: &'a BaseLayer,
-    /// The layers between the base and what is installed, the uppermost first.
+    /// The layers above the base, the uppermost first.
     pub(super) lower: Vec<PathBuf>,
-    /// The layer that gets what is installed.
     pub(super) upper: PathBuf,
-    /// An empty directory beside it.
     pub(super) scratch: PathBuf,
-    /// The directory with the packages.
     pub(super) packages: PathBuf,
-    /// The place of the task whose sandbox it is.
     pub(super) place: &'a TaskPlace,
-    /// The limits of everything that is run by it.
     pub(super) limits: SandboxLimits,
-    /// The bytes that it may take on the disk beyond its limit, for what its scripts have not chosen.
+    /// Additional disk space for files that scripts do not choose.
     pub(super) room: u64,
 }
 
-/// What became of packages that were to be installed and removed.
 #[derive(Debug)]
 pub(super) enum Installed {
-    /// All was done.
     Done,
-    /// This one was not installed, and why.
+    /// A package was not installed, with the reason.
     Refused(String),
-    /// All were installed, and something was not removed.
+    /// All were installed, but something was not removed.
     Remains(String),
-    /// Something went over a limit.
     Over(StopCause),
 }
 
 impl Installation<'_> {
-    /// Installs the packages in these files, then removes packages, each in this order.
+    /// Installs the packages in these files, then removes packages, in this order.
     pub(super) fn run(
         &self,
         (files, removed): (&[String], &[String]),
@@ -119,7 +105,7 @@ impl Installation<'_> {
         let shell = ["/bin/sh", "-c", SCRIPT, "install"].map(OsString::from).into_iter();
         let words = shell.chain(files.iter().map(Into::into)).chain(["--".into()]);
         let words = words.chain(removed.iter().map(Into::into)).collect();
-        let (upper, end) = match self.carry_out((Self::command(words), None), files, log, ticks)? {
+        let (upper, end) = match self.run_command((Self::command(words), None), files, log, ticks)? {
             Ok(ended) => ended,
             Err(failed) => return Ok(failed),
         };
@@ -132,8 +118,8 @@ impl Installation<'_> {
         end.or_else(left_by_packages)
     }
 
-    /// Installs each package in a sandbox of its own, over what the earlier ones left: no script can tamper with the outcome of
-    /// another package. `deliveries` and `objects` belong to the packages, in their order; objects are at their places.
+    /// Installs each package in its own sandbox over the earlier layers, so that no script can affect the outcome of
+    /// another package. `deliveries` and `objects` are in the order of the packages.
     fn run_each(
         &self,
         packages: &[PackageFile],
@@ -147,7 +133,7 @@ impl Installation<'_> {
         let refused =
             |package: &PackageFile, how: &str| Ok(Installed::Refused(format!("{}: {how}", package.file)));
         for (number, package) in packages.iter().enumerate() {
-            // The kernel mounts no layer again for which it was told not to wait for the disk, while its mark is there.
+            // After a volatile mount, the kernel refuses to mount the layer again while its mark exists.
             let scratch = Dir::of_host(&self.scratch)?;
             for name in scratch.names()? {
                 remove_all(&scratch, &name)?;
@@ -166,7 +152,7 @@ impl Installation<'_> {
             let words = ["patchadm", "pkgadd", "-n", "-a", "/.admin", "-d", &from, "all"];
             let file = std::slice::from_ref(&package.file);
             let command = Self::command(Vec::new());
-            let (upper, end) = match self.carry_out((command, Some(&words)), file, log, &mut *ticks)? {
+            let (upper, end) = match self.run_command((command, Some(&words)), file, log, &mut *ticks)? {
                 Ok(ended) => ended,
                 Err(Installed::Refused(how)) => return refused(package, &how),
                 Err(failed) => return Ok(failed),
@@ -190,16 +176,14 @@ impl Installation<'_> {
         Ok(Installed::Done)
     }
 
-    /// Returns the time of the file system.
     fn moment(&self) -> Result<Timestamp, RootError> {
         self.place.dir.remove(MOMENT)?;
         self.place.dir.create(MOMENT)?;
         Ok(self.place.dir.look(MOMENT)?.map(|seen| seen.ctime).unwrap_or_default())
     }
 
-    /// Carries out a command that installs these files, or one of `patchadm`. Returns the layer and how it ended, or why it
-    /// did not.
-    fn carry_out(
+    /// Runs an installing command. Returns the layer and the exit, or the reason of a refusal.
+    fn run_command(
         &self,
         (command, own): (SandboxCommand, Option<&[&str]>),
         files: &[String],
@@ -208,7 +192,7 @@ impl Installation<'_> {
     ) -> Result<Result<(Dir, Option<EnclosureEnd>), Installed>, TaskError> {
         let root = self.root()?;
         let upper = match root.lay_out().and_then(|upper| put_answers(&upper).map(|()| upper)) {
-            // A copy has what the packages below it have put there.
+            // In a copy, earlier packages may have put objects there.
             Err(error) if root.kind == LayerKind::Copy => return left_by_packages(error).map(Err),
             laid_out => laid_out?,
         };
@@ -217,7 +201,7 @@ impl Installation<'_> {
         let written = [self.upper.clone()];
         let (place, limits) = (self.place, (&limits, &written[..]));
         let ended = match own {
-            // Nothing that packages have put into the tree becomes a part of the program.
+            // The program must not load objects that packages have installed.
             Some(words) => run_installer(place, (&root, command), words, limits, log, ticks)?,
             None => run_in_sandbox(place, (&root, command), limits, log, ticks)?,
         };
@@ -227,7 +211,7 @@ impl Installation<'_> {
         })
     }
 
-    /// Returns the bytes of the `contents` that the layers below have, which is written anew.
+    /// Returns the size of `contents` in the lower layers, which is rewritten.
     fn contents(&self) -> Result<u64, RootError> {
         let path = places::contents();
         let above = path.parent().unwrap_or_else(ObjectPath::root);
@@ -240,7 +224,6 @@ impl Installation<'_> {
         Ok(0)
     }
 
-    /// Returns the bytes of packages.
     fn bytes(&self, files: &[String]) -> Result<u64, RootError> {
         let packages = Dir::of_host(&self.packages)?;
         let mut bytes = 0_u64;
@@ -251,7 +234,7 @@ impl Installation<'_> {
         Ok(bytes)
     }
 
-    /// Returns which package was not installed or removed, and how that ended.
+    /// Returns the package that failed, and the reason.
     fn failure(upper: &Dir, end: Option<EnclosureEnd>) -> Result<Installed, RootError> {
         let how = ended_how(end);
         if upper.look(INSTALLED_FILE.as_bytes())?.is_some() {
@@ -263,7 +246,6 @@ impl Installation<'_> {
         Ok(Installed::Refused(format!("{which}{how}")))
     }
 
-    /// Returns the tree of a sandbox.
     fn root(&self) -> std::io::Result<BuildRoot> {
         let lower = self.lower.iter().chain([&self.base.layer]).cloned().collect();
         Ok(BuildRoot {
@@ -277,7 +259,6 @@ impl Installation<'_> {
         })
     }
 
-    /// Returns the command of a sandbox.
     fn command(words: Vec<OsString>) -> SandboxCommand {
         SandboxCommand {
             words,
@@ -294,14 +275,14 @@ fn ended_how(end: Option<EnclosureEnd>) -> String {
     end.map_or_else(|| "it was ended".to_owned(), |end| end.to_string())
 }
 
-/// The ends of installations that followed one another, after the begin of the first one.
+/// The start of the first installation, and the end of each.
 struct Steps {
     ends: Vec<Timestamp>,
 }
 
 impl Steps {
-    /// Returns the first of these objects that is there before its package is, with the step that has made it. Directories may be
-    /// those of others.
+    /// Returns the first object that existed before its package was installed, with the step that created it.
+    /// Directories may be shared.
     fn intruder(
         &self,
         layer: &Path,
@@ -310,7 +291,7 @@ impl Steps {
         let root = Root::open(layer)?;
         for PlacedObject { place, path, kind } in objects {
             let Some(above) = place.parent() else { continue };
-            // What is in the place of a directory above it is found with that directory.
+            // A non-directory above it is found with that path.
             let Ok(Some(dir)) = root.dir_if_there(&above) else { continue };
             let Some(seen) = dir.look(place.name())? else { continue };
             let is_expected = *kind == PathKind::Directory && seen.file_type == FileType::Directory;
@@ -323,7 +304,6 @@ impl Steps {
     }
 }
 
-/// Puts into a layer what answers the questions of installations.
 fn put_answers(upper: &Dir) -> Result<(), RootError> {
     let mut answers = NewTree::below(upper.again()?);
     for (name, text) in [(ADMIN_FILE, ADMIN), (POLICY_FILE, POLICY)] {
@@ -340,7 +320,7 @@ fn remove_answers(upper: &Dir) -> Result<Installed, RootError> {
     Ok(Installed::Done)
 }
 
-/// Makes it a refusal that what packages have left cannot be read or changed: it is their doing, and not the machine's.
+/// Turns an unreadable or unremovable leftover into a refusal: the packages caused it, not the machine.
 pub(super) fn left_by_packages(error: RootError) -> Result<Installed, TaskError> {
     if error.is_no_space() {
         return Err(error.into());
@@ -348,7 +328,7 @@ pub(super) fn left_by_packages(error: RootError) -> Result<Installed, TaskError>
     Ok(Installed::Refused(format!("what it leaves cannot be used: {error}")))
 }
 
-/// Removes a file of a layer, and the directories above it that are empty then.
+/// Removes a file of a layer, and the directories above it if they are empty.
 fn remove_file(layer: &Dir, path: &str) -> Result<(), RootError> {
     let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
     let mut dirs = vec![layer.again()?];
@@ -371,25 +351,19 @@ fn remove_file(layer: &Dir, path: &str) -> Result<(), RootError> {
     Ok(())
 }
 
-/// Returns the failure of a package that exceeded a limit during installation.
 pub(crate) fn stopped_while(stopped: StopCause, limits: &Limits, phase: &str) -> TaskFailure {
     let failure = over_limit(Some(stopped), limits, Some(phase.to_owned()));
     failure.unwrap_or_else(|| TaskFailure::of(FailureCause::Install, "it was ended"))
 }
 
-/// A package that is to be installed: a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PackageFile {
-    /// The directory that it is in.
     pub(crate) directory: PathBuf,
-    /// Its name there.
     pub(crate) file: String,
-    /// A digest of its bytes.
     pub(crate) digest: String,
 }
 
 impl PackageFile {
-    /// Copies it into a directory, where everybody can read it.
     fn copy_to(&self, to: &Dir) -> Result<(), TaskError> {
         let name = self.file.as_bytes();
         copy_file(&Dir::of_host(&self.directory)?, name, to, name)?;
@@ -397,17 +371,16 @@ impl PackageFile {
     }
 }
 
-/// How the packages of a list are installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InstallWay {
-    /// In one sandbox: a failure is that of the task that needs them.
+    /// All in one sandbox: a failure belongs to the task that needs them.
     Together,
-    /// Each in one of its own: it is known whose failure it is.
+    /// Each in its own sandbox, so that a failure can be attributed.
     Each,
 }
 
-/// Returns the name of the layer for a list of packages over a base. One that is a whole tree, belongs to other ids, or is made
-/// otherwise has another name.
+/// Returns the name of a layer by its packages and base. It also depends on the layer kind, the ids, and the way of
+/// installing.
 fn name_of_set((digest, base): (&str, &BaseLayer), packages: &[PackageFile], way: InstallWay) -> String {
     let mut digests: Vec<&str> = packages.iter().map(|package| package.digest.as_str()).collect();
     digests.sort_unstable();
@@ -416,8 +389,8 @@ fn name_of_set((digest, base): (&str, &BaseLayer), packages: &[PackageFile], way
     Digest::of(format!("{whole}{each}{:?}\n{digest}\n{}", base.ids, digests.join("\n")).as_bytes()).hex()
 }
 
-/// Checks that no two packages deliver the same path: one would overwrite what is the other's. Returns what they deliver, and
-/// where it lies.
+/// Checks that no two packages deliver the same path, which the second would overwrite. Returns their deliveries and
+/// places.
 fn must_be_apart(
     base: &BaseLayer,
     packages: &[PackageFile],
@@ -446,8 +419,8 @@ fn must_be_apart(
     Ok((deliveries, objects))
 }
 
-/// Returns the layer of a list of packages, made where it is not there yet or damaged; none for an empty list. `session` is
-/// that of the run; `log` gets what the installation prints.
+/// Returns the layer with a list of packages, making it if it is missing or damaged; `None` for an empty list.
+/// `session` identifies the run; `log` receives the output.
 pub(crate) fn installed_set(
     (build_dir, session, way): (&Path, &str, InstallWay),
     (base, base_digest): (&BaseLayer, &str),
@@ -516,4 +489,135 @@ pub(crate) fn installed_set(
     }
     sets.move_to(new.as_bytes(), &sets, name.as_bytes())?;
     Ok(Some(path.join(LAYER)))
+}
+
+const LAYER: &str = "layer";
+
+/// The last file of an installed set, with the type, size and name of every object in it.
+///
+/// A layer is made without waiting for the disk: after a power cut it may have this file and still lack bytes. Therefore the
+/// first task of a run that uses a layer compares all of it with this list; the others rely on the first one.
+pub(crate) const COMPLETE: &[u8] = b"complete";
+
+pub(crate) const CHECKED: &[u8] = b"checked";
+
+const LARGEST_MARK: u64 = 1 << 30;
+
+/// Marks a set as complete, before it gets its name.
+fn mark_complete(dir: &Dir, session: &str) -> Result<(), RootError> {
+    mark_checked(dir, session)?;
+    dir.create(COMPLETE)?.put(list_of(dir)?.as_bytes())
+}
+
+/// Returns true if a task of the same run has verified the set.
+fn is_checked(sets: &Dir, name: &str, session: &str) -> Result<bool, RootError> {
+    let Some(dir) = find(sets, name)? else { return Ok(false) };
+    let is_complete = dir.look(COMPLETE)?.is_some();
+    Ok(is_complete && dir.read_regular(CHECKED, LARGEST_MARK)?.as_deref() == Some(session.as_bytes()))
+}
+
+/// Returns true if a set is complete. An incomplete one is renamed, not removed, because a build may still use it.
+pub(super) fn is_whole(sets: &Dir, name: &str, session: &str) -> Result<bool, RootError> {
+    let Some(dir) = find(sets, name)? else {
+        remove_all(sets, name.as_bytes())?;
+        return Ok(false);
+    };
+    let list = read_bounded(&dir, COMPLETE, LARGEST_MARK)?.unwrap_or_default();
+    if list.is_some() && list == list_of(&dir).ok().map(String::into_bytes) {
+        mark_checked(&dir, session)?;
+        return Ok(true);
+    }
+    dir.remove(COMPLETE)?;
+    let aside = format!("{name}.bad-{:016x}", patchadm_rootfs::random()?);
+    sets.move_to(name.as_bytes(), sets, aside.as_bytes())?;
+    Ok(false)
+}
+
+fn find(sets: &Dir, name: &str) -> Result<Option<Dir>, RootError> {
+    match sets.look(name.as_bytes())?.map(|seen| seen.file_type) {
+        Some(FileType::Directory) => sets.dir(name.as_bytes()).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// Records the run. The time of the file is the last use of the set.
+fn mark_checked(dir: &Dir, session: &str) -> Result<(), RootError> {
+    dir.replace_cache(PROGRAM, CHECKED, session.as_bytes(), Mode::of(0o644))
+}
+
+/// Returns type, size and name of each object of a layer, one per line. Unreadable directories are not entered.
+fn list_of(dir: &Dir) -> Result<String, RootError> {
+    let (mut list, layer) = (String::new(), dir.dir(LAYER.as_bytes())?);
+    each_below::<RootError>(&layer, |above, name, seen| {
+        let size = if seen.file_type == FileType::Regular { seen.size } else { 0 };
+        let path = above.at(name);
+        // The directory gets its name later.
+        let path = path.relative().strip_prefix(layer.path().relative()).unwrap_or_default();
+        let line = format!("{} {size} {}\n", seen.file_type.letter(), path.escape_ascii());
+        list.push_str(&line);
+        Ok(seen.file_type == FileType::Directory && is_readable(above, name)?)
+    })?;
+    Ok(list)
+}
+
+fn is_readable(above: &Dir, name: &[u8]) -> Result<bool, RootError> {
+    match above.dir(name).and_then(|dir| dir.names()) {
+        Err(error) if error.is_refused_access() => Ok(false),
+        read => read.map(|_| true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    /// An installed set with a file and a link, marked in a run.
+    fn made(at: &Path) -> Dir {
+        let layer = at.join("new/layer");
+        fs::create_dir_all(layer.join("opt/deep")).unwrap();
+        fs::write(layer.join("opt/deep/file"), "text").unwrap();
+        std::os::unix::fs::symlink("file", layer.join("opt/deep/link")).unwrap();
+        let sets = Dir::of_host(at).unwrap();
+        mark_complete(&sets.dir(b"new").unwrap(), "run 1").unwrap();
+        sets.move_to(b"new", &sets, b"set").unwrap();
+        sets
+    }
+
+    #[test]
+    fn the_first_task_of_a_run_looks_at_everything_and_the_others_believe_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let sets = made(dir.path());
+        assert!(is_checked(&sets, "set", "run 1").unwrap() && !is_checked(&sets, "set", "run 2").unwrap());
+        assert!(is_whole(&sets, "set", "run 2").unwrap());
+        assert!(is_checked(&sets, "set", "run 2").unwrap());
+        assert!(!is_checked(&sets, "other", "run 2").unwrap() && !is_whole(&sets, "other", "run 2").unwrap());
+    }
+
+    #[test]
+    fn a_set_that_is_not_as_its_mark_says_is_put_out_of_the_way() {
+        type Damage = fn(&Path) -> std::io::Result<()>;
+        let damages: [Damage; 5] = [
+            |set| fs::write(set.join("layer/opt/deep/file"), ""),
+            |set| fs::remove_file(set.join("layer/opt/deep/link")),
+            |set| fs::write(set.join("layer/opt/more"), ""),
+            |set| fs::write(set.join("complete"), ""),
+            |set| fs::remove_file(set.join("complete")),
+        ];
+        for damage in damages {
+            let dir = tempfile::tempdir().unwrap();
+            let sets = made(dir.path());
+            damage(&dir.path().join("set")).unwrap();
+            assert!(!is_whole(&sets, "set", "run 2").unwrap());
+            assert!(
+                !is_checked(&sets, "set", "run 2").unwrap() && !is_checked(&sets, "set", "run 1").unwrap()
+            );
+            let [aside] = fs::read_dir(dir.path()).unwrap().collect::<Vec<_>>().try_into().unwrap();
+            let aside = aside.unwrap();
+            assert!(aside.file_name().to_str().unwrap().starts_with("set.bad-"));
+            assert!(!aside.path().join("complete").exists(), "the next prune takes it");
+        }
+    }
 }

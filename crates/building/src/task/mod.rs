@@ -1,33 +1,22 @@
-//! One package: what it needs is installed, it is built, packed, checked and kept.
+//! Building one package: dependencies are installed, it is built, packed, checked and kept.
 //!
-//! A task is a process of its own, wherever it runs; [`serve_task`] is that process.
+//! A task is a separate process on any machine; [`serve_task`] is its main function.
 
 mod build_sandbox;
 mod building;
-mod checking;
 pub(crate) mod entering;
 pub(crate) mod failed;
 mod guarded;
-mod inputs;
-pub(crate) mod installed_mark;
 pub(crate) mod installing;
-mod keeping;
-mod made_pkginfo;
 pub mod order;
-mod over_limit;
 mod packing;
-mod packing_process;
 pub(crate) mod place;
 mod probing;
+mod progress;
 pub(crate) mod sandbox_run;
-mod serving;
-pub(crate) mod step;
-mod teller;
-mod watch;
 
+pub use building::serve_task;
 pub use entering::{EnterSandboxError, EnteringCommand};
-pub use made_pkginfo::PackageIdentity;
-pub use packing_process::{PACKING, pack_in_enclosure};
+pub use packing::{PACKING, PackageIdentity, pack_in_enclosure};
 pub use probing::{PROBE_PROCESS, serve_probe};
 pub(crate) use probing::{VERSION, must_be_accessible, with_layer_kind};
-pub use serving::serve_task;

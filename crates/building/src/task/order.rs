@@ -1,15 +1,18 @@
-//! The lines between the command that runs a bulk build and the process of one task: JSON, one value a line.
+//! The protocol between a run and the process of a task: JSON, one value per line; and the failures of tasks.
 //!
-//! The task gets its order as the first line of standard input, which stays open: once it closes, the task ends everything.
+//! The order is the first line of standard input, which stays open: when it closes, the task ends everything.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use patchadm_bulk_values::conf::Limits;
 use patchadm_bulk_values::journal::FailureCause;
 use patchadm_bulk_values::result::{Key, KeyInputs};
+use patchadm_rootfs::{LockError, RootError};
 use serde::{Deserialize, Serialize};
 
-use crate::fetching::WantedDistfile;
+use crate::sandbox::{SandboxError, StopCause, UsageMeasure};
+use crate::sources::ExpectedDistfile;
 
 /// The format of the lines.
 pub const TASK_FORMAT: u32 = 1;
@@ -17,10 +20,10 @@ pub const TASK_FORMAT: u32 = 1;
 /// The longest line, in bytes.
 pub const LONGEST_LINE: usize = 64 << 10;
 
-/// The longest order, in bytes: the record is the most of it.
+/// The maximum size of an order in bytes; most of it is the record.
 pub(crate) const LARGEST_ORDER: usize = 32 << 20;
 
-/// What a task is to build.
+/// The order for a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskOrder {
     /// The format of the lines.
@@ -40,38 +43,38 @@ pub struct TaskOrder {
     /// The record with DEPENDS, one field a line.
     pub record: String,
     /// The distfiles that it reads.
-    pub distfiles: Vec<WantedDistfile>,
+    pub distfiles: Vec<ExpectedDistfile>,
     /// The packages to install, in the order of their dependencies, each with the key of its result.
     pub install: Vec<(String, Key)>,
-    /// Those of them that whoever installs the package needs, too.
+    /// Those also needed at run time.
     pub needs: Vec<String>,
     /// The limits.
     pub limits: Limits,
-    /// How many jobs it may run at a time.
+    /// The number of parallel jobs.
     pub jobs: u32,
     /// The slot.
     pub slot: String,
     /// The time that counts as that of the sources, in seconds since 1970.
     pub source_date_epoch: i64,
-    /// Whether the network of the host is visible.
+    /// True for the network of the host.
     pub has_network: bool,
     /// The digest of the base.
     pub base: String,
-    /// Whether a result is there that was not checked yet: only that is done then.
+    /// True to check an existing result only.
     pub checks_only: bool,
     /// The time, RFC 3339, for the result.
     pub time: String,
     /// When the command began that carries the run out, RFC 3339.
     #[serde(default)]
     pub began: String,
-    /// What differs between two builds although nothing has changed.
+    /// Contents that may differ between two builds.
     #[serde(default)]
     pub varies: Vec<String>,
     /// The result of the last build that succeeded.
     #[serde(default)]
     pub previous: Option<Key>,
-    /// Whether the run is on the same machine: it writes results to the disk, many at a time, and clears away at its end what
-    /// tasks leave to the next ones.
+    /// True if the run is on the same machine. It flushes results, many at a time, and at its end removes the
+    /// directories that tasks leave for each other.
     #[serde(default)]
     pub is_local: bool,
     /// The variables of `MULTI_VERSION`.
@@ -79,14 +82,13 @@ pub struct TaskOrder {
 }
 
 impl TaskOrder {
-    /// Returns the line that tells it, without its end.
     pub(crate) fn to_line(&self) -> Vec<u8> {
         // A value of strings and numbers: serialising it cannot fail.
         serde_json::to_vec(self).unwrap_or_default()
     }
 }
 
-/// What a task tells.
+/// An event of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskEvent {
@@ -115,14 +117,14 @@ pub enum TaskEvent {
 /// The end of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskEnd {
-    /// Why the package failed; `None` where its result is in the pool.
+    /// The package failure; `None` if its result is in the pool.
     pub failure: Option<TaskFailure>,
-    /// Why the machine failed: nothing is known of the package then.
+    /// The machine failure; nothing is known of the package then.
     pub trouble: Option<String>,
-    /// Whether the trouble is that there is no space for results and logs, on whichever machine.
+    /// True if there is no space for results and logs, on any machine.
     #[serde(default)]
     pub is_full: bool,
-    /// Whether the trouble is that there is no space in `build_dir` of its machine.
+    /// True if there is no space in `build_dir` of its machine.
     #[serde(default)]
     pub lacks_room: bool,
     /// The first file that differs from that of the result that is in the pool already, where it was built again.
@@ -148,17 +150,17 @@ pub struct TaskFailure {
     pub limit: Option<u64>,
 }
 
-/// The longest reason in words, in bytes: with an escape for each of them a line still takes it.
+/// The maximum length of a reason in bytes: even if every byte is escaped, it fits into a line.
 const LONGEST_REASON: usize = 8 << 10;
 
-/// Returns the beginning of a text: whole characters in at most this many bytes.
+/// Returns a prefix of complete characters with at most this many bytes.
 pub(super) fn start_of(text: &str, most: usize) -> &str {
     let end =
         text.char_indices().map(|(at, letter)| at + letter.len_utf8()).take_while(|end| *end <= most).last();
     text.get(..end.unwrap_or_default()).unwrap_or_default()
 }
 
-/// Returns a reason that a line takes, whatever it quotes. A name in a long list is there whole or not at all.
+/// Truncates a reason to fit into a line. Names in a long list are not cut.
 pub(crate) fn cut(mut reason: String) -> String {
     if reason.len() > LONGEST_REASON {
         let start = start_of(&reason, LONGEST_REASON);
@@ -170,7 +172,6 @@ pub(crate) fn cut(mut reason: String) -> String {
 }
 
 impl TaskFailure {
-    /// Returns the failure with as many of its words as a line takes.
     pub(super) fn cut(self) -> Self {
         Self { detail: cut(self.detail), ..self }
     }
@@ -197,6 +198,94 @@ impl TaskEnd {
     }
 }
 
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TaskError {
+    #[error(transparent)]
+    Root(#[from] RootError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error("no space is left for {0}")]
+    Full(String),
+    #[error("no space is left in `build_dir`, {}", .0.display())]
+    FullBuildDir(PathBuf),
+}
+
+impl TaskError {
+    /// Turns a no-space error for kept data into [`TaskError::Full`].
+    pub(super) fn of_kept(self, kept: &str) -> Self {
+        match self {
+            Self::Root(error) | Self::Sandbox(SandboxError::Log(error)) if error.is_no_space() => {
+                Self::Full(format!("{kept}: {error}"))
+            }
+            other => other,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) enum StepError {
+    Package(TaskFailure),
+    /// The machine failed; nothing is known of the package.
+    Machine(TaskError),
+}
+
+impl From<TaskFailure> for StepError {
+    fn from(failure: TaskFailure) -> Self {
+        Self::Package(failure)
+    }
+}
+
+impl<E: Into<TaskError>> From<E> for StepError {
+    fn from(error: E) -> Self {
+        Self::Machine(error.into())
+    }
+}
+
+/// Returns the failure, or `None` if no limit was exceeded.
+pub(super) fn over_limit(
+    stopped: Option<StopCause>,
+    limits: &Limits,
+    phase: Option<String>,
+) -> Option<TaskFailure> {
+    let (cause, used) = match stopped? {
+        StopCause::Time(took) => (FailureCause::Time, format!("{} s", took.as_secs())),
+        StopCause::Silence(silent) => {
+            (FailureCause::Silence, format!("no output for {} s", silent.as_secs()))
+        }
+        StopCause::Memory(bytes, measure) => {
+            let whose = match measure {
+                UsageMeasure::ControlGroup => "in its control group",
+                UsageMeasure::Looks => "in its processes",
+            };
+            (FailureCause::Memory, format!("{bytes} bytes of memory {whose}"))
+        }
+        StopCause::Processes(count, measure) => {
+            let what = match measure {
+                UsageMeasure::ControlGroup => "processes and threads in its control group",
+                UsageMeasure::Looks => "processes",
+            };
+            (FailureCause::Processes, format!("{count} {what}"))
+        }
+        StopCause::Processor(time) => {
+            (FailureCause::Cpu, format!("a process with {} s of processor time", time.as_secs()))
+        }
+        StopCause::Disk(bytes) => (FailureCause::Disk, format!("{bytes} bytes on the disk")),
+        StopCause::Closed(path) => (
+            FailureCause::Disk,
+            format!("{path} is a directory that cannot be read, which may hold anything"),
+        ),
+        StopCause::Output(bytes) => (FailureCause::Output, format!("{bytes} bytes of output")),
+        StopCause::Asked => return None,
+    };
+    let limit = cause.limit().and_then(|name| limits.get(name));
+    let detail = format!("{used}, limit {}", limit.unwrap_or_default());
+    Some(TaskFailure { cause, phase, detail, limit })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,9 +295,9 @@ mod tests {
         let names: Vec<String> = (0..2_000).map(|number| format!("/left/by/it/{number:05}")).collect();
         let detail = TaskFailure::of(FailureCause::Check, names.join(", ")).cut().detail;
         assert!(detail.len() <= LONGEST_REASON + '…'.len_utf8(), "{}", detail.len());
-        let told = detail.strip_suffix(", …").expect("it says that there are more");
-        let count = told.split(", ").count();
-        assert_eq!(told, names[..count].join(", "));
+        let listed = detail.strip_suffix(", …").expect("it says that there are more");
+        let count = listed.split(", ").count();
+        assert_eq!(listed, names[..count].join(", "));
         // One word is cut between its characters.
         let detail = TaskFailure::of(FailureCause::Check, "ö".repeat(LONGEST_REASON)).cut().detail;
         assert_eq!(detail, format!("{}…", "ö".repeat(LONGEST_REASON / 2)));

@@ -1,14 +1,18 @@
-//! What a build has left in `/out`, made into packages: trees are packed, packages checked and copied, other files kept.
-//!
-//! No process of the build is left when it is read. No link of it is followed, and nothing but directories, files, links and
-//! hard links is taken. This runs in a sandbox, as the user that built it: what that user cannot read is no part of a result.
+//! Packing the output of a build, in a separate process. It has the rights of the build, and sees three directories and
+//! nothing else of the machine, so that no other file can get into a package. All processes of the build have ended
+//! before.
 
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::fs::File;
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use patchadm_bulk_values::conf::{LimitName, Limits};
 use patchadm_bulk_values::journal::FailureCause;
+use patchadm_core::namespaces::EnclosureEnd;
 use patchadm_core::operation::translate::{
     ExistingPolicy, PackageTranslation, TransferDestination, TransferObserver, TranslateRequest,
 };
@@ -21,17 +25,144 @@ use rustix::fs::{Mode as Bits, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::made_pkginfo::{PackageIdentity, dependencies, made_pkginfo};
-use super::order::TaskFailure;
-use super::step::{StepError, TaskError};
-use crate::file_copy::copy_file;
+use super::build_sandbox::TaskInputs;
+use super::order::{StepError, TaskError, TaskFailure, over_limit};
+use super::place::VIEW;
+use super::sandbox_run::{Ticks, fail_if_full, memory_file, run_work};
 use crate::pool::{LOG, RESULT, UNFLUSHED};
-use crate::tree_walk::each_below;
+use crate::sandbox::{SandboxLimits, StopCause, TaskLog, enclosure_of_work};
+use crate::tree_copy::{copy_file, each_below};
 
-/// How a datastream begins.
+/// The name of packing as a work that the first process of an enclosure does itself.
+pub const PACKING: &str = "pack";
+
+const ANSWER: &str = "answer.json";
+
+const LARGEST_ANSWER: u64 = 16 << 20;
+
+const LONGEST: Duration = Duration::from_secs(1800);
+const ROOM: u64 = 64 << 20;
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum PackingAnswer {
+    /// Packages with parameters, and other files.
+    Packed {
+        packages: Vec<(String, Vec<(String, String)>)>,
+        files: Vec<String>,
+        remarks: Vec<String>,
+    },
+    Failed(TaskFailure),
+    Trouble(String),
+}
+
+/// Performs a packing order, inside an enclosure.
+pub fn pack_in_enclosure(order: File) -> io::Result<i32> {
+    let input: PackingInput = serde_json::from_reader(order)?;
+    let answer = match pack(&input) {
+        Ok(PackedResult { packages, files, remarks }) => {
+            let noted = |params: &Params| {
+                NOTED.iter().map(|name| ((*name).to_owned(), params.text(name).into_owned())).collect()
+            };
+            let packages = packages.into_iter().map(|(file, params)| (file, noted(&params))).collect();
+            PackingAnswer::Packed { packages, files, remarks }
+        }
+        Err(StepError::Package(failure)) => PackingAnswer::Failed(failure.cut()),
+        Err(StepError::Machine(error)) => PackingAnswer::Trouble(error.to_string()),
+    };
+    let mut bytes = serde_json::to_vec(&answer)?;
+    if bytes.len() as u64 > LARGEST_ANSWER {
+        let detail = format!("its packages have {} bytes of parameters and names", bytes.len());
+        bytes = serde_json::to_vec(&PackingAnswer::Failed(TaskFailure::of(FailureCause::Result, detail)))?;
+    }
+    let scratch = Dir::of_host(&input.scratch).map_err(io::Error::other)?;
+    let mut file = scratch.create(ANSWER.as_bytes()).map_err(io::Error::other)?;
+    file.put(&bytes).map_err(io::Error::other)?;
+    Ok(0)
+}
+
+/// Packs the output of a build, in a sandbox with that output, an empty directory, and one for the results.
+pub(super) fn pack_in_sandbox(
+    inputs: &TaskInputs<'_>,
+    input: &PackingInput,
+    (log, ticks): (&mut TaskLog, Ticks<'_>),
+) -> Result<PackedResult, StepError> {
+    let (place, ids) = (inputs.place, inputs.base.ids);
+    let parts = [("out", &input.out), ("made", &input.scratch), ("results", &input.to)];
+    for (part, _) in parts {
+        ids.give(&place.dir, part.as_bytes(), inputs.user.id())?;
+    }
+    let directories = parts.map(|(part, inside)| (place.part(part), inside.clone()));
+    let view = place.part(VIEW);
+    let limits = packing_limits(&inputs.order.limits);
+    let enclosure =
+        enclosure_of_work(PACKING, (&view, &directories), (ids, inputs.user), &limits, place.inside());
+    // A value of strings and numbers: serialising it cannot fail.
+    let order = memory_file(&serde_json::to_string(input).unwrap_or_default())?;
+    let written = ["made", "results"].map(|part| place.part(part));
+    let ended = run_work(place, enclosure, (&limits, order), (&written, log), ticks)?;
+    if ended.end != Some(EnclosureEnd::Exited(0)) {
+        fail_if_full(&place.path)?;
+        let phase = Some("pack".to_owned());
+        return Err(match (ended.end, ended.stopped) {
+            (_, Some(StopCause::Time(took))) => {
+                let detail = format!("it took {} s to pack it", took.as_secs());
+                TaskFailure::of(FailureCause::Result, detail).into()
+            }
+            (end, stopped) => match over_limit(stopped, &inputs.order.limits, phase) {
+                Some(failure) => failure.into(),
+                None => io::Error::other(format!(
+                    "the process that packs ended otherwise than it should: {end:?}"
+                ))
+                .into(),
+            },
+        });
+    }
+    let scratch = Dir::of_host(&place.part("made"))?;
+    let answer = scratch.read_regular(ANSWER.as_bytes(), LARGEST_ANSWER)?.unwrap_or_default();
+    match serde_json::from_slice(&answer).map_err(io::Error::from)? {
+        PackingAnswer::Packed { packages, files, remarks } => {
+            let packages = packages.into_iter().map(|(file, noted)| {
+                let mut params = Params::new();
+                for (name, value) in &noted {
+                    params.set(name, value);
+                }
+                (file, params)
+            });
+            let packed = PackedResult { packages: packages.collect(), files, remarks };
+            take_back(inputs, &packed)?;
+            Ok(packed)
+        }
+        PackingAnswer::Failed(failure) => Err(failure.into()),
+        PackingAnswer::Trouble(reason) => {
+            fail_if_full(&place.path)?;
+            Err(TaskError::Io(io::Error::other(reason)).into())
+        }
+    }
+}
+
+/// Returns the limits of packing: those of the package, with additional space for intermediate files and the result,
+/// each about as large as the output may be.
+fn packing_limits(limits: &Limits) -> SandboxLimits {
+    let disk = limits.get(LimitName::Disk).unwrap_or_default();
+    let limits = SandboxLimits::of(limits).within(Some(LONGEST));
+    let limits = limits.with_room(disk.saturating_mul(2).saturating_add(ROOM));
+    // It is a process of ours, which ends by itself.
+    SandboxLimits { cpu: None, ..limits }
+}
+
+/// Makes the result readable for later sandboxes.
+fn take_back(inputs: &TaskInputs<'_>, packed: &PackedResult) -> Result<(), StepError> {
+    let results = Dir::of_host(&inputs.place.part("results"))?;
+    for file in packed.packages.iter().map(|(file, _)| file).chain(&packed.files) {
+        results.set_mode(file.as_bytes(), Mode::of(0o644))?;
+    }
+    Ok(())
+}
+
 const STREAM: &[u8] = b"# PaCkAgE DaTaStReAm";
 
-/// The files beside `root` that have a meaning in an output of the first kind.
+/// Information files beside `root` in a tree output.
 const INFORMATION: [&str; 12] = [
     "checkinstall",
     "compver",
@@ -47,16 +178,15 @@ const INFORMATION: [&str; 12] = [
     "prototype",
 ];
 
-/// The most files of a result, and the most bytes of their names. Its description has 10,000 names, and the pool's own are among
-/// them.
+/// The maximum number of files of a result, and of bytes of their names. The description holds 10,000 names, including
+/// the pool's own.
 const MOST_FILES: usize = 9_900;
 const MOST_NAMES: usize = 1 << 20;
 
-/// The parameters of a package that a result notes, and the longest value of one, in bytes.
+/// The parameters stored in a result, and the maximum length of a value in bytes.
 pub(super) const NOTED: [&str; 3] = ["PKG", "ARCH", "VERSION"];
 const LONGEST_PARAMETER: usize = 256;
 
-/// The largest `pkginfo` and `prototype`, in bytes.
 const LARGEST_PKGINFO: u64 = 1 << 20;
 const LARGEST_PROTOTYPE: u64 = 64 << 20;
 
@@ -64,40 +194,27 @@ fn wrong(reason: impl Into<String>) -> StepError {
     TaskFailure::of(FailureCause::Result, reason).into()
 }
 
-/// What is known of the package that is packed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct PackingInput {
-    /// The output of the build.
     pub(super) out: PathBuf,
-    /// An empty directory for what is made on the way.
     pub(super) scratch: PathBuf,
-    /// The directory that gets the results.
     pub(super) to: PathBuf,
-    /// Its identity in the record.
     pub(super) identity: PackageIdentity,
-    /// The packages that it needs when it is installed.
     pub(super) needs: Vec<String>,
-    /// The latest modification time, in seconds since 1970.
     pub(super) latest: i64,
-    /// The paths at which the base is mounted.
     pub(super) of_host: Vec<PathBuf>,
-    /// The most bytes that are packed.
     pub(super) limit: Option<u64>,
 }
 
-/// The files of a result.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct PackedResult {
-    /// The datastreams, each with the parameters of its package.
     pub(super) packages: Vec<(String, Params)>,
-    /// The other files.
     pub(super) files: Vec<String>,
-    /// What was seen and is no failure.
     pub(super) remarks: Vec<String>,
 }
 
-/// Packs an output. Whatever is wrong with one that a recipe has written is the failure of its package.
-pub(super) fn pack(input: &PackingInput) -> Result<PackedResult, StepError> {
+/// Packs an output. Every fault of an output is a failure of its package.
+fn pack(input: &PackingInput) -> Result<PackedResult, StepError> {
     let packed = pack_readable(input).map_err(|error| match error {
         StepError::Machine(TaskError::Root(error)) if !error.is_no_space() => wrong(error.to_string()),
         other => other,
@@ -144,7 +261,7 @@ fn must_be_single(result: &PackedResult) -> Result<(), StepError> {
     }
 }
 
-/// Keeps a package or a file that was left as it is.
+/// Keeps a package or file as the build left it.
 fn keep(input: &PackingInput, out: &Dir, name: &[u8], result: &mut PackedResult) -> Result<(), StepError> {
     let shown = String::from_utf8_lossy(name).into_owned();
     let is_plain = name.iter().all(u8::is_ascii_graphic) && !name.starts_with(b".");
@@ -184,13 +301,11 @@ fn keep(input: &PackingInput, out: &Dir, name: &[u8], result: &mut PackedResult)
     }
 }
 
-/// Unpacks a datastream into an empty directory; returns the names of its packages.
 fn spool(stream: &Path, to: &Path) -> Result<Vec<String>, StepError> {
     let moved = translate(stream, Vec::new(), TransferDestination::Directory(to.to_owned()))?;
     Ok(moved)
 }
 
-/// Makes a datastream of each package of a directory.
 fn transfer(
     input: &PackingInput,
     from: &Path,
@@ -211,7 +326,6 @@ fn transfer(
     Ok(())
 }
 
-/// Checks that a result has no file of its own of this name.
 fn must_be_free(name: &str) -> Result<(), StepError> {
     if [RESULT, LOG, UNFLUSHED].contains(&name) {
         return Err(wrong(format!("/out/{name} has the name of a file that every result has")));
@@ -219,7 +333,7 @@ fn must_be_free(name: &str) -> Result<(), StepError> {
     Ok(())
 }
 
-/// Checks the parameters that a result notes: they are short, and the name of the package is that of a file.
+/// Checks the stored parameters: they must be short, and PKG must be usable as a file name.
 fn must_be_notable(params: &Params) -> Result<(), StepError> {
     for name in NOTED {
         let length = params.text(name).len();
@@ -235,8 +349,8 @@ fn must_be_notable(params: &Params) -> Result<(), StepError> {
     Ok(())
 }
 
-/// Checks that a package claims neither applied patches nor the source of another recipe: those who read the set believe its
-/// parameters.
+/// Checks that a package claims neither applied patches nor the source of another recipe, because readers of the set
+/// rely on these parameters.
 fn must_speak_for_itself(params: &Params, identity: &PackageIdentity) -> Result<(), StepError> {
     let is_record = |name: &str| {
         ["PATCHLIST", "PATCH_OBSOLETES", "SUNW_PATCHID"].contains(&name)
@@ -279,7 +393,7 @@ fn translate(
     Ok(moved.map_err(failed)?.into_iter().map(|package| package.instance).collect())
 }
 
-/// Checks an output with a tree, and limits its times.
+/// Checks a tree output, and limits its times.
 fn must_be_packable(input: &PackingInput, out: &Dir, names: &[Vec<u8>]) -> Result<(), StepError> {
     let text = |name: &Vec<u8>| String::from_utf8_lossy(name).into_owned();
     let is_script = |name: &str| name.starts_with("i.") || name.starts_with("r.");
@@ -299,7 +413,6 @@ fn must_be_packable(input: &PackingInput, out: &Dir, names: &[Vec<u8>]) -> Resul
     must_be_beside_base(out, &input.of_host)
 }
 
-/// Packs a tree.
 fn pack_tree(input: &PackingInput, out: &Dir, names: &[Vec<u8>]) -> Result<PackedResult, StepError> {
     must_be_packable(input, out, names)?;
     let text = |name: &Vec<u8>| String::from_utf8_lossy(name).into_owned();
@@ -360,8 +473,8 @@ fn information(name: &str, source: &Path) -> Vec<u8> {
     [format!("i {name}=").as_bytes(), &escape(source.as_os_str().as_bytes()), b"\n"].concat()
 }
 
-/// Returns the lines of the objects: those of the prototype that was left, else one for each object of the tree; adds the sizes
-/// of their contents to `bytes`.
+/// Returns the prototype: that of the build, otherwise one entry per object of the tree. Adds the content sizes to
+/// `bytes`.
 fn prototype(input: &PackingInput, out: &Dir, bytes: &mut u64) -> Result<Vec<u8>, StepError> {
     let tree = out.dir(b"root")?;
     if let Some(seen) = out.look(b"prototype")? {
@@ -407,8 +520,8 @@ fn prototype(input: &PackingInput, out: &Dir, bytes: &mut u64) -> Result<Vec<u8>
     Ok(lines)
 }
 
-/// Checks that all contents that a prototype names are files below the tree, to which no link leads, and returns how many bytes
-/// they have together.
+/// Checks that all sources in a prototype are files below the tree, not reached through links; returns their total
+/// size.
 fn size_of_sources(text: &[u8], tree: &Dir) -> Result<u64, StepError> {
     let mut bytes = 0_u64;
     for line in patchadm_svr4::format::prototype::lines(text) {
@@ -449,7 +562,7 @@ fn size_of_sources(text: &[u8], tree: &Dir) -> Result<u64, StepError> {
     Ok(bytes)
 }
 
-/// Opens the content of an object: a file that lies in the tree itself.
+/// Opens a source, which must be a file inside the tree.
 fn open_source(tree: &Dir, source: &[u8]) -> Result<File, String> {
     let mut parts = source.split(|&byte| byte == b'/');
     if source.starts_with(b"/") || parts.any(|part| part == b".." || part.starts_with(b"$")) {
@@ -473,7 +586,7 @@ fn open_source(tree: &Dir, source: &[u8]) -> Result<File, String> {
     }
 }
 
-/// Returns how many bytes the files below a directory have, whether they have blocks for them or not.
+/// Returns the apparent size of all files below a directory.
 fn size_below(top: &Dir) -> Result<u64, StepError> {
     let mut bytes = 0_u64;
     each_below::<StepError>(top, |_, _, seen| {
@@ -485,7 +598,6 @@ fn size_below(top: &Dir) -> Result<u64, StepError> {
     Ok(bytes)
 }
 
-/// Checks that so many bytes may be packed.
 fn must_be_within(bytes: u64, limit: Option<u64>) -> Result<(), StepError> {
     match limit {
         Some(limit) if bytes > limit => {
@@ -496,13 +608,11 @@ fn must_be_within(bytes: u64, limit: Option<u64>) -> Result<(), StepError> {
     }
 }
 
-/// The beginning of the targets of links that lead into the output.
 const OUTPUT: &[u8] = b"/out/";
 
-/// The most links that are told.
 const MOST_LINKS: usize = 20;
 
-/// Returns remarks about the symbolic links of a tree that lead into the output directory, which is nowhere else.
+/// Returns remarks about symbolic links into the output directory, which exists only during the build.
 fn links_to_output(top: &Dir) -> Result<Vec<String>, StepError> {
     let above_all = top.path().to_string();
     let mut remarks = Vec::new();
@@ -527,7 +637,6 @@ fn links_to_output(top: &Dir) -> Result<Vec<String>, StepError> {
     Ok(remarks)
 }
 
-/// Checks that no symbolic link is among the files of a package in a directory.
 fn no_links(top: &Dir) -> Result<(), StepError> {
     each_below(top, |above, name, seen| match seen.file_type {
         FileType::Symlink => Err(wrong(format!("{} is a symbolic link", above.at(name)))),
@@ -535,7 +644,6 @@ fn no_links(top: &Dir) -> Result<(), StepError> {
     })
 }
 
-/// Checks that nothing below a directory is a device, a pipe or a socket.
 fn only_plain_objects(top: &Dir) -> Result<(), StepError> {
     each_below(top, |above, name, seen| match seen.file_type {
         FileType::Regular | FileType::Directory | FileType::Symlink => Ok(true),
@@ -543,7 +651,7 @@ fn only_plain_objects(top: &Dir) -> Result<(), StepError> {
     })
 }
 
-/// Sets modification times that are later than the latest one.
+/// Sets later modification times to the latest allowed one.
 fn limit_times(top: &Dir, latest: i64) -> Result<(), StepError> {
     let latest = Timestamp::whole(latest);
     each_below(top, |above, name, seen| {
@@ -554,7 +662,7 @@ fn limit_times(top: &Dir, latest: i64) -> Result<(), StepError> {
     })
 }
 
-/// Checks that a tree puts nothing where the base is.
+/// Checks that a tree delivers nothing below mounted host paths.
 fn must_be_beside_base(out: &Dir, of_host: &[PathBuf]) -> Result<(), StepError> {
     for path in of_host {
         let mut dir = out.dir(b"root")?;
@@ -568,4 +676,104 @@ fn must_be_beside_base(out: &Dir, of_host: &[PathBuf]) -> Result<(), StepError> 
         }
     }
     Ok(())
+}
+
+const LONGEST_NAME: usize = 32;
+
+/// The identity of a package by its record and the machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageIdentity {
+    /// The name without version.
+    pub name: String,
+    /// The version.
+    pub version: String,
+    /// The location of its recipe.
+    pub location: String,
+    /// The categories of the record.
+    pub categories: Vec<String>,
+    /// The name of the processor, as `uname -m` has it.
+    pub machine: String,
+    /// The stamp of all packages of a source: it must not tell when they were built.
+    pub stamp: String,
+}
+
+impl PackageIdentity {
+    pub(super) fn source(&self) -> String {
+        self.location.replace('/', "_")
+    }
+}
+
+/// Completes the parameters of a package.
+fn made_pkginfo(given: &Params, identity: &PackageIdentity) -> Result<Params, String> {
+    let mut params = given.clone();
+    let mut set = |name: &str, value: &str| {
+        if params.get(name).is_none() {
+            params.set(name, value);
+        }
+    };
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "+-".contains(letter);
+    let pkg: String =
+        identity.name.chars().map(|letter| if is_plain(letter) { letter } else { '-' }).collect();
+    if given.get("PKG").is_none() && pkg.len() > LONGEST_NAME {
+        return Err(format!(
+            "{pkg} is longer than {LONGEST_NAME} bytes: a pkginfo with PKG must say its name"
+        ));
+    }
+    let category = identity.categories.first().map_or("application", String::as_str);
+    set("PKG", &pkg);
+    set("NAME", &identity.name);
+    set("ARCH", &identity.machine);
+    set("VERSION", &identity.version);
+    set("CATEGORY", category);
+    set("BASEDIR", "/");
+    set("SOURCE", &identity.source());
+    set("PSTAMP", &identity.stamp);
+    Ok(params)
+}
+
+pub(super) fn dependencies(needs: &[String]) -> String {
+    let mut needs = needs.to_vec();
+    needs.sort_unstable();
+    needs.iter().fold(String::new(), |mut text, pkg| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "P {pkg} {pkg}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(name: &str) -> PackageIdentity {
+        PackageIdentity {
+            name: name.to_owned(),
+            version: "1.0nb2".to_owned(),
+            location: "net/curl".to_owned(),
+            categories: vec!["net".to_owned(), "www".to_owned()],
+            machine: "x86_64".to_owned(),
+            stamp: "bulk".to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_a_build_leaves_out_is_that_of_its_record() {
+        let mut given = Params::new();
+        given.set("NAME", "a client");
+        let params = made_pkginfo(&given, &identity("curl_x")).unwrap();
+        let text = |name: &str| params.text(name).into_owned();
+        assert_eq!(
+            [text("PKG"), text("NAME"), text("VERSION"), text("CATEGORY"), text("SOURCE")],
+            ["curl-x", "a client", "1.0nb2", "net", "net_curl"]
+        );
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_must_be_given_by_the_build() {
+        let long = identity(&"a".repeat(33));
+        assert!(made_pkginfo(&Params::new(), &long).unwrap_err().contains("longer than 32 bytes"));
+        let mut given = Params::new();
+        given.set("PKG", "short");
+        assert!(made_pkginfo(&given, &long).is_ok());
+    }
 }

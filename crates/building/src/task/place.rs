@@ -1,7 +1,7 @@
-//! The directory of one task: its layer, its working directories, and two locks that tell who uses it.
+//! The directory of one task: its layer, its working directories, and two locks that show if it is in use.
 //!
-//! A task leaves its directory to the next one, with what no build can change: a file system takes long to make what it has just
-//! removed, since it avoids to use it again for a while.
+//! A task leaves its directory to the next one, with the parts that no build can change: file systems are slow at
+//! creating directories shortly after removing others, because they avoid reusing them for a while.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,49 +11,43 @@ use patchadm_rootfs::{Dir, FileType, Lock, LockError, RootError, random};
 use patchadm_svr4::package::Mode;
 
 use crate::control_groups::{GroupLimits, TaskGroup, remove_abandoned_groups};
-use crate::tree_walk::each_below;
+use crate::tree_copy::each_below;
 use crate::work::{PROGRAM, host_directory, made_private};
 
-/// The directories that are made for each task: its layer, and what its build writes to.
+/// The directories made for each task: its layer, and the directories its build writes to.
 const OF_TASK: [&str; 3] = ["upper", "work", "out"];
 
-/// The directories that a task leaves to the next one, empty: that of overlayfs, and what builds cannot write to.
+/// The directories that a task leaves, empty, to the next one: the work directory of overlayfs, and those that builds
+/// cannot write to.
 const KEPT: [&str; 3] = ["scratch", "packages", "distfiles"];
 
-/// The tree in which packing sees its directories, and its places for them. Nobody writes to it.
+/// The tree in which packing sees its directories, with their mount points. Nobody writes to it.
 pub(super) const VIEW: &str = "view";
-pub(super) const VIEWED: [&str; 4] = ["proc", "out", "made", "results"];
+const VIEWED: [&str; 4] = ["proc", "out", "made", "results"];
 
-/// The lock, beside the directories of tasks, of who makes one until it has an owner, and of who looks which have none.
+/// The lock for making a task directory until it has an owner, and for finding directories without owners.
 const MAKING: &[u8] = b"tasks.lock";
 
-/// The part of the name of a directory that says that a task has left it to the next one.
+/// The infix of directories left for the next task.
 const IDLE: &str = ".idle.";
 
-/// The lock of the process of the task.
 pub(crate) const OWNER: &[u8] = b"owner";
 
-/// The lock that is shared by what runs in the sandbox.
+/// The lock shared by all processes in the sandbox.
 const INSIDE: &[u8] = b"inside";
 
-/// How long is waited between two looks whether everything inside has ended.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// The directory of one task, for as long as it is used.
 #[derive(Debug)]
 pub(crate) struct TaskPlace {
-    /// The directory that it is in.
     tasks: Dir,
     name: Vec<u8>,
-    /// Its path on this machine.
     pub(crate) path: PathBuf,
-    /// The directory.
     pub(crate) dir: Dir,
     owner: Lock,
 }
 
 impl TaskPlace {
-    /// Makes the directory of a task of the bulk build with this identity.
     pub(crate) fn make(build_dir: &Path, id: &str) -> Result<Self, LockError> {
         let above = host_directory(build_dir)?;
         let tasks = made_private(&above, b"tasks")?;
@@ -76,12 +70,10 @@ impl TaskPlace {
         Ok(Self { tasks, name, path, dir, owner })
     }
 
-    /// Returns the path of a part.
     pub(crate) fn part(&self, part: &str) -> PathBuf {
         self.path.join(part)
     }
 
-    /// Makes a part anew, and empty.
     pub(crate) fn empty(&self, part: &str) -> Result<Dir, RootError> {
         if KEPT.contains(&part) && self.dir.look(part.as_bytes())?.is_some() {
             let dir = self.dir.dir(part.as_bytes())?;
@@ -94,37 +86,32 @@ impl TaskPlace {
         self.dir.make_dir(part.as_bytes(), Mode::of(0o755))
     }
 
-    /// Returns the lock that what runs inside holds.
     pub(crate) fn inside(&self) -> HeldLock {
         HeldLock { directory: self.path.clone().into(), name: "inside".into() }
     }
 
-    /// Makes the control groups of the task, and removes those that tasks of the same bulk build have left.
+    /// Makes the control groups of the task, and removes abandoned ones of the same bulk build.
     pub(crate) fn control_group(&self, limits: GroupLimits) -> TaskGroup {
         let id = self.name.split(|&byte| byte == b'.').next().unwrap_or_default();
         remove_abandoned_groups(&String::from_utf8_lossy(id), |task| !is_owned(&self.tasks, task));
         TaskGroup::make(&String::from_utf8_lossy(&self.name), limits)
     }
 
-    /// Waits until nothing runs inside any more.
     pub(crate) fn wait_until_empty(&self) -> Result<(), LockError> {
         take_soon(&self.dir, INSIDE).map(drop)
     }
 
-    /// Opens the directory of a failed build that was kept, for whoever enters it.
     pub(crate) fn reopen(failed: Dir, path: &Path, name: &[u8]) -> Result<Self, LockError> {
         let dir = failed.dir(name)?;
         let owner = Lock::take_file(&dir, OWNER, PROGRAM, |_| false)?;
         Ok(Self { tasks: failed, name: name.to_vec(), path: crate::work::host_path(path, name), dir, owner })
     }
 
-    /// Moves the directory elsewhere, on the same file system.
     pub(crate) fn move_to(self, to: &Dir, name: &[u8]) -> Result<(), RootError> {
         self.tasks.move_to(&self.name, to, name)
     }
 
-    /// Leaves the directory to the next task of the same bulk build on this machine. Who carries tasks out removes it when there
-    /// are no more.
+    /// Leaves the directory to the next task of the same bulk build on this machine. The run removes it at the end.
     pub(crate) fn leave(self, build_dir: &Path, id: &str) -> Result<(), LockError> {
         for name in self.dir.names()? {
             let part = str::from_utf8(&name).unwrap_or_default();
@@ -137,28 +124,25 @@ impl TaskPlace {
         let idle = [idle_prefix(id).as_bytes(), format!("{:016x}", random()?).as_bytes()].concat();
         let _making = take_soon(&host_directory(build_dir)?, MAKING)?;
         self.tasks.move_to(&self.name, &self.tasks, &idle)?;
-        // Who takes it next finds nobody who owns it.
+        // The next owner needs the lock.
         drop(self.owner);
         Ok(())
     }
 
-    /// Removes the directory.
     pub(crate) fn remove(self) -> Result<(), RootError> {
         remove_all(&self.tasks, &self.name)
     }
 }
 
-/// Returns a name that no task of this bulk build has.
 fn new_name(id: &str) -> Result<Vec<u8>, RootError> {
     Ok(format!("{id}.{:016x}", random()?).into_bytes())
 }
 
-/// How the names of directories begin that tasks of a bulk build have left to the next ones.
 fn idle_prefix(id: &str) -> String {
     format!("{id}{IDLE}")
 }
 
-/// Gives a directory that a task has left this name, if there is one. Called under the lock of whoever makes one.
+/// Renames an idle directory to this name, if there is one. The caller holds the lock for making.
 fn take_idle(tasks: &Dir, id: &str, name: &[u8]) -> Result<bool, RootError> {
     let prefix = idle_prefix(id);
     let idle = tasks.names_that_are(|name| name.starts_with(prefix.as_bytes()))?;
@@ -168,7 +152,7 @@ fn take_idle(tasks: &Dir, id: &str, name: &[u8]) -> Result<bool, RootError> {
     }
 }
 
-/// Removes the directories that tasks of a bulk build have left on this machine. What cannot be removed stays for the next time.
+/// Removes idle directories of a bulk build on this machine. The next call removes what could not be removed.
 pub(crate) fn remove_idle(build_dir: &Path, id: &str) -> Result<(), LockError> {
     let above = host_directory(build_dir)?;
     if above.look(b"tasks")?.is_none() {
@@ -191,7 +175,6 @@ pub(crate) fn remove_idle(build_dir: &Path, id: &str) -> Result<(), LockError> {
     Ok(())
 }
 
-/// Takes a lock as soon as nobody else holds it.
 pub(crate) fn take_soon(dir: &Dir, lock: &[u8]) -> Result<Lock, LockError> {
     Lock::take_file(dir, lock, PROGRAM, |_| {
         std::thread::sleep(PAUSE);
@@ -199,8 +182,8 @@ pub(crate) fn take_soon(dir: &Dir, lock: &[u8]) -> Result<Lock, LockError> {
     })
 }
 
-/// Removes the directories of tasks that nobody owns any more, and the control groups of those of the bulk build with this
-/// identity. What cannot be removed stays for the next time.
+/// Removes task directories without owners, and control groups of this bulk build. The next call removes what could not
+/// be removed.
 pub(crate) fn remove_abandoned(build_dir: &Path, id: &str) -> Result<(), LockError> {
     let above = host_directory(build_dir)?;
     if above.look(b"tasks")?.is_none() {
@@ -211,7 +194,7 @@ pub(crate) fn remove_abandoned(build_dir: &Path, id: &str) -> Result<(), LockErr
     remove_abandoned_groups(id, |task| !is_owned(&tasks, task));
     let making = take_soon(&above, MAKING)?;
     let is_abandoned = |name: &Vec<u8>| {
-        // What others leave to their next tasks is theirs.
+        // Idle directories belong to their bulk builds.
         if name.windows(IDLE.len()).any(|part| part == IDLE.as_bytes()) {
             return false;
         }
@@ -220,14 +203,15 @@ pub(crate) fn remove_abandoned(build_dir: &Path, id: &str) -> Result<(), LockErr
     };
     let abandoned: Vec<Vec<u8>> = tasks.directories()?.into_iter().filter(is_abandoned).collect();
     drop(making);
-    // What has no owner now never has one again.
+    // An abandoned directory never gets an owner again.
     for name in abandoned {
         let _ = remove_all(&tasks, &name);
     }
     Ok(())
 }
 
-/// Tells whether the process of a task lives. Its directory is there before any group of it is, and until the last one is gone.
+/// Returns true if the process of a task is alive. The directory exists before any of its groups, and until the last
+/// one is gone.
 fn is_owned(tasks: &Dir, task: &[u8]) -> bool {
     match tasks.look(task) {
         Ok(None) => false,
@@ -235,7 +219,7 @@ fn is_owned(tasks: &Dir, task: &[u8]) -> bool {
     }
 }
 
-/// Removes a directory with all below it, also with directories that their owner may not enter.
+/// Removes a directory with everything below it, including directories that the owner may not enter.
 pub(crate) fn remove_all(above: &Dir, name: &[u8]) -> Result<(), RootError> {
     match above.remove_tree(name) {
         Err(error) if error.is_refused_access() => {
@@ -246,7 +230,6 @@ pub(crate) fn remove_all(above: &Dir, name: &[u8]) -> Result<(), RootError> {
     }
 }
 
-/// Gives the owner of directories all rights.
 fn open_all(above: &Dir, name: &[u8]) -> Result<(), RootError> {
     above.set_mode(name, Mode::of(0o700))?;
     each_below(&above.dir(name)?, |above, name, seen| {

@@ -1,8 +1,9 @@
-//! The process that is started through a slot before any task is: it looks whether a task would find there what it needs, and
-//! makes a sandbox.
+//! The process of a probe: started through a slot before any task, it checks the requirements of tasks and makes a
+//! sandbox.
 
 use std::ffi::OsString;
-use std::io::{self, BufRead as _, Write};
+use std::io;
+use std::io::{BufRead as _, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,9 +12,9 @@ use patchadm_bulk_values::probe::{PROBE_FORMAT, ProbeAnswer, ProbeFailure, Probe
 use patchadm_core::namespaces::{EnclosureEnd, EnclosureError};
 use patchadm_rootfs::LockError;
 
+use super::order::TaskError;
 use super::place::{TaskPlace, remove_abandoned};
 use super::sandbox_run::run_in_sandbox;
-use super::step::TaskError;
 use crate::base::{BaseLayer, base_layer, build_user, keep_layer_kind, known_layer_kind};
 use crate::driver::Driver;
 use crate::ids::SandboxIds;
@@ -29,16 +30,13 @@ use crate::work::Work;
 /// The argument that makes the program the process that looks whether a slot can be used.
 pub const PROBE_PROCESS: &str = "__bulk-probe";
 
-/// The version that every machine must have.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The longest order, in bytes.
 const LONGEST_ORDER: u64 = 64 << 10;
 
-/// The most digits of a number that is read.
+/// The maximum length of the number file.
 const LONGEST_NUMBER: u64 = 32;
 
-/// The time that the command in the sandbox may take, and the bytes that it may print.
 const LONGEST_COMMAND: Duration = Duration::from_secs(20);
 const MOST_PRINTED: u64 = 64 << 10;
 
@@ -71,7 +69,7 @@ pub fn serve_probe(
     output.flush()
 }
 
-/// Looks at everything that a task needs, in the order in which it is told what is missing.
+/// Checks everything that a task needs; the first failure is reported.
 fn look(order: &ProbeOrder, answer: &mut ProbeAnswer) -> Result<(), ProbeFailure> {
     let other = |error: &dyn std::error::Error| ProbeFailure::Other(error.to_string());
     let work = Work::open(Path::new(&order.work)).map_err(|error| other(&error))?;
@@ -107,7 +105,7 @@ fn look(order: &ProbeOrder, answer: &mut ProbeAnswer) -> Result<(), ProbeFailure
     }
 }
 
-/// Says that `patchadm` does not run in the sandbox, and what that can be due to.
+/// Says that `patchadm` does not run in the sandbox, with a possible cause.
 fn does_not_run(end: EnclosureEnd, base: &BaseLayer) -> String {
     let needs = if base.mounted.is_empty() {
         "; the base must have the libraries that it is linked with, or it must be a static one"
@@ -117,11 +115,11 @@ fn does_not_run(end: EnclosureEnd, base: &BaseLayer) -> String {
     format!("patchadm does not run in it: {end}{needs}")
 }
 
-/// The end of the command in a sandbox; none where it took too long.
+/// The exit of the command in a sandbox; `None` on timeout.
 type TriedSandbox = Result<Option<EnclosureEnd>, TaskError>;
 
-/// Finds out how layers become trees on this machine, and notes it: a sandbox is made over an overlay and, where that is refused,
-/// over a copy. Returns what came of the last one, and why the overlay was refused.
+/// Determines how layers become trees on this machine, and records it: by an overlay or, if that is refused, by a copy.
+/// Returns the last attempt, and the reason of a refusal.
 fn try_layers(
     work: &Work,
     base: &BaseLayer,
@@ -146,8 +144,8 @@ fn try_layers(
     }
 }
 
-/// Returns a base with how layers become trees on this machine, which is found out where no probe has. What stands against
-/// sandboxes is told by whoever makes one.
+/// Returns a base with the layer kind of this machine, determining it if no probe has. Other problems are reported when
+/// a sandbox is made.
 pub(crate) fn with_layer_kind(work: &Work, base: BaseLayer, user: BuildUser) -> Result<BaseLayer, LockError> {
     if known_layer_kind(&work.conf.build_dir)?.is_none() {
         let _ = try_layers(work, &base, user)?;
@@ -156,7 +154,7 @@ pub(crate) fn with_layer_kind(work: &Work, base: BaseLayer, user: BuildUser) -> 
     Ok(BaseLayer { kind, ..base })
 }
 
-/// A script that ends with the number of the first path that it cannot use: `ro` or `rw` stands before each.
+/// A script that exits with the number of the first inaccessible path; each path follows `ro` or `rw`.
 const ACCESS: &str = "\
 number=1
 while [ $# -gt 0 ]; do
@@ -166,11 +164,10 @@ while [ $# -gt 0 ]; do
     shift 2
 done";
 
-/// The most paths that the end of a script can tell.
+/// The maximum number that an exit code can report.
 const MOST_PATHS: usize = 100;
 
-/// Checks that builds can use what they see of the machine, where they run under other ids than the caller's: the tree, and what
-/// they may write to.
+/// Checks that builds under other ids can access the tree and their writable mounts.
 pub(crate) fn must_be_accessible(work: &Work, base: &BaseLayer, user: BuildUser) -> Result<(), String> {
     if !base.ids.are_many() {
         return Ok(());
@@ -199,13 +196,11 @@ pub(crate) fn must_be_accessible(work: &Work, base: &BaseLayer, user: BuildUser)
     Err(format!("{what} {}: the user of builds{id} cannot {how} it", mount.source.display()))
 }
 
-/// Makes a sandbox as a build has it, and runs `patchadm` in it.
 fn make_sandbox(place: &TaskPlace, base: &BaseLayer, user: BuildUser) -> TriedSandbox {
     let words = [INSTALLER, "--version"].map(Into::into).to_vec();
     run_probe(place, base, (words, user), Vec::new())
 }
 
-/// Runs a command in a sandbox with these mounts.
 fn run_probe(
     place: &TaskPlace,
     base: &BaseLayer,

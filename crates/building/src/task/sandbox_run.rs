@@ -1,26 +1,27 @@
-//! A command in the sandbox of a task is run to its end.
+//! Running commands in the sandbox of a task.
 
 use std::fs::File;
-use std::io::{self, Seek as _, Write as _};
+use std::io;
+use std::io::{Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use patchadm_core::namespaces::{ChosenWork, EnclosedWork, Enclosure, EnclosureEnd, OWN_COMMAND};
 use rustix::fs::MemfdFlags;
 
+use super::order::TaskError;
 use super::place::TaskPlace;
-use super::step::TaskError;
 use crate::sandbox::{
     BuildRoot, SandboxCommand, SandboxEnd, SandboxError, SandboxLimits, SandboxWatch, StopCause, TaskLog,
     enclosure, installer_path, lost, no_input, run_watched, space_of,
 };
 use crate::space::is_full;
 
-/// Is called while a command runs, with the peak of memory and the bytes of the log; returns whether it is to end.
+/// Called while a command runs, with peak memory and log size in bytes; returns true to end the command.
 pub(crate) type Ticks<'t> = &'t mut dyn FnMut(u64, u64) -> bool;
 
-/// Runs a command and waits until nothing of it is left. It is an error of the machine that the command was lost, or that the
-/// task was asked to end.
+/// Runs a command and waits for all its processes. A lost command, or a request to end the task, is an error of the
+/// machine.
 pub(crate) fn run_to_end(
     place: &TaskPlace,
     enclosure: &Enclosure,
@@ -40,7 +41,7 @@ pub(crate) fn run_to_end(
     }
 }
 
-/// Runs a command in a sandbox that is laid out to its end. These directories count as its disk space.
+/// Runs a command in a prepared sandbox to its end. `written` are the directories that count as its disk space.
 pub(crate) fn run_in_sandbox(
     place: &TaskPlace,
     (root, command): (&BuildRoot, SandboxCommand),
@@ -54,8 +55,8 @@ pub(crate) fn run_in_sandbox(
     run_to_end(place, &enclosure, (limits, &no_input()?), log, &mut watch)
 }
 
-/// Runs a command of the `patchadm` beside this program in a sandbox that is laid out: its process enters the sandbox and then
-/// does the command, so it loads nothing of the tree.
+/// Runs a command of the `patchadm` beside this program in a prepared sandbox. Its process enters the sandbox before it
+/// runs the command, so it loads nothing from the tree.
 pub(crate) fn run_installer(
     place: &TaskPlace,
     (root, command): (&BuildRoot, SandboxCommand),
@@ -70,7 +71,7 @@ pub(crate) fn run_installer(
     run_work_of(work, place, (root, command), &order, (limits, written), log, ticks)
 }
 
-/// Lets the first process do a work of this program in a sandbox that is laid out. It reads its order from the file.
+/// Runs a function of this program as the first process of a prepared sandbox. It reads its order from the file.
 pub(crate) fn run_work_in_sandbox(
     place: &TaskPlace,
     (root, command): (&BuildRoot, SandboxCommand),
@@ -101,11 +102,10 @@ fn run_work_of(
     run_to_end(place, &enclosure, (limits, order), log, &mut watch)
 }
 
-/// How often it is looked whether a work is to end.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Lets the first process of an enclosure do a work of this program, and waits until nothing of it is left. Its limits are those
-/// of its process, of time, and of the space of these directories.
+/// Runs a function of this program as the first process of an enclosure, and waits for all its processes. Limits apply
+/// to the process, the time, and the space of these directories.
 pub(super) fn run_work(
     place: &TaskPlace,
     enclosure: Enclosure,
@@ -151,8 +151,8 @@ pub(super) fn run_work(
     Ok(SandboxEnd { end, stopped, took: began.elapsed(), peak_memory: 0, processor_ms: 0 })
 }
 
-/// Returns a file with a text, from which a command reads it as its standard input. It is in memory: a file of the disk would
-/// tell by its name where the sandbox lies.
+/// Returns a memory file with a text, for standard input. The name of a disk file would reveal the place of the
+/// sandbox.
 pub(crate) fn memory_file(text: &str) -> Result<File, TaskError> {
     let mut file =
         File::from(rustix::fs::memfd_create("record", MemfdFlags::CLOEXEC).map_err(io::Error::from)?);
@@ -161,7 +161,7 @@ pub(crate) fn memory_file(text: &str) -> Result<File, TaskError> {
     Ok(file)
 }
 
-/// Makes it the failure of the machine that a command has failed, where it found no space.
+/// Turns the failure of a command into a failure of the machine if there is no space left.
 pub(crate) fn fail_if_full(build_dir: &Path) -> Result<(), TaskError> {
     if is_full(build_dir) {
         return Err(TaskError::FullBuildDir(build_dir.to_owned()));

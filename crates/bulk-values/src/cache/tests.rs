@@ -147,3 +147,46 @@ fn a_renewed_note_is_believed_by_its_status() {
     let file = read.files().iter().find(|file| file.path == "mk/common.mk").unwrap();
     assert!(file.seen.is_unchanged(Some(&status), || None));
 }
+
+const STATUS: FileStatus = FileStatus { inode: 7, size: 3, mtime: 1_000, ctime: 1_000 };
+
+fn noted_after(age: i64) -> Seen {
+    Seen::File { status: STATUS, digest: Digest::of(b"abc"), noted: STATUS.ctime + age }
+}
+
+fn never() -> Option<Digest> {
+    panic!("it is read")
+}
+
+#[test]
+fn a_settled_file_with_the_same_status_is_not_read() {
+    assert!(noted_after(SETTLED).is_unchanged(Some(&STATUS), never));
+}
+
+#[test]
+fn a_file_that_changed_just_before_it_was_noted_is_read() {
+    assert!(noted_after(SETTLED - 1).is_unchanged(Some(&STATUS), || Some(Digest::of(b"abc"))));
+    assert!(!noted_after(SETTLED - 1).is_unchanged(Some(&STATUS), || Some(Digest::of(b"abd"))));
+    assert!(!noted_after(SETTLED - 1).is_unchanged(Some(&STATUS), || None), "it cannot be read");
+}
+
+#[test]
+fn another_status_is_decided_by_the_digest_and_another_size_at_once() {
+    let changes = [
+        FileStatus { inode: 8, ..STATUS },
+        FileStatus { mtime: 2_000, ..STATUS },
+        FileStatus { ctime: 2_000, ..STATUS },
+    ];
+    for now in changes {
+        assert!(noted_after(SETTLED).is_unchanged(Some(&now), || Some(Digest::of(b"abc"))));
+        assert!(!noted_after(SETTLED).is_unchanged(Some(&now), || Some(Digest::of(b"abd"))));
+    }
+    assert!(!noted_after(SETTLED).is_unchanged(Some(&FileStatus { size: 4, ..STATUS }), never));
+}
+
+#[test]
+fn a_file_that_was_absent_has_to_stay_so() {
+    assert!(Seen::Absent.is_unchanged(None, never));
+    assert!(!Seen::Absent.is_unchanged(Some(&STATUS), never));
+    assert!(!noted_after(SETTLED).is_unchanged(None, never));
+}

@@ -1,23 +1,21 @@
-//! The ids of a machine that sandboxes have for their own users and groups.
+//! Ranges of user and group ids for sandboxes.
 
 use std::fmt;
 use std::ops::Range;
 
 use super::value;
 
-/// How many ids a sandbox has at least: those of its users, and 1000 for the build.
+/// The minimum size of a range: ids of the sandbox's own users, and 1000 for the build.
 const FEWEST: u32 = 2_000;
 
-/// How many ids a range has if the configuration does not say: all that packages name.
+/// The default size of a range: all ids that packages use.
 const USUAL: u32 = 1 << 16;
 
-/// The first id that people and programs of a machine do not have.
 const FIRST: u32 = 1_000;
 
-/// The id of nobody, which stands for everybody without an id.
 const NOBODY: u32 = 65_534;
 
-/// Where containers have their ranges: <https://systemd.io/UIDS-GIDS>.
+/// The range for containers: <https://systemd.io/UIDS-GIDS>.
 const OF_CONTAINERS: Range<u32> = 0x0008_0000..0x6fff_0000;
 
 /// Successive ids of a machine: user ids, and group ids with the same numbers.
@@ -30,7 +28,6 @@ pub struct IdRange {
 }
 
 impl IdRange {
-    /// Reads `START[:COUNT]`.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let (start, count) = match text.split_once(':') {
             Some((start, count)) => (start, Some(count)),
@@ -58,13 +55,13 @@ impl IdRange {
         self.start + inside.min(self.count - 1)
     }
 
-    /// Tells whether an id of the machine is one of these.
+    /// Returns true if the range contains an id of the machine.
     pub fn has(self, id: u32) -> bool {
         id.checked_sub(self.start).is_some_and(|offset| offset < self.count)
     }
 
-    /// Returns a range that has none of the ids that are taken, each a first one with a number, and only such as are
-    /// available; near the place of containers that a random number says.
+    /// Returns an unused range within the available ones (both are pairs of first id and count), near a random place in
+    /// the range for containers.
     pub fn free(random: u64, available: &[(u32, u32)], taken: &[(u32, u32)]) -> Option<Self> {
         let places = u64::from((OF_CONTAINERS.end - OF_CONTAINERS.start) / USUAL);
         let place = u32::try_from(random % places).unwrap_or_default();
@@ -85,7 +82,6 @@ impl IdRange {
         })
     }
 
-    /// Tells whether some of these ids are among others.
     fn overlaps(self, (first, count): (u32, u32)) -> bool {
         let ends = |start: u32, count: u32| u64::from(start) + u64::from(count);
         u64::from(first) < ends(self.start, self.count) && u64::from(self.start) < ends(first, count)

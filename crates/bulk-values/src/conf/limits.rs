@@ -1,4 +1,4 @@
-//! Limits of a task: what it may use before it is ended.
+//! Resource limits of tasks.
 
 use serde::{Deserialize, Serialize};
 
@@ -71,7 +71,6 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Returns the limits of an empty `bulk.conf`.
     fn default() -> Self {
         Self {
             time: 3600,
@@ -139,7 +138,7 @@ impl LimitChanges {
         self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
 
-    /// Returns whether nothing is said of any limit.
+    /// Returns true if nothing is said of any limit.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -167,21 +166,21 @@ impl LimitRule {
 
 /// A limit that a record raises above what `limit_max` allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("LIMITS asks for {}={asked}, which is more than limit_max allows", .name.word())]
+#[error("LIMITS asks for {}={requested}, which is more than limit_max allows", .name.word())]
 pub struct LimitTooHigh {
     /// The limit.
     pub name: LimitName,
     /// The value that the record asks for, 0 for no limit.
-    pub asked: u64,
+    pub requested: u64,
 }
 
-/// Returns whether a limit is wider than another one; 0 is no limit.
+/// Returns true if a limit is wider than another one; 0 is no limit.
 pub(crate) fn is_wider(value: u64, than: u64) -> bool {
     than != 0 && (value == 0 || value > than)
 }
 
-/// Returns the limits of one package. A record may lower a limit, and raise it up to `most`; the rules that fit, in
-/// their order, win over it name by name.
+/// Returns the limits of one package. A record may lower a limit, and raise it up to `most`; matching rules override
+/// it, in order.
 pub(super) fn limits_of(
     base: Limits,
     record: &LimitChanges,
@@ -193,14 +192,14 @@ pub(super) fn limits_of(
         let ruled = rules.iter().rev().find_map(|rule| rule.changes.get(name));
         let value = match (ruled, record.get(name)) {
             (Some(value), _) => value,
-            (None, Some(asked)) => {
+            (None, Some(requested)) => {
                 let now = base.get(name).unwrap_or_default();
-                let is_allowed =
-                    !is_wider(asked, now) || most.get(name).is_some_and(|most| !is_wider(asked, most));
+                let is_allowed = !is_wider(requested, now)
+                    || most.get(name).is_some_and(|most| !is_wider(requested, most));
                 if !is_allowed {
-                    return Err(LimitTooHigh { name, asked });
+                    return Err(LimitTooHigh { name, requested });
                 }
-                asked
+                requested
             }
             (None, None) => continue,
         };

@@ -4,19 +4,16 @@ use std::time::Duration;
 
 use super::value;
 
-/// The most commands of one slot at a time.
 const MOST_COMMANDS: u32 = 4096;
-/// The most cores of a slot.
 const MOST_CORES: u32 = 1 << 16;
-/// The bytes of the longest name of a slot.
 const LONGEST_NAME: usize = 64;
-/// The minutes that a task may need beside its build: to install, to check, to copy.
 const MINUTES_BESIDE: u64 = 5;
-/// The longest silence behind a prefix: the machine or the way to it has failed then.
+/// The maximum silence behind a prefix. After it, the machine or the connection has failed.
 const LONGEST_SILENCE: Duration = Duration::from_secs(60);
-/// The same on this machine. The end of a process is seen at once here, so one that says nothing only waits for a processor.
+/// The maximum silence on this machine. The exit of a process is noticed at once here, so a silent one only waits for a
+/// processor.
 const LONGEST_SILENCE_HERE: Duration = Duration::from_secs(600);
-/// A task says this many times within that silence that it goes on, but no more seldom than every `MOST_BETWEEN_SIGNS`.
+/// The number of signs of life within the maximum silence; the interval is at most `MOST_BETWEEN_SIGNS`.
 const SIGNS: u32 = 6;
 const MOST_BETWEEN_SIGNS: Duration = Duration::from_secs(5);
 
@@ -29,11 +26,10 @@ pub struct Slot {
     pub count: u32,
     /// The cores behind the prefix, for all its tasks together.
     pub cores: Option<u32>,
-    /// The longest silence that `answer` sets; zero for no limit.
+    /// The maximum silence set by `answer`; zero for no limit.
     answer: Option<Duration>,
-    /// The words of the command that cancels what a command of this slot has left at its engine, with placeholders.
+    /// The command that cancels a job left at the engine, with placeholders.
     cancel: Vec<String>,
-    /// The words before the program, with placeholders; none means this machine.
     prefix: Vec<String>,
 }
 
@@ -48,7 +44,7 @@ pub struct TaskPlaceholders<'a> {
     pub time: Option<u64>,
     /// PKGNAME.
     pub package: &'a str,
-    /// A name that no other command of this or another run has.
+    /// A name that is unique among all commands of all runs.
     pub job: &'a str,
 }
 
@@ -60,12 +56,10 @@ pub struct ProgramPathError {
     pub slot: String,
     /// The path.
     pub program: String,
-    /// The rule that it breaks.
     rule: &'static str,
 }
 
 impl Slot {
-    /// Returns the slot of a configuration that names none: this machine.
     pub(super) fn local(count: u32) -> Self {
         Self {
             name: "local".to_owned(),
@@ -77,7 +71,7 @@ impl Slot {
         }
     }
 
-    /// Reads `NAME COUNT [cores=N] [answer=TIME] [cancel=COMMAND] [PREFIX…]`; the options may stand in any order.
+    /// Parses `NAME COUNT [cores=N] [answer=TIME] [cancel=COMMAND] [PREFIX…]`; options may have any order.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut words = value::command(text)?.into_iter().peekable();
         let name = words.next().filter(|name| is_name(name));
@@ -122,7 +116,7 @@ impl Slot {
         Ok(Self { name, count, cores, answer, cancel, prefix })
     }
 
-    /// Returns whether its tasks run on this machine without a prefix.
+    /// Returns true if its tasks run on this machine without a prefix.
     pub fn is_local(&self) -> bool {
         self.prefix.is_empty()
     }
@@ -139,7 +133,6 @@ impl Slot {
         self.longest_silence().map_or(MOST_BETWEEN_SIGNS, |limit| (limit / SIGNS).min(MOST_BETWEEN_SIGNS))
     }
 
-    /// Returns whether its prefix has this placeholder, for example `mem`.
     pub(super) fn has_placeholder(&self, name: &str) -> bool {
         self.prefix.iter().any(|word| placeholders(word).any(|found| found == name))
     }
@@ -164,7 +157,7 @@ impl Slot {
         self.prefix.iter().map(|word| self.filled(word, task)).collect()
     }
 
-    /// Returns the words of the command that cancels what the command of a task has left; none if there is no such command.
+    /// Returns the command that cancels a job left by a task; empty if there is none.
     pub fn cancel_for(&self, task: &TaskPlaceholders<'_>) -> Vec<String> {
         self.cancel.iter().map(|word| self.filled(word, task)).collect()
     }
@@ -193,12 +186,10 @@ impl Slot {
     }
 }
 
-/// Tells whether a word sets an option of a slot.
 fn is_option(word: &str) -> bool {
     ["cores=", "answer=", "cancel="].iter().any(|option| word.starts_with(option))
 }
 
-/// Splits the command that cancels.
 fn cancel_command(text: &str) -> Result<Vec<String>, String> {
     let words = value::command(text).map_err(|reason| format!("cancel: {reason}"))?;
     if words.first().is_none_or(String::is_empty) {
@@ -214,7 +205,6 @@ fn is_name(name: &str) -> bool {
         && name.bytes().all(|byte| is_word(byte) || b"._-".contains(&byte))
 }
 
-/// Returns the names in `{…}` of a word of a prefix.
 fn placeholders(word: &str) -> impl Iterator<Item = &str> {
     let mut rest = word;
     std::iter::from_fn(move || {
@@ -224,8 +214,8 @@ fn placeholders(word: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Splits a word at its first placeholder: the text before, the name, the text after. Braces around anything but letters,
-/// digits and `_` are text.
+/// Splits a word at its first placeholder: text before, name, text after. Braces around anything but letters, digits
+/// and `_` are text.
 fn next_placeholder(word: &str) -> Option<(&str, &str, &str)> {
     let mut from = 0;
     loop {

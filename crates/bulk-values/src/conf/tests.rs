@@ -18,7 +18,7 @@ fn error(text: &str) -> String {
 fn a_fresh_file_has_every_setting_and_means_the_defaults() {
     let text = Configuration::fresh_text(Path::new("/srv/bulk"), "/tree", None, None).unwrap();
     assert_eq!(parse(&text).unwrap(), with(""));
-    for name in names::NAMES {
+    for name in settings::NAMES {
         assert!(text.contains(&format!("{}=", name.name)), "{}", name.name);
         assert!(!name.text.ends_with('.') && !name.text.contains('\n'), "{}", name.name);
     }
@@ -31,7 +31,7 @@ fn a_fresh_file_has_every_setting_and_means_the_defaults() {
 
 #[test]
 fn each_default_of_a_fresh_file_is_the_one_in_force() {
-    for name in names::NAMES {
+    for name in settings::NAMES {
         let Some(default) = name.default else { continue };
         assert_eq!(with(&format!("{}={default}", name.name)), with(""), "{}", name.name);
     }
@@ -157,4 +157,17 @@ fn root_needs_a_user_to_build_as() {
     assert!(!with("").lacks_build_user(false));
     assert!(!with("build_user=b").lacks_build_user(true));
     assert!(!with("build_as=root").lacks_build_user(true));
+}
+
+#[test]
+fn a_mount_has_two_absolute_paths_of_which_one_can_be_left_out() {
+    let mount = |text: &str| {
+        let mount = SandboxMount::parse(text).unwrap();
+        (mount.is_writable, mount.source, mount.target)
+    };
+    assert_eq!(mount("/srv/x"), (false, "/srv/x".into(), "/srv/x".into()));
+    assert_eq!(mount("rw:/srv/x:/x"), (true, "/srv/x".into(), "/x".into()));
+    for wrong in ["", "rw:", "x", "/a:b", "/a:/b:/c", "ro:/a", "/a/../b"] {
+        assert!(SandboxMount::parse(wrong).is_err(), "{wrong}");
+    }
 }

@@ -1,16 +1,16 @@
 //! Values of `bulk.conf`: sizes, times, words, commands, addresses.
 //!
-//! Each reader returns the value or a reason without its line, which the caller knows.
+//! Each parser returns the value, or a reason without the line number.
 
 use std::path::{Component, Path, PathBuf};
 
-/// Reads a number of bytes, or with `K`, `M`, `G`, `T` after it a multiple of 1024 to that power.
+/// Parses a size in bytes; the suffixes `K`, `M`, `G`, `T` are powers of 1024.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     let units = [("K", 1 << 10), ("M", 1 << 20), ("G", 1 << 30), ("T", 1 << 40)];
     scaled(text, &units).ok_or_else(|| format!("`{text}` is no size: a number of bytes, or with K, M, G, T"))
 }
 
-/// Reads a time in seconds, or with `s`, `m`, `h` after it in seconds, minutes, hours. Returns seconds.
+/// Parses a time with an optional suffix `s`, `m` or `h`; returns seconds.
 pub(super) fn time(text: &str) -> Result<u64, String> {
     let units = [("s", 1), ("m", 60), ("h", 3600)];
     scaled(text, &units).ok_or_else(|| format!("`{text}` is no time: a number of seconds, or with s, m, h"))
@@ -22,12 +22,11 @@ fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     decimal(digits)?.checked_mul(factor)
 }
 
-/// Reads decimal digits; a sign, which Rust's own reader takes, is none.
+/// Parses decimal digits without a sign, which Rust's parser accepts.
 pub(super) fn decimal(digits: &str) -> Option<u64> {
     if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
 }
 
-/// Reads a number between two bounds, both included.
 pub(super) fn count(text: &str, least: u32, most: u32) -> Result<u32, String> {
     let number = decimal(text).and_then(|number| u32::try_from(number).ok());
     number
@@ -35,7 +34,6 @@ pub(super) fn count(text: &str, least: u32, most: u32) -> Result<u32, String> {
         .ok_or_else(|| format!("`{text}` is no number from {least} to {most}"))
 }
 
-/// Reads one of some words.
 pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
     words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
         let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
@@ -43,7 +41,7 @@ pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String
     })
 }
 
-/// Reads a path: absolute, or below a directory. It must not step up with `..`.
+/// Parses a path: absolute, or below a directory. `..` is not allowed.
 pub(super) fn path(text: &str, below: &Path) -> Result<PathBuf, String> {
     let path = Path::new(text);
     if path.components().any(|part| part == Component::ParentDir) {
@@ -53,7 +51,6 @@ pub(super) fn path(text: &str, below: &Path) -> Result<PathBuf, String> {
     Ok(below.join(path).components().filter(|part| *part != Component::CurDir).collect())
 }
 
-/// Reads an absolute path.
 pub(super) fn absolute_path(text: &str) -> Result<PathBuf, String> {
     if !text.starts_with('/') {
         return Err(format!("`{text}` is no absolute path"));
@@ -61,8 +58,8 @@ pub(super) fn absolute_path(text: &str) -> Result<PathBuf, String> {
     path(text, Path::new("/"))
 }
 
-/// Splits a command into words as sh does, without a shell: blanks separate, quotes and backslashes protect. All that
-/// only a shell would interpret (`$`, `*`, `|`, …) stays as it is.
+/// Splits a command into words as sh does, without a shell: blanks separate, quotes and backslashes protect. Shell
+/// syntax (`$`, `*`, `|`, …) is not interpreted.
 pub(super) fn command(text: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut current: Option<String> = None;
@@ -103,7 +100,6 @@ fn quoted(letters: &mut std::str::Chars<'_>, quote: char, word: &mut String) -> 
     Err("a quote is not closed".to_owned())
 }
 
-/// Reads a command that is to be run: at least its program.
 pub(super) fn program(text: &str) -> Result<Vec<String>, String> {
     let words = command(text)?;
     if words.first().is_none_or(String::is_empty) {
@@ -112,12 +108,11 @@ pub(super) fn program(text: &str) -> Result<Vec<String>, String> {
     Ok(words)
 }
 
-/// Reads what blanks separate.
 pub(super) fn list(text: &str) -> Vec<String> {
     text.split_ascii_whitespace().map(str::to_owned).collect()
 }
 
-/// Reads one mail address: visible ASCII, without the letters that have a meaning in a header (RFC 5322).
+/// Parses a mail address: visible ASCII, without the special characters of a header (RFC 5322).
 pub(super) fn address(text: &str) -> Result<String, String> {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"<>()[],;:\\\"".contains(&byte);
     if text.is_empty() || text.len() > 254 || !text.bytes().all(is_plain) {
@@ -126,14 +121,12 @@ pub(super) fn address(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Reads mail addresses, separated by blanks or commas.
 pub(super) fn addresses(text: &str) -> Result<Vec<String>, String> {
     let words = text.split([' ', '\t', ',']).filter(|word| !word.is_empty());
     let addresses: Vec<String> = words.map(address).collect::<Result<_, _>>()?;
     if addresses.is_empty() { Err("it names no address".to_owned()) } else { Ok(addresses) }
 }
 
-/// Reads the address of a web page.
 pub(super) fn url(text: &str) -> Result<String, String> {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
     if rest.is_empty() || !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -142,7 +135,6 @@ pub(super) fn url(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Reads a variable of the environment, `NAME=VALUE`.
 pub(super) fn variable(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not NAME=VALUE"))?;
     let is_first = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';

@@ -94,3 +94,122 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn versions_are_ordered_as_pkg_install_orders_them() {
+    let order = [
+        "0.9",
+        "1.0alpha",
+        "1.0alphanb1",
+        "1.0alpha2",
+        "1.0beta",
+        "1.0rc",
+        "1.0RC1",
+        "1.0",
+        "1.0nb1",
+        "1.0nb10",
+        "1.0a",
+        "1.0.1nb1",
+        "1.0.1.1",
+        "1.0B",
+        "1.0c",
+        "1.0.26.1",
+        "1.1pre1",
+        "1.1",
+        "1.10",
+        "2",
+        "20251208",
+    ];
+    for pair in order.windows(2) {
+        assert!(Version::parse(pair[0]) < Version::parse(pair[1]), "{pair:?}");
+    }
+}
+
+#[test]
+fn versions_that_say_the_same_are_equal() {
+    for (one, other) in [
+        ("1.0", "1.0.0"),
+        ("1", "1."),
+        ("", "0"),
+        ("1.0pl1", "1.0.1"),
+        ("1_1", "1.1"),
+        ("1a", "1.1"),
+        ("1.0nb", "1.0"),
+        ("1.0rc1", "1.0pre1"),
+        ("1-é~:", "1"),
+        ("1nb2", "1nb5nb2"),
+        ("1nb01", "1nb1"),
+        ("99999999999999999999", "99999999999999999998"),
+    ] {
+        assert_eq!(Version::parse(one), Version::parse(other));
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_order_is_one(texts in proptest::collection::vec("(alpha|beta|rc|pl|nb|[0-2a.]){0,6}", 3)) {
+        let [a, b, c] = [0, 1, 2].map(|at| Version::parse(&texts[at]));
+        prop_assert_eq!(a.cmp(&b), b.cmp(&a).reverse());
+        prop_assert!(!(a <= b && b <= c) || a <= c);
+    }
+}
+
+fn shell_matches(pattern: &str, name: &str) -> bool {
+    ShellPattern::parse(pattern).unwrap().matches(name)
+}
+
+#[test]
+fn a_shell_pattern_matches_the_whole_name() {
+    for (pattern, good, bad) in [
+        ("a-[0-9]*", "a-1.0", "a-b-1.0"),
+        ("a-1.*", "a-1.", "a-1"),
+        ("*-[!0-9]*", "a-x", "a-1"),
+        ("a?c", "abc", "ac"),
+        ("[]a]b", "]b", "bb"),
+        ("[^]a]b", "bb", "ab"),
+        ("[a-]", "-", "b"),
+        ("[a-c-]", "-", "d"),
+        ("*b*c", "abxbc", "abxb"),
+        ("a\\*", "a*", "ab"),
+        ("net/*", "net/curl", "www/curl"),
+        ("a**", "a", "b"),
+    ] {
+        assert!(shell_matches(pattern, good), "{pattern} {good}");
+        assert!(!shell_matches(pattern, bad), "{pattern} {bad}");
+    }
+}
+
+#[test]
+fn an_open_bracket_and_a_lone_backslash_are_refused() {
+    assert_eq!(ShellPattern::parse("a-[0-9"), Err("a [ has no ]"));
+    assert_eq!(ShellPattern::parse("a-[]"), Err("a [ has no ]"));
+    assert_eq!(ShellPattern::parse("a\\"), Err("it ends with \\"));
+}
+
+#[test]
+fn many_stars_take_no_exponential_time() {
+    assert!(!shell_matches(&"*a".repeat(400), &"a".repeat(399)));
+    assert!(shell_matches(&"*a".repeat(400), &"ba".repeat(400)));
+}
+
+/// What a shell pattern of `*`, `?` and letters means, told by trying everything.
+fn by_definition(pattern: &[u8], name: &[u8]) -> bool {
+    match (pattern.split_first(), name.split_first()) {
+        (None, None) => true,
+        (Some((b'*', rest)), _) => {
+            by_definition(rest, name)
+                || name.split_first().is_some_and(|(_, more)| by_definition(pattern, more))
+        }
+        (Some((wanted, rest)), Some((byte, more))) => {
+            (wanted == byte || *wanted == b'?') && by_definition(rest, more)
+        }
+        _ => false,
+    }
+}
+
+proptest! {
+    #[test]
+    fn stars_match_what_their_definition_says(pattern in "[ab?*]{0,8}", name in "[ab]{0,8}") {
+        prop_assert_eq!(shell_matches(&pattern, &name), by_definition(pattern.as_bytes(), name.as_bytes()));
+    }
+}

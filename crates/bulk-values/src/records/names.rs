@@ -1,18 +1,15 @@
-//! The two names of a package: `PKGNAME`, and the location of its recipe in the tree.
+//! The names of a package: `PKGNAME`, and the location of its recipe in the tree.
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
-/// The longest `PKGNAME`, in bytes.
 const LONGEST_PKGNAME: usize = 200;
 
-/// The longest location, in bytes.
 const LONGEST_LOCATION: usize = 255;
 
-/// How much of a wrong name a message shows, in characters.
 const SHOWN: usize = 80;
 
-/// A text of a stranger as a message shows it: its beginning, without control characters.
+/// Shortens untrusted text for a message, and removes control characters.
 pub(super) fn shown(text: &str) -> String {
     text.chars().take(SHOWN).flat_map(char::escape_debug).collect()
 }
@@ -41,8 +38,8 @@ impl Location {
         }
     }
 
-    /// Returns the location under which a directory stands in lists that has a name with which it can be none: each byte that no
-    /// location has becomes `+` and two hexadecimal digits. One that is taken already gets a digest of the name in addition.
+    /// Returns a location that stands in lists for a directory with an invalid name: each invalid byte becomes `+` and
+    /// two hexadecimal digits. If the result is taken, a digest of the name is appended.
     pub fn in_place_of(name: &[u8], is_taken: impl Fn(&Self) -> bool) -> Self {
         let spelled = |kept: &[u8]| {
             let mut text = String::new();
@@ -121,12 +118,10 @@ fn fault_of_location(text: &str) -> Option<&'static str> {
     })
 }
 
-/// The name of a package with its version, such as `curl-8.5.0nb1`: at most 200 bytes; the version is what follows the
-/// last `-`.
+/// A package name with version, such as `curl-8.5.0nb1`: at most 200 bytes; the version follows the last `-`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PkgName {
     text: Arc<str>,
-    /// The length of the name without `-` and version.
     name_length: usize,
 }
 
@@ -164,8 +159,8 @@ impl PkgName {
         Ok(Self { text: text.into(), name_length: name.len() })
     }
 
-    /// Returns the name under which a location whose scan failed stands in lists: the location with `_` for `/`, and `-0`.
-    /// What would be no `PKGNAME` is made one: a mark at the beginning becomes `x`, and a long name is cut.
+    /// Returns the name that lists show for a failed location: the location with `_` for `/`, and `-0`. A leading
+    /// special character becomes `x`, and a long name is cut, so that it is a valid `PKGNAME`.
     pub(super) fn of_failed_scan(location: &Location) -> Self {
         let mut name = location.as_str().replace('/', "_");
         // Locations are ASCII.

@@ -1,29 +1,30 @@
-//! One record: a package that a recipe makes.
+//! A record, its fields, and the names and dependencies that records share.
 
+use std::fmt;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::dependency::Dependency;
-use super::field::{self, Distfile};
-use super::names::{Location, PkgName};
+use foldhash::HashMap;
 
-/// A package that a recipe makes. Known fields have been checked; all others are as the recipe printed them.
+use super::names::{Location, LocationError, PkgName, shown};
+
+/// A package made by a recipe. Known fields have been checked; all others are as printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     pub(super) pkgname: PkgName,
     pub(super) location: Location,
-    /// The fields after `PKGNAME`, a line each, without `SCAN_DEPENDS` and what is written by us.
+    /// The fields after `PKGNAME`, one per line, without `SCAN_DEPENDS` and fields that this crate writes.
     pub(super) text: Box<str>,
     pub(super) all_depends: Box<[Arc<Dependency>]>,
-    /// The places in `all_depends` that `RUN_DEPENDS` names; `None` if there is no such field.
+    /// The indices in `all_depends` that `RUN_DEPENDS` names; `None` without that field.
     pub(super) run_depends: Option<Box<[u32]>>,
-    /// The numbers of the files that were read for the scan.
+    /// The numbers of the files that the scan read.
     pub(super) scan_depends: Box<[u32]>,
-    /// Where the line `SCAN_DEPENDS` stands in the text; `None` if there is none.
+    /// The offset of the line `SCAN_DEPENDS` in the text; `None` if there is none.
     pub(super) scan_depends_at: Option<usize>,
     pub(super) weight: u32,
-    /// It stands for a location whose scan failed, and its `PKG_FAIL_REASON` says why.
+    /// True for a failed location; its `PKG_FAIL_REASON` has the reason.
     pub(super) is_failed_scan: bool,
-    /// It was read from a file of pbulk.
     pub(super) is_of_pbulk: bool,
 }
 
@@ -52,13 +53,12 @@ impl Record {
             .unwrap_or_default()
     }
 
-    /// Returns what the package needs to be built, in the order of `ALL_DEPENDS`.
+    /// Returns the build dependencies, in the order of `ALL_DEPENDS`.
     pub fn all_depends(&self) -> &[Arc<Dependency>] {
         &self.all_depends
     }
 
-    /// Tells whether whoever installs the package needs this entry of `ALL_DEPENDS`, too: `RUN_DEPENDS` names it, or is
-    /// absent.
+    /// Returns true if this entry of `ALL_DEPENDS` is also needed at run time: `RUN_DEPENDS` names it, or is absent.
     pub fn is_run_depends(&self, place: usize) -> bool {
         let named = |places: &[u32]| places.binary_search_by_key(&place, |&named| named as usize).is_ok();
         self.run_depends.as_deref().is_none_or(named)
@@ -74,7 +74,7 @@ impl Record {
         Some(self.field("PKG_FAIL_REASON")).filter(|reason| !reason.is_empty())
     }
 
-    /// Tells whether the record stands for a location whose scan failed.
+    /// Returns true if the record stands for a failed scan of a location.
     pub fn is_failed_scan(&self) -> bool {
         self.is_failed_scan
     }
@@ -84,7 +84,7 @@ impl Record {
         self.weight
     }
 
-    /// Tells whether the package must not be given to others: `RESTRICTED` or `NO_BIN_ON_FTP` says so.
+    /// Returns true if the package must not be distributed, by `RESTRICTED` or `NO_BIN_ON_FTP`.
     pub fn is_restricted(&self) -> bool {
         !self.field("RESTRICTED").is_empty() || !self.field("NO_BIN_ON_FTP").is_empty()
     }
@@ -99,23 +99,307 @@ impl Record {
         self.field("CATEGORIES").split_ascii_whitespace()
     }
 
-    /// Returns what differs between two builds although nothing has changed: paths, each perhaps with a pattern of lines.
+    /// Returns the paths that may differ between two builds, each optionally with a pattern of lines.
     pub fn varies(&self) -> impl Iterator<Item = &str> {
         self.field("VARIES").split_ascii_whitespace()
     }
 
     /// Returns the files of upstream that the recipe needs.
     pub fn distfiles(&self) -> Vec<Distfile<'_>> {
-        field::distfiles(self.field("DISTFILES"), self.field("DISTURL")).unwrap_or_default()
+        distfiles(self.field("DISTFILES"), self.field("DISTURL")).unwrap_or_default()
     }
 
-    /// Returns the variables that make this package and not another one of its recipe.
+    /// Returns the variables that select this package among those of its recipe.
     pub fn multi_version(&self) -> Vec<(&str, &str)> {
-        field::pairs("MULTI_VERSION", self.field("MULTI_VERSION")).unwrap_or_default()
+        pairs("MULTI_VERSION", self.field("MULTI_VERSION")).unwrap_or_default()
     }
 
     /// Returns the limits that the recipe asks for, names and values as it wrote them.
     pub fn limits(&self) -> Vec<(&str, &str)> {
-        field::pairs("LIMITS", self.field("LIMITS")).unwrap_or_default()
+        pairs("LIMITS", self.field("LIMITS")).unwrap_or_default()
+    }
+}
+
+/// A need of a package: which packages satisfy it, and where the recipe says that one of them is made.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Dependency {
+    /// The pattern, as it was written; whether it is one is not checked here.
+    pub pattern: Box<str>,
+    /// The location, below the top of the tree.
+    pub location: Option<Location>,
+}
+
+impl Dependency {
+    /// Parses `PATTERN` or `PATTERN:LOCATION` of a recipe. A version may contain `:`; the location follows the last
+    /// one.
+    pub(super) fn parse(entry: &str, recipe: &Location) -> Result<Self, LocationError> {
+        let Some((pattern, reference)) = entry.rsplit_once(':') else {
+            return Ok(Self { pattern: entry.into(), location: None });
+        };
+        Ok(Self { pattern: pattern.into(), location: Some(recipe.resolve(reference)?) })
+    }
+}
+
+/// Returns the location that relative locations in an entry refer to: the recipe. In pbulk files `../../` leads to the
+/// top of the tree, however deep the recipe is.
+pub(super) fn base_of(entry: &str, recipe: &Location, is_of_pbulk: bool) -> Location {
+    let is_from_top = entry.rsplit_once(':').is_some_and(|(_, reference)| reference.starts_with("../../"));
+    let two_deep = || Location::parse("category/package").ok();
+    two_deep().filter(|_| is_of_pbulk && is_from_top).unwrap_or_else(|| recipe.clone())
+}
+
+impl fmt::Display for Dependency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.location {
+            Some(location) => write!(f, "{}:{location}", self.pattern),
+            None => f.write_str(&self.pattern),
+        }
+    }
+}
+
+const USUAL_WEIGHT: u32 = 100;
+
+/// A file of upstream that a recipe needs, from `DISTFILES` and `DISTURL`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Distfile<'a> {
+    /// Its name below the directory of distfiles: a relative path without `.` and `..`.
+    pub name: &'a str,
+    /// Its SHA-256.
+    pub sha256: [u8; 32],
+    /// Its size in bytes.
+    pub size: u64,
+    /// The URL where it can be had, if the record names one.
+    pub url: Option<&'a str>,
+}
+
+/// The reason a known field has a value that it cannot have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: <{text}> {reason}")]
+pub struct FieldError {
+    /// The name of the field.
+    pub field: &'static str,
+    /// The beginning of the wrong part.
+    pub text: String,
+    /// The rule that it breaks.
+    pub reason: &'static str,
+}
+
+fn refuse(field: &'static str, text: &str, reason: &'static str) -> FieldError {
+    FieldError { field, text: shown(text), reason }
+}
+
+/// Parses `DISTFILES` (`NAME:SHA256:SIZE` …) and `DISTURL` (one URL each, in the same order).
+pub(super) fn distfiles<'a>(files: &'a str, urls: &'a str) -> Result<Vec<Distfile<'a>>, FieldError> {
+    let mut urls = urls.split_ascii_whitespace();
+    let files = files.split_ascii_whitespace().map(|entry| distfile(entry, urls.next()));
+    let files = files.collect::<Result<Vec<_>, _>>()?;
+    match urls.next() {
+        Some(url) => Err(refuse("DISTURL", url, "belongs to no file of DISTFILES")),
+        None => Ok(files),
+    }
+}
+
+/// The directory, below that of the distfiles, of those that are named by their SHA-256. No record names a file there.
+pub const BY_DIGEST: &str = "by-sha256";
+
+fn distfile<'a>(entry: &'a str, url: Option<&'a str>) -> Result<Distfile<'a>, FieldError> {
+    let form = || refuse("DISTFILES", entry, "is not NAME:SHA256:SIZE");
+    let (rest, size) = entry.rsplit_once(':').ok_or_else(form)?;
+    let (name, sha256) = rest.rsplit_once(':').ok_or_else(form)?;
+    let is_number = !size.is_empty() && size.bytes().all(|byte| byte.is_ascii_digit());
+    let size = size.parse().ok().filter(|_| is_number).ok_or_else(form)?;
+    let sha256 = parse_sha256(sha256).ok_or_else(form)?;
+    let is_part = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(char::is_control);
+    // Files by their digests have a directory of their own, and files in the making hidden names.
+    let is_reserved = name.starts_with('.') || name.split('/').next() == Some(BY_DIGEST);
+    if is_reserved || !name.split('/').all(is_part) {
+        return Err(refuse("DISTFILES", name, "is no name of a file below the distfiles"));
+    }
+    Ok(Distfile { name, sha256, size, url })
+}
+
+/// Reads a SHA-256 of 64 hexadecimal digits, in small letters or capitals; `None` for anything else.
+pub fn parse_sha256(text: &str) -> Option<[u8; 32]> {
+    let (digits, rest) = text.as_bytes().as_chunks::<2>();
+    if digits.len() != 32 || !rest.is_empty() {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (byte, [high, low]) in bytes.iter_mut().zip(digits) {
+        let value = |digit: u8| char::from(digit).to_digit(16);
+        *byte = u8::try_from(value(*high)? << 4 | value(*low)?).ok()?;
+    }
+    Some(bytes)
+}
+
+pub(super) fn pairs<'a>(field: &'static str, value: &'a str) -> Result<Vec<(&'a str, &'a str)>, FieldError> {
+    let is_name = |name: &str| {
+        !name.starts_with(|first: char| first.is_ascii_digit())
+            && !name.is_empty()
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    let pair = |entry: &'a str| {
+        let pair = entry.split_once('=').filter(|(name, _)| is_name(name));
+        pair.ok_or_else(|| refuse(field, entry, "is not NAME=VALUE"))
+    };
+    value.split_ascii_whitespace().map(pair).collect()
+}
+
+pub(super) fn weight(value: &str) -> Result<u32, FieldError> {
+    let value = value.trim_ascii();
+    if value.is_empty() {
+        return Ok(USUAL_WEIGHT);
+    }
+    let number = value.bytes().all(|byte| byte.is_ascii_digit()).then(|| value.parse().ok()).flatten();
+    number.ok_or_else(|| refuse("PBULK_WEIGHT", value, "is no whole number"))
+}
+
+/// File names of records, numbered in order of first use.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FileNames {
+    numbers: HashMap<Arc<str>, u32>,
+    names: Vec<Arc<str>>,
+}
+
+impl FileNames {
+    pub(super) fn number_of(&mut self, name: &str) -> Option<u32> {
+        if let Some(&number) = self.numbers.get(name) {
+            return Some(number);
+        }
+        let number = u32::try_from(self.names.len()).ok()?;
+        let name: Arc<str> = name.into();
+        self.names.push(Arc::clone(&name));
+        self.numbers.insert(name, number);
+        Some(number)
+    }
+
+    pub(super) fn name(&self, number: u32) -> &str {
+        self.names.get(number as usize).map(|name| &**name).unwrap_or_default()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.names.len()
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Dependencies {
+    /// By depth of the recipe and text, for entries with the same meaning in all recipes of that depth.
+    known: HashMap<Box<str>, Arc<Dependency>>,
+    key: String,
+}
+
+impl Dependencies {
+    pub(super) fn of(&mut self, entry: &str, recipe: &Location) -> Result<Arc<Dependency>, LocationError> {
+        let depth = recipe.as_str().matches('/').count() + 1;
+        self.key.clear();
+        let is_common = is_independent(entry, depth);
+        let base = if is_common { "" } else { recipe.as_str() };
+        // Writing to a string cannot fail.
+        let _ = write!(self.key, "{depth} {base} {entry}");
+        if let Some(known) = self.known.get(self.key.as_str()) {
+            return Ok(Arc::clone(known));
+        }
+        let dependency = Arc::new(Dependency::parse(entry, recipe)?);
+        self.known.insert(self.key.as_str().into(), Arc::clone(&dependency));
+        Ok(dependency)
+    }
+}
+
+/// Returns true if an entry means the same in all recipes of a depth: it has no location, one from the top of the tree,
+/// or one that first leads up to the top.
+fn is_independent(entry: &str, depth: usize) -> bool {
+    let Some((_, mut reference)) = entry.rsplit_once(':') else { return true };
+    if !reference.starts_with('.') {
+        return true;
+    }
+    let mut steps = 0;
+    while let Some(rest) = reference.strip_prefix("../") {
+        (reference, steps) = (rest, steps + 1);
+    }
+    steps == depth
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn a_distfile_has_a_name_a_digest_a_size_and_perhaps_a_url() {
+        let text = format!("a-1.tar.gz:{SHA256}:12 sub/b:2:{SHA256}:0");
+        let files = distfiles(&text, "https://example.org/a-1.tar.gz").unwrap();
+        let digest: [u8; 32] = files[0].sha256;
+        assert_eq!((digest[0], digest[31]), (0xe3, 0x55));
+        assert_eq!((files[0].name, files[0].size), ("a-1.tar.gz", 12));
+        assert_eq!(files[0].url, Some("https://example.org/a-1.tar.gz"));
+        assert_eq!((files[1].name, files[1].size, files[1].url), ("sub/b:2", 0, None));
+    }
+
+    #[test]
+    fn a_distfile_of_another_form_is_refused() {
+        let short = &SHA256[1..];
+        for bad in [
+            "a".to_owned(),
+            format!("a:{SHA256}"),
+            format!("a:{SHA256}:"),
+            format!("a:{SHA256}:+1"),
+            format!("a:{SHA256}:99999999999999999999"),
+            format!("a:{short}:1"),
+            format!("a:{SHA256}0:1"),
+            format!("a:{short}é:1"),
+            format!("../a:{SHA256}:1"),
+            format!("/a:{SHA256}:1"),
+            format!("a/./b:{SHA256}:1"),
+            format!(":{SHA256}:1"),
+            format!("by-sha256:{SHA256}:1"),
+            format!("by-sha256/{SHA256}:{SHA256}:1"),
+            format!(".fetch-0:{SHA256}:1"),
+            format!("\u{1b}a:{SHA256}:1"),
+        ] {
+            assert!(distfiles(&bad, "").is_err(), "{bad}");
+        }
+        let error = distfiles("", "https://example.org/a").unwrap_err();
+        assert_eq!(error.to_string(), "DISTURL: <https://example.org/a> belongs to no file of DISTFILES");
+    }
+
+    #[test]
+    fn a_list_of_pairs_has_names_and_values() {
+        let found = pairs("MULTI_VERSION", " PYTHON_VERSION_REQD=313 X=").unwrap();
+        assert_eq!(found, [("PYTHON_VERSION_REQD", "313"), ("X", "")]);
+        for bad in ["X", "=1", "1X=1", "a-b=1"] {
+            assert!(pairs("LIMITS", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_weight_is_a_whole_number_and_usually_100() {
+        assert_eq!(weight("").unwrap(), 100);
+        assert_eq!(weight(" 4000 ").unwrap(), 4000);
+        for bad in ["+1", "-1", "1.5", "x", "4294967296"] {
+            assert!(weight(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_name_has_one_number_however_often_it_is_named() {
+        let mut files = FileNames::default();
+        let numbers: Vec<u32> = ["a", "b", "a"].iter().map(|name| files.number_of(name).unwrap()).collect();
+        assert_eq!(numbers, [0, 1, 0]);
+        assert_eq!((files.name(1), files.name(7), files.len()), ("b", "", 2));
+    }
+
+    #[test]
+    fn a_dependency_is_shared_by_all_recipes_to_which_it_means_the_same() {
+        let mut dependencies = Dependencies::default();
+        let mut of =
+            |recipe: &str, entry: &str| dependencies.of(entry, &Location::parse(recipe).unwrap()).unwrap();
+        let one = of("net/curl", "zlib>=1:../../devel/zlib");
+        assert!(Arc::ptr_eq(&one, &of("www/wget", "zlib>=1:../../devel/zlib")));
+        assert_eq!(of("a/b/c", "zlib>=1:../../devel/zlib").to_string(), "zlib>=1:a/devel/zlib");
+        assert_eq!(of("net/curl", "x>1:../y").to_string(), "x>1:net/y");
+        assert_eq!(of("www/curl", "x>1:../y").to_string(), "x>1:www/y");
+        assert!(Arc::ptr_eq(&of("a/b", "x"), &of("c/d", "x")), "without a location");
     }
 }

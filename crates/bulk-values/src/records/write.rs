@@ -1,25 +1,26 @@
-//! Records written down: as they were read, and as the files of pbulk have them.
+//! Writing records: as they were read, and in the format of pbulk.
 
-use std::io::{self, Write};
+use std::io;
+use std::io::Write;
 
-use super::dependency::{Dependency, base_of};
-use super::names::{Location, PkgName};
-use super::record::Record;
-use super::table::Records;
 use patchadm_svr4::package::control::printable;
 
-/// What a file of pbulk says of a record that its recipe did not.
+use super::names::{Location, PkgName};
+use super::record::{Dependency, Record, base_of};
+use super::table::Records;
+
+/// The fields that a pbulk file adds to a record.
 #[derive(Clone, Debug, Default)]
 pub struct PbulkFields<'a> {
     /// `DEPENDS`; no line if there is none.
     pub depends: Vec<&'a PkgName>,
     /// For each entry of `ALL_DEPENDS` the location of the package that was found.
     pub found: Vec<Option<&'a Location>>,
-    /// Why it cannot be built, where its recipe says no reason: `PKG_FAIL_REASON`.
+    /// The reason why it cannot be built, if its recipe gives none: `PKG_FAIL_REASON`.
     pub fail_reason: Option<String>,
 }
 
-/// The fields that the programs of pbulk want in every record.
+/// The fields that pbulk's programs require in every record.
 const ALWAYS: [&str; 3] = ["ALL_DEPENDS", "PKG_SKIP_REASON", "PKG_FAIL_REASON"];
 
 impl Records {
@@ -31,8 +32,8 @@ impl Records {
         Ok(())
     }
 
-    /// Writes records as the files `pscan` and `presolve` of pbulk, in the same order. `fields` returns what is added to the record
-    /// with an index, `None` for one that is left out.
+    /// Writes records as pbulk's files `pscan` and `presolve`, in the same order. `fields` returns the additions for a
+    /// record, or `None` to leave it out.
     pub fn write_pbulk<'a>(
         &'a self,
         out: &mut impl Write,
@@ -101,7 +102,7 @@ impl Records {
         write_depends(out, &fields.depends)
     }
 
-    /// Returns all records in byte order of their `PKGNAME`, those with one name in order of their locations.
+    /// Returns all records sorted by `PKGNAME`, then by location.
     fn in_order(&self) -> impl Iterator<Item = (u32, &Record)> {
         let mut records: Vec<(u32, &Record)> = (0..).zip(self.iter()).collect();
         records.sort_by_key(|(index, record)| (&record.pkgname, &record.location, *index));
@@ -109,13 +110,12 @@ impl Records {
     }
 }
 
-/// Returns the lines of a record before and after `SCAN_DEPENDS`.
 fn around_scan_depends(record: &Record) -> (&str, &str) {
     let at = record.scan_depends_at.unwrap_or(record.text.len());
     record.text.split_at_checked(at).unwrap_or((&record.text, ""))
 }
 
-/// Writes a line of a record in the form of pbulk. Of the fields that it always wants, the first of each name counts.
+/// Writes a line of a record in pbulk's format. Of the required fields only the first of each name is written.
 fn write_pbulk_line(
     record: &Record,
     line: &str,
@@ -146,8 +146,8 @@ fn write_pbulk_line(
     }
 }
 
-/// Returns the value of `ALL_DEPENDS` as pbulk reads it; `None` if the recipe wrote it so. A need that names no location has that
-/// of what was found. One that nothing matches and that names none has none to be written, and is left out.
+/// Returns the value of `ALL_DEPENDS` as pbulk reads it; `None` if the recipe wrote it so. An entry without a location
+/// gets that of its match. An unmatched entry without a location is left out.
 fn all_depends_text(record: &Record, value: &str, found: &[Option<&Location>]) -> Option<String> {
     let found = found.iter().copied().chain(std::iter::repeat(None));
     let entries = record.all_depends().iter().zip(found).filter_map(|(dependency, found)| {
@@ -159,7 +159,7 @@ fn all_depends_text(record: &Record, value: &str, found: &[Option<&Location>]) -
     (!is_so).then(|| entries.join(" "))
 }
 
-/// Returns the value of `RUN_DEPENDS` with locations as those of `ALL_DEPENDS`; `None` if the recipe wrote it so.
+/// Returns the value of `RUN_DEPENDS` with the same locations as `ALL_DEPENDS`; `None` if the recipe wrote it so.
 fn run_depends_text(record: &Record, value: &str) -> Option<String> {
     let entries = value.split_ascii_whitespace().map(|entry| {
         let read = Dependency::parse(entry, &base_of(entry, &record.location, record.is_of_pbulk));

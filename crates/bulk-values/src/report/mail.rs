@@ -5,17 +5,15 @@
 
 use std::fmt::Write as _;
 
-use super::run_report::RunReport;
+use super::RunReport;
 use crate::journal::PackageState;
 
 /// The bytes of the longest line of a mail (RFC 5322).
 const LONGEST_LINE: usize = 998;
-/// The letters of the longest line in quoted-printable (RFC 2045), and of the longest encoded word (RFC 2047).
+/// The maximum length of a quoted-printable line (RFC 2045), and of an encoded word (RFC 2047).
 const LONGEST_ENCODED: usize = 75;
-/// The letters of a line of addresses.
 const USUAL_LINE: usize = 78;
 
-/// The beginning of an encoded word of UTF-8 in the Q encoding (RFC 2047).
 const BEGIN: &str = "=?UTF-8?Q?";
 
 /// Whom a report is sent to.
@@ -54,7 +52,7 @@ pub fn report_mail(report: &RunReport, text: &str, input: &MailInput<'_>) -> Str
     mail
 }
 
-/// Returns the subject of a report: what has a result, what failed, what is not built since something else is not.
+/// Returns the subject of a report: numbers of successful, failed, and indirectly failed packages.
 pub fn subject(report: &RunReport, prefix: &str) -> String {
     let count = |states: &[PackageState]| states.iter().map(|state| report.count(*state)).sum::<u64>();
     let ok = count(&[PackageState::Done, PackageState::UpToDate]);
@@ -73,7 +71,8 @@ fn put_header(mail: &mut String, name: &str, value: &str) {
     let _ = writeln!(mail, "{name}: {value}");
 }
 
-/// Writes a header of addresses, folded. Anything but visible ASCII is left out: it could begin another header.
+/// Writes a header of addresses, folded. Everything but visible ASCII is dropped, because it could start another
+/// header.
 fn put_addresses(mail: &mut String, name: &str, addresses: &[String]) {
     let plain =
         addresses.iter().map(|address| address.chars().filter(char::is_ascii_graphic).collect::<String>());
@@ -95,10 +94,10 @@ fn put_addresses(mail: &mut String, name: &str, addresses: &[String]) {
     mail.push('\n');
 }
 
-/// Writes the subject: as it is if it is short and visible ASCII, else in encoded words (RFC 2047).
+/// Writes the subject: as it is if short and visible ASCII, otherwise in encoded words (RFC 2047).
 fn put_subject(mail: &mut String, subject: &str) {
     let is_plain = subject.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
-    // What looks like an encoded word would be decoded.
+    // Text that looks like an encoded word would be decoded.
     if is_plain && subject.len() <= LONGEST_ENCODED - "Subject: ".len() && !subject.contains("=?") {
         put_header(mail, "Subject", subject);
         return;
@@ -117,7 +116,7 @@ fn put_subject(mail: &mut String, subject: &str) {
     let _ = writeln!(mail, "{begin}{word}?=");
 }
 
-/// Returns a letter in the Q encoding: a word is split between letters only.
+/// Returns a character in the Q encoding; words are only split between characters.
 fn encoded_letter(letter: char) -> String {
     if letter == ' ' {
         return "_".to_owned();
@@ -130,7 +129,7 @@ fn encoded_letter(letter: char) -> String {
     bytes.fold(String::new(), |encoded, byte| encoded + &format!("={byte:02X}"))
 }
 
-/// Writes a text in quoted-printable: lines of at most 76 letters, blanks at their ends encoded.
+/// Writes quoted-printable text: lines of at most 76 characters, with trailing blanks encoded.
 fn put_quoted_printable(mail: &mut String, text: &str) {
     for line in text.lines() {
         let mut length = 0;
@@ -153,7 +152,7 @@ fn put_quoted_printable(mail: &mut String, text: &str) {
     }
 }
 
-/// Returns a time of RFC 3339, in UTC, as RFC 5322 has it; `None` if it is no such time.
+/// Converts a UTC time from RFC 3339 to RFC 5322; `None` if it is invalid.
 fn mail_date(time: &str) -> Option<String> {
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];

@@ -3,18 +3,17 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::patches_text::patches_text;
-use super::run_report::{PackageReport, RunReport, state_heading};
-use crate::history::RunDifference;
-use crate::journal::PackageState;
 use patchadm_svr4::package::control::visible;
 
-/// How many of the most harmful failures are listed.
+use super::{PackageReport, PatchesReport, RunReport, state_heading};
+use crate::history::RunDifference;
+use crate::journal::PackageState;
+
+/// The number of listed most harmful failures.
 pub const MOST_HARMFUL: usize = 10;
-/// How many suspects of a failure are named.
 const FIRST_SUSPECTS: usize = 5;
 
-/// What a report is told with besides its value.
+/// Further input for the text of a report.
 #[derive(Clone, Debug, Default)]
 pub struct ReportTextInput<'a> {
     /// The title, for example the prefix of the mail's subject.
@@ -246,8 +245,7 @@ impl ReportText<'_> {
     }
 
     fn put_machines(&mut self) {
-        let troubled =
-            |machine: &&super::run_report::MachineReport| machine.trouble > 0 || machine.left_out.is_some();
+        let troubled = |machine: &&super::MachineReport| machine.trouble > 0 || machine.left_out.is_some();
         let machines: Vec<_> = self.report.machines.iter().filter(troubled).collect();
         if !machines.is_empty() {
             self.heading("Machine trouble");
@@ -268,7 +266,6 @@ impl ReportText<'_> {
     }
 }
 
-/// Returns the first suspects of a failure, behind a colon.
 fn suspects(package: &PackageReport) -> String {
     let first: Vec<&str> = package.suspects.iter().take(FIRST_SUSPECTS).map(String::as_str).collect();
     let more = package.suspects.len().saturating_sub(FIRST_SUSPECTS);
@@ -277,4 +274,61 @@ fn suspects(package: &PackageReport) -> String {
         (false, 0) => format!(": {}", first.join(", ")),
         (false, more) => format!(": {} and {more} more", first.join(", ")),
     }
+}
+
+const WITHOUT: [(&str, &str); 4] = [
+    ("new", "New, and in no patch"),
+    ("gone", "Gone, and in no patch"),
+    ("foreign", "Not of this format, and in no patch"),
+    ("restricted", "Not to be handed on, and in no patch"),
+];
+
+/// Returns the text about patches: built and failed ones, removed libraries, and packages without a patch. Lines end
+/// with a newline and contain no other control character.
+pub fn patches_text(patches: &PatchesReport) -> String {
+    let mut out = String::new();
+    let mut line = |text: &str| {
+        out.push_str(&visible(text));
+        out.push('\n');
+    };
+    let listed = patches.sources.iter().filter(|one| matches!(one.state.as_str(), "built" | "failed"));
+    let listed: Vec<_> = listed.collect();
+    line(if listed.is_empty() { "No patches were made" } else { "Patches" });
+    for source in listed {
+        let id = source.id.as_deref().unwrap_or("-");
+        let reason = if source.reason.is_empty() { String::new() } else { format!(": {}", source.reason) };
+        line(&format!("  {id}  {}  {}{reason}", source.source, source.state));
+        let log = source.others.get("log").and_then(serde_json::Value::as_str);
+        if let Some(log) = log.filter(|_| source.state == "failed") {
+            line(&format!("      {log}"));
+        }
+    }
+    for taken in &patches.takes_away {
+        let packages = taken.packages.join(" ");
+        line(&format!("  {} takes {} away, which these need: {packages}", taken.id, taken.library));
+    }
+    if !patches.takes_away.is_empty() {
+        line("  Apply these together with the patches of what needs them, or with --keep-shlibs.");
+    }
+    for (field, words) in WITHOUT {
+        let names = patches.others.get(field).and_then(serde_json::Value::as_array);
+        let names: Vec<&str> = names.into_iter().flatten().filter_map(serde_json::Value::as_str).collect();
+        if !names.is_empty() {
+            line(&format!("  {words}: {}", names.join(" ")));
+        }
+    }
+    let shared = patches.others.get("shared_paths").and_then(serde_json::Value::as_array);
+    for shared in shared.into_iter().flatten() {
+        let packages = shared["packages"].as_array().into_iter().flatten();
+        let packages: Vec<&str> = packages.filter_map(serde_json::Value::as_str).collect();
+        let path = shared["path"].as_str().unwrap_or_default();
+        line(&format!("  {path} is in {}: the last one gets no patch", packages.join(" and in ")));
+    }
+    if let Some(refused) = patches.others.get("refused").and_then(serde_json::Value::as_str) {
+        line(&format!("Nothing is published: {refused}"));
+        if let Some(log) = patches.others.get("log").and_then(serde_json::Value::as_str) {
+            line(&format!("      {log}"));
+        }
+    }
+    out
 }

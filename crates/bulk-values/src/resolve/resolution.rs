@@ -1,32 +1,29 @@
-//! All packages with what they need.
+//! Resolving the dependencies of all packages.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use foldhash::{HashMap, HashSet};
 
-use super::blockers::blockers;
-use super::candidates::Candidates;
-use super::components::Components;
-use super::graph::{Graph, Lists};
-use super::holders::NameHolders;
-use super::state::{PackageState, PrefailReason};
-use crate::pattern::Pattern;
+use super::graph::{Blockers, Components, Graph, Lists, blockers};
+use crate::journal::TreeFault;
+use crate::pattern::{Pattern, Reach, Version};
 use crate::records::{Dependency, Location, PkgName, Record, Records};
 
-/// The most comparisons of patterns with packages for the needs of one location, in about a second: it keeps no others waiting.
+/// The maximum number of pattern comparisons for the dependencies of one location, about a second, so that it does not
+/// delay the others.
 const MOST_COMPARISONS: u64 = 100_000_000;
 
-/// How many packages of a circle are told.
 const TOLD_OF_CIRCLE: usize = 20;
 
-/// The packages of records with what they need and whether they can be built. Packages have the indices of their records.
+/// The resolved dependencies of packages, which have the indices of their records.
 #[derive(Clone, Debug)]
 pub struct Resolution {
     graph: Graph,
-    /// The part of the needs that whoever installs a package needs.
+    /// The dependencies needed at run time.
     run_needs: Lists,
-    states: Vec<PackageState>,
-    /// For each entry of `ALL_DEPENDS` what was found.
+    states: Vec<ResolvedState>,
     found: Vec<Box<[Option<u32>]>>,
 }
 
@@ -36,28 +33,28 @@ impl Resolution {
         &self.graph
     }
 
-    /// Returns `DEPENDS` of a package: what was found, in the order of `ALL_DEPENDS`, each once.
+    /// Returns `DEPENDS` of a package: the matches in the order of `ALL_DEPENDS`, each once.
     pub fn depends(&self, index: u32) -> &[u32] {
         self.graph.needs(index)
     }
 
     /// Returns the state of a package; `None` if there is no such package.
-    pub fn state(&self, index: u32) -> Option<&PackageState> {
+    pub fn state(&self, index: u32) -> Option<&ResolvedState> {
         self.states.get(index as usize)
     }
 
     /// Returns the states of all packages in order of their indices.
-    pub fn states(&self) -> &[PackageState] {
+    pub fn states(&self) -> &[ResolvedState] {
         &self.states
     }
 
-    /// Returns what was found for each entry of `ALL_DEPENDS` of a package, in its order.
+    /// Returns the match of each entry of `ALL_DEPENDS`, in order.
     pub fn found(&self, index: u32) -> &[Option<u32>] {
         self.found.get(index as usize).map(|found| &**found).unwrap_or_default()
     }
 
-    /// Returns what is installed before a package is built: its `DEPENDS`, and of each of these the `RUN_DEPENDS`, to the
-    /// end; what a package needs precedes it.
+    /// Returns the packages installed before a build: its `DEPENDS`, and their `RUN_DEPENDS` transitively, dependencies
+    /// first.
     pub fn to_install(&self, index: u32) -> Vec<u32> {
         let mut seen = HashSet::default();
         let mut order = Vec::new();
@@ -65,7 +62,7 @@ impl Resolution {
             if !seen.insert(first) {
                 continue;
             }
-            // Packages on the way, each with the place of the need that is looked at next.
+            // The path, with the position of the next dependency to visit.
             let mut way = vec![(first, 0_usize)];
             while let Some((at, place)) = way.last_mut() {
                 if let Some(&need) = self.run_needs.of(*at).get(*place) {
@@ -83,10 +80,10 @@ impl Resolution {
     }
 }
 
-/// Finds for each record what it needs, and what cannot be built.
+/// Resolves the dependencies of all records, and finds what cannot be built.
 ///
-/// Where two packages that were found for one have one name without version, which could not be installed together, the
-/// highest version that all patterns match that led to them takes their place, if there is one.
+/// If two matches for one package have the same name in different versions, which cannot be installed together, the
+/// highest version that matches all patterns involved replaces them, if there is one.
 pub fn resolve(records: &Records, holders: &NameHolders) -> Resolution {
     let duplicates = duplicates(records, holders);
     let is_failed_scan = |index: u32| records.get(index).is_none_or(Record::is_failed_scan);
@@ -115,24 +112,23 @@ pub fn resolve(records: &Records, holders: &NameHolders) -> Resolution {
     add_circles(&graph, records, &mut reasons);
     let failed: Vec<bool> = reasons.iter().map(Option::is_some).collect();
     let states = reasons.into_iter().zip(blockers(&graph, &failed)).map(|states| match states {
-        (Some(reason), _) => PackageState::Prefailed(reason),
-        (None, blockers) if blockers.is_empty() => PackageState::Open,
-        (None, blockers) => PackageState::IndirectPrefailed(blockers),
+        (Some(reason), _) => ResolvedState::Prefailed(reason),
+        (None, blockers) if blockers.is_empty() => ResolvedState::Open,
+        (None, blockers) => ResolvedState::IndirectPrefailed(blockers),
     });
     let states = states.collect();
     Resolution { graph, run_needs, states, found }
 }
 
-/// Returns why a record says itself that its package cannot be built.
 fn own_reason(record: &Record) -> Option<PrefailReason> {
     let fail = if record.is_failed_scan() { PrefailReason::Scan } else { PrefailReason::Fail };
     let skip = record.skip_reason().map(|reason| PrefailReason::Skip(reason.into()));
     skip.or_else(|| record.fail_reason().map(|reason| fail(reason.into())))
 }
 
-/// Returns the packages whose name another location has since the set before, and those that another one with the same
-/// `PKGNAME` precedes: one of a location that had this `PKGNAME`, of an earlier location, in byte order, or an earlier one of
-/// its location. A failed scan takes no name from a package.
+/// Returns the packages whose name belongs to another location since the previous set, and those preceded by another
+/// one with the same `PKGNAME`: one of a location that had this `PKGNAME`, of an earlier location in byte order, or an
+/// earlier one of the same location. A failed scan takes no name from a package.
 fn duplicates(records: &Records, holders: &NameHolders) -> HashMap<u32, PrefailReason> {
     let claimants = holders.claimants(records);
     let mut keepers: HashMap<&PkgName, u32> = HashMap::default();
@@ -164,7 +160,7 @@ fn duplicates(records: &Records, holders: &NameHolders) -> HashMap<u32, PrefailR
     claimants.into_iter().chain(duplicates).collect()
 }
 
-/// Gives the packages of each circle that have no other reason that one.
+/// Sets the cycle as the reason of its members that have no other one.
 fn add_circles(graph: &Graph, records: &Records, reasons: &mut [Option<PrefailReason>]) {
     let components = Components::of(graph);
     for members in components.circles(graph) {
@@ -180,7 +176,6 @@ fn add_circles(graph: &Graph, records: &Records, reasons: &mut [Option<PrefailRe
     }
 }
 
-/// Returns a circle as text: `a-1 → b-1 → a-1`.
 fn circle_text(circle: &[u32], records: &Records) -> String {
     let name = |index: &u32| records.get(*index).map(|record| record.pkgname().as_str()).unwrap_or_default();
     let mut words: Vec<String> =
@@ -192,26 +187,21 @@ fn circle_text(circle: &[u32], records: &Records) -> String {
     words.join(" → ")
 }
 
-/// What a dependency means.
 #[derive(Clone, Copy, Debug)]
 enum Choice {
     Package(u32),
     Nothing,
     NoPattern(&'static str),
-    /// The location has too many patterns.
     TooMuch,
 }
 
-/// Finds what dependencies mean, each once.
 struct Chooser<'a> {
     candidates: Candidates<'a>,
     known: HashMap<&'a Dependency, Choice>,
-    /// How many comparisons the needs of each location have taken.
     comparisons: HashMap<&'a Location, u64>,
 }
 
 impl<'a> Chooser<'a> {
-    /// Returns for each need of a record what was found, and the first fault.
     fn choose_all(
         &mut self,
         record: &'a Record,
@@ -243,7 +233,6 @@ impl<'a> Chooser<'a> {
         (choices.into(), fault)
     }
 
-    /// Counts comparisons for a location; tells whether they may be made.
     fn may_compare(&mut self, location: &'a Location, comparisons: u64) -> bool {
         let made = self.comparisons.entry(location).or_default();
         *made = made.saturating_add(comparisons);
@@ -273,8 +262,8 @@ impl<'a> Chooser<'a> {
         choice
     }
 
-    /// Replaces packages of one name and several versions by one that all patterns match that led to them, if there is one. Tells
-    /// whether that could be looked for.
+    /// Replaces packages of one name in several versions by one that matches all patterns involved, if there is one.
+    /// Returns false if the comparison limit was reached.
     fn settle_versions(
         &mut self,
         record: &'a Record,
@@ -306,6 +295,227 @@ impl<'a> Chooser<'a> {
             }
         }
         true
+    }
+}
+
+/// The state of a package after its needs were looked for, in pbulk's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResolvedState {
+    /// `open`: it can be built when all that it needs is.
+    Open,
+    /// `prefailed`: it cannot be built, by a reason of its own.
+    Prefailed(PrefailReason),
+    /// `indirect-prefailed`: a direct or indirect dependency is `prefailed`. The nearest such packages.
+    IndirectPrefailed(Blockers),
+}
+
+/// The reason a package cannot be built before anything is tried; its text is one line, if the record's is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PrefailReason {
+    /// The scan of its location failed.
+    Scan(Box<str>),
+    /// `PKG_SKIP_REASON`.
+    Skip(Box<str>),
+    /// `PKG_FAIL_REASON`.
+    Fail(Box<str>),
+    /// Another location makes a package of this name, or has it since the set before.
+    Duplicate {
+        /// The name.
+        pkgname: PkgName,
+        /// Its location.
+        location: Location,
+        /// The location whose package keeps the name.
+        keeper: Location,
+    },
+    /// Nothing matches this pattern of its needs.
+    Unmatched(Box<str>),
+    /// This need is no pattern, and why.
+    NoPattern(Box<str>, &'static str),
+    /// The needs of its location have so many patterns that it would take long to compare them with all packages.
+    TooManyPatterns,
+    /// It depends on itself: `a-1 → b-1 → a-1`.
+    Circle(Arc<str>),
+}
+
+impl PrefailReason {
+    /// Returns the fault of the tree that it is; `None` for a reason that the recipe gives itself.
+    pub fn fault(&self) -> Option<TreeFault> {
+        match self {
+            Self::Skip(_) | Self::Fail(_) => None,
+            Self::Scan(_) => Some(TreeFault::Scan),
+            Self::Duplicate { .. } => Some(TreeFault::Duplicate),
+            Self::Unmatched(_) => Some(TreeFault::Unmatched),
+            Self::NoPattern(..) | Self::TooManyPatterns => Some(TreeFault::Pattern),
+            Self::Circle(_) => Some(TreeFault::Circle),
+        }
+    }
+}
+
+impl fmt::Display for PrefailReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Scan(reason) | Self::Skip(reason) | Self::Fail(reason) => f.write_str(reason),
+            Self::Duplicate { pkgname, location, keeper } => {
+                write!(f, "{pkgname} of {location} has the name of a package of {keeper}, which keeps it")
+            }
+            Self::Unmatched(pattern) => write!(f, "it needs {pattern}, which nothing matches"),
+            Self::NoPattern(pattern, reason) => {
+                write!(f, "it needs {pattern}, which is no pattern: {reason}")
+            }
+            Self::TooManyPatterns => f.write_str(
+                "the needs of its location have so many patterns that it would take too long to compare them with all packages",
+            ),
+            Self::Circle(circle) => write!(f, "it needs itself: {circle}"),
+        }
+    }
+}
+
+/// The packages that can be chosen, indexed for patterns.
+pub(super) struct Candidates<'a> {
+    records: &'a Records,
+    /// The versions of all packages, including those that cannot be chosen.
+    versions: Vec<Version>,
+    by_pkgname: Vec<(&'a str, u32)>,
+    by_name: HashMap<&'a str, Vec<u32>>,
+}
+
+impl<'a> Candidates<'a> {
+    pub(super) fn new(records: &'a Records, is_candidate: impl Fn(u32) -> bool) -> Self {
+        let versions = records.iter().map(|record| Version::parse(record.pkgname().version())).collect();
+        let mut by_pkgname = Vec::new();
+        let mut by_name: HashMap<&str, Vec<u32>> = HashMap::default();
+        for (index, record) in (0..).zip(records.iter()).filter(|(index, _)| is_candidate(*index)) {
+            by_pkgname.push((record.pkgname().as_str(), index));
+            by_name.entry(record.pkgname().name()).or_default().push(index);
+        }
+        by_pkgname.sort_unstable();
+        Self { records, versions, by_pkgname, by_name }
+    }
+
+    /// Returns the package for a dependency: the highest matching version; among equals the one from the dependency's
+    /// location, then the last in byte order, as in pbulk.
+    fn choose(&self, dependency: &Dependency, pattern: &Pattern) -> Option<u32> {
+        let alternatives = pattern.alternatives().iter();
+        let matching = alternatives.flat_map(|alternative| {
+            self.within(alternative.reach())
+                .filter(move |&(_, record, version)| alternative.matches(record.pkgname(), version))
+        });
+        best(matching, &[dependency])
+    }
+
+    /// Returns about how many comparisons it takes to choose by a pattern.
+    pub(super) fn cost(&self, pattern: &Pattern) -> u64 {
+        let of_each = pattern.alternatives().iter();
+        of_each
+            .map(|alternative| alternative.cost().saturating_mul(1 + self.count_within(alternative.reach())))
+            .sum()
+    }
+
+    fn count_of(&self, name: &str) -> u64 {
+        self.by_name.get(name).map_or(0, |indices| indices.len() as u64)
+    }
+
+    fn choose_for_all(&self, name: &str, needs: &[(&Dependency, Pattern)]) -> Option<u32> {
+        let matching = self.within(Reach::Name(name)).filter(|&(_, record, version)| {
+            needs.iter().all(|(_, pattern)| pattern.matches_version(record.pkgname(), version))
+        });
+        let dependencies: Vec<&Dependency> = needs.iter().map(|(dependency, _)| *dependency).collect();
+        best(matching, &dependencies)
+    }
+
+    fn count_within(&self, reach: Reach<'_>) -> u64 {
+        let (of_name, in_range) = self.reached(reach);
+        (of_name.len() + in_range.len()) as u64
+    }
+
+    fn reached(&self, reach: Reach<'_>) -> (&[u32], &[(&'a str, u32)]) {
+        match reach {
+            Reach::Name(name) => (self.by_name.get(name).map(Vec::as_slice).unwrap_or_default(), &[]),
+            Reach::Prefix(prefix) => {
+                let begin = self.by_pkgname.partition_point(|(pkgname, _)| *pkgname < prefix);
+                let rest = self.by_pkgname.get(begin..).unwrap_or_default();
+                let count = rest.partition_point(|(pkgname, _)| pkgname.starts_with(prefix));
+                (&[], rest.get(..count).unwrap_or_default())
+            }
+        }
+    }
+
+    fn within(&self, reach: Reach<'_>) -> impl Iterator<Item = (u32, &'a Record, &Version)> {
+        let (of_name, in_range) = self.reached(reach);
+        let indices = of_name.iter().copied().chain(in_range.iter().map(|(_, index)| *index));
+        indices
+            .filter_map(|index| Some((index, self.records.get(index)?, self.versions.get(index as usize)?)))
+    }
+}
+
+fn best<'a>(
+    matching: impl Iterator<Item = (u32, &'a Record, &'a Version)>,
+    dependencies: &[&Dependency],
+) -> Option<u32> {
+    let is_named = |record: &Record| {
+        dependencies.iter().any(|dependency| dependency.location.as_ref() == Some(record.location()))
+    };
+    let best = matching.max_by_key(|(_, record, version)| (*version, is_named(record), record.pkgname()));
+    best.map(|(index, ..)| index)
+}
+
+/// The location of each PKGNAME in the set before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NameHolders(BTreeMap<String, BTreeSet<String>>);
+
+impl NameHolders {
+    /// Takes the packages of a set, each with its PKGNAME and location.
+    pub fn new<'p>(packages: impl IntoIterator<Item = (&'p str, &'p str)>) -> Self {
+        let mut holders = Self::default();
+        for (pkgname, location) in packages {
+            holders.0.entry(pkgname.to_owned()).or_default().insert(location.to_owned());
+        }
+        holders
+    }
+
+    /// Returns true if a location had exactly this PKGNAME.
+    pub(super) fn has(&self, pkgname: &PkgName, location: &Location) -> bool {
+        self.0.get(pkgname.as_str()).is_some_and(|locations| locations.contains(location.as_str()))
+    }
+
+    /// Returns the packages whose PKGNAME belonged to another location that still claims it: by a record, or because
+    /// its scan failed.
+    fn claimants(&self, records: &Records) -> HashMap<u32, PrefailReason> {
+        if self.0.is_empty() {
+            return HashMap::default();
+        }
+        let failed: HashSet<&Location> =
+            records.iter().filter(|record| record.is_failed_scan()).map(Record::location).collect();
+        let mut holders_of: HashMap<&str, BTreeSet<&Location>> = HashMap::default();
+        let mut failed_of: HashMap<&str, &Location> = HashMap::default();
+        for record in records.iter().filter(|record| !record.is_failed_scan()) {
+            let name = record.pkgname().as_str();
+            let Some(locations) = self.0.get(name) else { continue };
+            if locations.contains(record.location().as_str()) {
+                holders_of.entry(name).or_default().insert(record.location());
+            } else if !failed_of.contains_key(name)
+                && let Some(location) = failed.iter().find(|location| locations.contains(location.as_str()))
+            {
+                failed_of.insert(name, location);
+            }
+        }
+        let claimants = (0..).zip(records.iter()).filter(|(_, record)| !record.is_failed_scan());
+        let claimants = claimants.filter_map(|(index, record)| {
+            let name = record.pkgname().as_str();
+            let holders = holders_of.get(name);
+            if holders.is_some_and(|holders| holders.contains(record.location())) {
+                return None;
+            }
+            let keeper = holders.and_then(|holders| holders.first()).or_else(|| failed_of.get(name))?;
+            let reason = PrefailReason::Duplicate {
+                pkgname: record.pkgname().clone(),
+                location: record.location().clone(),
+                keeper: (*keeper).clone(),
+            };
+            Some((index, reason))
+        });
+        claimants.collect()
     }
 }
 

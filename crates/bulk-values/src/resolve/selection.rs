@@ -1,4 +1,4 @@
-//! Which packages and locations are meant by what a user names.
+//! The packages and locations that a name given by a user stands for.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -7,10 +7,9 @@ use foldhash::HashMap;
 
 use crate::records::{Location, Record, Records};
 
-/// The most names that are told as like an unknown one.
 const MOST_ALIKE: usize = 3;
 
-/// How alike a wrong name and a known one must be for the known one to be told.
+/// The minimum similarity for suggesting a known name.
 const ALIKE: f64 = 0.85;
 
 /// A name that no package has.
@@ -50,8 +49,8 @@ pub fn select<'n>(
     Ok(selected.into_iter().collect())
 }
 
-/// Returns the packages of the only location whose last part is this name, as it may be written: without a version, too. The
-/// error names what may be meant instead.
+/// Returns the packages of the only location with this last component, with or without version. The error suggests
+/// alternatives.
 fn of_directory(records: &Records, name: &str) -> Result<Vec<u32>, UnknownName> {
     let without_version = name.rsplit_once('-').map(|(name, _)| name);
     for directory in [Some(name), without_version].into_iter().flatten() {
@@ -74,7 +73,6 @@ fn of_directory(records: &Records, name: &str) -> Result<Vec<u32>, UnknownName> 
     Err(UnknownName { name: name.to_owned(), alike: most_alike(records, name) })
 }
 
-/// Returns the names of packages that are most like a wrong one.
 fn most_alike(records: &Records, wrong: &str) -> Vec<String> {
     let names: BTreeSet<&str> = records.iter().map(|record| record.pkgname().name()).collect();
     let alike = names.into_iter().map(|name| (strsim::jaro(wrong, name), name));
@@ -88,7 +86,7 @@ fn most_alike(records: &Records, wrong: &str) -> Vec<String> {
 pub struct NeededLocations {
     /// The locations that they name.
     pub named: BTreeSet<Location>,
-    /// Whether some need names no location: only a list of all can tell where it is made.
+    /// True if a dependency names no location, so that only a list of all can find it.
     pub needs_listing: bool,
 }
 
@@ -133,12 +131,12 @@ mod tests {
     fn the_last_part_of_a_location_is_enough_where_one_has_it_and_what_may_be_meant_is_told() {
         let mut records = records();
         assert_eq!(select(&records, ["x"]).unwrap(), [1, 2]);
-        let told = |records: &Records, name: &str| select(records, [name]).unwrap_err().to_string();
+        let error_of = |records: &Records, name: &str| select(records, [name]).unwrap_err().to_string();
         let begin = "no package has this PKGNAME, name or location: ";
-        assert_eq!(told(&records, "x-3"), format!("{begin}x-3; did you mean devel/x?"));
-        assert_eq!(told(&records, "crul"), format!("{begin}crul; did you mean curl?"));
+        assert_eq!(error_of(&records, "x-3"), format!("{begin}x-3; did you mean devel/x?"));
+        assert_eq!(error_of(&records, "crul"), format!("{begin}crul; did you mean curl?"));
         records.read(&Location::parse("net/x").unwrap(), b"PKGNAME=other-1\n").unwrap();
-        assert_eq!(told(&records, "x"), format!("{begin}x; did you mean devel/x or net/x?"));
+        assert_eq!(error_of(&records, "x"), format!("{begin}x; did you mean devel/x or net/x?"));
     }
 
     #[test]

@@ -1,17 +1,16 @@
-//! Keys of results: everything that the bytes of a result may depend on, digested.
+//! Keys of results: digests of everything that their bytes may depend on.
 //!
-//! An input has a name and a digest of its value. The key is BLAKE3 of the sorted lines `NAME=DIGEST`, so two results with
-//! one key were built from the same inputs, and where two keys differ, the names of the differing inputs say why.
+//! An input has a name and a digest of its value. The key is BLAKE3 of the sorted lines `NAME=DIGEST`: results with the
+//! same key were built from the same inputs, and if two keys differ, the names of the differing inputs explain it.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::digest::{Digest, NoDigest};
-
-/// The version of the inputs and their names: another one makes every key another.
+/// The format version of the inputs and their names. Changing it changes every key.
 const FORMAT: &str = "1";
 
 /// The key of a result; as text 64 hexadecimal digits.
@@ -79,14 +78,14 @@ pub enum KeyInput<'a> {
     WritableMount(&'a str),
     /// `build_as`.
     BuildAs,
-    /// Whether the build has the network.
+    /// The network setting of the build.
     Network,
     /// `SOURCE_DATE_EPOCH`.
     SourceDateEpoch,
 }
 
-/// The kinds of inputs by the word in front of the colon of their names, the most telling first when two keys differ:
-/// dependencies, the recipe's own files, what else the recipe says, what is common to all.
+/// The kinds of inputs by the prefix of their names, in the order of reports: dependencies, files of the recipe, other
+/// recipe data, common inputs.
 const KINDS: [&str; 8] = ["package", "file", "record", "distfile", "scan", "mount", "env", "build"];
 
 impl KeyInput<'_> {
@@ -110,7 +109,7 @@ impl KeyInput<'_> {
     }
 }
 
-/// Returns a name without what would end it or its line early: `\`, `=`, control characters.
+/// Escapes characters that would end the name or its line early: `\`, `=`, control characters.
 fn escaped(name: &str) -> Cow<'_, str> {
     let is_special = |letter: char| letter == '\\' || letter == '=' || letter.is_control();
     if !name.contains(is_special) {
@@ -223,7 +222,6 @@ fn length_in_json(name: &str) -> usize {
     name.len() + name.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count()
 }
 
-/// Returns the place of an input's kind among [`KINDS`].
 fn rank(name: &str) -> usize {
     let kind = name.split_once(':').map_or(name, |(kind, _)| kind);
     KINDS.iter().position(|known| *known == kind).unwrap_or(KINDS.len())
@@ -238,6 +236,75 @@ pub struct InputDifference {
     pub was: Option<Digest>,
     /// Its digest now; `None` if it is gone.
     pub is: Option<Digest>,
+}
+
+/// A BLAKE3 digest; as text `b3:` and 64 hexadecimal digits in lower case.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Digest([u8; 32]);
+
+/// A text that is no digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a digest is `b3:` and 64 hexadecimal digits in lower case")]
+pub struct NoDigest;
+
+impl Digest {
+    /// Returns the digest of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(blake3::hash(bytes).into())
+    }
+
+    /// Returns the digest that was computed elsewhere.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Returns the 64 digits without `b3:`, for the name of a directory.
+    pub fn hex(&self) -> String {
+        blake3::Hash::from_bytes(self.0).to_hex().to_string()
+    }
+
+    /// Reads 64 hexadecimal digits in lower case.
+    pub fn from_hex(digits: &str) -> Result<Self, NoDigest> {
+        if digits.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return Err(NoDigest);
+        }
+        blake3::Hash::from_hex(digits).map(|hash| Self(hash.into())).map_err(|_| NoDigest)
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "b3:{}", blake3::Hash::from_bytes(self.0).to_hex())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, out)
+    }
+}
+
+impl FromStr for Digest {
+    type Err = NoDigest;
+
+    fn from_str(text: &str) -> Result<Self, NoDigest> {
+        Self::from_hex(text.strip_prefix("b3:").ok_or(NoDigest)?)
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> Self {
+        digest.to_string()
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = NoDigest;
+
+    fn try_from(text: String) -> Result<Self, NoDigest> {
+        text.parse()
+    }
 }
 
 #[cfg(test)]
@@ -332,6 +399,19 @@ mod tests {
             let [name, another] = [&one, &other].map(|name| KeyInput::File(name).name());
             prop_assert_eq!(one == other, name == another);
             prop_assert!(!name.contains(['\n', '=']));
+        }
+    }
+
+    #[test]
+    fn a_digest_has_one_spelling() {
+        let digest = Digest::of(b"x");
+        assert_eq!(digest.to_string().parse(), Ok(digest));
+        let hex = digest.hex();
+        let short = &hex[..63];
+        for wrong in
+            [hex.clone(), format!("b3:{short}"), format!("B3:{hex}"), format!("b3:{}", hex.to_uppercase())]
+        {
+            assert_eq!(wrong.parse::<Digest>(), Err(NoDigest), "{wrong}");
         }
     }
 }

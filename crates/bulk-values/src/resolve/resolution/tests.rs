@@ -33,9 +33,9 @@ fn states(packages: &[(&str, &str)]) -> Vec<String> {
     let records = records(packages);
     let resolution = resolve(&records, &NameHolders::default());
     let states = resolution.states().iter().map(|state| match state {
-        PackageState::Open => "open".to_owned(),
-        PackageState::Prefailed(reason) => reason.to_string(),
-        PackageState::IndirectPrefailed(because) => {
+        ResolvedState::Open => "open".to_owned(),
+        ResolvedState::Prefailed(reason) => reason.to_string(),
+        ResolvedState::IndirectPrefailed(because) => {
             let because: Vec<String> = because.named.iter().map(|&index| name(&records, index)).collect();
             format!("because of {}", because.join(" "))
         }
@@ -124,12 +124,12 @@ fn a_failed_scan_is_prefailed_and_nothing_matches_it() {
     let other = records.add_failed_scan(&Location::parse("a/q").unwrap(), "scan: exit 1: no");
     let resolution = resolve(&records, &NameHolders::default());
     let reason = |index: u32| match resolution.state(index).unwrap() {
-        PackageState::Prefailed(reason) => reason.to_string(),
+        ResolvedState::Prefailed(reason) => reason.to_string(),
         other => format!("{other:?}"),
     };
     assert_eq!(reason(curl), "scan: exit 2: no");
     assert_eq!(reason(0), "it needs net_curl-0, which nothing matches");
-    assert_eq!(resolution.state(1), Some(&PackageState::Open), "it takes no name from a package");
+    assert_eq!(resolution.state(1), Some(&ResolvedState::Open), "it takes no name from a package");
     assert_eq!(reason(other), "a_q-0 of a/q has the name of a package of a/y, which keeps it");
 }
 
@@ -184,7 +184,7 @@ fn a_chain_of_10000_and_a_package_with_5000_dependents_are_resolved() {
     packages.extend((0..5_000).map(|n| (format!("a/q{n}"), format!("q{n}-1: p9999-[0-9]*"))));
     let packages: Vec<(&str, &str)> = packages.iter().map(|(a, b)| (&**a, &**b)).collect();
     let resolution = resolve(&records(&packages), &NameHolders::default());
-    assert!(resolution.states().iter().all(|state| *state == PackageState::Open));
+    assert!(resolution.states().iter().all(|state| *state == ResolvedState::Open));
     let depths = resolution.graph().depths();
     assert_eq!((depths[0], depths[9_999], depths[10_000]), (15_000, 5_001, 1));
     assert_eq!(resolution.to_install(10_000).len(), 10_000);
@@ -201,7 +201,7 @@ fn a_tree_of_100000_packages_is_resolved() {
         records.read(&Location::parse(&format!("a/p{n}")).unwrap(), output.as_bytes()).unwrap();
     }
     let resolution = resolve(&records, &NameHolders::default());
-    assert!(resolution.states().iter().all(|state| *state == PackageState::Open));
+    assert!(resolution.states().iter().all(|state| *state == ResolvedState::Open));
     assert_eq!(resolution.depends(99_999), [99_992, 99_971, 99_936, 99_887]);
 }
 
@@ -210,14 +210,14 @@ fn states_with(holders: &[(&str, &str)], packages: &[(&str, &str)]) -> Vec<Strin
     let records = records(packages);
     let holders = NameHolders::new(holders.iter().copied());
     let resolution = resolve(&records, &holders);
-    let told = (0..).zip(resolution.states()).map(|(index, state)| match state {
-        PackageState::Open => {
+    let shown = (0..).zip(resolution.states()).map(|(index, state)| match state {
+        ResolvedState::Open => {
             resolution.depends(index).iter().map(|&need| name(&records, need)).collect::<Vec<_>>().join(" ")
         }
-        PackageState::Prefailed(reason) => reason.to_string(),
-        PackageState::IndirectPrefailed(_) => "indirect".to_owned(),
+        ResolvedState::Prefailed(reason) => reason.to_string(),
+        ResolvedState::IndirectPrefailed(_) => "indirect".to_owned(),
     });
-    told.collect()
+    shown.collect()
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn a_pkgname_is_free_when_its_holder_is_gone_and_not_when_its_scan_fails() {
     let mut records = records(&[("a/heir", "victim-1.0:")]);
     records.add_failed_scan(&Location::parse("z/victim").unwrap(), "scan: exit 1: no");
     let resolution = resolve(&records, &NameHolders::new(before));
-    let Some(PackageState::Prefailed(reason)) = resolution.state(0) else { panic!("it has the name") };
+    let Some(ResolvedState::Prefailed(reason)) = resolution.state(0) else { panic!("it has the name") };
     assert!(reason.to_string().ends_with("of z/victim, which keeps it"), "{reason}");
 }
 
@@ -266,7 +266,7 @@ fn a_location_with_patterns_without_end_fails_alone() {
     }
     let resolution = resolve(&records, &NameHolders::default());
     let last = resolution.state(899).unwrap();
-    assert_eq!(last, &PackageState::Prefailed(PrefailReason::TooManyPatterns));
-    assert_eq!(resolution.state(900), Some(&PackageState::Open));
+    assert_eq!(last, &ResolvedState::Prefailed(PrefailReason::TooManyPatterns));
+    assert_eq!(resolution.state(900), Some(&ResolvedState::Open));
     assert_eq!(resolution.depends(900), [901, 902]);
 }

@@ -147,3 +147,29 @@ fn a_real_bulk_build_takes_no_longer_than_it_must() {
         assert!(without <= 1_120, "{slots} slots without history: {without}");
     }
 }
+
+#[test]
+fn a_plan_has_the_longest_way_and_the_time_of_what_may_be_built() {
+    // 1 needs 0, 2 needs 1; 3 stands alone, 4 is not wanted.
+    let graph = Graph::new([vec![], vec![0], vec![1], vec![], vec![]]);
+    let package = |name: &str, action| PlannedPackage {
+        package: name.to_owned(),
+        action,
+        why: "it was never built".to_owned(),
+    };
+    let planned = vec![
+        (0, package("z-1", PlannedAction::Nothing)),
+        (1, package("b-1", PlannedAction::Build)),
+        (2, package("a-1", PlannedAction::Maybe)),
+        (3, package("c-1", PlannedAction::Build)),
+    ];
+    let work = [1000, 10, 20, 25, 5000];
+    let plan = RunPlan::of(&graph, planned.clone(), (&work, true), 1);
+    assert_eq!((plan.longest_way, plan.expected_ms), (vec!["b-1".to_owned(), "a-1".to_owned()], Some(55)));
+    let names: Vec<&str> = plan.plan.iter().map(|package| package.package.as_str()).collect();
+    assert_eq!(names, ["a-1", "b-1", "c-1", "z-1"]);
+    assert_eq!(RunPlan::of(&graph, planned.clone(), (&work, true), 2).expected_ms, Some(30));
+    assert_eq!(RunPlan::of(&graph, planned, (&work, false), 2).expected_ms, None);
+    let nothing = RunPlan::of(&graph, Vec::new(), (&work, true), 2);
+    assert_eq!((nothing.longest_way.len(), nothing.expected_ms), (0, Some(0)));
+}

@@ -1,0 +1,247 @@
+//! The journal of a run: reading those of earlier runs, writing, and flushing to the disk.
+
+use std::collections::HashMap;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use patchadm_bulk_values::history::name_of;
+use patchadm_bulk_values::journal::{JournalLine, PackageOutcome, PackageState, RunEnd, RunState};
+use patchadm_bulk_values::result::Key;
+use patchadm_rootfs::{Dir, RootError, WritableFile};
+use patchadm_svr4::package::Mode;
+
+use super::request::RunError;
+use crate::pool::Pool;
+use crate::runs::{JOURNAL, UnreadJournal, read_journal, run_directory};
+use crate::work::{RUNS, Work, numbered_directories};
+
+#[derive(Debug)]
+pub(super) struct JournalFile {
+    dir: Dir,
+    file: WritableFile,
+}
+
+impl JournalFile {
+    /// Opens the journal for appending. An incomplete last line is cut off.
+    pub(super) fn open(work: &Work, run: u64, whole: u64) -> Result<Self, RootError> {
+        let runs = work.directory(RUNS)?;
+        let dir = run_directory(work, run)?;
+        let mut file = dir.open_or_create(JOURNAL.as_bytes(), Mode::of(0o644))?;
+        file.set_size(whole)?;
+        file.sync()?;
+        dir.sync()?;
+        runs.sync()?;
+        Ok(Self { dir, file })
+    }
+
+    /// Appends a line without flushing.
+    pub(super) fn add(&mut self, line: &JournalLine) -> Result<(), RootError> {
+        let end = self.file.size()?;
+        self.file.put_at(&line.to_bytes(), end)
+    }
+
+    /// Appends a line and flushes the journal.
+    pub(super) fn add_durably(&mut self, line: &JournalLine) -> Result<(), RootError> {
+        self.add(line)?;
+        self.sync()
+    }
+
+    pub(super) fn sync(&self) -> Result<(), RootError> {
+        self.file.sync()
+    }
+
+    pub(super) fn again(&self) -> Result<Self, RootError> {
+        let dir = self.dir.again()?;
+        let file = dir.open_or_create(JOURNAL.as_bytes(), Mode::of(0o644))?;
+        Ok(Self { dir, file })
+    }
+}
+
+#[derive(Debug)]
+struct Successes {
+    last: Key,
+    /// The key of the last success with a different key.
+    earlier: Option<Key>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct KnownRuns {
+    /// The last run, with the number of complete bytes of its journal.
+    pub(super) last: Option<(RunState, u64)>,
+    /// The last outcome of each package that was built or failed, with its run.
+    pub(super) outcomes: HashMap<String, (u64, PackageOutcome)>,
+    /// Successes by PKGNAME, and by name without version.
+    successes: HashMap<String, Successes>,
+    pub(super) greatest: u64,
+    /// True if that run ended before it wrote anything to its journal.
+    is_greatest_empty: bool,
+    /// A note if the journal of the last run is too large.
+    pub(super) note: Option<String>,
+}
+
+/// Reads the journals of all runs. A damaged one is an error only if it belongs to the last run and no new run was
+/// requested.
+pub(super) fn known_runs(work: &Work, is_new: bool) -> Result<KnownRuns, RunError> {
+    let runs = work.directory(RUNS)?;
+    let numbers = numbered_directories(&runs)?;
+    let mut known =
+        KnownRuns { greatest: numbers.last().copied().unwrap_or_default(), ..KnownRuns::default() };
+    for number in &numbers {
+        let is_last = *number == known.greatest;
+        match read_journal(&runs, *number)? {
+            Ok(Some((state, whole))) => {
+                known.add(*number, &state);
+                if is_last {
+                    known.last = Some((state, whole as u64));
+                }
+            }
+            // What recipes had to say must not keep anybody from building.
+            Err(UnreadJournal::TooLarge(reason)) if is_last => {
+                known.note =
+                    Some(format!("{reason}: nothing is known of run {number}, and a new one begins"));
+            }
+            Err(error) if is_last && !is_new => {
+                return Err(RunError::damaged_journal(work, *number, error));
+            }
+            Ok(None) => known.is_greatest_empty |= is_last,
+            Err(_) => {}
+        }
+    }
+    Ok(known)
+}
+
+impl KnownRuns {
+    fn add(&mut self, run: u64, state: &RunState) {
+        for (package, outcome) in &state.packages {
+            let is_own = matches!(
+                outcome.state,
+                PackageState::Done | PackageState::UpToDate | PackageState::Failed | PackageState::Deferred
+            );
+            // A failure that was only remembered is that of the run in which it was.
+            if let Some(key) = outcome.key.filter(|_| outcome.state.has_result()) {
+                self.add_success(package, key);
+                self.add_success(name_of(package), key);
+            }
+            if is_own {
+                self.outcomes.insert(package.clone(), (outcome.run.unwrap_or(run), outcome.clone()));
+            }
+        }
+    }
+
+    fn add_success(&mut self, package: &str, key: Key) {
+        match self.successes.get_mut(package) {
+            Some(known) if known.last == key => {}
+            Some(known) => *known = Successes { last: key, earlier: Some(known.last) },
+            None => drop(self.successes.insert(package.to_owned(), Successes { last: key, earlier: None })),
+        }
+    }
+
+    /// Returns the key of the last success of a package, or of another version if it never succeeded.
+    pub(super) fn success(&self, package: &str) -> Option<&Key> {
+        Some(&self.successes_of(package)?.last)
+    }
+
+    pub(super) fn earlier_success(&self, package: &str) -> Option<&Key> {
+        self.successes_of(package)?.earlier.as_ref()
+    }
+
+    fn successes_of(&self, package: &str) -> Option<&Successes> {
+        self.successes.get(package).or_else(|| self.successes.get(name_of(package)))
+    }
+
+    /// Returns the number for a new run.
+    pub(super) fn next_number(&self) -> u64 {
+        if self.is_greatest_empty { self.greatest } else { self.greatest + 1 }
+    }
+
+    /// Returns the last run if it is unfinished.
+    pub(super) fn unfinished(&self) -> Option<&(RunState, u64)> {
+        self.last.as_ref().filter(|(state, _)| state.end == RunEnd::Unfinished)
+    }
+}
+
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// Results and journal lines on their way to the disk, many at a time.
+///
+/// Each is in the page cache once it is made, so a killed process loses nothing. A power cut loses the last two seconds:
+/// a thread starts to write everything that is older than one. A line can become durable before the result that it names;
+/// an incomplete result is built again. At the end of a run everything is durable before the line that says so.
+#[derive(Debug)]
+pub(super) struct Flushing {
+    journal: JournalFile,
+    results: Vec<Key>,
+    since: Option<Instant>,
+    thread: Option<JoinHandle<Result<(), RootError>>>,
+}
+
+impl Flushing {
+    pub(super) fn of(journal: JournalFile) -> Self {
+        Self { journal, results: Vec::new(), since: None, thread: None }
+    }
+
+    pub(super) fn add(&mut self, line: &JournalLine) -> Result<(), RootError> {
+        self.journal.add(line)?;
+        // What was being built is built again, whether its line is there or not.
+        if !matches!(line, JournalLine::Running { .. }) {
+            self.since.get_or_insert_with(Instant::now);
+        }
+        Ok(())
+    }
+
+    pub(super) fn add_result(&mut self, key: Key) {
+        self.results.push(key);
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    /// Starts a flush if one is due and none is running.
+    pub(super) fn begin_if_due(&mut self, pool: &Pool) -> Result<(), RunError> {
+        if self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            return Ok(());
+        }
+        self.wait()?;
+        if self.since.is_none_or(|since| since.elapsed() < LONGEST_WAIT) {
+            return Ok(());
+        }
+        let (pool, journal) = (pool.again()?, self.journal.again()?);
+        let results = std::mem::take(&mut self.results);
+        self.since = None;
+        self.thread = Some(std::thread::spawn(move || {
+            pool.flush(&results)?;
+            journal.sync()
+        }));
+        Ok(())
+    }
+
+    pub(super) fn settle(&mut self, pool: &Pool) -> Result<(), RunError> {
+        self.wait()?;
+        if self.since.is_some() {
+            pool.flush(&std::mem::take(&mut self.results))
+                .and_then(|()| self.journal.sync())
+                .map_err(failed)?;
+            self.since = None;
+        }
+        Ok(())
+    }
+
+    /// Returns the journal. Its lines are all durable after [`settle`](Self::settle).
+    pub(super) fn into_journal(self) -> JournalFile {
+        self.journal
+    }
+
+    fn wait(&mut self) -> Result<(), RunError> {
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        match thread.join() {
+            Ok(written) => written.map_err(failed),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+fn failed(error: RootError) -> RunError {
+    if error.is_no_space() {
+        RunError::Full(format!("no space is left for results: {error}"))
+    } else {
+        error.into()
+    }
+}

@@ -1,0 +1,132 @@
+//! Events of a task, signs of life, and the supervision of disk space while it runs.
+
+use std::cell::Cell;
+use std::io;
+use std::io::Write;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use patchadm_bulk_values::journal::FailureCause;
+
+use super::order::{StepError, TaskError, TaskEvent, TaskFailure};
+use crate::space::{SpaceSigns, is_full};
+
+/// Sends events of a task to its run.
+pub(super) struct TaskTeller {
+    shared: Arc<Mutex<EventOutput>>,
+    is_ended: Arc<AtomicBool>,
+}
+
+struct EventOutput {
+    out: Box<dyn Write + Send>,
+    memory: u64,
+    log: u64,
+}
+
+impl EventOutput {
+    fn tell(&mut self, event: &TaskEvent) -> io::Result<()> {
+        let line = serde_json::to_vec(event).unwrap_or_default();
+        self.out.write_all(&[&line[..], b"\n"].concat())?;
+        self.out.flush()
+    }
+}
+
+impl TaskTeller {
+    /// `is_ended` is set once nobody listens any more.
+    pub(super) fn over(out: Box<dyn Write + Send>, is_ended: Arc<AtomicBool>) -> Self {
+        let output = EventOutput { out, memory: 0, log: 0 };
+        Self { shared: Arc::new(Mutex::new(output)), is_ended }
+    }
+
+    /// Sends an event. If nobody listens any more, the task ends soon.
+    pub(super) fn tell(&self, event: &TaskEvent) {
+        let sent = self.shared.lock().map(|mut shared| shared.tell(event));
+        if !matches!(sent, Ok(Ok(()))) {
+            self.is_ended.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn installs(&self, is_begin: bool) {
+        self.tell(&TaskEvent::Installs(is_begin));
+    }
+
+    /// Updates the figures of the next sign of life; returns true if the task has to end.
+    pub(super) fn tick(&self, memory: u64, log: u64) -> bool {
+        if let Ok(mut shared) = self.shared.lock() {
+            (shared.memory, shared.log) = (memory, log);
+        }
+        self.is_ended.load(Ordering::Relaxed)
+    }
+
+    /// Sends signs of life at this interval until the returned sender is dropped.
+    pub(super) fn go_on(&self, between: Duration) -> Sender<()> {
+        let (sender, receiver) = channel();
+        let (shared, is_ended) = (self.shared.clone(), self.is_ended.clone());
+        std::thread::spawn(move || {
+            while matches!(receiver.recv_timeout(between), Err(RecvTimeoutError::Timeout)) {
+                let Ok(mut shared) = shared.lock() else { return };
+                let event = TaskEvent::Alive { memory: shared.memory, log: shared.log };
+                if shared.tell(&event).is_err() {
+                    is_ended.store(true, Ordering::Relaxed);
+                }
+            }
+        });
+        sender
+    }
+}
+
+pub(super) struct TaskWatch<'a> {
+    pub(super) teller: &'a TaskTeller,
+    build_dir: &'a Path,
+    /// True if there was no space at some moment. Another task may have made room since.
+    was_full: Cell<bool>,
+    signs: SpaceSigns,
+}
+
+impl<'a> TaskWatch<'a> {
+    pub(super) fn of(teller: &'a TaskTeller, build_dir: &'a Path) -> Self {
+        Self { teller, build_dir, was_full: Cell::new(false), signs: SpaceSigns::begin(build_dir) }
+    }
+
+    /// Updates the figures and checks the disk space; returns true if the task has to end.
+    pub(super) fn tick(&self, memory: u64, log: u64) -> bool {
+        self.look_at_space();
+        self.teller.tick(memory, log)
+    }
+
+    fn look_at_space(&self) {
+        self.was_full.set(self.was_full.get() || is_full(self.build_dir));
+    }
+
+    /// Turns a package failure that a full disk may have caused into a failure of the machine. Signals it to the other
+    /// tasks before this one makes room.
+    pub(super) fn blame(&self, error: StepError) -> StepError {
+        let error = self.blamed(error);
+        if matches!(error, StepError::Machine(TaskError::FullBuildDir(_))) {
+            // Without the sign, the others check by themselves.
+            let _ = self.signs.give();
+        }
+        error
+    }
+
+    fn blamed(&self, error: StepError) -> StepError {
+        let StepError::Package(TaskFailure { cause, .. }) = &error else { return error };
+        let is_possible = matches!(
+            cause,
+            FailureCause::Exit
+                | FailureCause::Signal
+                | FailureCause::Distfile
+                | FailureCause::Install
+                | FailureCause::Result
+                | FailureCause::Check
+        );
+        self.look_at_space();
+        if is_possible && (self.was_full.get() || self.signs.has_sign()) {
+            return StepError::Machine(TaskError::FullBuildDir(self.build_dir.to_owned()));
+        }
+        error
+    }
+}

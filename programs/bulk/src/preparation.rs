@@ -1,0 +1,41 @@
+//! Preconditions of actions: the lock of the working directory, and the `patchadm` that sandboxes use.
+
+use std::path::PathBuf;
+
+use patchadm_building::work::Work;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::program::sibling::{NotRun, find_operators_program};
+use patchadm_cli::reply::Stop;
+use patchadm_cli::surroundings::caller::LockWait;
+use patchadm_rootfs::Lock;
+
+use crate::ends::work_failed;
+
+/// The option of the actions that write below the directory of a bulk build.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct WaitOption {
+    /// Wait this many seconds for another command to finish
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u64>,
+}
+
+impl WaitOption {
+    pub(crate) fn lock(&self, call: &Invocation, work: &Work) -> anyhow::Result<Lock> {
+        let wait = self.begin(call);
+        Ok(work.lock(|holder| wait.goes_on(holder)).map_err(|error| work_failed(&error))?)
+    }
+
+    pub(crate) fn begin<'a>(&self, call: &'a Invocation) -> LockWait<'a> {
+        LockWait::begin(&call.surroundings, call.name, self.wait.unwrap_or_default())
+    }
+}
+
+/// Returns the `patchadm` beside this program, which has the same version. It installs packages and tries patches in
+/// sandboxes.
+pub(crate) fn find_installer(call: &Invocation) -> Result<PathBuf, NotRun> {
+    find_operators_program(call.surroundings.binary.as_deref(), call.of.name)
+}
+
+pub(crate) fn must_have_installer(call: &Invocation) -> Result<(), Stop> {
+    Ok(find_installer(call).map(drop)?)
+}
