@@ -7,45 +7,38 @@
 //! No object of the software is changed. The records of other package managers are only read, under their lock where the
 //! caller may take it.
 
-mod adopted;
-mod all;
 pub(in crate::operation) mod differing;
-mod listed;
-pub(in crate::operation) mod on_demand;
-mod registrations;
-mod request;
-mod software_list;
-mod tree;
+mod software;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::content::NoContent;
-use super::failure::Failure;
-use super::log;
-use super::new_database::NewDatabase;
-use super::session::{
+use crate::operation::content::NoContent;
+use crate::operation::failure::Failure;
+use crate::operation::log;
+use crate::operation::new_database::NewDatabase;
+use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, shown_to_anybody,
     without_lock,
 };
 use crate::operation::trial::begin::{begin_change, begin_change_beside, must_be_off_trial};
-use adopted::TakenUp;
-use listed::{ListedSoftware, packages_beside};
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::contents::lines_of_package;
 use patchadm_inputs::inventory::{Installed, Inventory, Touched};
-use patchadm_inputs::native::{NATIVE_DIFFERING, NATIVE_STAMP, NativeManager, differing_text};
+use patchadm_inputs::native::{
+    NATIVE_DIFFERING, NATIVE_STAMP, NativeManager, NativeOrigin, NativePackage, NativeRecords, differing_text,
+};
 use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::package::adopt::{AdoptableSoftware, AdoptionConflict, Adoptions};
 use patchadm_planning::plan::package::forget::forget;
+use patchadm_planning::resolve::{InstalledPackages, OfferedPackage};
 use patchadm_rootfs::Root;
-use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::places;
+use software::{ListedSoftware, Registrations, TakenUp, packages_beside};
 
-pub use adopted::AdoptedPackage;
-pub use all::{AdoptAllReport, AdoptAllRequest, LeftPackage, adopt_all};
-pub use request::{AdoptRequest, AdoptSource, AdoptWishes};
+pub use software::{AdoptRequest, AdoptSource, AdoptWishes, AdoptedPackage};
 
 /// The outcome of an adoption.
 #[derive(Debug)]
@@ -298,4 +291,288 @@ impl Adopter<'_> {
         };
         Ok(PlannedAdoption { report, plan: Some(plan) })
     }
+}
+
+/// The paths that are surveyed in one go.
+const PORTION: usize = 20_000;
+
+/// The request to adopt all packages of the package managers of a root.
+#[derive(Clone, Debug)]
+pub struct AdoptAllRequest {
+    /// What is wanted of the objects of all packages. Names are those that follow from the native ones.
+    pub wishes: AdoptWishes,
+    /// Whether nothing is changed.
+    pub dry_run: bool,
+}
+
+/// The outcome of the adoption of all packages.
+#[derive(Debug, Default)]
+pub struct AdoptAllReport {
+    /// The finding of recovery, before anything else.
+    pub recovered: Recovered,
+    /// The packages that are adopted.
+    pub adopted: Vec<AdoptedPackage>,
+    /// The native packages that are not, each with the reason.
+    pub left: Vec<LeftPackage>,
+    /// The number of native packages that were adopted before.
+    pub known: usize,
+    /// Sentences for a person.
+    pub notes: Vec<String>,
+    /// The receipt of the run; `None` if nothing was changed.
+    pub receipt: Option<Receipt>,
+}
+
+/// A native package that is not adopted.
+#[derive(Debug)]
+pub struct LeftPackage {
+    /// The native package; `None` where that is not known.
+    pub origin: Option<NativeOrigin>,
+    /// The reason.
+    pub reason: String,
+}
+
+/// Adopts every native package of a root that is not adopted yet.
+pub fn adopt_all(
+    root: &Root,
+    request: &AdoptAllRequest,
+    caller: &Caller<'_>,
+) -> Result<AdoptAllReport, Failure> {
+    if request.dry_run {
+        let shown = || {
+            let ground = RootAndPolicy::of(root)?.for_who_may()?;
+            without_lock(root, || Ok(planned(&Adopter { ground: &ground, caller }, request)?.0))
+        };
+        return shown_to_anybody(root, shown, |mut report: AdoptAllReport, refused| {
+            report.notes.push(refused.to_string());
+            report
+        });
+    }
+    let (report, recovered) = with_database(root, caller, &NativeManager::ALL, |session| {
+        must_agree(root, caller.interrupt, |_| false)?;
+        let (mut report, plan) = planned(&Adopter { ground: &session.ground, caller }, request)?;
+        if let Some(plan) = plan {
+            let text = log_of(&report.adopted);
+            report.receipt = Some(perform_text(session, &plan, text, &mut report.notes)?);
+        }
+        let is_done = report.receipt.is_some();
+        Ok((report, is_done))
+    })?;
+    Ok(AdoptAllReport { recovered, ..report })
+}
+
+/// The log of the run: the packages, each with what it stands for.
+fn log_of(adopted: &[AdoptedPackage]) -> String {
+    let lines: Vec<String> = adopted.iter().map(|one| format!("{} {}", one.package, one.origin)).collect();
+    lines.join("\n") + "\n"
+}
+
+fn planned(
+    adopter: &Adopter<'_>,
+    request: &AdoptAllRequest,
+) -> Result<(AdoptAllReport, Option<Plan>), Failure> {
+    let root = &adopter.ground.root;
+    let mut all = AllPackages::of(adopter, request)?;
+    let mut is_there = false;
+    for manager in NativeManager::ALL {
+        let Some(records) = NativeRecords::find(root, manager)? else { continue };
+        is_there = true;
+        for native in records.packages()? {
+            Failure::unless_interrupted(adopter.caller.interrupt)?;
+            match native {
+                Ok(native) => all.add(&native)?,
+                Err(error) => all.report.left.push(LeftPackage { origin: None, reason: error.to_string() }),
+            }
+        }
+    }
+    if !is_there {
+        return Err(Failure::BadFile("the root has no records of dpkg or rpm".to_owned()));
+    }
+    all.finish()
+}
+
+/// The native packages so far.
+struct AllPackages<'a> {
+    adopter: &'a Adopter<'a>,
+    request: &'a AdoptAllRequest,
+    /// The packages that are installed.
+    packages: BTreeMap<PkgInst, Installed>,
+    registrations: Registrations,
+    /// What is surveyed next.
+    portion: Vec<(NativeOrigin, ListedSoftware)>,
+    adoptions: Adoptions,
+    report: AdoptAllReport,
+    /// The survey of the last portion.
+    inventory: Inventory,
+}
+
+impl<'a> AllPackages<'a> {
+    fn of(adopter: &'a Adopter<'a>, request: &'a AdoptAllRequest) -> Result<Self, Failure> {
+        let packages = adopter.ground.packages()?;
+        let registrations = Registrations::of(&adopter.ground.root, &packages);
+        Ok(Self {
+            adopter,
+            request,
+            packages,
+            registrations,
+            portion: Vec::new(),
+            adoptions: Adoptions::default(),
+            report: AdoptAllReport::default(),
+            inventory: Inventory::default(),
+        })
+    }
+
+    /// Adds a native package, and plans where a portion is whole.
+    fn add(&mut self, native: &NativePackage) -> Result<(), Failure> {
+        if self.registrations.holder(native).is_some() {
+            self.report.known += 1;
+            return Ok(());
+        }
+        let list = self.registrations.software(native);
+        let origin = list.origin.clone().unwrap_or_else(|| native.origin.clone());
+        match ListedSoftware::wished(list, &self.request.wishes) {
+            Ok(listed) => {
+                self.registrations.add(&listed.software.package, native);
+                self.portion.push((origin, listed));
+            }
+            Err(failure) => {
+                let reason = failure.to_string();
+                self.report.left.push(LeftPackage { origin: Some(origin), reason });
+            }
+        }
+        let paths: usize = self.portion.iter().map(|(_, listed)| listed.software.paths.len()).sum();
+        if paths >= PORTION { self.plan_portion() } else { Ok(()) }
+    }
+
+    fn plan_portion(&mut self) -> Result<(), Failure> {
+        if self.portion.is_empty() {
+            return Ok(());
+        }
+        let portion = std::mem::take(&mut self.portion);
+        let software = portion.iter().map(|(_, listed)| &listed.software);
+        self.inventory = self.adopter.survey(self.packages.clone(), software)?;
+        for (origin, listed) in portion {
+            let taken_up = match self.adopter.take_up(&mut self.adoptions, &listed, &self.inventory) {
+                Ok(taken_up) => taken_up,
+                Err(Failure::Refused(refusal)) => {
+                    let reason = refusal.to_string();
+                    self.report.left.push(LeftPackage { origin: Some(origin), reason });
+                    continue;
+                }
+                Err(failure) => return Err(failure),
+            };
+            match taken_up.intended.conflicts.first().map(ToString::to_string) {
+                Some(reason) => self.report.left.push(LeftPackage { origin: Some(origin), reason }),
+                None => {
+                    self.report.adopted.push(AdoptedPackage::of(listed.software.package, origin, taken_up));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(AdoptAllReport, Option<Plan>), Failure> {
+        self.plan_portion()?;
+        let plan = self.adoptions.plan(&self.inventory, &self.adopter.caller.now)?;
+        self.report.notes.extend(plan.iter().flat_map(|plan| plan.notes.iter().cloned()));
+        Ok((self.report, plan))
+    }
+}
+
+/// Adoptions that come before patches.
+#[derive(Debug, Default)]
+pub(super) struct OnDemand {
+    pub(super) adopted: Vec<AdoptedPackage>,
+    /// Everything that changes; none where nothing is adopted.
+    pub(super) plan: Option<Plan>,
+    /// Sentences for a person: what stands in the way of an adoption.
+    pub(super) notes: Vec<String>,
+}
+
+/// Plans the adoption of the native packages that patches are `wanted` for.
+pub(super) fn adopt_on_demand(
+    ground: &RootAndPolicy,
+    wanted: &[OfferedPackage],
+    environment: &Params,
+    caller: &Caller<'_>,
+) -> Result<OnDemand, Failure> {
+    let adopter = Adopter { ground, caller };
+    let mut demand = OnDemand::default();
+    let (mut adoptions, mut surveyed) = (Adoptions::default(), None);
+    let Some(Unregistered { packages, mut registrations }) = unregistered(ground, wanted)? else {
+        return Ok(demand);
+    };
+    for (pkg, native) in packages {
+        let list = registrations.software(&native);
+        let origin = list.origin.clone().unwrap_or_else(|| native.origin.clone());
+        let wishes = AdoptWishes { pkg, ..AdoptWishes::none(environment.clone()) };
+        let listed = ListedSoftware::wished(list, &wishes)?;
+        registrations.add(&listed.software.package, &native);
+        let inventory = adopter.survey(ground.all_packages()?, [&listed.software])?;
+        let taken_up = adopter.take_up(&mut adoptions, &listed, &inventory)?;
+        let conflicts = taken_up.intended.conflicts.iter();
+        demand.notes.extend(conflicts.map(|conflict| format!("{origin} is not adopted: {conflict}")));
+        if taken_up.intended.conflicts.is_empty() {
+            demand.adopted.push(AdoptedPackage::of(listed.software.package, origin, taken_up));
+        }
+        surveyed = Some(inventory);
+    }
+    if let Some(inventory) = surveyed {
+        demand.plan = adoptions.plan(&inventory, &caller.now)?;
+    }
+    Ok(demand)
+}
+
+/// Returns the first native package that one of these packages stands for, as a sentence names it.
+pub(super) fn unregistered_native(ground: &RootAndPolicy, wanted: &[OfferedPackage]) -> Option<String> {
+    let unregistered = unregistered(ground, wanted).ok()??;
+    let (_, native) = unregistered.packages.into_iter().next()?;
+    Some(format!("{} {}", native.origin, native.version))
+}
+
+/// Native packages that are not registered, each with the name of its registration where the native name does not give it.
+struct Unregistered {
+    packages: Vec<(Option<String>, NativePackage)>,
+    registrations: Registrations,
+}
+
+/// Finds the native packages that packages of patches stand for, and that are not registered.
+fn unregistered(ground: &RootAndPolicy, wanted: &[OfferedPackage]) -> Result<Option<Unregistered>, Failure> {
+    let is_of = |one: &OfferedPackage, manager: NativeManager| one.pkg.starts_with(&manager.package_name(""));
+    let is_native = |one: &OfferedPackage| NativeManager::ALL.iter().any(|manager| is_of(one, *manager));
+    if !wanted.iter().any(is_native) {
+        return Ok(None);
+    }
+    let installed = ground.packages()?;
+    let known = InstalledPackages::of(installed.iter().map(|(package, one)| (package, &one.params)));
+    let missing: Vec<&OfferedPackage> =
+        wanted.iter().filter(|one| is_native(one) && !known.has(one)).collect();
+    if missing.is_empty() {
+        return Ok(None);
+    }
+    let registrations = Registrations::of(&ground.root, &installed);
+    let mut packages: Vec<(Option<String>, NativePackage)> = Vec::new();
+    for manager in NativeManager::ALL {
+        let Some(records) = NativeRecords::find(&ground.root, manager)? else { continue };
+        let names = records.names()?;
+        let pkgs: BTreeSet<&str> =
+            missing.iter().filter(|one| is_of(one, manager)).map(|one| one.pkg.as_str()).collect();
+        for (pkg, own) in pkgs.into_iter().filter_map(|pkg| Some((pkg, names.get(pkg)?))) {
+            // One that cannot be read, or is being changed, is none that could be adopted.
+            for native in own.iter().filter_map(|name| records.package(name).ok()) {
+                let fits = |one: &&OfferedPackage| {
+                    (one.pkg.as_str(), &one.version, &one.arch) == (pkg, &native.version, &native.arch)
+                };
+                let is_again = |(_, known): &(Option<String>, NativePackage)| {
+                    (&known.origin, &known.version, &known.arch)
+                        == (&native.origin, &native.version, &native.arch)
+                };
+                let is_known = registrations.holder(&native).is_some() || packages.iter().any(is_again);
+                if missing.iter().any(fits) && !is_known {
+                    let is_usual = manager.package_name(&native.origin.name) == pkg;
+                    packages.push(((!is_usual).then(|| pkg.to_owned()), native));
+                }
+            }
+        }
+    }
+    Ok(Some(Unregistered { packages, registrations }))
 }

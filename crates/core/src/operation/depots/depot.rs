@@ -2,8 +2,8 @@
 
 use super::error::DepotError;
 use super::in_place::{index_of, must_be_unique, read_in_place};
-use super::index_bytes::IndexBytes;
-use super::known_patches::KnownPatches;
+use super::index::IndexBytes;
+use super::index::KnownPatches;
 use super::location::DepotLocation;
 use super::session::FetchSession;
 use crate::operation::depot_memory::{check_index, remember_index};

@@ -3,10 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::flags_file::FlagsFileError;
 use patchadm_inputs::cache::CacheError;
-use patchadm_inputs::depot::IndexError;
+use patchadm_inputs::depot::{DepotFlags, DepotFlagsError, IndexError, LARGEST_FLAGS};
 use patchadm_inputs::http::{AddressError, HttpError, HttpProblem};
+use patchadm_inputs::input_file::InputDirectory;
 use patchadm_inputs::sign::Verdict;
 use patchadm_rootfs::{LockError, RootError};
 use patchadm_svr4::patch::PatchId;
@@ -168,4 +168,41 @@ fn damaged_words(damaged: Option<&(String, String)>) -> String {
 fn verdict_words(verdict: &Verdict) -> String {
     let words = verdict.to_string();
     if ["is ", "has "].iter().any(|verb| words.starts_with(verb)) { words } else { format!("is {words}") }
+}
+
+/// The reason why the flags of a depot cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FlagsFileError {
+    /// They make no sense.
+    #[error("{}: {error}", path.display())]
+    Words {
+        /// The file.
+        path: PathBuf,
+        /// The fault.
+        error: DepotFlagsError,
+    },
+    /// The file cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The error of the system.
+        error: io::Error,
+    },
+}
+
+/// Reads `DIR/flags`; empty if it is missing.
+pub(in crate::operation) fn read_flags(directory: &Path) -> Result<DepotFlags, FlagsFileError> {
+    let path = directory.join("flags");
+    let read = InputDirectory::open(directory)
+        .and_then(|directory| directory.read_small(Path::new("flags"), LARGEST_FLAGS));
+    let text = match read {
+        Ok(Some(text)) => text,
+        Ok(None) => return Ok(DepotFlags::default()),
+        // A depot that is published for the first time is not there yet.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(DepotFlags::default()),
+        Err(error) => return Err(FlagsFileError::Read { path, error }),
+    };
+    DepotFlags::parse(&text).map_err(|error| FlagsFileError::Words { path, error })
 }

@@ -1,22 +1,27 @@
 //! Patches fetched from a depot: compared with the index before any byte of them is parsed as a patch.
 
 use std::ffi::OsStr;
-use std::io::{self, Read as _};
+use std::io;
+use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::depot::Depot;
+use super::depot::{Depot, open_depot};
 use super::directory_digest::{DirectoryPart, digest_of_directory, digest_of_parts};
-use super::download::{FetchedBy, each_part, fetch_object, with_retries};
 use super::error::DepotError;
 use super::location::{DepotLocation, is_on_network};
-use super::session::FetchSession;
+use super::session::{
+    DepotProgress, FetchSession, FetchedBy, PatchWork, each_part, fetch_object, with_retries,
+};
 use patchadm_inputs::cache::{ObjectDigest, digest_of_file};
 use patchadm_inputs::depot::{DepotFile, DepotPatch};
 use patchadm_inputs::http::{Address, HttpAnswer, HttpRequest};
 use patchadm_inputs::input_file::{InputDirectory, read_small};
-use patchadm_inputs::sign::{LARGEST_SIGNATURE, Signature, SignatureFormat};
+use patchadm_inputs::sign::{
+    Demand, DemandWord, LARGEST_SIGNATURE, Signature, SignatureFormat, SignatureState,
+};
+use patchadm_inputs::source::{SourceProblem, open_signed};
 use patchadm_rootfs::NewTree;
 use patchadm_svr4::package::Mode;
 
@@ -286,11 +291,7 @@ fn name_signature(patch: &DepotPatch, session: &FetchSession<'_>) -> Result<Path
 }
 
 /// Removes what was put into the spool of a patch that is not used any more.
-pub(super) fn discard_patch(
-    depot: &Depot,
-    patch: &DepotPatch,
-    session: &FetchSession<'_>,
-) -> Result<(), DepotError> {
+fn discard_patch(depot: &Depot, patch: &DepotPatch, session: &FetchSession<'_>) -> Result<(), DepotError> {
     if depot.is_indexed_here() {
         return Ok(());
     }
@@ -315,7 +316,7 @@ fn name_of_patch(patch: &DepotPatch) -> String {
 }
 
 /// Fetches or finds the README that the index names for a patch; `None` if it names none.
-pub(super) fn take_readme(
+fn take_readme(
     depot: &Depot,
     patch: &DepotPatch,
     session: &FetchSession<'_>,
@@ -326,4 +327,85 @@ pub(super) fn take_readme(
         DepotLocation::Address(address) => take_object(address, readme, &readme_name(patch), session)?,
     };
     Ok(Some(path))
+}
+
+/// The fault of an object.
+#[derive(Debug)]
+pub struct DepotFault {
+    /// The id of the patch, or another object.
+    pub object: String,
+    /// The fault.
+    pub reason: String,
+    /// The kind of fault.
+    pub error: Option<DepotError>,
+}
+
+/// The outcome of a check.
+#[derive(Debug)]
+pub struct DepotCheck {
+    /// The depot.
+    pub depot: Depot,
+    /// The number of objects that were read.
+    pub objects: usize,
+    /// The faults.
+    pub faults: Vec<DepotFault>,
+}
+
+/// Reads every object of a depot and compares it with the index, and the signatures with the keys. Continues after a fault;
+/// only what prevents the whole check is an error.
+pub fn check_depot(
+    location: &DepotLocation,
+    demands: &[Demand],
+    session: &FetchSession<'_>,
+) -> Result<DepotCheck, DepotError> {
+    let depot = open_depot(location, demands, session)?;
+    depot.must_be_unique()?;
+    let (mut objects, mut faults) = (0, Vec::new());
+    for (name, reason) in depot.passed_over() {
+        faults.push(DepotFault { object: name.clone(), reason: reason.clone(), error: None });
+    }
+    let all = depot.index().patches().len();
+    for (done, patch) in depot.index().patches().enumerate() {
+        session.go_on()?;
+        session.tell(DepotProgress::Patch { doing: PatchWork::Checking, done, all });
+        objects += patch.objects().count();
+        let readme = take_readme(&depot, patch, session).err();
+        match fetch_patch(&depot, patch, session) {
+            Err(error) if error.signal().is_some() => return Err(error),
+            Err(error) => faults.push(fault(patch, error)),
+            Ok(path) => faults.extend(signature_fault(patch, &path, demands)),
+        }
+        faults.extend(readme.map(|error| fault(patch, error)));
+        discard_patch(&depot, patch, session)?;
+    }
+    Ok(DepotCheck { depot, objects, faults })
+}
+
+fn fault(patch: &DepotPatch, error: DepotError) -> DepotFault {
+    DepotFault { object: patch.id.clone(), reason: error.to_string(), error: Some(error) }
+}
+
+/// Opens a patch as for an application, if signatures are demanded or there is one.
+fn signature_fault(patch: &DepotPatch, path: &Path, demands: &[Demand]) -> Option<DepotFault> {
+    let is_asked = demands.iter().any(|demand| demand.word != DemandWord::Off);
+    if !is_asked && patch.signature.is_none() {
+        return None;
+    }
+    match open_signed(path, demands) {
+        Ok((_, image)) if image.signature.verdict.state == SignatureState::Bad => {
+            let reason = image.signature.verdict.to_string();
+            Some(DepotFault { object: patch.id.clone(), reason, error: None })
+        }
+        Ok(_) => None,
+        Err(error) => {
+            let path = error.path.display().to_string();
+            let error = match error.problem {
+                SourceProblem::Signature(verdict) => Some(DepotError::IndexSignature { path, verdict }),
+                _ => None,
+            };
+            let reason =
+                error.as_ref().map_or_else(|| "it cannot be read as a patch".to_owned(), ToString::to_string);
+            Some(DepotFault { object: patch.id.clone(), reason, error })
+        }
+    }
 }

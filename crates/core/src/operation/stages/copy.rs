@@ -9,16 +9,17 @@ use std::fs::File;
 use std::io::Read as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::attributes::{Attributes, CopiedObject};
 use super::error::StageError;
-use super::tree::{ObjectKey, TreeObject, directory_of, key, known_files, link_groups};
-use super::walk::{MetObject, Walk, live_file};
+use super::tree::{
+    MetObject, ObjectKey, TreeObject, Walk, directory_of, key, known_files, link_groups, live_file,
+};
 use patchadm_inputs::stage::{CachedFile, ReadFile};
 use patchadm_rootfs::{
-    Dir, FileType, KnownFile, Live, LiveKind, ObjectStatus, Root, Summing, Sums, Timestamp, WritableFile,
-    side_by_side,
+    Dir, FileType, KnownFile, Live, LiveKind, ObjectStatus, Root, RootError, Summing, Sums, Timestamp,
+    WritableFile, Xattrs, side_by_side,
 };
 use patchadm_svr4::package::{Mode, ObjectPath};
+use rustix::io::Errno;
 
 /// The objects that a thread takes at once.
 const PIECE: usize = 32;
@@ -186,7 +187,7 @@ impl Copier<'_> {
             let above = directory_of(self.stage, &mut open, &met.path)?;
             match above.make_dir(met.path.name(), Mode::of(0o700)) {
                 // A directory above several staged paths, or of the records, may already exist.
-                Err(error) if error.errno() == Some(rustix::io::Errno::EXIST) => {}
+                Err(error) if error.errno() == Some(Errno::EXIST) => {}
                 made => drop(made?),
             }
         }
@@ -205,7 +206,7 @@ impl Copier<'_> {
     }
 
     /// Sets the attributes of an object on its copy, which already has a name.
-    fn give(&self, above: &Dir, met: &MetObject, xattrs: &patchadm_rootfs::Xattrs) -> Result<(), StageError> {
+    fn give(&self, above: &Dir, met: &MetObject, xattrs: &Xattrs) -> Result<(), StageError> {
         let name = met.path.name();
         let made = above.look(name)?.ok_or_else(|| StageError::Changing(self.stage.show(&met.path)))?;
         let has_mode = met.status.file_type != FileType::Symlink;
@@ -228,7 +229,7 @@ impl Copier<'_> {
         for path in above {
             let place = self.stage.dir(&parent(&path))?;
             match place.make_dir(path.name(), Mode::of(0o755)) {
-                Err(error) if error.errno() == Some(rustix::io::Errno::EXIST) => continue,
+                Err(error) if error.errno() == Some(Errno::EXIST) => continue,
                 made => drop(made?),
             }
             let source = self.root.dir_if_there(&parent(&path))?;
@@ -252,7 +253,7 @@ impl Copier<'_> {
         let place = self.stage.dir(&parent(path))?;
         let mode = if path.name() == b"tmp" { 0o1777 } else { 0o755 };
         match place.make_dir(path.name(), Mode::of(mode)) {
-            Err(error) if error.errno() == Some(rustix::io::Errno::EXIST) => return Ok(()),
+            Err(error) if error.errno() == Some(Errno::EXIST) => return Ok(()),
             made => drop(made?),
         }
         let source = self.root.resolver().locate_dir(&parent(path))?;
@@ -345,7 +346,7 @@ fn copy_bytes(
     buffer: &mut [u8],
     source: &mut File,
     copy: &mut WritableFile,
-    failed: impl Fn(&std::io::Error) -> patchadm_rootfs::RootError,
+    failed: impl Fn(&std::io::Error) -> RootError,
 ) -> Result<Sums, StageError> {
     let mut summing = Summing::default();
     let mut has_hole = false;
@@ -370,4 +371,127 @@ fn copy_bytes(
         copy.set_size(sums.size)?;
     }
     Ok(sums)
+}
+
+/// The bits that make a program run as its owner or group.
+const SET_ID: u32 = 0o6000;
+
+/// A copy whose attributes are set.
+pub(super) enum CopiedObject<'a> {
+    /// A file that is being written.
+    File(&'a WritableFile),
+    /// An open directory.
+    Directory(&'a Dir),
+    /// Anything else, by its name.
+    Name(&'a Dir, &'a [u8]),
+}
+
+/// The attributes of an object.
+pub(super) struct Attributes<'a> {
+    pub(super) status: &'a ObjectStatus,
+    pub(super) xattrs: &'a Xattrs,
+    /// Whether it has permission bits, which a symbolic link does not.
+    pub(super) has_mode: bool,
+    /// Whether owner, set-id bits and the attributes of the system come along.
+    pub(super) owners: bool,
+}
+
+impl CopiedObject<'_> {
+    /// Sets all attributes of the object on the copy. Returns whether it has all of them: without privileges it may have
+    /// another owner, and then no set-id bits.
+    pub(super) fn give(&self, attributes: &Attributes<'_>, made: &ObjectStatus) -> Result<bool, RootError> {
+        let Attributes { status, xattrs, has_mode, owners } = attributes;
+        let is_owned = *owners && self.give_owner(status, made)?;
+        let bits = status.mode.bits();
+        let kept = if is_owned { bits } else { bits & !SET_ID };
+        if *has_mode {
+            self.set_mode(Mode::of(kept))?;
+        }
+        let mut is_whole = is_owned;
+        for (key, value) in xattrs.iter().filter(|(key, _)| *owners || !is_of_system(key)) {
+            is_whole &= self.give_xattr(key, value)?;
+        }
+        self.set_mtime(status.mtime)?;
+        Ok(is_whole)
+    }
+
+    fn give_owner(&self, wanted: &ObjectStatus, made: &ObjectStatus) -> Result<bool, RootError> {
+        if (wanted.uid, wanted.gid) == (made.uid, made.gid) {
+            return Ok(true);
+        }
+        match self.set_owner(wanted.uid, wanted.gid) {
+            Ok(()) => Ok(true),
+            Err(error) if !self.root().is_privileged() && is_forbidden(&error) => Ok(false),
+            // The user namespace of the caller does not have this id.
+            Err(error) if error.errno() == Some(Errno::INVAL) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sets an extended attribute. Returns false for one that this caller or file system cannot set and that therefore does
+    /// not count.
+    fn give_xattr(&self, key: &[u8], value: &[u8]) -> Result<bool, RootError> {
+        let is_label = |label: &&str| key.starts_with(label.as_bytes());
+        if OF_FILE_SYSTEM.iter().any(|start| key.starts_with(start.as_bytes())) {
+            return Ok(true);
+        }
+        match self.set_xattr(key, value) {
+            Ok(()) => Ok(true),
+            Err(error) if is_of_system(key) && is_forbidden(&error) => Ok(LABELS.iter().any(is_label)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn root(&self) -> &Root {
+        match self {
+            Self::File(file) => file.root(),
+            Self::Directory(dir) | Self::Name(dir, _) => dir.root(),
+        }
+    }
+
+    fn set_owner(&self, uid: u32, gid: u32) -> Result<(), RootError> {
+        match self {
+            Self::File(file) => file.set_owner(uid, gid),
+            Self::Directory(dir) => dir.set_own_owner(Some(uid), Some(gid)),
+            Self::Name(dir, name) => dir.set_owner(name, Some(uid), Some(gid)),
+        }
+    }
+
+    fn set_mode(&self, mode: Mode) -> Result<(), RootError> {
+        match self {
+            Self::File(file) => file.set_mode(mode),
+            Self::Directory(dir) => dir.set_own_mode(mode),
+            Self::Name(dir, name) => dir.set_mode(name, mode),
+        }
+    }
+
+    fn set_xattr(&self, key: &[u8], value: &[u8]) -> Result<(), RootError> {
+        match self {
+            Self::File(file) => file.set_xattr(key, value),
+            Self::Directory(dir) => dir.set_xattr(b"", key, value),
+            Self::Name(dir, name) => dir.set_xattr(name, key, value),
+        }
+    }
+
+    fn set_mtime(&self, mtime: Timestamp) -> Result<(), RootError> {
+        match self {
+            Self::File(file) => file.set_mtime(mtime),
+            Self::Directory(dir) => dir.set_own_mtime(mtime),
+            Self::Name(dir, name) => dir.set_mtime(name, mtime),
+        }
+    }
+}
+
+/// Labels, which a promotion does not compare: a copy without them is complete.
+const LABELS: [&str; 4] = ["security.selinux", "security.SMACK64", "security.ima", "security.evm"];
+
+/// Attributes that belong to an inode and not to its contents.
+const OF_FILE_SYSTEM: [&str; 3] = ["trusted.overlay.", "security.evm", "security.ima"];
+
+fn is_of_system(key: &[u8]) -> bool {
+    ["security.", "trusted."].iter().any(|start| key.starts_with(start.as_bytes()))
+}
+
+fn is_forbidden(error: &RootError) -> bool {
+    matches!(error.errno(), Some(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP))
 }

@@ -1,17 +1,16 @@
 //! The reasons why an operation on a stage failed.
 
+use std::fmt::{Display, Formatter};
 use std::path::PathBuf;
-
-use rustix::io::Errno;
 
 use crate::operation::failure::Failure;
 use crate::operation::promotion_records::PromotionRecordFault;
-use crate::operation::stages::completed_refresh::CompletedRefresh;
-use crate::operation::stages::foreign_stage::ForeignStage;
+use patchadm_changeset::transaction::Recovered;
 use patchadm_inputs::database::ViewError;
 use patchadm_inputs::stage::{BaseError, ScopeError, StageFileError, StageNameError};
 use patchadm_rootfs::RootError;
 use patchadm_svr4::package::{ObjectPath, PathError};
+use rustix::io::Errno;
 
 /// A failed operation on a stage.
 #[derive(Debug, thiserror::Error)]
@@ -252,4 +251,49 @@ impl StageError {
             _ => Self::Root(error),
         }
     }
+}
+
+/// What the superuser would do in a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undertaking {
+    /// Run a command.
+    Enter,
+    /// Bring changes of the live tree.
+    Refresh,
+}
+
+/// A stage of another user, in which the superuser does nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignStage {
+    /// Its name.
+    pub name: String,
+    /// Its directory, as it was named.
+    pub path: PathBuf,
+    /// What was to be done in it.
+    pub undertake: Undertaking,
+    /// The reason why it counts as another user's.
+    pub reason: String,
+    /// The user who can do it; `None` if nobody can before the stage is root's alone.
+    pub user: Option<u32>,
+}
+
+impl Display for ForeignStage {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let does = match self.undertake {
+            Undertaking::Enter => "enter",
+            Undertaking::Refresh => "refresh",
+        };
+        write!(f, "root does not {does} the stage {}: {}", self.name, self.reason)
+    }
+}
+
+/// A refresh that a later command completed, or will complete.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CompletedRefresh {
+    /// The stage.
+    pub stage: String,
+    /// The number of paths that still had to be brought.
+    pub taken: usize,
+    /// The finding of recovery on the root, before anything else.
+    pub(super) recovered: Recovered,
 }

@@ -7,32 +7,23 @@
 //!  stage ┘
 //! ```
 
-mod attributes;
-mod completed_refresh;
+mod compared;
 mod copy;
 mod drop;
 mod enter;
 pub mod error;
-mod foreign_stage;
-mod kept_objects;
 pub mod list;
-mod mounts_below;
-mod nesting;
 pub mod new;
-mod new_directory;
-mod other_writer;
 pub mod own_files;
 pub mod promote;
 pub mod records;
 pub mod refresh;
-mod rights;
-mod shell;
+mod transfer;
 pub mod tree;
-mod walk;
 
 pub use drop::{DropError, DroppedStage, drop_stage};
 pub use enter::{EnterError, EnterRequest, StageView, enter_stage};
 pub use error::StageError;
-pub use foreign_stage::{ForeignStage, Undertaking};
+pub use error::{ForeignStage, Undertaking};
 pub use own_files::StageRecord;
-pub use walk::TreeRequest;
+pub use tree::TreeRequest;

@@ -1,20 +1,25 @@
 //! A stage on the disk: found by its directory or its name, with its own files read and written.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io::BufReader;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use super::error::StageError;
-use super::other_writer::other_writer;
-use patchadm_inputs::database::{RecordView, marker};
+use super::error::{ForeignStage, StageError, Undertaking};
+use super::tree::{ObjectKey, TreeObject, TreeRequest, key};
+use crate::operation::failure::Failure;
+use patchadm_inputs::database::{RecordView, marker, places, records};
 use patchadm_inputs::path_glob::PathGlob;
 use patchadm_inputs::stage::{
-    BASE_OF_NEW, BASES, Base, BaseError, BaseHeader, BaseObjects, CACHE, DIRECTORY, EXCLUDED, FIRST_BASE,
-    IDENTITY, LONGEST_RECORD, LeftOut, ListedStage, SCRATCH, StageCache, StageId, StageIdentity, StageName,
-    StageRights, StagesRecord, UNFINISHED, stages_record, write_base,
+    BASE_OF_NEW, BASES, Base, BaseError, BaseHeader, BaseObjects, CACHE, CacheSide, DIRECTORY, EXCLUDED,
+    FIRST_BASE, IDENTITY, LONGEST_RECORD, LeftOut, ListedStage, SCRATCH, Scope, StageCache, StageId,
+    StageIdentity, StageName, StageRights, StagesRecord, UNFINISHED, stages_record, write_base,
 };
-use patchadm_rootfs::{Digest, Dir, Root, WritableFile};
+use patchadm_rootfs::{
+    ACCESS_LIST, DEFAULT_LIST, Digest, Dir, Distrust, FileType, Live, ObjectStatus, RecordPlaces, Root,
+    RootError, Untrusted, WritableFile,
+};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
 /// The program name in the private names of files.
@@ -365,4 +370,238 @@ pub fn put_cache(own: &Dir, cache: &[u8]) {
 pub fn physical_path(tree: &Root) -> Result<ObjectPath, StageError> {
     let path = tree.physical_path()?;
     Ok(ObjectPath::new(path.as_os_str().as_bytes())?)
+}
+
+/// Returns who beside the superuser may write the directory of a tree, or the files of the stage that it is, in words;
+/// `None` if nobody may. These are the checks that the records of a root have to pass.
+pub(super) fn other_writer(
+    tree: &Root,
+    is_stage: bool,
+    is_container_asked: bool,
+) -> Result<Option<String>, StageError> {
+    let own = ObjectPath::root().join(DIRECTORY)?;
+    let places = RecordPlaces {
+        tree: if is_stage { own.clone() } else { ObjectPath::root() },
+        used: Vec::new(),
+        stages: None,
+        elsewhere: Vec::new(),
+    };
+    // What a plan shows in a tree says nothing about who may write there.
+    let tree = if tree.is_showing() { tree.elsewhere(tree.prefix())? } else { tree.clone() };
+    let foreign = if is_container_asked { tree.container_tree()? } else { None };
+    let guarded = tree.guarded(places, foreign);
+    let looked = || -> Result<(), RootError> {
+        guarded.look_at_records()?;
+        if is_stage && let Some(own) = guarded.dir_if_there(&own)? {
+            for name in own.names_that_are(|name| name == IDENTITY || name.starts_with(BASES))? {
+                own.open_seen(&name)?;
+            }
+        }
+        Ok(())
+    };
+    match looked() {
+        Ok(()) => Ok(None),
+        Err(RootError::Untrusted(told)) => Ok(Some(words(&told))),
+        Err(error) => Err(Failure::from(error).into()),
+    }
+}
+
+/// Returns who beside the superuser may write the package database of a stage, in words; `None` if nobody may.
+pub(super) fn other_writer_of_records(
+    tree: &Root,
+    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+) -> Result<Option<String>, StageError> {
+    let tree = if tree.is_showing() { tree.elsewhere(tree.prefix())? } else { tree.clone() };
+    // Directories are judged as they are opened, files by what the walk sees of them.
+    let guarded = tree.guarded(records(), None);
+    let (known, left) = (CacheSide::default(), LeftOut::default());
+    let walked = guarded.look_at_records().map_err(StageError::from).and_then(|()| {
+        let scope = Scope::new(vec![guarded.resolver().locate(&places::records())?])?;
+        let request = TreeRequest { root: &guarded, scope: &scope, left: &left, known: &known, interrupt };
+        request.walk(|_| false)
+    });
+    match walked {
+        Ok(walk) => Ok(walk.met.iter().find_map(|met| file_writer(&guarded.show(&met.path), &met.status))),
+        Err(StageError::Root(RootError::Untrusted(told))) => Ok(Some(words(&told))),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns who beside the superuser may write to a file, or replace a link, in words.
+fn file_writer(path: &str, seen: &ObjectStatus) -> Option<String> {
+    let bits = if seen.file_type == FileType::Symlink { 0 } else { seen.mode.bits() };
+    if seen.uid != 0 {
+        Some(format!("{path} belongs to uid {}", seen.uid))
+    } else if bits & 0o002 != 0 {
+        Some(format!("everybody may write {path}"))
+    } else {
+        (bits & 0o020 != 0 && seen.gid != 0).then(|| format!("the group of {path} may write it"))
+    }
+}
+
+/// Returns who beside the superuser may write to a directory in a tree, in words; `None` if nobody may.
+pub(super) fn writer(directory: &Live) -> Option<String> {
+    let bits = directory.mode.bits();
+    let is_other_list =
+        |name: &Vec<u8>| name.starts_with(b"system.") && name != DEFAULT_LIST && name != ACCESS_LIST;
+    let has_list = directory.xattrs.contains_key(ACCESS_LIST);
+    if directory.uid != 0 {
+        Some(format!("it belongs to uid {}", directory.uid))
+    } else if bits & 0o002 != 0 {
+        Some("everybody may write to it".to_owned())
+    } else if directory.xattrs.keys().any(is_other_list) || has_list && bits & 0o020 != 0 {
+        Some("an access list lets others write to it".to_owned())
+    } else {
+        (bits & 0o020 != 0 && directory.gid != 0).then(|| "its group may write to it".to_owned())
+    }
+}
+
+fn words(told: &Untrusted) -> String {
+    let Untrusted { path, uid, why, .. } = told;
+    match why {
+        Distrust::Owner => format!("{path} belongs to uid {uid}"),
+        Distrust::Group => format!("the group of {path} may write it"),
+        Distrust::Others => format!("everybody may write {path}"),
+        Distrust::AccessList => format!("an access list lets others write {path}"),
+        Distrust::Link => format!("the symbolic link {path} on the way to it belongs to uid {uid}"),
+        Distrust::ForeignMount => format!("{path} is on a file system that uid {uid} mounted"),
+        Distrust::OtherNamespace => format!("{path} is in another mount namespace"),
+        Distrust::Named | Distrust::Engine | Distrust::Overlay => {
+            format!("it is in a tree of containers ({path})")
+        }
+    }
+}
+
+/// The reason why owners, capabilities and set-id bits of a tree do not come to a root.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum LeftOwners {
+    /// The root does not list the stage.
+    #[error("the root does not list this stage, so root did not make it")]
+    NotListed,
+    /// The root lists a stage of this id that is another one.
+    #[error("the root lists the stage of this id in another directory, or of another owner")]
+    Elsewhere,
+    /// Another user made it.
+    #[error("uid {0} made this stage")]
+    MadeBy(u32),
+    /// Its copies could not be given all owners and attributes.
+    #[error("the copies in this stage never had all of them")]
+    Incomplete,
+    /// Somebody else may write the directory, or the stage's own files.
+    #[error("{0}")]
+    Foreign(String),
+}
+
+/// Returns whether owners, capabilities and set-id bits come from a tree when the superuser promotes it.
+pub(super) fn owners_of(
+    root: &Root,
+    tree: &Root,
+    stage: Option<&Stage>,
+) -> Result<Result<(), LeftOwners>, StageError> {
+    let has_owners = match stage.map(|stage| (&stage.record, &stage.identity)) {
+        None => true,
+        Some((StageRecord::None, _)) => return Ok(Err(LeftOwners::NotListed)),
+        Some((StageRecord::Elsewhere, _)) => {
+            return Ok(Err(foreign(root, tree, stage)?.unwrap_or(LeftOwners::Elsewhere)));
+        }
+        Some((StageRecord::Earlier, identity)) => identity.owners,
+        Some((StageRecord::Rights(rights), _)) => rights.owners,
+    };
+    if let Some(foreign) = foreign(root, tree, stage)? {
+        return Ok(Err(foreign));
+    }
+    Ok(if has_owners { Ok(()) } else { Err(LeftOwners::Incomplete) })
+}
+
+/// Returns why a tree is not the superuser's alone: the root records that another user made it, or somebody else may write it.
+pub(super) fn foreign(
+    root: &Root,
+    tree: &Root,
+    stage: Option<&Stage>,
+) -> Result<Option<LeftOwners>, StageError> {
+    if let Some(StageRecord::Rights(rights)) = stage.map(|stage| &stage.record)
+        && rights.owner != 0
+    {
+        return Ok(Some(LeftOwners::MadeBy(rights.owner)));
+    }
+    // The caller has said of the root whether a tree of containers is trusted.
+    Ok(other_writer(tree, stage.is_some(), !root.is_trusted())?.map(LeftOwners::Foreign))
+}
+
+/// Refuses the stage of another user to the superuser, who would `undertake` something in it.
+///
+/// Whoever may write the stage could exchange what is in it meanwhile: what root starts there would be theirs, and what root
+/// copies there could be read by them, although the live tree keeps it from them.
+pub(super) fn must_be_own(root: &Root, stage: &Stage, undertake: Undertaking) -> Result<(), StageError> {
+    if !root.is_privileged() {
+        return Ok(());
+    }
+    let Some(reason) = foreign(root, &stage.root, Some(stage))? else {
+        // What its refresh would record belongs to the listed one, which may be this one under another name for a moment.
+        return if undertake == Undertaking::Refresh && stage.record == StageRecord::Elsewhere {
+            Err(StageError::ListedElsewhere(stage.root.prefix().display().to_string()))
+        } else {
+            Ok(())
+        };
+    };
+    let uid = stage.own.itself()?.uid;
+    // A stage that the root has recorded is refreshed by those who can record its bases there.
+    let may_refresh = match &stage.record {
+        StageRecord::Rights(rights) => rights.owner == uid,
+        StageRecord::Elsewhere => false,
+        StageRecord::None | StageRecord::Earlier => true,
+    };
+    let is_theirs = uid != 0 && (undertake == Undertaking::Enter || may_refresh);
+    Err(StageError::OfAnother(Box::new(ForeignStage {
+        name: stage.identity.name.to_string(),
+        path: stage.root.prefix().to_owned(),
+        undertake,
+        reason: reason.to_string(),
+        user: is_theirs.then_some(uid),
+    })))
+}
+
+/// Refuses a tree that is one of these paths of a root, lies in one, or contains one.
+pub(super) fn must_be_apart(root: &Root, tree: &Root, paths: &[ObjectPath]) -> Result<(), StageError> {
+    let top = key(&tree.dir(&ObjectPath::root())?.itself()?);
+    let way = way_to(&physical_path(tree)?)?;
+    let above_root = physical_path(root)?;
+    for path in paths {
+        let Some(directory) = root.dir_if_there(&root.resolver().locate_dir(path)?)? else { continue };
+        let on_host = above_root.join(directory.path().relative())?;
+        let is_in_path = way.contains(&key(&directory.itself()?));
+        if is_in_path || way_to(&on_host)?.contains(&top) {
+            let stage = tree.prefix().display().to_string();
+            return Err(StageError::Nested { stage, path: path.to_string() });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a tree that, because of a bind mount, is one of the directories found in the root, or lies in one: the names on
+/// the way to it do not tell that.
+pub(super) fn must_not_be_met(root: &Root, tree: &Root, met: &[TreeObject]) -> Result<(), StageError> {
+    let way = way_to(&physical_path(tree)?)?;
+    let numbers: HashSet<u64> = way.iter().map(|(_, number)| *number).collect();
+    let alike = met.iter().filter(|one| one.live.is_directory() && numbers.contains(&one.live.inode.number));
+    for TreeObject { path, .. } in alike {
+        let Some(directory) = root.dir_if_there(&root.resolver().locate_dir(path)?)? else { continue };
+        if way.contains(&key(&directory.itself()?)) {
+            let stage = tree.prefix().display().to_string();
+            return Err(StageError::Nested { stage, path: path.to_string() });
+        }
+    }
+    Ok(())
+}
+
+/// Returns the directories on the way to a path of the host, itself included. A directory that the caller may not open is
+/// none that the caller stages.
+pub(super) fn way_to(path: &ObjectPath) -> Result<HashSet<ObjectKey>, StageError> {
+    let mut way = HashSet::new();
+    for directory in std::iter::once(path.clone()).chain(path.ancestors()) {
+        if let Ok(directory) = Dir::of_host(Path::new(OsStr::from_bytes(directory.as_bytes()))) {
+            way.insert(key(&directory.itself()?));
+        }
+    }
+    Ok(way)
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::StageError;
-use super::other_writer::other_writer;
+use super::own_files::other_writer;
 use super::own_files::{Stage, StageRecord, read_stages, recorded_name};
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;

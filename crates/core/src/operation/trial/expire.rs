@@ -1,25 +1,31 @@
 //! The end of a trial that was not confirmed: its patches are backed out, as `undo` of its run would do it.
 
-use super::change::TrialChange;
-use super::claims::TrialClaims;
+use std::collections::BTreeMap;
+
+use super::request::TrialChange;
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
+use crate::operation::overtaken_list::overtaken_patches;
 use crate::operation::patches::back_out::BackOutRequest;
 use crate::operation::patches::back_out::locked::{back_out_locked, still_applied};
 use crate::operation::patches::overtaken::RefreshRequest;
 use crate::operation::patches::overtaken::locked::refresh_locked;
 use crate::operation::patches::scripts::PatchScriptRequest;
+use crate::operation::queries::object_action::ObjectAction;
+use crate::operation::queries::patch_files::patch_files;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database};
+use patchadm_changeset::format::manifest::{RecordedState, StateDifferences};
 use patchadm_changeset::transaction::{Receipt, RootCondition};
-use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::history::readable_history;
 use patchadm_inputs::database::trial::trial;
-use patchadm_inputs::native::NativeManager;
+use patchadm_inputs::database::{RecordView, marker};
+use patchadm_inputs::format::overtaken::OvertakenPatch;
+use patchadm_inputs::native::{NativeManager, NativeOrigin};
 use patchadm_inputs::trial::{OverReason, TrialRecord, TrialState};
 use patchadm_planning::plan::refusal::Command;
 use patchadm_planning::plan::{Plan, RecordChange};
 use patchadm_rootfs::Root;
-use patchadm_svr4::package::{Mode, PkgInst};
+use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::places;
 
 /// The name of a package that is in no root, for runs that change no package.
@@ -276,5 +282,76 @@ pub(super) fn end_failed_trial(
             Err(Failure::StuckTrial { run: run.to_owned(), failure: Box::new(failure) })
         }
         other => other,
+    }
+}
+
+/// What the patches of a trial found at their paths in adopted packages.
+struct TrialClaims(BTreeMap<ObjectPath, Found>);
+
+/// What patches found at a path.
+enum Found {
+    Nothing,
+    Object(RecordedState),
+    /// It is not known any more.
+    Unknown,
+}
+
+impl TrialClaims {
+    /// Reads what patches on trial did, before any of them ends.
+    pub(super) fn read(ground: &RootAndPolicy, record: &TrialRecord) -> Result<Self, Failure> {
+        let packages = ground.packages()?;
+        let mut found = BTreeMap::new();
+        if !packages.values().any(|installed| NativeOrigin::of(&installed.params).is_some()) {
+            return Ok(Self(found));
+        }
+        for id in &record.patches {
+            // Undo data that cannot be read is a reason for the backout, which says so.
+            let files = patch_files(&ground.root, id).ok().flatten().unwrap_or_default();
+            let of_native = files.into_iter().filter(|of| {
+                packages.get(&of.package).is_some_and(|one| NativeOrigin::of(&one.params).is_some())
+            });
+            for object in of_native.flat_map(|of| of.objects) {
+                if object.action != Some(ObjectAction::Unchanged) {
+                    let was = match (object.action, object.was) {
+                        (None, _) => Found::Unknown,
+                        (Some(_), None) => Found::Nothing,
+                        (Some(_), Some(was)) => Found::Object(was),
+                    };
+                    found.entry(object.path).or_insert(was);
+                }
+            }
+        }
+        let lost = overtaken_patches(&ground.root, &marker(&ground.root)?.unwrap_or_default())?;
+        let of_trial = lost.patches.iter().filter(|one| record.patches.contains(&one.patch));
+        for path in of_trial.flat_map(OvertakenPatch::lost_paths) {
+            found.entry(path).or_insert(Found::Unknown);
+        }
+        Ok(Self(found))
+    }
+
+    /// Returns the paths that a package manager owns, and that are not as the patches found them, with its name.
+    pub(super) fn native(
+        &self,
+        ground: &RootAndPolicy,
+    ) -> Result<BTreeMap<ObjectPath, &'static str>, Failure> {
+        let (index, resolver) = (ground.native_index(), ground.root.resolver());
+        let mut native = BTreeMap::new();
+        for (path, was) in &self.0 {
+            let place = resolver.locate_object(path)?;
+            let Some(owner) = index.owners(&place, &resolver)?.into_iter().next() else { continue };
+            let now = ground.root.live_at(&place)?.as_ref().map(RecordedState::of);
+            let is_as_found = match (was, &now) {
+                (Found::Nothing, None) => true,
+                (Found::Object(was), Some(now)) => {
+                    let differ = StateDifferences::between(was, now);
+                    !differ.is_of_content() && differ.mode == 0
+                }
+                _ => false,
+            };
+            if !is_as_found {
+                native.insert(path.clone(), owner.origin.manager.name());
+            }
+        }
+        Ok(native)
     }
 }

@@ -8,22 +8,16 @@
 //! anything else (`begin`). A process that waits, a timer and the boot are only ways to have somebody come.
 
 pub(in crate::operation) mod begin;
-pub(in crate::operation) mod change;
-mod check_command;
-mod claims;
-mod confirm;
+mod check;
 mod expire;
 mod guard;
-mod outcome;
-mod refusal;
-mod request;
-mod status;
+pub(in crate::operation) mod request;
 
-pub use check_command::{CheckEnd, CheckReport, run_check};
-pub use confirm::{ConfirmReport, confirm_trial};
+pub use check::{CheckEnd, CheckReport, run_check};
+pub use check::{TrialOutcome, TrialOutcomeEnd};
 pub use expire::{ExpiryReport, end_expired_trial};
 pub use guard::guard_run;
-pub use outcome::{TrialOutcome, TrialOutcomeEnd};
-pub use refusal::ConfirmRefusal;
+pub use guard::{ConfirmReport, confirm_trial};
+pub use guard::{TrialStatus, trial_status};
+pub use request::ConfirmRefusal;
 pub use request::{CheckRequest, TrialRequest};
-pub use status::{TrialStatus, trial_status};

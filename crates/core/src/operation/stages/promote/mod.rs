@@ -7,34 +7,21 @@
 //! Until the journal is published nothing of the root is changed; the base of the promotion is durable by then. The base of
 //! a promotion that was rolled back, or backed out, counts for nothing and goes with the next promotion.
 
-mod base_after;
-pub(super) mod bases;
-pub(super) mod brought;
-mod content;
-pub(super) mod decided;
-mod facts;
-mod guards;
-mod hooks;
-mod made_plan;
-mod next_id;
-mod path_reports;
-mod plan_file;
-mod reading;
+mod plan;
 mod report;
-mod request;
-mod set_id;
-mod sides;
-mod withheld;
+mod rights;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 use std::thread;
 
+use super::compared::remove_old_bases;
 use super::error::StageError;
-use super::own_files::{Stage, StageRecord};
+use super::own_files::{Stage, StageRecord, put_base};
 use super::records::promotion_base;
 use super::refresh::{complete_refresh, is_interrupted};
+use super::transfer::databases::lock_records;
 use crate::operation::changed_texts::{ChangedTexts, TextReader};
 use crate::operation::exchange::{foreseen, must_be_directories};
 use crate::operation::failure::Failure;
@@ -43,31 +30,24 @@ use crate::operation::new_database::NewDatabase;
 use crate::operation::patches::after_run::{AfterRun, after_run};
 use crate::operation::patches::in_use::in_use;
 use crate::operation::patches::undo_directory;
-use crate::operation::promotion_hooks::{HookRun, perform_with_hooks};
+use crate::operation::promotion_hooks::{HookDirection, HookRun, HookSubject, perform_with_hooks};
 use crate::operation::run::{BatchEnd, Execution, RunPlanner, run_all};
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, patch_record, shown_to_anybody, without_lock,
 };
 use crate::operation::trial::begin::{begin_change, must_be_off_trial};
-use crate::operation::trial::change::TrialChange;
-use base_after::BaseAfter;
-use bases::remove_old_bases;
-use brought::lock_records;
-use content::StageContent;
-use hooks::run_before;
-use made_plan::{MadePlan, make_plan};
+use crate::operation::trial::request::TrialChange;
 use patchadm_changeset::transaction::Cause;
 use patchadm_inputs::database::RecordView;
-use patchadm_inputs::stage::LOCK;
+use patchadm_inputs::stage::{Base, BaseHeader, BaseObjects, LOCK, base_name};
 use patchadm_planning::plan::Plan;
-use patchadm_rootfs::{Lock, Root};
-use plan_file::settle_plan_file;
-use sides::PromotedTree;
+use patchadm_rootfs::{Digest, Lock, Root};
+use patchadm_svr4::patch::PatchId;
+use plan::{MadePlan, PromotedTree, StageContent, make_plan, settle_plan_file};
 
-pub use report::{
-    KeptPath, PackageReport, PathReport, PromoteReport, SwitchWay, WithheldAttribute, WithheldObject,
-};
-pub use request::PromoteRequest;
+pub use super::compared::KeptPath;
+pub use report::{PackageReport, PathReport, PromoteReport, PromoteRequest, SwitchWay};
+pub use rights::{WithheldAttribute, WithheldObject};
 
 /// Promotes a stage, or says what that would do.
 pub fn promote_stage(
@@ -322,4 +302,74 @@ fn promoted(
         plan.notes.extend(in_use.note.map(str::to_owned));
     }
     report
+}
+
+/// Runs the hook that comes before a planned promotion, and makes the plan again, because the hook may have changed it.
+/// Returns the hooks for the rest of the run, or why there are none.
+fn run_before<'a>(
+    session: &'a Session<'a>,
+    tree: &PromotedTree,
+    request: &'a PromoteRequest,
+    made: &mut MadePlan,
+) -> Result<Result<Option<RefCell<HookRun<'a>>>, Failure>, StageError> {
+    let subject = HookSubject { id: made.id.clone(), stage: tree.name.clone() };
+    let opened = HookRun::open(session, &request.scripts, &made.hooks, (HookDirection::Promote, &[subject]));
+    let hooks = match opened {
+        Ok(Some(hooks)) => hooks,
+        other => return Ok(other),
+    };
+    let ran = hooks.borrow_mut().before();
+    match ran {
+        Ok(false) => {}
+        Ok(true) => {
+            tree.keep_cache(made.cache().as_deref());
+            let fingerprint = made.fingerprint.take();
+            *made = make_plan(&session.ground, tree, request, session.caller)?;
+            (made.hook_ends, made.fingerprint) = (hooks.borrow().ends(), fingerprint);
+        }
+        Err(failure) => {
+            made.hook_ends = hooks.borrow().ends();
+            return Ok(Err(failure));
+        }
+    }
+    Ok(Ok(Some(hooks)))
+}
+
+/// The base that a promotion leaves: the stage as it was read, and for all else the contents of the base in force.
+struct BaseAfter<'a> {
+    tree: &'a PromotedTree,
+    made: &'a MadePlan,
+    objects: OnceLock<BaseObjects>,
+}
+
+impl<'a> BaseAfter<'a> {
+    /// Begins with the plan.
+    fn of(tree: &'a PromotedTree, made: &'a MadePlan) -> Self {
+        Self { tree, made, objects: OnceLock::new() }
+    }
+
+    /// Computes all objects. A thread may do that while the run is staged; those who need them wait for it.
+    fn prepare(&self) -> &BaseObjects {
+        self.objects.get_or_init(|| {
+            let objects = self.made.base.as_ref().map(|force| self.made.base_after(&force.base));
+            BaseObjects::new(objects.unwrap_or_default())
+        })
+    }
+
+    /// Returns the seal of the base; `None` if the tree has no bases.
+    fn seal(&self) -> Option<Digest> {
+        let force = self.made.base.as_ref()?;
+        Some(self.prepare().seal(&self.header(&force.base, None)))
+    }
+
+    fn header(&self, before: &Base, promotion: Option<(PatchId, String)>) -> BaseHeader {
+        BaseHeader { promotion, packages: self.made.base_packages(before), ..before.header.clone() }
+    }
+
+    /// Writes the base for the run of this name. Afterwards, no power cut loses it.
+    fn put(&self, run: &str) -> Result<(), StageError> {
+        let (Some(stage), Some(force)) = (&self.tree.stage, &self.made.base) else { return Ok(()) };
+        let header = self.header(&force.base, Some((self.made.id.clone(), run.to_owned())));
+        put_base(&stage.own, &base_name(&self.made.id), &header, self.prepare())
+    }
 }
