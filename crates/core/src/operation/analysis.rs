@@ -1,7 +1,7 @@
-//! The input of an analysis, read from its sources: cross-reference files, the records of a root, and the outputs of
-//! commands that were run on another machine.
+//! Input of an analysis: cross-reference files, the records of a root, and outputs of commands from another
+//! machine.
 //!
-//! Nothing is decided here; [`analyze`](patchadm_planning::analyze) does that.
+//! [`analyze`](patchadm_planning::analyze) decides.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -112,13 +112,13 @@ pub fn parse_cross_reference(path: &Path, text: &[u8]) -> Result<CrossReference,
     Ok(from_patchdiag(&file))
 }
 
-/// Reads a file up to `largest` bytes and one more. The parser sees by the extra byte that the file is larger.
+/// Reads at most `largest` + 1 bytes, so that the parser can refuse a larger file.
 fn read(path: &Path, largest: usize) -> Result<Vec<u8>, AnalysisError> {
     let text = read_start(path, u64::try_from(largest).unwrap_or(u64::MAX));
     text.map_err(|reason| AnalysisError::File { path: path.to_owned(), reason })
 }
 
-/// The largest output of uname that is read, in bytes.
+/// Largest output of uname, in bytes.
 const LARGEST_UNAME: usize = 4096;
 
 /// The contents of the outputs.
@@ -158,7 +158,7 @@ pub fn read_listings(directory: &Path) -> Result<Listings, AnalysisError> {
     Ok(Listings { host, facts })
 }
 
-/// Returns the names in a line of `uname -a`: system, node, release, version, hardware, architecture.
+/// Parses a line of `uname -a`: system, node, release, version, hardware, architecture.
 fn host_names(text: &str) -> Option<HostNames> {
     let mut words = text.lines().next()?.split_ascii_whitespace();
     let (system, node, release) = (words.next()?, words.next()?, words.next().unwrap_or_default());
@@ -167,10 +167,8 @@ fn host_names(text: &str) -> Option<HostNames> {
     Some(HostNames { node: node.to_owned(), system: format!("{system} {}", words.join("/")) })
 }
 
-/// The program name in private names.
 const PROGRAM: &str = "patchadm-page";
 
-/// The mode of the file: every user may read it.
 const MODE: u32 = 0o644;
 
 /// Writes a file by one rename that is on the disk afterwards. Replaces an existing file of its name.

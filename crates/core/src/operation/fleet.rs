@@ -1,7 +1,7 @@
-//! The files of a report about many hosts: inventories, and the report before.
+//! Files of a report about many hosts: inventories, and the previous report.
 //!
-//! Files are read on all processors, each one at a time and up to a limit. What cannot be read is told with the others, and
-//! spoils none of them.
+//! Files are read in parallel, each up to a size limit. Unreadable files are reported and do not affect the
+//! others.
 
 use std::io::Read as _;
 use std::num::NonZeroUsize;
@@ -25,7 +25,6 @@ pub struct FleetFiles {
     pub unread: Vec<UnreadInventory>,
 }
 
-/// What one document gave.
 type DocumentResult = (Vec<NamedInventory>, Vec<UnreadInventory>);
 
 /// Reads all inventories, `jobs` at a time. `meter` knows how far it is.
@@ -83,7 +82,7 @@ fn read_document(reader: &mut InventoryReader, document: DocumentSource) -> Docu
     }
 }
 
-/// The largest report, in bytes: 512 MiB, for ten thousand hosts with some thousand patches each.
+/// Largest report: 512 MiB, enough for ten thousand hosts with some thousand patches each.
 const LARGEST_REPORT: u64 = 512 << 20;
 
 /// The reason the report before cannot be used.
@@ -117,7 +116,7 @@ pub fn read_past_report(path: &Path) -> Result<PastReport, PastFileError> {
 /// The largest document, in bytes: 64 MiB. A root with 1,000 patches takes about one.
 pub const LARGEST_INVENTORY: u64 = 64 << 20;
 
-/// How many directories below each other are entered.
+/// Deepest nesting of directories.
 const DEEPEST: usize = 16;
 
 /// An inventory that was named.
@@ -149,7 +148,6 @@ impl UnreadInventory {
     }
 }
 
-/// A document that is to be read.
 #[derive(Debug)]
 enum DocumentSource {
     File(PathBuf),
@@ -157,7 +155,6 @@ enum DocumentSource {
 }
 
 impl DocumentSource {
-    /// Returns the name for messages.
     fn name(&self) -> String {
         match self {
             Self::File(path) => path.display().to_string(),
@@ -165,7 +162,7 @@ impl DocumentSource {
         }
     }
 
-    /// Returns the name that a machine has if its document has none: that of the file, without its ending.
+    /// Returns the name of a machine whose document has none: the file name without its ending.
     fn machine(&self) -> String {
         match self {
             Self::File(path) => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
@@ -173,7 +170,6 @@ impl DocumentSource {
         }
     }
 
-    /// Reads the document.
     fn text(self) -> io::Result<Vec<u8>> {
         match self {
             Self::Text { text, .. } if text.len() as u64 > LARGEST_INVENTORY => {
@@ -185,7 +181,7 @@ impl DocumentSource {
     }
 }
 
-/// Reads a file up to a limit; a larger one is refused before it is read, where its size tells.
+/// Reads a file up to a limit.
 fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let file = InputFile::open(path)?;
     let size = file.metadata()?.len();
@@ -202,7 +198,7 @@ fn too_large(limit: u64) -> io::Error {
     io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {mebibytes} MiB ({limit} bytes)"))
 }
 
-/// Returns the documents that a source stands for; what cannot be looked at is told beside them.
+/// Returns the documents of a source, and the ones that cannot be read.
 fn documents(source: InventorySource, unread: &mut Vec<UnreadInventory>) -> Vec<DocumentSource> {
     let path = match source {
         InventorySource::Text { name, text } => return vec![DocumentSource::Text { name, text }],

@@ -1,11 +1,11 @@
-//! The hooks of the policy: programs of the root that run before and after a promotion, and before and after its backout.
+//! Hooks of the policy: programs of the root that run before and after a promotion or its backout.
 //!
 //! ```text
-//!   policy ─► hook files, fit to be run ─► before ─► plan ─► switch ─► after ─► commit
+//!   policy ─► hook files, checked ─► before ─► plan ─► switch ─► after ─► commit
 //! ```
-//! A hook runs like a script of a patch: by the same second process, with an environment of its own, as long as the policy
-//! lets a script run. If a hook fails before the run, nothing is changed; if one fails after, the run is rolled back.
-//! Nothing is saved for hooks: what they write counts as an edit by a user.
+//! A hook runs like a script of a patch: in the same second process, with an environment of its own, if the policy
+//! lets scripts run. If a hook fails before the run, nothing is changed; if one fails after the switch, the run is
+//! rolled back. Nothing is saved for hooks: their changes count as edits by a user.
 
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -46,20 +46,16 @@ pub struct HookEnd {
     pub exit: Option<i32>,
 }
 
-/// The permission bits for execution; an executable file has at least one of them.
+/// A file is executable if it has at least one of these bits.
 const EXECUTABLE: u32 = 0o111;
 
-/// The direction of a promotion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HookDirection {
-    /// A stage goes live.
     Promote,
-    /// A promotion is backed out.
     BackOut,
 }
 
 impl HookDirection {
-    /// Returns the word that hooks receive.
     fn word(self) -> &'static str {
         match self {
             Self::Promote => "promote",
@@ -67,12 +63,10 @@ impl HookDirection {
         }
     }
 
-    /// Returns the refusal of the command for a reason that lies in a hook.
     pub(super) fn refuse(self, reason: HookReason, subject: &impl ToString) -> Failure {
         Reason::Hook(reason).of(self.command(), subject).into()
     }
 
-    /// Returns the command that is refused.
     fn command(self) -> Command {
         match self {
             Self::Promote => Command::Promote,
@@ -81,18 +75,14 @@ impl HookDirection {
     }
 }
 
-/// A hook that may be run.
+/// A hook that passed all checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct HookFile {
-    /// The key of the policy.
     key: &'static str,
-    /// Its path in the root, as the policy has it.
     path: ObjectPath,
-    /// The file on the host, with no symbolic link on its path.
     file: PathBuf,
 }
 
-/// The hooks of a root, each fit to be run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct HookFiles {
     before: Option<HookFile>,
@@ -100,8 +90,8 @@ pub(super) struct HookFiles {
 }
 
 impl HookFiles {
-    /// Finds the hooks that the policy names. Refuses them if the policy lets no scripts run, or if another user could have
-    /// written a hook. `scripts` is the policy after the options of the command.
+    /// Finds the hooks of the policy. Fails if the policy forbids scripts, or another user could have written
+    /// a hook. `scripts` is the policy after the options of the command.
     pub(super) fn of(
         ground: &RootAndPolicy,
         scripts: ScriptPolicy,
@@ -120,17 +110,16 @@ impl HookFiles {
         Ok(Self { before: next()?, after: next()? })
     }
 
-    /// Returns whether there are no hooks.
     pub(super) fn is_empty(&self) -> bool {
         self.before.is_none() && self.after.is_none()
     }
 
-    /// Returns the hooks as they are before any has run.
+    /// Returns the hooks before any has run.
     pub(super) fn ends(&self) -> Vec<HookEnd> {
         self.named().map(|(name, path)| HookEnd { name, path: path.to_string(), exit: None }).collect()
     }
 
-    /// Returns the hooks in the order in which they run: the key of the policy, and the path.
+    /// Returns key and path of the hooks, in the order of their runs.
     pub(super) fn named(&self) -> impl Iterator<Item = (&'static str, &ObjectPath)> {
         self.before.iter().chain(&self.after).map(|hook| (hook.key, &hook.path))
     }
@@ -150,7 +139,6 @@ fn must_be_allowed(
     Err(HookReason::Forbidden { hook, path: path.to_string(), scripts, is_backout })
 }
 
-/// Checks a hook, and everything on the way to it.
 fn hook_file(root: &Root, key: &'static str, path: &ObjectPath) -> Result<HookFile, HookReason> {
     let unfit = |why: String, remedy: String| HookReason::Unfit { hook: key, why, remedy };
     let failed = |error: RootError| unfit(error.to_string(), format!("name another file with {key}"));
@@ -187,16 +175,14 @@ fn hook_file(root: &Root, key: &'static str, path: &ObjectPath) -> Result<HookFi
     Ok(HookFile { key, path: path.clone(), file })
 }
 
-/// A promotion that goes live or comes back.
+/// A promotion, or a promotion that is backed out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct HookSubject {
-    /// Its id.
     pub(super) id: PatchId,
-    /// The name of its stage.
     pub(super) stage: StageName,
 }
 
-/// The hooks of a run, and what runs them.
+/// The hooks of one run.
 pub(super) struct HookRun<'a> {
     session: &'a Session<'a>,
     runner: ScriptRunner<'a>,
@@ -204,17 +190,15 @@ pub(super) struct HookRun<'a> {
     direction: HookDirection,
     subjects: Vec<HookSubject>,
     ends: Vec<HookEnd>,
-    /// The reason why the run is rolled back, if a hook demands it.
     failed: Option<ScriptFailure>,
 }
 
-/// Hooks talk to the log alone.
+/// Output of hooks goes to the log only.
 struct LogOnly;
 
 impl ScriptOutput for LogOnly {}
 
 impl<'a> HookRun<'a> {
-    /// Prepares the hooks of promotions that are one run; `None` if there are none.
     pub(super) fn open(
         session: &'a Session<'a>,
         settings: &'a ScriptSettings,
@@ -228,7 +212,7 @@ impl<'a> HookRun<'a> {
         Ok(Some(RefCell::new(Self { session, runner, files, direction, subjects, ends, failed: None })))
     }
 
-    /// Runs the hook that comes before anything is changed, for each promotion. Returns whether there is one.
+    /// Runs the hook before the run, once per promotion. Returns whether there is one.
     pub(super) fn before(&mut self) -> Result<bool, Failure> {
         let Some(hook) = self.files.before.clone() else { return Ok(false) };
         for subject in self.subjects.clone() {
@@ -237,7 +221,7 @@ impl<'a> HookRun<'a> {
         Ok(true)
     }
 
-    /// Runs the hook that comes after everything is switched, for each promotion.
+    /// Runs the hook after the switch, once per promotion.
     fn after(&mut self, run: &mut SwitchedRun<'_>) -> Result<(), Cause> {
         run.log(&self.runner.take_log())?;
         let Some(hook) = self.files.after.clone() else { return Ok(()) };
@@ -258,7 +242,6 @@ impl<'a> HookRun<'a> {
         Ok(())
     }
 
-    /// Returns how the hooks ended so far.
     pub(super) fn ends(&self) -> Vec<HookEnd> {
         self.ends.clone()
     }
@@ -313,7 +296,8 @@ impl<'a> HookRun<'a> {
         Ok(ScriptCall { environment, directory, ..self.runner.call(hook.key.to_owned(), file) })
     }
 
-    /// Returns a failure before there was a run: the output of the hook goes into the log of runs that changed nothing.
+    /// Turns a halt before the run into a failure. The output of the hook goes to the log of runs that
+    /// changed nothing.
     fn without_run(&mut self, halt: RunHalt, subject: &HookSubject) -> Failure {
         let command = self.direction.command();
         let failure = halt.without_run(command, subject.id.as_str());
@@ -325,14 +309,12 @@ impl<'a> HookRun<'a> {
     }
 }
 
-/// Returns the reason against a hook that cannot be read, or whose interpreter does not exist.
 fn unfit(hook: &HookFile, failure: &ScriptFailure) -> HookReason {
     let why = failure.detail().unwrap_or_default().to_owned();
     HookReason::Unfit { hook: hook.key, why, remedy: format!("put {} right", hook.file.display()) }
 }
 
-/// Carries a plan out with the hook that comes after everything is switched, if there is one. `before_publishing` is that of
-/// the session.
+/// Performs a plan, and runs the hook after the switch. `before_publishing` is that of the session.
 pub(super) fn perform_with_hooks(
     session: &Session<'_>,
     hooks: Option<&RefCell<HookRun<'_>>>,

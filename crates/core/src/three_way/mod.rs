@@ -290,14 +290,11 @@ pub trait PathFacts {
 /// The paths at which one tree differs from another.
 #[derive(Debug, Default)]
 struct Differing {
-    /// In more than the modification time.
     state: BTreeMap<ObjectPath, ChangeKind>,
-    /// In the modification time alone.
     time: BTreeSet<ObjectPath>,
 }
 
 impl Differing {
-    /// Compares two trees in every respect.
     fn between(old: &[ReleaseObject], new: &[ReleaseObject]) -> Self {
         let options = CompareOptions { mtimes: true, every_type: true };
         let mut found = Self::default();
@@ -326,7 +323,6 @@ impl Differing {
 /// The paths at which any of the trees differs from another one.
 #[derive(Debug)]
 pub struct TreeDifferences {
-    /// The source tree compared with the one that changes.
     apart: Differing,
     /// Both compared with the base, in the same order; `None` without one.
     since_base: Option<(Differing, Differing)>,
@@ -413,12 +409,10 @@ impl ThreeWay<'_> {
     }
 }
 
-/// Returns whether a difference of the two trees is one at which the tree that changes has an object.
 fn is_in_to(kind: &ChangeKind) -> bool {
     *kind != ChangeKind::Added
 }
 
-/// Returns whether a difference of the two trees is one at which the source tree has an object.
 fn is_in_from(kind: &ChangeKind) -> bool {
     *kind != ChangeKind::Deleted
 }
@@ -465,7 +459,6 @@ fn decision(choice: Edited) -> Decision {
     }
 }
 
-/// Reconciles the outcomes of nested paths.
 fn settle(sides: &Sides<'_>, outcomes: &mut Outcomes) {
     let (from, to) = (by_path(sides.from), by_path(sides.to));
     let mut settling = Settling { from, to, standing: sides.standing, outcomes };
@@ -564,7 +557,6 @@ impl Settling<'_> {
         self.outcomes.iter().filter(|(_, outcome)| outcome.is_taken()).map(|(path, _)| path)
     }
 
-    /// Returns whether something below a directory stays, or comes.
     fn holds_something(&self, directory: &ObjectPath) -> bool {
         let stays = |path: &ObjectPath| !self.outcomes.get(path).is_some_and(Outcome::is_deleted);
         let comes = |path: &ObjectPath| self.outcomes.get(path).is_some_and(Outcome::is_taken);
@@ -581,7 +573,6 @@ impl Settling<'_> {
     }
 }
 
-/// Returns the keys that lie below a directory.
 fn below<'m, V>(
     map: &'m BTreeMap<ObjectPath, V>,
     directory: &'m ObjectPath,

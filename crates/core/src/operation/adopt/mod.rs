@@ -1,11 +1,12 @@
-//! `adopt`: software that is already on the disk becomes a package, and `--forget` gives the registration up.
+//! `adopt`: registers software that is already on the disk as a package. `--forget` removes a registration.
 //!
 //! ```text
 //! tree | paths | dpkg | rpm ──► ListedSoftware ──► survey ──► plan ──► one run of records
 //!         all of dpkg and rpm, portion by portion ──┘
 //! ```
-//! No object of the software is changed. The records of other package managers are only read, under their lock where the
-//! caller may take it.
+//! Files of the software are never changed. The records of other package managers are only read, under their lock
+//! if the caller may take it. The three forms are here: one package, all packages of dpkg and rpm (`--all`), and
+//! the native packages that patches are for (`add --adopt`).
 
 pub(in crate::operation) mod differing;
 mod software;
@@ -64,7 +65,6 @@ pub struct AdoptReport {
 }
 
 impl AdoptReport {
-    /// Adds the reason why the caller could not carry out the plan.
     fn noting(mut self, refused: &Failure) -> Self {
         self.notes.push(refused.to_string());
         self
@@ -95,8 +95,8 @@ pub fn adopt_software(
     Ok(AdoptReport { recovered, ..report })
 }
 
-/// Locks a root and keeps these package managers out, with a new database where it has none, and does work that tells
-/// whether it changed anything.
+/// Runs `work` under the lock of a root and of these package managers, with a new database if the root has
+/// none. `work` returns whether it changed anything.
 fn with_database<T>(
     root: &Root,
     caller: &Caller<'_>,
@@ -155,12 +155,10 @@ pub fn forget_software(
     Ok(AdoptReport { recovered: session.recovered, ..report })
 }
 
-/// Carries a plan of records out.
 fn perform(session: &Session<'_>, plan: &Plan, notes: &mut Vec<String>) -> Result<Receipt, Failure> {
     perform_text(session, plan, log::of_registration(plan), notes)
 }
 
-/// Carries a plan of records out, with this text as its log.
 fn perform_text(
     session: &Session<'_>,
     plan: &Plan,
@@ -172,16 +170,13 @@ fn perform_text(
     Ok(receipt)
 }
 
-/// Plans adoptions for one root.
 struct Adopter<'a> {
     ground: &'a RootAndPolicy,
     caller: &'a Caller<'a>,
 }
 
-/// A plan, and its report.
 struct PlannedAdoption {
     report: AdoptReport,
-    /// None where other packages own objects of the software.
     plan: Option<Plan>,
 }
 
@@ -207,7 +202,6 @@ impl Adopter<'_> {
         Ok(PlannedAdoption { report, plan })
     }
 
-    /// Takes up software that was surveyed.
     fn take_up(
         &self,
         adoptions: &mut Adoptions,
@@ -229,7 +223,6 @@ impl Adopter<'_> {
         Ok(TakenUp { intended, differing: differing.iter().map(|path| inventory.show(path)).collect() })
     }
 
-    /// Surveys the paths of software, and the places on the disk to which they lead.
     fn survey<'s>(
         &self,
         packages: BTreeMap<PkgInst, Installed>,
@@ -238,7 +231,6 @@ impl Adopter<'_> {
         self.survey_beside(packages, software, BTreeSet::new())
     }
 
-    /// Does the same with other paths.
     fn survey_beside<'s>(
         &self,
         packages: BTreeMap<PkgInst, Installed>,
@@ -293,7 +285,7 @@ impl Adopter<'_> {
     }
 }
 
-/// The paths that are surveyed in one go.
+/// Paths that one survey covers.
 const PORTION: usize = 20_000;
 
 /// The request to adopt all packages of the package managers of a root.
@@ -360,7 +352,6 @@ pub fn adopt_all(
     Ok(AdoptAllReport { recovered, ..report })
 }
 
-/// The log of the run: the packages, each with what it stands for.
 fn log_of(adopted: &[AdoptedPackage]) -> String {
     let lines: Vec<String> = adopted.iter().map(|one| format!("{} {}", one.package, one.origin)).collect();
     lines.join("\n") + "\n"
@@ -390,18 +381,14 @@ fn planned(
     all.finish()
 }
 
-/// The native packages so far.
 struct AllPackages<'a> {
     adopter: &'a Adopter<'a>,
     request: &'a AdoptAllRequest,
-    /// The packages that are installed.
     packages: BTreeMap<PkgInst, Installed>,
     registrations: Registrations,
-    /// What is surveyed next.
     portion: Vec<(NativeOrigin, ListedSoftware)>,
     adoptions: Adoptions,
     report: AdoptAllReport,
-    /// The survey of the last portion.
     inventory: Inventory,
 }
 
@@ -421,7 +408,6 @@ impl<'a> AllPackages<'a> {
         })
     }
 
-    /// Adds a native package, and plans where a portion is whole.
     fn add(&mut self, native: &NativePackage) -> Result<(), Failure> {
         if self.registrations.holder(native).is_some() {
             self.report.known += 1;
@@ -478,17 +464,16 @@ impl<'a> AllPackages<'a> {
     }
 }
 
-/// Adoptions that come before patches.
+/// Adoptions that come before patches are applied.
 #[derive(Debug, Default)]
 pub(super) struct OnDemand {
     pub(super) adopted: Vec<AdoptedPackage>,
-    /// Everything that changes; none where nothing is adopted.
+    /// The combined plan; `None` if nothing is adopted.
     pub(super) plan: Option<Plan>,
-    /// Sentences for a person: what stands in the way of an adoption.
+    /// Reasons why packages are not adopted.
     pub(super) notes: Vec<String>,
 }
 
-/// Plans the adoption of the native packages that patches are `wanted` for.
 pub(super) fn adopt_on_demand(
     ground: &RootAndPolicy,
     wanted: &[OfferedPackage],
@@ -522,20 +507,19 @@ pub(super) fn adopt_on_demand(
     Ok(demand)
 }
 
-/// Returns the first native package that one of these packages stands for, as a sentence names it.
 pub(super) fn unregistered_native(ground: &RootAndPolicy, wanted: &[OfferedPackage]) -> Option<String> {
     let unregistered = unregistered(ground, wanted).ok()??;
     let (_, native) = unregistered.packages.into_iter().next()?;
     Some(format!("{} {}", native.origin, native.version))
 }
 
-/// Native packages that are not registered, each with the name of its registration where the native name does not give it.
+/// Native packages that are not registered, each with the name of its registration if that differs from the
+/// native name.
 struct Unregistered {
     packages: Vec<(Option<String>, NativePackage)>,
     registrations: Registrations,
 }
 
-/// Finds the native packages that packages of patches stand for, and that are not registered.
 fn unregistered(ground: &RootAndPolicy, wanted: &[OfferedPackage]) -> Result<Option<Unregistered>, Failure> {
     let is_of = |one: &OfferedPackage, manager: NativeManager| one.pkg.starts_with(&manager.package_name(""));
     let is_native = |one: &OfferedPackage| NativeManager::ALL.iter().any(|manager| is_of(one, *manager));

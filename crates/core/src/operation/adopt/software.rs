@@ -1,4 +1,4 @@
-//! The request to adopt software.
+//! The software to adopt: the request, the lists from a tree, a file, dpkg or rpm, and the names of registrations.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -86,7 +86,6 @@ pub enum AdoptSource {
 }
 
 impl AdoptSource {
-    /// Returns the package manager whose records are the list.
     pub(super) fn manager(&self) -> Option<NativeManager> {
         match self {
             Self::Native(manager, _) => Some(*manager),
@@ -95,10 +94,9 @@ impl AdoptSource {
     }
 }
 
-/// Software that was taken up, or that other packages own objects of.
+/// A package that was added to the plan, or conflicts with other packages.
 pub(super) struct TakenUp {
     pub(super) intended: IntendedAdoption,
-    /// Its files that differ from the records of the other package manager, as messages name them.
     pub(super) differing: Vec<ObjectPath>,
 }
 
@@ -118,29 +116,24 @@ pub struct AdoptedPackage {
 }
 
 impl AdoptedPackage {
-    /// Returns a package that was taken up without a conflict.
     pub(super) fn of(package: PkgInst, origin: NativeOrigin, taken_up: TakenUp) -> Self {
         let TakenUp { intended, differing } = taken_up;
         Self { package, origin, objects: intended.objects, differing, missing: intended.missing }
     }
 }
 
-/// The largest list of paths, in bytes.
+/// Largest list of paths, in bytes.
 const LARGEST_LIST: u64 = 256 << 20;
 
-/// Listed software, and the facts about its files.
 #[derive(Debug)]
 pub(super) struct ListedSoftware {
     pub(super) software: AdoptableSoftware,
-    /// The sums of its files according to another package manager.
     pub(super) sums: BTreeMap<ObjectPath, FileSum>,
-    /// What is left of an earlier registration of it, whose record is damaged.
     pub(super) damaged: Option<DamagedPackage>,
     pub(super) notes: Vec<String>,
 }
 
 impl ListedSoftware {
-    /// Reads the requested list, and applies the wishes of the caller.
     pub(super) fn of(
         ground: &RootAndPolicy,
         request: &AdoptRequest,
@@ -161,7 +154,8 @@ impl ListedSoftware {
         Self::wished(list, &request.wishes)
     }
 
-    /// Finds the remains of an earlier registration whose record is damaged. Fails if the record can still be restored.
+    /// Finds the remains of an earlier registration whose record is damaged. Fails if the record can still be
+    /// restored.
     fn over_damaged(self, ground: &RootAndPolicy, caller: &Caller<'_>) -> Result<Self, Failure> {
         let package = &self.software.package;
         let damaged = damaged_package(&ground.root, package)?;
@@ -171,7 +165,6 @@ impl ListedSoftware {
         Ok(Self { damaged, ..self })
     }
 
-    /// Applies the wishes of the caller to a list.
     pub(super) fn wished(mut list: SoftwareList, wishes: &AdoptWishes) -> Result<Self, Failure> {
         list.paths.retain(|path, _| !wishes.exclude.iter().any(|glob| glob.names_it_or_above(path)));
         for (path, ftype) in &mut list.paths {
@@ -194,14 +187,13 @@ impl ListedSoftware {
     }
 }
 
-/// Returns the names that the registration of a package may get.
 fn possible_names(native: &NativePackage, wishes: &AdoptWishes) -> Vec<PkgInst> {
     let usual = || vec![native.origin.manager.package_name(&native.origin.name), native.instance_name()];
     let names = wishes.pkg.as_ref().map_or_else(usual, |pkg| vec![pkg.clone()]);
     names.iter().filter_map(|name| PkgInst::new(name).ok()).collect()
 }
 
-/// Returns the packages, without those of these names whose records are damaged.
+/// Returns the packages, except those of these names whose records are damaged.
 pub(super) fn packages_beside(
     ground: &RootAndPolicy,
     names: &[PkgInst],
@@ -210,7 +202,6 @@ pub(super) fn packages_beside(
     Ok(packages_but(&RecordView::live(&ground.root), is_damaged)?)
 }
 
-/// Returns the package and its parameters.
 fn called(list: &SoftwareList, wishes: &AdoptWishes) -> Result<(PkgInst, Params), Failure> {
     let lacks = |what: &str| Failure::BadFile(format!("nothing says {what} of the package; name one"));
     let pkg = wishes.pkg.as_ref().or(list.pkg.as_ref()).ok_or_else(|| lacks("the name"))?;
@@ -264,31 +255,25 @@ fn paths_in(file: &Path) -> Result<SoftwareList, Failure> {
     Ok(SoftwareList { adopted: "paths", paths, must_be_there: true, ..SoftwareList::default() })
 }
 
-/// The contents of a list.
 #[derive(Debug, Default)]
 pub(super) struct SoftwareList {
-    /// The kind of the list, which is recorded for the package where there is no origin.
+    /// Kind of the list, recorded as the origin of packages that are not native.
     pub(super) adopted: &'static str,
-    /// The native package that is recorded for it.
     pub(super) origin: Option<NativeOrigin>,
-    /// What the registration records of a native package.
     pub(super) registration: Option<NativeRegistration>,
-    /// The name of the package that follows from the list.
+    /// Name of the package, derived from the list.
     pub(super) pkg: Option<String>,
     pub(super) version: Option<String>,
     pub(super) arch: Option<String>,
     pub(super) title: Option<String>,
-    /// The paths, each with its type if it is a regular file.
+    /// Paths, each with its type if it is a regular file.
     pub(super) paths: BTreeMap<ObjectPath, Ftype>,
-    /// The sums of files according to another package manager.
     pub(super) sums: BTreeMap<ObjectPath, FileSum>,
-    /// Whether a missing path is a refusal.
     pub(super) must_be_there: bool,
     pub(super) notes: Vec<String>,
 }
 
 impl SoftwareList {
-    /// Lists a native package.
     pub(super) fn of_native(package: &NativePackage) -> Self {
         let sums =
             package.paths.iter().filter_map(|(path, native)| Some((path.clone(), native.sum?))).collect();
@@ -308,32 +293,27 @@ impl SoftwareList {
     }
 }
 
-/// The registrations of a root, and those that are planned.
+/// Registrations of a root, including planned ones.
 pub(super) struct Registrations {
     claims: NativeClaims,
-    /// The names that are taken.
     taken: BTreeSet<PkgInst>,
 }
 
 impl Registrations {
-    /// Asks the package managers of a root about the packages that were adopted from them.
     pub(super) fn of(root: &Root, packages: &BTreeMap<PkgInst, Installed>) -> Self {
         let params = packages.iter().map(|(package, installed)| (package, &installed.params));
         Self { claims: NativeClaims::of(root, params), taken: packages.keys().cloned().collect() }
     }
 
-    /// Returns the registration that stands for a package.
     pub(super) fn holder(&self, native: &NativePackage) -> Option<&PkgInst> {
         self.claims.holder(native)
     }
 
-    /// Adds the registration of a package.
     pub(super) fn add(&mut self, package: &PkgInst, native: &NativePackage) {
         self.claims.add(package.clone(), native);
         self.taken.insert(package.clone());
     }
 
-    /// Returns a package as software, called as its registration is, or will be.
     pub(super) fn software(&self, native: &NativePackage) -> SoftwareList {
         let pkg = match self.holder(native) {
             Some(package) => package.to_string(),
@@ -357,13 +337,11 @@ impl Registrations {
     }
 }
 
-/// The settings of this program.
 const SETTINGS: &[u8] = b"/etc/patchadm";
 
-/// The prefix of the names of the stages of runs.
 const STAGE: &[u8] = b".patchadm";
 
-/// The most objects of a tree: as many as a pkgmap may have.
+/// Most objects of a tree: the limit of a pkgmap.
 const MOST_OBJECTS: usize = patchadm_svr4::format::pkgmap::MOST_ENTRIES;
 
 /// Lists the contents of a directory, and the directory itself unless it is the base directory, which no package delivers.
@@ -409,7 +387,7 @@ fn entered(directory: &Dir, name: &[u8], mount: u64) -> Result<Option<bool>, Fai
     })
 }
 
-/// Returns the place of a path of the tree on the disk: the way to the top may lead through links, the rest does not.
+/// Returns the physical path of an object. Only the way to the top may lead through links.
 fn physical_of(physical: &ObjectPath, top: &ObjectPath, path: &ObjectPath) -> Result<ObjectPath, Failure> {
     let below = path.as_bytes().strip_prefix(top.as_bytes()).unwrap_or_default();
     let below = below.strip_prefix(b"/").unwrap_or(below);
@@ -419,7 +397,6 @@ fn physical_of(physical: &ObjectPath, top: &ObjectPath, path: &ObjectPath) -> Re
     physical.join(below).map_err(|error| Failure::BadFile(error.to_string()))
 }
 
-/// Returns whether a path belongs to this program.
 fn is_own(path: &ObjectPath) -> bool {
     path.as_bytes() == places::RECORDS.as_bytes()
         || path.as_bytes() == SETTINGS

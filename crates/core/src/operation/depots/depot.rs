@@ -1,4 +1,4 @@
-//! An open depot: its index, the verdict on that, and its location.
+//! An open depot: its index, the verdict on its signature, and its location.
 
 use super::error::DepotError;
 use super::in_place::{index_of, must_be_unique, read_in_place};
@@ -18,14 +18,12 @@ use patchadm_rootfs::Root;
 #[derive(Debug)]
 pub struct Depot {
     location: DepotLocation,
-    /// The location in one spelling.
     remembered: String,
     index: DepotIndex,
     sha256: String,
     verdict: Verdict,
     is_indexed_here: bool,
     passed_over: Vec<(String, String)>,
-    /// The patches of a directory under an id of the index, with other content.
     others: Vec<DepotPatch>,
 }
 
@@ -56,7 +54,6 @@ pub fn open_depot(
     })
 }
 
-/// Indexes a directory in memory.
 fn index_here(
     location: &DepotLocation,
     demands: &[Demand],
@@ -104,7 +101,6 @@ impl Depot {
         self.index.patches().chain(&self.others).collect()
     }
 
-    /// Refuses a directory in which an id occurs twice with different content.
     pub(super) fn must_be_unique(&self) -> Result<(), DepotError> {
         match &self.location {
             DepotLocation::Address(_) => Ok(()),

@@ -1,4 +1,4 @@
-//! The reasons why a depot cannot be used.
+//! Errors of depots, and the file of flags.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -145,12 +145,10 @@ impl DepotError {
         }
     }
 
-    /// Returns the error for a place that is no directory.
     pub(super) fn no_directory(path: &Path) -> Self {
         if path.exists() { Self::NoDepot(path.to_owned()) } else { Self::NotThere(path.to_owned()) }
     }
 
-    /// Returns the error of the system for a file.
     pub(super) fn read(path: &Path, error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::NotFound {
             return Self::Missing(path.display().to_string());
@@ -159,12 +157,10 @@ impl DepotError {
     }
 }
 
-/// Returns the words about a file that cannot be read as a patch, to follow other words.
 fn damaged_words(damaged: Option<&(String, String)>) -> String {
     damaged.map(|(name, reason)| format!(": {name} cannot be read as one, {reason}")).unwrap_or_default()
 }
 
-/// Returns a verdict about an index, as the end of a sentence.
 fn verdict_words(verdict: &Verdict) -> String {
     let words = verdict.to_string();
     if ["is ", "has "].iter().any(|verb| words.starts_with(verb)) { words } else { format!("is {words}") }

@@ -1,4 +1,5 @@
-//! Patches fetched from a depot: compared with the index before any byte of them is parsed as a patch.
+//! Fetches patches: they are verified against the index before any of their bytes are parsed. The check of a whole
+//! depot.
 
 use std::ffi::OsStr;
 use std::io;
@@ -25,10 +26,10 @@ use patchadm_inputs::source::{SourceProblem, open_signed};
 use patchadm_rootfs::NewTree;
 use patchadm_svr4::package::Mode;
 
-/// The largest patch without an index that is fetched, in bytes: 64 GiB.
+/// Largest patch that is fetched without an index: 64 GiB.
 const LARGEST_PATCH: u64 = 64 << 30;
 
-/// The ending of a signature in the spool before its format is known.
+/// Suffix of a signature in the spool before its format is known.
 const SIGNATURE: &str = ".signature";
 
 /// Fetches a patch, or finds it on this machine, with the size and digest of the index. The path exists as long as the
@@ -81,7 +82,6 @@ pub fn fetch_address(address: &Address, session: &FetchSession<'_>) -> Result<Pa
     })
 }
 
-/// Returns a name for the target of an address.
 fn name_of(address: &Address) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "._-+".contains(letter);
     let name: String = address.file_name().chars().filter(|letter| is_plain(*letter)).take(200).collect();
@@ -89,8 +89,8 @@ fn name_of(address: &Address) -> String {
     if name.is_empty() { "patch".to_owned() } else { name.to_owned() }
 }
 
-/// Returns the file or directory of a patch in a directory without an index, for which nobody vouches. A patch that is
-/// signed itself is compared with its signature wherever it is read.
+/// Returns a patch in a directory without an index, which nobody vouches for. A signed patch is compared with
+/// its own signature wherever it is read.
 fn in_place(directory: &Path, patch: &DepotPatch, session: &FetchSession<'_>) -> Result<PathBuf, DepotError> {
     let path = directory.join(&patch.path);
     let unreadable = |error| DepotError::read(&path, error);
@@ -112,8 +112,8 @@ fn object_of(patch: &DepotPatch) -> DepotFile {
     DepotFile { path: patch.path.clone(), sha256: patch.sha256.clone(), size: patch.size }
 }
 
-/// Copies an object of a directory into the spool, and compares the copy with the index: what somebody puts in the place of
-/// the object afterwards is not used. `name` is the name of the copy.
+/// Copies an object into the spool and verifies the copy against the index, so that later replacements of the
+/// object have no effect.
 fn copy_object(
     directory: &Path,
     wanted: &DepotFile,
@@ -143,11 +143,8 @@ fn copy_object(
     Ok(copied)
 }
 
-/// The reason why something was not copied.
 enum CopyError {
-    /// It could not be read.
     Io(io::Error),
-    /// It could not be written, or the caller asks to stop.
     Depot(DepotError),
 }
 
@@ -157,7 +154,6 @@ impl From<io::Error> for CopyError {
     }
 }
 
-/// Copies a patch that is a directory into the spool, as an object is copied.
 fn copy_directory(
     directory: &Path,
     patch: &DepotPatch,
@@ -209,7 +205,7 @@ fn compare_object(path: &str, found: &ObjectDigest, wanted: &DepotFile) -> Resul
     Ok(())
 }
 
-/// Returns a patch of a depot on this machine with an index: a copy in the spool, under a readable name.
+/// Returns a patch of a local depot with an index: a copy in the spool, under a readable name.
 fn from_objects(
     directory: &Path,
     patch: &DepotPatch,
@@ -224,7 +220,6 @@ fn from_objects(
     name_signature(patch, session)
 }
 
-/// Returns a patch of a depot on a web server.
 fn from_address(
     depot: &Address,
     patch: &DepotPatch,
@@ -239,8 +234,8 @@ fn from_address(
     name_signature(patch, session)
 }
 
-/// Takes an object from the cache, and fetches it first if needed. An object that another command removes at that moment is
-/// fetched again.
+/// Takes an object from the cache, or fetches it. Tries again if another command removes the object at that
+/// moment.
 pub(super) fn take_object(
     depot: &Address,
     object: &DepotFile,
@@ -265,8 +260,8 @@ pub(super) fn take_object(
     Err(DepotError::Digest(address.to_string()))
 }
 
-/// Returns the objects of a patch that a reader needs, each with its name in the spool. The bytes of the signature tell its
-/// format.
+/// Returns the objects of a patch that a reader needs, with their names in the spool. The format of a
+/// signature follows from its bytes.
 fn objects_of(patch: &DepotPatch) -> Vec<(String, DepotFile)> {
     let name = name_of_patch(patch);
     let mut objects = vec![(name.clone(), object_of(patch))];
@@ -277,7 +272,6 @@ fn objects_of(patch: &DepotPatch) -> Vec<(String, DepotFile)> {
     objects
 }
 
-/// Gives the signature of a patch the name under which it is found.
 fn name_signature(patch: &DepotPatch, session: &FetchSession<'_>) -> Result<PathBuf, DepotError> {
     let (spool, name) = (session.spool()?, name_of_patch(patch));
     let path = spool.path().join(format!("{name}{SIGNATURE}"));
@@ -290,7 +284,6 @@ fn name_signature(patch: &DepotPatch, session: &FetchSession<'_>) -> Result<Path
     Ok(spool.path().join(name))
 }
 
-/// Removes what was put into the spool of a patch that is not used any more.
 fn discard_patch(depot: &Depot, patch: &DepotPatch, session: &FetchSession<'_>) -> Result<(), DepotError> {
     if depot.is_indexed_here() {
         return Ok(());
@@ -303,19 +296,17 @@ fn discard_patch(depot: &Depot, patch: &DepotPatch, session: &FetchSession<'_>) 
     all.into_iter().try_for_each(|name| Ok(spool.discard(&name)?))
 }
 
-/// Returns the name of the README of a patch in the spool.
 fn readme_name(patch: &DepotPatch) -> String {
     format!("README.{}", patch.id)
 }
 
-/// Returns the name of a patch in the spool: its id and its form.
 fn name_of_patch(patch: &DepotPatch) -> String {
     let is_plain = |letter: &char| letter.is_ascii_alphanumeric() || *letter == '.';
     let form: String = patch.format.chars().filter(is_plain).take(20).collect();
     format!("{}.{form}", patch.id)
 }
 
-/// Fetches or finds the README that the index names for a patch; `None` if it names none.
+/// Fetches the README that the index names for a patch.
 fn take_readme(
     depot: &Depot,
     patch: &DepotPatch,
@@ -385,7 +376,7 @@ fn fault(patch: &DepotPatch, error: DepotError) -> DepotFault {
     DepotFault { object: patch.id.clone(), reason: error.to_string(), error: Some(error) }
 }
 
-/// Opens a patch as for an application, if signatures are demanded or there is one.
+/// Opens a patch like an application does if it is signed, or signatures are required.
 fn signature_fault(patch: &DepotPatch, path: &Path, demands: &[Demand]) -> Option<DepotFault> {
     let is_asked = demands.iter().any(|demand| demand.word != DemandWord::Off);
     if !is_asked && patch.signature.is_none() {

@@ -1,4 +1,5 @@
 //! A directory of patches, read in place: each file and directory becomes an entry of an index, or is skipped.
+//! `depot index` writes that index beside the patches.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -33,23 +34,18 @@ use patchadm_svr4::format::{patchdiag, readme};
 use patchadm_svr4::package::{Ftype, Mode, PackagePath};
 use patchadm_svr4::patch::{PatchId, PatchMacros};
 
-/// The patches that are read between two checks whether to go on, and between two steps of a progress bar.
+/// Patches between two checks for interruption, and between two steps of a progress bar.
 const PORTION: usize = 16;
 
-/// The contents of a directory of patches.
 pub(super) struct PatchesInPlace {
-    /// The entries by id.
     pub(super) patches: BTreeMap<PatchId, DepotPatch>,
-    /// Entries with other content under an id of those.
     pub(super) others: Vec<DepotPatch>,
-    /// The facts that were read, by name.
     pub(super) known: Vec<KnownPatch>,
-    /// Whether nothing had to be read.
     is_unchanged: bool,
 }
 
-/// Reads a directory. Known files that were not modified since are not read again. Of an id that occurs twice with the same
-/// content, the directory counts, else the first name. One with different content is among the others.
+/// Reads a directory. Known files that were not modified are not read again. If an id occurs twice with the
+/// same content, the directory wins, then the first name. Different content under one id is an error entry.
 pub(super) fn read_in_place(
     directory: &Path,
     known: &KnownPatches,
@@ -79,7 +75,6 @@ pub(super) fn read_in_place(
     Ok(PatchesInPlace { patches, others, known, is_unchanged })
 }
 
-/// Builds the index of the contents of a directory.
 pub(super) fn index_of(
     patches: BTreeMap<PatchId, DepotPatch>,
     depot: String,
@@ -116,7 +111,6 @@ fn entries(
     (patches, others)
 }
 
-/// Refuses a directory in which an id of its patches occurs again, among the others, with different content.
 pub(super) fn must_be_unique<'p>(
     directory: &Path,
     mut patches: impl Iterator<Item = &'p DepotPatch>,
@@ -131,7 +125,6 @@ pub(super) fn must_be_unique<'p>(
     Err(DepotError::Twice { id, first, second })
 }
 
-/// Returns what is known of a file, or reads it, and returns whether it was known.
 fn read_or_know(
     file: &PatchFile,
     known: &KnownPatches,
@@ -154,13 +147,11 @@ fn read_or_know(
     (KnownPatch { name: shown.into_owned(), stamp, entry, os_release, reason }, false)
 }
 
-/// The reason why a file or directory has no entry.
 enum NoEntry {
-    /// It is something else: a package, a text, a directory of other things.
+    /// It is not a patch.
     OtherThing,
-    /// It cannot be used as it is.
+    /// It is damaged.
     Damaged(String),
-    /// The caller asks the command to end, and nothing of it is used.
     Interrupted,
 }
 
@@ -187,7 +178,6 @@ impl From<SourceError> for NoEntry {
     }
 }
 
-/// Reads the entry of a patch, and the release of the system that it is for.
 fn read_patch(
     file: &PatchFile,
     interrupt: &(dyn Fn() -> Option<i32> + Sync),
@@ -229,7 +219,6 @@ fn date_of(file: &PatchFile) -> io::Result<String> {
     Ok(stamp(&DateTime::from_timestamp(seen.mtime(), 0).unwrap_or_default()))
 }
 
-/// Returns a small file as an object of the depot, with its bytes.
 fn small_object(file: &PatchFile, path: &Path, limit: u64) -> io::Result<(DepotFile, Vec<u8>)> {
     let fail = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     let text = file.read_small(path, limit).map_err(fail)?;
@@ -242,7 +231,7 @@ fn small_object(file: &PatchFile, path: &Path, limit: u64) -> io::Result<(DepotF
 const PROCEDURES: [&str; 6] =
     ["request", "checkinstall", "preinstall", "postinstall", "preremove", "postremove"];
 
-/// Describes a patch, which is this file of the depot, for an index. The files beside it and its date are left open.
+/// Describes a patch for an index. The caller adds the files beside it and its date.
 pub(in crate::operation) fn index_entry(image: &Image, macros: &PatchMacros, file: DepotFile) -> DepotPatch {
     let field = |label| image.readme.as_ref().and_then(|(_, text)| readme::field(text, label));
     let keywords = field("Keywords").unwrap_or_default();
@@ -295,7 +284,7 @@ fn join(alternatives: &[PatchId]) -> String {
     alternatives.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ")
 }
 
-/// Returns whether a patch or one of its packages has a script whose work this program does not do itself.
+/// Returns whether a patch or one of its packages has a script whose work patchadm does not do itself.
 fn has_own_scripts(image: &Image) -> bool {
     let hooks = &image.hooks;
     let has_hooks = [&hooks.prepatch, &hooks.postpatch, &hooks.prebackout, &hooks.postbackout];
@@ -306,7 +295,6 @@ fn has_own_scripts(image: &Image) -> bool {
         || scripts.any(|(name, text)| is_script(name) && role(name, text).is_none())
 }
 
-/// Returns the word of an index for a form.
 fn format_word(form: Form) -> &'static str {
     match form {
         Form::Directory => "dir",
@@ -326,25 +314,20 @@ fn format_word(form: Form) -> &'static str {
     }
 }
 
-/// What a patch delivers.
 #[derive(PartialEq, Eq)]
 struct PatchContent {
-    /// By the names of the packages.
     packages: BTreeMap<String, PackageContent>,
     hooks: Hooks,
 }
 
-/// What a package of it delivers.
 #[derive(PartialEq, Eq)]
 struct PackageContent {
     pkginfo: Vec<u8>,
     pkgmap: Vec<u8>,
     information: BTreeMap<String, Vec<u8>>,
-    /// The digests of its objects.
     objects: BTreeMap<PackagePath, String>,
 }
 
-/// A patch that cannot be read, whatever the reason.
 struct Unreadable;
 
 impl From<SourceError> for Unreadable {
@@ -359,7 +342,7 @@ impl From<io::Error> for Unreadable {
     }
 }
 
-/// Tells whether two files or directories deliver the same. What cannot be read is not the same.
+/// Returns whether two patches deliver the same. Unreadable patches are never the same.
 fn deliver_the_same(one: &Path, other: &Path) -> bool {
     matches!((content_of(one), content_of(other)), (Ok(one), Ok(other)) if one == other)
 }
@@ -386,7 +369,6 @@ fn content_of(path: &Path) -> Result<PatchContent, Unreadable> {
     Ok(PatchContent { packages, hooks: image.hooks.clone() })
 }
 
-/// The files that a depot has beside its patches, and those beside patches in bundles.
 const BESIDE: [&str; 9] = [
     "index",
     "index.json",
@@ -399,22 +381,18 @@ const BESIDE: [&str; 9] = [
     "logs",
 ];
 
-/// Endings of files about patches.
 const ENDINGS: [&str; 8] = [".manifest", ".minisig", ".sig", ".json", ".xref", ".log", ".html", ".txt"];
 
 /// A file or directory that may be a patch.
 #[derive(Clone, Debug)]
 struct PatchFile {
-    /// Its path.
     pub(super) path: PathBuf,
-    /// Its name; `None` if it is not UTF-8, which an index cannot have.
+    /// `None` if the name is not UTF-8, which an index cannot have.
     pub(super) name: Option<String>,
-    /// Whether it is a directory.
     pub(super) is_directory: bool,
-    /// The existing files about it: the manifest, then its signature.
+    /// The manifest, then its signature, if they exist.
     pub(super) manifest: Option<PathBuf>,
     pub(super) signature: Option<PathBuf>,
-    /// The directory of all of them.
     inside: Arc<InputDirectory>,
 }
 
@@ -461,22 +439,19 @@ fn is_beside(name: &str) -> bool {
 }
 
 impl PatchFile {
-    /// Opens the patch, which is a file.
     pub(super) fn open(&self) -> io::Result<File> {
         self.inside.file(name_of(&self.path))
     }
 
-    /// Reads one of the files about it.
     pub(super) fn read_small(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         self.inside.read_small(name_of(path), limit)?.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Returns the status of one of its files.
     pub(super) fn metadata(&self, path: &Path) -> io::Result<Metadata> {
         self.inside.metadata(name_of(path))
     }
 
-    /// Returns a stamp that shows later modifications: size, times and inode of each of its files.
+    /// Returns a stamp that shows modifications: size, times and inode of each file.
     pub(super) fn stamp(&self) -> io::Result<String> {
         let mut stamp = String::new();
         for path in [Some(&self.path), self.manifest.as_ref(), self.signature.as_ref()].into_iter().flatten()
@@ -504,7 +479,6 @@ fn stamp_of(seen: &Metadata) -> String {
     format!("{}:{}.{}:{}.{}:{};", seen.size(), mtime.0, mtime.1, ctime.0, ctime.1, seen.ino())
 }
 
-/// The program name in private names, and the name of the holder of the lock.
 const PROGRAM: &str = "depot-index";
 
 const LOCK: &[u8] = b".lock";
@@ -611,7 +585,6 @@ pub fn index_directory(
     Ok(IndexReport { depot, version, is_new, patches, passed_over, left_out_of_xref })
 }
 
-/// Returns the releases of the system that patches are for.
 fn releases(known: &[KnownPatch]) -> BTreeMap<PatchId, String> {
     let named = known
         .iter()
@@ -619,8 +592,8 @@ fn releases(known: &[KnownPatch]) -> BTreeMap<PatchId, String> {
     named.collect()
 }
 
-/// Puts the cross-reference of an index beside it, if it is new or the file is missing. Returns the number of patches that
-/// it cannot hold.
+/// Writes the cross-reference of an index, if the index is new or the file is missing. Returns the number of
+/// patches that it cannot hold.
 fn put_xref(
     top: &Dir,
     index: &DepotIndex,
@@ -635,7 +608,6 @@ fn put_xref(
     Ok(made.left_out)
 }
 
-/// Puts an index in place, its signature first.
 fn put_index(top: &Dir, index: &DepotIndex, sign: Option<&SignInPlace<'_>>) -> Result<(), DepotError> {
     let text = index.write();
     if text.len() > LARGEST_INDEX {
@@ -658,7 +630,7 @@ fn write_new(dir: &Dir, name: &[u8], bytes: &[u8]) -> Result<(), RootError> {
     dir.replace_file(PROGRAM, name, bytes, Mode::of(READABLE))
 }
 
-/// Returns a name that no other depot has: 32 random hexadecimal digits.
+/// Returns a unique name: 32 random hexadecimal digits.
 fn new_name() -> Result<String, RootError> {
     Ok(format!("{:016x}{:016x}", random()?, random()?))
 }

@@ -1,4 +1,5 @@
-//! The bytes of an index and of its signature, not yet trusted.
+//! The bytes of an index and of its signature before verification, and the facts about patches that were read
+//! earlier.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,18 +18,13 @@ use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::Mode;
 use serde::{Deserialize, Serialize};
 
-/// The name of an index in its directory.
 const INDEX: &str = "index.json";
 
-/// The bytes of an index.
 pub(super) struct IndexBytes {
-    /// Its name in messages.
     pub(super) path: String,
-    /// The text.
     pub(super) text: Vec<u8>,
-    /// Its SHA-256.
     pub(super) sha256: String,
-    /// The signature of exactly these bytes.
+    /// Signature of exactly these bytes.
     pub(super) signature: Option<Vec<u8>>,
 }
 
@@ -39,7 +35,6 @@ struct IndexNote {
     etag: Option<String>,
     modified: Option<String>,
     sha256: String,
-    /// The digest of its signature.
     signature: Option<String>,
 }
 
@@ -66,7 +61,7 @@ impl IndexBytes {
         Ok(Some(Self { signature, ..index }))
     }
 
-    /// Fetches the index of an address and its signature, or takes them from the cache if they did not change.
+    /// Fetches the index of an address and its signature, or takes them from the cache if they are unchanged.
     pub(super) fn of_address(depot: &Address, session: &FetchSession<'_>) -> Result<Self, DepotError> {
         let address = depot.below("index.json");
         let key = sha256_text(&sha256(address.to_string().as_bytes()));
@@ -94,7 +89,6 @@ impl IndexBytes {
         }
     }
 
-    /// Fetches the signature; a depot may have none.
     fn with_signature(self, depot: &Address, session: &FetchSession<'_>) -> Result<Self, DepotError> {
         let address = depot.below(&self.signature_path());
         match fetch_small(session, &address, LARGEST_SIGNATURE, None) {
@@ -146,8 +140,8 @@ impl IndexBytes {
         Ok(cache.set_note(key, &serde_json::to_vec(&note).unwrap_or_default())?)
     }
 
-    /// Judges the signature by all demands, and returns the strictest verdict. A signature that `require` demands and that
-    /// is missing may still be on its way to a mirror.
+    /// Verifies the signature against all requirements, and returns the strictest verdict. A missing
+    /// signature that `require` demands may still be on its way to a mirror.
     pub(super) fn judged(&self, demands: &[Demand]) -> Result<Verdict, DepotError> {
         let signature = self.signature.clone().map(|text| (SignatureFormat::Minisign, text));
         let files = SignedFiles { manifest: self.text.clone(), signature };
@@ -170,7 +164,6 @@ impl IndexBytes {
         Ok(worst)
     }
 
-    /// Reads the index.
     pub(super) fn parsed(&self) -> Result<DepotIndex, DepotError> {
         DepotIndex::parse(&self.text).map_err(|error| DepotError::Index { path: self.path.clone(), error })
     }
@@ -192,32 +185,27 @@ fn too_large(path: String) -> DepotError {
 
 const NAME: &[u8] = b".patchadm-index";
 
-/// The largest file that is read, in bytes.
+/// Largest file that is read, in bytes.
 const LARGEST: u64 = 128 << 20;
 
-/// The program name in private names.
 const PROGRAM: &str = "depot-index";
 
-/// The facts that were read of a file or directory.
+/// Result of reading a file or directory.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct KnownPatch {
-    /// Its name.
     pub(super) name: String,
-    /// Its size, times and inode at that time.
     pub(super) stamp: String,
-    /// The entry of the patch, without flags.
     pub(super) entry: Option<DepotPatch>,
-    /// The release of the system that the patch is for, as `5.10`, if it names one.
+    /// Release of the system that the patch is for, such as `5.10`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) os_release: Option<String>,
-    /// The defect, if there is no entry and the file is not something other than a patch.
+    /// The defect of a damaged patch.
     pub(super) reason: Option<String>,
 }
 
-/// The facts that were read before, by name.
+/// Earlier results, by name.
 pub(super) type KnownPatches = BTreeMap<String, KnownPatch>;
 
-/// Reads the known facts.
 pub(super) fn read_known(top: &Dir) -> KnownPatches {
     let is_own = |seen: patchadm_rootfs::ObjectStatus| {
         top.itself().is_ok_and(|itself| itself.uid == seen.uid) && seen.mode.bits() & 0o022 == 0
@@ -231,7 +219,7 @@ pub(super) fn read_known(top: &Dir) -> KnownPatches {
     known.map_while(Result::ok).map(|known| (known.name.clone(), known)).collect()
 }
 
-/// Replaces the known facts. The name need not be durable: what is lost is read again.
+/// Replaces the known facts. The rename need not be durable: lost facts are read again.
 pub(super) fn write_known<'k>(
     top: &Dir,
     known: impl Iterator<Item = &'k KnownPatch>,

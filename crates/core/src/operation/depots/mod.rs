@@ -1,17 +1,16 @@
-//! Depots from the reader's side: opened, trusted, searched, and patches fetched from them.
+//! Depots for readers: opened, verified, searched, and patches fetched from them.
 //!
 //! ```text
 //! DIR, file:, http:, https: ─ open_depot ─► Depot { index }          signature, then form, then the memory of the root
 //!                                             │
 //!                              fetch_patch ───┴─► path                size and digest checked, manifest beside it
 //! ```
-//! A directory of patches without an index is indexed in memory, as `patchadm depot index` would do it on disk. Files on
-//! another machine go through the cache ([`patchadm_inputs::cache`]): they are resumed, verified again at each use, and
-//! never fetched twice at a time. Everything that a command fetches exists under readable names until its [`FetchSession`]
-//! ends. The manifest of a patch is put beside the patch, so that it is opened like any other file with a signature.
+//! A directory of patches without an index is indexed in memory. Remote files go through the cache
+//! ([`patchadm_inputs::cache`]): downloads are resumed, verified at each use, and never run twice at a time.
+//! Fetched files exist under readable names until the [`FetchSession`] ends, each patch with its manifest beside
+//! it.
 //!
-//! Everything here happens before a root is locked, apart from [`Depot::remember`]. Which patches are wanted is decided
-//! elsewhere.
+//! Everything happens before a root is locked, except [`Depot::remember`].
 
 mod depot;
 mod directory_digest;

@@ -1,4 +1,4 @@
-//! The equipment of a command that fetches: the cache, the network, and the place for what it uses.
+//! A session of fetching: the cache, the network, the spool, and downloads into them.
 
 use std::cell::OnceCell;
 use std::path::PathBuf;
@@ -99,7 +99,6 @@ impl<'a> FetchSession<'a> {
         self.access.now
     }
 
-    /// Returns the cache, opened at its first use.
     pub(super) fn cache(&self) -> Result<&DownloadCache, DepotError> {
         if let Some(cache) = self.cache.get() {
             return Ok(cache);
@@ -118,7 +117,6 @@ impl<'a> FetchSession<'a> {
         }
     }
 
-    /// Returns the spool of this command, made at its first use.
     pub(super) fn spool(&self) -> Result<&PatchSpool, DepotError> {
         if let Some(spool) = self.spool.get() {
             return Ok(spool);
@@ -127,7 +125,7 @@ impl<'a> FetchSession<'a> {
         Ok(self.spool.get_or_init(|| spool))
     }
 
-    /// Ends the work if the caller asks for it.
+    /// Fails if the caller was asked to stop.
     pub(super) fn go_on(&self) -> Result<(), DepotError> {
         match (self.access.interrupt)() {
             Some(signal) => Err(DepotError::Interrupted(signal)),
@@ -135,32 +133,26 @@ impl<'a> FetchSession<'a> {
         }
     }
 
-    /// Reports progress to the caller.
     pub(in crate::operation) fn tell(&self, progress: DepotProgress<'_>) {
         (self.access.progress)(progress);
     }
 }
 
-/// The pause between two looks at another command's download.
+/// Pause between two looks at another command's download.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The number of looks after which another command's stalled download makes this one give up: 60 seconds.
+/// Looks without progress before another command's download counts as stalled: 60 seconds.
 const PATIENT_LOOKS: u32 = 600;
 
-/// The answer to a request for a small file.
 pub(super) enum AnswerBytes {
-    /// The bytes of the file, and the validators of this version.
     Whole(Vec<u8>, Validators),
-    /// The file has not changed.
     Unchanged,
 }
 
 /// The command that put an object into the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FetchedBy {
-    /// This command.
     This,
-    /// Another command, meanwhile.
     Another,
 }
 
@@ -205,7 +197,6 @@ pub(super) fn fetch_object(
     Err(DepotError::Digest(address.to_string()))
 }
 
-/// Fetches the missing bytes of an object.
 fn fetch_rest(
     session: &FetchSession<'_>,
     address: &Address,
@@ -250,7 +241,7 @@ fn fetch_rest(
     receive(session, address, wanted.size, &mut body, |bytes| Ok(partial.append(bytes)?))
 }
 
-/// Receives the bytes of a body, exactly as many as are missing.
+/// Receives exactly the missing bytes of a body.
 fn receive(
     session: &FetchSession<'_>,
     address: &Address,
@@ -307,7 +298,7 @@ pub fn fetch_bytes(session: &FetchSession<'_>, address: &Address, limit: u64) ->
     }
 }
 
-/// Passes on the bytes of a body whose size only the server knows, up to a limit.
+/// Passes on the bytes of a body of unknown size, up to a limit.
 pub(super) fn each_part(
     session: &FetchSession<'_>,
     address: &Address,
@@ -335,7 +326,7 @@ pub(super) fn each_part(
     }
 }
 
-/// Retries, after pauses, what may succeed later.
+/// Retries transient errors after pauses.
 pub(super) fn with_retries<T>(
     session: &FetchSession<'_>,
     mut work: impl FnMut() -> Result<T, DepotError>,
@@ -349,7 +340,6 @@ pub(super) fn with_retries<T>(
     work()
 }
 
-/// Sleeps, and checks now and then whether to go on.
 fn sleep(session: &FetchSession<'_>, pause: Duration) -> Result<(), DepotError> {
     let mut left = pause;
     while !left.is_zero() {
@@ -373,7 +363,6 @@ struct WaitForOther<'s, 'a> {
 }
 
 impl WaitForOther<'_, '_> {
-    /// Sleeps a moment. Returns whether to look again.
     fn goes_on(&mut self, size: u64) -> Result<bool, CacheError> {
         if let Some(signal) = (self.session.access.interrupt)() {
             return Err(CacheError::Interrupted(signal));

@@ -1,4 +1,4 @@
-//! The question and the answer.
+//! The question, the answer, and the packages with stale libraries.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -72,14 +72,13 @@ pub struct OrderAnswer {
 }
 
 impl OrderAnswer {
-    /// Returns an order for which no file had to be looked into.
+    /// Returns an order that was computed without looking into files.
     pub(super) fn of(subject: OrderSubject, order: DependencyOrder) -> Self {
         Self { subject, order, stale: None, not_understood: Vec::new(), skipped: Vec::new() }
     }
 }
 
 impl OrderOperand {
-    /// Returns the operand as messages show it.
     pub(super) fn shown(&self) -> String {
         match self {
             Self::Name(name) => name.escape_debug().to_string(),
@@ -89,13 +88,11 @@ impl OrderOperand {
 }
 
 impl OrderQuestion {
-    /// Sorts the nodes of a graph that are reached from some starts.
     pub(super) fn order(&self, graph: &DependencyGraph, starts: &[String]) -> DependencyOrder {
         let Self { direction, is_reversed, with_edges, .. } = *self;
         graph.order(&OrderRequest { operands: starts, direction, is_reversed, with_edges })
     }
 
-    /// Returns the named patches, each as `known` spells it.
     pub(super) fn patches<'k>(
         &self,
         known: impl Fn(&PatchId) -> Option<&'k PatchId>,
@@ -150,7 +147,8 @@ impl StaleEntry {
     }
 }
 
-/// Finds what should be renewed. `kept` are the packages of kept libraries, which need nothing for themselves.
+/// Finds what should be renewed. `kept` are the packages of kept libraries, which need nothing for
+/// themselves.
 pub(super) fn stale_entries(
     uses: &LibraryUses,
     owners: &ObjectOwners,
@@ -188,7 +186,7 @@ pub(super) fn stale_entries(
     of_kept.chain(of_doubles).collect()
 }
 
-/// Keeps only the stale part of an order, and sorts the entries in the same order. Drops entries that the order lacks.
+/// Reduces an order to its stale part, and sorts the entries accordingly.
 pub(super) fn only_stale(order: &mut DependencyOrder, mut entries: Vec<StaleEntry>) -> Vec<StaleEntry> {
     let stale: BTreeSet<&String> = entries.iter().map(|entry| &entry.name).collect();
     for group in &mut order.groups {

@@ -1,4 +1,5 @@
-//! The owners of programs and libraries, each by its physical path, as the loader finds it.
+//! Edges of the graph: uses of libraries between the owners of files (by physical path, as the loader finds them),
+//! requirements of patches, and `depend` files.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -12,12 +13,10 @@ use patchadm_svr4::format::depend::{Depend, Dependency, DependencyKind};
 use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::AppliedPatches;
 
-/// The packages of programs and libraries, by path.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ObjectOwners(HashMap<ObjectPath, Vec<String>>);
 
 impl ObjectOwners {
-    /// Reads the owners of the files of a tree.
     pub(super) fn read(
         view: &RecordView<'_>,
         tree: &LibraryTree,
@@ -42,7 +41,6 @@ impl ObjectOwners {
         Ok(owners)
     }
 
-    /// Records packages of a file.
     pub(super) fn add(&mut self, path: ObjectPath, packages: Vec<String>) {
         let known = self.0.entry(path).or_default();
         known.extend(packages);
@@ -50,12 +48,13 @@ impl ObjectOwners {
         known.dedup();
     }
 
-    /// Returns the packages of a file, or its path if it has none.
+    /// Returns the packages of a file, otherwise its path.
     pub(super) fn nodes(&self, path: &ObjectPath) -> Vec<String> {
         self.0.get(path).cloned().unwrap_or_else(|| vec![path.to_string()])
     }
 
-    /// Returns the edges from the packages of loading objects to those of loaded ones. A use within one package is no edge.
+    /// Returns the edges from packages of loading objects to packages of loaded ones, except within one
+    /// package.
     pub(super) fn edges(&self, uses: &LibraryUses) -> Vec<NeedEdge> {
         let mut edges = BTreeSet::new();
         for (path, uses) in &uses.uses {
@@ -77,8 +76,8 @@ impl ObjectOwners {
     }
 }
 
-/// Returns the physical path and the packages of a line about a program or library. The path in the records may lead there
-/// through links of directories.
+/// Returns the physical path and the packages of a line about a program or library. The recorded path may
+/// lead through links of directories.
 fn of_line(
     tree: &LibraryTree,
     follower: &mut Follower<'_>,
@@ -99,37 +98,30 @@ fn of_line(
     Some((physical, line.owners.into_iter().map(|owner| owner.package.to_string()).collect()))
 }
 
-/// A library that an object loads by a name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct LibraryUse {
-    /// The name.
     pub(super) name: String,
-    /// The library that is found.
     pub(super) library: ObjectPath,
 }
 
 /// Two or more versions of one library that a program loads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct DoubleLoad {
-    /// The program.
     pub(super) program: ObjectPath,
-    /// The SONAMEs, sorted.
+    /// SONAMEs, sorted.
     pub(super) libraries: Vec<String>,
-    /// For each version, the chain from the program to it.
     pub(super) ways: Vec<Vec<ObjectPath>>,
 }
 
 /// The libraries that all objects load.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LibraryUses {
-    /// The libraries that each object loads itself.
     pub(super) uses: BTreeMap<ObjectPath, Vec<LibraryUse>>,
-    /// The programs that load several versions of a library.
     pub(super) doubles: Vec<DoubleLoad>,
 }
 
 impl LibraryUses {
-    /// Loads everything in a tree. Once a signal asks for the end, the rest is missing.
+    /// Loads everything in a tree. The result is incomplete after an interruption.
     pub(super) fn of(tree: &LibraryTree, settings: &LoaderSettings, interrupt: Interrupt<'_>) -> Self {
         let mut found = Self::default();
         let mut loader = Loader::new(tree, settings).ended_by(interrupt);
@@ -168,7 +160,7 @@ impl LibraryUses {
     }
 }
 
-/// Finds the libraries that come in several versions: those whose SONAMEs are equal up to `.so`.
+/// Finds libraries whose SONAMEs are equal up to `.so`.
 fn doubles(loading: &Loading) -> Vec<DoubleLoad> {
     let mut versions: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
     for (index, object) in loading.objects.iter().enumerate() {
@@ -196,7 +188,7 @@ fn stem(soname: &str) -> Option<&str> {
     ends.map(|(at, _)| &soname[..at]).next()
 }
 
-/// Returns the objects from the program to one that it loads: each is loaded for the previous one.
+/// Returns the chain of objects from the program to the loaded one.
 fn way_to(loading: &Loading, index: usize) -> Vec<ObjectPath> {
     let (mut way, mut next, mut seen) = (Vec::new(), Some(index), BTreeSet::new());
     while let Some(index) = next.filter(|index| seen.insert(*index)) {
@@ -208,7 +200,7 @@ fn way_to(loading: &Loading, index: usize) -> Vec<ObjectPath> {
     way
 }
 
-/// Makes the graph of patches: each requirement leads to the patch that meets it, if one does.
+/// Builds the graph of patches: each requirement leads to the patch that meets it.
 pub(super) fn patch_graph(patches: &AppliedPatches) -> DependencyGraph {
     let names = patches.iter().map(|patch| patch.id.to_string());
     let mut edges = Vec::new();
@@ -227,19 +219,15 @@ pub(super) fn patch_graph(patches: &AppliedPatches) -> DependencyGraph {
     DependencyGraph::new(names, edges)
 }
 
-/// A package, and the contents of its `depend` file.
 #[derive(Clone, Debug)]
 pub(super) struct DependingPackage {
-    /// Its instance.
     pub(super) instance: PkgInst,
-    /// Its parameters.
     pub(super) params: Params,
-    /// The file, if it has one, and its contents.
     pub(super) depend: Option<(String, Depend)>,
 }
 
-/// Makes the edges of all packages. A line means each instance that it fits; if it fits none, each instance of the package:
-/// a changed version does not change which one is renewed first.
+/// Builds the edges of all packages. A line means each instance that it fits; if it fits none, every instance
+/// of the package, because a changed version does not change the order of renewals.
 pub(super) fn depend_edges(packages: &[DependingPackage]) -> Vec<NeedEdge> {
     let mut instances: HashMap<&str, Vec<&DependingPackage>> = HashMap::new();
     for package in packages {
@@ -258,7 +246,6 @@ pub(super) fn depend_edges(packages: &[DependingPackage]) -> Vec<NeedEdge> {
     edges
 }
 
-/// Returns the instances that a line means.
 fn meant<'p>(dependency: &Dependency, known: &[&'p DependingPackage]) -> Vec<&'p DependingPackage> {
     let fitting = known.iter().filter(|package| fits_version(dependency, &package.params, &[])).copied();
     let fitting: Vec<&DependingPackage> = fitting.collect();

@@ -1,14 +1,14 @@
-//! `patchadm order`: packages or patches in the order in which to renew them, each after what it needs.
+//! `patchadm order`: packages or patches in the order of renewal, dependencies first.
 //!
 //! ```text
 //! root ─┬─ depend files ─ depend_edges ──┐
-//!       ├─ scan ─ library_uses ──────────┼─► DependencyGraph ─► groups, edges
+//!       ├─ scan ─ LibraryUses ───────────┼─► DependencyGraph ─► groups, edges
 //!       │          └─ contents ─ owners ─┘           ▲
-//!       └─ applied patches ─ patch_edges ────────────┤
+//!       └─ applied patches ─ patch_graph ────────────┤
 //! directory of packages, depot ──────────────────────┘
 //! ```
-//! A program or library of no package is a node under its path. Nothing is locked, run or changed.
-//! [`order`](patchadm_planning::order) forms the groups; `stale` handles stale libraries.
+//! A program or library without a package is a node under its path. Nothing is locked or changed.
+//! [`order`](patchadm_planning::order) forms the groups.
 
 mod answer;
 mod edges;
@@ -60,7 +60,7 @@ pub fn order_of_root(
     }
 }
 
-/// Returns the applied patches, if the operands are some of them; `None` if they are packages or paths.
+/// Returns the applied patches if the operands name some; `None` if they are packages or paths.
 fn patches_meant(root: &Root, question: &OrderQuestion) -> Result<Option<AppliedPatches>, OrderError> {
     if question.operands.is_empty() {
         return Ok(None);
@@ -87,13 +87,12 @@ fn patches_meant(root: &Root, question: &OrderQuestion) -> Result<Option<Applied
     }
 }
 
-/// Returns the names of the directories of packages. Reading each shows whether it is a package.
 fn package_names(view: &RecordView<'_>) -> Result<Vec<PkgInst>, DatabaseError> {
     let names = view.list(&places::packages())?.unwrap_or_default();
     Ok(names.iter().filter_map(|name| PkgInst::new(std::str::from_utf8(name).ok()?).ok()).collect())
 }
 
-/// Returns the instances that a name means: the one of that name, otherwise all of that package.
+/// Returns the instance of this name, otherwise all instances of that package.
 fn instances<'p>(packages: &'p [PkgInst], name: &str) -> Vec<&'p PkgInst> {
     let exactly = packages.iter().find(|package| package.as_str() == name);
     exactly.map_or_else(
@@ -102,11 +101,10 @@ fn instances<'p>(packages: &'p [PkgInst], name: &str) -> Vec<&'p PkgInst> {
     )
 }
 
-/// The contents of the records at one moment.
+/// The records at one moment.
 struct PackageRecordsRead {
     packages: Vec<DependingPackage>,
     owners: ObjectOwners,
-    /// The nodes that the operands mean.
     starts: Vec<String>,
 }
 
@@ -150,13 +148,11 @@ fn order_of_packages(
     Ok(OrderAnswer { stale, not_understood, skipped, ..OrderAnswer::of(OrderSubject::Packages, order) })
 }
 
-/// Returns the packages that hold kept libraries.
 fn kept(packages: &[DependingPackage]) -> BTreeSet<String> {
     let kept = packages.iter().filter(|package| is_kept_package(&package.params));
     kept.map(|package| package.instance.to_string()).collect()
 }
 
-/// Reads all installed packages with their `depend` files.
 fn depending_packages(view: &RecordView<'_>) -> Result<Vec<DependingPackage>, OrderError> {
     all::each(view, |package| {
         let Some(params) = package.params()? else { return Ok(None) };
@@ -169,7 +165,6 @@ fn depending_packages(view: &RecordView<'_>) -> Result<Vec<DependingPackage>, Or
     })
 }
 
-/// The data in which operands are looked up.
 struct Operands<'a> {
     view: &'a RecordView<'a>,
     tree: &'a LibraryTree,
@@ -178,7 +173,6 @@ struct Operands<'a> {
 }
 
 impl Operands<'_> {
-    /// Returns the nodes that an operand means.
     fn nodes(&self, operand: &OrderOperand) -> Result<Vec<String>, OrderError> {
         let nodes = match operand {
             OrderOperand::Name(name) => {
@@ -189,7 +183,7 @@ impl Operands<'_> {
         if nodes.is_empty() { Err(OrderError::Unknown(operand.shown())) } else { Ok(nodes) }
     }
 
-    /// Returns the packages of a path, as it was named or with its links followed; the object itself if none has it.
+    /// Returns the packages of a path, also with its links followed; the object itself if no package owns it.
     fn nodes_of_path(&self, path: &ObjectPath) -> Result<Vec<String>, OrderError> {
         let lines = recorded_lines(self.view, std::slice::from_ref(path))?;
         let owners = lines.iter().flat_map(|lines| lines.values()).flat_map(|line| &line.owners);
@@ -207,7 +201,7 @@ impl Operands<'_> {
     }
 }
 
-/// The largest program or library that is read, in bytes.
+/// Largest program or library, in bytes.
 const LARGEST: u64 = 64 << 20;
 
 /// Sorts the packages of a directory, or the patches of a depot.
@@ -264,20 +258,18 @@ struct DeliveredObject {
     facts: ElfFacts,
 }
 
-/// The packages of a directory.
 #[derive(Default)]
 struct DeliveredPackages {
     packages: Vec<DependingPackage>,
     objects: Vec<DeliveredObject>,
-    /// The packages that would own each path.
     owners: ObjectOwners,
     paths: BTreeSet<ObjectPath>,
     not_understood: Vec<(String, String)>,
 }
 
 impl DeliveredPackages {
-    /// Reads a directory that is a package or holds packages: as directories, datastreams or archives. Skips everything
-    /// else, including patches.
+    /// Reads a directory that is a package or holds packages (directories, datastreams, archives). Skips
+    /// everything else, including patches.
     fn read(&mut self, directory: &Path) -> Result<(), OrderError> {
         match source::open(Origin::Path(directory), Extent::Unchecked) {
             Ok((source, image)) => return self.take(&source, &image),
@@ -319,7 +311,6 @@ impl DeliveredPackages {
         Ok(())
     }
 
-    /// Looks into a file if it is a program or library.
     fn look_into(
         &mut self,
         package: &PackageImage,
@@ -363,7 +354,6 @@ impl DeliveredPackages {
         })
     }
 
-    /// Returns the packages that an operand means.
     fn nodes(&self, operand: &OrderOperand, names: &[String]) -> Result<Vec<String>, OrderError> {
         let of_name = |name: &str| {
             let packages = self.packages.iter().map(|package| &package.instance);
@@ -379,7 +369,7 @@ impl DeliveredPackages {
     }
 }
 
-/// Returns whether an error only means that something other than a package was opened.
+/// Returns whether an error means that it is not a package.
 fn is_no_package(error: &SourceError) -> bool {
     matches!(error.problem, SourceProblem::BadForm(_) | SourceProblem::HoldsPatches(_))
 }
@@ -392,7 +382,7 @@ fn described(package: &PackageImage) -> Option<DependingPackage> {
     Some(DependingPackage { instance, params: package.params.clone(), depend })
 }
 
-/// Returns where an object would be installed; `None` if that is unknown.
+/// Returns the path where an object would be installed, if that is known.
 fn placed(package: &PackageImage, path: &PackagePath) -> Option<ObjectPath> {
     let base = match package.params.get("BASEDIR").map(<[u8]>::trim_ascii) {
         None | Some(b"") => ObjectPath::root(),
@@ -401,7 +391,6 @@ fn placed(package: &PackageImage, path: &PackagePath) -> Option<ObjectPath> {
     path.resolve(&base, |name| variables::value(&package.params, name)).ok()
 }
 
-/// Returns the edges from the needs of objects to the packages whose libraries have that SONAME.
 fn soname_edges(objects: &[DeliveredObject]) -> Vec<NeedEdge> {
     let mut providers: HashMap<(&str, ElfMachine), BTreeSet<&str>> = HashMap::new();
     for object in objects {

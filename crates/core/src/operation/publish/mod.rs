@@ -1,14 +1,14 @@
-//! Publishing: the patches of a working directory enter a depot, and its index is signed and put in place.
+//! Publishing: the patches of a working directory are added to a depot, and its index is signed and replaced.
 //!
 //! ```text
 //! WORK ─ read, check ─► objects (durable) ─► index/<digest>.json + .minisig (durable) ─► rename over index.json
 //! ```
-//! Objects are never changed and never removed. Anyone who reads the depot, at any moment and however a publisher ended,
-//! finds one complete index and everything that it names. There is one publisher at a time; the others learn who has the
-//! lock. An id that is in the index with other bytes is refused before anything is written. The index in place is built upon
-//! only if it is signed like the new one.
+//! Objects are never changed and never removed: readers always find one complete index and everything that it
+//! names, however a publisher ended. A lock admits one publisher at a time. An id that the index has with other
+//! bytes is refused before anything is written. The next index builds on the current one only if that is signed
+//! like the next.
 //!
-//! The signatures of patches are kept as they are. They are verified here only if the key of the index made them: the roots
+//! Signatures of patches are kept as they are, and verified only if the key of the index made them: the roots
 //! decide who may sign patches.
 
 mod patch_directory;
@@ -54,7 +54,6 @@ pub fn publish(
     }
 }
 
-/// Puts an index with these patches in place of the present one, or leaves it to be signed.
 fn publish_patches(
     request: &PublishRequest<'_>,
     patches: &[PatchToPublish],
@@ -83,12 +82,11 @@ fn publish_patches(
     }
 }
 
-/// Returns the report if all patches are in the index already and no new date is requested.
 fn unchanged(draft: &IndexDraft, request: &PublishRequest<'_>) -> Option<PublishReport> {
     draft.unchanged().filter(|_| matches!(request.work, PublishWork::Patches(_)))
 }
 
-/// Drafts the index after the one in place, once that is trusted.
+/// Drafts the next index after verifying the current one.
 fn draft_after(
     in_place: Option<IndexFile>,
     patches: &[PatchToPublish],
@@ -101,7 +99,6 @@ fn draft_after(
     IndexDraft::of(before, patches, &read_flags(request.depot)?, request)
 }
 
-/// Stores the objects that the index names and the depot lacks, including those that a depot has lost.
 fn store_objects(
     store: &mut DepotStore,
     draft: &IndexDraft,
@@ -122,7 +119,6 @@ fn store_objects(
     Ok(store.settle()?)
 }
 
-/// Puts the new index in place, or leaves it to be signed.
 fn put(
     store: &mut DepotStore,
     draft: IndexDraft,
@@ -145,7 +141,7 @@ fn put(
     Ok(draft.report(PublishState::Published, &sha256))
 }
 
-/// Puts an index in place that was signed elsewhere. Its bytes stay as they were signed.
+/// Publishes an index that was signed elsewhere, byte for byte.
 fn finish(
     request: &PublishRequest<'_>,
     wait: &mut dyn FnMut(&LockHolder) -> bool,
@@ -169,8 +165,8 @@ fn finish(
     Ok(report(&index, PublishState::Published, &sha256))
 }
 
-/// Reads the index that waits, which must be signed and follow the one in place. The signature of the successor vouches
-/// for the one in place.
+/// Reads the waiting index, which must be signed and follow the current one. Its signature vouches for the
+/// current one.
 fn signed_next(
     next: Option<IndexFile>,
     in_place: Option<IndexFile>,
@@ -192,31 +188,24 @@ fn signed_next(
     Ok((index, next))
 }
 
-/// The directory of a `delta` that holds its patches, and the one that holds the files to be signed.
 const PATCHES: &str = "patches";
 
-/// Directories that may lie beside the patches.
 const BESIDE_PATCHES: [&str; 2] = [HANDOVER, "logs"];
 
-/// The lock of a `delta`.
 const LOCK: &[u8] = b"lock";
 
 /// A patch that is ready to be stored.
 struct PatchToPublish {
-    /// Its id.
     id: PatchId,
-    /// The file or directory.
     path: PathBuf,
-    /// Its line in the index.
     entry: DepotPatch,
-    /// Its objects, each with its digest.
     objects: Vec<(ObjectSource, DepotFile)>,
-    /// The file to be signed, if there is no signature: the manifest, or the patch itself if that is missing.
+    /// The unsigned manifest, or the patch itself if it has no manifest.
     to_sign: Option<PathBuf>,
 }
 
-/// Takes the lock of a working directory of `patchadm delta`, so that no command builds in it meanwhile. Other directories
-/// have none, and a caller who may not write to the directory only reads it.
+/// Locks a working directory of `patchadm delta`, so that no command builds in it meanwhile. Other
+/// directories have no lock, and a caller without write permission only reads.
 fn lock_work(work: &Path, wait: &mut dyn FnMut(&LockHolder) -> bool) -> Result<Option<Lock>, PublishError> {
     let dir = Dir::of_host(work)?;
     if dir.look(LOCK)?.is_none_or(|seen| seen.file_type != FileType::Regular) {
@@ -232,7 +221,6 @@ fn lock_work(work: &Path, wait: &mut dyn FnMut(&LockHolder) -> bool) -> Result<O
     }
 }
 
-/// Reads the patches of a working directory.
 fn read_patches(work: &Path, request: &PublishRequest<'_>) -> Result<Vec<PatchToPublish>, PublishError> {
     let mut patches: BTreeMap<PatchId, PatchToPublish> = BTreeMap::new();
     for path in patch_files(work)? {
@@ -247,8 +235,8 @@ fn read_patches(work: &Path, request: &PublishRequest<'_>) -> Result<Vec<PatchTo
     Ok(patches.into_values().collect())
 }
 
-/// Lists the files and directories of a working directory that are patches by their names: all but manifests, signatures,
-/// hidden files, and the other files that `patchadm delta` puts there.
+/// Lists the patches of a working directory by their names: everything except manifests, signatures, hidden
+/// files, and other files of `patchadm delta`.
 fn patch_files(work: &Path) -> Result<Vec<PathBuf>, PublishError> {
     let inside = work.join(PATCHES);
     let directory = if inside.is_dir() { inside } else { work.to_owned() };
@@ -277,7 +265,6 @@ fn is_beside(name: &str) -> bool {
     name.starts_with('.') || is_of_delta || is_beside
 }
 
-/// Reads a patch with the files beside it, or in it.
 fn read_patch(
     path: &Path,
     work: &Path,
@@ -317,17 +304,14 @@ fn read_patch(
     Ok(PatchToPublish { id: macros.id, path: path.to_owned(), entry, objects, to_sign })
 }
 
-/// A patch that was read, and the file that it becomes in the depot.
 struct ReadPatch {
     image: Image,
     macros: PatchMacros,
     measured: Measured,
     source: ObjectSource,
-    /// The files of a directory.
     members: Option<PackedMembers>,
 }
 
-/// Reads a patch that is a file.
 fn read_file(path: &Path, request: &PublishRequest<'_>) -> Result<ReadPatch, PublishError> {
     let (file, measured) = measure(path, request)?;
     let (_, image) = source::open(Origin::File(file, path), Extent::Everything)?;
@@ -336,8 +320,8 @@ fn read_file(path: &Path, request: &PublishRequest<'_>) -> Result<ReadPatch, Pub
     Ok(ReadPatch { image, macros, measured, source: ObjectSource::File(path.to_owned()), members: None })
 }
 
-/// Reads a patch that is a directory, as the archive that it becomes. Refuses it if a file changes between reading its
-/// description and packing everything: the index must describe the bytes that the depot has.
+/// Reads a directory as the archive that it becomes. Fails if a file changes between reading the description
+/// and packing, because the index must describe the stored bytes.
 fn read_directory(path: &Path, request: &PublishRequest<'_>) -> Result<ReadPatch, PublishError> {
     let listed = PatchDirectory::of(path)?;
     let (_, mut image) = source::open(Origin::Path(path), Extent::Everything)?;
@@ -358,7 +342,6 @@ fn macros_of(image: &Image, path: &Path) -> Result<PatchMacros, PublishError> {
     image.patch_macros(PatchId::SEPARATOR).map_err(|error| fail(error.to_string()))
 }
 
-/// Returns the fault of a manifest that lies beside a file.
 fn difference_of_file(manifest: &Manifest, measured: &Measured) -> Option<String> {
     match (manifest.form, manifest.entries.as_slice()) {
         (ManifestForm::File, [entry]) if sha256_text(&entry.sum) == measured.sha256 => None,
@@ -367,7 +350,7 @@ fn difference_of_file(manifest: &Manifest, measured: &Measured) -> Option<String
     }
 }
 
-/// Refuses a form that not every version of mirrors and readers can handle.
+/// Refuses a form that some mirrors or readers cannot handle.
 fn check_form(form: Form) -> Result<(), String> {
     match form {
         Form::Zip | Form::Tar(None | Some(Compression::Gzip)) | Form::Datastream(None) => Ok(()),
@@ -378,17 +361,15 @@ fn check_form(form: Form) -> Result<(), String> {
 /// An index that is one version ahead of the one in place.
 struct IndexDraft {
     index: DepotIndex,
-    /// The name, version, digest and expiry of the one in place.
     before: Option<PublishReport>,
     added: BTreeSet<PatchId>,
-    /// Whether the flags of an existing patch have changed.
     has_other_flags: bool,
     kept: Vec<String>,
     to_sign: Vec<PathBuf>,
 }
 
 impl IndexDraft {
-    /// Begins the index after the one in place, or the first of a depot with a new name, and adds patches and flags.
+    /// Drafts the next index, or the first one of a new depot, and adds patches and flags.
     fn of(
         before: Option<StoredIndex>,
         patches: &[PatchToPublish],
@@ -414,7 +395,6 @@ impl IndexDraft {
         Ok(draft)
     }
 
-    /// Gives every patch of the index exactly the flags that its keeper says.
     fn set_flags(&mut self, flags: &DepotFlags) {
         let wanted = self.index.patches().filter_map(|patch| {
             let id = PatchId::new(&patch.id).ok()?;
@@ -427,8 +407,8 @@ impl IndexDraft {
         }
     }
 
-    /// Adds a patch. An existing one with the same bytes stays as it is, unless it has been signed anew; one with other
-    /// bytes is refused.
+    /// Adds a patch. A patch with the same bytes stays unless it was signed again; different bytes under the
+    /// same id are refused.
     fn enter(&mut self, patch: &PatchToPublish, may_be_unsigned: bool) -> Result<(), PublishError> {
         if let Some(there) = self.index.patch(&patch.id) {
             if there.sha256 != patch.entry.sha256 {
@@ -447,23 +427,19 @@ impl IndexDraft {
         Ok(())
     }
 
-    /// Returns whether patches to be added are not signed.
     fn lacks_signatures(&self) -> bool {
         !self.to_sign.is_empty()
     }
 
-    /// Returns the report of a publication that has nothing to add to an index in place.
     fn unchanged(&self) -> Option<PublishReport> {
         let before = self.before.clone().filter(|_| self.added.is_empty() && !self.has_other_flags)?;
         Some(PublishReport { kept: self.kept.clone(), ..before })
     }
 
-    /// Returns whether a patch enters, or has been signed anew.
     fn adds(&self, id: &PatchId) -> bool {
         self.added.contains(id)
     }
 
-    /// Returns the report of a publication that wrote nothing: there are signatures to be made first, or it was a dry run.
     fn not_written(self) -> PublishReport {
         let (before, to_sign) = (self.before.clone(), self.to_sign.clone());
         let planned = self.report(PublishState::Planned, "");
@@ -483,14 +459,12 @@ impl IndexDraft {
         }
     }
 
-    /// Returns the report of a publication of this index.
     fn report(self, state: PublishState, sha256: &str) -> PublishReport {
         let added = self.added.iter().map(ToString::to_string).collect();
         PublishReport { added, kept: self.kept, ..report(&self.index, state, sha256) }
     }
 }
 
-/// Returns the report about an index alone.
 fn report(index: &DepotIndex, state: PublishState, sha256: &str) -> PublishReport {
     PublishReport {
         state,
@@ -504,12 +478,12 @@ fn report(index: &DepotIndex, state: PublishState, sha256: &str) -> PublishRepor
     }
 }
 
-/// Returns whether a patch now has its first signature, or another one. A signature is never removed.
+/// Returns whether a patch has a new signature. Signatures are never removed.
 fn is_signed_anew(there: &DepotPatch, now: &DepotPatch) -> bool {
     now.signature.is_some() && now.signature != there.signature
 }
 
-/// Returns a name that no other depot has: 32 random hexadecimal digits.
+/// Returns a unique name: 32 random hexadecimal digits.
 fn new_name() -> Result<String, RootError> {
     Ok(format!("{:016x}{:016x}", random()?, random()?))
 }

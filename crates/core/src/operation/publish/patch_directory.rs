@@ -1,8 +1,8 @@
-//! A patch that is a directory: it enters the depot as a tar archive of itself.
+//! A patch that is a directory, packed as a tar archive, and the manifest and signature of a patch.
 //!
-//! The archive has one directory at its top, named after the patch, and in it every file, sorted by name. The manifest and
-//! the signature are files like all others, so a reader verifies them there. The bytes of the archive depend only on the
-//! names of the files, their content and whether they are executable: a copy of a directory is the same patch.
+//! The archive has one top directory, named after the patch, with every file sorted by name, including manifest
+//! and signature. Its bytes depend only on names, contents and execute bits of the files: a copy of a directory is
+//! the same patch.
 
 use std::fs::{File, Metadata};
 use std::io::{BufWriter, Read, Write};
@@ -22,23 +22,21 @@ use patchadm_inputs::sign::{
 use patchadm_svr4::patch::PatchId;
 use tar::{Builder, EntryType, Header};
 
-/// The bytes that are passed on at once.
+/// Bytes that are passed on at once.
 const BUFFER: usize = 1 << 18;
 
-/// The execute bits of a mode.
+/// Execute bits of a mode.
 const EXECUTABLE: u32 = 0o111;
 
-/// A directory and its files.
+/// A directory and the files in it.
 #[derive(Debug)]
 pub(super) struct PatchDirectory {
     pub(super) path: PathBuf,
-    /// The directory at the top of the archive.
     top: PathBuf,
-    /// The files of the directory, as they were when it was listed.
     files: Vec<(PathBuf, FileStamp)>,
 }
 
-/// The state of a file according to the system: another value after a change.
+/// File identity that changes with every modification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FileStamp {
     identity: (u64, u64),
@@ -73,13 +71,12 @@ impl PatchDirectory {
         Ok(Self { path: path.to_owned(), top: PathBuf::new(), files })
     }
 
-    /// Returns the same with the directory at the top of the archive named after the patch.
+    /// Names the top directory of the archive after the patch.
     pub(super) fn called(self, id: &PatchId) -> Self {
         Self { top: id.to_string().into(), ..self }
     }
 
-    /// Packs the files, and passes each part of the archive on. Refuses a file that was changed or replaced since the files
-    /// were listed.
+    /// Packs the files. Refuses a file that changed since the files were listed.
     pub(super) fn pack(
         &self,
         each: impl FnMut(&[u8]) -> Result<(), PublishError>,
@@ -108,7 +105,6 @@ impl PatchDirectory {
         Ok(PackedMembers(members))
     }
 
-    /// Appends a file, and returns its digest.
     fn append(
         &self,
         archive: &mut Builder<impl Write>,
@@ -137,7 +133,6 @@ impl PatchDirectory {
     }
 }
 
-/// Returns the files of a directory, sorted by name.
 fn listed(path: &Path) -> Result<Vec<PathBuf>, PublishError> {
     files_of_directory(path).map_err(|error| match error.kind() {
         io::ErrorKind::InvalidData => {
@@ -148,7 +143,7 @@ fn listed(path: &Path) -> Result<Vec<PathBuf>, PublishError> {
 }
 
 impl PackedMembers {
-    /// Returns the fault of the manifest that was read from the directory: it covers other files than were packed.
+    /// Returns the fault of a manifest that covers other files than were packed.
     pub(super) fn difference(&self, manifest: &Manifest, text: &[u8], id: &PatchId) -> Option<String> {
         let packed = self.0.iter().find(|entry| entry.path == MANIFEST.as_bytes());
         if packed.is_none_or(|packed| packed.sum != sha256(text)) {
@@ -161,7 +156,6 @@ impl PackedMembers {
     }
 }
 
-/// A file that is digested while it is read.
 struct DigestedFile {
     file: io::Take<File>,
     sum: Sha256,
@@ -197,7 +191,6 @@ impl<F: FnMut(&[u8]) -> Result<(), PublishError>> Write for PartWriter<F> {
     }
 }
 
-/// The directory of a `delta` that holds the files to be signed.
 pub(super) const HANDOVER: &str = "handover";
 
 /// The manifest and the signature of a patch.
@@ -206,7 +199,6 @@ pub(super) struct PatchPapers {
     signature: Option<FoundSignature>,
 }
 
-/// A signature file.
 struct FoundSignature {
     path: PathBuf,
     format: SignatureFormat,
@@ -214,7 +206,6 @@ struct FoundSignature {
 }
 
 impl PatchPapers {
-    /// Reads what is beside a file, or handed over.
     pub(super) fn beside(patch: &Path, work: &Path) -> Result<Self, PublishError> {
         let name = patch.file_name().unwrap_or_default().to_string_lossy();
         let manifest = patch.with_file_name(format!("{name}.manifest"));
@@ -222,7 +213,6 @@ impl PatchPapers {
         Self::at(manifest, Some(&handed_over))
     }
 
-    /// Reads what is in a directory.
     pub(super) fn inside(patch: &Path) -> Result<Self, PublishError> {
         Self::at(patch.join(MANIFEST), None)
     }
@@ -253,8 +243,8 @@ impl PatchPapers {
         }
     }
 
-    /// Reads the manifest and its signature. The manifest must be of this patch, and `difference` must find no fault in it
-    /// and its text. The signature must be one of the manifest, if that can be checked.
+    /// Reads the manifest and its signature. The manifest must be of this patch, `difference` must find no
+    /// fault, and a signature that can be checked must be valid.
     pub(super) fn checked_manifest(
         &self,
         id: &PatchId,
@@ -287,7 +277,6 @@ impl PatchPapers {
         Ok(Some(manifest))
     }
 
-    /// Returns the bytes of manifest and signature.
     pub(super) fn into_bytes(self) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
         (self.manifest.map(|(_, bytes)| bytes), self.signature.map(|found| found.bytes))
     }

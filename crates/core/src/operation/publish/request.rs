@@ -1,4 +1,4 @@
-//! The request and the outcome of a publication.
+//! Request, report and errors of a publication.
 
 use std::io;
 use std::path::{Path, PathBuf};

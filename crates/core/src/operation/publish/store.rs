@@ -1,8 +1,8 @@
-//! A depot on disk: objects under their digests, and the index that is put in place last.
+//! A depot on disk: objects under their digests, public keys, and the index, which is replaced last.
 //!
-//! Objects are written under a private name, made durable, and renamed; an existing one is never touched. A copy of the
-//! index and its signature are made durable under the digest of the index, before one rename replaces `index.json`. So
-//! anyone who reads the index, at any moment, finds everything that it names. The next publisher removes left-overs of a
+//! Objects are written under a private name, made durable, and renamed; existing ones are never touched. A copy of
+//! the index and its signature are durable under the digest of the index before one rename replaces `index.json`.
+//! Readers therefore always find everything that the index names. The next publisher removes the left-overs of a
 //! killed one.
 
 use std::collections::BTreeMap;
@@ -20,48 +20,41 @@ use patchadm_inputs::sign::{LARGEST_SIGNATURE, PublicKey, Signature, SignatureFo
 use patchadm_rootfs::{Dir, FileType, Lock, LockHolder, NewTree, RootError};
 use patchadm_svr4::package::Mode;
 
-/// The program name in private names, and the name of the holder of the lock.
 pub(super) const PROGRAM: &str = "publish";
 
-/// The lock of a depot, below its top.
 const LOCK: &[u8] = b".lock";
 
-/// The directory of the objects.
 const OBJECTS: &[u8] = b"objects";
 
-/// The index that waits for a signature made elsewhere.
 const NEXT: &[u8] = b"next.json";
 const NEXT_SIGNATURE: &[u8] = b"next.json.minisig";
 
-/// The number of copies of indexes that are kept.
+/// Number of index copies that are kept.
 const COPIES_KEPT: usize = 30;
 
 const READABLE: u32 = 0o644;
 const BUFFER: usize = 1 << 18;
 
-/// A depot that is locked for one publisher.
+/// A depot, locked for one publisher.
 pub(super) struct DepotStore {
     top: Dir,
     copies: Dir,
     objects: Dir,
     tree: NewTree,
-    /// The private names of the objects without a final name, by digest.
+    /// Private names of the staged objects, by digest.
     staged: BTreeMap<String, Vec<u8>>,
     _lock: Lock,
 }
 
-/// The bytes of an object before they are in a depot.
+/// Source of the bytes of an object.
 pub(super) enum ObjectSource {
-    /// A file of the publisher.
     File(PathBuf),
-    /// A directory of the publisher, as an archive.
     Directory(PatchDirectory),
-    /// Bytes in memory.
     Bytes(Vec<u8>),
 }
 
 impl Drop for DepotStore {
-    /// Removes the objects without a final name.
+    /// Removes objects that never got their final name.
     fn drop(&mut self) {
         for private in self.staged.values() {
             // The next publisher removes what cannot be removed now.
@@ -83,7 +76,7 @@ impl DepotStore {
         Ok(Self { top, copies, objects, tree, staged: BTreeMap::new(), _lock: lock })
     }
 
-    /// Reads the index of a depot without a lock, or returns `None` without a depot.
+    /// Reads the index of a depot without a lock.
     pub(super) fn look(path: &Path) -> Result<Option<IndexFile>, RootError> {
         match Dir::of_host(path) {
             Ok(top) => IndexFile::in_place(&top),
@@ -92,7 +85,7 @@ impl DepotStore {
         }
     }
 
-    /// Reads the index that waits for a signature made elsewhere, and that signature, without a lock.
+    /// Reads the waiting index and its signature, without a lock.
     pub(super) fn look_next(path: &Path) -> Result<Option<IndexFile>, RootError> {
         match Dir::of_host(path).and_then(|top| top.dir(COPIES)) {
             Ok(copies) => IndexFile::waiting(&copies, NEXT, NEXT_SIGNATURE),
@@ -101,17 +94,17 @@ impl DepotStore {
         }
     }
 
-    /// Returns the index in place, or `None` in a depot without a publication.
+    /// Returns the current index, if there is one.
     pub(super) fn index(&self) -> Result<Option<IndexFile>, RootError> {
         IndexFile::in_place(&self.top)
     }
 
-    /// Returns the index that waits for a signature made elsewhere, and that signature.
     pub(super) fn next(&self) -> Result<Option<IndexFile>, RootError> {
         IndexFile::waiting(&self.copies, NEXT, NEXT_SIGNATURE)
     }
 
-    /// Writes an object under a private name, unless it exists. Refuses one that differs from what was measured.
+    /// Writes an object under a private name, unless it exists. Refuses bytes that differ from the measured
+    /// ones.
     pub(super) fn stage(
         &mut self,
         source: &ObjectSource,
@@ -156,8 +149,8 @@ impl DepotStore {
         Ok(file.set_mode(Mode::of(READABLE))?)
     }
 
-    /// Returns whether an object exists. Reads its bytes, because the index may be the first to name an object that a killed
-    /// publisher left.
+    /// Returns whether an object exists and is intact. A killed publisher may have left an object that no
+    /// index names yet, so its bytes are read.
     fn has(&mut self, wanted: &DepotFile) -> Result<bool, PublishError> {
         let (shelf, name) = (self.shelf(&wanted.sha256)?, wanted.sha256.as_bytes());
         let damaged = || PublishError::DamagedObject(object_path(&wanted.sha256));
@@ -172,7 +165,6 @@ impl DepotStore {
         if found.sha256 == wanted.sha256 { Ok(true) } else { Err(damaged()) }
     }
 
-    /// Returns whether a file of that size has the name of an object.
     pub(super) fn seems_to_have(&mut self, sha256: &str, size: u64) -> Result<bool, RootError> {
         let seen = self.shelf(sha256)?.look(sha256.as_bytes())?;
         Ok(seen.is_some_and(|seen| seen.file_type == FileType::Regular && seen.size == size))
@@ -195,7 +187,7 @@ impl DepotStore {
         Ok(())
     }
 
-    /// Writes a key as a readable file, unless something of its name exists.
+    /// Writes a public key, unless the file exists.
     pub(super) fn show_key(&mut self, key: &PublicKey) -> Result<(), RootError> {
         let (keys, name) = (self.tree.directory(KEYS)?, format!("{}.pub", key.id));
         keys.remove_leftovers(PROGRAM)?;
@@ -205,8 +197,7 @@ impl DepotStore {
         write_new(&keys, name.as_bytes(), key.write().as_bytes())
     }
 
-    /// Puts an index in place: its copy and signature first, then itself, and removes copies that are too old. Returns its
-    /// digest.
+    /// Publishes an index: its copy and signature first, then itself. Removes old copies. Returns its digest.
     pub(super) fn put_index(
         &self,
         index: &DepotIndex,
@@ -227,7 +218,7 @@ impl DepotStore {
         Ok(sha256)
     }
 
-    /// Leaves an index to be signed elsewhere; the one in place stays. Returns its digest.
+    /// Writes the waiting index. Returns its digest.
     pub(super) fn put_next(&self, text: &[u8]) -> Result<String, PublishError> {
         self.sync_objects()?;
         self.copies.remove(NEXT_SIGNATURE)?;
@@ -242,7 +233,6 @@ impl DepotStore {
         self.copies.remove(NEXT_SIGNATURE)
     }
 
-    /// Makes the objects, their names and the directories that they are in durable.
     fn sync_objects(&self) -> Result<(), RootError> {
         self.objects.sync_file_system()
     }
@@ -264,19 +254,18 @@ impl DepotStore {
         Ok(())
     }
 
-    /// Returns the directory of an object. Makes it if it is missing.
+    /// Opens or makes the directory of an object.
     fn shelf(&mut self, sha256: &str) -> Result<Dir, RootError> {
         self.tree.directory(object_path(sha256).trim_end_matches(sha256).trim_end_matches('/').as_bytes())
     }
 }
 
-/// The digest and size of a file that was read.
+/// Digest and size of a file.
 pub(super) struct Measured {
     pub(super) sha256: String,
     pub(super) size: u64,
 }
 
-/// The digest and size of bytes so far.
 #[derive(Default)]
 pub(super) struct Measuring {
     sum: Sha256,
@@ -294,7 +283,6 @@ impl Measuring {
     }
 }
 
-/// Reads a file of the publisher to its end.
 pub(super) fn measure(path: &Path, request: &PublishRequest<'_>) -> Result<(File, Measured), PublishError> {
     let mut file = open_source(path)?;
     let measured = read_through(path, &mut file, |_| request.go_on())?;
@@ -309,7 +297,7 @@ fn open_source(path: &Path) -> Result<File, PublishError> {
     opened.map_err(|error| PublishError::Read { path: path.to_owned(), error })
 }
 
-/// Reads to the end, and hands each part of the bytes on.
+/// Reads to the end, and passes each part on.
 fn read_through(
     path: &Path,
     source: &mut impl Read,
@@ -329,7 +317,7 @@ fn read_through(
     Ok(sum.finish())
 }
 
-/// Formats an index, which readers must be able to take.
+/// Formats an index, and parses it like readers do.
 pub(super) fn text_of(index: &DepotIndex) -> Result<Vec<u8>, PublishError> {
     let text = index.write();
     if text.len() > LARGEST_INDEX { Err(PublishError::TooLarge(text.len())) } else { Ok(text) }
@@ -339,22 +327,18 @@ fn write_new(dir: &Dir, name: &[u8], bytes: &[u8]) -> Result<(), RootError> {
     dir.replace_file(PROGRAM, name, bytes, Mode::of(READABLE))
 }
 
-/// The index, and the directory of its copies and signatures.
 pub(super) const INDEX: &[u8] = b"index.json";
 const COPIES: &[u8] = b"index";
 
-/// The largest first line of an index, in bytes.
+/// Largest first line of an index, in bytes.
 const LARGEST_HEAD: u64 = 4096;
 
-/// An index and the digest of its bytes.
 pub(super) struct StoredIndex {
-    /// The index.
     pub(super) index: DepotIndex,
-    /// The SHA-256 of its bytes.
     pub(super) sha256: String,
 }
 
-/// The bytes of an index and of its signature, not yet trusted.
+/// Bytes of an index and its signature, not verified yet.
 pub(super) struct IndexFile {
     path: String,
     pub(super) text: Vec<u8>,
@@ -363,7 +347,7 @@ pub(super) struct IndexFile {
 }
 
 impl IndexFile {
-    /// Reads the index of a depot and the signature of exactly these bytes, or `None` if there is no index.
+    /// Reads the index of a depot with its signature.
     pub(super) fn in_place(top: &Dir) -> Result<Option<Self>, RootError> {
         let Some(text) = top.read(INDEX, LARGEST_INDEX as u64)? else { return Ok(None) };
         let sha256 = digest(&text);
@@ -375,14 +359,13 @@ impl IndexFile {
         Ok(Some(Self { path: top.root().show(&top.at(INDEX)), text, sha256, signature }))
     }
 
-    /// Reads an index under another name, and the signature beside it.
     pub(super) fn waiting(dir: &Dir, name: &[u8], signature: &[u8]) -> Result<Option<Self>, RootError> {
         let Some(text) = dir.read(name, LARGEST_INDEX as u64)? else { return Ok(None) };
         let (path, sha256) = (dir.root().show(&dir.at(name)), digest(&text));
         Ok(Some(Self { path, text, sha256, signature: dir.read(signature, LARGEST_SIGNATURE)? }))
     }
 
-    /// Reads the index as one to build upon: it must be signed like the next one.
+    /// Verifies the index before the next one builds on it: it must be signed like the next one.
     pub(super) fn believed(
         self,
         signing: &IndexSigning<'_>,
@@ -399,8 +382,8 @@ impl IndexFile {
         Ok(StoredIndex { index: self.parsed()?, sha256: self.sha256 })
     }
 
-    /// Refuses an index whose signature is missing, damaged, or not by one of these keys. With `others_too`, other keys are
-    /// let pass: then only signatures that claim to be by these keys and are not are refused.
+    /// Refuses an index whose signature is missing, damaged, or not by one of these keys. With `others_too`,
+    /// signatures by unknown keys are accepted.
     pub(super) fn must_be_signed(&self, keys: &[PublicKey], others_too: bool) -> Result<(), PublishError> {
         let Some(signature) = &self.signature else { return Err(self.fault("is not signed")) };
         let signature = Signature::parse(signature, SignatureFormat::Minisign)
@@ -417,7 +400,7 @@ impl IndexFile {
         Ok(())
     }
 
-    /// Parses the index, regardless of its signature.
+    /// Parses the index without verifying it.
     pub(super) fn parsed(&self) -> Result<DepotIndex, PublishError> {
         let fault = |error| PublishError::Index { path: self.path.clone(), error };
         DepotIndex::parse(&self.text).map_err(fault)
@@ -428,7 +411,7 @@ impl IndexFile {
     }
 }
 
-/// Returns the digest of the previous index, according to the first line of a copy; `None` if that has none.
+/// Returns the digest of the previous index from the first line of a copy.
 fn previous_of(copies: &Dir, name: &[u8]) -> Result<Option<String>, RootError> {
     let Some((file, _)) = copies.open_seen(name)? else { return Ok(None) };
     let mut head = Vec::new();
@@ -444,10 +427,8 @@ pub(super) fn digest(bytes: &[u8]) -> String {
     sha256_text(&sha256(bytes))
 }
 
-/// The directory of the keys, below the top of a depot.
 const KEYS: &[u8] = b"keys";
 
-/// The largest key that is read, in bytes, and the most that are examined.
 const LARGEST_KEY: u64 = 4096;
 const MOST_KEYS: usize = 1000;
 

@@ -1,4 +1,5 @@
-//! The decisions about every path, from both trees and the base.
+//! Both trees compared with the base in force: the decision about every path, and the guards against accidental
+//! deletion.
 
 use std::collections::BTreeSet;
 use std::panic::resume_unwind;
@@ -30,25 +31,23 @@ pub struct KeptPath {
     pub reason: &'static str,
 }
 
-/// The lists that are compared.
+/// Both trees and the base, in the form in which they are compared.
 #[derive(Debug)]
 pub(super) struct ComparedTrees {
     base: Option<Vec<ReleaseObject>>,
-    /// The source tree.
     from: Vec<ReleaseObject>,
-    /// The tree that changes.
     to: Vec<ReleaseObject>,
-    /// The objects of the tree that changes that are not compared, and stay.
+    /// Objects of `to` that are not compared, and stay.
     standing: BTreeSet<ObjectPath>,
     differences: TreeDifferences,
 }
 
-/// The paths that are skipped on either side, with everything below them.
+/// Paths that are skipped on both sides, with everything below them.
 #[derive(Debug)]
 pub(super) struct PassedOver(BTreeSet<ObjectPath>);
 
 impl PassedOver {
-    /// Collects the paths: what is left out on one side is left out on both, and nothing below a mount point is known.
+    /// Collects the paths that either side leaves out, and mount points, below which nothing is known.
     pub(super) fn of(stage: &Tree, live: &Tree, base: Option<&BaseInForce>) -> Self {
         let left = [stage, live].into_iter().flat_map(|tree| tree.left.iter().map(|(path, _)| path));
         let mounts = [stage, live].into_iter().flat_map(|tree| &tree.mounts);
@@ -56,21 +55,18 @@ impl PassedOver {
         Self(left.chain(mounts).chain(then).cloned().collect())
     }
 
-    /// Returns whether a path is skipped.
     pub(super) fn has(&self, path: &ObjectPath) -> bool {
         !self.0.is_empty()
             && (self.0.contains(path) || path.ancestors_bytes().any(|above| self.0.contains(above)))
     }
 }
 
-/// Returns the mount points that a base knows.
 fn mounts_of(force: &BaseInForce) -> impl Iterator<Item = &ObjectPath> {
     let objects = force.base.objects.iter();
     objects.filter(|object| object.state == BaseState::Mount).map(|object| &object.path)
 }
 
 impl ComparedTrees {
-    /// Brings both trees and the base into the form in which they are compared.
     pub(super) fn of(
         (from, to): (&Tree, &Tree),
         base: Option<&BaseInForce>,
@@ -103,22 +99,18 @@ impl ComparedTrees {
         Sides { base: self.base.as_deref(), from: &self.from, to: &self.to, standing: &self.standing }
     }
 
-    /// Returns the paths at which any two of the trees differ.
     pub(super) fn differing(&self) -> BTreeSet<ObjectPath> {
         self.differences.paths()
     }
 
-    /// Returns the paths at which both trees are the same and differ from the base.
     pub(super) fn same_on_both(&self) -> BTreeSet<ObjectPath> {
         self.differences.same_on_both()
     }
 
-    /// Decides about each of them.
     pub(super) fn decide(&self, two_way: TwoWay, facts: &dyn PathFacts) -> Outcomes {
         self.differences.decide(&self.sides(), two_way, facts)
     }
 
-    /// Returns the numbers of objects below a path on both sides, and of the live ones that are deleted.
     fn counts(&self, path: &ObjectPath, outcomes: &Outcomes) -> PathCounts {
         let count = |objects: &[ReleaseObject]| objects.iter().filter(|one| one.path.is_below(path)).count();
         let deleted =
@@ -126,7 +118,6 @@ impl ComparedTrees {
         PathCounts { stage: count(&self.from), live: count(&self.to), deleted }
     }
 
-    /// Refuses what the guards forbid, and conflicts that stop everything.
     pub(super) fn refuse(
         &self,
         scope: &Scope,
@@ -140,7 +131,6 @@ impl ComparedTrees {
     }
 }
 
-/// Refuses paths that both trees changed, if nothing decides about them.
 pub(super) fn refuse_conflicts(
     outcomes: &Outcomes,
     reason: fn(Vec<ObjectPath>) -> PromotionReason,
@@ -153,7 +143,6 @@ pub(super) fn refuse_conflicts(
     Err(Reason::Promotion(reason(stops)))
 }
 
-/// Refuses mount points that came or went since the base was written.
 pub(super) fn refuse_mounts(
     scope: &Scope,
     base: Option<&BaseInForce>,
@@ -163,7 +152,6 @@ pub(super) fn refuse_mounts(
     refuse_other_mounts(scope, &mounts_of(base).collect(), &live.mounts, &stage.mounts)
 }
 
-/// Returns the paths that stay as they are, with the reasons.
 pub(super) fn kept_paths(trees: (&Tree, &Tree), outcomes: &Outcomes) -> Vec<KeptPath> {
     let (stage, live) = trees;
     let mut kept: Vec<KeptPath> = Vec::new();
@@ -180,7 +168,6 @@ pub(super) fn kept_paths(trees: (&Tree, &Tree), outcomes: &Outcomes) -> Vec<Kept
     kept
 }
 
-/// The objects of a promoted path on both sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct PathCounts {
     pub(super) stage: usize,
@@ -188,7 +175,6 @@ struct PathCounts {
     pub(super) deleted: usize,
 }
 
-/// Refuses a path that is empty in the stage, or that would lose too much.
 fn refuse_deletion(path: &ObjectPath, counts: PathCounts, limit: DeleteLimit) -> Result<(), Reason> {
     let PathCounts { stage, live, deleted } = counts;
     if stage == 0 && live > 0 {
@@ -201,7 +187,6 @@ fn refuse_deletion(path: &ObjectPath, counts: PathCounts, limit: DeleteLimit) ->
     Ok(())
 }
 
-/// Refuses mount points that came or went since the stage was made.
 fn refuse_other_mounts(
     scope: &Scope,
     then: &BTreeSet<&ObjectPath>,
@@ -220,15 +205,13 @@ fn refuse_other_mounts(
     }
 }
 
-/// A base, and its name.
 #[derive(Debug)]
 pub(super) struct BaseInForce {
     pub(super) base: Base,
-    /// `0`, or the id of a promotion.
     pub(super) name: String,
 }
 
-/// Reads the base in force: that of the newest promotion of the stage that is still applied, otherwise the initial one.
+/// Reads the base in force: that of the newest applied promotion of the stage, otherwise the initial one.
 pub(super) fn in_force(
     stage: &Stage,
     view: &RecordView<'_>,
@@ -251,7 +234,6 @@ pub(super) fn in_force(
     Ok(BaseInForce { base, name: record.id.to_string() })
 }
 
-/// Returns the applied promotions of a stage, with the numbers of their runs.
 pub(super) fn promotions(
     stage: &Stage,
     view: &RecordView<'_>,
@@ -273,7 +255,6 @@ pub(super) fn promotions(
     Ok(found)
 }
 
-/// Returns the ids of the applied promotions of a stage.
 pub(super) fn own_promotions(
     stage: &Stage,
     view: &RecordView<'_>,
@@ -283,7 +264,7 @@ pub(super) fn own_promotions(
     Ok(all.into_iter().map(|(_, record)| record.id).collect())
 }
 
-/// Removes the bases of promotions that are no longer applied. What cannot be removed now is removed another time.
+/// Removes the bases of promotions that are no longer applied, as far as possible.
 pub(super) fn remove_old_bases(stage: &Stage, view: &RecordView<'_>) {
     let names = stage.own.names_that_are(|name| name.starts_with(BASES)).unwrap_or_default();
     for name in names.iter().filter(|name| name.as_slice() != BASE_OF_NEW) {

@@ -1,8 +1,8 @@
-//! The copies of objects in a stage, each with all its attributes, and digested while it is copied.
+//! Copies of objects in a stage, with all attributes, digested while they are copied.
 //!
-//! Files share their blocks with the live ones if the file system supports it (a write to either then separates them), but
-//! never their inode. Names of one object stay names of one object. Directories are private until everything is in them. An
-//! object that changes while it is copied is an error.
+//! Files share their blocks with the live ones if the file system supports it, but never their inode. Hard links
+//! are kept. Directories are private until their contents are complete. An object that changes meanwhile is an
+//! error.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -21,10 +21,10 @@ use patchadm_rootfs::{
 use patchadm_svr4::package::{Mode, ObjectPath};
 use rustix::io::Errno;
 
-/// The objects that a thread takes at once.
+/// Objects that a thread takes at once.
 const PIECE: usize = 32;
 
-/// The bytes read at once. If they are all zero, they become a hole.
+/// Bytes read at once. A block of zeros becomes a hole.
 const BUFFER: usize = 1 << 17;
 
 /// Copies objects from a root to the same paths of a stage.
@@ -32,40 +32,33 @@ pub(super) struct Copier<'a> {
     pub(super) root: &'a Root,
     pub(super) stage: &'a Root,
     pub(super) interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
-    /// Whether copies get owners, set-id bits and the attributes of the system.
     pub(super) owners: bool,
-    /// Whether every copy so far got all owners and attributes.
     pub(super) is_whole: AtomicBool,
 }
 
-/// The copied objects.
 #[derive(Default)]
 pub(super) struct Copied {
-    /// The objects as they are in the root, sorted by path.
+    /// Objects as they are in the root, sorted by path.
     pub(super) objects: Vec<TreeObject>,
-    /// The copies of files.
     copies: Vec<(ObjectPath, CachedFile)>,
-    /// The bytes of the files, each file counted once.
+    /// Bytes of the files, each file counted once.
     pub(super) bytes: u64,
-    /// The number of files that share their blocks with the live ones.
     pub(super) reflinked: u64,
 }
 
-/// One object that was copied.
 struct CopiedOne {
     live: Live,
-    /// A file's copy.
     copy: Option<ObjectStatus>,
     is_reflinked: bool,
 }
 
 impl Copied {
-    /// Returns the live files as a cache keeps them; they were read after the moment `since`.
+    /// Returns the cache entries of the live files, which were read after `since`.
     pub(super) fn known_files(&self, since: Timestamp) -> impl Iterator<Item = ReadFile<'_>> {
         known_files(&self.objects, since)
     }
 
-    /// Returns the copies as a cache keeps them: those that were not touched since shortly before the moment `since`.
+    /// Returns the cache entries of the copies, except those modified shortly before `since`.
     pub(super) fn known_copies(&self, since: Timestamp) -> impl Iterator<Item = ReadFile<'_>> {
         let files = self.copies.iter().map(|(path, CachedFile { file, xattrs })| ReadFile {
             path,
@@ -129,7 +122,6 @@ impl Copier<'_> {
         Ok(copied.into_iter().flatten().collect())
     }
 
-    /// Makes another name of a copy.
     fn link(
         &self,
         met: &[MetObject],
@@ -194,7 +186,6 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// Sets the attributes of directories, starting with the lowest ones.
     fn finish_directories(&self, met: &[MetObject]) -> Result<(), StageError> {
         let mut open = None;
         for met in met.iter().rev().filter(|met| met.status.file_type == FileType::Directory) {
@@ -205,7 +196,6 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// Sets the attributes of an object on its copy, which already has a name.
     fn give(&self, above: &Dir, met: &MetObject, xattrs: &Xattrs) -> Result<(), StageError> {
         let name = met.path.name();
         let made = above.look(name)?.ok_or_else(|| StageError::Changing(self.stage.show(&met.path)))?;
@@ -221,7 +211,6 @@ impl Copier<'_> {
         }
     }
 
-    /// Makes the directories above a path of the stage, as they are in the root.
     pub(super) fn make_way(&self, path: &ObjectPath) -> Result<(), StageError> {
         let mut above: Vec<ObjectPath> =
             path.ancestors().filter(|above| !above.relative().is_empty()).collect();
@@ -246,8 +235,8 @@ impl Copier<'_> {
 }
 
 impl Copier<'_> {
-    /// Makes a working directory of programs: as it is in the root, otherwise open to every user if it is for temporary
-    /// files. Leaves an existing one in the stage as it is.
+    /// Makes a working directory of programs: as in the root, otherwise open to every user if it is for
+    /// temporary files. Keeps an existing one.
     pub(super) fn make_working_directory(&self, path: &ObjectPath) -> Result<(), StageError> {
         self.make_way(path)?;
         let place = self.stage.dir(&parent(path))?;
@@ -273,13 +262,12 @@ fn parent(path: &ObjectPath) -> ObjectPath {
     path.parent().unwrap_or_else(ObjectPath::root)
 }
 
-/// The state of one copying thread.
 struct PieceCopier<'a> {
     copier: &'a Copier<'a>,
     from: Option<Dir>,
     to: Option<Dir>,
     buffer: Vec<u8>,
-    /// A file system that cannot share blocks with the stage.
+    /// The file system that cannot share blocks with the stage.
     clones_not: Option<(u32, u32)>,
 }
 
@@ -373,32 +361,25 @@ fn copy_bytes(
     Ok(sums)
 }
 
-/// The bits that make a program run as its owner or group.
+/// Set-user-id and set-group-id.
 const SET_ID: u32 = 0o6000;
 
-/// A copy whose attributes are set.
 pub(super) enum CopiedObject<'a> {
-    /// A file that is being written.
     File(&'a WritableFile),
-    /// An open directory.
     Directory(&'a Dir),
-    /// Anything else, by its name.
     Name(&'a Dir, &'a [u8]),
 }
 
-/// The attributes of an object.
 pub(super) struct Attributes<'a> {
     pub(super) status: &'a ObjectStatus,
     pub(super) xattrs: &'a Xattrs,
-    /// Whether it has permission bits, which a symbolic link does not.
     pub(super) has_mode: bool,
-    /// Whether owner, set-id bits and the attributes of the system come along.
     pub(super) owners: bool,
 }
 
 impl CopiedObject<'_> {
-    /// Sets all attributes of the object on the copy. Returns whether it has all of them: without privileges it may have
-    /// another owner, and then no set-id bits.
+    /// Sets all attributes. Returns whether all could be set: without privileges the owner may differ, and
+    /// then set-id bits are dropped.
     pub(super) fn give(&self, attributes: &Attributes<'_>, made: &ObjectStatus) -> Result<bool, RootError> {
         let Attributes { status, xattrs, has_mode, owners } = attributes;
         let is_owned = *owners && self.give_owner(status, made)?;
@@ -428,8 +409,7 @@ impl CopiedObject<'_> {
         }
     }
 
-    /// Sets an extended attribute. Returns false for one that this caller or file system cannot set and that therefore does
-    /// not count.
+    /// Sets an extended attribute. Returns false if this caller or file system cannot set it.
     fn give_xattr(&self, key: &[u8], value: &[u8]) -> Result<bool, RootError> {
         let is_label = |label: &&str| key.starts_with(label.as_bytes());
         if OF_FILE_SYSTEM.iter().any(|start| key.starts_with(start.as_bytes())) {
@@ -482,10 +462,10 @@ impl CopiedObject<'_> {
     }
 }
 
-/// Labels, which a promotion does not compare: a copy without them is complete.
+/// Labels are not compared by promotions: a copy without them is complete.
 const LABELS: [&str; 4] = ["security.selinux", "security.SMACK64", "security.ima", "security.evm"];
 
-/// Attributes that belong to an inode and not to its contents.
+/// Attributes of the inode, not of its contents.
 const OF_FILE_SYSTEM: [&str; 3] = ["trusted.overlay.", "security.evm", "security.ima"];
 
 fn is_of_system(key: &[u8]) -> bool {

@@ -1,7 +1,7 @@
-//! `stage drop`: removes a stage and nothing else, and deletes it from the list of its root.
+//! `stage drop`: removes a stage, and deletes it from the list of its root.
 //!
-//! No command may be inside, and nothing may be mounted below it, in any visible mount namespace. From the first step on,
-//! the stage counts as unfinished, so that the remains after an interruption are good for nothing but another drop.
+//! No command may be inside, and nothing may be mounted below it, in any visible mount namespace. From the first
+//! step on the stage counts as unfinished, so that only another drop can use what an interruption leaves.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -25,7 +25,6 @@ use patchadm_inputs::stage::{
 use patchadm_rootfs::{Dir, Lock, LockError, Root, RootError};
 use patchadm_svr4::package::{Mode, ObjectPath, unescape};
 
-/// The program that the locks of a stage name.
 const PROGRAM: &str = "stage";
 
 /// A stage that was removed.
@@ -122,7 +121,6 @@ fn identity_of(root: &Root, tree: &Root, own: &Dir, force: bool) -> Result<Optio
     Ok(text.and_then(|text| StageIdentity::parse(&text).ok()).map(|identity| identity.id))
 }
 
-/// Deletes a stage that no longer exists from the list.
 fn forget_missing(
     root: &Root,
     named: &OsStr,
@@ -143,7 +141,6 @@ fn forget_missing(
     Ok(DroppedStage { path: stage.path.to_string(), removed: 0, was_listed, notes })
 }
 
-/// Deletes a stage from the list of the root. Returns whether it was there, and notes.
 fn forget(
     root: &Root,
     is_it: impl Fn(&ListedStage) -> bool,
@@ -170,7 +167,6 @@ fn take_lock(own: &Dir, name: &[u8], stage: &ObjectPath) -> Result<Lock, DropErr
     })
 }
 
-/// Removes everything below the stage, its own files last, and then its directory.
 fn remove(tree: &Root, path: &ObjectPath) -> Result<u64, StageError> {
     let top = tree.dir(&ObjectPath::root())?;
     let mut removed = 0;
@@ -195,8 +191,8 @@ fn host_path(path: &ObjectPath) -> &Path {
     Path::new(OsStr::from_bytes(path.as_bytes()))
 }
 
-/// Returns a mount point strictly below a physical path: one of this process, otherwise one of another process that sees the
-/// same directory under this path. Skips processes that the caller may not examine.
+/// Returns a mount point strictly below a physical path, in the mount table of this process or of another one
+/// that sees the same directory there. Skips processes that the caller may not examine.
 fn mount_below(directory: &Path) -> Option<String> {
     let own = Path::new("/proc/self");
     if let Some(point) = point_below(own, directory) {
@@ -221,7 +217,6 @@ fn namespace(process: &Path) -> Option<PathBuf> {
     fs::read_link(process.join("ns/mnt")).ok()
 }
 
-/// Returns whether a path means the same directory for a process as for this one.
 fn sees(process: &Path, directory: &Path) -> bool {
     let relative = directory.strip_prefix("/").unwrap_or(directory);
     let (theirs, ours) = (fs::metadata(process.join("root").join(relative)), fs::metadata(directory));
@@ -230,13 +225,11 @@ fn sees(process: &Path, directory: &Path) -> bool {
     ours.is_some() && identity(theirs) == ours
 }
 
-/// Returns the first mount point of a process strictly below a directory.
 fn point_below(process: &Path, directory: &Path) -> Option<PathBuf> {
     let table = fs::read(process.join("mountinfo")).ok()?;
     points(&table).find(|point| point.starts_with(directory) && point != directory)
 }
 
-/// Returns the mount points of a table, in the form of proc(5) `mountinfo`.
 fn points(table: &[u8]) -> impl Iterator<Item = PathBuf> {
     let fields =
         table.split(|&byte| byte == b'\n').filter_map(|line| line.split(|&byte| byte == b' ').nth(4));

@@ -1,4 +1,5 @@
-//! `stage enter`: runs a command that sees the live root with the stage in its places, or the stage alone.
+//! `stage enter`: runs a command that sees the live root with the staged directories mounted over it, or only the
+//! stage.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd as _;
@@ -19,7 +20,6 @@ use patchadm_inputs::stage::{
 use patchadm_rootfs::{Lock, LockError, Root, RootError};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
-/// The working directories of every stage, in addition to those that it names.
 const WORKING: [&str; 3] = ["tmp", "usr/obj", "usr/tmp"];
 
 /// What to enter, and how. All facts about the caller are values here.
@@ -100,7 +100,6 @@ pub fn enter_stage(
     Ok(enclose(enclosure, std::io::stdin().as_fd(), terminal, tell)?)
 }
 
-/// Returns what is visible inside.
 fn enclosure_of(stage: &Stage, request: EnterRequest<'_>) -> Result<Enclosure, EnterError> {
     let place = PathBuf::from(OsStr::from_bytes(physical_path(&stage.root)?.as_bytes()));
     let call = ShellCall::of(&stage.identity.name, request.command, request.shell, request.environment);
@@ -149,12 +148,11 @@ fn enclosure_of(stage: &Stage, request: EnterRequest<'_>) -> Result<Enclosure, E
     })
 }
 
-/// Returns the path inside for a directory of the host, if it is in the tree.
 fn inside(tree: &Path, directory: &Path) -> Option<OsString> {
     directory.strip_prefix(tree).ok().map(|rest| Path::new("/").join(rest).into())
 }
 
-/// Returns the mounts over a live root: the staged paths and working directories of the stage.
+/// Mounts the staged paths and working directories over the live root.
 fn mounts_on_root(
     stage: &Stage,
     place: &Path,
@@ -191,14 +189,12 @@ fn mounts_on_root(
     Ok(mounts)
 }
 
-/// Returns the mounts in a stage that is `/` itself.
 fn mounts_on_stage(start_files: Vec<(OsString, Vec<u8>)>) -> Vec<Mount> {
     let mut mounts: Vec<Mount> = own_mounts(start_files, MissingPlace::Made).into();
     mounts.push(hidden_files());
     mounts
 }
 
-/// Hides the stage's own files from those inside.
 fn hidden_files() -> Mount {
     let place = Path::new("/").join(OsStr::from_bytes(DIRECTORY)).into();
     Mount { place, source: MountSource::Nothing, missing: MissingPlace::Refused }
@@ -221,8 +217,8 @@ fn mount_of_word(word: MountWord) -> Mount {
     Mount { place: word.place, source, missing: MissingPlace::Made }
 }
 
-/// Makes the directories in the stage on which the live root has other file systems mounted, so that they exist inside too.
-/// For a promotion they are mount points, and not part of what was staged.
+/// Makes mount points in the stage for other file systems of the live root, so that they exist inside too. A
+/// promotion treats them as mount points, not as staged directories.
 fn make_mount_points(stage: &Stage, root: &Root, base: &Base) -> Result<(), EnterError> {
     for object in base.objects.iter().filter(|object| object.state == BaseState::Mount) {
         let at = stage.root.resolver().locate(&object.path)?;
@@ -237,7 +233,6 @@ fn make_mount_points(stage: &Stage, root: &Root, base: &Base) -> Result<(), Ente
     Ok(())
 }
 
-/// Returns the working directories: the usual ones, and those that were named to `stage new`.
 fn working_directories(stage: &Stage) -> Result<Vec<ObjectPath>, EnterError> {
     let named = stage.own.read_regular(DIRECTORIES, LONGEST_RECORD)?.unwrap_or_default();
     let usual = WORKING.map(str::as_bytes);
@@ -245,7 +240,7 @@ fn working_directories(stage: &Stage) -> Result<Vec<ObjectPath>, EnterError> {
     lines.map(|line| staged_path(line).map_err(|error| StageError::from(error).into())).collect()
 }
 
-/// Makes `/tmp` of a stage that has none: it is never that of the live root.
+/// Makes `/tmp` in a stage that has none. `/tmp` of the live root is never used.
 fn make_tmp(stage: &Stage) -> Result<(), EnterError> {
     let top = stage.root.dir(&ObjectPath::root())?;
     if top.look(b"tmp")?.is_none() {
@@ -254,7 +249,6 @@ fn make_tmp(stage: &Stage) -> Result<(), EnterError> {
     Ok(())
 }
 
-/// Returns the mounts of the named mounts file, otherwise those of the one that was given to `stage new`.
 fn given_mounts(stage: &Stage, file: Option<&Path>) -> Result<Vec<MountWord>, StageError> {
     if let Some(path) = file {
         let failed = |reason: String| StageError::File { path: path.to_owned(), reason };
@@ -266,32 +260,26 @@ fn given_mounts(stage: &Stage, file: Option<&Path>) -> Result<Vec<MountWord>, St
     parse_mounts(&text).map_err(|error| StageError::Damaged { path: path(), error })
 }
 
-/// The variable that tells every program inside which stage it is in.
 const STAGE: &str = "PATCHADM_STAGE";
 
-/// The variable that names the start file of sh.
 const ENV: &str = "ENV";
 
-/// The start files, in the directory of devices: it is the one directory that is always new and private.
+/// Place of the start files: `/dev` is the one directory that is always new and private.
 const OF_BASH: &str = "patchadm-bashrc";
 const OF_SH: &str = "patchadm-shrc";
 
-/// The shell if none is named, or if the named one does not exist inside.
+/// Used if no shell is named, or the named one does not exist inside.
 const SHELL: &str = "/bin/sh";
 
-/// A command with its environment, and the start files that it reads.
 #[derive(Debug, PartialEq, Eq)]
 struct ShellCall {
-    /// The possible programs, each with its arguments.
     pub(super) choices: Vec<Vec<OsString>>,
     pub(super) environment: Vec<(OsString, OsString)>,
-    /// Their names below `/dev`, and their texts.
     start_files: Vec<(OsString, Vec<u8>)>,
 }
 
 impl ShellCall {
-    /// Returns the call of `command`, or of a shell if it is empty. Only a shell that is called without arguments has a
-    /// prompt to change.
+    /// Builds the call of a command, or of a shell. Only a shell without arguments gets a changed prompt.
     pub(super) fn of(
         stage: &StageName,
         command: Vec<OsString>,
@@ -323,12 +311,11 @@ fn is_called(program: &OsStr, names: &[&str]) -> bool {
     names.iter().any(|known| name == *known)
 }
 
-/// Returns whether a program is a shell for which this program has a start file.
 fn is_shell(program: &OsStr) -> bool {
     is_called(program, &["sh", "bash", "dash", "ash", "ksh", "mksh"])
 }
 
-/// Returns the call of a shell: bash gets its start file as an option, other shells find it in the environment.
+/// Adds a start file: bash gets it as an option, other shells in the environment.
 fn with_start_file(shell: OsString) -> Vec<OsString> {
     if is_called(&shell, &["bash"]) {
         return vec![shell, "--rcfile".into(), format!("/dev/{OF_BASH}").into()];
@@ -336,13 +323,13 @@ fn with_start_file(shell: OsString) -> Vec<OsString> {
     vec![shell]
 }
 
-/// Returns the commands that put the name before the prompt, once.
+/// Commands that prefix the prompt once.
 fn prompt(stage: &StageName) -> String {
     format!("case $PS1 in \"[{stage}] \"*) ;; *) PS1=\"[{stage}] $PS1\" ;; esac")
 }
 
-/// Returns the start file of bash. It checks the prompt before each command line, because the user's own commands may set it
-/// each time.
+/// Start file of bash. It checks the prompt before each command line, because the user's own commands may set
+/// it again.
 fn bash_start(stage: &StageName) -> Vec<u8> {
     let prompt = prompt(stage);
     format!(
@@ -357,7 +344,7 @@ fn bash_start(stage: &StageName) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Returns the start file of sh. The name of the user's file may contain variables, but no commands, as POSIX defines it.
+/// Start file of sh. POSIX allows variables, but no commands, in the name of the user's file.
 fn sh_start(stage: &StageName, theirs: Option<&OsStr>) -> Vec<u8> {
     let mut text = b"# The start file of sh in a stage: that of the user, then the prompt.\n".to_vec();
     if let Some(theirs) = theirs.filter(|theirs| !theirs.is_empty() && !theirs.as_bytes().contains(&b'\n')) {

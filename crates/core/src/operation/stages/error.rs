@@ -1,4 +1,4 @@
-//! The reasons why an operation on a stage failed.
+//! Errors of operations on stages.
 
 use std::fmt::{Display, Formatter};
 use std::path::PathBuf;
@@ -226,7 +226,6 @@ impl From<ViewError> for StageError {
 }
 
 impl StageError {
-    /// Turns an error into the failure of a run.
     pub(super) fn into_failure(self) -> Failure {
         match self {
             Self::Failure(failure) => failure,
@@ -234,8 +233,7 @@ impl StageError {
         }
     }
 
-    /// Turns an error of reading an object into its meaning: a caller who may not read it learns so, and an object that
-    /// became something else meanwhile is changing.
+    /// Turns a read error into its meaning: missing permission, or an object that is changing.
     pub(super) fn of_reading(error: RootError, shown: impl FnOnce() -> String) -> Self {
         match error.errno() {
             Some(Errno::ACCESS | Errno::PERM) => Self::Unreadable(shown()),

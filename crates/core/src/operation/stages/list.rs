@@ -13,7 +13,6 @@ use patchadm_rootfs::{Dir, Lock, Root};
 use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
 
-/// The system's table of file locks.
 const LOCKS: &str = "/proc/locks";
 
 /// A stage of a root, as it is now.
@@ -58,7 +57,7 @@ pub fn list_stages(root: &Root) -> Result<Vec<StageEntry>, StageError> {
     Ok(entries.collect())
 }
 
-/// Returns the records of the applied promotions, sorted by their runs. Leaves out damaged ones.
+/// Returns the applied promotions by their runs. Skips damaged records.
 fn promotions(root: &Root, view: &RecordView<'_>) -> Result<Vec<PromotionRecord>, StageError> {
     let mut found = Vec::new();
     for name in root.list(&places::patches())?.unwrap_or_default() {
@@ -96,7 +95,6 @@ fn is(id: StageId, stage: &Stage) -> bool {
     stage.identity.id == id
 }
 
-/// Counts the commands inside by the processes that share their lock.
 fn count_inside(own: &Dir) -> u64 {
     if !Lock::is_file_held(own, INSIDE).unwrap_or(false) {
         return 0;

@@ -1,11 +1,12 @@
-//! Stages: copies of directories of a root, in which software is built for hours, and which go live as a patch.
+//! Stages: copies of directories of a root, in which software is built, and which go live as a patch.
 //!
 //! ```text
 //!  root ──── walk ──► copy ──► stage          new
 //!  root ─┐
-//!        ├── tree ──► what differs            status, promote, refresh
+//!        ├── tree ──► compared                status, promote, refresh
 //!  stage ┘
 //! ```
+//! `transfer` has the package records that move between a stage and its root.
 
 mod compared;
 mod copy;

@@ -1,11 +1,11 @@
-//! `stage new`: copies directories of a root into a stage, and records their state then as its base.
+//! `stage new`: copies directories of a root into a stage, and records their state as the first base.
 //!
 //! ```text
-//!  unfinished ─► copy ─► syncfs ─► base.0 ─► a run lists the stage ─► identity ─► unfinished goes
+//!  unfinished ─► copy ─► syncfs ─► base.0 ─► a run lists the stage ─► identity ─► unfinished mark removed
 //! ```
-//! Until the last step, only the removal of the stage works. A failure, or a signal, removes what was made. A killed command
-//! leaves a stage that is marked as unfinished. A caller who may change the root holds its lock meanwhile. Any other caller
-//! checks whether the root was changed, and begins again.
+//! Until the last step the stage can only be dropped. A failure or a signal removes what was made; a killed
+//! command leaves an unfinished stage. A caller who may change the root holds its lock meanwhile. Any other caller
+//! checks whether the root was changed, and starts again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -38,10 +38,9 @@ use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::places;
 use rustix::io::Errno;
 
-/// The working directories of programs, which every stage has.
 const WORKING: [&str; 3] = ["/tmp", "/usr/obj", "/usr/tmp"];
 
-/// The number of attempts to read an unlocked root that changes meanwhile.
+/// Attempts to read an unlocked root that changes meanwhile.
 const TRIES: usize = 3;
 
 /// The specification of a new stage.
@@ -107,7 +106,6 @@ pub fn make_stage(
     }
 }
 
-/// A stage to be made.
 struct NewStage<'a> {
     root: &'a Root,
     request: &'a NewStageRequest,
@@ -115,22 +113,20 @@ struct NewStage<'a> {
     id: StageId,
     name: StageName,
     scope: Scope,
-    /// The working directories.
     working: Vec<ObjectPath>,
     left: LeftOut,
     mounts_text: Option<Vec<u8>>,
 }
 
-/// A stage with all its contents that is not complete yet.
+/// A copied stage that is not marked as complete yet.
 struct CopiedStage {
     tree: Root,
     report: NewStageReport,
-    /// The seal of its base.
     seal: Digest,
 }
 
 impl<'a> NewStage<'a> {
-    /// Checks the request, before anything is made.
+    /// Validates the request.
     fn of(
         root: &'a Root,
         request: &'a NewStageRequest,
@@ -165,7 +161,6 @@ impl<'a> NewStage<'a> {
         })
     }
 
-    /// Makes the stage for a caller who may change the root.
     fn under_lock(&self, ground: RootAndPolicy) -> Result<NewStageReport, StageError> {
         if self.request.records {
             must_have_database(self.root)?;
@@ -230,7 +225,6 @@ impl<'a> NewStage<'a> {
         })
     }
 
-    /// Copies everything, and makes it durable with its base.
     fn copied(&self, directory: &NewDirectory) -> Result<CopiedStage, StageError> {
         let tree = directory.tree().clone();
         let own = directory.begin()?;
@@ -308,7 +302,6 @@ impl<'a> NewStage<'a> {
         }
     }
 
-    /// Copies the package database. Returns its packages, each with its version.
     fn copy_records(&self, copier: &Copier<'_>) -> Result<Vec<(PkgInst, String)>, StageError> {
         let scope = Scope::new(vec![places::records()])?;
         let mut walk = self.walk(&scope, &|path| !staged_records(path))?;
@@ -323,7 +316,7 @@ impl<'a> NewStage<'a> {
         Ok(packages.into_iter().map(|(name, installed)| (name, version(&installed.params))).collect())
     }
 
-    /// Makes the working directories of programs that no staged path contains.
+    /// Makes the working directories of programs outside the staged paths.
     fn make_working_directories(&self, copier: &Copier<'_>) -> Result<(), StageError> {
         for path in self.working.iter().filter(|path| !self.scope.contains(path)) {
             copier.make_working_directory(path)?;
@@ -331,7 +324,6 @@ impl<'a> NewStage<'a> {
         Ok(())
     }
 
-    /// Makes the copy a stage.
     fn complete(
         &self,
         directory: &NewDirectory,
@@ -372,36 +364,33 @@ impl<'a> NewStage<'a> {
     }
 }
 
-/// The access control list that a directory hands down to new entries.
 const HANDED_DOWN: &[u8] = b"system.posix_acl_default";
 
-/// The mode of a stage whose root others can enter.
+/// Mode of a stage whose root others can enter.
 const OPEN: u32 = 0o755;
 
-/// The mode of any other one, and of a stage of the superuser in the making.
+/// Mode of any other stage, and of a stage of the superuser in the making.
 const PRIVATE: u32 = 0o700;
 
-/// The rights of the owner of a stage, who keeps them.
+/// Permissions that the owner of a stage keeps.
 const OWN: u32 = 0o700;
 
-/// The right of others to enter a directory.
+/// Others may enter the directory.
 const ENTER: u32 = 0o001;
 
-/// A directory that becomes a stage.
 struct NewDirectory {
     tree: Root,
-    /// The directory above and the name, if the directory was made.
     made: Option<(Dir, Vec<u8>)>,
-    /// The mode that it gets when everything is in it. Until then nobody else enters a stage of the superuser:
-    /// a user to whom a copied directory belongs could exchange those in it for others and read what comes into them.
+    /// Final mode. Until the copy is complete, nobody else may enter a stage of the superuser: the owner of a
+    /// copied directory could replace directories in it and read what is copied into them.
     mode: Mode,
-    /// The directory itself, or the one in which it was made, before anything was made.
+    /// The directory itself, or the one in which it is made, before anything was made.
     nearest: ObjectStatus,
 }
 
 impl NewDirectory {
-    /// Makes the directory, or takes an existing empty one. Its changes pass the door of the root. Refuses a path below one
-    /// of the scope before making it.
+    /// Makes the directory, or takes an existing empty one. Its changes go through the door of the root.
+    /// Refuses a path below one of the scope before making it.
     pub(super) fn make(root: &Root, path: &Path, scope: &Scope) -> Result<Self, StageError> {
         let shown = || path.display().to_string();
         let absolute = std::path::absolute(path).map_err(|_| StageError::NotEmpty(shown()))?;
@@ -460,12 +449,10 @@ impl NewDirectory {
         Ok(())
     }
 
-    /// Returns the tree of the directory.
     pub(super) fn tree(&self) -> &Root {
         &self.tree
     }
 
-    /// Makes the stage's own files, with the one that marks it as unfinished.
     pub(super) fn begin(&self) -> Result<Dir, StageError> {
         let own = self.tree.dir(&ObjectPath::root())?.make_dir(DIRECTORY, Mode::of(0o700))?;
         own.create(UNFINISHED)?.sync()?;
@@ -473,13 +460,12 @@ impl NewDirectory {
         Ok(own)
     }
 
-    /// Opens the stage's own files.
     pub(super) fn own_files(&self) -> Result<Dir, StageError> {
         let shown = || self.tree.prefix().display().to_string();
         own_directory(&self.tree)?.ok_or_else(|| StageError::Changing(shown()))
     }
 
-    /// Refuses a directory that lies inside a staged path because of a bind mount of something below it.
+    /// Refuses a directory that lies inside a staged path because of a bind mount.
     pub(super) fn must_not_be_met(&self, root: &Root, walk: &Walk, scope: &Scope) -> Result<(), StageError> {
         if let Some(met) = walk.met.iter().find(|met| key(&met.status) == key(&self.nearest)) {
             return Err(nested(self.tree.prefix(), &met.path));
@@ -492,7 +478,6 @@ impl NewDirectory {
         Ok(())
     }
 
-    /// Removes everything from the directory.
     pub(super) fn empty(&self) -> Result<(), StageError> {
         let top = self.tree.dir(&ObjectPath::root())?;
         // The mark of an unfinished stage goes last.
@@ -502,7 +487,6 @@ impl NewDirectory {
         remove_own_files(&self.tree).map(drop)
     }
 
-    /// Does work with the directory, and removes it if that fails.
     fn or_remove<T>(self, work: impl FnOnce(&Self) -> Result<T, StageError>) -> Result<T, StageError> {
         let done = work(&self);
         if done.is_err() {
@@ -517,8 +501,8 @@ impl NewDirectory {
     }
 }
 
-/// Returns the rights that a stage of a root does not give: none, or all of group and others if there is a directory on the way
-/// to the root, or the root itself, that others cannot enter. They would read in the stage what is closed to them.
+/// Returns the permissions that a stage must not grant: all of group and others if others cannot reach the
+/// root, because they could read closed data in the stage.
 fn closed_bits(root: &Root) -> Result<u32, StageError> {
     let path = physical_path(root)?;
     for directory in std::iter::once(path.clone()).chain(path.ancestors()) {
@@ -533,8 +517,8 @@ fn closed_bits(root: &Root) -> Result<u32, StageError> {
     Ok(0)
 }
 
-/// Closes a stage to whom the root is closed by now, and the directories above its staged paths likewise. Nothing is opened: what
-/// has come into the stage meanwhile may not be for everybody.
+/// Closes a stage, and the directories above its staged paths, as the root was closed since. Nothing is
+/// opened, because later contents of the stage may be private.
 pub(super) fn close_like_root(root: &Root, stage: &Root, scope: &Scope) -> Result<(), StageError> {
     let close = |directory: &Dir, bits: u32| {
         let mode = directory.itself()?.mode.bits();
@@ -554,7 +538,6 @@ pub(super) fn close_like_root(root: &Root, stage: &Root, scope: &Scope) -> Resul
     Ok(())
 }
 
-/// Refuses a place with a staged path on the way to it.
 fn must_lie_outside(root: &Root, scope: &Scope, place: &Root, stage: &Path) -> Result<(), StageError> {
     let way = way_to(&physical_path(place)?)?;
     for path in scope.paths().iter().filter(|path| !path.relative().is_empty()) {
@@ -568,7 +551,6 @@ fn must_lie_outside(root: &Root, scope: &Scope, place: &Root, stage: &Path) -> R
     Ok(())
 }
 
-/// Refuses to the superuser a directory in which somebody else may write.
 fn must_be_alone(tree: &Root) -> Result<(), StageError> {
     if !tree.is_privileged() {
         return Ok(());
@@ -583,7 +565,6 @@ fn nested(stage: &Path, path: &ObjectPath) -> StageError {
     StageError::Nested { stage: stage.display().to_string(), path: path.to_string() }
 }
 
-/// Removes the list that every copy would inherit.
 fn forget_list(top: &Dir) {
     // Most directories have none, and most file systems without support for it say so.
     let _ = top.remove_xattr(b"", HANDED_DOWN);

@@ -1,4 +1,9 @@
-//! A stage on the disk: found by its directory or its name, with its own files read and written.
+//! A stage on disk: found by its directory or name, its own files, and the trust in it.
+//!
+//! The record of the root decides whether owners, capabilities and set-id bits of a stage may go live, never the
+//! files of the stage, which its owner can change. In addition, only the superuser may be able to write to the
+//! directory of the stage and its own files, so that the record is about this stage. Stages listed by version 0.1,
+//! and trees that are no stages, have only this second rule.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -22,7 +27,6 @@ use patchadm_rootfs::{
 };
 use patchadm_svr4::package::{Mode, ObjectPath};
 
-/// The program name in the private names of files.
 const PROGRAM: &str = "patchadm-stage";
 
 /// The mode of a stage's own files.
@@ -57,9 +61,9 @@ pub enum StageRecord {
 }
 
 impl StageRecord {
-    /// Returns what the list of a root says of a stage. The id, which the stage says itself, is not enough: the entry must
-    /// name its owner and its directory, too. A stage that was moved, or copied with its root, has another directory, and
-    /// nothing of that root in the old one.
+    /// Returns the record of the root about a stage. The id is not enough, because the stage states it
+    /// itself: the entry must also name its owner and its directory. A stage that was moved, or copied with
+    /// its root, has another directory, and its listed directory lacks a stage of this root.
     fn of(root: &Root, stages: &StagesRecord, stage: &Stage) -> Result<Self, StageError> {
         let Some(listed) = stages.stage(stage.identity.id) else { return Ok(Self::None) };
         let (path, owner) = (physical_path(&stage.root)?, stage.own.itself()?.uid);
@@ -83,7 +87,6 @@ impl StageRecord {
     }
 }
 
-/// Returns whether the directory of an entry still has the stage of this root that it is about.
 pub(super) fn is_in_place(root: &Root, listed: &ListedStage) -> Result<bool, StageError> {
     let path = physical_path(root)?;
     let tree = root.elsewhere(Path::new(OsStr::from_bytes(listed.path.as_bytes())));
@@ -126,7 +129,7 @@ pub fn named_tree(root: &Root, operand: &OsStr) -> Result<Root, StageError> {
     }
 }
 
-/// Returns a listed stage of this name, if a tree is none of those: neither in the place of one, nor one that was moved.
+/// Returns a listed stage of this name, unless the tree is in its place or was moved.
 fn other_of_name<'l>(
     root: &Root,
     listed: &'l StagesRecord,
@@ -249,13 +252,12 @@ impl Stage {
         Ok(BaseHeader::read(&mut BufReader::new(file)).map_err(failed)?.1)
     }
 
-    /// Returns whether the root has recorded a base of this seal, or nothing about bases.
     fn is_recorded(&self, name: &[u8], seal: Digest) -> bool {
         let StageRecord::Rights(rights) = &self.record else { return true };
         recorded_name(name).and_then(|name| rights.bases.get(&name)) == Some(&seal)
     }
 
-    /// Returns whether an interrupted refresh may explain bases that the root has not recorded.
+    /// Returns whether an interrupted refresh may explain unrecorded bases.
     fn is_half_refreshed(&self) -> Result<bool, StageError> {
         let is_interrupted = self.own.look(SCRATCH)?.is_some();
         Ok(is_interrupted && (!self.root.is_privileged() || other_writer(&self.root, true, false)?.is_none()))
@@ -346,7 +348,6 @@ pub fn put_base(
     Ok(written?)
 }
 
-/// Gives a new file to the owner of the stage.
 fn give_to_owner(own: &Dir, file: &WritableFile) -> patchadm_rootfs::Result<()> {
     let (owner, made) = (own.itself()?, file.look()?);
     if own.root().is_privileged() && owner.uid != made.uid {
@@ -372,8 +373,8 @@ pub fn physical_path(tree: &Root) -> Result<ObjectPath, StageError> {
     Ok(ObjectPath::new(path.as_os_str().as_bytes())?)
 }
 
-/// Returns who beside the superuser may write the directory of a tree, or the files of the stage that it is, in words;
-/// `None` if nobody may. These are the checks that the records of a root have to pass.
+/// Returns who besides the superuser may write to the directory of a tree or the stage's own files, as a
+/// clause. Applies the checks for the records of a root.
 pub(super) fn other_writer(
     tree: &Root,
     is_stage: bool,
@@ -406,7 +407,7 @@ pub(super) fn other_writer(
     }
 }
 
-/// Returns who beside the superuser may write the package database of a stage, in words; `None` if nobody may.
+/// Returns who besides the superuser may write to the package database of a stage, as a clause.
 pub(super) fn other_writer_of_records(
     tree: &Root,
     interrupt: &(dyn Fn() -> Option<i32> + Sync),
@@ -427,7 +428,6 @@ pub(super) fn other_writer_of_records(
     }
 }
 
-/// Returns who beside the superuser may write to a file, or replace a link, in words.
 fn file_writer(path: &str, seen: &ObjectStatus) -> Option<String> {
     let bits = if seen.file_type == FileType::Symlink { 0 } else { seen.mode.bits() };
     if seen.uid != 0 {
@@ -439,7 +439,7 @@ fn file_writer(path: &str, seen: &ObjectStatus) -> Option<String> {
     }
 }
 
-/// Returns who beside the superuser may write to a directory in a tree, in words; `None` if nobody may.
+/// Returns who besides the superuser may write to a directory, as a clause.
 pub(super) fn writer(directory: &Live) -> Option<String> {
     let bits = directory.mode.bits();
     let is_other_list =
@@ -472,27 +472,21 @@ fn words(told: &Untrusted) -> String {
     }
 }
 
-/// The reason why owners, capabilities and set-id bits of a tree do not come to a root.
+/// The reason why owners, capabilities and set-id bits are not copied to a root.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum LeftOwners {
-    /// The root does not list the stage.
     #[error("the root does not list this stage, so root did not make it")]
     NotListed,
-    /// The root lists a stage of this id that is another one.
     #[error("the root lists the stage of this id in another directory, or of another owner")]
     Elsewhere,
-    /// Another user made it.
     #[error("uid {0} made this stage")]
     MadeBy(u32),
-    /// Its copies could not be given all owners and attributes.
     #[error("the copies in this stage never had all of them")]
     Incomplete,
-    /// Somebody else may write the directory, or the stage's own files.
     #[error("{0}")]
     Foreign(String),
 }
 
-/// Returns whether owners, capabilities and set-id bits come from a tree when the superuser promotes it.
 pub(super) fn owners_of(
     root: &Root,
     tree: &Root,
@@ -513,7 +507,8 @@ pub(super) fn owners_of(
     Ok(if has_owners { Ok(()) } else { Err(LeftOwners::Incomplete) })
 }
 
-/// Returns why a tree is not the superuser's alone: the root records that another user made it, or somebody else may write it.
+/// Returns why a tree does not belong to the superuser alone: the root records another creator, or others may
+/// write to it.
 pub(super) fn foreign(
     root: &Root,
     tree: &Root,
@@ -528,10 +523,10 @@ pub(super) fn foreign(
     Ok(other_writer(tree, stage.is_some(), !root.is_trusted())?.map(LeftOwners::Foreign))
 }
 
-/// Refuses the stage of another user to the superuser, who would `undertake` something in it.
+/// Refuses the stage of another user to the superuser.
 ///
-/// Whoever may write the stage could exchange what is in it meanwhile: what root starts there would be theirs, and what root
-/// copies there could be read by them, although the live tree keeps it from them.
+/// Whoever may write to the stage could replace what is in it meanwhile: root would run their programs there,
+/// and copy files there that the live tree keeps from them.
 pub(super) fn must_be_own(root: &Root, stage: &Stage, undertake: Undertaking) -> Result<(), StageError> {
     if !root.is_privileged() {
         return Ok(());
@@ -561,7 +556,6 @@ pub(super) fn must_be_own(root: &Root, stage: &Stage, undertake: Undertaking) ->
     })))
 }
 
-/// Refuses a tree that is one of these paths of a root, lies in one, or contains one.
 pub(super) fn must_be_apart(root: &Root, tree: &Root, paths: &[ObjectPath]) -> Result<(), StageError> {
     let top = key(&tree.dir(&ObjectPath::root())?.itself()?);
     let way = way_to(&physical_path(tree)?)?;
@@ -578,8 +572,8 @@ pub(super) fn must_be_apart(root: &Root, tree: &Root, paths: &[ObjectPath]) -> R
     Ok(())
 }
 
-/// Refuses a tree that, because of a bind mount, is one of the directories found in the root, or lies in one: the names on
-/// the way to it do not tell that.
+/// Refuses a tree that a bind mount makes one of the directories found in the root, or puts inside one. Path
+/// names do not show that.
 pub(super) fn must_not_be_met(root: &Root, tree: &Root, met: &[TreeObject]) -> Result<(), StageError> {
     let way = way_to(&physical_path(tree)?)?;
     let numbers: HashSet<u64> = way.iter().map(|(_, number)| *number).collect();
@@ -594,8 +588,8 @@ pub(super) fn must_not_be_met(root: &Root, tree: &Root, met: &[TreeObject]) -> R
     Ok(())
 }
 
-/// Returns the directories on the way to a path of the host, itself included. A directory that the caller may not open is
-/// none that the caller stages.
+/// Returns the directories on the way to a path of the host, itself included. Skips directories that the
+/// caller may not open: such a caller cannot stage them.
 pub(super) fn way_to(path: &ObjectPath) -> Result<HashSet<ObjectKey>, StageError> {
     let mut way = HashSet::new();
     for directory in std::iter::once(path.clone()).chain(path.ancestors()) {

@@ -1,11 +1,12 @@
-//! `stage refresh`: brings changes of the live tree into the stage, by the rule of promotions with the sides exchanged.
+//! `stage refresh`: brings changes of the live tree into a stage, by the rule of promotions with the sides
+//! exchanged.
 //!
 //! ```text
-//!   base in force, both trees ─► decided ─► objects into the stage ─► their states into the bases ─► records
+//!   base in force, both trees ─► decisions ─► objects into the stage ─► their states into the bases ─► records
 //! ```
-//! Objects come first, then the bases that record them. If a refresh is cut in between, the next one finds the same on both
-//! sides, and updates the bases. Until then, the decisions of the options are kept beside the copies, so that a promotion
-//! completes an interrupted refresh as it was requested (`interrupted`). Nothing of the root is changed but its record of
+//! Objects come first, then the bases that record them: after an interruption, the next refresh finds both sides
+//! equal and updates the bases. Until then the choices of the options are kept beside the copies, so that a
+//! promotion completes an interrupted refresh as it was requested. The only change of the root is its record of
 //! the bases, in a run of its own, before the refresh counts as complete.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -111,7 +112,6 @@ pub fn refresh_stage(
 }
 
 impl RefreshRequest {
-    /// Returns what happens to paths that both sides changed.
     fn choice(&self, ground: &RootAndPolicy) -> EditChoice {
         EditChoice {
             general: self.edited.unwrap_or(ground.policy.edited),
@@ -122,7 +122,6 @@ impl RefreshRequest {
     }
 }
 
-/// Refreshes a stage whose lock the caller holds.
 fn refresh_locked(
     root: &Root,
     stage: &Stage,
@@ -157,19 +156,15 @@ struct Refresher<'a> {
     stage: &'a Stage,
     choice: EditChoice,
     caller: &'a Caller<'a>,
-    /// The package database of the stage.
     records: StageRecords<'a>,
-    /// The root, where the caller may change it and does.
     session: Option<&'a Session<'a>>,
 }
 
-/// The package database of a stage, if it has one that the caller may change.
 #[derive(Clone, Copy)]
 enum StageRecords<'a> {
     None,
-    /// It is only read.
+    /// Read only.
     Planned,
-    /// It is locked.
     Locked(&'a Session<'a>),
 }
 
@@ -178,7 +173,6 @@ impl<'a> StageRecords<'a> {
         session.map_or(Self::None, Self::Locked)
     }
 
-    /// Returns the records of a stage for which only a plan is made.
     fn planned(stage: &Stage) -> Result<Self, StageError> {
         Ok(if are_there(stage)? { Self::Planned } else { Self::None })
     }
@@ -265,7 +259,6 @@ impl Refresher<'_> {
         })
     }
 
-    /// Returns the packages of the stage, if it has records.
     fn database_of_stage(&self) -> Result<Option<PackageDatabase>, Failure> {
         Ok(match self.records {
             StageRecords::None => None,
@@ -274,8 +267,8 @@ impl Refresher<'_> {
         })
     }
 
-    /// Returns the records of the root that come: those of patches, of packages that the stage did not change, and of
-    /// packages that came to the root or went from it.
+    /// Returns the records that come from the root: of patches, of packages that the stage did not change,
+    /// and of packages that were added or removed.
     fn records(
         &self,
         source: &RecordSource<'_>,
@@ -292,7 +285,6 @@ impl Refresher<'_> {
         Ok((patches, packages))
     }
 
-    /// Returns whether owners, set-id bits and attributes of the system come as far as the caller can set them.
     fn owners(&self) -> Result<bool, StageError> {
         let (root, stage) = (&self.ground.root, self.stage);
         Ok(!stage.root.is_privileged() || owners_of(root, &stage.root, Some(stage))?.is_ok())
@@ -356,8 +348,8 @@ impl Refresher<'_> {
     }
 }
 
-/// Completes the interrupted refresh of a stage, with the choices that it was given; `None` if none was interrupted. The
-/// caller holds the lock of the stage, and no other.
+/// Completes an interrupted refresh with its original choices. The caller holds the lock of the stage, and no
+/// other.
 pub(super) fn complete_refresh(
     root: &Root,
     stage: &Stage,
@@ -376,15 +368,13 @@ pub(super) fn complete_refresh(
     }
 }
 
-/// A stage as it will be once its interrupted refresh is completed.
+/// A stage after the completion of its interrupted refresh.
 #[derive(Debug)]
 pub(super) struct StageToBe {
     decided: DecidedRefresh,
-    /// The report on its completion.
     pub(super) told: CompletedRefresh,
 }
 
-/// Returns what completing the interrupted refresh of a stage will make of it.
 pub(super) fn stage_to_be(
     ground: &RootAndPolicy,
     stage: &Stage,
@@ -411,25 +401,24 @@ impl StageToBe {
         self.decided.stage_after(now, scope)
     }
 
-    /// Returns its base.
     pub(super) fn base(&self, now: &Base) -> Base {
         let mut header = now.header.clone();
         header.packages = with_packages(header.packages, &self.decided.packages.in_bases);
         Base { objects: with_states_of(now, &self.decided), header }
     }
 
-    /// Returns the packages and patches that come to its package database, or go from it.
     pub(super) fn records(&self) -> &BroughtPatches {
         &self.decided.patches
     }
 }
 
-/// Returns whether a refresh of the stage was interrupted: in its objects, in its bases, or in its package database.
+/// Returns whether a refresh was interrupted: in the objects, the bases, or the package database of the
+/// stage.
 pub(super) fn is_interrupted(stage: &Stage) -> Result<bool, StageError> {
     Ok(stage.own.look(SCRATCH)?.is_some() || has_run_of_refresh(stage)?)
 }
 
-/// Returns the decisions by the options of the interrupted refresh; `None` if it died before it recorded them.
+/// Returns the choices of the interrupted refresh; `None` if it was interrupted before it recorded them.
 fn kept_choice(stage: &Stage) -> Result<Option<EditChoice>, StageError> {
     // Without copies beside it, the refresh was completed.
     if stage.own.look(SCRATCH)?.is_none() {
@@ -446,14 +435,12 @@ fn default_choice(ground: &RootAndPolicy) -> EditChoice {
     EditChoice { general: ground.policy.edited, ..EditChoice::default() }
 }
 
-/// The version of the format.
 const VERSION: u32 = 1;
 
-/// The decision of a refresh about paths that both sides changed.
+/// Decisions about paths that both sides changed, as recorded for an interrupted refresh.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct RefreshChoices(EditChoice);
 
-/// The line as it is written.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenChoices {
@@ -473,7 +460,6 @@ enum WrittenEdited {
 }
 
 impl RefreshChoices {
-    /// Reads the file.
     fn parse(text: &[u8]) -> Result<Self, StageFileError> {
         let fault = |reason: &str| StageFileError::at(1, reason);
         let line = text.strip_suffix(b"\n").ok_or_else(|| fault("its end is missing"))?;
@@ -498,7 +484,6 @@ impl RefreshChoices {
         }))
     }
 
-    /// Formats the file.
     fn write(&self) -> Vec<u8> {
         let texts = |paths: &BTreeSet<ObjectPath>| paths.iter().map(|path| encode(path.as_bytes())).collect();
         let written = WrittenChoices {
@@ -518,17 +503,14 @@ impl RefreshChoices {
     }
 }
 
-/// The records of the root about the paths at which the trees differ.
 struct RefreshFacts<'a> {
     lines: &'a BTreeMap<ObjectPath, ContentsLine>,
     choice: &'a EditChoice,
-    /// The paths of packages of the stage that own nothing there on the root.
     needed: &'a BTreeSet<ObjectPath>,
-    /// The refresh that was interrupted, if one was.
     unfinished: Option<UnfinishedRefresh<'a>>,
 }
 
-/// The remains of an interrupted refresh. Before it began, no path that both sides changed was undecided.
+/// State left by an interrupted refresh. When it began, no conflict was undecided.
 #[derive(Clone, Copy)]
 struct UnfinishedRefresh<'a> {
     base: &'a Base,
@@ -537,8 +519,8 @@ struct UnfinishedRefresh<'a> {
 }
 
 impl UnfinishedRefresh<'_> {
-    /// Returns whether the stage may differ only because half of what belongs together was brought: the path is a directory
-    /// without its attributes, or one of several names of a file whose other names came, went or are still to come.
+    /// Returns whether a half-done refresh may explain the difference of the stage: a directory without its
+    /// attributes, or one of several names of a file.
     fn explains(&self, path: &ObjectPath) -> bool {
         let Some(stage) = self.stage.object(path).map(TreeObject::state) else { return false };
         let live = self.live.object(path).map(TreeObject::state);
@@ -582,31 +564,25 @@ impl PathFacts for RefreshFacts<'_> {
     }
 }
 
-/// The live tree, and the decisions about the paths of the stage.
 #[derive(Debug)]
 struct DecidedRefresh {
-    /// The staged paths.
     scope: Scope,
     live: Tree,
     outcomes: Outcomes,
-    /// The paths that the root gave up, and that stay because a package of the stage owns them: what both sides had there is
-    /// no more, and the stage has them as new ones.
+    /// Paths that the root deleted, but a package of the stage owns. The common state is gone, so the stage
+    /// has them as new ones.
     left_to_stage: BTreeSet<ObjectPath>,
-    /// The directories of the stage that the decisions are about.
     directories: BTreeMap<ObjectPath, Inode>,
-    /// The patches of the root whose records come.
     patches: BroughtPatches,
-    /// The packages that came to the root, or went from it.
     packages: MovedPackages,
-    /// The base that they were compared with: `0`, or the id of a promotion.
+    /// Name of the base in force: `0`, or the id of a promotion.
     base_name: String,
-    /// The paths that an interrupted refresh may have brought: they are the same in both trees, and differ from the base.
-    /// `None` if none was interrupted.
+    /// Paths that an interrupted refresh may have brought: equal in both trees, different from the base.
+    /// `None` without an interrupted refresh.
     brought_before: Option<BTreeSet<ObjectPath>>,
 }
 
 impl DecidedRefresh {
-    /// Returns whether anything is brought, or was brought by an interrupted refresh.
     fn is_anything(&self) -> bool {
         self.brought().next().is_some()
             || !self.left_to_stage.is_empty()
@@ -616,7 +592,6 @@ impl DecidedRefresh {
             || !self.packages.in_bases.is_empty()
     }
 
-    /// Returns the paths that are the same in both trees from now on.
     fn brought(&self) -> impl Iterator<Item = &ObjectPath> {
         let now = self.outcomes.iter().filter(|(_, outcome)| changes(outcome)).map(|(path, _)| path);
         now.chain(self.brought_before.iter().flatten())
@@ -647,24 +622,20 @@ impl DecidedRefresh {
     }
 }
 
-/// Returns whether a path of the stage changes.
 fn changes(outcome: &Outcome) -> bool {
     outcome.is_taken() || outcome.is_deleted() || *outcome == Outcome::TakeTime
 }
 
-/// A stage into which objects of its root are brought.
 struct RefreshedStage<'a> {
     root: &'a Root,
     stage: &'a Stage,
-    /// Whether objects come with their owners, set-id bits and attributes of the system. In the stage of another user a set-id
-    /// program would stay as it is now, whatever becomes of the live one.
+    /// Whether owners, set-id bits and system attributes are copied. They are not copied into the stage of
+    /// another user, because a set-id program would stay there after the live one is fixed.
     owners: bool,
-    /// Asked between objects which signal wants this to end.
     interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
 }
 
 impl RefreshedStage<'_> {
-    /// Removes what goes from the stage, and puts in what comes.
     fn bring(&self, decided: &DecidedRefresh) -> Result<(), StageError> {
         let scratch = self.empty_scratch()?.into_root();
         let taken = decided.outcomes.iter().filter(|(_, outcome)| outcome.is_taken());
@@ -688,7 +659,6 @@ impl RefreshedStage<'_> {
         Ok(self.stage.root.dir(&ObjectPath::root())?.sync_file_system()?)
     }
 
-    /// Makes the directory for copies, or empties the one that an interrupted refresh left.
     fn empty_scratch(&self) -> Result<Dir, StageError> {
         let own = &self.stage.own;
         if own.look(SCRATCH)?.is_none() {
@@ -703,7 +673,8 @@ impl RefreshedStage<'_> {
         Ok(place)
     }
 
-    /// Copies what comes, except for directories, and compares the copies with what the decisions were based on.
+    /// Copies everything except directories, and verifies that the copies are what the decisions were based
+    /// on.
     fn copy(&self, scratch: &Root, taken: &[&TreeObject]) -> Result<(), StageError> {
         let root = self.root;
         let is_whole = AtomicBool::new(true);
@@ -732,7 +703,6 @@ impl RefreshedStage<'_> {
         Ok(())
     }
 
-    /// Sets the attributes that a directory has in the live tree.
     fn give(&self, place: &StagedPlaces<'_>, object: &TreeObject) -> Result<(), StageError> {
         let (root, path) = (self.root, &object.path);
         let changing = || StageError::Changing(root.show(path));
@@ -749,20 +719,20 @@ fn parent(root: &Root, path: &ObjectPath) -> Result<Dir, StageError> {
     Ok(root.dir(&path.parent().unwrap_or_else(ObjectPath::root))?)
 }
 
-/// The stage while objects come and go. A user to whom a part of the live tree belongs owns that part of the stage, too, and
-/// may exchange directories in it: so each is the one that the decisions are about, or one that was made since.
+/// The stage while objects are replaced. A user who owns a part of the live tree owns that part of the stage
+/// and may exchange directories in it, so each directory must be one that was read before, or that was made
+/// since.
 struct StagedPlaces<'a> {
     stage: &'a Root,
     directories: BTreeMap<ObjectPath, Inode>,
 }
 
 impl StagedPlaces<'_> {
-    /// Opens the directory of a path.
     fn above(&self, path: &ObjectPath) -> Result<Dir, StageError> {
         self.directory(&path.parent().unwrap_or_else(ObjectPath::root))
     }
 
-    /// Opens a directory. One above the staged paths, which no decision is about, is any directory.
+    /// Opens a directory. Directories above the staged paths are not verified.
     fn directory(&self, path: &ObjectPath) -> Result<Dir, StageError> {
         let opened = self.stage.dir(path)?;
         match self.directories.get(path) {
@@ -783,7 +753,7 @@ impl StagedPlaces<'_> {
         Ok(())
     }
 
-    /// Puts an object in its place. An object of another type there is removed first.
+    /// Puts an object in its place. An object of another type is removed first.
     fn put(&mut self, scratch: &Root, object: &TreeObject) -> Result<(), StageError> {
         let TreeObject { path, live, .. } = object;
         let above = self.above(path)?;
@@ -808,7 +778,6 @@ impl StagedPlaces<'_> {
     }
 }
 
-/// Locks the package database of a stage, if it has one that the caller may change.
 fn records_session<'a>(stage: &Stage, caller: &'a Caller<'_>) -> Result<Option<Session<'a>>, StageError> {
     if !are_there(stage)? {
         return Ok(None);
@@ -817,13 +786,11 @@ fn records_session<'a>(stage: &Stage, caller: &'a Caller<'_>) -> Result<Option<S
     Ok(Some(begin_change(RootAndPolicy::of(&stage.root)?, caller)?))
 }
 
-/// Returns whether a stage has a package database that the caller may change.
 fn are_there(stage: &Stage) -> Result<bool, StageError> {
     let has_database = || installed::has_database(&RecordView::live(&stage.root)).map_err(Failure::from);
     Ok(stage.identity.records && has_database()? && may_change(&stage.root).is_ok())
 }
 
-/// Brings the records of patches into a stage, as one run of its package database.
 fn bring(session: &Session<'_>, patches: &BroughtPatches) -> Result<(), Failure> {
     let known = session.ground.all_packages()?;
     let going = known.iter().filter(|(package, _)| patches.goes(package));
@@ -845,8 +812,8 @@ fn bring(session: &Session<'_>, patches: &BroughtPatches) -> Result<(), Failure>
     Ok(())
 }
 
-/// Writes the states of what was brought into the bases of these names. Until the base in force has them, it is known which others agreed
-/// with it before.
+/// Writes the new states into these bases, the base in force last: until then the earlier agreement of the
+/// others with it can be determined.
 fn write_states(stage: &Stage, decided: &DecidedRefresh, sound: &[Vec<u8>]) -> Result<(), StageError> {
     let in_force =
         if decided.base_name == "0" { BASE_OF_NEW.to_vec() } else { base_name(&decided.base_name) };
@@ -859,8 +826,8 @@ fn write_states(stage: &Stage, decided: &DecidedRefresh, sound: &[Vec<u8>]) -> R
     put_states(stage, &in_force, &before, decided, &Apart::default())
 }
 
-/// Records in the bases of these names which packages both sides have from now on. If another base differs from the base in force on a
-/// package, it still does so afterwards.
+/// Records the new versions of packages in these bases. A base that differs from the base in force on a
+/// package continues to differ.
 fn write_packages(stage: &Stage, decided: &DecidedRefresh, sound: &[Vec<u8>]) -> Result<(), StageError> {
     let changes = &decided.packages.in_bases;
     if changes.is_empty() {
@@ -894,7 +861,7 @@ fn put_packages(
     put_base(&stage.own, name, &header, &BaseObjects::new(base.objects))
 }
 
-/// Returns packages with their versions after these changes; a package without a version is removed.
+/// Applies changes to versions; `None` removes a package.
 fn with_packages<'a>(
     mut packages: BTreeMap<PkgInst, String>,
     changes: impl IntoIterator<Item = (&'a PkgInst, &'a Option<String>)>,
@@ -922,11 +889,11 @@ fn put_states(
     put_base(&stage.own, name, &base.header, &BaseObjects::new(objects))
 }
 
-/// The paths at which a base differs from the base in force.
+/// Paths at which a base differs from the base in force.
 #[derive(Default)]
 struct Apart {
     states: BTreeSet<ObjectPath>,
-    /// The mount points, about which no base says anything.
+    /// Mount points, about which bases record nothing.
     mounts: BTreeSet<ObjectPath>,
 }
 
@@ -948,18 +915,16 @@ impl Apart {
     }
 }
 
-/// Returns the objects of a base as trees are compared: by which objects are names of one, not by the number of that group.
+/// Returns the objects in a comparable form, in which group numbers do not matter.
 fn compared(base: &Base) -> Vec<ReleaseObject> {
     let owners = ComparedAttributes { owners: true };
     base.objects.iter().filter_map(|one| of_recorded(&one.path, one.object()?, owners)).collect()
 }
 
-/// Returns the objects of the base in force with what was brought.
 fn with_states_of(base: &Base, decided: &DecidedRefresh) -> Vec<BaseObject> {
     with_states(base, decided, &Apart::default())
 }
 
-/// Returns the objects of a base with what was brought.
 fn with_states(base: &Base, decided: &DecidedRefresh, apart: &Apart) -> Vec<BaseObject> {
     let mut objects: BTreeMap<ObjectPath, BaseState> =
         base.objects.iter().map(|object| (object.path.clone(), object.state.clone())).collect();

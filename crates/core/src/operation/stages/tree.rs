@@ -1,8 +1,8 @@
-//! All objects below some directories of the root or of the stage, with all attributes and the digests of their bytes.
+//! All objects below some directories of a root or stage, with all attributes and digests.
 //!
-//! Files that a [`StageCache`](patchadm_inputs::stage::StageCache) knows are not read; the others are, several at a time. A
-//! file that changes or is replaced while it is read is an error, so that every listed state existed. A name that another
-//! process creates or removes meanwhile may be listed or not.
+//! Files that a [`StageCache`](patchadm_inputs::stage::StageCache) knows are not read; the others are read in
+//! parallel. A file that changes or is replaced meanwhile is an error, so that every listed state existed. A name
+//! that another process creates or removes meanwhile may be listed or not.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -52,7 +52,7 @@ pub struct TreeObject {
     pub group: Option<u32>,
 }
 
-/// The key that distinguishes an object from every other one, independent of its path.
+/// Identifies an object independently of its path.
 pub(super) type ObjectKey = ((u32, u32), u64);
 
 /// Reads a tree.
@@ -70,7 +70,7 @@ pub fn read_tree(request: &TreeRequest<'_>) -> Result<Tree, StageError> {
     Ok(Tree { objects, mounts, left, is_as_known })
 }
 
-/// Reads the files whose bytes are not known, each once even if it has several names.
+/// Reads the files with unknown bytes, each once even if it has several names.
 fn read_files(request: &TreeRequest<'_>, walk: &mut Walk) -> Result<(), StageError> {
     let mut firsts: HashMap<ObjectKey, usize> = HashMap::new();
     let mut to_read = Vec::new();
@@ -112,7 +112,6 @@ fn read_files(request: &TreeRequest<'_>, walk: &mut Walk) -> Result<(), StageErr
     Ok(())
 }
 
-/// The state of one reading thread.
 struct FileReader<'a> {
     request: &'a TreeRequest<'a>,
     directory: Option<Dir>,
@@ -133,7 +132,7 @@ impl FileReader<'_> {
     }
 }
 
-/// Returns the directory of a path, and opens it unless it is open already.
+/// Returns the directory of a path, which may be open already.
 pub(super) fn directory_of<'d>(
     root: &Root,
     open: &'d mut Option<Dir>,
@@ -147,12 +146,10 @@ pub(super) fn directory_of<'d>(
     Ok(open.insert(directory))
 }
 
-/// Returns the key that the names of one object share.
 pub(super) fn key(status: &ObjectStatus) -> ObjectKey {
     (status.file_system, status.inode.number)
 }
 
-/// Numbers the objects with several names among those found, in the order of their first names, from 1 on.
 pub(super) fn link_groups(met: &[MetObject]) -> HashMap<ObjectKey, u32> {
     let linked = |met: &&MetObject| met.status.links > 1 && met.status.file_type != FileType::Directory;
     let mut counts: HashMap<ObjectKey, u32> = HashMap::new();
@@ -188,7 +185,7 @@ impl Tree {
     }
 }
 
-/// Returns files as a cache keeps them; they were read after the moment `since`.
+/// Returns the cache entries of files, which were read after `since`.
 pub(super) fn known_files(objects: &[TreeObject], since: Timestamp) -> impl Iterator<Item = ReadFile<'_>> {
     let files = objects.iter().filter_map(|TreeObject { path, live, .. }| {
         let LiveKind::Regular { size, b3, cksum } = live.kind else { return None };
@@ -234,26 +231,23 @@ pub struct TreeRequest<'a> {
     pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
 }
 
-/// An object as the walk found it.
+/// An object that the walk found.
 pub(super) struct MetObject {
     pub(super) path: ObjectPath,
     pub(super) status: ObjectStatus,
-    /// Everything about it; `None` for a regular file whose bytes are not known.
+    /// `None` for a regular file whose bytes are not known.
     pub(super) live: Option<Live>,
 }
 
-/// The objects that were found, sorted by path.
 #[derive(Default)]
 pub(super) struct Walk {
     pub(super) met: Vec<MetObject>,
-    /// Mount points.
     pub(super) mounts: Vec<ObjectPath>,
-    /// The paths that were skipped.
     pub(super) left: Vec<(ObjectPath, LeftReason)>,
 }
 
 impl Walk {
-    /// Returns whether everything is known of each file that was found, and of no other one.
+    /// Returns whether the cache has exactly the files that were found.
     pub(super) fn is_as_known(&self, known: &CacheSide) -> bool {
         let mut files = self.met.iter().filter(|met| met.status.file_type == FileType::Regular);
         let count = files.clone().count();
@@ -265,7 +259,6 @@ impl Walk {
 struct NextDirectory {
     path: ObjectPath,
     status: ObjectStatus,
-    /// Whether it is an object of the tree, which the root directory is not.
     is_object: bool,
 }
 
@@ -274,11 +267,9 @@ struct NextDirectory {
 struct OpenDirectory<'a> {
     dir: &'a Dir,
     status: &'a ObjectStatus,
-    /// The known facts of the files in it.
     known: CachedFiles<'a>,
 }
 
-/// The result of one directory.
 #[derive(Default)]
 struct Entered {
     walk: Walk,
@@ -293,7 +284,6 @@ impl TreeRequest<'_> {
     }
 }
 
-/// Walks the directories of a request.
 struct Walker<'a> {
     request: &'a TreeRequest<'a>,
     is_reserved: &'a (dyn Fn(&ObjectPath) -> bool + Sync),
@@ -329,7 +319,6 @@ impl Walker<'_> {
         Ok(walk)
     }
 
-    /// Finds one of the directories that count.
     fn top(&self, path: &ObjectPath) -> Result<NextDirectory, StageError> {
         let shown = || self.request.root.show(path);
         let Some(parent) = path.parent() else {
@@ -377,7 +366,6 @@ impl Walker<'_> {
         Ok(entered)
     }
 
-    /// Examines one name of a directory.
     fn meet(&self, above: OpenDirectory<'_>, name: &[u8], entered: &mut Entered) -> Result<(), StageError> {
         let dir = above.dir;
         let path = dir.path().join(name)?;
@@ -416,7 +404,6 @@ impl Walker<'_> {
     }
 }
 
-/// Returns everything about a regular file, given its sums and extended attributes.
 pub(super) fn live_file(status: &ObjectStatus, sums: Sums, xattrs: Xattrs) -> Live {
     Live {
         kind: LiveKind::Regular { size: sums.size, b3: sums.b3, cksum: sums.cksum },
@@ -432,10 +419,8 @@ pub(super) fn live_file(status: &ObjectStatus, sums: Sums, xattrs: Xattrs) -> Li
     }
 }
 
-/// The suffix of the name of every package of kept libraries.
 const SUFFIX: &str = "-SO";
 
-/// Reads what is kept in a tree that has a package database.
 pub(super) fn kept_in(root: &Root) -> Result<KeptLibraries, Failure> {
     let view = RecordView::live(root);
     if !installed::has_database(&view)? {
@@ -455,7 +440,6 @@ pub(super) fn kept_in(root: &Root) -> Result<KeptLibraries, Failure> {
     RootAndPolicy::of(root)?.kept_libraries(&packages)
 }
 
-/// Removes the kept objects of a tree from what was read of it.
 pub(super) fn hide_own(tree: &mut Tree, kept: &KeptLibraries) {
     if !kept.is_empty() {
         let paths: BTreeSet<&ObjectPath> = kept.paths().collect();
@@ -463,8 +447,8 @@ pub(super) fn hide_own(tree: &mut Tree, kept: &KeptLibraries) {
     }
 }
 
-/// Removes what is kept in a root from a stage of it, which has an earlier copy. An object that the stage has in its place
-/// stays, unless it is the same.
+/// Removes the kept objects of a root from a stage, which has an earlier copy. A different object of the
+/// stage stays.
 pub(super) fn hide_copies(stage: &mut Tree, kept: &KeptLibraries) {
     if kept.is_empty() {
         return;
@@ -480,7 +464,7 @@ pub(super) fn hide_copies(stage: &mut Tree, kept: &KeptLibraries) {
     stage.objects.retain(|object| !is_copy(object));
 }
 
-/// Removes the packages of kept libraries from a line; `None` if no other package owns it.
+/// Removes packages of kept libraries from a line; `None` if no other package owns it.
 pub(super) fn without_kept(
     mut line: ContentsLine,
     kept: &BTreeMap<PkgInst, Installed>,

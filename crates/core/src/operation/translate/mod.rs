@@ -1,16 +1,14 @@
-//! Moving packages from one device to another: pkgtrans(1), `pkgadd -s` and `pkgrm -s`.
+//! Copying packages between devices: pkgtrans(1), `pkgadd -s` and `pkgrm -s`.
 //!
 //! ```text
-//! Device ─ prepare ─► Translation ─ perform ─► directory   one directory per package, each whole or not there
-//!                                         └──► stream      one file, whole or as it was before
+//! Device ─ prepare ─► Translation ─ perform ─► directory   one directory per package, each complete or absent
+//!                                         └──► stream      one file, complete or unchanged
 //! ```
-//! Only the parts of a package are transferred: its pkginfo and pkgmap byte for byte, the files of its `install` directory,
-//! and the objects that its pkgmap delivers, with the modes and times of their files in the source. Sizes and sums are
-//! compared with the pkgmap on the way. Nothing appears under its name before it is complete. New objects are not synced,
-//! because they can be made again; before something replaces an existing object, its bytes are synced. No package database
-//! is read, no lock is taken, and no script runs.
-//!
-//! Signatures are neither verified nor made here.
+//! Only the parts of a package are copied: pkginfo and pkgmap byte for byte, the files of `install`, and the
+//! objects of the pkgmap with modes and times of the source. Sizes and sums are verified. Nothing gets its name
+//! before it is complete. New objects are not synced, because they can be made again; bytes that replace an
+//! existing object are synced first. No database is read, no lock is taken, no script runs. Signatures are neither
+//! verified nor made.
 
 #[cfg(test)]
 mod tests;
@@ -39,7 +37,6 @@ use patchadm_svr4::format::params::{LARGEST_FILE, ParamFile};
 use patchadm_svr4::format::pkgmap;
 use patchadm_svr4::package::{Mode, ObjectPath, PackagePath, Params, PathError, PkgInst, PkgInstError};
 
-/// The part of the private name of a package or stream that is being written.
 const PROGRAM: &str = "pkgtrans";
 
 /// What to move, and where.
@@ -167,7 +164,6 @@ impl PackageTranslation {
         }
     }
 
-    /// Returns the packages in the order of their transfer.
     fn packages(&self) -> impl Iterator<Item = (usize, &PackageImage)> {
         let packages = &self.device.image.packages;
         self.device.selected.iter().filter_map(|&index| Some((index, packages.get(index)?)))
@@ -193,8 +189,8 @@ impl TransferObserver<'_> {
     }
 }
 
-/// Returns the place of the content of an object in the directory of its package: `reloc/…` or `root/…`, with the number of
-/// the part from the second on.
+/// Returns the place of an object's content in the directory of its package: `reloc/…` or `root/…`, with the
+/// part number from the second part on.
 fn member_name(path: &PackagePath, part: u32) -> Vec<u8> {
     let name = pkgmap::member_name(path);
     if part < 2 {
@@ -301,13 +297,12 @@ impl TranslateError {
     }
 }
 
-/// The bytes that are written at once.
+/// Bytes written at once.
 const BUFFER: usize = 1 << 18;
 
-/// The mode of directories in a stream.
+/// Mode of directories in a stream.
 const DIRECTORY: u32 = 0o755;
 
-/// Writes the packages to `to`.
 fn write_stream(
     translation: &PackageTranslation,
     to: &Path,
@@ -325,7 +320,7 @@ fn write_stream(
     place.settle(written)
 }
 
-/// Returns a destination that is no file, open for writing: the output of a shell's pipe, a named pipe, a tape.
+/// Opens a destination that is not a regular file: a shell's pipe, a named pipe, a tape.
 fn special(to: &Path) -> io::Result<Option<File>> {
     let standard = [Path::new("/dev/stdout"), Path::new("/dev/fd/1"), Path::new("/proc/self/fd/1")];
     if standard.contains(&to) {
@@ -351,7 +346,7 @@ struct NewFile {
 }
 
 impl NewFile {
-    /// Makes the file where `to` is, through a symbolic link if it is one.
+    /// Makes a file beside the target of `to`.
     fn beside(to: &Path) -> Result<(Self, WritableFile), TranslateError> {
         let to = to.canonicalize().unwrap_or_else(|_| to.to_owned());
         let name = to.file_name().ok_or_else(|| TranslateError::NoFileName(to.clone()))?;
@@ -363,7 +358,6 @@ impl NewFile {
         Ok((Self { dir, name: name.as_bytes().to_vec(), temporary }, file))
     }
 
-    /// Gives the file its name, or removes it.
     fn settle<T>(
         self,
         written: Result<(BufWriter<WritableFile>, T), TranslateError>,
@@ -387,7 +381,6 @@ impl NewFile {
     }
 }
 
-/// A stream that is being written.
 struct PackageStream<'a, 'o> {
     translation: &'a PackageTranslation,
     to: &'a Path,
@@ -430,7 +423,6 @@ impl PackageStream<'_, '_> {
     }
 }
 
-/// Returns the entry of a package in the header of the stream.
 fn announcement(package: &PackageImage) -> Result<DatastreamPackage, TranslateError> {
     Ok(DatastreamPackage {
         inst: PkgInst::new(&package.spooled_name())?,
@@ -441,20 +433,17 @@ fn announcement(package: &PackageImage) -> Result<DatastreamPackage, TranslateEr
     })
 }
 
-/// Returns the form of cpio that holds the largest object of a part.
 fn form(package: &PackageImage, part: u32) -> Option<CpioFormat> {
     let of_part = package.files().filter(|entry| entry.part == part);
     CpioFormat::for_size(of_part.filter_map(|entry| entry.object.content.size).max().unwrap_or_default())
 }
 
-/// The archive of one part of a package.
 struct TranslatedPart<'a, W> {
     translation: &'a PackageTranslation,
     to: &'a Path,
     package: &'a PackageImage,
     number: u32,
     archive: PartWriter<W>,
-    /// The directories that are members already.
     directories: HashSet<Vec<u8>>,
 }
 
@@ -493,7 +482,7 @@ impl<W: Write> TranslatedPart<'_, W> {
         self.member(name, stamp, bytes.len() as u64, &mut bytes)
     }
 
-    /// Writes a file, after the directories above it that are not members yet.
+    /// Writes a file, after the missing directories above it.
     fn member(
         &mut self,
         name: &[u8],
@@ -515,10 +504,8 @@ impl<W: Write> TranslatedPart<'_, W> {
     }
 }
 
-/// The permission bits that are set.
 const PERMISSIONS: u32 = 0o777;
 
-/// Writes the packages below `to`.
 fn write_tree(
     translation: &PackageTranslation,
     to: &Path,
@@ -533,7 +520,6 @@ fn write_tree(
     Ok(moved.map(|(name, instance)| TransferredPackage { name, instance: instance.to_string() }).collect())
 }
 
-/// Returns the name of each package at the destination.
 fn instances(translation: &PackageTranslation, root: &Root) -> Result<Vec<PkgInst>, TranslateError> {
     let mut there = spooled(root)?;
     let mut names = Vec::new();
@@ -552,23 +538,18 @@ fn instances(translation: &PackageTranslation, root: &Root) -> Result<Vec<PkgIns
     Ok(names)
 }
 
-/// An existing entry of a directory under the name of a package.
 enum Present {
-    /// A package, with its parameters if they can be read.
     Package(Option<Params>),
-    /// A file, or a directory of something else.
     Other,
 }
 
 impl Present {
-    /// Returns whether it is the same package.
     fn is(&self, params: &Params) -> bool {
         let Self::Package(Some(own)) = self else { return false };
         ["PKG", "ARCH", "VERSION"].iter().all(|parameter| own.get(parameter) == params.get(parameter))
     }
 }
 
-/// Returns the entries of a directory that have names of packages.
 fn spooled(root: &Root) -> Result<BTreeMap<PkgInst, Present>, TranslateError> {
     let mut found = BTreeMap::new();
     for name in root.list(&ObjectPath::root())?.unwrap_or_default() {
@@ -623,7 +604,6 @@ fn instance(
     }
 }
 
-/// Writes every package under a private name, then gives all of them their names.
 fn write_all(
     top: &Dir,
     translation: &PackageTranslation,
@@ -683,7 +663,7 @@ fn package_into(
     )
 }
 
-/// Makes a file. Its bytes pass through a buffer that all files share.
+/// Makes a file. All files share one buffer.
 fn file(
     tree: &mut NewTree,
     name: &[u8],

@@ -1,7 +1,8 @@
-//! The check that follows a run on trial: a command of the caller, run by the shell, which says whether the root works.
+//! The check after a run on trial: a command of the caller, run by the shell, whose exit code says whether the
+//! root works.
 //!
-//! It gets its time, a process group of its own and no input; its output is kept up to a limit, and the whole group is
-//! killed when it ends, is late or says too much. What left the group is not waited for.
+//! It has a time limit, a process group of its own and no input. Its output is kept up to a limit. The group is
+//! killed when the check ends, is late or writes too much. Processes that left the group are not waited for.
 
 use std::io::Read;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -17,22 +18,21 @@ use crate::operation::patches::after_run::AfterRun;
 use patchadm_inputs::trial::TrialRecord;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// The bytes of output that a check may write: 1 MiB.
+/// Output limit of a check: 1 MiB.
 const LARGEST_OUTPUT: usize = 1 << 20;
 
-/// The last lines of the output that are told.
+/// Lines of output that are reported.
 const TOLD_LINES: usize = 20;
 
-/// The letters of each of them that are told.
+/// Characters of a line that are reported.
 const LONGEST_LINE: usize = 1_000;
 
-/// The pause between two looks at the process.
+/// Pause between two looks at the process.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The time that output may still come when the process has ended.
+/// Grace period for output after the process has ended.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// The shell that runs the command.
 const SHELL: &str = "/bin/sh";
 
 /// How a check ended.
@@ -93,7 +93,6 @@ pub fn run_check(request: &CheckRequest, root: &Path, interrupt: &dyn Fn() -> Op
     CheckReport { end, lines: last_lines(&said) }
 }
 
-/// Starts the command, with both of its outputs in one pipe, which a thread reads.
 fn started(request: &CheckRequest, root: &Path) -> io::Result<(Child, Receiver<Vec<u8>>)> {
     let (mut reader, writer) = io::pipe()?;
     let child = Command::new(SHELL)
@@ -130,7 +129,7 @@ fn started(request: &CheckRequest, root: &Path) -> io::Result<(Child, Receiver<V
     Ok((child, told))
 }
 
-/// Waits until the command ends, is late, or says too much.
+/// Waits until the command ends, exceeds its time, or writes too much.
 fn watched(
     child: &mut Child,
     output: &Receiver<Vec<u8>>,
@@ -171,7 +170,7 @@ fn watched(
     }
 }
 
-/// Takes what the command wrote before its end. A process that it left behind may hold the pipe open.
+/// Reads what the command wrote before its end. A left-over process may keep the pipe open.
 fn with_last_words(end: CheckEnd, output: &Receiver<Vec<u8>>, said: &mut Vec<u8>) -> CheckEnd {
     let until = Instant::now() + LAST_WORDS;
     while let Ok(bytes) = output.recv_timeout(until.saturating_duration_since(Instant::now())) {
@@ -192,7 +191,6 @@ fn kill_group(child: &Child) {
     }
 }
 
-/// Returns the last lines of an output.
 fn last_lines(said: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(said);
     let lines: Vec<&str> = text.lines().collect();

@@ -1,4 +1,4 @@
-//! The end of a trial that was not confirmed: its patches are backed out, as `undo` of its run would do it.
+//! The end of a trial that was not confirmed: its patches are backed out, like `undo` of its run.
 
 use std::collections::BTreeMap;
 
@@ -28,26 +28,22 @@ use patchadm_rootfs::Root;
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::places;
 
-/// The name of a package that is in no root, for runs that change no package.
+/// Placeholder for runs that change no package.
 const NO_PACKAGE: &str = "patchadm";
 
-/// The command of runs that only tell of a trial, as history and journal have it.
+/// Command name in history and journal of runs that only record a trial.
 const TRIAL: &str = "trial";
 
-/// What a command finds of a trial once it has locked the root.
+/// The trial found after the root was locked.
 pub(in crate::operation) enum FoundTrial {
-    /// No run is on trial.
     None,
-    /// The trial of this run was over, and is ended now by one that has these notes.
     Expired(String, Vec<String>),
-    /// A run is on trial.
     Running(TrialRecord),
-    /// A trial is over, and its patches cannot be backed out.
+    /// The trial is over, and its patches cannot be backed out.
     Stuck(TrialRecord, Failure),
 }
 
 impl FoundTrial {
-    /// Refuses a root on which a run is on trial.
     pub(in crate::operation) fn must_be_none(self) -> Result<(), Failure> {
         match self {
             Self::None | Self::Expired(..) => Ok(()),
@@ -58,7 +54,7 @@ impl FoundTrial {
         }
     }
 
-    /// Returns the record of a trial that goes on, whether or not it is stuck.
+    /// Returns the record of a trial that continues, even if it is stuck.
     pub(in crate::operation) fn record(&self) -> Option<&TrialRecord> {
         match self {
             Self::None | Self::Expired(..) => None,
@@ -67,12 +63,10 @@ impl FoundTrial {
     }
 }
 
-/// The refusal of a change while a run is on trial.
 pub(in crate::operation) fn on_trial(record: &TrialRecord) -> Failure {
     Failure::OnTrial { run: record.run.clone(), until: record.deadline() }
 }
 
-/// Locks a root, recovers it, and ends a trial that is over.
 pub(in crate::operation) fn begin_with_trial<'a>(
     ground: RootAndPolicy,
     caller: &'a Caller<'a>,
@@ -94,7 +88,6 @@ pub(in crate::operation) fn begin_with_trial<'a>(
     }
 }
 
-/// Writes the record of a trial in a run of its own.
 fn write_record<'a>(
     session: Session<'a>,
     record: &TrialRecord,
@@ -110,7 +103,6 @@ fn write_record<'a>(
     session.acting_as(&caller, change, |session| perform_records(session, TRIAL, vec![write]))
 }
 
-/// Ends a trial that is over.
 fn expired(
     session: Session<'_>,
     record: TrialRecord,
@@ -137,7 +129,7 @@ fn expired(
     }
 }
 
-/// Returns what of a trial was not taken back, in words, if the history says that something was not.
+/// Returns a phrase about paths that were not restored, if the history has some.
 fn left_paths(session: &Session<'_>, run: &str) -> Option<String> {
     let history = readable_history(&RecordView::live(&session.ground.root));
     let end = history.iter().rev().find_map(|entry| entry.trial_end.as_ref().filter(|end| end.run == run))?;
@@ -148,7 +140,6 @@ fn is_left_undone(failure: &Failure) -> bool {
     !matches!(failure.left(), RootCondition::Unchanged | RootCondition::RolledBack)
 }
 
-/// Returns why a trial is over, in words.
 fn why(reason: OverReason) -> &'static str {
     match reason {
         OverReason::TimeIsUp => "not confirmed in time",
@@ -158,8 +149,8 @@ fn why(reason: OverReason) -> &'static str {
     }
 }
 
-/// Backs out the patches of a trial in the run that ends it. `end` is the word of the history. Stale registrations follow
-/// their package manager first where `refreshes`: what it wrote since stays.
+/// Backs out the patches of a trial in the run that ends it. `end` is the word of the history. With
+/// `refreshes`, stale registrations are refreshed first: what the package manager wrote since stays.
 fn end_by_backout<'a>(
     session: Session<'a>,
     record: &TrialRecord,
@@ -214,7 +205,7 @@ fn end_by_backout<'a>(
     (session, done)
 }
 
-/// Carries out a run that changes records of this program only.
+/// Performs a run that changes only records.
 pub(super) fn perform_records(
     session: &Session<'_>,
     command: &'static str,
@@ -225,7 +216,7 @@ pub(super) fn perform_records(
     session.perform(&Plan { records, ..empty }, &mut NoContent, None, String::new())
 }
 
-/// Records why the patches of a trial cannot be backed out. Without room for that, the next command says so again.
+/// Records why the patches of a trial cannot be backed out. If that fails, the next command reports it again.
 fn tell_stuck<'a>(
     session: Session<'a>,
     record: TrialRecord,
@@ -266,7 +257,8 @@ pub fn end_expired_trial(root: &Root, caller: &Caller<'_>) -> Result<ExpiryRepor
     }
 }
 
-/// Backs out a run on trial whose check failed. Another command may have ended the trial meanwhile: that is no failure.
+/// Backs out a run whose check failed. Another command may have ended the trial meanwhile, which is not an
+/// error.
 pub(super) fn end_failed_trial(
     root: &Root,
     run: &str,
@@ -285,19 +277,17 @@ pub(super) fn end_failed_trial(
     }
 }
 
-/// What the patches of a trial found at their paths in adopted packages.
+/// States that the patches of a trial found at their paths in adopted packages.
 struct TrialClaims(BTreeMap<ObjectPath, Found>);
 
-/// What patches found at a path.
 enum Found {
     Nothing,
     Object(RecordedState),
-    /// It is not known any more.
     Unknown,
 }
 
 impl TrialClaims {
-    /// Reads what patches on trial did, before any of them ends.
+    /// Reads the changes of patches on trial, before any of them ends.
     pub(super) fn read(ground: &RootAndPolicy, record: &TrialRecord) -> Result<Self, Failure> {
         let packages = ground.packages()?;
         let mut found = BTreeMap::new();
@@ -329,7 +319,7 @@ impl TrialClaims {
         Ok(Self(found))
     }
 
-    /// Returns the paths that a package manager owns, and that are not as the patches found them, with its name.
+    /// Returns the paths owned by a package manager that differ from what the patches found, with its name.
     pub(super) fn native(
         &self,
         ground: &RootAndPolicy,

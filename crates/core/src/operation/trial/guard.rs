@@ -1,6 +1,6 @@
-//! What follows a run on trial, when its lock is given back: somebody waits for its end, and the check is run.
+//! After the lock of a run on trial was released: the check, `patchadm confirm`, and the status of a trial.
 //!
-//! The record guards the check: whatever ends this process meanwhile, the next command finds a trial that is over.
+//! The record guards the check: if this process dies, the next command finds a trial that is over.
 
 use std::cell::Cell;
 use std::thread;
@@ -20,10 +20,10 @@ use patchadm_inputs::trial::{Moment, OverReason, TrialRecord, TrialState};
 use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::{LockHolder, Root};
 
-/// The pause between two looks at a held lock.
+/// Pause between two looks at a held lock.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The most looks at a lock that another command holds when the check has ended: those of a minute.
+/// Looks at a lock before giving up: one minute.
 const MOST_LOOKS: u32 = 1_200;
 
 /// Follows a run on trial. `wait_for_end` lets somebody wait for the end of the trial. Returns `None` if the run is on
@@ -57,12 +57,11 @@ pub fn guard_run(
     Ok(Some(TrialOutcome { record, check, end, after }))
 }
 
-/// An end upon which the limits of the policy go on waiting.
 fn not_yet(end: TrialOutcomeEnd) -> (TrialOutcomeEnd, AfterRun) {
     (end, AfterRun::default())
 }
 
-/// Confirms a run whose check was good. Somebody else may have done so meanwhile.
+/// Confirms a run whose check succeeded, unless another command did.
 fn confirm(root: &Root, run: &str, caller: &Caller<'_>) -> Result<(TrialOutcomeEnd, AfterRun), Failure> {
     match confirm_trial(root, Some(run), false, &caller.doing(Command::Confirm.name())) {
         Ok(report) => Ok((TrialOutcomeEnd::Confirmed, report.after)),
@@ -71,7 +70,7 @@ fn confirm(root: &Root, run: &str, caller: &Caller<'_>) -> Result<(TrialOutcomeE
     }
 }
 
-/// Backs a run out whose check failed. Somebody else may have ended its trial meanwhile.
+/// Backs out a run whose check failed, unless another command ended its trial.
 fn back_out(root: &Root, run: &str, caller: &Caller<'_>) -> Result<TrialOutcomeEnd, Failure> {
     if end_failed_trial(root, run, caller)?.is_some() {
         return Ok(TrialOutcomeEnd::BackedOut);
@@ -82,7 +81,6 @@ fn back_out(root: &Root, run: &str, caller: &Caller<'_>) -> Result<TrialOutcomeE
     }
 }
 
-/// The end of a trial in the words of the history.
 const CONFIRMED: &str = "confirmed";
 
 /// A trial that was confirmed.
@@ -131,7 +129,6 @@ pub fn confirm_trial(
     Ok(ConfirmReport { recovered: session.recovered, trial, receipt, after })
 }
 
-/// Tells whether a word names a run, by its name or its number.
 fn is_named(run: &str, word: &str) -> bool {
     run == word || run.split_once('-').is_some_and(|(number, _)| number == word)
 }

@@ -1,4 +1,4 @@
-//! What is asked for of a trial.
+//! The request for a trial, and what the runs of a session do to the trial of the root.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -11,7 +11,7 @@ use patchadm_planning::plan::{Plan, RecordChange};
 use patchadm_svr4::package::{Mode, ObjectPath};
 use patchadm_svr4::places;
 
-/// The seconds that a guard of a check lasts beyond the check: the run before it, and the backout behind it.
+/// Seconds that a trial outlasts its check: for the run before it, and the backout after it.
 const MARGIN: u64 = 15 * 60;
 
 /// A trial, or a check that follows a run, as it is asked for.
@@ -34,20 +34,19 @@ pub struct CheckRequest {
     pub limit: u64,
 }
 
-/// The trial on which a run puts its patches.
+/// The trial that a run begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::operation) struct WantedTrial {
-    /// How long it lasts.
     pub(in crate::operation) duration: TrialDuration,
-    /// Whether nobody asked for it: it only guards the check that follows the run.
+    /// The trial only guards the check that follows the run.
     pub(in crate::operation) guards_check: bool,
-    /// How many boots it may go on after.
+    /// Boots that the trial survives.
     reboots: u32,
 }
 
 impl TrialRequest {
-    /// Returns the form of the undo data of a run: the one that was asked for, or that of the policy. A trial goes back at
-    /// once if the old files stay as they are.
+    /// Returns the format of undo data: the requested one, plain files for a trial (which makes its backout
+    /// fast), otherwise that of the policy.
     pub(in crate::operation) fn undo_format(
         &self,
         asked: Option<UndoFormat>,
@@ -58,8 +57,8 @@ impl TrialRequest {
         asked.or(of_trial).unwrap_or(policy.undo_format)
     }
 
-    /// Returns the trial that is wanted under a policy. A run that keeps no undo data cannot be on one: it was refused if
-    /// it was asked for, and the policy does not count for it.
+    /// Returns the trial of a run. The policy does not apply to a run without undo data; an explicit request
+    /// was refused before.
     pub(in crate::operation) fn wanted(&self, policy: &Policy, no_undo: bool) -> Option<WantedTrial> {
         let asked = self.duration.or(policy.trial.filter(|_| !no_undo));
         match (asked, &self.check) {
@@ -77,38 +76,36 @@ impl TrialRequest {
 /// What the runs of a session do to the trial of the root.
 #[derive(Debug, Default)]
 pub(in crate::operation) enum TrialChange {
-    /// Nothing.
     #[default]
     None,
-    /// The run that applies patches puts them on trial.
     Begin(WantedTrial, OnceLock<TrialRecord>),
-    /// The run after which none of the patches is left ends the trial.
+    /// The run that backs out the last of the patches ends the trial.
     End(TrialEnd, Mutex<EndingTrial>),
-    /// The run only tells of it.
+    /// The run only records an event of it.
     Tell(TrialEnd),
 }
 
-/// What has to go before a trial is over, and what stays.
 #[derive(Debug, Default)]
 pub(in crate::operation) struct EndingTrial {
-    /// The patches that are not backed out yet.
+    /// Patches that are not backed out yet.
     patches: BTreeSet<String>,
-    /// The paths of patches on trial that a package manager wrote since, with its name: those that no run takes back stay.
+    /// Paths of patches that a package manager wrote since, with its name. The ones that no run restores
+    /// stay.
     native: BTreeMap<ObjectPath, &'static str>,
 }
 
 impl TrialChange {
-    /// The beginning of a trial.
     pub(in crate::operation) fn beginning(wanted: WantedTrial) -> Self {
         Self::Begin(wanted, OnceLock::new())
     }
 
-    /// The end of a trial with the run that backs out the last of these patches; with the next run if there are none.
+    /// Ends a trial with the run that backs out the last of these patches; with the next run if there are
+    /// none.
     pub(in crate::operation) fn ending(record: &TrialRecord, end: &str, patches: &[String]) -> Self {
         Self::ending_beside(record, end, patches, BTreeMap::new())
     }
 
-    /// Ends a trial. `native` are the paths that package managers wrote since, with their names.
+    /// `native` are the paths that package managers wrote since, with their names.
     pub(in crate::operation) fn ending_beside(
         record: &TrialRecord,
         end: &str,
@@ -119,12 +116,11 @@ impl TrialChange {
         Self::End(trial_end(record, end), Mutex::new(EndingTrial { patches, native }))
     }
 
-    /// A remark on a trial, with the next run.
     pub(in crate::operation) fn telling(record: &TrialRecord, end: &str) -> Self {
         Self::Tell(trial_end(record, end))
     }
 
-    /// Tells whether a plan gets another record because of it.
+    /// Returns whether a plan gets an additional record.
     pub(in crate::operation) fn concerns(&self, plan: &Plan) -> bool {
         match self {
             Self::Begin(..) => !plan.patches.is_empty(),
@@ -133,7 +129,6 @@ impl TrialChange {
         }
     }
 
-    /// Adds to a plan what it does to the record of the trial.
     pub(in crate::operation) fn add_to(&self, plan: &mut Plan, now: &Moment) {
         match self {
             Self::Begin(wanted, record) if !plan.patches.is_empty() => {
@@ -155,7 +150,7 @@ impl TrialChange {
         }
     }
 
-    /// Returns what the history tells of a run: the trial that it begins, and what it means for an earlier one.
+    /// Returns what the history records about a run: the trial that it begins, and the one that it ends.
     pub(in crate::operation) fn told(&self, plan: &Plan) -> (Option<TrialStart>, Option<TrialEnd>) {
         match self {
             Self::None => (None, None),
@@ -181,7 +176,6 @@ fn trial_end(record: &TrialRecord, end: &str) -> TrialEnd {
     TrialEnd { run: record.run.clone(), end: end.to_owned(), left: None }
 }
 
-/// The record of a trial, made by the run itself, whose name is part of it.
 fn made(record: &TrialRecord) -> RecordChange {
     let (before, after) = record.around_run();
     let place = places::trial_record();

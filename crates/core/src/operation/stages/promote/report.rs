@@ -1,4 +1,4 @@
-//! The request for a promotion.
+//! Request and report of a promotion.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -190,7 +190,6 @@ impl PromoteReport {
     }
 }
 
-/// Reports the promoted paths, then the other directories that should be exchanged.
 pub(super) fn path_reports(
     scope: &Scope,
     live: &Tree,
@@ -241,7 +240,7 @@ fn is_in(at: &ObjectPath, path: &ObjectPath) -> bool {
     at == path || at.is_below(path)
 }
 
-/// Returns how changes become visible: at once only if every one of them is in a directory that is exchanged.
+/// Changes become visible at once only if all of them are in a directory that is exchanged.
 fn way(changes: &[&Change], exchanges: &[ExchangeReport]) -> (SwitchWay, Option<String>) {
     if changes.is_empty() {
         return (SwitchWay::Nothing, None);

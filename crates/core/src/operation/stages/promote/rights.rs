@@ -1,12 +1,16 @@
-//! The attributes of a promoted tree that do not go live, because another user could have chosen them.
+//! Protection of the live tree from the contents of a stage: withheld attributes, and changes that need
+//! `--allow-set-id`.
 //!
-//! Of the objects of another user, bytes, targets and permissions come; nothing comes that gives somebody rights on the live
-//! tree: no owner, no set-id bit, no right to write for group and others that the live object does not give already, and
-//! no extended attribute but those of `user`. The live object keeps its own, and a new one has none of them. A directory that
-//! stays, which is no bytes of the stage, is opened to nobody either.
+//! From objects of another user, only bytes, link targets and harmless permissions go live, and nothing that gives
+//! rights on the live tree: no owner, no set-id bit, no write permission for group and others that the live object
+//! does not have, and no extended attribute outside `user.`. Live objects keep their own. An existing directory is
+//! never opened up.
 //!
-//! All objects of a stage that another user made, or may write to, are that user's. In a stage of the superuser, so is
-//! everything in a directory that somebody may write to who may not write to the live one.
+//! All objects of a stage that another user made, or may write to, count as that user's. In a stage of the
+//! superuser, so does everything in a directory that somebody may write to who may not write to the live one.
+//!
+//! A privileged program must not silently get other bytes under the same name. The same holds for new owners, and
+//! for links of another user that lead out of the promoted paths or to more widely writable places.
 
 use std::collections::{BTreeMap, HashSet};
 use std::mem;
@@ -80,38 +84,33 @@ impl WithheldAttribute {
     }
 }
 
-/// The bits that make a program run as its owner or group.
+/// Set-user-id and set-group-id.
 const SET_ID: u32 = 0o6000;
 
-/// The bit that lets nobody but its owner remove an object of a directory.
+/// Only its owner may remove an object of such a directory.
 const STICKY: u32 = 0o1000;
 
-/// The rights of group and others to write.
+/// Write permission of group and others.
 const WRITE: u32 = 0o022;
 
-/// All rights of group and others.
 const ALL: u32 = 0o077;
 
-/// The rights of the group, which are those of the mask where there is an access list.
+/// Group permissions; the mask if there is an access list.
 const GROUP: u32 = 0o070;
 
-/// The paths of a promoted tree whose objects are another user's, and why.
+/// Objects of a promoted tree that another user may have written.
 #[derive(Debug, Default)]
 pub(super) struct ForeignObjects {
-    /// Whether all of them are.
     is_all: bool,
     paths: HashSet<ObjectPath>,
-    /// The topmost of their directories, and who may write there, in words.
     pub(super) directories: BTreeMap<ObjectPath, String>,
 }
 
 impl ForeignObjects {
-    /// Returns all objects of a tree.
     pub(super) fn all() -> Self {
         Self { is_all: true, ..Self::default() }
     }
 
-    /// Finds those in a tree whose top directory is the superuser's alone.
     pub(super) fn find(
         scope: &Scope,
         (stage, stage_root): (&Tree, &Root),
@@ -151,7 +150,6 @@ impl ForeignObjects {
         Ok(found)
     }
 
-    /// Adds the other names of files that have a name in a directory of another user.
     fn add_other_names(&mut self, stage: &Tree) {
         let has_theirs = |object: &&TreeObject| self.paths.contains(&object.path);
         let groups = stage.objects.iter().filter(has_theirs).filter_map(|object| object.group);
@@ -161,13 +159,12 @@ impl ForeignObjects {
         self.paths.extend(names.map(|object| object.path.clone()));
     }
 
-    /// Returns whether the object at a path is one of them.
     pub(super) fn has(&self, path: &ObjectPath) -> bool {
         self.is_all || self.paths.contains(path)
     }
 
-    /// Takes from the objects of a tree what they may not give to the live ones. Returns what was taken, sorted by path, and
-    /// the paths of the objects that are no longer as they were read.
+    /// Removes from objects what they must not pass on to the live ones. Returns what was removed, sorted by
+    /// path, and the paths of all changed objects.
     pub(super) fn withhold(
         &self,
         stage: &mut Tree,
@@ -201,8 +198,8 @@ impl ForeignObjects {
         (withheld, changed)
     }
 
-    /// Makes names of one file that may not go live alike files of their own, and returns their paths. As one file, all would
-    /// have the owner and the rights of one of them, which its user has perhaps.
+    /// Splits the names of a file that may not go live alike, and returns their paths. As one file, all names
+    /// would get the owner and permissions of one of them, which may be that user's.
     fn part_names(&self, stage: &mut Tree) -> Vec<ObjectPath> {
         let mut files: BTreeMap<u32, Vec<&mut TreeObject>> = BTreeMap::new();
         for object in &mut stage.objects {
@@ -240,18 +237,17 @@ impl ForeignObjects {
     }
 }
 
-/// Returns whether two states of a file have the same owner, permissions and attributes.
 fn has_rights_of(one: &Live, other: &Live) -> bool {
     (one.uid, one.gid, one.mode) == (other.uid, other.gid, other.mode) && one.xattrs == other.xattrs
 }
 
-/// Returns everything about a directory that is no object of a tree; `None` if there is none.
+/// Reads a directory that is not an object of a tree.
 fn directory(root: &Root, path: &ObjectPath) -> Result<Option<Live>, StageError> {
     let opened = root.dir_if_there(path)?;
     Ok(opened.map(|dir| dir.live_through(&mut [], b"", None)).transpose()?.flatten())
 }
 
-/// Returns who beside the superuser may write to an object and not to this live directory, in words.
+/// Returns who besides the superuser may write to an object but not to this live directory, as a clause.
 fn writer_beside(object: &Live, directory: Option<&Live>) -> Option<String> {
     let who = writer(object)?;
     let is_alike = |live: &Live| {
@@ -269,7 +265,6 @@ fn writer_beside(object: &Live, directory: Option<&Live>) -> Option<String> {
     (!directory.is_some_and(|live| live.is_directory() && is_alike(live))).then_some(who)
 }
 
-/// Returns an object of another user as it may go live in the place of `old`, in a directory of this owner.
 fn permitted(staged: &Live, old: Option<&Live>, directory: (u32, u32)) -> Live {
     let mut object = staged.clone();
     (object.uid, object.gid) = old.map_or(directory, |old| (old.uid, old.gid));
@@ -295,7 +290,6 @@ fn permitted(staged: &Live, old: Option<&Live>, directory: (u32, u32)) -> Live {
     object
 }
 
-/// Returns what an object lost that could have given rights to somebody.
 fn taken_away(staged: &Live, permitted: &Live, tells_owner: bool) -> Vec<WithheldAttribute> {
     let bits = staged.mode.bits();
     let is_link = matches!(staged.kind, LiveKind::Symlink(_));
@@ -320,7 +314,7 @@ fn taken_away(staged: &Live, permitted: &Live, tells_owner: bool) -> Vec<Withhel
     all.into_iter().filter(|(is_lost, _)| *is_lost).map(|(_, attribute)| attribute).collect()
 }
 
-/// What a file is allowed to do: who it runs as, and with which capabilities.
+/// What a program may do: its owner, set-id bits and capabilities.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct FileRights {
     mode: Mode,
@@ -329,8 +323,8 @@ struct FileRights {
     capabilities: Option<Vec<u8>>,
 }
 
-/// Returns the files that changes give other bytes or other rights, and the links of another user that lead out of the promoted
-/// paths, sorted by path.
+/// Returns privileged files whose bytes or rights change, and links of another user that lead out of the
+/// promoted paths, sorted by path.
 pub(super) fn set_id_files(
     changes: &[Box<Change>],
     (stage, live): (&Tree, &Tree),
@@ -359,7 +353,6 @@ struct SetIdFinder<'a> {
     live: &'a Tree,
     scope: &'a Scope,
     foreign: &'a ForeignObjects,
-    /// The live objects that somebody beside the superuser may write.
     written: BTreeMap<&'a ObjectPath, &'a Live>,
 }
 
@@ -388,7 +381,6 @@ impl SetIdFinder<'_> {
         Some(SetIdFile { path: path.clone(), mode, has_capabilities: capabilities.is_some(), change })
     }
 
-    /// Returns an object of the root that gets another owner.
     fn other_owner(&self, path: &ObjectPath, action: &Action) -> Option<SetIdFile> {
         let old = &self.live.object(path)?.live;
         let from = (old.uid, old.gid);
@@ -404,8 +396,8 @@ impl SetIdFinder<'_> {
         (from != to).then(|| SetIdFile { path: path.clone(), mode, has_capabilities: false, change })
     }
 
-    /// Returns a link of another user that is new or has another target, and leads out of the promoted paths or to what others may
-    /// write than the directory of the link.
+    /// Finds a new or changed link of another user that leads out of the promoted paths, or to something that
+    /// more users may write to than the directory of the link.
     fn link_out(
         &self,
         path: &ObjectPath,
@@ -430,8 +422,8 @@ impl SetIdFinder<'_> {
         Some(SetIdFile { path: path.clone(), mode: new.mode, has_capabilities: false, change })
     }
 
-    /// Returns whether a link leads to a path within the promoted ones, as they will be, and to nothing that others may write
-    /// than the directory of the link. An absolute target is one of the root.
+    /// Returns whether a link stays within the promoted paths, and leads to nothing that more users may write
+    /// to than the directory of the link. Absolute targets are relative to the root.
     fn stays_inside(&self, link: &ObjectPath, target: &[u8], links: &mut LinkFollower<&Self>) -> bool {
         let above = link.parent().unwrap_or_else(ObjectPath::root);
         let from = Followed {
@@ -456,7 +448,6 @@ impl SetIdFinder<'_> {
         on_the_way.chain(below).all(|live| writer_beside(live, above).is_none())
     }
 
-    /// Returns the target of a path that will be a link.
     fn target_of(&self, path: &ObjectPath) -> Option<&[u8]> {
         match self.by_path.get(path) {
             Some(Action::Add(new) | Action::Replace(new)) => match &new.body {
@@ -483,7 +474,7 @@ impl SetIdFinder<'_> {
         }
     }
 
-    /// Returns the rights of a file after a change; `None` for what is no regular file then.
+    /// Returns the rights of a regular file after a change.
     fn rights_after(&self, path: &ObjectPath, action: &Action) -> Option<FileRights> {
         match action {
             Action::Add(NewObject { body: Body::Link(file), .. })
@@ -498,7 +489,6 @@ impl SetIdFinder<'_> {
         }
     }
 
-    /// Returns the rights of the file that a path becomes another name of.
     fn rights_of_link(&self, path: &ObjectPath, file: &ObjectPath) -> Option<FileRights> {
         match self.by_path.get(file) {
             // No plan makes a link to a link.
@@ -541,12 +531,11 @@ impl FileRights {
         self.mode.bits() & SET_ID
     }
 
-    /// Returns whether a program with them may do what its caller may not.
     fn are_special(&self) -> bool {
         self.set_id() != 0 || self.capabilities.is_some()
     }
 
-    /// Returns whether a program with them may do what it might not before.
+    /// Returns whether a program gains rights.
     fn exceed(&self, before: &Self) -> bool {
         let is_other_owner = self.set_id() != 0 && (self.uid, self.gid) != (before.uid, before.gid);
         let has_more = self.set_id() & !before.set_id() != 0;

@@ -1,4 +1,4 @@
-//! The packages of a stage compared with those of its root: which have patches that the root lacks, and which are new.
+//! The package databases of a stage and its root: locks, and which packages and patches only one of them has.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,35 +14,30 @@ use patchadm_rootfs::Lock;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchList};
 
-/// The package database of a stage, or of its root.
+/// The package database of a stage or of its root.
 #[derive(Debug)]
 pub(in crate::operation::stages) struct PackageDatabase {
     pub(in crate::operation::stages) packages: BTreeMap<PkgInst, Installed>,
     pub(in crate::operation::stages) applied: AppliedPatches,
-    /// The packages of kept libraries, which are not among the others.
+    /// Packages of kept libraries, which are not in `packages`.
     pub(in crate::operation::stages) kept: BTreeMap<PkgInst, Installed>,
 }
 
-/// The packages and patches that the stage has and the root lacks.
+/// Packages and patches that only the stage has.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct OnlyStaged {
-    /// The packages with patches that come.
     pub(in crate::operation::stages) patched: BTreeMap<PkgInst, ContinuedList>,
-    /// The packages that the root lacks, each with its patches.
     pub(in crate::operation::stages) new: BTreeMap<PkgInst, Vec<PatchId>>,
 }
 
-/// The patches of a package that come.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::operation::stages) struct ContinuedList {
-    /// The patches that come, in their order.
     pub(in crate::operation::stages) patches: Vec<PatchId>,
-    /// All patches of the package on the root, followed by those that come.
+    /// Patches of the package on the root, followed by those that come.
     pub(in crate::operation::stages) list: Vec<PatchId>,
 }
 
 impl PackageDatabase {
-    /// Reads the database of a tree.
     pub(in crate::operation::stages) fn of(ground: &RootAndPolicy) -> Result<Self, Failure> {
         let is_kept = |(_, known): &(PkgInst, Installed)| is_kept_package(&known.params);
         let (kept, packages) = ground.all_packages()?.into_iter().partition(is_kept);
@@ -50,7 +45,6 @@ impl PackageDatabase {
         Ok(Self { packages, applied, kept })
     }
 
-    /// Returns the database as it will be once these packages and patches have come to the tree and others are gone from it.
     pub(in crate::operation::stages) fn with(
         self,
         brought: &BroughtPatches,
@@ -67,7 +61,6 @@ impl PackageDatabase {
         Ok(Self { packages, applied, kept: self.kept })
     }
 
-    /// Returns every package of the tree, for a survey of it.
     pub(in crate::operation::stages) fn all(&self) -> BTreeMap<PkgInst, Installed> {
         let all = self.packages.iter().chain(&self.kept);
         all.map(|(package, installed)| (package.clone(), installed.clone())).collect()
@@ -87,7 +80,6 @@ impl PackageDatabase {
         Some(self.packages.get(package)?.params.text("VERSION").into_owned())
     }
 
-    /// Returns the packages with their versions, as a base has them.
     pub(in crate::operation::stages) fn versions(&self) -> BTreeMap<PkgInst, String> {
         let version = |package: &PkgInst| Some((package.clone(), self.version(package)?));
         self.packages.keys().filter_map(version).collect()
@@ -98,8 +90,8 @@ fn ids(list: &PatchList) -> Vec<PatchId> {
     list.iter().cloned().collect()
 }
 
-/// Compares the packages. `base` has those of the time when the stage was made or last promoted, each with its version;
-/// `None` if no base is regarded. `own` has the promotions of this stage, which only the root records.
+/// Compares the packages. `base` has the versions when the stage was made or last promoted, `own` the
+/// promotions of this stage, which only the root records.
 pub(super) fn only_staged(
     (stage, live): (&PackageDatabase, &PackageDatabase),
     base: Option<&BTreeMap<PkgInst, String>>,
@@ -129,8 +121,8 @@ pub(super) fn only_staged(
     Ok(found)
 }
 
-/// Refuses a package that the stage has in another version than the root, if the stage changed it since it was made. If only
-/// the root changed, its version stays.
+/// Refuses a package whose version the stage changed. If only the root changed it, the version of the root
+/// stays.
 fn must_be_of_version(
     (stage, live): (&PackageDatabase, &PackageDatabase),
     package: &PkgInst,
@@ -144,7 +136,7 @@ fn must_be_of_version(
     Err(BroughtReason::OtherVersion { package: package.clone(), stage, live })
 }
 
-/// Returns the patches of a package that come; `None` if the root lacks none.
+/// Returns the patches that come; `None` if the root lacks none.
 fn continued(
     (stage, live): (&PackageDatabase, &PackageDatabase),
     package: &PkgInst,
@@ -171,8 +163,8 @@ fn continued(
     Ok(Some(ContinuedList { patches: new, list }))
 }
 
-/// Returns the patches that the root has after those of the stage, for each package for which the stage has none of its own.
-/// `own` has the promotions of the stage, whose effects it already has.
+/// Returns, for each package, the patches that the root has beyond those of the stage, if the stage has none
+/// of its own. `own` are the promotions of the stage.
 pub(in crate::operation::stages) fn only_live(
     (stage, live): (&PackageDatabase, &PackageDatabase),
     own: &BTreeSet<PatchId>,
@@ -194,7 +186,7 @@ pub(in crate::operation::stages) fn only_live(
         .collect()
 }
 
-/// Locks the package database of a stage, if it has one. Refuses one with an unfinished run.
+/// Locks the package database of a stage, if it has one. Refuses an unfinished run.
 pub(in crate::operation::stages) fn lock_records(
     stage: Option<&Stage>,
     caller: &Caller<'_>,
@@ -211,29 +203,26 @@ pub(in crate::operation::stages) fn lock_records(
     Ok(Some(lock))
 }
 
-/// Refuses a stage with an unfinished run in its package database.
 pub(in crate::operation::stages) fn must_be_finished(stage: &Stage) -> Result<(), StageError> {
     refuse_unfinished(stage, |_| true)
 }
 
-/// Does the same, except for a run that a refresh began: the next refresh undoes it and begins it again.
+/// Accepts the unfinished run of a refresh, which the next refresh rolls back and repeats.
 pub(in crate::operation::stages) fn must_be_finished_but_for_refresh(
     stage: &Stage,
 ) -> Result<(), StageError> {
     refuse_unfinished(stage, |run| !is_of_refresh(run))
 }
 
-/// Returns whether a refresh was interrupted while it wrote the package database of the stage.
 pub(in crate::operation::stages) fn has_run_of_refresh(stage: &Stage) -> Result<bool, StageError> {
     Ok(stage.identity.records && run_of(stage)?.as_ref().is_some_and(is_of_refresh))
 }
 
-/// Returns the unfinished run of the package database of a stage.
 fn run_of(stage: &Stage) -> Result<Option<OpenRun>, StageError> {
     open_run(&stage.root).map_err(|error| of_records(stage, error.into()))
 }
 
-/// Returns the error of a stage whose package database cannot be used: it is not that of the root.
+/// Marks a failure as one of the stage's database, not of the root's.
 fn of_records(stage: &Stage, failure: Failure) -> StageError {
     StageError::RecordsOfStage { stage: stage.root.prefix().display().to_string(), failure: failure.into() }
 }

@@ -1,11 +1,10 @@
-//! What goes live from the package database of a stage: the patches that the root lacks, and the packages that are new.
+//! Package records that move between a stage and its root: patches that the root lacks, and new packages.
 //!
 //! ```text
-//!   packages (which ones) ─► undo_data (verified) ─► changed_paths (both trees) ─► record_files ─► owned_lines (agree with
-//!   the root) ─► BroughtPatches
+//!   databases (which packages) ─► undo_data (verified, compared with both trees) ─► patches (lines agree with the root)
 //! ```
-//! A refresh works the same way with the sides exchanged (`refreshed`), and brings what came to the root or went from it
-//! (`moved` has the packages, `moved_records` their records). Nothing is written here, neither in the stage nor on the root.
+//! A refresh works the same way with the sides exchanged, and also moves packages that were installed or removed
+//! on the root (`packages`). Everything here only reads.
 
 pub(super) mod databases;
 pub(super) mod packages;

@@ -1,4 +1,4 @@
-//! The packages that came to a root, or went from it, since a stage of it was made, and what both sides did to a package.
+//! Packages that were installed on a root, or removed from it, since a stage was made, with their records.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -58,22 +58,21 @@ pub enum StayReason {
     Refused(BroughtReason),
 }
 
-/// The decisions of a refresh about the packages of a stage.
+/// Decisions of a refresh about packages.
 #[derive(Debug, Default)]
 pub(in crate::operation::stages) struct MovedPackages {
     pub(in crate::operation::stages) all: Vec<MovedPackage>,
-    /// The contents of the bases afterwards: the version of each package, `None` for one that is gone.
+    /// New versions in the bases, `None` for removed packages.
     pub(in crate::operation::stages) in_bases: BTreeMap<PkgInst, Option<String>>,
-    /// The packages that both sides changed differently: no option resolves that.
+    /// Packages that both sides changed differently. No option resolves that.
     pub(in crate::operation::stages) conflicts: Vec<BroughtReason>,
 }
 
-/// The packages that differ between a root and the base of a stage.
+/// Packages that differ between a root and the base of a stage.
 #[derive(Debug, Default)]
 struct PackageMoves {
-    /// The change of each package; `None` where both sides made the same change and only the bases do not have it yet.
+    /// `None` if both sides made the same change, and only the bases lack it.
     pub(in crate::operation::stages) all: BTreeMap<PkgInst, Option<PackageMove>>,
-    /// The packages that both sides changed differently.
     pub(in crate::operation::stages) conflicts: Vec<BroughtReason>,
 }
 
@@ -94,7 +93,6 @@ impl From<BroughtReason> for StayReason {
 }
 
 impl PackageMoves {
-    /// Compares root, stage and base.
     pub(in crate::operation::stages) fn between(
         live: &PackageDatabase,
         stage: &PackageDatabase,
@@ -127,12 +125,10 @@ impl PackageMoves {
         moves
     }
 
-    /// Returns the packages of which something goes from the stage.
     pub(in crate::operation::stages) fn going(&self) -> BTreeSet<PkgInst> {
         self.that(&[PackageMove::Removed, PackageMove::Replaced])
     }
 
-    /// Returns the packages of which something comes from the root.
     pub(in crate::operation::stages) fn coming(&self) -> BTreeSet<PkgInst> {
         self.that(&[PackageMove::Installed, PackageMove::Replaced])
     }
@@ -143,17 +139,13 @@ impl PackageMoves {
     }
 }
 
-/// The change of a package on the root.
 enum RootsPackage {
-    /// No change.
     Same,
-    /// A change that only the bases lack.
+    /// Only the bases lack the change.
     Known,
-    /// A change that comes into the stage.
     Moved(PackageMove),
 }
 
-/// The versions of a package.
 struct PackageVersions<'a> {
     base: Option<&'a String>,
     live: Option<&'a String>,
@@ -161,7 +153,6 @@ struct PackageVersions<'a> {
 }
 
 impl PackageVersions<'_> {
-    /// Returns the change of the package on the root.
     fn compared(&self, package: &PkgInst) -> Result<RootsPackage, BroughtReason> {
         let package = || package.clone();
         Ok(match (self.base, self.live, self.stage) {
@@ -191,28 +182,25 @@ impl PackageVersions<'_> {
     }
 }
 
-/// A package of the root that may come.
 struct ComingPackage {
     of: BroughtPackage,
     lines: ContentsLines,
 }
 
-/// The packages that moved, sorted into what goes, what comes and what stays.
+/// Packages that moved, sorted into removed, added and unchanged ones.
 struct PackageMover<'a> {
     source: &'a RecordSource<'a>,
     is_as_live: &'a dyn Fn(&ObjectPath) -> bool,
-    /// The lines that the stage has of the packages that go.
     going: BTreeMap<PkgInst, ContentsLines>,
     coming: BTreeMap<PkgInst, ContentsLines>,
     comes: BTreeMap<PkgInst, ComingPackage>,
-    /// The lines that the stage has at the paths of the packages that come.
     there: ContentsLines,
     stays: BTreeMap<PkgInst, StayReason>,
     conflicts: Vec<BroughtReason>,
 }
 
 impl RecordSource<'_> {
-    /// Adds the records of packages that came to the root to what comes into a stage, and removes those that went. `base`
+    /// Adds records of packages that were installed on the root, and removes those that were removed. `base`
     /// has the packages of the base in force.
     pub(in crate::operation::stages) fn moved(
         &self,
@@ -249,8 +237,8 @@ impl RecordSource<'_> {
 }
 
 impl RecordSource<'_> {
-    /// Returns the lines of the other tree at these paths that name an owner missing in the source. `lines` are the lines of the
-    /// source.
+    /// Returns the lines of the other tree at these paths with an owner that the source lacks. `lines` are
+    /// those of the source.
     pub(in crate::operation::stages) fn owned_otherwise(
         &self,
         paths: &BTreeSet<ObjectPath>,
@@ -263,7 +251,6 @@ impl RecordSource<'_> {
         Ok(there.into_iter().filter(is_other).collect())
     }
 
-    /// Returns whether a package owns an object by its line and is neither in the source nor in the base.
     pub(in crate::operation::stages) fn is_of_new_package(
         &self,
         line: &ContentsLine,
@@ -275,7 +262,7 @@ impl RecordSource<'_> {
     }
 }
 
-/// Returns whether a package owns an object by its line, and not by another line of its path.
+/// Returns whether a line has an owner that another line of its path lacks.
 pub(in crate::operation::stages) fn has_other_owner(
     line: &ContentsLine,
     other: Option<&ContentsLine>,
@@ -285,7 +272,6 @@ pub(in crate::operation::stages) fn has_other_owner(
 }
 
 impl<'a> PackageMover<'a> {
-    /// Reads the lines of all packages that moved, on the side where they are.
     fn of(
         source: &'a RecordSource<'a>,
         moves: &PackageMoves,
@@ -306,7 +292,7 @@ impl<'a> PackageMover<'a> {
         Ok(Self { source, is_as_live, going, coming, comes, there, stays, conflicts })
     }
 
-    /// Lets a package stay if the stage has an object of its own at one of its paths.
+    /// Keeps a package if the stage has an own object at one of its paths.
     fn hold_own_objects(&mut self, package: &PkgInst, change: PackageMove) {
         let side = if change == PackageMove::Removed { &self.going } else { &self.coming };
         let own = side.get(package).into_iter().flatten().filter(|(path, _)| !(self.is_as_live)(path));
@@ -316,8 +302,9 @@ impl<'a> PackageMover<'a> {
         }
     }
 
-    /// Reads a package that came with its patches, except for the promotions of the stage. If another version replaces a
-    /// package, edits in the stage are edits of that version from then on; patches of the old version are refused.
+    /// Reads an installed package and its patches, except promotions of the stage. If another version
+    /// replaces a package, edits in the stage become edits of that version; patches of the old version are
+    /// refused.
     fn read_coming(
         &mut self,
         package: &PkgInst,
@@ -353,8 +340,8 @@ impl<'a> PackageMover<'a> {
         Ok(())
     }
 
-    /// Lets a package stay on the root if it has a path of a package that stays in the stage, and refuses one that has a
-    /// path of another package of the stage. Directories are shared.
+    /// Leaves a package on the root if it shares a path with a package that stays in the stage, and reports a
+    /// conflict with any other owner. Directories are shared.
     fn hold_claimed(&mut self, moves: &PackageMoves, brought: &BroughtPatches) -> Result<(), Failure> {
         self.comes.retain(|package, _| !self.stays.contains_key(package));
         let paths = self.comes.values().flat_map(|coming| coming.lines.keys().cloned()).collect();
@@ -379,7 +366,6 @@ impl<'a> PackageMover<'a> {
         Ok(())
     }
 
-    /// Returns the package that owns a path in the stage from now on, beside those that own it on the root.
     fn other_owner<'s>(
         &'s self,
         path: &ObjectPath,
@@ -395,7 +381,6 @@ impl<'a> PackageMover<'a> {
             .filter(|_| !are_directories(line, there))
     }
 
-    /// Removes the lines and the records of what goes from the stage.
     fn take_out(&self, brought: &mut BroughtPatches) {
         for (package, lines) in self.going.iter().filter(|(package, _)| !self.stays.contains_key(*package)) {
             for (path, line) in lines {
@@ -407,7 +392,6 @@ impl<'a> PackageMover<'a> {
         brought.gone.extend(self.going.keys().filter(is_gone).cloned());
     }
 
-    /// Puts the lines and the records of what comes into the stage.
     fn put_in(&mut self, brought: &mut BroughtPatches) {
         for (package, ComingPackage { of, lines }) in std::mem::take(&mut self.comes) {
             let new: Vec<PatchId> =
@@ -425,8 +409,8 @@ fn are_directories(one: &ContentsLine, other: &ContentsLine) -> bool {
     one.object.ftype.is_directory() && other.object.ftype.is_directory()
 }
 
-/// Returns the future line of a path: the object of the root, which the stage has from now on, and the owners of both,
-/// starting from what another package made of it already. A directory stays as the stage has recorded it.
+/// Merges a line: the object of the root, the owners of both. Starts with earlier changes by other packages.
+/// A directory keeps the record of the stage.
 fn put_in(
     brought: &mut BroughtPatches,
     package: &PkgInst,

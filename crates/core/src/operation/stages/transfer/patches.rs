@@ -1,4 +1,4 @@
-//! The package database of one tree, read for what comes from it to another one: packages, undo data, lines, directories.
+//! The package database of one tree as a source of records for another: packages, undo data, lines, directories.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,20 +29,16 @@ use patchadm_svr4::format::contents::ContentsReader;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
-/// The package database of a stage or a root, and the other one to which its records are brought.
+/// A package database as the source of records for another tree.
 pub(in crate::operation::stages) struct RecordSource<'a> {
-    /// The source.
     pub(in crate::operation::stages) from: &'a RootAndPolicy,
     pub(in crate::operation::stages) to: &'a Root,
-    /// The packages of both.
     pub(in crate::operation::stages) databases: (PackageDatabase, &'a PackageDatabase),
-    /// Asks for a signal, which ends the reading.
     pub(in crate::operation::stages) interrupt: Interrupt<'a>,
 }
 
 impl<'a> RecordSource<'a> {
-    /// Reads the packages of a tree, or what they will be once these packages and patches have come to it. `known` are those
-    /// of the other tree.
+    /// Reads the packages of a tree, as they will be after `brought`. `known` are those of the other tree.
     pub(in crate::operation::stages) fn of(
         from: &'a RootAndPolicy,
         brought: Option<&BroughtPatches>,
@@ -58,7 +54,6 @@ impl<'a> RecordSource<'a> {
         Ok(Self::with(from, database, to, known, interrupt))
     }
 
-    /// Returns the same with given packages of the tree.
     pub(in crate::operation::stages) fn with(
         from: &'a RootAndPolicy,
         database: PackageDatabase,
@@ -69,12 +64,10 @@ impl<'a> RecordSource<'a> {
         Self { from, to, databases: (database, known), interrupt }
     }
 
-    /// Returns the patches of the source tree.
     pub(in crate::operation::stages) fn applied(&self) -> &AppliedPatches {
         &self.databases.0.applied
     }
 
-    /// Returns the package as it is in the source, and the patches that come.
     pub(in crate::operation::stages) fn package(
         &self,
         package: &PkgInst,
@@ -99,8 +92,8 @@ impl<'a> RecordSource<'a> {
         Ok((of, patches))
     }
 
-    /// Refuses a package of the other tree that another version replaces, if that tree applied patches of its own to it, or
-    /// these patches, which are listed here as well: the history here tells which patches were ever applied here.
+    /// Refuses a package that another version replaces if the other tree applied patches of its own to it.
+    /// The history of this tree shows which patches were ever applied here.
     pub(in crate::operation::stages) fn must_not_be_patched(
         &self,
         package: &PkgInst,
@@ -124,7 +117,6 @@ impl<'a> RecordSource<'a> {
         Err(BroughtReason::PatchedAndReplaced { package: package.clone(), live, stage: own }.into())
     }
 
-    /// Returns the patches of a package, in their order.
     pub(in crate::operation::stages) fn list(&self, package: &PkgInst) -> Vec<PatchId> {
         self.databases.0.list(package)
     }
@@ -135,7 +127,6 @@ impl<'a> RecordSource<'a> {
         Ok(installed)
     }
 
-    /// Adds the lines that the patches changed, as they are in the source.
     pub(in crate::operation::stages) fn lines(
         &self,
         changed: &ChangedPaths,
@@ -152,7 +143,6 @@ impl<'a> RecordSource<'a> {
         Ok(())
     }
 
-    /// Returns the directories of the patches that the other tree lacks.
     pub(in crate::operation::stages) fn directories(
         &self,
         patches: &mut BroughtPatches,
@@ -176,8 +166,8 @@ impl<'a> RecordSource<'a> {
 }
 
 impl RecordSource<'_> {
-    /// Returns what goes live. `base` has the packages of the base in force, and `own` the promotions of this stage that the
-    /// root has. Before anything else, the records of the stage must agree, as those of a root that is changed.
+    /// Returns what goes live. `base` has the packages of the base in force, `own` the promotions of this
+    /// stage on the root. The records of the stage must agree first, like those of a root that is changed.
     pub(in crate::operation::stages) fn brought(
         &self,
         base: Option<&BTreeMap<PkgInst, String>>,
@@ -237,7 +227,8 @@ impl RecordSource<'_> {
         Ok(brought)
     }
 
-    /// Returns a package that the root lacks, with its lines, and its patches; `order` gets the run and the place of each.
+    /// Returns a package that the root lacks, with its lines and patches; fills `order` with run and place of
+    /// each patch.
     fn new_package(
         &self,
         (package, lines): (&PkgInst, ContentsLines),
@@ -272,9 +263,9 @@ impl RecordSource<'_> {
 }
 
 impl RecordSource<'_> {
-    /// Returns what comes, except for the directories of the patches. `own` are the promotions of the stage. `is_as_live`
-    /// says whether the stage has at a path, from now on, what the root has there. A package whose undo data cannot be read
-    /// stays as it is.
+    /// Returns the records that come into a stage, except directories of patches. `own` are the promotions of
+    /// the stage; `is_as_live` says whether a path of the stage equals the root from now on. Packages with
+    /// unreadable undo data are skipped.
     pub(in crate::operation::stages) fn refreshed(
         &self,
         own: &BTreeSet<PatchId>,
@@ -306,20 +297,18 @@ impl RecordSource<'_> {
     }
 }
 
-/// The records that go live from the package database of a stage.
+/// Records that go live from the package database of a stage.
 #[derive(Debug, Default)]
 pub(in crate::operation::stages) struct BroughtRecords {
-    /// The patches.
     pub(in crate::operation::stages) patches: BroughtPatches,
-    /// The packages that only the stage has.
+    /// Packages that only the stage has.
     pub(in crate::operation::stages) new_packages: BTreeMap<PkgInst, NewPackage>,
-    /// The packages of the stage with their versions.
     pub(in crate::operation::stages) versions: BTreeMap<PkgInst, String>,
 }
 
 impl BroughtRecords {
-    /// Takes packages that are new out of the lines that patches changed: their own lines add them, and a backout of the
-    /// promotion removes them there.
+    /// Removes new packages from changed lines: their own lines add them, and a backout of the promotion
+    /// removes them there.
     fn leave_new_owners_to_their_packages(&mut self) {
         let is_new = |package: &PkgInst| self.new_packages.contains_key(package);
         for (_, line) in self.patches.lines.values_mut() {
@@ -330,13 +319,12 @@ impl BroughtRecords {
         }
     }
 
-    /// Returns whether a path is an object of a patch or package that comes.
     pub(in crate::operation::stages) fn has(&self, path: &ObjectPath) -> bool {
         let is_of_new = |package: &NewPackage| package.lines.contains_key(path);
         self.patches.objects.contains_key(path) || self.new_packages.values().any(is_of_new)
     }
 
-    /// Decides about the paths that patches changed: the state of the stage comes.
+    /// Lets the stage win at paths that its patches changed.
     pub(in crate::operation::stages) fn decide(&self, outcomes: &mut Outcomes, live: &Tree) {
         for (path, object) in &self.patches.objects {
             let is_on_root = live.object(path).is_some();
@@ -348,7 +336,7 @@ impl BroughtRecords {
         }
     }
 
-    /// Refuses a path that a patch of a new package changed if another object stays on the root there.
+    /// Refuses a path of a new package's patch if another object stays there on the root.
     pub(in crate::operation::stages) fn must_be_taken(
         &self,
         outcomes: &Outcomes,
@@ -363,7 +351,6 @@ impl BroughtRecords {
         Ok(())
     }
 
-    /// Adds what has to be surveyed.
     pub(in crate::operation::stages) fn touch(&self, touched: &mut Touched, stage: &Tree) {
         let objects = |path: &_| stage.object(path).map(|object| &object.live);
         touched.paths.extend(self.patches.paths().cloned());
@@ -372,17 +359,16 @@ impl BroughtRecords {
         touched.paths.extend(self.new_packages.values().flat_map(|package| package.lines.keys().cloned()));
     }
 
-    /// Returns whether nothing comes.
     pub(in crate::operation::stages) fn is_empty(&self) -> bool {
         self.patches.packages.is_empty() && self.new_packages.is_empty()
     }
 }
 
-/// The largest `contents` that is searched for the number of a line, in bytes.
+/// Largest `contents` that is searched for a line number, in bytes.
 const LARGEST: u64 = 1 << 30;
 
 impl RecordSource<'_> {
-    /// Refuses lines of the stage that would not agree with the packages of the root.
+    /// Refuses lines of the stage that do not agree with the packages of the root.
     pub(in crate::operation::stages) fn must_agree(
         &self,
         brought: &BroughtRecords,
@@ -416,7 +402,7 @@ impl RecordSource<'_> {
         Ok(())
     }
 
-    /// Refuses undo data of a patch of the stage that would put lines back which do not agree with the packages of the root.
+    /// Refuses undo data that would restore lines which do not agree with the packages of the root.
     fn must_put_back(
         &self,
         (id, package): (&PatchId, &PkgInst),
@@ -436,14 +422,12 @@ impl RecordSource<'_> {
         Ok(())
     }
 
-    /// Returns the packages that the root has after the promotion.
     fn known<'k>(&'k self, brought: &'k BroughtRecords) -> BTreeSet<&'k PkgInst> {
         let live = self.databases.1;
         live.packages.keys().chain(live.kept.keys()).chain(brought.new_packages.keys()).collect()
     }
 }
 
-/// Returns the fault of the owners of a line.
 fn fault(line: &ContentsLine, known: &BTreeSet<&PkgInst>) -> Option<LineFault> {
     let mut counts: BTreeMap<&PkgInst, usize> = BTreeMap::new();
     for owner in &line.owners {
@@ -459,7 +443,6 @@ fn fault(line: &ContentsLine, known: &BTreeSet<&PkgInst>) -> Option<LineFault> {
     None
 }
 
-/// Returns the number of the line of a path in `contents`, if it can be found.
 fn number(view: &RecordView<'_>, path: &ObjectPath) -> Option<u64> {
     let text = view.read(&places::contents(), LARGEST).ok().flatten()?;
     let mut reader = ContentsReader::new(text.as_slice());
@@ -472,7 +455,6 @@ fn number(view: &RecordView<'_>, path: &ObjectPath) -> Option<u64> {
     }
 }
 
-/// Returns whether the owners of a line agree with packages, as a merged one has to.
 pub(in crate::operation::stages) fn fault_after_merge(
     line: &ContentsLine,
     before: Option<&ContentsLine>,
@@ -484,11 +466,10 @@ pub(in crate::operation::stages) fn fault_after_merge(
     })
 }
 
-/// The largest file that is held in memory, in bytes.
+/// Largest file that is held in memory, in bytes.
 const IN_MEMORY: u64 = 64 << 10;
 
-/// Reads the files of a directory and of those below it; empty if it does not exist. Only regular files are records. A
-/// signal ends it.
+/// Reads the regular files of a directory tree; empty if it does not exist.
 pub(in crate::operation::stages) fn record_files(
     view: &RecordView<'_>,
     directory: &ObjectPath,
@@ -513,7 +494,7 @@ pub(in crate::operation::stages) fn record_files(
     Ok(files)
 }
 
-/// Returns a path below a directory. No package tool can have made a name that is too deep for one.
+/// Joins a path. Package tools cannot have made a name that is too deep.
 fn join(directory: &ObjectPath, below: &[u8]) -> Option<ObjectPath> {
     if below.is_empty() { Some(directory.clone()) } else { directory.join(below).ok() }
 }
@@ -547,7 +528,6 @@ fn record_file(
     Ok(Some(TreeFile { name, content, mode: seen.mode, mtime: Some(seen.mtime) }))
 }
 
-/// Returns whether a directory exists.
 pub(in crate::operation::stages) fn is_there(
     view: &RecordView<'_>,
     directory: &ObjectPath,

@@ -1,4 +1,4 @@
-//! The undo data of a patch of a stage: verified completely by the ledger of the stage, and then read.
+//! The undo data of patches in a stage: verified by the ledger of the stage, and compared with both trees.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use patchadm_rootfs::{FileType, Interrupt, Root, Timestamp};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
-/// The undo data of a package's patches in a stage.
+/// Undo data of a package in a stage.
 pub(in crate::operation::stages) struct StagedUndo<'a> {
     ground: &'a RootAndPolicy,
     package: &'a PkgInst,
@@ -27,18 +27,14 @@ pub(in crate::operation::stages) struct StagedUndo<'a> {
     interrupt: Interrupt<'a>,
 }
 
-/// The facts of one patch of a package.
+/// Undo data of one patch of a package.
 pub(in crate::operation::stages) struct StagedPatch {
-    /// Its changes.
     pub(in crate::operation::stages) manifest: Manifest,
-    /// Its line in the ledger.
     pub(in crate::operation::stages) line: BroughtLine,
-    /// The number of the run that applied it in the stage.
     pub(in crate::operation::stages) run: u64,
 }
 
 impl<'a> StagedUndo<'a> {
-    /// Reads the ledger of the package in a stage.
     pub(in crate::operation::stages) fn of(
         ground: &'a RootAndPolicy,
         package: &'a PkgInst,
@@ -48,7 +44,6 @@ impl<'a> StagedUndo<'a> {
         Ok(Self { ground, package, ledger, interrupt })
     }
 
-    /// Verifies the undo data of a patch, whose save directory has that name, and reads its contents.
     pub(in crate::operation::stages) fn patch(
         &self,
         id: &PatchId,
@@ -84,7 +79,6 @@ impl<'a> StagedUndo<'a> {
     }
 }
 
-/// Reads what a ledger says of the patches that its package has.
 pub(in crate::operation::stages) fn ledger_of(
     view: &RecordView<'_>,
     package: &PkgInst,
@@ -92,8 +86,7 @@ pub(in crate::operation::stages) fn ledger_of(
     ledger::counting(view, package).map_err(|fault| unusable(fault.into()))
 }
 
-/// Returns why undo data of a stage cannot be used: it is damage of the stage, unless the system reports that it cannot be
-/// read, or a signal came.
+/// Returns the reason why undo data is unusable: damage of the stage, unless it is a read error or a signal.
 fn unusable(error: ArchiveError) -> BroughtFailure {
     match error {
         ArchiveError::Root(_) | ArchiveError::View(_) | ArchiveError::Interrupted(_) => {
@@ -103,24 +96,22 @@ fn unusable(error: ArchiveError) -> BroughtFailure {
     }
 }
 
-/// The contents of undo data.
+/// Contents of undo data.
 enum Told {
     By(Box<Manifest>),
     Nothing,
     Outside,
 }
 
-/// The reason why nothing comes: the rules refuse it, or something cannot be read.
+/// Refusal by the rules, or a failure.
 #[derive(Debug)]
 pub(in crate::operation::stages) enum BroughtFailure {
-    /// The rules refuse it.
     Refused(BroughtReason),
-    /// Something cannot be read, or has changed.
     Failed(Failure),
 }
 
 impl BroughtFailure {
-    /// Returns the same for a promotion from the stage in this tree; `refuse` turns a refusal into a failure.
+    /// Turns the refusal into a failure with `refuse`.
     pub(in crate::operation::stages) fn of(
         self,
         stage: &Root,
@@ -148,15 +139,13 @@ impl<E: Into<Failure>> From<E> for BroughtFailure {
     }
 }
 
-/// The changes of patches to objects and lines, in the order in which the patches were applied.
+/// Changes of patches to objects and lines, in the order of application.
 #[derive(Debug, Default)]
 pub(in crate::operation::stages) struct ChangedPaths {
     objects: BTreeMap<ObjectPath, ChangedPath>,
-    /// The paths whose lines changed, each with the package that caused it.
     pub(in crate::operation::stages) lines: BTreeMap<ObjectPath, PkgInst>,
 }
 
-/// A path that patches changed.
 #[derive(Debug)]
 struct ChangedPath {
     first: PatchId,
@@ -166,17 +155,15 @@ struct ChangedPath {
     became: Option<RecordedState>,
 }
 
-/// The sides on which the paths are compared.
+/// Both sides of the comparison.
 pub(in crate::operation::stages) struct ComparedSides<'a> {
     pub(in crate::operation::stages) stage: &'a Tree,
     pub(in crate::operation::stages) live: &'a Tree,
-    /// Whether a path is promoted.
     pub(in crate::operation::stages) is_promoted: &'a dyn Fn(&ObjectPath) -> bool,
     pub(in crate::operation::stages) compared: ComparedAttributes,
 }
 
 impl ChangedPaths {
-    /// Adds the changes of a patch to a package.
     pub(in crate::operation::stages) fn add(&mut self, id: &PatchId, package: &PkgInst, patch: &StagedPatch) {
         for record in &patch.manifest.objects {
             let Some(path) = record.object_path() else { continue };
@@ -199,7 +186,6 @@ impl ChangedPaths {
         }
     }
 
-    /// Returns the paths of objects.
     pub(in crate::operation::stages) fn objects(&self) -> impl Iterator<Item = &ObjectPath> {
         self.objects.keys()
     }
@@ -212,8 +198,8 @@ impl ChangedPaths {
         self.compared_with(sides, true)
     }
 
-    /// Does the same for patches of a package that the root lacks: the three-way rule decides about existing objects of the
-    /// root.
+    /// Compares the patches of a package that the root lacks with the stage only: the three-way rule decides
+    /// about existing objects of the root.
     pub(in crate::operation::stages) fn compared_with_stage(
         &self,
         sides: &ComparedSides<'_>,
@@ -250,7 +236,6 @@ impl ChangedPaths {
     }
 }
 
-/// Returns what the first of a package's patches found at each path that they changed, in object or line.
 pub(in crate::operation::stages) fn found_by(patches: &[StagedPatch]) -> BTreeMap<ObjectPath, FoundByPatch> {
     let mut found = BTreeMap::new();
     for record in patches.iter().flat_map(|patch| &patch.manifest.objects) {
@@ -267,8 +252,7 @@ pub(in crate::operation::stages) fn found_by(patches: &[StagedPatch]) -> BTreeMa
     found
 }
 
-/// Returns whether two states are the same, except for times and other names of a file. The mode of a symbolic link cannot
-/// be set.
+/// Compares states except times and links. The mode of a symbolic link cannot be set.
 fn is_same(
     path: &ObjectPath,
     compared: ComparedAttributes,
