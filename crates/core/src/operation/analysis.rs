@@ -63,7 +63,7 @@ pub fn still_loaded_in(
     without_lock(root, || still_loaded(&ground, now))
 }
 
-/// The reason why a file of an analysis cannot be used.
+/// Error of reading a file for an analysis.
 #[derive(Debug, thiserror::Error)]
 pub enum AnalysisError {
     /// A file that cannot be read.

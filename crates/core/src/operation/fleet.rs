@@ -14,14 +14,14 @@ use patchadm_inputs::input_file::InputFile;
 use patchadm_planning::fleet::{InventoryReader, NamedInventory, PastReport, PastReportError};
 use patchadm_rootfs::{WorkMeter, WorkUnit};
 
-/// What was read.
+/// Inventories that were read.
 #[derive(Debug, Default)]
 pub struct FleetFiles {
     /// The number of documents.
     pub documents: usize,
     /// The inventories.
     pub inventories: Vec<NamedInventory>,
-    /// Those that could not be read.
+    /// Inventories that could not be read.
     pub unread: Vec<UnreadInventory>,
 }
 

@@ -265,7 +265,7 @@ impl Attributes {
 /// The options of a comparison without a base.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TwoWay {
-    /// Whether objects that exist only in the tree that changes are deleted.
+    /// Delete objects that exist only in the tree that changes.
     pub deletes: bool,
 }
 

@@ -41,10 +41,10 @@ use software::{ListedSoftware, Registrations, TakenUp, packages_beside};
 
 pub use software::{AdoptRequest, AdoptSource, AdoptWishes, AdoptedPackage};
 
-/// The outcome of an adoption.
+/// Report of an adoption.
 #[derive(Debug)]
 pub struct AdoptReport {
-    /// The finding of recovery, before anything else.
+    /// Result of recovery before the run.
     pub recovered: Recovered,
     /// The package.
     pub package: String,
@@ -291,16 +291,16 @@ const PORTION: usize = 20_000;
 /// The request to adopt all packages of the package managers of a root.
 #[derive(Clone, Debug)]
 pub struct AdoptAllRequest {
-    /// What is wanted of the objects of all packages. Names are those that follow from the native ones.
+    /// Options for all packages. Names are derived from the native ones.
     pub wishes: AdoptWishes,
-    /// Whether nothing is changed.
+    /// Plan only.
     pub dry_run: bool,
 }
 
-/// The outcome of the adoption of all packages.
+/// Report of the adoption of all packages.
 #[derive(Debug, Default)]
 pub struct AdoptAllReport {
-    /// The finding of recovery, before anything else.
+    /// Result of recovery before the run.
     pub recovered: Recovered,
     /// The packages that are adopted.
     pub adopted: Vec<AdoptedPackage>,

@@ -28,13 +28,13 @@ use patchadm_svr4::places;
 pub struct AdoptRequest {
     /// The list of the software.
     pub source: AdoptSource,
-    /// What the package is called, and what is wanted of its objects.
+    /// Name of the package and options for its objects.
     pub wishes: AdoptWishes,
-    /// Whether nothing is changed.
+    /// Plan only.
     pub dry_run: bool,
 }
 
-/// What an adopted package is called, and what is wanted of its objects.
+/// Name of an adopted package and options for its objects.
 #[derive(Clone, Debug)]
 pub struct AdoptWishes {
     /// The name of the package; `None` for the one that follows from the name in another package manager.

@@ -27,8 +27,8 @@ pub struct Depot {
     others: Vec<DepotPatch>,
 }
 
-/// Opens a depot: reads its index, judges the signature of the index by each demand, and only then parses it. A directory of
-/// patches without an index is indexed in memory, and counts as one with an unsigned index.
+/// Opens a depot: reads its index, verifies the signature against all requirements, and only then parses it. A
+/// directory of patches without an index is indexed in memory, and counts as unsigned.
 pub fn open_depot(
     location: &DepotLocation,
     demands: &[Demand],
@@ -130,8 +130,8 @@ impl Depot {
         &self.passed_over
     }
 
-    /// Compares the index with the memory of a root, without a lock. Returns an expired index if the demand allows it, so
-    /// that it can be reported.
+    /// Compares the index with the memory of a root, without a lock. Accepts an expired index if the requirements
+    /// allow it, so that it can be reported.
     pub fn check(
         &self,
         root: &Root,
@@ -144,8 +144,8 @@ impl Depot {
         check_index(root, &self.sight(), demand, now)
     }
 
-    /// Compares the index again, under the lock of a session, and remembers it if its signature is trusted: otherwise anyone
-    /// could show one with a version that no genuine index ever reaches.
+    /// Compares the index again, under the lock of a session, and remembers it if its signature is trusted.
+    /// Otherwise an attacker could show an index with a version that no genuine index ever reaches.
     pub fn remember(
         &self,
         session: &Session<'_>,

@@ -11,7 +11,7 @@ use patchadm_inputs::sign::Verdict;
 use patchadm_rootfs::{LockError, RootError};
 use patchadm_svr4::patch::PatchId;
 
-/// The reason why a depot cannot be used, or a patch cannot be fetched.
+/// Error of using a depot, or of fetching a patch.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DepotError {
@@ -166,7 +166,7 @@ fn verdict_words(verdict: &Verdict) -> String {
     if ["is ", "has "].iter().any(|verb| words.starts_with(verb)) { words } else { format!("is {words}") }
 }
 
-/// The reason why the flags of a depot cannot be read.
+/// Error of reading the flags of a depot.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FlagsFileError {

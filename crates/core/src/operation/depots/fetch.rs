@@ -331,7 +331,7 @@ pub struct DepotFault {
     pub error: Option<DepotError>,
 }
 
-/// The outcome of a check.
+/// Result of a check.
 #[derive(Debug)]
 pub struct DepotCheck {
     /// The depot.

@@ -490,11 +490,11 @@ const READABLE: u32 = 0o644;
 /// Makes the signature file of an index.
 pub type SignInPlace<'a> = dyn Fn(&[u8]) -> Vec<u8> + 'a;
 
-/// What to index, and how.
+/// Request to index a directory of patches.
 pub struct IndexRequest<'a> {
     /// The directory of patches.
     pub directory: &'a Path,
-    /// Whether a `patchdiag.xref` is also written.
+    /// Also write `patchdiag.xref`.
     pub writes_xref: bool,
     /// Signs the index, if it is to be signed.
     pub sign: Option<&'a SignInPlace<'a>>,
@@ -515,14 +515,14 @@ pub struct PassedOver {
     pub reason: String,
 }
 
-/// The outcome.
+/// Report of indexing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexReport {
     /// The name of the depot.
     pub depot: String,
     /// The version of the index that is in place.
     pub version: u64,
-    /// Whether this command wrote it.
+    /// True if this command wrote it.
     pub is_new: bool,
     /// The number of patches in it.
     pub patches: usize,

@@ -21,7 +21,7 @@ pub struct DepotAccess<'a> {
     pub temporary: PathBuf,
     /// The size of the cache, in bytes.
     pub cache_limit: u64,
-    /// Whether nothing is fetched over a network.
+    /// Do not use the network.
     pub is_offline: bool,
     /// Proxies, certificates, and time limits.
     pub http: HttpSettings,

@@ -48,11 +48,11 @@ pub struct OrderQuestion {
     pub operands: Vec<OrderOperand>,
     /// The direction from there.
     pub direction: OrderDirection,
-    /// Whether each comes before what it needs.
+    /// Dependents first.
     pub is_reversed: bool,
-    /// Whether only those are wanted that need a kept library or would load two versions of one.
+    /// Only packages that need a kept library, or would load two versions of one.
     pub is_about_stale: bool,
-    /// Whether the edges are wanted, too.
+    /// Include the edges.
     pub with_edges: bool,
 }
 
@@ -61,7 +61,7 @@ pub struct OrderQuestion {
 pub struct OrderAnswer {
     /// The things that were put in order.
     pub subject: OrderSubject,
-    /// The groups, and the edges between their names if they are wanted.
+    /// The groups, and the edges between their names if requested.
     pub order: DependencyOrder,
     /// The stale things, in the order of the groups; `None` if they were not requested.
     pub stale: Option<Vec<StaleEntry>>,
@@ -210,7 +210,7 @@ pub(super) fn only_stale(order: &mut DependencyOrder, mut entries: Vec<StaleEntr
     entries
 }
 
-/// The reason why nothing can be put in order.
+/// Error of computing an order.
 #[derive(Debug, thiserror::Error)]
 pub enum OrderError {
     /// The records of the root cannot be read.

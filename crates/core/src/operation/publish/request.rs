@@ -11,42 +11,42 @@ use patchadm_inputs::source::SourceError;
 use patchadm_rootfs::{LockError, RootError};
 use patchadm_svr4::patch::PatchId;
 
-/// What to publish, and how.
+/// Request for a publication.
 pub struct PublishRequest<'a> {
     /// The depot, made if it is missing.
     pub depot: &'a Path,
-    /// What to do.
+    /// The kind of publication.
     pub work: PublishWork<'a>,
     /// The days for which the new index is valid; `None` for no limit.
     pub expires: Option<u32>,
-    /// Whether unsigned patches are accepted, and an unsigned index is built upon.
+    /// Accept unsigned patches, and an unsigned current index.
     pub may_be_unsigned: bool,
-    /// Whether nothing is written.
+    /// Write nothing.
     pub is_dry_run: bool,
     /// The present moment.
     pub now: DateTime<Utc>,
-    /// The way in which the index gets its signature.
+    /// How the index is signed.
     pub signing: IndexSigning<'a>,
     /// Returns the signal that asks the publication to end, if one arrived. Not called any more once the index is put in
     /// place.
     pub interrupt: &'a dyn Fn() -> Option<i32>,
 }
 
-/// What a publication adds.
+/// The kinds of publications.
 #[derive(Clone, Copy, Debug)]
 pub enum PublishWork<'a> {
     /// The patches of a directory.
     Patches(&'a Path),
-    /// Nothing: a new version and a new date.
+    /// No patches: a new version and date of the index.
     Refresh,
-    /// Nothing: the index that waits has been signed.
+    /// No patches: the waiting index was signed elsewhere.
     Finish,
 }
 
 /// Makes the signature file of an index.
 pub type SignIndex<'a> = dyn Fn(&[u8]) -> Vec<u8> + 'a;
 
-/// The way in which an index is signed.
+/// How an index is signed.
 pub enum IndexSigning<'a> {
     /// At once.
     Here {
@@ -73,7 +73,7 @@ impl IndexSigning<'_> {
     }
 }
 
-/// The state at the end of a publication.
+/// Result of a publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PublishState {
     /// The index is in place.
@@ -88,10 +88,10 @@ pub enum PublishState {
     Unsigned,
 }
 
-/// The outcome of a publication.
+/// Report of a publication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishReport {
-    /// The state at its end.
+    /// Its result.
     pub state: PublishState,
     /// The name of the depot; `None` for one that was not made.
     pub depot: Option<String>,
@@ -105,7 +105,8 @@ pub struct PublishReport {
     pub added: Vec<String>,
     /// The patches that were published already.
     pub kept: Vec<String>,
-    /// What has to be signed before the publication continues: manifests, patches without one, or the index that waits.
+    /// Files that must be signed before the publication continues: manifests, patches without one, or the waiting
+    /// index.
     pub to_sign: Vec<PathBuf>,
 }
 
@@ -119,7 +120,7 @@ impl PublishRequest<'_> {
     }
 }
 
-/// The reason why nothing was published: the index of the depot is unchanged.
+/// Error of a publication. The index of the depot is unchanged.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {

@@ -34,13 +34,13 @@ pub struct DroppedStage {
     pub path: String,
     /// The number of objects removed.
     pub removed: u64,
-    /// Whether it was deleted from the list of its root.
+    /// True if it was deleted from the list of its root.
     pub was_listed: bool,
     /// Sentences for the reader of a report.
     pub notes: Vec<String>,
 }
 
-/// The reasons why a stage was not removed.
+/// Error of removing a stage.
 #[derive(Debug, thiserror::Error)]
 pub enum DropError {
     /// It is no stage, or one that is only removed with `force`.

@@ -22,7 +22,7 @@ use patchadm_svr4::package::{Mode, ObjectPath};
 
 const WORKING: [&str; 3] = ["tmp", "usr/obj", "usr/tmp"];
 
-/// What to enter, and how. All facts about the caller are values here.
+/// Request to enter a stage, with all facts about the caller.
 #[derive(Debug)]
 pub struct EnterRequest<'a> {
     /// The live root.
@@ -35,7 +35,7 @@ pub struct EnterRequest<'a> {
     pub mounts: Vec<MountWord>,
     /// A file that names further mounts.
     pub mounts_file: Option<&'a Path>,
-    /// Whether the caller has the id 0 inside.
+    /// The caller has uid 0 inside.
     pub as_root: bool,
     /// The command with its arguments; empty for a shell.
     pub command: Vec<OsString>,
@@ -47,7 +47,7 @@ pub struct EnterRequest<'a> {
     pub directory: Option<PathBuf>,
     /// The file mode creation mask of the caller.
     pub umask: u32,
-    /// Whether input and output are the terminal of the caller.
+    /// Input and output are the terminal of the caller.
     pub is_interactive: bool,
 }
 
@@ -60,7 +60,7 @@ pub enum StageView {
     Stage,
 }
 
-/// The reasons why a stage was not entered.
+/// Error of entering a stage.
 #[derive(Debug, thiserror::Error)]
 pub enum EnterError {
     /// It is no usable stage.
@@ -89,7 +89,7 @@ pub fn enter_stage(
 ) -> Result<EnclosureEnd, EnterError> {
     let stage = Stage::open(request.root, request.stage)?;
     if let Err(error) = must_be_own(request.root, &stage, Undertaking::Enter) {
-        // Where the stage has gone meanwhile, that is the reason.
+        // If the stage has disappeared meanwhile, that is the reason.
         Stage::open(request.root, request.stage)?;
         return Err(error.into());
     }

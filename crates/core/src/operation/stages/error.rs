@@ -251,7 +251,7 @@ impl StageError {
     }
 }
 
-/// What the superuser would do in a stage.
+/// An operation of the superuser in a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Undertaking {
     /// Run a command.
@@ -267,9 +267,9 @@ pub struct ForeignStage {
     pub name: String,
     /// Its directory, as it was named.
     pub path: PathBuf,
-    /// What was to be done in it.
+    /// The refused operation.
     pub undertake: Undertaking,
-    /// The reason why it counts as another user's.
+    /// Why it counts as another user's.
     pub reason: String,
     /// The user who can do it; `None` if nobody can before the stage is root's alone.
     pub user: Option<u32>,
@@ -290,7 +290,7 @@ impl Display for ForeignStage {
 pub struct CompletedRefresh {
     /// The stage.
     pub stage: String,
-    /// The number of paths that still had to be brought.
+    /// Number of paths that the completion changed.
     pub taken: usize,
     /// The finding of recovery on the root, before anything else.
     pub(super) recovered: Recovered,

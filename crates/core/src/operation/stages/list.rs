@@ -20,7 +20,7 @@ const LOCKS: &str = "/proc/locks";
 pub struct StageEntry {
     /// The entry of the stage in the list of the root.
     pub listed: ListedStage,
-    /// Whether it can be used.
+    /// Its state.
     pub state: StageState,
     /// The number of commands inside, as far as the system tells; at least 1 if there is any.
     pub inside: u64,
@@ -28,7 +28,7 @@ pub struct StageEntry {
     pub promotions: Vec<PatchId>,
 }
 
-/// Whether a stage can be used.
+/// State of a listed stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StageState {
     /// It can be used.

@@ -52,7 +52,7 @@ pub struct NewStageRequest {
     pub paths: Vec<Vec<u8>>,
     /// Its name, instead of the last component of its path.
     pub name: Option<String>,
-    /// Whether the package database is copied as well.
+    /// Also copy the package database.
     pub records: bool,
     /// Further working directories, as they were named.
     pub directories: Vec<Vec<u8>>,
@@ -65,7 +65,7 @@ pub struct NewStageRequest {
 /// The new stage.
 #[derive(Debug)]
 pub struct NewStageReport {
-    /// The finding of recovery, before anything else.
+    /// Result of recovery before the run.
     pub recovered: Recovered,
     /// The id of the stage.
     pub id: StageId,
@@ -83,7 +83,7 @@ pub struct NewStageReport {
     pub left: Vec<(ObjectPath, LeftReason)>,
     /// The mount points, which were not entered.
     pub mounts: Vec<ObjectPath>,
-    /// Whether all copies have the owners and attributes of the objects.
+    /// True if all copies have the owners and attributes of the originals.
     pub owners: bool,
     /// Sentences for the reader of a report.
     pub notes: Vec<String>,

@@ -56,7 +56,7 @@ pub enum StageRecord {
     Elsewhere,
     /// Version 0.1 listed it, and did not record what it may do.
     Earlier,
-    /// What it may do.
+    /// The recorded rights.
     Rights(StageRights),
 }
 
@@ -94,8 +94,8 @@ pub(super) fn is_in_place(root: &Root, listed: &ListedStage) -> Result<bool, Sta
     Ok(stage.is_ok_and(|stage| stage.identity.id == listed.id && stage.identity.root == path))
 }
 
-/// Opens the tree that an operand names: a directory, or the name of a stage of the root. A name means the listed stage, and
-/// no other directory that has it: somebody else may have put it where the caller is.
+/// Opens a tree by its directory or by the name of a stage. A name means the listed stage, not a directory of
+/// that name, which somebody else may have put into the working directory.
 pub fn named_tree(root: &Root, operand: &OsStr) -> Result<Root, StageError> {
     let shown = || operand.to_string_lossy().into_owned();
     let opened = std::path::absolute(operand).ok().map(|path| root.elsewhere(&path));
@@ -170,8 +170,8 @@ impl Stage {
         stage.on_record(root)
     }
 
-    /// Returns the same with what its root records of it now. The holder of its lock asks again: another command may have
-    /// promoted or refreshed it.
+    /// Reads the record of the root again. Needed under the lock, because another command may have promoted or
+    /// refreshed the stage before.
     pub fn on_record(self, root: &Root) -> Result<Self, StageError> {
         let record = StageRecord::of(root, &read_stages(root)?, &self)?;
         Ok(Self { record, ..self })
@@ -223,9 +223,8 @@ impl Stage {
         Ok(self.sealed_base(name)?.0)
     }
 
-    /// Refuses a base of this seal that is about to decide something: it must be the one that the root of the stage has
-    /// recorded. A refresh that was interrupted may have changed it since; then nobody but the superuser may be able to write
-    /// it.
+    /// Refuses a base that the root has not recorded. An interrupted refresh may have changed it since; then only
+    /// the superuser may be able to write to it.
     pub fn must_be_recorded(&self, name: &[u8], seal: Digest) -> Result<(), StageError> {
         if self.is_recorded(name, seal) || self.is_half_refreshed()? {
             return Ok(());
@@ -306,8 +305,8 @@ pub fn own_directory(tree: &Root) -> Result<Option<Dir>, StageError> {
     Ok(tree.dir_if_there(&place)?)
 }
 
-/// Returns whether a stage was never completed, or is half removed. Then it says so, or it has neither identity nor base;
-/// these are written before it is complete and removed first.
+/// Returns whether a stage was never completed, or is half removed: it is marked as such, or lacks identity and
+/// base, which are written before completion and removed first.
 pub fn is_unfinished(own: &Dir) -> Result<bool, StageError> {
     let has = |name: &[u8]| own.look(name).map(|seen| seen.is_some());
     Ok(has(UNFINISHED)? || !has(IDENTITY)? && !has(BASE_OF_NEW)?)
@@ -325,8 +324,8 @@ pub fn remove_own_files(tree: &Root) -> Result<u64, StageError> {
     Ok(removed + top.remove_tree_counted(DIRECTORY)?)
 }
 
-/// Replaces or writes the base of this name. Afterwards, no power cut loses it. It belongs to the owner of the stage, who
-/// reads it, too, if the superuser promotes a stage of another user.
+/// Writes a base durably. It belongs to the owner of the stage, who must be able to read it after the superuser
+/// promoted.
 pub fn put_base(
     own: &Dir,
     name: &[u8],
@@ -387,7 +386,7 @@ pub(super) fn other_writer(
         stages: None,
         elsewhere: Vec::new(),
     };
-    // What a plan shows in a tree says nothing about who may write there.
+    // A projected tree does not show who may write to the real one.
     let tree = if tree.is_showing() { tree.elsewhere(tree.prefix())? } else { tree.clone() };
     let foreign = if is_container_asked { tree.container_tree()? } else { None };
     let guarded = tree.guarded(places, foreign);
@@ -532,7 +531,7 @@ pub(super) fn must_be_own(root: &Root, stage: &Stage, undertake: Undertaking) ->
         return Ok(());
     }
     let Some(reason) = foreign(root, &stage.root, Some(stage))? else {
-        // What its refresh would record belongs to the listed one, which may be this one under another name for a moment.
+        // A refresh would be recorded for the listed stage, which may be this one under another name.
         return if undertake == Undertaking::Refresh && stage.record == StageRecord::Elsewhere {
             Err(StageError::ListedElsewhere(stage.root.prefix().display().to_string()))
         } else {

@@ -56,7 +56,7 @@ pub use super::transfer::packages::{MovedPackage, PackageMove, StayReason};
 pub struct RefreshRequest {
     /// The stage: its directory or its name.
     pub stage: OsString,
-    /// What happens to paths that both sides changed.
+    /// How to treat paths that both sides changed.
     pub edited: Option<Edited>,
     /// Of those, the ones that are replaced in any case.
     pub overridden: Vec<ObjectPath>,
@@ -66,10 +66,10 @@ pub struct RefreshRequest {
     pub dry_run: bool,
 }
 
-/// The outcome of a refresh.
+/// Report of a refresh.
 #[derive(Debug)]
 pub struct RefreshReport {
-    /// The finding of recovery, before anything else.
+    /// Result of recovery before the run.
     pub recovered: Recovered,
     /// The name of the stage.
     pub stage: String,
@@ -79,7 +79,7 @@ pub struct RefreshReport {
     pub conflicts: BTreeMap<ObjectPath, Conflict>,
     /// The packages that came to the root, or went from it.
     pub packages: Vec<MovedPackage>,
-    /// The reason why nothing was changed, if the rules refuse it.
+    /// The refusal; nothing was changed.
     pub refused: Option<Failure>,
 }
 

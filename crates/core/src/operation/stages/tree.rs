@@ -37,7 +37,7 @@ pub struct Tree {
     pub mounts: Vec<ObjectPath>,
     /// The paths that were skipped, sorted, and why. For a directory, only its own path is listed.
     pub left: Vec<(ObjectPath, LeftReason)>,
-    /// Whether the cache already has everything that can be known of the files: none was read, none is gone.
+    /// True if the cache has exactly these files, so that none had to be read.
     pub is_as_known: bool,
 }
 

@@ -39,7 +39,7 @@ use patchadm_svr4::package::{Mode, ObjectPath, PackagePath, Params, PathError, P
 
 const PROGRAM: &str = "pkgtrans";
 
-/// What to move, and where.
+/// Request to copy packages to another device.
 #[derive(Clone, Debug)]
 pub struct TranslateRequest {
     /// The source of the packages: a directory of packages, one package, a datastream, an archive, a pipe.
@@ -50,9 +50,9 @@ pub struct TranslateRequest {
     pub categories: Vec<String>,
     /// The destination.
     pub to: TransferDestination,
-    /// What happens to packages that already exist there.
+    /// How to treat packages that already exist at the destination.
     pub existing: ExistingPolicy,
-    /// Whether only pkginfo and pkgmap are wanted.
+    /// Copy only pkginfo and pkgmap.
     pub description_only: bool,
 }
 
@@ -65,7 +65,7 @@ pub enum TransferDestination {
     Stream(PathBuf),
 }
 
-/// What happens if a directory already has a package.
+/// How to treat packages that already exist at the destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExistingPolicy {
     /// It is an error, and nothing is changed.
@@ -684,9 +684,9 @@ fn file(
     Ok(file.set_mtime(Timestamp::whole(stamp.mtime))?)
 }
 
-/// Removes the packages of a spool directory that the words mean: an instance, `PKG.*`, `all`. If a word matches nothing,
-/// nothing is removed. A package loses its name first, so that it is never there in half. A damaged one can be removed too.
-/// `agrees` is asked before each.
+/// Removes packages from a spool directory. A word is an instance, `PKG.*` or `all`; if one matches nothing,
+/// nothing is removed. A package loses its name first, so that it is never half removed. Damaged packages can be
+/// removed, too. `agrees` is called before each.
 pub fn remove_spooled(
     spool: &Path,
     words: &[String],

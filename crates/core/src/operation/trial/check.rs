@@ -198,29 +198,29 @@ fn last_lines(said: &[u8]) -> Vec<String> {
     lines.iter().skip(first).map(|line| line.chars().take(LONGEST_LINE).collect()).collect()
 }
 
-/// A run that went on trial, and what became of it.
+/// Outcome of a run that went on trial.
 #[derive(Debug)]
 pub struct TrialOutcome {
     /// Its record.
     pub record: TrialRecord,
     /// The check, if one followed.
     pub check: Option<CheckReport>,
-    /// What the command did about it.
+    /// The end of the trial, as far as the command caused it.
     pub end: TrialOutcomeEnd,
-    /// What followed by the policy when it was confirmed.
+    /// Work after the confirmation according to the policy.
     pub after: AfterRun,
 }
 
-/// What a command did about the trial that it began.
+/// How a command ended the trial that it began.
 #[derive(Debug)]
 pub enum TrialOutcomeEnd {
     /// The run is on trial.
     OnTrial,
-    /// The check was good, and nobody asked for more.
+    /// The check succeeded, and no longer trial was requested.
     Confirmed,
     /// The check failed, and the run is backed out.
     BackedOut,
-    /// What should have followed the check was not done: the next command does it.
+    /// The step after the check failed; the next command repeats it.
     Failed(Failure),
 }
 

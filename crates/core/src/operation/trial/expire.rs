@@ -183,7 +183,7 @@ fn end_by_backout<'a>(
     let backing_out = caller.doing(Command::Patchrm.name());
     let (session, done) = session.acting_as(&backing_out.undoing(&record.run), change, |session| {
         if patches.is_empty() {
-            // What was on trial is gone already.
+            // The patches are gone already.
             return perform_records(session, Command::Patchrm.name(), Vec::new()).map(Some);
         }
         let scripts =
@@ -230,7 +230,7 @@ fn tell_stuck<'a>(
     (session, if written.is_ok() { stuck } else { record })
 }
 
-/// What became of a trial that was over.
+/// Report of ending an expired trial.
 #[derive(Debug)]
 pub struct ExpiryReport {
     /// The run whose trial was ended; `None` if none was over.

@@ -26,8 +26,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Looks at a lock before giving up: one minute.
 const MOST_LOOKS: u32 = 1_200;
 
-/// Follows a run on trial. `wait_for_end` lets somebody wait for the end of the trial. Returns `None` if the run is on
-/// no trial.
+/// Runs the check after a run, and ends its trial accordingly. `wait_for_end` starts a process that waits for the
+/// end of the trial. Returns `None` if the run is not on trial.
 pub fn guard_run(
     root: &Root,
     run: &str,
@@ -86,18 +86,18 @@ const CONFIRMED: &str = "confirmed";
 /// A trial that was confirmed.
 #[derive(Debug)]
 pub struct ConfirmReport {
-    /// The finding of recovery, before anything else.
+    /// Result of recovery before the run.
     pub recovered: Recovered,
     /// The trial.
     pub trial: TrialRecord,
     /// The run that confirmed it.
     pub receipt: Receipt,
-    /// What followed by the policy: its limits wait while a run is on trial.
+    /// Work according to the policy, which waits while a run is on trial.
     pub after: AfterRun,
 }
 
-/// Confirms the trial that the root is on, or the one of a run. A trial that is over is ended first, and then it is too
-/// late; one that is over and cannot be backed out is confirmed only `despite_failure`.
+/// Confirms the trial of the root, or of a run. An expired trial is ended first and cannot be confirmed any more,
+/// except one that cannot be backed out, with `despite_failure`.
 pub fn confirm_trial(
     root: &Root,
     run: Option<&str>,
@@ -153,9 +153,9 @@ fn without_trial(root: &Root, run: Option<&str>) -> ConfirmRefusal {
 pub struct TrialStatus {
     /// Its record.
     pub record: TrialRecord,
-    /// Whether it is over: the next command that changes the root backs its patches out.
+    /// True if it is over: the next command that changes the root backs out its patches.
     pub is_over: bool,
-    /// Whether it is over because its probe failed.
+    /// True if it is over because its probe failed.
     pub has_failed: bool,
 }
 

@@ -14,12 +14,12 @@ use patchadm_svr4::places;
 /// Seconds that a trial outlasts its check: for the run before it, and the backout after it.
 const MARGIN: u64 = 15 * 60;
 
-/// A trial, or a check that follows a run, as it is asked for.
+/// Request for a trial, or for a check after a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrialRequest {
-    /// How long the patches are on trial; `None` leaves it to the policy of the root.
+    /// Duration of the trial; `None` for that of the policy.
     pub duration: Option<TrialDuration>,
-    /// How many boots the trial may go on after.
+    /// Boots that the trial survives.
     pub reboots: u32,
     /// The check that follows the run.
     pub check: Option<CheckRequest>,
@@ -73,7 +73,7 @@ impl TrialRequest {
     }
 }
 
-/// What the runs of a session do to the trial of the root.
+/// Effect of the runs of a session on the trial of the root.
 #[derive(Debug, Default)]
 pub(in crate::operation) enum TrialChange {
     #[default]

@@ -50,7 +50,7 @@ pub struct PromoteRequest {
     pub max_delete: Option<DeleteLimit>,
     /// The paths that are neither compared nor taken.
     pub exclude: Vec<PathGlob>,
-    /// What happens to paths that both sides changed.
+    /// How to treat paths that both sides changed.
     pub edited: Option<Edited>,
     /// Of those, the ones that are replaced in any case.
     pub overridden: Vec<ObjectPath>,
@@ -70,18 +70,18 @@ pub struct PromoteRequest {
     pub no_hooks: bool,
     /// The settings for hooks.
     pub scripts: ScriptSettings,
-    /// What happens to libraries that others need.
+    /// How to treat libraries that other files need.
     pub shlibs: LibraryRequest,
     /// The use of a plan file.
     pub plan_file: PlanFileRequest,
-    /// Whether the promotion is on trial, and what checks it.
+    /// The trial of the promotion, and its check.
     pub trial: TrialRequest,
 }
 
 /// The actual or planned changes of a promotion.
 #[derive(Debug)]
 pub struct PromoteReport {
-    /// The finding of recovery, before anything else.
+    /// Result of recovery before the run.
     pub recovered: Recovered,
     /// The id of the stage; `None` for a tree without identity.
     pub stage: Option<String>,
@@ -89,7 +89,7 @@ pub struct PromoteReport {
     pub id: String,
     /// The base that was compared with: `0`, the id of a promotion, or `None`.
     pub base: Option<String>,
-    /// Whether no base was taken into account.
+    /// True if no base was used.
     pub two_way: bool,
     /// The changes of each promoted path, and of other directories that should be exchanged.
     pub paths: Vec<PathReport>,
@@ -103,7 +103,7 @@ pub struct PromoteReport {
     pub packages: Vec<PackageReport>,
     /// The plan; `None` if there is nothing to do, or it was refused.
     pub plan: Option<Plan>,
-    /// The texts of the files that change; only of a plan, where they are wanted.
+    /// Texts of the changed files, in a dry run that requests them.
     pub texts: ChangedTexts,
     /// The interrupted refresh of the stage that was completed first, or would be.
     pub refreshed: Option<CompletedRefresh>,
@@ -123,15 +123,15 @@ pub struct PromoteReport {
     pub libraries: Option<LibraryReport>,
     /// The receipt of the run, or the reason why there is none. A dry run, and one with nothing to do, has no receipt.
     pub result: Result<Option<Receipt>, Failure>,
-    /// What followed on the run by the policy.
+    /// Work after the run according to the policy.
     pub after: AfterRun,
     /// The trial on which the run put the promotion, and what followed.
     pub trial: Option<TrialOutcome>,
-    /// The reason why the caller could not carry out what was only planned.
+    /// In a dry run, the reason why this caller could not perform it.
     pub refused: Option<Failure>,
 }
 
-/// The way in which a path is switched.
+/// How a path is switched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SwitchWay {
     /// Name by name.
@@ -147,7 +147,7 @@ pub enum SwitchWay {
 pub struct PathReport {
     /// The path.
     pub path: ObjectPath,
-    /// The way in which it is switched.
+    /// How it is switched.
     pub way: SwitchWay,
     /// The reason why names are renamed one by one although an exchange was requested.
     pub reason: Option<String>,
@@ -172,7 +172,7 @@ pub struct PathReport {
 pub struct PackageReport {
     /// Its name.
     pub name: String,
-    /// Whether the promotion makes it.
+    /// True if the promotion creates it.
     pub is_new: bool,
     /// The number of its objects that change.
     pub objects: usize,

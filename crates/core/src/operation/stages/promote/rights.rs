@@ -314,7 +314,7 @@ fn taken_away(staged: &Live, permitted: &Live, tells_owner: bool) -> Vec<Withhel
     all.into_iter().filter(|(is_lost, _)| *is_lost).map(|(_, attribute)| attribute).collect()
 }
 
-/// What a program may do: its owner, set-id bits and capabilities.
+/// Owner, set-id bits and capabilities of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct FileRights {
     mode: Mode,

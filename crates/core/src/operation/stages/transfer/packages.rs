@@ -32,11 +32,11 @@ pub struct MovedPackage {
     pub package: PkgInst,
     /// Its change on the root.
     pub change: PackageMove,
-    /// The reason why the records of the stage stay as they are; `None` if they follow.
+    /// Why the records of the stage stay as they are; `None` if they follow the root.
     pub stays: Option<StayReason>,
 }
 
-/// The reason why the records of a package in a stage do not follow those of the root.
+/// Why the records of a package in a stage do not follow those of the root.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StayReason {
     /// The stage has an object of its own at a path of the package.
