@@ -181,7 +181,6 @@ impl DocumentSource {
     }
 }
 
-/// Reads a file up to a limit.
 fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let file = InputFile::open(path)?;
     let size = file.metadata()?.len();

@@ -75,7 +75,6 @@ impl HookDirection {
     }
 }
 
-/// A hook that passed all checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct HookFile {
     key: &'static str,
@@ -182,7 +181,6 @@ pub(super) struct HookSubject {
     pub(super) stage: StageName,
 }
 
-/// The hooks of one run.
 pub(super) struct HookRun<'a> {
     session: &'a Session<'a>,
     runner: ScriptRunner<'a>,

@@ -231,7 +231,6 @@ fn owner(compared: ComparedAttributes, id: u32) -> ObjectOwner {
     ObjectOwner { name: None, id: compared.owners.then_some(id) }
 }
 
-/// The attributes that every type of object has.
 struct Attributes {
     mode: Mode,
     uid: u32,
@@ -287,7 +286,6 @@ pub trait PathFacts {
     fn is_edited(&self, path: &ObjectPath) -> bool;
 }
 
-/// The paths at which one tree differs from another.
 #[derive(Debug, Default)]
 struct Differing {
     state: BTreeMap<ObjectPath, ChangeKind>,

@@ -88,7 +88,14 @@ pub fn adopt_software(
     let manager = request.source.manager();
     let (report, recovered) = with_database(root, caller, manager.as_slice(), |session| {
         let listed = ListedSoftware::of(&session.ground, request, caller)?;
-        let report = carry_out(session, &listed)?;
+        // Remains of an earlier registration of the package are no obstacle.
+        let is_own = |package: &PkgInst| *package == listed.software.package;
+        must_agree(&session.ground.root, caller.interrupt, is_own)?;
+        let PlannedAdoption { mut report, plan } =
+            Adopter { ground: &session.ground, caller }.planned(&listed)?;
+        if let Some(plan) = plan {
+            report.receipt = Some(perform(session, &plan, log::of_registration(&plan), &mut report.notes)?);
+        }
         let is_done = report.receipt.is_some();
         Ok((report, is_done))
     })?;
@@ -114,19 +121,7 @@ fn with_database<T>(
     Ok((done?.0, session.recovered))
 }
 
-fn carry_out(session: &Session<'_>, listed: &ListedSoftware) -> Result<AdoptReport, Failure> {
-    // Remains of an earlier registration of the package are no obstacle.
-    let is_own = |package: &PkgInst| *package == listed.software.package;
-    must_agree(&session.ground.root, session.caller.interrupt, is_own)?;
-    let adopter = Adopter { ground: &session.ground, caller: session.caller };
-    let PlannedAdoption { mut report, plan } = adopter.planned(listed)?;
-    if let Some(plan) = plan {
-        report.receipt = Some(perform(session, &plan, &mut report.notes)?);
-    }
-    Ok(report)
-}
-
-/// Gives the registration of an adopted package up; its files stay as they are.
+/// Removes the registration of an adopted package. Its files stay as they are.
 pub fn forget_software(
     root: &Root,
     package: &PkgInst,
@@ -150,16 +145,13 @@ pub fn forget_software(
     let adopter = Adopter { ground: &session.ground, caller };
     let PlannedAdoption { mut report, plan } = adopter.forgetting(package)?;
     if let Some(plan) = plan {
-        report.receipt = Some(perform(&session, &plan, &mut report.notes)?);
+        report.receipt = Some(perform(&session, &plan, log::of_registration(&plan), &mut report.notes)?);
     }
     Ok(AdoptReport { recovered: session.recovered, ..report })
 }
 
-fn perform(session: &Session<'_>, plan: &Plan, notes: &mut Vec<String>) -> Result<Receipt, Failure> {
-    perform_text(session, plan, log::of_registration(plan), notes)
-}
-
-fn perform_text(
+/// Performs a plan that changes only records. `text` is its log.
+fn perform(
     session: &Session<'_>,
     plan: &Plan,
     text: String,
@@ -227,14 +219,6 @@ impl Adopter<'_> {
         &self,
         packages: BTreeMap<PkgInst, Installed>,
         software: impl IntoIterator<Item = &'s AdoptableSoftware>,
-    ) -> Result<Inventory, Failure> {
-        self.survey_beside(packages, software, BTreeSet::new())
-    }
-
-    fn survey_beside<'s>(
-        &self,
-        packages: BTreeMap<PkgInst, Installed>,
-        software: impl IntoIterator<Item = &'s AdoptableSoftware>,
         mut paths: BTreeSet<ObjectPath>,
     ) -> Result<Inventory, Failure> {
         let resolver = self.ground.root.resolver();
@@ -252,12 +236,12 @@ impl Adopter<'_> {
     /// Surveys software that may have been registered before and whose record is damaged now.
     fn survey_over(&self, listed: &ListedSoftware) -> Result<Inventory, Failure> {
         let Some(damaged) = &listed.damaged else {
-            return self.survey(self.ground.packages()?, [&listed.software]);
+            return self.survey(self.ground.packages()?, [&listed.software], BTreeSet::new());
         };
         let package = &listed.software.package;
         let packages = packages_beside(self.ground, std::slice::from_ref(package))?;
         let directories = damaged.ended.iter().filter_map(|id| places::patch(id).ok()).collect();
-        let mut inventory = self.survey_beside(packages, [&listed.software], directories)?;
+        let mut inventory = self.survey(packages, [&listed.software], directories)?;
         inventory.lines.extend(lines_of_package(&RecordView::live(&self.ground.root), package)?);
         Ok(inventory)
     }
@@ -344,7 +328,7 @@ pub fn adopt_all(
         let (mut report, plan) = planned(&Adopter { ground: &session.ground, caller }, request)?;
         if let Some(plan) = plan {
             let text = log_of(&report.adopted);
-            report.receipt = Some(perform_text(session, &plan, text, &mut report.notes)?);
+            report.receipt = Some(perform(session, &plan, text, &mut report.notes)?);
         }
         let is_done = report.receipt.is_some();
         Ok((report, is_done))
@@ -435,7 +419,7 @@ impl<'a> AllPackages<'a> {
         }
         let portion = std::mem::take(&mut self.portion);
         let software = portion.iter().map(|(_, listed)| &listed.software);
-        self.inventory = self.adopter.survey(self.packages.clone(), software)?;
+        self.inventory = self.adopter.survey(self.packages.clone(), software, BTreeSet::new())?;
         for (origin, listed) in portion {
             let taken_up = match self.adopter.take_up(&mut self.adoptions, &listed, &self.inventory) {
                 Ok(taken_up) => taken_up,
@@ -464,7 +448,6 @@ impl<'a> AllPackages<'a> {
     }
 }
 
-/// Adoptions that come before patches are applied.
 #[derive(Debug, Default)]
 pub(super) struct OnDemand {
     pub(super) adopted: Vec<AdoptedPackage>,
@@ -492,7 +475,7 @@ pub(super) fn adopt_on_demand(
         let wishes = AdoptWishes { pkg, ..AdoptWishes::none(environment.clone()) };
         let listed = ListedSoftware::wished(list, &wishes)?;
         registrations.add(&listed.software.package, &native);
-        let inventory = adopter.survey(ground.all_packages()?, [&listed.software])?;
+        let inventory = adopter.survey(ground.all_packages()?, [&listed.software], BTreeSet::new())?;
         let taken_up = adopter.take_up(&mut adoptions, &listed, &inventory)?;
         let conflicts = taken_up.intended.conflicts.iter();
         demand.notes.extend(conflicts.map(|conflict| format!("{origin} is not adopted: {conflict}")));

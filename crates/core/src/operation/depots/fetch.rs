@@ -306,7 +306,6 @@ fn name_of_patch(patch: &DepotPatch) -> String {
     format!("{}.{form}", patch.id)
 }
 
-/// Fetches the README that the index names for a patch.
 fn take_readme(
     depot: &Depot,
     patch: &DepotPatch,

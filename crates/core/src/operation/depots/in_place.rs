@@ -148,9 +148,7 @@ fn read_or_know(
 }
 
 enum NoEntry {
-    /// It is not a patch.
     OtherThing,
-    /// It is damaged.
     Damaged(String),
     Interrupted,
 }
@@ -383,7 +381,6 @@ const BESIDE: [&str; 9] = [
 
 const ENDINGS: [&str; 8] = [".manifest", ".minisig", ".sig", ".json", ".xref", ".log", ".html", ".txt"];
 
-/// A file or directory that may be a patch.
 #[derive(Clone, Debug)]
 struct PatchFile {
     pub(super) path: PathBuf,

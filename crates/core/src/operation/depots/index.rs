@@ -190,7 +190,6 @@ const LARGEST: u64 = 128 << 20;
 
 const PROGRAM: &str = "depot-index";
 
-/// Result of reading a file or directory.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct KnownPatch {
     pub(super) name: String,
@@ -203,7 +202,6 @@ pub(super) struct KnownPatch {
     pub(super) reason: Option<String>,
 }
 
-/// Earlier results, by name.
 pub(super) type KnownPatches = BTreeMap<String, KnownPatch>;
 
 pub(super) fn read_known(top: &Dir) -> KnownPatches {

@@ -125,7 +125,6 @@ impl<'a> FetchSession<'a> {
         Ok(self.spool.get_or_init(|| spool))
     }
 
-    /// Fails if the caller was asked to stop.
     pub(super) fn go_on(&self) -> Result<(), DepotError> {
         match (self.access.interrupt)() {
             Some(signal) => Err(DepotError::Interrupted(signal)),
@@ -241,7 +240,6 @@ fn fetch_rest(
     receive(session, address, wanted.size, &mut body, |bytes| Ok(partial.append(bytes)?))
 }
 
-/// Receives exactly the missing bytes of a body.
 fn receive(
     session: &FetchSession<'_>,
     address: &Address,

@@ -113,7 +113,6 @@ pub(super) struct DoubleLoad {
     pub(super) ways: Vec<Vec<ObjectPath>>,
 }
 
-/// The libraries that all objects load.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LibraryUses {
     pub(super) uses: BTreeMap<ObjectPath, Vec<LibraryUse>>,
@@ -179,7 +178,6 @@ fn doubles(loading: &Loading) -> Vec<DoubleLoad> {
     double.collect()
 }
 
-/// Returns the part of a SONAME before `.so` and the version.
 fn stem(soname: &str) -> Option<&str> {
     let ends = soname.match_indices(".so").filter(|(at, found)| {
         let rest = &soname[at + found.len()..];

@@ -251,7 +251,6 @@ fn patches_of(index: &DepotIndex) -> AppliedPatches {
     AppliedPatches::new(vec![records])
 }
 
-/// A delivered program or library.
 struct DeliveredObject {
     package: String,
     path: String,
@@ -369,7 +368,6 @@ impl DeliveredPackages {
     }
 }
 
-/// Returns whether an error means that it is not a package.
 fn is_no_package(error: &SourceError) -> bool {
     matches!(error.problem, SourceProblem::BadForm(_) | SourceProblem::HoldsPatches(_))
 }

@@ -59,52 +59,35 @@ fn publish_patches(
     patches: &[PatchToPublish],
     wait: &mut dyn FnMut(&LockHolder) -> bool,
 ) -> Result<PublishReport, PublishError> {
+    let draft_after = |current: Option<IndexFile>| {
+        if current.is_none() && matches!(request.work, PublishWork::Refresh) {
+            return Err(PublishError::NoIndex(request.depot.to_owned()));
+        }
+        let verified =
+            current.map(|file| file.believed(&request.signing, request.may_be_unsigned)).transpose()?;
+        IndexDraft::of(verified, patches, &read_flags(request.depot)?, request)
+    };
+    // A new date is a change, too.
+    let unchanged =
+        |draft: &IndexDraft| draft.unchanged().filter(|_| matches!(request.work, PublishWork::Patches(_)));
     if request.is_dry_run || !request.depot.exists() {
         // A depot is not made for patches that will not enter it.
-        let draft = draft_after(DepotStore::look(request.depot)?, patches, request)?;
+        let draft = draft_after(DepotStore::look(request.depot)?)?;
         if draft.lacks_signatures() {
             return Ok(draft.not_written());
         }
         if request.is_dry_run {
-            return Ok(unchanged(&draft, request).unwrap_or_else(|| draft.not_written()));
+            return Ok(unchanged(&draft).unwrap_or_else(|| draft.not_written()));
         }
     }
+
     let mut store = DepotStore::open(request.depot, wait)?;
-    let draft = draft_after(store.index()?, patches, request)?;
+    let draft = draft_after(store.index()?)?;
     if draft.lacks_signatures() {
         return Ok(draft.not_written());
     }
     let text = text_of(&draft.index)?;
-    store_objects(&mut store, &draft, patches, request)?;
-    match unchanged(&draft, request) {
-        Some(unchanged) => Ok(unchanged),
-        None => put(&mut store, draft, &text, request),
-    }
-}
-
-fn unchanged(draft: &IndexDraft, request: &PublishRequest<'_>) -> Option<PublishReport> {
-    draft.unchanged().filter(|_| matches!(request.work, PublishWork::Patches(_)))
-}
-
-/// Drafts the next index after verifying the current one.
-fn draft_after(
-    in_place: Option<IndexFile>,
-    patches: &[PatchToPublish],
-    request: &PublishRequest<'_>,
-) -> Result<IndexDraft, PublishError> {
-    if in_place.is_none() && matches!(request.work, PublishWork::Refresh) {
-        return Err(PublishError::NoIndex(request.depot.to_owned()));
-    }
-    let before = in_place.map(|file| file.believed(&request.signing, request.may_be_unsigned)).transpose()?;
-    IndexDraft::of(before, patches, &read_flags(request.depot)?, request)
-}
-
-fn store_objects(
-    store: &mut DepotStore,
-    draft: &IndexDraft,
-    patches: &[PatchToPublish],
-    request: &PublishRequest<'_>,
-) -> Result<(), PublishError> {
+    // Objects that the index names and the depot lacks are stored, including those that a depot has lost.
     for patch in patches {
         let Some(entry) = draft.index.patch(&patch.id) else { continue };
         let is_new = draft.adds(&patch.id);
@@ -116,28 +99,24 @@ fn store_objects(
             }
         }
     }
-    Ok(store.settle()?)
-}
+    store.settle()?;
+    if let Some(report) = unchanged(&draft) {
+        return Ok(report);
+    }
 
-fn put(
-    store: &mut DepotStore,
-    draft: IndexDraft,
-    text: &[u8],
-    request: &PublishRequest<'_>,
-) -> Result<PublishReport, PublishError> {
     if let Some(key) = request.signing.key() {
         store.show_key(key)?;
     }
     let signature = match &request.signing {
         IndexSigning::Elsewhere(_) => {
-            let sha256 = store.put_next(text)?;
+            let sha256 = store.put_next(&text)?;
             let to_sign = vec![request.depot.join("index/next.json")];
             return Ok(PublishReport { to_sign, ..draft.report(PublishState::Waiting, &sha256) });
         }
-        IndexSigning::Here { sign, .. } => Some(sign(text)),
+        IndexSigning::Here { sign, .. } => Some(sign(&text)),
         IndexSigning::Never => None,
     };
-    let sha256 = store.put_index(&draft.index, text, signature.as_deref())?;
+    let sha256 = store.put_index(&draft.index, &text, signature.as_deref())?;
     Ok(draft.report(PublishState::Published, &sha256))
 }
 
@@ -194,7 +173,6 @@ const BESIDE_PATCHES: [&str; 2] = [HANDOVER, "logs"];
 
 const LOCK: &[u8] = b"lock";
 
-/// A patch that is ready to be stored.
 struct PatchToPublish {
     id: PatchId,
     path: PathBuf,

@@ -28,7 +28,6 @@ const BUFFER: usize = 1 << 18;
 /// Execute bits of a mode.
 const EXECUTABLE: u32 = 0o111;
 
-/// A directory and the files in it.
 #[derive(Debug)]
 pub(super) struct PatchDirectory {
     pub(super) path: PathBuf,
@@ -169,7 +168,6 @@ impl Read for DigestedFile {
     }
 }
 
-/// Passes on what is written, and keeps the error of the receiver.
 struct PartWriter<F> {
     each: F,
     failure: Option<PublishError>,
@@ -193,7 +191,6 @@ impl<F: FnMut(&[u8]) -> Result<(), PublishError>> Write for PartWriter<F> {
 
 pub(super) const HANDOVER: &str = "handover";
 
-/// The manifest and the signature of a patch.
 pub(super) struct PatchPapers {
     manifest: Option<(PathBuf, Vec<u8>)>,
     signature: Option<FoundSignature>,
@@ -234,7 +231,6 @@ impl PatchPapers {
         Ok(Self { manifest: bytes.map(|bytes| (manifest, bytes)), signature })
     }
 
-    /// Returns the file to be signed, if there is no signature.
     pub(super) fn to_sign(&self, patch: &Path) -> Option<PathBuf> {
         match (&self.manifest, &self.signature) {
             (Some(_), Some(_)) => None,

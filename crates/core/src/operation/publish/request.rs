@@ -63,7 +63,6 @@ pub enum IndexSigning<'a> {
 }
 
 impl IndexSigning<'_> {
-    /// Returns the key of the signatures, if it is known.
     pub(super) fn key(&self) -> Option<&PublicKey> {
         match self {
             Self::Here { key, .. } => Some(key),
@@ -111,7 +110,6 @@ pub struct PublishReport {
 }
 
 impl PublishRequest<'_> {
-    /// Ends the publication if the caller asks for it.
     pub(super) fn go_on(&self) -> Result<(), PublishError> {
         match (self.interrupt)() {
             Some(signal) => Err(PublishError::Interrupted(signal)),

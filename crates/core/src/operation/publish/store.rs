@@ -35,7 +35,6 @@ const COPIES_KEPT: usize = 30;
 const READABLE: u32 = 0o644;
 const BUFFER: usize = 1 << 18;
 
-/// A depot, locked for one publisher.
 pub(super) struct DepotStore {
     top: Dir,
     copies: Dir,
@@ -46,7 +45,6 @@ pub(super) struct DepotStore {
     _lock: Lock,
 }
 
-/// Source of the bytes of an object.
 pub(super) enum ObjectSource {
     File(PathBuf),
     Directory(PatchDirectory),
@@ -94,7 +92,6 @@ impl DepotStore {
         }
     }
 
-    /// Returns the current index, if there is one.
     pub(super) fn index(&self) -> Result<Option<IndexFile>, RootError> {
         IndexFile::in_place(&self.top)
     }
@@ -254,13 +251,11 @@ impl DepotStore {
         Ok(())
     }
 
-    /// Opens or makes the directory of an object.
     fn shelf(&mut self, sha256: &str) -> Result<Dir, RootError> {
         self.tree.directory(object_path(sha256).trim_end_matches(sha256).trim_end_matches('/').as_bytes())
     }
 }
 
-/// Digest and size of a file.
 pub(super) struct Measured {
     pub(super) sha256: String,
     pub(super) size: u64,
@@ -297,7 +292,6 @@ fn open_source(path: &Path) -> Result<File, PublishError> {
     opened.map_err(|error| PublishError::Read { path: path.to_owned(), error })
 }
 
-/// Reads to the end, and passes each part on.
 fn read_through(
     path: &Path,
     source: &mut impl Read,
@@ -317,7 +311,7 @@ fn read_through(
     Ok(sum.finish())
 }
 
-/// Formats an index, and parses it like readers do.
+/// Formats an index. Fails if it is larger than readers accept.
 pub(super) fn text_of(index: &DepotIndex) -> Result<Vec<u8>, PublishError> {
     let text = index.write();
     if text.len() > LARGEST_INDEX { Err(PublishError::TooLarge(text.len())) } else { Ok(text) }
@@ -347,7 +341,6 @@ pub(super) struct IndexFile {
 }
 
 impl IndexFile {
-    /// Reads the index of a depot with its signature.
     pub(super) fn in_place(top: &Dir) -> Result<Option<Self>, RootError> {
         let Some(text) = top.read(INDEX, LARGEST_INDEX as u64)? else { return Ok(None) };
         let sha256 = digest(&text);

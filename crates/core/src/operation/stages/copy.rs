@@ -27,7 +27,6 @@ const PIECE: usize = 32;
 /// Bytes read at once. A block of zeros becomes a hole.
 const BUFFER: usize = 1 << 17;
 
-/// Copies objects from a root to the same paths of a stage.
 pub(super) struct Copier<'a> {
     pub(super) root: &'a Root,
     pub(super) stage: &'a Root,

@@ -73,7 +73,6 @@ fn promotions(root: &Root, view: &RecordView<'_>) -> Result<Vec<PromotionRecord>
     Ok(found)
 }
 
-/// Examines a stage: its state, and the number of commands inside.
 fn seen(root: &Root, listed: &ListedStage) -> (StageState, u64) {
     let path = Path::new(OsStr::from_bytes(listed.path.as_bytes()));
     let Ok(tree) = root.elsewhere(path) else { return (StageState::Missing, 0) };

@@ -118,7 +118,6 @@ struct NewStage<'a> {
     mounts_text: Option<Vec<u8>>,
 }
 
-/// A copied stage that is not marked as complete yet.
 struct CopiedStage {
     tree: Root,
     report: NewStageReport,
@@ -126,7 +125,6 @@ struct CopiedStage {
 }
 
 impl<'a> NewStage<'a> {
-    /// Validates the request.
     fn of(
         root: &'a Root,
         request: &'a NewStageRequest,
@@ -292,7 +290,6 @@ impl<'a> NewStage<'a> {
         request.walk(is_reserved)
     }
 
-    /// Refuses a device that the caller cannot make.
     fn must_be_copyable(&self, walk: &Walk) -> Result<(), StageError> {
         let is_device = |live: &patchadm_rootfs::Live| matches!(live.kind, LiveKind::Device { .. });
         let device = walk.met.iter().find(|met| met.live.as_ref().is_some_and(is_device));

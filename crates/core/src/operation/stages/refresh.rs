@@ -141,14 +141,14 @@ fn refresh_locked(
         // A caller who may only read the root cannot keep others from changing it: what is read is checked as it is copied.
         let refresher = Refresher { ground: &ground, stage, choice, caller, records, session: None };
         let decided = without_lock(root, || Ok(refresher.decided()))??;
-        return refresher.carry_out(&decided, Recovered::Nothing);
+        return refresher.perform(&decided, Recovered::Nothing);
     }
     let session = begin_change(ground, caller)?;
     let session_of_root = Some(&session);
     let refresher =
         Refresher { ground: &session.ground, stage, choice, caller, records, session: session_of_root };
     let decided = refresher.decided()?;
-    refresher.carry_out(&decided, session.recovered.clone())
+    refresher.perform(&decided, session.recovered.clone())
 }
 
 struct Refresher<'a> {
@@ -174,7 +174,7 @@ impl<'a> StageRecords<'a> {
     }
 
     fn planned(stage: &Stage) -> Result<Self, StageError> {
-        Ok(if are_there(stage)? { Self::Planned } else { Self::None })
+        Ok(if has_records(stage)? { Self::Planned } else { Self::None })
     }
 }
 
@@ -213,8 +213,8 @@ impl Refresher<'_> {
         let packages_of_base = &base.base.header.packages;
         let owned = source.as_ref().map(|source| source.owned_otherwise(&trees.differing(), &lines));
         let owned = owned.transpose()?.unwrap_or_default();
-        // What goes on the root stays in the stage where a line of a package stays that the root does not have there. What
-        // stays holds records of packages in the stage, and these more objects.
+        // An object that the root deleted stays in the stage if a package owns it there by a line that the root lacks. It
+        // keeps records of packages in the stage, and those keep more objects, so this is repeated until nothing is added.
         let mut needed = BTreeSet::new();
         let (outcomes, (patches, packages)) = loop {
             let facts = RefreshFacts { lines: &lines, choice: &self.choice, needed: &needed, unfinished };
@@ -290,7 +290,7 @@ impl Refresher<'_> {
         Ok(!stage.root.is_privileged() || owners_of(root, &stage.root, Some(stage))?.is_ok())
     }
 
-    fn carry_out(&self, decided: &DecidedRefresh, recovered: Recovered) -> Result<RefreshReport, StageError> {
+    fn perform(&self, decided: &DecidedRefresh, recovered: Recovered) -> Result<RefreshReport, StageError> {
         let report = self.report(decided, recovered);
         let sound = self.stage.recorded_bases()?;
         if report.refused.is_none() {
@@ -310,7 +310,7 @@ impl Refresher<'_> {
         if let StageRecords::Locked(session) = self.records
             && report.refused.is_none()
         {
-            bring(session, &decided.patches)?;
+            bring_patches(session, &decided.patches)?;
             write_packages(self.stage, decided, &sound)?;
         }
         if let Some(session) = self.session.filter(|_| report.refused.is_none()) {
@@ -368,11 +368,10 @@ pub(super) fn complete_refresh(
     }
 }
 
-/// A stage after the completion of its interrupted refresh.
 #[derive(Debug)]
 pub(super) struct StageToBe {
     decided: DecidedRefresh,
-    pub(super) told: CompletedRefresh,
+    pub(super) completed: CompletedRefresh,
 }
 
 pub(super) fn stage_to_be(
@@ -386,17 +385,17 @@ pub(super) fn stage_to_be(
     let refresher = Refresher { ground, stage, choice, caller, records, session: None };
     let decided = refresher.decided()?;
     let report = refresher.report(&decided, Recovered::Nothing);
-    let told = CompletedRefresh { stage: report.stage, taken: report.taken, recovered: Recovered::Nothing };
+    let completed =
+        CompletedRefresh { stage: report.stage, taken: report.taken, recovered: Recovered::Nothing };
     match report.refused {
         Some(failure) => {
-            Err(StageError::InterruptedRefresh { stage: told.stage, failure: Box::new(failure) })
+            Err(StageError::InterruptedRefresh { stage: completed.stage, failure: Box::new(failure) })
         }
-        None => Ok(StageToBe { decided, told }),
+        None => Ok(StageToBe { decided, completed }),
     }
 }
 
 impl StageToBe {
-    /// Returns the future tree of the stage; `now` was read in a scope.
     pub(super) fn tree(&self, now: Tree, scope: &Scope) -> Tree {
         self.decided.stage_after(now, scope)
     }
@@ -404,7 +403,7 @@ impl StageToBe {
     pub(super) fn base(&self, now: &Base) -> Base {
         let mut header = now.header.clone();
         header.packages = with_packages(header.packages, &self.decided.packages.in_bases);
-        Base { objects: with_states_of(now, &self.decided), header }
+        Base { objects: with_states(now, &self.decided, &Apart::default()), header }
     }
 
     pub(super) fn records(&self) -> &BroughtPatches {
@@ -597,7 +596,6 @@ impl DecidedRefresh {
         now.chain(self.brought_before.iter().flatten())
     }
 
-    /// Returns the tree of the stage after the refresh, in a scope.
     fn stage_after(&self, stage: Tree, scope: &Scope) -> Tree {
         let next = stage.objects.iter().filter_map(|object| object.group).max().map_or(0, |last| last + 1);
         let mut objects: BTreeMap<ObjectPath, TreeObject> =
@@ -779,19 +777,19 @@ impl StagedPlaces<'_> {
 }
 
 fn records_session<'a>(stage: &Stage, caller: &'a Caller<'_>) -> Result<Option<Session<'a>>, StageError> {
-    if !are_there(stage)? {
+    if !has_records(stage)? {
         return Ok(None);
     }
     must_be_finished_but_for_refresh(stage)?;
     Ok(Some(begin_change(RootAndPolicy::of(&stage.root)?, caller)?))
 }
 
-fn are_there(stage: &Stage) -> Result<bool, StageError> {
+fn has_records(stage: &Stage) -> Result<bool, StageError> {
     let has_database = || installed::has_database(&RecordView::live(&stage.root)).map_err(Failure::from);
     Ok(stage.identity.records && has_database()? && may_change(&stage.root).is_ok())
 }
 
-fn bring(session: &Session<'_>, patches: &BroughtPatches) -> Result<(), Failure> {
+fn bring_patches(session: &Session<'_>, patches: &BroughtPatches) -> Result<(), Failure> {
     let known = session.ground.all_packages()?;
     let going = known.iter().filter(|(package, _)| patches.goes(package));
     let lists = going.map(|(_, known)| known.params.text("PATCHLIST"));
@@ -919,10 +917,6 @@ impl Apart {
 fn compared(base: &Base) -> Vec<ReleaseObject> {
     let owners = ComparedAttributes { owners: true };
     base.objects.iter().filter_map(|one| of_recorded(&one.path, one.object()?, owners)).collect()
-}
-
-fn with_states_of(base: &Base, decided: &DecidedRefresh) -> Vec<BaseObject> {
-    with_states(base, decided, &Apart::default())
 }
 
 fn with_states(base: &Base, decided: &DecidedRefresh, apart: &Apart) -> Vec<BaseObject> {

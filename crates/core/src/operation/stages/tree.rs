@@ -231,7 +231,6 @@ pub struct TreeRequest<'a> {
     pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
 }
 
-/// An object that the walk found.
 pub(super) struct MetObject {
     pub(super) path: ObjectPath,
     pub(super) status: ObjectStatus,
@@ -255,14 +254,12 @@ impl Walk {
     }
 }
 
-/// A directory that is still to be entered.
 struct NextDirectory {
     path: ObjectPath,
     status: ObjectStatus,
     is_object: bool,
 }
 
-/// A directory while its names are examined.
 #[derive(Clone, Copy)]
 struct OpenDirectory<'a> {
     dir: &'a Dir,

@@ -129,7 +129,6 @@ fn started(request: &CheckRequest, root: &Path) -> io::Result<(Child, Receiver<V
     Ok((child, told))
 }
 
-/// Waits until the command ends, exceeds its time, or writes too much.
 fn watched(
     child: &mut Child,
     output: &Receiver<Vec<u8>>,

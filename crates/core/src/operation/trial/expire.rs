@@ -34,7 +34,6 @@ const NO_PACKAGE: &str = "patchadm";
 /// Command name in history and journal of runs that only record a trial.
 const TRIAL: &str = "trial";
 
-/// The trial found after the root was locked.
 pub(in crate::operation) enum FoundTrial {
     None,
     Expired(String, Vec<String>),
@@ -54,7 +53,6 @@ impl FoundTrial {
         }
     }
 
-    /// Returns the record of a trial that continues, even if it is stuck.
     pub(in crate::operation) fn record(&self) -> Option<&TrialRecord> {
         match self {
             Self::None | Self::Expired(..) => None,

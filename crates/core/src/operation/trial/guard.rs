@@ -133,7 +133,6 @@ fn is_named(run: &str, word: &str) -> bool {
     run == word || run.split_once('-').is_some_and(|(number, _)| number == word)
 }
 
-/// Returns why there is no trial of a run, or none at all.
 fn without_trial(root: &Root, run: Option<&str>) -> ConfirmRefusal {
     let history = readable_history(&RecordView::live(root));
     let is_meant = |entry: &&HistoryEntry| {

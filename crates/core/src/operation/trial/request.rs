@@ -34,7 +34,6 @@ pub struct CheckRequest {
     pub limit: u64,
 }
 
-/// The trial that a run begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::operation) struct WantedTrial {
     pub(in crate::operation) duration: TrialDuration,

@@ -1,4 +1,4 @@
-//! The plan of a promotion: both trees read, every path decided, what changes surveyed and planned.
+//! The plan of a promotion: reads both trees, decides about every path, surveys and plans the changes.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::resume_unwind;
@@ -62,54 +62,137 @@ use patchadm_rootfs::{
 use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath, PackagePath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
-/// A promotion that was planned, or refused once both trees were read.
+#[derive(Debug)]
+pub(super) struct PromotedTree {
+    pub(super) root: Root,
+    /// `None` for a tree without identity.
+    pub(super) stage: Option<Stage>,
+    pub(super) name: StageName,
+    is_refresh_interrupted: bool,
+    /// Reason why owners, capabilities and set-id bits are not copied if the superuser promotes.
+    left_owners: Option<LeftOwners>,
+}
+
+impl PromotedTree {
+    /// Opens the named tree. A tree without identity requires `two_way`.
+    pub(super) fn open(root: &Root, request: &PromoteRequest) -> Result<Self, StageError> {
+        let tree = named_tree(root, &request.stage)?;
+        if own_directory(&tree)?.is_some() {
+            let stage = Stage::of_root(root, tree.clone())?;
+            let name = stage.identity.name.clone();
+            let left_owners = left_owners(root, &tree, Some(&stage))?;
+            Ok(Self { root: tree, name, stage: Some(stage), is_refresh_interrupted: false, left_owners })
+        } else if request.two_way {
+            let name = name_of(&tree, request)?;
+            let left_owners = left_owners(root, &tree, None)?;
+            Ok(Self { root: tree, stage: None, name, is_refresh_interrupted: false, left_owners })
+        } else {
+            Err(StageError::NoStage(tree.prefix().display().to_string()))
+        }
+    }
+
+    pub(super) fn on_record(self, root: &Root) -> Result<Self, StageError> {
+        let stage = self.stage.map(|stage| stage.on_record(root)).transpose()?;
+        let left_owners = left_owners(root, &self.root, stage.as_ref())?;
+        Ok(Self { stage, left_owners, ..self })
+    }
+
+    /// Returns the tree for a dry run. An interrupted refresh counts as completed, and its run in the package
+    /// database of the stage as recovered. Any other unfinished run is refused.
+    pub(super) fn foreseen(self) -> Result<Self, StageError> {
+        let Some(stage) = &self.stage else { return Ok(self) };
+        let is_refresh_interrupted = is_interrupted(stage)?;
+        if !has_run_of_refresh(stage)? {
+            must_be_finished(stage)?;
+            return Ok(Self { is_refresh_interrupted, ..self });
+        }
+        let is_at_work = Lock::is_held(&stage.root).unwrap_or(true);
+        let foreseen = foresee_recovery(&stage.root, None).map_err(Failure::from)?;
+        let ForeseenRecovery::Root(foreseen) = foreseen else {
+            return must_be_finished(stage).map(|()| self);
+        };
+        if is_at_work {
+            return must_be_finished(stage).map(|()| self);
+        }
+        let root = foreseen.0;
+        let stage = self.stage.map(|stage| Stage { root: root.clone(), ..stage });
+        Ok(Self { root, stage, is_refresh_interrupted, ..self })
+    }
+
+    pub(super) fn keep_cache(&self, cache: Option<&[u8]>) {
+        if let (Some(stage), Some(cache)) = (&self.stage, cache) {
+            put_cache(&stage.own, cache);
+        }
+    }
+}
+
+/// Returns the reason why owners of a tree are not copied; `None` if the caller cannot set them anyway.
+fn left_owners(root: &Root, tree: &Root, stage: Option<&Stage>) -> Result<Option<LeftOwners>, StageError> {
+    if !root.is_privileged() {
+        return Ok(None);
+    }
+    Ok(owners_of(root, tree, stage)?.err())
+}
+
+/// Returns the base of the requested id, otherwise the last component of the tree's path.
+fn name_of(tree: &Root, request: &PromoteRequest) -> Result<StageName, StageError> {
+    let of_id = request.id.as_deref().and_then(|id| PatchId::new(id).ok()).map(|id| id.base().to_owned());
+    let path = tree.physical_path()?;
+    let of_path = || path.file_name().map(|name| name.to_string_lossy().into_owned());
+    Ok(StageName::parse(&of_id.or_else(of_path).unwrap_or_default())?)
+}
+
+/// Returns the compared paths: the named ones, otherwise all of the base, otherwise everything.
+fn scope(request: &PromoteRequest, base: Option<&Scope>) -> Result<Scope, StageError> {
+    let named = if request.paths.is_empty() { None } else { Some(Scope::new(request.paths.clone())?) };
+    match (named, base) {
+        (Some(named), Some(base)) => match base.lacks(&named) {
+            Some(path) => Err(StageError::NotStaged(path.clone())),
+            None => Ok(named),
+        },
+        (Some(named), None) => Ok(named),
+        (None, Some(base)) => Ok(base.clone()),
+        (None, None) => Ok(Scope::all()),
+    }
+}
+
+/// A planned promotion, or one that was refused after both trees were read.
 #[derive(Debug)]
 pub(super) struct MadePlan {
     pub(super) id: PatchId,
     pub(super) base: Option<BaseInForce>,
-    /// The resulting plan; `None` if there is nothing to do.
+    /// `None` if there is nothing to do.
     pub(super) plan: Result<Option<Plan>, Failure>,
-    /// The hooks that run with it.
     pub(super) hooks: HookFiles,
-    /// The fingerprint of the input of the plan, if a plan file is made or compared.
+    /// Fingerprint of the input, if a plan file is written or compared.
     pub(super) fingerprint: Option<String>,
-    /// The outcomes of the hooks.
     pub(super) hook_ends: Vec<HookEnd>,
-    /// The patches that the root has.
     pub(super) applied: Vec<PatchId>,
     stage_id: Option<String>,
-    /// The stage as it will be once its interrupted refresh is completed.
     refreshed: Option<StageToBe>,
     two_way: bool,
     scope: Scope,
     passed: PassedOver,
-    /// The records that come from the package database of the stage.
     brought: BroughtRecords,
-    /// The report on libraries, if they were examined.
     pub(super) libraries: Option<LibraryReport>,
-    /// The part of each patch in the run, if patches of the stage come.
+    /// Part of each patch, if patches of the stage come along.
     pub(super) portions: Vec<Plan>,
     pub(super) stage: Tree,
     pub(super) live: Tree,
     outcomes: Outcomes,
-    /// The files with set-id bits or capabilities that it changes.
     pub(super) set_id: Vec<SetIdFile>,
-    /// The attributes that do not go live.
     withheld: Vec<WithheldObject>,
-    /// The objects that are another user's.
     foreign: ForeignObjects,
-    /// The objects of the stage that are held as they may go live, and not as they were read.
+    /// Objects of `stage` that were restricted and differ from what was read.
     changed: HashSet<ObjectPath>,
-    /// The packages of the plan, and whether it makes them.
     packages: Vec<(PkgInst, bool)>,
     /// A moment before the trees were read.
     since: Timestamp,
-    /// Whether the cache already has everything that can be known of the trees.
     is_as_known: bool,
 }
 
-/// Reads and decides everything. A defect of the stage or the root as a whole is an error. What the rules refuse is part of
-/// the plan.
+/// Reads and decides everything. A defect of the stage or the root is an error; a refusal by the rules is
+/// part of the plan.
 pub(super) fn make_plan(
     ground: &RootAndPolicy,
     tree: &PromotedTree,
@@ -131,7 +214,15 @@ pub(super) fn make_plan(
     let (base, refreshed) = reader.as_refreshed(base, &mut stage, &scope)?;
     let is_as_known = stage.is_as_known && live.is_as_known;
     drop(known);
-    hide_kept_libraries(&ground.root, tree, &mut stage, &mut live)?;
+    // Kept libraries are not promoted: each side has its own, and the stage may have an earlier copy of those of the root.
+    let kept = kept_in(&ground.root)?;
+    let kept_of_stage = match &tree.stage {
+        Some(own) if own.identity.records => kept_in(&own.root)?,
+        _ => KeptLibraries::default(),
+    };
+    hide_own(&mut stage, &kept_of_stage);
+    hide_copies(&mut stage, &kept);
+    hide_own(&mut live, &kept);
     let foreign = reader.foreign_objects(&scope, &stage, &live)?;
     let (withheld, changed) = foreign.withhold(&mut stage, &live);
     if !scope.is_all() {
@@ -140,7 +231,11 @@ pub(super) fn make_plan(
     let passed = PassedOver::of(&stage, &live, base.as_ref());
     let id = next_id(request.id.as_deref(), &tree.name, &view, applied);
     let mut made = MadePlan {
-        id: id.clone().or_else(|_| first_id(tree))?,
+        // A refused id is replaced in messages.
+        id: id.clone().or_else(|_| {
+            let first = PatchId::new(&format!("{}-01", tree.name));
+            first.map_err(|error| StageError::Failure(Failure::BadId(error.to_string())))
+        })?,
         base,
         plan: Ok(None),
         hooks: HookFiles::default(),
@@ -169,7 +264,10 @@ pub(super) fn make_plan(
     made.plan = match id {
         Ok(_) => reader.plan(&mut made, &database).and_then(|plan| {
             if plan.is_some() {
-                (made.hooks, made.hook_ends) = reader.hooks(&made.id)?;
+                let scripts = if request.no_hooks { ScriptPolicy::Unwanted } else { ground.policy.scripts };
+                let hooks = HookFiles::of(ground, scripts, HookDirection::Promote);
+                made.hooks = hooks.map_err(|reason| HookDirection::Promote.refuse(reason, &made.id))?;
+                made.hook_ends = made.hooks.ends();
             }
             Ok(plan)
         }),
@@ -178,39 +276,74 @@ pub(super) fn make_plan(
     Ok(made)
 }
 
-/// Takes out of both trees what packages of kept libraries hold there, and out of the stage its copies of those.
-fn hide_kept_libraries(
-    root: &Root,
-    tree: &PromotedTree,
-    stage: &mut Tree,
-    live: &mut Tree,
-) -> Result<(), StageError> {
-    let kept_of_stage = match &tree.stage {
-        Some(own) if own.identity.records => kept_in(&own.root)?,
-        _ => KeptLibraries::default(),
-    };
-    let kept = kept_in(root)?;
-    hide_own(stage, &kept_of_stage);
-    hide_copies(stage, &kept);
-    hide_own(live, &kept);
-    Ok(())
-}
-
-/// Returns an id for messages if none could be given.
-fn first_id(tree: &PromotedTree) -> Result<PatchId, StageError> {
-    let text = format!("{}-01", tree.name);
-    PatchId::new(&text).map_err(|error| StageError::Failure(Failure::BadId(error.to_string())))
-}
-
 struct PromotionReader<'a> {
-    pub(super) ground: &'a RootAndPolicy,
-    pub(super) tree: &'a PromotedTree,
-    pub(super) request: &'a PromoteRequest,
-    pub(super) caller: &'a Caller<'a>,
+    ground: &'a RootAndPolicy,
+    tree: &'a PromotedTree,
+    request: &'a PromoteRequest,
+    caller: &'a Caller<'a>,
 }
 
 impl PromotionReader<'_> {
-    /// Decides about every path, and plans the resulting changes.
+    fn base_and_cache(
+        &self,
+        view: &RecordView<'_>,
+        applied: &AppliedPatches,
+    ) -> Result<(Option<BaseInForce>, StageCache), StageError> {
+        let Some(stage) = &self.tree.stage else { return Ok((None, StageCache::default())) };
+        // Whoever may write the stage may write its cache, too, and with it what is believed of the live tree.
+        let is_believed = self.tree.left_owners.is_none();
+        thread::scope(|scope| {
+            let known = scope.spawn(move || if is_believed { stage.cache() } else { StageCache::default() });
+            let base = (!self.request.two_way).then(|| in_force(stage, view, applied)).transpose();
+            let known = known.join().unwrap_or_else(|panic| resume_unwind(panic));
+            Ok((base?, known))
+        })
+    }
+
+    fn trees(&self, scope: &Scope, left: &LeftOut, known: &StageCache) -> Result<(Tree, Tree), StageError> {
+        let interrupt = self.caller.interrupt;
+        let request = |root, known| TreeRequest { root, scope, left, known, interrupt };
+        let stage = read_tree(&request(&self.tree.root, &known.stage))?;
+        let live = if scope.is_all() && self.tree.stage.is_none() {
+            self.live_of(&stage)?
+        } else {
+            read_tree(&request(&self.ground.root, &known.live))?
+        };
+        Ok((stage, live))
+    }
+
+    fn as_refreshed(
+        &self,
+        base: Option<BaseInForce>,
+        stage: &mut Tree,
+        scope: &Scope,
+    ) -> Result<(Option<BaseInForce>, Option<StageToBe>), StageError> {
+        let Some(own) = self.tree.stage.as_ref().filter(|_| self.tree.is_refresh_interrupted) else {
+            return Ok((base, None));
+        };
+        let to_be = stage_to_be(self.ground, own, self.caller)?;
+        *stage = to_be.tree(std::mem::take(stage), scope);
+        let base = base.map(|force| BaseInForce { base: to_be.base(&force.base), ..force });
+        Ok((base, Some(to_be)))
+    }
+
+    /// Reads the live objects at the paths of a tree without a base, and nothing else of the root.
+    fn live_of(&self, tree: &Tree) -> Result<Tree, StageError> {
+        let paths = tree.objects.iter().map(|object| object.path.clone()).collect();
+        let inventory =
+            self.ground.survey(&Touched { paths, ..Touched::default() }, self.caller.interrupt)?;
+        let mut numbers = BTreeMap::new();
+        let mut objects = Vec::new();
+        for TreeObject { path, .. } in &tree.objects {
+            let Some(live) = inventory.live.get(path) else { continue };
+            let next = u32::try_from(numbers.len() + 1).unwrap_or(u32::MAX);
+            let file = (inventory.on.get(path).copied(), live.inode);
+            let group = has_names(live).then(|| *numbers.entry(file).or_insert(next));
+            objects.push(TreeObject { path: path.clone(), live: live.clone(), group });
+        }
+        Ok(Tree { objects, ..Tree::default() })
+    }
+
     fn plan(&self, made: &mut MadePlan, database: &PackageDatabase) -> Result<Option<Plan>, Failure> {
         let refuse = |reason: Reason| Failure::from(reason.of(Command::Promote, &made.id));
         refuse_mounts(&made.scope, made.base.as_ref(), (&made.stage, &made.live)).map_err(refuse)?;
@@ -225,7 +358,12 @@ impl PromotionReader<'_> {
         let view = RecordView::live(&self.ground.root);
         let differing = trees.differing();
         let lines = lines_of_paths(&view, &differing).map_err(DatabaseError::from)?;
-        let choice = self.choice();
+        let choice = EditChoice {
+            general: self.request.edited.unwrap_or(self.ground.policy.edited),
+            overridden: self.request.overridden.iter().cloned().collect(),
+            preserved: self.request.preserved.iter().cloned().collect(),
+            ..EditChoice::default()
+        };
         let facts = RecordedFacts { lines: &lines, live: &made.live, choice: &choice };
         made.outcomes = trees.decide(TwoWay { deletes: self.request.delete }, &facts);
         made.brought = self.brought(made, database, compared)?;
@@ -266,7 +404,6 @@ impl PromotionReader<'_> {
         Ok(Some(plan))
     }
 
-    /// Settles the changes of libraries that other files need.
     fn settle_libraries(
         &self,
         plan: &mut Plan,
@@ -283,22 +420,10 @@ impl PromotionReader<'_> {
         Ok(settled.and_then(|settled| settled.apply_to_plan(plan)))
     }
 
-    /// Returns the hooks of the policy, unless hooks are disabled.
-    fn hooks(&self, id: &PatchId) -> Result<(HookFiles, Vec<HookEnd>), Failure> {
-        let policy = self.ground.policy.scripts;
-        let scripts = if self.request.no_hooks { ScriptPolicy::Unwanted } else { policy };
-        let files = HookFiles::of(self.ground, scripts, HookDirection::Promote);
-        let files = files.map_err(|reason| HookDirection::Promote.refuse(reason, id))?;
-        let ends = files.ends();
-        Ok((files, ends))
-    }
-
-    /// Returns whether owners and all attributes come from the tree.
     fn owners(&self) -> bool {
         self.ground.root.is_privileged() && self.tree.left_owners.is_none()
     }
 
-    /// Returns the objects of the tree that are another user's.
     fn foreign_objects(
         &self,
         scope: &Scope,
@@ -315,7 +440,6 @@ impl PromotionReader<'_> {
         ForeignObjects::find(scope, (stage, tree), (live, root))
     }
 
-    /// Returns the sentences about owners that do not come although the tree has them.
     fn notes_of_owners(&self, foreign: &ForeignObjects) -> Vec<String> {
         let stay = "owners, capabilities and set-id bits stay as they are on the root";
         let left = self.tree.left_owners.as_ref().filter(|left| **left != LeftOwners::Incomplete);
@@ -325,15 +449,6 @@ impl PromotionReader<'_> {
             format!("of what is in {path}, {stay}: {who}")
         });
         whole.into_iter().chain(parts).collect()
-    }
-
-    fn choice(&self) -> EditChoice {
-        EditChoice {
-            general: self.request.edited.unwrap_or(self.ground.policy.edited),
-            overridden: self.request.overridden.iter().cloned().collect(),
-            preserved: self.request.preserved.iter().cloned().collect(),
-            ..EditChoice::default()
-        }
     }
 
     fn promotion(
@@ -392,7 +507,6 @@ impl PromotionReader<'_> {
         )?)
     }
 
-    /// Returns what comes from the package database of the stage.
     fn brought(
         &self,
         made: &MadePlan,
@@ -423,8 +537,8 @@ impl PromotionReader<'_> {
         brought.map_err(|failed| failed.of(&stage.root, refuse))
     }
 
-    /// Returns who beside the superuser may write what comes from the package database of a stage: the database, or objects of
-    /// its patches and packages.
+    /// Returns who besides the superuser may write to the package database of a stage, or to objects of its
+    /// patches and packages.
     fn writer_of(
         &self,
         brought: &BroughtRecords,
@@ -451,7 +565,7 @@ impl PromotionReader<'_> {
     }
 }
 
-/// Refuses lines that would not agree with the packages of the root once they are merged with those of the root.
+/// Refuses lines that would not agree with the packages of the root after the merge.
 fn must_agree_after(
     plan: &Plan,
     inventory: &Inventory,
@@ -471,7 +585,7 @@ fn must_agree_after(
     Ok(())
 }
 
-/// Returns what has to be surveyed: the objects that come or go, with all their other names, and the packages that own them.
+/// Returns what has to be surveyed: objects that come or go, with all their names, and their packages.
 fn touched(made: &MadePlan, lines: &BTreeMap<ObjectPath, ContentsLine>) -> Touched {
     let mut touched = Touched::default();
     let names = names_of(&made.live);
@@ -496,7 +610,7 @@ fn touched(made: &MadePlan, lines: &BTreeMap<ObjectPath, ContentsLine>) -> Touch
     touched
 }
 
-/// Returns what the reading of the live tree has found about a file, so that the file is not read again.
+/// Returns the known facts about a file, so that it is not read again.
 fn known_file(object: &TreeObject) -> Option<KnownFile> {
     let LiveKind::Regular { size, cksum, b3 } = object.live.kind else { return None };
     let Live { inode, mtime, ctime, .. } = object.live;
@@ -508,7 +622,6 @@ fn names_of(tree: &Tree) -> NamesOfFiles {
 }
 
 impl MadePlan {
-    /// Returns the outcome before anything is done.
     pub(super) fn refused_or_planned(&mut self) -> Result<Option<Receipt>, Failure> {
         match std::mem::replace(&mut self.plan, Ok(None)) {
             Ok(plan) => {
@@ -519,8 +632,8 @@ impl MadePlan {
         }
     }
 
-    /// Returns the base that the promotion leaves: the stage as it was read, and for what was not compared the contents of
-    /// the base in force. It is not sorted.
+    /// Returns the objects of the next base, unsorted: the stage as it was read, and the base in force for
+    /// everything that was not compared.
     pub(super) fn base_after(&self, before: &Base) -> Vec<BaseObject> {
         let is_compared = |path: &ObjectPath| self.scope.contains(path) && !self.passed.has(path);
         let kept = before.objects.iter().filter(|object| !is_compared(&object.path)).cloned();
@@ -532,8 +645,8 @@ impl MadePlan {
         objects
     }
 
-    /// Returns what was read of both trees, for the next time; `None` if the cache already has it. A file that a
-    /// run changes meanwhile is then recognized by its times.
+    /// Returns the cache for the next promotion; `None` if the stage already has it. A file that this run
+    /// changes is recognized by its times.
     pub(super) fn cache(&self) -> Option<Vec<u8>> {
         (!self.is_as_known).then(|| {
             let stage = self.stage.known_files(self.since);
@@ -542,13 +655,11 @@ impl MadePlan {
         })
     }
 
-    /// Returns the packages of the stage, as the base that the promotion leaves has them.
     pub(super) fn base_packages(&self, before: &Base) -> BTreeMap<PkgInst, String> {
         let known = &self.brought.versions;
         if known.is_empty() { before.header.packages.clone() } else { known.clone() }
     }
 
-    /// Returns the report, with this outcome and with that of the directories that should be exchanged.
     pub(super) fn report(
         self,
         result: Result<Option<Receipt>, Failure>,
@@ -575,7 +686,7 @@ impl MadePlan {
             plan: self.plan.ok().flatten(),
             texts: ChangedTexts::new(),
             portions: self.portions,
-            refreshed: self.refreshed.map(|to_be| to_be.told),
+            refreshed: self.refreshed.map(|to_be| to_be.completed),
             in_use: Vec::new(),
             hooks: self.hook_ends,
             set_id: self.set_id,
@@ -599,179 +710,8 @@ impl MadePlan {
     }
 }
 
-/// The promoted tree.
-#[derive(Debug)]
-pub(super) struct PromotedTree {
-    /// The tree, as a root of its own.
-    pub(super) root: Root,
-    /// Its stage; `None` for a tree without identity.
-    pub(super) stage: Option<Stage>,
-    /// The base of the ids of its promotions.
-    pub(super) name: StageName,
-    /// Whether it is promoted as it will be once its interrupted refresh is completed.
-    is_refresh_interrupted: bool,
-    /// Why its owners, capabilities and set-id bits do not come if the superuser promotes it.
-    left_owners: Option<LeftOwners>,
-}
-
-impl PromotedTree {
-    /// Opens the named tree. A tree without identity needs `two_way`.
-    pub(super) fn open(root: &Root, request: &PromoteRequest) -> Result<Self, StageError> {
-        let tree = named_tree(root, &request.stage)?;
-        if own_directory(&tree)?.is_some() {
-            let stage = Stage::of_root(root, tree.clone())?;
-            let name = stage.identity.name.clone();
-            let left_owners = left_owners(root, &tree, Some(&stage))?;
-            Ok(Self { root: tree, name, stage: Some(stage), is_refresh_interrupted: false, left_owners })
-        } else if request.two_way {
-            let name = name_of(&tree, request)?;
-            let left_owners = left_owners(root, &tree, None)?;
-            Ok(Self { root: tree, stage: None, name, is_refresh_interrupted: false, left_owners })
-        } else {
-            Err(StageError::NoStage(tree.prefix().display().to_string()))
-        }
-    }
-
-    /// Returns the same with what the root records of the stage now.
-    pub(super) fn on_record(self, root: &Root) -> Result<Self, StageError> {
-        let stage = self.stage.map(|stage| stage.on_record(root)).transpose()?;
-        let left_owners = left_owners(root, &self.root, stage.as_ref())?;
-        Ok(Self { stage, left_owners, ..self })
-    }
-
-    /// Returns the same for a plan. A stage with an interrupted refresh counts as a promotion will have completed it, with
-    /// its package database as after the recovery of the run that the refresh began there. Any other unfinished run is
-    /// refused.
-    pub(super) fn foreseen(self) -> Result<Self, StageError> {
-        let Some(stage) = &self.stage else { return Ok(self) };
-        let is_refresh_interrupted = is_interrupted(stage)?;
-        if !has_run_of_refresh(stage)? {
-            must_be_finished(stage)?;
-            return Ok(Self { is_refresh_interrupted, ..self });
-        }
-        let is_at_work = Lock::is_held(&stage.root).unwrap_or(true);
-        let foreseen = foresee_recovery(&stage.root, None).map_err(Failure::from)?;
-        let ForeseenRecovery::Root(foreseen) = foreseen else {
-            return must_be_finished(stage).map(|()| self);
-        };
-        if is_at_work {
-            return must_be_finished(stage).map(|()| self);
-        }
-        let root = foreseen.0;
-        let stage = self.stage.map(|stage| Stage { root: root.clone(), ..stage });
-        Ok(Self { root, stage, is_refresh_interrupted, ..self })
-    }
-
-    /// Keeps what was read of both trees for the next promotion, unless the stage already has it.
-    pub(super) fn keep_cache(&self, cache: Option<&[u8]>) {
-        if let (Some(stage), Some(cache)) = (&self.stage, cache) {
-            put_cache(&stage.own, cache);
-        }
-    }
-}
-
-/// Returns why owners, capabilities and set-id bits of a tree do not come; no reason for a caller who cannot set them anyway.
-fn left_owners(root: &Root, tree: &Root, stage: Option<&Stage>) -> Result<Option<LeftOwners>, StageError> {
-    if !root.is_privileged() {
-        return Ok(None);
-    }
-    Ok(owners_of(root, tree, stage)?.err())
-}
-
-/// Returns the base of the requested id, otherwise the last component of the tree's path.
-fn name_of(tree: &Root, request: &PromoteRequest) -> Result<StageName, StageError> {
-    let of_id = request.id.as_deref().and_then(|id| PatchId::new(id).ok()).map(|id| id.base().to_owned());
-    let path = tree.physical_path()?;
-    let of_path = || path.file_name().map(|name| name.to_string_lossy().into_owned());
-    Ok(StageName::parse(&of_id.or_else(of_path).unwrap_or_default())?)
-}
-
-/// Returns the paths that are compared: the named ones, otherwise all of the base, otherwise all of the tree.
-pub(super) fn scope(request: &PromoteRequest, base: Option<&Scope>) -> Result<Scope, StageError> {
-    let named = if request.paths.is_empty() { None } else { Some(Scope::new(request.paths.clone())?) };
-    match (named, base) {
-        (Some(named), Some(base)) => match base.lacks(&named) {
-            Some(path) => Err(StageError::NotStaged(path.clone())),
-            None => Ok(named),
-        },
-        (Some(named), None) => Ok(named),
-        (None, Some(base)) => Ok(base.clone()),
-        (None, None) => Ok(Scope::all()),
-    }
-}
-
-impl PromotionReader<'_> {
-    /// Reads the base in force, unless there is none, and the cached facts of both trees.
-    fn base_and_cache(
-        &self,
-        view: &RecordView<'_>,
-        applied: &AppliedPatches,
-    ) -> Result<(Option<BaseInForce>, StageCache), StageError> {
-        let Some(stage) = &self.tree.stage else { return Ok((None, StageCache::default())) };
-        // Whoever may write the stage may write its cache, too, and with it what is believed of the live tree.
-        let is_believed = self.tree.left_owners.is_none();
-        thread::scope(|scope| {
-            let known = scope.spawn(move || if is_believed { stage.cache() } else { StageCache::default() });
-            let base = (!self.request.two_way).then(|| in_force(stage, view, applied)).transpose();
-            let known = known.join().unwrap_or_else(|panic| resume_unwind(panic));
-            Ok((base?, known))
-        })
-    }
-
-    /// Reads both trees, each in the promoted paths.
-    pub(super) fn trees(
-        &self,
-        scope: &Scope,
-        left: &LeftOut,
-        known: &StageCache,
-    ) -> Result<(Tree, Tree), StageError> {
-        let interrupt = self.caller.interrupt;
-        let request = |root, known| TreeRequest { root, scope, left, known, interrupt };
-        let stage = read_tree(&request(&self.tree.root, &known.stage))?;
-        let live = if scope.is_all() && self.tree.stage.is_none() {
-            self.live_of(&stage)?
-        } else {
-            read_tree(&request(&self.ground.root, &known.live))?
-        };
-        Ok((stage, live))
-    }
-
-    /// Shows a rehearsal base and stage as they will be once an interrupted refresh is completed.
-    fn as_refreshed(
-        &self,
-        base: Option<BaseInForce>,
-        stage: &mut Tree,
-        scope: &Scope,
-    ) -> Result<(Option<BaseInForce>, Option<StageToBe>), StageError> {
-        let Some(own) = self.tree.stage.as_ref().filter(|_| self.tree.is_refresh_interrupted) else {
-            return Ok((base, None));
-        };
-        let to_be = stage_to_be(self.ground, own, self.caller)?;
-        *stage = to_be.tree(std::mem::take(stage), scope);
-        let base = base.map(|force| BaseInForce { base: to_be.base(&force.base), ..force });
-        Ok((base, Some(to_be)))
-    }
-
-    /// Returns the objects of the live tree at the paths of a tree without a base: nothing else of the root is read.
-    fn live_of(&self, tree: &Tree) -> Result<Tree, StageError> {
-        let paths = tree.objects.iter().map(|object| object.path.clone()).collect();
-        let inventory =
-            self.ground.survey(&Touched { paths, ..Touched::default() }, self.caller.interrupt)?;
-        let mut numbers = BTreeMap::new();
-        let mut objects = Vec::new();
-        for TreeObject { path, .. } in &tree.objects {
-            let Some(live) = inventory.live.get(path) else { continue };
-            let next = u32::try_from(numbers.len() + 1).unwrap_or(u32::MAX);
-            let file = (inventory.on.get(path).copied(), live.inode);
-            let group = has_names(live).then(|| *numbers.entry(file).or_insert(next));
-            objects.push(TreeObject { path: path.clone(), live: live.clone(), group });
-        }
-        Ok(Tree { objects, ..Tree::default() })
-    }
-}
-
-/// Refuses a plan that differs from the file it must match, and saves the plan if that was requested. A refused plan is not
-/// saved.
+/// Refuses a plan that differs from the expected plan file, and saves the plan if requested. Refused plans
+/// are not saved.
 pub(super) fn settle_plan_file(
     ground: &RootAndPolicy,
     tree: &PromotedTree,
@@ -799,7 +739,6 @@ pub(super) fn settle_plan_file(
     }
 }
 
-/// Returns the plan in the form of a file.
 fn plan_file(
     ground: &RootAndPolicy,
     tree: &PromotedTree,
@@ -814,7 +753,14 @@ fn plan_file(
     file.libraries = planned_libraries(made.id.as_str(), made.libraries.as_ref());
     let Ok(Some(plan)) = &made.plan else { return Ok(file) };
     let source = tree.root.prefix().display().to_string();
-    file.patches = plan.patches.iter().map(|id| of_promotion(id, &source)).collect();
+    let planned = |id: &String| PlannedPatch {
+        id: id.clone(),
+        source: Some(source.clone()),
+        sha256: None,
+        verdict: PLANNED.to_owned(),
+        reason: String::new(),
+    };
+    file.patches = plan.patches.iter().map(planned).collect();
     let id = made.id.to_string();
     file.changes = plan.changes.iter().map(|change| planned_change(&id, change)).collect();
     file.records = plan.records.iter().flat_map(planned_records).collect();
@@ -827,17 +773,6 @@ fn plan_file(
     Ok(file)
 }
 
-fn of_promotion(id: &str, source: &str) -> PlannedPatch {
-    PlannedPatch {
-        id: id.to_owned(),
-        source: Some(source.to_owned()),
-        sha256: None,
-        verdict: PLANNED.to_owned(),
-        reason: String::new(),
-    }
-}
-
-/// Returns the states of both trees, the base and the root.
 fn states(made: &MadePlan, run: u64) -> PromotionStates {
     let mut digesting = Digesting::default();
     if let Some(force) = &made.base {
@@ -867,7 +802,6 @@ fn states(made: &MadePlan, run: u64) -> PromotionStates {
     }
 }
 
-/// Returns the first name of each file that has several.
 fn first_names(tree: &Tree) -> HashMap<u32, &ObjectPath> {
     let mut firsts = HashMap::new();
     for TreeObject { path, group, .. } in &tree.objects {
@@ -878,8 +812,8 @@ fn first_names(tree: &Tree) -> HashMap<u32, &ObjectPath> {
     firsts
 }
 
-/// Returns the digest of everything that a promotion compares of an object: its names count, not the numbers of groups, and
-/// a directory has no time.
+/// Digests everything that a promotion compares: names of a file instead of group numbers, and no time of
+/// directories.
 fn state_digest(object: &TreeObject, firsts: &HashMap<u32, &ObjectPath>) -> Digest {
     let mut state = object.state();
     let first = state.group.take().and_then(|group| firsts.get(&group));
@@ -892,7 +826,7 @@ fn state_digest(object: &TreeObject, firsts: &HashMap<u32, &ObjectPath>) -> Dige
     Digest::of(&text)
 }
 
-/// Returns the requested id, if it is a new and later one, otherwise the next one.
+/// Returns the requested id if it is later than all known ones, otherwise the next id.
 fn next_id(
     asked: Option<&str>,
     name: &StageName,
@@ -921,7 +855,6 @@ fn next_id(
     }
 }
 
-/// Returns every revision of a base that is or was applied, as far as records and history tell.
 fn known(base: &str, view: &RecordView<'_>, applied: &AppliedPatches) -> Vec<PatchId> {
     let recorded =
         applied.packages().iter().flat_map(|records| records.list.iter().chain(records.infos.keys()));
@@ -933,11 +866,10 @@ fn known(base: &str, view: &RecordView<'_>, applied: &AppliedPatches) -> Vec<Pat
     known
 }
 
-/// The lines of the paths, the live tree, and the request.
 struct RecordedFacts<'a> {
-    pub(super) lines: &'a BTreeMap<ObjectPath, ContentsLine>,
-    pub(super) live: &'a Tree,
-    pub(super) choice: &'a EditChoice,
+    lines: &'a BTreeMap<ObjectPath, ContentsLine>,
+    live: &'a Tree,
+    choice: &'a EditChoice,
 }
 
 impl PathFacts for RecordedFacts<'_> {
@@ -967,7 +899,6 @@ impl PathFacts for RecordedFacts<'_> {
     }
 }
 
-/// The files of a tree that a plan takes.
 pub(super) struct StageContent<'a> {
     root: &'a Root,
     files: BTreeMap<&'a ObjectPath, &'a PackagePath>,

@@ -535,7 +535,6 @@ impl FileRights {
         self.set_id() != 0 || self.capabilities.is_some()
     }
 
-    /// Returns whether a program gains rights.
     fn exceed(&self, before: &Self) -> bool {
         let is_other_owner = self.set_id() != 0 && (self.uid, self.gid) != (before.uid, before.gid);
         let has_more = self.set_id() & !before.set_id() != 0;

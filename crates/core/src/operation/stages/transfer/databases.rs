@@ -14,7 +14,6 @@ use patchadm_rootfs::Lock;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchList};
 
-/// The package database of a stage or of its root.
 #[derive(Debug)]
 pub(in crate::operation::stages) struct PackageDatabase {
     pub(in crate::operation::stages) packages: BTreeMap<PkgInst, Installed>,

@@ -58,7 +58,6 @@ pub enum StayReason {
     Refused(BroughtReason),
 }
 
-/// Decisions of a refresh about packages.
 #[derive(Debug, Default)]
 pub(in crate::operation::stages) struct MovedPackages {
     pub(in crate::operation::stages) all: Vec<MovedPackage>,

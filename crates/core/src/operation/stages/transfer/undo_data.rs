@@ -27,7 +27,6 @@ pub(in crate::operation::stages) struct StagedUndo<'a> {
     interrupt: Interrupt<'a>,
 }
 
-/// Undo data of one patch of a package.
 pub(in crate::operation::stages) struct StagedPatch {
     pub(in crate::operation::stages) manifest: Manifest,
     pub(in crate::operation::stages) line: BroughtLine,
@@ -96,7 +95,6 @@ fn unusable(error: ArchiveError) -> BroughtFailure {
     }
 }
 
-/// Contents of undo data.
 enum Told {
     By(Box<Manifest>),
     Nothing,
