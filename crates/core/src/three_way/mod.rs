@@ -181,7 +181,7 @@ pub fn of_recorded(
         FileType::Character => ReleaseObjectKind::Character(device()?),
         FileType::Socket => return None,
     };
-    let seen = Attributes {
+    let seen = CommonAttributes {
         mode: Mode::of(state.mode),
         uid: state.uid,
         gid: state.gid,
@@ -213,7 +213,7 @@ pub fn of_live(
         }
         LiveKind::Socket => return None,
     };
-    let seen = Attributes {
+    let seen = CommonAttributes {
         mode: live.mode,
         uid: live.uid,
         gid: live.gid,
@@ -231,7 +231,7 @@ fn owner(compared: ComparedAttributes, id: u32) -> ObjectOwner {
     ObjectOwner { name: None, id: compared.owners.then_some(id) }
 }
 
-struct Attributes {
+struct CommonAttributes {
     mode: Mode,
     uid: u32,
     gid: u32,
@@ -239,7 +239,7 @@ struct Attributes {
     xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
-impl Attributes {
+impl CommonAttributes {
     fn object(
         self,
         path: &ObjectPath,

@@ -81,7 +81,7 @@ pub fn adopt_software(
         let shown = || {
             let ground = RootAndPolicy::of(root)?.for_who_may()?;
             let listed = ListedSoftware::of(&ground, request, caller)?;
-            without_lock(root, || Ok(Adopter { ground: &ground, caller }.planned(&listed)?.report))
+            without_lock(root, || Ok(AdoptionPlanner { ground: &ground, caller }.planned(&listed)?.report))
         };
         return shown_to_anybody(root, shown, |report, refused| report.noting(&refused));
     }
@@ -92,7 +92,7 @@ pub fn adopt_software(
         let is_own = |package: &PkgInst| *package == listed.software.package;
         must_agree(&session.ground.root, caller.interrupt, is_own)?;
         let PlannedAdoption { mut report, plan } =
-            Adopter { ground: &session.ground, caller }.planned(&listed)?;
+            AdoptionPlanner { ground: &session.ground, caller }.planned(&listed)?;
         if let Some(plan) = plan {
             report.receipt = Some(perform(session, &plan, log::of_registration(&plan), &mut report.notes)?);
         }
@@ -134,7 +134,7 @@ pub fn forget_software(
             without_lock(root, || {
                 must_be_off_trial(root, caller, None)?;
                 let ground = RootAndPolicy::of(root)?.for_who_may()?;
-                Adopter { ground: &ground, caller }.forgetting(package).map(|planned| planned.report)
+                AdoptionPlanner { ground: &ground, caller }.forgetting(package).map(|planned| planned.report)
             })
         };
         return shown_to_anybody(root, shown, |report, refused| report.noting(&refused));
@@ -142,7 +142,7 @@ pub fn forget_software(
     may_change(root)?;
     let session = begin_change(RootAndPolicy::of(root)?, caller)?;
     must_agree(root, caller.interrupt, |_| false)?;
-    let adopter = Adopter { ground: &session.ground, caller };
+    let adopter = AdoptionPlanner { ground: &session.ground, caller };
     let PlannedAdoption { mut report, plan } = adopter.forgetting(package)?;
     if let Some(plan) = plan {
         report.receipt = Some(perform(&session, &plan, log::of_registration(&plan), &mut report.notes)?);
@@ -162,7 +162,7 @@ fn perform(
     Ok(receipt)
 }
 
-struct Adopter<'a> {
+struct AdoptionPlanner<'a> {
     ground: &'a RootAndPolicy,
     caller: &'a Caller<'a>,
 }
@@ -172,7 +172,7 @@ struct PlannedAdoption {
     plan: Option<Plan>,
 }
 
-impl Adopter<'_> {
+impl AdoptionPlanner<'_> {
     fn planned(&self, listed: &ListedSoftware) -> Result<PlannedAdoption, Failure> {
         let inventory = self.survey_over(listed)?;
         let mut adoptions = Adoptions::default();
@@ -316,7 +316,7 @@ pub fn adopt_all(
     if request.dry_run {
         let shown = || {
             let ground = RootAndPolicy::of(root)?.for_who_may()?;
-            without_lock(root, || Ok(planned(&Adopter { ground: &ground, caller }, request)?.0))
+            without_lock(root, || Ok(planned(&AdoptionPlanner { ground: &ground, caller }, request)?.0))
         };
         return shown_to_anybody(root, shown, |mut report: AdoptAllReport, refused| {
             report.notes.push(refused.to_string());
@@ -325,7 +325,7 @@ pub fn adopt_all(
     }
     let (report, recovered) = with_database(root, caller, &NativeManager::ALL, |session| {
         must_agree(root, caller.interrupt, |_| false)?;
-        let (mut report, plan) = planned(&Adopter { ground: &session.ground, caller }, request)?;
+        let (mut report, plan) = planned(&AdoptionPlanner { ground: &session.ground, caller }, request)?;
         if let Some(plan) = plan {
             let text = log_of(&report.adopted);
             report.receipt = Some(perform(session, &plan, text, &mut report.notes)?);
@@ -342,7 +342,7 @@ fn log_of(adopted: &[AdoptedPackage]) -> String {
 }
 
 fn planned(
-    adopter: &Adopter<'_>,
+    adopter: &AdoptionPlanner<'_>,
     request: &AdoptAllRequest,
 ) -> Result<(AdoptAllReport, Option<Plan>), Failure> {
     let root = &adopter.ground.root;
@@ -366,7 +366,7 @@ fn planned(
 }
 
 struct AllPackages<'a> {
-    adopter: &'a Adopter<'a>,
+    adopter: &'a AdoptionPlanner<'a>,
     request: &'a AdoptAllRequest,
     packages: BTreeMap<PkgInst, Installed>,
     registrations: Registrations,
@@ -377,7 +377,7 @@ struct AllPackages<'a> {
 }
 
 impl<'a> AllPackages<'a> {
-    fn of(adopter: &'a Adopter<'a>, request: &'a AdoptAllRequest) -> Result<Self, Failure> {
+    fn of(adopter: &'a AdoptionPlanner<'a>, request: &'a AdoptAllRequest) -> Result<Self, Failure> {
         let packages = adopter.ground.packages()?;
         let registrations = Registrations::of(&adopter.ground.root, &packages);
         Ok(Self {
@@ -459,14 +459,14 @@ pub(super) struct OnDemand {
 
 pub(super) fn adopt_on_demand(
     ground: &RootAndPolicy,
-    wanted: &[OfferedPackage],
+    offered: &[OfferedPackage],
     environment: &Params,
     caller: &Caller<'_>,
 ) -> Result<OnDemand, Failure> {
-    let adopter = Adopter { ground, caller };
+    let adopter = AdoptionPlanner { ground, caller };
     let mut demand = OnDemand::default();
     let (mut adoptions, mut surveyed) = (Adoptions::default(), None);
-    let Some(Unregistered { packages, mut registrations }) = unregistered(ground, wanted)? else {
+    let Some(Unregistered { packages, mut registrations }) = unregistered(ground, offered)? else {
         return Ok(demand);
     };
     for (pkg, native) in packages {
@@ -490,8 +490,8 @@ pub(super) fn adopt_on_demand(
     Ok(demand)
 }
 
-pub(super) fn unregistered_native(ground: &RootAndPolicy, wanted: &[OfferedPackage]) -> Option<String> {
-    let unregistered = unregistered(ground, wanted).ok()??;
+pub(super) fn unregistered_native(ground: &RootAndPolicy, offered: &[OfferedPackage]) -> Option<String> {
+    let unregistered = unregistered(ground, offered).ok()??;
     let (_, native) = unregistered.packages.into_iter().next()?;
     Some(format!("{} {}", native.origin, native.version))
 }
@@ -503,16 +503,16 @@ struct Unregistered {
     registrations: Registrations,
 }
 
-fn unregistered(ground: &RootAndPolicy, wanted: &[OfferedPackage]) -> Result<Option<Unregistered>, Failure> {
+fn unregistered(ground: &RootAndPolicy, offered: &[OfferedPackage]) -> Result<Option<Unregistered>, Failure> {
     let is_of = |one: &OfferedPackage, manager: NativeManager| one.pkg.starts_with(&manager.package_name(""));
     let is_native = |one: &OfferedPackage| NativeManager::ALL.iter().any(|manager| is_of(one, *manager));
-    if !wanted.iter().any(is_native) {
+    if !offered.iter().any(is_native) {
         return Ok(None);
     }
     let installed = ground.packages()?;
     let known = InstalledPackages::of(installed.iter().map(|(package, one)| (package, &one.params)));
     let missing: Vec<&OfferedPackage> =
-        wanted.iter().filter(|one| is_native(one) && !known.has(one)).collect();
+        offered.iter().filter(|one| is_native(one) && !known.has(one)).collect();
     if missing.is_empty() {
         return Ok(None);
     }

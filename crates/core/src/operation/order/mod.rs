@@ -251,7 +251,7 @@ fn patches_of(index: &DepotIndex) -> AppliedPatches {
     AppliedPatches::new(vec![records])
 }
 
-struct DeliveredObject {
+struct DeliveredBinary {
     package: String,
     path: String,
     facts: ElfFacts,
@@ -260,7 +260,7 @@ struct DeliveredObject {
 #[derive(Default)]
 struct DeliveredPackages {
     packages: Vec<DependingPackage>,
-    objects: Vec<DeliveredObject>,
+    objects: Vec<DeliveredBinary>,
     owners: ObjectOwners,
     paths: BTreeSet<ObjectPath>,
     not_understood: Vec<(String, String)>,
@@ -330,7 +330,7 @@ impl DeliveredPackages {
         let path = placed(package, path).map_or_else(|| path.to_string(), |path| path.to_string());
         let package = package.spooled_name();
         match read {
-            Ok(facts) => self.objects.extend(facts.map(|facts| DeliveredObject { package, path, facts })),
+            Ok(facts) => self.objects.extend(facts.map(|facts| DeliveredBinary { package, path, facts })),
             Err(reason) => self.not_understood.push((format!("{package}: {path}"), reason)),
         }
         Ok(())
@@ -389,7 +389,7 @@ fn placed(package: &PackageImage, path: &PackagePath) -> Option<ObjectPath> {
     path.resolve(&base, |name| variables::value(&package.params, name)).ok()
 }
 
-fn soname_edges(objects: &[DeliveredObject]) -> Vec<NeedEdge> {
+fn soname_edges(objects: &[DeliveredBinary]) -> Vec<NeedEdge> {
     let mut providers: HashMap<(&str, ElfMachine), BTreeSet<&str>> = HashMap::new();
     for object in objects {
         if let Some(soname) = &object.facts.soname {

@@ -44,9 +44,9 @@ pub(super) struct ComparedTrees {
 
 /// Paths that are skipped on both sides, with everything below them.
 #[derive(Debug)]
-pub(super) struct PassedOver(BTreeSet<ObjectPath>);
+pub(super) struct SkippedPaths(BTreeSet<ObjectPath>);
 
-impl PassedOver {
+impl SkippedPaths {
     /// Collects the paths that either side leaves out, and mount points, below which nothing is known.
     pub(super) fn of(stage: &Tree, live: &Tree, base: Option<&BaseInForce>) -> Self {
         let left = [stage, live].into_iter().flat_map(|tree| tree.left.iter().map(|(path, _)| path));
@@ -70,7 +70,7 @@ impl ComparedTrees {
     pub(super) fn of(
         (from, to): (&Tree, &Tree),
         base: Option<&BaseInForce>,
-        (scope, passed): (&Scope, &PassedOver),
+        (scope, passed): (&Scope, &SkippedPaths),
         compared: ComparedAttributes,
     ) -> Self {
         let of_tree = |tree: &Tree| -> Vec<ReleaseObject> {

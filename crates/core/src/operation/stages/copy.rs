@@ -199,7 +199,7 @@ impl Copier<'_> {
         let name = met.path.name();
         let made = above.look(name)?.ok_or_else(|| StageError::Changing(self.stage.show(&met.path)))?;
         let has_mode = met.status.file_type != FileType::Symlink;
-        let attributes = Attributes { status: &met.status, xattrs, has_mode, owners: self.owners };
+        let attributes = CopiedAttributes { status: &met.status, xattrs, has_mode, owners: self.owners };
         self.note(CopiedObject::Name(above, name).give(&attributes, &made)?);
         Ok(())
     }
@@ -321,7 +321,7 @@ impl PieceCopier<'_> {
             return Err(changing());
         }
         let owners = self.copier.owners;
-        let attributes = Attributes { status: &seen, xattrs: &xattrs, has_mode: true, owners };
+        let attributes = CopiedAttributes { status: &seen, xattrs: &xattrs, has_mode: true, owners };
         self.copier.note(CopiedObject::File(&copy).give(&attributes, &made)?);
         let live = live_file(&seen, sums, xattrs);
         Ok(CopiedOne { live, copy: Some(copy.look()?), is_reflinked })
@@ -369,7 +369,7 @@ pub(super) enum CopiedObject<'a> {
     Name(&'a Dir, &'a [u8]),
 }
 
-pub(super) struct Attributes<'a> {
+pub(super) struct CopiedAttributes<'a> {
     pub(super) status: &'a ObjectStatus,
     pub(super) xattrs: &'a Xattrs,
     pub(super) has_mode: bool,
@@ -379,8 +379,12 @@ pub(super) struct Attributes<'a> {
 impl CopiedObject<'_> {
     /// Sets all attributes. Returns whether all could be set: without privileges the owner may differ, and
     /// then set-id bits are dropped.
-    pub(super) fn give(&self, attributes: &Attributes<'_>, made: &ObjectStatus) -> Result<bool, RootError> {
-        let Attributes { status, xattrs, has_mode, owners } = attributes;
+    pub(super) fn give(
+        &self,
+        attributes: &CopiedAttributes<'_>,
+        made: &ObjectStatus,
+    ) -> Result<bool, RootError> {
+        let CopiedAttributes { status, xattrs, has_mode, owners } = attributes;
         let is_owned = *owners && self.give_owner(status, made)?;
         let bits = status.mode.bits();
         let kept = if is_owned { bits } else { bits & !SET_ID };

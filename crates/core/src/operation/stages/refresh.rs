@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::sync::atomic::AtomicBool;
 
-use super::compared::{ComparedTrees, PassedOver, in_force, own_promotions, refuse_conflicts};
-use super::copy::{Attributes, CopiedObject, Copier};
+use super::compared::{ComparedTrees, SkippedPaths, in_force, own_promotions, refuse_conflicts};
+use super::copy::{CopiedAttributes, CopiedObject, Copier};
 use super::error::{StageError, Undertaking};
 use super::new::close_like_root;
 use super::own_files::{
@@ -94,7 +94,7 @@ pub fn refresh_stage(
     if request.dry_run {
         let ground = RootAndPolicy::of(root)?;
         let choice = request.choice(&ground);
-        let refresher = Refresher {
+        let refresher = StageRefresher {
             ground: &ground,
             stage: &stage,
             choice,
@@ -139,19 +139,19 @@ fn refresh_locked(
             return Err(refused.into());
         }
         // A caller who may only read the root cannot keep others from changing it: what is read is checked as it is copied.
-        let refresher = Refresher { ground: &ground, stage, choice, caller, records, session: None };
+        let refresher = StageRefresher { ground: &ground, stage, choice, caller, records, session: None };
         let decided = without_lock(root, || Ok(refresher.decided()))??;
         return refresher.perform(&decided, Recovered::Nothing);
     }
     let session = begin_change(ground, caller)?;
     let session_of_root = Some(&session);
     let refresher =
-        Refresher { ground: &session.ground, stage, choice, caller, records, session: session_of_root };
+        StageRefresher { ground: &session.ground, stage, choice, caller, records, session: session_of_root };
     let decided = refresher.decided()?;
     refresher.perform(&decided, session.recovered.clone())
 }
 
-struct Refresher<'a> {
+struct StageRefresher<'a> {
     ground: &'a RootAndPolicy,
     stage: &'a Stage,
     choice: EditChoice,
@@ -178,7 +178,7 @@ impl<'a> StageRecords<'a> {
     }
 }
 
-impl Refresher<'_> {
+impl StageRefresher<'_> {
     fn decided(&self) -> Result<DecidedRefresh, StageError> {
         let root = &self.ground.root;
         let view = RecordView::live(root);
@@ -198,7 +198,7 @@ impl Refresher<'_> {
         hide_own(&mut stage, &kept_in(&self.stage.root)?);
         hide_own(&mut live, &kept_in(root)?);
         must_not_be_met(root, &self.stage.root, &live.objects)?;
-        let passed = PassedOver::of(&stage, &live, Some(&base));
+        let passed = SkippedPaths::of(&stage, &live, Some(&base));
         let compared = ComparedAttributes { owners: self.stage.root.is_privileged() && owners };
         let trees = ComparedTrees::of((&live, &stage), Some(&base), (scope, &passed), compared);
         let lines = lines_of_paths(&view, &trees.differing())
@@ -382,7 +382,7 @@ pub(super) fn stage_to_be(
     must_be_own(&ground.root, stage, Undertaking::Refresh)?;
     let choice = kept_choice(stage)?.unwrap_or_else(|| default_choice(ground));
     let records = StageRecords::planned(stage)?;
-    let refresher = Refresher { ground, stage, choice, caller, records, session: None };
+    let refresher = StageRefresher { ground, stage, choice, caller, records, session: None };
     let decided = refresher.decided()?;
     let report = refresher.report(&decided, Recovered::Nothing);
     let completed =
@@ -706,8 +706,12 @@ impl RefreshedStage<'_> {
         let changing = || StageError::Changing(root.show(path));
         let status = parent(root, path)?.look(path.name())?.ok_or_else(changing)?;
         let directory = place.directory(path)?;
-        let attributes =
-            Attributes { status: &status, xattrs: &object.live.xattrs, has_mode: true, owners: self.owners };
+        let attributes = CopiedAttributes {
+            status: &status,
+            xattrs: &object.live.xattrs,
+            has_mode: true,
+            owners: self.owners,
+        };
         CopiedObject::Directory(&directory).give(&attributes, &directory.itself()?)?;
         Ok(())
     }

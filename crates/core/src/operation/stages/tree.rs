@@ -254,7 +254,7 @@ impl Walk {
     }
 }
 
-struct NextDirectory {
+struct PendingDirectory {
     path: ObjectPath,
     status: ObjectStatus,
     is_object: bool,
@@ -268,9 +268,9 @@ struct OpenDirectory<'a> {
 }
 
 #[derive(Default)]
-struct Entered {
+struct EnteredDirectory {
     walk: Walk,
-    next: Vec<NextDirectory>,
+    next: Vec<PendingDirectory>,
 }
 
 impl TreeRequest<'_> {
@@ -289,7 +289,7 @@ struct Walker<'a> {
 impl Walker<'_> {
     fn walk(&self) -> Result<Walk, StageError> {
         let mut walk = Walk::default();
-        let mut level: Vec<NextDirectory> =
+        let mut level: Vec<PendingDirectory> =
             self.request.scope.paths().iter().map(|path| self.top(path)).collect::<Result<_, _>>()?;
         while !level.is_empty() {
             let entered = side_by_side(self.request.root.workers(), level.len(), || {
@@ -316,11 +316,11 @@ impl Walker<'_> {
         Ok(walk)
     }
 
-    fn top(&self, path: &ObjectPath) -> Result<NextDirectory, StageError> {
+    fn top(&self, path: &ObjectPath) -> Result<PendingDirectory, StageError> {
         let shown = || self.request.root.show(path);
         let Some(parent) = path.parent() else {
             let status = self.request.root.dir(path)?.itself()?;
-            return Ok(NextDirectory { path: path.clone(), status, is_object: false });
+            return Ok(PendingDirectory { path: path.clone(), status, is_object: false });
         };
         if (self.is_reserved)(path) {
             return Err(StageError::Reserved(shown()));
@@ -335,20 +335,20 @@ impl Walker<'_> {
             self.request.root.dir_if_there(&parent).map_err(|error| StageError::of_reading(error, shown))?;
         let status = parent.ok_or_else(missing)?.look(path.name())?.ok_or_else(missing)?;
         match status.file_type {
-            FileType::Directory => Ok(NextDirectory { path: path.clone(), status, is_object: true }),
+            FileType::Directory => Ok(PendingDirectory { path: path.clone(), status, is_object: true }),
             FileType::Symlink => Err(StageError::NoDirectory { path: shown(), kind: "symbolic link" }),
             _ => Err(StageError::NoDirectory { path: shown(), kind: "file" }),
         }
     }
 
-    fn enter(&self, directory: &NextDirectory) -> Result<Entered, StageError> {
-        let NextDirectory { path, status, is_object } = directory;
+    fn enter(&self, directory: &PendingDirectory) -> Result<EnteredDirectory, StageError> {
+        let PendingDirectory { path, status, is_object } = directory;
         if let Some(signal) = (self.request.interrupt)() {
             return Err(StageError::Interrupted(signal));
         }
         let failed = |error| StageError::of_reading(error, || self.request.root.show(path));
         let dir = self.request.root.dir(path).map_err(failed)?;
-        let mut entered = Entered::default();
+        let mut entered = EnteredDirectory::default();
         let live = dir.live_through(&mut [], b"", None).map_err(failed)?;
         let live = live.filter(|live| live.inode == status.inode);
         let live = live.ok_or_else(|| StageError::Changing(self.request.root.show(path)))?;
@@ -363,7 +363,12 @@ impl Walker<'_> {
         Ok(entered)
     }
 
-    fn meet(&self, above: OpenDirectory<'_>, name: &[u8], entered: &mut Entered) -> Result<(), StageError> {
+    fn meet(
+        &self,
+        above: OpenDirectory<'_>,
+        name: &[u8],
+        entered: &mut EnteredDirectory,
+    ) -> Result<(), StageError> {
         let dir = above.dir;
         let path = dir.path().join(name)?;
         if name == DIRECTORY || (self.is_reserved)(&path) {
@@ -383,7 +388,7 @@ impl Walker<'_> {
         }
         let live = match status.file_type {
             FileType::Directory => {
-                entered.next.push(NextDirectory { path, status, is_object: true });
+                entered.next.push(PendingDirectory { path, status, is_object: true });
                 return Ok(());
             }
             FileType::Regular => {

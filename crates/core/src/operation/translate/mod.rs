@@ -315,7 +315,7 @@ fn write_stream(
     if let Some(device) = special(to).map_err(|error| failed(to, error.into()))? {
         return Ok(stream.write(BufWriter::with_capacity(BUFFER, device))?.1);
     }
-    let (place, file) = NewFile::beside(to)?;
+    let (place, file) = UnnamedFile::beside(to)?;
     let written = stream.write(BufWriter::with_capacity(BUFFER, file));
     place.settle(written)
 }
@@ -339,13 +339,13 @@ fn failed(to: &Path, error: DatastreamError) -> TranslateError {
 }
 
 /// A file without its final name.
-struct NewFile {
+struct UnnamedFile {
     dir: Dir,
     name: Vec<u8>,
     temporary: Vec<u8>,
 }
 
-impl NewFile {
+impl UnnamedFile {
     /// Makes a file beside the target of `to`.
     fn beside(to: &Path) -> Result<(Self, WritableFile), TranslateError> {
         let to = to.canonicalize().unwrap_or_else(|_| to.to_owned());

@@ -276,9 +276,9 @@ pub(super) fn end_failed_trial(
 }
 
 /// States that the patches of a trial found at their paths in adopted packages.
-struct TrialClaims(BTreeMap<ObjectPath, Found>);
+struct TrialClaims(BTreeMap<ObjectPath, FoundObject>);
 
-enum Found {
+enum FoundObject {
     Nothing,
     Object(RecordedState),
     Unknown,
@@ -301,9 +301,9 @@ impl TrialClaims {
             for object in of_native.flat_map(|of| of.objects) {
                 if object.action != Some(ObjectAction::Unchanged) {
                     let was = match (object.action, object.was) {
-                        (None, _) => Found::Unknown,
-                        (Some(_), None) => Found::Nothing,
-                        (Some(_), Some(was)) => Found::Object(was),
+                        (None, _) => FoundObject::Unknown,
+                        (Some(_), None) => FoundObject::Nothing,
+                        (Some(_), Some(was)) => FoundObject::Object(was),
                     };
                     found.entry(object.path).or_insert(was);
                 }
@@ -312,7 +312,7 @@ impl TrialClaims {
         let lost = overtaken_patches(&ground.root, &marker(&ground.root)?.unwrap_or_default())?;
         let of_trial = lost.patches.iter().filter(|one| record.patches.contains(&one.patch));
         for path in of_trial.flat_map(OvertakenPatch::lost_paths) {
-            found.entry(path).or_insert(Found::Unknown);
+            found.entry(path).or_insert(FoundObject::Unknown);
         }
         Ok(Self(found))
     }
@@ -329,8 +329,8 @@ impl TrialClaims {
             let Some(owner) = index.owners(&place, &resolver)?.into_iter().next() else { continue };
             let now = ground.root.live_at(&place)?.as_ref().map(RecordedState::of);
             let is_as_found = match (was, &now) {
-                (Found::Nothing, None) => true,
-                (Found::Object(was), Some(now)) => {
+                (FoundObject::Nothing, None) => true,
+                (FoundObject::Object(was), Some(now)) => {
                     let differ = StateDifferences::between(was, now);
                     !differ.is_of_content() && differ.mode == 0
                 }

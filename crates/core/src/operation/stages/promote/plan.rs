@@ -17,7 +17,7 @@ use crate::operation::plan_file::{PlanFault, save_plan};
 use crate::operation::promotion_hooks::{HookDirection, HookEnd, HookFiles};
 use crate::operation::session::{Caller, RootAndPolicy};
 use crate::operation::stages::compared::{
-    BaseInForce, ComparedTrees, PassedOver, in_force, kept_paths, own_promotions, refuse_mounts,
+    BaseInForce, ComparedTrees, SkippedPaths, in_force, kept_paths, own_promotions, refuse_mounts,
 };
 use crate::operation::stages::error::StageError;
 use crate::operation::stages::own_files::{
@@ -172,7 +172,7 @@ pub(super) struct MadePlan {
     refreshed: Option<StageToBe>,
     two_way: bool,
     scope: Scope,
-    passed: PassedOver,
+    passed: SkippedPaths,
     brought: BroughtRecords,
     pub(super) libraries: Option<LibraryReport>,
     /// Part of each patch, if patches of the stage come along.
@@ -228,7 +228,7 @@ pub(super) fn make_plan(
     if !scope.is_all() {
         must_not_be_met(&ground.root, &tree.root, &live.objects)?;
     }
-    let passed = PassedOver::of(&stage, &live, base.as_ref());
+    let passed = SkippedPaths::of(&stage, &live, base.as_ref());
     let id = next_id(request.id.as_deref(), &tree.name, &view, applied);
     let mut made = MadePlan {
         // A refused id is replaced in messages.
@@ -411,12 +411,12 @@ impl PromotionReader<'_> {
         id: &PatchId,
     ) -> Result<Option<LibraryReport>, Failure> {
         let by = format!("promote {id}");
-        let asked = PlanToSettle::of((plan, inventory), Command::Promote, &by);
+        let requested = PlanToSettle::of((plan, inventory), Command::Promote, &by);
         let now = &self.caller.now;
         let keeper = LibraryKeeper::new(self.ground, self.request.shlibs, now, !self.request.dry_run);
         let mut keeper = keeper.ended_by(self.caller.interrupt);
         let content = &mut StageContent::of(&self.tree.root, plan);
-        let settled = keeper.settle(&asked, content, LaterContent::NotAsked)?;
+        let settled = keeper.settle(&requested, content, LaterContent::NotAsked)?;
         Ok(settled.and_then(|settled| settled.apply_to_plan(plan)))
     }
 
@@ -718,18 +718,18 @@ pub(super) fn settle_plan_file(
     request: &PromoteRequest,
     made: &mut MadePlan,
 ) {
-    let asked = &request.plan_file;
-    if !asked.is_made() {
+    let requested = &request.plan_file;
+    if !requested.is_made() {
         return;
     }
     let settled = plan_file(ground, tree, request, made).and_then(|plan| {
         made.fingerprint = plan.promotion.as_ref().map(|states| states.fingerprint.clone());
-        if let Some(expected) = &asked.expected
+        if let Some(expected) = &requested.expected
             && let Some(differences) = PlanDifferences::between(&expected.plan, &plan)
         {
             return Err(PlanFault::Differs { path: expected.path.clone(), differences }.into());
         }
-        match asked.save.as_ref().filter(|_| made.plan.is_ok()) {
+        match requested.save.as_ref().filter(|_| made.plan.is_ok()) {
             Some(path) => Ok(save_plan(path, &plan)?),
             None => Ok(()),
         }
@@ -745,8 +745,8 @@ fn plan_file(
     request: &PromoteRequest,
     made: &MadePlan,
 ) -> Result<PlanFile, Failure> {
-    let asked = &request.plan_file;
-    let mut file = PlanFile::new(asked.command.to_owned(), asked.options.clone());
+    let requested = &request.plan_file;
+    let mut file = PlanFile::new(requested.command.to_owned(), requested.options.clone());
     file.root = marker(&ground.root)?;
     file.applied = made.applied.iter().map(ToString::to_string).collect();
     file.promotion = Some(states(made, last_run(&ground.root)?));
@@ -768,7 +768,7 @@ fn plan_file(
     let of_hook =
         |(key, _): (&str, _)| PlannedScriptRun { patch: id.clone(), package: None, name: key.to_owned() };
     file.scripts = hooks.map(of_hook).collect();
-    let expected = asked.expected.as_ref().map(|expected| &expected.plan);
+    let expected = requested.expected.as_ref().map(|expected| &expected.plan);
     file.found = found(&ground.root, &[plan], expected)?;
     Ok(file)
 }
@@ -828,7 +828,7 @@ fn state_digest(object: &TreeObject, firsts: &HashMap<u32, &ObjectPath>) -> Dige
 
 /// Returns the requested id if it is later than all known ones, otherwise the next id.
 fn next_id(
-    asked: Option<&str>,
+    requested: Option<&str>,
     name: &StageName,
     view: &RecordView<'_>,
     applied: &AppliedPatches,
@@ -837,12 +837,12 @@ fn next_id(
     let last = known.iter().max_by(|one, other| {
         if one.is_later_than(other) { std::cmp::Ordering::Greater } else { std::cmp::Ordering::Less }
     });
-    let Some(asked) = asked else {
+    let Some(requested) = requested else {
         let revision = last.and_then(|last| last.revision().parse::<u64>().ok()).unwrap_or(0) + 1;
         let text = format!("{name}-{revision:02}");
         return PatchId::new(&text).map_err(|error| Reason::BadId(error.to_string()));
     };
-    let id = PatchId::new(asked).map_err(|error| Reason::BadId(error.to_string()))?;
+    let id = PatchId::new(requested).map_err(|error| Reason::BadId(error.to_string()))?;
     if id.base() != name.as_str() {
         return Err(Reason::BadId(format!("{id} is not of the base {name}, which is the name of the stage")));
     }

@@ -139,13 +139,13 @@ impl<E: Into<Failure>> From<E> for BroughtFailure {
 
 /// Changes of patches to objects and lines, in the order of application.
 #[derive(Debug, Default)]
-pub(in crate::operation::stages) struct ChangedPaths {
-    objects: BTreeMap<ObjectPath, ChangedPath>,
+pub(in crate::operation::stages) struct PatchedPaths {
+    objects: BTreeMap<ObjectPath, PatchedPath>,
     pub(in crate::operation::stages) lines: BTreeMap<ObjectPath, PkgInst>,
 }
 
 #[derive(Debug)]
-struct ChangedPath {
+struct PatchedPath {
     first: PatchId,
     was: Option<RecordedState>,
     last: PatchId,
@@ -161,7 +161,7 @@ pub(in crate::operation::stages) struct ComparedSides<'a> {
     pub(in crate::operation::stages) compared: ComparedAttributes,
 }
 
-impl ChangedPaths {
+impl PatchedPaths {
     pub(in crate::operation::stages) fn add(&mut self, id: &PatchId, package: &PkgInst, patch: &StagedPatch) {
         for record in &patch.manifest.objects {
             let Some(path) = record.object_path() else { continue };
@@ -171,7 +171,7 @@ impl ChangedPaths {
             if record.is_untouched() {
                 continue;
             }
-            let changed = self.objects.entry(path).or_insert_with(|| ChangedPath {
+            let changed = self.objects.entry(path).or_insert_with(|| PatchedPath {
                 first: id.clone(),
                 was: record.was.clone(),
                 last: id.clone(),
