@@ -174,7 +174,7 @@ fn arrows_up(directory: &str, modules: &[Module]) -> Vec<String> {
 /// flags that give it away, and how often. The reason stands at the place.
 const BESIDE_THE_DOOR: &[(&str, &str, usize)] = &[
     ("crates/core/src/namespaces/capabilities.rs", "clippy::disallowed_methods", 1),
-    ("crates/core/src/operation/translate/stream.rs", "clippy::disallowed_methods", 1),
+    ("crates/core/src/operation/translate/mod.rs", "clippy::disallowed_methods", 1),
     ("crates/core/src/script/namespace.rs", "clippy::disallowed_methods", 1),
     // A pseudo-terminal is given to the user of a script.
     ("crates/core/src/terminal.rs", "clippy::disallowed_methods", 1),
@@ -234,7 +234,7 @@ const OWNERS_OF_NEW_OBJECTS: &[&str] = &[
     "crates/changeset/src/transaction/stage/safety_copies.rs",
     "crates/changeset/src/transaction/stage/staged_files.rs",
     "crates/core/src/namespaces/place.rs",
-    "crates/core/src/operation/stages/attributes.rs",
+    "crates/core/src/operation/stages/copy.rs",
     "crates/core/src/operation/stages/own_files.rs",
     "crates/core/src/script/response.rs",
     "src/classic/compress.rs",

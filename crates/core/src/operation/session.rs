@@ -13,7 +13,7 @@ use super::native_locks::{NativeLocks, lock_root};
 use super::record_damage;
 use super::running::ReplacedFiles;
 use super::system_managers::SystemManagers;
-use super::trial::change::TrialChange;
+use crate::operation::trial::request::TrialChange;
 use crate::script::{ProcessIdentity, end_leftovers};
 use patchadm_changeset::format::journal::{PatchRecord, RunRecord, ScriptProcess};
 use patchadm_changeset::transaction::{

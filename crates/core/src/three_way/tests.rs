@@ -72,7 +72,7 @@ fn object(text: &str) -> ReleaseObject {
         b3: is_file.then(|| Box::new(Digest::of(content.as_bytes()).into())),
         target: (kind == FileType::Symlink).then(|| content[1..].into()),
         device: None,
-        xattrs: std::collections::BTreeMap::new(),
+        xattrs: BTreeMap::new(),
         group,
     };
     of_recorded(&at, &state, ComparedAttributes { owners: true }).unwrap()

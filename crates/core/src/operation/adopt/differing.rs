@@ -1,4 +1,4 @@
-//! Files whose bytes differ from the sum that another package manager has recorded.
+//! Files that differ from the sums recorded by another package manager.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use patchadm_inputs::native::FileSum;
 use patchadm_rootfs::{FileType, Interrupt, Resolver, Root, side_by_side};
 use patchadm_svr4::package::ObjectPath;
 
-/// Finds the objects with a recorded sum that are not a file with this sum, by several threads, until a signal comes.
+/// Finds the objects that are not a file with the recorded sum.
 pub(in crate::operation) fn differing(
     root: &Root,
     sums: &BTreeMap<ObjectPath, FileSum>,
@@ -28,7 +28,6 @@ pub(in crate::operation) fn differing(
     Ok(differing?.into_iter().flatten().collect())
 }
 
-/// Tells whether a regular file with this sum is at a path.
 pub(in crate::operation) fn has_sum(
     root: &Root,
     resolver: &Resolver<'_>,

@@ -1,56 +1,50 @@
-//! `adopt`: software that is already on the disk becomes a package, and `--forget` gives the registration up.
+//! `adopt`: registers software that is already on the disk as a package. `--forget` removes a registration.
 //!
 //! ```text
 //! tree | paths | dpkg | rpm ──► ListedSoftware ──► survey ──► plan ──► one run of records
 //!         all of dpkg and rpm, portion by portion ──┘
 //! ```
-//! No object of the software is changed. The records of other package managers are only read, under their lock where the
-//! caller may take it.
+//! Files of the software are never changed. The records of other package managers are only read, under their lock
+//! if the caller may take it. The three forms are here: one package, all packages of dpkg and rpm (`--all`), and
+//! the native packages that patches are for (`add --adopt`).
 
-mod adopted;
-mod all;
 pub(in crate::operation) mod differing;
-mod listed;
-pub(in crate::operation) mod on_demand;
-mod registrations;
-mod request;
-mod software_list;
-mod tree;
+mod software;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::content::NoContent;
-use super::failure::Failure;
-use super::log;
-use super::new_database::NewDatabase;
-use super::session::{
+use crate::operation::content::NoContent;
+use crate::operation::failure::Failure;
+use crate::operation::log;
+use crate::operation::new_database::NewDatabase;
+use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, shown_to_anybody,
     without_lock,
 };
 use crate::operation::trial::begin::{begin_change, begin_change_beside, must_be_off_trial};
-use adopted::TakenUp;
-use listed::{ListedSoftware, packages_beside};
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::contents::lines_of_package;
 use patchadm_inputs::inventory::{Installed, Inventory, Touched};
-use patchadm_inputs::native::{NATIVE_DIFFERING, NATIVE_STAMP, NativeManager, differing_text};
+use patchadm_inputs::native::{
+    NATIVE_DIFFERING, NATIVE_STAMP, NativeManager, NativeOrigin, NativePackage, NativeRecords, differing_text,
+};
 use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::package::adopt::forget;
 use patchadm_planning::plan::package::adopt::{AdoptableSoftware, AdoptionConflict, Adoptions};
+use patchadm_planning::resolve::{InstalledPackages, OfferedPackage};
 use patchadm_rootfs::Root;
-use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::places;
+use software::{ListedSoftware, Registrations, TakenUp, packages_beside};
 
-pub use adopted::AdoptedPackage;
-pub use all::{AdoptAllReport, AdoptAllRequest, LeftPackage, adopt_all};
-pub use request::{AdoptRequest, AdoptSource, AdoptWishes};
+pub use software::{AdoptRequest, AdoptSource, AdoptWishes, AdoptedPackage};
 
-/// The outcome of an adoption.
+/// Report of an adoption.
 #[derive(Debug)]
 pub struct AdoptReport {
-    /// The finding of recovery, before anything else.
+    /// Result of recovery before the run.
     pub recovered: Recovered,
     /// The package.
     pub package: String,
@@ -71,7 +65,6 @@ pub struct AdoptReport {
 }
 
 impl AdoptReport {
-    /// Adds the reason why the caller could not carry out the plan.
     fn noting(mut self, refused: &Failure) -> Self {
         self.notes.push(refused.to_string());
         self
@@ -88,22 +81,29 @@ pub fn adopt_software(
         let shown = || {
             let ground = RootAndPolicy::of(root)?.for_who_may()?;
             let listed = ListedSoftware::of(&ground, request, caller)?;
-            without_lock(root, || Ok(Adopter { ground: &ground, caller }.planned(&listed)?.report))
+            without_lock(root, || Ok(AdoptionPlanner { ground: &ground, caller }.planned(&listed)?.report))
         };
         return shown_to_anybody(root, shown, |report, refused| report.noting(&refused));
     }
     let manager = request.source.manager();
     let (report, recovered) = with_database(root, caller, manager.as_slice(), |session| {
         let listed = ListedSoftware::of(&session.ground, request, caller)?;
-        let report = carry_out(session, &listed)?;
+        // Remains of an earlier registration of the package are no obstacle.
+        let is_own = |package: &PkgInst| *package == listed.software.package;
+        must_agree(&session.ground.root, caller.interrupt, is_own)?;
+        let PlannedAdoption { mut report, plan } =
+            AdoptionPlanner { ground: &session.ground, caller }.planned(&listed)?;
+        if let Some(plan) = plan {
+            report.receipt = Some(perform(session, &plan, log::of_registration(&plan), &mut report.notes)?);
+        }
         let is_done = report.receipt.is_some();
         Ok((report, is_done))
     })?;
     Ok(AdoptReport { recovered, ..report })
 }
 
-/// Locks a root and keeps these package managers out, with a new database where it has none, and does work that tells
-/// whether it changed anything.
+/// Runs `work` under the lock of a root and of these package managers, with a new database if the root has
+/// none. `work` returns whether it changed anything.
 fn with_database<T>(
     root: &Root,
     caller: &Caller<'_>,
@@ -121,19 +121,7 @@ fn with_database<T>(
     Ok((done?.0, session.recovered))
 }
 
-fn carry_out(session: &Session<'_>, listed: &ListedSoftware) -> Result<AdoptReport, Failure> {
-    // Remains of an earlier registration of the package are no obstacle.
-    let is_own = |package: &PkgInst| *package == listed.software.package;
-    must_agree(&session.ground.root, session.caller.interrupt, is_own)?;
-    let adopter = Adopter { ground: &session.ground, caller: session.caller };
-    let PlannedAdoption { mut report, plan } = adopter.planned(listed)?;
-    if let Some(plan) = plan {
-        report.receipt = Some(perform(session, &plan, &mut report.notes)?);
-    }
-    Ok(report)
-}
-
-/// Gives the registration of an adopted package up; its files stay as they are.
+/// Removes the registration of an adopted package. Its files stay as they are.
 pub fn forget_software(
     root: &Root,
     package: &PkgInst,
@@ -146,7 +134,7 @@ pub fn forget_software(
             without_lock(root, || {
                 must_be_off_trial(root, caller, None)?;
                 let ground = RootAndPolicy::of(root)?.for_who_may()?;
-                Adopter { ground: &ground, caller }.forgetting(package).map(|planned| planned.report)
+                AdoptionPlanner { ground: &ground, caller }.forgetting(package).map(|planned| planned.report)
             })
         };
         return shown_to_anybody(root, shown, |report, refused| report.noting(&refused));
@@ -154,21 +142,16 @@ pub fn forget_software(
     may_change(root)?;
     let session = begin_change(RootAndPolicy::of(root)?, caller)?;
     must_agree(root, caller.interrupt, |_| false)?;
-    let adopter = Adopter { ground: &session.ground, caller };
+    let adopter = AdoptionPlanner { ground: &session.ground, caller };
     let PlannedAdoption { mut report, plan } = adopter.forgetting(package)?;
     if let Some(plan) = plan {
-        report.receipt = Some(perform(&session, &plan, &mut report.notes)?);
+        report.receipt = Some(perform(&session, &plan, log::of_registration(&plan), &mut report.notes)?);
     }
     Ok(AdoptReport { recovered: session.recovered, ..report })
 }
 
-/// Carries a plan of records out.
-fn perform(session: &Session<'_>, plan: &Plan, notes: &mut Vec<String>) -> Result<Receipt, Failure> {
-    perform_text(session, plan, log::of_registration(plan), notes)
-}
-
-/// Carries a plan of records out, with this text as its log.
-fn perform_text(
+/// Performs a plan that changes only records. `text` is its log.
+fn perform(
     session: &Session<'_>,
     plan: &Plan,
     text: String,
@@ -179,20 +162,17 @@ fn perform_text(
     Ok(receipt)
 }
 
-/// Plans adoptions for one root.
-struct Adopter<'a> {
+struct AdoptionPlanner<'a> {
     ground: &'a RootAndPolicy,
     caller: &'a Caller<'a>,
 }
 
-/// A plan, and its report.
 struct PlannedAdoption {
     report: AdoptReport,
-    /// None where other packages own objects of the software.
     plan: Option<Plan>,
 }
 
-impl Adopter<'_> {
+impl AdoptionPlanner<'_> {
     fn planned(&self, listed: &ListedSoftware) -> Result<PlannedAdoption, Failure> {
         let inventory = self.survey_over(listed)?;
         let mut adoptions = Adoptions::default();
@@ -214,7 +194,6 @@ impl Adopter<'_> {
         Ok(PlannedAdoption { report, plan })
     }
 
-    /// Takes up software that was surveyed.
     fn take_up(
         &self,
         adoptions: &mut Adoptions,
@@ -236,17 +215,7 @@ impl Adopter<'_> {
         Ok(TakenUp { intended, differing: differing.iter().map(|path| inventory.show(path)).collect() })
     }
 
-    /// Surveys the paths of software, and the places on the disk to which they lead.
     fn survey<'s>(
-        &self,
-        packages: BTreeMap<PkgInst, Installed>,
-        software: impl IntoIterator<Item = &'s AdoptableSoftware>,
-    ) -> Result<Inventory, Failure> {
-        self.survey_beside(packages, software, BTreeSet::new())
-    }
-
-    /// Does the same with other paths.
-    fn survey_beside<'s>(
         &self,
         packages: BTreeMap<PkgInst, Installed>,
         software: impl IntoIterator<Item = &'s AdoptableSoftware>,
@@ -267,12 +236,12 @@ impl Adopter<'_> {
     /// Surveys software that may have been registered before and whose record is damaged now.
     fn survey_over(&self, listed: &ListedSoftware) -> Result<Inventory, Failure> {
         let Some(damaged) = &listed.damaged else {
-            return self.survey(self.ground.packages()?, [&listed.software]);
+            return self.survey(self.ground.packages()?, [&listed.software], BTreeSet::new());
         };
         let package = &listed.software.package;
         let packages = packages_beside(self.ground, std::slice::from_ref(package))?;
         let directories = damaged.ended.iter().filter_map(|id| places::patch(id).ok()).collect();
-        let mut inventory = self.survey_beside(packages, [&listed.software], directories)?;
+        let mut inventory = self.survey(packages, [&listed.software], directories)?;
         inventory.lines.extend(lines_of_package(&RecordView::live(&self.ground.root), package)?);
         Ok(inventory)
     }
@@ -298,4 +267,279 @@ impl Adopter<'_> {
         };
         Ok(PlannedAdoption { report, plan: Some(plan) })
     }
+}
+
+/// Paths that one survey covers.
+const PORTION: usize = 20_000;
+
+/// The request to adopt all packages of the package managers of a root.
+#[derive(Clone, Debug)]
+pub struct AdoptAllRequest {
+    /// Options for all packages. Names are derived from the native ones.
+    pub wishes: AdoptWishes,
+    /// Plan only.
+    pub dry_run: bool,
+}
+
+/// Report of the adoption of all packages.
+#[derive(Debug, Default)]
+pub struct AdoptAllReport {
+    /// Result of recovery before the run.
+    pub recovered: Recovered,
+    /// The packages that are adopted.
+    pub adopted: Vec<AdoptedPackage>,
+    /// The native packages that are not, each with the reason.
+    pub left: Vec<LeftPackage>,
+    /// The number of native packages that were adopted before.
+    pub known: usize,
+    /// Sentences for a person.
+    pub notes: Vec<String>,
+    /// The receipt of the run; `None` if nothing was changed.
+    pub receipt: Option<Receipt>,
+}
+
+/// A native package that is not adopted.
+#[derive(Debug)]
+pub struct LeftPackage {
+    /// The native package; `None` where that is not known.
+    pub origin: Option<NativeOrigin>,
+    /// The reason.
+    pub reason: String,
+}
+
+/// Adopts every native package of a root that is not adopted yet.
+pub fn adopt_all(
+    root: &Root,
+    request: &AdoptAllRequest,
+    caller: &Caller<'_>,
+) -> Result<AdoptAllReport, Failure> {
+    if request.dry_run {
+        let shown = || {
+            let ground = RootAndPolicy::of(root)?.for_who_may()?;
+            without_lock(root, || Ok(planned(&AdoptionPlanner { ground: &ground, caller }, request)?.0))
+        };
+        return shown_to_anybody(root, shown, |mut report: AdoptAllReport, refused| {
+            report.notes.push(refused.to_string());
+            report
+        });
+    }
+    let (report, recovered) = with_database(root, caller, &NativeManager::ALL, |session| {
+        must_agree(root, caller.interrupt, |_| false)?;
+        let (mut report, plan) = planned(&AdoptionPlanner { ground: &session.ground, caller }, request)?;
+        if let Some(plan) = plan {
+            let text = log_of(&report.adopted);
+            report.receipt = Some(perform(session, &plan, text, &mut report.notes)?);
+        }
+        let is_done = report.receipt.is_some();
+        Ok((report, is_done))
+    })?;
+    Ok(AdoptAllReport { recovered, ..report })
+}
+
+fn log_of(adopted: &[AdoptedPackage]) -> String {
+    let lines: Vec<String> = adopted.iter().map(|one| format!("{} {}", one.package, one.origin)).collect();
+    lines.join("\n") + "\n"
+}
+
+fn planned(
+    adopter: &AdoptionPlanner<'_>,
+    request: &AdoptAllRequest,
+) -> Result<(AdoptAllReport, Option<Plan>), Failure> {
+    let root = &adopter.ground.root;
+    let mut all = AllPackages::of(adopter, request)?;
+    let mut is_there = false;
+    for manager in NativeManager::ALL {
+        let Some(records) = NativeRecords::find(root, manager)? else { continue };
+        is_there = true;
+        for native in records.packages()? {
+            Failure::unless_interrupted(adopter.caller.interrupt)?;
+            match native {
+                Ok(native) => all.add(&native)?,
+                Err(error) => all.report.left.push(LeftPackage { origin: None, reason: error.to_string() }),
+            }
+        }
+    }
+    if !is_there {
+        return Err(Failure::BadFile("the root has no records of dpkg or rpm".to_owned()));
+    }
+    all.finish()
+}
+
+struct AllPackages<'a> {
+    adopter: &'a AdoptionPlanner<'a>,
+    request: &'a AdoptAllRequest,
+    packages: BTreeMap<PkgInst, Installed>,
+    registrations: Registrations,
+    portion: Vec<(NativeOrigin, ListedSoftware)>,
+    adoptions: Adoptions,
+    report: AdoptAllReport,
+    inventory: Inventory,
+}
+
+impl<'a> AllPackages<'a> {
+    fn of(adopter: &'a AdoptionPlanner<'a>, request: &'a AdoptAllRequest) -> Result<Self, Failure> {
+        let packages = adopter.ground.packages()?;
+        let registrations = Registrations::of(&adopter.ground.root, &packages);
+        Ok(Self {
+            adopter,
+            request,
+            packages,
+            registrations,
+            portion: Vec::new(),
+            adoptions: Adoptions::default(),
+            report: AdoptAllReport::default(),
+            inventory: Inventory::default(),
+        })
+    }
+
+    fn add(&mut self, native: &NativePackage) -> Result<(), Failure> {
+        if self.registrations.holder(native).is_some() {
+            self.report.known += 1;
+            return Ok(());
+        }
+        let list = self.registrations.software(native);
+        let origin = list.origin.clone().unwrap_or_else(|| native.origin.clone());
+        match ListedSoftware::wished(list, &self.request.wishes) {
+            Ok(listed) => {
+                self.registrations.add(&listed.software.package, native);
+                self.portion.push((origin, listed));
+            }
+            Err(failure) => {
+                let reason = failure.to_string();
+                self.report.left.push(LeftPackage { origin: Some(origin), reason });
+            }
+        }
+        let paths: usize = self.portion.iter().map(|(_, listed)| listed.software.paths.len()).sum();
+        if paths >= PORTION { self.plan_portion() } else { Ok(()) }
+    }
+
+    fn plan_portion(&mut self) -> Result<(), Failure> {
+        if self.portion.is_empty() {
+            return Ok(());
+        }
+        let portion = std::mem::take(&mut self.portion);
+        let software = portion.iter().map(|(_, listed)| &listed.software);
+        self.inventory = self.adopter.survey(self.packages.clone(), software, BTreeSet::new())?;
+        for (origin, listed) in portion {
+            let taken_up = match self.adopter.take_up(&mut self.adoptions, &listed, &self.inventory) {
+                Ok(taken_up) => taken_up,
+                Err(Failure::Refused(refusal)) => {
+                    let reason = refusal.to_string();
+                    self.report.left.push(LeftPackage { origin: Some(origin), reason });
+                    continue;
+                }
+                Err(failure) => return Err(failure),
+            };
+            match taken_up.intended.conflicts.first().map(ToString::to_string) {
+                Some(reason) => self.report.left.push(LeftPackage { origin: Some(origin), reason }),
+                None => {
+                    self.report.adopted.push(AdoptedPackage::of(listed.software.package, origin, taken_up));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(AdoptAllReport, Option<Plan>), Failure> {
+        self.plan_portion()?;
+        let plan = self.adoptions.plan(&self.inventory, &self.adopter.caller.now)?;
+        self.report.notes.extend(plan.iter().flat_map(|plan| plan.notes.iter().cloned()));
+        Ok((self.report, plan))
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct OnDemand {
+    pub(super) adopted: Vec<AdoptedPackage>,
+    /// The combined plan; `None` if nothing is adopted.
+    pub(super) plan: Option<Plan>,
+    /// Reasons why packages are not adopted.
+    pub(super) notes: Vec<String>,
+}
+
+pub(super) fn adopt_on_demand(
+    ground: &RootAndPolicy,
+    offered: &[OfferedPackage],
+    environment: &Params,
+    caller: &Caller<'_>,
+) -> Result<OnDemand, Failure> {
+    let adopter = AdoptionPlanner { ground, caller };
+    let mut demand = OnDemand::default();
+    let (mut adoptions, mut surveyed) = (Adoptions::default(), None);
+    let Some(Unregistered { packages, mut registrations }) = unregistered(ground, offered)? else {
+        return Ok(demand);
+    };
+    for (pkg, native) in packages {
+        let list = registrations.software(&native);
+        let origin = list.origin.clone().unwrap_or_else(|| native.origin.clone());
+        let wishes = AdoptWishes { pkg, ..AdoptWishes::none(environment.clone()) };
+        let listed = ListedSoftware::wished(list, &wishes)?;
+        registrations.add(&listed.software.package, &native);
+        let inventory = adopter.survey(ground.all_packages()?, [&listed.software], BTreeSet::new())?;
+        let taken_up = adopter.take_up(&mut adoptions, &listed, &inventory)?;
+        let conflicts = taken_up.intended.conflicts.iter();
+        demand.notes.extend(conflicts.map(|conflict| format!("{origin} is not adopted: {conflict}")));
+        if taken_up.intended.conflicts.is_empty() {
+            demand.adopted.push(AdoptedPackage::of(listed.software.package, origin, taken_up));
+        }
+        surveyed = Some(inventory);
+    }
+    if let Some(inventory) = surveyed {
+        demand.plan = adoptions.plan(&inventory, &caller.now)?;
+    }
+    Ok(demand)
+}
+
+pub(super) fn unregistered_native(ground: &RootAndPolicy, offered: &[OfferedPackage]) -> Option<String> {
+    let unregistered = unregistered(ground, offered).ok()??;
+    let (_, native) = unregistered.packages.into_iter().next()?;
+    Some(format!("{} {}", native.origin, native.version))
+}
+
+/// Native packages that are not registered, each with the name of its registration if that differs from the
+/// native name.
+struct Unregistered {
+    packages: Vec<(Option<String>, NativePackage)>,
+    registrations: Registrations,
+}
+
+fn unregistered(ground: &RootAndPolicy, offered: &[OfferedPackage]) -> Result<Option<Unregistered>, Failure> {
+    let is_of = |one: &OfferedPackage, manager: NativeManager| one.pkg.starts_with(&manager.package_name(""));
+    let is_native = |one: &OfferedPackage| NativeManager::ALL.iter().any(|manager| is_of(one, *manager));
+    if !offered.iter().any(is_native) {
+        return Ok(None);
+    }
+    let installed = ground.packages()?;
+    let known = InstalledPackages::of(installed.iter().map(|(package, one)| (package, &one.params)));
+    let missing: Vec<&OfferedPackage> =
+        offered.iter().filter(|one| is_native(one) && !known.has(one)).collect();
+    if missing.is_empty() {
+        return Ok(None);
+    }
+    let registrations = Registrations::of(&ground.root, &installed);
+    let mut packages: Vec<(Option<String>, NativePackage)> = Vec::new();
+    for manager in NativeManager::ALL {
+        let Some(records) = NativeRecords::find(&ground.root, manager)? else { continue };
+        let names = records.names()?;
+        let pkgs: BTreeSet<&str> =
+            missing.iter().filter(|one| is_of(one, manager)).map(|one| one.pkg.as_str()).collect();
+        for (pkg, own) in pkgs.into_iter().filter_map(|pkg| Some((pkg, names.get(pkg)?))) {
+            // One that cannot be read, or is being changed, is none that could be adopted.
+            for native in own.iter().filter_map(|name| records.package(name).ok()) {
+                let fits = |one: &&OfferedPackage| {
+                    (one.pkg.as_str(), &one.version, &one.arch) == (pkg, &native.version, &native.arch)
+                };
+                let is_again = |(_, known): &(Option<String>, NativePackage)| {
+                    (&known.origin, &known.version, &known.arch)
+                        == (&native.origin, &native.version, &native.arch)
+                };
+                let is_known = registrations.holder(&native).is_some() || packages.iter().any(is_again);
+                if missing.iter().any(fits) && !is_known {
+                    let is_usual = manager.package_name(&native.origin.name) == pkg;
+                    packages.push(((!is_usual).then(|| pkg.to_owned()), native));
+                }
+            }
+        }
+    }
+    Ok(Some(Unregistered { packages, registrations }))
 }

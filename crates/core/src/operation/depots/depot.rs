@@ -1,9 +1,9 @@
-//! An open depot: its index, the verdict on that, and its location.
+//! An open depot: its index, the verdict on its signature, and its location.
 
 use super::error::DepotError;
 use super::in_place::{index_of, must_be_unique, read_in_place};
-use super::index_bytes::IndexBytes;
-use super::known_patches::KnownPatches;
+use super::index::IndexBytes;
+use super::index::KnownPatches;
 use super::location::DepotLocation;
 use super::session::FetchSession;
 use crate::operation::depot_memory::{check_index, remember_index};
@@ -18,19 +18,17 @@ use patchadm_rootfs::Root;
 #[derive(Debug)]
 pub struct Depot {
     location: DepotLocation,
-    /// The location in one spelling.
     remembered: String,
     index: DepotIndex,
     sha256: String,
     verdict: Verdict,
     is_indexed_here: bool,
     passed_over: Vec<(String, String)>,
-    /// The patches of a directory under an id of the index, with other content.
     others: Vec<DepotPatch>,
 }
 
-/// Opens a depot: reads its index, judges the signature of the index by each demand, and only then parses it. A directory of
-/// patches without an index is indexed in memory, and counts as one with an unsigned index.
+/// Opens a depot: reads its index, verifies the signature against all requirements, and only then parses it. A
+/// directory of patches without an index is indexed in memory, and counts as unsigned.
 pub fn open_depot(
     location: &DepotLocation,
     demands: &[Demand],
@@ -56,7 +54,6 @@ pub fn open_depot(
     })
 }
 
-/// Indexes a directory in memory.
 fn index_here(
     location: &DepotLocation,
     demands: &[Demand],
@@ -104,7 +101,6 @@ impl Depot {
         self.index.patches().chain(&self.others).collect()
     }
 
-    /// Refuses a directory in which an id occurs twice with different content.
     pub(super) fn must_be_unique(&self) -> Result<(), DepotError> {
         match &self.location {
             DepotLocation::Address(_) => Ok(()),
@@ -134,8 +130,8 @@ impl Depot {
         &self.passed_over
     }
 
-    /// Compares the index with the memory of a root, without a lock. Returns an expired index if the demand allows it, so
-    /// that it can be reported.
+    /// Compares the index with the memory of a root, without a lock. Accepts an expired index if the requirements
+    /// allow it, so that it can be reported.
     pub fn check(
         &self,
         root: &Root,
@@ -148,8 +144,8 @@ impl Depot {
         check_index(root, &self.sight(), demand, now)
     }
 
-    /// Compares the index again, under the lock of a session, and remembers it if its signature is trusted: otherwise anyone
-    /// could show one with a version that no genuine index ever reaches.
+    /// Compares the index again, under the lock of a session, and remembers it if its signature is trusted.
+    /// Otherwise an attacker could show an index with a version that no genuine index ever reaches.
     pub fn remember(
         &self,
         session: &Session<'_>,

@@ -1,8 +1,8 @@
 //! The digest of a directory: that of the sorted list of its files, each with its own digest.
 //!
-//! The list is the output of `find -type f -printf '%P\0' | xargs -0 sha256sum | LC_ALL=C sort`, with names as they are.
-//! Directories alone do not count. An object that is neither a file nor a directory has no digest, so a directory that holds
-//! one has none.
+//! The list equals the output of `find -type f -printf '%P\0' | xargs -0 sha256sum | LC_ALL=C sort` with unescaped
+//! names. Empty directories do not count. A directory with anything other than files and directories has no
+//! digest.
 
 use std::collections::BTreeSet;
 use std::fs::Metadata;
@@ -14,17 +14,14 @@ use patchadm_inputs::cache::{ObjectDigest, digest_of_file};
 use patchadm_inputs::input_file::{InputDirectory, InputFile};
 use patchadm_inputs::sign::{sha256, sha256_text};
 
-/// The deepest level of nested directories.
+/// Deepest level of nested directories.
 const DEEPEST: usize = 256;
 
-/// The most files of one directory.
+/// Most files of one directory.
 const MOST_FILES: usize = 1_000_000;
 
-/// A part of a directory that is read.
 pub(super) enum DirectoryPart<'a> {
-    /// A file begins, with this path from the directory and this status.
     File(&'a Path, &'a Metadata),
-    /// Bytes of it.
     Bytes(&'a [u8]),
 }
 
@@ -54,7 +51,7 @@ pub(super) fn digest_of_parts<E: From<io::Error>>(
     Ok(ObjectDigest { sha256: sha256_text(&sha256(&list)), size })
 }
 
-/// Returns the digest of a patch in any form, as the index of a depot has it: of its file, or of its directory.
+/// Returns the digest of a patch as an index has it: of its file, or of its directory.
 pub(in crate::operation) fn digest_of_patch(path: &Path) -> io::Result<String> {
     if path.is_dir() {
         return Ok(digest_of_directory(path)?.sha256);

@@ -1,17 +1,17 @@
-//! The reasons why a depot cannot be used.
+//! Errors of depots, and the file of flags.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::flags_file::FlagsFileError;
 use patchadm_inputs::cache::CacheError;
-use patchadm_inputs::depot::IndexError;
+use patchadm_inputs::depot::{DepotFlags, DepotFlagsError, IndexError, LARGEST_FLAGS};
 use patchadm_inputs::http::{AddressError, HttpError, HttpProblem};
+use patchadm_inputs::input_file::InputDirectory;
 use patchadm_inputs::sign::Verdict;
 use patchadm_rootfs::{LockError, RootError};
 use patchadm_svr4::patch::PatchId;
 
-/// The reason why a depot cannot be used, or a patch cannot be fetched.
+/// Error of using a depot, or of fetching a patch.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DepotError {
@@ -145,12 +145,10 @@ impl DepotError {
         }
     }
 
-    /// Returns the error for a place that is no directory.
     pub(super) fn no_directory(path: &Path) -> Self {
         if path.exists() { Self::NoDepot(path.to_owned()) } else { Self::NotThere(path.to_owned()) }
     }
 
-    /// Returns the error of the system for a file.
     pub(super) fn read(path: &Path, error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::NotFound {
             return Self::Missing(path.display().to_string());
@@ -159,13 +157,48 @@ impl DepotError {
     }
 }
 
-/// Returns the words about a file that cannot be read as a patch, to follow other words.
 fn damaged_words(damaged: Option<&(String, String)>) -> String {
     damaged.map(|(name, reason)| format!(": {name} cannot be read as one, {reason}")).unwrap_or_default()
 }
 
-/// Returns a verdict about an index, as the end of a sentence.
 fn verdict_words(verdict: &Verdict) -> String {
     let words = verdict.to_string();
     if ["is ", "has "].iter().any(|verb| words.starts_with(verb)) { words } else { format!("is {words}") }
+}
+
+/// Error of reading the flags of a depot.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FlagsFileError {
+    /// They make no sense.
+    #[error("{}: {error}", path.display())]
+    Words {
+        /// The file.
+        path: PathBuf,
+        /// The fault.
+        error: DepotFlagsError,
+    },
+    /// The file cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The error of the system.
+        error: io::Error,
+    },
+}
+
+/// Reads `DIR/flags`; empty if it is missing.
+pub(in crate::operation) fn read_flags(directory: &Path) -> Result<DepotFlags, FlagsFileError> {
+    let path = directory.join("flags");
+    let read = InputDirectory::open(directory)
+        .and_then(|directory| directory.read_small(Path::new("flags"), LARGEST_FLAGS));
+    let text = match read {
+        Ok(Some(text)) => text,
+        Ok(None) => return Ok(DepotFlags::default()),
+        // A depot that is published for the first time is not there yet.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(DepotFlags::default()),
+        Err(error) => return Err(FlagsFileError::Read { path, error }),
+    };
+    DepotFlags::parse(&text).map_err(|error| FlagsFileError::Words { path, error })
 }

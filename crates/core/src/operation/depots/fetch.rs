@@ -1,29 +1,35 @@
-//! Patches fetched from a depot: compared with the index before any byte of them is parsed as a patch.
+//! Fetches patches: they are verified against the index before any of their bytes are parsed. The check of a whole
+//! depot.
 
 use std::ffi::OsStr;
-use std::io::{self, Read as _};
+use std::io;
+use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::depot::Depot;
+use super::depot::{Depot, open_depot};
 use super::directory_digest::{DirectoryPart, digest_of_directory, digest_of_parts};
-use super::download::{FetchedBy, each_part, fetch_object, with_retries};
 use super::error::DepotError;
 use super::location::{DepotLocation, is_on_network};
-use super::session::FetchSession;
+use super::session::{
+    DepotProgress, FetchSession, FetchedBy, PatchWork, each_part, fetch_object, with_retries,
+};
 use patchadm_inputs::cache::{ObjectDigest, digest_of_file};
 use patchadm_inputs::depot::{DepotFile, DepotPatch};
 use patchadm_inputs::http::{Address, HttpAnswer, HttpRequest};
 use patchadm_inputs::input_file::{InputDirectory, read_small};
-use patchadm_inputs::sign::{LARGEST_SIGNATURE, Signature, SignatureFormat};
+use patchadm_inputs::sign::{
+    Demand, DemandWord, LARGEST_SIGNATURE, Signature, SignatureFormat, SignatureState,
+};
+use patchadm_inputs::source::{SourceProblem, open_signed};
 use patchadm_rootfs::NewTree;
 use patchadm_svr4::package::Mode;
 
-/// The largest patch without an index that is fetched, in bytes: 64 GiB.
+/// Largest patch that is fetched without an index: 64 GiB.
 const LARGEST_PATCH: u64 = 64 << 30;
 
-/// The ending of a signature in the spool before its format is known.
+/// Suffix of a signature in the spool before its format is known.
 const SIGNATURE: &str = ".signature";
 
 /// Fetches a patch, or finds it on this machine, with the size and digest of the index. The path exists as long as the
@@ -76,7 +82,6 @@ pub fn fetch_address(address: &Address, session: &FetchSession<'_>) -> Result<Pa
     })
 }
 
-/// Returns a name for the target of an address.
 fn name_of(address: &Address) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "._-+".contains(letter);
     let name: String = address.file_name().chars().filter(|letter| is_plain(*letter)).take(200).collect();
@@ -84,8 +89,8 @@ fn name_of(address: &Address) -> String {
     if name.is_empty() { "patch".to_owned() } else { name.to_owned() }
 }
 
-/// Returns the file or directory of a patch in a directory without an index, for which nobody vouches. A patch that is
-/// signed itself is compared with its signature wherever it is read.
+/// Returns a patch in a directory without an index, which nobody vouches for. A signed patch is compared with
+/// its own signature wherever it is read.
 fn in_place(directory: &Path, patch: &DepotPatch, session: &FetchSession<'_>) -> Result<PathBuf, DepotError> {
     let path = directory.join(&patch.path);
     let unreadable = |error| DepotError::read(&path, error);
@@ -107,8 +112,8 @@ fn object_of(patch: &DepotPatch) -> DepotFile {
     DepotFile { path: patch.path.clone(), sha256: patch.sha256.clone(), size: patch.size }
 }
 
-/// Copies an object of a directory into the spool, and compares the copy with the index: what somebody puts in the place of
-/// the object afterwards is not used. `name` is the name of the copy.
+/// Copies an object into the spool and verifies the copy against the index, so that later replacements of the
+/// object have no effect.
 fn copy_object(
     directory: &Path,
     wanted: &DepotFile,
@@ -138,11 +143,8 @@ fn copy_object(
     Ok(copied)
 }
 
-/// The reason why something was not copied.
 enum CopyError {
-    /// It could not be read.
     Io(io::Error),
-    /// It could not be written, or the caller asks to stop.
     Depot(DepotError),
 }
 
@@ -152,7 +154,6 @@ impl From<io::Error> for CopyError {
     }
 }
 
-/// Copies a patch that is a directory into the spool, as an object is copied.
 fn copy_directory(
     directory: &Path,
     patch: &DepotPatch,
@@ -204,7 +205,7 @@ fn compare_object(path: &str, found: &ObjectDigest, wanted: &DepotFile) -> Resul
     Ok(())
 }
 
-/// Returns a patch of a depot on this machine with an index: a copy in the spool, under a readable name.
+/// Returns a patch of a local depot with an index: a copy in the spool, under a readable name.
 fn from_objects(
     directory: &Path,
     patch: &DepotPatch,
@@ -219,7 +220,6 @@ fn from_objects(
     name_signature(patch, session)
 }
 
-/// Returns a patch of a depot on a web server.
 fn from_address(
     depot: &Address,
     patch: &DepotPatch,
@@ -234,8 +234,8 @@ fn from_address(
     name_signature(patch, session)
 }
 
-/// Takes an object from the cache, and fetches it first if needed. An object that another command removes at that moment is
-/// fetched again.
+/// Takes an object from the cache, or fetches it. Tries again if another command removes the object at that
+/// moment.
 pub(super) fn take_object(
     depot: &Address,
     object: &DepotFile,
@@ -260,8 +260,8 @@ pub(super) fn take_object(
     Err(DepotError::Digest(address.to_string()))
 }
 
-/// Returns the objects of a patch that a reader needs, each with its name in the spool. The bytes of the signature tell its
-/// format.
+/// Returns the objects of a patch that a reader needs, with their names in the spool. The format of a
+/// signature follows from its bytes.
 fn objects_of(patch: &DepotPatch) -> Vec<(String, DepotFile)> {
     let name = name_of_patch(patch);
     let mut objects = vec![(name.clone(), object_of(patch))];
@@ -272,7 +272,6 @@ fn objects_of(patch: &DepotPatch) -> Vec<(String, DepotFile)> {
     objects
 }
 
-/// Gives the signature of a patch the name under which it is found.
 fn name_signature(patch: &DepotPatch, session: &FetchSession<'_>) -> Result<PathBuf, DepotError> {
     let (spool, name) = (session.spool()?, name_of_patch(patch));
     let path = spool.path().join(format!("{name}{SIGNATURE}"));
@@ -285,12 +284,7 @@ fn name_signature(patch: &DepotPatch, session: &FetchSession<'_>) -> Result<Path
     Ok(spool.path().join(name))
 }
 
-/// Removes what was put into the spool of a patch that is not used any more.
-pub(super) fn discard_patch(
-    depot: &Depot,
-    patch: &DepotPatch,
-    session: &FetchSession<'_>,
-) -> Result<(), DepotError> {
+fn discard_patch(depot: &Depot, patch: &DepotPatch, session: &FetchSession<'_>) -> Result<(), DepotError> {
     if depot.is_indexed_here() {
         return Ok(());
     }
@@ -302,20 +296,17 @@ pub(super) fn discard_patch(
     all.into_iter().try_for_each(|name| Ok(spool.discard(&name)?))
 }
 
-/// Returns the name of the README of a patch in the spool.
 fn readme_name(patch: &DepotPatch) -> String {
     format!("README.{}", patch.id)
 }
 
-/// Returns the name of a patch in the spool: its id and its form.
 fn name_of_patch(patch: &DepotPatch) -> String {
     let is_plain = |letter: &char| letter.is_ascii_alphanumeric() || *letter == '.';
     let form: String = patch.format.chars().filter(is_plain).take(20).collect();
     format!("{}.{form}", patch.id)
 }
 
-/// Fetches or finds the README that the index names for a patch; `None` if it names none.
-pub(super) fn take_readme(
+fn take_readme(
     depot: &Depot,
     patch: &DepotPatch,
     session: &FetchSession<'_>,
@@ -326,4 +317,85 @@ pub(super) fn take_readme(
         DepotLocation::Address(address) => take_object(address, readme, &readme_name(patch), session)?,
     };
     Ok(Some(path))
+}
+
+/// The fault of an object.
+#[derive(Debug)]
+pub struct DepotFault {
+    /// The id of the patch, or another object.
+    pub object: String,
+    /// The fault.
+    pub reason: String,
+    /// The kind of fault.
+    pub error: Option<DepotError>,
+}
+
+/// Result of a check.
+#[derive(Debug)]
+pub struct DepotCheck {
+    /// The depot.
+    pub depot: Depot,
+    /// The number of objects that were read.
+    pub objects: usize,
+    /// The faults.
+    pub faults: Vec<DepotFault>,
+}
+
+/// Reads every object of a depot and compares it with the index, and the signatures with the keys. Continues after a fault;
+/// only what prevents the whole check is an error.
+pub fn check_depot(
+    location: &DepotLocation,
+    demands: &[Demand],
+    session: &FetchSession<'_>,
+) -> Result<DepotCheck, DepotError> {
+    let depot = open_depot(location, demands, session)?;
+    depot.must_be_unique()?;
+    let (mut objects, mut faults) = (0, Vec::new());
+    for (name, reason) in depot.passed_over() {
+        faults.push(DepotFault { object: name.clone(), reason: reason.clone(), error: None });
+    }
+    let all = depot.index().patches().len();
+    for (done, patch) in depot.index().patches().enumerate() {
+        session.go_on()?;
+        session.tell(DepotProgress::Patch { doing: PatchWork::Checking, done, all });
+        objects += patch.objects().count();
+        let readme = take_readme(&depot, patch, session).err();
+        match fetch_patch(&depot, patch, session) {
+            Err(error) if error.signal().is_some() => return Err(error),
+            Err(error) => faults.push(fault(patch, error)),
+            Ok(path) => faults.extend(signature_fault(patch, &path, demands)),
+        }
+        faults.extend(readme.map(|error| fault(patch, error)));
+        discard_patch(&depot, patch, session)?;
+    }
+    Ok(DepotCheck { depot, objects, faults })
+}
+
+fn fault(patch: &DepotPatch, error: DepotError) -> DepotFault {
+    DepotFault { object: patch.id.clone(), reason: error.to_string(), error: Some(error) }
+}
+
+/// Opens a patch like an application does if it is signed, or signatures are required.
+fn signature_fault(patch: &DepotPatch, path: &Path, demands: &[Demand]) -> Option<DepotFault> {
+    let is_asked = demands.iter().any(|demand| demand.word != DemandWord::Off);
+    if !is_asked && patch.signature.is_none() {
+        return None;
+    }
+    match open_signed(path, demands) {
+        Ok((_, image)) if image.signature.verdict.state == SignatureState::Bad => {
+            let reason = image.signature.verdict.to_string();
+            Some(DepotFault { object: patch.id.clone(), reason, error: None })
+        }
+        Ok(_) => None,
+        Err(error) => {
+            let path = error.path.display().to_string();
+            let error = match error.problem {
+                SourceProblem::Signature(verdict) => Some(DepotError::IndexSignature { path, verdict }),
+                _ => None,
+            };
+            let reason =
+                error.as_ref().map_or_else(|| "it cannot be read as a patch".to_owned(), ToString::to_string);
+            Some(DepotFault { object: patch.id.clone(), reason, error })
+        }
+    }
 }

@@ -1,44 +1,51 @@
 //! A directory of patches, read in place: each file and directory becomes an entry of an index, or is skipped.
+//! `depot index` writes that index beside the patches.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::{File, Metadata};
 use std::io;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
-
-use super::directory_digest::digest_of_directory;
-use super::error::DepotError;
-use super::flags_file::read_flags;
-use super::known_patches::{KnownPatch, KnownPatches};
-use super::patch_content::deliver_the_same;
-use super::patch_entry::index_entry;
-use super::patch_files::{PatchFile, patch_files};
+use super::directory_digest::{digest_of_directory, files_of_directory};
+use super::error::{DepotError, read_flags};
+use super::index::{IndexBytes, KnownPatch, KnownPatches, read_known, write_known};
 use super::session::DepotProgress;
+use chrono::{DateTime, Utc};
+use patchadm_container::Compression;
 use patchadm_inputs::cache::digest_of_file;
-use patchadm_inputs::depot::{DepotFile, DepotFlags, DepotIndex, DepotPatch, is_plain_name, stamp};
-use patchadm_inputs::sign::{LARGEST_MANIFEST, LARGEST_SIGNATURE, Manifest, sha256, sha256_text};
-use patchadm_inputs::source::{self, Extent, Origin, SourceError, SourceProblem};
-use patchadm_rootfs::{cores, side_by_side};
-use patchadm_svr4::patch::PatchId;
+use patchadm_inputs::depot::{
+    DepotFile, DepotFlags, DepotIndex, DepotPackage, DepotPatch, LARGEST_INDEX, is_plain_name, stamp,
+};
+use patchadm_inputs::input_file::{InputDirectory, InputKind};
+use patchadm_inputs::sign::{
+    LARGEST_MANIFEST, LARGEST_SIGNATURE, Manifest, SignatureFormat, sha256, sha256_text,
+};
+use patchadm_inputs::source;
+use patchadm_inputs::source::sun_scripts::role;
+use patchadm_inputs::source::{Extent, Form, Hooks, Image, Origin, PackageImage, SourceError, SourceProblem};
+use patchadm_planning::analyze::to_patchdiag;
+use patchadm_rootfs::{Dir, Lock, LockHolder, RootError, cores, random, side_by_side};
+use patchadm_svr4::format::{patchdiag, readme};
+use patchadm_svr4::package::{Ftype, Mode, PackagePath};
+use patchadm_svr4::patch::{PatchId, PatchMacros};
 
-/// The patches that are read between two checks whether to go on, and between two steps of a progress bar.
+/// Patches between two checks for interruption, and between two steps of a progress bar.
 const PORTION: usize = 16;
 
-/// The contents of a directory of patches.
 pub(super) struct PatchesInPlace {
-    /// The entries by id.
     pub(super) patches: BTreeMap<PatchId, DepotPatch>,
-    /// Entries with other content under an id of those.
     pub(super) others: Vec<DepotPatch>,
-    /// The facts that were read, by name.
     pub(super) known: Vec<KnownPatch>,
-    /// Whether nothing had to be read.
-    pub(super) is_unchanged: bool,
+    is_unchanged: bool,
 }
 
-/// Reads a directory. Known files that were not modified since are not read again. Of an id that occurs twice with the same
-/// content, the directory counts, else the first name. One with different content is among the others.
+/// Reads a directory. Known files that were not modified are not read again. If an id occurs twice with the
+/// same content, the directory wins, then the first name. Different content under one id is an error entry.
 pub(super) fn read_in_place(
     directory: &Path,
     known: &KnownPatches,
@@ -68,7 +75,6 @@ pub(super) fn read_in_place(
     Ok(PatchesInPlace { patches, others, known, is_unchanged })
 }
 
-/// Builds the index of the contents of a directory.
 pub(super) fn index_of(
     patches: BTreeMap<PatchId, DepotPatch>,
     depot: String,
@@ -105,7 +111,6 @@ fn entries(
     (patches, others)
 }
 
-/// Refuses a directory in which an id of its patches occurs again, among the others, with different content.
 pub(super) fn must_be_unique<'p>(
     directory: &Path,
     mut patches: impl Iterator<Item = &'p DepotPatch>,
@@ -120,7 +125,6 @@ pub(super) fn must_be_unique<'p>(
     Err(DepotError::Twice { id, first, second })
 }
 
-/// Returns what is known of a file, or reads it, and returns whether it was known.
 fn read_or_know(
     file: &PatchFile,
     known: &KnownPatches,
@@ -143,13 +147,9 @@ fn read_or_know(
     (KnownPatch { name: shown.into_owned(), stamp, entry, os_release, reason }, false)
 }
 
-/// The reason why a file or directory has no entry.
 enum NoEntry {
-    /// It is something else: a package, a text, a directory of other things.
     OtherThing,
-    /// It cannot be used as it is.
     Damaged(String),
-    /// The caller asks the command to end, and nothing of it is used.
     Interrupted,
 }
 
@@ -176,7 +176,6 @@ impl From<SourceError> for NoEntry {
     }
 }
 
-/// Reads the entry of a patch, and the release of the system that it is for.
 fn read_patch(
     file: &PatchFile,
     interrupt: &(dyn Fn() -> Option<i32> + Sync),
@@ -218,11 +217,417 @@ fn date_of(file: &PatchFile) -> io::Result<String> {
     Ok(stamp(&DateTime::from_timestamp(seen.mtime(), 0).unwrap_or_default()))
 }
 
-/// Returns a small file as an object of the depot, with its bytes.
 fn small_object(file: &PatchFile, path: &Path, limit: u64) -> io::Result<(DepotFile, Vec<u8>)> {
     let fail = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     let text = file.read_small(path, limit).map_err(fail)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let sha256 = sha256_text(&sha256(&text));
     Ok((DepotFile { path: name, sha256, size: text.len() as u64 }, text))
+}
+
+/// The scripts of packages that belong to no class.
+const PROCEDURES: [&str; 6] =
+    ["request", "checkinstall", "preinstall", "postinstall", "preremove", "postremove"];
+
+/// Describes a patch for an index. The caller adds the files beside it and its date.
+pub(in crate::operation) fn index_entry(image: &Image, macros: &PatchMacros, file: DepotFile) -> DepotPatch {
+    let field = |label| image.readme.as_ref().and_then(|(_, text)| readme::field(text, label));
+    let keywords = field("Keywords").unwrap_or_default();
+    let packages = image.packages.iter().map(|package| {
+        let text = |name| package.params.text(name).into_owned();
+        DepotPackage { pkg: text("PKG"), arch: text("ARCH"), version: text("VERSION") }
+    });
+    DepotPatch {
+        id: macros.id.to_string(),
+        path: file.path,
+        sha256: file.sha256,
+        size: file.size,
+        format: format_word(image.form).to_owned(),
+        manifest: None,
+        signature: None,
+        readme: None,
+        date: String::new(),
+        synopsis: field("Synopsis").unwrap_or_default(),
+        keywords: keywords
+            .split([' ', ',', '\n'])
+            .filter(|word| !word.is_empty())
+            .map(str::to_owned)
+            .collect(),
+        properties: macros.properties.clone(),
+        packages: packages.collect(),
+        requires: macros.requires.iter().map(|one| join(one.ids())).collect(),
+        obsoletes: macros.obsoletes.iter().map(ToString::to_string).collect(),
+        incompat: macros.incompatibles.iter().map(ToString::to_string).collect(),
+        files: image.packages.iter().map(count_of_objects).sum(),
+        flags: Vec::new(),
+        scripts: has_own_scripts(image),
+        unpacked: image.packages.iter().map(unpacked_bytes).fold(0, u64::saturating_add),
+        fixes: macros.fixes.to_strings(),
+    }
+}
+
+fn count_of_objects(package: &PackageImage) -> u64 {
+    let delivered = package.pkgmap.entries.iter();
+    let delivered = delivered.filter(|entry| entry.object.ftype != Ftype::Information).count();
+    (delivered + package.deletes.len()) as u64
+}
+
+fn unpacked_bytes(package: &PackageImage) -> u64 {
+    let objects = package.pkgmap.entries.iter().map(|entry| &entry.object);
+    let delivered = objects.filter(|object| object.ftype != Ftype::Information);
+    delivered.filter_map(|object| object.content.size).fold(0, u64::saturating_add)
+}
+
+fn join(alternatives: &[PatchId]) -> String {
+    alternatives.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ")
+}
+
+/// Returns whether a patch or one of its packages has a script whose work patchadm does not do itself.
+fn has_own_scripts(image: &Image) -> bool {
+    let hooks = &image.hooks;
+    let has_hooks = [&hooks.prepatch, &hooks.postpatch, &hooks.prebackout, &hooks.postbackout];
+    let is_script =
+        |name: &str| PROCEDURES.contains(&name) || name.starts_with("i.") || name.starts_with("r.");
+    let mut scripts = image.packages.iter().flat_map(|package| &package.install);
+    has_hooks.iter().any(|hook| hook.is_some())
+        || scripts.any(|(name, text)| is_script(name) && role(name, text).is_none())
+}
+
+fn format_word(form: Form) -> &'static str {
+    match form {
+        Form::Directory => "dir",
+        Form::Zip => "zip",
+        Form::Tar(None) => "tar",
+        Form::Tar(Some(Compression::Gzip)) => "tar.gz",
+        Form::Tar(Some(Compression::Compress)) => "tar.Z",
+        Form::Tar(Some(Compression::Bzip2)) => "tar.bz2",
+        Form::Tar(Some(Compression::Xz)) => "tar.xz",
+        Form::Tar(Some(Compression::Zstd)) => "tar.zst",
+        Form::Datastream(None) => "datastream",
+        Form::Datastream(Some(Compression::Gzip)) => "datastream.gz",
+        Form::Datastream(Some(Compression::Compress)) => "datastream.Z",
+        Form::Datastream(Some(Compression::Bzip2)) => "datastream.bz2",
+        Form::Datastream(Some(Compression::Xz)) => "datastream.xz",
+        Form::Datastream(Some(Compression::Zstd)) => "datastream.zst",
+    }
+}
+
+#[derive(PartialEq, Eq)]
+struct PatchContent {
+    packages: BTreeMap<String, PackageContent>,
+    hooks: Hooks,
+}
+
+#[derive(PartialEq, Eq)]
+struct PackageContent {
+    pkginfo: Vec<u8>,
+    pkgmap: Vec<u8>,
+    information: BTreeMap<String, Vec<u8>>,
+    objects: BTreeMap<PackagePath, String>,
+}
+
+struct Unreadable;
+
+impl From<SourceError> for Unreadable {
+    fn from(_: SourceError) -> Self {
+        Self
+    }
+}
+
+impl From<io::Error> for Unreadable {
+    fn from(_: io::Error) -> Self {
+        Self
+    }
+}
+
+/// Returns whether two patches deliver the same. Unreadable patches are never the same.
+fn deliver_the_same(one: &Path, other: &Path) -> bool {
+    matches!((content_of(one), content_of(other)), (Ok(one), Ok(other)) if one == other)
+}
+
+fn content_of(path: &Path) -> Result<PatchContent, Unreadable> {
+    let (source, image) = source::open(Origin::Path(path), Extent::Everything)?;
+    let content = |package: &PackageImage| PackageContent {
+        pkginfo: package.pkginfo_bytes.clone(),
+        pkgmap: package.pkgmap_bytes.clone(),
+        information: package.install.clone(),
+        objects: BTreeMap::new(),
+    };
+    let packages = image.packages.iter().map(|package| (package.directory.clone(), content(package)));
+    let mut packages: BTreeMap<String, PackageContent> = packages.collect();
+    let mut sink = |index: usize, path: &PackagePath, _, mut data: &mut dyn Read| -> Result<(), Unreadable> {
+        let digest = digest_of_file(&mut data, |_| Ok::<(), Unreadable>(()))?.sha256;
+        let package = image.packages.get(index).and_then(|package| packages.get_mut(&package.directory));
+        if let Some(package) = package {
+            package.objects.insert(path.clone(), digest);
+        }
+        Ok(())
+    };
+    source.stream(&image, &mut |_, _| true, &mut sink)?;
+    Ok(PatchContent { packages, hooks: image.hooks.clone() })
+}
+
+const BESIDE: [&str; 9] = [
+    "index",
+    "index.json",
+    "flags",
+    "keys",
+    "patchdiag.xref",
+    "patch_order",
+    "CLUSTER_README",
+    "handover",
+    "logs",
+];
+
+const ENDINGS: [&str; 8] = [".manifest", ".minisig", ".sig", ".json", ".xref", ".log", ".html", ".txt"];
+
+#[derive(Clone, Debug)]
+struct PatchFile {
+    pub(super) path: PathBuf,
+    /// `None` if the name is not UTF-8, which an index cannot have.
+    pub(super) name: Option<String>,
+    pub(super) is_directory: bool,
+    /// The manifest, then its signature, if they exist.
+    pub(super) manifest: Option<PathBuf>,
+    pub(super) signature: Option<PathBuf>,
+    inside: Arc<InputDirectory>,
+}
+
+/// Lists the possible patches in a directory, sorted by name.
+fn patch_files(directory: &Path) -> Result<Vec<PatchFile>, DepotError> {
+    let unreadable = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => DepotError::NotThere(directory.to_owned()),
+        _ => DepotError::Read { path: directory.to_owned(), error },
+    };
+    let inside = Arc::new(InputDirectory::open(directory).map_err(unreadable)?);
+    let (mut names, mut files) = (Vec::new(), Vec::new());
+    let listed = inside.each_entry(|name, kind| names.push((OsStr::from_bytes(name).to_owned(), kind)));
+    listed.map_err(unreadable)?;
+    names.sort_by(|(name, _), (other, _)| name.cmp(other));
+    let has = |name: &str| names.binary_search_by(|(there, _)| there.as_os_str().cmp(name.as_ref())).is_ok();
+    for (name, kind) in &names {
+        let shown = name.to_string_lossy();
+        let path = directory.join(name);
+        if is_beside(&shown) {
+            continue;
+        }
+        // Links are followed. A dangling link is not a patch; one that leads out of the depot fails when it is read.
+        let is_directory = match kind.map_or_else(|| inside.kind(Path::new(name)), Ok) {
+            Ok(InputKind::Directory) => true,
+            Ok(InputKind::Other) => continue,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Ok(InputKind::File) | Err(_) => false,
+        };
+        let beside = format!("{shown}.manifest");
+        let manifest = has(&beside).then(|| directory.join(&beside));
+        let signature = SignatureFormat::ALL.map(|format| format!("{beside}{}", format.ending()));
+        let signature = signature.into_iter().find(|name| has(name)).map(|name| directory.join(name));
+        let name = name.to_str().map(str::to_owned);
+        files.push(PatchFile { path, name, is_directory, manifest, signature, inside: Arc::clone(&inside) });
+    }
+    Ok(files)
+}
+
+fn is_beside(name: &str) -> bool {
+    name.starts_with('.')
+        || BESIDE.contains(&name)
+        || name.starts_with("README")
+        || ENDINGS.iter().any(|ending| name.ends_with(ending))
+}
+
+impl PatchFile {
+    pub(super) fn open(&self) -> io::Result<File> {
+        self.inside.file(name_of(&self.path))
+    }
+
+    pub(super) fn read_small(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+        self.inside.read_small(name_of(path), limit)?.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    pub(super) fn metadata(&self, path: &Path) -> io::Result<Metadata> {
+        self.inside.metadata(name_of(path))
+    }
+
+    /// Returns a stamp that shows modifications: size, times and inode of each file.
+    pub(super) fn stamp(&self) -> io::Result<String> {
+        let mut stamp = String::new();
+        for path in [Some(&self.path), self.manifest.as_ref(), self.signature.as_ref()].into_iter().flatten()
+        {
+            stamp.push_str(&stamp_of(&self.metadata(path)?));
+        }
+        if self.is_directory {
+            let mut list = Vec::new();
+            for path in files_of_directory(&self.path)? {
+                let metadata = std::fs::symlink_metadata(self.path.join(&path))?;
+                list.extend_from_slice(format!("{} {}\n", stamp_of(&metadata), path.display()).as_bytes());
+            }
+            stamp.push_str(&sha256_text(&sha256(&list)));
+        }
+        Ok(stamp)
+    }
+}
+
+fn name_of(path: &Path) -> &Path {
+    Path::new(path.file_name().unwrap_or_default())
+}
+
+fn stamp_of(seen: &Metadata) -> String {
+    let (mtime, ctime) = ((seen.mtime(), seen.mtime_nsec()), (seen.ctime(), seen.ctime_nsec()));
+    format!("{}:{}.{}:{}.{}:{};", seen.size(), mtime.0, mtime.1, ctime.0, ctime.1, seen.ino())
+}
+
+const PROGRAM: &str = "depot-index";
+
+const LOCK: &[u8] = b".lock";
+const INDEX: &[u8] = b"index.json";
+const SIGNATURES: &[u8] = b"index";
+const XREF: &[u8] = b"patchdiag.xref";
+const READABLE: u32 = 0o644;
+
+/// Makes the signature file of an index.
+pub type SignInPlace<'a> = dyn Fn(&[u8]) -> Vec<u8> + 'a;
+
+/// Request to index a directory of patches.
+pub struct IndexRequest<'a> {
+    /// The directory of patches.
+    pub directory: &'a Path,
+    /// Also write `patchdiag.xref`.
+    pub writes_xref: bool,
+    /// Signs the index, if it is to be signed.
+    pub sign: Option<&'a SignInPlace<'a>>,
+    /// The present moment.
+    pub now: DateTime<Utc>,
+    /// Returns the signal that asks the command to end, if one arrived.
+    pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
+    /// Receives the progress.
+    pub progress: &'a dyn Fn(DepotProgress<'_>),
+}
+
+/// A file or directory that is not in the index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassedOver {
+    /// Its name.
+    pub name: String,
+    /// The reason.
+    pub reason: String,
+}
+
+/// Report of indexing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexReport {
+    /// The name of the depot.
+    pub depot: String,
+    /// The version of the index that is in place.
+    pub version: u64,
+    /// True if this command wrote it.
+    pub is_new: bool,
+    /// The number of patches in it.
+    pub patches: usize,
+    /// The files that looked like patches and are none.
+    pub passed_over: Vec<PassedOver>,
+    /// The number of patches that a `patchdiag.xref` cannot hold, if one was requested.
+    pub left_out_of_xref: Option<usize>,
+}
+
+/// Indexes a directory. `wait` decides whether to keep waiting while another command indexes it.
+pub fn index_directory(
+    request: &IndexRequest<'_>,
+    wait: &mut dyn FnMut(&LockHolder) -> bool,
+) -> Result<IndexReport, DepotError> {
+    let directory = request.directory;
+    if !directory.is_dir() {
+        return Err(DepotError::no_directory(directory));
+    }
+    if directory.join("objects").exists() {
+        return Err(DepotError::Published(directory.to_owned()));
+    }
+    let top = Dir::of_host(directory)?;
+    let _lock = Lock::take_file(&top, LOCK, PROGRAM, wait)?;
+    top.remove_leftovers(PROGRAM)?;
+    let read = read_in_place(directory, &read_known(&top), request.interrupt, request.progress)?;
+    must_be_unique(directory, read.patches.values(), &read.others)?;
+    let before = IndexBytes::of_directory(directory)?;
+    let current = before.as_ref().and_then(|bytes| Some((bytes.parsed().ok()?, bytes)));
+    let releases = releases(&read.known);
+    let mut index = match &current {
+        Some((index, _)) => index_of(read.patches, index.depot.clone(), request.now),
+        None => index_of(read.patches, new_name()?, request.now),
+    };
+    let passed_over = read
+        .known
+        .iter()
+        .filter_map(|known| Some(PassedOver { name: known.name.clone(), reason: known.reason.clone()? }));
+    let passed_over: Vec<PassedOver> = passed_over.collect();
+    if !read.is_unchanged {
+        write_known(&top, read.known.iter())?;
+    }
+    let needs_signature =
+        request.sign.is_some() && current.as_ref().is_some_and(|(_, bytes)| bytes.signature.is_none());
+    let is_new = match &current {
+        Some((there, bytes)) => {
+            index.version = there.version;
+            index.previous = Some(bytes.sha256.clone());
+            !there.patches().eq(index.patches()) || needs_signature
+        }
+        None => true,
+    };
+    if is_new {
+        index.version = index.version.checked_add(1).ok_or(DepotError::NoVersion)?;
+        put_index(&top, &index, request.sign)?;
+    }
+    let left_out_of_xref =
+        if request.writes_xref { Some(put_xref(&top, &index, &releases, is_new)?) } else { None };
+    let patches = index.patches().len();
+    let (depot, version) = (index.depot, index.version);
+    Ok(IndexReport { depot, version, is_new, patches, passed_over, left_out_of_xref })
+}
+
+fn releases(known: &[KnownPatch]) -> BTreeMap<PatchId, String> {
+    let named = known
+        .iter()
+        .filter_map(|known| Some((PatchId::new(&known.entry.as_ref()?.id).ok()?, known.os_release.clone()?)));
+    named.collect()
+}
+
+/// Writes the cross-reference of an index, if the index is new or the file is missing. Returns the number of
+/// patches that it cannot hold.
+fn put_xref(
+    top: &Dir,
+    index: &DepotIndex,
+    releases: &BTreeMap<PatchId, String>,
+    is_new: bool,
+) -> Result<usize, DepotError> {
+    let made = to_patchdiag(index, releases);
+    if is_new || top.look(XREF)?.is_none() {
+        write_new(top, XREF, &patchdiag::write(&made.file))?;
+        top.sync()?;
+    }
+    Ok(made.left_out)
+}
+
+fn put_index(top: &Dir, index: &DepotIndex, sign: Option<&SignInPlace<'_>>) -> Result<(), DepotError> {
+    let text = index.write();
+    if text.len() > LARGEST_INDEX {
+        return Err(DepotError::TooLarge(text.len()));
+    }
+    if let Some(sign) = sign {
+        let signatures = match top.make_dir(SIGNATURES, Mode::of(0o755)) {
+            Err(error) if error.errno() == Some(rustix::io::Errno::EXIST) => top.dir(SIGNATURES)?,
+            made => made?,
+        };
+        signatures.remove_leftovers(PROGRAM)?;
+        write_new(&signatures, format!("{}.minisig", sha256_text(&sha256(&text))).as_bytes(), &sign(&text))?;
+        signatures.sync()?;
+    }
+    write_new(top, INDEX, &text)?;
+    Ok(top.sync()?)
+}
+
+fn write_new(dir: &Dir, name: &[u8], bytes: &[u8]) -> Result<(), RootError> {
+    dir.replace_file(PROGRAM, name, bytes, Mode::of(READABLE))
+}
+
+/// Returns a unique name: 32 random hexadecimal digits.
+fn new_name() -> Result<String, RootError> {
+    Ok(format!("{:016x}{:016x}", random()?, random()?))
 }

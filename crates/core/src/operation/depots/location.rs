@@ -1,4 +1,4 @@
-//! The location of a depot: a directory of this machine, or an address.
+//! The location of a depot: a local directory or an address.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -65,8 +65,8 @@ pub fn is_on_network(named: &OsStr) -> bool {
     scheme_stripped(named, b"http:").is_some() || scheme_stripped(named, b"https:").is_some()
 }
 
-/// Returns whether an operand has the form of an address, `SCHEME://…`, which hardly any path has: a directory of such a
-/// name can be named with `./` before it.
+/// Returns whether an operand looks like an address, `SCHEME://…`. A directory of such a name can be written
+/// with `./`.
 fn has_foreign_scheme(named: &OsStr) -> bool {
     let text = named.to_string_lossy();
     let scheme = text.split_once("://").map(|(scheme, _)| scheme);

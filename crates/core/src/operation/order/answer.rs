@@ -1,7 +1,14 @@
-//! The question and the answer.
+//! The question, the answer, and the packages with stale libraries.
 
-use super::error::OrderError;
-use super::stale::StaleEntry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
+
+use super::edges::{LibraryUses, ObjectOwners};
+use crate::operation::depots::DepotError;
+use crate::operation::failure::Failure;
+use crate::operation::libraries::ScanError;
+use patchadm_inputs::database::{DatabaseError, ViewError};
+use patchadm_inputs::source::SourceError;
 use patchadm_planning::order::{DependencyGraph, DependencyOrder, OrderDirection, OrderRequest};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
@@ -41,11 +48,11 @@ pub struct OrderQuestion {
     pub operands: Vec<OrderOperand>,
     /// The direction from there.
     pub direction: OrderDirection,
-    /// Whether each comes before what it needs.
+    /// Dependents first.
     pub is_reversed: bool,
-    /// Whether only those are wanted that need a kept library or would load two versions of one.
+    /// Only packages that need a kept library, or would load two versions of one.
     pub is_about_stale: bool,
-    /// Whether the edges are wanted, too.
+    /// Include the edges.
     pub with_edges: bool,
 }
 
@@ -54,7 +61,7 @@ pub struct OrderQuestion {
 pub struct OrderAnswer {
     /// The things that were put in order.
     pub subject: OrderSubject,
-    /// The groups, and the edges between their names if they are wanted.
+    /// The groups, and the edges between their names if requested.
     pub order: DependencyOrder,
     /// The stale things, in the order of the groups; `None` if they were not requested.
     pub stale: Option<Vec<StaleEntry>>,
@@ -65,14 +72,13 @@ pub struct OrderAnswer {
 }
 
 impl OrderAnswer {
-    /// Returns an order for which no file had to be looked into.
+    /// Returns an order that was computed without looking into files.
     pub(super) fn of(subject: OrderSubject, order: DependencyOrder) -> Self {
         Self { subject, order, stale: None, not_understood: Vec::new(), skipped: Vec::new() }
     }
 }
 
 impl OrderOperand {
-    /// Returns the operand as messages show it.
     pub(super) fn shown(&self) -> String {
         match self {
             Self::Name(name) => name.escape_debug().to_string(),
@@ -82,13 +88,11 @@ impl OrderOperand {
 }
 
 impl OrderQuestion {
-    /// Sorts the nodes of a graph that are reached from some starts.
     pub(super) fn order(&self, graph: &DependencyGraph, starts: &[String]) -> DependencyOrder {
         let Self { direction, is_reversed, with_edges, .. } = *self;
         graph.order(&OrderRequest { operands: starts, direction, is_reversed, with_edges })
     }
 
-    /// Returns the named patches, each as `known` spells it.
     pub(super) fn patches<'k>(
         &self,
         known: impl Fn(&PatchId) -> Option<&'k PatchId>,
@@ -101,5 +105,160 @@ impl OrderQuestion {
             OrderOperand::Path(_) => Err(OrderError::Mixed),
         };
         self.operands.iter().map(named).collect()
+    }
+}
+
+/// The reason why something should be renewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StaleReason {
+    /// It needs libraries that are kept for programs that still need them.
+    Kept,
+    /// It would load several versions of one library.
+    TwoVersions,
+}
+
+impl StaleReason {
+    /// Returns the word for the reason: `kept` or `two-versions`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::TwoVersions => "two-versions",
+        }
+    }
+}
+
+/// A package or object that should be renewed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StaleEntry {
+    /// The package, or the path of a program or library of no package.
+    pub name: String,
+    /// The reason.
+    pub reason: StaleReason,
+    /// The names of the libraries, sorted.
+    pub libraries: Vec<String>,
+    /// The chains to them, each from a program of the package; sorted by program.
+    pub ways: Vec<Vec<ObjectPath>>,
+}
+
+impl StaleEntry {
+    /// Returns whether it is a program or library of no package.
+    pub fn is_object(&self) -> bool {
+        self.name.starts_with('/')
+    }
+}
+
+/// Finds what should be renewed. `kept` are the packages of kept libraries, which need nothing for
+/// themselves.
+pub(super) fn stale_entries(
+    uses: &LibraryUses,
+    owners: &ObjectOwners,
+    kept: &BTreeSet<String>,
+) -> Vec<StaleEntry> {
+    let is_kept = |nodes: &[String]| nodes.iter().any(|node| kept.contains(node));
+    let mut of_kept: BTreeMap<String, (BTreeSet<String>, Vec<Vec<ObjectPath>>)> = BTreeMap::new();
+    for (path, uses) in uses.uses.iter().filter(|(path, _)| !is_kept(&owners.nodes(path))) {
+        for one in uses.iter().filter(|one| is_kept(&owners.nodes(&one.library))) {
+            for node in owners.nodes(path) {
+                let (libraries, ways) = of_kept.entry(node).or_default();
+                libraries.insert(one.name.clone());
+                ways.push(vec![path.clone(), one.library.clone()]);
+            }
+        }
+    }
+    let mut doubles: BTreeMap<(String, Vec<String>), Vec<Vec<ObjectPath>>> = BTreeMap::new();
+    for double in uses.doubles.iter().filter(|double| !is_kept(&owners.nodes(&double.program))) {
+        for node in owners.nodes(&double.program) {
+            doubles.entry((node, double.libraries.clone())).or_default().extend(double.ways.iter().cloned());
+        }
+    }
+    let of_kept = of_kept.into_iter().map(|(name, (libraries, ways))| StaleEntry {
+        name,
+        reason: StaleReason::Kept,
+        libraries: libraries.into_iter().collect(),
+        ways,
+    });
+    let of_doubles = doubles.into_iter().map(|((name, libraries), ways)| StaleEntry {
+        name,
+        reason: StaleReason::TwoVersions,
+        libraries,
+        ways,
+    });
+    of_kept.chain(of_doubles).collect()
+}
+
+/// Reduces an order to its stale part, and sorts the entries accordingly.
+pub(super) fn only_stale(order: &mut DependencyOrder, mut entries: Vec<StaleEntry>) -> Vec<StaleEntry> {
+    let stale: BTreeSet<&String> = entries.iter().map(|entry| &entry.name).collect();
+    for group in &mut order.groups {
+        group.retain(|name| stale.contains(name));
+    }
+    order.groups.retain(|group| !group.is_empty());
+    order.edges.retain(|edge| stale.contains(&edge.from) && stale.contains(&edge.to));
+    let places: HashMap<&String, usize> = order
+        .groups
+        .iter()
+        .enumerate()
+        .flat_map(|(at, group)| group.iter().map(move |name| (name, at)))
+        .collect();
+    entries.retain(|entry| places.contains_key(&entry.name));
+    entries.sort_by(|one, other| {
+        let key = |entry: &StaleEntry| {
+            (places.get(&entry.name).copied(), entry.name.clone(), entry.reason, entry.libraries.clone())
+        };
+        key(one).cmp(&key(other))
+    });
+    entries
+}
+
+/// Error of computing an order.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderError {
+    /// The records of the root cannot be read.
+    #[error(transparent)]
+    Failure(#[from] Failure),
+    /// A signal came.
+    #[error("interrupted by signal {0}")]
+    Interrupted(i32),
+    /// A name or path that is invalid.
+    #[error("{0} is no package, patch or object that is there")]
+    Unknown(String),
+    /// Packages and patches are named together.
+    #[error("packages and patches cannot be put in one order: name one or the other")]
+    Mixed,
+    /// Stale libraries are requested for patches.
+    #[error("patches have no stale libraries: name packages or paths with --stale, or nothing")]
+    StalePatches,
+    /// Stale libraries are requested for packages that are not installed.
+    #[error("--stale is about what is installed, and -M names something else")]
+    StaleElsewhere,
+    /// The directory holds neither packages nor patches.
+    #[error("{} holds neither packages nor patches", .0.display())]
+    Empty(PathBuf),
+    /// A package cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A depot cannot be read.
+    #[error(transparent)]
+    Depot(#[from] Box<DepotError>),
+}
+
+impl From<ScanError> for OrderError {
+    fn from(error: ScanError) -> Self {
+        match error {
+            ScanError::Root(error) => Self::Failure(error.into()),
+            ScanError::Interrupted(signal) => Self::Interrupted(signal),
+        }
+    }
+}
+
+impl From<DatabaseError> for OrderError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Failure(error.into())
+    }
+}
+
+impl From<ViewError> for OrderError {
+    fn from(error: ViewError) -> Self {
+        Self::Failure(DatabaseError::from(error).into())
     }
 }

@@ -7,7 +7,7 @@
 use super::overtaken::locked::{planned_refresh, refresh_locked};
 use super::overtaken::request::RefreshRequest;
 use super::prepared::{PreparationReport, PreparationRequest};
-use crate::operation::adopt::on_demand::{OnDemand, adopt_on_demand};
+use crate::operation::adopt::{OnDemand, adopt_on_demand};
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::log;

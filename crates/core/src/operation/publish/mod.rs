@@ -1,38 +1,42 @@
-//! Publishing: the patches of a working directory enter a depot, and its index is signed and put in place.
+//! Publishing: the patches of a working directory are added to a depot, and its index is signed and replaced.
 //!
 //! ```text
 //! WORK ─ read, check ─► objects (durable) ─► index/<digest>.json + .minisig (durable) ─► rename over index.json
 //! ```
-//! Objects are never changed and never removed. Anyone who reads the depot, at any moment and however a publisher ended,
-//! finds one complete index and everything that it names. There is one publisher at a time; the others learn who has the
-//! lock. An id that is in the index with other bytes is refused before anything is written. The index in place is built upon
-//! only if it is signed like the new one.
+//! Objects are never changed and never removed: readers always find one complete index and everything that it
+//! names, however a publisher ended. A lock admits one publisher at a time. An id that the index has with other
+//! bytes is refused before anything is written. The next index builds on the current one only if that is signed
+//! like the next.
 //!
-//! The signatures of patches are kept as they are. They are verified here only if the key of the index made them: the roots
+//! Signatures of patches are kept as they are, and verified only if the key of the index made them: the roots
 //! decide who may sign patches.
 
-mod draft;
-mod error;
-mod index_file;
-mod papers;
 mod patch_directory;
 mod request;
-mod shown_keys;
 mod store;
-mod work;
 
-use draft::IndexDraft;
-use index_file::IndexFile;
-use shown_keys::read_shown_keys;
-use store::{DepotStore, text_of};
-use work::{PatchToPublish, lock_work, read_patches};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
-use crate::operation::depots::read_flags;
-use patchadm_inputs::depot::DepotIndex;
-use patchadm_rootfs::LockHolder;
+use crate::operation::depots::{index_entry, read_flags};
+use chrono::Days;
+use patch_directory::{HANDOVER, PackedMembers, PatchDirectory, PatchPapers};
+use patchadm_container::Compression;
+use patchadm_inputs::depot::{DepotFile, DepotFlags, DepotIndex, DepotPatch};
+use patchadm_inputs::sign::{Manifest, ManifestForm, sha256_text};
+use patchadm_inputs::source;
+use patchadm_inputs::source::{Extent, Form, Image, Origin};
+use patchadm_rootfs::{Dir, FileType, Lock, LockError, LockHolder, RootError, random};
+use patchadm_svr4::patch::{PatchId, PatchMacros};
+use rustix::io::Errno;
+use store::{
+    DepotStore, IndexFile, Measured, Measuring, ObjectSource, PROGRAM, StoredIndex, digest, measure,
+    read_shown_keys, text_of,
+};
 
-pub use error::PublishError;
-pub use request::{IndexSigning, PublishReport, PublishRequest, PublishState, PublishWork, SignIndex};
+pub use request::{
+    IndexSigning, PublishError, PublishReport, PublishRequest, PublishState, PublishWork, SignIndex,
+};
 
 /// Publishes. `wait` decides whether to keep waiting while another command holds the depot or the working directory.
 pub fn publish(
@@ -50,60 +54,40 @@ pub fn publish(
     }
 }
 
-/// Puts an index with these patches in place of the present one, or leaves it to be signed.
 fn publish_patches(
     request: &PublishRequest<'_>,
     patches: &[PatchToPublish],
     wait: &mut dyn FnMut(&LockHolder) -> bool,
 ) -> Result<PublishReport, PublishError> {
+    let draft_after = |current: Option<IndexFile>| {
+        if current.is_none() && matches!(request.work, PublishWork::Refresh) {
+            return Err(PublishError::NoIndex(request.depot.to_owned()));
+        }
+        let verified =
+            current.map(|file| file.believed(&request.signing, request.may_be_unsigned)).transpose()?;
+        IndexDraft::of(verified, patches, &read_flags(request.depot)?, request)
+    };
+    // A new date is a change, too.
+    let unchanged =
+        |draft: &IndexDraft| draft.unchanged().filter(|_| matches!(request.work, PublishWork::Patches(_)));
     if request.is_dry_run || !request.depot.exists() {
         // A depot is not made for patches that will not enter it.
-        let draft = draft_after(DepotStore::look(request.depot)?, patches, request)?;
+        let draft = draft_after(DepotStore::look(request.depot)?)?;
         if draft.lacks_signatures() {
             return Ok(draft.not_written());
         }
         if request.is_dry_run {
-            return Ok(unchanged(&draft, request).unwrap_or_else(|| draft.not_written()));
+            return Ok(unchanged(&draft).unwrap_or_else(|| draft.not_written()));
         }
     }
+
     let mut store = DepotStore::open(request.depot, wait)?;
-    let draft = draft_after(store.index()?, patches, request)?;
+    let draft = draft_after(store.index()?)?;
     if draft.lacks_signatures() {
         return Ok(draft.not_written());
     }
     let text = text_of(&draft.index)?;
-    store_objects(&mut store, &draft, patches, request)?;
-    match unchanged(&draft, request) {
-        Some(unchanged) => Ok(unchanged),
-        None => put(&mut store, draft, &text, request),
-    }
-}
-
-/// Returns the report if all patches are in the index already and no new date is requested.
-fn unchanged(draft: &IndexDraft, request: &PublishRequest<'_>) -> Option<PublishReport> {
-    draft.unchanged().filter(|_| matches!(request.work, PublishWork::Patches(_)))
-}
-
-/// Drafts the index after the one in place, once that is trusted.
-fn draft_after(
-    in_place: Option<IndexFile>,
-    patches: &[PatchToPublish],
-    request: &PublishRequest<'_>,
-) -> Result<IndexDraft, PublishError> {
-    if in_place.is_none() && matches!(request.work, PublishWork::Refresh) {
-        return Err(PublishError::NoIndex(request.depot.to_owned()));
-    }
-    let before = in_place.map(|file| file.believed(&request.signing, request.may_be_unsigned)).transpose()?;
-    IndexDraft::of(before, patches, &read_flags(request.depot)?, request)
-}
-
-/// Stores the objects that the index names and the depot lacks, including those that a depot has lost.
-fn store_objects(
-    store: &mut DepotStore,
-    draft: &IndexDraft,
-    patches: &[PatchToPublish],
-    request: &PublishRequest<'_>,
-) -> Result<(), PublishError> {
+    // Objects that the index names and the depot lacks are stored, including those that a depot has lost.
     for patch in patches {
         let Some(entry) = draft.index.patch(&patch.id) else { continue };
         let is_new = draft.adds(&patch.id);
@@ -115,33 +99,28 @@ fn store_objects(
             }
         }
     }
-    Ok(store.settle()?)
-}
+    store.settle()?;
+    if let Some(report) = unchanged(&draft) {
+        return Ok(report);
+    }
 
-/// Puts the new index in place, or leaves it to be signed.
-fn put(
-    store: &mut DepotStore,
-    draft: IndexDraft,
-    text: &[u8],
-    request: &PublishRequest<'_>,
-) -> Result<PublishReport, PublishError> {
     if let Some(key) = request.signing.key() {
         store.show_key(key)?;
     }
     let signature = match &request.signing {
         IndexSigning::Elsewhere(_) => {
-            let sha256 = store.put_next(text)?;
+            let sha256 = store.put_next(&text)?;
             let to_sign = vec![request.depot.join("index/next.json")];
             return Ok(PublishReport { to_sign, ..draft.report(PublishState::Waiting, &sha256) });
         }
-        IndexSigning::Here { sign, .. } => Some(sign(text)),
+        IndexSigning::Here { sign, .. } => Some(sign(&text)),
         IndexSigning::Never => None,
     };
-    let sha256 = store.put_index(&draft.index, text, signature.as_deref())?;
+    let sha256 = store.put_index(&draft.index, &text, signature.as_deref())?;
     Ok(draft.report(PublishState::Published, &sha256))
 }
 
-/// Puts an index in place that was signed elsewhere. Its bytes stay as they were signed.
+/// Publishes an index that was signed elsewhere, byte for byte.
 fn finish(
     request: &PublishRequest<'_>,
     wait: &mut dyn FnMut(&LockHolder) -> bool,
@@ -149,7 +128,7 @@ fn finish(
     if request.is_dry_run || !request.depot.exists() {
         let (next, in_place) = (DepotStore::look_next(request.depot)?, DepotStore::look(request.depot)?);
         let (index, file) = signed_next(next, in_place, request)?;
-        return Ok(draft::report(&index, PublishState::Planned, &file.sha256));
+        return Ok(report(&index, PublishState::Planned, &file.sha256));
     }
     let store = DepotStore::open(request.depot, wait)?;
     let (next, in_place) = (store.next()?, store.index()?);
@@ -158,15 +137,15 @@ fn finish(
     {
         // A killed finish had got this far.
         store.remove_next()?;
-        return Ok(draft::report(&next.parsed()?, PublishState::Unchanged, &next.sha256));
+        return Ok(report(&next.parsed()?, PublishState::Unchanged, &next.sha256));
     }
     let (index, file) = signed_next(next, in_place, request)?;
     let sha256 = store.put_index(&index, &file.text, file.signature.as_deref())?;
-    Ok(draft::report(&index, PublishState::Published, &sha256))
+    Ok(report(&index, PublishState::Published, &sha256))
 }
 
-/// Reads the index that waits, which must be signed and follow the one in place. The signature of the successor vouches
-/// for the one in place.
+/// Reads the waiting index, which must be signed and follow the current one. Its signature vouches for the
+/// current one.
 fn signed_next(
     next: Option<IndexFile>,
     in_place: Option<IndexFile>,
@@ -186,4 +165,303 @@ fn signed_next(
         None => next.must_be_signed(&read_shown_keys(request.depot)?, true)?,
     }
     Ok((index, next))
+}
+
+const PATCHES: &str = "patches";
+
+const BESIDE_PATCHES: [&str; 2] = [HANDOVER, "logs"];
+
+const LOCK: &[u8] = b"lock";
+
+struct PatchToPublish {
+    id: PatchId,
+    path: PathBuf,
+    entry: DepotPatch,
+    objects: Vec<(ObjectSource, DepotFile)>,
+    /// The unsigned manifest, or the patch itself if it has no manifest.
+    to_sign: Option<PathBuf>,
+}
+
+/// Locks a working directory of `patchadm delta`, so that no command builds in it meanwhile. Other
+/// directories have no lock, and a caller without write permission only reads.
+fn lock_work(work: &Path, wait: &mut dyn FnMut(&LockHolder) -> bool) -> Result<Option<Lock>, PublishError> {
+    let dir = Dir::of_host(work)?;
+    if dir.look(LOCK)?.is_none_or(|seen| seen.file_type != FileType::Regular) {
+        return Ok(None);
+    }
+    match Lock::take_file(&dir, LOCK, PROGRAM, wait) {
+        Err(LockError::Root(error))
+            if matches!(error.errno(), Some(Errno::ACCESS | Errno::PERM | Errno::ROFS)) =>
+        {
+            Ok(None)
+        }
+        taken => Ok(Some(taken?)),
+    }
+}
+
+fn read_patches(work: &Path, request: &PublishRequest<'_>) -> Result<Vec<PatchToPublish>, PublishError> {
+    let mut patches: BTreeMap<PatchId, PatchToPublish> = BTreeMap::new();
+    for path in patch_files(work)? {
+        request.go_on()?;
+        let patch = read_patch(&path, work, request)?;
+        if let Some(first) = patches.get(&patch.id) {
+            let (id, first) = (patch.id, first.path.clone());
+            return Err(PublishError::Twice { id, first, second: path });
+        }
+        patches.insert(patch.id.clone(), patch);
+    }
+    Ok(patches.into_values().collect())
+}
+
+/// Lists the patches of a working directory by their names: everything except manifests, signatures, hidden
+/// files, and other files of `patchadm delta`.
+fn patch_files(work: &Path) -> Result<Vec<PathBuf>, PublishError> {
+    let inside = work.join(PATCHES);
+    let directory = if inside.is_dir() { inside } else { work.to_owned() };
+    let unreadable = |error| PublishError::Directory { path: directory.clone(), error };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(&directory).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let (name, metadata) = (entry.file_name(), entry.path().metadata().map_err(unreadable)?);
+        let name = name.to_string_lossy();
+        if is_beside(&name) || metadata.is_dir() && BESIDE_PATCHES.contains(&&*name) {
+            continue;
+        }
+        if !metadata.is_file() && !metadata.is_dir() {
+            let reason = "it is neither a file nor a directory".to_owned();
+            return Err(PublishError::Patch { path: entry.path(), reason });
+        }
+        files.push(entry.path());
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn is_beside(name: &str) -> bool {
+    let is_of_delta = ["lock", "bases"].contains(&name);
+    let is_beside = [".manifest", ".minisig", ".sig", ".json"].iter().any(|end| name.ends_with(end));
+    name.starts_with('.') || is_of_delta || is_beside
+}
+
+fn read_patch(
+    path: &Path,
+    work: &Path,
+    request: &PublishRequest<'_>,
+) -> Result<PatchToPublish, PublishError> {
+    let is_directory = path.is_dir();
+    let (patch, papers) = if is_directory {
+        let patch = read_directory(path, request)?;
+        (patch, PatchPapers::inside(path)?)
+    } else {
+        (read_file(path, request)?, PatchPapers::beside(path, work)?)
+    };
+    let ReadPatch { image, macros, measured, source, members } = patch;
+    let manifest =
+        papers.checked_manifest(&macros.id, request.signing.key(), |manifest, text| match &members {
+            Some(members) => members.difference(manifest, text, &macros.id),
+            None => difference_of_file(manifest, &measured),
+        })?;
+    let mut entry = index_entry(&image, &macros, DepotFile::new(&measured.sha256, measured.size));
+    entry.date = manifest
+        .and_then(|manifest| manifest.date)
+        .unwrap_or_else(|| patchadm_inputs::depot::stamp(&request.now));
+    let mut objects = vec![(source, DepotFile::new(&measured.sha256, measured.size))];
+    let to_sign = papers.to_sign(path);
+    let readme = image.readme.map(|(_, text)| text);
+    // The manifest and signature of a directory are in its archive.
+    let (manifest, signature) = if is_directory { (None, None) } else { papers.into_bytes() };
+    for (bytes, place) in
+        [(manifest, &mut entry.manifest), (signature, &mut entry.signature), (readme, &mut entry.readme)]
+    {
+        if let Some(bytes) = bytes {
+            let object = DepotFile::new(&digest(&bytes), bytes.len() as u64);
+            *place = Some(object.clone());
+            objects.push((ObjectSource::Bytes(bytes), object));
+        }
+    }
+    Ok(PatchToPublish { id: macros.id, path: path.to_owned(), entry, objects, to_sign })
+}
+
+struct ReadPatch {
+    image: Image,
+    macros: PatchMacros,
+    measured: Measured,
+    source: ObjectSource,
+    members: Option<PackedMembers>,
+}
+
+fn read_file(path: &Path, request: &PublishRequest<'_>) -> Result<ReadPatch, PublishError> {
+    let (file, measured) = measure(path, request)?;
+    let (_, image) = source::open(Origin::File(file, path), Extent::Everything)?;
+    let macros = macros_of(&image, path)?;
+    check_form(image.form).map_err(|reason| PublishError::Patch { path: path.to_owned(), reason })?;
+    Ok(ReadPatch { image, macros, measured, source: ObjectSource::File(path.to_owned()), members: None })
+}
+
+/// Reads a directory as the archive that it becomes. Fails if a file changes between reading the description
+/// and packing, because the index must describe the stored bytes.
+fn read_directory(path: &Path, request: &PublishRequest<'_>) -> Result<ReadPatch, PublishError> {
+    let listed = PatchDirectory::of(path)?;
+    let (_, mut image) = source::open(Origin::Path(path), Extent::Everything)?;
+    let macros = macros_of(&image, path)?;
+    image.form = Form::Tar(None);
+    let directory = listed.called(&macros.id);
+    let mut sum = Measuring::default();
+    let members = directory.pack(|bytes| {
+        sum.add(bytes);
+        request.go_on()
+    })?;
+    let (measured, source) = (sum.finish(), ObjectSource::Directory(directory));
+    Ok(ReadPatch { image, macros, measured, source, members: Some(members) })
+}
+
+fn macros_of(image: &Image, path: &Path) -> Result<PatchMacros, PublishError> {
+    let fail = |reason: String| PublishError::Patch { path: path.to_owned(), reason };
+    image.patch_macros(PatchId::SEPARATOR).map_err(|error| fail(error.to_string()))
+}
+
+fn difference_of_file(manifest: &Manifest, measured: &Measured) -> Option<String> {
+    match (manifest.form, manifest.entries.as_slice()) {
+        (ManifestForm::File, [entry]) if sha256_text(&entry.sum) == measured.sha256 => None,
+        (ManifestForm::File, _) => Some("has another digest than the file".to_owned()),
+        _ => Some("is of the form `members`, and a file needs one of `file`".to_owned()),
+    }
+}
+
+/// Refuses a form that some mirrors or readers cannot handle.
+fn check_form(form: Form) -> Result<(), String> {
+    match form {
+        Form::Zip | Form::Tar(None | Some(Compression::Gzip)) | Form::Datastream(None) => Ok(()),
+        _ => Err("a depot takes zip, tar, tar.gz and datastream".to_owned()),
+    }
+}
+
+/// An index that is one version ahead of the one in place.
+struct IndexDraft {
+    index: DepotIndex,
+    before: Option<PublishReport>,
+    added: BTreeSet<PatchId>,
+    has_other_flags: bool,
+    kept: Vec<String>,
+    to_sign: Vec<PathBuf>,
+}
+
+impl IndexDraft {
+    /// Drafts the next index, or the first one of a new depot, and adds patches and flags.
+    fn of(
+        before: Option<StoredIndex>,
+        patches: &[PatchToPublish],
+        flags: &DepotFlags,
+        request: &PublishRequest<'_>,
+    ) -> Result<Self, PublishError> {
+        let report =
+            before.as_ref().map(|stored| report(&stored.index, PublishState::Unchanged, &stored.sha256));
+        let (mut index, previous) = match before {
+            Some(StoredIndex { index, sha256 }) => (index, Some(sha256)),
+            None => (DepotIndex::new(new_name()?, request.now), None),
+        };
+        index.version = index.version.checked_add(1).ok_or(PublishError::NoVersion)?;
+        index.date = request.now;
+        index.expires = request.expires.and_then(|days| request.now.checked_add_days(Days::new(days.into())));
+        index.previous = previous;
+        let (added, kept, to_sign) = (BTreeSet::new(), Vec::new(), Vec::new());
+        let mut draft = Self { index, before: report, added, has_other_flags: false, kept, to_sign };
+        for patch in patches {
+            draft.enter(patch, request.may_be_unsigned)?;
+        }
+        draft.set_flags(flags);
+        Ok(draft)
+    }
+
+    fn set_flags(&mut self, flags: &DepotFlags) {
+        let wanted = self.index.patches().filter_map(|patch| {
+            let id = PatchId::new(&patch.id).ok()?;
+            let given = flags.of(&id);
+            (patch.flags != given).then(|| (id, DepotPatch { flags: given.to_vec(), ..patch.clone() }))
+        });
+        for (id, patch) in wanted.collect::<Vec<_>>() {
+            self.has_other_flags |= !self.added.contains(&id);
+            self.index.enter(id, patch);
+        }
+    }
+
+    /// Adds a patch. A patch with the same bytes stays unless it was signed again; different bytes under the
+    /// same id are refused.
+    fn enter(&mut self, patch: &PatchToPublish, may_be_unsigned: bool) -> Result<(), PublishError> {
+        if let Some(there) = self.index.patch(&patch.id) {
+            if there.sha256 != patch.entry.sha256 {
+                return Err(PublishError::OtherBytes(patch.id.clone()));
+            }
+            if !is_signed_anew(there, &patch.entry) {
+                self.kept.push(there.id.clone());
+                return Ok(());
+            }
+        }
+        if !may_be_unsigned {
+            self.to_sign.extend(patch.to_sign.clone());
+        }
+        self.added.insert(patch.id.clone());
+        self.index.enter(patch.id.clone(), patch.entry.clone());
+        Ok(())
+    }
+
+    fn lacks_signatures(&self) -> bool {
+        !self.to_sign.is_empty()
+    }
+
+    fn unchanged(&self) -> Option<PublishReport> {
+        let before = self.before.clone().filter(|_| self.added.is_empty() && !self.has_other_flags)?;
+        Some(PublishReport { kept: self.kept.clone(), ..before })
+    }
+
+    fn adds(&self, id: &PatchId) -> bool {
+        self.added.contains(id)
+    }
+
+    fn not_written(self) -> PublishReport {
+        let (before, to_sign) = (self.before.clone(), self.to_sign.clone());
+        let planned = self.report(PublishState::Planned, "");
+        let depot = before.as_ref().and_then(|before| before.depot.clone());
+        if to_sign.is_empty() {
+            return PublishReport { depot, index_sha256: None, ..planned };
+        }
+        PublishReport {
+            state: PublishState::Unsigned,
+            depot,
+            version: before.as_ref().map_or(0, |before| before.version),
+            index_sha256: before.as_ref().and_then(|before| before.index_sha256.clone()),
+            expires: before.and_then(|before| before.expires),
+            added: Vec::new(),
+            kept: planned.kept,
+            to_sign,
+        }
+    }
+
+    fn report(self, state: PublishState, sha256: &str) -> PublishReport {
+        let added = self.added.iter().map(ToString::to_string).collect();
+        PublishReport { added, kept: self.kept, ..report(&self.index, state, sha256) }
+    }
+}
+
+fn report(index: &DepotIndex, state: PublishState, sha256: &str) -> PublishReport {
+    PublishReport {
+        state,
+        depot: Some(index.depot.clone()),
+        version: index.version,
+        index_sha256: Some(sha256.to_owned()),
+        expires: index.expires,
+        added: Vec::new(),
+        kept: Vec::new(),
+        to_sign: Vec::new(),
+    }
+}
+
+/// Returns whether a patch has a new signature. Signatures are never removed.
+fn is_signed_anew(there: &DepotPatch, now: &DepotPatch) -> bool {
+    now.signature.is_some() && now.signature != there.signature
+}
+
+/// Returns a unique name: 32 random hexadecimal digits.
+fn new_name() -> Result<String, RootError> {
+    Ok(format!("{:016x}{:016x}", random()?, random()?))
 }

@@ -1,43 +1,41 @@
-//! A patch that is a directory: it enters the depot as a tar archive of itself.
+//! A patch that is a directory, packed as a tar archive, and the manifest and signature of a patch.
 //!
-//! The archive has one directory at its top, named after the patch, and in it every file, sorted by name. The manifest and
-//! the signature are files like all others, so a reader verifies them there. The bytes of the archive depend only on the
-//! names of the files, their content and whether they are executable: a copy of a directory is the same patch.
+//! The archive has one top directory, named after the patch, with every file sorted by name, including manifest
+//! and signature. Its bytes depend only on names, contents and execute bits of the files: a copy of a directory is
+//! the same patch.
 
-use std::fs::{self, File, Metadata};
-use std::io::{self, BufWriter, Read, Write};
+use std::fs::{File, Metadata};
+use std::io::{BufWriter, Read, Write};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
-use tar::{Builder, EntryType, Header};
-
-use super::PublishError;
+use super::request::PublishError;
 use crate::operation::depots::files_of_directory;
-use patchadm_inputs::input_file::InputDirectory;
+use patchadm_inputs::input_file::{InputDirectory, read_start};
 use patchadm_inputs::sha256::Sha256;
 use patchadm_inputs::sign::{
-    MANIFEST, Manifest, ManifestEntry, ManifestForm, Sha256Sum, is_of_manifest, sha256,
+    LARGEST_MANIFEST, LARGEST_SIGNATURE, MANIFEST, Manifest, ManifestEntry, ManifestForm, PublicKey,
+    Sha256Sum, Signature, SignatureFormat, is_of_manifest, sha256,
 };
 use patchadm_svr4::patch::PatchId;
+use tar::{Builder, EntryType, Header};
 
-/// The bytes that are passed on at once.
+/// Bytes that are passed on at once.
 const BUFFER: usize = 1 << 18;
 
-/// The execute bits of a mode.
+/// Execute bits of a mode.
 const EXECUTABLE: u32 = 0o111;
 
-/// A directory and its files.
 #[derive(Debug)]
 pub(super) struct PatchDirectory {
     pub(super) path: PathBuf,
-    /// The directory at the top of the archive.
     top: PathBuf,
-    /// The files of the directory, as they were when it was listed.
     files: Vec<(PathBuf, FileStamp)>,
 }
 
-/// The state of a file according to the system: another value after a change.
+/// File identity that changes with every modification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FileStamp {
     identity: (u64, u64),
@@ -72,13 +70,12 @@ impl PatchDirectory {
         Ok(Self { path: path.to_owned(), top: PathBuf::new(), files })
     }
 
-    /// Returns the same with the directory at the top of the archive named after the patch.
+    /// Names the top directory of the archive after the patch.
     pub(super) fn called(self, id: &PatchId) -> Self {
         Self { top: id.to_string().into(), ..self }
     }
 
-    /// Packs the files, and passes each part of the archive on. Refuses a file that was changed or replaced since the files
-    /// were listed.
+    /// Packs the files. Refuses a file that changed since the files were listed.
     pub(super) fn pack(
         &self,
         each: impl FnMut(&[u8]) -> Result<(), PublishError>,
@@ -107,7 +104,6 @@ impl PatchDirectory {
         Ok(PackedMembers(members))
     }
 
-    /// Appends a file, and returns its digest.
     fn append(
         &self,
         archive: &mut Builder<impl Write>,
@@ -136,7 +132,6 @@ impl PatchDirectory {
     }
 }
 
-/// Returns the files of a directory, sorted by name.
 fn listed(path: &Path) -> Result<Vec<PathBuf>, PublishError> {
     files_of_directory(path).map_err(|error| match error.kind() {
         io::ErrorKind::InvalidData => {
@@ -147,7 +142,7 @@ fn listed(path: &Path) -> Result<Vec<PathBuf>, PublishError> {
 }
 
 impl PackedMembers {
-    /// Returns the fault of the manifest that was read from the directory: it covers other files than were packed.
+    /// Returns the fault of a manifest that covers other files than were packed.
     pub(super) fn difference(&self, manifest: &Manifest, text: &[u8], id: &PatchId) -> Option<String> {
         let packed = self.0.iter().find(|entry| entry.path == MANIFEST.as_bytes());
         if packed.is_none_or(|packed| packed.sum != sha256(text)) {
@@ -160,7 +155,6 @@ impl PackedMembers {
     }
 }
 
-/// A file that is digested while it is read.
 struct DigestedFile {
     file: io::Take<File>,
     sum: Sha256,
@@ -174,7 +168,6 @@ impl Read for DigestedFile {
     }
 }
 
-/// Passes on what is written, and keeps the error of the receiver.
 struct PartWriter<F> {
     each: F,
     failure: Option<PublishError>,
@@ -194,6 +187,109 @@ impl<F: FnMut(&[u8]) -> Result<(), PublishError>> Write for PartWriter<F> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+pub(super) const HANDOVER: &str = "handover";
+
+pub(super) struct PatchPapers {
+    manifest: Option<(PathBuf, Vec<u8>)>,
+    signature: Option<FoundSignature>,
+}
+
+struct FoundSignature {
+    path: PathBuf,
+    format: SignatureFormat,
+    bytes: Vec<u8>,
+}
+
+impl PatchPapers {
+    pub(super) fn beside(patch: &Path, work: &Path) -> Result<Self, PublishError> {
+        let name = patch.file_name().unwrap_or_default().to_string_lossy();
+        let manifest = patch.with_file_name(format!("{name}.manifest"));
+        let handed_over = work.join(HANDOVER).join(format!("{name}.manifest"));
+        Self::at(manifest, Some(&handed_over))
+    }
+
+    pub(super) fn inside(patch: &Path) -> Result<Self, PublishError> {
+        Self::at(patch.join(MANIFEST), None)
+    }
+
+    fn at(manifest: PathBuf, handed_over: Option<&Path>) -> Result<Self, PublishError> {
+        let mut signature = None;
+        for (place, format) in [Some(manifest.as_path()), handed_over]
+            .into_iter()
+            .flatten()
+            .flat_map(|place| SignatureFormat::ALL.map(|format| (place, format)))
+        {
+            let path = PathBuf::from(format!("{}{}", place.display(), format.ending()));
+            if signature.is_none() {
+                let bytes = read_small(&path, LARGEST_SIGNATURE)?;
+                signature = bytes.map(|bytes| FoundSignature { path, format, bytes });
+            }
+        }
+        let bytes = read_small(&manifest, LARGEST_MANIFEST)?;
+        Ok(Self { manifest: bytes.map(|bytes| (manifest, bytes)), signature })
+    }
+
+    pub(super) fn to_sign(&self, patch: &Path) -> Option<PathBuf> {
+        match (&self.manifest, &self.signature) {
+            (Some(_), Some(_)) => None,
+            (Some((manifest, _)), None) => Some(manifest.clone()),
+            (None, _) => Some(patch.to_owned()),
+        }
+    }
+
+    /// Reads the manifest and its signature. The manifest must be of this patch, `difference` must find no
+    /// fault, and a signature that can be checked must be valid.
+    pub(super) fn checked_manifest(
+        &self,
+        id: &PatchId,
+        key: Option<&PublicKey>,
+        difference: impl FnOnce(&Manifest, &[u8]) -> Option<String>,
+    ) -> Result<Option<Manifest>, PublishError> {
+        let Some((path, text)) = &self.manifest else { return Ok(None) };
+        let wrong = |path: &Path, reason: String| PublishError::Signature {
+            path: path.display().to_string(),
+            reason,
+        };
+        let manifest =
+            Manifest::parse(text).map_err(|error| wrong(path, format!("is not valid: {error}")))?;
+        if PatchId::new(&manifest.patch).ok().as_ref() != Some(id) {
+            return Err(wrong(path, format!("is the manifest of patch {}, not of {id}", manifest.patch)));
+        }
+        if let Some(reason) = difference(&manifest, text) {
+            return Err(wrong(path, reason));
+        }
+        if let Some(found) = &self.signature {
+            let signature = Signature::parse(&found.bytes, found.format)
+                .map_err(|error| wrong(&found.path, format!("is not valid: {error}")))?;
+            if key.is_some_and(|key| key.id == signature.key && !signature.is_of(key, text)) {
+                return Err(wrong(
+                    &found.path,
+                    format!("is by key {}, but not of {}", signature.key, path.display()),
+                ));
+            }
+        }
+        Ok(Some(manifest))
+    }
+
+    pub(super) fn into_bytes(self) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+        (self.manifest.map(|(_, bytes)| bytes), self.signature.map(|found| found.bytes))
+    }
+}
+
+/// Reads a file of at most `limit` bytes; `None` if there is none.
+fn read_small(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, PublishError> {
+    let unreadable = |error| PublishError::Read { path: path.to_owned(), error };
+    let bytes = match read_start(path, limit) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        read => read.map_err(unreadable)?,
+    };
+    if bytes.len() as u64 > limit {
+        let reason = format!("is larger than {limit} bytes");
+        return Err(PublishError::Signature { path: path.display().to_string(), reason });
+    }
+    Ok(Some(bytes))
 }
 
 #[cfg(test)]

@@ -1,48 +1,52 @@
-//! The request and the outcome of a publication.
+//! Request, report and errors of a publication.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::operation::depots::FlagsFileError;
 use chrono::{DateTime, Utc};
-
-use super::PublishError;
+use patchadm_inputs::depot::IndexError;
 use patchadm_inputs::sign::PublicKey;
+use patchadm_inputs::source::SourceError;
+use patchadm_rootfs::{LockError, RootError};
+use patchadm_svr4::patch::PatchId;
 
-/// What to publish, and how.
+/// Request for a publication.
 pub struct PublishRequest<'a> {
     /// The depot, made if it is missing.
     pub depot: &'a Path,
-    /// What to do.
+    /// The kind of publication.
     pub work: PublishWork<'a>,
     /// The days for which the new index is valid; `None` for no limit.
     pub expires: Option<u32>,
-    /// Whether unsigned patches are accepted, and an unsigned index is built upon.
+    /// Accept unsigned patches, and an unsigned current index.
     pub may_be_unsigned: bool,
-    /// Whether nothing is written.
+    /// Write nothing.
     pub is_dry_run: bool,
     /// The present moment.
     pub now: DateTime<Utc>,
-    /// The way in which the index gets its signature.
+    /// How the index is signed.
     pub signing: IndexSigning<'a>,
     /// Returns the signal that asks the publication to end, if one arrived. Not called any more once the index is put in
     /// place.
     pub interrupt: &'a dyn Fn() -> Option<i32>,
 }
 
-/// What a publication adds.
+/// The kinds of publications.
 #[derive(Clone, Copy, Debug)]
 pub enum PublishWork<'a> {
     /// The patches of a directory.
     Patches(&'a Path),
-    /// Nothing: a new version and a new date.
+    /// No patches: a new version and date of the index.
     Refresh,
-    /// Nothing: the index that waits has been signed.
+    /// No patches: the waiting index was signed elsewhere.
     Finish,
 }
 
 /// Makes the signature file of an index.
 pub type SignIndex<'a> = dyn Fn(&[u8]) -> Vec<u8> + 'a;
 
-/// The way in which an index is signed.
+/// How an index is signed.
 pub enum IndexSigning<'a> {
     /// At once.
     Here {
@@ -59,7 +63,6 @@ pub enum IndexSigning<'a> {
 }
 
 impl IndexSigning<'_> {
-    /// Returns the key of the signatures, if it is known.
     pub(super) fn key(&self) -> Option<&PublicKey> {
         match self {
             Self::Here { key, .. } => Some(key),
@@ -69,7 +72,7 @@ impl IndexSigning<'_> {
     }
 }
 
-/// The state at the end of a publication.
+/// Result of a publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PublishState {
     /// The index is in place.
@@ -84,10 +87,10 @@ pub enum PublishState {
     Unsigned,
 }
 
-/// The outcome of a publication.
+/// Report of a publication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishReport {
-    /// The state at its end.
+    /// Its result.
     pub state: PublishState,
     /// The name of the depot; `None` for one that was not made.
     pub depot: Option<String>,
@@ -101,16 +104,108 @@ pub struct PublishReport {
     pub added: Vec<String>,
     /// The patches that were published already.
     pub kept: Vec<String>,
-    /// What has to be signed before the publication continues: manifests, patches without one, or the index that waits.
+    /// Files that must be signed before the publication continues: manifests, patches without one, or the waiting
+    /// index.
     pub to_sign: Vec<PathBuf>,
 }
 
 impl PublishRequest<'_> {
-    /// Ends the publication if the caller asks for it.
     pub(super) fn go_on(&self) -> Result<(), PublishError> {
         match (self.interrupt)() {
             Some(signal) => Err(PublishError::Interrupted(signal)),
             None => Ok(()),
         }
     }
+}
+
+/// Error of a publication. The index of the depot is unchanged.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// Another command is at work in the depot or the working directory.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The depot could not be read or written.
+    #[error(transparent)]
+    Depot(#[from] RootError),
+    /// The index of the depot is invalid.
+    #[error("{path}: {error}")]
+    Index {
+        /// The file.
+        path: String,
+        /// The fault.
+        error: IndexError,
+    },
+    /// The new index would be larger than readers take.
+    #[error("the index would have {0} bytes, which is more than readers take")]
+    TooLarge(usize),
+    /// A signature is missing, damaged, or of another key.
+    #[error("{path} {reason}")]
+    Signature {
+        /// The signed file.
+        path: String,
+        /// The fault, as the end of a sentence.
+        reason: String,
+    },
+    /// A directory of the publisher cannot be read.
+    #[error("{}: {error}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// The error of the system.
+        error: io::Error,
+    },
+    /// A file of the publisher cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The error of the system.
+        error: io::Error,
+    },
+    /// The depot keeper's statements on single patches cannot be read.
+    #[error(transparent)]
+    Flags(#[from] FlagsFileError),
+    /// A file cannot be read as a patch.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A file cannot be published.
+    #[error("{}: {reason}", path.display())]
+    Patch {
+        /// The file.
+        path: PathBuf,
+        /// The fault.
+        reason: String,
+    },
+    /// A file changed while it was published.
+    #[error("{} changed while it was published", .0.display())]
+    Changed(PathBuf),
+    /// An object of the depot is not what its name says.
+    #[error("{0} is in the depot with other bytes than its name says: the depot is damaged")]
+    DamagedObject(String),
+    /// A patch is in the depot with other bytes.
+    #[error("patch {0} is in the depot with other bytes; a change needs a new revision")]
+    OtherBytes(PatchId),
+    /// Two files of the working directory are the same patch.
+    #[error("patch {id} is there twice: {} and {}", first.display(), second.display())]
+    Twice {
+        /// The patch.
+        id: PatchId,
+        /// A file.
+        first: PathBuf,
+        /// The other file.
+        second: PathBuf,
+    },
+    /// There is no index to refresh.
+    #[error("{} has no index yet", .0.display())]
+    NoIndex(PathBuf),
+    /// No index waits for its signature, or it does not follow the one in place.
+    #[error("the index cannot be finished: {0}")]
+    Finish(&'static str),
+    /// The version of the index cannot grow.
+    #[error("the version of the index cannot grow any more")]
+    NoVersion,
+    /// The caller asks the publication to end.
+    #[error("ended by signal {0}")]
+    Interrupted(i32),
 }

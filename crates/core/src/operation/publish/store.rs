@@ -1,68 +1,58 @@
-//! A depot on disk: objects under their digests, and the index that is put in place last.
+//! A depot on disk: objects under their digests, public keys, and the index, which is replaced last.
 //!
-//! Objects are written under a private name, made durable, and renamed; an existing one is never touched. A copy of the
-//! index and its signature are made durable under the digest of the index, before one rename replaces `index.json`. So
-//! anyone who reads the index, at any moment, finds everything that it names. The next publisher removes left-overs of a
+//! Objects are written under a private name, made durable, and renamed; existing ones are never touched. A copy of
+//! the index and its signature are durable under the digest of the index before one rename replaces `index.json`.
+//! Readers therefore always find everything that the index names. The next publisher removes the left-overs of a
 //! killed one.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::index_file::{COPIES, INDEX, IndexFile, digest, previous_of};
 use super::patch_directory::PatchDirectory;
-use super::shown_keys::KEYS;
-use super::{PublishError, PublishRequest};
+use super::request::{IndexSigning, PublishError, PublishRequest};
 use patchadm_inputs::depot::{DepotFile, DepotIndex, LARGEST_INDEX, object_path};
 use patchadm_inputs::input_file::InputFile;
 use patchadm_inputs::sha256::Sha256;
-use patchadm_inputs::sign::{PublicKey, sha256_text};
+use patchadm_inputs::sign::{LARGEST_SIGNATURE, PublicKey, Signature, SignatureFormat, sha256, sha256_text};
 use patchadm_rootfs::{Dir, FileType, Lock, LockHolder, NewTree, RootError};
 use patchadm_svr4::package::Mode;
 
-/// The program name in private names, and the name of the holder of the lock.
 pub(super) const PROGRAM: &str = "publish";
 
-/// The lock of a depot, below its top.
 const LOCK: &[u8] = b".lock";
 
-/// The directory of the objects.
 const OBJECTS: &[u8] = b"objects";
 
-/// The index that waits for a signature made elsewhere.
 const NEXT: &[u8] = b"next.json";
 const NEXT_SIGNATURE: &[u8] = b"next.json.minisig";
 
-/// The number of copies of indexes that are kept.
+/// Number of index copies that are kept.
 const COPIES_KEPT: usize = 30;
 
 const READABLE: u32 = 0o644;
 const BUFFER: usize = 1 << 18;
 
-/// A depot that is locked for one publisher.
 pub(super) struct DepotStore {
     top: Dir,
     copies: Dir,
     objects: Dir,
     tree: NewTree,
-    /// The private names of the objects without a final name, by digest.
+    /// Private names of the staged objects, by digest.
     staged: BTreeMap<String, Vec<u8>>,
     _lock: Lock,
 }
 
-/// The bytes of an object before they are in a depot.
 pub(super) enum ObjectSource {
-    /// A file of the publisher.
     File(PathBuf),
-    /// A directory of the publisher, as an archive.
     Directory(PatchDirectory),
-    /// Bytes in memory.
     Bytes(Vec<u8>),
 }
 
 impl Drop for DepotStore {
-    /// Removes the objects without a final name.
+    /// Removes objects that never got their final name.
     fn drop(&mut self) {
         for private in self.staged.values() {
             // The next publisher removes what cannot be removed now.
@@ -84,7 +74,7 @@ impl DepotStore {
         Ok(Self { top, copies, objects, tree, staged: BTreeMap::new(), _lock: lock })
     }
 
-    /// Reads the index of a depot without a lock, or returns `None` without a depot.
+    /// Reads the index of a depot without a lock.
     pub(super) fn look(path: &Path) -> Result<Option<IndexFile>, RootError> {
         match Dir::of_host(path) {
             Ok(top) => IndexFile::in_place(&top),
@@ -93,7 +83,7 @@ impl DepotStore {
         }
     }
 
-    /// Reads the index that waits for a signature made elsewhere, and that signature, without a lock.
+    /// Reads the waiting index and its signature, without a lock.
     pub(super) fn look_next(path: &Path) -> Result<Option<IndexFile>, RootError> {
         match Dir::of_host(path).and_then(|top| top.dir(COPIES)) {
             Ok(copies) => IndexFile::waiting(&copies, NEXT, NEXT_SIGNATURE),
@@ -102,17 +92,16 @@ impl DepotStore {
         }
     }
 
-    /// Returns the index in place, or `None` in a depot without a publication.
     pub(super) fn index(&self) -> Result<Option<IndexFile>, RootError> {
         IndexFile::in_place(&self.top)
     }
 
-    /// Returns the index that waits for a signature made elsewhere, and that signature.
     pub(super) fn next(&self) -> Result<Option<IndexFile>, RootError> {
         IndexFile::waiting(&self.copies, NEXT, NEXT_SIGNATURE)
     }
 
-    /// Writes an object under a private name, unless it exists. Refuses one that differs from what was measured.
+    /// Writes an object under a private name, unless it exists. Refuses bytes that differ from the measured
+    /// ones.
     pub(super) fn stage(
         &mut self,
         source: &ObjectSource,
@@ -157,8 +146,8 @@ impl DepotStore {
         Ok(file.set_mode(Mode::of(READABLE))?)
     }
 
-    /// Returns whether an object exists. Reads its bytes, because the index may be the first to name an object that a killed
-    /// publisher left.
+    /// Returns whether an object exists and is intact. A killed publisher may have left an object that no
+    /// index names yet, so its bytes are read.
     fn has(&mut self, wanted: &DepotFile) -> Result<bool, PublishError> {
         let (shelf, name) = (self.shelf(&wanted.sha256)?, wanted.sha256.as_bytes());
         let damaged = || PublishError::DamagedObject(object_path(&wanted.sha256));
@@ -173,7 +162,6 @@ impl DepotStore {
         if found.sha256 == wanted.sha256 { Ok(true) } else { Err(damaged()) }
     }
 
-    /// Returns whether a file of that size has the name of an object.
     pub(super) fn seems_to_have(&mut self, sha256: &str, size: u64) -> Result<bool, RootError> {
         let seen = self.shelf(sha256)?.look(sha256.as_bytes())?;
         Ok(seen.is_some_and(|seen| seen.file_type == FileType::Regular && seen.size == size))
@@ -196,7 +184,7 @@ impl DepotStore {
         Ok(())
     }
 
-    /// Writes a key as a readable file, unless something of its name exists.
+    /// Writes a public key, unless the file exists.
     pub(super) fn show_key(&mut self, key: &PublicKey) -> Result<(), RootError> {
         let (keys, name) = (self.tree.directory(KEYS)?, format!("{}.pub", key.id));
         keys.remove_leftovers(PROGRAM)?;
@@ -206,8 +194,7 @@ impl DepotStore {
         write_new(&keys, name.as_bytes(), key.write().as_bytes())
     }
 
-    /// Puts an index in place: its copy and signature first, then itself, and removes copies that are too old. Returns its
-    /// digest.
+    /// Publishes an index: its copy and signature first, then itself. Removes old copies. Returns its digest.
     pub(super) fn put_index(
         &self,
         index: &DepotIndex,
@@ -228,7 +215,7 @@ impl DepotStore {
         Ok(sha256)
     }
 
-    /// Leaves an index to be signed elsewhere; the one in place stays. Returns its digest.
+    /// Writes the waiting index. Returns its digest.
     pub(super) fn put_next(&self, text: &[u8]) -> Result<String, PublishError> {
         self.sync_objects()?;
         self.copies.remove(NEXT_SIGNATURE)?;
@@ -243,7 +230,6 @@ impl DepotStore {
         self.copies.remove(NEXT_SIGNATURE)
     }
 
-    /// Makes the objects, their names and the directories that they are in durable.
     fn sync_objects(&self) -> Result<(), RootError> {
         self.objects.sync_file_system()
     }
@@ -265,19 +251,16 @@ impl DepotStore {
         Ok(())
     }
 
-    /// Returns the directory of an object. Makes it if it is missing.
     fn shelf(&mut self, sha256: &str) -> Result<Dir, RootError> {
         self.tree.directory(object_path(sha256).trim_end_matches(sha256).trim_end_matches('/').as_bytes())
     }
 }
 
-/// The digest and size of a file that was read.
 pub(super) struct Measured {
     pub(super) sha256: String,
     pub(super) size: u64,
 }
 
-/// The digest and size of bytes so far.
 #[derive(Default)]
 pub(super) struct Measuring {
     sum: Sha256,
@@ -295,7 +278,6 @@ impl Measuring {
     }
 }
 
-/// Reads a file of the publisher to its end.
 pub(super) fn measure(path: &Path, request: &PublishRequest<'_>) -> Result<(File, Measured), PublishError> {
     let mut file = open_source(path)?;
     let measured = read_through(path, &mut file, |_| request.go_on())?;
@@ -310,7 +292,6 @@ fn open_source(path: &Path) -> Result<File, PublishError> {
     opened.map_err(|error| PublishError::Read { path: path.to_owned(), error })
 }
 
-/// Reads to the end, and hands each part of the bytes on.
 fn read_through(
     path: &Path,
     source: &mut impl Read,
@@ -330,7 +311,7 @@ fn read_through(
     Ok(sum.finish())
 }
 
-/// Formats an index, which readers must be able to take.
+/// Formats an index. Fails if it is larger than readers accept.
 pub(super) fn text_of(index: &DepotIndex) -> Result<Vec<u8>, PublishError> {
     let text = index.write();
     if text.len() > LARGEST_INDEX { Err(PublishError::TooLarge(text.len())) } else { Ok(text) }
@@ -338,4 +319,181 @@ pub(super) fn text_of(index: &DepotIndex) -> Result<Vec<u8>, PublishError> {
 
 fn write_new(dir: &Dir, name: &[u8], bytes: &[u8]) -> Result<(), RootError> {
     dir.replace_file(PROGRAM, name, bytes, Mode::of(READABLE))
+}
+
+pub(super) const INDEX: &[u8] = b"index.json";
+const COPIES: &[u8] = b"index";
+
+/// Largest first line of an index, in bytes.
+const LARGEST_HEAD: u64 = 4096;
+
+pub(super) struct StoredIndex {
+    pub(super) index: DepotIndex,
+    pub(super) sha256: String,
+}
+
+/// Bytes of an index and its signature, not verified yet.
+pub(super) struct IndexFile {
+    path: String,
+    pub(super) text: Vec<u8>,
+    pub(super) sha256: String,
+    pub(super) signature: Option<Vec<u8>>,
+}
+
+impl IndexFile {
+    pub(super) fn in_place(top: &Dir) -> Result<Option<Self>, RootError> {
+        let Some(text) = top.read(INDEX, LARGEST_INDEX as u64)? else { return Ok(None) };
+        let sha256 = digest(&text);
+        let signature = match top.dir(COPIES) {
+            Ok(copies) => copies.read(format!("{sha256}.minisig").as_bytes(), LARGEST_SIGNATURE)?,
+            Err(error) if error.is_not_found() => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Some(Self { path: top.root().show(&top.at(INDEX)), text, sha256, signature }))
+    }
+
+    pub(super) fn waiting(dir: &Dir, name: &[u8], signature: &[u8]) -> Result<Option<Self>, RootError> {
+        let Some(text) = dir.read(name, LARGEST_INDEX as u64)? else { return Ok(None) };
+        let (path, sha256) = (dir.root().show(&dir.at(name)), digest(&text));
+        Ok(Some(Self { path, text, sha256, signature: dir.read(signature, LARGEST_SIGNATURE)? }))
+    }
+
+    /// Verifies the index before the next one builds on it: it must be signed like the next one.
+    pub(super) fn believed(
+        self,
+        signing: &IndexSigning<'_>,
+        may_be_unsigned: bool,
+    ) -> Result<StoredIndex, PublishError> {
+        match (&self.signature, signing, signing.key()) {
+            (Some(_), IndexSigning::Never, _) => {
+                return Err(self.fault("is signed, and an unsigned one would take its place"));
+            }
+            (None, ..) if may_be_unsigned => {}
+            (_, _, Some(key)) => self.must_be_signed(std::slice::from_ref(key), false)?,
+            (_, _, None) => self.must_be_signed(&[], true)?,
+        }
+        Ok(StoredIndex { index: self.parsed()?, sha256: self.sha256 })
+    }
+
+    /// Refuses an index whose signature is missing, damaged, or not by one of these keys. With `others_too`,
+    /// signatures by unknown keys are accepted.
+    pub(super) fn must_be_signed(&self, keys: &[PublicKey], others_too: bool) -> Result<(), PublishError> {
+        let Some(signature) = &self.signature else { return Err(self.fault("is not signed")) };
+        let signature = Signature::parse(signature, SignatureFormat::Minisign)
+            .map_err(|error| self.fault(format!("is not signed well: {error}")))?;
+        let id = signature.key;
+        let mut known = keys.iter().filter(|key| key.id == id).peekable();
+        if known.peek().is_none() {
+            let refusal = || self.fault(format!("is signed by another key, {id}"));
+            return if others_too { Ok(()) } else { Err(refusal()) };
+        }
+        if !known.any(|key| signature.is_of(key, &self.text)) {
+            return Err(self.fault(format!("has a signature by key {id} that is not one of it")));
+        }
+        Ok(())
+    }
+
+    /// Parses the index without verifying it.
+    pub(super) fn parsed(&self) -> Result<DepotIndex, PublishError> {
+        let fault = |error| PublishError::Index { path: self.path.clone(), error };
+        DepotIndex::parse(&self.text).map_err(fault)
+    }
+
+    fn fault(&self, reason: impl Into<String>) -> PublishError {
+        PublishError::Signature { path: self.path.clone(), reason: reason.into() }
+    }
+}
+
+/// Returns the digest of the previous index from the first line of a copy.
+fn previous_of(copies: &Dir, name: &[u8]) -> Result<Option<String>, RootError> {
+    let Some((file, _)) = copies.open_seen(name)? else { return Ok(None) };
+    let mut head = Vec::new();
+    file.take(LARGEST_HEAD).read_to_end(&mut head).map_err(|error| copies.read_error(name, &error))?;
+    let Some(end) = head.iter().position(|&byte| byte == b'\n') else { return Ok(None) };
+    head.truncate(end);
+    head.extend_from_slice(b"]}");
+    Ok(DepotIndex::parse(&head).ok().and_then(|index| index.previous))
+}
+
+/// Returns the SHA-256 of bytes, in hexadecimal digits.
+pub(super) fn digest(bytes: &[u8]) -> String {
+    sha256_text(&sha256(bytes))
+}
+
+const KEYS: &[u8] = b"keys";
+
+const LARGEST_KEY: u64 = 4096;
+const MOST_KEYS: usize = 1000;
+
+/// Reads the keys that a depot shows. Skips invalid files.
+pub(super) fn read_shown_keys(depot: &Path) -> Result<Vec<PublicKey>, RootError> {
+    let keys = match Dir::of_host(depot).and_then(|top| top.dir(KEYS)) {
+        Ok(keys) => keys,
+        Err(error) if error.is_not_found() => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut found = Vec::new();
+    for name in keys.names_that_are(|name| name.ends_with(b".pub"))?.into_iter().take(MOST_KEYS) {
+        let text = match keys.read_regular(&name, LARGEST_KEY) {
+            Err(RootError::TooLarge { .. }) => None,
+            read => read?,
+        };
+        found.extend(text.and_then(|text| PublicKey::parse(&text).ok()));
+    }
+    Ok(found)
+}
+
+#[cfg(feature = "sign")]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::DateTime;
+    use patchadm_inputs::sign::SecretKey;
+
+    fn key() -> SecretKey {
+        let path = format!("{}/../../testdata/signatures/plain.sec", env!("CARGO_MANIFEST_DIR"));
+        SecretKey::parse(&std::fs::read(path).unwrap(), None).unwrap()
+    }
+
+    /// Returns whether an index with these bytes and this signature is built upon.
+    fn is_believed(key: &PublicKey, text: &[u8], signature: &[u8]) -> bool {
+        let sign = |_: &[u8]| Vec::new();
+        let signing = IndexSigning::Here { key: key.clone(), sign: &sign };
+        let (text, signature) = (text.to_vec(), Some(signature.to_vec()));
+        let file = IndexFile { path: "index.json".to_owned(), sha256: digest(&text), text, signature };
+        file.believed(&signing, false).is_ok()
+    }
+
+    #[test]
+    fn no_flipped_byte_of_an_index_or_its_signature_is_built_upon() {
+        let date = DateTime::from_timestamp(1_795_262_400, 0).unwrap();
+        let mut text = DepotIndex::new("0f".repeat(16), date).write();
+        let mut signature = key().sign(&text, "timestamp:1795262400").write("ours").into_bytes();
+        let (key, comment) = (key().public(), signature.iter().position(|&byte| byte == b'\n').unwrap());
+        assert!(is_believed(&key, &text, &signature));
+        for at in 0..text.len() {
+            text[at] ^= 1;
+            assert!(!is_believed(&key, &text, &signature), "byte {at} of the index");
+            text[at] ^= 1;
+        }
+        for at in comment..signature.len() {
+            signature[at] ^= 1;
+            assert!(!is_believed(&key, &text, &signature), "byte {at} of the signature");
+            signature[at] ^= 1;
+        }
+    }
+
+    #[test]
+    fn the_head_of_a_copy_tells_which_was_before_it() {
+        let place = tempfile::tempdir().unwrap();
+        let date = DateTime::from_timestamp(1_795_262_400, 0).unwrap();
+        let mut index = DepotIndex::new("0f".repeat(16), date);
+        index.previous = Some("ab".repeat(32));
+        std::fs::write(place.path().join("copy"), index.write()).unwrap();
+        std::fs::write(place.path().join("other"), b"{").unwrap();
+        let dir = Dir::of_host(place.path()).unwrap();
+        assert_eq!(previous_of(&dir, b"copy").unwrap(), index.previous);
+        assert_eq!(previous_of(&dir, b"other").unwrap(), None);
+        assert_eq!(previous_of(&dir, b"none").unwrap(), None);
+    }
 }

@@ -1,70 +1,63 @@
-//! The copies of objects in a stage, each with all its attributes, and digested while it is copied.
+//! Copies of objects in a stage, with all attributes, digested while they are copied.
 //!
-//! Files share their blocks with the live ones if the file system supports it (a write to either then separates them), but
-//! never their inode. Names of one object stay names of one object. Directories are private until everything is in them. An
-//! object that changes while it is copied is an error.
+//! Files share their blocks with the live ones if the file system supports it, but never their inode. Hard links
+//! are kept. Directories are private until their contents are complete. An object that changes meanwhile is an
+//! error.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::attributes::{Attributes, CopiedObject};
 use super::error::StageError;
-use super::tree::{ObjectKey, TreeObject, directory_of, key, known_files, link_groups};
-use super::walk::{MetObject, Walk, live_file};
+use super::tree::{
+    MetObject, ObjectKey, TreeObject, Walk, directory_of, key, known_files, link_groups, live_file,
+};
 use patchadm_inputs::stage::{CachedFile, ReadFile};
 use patchadm_rootfs::{
-    Dir, FileType, KnownFile, Live, LiveKind, ObjectStatus, Root, Summing, Sums, Timestamp, WritableFile,
-    side_by_side,
+    Dir, FileType, KnownFile, Live, LiveKind, ObjectStatus, Root, RootError, Summing, Sums, Timestamp,
+    WritableFile, Xattrs, side_by_side,
 };
 use patchadm_svr4::package::{Mode, ObjectPath};
+use rustix::io::Errno;
 
-/// The objects that a thread takes at once.
+/// Objects that a thread takes at once.
 const PIECE: usize = 32;
 
-/// The bytes read at once. If they are all zero, they become a hole.
+/// Bytes read at once. A block of zeros becomes a hole.
 const BUFFER: usize = 1 << 17;
 
-/// Copies objects from a root to the same paths of a stage.
 pub(super) struct Copier<'a> {
     pub(super) root: &'a Root,
     pub(super) stage: &'a Root,
     pub(super) interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
-    /// Whether copies get owners, set-id bits and the attributes of the system.
     pub(super) owners: bool,
-    /// Whether every copy so far got all owners and attributes.
     pub(super) is_whole: AtomicBool,
 }
 
-/// The copied objects.
 #[derive(Default)]
 pub(super) struct Copied {
-    /// The objects as they are in the root, sorted by path.
+    /// Objects as they are in the root, sorted by path.
     pub(super) objects: Vec<TreeObject>,
-    /// The copies of files.
     copies: Vec<(ObjectPath, CachedFile)>,
-    /// The bytes of the files, each file counted once.
+    /// Bytes of the files, each file counted once.
     pub(super) bytes: u64,
-    /// The number of files that share their blocks with the live ones.
     pub(super) reflinked: u64,
 }
 
-/// One object that was copied.
 struct CopiedOne {
     live: Live,
-    /// A file's copy.
     copy: Option<ObjectStatus>,
     is_reflinked: bool,
 }
 
 impl Copied {
-    /// Returns the live files as a cache keeps them; they were read after the moment `since`.
+    /// Returns the cache entries of the live files, which were read after `since`.
     pub(super) fn known_files(&self, since: Timestamp) -> impl Iterator<Item = ReadFile<'_>> {
         known_files(&self.objects, since)
     }
 
-    /// Returns the copies as a cache keeps them: those that were not touched since shortly before the moment `since`.
+    /// Returns the cache entries of the copies, except those modified shortly before `since`.
     pub(super) fn known_copies(&self, since: Timestamp) -> impl Iterator<Item = ReadFile<'_>> {
         let files = self.copies.iter().map(|(path, CachedFile { file, xattrs })| ReadFile {
             path,
@@ -128,7 +121,6 @@ impl Copier<'_> {
         Ok(copied.into_iter().flatten().collect())
     }
 
-    /// Makes another name of a copy.
     fn link(
         &self,
         met: &[MetObject],
@@ -186,14 +178,13 @@ impl Copier<'_> {
             let above = directory_of(self.stage, &mut open, &met.path)?;
             match above.make_dir(met.path.name(), Mode::of(0o700)) {
                 // A directory above several staged paths, or of the records, may already exist.
-                Err(error) if error.errno() == Some(rustix::io::Errno::EXIST) => {}
+                Err(error) if error.errno() == Some(Errno::EXIST) => {}
                 made => drop(made?),
             }
         }
         Ok(())
     }
 
-    /// Sets the attributes of directories, starting with the lowest ones.
     fn finish_directories(&self, met: &[MetObject]) -> Result<(), StageError> {
         let mut open = None;
         for met in met.iter().rev().filter(|met| met.status.file_type == FileType::Directory) {
@@ -204,12 +195,11 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// Sets the attributes of an object on its copy, which already has a name.
-    fn give(&self, above: &Dir, met: &MetObject, xattrs: &patchadm_rootfs::Xattrs) -> Result<(), StageError> {
+    fn give(&self, above: &Dir, met: &MetObject, xattrs: &Xattrs) -> Result<(), StageError> {
         let name = met.path.name();
         let made = above.look(name)?.ok_or_else(|| StageError::Changing(self.stage.show(&met.path)))?;
         let has_mode = met.status.file_type != FileType::Symlink;
-        let attributes = Attributes { status: &met.status, xattrs, has_mode, owners: self.owners };
+        let attributes = CopiedAttributes { status: &met.status, xattrs, has_mode, owners: self.owners };
         self.note(CopiedObject::Name(above, name).give(&attributes, &made)?);
         Ok(())
     }
@@ -220,7 +210,6 @@ impl Copier<'_> {
         }
     }
 
-    /// Makes the directories above a path of the stage, as they are in the root.
     pub(super) fn make_way(&self, path: &ObjectPath) -> Result<(), StageError> {
         let mut above: Vec<ObjectPath> =
             path.ancestors().filter(|above| !above.relative().is_empty()).collect();
@@ -228,7 +217,7 @@ impl Copier<'_> {
         for path in above {
             let place = self.stage.dir(&parent(&path))?;
             match place.make_dir(path.name(), Mode::of(0o755)) {
-                Err(error) if error.errno() == Some(rustix::io::Errno::EXIST) => continue,
+                Err(error) if error.errno() == Some(Errno::EXIST) => continue,
                 made => drop(made?),
             }
             let source = self.root.dir_if_there(&parent(&path))?;
@@ -245,14 +234,14 @@ impl Copier<'_> {
 }
 
 impl Copier<'_> {
-    /// Makes a working directory of programs: as it is in the root, otherwise open to every user if it is for temporary
-    /// files. Leaves an existing one in the stage as it is.
+    /// Makes a working directory of programs: as in the root, otherwise open to every user if it is for
+    /// temporary files. Keeps an existing one.
     pub(super) fn make_working_directory(&self, path: &ObjectPath) -> Result<(), StageError> {
         self.make_way(path)?;
         let place = self.stage.dir(&parent(path))?;
         let mode = if path.name() == b"tmp" { 0o1777 } else { 0o755 };
         match place.make_dir(path.name(), Mode::of(mode)) {
-            Err(error) if error.errno() == Some(rustix::io::Errno::EXIST) => return Ok(()),
+            Err(error) if error.errno() == Some(Errno::EXIST) => return Ok(()),
             made => drop(made?),
         }
         let source = self.root.resolver().locate_dir(&parent(path))?;
@@ -272,13 +261,12 @@ fn parent(path: &ObjectPath) -> ObjectPath {
     path.parent().unwrap_or_else(ObjectPath::root)
 }
 
-/// The state of one copying thread.
 struct PieceCopier<'a> {
     copier: &'a Copier<'a>,
     from: Option<Dir>,
     to: Option<Dir>,
     buffer: Vec<u8>,
-    /// A file system that cannot share blocks with the stage.
+    /// The file system that cannot share blocks with the stage.
     clones_not: Option<(u32, u32)>,
 }
 
@@ -333,7 +321,7 @@ impl PieceCopier<'_> {
             return Err(changing());
         }
         let owners = self.copier.owners;
-        let attributes = Attributes { status: &seen, xattrs: &xattrs, has_mode: true, owners };
+        let attributes = CopiedAttributes { status: &seen, xattrs: &xattrs, has_mode: true, owners };
         self.copier.note(CopiedObject::File(&copy).give(&attributes, &made)?);
         let live = live_file(&seen, sums, xattrs);
         Ok(CopiedOne { live, copy: Some(copy.look()?), is_reflinked })
@@ -345,7 +333,7 @@ fn copy_bytes(
     buffer: &mut [u8],
     source: &mut File,
     copy: &mut WritableFile,
-    failed: impl Fn(&std::io::Error) -> patchadm_rootfs::RootError,
+    failed: impl Fn(&std::io::Error) -> RootError,
 ) -> Result<Sums, StageError> {
     let mut summing = Summing::default();
     let mut has_hole = false;
@@ -370,4 +358,123 @@ fn copy_bytes(
         copy.set_size(sums.size)?;
     }
     Ok(sums)
+}
+
+/// Set-user-id and set-group-id.
+const SET_ID: u32 = 0o6000;
+
+pub(super) enum CopiedObject<'a> {
+    File(&'a WritableFile),
+    Directory(&'a Dir),
+    Name(&'a Dir, &'a [u8]),
+}
+
+pub(super) struct CopiedAttributes<'a> {
+    pub(super) status: &'a ObjectStatus,
+    pub(super) xattrs: &'a Xattrs,
+    pub(super) has_mode: bool,
+    pub(super) owners: bool,
+}
+
+impl CopiedObject<'_> {
+    /// Sets all attributes. Returns whether all could be set: without privileges the owner may differ, and
+    /// then set-id bits are dropped.
+    pub(super) fn give(
+        &self,
+        attributes: &CopiedAttributes<'_>,
+        made: &ObjectStatus,
+    ) -> Result<bool, RootError> {
+        let CopiedAttributes { status, xattrs, has_mode, owners } = attributes;
+        let is_owned = *owners && self.give_owner(status, made)?;
+        let bits = status.mode.bits();
+        let kept = if is_owned { bits } else { bits & !SET_ID };
+        if *has_mode {
+            self.set_mode(Mode::of(kept))?;
+        }
+        let mut is_whole = is_owned;
+        for (key, value) in xattrs.iter().filter(|(key, _)| *owners || !is_of_system(key)) {
+            is_whole &= self.give_xattr(key, value)?;
+        }
+        self.set_mtime(status.mtime)?;
+        Ok(is_whole)
+    }
+
+    fn give_owner(&self, wanted: &ObjectStatus, made: &ObjectStatus) -> Result<bool, RootError> {
+        if (wanted.uid, wanted.gid) == (made.uid, made.gid) {
+            return Ok(true);
+        }
+        match self.set_owner(wanted.uid, wanted.gid) {
+            Ok(()) => Ok(true),
+            Err(error) if !self.root().is_privileged() && is_forbidden(&error) => Ok(false),
+            // The user namespace of the caller does not have this id.
+            Err(error) if error.errno() == Some(Errno::INVAL) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sets an extended attribute. Returns false if this caller or file system cannot set it.
+    fn give_xattr(&self, key: &[u8], value: &[u8]) -> Result<bool, RootError> {
+        let is_label = |label: &&str| key.starts_with(label.as_bytes());
+        if OF_FILE_SYSTEM.iter().any(|start| key.starts_with(start.as_bytes())) {
+            return Ok(true);
+        }
+        match self.set_xattr(key, value) {
+            Ok(()) => Ok(true),
+            Err(error) if is_of_system(key) && is_forbidden(&error) => Ok(LABELS.iter().any(is_label)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn root(&self) -> &Root {
+        match self {
+            Self::File(file) => file.root(),
+            Self::Directory(dir) | Self::Name(dir, _) => dir.root(),
+        }
+    }
+
+    fn set_owner(&self, uid: u32, gid: u32) -> Result<(), RootError> {
+        match self {
+            Self::File(file) => file.set_owner(uid, gid),
+            Self::Directory(dir) => dir.set_own_owner(Some(uid), Some(gid)),
+            Self::Name(dir, name) => dir.set_owner(name, Some(uid), Some(gid)),
+        }
+    }
+
+    fn set_mode(&self, mode: Mode) -> Result<(), RootError> {
+        match self {
+            Self::File(file) => file.set_mode(mode),
+            Self::Directory(dir) => dir.set_own_mode(mode),
+            Self::Name(dir, name) => dir.set_mode(name, mode),
+        }
+    }
+
+    fn set_xattr(&self, key: &[u8], value: &[u8]) -> Result<(), RootError> {
+        match self {
+            Self::File(file) => file.set_xattr(key, value),
+            Self::Directory(dir) => dir.set_xattr(b"", key, value),
+            Self::Name(dir, name) => dir.set_xattr(name, key, value),
+        }
+    }
+
+    fn set_mtime(&self, mtime: Timestamp) -> Result<(), RootError> {
+        match self {
+            Self::File(file) => file.set_mtime(mtime),
+            Self::Directory(dir) => dir.set_own_mtime(mtime),
+            Self::Name(dir, name) => dir.set_mtime(name, mtime),
+        }
+    }
+}
+
+/// Labels are not compared by promotions: a copy without them is complete.
+const LABELS: [&str; 4] = ["security.selinux", "security.SMACK64", "security.ima", "security.evm"];
+
+/// Attributes of the inode, not of its contents.
+const OF_FILE_SYSTEM: [&str; 3] = ["trusted.overlay.", "security.evm", "security.ima"];
+
+fn is_of_system(key: &[u8]) -> bool {
+    ["security.", "trusted."].iter().any(|start| key.starts_with(start.as_bytes()))
+}
+
+fn is_forbidden(error: &RootError) -> bool {
+    matches!(error.errno(), Some(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP))
 }

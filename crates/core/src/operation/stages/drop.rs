@@ -1,14 +1,16 @@
-//! `stage drop`: removes a stage and nothing else, and deletes it from the list of its root.
+//! `stage drop`: removes a stage, and deletes it from the list of its root.
 //!
-//! No command may be inside, and nothing may be mounted below it, in any visible mount namespace. From the first step on,
-//! the stage counts as unfinished, so that the remains after an interruption are good for nothing but another drop.
+//! No command may be inside, and nothing may be mounted below it, in any visible mount namespace. From the first
+//! step on the stage counts as unfinished, so that only another drop can use what an interruption leaves.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 use super::error::StageError;
-use super::mounts_below::mount_below;
 use super::own_files::{
     Stage, is_in_place, is_unfinished, named_tree, own_directory, physical_path, read_stages,
     remove_own_files,
@@ -21,9 +23,8 @@ use patchadm_inputs::stage::{
     DIRECTORY, IDENTITY, INSIDE, LOCK, LONGEST_RECORD, ListedStage, StageId, StageIdentity, UNFINISHED,
 };
 use patchadm_rootfs::{Dir, Lock, LockError, Root, RootError};
-use patchadm_svr4::package::{Mode, ObjectPath};
+use patchadm_svr4::package::{Mode, ObjectPath, unescape};
 
-/// The program that the locks of a stage name.
 const PROGRAM: &str = "stage";
 
 /// A stage that was removed.
@@ -33,13 +34,13 @@ pub struct DroppedStage {
     pub path: String,
     /// The number of objects removed.
     pub removed: u64,
-    /// Whether it was deleted from the list of its root.
+    /// True if it was deleted from the list of its root.
     pub was_listed: bool,
     /// Sentences for the reader of a report.
     pub notes: Vec<String>,
 }
 
-/// The reasons why a stage was not removed.
+/// Error of removing a stage.
 #[derive(Debug, thiserror::Error)]
 pub enum DropError {
     /// It is no stage, or one that is only removed with `force`.
@@ -120,7 +121,6 @@ fn identity_of(root: &Root, tree: &Root, own: &Dir, force: bool) -> Result<Optio
     Ok(text.and_then(|text| StageIdentity::parse(&text).ok()).map(|identity| identity.id))
 }
 
-/// Deletes a stage that no longer exists from the list.
 fn forget_missing(
     root: &Root,
     named: &OsStr,
@@ -141,7 +141,6 @@ fn forget_missing(
     Ok(DroppedStage { path: stage.path.to_string(), removed: 0, was_listed, notes })
 }
 
-/// Deletes a stage from the list of the root. Returns whether it was there, and notes.
 fn forget(
     root: &Root,
     is_it: impl Fn(&ListedStage) -> bool,
@@ -168,7 +167,6 @@ fn take_lock(own: &Dir, name: &[u8], stage: &ObjectPath) -> Result<Lock, DropErr
     })
 }
 
-/// Removes everything below the stage, its own files last, and then its directory.
 fn remove(tree: &Root, path: &ObjectPath) -> Result<u64, StageError> {
     let top = tree.dir(&ObjectPath::root())?;
     let mut removed = 0;
@@ -191,4 +189,63 @@ fn remove(tree: &Root, path: &ObjectPath) -> Result<u64, StageError> {
 
 fn host_path(path: &ObjectPath) -> &Path {
     Path::new(OsStr::from_bytes(path.as_bytes()))
+}
+
+/// Returns a mount point strictly below a physical path, in the mount table of this process or of another one
+/// that sees the same directory there. Skips processes that the caller may not examine.
+fn mount_below(directory: &Path) -> Option<String> {
+    let own = Path::new("/proc/self");
+    if let Some(point) = point_below(own, directory) {
+        return Some(point.display().to_string());
+    }
+    let mut seen: BTreeSet<PathBuf> = namespace(own).into_iter().collect();
+    for entry in fs::read_dir("/proc").ok()?.flatten() {
+        let process = entry.path();
+        let is_process = entry.file_name().as_bytes().iter().all(u8::is_ascii_digit);
+        if is_process
+            && namespace(&process).is_some_and(|found| seen.insert(found))
+            && sees(&process, directory)
+            && let Some(point) = point_below(&process, directory)
+        {
+            return Some(format!("{} for process {}", point.display(), entry.file_name().display()));
+        }
+    }
+    None
+}
+
+fn namespace(process: &Path) -> Option<PathBuf> {
+    fs::read_link(process.join("ns/mnt")).ok()
+}
+
+fn sees(process: &Path, directory: &Path) -> bool {
+    let relative = directory.strip_prefix("/").unwrap_or(directory);
+    let (theirs, ours) = (fs::metadata(process.join("root").join(relative)), fs::metadata(directory));
+    let identity = |found: std::io::Result<fs::Metadata>| found.ok().map(|found| (found.dev(), found.ino()));
+    let ours = identity(ours);
+    ours.is_some() && identity(theirs) == ours
+}
+
+fn point_below(process: &Path, directory: &Path) -> Option<PathBuf> {
+    let table = fs::read(process.join("mountinfo")).ok()?;
+    points(&table).find(|point| point.starts_with(directory) && point != directory)
+}
+
+fn points(table: &[u8]) -> impl Iterator<Item = PathBuf> {
+    let fields =
+        table.split(|&byte| byte == b'\n').filter_map(|line| line.split(|&byte| byte == b' ').nth(4));
+    fields.map(|field| PathBuf::from(OsStr::from_bytes(&unescape(field))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_are_read_with_their_blanks_and_those_of_this_machine_are_found() {
+        let table = b"21 1 8:1 / / rw - ext4 /dev/sda1 rw\n40 21 8:1 / /a\\040b rw - ext4 /dev/sda1 rw\n";
+        assert_eq!(points(table).collect::<Vec<_>>(), [PathBuf::from("/"), PathBuf::from("/a b")]);
+        assert!(mount_below(Path::new("/")).is_some());
+        let empty = tempfile::tempdir().unwrap();
+        assert_eq!(mount_below(empty.path()), None);
+    }
 }

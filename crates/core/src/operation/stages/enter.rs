@@ -1,15 +1,13 @@
-//! `stage enter`: runs a command that sees the live root with the stage in its places, or the stage alone.
+//! `stage enter`: runs a command that sees the live root with the staged directories mounted over it, or only the
+//! stage.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd as _;
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-use super::error::StageError;
-use super::foreign_stage::Undertaking;
-use super::own_files::{Stage, physical_path};
-use super::rights::must_be_own;
-use super::shell::ShellCall;
+use super::error::{StageError, Undertaking};
+use super::own_files::{Stage, must_be_own, physical_path};
 use crate::namespaces::{
     Access, EnclosedCommand, Enclosure, EnclosureEnd, EnclosureError, EnclosureNote, EnclosureTerminal,
     EnclosureTree, HeldLock, Isolation, JudgedDirectory, MissingPlace, Mount, MountSource, enclose,
@@ -17,15 +15,14 @@ use crate::namespaces::{
 use patchadm_inputs::input_file::read_small;
 use patchadm_inputs::stage::{
     BASE_OF_NEW, Base, BaseState, DIRECTORIES, DIRECTORY, INSIDE, LONGEST_RECORD, MOUNTS, MountWord,
-    parse_mounts, staged_path,
+    StageName, parse_mounts, staged_path,
 };
 use patchadm_rootfs::{Lock, LockError, Root, RootError};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
-/// The working directories of every stage, in addition to those that it names.
 const WORKING: [&str; 3] = ["tmp", "usr/obj", "usr/tmp"];
 
-/// What to enter, and how. All facts about the caller are values here.
+/// Request to enter a stage, with all facts about the caller.
 #[derive(Debug)]
 pub struct EnterRequest<'a> {
     /// The live root.
@@ -38,7 +35,7 @@ pub struct EnterRequest<'a> {
     pub mounts: Vec<MountWord>,
     /// A file that names further mounts.
     pub mounts_file: Option<&'a Path>,
-    /// Whether the caller has the id 0 inside.
+    /// The caller has uid 0 inside.
     pub as_root: bool,
     /// The command with its arguments; empty for a shell.
     pub command: Vec<OsString>,
@@ -50,7 +47,7 @@ pub struct EnterRequest<'a> {
     pub directory: Option<PathBuf>,
     /// The file mode creation mask of the caller.
     pub umask: u32,
-    /// Whether input and output are the terminal of the caller.
+    /// Input and output are the terminal of the caller.
     pub is_interactive: bool,
 }
 
@@ -63,7 +60,7 @@ pub enum StageView {
     Stage,
 }
 
-/// The reasons why a stage was not entered.
+/// Error of entering a stage.
 #[derive(Debug, thiserror::Error)]
 pub enum EnterError {
     /// It is no usable stage.
@@ -92,7 +89,7 @@ pub fn enter_stage(
 ) -> Result<EnclosureEnd, EnterError> {
     let stage = Stage::open(request.root, request.stage)?;
     if let Err(error) = must_be_own(request.root, &stage, Undertaking::Enter) {
-        // Where the stage has gone meanwhile, that is the reason.
+        // If the stage has disappeared meanwhile, that is the reason.
         Stage::open(request.root, request.stage)?;
         return Err(error.into());
     }
@@ -103,7 +100,6 @@ pub fn enter_stage(
     Ok(enclose(enclosure, std::io::stdin().as_fd(), terminal, tell)?)
 }
 
-/// Returns what is visible inside.
 fn enclosure_of(stage: &Stage, request: EnterRequest<'_>) -> Result<Enclosure, EnterError> {
     let place = PathBuf::from(OsStr::from_bytes(physical_path(&stage.root)?.as_bytes()));
     let call = ShellCall::of(&stage.identity.name, request.command, request.shell, request.environment);
@@ -152,12 +148,11 @@ fn enclosure_of(stage: &Stage, request: EnterRequest<'_>) -> Result<Enclosure, E
     })
 }
 
-/// Returns the path inside for a directory of the host, if it is in the tree.
 fn inside(tree: &Path, directory: &Path) -> Option<OsString> {
     directory.strip_prefix(tree).ok().map(|rest| Path::new("/").join(rest).into())
 }
 
-/// Returns the mounts over a live root: the staged paths and working directories of the stage.
+/// Mounts the staged paths and working directories over the live root.
 fn mounts_on_root(
     stage: &Stage,
     place: &Path,
@@ -194,14 +189,12 @@ fn mounts_on_root(
     Ok(mounts)
 }
 
-/// Returns the mounts in a stage that is `/` itself.
 fn mounts_on_stage(start_files: Vec<(OsString, Vec<u8>)>) -> Vec<Mount> {
     let mut mounts: Vec<Mount> = own_mounts(start_files, MissingPlace::Made).into();
     mounts.push(hidden_files());
     mounts
 }
 
-/// Hides the stage's own files from those inside.
 fn hidden_files() -> Mount {
     let place = Path::new("/").join(OsStr::from_bytes(DIRECTORY)).into();
     Mount { place, source: MountSource::Nothing, missing: MissingPlace::Refused }
@@ -224,8 +217,8 @@ fn mount_of_word(word: MountWord) -> Mount {
     Mount { place: word.place, source, missing: MissingPlace::Made }
 }
 
-/// Makes the directories in the stage on which the live root has other file systems mounted, so that they exist inside too.
-/// For a promotion they are mount points, and not part of what was staged.
+/// Makes mount points in the stage for other file systems of the live root, so that they exist inside too. A
+/// promotion treats them as mount points, not as staged directories.
 fn make_mount_points(stage: &Stage, root: &Root, base: &Base) -> Result<(), EnterError> {
     for object in base.objects.iter().filter(|object| object.state == BaseState::Mount) {
         let at = stage.root.resolver().locate(&object.path)?;
@@ -240,7 +233,6 @@ fn make_mount_points(stage: &Stage, root: &Root, base: &Base) -> Result<(), Ente
     Ok(())
 }
 
-/// Returns the working directories: the usual ones, and those that were named to `stage new`.
 fn working_directories(stage: &Stage) -> Result<Vec<ObjectPath>, EnterError> {
     let named = stage.own.read_regular(DIRECTORIES, LONGEST_RECORD)?.unwrap_or_default();
     let usual = WORKING.map(str::as_bytes);
@@ -248,7 +240,7 @@ fn working_directories(stage: &Stage) -> Result<Vec<ObjectPath>, EnterError> {
     lines.map(|line| staged_path(line).map_err(|error| StageError::from(error).into())).collect()
 }
 
-/// Makes `/tmp` of a stage that has none: it is never that of the live root.
+/// Makes `/tmp` in a stage that has none. `/tmp` of the live root is never used.
 fn make_tmp(stage: &Stage) -> Result<(), EnterError> {
     let top = stage.root.dir(&ObjectPath::root())?;
     if top.look(b"tmp")?.is_none() {
@@ -257,7 +249,6 @@ fn make_tmp(stage: &Stage) -> Result<(), EnterError> {
     Ok(())
 }
 
-/// Returns the mounts of the named mounts file, otherwise those of the one that was given to `stage new`.
 fn given_mounts(stage: &Stage, file: Option<&Path>) -> Result<Vec<MountWord>, StageError> {
     if let Some(path) = file {
         let failed = |reason: String| StageError::File { path: path.to_owned(), reason };
@@ -267,4 +258,143 @@ fn given_mounts(stage: &Stage, file: Option<&Path>) -> Result<Vec<MountWord>, St
     let text = stage.own.read_regular(MOUNTS, LONGEST_RECORD)?.unwrap_or_default();
     let path = || stage.root.show(&stage.own.at(MOUNTS));
     parse_mounts(&text).map_err(|error| StageError::Damaged { path: path(), error })
+}
+
+const STAGE: &str = "PATCHADM_STAGE";
+
+const ENV: &str = "ENV";
+
+/// Place of the start files: `/dev` is the one directory that is always new and private.
+const OF_BASH: &str = "patchadm-bashrc";
+const OF_SH: &str = "patchadm-shrc";
+
+/// Used if no shell is named, or the named one does not exist inside.
+const SHELL: &str = "/bin/sh";
+
+#[derive(Debug, PartialEq, Eq)]
+struct ShellCall {
+    pub(super) choices: Vec<Vec<OsString>>,
+    pub(super) environment: Vec<(OsString, OsString)>,
+    start_files: Vec<(OsString, Vec<u8>)>,
+}
+
+impl ShellCall {
+    /// Builds the call of a command, or of a shell. Only a shell without arguments gets a changed prompt.
+    pub(super) fn of(
+        stage: &StageName,
+        command: Vec<OsString>,
+        shell: Option<&OsStr>,
+        mut environment: Vec<(OsString, OsString)>,
+    ) -> Self {
+        set(&mut environment, STAGE, stage.as_str().into());
+        let choices: Vec<OsString> = match command.as_slice() {
+            [] => shell.into_iter().chain([OsStr::new(SHELL)]).map(OsStr::to_owned).collect(),
+            [one] if is_shell(one) => command,
+            _ => return Self { choices: vec![command], environment, start_files: Vec::new() },
+        };
+        let theirs = set(&mut environment, ENV, format!("/dev/{OF_SH}").into());
+        let start_files =
+            vec![(OF_BASH.into(), bash_start(stage)), (OF_SH.into(), sh_start(stage, theirs.as_deref()))];
+        Self { choices: choices.into_iter().map(with_start_file).collect(), environment, start_files }
+    }
+}
+
+/// Sets a variable. Returns its old value.
+fn set(environment: &mut Vec<(OsString, OsString)>, name: &str, value: OsString) -> Option<OsString> {
+    let old = environment.iter().position(|(known, _)| known == name).map(|at| environment.remove(at).1);
+    environment.push((name.into(), value));
+    old
+}
+
+fn is_called(program: &OsStr, names: &[&str]) -> bool {
+    let name = Path::new(program).file_name().unwrap_or_default();
+    names.iter().any(|known| name == *known)
+}
+
+fn is_shell(program: &OsStr) -> bool {
+    is_called(program, &["sh", "bash", "dash", "ash", "ksh", "mksh"])
+}
+
+/// Adds a start file: bash gets it as an option, other shells in the environment.
+fn with_start_file(shell: OsString) -> Vec<OsString> {
+    if is_called(&shell, &["bash"]) {
+        return vec![shell, "--rcfile".into(), format!("/dev/{OF_BASH}").into()];
+    }
+    vec![shell]
+}
+
+/// Commands that prefix the prompt once.
+fn prompt(stage: &StageName) -> String {
+    format!("case $PS1 in \"[{stage}] \"*) ;; *) PS1=\"[{stage}] $PS1\" ;; esac")
+}
+
+/// Start file of bash. It checks the prompt before each command line, because the user's own commands may set
+/// it again.
+fn bash_start(stage: &StageName) -> Vec<u8> {
+    let prompt = prompt(stage);
+    format!(
+        "# The start file of bash in a stage: that of the user, then the prompt.\n\
+         if [ -r ~/.bashrc ]; then . ~/.bashrc; fi\n\
+         if [[ $(declare -p PROMPT_COMMAND 2>/dev/null) == 'declare -a'* ]]; then\n    \
+             PROMPT_COMMAND+=('{prompt}')\n\
+         else\n    \
+             PROMPT_COMMAND=\"${{PROMPT_COMMAND:+$PROMPT_COMMAND\n}}\"'{prompt}'\n\
+         fi\n"
+    )
+    .into_bytes()
+}
+
+/// Start file of sh. POSIX allows variables, but no commands, in the name of the user's file.
+fn sh_start(stage: &StageName, theirs: Option<&OsStr>) -> Vec<u8> {
+    let mut text = b"# The start file of sh in a stage: that of the user, then the prompt.\n".to_vec();
+    if let Some(theirs) = theirs.filter(|theirs| !theirs.is_empty() && !theirs.as_bytes().contains(&b'\n')) {
+        let mut name = Vec::new();
+        for &byte in theirs.as_bytes() {
+            if b"\"\\`(".contains(&byte) {
+                name.push(b'\\');
+            }
+            name.push(byte);
+        }
+        let name = OsString::from_vec(name);
+        let name = name.as_bytes();
+        text.extend([b"if [ -r \"".as_slice(), name, b"\" ]; then . \"", name, b"\"; fi\n"].concat());
+    }
+    text.extend(prompt(stage).into_bytes());
+    text.push(b'\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(command: &[&str], shell: Option<&str>, environment: &[(&str, &str)]) -> ShellCall {
+        let environment = environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let command = command.iter().map(OsString::from).collect();
+        ShellCall::of(&StageName::parse("web").unwrap(), command, shell.map(OsStr::new), environment)
+    }
+
+    #[test]
+    fn a_shell_reads_our_start_file_and_a_command_does_not() {
+        let shell = call(&[], Some("/bin/bash"), &[("ENV", "$HOME/.shrc"), ("A", "b")]);
+        assert_eq!(shell.choices[0], ["/bin/bash", "--rcfile", "/dev/patchadm-bashrc"]);
+        assert_eq!(shell.choices[1], ["/bin/sh"]);
+        let names: Vec<_> = shell.environment.iter().map(|(name, _)| name.to_str().unwrap()).collect();
+        assert_eq!(names, ["A", "PATCHADM_STAGE", "ENV"]);
+        assert_eq!(shell.start_files.len(), 2);
+        let make = call(&["make", "all"], Some("/bin/bash"), &[("ENV", "mine")]);
+        assert_eq!(make.choices, [["make", "all"]]);
+        assert_eq!(make.environment[0], ("ENV".into(), "mine".into()));
+        assert!(make.start_files.is_empty());
+        assert_eq!(call(&["dash"], None, &[]).choices, [["dash"]]);
+        assert_eq!(call(&["dash"], None, &[]).start_files.len(), 2);
+    }
+
+    #[test]
+    fn the_start_file_of_the_user_is_named_with_its_variables_and_without_its_commands() {
+        let stage = StageName::parse("web").unwrap();
+        let text = String::from_utf8(sh_start(&stage, Some(OsStr::new("$HOME/`x` $(y)")))).unwrap();
+        assert!(text.contains(". \"$HOME/\\`x\\` $\\(y)\""), "{text}");
+        assert!(!String::from_utf8(sh_start(&stage, None)).unwrap().contains("if "));
+    }
 }

@@ -1,17 +1,16 @@
-//! The reasons why an operation on a stage failed.
+//! Errors of operations on stages.
 
+use std::fmt::{Display, Formatter};
 use std::path::PathBuf;
-
-use rustix::io::Errno;
 
 use crate::operation::failure::Failure;
 use crate::operation::promotion_records::PromotionRecordFault;
-use crate::operation::stages::completed_refresh::CompletedRefresh;
-use crate::operation::stages::foreign_stage::ForeignStage;
+use patchadm_changeset::transaction::Recovered;
 use patchadm_inputs::database::ViewError;
 use patchadm_inputs::stage::{BaseError, ScopeError, StageFileError, StageNameError};
 use patchadm_rootfs::RootError;
 use patchadm_svr4::package::{ObjectPath, PathError};
+use rustix::io::Errno;
 
 /// A failed operation on a stage.
 #[derive(Debug, thiserror::Error)]
@@ -227,7 +226,6 @@ impl From<ViewError> for StageError {
 }
 
 impl StageError {
-    /// Turns an error into the failure of a run.
     pub(super) fn into_failure(self) -> Failure {
         match self {
             Self::Failure(failure) => failure,
@@ -235,8 +233,7 @@ impl StageError {
         }
     }
 
-    /// Turns an error of reading an object into its meaning: a caller who may not read it learns so, and an object that
-    /// became something else meanwhile is changing.
+    /// Turns a read error into its meaning: missing permission, or an object that is changing.
     pub(super) fn of_reading(error: RootError, shown: impl FnOnce() -> String) -> Self {
         match error.errno() {
             Some(Errno::ACCESS | Errno::PERM) => Self::Unreadable(shown()),
@@ -252,4 +249,49 @@ impl StageError {
             _ => Self::Root(error),
         }
     }
+}
+
+/// An operation of the superuser in a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undertaking {
+    /// Run a command.
+    Enter,
+    /// Bring changes of the live tree.
+    Refresh,
+}
+
+/// A stage of another user, in which the superuser does nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignStage {
+    /// Its name.
+    pub name: String,
+    /// Its directory, as it was named.
+    pub path: PathBuf,
+    /// The refused operation.
+    pub undertake: Undertaking,
+    /// Why it counts as another user's.
+    pub reason: String,
+    /// The user who can do it; `None` if nobody can before the stage is root's alone.
+    pub user: Option<u32>,
+}
+
+impl Display for ForeignStage {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let does = match self.undertake {
+            Undertaking::Enter => "enter",
+            Undertaking::Refresh => "refresh",
+        };
+        write!(f, "root does not {does} the stage {}: {}", self.name, self.reason)
+    }
+}
+
+/// A refresh that a later command completed, or will complete.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CompletedRefresh {
+    /// The stage.
+    pub stage: String,
+    /// Number of paths that the completion changed.
+    pub taken: usize,
+    /// The finding of recovery on the root, before anything else.
+    pub(super) recovered: Recovered,
 }

@@ -13,7 +13,6 @@ use patchadm_rootfs::{Dir, Lock, Root};
 use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
 
-/// The system's table of file locks.
 const LOCKS: &str = "/proc/locks";
 
 /// A stage of a root, as it is now.
@@ -21,7 +20,7 @@ const LOCKS: &str = "/proc/locks";
 pub struct StageEntry {
     /// The entry of the stage in the list of the root.
     pub listed: ListedStage,
-    /// Whether it can be used.
+    /// Its state.
     pub state: StageState,
     /// The number of commands inside, as far as the system tells; at least 1 if there is any.
     pub inside: u64,
@@ -29,7 +28,7 @@ pub struct StageEntry {
     pub promotions: Vec<PatchId>,
 }
 
-/// Whether a stage can be used.
+/// State of a listed stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StageState {
     /// It can be used.
@@ -58,7 +57,7 @@ pub fn list_stages(root: &Root) -> Result<Vec<StageEntry>, StageError> {
     Ok(entries.collect())
 }
 
-/// Returns the records of the applied promotions, sorted by their runs. Leaves out damaged ones.
+/// Returns the applied promotions by their runs. Skips damaged records.
 fn promotions(root: &Root, view: &RecordView<'_>) -> Result<Vec<PromotionRecord>, StageError> {
     let mut found = Vec::new();
     for name in root.list(&places::patches())?.unwrap_or_default() {
@@ -74,7 +73,6 @@ fn promotions(root: &Root, view: &RecordView<'_>) -> Result<Vec<PromotionRecord>
     Ok(found)
 }
 
-/// Examines a stage: its state, and the number of commands inside.
 fn seen(root: &Root, listed: &ListedStage) -> (StageState, u64) {
     let path = Path::new(OsStr::from_bytes(listed.path.as_bytes()));
     let Ok(tree) = root.elsewhere(path) else { return (StageState::Missing, 0) };
@@ -96,7 +94,6 @@ fn is(id: StageId, stage: &Stage) -> bool {
     stage.identity.id == id
 }
 
-/// Counts the commands inside by the processes that share their lock.
 fn count_inside(own: &Dir) -> u64 {
     if !Lock::is_file_held(own, INSIDE).unwrap_or(false) {
         return 0;

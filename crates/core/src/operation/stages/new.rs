@@ -1,23 +1,25 @@
-//! `stage new`: copies directories of a root into a stage, and records their state then as its base.
+//! `stage new`: copies directories of a root into a stage, and records their state as the first base.
 //!
 //! ```text
-//!  unfinished ─► copy ─► syncfs ─► base.0 ─► a run lists the stage ─► identity ─► unfinished goes
+//!  unfinished ─► copy ─► syncfs ─► base.0 ─► a run lists the stage ─► identity ─► unfinished mark removed
 //! ```
-//! Until the last step, only the removal of the stage works. A failure, or a signal, removes what was made. A killed command
-//! leaves a stage that is marked as unfinished. A caller who may change the root holds its lock meanwhile. Any other caller
-//! checks whether the root was changed, and begins again.
+//! Until the last step the stage can only be dropped. A failure or a signal removes what was made; a killed
+//! command leaves an unfinished stage. A caller who may change the root holds its lock meanwhile. Any other caller
+//! checks whether the root was changed, and starts again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use super::copy::Copier;
 use super::error::StageError;
-use super::new_directory::NewDirectory;
-use super::own_files::{physical_path, put_base, put_cache, put_file};
+use super::own_files::{
+    other_writer, own_directory, physical_path, put_base, put_cache, put_file, remove_own_files, way_to,
+};
 use super::records::{record_stage, staged_records};
-use super::tree::base_objects;
-use super::walk::{TreeRequest, Walk};
+use super::tree::{TreeRequest, Walk, base_objects, key};
 use crate::operation::failure::Failure;
 use crate::operation::new_database::NewDatabase;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database};
@@ -27,18 +29,18 @@ use patchadm_inputs::database::{RecordView, marker, read_consistently};
 use patchadm_inputs::input_file::read_small;
 use patchadm_inputs::path_glob::PathGlob;
 use patchadm_inputs::stage::{
-    BASE_OF_NEW, BaseHeader, BaseObjects, CacheSide, DIRECTORIES, EXCLUDED, FIRST_BASE, IDENTITY, INSIDE,
-    LOCK, LONGEST_RECORD, LeftOut, LeftReason, ListedStage, MOUNTS, Scope, StageId, StageIdentity, StageName,
-    StageRights, UNFINISHED, staged_path, write_cache,
+    BASE_OF_NEW, BaseHeader, BaseObjects, CacheSide, DIRECTORIES, DIRECTORY, EXCLUDED, FIRST_BASE, IDENTITY,
+    INSIDE, LOCK, LONGEST_RECORD, LeftOut, LeftReason, ListedStage, MOUNTS, Scope, StageId, StageIdentity,
+    StageName, StageRights, UNFINISHED, staged_path, write_cache,
 };
-use patchadm_rootfs::{Digest, LiveKind, Root, random};
-use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_rootfs::{Digest, Dir, LiveKind, ObjectStatus, Root, random};
+use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::places;
+use rustix::io::Errno;
 
-/// The working directories of programs, which every stage has.
 const WORKING: [&str; 3] = ["/tmp", "/usr/obj", "/usr/tmp"];
 
-/// The number of attempts to read an unlocked root that changes meanwhile.
+/// Attempts to read an unlocked root that changes meanwhile.
 const TRIES: usize = 3;
 
 /// The specification of a new stage.
@@ -50,7 +52,7 @@ pub struct NewStageRequest {
     pub paths: Vec<Vec<u8>>,
     /// Its name, instead of the last component of its path.
     pub name: Option<String>,
-    /// Whether the package database is copied as well.
+    /// Also copy the package database.
     pub records: bool,
     /// Further working directories, as they were named.
     pub directories: Vec<Vec<u8>>,
@@ -63,7 +65,7 @@ pub struct NewStageRequest {
 /// The new stage.
 #[derive(Debug)]
 pub struct NewStageReport {
-    /// The finding of recovery, before anything else.
+    /// Result of recovery before the run.
     pub recovered: Recovered,
     /// The id of the stage.
     pub id: StageId,
@@ -81,7 +83,7 @@ pub struct NewStageReport {
     pub left: Vec<(ObjectPath, LeftReason)>,
     /// The mount points, which were not entered.
     pub mounts: Vec<ObjectPath>,
-    /// Whether all copies have the owners and attributes of the objects.
+    /// True if all copies have the owners and attributes of the originals.
     pub owners: bool,
     /// Sentences for the reader of a report.
     pub notes: Vec<String>,
@@ -104,7 +106,6 @@ pub fn make_stage(
     }
 }
 
-/// A stage to be made.
 struct NewStage<'a> {
     root: &'a Root,
     request: &'a NewStageRequest,
@@ -112,22 +113,18 @@ struct NewStage<'a> {
     id: StageId,
     name: StageName,
     scope: Scope,
-    /// The working directories.
     working: Vec<ObjectPath>,
     left: LeftOut,
     mounts_text: Option<Vec<u8>>,
 }
 
-/// A stage with all its contents that is not complete yet.
 struct CopiedStage {
     tree: Root,
     report: NewStageReport,
-    /// The seal of its base.
     seal: Digest,
 }
 
 impl<'a> NewStage<'a> {
-    /// Checks the request, before anything is made.
     fn of(
         root: &'a Root,
         request: &'a NewStageRequest,
@@ -162,7 +159,6 @@ impl<'a> NewStage<'a> {
         })
     }
 
-    /// Makes the stage for a caller who may change the root.
     fn under_lock(&self, ground: RootAndPolicy) -> Result<NewStageReport, StageError> {
         if self.request.records {
             must_have_database(self.root)?;
@@ -227,7 +223,6 @@ impl<'a> NewStage<'a> {
         })
     }
 
-    /// Copies everything, and makes it durable with its base.
     fn copied(&self, directory: &NewDirectory) -> Result<CopiedStage, StageError> {
         let tree = directory.tree().clone();
         let own = directory.begin()?;
@@ -295,7 +290,6 @@ impl<'a> NewStage<'a> {
         request.walk(is_reserved)
     }
 
-    /// Refuses a device that the caller cannot make.
     fn must_be_copyable(&self, walk: &Walk) -> Result<(), StageError> {
         let is_device = |live: &patchadm_rootfs::Live| matches!(live.kind, LiveKind::Device { .. });
         let device = walk.met.iter().find(|met| met.live.as_ref().is_some_and(is_device));
@@ -305,7 +299,6 @@ impl<'a> NewStage<'a> {
         }
     }
 
-    /// Copies the package database. Returns its packages, each with its version.
     fn copy_records(&self, copier: &Copier<'_>) -> Result<Vec<(PkgInst, String)>, StageError> {
         let scope = Scope::new(vec![places::records()])?;
         let mut walk = self.walk(&scope, &|path| !staged_records(path))?;
@@ -320,7 +313,7 @@ impl<'a> NewStage<'a> {
         Ok(packages.into_iter().map(|(name, installed)| (name, version(&installed.params))).collect())
     }
 
-    /// Makes the working directories of programs that no staged path contains.
+    /// Makes the working directories of programs outside the staged paths.
     fn make_working_directories(&self, copier: &Copier<'_>) -> Result<(), StageError> {
         for path in self.working.iter().filter(|path| !self.scope.contains(path)) {
             copier.make_working_directory(path)?;
@@ -328,7 +321,6 @@ impl<'a> NewStage<'a> {
         Ok(())
     }
 
-    /// Makes the copy a stage.
     fn complete(
         &self,
         directory: &NewDirectory,
@@ -367,4 +359,210 @@ impl<'a> NewStage<'a> {
         own.sync()?;
         Ok(report)
     }
+}
+
+const HANDED_DOWN: &[u8] = b"system.posix_acl_default";
+
+/// Mode of a stage whose root others can enter.
+const OPEN: u32 = 0o755;
+
+/// Mode of any other stage, and of a stage of the superuser in the making.
+const PRIVATE: u32 = 0o700;
+
+/// Permissions that the owner of a stage keeps.
+const OWN: u32 = 0o700;
+
+/// Others may enter the directory.
+const ENTER: u32 = 0o001;
+
+struct NewDirectory {
+    tree: Root,
+    made: Option<(Dir, Vec<u8>)>,
+    /// Final mode. Until the copy is complete, nobody else may enter a stage of the superuser: the owner of a
+    /// copied directory could replace directories in it and read what is copied into them.
+    mode: Mode,
+    /// The directory itself, or the one in which it is made, before anything was made.
+    nearest: ObjectStatus,
+}
+
+impl NewDirectory {
+    /// Makes the directory, or takes an existing empty one. Its changes go through the door of the root.
+    /// Refuses a path below one of the scope before making it.
+    pub(super) fn make(root: &Root, path: &Path, scope: &Scope) -> Result<Self, StageError> {
+        let shown = || path.display().to_string();
+        let absolute = std::path::absolute(path).map_err(|_| StageError::NotEmpty(shown()))?;
+        match root.elsewhere(&absolute) {
+            Ok(tree) => {
+                let top = tree.dir(&ObjectPath::root())?;
+                if !top.names()?.is_empty() {
+                    return Err(StageError::NotEmpty(shown()));
+                }
+                must_lie_outside(root, scope, &tree, path)?;
+                must_be_alone(&tree)?;
+                forget_list(&top);
+                let nearest = top.itself()?;
+                let mode = Mode::of(nearest.mode.bits() & !closed_bits(root)?);
+                if root.is_privileged() {
+                    top.set_own_mode(Mode::of(PRIVATE))?;
+                }
+                Ok(Self { tree, made: None, mode, nearest })
+            }
+            Err(error) if error.errno() == Some(Errno::NOTDIR) => Err(StageError::NotEmpty(shown())),
+            Err(error) if !error.is_not_found() => Err(error.into()),
+            Err(missing) => {
+                let (Some(above), Some(name)) = (absolute.parent(), absolute.file_name()) else {
+                    return Err(missing.into());
+                };
+                let above = root.elsewhere(above)?;
+                must_lie_outside(root, scope, &above, path)?;
+                let place = above.dir(&ObjectPath::root())?;
+                let nearest = place.itself()?;
+                let name = name.as_bytes().to_vec();
+                let mode = if root.is_privileged() { PRIVATE } else { OPEN };
+                let made = place.make_dir(&name, Mode::of(mode)).map_err(|error| match error.errno() {
+                    // The name is a dangling link, or another process was quicker.
+                    Some(Errno::EXIST) => StageError::NotEmpty(shown()),
+                    _ => error.into(),
+                })?;
+                forget_list(&made);
+                let tree = made.into_root();
+                let mode = Mode::of(OPEN & !closed_bits(root)?);
+                Ok(Self { tree, made: Some((place, name)), mode, nearest })
+            }
+        }
+    }
+
+    /// Lets others enter, if they can enter the root.
+    fn open_up(&self) -> Result<(), StageError> {
+        self.set_mode(self.mode)
+    }
+
+    fn set_mode(&self, mode: Mode) -> Result<(), StageError> {
+        let top = self.tree.dir(&ObjectPath::root())?;
+        if top.itself()?.mode != mode {
+            top.set_own_mode(mode)?;
+            top.sync()?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn tree(&self) -> &Root {
+        &self.tree
+    }
+
+    pub(super) fn begin(&self) -> Result<Dir, StageError> {
+        let own = self.tree.dir(&ObjectPath::root())?.make_dir(DIRECTORY, Mode::of(0o700))?;
+        own.create(UNFINISHED)?.sync()?;
+        own.sync()?;
+        Ok(own)
+    }
+
+    pub(super) fn own_files(&self) -> Result<Dir, StageError> {
+        let shown = || self.tree.prefix().display().to_string();
+        own_directory(&self.tree)?.ok_or_else(|| StageError::Changing(shown()))
+    }
+
+    /// Refuses a directory that lies inside a staged path because of a bind mount.
+    pub(super) fn must_not_be_met(&self, root: &Root, walk: &Walk, scope: &Scope) -> Result<(), StageError> {
+        if let Some(met) = walk.met.iter().find(|met| key(&met.status) == key(&self.nearest)) {
+            return Err(nested(self.tree.prefix(), &met.path));
+        }
+        // The root directory itself is no object of a walk through all of it; neither is anything mounted below it.
+        let top = root.dir(&ObjectPath::root())?.itself()?;
+        if scope.is_all() && key(&top) == key(&self.nearest) {
+            return Err(nested(self.tree.prefix(), &ObjectPath::root()));
+        }
+        Ok(())
+    }
+
+    pub(super) fn empty(&self) -> Result<(), StageError> {
+        let top = self.tree.dir(&ObjectPath::root())?;
+        // The mark of an unfinished stage goes last.
+        for name in top.names()?.iter().filter(|name| *name != DIRECTORY) {
+            top.remove_tree(name)?;
+        }
+        remove_own_files(&self.tree).map(drop)
+    }
+
+    fn or_remove<T>(self, work: impl FnOnce(&Self) -> Result<T, StageError>) -> Result<T, StageError> {
+        let done = work(&self);
+        if done.is_err() {
+            // The earlier error is reported; remaining files show that the stage is unfinished.
+            let _ = self.empty();
+            let _ = match &self.made {
+                Some((above, name)) => above.remove_dir(name).map(drop).map_err(StageError::from),
+                None => self.set_mode(self.nearest.mode),
+            };
+        }
+        done
+    }
+}
+
+/// Returns the permissions that a stage must not grant: all of group and others if others cannot reach the
+/// root, because they could read closed data in the stage.
+fn closed_bits(root: &Root) -> Result<u32, StageError> {
+    let path = physical_path(root)?;
+    for directory in std::iter::once(path.clone()).chain(path.ancestors()) {
+        // One that the caller may not open is passed by its right to enter, which is that of others.
+        let Ok(directory) = Dir::of_host(Path::new(OsStr::from_bytes(directory.as_bytes()))) else {
+            continue;
+        };
+        if directory.itself()?.mode.bits() & ENTER == 0 {
+            return Ok(0o077);
+        }
+    }
+    Ok(0)
+}
+
+/// Closes a stage, and the directories above its staged paths, as the root was closed since. Nothing is
+/// opened, because later contents of the stage may be private.
+pub(super) fn close_like_root(root: &Root, stage: &Root, scope: &Scope) -> Result<(), StageError> {
+    let close = |directory: &Dir, bits: u32| {
+        let mode = directory.itself()?.mode.bits();
+        if mode & bits != mode {
+            directory.set_own_mode(Mode::of(mode & bits))?;
+            directory.sync()?;
+        }
+        Ok::<(), StageError>(())
+    };
+    close(&stage.dir(&ObjectPath::root())?, !closed_bits(root)?)?;
+    let above: BTreeSet<ObjectPath> = scope.paths().iter().flat_map(ObjectPath::ancestors).collect();
+    for path in above.iter().filter(|path| !path.relative().is_empty()) {
+        if let (Some(live), Some(staged)) = (root.dir_if_there(path)?, stage.dir_if_there(path)?) {
+            close(&staged, live.itself()?.mode.bits() | OWN)?;
+        }
+    }
+    Ok(())
+}
+
+fn must_lie_outside(root: &Root, scope: &Scope, place: &Root, stage: &Path) -> Result<(), StageError> {
+    let way = way_to(&physical_path(place)?)?;
+    for path in scope.paths().iter().filter(|path| !path.relative().is_empty()) {
+        let staged = root.dir_if_there(path);
+        // The walk reports what is not a directory.
+        let Ok(Some(staged)) = staged else { continue };
+        if way.contains(&key(&staged.itself()?)) {
+            return Err(nested(stage, path));
+        }
+    }
+    Ok(())
+}
+
+fn must_be_alone(tree: &Root) -> Result<(), StageError> {
+    if !tree.is_privileged() {
+        return Ok(());
+    }
+    match other_writer(tree, false, false)? {
+        None => Ok(()),
+        Some(foreign) => Err(StageError::NotAlone(foreign)),
+    }
+}
+
+fn nested(stage: &Path, path: &ObjectPath) -> StageError {
+    StageError::Nested { stage: stage.display().to_string(), path: path.to_string() }
+}
+
+fn forget_list(top: &Dir) {
+    // Most directories have none, and most file systems without support for it say so.
+    let _ = top.remove_xattr(b"", HANDED_DOWN);
 }

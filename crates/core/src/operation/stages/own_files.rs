@@ -1,23 +1,32 @@
-//! A stage on the disk: found by its directory or its name, with its own files read and written.
+//! A stage on disk: found by its directory or name, its own files, and the trust in it.
+//!
+//! The record of the root decides whether owners, capabilities and set-id bits of a stage may go live, never the
+//! files of the stage, which its owner can change. In addition, only the superuser may be able to write to the
+//! directory of the stage and its own files, so that the record is about this stage. Stages listed by version 0.1,
+//! and trees that are no stages, have only this second rule.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io::BufReader;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use super::error::StageError;
-use super::other_writer::other_writer;
-use patchadm_inputs::database::{RecordView, marker};
+use super::error::{ForeignStage, StageError, Undertaking};
+use super::tree::{ObjectKey, TreeObject, TreeRequest, key};
+use crate::operation::failure::Failure;
+use patchadm_inputs::database::{RecordView, marker, places, records};
 use patchadm_inputs::path_glob::PathGlob;
 use patchadm_inputs::stage::{
-    BASE_OF_NEW, BASES, Base, BaseError, BaseHeader, BaseObjects, CACHE, DIRECTORY, EXCLUDED, FIRST_BASE,
-    IDENTITY, LONGEST_RECORD, LeftOut, ListedStage, SCRATCH, StageCache, StageId, StageIdentity, StageName,
-    StageRights, StagesRecord, UNFINISHED, stages_record, write_base,
+    BASE_OF_NEW, BASES, Base, BaseError, BaseHeader, BaseObjects, CACHE, CacheSide, DIRECTORY, EXCLUDED,
+    FIRST_BASE, IDENTITY, LONGEST_RECORD, LeftOut, ListedStage, SCRATCH, Scope, StageCache, StageId,
+    StageIdentity, StageName, StageRights, StagesRecord, UNFINISHED, stages_record, write_base,
 };
-use patchadm_rootfs::{Digest, Dir, Root, WritableFile};
+use patchadm_rootfs::{
+    ACCESS_LIST, DEFAULT_LIST, Digest, Dir, Distrust, FileType, Live, ObjectStatus, RecordPlaces, Root,
+    RootError, Untrusted, WritableFile,
+};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
-/// The program name in the private names of files.
 const PROGRAM: &str = "patchadm-stage";
 
 /// The mode of a stage's own files.
@@ -47,14 +56,14 @@ pub enum StageRecord {
     Elsewhere,
     /// Version 0.1 listed it, and did not record what it may do.
     Earlier,
-    /// What it may do.
+    /// The recorded rights.
     Rights(StageRights),
 }
 
 impl StageRecord {
-    /// Returns what the list of a root says of a stage. The id, which the stage says itself, is not enough: the entry must
-    /// name its owner and its directory, too. A stage that was moved, or copied with its root, has another directory, and
-    /// nothing of that root in the old one.
+    /// Returns the record of the root about a stage. The id is not enough, because the stage states it
+    /// itself: the entry must also name its owner and its directory. A stage that was moved, or copied with
+    /// its root, has another directory, and its listed directory lacks a stage of this root.
     fn of(root: &Root, stages: &StagesRecord, stage: &Stage) -> Result<Self, StageError> {
         let Some(listed) = stages.stage(stage.identity.id) else { return Ok(Self::None) };
         let (path, owner) = (physical_path(&stage.root)?, stage.own.itself()?.uid);
@@ -78,7 +87,6 @@ impl StageRecord {
     }
 }
 
-/// Returns whether the directory of an entry still has the stage of this root that it is about.
 pub(super) fn is_in_place(root: &Root, listed: &ListedStage) -> Result<bool, StageError> {
     let path = physical_path(root)?;
     let tree = root.elsewhere(Path::new(OsStr::from_bytes(listed.path.as_bytes())));
@@ -86,8 +94,8 @@ pub(super) fn is_in_place(root: &Root, listed: &ListedStage) -> Result<bool, Sta
     Ok(stage.is_ok_and(|stage| stage.identity.id == listed.id && stage.identity.root == path))
 }
 
-/// Opens the tree that an operand names: a directory, or the name of a stage of the root. A name means the listed stage, and
-/// no other directory that has it: somebody else may have put it where the caller is.
+/// Opens a tree by its directory or by the name of a stage. A name means the listed stage, not a directory of
+/// that name, which somebody else may have put into the working directory.
 pub fn named_tree(root: &Root, operand: &OsStr) -> Result<Root, StageError> {
     let shown = || operand.to_string_lossy().into_owned();
     let opened = std::path::absolute(operand).ok().map(|path| root.elsewhere(&path));
@@ -121,7 +129,7 @@ pub fn named_tree(root: &Root, operand: &OsStr) -> Result<Root, StageError> {
     }
 }
 
-/// Returns a listed stage of this name, if a tree is none of those: neither in the place of one, nor one that was moved.
+/// Returns a listed stage of this name, unless the tree is in its place or was moved.
 fn other_of_name<'l>(
     root: &Root,
     listed: &'l StagesRecord,
@@ -162,8 +170,8 @@ impl Stage {
         stage.on_record(root)
     }
 
-    /// Returns the same with what its root records of it now. The holder of its lock asks again: another command may have
-    /// promoted or refreshed it.
+    /// Reads the record of the root again. Needed under the lock, because another command may have promoted or
+    /// refreshed the stage before.
     pub fn on_record(self, root: &Root) -> Result<Self, StageError> {
         let record = StageRecord::of(root, &read_stages(root)?, &self)?;
         Ok(Self { record, ..self })
@@ -215,9 +223,8 @@ impl Stage {
         Ok(self.sealed_base(name)?.0)
     }
 
-    /// Refuses a base of this seal that is about to decide something: it must be the one that the root of the stage has
-    /// recorded. A refresh that was interrupted may have changed it since; then nobody but the superuser may be able to write
-    /// it.
+    /// Refuses a base that the root has not recorded. An interrupted refresh may have changed it since; then only
+    /// the superuser may be able to write to it.
     pub fn must_be_recorded(&self, name: &[u8], seal: Digest) -> Result<(), StageError> {
         if self.is_recorded(name, seal) || self.is_half_refreshed()? {
             return Ok(());
@@ -244,13 +251,12 @@ impl Stage {
         Ok(BaseHeader::read(&mut BufReader::new(file)).map_err(failed)?.1)
     }
 
-    /// Returns whether the root has recorded a base of this seal, or nothing about bases.
     fn is_recorded(&self, name: &[u8], seal: Digest) -> bool {
         let StageRecord::Rights(rights) = &self.record else { return true };
         recorded_name(name).and_then(|name| rights.bases.get(&name)) == Some(&seal)
     }
 
-    /// Returns whether an interrupted refresh may explain bases that the root has not recorded.
+    /// Returns whether an interrupted refresh may explain unrecorded bases.
     fn is_half_refreshed(&self) -> Result<bool, StageError> {
         let is_interrupted = self.own.look(SCRATCH)?.is_some();
         Ok(is_interrupted && (!self.root.is_privileged() || other_writer(&self.root, true, false)?.is_none()))
@@ -299,8 +305,8 @@ pub fn own_directory(tree: &Root) -> Result<Option<Dir>, StageError> {
     Ok(tree.dir_if_there(&place)?)
 }
 
-/// Returns whether a stage was never completed, or is half removed. Then it says so, or it has neither identity nor base;
-/// these are written before it is complete and removed first.
+/// Returns whether a stage was never completed, or is half removed: it is marked as such, or lacks identity and
+/// base, which are written before completion and removed first.
 pub fn is_unfinished(own: &Dir) -> Result<bool, StageError> {
     let has = |name: &[u8]| own.look(name).map(|seen| seen.is_some());
     Ok(has(UNFINISHED)? || !has(IDENTITY)? && !has(BASE_OF_NEW)?)
@@ -318,8 +324,8 @@ pub fn remove_own_files(tree: &Root) -> Result<u64, StageError> {
     Ok(removed + top.remove_tree_counted(DIRECTORY)?)
 }
 
-/// Replaces or writes the base of this name. Afterwards, no power cut loses it. It belongs to the owner of the stage, who
-/// reads it, too, if the superuser promotes a stage of another user.
+/// Writes a base durably. It belongs to the owner of the stage, who must be able to read it after the superuser
+/// promoted.
 pub fn put_base(
     own: &Dir,
     name: &[u8],
@@ -341,7 +347,6 @@ pub fn put_base(
     Ok(written?)
 }
 
-/// Gives a new file to the owner of the stage.
 fn give_to_owner(own: &Dir, file: &WritableFile) -> patchadm_rootfs::Result<()> {
     let (owner, made) = (own.itself()?, file.look()?);
     if own.root().is_privileged() && owner.uid != made.uid {
@@ -365,4 +370,231 @@ pub fn put_cache(own: &Dir, cache: &[u8]) {
 pub fn physical_path(tree: &Root) -> Result<ObjectPath, StageError> {
     let path = tree.physical_path()?;
     Ok(ObjectPath::new(path.as_os_str().as_bytes())?)
+}
+
+/// Returns who besides the superuser may write to the directory of a tree or the stage's own files, as a
+/// clause. Applies the checks for the records of a root.
+pub(super) fn other_writer(
+    tree: &Root,
+    is_stage: bool,
+    is_container_asked: bool,
+) -> Result<Option<String>, StageError> {
+    let own = ObjectPath::root().join(DIRECTORY)?;
+    let places = RecordPlaces {
+        tree: if is_stage { own.clone() } else { ObjectPath::root() },
+        used: Vec::new(),
+        stages: None,
+        elsewhere: Vec::new(),
+    };
+    // A projected tree does not show who may write to the real one.
+    let tree = if tree.is_showing() { tree.elsewhere(tree.prefix())? } else { tree.clone() };
+    let foreign = if is_container_asked { tree.container_tree()? } else { None };
+    let guarded = tree.guarded(places, foreign);
+    let looked = || -> Result<(), RootError> {
+        guarded.look_at_records()?;
+        if is_stage && let Some(own) = guarded.dir_if_there(&own)? {
+            for name in own.names_that_are(|name| name == IDENTITY || name.starts_with(BASES))? {
+                own.open_seen(&name)?;
+            }
+        }
+        Ok(())
+    };
+    match looked() {
+        Ok(()) => Ok(None),
+        Err(RootError::Untrusted(told)) => Ok(Some(words(&told))),
+        Err(error) => Err(Failure::from(error).into()),
+    }
+}
+
+/// Returns who besides the superuser may write to the package database of a stage, as a clause.
+pub(super) fn other_writer_of_records(
+    tree: &Root,
+    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+) -> Result<Option<String>, StageError> {
+    let tree = if tree.is_showing() { tree.elsewhere(tree.prefix())? } else { tree.clone() };
+    // Directories are judged as they are opened, files by what the walk sees of them.
+    let guarded = tree.guarded(records(), None);
+    let (known, left) = (CacheSide::default(), LeftOut::default());
+    let walked = guarded.look_at_records().map_err(StageError::from).and_then(|()| {
+        let scope = Scope::new(vec![guarded.resolver().locate(&places::records())?])?;
+        let request = TreeRequest { root: &guarded, scope: &scope, left: &left, known: &known, interrupt };
+        request.walk(|_| false)
+    });
+    match walked {
+        Ok(walk) => Ok(walk.met.iter().find_map(|met| file_writer(&guarded.show(&met.path), &met.status))),
+        Err(StageError::Root(RootError::Untrusted(told))) => Ok(Some(words(&told))),
+        Err(error) => Err(error),
+    }
+}
+
+fn file_writer(path: &str, seen: &ObjectStatus) -> Option<String> {
+    let bits = if seen.file_type == FileType::Symlink { 0 } else { seen.mode.bits() };
+    if seen.uid != 0 {
+        Some(format!("{path} belongs to uid {}", seen.uid))
+    } else if bits & 0o002 != 0 {
+        Some(format!("everybody may write {path}"))
+    } else {
+        (bits & 0o020 != 0 && seen.gid != 0).then(|| format!("the group of {path} may write it"))
+    }
+}
+
+/// Returns who besides the superuser may write to a directory, as a clause.
+pub(super) fn writer(directory: &Live) -> Option<String> {
+    let bits = directory.mode.bits();
+    let is_other_list =
+        |name: &Vec<u8>| name.starts_with(b"system.") && name != DEFAULT_LIST && name != ACCESS_LIST;
+    let has_list = directory.xattrs.contains_key(ACCESS_LIST);
+    if directory.uid != 0 {
+        Some(format!("it belongs to uid {}", directory.uid))
+    } else if bits & 0o002 != 0 {
+        Some("everybody may write to it".to_owned())
+    } else if directory.xattrs.keys().any(is_other_list) || has_list && bits & 0o020 != 0 {
+        Some("an access list lets others write to it".to_owned())
+    } else {
+        (bits & 0o020 != 0 && directory.gid != 0).then(|| "its group may write to it".to_owned())
+    }
+}
+
+fn words(told: &Untrusted) -> String {
+    let Untrusted { path, uid, why, .. } = told;
+    match why {
+        Distrust::Owner => format!("{path} belongs to uid {uid}"),
+        Distrust::Group => format!("the group of {path} may write it"),
+        Distrust::Others => format!("everybody may write {path}"),
+        Distrust::AccessList => format!("an access list lets others write {path}"),
+        Distrust::Link => format!("the symbolic link {path} on the way to it belongs to uid {uid}"),
+        Distrust::ForeignMount => format!("{path} is on a file system that uid {uid} mounted"),
+        Distrust::OtherNamespace => format!("{path} is in another mount namespace"),
+        Distrust::Named | Distrust::Engine | Distrust::Overlay => {
+            format!("it is in a tree of containers ({path})")
+        }
+    }
+}
+
+/// The reason why owners, capabilities and set-id bits are not copied to a root.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum LeftOwners {
+    #[error("the root does not list this stage, so root did not make it")]
+    NotListed,
+    #[error("the root lists the stage of this id in another directory, or of another owner")]
+    Elsewhere,
+    #[error("uid {0} made this stage")]
+    MadeBy(u32),
+    #[error("the copies in this stage never had all of them")]
+    Incomplete,
+    #[error("{0}")]
+    Foreign(String),
+}
+
+pub(super) fn owners_of(
+    root: &Root,
+    tree: &Root,
+    stage: Option<&Stage>,
+) -> Result<Result<(), LeftOwners>, StageError> {
+    let has_owners = match stage.map(|stage| (&stage.record, &stage.identity)) {
+        None => true,
+        Some((StageRecord::None, _)) => return Ok(Err(LeftOwners::NotListed)),
+        Some((StageRecord::Elsewhere, _)) => {
+            return Ok(Err(foreign(root, tree, stage)?.unwrap_or(LeftOwners::Elsewhere)));
+        }
+        Some((StageRecord::Earlier, identity)) => identity.owners,
+        Some((StageRecord::Rights(rights), _)) => rights.owners,
+    };
+    if let Some(foreign) = foreign(root, tree, stage)? {
+        return Ok(Err(foreign));
+    }
+    Ok(if has_owners { Ok(()) } else { Err(LeftOwners::Incomplete) })
+}
+
+/// Returns why a tree does not belong to the superuser alone: the root records another creator, or others may
+/// write to it.
+pub(super) fn foreign(
+    root: &Root,
+    tree: &Root,
+    stage: Option<&Stage>,
+) -> Result<Option<LeftOwners>, StageError> {
+    if let Some(StageRecord::Rights(rights)) = stage.map(|stage| &stage.record)
+        && rights.owner != 0
+    {
+        return Ok(Some(LeftOwners::MadeBy(rights.owner)));
+    }
+    // The caller has said of the root whether a tree of containers is trusted.
+    Ok(other_writer(tree, stage.is_some(), !root.is_trusted())?.map(LeftOwners::Foreign))
+}
+
+/// Refuses the stage of another user to the superuser.
+///
+/// Whoever may write to the stage could replace what is in it meanwhile: root would run their programs there,
+/// and copy files there that the live tree keeps from them.
+pub(super) fn must_be_own(root: &Root, stage: &Stage, undertake: Undertaking) -> Result<(), StageError> {
+    if !root.is_privileged() {
+        return Ok(());
+    }
+    let Some(reason) = foreign(root, &stage.root, Some(stage))? else {
+        // A refresh would be recorded for the listed stage, which may be this one under another name.
+        return if undertake == Undertaking::Refresh && stage.record == StageRecord::Elsewhere {
+            Err(StageError::ListedElsewhere(stage.root.prefix().display().to_string()))
+        } else {
+            Ok(())
+        };
+    };
+    let uid = stage.own.itself()?.uid;
+    // A stage that the root has recorded is refreshed by those who can record its bases there.
+    let may_refresh = match &stage.record {
+        StageRecord::Rights(rights) => rights.owner == uid,
+        StageRecord::Elsewhere => false,
+        StageRecord::None | StageRecord::Earlier => true,
+    };
+    let is_theirs = uid != 0 && (undertake == Undertaking::Enter || may_refresh);
+    Err(StageError::OfAnother(Box::new(ForeignStage {
+        name: stage.identity.name.to_string(),
+        path: stage.root.prefix().to_owned(),
+        undertake,
+        reason: reason.to_string(),
+        user: is_theirs.then_some(uid),
+    })))
+}
+
+pub(super) fn must_be_apart(root: &Root, tree: &Root, paths: &[ObjectPath]) -> Result<(), StageError> {
+    let top = key(&tree.dir(&ObjectPath::root())?.itself()?);
+    let way = way_to(&physical_path(tree)?)?;
+    let above_root = physical_path(root)?;
+    for path in paths {
+        let Some(directory) = root.dir_if_there(&root.resolver().locate_dir(path)?)? else { continue };
+        let on_host = above_root.join(directory.path().relative())?;
+        let is_in_path = way.contains(&key(&directory.itself()?));
+        if is_in_path || way_to(&on_host)?.contains(&top) {
+            let stage = tree.prefix().display().to_string();
+            return Err(StageError::Nested { stage, path: path.to_string() });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a tree that a bind mount makes one of the directories found in the root, or puts inside one. Path
+/// names do not show that.
+pub(super) fn must_not_be_met(root: &Root, tree: &Root, met: &[TreeObject]) -> Result<(), StageError> {
+    let way = way_to(&physical_path(tree)?)?;
+    let numbers: HashSet<u64> = way.iter().map(|(_, number)| *number).collect();
+    let alike = met.iter().filter(|one| one.live.is_directory() && numbers.contains(&one.live.inode.number));
+    for TreeObject { path, .. } in alike {
+        let Some(directory) = root.dir_if_there(&root.resolver().locate_dir(path)?)? else { continue };
+        if way.contains(&key(&directory.itself()?)) {
+            let stage = tree.prefix().display().to_string();
+            return Err(StageError::Nested { stage, path: path.to_string() });
+        }
+    }
+    Ok(())
+}
+
+/// Returns the directories on the way to a path of the host, itself included. Skips directories that the
+/// caller may not open: such a caller cannot stage them.
+pub(super) fn way_to(path: &ObjectPath) -> Result<HashSet<ObjectKey>, StageError> {
+    let mut way = HashSet::new();
+    for directory in std::iter::once(path.clone()).chain(path.ancestors()) {
+        if let Ok(directory) = Dir::of_host(Path::new(OsStr::from_bytes(directory.as_bytes()))) {
+            way.insert(key(&directory.itself()?));
+        }
+    }
+    Ok(way)
 }

@@ -1,9 +1,9 @@
-//! The records of a root about stages, and the records that go into a stage.
+//! Records of a root about its stages, and records that are copied into a stage.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::StageError;
-use super::other_writer::other_writer;
+use super::own_files::other_writer;
 use super::own_files::{Stage, StageRecord, read_stages, recorded_name};
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
@@ -17,13 +17,11 @@ use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
 
-/// The placeholder for a package in the plan of a run without packages.
+/// Placeholder for runs without packages.
 const NO_PACKAGE: &str = "patchadm";
 
-/// The program name in the private names of files.
 const PROGRAM: &str = "patchadm-stage";
 
-/// The files beside the journal about a root's own runs and stages.
 const OF_RUNS: [&[u8]; 10] = [
     b"journal",
     b"journal.new",
@@ -37,7 +35,6 @@ const OF_RUNS: [&[u8]; 10] = [
     b"root-id",
 ];
 
-/// Returns whether a path of `var/sadm` is copied into a stage with records.
 pub(super) fn staged_records(path: &ObjectPath) -> bool {
     if places::BESIDE_CONTENTS.iter().any(|file| file.as_bytes() == path.as_bytes()) {
         return false;
@@ -50,7 +47,7 @@ pub(super) fn staged_records(path: &ObjectPath) -> bool {
     !OF_RUNS.contains(&name) && !is_of_run.iter().any(|start| name.starts_with(start))
 }
 
-/// Lists a stage in a run of its own. Afterwards, no power cut removes it from the list.
+/// Lists a stage in a run of its own. The entry is durable afterwards.
 pub(super) fn record_stage(session: &Session<'_>, stage: ListedStage) -> Result<Receipt, StageError> {
     let mut stages = read_stages(&session.ground.root)?;
     stages.add(stage);
@@ -64,8 +61,8 @@ pub fn forget_stage(session: &Session<'_>, id: StageId) -> Result<Option<Receipt
     if is_listed { write(session, &stages, session.caller.program).map(Some) } else { Ok(None) }
 }
 
-/// Records the bases of a stage after a refresh, in a run of its own. `sound` are those that the root had recorded before. A
-/// stage that version 0.1 listed gets what it may do, too, if nobody but the superuser can have written it.
+/// Records the bases of a stage after a refresh, in a run of its own. `sound` are the recorded ones. A stage
+/// that version 0.1 listed gets its rights recorded, too, if only the superuser can have written it.
 pub(super) fn record_bases(
     session: &Session<'_>,
     stage: &Stage,
@@ -92,8 +89,8 @@ pub(super) fn record_bases(
     if is_new { write(session, &stages, STAGE_REFRESH).map(Some) } else { Ok(None) }
 }
 
-/// Returns the change that records the base of a promotion, in the run of the promotion; `None` if the root records no bases of
-/// the stage. Only the bases of applied promotions and the first one are still needed.
+/// Returns the change that records the base of a promotion in its own run; `None` if the root records no
+/// bases of the stage. Keeps the bases of applied promotions and the first one.
 pub(super) fn promotion_base(
     root: &Root,
     stage: &Stage,
@@ -109,7 +106,6 @@ pub(super) fn promotion_base(
     Ok(stages.record(stage.identity.id, rights).then(|| change(&stages)))
 }
 
-/// Returns the change that writes the list.
 fn change(stages: &StagesRecord) -> RecordChange {
     let bytes = stages.write();
     if bytes.is_empty() {
@@ -126,7 +122,6 @@ fn write(session: &Session<'_>, stages: &StagesRecord, command: &'static str) ->
     Ok(session.perform(&plan, &mut NoContent, None, String::new())?)
 }
 
-/// Gives the copied records of a stage the marker of their root.
 pub(super) fn put_marker(stage: &Root, marker: &str) -> Result<(), StageError> {
     let place = places::own_directory();
     let above = stage.dir(&place.parent().unwrap_or_else(ObjectPath::root))?;

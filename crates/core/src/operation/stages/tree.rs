@@ -1,19 +1,25 @@
-//! All objects below some directories of the root or of the stage, with all attributes and the digests of their bytes.
+//! All objects below some directories of a root or stage, with all attributes and digests.
 //!
-//! Files that a [`StageCache`](patchadm_inputs::stage::StageCache) knows are not read; the others are, several at a time. A
-//! file that changes or is replaced while it is read is an error, so that every listed state existed. A name that another
-//! process creates or removes meanwhile may be listed or not.
+//! Files that a [`StageCache`](patchadm_inputs::stage::StageCache) knows are not read; the others are read in
+//! parallel. A file that changes or is replaced meanwhile is an error, so that every listed state existed. A name
+//! that another process creates or removes meanwhile may be listed or not.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::error::StageError;
-use super::walk::{MetObject, TreeRequest, Walk};
-use patchadm_changeset::format::manifest::RecordedState;
-use patchadm_inputs::stage::{BaseObject, BaseState, LeftReason, ReadFile};
-use patchadm_rootfs::{
-    Dir, FileType, KnownFile, Live, LiveKind, ObjectStatus, Root, Sums, Timestamp, side_by_side,
+use crate::operation::failure::Failure;
+use crate::operation::session::RootAndPolicy;
+use patchadm_changeset::format::manifest::{RecordedState, StateDifferences};
+use patchadm_inputs::database::{RecordView, installed};
+use patchadm_inputs::inventory::{Installed, KeptLibraries, is_kept_package};
+use patchadm_inputs::stage::{
+    BaseObject, BaseState, CacheSide, CachedFiles, DIRECTORY, LeftOut, LeftReason, MOST_OBJECTS, ReadFile,
+    Scope,
 };
-use patchadm_svr4::package::ObjectPath;
+use patchadm_rootfs::{
+    Dir, FileType, KnownFile, Live, LiveKind, ObjectStatus, Root, Sums, Timestamp, Xattrs, side_by_side,
+};
+use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 use patchadm_svr4::places;
 
 /// Files that a thread takes at once.
@@ -31,7 +37,7 @@ pub struct Tree {
     pub mounts: Vec<ObjectPath>,
     /// The paths that were skipped, sorted, and why. For a directory, only its own path is listed.
     pub left: Vec<(ObjectPath, LeftReason)>,
-    /// Whether the cache already has everything that can be known of the files: none was read, none is gone.
+    /// True if the cache has exactly these files, so that none had to be read.
     pub is_as_known: bool,
 }
 
@@ -46,7 +52,7 @@ pub struct TreeObject {
     pub group: Option<u32>,
 }
 
-/// The key that distinguishes an object from every other one, independent of its path.
+/// Identifies an object independently of its path.
 pub(super) type ObjectKey = ((u32, u32), u64);
 
 /// Reads a tree.
@@ -64,7 +70,7 @@ pub fn read_tree(request: &TreeRequest<'_>) -> Result<Tree, StageError> {
     Ok(Tree { objects, mounts, left, is_as_known })
 }
 
-/// Reads the files whose bytes are not known, each once even if it has several names.
+/// Reads the files with unknown bytes, each once even if it has several names.
 fn read_files(request: &TreeRequest<'_>, walk: &mut Walk) -> Result<(), StageError> {
     let mut firsts: HashMap<ObjectKey, usize> = HashMap::new();
     let mut to_read = Vec::new();
@@ -106,7 +112,6 @@ fn read_files(request: &TreeRequest<'_>, walk: &mut Walk) -> Result<(), StageErr
     Ok(())
 }
 
-/// The state of one reading thread.
 struct FileReader<'a> {
     request: &'a TreeRequest<'a>,
     directory: Option<Dir>,
@@ -127,8 +132,8 @@ impl FileReader<'_> {
     }
 }
 
-/// Returns the directory of a path, and opens it unless it is open already.
-pub(in crate::operation::stages) fn directory_of<'d>(
+/// Returns the directory of a path, which may be open already.
+pub(super) fn directory_of<'d>(
     root: &Root,
     open: &'d mut Option<Dir>,
     path: &ObjectPath,
@@ -141,12 +146,10 @@ pub(in crate::operation::stages) fn directory_of<'d>(
     Ok(open.insert(directory))
 }
 
-/// Returns the key that the names of one object share.
 pub(super) fn key(status: &ObjectStatus) -> ObjectKey {
     (status.file_system, status.inode.number)
 }
 
-/// Numbers the objects with several names among those found, in the order of their first names, from 1 on.
 pub(super) fn link_groups(met: &[MetObject]) -> HashMap<ObjectKey, u32> {
     let linked = |met: &&MetObject| met.status.links > 1 && met.status.file_type != FileType::Directory;
     let mut counts: HashMap<ObjectKey, u32> = HashMap::new();
@@ -182,7 +185,7 @@ impl Tree {
     }
 }
 
-/// Returns files as a cache keeps them; they were read after the moment `since`.
+/// Returns the cache entries of files, which were read after `since`.
 pub(super) fn known_files(objects: &[TreeObject], since: Timestamp) -> impl Iterator<Item = ReadFile<'_>> {
     let files = objects.iter().filter_map(|TreeObject { path, live, .. }| {
         let LiveKind::Regular { size, b3, cksum } = live.kind else { return None };
@@ -213,15 +216,274 @@ impl TreeObject {
     }
 }
 
+/// The request to read a tree.
+#[derive(Clone, Copy)]
+pub struct TreeRequest<'a> {
+    /// The tree: the root, or the stage.
+    pub root: &'a Root,
+    /// The directories of the tree that count.
+    pub scope: &'a Scope,
+    /// The paths that are skipped.
+    pub left: &'a LeftOut,
+    /// Files that need not be read again.
+    pub known: &'a CacheSide,
+    /// Returns the signal that asks the walk to end, if any. Called between objects.
+    pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
+}
+
+pub(super) struct MetObject {
+    pub(super) path: ObjectPath,
+    pub(super) status: ObjectStatus,
+    /// `None` for a regular file whose bytes are not known.
+    pub(super) live: Option<Live>,
+}
+
+#[derive(Default)]
+pub(super) struct Walk {
+    pub(super) met: Vec<MetObject>,
+    pub(super) mounts: Vec<ObjectPath>,
+    pub(super) left: Vec<(ObjectPath, LeftReason)>,
+}
+
+impl Walk {
+    /// Returns whether the cache has exactly the files that were found.
+    pub(super) fn is_as_known(&self, known: &CacheSide) -> bool {
+        let mut files = self.met.iter().filter(|met| met.status.file_type == FileType::Regular);
+        let count = files.clone().count();
+        count == known.len() && files.all(|met| met.live.is_some())
+    }
+}
+
+struct PendingDirectory {
+    path: ObjectPath,
+    status: ObjectStatus,
+    is_object: bool,
+}
+
+#[derive(Clone, Copy)]
+struct OpenDirectory<'a> {
+    dir: &'a Dir,
+    status: &'a ObjectStatus,
+    known: CachedFiles<'a>,
+}
+
+#[derive(Default)]
+struct EnteredDirectory {
+    walk: Walk,
+    next: Vec<PendingDirectory>,
+}
+
+impl TreeRequest<'_> {
+    /// Walks all directories. Skips paths that `is_reserved` accepts.
+    pub(super) fn walk(&self, is_reserved: impl Fn(&ObjectPath) -> bool + Sync) -> Result<Walk, StageError> {
+        let walker = Walker { request: self, is_reserved: &is_reserved };
+        walker.walk()
+    }
+}
+
+struct Walker<'a> {
+    request: &'a TreeRequest<'a>,
+    is_reserved: &'a (dyn Fn(&ObjectPath) -> bool + Sync),
+}
+
+impl Walker<'_> {
+    fn walk(&self) -> Result<Walk, StageError> {
+        let mut walk = Walk::default();
+        let mut level: Vec<PendingDirectory> =
+            self.request.scope.paths().iter().map(|path| self.top(path)).collect::<Result<_, _>>()?;
+        while !level.is_empty() {
+            let entered = side_by_side(self.request.root.workers(), level.len(), || {
+                let level = &level;
+                move |at: usize| level.get(at).map(|directory| self.enter(directory)).transpose()
+            });
+            let mut next = Vec::new();
+            for entered in entered {
+                let Some(entered) = entered? else { continue };
+                walk.met.extend(entered.walk.met);
+                walk.mounts.extend(entered.walk.mounts);
+                walk.left.extend(entered.walk.left);
+                next.extend(entered.next);
+            }
+            if walk.met.len() as u64 > MOST_OBJECTS {
+                let path = self.request.root.prefix().display().to_string();
+                return Err(StageError::TooMany { path, most: MOST_OBJECTS });
+            }
+            level = next;
+        }
+        walk.met.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+        walk.mounts.sort_unstable();
+        walk.left.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        Ok(walk)
+    }
+
+    fn top(&self, path: &ObjectPath) -> Result<PendingDirectory, StageError> {
+        let shown = || self.request.root.show(path);
+        let Some(parent) = path.parent() else {
+            let status = self.request.root.dir(path)?.itself()?;
+            return Ok(PendingDirectory { path: path.clone(), status, is_object: false });
+        };
+        if (self.is_reserved)(path) {
+            return Err(StageError::Reserved(shown()));
+        }
+        let physical = self.request.root.resolver().locate(path)?;
+        if physical != *path {
+            let (path, physical) = (shown(), self.request.root.show(&physical));
+            return Err(StageError::ThroughLink { path, physical });
+        }
+        let missing = || StageError::Missing(shown());
+        let parent =
+            self.request.root.dir_if_there(&parent).map_err(|error| StageError::of_reading(error, shown))?;
+        let status = parent.ok_or_else(missing)?.look(path.name())?.ok_or_else(missing)?;
+        match status.file_type {
+            FileType::Directory => Ok(PendingDirectory { path: path.clone(), status, is_object: true }),
+            FileType::Symlink => Err(StageError::NoDirectory { path: shown(), kind: "symbolic link" }),
+            _ => Err(StageError::NoDirectory { path: shown(), kind: "file" }),
+        }
+    }
+
+    fn enter(&self, directory: &PendingDirectory) -> Result<EnteredDirectory, StageError> {
+        let PendingDirectory { path, status, is_object } = directory;
+        if let Some(signal) = (self.request.interrupt)() {
+            return Err(StageError::Interrupted(signal));
+        }
+        let failed = |error| StageError::of_reading(error, || self.request.root.show(path));
+        let dir = self.request.root.dir(path).map_err(failed)?;
+        let mut entered = EnteredDirectory::default();
+        let live = dir.live_through(&mut [], b"", None).map_err(failed)?;
+        let live = live.filter(|live| live.inode == status.inode);
+        let live = live.ok_or_else(|| StageError::Changing(self.request.root.show(path)))?;
+        let above = OpenDirectory { dir: &dir, status, known: self.request.known.below(path) };
+        for name in dir.names().map_err(failed)? {
+            self.meet(above, &name, &mut entered)?;
+        }
+        if *is_object {
+            let (path, status) = (path.clone(), status.clone());
+            entered.walk.met.push(MetObject { path, status, live: Some(live) });
+        }
+        Ok(entered)
+    }
+
+    fn meet(
+        &self,
+        above: OpenDirectory<'_>,
+        name: &[u8],
+        entered: &mut EnteredDirectory,
+    ) -> Result<(), StageError> {
+        let dir = above.dir;
+        let path = dir.path().join(name)?;
+        if name == DIRECTORY || (self.is_reserved)(&path) {
+            entered.walk.left.push((path, LeftReason::Excluded));
+            return Ok(());
+        }
+        let failed = |error| StageError::of_reading(error, || self.request.root.show(&path));
+        // A name that was removed after the listing counts as removed before it.
+        let Some(status) = dir.look(name).map_err(failed)? else { return Ok(()) };
+        if let Some(reason) = self.request.left.reason(&path, status.file_type) {
+            entered.walk.left.push((path, reason));
+            return Ok(());
+        }
+        if status.mount != above.status.mount {
+            entered.walk.mounts.push(path);
+            return Ok(());
+        }
+        let live = match status.file_type {
+            FileType::Directory => {
+                entered.next.push(PendingDirectory { path, status, is_object: true });
+                return Ok(());
+            }
+            FileType::Regular => {
+                let known = above.known.file(&path).filter(|known| known.file.is(&status));
+                known.map(|known| live_file(&status, known.file.sums, known.xattrs.clone()))
+            }
+            _ => {
+                let live = dir.live_through(&mut [], name, None).map_err(failed)?;
+                let live = live.filter(|live| live.inode == status.inode);
+                Some(live.ok_or_else(|| StageError::Changing(self.request.root.show(&path)))?)
+            }
+        };
+        entered.walk.met.push(MetObject { path, status, live });
+        Ok(())
+    }
+}
+
+pub(super) fn live_file(status: &ObjectStatus, sums: Sums, xattrs: Xattrs) -> Live {
+    Live {
+        kind: LiveKind::Regular { size: sums.size, b3: sums.b3, cksum: sums.cksum },
+        mode: status.mode,
+        uid: status.uid,
+        gid: status.gid,
+        mtime: status.mtime,
+        ctime: status.ctime,
+        inode: status.inode,
+        links: status.links,
+        xattrs,
+        obstacle: status.obstacle,
+    }
+}
+
+const SUFFIX: &str = "-SO";
+
+pub(super) fn kept_in(root: &Root) -> Result<KeptLibraries, Failure> {
+    let view = RecordView::live(root);
+    if !installed::has_database(&view)? {
+        return Ok(KeptLibraries::default());
+    }
+    let mut packages = BTreeMap::new();
+    for package in installed::packages(&view)? {
+        if !package.abbreviation().ends_with(SUFFIX) {
+            continue;
+        }
+        let params = installed::params(&view, &package)?.filter(is_kept_package);
+        packages.extend(params.map(|params| (package, Installed { params, ..Installed::default() })));
+    }
+    if packages.is_empty() {
+        return Ok(KeptLibraries::default());
+    }
+    RootAndPolicy::of(root)?.kept_libraries(&packages)
+}
+
+pub(super) fn hide_own(tree: &mut Tree, kept: &KeptLibraries) {
+    if !kept.is_empty() {
+        let paths: BTreeSet<&ObjectPath> = kept.paths().collect();
+        tree.objects.retain(|object| !paths.contains(&object.path));
+    }
+}
+
+/// Removes the kept objects of a root from a stage, which has an earlier copy. A different object of the
+/// stage stays.
+pub(super) fn hide_copies(stage: &mut Tree, kept: &KeptLibraries) {
+    if kept.is_empty() {
+        return;
+    }
+    let of_root: BTreeSet<&ObjectPath> = kept.paths().collect();
+    let is_copy = |object: &TreeObject| {
+        let known = kept.live.get(&object.path).filter(|_| of_root.contains(&object.path));
+        known.is_some_and(|known| {
+            let (known, own) = (RecordedState::of(known), RecordedState::of(&object.live));
+            StateDifferences::is_found(Some(&known), Some(&own))
+        })
+    };
+    stage.objects.retain(|object| !is_copy(object));
+}
+
+/// Removes packages of kept libraries from a line; `None` if no other package owns it.
+pub(super) fn without_kept(
+    mut line: ContentsLine,
+    kept: &BTreeMap<PkgInst, Installed>,
+) -> Option<ContentsLine> {
+    line.owners.retain(|owner| !kept.contains_key(&owner.package));
+    (!line.owners.is_empty()).then_some(line)
+}
+
 #[cfg(test)]
 mod tests {
+    use super::*;
     use std::fs;
     use std::os::unix::fs::symlink;
     use std::path::Path;
 
-    use super::*;
     use patchadm_inputs::path_glob::PathGlob;
-    use patchadm_inputs::stage::{CacheSide, LeftOut, Scope, StageCache, staged_path, write_cache};
+    use patchadm_inputs::stage::{StageCache, staged_path, write_cache};
 
     fn scope(texts: &[&str]) -> Scope {
         Scope::new(texts.iter().map(|text| staged_path(text.as_bytes()).unwrap()).collect()).unwrap()

@@ -1,6 +1,7 @@
-//! The beginning of every command that changes a root: its lock, recovery, and the end of a trial that is over.
+//! The beginning of every command that changes a root: lock, recovery, and the end of an expired trial.
 //!
-//! While a run is on trial, nothing else may change the root: a backout would not bring back what was there before.
+//! While a run is on trial, nothing else may change the root, because a backout would not restore the state
+//! before.
 
 pub(in crate::operation) use super::expire::on_trial;
 
@@ -13,7 +14,6 @@ use patchadm_inputs::native::NativeManager;
 use patchadm_inputs::trial::TrialState;
 use patchadm_rootfs::Root;
 
-/// Locks a root that is to be changed, and refuses one on which a run is on trial.
 pub(in crate::operation) fn begin_change<'a>(
     ground: RootAndPolicy,
     caller: &'a Caller<'a>,
@@ -21,7 +21,6 @@ pub(in crate::operation) fn begin_change<'a>(
     begin_change_beside(ground, caller, &[])
 }
 
-/// Does the same, and takes the locks of these package managers.
 pub(in crate::operation) fn begin_change_beside<'a>(
     ground: RootAndPolicy,
     caller: &'a Caller<'a>,
@@ -32,7 +31,6 @@ pub(in crate::operation) fn begin_change_beside<'a>(
     Ok(session)
 }
 
-/// Locks a root for work that goes on beside a trial, and returns what it found of one.
 pub(in crate::operation) fn begin_beside_trial<'a>(
     ground: RootAndPolicy,
     caller: &'a Caller<'a>,
@@ -40,8 +38,7 @@ pub(in crate::operation) fn begin_beside_trial<'a>(
     begin_with_trial(ground, caller, &[])
 }
 
-/// Refuses to plan for a root on which a run is on trial, as a run would refuse it. The trial of the run that is undone is
-/// in nobody's way.
+/// Refuses to plan on a root on trial, except for the undo of the trial's own run.
 pub(in crate::operation) fn must_be_off_trial(
     root: &Root,
     caller: &Caller<'_>,

@@ -1,47 +1,48 @@
-//! The end of a trial that was not confirmed: its patches are backed out, as `undo` of its run would do it.
+//! The end of a trial that was not confirmed: its patches are backed out, like `undo` of its run.
 
-use super::change::TrialChange;
-use super::claims::TrialClaims;
+use std::collections::BTreeMap;
+
+use super::request::TrialChange;
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
+use crate::operation::overtaken_list::overtaken_patches;
 use crate::operation::patches::back_out::BackOutRequest;
 use crate::operation::patches::back_out::locked::{back_out_locked, still_applied};
 use crate::operation::patches::overtaken::RefreshRequest;
 use crate::operation::patches::overtaken::locked::refresh_locked;
 use crate::operation::patches::scripts::PatchScriptRequest;
+use crate::operation::queries::object_action::ObjectAction;
+use crate::operation::queries::patch_files::patch_files;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database};
+use patchadm_changeset::format::manifest::{RecordedState, StateDifferences};
 use patchadm_changeset::transaction::{Receipt, RootCondition};
-use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::history::readable_history;
 use patchadm_inputs::database::trial::trial;
-use patchadm_inputs::native::NativeManager;
+use patchadm_inputs::database::{RecordView, marker};
+use patchadm_inputs::format::overtaken::OvertakenPatch;
+use patchadm_inputs::native::{NativeManager, NativeOrigin};
 use patchadm_inputs::trial::{OverReason, TrialRecord, TrialState};
 use patchadm_planning::plan::refusal::Command;
 use patchadm_planning::plan::{Plan, RecordChange};
 use patchadm_rootfs::Root;
-use patchadm_svr4::package::{Mode, PkgInst};
+use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::places;
 
-/// The name of a package that is in no root, for runs that change no package.
+/// Placeholder for runs that change no package.
 const NO_PACKAGE: &str = "patchadm";
 
-/// The command of runs that only tell of a trial, as history and journal have it.
+/// Command name in history and journal of runs that only record a trial.
 const TRIAL: &str = "trial";
 
-/// What a command finds of a trial once it has locked the root.
 pub(in crate::operation) enum FoundTrial {
-    /// No run is on trial.
     None,
-    /// The trial of this run was over, and is ended now by one that has these notes.
     Expired(String, Vec<String>),
-    /// A run is on trial.
     Running(TrialRecord),
-    /// A trial is over, and its patches cannot be backed out.
+    /// The trial is over, and its patches cannot be backed out.
     Stuck(TrialRecord, Failure),
 }
 
 impl FoundTrial {
-    /// Refuses a root on which a run is on trial.
     pub(in crate::operation) fn must_be_none(self) -> Result<(), Failure> {
         match self {
             Self::None | Self::Expired(..) => Ok(()),
@@ -52,7 +53,6 @@ impl FoundTrial {
         }
     }
 
-    /// Returns the record of a trial that goes on, whether or not it is stuck.
     pub(in crate::operation) fn record(&self) -> Option<&TrialRecord> {
         match self {
             Self::None | Self::Expired(..) => None,
@@ -61,12 +61,10 @@ impl FoundTrial {
     }
 }
 
-/// The refusal of a change while a run is on trial.
 pub(in crate::operation) fn on_trial(record: &TrialRecord) -> Failure {
     Failure::OnTrial { run: record.run.clone(), until: record.deadline() }
 }
 
-/// Locks a root, recovers it, and ends a trial that is over.
 pub(in crate::operation) fn begin_with_trial<'a>(
     ground: RootAndPolicy,
     caller: &'a Caller<'a>,
@@ -88,7 +86,6 @@ pub(in crate::operation) fn begin_with_trial<'a>(
     }
 }
 
-/// Writes the record of a trial in a run of its own.
 fn write_record<'a>(
     session: Session<'a>,
     record: &TrialRecord,
@@ -104,7 +101,6 @@ fn write_record<'a>(
     session.acting_as(&caller, change, |session| perform_records(session, TRIAL, vec![write]))
 }
 
-/// Ends a trial that is over.
 fn expired(
     session: Session<'_>,
     record: TrialRecord,
@@ -131,7 +127,7 @@ fn expired(
     }
 }
 
-/// Returns what of a trial was not taken back, in words, if the history says that something was not.
+/// Returns a phrase about paths that were not restored, if the history has some.
 fn left_paths(session: &Session<'_>, run: &str) -> Option<String> {
     let history = readable_history(&RecordView::live(&session.ground.root));
     let end = history.iter().rev().find_map(|entry| entry.trial_end.as_ref().filter(|end| end.run == run))?;
@@ -142,7 +138,6 @@ fn is_left_undone(failure: &Failure) -> bool {
     !matches!(failure.left(), RootCondition::Unchanged | RootCondition::RolledBack)
 }
 
-/// Returns why a trial is over, in words.
 fn why(reason: OverReason) -> &'static str {
     match reason {
         OverReason::TimeIsUp => "not confirmed in time",
@@ -152,8 +147,8 @@ fn why(reason: OverReason) -> &'static str {
     }
 }
 
-/// Backs out the patches of a trial in the run that ends it. `end` is the word of the history. Stale registrations follow
-/// their package manager first where `refreshes`: what it wrote since stays.
+/// Backs out the patches of a trial in the run that ends it. `end` is the word of the history. With
+/// `refreshes`, stale registrations are refreshed first: what the package manager wrote since stays.
 fn end_by_backout<'a>(
     session: Session<'a>,
     record: &TrialRecord,
@@ -186,7 +181,7 @@ fn end_by_backout<'a>(
     let backing_out = caller.doing(Command::Patchrm.name());
     let (session, done) = session.acting_as(&backing_out.undoing(&record.run), change, |session| {
         if patches.is_empty() {
-            // What was on trial is gone already.
+            // The patches are gone already.
             return perform_records(session, Command::Patchrm.name(), Vec::new()).map(Some);
         }
         let scripts =
@@ -208,7 +203,7 @@ fn end_by_backout<'a>(
     (session, done)
 }
 
-/// Carries out a run that changes records of this program only.
+/// Performs a run that changes only records.
 pub(super) fn perform_records(
     session: &Session<'_>,
     command: &'static str,
@@ -219,7 +214,7 @@ pub(super) fn perform_records(
     session.perform(&Plan { records, ..empty }, &mut NoContent, None, String::new())
 }
 
-/// Records why the patches of a trial cannot be backed out. Without room for that, the next command says so again.
+/// Records why the patches of a trial cannot be backed out. If that fails, the next command reports it again.
 fn tell_stuck<'a>(
     session: Session<'a>,
     record: TrialRecord,
@@ -233,7 +228,7 @@ fn tell_stuck<'a>(
     (session, if written.is_ok() { stuck } else { record })
 }
 
-/// What became of a trial that was over.
+/// Report of ending an expired trial.
 #[derive(Debug)]
 pub struct ExpiryReport {
     /// The run whose trial was ended; `None` if none was over.
@@ -260,7 +255,8 @@ pub fn end_expired_trial(root: &Root, caller: &Caller<'_>) -> Result<ExpiryRepor
     }
 }
 
-/// Backs out a run on trial whose check failed. Another command may have ended the trial meanwhile: that is no failure.
+/// Backs out a run whose check failed. Another command may have ended the trial meanwhile, which is not an
+/// error.
 pub(super) fn end_failed_trial(
     root: &Root,
     run: &str,
@@ -276,5 +272,74 @@ pub(super) fn end_failed_trial(
             Err(Failure::StuckTrial { run: run.to_owned(), failure: Box::new(failure) })
         }
         other => other,
+    }
+}
+
+/// States that the patches of a trial found at their paths in adopted packages.
+struct TrialClaims(BTreeMap<ObjectPath, FoundObject>);
+
+enum FoundObject {
+    Nothing,
+    Object(RecordedState),
+    Unknown,
+}
+
+impl TrialClaims {
+    /// Reads the changes of patches on trial, before any of them ends.
+    pub(super) fn read(ground: &RootAndPolicy, record: &TrialRecord) -> Result<Self, Failure> {
+        let packages = ground.packages()?;
+        let mut found = BTreeMap::new();
+        if !packages.values().any(|installed| NativeOrigin::of(&installed.params).is_some()) {
+            return Ok(Self(found));
+        }
+        for id in &record.patches {
+            // Undo data that cannot be read is a reason for the backout, which says so.
+            let files = patch_files(&ground.root, id).ok().flatten().unwrap_or_default();
+            let of_native = files.into_iter().filter(|of| {
+                packages.get(&of.package).is_some_and(|one| NativeOrigin::of(&one.params).is_some())
+            });
+            for object in of_native.flat_map(|of| of.objects) {
+                if object.action != Some(ObjectAction::Unchanged) {
+                    let was = match (object.action, object.was) {
+                        (None, _) => FoundObject::Unknown,
+                        (Some(_), None) => FoundObject::Nothing,
+                        (Some(_), Some(was)) => FoundObject::Object(was),
+                    };
+                    found.entry(object.path).or_insert(was);
+                }
+            }
+        }
+        let lost = overtaken_patches(&ground.root, &marker(&ground.root)?.unwrap_or_default())?;
+        let of_trial = lost.patches.iter().filter(|one| record.patches.contains(&one.patch));
+        for path in of_trial.flat_map(OvertakenPatch::lost_paths) {
+            found.entry(path).or_insert(FoundObject::Unknown);
+        }
+        Ok(Self(found))
+    }
+
+    /// Returns the paths owned by a package manager that differ from what the patches found, with its name.
+    pub(super) fn native(
+        &self,
+        ground: &RootAndPolicy,
+    ) -> Result<BTreeMap<ObjectPath, &'static str>, Failure> {
+        let (index, resolver) = (ground.native_index(), ground.root.resolver());
+        let mut native = BTreeMap::new();
+        for (path, was) in &self.0 {
+            let place = resolver.locate_object(path)?;
+            let Some(owner) = index.owners(&place, &resolver)?.into_iter().next() else { continue };
+            let now = ground.root.live_at(&place)?.as_ref().map(RecordedState::of);
+            let is_as_found = match (was, &now) {
+                (FoundObject::Nothing, None) => true,
+                (FoundObject::Object(was), Some(now)) => {
+                    let differ = StateDifferences::between(was, now);
+                    !differ.is_of_content() && differ.mode == 0
+                }
+                _ => false,
+            };
+            if !is_as_found {
+                native.insert(path.clone(), owner.origin.manager.name());
+            }
+        }
+        Ok(native)
     }
 }

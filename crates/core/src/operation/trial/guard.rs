@@ -1,34 +1,33 @@
-//! What follows a run on trial, when its lock is given back: somebody waits for its end, and the check is run.
+//! After the lock of a run on trial was released: the check, `patchadm confirm`, and the status of a trial.
 //!
-//! The record guards the check: whatever ends this process meanwhile, the next command finds a trial that is over.
+//! The record guards the check: if this process dies, the next command finds a trial that is over.
 
 use std::cell::Cell;
 use std::thread;
 use std::time::Duration;
 
-use super::check_command::{CheckEnd, CheckReport, run_check};
-use super::confirm::{confirm_trial, without_trial};
-use super::expire::end_failed_trial;
-use super::outcome::{TrialOutcome, TrialOutcomeEnd};
-use super::refusal::ConfirmRefusal;
-use super::request::TrialRequest;
+use super::check::{CheckEnd, CheckReport, TrialOutcome, TrialOutcomeEnd, run_check};
+use super::expire::{FoundTrial, begin_with_trial, end_failed_trial, perform_records};
+use super::request::{ConfirmRefusal, TrialChange, TrialRequest};
 use crate::operation::failure::Failure;
-use crate::operation::patches::after_run::AfterRun;
-use crate::operation::session::Caller;
-use patchadm_inputs::database::RecordView;
+use crate::operation::patches::after_run::{AfterRun, after_run};
+use crate::operation::session::{Caller, RootAndPolicy, may_change, must_have_database};
+use patchadm_changeset::transaction::{Receipt, Recovered};
+use patchadm_inputs::database::history::{HistoryEntry, readable_history};
 use patchadm_inputs::database::trial::trial;
-use patchadm_inputs::trial::TrialRecord;
+use patchadm_inputs::database::{RecordView, read_consistently};
+use patchadm_inputs::trial::{Moment, OverReason, TrialRecord, TrialState};
 use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::{LockHolder, Root};
 
-/// The pause between two looks at a held lock.
+/// Pause between two looks at a held lock.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The most looks at a lock that another command holds when the check has ended: those of a minute.
+/// Looks at a lock before giving up: one minute.
 const MOST_LOOKS: u32 = 1_200;
 
-/// Follows a run on trial. `wait_for_end` lets somebody wait for the end of the trial. Returns `None` if the run is on
-/// no trial.
+/// Runs the check after a run, and ends its trial accordingly. `wait_for_end` starts a process that waits for the
+/// end of the trial. Returns `None` if the run is not on trial.
 pub fn guard_run(
     root: &Root,
     run: &str,
@@ -58,12 +57,11 @@ pub fn guard_run(
     Ok(Some(TrialOutcome { record, check, end, after }))
 }
 
-/// An end upon which the limits of the policy go on waiting.
 fn not_yet(end: TrialOutcomeEnd) -> (TrialOutcomeEnd, AfterRun) {
     (end, AfterRun::default())
 }
 
-/// Confirms a run whose check was good. Somebody else may have done so meanwhile.
+/// Confirms a run whose check succeeded, unless another command did.
 fn confirm(root: &Root, run: &str, caller: &Caller<'_>) -> Result<(TrialOutcomeEnd, AfterRun), Failure> {
     match confirm_trial(root, Some(run), false, &caller.doing(Command::Confirm.name())) {
         Ok(report) => Ok((TrialOutcomeEnd::Confirmed, report.after)),
@@ -72,7 +70,7 @@ fn confirm(root: &Root, run: &str, caller: &Caller<'_>) -> Result<(TrialOutcomeE
     }
 }
 
-/// Backs a run out whose check failed. Somebody else may have ended its trial meanwhile.
+/// Backs out a run whose check failed, unless another command ended its trial.
 fn back_out(root: &Root, run: &str, caller: &Caller<'_>) -> Result<TrialOutcomeEnd, Failure> {
     if end_failed_trial(root, run, caller)?.is_some() {
         return Ok(TrialOutcomeEnd::BackedOut);
@@ -80,5 +78,106 @@ fn back_out(root: &Root, run: &str, caller: &Caller<'_>) -> Result<TrialOutcomeE
     match without_trial(root, Some(run)) {
         ConfirmRefusal::Ended { .. } => Ok(TrialOutcomeEnd::BackedOut),
         ConfirmRefusal::NoTrial | ConfirmRefusal::NotOnTrial(_) => Ok(TrialOutcomeEnd::Confirmed),
+    }
+}
+
+const CONFIRMED: &str = "confirmed";
+
+/// A trial that was confirmed.
+#[derive(Debug)]
+pub struct ConfirmReport {
+    /// Result of recovery before the run.
+    pub recovered: Recovered,
+    /// The trial.
+    pub trial: TrialRecord,
+    /// The run that confirmed it.
+    pub receipt: Receipt,
+    /// Work according to the policy, which waits while a run is on trial.
+    pub after: AfterRun,
+}
+
+/// Confirms the trial of the root, or of a run. An expired trial is ended first and cannot be confirmed any more,
+/// except one that cannot be backed out, with `despite_failure`.
+pub fn confirm_trial(
+    root: &Root,
+    run: Option<&str>,
+    despite_failure: bool,
+    caller: &Caller<'_>,
+) -> Result<ConfirmReport, Failure> {
+    must_have_database(root)?;
+    may_change(root)?;
+    let (session, found) = begin_with_trial(RootAndPolicy::of(root)?, caller, &[])?;
+    let trial = match found {
+        FoundTrial::Running(record) => record,
+        FoundTrial::Stuck(record, _) if despite_failure => record,
+        stuck @ FoundTrial::Stuck(..) => {
+            stuck.must_be_none()?;
+            return Err(Failure::NotConfirmed(without_trial(root, run)));
+        }
+        FoundTrial::None | FoundTrial::Expired(..) => {
+            return Err(Failure::NotConfirmed(without_trial(root, run)));
+        }
+    };
+    if let Some(word) = run.filter(|word| !is_named(&trial.run, word)) {
+        return Err(Failure::NotConfirmed(without_trial(root, Some(word))));
+    }
+    let change = TrialChange::ending(&trial, CONFIRMED, &[]);
+    let session = session.changing_trial(change);
+    let receipt = perform_records(&session, Command::Confirm.name(), Vec::new())?;
+    let session = session.changing_trial(TrialChange::None);
+    let after = after_run(&session);
+    Ok(ConfirmReport { recovered: session.recovered, trial, receipt, after })
+}
+
+fn is_named(run: &str, word: &str) -> bool {
+    run == word || run.split_once('-').is_some_and(|(number, _)| number == word)
+}
+
+fn without_trial(root: &Root, run: Option<&str>) -> ConfirmRefusal {
+    let history = readable_history(&RecordView::live(root));
+    let is_meant = |entry: &&HistoryEntry| {
+        let of = entry.trial_end.as_ref().filter(|_| entry.result == "done");
+        of.is_some_and(|end| run.is_none_or(|word| is_named(&end.run, word)) && end.end != "stuck")
+    };
+    let end = history.iter().rev().find(is_meant).and_then(|entry| entry.trial_end.clone());
+    match (end, run) {
+        (Some(end), _) if end.end != CONFIRMED => ConfirmRefusal::Ended { run: end.run, end: end.end },
+        (_, Some(run)) => ConfirmRefusal::NotOnTrial(run.escape_debug().to_string()),
+        (_, None) => ConfirmRefusal::NoTrial,
+    }
+}
+
+/// The trial that a root is on, or was on until its time was up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrialStatus {
+    /// Its record.
+    pub record: TrialRecord,
+    /// True if it is over: the next command that changes the root backs out its patches.
+    pub is_over: bool,
+    /// True if it is over because its probe failed.
+    pub has_failed: bool,
+}
+
+/// Returns the trial that a root is on, as a command would find it at a moment; `None` if no run is on trial.
+pub fn trial_status(root: &Root, now: &Moment) -> Result<Option<TrialStatus>, Failure> {
+    let record = read_consistently(root, |view| trial(view).map_err(Failure::from))?;
+    Ok(record.map(|record| {
+        let state = record.state(now);
+        let is_over = matches!(state, TrialState::Over(_));
+        TrialStatus { record, is_over, has_failed: state == TrialState::Over(OverReason::ProbeFailed) }
+    }))
+}
+
+impl TrialStatus {
+    /// Returns the trial as a sentence without full stop.
+    pub fn sentence(&self) -> String {
+        match (&self.record.stuck, self.is_over) {
+            (Some(reason), true) if self.has_failed => format!("probe failed, backout pending: {reason}"),
+            (Some(reason), true) => format!("trial expired, backout pending: {reason}"),
+            (None, true) => {
+                "trial expired, will be backed out by the next command that changes the root".to_owned()
+            }
+            (_, false) => format!("on trial until {}", self.record.deadline()),
+        }
     }
 }

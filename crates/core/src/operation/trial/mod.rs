@@ -1,29 +1,24 @@
-//! The trial of a run: its patches are applied, and back out by themselves unless somebody confirms them in time.
+//! The trial of a run: its patches are applied, and backed out automatically unless somebody confirms them in
+//! time.
 //!
 //! ```text
-//!   run, and in it the record ─► on trial ─┬─► confirmed: a run takes the record away, the patches stay
-//!                                          └─► over, or undone: one run takes both away
+//!   run that writes the record ─► on trial ─┬─► confirmed: a run removes the record, the patches stay
+//!                                           └─► expired, or undone: one run removes both
 //! ```
-//! The record says when a trial is over, and no timer: whoever locks the root first after that carries it out, before
-//! anything else (`begin`). A process that waits, a timer and the boot are only ways to have somebody come.
+//! The record decides when a trial is over, not a timer: whoever locks the root next ends the trial before
+//! anything else (`begin`). A waiting process, a timer and the boot only make sure that this happens soon.
 
 pub(in crate::operation) mod begin;
-pub(in crate::operation) mod change;
-mod check_command;
-mod claims;
-mod confirm;
+mod check;
 mod expire;
 mod guard;
-mod outcome;
-mod refusal;
-mod request;
-mod status;
+pub(in crate::operation) mod request;
 
-pub use check_command::{CheckEnd, CheckReport, run_check};
-pub use confirm::{ConfirmReport, confirm_trial};
+pub use check::{CheckEnd, CheckReport, run_check};
+pub use check::{TrialOutcome, TrialOutcomeEnd};
 pub use expire::{ExpiryReport, end_expired_trial};
 pub use guard::guard_run;
-pub use outcome::{TrialOutcome, TrialOutcomeEnd};
-pub use refusal::ConfirmRefusal;
+pub use guard::{ConfirmReport, confirm_trial};
+pub use guard::{TrialStatus, trial_status};
+pub use request::ConfirmRefusal;
 pub use request::{CheckRequest, TrialRequest};
-pub use status::{TrialStatus, trial_status};

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::faulty_server::{Asked, FaultyServer, Step, head, rest, whole};
-use crate::operation::depots::download::{FetchedBy, fetch_object};
 use crate::operation::depots::fetch::take_object;
+use crate::operation::depots::session::{FetchedBy, fetch_object};
 use crate::operation::depots::{
     DepotAccess, DepotError, DepotLocation, FetchSession, fetch_address, open_depot,
 };

@@ -31,7 +31,7 @@ pub(super) use operands::{ApplyOperand, is_set, opens_as_set};
 pub(super) use wanted::{PatchChoice, WantedPatches};
 
 use crate::operation::trial::begin::{begin_change_beside, must_be_off_trial};
-use crate::operation::trial::change::TrialChange;
+use crate::operation::trial::request::TrialChange;
 use input::ApplyInput;
 use made_plan::made_plan;
 use patchadm_inputs::database::RecordView;
@@ -40,7 +40,7 @@ use patchadm_inputs::format::plan_differences::PlanDifferences;
 use planner::apply_all;
 use wanted::OrderedPatches;
 
-use crate::operation::adopt::on_demand::unregistered_native;
+use crate::operation::adopt::unregistered_native;
 use crate::operation::exchange::{foreseen, must_be_directories};
 use crate::operation::failure::Failure;
 use crate::operation::foreseen_root::plan_on_foreseen_root;

@@ -49,7 +49,7 @@ use crate::operation::session::{
     without_lock,
 };
 use crate::operation::trial::begin::{begin_change, must_be_off_trial};
-use crate::operation::trial::change::TrialChange;
+use crate::operation::trial::request::TrialChange;
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::trial::trial;
 use patchadm_rootfs::Root;

@@ -1,41 +1,27 @@
-//! `promote`: what a stage has goes live as a patch of the root.
+//! `promote`: the contents of a stage go live as a patch of the root.
 //!
 //! ```text
 //!   stage ─► base in force, both trees ─► differing paths ─► lines, decisions, guards ─► survey ─► plan
 //!                                                            ─► one run, which writes the next base
 //! ```
-//! Until the journal is published nothing of the root is changed; the base of the promotion is durable by then. The base of
-//! a promotion that was rolled back, or backed out, counts for nothing and goes with the next promotion.
+//! The root is unchanged until the journal is published, and the next base is durable by then. The base of a
+//! promotion that was rolled back or backed out is ignored, and removed by the next promotion.
 
-mod base_after;
-pub(super) mod bases;
-pub(super) mod brought;
-mod content;
-pub(super) mod decided;
-mod facts;
-mod guards;
-mod hooks;
-mod made_plan;
-mod next_id;
-mod path_reports;
-mod plan_file;
-mod reading;
+mod plan;
 mod report;
-mod request;
-mod set_id;
-mod sides;
-mod withheld;
+mod rights;
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 use std::thread;
 
+use super::compared::remove_old_bases;
 use super::error::StageError;
-use super::own_files::{Stage, StageRecord};
+use super::own_files::{StageRecord, put_base};
 use super::records::promotion_base;
 use super::refresh::{complete_refresh, is_interrupted};
-use crate::operation::changed_texts::{ChangedTexts, TextReader};
+use super::transfer::databases::lock_records;
+use crate::operation::changed_texts::TextReader;
 use crate::operation::exchange::{foreseen, must_be_directories};
 use crate::operation::failure::Failure;
 use crate::operation::log;
@@ -43,55 +29,58 @@ use crate::operation::new_database::NewDatabase;
 use crate::operation::patches::after_run::{AfterRun, after_run};
 use crate::operation::patches::in_use::in_use;
 use crate::operation::patches::undo_directory;
-use crate::operation::promotion_hooks::{HookRun, perform_with_hooks};
-use crate::operation::run::{BatchEnd, Execution, RunPlanner, run_all};
+use crate::operation::promotion_hooks::{HookDirection, HookRun, HookSubject, perform_with_hooks};
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, patch_record, shown_to_anybody, without_lock,
 };
 use crate::operation::trial::begin::{begin_change, must_be_off_trial};
-use crate::operation::trial::change::TrialChange;
-use base_after::BaseAfter;
-use bases::remove_old_bases;
-use brought::lock_records;
-use content::StageContent;
-use hooks::run_before;
-use made_plan::{MadePlan, make_plan};
+use crate::operation::trial::request::TrialChange;
 use patchadm_changeset::transaction::Cause;
 use patchadm_inputs::database::RecordView;
-use patchadm_inputs::stage::LOCK;
-use patchadm_planning::plan::Plan;
-use patchadm_rootfs::{Lock, Root};
-use plan_file::settle_plan_file;
-use sides::PromotedTree;
+use patchadm_inputs::stage::{Base, BaseHeader, BaseObjects, LOCK, base_name};
+use patchadm_rootfs::{Digest, Lock, Root};
+use patchadm_svr4::patch::PatchId;
+use plan::{MadePlan, PromotedTree, StageContent, make_plan, settle_plan_file};
 
-pub use report::{
-    KeptPath, PackageReport, PathReport, PromoteReport, SwitchWay, WithheldAttribute, WithheldObject,
-};
-pub use request::PromoteRequest;
+pub use super::compared::KeptPath;
+pub use report::{PackageReport, PathReport, PromoteReport, PromoteRequest, SwitchWay};
+pub use rights::{WithheldAttribute, WithheldObject};
 
-/// Promotes a stage, or says what that would do.
+/// Promotes a stage, or plans a promotion if it is a dry run.
+///
+/// An interrupted refresh of the stage is completed first.
 pub fn promote_stage(
     root: &Root,
     request: &PromoteRequest,
     caller: &Caller<'_>,
 ) -> Result<PromoteReport, StageError> {
     if request.dry_run {
-        let plan = || Ok(rehearse(root, request, caller));
-        let but = |report: Result<PromoteReport, StageError>, refused: Failure| {
+        let plan = || Ok(plan_promotion(root, request, caller));
+        let with_refusal = |report: Result<PromoteReport, StageError>, refused: Failure| {
             report.map(|report| PromoteReport { refused: Some(refused), ..report })
         };
-        return shown_to_anybody(root, plan, but)?;
+        return shown_to_anybody(root, plan, with_refusal)?;
     }
     let tree = PromotedTree::open(root, request)?;
     let wait = |holder: &_| (caller.wait)(holder);
     let own = tree.stage.as_ref().map(|stage| &stage.own);
     let lock = own.map(|own| Lock::take_file(own, LOCK, caller.program, wait)).transpose();
-    let _held = lock.map_err(Failure::from)?;
+    let _stage_lock = lock.map_err(Failure::from)?;
     let tree = tree.on_record(root)?;
     may_change(root)?;
     let Some(stage) = &tree.stage else { return promote_locked(root, &tree, request, caller) };
-    if let Some(refused) = refused_before_refresh(root, stage, request, caller)? {
-        return Ok(refused);
+
+    if is_interrupted(stage)? {
+        // A promotion that would be refused must not begin with changes of the stage.
+        if let Some(directory) = request.undo_dir.as_deref() {
+            undo_directory::must_be_usable(&ground_of(root, request)?.host, directory)?;
+        }
+        match plan_promotion(root, request, caller) {
+            Ok(report) if report.result.is_err() => return Ok(PromoteReport { refreshed: None, ..report }),
+            // The root itself has to be recovered before anything can be planned.
+            Ok(_) | Err(StageError::Failure(Failure::DuringRun(_))) => {}
+            Err(error) => return Err(error),
+        }
     }
     let Some(refreshed) = complete_refresh(root, stage, caller)? else {
         return promote_locked(root, &tree, request, caller);
@@ -107,150 +96,163 @@ pub fn promote_stage(
     }
 }
 
-/// Plans a promotion of a stage whose interrupted refresh it would complete first: what is wrong with it is found while
-/// nothing is changed yet. `None` where it can begin, and where the root itself has to be recovered first.
-fn refused_before_refresh(
-    root: &Root,
-    stage: &Stage,
-    request: &PromoteRequest,
-    caller: &Caller<'_>,
-) -> Result<Option<PromoteReport>, StageError> {
-    if !is_interrupted(stage)? {
-        return Ok(None);
-    }
-    if let Some(directory) = request.undo_dir.as_deref() {
-        undo_directory::must_be_usable(&ground(root, request)?.host, directory)?;
-    }
-    match rehearse(root, request, caller) {
-        Ok(report) if report.result.is_err() => Ok(Some(PromoteReport { refreshed: None, ..report })),
-        Ok(_) | Err(StageError::Failure(Failure::DuringRun(_))) => Ok(None),
-        Err(error) => Err(error),
-    }
+fn ground_of(root: &Root, request: &PromoteRequest) -> Result<RootAndPolicy, Failure> {
+    let ground = RootAndPolicy::of(root)?;
+    let undo_dir = request.undo_dir.clone().or_else(|| ground.policy.undo_dir.clone());
+    Ok(ground.naming(undo_dir.as_deref()))
 }
 
-/// Promotes a tree whose lock, if it is a stage, the caller holds.
+/// Plans a promotion without any lock.
+fn plan_promotion(
+    root: &Root,
+    request: &PromoteRequest,
+    caller: &Caller<'_>,
+) -> Result<PromoteReport, StageError> {
+    let tree = PromotedTree::open(root, request)?.foreseen()?;
+    let ground = ground_of(root, request)?.for_who_may()?;
+    must_be_directories(root, &caller.exchanges)?;
+    let plan = || -> Result<PromoteReport, StageError> {
+        let mut made = make_plan(&ground, &tree, request, caller)?;
+        settle_plan_file(&ground, &tree, request, &mut made);
+        let plan = made.plan.as_ref().ok().and_then(Option::as_ref);
+        let plans = plan.into_iter().map(|plan| (plan, false));
+        let exchanges = foreseen(&ground.root, &caller.exchanges, plans)?;
+        let texts = plan.filter(|_| request.texts).map(|plan| {
+            let mut content = StageContent::of(&tree.root, plan);
+            TextReader::new(&ground.root).read((plan, &BTreeMap::new()), &BTreeSet::new(), &mut content)
+        });
+        let outcome = made.refused_or_planned();
+        Ok(PromoteReport { texts: texts.unwrap_or_default(), ..made.report(outcome, exchanges) })
+    };
+    without_lock(root, || {
+        must_be_off_trial(root, caller, None)?;
+        Ok(plan())
+    })?
+}
+
+/// Promotes a tree. If it is a stage, the caller holds its lock.
 fn promote_locked(
     root: &Root,
     tree: &PromotedTree,
     request: &PromoteRequest,
     caller: &Caller<'_>,
 ) -> Result<PromoteReport, StageError> {
-    let _records = lock_records(tree.stage.as_ref(), caller)?;
-    let ground = ground(root, request)?;
+    let _records_lock = lock_records(tree.stage.as_ref(), caller)?;
+    let ground = ground_of(root, request)?;
     let new = NewDatabase::make(root)?;
     let session = begin_change(ground, caller).inspect_err(|_| new.remove_empty(root))?;
     let session = match request.trial.wanted(&session.ground.policy, request.no_undo) {
-        Some(wanted) => session.changing_trial(TrialChange::beginning(wanted)),
+        Some(trial) => session.changing_trial(TrialChange::beginning(trial)),
         None => session,
     };
-    let promoted = carry_out(&session, tree, request, caller);
+    let promoted = promote_in_session(&session, tree, request);
     if promoted.as_ref().map_or(true, |report| !report.has_changed()) {
         new.remove(root);
     }
     Ok(PromoteReport { recovered: session.recovered, ..promoted? })
 }
 
-fn ground(root: &Root, request: &PromoteRequest) -> Result<RootAndPolicy, Failure> {
-    let ground = RootAndPolicy::of(root)?;
-    let undo_dir = request.undo_dir.clone().or_else(|| ground.policy.undo_dir.clone());
-    Ok(ground.naming(undo_dir.as_deref()))
-}
-
-/// What a promotion would do.
-fn rehearse(root: &Root, request: &PromoteRequest, caller: &Caller<'_>) -> Result<PromoteReport, StageError> {
-    let tree = PromotedTree::open(root, request)?.foreseen()?;
-    let ground = ground(root, request)?.for_who_may()?;
-    must_be_directories(root, &caller.exchanges)?;
-    let execution = Execution::Foresee;
-    let planner = PromotionPlanner { ground: &ground, tree: &tree, request, caller, execution };
-    without_lock(root, || {
-        must_be_off_trial(root, caller, None)?;
-        Ok(planner.promote())
-    })?
-}
-
-fn carry_out(
+fn promote_in_session(
     session: &Session<'_>,
     tree: &PromotedTree,
     request: &PromoteRequest,
-    caller: &Caller<'_>,
 ) -> Result<PromoteReport, StageError> {
-    must_agree(&session.ground.root, caller.interrupt, |_| false)?;
+    let (ground, caller) = (&session.ground, session.caller);
+    must_agree(&ground.root, caller.interrupt, |_| false)?;
     if let Some(directory) = request.undo_dir.as_deref() {
-        undo_directory::must_be_usable(&session.ground.host, directory)?;
+        undo_directory::must_be_usable(&ground.host, directory)?;
     }
-    let (ground, execution) = (&session.ground, Execution::Perform(session));
-    PromotionPlanner { ground, tree, request, caller, execution }.promote()
-}
-
-/// A promotion: a run of one patch, and of those that come from the stage with it.
-#[derive(Clone, Copy)]
-struct PromotionPlanner<'a> {
-    ground: &'a RootAndPolicy,
-    tree: &'a PromotedTree,
-    request: &'a PromoteRequest,
-    caller: &'a Caller<'a>,
-    execution: Execution<'a>,
-}
-
-impl PromotionPlanner<'_> {
-    fn promote(mut self) -> Result<PromoteReport, StageError> {
-        let nothing = || Err(Failure::NotTried(String::new()).into());
-        run_all(&mut self).pop().unwrap_or_else(nothing)
+    let mut made = make_plan(ground, tree, request, caller)?;
+    settle_plan_file(ground, tree, request, &mut made);
+    if !matches!(made.plan, Ok(Some(_))) {
+        return Ok(report_without_run(made, tree));
     }
 
-    fn foreseen(&self, mut made: MadePlan) -> Result<PromoteReport, StageError> {
-        let plan = made.plan.as_ref().ok().and_then(Option::as_ref);
-        let plans = plan.into_iter().map(|plan| (plan, false));
-        let exchanges = foreseen(&self.ground.root, &self.caller.exchanges, plans)?;
-        let texts = plan.filter(|_| self.request.texts).map(|plan| self.texts(plan)).unwrap_or_default();
-        let outcome = made.refused_or_planned();
-        Ok(PromoteReport { texts, ..made.report(outcome, exchanges) })
-    }
-
-    /// The texts of the files that change.
-    fn texts(&self, plan: &Plan) -> ChangedTexts {
-        let mut content = StageContent::of(&self.tree.root, plan);
-        TextReader::new(&self.ground.root).read((plan, &BTreeMap::new()), &BTreeSet::new(), &mut content)
-    }
-
-    fn performed(&self, session: &Session<'_>, mut made: MadePlan) -> Result<PromoteReport, StageError> {
-        if !matches!(made.plan, Ok(Some(_))) {
-            return Ok(without_run(made, self.tree));
-        }
-        match run_before(session, self.tree, self.request, &mut made)? {
-            Ok(hooks) => Ok(promoted(session, self.tree, made, hooks.as_ref())),
-            Err(failure) => Ok(made.report(Err(failure), Vec::new())),
+    // The hook before the run may change both trees, so the plan is made again.
+    let subject = HookSubject { id: made.id.clone(), stage: tree.name.clone() };
+    let opened = HookRun::open(session, &request.scripts, &made.hooks, (HookDirection::Promote, &[subject]));
+    let hooks = match opened {
+        Ok(hooks) => hooks,
+        Err(failure) => return Ok(made.report(Err(failure), Vec::new())),
+    };
+    if let Some(hooks) = &hooks {
+        let ran = hooks.borrow_mut().before();
+        match ran {
+            Ok(false) => {}
+            Ok(true) => {
+                tree.keep_cache(made.cache().as_deref());
+                let fingerprint = made.fingerprint.take();
+                made = make_plan(ground, tree, request, caller)?;
+                (made.hook_ends, made.fingerprint) = (hooks.borrow().ends(), fingerprint);
+            }
+            Err(failure) => {
+                made.hook_ends = hooks.borrow().ends();
+                return Ok(made.report(Err(failure), Vec::new()));
+            }
         }
     }
+
+    // The run itself records the base that it leaves, if the root records the bases of the stage.
+    let recorded = tree.stage.as_ref().filter(|stage| matches!(stage.record, StageRecord::Rights(_)));
+    let seal = recorded.and_then(|_| BaseAfter::of(tree, &made).seal());
+    if let (Some(stage), Some(seal)) = (recorded, seal) {
+        let applied = made.applied.iter().cloned().collect();
+        match promotion_base(&ground.root, stage, (&made.id, seal), &applied) {
+            Ok(change) => {
+                if let (Ok(Some(plan)), Some(change)) = (&mut made.plan, change) {
+                    plan.records.push(change);
+                }
+            }
+            Err(error) => return Ok(made.report(Err(error.into_failure()), Vec::new())),
+        }
+    }
+    let Ok(Some(plan)) = &made.plan else { return Ok(report_without_run(made, tree)) };
+    let in_use = in_use(&ground.root, plan);
+    let next_base = BaseAfter::of(tree, &made);
+    let cache = OnceLock::new();
+    let before_publishing = |run: &str| {
+        next_base.put(run).map_err(|error| match error {
+            StageError::Root(error) => Cause::Root(error),
+            other => Cause::Source(Box::new(other)),
+        })
+    };
+    let mut content = StageContent::of(&tree.root, plan);
+    let portions = if made.portions.is_empty() { std::slice::from_ref(plan) } else { &made.portions[..] };
+    let records = portions.iter().map(|one| patch_record(one, log::of_patch(one), log::of_installation(one)));
+    let done = thread::scope(|scope| {
+        if ground.root.workers() > 1 {
+            scope.spawn(|| {
+                next_base.prepare();
+                cache.get_or_init(|| made.cache());
+            });
+        }
+        perform_with_hooks(
+            session,
+            hooks.as_ref(),
+            (plan, &mut content),
+            records.collect(),
+            &before_publishing,
+        )
+    });
+    made.hook_ends = hooks.as_ref().map(|hooks| hooks.borrow().ends()).unwrap_or_default();
+    if let (Ok(_), Some(stage)) = (&done, &tree.stage) {
+        remove_old_bases(stage, &RecordView::live(&ground.root));
+        tree.keep_cache(cache.get_or_init(|| made.cache()).as_deref());
+    }
+    let exchanged = session.exchanged();
+    // A trial needs the old undo data and libraries until it is confirmed.
+    let is_final = done.is_ok() && !session.is_beginning_trial();
+    let after = if is_final { after_run(session) } else { AfterRun::default() };
+    let report = made.report(done.map(Some), exchanged);
+    let mut report = PromoteReport { in_use: in_use.processes, after, ..report };
+    if let Some(plan) = &mut report.plan {
+        plan.notes.extend(in_use.note.map(str::to_owned));
+    }
+    Ok(report)
 }
 
-impl RunPlanner for PromotionPlanner<'_> {
-    type Batch = Result<MadePlan, StageError>;
-    type Outcome = Result<PromoteReport, StageError>;
-
-    fn count(&self) -> usize {
-        1
-    }
-
-    /// Makes the plan, and holds it to a plan file.
-    fn plan(&mut self, _: usize) -> Self::Batch {
-        let mut made = make_plan(self.ground, self.tree, self.request, self.caller)?;
-        settle_plan_file(self.ground, self.tree, self.request, &mut made);
-        Ok(made)
-    }
-
-    fn carry_out(&mut self, _: usize, made: Self::Batch) -> BatchEnd<Self::Outcome> {
-        let report = made.and_then(|made| match self.execution {
-            Execution::Foresee => self.foreseen(made),
-            Execution::Perform(session) => self.performed(session, made),
-        });
-        BatchEnd::Last(vec![report])
-    }
-}
-
-/// The report where there is nothing to do, or where it was refused.
-fn without_run(mut made: MadePlan, tree: &PromotedTree) -> PromoteReport {
+/// Reports a promotion that has nothing to do, or was refused.
+fn report_without_run(mut made: MadePlan, tree: &PromotedTree) -> PromoteReport {
     let outcome = made.refused_or_planned();
     if outcome.is_ok() {
         tree.keep_cache(made.cache().as_deref());
@@ -258,68 +260,40 @@ fn without_run(mut made: MadePlan, tree: &PromotedTree) -> PromoteReport {
     made.report(outcome, Vec::new())
 }
 
-/// Lets the run of a promotion record the base that it leaves, if the root records the bases of the stage.
-fn record_base(session: &Session<'_>, tree: &PromotedTree, made: &mut MadePlan) -> Result<(), Failure> {
-    let Some(stage) = &tree.stage else { return Ok(()) };
-    if !matches!(stage.record, StageRecord::Rights(_)) {
-        return Ok(());
-    }
-    let Some(seal) = BaseAfter::of(tree, made).seal() else { return Ok(()) };
-    let root = &session.ground.root;
-    let applied = made.applied.iter().cloned().collect();
-    let change = promotion_base(root, stage, (&made.id, seal), &applied);
-    let change = change.map_err(StageError::into_failure)?;
-    if let (Ok(Some(plan)), Some(change)) = (&mut made.plan, change) {
-        plan.records.push(change);
-    }
-    Ok(())
+/// The base that a promotion leaves: the stage as it was read, and for all else the contents of the base in force.
+struct BaseAfter<'a> {
+    tree: &'a PromotedTree,
+    made: &'a MadePlan,
+    objects: OnceLock<BaseObjects>,
 }
 
-/// Carries out what was planned.
-fn promoted(
-    session: &Session<'_>,
-    tree: &PromotedTree,
-    mut made: MadePlan,
-    hooks: Option<&RefCell<HookRun<'_>>>,
-) -> PromoteReport {
-    if let Err(failure) = record_base(session, tree, &mut made) {
-        return made.report(Err(failure), Vec::new());
+impl<'a> BaseAfter<'a> {
+    fn of(tree: &'a PromotedTree, made: &'a MadePlan) -> Self {
+        Self { tree, made, objects: OnceLock::new() }
     }
-    let Ok(Some(plan)) = &made.plan else { return without_run(made, tree) };
-    let in_use = in_use(&session.ground.root, plan);
-    let after = BaseAfter::of(tree, &made);
-    let cache = OnceLock::new();
-    let announce = |run: &str| {
-        after.put(run).map_err(|error| match error {
-            StageError::Root(error) => Cause::Root(error),
-            other => Cause::Source(Box::new(other)),
+
+    /// Computes all objects. A thread may do that while the run is staged; those who need them wait for it.
+    fn prepare(&self) -> &BaseObjects {
+        self.objects.get_or_init(|| {
+            let objects = self.made.base.as_ref().map(|force| self.made.base_after(&force.base));
+            BaseObjects::new(objects.unwrap_or_default())
         })
-    };
-    let mut content = StageContent::of(&tree.root, plan);
-    let portions = if made.portions.is_empty() { std::slice::from_ref(plan) } else { &made.portions[..] };
-    let told = portions.iter().map(|one| patch_record(one, log::of_patch(one), log::of_installation(one)));
-    let done = thread::scope(|scope| {
-        if session.ground.root.workers() > 1 {
-            scope.spawn(|| {
-                after.prepare();
-                cache.get_or_init(|| made.cache());
-            });
-        }
-        perform_with_hooks(session, hooks, (plan, &mut content), told.collect(), &announce)
-    });
-    made.hook_ends = hooks.map(|hooks| hooks.borrow().ends()).unwrap_or_default();
-    if let (Ok(_), Some(stage)) = (&done, &tree.stage) {
-        remove_old_bases(stage, &RecordView::live(&session.ground.root));
-        tree.keep_cache(cache.get_or_init(|| made.cache()).as_deref());
     }
-    let exchanged = session.exchanged();
-    // What a trial needs to go back stays until it is confirmed.
-    let is_settled = done.is_ok() && !session.is_beginning_trial();
-    let after = if is_settled { after_run(session) } else { AfterRun::default() };
-    let mut report =
-        PromoteReport { in_use: in_use.processes, after, ..made.report(done.map(Some), exchanged) };
-    if let Some(plan) = &mut report.plan {
-        plan.notes.extend(in_use.note.map(str::to_owned));
+
+    /// Returns the seal of the base; `None` if the tree has no bases.
+    fn seal(&self) -> Option<Digest> {
+        let force = self.made.base.as_ref()?;
+        Some(self.prepare().seal(&self.header(&force.base, None)))
     }
-    report
+
+    fn header(&self, before: &Base, promotion: Option<(PatchId, String)>) -> BaseHeader {
+        BaseHeader { promotion, packages: self.made.base_packages(before), ..before.header.clone() }
+    }
+
+    /// Writes the base for the run of this name. Afterwards, no power cut loses it.
+    fn put(&self, run: &str) -> Result<(), StageError> {
+        let (Some(stage), Some(force)) = (&self.tree.stage, &self.made.base) else { return Ok(()) };
+        let header = self.header(&force.base, Some((self.made.id.clone(), run.to_owned())));
+        put_base(&stage.own, &base_name(&self.made.id), &header, self.prepare())
+    }
 }

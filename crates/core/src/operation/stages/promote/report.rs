@@ -1,26 +1,87 @@
-//! The report of a promotion.
+//! Request and report of a promotion.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
 
+use super::rights::WithheldObject;
 use crate::operation::changed_texts::ChangedTexts;
 use crate::operation::failure::Failure;
+use crate::operation::libraries::LibraryRequest;
 use crate::operation::patches::after_run::AfterRun;
 use crate::operation::patches::in_use::UsingProcess;
 use crate::operation::patches::new_bytes::new_bytes;
+use crate::operation::plan_file::PlanFileRequest;
 use crate::operation::promotion_hooks::HookEnd;
-use crate::operation::stages::completed_refresh::CompletedRefresh;
-use crate::operation::trial::TrialOutcome;
+use crate::operation::scripts::ScriptSettings;
+use crate::operation::stages::compared::KeptPath;
+use crate::operation::stages::error::CompletedRefresh;
+use crate::operation::stages::tree::Tree;
+use crate::operation::trial::{TrialOutcome, TrialRequest};
 use crate::three_way::Conflict;
-use patchadm_changeset::transaction::{ExchangeReport, Receipt, Recovered};
-use patchadm_planning::plan::Plan;
+use patchadm_changeset::plan::UndoFormat;
+use patchadm_changeset::transaction::{ExchangeReport, ExchangeWay, Receipt, Recovered};
+use patchadm_inputs::path_glob::PathGlob;
+use patchadm_inputs::policy::{DeleteLimit, Edited};
+use patchadm_inputs::stage::Scope;
 use patchadm_planning::plan::kept_libraries::LibraryReport;
 use patchadm_planning::plan::refusal::SetIdFile;
+use patchadm_planning::plan::{Action, Body, Change, Plan};
 use patchadm_svr4::package::ObjectPath;
+
+/// The options of `patchadm promote`; an option not given falls back to the root's policy.
+#[derive(Clone, Debug, Default)]
+pub struct PromoteRequest {
+    /// The stage: its directory or its name; or a tree that is no stage.
+    pub stage: OsString,
+    /// The promoted paths; those of the base if empty.
+    pub paths: Vec<ObjectPath>,
+    /// The id of the promotion.
+    pub id: Option<String>,
+    /// Without regard to a base.
+    pub two_way: bool,
+    /// Without a base: what the tree lacks is deleted from the root.
+    pub delete: bool,
+    /// Patches of the stage do not go live: what they changed is promoted like any other object.
+    pub tree_only: bool,
+    /// Files with set-id bits or capabilities may come, and may get other bytes.
+    pub allow_set_id: bool,
+    /// The limit of deletions in a path.
+    pub max_delete: Option<DeleteLimit>,
+    /// The paths that are neither compared nor taken.
+    pub exclude: Vec<PathGlob>,
+    /// How to treat paths that both sides changed.
+    pub edited: Option<Edited>,
+    /// Of those, the ones that are replaced in any case.
+    pub overridden: Vec<ObjectPath>,
+    /// And the ones that are kept in any case.
+    pub preserved: Vec<ObjectPath>,
+    /// The directory of the host below which undo data is kept.
+    pub undo_dir: Option<PathBuf>,
+    /// The compression of undo data.
+    pub undo_format: Option<UndoFormat>,
+    /// Keep no undo data.
+    pub no_undo: bool,
+    /// Plan only; nothing is changed.
+    pub dry_run: bool,
+    /// A plan tells the texts of the files that change, too.
+    pub texts: bool,
+    /// The hooks of the policy do not run.
+    pub no_hooks: bool,
+    /// The settings for hooks.
+    pub scripts: ScriptSettings,
+    /// How to treat libraries that other files need.
+    pub shlibs: LibraryRequest,
+    /// The use of a plan file.
+    pub plan_file: PlanFileRequest,
+    /// The trial of the promotion, and its check.
+    pub trial: TrialRequest,
+}
 
 /// The actual or planned changes of a promotion.
 #[derive(Debug)]
 pub struct PromoteReport {
-    /// The finding of recovery, before anything else.
+    /// Result of recovery before the run.
     pub recovered: Recovered,
     /// The id of the stage; `None` for a tree without identity.
     pub stage: Option<String>,
@@ -28,7 +89,7 @@ pub struct PromoteReport {
     pub id: String,
     /// The base that was compared with: `0`, the id of a promotion, or `None`.
     pub base: Option<String>,
-    /// Whether no base was taken into account.
+    /// True if no base was used.
     pub two_way: bool,
     /// The changes of each promoted path, and of other directories that should be exchanged.
     pub paths: Vec<PathReport>,
@@ -42,7 +103,7 @@ pub struct PromoteReport {
     pub packages: Vec<PackageReport>,
     /// The plan; `None` if there is nothing to do, or it was refused.
     pub plan: Option<Plan>,
-    /// The texts of the files that change; only of a plan, where they are wanted.
+    /// Texts of the changed files, in a dry run that requests them.
     pub texts: ChangedTexts,
     /// The interrupted refresh of the stage that was completed first, or would be.
     pub refreshed: Option<CompletedRefresh>,
@@ -62,71 +123,15 @@ pub struct PromoteReport {
     pub libraries: Option<LibraryReport>,
     /// The receipt of the run, or the reason why there is none. A dry run, and one with nothing to do, has no receipt.
     pub result: Result<Option<Receipt>, Failure>,
-    /// What followed on the run by the policy.
+    /// Work after the run according to the policy.
     pub after: AfterRun,
     /// The trial on which the run put the promotion, and what followed.
     pub trial: Option<TrialOutcome>,
-    /// The reason why the caller could not carry out what was only planned.
+    /// In a dry run, the reason why this caller could not perform it.
     pub refused: Option<Failure>,
 }
 
-/// An object whose attributes do not all go live.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WithheldObject {
-    /// Its path.
-    pub path: ObjectPath,
-    /// The attributes that stay in the stage: at least one.
-    pub attributes: Vec<WithheldAttribute>,
-}
-
-/// An attribute that could give somebody rights on the live tree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WithheldAttribute {
-    /// User and group.
-    Owner,
-    /// Set-id bits.
-    SetId,
-    /// The right of group or others to write.
-    Write,
-    /// Other rights of group or others.
-    Permissions,
-    /// An access list.
-    AccessList,
-    /// File capabilities.
-    Capabilities,
-    /// Other extended attributes of the system.
-    Others,
-}
-
-impl WithheldAttribute {
-    /// Returns the word of JSON documents.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Owner => "owner",
-            Self::SetId => "set-id",
-            Self::Write => "write",
-            Self::Permissions => "permissions",
-            Self::AccessList => "access-list",
-            Self::Capabilities => "capabilities",
-            Self::Others => "attributes",
-        }
-    }
-
-    /// Returns the words of a text.
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::Owner => "owner",
-            Self::SetId => "set-id bits",
-            Self::Write => "write permission of group or others",
-            Self::Permissions => "permissions of group or others",
-            Self::AccessList => "access list",
-            Self::Capabilities => "capabilities",
-            Self::Others => "extended attributes of the system",
-        }
-    }
-}
-
-/// The way in which a path is switched.
+/// How a path is switched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SwitchWay {
     /// Name by name.
@@ -142,7 +147,7 @@ pub enum SwitchWay {
 pub struct PathReport {
     /// The path.
     pub path: ObjectPath,
-    /// The way in which it is switched.
+    /// How it is switched.
     pub way: SwitchWay,
     /// The reason why names are renamed one by one although an exchange was requested.
     pub reason: Option<String>,
@@ -162,21 +167,12 @@ pub struct PathReport {
     pub directories_removed: usize,
 }
 
-/// A path that stays as it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeptPath {
-    /// The path.
-    pub path: ObjectPath,
-    /// The reason, as a word: `live-only`, `volatile`, `excluded`, `socket`, `mount`.
-    pub reason: &'static str,
-}
-
 /// A package of a promotion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackageReport {
     /// Its name.
     pub name: String,
-    /// Whether the promotion makes it.
+    /// True if the promotion creates it.
     pub is_new: bool,
     /// The number of its objects that change.
     pub objects: usize,
@@ -192,4 +188,67 @@ impl PromoteReport {
     pub fn bytes(&self) -> u64 {
         self.plan.as_ref().map_or(0, new_bytes)
     }
+}
+
+pub(super) fn path_reports(
+    scope: &Scope,
+    live: &Tree,
+    changes: &[Box<Change>],
+    exchanges: &[ExchangeReport],
+) -> Vec<PathReport> {
+    let others = exchanges.iter().map(|exchange| &exchange.path);
+    let others = others.filter(|path| !scope.paths().contains(path));
+    let paths = scope.paths().iter().chain(others);
+    paths.map(|path| path_report(path, live, changes, exchanges)).collect()
+}
+
+fn path_report(
+    path: &ObjectPath,
+    live: &Tree,
+    changes: &[Box<Change>],
+    exchanges: &[ExchangeReport],
+) -> PathReport {
+    let changes = changes.iter().map(AsRef::as_ref);
+    let changes: Vec<&Change> = changes.filter(|change: &&Change| is_in(&change.path, path)).collect();
+    let (way, reason) = way(&changes, exchanges);
+    let mut report = PathReport {
+        path: path.clone(),
+        way,
+        reason,
+        live: live.objects.iter().filter(|object| is_in(&object.path, path)).count(),
+        added: 0,
+        replaced: 0,
+        attributes: 0,
+        deleted: 0,
+        directories_made: 0,
+        directories_removed: 0,
+    };
+    for change in changes {
+        *match &change.action {
+            Action::Add(new) if matches!(new.body, Body::Directory) => &mut report.directories_made,
+            Action::Add(_) => &mut report.added,
+            Action::Replace(_) => &mut report.replaced,
+            Action::Attributes(_) => &mut report.attributes,
+            Action::Delete => &mut report.deleted,
+            Action::RemoveDirectory => &mut report.directories_removed,
+        } += 1;
+    }
+    report
+}
+
+fn is_in(at: &ObjectPath, path: &ObjectPath) -> bool {
+    at == path || at.is_below(path)
+}
+
+/// Changes become visible at once only if all of them are in a directory that is exchanged.
+fn way(changes: &[&Change], exchanges: &[ExchangeReport]) -> (SwitchWay, Option<String>) {
+    if changes.is_empty() {
+        return (SwitchWay::Nothing, None);
+    }
+    let of = |change: &&Change| exchanges.iter().find(|exchange| is_in(&change.path, &exchange.path));
+    let is_exchanged = |change| of(change).is_some_and(|exchange| exchange.way == ExchangeWay::Exchange);
+    if changes.iter().all(is_exchanged) {
+        return (SwitchWay::Exchange, None);
+    }
+    (SwitchWay::Renames, changes.iter().filter_map(of).find_map(|exchange| exchange.reason.clone()))
 }

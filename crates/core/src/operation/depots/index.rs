@@ -1,0 +1,233 @@
+//! The bytes of an index and of its signature before verification, and the facts about patches that were read
+//! earlier.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use super::error::DepotError;
+use super::session::{AnswerBytes, FetchSession, fetch_small};
+use patchadm_inputs::depot::{DepotIndex, DepotPatch, IndexError, LARGEST_INDEX};
+use patchadm_inputs::http::{Address, HttpError, HttpProblem, Validators};
+use patchadm_inputs::input_file::InputDirectory;
+use patchadm_inputs::sign::{
+    Demand, DemandWord, KeyRole, LARGEST_SIGNATURE, SignatureFormat, SignedFiles, Verdict, judge, sha256,
+    sha256_text,
+};
+use patchadm_rootfs::{Dir, RootError};
+use patchadm_svr4::package::Mode;
+use serde::{Deserialize, Serialize};
+
+const INDEX: &str = "index.json";
+
+pub(super) struct IndexBytes {
+    pub(super) path: String,
+    pub(super) text: Vec<u8>,
+    pub(super) sha256: String,
+    /// Signature of exactly these bytes.
+    pub(super) signature: Option<Vec<u8>>,
+}
+
+/// The note in the cache about the index of an address.
+#[derive(Serialize, Deserialize)]
+struct IndexNote {
+    url: String,
+    etag: Option<String>,
+    modified: Option<String>,
+    sha256: String,
+    signature: Option<String>,
+}
+
+impl IndexBytes {
+    fn new(path: String, text: Vec<u8>, signature: Option<Vec<u8>>) -> Self {
+        Self { sha256: sha256_text(&sha256(&text)), path, text, signature }
+    }
+
+    /// Reads the index of a directory and its signature; `None` if there is no index.
+    pub(super) fn of_directory(directory: &Path) -> Result<Option<Self>, DepotError> {
+        let path = directory.join(INDEX);
+        let inside = InputDirectory::open(directory).map_err(|error| DepotError::read(directory, error))?;
+        let text = match inside.read_small(Path::new(INDEX), LARGEST_INDEX as u64) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return Err(too_large(path.display().to_string()));
+            }
+            read => read.map_err(|error| DepotError::read(&path, error))?,
+        };
+        let Some(text) = text else { return Ok(None) };
+        let index = Self::new(path.display().to_string(), text, None);
+        let signature = index.signature_path();
+        let read = inside.read_small(Path::new(&signature), LARGEST_SIGNATURE);
+        let signature = read.map_err(|error| DepotError::read(&directory.join(signature), error))?;
+        Ok(Some(Self { signature, ..index }))
+    }
+
+    /// Fetches the index of an address and its signature, or takes them from the cache if they are unchanged.
+    pub(super) fn of_address(depot: &Address, session: &FetchSession<'_>) -> Result<Self, DepotError> {
+        let address = depot.below("index.json");
+        let key = sha256_text(&sha256(address.to_string().as_bytes()));
+        let known = Self::cached(&address, &key, session)?;
+        if session.access.is_offline {
+            return known.map(|(index, _)| index).ok_or_else(|| DepotError::Offline(address.to_string()));
+        }
+        let validators = known.as_ref().map(|(_, note)| note.validators());
+        match fetch_small(session, &address, LARGEST_INDEX as u64, validators.as_ref()) {
+            Ok(AnswerBytes::Unchanged) => {
+                known.map(|(index, _)| index).ok_or_else(|| DepotError::NoIndex(depot.to_string()))
+            }
+            Ok(AnswerBytes::Whole(text, validators)) => {
+                let index = Self::new(address.to_string(), text, None).with_signature(depot, session)?;
+                index.remember(&address, &key, validators, session)?;
+                Ok(index)
+            }
+            Err(DepotError::Http(HttpError { problem: HttpProblem::NotThere(_), .. })) => {
+                Err(DepotError::NoIndex(depot.to_string()))
+            }
+            Err(DepotError::Http(HttpError { problem: HttpProblem::Size { .. }, .. })) => {
+                Err(too_large(address.to_string()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn with_signature(self, depot: &Address, session: &FetchSession<'_>) -> Result<Self, DepotError> {
+        let address = depot.below(&self.signature_path());
+        match fetch_small(session, &address, LARGEST_SIGNATURE, None) {
+            Ok(AnswerBytes::Whole(signature, _)) => Ok(Self { signature: Some(signature), ..self }),
+            Ok(AnswerBytes::Unchanged)
+            | Err(DepotError::Http(HttpError { problem: HttpProblem::NotThere(_), .. })) => Ok(self),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns the index of an address as it was last fetched, if the cache still has it.
+    fn cached(
+        address: &Address,
+        key: &str,
+        session: &FetchSession<'_>,
+    ) -> Result<Option<(Self, IndexNote)>, DepotError> {
+        let cache = session.cache()?;
+        let note = cache.note(key)?.and_then(|text| serde_json::from_slice::<IndexNote>(&text).ok());
+        let Some(note) = note.filter(|note| note.url == address.to_string()) else { return Ok(None) };
+        let Some(text) = cache.read(&note.sha256, LARGEST_INDEX as u64)? else { return Ok(None) };
+        let signature = match &note.signature {
+            None => None,
+            Some(sha256) => match cache.read(sha256, LARGEST_SIGNATURE)? {
+                None => return Ok(None),
+                signature => signature,
+            },
+        };
+        Ok(Some((Self::new(address.to_string(), text, signature), note)))
+    }
+
+    fn remember(
+        &self,
+        address: &Address,
+        key: &str,
+        validators: Validators,
+        session: &FetchSession<'_>,
+    ) -> Result<(), DepotError> {
+        let cache = session.cache()?;
+        cache.make_room(self.text.len() as u64)?;
+        cache.store(&self.sha256, &self.text)?;
+        let signature = self.signature.as_ref().map(|signature| {
+            let digest = sha256_text(&sha256(signature));
+            cache.store(&digest, signature).map(|()| digest)
+        });
+        let Validators { etag, modified } = validators;
+        let (url, sha256) = (address.to_string(), self.sha256.clone());
+        let note = IndexNote { url, etag, modified, sha256, signature: signature.transpose()? };
+        // Strings: serialising these cannot fail.
+        Ok(cache.set_note(key, &serde_json::to_vec(&note).unwrap_or_default())?)
+    }
+
+    /// Verifies the signature against all requirements, and returns the strictest verdict. A missing
+    /// signature that `require` demands may still be on its way to a mirror.
+    pub(super) fn judged(&self, demands: &[Demand]) -> Result<Verdict, DepotError> {
+        let signature = self.signature.clone().map(|text| (SignatureFormat::Minisign, text));
+        let files = SignedFiles { manifest: self.text.clone(), signature };
+        let mut worst = Verdict::unchecked();
+        for demand in demands.iter().filter(|demand| demand.word != DemandWord::Off) {
+            let (verdict, _) = judge(self.signature.is_some().then_some(&files), demand, KeyRole::Index);
+            if verdict.is_refused() && self.signature.is_none() {
+                return Err(DepotError::Missing(format!("the signature of {}", self.path)));
+            }
+            if verdict.is_refused() {
+                return Err(DepotError::IndexSignature {
+                    path: self.path.clone(),
+                    verdict: Box::new(verdict),
+                });
+            }
+            if worst.state < verdict.state {
+                worst = verdict;
+            }
+        }
+        Ok(worst)
+    }
+
+    pub(super) fn parsed(&self) -> Result<DepotIndex, DepotError> {
+        DepotIndex::parse(&self.text).map_err(|error| DepotError::Index { path: self.path.clone(), error })
+    }
+
+    fn signature_path(&self) -> String {
+        format!("index/{}.minisig", self.sha256)
+    }
+}
+
+impl IndexNote {
+    fn validators(&self) -> Validators {
+        Validators { etag: self.etag.clone(), modified: self.modified.clone() }
+    }
+}
+
+fn too_large(path: String) -> DepotError {
+    DepotError::Index { path, error: IndexError::TooLarge }
+}
+
+const NAME: &[u8] = b".patchadm-index";
+
+/// Largest file that is read, in bytes.
+const LARGEST: u64 = 128 << 20;
+
+const PROGRAM: &str = "depot-index";
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct KnownPatch {
+    pub(super) name: String,
+    pub(super) stamp: String,
+    pub(super) entry: Option<DepotPatch>,
+    /// Release of the system that the patch is for, such as `5.10`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) os_release: Option<String>,
+    /// The defect of a damaged patch.
+    pub(super) reason: Option<String>,
+}
+
+pub(super) type KnownPatches = BTreeMap<String, KnownPatch>;
+
+pub(super) fn read_known(top: &Dir) -> KnownPatches {
+    let is_own = |seen: patchadm_rootfs::ObjectStatus| {
+        top.itself().is_ok_and(|itself| itself.uid == seen.uid) && seen.mode.bits() & 0o022 == 0
+    };
+    if !top.look(NAME).ok().flatten().is_some_and(is_own) {
+        return KnownPatches::new();
+    }
+    let text = top.read_regular(NAME, LARGEST).ok().flatten().unwrap_or_default();
+    let lines = text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+    let known = lines.map(serde_json::from_slice::<KnownPatch>);
+    known.map_while(Result::ok).map(|known| (known.name.clone(), known)).collect()
+}
+
+/// Replaces the known facts. The rename need not be durable: lost facts are read again.
+pub(super) fn write_known<'k>(
+    top: &Dir,
+    known: impl Iterator<Item = &'k KnownPatch>,
+) -> Result<(), RootError> {
+    let mut text = Vec::new();
+    for known in known {
+        // These are strings and numbers: serialising them cannot fail.
+        text.append(&mut serde_json::to_vec(known).unwrap_or_default());
+        text.push(b'\n');
+    }
+    top.remove_leftovers(PROGRAM)?;
+    top.replace_file(PROGRAM, NAME, &text, Mode::of(0o644))
+}

@@ -1,0 +1,278 @@
+//! Files of a report about many hosts: inventories, and the previous report.
+//!
+//! Files are read in parallel, each up to a size limit. Unreadable files are reported and do not affect the
+//! others.
+
+use std::io::Read as _;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::{fs, io, thread};
+
+use patchadm_inputs::input_file::InputFile;
+use patchadm_planning::fleet::{InventoryReader, NamedInventory, PastReport, PastReportError};
+use patchadm_rootfs::{WorkMeter, WorkUnit};
+
+/// Inventories that were read.
+#[derive(Debug, Default)]
+pub struct FleetFiles {
+    /// The number of documents.
+    pub documents: usize,
+    /// The inventories.
+    pub inventories: Vec<NamedInventory>,
+    /// Inventories that could not be read.
+    pub unread: Vec<UnreadInventory>,
+}
+
+type DocumentResult = (Vec<NamedInventory>, Vec<UnreadInventory>);
+
+/// Reads all inventories, `jobs` at a time. `meter` knows how far it is.
+pub fn read_inventories(sources: Vec<InventorySource>, jobs: NonZeroUsize, meter: &WorkMeter) -> FleetFiles {
+    let mut files = FleetFiles::default();
+    let mut all: Vec<Mutex<Option<DocumentSource>>> = Vec::new();
+    for source in sources {
+        let documents = documents(source, &mut files.unread);
+        all.extend(documents.into_iter().map(|document| Mutex::new(Some(document))));
+    }
+    files.documents = all.len();
+    let results: Vec<Mutex<Option<DocumentResult>>> = all.iter().map(|_| Mutex::new(None)).collect();
+    let (next, step) = (AtomicUsize::new(0), meter.begin(WorkUnit::Files, all.len() as u64));
+    thread::scope(|scope| {
+        for _ in 0..jobs.get().min(all.len()) {
+            scope.spawn(|| {
+                let mut reader = InventoryReader::default();
+                loop {
+                    let place = next.fetch_add(1, Ordering::Relaxed);
+                    let (Some(document), Some(result)) = (all.get(place), results.get(place)) else { break };
+                    let document = document.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    let given = document.map(|document| read_document(&mut reader, document));
+                    *result.lock().unwrap_or_else(PoisonError::into_inner) = given;
+                    step.advance(1);
+                }
+            });
+        }
+    });
+    for result in results {
+        let result = result.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let (inventories, unread) = result.unwrap_or_default();
+        files.inventories.extend(inventories);
+        files.unread.extend(unread);
+    }
+    files
+}
+
+fn read_document(reader: &mut InventoryReader, document: DocumentSource) -> DocumentResult {
+    let (source, machine) = (document.name(), document.machine());
+    let unread = |reason: String| UnreadInventory { source: source.clone(), reason };
+    let text = match document.text() {
+        Ok(text) => text,
+        Err(error) => return (Vec::new(), vec![unread(error.to_string())]),
+    };
+    match reader.read(&text, &machine) {
+        Err(error) => (Vec::new(), vec![unread(error.to_string())]),
+        Ok(read) => {
+            let named = |inventory| NamedInventory { source: source.clone(), inventory };
+            let failed = read.failed.into_iter().map(|(root, error)| UnreadInventory {
+                source: format!("{source}: root {}", root.escape_debug()),
+                reason: error.to_string(),
+            });
+            (read.inventories.into_iter().map(named).collect(), failed.collect())
+        }
+    }
+}
+
+/// Largest report: 512 MiB, enough for ten thousand hosts with some thousand patches each.
+const LARGEST_REPORT: u64 = 512 << 20;
+
+/// The reason the report before cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PastFileError {
+    /// Its file cannot be read.
+    #[error("cannot read {}: {reason}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The error.
+        reason: io::Error,
+    },
+    /// It is no report.
+    #[error("{}: {reason}", .path.display())]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// The defect.
+        reason: PastReportError,
+    },
+}
+
+/// Reads the report before.
+pub fn read_past_report(path: &Path) -> Result<PastReport, PastFileError> {
+    let text = read_limited(path, LARGEST_REPORT)
+        .map_err(|reason| PastFileError::File { path: path.to_owned(), reason })?;
+    PastReport::parse(&text).map_err(|reason| PastFileError::Form { path: path.to_owned(), reason })
+}
+
+/// The largest document, in bytes: 64 MiB. A root with 1,000 patches takes about one.
+pub const LARGEST_INVENTORY: u64 = 64 << 20;
+
+/// Deepest nesting of directories.
+const DEEPEST: usize = 16;
+
+/// An inventory that was named.
+#[derive(Clone, Debug)]
+pub enum InventorySource {
+    /// A file, or a directory: all files below it whose names end in `.json`.
+    Path(PathBuf),
+    /// A text, with its name.
+    Text {
+        /// The name that messages have for it.
+        name: String,
+        /// The document.
+        text: Vec<u8>,
+    },
+}
+
+/// An inventory that could not be read, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadInventory {
+    /// The file, with the root where it is about one of many.
+    pub source: String,
+    /// The reason, in one line.
+    pub reason: String,
+}
+
+impl UnreadInventory {
+    fn of(path: &Path, reason: &str) -> Self {
+        Self { source: path.display().to_string(), reason: reason.to_owned() }
+    }
+}
+
+#[derive(Debug)]
+enum DocumentSource {
+    File(PathBuf),
+    Text { name: String, text: Vec<u8> },
+}
+
+impl DocumentSource {
+    fn name(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Text { name, .. } => name.clone(),
+        }
+    }
+
+    /// Returns the name of a machine whose document has none: the file name without its ending.
+    fn machine(&self) -> String {
+        match self {
+            Self::File(path) => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+            Self::Text { name, .. } => name.clone(),
+        }
+    }
+
+    fn text(self) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Text { text, .. } if text.len() as u64 > LARGEST_INVENTORY => {
+                Err(too_large(LARGEST_INVENTORY))
+            }
+            Self::Text { text, .. } => Ok(text),
+            Self::File(path) => read_limited(&path, LARGEST_INVENTORY),
+        }
+    }
+}
+
+fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let file = InputFile::open(path)?;
+    let size = file.metadata()?.len();
+    if size > limit {
+        return Err(too_large(limit));
+    }
+    let mut text = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+    file.take(limit.saturating_add(1)).read_to_end(&mut text)?;
+    if text.len() as u64 > limit { Err(too_large(limit)) } else { Ok(text) }
+}
+
+fn too_large(limit: u64) -> io::Error {
+    let mebibytes = limit >> 20;
+    io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {mebibytes} MiB ({limit} bytes)"))
+}
+
+/// Returns the documents of a source, and the ones that cannot be read.
+fn documents(source: InventorySource, unread: &mut Vec<UnreadInventory>) -> Vec<DocumentSource> {
+    let path = match source {
+        InventorySource::Text { name, text } => return vec![DocumentSource::Text { name, text }],
+        InventorySource::Path(path) => path,
+    };
+    if !path.is_dir() {
+        return vec![DocumentSource::File(path)];
+    }
+    let (mut found, known) = (Vec::new(), unread.len());
+    collect(&path, 0, &mut found, unread);
+    if found.is_empty() && unread.len() == known {
+        unread.push(UnreadInventory::of(&path, "no file below it has a name that ends in .json"));
+    }
+    found.sort();
+    found.into_iter().map(DocumentSource::File).collect()
+}
+
+/// Collects the files of a directory. Symbolic links to directories are not followed.
+fn collect(directory: &Path, depth: usize, found: &mut Vec<PathBuf>, unread: &mut Vec<UnreadInventory>) {
+    let entries = match fs::read_dir(directory).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
+        Ok(entries) => entries,
+        Err(error) => return unread.push(UnreadInventory::of(directory, &error.to_string())),
+    };
+    for entry in entries {
+        let path = entry.path();
+        let is_directory = entry.file_type().is_ok_and(|file_type| file_type.is_dir());
+        if is_directory && depth < DEEPEST {
+            collect(&path, depth + 1, found, unread);
+        } else if is_directory {
+            unread.push(UnreadInventory::of(&path, "it is too deep: directories are entered 16 levels down"));
+        } else if path.extension().is_some_and(|ending| ending == "json") && path.is_file() {
+            found.push(path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_stands_for_the_json_files_below_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let documents = |unread: &mut Vec<UnreadInventory>| {
+            documents(InventorySource::Path(dir.path().to_owned()), unread)
+        };
+        let mut unread = Vec::new();
+        assert!(documents(&mut unread).is_empty());
+        assert_eq!(unread[0].reason, "no file below it has a name that ends in .json");
+        fs::create_dir(at("web")).unwrap();
+        for name in ["b.json", "a.json", "notes.txt", "web/c.json"] {
+            fs::write(at(name), "{}").unwrap();
+        }
+        std::os::unix::fs::symlink(dir.path(), at("loop.json")).unwrap();
+        let names: Vec<String> = documents(&mut unread).iter().map(DocumentSource::machine).collect();
+        assert_eq!((names, unread.len()), (["a", "b", "c"].map(str::to_owned).to_vec(), 1));
+    }
+
+    #[test]
+    fn a_text_from_elsewhere_has_the_same_limit() {
+        let text = |length: u64| {
+            let text = vec![b' '; usize::try_from(length).unwrap()];
+            DocumentSource::Text { name: "standard input".to_owned(), text }.text()
+        };
+        assert!(text(LARGEST_INVENTORY).is_ok() && text(LARGEST_INVENTORY + 1).is_err());
+    }
+
+    #[test]
+    fn what_is_larger_than_the_limit_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("large");
+        fs::write(&path, "12345").unwrap();
+        assert_eq!(read_limited(&path, 5).unwrap(), b"12345");
+        assert!(read_limited(&path, 4).is_err());
+        assert!(read_limited(Path::new("/dev/zero"), 4096).is_err(), "its size does not tell");
+    }
+}

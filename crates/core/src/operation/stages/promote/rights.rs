@@ -1,0 +1,637 @@
+//! Protection of the live tree from the contents of a stage: withheld attributes, and changes that need
+//! `--allow-set-id`.
+//!
+//! From objects of another user, only bytes, link targets and harmless permissions go live, and nothing that gives
+//! rights on the live tree: no owner, no set-id bit, no write permission for group and others that the live object
+//! does not have, and no extended attribute outside `user.`. Live objects keep their own. An existing directory is
+//! never opened up.
+//!
+//! All objects of a stage that another user made, or may write to, count as that user's. In a stage of the
+//! superuser, so does everything in a directory that somebody may write to who may not write to the live one.
+//!
+//! A privileged program must not silently get other bytes under the same name. The same holds for new owners, and
+//! for links of another user that lead out of the promoted paths or to more widely writable places.
+
+use std::collections::{BTreeMap, HashSet};
+use std::mem;
+use std::ops::Bound;
+
+use crate::operation::stages::error::StageError;
+use crate::operation::stages::own_files::writer;
+use crate::operation::stages::tree::{Tree, TreeObject};
+use patchadm_inputs::stage::{ComparedAttributes, Scope};
+use patchadm_planning::plan::refusal::{SetIdChange, SetIdFile};
+use patchadm_planning::plan::{Action, AttributeChange, Body, Change, NewObject, NewXattrs};
+use patchadm_rootfs::{
+    ACCESS_LIST, AtPath, CAPABILITY, Followed, LinkFollower, LinkMap, Live, LiveKind, Root, Xattrs,
+    group_rights_of_list,
+};
+use patchadm_svr4::package::{Mode, ObjectPath};
+
+/// An object whose attributes do not all go live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WithheldObject {
+    /// Its path.
+    pub path: ObjectPath,
+    /// The attributes that stay in the stage: at least one.
+    pub attributes: Vec<WithheldAttribute>,
+}
+
+/// An attribute that could give somebody rights on the live tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithheldAttribute {
+    /// User and group.
+    Owner,
+    /// Set-id bits.
+    SetId,
+    /// The right of group or others to write.
+    Write,
+    /// Other rights of group or others.
+    Permissions,
+    /// An access list.
+    AccessList,
+    /// File capabilities.
+    Capabilities,
+    /// Other extended attributes of the system.
+    Others,
+}
+
+impl WithheldAttribute {
+    /// Returns the word of JSON documents.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::SetId => "set-id",
+            Self::Write => "write",
+            Self::Permissions => "permissions",
+            Self::AccessList => "access-list",
+            Self::Capabilities => "capabilities",
+            Self::Others => "attributes",
+        }
+    }
+
+    /// Returns the words of a text.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::SetId => "set-id bits",
+            Self::Write => "write permission of group or others",
+            Self::Permissions => "permissions of group or others",
+            Self::AccessList => "access list",
+            Self::Capabilities => "capabilities",
+            Self::Others => "extended attributes of the system",
+        }
+    }
+}
+
+/// Set-user-id and set-group-id.
+const SET_ID: u32 = 0o6000;
+
+/// Only its owner may remove an object of such a directory.
+const STICKY: u32 = 0o1000;
+
+/// Write permission of group and others.
+const WRITE: u32 = 0o022;
+
+const ALL: u32 = 0o077;
+
+/// Group permissions; the mask if there is an access list.
+const GROUP: u32 = 0o070;
+
+/// Objects of a promoted tree that another user may have written.
+#[derive(Debug, Default)]
+pub(super) struct ForeignObjects {
+    is_all: bool,
+    paths: HashSet<ObjectPath>,
+    pub(super) directories: BTreeMap<ObjectPath, String>,
+}
+
+impl ForeignObjects {
+    pub(super) fn all() -> Self {
+        Self { is_all: true, ..Self::default() }
+    }
+
+    pub(super) fn find(
+        scope: &Scope,
+        (stage, stage_root): (&Tree, &Root),
+        (live, live_root): (&Tree, &Root),
+    ) -> Result<Self, StageError> {
+        let mut found = Self::default();
+        let mut theirs: HashSet<ObjectPath> = HashSet::new();
+        for path in scope.paths() {
+            let mut ways: Vec<ObjectPath> = path.ancestors().filter(|above| above != path).collect();
+            ways.sort();
+            for above in ways.into_iter().filter(|above| *above != ObjectPath::root()) {
+                let Some(staged) = directory(stage_root, &above)? else { break };
+                if let Some(who) = writer_beside(&staged, directory(live_root, &above)?.as_ref()) {
+                    found.directories.insert(above, who);
+                    theirs.extend(path.parent());
+                    break;
+                }
+            }
+        }
+        // The directory of an object comes before it.
+        for TreeObject { path, live: staged, .. } in &stage.objects {
+            let is_theirs = !theirs.is_empty() && path.parent().is_some_and(|above| theirs.contains(&above));
+            if is_theirs {
+                found.paths.insert(path.clone());
+            }
+            if !staged.is_directory() {
+                continue;
+            }
+            if is_theirs {
+                theirs.insert(path.clone());
+            } else if let Some(who) = writer_beside(staged, live.object(path).map(|object| &object.live)) {
+                found.directories.insert(path.clone(), who);
+                theirs.insert(path.clone());
+            }
+        }
+        found.add_other_names(stage);
+        Ok(found)
+    }
+
+    fn add_other_names(&mut self, stage: &Tree) {
+        let has_theirs = |object: &&TreeObject| self.paths.contains(&object.path);
+        let groups = stage.objects.iter().filter(has_theirs).filter_map(|object| object.group);
+        let groups: HashSet<u32> = groups.collect();
+        let names =
+            stage.objects.iter().filter(|object| object.group.is_some_and(|one| groups.contains(&one)));
+        self.paths.extend(names.map(|object| object.path.clone()));
+    }
+
+    pub(super) fn has(&self, path: &ObjectPath) -> bool {
+        self.is_all || self.paths.contains(path)
+    }
+
+    /// Removes from objects what they must not pass on to the live ones. Returns what was removed, sorted by
+    /// path, and the paths of all changed objects.
+    pub(super) fn withhold(
+        &self,
+        stage: &mut Tree,
+        live: &Tree,
+    ) -> (Vec<WithheldObject>, HashSet<ObjectPath>) {
+        let (mut withheld, mut changed) = (Vec::new(), HashSet::new());
+        if !self.is_all && self.paths.is_empty() {
+            return (withheld, changed);
+        }
+        let mut owners: BTreeMap<ObjectPath, (u32, u32)> = BTreeMap::new();
+        for TreeObject { path, live: staged, .. } in &mut stage.objects {
+            let old = live.object(path).map(|object| &object.live);
+            if self.has(path) {
+                let above = path.parent().and_then(|above| owners.get(&above)).copied();
+                let permitted = permitted(staged, old, above.unwrap_or_default());
+                let attributes = taken_away(staged, &permitted, !self.is_all);
+                if !attributes.is_empty() {
+                    withheld.push(WithheldObject { path: path.clone(), attributes });
+                }
+                if permitted != *staged {
+                    changed.insert(path.clone());
+                    *staged = permitted;
+                }
+            }
+            if staged.is_directory() {
+                let owner = old.unwrap_or(staged);
+                owners.insert(path.clone(), (owner.uid, owner.gid));
+            }
+        }
+        changed.extend(self.part_names(stage));
+        (withheld, changed)
+    }
+
+    /// Splits the names of a file that may not go live alike, and returns their paths. As one file, all names
+    /// would get the owner and permissions of one of them, which may be that user's.
+    fn part_names(&self, stage: &mut Tree) -> Vec<ObjectPath> {
+        let mut files: BTreeMap<u32, Vec<&mut TreeObject>> = BTreeMap::new();
+        for object in &mut stage.objects {
+            if let Some(group) = object.group {
+                files.entry(group).or_default().push(object);
+            }
+        }
+        let mut next = files.keys().next_back().copied().unwrap_or_default();
+        let mut parted = Vec::new();
+        for (_, names) in files.into_iter().filter(|(_, names)| names.iter().any(|name| self.has(&name.path)))
+        {
+            let mut alike: Vec<Vec<&mut TreeObject>> = Vec::new();
+            for name in names {
+                let is_like = |other: &Vec<&mut TreeObject>| {
+                    other.first().is_some_and(|other| has_rights_of(&other.live, &name.live))
+                };
+                match alike.iter_mut().find(|names| is_like(names)) {
+                    Some(names) => names.push(name),
+                    None => alike.push(vec![name]),
+                }
+            }
+            if alike.len() < 2 {
+                continue;
+            }
+            for names in alike {
+                next = next.saturating_add(1);
+                let group = (names.len() > 1).then_some(next);
+                for name in names {
+                    name.group = group;
+                    parted.push(name.path.clone());
+                }
+            }
+        }
+        parted
+    }
+}
+
+fn has_rights_of(one: &Live, other: &Live) -> bool {
+    (one.uid, one.gid, one.mode) == (other.uid, other.gid, other.mode) && one.xattrs == other.xattrs
+}
+
+/// Reads a directory that is not an object of a tree.
+fn directory(root: &Root, path: &ObjectPath) -> Result<Option<Live>, StageError> {
+    let opened = root.dir_if_there(path)?;
+    Ok(opened.map(|dir| dir.live_through(&mut [], b"", None)).transpose()?.flatten())
+}
+
+/// Returns who besides the superuser may write to an object but not to this live directory, as a clause.
+fn writer_beside(object: &Live, directory: Option<&Live>) -> Option<String> {
+    let who = writer(object)?;
+    let is_alike = |live: &Live| {
+        let lists = |of: &Live| -> Xattrs {
+            let mut lists = of.xattrs.clone();
+            lists.retain(|name, _| name.starts_with(b"system."));
+            lists
+        };
+        let (bits, live_bits) = (object.mode.bits(), live.mode.bits());
+        (object.uid, object.gid) == (live.uid, live.gid)
+            && bits & WRITE & !live_bits == 0
+            && live_bits & STICKY & !bits == 0
+            && lists(object) == lists(live)
+    };
+    (!directory.is_some_and(|live| live.is_directory() && is_alike(live))).then_some(who)
+}
+
+fn permitted(staged: &Live, old: Option<&Live>, directory: (u32, u32)) -> Live {
+    let mut object = staged.clone();
+    (object.uid, object.gid) = old.map_or(directory, |old| (old.uid, old.gid));
+    let alike = old.filter(|old| mem::discriminant(&old.kind) == mem::discriminant(&staged.kind));
+    object.xattrs.retain(|name, _| name.starts_with(b"user."));
+    let kept = alike.into_iter().flat_map(|old| &old.xattrs).filter(|(name, _)| !name.starts_with(b"user."));
+    object.xattrs.extend(kept.map(|(name, value)| (name.clone(), value.clone())));
+    if matches!(staged.kind, LiveKind::Symlink(_)) {
+        return object;
+    }
+    let bits = staged.mode.bits();
+    let old_bits = alike.map_or(0, |old| old.mode.bits());
+    let has_bytes = matches!(staged.kind, LiveKind::Regular { .. });
+    let limited = if alike.is_some() && !has_bytes { ALL } else { WRITE };
+    let mut mode = bits & !(SET_ID | limited) | bits & old_bits & limited | old_bits & (SET_ID | STICKY);
+    let list = staged.xattrs.get(ACCESS_LIST);
+    if list != object.xattrs.get(ACCESS_LIST) {
+        let of_list = || list.map_or(bits, |list| group_rights_of_list(list) << 3);
+        let group = alike.map_or_else(|| of_list() & bits & !WRITE, |old| old.mode.bits());
+        mode = mode & !GROUP | group & GROUP;
+    }
+    object.mode = Mode::of(mode);
+    object
+}
+
+fn taken_away(staged: &Live, permitted: &Live, tells_owner: bool) -> Vec<WithheldAttribute> {
+    let bits = staged.mode.bits();
+    let is_link = matches!(staged.kind, LiveKind::Symlink(_));
+    let lost = if is_link { 0 } else { bits & !permitted.mode.bits() };
+    let opened = !is_link && permitted.mode.bits() & STICKY & !bits != 0;
+    let is_lost = |name: &&Vec<u8>| permitted.xattrs.get(*name) != staged.xattrs.get(*name);
+    let names: Vec<&[u8]> = staged.xattrs.keys().filter(is_lost).map(Vec::as_slice).collect();
+    let has = |wanted: &dyn Fn(&[u8]) -> bool| names.iter().any(|name| wanted(name));
+    let counts = |name: &[u8]| ComparedAttributes { owners: true }.has_xattr(name);
+    let all = [
+        (tells_owner && (staged.uid, staged.gid) != (permitted.uid, permitted.gid), WithheldAttribute::Owner),
+        (lost & SET_ID != 0, WithheldAttribute::SetId),
+        (lost & WRITE != 0, WithheldAttribute::Write),
+        (lost & (ALL & !WRITE) != 0 || opened, WithheldAttribute::Permissions),
+        (has(&|name| name.starts_with(b"system.")), WithheldAttribute::AccessList),
+        (has(&|name| name == CAPABILITY), WithheldAttribute::Capabilities),
+        (
+            has(&|name| !name.starts_with(b"system.") && name != CAPABILITY && counts(name)),
+            WithheldAttribute::Others,
+        ),
+    ];
+    all.into_iter().filter(|(is_lost, _)| *is_lost).map(|(_, attribute)| attribute).collect()
+}
+
+/// Owner, set-id bits and capabilities of a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct FileRights {
+    mode: Mode,
+    uid: u32,
+    gid: u32,
+    capabilities: Option<Vec<u8>>,
+}
+
+/// Returns privileged files whose bytes or rights change, and links of another user that lead out of the
+/// promoted paths, sorted by path.
+pub(super) fn set_id_files(
+    changes: &[Box<Change>],
+    (stage, live): (&Tree, &Tree),
+    (scope, foreign): (&Scope, &ForeignObjects),
+) -> Vec<SetIdFile> {
+    let by_path: BTreeMap<&ObjectPath, &Action> =
+        changes.iter().map(|change| (&change.path, &change.action)).collect();
+    // The mode of a symbolic link says nothing.
+    let is_written = |live: &Live| {
+        writer_beside(live, None).is_some() && (live.uid != 0 || !matches!(live.kind, LiveKind::Symlink(_)))
+    };
+    let written = live.objects.iter().filter(|object| is_written(&object.live));
+    let written = written.map(|object| (&object.path, &object.live)).collect();
+    let finder = SetIdFinder { by_path, stage, live, scope, foreign, written };
+    let mut links = LinkFollower::new(&finder);
+    let found = finder.by_path.iter().filter_map(|(path, action)| {
+        let found = finder.file(path, action).or_else(|| finder.other_owner(path, action));
+        found.or_else(|| finder.link_out(path, action, &mut links))
+    });
+    found.collect()
+}
+
+struct SetIdFinder<'a> {
+    by_path: BTreeMap<&'a ObjectPath, &'a Action>,
+    stage: &'a Tree,
+    live: &'a Tree,
+    scope: &'a Scope,
+    foreign: &'a ForeignObjects,
+    written: BTreeMap<&'a ObjectPath, &'a Live>,
+}
+
+impl LinkMap for &SetIdFinder<'_> {
+    fn at(&self, path: &[u8]) -> AtPath {
+        let target = ObjectPath::new(path).ok().and_then(|path| self.target_of(&path).map(Into::into));
+        target.map_or(AtPath::Other, AtPath::Link)
+    }
+}
+
+impl SetIdFinder<'_> {
+    fn file(&self, path: &ObjectPath, action: &Action) -> Option<SetIdFile> {
+        let old = regular(self.live, path);
+        let before = old.map(FileRights::of);
+        let after = self.rights_after(path, action)?;
+        let is_replaced = matches!(action, Action::Replace(_));
+        let is_other = || regular(self.stage, path).map(|new| &new.kind) != old.map(|old| &old.kind);
+        let (rights, change) = match before {
+            Some(before) if before.are_special() && is_replaced && is_other() => (before, SetIdChange::Bytes),
+            _ if !after.are_special() => return None,
+            None => (after, SetIdChange::New),
+            Some(before) if after.exceed(&before) => (after, SetIdChange::Rights),
+            Some(_) => return None,
+        };
+        let FileRights { mode, capabilities, .. } = rights;
+        Some(SetIdFile { path: path.clone(), mode, has_capabilities: capabilities.is_some(), change })
+    }
+
+    fn other_owner(&self, path: &ObjectPath, action: &Action) -> Option<SetIdFile> {
+        let old = &self.live.object(path)?.live;
+        let from = (old.uid, old.gid);
+        let (mode, to) = match action {
+            Action::Add(new) | Action::Replace(new) => (new.mode, (new.uid, new.gid)),
+            Action::Attributes(change) => {
+                let to = (change.uid.unwrap_or(old.uid), change.gid.unwrap_or(old.gid));
+                (change.mode.unwrap_or(old.mode), to)
+            }
+            Action::Delete | Action::RemoveDirectory => return None,
+        };
+        let change = SetIdChange::Owner { from, to };
+        (from != to).then(|| SetIdFile { path: path.clone(), mode, has_capabilities: false, change })
+    }
+
+    /// Finds a new or changed link of another user that leads out of the promoted paths, or to something that
+    /// more users may write to than the directory of the link.
+    fn link_out(
+        &self,
+        path: &ObjectPath,
+        action: &Action,
+        links: &mut LinkFollower<&Self>,
+    ) -> Option<SetIdFile> {
+        let (Action::Add(new) | Action::Replace(new)) = action else { return None };
+        if !self.foreign.has(path) {
+            return None;
+        }
+        let target = match &new.body {
+            Body::Symlink(target) => target.as_slice(),
+            Body::Link(_) => self.target_of(path)?,
+            _ => return None,
+        };
+        let old = self.live.object(path).map(|object| &object.live.kind);
+        let is_old = matches!(old, Some(LiveKind::Symlink(old)) if old.as_slice() == target);
+        if is_old || self.stays_inside(path, target, links) {
+            return None;
+        }
+        let change = SetIdChange::Link(String::from_utf8_lossy(target).into_owned());
+        Some(SetIdFile { path: path.clone(), mode: new.mode, has_capabilities: false, change })
+    }
+
+    /// Returns whether a link stays within the promoted paths, and leads to nothing that more users may write
+    /// to than the directory of the link. Absolute targets are relative to the root.
+    fn stays_inside(&self, link: &ObjectPath, target: &[u8], links: &mut LinkFollower<&Self>) -> bool {
+        let above = link.parent().unwrap_or_else(ObjectPath::root);
+        let from = Followed {
+            links: vec![link.clone()],
+            path: above.as_bytes().strip_suffix(b"/").unwrap_or(above.as_bytes()).to_vec(),
+        };
+        let followed = links.follow(from, target, &mut false);
+        let Some(place) = followed.and_then(|followed| ObjectPath::new(followed.path()).ok()) else {
+            return false;
+        };
+        if !self.scope.contains(&place) {
+            return false;
+        }
+        let above = self.live.object(&above).map(|object| &object.live);
+        let on_the_way = [place.clone()].into_iter().chain(place.ancestors());
+        let on_the_way = on_the_way.filter_map(|path| self.written.get(&path).copied());
+        let below = self.written.range::<ObjectPath, _>((Bound::Excluded(&place), Bound::Unbounded));
+        let below = below
+            .take_while(|(path, _)| path.as_bytes().starts_with(place.as_bytes()))
+            .filter(|(path, _)| path.is_below(&place))
+            .map(|(_, live)| *live);
+        on_the_way.chain(below).all(|live| writer_beside(live, above).is_none())
+    }
+
+    fn target_of(&self, path: &ObjectPath) -> Option<&[u8]> {
+        match self.by_path.get(path) {
+            Some(Action::Add(new) | Action::Replace(new)) => match &new.body {
+                Body::Symlink(target) => Some(target),
+                // No plan makes another name of such a name.
+                Body::Link(file) => match self.by_path.get(file) {
+                    Some(Action::Add(new) | Action::Replace(new)) => match &new.body {
+                        Body::Symlink(target) => Some(target),
+                        _ => None,
+                    },
+                    _ => self.live_target(file),
+                },
+                _ => None,
+            },
+            Some(Action::Delete | Action::RemoveDirectory) => None,
+            Some(Action::Attributes(_)) | None => self.live_target(path),
+        }
+    }
+
+    fn live_target(&self, path: &ObjectPath) -> Option<&[u8]> {
+        match &self.live.object(path)?.live.kind {
+            LiveKind::Symlink(target) => Some(target),
+            _ => None,
+        }
+    }
+
+    /// Returns the rights of a regular file after a change.
+    fn rights_after(&self, path: &ObjectPath, action: &Action) -> Option<FileRights> {
+        match action {
+            Action::Add(NewObject { body: Body::Link(file), .. })
+            | Action::Replace(NewObject { body: Body::Link(file), .. }) => self.rights_of_link(path, file),
+            Action::Add(new) | Action::Replace(new) => {
+                matches!(new.body, Body::Member(_)).then(|| FileRights::of_new(new))
+            }
+            Action::Attributes(change) => {
+                regular(self.live, path).map(|old| FileRights::changed(old, change))
+            }
+            Action::Delete | Action::RemoveDirectory => None,
+        }
+    }
+
+    fn rights_of_link(&self, path: &ObjectPath, file: &ObjectPath) -> Option<FileRights> {
+        match self.by_path.get(file) {
+            // No plan makes a link to a link.
+            Some(Action::Add(new) | Action::Replace(new)) => Some(FileRights::of_new(new)),
+            Some(action) => self.rights_after(file, action),
+            None => regular(self.live, file).or_else(|| regular(self.stage, path)).map(FileRights::of),
+        }
+    }
+}
+
+fn regular<'t>(tree: &'t Tree, path: &ObjectPath) -> Option<&'t Live> {
+    let TreeObject { live, .. } = tree.object(path)?;
+    matches!(live.kind, LiveKind::Regular { .. }).then_some(live)
+}
+
+impl FileRights {
+    fn of(live: &Live) -> Self {
+        let Live { mode, uid, gid, .. } = *live;
+        Self { mode, uid, gid, capabilities: capabilities(&live.xattrs) }
+    }
+
+    fn of_new(new: &NewObject) -> Self {
+        let capabilities = match &new.xattrs {
+            NewXattrs::Given(xattrs) | NewXattrs::Exact(xattrs) => capabilities(xattrs),
+            NewXattrs::Inherited => None,
+        };
+        Self { mode: new.mode, uid: new.uid, gid: new.gid, capabilities }
+    }
+
+    fn changed(old: &Live, change: &AttributeChange) -> Self {
+        Self {
+            mode: change.mode.unwrap_or(old.mode),
+            uid: change.uid.unwrap_or(old.uid),
+            gid: change.gid.unwrap_or(old.gid),
+            capabilities: capabilities(change.xattrs.as_ref().unwrap_or(&old.xattrs)),
+        }
+    }
+
+    fn set_id(&self) -> u32 {
+        self.mode.bits() & SET_ID
+    }
+
+    fn are_special(&self) -> bool {
+        self.set_id() != 0 || self.capabilities.is_some()
+    }
+
+    fn exceed(&self, before: &Self) -> bool {
+        let is_other_owner = self.set_id() != 0 && (self.uid, self.gid) != (before.uid, before.gid);
+        let has_more = self.set_id() & !before.set_id() != 0;
+        let is_other_set = self.capabilities.is_some() && self.capabilities != before.capabilities;
+        is_other_owner || has_more || is_other_set
+    }
+}
+
+fn capabilities(xattrs: &Xattrs) -> Option<Vec<u8>> {
+    xattrs.get(CAPABILITY).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use patchadm_rootfs::{Digest, Inode, Timestamp};
+
+    const FILE: LiveKind = LiveKind::Regular { size: 0, b3: Digest([0; 32]), cksum: 0 };
+
+    fn live(kind: LiveKind, mode: u32) -> Live {
+        Live {
+            kind,
+            mode: Mode::of(mode),
+            uid: 0,
+            gid: 0,
+            mtime: Timestamp::default(),
+            ctime: Timestamp::default(),
+            inode: Inode { number: 1, born: None },
+            links: 1,
+            xattrs: Xattrs::new(),
+            obstacle: None,
+        }
+    }
+
+    fn with(live: Live, name: &[u8], value: &[u8]) -> Live {
+        let mut live = live;
+        live.xattrs.insert(name.to_vec(), value.to_vec());
+        live
+    }
+
+    /// An access list of the owner, user 7, the group, the mask and others, with these rights of the group and of user 7.
+    fn list(group: u16, user: u16) -> Vec<u8> {
+        let entries = [
+            (1_u16, 7_u16, u32::MAX),
+            (2, user, 7),
+            (4, group, u32::MAX),
+            (16, 7, u32::MAX),
+            (32, 0, u32::MAX),
+        ];
+        let mut list = vec![2, 0, 0, 0];
+        for (tag, rights, id) in entries {
+            list.extend(tag.to_le_bytes());
+            list.extend(rights.to_le_bytes());
+            list.extend(id.to_le_bytes());
+        }
+        list
+    }
+
+    fn mode(staged: &Live, old: Option<&Live>) -> String {
+        format!("{:04o}", permitted(staged, old, (0, 0)).mode.bits())
+    }
+
+    #[test]
+    fn a_file_gets_no_right_to_write_that_it_did_not_give_and_loses_what_the_stage_takes() {
+        let file = |mode| live(FILE, mode);
+        for (staged, old, expected) in [
+            (0o6777, None, "0755"),
+            (0o0666, Some(0o600), "0644"),
+            (0o0664, Some(0o664), "0664"),
+            (0o0644, Some(0o666), "0644"),
+            (0o0755, Some(0o4755), "4755"),
+        ] {
+            let old = old.map(file);
+            assert_eq!(mode(&file(staged), old.as_ref()), expected, "{staged:o}");
+        }
+        let directory = |mode| live(LiveKind::Directory, mode);
+        assert_eq!(mode(&directory(0o755), Some(&directory(0o700))), "0700", "it is opened to nobody");
+        assert_eq!(mode(&directory(0o777), Some(&directory(0o1777))), "1777");
+        assert_eq!(mode(&directory(0o755), None), "0755");
+        assert_eq!(mode(&directory(0o755), Some(&file(0o600))), "0755", "another object");
+    }
+
+    #[test]
+    fn an_access_list_stays_in_the_stage_with_its_mask_and_that_of_the_live_object_stays_there() {
+        let file = |mode| live(FILE, mode);
+        let staged = with(file(0o670), ACCESS_LIST, &list(4, 6));
+        assert_eq!(mode(&staged, None), "0640");
+        assert_eq!(mode(&with(file(0o670), ACCESS_LIST, b"?"), None), "0600");
+        assert_eq!(mode(&staged, Some(&file(0o600))), "0600");
+        let old = with(file(0o650), ACCESS_LIST, &list(5, 5));
+        let object = permitted(&staged, Some(&old), (0, 0));
+        assert_eq!((object.mode.bits(), object.xattrs), (0o650, old.xattrs.clone()));
+        assert_eq!(
+            taken_away(&staged, &permitted(&staged, None, (0, 0)), true),
+            [WithheldAttribute::Write, WithheldAttribute::Permissions, WithheldAttribute::AccessList]
+        );
+        let marked = with(file(0o600), b"user.origin", b"here");
+        assert_eq!(permitted(&marked, Some(&file(0o600)), (0, 0)).xattrs, marked.xattrs);
+    }
+}

@@ -1,0 +1,285 @@
+//! The check after a run on trial: a command of the caller, run by the shell, whose exit code says whether the
+//! root works.
+//!
+//! It has a time limit, a process group of its own and no input. Its output is kept up to a limit. The group is
+//! killed when the check ends, is late or writes too much. Processes that left the group are not waited for.
+
+use std::io::Read;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+use std::{io, thread};
+
+use super::request::CheckRequest;
+use crate::operation::failure::Failure;
+use crate::operation::patches::after_run::AfterRun;
+use patchadm_inputs::trial::TrialRecord;
+use rustix::process::{Pid, Signal, kill_process_group};
+
+/// Output limit of a check: 1 MiB.
+const LARGEST_OUTPUT: usize = 1 << 20;
+
+/// Lines of output that are reported.
+const TOLD_LINES: usize = 20;
+
+/// Characters of a line that are reported.
+const LONGEST_LINE: usize = 1_000;
+
+/// Pause between two looks at the process.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Grace period for output after the process has ended.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+const SHELL: &str = "/bin/sh";
+
+/// How a check ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckEnd {
+    /// It says that the root works.
+    Good,
+    /// It ended with this code.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+    /// It did not end within so many seconds.
+    Late(u64),
+    /// It wrote more than a check may.
+    Endless,
+    /// A signal asked the command to end meanwhile.
+    Interrupted(i32),
+    /// It could not be run.
+    NotRun(String),
+}
+
+impl CheckEnd {
+    /// Returns the end as a clause about the check.
+    pub fn clause(&self) -> String {
+        match self {
+            Self::Good => "said yes".to_owned(),
+            Self::Code(code) => format!("ended with code {code}"),
+            Self::Signal(signal) => format!("was ended by signal {signal}"),
+            Self::Late(seconds) => format!("did not end within {seconds} seconds"),
+            Self::Endless => "wrote more than 1 MiB".to_owned(),
+            Self::Interrupted(signal) => format!("was not waited for, because of signal {signal}"),
+            Self::NotRun(reason) => format!("could not be run: {reason}"),
+        }
+    }
+}
+
+/// A check that was run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckReport {
+    /// How it ended.
+    pub end: CheckEnd,
+    /// The last lines of its output.
+    pub lines: Vec<String>,
+}
+
+/// Runs a check of the root at a path, and waits for its end. `interrupt` returns a signal that asks the command to end.
+pub fn run_check(request: &CheckRequest, root: &Path, interrupt: &dyn Fn() -> Option<i32>) -> CheckReport {
+    let started = started(request, root);
+    let (mut child, output) = match started {
+        Ok(started) => started,
+        Err(error) => return CheckReport { end: CheckEnd::NotRun(error.to_string()), lines: Vec::new() },
+    };
+    let mut said = Vec::new();
+    let end = watched(&mut child, &output, request.limit, interrupt, &mut said);
+    kill_group(&child);
+    // A process that was killed is waited for, so that none is left behind.
+    let _ = child.wait();
+    CheckReport { end, lines: last_lines(&said) }
+}
+
+fn started(request: &CheckRequest, root: &Path) -> io::Result<(Child, Receiver<Vec<u8>>)> {
+    let (mut reader, writer) = io::pipe()?;
+    let child = Command::new(SHELL)
+        .arg("-c")
+        .arg(&request.command)
+        .env("PATCHADM_ROOT", root)
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone()?)
+        .stderr(writer)
+        .process_group(0)
+        .spawn()?;
+    let (tell, told) = channel();
+    // It ends with the pipe, or with this process.
+    thread::spawn(move || {
+        let mut piece = vec![0; 1 << 16];
+        let mut left = LARGEST_OUTPUT + 1;
+        while left > 0 {
+            let room = left.min(piece.len());
+            let Some(place) = piece.get_mut(..room) else { return };
+            match reader.read(place) {
+                Ok(0) => return,
+                Ok(count) => {
+                    left -= count;
+                    let Some(bytes) = piece.get(..count) else { return };
+                    if tell.send(bytes.to_vec()).is_err() {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+        }
+    });
+    Ok((child, told))
+}
+
+fn watched(
+    child: &mut Child,
+    output: &Receiver<Vec<u8>>,
+    limit: u64,
+    interrupt: &dyn Fn() -> Option<i32>,
+    said: &mut Vec<u8>,
+) -> CheckEnd {
+    let began = Instant::now();
+    loop {
+        match output.recv_timeout(PAUSE) {
+            Ok(bytes) => said.extend(bytes),
+            Err(RecvTimeoutError::Timeout) => {}
+            // Nobody has its output any more, which does not mean that it has ended.
+            Err(RecvTimeoutError::Disconnected) => thread::sleep(PAUSE),
+        }
+        if said.len() > LARGEST_OUTPUT {
+            said.truncate(LARGEST_OUTPUT);
+            return CheckEnd::Endless;
+        }
+        match child.try_wait() {
+            Ok(Some(status)) => {
+                let end = match (status.code(), status.signal()) {
+                    (Some(0), _) => CheckEnd::Good,
+                    (Some(code), _) => CheckEnd::Code(code),
+                    (None, signal) => CheckEnd::Signal(signal.unwrap_or_default()),
+                };
+                return with_last_words(end, output, said);
+            }
+            Ok(None) => {}
+            Err(error) => return CheckEnd::NotRun(error.to_string()),
+        }
+        if began.elapsed() >= Duration::from_secs(limit) {
+            return CheckEnd::Late(limit);
+        }
+        if let Some(signal) = interrupt() {
+            return CheckEnd::Interrupted(signal);
+        }
+    }
+}
+
+/// Reads what the command wrote before its end. A left-over process may keep the pipe open.
+fn with_last_words(end: CheckEnd, output: &Receiver<Vec<u8>>, said: &mut Vec<u8>) -> CheckEnd {
+    let until = Instant::now() + LAST_WORDS;
+    while let Ok(bytes) = output.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        said.extend(bytes);
+        if said.len() > LARGEST_OUTPUT {
+            said.truncate(LARGEST_OUTPUT);
+            return CheckEnd::Endless;
+        }
+    }
+    end
+}
+
+fn kill_group(child: &Child) {
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    if let Some(group) = group {
+        // It may have ended, and all of its group.
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+}
+
+fn last_lines(said: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(said);
+    let lines: Vec<&str> = text.lines().collect();
+    let first = lines.len().saturating_sub(TOLD_LINES);
+    lines.iter().skip(first).map(|line| line.chars().take(LONGEST_LINE).collect()).collect()
+}
+
+/// Outcome of a run that went on trial.
+#[derive(Debug)]
+pub struct TrialOutcome {
+    /// Its record.
+    pub record: TrialRecord,
+    /// The check, if one followed.
+    pub check: Option<CheckReport>,
+    /// The end of the trial, as far as the command caused it.
+    pub end: TrialOutcomeEnd,
+    /// Work after the confirmation according to the policy.
+    pub after: AfterRun,
+}
+
+/// How a command ended the trial that it began.
+#[derive(Debug)]
+pub enum TrialOutcomeEnd {
+    /// The run is on trial.
+    OnTrial,
+    /// The check succeeded, and no longer trial was requested.
+    Confirmed,
+    /// The check failed, and the run is backed out.
+    BackedOut,
+    /// The step after the check failed; the next command repeats it.
+    Failed(Failure),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use patchadm_rootfs::never;
+
+    fn checked(command: &str, limit: u64) -> CheckReport {
+        let request = CheckRequest { command: command.to_owned(), limit };
+        run_check(&request, Path::new("/the/root"), &never)
+    }
+
+    #[test]
+    fn a_check_says_yes_by_its_exit_code_alone() {
+        let good = checked("echo \"$PATCHADM_ROOT\"; echo second >&2", 10);
+        assert_eq!(
+            good,
+            CheckReport { end: CheckEnd::Good, lines: vec!["/the/root".to_owned(), "second".to_owned()] }
+        );
+        assert_eq!(checked("exit 3", 10).end, CheckEnd::Code(3));
+        assert_eq!(checked("/no/such/program", 10).end, CheckEnd::Code(127));
+        assert_eq!(checked("kill -9 $$", 10).end, CheckEnd::Signal(9));
+    }
+
+    #[test]
+    fn the_last_twenty_lines_are_told() {
+        let lines = checked("seq 1 50; exit 1", 10).lines;
+        assert_eq!((lines.len(), lines.first().unwrap().as_str()), (20, "31"));
+    }
+
+    #[test]
+    fn a_check_that_hangs_is_killed_with_all_of_its_group() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("late");
+        let report = checked(&format!("(sleep 3; touch {}) & sleep 60", place.display()), 1);
+        assert_eq!(report.end, CheckEnd::Late(1));
+        thread::sleep(Duration::from_secs(3));
+        assert!(!place.exists());
+    }
+
+    #[test]
+    fn a_check_that_writes_without_end_is_cut() {
+        let began = Instant::now();
+        assert_eq!(checked("yes", 60).end, CheckEnd::Endless);
+        assert_eq!(checked("head -c 1000000000 /dev/zero; exit 0", 60).end, CheckEnd::Endless);
+        assert!(began.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_process_that_a_check_leaves_behind_is_not_waited_for() {
+        let began = Instant::now();
+        assert_eq!(checked("setsid sleep 30 & exit 0", 60).end, CheckEnd::Good);
+        assert!(began.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_signal_ends_the_waiting() {
+        let request = CheckRequest { command: "sleep 60".to_owned(), limit: 60 };
+        let report = run_check(&request, Path::new("/"), &|| Some(15));
+        assert_eq!(report.end, CheckEnd::Interrupted(15));
+    }
+}
