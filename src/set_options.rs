@@ -3,15 +3,13 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use crate::patch_command::{Fetching, OperandCommand, PatchRequest, SetCommand};
+use crate::patch_command::{ApplyCommand, Fetching};
 use patchadm_cli::arguments::fetching::FetchOptions;
 use patchadm_cli::arguments::named_text;
 use patchadm_cli::call::{Invocation, PROGRAM};
 use patchadm_cli::reply::patches::EndCodes;
-use patchadm_core::operation::patches::apply::ApplyRequest;
-use patchadm_core::operation::patches::sets::{SetApplication, SetOperands};
+use patchadm_core::operation::patches::apply::{ApplyRequest, DepotOperands, PatchOperands};
 use patchadm_inputs::format::plan_file::PlanOptions;
-use patchadm_planning::analyze::AnalysisRequest;
 use patchadm_planning::resolve::SetRequest;
 
 /// Options that name a depot and say which of its patches are taken.
@@ -65,51 +63,31 @@ impl SetOptions {
         Ok(())
     }
 
-    /// The same with what a plan file says.
-    pub(crate) fn reading(self, options: &PlanOptions) -> Self {
-        let choices = ChoiceOptions {
+    /// Reads from a plan file what is taken from where.
+    pub(crate) fn read(&mut self, options: &PlanOptions) {
+        self.depot = options.depot.as_ref().map(OsString::from);
+        self.choices = ChoiceOptions {
             all_or_nothing: options.all_or_nothing,
             withdrawn: options.withdrawn,
             no_requires: options.no_requires,
             exclude: options.exclude.clone(),
         };
-        Self { depot: options.depot.as_ref().map(OsString::from), choices, ..self }
     }
 
-    /// Returns the request of a command with these options: patches of the depot, if one is named, else the patches that
-    /// the operands are.
-    pub(crate) fn request(self, call: &Invocation, apply: ApplyRequest, wait: Option<u64>) -> PatchRequest {
-        if self.depot.is_none() {
-            let (choices, fetching) = (self.choices.request(), fetching(call, self.fetching, wait));
-            return PatchRequest::Apply(Box::new(OperandCommand { apply, choices, fetching }));
+    /// Completes a request with these options: if a depot is named, the operands are those of the depot.
+    pub(crate) fn command(
+        self,
+        call: &Invocation,
+        mut apply: ApplyRequest,
+        wait: Option<u64>,
+    ) -> ApplyCommand {
+        apply.choices = self.choices.request();
+        if let Some(depot) = self.depot {
+            let ids = std::mem::take(&mut apply.patches).into_iter().map(PathBuf::into_os_string);
+            let patches = PatchOperands::Words(ids.collect());
+            apply.depot = Some(DepotOperands { depot: Some(depot), patches });
         }
-        let operands = apply.patches.iter().map(|path: &PathBuf| path.clone().into_os_string()).collect();
-        self.of_depot(call, apply, SetOperands::Words(operands), (wait, EndCodes::default()))
-    }
-
-    /// Returns the request to apply what an analysis lists as missing: patches of the depot that is named, else of that
-    /// of the policy.
-    pub(crate) fn update(
-        self,
-        call: &Invocation,
-        apply: ApplyRequest,
-        missing: AnalysisRequest,
-        ends: (Option<u64>, EndCodes),
-    ) -> PatchRequest {
-        self.of_depot(call, apply, SetOperands::Missing(Box::new(missing)), ends)
-    }
-
-    fn of_depot(
-        self,
-        call: &Invocation,
-        apply: ApplyRequest,
-        operands: SetOperands,
-        (wait, codes): (Option<u64>, EndCodes),
-    ) -> PatchRequest {
-        let Self { depot, choices, fetching: options } = self;
-        let application = SetApplication { depot, operands, choices: choices.request(), apply };
-        let fetching = fetching(call, options, wait);
-        PatchRequest::Set(Box::new(SetCommand { application, fetching, codes }))
+        ApplyCommand { apply, fetching: fetching(call, self.fetching, wait), codes: EndCodes::default() }
     }
 }
 

@@ -7,7 +7,7 @@ use patchadm_svr4::places;
 use super::patch_transcript::{print_opening, print_refusal};
 use super::showrev::PatchListing;
 use crate::as_owner::options::OwnerOptions;
-use crate::patch_command::on_root;
+use crate::patch_command::{PatchRequest, on_root};
 use crate::set_options::SetOptions;
 use patchadm_cli::arguments::{
     Extensions, LibraryOptions, RootOption, ScriptOptions, TrialOptions, object_path, parse,
@@ -110,7 +110,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         trial: args.trial.request(),
         ..ApplyRequest::default()
     };
-    let mut request = args.set.request(call, apply, None);
+    let mut request = PatchRequest::Apply(Box::new(args.set.command(call, apply, None)));
     request.must_name_patches(USAGE)?;
     request.look_into_spool(&mut call.output)?;
     on_root::<PatchaddArgs>(call, (&args.root, args.owner), &request, None, print_report)

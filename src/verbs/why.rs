@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::options::BriefVerbOptions;
+use crate::patch_command::PatchRequest;
 use crate::set_options::SetOptions;
 use patchadm_cli::arguments::fetching::FetchOptions;
 use patchadm_cli::arguments::parse;
@@ -222,9 +223,9 @@ fn rehearsed(
 ) -> anyhow::Result<Rehearsal> {
     let word = id.map_or_else(|| subject.to_string_lossy().into_owned(), ToString::to_string);
     let apply = ApplyRequest { patches: vec![subject], dry_run: true, ..ApplyRequest::default() };
-    let request = SetOptions::naming(depot, fetching).request(call, apply, None);
-    let result =
-        call.change(root, Command::Patchadd.name(), None, |caller| request.carry_out(root, caller))?;
+    let command = SetOptions::naming(depot, fetching).command(call, apply, None);
+    let request = PatchRequest::Apply(Box::new(command));
+    let result = call.change(root, Command::Patchadd.name(), None, |caller| request.perform(root, caller))?;
     let result = match result {
         Err(failed) if id.is_none() => return Err(query_refused(root, &failed).into()),
         Err(failed) => {

@@ -9,27 +9,24 @@
 
 use super::session::Session;
 
-/// What is done with a batch that is planned.
+/// The use of a planned batch.
 #[derive(Clone, Copy)]
 pub(super) enum Execution<'s> {
-    /// Nothing: it is told what would become of it.
+    /// Its effects are projected.
     Foresee,
-    /// It is carried out on a locked root.
     Perform(&'s Session<'s>),
 }
 
-/// What became of a batch.
 pub(super) enum BatchEnd<O> {
     /// The outcomes of its operands; the next batch follows.
     Done(Vec<O>),
     /// The outcomes of its operands; nothing more is tried.
     Last(Vec<O>),
-    /// Nothing was done: one of its operands is no part of it, and what is left is planned once more.
+    /// Nothing was done: one of its operands is not part of it, and the rest is planned again.
     PlanAgain,
 }
 
 impl<O> BatchEnd<O> {
-    /// The end of a batch of one operand.
     pub(super) fn of_one(outcome: O, goes_on: bool) -> Self {
         if goes_on { Self::Done(vec![outcome]) } else { Self::Last(vec![outcome]) }
     }
@@ -38,21 +35,18 @@ impl<O> BatchEnd<O> {
 /// The planner of one command: it knows the operands, in their order, how a batch of them is planned, and what is done with
 /// it then.
 pub(super) trait RunPlanner {
-    /// Some operands, planned.
     type Batch;
-    /// The outcome of one operand.
     type Outcome;
 
-    /// How many operands there are.
     fn count(&self) -> usize;
 
     /// Plans what follows the first `taken` operands: one operand at least.
     fn plan(&mut self, taken: usize) -> Self::Batch;
 
-    /// Performs the batch behind the first `taken` operands, or foresees it and goes on to the root after it.
+    /// Performs or projects the batch after the first `taken` operands.
     fn carry_out(&mut self, taken: usize, batch: Self::Batch) -> BatchEnd<Self::Outcome>;
 
-    /// The outcomes of the operands behind those that were `taken`, which are not tried; none where nothing is told of them.
+    /// Returns the outcomes of the operands after the `taken` ones, which are not tried.
     fn not_tried(&self, _taken: &[Self::Outcome]) -> Vec<Self::Outcome> {
         Vec::new()
     }
@@ -70,7 +64,7 @@ pub(super) fn all_or_none<O>(
     told.map(|(place, one)| if failed(&one).is_some() { one } else { stays(place, one, &first) }).collect()
 }
 
-/// Takes all operands of a planner; their outcomes, in their order.
+/// Plans and performs batch after batch. Returns the outcomes in the order of the operands.
 pub(super) fn run_all<P: RunPlanner>(planner: &mut P) -> Vec<P::Outcome> {
     let mut taken = Vec::with_capacity(planner.count());
     while taken.len() < planner.count() {

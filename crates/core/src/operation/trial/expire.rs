@@ -7,7 +7,7 @@ use crate::operation::failure::Failure;
 use crate::operation::patches::back_out::BackOutRequest;
 use crate::operation::patches::back_out::locked::{back_out_locked, still_applied};
 use crate::operation::patches::overtaken::RefreshRequest;
-use crate::operation::patches::overtaken::locked::refresh_locked;
+use crate::operation::patches::overtaken::planner::refresh_locked;
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database};
 use patchadm_changeset::transaction::{Receipt, RootCondition};
@@ -171,7 +171,7 @@ fn end_by_backout<'a>(
             if refreshes {
                 refresh_locked(session, &RefreshRequest::default())?;
             }
-            session.ground.forget_preparation();
+            session.ground.forget_native_changes();
             still_applied(session, record)
         });
     let patches = match refreshed {
@@ -204,7 +204,7 @@ fn end_by_backout<'a>(
         }
         Ok(receipt)
     });
-    session.ground.forget_preparation();
+    session.ground.forget_native_changes();
     (session, done)
 }
 

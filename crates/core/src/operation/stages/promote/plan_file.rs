@@ -6,7 +6,7 @@ use super::made_plan::MadePlan;
 use super::request::PromoteRequest;
 use super::sides::PromotedTree;
 use crate::operation::failure::Failure;
-use crate::operation::patches::apply::plan_parts::{
+use crate::operation::patches::apply::plan_file::{
     found, planned_change, planned_libraries, planned_records,
 };
 use crate::operation::plan_file::{PlanFault, save_plan};

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::operation::changed_texts::ChangedTexts;
+use crate::operation::content::new_bytes;
 use crate::operation::failure::Failure;
 use crate::operation::patches::after_run::AfterRun;
 use crate::operation::patches::in_use::UsingProcess;
-use crate::operation::patches::new_bytes::new_bytes;
 use crate::operation::promotion_hooks::HookEnd;
 use crate::operation::stages::completed_refresh::CompletedRefresh;
 use crate::operation::trial::TrialOutcome;

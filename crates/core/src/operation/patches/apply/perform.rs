@@ -1,0 +1,284 @@
+//! Performing a batch: the plans of patches without scripts become one plan with one commit; a patch with scripts is a run of
+//! its own, from its prepatch to its postpatch.
+
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::operands::ApplyOperand;
+use super::plan::{ApplyInput, PlannedOperand, PlannedPatch, Position, plan, settle_libraries};
+use super::request::ApplyOutcome;
+use crate::operation::content::{ManySources, OneSource, new_bytes};
+use crate::operation::failure::{Failure, is_of_source};
+use crate::operation::log;
+use crate::operation::patches::in_use::{InUse, in_use, in_use_of_each};
+use crate::operation::patches::scripts::response::ApplyResponse;
+use crate::operation::patches::scripts::run::{PatchInstall, PatchScripts, ScriptDirection};
+use crate::operation::session::{RunOptions, Session, patch_record};
+use patchadm_changeset::transaction::{Cause, Phase, Receipt, RootCondition, TransactionError};
+use patchadm_inputs::inventory::Inventory;
+use patchadm_planning::plan::package::install::OfPatch;
+use patchadm_planning::plan::patch::combine::{Single, combine_plans};
+use patchadm_planning::plan::patch::engine::Bookkeeping;
+use patchadm_planning::plan::patch::patch_plan::{PackagePlan, PatchPlan};
+use patchadm_planning::plan::patch::projected_root::MadeObjects;
+use patchadm_planning::plan::{Action, Plan};
+use patchadm_rootfs::Dir;
+use patchadm_svr4::format::response::UnwritableValue;
+use patchadm_svr4::package::Params;
+use patchadm_svr4::patch::PatchMacros;
+
+/// Performs patches as one run with one commit, after the `prepared` plans. Returns the places of the patches that have to be
+/// runs of their own if sources turn out to be damaged.
+pub(super) fn perform_batch(
+    session: &Session<'_>,
+    prepared: &[Plan],
+    patches: Vec<PlannedOperand<'_>>,
+) -> Result<Vec<ApplyOutcome>, Vec<usize>> {
+    let patches: Vec<PlannedOperand<'_>> = patches
+        .into_iter()
+        .map(|one| PlannedOperand { planned: one.planned.map(PlannedPatch::finished), ..one })
+        .collect();
+    let planned: Vec<(&ApplyOperand, &PlannedPatch)> =
+        patches.iter().filter_map(|one| Some((one.operand, one.planned.as_ref().ok()?))).collect();
+    let plans: Vec<&Plan> = planned.iter().map(|(_, planned)| &planned.patch_plan.plan).collect();
+    // Before the switch: afterwards the old files have no path any more.
+    let in_use = in_use_of_each(&session.ground.root, &plans);
+    let done = match (&*plans, prepared) {
+        ([], _) => None,
+        ([plan], []) => Some(perform(session, plan, &planned)),
+        _ => combined(prepared, &planned).map(|plan| perform(session, &plan, &planned)),
+    };
+    if let Some(Err(Failure::Transaction(error))) = &done
+        && planned.len() > 1
+        && is_of_source(error)
+    {
+        let is_bad = |one: &PlannedOperand<'_>| {
+            let device = &one.operand.device;
+            one.planned.is_ok() && device.source.verify(&device.image).is_err()
+        };
+        let bad = patches.iter().enumerate().filter(|(_, one)| is_bad(one)).map(|(place, _)| place);
+        let bad: Vec<usize> = bad.collect();
+        return Err(if bad.is_empty() { (0..patches.len()).collect() } else { bad });
+    }
+    let results = done.map(|done| of_each(session, done, &plans)).unwrap_or_default();
+    let mut results = results.into_iter().zip(in_use);
+    let reported = patches.into_iter().map(|one| match one.planned {
+        Err(failure) => one.operand.refused(failure),
+        Ok(planned) => {
+            let (result, in_use) = results.next().unwrap_or_else(|| {
+                let cause = Cause::Internal("a patch of the run has no result".to_owned());
+                let left = RootCondition::InDoubt;
+                let error = TransactionError { phase: Phase::Commit, cause, left };
+                (Err(error.into()), InUse::default())
+            });
+            one.operand.performed(planned.patch_plan, in_use, result)
+        }
+    });
+    Ok(reported.collect())
+}
+
+fn perform(
+    session: &Session<'_>,
+    plan: &Plan,
+    planned: &[(&ApplyOperand, &PlannedPatch)],
+) -> Result<Receipt, Failure> {
+    let records = planned.iter().map(|(_, planned)| {
+        let plan = &planned.patch_plan.plan;
+        patch_record(plan, log::of_patch(plan), log::of_installation(plan))
+    });
+    let sources = planned
+        .iter()
+        .map(|(operand, _)| OneSource { source: &operand.device.source, image: &operand.device.image });
+    session.perform_run(plan, &mut ManySources(sources.collect()), RunOptions::of(records.collect()))
+}
+
+fn combined(prepared: &[Plan], planned: &[(&ApplyOperand, &PlannedPatch)]) -> Option<Plan> {
+    let nothing = MadeObjects::new();
+    let mut packages = 0;
+    let mut singles: Vec<Single<'_>> =
+        prepared.iter().map(|plan| Single { plan, made: &nothing, packages: 0 }).collect();
+    for (operand, planned) in planned {
+        singles.push(Single { plan: &planned.patch_plan.plan, made: &planned.made, packages });
+        packages += operand.device.image.packages.len();
+    }
+    combine_plans(&singles)
+}
+
+fn of_each(
+    session: &Session<'_>,
+    done: Result<Receipt, Failure>,
+    plans: &[&Plan],
+) -> Vec<Result<Receipt, Failure>> {
+    if plans.len() == 1 {
+        return vec![done];
+    }
+    let error = match done {
+        Ok(receipt) => return receipts(session, receipt, plans).into_iter().map(Ok).collect(),
+        Err(Failure::Transaction(error)) => error,
+        Err(Failure::Root(error)) => unchanged(Cause::Root(error)),
+        Err(other) => unchanged(Cause::Internal(other.to_string())),
+    };
+    plans.iter().map(|_| Err(Failure::Transaction(Arc::clone(&error)))).collect()
+}
+
+fn unchanged(cause: Cause) -> Arc<TransactionError> {
+    Arc::new(TransactionError { phase: Phase::Prepare, cause, left: RootCondition::Unchanged })
+}
+
+fn receipts(session: &Session<'_>, all: Receipt, plans: &[&Plan]) -> Vec<Receipt> {
+    let mut archives = 0;
+    let mut receipts: Vec<Receipt> = Vec::new();
+    for plan in plans {
+        let own = all.undo.range(archives..archives + plan.undo.len());
+        let undo = own.map(|(place, size)| (place - archives, *size)).collect();
+        archives += plan.undo.len();
+        let (run, bytes, exchanges) = (all.run.clone(), new_bytes(plan), Vec::new());
+        receipts.push(Receipt { run, bytes, undo, exchanges, notes: Vec::new() });
+    }
+    for note in all.notes {
+        let is_about = |plan: &&Plan| {
+            let mut gone =
+                plan.changes.iter().filter(|change| matches!(change.action, Action::RemoveDirectory));
+            gone.any(|change| {
+                let shown = session.ground.root.show(&change.path);
+                note.strip_prefix(&shown).is_some_and(|rest| rest.starts_with(' '))
+            })
+        };
+        let place = plans.iter().rposition(is_about).unwrap_or(plans.len().saturating_sub(1));
+        if let Some(receipt) = receipts.get_mut(place) {
+            receipt.notes.push(note);
+        }
+    }
+    receipts
+}
+
+pub(super) fn apply_with_scripts(
+    session: &Session<'_>,
+    input: &ApplyInput<'_>,
+    one: PlannedOperand<'_>,
+) -> ApplyOutcome {
+    let operand = one.operand;
+    let (mut patch_plan, inventory) = match one.planned.map(PlannedPatch::finished) {
+        Ok(planned) => (planned.patch_plan, planned.inventory),
+        Err(failure) => return operand.refused(failure),
+    };
+    // Before the switch: afterwards the old files have no path any more.
+    let in_use = in_use(&session.ground.root, &patch_plan.plan);
+    let is_saved = !patch_plan.no_undo && !patch_plan.again;
+    let patch = OfPatch { id: operand.shown_id(), is_saved, is_applied: true };
+    let installing = PatchInstall::new(&input.request.scripts, input.options.scripts.clone(), patch);
+    let application = ScriptedApplication { session, input, operand };
+    let new = application.new_archives(&patch_plan);
+    let done = application.perform(&installing, &mut patch_plan, &mut inventory.unwrap_or_default());
+    if let Err(failure) = &done
+        && matches!(failure.left(), RootCondition::Unchanged | RootCondition::RolledBack)
+    {
+        for place in &new {
+            remove_archive(place);
+        }
+    }
+    operand.performed(patch_plan, in_use, done)
+}
+
+struct ScriptedApplication<'a> {
+    session: &'a Session<'a>,
+    input: &'a ApplyInput<'a>,
+    operand: &'a ApplyOperand,
+}
+
+/// Removes an undo archive that scripts made outside the root, and the directories for package and patch if these are empty then.
+/// Errors are ignored: the archive is only in the way.
+fn remove_archive(place: &Path) {
+    let Ok(dir) = Dir::of_host(place) else { return };
+    for name in ["undo", "undo.Z", "undo.gz"] {
+        let _ = dir.remove(name.as_bytes());
+    }
+    for directory in [Some(place), place.parent()].into_iter().flatten() {
+        let (Some(above), Some(name)) = (directory.parent(), directory.file_name()) else { return };
+        let _ = Dir::of_host(above).and_then(|above| above.remove_dir(name.as_bytes()));
+    }
+}
+
+impl ScriptedApplication<'_> {
+    fn perform(
+        &self,
+        installing: &PatchInstall,
+        patch_plan: &mut PatchPlan,
+        inventory: &mut Inventory,
+    ) -> Result<Receipt, Failure> {
+        let (session, device) = (self.session, &self.operand.device);
+        device.source.verify(&device.image)?;
+        let packages = patch_plan.parts.iter().map(|part| device.delivered(part.index));
+        let packages = packages.collect::<Result<Vec<_>, _>>()?;
+        let add = installing.input(session);
+        let mut scripts =
+            PatchScripts::open(session, add, ScriptDirection::Apply, patch_plan, &packages, None)?;
+        if scripts.before()? {
+            (*patch_plan, *inventory) = self.planned(BTreeMap::new())?;
+        }
+        let build = scripts.build_directory()?;
+        let mut ready = scripts.ready(&patch_plan.parts, &packages, |part, delivered| {
+            self.response(patch_plan, part, &delivered.image.params, inventory, &build)
+        })?;
+        let by_program = ready.iter().filter(|one| one.part.chosen.bookkeeping == Bookkeeping::Program);
+        let answers: BTreeMap<usize, Params> =
+            by_program.map(|one| (one.part.index, one.answers.params.clone())).collect();
+        if answers.values().any(|params| params.iter().next().is_some()) {
+            (*patch_plan, *inventory) = self.planned(answers)?;
+            for (package, part) in ready.iter_mut().zip(&patch_plan.parts) {
+                package.part = part.clone();
+            }
+        }
+        let log = log::of_patch(&patch_plan.plan);
+        scripts.perform(patch_plan, &ready, inventory, &mut device.content(), log)
+    }
+
+    fn planned(&self, answers: BTreeMap<usize, Params>) -> Result<(PatchPlan, Inventory), Failure> {
+        let (mut patch_plan, inventory) = plan(self.input, self.operand, answers)?;
+        let of = (&patch_plan.plan, &inventory);
+        let libraries = settle_libraries(&mut self.input.keeper(), self.operand, of, Position::Alone)?;
+        if let Some(libraries) = libraries {
+            libraries.apply(&mut patch_plan);
+        }
+        Ok((patch_plan, inventory))
+    }
+
+    /// Returns the places outside the root where scripts will make undo archives, if nothing is there yet.
+    fn new_archives(&self, patch_plan: &PatchPlan) -> Vec<PathBuf> {
+        let Some(directory) = &self.input.options.undo_dir else { return Vec::new() };
+        let id = patch_plan.plan.patches.first().map(String::as_str).unwrap_or_default();
+        let by_scripts = |part: &&PackagePlan| part.chosen.bookkeeping == Bookkeeping::Scripts;
+        let places = patch_plan.parts.iter().filter(by_scripts);
+        let places = places.map(|part| directory.join(id).join(part.package.as_str()));
+        places.filter(|place| place.symlink_metadata().is_err()).collect()
+    }
+
+    fn response(
+        &self,
+        patch_plan: &PatchPlan,
+        part: &PackagePlan,
+        delivered: &Params,
+        inventory: &Inventory,
+        build: &Path,
+    ) -> Result<Vec<u8>, UnwritableValue> {
+        let separator = &self.input.ground.policy.separator;
+        let obsoletes = PatchMacros::from_params(delivered, separator).ok().flatten();
+        let obsoletes = obsoletes.map(|delivered| delivered.obsoletes.to_string()).unwrap_or_default();
+        let none = Params::new();
+        let installed = inventory.packages.get(&part.package).map_or(&none, |installed| &installed.params);
+        let applying = ApplyResponse {
+            patch: patch_plan.plan.patches.first().map(String::as_str).unwrap_or_default(),
+            obsoletes: &obsoletes,
+            unconditional: self.input.options.unconditional,
+            // what is there now is no longer what was there before the patch
+            no_undo: patch_plan.no_undo || patch_plan.again,
+            undo_dir: self.input.options.undo_dir.as_deref(),
+            build_dir: build,
+            delivered,
+            installed,
+        };
+        applying.text()
+    }
+}
