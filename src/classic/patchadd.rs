@@ -7,8 +7,7 @@ use patchadm_svr4::places;
 use super::patch_transcript::{print_opening, print_refusal};
 use super::showrev::PatchListing;
 use crate::as_owner::options::OwnerOptions;
-use crate::patch_command::{PatchRequest, on_root};
-use crate::set_options::SetOptions;
+use crate::patch_command::{PatchRequest, SetOptions, on_root};
 use patchadm_cli::arguments::{
     Extensions, LibraryOptions, RootOption, ScriptOptions, TrialOptions, object_path, parse,
 };
@@ -17,8 +16,7 @@ use patchadm_cli::reply::failure::must_have_records;
 use patchadm_cli::reply::patch_entry::PatchEntry;
 use patchadm_cli::reply::patch_text::{in_use_lines, plan_text};
 use patchadm_cli::reply::patches::PatchesReport;
-use patchadm_cli::reply::words::print_notes;
-use patchadm_cli::reply::words::reboot_sentence;
+use patchadm_cli::reply::words::{print_notes, reboot_sentence};
 use patchadm_cli::reply::{Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::patches::apply::{ApplyRequest, SignatureRequest};

@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::change::{application, change};
+use super::change::{application, change, settle_plan_file};
 use super::options::{ApplicationOptions, ChangeOptions, ExchangeOptions, VerbOptions};
-use super::plan_file::settle_plan_file;
 use crate::patch_command::PatchRequest;
 use patchadm_cli::arguments::{TrialOptions, parse};
 use patchadm_cli::call::Invocation;

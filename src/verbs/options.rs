@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::as_owner::options::OwnerOptions;
 use crate::classic::pkgadd::environment;
 use crate::many_roots::list::ManyRoots;
-use crate::set_options::SetOptions;
+use crate::patch_command::SetOptions;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::transaction::ExchangeRequest;
 pub(crate) use patchadm_cli::arguments::verbs::{

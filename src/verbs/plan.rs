@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::change::{application, backout, change};
+use super::change::{application, backout, change, settle_plan_file};
 use super::options::{ApplicationOptions, BriefVerbOptions, ChangeOptions, NoteOption};
 use super::patch_lines::print_report;
-use super::plan_file::settle_plan_file;
 use crate::as_owner::options::OwnerOptions;
 use crate::many_roots::list::ManyRoots;
 use crate::patch_command::{PatchRequest, reply_of, report_on};

@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 
 use super::analyze::choice::{AnalysisChoice, AnalysisOptions};
-use super::change::{application, change};
+use super::change::{application, change, settle_plan_file};
 use super::options::{ApplicationOptions, ChangeOptions, VerbOptions};
-use super::plan_file::settle_plan_file;
 use crate::patch_command::PatchRequest;
 use patchadm_cli::arguments::{TrialOptions, parse};
 use patchadm_cli::call::Invocation;

@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::options::BriefVerbOptions;
-use crate::patch_command::PatchRequest;
-use crate::set_options::SetOptions;
+use crate::patch_command::{PatchRequest, SetOptions};
 use patchadm_cli::arguments::fetching::FetchOptions;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;

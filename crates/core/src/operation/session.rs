@@ -199,9 +199,9 @@ impl<'a> Session<'a> {
         Self { because, ..self }
     }
 
-    /// Returns the same session for a command that undoes changes: directories that were switched last are switched back
+    /// Reverses the order of exchanges, for a command that undoes changes: directories that were switched last are switched back
     /// first.
-    pub(super) fn going_back(mut self) -> Self {
+    pub(super) fn reversing_exchanges(mut self) -> Self {
         self.exchanges.reverse();
         self
     }

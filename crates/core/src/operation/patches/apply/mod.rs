@@ -8,52 +8,58 @@
 //! takes the same path, and each batch is projected instead of performed.
 
 mod operands;
-mod perform;
 mod plan;
 pub(in crate::operation) mod plan_file;
 mod request;
 mod signatures;
+mod with_scripts;
 
-pub(super) use operands::{ApplyOperand, PatchChoice, WantedPatches, is_set, opens_as_set, resolved};
+pub(super) use operands::{ApplyOperand, OpenedPatches, PatchChoice, is_set, opens_as_set, resolved};
 pub use request::{ApplyOutcome, ApplyReport, ApplyRequest, DepotOperands, PatchOperands, SetMembership};
 pub use signatures::{SignatureRequest, demands, lacks_trust, must_be_vouched_for};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use crate::operation::adopt::on_demand::unregistered_native;
 use crate::operation::changed_texts::TextReader;
+use crate::operation::content::{ManySources, OneSource, new_bytes};
 use crate::operation::exchange::{foreseen, must_be_directories};
 use crate::operation::failure::{Failure, is_of_source};
 use crate::operation::foreseen_root::plan_on_foreseen_root;
 use crate::operation::libraries::{LibraryKeeper, recorded_as_loaded};
+use crate::operation::log;
 use crate::operation::new_database::NewDatabase;
 use crate::operation::patches::after_run::{AfterRun, after_run};
-use crate::operation::patches::in_use::in_use;
+use crate::operation::patches::in_use::{InUse, in_use, in_use_of_each};
 use crate::operation::patches::preparation::{perform_preparation, prepare};
 use crate::operation::plan_file::{PlanFault, save_plan};
 use crate::operation::run::{BatchEnd, Execution, RunPlanner, all_or_none, run_all};
 use crate::operation::session::{
-    Caller, RootAndPolicy, Session, must_agree, must_have_database, shown_to_anybody, without_lock,
+    Caller, RootAndPolicy, RunOptions, Session, must_agree, must_have_database, patch_record,
+    shown_to_anybody, without_lock,
 };
 use crate::operation::trial::begin::{begin_change_beside, must_be_off_trial};
 use crate::operation::trial::change::TrialChange;
 use operands::OrderedPatches;
-use patchadm_changeset::transaction::Receipt;
+use patchadm_changeset::transaction::{Cause, Phase, Receipt, RootCondition, TransactionError};
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::all::must_be_whole;
 use patchadm_inputs::format::plan_differences::PlanDifferences;
-use patchadm_planning::plan::Plan;
+use patchadm_planning::plan::patch::combine::{Single, combine_plans};
+use patchadm_planning::plan::patch::projected_root::MadeObjects;
 use patchadm_planning::plan::refusal::{Command, Reason};
+use patchadm_planning::plan::{Action, Plan};
 use patchadm_planning::resolve::Resolution;
 use patchadm_rootfs::{Digest, Root};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
-use perform::{apply_with_scripts, perform_batch};
 use plan::{
     ApplyBatch, ApplyInput, PlannedOperand, PlannedPatch, Position, as_one_run, gather, must_be_usable, plan,
     refuse_all, settle_libraries,
 };
 use plan_file::made_plan;
+use with_scripts::apply_with_scripts;
 
 /// The report on patches, and the answer of the resolver if it was asked under the lock.
 #[derive(Default)]
@@ -64,15 +70,15 @@ pub(super) struct AppliedPatchSet {
 
 /// Applies patches that are open. `locked` is called as soon as the root is locked. An error concerns the root as a whole;
 /// the error of one patch is in its part of the report.
-pub(super) fn apply_read(
+pub(super) fn apply_opened(
     root: &Root,
     ground: RootAndPolicy,
     request: &ApplyRequest,
-    wanted: &WantedPatches,
+    opened: &OpenedPatches,
     caller: &Caller<'_>,
     locked: &dyn Fn(&Session<'_>) -> Result<(), Failure>,
 ) -> Result<AppliedPatchSet, Failure> {
-    if wanted.operands.is_empty() && !request.plan_file.is_made() {
+    if opened.operands.is_empty() && !request.plan_file.is_made() {
         return Ok(AppliedPatchSet::default());
     }
     let undo_dir = request.undo_dir.clone().or_else(|| ground.policy.undo_dir.clone());
@@ -86,7 +92,7 @@ pub(super) fn apply_read(
             must_be_directories(root, &caller.exchanges)?;
             without_lock(root, || {
                 must_be_off_trial(root, caller, None)?;
-                apply_to(root, Target::Shown(&ground), request, wanted, caller)
+                apply_to(root, Target::Shown(&ground), request, opened, caller)
             })
         };
         let plan = || {
@@ -98,7 +104,7 @@ pub(super) fn apply_read(
             ..set
         });
     }
-    let new = new_database(root, &ground, request, wanted)?;
+    let new = new_database(root, &ground, request, opened)?;
     let managers = request.preparation.managers(&ground.policy);
     let session = match begin_change_beside(ground, caller, managers) {
         Ok(session) => session,
@@ -108,7 +114,7 @@ pub(super) fn apply_read(
         }
     };
     let done = locked(&session)
-        .and_then(|()| apply_to(root, Target::Locked(Box::new(session)), request, wanted, caller));
+        .and_then(|()| apply_to(root, Target::Locked(Box::new(session)), request, opened, caller));
     let is_applied = |set: &AppliedPatchSet| set.report.patches.iter().any(|one| one.result.is_ok());
     if let Some(new) = new
         && !done.as_ref().is_ok_and(is_applied)
@@ -124,15 +130,15 @@ fn new_database(
     root: &Root,
     ground: &RootAndPolicy,
     request: &ApplyRequest,
-    wanted: &WantedPatches,
+    opened: &OpenedPatches,
 ) -> Result<Option<NewDatabase>, Failure> {
     let is_without = must_have_database(root).err();
     let Some(is_without) = is_without else { return Ok(None) };
-    let Some(native) = unregistered_native(ground, &wanted.packages()) else { return Err(is_without) };
+    let Some(native) = unregistered_native(ground, &opened.packages()) else { return Err(is_without) };
     if request.preparation.is_adopting(&ground.policy) {
         return NewDatabase::make(root).map(Some);
     }
-    let operand = wanted.operands.first();
+    let operand = opened.operands.first();
     let packages = operand.iter().flat_map(|operand| operand.packages()).map(|package| package.pkg);
     let reason = Reason::Unregistered { packages: packages.collect(), native };
     Err(reason.of(Command::Patchadd, &operand.map(ApplyOperand::shown_id).unwrap_or_default()).into())
@@ -165,15 +171,15 @@ fn apply_to(
     root: &Root,
     mut target: Target<'_>,
     request: &ApplyRequest,
-    wanted: &WantedPatches,
+    opened: &OpenedPatches,
     caller: &Caller<'_>,
 ) -> Result<AppliedPatchSet, Failure> {
     must_agree(root, caller.interrupt, |_| false)?;
-    let packages = wanted.packages();
+    let packages = opened.packages();
     must_be_whole(&RecordView::live(root), packages.iter().map(|package| package.pkg.as_str()))?;
     let prepared = prepare(target.ground(), target.execution(), &request.preparation, &packages, caller)?;
     let mut preparation = prepared.report;
-    let ordered = wanted.ordered(prepared.after.as_ref().unwrap_or(target.ground()))?;
+    let ordered = opened.ordered(prepared.after.as_ref().unwrap_or(target.ground()))?;
     // A trial is one run: it is undone as one.
     let trial = request.trial.wanted(&target.ground().policy, request.no_undo);
     let is_together = ordered.is_together || trial.is_some();
@@ -185,7 +191,7 @@ fn apply_to(
         let ground = prepared.after.as_ref().unwrap_or(&session.ground);
         let input = ApplyInput::of(ground, request, &ordered.void, caller, true)?;
         let mut planner = ApplyPlanner::of(input, &ordered.operands, is_together, Execution::Foresee)?;
-        settle_plan_file(ground, request, (wanted, &ordered), &run_all(&mut planner))?;
+        settle_plan_file(ground, request, (opened, &ordered), &run_all(&mut planner))?;
     }
     if let Target::Locked(session) = target {
         let session = session.because_of(ordered.because.clone());
@@ -203,14 +209,14 @@ fn apply_to(
     // The preparation is still to come if no patch was applied.
     let ground = planner.input.ground;
     drop(planner);
-    name_unregistered(ground, wanted, &mut patches);
+    name_unregistered(ground, opened, &mut patches);
     let mut report = ApplyReport::default();
     match &target {
         Target::Shown(_) => {
             if patches.iter().all(|one| one.result.is_err()) {
                 preparation.adopted.clear();
             }
-            settle_plan_file(ground, request, (wanted, &ordered), &patches)?;
+            settle_plan_file(ground, request, (opened, &ordered), &patches)?;
             let plans = patches.iter().filter_map(|one| Some((one.plan.as_ref()?, !one.scripts.is_empty())));
             report.exchanges = foreseen(root, &caller.exchanges, plans)?;
         }
@@ -245,11 +251,11 @@ fn add_kept_libraries(ground: &RootAndPolicy, patches: &mut [ApplyOutcome]) {
 }
 
 /// Adds a hint to adopt the native package if that is why a patch does not apply.
-fn name_unregistered(ground: &RootAndPolicy, wanted: &WantedPatches, patches: &mut [ApplyOutcome]) {
+fn name_unregistered(ground: &RootAndPolicy, opened: &OpenedPatches, patches: &mut [ApplyOutcome]) {
     for one in patches {
         let Err(Failure::Refused(refusal)) = &mut one.result else { continue };
         let Reason::NotInstalled(packages) = &*refusal.reason else { continue };
-        let operand = wanted.operands.iter().find(|operand| operand.shown_id() == one.id);
+        let operand = opened.operands.iter().find(|operand| operand.shown_id() == one.id);
         let native = operand.and_then(|operand| unregistered_native(ground, &operand.packages()));
         if let Some(native) = native {
             *refusal.reason = Reason::Unregistered { packages: packages.clone(), native };
@@ -261,14 +267,14 @@ fn name_unregistered(ground: &RootAndPolicy, wanted: &WantedPatches, patches: &m
 fn settle_plan_file(
     ground: &RootAndPolicy,
     request: &ApplyRequest,
-    (wanted, ordered): (&WantedPatches, &OrderedPatches<'_>),
+    (opened, ordered): (&OpenedPatches, &OrderedPatches<'_>),
     patches: &[ApplyOutcome],
 ) -> Result<(), Failure> {
     let use_of_file = &request.plan_file;
     if !use_of_file.is_made() {
         return Ok(());
     }
-    let plan = made_plan(ground, use_of_file, (wanted, ordered), patches)?;
+    let plan = made_plan(ground, use_of_file, (opened, ordered), patches)?;
     if let Some(expected) = &use_of_file.expected
         && let Some(differences) = PlanDifferences::between(&expected.plan, &plan)
     {
@@ -315,21 +321,21 @@ impl<'a> ApplyPlanner<'a> {
     }
 
     /// Projects a batch: reads its sources as a run would, and adds its plans to the projected root.
-    fn foresee(&mut self, taken: usize, batch: ApplyBatch<'a>) -> BatchEnd<ApplyOutcome> {
+    fn foresee(&mut self, done: usize, batch: ApplyBatch<'a>) -> BatchEnd<ApplyOutcome> {
         let ApplyBatch { patches, keeper } = batch;
         let interrupt = self.input.caller.interrupt;
         let digests: Vec<_> = patches.iter().map(|one| one.delivered_digests(interrupt)).collect();
         let is_damaged =
             |(one, digests): (&PlannedOperand<'_>, &Option<_>)| one.planned.is_ok() && digests.is_none();
         let damaged = patches.iter().zip(&digests).enumerate().filter(|(_, one)| is_damaged(*one));
-        let damaged: Vec<usize> = damaged.map(|(place, _)| taken + place).collect();
+        let damaged: Vec<usize> = damaged.map(|(place, _)| done + place).collect();
         if patches.len() > 1 && !damaged.is_empty() && !self.is_one_run {
             self.alone.extend(damaged);
             return BatchEnd::PlanAgain;
         }
         self.keeper = keeper;
         let read = patches.into_iter().zip(digests).enumerate();
-        let outcomes = read.map(|(place, (one, digests))| self.foreseen(taken + place, one, digests));
+        let outcomes = read.map(|(place, (one, digests))| self.foreseen(done + place, one, digests));
         let outcomes: Vec<ApplyOutcome> = outcomes.collect();
         if outcomes.iter().any(|one| ends_all(&one.result)) {
             return BatchEnd::Last(outcomes);
@@ -394,7 +400,7 @@ impl<'a> ApplyPlanner<'a> {
     fn perform(
         &mut self,
         session: &'a Session<'a>,
-        taken: usize,
+        done: usize,
         batch: ApplyBatch<'a>,
     ) -> BatchEnd<ApplyOutcome> {
         let mut patches = batch.patches;
@@ -417,7 +423,7 @@ impl<'a> ApplyPlanner<'a> {
                 Ok(outcomes) => outcomes,
                 Err(damaged) if self.is_one_run => return BatchEnd::Done(self.refuse_sources(&damaged)),
                 Err(damaged) => {
-                    self.alone.extend(damaged.into_iter().map(|place| taken + place));
+                    self.alone.extend(damaged.into_iter().map(|place| done + place));
                     return BatchEnd::PlanAgain;
                 }
             }
@@ -455,17 +461,17 @@ impl<'a> RunPlanner for ApplyPlanner<'a> {
         self.operands.len()
     }
 
-    fn plan(&mut self, taken: usize) -> ApplyBatch<'a> {
+    fn plan(&mut self, done: usize) -> ApplyBatch<'a> {
         let operands: &'a [&'a ApplyOperand] = self.operands;
-        let Some(operand) = operands.get(taken).copied() else {
+        let Some(operand) = operands.get(done).copied() else {
             return ApplyBatch { patches: Vec::new(), keeper: self.keeper.clone() };
         };
         let mut keeper = self.keeper.clone();
-        let mut patches = gather(&self.input, operands, (taken, &self.alone), &mut keeper);
+        let mut patches = gather(&self.input, operands, (done, &self.alone), &mut keeper);
         if self.is_one_run {
             patches = as_one_run(&self.input, operands, patches);
         } else if patches.is_empty() {
-            let is_followed = self.input.options.is_rehearsal && taken + 1 < operands.len();
+            let is_followed = self.input.options.is_rehearsal && done + 1 < operands.len();
             let position = if is_followed { Position::Among } else { Position::Alone };
             let planned = plan(&self.input, operand, BTreeMap::new()).and_then(|(patch_plan, inventory)| {
                 let of = (&patch_plan.plan, &inventory);
@@ -481,17 +487,17 @@ impl<'a> RunPlanner for ApplyPlanner<'a> {
         ApplyBatch { patches, keeper }
     }
 
-    fn carry_out(&mut self, taken: usize, batch: ApplyBatch<'a>) -> BatchEnd<ApplyOutcome> {
+    fn carry_out(&mut self, done: usize, batch: ApplyBatch<'a>) -> BatchEnd<ApplyOutcome> {
         match self.execution {
-            Execution::Foresee => self.foresee(taken, batch),
-            Execution::Perform(session) => self.perform(session, taken, batch),
+            Execution::Foresee => self.foresee(done, batch),
+            Execution::Perform(session) => self.perform(session, done, batch),
         }
     }
 
-    fn not_tried(&self, taken: &[ApplyOutcome]) -> Vec<ApplyOutcome> {
-        let failed = taken.iter().rev().find(|applied| ends_all(&applied.result));
+    fn not_tried(&self, done: &[ApplyOutcome]) -> Vec<ApplyOutcome> {
+        let failed = done.iter().rev().find(|applied| ends_all(&applied.result));
         let failed = failed.map(|failed| failed.id.clone()).unwrap_or_default();
-        let rest = self.operands.iter().skip(taken.len());
+        let rest = self.operands.iter().skip(done.len());
         rest.map(|operand| operand.refused(Failure::NotTried(failed.clone()))).collect()
     }
 }
@@ -499,4 +505,129 @@ impl<'a> RunPlanner for ApplyPlanner<'a> {
 /// Tells whether no further patch is tried: the root or the machine failed, not a source.
 fn ends_all(result: &Result<Option<Receipt>, Failure>) -> bool {
     matches!(result, Err(Failure::Transaction(error)) if !is_of_source(error))
+}
+
+/// Performs patches as one run with one commit, after the `prepared` plans. Returns the places of the patches that have to be
+/// runs of their own if sources turn out to be damaged.
+fn perform_batch(
+    session: &Session<'_>,
+    prepared: &[Plan],
+    patches: Vec<PlannedOperand<'_>>,
+) -> Result<Vec<ApplyOutcome>, Vec<usize>> {
+    let patches: Vec<PlannedOperand<'_>> = patches
+        .into_iter()
+        .map(|one| PlannedOperand { planned: one.planned.map(PlannedPatch::finished), ..one })
+        .collect();
+    let planned: Vec<(&ApplyOperand, &PlannedPatch)> =
+        patches.iter().filter_map(|one| Some((one.operand, one.planned.as_ref().ok()?))).collect();
+    let plans: Vec<&Plan> = planned.iter().map(|(_, planned)| &planned.patch_plan.plan).collect();
+    // Before the switch: afterwards the old files have no path any more.
+    let in_use = in_use_of_each(&session.ground.root, &plans);
+    let done = match (&*plans, prepared) {
+        ([], _) => None,
+        ([plan], []) => Some(perform(session, plan, &planned)),
+        _ => combined(prepared, &planned).map(|plan| perform(session, &plan, &planned)),
+    };
+    if let Some(Err(Failure::Transaction(error))) = &done
+        && planned.len() > 1
+        && is_of_source(error)
+    {
+        let is_bad = |one: &PlannedOperand<'_>| {
+            let device = &one.operand.device;
+            one.planned.is_ok() && device.source.verify(&device.image).is_err()
+        };
+        let bad = patches.iter().enumerate().filter(|(_, one)| is_bad(one)).map(|(place, _)| place);
+        let bad: Vec<usize> = bad.collect();
+        return Err(if bad.is_empty() { (0..patches.len()).collect() } else { bad });
+    }
+    let results = done.map(|done| of_each(session, done, &plans)).unwrap_or_default();
+    let mut results = results.into_iter().zip(in_use);
+    let reported = patches.into_iter().map(|one| match one.planned {
+        Err(failure) => one.operand.refused(failure),
+        Ok(planned) => {
+            let (result, in_use) = results.next().unwrap_or_else(|| {
+                let cause = Cause::Internal("a patch of the run has no result".to_owned());
+                let left = RootCondition::InDoubt;
+                let error = TransactionError { phase: Phase::Commit, cause, left };
+                (Err(error.into()), InUse::default())
+            });
+            one.operand.performed(planned.patch_plan, in_use, result)
+        }
+    });
+    Ok(reported.collect())
+}
+
+fn perform(
+    session: &Session<'_>,
+    plan: &Plan,
+    planned: &[(&ApplyOperand, &PlannedPatch)],
+) -> Result<Receipt, Failure> {
+    let records = planned.iter().map(|(_, planned)| {
+        let plan = &planned.patch_plan.plan;
+        patch_record(plan, log::of_patch(plan), log::of_installation(plan))
+    });
+    let sources = planned
+        .iter()
+        .map(|(operand, _)| OneSource { source: &operand.device.source, image: &operand.device.image });
+    session.perform_run(plan, &mut ManySources(sources.collect()), RunOptions::of(records.collect()))
+}
+
+fn combined(prepared: &[Plan], planned: &[(&ApplyOperand, &PlannedPatch)]) -> Option<Plan> {
+    let nothing = MadeObjects::new();
+    let mut packages = 0;
+    let mut singles: Vec<Single<'_>> =
+        prepared.iter().map(|plan| Single { plan, made: &nothing, packages: 0 }).collect();
+    for (operand, planned) in planned {
+        singles.push(Single { plan: &planned.patch_plan.plan, made: &planned.made, packages });
+        packages += operand.device.image.packages.len();
+    }
+    combine_plans(&singles)
+}
+
+fn of_each(
+    session: &Session<'_>,
+    done: Result<Receipt, Failure>,
+    plans: &[&Plan],
+) -> Vec<Result<Receipt, Failure>> {
+    if plans.len() == 1 {
+        return vec![done];
+    }
+    let error = match done {
+        Ok(receipt) => return receipts(session, receipt, plans).into_iter().map(Ok).collect(),
+        Err(Failure::Transaction(error)) => error,
+        Err(Failure::Root(error)) => unchanged(Cause::Root(error)),
+        Err(other) => unchanged(Cause::Internal(other.to_string())),
+    };
+    plans.iter().map(|_| Err(Failure::Transaction(Arc::clone(&error)))).collect()
+}
+
+fn unchanged(cause: Cause) -> Arc<TransactionError> {
+    Arc::new(TransactionError { phase: Phase::Prepare, cause, left: RootCondition::Unchanged })
+}
+
+fn receipts(session: &Session<'_>, all: Receipt, plans: &[&Plan]) -> Vec<Receipt> {
+    let mut archives = 0;
+    let mut receipts: Vec<Receipt> = Vec::new();
+    for plan in plans {
+        let own = all.undo.range(archives..archives + plan.undo.len());
+        let undo = own.map(|(place, size)| (place - archives, *size)).collect();
+        archives += plan.undo.len();
+        let (run, bytes, exchanges) = (all.run.clone(), new_bytes(plan), Vec::new());
+        receipts.push(Receipt { run, bytes, undo, exchanges, notes: Vec::new() });
+    }
+    for note in all.notes {
+        let is_about = |plan: &&Plan| {
+            let mut gone =
+                plan.changes.iter().filter(|change| matches!(change.action, Action::RemoveDirectory));
+            gone.any(|change| {
+                let shown = session.ground.root.show(&change.path);
+                note.strip_prefix(&shown).is_some_and(|rest| rest.starts_with(' '))
+            })
+        };
+        let place = plans.iter().rposition(is_about).unwrap_or(plans.len().saturating_sub(1));
+        if let Some(receipt) = receipts.get_mut(place) {
+            receipt.notes.push(note);
+        }
+    }
+    receipts
 }

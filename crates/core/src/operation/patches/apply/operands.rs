@@ -185,7 +185,7 @@ fn delivered(device: &OpenDevice, separator: &str) -> impl Iterator<Item = Patch
     packages.filter_map(move |package| PatchMacros::from_params(&package.params, separator).ok()?)
 }
 
-pub(in crate::operation::patches) struct WantedPatches {
+pub(in crate::operation::patches) struct OpenedPatches {
     pub(in crate::operation::patches) operands: Vec<ApplyOperand>,
     pub(in crate::operation::patches) unread: Vec<ApplyOutcome>,
     pub(in crate::operation::patches) choice: PatchChoice,
@@ -225,7 +225,7 @@ impl Default for PatchChoice {
     }
 }
 
-impl WantedPatches {
+impl OpenedPatches {
     /// Returns one patch that is not part of a set.
     pub(in crate::operation::patches) fn one(operand: ApplyOperand) -> Self {
         Self { operands: vec![operand], unread: Vec::new(), choice: PatchChoice::default() }

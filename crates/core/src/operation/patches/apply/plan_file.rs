@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::operands::{ApplyOperand, OrderedPatches, WantedPatches};
+use super::operands::{ApplyOperand, OpenedPatches, OrderedPatches};
 use super::request::ApplyOutcome;
 use crate::operation::depots::digest_of_patch;
 use crate::operation::failure::Failure;
@@ -26,7 +26,7 @@ use patchadm_svr4::places;
 pub(super) fn made_plan(
     ground: &RootAndPolicy,
     request: &PlanFileRequest,
-    (wanted, ordered): (&WantedPatches, &OrderedPatches<'_>),
+    (opened, ordered): (&OpenedPatches, &OrderedPatches<'_>),
     outcomes: &[ApplyOutcome],
 ) -> Result<PlanFile, Failure> {
     let mut plan = PlanFile::new(request.command.to_owned(), request.options.clone());
@@ -36,9 +36,9 @@ pub(super) fn made_plan(
     for (operand, outcome) in ordered.operands.iter().zip(outcomes) {
         plan.patches.push(planned_patch(operand, outcome, ordered)?);
     }
-    let unread = wanted.unread.iter().map(|outcome| left_out(&outcome.id, outcome.result.as_ref().err()));
+    let unread = opened.unread.iter().map(|outcome| left_out(&outcome.id, outcome.result.as_ref().err()));
     plan.patches.extend(unread);
-    plan.patches.extend(wanted.left_out(ordered).map(of_verdict));
+    plan.patches.extend(opened.left_out(ordered).map(of_verdict));
     for outcome in outcomes {
         take(&mut plan, outcome);
     }

@@ -7,11 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::input::BackOutInput;
-use super::planning::later_patches;
-use super::planning::rules;
+use super::planning::{later_patches, rules};
 use super::request::BackOutRequest;
-use super::undo::{StayingUndo, as_later, sources};
-use super::undo::{UndoReading, VerifiedUndo, wait_for};
+use super::undo::{StayingUndo, UndoReading, VerifiedUndo, as_later, sources, wait_for};
 use crate::operation::failure::Failure;
 use crate::operation::packages::safety_copies::add_objects;
 use crate::operation::patches::scripts::restoration::Restoration;

@@ -70,7 +70,7 @@ pub fn back_out_patches(
     let ground = RootAndPolicy::of(root)?;
     let ids = named(request, &ground.policy)?;
     must_have_database(root)?;
-    let session = begin(ground.naming(undo_dir), request, caller)?.going_back();
+    let session = begin(ground.naming(undo_dir), request, caller)?.reversing_exchanges();
     let report = back_out_of(&session.ground, request, ids, caller, Execution::Perform(&session))?;
     Ok(BackOutReport { recovered: session.recovered, ..report })
 }

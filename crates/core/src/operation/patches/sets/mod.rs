@@ -22,8 +22,8 @@ use crate::operation::depots::{
 };
 use crate::operation::failure::Failure;
 use crate::operation::patches::apply::{
-    ApplyOperand, ApplyOutcome, ApplyReport, ApplyRequest, DepotOperands, PatchChoice, PatchOperands,
-    SetMembership, WantedPatches, apply_read, demands, must_be_vouched_for, opens_as_set, resolved,
+    ApplyOperand, ApplyOutcome, ApplyReport, ApplyRequest, DepotOperands, OpenedPatches, PatchChoice,
+    PatchOperands, SetMembership, apply_opened, demands, must_be_vouched_for, opens_as_set, resolved,
 };
 use crate::operation::patches::preparation::prepare;
 use crate::operation::run::Execution;
@@ -56,8 +56,8 @@ pub fn apply_patches(
         let bundle = bundle_named(of_depot.depot.as_deref(), caller.interrupt)?;
         return match (bundle, &of_depot.patches) {
             (Some(bundle), PatchOperands::Words(ids)) => {
-                apply_taken(root, request, None, caller, |offered| {
-                    offered.take(&bundle, Some(session))?;
+                apply_named(root, request, None, caller, |offered| {
+                    offered.open(&bundle, Some(session))?;
                     session.tell(DepotProgress::Ended);
                     let shown = bundle.display().to_string();
                     if let Some(named) = words(&offered.offers, offered.separator, &shown, ids)? {
@@ -73,13 +73,13 @@ pub fn apply_patches(
         Some(session) => fetched(root, request, session)?,
         None => request.patches.clone(),
     };
-    apply_taken(root, request, session, caller, |offered| {
+    apply_named(root, request, session, caller, |offered| {
         let all = patches.len();
         for (done, path) in patches.iter().enumerate() {
             if let Some(session) = session {
                 session.tell(DepotProgress::Patch { doing: PatchWork::Reading, done, all });
             }
-            offered.take(path, session)?;
+            offered.open(path, session)?;
         }
         if let Some(session) = session {
             session.tell(DepotProgress::Ended);
@@ -120,9 +120,9 @@ fn bundle_named(depot: Option<&OsStr>, interrupt: Interrupt<'_>) -> Result<Optio
     Ok(is_set.then_some(path))
 }
 
-/// Applies what the resolver takes from the offers of `take`. With a session, takes requirements from the depot of the policy. A
+/// Applies what the resolver takes from the offers of `open`. With a session, takes requirements from the depot of the policy. A
 /// dry run also works for callers who may not change the root.
-fn apply_taken(
+fn apply_named(
     root: &Root,
     request: &ApplyRequest,
     session: Option<&FetchSession<'_>>,
@@ -168,7 +168,7 @@ fn apply_offered(
         return Err(failure);
     }
     let is_single = offered.is_single() && request.choices == SetRequest::default();
-    offered.tell_contents();
+    offered.identify_contents();
     let choices = SetRequest {
         named: Some(std::mem::take(&mut offered.named)),
         depot: offered.place.clone(),
@@ -188,12 +188,12 @@ fn apply_offered(
         let ground = (ground, offered.demands.to_vec());
         apply_served(root, ground, (request, &choices), operands, session, caller)?
     } else if is_single && let Some(operand) = offered.operands.pop() {
-        apply_read(root, ground, request, &WantedPatches::one(operand), caller, &|_| Ok(()))?.report
+        apply_opened(root, ground, request, &OpenedPatches::one(operand), caller, &|_| Ok(()))?.report
     } else {
         let operands = std::mem::take(&mut offered.operands);
         let choice = PatchChoice::Resolve { offers: offered.offers.clone(), request: choices.clone() };
-        let wanted = WantedPatches { operands, unread: Vec::new(), choice };
-        let done = apply_read(root, ground, request, &wanted, caller, &|_| Ok(()))?;
+        let opened = OpenedPatches { operands, unread: Vec::new(), choice };
+        let done = apply_opened(root, ground, request, &opened, caller, &|_| Ok(()))?;
         match done.resolution {
             None => done.report,
             Some(resolution) => {
@@ -203,8 +203,8 @@ fn apply_offered(
             }
         }
     };
-    let OfferedOperands { unread, opened, .. } = offered;
-    drop(opened);
+    let OfferedOperands { unread, bundles, .. } = offered;
+    drop(bundles);
     Ok(ApplyReport { patches: report.patches.into_iter().chain(unread).collect(), ..report })
 }
 
@@ -308,8 +308,8 @@ fn apply_offers(
     let prepared = prepare(&ground, Execution::Foresee, &request.preparation, &packages, caller)?;
     let resolution = resolved(prepared.after.as_ref().unwrap_or(&ground), &offers, &choices)?;
     let fetched = fetch_planned(&depot.depot, (own, &entries), &resolution, session)?;
-    let wanted = if choices.all_or_nothing && fetched.iter().any(Result::is_err) {
-        WantedPatches { operands: Vec::new(), unread: Vec::new(), choice: PatchChoice::default() }
+    let opened = if choices.all_or_nothing && fetched.iter().any(Result::is_err) {
+        OpenedPatches { operands: Vec::new(), unread: Vec::new(), choice: PatchChoice::default() }
     } else {
         let read = |path: &Path| {
             let how = (request, caller.interrupt);
@@ -318,8 +318,8 @@ fn apply_offers(
         opened(&offers, &resolution, &fetched, operands, choices.all_or_nothing, read)?
     };
     let remember = |locked: &Session<'_>| depot.remember(locked, session);
-    let mut report = apply_read(root, ground, request, &wanted, caller, &remember)?.report;
-    report.patches.extend(wanted.unread);
+    let mut report = apply_opened(root, ground, request, &opened, caller, &remember)?.report;
+    report.patches.extend(opened.unread);
     let set = SetReport { offers: &offers, operands: own, fetched, choices: &choices };
     Ok(with_verdicts(report, resolution, set))
 }
@@ -333,7 +333,7 @@ fn opened(
     operands: Vec<ApplyOperand>,
     all_or_nothing: bool,
     read: impl Fn(&Path) -> Result<ApplyOperand, Failure>,
-) -> Result<WantedPatches, Failure> {
+) -> Result<OpenedPatches, Failure> {
     let mut named: Vec<Option<ApplyOperand>> = operands.into_iter().map(Some).collect();
     let (mut operands, mut unread) = (Vec::new(), Vec::new());
     for (verdict, fetched) in resolution.planned().zip(fetched) {
@@ -367,7 +367,7 @@ fn opened(
     let left_out = resolution.verdicts.iter().filter(is_left_out).cloned().collect();
     let (void, because) = (resolution.void(), resolution.because());
     let choice = PatchChoice::InOrder { void, because, all_or_nothing, left_out };
-    Ok(WantedPatches { operands, unread, choice })
+    Ok(OpenedPatches { operands, unread, choice })
 }
 
 struct SetReport<'a> {

@@ -33,7 +33,7 @@ pub(super) struct OfferedOperands<'a> {
     /// The patches that cannot be read.
     pub(super) unread: Vec<ApplyOutcome>,
     /// The bundles; their unpacked files are removed with them.
-    pub(super) opened: Vec<BundlePatches>,
+    pub(super) bundles: Vec<BundlePatches>,
     request: &'a ApplyRequest,
     interrupt: Interrupt<'a>,
     pub(super) demands: &'a [Demand],
@@ -53,7 +53,7 @@ impl<'a> OfferedOperands<'a> {
             named: Vec::new(),
             place: None,
             unread: Vec::new(),
-            opened: Vec::new(),
+            bundles: Vec::new(),
             request,
             interrupt,
             demands,
@@ -63,7 +63,7 @@ impl<'a> OfferedOperands<'a> {
 
     /// Adds an operand: a patch, or a file with several patches, unpacked if needed. A set that cannot be unpacked is an
     /// error, and so is a signal.
-    pub(super) fn take(&mut self, path: &Path, session: Option<&FetchSession<'_>>) -> Result<(), Failure> {
+    pub(super) fn open(&mut self, path: &Path, session: Option<&FetchSession<'_>>) -> Result<(), Failure> {
         match self.read(path) {
             Ok(operand) => {
                 let id = self.offer(path, operand);
@@ -72,7 +72,7 @@ impl<'a> OfferedOperands<'a> {
             Err(failure) if failure.signal().is_some() => return Err(failure),
             Err(failure) if is_set(path, &failure, self.interrupt)? => {
                 match (Bundle::open(path, self.interrupt)?, session) {
-                    (Some(bundle), Some(session)) => self.take_bundle(path, bundle, session)?,
+                    (Some(bundle), Some(session)) => self.open_bundle(path, bundle, session)?,
                     _ => self.leave_out(path, failure),
                 }
             }
@@ -83,10 +83,10 @@ impl<'a> OfferedOperands<'a> {
 
     /// Returns the only patch, if there is nothing else: neither another one nor a bundle.
     pub(super) fn is_single(&self) -> bool {
-        self.operands.len() == 1 && self.unread.is_empty() && self.opened.is_empty()
+        self.operands.len() == 1 && self.unread.is_empty() && self.bundles.is_empty()
     }
 
-    fn take_bundle(
+    fn open_bundle(
         &mut self,
         path: &Path,
         bundle: Bundle,
@@ -105,7 +105,7 @@ impl<'a> OfferedOperands<'a> {
         }
         self.named.extend(patches.texts.order.clone().unwrap_or(ids));
         self.place.get_or_insert_with(|| path.display().to_string());
-        self.opened.push(patches);
+        self.bundles.push(patches);
         Ok(())
     }
 
@@ -135,7 +135,7 @@ impl<'a> OfferedOperands<'a> {
     }
 
     /// Identifies patches that occur more than once by what they deliver, regardless of their form and place.
-    pub(super) fn tell_contents(&mut self) {
+    pub(super) fn identify_contents(&mut self) {
         let mut count: HashMap<PatchId, usize> = HashMap::new();
         for offer in &self.offers {
             *count.entry(offer.id.clone()).or_default() += 1;

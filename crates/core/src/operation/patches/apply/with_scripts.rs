@@ -1,158 +1,27 @@
-//! Performing a batch: the plans of patches without scripts become one plan with one commit; a patch with scripts is a run of
-//! its own, from its prepatch to its postpatch.
+//! Applying a patch with scripts: a run of its own, from its prepatch to its postpatch.
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::operands::ApplyOperand;
 use super::plan::{ApplyInput, PlannedOperand, PlannedPatch, Position, plan, settle_libraries};
 use super::request::ApplyOutcome;
-use crate::operation::content::{ManySources, OneSource, new_bytes};
-use crate::operation::failure::{Failure, is_of_source};
+use crate::operation::failure::Failure;
 use crate::operation::log;
-use crate::operation::patches::in_use::{InUse, in_use, in_use_of_each};
+use crate::operation::patches::in_use::in_use;
 use crate::operation::patches::scripts::response::ApplyResponse;
 use crate::operation::patches::scripts::run::{PatchInstall, PatchScripts, ScriptDirection};
-use crate::operation::session::{RunOptions, Session, patch_record};
-use patchadm_changeset::transaction::{Cause, Phase, Receipt, RootCondition, TransactionError};
+use crate::operation::session::Session;
+use patchadm_changeset::transaction::{Receipt, RootCondition};
 use patchadm_inputs::inventory::Inventory;
 use patchadm_planning::plan::package::install::OfPatch;
-use patchadm_planning::plan::patch::combine::{Single, combine_plans};
 use patchadm_planning::plan::patch::engine::Bookkeeping;
 use patchadm_planning::plan::patch::patch_plan::{PackagePlan, PatchPlan};
-use patchadm_planning::plan::patch::projected_root::MadeObjects;
-use patchadm_planning::plan::{Action, Plan};
 use patchadm_rootfs::Dir;
 use patchadm_svr4::format::response::UnwritableValue;
 use patchadm_svr4::package::Params;
 use patchadm_svr4::patch::PatchMacros;
-
-/// Performs patches as one run with one commit, after the `prepared` plans. Returns the places of the patches that have to be
-/// runs of their own if sources turn out to be damaged.
-pub(super) fn perform_batch(
-    session: &Session<'_>,
-    prepared: &[Plan],
-    patches: Vec<PlannedOperand<'_>>,
-) -> Result<Vec<ApplyOutcome>, Vec<usize>> {
-    let patches: Vec<PlannedOperand<'_>> = patches
-        .into_iter()
-        .map(|one| PlannedOperand { planned: one.planned.map(PlannedPatch::finished), ..one })
-        .collect();
-    let planned: Vec<(&ApplyOperand, &PlannedPatch)> =
-        patches.iter().filter_map(|one| Some((one.operand, one.planned.as_ref().ok()?))).collect();
-    let plans: Vec<&Plan> = planned.iter().map(|(_, planned)| &planned.patch_plan.plan).collect();
-    // Before the switch: afterwards the old files have no path any more.
-    let in_use = in_use_of_each(&session.ground.root, &plans);
-    let done = match (&*plans, prepared) {
-        ([], _) => None,
-        ([plan], []) => Some(perform(session, plan, &planned)),
-        _ => combined(prepared, &planned).map(|plan| perform(session, &plan, &planned)),
-    };
-    if let Some(Err(Failure::Transaction(error))) = &done
-        && planned.len() > 1
-        && is_of_source(error)
-    {
-        let is_bad = |one: &PlannedOperand<'_>| {
-            let device = &one.operand.device;
-            one.planned.is_ok() && device.source.verify(&device.image).is_err()
-        };
-        let bad = patches.iter().enumerate().filter(|(_, one)| is_bad(one)).map(|(place, _)| place);
-        let bad: Vec<usize> = bad.collect();
-        return Err(if bad.is_empty() { (0..patches.len()).collect() } else { bad });
-    }
-    let results = done.map(|done| of_each(session, done, &plans)).unwrap_or_default();
-    let mut results = results.into_iter().zip(in_use);
-    let reported = patches.into_iter().map(|one| match one.planned {
-        Err(failure) => one.operand.refused(failure),
-        Ok(planned) => {
-            let (result, in_use) = results.next().unwrap_or_else(|| {
-                let cause = Cause::Internal("a patch of the run has no result".to_owned());
-                let left = RootCondition::InDoubt;
-                let error = TransactionError { phase: Phase::Commit, cause, left };
-                (Err(error.into()), InUse::default())
-            });
-            one.operand.performed(planned.patch_plan, in_use, result)
-        }
-    });
-    Ok(reported.collect())
-}
-
-fn perform(
-    session: &Session<'_>,
-    plan: &Plan,
-    planned: &[(&ApplyOperand, &PlannedPatch)],
-) -> Result<Receipt, Failure> {
-    let records = planned.iter().map(|(_, planned)| {
-        let plan = &planned.patch_plan.plan;
-        patch_record(plan, log::of_patch(plan), log::of_installation(plan))
-    });
-    let sources = planned
-        .iter()
-        .map(|(operand, _)| OneSource { source: &operand.device.source, image: &operand.device.image });
-    session.perform_run(plan, &mut ManySources(sources.collect()), RunOptions::of(records.collect()))
-}
-
-fn combined(prepared: &[Plan], planned: &[(&ApplyOperand, &PlannedPatch)]) -> Option<Plan> {
-    let nothing = MadeObjects::new();
-    let mut packages = 0;
-    let mut singles: Vec<Single<'_>> =
-        prepared.iter().map(|plan| Single { plan, made: &nothing, packages: 0 }).collect();
-    for (operand, planned) in planned {
-        singles.push(Single { plan: &planned.patch_plan.plan, made: &planned.made, packages });
-        packages += operand.device.image.packages.len();
-    }
-    combine_plans(&singles)
-}
-
-fn of_each(
-    session: &Session<'_>,
-    done: Result<Receipt, Failure>,
-    plans: &[&Plan],
-) -> Vec<Result<Receipt, Failure>> {
-    if plans.len() == 1 {
-        return vec![done];
-    }
-    let error = match done {
-        Ok(receipt) => return receipts(session, receipt, plans).into_iter().map(Ok).collect(),
-        Err(Failure::Transaction(error)) => error,
-        Err(Failure::Root(error)) => unchanged(Cause::Root(error)),
-        Err(other) => unchanged(Cause::Internal(other.to_string())),
-    };
-    plans.iter().map(|_| Err(Failure::Transaction(Arc::clone(&error)))).collect()
-}
-
-fn unchanged(cause: Cause) -> Arc<TransactionError> {
-    Arc::new(TransactionError { phase: Phase::Prepare, cause, left: RootCondition::Unchanged })
-}
-
-fn receipts(session: &Session<'_>, all: Receipt, plans: &[&Plan]) -> Vec<Receipt> {
-    let mut archives = 0;
-    let mut receipts: Vec<Receipt> = Vec::new();
-    for plan in plans {
-        let own = all.undo.range(archives..archives + plan.undo.len());
-        let undo = own.map(|(place, size)| (place - archives, *size)).collect();
-        archives += plan.undo.len();
-        let (run, bytes, exchanges) = (all.run.clone(), new_bytes(plan), Vec::new());
-        receipts.push(Receipt { run, bytes, undo, exchanges, notes: Vec::new() });
-    }
-    for note in all.notes {
-        let is_about = |plan: &&Plan| {
-            let mut gone =
-                plan.changes.iter().filter(|change| matches!(change.action, Action::RemoveDirectory));
-            gone.any(|change| {
-                let shown = session.ground.root.show(&change.path);
-                note.strip_prefix(&shown).is_some_and(|rest| rest.starts_with(' '))
-            })
-        };
-        let place = plans.iter().rposition(is_about).unwrap_or(plans.len().saturating_sub(1));
-        if let Some(receipt) = receipts.get_mut(place) {
-            receipt.notes.push(note);
-        }
-    }
-    receipts
-}
 
 pub(super) fn apply_with_scripts(
     session: &Session<'_>,
