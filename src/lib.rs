@@ -18,9 +18,8 @@
 //! | `classic` | a file for each classic command: its options, its work, its words |
 //! | `verbs` | a file for each verb of `patchadm` |
 //! | `programs` | the other programs, which do what operators do not |
-//! | `patch_command` | the course that patchadd, patchrm, `add`, `remove` and `plan` share |
+//! | `patch_command` | the sequence that patchadd, patchrm, `add`, `update`, `remove`, `undo` and `plan` share, and the options about depots |
 //! | `many_roots` | a verb on many roots: one line for each, one summary |
-//! | `set_options` | the options of commands that apply patches of a depot |
 //! | `as_owner` | a process of the owner of a root does the work |
 //! | `trial_waiter` | somebody who waits for the end of a trial |
 
@@ -33,7 +32,6 @@ mod classic;
 mod many_roots;
 mod patch_command;
 mod programs;
-mod set_options;
 mod trial_waiter;
 mod verbs;
 

@@ -1,154 +1,94 @@
-//! The course that patchadd, patchrm and the verbs `add`, `remove` and `plan` share: a request, carried out on a root,
-//! becomes a report that each of them prints in its own words.
+//! The sequence that patchadd, patchrm and the verbs `add`, `update`, `remove`, `undo` and `plan` share: a request is performed on
+//! a root, and each command prints the report in its own words.
 
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
-
-use serde::Serialize;
 
 use crate::as_owner::options::OwnerOptions;
 use crate::trial_waiter::wait_for_end;
 use patchadm_changeset::transaction::ExchangeRequest;
 use patchadm_cli::arguments::fetching::FetchOptions;
-use patchadm_cli::arguments::{RootOption, inside};
+use patchadm_cli::arguments::{RootOption, inside, named_text};
 use patchadm_cli::call::{Invocation, PROGRAM};
 use patchadm_cli::reply::patches::{EndCodes, PatchFace, PatchesReport, as_applied};
 use patchadm_cli::reply::{CommandReport, Reply, Stop};
 use patchadm_cli::surroundings::fetch_bar::FetchBar;
 use patchadm_cli::surroundings::{Output, Surroundings};
-use patchadm_core::operation::depots::{
-    DepotError, DepotProgress, FetchSession, fetch_operand, is_address, is_on_network,
-};
+use patchadm_core::operation::depots::{DepotProgress, FetchSession};
 use patchadm_core::operation::failure::Failure;
-use patchadm_core::operation::patches::apply::{ApplyReport, ApplyRequest, demands, must_be_vouched_for};
+use patchadm_core::operation::patches::apply::{ApplyReport, ApplyRequest, DepotOperands, PatchOperands};
 use patchadm_core::operation::patches::back_out::{BackOutRequest, back_out_patches};
-use patchadm_core::operation::patches::prepared::PreparationRequest;
-use patchadm_core::operation::patches::sets::{SetApplication, apply_operands, apply_set};
+use patchadm_core::operation::patches::sets::apply_patches;
 use patchadm_core::operation::patches::spool::{SpooledPatch, spooled_patch};
 use patchadm_core::operation::patches::undo::{UndoneRun, undo_application, undo_backout};
 use patchadm_core::operation::session::{Caller, RootAndPolicy};
 use patchadm_core::operation::trial::{TrialOutcome, TrialRequest, guard_run};
-use patchadm_inputs::http::Address;
+use patchadm_inputs::format::plan_file::PlanOptions;
 use patchadm_planning::plan::refusal::Command;
 use patchadm_planning::resolve::SetRequest;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
+use serde::Serialize;
 
 /// The request to a command about patches.
 #[derive(Clone, Debug)]
 pub(crate) enum PatchRequest {
-    /// Patches that are named by their paths or addresses.
-    Apply(Box<OperandCommand>),
-    Set(Box<SetCommand>),
+    Apply(Box<ApplyCommand>),
     BackOut(BackOutRequest),
-    /// A run that applied patches is undone.
+    /// Undoes a run that applied patches.
     UndoApplication(UndoneRun, BackOutRequest),
-    /// A run that backed patches out is undone.
-    UndoBackout(UndoneRun, Box<SetCommand>),
+    /// Undoes a run that backed patches out.
+    UndoBackout(UndoneRun, Box<ApplyCommand>),
+}
+
+/// A request to apply patches, and how they are fetched.
+#[derive(Clone, Debug)]
+pub(crate) struct ApplyCommand {
+    pub(crate) apply: ApplyRequest,
+    pub(crate) fetching: Fetching,
+    pub(crate) codes: EndCodes,
 }
 
 impl PatchRequest {
     /// Returns the classic command that does this.
     pub(crate) fn command(&self) -> Command {
         match self {
-            Self::Apply(_) | Self::Set(_) | Self::UndoBackout(..) => Command::Patchadd,
+            Self::Apply(_) | Self::UndoBackout(..) => Command::Patchadd,
             Self::BackOut(_) | Self::UndoApplication(..) => Command::Patchrm,
         }
     }
 
-    /// Returns the exit codes that were asked for beside those of every command.
+    /// Returns the exit codes that were requested in addition to those of every command.
     pub(crate) fn codes(&self) -> EndCodes {
         match self {
-            Self::Set(set) | Self::UndoBackout(_, set) => set.codes,
-            Self::Apply(_) | Self::BackOut(_) | Self::UndoApplication(..) => EndCodes::default(),
+            Self::Apply(command) | Self::UndoBackout(_, command) => command.codes,
+            Self::BackOut(_) | Self::UndoApplication(..) => EndCodes::default(),
         }
     }
 
     pub(crate) fn is_dry_run(&self) -> bool {
         match self {
-            Self::Apply(operands) => operands.apply.dry_run,
-            Self::Set(set) | Self::UndoBackout(_, set) => set.application.apply.dry_run,
+            Self::Apply(command) | Self::UndoBackout(_, command) => command.apply.dry_run,
             Self::BackOut(request) | Self::UndoApplication(_, request) => request.dry_run,
-        }
-    }
-
-    /// Returns the note for the history.
-    fn note(&self) -> Option<&str> {
-        match self {
-            Self::Apply(operands) => operands.apply.note.as_deref(),
-            Self::Set(set) | Self::UndoBackout(_, set) => set.application.apply.note.as_deref(),
-            Self::BackOut(request) | Self::UndoApplication(_, request) => request.note.as_deref(),
-        }
-    }
-
-    /// Returns the directories whose changes should become visible at once.
-    fn exchanges(&self) -> &[ExchangeRequest] {
-        match self {
-            Self::Apply(operands) => &operands.apply.exchanges,
-            Self::Set(set) | Self::UndoBackout(_, set) => &set.application.apply.exchanges,
-            Self::BackOut(request) | Self::UndoApplication(_, request) => &request.exchanges,
-        }
-    }
-
-    /// Returns the same request, with changes below these directories becoming visible at once.
-    pub(crate) fn exchanging(mut self, exchanges: Vec<ExchangeRequest>) -> Self {
-        match &mut self {
-            Self::Apply(operands) => operands.apply.exchanges = exchanges,
-            Self::Set(set) | Self::UndoBackout(_, set) => set.application.apply.exchanges = exchanges,
-            Self::BackOut(request) | Self::UndoApplication(_, request) => request.exchanges = exchanges,
-        }
-        self
-    }
-
-    /// Returns the same request, with what comes before the patches.
-    pub(crate) fn preparing(mut self, preparation: PreparationRequest) -> Self {
-        match &mut self {
-            Self::Apply(operands) => operands.apply.preparation = preparation,
-            Self::Set(set) | Self::UndoBackout(_, set) => set.application.apply.preparation = preparation,
-            Self::BackOut(request) | Self::UndoApplication(_, request) => {
-                request.refresh = preparation.refresh;
-            }
-        }
-        self
-    }
-
-    /// Returns the same request, with its patches on trial.
-    pub(crate) fn on_trial(mut self, trial: TrialRequest) -> Self {
-        match &mut self {
-            Self::Apply(operands) => operands.apply.trial = trial,
-            Self::Set(set) | Self::UndoBackout(_, set) => set.application.apply.trial = trial,
-            Self::BackOut(_) | Self::UndoApplication(..) => {}
-        }
-        self
-    }
-
-    /// Returns what is asked for of a trial, and the surroundings of the command, if it applies patches.
-    fn trial(&self) -> Option<(&TrialRequest, &Surroundings)> {
-        match self {
-            Self::Apply(operands) => Some((&operands.apply.trial, &operands.fetching.surroundings)),
-            Self::Set(set) | Self::UndoBackout(_, set) => {
-                Some((&set.application.apply.trial, &set.fetching.surroundings))
-            }
-            Self::BackOut(_) | Self::UndoApplication(..) => None,
         }
     }
 
     /// Refuses a request that names no patch.
     pub(crate) fn must_name_patches(&self, usage: &'static str) -> Result<(), Stop> {
         let names_none = match self {
-            Self::Apply(operands) => operands.apply.patches.is_empty(),
-            Self::Set(_) | Self::UndoApplication(..) | Self::UndoBackout(..) => false,
+            Self::Apply(command) => command.apply.depot.is_none() && command.apply.patches.is_empty(),
+            Self::UndoApplication(..) | Self::UndoBackout(..) => false,
             Self::BackOut(request) => request.ids.is_empty() && request.down_to.is_none(),
         };
         if names_none { Err(Stop::Usage { message: "no patch is named".to_owned(), usage }) } else { Ok(()) }
     }
 
-    /// Takes from the spool directory of this machine what is named by an id alone and is not in the working directory, and
-    /// says so.
+    /// Takes operands that are ids and not in the working directory from the spool directory of this machine, and says so.
     pub(crate) fn look_into_spool(&mut self, output: &mut Output) -> anyhow::Result<()> {
-        let Self::Apply(operands) = self else { return Ok(()) };
-        for patch in &mut operands.apply.patches {
+        let Self::Apply(command) = self else { return Ok(()) };
+        for patch in &mut command.apply.patches {
             let id = patch.to_str().and_then(|word| PatchId::new(word).ok());
             let Some(id) = id.filter(|_| patch.symlink_metadata().is_err()) else { continue };
             // Without access to the directory there is nothing for this caller in it.
@@ -167,39 +107,40 @@ impl PatchRequest {
         Ok(())
     }
 
-    /// Hides the bar if there is no place for one.
-    pub(crate) fn hide_bar_if(&mut self, is_hidden: bool) {
-        let fetching = match self {
-            Self::Set(set) | Self::UndoBackout(_, set) => &mut set.fetching,
-            Self::Apply(operands) => &mut operands.fetching,
-            Self::BackOut(_) | Self::UndoApplication(..) => return,
-        };
-        fetching.has_bar &= !is_hidden;
-    }
-
-    /// Carries the request out on a root, and follows the trial that it began.
-    pub(crate) fn carry_out(&self, root: &Root, caller: &Caller<'_>) -> Result<ApplyReport, Failure> {
-        let report = self.carry_out_alone(root, caller)?;
-        let receipt = report.patches.iter().find_map(|one| one.result.as_ref().ok()?.as_ref());
-        let run = receipt.map(|receipt| receipt.run.clone());
-        let (Some((request, surroundings)), Some(run)) = (self.trial(), run) else { return Ok(report) };
-        let trial = guarded_trial(root, &run, request, (caller, surroundings))?;
-        Ok(ApplyReport { trial, ..report })
-    }
-
-    fn carry_out_alone(&self, root: &Root, caller: &Caller<'_>) -> Result<ApplyReport, Failure> {
-        let caller = &caller.noting(self.note()).exchanging(&exchanges_inside(root, self.exchanges()));
-        match self {
-            Self::Apply(operands) => operands.carry_out(root, caller),
-            Self::Set(set) => set.carry_out(root, caller, apply_set),
-            Self::BackOut(request) => back_out_patches(root, request, caller).map(as_applied),
-            Self::UndoApplication(run, request) => {
-                undo_application(root, run, request, caller).map(as_applied)
+    /// Performs the request on a root, and follows the trial that it began.
+    pub(crate) fn perform(&self, root: &Root, caller: &Caller<'_>) -> Result<ApplyReport, Failure> {
+        let (note, exchanges) = match self {
+            Self::Apply(command) | Self::UndoBackout(_, command) => {
+                (command.apply.note.as_deref(), &command.apply.exchanges)
             }
-            Self::UndoBackout(run, set) => set.carry_out(root, caller, |root, set, session, caller| {
-                undo_backout(root, run, set, session, caller)
-            }),
-        }
+            Self::BackOut(request) | Self::UndoApplication(_, request) => {
+                (request.note.as_deref(), &request.exchanges)
+            }
+        };
+        let calling = &caller.noting(note).exchanging(&exchanges_inside(root, exchanges));
+        let (command, report) = match self {
+            Self::Apply(command) => {
+                let report = command.with_session(root, calling, |request, session| {
+                    apply_patches(root, request, Some(session), calling)
+                })?;
+                (command, report)
+            }
+            Self::UndoBackout(run, command) => {
+                let report = command.with_session(root, calling, |request, session| {
+                    undo_backout(root, run, request, session, calling)
+                })?;
+                (command, report)
+            }
+            Self::BackOut(request) => return back_out_patches(root, request, calling).map(as_applied),
+            Self::UndoApplication(run, request) => {
+                return undo_application(root, run, request, calling).map(as_applied);
+            }
+        };
+        let receipt = report.patches.iter().find_map(|one| one.result.as_ref().ok()?.as_ref());
+        let Some(run) = receipt.map(|receipt| receipt.run.clone()) else { return Ok(report) };
+        let surroundings = &command.fetching.surroundings;
+        let trial = guarded_trial(root, &run, &command.apply.trial, (caller, surroundings))?;
+        Ok(ApplyReport { trial, ..report })
     }
 }
 
@@ -213,15 +154,6 @@ pub(crate) fn guarded_trial(
     guard_run(root, run, request, caller, &|record| wait_for_end(surroundings, root, record))
 }
 
-/// Returns the same request about paths inside a root.
-fn inside_root(root: &Root, request: &ApplyRequest) -> ApplyRequest {
-    ApplyRequest {
-        overridden: inside(root, &request.overridden),
-        preserved: inside(root, &request.preserved),
-        ..request.clone()
-    }
-}
-
 /// Returns the same directories inside a root.
 pub(crate) fn exchanges_inside(root: &Root, requests: &[ExchangeRequest]) -> Vec<ExchangeRequest> {
     let paths: Vec<ObjectPath> = requests.iter().map(|request| request.directory.clone()).collect();
@@ -229,90 +161,37 @@ pub(crate) fn exchanges_inside(root: &Root, requests: &[ExchangeRequest]) -> Vec
     inside.map(|(directory, request)| ExchangeRequest { directory, ..request.clone() }).collect()
 }
 
-/// How a command fetches what it needs.
+/// How a command fetches patches.
 #[derive(Clone, Debug)]
 pub(crate) struct Fetching {
     pub(crate) options: FetchOptions,
-    /// The time that another command may hold up a download, if one was named.
+    /// The seconds that another command may hold up a download, if they were named.
     pub(crate) wait: Option<u64>,
     pub(crate) surroundings: Surroundings,
-    /// Whether a bar shows how far fetching is.
+    /// True if a bar shows the progress.
     pub(crate) has_bar: bool,
 }
 
-impl Fetching {
-    /// Does work that fetches; what was fetched is there until the work is done.
-    fn with_session<T>(
+impl ApplyCommand {
+    /// Does work with the request for this root and a session that fetches; fetched files exist until the work is done.
+    fn with_session(
         &self,
         root: &Root,
         caller: &Caller<'_>,
-        work: impl FnOnce(&FetchSession<'_>) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        // An error in it is reported when the root is looked at.
-        let policy = RootAndPolicy::of(root).map(|ground| ground.policy).unwrap_or_default();
-        let bar = FetchBar::new(Instant::now(), self.has_bar);
-        let progress = |progress: DepotProgress<'_>| bar.show(progress);
-        let access = self.options.access(&self.surroundings, &policy, self.wait, caller.interrupt, &progress);
-        work(&FetchSession::new(access))
-    }
-}
-
-/// A request to apply patches that are named by their paths or addresses, with how the latter are reached.
-#[derive(Clone, Debug)]
-pub(crate) struct OperandCommand {
-    pub(crate) apply: ApplyRequest,
-    /// The choices for a set of patches; the defaults if no set is asked for.
-    pub(crate) choices: SetRequest,
-    pub(crate) fetching: Fetching,
-}
-
-impl OperandCommand {
-    /// Applies the patches, what is named by an address fetched before.
-    fn carry_out(&self, root: &Root, caller: &Caller<'_>) -> Result<ApplyReport, Failure> {
-        let mut apply = inside_root(root, &self.apply);
-        self.fetching.with_session(root, caller, |session| {
-            vouched_for(root, &apply)?;
-            for patch in apply.patches.iter_mut().filter(|patch| is_address(patch.as_os_str())) {
-                *patch = fetch_operand(patch.as_os_str(), session)?;
-            }
-            apply_operands(root, &apply, &self.choices, Some(session), caller)
-        })
-    }
-}
-
-/// Refuses patches that are named by their addresses on a network, if nothing vouches for what comes from there. A policy
-/// that cannot be read is reported when the patches are applied.
-fn vouched_for(root: &Root, apply: &ApplyRequest) -> Result<(), Failure> {
-    let Some(address) = apply.patches.iter().find(|patch| is_on_network(patch.as_os_str())) else {
-        return Ok(());
-    };
-    // It is shown without the password that it must not have.
-    let address = Address::parse(&address.to_string_lossy()).map_err(DepotError::from)?;
-    let Ok(ground) = RootAndPolicy::of(root) else { return Ok(()) };
-    let demands = demands(&ground, &apply.signature)?;
-    must_be_vouched_for(&ground, &demands, &apply.signature, &address.to_string())
-}
-
-/// A request to apply patches of a depot, with how that is reached.
-#[derive(Clone, Debug)]
-pub(crate) struct SetCommand {
-    pub(crate) application: SetApplication,
-    pub(crate) fetching: Fetching,
-    pub(crate) codes: EndCodes,
-}
-
-impl SetCommand {
-    fn carry_out(
-        &self,
-        root: &Root,
-        caller: &Caller<'_>,
-        work: impl FnOnce(&Root, &SetApplication, &FetchSession<'_>, &Caller<'_>) -> Result<ApplyReport, Failure>,
+        work: impl FnOnce(&ApplyRequest, &FetchSession<'_>) -> Result<ApplyReport, Failure>,
     ) -> Result<ApplyReport, Failure> {
-        self.fetching.with_session(root, caller, |session| {
-            let apply = inside_root(root, &self.application.apply);
-            let application = SetApplication { apply, ..self.application.clone() };
-            work(root, &application, session, caller)
-        })
+        let Self { apply, fetching: Fetching { options, wait, surroundings, has_bar }, .. } = self;
+        // A policy that cannot be read is reported when the root is examined.
+        let policy = RootAndPolicy::of(root).map(|ground| ground.policy).unwrap_or_default();
+        let bar = FetchBar::new(Instant::now(), *has_bar);
+        let progress = |progress: DepotProgress<'_>| bar.show(progress);
+        let access = options.access(surroundings, &policy, *wait, caller.interrupt, &progress);
+        let request = ApplyRequest {
+            overridden: inside(root, &apply.overridden),
+            preserved: inside(root, &apply.preserved),
+            ..apply.clone()
+        };
+        work(&request, &FetchSession::new(access))
     }
 }
 
@@ -336,7 +215,7 @@ impl CommandReport for WordedReport {
     }
 }
 
-/// Carries a request out on the root that the command line names. `A` are the arguments of the command.
+/// Performs a request on the root that the command line names. `A` are the arguments of the command.
 pub(crate) fn on_root<A: clap::CommandFactory>(
     call: &mut Invocation,
     (root, owner): (&RootOption, OwnerOptions),
@@ -360,7 +239,7 @@ pub(crate) fn on_opened_root(
     Ok(reply_of(root, report, print))
 }
 
-/// Carries a request out on a root that is open.
+/// Performs a request on a root that is open.
 pub(crate) fn report_on(
     call: &mut Invocation,
     root: &Root,
@@ -371,7 +250,7 @@ pub(crate) fn report_on(
     if !request.is_dry_run() {
         call.output.heedless();
     }
-    let result = call.change(root, command.name(), wait, |caller| request.carry_out(root, caller))?;
+    let result = call.change(root, command.name(), wait, |caller| request.perform(root, caller))?;
     let face = if call.program == PROGRAM { PatchFace::Verb } else { PatchFace::Classic };
     let report = PatchesReport::of(root, command, result, face, call.surroundings.began);
     Ok(report.of_plan(request.is_dry_run()).ending_with(request.codes()))
@@ -380,4 +259,91 @@ pub(crate) fn report_on(
 /// Returns the answer with a report.
 pub(crate) fn reply_of(root: Root, report: PatchesReport, print: PrintPatches) -> Reply {
     Reply::about(&root.clone(), report.exit, WordedReport { report, root, print })
+}
+
+/// Options that name a depot and say which of its patches are taken.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct SetOptions {
+    /// Take patches from this depot: a directory, or an address that begins with file:, http: or https:
+    #[arg(short = 'M', value_name = "DEPOT")]
+    depot: Option<OsString>,
+    #[command(flatten)]
+    choices: ChoiceOptions,
+    #[command(flatten)]
+    fetching: FetchOptions,
+}
+
+/// Options that say which patches of a depot are taken.
+#[derive(Clone, Debug, Default, clap::Args)]
+struct ChoiceOptions {
+    /// Apply all patches in one transaction, or none
+    #[arg(long)]
+    all_or_nothing: bool,
+    /// Take a withdrawn patch that is named with its revision
+    #[arg(long)]
+    withdrawn: bool,
+    /// Take nothing that is only required
+    #[arg(long)]
+    no_requires: bool,
+    /// Leave this patch out; may be repeated
+    #[arg(long, value_name = "ID", action = clap::ArgAction::Append)]
+    exclude: Vec<String>,
+}
+
+impl ChoiceOptions {
+    fn request(self) -> SetRequest {
+        let Self { all_or_nothing, withdrawn, no_requires, exclude } = self;
+        SetRequest { all_or_nothing, withdrawn, no_requires, exclude, ..SetRequest::default() }
+    }
+}
+
+impl SetOptions {
+    /// The options that only name a depot, if any, and say how it is reached.
+    pub(crate) fn naming(depot: Option<OsString>, fetching: FetchOptions) -> Self {
+        Self { depot, fetching, ..Self::default() }
+    }
+
+    /// Writes to a plan file what is taken from where. How it is fetched is not part of a plan.
+    pub(crate) fn write(&self, options: &mut PlanOptions) -> Result<(), String> {
+        let ChoiceOptions { all_or_nothing, withdrawn, no_requires, exclude } = self.choices.clone();
+        options.depot = self.depot.as_ref().map(named_text).transpose()?;
+        (options.all_or_nothing, options.withdrawn) = (all_or_nothing, withdrawn);
+        (options.no_requires, options.exclude) = (no_requires, exclude);
+        Ok(())
+    }
+
+    /// Reads from a plan file what is taken from where.
+    pub(crate) fn read(&mut self, options: &PlanOptions) {
+        self.depot = options.depot.as_ref().map(OsString::from);
+        self.choices = ChoiceOptions {
+            all_or_nothing: options.all_or_nothing,
+            withdrawn: options.withdrawn,
+            no_requires: options.no_requires,
+            exclude: options.exclude.clone(),
+        };
+    }
+
+    /// Completes a request with these options: if a depot is named, the operands are those of the depot.
+    pub(crate) fn command(
+        self,
+        call: &Invocation,
+        mut apply: ApplyRequest,
+        wait: Option<u64>,
+    ) -> ApplyCommand {
+        apply.choices = self.choices.request();
+        if let Some(depot) = self.depot {
+            let ids = std::mem::take(&mut apply.patches).into_iter().map(PathBuf::into_os_string);
+            let patches = PatchOperands::Words(ids.collect());
+            apply.depot = Some(DepotOperands { depot: Some(depot), patches });
+        }
+        ApplyCommand { apply, fetching: fetching(call, self.fetching, wait), codes: EndCodes::default() }
+    }
+}
+
+/// Returns how a command with these options fetches what it needs.
+pub(crate) fn fetching(call: &Invocation, options: FetchOptions, wait: Option<u64>) -> Fetching {
+    let surroundings = &call.surroundings;
+    let is_shown = call.program == PROGRAM && surroundings.stderr_is_terminal;
+    let has_bar = is_shown && !surroundings.is_quiet && !call.in_json;
+    Fetching { options, wait, has_bar, surroundings: surroundings.clone() }
 }

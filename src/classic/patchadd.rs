@@ -7,8 +7,7 @@ use patchadm_svr4::places;
 use super::patch_transcript::{print_opening, print_refusal};
 use super::showrev::PatchListing;
 use crate::as_owner::options::OwnerOptions;
-use crate::patch_command::on_root;
-use crate::set_options::SetOptions;
+use crate::patch_command::{PatchRequest, SetOptions, on_root};
 use patchadm_cli::arguments::{
     Extensions, LibraryOptions, RootOption, ScriptOptions, TrialOptions, object_path, parse,
 };
@@ -17,8 +16,7 @@ use patchadm_cli::reply::failure::must_have_records;
 use patchadm_cli::reply::patch_entry::PatchEntry;
 use patchadm_cli::reply::patch_text::{in_use_lines, plan_text};
 use patchadm_cli::reply::patches::PatchesReport;
-use patchadm_cli::reply::words::print_notes;
-use patchadm_cli::reply::words::reboot_sentence;
+use patchadm_cli::reply::words::{print_notes, reboot_sentence};
 use patchadm_cli::reply::{Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::patches::apply::{ApplyRequest, SignatureRequest};
@@ -110,7 +108,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         trial: args.trial.request(),
         ..ApplyRequest::default()
     };
-    let mut request = args.set.request(call, apply, None);
+    let mut request = PatchRequest::Apply(Box::new(args.set.command(call, apply, None)));
     request.must_name_patches(USAGE)?;
     request.look_into_spool(&mut call.output)?;
     on_root::<PatchaddArgs>(call, (&args.root, args.owner), &request, None, print_report)

@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::change::{application, change, with_plan_file};
-use super::options::{ApplyingOptions, ChangeOptions, ExchangeOptions, PreparationOptions, VerbOptions};
-use super::plan_file::{AskedPlan, PlanFileOptions};
-use crate::set_options::SetOptions;
+use super::change::{application, change, settle_plan_file};
+use super::options::{ApplicationOptions, ChangeOptions, ExchangeOptions, VerbOptions};
+use crate::patch_command::PatchRequest;
 use patchadm_cli::arguments::{TrialOptions, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::Reply;
@@ -20,13 +19,7 @@ struct AddArgs {
     #[command(flatten)]
     changing: ChangeOptions,
     #[command(flatten)]
-    choices: ApplyingOptions,
-    #[command(flatten)]
-    set: SetOptions,
-    #[command(flatten)]
-    plan_file: PlanFileOptions,
-    #[command(flatten)]
-    preparation: PreparationOptions,
+    options: ApplicationOptions,
     #[command(flatten)]
     trial: TrialOptions,
     #[command(flatten)]
@@ -40,15 +33,10 @@ struct AddArgs {
 
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let AddArgs { changing, choices, set, plan_file, preparation, trial, exchange, common, patches } =
-        parse(call, USAGE)?;
-    let asked = AskedPlan { changing, choices, set, operands: patches };
-    let (asked, plan_file) = plan_file.settle(asked, "add", USAGE)?;
-    let AskedPlan { changing, choices, set, operands } = asked;
-    let preparation = preparation.request(call);
-    let request = with_plan_file(application(call, &changing, (choices, set), operands), plan_file)
-        .exchanging(exchange.requests())
-        .preparing(preparation)
-        .on_trial(trial.request());
-    change::<AddArgs>(call, USAGE, &common.root, &changing, request)
+    let AddArgs { mut changing, mut options, trial, exchange, common, mut patches } = parse(call, USAGE)?;
+    let plan_file = settle_plan_file(&mut options, &mut changing, &mut patches, "add", USAGE)?;
+    let mut command = application(call, &changing, options, patches, plan_file);
+    command.apply.exchanges = exchange.requests();
+    command.apply.trial = trial.request();
+    change::<AddArgs>(call, USAGE, &common.root, &changing, PatchRequest::Apply(Box::new(command)))
 }

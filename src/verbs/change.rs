@@ -1,89 +1,61 @@
-//! The course of the verbs `add`, `update`, `remove` and `plan`: on one root, or on many.
+//! The sequence of the verbs `add`, `update`, `remove` and `plan`: on one root, or on many.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
-use super::options::{ApplyingOptions, ChangeOptions};
+use super::options::{ApplicationOptions, ApplyingOptions, ChangeOptions, PlanFileOptions};
 use super::patch_lines::print_report;
 use crate::many_roots::list::must_be_read_often;
 use crate::many_roots::of_patches::of_patches;
 use crate::many_roots::{RootsTask, on_many};
-use crate::patch_command::{PatchRequest, on_root};
-use crate::set_options::SetOptions;
-use patchadm_cli::arguments::RootOption;
+use crate::patch_command::{ApplyCommand, PatchRequest, on_root};
+use patchadm_cli::arguments::{LibraryOptions, RootOption, ScriptOptions, named_text};
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::Reply;
-use patchadm_cli::reply::patches::{EndCodes, PatchFace, PatchesReport};
+use patchadm_cli::reply::failure::plan_file_refused;
+use patchadm_cli::reply::patches::{PatchFace, PatchesReport};
+use patchadm_cli::reply::{Reply, Stop};
 use patchadm_core::operation::patches::apply::ApplyRequest;
 use patchadm_core::operation::patches::back_out::BackOutRequest;
-use patchadm_core::operation::plan_file::PlanFileRequest;
-use patchadm_planning::analyze::AnalysisRequest;
+use patchadm_core::operation::plan_file::{ExpectedPlan, PlanFault, PlanFileRequest, read_plan};
+use patchadm_inputs::format::plan_file::PlanOptions;
 use patchadm_planning::plan::edits::EditableFiles;
+use patchadm_svr4::patch::PatchId;
 
-/// Returns the request to apply patches.
+/// Returns the request to apply patches, without trial and exchanges.
 pub(super) fn application(
     call: &Invocation,
     changing: &ChangeOptions,
-    (choices, set): (ApplyingOptions, SetOptions),
+    options: ApplicationOptions,
     patches: Vec<PathBuf>,
-) -> PatchRequest {
-    let apply = ApplyRequest { patches, ..application_of_none(call, changing, choices) };
-    let mut request = set.request(call, apply, changing.wait);
-    request.hide_bar_if(changing.many.are_named());
-    request
-}
-
-/// Returns the request to apply what an analysis lists as missing.
-pub(super) fn update(
-    call: &Invocation,
-    changing: &ChangeOptions,
-    (choices, set): (ApplyingOptions, SetOptions),
-    missing: AnalysisRequest,
-    codes: EndCodes,
-) -> PatchRequest {
-    let apply = application_of_none(call, changing, choices);
-    let mut request = set.update(call, apply, missing, (changing.wait, codes));
-    request.hide_bar_if(changing.many.are_named());
-    request
-}
-
-/// Returns the same request with what is done with a plan file.
-pub(super) fn with_plan_file(mut request: PatchRequest, plan_file: PlanFileRequest) -> PatchRequest {
-    let apply = match &mut request {
-        PatchRequest::Apply(operands) => &mut operands.apply,
-        PatchRequest::Set(set) => &mut set.application.apply,
-        PatchRequest::BackOut(_) | PatchRequest::UndoApplication(..) | PatchRequest::UndoBackout(..) => {
-            return request;
-        }
-    };
-    apply.signature.is_of_plan = plan_file.expected.is_some();
-    apply.plan_file = plan_file;
-    request
-}
-
-/// Returns how patches are applied that are not named yet.
-fn application_of_none(
-    call: &Invocation,
-    changing: &ChangeOptions,
-    choices: ApplyingOptions,
-) -> ApplyRequest {
-    let signature = choices.signature();
-    ApplyRequest {
-        no_undo: choices.undo.no_undo,
-        undo_dir: choices.undo.undo_dir,
-        undo_format: choices.undo.undo_format,
-        edited: choices.edits.edited,
-        editable: if choices.edits.edited.is_some() { EditableFiles::Stop } else { EditableFiles::Keep },
-        overridden: choices.edits.overridden,
-        preserved: choices.edits.preserved,
+    plan_file: PlanFileRequest,
+) -> ApplyCommand {
+    let ApplicationOptions { choices, set, preparation, .. } = options;
+    let mut signature = choices.signature();
+    signature.is_of_plan = plan_file.expected.is_some();
+    let ApplyingOptions { undo, edits, .. } = choices;
+    let apply = ApplyRequest {
+        patches,
+        no_undo: undo.no_undo,
+        undo_dir: undo.undo_dir,
+        undo_format: undo.undo_format,
+        edited: edits.edited,
+        editable: if edits.edited.is_some() { EditableFiles::Stop } else { EditableFiles::Keep },
+        overridden: edits.overridden,
+        preserved: edits.preserved,
         signature,
         dry_run: changing.dry_run,
         texts: changing.diff,
         note: changing.note.text.clone(),
         scripts: changing.scripts.request(call, changing.no_scripts),
         shlibs: changing.shlibs.request(),
+        plan_file,
+        preparation: preparation.request(call),
         ..ApplyRequest::default()
-    }
+    };
+    let mut command = set.command(call, apply, changing.wait);
+    command.fetching.has_bar &= !changing.many.are_named();
+    command
 }
 
 /// Returns the request to back patches out.
@@ -92,23 +64,20 @@ pub(super) fn backout(
     changing: &ChangeOptions,
     moved_to: Option<PathBuf>,
     ids: Vec<String>,
-) -> PatchRequest {
-    let scripts = changing.scripts.request(call, changing.no_scripts);
-    let dry_run = changing.dry_run;
-    let note = changing.note.text.clone();
-    PatchRequest::BackOut(BackOutRequest {
+) -> BackOutRequest {
+    BackOutRequest {
         ids,
         moved_to,
-        dry_run,
+        dry_run: changing.dry_run,
         texts: changing.diff,
-        note,
-        scripts,
+        note: changing.note.text.clone(),
+        scripts: changing.scripts.request(call, changing.no_scripts),
         shlibs: changing.shlibs.request(),
         ..BackOutRequest::default()
-    })
+    }
 }
 
-/// Carries a request out. `A` are the arguments of the verb.
+/// Performs a request. `A` are the arguments of the verb.
 pub(super) fn change<A: clap::CommandFactory>(
     call: &mut Invocation,
     usage: &'static str,
@@ -123,8 +92,8 @@ pub(super) fn change<A: clap::CommandFactory>(
         return on_root::<A>(call, which, &request, changing.wait, print_report);
     }
     let idle = match &request {
-        PatchRequest::Apply(operands) => {
-            must_be_read_often(&operands.apply.patches, usage)?;
+        PatchRequest::Apply(command) if command.apply.depot.is_none() => {
+            must_be_read_often(&command.apply.patches, usage)?;
             "already applied"
         }
         _ => "with nothing to do",
@@ -139,8 +108,80 @@ pub(super) fn change<A: clap::CommandFactory>(
     }
     on_many::<A, _>(call, (&changing.many, changing.owner), task, &|root, caller| {
         let began = Instant::now();
-        let result = request.carry_out(root, caller);
+        let result = request.perform(root, caller);
         let report = PatchesReport::of(root, command, result, PatchFace::VerbOnRoots, began);
         of_patches(root, report.of_plan(is_dry_run).ending_with(codes), is_verbose)
     })
+}
+
+/// Completes the arguments of a verb that applies patches with those of the plan file that they name. Returns the use of the
+/// file.
+pub(super) fn settle_plan_file(
+    options: &mut ApplicationOptions,
+    changing: &mut ChangeOptions,
+    operands: &mut Vec<PathBuf>,
+    verb: &'static str,
+    usage: &'static str,
+) -> Result<PlanFileRequest, Stop> {
+    let wrong = |message: String| Stop::Usage { message, usage };
+    let none = PlanFileRequest { command: verb, ..PlanFileRequest::default() };
+    let PlanFileOptions { save_plan: save, plan } = std::mem::take(&mut options.plan_file);
+    if save.is_none() && plan.is_none() {
+        return Ok(none);
+    }
+    if changing.many.are_named() {
+        return Err(wrong("a plan file is about one root".to_owned()));
+    }
+    let written = written(options, changing, operands, verb).map_err(wrong)?;
+    let Some(path) = plan else { return Ok(PlanFileRequest { options: written, save, ..none }) };
+    if written != PlanOptions::default() {
+        return Err(wrong("with --plan the patches and their options are those of the file".to_owned()));
+    }
+    let expected = expected_plan(&path, verb, usage)?;
+    let read = expected.plan.options.clone();
+    let bad = |error| plan_file_refused(PlanFault::Bad { path: path.clone(), error });
+    changing.scripts = ScriptOptions::of_plan(&read).map_err(bad)?;
+    changing.shlibs = LibraryOptions::of_plan(&read).map_err(bad)?;
+    changing.no_scripts = read.no_scripts;
+    let unsigned = options.choices.unsigned;
+    options.choices = ApplyingOptions { unsigned, ..ApplyingOptions::of_plan(&read).map_err(bad)? };
+    options.set.read(&read);
+    *operands = read.operands.iter().map(PathBuf::from).collect();
+    Ok(PlanFileRequest { options: read, expected: Some(expected), ..none })
+}
+
+/// Returns the arguments as a plan file has them.
+fn written(
+    options: &ApplicationOptions,
+    changing: &ChangeOptions,
+    operands: &[PathBuf],
+    verb: &str,
+) -> Result<PlanOptions, String> {
+    let mut written = PlanOptions { no_scripts: changing.no_scripts, ..PlanOptions::default() };
+    options.choices.write(&mut written)?;
+    options.set.write(&mut written)?;
+    changing.scripts.write(&mut written);
+    changing.shlibs.write(&mut written);
+    let is_word =
+        |operand: &Path| verb == "update" || (written.depot.is_some() && operand.to_str().is_some_and(is_id));
+    let operands = operands.iter().map(|operand| {
+        let text = if is_word(operand) { operand.to_str().map(str::to_owned) } else { None };
+        text.map_or_else(|| named_text(operand), Ok)
+    });
+    let operands = operands.collect::<Result<_, _>>()?;
+    Ok(PlanOptions { operands, ..written })
+}
+
+/// Reads the plan file of a verb, which must be one of that.
+pub(super) fn expected_plan(path: &Path, verb: &str, usage: &'static str) -> Result<Arc<ExpectedPlan>, Stop> {
+    let expected = read_plan(path).map_err(plan_file_refused)?;
+    if expected.plan.command == verb {
+        return Ok(Arc::new(expected));
+    }
+    let message = format!("plan file {} is one of `{}`", path.display(), expected.plan.command);
+    Err(Stop::Usage { message, usage })
+}
+
+fn is_id(word: &str) -> bool {
+    PatchId::new(word).is_ok() || word.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -164,7 +164,7 @@ impl Demonstration<'_> {
         let request = ApplyRequest { patches: vec![self.files.patch(patch)], ..ApplyRequest::default() };
         let root = self.root.clone();
         let report =
-            self.call.with_caller("patchadd", 0, |caller| apply_patches(&root, &request, caller))??;
+            self.call.with_caller("patchadd", 0, |caller| apply_patches(&root, &request, None, caller))??;
         only(report.patches)
     }
 

@@ -19,7 +19,6 @@ pub(crate) mod links;
 pub(crate) mod list;
 pub(crate) mod owner;
 pub(crate) mod plan;
-mod plan_file;
 pub(crate) mod promote;
 pub(crate) mod recover;
 pub(crate) mod remove;

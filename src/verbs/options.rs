@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::as_owner::options::OwnerOptions;
 use crate::classic::pkgadd::environment;
 use crate::many_roots::list::ManyRoots;
+use crate::patch_command::SetOptions;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::transaction::ExchangeRequest;
 pub(crate) use patchadm_cli::arguments::verbs::{
@@ -82,7 +83,7 @@ pub(crate) struct RefreshOption {
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(crate) struct PreparationOptions {
     #[command(flatten)]
-    refresh: RefreshOption,
+    pub(super) refresh: RefreshOption,
     /// Adopt, in the same run, the package of dpkg or rpm that a patch is for, where it is installed and not registered
     #[arg(long, conflicts_with_all = ["save_plan", "plan_file"])]
     adopt: bool,
@@ -233,6 +234,30 @@ impl ApplyingOptions {
             unsigned: UnsignedOption::default(),
         })
     }
+}
+
+/// Options of the verbs that apply patches.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct ApplicationOptions {
+    #[command(flatten)]
+    pub(super) choices: ApplyingOptions,
+    #[command(flatten)]
+    pub(super) set: SetOptions,
+    #[command(flatten)]
+    pub(super) plan_file: PlanFileOptions,
+    #[command(flatten)]
+    pub(super) preparation: PreparationOptions,
+}
+
+/// Options about plan files.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct PlanFileOptions {
+    /// Save the plan to this file before anything is done
+    #[arg(long, value_name = "FILE")]
+    pub(super) save_plan: Option<PathBuf>,
+    /// Do exactly what this file says, which --save-plan made, or nothing; patches and options are those of the file
+    #[arg(long = "plan", id = "plan_file", value_name = "FILE", conflicts_with = "save_plan")]
+    pub(super) plan: Option<PathBuf>,
 }
 
 /// Returns a path of a root as a plan file has it.

@@ -6,18 +6,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::change::{application, backout, change, with_plan_file};
-use super::options::{ApplyingOptions, BriefVerbOptions, ChangeOptions, NoteOption, PreparationOptions};
+use super::change::{application, backout, change, settle_plan_file};
+use super::options::{ApplicationOptions, BriefVerbOptions, ChangeOptions, NoteOption};
 use super::patch_lines::print_report;
-use super::plan_file::{AskedPlan, PlanFileOptions};
 use crate::as_owner::options::OwnerOptions;
 use crate::many_roots::list::ManyRoots;
 use crate::patch_command::{PatchRequest, reply_of, report_on};
-use crate::set_options::SetOptions;
 use patchadm_cli::arguments::{LibraryOptions, RootOption, ScriptOptions, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::Reply;
 use patchadm_core::operation::analysis::write_page;
+use patchadm_core::operation::patches::back_out::BackOutRequest;
 
 const USAGE: &str = "patchadm [-R root] plan [option...] patch...\npatchadm [-R root] plan [option...] -M depot [id|listfile...]\n\
      patchadm [-R root] plan --remove id...\n\
@@ -40,13 +39,7 @@ struct PlanArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["lists", "named"])]
     html: Option<PathBuf>,
     #[command(flatten)]
-    choices: ApplyingOptions,
-    #[command(flatten)]
-    set: SetOptions,
-    #[command(flatten)]
-    plan_file: PlanFileOptions,
-    #[command(flatten)]
-    preparation: PreparationOptions,
+    options: ApplicationOptions,
     #[command(flatten)]
     scripts: ScriptOptions,
     /// Refuse what needs a procedure script to be run
@@ -67,7 +60,7 @@ struct PlanArgs {
 
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let args: PlanArgs = parse(call, USAGE)?;
+    let mut args: PlanArgs = parse(call, USAGE)?;
     let mut changing = ChangeOptions {
         dry_run: true,
         diff: args.diff,
@@ -79,19 +72,17 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         many: args.many,
         owner: args.owner,
     };
-    let preparation = args.preparation.request(call);
     let request = if args.remove {
         let ids = args.patches.iter().map(|id| id.to_string_lossy().into_owned()).collect();
-        backout(call, &changing, args.choices.undo.undo_dir, ids)
+        let refresh = args.options.preparation.refresh.refresh;
+        let undo_dir = args.options.choices.undo.undo_dir;
+        PatchRequest::BackOut(BackOutRequest { refresh, ..backout(call, &changing, undo_dir, ids) })
     } else {
-        let (choices, set, operands) = (args.choices, args.set, args.patches);
-        let asked = AskedPlan { changing, choices, set, operands };
-        let (asked, plan_file) = args.plan_file.settle(asked, "add", USAGE)?;
-        changing = asked.changing;
-        let request = application(call, &changing, (asked.choices, asked.set), asked.operands);
-        with_plan_file(request, plan_file)
+        let (options, patches) = (&mut args.options, &mut args.patches);
+        let plan_file = settle_plan_file(options, &mut changing, patches, "add", USAGE)?;
+        let command = application(call, &changing, args.options, args.patches, plan_file);
+        PatchRequest::Apply(Box::new(command))
     };
-    let request = request.preparing(preparation);
     match &args.html {
         None => change::<PlanArgs>(call, USAGE, &args.common.root, &changing, request),
         Some(path) => with_page(call, (&args.common.root, path), &changing, request),

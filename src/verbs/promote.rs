@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use super::change::expected_plan;
 use super::options::{
-    ApplyingOptions, EditOptions, ExchangeOptions, NoteOption, UndoOptions, VerbOptions, path_text,
+    ApplyingOptions, EditOptions, ExchangeOptions, NoteOption, PlanFileOptions, UndoOptions, VerbOptions,
+    path_text,
 };
 use super::patch_lines::print_report;
-use super::plan_file::{PlanFileOptions, expected_plan};
 use super::stage::stage_failed;
 use crate::as_owner::options::OwnerOptions;
 use crate::patch_command::{exchanges_inside, guarded_trial};

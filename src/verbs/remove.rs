@@ -8,6 +8,7 @@ use crate::patch_command::PatchRequest;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::Reply;
+use patchadm_core::operation::patches::back_out::BackOutRequest;
 
 const USAGE: &str = "patchadm [-R root] remove [option...] id...\npatchadm [-R root] remove --down-to point [option...]\n\
      patchadm remove [option...] --roots file id...";
@@ -58,13 +59,14 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         common,
         ids,
     } = parse(call, USAGE)?;
-    let mut request = backout(call, &changing, undo_dir, ids);
-    if let PatchRequest::BackOut(request) = &mut request {
-        request.with_dependents = with_dependents;
-        request.down_to = down_to;
-        request.all_or_nothing = all_or_nothing;
-        request.force = force;
-        request.refresh = refresh;
-    }
-    change::<RemoveArgs>(call, USAGE, &common.root, &changing, request.exchanging(exchange.requests()))
+    let request = BackOutRequest {
+        with_dependents,
+        down_to,
+        all_or_nothing,
+        force,
+        refresh,
+        exchanges: exchange.requests(),
+        ..backout(call, &changing, undo_dir, ids)
+    };
+    change::<RemoveArgs>(call, USAGE, &common.root, &changing, PatchRequest::BackOut(request))
 }

@@ -6,21 +6,18 @@ use std::path::PathBuf;
 use super::options::{ExchangeOptions, NoteOption, SignatureOptions, UnsignedOption, VerbOptions};
 use super::patch_lines::print_report;
 use crate::as_owner::options::OwnerOptions;
-use crate::patch_command::{PatchRequest, SetCommand, on_opened_root};
-use crate::set_options::fetching;
+use crate::patch_command::{ApplyCommand, PatchRequest, fetching, on_opened_root};
 use patchadm_cli::arguments::fetching::FetchOptions;
 use patchadm_cli::arguments::{LibraryOptions, ScriptOptions, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::change_failed;
 use patchadm_cli::reply::patches::EndCodes;
 use patchadm_cli::reply::{Reply, Stop};
-use patchadm_core::operation::patches::apply::ApplyRequest;
+use patchadm_core::operation::patches::apply::{ApplyRequest, DepotOperands};
 use patchadm_core::operation::patches::back_out::BackOutRequest;
-use patchadm_core::operation::patches::sets::{SetApplication, SetOperands};
 use patchadm_core::operation::patches::undo::{RunWork, UndoneRun, run_to_undo};
 use patchadm_planning::plan::edits::EditableFiles;
 use patchadm_planning::plan::refusal::Command;
-use patchadm_planning::resolve::SetRequest;
 
 const USAGE: &str =
     "patchadm [-R root] undo [option...] [run]\npatchadm [-R root] undo [option...] -M depot [run]";
@@ -76,8 +73,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let run = run_to_undo(&root, args.run.as_deref())
         .map_err(|failed| change_failed(&root, Command::Undo, &failed))?;
     let wait = args.wait;
-    let exchanges = args.exchange.clone().requests();
-    let request = request(call, args, run)?.exchanging(exchanges);
+    let request = request(call, args, run)?;
     on_opened_root(call, root, &request, wait, print_report)
 }
 
@@ -93,8 +89,10 @@ fn request(call: &Invocation, args: UndoArgs, run: UndoneRun) -> Result<PatchReq
         depot,
         signature,
         unsigned,
+        exchange,
         ..
     } = args;
+    let exchanges = exchange.requests();
     let (scripts, note, shlibs) = (scripts.request(call, no_scripts), args.note.text, args.shlibs.request());
     match (&run.work, depot) {
         (RunWork::Applied(_), None) => {
@@ -106,6 +104,7 @@ fn request(call: &Invocation, args: UndoArgs, run: UndoneRun) -> Result<PatchReq
                 dry_run,
                 texts,
                 note,
+                exchanges,
                 scripts,
                 shlibs,
                 ..BackOutRequest::default()
@@ -130,17 +129,15 @@ fn request(call: &Invocation, args: UndoArgs, run: UndoneRun) -> Result<PatchReq
                 dry_run,
                 texts,
                 note,
+                exchanges,
                 scripts,
                 shlibs,
+                depot: Some(DepotOperands { depot: Some(depot), ..DepotOperands::default() }),
                 ..ApplyRequest::default()
             };
-            let (operands, choices) = (SetOperands::Words(Vec::new()), SetRequest::default());
-            let application = SetApplication { depot: Some(depot), operands, choices, apply };
             let fetching = fetching(call, args.fetching, wait);
-            Ok(PatchRequest::UndoBackout(
-                run,
-                Box::new(SetCommand { application, fetching, codes: EndCodes::default() }),
-            ))
+            let command = ApplyCommand { apply, fetching, codes: EndCodes::default() };
+            Ok(PatchRequest::UndoBackout(run, Box::new(command)))
         }
     }
 }

@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 
 use super::analyze::choice::{AnalysisChoice, AnalysisOptions};
-use super::change::{change, update, with_plan_file};
-use super::options::{ApplyingOptions, ChangeOptions, PreparationOptions, VerbOptions};
-use super::plan_file::{AskedPlan, PlanFileOptions};
-use crate::set_options::SetOptions;
+use super::change::{application, change, settle_plan_file};
+use super::options::{ApplicationOptions, ChangeOptions, VerbOptions};
+use crate::patch_command::PatchRequest;
 use patchadm_cli::arguments::{TrialOptions, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::patches::EndCodes;
 use patchadm_cli::reply::{Reply, Stop};
+use patchadm_core::operation::patches::apply::{DepotOperands, PatchOperands};
 use patchadm_planning::analyze::AnalysisRequest;
 
 const USAGE: &str = "patchadm [-R root] update [-M depot] [option...] [group|id...]\n\
@@ -22,13 +22,7 @@ struct UpdateArgs {
     #[command(flatten)]
     changing: ChangeOptions,
     #[command(flatten)]
-    choices: ApplyingOptions,
-    #[command(flatten)]
-    set: SetOptions,
-    #[command(flatten)]
-    plan_file: PlanFileOptions,
-    #[command(flatten)]
-    preparation: PreparationOptions,
+    options: ApplicationOptions,
     #[command(flatten)]
     trial: TrialOptions,
     /// Change nothing, and end with 66 if a patch is missing
@@ -47,31 +41,20 @@ struct UpdateArgs {
 
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let args: UpdateArgs = parse(call, USAGE)?;
-    let UpdateArgs {
-        changing,
-        choices,
-        set,
-        plan_file,
-        preparation,
-        trial,
-        check,
-        reboot_code,
-        common,
-        words,
-    } = args;
-    let operands = words.into_iter().map(PathBuf::from).collect();
-    let asked = AskedPlan { changing, choices, set, operands };
-    let (asked, plan_file) = plan_file.settle(asked, "update", USAGE)?;
-    let AskedPlan { mut changing, choices, set, operands } = asked;
+    let UpdateArgs { mut changing, mut options, trial, check, reboot_code, common, words } =
+        parse(call, USAGE)?;
+    let mut operands = words.into_iter().map(PathBuf::from).collect();
+    let plan_file = settle_plan_file(&mut options, &mut changing, &mut operands, "update", USAGE)?;
     let words: Vec<String> = operands.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let missing = missing(call, &words)?;
     changing.dry_run |= check;
-    let codes = EndCodes { is_check: check, tells_reboot: reboot_code };
-    let request = update(call, &changing, (choices, set), missing, codes);
-    let request =
-        with_plan_file(request, plan_file).preparing(preparation.request(call)).on_trial(trial.request());
-    change::<UpdateArgs>(call, USAGE, &common.root, &changing, request)
+    let mut command = application(call, &changing, options, Vec::new(), plan_file);
+    let depot = command.apply.depot.take().and_then(|of_depot| of_depot.depot);
+    let patches = PatchOperands::Missing(Box::new(missing));
+    command.apply.depot = Some(DepotOperands { depot, patches });
+    command.apply.trial = trial.request();
+    command.codes = EndCodes { is_check: check, tells_reboot: reboot_code };
+    change::<UpdateArgs>(call, USAGE, &common.root, &changing, PatchRequest::Apply(Box::new(command)))
 }
 
 /// Returns the analysis that the words ask for.

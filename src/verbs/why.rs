@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::options::BriefVerbOptions;
-use crate::set_options::SetOptions;
+use crate::patch_command::{PatchRequest, SetOptions};
 use patchadm_cli::arguments::fetching::FetchOptions;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
@@ -222,9 +222,9 @@ fn rehearsed(
 ) -> anyhow::Result<Rehearsal> {
     let word = id.map_or_else(|| subject.to_string_lossy().into_owned(), ToString::to_string);
     let apply = ApplyRequest { patches: vec![subject], dry_run: true, ..ApplyRequest::default() };
-    let request = SetOptions::naming(depot, fetching).request(call, apply, None);
-    let result =
-        call.change(root, Command::Patchadd.name(), None, |caller| request.carry_out(root, caller))?;
+    let command = SetOptions::naming(depot, fetching).command(call, apply, None);
+    let request = PatchRequest::Apply(Box::new(command));
+    let result = call.change(root, Command::Patchadd.name(), None, |caller| request.perform(root, caller))?;
     let result = match result {
         Err(failed) if id.is_none() => return Err(query_refused(root, &failed).into()),
         Err(failed) => {

@@ -820,7 +820,7 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
                 trial,
                 ..ApplyRequest::default()
             };
-            let report = apply_patches(root, &request, caller)?;
+            let report = apply_patches(root, &request, None, caller)?;
             (report.recovered, report.patches.into_iter().map(|one| one.result).collect())
         }
         Command::BackOut(ids) => {

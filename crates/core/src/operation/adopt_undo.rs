@@ -22,8 +22,8 @@ use patchadm_inputs::database::ledger::{self, LedgerFault};
 use patchadm_inputs::database::undo_data::{ArchiveError, UndoData};
 use patchadm_inputs::database::{DatabaseError, RecordView, installed, marker};
 use patchadm_inputs::format::ledger::{Ledger, LedgerLine, UndoLocation};
-use patchadm_planning::plan::RecordChange;
-use patchadm_planning::plan::{LedgerArchive, LedgerChange, Plan};
+use patchadm_planning::plan::{LedgerArchive, LedgerChange};
+use patchadm_planning::plan::{Plan, RecordChange};
 use patchadm_rootfs::{Digest, FileType, Interrupt, Root};
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::PatchId;
@@ -53,9 +53,9 @@ pub struct AdoptedUndo {
     pub recorded: String,
     /// The paths at which it does not fit, or another reason; `None` if it fits.
     pub differs: Option<String>,
-    /// Whether it names another root.
+    /// True if it names another root.
     pub is_foreign: bool,
-    /// Whether it is now bound.
+    /// True if it is bound now.
     pub is_adopted: bool,
 }
 
@@ -64,18 +64,18 @@ pub struct AdoptedUndo {
 pub struct UnreadableUndo {
     /// The defect, with patch and package.
     pub reason: String,
-    /// Whether only its form is wrong, which an earlier version of the program reads.
+    /// True if only its form is wrong, and an earlier version of the program can read it.
     pub is_earlier: bool,
 }
 
-/// What was done about the undo archives of a root.
+/// The report on the undo archives of a root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AdoptionReport {
     /// All archives that no line of the ledger binds.
     pub archives: Vec<AdoptedUndo>,
     /// The defects of unreadable archives: their undo data is lost unless they are restored.
     pub unreadable: Vec<UnreadableUndo>,
-    /// Whether the ledger has changed.
+    /// True if the ledger was changed.
     pub is_changed: bool,
 }
 
@@ -84,7 +84,7 @@ pub struct AdoptionReport {
 pub struct AdoptionRequest<'a> {
     /// The patches whose archives are bound. If empty, all archives are listed and none is bound.
     pub ids: &'a [String],
-    /// Whether archives that name another root are bound.
+    /// True if archives that name another root are bound.
     pub takes_foreign: bool,
     /// The directory outside the root that has archives.
     pub undo_dir: Option<&'a Path>,
@@ -173,7 +173,6 @@ impl Candidate {
 }
 
 impl Adopter<'_> {
-    /// Returns the archives of a package, and its new ledger.
     fn package(
         &self,
         package: &PkgInst,
@@ -352,12 +351,10 @@ impl Adopter<'_> {
         Some(format!("run {} of {} has backed out what it was made for", later.run, later.time))
     }
 
-    /// Returns the start of a run.
     fn time_of(&self, run: &str) -> Option<String> {
         self.history.iter().find(|entry| entry.run == run).map(|entry| entry.time.clone())
     }
 
-    /// Returns the current state of a path.
     fn live(&self, path: &ObjectPath) -> Result<Option<RecordedState>, Failure> {
         let root = &self.ground.root;
         Ok(root.live_at(&root.resolver().locate(path)?)?.as_ref().map(RecordedState::of))

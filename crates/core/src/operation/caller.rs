@@ -1,14 +1,22 @@
-//! The caller of a changing command: everything that only the command line knows.
+//! The caller of a changing command: everything that only the command line knows, and what the history of a root gets while
+//! the root is locked.
+//!
+//! The history has a line for each run that changed the root or was rolled back, including those that a recovery ended. The
+//! lines between lock and unlock are therefore what happened, whichever command asked for it and however it ended.
+
+use std::io;
+use std::os::unix::fs::FileExt as _;
 
 use super::scripts::settings::ScriptSettings;
 use patchadm_changeset::transaction::{ExchangeRequest, ProgressEvent};
+use patchadm_inputs::database::RecordView;
+use patchadm_inputs::database::history::HistoryEntry;
 use patchadm_inputs::trial::Moment;
 use patchadm_planning::plan::clock::Now;
-use patchadm_rootfs::{LockHolder, never};
+use patchadm_rootfs::{LockHolder, Root, never};
+use patchadm_svr4::places;
 
-pub use super::history_watch::HistoryListener;
-
-/// What a changing command passes on: everything that only the command line knows.
+/// The caller of a changing command.
 pub struct Caller<'a> {
     /// The command, by its name in lock, journal and history.
     pub program: &'static str,
@@ -28,13 +36,13 @@ pub struct Caller<'a> {
     pub told: HistoryListener<'a>,
     /// Returns the clocks as they stand, by which a trial is judged.
     pub moment: &'a dyn Fn() -> Moment,
-    /// How scripts are run by what a command does unasked: the end of a trial.
+    /// The settings of scripts that run unasked, at the end of a trial.
     pub scripts: ScriptSettings,
     /// Returns the milliseconds since the command began.
     pub elapsed: &'a dyn Fn() -> u64,
     /// The run that the command undoes, for the history.
     pub undoes: Option<String>,
-    /// Whether a hook of a package manager calls, and not a person; for the history.
+    /// True if a hook of a package manager calls, not a person; for the history.
     pub is_hook: bool,
     /// A remark on the run that is reported later, for the history.
     pub note: Option<String>,
@@ -43,7 +51,6 @@ pub struct Caller<'a> {
 }
 
 impl Caller<'_> {
-    /// Returns the same caller for a command that undoes a run.
     pub(super) fn undoing(&self, run: &str) -> Self {
         Self {
             now: self.now.clone(),
@@ -102,5 +109,113 @@ impl Caller<'_> {
     #[must_use]
     pub fn exchanging(&self, exchanges: &[ExchangeRequest]) -> Self {
         Self { exchanges: exchanges.to_vec(), ..self.noting(self.note.as_deref()) }
+    }
+}
+
+/// The most bytes of new history that are read.
+const MOST_NEW: u64 = 16 << 20;
+
+/// The bytes in which the last newline is looked for; a longer last line is passed over.
+const LAST_LINE: u64 = 64 << 10;
+
+/// Receives a root and the entries that its history got, oldest first.
+pub type HistoryListener<'a> = &'a (dyn Fn(&Root, &[HistoryEntry]) + Sync);
+
+/// The end of a history at a moment. When the value is dropped, its listener is told what came after it.
+pub(super) struct HistoryWatch<'a> {
+    root: Root,
+    end: u64,
+    listener: HistoryListener<'a>,
+}
+
+impl<'a> HistoryWatch<'a> {
+    /// Begins to watch the history of a locked root. A history that cannot be read is reported by the run that writes it.
+    pub(super) fn begin(root: &Root, listener: HistoryListener<'a>) -> Self {
+        let end = end_of_lines(root).unwrap_or_default();
+        Self { root: root.clone(), end, listener }
+    }
+
+    /// Returns the entries after the end. A line that a run cut off and wrote again counts once.
+    fn new_entries(&self) -> io::Result<Vec<HistoryEntry>> {
+        let Ok(Some(file)) = RecordView::live(&self.root).open(&places::history()) else {
+            return Ok(Vec::new());
+        };
+        let size = file.metadata()?.len().saturating_sub(self.end).min(MOST_NEW);
+        let mut text = vec![0; usize::try_from(size).unwrap_or_default()];
+        file.read_exact_at(&mut text, self.end)?;
+        Ok(text.split(|&byte| byte == b'\n').filter_map(|line| HistoryEntry::parse(line).ok()).collect())
+    }
+}
+
+impl Drop for HistoryWatch<'_> {
+    fn drop(&mut self) {
+        let entries = self.new_entries().unwrap_or_default();
+        if !entries.is_empty() {
+            (self.listener)(&self.root, &entries);
+        }
+    }
+}
+
+/// Returns the place behind the last whole line of the history.
+fn end_of_lines(root: &Root) -> io::Result<u64> {
+    let Ok(Some(file)) = RecordView::live(root).open(&places::history()) else { return Ok(0) };
+    let size = file.metadata()?.len();
+    let from = size.saturating_sub(LAST_LINE);
+    let mut text = vec![0; usize::try_from(size - from).unwrap_or_default()];
+    file.read_exact_at(&mut text, from)?;
+    let behind = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline as u64 + 1);
+    Ok(from + behind)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    fn line(run: &str) -> String {
+        format!(
+            r#"{{"run":"{run}","time":"2026-11-20T07:00:00Z","user":"root","command":"patchadd","result":"done","duration":7}}"#
+        ) + "\n"
+    }
+
+    /// Returns the runs that a watch tells if the history is first one text and then another.
+    fn told(before: &str, after: &str) -> Vec<String> {
+        let place = tempfile::tempdir().unwrap();
+        let history = place.path().join("var/sadm/patchadm/history");
+        fs::create_dir_all(history.parent().unwrap()).unwrap();
+        if !before.is_empty() {
+            fs::write(&history, before).unwrap();
+        }
+        let root = Root::open(place.path()).unwrap();
+        let told = Mutex::new(Vec::new());
+        let listener = |_: &Root, entries: &[HistoryEntry]| {
+            told.lock().unwrap().extend(entries.iter().map(|entry| entry.run.clone()));
+        };
+        let watch = HistoryWatch::begin(&root, &listener);
+        fs::write(&history, after).unwrap();
+        drop(watch);
+        told.into_inner().unwrap()
+    }
+
+    #[test]
+    fn what_a_history_gets_is_told_once() {
+        let (one, two, three) = (line("1-a"), line("2-b"), line("3-c"));
+        assert_eq!(told("", &one), ["1-a"]);
+        assert_eq!(told(&one, &format!("{one}{two}{three}")), ["2-b", "3-c"]);
+        assert!(told(&one, &one).is_empty());
+    }
+
+    #[test]
+    fn a_torn_line_that_is_written_again_is_new() {
+        let (one, two) = (line("1-a"), line("2-b"));
+        assert_eq!(told(&format!("{one}{}", &two[..20]), &format!("{one}{two}")), ["2-b"]);
+    }
+
+    #[test]
+    fn a_history_that_shrank_or_holds_other_words_tells_nothing() {
+        assert!(told(&line("1-a").repeat(3), "").is_empty());
+        assert!(told(&line("1-a"), &format!("{}no entry\n", line("1-a"))).is_empty());
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 
-use super::content_place::{ContentPlace, SourceBytes, live_bytes, source_bytes};
+use super::content::{ContentPlace, SourceBytes, live_bytes, source_bytes};
 use patchadm_changeset::format::manifest::RecordedState;
 use patchadm_changeset::transaction::ContentSource;
 use patchadm_planning::plan::states::{state_after, state_before};
@@ -14,13 +14,10 @@ use patchadm_planning::plan::{Action, Change, Plan};
 use patchadm_rootfs::{Digest, FileType, Root};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
-/// The largest text that is told: 64 KiB.
 const LARGEST_TEXT: u64 = 64 << 10;
 
-/// The most lines of a text that is told.
 const MOST_LINES: usize = 4_000;
 
-/// The most files whose texts are told.
 const MOST_FILES: usize = 100;
 
 /// The most bytes that are told: 1 MiB.
@@ -32,7 +29,7 @@ const MOST_READ: u64 = 16 << 20;
 /// The files of a plan whose bytes change: their texts, or why they are not shown.
 pub type ChangedTexts = BTreeMap<ObjectPath, Result<ChangedText, NotShown>>;
 
-/// The text of a file before and after; `None` where there is no file.
+/// The text of a file before and after; `None` if there is no file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangedText {
     /// The text before.
@@ -86,13 +83,11 @@ pub(super) struct TextReader<'a> {
     files: usize,
     bytes: u64,
     read: u64,
-    /// What earlier plans leave; `None` where that is not known.
+    /// The files after the earlier plans; `None` if not known.
     left: BTreeMap<ObjectPath, Option<String>>,
-    /// The modes of directories of the root.
     directories: BTreeMap<ObjectPath, Option<Mode>>,
 }
 
-/// A file whose bytes may change.
 struct ChangedFile<'p> {
     path: &'p ObjectPath,
     before: Option<RecordedState>,
@@ -187,7 +182,6 @@ impl<'a> TextReader<'a> {
         Ok([live, planned].into_iter().flatten().find(|mode| mode.bits() & OPEN_TO_ALL == 0))
     }
 
-    /// The mode of what is a directory of the root, or leads to one.
     fn live_mode(&self, directory: &ObjectPath) -> Result<Option<Mode>, NotShown> {
         let unreadable = |_| NotShown::Unreadable;
         let found = self.root.resolver().directory_behind(directory).map_err(unreadable)?;
@@ -208,7 +202,6 @@ impl<'a> TextReader<'a> {
         Ok(())
     }
 
-    /// The text of a file before and after.
     fn text(&mut self, file: &ChangedFile<'_>, found: &SourceBytes) -> Result<ChangedText, NotShown> {
         let before = match &file.before {
             Some(state) => Some(self.text_before(file.path, state)?),
@@ -235,7 +228,6 @@ impl<'a> TextReader<'a> {
         Ok(ChangedText { before, after })
     }
 
-    /// The text that a plan finds at a path.
     fn text_before(&self, path: &ObjectPath, state: &RecordedState) -> Result<String, NotShown> {
         if let Some(left) = self.left.get(path) {
             return left.clone().ok_or(NotShown::Earlier);
@@ -246,7 +238,7 @@ impl<'a> TextReader<'a> {
 }
 
 impl<'p> ChangedFile<'p> {
-    /// The file that a change makes, replaces or deletes; none where both sides are no files, or have the same bytes.
+    /// The file that a change makes, replaces or deletes; `None` if both sides are no files, or have the same bytes.
     fn of(
         change: &'p Change,
         all: &HashMap<&ObjectPath, &Change>,
@@ -271,7 +263,6 @@ pub fn texts_of_plan(plan: &Plan, texts: &mut ChangedTexts) -> ChangedTexts {
     plan.changes.iter().filter_map(|change| texts.remove_entry(&change.path)).collect()
 }
 
-/// Bytes as a text; they have to be as many as was planned with.
 fn as_text(bytes: Option<Vec<u8>>, state: &RecordedState) -> Result<String, NotShown> {
     let is_it = |bytes: &Vec<u8>| state.size.is_none_or(|size| bytes.len() as u64 == size);
     let bytes = bytes.filter(is_it).ok_or(NotShown::Unreadable)?;

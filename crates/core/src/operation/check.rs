@@ -104,7 +104,6 @@ pub(super) fn check_delivered(
     CheckedRecords { step, ..CheckedRecords::of(request)? }.compare(view, host, None, delivered)
 }
 
-/// Returns the number of lines in `contents`, which takes a pass over all of them.
 fn line_count(view: &RecordView<'_>) -> Result<u64, CheckError> {
     let mut lines = 0;
     contents::scan(view, |_| {
@@ -135,12 +134,10 @@ pub fn check_and_fix(
     Ok(CheckReport { recovered: session.recovered, damage, ..report })
 }
 
-/// The records that objects are compared with.
 struct CheckedRecords<'a> {
     request: &'a CheckRequest,
     /// `None` for the database.
     map: Option<CheckMap>,
-    /// The step of the work whose progress is wanted.
     step: Option<WorkStep>,
 }
 
@@ -149,7 +146,6 @@ impl<'a> CheckedRecords<'a> {
         Ok(Self { request, map: request.map.as_ref().map(CheckMap::read).transpose()?, step: None })
     }
 
-    /// Returns whether the whole database is checked.
     fn is_whole(&self) -> bool {
         let CheckScope { packages, categories, paths } = &self.request.scope;
         let names_none = packages.iter().all(|pattern| *pattern == PackagePattern::All);
@@ -247,7 +243,6 @@ impl<'a> CheckedRecords<'a> {
     }
 }
 
-/// Returns the accounts of a root; `None` if owners are only recorded.
 fn owners_of(view: &RecordView<'_>, host: &Root) -> Result<Option<Accounts>, CheckError> {
     let is_unprivileged = view.look(&places::unprivileged())?.is_some();
     Ok((!is_unprivileged).then(|| accounts_of(view.root(), host)).transpose()?)

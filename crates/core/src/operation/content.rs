@@ -1,11 +1,16 @@
 //! Sources as the content of a run.
 
+use std::collections::{HashMap, HashSet};
+use std::hash::BuildHasher;
 use std::io::Read;
 
+use super::failure::Failure;
 use patchadm_changeset::stored_file::StoredFile;
 use patchadm_changeset::transaction::{ContentSource, FileSink, StreamError, WantedFile};
 use patchadm_inputs::source::{Image, Source};
-use patchadm_svr4::package::PackagePath;
+use patchadm_planning::plan::{Action, Body, Change, Member, NewObject, Plan};
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::{ObjectPath, PackagePath};
 
 /// One source: the packages of the plan are those of its image.
 pub(super) struct OneSource<'a> {
@@ -77,4 +82,86 @@ impl ContentSource for NoContent {
     fn stream(&mut self, _: &WantedFile<'_>, _: &mut FileSink<'_>) -> Result<(), StreamError> {
         Ok(())
     }
+}
+
+/// The place of the bytes of one side of an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum ContentPlace {
+    #[default]
+    Nothing,
+    Live(ObjectPath),
+    Source(usize, PackagePath),
+}
+
+/// The bytes of files of a source, by package and path.
+pub(super) type SourceBytes = HashMap<(usize, PackagePath), Vec<u8>>;
+
+impl ContentPlace {
+    /// Returns the place of the bytes of a new object. `all` are the changes of the plan.
+    pub(super) fn of<S: BuildHasher>(new: &NewObject, all: &HashMap<&ObjectPath, &Change, S>) -> Self {
+        match &new.body {
+            Body::Member(member) => Self::of_member(member),
+            Body::CopyOf(path) => Self::Live(path.clone()),
+            Body::Link(path) => match all.get(path).map(|change| &change.action) {
+                Some(Action::Add(new) | Action::Replace(new)) => match &new.body {
+                    Body::Member(member) => Self::of_member(member),
+                    _ => Self::Nothing,
+                },
+                _ => Self::Live(path.clone()),
+            },
+            _ => Self::Nothing,
+        }
+    }
+
+    fn of_member(member: &Member) -> Self {
+        Self::Source(member.package, member.path.clone())
+    }
+}
+
+/// Reads these files of a source, and at most one byte more than `limit` of each.
+pub(super) fn source_bytes(
+    content: &mut dyn ContentSource,
+    wanted: &HashSet<(usize, PackagePath)>,
+    limit: u64,
+) -> Result<SourceBytes, StreamError> {
+    let mut found = SourceBytes::new();
+    if wanted.is_empty() {
+        return Ok(found);
+    }
+    let is_wanted = |package: usize, path: &PackagePath| wanted.contains(&(package, path.clone()));
+    let mut sink = |package: usize, path: &PackagePath, data: &mut dyn Read| {
+        let mut bytes = Vec::new();
+        // The stream reports read errors.
+        if data.take(limit.saturating_add(1)).read_to_end(&mut bytes).is_ok() {
+            found.insert((package, path.clone()), bytes);
+        }
+        Ok(())
+    };
+    content.stream(&is_wanted, &mut sink)?;
+    Ok(found)
+}
+
+/// Reads a file of the root, which the caller may be kept from reading; `None` if it has more than `limit` bytes.
+pub(super) fn live_bytes(root: &Root, path: &ObjectPath, limit: u64) -> Result<Option<Vec<u8>>, Failure> {
+    let located = root.resolver().locate_object(path)?;
+    let parent = located.parent().unwrap_or_else(ObjectPath::root);
+    let Some(directory) = root.dir_of_object(&parent)? else { return Ok(None) };
+    Ok(directory.read_regular(located.name(), limit).ok().flatten())
+}
+
+/// Returns the bytes of the objects that a plan puts in place, and of the edited files that it keeps.
+pub(in crate::operation) fn new_bytes(plan: &Plan) -> u64 {
+    let size = |path: &ObjectPath| {
+        let change = plan.changes.iter().find(|change| change.path == *path);
+        change.and_then(|change| change.old.as_ref()?.size()).unwrap_or(0)
+    };
+    let bytes = plan.changes.iter().map(|change| match &change.action {
+        Action::Add(new) | Action::Replace(new) => match &new.body {
+            Body::Member(member) => member.size,
+            Body::CopyOf(path) => size(path),
+            _ => 0,
+        },
+        _ => 0,
+    });
+    bytes.sum()
 }

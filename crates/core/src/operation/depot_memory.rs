@@ -95,7 +95,6 @@ fn write_memory(directory: &Dir, memory: &SeenDepots) -> Result<(), Failure> {
     Ok(directory.sync()?)
 }
 
-/// Opens the directory of patchadm's own files. Makes it if it is missing.
 fn own_directory(root: &Root) -> Result<Dir, RootError> {
     let physical = root.resolver().locate_dir(&places::own_directory())?;
     if let Some(directory) = root.dir_if_there(&physical)? {

@@ -26,11 +26,9 @@ pub(crate) struct OpenDevice {
     pub(super) selected: Vec<usize>,
 }
 
-/// One package of a device.
 #[derive(Clone, Copy)]
 pub(crate) struct DeliveredPackage<'a> {
     pub(crate) device: &'a OpenDevice,
-    /// Its place in the image of the device.
     pub(crate) index: usize,
     pub(crate) image: &'a PackageImage,
 }
@@ -81,7 +79,6 @@ impl OpenDevice {
         self.image.packages.iter().all(|package| package.is_description)
     }
 
-    /// Selects packages of an image. Returns the words that match nothing, if there are any.
     fn selected(source: Source, image: Image, selection: &PackageSelection) -> Result<Self, Vec<String>> {
         let names: Vec<String> = image.packages.iter().map(PackageImage::spooled_name).collect();
         let missing = |pattern: &&PackagePattern| !names.iter().any(|name| pattern.fits(name));
@@ -98,12 +95,10 @@ impl OpenDevice {
         Ok(Self { source, image, selected })
     }
 
-    /// Returns the package at a place of the image.
     pub(crate) fn delivered(&self, index: usize) -> Result<DeliveredPackage<'_>, Failure> {
         Ok(DeliveredPackage { device: self, index, image: self.package(index)? })
     }
 
-    /// Returns the device as the content of a run.
     pub(super) fn content(&self) -> OneSource<'_> {
         OneSource { source: &self.source, image: &self.image }
     }
@@ -123,7 +118,6 @@ impl OpenDevice {
         if self.selected.is_empty() { Err(vec![categories.join(",")]) } else { Ok(self) }
     }
 
-    /// Returns a package by its place in the image.
     pub(super) fn package(&self, index: usize) -> Result<&PackageImage, Failure> {
         let missing = || Reason::NoSuchPackage.of(Command::Pkgadd, &self.image.name);
         self.image.packages.get(index).ok_or_else(|| missing().into())

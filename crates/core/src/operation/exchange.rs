@@ -13,7 +13,6 @@ use patchadm_rootfs::{FileType, Root};
 use patchadm_svr4::package::ObjectPath;
 use rustix::io::Errno;
 
-/// Checks that each path is a directory, is reached without a symbolic link, and is not inside another one.
 pub(super) fn must_be_directories(root: &Root, requests: &[ExchangeRequest]) -> Result<(), Failure> {
     for (at, request) in requests.iter().enumerate() {
         let path = &request.directory;
@@ -47,12 +46,10 @@ fn is_link(root: &Root, path: &ObjectPath) -> bool {
     seen.is_some_and(|seen| seen.file_type == FileType::Symlink)
 }
 
-/// The reports of the runs of a command on directories so far.
 #[derive(Debug, Default)]
 pub(super) struct ExchangeLog(RefCell<Vec<ExchangeReport>>);
 
 impl ExchangeLog {
-    /// Adds the reports of a run or of a plan.
     pub(super) fn add(&self, reports: &[ExchangeReport]) {
         let mut all = self.0.borrow_mut();
         for report in reports {

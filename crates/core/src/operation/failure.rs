@@ -59,7 +59,7 @@ pub enum Failure {
     /// No depot is named, neither by the caller nor by the policy.
     #[error("no depot is named: -M names one, or the policy does (depot=){}", last_used(.last.as_deref()))]
     NoDepot {
-        /// Where the depot was that was used last, if the root remembers one.
+        /// The depot that was used last, if the root remembers one.
         last: Option<String>,
     },
     /// Patches come over a network, and no trusted key can vouch for them.
@@ -278,8 +278,7 @@ impl From<ViewError> for Failure {
     }
 }
 
-/// Names the depot that was used last, to follow on what is said about it.
-pub(crate) fn last_used(last: Option<&str>) -> String {
+fn last_used(last: Option<&str>) -> String {
     last.map(|last| format!("; the last one used was {}", without_password(last))).unwrap_or_default()
 }
 
@@ -380,7 +379,6 @@ impl Failure {
         TransactionError { phase: Phase::Prepare, cause, left: RootCondition::Unchanged }.into()
     }
 
-    /// Fails if a signal came.
     pub(super) fn unless_interrupted(interrupt: Interrupt<'_>) -> Result<(), Self> {
         interrupt().map_or(Ok(()), |signal| Err(Self::interrupted(signal)))
     }

@@ -1,10 +1,62 @@
 //! The root for which a plan is shown: as it is, or, if a run was interrupted, as its recovery would leave it.
 
+use std::collections::BTreeMap;
+
 use super::failure::Failure;
 use super::system_managers::SystemManagers;
 use patchadm_changeset::transaction::{ForeseenRecovery, Recovered, foresee_recovery};
 use patchadm_inputs::database::{last_run, open_run};
-use patchadm_rootfs::{Lock, Root};
+use patchadm_inputs::inventory::{Installed, Inventory, Touched};
+use patchadm_planning::plan::Plan;
+use patchadm_planning::plan::patch::projected_root::ProjectedRoot;
+use patchadm_rootfs::{Digest, Lock, Root, Timestamp};
+use patchadm_svr4::package::{ObjectPath, PkgInst};
+
+/// The plans so far, in their order, each with the digests of what it delivers, if a later one needs them. Without plans, it
+/// is the root as it is.
+#[derive(Clone, Debug, Default)]
+pub(in crate::operation) struct ForeseenRoot {
+    plans: Vec<(Plan, BTreeMap<ObjectPath, Digest>)>,
+    when: Timestamp,
+}
+
+impl ForeseenRoot {
+    /// Returns the root before the first patch; `when` is the time of the command.
+    pub(in crate::operation) fn at(when: Timestamp) -> Self {
+        Self { plans: Vec::new(), when }
+    }
+
+    pub(in crate::operation) fn is_as_it_is(&self) -> bool {
+        self.plans.is_empty()
+    }
+
+    pub(in crate::operation) fn add(&mut self, plan: Plan, digests: BTreeMap<ObjectPath, Digest>) {
+        self.plans.push((plan, digests));
+    }
+
+    /// Returns the present packages with their future parameters.
+    pub(in crate::operation) fn packages(
+        &self,
+        packages: BTreeMap<PkgInst, Installed>,
+    ) -> BTreeMap<PkgInst, Installed> {
+        if self.plans.is_empty() {
+            return packages;
+        }
+        self.onto(Inventory { packages, ..Inventory::default() }).packages
+    }
+
+    /// Returns a survey of the present root with all future changes.
+    pub(in crate::operation) fn onto(&self, inventory: Inventory) -> Inventory {
+        if self.plans.is_empty() {
+            return inventory;
+        }
+        let mut ahead = ProjectedRoot::new(inventory, Touched::default(), self.when);
+        for (plan, digests) in &self.plans {
+            ahead.go_on(plan, digests);
+        }
+        ahead.inventory
+    }
+}
 
 /// Makes a plan that is only shown, for the root as after the recovery of an interrupted run. The effects of the recovery
 /// are reported beside the plan. If a command is working on the run, or its recovery cannot be foreseen, the plan is made

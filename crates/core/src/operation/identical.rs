@@ -23,7 +23,7 @@ pub(super) fn mark_identical(
     for file in files {
         let content = file.entry.object.content;
         let Some(found) = inventory.live.get(&file.path).and_then(Live::content_info) else { continue };
-        // What no package owns has a time of its own.
+        // A file that no package owns has a time of its own.
         let is_owned = inventory.lines.contains_key(&file.path);
         if found == content || !is_owned && (ContentInfo { mtime: content.mtime, ..found }) == content {
             candidates.insert((file.package, file.entry.path.clone()), file.path);

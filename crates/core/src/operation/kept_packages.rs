@@ -15,18 +15,18 @@ use patchadm_svr4::package::PkgInst;
 pub struct KeptRequest {
     /// The packages of kept libraries; all if empty.
     pub packages: Vec<String>,
-    /// Whether what nothing needs or what is missing is removed.
+    /// Remove libraries that are missing or that nothing needs.
     pub prune: bool,
     /// Nothing is changed.
     pub dry_run: bool,
 }
 
-/// What is kept, and what of it was removed.
+/// The kept libraries, and those that were removed.
 #[derive(Debug, Default)]
 pub struct KeptReport {
-    /// What is kept, as it was found.
+    /// The kept libraries that were found.
     pub look: KeptLook,
-    /// What was removed, or would be.
+    /// The libraries that were removed, or would be.
     pub pruned: Vec<KeptLibraryState>,
     /// The run; `None` if nothing was changed.
     pub receipt: Option<Receipt>,
@@ -84,7 +84,6 @@ fn shown(
     Ok(KeptReport { look, ..report })
 }
 
-/// Returns the named packages. Fails with the names that are no packages of kept libraries.
 fn named(request: &KeptRequest, look: &KeptLook) -> Result<Vec<PkgInst>, Vec<String>> {
     let find = |name: &String| look.packages.keys().find(|package| package.as_str() == name);
     let unknown: Vec<String> = request.packages.iter().filter(|name| find(name).is_none()).cloned().collect();

@@ -5,7 +5,7 @@
 //! refused as revoked, not as signed by an unknown key.
 
 use super::failure::Failure;
-use super::made_directory::made_directory;
+use super::new_database::made_directory;
 use super::session::{Caller, RootAndPolicy};
 use crate::operation::trial::begin::begin_change;
 use patchadm_inputs::database::policy;
@@ -15,7 +15,6 @@ use patchadm_inputs::sign::{
 use patchadm_rootfs::{Dir, Root, RootError};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
-/// The program name in the private names of files.
 const PROGRAM: &str = "patchadm-key";
 
 /// The reason why keys were not changed.

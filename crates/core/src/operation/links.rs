@@ -31,7 +31,7 @@ pub enum LinksError {
         directory: PathBuf,
         /// The names.
         names: Vec<&'static str>,
-        /// Whether only symbolic links have them, so that they may be replaced.
+        /// True if only symbolic links have them, so that they may be replaced.
         only_links: bool,
     },
     /// The program does not know its own path.

@@ -8,7 +8,6 @@ use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::package::control::printable;
 use patchadm_svr4::places;
 
-/// Returns the path of the log of a patch.
 pub(super) fn of_patch(plan: &Plan) -> Option<ObjectPath> {
     let id = plan.patches.first()?;
     places::patches().join(id.as_bytes()).ok()?.join(b"log").ok()

@@ -26,14 +26,12 @@ use rustix::io::Errno;
 #[derive(Clone, Debug)]
 pub struct RootList(Vec<RootTarget>);
 
-/// A directory as it was named, and its identity when the command began.
 #[derive(Clone, Debug)]
 struct RootTarget {
     path: PathBuf,
     found: Option<DirectoryIdentity>,
 }
 
-/// The identity of a directory: its file system and its number there, independent of the path.
 type DirectoryIdentity = ((u32, u32), u64);
 
 /// A directory that is named twice.
@@ -161,7 +159,6 @@ pub fn roots_at(directory: &Path) -> Result<Vec<PathBuf>, RootError> {
     Ok(found)
 }
 
-/// Returns whether a directory contains records of packages.
 fn is_root(root: &Root) -> Result<bool, RootError> {
     let records = root.resolver().locate_dir(&places::records())?;
     Ok(root.dir_if_there(&records)?.is_some())

@@ -17,10 +17,9 @@ use patchadm_svr4::package::{Mode, ObjectPath};
 use rustix::io::Errno;
 
 use super::failure::Failure;
-use super::made_directory::made_directory;
+use super::new_database::made_directory;
 use super::session::may_change;
 
-/// The program name in the private names of files.
 const PROGRAM: &str = "patchadm-hooks";
 
 /// The places where the program may be called by a hook, that of our packages first.
@@ -78,7 +77,6 @@ impl HookManager {
 /// The paths any of which says that a root has rpm.
 const SIGNS_OF_RPM: [&str; 2] = ["/usr/lib/sysimage/rpm", "/var/lib/rpm"];
 
-/// A hook as it is shipped.
 struct ShippedHook {
     manager: HookManager,
     place: &'static str,
@@ -173,11 +171,11 @@ pub struct HookEntry {
     pub manager: HookManager,
     /// Its file.
     pub path: ObjectPath,
-    /// Whether the root has the package manager.
+    /// True if the root has the package manager.
     pub is_wanted: bool,
     /// Its state, after what was done.
     pub state: HookState,
-    /// The treatment; `None` where nothing was to be done.
+    /// The treatment; `None` if nothing was to be done.
     pub action: Option<HookAction>,
     text: String,
 }
@@ -187,11 +185,11 @@ pub struct HookEntry {
 pub struct HookReport {
     /// The path by which hooks call the program.
     pub program: &'static str,
-    /// Whether the root has the program there. Without it a hook does nothing.
+    /// True if the root has the program there. Without it a hook does nothing.
     pub has_program: bool,
     /// The reason a program that is there is called by no hook: somebody else could exchange it.
     pub foreign_program: Option<ForeignObject>,
-    /// Whether the root has rpm and no dnf that calls hooks.
+    /// True if the root has rpm and no dnf that calls hooks.
     pub has_rpm_alone: bool,
     /// Every hook that is wanted or there.
     pub hooks: Vec<HookEntry>,
@@ -273,7 +271,6 @@ pub fn remove_hooks(root: &Root) -> Result<HookReport, Failure> {
 }
 
 impl ShippedHook {
-    /// Looks at the hook in a root, where it is to call `program`.
     fn seen(&self, root: &Root, program: &str) -> Result<HookEntry, Failure> {
         let path = in_root(self.place);
         let text = self.text.replace(PROGRAM_PLACES[0], program);
@@ -325,7 +322,6 @@ impl HookEntry {
     }
 }
 
-/// Returns one of the paths above, all of which are paths of a root.
 fn in_root(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap_or_else(|_| ObjectPath::root())
 }
@@ -334,7 +330,6 @@ fn directory_of(path: &ObjectPath) -> ObjectPath {
     path.parent().unwrap_or_else(ObjectPath::root)
 }
 
-/// Opens a directory, behind links as well; `None` if it is missing.
 fn directory(root: &Root, path: &ObjectPath) -> Result<Option<Dir>, RootError> {
     root.dir_if_there(&root.resolver().locate_dir(path)?)
 }
@@ -363,7 +358,7 @@ fn first_of<'p>(
     Ok(None)
 }
 
-/// Looks at the object behind a path, with its own name followed too; `None` where the path leads nowhere.
+/// Looks at the object behind a path, with its own name followed too; `None` if the path leads nowhere.
 fn behind_links(root: &Root, path: &ObjectPath) -> Result<Option<ObjectStatus>, RootError> {
     let looked = || {
         let physical = root.resolver().locate_dir(path)?;

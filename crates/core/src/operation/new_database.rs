@@ -4,7 +4,7 @@
 use super::failure::Failure;
 use super::session::may_change;
 use patchadm_inputs::database::{RecordView, installed};
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{Dir, Root, RootError};
 use patchadm_svr4::package::{Mode, ObjectPath};
 use patchadm_svr4::places;
 use patchadm_svr4::places::own_directory;
@@ -12,12 +12,11 @@ use patchadm_svr4::places::own_directory;
 /// The lock of the root, which the command itself makes.
 const LOCK: &[u8] = b".lockfile";
 
-/// The parts of a database that were made.
 #[derive(Debug)]
 pub(super) struct NewDatabase {
     /// The directories that were made, by physical path, each after those above it.
     made: Vec<ObjectPath>,
-    /// Whether nothing of this program was there before.
+    /// True if nothing of this program existed before.
     is_first: bool,
 }
 
@@ -79,7 +78,6 @@ impl NewDatabase {
         Ok(())
     }
 
-    /// Removes the directories that were made and are empty.
     pub(super) fn remove_empty(&self, root: &Root) {
         for path in self.made.iter().rev() {
             let parent = path.parent().and_then(|parent| root.dir_if_there(&parent).ok().flatten());
@@ -87,4 +85,17 @@ impl NewDatabase {
             let _ = parent.map(|parent| parent.remove_dir(path.name()));
         }
     }
+}
+
+/// Opens a directory, behind links as well. Makes it, with those above it, if it is missing.
+pub(super) fn made_directory(root: &Root, place: &ObjectPath) -> Result<Dir, RootError> {
+    let physical = root.resolver().locate_dir(place)?;
+    if let Some(dir) = root.dir_if_there(&physical)? {
+        return Ok(dir);
+    }
+    let Some(parent) = physical.parent() else { return root.dir(&physical) };
+    let above = made_directory(root, &parent)?;
+    let made = above.make_dir(physical.name(), Mode::of(0o755))?;
+    above.sync()?;
+    Ok(made)
 }

@@ -23,22 +23,20 @@ const LARGEST: u64 = 16 << 20;
 /// Patches that ended, by the fix that is installed now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct EndedPatches {
-    /// Those whose fix a native package has.
+    /// The patches whose fix a native package has.
     pub(super) contained: Vec<ContainedPatch>,
-    /// Those whose package is there, in a version that is not known to have the fix.
+    /// The patches whose package is there, in a version that is not known to have the fix.
     pub(super) lost: Vec<PatchId>,
 }
 
 /// A patch that is not applied, and whose fix a native package has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ContainedPatch {
-    /// The patch.
     pub(super) id: PatchId,
     /// The package that has its fix, as `openssl 3.0.22-1 (dpkg)`.
     pub(super) by: String,
 }
 
-/// Reads the list of a root with this marker.
 pub(super) fn overtaken_patches(root: &Root, marker: &str) -> Result<OvertakenPatches, Failure> {
     let text = list_text(root)?;
     Ok(OvertakenPatches::parse(&text.unwrap_or_default(), marker))
@@ -64,7 +62,6 @@ pub(super) fn ended_in_root<'p>(
     })
 }
 
-/// Parses the text of the list of a root. Without a marker of its own a root has none.
 pub(super) fn list_of(root: &Root, text: Option<Vec<u8>>) -> OvertakenPatches {
     let marker = || marker(root).ok().flatten();
     let read = text.and_then(|text| Some(OvertakenPatches::parse(&text, &marker()?)));
@@ -102,13 +99,11 @@ impl EndedPatches {
         ended
     }
 
-    /// Lets applied patches know of them.
     pub(super) fn beside(self, applied: AppliedPatches) -> AppliedPatches {
         applied.with_ended(self.contained.into_iter().map(|one| one.id), self.lost)
     }
 }
 
-/// A patch of the list, with the versions that have its fix.
 struct FixClaim<'a> {
     id: PatchId,
     manager: NativeManager,
@@ -141,7 +136,7 @@ impl<'a> FixClaim<'a> {
     }
 }
 
-/// The versions of native packages by manager and name, one for each registration of such a package; `None` where none is
+/// The versions of native packages by manager and name, one for each registration of such a package; `None` if none is
 /// certain.
 type CertainVersions = BTreeMap<(NativeManager, String), Vec<Option<String>>>;
 

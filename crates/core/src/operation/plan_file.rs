@@ -11,7 +11,6 @@ use patchadm_inputs::input_file::read_own;
 use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::Mode;
 
-/// The program name in the private names of files beside a plan file.
 const PROGRAM: &str = "patchadm-plan";
 
 /// The mode of a plan file: no other user reads what will be done to a root.
@@ -31,7 +30,6 @@ pub struct PlanFileRequest {
 }
 
 impl PlanFileRequest {
-    /// Tells whether there is anything to do.
     pub(in crate::operation) fn is_made(&self) -> bool {
         self.save.is_some() || self.expected.is_some()
     }
@@ -46,7 +44,7 @@ pub struct ExpectedPlan {
     pub plan: PlanFile,
 }
 
-/// The reason why a plan file cannot be used, or its plan cannot be carried out.
+/// The reason why a plan file cannot be used, or its plan cannot be performed.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanFault {
     /// It cannot be read.
@@ -123,7 +121,6 @@ pub fn read_plan(path: &Path) -> Result<ExpectedPlan, PlanFault> {
     Ok(ExpectedPlan { path: path.to_owned(), plan })
 }
 
-/// Writes a plan to a file, whole or not at all.
 pub(in crate::operation) fn save_plan(path: &Path, plan: &PlanFile) -> Result<(), PlanFault> {
     let unwritable = |error| PlanFault::Unwritable { path: path.to_owned(), error };
     let text = plan.text().map_err(|error| PlanFault::Bad { path: path.to_owned(), error })?;

@@ -19,7 +19,7 @@ use crate::operation::scripts::ScriptSettings;
 use crate::operation::scripts::failure::ScriptFailure;
 use crate::operation::scripts::halt::RunHalt;
 use crate::operation::scripts::runner::{ScriptOutput, ScriptRunner};
-use crate::operation::session::{RootAndPolicy, Session};
+use crate::operation::session::{RootAndPolicy, RunOptions, Session};
 use crate::script::environment::of_patch;
 use crate::script::{ScriptCall, ScriptEnd, search_path};
 use patchadm_changeset::format::journal::PatchRecord;
@@ -324,7 +324,8 @@ pub(super) fn perform_with_hooks(
         Some(hooks) => hooks.borrow_mut().after(run),
         None => Ok(()),
     };
-    let done = session.perform_watched(plan, content, records, (before_publishing, &when_switched));
+    let options = RunOptions { records, before_publishing, when_switched: &when_switched };
+    let done = session.perform_run(plan, content, options);
     let failed = hooks.and_then(|hooks| hooks.borrow_mut().failed.take());
     match (done, failed) {
         (Err(Failure::Transaction(error)), Some(mut failure)) if is_rolled_back(&error) => {

@@ -4,21 +4,16 @@ use patchadm_inputs::database::{RecordView, ViewError};
 use patchadm_inputs::stage::{LONGEST_RECORD, PromotionRecord, StageFileError, promotion_record};
 use patchadm_svr4::patch::PatchId;
 
-/// The reasons why the record of a promotion cannot be read.
 #[derive(Debug)]
 pub(in crate::operation) enum PromotionRecordFault {
-    /// The file could not be read.
     View(ViewError),
     /// The file at this path does not have the form that this program writes.
     Damaged {
-        /// The path on the host.
         path: String,
-        /// The defect.
         error: StageFileError,
     },
 }
 
-/// Reads the record of a promotion; `None` if the patch is none.
 pub(in crate::operation) fn read_promotion(
     view: &RecordView<'_>,
     id: &PatchId,

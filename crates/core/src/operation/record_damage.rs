@@ -10,21 +10,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufReader;
 
 use super::failure::Failure;
-use super::regained_lines::{delivered_lines, regained_lines};
 use super::root_and_policy::RootAndPolicy;
 use patchadm_changeset::format::contents_stamp::OwnerCounts;
+use patchadm_changeset::format::manifest::{Manifest, decode};
+use patchadm_changeset::format::run::Run;
 use patchadm_changeset::records::{LastRecords, stamped};
 use patchadm_inputs::database::foreign_changes::{contents_digest, last_records, lost_copies};
-use patchadm_inputs::database::{DatabaseError, RecordDamage, RecordView, agreement, all, contents, places};
+use patchadm_inputs::database::undo_data::{OldRecords, UndoData};
+use patchadm_inputs::database::{
+    DatabaseError, RecordDamage, RecordView, agreement, all, contents, installed, ledger, places,
+};
+use patchadm_inputs::format::ledger::{Ledger, LedgerLine};
 use patchadm_inputs::stage::{LONGEST_RECORD, StagesRecord};
+use patchadm_planning::plan::package::package_records::is_of_patch;
 use patchadm_rootfs::{FileType, Interrupt, InterruptibleRead};
 use patchadm_svr4::format::contents::{ContentsReader, is_comment};
-use patchadm_svr4::package::{ContentsLine, ObjectPath, Params, PkgInst};
+use patchadm_svr4::format::params;
+use patchadm_svr4::format::params::LARGEST_FILE;
+use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry};
+use patchadm_svr4::package::{ContentsLine, ObjectPath, OwningPackage, Params, PkgInst, variables};
+use patchadm_svr4::patch::PatchId;
 
 /// The number of paths that are named.
 const MOST_TOLD: usize = 5;
 
-/// Finds all damage of the records, packages first. A signal ends it.
 pub(in crate::operation) fn find_damage(
     view: &RecordView<'_>,
     workers: usize,
@@ -102,13 +111,11 @@ fn lost_lines(view: &RecordView<'_>, interrupt: Interrupt<'_>) -> Result<Option<
     Ok(Some(RecordDamage::of_contents(view.root(), reason)))
 }
 
-/// `contents` as the last run left it, and as it is now.
 struct LostLines<'a> {
     view: &'a RecordView<'a>,
     last: &'a LastRecords,
     before: &'a OwnerCounts,
     now: &'a OwnerCounts,
-    /// The paths that have lines now.
     paths: &'a BTreeSet<ObjectPath>,
     interrupt: Interrupt<'a>,
 }
@@ -189,4 +196,320 @@ fn is_there(
     let is_directory = line.object.ftype.is_directory();
     let is_needed = || paths.range(line.path.clone()..).next().is_some_and(|next| next.is_below(&line.path));
     Ok(is_directory == (seen.file_type == FileType::Directory) && (!is_directory || is_needed()))
+}
+
+pub(super) type Lines = BTreeMap<ObjectPath, ContentsLine>;
+
+/// Returns the lines of these packages as they and their patches brought them, as far as that is known. A signal ends it.
+pub(super) fn regained_lines(
+    ground: &RootAndPolicy,
+    packages: &BTreeMap<PkgInst, Params>,
+    interrupt: Interrupt<'_>,
+) -> Result<Lines, Failure> {
+    let mut regained = RegainedLines::default();
+    regained.packages(ground, packages, interrupt)?;
+    Ok(regained.lines)
+}
+
+/// Returns the lines of these packages by the existing copies of what was last delivered, regardless of later patches.
+pub(super) fn delivered_lines(
+    ground: &RootAndPolicy,
+    packages: &BTreeMap<PkgInst, Params>,
+) -> Result<Lines, Failure> {
+    let mut regained = RegainedLines::default();
+    for (package, params) in packages {
+        let copy = SpooledCopy::of(ground, package)?;
+        regained.delivered(package, params, copy.as_ref());
+    }
+    Ok(regained.lines)
+}
+
+/// A patch of a package, and the run that applied it.
+struct AppliedTo<'p> {
+    run: u64,
+    package: &'p PkgInst,
+    manifest: Manifest,
+}
+
+pub(super) struct RegainedLines {
+    pub(super) lines: Lines,
+    /// The facts that could not be determined, in whole sentences.
+    pub(super) unknown: Vec<String>,
+    /// Tells whether everything could be determined.
+    pub(super) is_whole: bool,
+}
+
+impl Default for RegainedLines {
+    fn default() -> Self {
+        Self { lines: Lines::new(), unknown: Vec::new(), is_whole: true }
+    }
+}
+
+impl RegainedLines {
+    pub(super) fn packages(
+        &mut self,
+        ground: &RootAndPolicy,
+        packages: &BTreeMap<PkgInst, Params>,
+        interrupt: Interrupt<'_>,
+    ) -> Result<(), Failure> {
+        let mut applied = Vec::new();
+        for (package, params) in packages {
+            let traces = PatchTraces::of(ground, package, interrupt)?;
+            let patches = installed::patch_records(&ground.root, package, params, &ground.policy.separator)?;
+            let patches: Vec<PatchId> = patches.list.iter().cloned().collect();
+            self.base(ground, package, params, &patches, &traces)?;
+            self.patches(ground, package, (&patches, &traces), interrupt, &mut applied);
+            // An interrupted digest does not make an archive unknown.
+            Failure::unless_interrupted(interrupt)?;
+        }
+        // The patches of one package are in order already.
+        applied.sort_by_key(|one| one.run);
+        for one in &applied {
+            self.apply(one, packages);
+        }
+        Ok(())
+    }
+
+    fn base(
+        &mut self,
+        ground: &RootAndPolicy,
+        package: &PkgInst,
+        params: &Params,
+        patches: &[PatchId],
+        traces: &PatchTraces,
+    ) -> Result<(), Failure> {
+        let mut copy = SpooledCopy::of(ground, package)?;
+        for patch in patches.iter().rev() {
+            let old =
+                traces.archives.iter().find(|(name, _)| PatchId::new(name).is_ok_and(|id| id == *patch));
+            copy = match (copy, old) {
+                (Some(copy), Some((_, old))) => copy.before(package, old).or(Some(copy)),
+                (copy, _) => copy,
+            };
+        }
+        if !self.delivered(package, params, copy.as_ref().filter(|copy| !is_of_patch(&copy.params))) {
+            self.is_whole = false;
+            self.unknown.push(format!(
+                "which objects package {package} was installed with is not known any more: install it again with pkgadd"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Adds the lines of the objects of a copy. Returns false if there is no valid copy.
+    fn delivered(&mut self, package: &PkgInst, params: &Params, copy: Option<&SpooledCopy>) -> bool {
+        let made = copy.and_then(|copy| {
+            let map = Pkgmap::parse(&copy.pkgmap).ok()?;
+            let classes = params.text("CLASSES").into_owned();
+            let classes: Vec<&str> = classes.split_whitespace().collect();
+            let is_chosen = |entry: &&PkgmapEntry| classes.contains(&entry.object.class.as_str());
+            let entries = map.entries.iter().filter(|entry| !entry.is_information()).filter(is_chosen);
+            entries.map(|entry| line(entry, params, package)).collect::<Option<Vec<_>>>()
+        });
+        let Some(made) = made else { return false };
+        for line in made {
+            match self.lines.get_mut(&line.path) {
+                Some(known) => known.adopt_owners(line),
+                None => drop(self.lines.insert(line.path.clone(), line)),
+            }
+        }
+        true
+    }
+
+    fn patches<'p>(
+        &mut self,
+        ground: &RootAndPolicy,
+        package: &'p PkgInst,
+        (patches, traces): (&[PatchId], &PatchTraces),
+        interrupt: Interrupt<'_>,
+        applied: &mut Vec<AppliedTo<'p>>,
+    ) {
+        let (mut run, mut unknown) = (0, Vec::new());
+        for patch in patches {
+            let mut lines = traces.ledger.iter().flat_map(Ledger::lines);
+            let line = lines.find(|line| PatchId::new(&line.patch).is_ok_and(|id| id == *patch));
+            let number = line.and_then(|line| Run::parse(&line.run)).map(|run| run.number);
+            run = number.unwrap_or(run).max(run);
+            let manifest = line.and_then(|line| {
+                let view = RecordView::live(&ground.root);
+                let alone = Ledger::of_line(line.clone());
+                let reader = ground.undo_data(&view, None);
+                reader.known_manifest(package, &line.patch, &alone, interrupt).ok()?
+            });
+            match manifest {
+                Some(manifest) => applied.push(AppliedTo { run, package, manifest }),
+                None => unknown.push(patch.to_string()),
+            }
+        }
+        if !unknown.is_empty() {
+            self.is_whole = false;
+            let patches = unknown.join(" ");
+            self.unknown.push(format!("what {patches} changed in package {package} is not known any more"));
+        }
+    }
+
+    fn apply(&mut self, one: &AppliedTo<'_>, packages: &BTreeMap<PkgInst, Params>) {
+        for record in one.manifest.objects.iter().filter(|record| record.line != record.new_line) {
+            let Some(path) = record.object_path() else { continue };
+            let new = record.new_line.as_ref().and_then(|line| ContentsLine::parse(&decode(line)).ok());
+            let known = self.lines.remove(&path);
+            let mut line = match (new, known) {
+                (Some(new), known) => {
+                    let mut line = new;
+                    if let Some(known) = known {
+                        line.adopt_owners(known);
+                    }
+                    line
+                }
+                (None, Some(mut known)) => {
+                    known.owners.retain(|owner| owner.package != *one.package);
+                    known
+                }
+                (None, None) => continue,
+            };
+            line.owners.retain(|owner| packages.contains_key(&owner.package));
+            if !line.owners.is_empty() {
+                self.lines.insert(path, line);
+            }
+        }
+    }
+}
+
+/// Returns the line of an entry of a pkgmap; `None` if it makes no sense with these parameters.
+fn line(entry: &PkgmapEntry, params: &Params, package: &PkgInst) -> Option<ContentsLine> {
+    let base = match params.get("BASEDIR").map(<[u8]>::trim_ascii) {
+        None | Some(b"") => ObjectPath::root(),
+        Some(path) => ObjectPath::new(path).ok()?,
+    };
+    let path = entry.path.resolve(&base, |name| variables::value(params, name)).ok()?;
+    let object = variables::expand_object(&entry.object, params).ok()?.into_owned();
+    Some(ContentsLine { path, volume: None, object, owners: vec![OwningPackage::new(package.clone())] })
+}
+
+/// The files of the spooled copy that matter here, in the directory of a package.
+const SPOOLED: [&str; 2] = ["pkginfo", "pkgmap"];
+
+/// The largest pkgmap that is read, in bytes: 1 GiB.
+const LARGEST_MAP: u64 = 1 << 30;
+
+pub(in crate::operation) struct PatchTraces {
+    /// All lines of its ledger, whether they count or not; `None` if it cannot be read.
+    pub(in crate::operation) ledger: Option<Ledger>,
+    /// The patches that have a save directory, as it is named.
+    pub(in crate::operation) saved: BTreeSet<String>,
+    pub(in crate::operation) archives: BTreeMap<String, OldRecords>,
+    pub(in crate::operation) patch_info: Vec<(String, Vec<u8>)>,
+}
+
+impl PatchTraces {
+    /// Reads what is left, until a signal comes.
+    pub(in crate::operation) fn of(
+        ground: &RootAndPolicy,
+        package: &PkgInst,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Self, Failure> {
+        let view = RecordView::live(&ground.root);
+        let names = view.list(&places::save(package))?.unwrap_or_default();
+        let names = names.into_iter().filter_map(|name| String::from_utf8(name).ok());
+        let saved: BTreeSet<String> = names.filter(|name| PatchId::new(name).is_ok()).collect();
+        let ledger = ledger::read(&view, package).ok();
+        let (mut archives, mut patch_info) = (BTreeMap::new(), Vec::new());
+        for line in ledger.iter().flat_map(Ledger::lines) {
+            Failure::unless_interrupted(interrupt)?;
+            let alone = Ledger::of_line(line.clone());
+            let kept = ground.undo_data(&view, None).kept_manifest(package, &line.patch, &alone);
+            let kept = kept.ok().flatten();
+            let manifest = match bound_undo(ground, package, line, interrupt).filter(|_| kept.is_none()) {
+                Some((undo, manifest)) => {
+                    let records = undo.records(&manifest).ok();
+                    archives.extend(records.map(|records| (line.patch.clone(), records)));
+                    Some(manifest)
+                }
+                None => kept,
+            };
+            let told = manifest.into_iter().flat_map(|manifest| manifest.header.patch_info);
+            patch_info.extend(told.map(|(id, value)| (id, decode(&value).into_owned())));
+        }
+        Failure::unless_interrupted(interrupt)?;
+        Ok(Self { ledger, saved, archives, patch_info })
+    }
+
+    /// Returns the patches that the ledger or a save directory names.
+    pub(in crate::operation) fn patches(&self) -> BTreeSet<PatchId> {
+        let lines = self.ledger.iter().flat_map(Ledger::patches);
+        lines.chain(&self.saved).filter_map(|name| PatchId::new(name).ok()).collect()
+    }
+}
+
+/// Returns the undo data of a line, if it is what the line says, and no signal came.
+pub(in crate::operation) fn bound_undo(
+    ground: &RootAndPolicy,
+    package: &PkgInst,
+    line: &LedgerLine,
+    interrupt: Interrupt<'_>,
+) -> Option<(UndoData, Manifest)> {
+    let view = RecordView::live(&ground.root);
+    let alone = Ledger::of_line(line.clone());
+    let undo = ground.undo_data(&view, None).find_with(package, &line.patch, &alone).ok()?;
+    let undo = undo.telling(&view).ok()?;
+    let manifest = undo.bound_manifest(interrupt).ok()??;
+    Some((undo, manifest))
+}
+
+pub(in crate::operation) struct SpooledCopy {
+    pub(in crate::operation) params: Params,
+    pub(in crate::operation) pkgmap: Vec<u8>,
+}
+
+/// The scripts whose answers become parameters.
+const ANSWERING: [&[u8]; 2] = [b"request", b"checkinstall"];
+
+impl SpooledCopy {
+    pub(in crate::operation) fn of(
+        ground: &RootAndPolicy,
+        package: &PkgInst,
+    ) -> Result<Option<Self>, Failure> {
+        let view = RecordView::live(&ground.root);
+        let mut files = Vec::new();
+        for name in SPOOLED {
+            let Ok(path) = places::package(package).join(&name_of(package, name)) else { return Ok(None) };
+            let limit = if name == "pkgmap" { LARGEST_MAP } else { LARGEST_FILE as u64 };
+            let Some(bytes) = view.read(&path, limit)? else { return Ok(None) };
+            files.push(bytes);
+        }
+        let [pkginfo, pkgmap] = files.as_slice() else { return Ok(None) };
+        Ok(Self::parse(pkginfo, pkgmap.clone()))
+    }
+
+    /// Returns the copy from before a patch: an archive of the patch has the files that it replaced.
+    pub(in crate::operation) fn before(&self, package: &PkgInst, old: &OldRecords) -> Option<Self> {
+        let [pkginfo, pkgmap] = SPOOLED.map(|name| old.get(&name_of(package, name)));
+        if pkginfo.is_none() && pkgmap.is_none() {
+            return None;
+        }
+        let params = match pkginfo {
+            Some(file) => params::read(&file.bytes).ok()?,
+            None => self.params.clone(),
+        };
+        Some(Self { params, pkgmap: pkgmap.map_or_else(|| self.pkgmap.clone(), |file| file.bytes.to_vec()) })
+    }
+
+    /// Returns whether the copy has scripts whose answers become parameters.
+    pub(in crate::operation) fn has_answers(&self) -> bool {
+        let map = Pkgmap::parse(&self.pkgmap);
+        map.is_ok_and(|map| {
+            map.entries
+                .iter()
+                .any(|entry| entry.is_information() && ANSWERING.contains(&entry.path.as_bytes()))
+        })
+    }
+
+    fn parse(pkginfo: &[u8], pkgmap: Vec<u8>) -> Option<Self> {
+        let params = params::read(pkginfo).ok().filter(|params| !params.is_empty())?;
+        Some(Self { params, pkgmap })
+    }
+}
+
+fn name_of(package: &PkgInst, name: &str) -> Vec<u8> {
+    format!("save/pspool/{package}/{name}").into_bytes()
 }

@@ -21,13 +21,12 @@ use patchadm_rootfs::{Dir, Root, random};
 use patchadm_svr4::package::{Mode, ObjectPath, rule};
 use patchadm_svr4::places::own_directory;
 
-/// The most paths that are listed as not recorded.
 const TOLD: usize = 200;
 
 /// The findings of recovery in a root.
 #[derive(Debug)]
 pub struct Recovery {
-    /// What was done beforehand, a sentence each; empty for a plain recovery.
+    /// The work before the recovery, a sentence each; empty for a plain recovery.
     pub done: Vec<String>,
     /// The run of this program that was unfinished.
     pub run: Recovered,
@@ -75,7 +74,7 @@ pub fn recover_with_aid(
     let ground = RootAndPolicy::of(root)?.naming(undo_dir);
     let (done, run) = match aid {
         RecoveryAid::None => {
-            let recovered = Session::begin_recovery(ground, caller)?.recovered;
+            let recovered = Session::begin_recovery(ground, caller, |_, _| Ok(()))?.recovered;
             let ExpiryReport { ended, notes } = end_expired_trial(root, caller)?;
             let done = ended.map(|run| format!("The trial of run {run} was over: it is backed out."));
             (done.into_iter().collect(), recovered.with_notes(notes))
@@ -94,16 +93,15 @@ pub fn recover_before_native(root: &Root, caller: &Caller<'_>) -> Result<Recover
     if root.list(&own_directory())?.is_none() {
         return Ok(Recovered::Nothing);
     }
-    Ok(Session::begin_recovery(RootAndPolicy::of(root)?, caller)?.recovered)
+    Ok(Session::begin_recovery(RootAndPolicy::of(root)?, caller, |_, _| Ok(()))?.recovered)
 }
 
 /// Sentences on what was done, and the finding of recovery.
 type Aided = (Vec<String>, Recovered);
 
-/// Gives up the journal, then recovers what its copy says.
 fn discarded(ground: RootAndPolicy, caller: &Caller<'_>) -> Result<Aided, Failure> {
     let mut fate = JournalFate::Whole;
-    let session = Session::begin_recovery_after(ground, caller, |root, lock| {
+    let session = Session::begin_recovery(ground, caller, |root, lock| {
         // No script may continue while its work is undone.
         let _quiet = end_leftovers(root, None)?;
         fate = discard_journal(root, lock).map_err(|error| Failure::Unrecovered { error })?;
@@ -123,7 +121,7 @@ fn discarded(ground: RootAndPolicy, caller: &Caller<'_>) -> Result<Aided, Failur
 fn kept(ground: RootAndPolicy, to: &Path, caller: &Caller<'_>) -> Result<Aided, Failure> {
     let place = keeping_place(&ground.host, to)?;
     let mut kept: Option<KeptStage> = None;
-    let session = Session::begin_recovery_after(ground, caller, |root, lock| {
+    let session = Session::begin_recovery(ground, caller, |root, lock| {
         let _quiet = end_leftovers(root, None)?;
         kept = keep_stage(root, lock, &place).map_err(|error| Failure::Unrecovered { error })?;
         Ok(())
@@ -158,7 +156,6 @@ fn keeping_place(host: &Root, to: &Path) -> Result<Dir, Failure> {
     Ok(dir)
 }
 
-/// Returns the paths that are not as recorded.
 fn not_as_recorded(ground: &RootAndPolicy) -> Vec<String> {
     let aspects = CheckedAspects { attributes: true, contents: true, ..CheckedAspects::default() };
     let workers = ground.root.workers();
@@ -178,10 +175,9 @@ fn not_as_recorded(ground: &RootAndPolicy) -> Vec<String> {
     told
 }
 
-/// Gives the root another identity.
 fn renewed(ground: RootAndPolicy, caller: &Caller<'_>) -> Result<Aided, Failure> {
     let marker = root_id::marker(random()?);
-    let session = Session::begin_recovery_after(ground, caller, |root, lock| {
+    let session = Session::begin_recovery(ground, caller, |root, lock| {
         renew_identity(root, lock, &marker).map_err(|error| match error.cause {
             Cause::Journal { .. } => Failure::Unrecovered { error },
             _ => Failure::Identity { error },
@@ -201,7 +197,7 @@ fn left_half_applied(root: &Root) -> Result<Vec<Interrupted>, Failure> {
     let half = all::each(&RecordView::live(root), |package| {
         let inst = package.inst();
         let installed = match installed::installed(package.view(), inst) {
-            // Those who need a record report its defects.
+            // Commands that need a record report its defects.
             Err(DatabaseError::Damaged(_)) => None,
             read => read?,
         };

@@ -2,29 +2,31 @@
 //! planned.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::as_left::PackageManifests;
 use super::failure::Failure;
+use super::foreseen_root::ForeseenRoot;
 use super::overtaken_list::{EndedPatches, list_of, list_text};
-use super::projected_plans::ForeseenRoot;
+use patchadm_changeset::format::manifest::{Manifest, ObjectRecord};
 use patchadm_inputs::database::survey::{SurveySettings, packages, parameters, survey_with};
-use patchadm_inputs::database::undo_data::{OutsideRules, UndoReader};
-use patchadm_inputs::database::{RecordView, contents, installed, policy};
+use patchadm_inputs::database::undo_data::{ArchiveError, OutsideRules, UndoReader};
+use patchadm_inputs::database::{RecordView, contents, installed, ledger, marker, policy};
 use patchadm_inputs::inventory::{Installed, Inventory, KeptLibraries, Touched, is_kept_package};
 use patchadm_inputs::native::{
     NativeChange, NativeChanges, NativeIndex, NativeManager, NativeOrigin, NativeRegistration, dpkg,
     native_changes,
 };
 use patchadm_inputs::policy::Policy;
+use patchadm_planning::plan::patch::overtaken::{is_as_left, is_undone_in_place};
 use patchadm_planning::plan::patch::validate::applied_to;
 use patchadm_planning::plan::refusal::Reason;
 use patchadm_planning::plan::{Plan, RecordChange};
-use patchadm_rootfs::{Interrupt, Root, Timestamp, never, random, side_by_side};
+use patchadm_rootfs::{Interrupt, Live, Root, Timestamp, never, random, side_by_side};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchRecords};
 use patchadm_svr4::places;
@@ -32,10 +34,10 @@ use patchadm_svr4::places;
 /// The number of packages that are read in one go.
 const PORTION: usize = 100;
 
-/// How a root is surveyed: with the directory of undo archives that were moved (`patchrm -B`), and until a signal comes.
-pub(in crate::operation) type SurveyWay<'a> = (Option<&'a Path>, Interrupt<'a>);
+/// The options of a survey: the directory of undo archives that were moved (`patchrm -B`), and the signal that ends it.
+type SurveyWay<'a> = (Option<&'a Path>, Interrupt<'a>);
 
-/// The basis of every plan, whether it is carried out or only shown.
+/// The basis of every plan, whether it is performed or only shown.
 pub struct RootAndPolicy {
     /// The root.
     pub root: Root,
@@ -43,28 +45,21 @@ pub struct RootAndPolicy {
     pub host: Root,
     /// The permanent decisions of the root's operator.
     pub policy: Policy,
-    /// The policy of the host, if it bounds that of the root.
     pub(super) bounds: Option<Policy>,
     /// The rules for opening undo archives outside the root.
     pub outside: OutsideRules,
     /// The owner of the root, user and group, for whom changes are planned if the caller may not make them.
     for_owner: Option<(u32, u32)>,
-    /// What package managers of the system changed, of the packages of which somebody has asked.
+    /// Cache: the changes by package managers of the system, of the packages that were looked up.
     native_changes: Mutex<BTreeMap<PkgInst, Option<NativeChange>>>,
-    /// The packages among them that only have another stamp, and whose patches are as they were left.
+    /// Cache: the packages among them that only have another stamp, and whose patches are as they were left.
     renewed: Mutex<BTreeMap<PkgInst, String>>,
     /// The paths of all native packages, read when a survey first needs them. They stay the same for a command: it holds
     /// the locks of the package managers, or only shows a plan.
-    native_index: OnceLock<NativeIndex>,
-    /// What is done before the patches of a command, in the same run or in one that is only foreseen.
-    preparation: Mutex<Preparation>,
-}
-
-/// Plans that come before the patches of a command, which are planned for the root after them.
-#[derive(Debug, Default)]
-struct Preparation {
-    plans: Vec<Plan>,
-    /// What they leave; `None` without plans.
+    native_index: Arc<OnceLock<NativeIndex>>,
+    /// The plans that come before the patches of a command; packages and surveys are those after them.
+    prepared: Vec<Plan>,
+    /// The effects of these plans; `None` without any.
     after: Option<ForeseenRoot>,
 }
 
@@ -112,12 +107,12 @@ impl RootAndPolicy {
             for_owner: None,
             native_changes: Mutex::default(),
             renewed: Mutex::default(),
-            native_index: OnceLock::new(),
-            preparation: Mutex::default(),
+            native_index: Arc::default(),
+            prepared: Vec::new(),
+            after: None,
         }
     }
 
-    /// Returns the same for a root that is shown in the place of this one.
     pub(super) fn of_shown(self, root: &Root) -> Self {
         Self { root: root.clone(), ..self }
     }
@@ -136,33 +131,41 @@ impl RootAndPolicy {
         Self { outside: OutsideRules { named, ..self.outside }, ..self }
     }
 
-    /// Lets a plan of registrations come before the patches: from now on the packages and surveys are those after it. The
-    /// registrations of its packages are those that their managers have.
-    pub(in crate::operation) fn prepare(&self, plan: Plan, when: Timestamp) {
-        let mut known = self.native_changes.lock().unwrap_or_else(PoisonError::into_inner);
-        known.extend(plan.packages.iter().map(|package| (package.clone(), None)));
-        let mut preparation = self.preparation.lock().unwrap_or_else(PoisonError::into_inner);
-        let after = preparation.after.get_or_insert_with(|| ForeseenRoot::at(when));
+    /// Returns the root after a plan of registrations, which comes before the patches. The registrations of its packages are
+    /// those of their managers.
+    pub(in crate::operation) fn after(&self, plan: Plan, when: Timestamp) -> Self {
+        let mut native_changes = self.native_changes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        native_changes.extend(plan.packages.iter().map(|package| (package.clone(), None)));
+        let renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut after = self.after.clone().unwrap_or_else(|| ForeseenRoot::at(when));
         after.add(plan.clone(), BTreeMap::new());
-        preparation.plans.push(plan);
+        Self {
+            root: self.root.clone(),
+            host: self.host.clone(),
+            policy: self.policy.clone(),
+            bounds: self.bounds.clone(),
+            outside: self.outside.clone(),
+            for_owner: self.for_owner,
+            native_changes: Mutex::new(native_changes),
+            renewed: Mutex::new(renewed),
+            native_index: Arc::clone(&self.native_index),
+            prepared: self.prepared.iter().cloned().chain([plan]).collect(),
+            after: Some(after),
+        }
     }
 
-    /// Returns the plans that come before the patches and were not carried out yet.
-    pub(in crate::operation) fn prepared(&self) -> Vec<Plan> {
-        self.preparation.lock().unwrap_or_else(PoisonError::into_inner).plans.clone()
+    pub(in crate::operation) fn prepared(&self) -> &[Plan] {
+        &self.prepared
     }
 
-    /// Forgets what was to come before the patches, and what package managers changed: the root is as it is.
-    pub(in crate::operation) fn forget_preparation(&self) {
+    /// Empties the caches of what package managers changed: the root was changed.
+    pub(in crate::operation) fn forget_native_changes(&self) {
         self.renewed.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.native_changes.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        *self.preparation.lock().unwrap_or_else(PoisonError::into_inner) = Preparation::default();
     }
 
-    /// Returns packages as they will be after the preparation.
     fn prepared_packages(&self, packages: BTreeMap<PkgInst, Installed>) -> BTreeMap<PkgInst, Installed> {
-        let preparation = self.preparation.lock().unwrap_or_else(PoisonError::into_inner);
-        match &preparation.after {
+        match &self.after {
             Some(after) => after.packages(packages),
             None => packages,
         }
@@ -228,21 +231,16 @@ impl RootAndPolicy {
     /// Returns the patches that ended, with the fixes that are contained or lost; none if the list cannot be read. A refresh in
     /// the same run counts as done.
     pub(super) fn ended_patches(&self, packages: &BTreeMap<PkgInst, Installed>) -> EndedPatches {
-        let text = self.prepared_list().or_else(|| list_text(&self.root).ok().flatten());
-        let list = list_of(&self.root, text);
-        let params = packages.iter().map(|(package, installed)| (package, &installed.params));
-        EndedPatches::of(&self.root, &list, params, &self.policy.separator, || self.native_changes(packages))
-    }
-
-    /// Returns the list of patches that ended as the preparation will leave it; `None` if it does not change it.
-    fn prepared_list(&self) -> Option<Vec<u8>> {
-        let preparation = self.preparation.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut records = preparation.plans.iter().rev().flat_map(|plan| plan.records.iter().rev());
-        records.find_map(|change| match change {
+        let mut changes = self.prepared.iter().rev().flat_map(|plan| plan.records.iter().rev());
+        let prepared = changes.find_map(|change| match change {
             RecordChange::Write { path, bytes, .. } if *path == places::lost() => Some(bytes.clone()),
             RecordChange::RemoveFile(path) if *path == places::lost() => Some(Vec::new()),
             _ => None,
-        })
+        });
+        let text = prepared.or_else(|| list_text(&self.root).ok().flatten());
+        let list = list_of(&self.root, text);
+        let params = packages.iter().map(|(package, installed)| (package, &installed.params));
+        EndedPatches::of(&self.root, &list, params, &self.policy.separator, || self.native_changes(packages))
     }
 
     /// Makes the same survey for a plan that is made as if no libraries were kept, and settled afterwards.
@@ -257,7 +255,6 @@ impl RootAndPolicy {
         Ok(inventory)
     }
 
-    /// Returns what is kept in the root with these packages.
     pub(in crate::operation) fn kept_libraries(
         &self,
         packages: &BTreeMap<PkgInst, Installed>,
@@ -407,7 +404,6 @@ impl RootAndPolicy {
         Ok(undone)
     }
 
-    /// Returns the paths of all packages of dpkg and rpm.
     pub(in crate::operation) fn native_index(&self) -> &NativeIndex {
         self.native_index.get_or_init(|| NativeIndex::read(&self.root))
     }
@@ -447,7 +443,7 @@ impl RootAndPolicy {
             index.add_diverted(&mut touched.to_mut().paths, &self.root.resolver())?;
         }
         let mut inventory = survey_with(packages, &RecordView::live(&self.root), &touched, &setting)?;
-        if let Some(after) = &self.preparation.lock().unwrap_or_else(PoisonError::into_inner).after {
+        if let Some(after) = &self.after {
             inventory = after.onto(inventory);
         }
         inventory.native_changes = self.native_changes(&inventory.packages);
@@ -474,6 +470,114 @@ fn inside(root: &Root, directory: &Path) -> Result<PathBuf, Failure> {
     let physical = root.resolver().locate_dir(&path)?;
     let prefix = std::path::absolute(root.prefix()).map_err(|_| named())?;
     Ok(prefix.join(OsStr::from_bytes(physical.relative())))
+}
+
+pub(super) struct PackageManifests<'a> {
+    reader: &'a UndoReader<'a>,
+    separator: &'a str,
+    package: &'a PkgInst,
+    installed: &'a Installed,
+    /// `None` if the manifest of a patch is unknown or cannot be read.
+    manifests: OnceCell<Option<Vec<Manifest>>>,
+}
+
+impl<'a> PackageManifests<'a> {
+    pub(super) fn of(
+        reader: &'a UndoReader<'a>,
+        separator: &'a str,
+        (package, installed): (&'a PkgInst, &'a Installed),
+    ) -> Self {
+        Self { reader, separator, package, installed, manifests: OnceCell::new() }
+    }
+
+    /// Tells whether the patches left every path as it is now; false if their undo data cannot be read.
+    pub(super) fn are_as_left(&self) -> bool {
+        let Some(manifests) = self.read() else { return false };
+        let mut put: BTreeMap<ObjectPath, (&ObjectRecord, &ObjectRecord)> = BTreeMap::new();
+        for record in manifests.iter().flat_map(|manifest| &manifest.objects) {
+            if !record.has_path() {
+                continue;
+            }
+            let Some(path) = record.object_path() else { return false };
+            put.entry(path).and_modify(|(_, last)| *last = record).or_insert((record, record));
+        }
+        put.into_iter()
+            .all(|(path, records)| self.live(&path).is_ok_and(|live| is_as_left(records, live.as_ref())))
+    }
+
+    /// Returns those of these paths, which have overrides, at which what the patches did to attributes is undone; each with the
+    /// last patch that has the path.
+    pub(super) fn undone_in_place(
+        &self,
+        paths: &[ObjectPath],
+    ) -> Result<Vec<(PatchId, ObjectPath)>, Failure> {
+        let manifests = self.read().unwrap_or_default();
+        let mut undone = Vec::new();
+        for path in paths {
+            let mut records = manifests.iter().flat_map(|manifest| {
+                let of_path =
+                    |record: &&ObjectRecord| record.has_path() && record.object_path().as_ref() == Some(path);
+                manifest.objects.iter().filter(of_path).map(move |record| (&manifest.header, record))
+            });
+            let Some((first_header, first)) = records.next() else { continue };
+            let (header, last) = records.last().unwrap_or((first_header, first));
+            let keeps_set_id = header.keeps_set_id(&last.path);
+            let id = PatchId::parse(&header.patch, self.separator);
+            if let Ok(id) = id
+                && is_undone_in_place((first, last), self.live(path)?.as_ref(), keeps_set_id)
+            {
+                undone.push((id, path.clone()));
+            }
+        }
+        Ok(undone)
+    }
+
+    pub(super) fn may_have_changed(&self, path: &ObjectPath) -> bool {
+        self.records_at(path).is_none_or(|mut records| records.next().is_some())
+    }
+
+    fn records_at(&self, path: &ObjectPath) -> Option<impl Iterator<Item = &ObjectRecord>> {
+        let records = self.read()?.iter().flat_map(|manifest| &manifest.objects);
+        Some(records.filter(move |record| record.has_path() && record.object_path().as_ref() == Some(path)))
+    }
+
+    fn live(&self, path: &ObjectPath) -> Result<Option<Live>, Failure> {
+        let root = self.reader.view.root();
+        Ok(root.live_at(&root.resolver().locate_object(path)?)?)
+    }
+
+    fn read(&self) -> Option<&[Manifest]> {
+        self.manifests.get_or_init(|| self.all().ok().flatten()).as_deref()
+    }
+
+    fn all(&self) -> Result<Option<Vec<Manifest>>, Failure> {
+        let list = self.installed.params.text("PATCHLIST");
+        let ids = list.split_whitespace().map(|id| PatchId::parse(id, self.separator));
+        let Ok(ids) = ids.collect::<Result<Vec<PatchId>, _>>() else { return Ok(None) };
+        if ids.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        let (reader, package) = (self.reader, self.package);
+        let lines = ledger::counting(reader.view, package).map_err(ArchiveError::from)?;
+        let marker = marker(reader.view.root())?;
+        let mut manifests: Vec<Manifest> = Vec::new();
+        for id in &ids {
+            let name = installed::saved_as(reader.view, package, id)?;
+            let kept = reader.kept_manifest(package, &name, &lines)?;
+            let manifest = match kept {
+                Some(manifest) => Some(manifest),
+                None => {
+                    reader
+                        .find_with(package, &name, &lines)?
+                        .verify_alone(marker.as_deref(), &never)?
+                        .manifest
+                }
+            };
+            let Some(manifest) = manifest else { return Ok(None) };
+            manifests.push(manifest);
+        }
+        Ok(Some(manifests))
+    }
 }
 
 #[cfg(test)]

@@ -1,90 +1,83 @@
-//! The one way to run: what a command takes is planned, and then performed or only foreseen, batch after batch.
+//! The loop of all commands that change packages and patches: operands are planned batch by batch, and each batch is performed or
+//! projected.
 //!
 //! ```text
 //! operands, in their order ─► a batch: planned on the projected root, proved,  ─┬─► performed ─┬─► outcomes
-//!            ▲                         libraries settled, room found            └─► foreseen ──┤
-//!            └──── the next batch, or this one once more without a damaged source ◄────────────┘
+//!            ▲                         libraries settled, room found            └─► projected ─┤
+//!            └──── the next batch, or this one again without a damaged source ◄─────────────────┘
 //! ```
-//! A batch is what one run can do, and its end is one commit. A single patch or package is a list of one.
+//! A batch is one run with one commit.
 
 use super::session::Session;
 
-/// What is done with a batch that is planned.
+/// The use of a planned batch.
 #[derive(Clone, Copy)]
 pub(super) enum Execution<'s> {
-    /// Nothing: it is told what would become of it.
+    /// Its effects are projected.
     Foresee,
-    /// It is carried out on a locked root.
     Perform(&'s Session<'s>),
 }
 
-/// What became of a batch.
 pub(super) enum BatchEnd<O> {
     /// The outcomes of its operands; the next batch follows.
     Done(Vec<O>),
     /// The outcomes of its operands; nothing more is tried.
     Last(Vec<O>),
-    /// Nothing was done: one of its operands is no part of it, and what is left is planned once more.
+    /// Nothing was done: one of its operands is not part of it, and the rest is planned again.
     PlanAgain,
 }
 
 impl<O> BatchEnd<O> {
-    /// The end of a batch of one operand.
     pub(super) fn of_one(outcome: O, goes_on: bool) -> Self {
         if goes_on { Self::Done(vec![outcome]) } else { Self::Last(vec![outcome]) }
     }
 }
 
-/// The planner of one command: it knows the operands, in their order, how a batch of them is planned, and what is done with
-/// it then.
+/// The operands of one command in their order, and how a batch of them is planned and performed.
 pub(super) trait RunPlanner {
-    /// Some operands, planned.
     type Batch;
-    /// The outcome of one operand.
     type Outcome;
 
-    /// How many operands there are.
     fn count(&self) -> usize;
 
-    /// Plans what follows the first `taken` operands: one operand at least.
-    fn plan(&mut self, taken: usize) -> Self::Batch;
+    /// Plans a batch after the first `done` operands: at least one.
+    fn plan(&mut self, done: usize) -> Self::Batch;
 
-    /// Performs the batch behind the first `taken` operands, or foresees it and goes on to the root after it.
-    fn carry_out(&mut self, taken: usize, batch: Self::Batch) -> BatchEnd<Self::Outcome>;
+    /// Performs or projects the batch after the first `done` operands.
+    fn carry_out(&mut self, done: usize, batch: Self::Batch) -> BatchEnd<Self::Outcome>;
 
-    /// The outcomes of the operands behind those that were `taken`, which are not tried; none where nothing is told of them.
-    fn not_tried(&self, _taken: &[Self::Outcome]) -> Vec<Self::Outcome> {
+    /// Returns the outcomes of the operands after the `done` ones, which are not tried.
+    fn not_tried(&self, _done: &[Self::Outcome]) -> Vec<Self::Outcome> {
         Vec::new()
     }
 }
 
-/// The outcomes of operands of which none goes without the others: where `failed` names one, those that could go are told
-/// by `stays`, with their places, that they stay because of it.
+/// Completes the outcomes of operands that must all succeed: if `failed` names one, `stays` makes the outcomes of the others.
 pub(super) fn all_or_none<O>(
     outcomes: Vec<O>,
     failed: impl Fn(&O) -> Option<String>,
     stays: impl Fn(usize, O, &str) -> O,
 ) -> Vec<O> {
     let Some(first) = outcomes.iter().find_map(&failed) else { return outcomes };
-    let told = outcomes.into_iter().enumerate();
-    told.map(|(place, one)| if failed(&one).is_some() { one } else { stays(place, one, &first) }).collect()
+    let all = outcomes.into_iter().enumerate();
+    all.map(|(place, one)| if failed(&one).is_some() { one } else { stays(place, one, &first) }).collect()
 }
 
-/// Takes all operands of a planner; their outcomes, in their order.
+/// Plans and performs batch after batch. Returns the outcomes in the order of the operands.
 pub(super) fn run_all<P: RunPlanner>(planner: &mut P) -> Vec<P::Outcome> {
-    let mut taken = Vec::with_capacity(planner.count());
-    while taken.len() < planner.count() {
-        let batch = planner.plan(taken.len());
-        match planner.carry_out(taken.len(), batch) {
-            BatchEnd::Done(outcomes) => taken.extend(outcomes),
+    let mut done = Vec::with_capacity(planner.count());
+    while done.len() < planner.count() {
+        let batch = planner.plan(done.len());
+        match planner.carry_out(done.len(), batch) {
+            BatchEnd::Done(outcomes) => done.extend(outcomes),
             BatchEnd::PlanAgain => {}
             BatchEnd::Last(outcomes) => {
-                taken.extend(outcomes);
+                done.extend(outcomes);
                 break;
             }
         }
     }
-    let left = planner.not_tried(&taken);
-    taken.extend(left);
-    taken
+    let left = planner.not_tried(&done);
+    done.extend(left);
+    done
 }

@@ -19,6 +19,5 @@ pub(in crate::operation) use files::{ProcessFiles, UsedFile, processes};
 pub(in crate::operation) use replaced::ReplacedFiles;
 pub(in crate::operation) use wanted::{WantedFiles, by_place};
 
-/// The note where a process could not be looked into.
 pub(in crate::operation) const NOT_ALL_SEEN: &str = "not every process may be looked into here, so programs that run what changes may not \
      be named (it takes CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN)";

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use rustix::io::Errno;
 
+use super::caller::HistoryWatch;
 use super::exchange::{ExchangeLog, must_be_directories};
 use super::failure::Failure;
-use super::history_watch::HistoryWatch;
 use super::native_locks::{NativeLocks, lock_root};
 use super::record_damage;
 use super::running::ReplacedFiles;
@@ -40,9 +40,21 @@ pub(super) const UNDO_LIMIT: &str = "undo-limit";
 /// The command in journal and history of a run that records what a refresh changed in the bases of a stage.
 pub(super) const STAGE_REFRESH: &str = "stage refresh";
 
-/// The calls that a run makes: when everything is staged, with the name of the run, and when everything is switched.
-type RunCalls<'a> =
-    (&'a dyn Fn(&str) -> Result<(), Cause>, &'a dyn Fn(&mut SwitchedRun<'_>) -> Result<(), Cause>);
+pub(super) struct RunOptions<'a> {
+    /// The record of each patch of the run, for journal, history and logs.
+    pub(super) records: Vec<PatchRecord>,
+    /// Called with the name of the run after everything is staged, before the journal is published.
+    pub(super) before_publishing: &'a dyn Fn(&str) -> Result<(), Cause>,
+    /// Called after everything is switched, before the commit.
+    pub(super) when_switched: &'a dyn Fn(&mut SwitchedRun<'_>) -> Result<(), Cause>,
+}
+
+impl RunOptions<'_> {
+    /// Returns the options of a run with these records that calls nothing.
+    pub(super) fn of(records: Vec<PatchRecord>) -> Self {
+        Self { records, before_publishing: &|_| Ok(()), when_switched: &|_| Ok(()) }
+    }
+}
 
 /// A root that is locked, recovered, and about to be changed.
 pub struct Session<'a> {
@@ -54,17 +66,13 @@ pub struct Session<'a> {
     pub recovered: Recovered,
     /// For each patch that the caller did not name: the patch for which it is applied.
     because: BTreeMap<String, String>,
-    /// The directories whose changes become visible at once, in the order of their switch.
     exchanges: Vec<ExchangeRequest>,
-    /// The outcome of their exchanges.
     exchanged: ExchangeLog,
-    /// What its runs do to the trial of the root.
     trial: TrialChange,
-    /// What the history gets; told before the lock is given back. A session that acts for another one has none of its own.
+    /// Reports what the history gets, before the lock is released. A session that acts for another one has none.
     #[expect(dead_code, reason = "it is told when it is dropped")]
     history: Option<HistoryWatch<'a>>,
     lock: Lock,
-    /// The locks that were taken before it, given back after it.
     native: NativeLocks,
 }
 
@@ -129,7 +137,7 @@ impl<'a> Session<'a> {
         Self::begin_beside(ground, caller, &[])
     }
 
-    /// Does the same, and takes the locks of these package managers, whether or not packages of theirs are adopted yet.
+    /// Like [`begin`](Self::begin), and always takes the locks of these package managers.
     pub(super) fn begin_beside(
         ground: RootAndPolicy,
         caller: &'a Caller<'a>,
@@ -139,13 +147,9 @@ impl<'a> Session<'a> {
         Self::locked(ground, caller, take, |_, _| Ok(()))
     }
 
-    /// Takes the lock of the root alone and recovers: what a recovery brings back was begun under the other locks.
-    pub(super) fn begin_recovery(ground: RootAndPolicy, caller: &'a Caller<'a>) -> Result<Self, Failure> {
-        Self::begin_recovery_after(ground, caller, |_, _| Ok(()))
-    }
-
-    /// Does the same, and calls a function between taking the lock and recovery.
-    pub(super) fn begin_recovery_after(
+    /// Takes the lock of the root alone, calls a function, and recovers: the work that a recovery undoes was begun under the
+    /// other locks.
+    pub(super) fn begin_recovery(
         ground: RootAndPolicy,
         caller: &'a Caller<'a>,
         first: impl FnOnce(&Root, &Lock) -> Result<(), Failure>,
@@ -191,13 +195,13 @@ impl<'a> Session<'a> {
 
     /// Returns the same session with the reason, for the history, of each patch that the caller did not name: the patch for
     /// which it is applied.
-    pub(super) fn taking_for(self, because: BTreeMap<String, String>) -> Self {
+    pub(super) fn because_of(self, because: BTreeMap<String, String>) -> Self {
         Self { because, ..self }
     }
 
-    /// Returns the same session for a command that undoes changes: directories that were switched last are switched back
+    /// Reverses the order of exchanges, for a command that undoes changes: directories that were switched last are switched back
     /// first.
-    pub(super) fn going_back(mut self) -> Self {
+    pub(super) fn reversing_exchanges(mut self) -> Self {
         self.exchanges.reverse();
         self
     }
@@ -233,12 +237,11 @@ impl<'a> Session<'a> {
         (Self { ground, recovered, exchanged, lock, native, ..self }, done)
     }
 
-    /// Returns the same session with something to tell beside the finding of recovery.
+    /// Adds notes to the recovery report.
     pub(super) fn noticing(self, notes: Vec<String>) -> Self {
         Self { recovered: self.recovered.with_notes(notes), ..self }
     }
 
-    /// Returns a plan of a patch with what the run does to the trial of the root.
     pub(super) fn with_trial<'p>(&self, plan: &'p PatchPlan) -> Cow<'p, PatchPlan> {
         if !self.trial.concerns(&plan.plan) {
             return Cow::Borrowed(plan);
@@ -253,7 +256,7 @@ impl<'a> Session<'a> {
         self.exchanged.reports(&self.caller.exchanges)
     }
 
-    /// Carries a plan out. When it is done, `text` is in the file `log`.
+    /// Performs a plan in a run with one record, whose `text` is then in the file `log`.
     pub fn perform(
         &self,
         plan: &Plan,
@@ -261,38 +264,14 @@ impl<'a> Session<'a> {
         log: Option<ObjectPath>,
         text: String,
     ) -> Result<Receipt, Failure> {
-        self.perform_together(plan, content, vec![patch_record(plan, log, text)])
+        self.perform_run(plan, content, RunOptions::of(vec![patch_record(plan, log, text)]))
     }
 
-    /// Does the same for a plan of several patches, with a record for each patch.
-    pub fn perform_together(
+    pub(super) fn perform_run(
         &self,
         plan: &Plan,
         content: &mut dyn ContentSource,
-        patch_records: Vec<PatchRecord>,
-    ) -> Result<Receipt, Failure> {
-        self.perform_announced(plan, content, patch_records, &|_| Ok(()))
-    }
-
-    /// Does the same, and calls a function with the name of the run after everything is staged and before the journal is
-    /// published.
-    pub(super) fn perform_announced(
-        &self,
-        plan: &Plan,
-        content: &mut dyn ContentSource,
-        patch_records: Vec<PatchRecord>,
-        before_publishing: &dyn Fn(&str) -> Result<(), Cause>,
-    ) -> Result<Receipt, Failure> {
-        self.perform_watched(plan, content, patch_records, (before_publishing, &|_| Ok(())))
-    }
-
-    /// Does the same, and calls a function after everything is switched and before the commit.
-    pub(super) fn perform_watched(
-        &self,
-        plan: &Plan,
-        content: &mut dyn ContentSource,
-        patch_records: Vec<PatchRecord>,
-        calls: RunCalls<'_>,
+        options: RunOptions<'_>,
     ) -> Result<Receipt, Failure> {
         // A plan is large, and only one is marked in the life of a root.
         let mut plan = Cow::Borrowed(plan);
@@ -303,7 +282,7 @@ impl<'a> Session<'a> {
             self.trial.add_to(plan.to_mut(), &(self.caller.moment)());
         }
         let plan = plan.as_ref();
-        self.with_settings(plan, patch_records, calls, |settings| {
+        self.with_settings(plan, options, |settings| {
             let receipt = carry_out(&self.ground.root, &self.lock, plan, settings, content)?;
             self.exchanged.add(&receipt.exchanges);
             Ok(receipt)
@@ -320,8 +299,7 @@ impl<'a> Session<'a> {
         text: String,
         work: impl FnOnce(ScriptedRun<'_>) -> Result<Receipt, Failure>,
     ) -> Result<Receipt, Failure> {
-        let calls: RunCalls<'_> = (&|_| Ok(()), &|_| Ok(()));
-        self.with_settings(plan, vec![patch_record(plan, log, text)], calls, |settings| {
+        self.with_settings(plan, RunOptions::of(vec![patch_record(plan, log, text)]), |settings| {
             let receipt =
                 work(ScriptedRun::begin(&self.ground.root, &self.lock, plan.command, held, settings)?)?;
             self.exchanged.add(&receipt.exchanges);
@@ -346,14 +324,13 @@ impl<'a> Session<'a> {
     fn with_settings<T>(
         &self,
         plan: &Plan,
-        patch_records: Vec<PatchRecord>,
-        (before_publishing, when_switched): RunCalls<'_>,
+        RunOptions { records, before_publishing, when_switched }: RunOptions<'_>,
         work: impl FnOnce(RunSettings<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let mut patch_records = patch_records.into_iter();
+        let mut records = records.into_iter();
         let PatchRecord { patches, packages, log, text, signature, refreshed, merges } =
-            patch_records.next().unwrap_or_default();
-        let others: Vec<PatchRecord> = patch_records.collect();
+            records.next().unwrap_or_default();
+        let others: Vec<PatchRecord> = records.collect();
         let all = patches.iter().chain(others.iter().flat_map(|other| &other.patches));
         let because = all.filter_map(|id| Some((id.clone(), self.because.get(id)?.clone()))).collect();
         let (trial, trial_end) = self.trial.told(plan);
@@ -422,7 +399,6 @@ fn name_of_run(plan: &Plan, caller: &Caller<'_>) -> &'static str {
     if is_beside { plan.command } else { caller.program }
 }
 
-/// Returns the record of a plan: `log` is the file that gets `text` when the plan is carried out.
 pub(super) fn patch_record(plan: &Plan, log: Option<ObjectPath>, text: String) -> PatchRecord {
     let packages = plan.packages.iter().map(ToString::to_string).collect();
     let signature = plan.signature.clone();

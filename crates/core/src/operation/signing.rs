@@ -21,7 +21,6 @@ use patchadm_rootfs::{Dir, FileType, RootError, random};
 use patchadm_svr4::package::Mode;
 use patchadm_svr4::patch::{PatchId, PatchMacros};
 
-/// The program name in the private names of files.
 const PROGRAM: &str = "patchadm-sign";
 
 /// The first bytes of manifests and indexes of depots.
@@ -153,14 +152,12 @@ pub fn sign_index(key: &SecretKey, text: &[u8], time: i64) -> Vec<u8> {
     signature_file(key, text, "index.json", time)
 }
 
-/// Makes the signature file of a text that has this name.
 fn signature_file(key: &SecretKey, text: &[u8], name: &str, time: i64) -> Vec<u8> {
     let comment = format!("timestamp:{time}\tfile:{}\thashed", one_line(name));
     let signature = key.sign(text, &comment);
     signature.write(&format!("signature from patchadm secret key {}", signature.key)).into_bytes()
 }
 
-/// Returns the file that is signed for the named target, and its text.
 fn manifest_of(target: &Path) -> Result<(PathBuf, Vec<u8>), SigningError> {
     let unreadable = |error| SigningError::Io { path: target.to_owned(), error };
     let metadata = std::fs::metadata(target).map_err(unreadable)?;
@@ -184,7 +181,6 @@ fn manifest_of(target: &Path) -> Result<(PathBuf, Vec<u8>), SigningError> {
     checked(appended(target, ".manifest"), || file_manifest(target))
 }
 
-/// Returns whether a file begins with these bytes.
 fn begins_with(path: &Path, head: &[u8]) -> Result<bool, SigningError> {
     let start = read_start(path, head.len() as u64);
     let start = start.map_err(|error| SigningError::Io { path: path.to_owned(), error })?;
@@ -264,7 +260,6 @@ fn collect(
     Ok(())
 }
 
-/// Returns the id of a patch, as its packages have it.
 fn patch_id(target: &Path) -> Result<String, SigningError> {
     let (_, image) = source::open(Origin::Path(target), Extent::Everything)?;
     let ids = image.packages.iter().filter_map(|package| {
@@ -298,7 +293,6 @@ fn sum_of_reader(input: &mut impl Read) -> io::Result<Sha256Sum> {
     }
 }
 
-/// Reads a file of at most `limit` bytes.
 fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, SigningError> {
     let unreadable = |error| SigningError::Io { path: path.to_owned(), error };
     let text = read_start(path, limit).map_err(unreadable)?;

@@ -18,7 +18,6 @@ use patchadm_inputs::native::{
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
 
-/// The package managers of a root, as recovery asks about them.
 pub(super) struct SystemManagers<'a> {
     root: &'a Root,
     index: OnceCell<NativeIndex>,

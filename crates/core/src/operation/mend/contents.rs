@@ -7,7 +7,7 @@ use std::io::BufReader;
 use super::owners::GoneOwners;
 use super::{MendedRecord, kept, write};
 use crate::operation::failure::Failure;
-use crate::operation::regained_lines::RegainedLines;
+use crate::operation::record_damage::RegainedLines;
 use crate::operation::session::Session;
 use patchadm_inputs::database::agreement::is_closed;
 use patchadm_inputs::database::contents::open_readable;

@@ -11,7 +11,7 @@ use chrono::{DateTime, Duration};
 use super::contents::paths_of;
 use super::{MendedRecord, kept, write};
 use crate::operation::failure::Failure;
-use crate::operation::package_traces::{PatchTraces, SpooledCopy, bound_undo};
+use crate::operation::record_damage::{PatchTraces, SpooledCopy, bound_undo};
 use crate::operation::session::{Caller, RootAndPolicy, Session};
 use patchadm_inputs::database::contents::lines_of_package;
 use patchadm_inputs::database::history::{HistoryEntry, history};

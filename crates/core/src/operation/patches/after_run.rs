@@ -7,10 +7,13 @@ use super::commit::{CommittedPatch, PlannedCommit, UndoLimits, plan_within_limit
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::session::{RootAndPolicy, Session, UNDO_LIMIT};
+use patchadm_inputs::source::Image;
 use patchadm_rootfs::{FreeSpace, Root, RootError};
+use patchadm_svr4::format::patchinfo::PatchinfoFile;
+use patchadm_svr4::format::readme::{ReadmeReboot, reboot_request};
 use patchadm_svr4::places;
 
-/// What followed on a run.
+/// The report on the work after a run.
 #[derive(Debug, Default)]
 pub struct AfterRun {
     /// The patches that became irremovable, because their undo data exceeded the limits of the policy.
@@ -41,7 +44,6 @@ pub(in crate::operation) fn after_run(session: &Session<'_>) -> AfterRun {
     AfterRun { irremovable, failure, low_space: low_space(&session.ground) }
 }
 
-/// Gives up the undo data beyond the limits of the policy.
 fn keep_limits(session: &Session<'_>) -> Result<Vec<CommittedPatch>, Failure> {
     let policy = &session.ground.policy;
     let most = match policy.undo_max {
@@ -66,9 +68,33 @@ fn low_space(ground: &RootAndPolicy) -> Option<LowSpace> {
     (u128::from(free) * 100 < wanted).then_some(LowSpace { path, free, size })
 }
 
-/// Returns the path and the space of the file system that holds the records.
 fn space_of_records(root: &Root) -> Result<Option<(String, FreeSpace)>, RootError> {
     let place = places::records();
     let records = root.dir_if_there(&root.resolver().locate_dir(&place)?)?;
     records.map(|records| Ok((root.show(&place), records.space()?))).transpose()
+}
+
+/// The words of `PATCH_PROPERTIES` that ask for a reboot, strongest first.
+const WORDS: [&str; 4] = ["reconfigimmediate", "rebootimmediate", "reconfigafter", "rebootafter"];
+
+/// Returns what `patchinfo` requests, or the README if there is none.
+pub(super) fn reboot_advice(image: &Image) -> Option<&'static str> {
+    reboot_asked_by(image.patchinfo.as_ref(), image.readme.as_ref().map(|(_, text)| text.as_slice()))
+}
+
+/// Returns the same for given files.
+pub(in crate::operation) fn reboot_asked_by(
+    patchinfo: Option<&PatchinfoFile>,
+    readme: Option<&[u8]>,
+) -> Option<&'static str> {
+    if let Some(patchinfo) = patchinfo {
+        let asked = |word: &&&str| patchinfo.properties.iter().any(|property| property == **word);
+        return WORDS.iter().find(asked).copied();
+    }
+    Some(match reboot_request(readme?)? {
+        ReadmeReboot::ReconfigureImmediately => "reconfigimmediate",
+        ReadmeReboot::RebootImmediately => "rebootimmediate",
+        ReadmeReboot::ReconfigureAfter => "reconfigafter",
+        ReadmeReboot::RebootAfter => "rebootafter",
+    })
 }

@@ -23,9 +23,7 @@ use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
 
-/// The changes by which undo data leaves a root.
 pub(super) struct GivenUp {
-    /// What becomes of the archives.
     archive: RewrittenArchive,
     records: Vec<RecordChange>,
     undo: Vec<UndoArchive>,
@@ -34,18 +32,15 @@ pub(super) struct GivenUp {
     ledgers: BTreeMap<PkgInst, LedgerChange>,
 }
 
-/// A patch whose undo data for a package leaves the root.
 #[derive(Clone, Copy)]
 pub(super) struct GivenUpPatch<'a> {
     pub(super) command: Command,
     pub(super) id: &'a PatchId,
     pub(super) package: &'a PkgInst,
-    /// As the save directory is named.
     pub(super) name: &'a str,
 }
 
 impl GivenUp {
-    /// Begins without undo data.
     pub(super) fn to(archive: RewrittenArchive) -> Self {
         Self {
             archive,
@@ -147,7 +142,6 @@ impl GivenUp {
     }
 }
 
-/// Returns the place of a file beside the undo data of a patch for a package.
 pub(super) fn saved_file(package: &PkgInst, patch: &str, file: &str) -> Result<ObjectPath, Failure> {
     let save = places::save(package).join(patch.as_bytes());
     let path = save.and_then(|save| save.join(file.as_bytes()));

@@ -25,15 +25,12 @@ pub struct UsingProcess {
     pub paths: Vec<String>,
 }
 
-/// The processes that use what a plan replaces or deletes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::operation) struct InUse {
     pub(in crate::operation) processes: Vec<UsingProcess>,
-    /// Why some may be missing.
     pub(in crate::operation) note: Option<&'static str>,
 }
 
-/// Returns the processes that use a file that the plan replaces or deletes.
 pub(in crate::operation) fn in_use(root: &Root, plan: &Plan) -> InUse {
     in_use_of_each(root, &[plan]).pop().unwrap_or_default()
 }
@@ -68,14 +65,12 @@ pub(super) fn in_use_of_each(root: &Root, plans: &[&Plan]) -> Vec<InUse> {
     each
 }
 
-/// Returns the paths of the objects that a plan replaces or deletes.
 fn taken_by(plan: &Plan) -> impl Iterator<Item = &ObjectPath> {
     let changing =
         plan.changes.iter().filter(|change| matches!(change.action, Action::Replace(_) | Action::Delete));
     changing.map(|change| &change.path)
 }
 
-/// Returns the name of the program of a process, as the system shortens it.
 fn name_of(directory: &Path) -> String {
     fs::read_to_string(directory.join("comm")).unwrap_or_default().trim().to_owned()
 }

@@ -1,14 +1,14 @@
 //! The patches that were applied after the one that is backed out: paths that both changed belong to the later patch.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::operation::failure::Failure;
-use crate::operation::patches::ledgers::LedgerCache;
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, StateDifferences};
 use patchadm_changeset::format::run::Run;
 use patchadm_inputs::database::undo_data::ArchiveError;
-use patchadm_inputs::database::{RecordView, installed};
+use patchadm_inputs::database::{RecordView, installed, ledger};
 use patchadm_inputs::format::ledger::Ledger;
 use patchadm_inputs::inventory::{Installed, Inventory};
 use patchadm_planning::plan::patch::backout_input::Elsewhere;
@@ -16,24 +16,16 @@ use patchadm_rootfs::Root;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchList};
 
-/// The manifests of later patches, by package and patch.
-pub(super) type LaterManifests = BTreeMap<(PkgInst, String), Manifest>;
+type LaterManifests = BTreeMap<(PkgInst, String), Manifest>;
 
-/// The query.
 pub(super) struct LaterPatches<'a> {
-    /// The root.
     pub(super) root: &'a Root,
-    /// The separator between base and revision of an id.
     pub(super) separator: &'a str,
     /// The packages, and the patches that are listed with the paths of the patch.
     pub(super) inventory: &'a Inventory,
-    /// The ledger of a package.
     pub(super) ledger: &'a dyn Fn(&PkgInst) -> Result<Rc<Ledger>, ArchiveError>,
-    /// The manifest of a patch of a package; `None` if it cannot be read.
     pub(super) manifest: &'a dyn Fn(&PkgInst, &str) -> Option<Manifest>,
-    /// The patch that is backed out.
     pub(super) id: &'a PatchId,
-    /// The packages that it is applied to.
     pub(super) packages: &'a [PkgInst],
 }
 
@@ -96,7 +88,6 @@ impl LaterPatches<'_> {
         Ok(installed::patch_records(self.root, package, &installed.params, self.separator)?.list)
     }
 
-    /// Returns the run that applied the patch; `None` if no ledger knows it.
     fn applied_by(&self) -> Result<Option<AppliedBy>, Failure> {
         for package in self.packages {
             if let Some(run) = applied_by(&*(self.ledger)(package)?, &self.id.to_string()) {
@@ -127,11 +118,10 @@ pub(super) fn latest_run_first(
     by_run.into_iter().map(|(_, id)| id).collect()
 }
 
-/// The run that a ledger names for a patch.
 #[derive(Clone, Copy)]
 struct AppliedBy {
     number: u64,
-    /// Whether it adopted the undo data: the patch may have been applied at any time before.
+    /// True if it adopted the undo data: the patch may have been applied at any time before.
     is_adoption: bool,
 }
 
@@ -149,7 +139,6 @@ fn applied_by(ledger: &Ledger, patch: &str) -> Option<AppliedBy> {
         .map(|run| AppliedBy { number: run.number, is_adoption: line.is_adopted })
 }
 
-/// Returns the number of the run that applied a patch, if the ledger of a package has it.
 pub(super) fn run_of(ledger: &Ledger, patch: &str) -> Option<u64> {
     applied_by(ledger, patch).filter(|by| !by.is_adoption).map(|by| by.number)
 }
@@ -169,4 +158,19 @@ fn is_behind(manifest: &Manifest, earlier: &[&ObjectRecord]) -> bool {
         others.find(|other| other.has_path()).map(|other| (*record, other))
     });
     pairs.any(|(one, other)| is_same(&other.was, &one.became) && !is_same(&one.was, &other.became))
+}
+
+/// The ledgers of a root that were read: the lines that count.
+#[derive(Default)]
+pub(super) struct LedgerCache(RefCell<BTreeMap<PkgInst, Rc<Ledger>>>);
+
+impl LedgerCache {
+    pub(super) fn of(&self, view: &RecordView<'_>, package: &PkgInst) -> Result<Rc<Ledger>, ArchiveError> {
+        if let Some(known) = self.0.borrow().get(package) {
+            return Ok(known.clone());
+        }
+        let read = Rc::new(ledger::counting(view, package)?);
+        self.0.borrow_mut().insert(package.clone(), read.clone());
+        Ok(read)
+    }
 }

@@ -15,7 +15,6 @@ pub(in crate::operation) struct OrderOnRoot<'a> {
 }
 
 impl<'a> OrderOnRoot<'a> {
-    /// Reads the dates.
     pub(in crate::operation) fn of(applied: &'a AppliedPatches) -> Self {
         let mut dates = BTreeMap::new();
         for of in applied.packages() {
@@ -28,17 +27,14 @@ impl<'a> OrderOnRoot<'a> {
         Self { applied, dates }
     }
 
-    /// Returns the patches, in the order of listings.
     pub(super) fn all(&self) -> impl Iterator<Item = &'a PatchId> {
         self.applied.iter().map(|patch| &patch.id)
     }
 
-    /// Returns the date when a patch was applied, if its record has one.
     pub(super) fn date(&self, id: &PatchId) -> Option<DateTime<FixedOffset>> {
         self.dates.get(id).copied()
     }
 
-    /// Returns whether a patch was applied after another one.
     pub(super) fn is_after(&self, one: &PatchId, other: &PatchId) -> bool {
         for of in self.applied.packages() {
             let place = |id: &PatchId| of.list.iter().position(|known| known == id);
@@ -49,12 +45,10 @@ impl<'a> OrderOnRoot<'a> {
         (self.date(one), one) > (self.date(other), other)
     }
 
-    /// Returns the patches, the last applied first.
     pub(super) fn newest_first(&self) -> Vec<&'a PatchId> {
         self.newest_first_of(self.all().collect())
     }
 
-    /// Returns the given patches, the last applied first.
     pub(in crate::operation) fn newest_first_of(&self, mut rest: Vec<&'a PatchId>) -> Vec<&'a PatchId> {
         // By their dates, the patch that is looked for is mostly the first one.
         rest.sort_by_key(|id| std::cmp::Reverse(self.date(id)));

@@ -4,80 +4,66 @@
 //! A refresh is a run of its own, under the same lock. An adoption is part of the run of the first patch that is applied.
 //! The patches are planned for the root after both.
 
-use super::overtaken::locked::{planned_refresh, refresh_locked};
+use super::overtaken::planner::{planned_refresh, refresh_locked};
 use super::overtaken::request::RefreshRequest;
 use super::prepared::{PreparationReport, PreparationRequest};
 use crate::operation::adopt::{OnDemand, adopt_on_demand};
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::log;
+use crate::operation::run::Execution;
 use crate::operation::session::{Caller, RootAndPolicy, Session};
+use patchadm_planning::plan::Plan;
 use patchadm_planning::resolve::OfferedPackage;
 
-/// Plans what comes before patches for the packages that `wanted` returns, if it is asked: from now on the root is planned for as it is
-/// afterwards.
-pub(super) fn foresee(
-    ground: &RootAndPolicy,
-    request: &PreparationRequest,
-    wanted: &dyn Fn() -> Vec<OfferedPackage>,
-    caller: &Caller<'_>,
-) -> Result<PreparationReport, Failure> {
-    ground.forget_preparation();
-    let mut report = PreparationReport::default();
-    if request.refresh
-        && let Some((refreshed, plan)) = planned_refresh(ground, &RefreshRequest::default(), caller)?
-    {
-        if let Some(plan) = plan {
-            ground.prepare(plan, caller.now.timestamp());
-        }
-        report.refreshed = Some(refreshed);
-    }
-    adopt(ground, request, wanted, caller, &mut report)?;
-    Ok(report)
+#[derive(Default)]
+pub(super) struct PreparedRoot {
+    pub(super) report: PreparationReport,
+    pub(super) after: Option<RootAndPolicy>,
 }
 
-/// Refreshes stale registrations, and lets adoptions come before the first patch that is applied.
-pub(super) fn carry_out(
-    session: &Session<'_>,
+/// Refreshes stale registrations, or projects that, and plans the adoption of the native packages that patches are for.
+pub(super) fn prepare(
+    ground: &RootAndPolicy,
+    execution: Execution<'_>,
     request: &PreparationRequest,
-    wanted: &dyn Fn() -> Vec<OfferedPackage>,
-) -> Result<PreparationReport, Failure> {
-    let ground = &session.ground;
-    ground.forget_preparation();
-    let mut report = PreparationReport::default();
+    packages: &[OfferedPackage],
+    caller: &Caller<'_>,
+) -> Result<PreparedRoot, Failure> {
+    ground.forget_native_changes();
+    let mut prepared = PreparedRoot::default();
     if request.refresh {
-        report.refreshed = refresh_locked(session, &RefreshRequest::default())?;
-        ground.forget_preparation();
+        let refresh = RefreshRequest::default();
+        match execution {
+            Execution::Foresee => {
+                if let Some((refreshed, plan)) = planned_refresh(ground, &refresh, caller)? {
+                    prepared.after = plan.map(|plan| ground.after(plan, caller.now.timestamp()));
+                    prepared.report.refreshed = Some(refreshed);
+                }
+            }
+            Execution::Perform(session) => {
+                prepared.report.refreshed = refresh_locked(session, &refresh)?;
+                ground.forget_native_changes();
+            }
+        }
     }
-    adopt(ground, request, wanted, session.caller, &mut report)?;
-    Ok(report)
+    if request.is_adopting(&ground.policy) {
+        let before = prepared.after.as_ref().unwrap_or(ground);
+        let OnDemand { adopted, plan, notes } =
+            adopt_on_demand(before, packages, &request.environment, caller)?;
+        prepared.report.adopted = adopted;
+        prepared.report.notes.extend(notes);
+        if let Some(plan) = plan {
+            prepared.after = Some(before.after(plan, caller.now.timestamp()));
+        }
+    }
+    Ok(prepared)
 }
 
-fn adopt(
-    ground: &RootAndPolicy,
-    request: &PreparationRequest,
-    wanted: &dyn Fn() -> Vec<OfferedPackage>,
-    caller: &Caller<'_>,
-    report: &mut PreparationReport,
-) -> Result<(), Failure> {
-    if !request.is_adopting(&ground.policy) {
-        return Ok(());
-    }
-    let OnDemand { adopted, plan, notes } = adopt_on_demand(ground, &wanted(), &request.environment, caller)?;
-    if let Some(plan) = plan {
-        ground.prepare(plan, caller.now.timestamp());
-    }
-    report.adopted = adopted;
-    report.notes.extend(notes);
-    Ok(())
-}
-
-/// Carries out what was to come before a patch that is a run of its own. Tells whether there was anything.
-pub(super) fn carry_out_alone(session: &Session<'_>) -> Result<bool, Failure> {
-    let plans = session.ground.prepared();
-    for plan in &plans {
+/// Performs the plans that come before a patch that is a run of its own.
+pub(super) fn perform_preparation(session: &Session<'_>, plans: &[Plan]) -> Result<(), Failure> {
+    for plan in plans {
         session.perform(plan, &mut NoContent, None, log::of_registration(plan))?;
     }
-    session.ground.forget_preparation();
-    Ok(!plans.is_empty())
+    Ok(())
 }

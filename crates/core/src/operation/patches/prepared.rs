@@ -7,10 +7,10 @@ use patchadm_inputs::policy::Policy;
 use patchadm_svr4::package::Params;
 use patchadm_svr4::patch::PatchId;
 
-/// What is wanted before the patches.
+/// The work before the patches.
 #[derive(Clone, Debug, Default)]
 pub struct PreparationRequest {
-    /// Stale registrations are refreshed first.
+    /// Refresh stale registrations first.
     pub refresh: bool,
     /// Native packages that a patch is for are adopted; otherwise the policy says whether they are.
     pub adopt: bool,
@@ -19,21 +19,19 @@ pub struct PreparationRequest {
 }
 
 impl PreparationRequest {
-    /// Tells whether native packages are adopted.
     pub(super) fn is_adopting(&self, policy: &Policy) -> bool {
         self.adopt || policy.adopts
     }
 
-    /// Returns the package managers of which packages may be adopted.
     pub(super) fn managers(&self, policy: &Policy) -> &'static [NativeManager] {
         if self.is_adopting(policy) { &NativeManager::ALL } else { &[] }
     }
 }
 
-/// What came before the patches, or would.
+/// The report on the work before the patches.
 #[derive(Debug, Default)]
 pub struct PreparationReport {
-    /// The refresh of stale registrations; `None` where it was not asked for, or nothing was stale.
+    /// The refresh of stale registrations; `None` if it was not asked for, or nothing was stale.
     pub refreshed: Option<RefreshReport>,
     /// The packages that are adopted with the first patch that is applied.
     pub adopted: Vec<AdoptedPackage>,
@@ -42,7 +40,7 @@ pub struct PreparationReport {
 }
 
 impl PreparationReport {
-    /// Returns those of the named patches that the refresh did not end; none where they all ended with it.
+    /// Returns those of the named patches that the refresh did not end; `None` if they all ended with it.
     pub(super) fn staying(&self, ids: Vec<PatchId>) -> Option<Vec<PatchId>> {
         self.but(ids, |refreshed, id| refreshed.ended.iter().any(|ended| ended.patch.patch == id.as_str()))
     }

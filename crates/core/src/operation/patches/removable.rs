@@ -11,9 +11,9 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
+use super::later_patches::LedgerCache;
 use crate::operation::failure::Failure;
 use crate::operation::patches::later_patches::LaterPatches;
-use crate::operation::patches::ledgers::LedgerCache;
 use crate::operation::patches::undo_states::UndoOfPatches;
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::manifest::{ObjectRecord, PatchedPaths};
@@ -31,7 +31,6 @@ use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchList};
 
-/// A patch of a package.
 type PatchOfPackage = (PkgInst, String);
 
 /// Returns which of the applied patches could be backed out now, and why the others could not: the answer of `remove` for
@@ -102,11 +101,9 @@ fn may_have_later(applied: &AppliedPatches, (id, packages): &(PatchId, Vec<PkgIn
     })
 }
 
-/// The data that is read of a root, each item once.
 struct RemovableReader<'a> {
     view: &'a RecordView<'a>,
     ground: &'a RootAndPolicy,
-    /// The patches of each package.
     lists: BTreeMap<&'a PkgInst, &'a PatchList>,
     ledgers: LedgerCache,
     told: RefCell<BTreeMap<PatchOfPackage, Rc<PatchedPaths>>>,
@@ -136,7 +133,6 @@ impl RemovableReader<'_> {
         Ok(told)
     }
 
-    /// Returns the patches that were applied to a package after this one.
     fn later(&self, id: &PatchId, package: &PkgInst) -> impl Iterator<Item = String> {
         let list = self.lists.get(package).copied();
         let after = list.into_iter().flat_map(PatchList::iter).skip_while(move |other| *other != id).skip(1);
@@ -203,7 +199,6 @@ impl RemovableReader<'_> {
 struct ChangedPaths {
     patches: Vec<PatchOfPackage>,
     by_path: HashMap<PathDigest, Vec<usize>>,
-    /// The paths of each patch.
     paths: HashMap<PatchOfPackage, Vec<PathDigest>>,
 }
 
@@ -236,14 +231,12 @@ impl ChangedPaths {
         self.paths.insert(of, paths);
     }
 
-    /// Returns the patches that have a path in common with a patch of a package.
     fn others(&self, of: &PatchOfPackage) -> BTreeSet<&PatchOfPackage> {
         let paths = self.paths.get(of).into_iter().flatten();
         let all = paths.filter_map(|path| self.by_path.get(path)).flatten();
         all.filter_map(|at| self.patches.get(*at)).filter(|(_, patch)| *patch != of.1).collect()
     }
 
-    /// Returns the patches that are listed with the paths of a patch.
     fn patched_by(&self, told: &[(&PkgInst, Rc<PatchedPaths>)]) -> BTreeMap<ObjectPath, Vec<String>> {
         let paths = told.iter().flat_map(|(_, told)| match &**told {
             PatchedPaths::Manifest(manifest) => {

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::back_out::undo::{UndoReading, VerifiedUndo, wait_for};
-use super::commit_choice::is_older;
-use super::ledgers::LedgerCache;
+use super::commit::is_older;
+use super::later_patches::LedgerCache;
 use super::order_on_root::OrderOnRoot;
 use crate::operation::content::ArchiveSources;
 use crate::operation::failure::Failure;
@@ -44,7 +44,7 @@ pub struct RepackRequest {
     pub dry_run: bool,
 }
 
-/// What was written again, or would be.
+/// The undo data that was rewritten, or would be.
 #[derive(Debug, Default)]
 pub struct RepackReport {
     /// The run that recovery found unfinished before anything else, and its outcome.
@@ -127,7 +127,6 @@ pub(super) fn repack_within(
     Ok((read.archives, receipt))
 }
 
-/// The root, as far as it is read.
 struct Repacking<'a> {
     ground: &'a RootAndPolicy,
     request: &'a RepackRequest,
@@ -135,7 +134,6 @@ struct Repacking<'a> {
     ledgers: LedgerCache,
 }
 
-/// The undo data of a patch for a package, read and verified.
 struct ReadUndo {
     /// As the save directory is named.
     name: String,
@@ -143,7 +141,6 @@ struct ReadUndo {
     verified: VerifiedUndo,
 }
 
-/// What was read of all archives that are meant.
 #[derive(Default)]
 struct ReadArchives {
     undo: Vec<ReadUndo>,
@@ -156,7 +153,6 @@ impl<'a> Repacking<'a> {
         Ok(Self { ground, request, applied, ledgers: LedgerCache::default() })
     }
 
-    /// Returns the patches that are named.
     fn named(&self) -> Result<BTreeSet<&PatchId>, Failure> {
         let mut named = BTreeSet::new();
         for text in &self.request.ids {
@@ -168,7 +164,6 @@ impl<'a> Repacking<'a> {
         Ok(named)
     }
 
-    /// Reads and verifies the archives of all patches that are meant.
     fn read(&self, caller: &Caller<'_>) -> Result<ReadArchives, Failure> {
         let named = self.named()?;
         let order = OrderOnRoot::of(&self.applied);
@@ -255,7 +250,6 @@ impl<'a> Repacking<'a> {
         Ok(())
     }
 
-    /// Returns the plan that writes archives again; `None` if there is none to write.
     fn plan(&self, undo: &[ReadUndo], caller: &Caller<'_>) -> Result<Option<Plan>, Failure> {
         let Some(last) = undo.last() else { return Ok(None) };
         let name = Command::Repack.name();
@@ -277,7 +271,6 @@ impl<'a> Repacking<'a> {
         Ok(Some(plan))
     }
 
-    /// Fills in the sizes of archives that were written.
     fn measure(&self, archives: &mut [RepackedArchive]) -> Result<(), Failure> {
         let view = RecordView::live(&self.ground.root);
         let reader = self.ground.undo_data(&view, None);

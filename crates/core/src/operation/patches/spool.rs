@@ -7,7 +7,6 @@ use patchadm_rootfs::{ForeignObject, Root, RootError};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 
-/// The directory.
 const SPOOL: &[u8] = b"/var/spool/patch";
 
 /// The entry of the directory for an id.

@@ -4,9 +4,9 @@ pub use super::undone_run::{RunWork, UndoneRun, run_to_undo};
 
 use std::ffi::OsString;
 
-use super::apply::ApplyReport;
+use super::apply::{ApplyReport, ApplyRequest, DepotOperands, PatchOperands};
 use super::back_out::{BackOutReport, BackOutRequest, back_out_patches};
-use super::sets::{SetApplication, SetOperands, apply_set};
+use super::sets::apply_patches;
 use crate::operation::depots::FetchSession;
 use crate::operation::failure::Failure;
 use crate::operation::session::Caller;
@@ -25,17 +25,21 @@ pub fn undo_application(
     back_out_patches(root, &request, &caller.undoing(&run.name))
 }
 
-/// Applies what a run backed out: exactly its patches, from a depot. The patches and the choices in the request do not
-/// count.
+/// Applies what a run backed out: exactly its patches, from the depot of the request. The patches and the choices in the
+/// request do not count.
 pub fn undo_backout(
     root: &Root,
     run: &UndoneRun,
-    request: &SetApplication,
+    request: &ApplyRequest,
     session: &FetchSession<'_>,
     caller: &Caller<'_>,
 ) -> Result<ApplyReport, Failure> {
-    let choices = SetRequest { withdrawn: true, no_requires: true, ..SetRequest::default() };
-    let operands = SetOperands::Words(run.work.patches().iter().map(OsString::from).collect());
-    let request = SetApplication { operands, choices, ..request.clone() };
-    apply_set(root, &request, session, &caller.undoing(&run.name))
+    let depot = request.depot.as_ref().and_then(|of_depot| of_depot.depot.clone());
+    let patches = PatchOperands::Words(run.work.patches().iter().map(OsString::from).collect());
+    let request = ApplyRequest {
+        depot: Some(DepotOperands { depot, patches }),
+        choices: SetRequest { withdrawn: true, no_requires: true, ..SetRequest::default() },
+        ..request.clone()
+    };
+    apply_patches(root, &request, Some(session), &caller.undoing(&run.name))
 }

@@ -20,7 +20,6 @@ pub(in crate::operation) fn must_be_usable(host: &Root, directory: &Path) -> Res
     if is_movable(host, directory)? { Err(wrong(directory, MOVABLE)) } else { Ok(()) }
 }
 
-/// The reason against a directory that [is movable](is_movable).
 pub(in crate::operation) const MOVABLE: &str =
     "lies below a directory that somebody else can change, who could move it away";
 
@@ -50,7 +49,6 @@ pub(in crate::operation) fn must_be_inside_stage(root: &Root, directory: &Path) 
     }
 }
 
-/// Tells whether a root is a stage.
 pub(in crate::operation) fn is_stage(root: &Root) -> Result<bool, Failure> {
     let identity = places::stage_identity();
     let own = root.dir_if_there(&identity.parent().unwrap_or_else(ObjectPath::root))?;

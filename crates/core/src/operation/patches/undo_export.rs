@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::given_up::{GivenUp, GivenUpPatch};
-use super::ledgers::LedgerCache;
+use super::later_patches::LedgerCache;
 use super::repack::{RepackRequest, repack_within};
 use super::undo_file::{NewUndoFile, UndoFileFault};
 use crate::operation::content::NoContent;
@@ -36,7 +36,7 @@ pub struct UndoExportRequest {
     pub undo_dir: Option<PathBuf>,
 }
 
-/// What was exported.
+/// The report of an export.
 #[derive(Debug, Default)]
 pub struct UndoExportReport {
     /// The run that recovery found unfinished before anything else, and its outcome.
@@ -60,7 +60,7 @@ pub struct MovedArchive {
     pub format: UndoFormat,
     /// Its bytes.
     pub size: u64,
-    /// Whether it is where it should be already.
+    /// True if it is in its place already.
     pub is_there: bool,
 }
 
@@ -140,7 +140,6 @@ impl<'a> Exporting<'a> {
         Ok(Self { ground, request, applied, ledgers: LedgerCache::default() })
     }
 
-    /// Returns the patches that are named, with their packages, in the order of listings.
     fn named(&self) -> Result<Vec<(PatchId, Vec<PkgInst>)>, Failure> {
         let mut named = BTreeSet::new();
         for text in &self.request.ids {

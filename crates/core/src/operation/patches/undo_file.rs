@@ -205,17 +205,14 @@ fn unwritable(path: &Path, error: &RootError) -> UndoFileFault {
     UndoFileFault::Unwritable { path: path.to_owned(), error }
 }
 
-/// A file that was read to its end.
 pub(super) struct ReadUndoFile {
     /// The file, without symbolic links.
     pub(super) at: ObjectPath,
     /// The marker of the root that it was exported from.
     pub(super) marker: String,
-    /// The archives, and what they are in the file.
     pub(super) archives: Vec<(ExportedArchive, FoundArchive)>,
 }
 
-/// Reads a file of the host to its end.
 pub(super) fn read_undo_file(host: &Root, path: &Path) -> Result<ReadUndoFile, UndoFileFault> {
     let unreadable = |error| UndoFileFault::Unreadable { path: path.to_owned(), error };
     let other = |error: &dyn ToString| unreadable(io::Error::other(error.to_string()));

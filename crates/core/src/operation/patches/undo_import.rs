@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::given_up::saved_file;
-use super::ledgers::LedgerCache;
+use super::later_patches::LedgerCache;
 use super::undo_export::MovedArchive;
 use super::undo_file::{ReadUndoFile, UndoFileFault, read_undo_file};
 use crate::operation::content::NoContent;
@@ -40,7 +40,7 @@ pub struct UndoImportRequest {
     pub ids: Vec<String>,
 }
 
-/// What came back.
+/// The report of an import.
 #[derive(Debug, Default)]
 pub struct UndoImportReport {
     /// The run that recovery found unfinished before anything else, and its outcome.
@@ -102,7 +102,6 @@ impl<'a> Importing<'a> {
         Ok(Self { ground, request, file, applied, ledgers: LedgerCache::default() })
     }
 
-    /// Returns the archives that are meant.
     fn wanted(&self) -> Result<Vec<&(ExportedArchive, FoundArchive)>, Failure> {
         let separator = &self.ground.policy.separator;
         let mut named = Vec::new();

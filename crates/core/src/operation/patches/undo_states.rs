@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::later_patches::LedgerCache;
 use crate::operation::failure::Failure;
-use crate::operation::patches::ledgers::LedgerCache;
 use crate::operation::session::RootAndPolicy;
 use patchadm_inputs::database::ledger::LedgerFault;
 use patchadm_inputs::database::undo_data::{ArchiveError, must_have_size};
@@ -94,7 +94,6 @@ pub(in crate::operation) struct SeenUndo {
     pub(in crate::operation) error: Option<ArchiveError>,
 }
 
-/// The undo data of each patch of each package.
 pub(in crate::operation) type UndoOfPatches = BTreeMap<(PatchId, PkgInst), SeenUndo>;
 
 /// Returns the state of the undo data of every applied patch. Without `ground`, only names are looked at.
@@ -144,7 +143,6 @@ fn by_id<'a, T>(
     named.filter_map(|(name, of)| Some((PatchId::parse(name, separator).ok()?, (name, of)))).collect()
 }
 
-/// The save directory of a patch in a package.
 #[derive(Clone, Copy)]
 struct PatchSave<'a> {
     package: &'a PkgInst,
@@ -154,15 +152,16 @@ struct PatchSave<'a> {
 
 /// The part of the ledger of a package that the caller learns.
 enum SeenLedger {
-    /// The lines that count.
     Read(Rc<Ledger>),
     /// A ledger that the caller may not read.
     Closed,
     /// A ledger that is not what a run writes.
-    Damaged { path: String, reason: String },
+    Damaged {
+        path: String,
+        reason: String,
+    },
 }
 
-/// The data that is read of a root, each item once.
 struct UndoStatesReader<'a> {
     view: &'a RecordView<'a>,
     ground: Option<&'a RootAndPolicy>,
@@ -185,7 +184,6 @@ impl UndoStatesReader<'_> {
         }
     }
 
-    /// Returns the state if the names alone tell it.
     fn by_names(&self, of: PatchSave<'_>) -> SeenUndo {
         let state = match of.save {
             Some(save) if save.has_archive() => UndoState::Saved,
@@ -195,7 +193,6 @@ impl UndoStatesReader<'_> {
         self.seen(of, state, None)
     }
 
-    /// Returns the state according to the line of the patch in the ledger, if it has one.
     fn known(&self, of: PatchSave<'_>, line: Option<&LedgerLine>) -> SeenUndo {
         let Some(save) = of.save.filter(|save| save.has_archive()) else {
             return self.without_archive(of, line);

@@ -19,7 +19,7 @@ use patchadm_svr4::patch::{AppliedPatches, PatchId};
 pub struct UndoneRun {
     /// Its name.
     pub name: String,
-    /// Whether it was found as the last run.
+    /// True if no run was named.
     is_last: bool,
     /// Its work.
     pub work: RunWork,
@@ -35,7 +35,6 @@ pub enum RunWork {
 }
 
 impl RunWork {
-    /// Returns the patches that the run was about.
     pub(super) fn patches(&self) -> &[String] {
         match self {
             Self::Applied(patches) | Self::BackedOut(patches) => patches,
@@ -107,7 +106,6 @@ impl UndoneRun {
         Ok(())
     }
 
-    /// Refuses a run if something that it backed out is applied.
     fn must_be_gone(&self, root: &Root) -> Result<(), Failure> {
         let RunWork::BackedOut(patches) = &self.work else { return Ok(()) };
         let ground = RootAndPolicy::of(root)?;
@@ -131,7 +129,6 @@ fn last_run(history: &[HistoryEntry]) -> Option<&str> {
     history.iter().rev().find(has_changed).map(|line| line.run.as_str())
 }
 
-/// Returns the run that a word names, by its name or its number.
 pub(super) fn named_run<'h>(history: &'h [HistoryEntry], word: &str) -> Option<&'h str> {
     let is_it = |run: &str| run == word || run.split_once('-').is_some_and(|(number, _)| number == word);
     history.iter().map(|line| line.run.as_str()).find(|run| is_it(run))

@@ -2,7 +2,7 @@
 //!
 //! They are documentation, and no rule depends on them. A file that cannot be read, or is too long, counts as empty.
 
-use crate::operation::patches::reboot;
+use crate::operation::patches::after_run::reboot_asked_by;
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::source::Image;
 use patchadm_svr4::format::params::ParamFile;
@@ -56,7 +56,7 @@ impl PatchWords {
         };
         Self {
             synopsis: of_readme().or_else(of_patchinfo),
-            reboot: reboot::asked_by(patchinfo, readme),
+            reboot: reboot_asked_by(patchinfo, readme),
             is_told: patchinfo.is_some() || readme.is_some(),
         }
     }

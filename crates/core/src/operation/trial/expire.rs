@@ -9,7 +9,7 @@ use crate::operation::overtaken_list::overtaken_patches;
 use crate::operation::patches::back_out::BackOutRequest;
 use crate::operation::patches::back_out::locked::{back_out_locked, still_applied};
 use crate::operation::patches::overtaken::RefreshRequest;
-use crate::operation::patches::overtaken::locked::refresh_locked;
+use crate::operation::patches::overtaken::planner::refresh_locked;
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::queries::object_action::ObjectAction;
 use crate::operation::queries::patch_files::patch_files;
@@ -166,7 +166,7 @@ fn end_by_backout<'a>(
             if refreshes {
                 refresh_locked(session, &RefreshRequest::default())?;
             }
-            session.ground.forget_preparation();
+            session.ground.forget_native_changes();
             still_applied(session, record)
         });
     let patches = match refreshed {
@@ -199,7 +199,7 @@ fn end_by_backout<'a>(
         }
         Ok(receipt)
     });
-    session.ground.forget_preparation();
+    session.ground.forget_native_changes();
     (session, done)
 }
 

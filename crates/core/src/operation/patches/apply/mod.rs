@@ -1,98 +1,110 @@
-//! Patches are applied: one after another, each planned against what the one before left.
+//! `patchadm add` and patchadd(1M): patches are applied, each planned on the root as the patches before it leave it.
 //!
 //! ```text
-//!   patches ─► session ─► order ─► planner: a batch of as many as can be one run ─► commit
-//!                                     └─◄─────────── the next batch ──────────────────┘
+//!   open ─► lock, recover ─► prepare ─► order ─► per batch: plan, run ─► after the run ─► report
+//!                                                  └─◄── next batch ──┘
 //! ```
-//! Patches without scripts of their own that follow one another are one run; one with scripts is a run of its own.
+//! Consecutive patches without scripts are one batch, and one commit; a patch with scripts is a batch of its own. A dry run
+//! takes the same path, and each batch is projected instead of performed.
 
-mod batch;
-mod chosen;
-mod gather;
-mod input;
-mod libraries;
-mod made_plan;
-mod one_run;
 mod operands;
-pub(in crate::operation) mod plan_parts;
-mod planner;
-mod planning;
+mod plan;
+pub(in crate::operation) mod plan_file;
 mod request;
 mod signatures;
-mod source_check;
-mod wanted;
 mod with_scripts;
 
-pub use request::{ApplyOutcome, ApplyReport, ApplyRequest, SetMembership};
+pub(super) use operands::{ApplyOperand, OpenedPatches, PatchChoice, is_set, opens_as_set, resolved};
+pub use request::{ApplyOutcome, ApplyReport, ApplyRequest, DepotOperands, PatchOperands, SetMembership};
 pub use signatures::{SignatureRequest, demands, lacks_trust, must_be_vouched_for};
 
-pub(super) use chosen::{ChosenPatch, ChosenPatches, ChosenSource};
-pub(super) use operands::{ApplyOperand, is_set, opens_as_set};
-pub(super) use wanted::{PatchChoice, WantedPatches};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
+use crate::operation::adopt::unregistered_native;
+use crate::operation::changed_texts::TextReader;
+use crate::operation::content::{ManySources, OneSource, new_bytes};
+use crate::operation::exchange::{foreseen, must_be_directories};
+use crate::operation::failure::{Failure, is_of_source};
+use crate::operation::foreseen_root::plan_on_foreseen_root;
+use crate::operation::libraries::{LibraryKeeper, recorded_as_loaded};
+use crate::operation::log;
+use crate::operation::new_database::NewDatabase;
+use crate::operation::patches::after_run::{AfterRun, after_run};
+use crate::operation::patches::in_use::{InUse, in_use, in_use_of_each};
+use crate::operation::patches::preparation::{perform_preparation, prepare};
+use crate::operation::plan_file::{PlanFault, save_plan};
+use crate::operation::run::{BatchEnd, Execution, RunPlanner, all_or_none, run_all};
+use crate::operation::session::{
+    Caller, RootAndPolicy, RunOptions, Session, must_agree, must_have_database, patch_record,
+    shown_to_anybody, without_lock,
+};
 use crate::operation::trial::begin::{begin_change_beside, must_be_off_trial};
 use crate::operation::trial::request::TrialChange;
-use input::ApplyInput;
-use made_plan::made_plan;
+use operands::OrderedPatches;
+use patchadm_changeset::transaction::{Cause, Phase, Receipt, RootCondition, TransactionError};
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::all::must_be_whole;
 use patchadm_inputs::format::plan_differences::PlanDifferences;
-use planner::apply_all;
-use wanted::OrderedPatches;
-
-use crate::operation::adopt::unregistered_native;
-use crate::operation::exchange::{foreseen, must_be_directories};
-use crate::operation::failure::Failure;
-use crate::operation::foreseen_root::plan_on_foreseen_root;
-use crate::operation::libraries::recorded_as_loaded;
-use crate::operation::new_database::NewDatabase;
-use crate::operation::patches::after_run::{AfterRun, after_run};
-use crate::operation::patches::preparation;
-use crate::operation::plan_file::{PlanFault, save_plan};
-use crate::operation::run::Execution;
-use crate::operation::session::{
-    Caller, RootAndPolicy, Session, must_agree, must_have_database, shown_to_anybody, without_lock,
-};
+use patchadm_planning::plan::patch::combine::{Single, combine_plans};
+use patchadm_planning::plan::patch::projected_root::MadeObjects;
 use patchadm_planning::plan::refusal::{Command, Reason};
+use patchadm_planning::plan::{Action, Plan};
 use patchadm_planning::resolve::Resolution;
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{Digest, Root};
+use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
+use plan::{
+    ApplyBatch, ApplyInput, PlannedOperand, PlannedPatch, Position, as_one_run, gather, must_be_usable, plan,
+    refuse_all, settle_libraries,
+};
+use plan_file::made_plan;
+use with_scripts::apply_with_scripts;
 
-/// What became of patches that were read.
+/// The report on patches, and the answer of the resolver if it was asked under the lock.
 #[derive(Default)]
 pub(super) struct AppliedPatchSet {
     pub(super) report: ApplyReport,
-    /// What the resolver said, where it was asked under the lock.
     pub(super) resolution: Option<Resolution>,
 }
 
-/// Applies patches that were read. `locked` is called as soon as the root is locked. An error is one of the root as a whole;
-/// what is wrong with one patch is in its part of the report.
-pub(super) fn apply_read(
+/// Applies patches that are open. `locked` is called as soon as the root is locked. An error concerns the root as a whole;
+/// the error of one patch is in its part of the report.
+pub(super) fn apply_opened(
     root: &Root,
     ground: RootAndPolicy,
     request: &ApplyRequest,
-    wanted: &WantedPatches,
+    opened: &OpenedPatches,
     caller: &Caller<'_>,
     locked: &dyn Fn(&Session<'_>) -> Result<(), Failure>,
 ) -> Result<AppliedPatchSet, Failure> {
-    if wanted.operands.is_empty() && !request.plan_file.is_made() {
+    if opened.operands.is_empty() && !request.plan_file.is_made() {
         return Ok(AppliedPatchSet::default());
     }
     let undo_dir = request.undo_dir.clone().or_else(|| ground.policy.undo_dir.clone());
     let ground = ground.naming(undo_dir.as_deref());
     if request.dry_run {
+        let shown = |root: &Root| {
+            let ground = ground.of_shown(root).for_who_may()?;
+            if !request.preparation.is_adopting(&ground.policy) {
+                must_have_database(root)?;
+            }
+            must_be_directories(root, &caller.exchanges)?;
+            without_lock(root, || {
+                must_be_off_trial(root, caller, None)?;
+                apply_to(root, Target::Shown(&ground), request, opened, caller)
+            })
+        };
         let plan = || {
-            let plan = |root: &Root| plan_read(root, ground.of_shown(root), request, wanted, caller);
-            let (set, recovered) = plan_on_foreseen_root(root, plan)?;
+            let (set, recovered) = plan_on_foreseen_root(root, shown)?;
             Ok(AppliedPatchSet { report: ApplyReport { recovered, ..set.report }, ..set })
         };
         return shown_to_anybody(root, plan, |set, refused| AppliedPatchSet {
-            report: set.report.but(refused),
+            report: ApplyReport { refused: Some(refused), ..set.report },
             ..set
         });
     }
-    let new = new_database(root, &ground, request, wanted)?;
+    let new = new_database(root, &ground, request, opened)?;
     let managers = request.preparation.managers(&ground.policy);
     let session = match begin_change_beside(ground, caller, managers) {
         Ok(session) => session,
@@ -101,7 +113,8 @@ pub(super) fn apply_read(
             return Err(failure);
         }
     };
-    let done = apply_locked(root, session, request, wanted, locked);
+    let done = locked(&session)
+        .and_then(|()| apply_to(root, Target::Locked(Box::new(session)), request, opened, caller));
     let is_applied = |set: &AppliedPatchSet| set.report.patches.iter().any(|one| one.result.is_ok());
     if let Some(new) = new
         && !done.as_ref().is_ok_and(is_applied)
@@ -111,90 +124,138 @@ pub(super) fn apply_read(
     done
 }
 
-/// Returns the new database of a root that has none, where a native package is adopted with its first patch; `None` where it
-/// has one.
+/// Makes a database for a root that has none, if a native package is adopted with its first patch. Returns `None` if the root
+/// has a database.
 fn new_database(
     root: &Root,
     ground: &RootAndPolicy,
     request: &ApplyRequest,
-    wanted: &WantedPatches,
+    opened: &OpenedPatches,
 ) -> Result<Option<NewDatabase>, Failure> {
     let is_without = must_have_database(root).err();
     let Some(is_without) = is_without else { return Ok(None) };
-    let Some(native) = unregistered_native(ground, &wanted.packages()) else { return Err(is_without) };
+    let Some(native) = unregistered_native(ground, &opened.packages()) else { return Err(is_without) };
     if request.preparation.is_adopting(&ground.policy) {
         return NewDatabase::make(root).map(Some);
     }
-    let operand = wanted.operands.first();
+    let operand = opened.operands.first();
     let packages = operand.iter().flat_map(|operand| operand.packages()).map(|package| package.pkg);
     let reason = Reason::Unregistered { packages: packages.collect(), native };
     Err(reason.of(Command::Patchadd, &operand.map(ApplyOperand::shown_id).unwrap_or_default()).into())
 }
 
-/// Applies patches to a root that is locked.
-fn apply_locked(
-    root: &Root,
-    session: Session<'_>,
-    request: &ApplyRequest,
-    wanted: &WantedPatches,
-    locked: &dyn Fn(&Session<'_>) -> Result<(), Failure>,
-) -> Result<AppliedPatchSet, Failure> {
-    let caller = session.caller;
-    locked(&session)?;
-    must_agree(root, caller.interrupt, |_| false)?;
-    must_be_known(root, wanted)?;
-    let mut preparation = preparation::carry_out(&session, &request.preparation, &|| wanted.packages())?;
-    let ordered = wanted.ordered(&session.ground)?;
-    rehearse_for_plan(&session.ground, request, (wanted, &ordered), caller)?;
-    let trial = request.trial.wanted(&session.ground.policy, request.no_undo);
-    let session = session.taking_for(ordered.because);
-    let session = match trial {
-        Some(wanted) => session.changing_trial(TrialChange::beginning(wanted)),
-        None => session,
-    };
-    let input = ApplyInput::of(&session.ground, request, &ordered.void, caller)?;
-    // A trial is one run: it goes back as one.
-    let operands = (&ordered.operands[..], ordered.is_together || trial.is_some());
-    let mut patches = apply_all(input, &request.scripts, operands, Execution::Perform(&session))?;
-    add_kept_libraries(&session.ground, &mut patches);
-    // What was to come with the first patch did not come.
-    if !session.ground.prepared().is_empty() {
-        preparation.adopted.clear();
+/// The root to which patches are applied: shown to the caller, or locked and changed.
+enum Target<'a> {
+    Shown(&'a RootAndPolicy),
+    Locked(Box<Session<'a>>),
+}
+
+impl Target<'_> {
+    fn ground(&self) -> &RootAndPolicy {
+        match self {
+            Self::Shown(ground) => ground,
+            Self::Locked(session) => &session.ground,
+        }
     }
-    name_unregistered(&session.ground, wanted, &mut patches);
-    let (resolution, exchanges) = (ordered.resolution, session.exchanged());
-    let is_applied = patches.iter().any(|one| matches!(one.result, Ok(Some(_))));
-    // What a trial needs to go back stays until it is confirmed.
-    let after =
-        if is_applied && !session.is_beginning_trial() { after_run(&session) } else { AfterRun::default() };
-    let recovered = session.recovered;
-    let report = ApplyReport { recovered, preparation, patches, exchanges, after, ..ApplyReport::default() };
-    Ok(AppliedPatchSet { report, resolution })
+
+    fn execution(&self) -> Execution<'_> {
+        match self {
+            Self::Shown(_) => Execution::Foresee,
+            Self::Locked(session) => Execution::Perform(session),
+        }
+    }
 }
 
-/// Refuses patches for packages whose records lack something.
-fn must_be_known(root: &Root, wanted: &WantedPatches) -> Result<(), Failure> {
-    let packages = wanted.packages();
-    Ok(must_be_whole(&RecordView::live(root), packages.iter().map(|package| package.pkg.as_str()))?)
+/// Applies patches to a root in one stable state: one that is locked, or one that is shown.
+fn apply_to(
+    root: &Root,
+    mut target: Target<'_>,
+    request: &ApplyRequest,
+    opened: &OpenedPatches,
+    caller: &Caller<'_>,
+) -> Result<AppliedPatchSet, Failure> {
+    must_agree(root, caller.interrupt, |_| false)?;
+    let packages = opened.packages();
+    must_be_whole(&RecordView::live(root), packages.iter().map(|package| package.pkg.as_str()))?;
+    let prepared = prepare(target.ground(), target.execution(), &request.preparation, &packages, caller)?;
+    let mut preparation = prepared.report;
+    let ordered = opened.ordered(prepared.after.as_ref().unwrap_or(target.ground()))?;
+    // A trial is one run: it is undone as one.
+    let trial = request.trial.wanted(&target.ground().policy, request.no_undo);
+    let is_together = ordered.is_together || trial.is_some();
+
+    // A plan that is saved or expected is that of all patches, made before the first of them is applied.
+    if request.plan_file.is_made()
+        && let Target::Locked(session) = &target
+    {
+        let ground = prepared.after.as_ref().unwrap_or(&session.ground);
+        let input = ApplyInput::of(ground, request, &ordered.void, caller, true)?;
+        let mut planner = ApplyPlanner::of(input, &ordered.operands, is_together, Execution::Foresee)?;
+        settle_plan_file(ground, request, (opened, &ordered), &run_all(&mut planner))?;
+    }
+    if let Target::Locked(session) = target {
+        let session = session.because_of(ordered.because.clone());
+        target = Target::Locked(Box::new(match trial {
+            Some(trial) => session.changing_trial(TrialChange::beginning(trial)),
+            None => session,
+        }));
+    }
+
+    let (ground, execution) = (prepared.after.as_ref().unwrap_or(target.ground()), target.execution());
+    let is_rehearsal = matches!(execution, Execution::Foresee);
+    let input = ApplyInput::of(ground, request, &ordered.void, caller, is_rehearsal)?;
+    let mut planner = ApplyPlanner::of(input, &ordered.operands, is_together, execution)?;
+    let mut patches = run_all(&mut planner);
+    // The preparation is still to come if no patch was applied.
+    let ground = planner.input.ground;
+    drop(planner);
+    name_unregistered(ground, opened, &mut patches);
+    let mut report = ApplyReport::default();
+    match &target {
+        Target::Shown(_) => {
+            if patches.iter().all(|one| one.result.is_err()) {
+                preparation.adopted.clear();
+            }
+            settle_plan_file(ground, request, (opened, &ordered), &patches)?;
+            let plans = patches.iter().filter_map(|one| Some((one.plan.as_ref()?, !one.scripts.is_empty())));
+            report.exchanges = foreseen(root, &caller.exchanges, plans)?;
+        }
+        Target::Locked(session) => {
+            if !ground.prepared().is_empty() {
+                preparation.adopted.clear();
+            }
+            report.exchanges = session.exchanged();
+            if patches.iter().any(|one| matches!(one.result, Ok(Some(_)))) {
+                add_kept_libraries(&session.ground, &mut patches);
+                // A trial needs its undo data until it is confirmed.
+                let is_on_trial = session.is_beginning_trial();
+                report.after = if is_on_trial { AfterRun::default() } else { after_run(session) };
+            }
+        }
+    }
+    if let Target::Locked(session) = target {
+        report.recovered = session.recovered;
+    }
+    let report = ApplyReport { preparation, patches, ..report };
+    Ok(AppliedPatchSet { report, resolution: ordered.resolution })
 }
 
-/// Adds to patches that were applied which libraries from before them are still loaded.
+/// Adds to applied patches the old libraries that running programs still use.
 fn add_kept_libraries(ground: &RootAndPolicy, patches: &mut [ApplyOutcome]) {
-    let applied = || patches.iter().any(|one| matches!(one.result, Ok(Some(_))));
-    // The patches are applied, whatever can be told of them.
-    let Some(Ok(mut kept)) = applied().then(|| recorded_as_loaded(ground)) else { return };
+    // The patches are applied, even if this is not known.
+    let Ok(mut kept) = recorded_as_loaded(ground) else { return };
     for one in patches.iter_mut().filter(|one| matches!(one.result, Ok(Some(_)))) {
         let id = PatchId::parse(&one.id, &ground.policy.separator).ok();
         one.kept = id.and_then(|id| kept.remove(&id)).unwrap_or_default();
     }
 }
 
-/// Names the package of the system for which a patch would have to be adopted, where that is why it does not apply.
-fn name_unregistered(ground: &RootAndPolicy, wanted: &WantedPatches, patches: &mut [ApplyOutcome]) {
+/// Adds a hint to adopt the native package if that is why a patch does not apply.
+fn name_unregistered(ground: &RootAndPolicy, opened: &OpenedPatches, patches: &mut [ApplyOutcome]) {
     for one in patches {
         let Err(Failure::Refused(refusal)) = &mut one.result else { continue };
         let Reason::NotInstalled(packages) = &*refusal.reason else { continue };
-        let operand = wanted.operands.iter().find(|operand| operand.shown_id() == one.id);
+        let operand = opened.operands.iter().find(|operand| operand.shown_id() == one.id);
         let native = operand.and_then(|operand| unregistered_native(ground, &operand.packages()));
         if let Some(native) = native {
             *refusal.reason = Reason::Unregistered { packages: packages.clone(), native };
@@ -202,87 +263,371 @@ fn name_unregistered(ground: &RootAndPolicy, wanted: &WantedPatches, patches: &m
     }
 }
 
-/// What [`apply_read`] would do.
-fn plan_read(
-    root: &Root,
-    ground: RootAndPolicy,
-    request: &ApplyRequest,
-    wanted: &WantedPatches,
-    caller: &Caller<'_>,
-) -> Result<AppliedPatchSet, Failure> {
-    let ground = ground.for_who_may()?;
-    if !request.preparation.is_adopting(&ground.policy) {
-        must_have_database(root)?;
-    }
-    must_be_directories(root, &caller.exchanges)?;
-    let plan_all = || {
-        must_be_off_trial(root, caller, None)?;
-        must_agree(root, caller.interrupt, |_| false)?;
-        must_be_known(root, wanted)?;
-        let mut preparation =
-            preparation::foresee(&ground, &request.preparation, &|| wanted.packages(), caller)?;
-        let ordered = wanted.ordered(&ground)?;
-        let mut patches = rehearsed(&ground, request, &ordered, caller)?;
-        name_unregistered(&ground, wanted, &mut patches);
-        if patches.iter().all(|one| one.result.is_err()) {
-            preparation.adopted.clear();
-        }
-        settle_plan_file(&ground, request, (wanted, &ordered), &patches)?;
-        let plans = patches.iter().filter_map(|one| Some((one.plan.as_ref()?, !one.scripts.is_empty())));
-        let exchanges = foreseen(root, &caller.exchanges, plans)?;
-        let report = ApplyReport { preparation, patches, exchanges, ..ApplyReport::default() };
-        Ok(AppliedPatchSet { report, resolution: ordered.resolution })
-    };
-    without_lock(root, plan_all)
-}
-
-/// What would become of the patches.
-fn rehearsed(
-    ground: &RootAndPolicy,
-    request: &ApplyRequest,
-    ordered: &OrderedPatches<'_>,
-    caller: &Caller<'_>,
-) -> Result<Vec<ApplyOutcome>, Failure> {
-    let input = ApplyInput::of(ground, request, &ordered.void, caller)?;
-    let is_on_trial = request.trial.wanted(&ground.policy, request.no_undo).is_some();
-    let is_together = ordered.is_together || is_on_trial;
-    apply_all(input, &request.scripts, (&ordered.operands, is_together), Execution::Foresee)
-}
-
-/// Plans all patches before the first of them is applied, where a plan file is to be saved or held to.
-fn rehearse_for_plan(
-    ground: &RootAndPolicy,
-    request: &ApplyRequest,
-    (wanted, ordered): (&WantedPatches, &OrderedPatches<'_>),
-    caller: &Caller<'_>,
-) -> Result<(), Failure> {
-    if !request.plan_file.is_made() {
-        return Ok(());
-    }
-    let rehearsal = ApplyRequest { dry_run: true, ..request.clone() };
-    let patches = rehearsed(ground, &rehearsal, ordered, caller)?;
-    settle_plan_file(ground, request, (wanted, ordered), &patches)
-}
-
-/// Refuses a plan that is not the one of the file it has to be, and saves it where that was asked for.
+/// Refuses a plan that differs from the expected one, and saves it if that was requested.
 fn settle_plan_file(
     ground: &RootAndPolicy,
     request: &ApplyRequest,
-    (wanted, ordered): (&WantedPatches, &OrderedPatches<'_>),
+    (opened, ordered): (&OpenedPatches, &OrderedPatches<'_>),
     patches: &[ApplyOutcome],
 ) -> Result<(), Failure> {
-    let asked = &request.plan_file;
-    if !asked.is_made() {
+    let use_of_file = &request.plan_file;
+    if !use_of_file.is_made() {
         return Ok(());
     }
-    let plan = made_plan(ground, asked, (wanted, ordered), patches)?;
-    if let Some(expected) = &asked.expected
+    let plan = made_plan(ground, use_of_file, (opened, ordered), patches)?;
+    if let Some(expected) = &use_of_file.expected
         && let Some(differences) = PlanDifferences::between(&expected.plan, &plan)
     {
         return Err(PlanFault::Differs { path: expected.path.clone(), differences }.into());
     }
-    if let Some(path) = &asked.save {
+    if let Some(path) = &use_of_file.save {
         save_plan(path, &plan)?;
     }
     Ok(())
+}
+
+struct ApplyPlanner<'a> {
+    input: ApplyInput<'a>,
+    operands: &'a [&'a ApplyOperand],
+    execution: Execution<'a>,
+    /// True if all operands are one run, or none of them is applied.
+    is_one_run: bool,
+    /// The places of the operands that are runs of their own because a source turned out to be damaged.
+    alone: BTreeSet<usize>,
+    keeper: LibraryKeeper<'a>,
+    /// The last operand that touches each path; only for a projection.
+    last_touched: HashMap<ObjectPath, usize>,
+    texts: Option<TextReader<'a>>,
+}
+
+impl<'a> ApplyPlanner<'a> {
+    fn of(
+        input: ApplyInput<'a>,
+        operands: &'a [&'a ApplyOperand],
+        is_together: bool,
+        execution: Execution<'a>,
+    ) -> Result<Self, Failure> {
+        let mut last_touched = HashMap::new();
+        if matches!(execution, Execution::Foresee) && operands.len() > 1 {
+            let installed = input.packages()?;
+            for (place, operand) in operands.iter().enumerate() {
+                last_touched.extend(operand.touched(&installed).paths.into_iter().map(|path| (path, place)));
+            }
+        }
+        let is_one_run = is_together && operands.len() > 1;
+        let texts = input.request.texts.then(|| TextReader::new(&input.ground.root));
+        let (alone, keeper) = (BTreeSet::new(), input.keeper());
+        Ok(Self { input, operands, execution, is_one_run, alone, keeper, last_touched, texts })
+    }
+
+    /// Projects a batch: reads its sources as a run would, and adds its plans to the projected root.
+    fn foresee(&mut self, done: usize, batch: ApplyBatch<'a>) -> BatchEnd<ApplyOutcome> {
+        let ApplyBatch { patches, keeper } = batch;
+        let interrupt = self.input.caller.interrupt;
+        let digests: Vec<_> = patches.iter().map(|one| one.delivered_digests(interrupt)).collect();
+        let is_damaged =
+            |(one, digests): (&PlannedOperand<'_>, &Option<_>)| one.planned.is_ok() && digests.is_none();
+        let damaged = patches.iter().zip(&digests).enumerate().filter(|(_, one)| is_damaged(*one));
+        let damaged: Vec<usize> = damaged.map(|(place, _)| done + place).collect();
+        if patches.len() > 1 && !damaged.is_empty() && !self.is_one_run {
+            self.alone.extend(damaged);
+            return BatchEnd::PlanAgain;
+        }
+        self.keeper = keeper;
+        let read = patches.into_iter().zip(digests).enumerate();
+        let outcomes = read.map(|(place, (one, digests))| self.foreseen(done + place, one, digests));
+        let outcomes: Vec<ApplyOutcome> = outcomes.collect();
+        if outcomes.iter().any(|one| ends_all(&one.result)) {
+            return BatchEnd::Last(outcomes);
+        }
+        if !self.is_one_run {
+            return BatchEnd::Done(outcomes);
+        }
+        let failed = |outcome: &ApplyOutcome| outcome.result.is_err().then(|| outcome.id.clone());
+        BatchEnd::Done(all_or_none(outcomes, failed, |place, outcome, stopper| {
+            self.operands.get(place).map_or(outcome, |operand| operand.not_without(stopper))
+        }))
+    }
+
+    /// Projects a patch: checks it as a run does, and adds its plan to the projected root.
+    fn foreseen(
+        &mut self,
+        place: usize,
+        one: PlannedOperand<'a>,
+        digests: Option<BTreeMap<ObjectPath, Digest>>,
+    ) -> ApplyOutcome {
+        let PlannedOperand { operand, planned } = one;
+        let lists = planned.as_ref().map(|planned| planned.patch_plan.lists.clone()).unwrap_or_default();
+        let usable = planned.and_then(|planned| {
+            must_be_usable(&self.input, operand, &planned.patch_plan, digests.is_some()).map(|()| planned)
+        });
+        let planned = match usable {
+            Ok(planned) => planned,
+            Err(failure) => {
+                let plan_over_edits = self.plan_over_edits(operand, &failure);
+                return ApplyOutcome { plan_over_edits, lists, ..operand.refused(failure) };
+            }
+        };
+        let delivered = digests.unwrap_or_default();
+        if place + 1 < self.operands.len() {
+            let mut digests = delivered.clone();
+            digests.retain(|path, _| self.last_touched.get(path).is_some_and(|last| *last > place));
+            self.input.before.add(planned.patch_plan.plan.clone(), digests);
+        }
+        let patch_plan = planned.finished().patch_plan;
+        let in_use = in_use(&self.input.ground.root, &patch_plan.plan);
+        let texts = self.texts.as_mut().map(|texts| {
+            let read = (&patch_plan.plan, &delivered);
+            texts.read(read, &patch_plan.known_to_scripts(), &mut operand.device.content())
+        });
+        let texts = texts.unwrap_or_default();
+        ApplyOutcome { delivered, texts, ..operand.applied(patch_plan, in_use, Ok(None)) }
+    }
+
+    /// Plans a patch that is refused because of edited objects as if these were replaced. Returns `None` if another reason
+    /// against it remains.
+    fn plan_over_edits(&mut self, operand: &ApplyOperand, failure: &Failure) -> Option<Plan> {
+        let Failure::Refused(refusal) = failure else { return None };
+        if !matches!(*refusal.reason, Reason::Edited { .. }) {
+            return None;
+        }
+        self.input.options.edits.replaces_stops = true;
+        let planned = plan(&self.input, operand, BTreeMap::new());
+        self.input.options.edits.replaces_stops = false;
+        planned.ok().map(|(patch_plan, _)| patch_plan.plan)
+    }
+
+    fn perform(
+        &mut self,
+        session: &'a Session<'a>,
+        done: usize,
+        batch: ApplyBatch<'a>,
+    ) -> BatchEnd<ApplyOutcome> {
+        let mut patches = batch.patches;
+        let ground: &'a RootAndPolicy = self.input.ground;
+        let prepared = ground.prepared();
+        if !prepared.is_empty() && patches.iter().any(PlannedOperand::has_scripts) {
+            // The preparation is a run of its own, because scripts are.
+            if let Err(failure) = perform_preparation(session, prepared) {
+                let refused = patches.into_iter().next().map(|one| one.operand.refused(failure));
+                return BatchEnd::Last(refused.into_iter().collect());
+            }
+            self.prepared(session);
+            return BatchEnd::PlanAgain;
+        }
+        let outcomes = if let Some(one) = patches.pop_if(|one| one.has_scripts()) {
+            session.ground.forget_native_changes();
+            vec![apply_with_scripts(session, &self.input, one)]
+        } else {
+            match perform_batch(session, prepared, patches) {
+                Ok(outcomes) => outcomes,
+                Err(damaged) if self.is_one_run => return BatchEnd::Done(self.refuse_sources(&damaged)),
+                Err(damaged) => {
+                    self.alone.extend(damaged.into_iter().map(|place| done + place));
+                    return BatchEnd::PlanAgain;
+                }
+            }
+        };
+        if !prepared.is_empty() && outcomes.iter().any(|one| matches!(one.result, Ok(Some(_)))) {
+            self.prepared(session);
+        }
+        let stops = outcomes.iter().any(|applied| ends_all(&applied.result));
+        if stops { BatchEnd::Last(outcomes) } else { BatchEnd::Done(outcomes) }
+    }
+
+    /// Continues on the root as it is: the preparation is done.
+    fn prepared(&mut self, session: &'a Session<'a>) {
+        session.ground.forget_native_changes();
+        self.input.ground = &session.ground;
+        self.keeper = self.input.keeper();
+    }
+
+    fn refuse_sources(&self, damaged: &[usize]) -> Vec<ApplyOutcome> {
+        let failure = |(place, operand): (usize, &&ApplyOperand)| {
+            let verified = || operand.device.source.verify(&operand.device.image).err();
+            damaged.contains(&place).then(verified).flatten().map(Failure::from)
+        };
+        let failures = self.operands.iter().enumerate().map(failure).collect();
+        let refused = refuse_all(self.operands, failures).into_iter();
+        refused.zip(self.operands).map(|(failure, operand)| operand.refused(failure)).collect()
+    }
+}
+
+impl<'a> RunPlanner for ApplyPlanner<'a> {
+    type Batch = ApplyBatch<'a>;
+    type Outcome = ApplyOutcome;
+
+    fn count(&self) -> usize {
+        self.operands.len()
+    }
+
+    fn plan(&mut self, done: usize) -> ApplyBatch<'a> {
+        let operands: &'a [&'a ApplyOperand] = self.operands;
+        let Some(operand) = operands.get(done).copied() else {
+            return ApplyBatch { patches: Vec::new(), keeper: self.keeper.clone() };
+        };
+        let mut keeper = self.keeper.clone();
+        let mut patches = gather(&self.input, operands, (done, &self.alone), &mut keeper);
+        if self.is_one_run {
+            patches = as_one_run(&self.input, operands, patches);
+        } else if patches.is_empty() {
+            let is_followed = self.input.options.is_rehearsal && done + 1 < operands.len();
+            let position = if is_followed { Position::Among } else { Position::Alone };
+            let planned = plan(&self.input, operand, BTreeMap::new()).and_then(|(patch_plan, inventory)| {
+                let of = (&patch_plan.plan, &inventory);
+                let libraries = settle_libraries(&mut keeper, operand, of, position)?;
+                Ok(PlannedPatch::alone(patch_plan, inventory, libraries))
+            });
+            patches.push(PlannedOperand { operand, planned });
+        }
+        // A batch that was planned until a signal came is not begun.
+        if let Some(signal) = (self.input.caller.interrupt)() {
+            patches = vec![PlannedOperand { operand, planned: Err(Failure::interrupted(signal)) }];
+        }
+        ApplyBatch { patches, keeper }
+    }
+
+    fn carry_out(&mut self, done: usize, batch: ApplyBatch<'a>) -> BatchEnd<ApplyOutcome> {
+        match self.execution {
+            Execution::Foresee => self.foresee(done, batch),
+            Execution::Perform(session) => self.perform(session, done, batch),
+        }
+    }
+
+    fn not_tried(&self, done: &[ApplyOutcome]) -> Vec<ApplyOutcome> {
+        let failed = done.iter().rev().find(|applied| ends_all(&applied.result));
+        let failed = failed.map(|failed| failed.id.clone()).unwrap_or_default();
+        let rest = self.operands.iter().skip(done.len());
+        rest.map(|operand| operand.refused(Failure::NotTried(failed.clone()))).collect()
+    }
+}
+
+/// Tells whether no further patch is tried: the root or the machine failed, not a source.
+fn ends_all(result: &Result<Option<Receipt>, Failure>) -> bool {
+    matches!(result, Err(Failure::Transaction(error)) if !is_of_source(error))
+}
+
+/// Performs patches as one run with one commit, after the `prepared` plans. Returns the places of the patches that have to be
+/// runs of their own if sources turn out to be damaged.
+fn perform_batch(
+    session: &Session<'_>,
+    prepared: &[Plan],
+    patches: Vec<PlannedOperand<'_>>,
+) -> Result<Vec<ApplyOutcome>, Vec<usize>> {
+    let patches: Vec<PlannedOperand<'_>> = patches
+        .into_iter()
+        .map(|one| PlannedOperand { planned: one.planned.map(PlannedPatch::finished), ..one })
+        .collect();
+    let planned: Vec<(&ApplyOperand, &PlannedPatch)> =
+        patches.iter().filter_map(|one| Some((one.operand, one.planned.as_ref().ok()?))).collect();
+    let plans: Vec<&Plan> = planned.iter().map(|(_, planned)| &planned.patch_plan.plan).collect();
+    // Before the switch: afterwards the old files have no path any more.
+    let in_use = in_use_of_each(&session.ground.root, &plans);
+    let done = match (&*plans, prepared) {
+        ([], _) => None,
+        ([plan], []) => Some(perform(session, plan, &planned)),
+        _ => combined(prepared, &planned).map(|plan| perform(session, &plan, &planned)),
+    };
+    if let Some(Err(Failure::Transaction(error))) = &done
+        && planned.len() > 1
+        && is_of_source(error)
+    {
+        let is_bad = |one: &PlannedOperand<'_>| {
+            let device = &one.operand.device;
+            one.planned.is_ok() && device.source.verify(&device.image).is_err()
+        };
+        let bad = patches.iter().enumerate().filter(|(_, one)| is_bad(one)).map(|(place, _)| place);
+        let bad: Vec<usize> = bad.collect();
+        return Err(if bad.is_empty() { (0..patches.len()).collect() } else { bad });
+    }
+    let results = done.map(|done| of_each(session, done, &plans)).unwrap_or_default();
+    let mut results = results.into_iter().zip(in_use);
+    let reported = patches.into_iter().map(|one| match one.planned {
+        Err(failure) => one.operand.refused(failure),
+        Ok(planned) => {
+            let (result, in_use) = results.next().unwrap_or_else(|| {
+                let cause = Cause::Internal("a patch of the run has no result".to_owned());
+                let left = RootCondition::InDoubt;
+                let error = TransactionError { phase: Phase::Commit, cause, left };
+                (Err(error.into()), InUse::default())
+            });
+            one.operand.performed(planned.patch_plan, in_use, result)
+        }
+    });
+    Ok(reported.collect())
+}
+
+fn perform(
+    session: &Session<'_>,
+    plan: &Plan,
+    planned: &[(&ApplyOperand, &PlannedPatch)],
+) -> Result<Receipt, Failure> {
+    let records = planned.iter().map(|(_, planned)| {
+        let plan = &planned.patch_plan.plan;
+        patch_record(plan, log::of_patch(plan), log::of_installation(plan))
+    });
+    let sources = planned
+        .iter()
+        .map(|(operand, _)| OneSource { source: &operand.device.source, image: &operand.device.image });
+    session.perform_run(plan, &mut ManySources(sources.collect()), RunOptions::of(records.collect()))
+}
+
+fn combined(prepared: &[Plan], planned: &[(&ApplyOperand, &PlannedPatch)]) -> Option<Plan> {
+    let nothing = MadeObjects::new();
+    let mut packages = 0;
+    let mut singles: Vec<Single<'_>> =
+        prepared.iter().map(|plan| Single { plan, made: &nothing, packages: 0 }).collect();
+    for (operand, planned) in planned {
+        singles.push(Single { plan: &planned.patch_plan.plan, made: &planned.made, packages });
+        packages += operand.device.image.packages.len();
+    }
+    combine_plans(&singles)
+}
+
+fn of_each(
+    session: &Session<'_>,
+    done: Result<Receipt, Failure>,
+    plans: &[&Plan],
+) -> Vec<Result<Receipt, Failure>> {
+    if plans.len() == 1 {
+        return vec![done];
+    }
+    let error = match done {
+        Ok(receipt) => return receipts(session, receipt, plans).into_iter().map(Ok).collect(),
+        Err(Failure::Transaction(error)) => error,
+        Err(Failure::Root(error)) => unchanged(Cause::Root(error)),
+        Err(other) => unchanged(Cause::Internal(other.to_string())),
+    };
+    plans.iter().map(|_| Err(Failure::Transaction(Arc::clone(&error)))).collect()
+}
+
+fn unchanged(cause: Cause) -> Arc<TransactionError> {
+    Arc::new(TransactionError { phase: Phase::Prepare, cause, left: RootCondition::Unchanged })
+}
+
+fn receipts(session: &Session<'_>, all: Receipt, plans: &[&Plan]) -> Vec<Receipt> {
+    let mut archives = 0;
+    let mut receipts: Vec<Receipt> = Vec::new();
+    for plan in plans {
+        let own = all.undo.range(archives..archives + plan.undo.len());
+        let undo = own.map(|(place, size)| (place - archives, *size)).collect();
+        archives += plan.undo.len();
+        let (run, bytes, exchanges) = (all.run.clone(), new_bytes(plan), Vec::new());
+        receipts.push(Receipt { run, bytes, undo, exchanges, notes: Vec::new() });
+    }
+    for note in all.notes {
+        let is_about = |plan: &&Plan| {
+            let mut gone =
+                plan.changes.iter().filter(|change| matches!(change.action, Action::RemoveDirectory));
+            gone.any(|change| {
+                let shown = session.ground.root.show(&change.path);
+                note.strip_prefix(&shown).is_some_and(|rest| rest.starts_with(' '))
+            })
+        };
+        let place = plans.iter().rposition(is_about).unwrap_or(plans.len().saturating_sub(1));
+        if let Some(receipt) = receipts.get_mut(place) {
+            receipt.notes.push(note);
+        }
+    }
+    receipts
 }

@@ -1,4 +1,4 @@
-//! A patch that patchadd(1M) is called with, read but for the content of its objects.
+//! Patches that are open: read except for the content of their objects, and in their order or still to be ordered.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,20 +8,23 @@ use crate::operation::changed_texts::ChangedTexts;
 use crate::operation::depots::digest_of_patch;
 use crate::operation::device::OpenDevice;
 use crate::operation::failure::{Failure, is_of_source, is_undone_for_source};
+use crate::operation::patches::after_run::reboot_advice;
 use crate::operation::patches::in_use::InUse;
-use crate::operation::patches::reboot;
+use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::transaction::Receipt;
 use patchadm_inputs::inventory::{Installed, Touched};
 use patchadm_inputs::sign::Demand;
 use patchadm_inputs::source::{Bundle, Image, PackageImage, SourceError, SourceProblem, open_signed_until};
 use patchadm_planning::plan::concern::touched_by_patch;
 use patchadm_planning::plan::patch::patch_plan::PatchPlan;
-use patchadm_planning::resolve::OfferedPackage;
+use patchadm_planning::resolve::{
+    InstalledPackages, Offer, OfferedPackage, Resolution, ResolverInput, SetOutcome, SetRequest, SetVerdict,
+    resolve,
+};
 use patchadm_rootfs::Interrupt;
 use patchadm_svr4::package::PkgInst;
-use patchadm_svr4::patch::{PatchId, PatchMacros};
+use patchadm_svr4::patch::{PatchId, PatchList, PatchMacros};
 
-/// A patch that was read.
 pub(in crate::operation::patches) struct ApplyOperand {
     pub(in crate::operation::patches) device: OpenDevice,
     pub(in crate::operation::patches) id: Option<PatchId>,
@@ -55,12 +58,11 @@ impl ApplyOperand {
         Ok(Self { device, id })
     }
 
-    /// The id as messages have it; the name of the source where the patch has none.
+    /// Returns the id for messages; the name of the source if the patch has none.
     pub(in crate::operation::patches) fn shown_id(&self) -> String {
         self.id.as_ref().map_or_else(|| self.device.image.name.clone(), ToString::to_string)
     }
 
-    /// The packages that the patch is for.
     pub(super) fn packages(&self) -> Vec<OfferedPackage> {
         let package = |package: &PackageImage| {
             let value = |name: &str| package.params.text(name).trim().to_owned();
@@ -69,28 +71,25 @@ impl ApplyOperand {
         self.device.image.packages.iter().map(package).collect()
     }
 
-    /// What the patch touches of a root with these packages. A patch without an id has no directory in the database.
+    /// Returns what the patch touches on a root with these packages. A patch without an id has no directory in the database.
     pub(super) fn touched(&self, installed: &BTreeMap<PkgInst, Installed>) -> Touched {
         let directory = self.id.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
         touched_by_patch(&self.device.image, &directory, installed)
     }
 
-    /// The outcome of the patch where it could not be planned.
     pub(in crate::operation::patches) fn refused(&self, failure: Failure) -> ApplyOutcome {
-        let refused = ApplyOutcome::refused(self.shown_id(), reboot::advice(&self.device.image), failure);
+        let refused = ApplyOutcome::refused(self.shown_id(), reboot_advice(&self.device.image), failure);
         ApplyOutcome { signature: self.device.image.signature.record(), ..refused }
     }
 
-    /// The outcome of the patch where it is not tried, because `other` does not go in with it.
     pub(in crate::operation::patches) fn not_without(&self, other: &str) -> ApplyOutcome {
         self.refused(Failure::NotWithout(other.to_owned()))
     }
 
-    /// The outcome of the patch, with the plan by which it was applied. Where its source turned out not to be what it says
-    /// it is, that is told as it is told before anything is done.
-    pub(super) fn carried_out(
+    /// Returns the outcome of the patch after its run. A damaged source is reported as before a run.
+    pub(super) fn performed(
         &self,
-        scripted: PatchPlan,
+        patch_plan: PatchPlan,
         in_use: InUse,
         result: Result<Receipt, Failure>,
     ) -> ApplyOutcome {
@@ -99,36 +98,36 @@ impl ApplyOperand {
                 match self.device.source.verify(&self.device.image) {
                     // Of a run that had begun nothing else takes the place of its own reason.
                     Err(damage) if is_of_source(error) || damage.is_exchange() => self.refused(damage.into()),
-                    _ => self.applied(scripted, in_use, result.map(Some)),
+                    _ => self.applied(patch_plan, in_use, result.map(Some)),
                 }
             }
-            _ => self.applied(scripted, in_use, result.map(Some)),
+            _ => self.applied(patch_plan, in_use, result.map(Some)),
         }
     }
 
-    /// The outcome of the patch, with the plan by which it was applied, or would be.
+    /// Returns the outcome of the patch with its plan.
     pub(super) fn applied(
         &self,
-        scripted: PatchPlan,
+        patch_plan: PatchPlan,
         in_use: InUse,
         result: Result<Option<Receipt>, Failure>,
     ) -> ApplyOutcome {
-        let mut scripted = scripted;
-        scripted.plan.notes.extend(in_use.note.map(str::to_owned));
+        let mut patch_plan = patch_plan;
+        patch_plan.plan.notes.extend(in_use.note.map(str::to_owned));
         ApplyOutcome {
             id: self.shown_id(),
-            scripts: scripted.scripts(),
-            missing: scripted.missing,
-            moved: scripted.moved,
-            lists: scripted.lists,
+            scripts: patch_plan.scripts(),
+            missing: patch_plan.missing,
+            moved: patch_plan.moved,
+            lists: patch_plan.lists,
             delivered: BTreeMap::new(),
             texts: ChangedTexts::new(),
             signature: self.device.image.signature.record(),
-            plan: Some(scripted.plan),
+            plan: Some(patch_plan.plan),
             plan_over_edits: None,
-            reboot: reboot::advice(&self.device.image),
+            reboot: reboot_advice(&self.device.image),
             in_use: in_use.processes,
-            libraries: scripted.libraries,
+            libraries: patch_plan.libraries,
             kept: Vec::new(),
             set: None,
             result,
@@ -144,14 +143,14 @@ fn evidence(path: &Path, image: &Image, separator: &str) -> Option<String> {
     (brings_fixes && can_be_read_again).then(|| digest_of_patch(path).ok()).flatten()
 }
 
-/// Returns whether what cannot be read as a patch is a set of patches, or fails if a signal came.
+/// Tells whether a file that cannot be read as a patch is a set of patches. Fails if a signal came.
 pub(in crate::operation::patches) fn is_set(
     path: &Path,
     failure: &Failure,
     interrupt: Interrupt<'_>,
 ) -> Result<bool, Failure> {
     let Failure::Source(error) = failure else { return Ok(false) };
-    // What can be read once only has been.
+    // A pipe cannot be read again.
     let may_be = (path.is_file() || path.is_dir())
         && matches!(
             error.problem,
@@ -160,7 +159,7 @@ pub(in crate::operation::patches) fn is_set(
     if may_be { opens_as_set(path, interrupt) } else { Ok(false) }
 }
 
-/// Returns whether a path can be opened as a set of patches, or fails if a signal came.
+/// Tells whether a path can be opened as a set of patches. Fails if a signal came.
 pub(in crate::operation::patches) fn opens_as_set(
     path: &Path,
     interrupt: Interrupt<'_>,
@@ -170,7 +169,7 @@ pub(in crate::operation::patches) fn opens_as_set(
     Ok(opened.is_ok_and(|bundle| bundle.is_some_and(|bundle| bundle.is_set())))
 }
 
-/// What is wrong if the packages are not of the patch that was signed.
+/// Returns the defect if the packages are not those of the patch that was signed.
 fn other_id(device: &OpenDevice, separator: &str, signed: &str) -> Option<String> {
     let mut ids = device.image.packages.iter().map(|package| {
         let delivered = PatchMacros::from_params(&package.params, separator).ok().flatten();
@@ -180,8 +179,114 @@ fn other_id(device: &OpenDevice, separator: &str, signed: &str) -> Option<String
     Some(format!("has a manifest of patch {signed}, and is {}", other.as_deref().unwrap_or("no patch")))
 }
 
-/// What each package says of the patch, where that makes sense.
+/// Returns the valid patch parameters of each package.
 fn delivered(device: &OpenDevice, separator: &str) -> impl Iterator<Item = PatchMacros> {
     let packages = device.image.packages.iter();
     packages.filter_map(move |package| PatchMacros::from_params(&package.params, separator).ok()?)
+}
+
+pub(in crate::operation::patches) struct OpenedPatches {
+    pub(in crate::operation::patches) operands: Vec<ApplyOperand>,
+    pub(in crate::operation::patches) unread: Vec<ApplyOutcome>,
+    pub(in crate::operation::patches) choice: PatchChoice,
+}
+
+pub(in crate::operation::patches) enum PatchChoice {
+    InOrder {
+        /// Required patches that are not for this root: these requirements count as met.
+        void: PatchList,
+        /// For each patch that nobody named: the patch that requires it.
+        because: BTreeMap<String, String>,
+        /// True if all of them are one transaction, or nothing is done.
+        all_or_nothing: bool,
+        left_out: Vec<SetVerdict>,
+    },
+    /// The selection of the resolver for the locked root. The offers are those of the patches, in their order.
+    Resolve { offers: Vec<Offer>, request: SetRequest },
+}
+
+pub(super) struct OrderedPatches<'w> {
+    pub(super) operands: Vec<&'w ApplyOperand>,
+    pub(super) void: PatchList,
+    pub(super) because: BTreeMap<String, String>,
+    pub(super) is_together: bool,
+    /// The answer of the resolver, if it was asked.
+    pub(super) resolution: Option<Resolution>,
+}
+
+impl Default for PatchChoice {
+    fn default() -> Self {
+        Self::InOrder {
+            void: PatchList::new(),
+            because: BTreeMap::new(),
+            all_or_nothing: false,
+            left_out: Vec::new(),
+        }
+    }
+}
+
+impl OpenedPatches {
+    /// Returns one patch that is not part of a set.
+    pub(in crate::operation::patches) fn one(operand: ApplyOperand) -> Self {
+        Self { operands: vec![operand], unread: Vec::new(), choice: PatchChoice::default() }
+    }
+
+    pub(super) fn packages(&self) -> Vec<OfferedPackage> {
+        self.operands.iter().flat_map(ApplyOperand::packages).collect()
+    }
+
+    pub(super) fn ordered(&self, ground: &RootAndPolicy) -> Result<OrderedPatches<'_>, Failure> {
+        let (offers, request) = match &self.choice {
+            PatchChoice::InOrder { void, because, all_or_nothing, .. } => {
+                return Ok(OrderedPatches {
+                    operands: self.operands.iter().collect(),
+                    void: void.clone(),
+                    because: because.clone(),
+                    is_together: *all_or_nothing,
+                    resolution: None,
+                });
+            }
+            PatchChoice::Resolve { offers, request } => (offers, request),
+        };
+        let resolution = resolved(ground, offers, request)?;
+        let operands = resolution.planned().filter_map(|verdict| self.operands.get(verdict.offer?));
+        Ok(OrderedPatches {
+            operands: operands.collect(),
+            void: resolution.void(),
+            because: resolution.because(),
+            is_together: request.all_or_nothing,
+            resolution: Some(resolution),
+        })
+    }
+
+    /// Returns the verdicts on the patches that are not applied, from before and after the root was locked.
+    pub(super) fn left_out<'a>(
+        &'a self,
+        ordered: &'a OrderedPatches<'_>,
+    ) -> impl Iterator<Item = &'a SetVerdict> {
+        let before: &[SetVerdict] = match &self.choice {
+            PatchChoice::InOrder { left_out, .. } => left_out,
+            PatchChoice::Resolve { .. } => &[],
+        };
+        let after = ordered.resolution.iter().flat_map(|resolution| &resolution.verdicts);
+        before.iter().chain(after).filter(|verdict| verdict.outcome != SetOutcome::Planned)
+    }
+}
+
+pub(in crate::operation::patches) fn resolved(
+    ground: &RootAndPolicy,
+    offers: &[Offer],
+    choices: &SetRequest,
+) -> Result<Resolution, Failure> {
+    let packages = ground.packages()?;
+    let applied = ground.recorded(&packages)?;
+    let installed =
+        InstalledPackages::of(packages.iter().map(|(instance, installed)| (instance, &installed.params)));
+    Ok(resolve(&ResolverInput {
+        offers,
+        applied: &applied,
+        installed: &installed,
+        policy: &ground.policy,
+        request: choices,
+    }))
 }

@@ -1,6 +1,7 @@
-//! What patchadd(1M) is asked for, and what it answers.
+//! The request to patchadd(1M), and the report.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::signatures::SignatureRequest;
@@ -17,139 +18,161 @@ use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::transaction::{ExchangeReport, ExchangeRequest, Receipt, Recovered};
 use patchadm_inputs::policy::Edited;
+use patchadm_planning::analyze::AnalysisRequest;
 use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::edits::EditableFiles;
 use patchadm_planning::plan::kept_libraries::{KeptLibrary, LibraryReport};
 use patchadm_planning::plan::patch::engine::PlannedScript;
 use patchadm_planning::plan::patch::patch_plan::{MovedObject, PatchListChange};
+use patchadm_planning::resolve::SetRequest;
 use patchadm_rootfs::Digest;
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::Requirement;
 
-/// The options of patchadd(1M); an option not given falls back to the root's policy.
+/// A request to apply patches. An option that is not given falls back to the policy of the root.
 #[derive(Clone, Debug, Default)]
 pub struct ApplyRequest {
-    /// The patches, as they were named.
+    /// The paths or addresses of the patches; not used with a depot.
     pub patches: Vec<PathBuf>,
+    /// The depot that has the patches; `None` if they are named by their paths.
+    pub depot: Option<DepotOperands>,
+    /// The choices for a set of patches; the patches and the depot in it are not used.
+    pub choices: SetRequest,
     /// Keep no undo data.
     pub no_undo: bool,
     /// The directory of the host below which undo data is kept.
     pub undo_dir: Option<PathBuf>,
     /// The compression of undo data.
     pub undo_format: Option<UndoFormat>,
-    /// What happens to edited files.
+    /// The treatment of edited files.
     pub edited: Option<Edited>,
-    /// What happens to edited files of type `e`, where edited files stop a patch.
+    /// The treatment of edited files of type `e` if edited files stop a patch.
     pub editable: EditableFiles,
-    /// Edited files that are replaced in any case.
+    /// Edited files that are always replaced.
     pub overridden: Vec<ObjectPath>,
-    /// Edited files that are kept in any case.
+    /// Edited files that are always kept.
     pub preserved: Vec<ObjectPath>,
-    /// A patch that is applied already is applied again (`-u`).
+    /// Apply patches again that are applied (`-u`).
     pub unconditional: bool,
-    /// What is demanded of signatures.
+    /// The demands on signatures.
     pub signature: SignatureRequest,
     /// Plan only; nothing is changed.
     pub dry_run: bool,
-    /// A plan tells the texts of the files that change, too.
+    /// Report the texts of the files that a plan changes.
     pub texts: bool,
-    /// What the history is to tell of it.
+    /// The note for the history.
     pub note: Option<String>,
     /// The directories whose changes should become visible at once.
     pub exchanges: Vec<ExchangeRequest>,
-    /// Whether the caller can be asked something.
+    /// True if prompting is allowed.
     pub conversation: bool,
-    /// Which scripts run, and how.
+    /// The options about scripts.
     pub scripts: PatchScriptRequest,
-    /// What becomes of libraries that others need.
+    /// The options about libraries that other files need.
     pub shlibs: LibraryRequest,
-    /// What is done with a plan file.
+    /// How to use a plan file.
     pub plan_file: PlanFileRequest,
-    /// What comes before the patches.
+    /// The work before the patches.
     pub preparation: PreparationRequest,
-    /// Whether the patches are on trial, and what checks them.
+    /// The trial of the patches, and the check that follows them.
     pub trial: TrialRequest,
+}
+
+/// The named patches of a depot.
+#[derive(Clone, Debug, Default)]
+pub struct DepotOperands {
+    /// The depot, as it was named; `None` for the one of the policy.
+    pub depot: Option<OsString>,
+    /// Its patches that are named.
+    pub patches: PatchOperands,
+}
+
+/// The patches of a depot that are named.
+#[derive(Clone, Debug)]
+pub enum PatchOperands {
+    /// Ids, or files that list ids; everything current if there are none.
+    Words(Vec<OsString>),
+    /// The patches that an analysis of the root lists as missing; there may be none.
+    Missing(Box<AnalysisRequest>),
+}
+
+impl Default for PatchOperands {
+    fn default() -> Self {
+        Self::Words(Vec::new())
+    }
 }
 
 /// The outcome of one patch.
 #[derive(Debug)]
 pub struct ApplyOutcome {
-    /// Its id, or the name of the operand where it has none.
+    /// Its id, or the name of the operand if it has none.
     pub id: String,
-    /// The plan, or `None` where the patch was refused.
+    /// The plan; `None` if the patch was refused.
     pub plan: Option<Plan>,
-    /// Of a patch that is only planned, and refused because of edited objects: the plan that replaces these.
+    /// In a dry run, for a patch that is refused because of edited objects: the plan that replaces these.
     pub plan_over_edits: Option<Plan>,
     /// The scripts that run.
     pub scripts: Vec<PlannedScript>,
-    /// Recorded objects that were not there and are made again.
+    /// Recorded objects that were missing and are made again.
     pub missing: Vec<ObjectPath>,
-    /// Of a backout: what undo data of patches that stay takes over.
+    /// Objects whose undo data moves to a patch that stays (backout only).
     pub moved: Vec<MovedObject>,
-    /// How the lists of patches of its packages change, or would have changed.
+    /// The changes of the patch lists of its packages, also those of a refused patch.
     pub lists: Vec<PatchListChange>,
-    /// The digests of the files that it delivers; only of one that was planned and not carried out.
+    /// The digests of the files that it delivers (dry run only).
     pub delivered: BTreeMap<ObjectPath, Digest>,
-    /// The texts of the files that change; only of a plan, where they are wanted.
+    /// The texts of the files that change (dry run only, on request).
     pub texts: ChangedTexts,
-    /// What is known of its signature; `None` where it was not looked for, or the patch could not be read.
+    /// Its signature; `None` if signatures are not checked, or the patch could not be read.
     pub signature: Option<SignatureRecord>,
-    /// The reboot that patchinfo or README asks for after installation.
+    /// The reboot that patchinfo or README requests after installation.
     pub reboot: Option<&'static str>,
     /// Programs that run from, or have mapped, what the patch replaces: they run the old version until they are
     /// restarted.
     pub in_use: Vec<UsingProcess>,
-    /// What is told of libraries, where somebody looked for them.
+    /// The report on libraries; `None` if they were not examined.
     pub libraries: Option<LibraryReport>,
-    /// The libraries from before the patch that stay for those who still load them; only of one that was applied.
+    /// Old libraries kept because running programs still use them.
     pub kept: Vec<KeptLibrary>,
-    /// What it is to the set that it is part of; `None` for a patch that was named by its path.
+    /// Its place in the set that it is part of; `None` for a patch that was named by its path.
     pub set: Option<SetMembership>,
     /// The receipt of the run, or the reason why there was none. A dry run succeeds without a receipt.
     pub result: Result<Option<Receipt>, Failure>,
 }
 
-/// What a patch is to a set.
+/// The place of a patch in a set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SetMembership {
-    /// Whether it was named.
+    /// True if it was named.
     pub is_named: bool,
     /// The patches for which it is pulled in.
     pub because: Vec<String>,
     /// The depot that has it.
     pub depot: Option<String>,
-    /// The patches that it needs, by what its index says.
+    /// The patches that it requires, by the index of the depot.
     pub requires: Vec<Requirement>,
 }
 
-/// The outcomes of all patches of a command, in the order they were taken.
+/// The outcomes of all patches of a command, in the order of application.
 #[derive(Debug, Default)]
 pub struct ApplyReport {
-    /// The run that recovery found unfinished before anything else, and what became of it.
+    /// The unfinished run that was recovered first.
     pub recovered: Recovered,
-    /// What came before the patches.
+    /// The work before the patches.
     pub preparation: PreparationReport,
     /// The outcomes, patch by patch.
     pub patches: Vec<ApplyOutcome>,
-    /// How the changes below each directory became visible, or would, that should be exchanged.
+    /// How the changes below each directory to be exchanged became visible, or would.
     pub exchanges: Vec<ExchangeReport>,
-    /// What followed on the patches by the policy.
+    /// The work after the run, by the policy.
     pub after: AfterRun,
-    /// The trial on which the run put the patches, and what followed.
+    /// The trial of the patches, and its end.
     pub trial: Option<TrialOutcome>,
-    /// Why the caller could not do what was only planned: the root is not theirs to change, or read-only.
+    /// Why the caller could not perform the plan of a dry run: the root is not theirs to change, or read-only.
     pub refused: Option<Failure>,
 }
 
-impl ApplyReport {
-    /// The same plan for somebody who could not carry it out.
-    pub(in crate::operation::patches) fn but(self, refused: Failure) -> Self {
-        Self { refused: Some(refused), ..self }
-    }
-}
-
 impl ApplyOutcome {
-    /// The outcome of a patch that could not be read or planned.
     pub(in crate::operation::patches) fn refused(
         id: String,
         reboot: Option<&'static str>,

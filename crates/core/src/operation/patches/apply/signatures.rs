@@ -11,16 +11,16 @@ use patchadm_inputs::sign::{Demand, DemandWord, KeyDirectory, KeyDirectoryError,
 use patchadm_rootfs::{Root, strange_above};
 use patchadm_svr4::package::ObjectPath;
 
-/// What the caller says about signatures; what is not said is as the policy says.
+/// The demands of the caller on signatures; the policy decides about the others.
 #[derive(Clone, Debug, Default)]
 pub struct SignatureRequest {
-    /// What is demanded.
+    /// The demand.
     pub word: Option<DemandWord>,
     /// A directory of this machine with the keys that are trusted, instead of those of the root.
     pub keys: Option<PathBuf>,
-    /// Whether a plan file says it, and not the caller: it can only make the demand of the policy stricter.
+    /// True if a plan file says it, not the caller: it can only make the demand of the policy stricter.
     pub is_of_plan: bool,
-    /// Whether the caller takes what no trusted key signed, also from a network (`--allow-unsigned`).
+    /// True if patches that no trusted key signed are allowed, also from a network (`--allow-unsigned`).
     pub allows_unsigned: bool,
 }
 

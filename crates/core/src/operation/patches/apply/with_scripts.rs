@@ -1,22 +1,17 @@
-//! Applying a patch whose scripts take part.
+//! Applying a patch with scripts: a run of its own, from its prepatch to its postpatch.
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::batch::{PlannedOperand, PlannedPatch};
-use super::input::ApplyInput;
-use super::libraries::{Position, settle};
 use super::operands::ApplyOperand;
-use super::planning::plan;
+use super::plan::{ApplyInput, PlannedOperand, PlannedPatch, Position, plan, settle_libraries};
 use super::request::ApplyOutcome;
 use crate::operation::failure::Failure;
 use crate::operation::log;
 use crate::operation::patches::in_use::in_use;
-use crate::operation::patches::scripts::PatchScriptRequest;
-use crate::operation::patches::scripts::install::PatchInstall;
-use crate::operation::patches::scripts::patch::{PatchScripts, ScriptDirection};
 use crate::operation::patches::scripts::response::ApplyResponse;
+use crate::operation::patches::scripts::run::{PatchInstall, PatchScripts, ScriptDirection};
 use crate::operation::session::Session;
 use patchadm_changeset::transaction::{Receipt, RootCondition};
 use patchadm_inputs::inventory::Inventory;
@@ -28,26 +23,24 @@ use patchadm_svr4::format::response::UnwritableValue;
 use patchadm_svr4::package::Params;
 use patchadm_svr4::patch::PatchMacros;
 
-/// Applies a patch whose scripts take part.
 pub(super) fn apply_with_scripts(
     session: &Session<'_>,
     input: &ApplyInput<'_>,
-    request: &PatchScriptRequest,
     one: PlannedOperand<'_>,
 ) -> ApplyOutcome {
     let operand = one.operand;
-    let (mut scripted, inventory) = match one.planned.map(PlannedPatch::finished) {
-        Ok(planned) => (planned.scripted, planned.inventory),
+    let (mut patch_plan, inventory) = match one.planned.map(PlannedPatch::finished) {
+        Ok(planned) => (planned.patch_plan, planned.inventory),
         Err(failure) => return operand.refused(failure),
     };
     // Before the switch: afterwards the old files have no path any more.
-    let in_use = in_use(&session.ground.root, &scripted.plan);
-    let is_saved = !scripted.no_undo && !scripted.again;
+    let in_use = in_use(&session.ground.root, &patch_plan.plan);
+    let is_saved = !patch_plan.no_undo && !patch_plan.again;
     let patch = OfPatch { id: operand.shown_id(), is_saved, is_applied: true };
-    let installing = PatchInstall::new(request, input.options.scripts.clone(), patch);
+    let installing = PatchInstall::new(&input.request.scripts, input.options.scripts.clone(), patch);
     let application = ScriptedApplication { session, input, operand };
-    let new = application.new_archives(&scripted);
-    let done = application.carry_out(&installing, &mut scripted, &mut inventory.unwrap_or_default());
+    let new = application.new_archives(&patch_plan);
+    let done = application.perform(&installing, &mut patch_plan, &mut inventory.unwrap_or_default());
     if let Err(failure) = &done
         && matches!(failure.left(), RootCondition::Unchanged | RootCondition::RolledBack)
     {
@@ -55,18 +48,17 @@ pub(super) fn apply_with_scripts(
             remove_archive(place);
         }
     }
-    operand.carried_out(scripted, in_use, done)
+    operand.performed(patch_plan, in_use, done)
 }
 
-/// A patch to be applied.
 struct ScriptedApplication<'a> {
     session: &'a Session<'a>,
     input: &'a ApplyInput<'a>,
     operand: &'a ApplyOperand,
 }
 
-/// Removes an undo archive that scripts made outside the root, with the directories for package and patch where those
-/// are empty then. What cannot be removed is in nobody's way.
+/// Removes an undo archive that scripts made outside the root, and the directories for package and patch if these are empty then.
+/// Errors are ignored: the archive is only in the way.
 fn remove_archive(place: &Path) {
     let Ok(dir) = Dir::of_host(place) else { return };
     for name in ["undo", "undo.Z", "undo.gz"] {
@@ -79,63 +71,62 @@ fn remove_archive(place: &Path) {
 }
 
 impl ScriptedApplication<'_> {
-    fn carry_out(
+    fn perform(
         &self,
         installing: &PatchInstall,
-        scripted: &mut PatchPlan,
+        patch_plan: &mut PatchPlan,
         inventory: &mut Inventory,
     ) -> Result<Receipt, Failure> {
         let (session, device) = (self.session, &self.operand.device);
         device.source.verify(&device.image)?;
-        let packages = scripted.parts.iter().map(|part| device.delivered(part.index));
+        let packages = patch_plan.parts.iter().map(|part| device.delivered(part.index));
         let packages = packages.collect::<Result<Vec<_>, _>>()?;
         let add = installing.input(session);
         let mut scripts =
-            PatchScripts::open(session, add, ScriptDirection::Apply, scripted, &packages, None)?;
+            PatchScripts::open(session, add, ScriptDirection::Apply, patch_plan, &packages, None)?;
         if scripts.before()? {
-            (*scripted, *inventory) = self.planned(BTreeMap::new())?;
+            (*patch_plan, *inventory) = self.planned(BTreeMap::new())?;
         }
         let build = scripts.build_directory()?;
-        let mut ready = scripts.ready(&scripted.parts, &packages, |part, delivered| {
-            self.response(scripted, part, &delivered.image.params, inventory, &build)
+        let mut ready = scripts.ready(&patch_plan.parts, &packages, |part, delivered| {
+            self.response(patch_plan, part, &delivered.image.params, inventory, &build)
         })?;
         let by_program = ready.iter().filter(|one| one.part.chosen.bookkeeping == Bookkeeping::Program);
         let answers: BTreeMap<usize, Params> =
             by_program.map(|one| (one.part.index, one.answers.params.clone())).collect();
         if answers.values().any(|params| params.iter().next().is_some()) {
-            (*scripted, *inventory) = self.planned(answers)?;
-            for (package, part) in ready.iter_mut().zip(&scripted.parts) {
+            (*patch_plan, *inventory) = self.planned(answers)?;
+            for (package, part) in ready.iter_mut().zip(&patch_plan.parts) {
                 package.part = part.clone();
             }
         }
-        let log = log::of_patch(&scripted.plan);
-        scripts.perform(scripted, &ready, inventory, &mut device.content(), log)
+        let log = log::of_patch(&patch_plan.plan);
+        scripts.perform(patch_plan, &ready, inventory, &mut device.content(), log)
     }
 
-    /// The plan once more, after scripts have said or done something.
     fn planned(&self, answers: BTreeMap<usize, Params>) -> Result<(PatchPlan, Inventory), Failure> {
-        let (mut scripted, inventory) = plan(self.input, self.operand, answers)?;
-        let of = (&scripted.plan, &inventory);
-        if let Some(settled) = settle(&mut self.input.keeper(), self.operand, of, Position::Alone)? {
-            settled.apply(&mut scripted);
+        let (mut patch_plan, inventory) = plan(self.input, self.operand, answers)?;
+        let of = (&patch_plan.plan, &inventory);
+        let libraries = settle_libraries(&mut self.input.keeper(), self.operand, of, Position::Alone)?;
+        if let Some(libraries) = libraries {
+            libraries.apply(&mut patch_plan);
         }
-        Ok((scripted, inventory))
+        Ok((patch_plan, inventory))
     }
 
-    /// Where scripts will make undo archives outside the root, and nothing is yet.
-    fn new_archives(&self, scripted: &PatchPlan) -> Vec<PathBuf> {
+    /// Returns the places outside the root where scripts will make undo archives, if nothing is there yet.
+    fn new_archives(&self, patch_plan: &PatchPlan) -> Vec<PathBuf> {
         let Some(directory) = &self.input.options.undo_dir else { return Vec::new() };
-        let id = scripted.plan.patches.first().map(String::as_str).unwrap_or_default();
+        let id = patch_plan.plan.patches.first().map(String::as_str).unwrap_or_default();
         let by_scripts = |part: &&PackagePlan| part.chosen.bookkeeping == Bookkeeping::Scripts;
-        let places = scripted.parts.iter().filter(by_scripts);
+        let places = patch_plan.parts.iter().filter(by_scripts);
         let places = places.map(|part| directory.join(id).join(part.package.as_str()));
         places.filter(|place| place.symlink_metadata().is_err()).collect()
     }
 
-    /// The response file for the scripts of a package.
     fn response(
         &self,
-        scripted: &PatchPlan,
+        patch_plan: &PatchPlan,
         part: &PackagePlan,
         delivered: &Params,
         inventory: &Inventory,
@@ -147,11 +138,11 @@ impl ScriptedApplication<'_> {
         let none = Params::new();
         let installed = inventory.packages.get(&part.package).map_or(&none, |installed| &installed.params);
         let applying = ApplyResponse {
-            patch: scripted.plan.patches.first().map(String::as_str).unwrap_or_default(),
+            patch: patch_plan.plan.patches.first().map(String::as_str).unwrap_or_default(),
             obsoletes: &obsoletes,
             unconditional: self.input.options.unconditional,
             // what is there now is no longer what was there before the patch
-            no_undo: scripted.no_undo || scripted.again,
+            no_undo: patch_plan.no_undo || patch_plan.again,
             undo_dir: self.input.options.undo_dir.as_deref(),
             build_dir: build,
             delivered,

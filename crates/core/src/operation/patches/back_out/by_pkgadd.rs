@@ -6,12 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::heir::{HeirUndo, as_later, sources};
 use super::input::BackOutInput;
-use super::later::later_patches;
+use super::planning::{later_patches, rules};
 use super::request::BackOutRequest;
-use super::rules::rules;
-use super::undo::{UndoReading, VerifiedUndo, wait_for};
+use super::undo::{StayingUndo, UndoReading, VerifiedUndo, as_later, sources, wait_for};
 use crate::operation::failure::Failure;
 use crate::operation::packages::safety_copies::add_objects;
 use crate::operation::patches::scripts::restoration::Restoration;
@@ -32,18 +30,16 @@ use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
 
-/// A backout package with what the root itself keeps of it.
 pub(in crate::operation) struct PlayedBackout {
     undo: VerifiedUndo,
     /// The undo data of patches that stay and take over parameters or record files.
-    later: Vec<HeirUndo>,
-    scripted: PatchPlan,
-    /// The lines of `contents` that its paths had.
+    later: Vec<StayingUndo>,
+    patch_plan: PatchPlan,
     lines: BTreeMap<ObjectPath, ContentsLine>,
 }
 
 impl PlayedBackout {
-    /// The undo data of the root that `package`, installed as `instance`, is the archive of; none where it is no
+    /// The undo data of the root that `package`, installed as `instance`, is the archive of; `None` if it is no
     /// archive, or another one than that of the root.
     pub(in crate::operation) fn of(
         session: &Session<'_>,
@@ -69,27 +65,26 @@ impl PlayedBackout {
         later_patches(&input, &going, std::slice::from_ref(&undo), &inventory, &mut options)?;
         let Some(archive) = undo.as_archive(0) else { return Ok(None) };
         let policy = &ground.policy;
-        let heirs = taking_over(&going, &[archive], &inventory, (policy, now), &options)?;
-        let later = opened(&input, heirs, &marker)?;
+        let staying = taking_over(&going, &[archive], &inventory, (policy, now), &options)?;
+        let later = opened(&input, staying, &marker)?;
         let with = (&*as_later(&later, 1), is_elsewhere);
         let context = (now, session.caller.interrupt);
-        let scripted = back_out_of_package(&going, archive, with, &inventory, policy, &options, context)?;
-        Ok(Some(Self { undo, later, scripted, lines: inventory.lines }))
+        let patch_plan = back_out_of_package(&going, archive, with, &inventory, policy, &options, context)?;
+        Ok(Some(Self { undo, later, patch_plan, lines: inventory.lines }))
     }
 
-    /// What is to be said of the backout.
     pub(in crate::operation) fn notes(&self) -> &[String] {
-        &self.scripted.plan.notes
+        &self.patch_plan.plan.notes
     }
 
     /// Adds what is restored to what is held.
     pub(in crate::operation) fn hold(&self, held: &mut ProtectedPaths) {
-        let deleted = self.scripted.parts.iter().flat_map(|part| &part.deletes);
-        let changed = self.scripted.plan.changes.iter().map(|change| &change.path);
+        let deleted = self.patch_plan.parts.iter().flat_map(|part| &part.deletes);
+        let changed = self.patch_plan.plan.changes.iter().map(|change| &change.path);
         add_objects(held, deleted.chain(changed).collect::<BTreeSet<_>>());
-        let rest = self.scripted.remainder().records;
-        // What is in the directories of the packages is held with these.
-        let packages = || self.scripted.parts.iter().map(|part| places::package(&part.package));
+        let rest = self.patch_plan.remainder().records;
+        // The directories of the packages include these.
+        let packages = || self.patch_plan.parts.iter().map(|part| places::package(&part.package));
         let others = rest.iter().map(RecordChange::path);
         held.trees.extend(others.filter(|path| !packages().any(|package| path.is_below(&package))).cloned());
     }
@@ -103,29 +98,28 @@ impl PlayedBackout {
         concerned: &Concerned,
         lines: &BTreeMap<ObjectPath, ContentsLine>,
     ) -> Result<(), RunHalt> {
-        let scripted = &self.scripted;
+        let patch_plan = &self.patch_plan;
         let lines: BTreeMap<ObjectPath, ContentsLine> =
             lines.iter().chain(&self.lines).map(|(path, line)| (path.clone(), line.clone())).collect();
         let mut content = sources(std::iter::once(&self.undo), &self.later);
-        for part in &scripted.parts {
+        for part in &patch_plan.parts {
             let concerned = concerned.objects.keys().cloned().collect();
-            let restoration = Restoration { session, scripted, part, concerned, lines: &lines };
+            let restoration = Restoration { session, patch_plan, part, concerned, lines: &lines };
             restoration.carry_out(run, &mut content)?;
         }
-        Ok(run.switch(&scripted.remainder(), &mut content)?)
+        Ok(run.switch(&patch_plan.remainder(), &mut content)?)
     }
 }
 
-/// The undo data of patches that stay, verified.
 fn opened(
     input: &BackOutInput<'_>,
-    heirs: BTreeSet<(PkgInst, PatchId)>,
+    staying: BTreeSet<(PkgInst, PatchId)>,
     marker: &str,
-) -> Result<Vec<HeirUndo>, Failure> {
+) -> Result<Vec<StayingUndo>, Failure> {
     let (mut digesting, outside) = (Vec::new(), input.ground.outside.with(None));
     let mut reading = UndoReading::of(&input.ground.root, outside, marker, &mut digesting, input.interrupt());
     let later: Result<Vec<_>, _> =
-        heirs.into_iter().map(|heir| HeirUndo::open(input, &mut reading, heir)).collect();
+        staying.into_iter().map(|of| StayingUndo::open(input, &mut reading, of)).collect();
     wait_for(digesting, input.interrupt())?;
     later
 }

@@ -8,9 +8,9 @@ use std::rc::Rc;
 use super::request::BackOutRequest;
 use crate::operation::changed_texts::TextReader;
 use crate::operation::failure::Failure;
+use crate::operation::foreseen_root::ForeseenRoot;
 use crate::operation::libraries::{LibraryKeeper, LibraryRequest};
-use crate::operation::patches::ledgers::LedgerCache;
-use crate::operation::projected_plans::ForeseenRoot;
+use crate::operation::patches::later_patches::LedgerCache;
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::manifest::Manifest;
 use patchadm_inputs::database::RecordView;
@@ -27,14 +27,12 @@ use patchadm_svr4::patch::AppliedPatches;
 /// Undo archives that were verified already, by package and save directory: their manifests.
 pub(in crate::operation) type KnownArchives = BTreeMap<(PkgInst, String), Option<Manifest>>;
 
-/// The packages of a root and their patch records, read before the first patch is planned.
 pub(in crate::operation::patches) struct KnownRecords {
     packages: BTreeMap<PkgInst, Installed>,
     pub(in crate::operation::patches) applied: AppliedPatches,
 }
 
 impl KnownRecords {
-    /// Reads them.
     pub(in crate::operation::patches) fn of(ground: &RootAndPolicy) -> Result<Self, Failure> {
         let packages = ground.packages()?;
         let applied = ground.recorded(&packages)?;
@@ -50,24 +48,20 @@ pub(in crate::operation::patches) struct BackOutInput<'a> {
     pub(in crate::operation::patches) force: bool,
     moved_to: Option<&'a Path>,
     pub(in crate::operation::patches) choice: ScriptChoice,
-    /// Whether no script is wanted, whatever the policy says.
+    /// True if no script may run, whatever the policy says.
     pub(in crate::operation::patches) without_scripts: bool,
     pub(in crate::operation::patches) known: KnownArchives,
     ledgers: LedgerCache,
-    /// What becomes of libraries that others need.
     shlibs: LibraryRequest,
-    /// Whether the root is changed, and not only planned.
     is_run: bool,
-    /// Whether a plan tells the texts of the files that change.
     texts: bool,
     /// The packages and their patch records, which the first plan need not read again.
     read_packages: RefCell<Option<BTreeMap<PkgInst, Installed>>>,
     read_applied: RefCell<Option<AppliedPatches>>,
-    /// Whether no other plan has to read them either, because nothing changes the root in between.
+    /// True if all plans may use them, because nothing changes the root in between.
     is_steady: bool,
-    /// Asks whether planning is to end.
     interrupt: Interrupt<'a>,
-    /// What the backouts before leave where nothing is done; in a run nothing: the root has it.
+    /// The effects of the backouts before, if these are only projected.
     pub(in crate::operation::patches) before: ForeseenRoot,
 }
 
@@ -97,7 +91,7 @@ impl<'a> BackOutInput<'a> {
         })
     }
 
-    /// The same where the records were read already, and the root was not changed since.
+    /// Uses records that were read, of a root that was not changed since.
     #[must_use]
     pub(in crate::operation::patches) fn knowing(self, known: KnownRecords) -> Self {
         let KnownRecords { packages, applied } = known;
@@ -110,7 +104,6 @@ impl<'a> BackOutInput<'a> {
         Self { interrupt, ..self }
     }
 
-    /// Asks whether planning is to end.
     pub(in crate::operation::patches) fn interrupt(&self) -> Interrupt<'a> {
         self.interrupt
     }
@@ -142,13 +135,11 @@ impl<'a> BackOutInput<'a> {
         }
     }
 
-    /// The patch records of the packages.
     pub(in crate::operation::patches) fn applied(&self, rules: &Inventory) -> Result<AppliedPatches, Reason> {
         let known = self.known(&self.read_applied).filter(|_| self.before.is_as_it_is());
         known.map_or_else(|| self.ground.applied(rules), Ok)
     }
 
-    /// Settles what becomes of libraries in a plan that is carried out.
     pub(in crate::operation::patches) fn keeper<'k>(&self) -> LibraryKeeper<'k>
     where
         'a: 'k,
@@ -156,17 +147,14 @@ impl<'a> BackOutInput<'a> {
         LibraryKeeper::new(self.ground, self.shlibs, self.now, self.is_run).ended_by(self.interrupt)
     }
 
-    /// Reads the texts of files, where a plan tells them.
     pub(in crate::operation::patches) fn text_reader(&self) -> Option<TextReader<'a>> {
         self.texts.then(|| TextReader::new(&self.ground.root))
     }
 
-    /// What may be opened outside the root.
     pub(in crate::operation::patches) fn outside(&self) -> OutsideAccess<'_> {
         self.ground.outside.with(self.moved_to)
     }
 
-    /// The undo data of a patch for a package, open.
     pub(in crate::operation::patches) fn undo_data(
         &self,
         package: &PkgInst,
@@ -211,7 +199,6 @@ impl<'a> BackOutInput<'a> {
         }
     }
 
-    /// The ledger of a package, read once.
     pub(in crate::operation::patches) fn ledger(
         &self,
         package: &PkgInst,
@@ -219,7 +206,6 @@ impl<'a> BackOutInput<'a> {
         self.ledgers.of(&RecordView::live(&self.ground.root), package)
     }
 
-    /// Every installed package with its parameters.
     pub(in crate::operation::patches) fn packages(&self) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
         let packages = self.known(&self.read_packages).map_or_else(|| self.ground.packages(), Ok)?;
         Ok(self.before.packages(packages))
@@ -229,7 +215,6 @@ impl<'a> BackOutInput<'a> {
         if self.is_steady { read.borrow().clone() } else { read.take() }
     }
 
-    /// What a backout touches, with [`packages`](Self::packages).
     pub(in crate::operation::patches) fn survey(
         &self,
         packages: BTreeMap<PkgInst, Installed>,

@@ -1,46 +1,78 @@
-//! Backing patches out of a root that is locked.
+//! Backing patches out in their order: as one run if that is possible, otherwise one by one; performed or projected.
 
-use super::input::KnownRecords;
-use super::order::dependents_first;
-use super::planner::back_out_all;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::hooks::hook_directory;
+use super::input::{BackOutInput, KnownRecords};
+use super::planning::{PlannedBackout, PlannedPatch, plan, plan_together};
 use super::request::{BackOutOutcome, BackOutRequest};
-use super::selection::selected;
+use super::selection::{dependents_first, selected};
+use super::undo::{StayingUndo, VerifiedUndo, sources};
+use crate::operation::changed_texts::{TextReader, texts_of_plan};
+use crate::operation::content::new_bytes;
 use crate::operation::failure::Failure;
+use crate::operation::libraries::LibraryKeeper;
+use crate::operation::log;
 use crate::operation::patches::later_patches::run_of;
-use crate::operation::run::Execution;
-use crate::operation::session::Session;
+use crate::operation::patches::scripts::response::of_backout;
+use crate::operation::patches::scripts::run::{PatchInstall, PatchScripts, ScriptDirection};
+use crate::operation::patches::scripts::{PatchScriptRequest, must_be_safe};
+use crate::operation::promotion_hooks::{HookRun, perform_with_hooks};
+use crate::operation::run::{BatchEnd, Execution, RunPlanner, all_or_none, run_all};
+use crate::operation::session::{Caller, RootAndPolicy, Session, patch_record};
 use patchadm_changeset::format::run::Run;
+use patchadm_changeset::transaction::Receipt;
 use patchadm_inputs::database::trial::TrialFault;
 use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_inputs::database::{RecordView, ledger};
+use patchadm_inputs::inventory::Inventory;
 use patchadm_inputs::policy::Policy;
 use patchadm_inputs::trial::TrialRecord;
+use patchadm_planning::plan::package::install::OfPatch;
+use patchadm_planning::plan::patch::patch_plan::{PackagePlan, PatchPlan};
+use patchadm_planning::plan::refusal::{Command, Reason, SetReason};
+use patchadm_planning::plan::{Change, Plan};
+use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
 
-/// Backs out the patches of a request, all of which are planned first.
 pub(in crate::operation) fn back_out_locked(
     session: &Session<'_>,
     request: &BackOutRequest,
 ) -> Result<Vec<BackOutOutcome>, Failure> {
     let ids = named(request, &session.ground.policy)?;
-    back_out_named(session, request, ids)
+    back_out_named((&session.ground, request, session.caller), ids, Execution::Perform(session))
 }
 
-/// Does the same with patches that were named.
+/// Backs out the patches that a request names, and those that go with them: in one run if that is possible, otherwise one by one,
+/// after all of them were projected.
 pub(super) fn back_out_named(
-    session: &Session<'_>,
-    request: &BackOutRequest,
+    (ground, request, caller): (&RootAndPolicy, &BackOutRequest, &Caller<'_>),
     ids: Vec<PatchId>,
+    execution: Execution<'_>,
 ) -> Result<Vec<BackOutOutcome>, Failure> {
-    let read = KnownRecords::of(&session.ground)?;
-    let ids = selected(&session.ground, request, &read.applied, ids)?;
-    let ids = dependents_first(&session.ground, &read.applied, ids);
-    let input = (&session.ground, request, session.caller);
-    back_out_all(input, &ids, read, Execution::Perform(session))
+    let read = KnownRecords::of(ground)?;
+    let ids = selected(ground, request, &read.applied, ids)?;
+    let ids = dependents_first(ground, &read.applied, ids);
+    let mut each = EachBackout::of((ground, request, caller), &ids, execution)?;
+    each.input = each.input.knowing(read);
+    if ids.len() < 2 {
+        return Ok(run_all(&mut each));
+    }
+    let mut one_run = OneRunBackout::new((each.input.anew(), &request.scripts), &ids, execution);
+    let outcomes = run_all(&mut one_run);
+    if !outcomes.is_empty() {
+        return Ok(outcomes);
+    }
+    if one_run.has_run_hooks {
+        // The hooks may have changed the root.
+        each.input = each.input.afresh();
+    }
+    Ok(each.take_all(one_run.refusal))
 }
 
-/// The patches that are named, each once.
 pub(super) fn named(request: &BackOutRequest, policy: &Policy) -> Result<Vec<PatchId>, Failure> {
     let mut named: Vec<PatchId> = Vec::new();
     for id in &request.ids {
@@ -77,4 +109,416 @@ pub(in crate::operation) fn still_applied(
         still.push(patch.clone());
     }
     Ok(still)
+}
+
+struct EachBackout<'a> {
+    input: BackOutInput<'a>,
+    request: &'a BackOutRequest,
+    ids: &'a [PatchId],
+    /// The libraries before the next patch; only for a projection.
+    keeper: LibraryKeeper<'a>,
+    texts: Option<TextReader<'a>>,
+    execution: Execution<'a>,
+}
+
+impl<'a> EachBackout<'a> {
+    fn of(
+        (ground, request, caller): (&'a RootAndPolicy, &'a BackOutRequest, &'a Caller<'_>),
+        ids: &'a [PatchId],
+        execution: Execution<'a>,
+    ) -> Result<Self, Failure> {
+        let input = BackOutInput::of(ground, request, &caller.now)?.ended_by(caller.interrupt);
+        let keeper =
+            LibraryKeeper::new(ground, request.shlibs, &caller.now, false).ended_by(caller.interrupt);
+        let texts = input.text_reader();
+        Ok(Self { input, request, ids, keeper, texts, execution })
+    }
+
+    fn foreseeing(&self) -> Self {
+        let (input, keeper) = (self.input.anew().steady(), self.keeper.clone());
+        let texts = input.text_reader();
+        Self { input, keeper, texts, execution: Execution::Foresee, ..*self }
+    }
+
+    /// Backs out one patch after the other, because one run of all is not possible. `refusal` is the reason, if one of them may not
+    /// go.
+    fn take_all(mut self, refusal: Option<Failure>) -> Vec<BackOutOutcome> {
+        let failed = |outcome: &BackOutOutcome| outcome.result.is_err().then(|| outcome.id.clone());
+        let outcomes = all_or_none(run_all(&mut self.foreseeing()), failed, |_, outcome, in_the_way| {
+            BackOutOutcome::refused(&outcome.id, Failure::NotTried(in_the_way.to_owned()))
+        });
+        let outcomes = without_one_run(outcomes, self.request, refusal);
+        let may_go = outcomes.iter().all(|outcome| outcome.result.is_ok());
+        if self.is_performed() && may_go { run_all(&mut self) } else { outcomes }
+    }
+
+    fn is_performed(&self) -> bool {
+        matches!(self.execution, Execution::Perform(_))
+    }
+
+    fn id(&self, place: usize) -> Result<&'a PatchId, Failure> {
+        let ids: &'a [PatchId] = self.ids;
+        ids.get(place).ok_or_else(|| Failure::NotTried(String::new()))
+    }
+
+    fn plan_one(&mut self, place: usize) -> Result<PlannedPatch, Failure> {
+        let planned = plan(&self.input, self.id(place)?)?;
+        let settled = if self.is_performed() {
+            planned.settle(&mut self.input.keeper(), true)?
+        } else {
+            planned.settle(&mut self.keeper, false)?
+        };
+        Ok((planned, settled))
+    }
+
+    /// Projects a backout, and adds its plan to the projected root.
+    fn foreseen(&mut self, id: &PatchId, (planned, settled): PlannedPatch) -> BackOutOutcome {
+        let texts = self.texts.as_mut().map(|texts| planned.texts(texts)).unwrap_or_default();
+        let PlannedBackout { mut patch_plan, promotion_hooks, .. } = planned;
+        patch_plan.plan.notes.extend(promotion_hooks.notes());
+        if let Err(failure) = self.may_run(id, &patch_plan) {
+            return BackOutOutcome::refused(id, failure);
+        }
+        if self.ids.len() > 1 {
+            self.input.before.add(patch_plan.plan.clone(), BTreeMap::new());
+        }
+        if let Some(settled) = settled {
+            settled.apply(&mut patch_plan);
+        }
+        BackOutOutcome { texts, ..BackOutOutcome::of(id, patch_plan, Ok(None)) }
+    }
+
+    /// Refuses scripts that could not run safely, and hooks that could not run at all.
+    fn may_run(&self, id: &PatchId, patch_plan: &PatchPlan) -> Result<(), Failure> {
+        let ground = self.input.ground;
+        must_be_safe(ground, Command::Patchrm, id.as_str(), patch_plan)?;
+        let hooks = patch_plan.hooks.iter().map(|hook| hook.name.as_str());
+        hook_directory(ground, id).must_be_executable(hooks).map_err(Failure::Script)
+    }
+}
+
+impl RunPlanner for EachBackout<'_> {
+    type Batch = Result<PlannedPatch, Failure>;
+    type Outcome = BackOutOutcome;
+
+    fn count(&self) -> usize {
+        self.ids.len()
+    }
+
+    fn plan(&mut self, taken: usize) -> Result<PlannedPatch, Failure> {
+        if self.is_performed() && taken > 0 {
+            // The root is another one by now.
+            self.input = self.input.afresh();
+        }
+        self.plan_one(taken)
+    }
+
+    fn carry_out(&mut self, taken: usize, planned: Self::Batch) -> BatchEnd<BackOutOutcome> {
+        let Some(id) = self.ids.get(taken) else { return BatchEnd::Last(Vec::new()) };
+        let outcome = match (planned, self.execution) {
+            (Err(failure), _) => BackOutOutcome::refused(id, failure),
+            (Ok(planned), Execution::Foresee) => self.foreseen(id, planned),
+            (Ok(planned), Execution::Perform(session)) => {
+                perform_one(session, &self.input, &self.request.scripts, id, planned)
+            }
+        };
+        let outcome = outcome.with_way_out(&self.input);
+        let goes_on = outcome.result.is_ok() || !self.is_performed();
+        BatchEnd::of_one(outcome, goes_on)
+    }
+
+    fn not_tried(&self, taken: &[BackOutOutcome]) -> Vec<BackOutOutcome> {
+        let failed = taken.last().map(|last| last.id.clone()).unwrap_or_default();
+        let rest = self.ids.iter().skip(taken.len());
+        rest.map(|id| BackOutOutcome::refused(id, Failure::NotTried(failed.clone()))).collect()
+    }
+}
+
+/// Completes the outcomes of patches that were planned one by one, because one run of all is not possible: a refusal that no
+/// outcome has is that of the last patch. If they must be one run, all are refused.
+fn without_one_run(
+    mut outcomes: Vec<BackOutOutcome>,
+    request: &BackOutRequest,
+    refusal: Option<Failure>,
+) -> Vec<BackOutOutcome> {
+    if outcomes.iter().any(|outcome| outcome.result.is_err()) {
+        return outcomes;
+    }
+    if let Some(refusal) = refusal {
+        if let Some(last) = outcomes.last_mut() {
+            (last.result, last.plan) = (Err(refusal), None);
+        }
+        return outcomes;
+    }
+    if request.all_or_nothing && outcomes.len() > 1 { must_be_one_run(outcomes) } else { outcomes }
+}
+
+/// The outcomes of patches that must be one run and cannot: the first with scripts is refused for them, or else the last
+/// one, and the others stay because of it.
+fn must_be_one_run(outcomes: Vec<BackOutOutcome>) -> Vec<BackOutOutcome> {
+    let with_scripts = outcomes.iter().position(|outcome| !outcome.scripts.is_empty());
+    let reason = if with_scripts.is_some() { SetReason::OwnRun } else { SetReason::NotTogether };
+    let culprit = outcomes.get(with_scripts.unwrap_or(outcomes.len().saturating_sub(1)));
+    let Some(culprit) = culprit.map(|culprit| culprit.id.clone()) else { return outcomes };
+    let refused = outcomes.into_iter().map(|outcome| {
+        let failure = if outcome.id == culprit {
+            Reason::InSet(reason.clone()).of(Command::Patchrm, &culprit).into()
+        } else {
+            Failure::NotTried(culprit.clone())
+        };
+        BackOutOutcome::refused(&outcome.id, failure)
+    });
+    refused.collect()
+}
+
+struct OneRunBackout<'a> {
+    input: BackOutInput<'a>,
+    scripts: &'a PatchScriptRequest,
+    ids: &'a [PatchId],
+    execution: Execution<'a>,
+    /// The reason if one of them may not go. The run has no outcomes then.
+    pub(super) refusal: Option<Failure>,
+    /// True if hooks have run, which may have changed the root.
+    pub(super) has_run_hooks: bool,
+}
+
+impl<'a> OneRunBackout<'a> {
+    pub(super) fn new(
+        (input, scripts): (BackOutInput<'a>, &'a PatchScriptRequest),
+        ids: &'a [PatchId],
+        execution: Execution<'a>,
+    ) -> Self {
+        Self { input, scripts, ids, execution, refusal: None, has_run_hooks: false }
+    }
+
+    /// Plans the patches as one run, the last applied first. Returns `None` if that is not possible. Fails if one of them may not
+    /// go.
+    fn planned(&self) -> Result<Option<PlannedBackout>, Failure> {
+        plan_together(&self.input, self.ids)?.map(|planned| planned.settled(&self.input)).transpose()
+    }
+
+    fn foreseen(&self, mut planned: PlannedBackout) -> Vec<BackOutOutcome> {
+        planned.patch_plan.plan.notes.extend(planned.promotion_hooks.notes());
+        let mut all = self.input.text_reader().map(|mut texts| planned.texts(&mut texts)).unwrap_or_default();
+        let outcome = |(id, plan)| {
+            let texts = texts_of_plan(&plan, &mut all);
+            BackOutOutcome { texts, ..BackOutOutcome::of(&id, portion(&planned, &id, plan), Ok(None)) }
+        };
+        portions(&planned, self.ids).into_iter().map(outcome).collect()
+    }
+
+    /// Backs the patches out with one commit. Returns `None` if that is not possible any more after a hook.
+    fn perform(
+        &mut self,
+        session: &Session<'_>,
+        mut planned: PlannedBackout,
+    ) -> Result<Option<Vec<BackOutOutcome>>, Failure> {
+        let hooks = planned.promotion_hooks.open(session, &self.scripts.settings)?;
+        let has_run = hooks.as_ref().map_or(Ok(false), |hooks| hooks.borrow_mut().before());
+        self.has_run_hooks = !matches!(has_run, Ok(false));
+        if has_run? {
+            let Some(again) = self.planned()? else { return Ok(None) };
+            planned = again;
+        }
+        let portions = portions(&planned, self.ids);
+        let told = portions.iter().map(|(_, plan)| patch_record(plan, None, log::of_backout(plan)));
+        let plan = &planned.patch_plan.plan;
+        let content = &mut planned.content();
+        let done = perform_with_hooks(session, hooks.as_ref(), (plan, content), told.collect(), &|_| Ok(()));
+        let mut results = of_each(done, &portions).into_iter();
+        let outcome = |(id, plan)| {
+            let result = results.next().unwrap_or_else(|| Err(Failure::NotTried(String::new())));
+            BackOutOutcome::of(&id, portion(&planned, &id, plan), result.map(Some))
+        };
+        Ok(Some(portions.into_iter().map(outcome).collect()))
+    }
+}
+
+impl RunPlanner for OneRunBackout<'_> {
+    type Batch = Result<Option<PlannedBackout>, Failure>;
+    type Outcome = BackOutOutcome;
+
+    fn count(&self) -> usize {
+        self.ids.len()
+    }
+
+    fn plan(&mut self, _: usize) -> Self::Batch {
+        self.planned()
+    }
+
+    fn carry_out(&mut self, _: usize, planned: Self::Batch) -> BatchEnd<BackOutOutcome> {
+        let done = planned.and_then(|planned| match (planned, self.execution) {
+            (None, _) => Ok(None),
+            (Some(planned), Execution::Foresee) => Ok(Some(self.foreseen(planned))),
+            (Some(planned), Execution::Perform(session)) => self.perform(session, planned),
+        });
+        BatchEnd::Last(match done {
+            Ok(Some(outcomes)) => outcomes,
+            other => {
+                self.refusal = other.err();
+                Vec::new()
+            }
+        })
+    }
+}
+
+fn of_each(done: Result<Receipt, Failure>, portions: &[(PatchId, Plan)]) -> Vec<Result<Receipt, Failure>> {
+    let count = portions.len();
+    match done {
+        Ok(receipt) => {
+            let last = count.saturating_sub(1);
+            let own = |(at, (_, plan)): (usize, &(PatchId, Plan))| {
+                // Notes on the run belong to one patch only.
+                let notes = if at == last { receipt.notes.clone() } else { Vec::new() };
+                let (run, bytes) = (receipt.run.clone(), new_bytes(plan));
+                Ok(Receipt { run, bytes, undo: BTreeMap::new(), exchanges: Vec::new(), notes })
+            };
+            portions.iter().enumerate().map(own).collect()
+        }
+        Err(Failure::Transaction(error)) => {
+            (0..count).map(|_| Err(Failure::Transaction(Arc::clone(&error)))).collect()
+        }
+        Err(failure) => {
+            let why = failure.to_string();
+            let rest = (1..count).map(|_| Err(Failure::NotTried(why.clone())));
+            std::iter::once(Err(failure)).chain(rest).collect()
+        }
+    }
+}
+
+/// Divides the plan of a run among its patches: each object belongs to the first patch whose archives have it.
+fn portions(planned: &PlannedBackout, ids: &[PatchId]) -> Vec<(PatchId, Plan)> {
+    let all = &planned.patch_plan.plan;
+    let mut owners: BTreeMap<&ObjectPath, &PatchId> = BTreeMap::new();
+    for part in &planned.patch_plan.parts {
+        let Some(undo) = planned.undo.get(part.index) else { continue };
+        let paths = part.mapped.iter().map(|mapped| &mapped.path).chain(&part.deletes);
+        for path in paths {
+            owners.entry(path).or_insert(&undo.patch);
+        }
+    }
+    let mut changes: BTreeMap<&PatchId, Vec<Box<Change>>> = BTreeMap::new();
+    for change in &all.changes {
+        if let Some(owner) = owners.get(&change.path).copied().or(ids.last()) {
+            changes.entry(owner).or_default().push(change.clone());
+        }
+    }
+    let mut packages: BTreeMap<&PatchId, Vec<PkgInst>> = BTreeMap::new();
+    for undo in &planned.undo {
+        packages.entry(&undo.patch).or_default().push(undo.package.clone());
+    }
+    let portion = |id: &PatchId| {
+        let is_last = ids.last() == Some(id);
+        let plan = Plan {
+            patches: vec![id.to_string()],
+            packages: packages.remove(id).unwrap_or_default(),
+            changes: changes.remove(id).unwrap_or_default(),
+            space: if is_last { all.space.clone() } else { Vec::new() },
+            notes: if is_last { all.notes.clone() } else { Vec::new() },
+            command: all.command,
+            trailer: all.trailer.clone(),
+            signature: all.signature.clone(),
+            merges: Vec::new(),
+            direction: patchadm_planning::plan::Direction::Back,
+            records: Vec::new(),
+            contents: BTreeMap::new(),
+            undo: Vec::new(),
+            versions: Vec::new(),
+            discard: Vec::new(),
+        };
+        (id.clone(), plan)
+    };
+    ids.iter().map(portion).collect()
+}
+
+fn portion(planned: &PlannedBackout, id: &PatchId, plan: Plan) -> PatchPlan {
+    let missing = planned.patch_plan.missing.iter();
+    // Notes on the run belong to one patch only.
+    let is_last = planned.patch_plan.plan.patches.last().is_some_and(|last| last == id.as_str());
+    let own =
+        missing.filter(|path| plan.changes.iter().any(|change| change.path == **path)).cloned().collect();
+    PatchPlan {
+        plan,
+        parts: Vec::new(),
+        hooks: Vec::new(),
+        no_undo: false,
+        again: false,
+        missing: own,
+        moved: planned.patch_plan.moved.iter().filter(|object| object.from == *id).cloned().collect(),
+        lists: planned.patch_plan.lists.iter().filter(|change| change.patch == *id).cloned().collect(),
+        staying: BTreeMap::new(),
+        libraries: planned.patch_plan.libraries.clone().filter(|_| is_last),
+    }
+}
+
+fn perform_one(
+    session: &Session<'_>,
+    input: &BackOutInput<'_>,
+    request: &PatchScriptRequest,
+    id: &PatchId,
+    (planned, settled): PlannedPatch,
+) -> BackOutOutcome {
+    let planned = planned.with(settled);
+    if planned.patch_plan.has_scripts() {
+        let PlannedBackout { mut patch_plan, undo, later, inventory, .. } = planned;
+        let undo = (undo.as_slice(), later);
+        let result = back_out_with_scripts(session, input, request, id, undo, &mut patch_plan, inventory);
+        return BackOutOutcome::of(id, patch_plan, result.map(Some));
+    }
+    let hooks = match planned.promotion_hooks.open(session, &request.settings) {
+        Ok(hooks) => hooks,
+        Err(failure) => return BackOutOutcome::refused(id, failure),
+    };
+    let planned = match hooks.as_ref().map_or(Ok(false), |hooks| hooks.borrow_mut().before()) {
+        Ok(false) => planned,
+        // The hook may have changed what was looked at.
+        Ok(true) => match plan(input, id).and_then(|planned| planned.settled(input)) {
+            Ok(planned) => planned,
+            Err(failure) => return BackOutOutcome::refused(id, failure),
+        },
+        Err(failure) => return BackOutOutcome::of(id, planned.patch_plan, Err(failure)),
+    };
+    let result = perform(session, &planned, hooks.as_ref());
+    BackOutOutcome::of(id, planned.patch_plan, result.map(Some))
+}
+
+fn perform(
+    session: &Session<'_>,
+    planned: &PlannedBackout,
+    hooks: Option<&RefCell<HookRun<'_>>>,
+) -> Result<Receipt, Failure> {
+    let plan = &planned.patch_plan.plan;
+    let records = vec![patch_record(plan, None, log::of_backout(plan))];
+    perform_with_hooks(session, hooks, (plan, &mut planned.content()), records, &|_| Ok(()))
+}
+
+/// Backs a patch out by a plan; `patch_plan` is the plan by which it was done in the end. `undo` has the archives by their
+/// places in the plan, then come those of patches that stay and are written anew.
+fn back_out_with_scripts(
+    session: &Session<'_>,
+    input: &BackOutInput<'_>,
+    request: &PatchScriptRequest,
+    id: &PatchId,
+    (undo, mut later): (&[VerifiedUndo], Vec<StayingUndo>),
+    patch_plan: &mut PatchPlan,
+    mut inventory: Inventory,
+) -> Result<Receipt, Failure> {
+    let patch = OfPatch { id: id.to_string(), is_saved: false, is_applied: false };
+    let installing = PatchInstall::new(request, input.choice.clone(), patch);
+    let archive = |part: &PackagePlan| undo.get(part.index).map(|one| &one.device);
+    let packages = patch_plan.parts.iter().filter_map(archive).map(|device| device.delivered(0));
+    let packages = packages.collect::<Result<Vec<_>, _>>()?;
+    let add = installing.input(session);
+    let hooks = hook_directory(&session.ground, id);
+    let mut scripts =
+        PatchScripts::open(session, add, ScriptDirection::BackOut, patch_plan, &packages, Some(hooks))?;
+    if scripts.before()? {
+        let planned = plan(input, id)?.settled(input)?;
+        (*patch_plan, inventory, later) = (planned.patch_plan, planned.inventory, planned.later);
+    }
+    let none = Params::new();
+    let ready = scripts.ready(&patch_plan.parts, &packages, |part, _| {
+        of_backout(inventory.packages.get(&part.package).map_or(&none, |installed| &installed.params))
+    })?;
+    scripts.perform(patch_plan, &ready, &inventory, &mut sources(undo.iter(), &later), None)
 }

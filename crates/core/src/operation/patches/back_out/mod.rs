@@ -1,47 +1,28 @@
-//! `patchrm`: patches are taken back from their verified undo archives.
+//! `patchadm remove` and patchrm(1M): patches are backed out from their verified undo archives.
 //!
 //! ```text
 //!   session ─► order ─► planner: one run of all, or patch by patch, all foreseen first ─► commit
 //! ```
 
-mod brought;
 pub(in crate::operation) mod by_pkgadd;
-pub(in crate::operation::patches) mod heir;
 mod hooks;
 pub(in crate::operation::patches) mod input;
-mod known;
-mod later;
 pub(in crate::operation) mod locked;
-mod one_run;
-mod order;
-mod perform;
-mod planner;
 mod planning;
 mod preview;
-mod promotion_hooks;
 mod request;
-mod rules;
 mod selection;
 pub(in crate::operation::patches) mod undo;
-mod way_out;
-mod what_first;
-mod with_scripts;
 
 pub(in crate::operation) use input::KnownArchives;
 pub(in crate::operation) use planning::rehearse;
 pub use preview::{BackoutPreview, ContentPair, LARGEST_COMPARED, PreviewedObject, preview_backout};
 pub use request::{BackOutOutcome, BackOutReport, BackOutRequest};
 
-use input::KnownRecords;
-use locked::{back_out_named, named};
-use order::dependents_first;
-use planner::back_out_all;
-use selection::selected;
-
 use crate::operation::exchange::{foreseen, must_be_directories};
 use crate::operation::failure::Failure;
 use crate::operation::foreseen_root::plan_on_foreseen_root;
-use crate::operation::patches::preparation;
+use crate::operation::patches::preparation::{PreparedRoot, prepare};
 use crate::operation::patches::prepared::PreparationRequest;
 use crate::operation::run::Execution;
 use crate::operation::session::{
@@ -50,43 +31,51 @@ use crate::operation::session::{
 };
 use crate::operation::trial::begin::{begin_change, must_be_off_trial};
 use crate::operation::trial::request::TrialChange;
+use locked::{back_out_named, named};
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::trial::trial;
 use patchadm_rootfs::Root;
+use patchadm_svr4::patch::PatchId;
 
-/// Backs patches out. An error is one of the root as a whole; what is wrong with one patch is in its part of the report.
-/// Of several patches all are planned first: where one cannot go, nothing is changed. The first that fails while it is
-/// backed out ends the command.
+/// Backs patches out. An error concerns the root as a whole; the error of one patch is in its part of the report. All patches are
+/// planned first: if one cannot go, nothing is changed. The first that fails while it is backed out ends the command.
 pub fn back_out_patches(
     root: &Root,
     request: &BackOutRequest,
     caller: &Caller<'_>,
 ) -> Result<BackOutReport, Failure> {
+    let undo_dir = request.moved_to.as_deref();
     if request.dry_run {
+        let shown = |root: &Root| {
+            let ground = RootAndPolicy::of(root)?;
+            let ids = named(request, &ground.policy)?;
+            must_have_database(root)?;
+            let ground = ground.naming(undo_dir).for_who_may()?;
+            must_be_directories(root, &caller.exchanges)?;
+            without_lock(root, || {
+                must_be_off_trial(root, caller, request.undone.as_ref().map(|run| run.name.as_str()))?;
+                back_out_of(&ground, request, ids.clone(), caller, Execution::Foresee)
+            })
+        };
         let plan = || {
-            let (report, recovered) =
-                plan_on_foreseen_root(root, |root| plan_backouts(root, request, caller))?;
+            let (report, recovered) = plan_on_foreseen_root(root, shown)?;
             Ok(BackOutReport { recovered, ..report })
         };
-        return shown_to_anybody(root, plan, BackOutReport::but);
+        return shown_to_anybody(root, plan, |report, refused| BackOutReport {
+            refused: Some(refused),
+            ..report
+        });
     }
     may_change(root)?;
     let ground = RootAndPolicy::of(root)?;
     let ids = named(request, &ground.policy)?;
     must_have_database(root)?;
-    let session = begin(ground.naming(request.moved_to.as_deref()), request, caller)?.going_back();
-    must_agree(root, caller.interrupt, |_| false)?;
-    let preparation = preparation::carry_out(&session, &of_refresh(request), &Vec::new)?;
-    let Some(ids) = preparation.staying(ids) else {
-        return Ok(BackOutReport { recovered: session.recovered, preparation, ..BackOutReport::default() });
-    };
-    let patches = back_out_named(&session, request, ids)?;
-    let exchanges = session.exchanged();
-    Ok(BackOutReport { recovered: session.recovered, preparation, patches, exchanges, refused: None })
+    let session = begin(ground.naming(undo_dir), request, caller)?.reversing_exchanges();
+    let report = back_out_of(&session.ground, request, ids, caller, Execution::Perform(&session))?;
+    Ok(BackOutReport { recovered: session.recovered, ..report })
 }
 
-/// Locks the root. The run on trial may be undone at any time, also after its time is up; nothing else is backed out
-/// beside it.
+/// Locks the root. The run on trial may be undone at any time, also after its deadline; nothing else is backed out beside it.
 fn begin<'a>(
     ground: RootAndPolicy,
     request: &BackOutRequest,
@@ -106,34 +95,30 @@ fn begin<'a>(
     })
 }
 
-/// What [`back_out_patches`] would do.
-fn plan_backouts(
-    root: &Root,
+/// Backs patches out of a root in one stable state: one that is locked, or one that is shown.
+fn back_out_of(
+    ground: &RootAndPolicy,
     request: &BackOutRequest,
+    ids: Vec<PatchId>,
     caller: &Caller<'_>,
+    execution: Execution<'_>,
 ) -> Result<BackOutReport, Failure> {
-    let ground = RootAndPolicy::of(root)?;
-    let ids = named(request, &ground.policy)?;
-    must_have_database(root)?;
-    let ground = ground.naming(request.moved_to.as_deref()).for_who_may()?;
-    let plan_all = || {
-        must_be_off_trial(root, caller, request.undone.as_ref().map(|run| run.name.as_str()))?;
-        must_agree(root, caller.interrupt, |_| false)?;
-        let preparation = preparation::foresee(&ground, &of_refresh(request), &Vec::new, caller)?;
-        let Some(ids) = preparation.foreseeable(ids.clone()) else { return Ok((preparation, Vec::new())) };
-        let read = KnownRecords::of(&ground)?;
-        let ids = selected(&ground, request, &read.applied, ids)?;
-        let ids = dependents_first(&ground, &read.applied, ids);
-        let patches = back_out_all((&ground, request, caller), &ids, read, Execution::Foresee)?;
-        Ok((preparation, patches))
+    let root = &ground.root;
+    must_agree(root, caller.interrupt, |_| false)?;
+    let refresh = PreparationRequest { refresh: request.refresh, ..PreparationRequest::default() };
+    let PreparedRoot { report: preparation, after } = prepare(ground, execution, &refresh, &[], caller)?;
+    let staying = match execution {
+        Execution::Foresee => preparation.foreseeable(ids),
+        Execution::Perform(_) => preparation.staying(ids),
     };
-    must_be_directories(root, &caller.exchanges)?;
-    let (preparation, patches) = without_lock(root, plan_all)?;
-    let plans = patches.iter().filter_map(|one| Some((one.plan.as_ref()?, !one.scripts.is_empty())));
-    let exchanges = foreseen(root, &caller.exchanges, plans)?;
+    let Some(ids) = staying else { return Ok(BackOutReport { preparation, ..BackOutReport::default() }) };
+    let patches = back_out_named((after.as_ref().unwrap_or(ground), request, caller), ids, execution)?;
+    let exchanges = match execution {
+        Execution::Foresee => {
+            let plans = patches.iter().filter_map(|one| Some((one.plan.as_ref()?, !one.scripts.is_empty())));
+            foreseen(root, &caller.exchanges, plans)?
+        }
+        Execution::Perform(session) => session.exchanged(),
+    };
     Ok(BackOutReport { preparation, patches, exchanges, ..BackOutReport::default() })
-}
-
-fn of_refresh(request: &BackOutRequest) -> PreparationRequest {
-    PreparationRequest { refresh: request.refresh, ..PreparationRequest::default() }
 }

@@ -1,18 +1,13 @@
 //! The plan of a backout: the rules, the undo archives, the later patches, and what the planner decides.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::heir::{HeirUndo, as_later, sources};
-use super::hooks::kept_hooks;
+use super::hooks::{BackoutHooks, kept_hooks};
 use super::input::{BackOutInput, KnownArchives};
-use super::known::known_files;
-use super::later::later_patches;
-use super::promotion_hooks::BackoutHooks;
-use super::request::BackOutRequest;
-use super::rules::rules;
-use super::undo::{UndoReading, VerifiedUndo, wait_for};
+use super::request::{BackOutOutcome, BackOutRequest};
+use super::undo::{StayingUndo, UndoReading, VerifiedUndo, as_later, sources, wait_for};
 use crate::operation::changed_texts::{ChangedTexts, TextReader};
 use crate::operation::content::ArchiveSources;
 use crate::operation::failure::Failure;
@@ -20,62 +15,62 @@ use crate::operation::libraries::{
     ArchivedLibraries, LaterContent, LibraryKeeper, PlanToSettle, SettledLibraries,
 };
 use crate::operation::overtaken_list::overtaken_patches;
+use crate::operation::patches::later_patches::LaterPatches;
 use crate::operation::session::RootAndPolicy;
-use patchadm_changeset::format::manifest::Manifest;
+use patchadm_changeset::format::delivered::{
+    DELIVERED, DeliveredObject, DeliveredObjects, LARGEST_DELIVERED,
+};
+use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, decode};
 use patchadm_inputs::database::installed::SavedNames;
 use patchadm_inputs::database::undo_data::{ArchiveError, DigestCheck};
-use patchadm_inputs::database::{RecordView, installed};
+use patchadm_inputs::database::{RecordView, installed, places, saves};
 use patchadm_inputs::format::overtaken::OvertakenState;
 use patchadm_inputs::inventory::{Inventory, Touched};
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::concern::{add_backout, add_foreign_backout};
 use patchadm_planning::plan::patch::back_out::{back_out, may_back_out, may_go_as_one};
 use patchadm_planning::plan::patch::backout_input::{
-    BackOutOptions, BackoutArchive, GoingPatch, LaterUndo, UndoSources,
+    BackOutOptions, BackoutArchive, Elsewhere, GoingPatch, LaterUndo, UndoSources,
 };
 use patchadm_planning::plan::patch::engine::BACKING_OUT;
 use patchadm_planning::plan::patch::patch_plan::PatchPlan;
 use patchadm_planning::plan::patch::taking_over::taking_over;
-use patchadm_planning::plan::refusal::{Command, Reason, Refusal};
-use patchadm_svr4::patch::PatchId;
+use patchadm_planning::plan::refusal::{Command, Reason, Refusal, WayOut};
+use patchadm_rootfs::{KnownFile, Root, Sums};
+use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
+use patchadm_svr4::patch::{PatchId, PatchList};
 
-/// A backout that was planned, with what it restores from and what it was planned with.
 pub(super) struct PlannedBackout {
-    pub(super) scripted: PatchPlan,
+    pub(super) patch_plan: PatchPlan,
     pub(super) undo: Vec<VerifiedUndo>,
     /// The undo data of patches that stay, which is written anew.
-    pub(super) later: Vec<HeirUndo>,
+    pub(super) later: Vec<StayingUndo>,
     pub(super) inventory: Inventory,
-    /// The hooks that run with it.
     pub(super) promotion_hooks: BackoutHooks,
-    /// Whether patches that go have a path in different packages.
+    /// True if patches that go share a path in different packages.
     is_shared: bool,
-    /// What the archives hold of kept libraries.
     archived: ArchivedLibraries,
 }
 
-/// A backout as it was planned, and what is done about libraries in it.
 pub(super) type PlannedPatch = (PlannedBackout, Option<SettledLibraries>);
 
 impl PlannedBackout {
-    /// What content comes from: the archives by their places in the plan.
     pub(super) fn content(&self) -> ArchiveSources<'_> {
         sources(self.undo.iter(), &self.later)
     }
 
-    /// Reads the texts of the files that change.
     pub(super) fn texts(&self, reader: &mut TextReader<'_>) -> ChangedTexts {
-        let plan = (&self.scripted.plan, &BTreeMap::new());
-        reader.read(plan, &self.scripted.known_to_scripts(), &mut self.content())
+        let plan = (&self.patch_plan.plan, &BTreeMap::new());
+        reader.read(plan, &self.patch_plan.known_to_scripts(), &mut self.content())
     }
 
-    /// Settles what becomes of libraries. Unless it is the last, others are planned behind it.
+    /// Decides which libraries are kept. Unless it is the last, others are planned after it.
     pub(super) fn settle(
         &self,
         keeper: &mut LibraryKeeper<'_>,
         is_last: bool,
     ) -> Result<Option<SettledLibraries>, Failure> {
-        let plan = &self.scripted.plan;
+        let plan = &self.patch_plan.plan;
         let by = format!("patchrm {}", plan.patches.first().map(String::as_str).unwrap_or_default());
         let asked = PlanToSettle {
             archived: Some(&self.archived),
@@ -85,7 +80,7 @@ impl PlannedBackout {
         keeper.settle(&asked, &mut self.content(), later)
     }
 
-    /// The same with what was settled in its plan: it is carried out alone.
+    /// Adds the libraries to keep to the plan of a backout that is performed alone.
     pub(super) fn settled(self, input: &BackOutInput<'_>) -> Result<Self, Failure> {
         let settled = self.settle(&mut input.keeper(), true)?;
         Ok(self.with(settled))
@@ -94,7 +89,7 @@ impl PlannedBackout {
     /// The same with what was settled in its plan.
     pub(super) fn with(mut self, settled: Option<SettledLibraries>) -> Self {
         if let Some(settled) = settled {
-            settled.apply(&mut self.scripted);
+            settled.apply(&mut self.patch_plan);
         }
         self
     }
@@ -120,8 +115,8 @@ pub(in crate::operation) fn rehearse(
     Ok(ids.iter().map(|id| plan(&input, id).map(drop)).collect())
 }
 
-/// Plans the backout of a patch. Meanwhile threads see whether its archives are what was written; if one is not, that
-/// is what is told, whatever else stands against it.
+/// Plans the backout of a patch. Meanwhile threads check its archives; a damaged archive is reported before any other reason
+/// against the backout.
 pub(super) fn plan(input: &BackOutInput<'_>, id: &PatchId) -> Result<PlannedBackout, Failure> {
     let mut digesting = Vec::new();
     let planned = plan_meanwhile(input, id, &mut digesting);
@@ -129,7 +124,7 @@ pub(super) fn plan(input: &BackOutInput<'_>, id: &PatchId) -> Result<PlannedBack
     planned
 }
 
-/// Why a patch stays: where it has no undo data for a package although a run saved some, that this is lost, or exported.
+/// Returns why a patch stays: undo data that a run saved for a package is lost or exported, or else the refusal.
 fn lost(input: &BackOutInput<'_>, id: &PatchId, refusal: Refusal) -> Failure {
     let Reason::NoUndoData(package) = &*refusal.reason else { return refusal.into() };
     let name = installed::saved_as(&RecordView::live(&input.ground.root), package, id);
@@ -140,7 +135,6 @@ fn lost(input: &BackOutInput<'_>, id: &PatchId, refusal: Refusal) -> Failure {
     }
 }
 
-/// Plans the backout of one patch.
 fn plan_meanwhile(
     input: &BackOutInput<'_>,
     id: &PatchId,
@@ -161,8 +155,8 @@ fn plan_meanwhile(
     Ok(PlannedBackout { promotion_hooks, ..planned })
 }
 
-/// Plans the backout of several patches, the last applied first, as one run. None where that cannot be: scripts take part,
-/// another tool made an archive, two of them have a path in different packages, or names of one file.
+/// Plans the backout of several patches as one run, the last applied first. Returns `None` if that is not possible: scripts take
+/// part, another tool made an archive, or two patches share a path in different packages, or names of one file.
 pub(super) fn plan_together(
     input: &BackOutInput<'_>,
     ids: &[PatchId],
@@ -208,12 +202,12 @@ fn plan_together_meanwhile(
     let planned = opened.plan(input, rules, options, (&marker, digesting))?;
     let is_shared = planned.is_shared;
     Ok(Some(PlannedBackout { promotion_hooks, ..planned })
-        .filter(|planned| !is_shared && !planned.scripted.has_scripts()))
+        .filter(|planned| !is_shared && !planned.patch_plan.has_scripts()))
 }
 
-/// Says of each patch that lost its fix at some paths that nothing is taken back there.
+/// Returns a note for each patch that lost its fix at some paths: nothing is restored there.
 fn lost_in_part(input: &BackOutInput<'_>, going: &[GoingPatch], inventory: &Inventory) -> Vec<String> {
-    // Where the list cannot be read, nothing is said of it.
+    // A list that cannot be read adds no notes.
     let list = overtaken_patches(&input.ground.root, &inventory.marker).unwrap_or_default();
     let note = |patch: &GoingPatch| {
         let known = list.of(patch.id.as_str()).filter(|known| known.state == OvertakenState::PartlyLost)?;
@@ -230,7 +224,7 @@ fn lost_in_part(input: &BackOutInput<'_>, going: &[GoingPatch], inventory: &Inve
     going.iter().filter_map(note).collect()
 }
 
-/// Says of each patch that overrides of dpkg-statoverride(1) undo something of it.
+/// Returns a note for each patch of which overrides of dpkg-statoverride(1) undo something.
 fn overridden(
     input: &BackOutInput<'_>,
     going: &[GoingPatch],
@@ -248,7 +242,6 @@ fn overridden(
     Ok(going.iter().filter_map(note).collect())
 }
 
-/// The undo data of patches that go, open.
 struct OpenedUndo {
     going: Vec<GoingPatch>,
     undo: Vec<VerifiedUndo>,
@@ -302,7 +295,6 @@ impl OpenedUndo {
         Ok(Self { going: going.to_vec(), undo, touched, archived })
     }
 
-    /// Looks at the objects and at the later patches, and plans.
     fn plan(
         self,
         input: &BackOutInput<'_>,
@@ -319,16 +311,178 @@ impl OpenedUndo {
         options.notes.extend(overridden(input, &going, &inventory)?);
         let archives: Vec<BackoutArchive<'_>> =
             undo.iter().enumerate().filter_map(|(index, one)| one.as_archive(index)).collect();
-        let heirs = taking_over(&going, &archives, &inventory, (policy, input.now), &options)?;
+        let staying = taking_over(&going, &archives, &inventory, (policy, input.now), &options)?;
         let mut reading =
             UndoReading::of(&ground.root, input.outside(), marker, digesting, input.interrupt());
-        let later = heirs.into_iter().map(|heir| HeirUndo::open(input, &mut reading, heir));
+        let later = staying.into_iter().map(|of| StayingUndo::open(input, &mut reading, of));
         let later = later.collect::<Result<Vec<_>, _>>()?;
-        options.notes.extend(later.iter().filter_map(HeirUndo::stays));
+        options.notes.extend(later.iter().filter_map(StayingUndo::stays));
         let written_anew = as_later(&later, undo.len());
         let sources = UndoSources { archives: &archives, later: &written_anew };
-        let scripted = back_out(&going, sources, &inventory, policy, &options, input.now, input.interrupt())?;
+        let patch_plan =
+            back_out(&going, sources, &inventory, policy, &options, input.now, input.interrupt())?;
         let promotion_hooks = BackoutHooks::default();
-        Ok(PlannedBackout { scripted, undo, later, inventory, promotion_hooks, is_shared, archived })
+        Ok(PlannedBackout { patch_plan, undo, later, inventory, promotion_hooks, is_shared, archived })
     }
+}
+
+/// Surveys every package, with its records, and the save directories of those that have one of the patches.
+pub(super) fn rules(input: &BackOutInput<'_>, ids: &[PatchId]) -> Result<Inventory, Failure> {
+    let mut rules = input.survey(input.packages()?, &Touched::default())?;
+    for (package, installed) in &mut rules.packages {
+        let list = PatchList::parse(&installed.params.text("PATCHLIST"), &input.ground.policy.separator);
+        if list.is_ok_and(|list| ids.iter().any(|id| list.contains(id))) {
+            let view = RecordView::live(&input.ground.root);
+            installed.saves = saves::saves(&view, package)?;
+            installed.interruption = installed::interruption(&view, package)?;
+        }
+    }
+    Ok(input.before.onto(rules))
+}
+
+/// Reads what later patches did into `options`: those of the same packages, and those of other packages that have paths of
+/// patches that go. Whether patches that go have a path in different packages.
+pub(super) fn later_patches(
+    input: &BackOutInput<'_>,
+    going: &[GoingPatch],
+    undo: &[VerifiedUndo],
+    inventory: &Inventory,
+    options: &mut BackOutOptions,
+) -> Result<bool, Failure> {
+    let ids: BTreeSet<&PatchId> = going.iter().map(|patch| &patch.id).collect();
+    let packages: BTreeSet<&PkgInst> = going.iter().flat_map(|patch| &patch.packages).collect();
+    for package in packages {
+        let of = undo.iter().filter(|one| one.package == *package);
+        let manifests: Vec<&Manifest> = of.filter_map(|one| one.manifest.as_ref()).collect();
+        of_package(input, package, (&ids, &manifests), inventory, options)?;
+    }
+    let mut is_shared = false;
+    for patch in going {
+        let of = undo.iter().filter(|one| one.patch == patch.id);
+        let manifests: Vec<&Manifest> = of.filter_map(|one| one.manifest.as_ref()).collect();
+        for one in elsewhere(input, patch, inventory, &manifests)? {
+            let goes = PatchId::parse(&one.patch, &input.ground.policy.separator);
+            if goes.is_ok_and(|id| ids.contains(&id)) {
+                is_shared = true;
+            } else {
+                options.elsewhere.push(one);
+            }
+        }
+    }
+    Ok(is_shared)
+}
+
+/// The patches of a package that were applied after the first that goes, and stay.
+fn of_package(
+    input: &BackOutInput<'_>,
+    package: &PkgInst,
+    (ids, manifests): (&BTreeSet<&PatchId>, &[&Manifest]),
+    inventory: &Inventory,
+    options: &mut BackOutOptions,
+) -> Result<(), Failure> {
+    let Some(of) = inventory.packages.get(package) else { return Ok(()) };
+    let (root, separator) = (&input.ground.root, &input.ground.policy.separator);
+    let list = installed::patch_records(root, package, &of.params, separator)?.list;
+    let later = list.iter().skip_while(|id| !ids.contains(id)).filter(|id| !ids.contains(id));
+    let later: Vec<&PatchId> = later.collect();
+    if later.is_empty() {
+        return Ok(());
+    }
+    let view = RecordView::live(root);
+    let ledger = input.ledger(package)?;
+    for id in later {
+        let (key, name) = ((package.clone(), id.to_string()), installed::saved_as(&view, package, id)?);
+        if ledger.line(&name).is_some_and(|line| line.snapshot.is_some()) {
+            options.scripted.insert(key.clone());
+        }
+        match input.later_manifest(package, &name) {
+            Ok(Some(manifest)) => drop(options.later.insert(key, manifest)),
+            Err(ArchiveError::Earlier { .. }) => drop(options.earlier.insert(key)),
+            Err(error) if has_path_of(&key.1, manifests, inventory) => return Err(error.into()),
+            // Undo data that the backout does not need may be missing.
+            Ok(None) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn has_path_of(patch: &str, manifests: &[&Manifest], inventory: &Inventory) -> bool {
+    let records = manifests.iter().flat_map(|manifest| &manifest.objects);
+    let paths = records.filter(|record| !record.is_as_found()).filter_map(ObjectRecord::object_path);
+    let mut listed = paths.filter_map(|path| inventory.patched_by.get(&path)).flatten();
+    listed.any(|other| other == patch)
+}
+
+/// Returns the later patches of other packages that have paths of a patch.
+fn elsewhere(
+    input: &BackOutInput<'_>,
+    patch: &GoingPatch,
+    inventory: &Inventory,
+    manifests: &[&Manifest],
+) -> Result<Vec<Elsewhere>, Failure> {
+    let ledger = &|package: &PkgInst| input.ledger(package);
+    let (root, separator) = (&input.ground.root, &input.ground.policy.separator);
+    let manifest = &|package: &PkgInst, patch: &str| input.later_manifest(package, patch).ok()?;
+    let (id, packages) = (&patch.id, patch.packages.as_slice());
+    LaterPatches { root, separator, inventory, ledger, manifest, id, packages }.elsewhere(manifests)
+}
+
+/// Returns the files that the list in the save directory `save` knows, with what the manifest says of their bytes. No list
+/// that can be read knows none: all files are read.
+pub(super) fn known_files(
+    root: &Root,
+    package: &PkgInst,
+    save: &str,
+    manifest: &Manifest,
+) -> BTreeMap<ObjectPath, KnownFile> {
+    let Some(DeliveredObjects(mut listed)) = list(root, package, save) else { return BTreeMap::new() };
+    let known = manifest.objects.iter().filter_map(|record| {
+        let path = ObjectPath::new(&decode(&record.path)).ok()?;
+        let object = listed.remove(&path)?;
+        Some((path, known_file(record, object)?))
+    });
+    known.collect()
+}
+
+fn list(root: &Root, package: &PkgInst, save: &str) -> Option<DeliveredObjects> {
+    let path = places::save(package).join(save.as_bytes()).ok()?.join(DELIVERED).ok()?;
+    DeliveredObjects::parse(&root.read(&path, LARGEST_DELIVERED).ok()??)
+}
+
+/// Returns what is known of a file, if list and manifest are about the same bytes.
+fn known_file(record: &ObjectRecord, object: DeliveredObject) -> Option<KnownFile> {
+    let became = record.became.as_ref().filter(|became| became.digest() == Some(object.b3))?;
+    let line = ContentsLine::parse(&decode(record.new_line.as_deref()?)).ok()?;
+    let content = line.object.content;
+    let size = became.size.filter(|_| content.size == became.size)?;
+    let sums = Sums { size, cksum: content.cksum?, b3: object.b3 };
+    Some(KnownFile { inode: object.inode, mtime: became.mtime, ctime: object.changed, sums })
+}
+
+impl BackOutOutcome {
+    /// Adds to a refusal because of another patch the one that can be backed out now: each is planned in turn, until one is not
+    /// refused or is refused for another reason.
+    pub(super) fn with_way_out(mut self, input: &BackOutInput<'_>) -> Self {
+        if let Err(Failure::Refused(refusal)) = &mut self.result {
+            refusal.way_out = way_out(input, refusal);
+        }
+        self
+    }
+}
+
+fn way_out(input: &BackOutInput<'_>, refusal: &Refusal) -> WayOut {
+    let mut asked = BTreeSet::new();
+    let mut stands = refusal.reason.stands_in_the_way();
+    while let Some(patch) = stands.filter(|patch| asked.insert(patch.clone())) {
+        let Ok(id) = PatchId::parse(&patch, &input.ground.policy.separator) else { break };
+        stands = match plan(input, &id) {
+            Ok(_) => return WayOut::First(patch),
+            Err(Failure::Refused(next)) => match next.reason.stands_in_the_way() {
+                None => return WayOut::Blocked { patch, why: next.why() },
+                further => further,
+            },
+            Err(failed) => return WayOut::Blocked { patch, why: failed.to_string() },
+        };
+    }
+    WayOut::Unknown
 }

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use super::input::BackOutInput;
 use super::planning::{PlannedBackout, plan};
 use super::request::BackOutRequest;
-use crate::operation::content_place::{ContentPlace, SourceBytes, live_bytes, source_bytes};
+use crate::operation::content::{ContentPlace, SourceBytes, live_bytes, source_bytes};
 use crate::operation::failure::Failure;
 use crate::operation::queries::object_action::ObjectAction;
 use crate::operation::queries::recorded_path::PathFinder;
@@ -29,14 +29,14 @@ pub const LARGEST_COMPARED: u64 = 512 << 10;
 /// The most bytes of files that are held at a time, of each side: 64 MiB.
 const MOST_BYTES: u64 = 64 << 20;
 
-/// What a backout would change.
+/// The changes of a backout.
 #[derive(Debug, Default)]
 pub struct BackoutPreview {
     /// The objects, sorted by path.
     pub objects: Vec<PreviewedObject>,
-    /// What the plan says to a person.
+    /// The notes of the plan.
     pub notes: Vec<String>,
-    /// Whether scripts take part, which may change more.
+    /// True if scripts take part, which may change more.
     pub has_scripts: bool,
 }
 
@@ -47,11 +47,11 @@ pub struct PreviewedObject {
     pub package: PkgInst,
     /// The path.
     pub path: ObjectPath,
-    /// What happens to the object in the tree.
+    /// The change of the object in the tree.
     pub action: ObjectAction,
-    /// What is there; with `to`, what the undo data of that patch holds.
+    /// The present state; with `to`, that in the undo data of that patch.
     pub now: Option<RecordedState>,
-    /// What will be there; with `to`, what that undo data will hold.
+    /// The future state; with `to`, that in the undo data of that patch.
     pub then: Option<RecordedState>,
     /// The bytes of both, where each is a file of at most [`LARGEST_COMPARED`] bytes, or not there.
     pub content: Option<ContentPair>,
@@ -62,13 +62,12 @@ pub struct PreviewedObject {
 /// The bytes of a file before and after.
 #[derive(Debug, Default)]
 pub struct ContentPair {
-    /// The bytes now; empty where there is no file.
+    /// The bytes now; empty if there is no file.
     pub now: Vec<u8>,
-    /// The bytes then; empty where there is no file.
+    /// The bytes then; empty if there is no file.
     pub then: Vec<u8>,
 }
 
-/// An object with the places of its bytes.
 struct PlacedObject {
     object: PreviewedObject,
     now: ContentPlace,
@@ -101,15 +100,14 @@ pub fn preview_backout(
         read_content(root, &planned, &mut placed)?;
         Ok(BackoutPreview {
             objects: placed.into_iter().map(|one| one.object).collect(),
-            notes: planned.scripted.plan.notes.clone(),
-            has_scripts: planned.scripted.has_scripts(),
+            notes: planned.patch_plan.plan.notes.clone(),
+            has_scripts: planned.patch_plan.has_scripts(),
         })
     })
 }
 
-/// The objects of the tree that change.
 fn changed(planned: &PlannedBackout) -> Vec<PlacedObject> {
-    let changes = &planned.scripted.plan.changes;
+    let changes = &planned.patch_plan.plan.changes;
     let by_path: HashMap<&ObjectPath, &Change> =
         changes.iter().map(|change| (&change.path, &**change)).collect();
     let of = |change: &Change| {
@@ -134,11 +132,11 @@ fn changed(planned: &PlannedBackout) -> Vec<PlacedObject> {
     changes.iter().map(|change| of(change)).collect()
 }
 
-/// The saved versions that go into the undo data of patches that stay: where the plan writes it otherwise than it is.
+/// Returns the saved versions that move to the undo data of patches that stay, as far as the plan changes it.
 fn handed_on(planned: &PlannedBackout) -> Vec<PlacedObject> {
     let mut moved = Vec::new();
     for later in planned.later() {
-        let mut written = planned.scripted.plan.undo.iter();
+        let mut written = planned.patch_plan.plan.undo.iter();
         let is_it = |undo: &&UndoArchive| undo.package == *later.package && undo.patch == later.patch;
         let Some(written) = written.find(is_it) else { continue };
         let before: HashMap<&str, &ObjectRecord> =
@@ -168,7 +166,7 @@ fn handed_on_object(
     });
     let version = written.passing.get(&path).copied().flatten();
     let saved_then = version.and_then(|version| {
-        let Member { package, path, .. } = &planned.scripted.plan.versions.get(version)?.member;
+        let Member { package, path, .. } = &planned.patch_plan.plan.versions.get(version)?.member;
         Some(ContentPlace::Source(*package, path.clone()))
     });
     let object = PreviewedObject {
@@ -183,7 +181,6 @@ fn handed_on_object(
     Some(PlacedObject { object, now: saved_now.unwrap_or_default(), then: saved_then.unwrap_or_default() })
 }
 
-/// Reads the bytes of both sides of the objects that are small enough.
 fn read_content(root: &Root, planned: &PlannedBackout, placed: &mut [PlacedObject]) -> Result<(), Failure> {
     let mut room = MOST_BYTES;
     let mut wanted = HashSet::new();
@@ -209,13 +206,12 @@ fn read_content(root: &Root, planned: &PlannedBackout, placed: &mut [PlacedObjec
     Ok(())
 }
 
-/// The failure to read undo data that was verified.
 fn unreadable(planned: &PlannedBackout, error: StreamError) -> Failure {
     let path = planned.undo.first().map(|one| one.at.display().to_string()).unwrap_or_default();
     ArchiveError::Damaged { path, reason: Cause::from(error).to_string() }.into()
 }
 
-/// Whether both sides are small files or nothing, and not the same.
+/// Tells whether both sides are small files or missing, and differ.
 fn is_small(object: &PreviewedObject) -> bool {
     let is_small_side = |state: &Option<RecordedState>| {
         state.as_ref().is_none_or(|state| {
@@ -226,7 +222,6 @@ fn is_small(object: &PreviewedObject) -> bool {
     is_small_side(&object.now) && is_small_side(&object.then) && digest(&object.now) != digest(&object.then)
 }
 
-/// The bytes of one side; none where they are not to be had.
 fn bytes_of(
     root: &Root,
     place: &ContentPlace,

@@ -1,4 +1,4 @@
-//! What patchrm(1M) is asked for, and what it answers.
+//! The request to patchrm(1M), and the report.
 
 use std::path::PathBuf;
 
@@ -23,29 +23,29 @@ pub struct BackOutRequest {
     pub ids: Vec<String>,
     /// Back out although superseded or obsoleted (`-f`).
     pub force: bool,
-    /// What requires them goes as well.
+    /// Back out the patches that require them, too.
     pub with_dependents: bool,
-    /// All that were applied after this patch, date or run go.
+    /// Back out all patches that were applied after this patch, date or run.
     pub down_to: Option<String>,
-    /// All go in one run, or none of them.
+    /// Back out all patches in one run, or none.
     pub all_or_nothing: bool,
-    /// The patches of this run go, which are then `ids`.
+    /// The run that is undone; `ids` are its patches.
     pub undone: Option<UndoneRun>,
     /// The directory with the undo archives, when they were moved.
     pub moved_to: Option<PathBuf>,
     /// Plan only; nothing is changed.
     pub dry_run: bool,
-    /// A plan tells the texts of the files that change, too.
+    /// Report the texts of the files that a plan changes.
     pub texts: bool,
-    /// What the history is to tell of it.
+    /// The note for the history.
     pub note: Option<String>,
     /// The directories whose changes should become visible at once.
     pub exchanges: Vec<ExchangeRequest>,
-    /// Which scripts run, and how.
+    /// The options about scripts.
     pub scripts: PatchScriptRequest,
-    /// What becomes of libraries that others need.
+    /// The options about libraries that other files need.
     pub shlibs: LibraryRequest,
-    /// Stale registrations are refreshed first.
+    /// Refresh stale registrations first.
     pub refresh: bool,
 }
 
@@ -54,51 +54,43 @@ pub struct BackOutRequest {
 pub struct BackOutOutcome {
     /// The id of the patch.
     pub id: String,
-    /// The plan, or `None` where the backout was refused.
+    /// The plan; `None` if the backout was refused.
     pub plan: Option<Plan>,
     /// The scripts that run.
     pub scripts: Vec<PlannedScript>,
-    /// Recorded objects that were not there and are made again.
+    /// Recorded objects that were missing and are made again.
     pub missing: Vec<ObjectPath>,
-    /// What undo data of patches that stay takes over.
+    /// Objects whose undo data moves to a patch that stays.
     pub moved: Vec<MovedObject>,
-    /// How the lists of patches of its packages change.
+    /// The changes of the patch lists of its packages.
     pub lists: Vec<PatchListChange>,
-    /// The texts of the files that change; only of a plan, where they are wanted.
+    /// The texts of the files that change (dry run only, on request).
     pub texts: ChangedTexts,
-    /// What is told of libraries, where somebody looked for them.
+    /// The report on libraries; `None` if they were not examined.
     pub libraries: Option<LibraryReport>,
     /// The receipt of the run, or the reason why there was none. A dry run succeeds without a receipt.
     pub result: Result<Option<Receipt>, Failure>,
 }
 
-/// The outcomes of all patches of a command, in the order they were taken.
+/// The outcomes of all patches of a command, in the order of their removal.
 #[derive(Debug, Default)]
 pub struct BackOutReport {
-    /// The run that recovery found unfinished before anything else, and what became of it.
+    /// The unfinished run that was recovered first.
     pub recovered: Recovered,
-    /// What came before the patches.
+    /// The work before the patches.
     pub preparation: PreparationReport,
     /// The outcomes, patch by patch.
     pub patches: Vec<BackOutOutcome>,
-    /// How the changes below each directory became visible, or would, that should be exchanged.
+    /// How the changes below each directory to be exchanged became visible, or would.
     pub exchanges: Vec<ExchangeReport>,
-    /// Why the caller could not do what was only planned: the root is not theirs to change, or read-only.
+    /// Why the caller could not perform the plan of a dry run: the root is not theirs to change, or read-only.
     pub refused: Option<Failure>,
 }
 
-impl BackOutReport {
-    /// The same plan for somebody who could not carry it out.
-    pub(super) fn but(self, refused: Failure) -> Self {
-        Self { refused: Some(refused), ..self }
-    }
-}
-
 impl BackOutOutcome {
-    /// The outcome of a patch, with the plan by which it was backed out.
-    pub(super) fn of(id: &PatchId, scripted: PatchPlan, result: Result<Option<Receipt>, Failure>) -> Self {
-        let scripts = scripted.scripts();
-        let PatchPlan { plan, missing, moved, lists, libraries, .. } = scripted;
+    pub(super) fn of(id: &PatchId, patch_plan: PatchPlan, result: Result<Option<Receipt>, Failure>) -> Self {
+        let scripts = patch_plan.scripts();
+        let PatchPlan { plan, missing, moved, lists, libraries, .. } = patch_plan;
         let texts = ChangedTexts::new();
         Self {
             id: id.to_string(),
@@ -113,7 +105,6 @@ impl BackOutOutcome {
         }
     }
 
-    /// The outcome of a patch that could not be planned, or that stays.
     pub(super) fn refused(id: &impl ToString, failure: Failure) -> Self {
         Self {
             id: id.to_string(),

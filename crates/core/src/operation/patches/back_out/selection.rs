@@ -1,20 +1,22 @@
 //! Which patches of a root a backout is about: those that are named, what requires them, or all that came later.
 
-use chrono::{DateTime, FixedOffset, NaiveDate, NaiveTime};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::brought::with_brought;
 use super::request::BackOutRequest;
 use crate::operation::failure::Failure;
-use crate::operation::patches::later_patches::run_of;
+use crate::operation::patches::later_patches::{latest_run_first, run_of};
 use crate::operation::patches::order_on_root::OrderOnRoot;
 use crate::operation::patches::undone_run::named_run;
+use crate::operation::promotion_records::{PromotionRecordFault, read_promotion};
 use crate::operation::session::RootAndPolicy;
+use chrono::{DateTime, FixedOffset, NaiveDate, NaiveTime};
 use patchadm_changeset::format::run::Run;
 use patchadm_inputs::database::history::readable_history;
 use patchadm_inputs::database::{RecordView, ledger};
+use patchadm_inputs::stage::PromotionRecord;
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
-/// The patches that go: `named`, with everything that requires them where that is wanted, and what came after a point.
+/// Returns the patches to back out: `named`, on request those that require them, and those that were applied after a point.
 pub(super) fn selected(
     ground: &RootAndPolicy,
     request: &BackOutRequest,
@@ -24,9 +26,9 @@ pub(super) fn selected(
     if let Some(run) = &request.undone {
         run.must_stand(&ground.root, applied)?;
     }
-    let mut ids = with_brought(ground, applied, named)?;
+    let mut ids = with_promoted(ground, applied, named)?;
     if let Some(point) = &request.down_to {
-        for id in with_brought(ground, applied, after(ground, applied, point)?)? {
+        for id in with_promoted(ground, applied, after(ground, applied, point)?)? {
             if !ids.contains(&id) {
                 ids.push(id);
             }
@@ -52,7 +54,6 @@ fn with_dependents(applied: &AppliedPatches, mut ids: Vec<PatchId>) -> Vec<Patch
     ids
 }
 
-/// The patches that were applied after a patch, a date or a run.
 fn after(ground: &RootAndPolicy, applied: &AppliedPatches, point: &str) -> Result<Vec<PatchId>, Failure> {
     let order = OrderOnRoot::of(applied);
     let view = RecordView::live(&ground.root);
@@ -77,14 +78,12 @@ fn after(ground: &RootAndPolicy, applied: &AppliedPatches, point: &str) -> Resul
     Ok(order.all().filter(|other| order.is_after(other, &id)).cloned().collect())
 }
 
-/// The number of the run that a word names: by its name, or by a number that the history has.
 fn run_named(view: &RecordView<'_>, word: &str) -> Option<u64> {
     let is_number = word.bytes().all(|byte| byte.is_ascii_digit());
     let known = || named_run(&readable_history(view), word).and_then(Run::parse);
     Run::parse(word).or_else(|| if is_number { known() } else { None }).map(|run| run.number)
 }
 
-/// The moment that a date means: that of an RFC 3339 text, or the end of a day.
 fn end_of(text: &str) -> Option<DateTime<FixedOffset>> {
     if let Ok(moment) = DateTime::parse_from_rfc3339(text) {
         return Some(moment);
@@ -92,6 +91,115 @@ fn end_of(text: &str) -> Option<DateTime<FixedOffset>> {
     let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
     let end = day.and_time(NaiveTime::from_hms_opt(23, 59, 59)?);
     Some(end.and_utc().fixed_offset())
+}
+
+/// Adds to patches what the promotions among them brought, as far as it is still applied as they brought it.
+fn with_promoted(
+    ground: &RootAndPolicy,
+    applied: &AppliedPatches,
+    mut ids: Vec<PatchId>,
+) -> Result<Vec<PatchId>, Failure> {
+    let view = RecordView::live(&ground.root);
+    for id in ids.clone() {
+        let Some(record) = promotion(&view, &id)? else { continue };
+        for brought in &record.brought {
+            if !ids.contains(brought) && is_of_run(&view, applied, brought, &record.run)? {
+                ids.push(brought.clone());
+            }
+        }
+    }
+    Ok(ids)
+}
+
+fn promotion(view: &RecordView<'_>, id: &PatchId) -> Result<Option<PromotionRecord>, Failure> {
+    read_promotion(view, id).map_err(|fault| match fault {
+        PromotionRecordFault::View(error) => error.into(),
+        PromotionRecordFault::Damaged { error, .. } => {
+            Failure::BadFile(format!("the record of promotion {id}: {error}"))
+        }
+    })
+}
+
+/// Tells whether a patch is applied, and this run applied it.
+fn is_of_run(
+    view: &RecordView<'_>,
+    applied: &AppliedPatches,
+    id: &PatchId,
+    run: &str,
+) -> Result<bool, Failure> {
+    let number = Run::parse(run).map(|run| run.number);
+    for package in applied.get(id).map(|patch| patch.packages.as_slice()).unwrap_or_default() {
+        let ledger = ledger::counting(view, package)
+            .map_err(patchadm_inputs::database::undo_data::ArchiveError::from)?;
+        let by = run_of(&ledger, id.as_str());
+        if by.is_some() && by == number {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Puts patches that require others of the command before those, and later applied ones before earlier ones.
+pub(super) fn dependents_first(
+    ground: &RootAndPolicy,
+    applied: &AppliedPatches,
+    mut ids: Vec<PatchId>,
+) -> Vec<PatchId> {
+    if ids.len() < 2 {
+        return ids;
+    }
+    let mut places: BTreeMap<&PatchId, usize> = BTreeMap::new();
+    let listed = applied.packages().iter().flat_map(|package| package.list.iter().enumerate());
+    for (place, id) in listed {
+        let last = places.entry(id).or_default();
+        *last = place.max(*last);
+    }
+    ids.sort_by_key(|id| std::cmp::Reverse(places.get(id).copied()));
+    ids = latest_run_first(&RecordView::live(&ground.root), applied, ids);
+    in_order(ids, |id| needed_by(applied, id))
+}
+
+fn needed_by(applied: &AppliedPatches, id: &PatchId) -> Vec<PatchId> {
+    applied.dependents_after_removal(id).into_iter().map(|unmet| unmet.patch).collect()
+}
+
+/// Puts what must go first before what waits for it; otherwise the given order stays. In a cycle too: the rules of each
+/// patch then say what is in the way.
+pub(super) fn in_order(ids: Vec<PatchId>, needs: impl Fn(&PatchId) -> Vec<PatchId>) -> Vec<PatchId> {
+    let mut revisions: HashMap<&str, Vec<(usize, &PatchId)>> = HashMap::new();
+    for (place, id) in ids.iter().enumerate() {
+        revisions.entry(id.base()).or_default().push((place, id));
+    }
+    // For each patch how many come before it, and the ones that wait for it.
+    let mut waits = vec![0_usize; ids.len()];
+    let mut waiting: Vec<Vec<usize>> = vec![Vec::new(); ids.len()];
+    for (place, id) in ids.iter().enumerate() {
+        let of_base = |needed: &PatchId| revisions.get(needed.base()).cloned().unwrap_or_default();
+        let required = needs(id);
+        let providers = required.iter().flat_map(|needed| {
+            of_base(needed).into_iter().filter(|(_, id)| id.contains(needed)).map(|(other, _)| other)
+        });
+        let providers: BTreeSet<usize> = providers.filter(|other| *other != place).collect();
+        waits[place] = providers.len();
+        for other in providers {
+            waiting[other].push(place);
+        }
+    }
+    let mut ready: BTreeSet<usize> = (0..waits.len()).filter(|place| waits[*place] == 0).collect();
+    let mut rest: BTreeSet<usize> = (0..waits.len()).collect();
+    let mut ids: Vec<Option<PatchId>> = ids.into_iter().map(Some).collect();
+    let mut ordered = Vec::with_capacity(ids.len());
+    while let Some(place) = ready.pop_first().or_else(|| rest.first().copied()) {
+        rest.remove(&place);
+        ordered.extend(ids[place].take());
+        for later in &waiting[place] {
+            waits[*later] -= 1;
+            if waits[*later] == 0 && rest.contains(later) {
+                ready.insert(*later);
+            }
+        }
+    }
+    ordered
 }
 
 #[cfg(test)]
@@ -104,5 +212,38 @@ mod tests {
         assert_eq!(end.to_rfc3339(), "2026-11-20T23:59:59+00:00");
         assert_eq!(end_of("2026-11-20T07:00:00+01:00").unwrap().to_rfc3339(), "2026-11-20T07:00:00+01:00");
         assert_eq!(end_of("100-01"), None);
+    }
+
+    fn ordered(patches: &[(&str, &[&str])]) -> Vec<String> {
+        let id = |text: &str| PatchId::new(text).unwrap();
+        let required: HashMap<PatchId, Vec<PatchId>> = patches
+            .iter()
+            .map(|(own, required)| (id(own), required.iter().map(|r| id(r)).collect()))
+            .collect();
+        let ids = patches.iter().map(|(own, _)| id(own)).collect();
+        let sorted = in_order(ids, |own| required[own].clone());
+        sorted.into_iter().map(|own| own.to_string()).collect()
+    }
+
+    #[test]
+    fn a_requirement_comes_first_and_everything_else_stays() {
+        assert_eq!(ordered(&[("3-01", &[]), ("1-01", &["2-01"]), ("2-02", &[])]), ["3-01", "2-02", "1-01"]);
+    }
+
+    #[test]
+    fn thousands_that_each_need_the_next_are_turned_round() {
+        let names: Vec<String> = (0..3_000).map(|at| format!("{at}-01")).collect();
+        let needs: Vec<[&str; 1]> = names.iter().skip(1).map(|name| [name.as_str()]).collect();
+        let mut patches: Vec<(&str, &[&str])> =
+            names.iter().zip(&needs).map(|(name, needs)| (name.as_str(), needs.as_slice())).collect();
+        patches.push((names.last().unwrap(), &[]));
+        let mut turned = names.clone();
+        turned.reverse();
+        assert_eq!(ordered(&patches), turned);
+    }
+
+    #[test]
+    fn a_cycle_ends_and_loses_nobody() {
+        assert_eq!(ordered(&[("1-01", &["2-01"]), ("2-01", &["1-01"])]), ["1-01", "2-01"]);
     }
 }

@@ -3,29 +3,30 @@
 use std::cell::OnceCell;
 use std::path::PathBuf;
 
+use super::input::BackOutInput;
+use crate::operation::content::ArchiveSources;
 use crate::operation::device::OpenDevice;
 use crate::operation::failure::Failure;
+use crate::operation::patches::undo_directory::must_be_private;
 use patchadm_changeset::format::history::HistoryEntry;
 use patchadm_changeset::format::manifest::{MANIFEST, Manifest, RECORDS};
+use patchadm_changeset::format::outside_path::OutsidePath;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_inputs::database::history::readable_history;
 use patchadm_inputs::database::undo_data::{
-    ArchiveError, DigestCheck, OldRecords, OutsideAccess, UndoAsWritten, UndoContent, UndoData,
+    ArchiveError, DigestCheck, OldRecords, OutsideAccess, UndoAsWritten, UndoContent, UndoData, exported,
 };
 use patchadm_inputs::database::{RecordView, installed};
 use patchadm_inputs::native::{NativeOrigin, NativeRegistration};
-use patchadm_planning::plan::patch::backout_input::{BackoutArchive, LaterArchive};
+use patchadm_planning::plan::patch::backout_input::{BackoutArchive, LaterArchive, LaterUndo};
 use patchadm_rootfs::{Interrupt, Root};
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::PatchId;
 
-/// An undo archive that was verified and read.
 pub(in crate::operation::patches) struct VerifiedUndo {
     pub(in crate::operation::patches) patch: PatchId,
     pub(in crate::operation::patches) package: PkgInst,
-    /// Where it is, on the host.
     pub(in crate::operation::patches) at: PathBuf,
-    /// Whether that is outside the root.
     is_remote: bool,
     /// The form in which it is written anew.
     format: UndoFormat,
@@ -34,22 +35,18 @@ pub(in crate::operation::patches) struct VerifiedUndo {
     snapshot: Option<OpenDevice>,
     pub(in crate::operation::patches) manifest: Option<Manifest>,
     records: OldRecords,
-    /// Its path on the host, where it is kept outside the root and goes with the backout.
+    /// Its path on the host, if it is kept outside the root and the backout removes it.
     outside: Option<PathBuf>,
-    /// Why it stays there, where it does.
     pub(in crate::operation::patches) stays: Option<String>,
-    /// Whether a run of the root made it, by the ledger.
+    /// True if the ledger says that a run of the root made it.
     is_bound: bool,
     /// The native version of the package that the patch was applied to, if that is known.
     pub(in crate::operation::patches) native: Option<String>,
 }
 
-/// How the undo archives of a patch are read.
 pub(in crate::operation::patches) struct UndoReading<'a> {
     pub(in crate::operation::patches) root: &'a Root,
-    /// What may be opened outside the root.
     pub(in crate::operation::patches) outside: OutsideAccess<'a>,
-    /// The marker of the root.
     pub(in crate::operation::patches) marker: &'a str,
     /// Threads that see whether archives are what was written.
     digesting: &'a mut Vec<DigestCheck>,
@@ -147,7 +144,6 @@ impl<'a> UndoReading<'a> {
         }
     }
 
-    /// The same undo data, restored from the snapshot beside it.
     fn with_snapshot(&mut self, undo: VerifiedUndo, snapshot: &UndoData) -> Result<VerifiedUndo, Failure> {
         let Some((manifest, content)) = self.as_written(snapshot)? else {
             let (path, reason) = (snapshot.path().to_owned(), "it has no manifest".to_owned());
@@ -191,22 +187,19 @@ impl VerifiedUndo {
         self
     }
 
-    /// The same, of which nothing outside the root goes with the backout.
+    /// Keeps the archive outside the root.
     pub(in crate::operation::patches) fn staying(self) -> Self {
         Self { outside: None, ..self }
     }
 
-    /// Why the archive cannot be used.
     pub(in crate::operation::patches) fn damaged(&self, reason: &str) -> ArchiveError {
         ArchiveError::Damaged { path: self.at.display().to_string(), reason: reason.to_owned() }
     }
 
-    /// What is restored from.
     pub(in crate::operation::patches) fn restored_from(&self) -> &OpenDevice {
         self.snapshot.as_ref().unwrap_or(&self.device)
     }
 
-    /// Whether the scripts of the patch made the archive.
     pub(in crate::operation::patches) fn is_by_scripts(&self) -> bool {
         self.snapshot.is_some()
     }
@@ -239,5 +232,84 @@ impl VerifiedUndo {
             native: self.native.as_deref(),
             is_bound: self.is_bound,
         })
+    }
+}
+
+/// All of it as the planner takes it; the place of the first archive among the sources is `index`.
+pub(in crate::operation::patches) fn as_later(
+    staying: &[StayingUndo],
+    mut index: usize,
+) -> Vec<LaterUndo<'_>> {
+    let mut later = Vec::new();
+    for one in staying {
+        later.extend(one.as_later(index));
+        index += usize::from(one.archive.is_some());
+    }
+    later
+}
+
+/// Returns the sources of content by their places in the plan: the archives of patches that go, then those of patches that stay.
+pub(in crate::operation::patches) fn sources<'a>(
+    undo: impl Iterator<Item = &'a VerifiedUndo>,
+    later: &'a [StayingUndo],
+) -> ArchiveSources<'a> {
+    let later = later.iter().filter_map(|one| one.archive.as_ref());
+    ArchiveSources(undo.chain(later).map(|one| one.restored_from().content()).collect())
+}
+
+pub(in crate::operation::patches) struct StayingUndo {
+    package: PkgInst,
+    patch: String,
+    kept: Option<Manifest>,
+    pub(in crate::operation::patches) archive: Option<VerifiedUndo>,
+}
+
+impl StayingUndo {
+    pub(in crate::operation::patches) fn open(
+        input: &BackOutInput<'_>,
+        reading: &mut UndoReading<'_>,
+        (package, id): (PkgInst, PatchId),
+    ) -> Result<Self, Failure> {
+        let view = RecordView::live(&input.ground.root);
+        let patch = installed::saved_as(&view, &package, &id)?;
+        let reader = input.ground.undo_data(&view, None);
+        let ledger = input.ledger(&package)?;
+        // Its undo data takes objects over, and is not here to be rewritten.
+        if let Some(exported) = ledger.line(&patch).and_then(|line| exported(line, &package)) {
+            return Err(exported.into());
+        }
+        let kept = reader.kept_manifest(&package, &patch, &ledger)?;
+        if kept.is_some() {
+            return Ok(Self { package, patch, kept, archive: None });
+        }
+        let found = input.later_undo_data(&package, &patch)?;
+        if found.is_remote() {
+            let path = found.path().as_bytes().to_vec();
+            let directory = OutsidePath::parse(&path).map(|at| at.directory);
+            must_be_private(&input.ground.host, directory.unwrap_or(&path))?;
+        }
+        let archive = reading.undo((&id, &package), found, None)?;
+        if archive.manifest.is_none() {
+            let reason = "it has no manifest".to_owned();
+            return Err(ArchiveError::Damaged { path: archive.at.display().to_string(), reason }.into());
+        }
+        Ok(Self { package, patch, kept: None, archive: Some(archive) })
+    }
+
+    /// As the planner takes it; `index` is the place of its archive among the sources.
+    fn as_later(&self, index: usize) -> Option<LaterUndo<'_>> {
+        let (package, patch) = (&self.package, self.patch.clone());
+        match &self.archive {
+            None => Some(LaterUndo { package, patch, manifest: self.kept.as_ref()?, archive: None }),
+            Some(one) => {
+                let archive = Some(one.as_later(index)?);
+                Some(LaterUndo { package, patch, manifest: one.manifest.as_ref()?, archive })
+            }
+        }
+    }
+
+    /// Returns why the old archive stays in its place, if it does.
+    pub(in crate::operation::patches) fn stays(&self) -> Option<String> {
+        self.archive.as_ref()?.stays.clone()
     }
 }

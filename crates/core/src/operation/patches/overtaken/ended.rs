@@ -1,19 +1,23 @@
 //! How patches end, and what that changes in the list of those that did.
 
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::facts::{Facts, fixed_in};
+use crate::operation::failure::Failure;
+use crate::operation::session::RootAndPolicy;
 use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch, OvertakenPatches, OvertakenState};
-use patchadm_inputs::inventory::{Installed, Inventory};
+use patchadm_inputs::inventory::{Installed, Inventory, KEPT_FROM, KeptLibraries};
 use patchadm_inputs::native::{
     FixedIn, NativeChange, NativeManager, NativeOrigin, NativeOwner, NativeRegistration,
 };
 use patchadm_planning::plan::clock::Now;
+use patchadm_planning::plan::kept_libraries::{KeepingCause, KeptInput, KeptSettlement};
 use patchadm_planning::plan::refusal::Command;
 use patchadm_planning::plan::{Plan, RecordChange};
-use patchadm_svr4::package::{Mode, PkgInst};
+use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::patch::{FixRecord, PatchId};
 use patchadm_svr4::places;
-use std::cmp::Ordering;
-use std::collections::BTreeMap;
 
 /// Returns the change of the list; `None` if it stays as it was before.
 pub(super) fn written(before: &OvertakenPatches, list: &OvertakenPatches) -> Option<RecordChange> {
@@ -94,13 +98,11 @@ pub(super) fn records_alone(
     Plan { packages, records, ..Plan::empty(Command::Adopt.name(), trailer) }
 }
 
-/// Patches whose packages were changed, and what is known of them.
 pub(super) struct EndingPatches<'a> {
     pub(super) marker: &'a str,
     pub(super) time: &'a str,
     pub(super) packages: &'a BTreeMap<PkgInst, Installed>,
     pub(super) changes: &'a BTreeMap<PkgInst, NativeChange>,
-    /// The list so far.
     pub(super) known: &'a OvertakenPatches,
     /// The objects of the patches; `None` if all of them count as gone.
     pub(super) facts: Option<&'a Facts>,
@@ -108,7 +110,6 @@ pub(super) struct EndingPatches<'a> {
     pub(super) successor: &'a dyn Fn(&PatchId, &PkgInst, &NativeOrigin) -> Option<NativeOwner>,
 }
 
-/// How a patch ended in one package.
 struct PackageEnd {
     state: OvertakenState,
     manager: NativeManager,
@@ -146,7 +147,6 @@ impl EndingPatches<'_> {
         standing.filter_map(|patch| self.partly_lost(&patch.id, &patch.packages)).collect()
     }
 
-    /// The line of a patch that stands and lost its fix at some paths; `None` if it lost none.
     pub(super) fn partly_lost(&self, id: &PatchId, packages: &[PkgInst]) -> Option<OvertakenPatch> {
         let ends = self.ends(id, packages);
         let mut lost = ends.into_iter().filter(|end| end.state == OvertakenState::Lost);
@@ -279,4 +279,45 @@ impl EndingPatches<'_> {
     fn fixed(&self, id: &PatchId, packages: &[PkgInst]) -> Option<FixedIn> {
         fixed_in(self.packages, id, packages).and_then(|text| text.parse().ok())
     }
+}
+
+/// Ends in a plan the keeping of what is the native manager's or gone. Returns what is kept besides; `None` if all stays.
+pub(super) fn end_keeping(
+    ground: &RootAndPolicy,
+    (plan, facts): (&mut Plan, &Facts),
+    now: &Now,
+) -> Result<Option<KeptLibraries>, Failure> {
+    let kept = ground.kept_libraries(&facts.inventory.hidden)?;
+    let is_of_changed = |path: &ObjectPath| {
+        let keeper = kept.keeper(path).and_then(|keeper| kept.packages.get(keeper));
+        let from = keeper.and_then(|keeper| PkgInst::new(&keeper.params.text(KEPT_FROM)).ok());
+        from.is_some_and(|from| facts.changes.contains_key(&from))
+    };
+    let of_changed: Vec<&ObjectPath> = kept.paths().filter(|path| is_of_changed(path)).collect();
+    let is_gone = |path: &ObjectPath| !kept.live.contains_key(path);
+    let is_native = |path: &ObjectPath| facts.inventory.live.contains_key(path);
+    let ends = of_changed.into_iter().filter(|path| is_gone(path) || is_native(path));
+    let ends: BTreeSet<ObjectPath> = ends.cloned().collect();
+    if ends.is_empty() {
+        return Ok(None);
+    }
+    let input = KeptInput {
+        plan,
+        inventory: &facts.inventory,
+        kept: &kept,
+        staying: None,
+        archived_packages: &BTreeMap::new(),
+        archived_directories: &BTreeMap::new(),
+        returned: &ends,
+        cause: KeepingCause { by: Command::Adopt.name(), is_forced: false },
+        now,
+    };
+    let subject = plan.packages.first().map(ToString::to_string).unwrap_or_default();
+    let mut settlement: KeptSettlement = input
+        .settle()
+        .map_err(|reason| reason.shown(&facts.inventory).of(Command::AdoptRefresh, &subject))?;
+    let lines = ends.iter().filter(|path| is_gone(path)).map(|path| (path.clone(), None));
+    settlement.contents.extend(lines);
+    settlement.apply(plan);
+    Ok(Some(settlement.kept))
 }

@@ -2,35 +2,43 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::native_now::ChangedPackage;
 use super::request::{EndedPatch, RefreshReport, RefreshedRegistration, StandingPatch};
-use super::saved::{OfPackage, SavedPatches};
-use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, decode, encode};
+use crate::operation::adopt::differing::has_sum;
+use crate::operation::content::ArchiveSources;
+use crate::operation::failure::Failure;
+use crate::operation::patches::back_out::input::BackOutInput;
+use crate::operation::patches::back_out::undo::{UndoReading, VerifiedUndo, sources, wait_for};
+use patchadm_changeset::RecordFile;
+use patchadm_changeset::format::manifest::{Manifest, ManifestHeader, ObjectRecord, decode, encode};
+use patchadm_inputs::database::undo_data::{ArchiveError, exported};
+use patchadm_inputs::database::{RecordView, installed};
 use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch, OvertakenPatches};
 use patchadm_inputs::inventory::{Installed, Inventory};
 use patchadm_inputs::native::{
-    FixedIn, NATIVE_OVERTAKEN, NativeChange, NativeManager, NativeOrigin, NativeOwner, differing_of,
-    fixed_in_of,
+    FixedIn, NATIVE_OVERTAKEN, NativeChange, NativeManager, NativeOrigin, NativeOwner, NativePackage,
+    NativeRegistration, differing_of, fixed_in_of,
 };
-use patchadm_planning::plan::patch::backout_input::GoingPatch;
-use patchadm_planning::plan::patch::overtaken::{NativeListed, PathStanding, Standings};
-use patchadm_planning::plan::patch::overtaken::{
-    OtherPatches, SavedEdit, Trimmed, TrimmedPatch, saved_edits,
-};
+use patchadm_inputs::source::PackageImage;
+use patchadm_planning::plan::package::adopt::AdoptableSoftware;
+use patchadm_planning::plan::patch::backout_input::{BackoutArchive, GoingPatch, LaterUndo};
 use patchadm_planning::plan::patch::registration_refresh::{HeldPath, RefreshedPackage};
-use patchadm_rootfs::{FileType, Root};
-use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
+use patchadm_planning::plan::patch::overtaken::{
+    NativeListed, NativeSeen, PathStanding, Standings,
+};
+use patchadm_planning::plan::patch::overtaken::{
+    OtherPatches, SavedEdit, Trimmed, TrimmedPatch, saved_edits, trimmed_image,
+};
+use patchadm_planning::plan::refusal::{Command, Reason};
+use patchadm_rootfs::{FileType, Live, Root};
+use patchadm_svr4::format::pkgmap::Pkgmap;
+use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, Superseded, UnmetRequirement};
 
-/// What is known of a root before its patches are judged.
 pub(super) struct Facts {
     pub(super) packages: BTreeMap<PkgInst, Installed>,
     pub(super) applied: AppliedPatches,
-    /// The list of the patches that ended.
     pub(super) list: OvertakenPatches,
-    /// The settled changes.
     pub(super) changes: BTreeMap<PkgInst, NativeChange>,
-    /// The changed packages with their native records.
     pub(super) changed: Vec<ChangedPackage>,
     /// The undo data of all patches of every package that a patch of a changed one is applied to, in the order of
     /// application.
@@ -40,7 +48,7 @@ pub(super) struct Facts {
     pub(super) standings: Standings,
 }
 
-/// What is left of the undo data of the patches of changed packages, and what only that has of an administrator.
+/// The remaining undo data of the patches of changed packages, and the objects of an administrator that only it holds.
 pub(super) struct TrimmedPatches<'f> {
     pub(super) trimmed: BTreeMap<OfPackage, Trimmed>,
     pub(super) edits: Vec<SavedEdit<'f>>,
@@ -49,7 +57,6 @@ pub(super) struct TrimmedPatches<'f> {
 }
 
 impl Facts {
-    /// Returns the version of a changed package that is there now.
     pub(super) fn new_version(&self, manager: NativeManager, name: &str) -> Option<String> {
         let of_name = |change: &&NativeChange| {
             let origin = change.origin();
@@ -75,7 +82,6 @@ impl Facts {
         }
     }
 
-    /// The patches that end, the last applied first.
     pub(super) fn ending(&self) -> Vec<GoingPatch> {
         let of_changed =
             |packages: &[PkgInst]| packages.iter().any(|package| self.changes.contains_key(package));
@@ -89,7 +95,6 @@ impl Facts {
         ending
     }
 
-    /// Trims the undo data of the patches of changed packages.
     pub(super) fn trimmed(&self) -> TrimmedPatches<'_> {
         let (mut trimmed, mut edits, mut notes) = (BTreeMap::new(), Vec::new(), Vec::new());
         for (package, native) in &self.native {
@@ -178,7 +183,6 @@ impl Facts {
         ids.into_iter().collect()
     }
 
-    /// What a person is told.
     pub(super) fn report(
         &self,
         ending: &[GoingPatch],
@@ -229,7 +233,6 @@ impl Facts {
         })
     }
 
-    /// The paths of a patch in a package at which what it did is gone.
     pub(super) fn lost(&self, id: &PatchId, package: &PkgInst) -> Vec<LostPath> {
         let manifest = self.saved.get(package, id).and_then(|saved| saved.manifest());
         let lost = self.standings.lost.get(id).into_iter().flatten().filter(|(of, _)| of == package);
@@ -244,7 +247,6 @@ impl Facts {
         lost.map(|(_, path)| LostPath { path: encode(path.as_bytes()), b3: b3(path), by: by(path) }).collect()
     }
 
-    /// The objects that a patch put into a package, directories apart.
     pub(super) fn put(&self, id: &PatchId, package: &PkgInst) -> Vec<LostPath> {
         let manifest = self.saved.get(package, id).and_then(|saved| saved.manifest());
         let records = manifest.into_iter().flat_map(|manifest| &manifest.objects);
@@ -336,4 +338,319 @@ pub(super) fn fixed_in(
 fn paths<'m>(manifests: impl Iterator<Item = &'m Manifest>) -> BTreeSet<String> {
     let records = manifests.flat_map(|manifest| &manifest.objects);
     records.filter(|record| record.has_path()).map(|record| record.path.clone()).collect()
+}
+
+/// A package whose registration is stale.
+pub(super) struct ChangedPackage {
+    pub(super) package: PkgInst,
+    pub(super) change: NativeChange,
+    pub(super) native: Option<NativePackage>,
+    pub(super) registered: NativeRegistration,
+    /// The paths of its registration, each with its type.
+    pub(super) lines: BTreeMap<ObjectPath, Ftype>,
+}
+
+impl ChangedPackage {
+    pub(super) fn read(
+        root: &Root,
+        (package, installed): (&PkgInst, &Installed),
+        change: &NativeChange,
+        lines: &BTreeMap<ObjectPath, ContentsLine>,
+    ) -> Result<Self, Failure> {
+        let native = match change {
+            NativeChange::Removed { .. } => None,
+            change => {
+                let registration = NativeRegistration::of(&installed.params);
+                let version = change.versions().1.unwrap_or(&registration.version);
+                Some(change.origin().package(root, version, installed.params.text("ARCH").trim())?)
+            }
+        };
+        Ok(Self {
+            package: package.clone(),
+            change: change.clone(),
+            native,
+            registered: NativeRegistration::of(&installed.params),
+            lines: lines.iter().map(|(path, line)| (path.clone(), line.object.ftype)).collect(),
+        })
+    }
+
+    pub(super) fn paths(&self) -> impl Iterator<Item = &ObjectPath> {
+        self.native.iter().flat_map(|native| native.paths.keys()).chain(self.lines.keys())
+    }
+
+    pub(super) fn listed(&self, root: &Root, asked: &BTreeSet<ObjectPath>) -> Result<NativeListed, Failure> {
+        let resolver = root.resolver();
+        let mut listed = NativeListed {
+            origin: Some(self.change.origin().clone()),
+            version: self.native.as_ref().map(|native| native.version.clone()),
+            paths: BTreeMap::new(),
+        };
+        for (path, native) in self.native.iter().flat_map(|native| &native.paths) {
+            let is_asked = asked.contains(path) || asked.contains(&resolver.locate_object(path)?);
+            let is_live = match native.sum.filter(|_| is_asked) {
+                Some(sum) => has_sum(root, &resolver, path, sum)?,
+                None => false,
+            };
+            let is_config = native.ftype == Ftype::Editable;
+            listed.paths.insert(path.clone(), NativeSeen { is_live, is_config });
+        }
+        Ok(listed)
+    }
+
+    pub(super) fn is_same(&self) -> bool {
+        let now = self.native.as_ref().map(NativePackage::registration);
+        now.is_some_and(|now| now.version == self.registered.version && now.digest == self.registered.digest)
+    }
+
+    pub(super) fn wrote(&self, path: &ObjectPath) -> bool {
+        !self.is_same() && self.native.as_ref().is_some_and(|native| native.paths.contains_key(path))
+    }
+
+    /// The listed paths at which something other than the native object is, or nothing. Those in `held` are the matter of
+    /// patches.
+    pub(super) fn differing(
+        &self,
+        root: &Root,
+        inventory: &Inventory,
+        held: &BTreeSet<ObjectPath>,
+    ) -> Result<Vec<ObjectPath>, Failure> {
+        let resolver = root.resolver();
+        let mut differing = Vec::new();
+        for (path, native) in self.native.iter().flat_map(|native| &native.paths) {
+            let is_native = match native.sum {
+                _ if held.contains(path) => true,
+                _ if !inventory.live.contains_key(path) => false,
+                Some(sum) => has_sum(root, &resolver, path, sum)?,
+                None => true,
+            };
+            if !is_native {
+                differing.push(path.clone());
+            }
+        }
+        Ok(differing)
+    }
+
+    /// The listed directories that are there although nothing is that is listed in them: their manager left them out.
+    pub(super) fn left_out(&self, inventory: &Inventory) -> BTreeSet<ObjectPath> {
+        let (mut filled, mut lacking) = (BTreeSet::new(), BTreeSet::new());
+        let listed = || self.native.iter().flat_map(|native| native.paths.keys());
+        for path in listed() {
+            let above = std::iter::successors(path.parent(), ObjectPath::parent);
+            match inventory.live.get(path) {
+                None => lacking.extend(above),
+                Some(live) if !live.is_directory() => filled.extend(above),
+                Some(_) => {}
+            }
+        }
+        let is_left_out = |path: &&ObjectPath| {
+            let is_directory = inventory.live.get(*path).is_some_and(Live::is_directory);
+            is_directory && lacking.contains(*path) && !filled.contains(*path)
+        };
+        listed().filter(is_left_out).cloned().collect()
+    }
+
+    pub(super) fn software(&self) -> Option<AdoptableSoftware> {
+        let native = self.native.as_ref()?;
+        let mut params = Params::new();
+        params.set("PKG", self.package.abbreviation());
+        params.set("VERSION", native.version.as_str());
+        // Also for the copy from which a lost pkginfo is made anew.
+        self.change.origin().write(&mut params);
+        native.registration().write(&mut params);
+        params.set("ARCH", native.arch.as_str());
+        if let Some(title) = &native.title {
+            params.set("NAME", title.as_str());
+        }
+        let ftype = |path: &ObjectPath, listed: Ftype| match self.lines.get(path) {
+            // As the operator wanted it when the package was adopted.
+            Some(own @ (Ftype::Editable | Ftype::Volatile)) => *own,
+            _ => listed,
+        };
+        let paths = native.paths.iter().map(|(path, one)| (path.clone(), ftype(path, one.ftype))).collect();
+        let environment = Params::new();
+        Some(AdoptableSoftware {
+            package: self.package.clone(),
+            params,
+            environment,
+            paths,
+            must_be_there: false,
+        })
+    }
+}
+
+pub(super) type OfPackage = (PkgInst, PatchId);
+
+pub(super) struct SavedPatch {
+    pub(super) package: PkgInst,
+    pub(super) id: PatchId,
+    /// As its save directory is named.
+    name: String,
+    kept: Option<Manifest>,
+    pub(super) archive: Option<VerifiedUndo>,
+    /// The native version that it was applied to, if that is known.
+    pub(super) native: Option<String>,
+}
+
+impl SavedPatch {
+    pub(super) fn manifest(&self) -> Option<&Manifest> {
+        self.kept.as_ref().or(self.archive.as_ref()?.manifest.as_ref())
+    }
+
+    pub(super) fn image(&self) -> Option<&PackageImage> {
+        self.archive.as_ref()?.restored_from().image.packages.first()
+    }
+}
+
+pub(super) struct SavedPatches {
+    pub(super) all: Vec<SavedPatch>,
+}
+
+impl SavedPatches {
+    pub(super) fn read(
+        input: &BackOutInput<'_>,
+        marker: &str,
+        patches: &[OfPackage],
+    ) -> Result<Self, Failure> {
+        let mut digesting = Vec::new();
+        let (root, outside) = (&input.ground.root, input.outside());
+        let mut reading = UndoReading::of(root, outside, marker, &mut digesting, input.interrupt());
+        let read = patches.iter().map(|of| saved(input, &mut reading, of)).collect::<Result<_, _>>();
+        wait_for(digesting, input.interrupt())?;
+        Ok(Self { all: read? })
+    }
+
+    pub(super) fn get(&self, package: &PkgInst, id: &PatchId) -> Option<&SavedPatch> {
+        self.all.iter().find(|one| one.package == *package && one.id == *id)
+    }
+
+    /// Returns the sources of content, by the places that [`trimmed`](Self::trimmed) gives.
+    pub(super) fn content(&self) -> ArchiveSources<'_> {
+        sources(self.all.iter().filter_map(|one| one.archive.as_ref()), &[])
+    }
+
+    /// The undo data of all, trimmed. `trimmed` has what is left of that of changed packages.
+    pub(super) fn trimmed<'a>(
+        &'a self,
+        trimmed: &'a BTreeMap<OfPackage, Trimmed>,
+        inventory: &'a Inventory,
+    ) -> Result<Vec<TrimmedUndo<'a>>, Failure> {
+        let mut index = 0;
+        let mut all = Vec::new();
+        for saved in &self.all {
+            all.push(TrimmedUndo::of(saved, trimmed, inventory, index)?);
+            index += usize::from(saved.archive.is_some());
+        }
+        Ok(all)
+    }
+}
+
+fn saved(
+    input: &BackOutInput<'_>,
+    reading: &mut UndoReading<'_>,
+    (package, id): &OfPackage,
+) -> Result<SavedPatch, Failure> {
+    let view = RecordView::live(&input.ground.root);
+    let name = installed::saved_as(&view, package, id)?;
+    let reader = input.ground.undo_data(&view, None);
+    let ledger = input.ledger(package)?;
+    // Its undo data loses objects, and is not here to be rewritten.
+    if let Some(exported) = ledger.line(&name).and_then(|line| exported(line, package)) {
+        return Err(exported.into());
+    }
+    let kept = reader.kept_manifest(package, &name, &ledger)?;
+    let archive = match kept {
+        Some(_) => None,
+        None => match input.later_undo_data(package, &name) {
+            Ok(found) => Some(reading.undo((id, package), found, None)?),
+            Err(ArchiveError::Missing { .. } | ArchiveError::Lost { .. }) => None,
+            Err(error) => return Err(error.into()),
+        },
+    };
+    let known = ledger.line(&name).and_then(|line| line.native.as_deref());
+    let native = reading.patched_version(package, id, known)?;
+    Ok(SavedPatch { package: package.clone(), id: id.clone(), name, kept, archive, native })
+}
+
+/// The undo data of a patch for a package, without what it no longer holds.
+pub(super) struct TrimmedUndo<'a> {
+    pub(super) saved: &'a SavedPatch,
+    manifest: Manifest,
+    image: PackageImage,
+    records: BTreeMap<Vec<u8>, RecordFile>,
+    index: usize,
+}
+
+impl<'a> TrimmedUndo<'a> {
+    fn of(
+        saved: &'a SavedPatch,
+        trimmed: &BTreeMap<OfPackage, Trimmed>,
+        inventory: &Inventory,
+        index: usize,
+    ) -> Result<Self, Failure> {
+        let left = trimmed.get(&(saved.package.clone(), saved.id.clone()));
+        let whole = saved.manifest().cloned();
+        let mut manifest = left.map(|left| left.manifest.clone()).or(whole).unwrap_or_else(|| Manifest {
+            header: ManifestHeader::of(saved.id.as_str(), saved.package.as_str(), &inventory.marker),
+            objects: Vec::new(),
+            shlibs: Vec::new(),
+        });
+        let archive = saved.archive.as_ref().filter(|archive| archive.manifest.is_some());
+        let (image, records) = match (archive.and_then(|one| one.as_archive(index)), left) {
+            (Some(archive), Some(left)) => {
+                let image = trimmed_image(&saved.package, archive.image, left);
+                let image = image.map_err(|reason: Reason| reason.of(Command::AdoptRefresh, &saved.id))?;
+                (image, archive.records.clone())
+            }
+            (Some(archive), None) => (archive.image.clone(), archive.records.clone()),
+            (None, _) => {
+                // Nothing says what its parameters were before it: they stay.
+                manifest.header.parameters.clear();
+                let installed = inventory.packages.get(&saved.package);
+                let pkginfo = installed.and_then(|installed| installed.records.get(&b"pkginfo"[..])).cloned();
+                let records = pkginfo.map(|file| (b"pkginfo".to_vec(), file)).into_iter().collect();
+                (without_objects(&saved.package), records)
+            }
+        };
+        Ok(Self { saved, manifest, image, records, index })
+    }
+
+    pub(super) fn as_archive(&self) -> BackoutArchive<'_> {
+        let whole = self.saved.archive.as_ref().and_then(|one| one.as_archive(self.index));
+        BackoutArchive {
+            patch: &self.saved.id,
+            package: &self.saved.package,
+            index: self.index,
+            image: &self.image,
+            made_by_scripts: None,
+            manifest: Some(&self.manifest),
+            records: &self.records,
+            native: self.saved.native.as_deref(),
+            is_bound: whole.is_some_and(|whole| whole.is_bound),
+            outside: whole.and_then(|whole| whole.outside),
+        }
+    }
+
+    /// As that of a patch that stays; `None` if nothing says what it did.
+    pub(super) fn as_later(&self) -> Option<LaterUndo<'_>> {
+        self.saved.manifest()?;
+        let archive = self.saved.archive.as_ref().and_then(|one| one.as_later(self.index));
+        let archive = archive.map(|mut archive| {
+            (archive.image, archive.records) = (&self.image, &self.records);
+            archive
+        });
+        let patch = self.saved.name.clone();
+        Some(LaterUndo { package: &self.saved.package, patch, manifest: &self.manifest, archive })
+    }
+
+    /// Returns the trimmed manifest.
+    pub(super) fn known_manifest(&self) -> Option<(OfPackage, Manifest)> {
+        self.saved.manifest()?;
+        Some(((self.saved.package.clone(), self.saved.id.clone()), self.manifest.clone()))
+    }
+}
+
+fn without_objects(package: &PkgInst) -> PackageImage {
+    let params: Params = [("PKG", package.abbreviation())].into_iter().collect();
+    let pkgmap = Pkgmap { parts: 1, max_blocks: 0, compressed_blocks: None, entries: Vec::new() };
+    PackageImage::without_source(params, pkgmap)
 }

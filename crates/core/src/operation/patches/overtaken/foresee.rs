@@ -12,7 +12,7 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ended::{EndingPatches, lose_contained};
-use super::saved::{OfPackage, SavedPatches};
+use super::facts::{OfPackage, SavedPatches};
 use crate::operation::failure::Failure;
 use crate::operation::overtaken_list::overtaken_patches;
 use crate::operation::patches::back_out::BackOutRequest;
@@ -32,14 +32,14 @@ use patchadm_rootfs::{FileType, Resolver, Root, side_by_side};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
-/// What an upgrade would do.
+/// The effects of an upgrade.
 #[derive(Debug, Default)]
 pub struct ForeseenUpgrade {
     /// The patches that would end or lose a part, in the order of their ids.
     pub ending: Vec<OvertakenPatch>,
     /// The patches that have objects in other packages as well, and stand there.
     pub standing: Vec<PatchId>,
-    /// What the policy says of a fix that would be lost.
+    /// The policy on fixes that would be lost.
     pub policy: NativeUpgrade,
 }
 
@@ -111,7 +111,6 @@ pub fn foresee_upgrade(
     Ok(foreseen)
 }
 
-/// A path of a patch: where it lies, and what is said of it if it is lost.
 struct PatchedPath {
     place: ObjectPath,
     lost: LostPath,
@@ -122,13 +121,10 @@ struct Comer<'u> {
     owner: NativeOwner,
     file: &'u str,
     relations: Vec<DebRelation>,
-    /// Whether no version of it was there before.
     is_new: bool,
-    /// Where its files will lie.
     places: OnceCell<BTreeSet<ObjectPath>>,
 }
 
-/// All of them.
 struct Comers<'u> {
     root: &'u Root,
     all: Vec<Comer<'u>>,
@@ -229,7 +225,6 @@ impl<'u> Comers<'u> {
         comes.map(|comer| comer.owner.clone()).or_else(there)
     }
 
-    /// Returns the package that takes most of these paths over, and those that it takes.
     fn taker(&self, paths: &[&PatchedPath]) -> Option<(NativeOwner, Vec<LostPath>)> {
         let taken = self.all.iter().filter(|_| !paths.is_empty()).map(|comer| {
             let places = comer.places(self.root);
@@ -251,7 +246,6 @@ impl Comer<'_> {
     }
 }
 
-/// Returns the name of the package of dpkg for which a package with patches stands.
 fn patched_name(installed: &Installed) -> Option<String> {
     let origin = NativeOrigin::of(&installed.params)?;
     let is_patched = !installed.params.text("PATCHLIST").trim().is_empty();

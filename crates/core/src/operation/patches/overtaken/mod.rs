@@ -10,13 +10,9 @@
 pub(in crate::operation) mod ended;
 mod facts;
 mod foresee;
-mod kept;
-pub(in crate::operation) mod locked;
-mod native_now;
 mod overview;
-mod planner;
+pub(in crate::operation) mod planner;
 pub(in crate::operation::patches) mod request;
-mod saved;
 
 pub use foresee::{ForeseenUpgrade, foresee_upgrade};
 pub use overview::NativeOverview;
@@ -32,7 +28,6 @@ use crate::operation::session::{
 };
 use crate::operation::trial::begin::begin_beside_trial;
 use ended::lose_contained;
-use locked::{planned_refresh, refresh_locked};
 use patchadm_inputs::database::all::PackageRecords;
 use patchadm_inputs::database::installed::lacking_parameter;
 use patchadm_inputs::database::{DatabaseError, RecordDamage, RecordView, all, marker, open_run};
@@ -40,7 +35,7 @@ use patchadm_inputs::inventory::Installed;
 use patchadm_inputs::native::{NativeChange, NativeManager, NativeOrigin};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::PkgInst;
-use planner::unadopted_version;
+use planner::{planned_refresh, refresh_locked, unadopted_version};
 
 /// Refreshes the stale registrations of a root. Where nothing is stale nothing is locked or written.
 pub fn refresh_registrations(

@@ -22,7 +22,7 @@ use patchadm_rootfs::{Root, never};
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{AppliedPatch, AppliedPatches, PatchId};
 
-/// What is known of adopted packages and their patches.
+/// The state of adopted packages and their patches.
 #[derive(Debug, Default)]
 pub struct NativeOverview {
     /// The packages that their manager changed since.
@@ -119,7 +119,6 @@ impl NativeOverview {
             .unwrap_or_else(|failure| Self { unknown: Some(failure.to_string()), ..Self::default() })
     }
 
-    /// Finds out what a refresh would do.
     fn foresee(&mut self, ground: &RootAndPolicy, now: &Now) {
         if self.changes.values().all(|change| !change.is_settled()) {
             return;
@@ -138,7 +137,6 @@ impl NativeOverview {
         }
     }
 
-    /// Finds the patches whose changes dpkg-statoverride(1) currently undoes.
     fn find_overridden(
         &mut self,
         ground: &RootAndPolicy,
@@ -210,7 +208,7 @@ impl NativeOverview {
         all.find(|one| one.patch == id && one.state == OvertakenState::PartlyLost)
     }
 
-    /// What a refresh would make of a patch.
+    /// Returns the effect of a refresh on a patch.
     pub fn would_end(&self, id: &str) -> Option<&OvertakenPatch> {
         self.would_end.iter().map(|one| &one.patch).find(|one| one.patch == id)
     }
@@ -230,7 +228,6 @@ fn partly(packages: &BTreeMap<PkgInst, Installed>, applied: &AppliedPatches) -> 
     ids.filter(|id| words.iter().any(|word| word == id.as_str())).cloned().collect()
 }
 
-/// The versions of native packages that are there.
 struct Versions<'a> {
     root: &'a Root,
     packages: &'a BTreeMap<PkgInst, Installed>,
@@ -238,7 +235,6 @@ struct Versions<'a> {
 }
 
 impl Versions<'_> {
-    /// Returns the version of a package; the oldest one of those of a package that nobody adopted.
     fn of(&self, manager: NativeManager, name: &str) -> Option<String> {
         let adopted = self.packages.iter().find_map(|(package, installed)| {
             let origin = NativeOrigin::of(&installed.params)?;
@@ -281,7 +277,7 @@ fn is_made_good(
     (applied, versions): (&AppliedPatches, &Versions<'_>),
 ) -> bool {
     if let Some(id) = id {
-        // What was lost in part, and is not applied any more, was taken out by somebody.
+        // Somebody backed out a patch that was partly lost and is not applied.
         let is_over = lost.state == OvertakenState::PartlyLost || applied.get(id).is_some();
         let is_again = is_over && !stands || applied.later_revision(id).is_some();
         if is_again || applied.obsoleted_by(id).is_some() {

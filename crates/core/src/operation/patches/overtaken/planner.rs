@@ -2,18 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ended::{EndingPatches, accepted_beforehand, find_again, lose_contained, records_alone, written};
-use super::facts::{Facts, TrimmedPatches};
-use super::kept::end_keeping;
-use super::native_now::ChangedPackage;
-use super::request::{EndedPatch, RefreshReport, RefreshRequest};
-use super::saved::{OfPackage, SavedPatches, TrimmedUndo};
+use super::ended::{
+    EndingPatches, accepted_beforehand, end_keeping, find_again, lose_contained, records_alone, written,
+};
+use super::facts::{ChangedPackage, Facts, OfPackage, SavedPatches, TrimmedPatches, TrimmedUndo};
+use super::request::{EndedPatch, RefreshReport, RefreshRequest, RefreshedRegistration};
 use crate::operation::failure::Failure;
 use crate::operation::libraries::{LaterContent, LibraryKeeper, LibraryRequest, PlanToSettle};
+use crate::operation::log;
 use crate::operation::overtaken_list::{EndedPatches, overtaken_patches};
 use crate::operation::patches::back_out::BackOutRequest;
 use crate::operation::patches::back_out::input::BackOutInput;
-use crate::operation::session::RootAndPolicy;
+use crate::operation::session::{Caller, RootAndPolicy, RunOptions, Session, patch_record};
+use patchadm_changeset::format::journal::PatchRecord;
 use patchadm_changeset::format::manifest::ObjectRecord;
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::contents::lines_of_package;
@@ -37,31 +38,78 @@ use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, UnmetRequirement};
 use patchadm_svr4::places;
 
-/// What package managers did, by adopted package.
+/// Plans a refresh that is only foreseen; `None` if nothing is stale.
+pub(in crate::operation) fn planned_refresh(
+    ground: &RootAndPolicy,
+    request: &RefreshRequest,
+    caller: &Caller<'_>,
+) -> Result<Option<(RefreshReport, Option<Plan>)>, Failure> {
+    let request = RefreshRequest { dry_run: true, ..request.clone() };
+    let Caller { now, time, interrupt, .. } = caller;
+    let refresher = Refresher { ground, request: &request, now, time, interrupt: *interrupt };
+    Ok(refresher.planned()?.map(|planned| (planned.report, planned.plan)))
+}
+
+/// Refreshes registrations of a root that is locked; `None` if nothing is stale. If one run for all of them fails and is
+/// rolled back, they are refreshed one by one.
+pub(in crate::operation) fn refresh_locked(
+    session: &Session<'_>,
+    request: &RefreshRequest,
+) -> Result<Option<RefreshReport>, Failure> {
+    let Caller { now, time, interrupt, .. } = session.caller;
+    let refresher = Refresher { ground: &session.ground, request, now, time, interrupt: *interrupt };
+    let Some(planned) = refresher.planned()? else { return Ok(None) };
+    let packages: Vec<PkgInst> = planned.report.packages.iter().map(|one| one.package.clone()).collect();
+    let together = match perform(session, planned) {
+        Err(failure) if packages.len() > 1 && failure.is_rolled_back() => failure,
+        done => return done.map(Some),
+    };
+    let mut whole = RefreshReport::default();
+    for package in packages {
+        let alone = RefreshRequest { packages: vec![package.clone()], ..request.clone() };
+        let refresher = Refresher { request: &alone, ..refresher };
+        match refresher.planned()?.map(|planned| perform(session, planned)).transpose() {
+            Ok(report) => whole.add(report.unwrap_or_default()),
+            Err(failure) if failure.is_rolled_back() => {
+                whole.notes.push(format!("package {package} is not refreshed: {failure}"));
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    if whole.packages.is_empty() { Err(together) } else { Ok(Some(whole)) }
+}
+
+fn perform(session: &Session<'_>, planned: PlannedRefresh) -> Result<RefreshReport, Failure> {
+    let mut report = planned.report;
+    let Some(plan) = planned.plan else { return Ok(report) };
+    let refreshed = report.packages.iter().map(RefreshedRegistration::record).collect();
+    let record = PatchRecord { refreshed, ..patch_record(&plan, None, log::of_registration(&plan)) };
+    let receipt = session.perform_run(&plan, &mut planned.undo.content(), RunOptions::of(vec![record]))?;
+    report.notes.extend(receipt.notes.iter().cloned());
+    report.receipt = Some(receipt);
+    Ok(report)
+}
+
+/// The changes by package managers, by adopted package.
 type NativeChanges = BTreeMap<PkgInst, NativeChange>;
 
-/// A refresh that is planned.
 pub(super) struct PlannedRefresh {
-    /// Everything that changes; `None` where nothing does.
     pub(super) plan: Option<Plan>,
-    /// What content comes from.
     pub(super) undo: SavedPatches,
     pub(super) report: RefreshReport,
 }
 
-/// Plans refreshes for one root.
 pub(super) struct Refresher<'a> {
     pub(super) ground: &'a RootAndPolicy,
     pub(super) request: &'a RefreshRequest,
     pub(super) now: &'a Now,
-    /// The moment, RFC 3339.
     pub(super) time: &'a str,
     /// Asks for a signal, which ends the planning: from package to package, and while undo data and objects are read.
     pub(super) interrupt: Interrupt<'a>,
 }
 
 impl Refresher<'_> {
-    /// Plans the refresh; `None` where nothing is to be done. One plan serves all stale packages. If there is none for all of
+    /// Plans the refresh; `None` if nothing is to be done. One plan serves all stale packages. If there is none for all of
     /// them, the packages that stand against it stay stale, each with its reason.
     pub(super) fn planned(&self) -> Result<Option<PlannedRefresh>, Failure> {
         let packages = self.ground.packages()?;
@@ -105,7 +153,7 @@ impl Refresher<'_> {
         Ok(Some(planned))
     }
 
-    /// Plans that registrations get the stamps that the records of their packages have now, where nothing is stale.
+    /// Plans new stamps for registrations whose records only have another one, if nothing is stale.
     fn renewing(
         &self,
         packages: &BTreeMap<PkgInst, Installed>,
@@ -133,7 +181,6 @@ impl Refresher<'_> {
         Ok(Some(planned))
     }
 
-    /// Returns the change of the pkginfo of a package that only gets another stamp.
     fn renewed(
         &self,
         package: &PkgInst,
@@ -218,7 +265,6 @@ impl Refresher<'_> {
         Ok((list, self.request.accept.clone()))
     }
 
-    /// Fails if a signal came.
     fn go_on(&self) -> Result<(), Failure> {
         Failure::unless_interrupted(self.interrupt)
     }
@@ -420,7 +466,6 @@ impl Refresher<'_> {
         before.unmet_after(&after)
     }
 
-    /// The changed packages as they are now, with the paths that their patches hold.
     fn refreshed(
         &self,
         facts: &Facts,
@@ -440,7 +485,7 @@ impl Refresher<'_> {
             let paths: BTreeSet<ObjectPath> = held.values().map(|one| one.place.clone()).collect();
             let mut differing: BTreeSet<ObjectPath> =
                 one.differing(root, &facts.inventory, &paths)?.into_iter().collect();
-            // What an administrator had written before a patch that stands is in its undo data still.
+            // The undo data of a standing patch still has what an administrator had written before it.
             let before = params.map(differing_of).unwrap_or_default();
             differing.extend(before.into_iter().filter(|path| paths.contains(path)));
             let refreshed = RefreshedSoftware {
@@ -481,7 +526,7 @@ impl Refresher<'_> {
     }
 }
 
-/// Returns the oldest version of a native package that is installed and that nobody adopted; `None` where its manager has none,
+/// Returns the oldest version of a native package that is installed and that nobody adopted; `None` if its manager has none,
 /// or has not finished with it. Of an adopted one its registration says which version counts.
 pub(super) fn unadopted_version(
     root: &Root,
@@ -500,7 +545,6 @@ fn not_taken_up(change: &NativeChange, failure: &Failure) -> NativeChange {
     NativeChange::Unknown { origin: change.origin().clone(), reason: failure.to_string() }
 }
 
-/// What the record of a patch that ended says from now on.
 fn record_of(end: &OvertakenPatch) -> String {
     let OvertakenPatch { manager, package, version, .. } = end;
     match end.state {

@@ -14,7 +14,7 @@ pub struct RefreshRequest {
     pub packages: Vec<PkgInst>,
     /// Patches whose loss is accepted: those that were lost, or beforehand those that are applied.
     pub accept: Vec<PatchId>,
-    /// Whether nothing is changed.
+    /// Plan only; nothing is changed.
     pub dry_run: bool,
 }
 
@@ -31,7 +31,7 @@ pub struct RefreshReport {
     pub ended: Vec<EndedPatch>,
     /// The patches that stand.
     pub standing: Vec<StandingPatch>,
-    /// Those among them that lost their fix at some paths.
+    /// The standing patches that lost their fix at some paths.
     pub partly_lost: Vec<OvertakenPatch>,
     /// The patches that had ended with their fix contained, and are lost to an older version.
     pub lost_again: Vec<EndedPatch>,
@@ -72,14 +72,13 @@ impl RefreshReport {
 pub struct RefreshedRegistration {
     /// The package.
     pub package: PkgInst,
-    /// What its manager did.
+    /// The change by its manager.
     pub change: NativeChange,
     /// The number of its objects; 0 if it was removed.
     pub objects: usize,
 }
 
 impl RefreshedRegistration {
-    /// Returns what the history says of it.
     pub(super) fn record(&self) -> RefreshRecord {
         let origin = self.change.origin();
         let (from, to) = self.change.versions();
@@ -105,7 +104,6 @@ pub struct EndedPatch {
 }
 
 impl EndedPatch {
-    /// Returns the sentence on it.
     fn told(&self) -> String {
         let users: Vec<String> = self.required_by.iter().map(ToString::to_string).collect();
         let required =

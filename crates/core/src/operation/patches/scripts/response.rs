@@ -7,28 +7,22 @@ use std::path::Path;
 use patchadm_svr4::format::response::{UnwritableValue, write};
 use patchadm_svr4::package::Params;
 
-/// The response file of an application: what patchadd(1M) passes to scripts beside their package.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ApplyResponse<'a> {
     pub(crate) patch: &'a str,
-    /// The patches that it obsoletes, according to the package.
     pub(crate) obsoletes: &'a str,
-    /// Whether a patch that is applied is applied again.
+    /// True if applied patches are applied again.
     pub(crate) unconditional: bool,
-    /// Whether no undo data is kept.
     pub(crate) no_undo: bool,
     /// The directory of undo archives that replaces the save directory.
     pub(crate) undo_dir: Option<&'a Path>,
     /// The private directory in which backout packages are built.
     pub(crate) build_dir: &'a Path,
-    /// The parameters that the package delivers.
     pub(crate) delivered: &'a Params,
-    /// The parameters of the installed instance.
     pub(crate) installed: &'a Params,
 }
 
 impl ApplyResponse<'_> {
-    /// Returns the response file.
     pub(crate) fn text(&self) -> Result<Vec<u8>, UnwritableValue> {
         let mut params = Params::new();
         let word = |is: bool| if is { "true" } else { "false" };

@@ -1,5 +1,5 @@
 //! A backout whose scripts maintain the records, made exact: after the scripts have run, everything of the package is
-//! restored to its state before the run, and the plan is carried out as if there had been no scripts.
+//! restored to its state before the run, and the plan is performed as if there had been no scripts.
 //!
 //! Effects of scripts on anything else stay, as do the files of classes with a script of the package itself: those scripts
 //! know better what belongs to the patch. Lines that scripts wrote with installf(1M) for other paths stay too.
@@ -17,12 +17,10 @@ use patchadm_rootfs::{LiveKind, never};
 use patchadm_svr4::package::{ContentsLine, ObjectPath};
 use patchadm_svr4::places;
 
-/// A package that is restored after its scripts.
 pub(crate) struct Restoration<'a> {
     pub(crate) session: &'a Session<'a>,
     /// The backout as the program performs it.
-    pub(crate) scripted: &'a PatchPlan,
-    /// The package.
+    pub(crate) patch_plan: &'a PatchPlan,
     pub(crate) part: &'a PackagePlan,
     /// Everything that the installation of the backout package may have changed.
     pub(crate) concerned: BTreeSet<ObjectPath>,
@@ -37,11 +35,11 @@ impl Restoration<'_> {
         run: &mut ScriptedRun<'_>,
         content: &mut dyn ContentSource,
     ) -> Result<(), RunHalt> {
-        let (scripted, part) = (self.scripted, self.part);
+        let (patch_plan, part) = (self.patch_plan, self.part);
         let theirs = part.by_own_scripts();
-        let others = scripted.plan.changes.iter().filter(|change| change.package != part.package);
+        let others = patch_plan.plan.changes.iter().filter(|change| change.package != part.package);
         let others: BTreeSet<&ObjectPath> = others.map(|change| &change.path).collect();
-        let mut plan = scripted.intended(part, &self.session.caller.now).plan;
+        let mut plan = patch_plan.intended(part, &self.session.caller.now).plan;
         let concerned = self.concerned.iter().chain(&part.deletes);
         let changed = plan.changes.iter().map(|change| &change.path);
         let objects =

@@ -1,103 +1,459 @@
-//! Sets: patches of a depot, chosen for a root, fetched, and applied.
+//! Sets: patches that are named by their paths, or those of a depot, chosen for a root and applied.
 //!
 //! ```text
-//!   operands ─► words ─► resolve ─► fetch ─► apply, as any other patches ─► verdicts on all that were named or pulled in
+//!   operands or ids ─► offers ─► resolve ─► fetch ─► apply, as any other patches ─► verdicts on all that were named or pulled in
 //! ```
-//! Everything before `apply` happens without the lock of the root. What is found out under it, such as edited files and
-//! space, leaves a patch out as it would leave it out alone, together with the patches that require it.
+//! Everything before `apply` happens without the lock of the root. Refusals under the lock, such as edited files and missing
+//! space, leave a patch out as they would if it were applied alone, together with the patches that require it.
 //!
 //! Several patches that are named by their paths are a set, too: they are offered instead of those of a depot. So are the
 //! patches of a directory or archive of several.
 
-mod chosen;
-mod depot_offers;
-mod fetch;
-mod missing;
-mod offered_operands;
-mod operands;
-mod outcomes;
-mod served;
-mod set_depot;
-mod words;
+mod depot;
+mod offers;
 
-use std::ffi::OsString;
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
-use super::apply::{ApplyReport, ApplyRequest, demands};
-use crate::operation::depots::FetchSession;
+use crate::operation::depots::{
+    DepotError, DepotLocation, DepotProgress, FetchSession, PatchWork, fetch_operand, is_address,
+    is_on_network,
+};
 use crate::operation::failure::Failure;
-use crate::operation::session::{Caller, RootAndPolicy, may_change};
-use depot_offers::{DepotOffers, apply_offers};
-use missing::missing_patches;
-use operands::{apply_bundle, bundle_named};
+use crate::operation::patches::apply::{
+    ApplyOperand, ApplyOutcome, ApplyReport, ApplyRequest, DepotOperands, OpenedPatches, PatchChoice,
+    PatchOperands, SetMembership, apply_opened, demands, must_be_vouched_for, opens_as_set, resolved,
+};
+use crate::operation::patches::preparation::prepare;
+use crate::operation::run::Execution;
+use crate::operation::session::{
+    Caller, RootAndPolicy, Session, may_change, must_have_database, shown_to_anybody,
+};
+use depot::{FetchedPatch, FetchedPatches, SetDepot, fetch_planned};
+use offers::{OfferedOperands, missing_patches, words};
 use patchadm_inputs::depot::DepotPatch;
-use patchadm_planning::analyze::AnalysisRequest;
-use patchadm_planning::resolve::SetRequest;
-use patchadm_rootfs::Root;
-use set_depot::SetDepot;
-use words::words;
+use patchadm_inputs::http::Address;
+use patchadm_inputs::sign::Demand;
+use patchadm_inputs::source::SourceProblem;
+use patchadm_planning::plan::refusal::{Command, Reason, SetReason};
+use patchadm_planning::resolve::{Offer, Resolution, SetOutcome, SetRequest, SetVerdict};
+use patchadm_rootfs::{Interrupt, Root};
 
-pub use operands::{apply_operands, apply_patches};
-
-/// A request to apply patches of a depot.
-#[derive(Clone, Debug)]
-pub struct SetApplication {
-    /// The depot, as it was named; `None` for the one of the policy.
-    pub depot: Option<OsString>,
-    /// The patches of the depot that are named.
-    pub operands: SetOperands,
-    /// The choices for the set; the patches and the depot in it do not count.
-    pub choices: SetRequest,
-    /// The options of the application; the patches in it do not count.
-    pub apply: ApplyRequest,
-}
-
-/// The named patches of a depot.
-#[derive(Clone, Debug)]
-pub enum SetOperands {
-    /// Ids, or files that list ids; everything current if there are none.
-    Words(Vec<OsString>),
-    /// The patches that an analysis of the root lists as missing; there may be none.
-    Missing(Box<AnalysisRequest>),
-}
-
-/// Applies patches of a depot, or of a bundle that is named like one. An error is one of the root or the depot as a whole.
-/// Every patch that was named or pulled in has its part of the report.
-pub fn apply_set(
+/// Applies patches: those that are named by their paths or addresses, or those of a depot or a bundle.
+///
+/// An error concerns the root or the depot as a whole. Every patch that was named or pulled in has its part of the report.
+/// Addresses, depots, and files with several patches need a `session`, which also takes requirements from the depot of the
+/// policy. What it fetches or unpacks exists until the session ends.
+pub fn apply_patches(
     root: &Root,
-    request: &SetApplication,
+    request: &ApplyRequest,
+    session: Option<&FetchSession<'_>>,
+    caller: &Caller<'_>,
+) -> Result<ApplyReport, Failure> {
+    if let Some(of_depot) = &request.depot {
+        let session = session.ok_or(Failure::NoDepot { last: None })?;
+        let bundle = bundle_named(of_depot.depot.as_deref(), caller.interrupt)?;
+        return match (bundle, &of_depot.patches) {
+            (Some(bundle), PatchOperands::Words(ids)) => {
+                apply_named(root, request, None, caller, |offered| {
+                    offered.open(&bundle, Some(session))?;
+                    session.tell(DepotProgress::Ended);
+                    let shown = bundle.display().to_string();
+                    if let Some(named) = words(&offered.offers, offered.separator, &shown, ids)? {
+                        offered.named = named;
+                    }
+                    Ok(())
+                })
+            }
+            _ => apply_of_depot(root, request, of_depot, session, caller),
+        };
+    }
+    let patches = match session {
+        Some(session) => fetched(root, request, session)?,
+        None => request.patches.clone(),
+    };
+    apply_named(root, request, session, caller, |offered| {
+        let all = patches.len();
+        for (done, path) in patches.iter().enumerate() {
+            if let Some(session) = session {
+                session.tell(DepotProgress::Patch { doing: PatchWork::Reading, done, all });
+            }
+            offered.open(path, session)?;
+        }
+        if let Some(session) = session {
+            session.tell(DepotProgress::Ended);
+        }
+        Ok(())
+    })
+}
+
+/// Fetches the operands that are addresses. Refuses those on a network if nothing vouches for what comes from there.
+fn fetched(root: &Root, request: &ApplyRequest, session: &FetchSession<'_>) -> Result<Vec<PathBuf>, Failure> {
+    if let Some(address) = request.patches.iter().find(|patch| is_on_network(patch.as_os_str())) {
+        // The error names it without the password that it must not have.
+        let address = Address::parse(&address.to_string_lossy()).map_err(DepotError::from)?;
+        // A policy that cannot be read is reported when the patches are applied.
+        if let Ok(ground) = RootAndPolicy::of(root) {
+            let demands = demands(&ground, &request.signature)?;
+            must_be_vouched_for(&ground, &demands, &request.signature, &address.to_string())?;
+        }
+    }
+    let mut patches = request.patches.clone();
+    for patch in patches.iter_mut().filter(|patch| is_address(patch.as_os_str())) {
+        *patch = fetch_operand(patch.as_os_str(), session)?;
+    }
+    Ok(patches)
+}
+
+/// Returns the bundle that is named like a depot: an archive of several patches, or a directory without an index that has an
+/// order or its patches one level below. Fails if a signal came.
+fn bundle_named(depot: Option<&OsStr>, interrupt: Interrupt<'_>) -> Result<Option<PathBuf>, Failure> {
+    let Some(Ok(DepotLocation::Directory(path))) = depot.map(DepotLocation::parse) else { return Ok(None) };
+    let has = |name: &str| path.join(name).exists();
+    let may_be = if path.is_dir() {
+        !has("index.json") && !has("objects") && (has("patch_order") || has("patches"))
+    } else {
+        path.is_file()
+    };
+    let is_set = may_be && opens_as_set(&path, interrupt)?;
+    Ok(is_set.then_some(path))
+}
+
+/// Applies what the resolver takes from the offers of `open`. With a session, takes requirements from the depot of the policy. A
+/// dry run also works for callers who may not change the root.
+fn apply_named(
+    root: &Root,
+    request: &ApplyRequest,
+    session: Option<&FetchSession<'_>>,
+    caller: &Caller<'_>,
+    take: impl FnOnce(&mut OfferedOperands<'_>) -> Result<(), Failure>,
+) -> Result<ApplyReport, Failure> {
+    let work = || {
+        let ground = RootAndPolicy::of(root)?;
+        let demands = demands(&ground, &request.signature)?;
+        let separator = ground.policy.separator.clone();
+        let mut offered = OfferedOperands::new((request, caller.interrupt), &demands, &separator);
+        take(&mut offered)?;
+        apply_offered(root, request, ground, offered, session, caller)
+    };
+    if request.dry_run {
+        return shown_to_anybody(root, work, |report, refused| ApplyReport {
+            refused: Some(refused),
+            ..report
+        });
+    }
+    may_change(root)?;
+    work()
+}
+
+/// Applies what the resolver takes from operands. Unpacked files exist until that is done.
+fn apply_offered(
+    root: &Root,
+    request: &ApplyRequest,
+    ground: RootAndPolicy,
+    mut offered: OfferedOperands<'_>,
+    session: Option<&FetchSession<'_>>,
+    caller: &Caller<'_>,
+) -> Result<ApplyReport, Failure> {
+    let is_of_signature = |outcome: &ApplyOutcome| {
+        let Err(Failure::Source(error)) = &outcome.result else { return false };
+        matches!(error.problem, SourceProblem::Signature(_))
+    };
+    if request.plan_file.expected.is_some()
+        && let Some(place) = offered.unread.iter().position(is_of_signature)
+        && let Err(failure) = offered.unread.swap_remove(place).result
+    {
+        // The plan cannot hold without this patch, and this is why.
+        return Err(failure);
+    }
+    let is_single = offered.is_single() && request.choices == SetRequest::default();
+    offered.identify_contents();
+    let choices = SetRequest {
+        named: Some(std::mem::take(&mut offered.named)),
+        depot: offered.place.clone(),
+        again: request.unconditional,
+        ..request.choices.clone()
+    };
+    let serving = session.filter(|_| ground.policy.depot.is_some() && !choices.no_requires);
+    let report = if choices.all_or_nothing
+        && let Some(first) = offered.unread.first()
+    {
+        let untried = |operand: &ApplyOperand| operand.not_without(&first.id);
+        ApplyReport { patches: offered.operands.iter().map(untried).collect(), ..ApplyReport::default() }
+    } else if let Some(session) = serving
+        && lacks_patches(root, &ground, &offered.offers, &choices)?
+    {
+        let operands = (std::mem::take(&mut offered.operands), std::mem::take(&mut offered.offers));
+        let ground = (ground, offered.demands.to_vec());
+        apply_served(root, ground, (request, &choices), operands, session, caller)?
+    } else if is_single && let Some(operand) = offered.operands.pop() {
+        apply_opened(root, ground, request, &OpenedPatches::one(operand), caller, &|_| Ok(()))?.report
+    } else {
+        let operands = std::mem::take(&mut offered.operands);
+        let choice = PatchChoice::Resolve { offers: offered.offers.clone(), request: choices.clone() };
+        let opened = OpenedPatches { operands, unread: Vec::new(), choice };
+        let done = apply_opened(root, ground, request, &opened, caller, &|_| Ok(()))?;
+        match done.resolution {
+            None => done.report,
+            Some(resolution) => {
+                let (offers, fetched) = (&*offered.offers, Vec::new());
+                let set = SetReport { offers, operands: 0, fetched, choices: &choices };
+                with_verdicts(done.report, resolution, set)
+            }
+        }
+    };
+    let OfferedOperands { unread, bundles, .. } = offered;
+    drop(bundles);
+    Ok(ApplyReport { patches: report.patches.into_iter().chain(unread).collect(), ..report })
+}
+
+/// Tells whether patches have a requirement that is neither applied nor among them.
+fn lacks_patches(
+    root: &Root,
+    ground: &RootAndPolicy,
+    offers: &[Offer],
+    choices: &SetRequest,
+) -> Result<bool, Failure> {
+    must_have_database(root)?;
+    let resolution = resolved(ground, offers, choices)?;
+    let lacks = |outcome: &SetOutcome| {
+        let SetOutcome::LeftOut(reason) = outcome else { return false };
+        let required = |reason: &SetReason| {
+            matches!(reason, SetReason::RequiredNowhere { .. } | SetReason::RequiredRefused { .. })
+        };
+        matches!(reason, Reason::Required(_)) || matches!(reason, Reason::InSet(reason) if required(reason))
+    };
+    Ok(resolution.verdicts.iter().any(|verdict| lacks(&verdict.outcome)))
+}
+
+/// Applies patches together with those of their requirements that the depot of the policy has.
+fn apply_served(
+    root: &Root,
+    (ground, demands): (RootAndPolicy, Vec<Demand>),
+    request: (&ApplyRequest, &SetRequest),
+    (operands, mut offers): (Vec<ApplyOperand>, Vec<Offer>),
     session: &FetchSession<'_>,
     caller: &Caller<'_>,
 ) -> Result<ApplyReport, Failure> {
-    let bundle = bundle_named(request.depot.as_deref(), caller.interrupt)?;
-    if let (Some(bundle), SetOperands::Words(operands)) = (bundle, &request.operands) {
-        let (apply, choices) = (&request.apply, &request.choices);
-        return apply_bundle(root, (&bundle, operands), (apply, choices), session, caller);
-    }
-    if !request.apply.dry_run {
+    let depot = SetDepot::open(root, None, (&ground, demands), &request.0.signature, session)?;
+    let mut entries: Vec<&DepotPatch> = depot.depot.patches();
+    let served = depot.offers(&entries)?;
+    // A patch that was named by its path is taken from there.
+    let is_other = |offer: &Offer| offers.iter().all(|named| named.id != offer.id);
+    let is_served: Vec<bool> = served.iter().map(is_other).collect();
+    let mut kept = is_served.iter();
+    entries.retain(|_| kept.next().copied().unwrap_or(false));
+    offers.extend(served.into_iter().zip(&is_served).filter(|(_, kept)| **kept).map(|(offer, _)| offer));
+    let offered = DepotOffers { depot: &depot, offers, operands, entries };
+    apply_offers(root, ground, request, offered, session, caller)
+}
+
+/// Applies patches of a depot.
+fn apply_of_depot(
+    root: &Root,
+    request: &ApplyRequest,
+    of_depot: &DepotOperands,
+    session: &FetchSession<'_>,
+    caller: &Caller<'_>,
+) -> Result<ApplyReport, Failure> {
+    if !request.dry_run {
         may_change(root)?;
     }
     let ground = RootAndPolicy::of(root)?;
-    let demands = demands(&ground, &request.apply.signature)?;
-    let depot = SetDepot::open(
-        root,
-        request.depot.as_deref(),
-        (&ground, demands),
-        &request.apply.signature,
-        session,
-    )?;
-    if matches!(&request.operands, SetOperands::Words(operands) if operands.is_empty()) {
+    let demands = demands(&ground, &request.signature)?;
+    let named = of_depot.depot.as_deref();
+    let depot = SetDepot::open(root, named, (&ground, demands), &request.signature, session)?;
+    if matches!(&of_depot.patches, PatchOperands::Words(ids) if ids.is_empty()) {
         depot.must_have_patches()?;
     }
     let entries: Vec<&DepotPatch> = depot.depot.patches();
     let offers = depot.offers(&entries)?;
-    let named = match &request.operands {
-        SetOperands::Words(operands) => words(&offers, &ground.policy.separator, &depot.named, operands)?,
-        SetOperands::Missing(analysis) => {
+    let named = match &of_depot.patches {
+        PatchOperands::Words(ids) => words(&offers, &ground.policy.separator, &depot.named, ids)?,
+        PatchOperands::Missing(analysis) => {
             let request = (&**analysis, &request.choices);
             Some(missing_patches((root, &ground.policy), &depot, &offers, request)?)
         }
     };
     let choices = SetRequest { named, ..request.choices.clone() };
     let offered = DepotOffers { depot: &depot, offers, operands: Vec::new(), entries };
-    apply_offers(root, ground, (&request.apply, &choices), offered, session, caller)
+    apply_offers(root, ground, (request, &choices), offered, session, caller)
+}
+
+/// The offers for a root: patches that were read, and those of a depot.
+struct DepotOffers<'a> {
+    depot: &'a SetDepot,
+    /// The offers of the operands, then those of the entries.
+    offers: Vec<Offer>,
+    operands: Vec<ApplyOperand>,
+    entries: Vec<&'a DepotPatch>,
+}
+
+/// Applies what the resolver takes from the offers. Everything but the patches themselves happens without the lock of the
+/// root. Without a patch to apply, the root is not locked, and nothing is remembered of the depot.
+fn apply_offers(
+    root: &Root,
+    ground: RootAndPolicy,
+    (request, choices): (&ApplyRequest, &SetRequest),
+    offered: DepotOffers<'_>,
+    session: &FetchSession<'_>,
+    caller: &Caller<'_>,
+) -> Result<ApplyReport, Failure> {
+    let DepotOffers { depot, offers, operands, entries } = offered;
+    let own = operands.len();
+    let choices = SetRequest { depot: Some(depot.named.clone()), ..choices.clone() };
+    let packages: Vec<_> = offers.iter().flat_map(|offer| offer.packages.clone()).collect();
+    // The report on the preparation is that of the run.
+    let prepared = prepare(&ground, Execution::Foresee, &request.preparation, &packages, caller)?;
+    let resolution = resolved(prepared.after.as_ref().unwrap_or(&ground), &offers, &choices)?;
+    let fetched = fetch_planned(&depot.depot, (own, &entries), &resolution, session)?;
+    let opened = if choices.all_or_nothing && fetched.iter().any(Result::is_err) {
+        OpenedPatches { operands: Vec::new(), unread: Vec::new(), choice: PatchChoice::default() }
+    } else {
+        let read = |path: &Path| {
+            let how = (request, caller.interrupt);
+            ApplyOperand::read(path, &ground.policy.separator, &depot.demands, how)
+        };
+        opened(&offers, &resolution, &fetched, operands, choices.all_or_nothing, read)?
+    };
+    let remember = |locked: &Session<'_>| depot.remember(locked, session);
+    let mut report = apply_opened(root, ground, request, &opened, caller, &remember)?.report;
+    report.patches.extend(opened.unread);
+    let set = SetReport { offers: &offers, operands: own, fetched, choices: &choices };
+    Ok(with_verdicts(report, resolution, set))
+}
+
+/// Opens the chosen patches, until a signal comes. Refuses a patch with another id than the one by which it was chosen. If all of
+/// them are one transaction and one cannot be opened, none is applied.
+fn opened(
+    offers: &[Offer],
+    resolution: &Resolution,
+    fetched: &FetchedPatches,
+    operands: Vec<ApplyOperand>,
+    all_or_nothing: bool,
+    read: impl Fn(&Path) -> Result<ApplyOperand, Failure>,
+) -> Result<OpenedPatches, Failure> {
+    let mut named: Vec<Option<ApplyOperand>> = operands.into_iter().map(Some).collect();
+    let (mut operands, mut unread) = (Vec::new(), Vec::new());
+    for (verdict, fetched) in resolution.planned().zip(fetched) {
+        let Some(Offer { id, .. }) = verdict.offer.and_then(|place| offers.get(place)) else { continue };
+        let path = match fetched {
+            Err(_) => continue,
+            Ok(FetchedPatch::Path(path)) => path,
+            Ok(FetchedPatch::Operand(place)) => {
+                operands.extend(named.get_mut(*place).and_then(Option::take));
+                continue;
+            }
+        };
+        let failure = match read(path) {
+            Ok(operand) if operand.id.as_ref() == Some(id) => {
+                operands.push(operand);
+                continue;
+            }
+            Ok(operand) => {
+                let reason = format!("the depot calls it {id}, and it is {}", operand.shown_id());
+                Reason::BadPatch(reason).of(Command::Patchadd, id).into()
+            }
+            Err(failure) if failure.signal().is_some() => return Err(failure),
+            Err(failure) => failure,
+        };
+        unread.push(ApplyOutcome::refused(id.to_string(), None, failure));
+    }
+    if all_or_nothing && let Some(first) = unread.first().map(|first| first.id.clone()) {
+        unread.extend(operands.drain(..).map(|operand| operand.not_without(&first)));
+    }
+    let is_left_out = |verdict: &&SetVerdict| verdict.outcome != SetOutcome::Planned;
+    let left_out = resolution.verdicts.iter().filter(is_left_out).cloned().collect();
+    let (void, because) = (resolution.void(), resolution.because());
+    let choice = PatchChoice::InOrder { void, because, all_or_nothing, left_out };
+    Ok(OpenedPatches { operands, unread, choice })
+}
+
+struct SetReport<'a> {
+    offers: &'a [Offer],
+    /// The number of the first offers that are operands beside the depot.
+    operands: usize,
+    /// The fetched patches among those that are applied; empty if nothing had to be fetched.
+    fetched: FetchedPatches,
+    choices: &'a SetRequest,
+}
+
+/// Adds the outcomes of all other patches of the set to the report of what was applied.
+fn with_verdicts(report: ApplyReport, resolution: Resolution, set: SetReport<'_>) -> ApplyReport {
+    let SetReport { offers, operands, fetched, choices } = set;
+    let mut done: HashMap<String, ApplyOutcome> =
+        report.patches.into_iter().map(|outcome| (outcome.id.clone(), outcome)).collect();
+    let mut fetched = fetched.into_iter();
+    let missing = resolution.planned().zip(fetched.as_slice()).find(|(_, fetched)| fetched.is_err());
+    let missing = missing.map(|(verdict, _)| verdict.id.clone());
+    let mut patches: Vec<ApplyOutcome> = Vec::new();
+    for verdict in resolution.verdicts {
+        let outcome = match &verdict.outcome {
+            SetOutcome::Planned => match (fetched.next(), &missing) {
+                (Some(Err(error)), _) => refused(&verdict, error.into()),
+                (_, Some(missing)) if choices.all_or_nothing => {
+                    refused(&verdict, Failure::NotWithout(missing.clone()))
+                }
+                _ => match done.remove(&verdict.id) {
+                    Some(outcome) => with_reason(outcome, &verdict, offers, &patches),
+                    None => continue,
+                },
+            },
+            SetOutcome::LeftOut(reason) => refused(&verdict, refusal(reason.clone(), &verdict.id)),
+            SetOutcome::NotTried(by) => refused(&verdict, Failure::NotWithout(by.clone())),
+        };
+        let is_operand = verdict.offer.is_some_and(|place| place < operands);
+        let depot = choices.depot.clone().filter(|_| !is_operand);
+        patches.push(ApplyOutcome { set: Some(membership(&verdict, offers, depot)), ..outcome });
+    }
+    ApplyReport { patches, ..report }
+}
+
+fn membership(verdict: &SetVerdict, offers: &[Offer], depot: Option<String>) -> SetMembership {
+    let offer = verdict.offer.and_then(|place| offers.get(place));
+    SetMembership {
+        is_named: verdict.is_named,
+        because: verdict.because.iter().map(ToString::to_string).collect(),
+        depot,
+        requires: offer.map(|offer| offer.requires.iter().cloned().collect()).unwrap_or_default(),
+    }
+}
+
+fn refused(verdict: &SetVerdict, failure: Failure) -> ApplyOutcome {
+    ApplyOutcome::refused(verdict.id.clone(), None, failure)
+}
+
+fn refusal(reason: Reason, id: &str) -> Failure {
+    reason.of(Command::Patchadd, &id).into()
+}
+
+fn with_reason(
+    outcome: ApplyOutcome,
+    verdict: &SetVerdict,
+    offers: &[Offer],
+    before: &[ApplyOutcome],
+) -> ApplyOutcome {
+    let requirement = match &outcome.result {
+        Err(Failure::Refused(refusal)) => match &*refusal.reason {
+            Reason::Required(requirement) => requirement.clone(),
+            _ => return outcome,
+        },
+        _ => return outcome,
+    };
+    let is_provider = |one: &&ApplyOutcome| {
+        let mut same = offers.iter().filter(|offer| offer.id.as_str() == one.id);
+        same.any(|offer| requirement.is_met_by(&offer.id, &offer.obsoletes))
+    };
+    let reason = before.iter().filter(is_provider).find_map(|one| one.result.as_ref().err());
+    let Some(reason) = reason.map(sentence) else { return outcome };
+    let reason = Reason::InSet(SetReason::RequiredRefused { requirement, reason });
+    ApplyOutcome { result: Err(refusal(reason, &verdict.id)), ..outcome }
+}
+
+fn sentence(failure: &Failure) -> String {
+    match failure {
+        Failure::Refused(refusal) => refusal.why(),
+        other => other.to_string(),
+    }
 }

@@ -10,7 +10,7 @@ use crate::operation::changed_texts::ChangedTexts;
 use crate::operation::failure::Failure;
 use crate::operation::libraries::{LaterContent, LibraryKeeper, PlanToSettle};
 use crate::operation::patches::after_run::AfterRun;
-use crate::operation::patches::apply::plan_parts::{
+use crate::operation::patches::apply::plan_file::{
     found, planned_change, planned_libraries, planned_records,
 };
 use crate::operation::plan_file::{PlanFault, save_plan};

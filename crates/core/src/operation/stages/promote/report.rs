@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 use super::rights::WithheldObject;
 use crate::operation::changed_texts::ChangedTexts;
+use crate::operation::content::new_bytes;
 use crate::operation::failure::Failure;
 use crate::operation::libraries::LibraryRequest;
 use crate::operation::patches::after_run::AfterRun;
 use crate::operation::patches::in_use::UsingProcess;
-use crate::operation::patches::new_bytes::new_bytes;
 use crate::operation::plan_file::PlanFileRequest;
 use crate::operation::promotion_hooks::HookEnd;
 use crate::operation::scripts::ScriptSettings;

@@ -1,23 +1,30 @@
 //! Paths of patches and of bundles, as offers: what each patch says of itself, and which ones are named.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
+use std::io;
 use std::path::Path;
 
+use super::depot::SetDepot;
+use crate::operation::analysis::facts_of_root;
 use crate::operation::depots::{DepotProgress, FetchSession, PatchWork};
 use crate::operation::failure::Failure;
 use crate::operation::patches::apply::{ApplyOperand, ApplyOutcome, ApplyRequest, is_set};
+use crate::operation::queries::applied_patches::PatchesError;
+use patchadm_inputs::input_file::read_start;
+use patchadm_inputs::policy::Policy;
 use patchadm_inputs::sign::Demand;
 use patchadm_inputs::source::{Bundle, BundlePatches, Image, PackageImage};
+use patchadm_planning::analyze::{AnalysisRequest, analyse, from_depot};
 use patchadm_planning::plan::patch::validate::declared;
-use patchadm_planning::plan::refusal::Command;
-use patchadm_planning::resolve::{Offer, OfferedPackage};
-use patchadm_rootfs::Interrupt;
+use patchadm_planning::plan::refusal::{Command, Reason};
+use patchadm_planning::resolve::{Offer, OfferedPackage, SetRequest, is_excluded};
+use patchadm_rootfs::{Interrupt, Root};
 use patchadm_svr4::patch::PatchId;
 
 /// The patches of operands, each read once.
 pub(super) struct OfferedOperands<'a> {
     pub(super) operands: Vec<ApplyOperand>,
-    /// The offer of each.
     pub(super) offers: Vec<Offer>,
     /// The named ids: those of the operands, and for a bundle those of its `patch_order`, otherwise all.
     pub(super) named: Vec<String>,
@@ -26,7 +33,7 @@ pub(super) struct OfferedOperands<'a> {
     /// The patches that cannot be read.
     pub(super) unread: Vec<ApplyOutcome>,
     /// The bundles; their unpacked files are removed with them.
-    pub(super) opened: Vec<BundlePatches>,
+    pub(super) bundles: Vec<BundlePatches>,
     request: &'a ApplyRequest,
     interrupt: Interrupt<'a>,
     pub(super) demands: &'a [Demand],
@@ -46,7 +53,7 @@ impl<'a> OfferedOperands<'a> {
             named: Vec::new(),
             place: None,
             unread: Vec::new(),
-            opened: Vec::new(),
+            bundles: Vec::new(),
             request,
             interrupt,
             demands,
@@ -56,7 +63,7 @@ impl<'a> OfferedOperands<'a> {
 
     /// Adds an operand: a patch, or a file with several patches, unpacked if needed. A set that cannot be unpacked is an
     /// error, and so is a signal.
-    pub(super) fn take(&mut self, path: &Path, session: Option<&FetchSession<'_>>) -> Result<(), Failure> {
+    pub(super) fn open(&mut self, path: &Path, session: Option<&FetchSession<'_>>) -> Result<(), Failure> {
         match self.read(path) {
             Ok(operand) => {
                 let id = self.offer(path, operand);
@@ -65,7 +72,7 @@ impl<'a> OfferedOperands<'a> {
             Err(failure) if failure.signal().is_some() => return Err(failure),
             Err(failure) if is_set(path, &failure, self.interrupt)? => {
                 match (Bundle::open(path, self.interrupt)?, session) {
-                    (Some(bundle), Some(session)) => self.take_bundle(path, bundle, session)?,
+                    (Some(bundle), Some(session)) => self.open_bundle(path, bundle, session)?,
                     _ => self.leave_out(path, failure),
                 }
             }
@@ -76,10 +83,10 @@ impl<'a> OfferedOperands<'a> {
 
     /// Returns the only patch, if there is nothing else: neither another one nor a bundle.
     pub(super) fn is_single(&self) -> bool {
-        self.operands.len() == 1 && self.unread.is_empty() && self.opened.is_empty()
+        self.operands.len() == 1 && self.unread.is_empty() && self.bundles.is_empty()
     }
 
-    fn take_bundle(
+    fn open_bundle(
         &mut self,
         path: &Path,
         bundle: Bundle,
@@ -98,7 +105,7 @@ impl<'a> OfferedOperands<'a> {
         }
         self.named.extend(patches.texts.order.clone().unwrap_or(ids));
         self.place.get_or_insert_with(|| path.display().to_string());
-        self.opened.push(patches);
+        self.bundles.push(patches);
         Ok(())
     }
 
@@ -128,7 +135,7 @@ impl<'a> OfferedOperands<'a> {
     }
 
     /// Identifies patches that occur more than once by what they deliver, regardless of their form and place.
-    pub(super) fn tell_contents(&mut self) {
+    pub(super) fn identify_contents(&mut self) {
         let mut count: HashMap<PatchId, usize> = HashMap::new();
         for offer in &self.offers {
             *count.entry(offer.id.clone()).or_default() += 1;
@@ -170,4 +177,84 @@ fn offer_of(path: &Path, image: &Image, separator: &str) -> Result<Offer, Failur
         content: path.display().to_string(),
         source: path.display().to_string(),
     })
+}
+
+/// The largest list of ids, in bytes.
+const LARGEST_LIST: u64 = 4 << 20;
+
+const MOST_IDS: usize = 100_000;
+
+/// Returns the ids that the operands name, or `None` without operands.
+pub(super) fn words(
+    offers: &[Offer],
+    separator: &str,
+    depot: &str,
+    operands: &[OsString],
+) -> Result<Option<Vec<String>>, Failure> {
+    if operands.is_empty() {
+        return Ok(None);
+    }
+    let ids: HashSet<&PatchId> = offers.iter().map(|offer| &offer.id).collect();
+    let bases: HashSet<&str> = offers.iter().map(|offer| offer.id.base()).collect();
+    let is_offered = |word: &str| {
+        bases.contains(word) || PatchId::parse(word, separator).is_ok_and(|id| ids.contains(&id))
+    };
+    let mut words = Vec::new();
+    for operand in operands {
+        match operand.to_str() {
+            Some(word) if is_offered(word) => words.push(word.to_owned()),
+            _ if Path::new(operand).is_file() => words.extend(listed(Path::new(operand))?),
+            Some(word) if could_be_id(word, separator) => words.push(word.to_owned()),
+            _ => {
+                let operand = operand.to_string_lossy().into_owned();
+                return Err(Failure::NotInDepot { operand, depot: depot.to_owned() });
+            }
+        }
+    }
+    Ok(Some(words))
+}
+
+fn could_be_id(word: &str, separator: &str) -> bool {
+    PatchId::parse(word, separator).is_ok()
+        || PatchId::parse(&format!("{word}{separator}1"), separator).is_ok()
+}
+
+/// Returns the ids of a list: the first word of each line. Lines that begin with `#` are comments.
+fn listed(path: &Path) -> Result<Vec<String>, Failure> {
+    let text = read_start(path, LARGEST_LIST).and_then(|text| {
+        String::from_utf8(text)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
+    });
+    let shown = path.display().to_string();
+    let refused = |reason: String| Failure::from(Reason::BadPatch(reason).of(Command::Patchadd, &shown));
+    let text = text.map_err(|error| refused(format!("it cannot be read as a list of ids: {error}")))?;
+    let lines = text.lines().filter_map(|line| line.split_whitespace().next());
+    let words: Vec<String> =
+        lines.filter(|word| !word.starts_with('#')).take(MOST_IDS + 1).map(str::to_owned).collect();
+    if text.len() as u64 > LARGEST_LIST || words.len() > MOST_IDS {
+        return Err(refused(format!("it lists more than {MOST_IDS} ids")));
+    }
+    Ok(words)
+}
+
+/// Returns the patches of the groups that the root lacks, by their bases, and the patches that are named in addition. Leaves
+/// out their requirements: the resolver pulls them in and says for which patch. Leaves out what an option or the policy
+/// excludes in every revision: nobody named it.
+pub(super) fn missing_patches(
+    (root, policy): (&Root, &Policy),
+    depot: &SetDepot,
+    offers: &[Offer],
+    (request, choices): (&AnalysisRequest, &SetRequest),
+) -> Result<Vec<String>, Failure> {
+    let facts = facts_of_root(root).map_err(|error| match error {
+        PatchesError::Database(error) => Failure::from(error),
+        PatchesError::Policy(error) => error.into(),
+    })?;
+    let groups = AnalysisRequest { named: Vec::new(), with_requirements: false, ..request.clone() };
+    let analysis = analyse(&from_depot(depot.depot.index()), &facts, &groups);
+    let free = offers.iter().filter(|offer| !is_excluded(choices, policy, &offer.id));
+    let free: HashSet<&str> = free.map(|offer| offer.id.base()).collect();
+    let missing = analysis.patches.into_iter().filter(|patch| patch.is_missing).map(|patch| patch.base);
+    let missing = missing.filter(|base| free.contains(base.as_str()));
+    Ok(missing.chain(request.named.iter().cloned()).collect())
 }

@@ -1,22 +1,23 @@
 //! The depot of a set: found, opened, and trusted as far as the root demands it.
 
 use std::ffi::OsStr;
+use std::path::PathBuf;
 
 use crate::operation::depot_memory::last_used_depot;
-use crate::operation::depots::{Depot, DepotError, DepotLocation, FetchSession, open_depot};
+use crate::operation::depots::{
+    Depot, DepotError, DepotLocation, DepotProgress, FetchSession, PatchWork, fetch_patch, open_depot,
+};
 use crate::operation::failure::Failure;
 use crate::operation::patches::apply::{SignatureRequest, must_be_vouched_for};
 use crate::operation::session::{RootAndPolicy, Session, must_have_database};
 use patchadm_inputs::depot::DepotPatch;
 use patchadm_inputs::sign::{Demand, DemandWord};
 use patchadm_planning::plan::refusal::{Command, Reason};
-use patchadm_planning::resolve::Offer;
+use patchadm_planning::resolve::{Offer, Resolution};
 use patchadm_rootfs::Root;
 
-/// A depot whose index was compared with the memory of the root.
 pub(super) struct SetDepot {
     pub(super) depot: Depot,
-    /// The depot as it was named.
     pub(super) named: String,
     /// The demands on the signatures of its index and its patches.
     pub(super) demands: Vec<Demand>,
@@ -25,7 +26,6 @@ pub(super) struct SetDepot {
 }
 
 impl SetDepot {
-    /// Opens the named depot, otherwise the one of the policy.
     pub(super) fn open(
         root: &Root,
         named: Option<&OsStr>,
@@ -63,7 +63,6 @@ impl SetDepot {
         }
     }
 
-    /// Returns its patches as offers, each at the place of its entry.
     pub(super) fn offers(&self, entries: &[&DepotPatch]) -> Result<Vec<Offer>, Failure> {
         let offers = entries.iter().map(|entry| Offer::of_entry(entry, &self.separator));
         offers.collect::<Result<_, _>>().map_err(|error| {
@@ -72,8 +71,42 @@ impl SetDepot {
         })
     }
 
-    /// Remembers its index under the lock of the root.
     pub(super) fn remember(&self, locked: &Session<'_>, session: &FetchSession<'_>) -> Result<(), Failure> {
         self.depot.remember(locked, self.word, session.now()).map(drop)
     }
+}
+
+pub(super) enum FetchedPatch {
+    Path(PathBuf),
+    Operand(usize),
+}
+
+/// Each patch that is applied, in order, or the reason why it is not there.
+pub(super) type FetchedPatches = Vec<Result<FetchedPatch, DepotError>>;
+
+/// Fetches the patches that are applied. The first offers are those of the existing `operands` patches, the others those of
+/// the entries. A patch that cannot be fetched is left out; a signal ends everything.
+pub(super) fn fetch_planned(
+    depot: &Depot,
+    (operands, entries): (usize, &[&DepotPatch]),
+    resolution: &Resolution,
+    session: &FetchSession<'_>,
+) -> Result<FetchedPatches, Failure> {
+    let mut fetched = Vec::new();
+    let all = resolution.planned().count();
+    for (done, verdict) in resolution.planned().enumerate() {
+        session.tell(DepotProgress::Patch { doing: PatchWork::Fetching, done, all });
+        let Some(place) = verdict.offer else { continue };
+        if place < operands {
+            fetched.push(Ok(FetchedPatch::Operand(place)));
+            continue;
+        }
+        let Some(entry) = entries.get(place - operands) else { continue };
+        match fetch_patch(depot, entry, session) {
+            Err(error) if error.signal().is_some() => return Err(error.into()),
+            result => fetched.push(result.map(FetchedPatch::Path)),
+        }
+    }
+    session.tell(DepotProgress::Ended);
+    Ok(fetched)
 }

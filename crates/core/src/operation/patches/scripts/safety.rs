@@ -1,26 +1,51 @@
-//! Scripts that would look or delete through a link although the directory beside it is meant.
+//! Checks before the scripts of a patch run: their places are safe, they can do their part of a change, and they do not look or
+//! delete through a link although the directory beside it is meant.
 
 use std::collections::HashMap;
 
 use crate::operation::failure::Failure;
+use crate::operation::scripts::context::base_of;
+use crate::operation::scripts::safety::check_places;
 use crate::operation::session::RootAndPolicy;
 use patchadm_planning::plan::patch::beyond_scripts::{
-    DeletedBelowLink, below_turning_links, deleted_below_links, is_by_choice,
+    DeletedBelowLink, below_turning_links, check_scripts_can, deleted_below_links, is_by_choice,
+    keeps_undo_data,
 };
 use patchadm_planning::plan::patch::patch_plan::PatchPlan;
 use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_planning::plan::{Action, Change};
 use patchadm_svr4::package::ObjectPath;
 
+/// Refuses a patch with scripts if a place that they work in is somewhere else for the host than for this program, or if
+/// they cannot do their part of a change.
+pub(in crate::operation::patches) fn must_be_safe(
+    ground: &RootAndPolicy,
+    command: Command,
+    id: &str,
+    patch_plan: &PatchPlan,
+) -> Result<(), Failure> {
+    let parts = patch_plan.parts.iter().filter(|_| patch_plan.has_scripts());
+    for part in parts {
+        check_places(ground, &part.package, base_of(&part.params).as_ref())
+            .map_err(|reason| reason.of(command, &id))?;
+    }
+    check_scripts_can(patch_plan, command, |path| ground.root.show(path))
+        .map_err(|reason| reason.of(command, &id))?;
+    if keeps_undo_data(patch_plan, command) {
+        must_not_look_through_links(ground, id, patch_plan)?;
+    }
+    must_not_delete_through_links(ground, (command, id), patch_plan)
+}
+
 /// Refuses a patch whose scripts would save the target of a link as if it lay in the directory that replaces the link: such
 /// an undo package has objects below a link.
-pub(super) fn must_not_look_through_links(
+fn must_not_look_through_links(
     ground: &RootAndPolicy,
     id: &str,
-    scripted: &PatchPlan,
+    patch_plan: &PatchPlan,
 ) -> Result<(), Failure> {
     let resolver = ground.root.resolver();
-    for (path, link) in below_turning_links(scripted) {
+    for (path, link) in below_turning_links(patch_plan) {
         let Some(above) = path.parent() else { continue };
         let Some((behind, _)) = resolver.directory_behind(&above)? else { continue };
         if ground.root.dir(&behind)?.look(path.name())?.is_some() {
@@ -28,7 +53,7 @@ pub(super) fn must_not_look_through_links(
             let what = format!(
                 "{link} becomes a directory, and the scripts of the patch would save {path} although it is behind that link"
             );
-            let reason = Reason::BeyondScripts { what, by_choice: is_by_choice(scripted) };
+            let reason = Reason::BeyondScripts { what, by_choice: is_by_choice(patch_plan) };
             return Err(reason.of(Command::Patchadd, &id).into());
         }
     }
@@ -37,16 +62,16 @@ pub(super) fn must_not_look_through_links(
 
 /// Refuses a patch whose scripts would delete objects behind a new link, by the names in the directory that the link
 /// replaces: the scripts delete when the link exists.
-pub(super) fn must_not_delete_through_links(
+fn must_not_delete_through_links(
     ground: &RootAndPolicy,
     (command, id): (Command, &str),
-    scripted: &PatchPlan,
+    patch_plan: &PatchPlan,
 ) -> Result<(), Failure> {
-    let deleted = deleted_below_links(scripted);
+    let deleted = deleted_below_links(patch_plan);
     if deleted.is_empty() {
         return Ok(());
     }
-    let changes = changes_by_place(ground, scripted)?;
+    let changes = changes_by_place(ground, patch_plan)?;
     for deleted in deleted {
         if let Some(victim) = behind(ground, &deleted, &changes)? {
             let (path, link, victim) =
@@ -54,20 +79,19 @@ pub(super) fn must_not_delete_through_links(
             let what = format!(
                 "{link} becomes a symbolic link, and the scripts of the patch would delete {victim} behind it for {path}"
             );
-            let reason = Reason::BeyondScripts { what, by_choice: is_by_choice(scripted) };
+            let reason = Reason::BeyondScripts { what, by_choice: is_by_choice(patch_plan) };
             return Err(reason.of(command, &id).into());
         }
     }
     Ok(())
 }
 
-/// Returns the changes of a patch by the places of their objects on the disk.
 fn changes_by_place<'p>(
     ground: &RootAndPolicy,
-    scripted: &'p PatchPlan,
+    patch_plan: &'p PatchPlan,
 ) -> Result<HashMap<ObjectPath, &'p Change>, Failure> {
     let resolver = ground.root.resolver();
-    let changes = scripted.plan.changes.iter().map(Box::as_ref);
+    let changes = patch_plan.plan.changes.iter().map(Box::as_ref);
     changes.map(|change| Ok((resolver.locate_object(&change.path)?, change))).collect()
 }
 

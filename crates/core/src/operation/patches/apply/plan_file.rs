@@ -1,20 +1,116 @@
-//! The parts of a plan file that are made of a plan: objects, records, and what is there before anything is done.
+//! The plan of a command in a plan file, made from the outcomes of a rehearsal.
 
 use std::collections::BTreeSet;
 
+use super::operands::{ApplyOperand, OpenedPatches, OrderedPatches};
+use super::request::ApplyOutcome;
+use crate::operation::depots::digest_of_patch;
 use crate::operation::failure::Failure;
+use crate::operation::plan_file::{PlanFault, PlanFileRequest};
+use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::manifest::{RecordedState, decode, encode};
+use patchadm_inputs::database::marker;
 use patchadm_inputs::format::plan_file::{
-    FoundObject, PlanFile, PlannedChange, PlannedLibrary, PlannedRecord, PlannedState,
+    FoundObject, PLANNED, PlanFile, PlannedChange, PlannedLibrary, PlannedPatch, PlannedRecord,
+    PlannedScriptRun, PlannedState,
 };
 use patchadm_inputs::sign::{sha256, sha256_text};
 use patchadm_planning::plan::kept_libraries::{LibraryReport, ToldConsumer};
+use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_planning::plan::{Action, Body, Change, NewObject, Plan, RecordChange, TreeContent};
+use patchadm_planning::resolve::{SetOutcome, SetVerdict};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{Mode, ObjectPath};
 use patchadm_svr4::places;
 
-/// What a change does to its object.
+pub(super) fn made_plan(
+    ground: &RootAndPolicy,
+    request: &PlanFileRequest,
+    (opened, ordered): (&OpenedPatches, &OrderedPatches<'_>),
+    outcomes: &[ApplyOutcome],
+) -> Result<PlanFile, Failure> {
+    let mut plan = PlanFile::new(request.command.to_owned(), request.options.clone());
+    plan.root = marker(&ground.root)?;
+    let applied = ground.recorded(&ground.packages()?)?;
+    plan.applied = applied.iter().map(|patch| patch.id.to_string()).collect();
+    for (operand, outcome) in ordered.operands.iter().zip(outcomes) {
+        plan.patches.push(planned_patch(operand, outcome, ordered)?);
+    }
+    let unread = opened.unread.iter().map(|outcome| left_out(&outcome.id, outcome.result.as_ref().err()));
+    plan.patches.extend(unread);
+    plan.patches.extend(opened.left_out(ordered).map(of_verdict));
+    for outcome in outcomes {
+        take(&mut plan, outcome);
+    }
+    let expected = request.expected.as_ref().map(|expected| &expected.plan);
+    let plans: Vec<&Plan> = outcomes.iter().filter_map(|outcome| outcome.plan.as_ref()).collect();
+    plan.found = found(&ground.root, &plans, expected)?;
+    Ok(plan)
+}
+
+fn planned_patch(
+    operand: &ApplyOperand,
+    outcome: &ApplyOutcome,
+    ordered: &OrderedPatches<'_>,
+) -> Result<PlannedPatch, Failure> {
+    let path = operand.device.source.path();
+    let sha256 = digest_of_patch(path).map_err(|error| PlanFault::Source { path: path.to_owned(), error })?;
+    let source = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let because = ordered.because.get(&outcome.id).map(|by| format!("required by {by}"));
+    let planned = match &outcome.result {
+        Ok(_) => PlannedPatch {
+            id: outcome.id.clone(),
+            source: None,
+            sha256: None,
+            verdict: PLANNED.to_owned(),
+            reason: because.unwrap_or_default(),
+        },
+        Err(failure) => left_out(&outcome.id, Some(failure)),
+    };
+    Ok(PlannedPatch { source: Some(source.display().to_string()), sha256: Some(sha256), ..planned })
+}
+
+fn left_out(id: &str, failure: Option<&Failure>) -> PlannedPatch {
+    let (verdict, reason) = match failure {
+        Some(Failure::Refused(refusal)) => (verdict_of(&refusal.reason), refusal.why()),
+        Some(failure @ (Failure::NotTried(_) | Failure::NotWithout(_))) => ("not-tried", failure.to_string()),
+        Some(failure) => ("failed", failure.to_string()),
+        None => (PLANNED, String::new()),
+    };
+    PlannedPatch { id: id.to_owned(), source: None, sha256: None, verdict: verdict.to_owned(), reason }
+}
+
+fn of_verdict(verdict: &SetVerdict) -> PlannedPatch {
+    let word = match &verdict.outcome {
+        SetOutcome::Planned => PLANNED,
+        SetOutcome::LeftOut(reason) => verdict_of(reason),
+        SetOutcome::NotTried(_) => "not-tried",
+    };
+    PlannedPatch {
+        id: verdict.id.clone(),
+        source: None,
+        sha256: None,
+        verdict: word.to_owned(),
+        reason: verdict.reason(),
+    }
+}
+
+fn verdict_of(reason: &Reason) -> &'static str {
+    reason.verdict(Command::Patchadd)
+}
+
+fn take(plan: &mut PlanFile, outcome: &ApplyOutcome) {
+    let Some(made) = outcome.plan.as_ref().filter(|_| outcome.result.is_ok()) else { return };
+    plan.changes.extend(made.changes.iter().map(|change| planned_change(&outcome.id, change)));
+    plan.records.extend(made.records.iter().flat_map(planned_records));
+    plan.libraries.extend(planned_libraries(&outcome.id, outcome.libraries.as_ref()));
+    plan.scripts.extend(outcome.scripts.iter().map(|script| PlannedScriptRun {
+        patch: outcome.id.clone(),
+        package: script.package.as_ref().map(ToString::to_string),
+        name: script.name.clone(),
+    }));
+}
+
 pub(in crate::operation) fn planned_change(patch: &str, change: &Change) -> PlannedChange {
     let (action, state) = match &change.action {
         Action::Add(new) => ("add", Some(state_of(new))),
@@ -53,7 +149,6 @@ fn state_of(new: &NewObject) -> PlannedState {
     }
 }
 
-/// The files of a record that changes.
 pub(in crate::operation) fn planned_records(record: &RecordChange) -> Vec<PlannedRecord> {
     let path = encode(record.path().as_bytes());
     match record {
@@ -73,7 +168,6 @@ pub(in crate::operation) fn planned_records(record: &RecordChange) -> Vec<Planne
     }
 }
 
-/// The libraries that a plan is about.
 pub(in crate::operation) fn planned_libraries(
     patch: &str,
     report: Option<&LibraryReport>,
@@ -138,7 +232,7 @@ pub(in crate::operation) fn found(
 ) -> Result<Vec<FoundObject>, Failure> {
     let (mut seen, mut found) = (BTreeSet::new(), Vec::new());
     let plans = || plans.iter().copied();
-    // A patch behind others is planned against what those leave; what is there is what the first one finds.
+    // A later patch is planned on what the earlier ones leave; the first one finds the present state.
     for change in plans().flat_map(|plan: &Plan| &plan.changes) {
         if seen.insert(change.path.clone()) {
             let state = change.old.as_deref().map(RecordedState::of);
@@ -156,7 +250,6 @@ pub(in crate::operation) fn found(
     Ok(found)
 }
 
-/// What is at a path.
 fn live(root: &Root, path: &ObjectPath) -> Result<Option<RecordedState>, Failure> {
     let physical = root.resolver().locate_object(path)?;
     let Some(above) = physical.parent() else { return Ok(None) };

@@ -1,0 +1,786 @@
+//! The scripts of one patch at work: its hooks, and the questions of its packages before anything is changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use super::hooks::{HookDirectory, may_run};
+use super::restoration::Restoration;
+use super::safety::must_be_safe;
+use crate::operation::content::NoContent;
+use crate::operation::device::DeliveredPackage;
+use crate::operation::failure::Failure;
+use crate::operation::log;
+use crate::operation::packages::add::input::{AddInput, AddRequest};
+use crate::operation::packages::add::prepare::PackagePlacement;
+use crate::operation::packages::installation::{PlannedInstallation, described};
+use crate::operation::packages::observer::PackageObserver;
+use crate::operation::packages::safety_copies::{add_objects, safety_copies};
+use crate::operation::packages::scripted::{InstallSource, ScriptedPackage};
+use crate::operation::patches::scripts::PatchScriptRequest;
+use crate::operation::scripts::context::ScriptContext;
+use crate::operation::scripts::failure::{LastingResults, ScriptFailure};
+use crate::operation::scripts::halt::{RunHalt, end_run, unanswered};
+use crate::operation::scripts::interview::{ScriptAnswers, ScriptQuestions, interview};
+use crate::operation::scripts::package::{FailedRequests, PackageScripts};
+use crate::operation::scripts::package_directory::PackageDirectory;
+use crate::operation::scripts::runner::ScriptRunner;
+use crate::operation::scripts::safety::{check_classes, needs_absolute_tools};
+use crate::operation::scripts::staying_libraries::check_staying;
+use crate::operation::scripts::{OutputStream, ScriptOutput};
+use crate::operation::session::Session;
+use crate::script::environment::of_patch;
+use crate::script::protocol::{PatchMessage, RebootRequest};
+use crate::script::{RunAs, ScriptCall, ScriptEnd, ScriptInput, search_path};
+use patchadm_changeset::transaction::{
+    Cause, ContentSource, ProtectedPaths, Receipt, ScriptRecorder, ScriptedRun,
+};
+use patchadm_inputs::database::RecordView;
+use patchadm_inputs::database::undo_data::{ArchiveError, OutsideAccess, UndoReader};
+use patchadm_inputs::inventory::{Inventory, Touched};
+use patchadm_inputs::policy::ScriptPolicy;
+use patchadm_inputs::source::PackageImage;
+use patchadm_planning::plan::package::install::{IntendedInstall, OfPatch};
+use patchadm_planning::plan::patch::engine::{Bookkeeping, ScriptChoice};
+use patchadm_planning::plan::patch::patch_plan::{PackagePlan, PatchPlan};
+use patchadm_planning::plan::patch::snapshot;
+use patchadm_planning::plan::refusal::{Command, Reason};
+use patchadm_planning::plan::script_schedule::{ScriptSchedule, kept_packages};
+use patchadm_planning::plan::scripted_records::{
+    differing, marks_after_application, marks_after_backout, reconciled, taken_back, unsaved,
+};
+use patchadm_planning::plan::{Plan, RecordChange, UndoArchive, ledger};
+use patchadm_rootfs::{Dir, never};
+use patchadm_svr4::format::admin::{Admin, CheckAnswer, ConflictAnswer, InstanceAnswer, RequestUser};
+use patchadm_svr4::format::response::UnwritableValue;
+use patchadm_svr4::package::{ContentsLine, Mode, ObjectPath, Params};
+use patchadm_svr4::patch::{PatchId, PatchMacros};
+use patchadm_svr4::places;
+
+pub(crate) struct PatchPackage<'d> {
+    pub(crate) part: PackagePlan,
+    pub(crate) delivered: DeliveredPackage<'d>,
+    pub(super) directory: PackageDirectory,
+    pub(super) context: ScriptContext,
+    pub(crate) answers: ScriptAnswers,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ScriptDirection {
+    Apply,
+    BackOut,
+}
+
+impl ScriptDirection {
+    pub(super) fn hooks(self) -> [&'static str; 2] {
+        match self {
+            Self::Apply => ["prepatch", "postpatch"],
+            Self::BackOut => ["prebackout", "postbackout"],
+        }
+    }
+
+    pub(super) fn command(self) -> Command {
+        match self {
+            Self::Apply => Command::Patchadd,
+            Self::BackOut => Command::Patchrm,
+        }
+    }
+}
+
+pub(crate) struct PatchScripts<'a> {
+    pub(super) session: &'a Session<'a>,
+    pub(super) input: AddInput<'a>,
+    pub(super) runner: ScriptRunner<'a>,
+    pub(super) output: PatchOutput,
+    hooks: HookDirectory,
+    hook_names: Vec<String>,
+    pub(super) direction: ScriptDirection,
+    pub(super) id: String,
+    pub(super) ending: LastingResults,
+}
+
+impl<'a> PatchScripts<'a> {
+    /// Prepares the scripts. Refuses them if they would not be safe.
+    pub(crate) fn open(
+        session: &'a Session<'a>,
+        input: AddInput<'a>,
+        direction: ScriptDirection,
+        patch_plan: &PatchPlan,
+        packages: &[DeliveredPackage<'_>],
+        hooks: Option<HookDirectory>,
+    ) -> Result<Self, Failure> {
+        let id = patch_plan.plan.patches.first().cloned().unwrap_or_default();
+        let ground = &session.ground;
+        let refuse = |reason: Reason| Failure::from(reason.of(direction.command(), &id));
+        let absolute = packages.iter().any(|package| needs_absolute_tools(package.image));
+        must_be_safe(ground, direction.command(), &id, patch_plan)?;
+        let settings = &input.request.scripts;
+        let runner = ScriptRunner::open(ground, session.caller.interrupt, settings, absolute, refuse)?;
+        let private = runner.shop.directory();
+        let hooks = match (hooks, packages.first()) {
+            (Some(hooks), _) => hooks,
+            (None, Some(DeliveredPackage { device, .. })) => {
+                HookDirectory::of(&device.source, &device.image, private)
+                    .map_err(|error| unprepared(&error))?
+            }
+            (None, None) => HookDirectory::at(private.to_owned()),
+        };
+        hooks
+            .must_be_executable(patch_plan.hooks.iter().map(|hook| hook.name.as_str()))
+            .map_err(Failure::Script)?;
+        let (output, ending) = (PatchOutput::default(), LastingResults::default());
+        let hook_names = patch_plan.hooks.iter().map(|hook| hook.name.clone()).collect();
+        Ok(Self { session, input, runner, output, hooks, hook_names, direction, id, ending })
+    }
+
+    pub(crate) fn build_directory(&self) -> Result<PathBuf, Failure> {
+        let private = self.runner.shop.directory();
+        let made = Dir::of_host(private).and_then(|dir| dir.make_dir(b"build", Mode::of(0o700)));
+        made.map_err(|error| unprepared(&error.into())).map(|_| private.join("build"))
+    }
+
+    /// Runs the script of the patch itself that comes before its packages, if it is planned. Returns whether it ran.
+    pub(crate) fn before(&mut self) -> Result<bool, Failure> {
+        let [name, _] = self.direction.hooks();
+        if !self.has_hook(name) {
+            return Ok(false);
+        }
+        match self.hook(name, None) {
+            Ok(()) => Ok(true),
+            Err(halt) => Err(self.without_run(halt)),
+        }
+    }
+
+    fn has_hook(&self, name: &str) -> bool {
+        self.hook_names.iter().any(|hook| hook == name)
+    }
+
+    pub(super) fn hook(&mut self, name: &str, mut run: Option<&mut ScriptedRun<'_>>) -> Result<(), RunHalt> {
+        if self.direction == ScriptDirection::BackOut {
+            // what ran before it may have written it
+            let id = self.patch_id().map_err(RunHalt::Refused)?;
+            may_run(&self.session.ground, &id, name)?;
+        }
+        let shop = &self.runner.shop;
+        let (root, private) = (self.session.ground.root.prefix(), shop.directory());
+        let file = self.hooks.file(name, private).map_err(Failure::Script)?;
+        let of_run = run.as_deref().map(ScriptedRun::name);
+        let path = search_path(shop.tools());
+        let call = ScriptCall {
+            environment: of_patch(&self.id, root, self.runner.locale, &path, private, of_run.as_deref()),
+            directory: self.hooks.directory.clone(),
+            ..self.runner.call(name.to_owned(), file)
+        };
+        let ended = self.runner.run(
+            call,
+            run.as_deref_mut().map(|run| run as &mut dyn ScriptRecorder),
+            &mut self.output,
+        )?;
+        let mut failed = Vec::new();
+        if let Some(run) = run {
+            run.script_ended()?;
+            failed = run.take_failed_requests()?;
+        }
+        match (ended, self.runner.interrupted()) {
+            (ScriptEnd::Exited(0), _) if failed.is_empty() => Ok(()),
+            (ScriptEnd::Exited(0), _) => Err(unanswered(name, &failed).into()),
+            (ScriptEnd::Interrupted, Some(signal)) => Err(Cause::Interrupted(signal).into()),
+            _ => Err(Failure::Script(ScriptFailure::of_patch(name, ended)).into()),
+        }
+    }
+
+    /// Prepares all packages, and runs the planned checkinstall of each. `response` makes the response file for scripts that
+    /// maintain the records.
+    pub(crate) fn ready<'d>(
+        &mut self,
+        parts: &[PackagePlan],
+        packages: &[DeliveredPackage<'d>],
+        response: impl Fn(&PackagePlan, DeliveredPackage<'_>) -> Result<Vec<u8>, UnwritableValue>,
+    ) -> Result<Vec<PatchPackage<'d>>, Failure> {
+        let mut ready = Vec::new();
+        for (part, &delivered) in parts.iter().zip(packages) {
+            let placed = self.placed(part, delivered, &Params::new())?;
+            let private = self.runner.shop.directory().join(part.package.as_str());
+            let (directory, context) = placed.for_scripts(&self.runner, delivered, &private)?;
+            let part = part.clone();
+            let mut package =
+                PatchPackage { part, delivered, directory, context, answers: ScriptAnswers::default() };
+            let given = match package.part.chosen.bookkeeping {
+                Bookkeeping::Scripts => {
+                    response(&package.part, delivered).map_err(|value| unwritable(&value))?
+                }
+                Bookkeeping::Program => Vec::new(),
+            };
+            if package.part.chosen.has_scripts() {
+                self.ask(&mut package, given)?;
+            }
+            ready.push(package);
+        }
+        Ok(ready)
+    }
+
+    /// Finds the place of a package: that of the instance that was found for it.
+    pub(super) fn placed(
+        &self,
+        part: &PackagePlan,
+        delivered: DeliveredPackage<'_>,
+        response: &Params,
+    ) -> Result<PackagePlacement, Failure> {
+        let placed = self.input.place(delivered, response)?;
+        if placed.instance == part.package {
+            return Ok(placed);
+        }
+        let reason = Reason::BadPatch(format!("it would go over {}, not {}", placed.instance, part.package));
+        Err(reason.of(self.direction.command(), &self.id).into())
+    }
+
+    /// Runs the checkinstall of a package, if that is planned. `given` is the response file that it is called with.
+    fn ask(&mut self, package: &mut PatchPackage<'_>, given: Vec<u8>) -> Result<(), Failure> {
+        let questions = ScriptQuestions {
+            request: false,
+            checkinstall: package.part.chosen.scripts.checkinstall,
+            given,
+            input: ScriptInput::Nothing,
+            request_user: RunAs::Unprivileged,
+        };
+        let (runner, output) = (&mut self.runner, &mut self.output);
+        match interview(runner, &package.directory, &mut package.context, &questions, output) {
+            Ok(answers) => {
+                self.ending.warned |= answers.warned;
+                package.answers = answers;
+                Ok(())
+            }
+            Err(failure) => Err(self.without_run(RunHalt::from(failure).of_package(&package.part.package))),
+        }
+    }
+
+    /// Returns a failure before there was a run. The output of the scripts goes into the log of runs that changed nothing.
+    fn without_run(&mut self, halt: RunHalt) -> Failure {
+        let failure = halt.without_run(self.direction.command(), &self.id);
+        let subject = format!("{} {}", self.direction.command().name(), self.id);
+        let mut text = log::head(&subject, &failure).into_bytes();
+        text.extend(self.runner.take_log());
+        // the user sees it in any case
+        let _ = self.session.log(&text);
+        self.with_script_output(failure)
+    }
+
+    /// Returns a failure of a script, with the words of the script and the place of its output.
+    pub(super) fn with_script_output(&self, failure: Failure) -> Failure {
+        match failure {
+            Failure::Script(mut failure) => {
+                failure.told.message = self.output.message();
+                let log = places::own_directory().join(b"log").ok();
+                failure.told.log = log.map(|path| self.session.ground.root.show(&path));
+                Failure::Script(failure)
+            }
+            other => other,
+        }
+    }
+}
+
+fn unwritable(value: &UnwritableValue) -> Failure {
+    let UnwritableValue { name, reason } = value;
+    Failure::BadFile(format!("the value of {name} cannot be told to scripts: {reason}"))
+}
+
+fn unprepared(error: &std::io::Error) -> Failure {
+    crate::script::ScriptError::Preparation(error.to_string()).into()
+}
+
+struct PackageTurn<'t> {
+    package: &'t PatchPackage<'t>,
+    installation: PlannedInstallation,
+    course: ScriptSchedule,
+    lines: BTreeMap<ObjectPath, ContentsLine>,
+}
+
+impl<'a> PatchScripts<'a> {
+    /// Carries everything out in one run. `patch_plan` was planned with `inventory`. `content` has the objects of the plan as
+    /// a whole, for a patch with no scripts but its own.
+    pub(crate) fn perform(
+        mut self,
+        patch_plan: &PatchPlan,
+        packages: &[PatchPackage<'_>],
+        inventory: &Inventory,
+        content: &mut dyn ContentSource,
+        log: Option<ObjectPath>,
+    ) -> Result<Receipt, Failure> {
+        let has_scripts = packages.iter().any(|package| package.part.chosen.has_scripts());
+        let session = self.session;
+        let patch_plan = &*session.with_trial(patch_plan);
+        let plan = &patch_plan.plan;
+        let (command, subject) = (self.direction.command(), self.id.clone());
+        let mut turns = Vec::new();
+        if has_scripts {
+            for package in packages {
+                turns.push(self.turn(patch_plan, package, inventory)?);
+            }
+            for turn in &turns {
+                self.scripted_package(turn).unpack(command, &subject)?;
+            }
+        }
+        let copies = self.copies(patch_plan, &turns);
+        let text = if has_scripts { String::new() } else { self.text(plan) };
+        let done = session.perform_scripted(plan, &copies, log, text, |mut run| {
+            let done = if has_scripts {
+                self.packages(&mut run, patch_plan, inventory, &copies, turns, content)
+            } else {
+                self.whole(&mut run, plan, content)
+            };
+            let done = done.and_then(|()| check_staying(&session.ground.root, &patch_plan.staying));
+            end_run(run, done, command, &subject)
+        });
+        let mut receipt = done.map_err(|failure| self.with_script_output(failure))?;
+        receipt.notes.extend(self.output.notes);
+        receipt.notes.extend(words(self.ending));
+        Ok(receipt)
+    }
+
+    fn text(&self, plan: &Plan) -> String {
+        match self.direction {
+            ScriptDirection::Apply => log::of_installation(plan),
+            ScriptDirection::BackOut => log::of_backout(plan),
+        }
+    }
+
+    /// Returns everything that the scripts may touch, and all records of the patch.
+    fn copies(&self, patch_plan: &PatchPlan, turns: &[PackageTurn<'_>]) -> ProtectedPaths {
+        let mut all = safety_copies(turns.iter().map(|turn| &turn.course.concerned));
+        let deleted = patch_plan.parts.iter().flat_map(|part| &part.deletes);
+        let changed = patch_plan.plan.changes.iter().map(|change| &change.path);
+        add_objects(&mut all, deleted.chain(changed).chain(patch_plan.staying.keys()));
+        let mut trees: BTreeSet<ObjectPath> = all.trees.into_iter().collect();
+        trees.extend(patch_plan.parts.iter().map(|part| places::package(&part.package)));
+        trees.extend(places::patches().join(self.id.as_bytes()).ok());
+        for record in &patch_plan.plan.records {
+            if matches!(record, RecordChange::AddTree { .. } | RecordChange::RemoveTree(_)) {
+                trees.insert(record.path().clone());
+            }
+        }
+        let packages: Vec<_> = patch_plan.parts.iter().map(|part| part.package.clone()).collect();
+        trees.extend(kept_packages(&patch_plan.plan.records, &packages));
+        let outer = trees.clone();
+        trees.retain(|path| !outer.iter().any(|other| path.is_below(other)));
+        all.trees = trees.into_iter().collect();
+        all.files.extend(ledger::paths(&patch_plan.plan.records).cloned());
+        if !all.files.contains(&places::contents()) {
+            all.files.push(places::contents());
+        }
+        all
+    }
+
+    /// Performs a patch with no scripts but its own, all at once.
+    fn whole(
+        &mut self,
+        run: &mut ScriptedRun<'_>,
+        plan: &Plan,
+        content: &mut dyn ContentSource,
+    ) -> Result<(), RunHalt> {
+        run.log(&self.runner.take_log())?;
+        let mut plan = plan.clone();
+        self.session.mark_unprivileged(&mut plan)?;
+        self.last(run, &plan, content)
+    }
+
+    /// Performs the last batch of the run, and the script of the patch itself that comes after its packages: for a
+    /// backout before the batch, for an application after it.
+    fn last(
+        &mut self,
+        run: &mut ScriptedRun<'_>,
+        plan: &Plan,
+        content: &mut dyn ContentSource,
+    ) -> Result<(), RunHalt> {
+        let [_, name] = self.direction.hooks();
+        if self.direction == ScriptDirection::BackOut && self.has_hook(name) {
+            self.hook(name, Some(run))?;
+        }
+        let saves = plan.archives().next().is_some();
+        run.switch(plan, content)
+            .map_err(|cause| if saves { RunHalt::from(cause).while_saving() } else { cause.into() })?;
+        if self.direction == ScriptDirection::Apply && self.has_hook(name) {
+            self.hook(name, Some(run))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Performs package by package, each on what the previous one left.
+    fn packages(
+        &mut self,
+        run: &mut ScriptedRun<'_>,
+        patch_plan: &PatchPlan,
+        inventory: &Inventory,
+        copies: &ProtectedPaths,
+        turns: Vec<PackageTurn<'_>>,
+        content: &mut dyn ContentSource,
+    ) -> Result<(), RunHalt> {
+        run.log(&self.runner.take_log())?;
+        let mut last = patch_plan.remainder();
+        for (place, mut turn) in turns.into_iter().enumerate() {
+            let package = turn.package;
+            let by_scripts = package.part.chosen.bookkeeping == Bookkeeping::Scripts;
+            if place > 0 && by_scripts {
+                turn = self.turn(patch_plan, package, inventory)?;
+                refuse_uncopied(&turn, copies)?;
+            }
+            run.log(format!("\nProcessing package instance <{}>\n\n", package.part.package).as_bytes())?;
+            let mut scripted_package = self.scripted_package(&turn);
+            let done = scripted_package.carry_out(run, |_| Ok(()));
+            self.ending = scripted_package.scripts.ending;
+            done.map_err(|halt| halt.of_package(&package.part.package))?;
+            if by_scripts {
+                if package.part.restores {
+                    let concerned = turn.course.concerned.objects.keys().cloned().collect();
+                    let (session, part, lines) = (self.session, &package.part, &turn.lines);
+                    Restoration { session, patch_plan, part, concerned, lines }.carry_out(run, content)?;
+                }
+                let left = self.after_scripts(patch_plan, package, inventory)?;
+                left.add_to(&mut last, &mut self.output.notes)?;
+            }
+        }
+        // Content is only read for undo data that is written anew.
+        if last.versions.is_empty() && last.changes.is_empty() {
+            self.last(run, &last, &mut NoContent)
+        } else {
+            self.last(run, &last, content)
+        }
+    }
+
+    fn scripted_package<'m>(&'m mut self, turn: &'m PackageTurn<'_>) -> ScriptedPackage<'m, 'a> {
+        let PackageTurn { package, installation, course, .. } = turn;
+        let mut context = package.context.clone();
+        context.settle(&package.delivered.image.params, &installation.intended.params);
+        let delivered = package.delivered;
+        let source = InstallSource { delivered, directory: &package.directory, installation };
+        let scripts = PackageScripts {
+            runner: &mut self.runner,
+            context,
+            ending: self.ending,
+            failed_requests: FailedRequests::GiveUp,
+        };
+        ScriptedPackage::new(self.session, course, Some(source), scripts, &mut self.output)
+    }
+
+    /// Plans the work of a package: as the program does it, or, if its scripts maintain the records, as pkgadd(1M) would.
+    fn turn<'t>(
+        &self,
+        patch_plan: &PatchPlan,
+        package: &'t PatchPackage<'t>,
+        inventory: &Inventory,
+    ) -> Result<PackageTurn<'t>, Failure> {
+        let PatchPackage { part, delivered, answers, .. } = package;
+        if part.chosen.bookkeeping == Bookkeeping::Program {
+            let mut intended = patch_plan.intended(part, &self.session.caller.now);
+            intended.read_from(delivered.index);
+            let installation = described(intended, delivered.image, &inventory.packages, self.input.admin);
+            return self.checked(package, installation, inventory, inventory.lines.clone());
+        }
+        let placed = self.placed(part, *delivered, &answers.params)?;
+        let prepared = self.input.prepare(*delivered, &placed, &answers.params, None)?;
+        let (mut installation, known) = (prepared.installation, prepared.inventory);
+        let intended = &mut installation.intended;
+        intended.scripts = part.chosen.scripts.clone();
+        intended.passing.clone_from(&part.chosen.passing);
+        self.reconcile(package, intended)?;
+        // more may be restored than the package that the scripts install
+        let mut lines = inventory.lines.clone();
+        lines.extend(known.lines.clone());
+        self.checked(package, installation, &known, lines)
+    }
+
+    /// Makes the course of a package, and refuses class action scripts that could not be run safely.
+    fn checked<'t>(
+        &self,
+        package: &'t PatchPackage<'t>,
+        installation: PlannedInstallation,
+        inventory: &Inventory,
+        lines: BTreeMap<ObjectPath, ContentsLine>,
+    ) -> Result<PackageTurn<'t>, Failure> {
+        let refuse = |reason: Reason| reason.of(self.direction.command(), &self.id);
+        let image = package.delivered.image;
+        let course =
+            ScriptSchedule::of_installation(&installation.intended, image, inventory).map_err(refuse)?;
+        check_classes(&self.session.ground, &course).map_err(refuse)?;
+        Ok(PackageTurn { package, installation, course, lines })
+    }
+}
+
+/// Refuses paths that came up only within the run, and are not copied.
+fn refuse_uncopied(turn: &PackageTurn<'_>, copies: &ProtectedPaths) -> Result<(), RunHalt> {
+    let known: BTreeSet<&ObjectPath> = copies.objects.iter().map(|object| &object.path).collect();
+    match turn.course.concerned.objects.keys().find(|path| !known.contains(path)) {
+        Some(path) => Err(Cause::Script(format!("{path} came up after the run had begun")).into()),
+        None => Ok(()),
+    }
+}
+
+/// Returns the words for the exit codes of scripts, for the reader of the outcome.
+fn words(ending: LastingResults) -> Vec<String> {
+    let warned = ending.warned.then(|| "a script warned; the log says more".to_owned());
+    let reboot = match ending.reboot {
+        RebootRequest::None => None,
+        RebootRequest::AfterAll => Some("a script asks for a reboot".to_owned()),
+        RebootRequest::Immediate => Some("a script asks for a reboot at once".to_owned()),
+    };
+    warned.into_iter().chain(reboot).collect()
+}
+
+struct RecordsAfter {
+    pub(super) records: Vec<RecordChange>,
+    /// The program's own snapshot of the earlier state, to be written.
+    pub(super) snapshot: Option<UndoArchive>,
+    pub(super) notes: Vec<String>,
+}
+
+impl RecordsAfter {
+    /// Adds the records to the last batch of the run, and the sentences to the notes of the run.
+    pub(super) fn add_to(self, last: &mut Plan, notes: &mut Vec<String>) -> Result<(), Reason> {
+        notes.extend(self.notes);
+        last.records.extend(self.records);
+        if let Some(archive) = self.snapshot {
+            last.records.push(snapshot::directory(&archive, last.undo.len())?);
+            last.undo.push(archive);
+        }
+        Ok(())
+    }
+}
+
+impl PatchScripts<'_> {
+    /// Reconciles the answers of a package's scripts with what the program knows.
+    fn reconcile(&self, member: &PatchPackage<'_>, intended: &mut IntendedInstall) -> Result<(), Failure> {
+        let refuse = |reason: Reason| reason.of(self.direction.command(), &self.id);
+        let (package, separator) = (&member.part.package, &self.session.ground.policy.separator);
+        let id = self.patch_id().map_err(refuse)?;
+        let params = match self.direction {
+            ScriptDirection::Apply => {
+                let (params, notes) =
+                    reconciled(package, &id, &intended.params, &member.part.params, separator);
+                intended.plan.notes.extend(notes);
+                params
+            }
+            ScriptDirection::BackOut => {
+                let wrong = differing(package, &id, &intended.params, &member.part.params, separator);
+                if let Some(name) = wrong.first() {
+                    let said = intended.params.text(name).into_owned();
+                    let right = member.part.params.text(name).into_owned();
+                    let reason = format!("its checkinstall says {name}={said}, it has to be <{right}>");
+                    return Err(refuse(Reason::BadUndoData { package: package.clone(), reason }).into());
+                }
+                taken_back(&intended.params, &member.part.params)
+            }
+        };
+        intended.set_params(params).map_err(refuse)?;
+        Ok(())
+    }
+
+    pub(super) fn patch_id(&self) -> Result<PatchId, Reason> {
+        let separator = &self.session.ground.policy.separator;
+        PatchId::parse(&self.id, separator).map_err(|error| Reason::BadId(error.to_string()))
+    }
+
+    /// Checks what scripts made of a package, and returns the remaining changes to its records.
+    fn after_scripts(
+        &self,
+        patch_plan: &PatchPlan,
+        member: &PatchPackage<'_>,
+        before: &Inventory,
+    ) -> Result<RecordsAfter, RunHalt> {
+        let package = &member.part.package;
+        let ground = &self.session.ground;
+        let mut touched = Touched::default();
+        touched.packages.insert(package.clone());
+        let changes = patch_plan.plan.changes.iter().filter(|change| change.package == *package);
+        touched.paths.extend(changes.map(|change| change.path.clone()));
+        let planned = patch_plan.plan.undo.iter().find(|archive| archive.package == *package);
+        touched.paths.extend(planned.map(snapshot::paths).unwrap_or_default());
+        let now = ground.survey(&touched, &never)?;
+        let Some(installed) = now.packages.get(package) else {
+            return Err(RunHalt::Refused(Reason::NotInstalled(vec![package.to_string()])));
+        };
+        let (id, separator) = (self.patch_id()?, &ground.policy.separator);
+        match self.direction {
+            ScriptDirection::Apply => {
+                let has_undo = !patch_plan.no_undo && !patch_plan.again;
+                let notes = if has_undo { self.check_undo(patch_plan, member, &now)? } else { None };
+                let delivered = &member.delivered.image.params;
+                let obsoletes = PatchMacros::from_params(delivered, separator);
+                let obsoletes = obsoletes.ok().flatten().map(|delivered| delivered.obsoletes);
+                let obsoletes = obsoletes.unwrap_or_default();
+                let records = marks_after_application(package, installed, &id, &obsoletes, separator)?;
+                // If nothing is to be saved, a save directory that scripts have made nevertheless belongs to them.
+                let is_theirs = patch_plan.no_undo && installed.saves.contains_key(id.as_str());
+                let planned = planned.filter(|_| !is_theirs);
+                let known = planned.zip(before.packages.get(package));
+                let snapshot = known.map(|(archive, before)| snapshot::completed(archive, before, &now));
+                Ok(RecordsAfter { records, snapshot, notes: notes.into_iter().collect() })
+            }
+            ScriptDirection::BackOut => {
+                let records = marks_after_backout(package, installed, &id, separator)?;
+                Ok(RecordsAfter { records, snapshot: None, notes: Vec::new() })
+            }
+        }
+    }
+
+    /// Checks that the undo archive made by scripts, or the program's own snapshot, holds everything that they replaced.
+    /// Returns a remark on objects that only the snapshot holds.
+    fn check_undo(
+        &self,
+        patch_plan: &PatchPlan,
+        member: &PatchPackage<'_>,
+        now: &Inventory,
+    ) -> Result<Option<String>, RunHalt> {
+        let package = &member.part.package;
+        let bad = |reason: String| {
+            let text =
+                format!("the undo archive that the scripts of {package} made cannot be used: {reason}");
+            RunHalt::Saving(Cause::Script(text))
+        };
+        let image = self.archive(member).map_err(|failure| bad(failure.to_string()))?;
+        let unsaved = unsaved(
+            package,
+            &patch_plan.plan.changes,
+            &member.part.mapped,
+            &image,
+            &member.part.params,
+            &now.live,
+        )?;
+        let planned = patch_plan.plan.undo.iter().find(|archive| archive.package == *package);
+        let held = planned.map(snapshot::held).unwrap_or_default();
+        let (held, lost): (Vec<_>, Vec<_>) = unsaved.iter().partition(|path| held.contains(path));
+        let lacks = |first: &ObjectPath, count: usize| {
+            let shown = self.session.ground.root.show(first);
+            let others = if count > 1 { format!(" (nor {} others)", count - 1) } else { String::new() };
+            format!("it does not hold {shown} as it was{others}")
+        };
+        if let Some(first) = lost.first() {
+            return Err(bad(lacks(first, lost.len())));
+        }
+        let note = held.first().map(|first| {
+            let lacks = lacks(first, held.len());
+            format!(
+                "the undo archive that the scripts of {package} made is not enough for another tool: {lacks}; \
+                 patchrm restores from the snapshot beside it"
+            )
+        });
+        Ok(note)
+    }
+
+    fn archive(&self, member: &PatchPackage<'_>) -> Result<PackageImage, Failure> {
+        let ground = &self.session.ground;
+        let view = RecordView::live(&ground.root);
+        let reader = UndoReader { view: &view, host: &ground.host, outside: OutsideAccess::planned() };
+        let found = reader.find(&member.part.package, &self.id)?;
+        found.verify_unbound(self.session.caller.interrupt)?;
+        let path = found.path().to_owned();
+        let mut image = found.into_image()?;
+        if image.packages.len() == 1 {
+            return Ok(image.packages.swap_remove(0));
+        }
+        let reason = "it does not hold exactly one package".to_owned();
+        Err(ArchiveError::Damaged { path, reason }.into())
+    }
+}
+
+/// Returns the answers that the classic patchadd(1M) gives in advance: an instance of the same version is updated, no
+/// question is asked.
+fn admin() -> Admin {
+    Admin {
+        instance: InstanceAnswer::Unique,
+        partial: CheckAnswer::NoCheck,
+        runlevel: CheckAnswer::NoCheck,
+        idepend: CheckAnswer::NoCheck,
+        rdepend: CheckAnswer::NoCheck,
+        space: CheckAnswer::Quit,
+        setuid: ConflictAnswer::NoCheck,
+        conflict: ConflictAnswer::NoCheck,
+        action: CheckAnswer::NoCheck,
+        request_user: RequestUser::Root,
+        ..Admin::delivered()
+    }
+}
+
+pub(crate) struct PatchInstall {
+    admin: Admin,
+    request: AddRequest,
+    choice: ScriptChoice,
+    patch: OfPatch,
+}
+
+impl PatchInstall {
+    pub(crate) fn new(request: &PatchScriptRequest, choice: ScriptChoice, patch: OfPatch) -> Self {
+        let request = AddRequest { scripts: request.settings.clone(), silent: true, ..AddRequest::default() };
+        Self { admin: admin(), request, choice, patch }
+    }
+
+    /// Returns the input of the packages. The permission to run scripts has been checked before.
+    pub(crate) fn input<'a>(&'a self, session: &'a Session<'a>) -> AddInput<'a> {
+        AddInput {
+            is_locked: true,
+            ground: &session.ground,
+            admin: &self.admin,
+            system: &self.choice.system,
+            policy: ScriptPolicy::Run,
+            request: &self.request,
+            caller: session.caller,
+            patch: Some(&self.patch),
+            mended: &[],
+        }
+    }
+}
+
+/// The longest part of the output that is searched for messages, from its end.
+const KEPT: usize = 1 << 20;
+
+#[derive(Debug, Default)]
+pub(super) struct PatchOutput {
+    said: Vec<u8>,
+    /// Sentences about problems that are not failures.
+    pub(super) notes: Vec<String>,
+}
+
+impl PatchOutput {
+    pub(super) fn message(&self) -> Option<PatchMessage> {
+        PatchMessage::last_in(&self.said)
+    }
+
+    fn note(&mut self, text: &str) {
+        self.notes.push(text.trim().replace('\n', ": "));
+    }
+}
+
+impl ScriptOutput for PatchOutput {
+    fn heard(&mut self, _: OutputStream, bytes: &[u8]) {
+        self.said.extend_from_slice(bytes);
+        if self.said.len() > 2 * KEPT {
+            self.said.drain(..self.said.len() - KEPT);
+        }
+    }
+
+    fn complains(&mut self, text: &str) {
+        self.note(text);
+    }
+
+    fn warns(&mut self, text: &str) {
+        self.note(text);
+    }
+}
+
+impl PackageObserver for PatchOutput {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_found_however_its_bytes_came_and_however_much_is_said() {
+        let mut listener = PatchOutput::default();
+        listener.heard(OutputStream::Out, &vec![b'x'; 3 * KEPT]);
+        listener.heard(OutputStream::Out, b"\nPATCH_MSG 2 it is applied\n");
+        assert_eq!(listener.message(), None, "the token is another");
+        listener.heard(OutputStream::Err, b"PaTcH_M");
+        listener.heard(OutputStream::Err, b"sG 8 it is not\ninstalled\n\n");
+        let message = listener.message().unwrap();
+        assert_eq!((message.number, message.text.as_str()), (8, "it is not installed"));
+        assert!(listener.said.len() <= 2 * KEPT);
+    }
+}
