@@ -48,7 +48,8 @@ use patchadm_planning::plan::script_schedule::{ScriptSchedule, kept_packages};
 use patchadm_planning::plan::scripted_records::{
     differing, marks_after_application, marks_after_backout, reconciled, taken_back, unsaved,
 };
-use patchadm_planning::plan::{Plan, RecordChange, UndoArchive, ledger};
+use patchadm_planning::plan::script_schedule::ledger_paths;
+use patchadm_planning::plan::{Plan, RecordChange, UndoArchive};
 use patchadm_rootfs::{Dir, never};
 use patchadm_svr4::format::admin::{Admin, CheckAnswer, ConflictAnswer, InstanceAnswer, RequestUser};
 use patchadm_svr4::format::response::UnwritableValue;
@@ -362,7 +363,7 @@ impl<'a> PatchScripts<'a> {
         let outer = trees.clone();
         trees.retain(|path| !outer.iter().any(|other| path.is_below(other)));
         all.trees = trees.into_iter().collect();
-        all.files.extend(ledger::paths(&patch_plan.plan.records).cloned());
+        all.files.extend(ledger_paths(&patch_plan.plan.records).cloned());
         if !all.files.contains(&places::contents()) {
             all.files.push(places::contents());
         }
