@@ -1,6 +1,6 @@
 //! The caller of a changing command: everything that only the command line knows.
 
-use super::scripts::settings::ScriptSettings;
+use crate::operation::scripts::runner::ScriptSettings;
 use patchadm_changeset::transaction::{ExchangeRequest, ProgressEvent};
 use patchadm_inputs::trial::Moment;
 use patchadm_planning::plan::clock::Now;

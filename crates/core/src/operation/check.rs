@@ -14,36 +14,32 @@
 
 mod compare;
 pub mod device;
-mod exclusive;
 mod findings;
 mod fix;
-mod map;
-mod native_files;
-mod overridden;
 mod scope;
+#[cfg(test)]
+mod tests;
 
-use super::failure::Failure;
-use super::mend::{MendedRecord, mend};
-use super::queries::select::PackagePattern;
-use super::record_damage::find_damage_of;
-use super::session::{Caller, RootAndPolicy, Session, must_have_database};
+use crate::operation::failure::Failure;
+use crate::operation::mend::{MendedRecord, mend};
+use crate::operation::queries::select::PackagePattern;
+use crate::operation::record_damage::find_damage_of;
+use crate::operation::session::{Caller, RootAndPolicy, Session, must_have_database};
 use crate::operation::trial::begin::begin_change;
-use compare::Comparison;
-use map::CheckMap;
-use native_files::NativeFiles;
-use overridden::OverriddenAttributes;
+use compare::{ObjectComparison, OverriddenAttributes};
+use fix::NativeFiles;
 use patchadm_inputs::database::{RecordDamage, RecordReader, RecordView, contents, read_consistently};
 use patchadm_rootfs::{Interrupt, Root, WorkMeter, WorkStep, WorkUnit, accounts_of, never, side_by_side};
 use patchadm_svr4::package::{Accounts, ContentsLine, PkgInst};
 use patchadm_svr4::places;
+use scope::CheckMap;
 
 pub use findings::{
     CheckError, CheckReport, CheckedAspects, CheckedObject, Difference, Finding, UnfixedReason,
     UnmatchedOperands,
 };
 pub(super) use findings::{DeliveredFile, DeliveredFiles};
-pub use map::MapFiles;
-pub use scope::{CheckScope, PathPattern};
+pub use scope::{CheckScope, MapFiles, PathPattern};
 
 /// A request to pkgchk(1M).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -104,7 +100,6 @@ pub(super) fn check_delivered(
     CheckedRecords { step, ..CheckedRecords::of(request)? }.compare(view, host, None, delivered)
 }
 
-/// Returns the number of lines in `contents`, which takes a pass over all of them.
 fn line_count(view: &RecordView<'_>) -> Result<u64, CheckError> {
     let mut lines = 0;
     contents::scan(view, |_| {
@@ -135,12 +130,10 @@ pub fn check_and_fix(
     Ok(CheckReport { recovered: session.recovered, damage, ..report })
 }
 
-/// The records that objects are compared with.
 struct CheckedRecords<'a> {
     request: &'a CheckRequest,
     /// `None` for the database.
     map: Option<CheckMap>,
-    /// The step of the work whose progress is wanted.
     step: Option<WorkStep>,
 }
 
@@ -149,7 +142,6 @@ impl<'a> CheckedRecords<'a> {
         Ok(Self { request, map: request.map.as_ref().map(CheckMap::read).transpose()?, step: None })
     }
 
-    /// Returns whether the whole database is checked.
     fn is_whole(&self) -> bool {
         let CheckScope { packages, categories, paths } = &self.request.scope;
         let names_none = packages.iter().all(|pattern| *pattern == PackagePattern::All);
@@ -221,7 +213,7 @@ impl<'a> CheckedRecords<'a> {
             OverriddenAttributes::default()
         };
         let comparison =
-            Comparison { root, accounts, aspects: *aspects, delivered, follows_links, overridden };
+            ObjectComparison { root, accounts, aspects: *aspects, delivered, follows_links, overridden };
         if self.map.is_none() && fixes.is_none() && !aspects.exclusive {
             let compared = scope.each(view, *workers, self.step.as_ref(), || {
                 let mut walk = comparison.walk();
@@ -238,7 +230,7 @@ impl<'a> CheckedRecords<'a> {
             None => (in_parallel(&comparison, &lines, *workers), 0),
         };
         if aspects.exclusive {
-            let hidden = exclusive::hidden(view, &comparison, &lines, native.as_ref())?;
+            let hidden = fix::hidden(view, &comparison, &lines, native.as_ref())?;
             let is_removed = |object: &&CheckedObject| native.is_some() && object.findings.is_empty();
             fixed += hidden.iter().filter(is_removed).count();
             checked.extend(hidden);
@@ -254,7 +246,11 @@ fn owners_of(view: &RecordView<'_>, host: &Root) -> Result<Option<Accounts>, Che
 }
 
 /// Compares all objects in this number of threads. The result has the order of the lines, regardless of the number.
-fn in_parallel(comparison: &Comparison<'_>, lines: &[ContentsLine], workers: usize) -> Vec<CheckedObject> {
+fn in_parallel(
+    comparison: &ObjectComparison<'_>,
+    lines: &[ContentsLine],
+    workers: usize,
+) -> Vec<CheckedObject> {
     let shares: Vec<&[ContentsLine]> = lines.chunks(SHARE).collect();
     let checked = side_by_side(workers, shares.len(), || {
         let mut walk = comparison.walk();
@@ -266,6 +262,3 @@ fn in_parallel(comparison: &Comparison<'_>, lines: &[ContentsLine], workers: usi
     });
     checked.into_iter().flatten().collect()
 }
-
-#[cfg(test)]
-mod tests;

@@ -9,7 +9,7 @@ use super::software_list::SoftwareList;
 use super::tree;
 use crate::operation::failure::Failure;
 use crate::operation::mend::can_be_mended;
-use crate::operation::packages::add::damaged::damaged_package;
+use crate::operation::packages::records::damaged_package;
 use crate::operation::session::{Caller, RootAndPolicy};
 use patchadm_inputs::database::survey::packages_but;
 use patchadm_inputs::database::{RecordView, all};

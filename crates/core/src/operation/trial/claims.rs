@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::operation::failure::Failure;
 use crate::operation::overtaken_list::overtaken_patches;
-use crate::operation::queries::object_action::ObjectAction;
-use crate::operation::queries::patch_files::patch_files;
+use crate::operation::queries::patch_objects::{ObjectAction, patch_files};
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::manifest::{RecordedState, StateDifferences};
 use patchadm_inputs::database::marker;

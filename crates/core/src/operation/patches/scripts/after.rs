@@ -2,7 +2,7 @@
 
 use super::patch::{PatchPackage, PatchScripts, ScriptDirection};
 use crate::operation::failure::Failure;
-use crate::operation::scripts::halt::RunHalt;
+use crate::operation::scripts::run::RunHalt;
 use patchadm_changeset::transaction::Cause;
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::undo_data::{ArchiveError, OutsideAccess, UndoReader};

@@ -1,7 +1,7 @@
 //! The settings for installing the packages of a patch whose scripts maintain the records: as pkgadd(1M) would.
 
 use super::request::PatchScriptRequest;
-use crate::operation::packages::add::input::{AddInput, AddRequest};
+use crate::operation::packages::planning::{AddInput, AddRequest};
 use crate::operation::session::Session;
 use patchadm_inputs::policy::ScriptPolicy;
 use patchadm_planning::plan::package::install::OfPatch;

@@ -1,7 +1,7 @@
 //! The output of the scripts of a patch: nothing is shown while they run, and everything goes into the log. This module
 //! keeps what patchadd(1M) and patchrm(1M) have to say about it in the end.
 
-use crate::operation::packages::observer::PackageObserver;
+use crate::operation::packages::report::PackageObserver;
 use crate::operation::scripts::{OutputStream, ScriptOutput};
 use crate::script::protocol::PatchMessage;
 

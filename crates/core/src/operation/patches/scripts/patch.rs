@@ -9,14 +9,12 @@ use super::through_links::{must_not_delete_through_links, must_not_look_through_
 use crate::operation::device::DeliveredPackage;
 use crate::operation::failure::Failure;
 use crate::operation::log;
-use crate::operation::packages::add::input::AddInput;
-use crate::operation::packages::add::prepare::PackagePlacement;
-use crate::operation::scripts::context::{ScriptContext, base_of};
+use crate::operation::packages::planning::{AddInput, PackagePlacement};
 use crate::operation::scripts::failure::{LastingResults, ScriptFailure};
-use crate::operation::scripts::halt::{RunHalt, unanswered};
 use crate::operation::scripts::interview::{ScriptAnswers, ScriptQuestions, interview};
 use crate::operation::scripts::package_directory::PackageDirectory;
-use crate::operation::scripts::runner::ScriptRunner;
+use crate::operation::scripts::run::{RunHalt, unanswered};
+use crate::operation::scripts::runner::{ScriptContext, ScriptRunner, base_of};
 use crate::operation::scripts::safety::{check_places, needs_absolute_tools};
 use crate::operation::session::{RootAndPolicy, Session};
 use crate::script::environment::of_patch;
@@ -266,9 +264,9 @@ impl<'a> PatchScripts<'a> {
     pub(super) fn told(&self, failure: Failure) -> Failure {
         match failure {
             Failure::Script(mut failure) => {
-                failure.told.message = self.output.message();
+                failure.context.message = self.output.message();
                 let log = places::own_directory().join(b"log").ok();
-                failure.told.log = log.map(|path| self.session.ground.root.show(&path));
+                failure.context.log = log.map(|path| self.session.ground.root.show(&path));
                 Failure::Script(failure)
             }
             other => other,
