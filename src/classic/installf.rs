@@ -14,8 +14,9 @@ use patchadm_cli::reply::advice::hint;
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop, failure};
 use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::failure::Failure;
-use patchadm_core::operation::installf::target::{InstallfError, note_failure};
-use patchadm_core::operation::installf::{InstallfOutcome, InstallfRequest, InstallfSubject, installf};
+use patchadm_core::operation::installf::{
+    InstallfError, InstallfOutcome, InstallfRequest, InstallfSubject, installf, note_failure,
+};
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
 use patchadm_svr4::format::registration::{Registration, class};

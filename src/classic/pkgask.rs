@@ -12,8 +12,8 @@ use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Sto
 use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::device::SPOOL;
 use patchadm_core::operation::failure::Failure;
-use patchadm_core::operation::packages::add::ask::{AskReport, AskRequest, ask_packages};
-use patchadm_core::operation::packages::observer::PackageObserver;
+use patchadm_core::operation::packages::ask::{AskReport, AskRequest, ask_packages};
+use patchadm_core::operation::packages::report::PackageObserver;
 use patchadm_planning::plan::refusal::{Command, Wording};
 
 const USAGE: &str = "pkgask [-d device] [-R root] -r response pkginst...";

@@ -11,9 +11,8 @@ use patchadm_cli::reply::failure::must_have_records;
 use patchadm_cli::reply::text::package::{extracted, long, short, status};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply};
 use patchadm_cli::surroundings::Output;
-use patchadm_core::operation::queries::counts::ObjectCounts;
 use patchadm_core::operation::queries::packages::{
-    CorruptPackage, ListedPackage, PackageListing, installed_packages, spooled_packages,
+    CorruptPackage, ListedPackage, ObjectCounts, PackageListing, installed_packages, spooled_packages,
 };
 use patchadm_core::operation::queries::select::{PackageCompleteness, PackageSelection, VersionPattern};
 use patchadm_core::operation::session::is_new;

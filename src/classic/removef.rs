@@ -12,7 +12,7 @@ use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::words::print_notes;
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use patchadm_cli::surroundings::Output;
-use patchadm_core::operation::installf::removef::{RemovefOutcome, RemovefRequest, removef};
+use patchadm_core::operation::installf::{RemovefOutcome, RemovefRequest, removef};
 use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, unescape};

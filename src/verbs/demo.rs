@@ -17,7 +17,7 @@ use patchadm_cli::reply::failure::{code, modern};
 use patchadm_cli::reply::{Exit, Reply};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::packages::add::{AddRequest, add_packages};
-use patchadm_core::operation::packages::observer::SilentObserver;
+use patchadm_core::operation::packages::report::SilentObserver;
 use patchadm_core::operation::patches::apply::{ApplyOutcome, ApplyRequest};
 use patchadm_core::operation::patches::back_out::{BackOutOutcome, BackOutRequest, back_out_patches};
 use patchadm_core::operation::patches::sets::apply_patches;

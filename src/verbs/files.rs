@@ -15,9 +15,9 @@ use patchadm_cli::reply::{CommandReport, Exit, Reply, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::now;
 use patchadm_core::operation::patches::overtaken::NativeOverview;
-use patchadm_core::operation::queries::object_action::ObjectAction;
-use patchadm_core::operation::queries::patch_files::patch_files;
-use patchadm_core::operation::queries::patch_reader::{PatchedObject, PatchedPackage};
+use patchadm_core::operation::queries::patch_objects::{
+    ObjectAction, PatchedObject, PatchedPackage, patch_files,
+};
 use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
 

@@ -33,11 +33,11 @@ use patchadm_cli::surroundings::caller::now;
 use patchadm_cli::surroundings::{Output, Surroundings};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::overtaken::NativeOverview;
-use patchadm_core::operation::queries::applied_signature::applied_signature;
-use patchadm_core::operation::queries::changed_objects::{ChangedObject, PatchAction, changed_objects};
 use patchadm_core::operation::queries::inspect::{InspectedPatch, WantedWords, inspect};
-use patchadm_core::operation::queries::merges::open_merges;
-use patchadm_core::operation::queries::object_action::ObjectAction;
+use patchadm_core::operation::queries::patch_objects::{
+    ChangedObject, ObjectAction, PatchAction, changed_objects,
+};
+use patchadm_core::operation::queries::runs::{applied_signature, open_merges};
 use patchadm_inputs::source::{self, Extent, Origin};
 use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;

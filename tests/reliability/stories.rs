@@ -19,8 +19,8 @@ use patchadm_core::operation::adopt::{
 use patchadm_core::operation::check::{CheckError, CheckRequest, CheckScope, check_and_fix};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::packages::add::{AddRequest, add_packages};
-use patchadm_core::operation::packages::observer::SilentObserver;
 use patchadm_core::operation::packages::remove::{RemoveRequest, remove_packages};
+use patchadm_core::operation::packages::report::SilentObserver;
 use patchadm_core::operation::patches::apply::ApplyRequest;
 use patchadm_core::operation::patches::back_out::{BackOutRequest, back_out_patches};
 use patchadm_core::operation::patches::commit::{CommitRequest, commit_patches};

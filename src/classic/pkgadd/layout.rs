@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use patchadm_core::operation::packages::installation::PlannedInstallation;
+use patchadm_core::operation::packages::report::PlannedInstallation;
 use patchadm_inputs::source::PackageImage;
 use patchadm_planning::plan::script_schedule::steps::Portion;
 use patchadm_planning::plan::{Action, Body, Change, Plan};

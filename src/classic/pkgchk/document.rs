@@ -5,7 +5,7 @@ use serde::Serialize;
 use patchadm_cli::reply::ResultWord;
 use patchadm_cli::reply::text::{finding, object};
 use patchadm_cli::surroundings::Zone;
-use patchadm_core::operation::check::device::{DeliveredObject, DevicePackage};
+use patchadm_core::operation::check::device::{DeviceObject, DevicePackage};
 use patchadm_core::operation::check::{CheckReport, Finding};
 use patchadm_core::operation::mend::MendedRecord;
 use patchadm_rootfs::Root;
@@ -126,7 +126,7 @@ impl ListDocument {
 
     /// The document of a listing of packages on a device.
     pub(super) fn of_device(packages: &[DevicePackage]) -> Self {
-        let recorded = |package: &str, object: &DeliveredObject| RecordedObject {
+        let recorded = |package: &str, object: &DeviceObject| RecordedObject {
             path: object.path.to_string(),
             r#type: object::type_name(object.object.ftype),
             packages: vec![package.to_owned()],

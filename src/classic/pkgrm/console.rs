@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use crate::classic::console::Console;
 use patchadm_cli::reply::packages::{EndedPackage, print_ending};
 use patchadm_cli::surroundings::questions;
-use patchadm_core::operation::packages::left_objects::{LeftObject, StayReason};
-use patchadm_core::operation::packages::observer::PackageObserver;
-use patchadm_core::operation::packages::report::{PlannedRemoval, RemovedPackage};
+use patchadm_core::operation::packages::report::{
+    LeftObject, PackageObserver, PlannedRemoval, RemovedPackage, StayReason,
+};
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_svr4::package::Params;
 

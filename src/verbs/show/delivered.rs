@@ -5,7 +5,7 @@ use serde::Serialize;
 use patchadm_cli::reply::CommandReport;
 use patchadm_cli::reply::words::{named_value, reboot_sentence};
 use patchadm_cli::surroundings::Output;
-use patchadm_core::operation::queries::kept_files::PatchWords;
+use patchadm_core::operation::queries::inspect::PatchWords;
 use patchadm_inputs::native::fixed_in_said;
 use patchadm_inputs::source::Image;
 use patchadm_svr4::patch::{FixId, FixList, PatchId, PatchMacros};

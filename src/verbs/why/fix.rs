@@ -20,8 +20,8 @@ use patchadm_core::operation::depots::{
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::{SignatureRequest, demands};
 use patchadm_core::operation::patches::overtaken::NativeOverview;
-use patchadm_core::operation::queries::fix_reasons::{FixReasons, fix_reasons};
 use patchadm_core::operation::queries::inspect::{WantedWords, inspect};
+use patchadm_core::operation::queries::reasons::{FixReasons, fix_reasons};
 use patchadm_core::operation::session::RootAndPolicy;
 use patchadm_inputs::depot::DepotPatch;
 use patchadm_inputs::format::overtaken::OvertakenPatch;

@@ -86,7 +86,7 @@ fn before_anything(wording: &Wording, failure: &Failure) -> String {
             "Name directories of the root, from / on, none inside another.".to_owned()
         }
         Failure::Script(failure) => {
-            failure.told.log.as_ref().map_or_else(String::new, |log| format!("See {log} for details."))
+            failure.context.log.as_ref().map_or_else(String::new, |log| format!("See {log} for details."))
         }
         Failure::ReadOnly(_) => remedy(Some(Errno::ROFS)).to_owned(),
         Failure::NotPrivileged(_) => "Run it as root, or as the owner of the root directory.".to_owned(),

@@ -11,7 +11,7 @@ use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::undo_file::UndoFileFault;
 use patchadm_core::operation::trial::ConfirmRefusal;
 use patchadm_core::script::ScriptError;
-use patchadm_core::script::response::ResponseError;
+use patchadm_core::script::protocol::ResponseError;
 use patchadm_inputs::cache::CacheError;
 use patchadm_inputs::database::ledger::LedgerFault;
 use patchadm_inputs::database::policy::PolicyError;

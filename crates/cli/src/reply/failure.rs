@@ -373,7 +373,7 @@ pub fn classic(root: &Path, command: Command, patch: Option<&str>, failure: &Fai
 fn said(patch: Option<&str>, failure: &Failure) -> String {
     let text = without_numbers(&failure.to_string());
     match failure {
-        Failure::Script(failure) if failure.told.message.is_some() => text,
+        Failure::Script(failure) if failure.context.message.is_some() => text,
         Failure::Transaction(_) | Failure::Script(_) => {
             let subject = patch.map(|patch| format!("patch {patch}: ")).unwrap_or_default();
             sentence(&format!("{subject}{text}"))

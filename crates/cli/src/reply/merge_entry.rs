@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use patchadm_core::operation::queries::merges::OpenMerge;
+use patchadm_core::operation::queries::runs::OpenMerge;
 use patchadm_planning::plan::Merge;
 use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;

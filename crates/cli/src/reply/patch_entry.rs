@@ -18,7 +18,7 @@ use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_core::operation::changed_texts::ChangedTexts;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::ApplyOutcome;
-use patchadm_core::operation::queries::changed_objects::{ChangedObject, PatchAction};
+use patchadm_core::operation::queries::patch_objects::{ChangedObject, PatchAction};
 use patchadm_inputs::sign::Verdict;
 use patchadm_planning::plan::patch::engine::PlannedScript;
 use patchadm_planning::plan::patch::patch_plan::MovedObject;

@@ -1,29 +1,31 @@
-//! What is visible inside, and what runs there: values that one process passes to the other.
+//! An enclosure as a value that one process passes to the other: what is visible inside, what runs there, and how it ends.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 use patchadm_rootfs::ObjectStatus;
-use serde::{Deserialize, Serialize};
 
 /// A command and everything that it will see. Paths are bytes, as the system has them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Enclosure {
-    /// What is `/` inside.
+    /// The source of `/` inside.
     pub tree: EnclosureTree,
     /// Directories of the host that the caller has judged. Whoever may rename one could put another one under its path since.
     pub judged: Vec<JudgedDirectory>,
-    /// Whether the tree can be written to. Missing mount points are made in it only if it can.
+    /// The access to the tree. Missing mount points are made in it only if it can be written to.
     pub access: Access,
     /// The mounts inside, in this order.
     pub mounts: Vec<Mount>,
     /// Locks that are held as long as any process is inside.
     pub locks: Vec<HeldLock>,
-    /// Whether the caller has the id 0 inside.
+    /// True if the caller has the id 0 inside.
     pub as_root: bool,
     /// The users and groups inside, where the command has a user namespace that owns none of the mounts: whatever its rights
     /// are, it can change none of them. `None`: the command is in the namespace in which the mounts were made.
     pub ids: Option<OwnIds>,
-    /// What the inside has for itself beside mounts and processes.
+    /// Private resources beside mounts and processes.
     pub isolation: Isolation,
     /// The command that runs inside.
     pub command: EnclosedCommand,
@@ -47,7 +49,7 @@ impl JudgedDirectory {
     }
 }
 
-/// What is `/` inside.
+/// The source of `/` inside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EnclosureTree {
     /// A directory of the host, with everything mounted below it.
@@ -68,14 +70,14 @@ pub struct Layers {
     pub work: OsString,
 }
 
-/// What the inside has for itself beside mounts and processes.
+/// Private resources beside mounts and processes, and restrictions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Isolation {
-    /// Whether its network is one of its own, with nothing but the loopback device.
+    /// True if its network is one of its own, with nothing but the loopback device.
     pub has_own_network: bool,
     /// The host name inside, which then also has queues and semaphores of its own.
     pub host_name: Option<String>,
-    /// Whether no program inside gives its caller more rights: set-id bits have no effect, and nobody makes a user namespace.
+    /// True if no program inside gives its caller more rights: set-id bits have no effect, and nobody makes a user namespace.
     pub gains_no_rights: bool,
     /// The capabilities that remain, as bits of capabilities(7); `None` for all.
     pub capabilities: Option<u64>,
@@ -164,7 +166,7 @@ pub enum ProcessLimit {
     CoreDump(u64),
 }
 
-/// Whether something can be written to inside.
+/// Read or write access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Access {
     /// Every mount of it is mounted read-only.
@@ -178,9 +180,9 @@ pub enum Access {
 pub struct Mount {
     /// The path inside. Symbolic links in it are followed, and never lead out.
     pub place: OsString,
-    /// What is mounted.
+    /// The mounted files.
     pub source: MountSource,
-    /// What happens if the place does not exist.
+    /// The reaction if the place does not exist.
     pub missing: MissingPlace,
 }
 
@@ -193,9 +195,9 @@ pub enum MountSource {
         below: OsString,
         /// The path below that directory.
         path: OsString,
-        /// Whether it can be written to.
+        /// The access to it.
         access: Access,
-        /// Whether it is a part of the tree: missing mount points are made in it, and mounts below the place stay visible,
+        /// True if it is a part of the tree: missing mount points are made in it, and mounts below the place stay visible,
         /// read-only.
         is_own: bool,
     },
@@ -207,14 +209,14 @@ pub enum MountSource {
         files: Vec<(OsString, Vec<u8>)>,
         /// The most bytes of shared memory; `None` for half of the machine's, which is what the kernel allows.
         shared_memory: Option<u64>,
-        /// Whether the controlling terminal, `/dev/tty`, is one of them.
+        /// True if the controlling terminal, `/dev/tty`, is one of them.
         has_terminal: bool,
     },
     /// An empty directory that nobody can write to.
     Nothing,
 }
 
-/// What happens if a mount point does not exist.
+/// The reaction to a missing mount point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MissingPlace {
     /// It is made if possible, otherwise refused.
@@ -225,13 +227,13 @@ pub enum MissingPlace {
     Refused,
 }
 
-/// What a command has of the terminal of its caller.
+/// The terminal of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EnclosureTerminal {
     /// The terminal itself, and the session of the caller. `is_interactive` says that input and output are the terminal, so
     /// that the command may be in its foreground.
     Shared {
-        /// Whether input and output are the terminal.
+        /// True if input and output are the terminal.
         is_interactive: bool,
     },
     /// Nothing: the command has a session of its own, without a terminal.
@@ -247,4 +249,103 @@ pub struct HeldLock {
     pub directory: OsString,
     /// The name of the file.
     pub name: OsString,
+}
+
+/// The end of the command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EnclosureEnd {
+    /// It ended by itself, with this code.
+    Exited(i32),
+    /// This signal ended it.
+    Signalled(i32),
+    /// This signal ended the first process, and with it everything inside.
+    Lost(i32),
+}
+
+impl fmt::Display for EnclosureEnd {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(code) => write!(formatter, "exit {code}"),
+            Self::Signalled(signal) | Self::Lost(signal) => write!(formatter, "signal {signal}"),
+        }
+    }
+}
+
+/// A remark on the mounts for the user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EnclosureNote {
+    /// The place was a symbolic link, or behind one.
+    Link {
+        /// The place as it was named.
+        named: String,
+        /// The actual place, where it was mounted.
+        meant: String,
+    },
+    /// The place did not exist and was made.
+    Made(String),
+    /// The kernel refuses a private list of processes. That of the host is visible, read-only.
+    HostProcesses,
+}
+
+/// The reasons why a command did not run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum EnclosureError {
+    /// The caller may not make namespaces.
+    #[error("namespaces are not allowed here: {0}")]
+    NotAllowed(String),
+    /// Directories cannot be laid over each other here: the directory for changes is on the wrong file system.
+    #[error("overlay file systems are not possible here: {0}")]
+    NoOverlay(String),
+    /// The kernel knows no overlay file systems, or does not let the caller mount one.
+    #[error("overlay file systems are refused: {0}")]
+    OverlayRefused(String),
+    /// The tree could not be put together, or a process was not started or lost.
+    #[error("{0}")]
+    Failed(String),
+    /// No program of this name exists inside.
+    #[error("{0}: not found inside")]
+    NotFound(String),
+    /// The program exists and cannot be run.
+    #[error("{program}: {reason}")]
+    NotExecutable {
+        /// The program.
+        program: String,
+        /// The error of the system.
+        reason: String,
+    },
+}
+
+impl EnclosureError {
+    pub(super) fn failed(action: &str, path: impl fmt::Display, error: impl fmt::Display) -> Self {
+        Self::Failed(format!("cannot {action} {path}: {error}"))
+    }
+}
+
+/// An order for the first process.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum FirstOrder {
+    Prepare { enclosure: Box<Enclosure>, is_superuser: bool, session: EnclosureSession },
+    GoOn,
+    Start { in_front: bool },
+    Signal(i32),
+    Continue { in_front: bool },
+}
+
+/// The session of everything inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum EnclosureSession {
+    OfCaller,
+    Own,
+    Terminal,
+}
+
+/// An answer of the first process.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum FirstAnswer {
+    /// Everything is mounted, and the process has a new user namespace: give it its ids.
+    WantsIds,
+    Ready(Vec<EnclosureNote>),
+    Failed(EnclosureError),
+    Stopped(i32),
+    Ended(EnclosureEnd),
 }

@@ -1,25 +1,28 @@
-//! The first process of an enclosure: it builds the tree, runs the command, and ends with its caller.
+//! The first process of an enclosure: it builds the tree, runs the command, reaps orphans, and ends with its caller.
 
+use std::ffi::OsString;
 use std::fs::File;
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::process::{
-    DumpableBehavior, Signal, geteuid, ioctl_tiocsctty, set_dumpable_behavior,
-    set_parent_process_death_signal, setsid,
+    DumpableBehavior, Pid, Signal, WaitOptions, geteuid, ioctl_tiocsctty, kill_process, kill_process_group,
+    set_dumpable_behavior, set_parent_process_death_signal, setsid, wait,
 };
 
-use super::answers::{EnclosureSession, FirstAnswer, FirstOrder};
-use super::bind::must_be_judged;
-use super::enclosure::{ChosenWork, EnclosedCommand, Enclosure, OwnIds};
-use super::failure::{EnclosureEnd, EnclosureError, EnclosureNote};
-use super::followed_signals::FollowedSignals;
-use super::reaping::{CommandState, EnclosedProcess};
-use super::terminal::ControllingTerminal;
-use super::{capabilities, id_maps, isolation, tree};
+use crate::namespaces::enclosure::{
+    ChosenWork, EnclosedCommand, Enclosure, EnclosureEnd, EnclosureError, EnclosureNote, EnclosureSession,
+    FirstAnswer, FirstOrder, OwnIds,
+};
+use crate::namespaces::mounts::must_be_judged;
+use crate::namespaces::signals::{ControllingTerminal, FollowedSignals};
+use crate::namespaces::{rights, tree};
 use crate::process::{MessageChannel, close_inherited, leave_session_keyring};
 use patchadm_rootfs::{Dir, Lock};
 
@@ -79,15 +82,15 @@ fn do_work(
     let failed = |error: io::Error| EnclosureError::Failed(error.to_string());
     let work = work.ok_or_else(|| failed(io::ErrorKind::Unsupported.into()))?;
     if let Some(user) = enclosure.command.user {
-        id_maps::become_user(user)?;
+        rights::become_user(user)?;
     }
     let kept = enclosure.isolation.capabilities.filter(|_| geteuid().is_root()).unwrap_or_default();
-    capabilities::keep_only(kept).map_err(failed)?;
+    rights::keep_only(kept).map_err(failed)?;
     let (empty, _) = io::pipe().map_err(failed)?;
     nix::unistd::dup2_stdin(&empty).map_err(|errno| failed(errno.into()))?;
     // With a change of ids the kernel forgets it. If the caller died meanwhile, there is nobody who would believe the work.
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(|errno| failed(errno.into()))?;
-    rustix::process::umask(rustix::fs::Mode::from_bits_truncate(enclosure.command.umask));
+    rustix::process::umask(Mode::from_bits_truncate(enclosure.command.umask));
     work(order).map(EnclosureEnd::Exited).map_err(failed)
 }
 
@@ -102,7 +105,6 @@ fn enter_session(session: EnclosureSession, input: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes the locks, enters the tree and the working directory.
 fn prepare(
     enclosure: &Enclosure,
     is_superuser: bool,
@@ -117,42 +119,39 @@ fn prepare(
         let held = Lock::share_file(&dir, lock.name.as_encoded_bytes());
         locks.push(held.map_err(|error| failed(&error))?);
     }
-    isolation::isolate(&enclosure.isolation, is_superuser)?;
+    rights::isolate(&enclosure.isolation, is_superuser)?;
     let notes = tree::enter(enclosure, is_superuser)?;
     if let Some(ids) = &enclosure.ids {
         enter_ids(ids, is_superuser, channel)?;
     }
-    capabilities::keep_for_oneself()
-        .map_err(|error| EnclosureError::failed("give up", "capabilities", error))?;
+    rights::keep_for_oneself().map_err(|error| EnclosureError::failed("give up", "capabilities", error))?;
     let has_rights = is_superuser || enclosure.ids.is_some();
     if let Some(kept) = enclosure.isolation.capabilities.filter(|_| has_rights) {
-        isolation::keep_capabilities(kept)?;
+        rights::keep_capabilities(kept)?;
     }
     if enclosure.isolation.gains_no_rights {
-        isolation::gain_no_rights()?;
+        rights::gain_no_rights()?;
     }
-    isolation::restrict(&enclosure.command)?;
+    rights::restrict(&enclosure.command)?;
     enter_directory(&enclosure.command);
     Ok((locks, notes))
 }
 
-/// Enters a user namespace that owns none of the mounts, and becomes its first user.
 fn enter_ids(ids: &OwnIds, is_superuser: bool, channel: &mut MessageChannel) -> Result<(), EnclosureError> {
     let lost = |error: io::Error| EnclosureError::failed("enter", "the user namespace", error);
-    id_maps::leave_the_mounts(is_superuser)?;
+    rights::leave_the_mounts(is_superuser)?;
     channel.send(&FirstAnswer::WantsIds, None).map_err(lost)?;
     match channel.receive().map_err(lost)? {
         Some(FirstOrder::GoOn) => {}
         _ => return Err(lost(io::ErrorKind::UnexpectedEof.into())),
     }
-    id_maps::become_first(ids)?;
-    // What it holds is no concern of those inside, whoever they are.
+    rights::become_first(ids)?;
+    // Processes inside must not read the memory of this one.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|errno| lost(errno.into()))?;
     // The kernel forgets it with a change of ids. If the caller died meanwhile, the end of the socket shows it.
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(|errno| lost(errno.into()))
 }
 
-/// Enters the first working directory that exists; `/` is already the one of this process.
 fn enter_directory(command: &EnclosedCommand) {
     for directory in &command.directories {
         if std::env::set_current_dir(directory).is_ok() {
@@ -161,7 +160,6 @@ fn enter_directory(command: &EnclosedCommand) {
     }
 }
 
-/// Follows the command to its end, or this process to the end of its caller.
 fn follow(
     channel: &mut MessageChannel,
     process: &EnclosedProcess,
@@ -193,7 +191,6 @@ fn follow(
     }
 }
 
-/// Waits. Returns true if the caller sends something or is gone, false if a process has ended or stopped.
 fn is_spoken_to(channel: &MessageChannel, signals: &FollowedSignals) -> io::Result<bool> {
     let mut fds = [
         PollFd::from_borrowed_fd(channel.fd(), PollFlags::IN),
@@ -206,4 +203,119 @@ fn is_spoken_to(channel: &MessageChannel, signals: &FollowedSignals) -> io::Resu
     let is_spoken_to = !fds[0].revents().is_empty();
     signals.take();
     Ok(is_spoken_to)
+}
+
+/// The command as a process.
+#[derive(Debug)]
+pub(super) struct EnclosedProcess {
+    pid: Pid,
+    leads_group: bool,
+    is_job: bool,
+}
+
+/// The state of the command since the last look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CommandState {
+    /// It runs, or nothing is known of it.
+    Running,
+    Stopped(i32),
+    Ended(EnclosureEnd),
+}
+
+impl EnclosedProcess {
+    /// Starts the command: the first choice that exists.
+    pub(super) fn start(
+        command: &EnclosedCommand,
+        (input, session): (&OwnedFd, EnclosureSession),
+        terminal: Option<&ControllingTerminal>,
+    ) -> Result<Self, EnclosureError> {
+        let mut missing = None;
+        for words in &command.choices {
+            match Self::spawn(command, words, (input, session, terminal.is_some())) {
+                Ok(process) => {
+                    process.bring_to_front(terminal);
+                    return Ok(process);
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    missing.get_or_insert_with(|| program_of(words));
+                }
+                Err(error) => {
+                    let reason = error.to_string();
+                    return Err(EnclosureError::NotExecutable { program: program_of(words), reason });
+                }
+            }
+        }
+        Err(EnclosureError::NotFound(missing.unwrap_or_default()))
+    }
+
+    fn spawn(
+        command: &EnclosedCommand,
+        words: &[OsString],
+        (input, session, is_job): (&OwnedFd, EnclosureSession, bool),
+    ) -> io::Result<Self> {
+        let (program, arguments) = words.split_first().ok_or(io::ErrorKind::NotFound)?;
+        let mut process = Command::new(program);
+        process.args(arguments).stdin(Stdio::from(input.try_clone()?));
+        process.env_clear().envs(command.environment.iter().map(|(name, value)| (name, value)));
+        if session == EnclosureSession::Terminal {
+            // Output to the terminal of the caller goes through the terminal of the command.
+            if io::stdout().is_terminal() {
+                process.stdout(Stdio::from(input.try_clone()?));
+            }
+            if io::stderr().is_terminal() {
+                process.stderr(Stdio::from(input.try_clone()?));
+            }
+        }
+        let leads_group = is_job || session != EnclosureSession::OfCaller;
+        if leads_group {
+            process.process_group(0);
+        }
+        if let Some((uid, gid)) = command.user {
+            // This also drops all supplementary groups.
+            process.uid(uid).gid(gid);
+        }
+        let own = rustix::process::umask(Mode::from_bits_truncate(command.umask));
+        let spawned = process.spawn();
+        rustix::process::umask(own);
+        Ok(Self { pid: Pid::from_child(&spawned?), leads_group, is_job })
+    }
+
+    /// Puts the command into the foreground, and continues it if it has asked for the terminal too early.
+    pub(super) fn bring_to_front(&self, terminal: Option<&ControllingTerminal>) {
+        if let Some(terminal) = terminal {
+            terminal.put_in_front(self.pid);
+            self.signal(Signal::CONT);
+        }
+    }
+
+    /// Sends a signal to the command and the rest of its group, unless it has ended.
+    pub(super) fn signal(&self, signal: Signal) {
+        let _ = if self.leads_group {
+            kill_process_group(self.pid, signal)
+        } else {
+            kill_process(self.pid, signal)
+        };
+    }
+
+    pub(super) fn reap(&self) -> CommandState {
+        let mut state = CommandState::Running;
+        let stops = if self.is_job { WaitOptions::UNTRACED } else { WaitOptions::empty() };
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG | stops) {
+            if pid != self.pid {
+                continue;
+            }
+            if let Some(code) = status.exit_status() {
+                state = CommandState::Ended(EnclosureEnd::Exited(code));
+            } else if let Some(signal) = status.terminating_signal() {
+                state = CommandState::Ended(EnclosureEnd::Signalled(signal));
+            } else if let Some(signal) = status.stopping_signal() {
+                state = CommandState::Stopped(signal);
+            }
+        }
+        state
+    }
+}
+
+fn program_of(words: &[OsString]) -> String {
+    words.first().map(|word| word.display().to_string()).unwrap_or_default()
 }

@@ -29,39 +29,27 @@
 //!
 //! It knows nothing of stages.
 
-mod answers;
-mod bind;
-mod capabilities;
 mod enclosure;
-mod failure;
 mod first_process;
-mod followed_signals;
-mod id_maps;
-mod isolation;
-mod layers;
-mod mount_table;
-mod own_mounts;
+mod mounts;
 mod place;
 mod process;
-mod reaping;
+mod rights;
 mod segments;
-mod settings;
+mod signals;
 mod supervisor;
-mod terminal;
 mod tree;
-mod work;
 
 pub use enclosure::{
-    Access, ChosenWork, EnclosedCommand, Enclosure, EnclosureTerminal, EnclosureTree, HeldLock, IdMapping,
-    Isolation, JudgedDirectory, Layers, MissingPlace, Mount, MountSource, OwnIds, ProcessLimit,
+    Access, ChosenWork, EnclosedCommand, Enclosure, EnclosureEnd, EnclosureError, EnclosureNote,
+    EnclosureTerminal, EnclosureTree, HeldLock, IdMapping, Isolation, JudgedDirectory, Layers, MissingPlace,
+    Mount, MountSource, OwnIds, ProcessLimit,
 };
-pub use failure::{EnclosureEnd, EnclosureError, EnclosureNote};
 pub use first_process::{OwnWork, serve};
-pub use process::{EnclosureProcess, serve_enclosure};
+pub use process::{EnclosedWork, EnclosureProcess, serve_enclosure};
+pub use rights::namespaces_forbidden;
 pub use segments::{open_segments, serve_segments};
-pub use settings::namespaces_forbidden;
 pub use supervisor::enclose;
-pub use work::EnclosedWork;
 
 /// The argument that makes the program the first process of an enclosure, which then only runs [`serve`].
 pub const FIRST_PROCESS: &str = "__enclosed";

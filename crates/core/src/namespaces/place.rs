@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{Mode as Bits, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::failure::EnclosureError;
+use crate::namespaces::enclosure::EnclosureError;
 use patchadm_rootfs::{Dir, ObjectStatus};
 use patchadm_svr4::package::Mode;
 
@@ -16,7 +16,6 @@ use patchadm_svr4::package::Mode;
 #[derive(Debug)]
 pub(super) struct FoundPlace {
     pub(super) fd: OwnedFd,
-    /// The path inside, with no symbolic link in it.
     pub(super) path: OsString,
 }
 
@@ -36,7 +35,6 @@ pub(super) fn open_inside(top: impl AsFd, place: &OsStr) -> Result<Option<OwnedF
     }
 }
 
-/// Finds a place inside the tree.
 pub(super) fn find(top: &OwnedFd, place: &OsStr) -> Result<Option<FoundPlace>, EnclosureError> {
     let failed = |error: &dyn std::fmt::Display| {
         EnclosureError::failed("find the mount point", place.display(), error)
@@ -46,12 +44,10 @@ pub(super) fn find(top: &OwnedFd, place: &OsStr) -> Result<Option<FoundPlace>, E
     Ok(Some(FoundPlace { fd, path }))
 }
 
-/// Returns a path of the host that means an open file.
 pub(super) fn path_of(fd: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
 }
 
-/// Returns the id of the mount that an open file is on.
 pub(super) fn mount_of(fd: &OwnedFd) -> Result<u64, EnclosureError> {
     let seen = ObjectStatus::of(fd, || path_of(fd).display().to_string());
     seen.map(|seen| seen.mount).map_err(|error| EnclosureError::Failed(error.to_string()))
@@ -97,7 +93,6 @@ fn reason_of(error: &patchadm_rootfs::RootError) -> String {
     error.errno().map_or_else(|| error.to_string(), |errno| errno.to_string())
 }
 
-/// Opens the nearest existing directory above a place. Returns it with the missing names below it.
 fn nearest(top: &OwnedFd, place: &OsStr) -> Result<(OwnedFd, Vec<OsString>), Errno> {
     let parts = Path::new(place).components().filter(|part| *part != Component::RootDir);
     let mut there: Vec<OsString> = parts.map(|part| part.as_os_str().to_owned()).collect();

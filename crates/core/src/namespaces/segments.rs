@@ -18,15 +18,11 @@ use serde::{Deserialize, Serialize};
 use super::SEGMENTS_PROCESS;
 use crate::process::{MessageChannel, close_inherited};
 
-/// The list, in the namespace in which it is opened.
 const LIST: &str = "/proc/sysvipc/shm";
 
-/// Whose list it is.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct SegmentsOrder {
-    /// The process that has made the enclosure.
     maker: u32,
-    /// A process inside.
     inside: u32,
 }
 
@@ -66,7 +62,6 @@ pub fn serve_segments() -> io::Result<()> {
     }
 }
 
-/// Enters the namespace of queues and segments of a process, and opens the list.
 fn open_in(process: u32) -> io::Result<File> {
     setns(namespace_of(process, "ipc")?, CloneFlags::CLONE_NEWIPC)?;
     File::open(LIST)

@@ -12,20 +12,19 @@ use rustix::io::Errno;
 use rustix::process::{Signal, getegid, geteuid, getpgrp, getpid, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
-use super::answers::{EnclosureSession, FirstAnswer, FirstOrder};
+use super::FIRST_PROCESS;
 use super::enclosure::{Enclosure, EnclosureTerminal};
-use super::failure::{EnclosureEnd, EnclosureError, EnclosureNote};
-use super::followed_signals::FollowedSignals;
-use super::settings::refusal;
-use super::terminal::ControllingTerminal;
-use super::{FIRST_PROCESS, capabilities, id_maps};
+use crate::namespaces::enclosure::{
+    EnclosureEnd, EnclosureError, EnclosureNote, EnclosureSession, FirstAnswer, FirstOrder,
+};
+use crate::namespaces::rights;
+use crate::namespaces::rights::refusal;
+use crate::namespaces::signals::{ControllingTerminal, FollowedSignals};
 use crate::process::MessageChannel;
 use crate::terminal::{RELAY_TICK, TerminalRelay, TerminalUse};
 
-/// The signals that are passed on to the command.
 const PASSED_ON: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
 
-/// The signals from the keyboard, which reach all processes in the foreground.
 const FROM_KEYBOARD: [i32; 2] = [SIGINT, SIGQUIT];
 
 /// Runs a command with this standard input in namespaces of its own, and returns its end. `terminal` says what the command has
@@ -74,7 +73,7 @@ fn make_namespaces(is_superuser: bool, as_root: bool) -> Result<(), EnclosureErr
     if is_superuser {
         return Ok(());
     }
-    let prepared = capabilities::map_caller(caller, as_root).and_then(|()| capabilities::hand_down());
+    let prepared = rights::map_caller(caller, as_root).and_then(|()| rights::hand_down());
     prepared.map_err(|error| {
         refusal("uid_map", Errno::from_io_error(&error).unwrap_or(Errno::PERM), is_superuser)
     })
@@ -84,19 +83,15 @@ fn lost(error: &io::Error) -> EnclosureError {
     EnclosureError::Failed(format!("the first process inside was lost: {error}"))
 }
 
-/// The first process, seen from outside.
 struct EnclosureSupervisor {
     first: Child,
     channel: MessageChannel,
     signals: FollowedSignals,
-    /// The terminal of the caller, if the command may have it.
     terminal: Option<ControllingTerminal>,
-    /// The way between it and the command's own.
     relay: Option<TerminalRelay>,
     session: EnclosureSession,
-    /// Whether the command has a process group of its own, so that no key of the terminal reaches it by itself.
+    /// True if the command has a process group of its own, so that no key of the terminal reaches it by itself.
     leads_group: bool,
-    /// Whether that group is in the foreground at present.
     in_front: bool,
 }
 
@@ -141,7 +136,7 @@ impl EnclosureSupervisor {
             match self.next_answer().map_err(|error| lost(&error))? {
                 Some(FirstAnswer::WantsIds) => {
                     if let Some(ids) = &ids {
-                        id_maps::give(self.first.id(), ids, is_superuser)?;
+                        rights::give(self.first.id(), ids, is_superuser)?;
                     }
                     self.order(&FirstOrder::GoOn);
                 }
@@ -157,7 +152,6 @@ impl EnclosureSupervisor {
         }
     }
 
-    /// Waits for an answer, and passes signals on meanwhile.
     fn next_answer(&mut self) -> io::Result<Option<FirstAnswer>> {
         while !self.channel.has_message() {
             let terminals = self.relay.iter().flat_map(TerminalRelay::descriptors);
@@ -206,7 +200,6 @@ impl EnclosureSupervisor {
         self.order(&FirstOrder::Continue { in_front });
     }
 
-    /// Puts the group of this process into the foreground, if the command was there in its place.
     fn take_terminal_back(&self) {
         if let Some(terminal) = self.terminal.as_ref().filter(|_| self.in_front) {
             terminal.put_in_front(getpgrp());

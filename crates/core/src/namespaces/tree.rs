@@ -11,16 +11,16 @@ use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, UnmountFlags};
 
-use super::bind::{attach, copy_of, copy_of_host, make_read_only};
 use super::enclosure::{
     Access, Enclosure, EnclosureTree, JudgedDirectory, MissingPlace, Mount, MountSource, OwnIds,
 };
-use super::failure::{EnclosureError, EnclosureNote};
-use super::layers::mount_of_layers;
-use super::mount_table::MountTable;
-use super::own_mounts::{mount_devices, mount_nothing, mount_processes};
 use super::place::{FoundPlace, find, make, mount_of, open_inside};
-use super::settings::refusal;
+use crate::namespaces::enclosure::{EnclosureError, EnclosureNote};
+use crate::namespaces::mounts::{
+    MountTable, attach, copy_of, copy_of_host, make_read_only, mount_devices, mount_nothing, mount_of_layers,
+    mount_processes,
+};
+use crate::namespaces::rights::refusal;
 
 /// Builds the tree and makes it the `/` of this process, which must have one thread.
 pub(super) fn enter(enclosure: &Enclosure, is_superuser: bool) -> Result<Vec<EnclosureNote>, EnclosureError> {
@@ -36,17 +36,13 @@ pub(super) fn enter(enclosure: &Enclosure, is_superuser: bool) -> Result<Vec<Enc
     tree.become_root()
 }
 
-/// The tree being put together.
 struct TreeBuilder<'a> {
-    /// The directories that the caller has judged.
     judged: &'a [JudgedDirectory],
-    /// The topmost directory.
     top: OwnedFd,
-    /// The mount below all others.
     lowest: u64,
     /// The mounts in which missing places may be made.
     own: Vec<u64>,
-    /// Who owns what is made, if not the caller.
+    /// The owner of new objects, if that is not the caller.
     owner: Option<(u32, u32)>,
     notes: Vec<EnclosureNote>,
 }
@@ -156,7 +152,6 @@ impl<'a> TreeBuilder<'a> {
         Ok(())
     }
 
-    /// Copies the mounts below a path, to be mounted there again.
     fn mounts_below(&self, path: &OsStr) -> Result<Vec<(std::ffi::OsString, OwnedFd)>, EnclosureError> {
         use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
         let table = MountTable::read()
@@ -164,7 +159,7 @@ impl<'a> TreeBuilder<'a> {
         let mut kept = Vec::new();
         for point in table.points_below(self.lowest, path.as_bytes()) {
             let point = std::ffi::OsString::from_vec(point);
-            // What the caller cannot reach is invisible inside.
+            // Mounts that the caller cannot reach are invisible inside.
             if let Ok(Some(file)) = open_inside(&self.top, &point) {
                 let copy = copy_of(&file);
                 kept.push((
@@ -176,7 +171,6 @@ impl<'a> TreeBuilder<'a> {
         Ok(kept)
     }
 
-    /// Makes the tree the `/` of this process; what it saw before is gone.
     fn become_root(self) -> Result<Vec<EnclosureNote>, EnclosureError> {
         let failed =
             |errno: Errno| EnclosureError::Failed(format!("cannot enter the tree: pivot_root: {errno}"));

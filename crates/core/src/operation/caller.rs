@@ -7,7 +7,7 @@
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
-use super::scripts::settings::ScriptSettings;
+use crate::operation::scripts::runner::ScriptSettings;
 use patchadm_changeset::transaction::{ExchangeRequest, ProgressEvent};
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::history::HistoryEntry;

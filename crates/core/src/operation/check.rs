@@ -14,36 +14,32 @@
 
 mod compare;
 pub mod device;
-mod exclusive;
 mod findings;
 mod fix;
-mod map;
-mod native_files;
-mod overridden;
 mod scope;
+#[cfg(test)]
+mod tests;
 
-use super::failure::Failure;
-use super::mend::{MendedRecord, mend};
-use super::queries::select::PackagePattern;
-use super::record_damage::find_damage_of;
-use super::session::{Caller, RootAndPolicy, Session, must_have_database};
+use crate::operation::failure::Failure;
+use crate::operation::mend::{MendedRecord, mend};
+use crate::operation::queries::select::PackagePattern;
+use crate::operation::record_damage::find_damage_of;
+use crate::operation::session::{Caller, RootAndPolicy, Session, must_have_database};
 use crate::operation::trial::begin::begin_change;
-use compare::Comparison;
-use map::CheckMap;
-use native_files::NativeFiles;
-use overridden::OverriddenAttributes;
+use compare::{ObjectComparison, OverriddenAttributes};
+use fix::NativeFiles;
 use patchadm_inputs::database::{RecordDamage, RecordReader, RecordView, contents, read_consistently};
 use patchadm_rootfs::{Interrupt, Root, WorkMeter, WorkStep, WorkUnit, accounts_of, never, side_by_side};
 use patchadm_svr4::package::{Accounts, ContentsLine, PkgInst};
 use patchadm_svr4::places;
+use scope::CheckMap;
 
 pub use findings::{
     CheckError, CheckReport, CheckedAspects, CheckedObject, Difference, Finding, UnfixedReason,
     UnmatchedOperands,
 };
 pub(super) use findings::{DeliveredFile, DeliveredFiles};
-pub use map::MapFiles;
-pub use scope::{CheckScope, PathPattern};
+pub use scope::{CheckScope, MapFiles, PathPattern};
 
 /// A request to pkgchk(1M).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -217,7 +213,7 @@ impl<'a> CheckedRecords<'a> {
             OverriddenAttributes::default()
         };
         let comparison =
-            Comparison { root, accounts, aspects: *aspects, delivered, follows_links, overridden };
+            ObjectComparison { root, accounts, aspects: *aspects, delivered, follows_links, overridden };
         if self.map.is_none() && fixes.is_none() && !aspects.exclusive {
             let compared = scope.each(view, *workers, self.step.as_ref(), || {
                 let mut walk = comparison.walk();
@@ -234,7 +230,7 @@ impl<'a> CheckedRecords<'a> {
             None => (in_parallel(&comparison, &lines, *workers), 0),
         };
         if aspects.exclusive {
-            let hidden = exclusive::hidden(view, &comparison, &lines, native.as_ref())?;
+            let hidden = fix::hidden(view, &comparison, &lines, native.as_ref())?;
             let is_removed = |object: &&CheckedObject| native.is_some() && object.findings.is_empty();
             fixed += hidden.iter().filter(is_removed).count();
             checked.extend(hidden);
@@ -249,7 +245,11 @@ fn owners_of(view: &RecordView<'_>, host: &Root) -> Result<Option<Accounts>, Che
 }
 
 /// Compares all objects in this number of threads. The result has the order of the lines, regardless of the number.
-fn in_parallel(comparison: &Comparison<'_>, lines: &[ContentsLine], workers: usize) -> Vec<CheckedObject> {
+fn in_parallel(
+    comparison: &ObjectComparison<'_>,
+    lines: &[ContentsLine],
+    workers: usize,
+) -> Vec<CheckedObject> {
     let shares: Vec<&[ContentsLine]> = lines.chunks(SHARE).collect();
     let checked = side_by_side(workers, shares.len(), || {
         let mut walk = comparison.walk();
@@ -261,6 +261,3 @@ fn in_parallel(comparison: &Comparison<'_>, lines: &[ContentsLine], workers: usi
     });
     checked.into_iter().flatten().collect()
 }
-
-#[cfg(test)]
-mod tests;

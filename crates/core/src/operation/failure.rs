@@ -12,7 +12,7 @@ use super::plan_file::PlanFault;
 use super::scripts::failure::ScriptFailure;
 use super::trial::ConfirmRefusal;
 use crate::script::ScriptError;
-use crate::script::response::ResponseError;
+use crate::script::protocol::ResponseError;
 use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
 use patchadm_inputs::database::ledger::LedgerFault;
 use patchadm_inputs::database::policy::PolicyError;

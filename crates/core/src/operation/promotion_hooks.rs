@@ -17,7 +17,7 @@ use crate::operation::log;
 use crate::operation::patches::scripts::hooks::HookDirectory;
 use crate::operation::scripts::ScriptSettings;
 use crate::operation::scripts::failure::ScriptFailure;
-use crate::operation::scripts::halt::RunHalt;
+use crate::operation::scripts::run::RunHalt;
 use crate::operation::scripts::runner::{ScriptOutput, ScriptRunner};
 use crate::operation::session::{RootAndPolicy, RunOptions, Session};
 use crate::script::environment::of_patch;
@@ -267,7 +267,7 @@ impl<'a> HookRun<'a> {
                 let is_before = Some(hook) == self.files.before.as_ref();
                 let mut failure = ScriptFailure::of_hook(hook.key, &hook.file, ended, is_before);
                 let log = places::own_directory().join(b"log").ok();
-                failure.told.log = log.map(|path| self.session.ground.root.show(&path));
+                failure.context.log = log.map(|path| self.session.ground.root.show(&path));
                 Err(Failure::Script(failure).into())
             }
         }

@@ -5,19 +5,404 @@
 //! and overlayfs its devices are not those of stat(2). It is the fallback where `map_files` may not be followed, which
 //! takes `CAP_CHECKPOINT_RESTORE` or `CAP_SYS_ADMIN`.
 //!
+//! Files that runs have replaced or deleted since this machine was booted are remembered in `var/sadm/patchadm/replaced`, for
+//! the root of the running system alone: a process that was started before still uses them, and has to be restarted.
+//!
 //! ```text
-//! files        what one process uses
-//! replaced     files that earlier runs replaced, of which processes may still be
-//! wanted       the files that are looked for, at their paths now and before
+//! patchadm-replaced 1 BOOT-ID
+//! PATH MAJOR:MINOR INODE SECONDS.NANOSECONDS       (of its birth; `-` where the file system keeps none)
 //! ```
+//!
+//! A run writes it before it changes anything, so that no interruption forgets a file. A remembered file that stayed is what is
+//! at its path. After a reboot no process uses any of them, and the file begins anew. It is advice, like the cache of libraries:
+//! written without waiting for the disk, and believed only if nobody else may write it.
 
-mod files;
-mod replaced;
-mod wanted;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
 
-pub(in crate::operation) use files::{ProcessFiles, UsedFile, processes};
-pub(in crate::operation) use replaced::ReplacedFiles;
-pub(in crate::operation) use wanted::{WantedFiles, by_place};
+use rustix::io::Errno;
+
+use crate::process::MappedFile;
+use crate::script::boot_id;
+use patchadm_changeset::plan::{Action, Plan};
+use patchadm_rootfs::{Dir, FileType, Inode, ObjectStatus, Root, RootError, Timestamp};
+use patchadm_svr4::package::{Mode, ObjectPath, escape, unescape};
+use patchadm_svr4::places;
 
 pub(in crate::operation) const NOT_ALL_SEEN: &str = "not every process may be looked into here, so programs that run what changes may not \
      be named (it takes CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN)";
+
+const DELETED: &[u8] = b" (deleted)";
+
+/// The files of a process.
+#[derive(Debug)]
+pub(in crate::operation) struct ProcessFiles {
+    /// The file of its program; `None` if it may not be looked at, or if there is none.
+    pub(in crate::operation) program: Option<UsedFile>,
+    /// The files that it has mapped, each once; that of its program is usually among them.
+    pub(in crate::operation) mapped: Vec<UsedFile>,
+    /// True if some of its files could not be looked at.
+    pub(in crate::operation) is_hidden: bool,
+}
+
+/// A file that a process uses.
+#[derive(Clone, Debug)]
+pub(in crate::operation) struct UsedFile {
+    /// Its path in the root of the process; for a file that has none any more, the last one.
+    pub(in crate::operation) path: Vec<u8>,
+    pub(in crate::operation) is_deleted: bool,
+    pub(in crate::operation) number: u64,
+    /// Its status; `None` if only its number and path are known.
+    pub(in crate::operation) status: Option<ObjectStatus>,
+}
+
+pub(in crate::operation) fn processes() -> Vec<(u32, PathBuf)> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut found: Vec<(u32, PathBuf)> =
+        entries.filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path()))).collect();
+    found.sort();
+    found
+}
+
+impl ProcessFiles {
+    /// Looks at a process; `None` if it is gone, or is one of the kernel.
+    pub(in crate::operation) fn of(directory: &Path) -> Option<Self> {
+        let exe = directory.join("exe");
+        let link = match fs::read_link(&exe) {
+            Ok(link) => link.into_os_string().into_vec(),
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                return Some(Self { program: None, mapped: Vec::new(), is_hidden: true });
+            }
+            // A process of the kernel has no program, and one that is gone nothing.
+            Err(_) => return None,
+        };
+        let mut files =
+            Self { program: Some(UsedFile::at(&link, &exe)), mapped: Vec::new(), is_hidden: false };
+        match fs::read(directory.join("maps")) {
+            Ok(maps) => files.read_maps(directory, &maps),
+            Err(error) => files.is_hidden = error.kind() == std::io::ErrorKind::PermissionDenied,
+        }
+        Some(files)
+    }
+
+    fn read_maps(&mut self, directory: &Path, maps: &[u8]) {
+        let mut known = BTreeSet::new();
+        for mapping in maps.split(|&byte| byte == b'\n').filter_map(MappedFile::of_line) {
+            if !known.insert((mapping.device, mapping.number)) {
+                continue;
+            }
+            let (path, is_deleted) = parted(mapping.path);
+            let link = directory.join("map_files").join(mapping.range());
+            let status = match ObjectStatus::behind(&link) {
+                Ok(status) => Some(status),
+                Err(error) => {
+                    let may_not = matches!(error.errno(), Some(Errno::PERM | Errno::ACCESS));
+                    self.is_hidden |= may_not;
+                    // If the file is not deleted, its path leads to it in the root of the process.
+                    if is_deleted { None } else { in_root_of(directory, path).ok() }
+                }
+            };
+            let (path, number) = (path.to_vec(), mapping.number);
+            self.mapped.push(UsedFile { path, is_deleted, number, status });
+        }
+    }
+
+    pub(in crate::operation) fn all(&self) -> impl Iterator<Item = &UsedFile> {
+        self.program.iter().chain(&self.mapped)
+    }
+}
+
+impl UsedFile {
+    fn at(link: &[u8], proc: &Path) -> Self {
+        let status = ObjectStatus::behind(proc).ok();
+        let (path, is_deleted) = parted(link);
+        let number = status.as_ref().map_or(0, |status| status.inode.number);
+        Self { path: path.to_vec(), is_deleted, number, status }
+    }
+}
+
+fn in_root_of(directory: &Path, path: &[u8]) -> Result<ObjectStatus, RootError> {
+    let relative = path.strip_prefix(b"/").unwrap_or(path);
+    ObjectStatus::behind(&directory.join("root").join(std::ffi::OsStr::from_bytes(relative)))
+}
+
+fn parted(path: &[u8]) -> (&[u8], bool) {
+    match path.strip_suffix(DELETED) {
+        Some(path) => (path, true),
+        None => (path, false),
+    }
+}
+
+const NAME: &[u8] = b"replaced";
+
+const PROGRAM: &str = "replaced";
+
+const FORM: &str = "patchadm-replaced 1 ";
+
+/// The largest file that is read, in bytes.
+const LARGEST: u64 = 32 << 20;
+
+const MOST: usize = 100_000;
+
+/// A file that was at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::operation) struct ReplacedFile {
+    pub(in crate::operation) path: ObjectPath,
+    pub(in crate::operation) device: (u32, u32),
+    pub(in crate::operation) inode: Inode,
+}
+
+/// All that are remembered, the last replaced last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::operation) struct ReplacedFiles(pub(in crate::operation) Vec<ReplacedFile>);
+
+impl ReplacedFiles {
+    /// Reads what is remembered in a root; nothing if it is not that of the running system.
+    pub(in crate::operation) fn of(root: &Root) -> Self {
+        let read = || {
+            let boot = boot_id().ok()?;
+            let dir = directory(root)?;
+            let status = dir.look(NAME).ok()??;
+            let is_own = status.uid == 0 || status.uid == rustix::process::geteuid().as_raw();
+            let is_private = status.mode.bits() & 0o022 == 0;
+            if status.file_type != FileType::Regular || !is_own || !is_private {
+                return None;
+            }
+            Some(Self::parse(&dir.read_regular(NAME, LARGEST).ok()??, &boot))
+        };
+        if root.is_system() { read().unwrap_or_default() } else { Self::default() }
+    }
+
+    /// Remembers the files that a plan is about to replace or delete. Returns them where there is no place for that yet: the
+    /// first run of a root makes it.
+    pub(in crate::operation) fn remember(root: &Root, plan: &Plan) -> Vec<ReplacedFile> {
+        if !root.is_system() {
+            return Vec::new();
+        }
+        let goes = |action: &Action| matches!(action, Action::Replace(_) | Action::Delete);
+        let going = plan.changes.iter().filter(|change| goes(&change.action));
+        let going = going.filter_map(|change| {
+            let physical = root.resolver().locate(&change.path).ok()?;
+            ReplacedFile::at(root, physical)
+        });
+        Self::remember_files(root, going.collect())
+    }
+
+    pub(in crate::operation) fn remember_files(root: &Root, going: Vec<ReplacedFile>) -> Vec<ReplacedFile> {
+        let (false, Ok(boot)) = (going.is_empty(), boot_id()) else { return Vec::new() };
+        let Some(dir) = directory(root) else { return going };
+        let mut all = Self::of(root);
+        all.add(going);
+        // A killed run may have left these.
+        let _ = dir.remove_leftovers(PROGRAM);
+        let _ = dir.replace_cache(PROGRAM, NAME, all.write(&boot).as_bytes(), Mode::of(0o600));
+        Vec::new()
+    }
+
+    fn add(&mut self, going: Vec<ReplacedFile>) {
+        let new: BTreeSet<(&ObjectPath, Inode)> = going.iter().map(|file| (&file.path, file.inode)).collect();
+        self.0.retain(|file| !new.contains(&(&file.path, file.inode)));
+        self.0.extend(going);
+        self.0.drain(..self.0.len().saturating_sub(MOST));
+    }
+
+    fn write(&self, boot: &str) -> String {
+        let mut text = format!("{FORM}{boot}\n");
+        for ReplacedFile { path, device: (major, minor), inode } in &self.0 {
+            let path = escape(path.as_bytes());
+            let born = inode
+                .born
+                .map_or_else(|| "-".to_owned(), |born| format!("{}.{:09}", born.seconds, born.nanoseconds));
+            let path = String::from_utf8_lossy(&path);
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "{path} {major}:{minor} {} {born}", inode.number);
+        }
+        text
+    }
+
+    fn parse(text: &[u8], boot: &str) -> Self {
+        let mut lines = text.split(|&byte| byte == b'\n');
+        let first = lines.next().unwrap_or_default();
+        if first.strip_prefix(FORM.as_bytes()) != Some(boot.as_bytes()) {
+            return Self::default();
+        }
+        Self(lines.filter_map(ReplacedFile::parse).collect())
+    }
+}
+
+impl ReplacedFile {
+    pub(in crate::operation) fn at(root: &Root, path: ObjectPath) -> Option<Self> {
+        let dir = root.dir_if_there(&path.parent()?).ok()??;
+        let ObjectStatus { file_type, file_system, inode, .. } = dir.look(path.name()).ok()??;
+        (file_type == FileType::Regular).then_some(Self { path, device: file_system, inode })
+    }
+
+    pub(in crate::operation) fn is(&self, status: &ObjectStatus) -> bool {
+        (status.file_system, status.inode) == (self.device, self.inode)
+    }
+
+    fn parse(line: &[u8]) -> Option<Self> {
+        let mut fields = std::str::from_utf8(line).ok()?.split(' ');
+        let path = ObjectPath::new(&unescape(fields.next()?.as_bytes())).ok()?;
+        let (major, minor) = fields.next()?.split_once(':')?;
+        let number = fields.next()?.parse().ok()?;
+        let born = match fields.next()? {
+            "-" => None,
+            text => {
+                let (seconds, nanoseconds) = text.split_once('.')?;
+                Some(Timestamp { seconds: seconds.parse().ok()?, nanoseconds: nanoseconds.parse().ok()? })
+            }
+        };
+        let device = (major.parse().ok()?, minor.parse().ok()?);
+        Some(Self { path, device, inode: Inode { number, born } })
+    }
+}
+
+fn directory(root: &Root) -> Option<Dir> {
+    let physical = root.resolver().locate_dir(&places::own_directory()).ok()?;
+    root.dir_if_there(&physical).ok()?
+}
+
+/// The files at some paths, now and before.
+#[derive(Debug, Default)]
+pub(in crate::operation) struct WantedFiles {
+    by_inode: HashMap<Inode, Vec<ReplacedFile>>,
+    /// The same by number alone, for files of which no more is known.
+    by_number: HashMap<u64, BTreeSet<ObjectPath>>,
+}
+
+impl WantedFiles {
+    pub(in crate::operation) fn at<'p>(
+        root: &Root,
+        paths: impl IntoIterator<Item = &'p ObjectPath>,
+        replaced: &ReplacedFiles,
+    ) -> Self {
+        let mut wanted = Self::default();
+        let paths: BTreeSet<&ObjectPath> = paths.into_iter().collect();
+        for path in &paths {
+            if let Some(file) = ReplacedFile::at(root, (*path).clone()) {
+                wanted.add(file);
+            }
+        }
+        for file in replaced.0.iter().filter(|file| paths.contains(&file.path)) {
+            wanted.by_number.entry(file.inode.number).or_default().insert(file.path.clone());
+            wanted.add(file.clone());
+        }
+        wanted
+    }
+
+    pub(in crate::operation) fn replaced(replaced: &ReplacedFiles) -> Self {
+        let mut wanted = Self::default();
+        replaced.0.iter().cloned().for_each(|file| wanted.add(file));
+        wanted
+    }
+
+    fn add(&mut self, file: ReplacedFile) {
+        self.by_inode.entry(file.inode).or_default().push(file);
+    }
+
+    pub(in crate::operation) fn is_empty(&self) -> bool {
+        self.by_inode.is_empty()
+    }
+
+    /// Returns the paths at which a file is, or was.
+    pub(in crate::operation) fn paths_of<'w>(
+        &'w self,
+        file: &'w UsedFile,
+    ) -> Box<dyn Iterator<Item = &'w ObjectPath> + 'w> {
+        match &file.status {
+            Some(status) => {
+                let found = self.by_inode.get(&status.inode).into_iter().flatten();
+                Box::new(found.filter(|known| known.is(status)).map(|known| &known.path))
+            }
+            // Only a file that was replaced has no path.
+            None if file.is_deleted => Box::new(self.by_number.get(&file.number).into_iter().flatten()),
+            None => Box::new(std::iter::empty()),
+        }
+    }
+
+    /// Returns the paths at which these files are, or were.
+    pub(in crate::operation) fn used_by<'f>(
+        &self,
+        files: impl IntoIterator<Item = &'f UsedFile>,
+    ) -> BTreeSet<ObjectPath> {
+        files.into_iter().flat_map(|file| self.paths_of(file).cloned().collect::<Vec<_>>()).collect()
+    }
+}
+
+pub(in crate::operation) fn by_place<'p>(
+    root: &Root,
+    paths: impl IntoIterator<Item = &'p ObjectPath>,
+) -> BTreeMap<ObjectPath, Vec<&'p ObjectPath>> {
+    let resolver = root.resolver();
+    let mut places: BTreeMap<ObjectPath, Vec<&ObjectPath>> = BTreeMap::new();
+    for path in paths {
+        let place = resolver.locate(path).unwrap_or_else(|_| path.clone());
+        places.entry(place).or_default().push(path);
+    }
+    places
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mark_of_a_file_without_a_path_is_no_part_of_it() {
+        assert_eq!(
+            parted(b"/usr/lib/with two blanks.so (deleted)"),
+            (&b"/usr/lib/with two blanks.so"[..], true)
+        );
+        assert_eq!(parted(b"/usr/lib/x.so"), (&b"/usr/lib/x.so"[..], false));
+    }
+
+    #[test]
+    fn this_process_uses_its_program_and_libraries() {
+        let files = ProcessFiles::of(Path::new("/proc/self")).unwrap();
+        let program = files.program.as_ref().unwrap();
+        let there = ObjectStatus::behind(&std::env::current_exe().unwrap()).unwrap();
+        assert_eq!(program.status.as_ref().map(|status| status.inode), Some(there.inode));
+        assert!(!program.is_deleted && files.mapped.iter().all(|file| file.status.is_some()));
+        let inodes: BTreeSet<_> = files.all().filter_map(|file| Some(file.status.as_ref()?.inode)).collect();
+        assert!(inodes.contains(&there.inode));
+    }
+
+    fn file(path: &[u8], number: u64, born: Option<i64>) -> ReplacedFile {
+        let born = born.map(|seconds| Timestamp { seconds, nanoseconds: 7 });
+        ReplacedFile { path: ObjectPath::new(path).unwrap(), device: (8, 1), inode: Inode { number, born } }
+    }
+
+    #[test]
+    fn what_is_written_is_read_in_the_same_boot_only() {
+        let all =
+            ReplacedFiles(vec![file(b"/opt/a b", 17, Some(1_577_836_800)), file(b"/opt/\xff", 18, None)]);
+        let text = all.write("boot-1");
+        assert!(
+            text.starts_with("patchadm-replaced 1 boot-1\n/opt/a\\040b 8:1 17 1577836800.000000007\n"),
+            "{text}"
+        );
+        let readable = ReplacedFiles::parse(text.as_bytes(), "boot-1");
+        assert_eq!(readable.0[0], all.0[0]);
+        assert_eq!(ReplacedFiles::parse(text.as_bytes(), "boot-2"), ReplacedFiles::default());
+        for odd in [
+            "patchadm-replaced 1 boot-1\n/a\n/b 1:2 x -\nc 1:2 3 -\n/d 1 2 -\n\n",
+            "",
+            "patchadm-replaced 2 boot-1\n/a 1:2 3 -\n",
+        ] {
+            assert_eq!(ReplacedFiles::parse(odd.as_bytes(), "boot-1"), ReplacedFiles::default(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_remembered_once_and_the_oldest_are_forgotten() {
+        let mut all = ReplacedFiles(vec![file(b"/a", 1, None), file(b"/b", 2, None)]);
+        all.add(vec![file(b"/a", 1, None), file(b"/a", 3, None)]);
+        let numbers: Vec<u64> = all.0.iter().map(|file| file.inode.number).collect();
+        assert_eq!(numbers, [2, 1, 3]);
+        all.add((0..MOST as u64).map(|number| file(b"/c", 10 + number, None)).collect());
+        assert_eq!((all.0.len(), all.0[0].inode.number), (MOST, 10));
+    }
+}

@@ -40,7 +40,6 @@ impl MessageChannel {
         Ok((Self::over(ours), theirs.into()))
     }
 
-    /// Opens the end that this process was started with.
     pub(crate) fn of_standard_input() -> io::Result<Self> {
         Ok(Self::over(UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?)))
     }
@@ -49,7 +48,6 @@ impl MessageChannel {
         Self { socket, received: Vec::new(), descriptors: VecDeque::new() }
     }
 
-    /// Returns the descriptor to poll.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
@@ -98,12 +96,11 @@ impl MessageChannel {
         }
     }
 
-    /// Returns the descriptor received with an earlier message.
     pub(crate) fn descriptor(&mut self) -> Option<OwnedFd> {
         self.descriptors.pop_front()
     }
 
-    /// Tells whether a whole message has arrived, so that polling would block needlessly.
+    /// Returns whether a whole message has arrived, so that polling would block needlessly.
     pub(crate) fn has_message(&self) -> bool {
         self.received.contains(&b'\n')
     }

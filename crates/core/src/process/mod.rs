@@ -1,18 +1,129 @@
-//! The common parts of the program's processes: the channel between two of them, what one inherits, and what one has used
-//! or mapped.
+//! The common parts of the program's processes: the channel between two of them, inherited descriptors and keys, processor
+//! times, and mapped files.
 //!
 //! This module starts no process and does not know their work.
 
-mod call_filter;
 mod channel;
-mod inherited;
-mod mapped_file;
-mod session_keyring;
-mod times;
+mod keys;
 
-pub(crate) use call_filter::refuse_keys_and_user_namespaces;
+use std::io;
+use std::time::Duration;
+
 pub(crate) use channel::MessageChannel;
-pub use inherited::close_inherited;
-pub use mapped_file::MappedFile;
-pub use session_keyring::leave_session_keyring;
-pub(crate) use times::ProcessTimes;
+pub use keys::leave_session_keyring;
+pub(crate) use keys::refuse_keys_and_user_namespaces;
+
+/// Closes the descriptors inherited from processes above the program, except the three standard ones. For a process that was
+/// just started and has opened nothing yet.
+pub fn close_inherited() -> io::Result<()> {
+    let entries = std::fs::read_dir("/proc/self/fd")?;
+    let numbers: Vec<i32> =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for number in numbers.into_iter().filter(|&number| number > 2) {
+        // The descriptor of the listing is among them and closed already.
+        let _ = nix::unistd::close(number);
+    }
+    Ok(())
+}
+
+/// A line of `maps`, or the first of a mapping in `smaps`, about a file (proc(5)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MappedFile<'l> {
+    /// The first address.
+    pub start: u64,
+    /// The address behind the last one.
+    pub end: u64,
+    /// The place of the first byte in the file.
+    pub offset: u64,
+    /// The major and the minor number of the device.
+    pub device: (u32, u32),
+    /// The inode number.
+    pub number: u64,
+    /// The path, with ` (deleted)` behind it if it has none any more.
+    pub path: &'l [u8],
+}
+
+impl<'l> MappedFile<'l> {
+    /// Parses a line such as `7f00-7f10 rw-s 00001000 fe:01 1234   /lib/x.so (deleted)`; `None` if no file is mapped there.
+    pub fn of_line(line: &'l [u8]) -> Option<Self> {
+        let text = |field: &'l [u8]| std::str::from_utf8(field).ok();
+        let hexadecimal = |text| u64::from_str_radix(text, 16).ok();
+        let mut fields = line.splitn(6, |&byte| byte == b' ');
+        let (start, end) = text(fields.next()?)?.split_once('-')?;
+        let offset = text(fields.nth(1)?)?;
+        let (major, minor) = text(fields.next()?)?.split_once(':')?;
+        let number = text(fields.next()?)?.parse().ok()?;
+        let path = fields.next()?.trim_ascii_start();
+        let device = (u32::from_str_radix(major, 16).ok()?, u32::from_str_radix(minor, 16).ok()?);
+        let (start, end, offset) = (hexadecimal(start)?, hexadecimal(end)?, hexadecimal(offset)?);
+        // A mapping of no file has another name, or none: `[heap]`, `anon_inode:…`.
+        (number != 0 && path.starts_with(b"/")).then_some(Self { start, end, offset, device, number, path })
+    }
+
+    /// Returns the name of the mapping in `map_files`.
+    pub fn range(&self) -> String {
+        format!("{:x}-{:x}", self.start, self.end)
+    }
+
+    /// Returns the place in the file at which the mapping ends.
+    pub fn file_end(&self) -> u64 {
+        self.offset.saturating_add(self.end.saturating_sub(self.start))
+    }
+}
+
+/// Processor times of one process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ProcessTimes {
+    pub(crate) own: Duration,
+    pub(crate) children: Duration,
+}
+
+impl ProcessTimes {
+    /// Reads those of a process that nobody has waited for yet; nothing where the kernel does not tell.
+    pub(crate) fn of(process: u32) -> Self {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        // The name of the program, in brackets, may have blanks; behind it user and system time of itself are the 11th and 12th
+        // field, counted from 0, and those of its children the two after them.
+        let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split_ascii_whitespace();
+        let mut ticks = fields.skip(11).map(|field| field.parse::<u64>().unwrap_or_default());
+        let mut next_two = || ticks.next().unwrap_or_default() + ticks.next().unwrap_or_default();
+        let (own, children) = (next_two(), next_two());
+        let per_second = rustix::param::clock_ticks_per_second().max(1);
+        let time = |ticks: u64| Duration::from_millis(ticks * 1000 / per_second);
+        Self { own: time(own), children: time(children) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_names_range_device_inode_and_path() {
+        let line = b"00400000-00422000 r--p 00001000 fe:01 1835032                    /usr/lib/with two blanks.so (deleted)";
+        let found = MappedFile::of_line(line).unwrap();
+        assert_eq!((found.device, found.number), ((0xfe, 1), 1_835_032));
+        assert_eq!((found.range().as_str(), found.file_end()), ("400000-422000", 0x23000));
+        assert_eq!(found.path, b"/usr/lib/with two blanks.so (deleted)");
+        let memory = b"7f1000-7f3000 rw-s 00001000 00:01 1234                       /memfd:a b (deleted)";
+        let memory = MappedFile::of_line(memory).unwrap();
+        assert_eq!((memory.device, memory.number, memory.file_end()), ((0, 1), 1234, 0x3000));
+        assert_eq!((memory.range().as_str(), memory.path), ("7f1000-7f3000", &b"/memfd:a b (deleted)"[..]));
+    }
+
+    #[test]
+    fn a_line_about_no_file_is_none() {
+        for other in [
+            &b"7ffd1-7ffd2 rw-p 00000000 00:00 0                          [stack]"[..],
+            b"7ffd1-7ffd2 rw-p 00000000 00:0d 12 anon_inode:[perf_event]",
+            b"7f1000-7f3000 rw-p 00000000 00:00 0 ",
+            b"Pss:                  12 kB",
+            b"VmFlags: rd wr",
+            b"",
+            b"a b c d e f",
+            b"\xff",
+        ] {
+            assert_eq!(MappedFile::of_line(other), None);
+        }
+    }
+}

@@ -9,13 +9,9 @@ use super::{ProcessIdentity, ScriptEnd};
 /// An order from the program.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum HostOrder {
-    /// Take the lock and make the private directory. The first message.
     Open(OpenOrder),
-    /// Create the process of a script. Its standard input comes with the message.
     Run(RunOrder),
-    /// Start the script.
     Go,
-    /// End the script.
     Interrupt,
 }
 
@@ -44,11 +40,9 @@ pub(super) struct RunOrder {
 /// The session of a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum ScriptSession {
-    /// That of the second process, in which the script has a process group of its own.
+    /// The session of the second process, in which the script has a process group of its own.
     OfCaller,
-    /// One of its own, without a terminal.
     Own,
-    /// One of its own, with its input as the terminal.
     Terminal,
 }
 
@@ -56,14 +50,21 @@ pub(super) enum ScriptSession {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum SupervisorAnswer {
     /// Answers Open: the private directory, and the reason if absolute tools are missing.
-    Ready { directory: OsString, absolute_tools: Option<String> },
+    Ready {
+        directory: OsString,
+        absolute_tools: Option<String>,
+    },
     /// Answers Open: another process holds the lock.
-    Locked { path: String, holder: String },
+    Locked {
+        path: String,
+        holder: String,
+    },
     /// Answers Open or Run: the order cannot be carried out.
-    Failed { reason: String },
+    Failed {
+        reason: String,
+    },
     /// Answers Run: the process exists and waits to start.
     Began(ProcessIdentity),
-    /// Reports the end of the script.
     Ended(ScriptEnd),
 }
 

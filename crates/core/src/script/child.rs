@@ -1,18 +1,28 @@
-//! One script as a process: created, started, waited for, and ended with everything it started.
+//! One script as a process: its shell is started in the session of the second process or in one of its own, waited for, and
+//! ended with everything that it started.
+//!
+//! A process can type into its controlling terminal. A new session has none. If the input
+//! of the script is a pseudo-terminal, that becomes the session's. A process of the program leaves the session of the caller,
+//! and then becomes the shell. It starts with an empty environment: that of the script is a stranger's, and the loader of
+//! programs obeys some of its variables, which must not be while the process is root.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, kill_process_group,
-    pidfd_open, wait, waitid, waitpid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, ioctl_tiocsctty, kill_process,
+    kill_process_group, pidfd_open, setsid, wait, waitid, waitpid,
 };
+use serde::{Deserialize, Serialize};
 
-use super::channel::RunOrder;
-use super::processes::{GRACE, descendants, end_all};
-use super::{ProcessIdentity, ScriptEnd, session};
+use crate::process::{MessageChannel, close_inherited};
+use crate::script::channel::{RunOrder, ScriptSession};
+use crate::script::processes::{GRACE, descendants, end_all};
+use crate::script::{ProcessIdentity, SESSION, ScriptEnd};
 
 /// The process of a script. Its process id stays valid until it is waited for, once, at its end. If the script is
 /// still running when this value is dropped, it is ended, with everything in its group or descended from it: asked
@@ -27,7 +37,7 @@ pub(super) struct ScriptChild {
 impl ScriptChild {
     /// Creates the process, which waits for [`ScriptChild::begin`].
     pub(super) fn make(running: &RunOrder, input: OwnedFd) -> io::Result<Self> {
-        let child = session::start(running, input)?;
+        let child = start(running, input)?;
         let pid = Pid::from_child(&child);
         let handle = pidfd_open(pid, PidfdFlags::empty())?;
         let script = Self { pid, handle, has_ended: false };
@@ -37,23 +47,19 @@ impl ScriptChild {
         Ok(script)
     }
 
-    /// Returns the identity of the process.
     pub(super) fn process(&self) -> io::Result<ProcessIdentity> {
         ProcessIdentity::of(self.pid)?.ok_or_else(|| io::Error::other("the process is gone"))
     }
 
-    /// Starts the script.
     pub(super) fn begin(&self) {
         // A process that is gone already is waited for all the same.
         let _ = kill_process(self.pid, Signal::CONT);
     }
 
-    /// Returns the descriptor that becomes readable when the process ends.
     pub(super) fn handle(&self) -> &OwnedFd {
         &self.handle
     }
 
-    /// Waits for the script and returns how it ended by itself.
     pub(super) fn ended(mut self) -> io::Result<ScriptEnd> {
         let ended = self.reap()?;
         self.has_ended = true;
@@ -101,7 +107,6 @@ impl Drop for ScriptChild {
     }
 }
 
-/// Waits for the process behind `handle`. Returns whether it has ended in time.
 fn wait_for(handle: &OwnedFd, time: Duration) -> bool {
     let until = Instant::now() + time;
     loop {
@@ -120,4 +125,84 @@ fn wait_for(handle: &OwnedFd, time: Duration) -> bool {
 /// Reaps all ended processes: those left behind by scripts become children of this process, and would stay zombies.
 pub(super) fn reap_strays() {
     while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
+}
+
+/// The absolute path of the shell; a script's own PATH does not matter.
+const SHELL: &str = "/bin/sh";
+
+/// The shell stops itself, and becomes the script when continued, so that the process can be recorded before it does
+/// anything. Some shells exit with 2 if they cannot read a script, which would pass for a warning of the script
+/// itself; 7 is the code for that (see [`crate::script::protocol`]).
+const WAIT_THEN_RUN: &str = r#"kill -STOP $$; [ -r "$0" ] || exit 7; exec /bin/sh "$@""#;
+
+/// The reason why the process did not become the shell.
+#[derive(Debug, Serialize, Deserialize)]
+struct SessionFailure(String);
+
+/// Starts the shell of a script, which leads a process group.
+pub(super) fn start(running: &RunOrder, input: OwnedFd) -> io::Result<Child> {
+    match running.session {
+        ScriptSession::OfCaller => shell(running, input).process_group(0).spawn(),
+        // A session leader leads a process group, too.
+        ScriptSession::Own | ScriptSession::Terminal => start_apart(running, &input),
+    }
+}
+
+fn start_apart(running: &RunOrder, input: &OwnedFd) -> io::Result<Child> {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("patchadm").arg(SESSION).env_clear().current_dir("/");
+    let (mut child, mut channel) = MessageChannel::start(command)?;
+    let sent = channel.send(running, Some(input.as_fd()));
+    let failure = match sent.and_then(|()| channel.receive::<SessionFailure>()) {
+        // The channel closes with the start of the shell, or with the end of the process, which is found later.
+        Ok(None) => return Ok(child),
+        Ok(Some(SessionFailure(reason))) => io::Error::other(reason),
+        Err(error) => error,
+    };
+    // It has nothing left to do; one that has ended already is as dead.
+    let _ = child.kill();
+    child.wait()?;
+    Err(failure)
+}
+
+/// Runs the process: takes the order on standard input, which is a socket, and becomes the shell of that script. Returns only
+/// if that fails.
+///
+/// For a process that was just started to do this and nothing else.
+pub fn enter_session() -> io::Result<()> {
+    close_inherited()?;
+    let mut channel = MessageChannel::of_standard_input()?;
+    let Some(running) = channel.receive::<RunOrder>()? else { return Ok(()) };
+    let failed = match channel.descriptor() {
+        Some(input) => become_shell(&running, input),
+        None => io::Error::other("its input is missing"),
+    };
+    channel.send(&SessionFailure(failed.to_string()), None)
+}
+
+fn become_shell(running: &RunOrder, input: OwnedFd) -> io::Error {
+    let entered = setsid().and_then(|_| match running.session {
+        ScriptSession::Terminal => ioctl_tiocsctty(&input),
+        ScriptSession::OfCaller | ScriptSession::Own => Ok(()),
+    });
+    match entered {
+        Ok(()) => shell(running, input).exec(),
+        Err(errno) => errno.into(),
+    }
+}
+
+fn shell(running: &RunOrder, input: OwnedFd) -> Command {
+    let mut command = Command::new(SHELL);
+    command.args(["-c", WAIT_THEN_RUN]).arg(&running.file);
+    if running.trace {
+        command.arg("-x");
+    }
+    command.arg(&running.file).args(&running.arguments);
+    command.env_clear().envs(running.environment.iter().map(|(name, value)| (name, value)));
+    command.current_dir(&running.directory).stdin(Stdio::from(input));
+    if let Some((uid, gid)) = running.user {
+        // Supplementary groups go as well.
+        command.uid(uid).gid(gid);
+    }
+    command
 }

@@ -1,6 +1,6 @@
 //! The environment of each procedure script, built from scratch (pkgadd(1M), pkginfo(4)).
 //!
-//! Of the caller's own environment only language and time zone are passed on, and no parameter that anything but a
+//! Only language and time zone of the caller's own environment are passed on, and no parameter that anything but a
 //! script acts on ([`exports`]). All of this is pure: the caller supplies every value.
 
 use std::ffi::{OsStr, OsString};
@@ -47,7 +47,7 @@ impl ProcedureScript {
         }
     }
 
-    /// Tells whether the script runs before the installation is decided on. Until then, the package itself says where
+    /// Returns whether the script runs before the installation is decided on. Until then, the package itself says where
     /// it goes.
     fn is_early(&self) -> bool {
         matches!(self, Self::Request | Self::Checkinstall)
@@ -89,7 +89,7 @@ pub struct EnvironmentInput<'a> {
     pub temporary: &'a Path,
     /// The date of the installation, from preinstall on.
     pub install_date: Option<&'a str>,
-    /// Whether preinstall (or preremove) of the package has run, which stays visible in the environment.
+    /// True if preinstall (or preremove) of the package has run, which stays visible in the environment.
     pub has_begun: bool,
     /// The `LANG`, `LC_*` and `TZ` of the caller.
     pub locale: &'a [(String, OsString)],
@@ -203,7 +203,6 @@ fn parameters(basis: &EnvironmentInput<'_>, origin: ScriptOrigin) -> Vec<(OsStri
     told.map(|(name, value)| (name.into(), OsString::from_vec(value.to_owned()))).collect()
 }
 
-/// Sets the destination of the package, which is final from preinstall on.
 fn place(set: &mut EnvironmentVariables, basis: &EnvironmentInput<'_>) {
     if let Some(base) = basis.base {
         let client = OsStr::from_bytes(base.as_bytes());
@@ -245,7 +244,6 @@ fn is_system(root: &Path) -> bool {
     root == Path::new("/")
 }
 
-/// Returns a path of the root as the host has it.
 fn in_root(root: &Path, path: impl AsRef<OsStr>) -> OsString {
     let bytes = root.as_os_str().as_bytes();
     let end = bytes.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last + 1);

@@ -41,7 +41,7 @@ pub struct ScriptHostSettings<'a> {
     /// The directory of the host for the private one, for example `/var/tmp`. If the user of unprivileged scripts
     /// cannot reach it, `/var/tmp` is used instead.
     pub temporary: PathBuf,
-    /// Whether scripts need commands under their absolute paths ([`ScriptHost::absolute_tools`]). If the host lacks
+    /// True if scripts need commands under their absolute paths ([`ScriptHost::absolute_tools`]). If the host lacks
     /// them, this has a price: `/usr` is read-only for all scripts of this host, and unless the caller is root,
     /// objects of all other owners appear to belong to `nobody`.
     pub absolute_tools: bool,
@@ -59,7 +59,6 @@ pub struct ScriptHost {
     tools: PathBuf,
     absolute_tools: Result<(), String>,
     unprivileged: Option<ScriptUser>,
-    /// The run's answer to the question of who owns the root.
     trust: &'static str,
 }
 
@@ -179,7 +178,6 @@ impl ScriptHost {
         result
     }
 
-    /// Checks that the user who will run the script can read it.
     fn check(&self, call: &ScriptCall) -> Result<(), ScriptError> {
         let name = || call.name.clone();
         if let Some(user) = self.user_of(call)
@@ -196,7 +194,6 @@ impl ScriptHost {
         Err(ScriptError::Start { name: name(), reason: format!("{}: {reason}", call.file.display()) })
     }
 
-    /// Returns the user that a script changes to.
     fn user_of(&self, call: &ScriptCall) -> Option<ScriptUser> {
         match call.user {
             RunAs::Caller => None,
@@ -217,7 +214,6 @@ impl ScriptHost {
         environment
     }
 
-    /// Begins to relay between the terminal of the program and that of a script that asks questions, if there is one.
     fn relay(call: &ScriptCall) -> io::Result<Option<TerminalRelay>> {
         if call.input != ScriptInput::Terminal {
             return Ok(None);
@@ -238,7 +234,6 @@ impl ScriptHost {
         }
     }
 
-    /// Listens until the second process reports how the script ended.
     fn follow(
         &mut self,
         watch: &mut RunningScript<'_>,
@@ -266,7 +261,6 @@ impl ScriptHost {
         }
     }
 
-    /// Starts the script, if the listener agrees.
     fn begin(
         &mut self,
         process: ProcessIdentity,
@@ -285,7 +279,6 @@ impl ScriptHost {
         }
     }
 
-    /// Waits for the channel, the pipes, the terminals or a tick. Returns whether the second process has sent something.
     fn wait(&self, relay: Option<&TerminalRelay>) -> Result<bool, Errno> {
         let Some(channel) = &self.channel else { return Err(Errno::PIPE) };
         if channel.has_message() {
@@ -323,7 +316,6 @@ impl ScriptHost {
         channel.send(order, input.map(AsFd::as_fd)).map_err(ScriptError::Lost)
     }
 
-    /// Replaces an error by the last output of the second process, if there is any.
     fn last_words(&mut self, error: ScriptError) -> ScriptError {
         let [_, err] = &mut self.pipes;
         let mut said = vec![0; 4096];
@@ -358,7 +350,6 @@ fn remove(directory: &Path) {
     let _ = parent.and_then(|parent| parent.remove_tree(name.as_bytes()));
 }
 
-/// The state of the running script.
 struct RunningScript<'a> {
     call: &'a ScriptCall,
     relay: Option<TerminalRelay>,
@@ -380,7 +371,6 @@ fn senseless(answer: &SupervisorAnswer) -> ScriptError {
     ScriptError::Lost(io::Error::new(io::ErrorKind::InvalidData, format!("it said {answer:?}")))
 }
 
-/// Opens the standard input of a script.
 fn open_input(input: &ScriptInput) -> io::Result<OwnedFd> {
     let open = |path: &str| std::fs::File::open(path).map(OwnedFd::from);
     match input {

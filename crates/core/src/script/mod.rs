@@ -8,11 +8,11 @@
 //! directory; when both die, [`end_leftovers`] ends what names the run in its environment at the next start. So no script
 //! runs on while its work is being undone.
 //!
-//! Beside it stand the pure parts of the protocol between engine and scripts: [`environment`], [`response`],
-//! [`protocol`] and the class action scripts of the [`standard`] classes.
+//! Beside it stand the pure parts of the protocol between engine and scripts: [`environment`], [`protocol`], and the class
+//! action scripts of the [`standard`] classes.
 //!
-//! What it does not do: it knows nothing of plans and packages, it decides neither which scripts run nor what follows from
-//! their results, and it undoes nothing. Processes that a script leaves behind on purpose (such as a daemon started by a
+//! It knows nothing of plans and packages, decides neither which scripts run nor what follows from their results, and undoes
+//! nothing. Processes that a script leaves behind on purpose (such as a daemon started by a
 //! postinstall) live on if the scripts end by themselves; their later output is heard with that of the next script.
 //! If both processes are killed, the private directory stays, under a name that nothing uses again.
 
@@ -20,12 +20,8 @@ mod channel;
 mod child;
 pub mod environment;
 mod host;
-mod leftovers;
-mod namespace;
 mod processes;
 pub mod protocol;
-pub mod response;
-mod session;
 pub mod standard;
 mod supervisor;
 mod tools;
@@ -40,10 +36,10 @@ use serde::{Deserialize, Serialize};
 
 use patchadm_rootfs::{LockError, LockHolder, RootError};
 
+pub use child::enter_session;
 pub use host::{ScriptHost, ScriptHostSettings};
-pub use leftovers::{ScriptLock, end_leftovers};
 pub(crate) use processes::boot_id;
-pub use session::enter_session;
+pub use processes::{ScriptLock, end_leftovers};
 pub use supervisor::supervise;
 pub use tools::{ScriptTool, ToolProgram};
 
@@ -54,7 +50,7 @@ pub const SUPERVISOR: &str = "__scripts";
 /// [`enter_session`].
 pub const SESSION: &str = "__session";
 
-/// Where a tree may have this program for scripts, if the program entered it from outside.
+/// The path at which a tree may have this program for scripts, if the program entered it from outside.
 pub const PROGRAM_INSIDE: &str = "/.program";
 
 /// A script to run, with its circumstances.
@@ -74,7 +70,7 @@ pub struct ScriptCall {
     pub directory: PathBuf,
     /// The standard input of the script.
     pub input: ScriptInput,
-    /// Whether the shell traces each command (`sh -x`).
+    /// True if the shell traces each command (`sh -x`).
     pub trace: bool,
     /// The wall-clock time limit; `None` means no limit.
     pub limit: Option<Duration>,
@@ -120,7 +116,7 @@ pub trait ScriptListener {
     fn began(&mut self, process: &ProcessIdentity) -> io::Result<()>;
     /// Receives output of the script, in pieces of any size.
     fn heard(&mut self, stream: OutputStream, bytes: &[u8]);
-    /// Tells whether the script should be ended. Called ten times a second.
+    /// Returns whether the script should be ended. Called ten times a second.
     fn interrupted(&mut self) -> bool;
 }
 

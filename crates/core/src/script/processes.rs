@@ -1,5 +1,5 @@
-//! Processes by what the kernel says of them: those of a run, those that descend from this process, and how they are
-//! ended.
+//! Processes by what the kernel says of them: those of a run, those that descend from this process, and how they are ended;
+//! and the lock that shows whether scripts of a dead run are left.
 //!
 //! A number is no process: it may be another one's a moment later. So each process is opened first, then asked who it
 //! is, then signalled through that handle. A group is never signalled as a group, since a record that names one may lie.
@@ -14,17 +14,16 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
 
-use super::ProcessIdentity;
-use super::environment::RUN;
-use patchadm_svr4::package::rule;
+use crate::script::environment::RUN;
+use crate::script::{ProcessIdentity, ScriptError};
+use patchadm_rootfs::{Dir, Lock, LockError, Root, RootError};
+use patchadm_svr4::package::{Mode, ObjectPath, rule};
 
 /// The time a script gets to end after it was asked to, before it is killed.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
 
-/// The time that killed processes may take to disappear.
 const DYING: Duration = Duration::from_secs(5);
 
-/// The interval between looks at them.
 const TICK: Duration = Duration::from_millis(10);
 
 /// A process held open, so that a signal reaches this process or nobody.
@@ -34,7 +33,6 @@ pub(super) struct HeldProcess {
 }
 
 impl HeldProcess {
-    /// Opens the process `pid` if `is_wanted` accepts it.
     fn of(pid: i32, is_wanted: impl Fn(&ProcessStat) -> bool) -> Option<Self> {
         let handle = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
         let stat = ProcessStat::of(pid).filter(|stat| !matches!(stat.state, 'Z' | 'X'));
@@ -47,7 +45,7 @@ impl HeldProcess {
         self.signal(Signal::CONT);
     }
 
-    /// Tells whether the process has ended, even if nobody has waited for it yet. A process about to end has no
+    /// Returns whether the process has ended, even if nobody has waited for it yet. A process about to end has no
     /// environment any more, but still has files open.
     fn is_gone(&self) -> bool {
         let mut handles = [PollFd::new(&self.handle, PollFlags::IN)];
@@ -55,7 +53,7 @@ impl HeldProcess {
     }
 
     fn signal(&self, signal: Signal) {
-        // What cannot be signalled is seen to live on.
+        // A process that cannot be signalled is seen to live on.
         let _ = pidfd_send_signal(&self.handle, signal);
     }
 }
@@ -87,7 +85,6 @@ pub(super) fn end_all(find: impl Fn() -> Vec<HeldProcess>) -> bool {
     end_with(Vec::new(), find)
 }
 
-/// Does the same after some processes were asked to end.
 fn end_with(mut ending: Vec<HeldProcess>, find: impl Fn() -> Vec<HeldProcess>) -> bool {
     let until = Instant::now() + DYING;
     loop {
@@ -133,7 +130,6 @@ fn others_that(is_wanted: impl Fn(i32, &ProcessStat) -> bool) -> Vec<HeldProcess
     others.filter_map(|pid| HeldProcess::of(pid, |stat| is_wanted(pid, stat))).collect()
 }
 
-/// Returns this process and its ancestors.
 fn ancestors() -> Vec<i32> {
     let mut all = vec![getpid().as_raw_pid()];
     while let Some(parent) = all.last().and_then(|&pid| ProcessStat::of(pid)).map(|stat| stat.parent) {
@@ -145,7 +141,7 @@ fn ancestors() -> Vec<i32> {
     all
 }
 
-/// Tells whether the initial environment of a process has this name and value. An unreadable environment counts as
+/// Returns whether the initial environment of a process has this name and value. An unreadable environment counts as
 /// not having it.
 fn environment_has(pid: i32, (name, value): (&OsStr, &OsStr)) -> bool {
     let wanted = [name.as_bytes(), b"=", value.as_bytes()].concat();
@@ -153,7 +149,6 @@ fn environment_has(pid: i32, (name, value): (&OsStr, &OsStr)) -> bool {
     environment.is_ok_and(|text| text.split(|&byte| byte == 0).any(|variable| variable == wanted))
 }
 
-/// Iterates over the ids of all processes.
 fn numbers() -> impl Iterator<Item = i32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| OsStr::to_str(&entry.file_name())?.parse().ok())
@@ -206,12 +201,10 @@ impl ProcessIdentity {
     }
 }
 
-/// Reads the id of the current boot.
 pub(crate) fn boot_id() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned())
 }
 
-/// The fields of proc(5) `stat` in use.
 struct ProcessStat {
     state: char,
     parent: i32,
@@ -232,4 +225,65 @@ impl ProcessStat {
         let start_time = fields.nth(16)?.parse().ok()?;
         Some(Self { state, parent, group, start_time })
     }
+}
+
+const NAME: &[u8] = b"script.lock";
+
+const DIRECTORY: [&[u8]; 3] = [b"var", b"sadm", b"patchadm"];
+
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The time a new run waits. Recovery came first, so at most the end of a process can be under way.
+const MOMENT: Duration = Duration::from_secs(1);
+
+/// The lock `var/sadm/patchadm/script.lock`: while it is held, no script of another run works on the root.
+#[derive(Debug)]
+pub struct ScriptLock {
+    _lock: Lock,
+}
+
+impl ScriptLock {
+    /// Takes the lock for a new run.
+    pub(super) fn take(root: &Root) -> Result<Self, ScriptError> {
+        Self::take_within(MOMENT, root)
+    }
+
+    fn take_within(time: Duration, root: &Root) -> Result<Self, ScriptError> {
+        let dir = directory(root)?;
+        let until = Instant::now() + time;
+        let lock = Lock::take_file(&dir, NAME, "patchadm", |_| {
+            std::thread::sleep(Duration::from_millis(50));
+            Instant::now() < until
+        });
+        lock.map(|lock| Self { _lock: lock }).map_err(LockError::into)
+    }
+}
+
+/// Takes the lock of scripts for recovery, before anything is undone. Waits until the second process of the dead run
+/// has ended its script; if that process is gone too, ends the remains of the script first. `unfinished` names the
+/// run and its recorded process. Only processes whose own environment names that run are ended.
+pub fn end_leftovers(
+    root: &Root,
+    unfinished: Option<(&str, &ProcessIdentity)>,
+) -> Result<ScriptLock, ScriptError> {
+    let lock = ScriptLock::take_within(PATIENCE, root)?;
+    if let Some((run, process)) = unfinished
+        && !process.end(run).map_err(ScriptError::Lost)?
+    {
+        return Err(ScriptError::Immortal(process.group));
+    }
+    Ok(lock)
+}
+
+fn directory(root: &Root) -> Result<Dir, RootError> {
+    let mut path = ObjectPath::root();
+    let mut dir = root.dir(&path)?;
+    for name in DIRECTORY {
+        path = root.resolver().locate_dir(&dir.at(name))?;
+        dir = match root.dir_if_there(&path)? {
+            Some(dir) => dir,
+            None => dir.make_dir(name, Mode::of(0o755))?,
+        };
+    }
+    Ok(dir)
 }

@@ -16,11 +16,12 @@ use rustix::io::Errno;
 
 use super::channel::{HostOrder, OpenOrder, RunOrder, SupervisorAnswer};
 use super::child::{ScriptChild, reap_strays};
-use super::leftovers::ScriptLock;
 use super::tools::{ScriptTool, ToolDirectory, ToolProgram};
 use super::trust::ScriptUser;
-use super::{ScriptEnd, ScriptError, namespace};
+use super::{ScriptEnd, ScriptError};
 use crate::process::{MessageChannel, close_inherited, leave_session_keyring};
+use crate::script::processes::ScriptLock;
+use crate::script::tools;
 use patchadm_rootfs::Root;
 
 /// How much of a script is searched for commands, in bytes.
@@ -79,7 +80,6 @@ fn lacks_command(script: &Path, commands: &[ScriptTool]) -> Option<String> {
     Some(format!("it calls {name}, which is part of {program}, which is not installed (package {program})"))
 }
 
-/// Tells whether a word outside comments is the name of a command, with a path before it or without one.
 fn calls(script: &[u8], command: &str) -> bool {
     let lines = script.split(|&byte| byte == b'\n');
     let mut code = lines.filter(|line| !line.trim_ascii_start().starts_with(b"#"));
@@ -105,7 +105,6 @@ fn refusal(error: ScriptError) -> SupervisorAnswer {
     }
 }
 
-/// The resources held for the life of the process.
 struct SupervisorState {
     tools: ToolDirectory,
     absolute_tools: Result<(), String>,
@@ -121,7 +120,7 @@ impl SupervisorState {
         let user = opening.user.map(|(uid, gid)| ScriptUser { uid, gid });
         let tools = ToolDirectory::lay_out(&PathBuf::from(&opening.temporary), commands, user)?;
         let absolute_tools = if opening.absolute_tools {
-            namespace::provide(&tools, root_path, commands)
+            tools::provide(&tools, root_path, commands)
         } else {
             Err("they were not asked for".to_owned())
         };
@@ -129,7 +128,6 @@ impl SupervisorState {
     }
 }
 
-/// Runs one script. Returns whether the program still exists to order another one.
 fn run(channel: &mut MessageChannel, running: &RunOrder) -> io::Result<bool> {
     // A keyring for each script: none has keys of the caller, or of a script before it that had other rights.
     let made = leave_session_keyring()
@@ -168,19 +166,13 @@ fn run(channel: &mut MessageChannel, running: &RunOrder) -> io::Result<bool> {
     Ok(true)
 }
 
-/// The reason why watching a script ended.
 enum SupervisorEvent {
-    /// The script ended by itself.
     Ended,
-    /// The program ordered its end.
     Ordered,
-    /// Its time ran out.
     TimeIsUp,
-    /// The program is gone.
     Alone,
 }
 
-/// Starts the script when the program says so, and watches it. The time limit counts from its start.
 fn follow(channel: &mut MessageChannel, script: &ScriptChild, limit_ms: Option<u64>) -> SupervisorEvent {
     let mut until = None;
     loop {

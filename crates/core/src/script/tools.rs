@@ -1,19 +1,29 @@
-//! The private directory of a run: this program under the names of its commands, and other tools that scripts expect.
+//! The private directory of a run: this program under the names of its commands, and other tools that scripts expect; and the
+//! absolute places of commands, such as `/usr/bin/pkgproto` and `/usr/sadm/bin`, which patch scripts use regardless of PATH.
+//!
+//! If the host lacks these, the second process makes itself a mount namespace in which a read-only overlay of `/usr` has
+//! them. Nothing of it is visible outside, and it hides nothing that the host has. An unprivileged caller needs a user
+//! namespace for it, in which the own id stays and all other owners look like `nobody`. On the running system itself,
+//! scripts must see, and may change, the real `/usr`: there the commands must be installed.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::trust::{ScriptUser, unreadable_by};
-use super::{PROGRAM_INSIDE, ScriptError};
-use patchadm_rootfs::{Dir, ObjectStatus, Root, random};
-use patchadm_svr4::package::{Mode, ObjectPath};
+use nix::sched::{CloneFlags, unshare};
+use rustix::fs::CWD;
+use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
 
-/// The directories searched for programs of the host.
+use crate::script::trust::{ScriptUser, unreadable_by};
+use crate::script::{PROGRAM_INSIDE, ScriptError};
+use patchadm_rootfs::{Dir, ObjectStatus, Root, random};
+use patchadm_svr4::package::{Mode, ObjectPath, unescape};
+
 const HOST: [&str; 4] = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"];
 
 /// The host's programs that can serve as `nawk`. The stock class script of a patch contains one program that only the
@@ -72,17 +82,14 @@ impl ToolDirectory {
         Ok(bench)
     }
 
-    /// Returns the path of the private directory.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Returns the path of the tools.
     pub(super) fn tools(&self) -> PathBuf {
         tools_of(&self.path)
     }
 
-    /// Returns the open private directory.
     pub(super) fn dir(&self) -> &Dir {
         &self.dir
     }
@@ -111,11 +118,9 @@ impl ToolDirectory {
         if host(NAWK).is_none() { make_nawk(&tools) } else { Ok(()) }
     }
 
-    /// Returns the path of another program or of the running one, or of a copy if the user of scripts cannot run it.
     fn runnable(&self, other: Option<&Path>, user: Option<ScriptUser>) -> Result<PathBuf, ScriptError> {
         let program = other.unwrap_or(Path::new(THIS));
-        let failed =
-            |error: std::io::Error| ScriptError::Preparation(format!("{}: {error}", program.display()));
+        let failed = |error: io::Error| ScriptError::Preparation(format!("{}: {error}", program.display()));
         let places = match other {
             Some(path) => vec![path.to_owned()],
             None => vec![std::fs::read_link(program).map_err(failed)?, PROGRAM_INSIDE.into()],
@@ -141,7 +146,7 @@ impl ToolDirectory {
     }
 }
 
-/// Tells whether a path leads to the same file as another one. In an enclosure, the path of a program that entered it from outside may
+/// Returns whether a path leads to the same file as another one. In an enclosure, the path of a program that entered it from outside may
 /// lead to something else.
 fn is_same(path: &Path, other: &Path) -> bool {
     match (ObjectStatus::behind(path), ObjectStatus::behind(other)) {
@@ -165,16 +170,13 @@ fn ours(commands: &[ScriptTool]) -> impl Iterator<Item = &ScriptTool> {
 const TOOLS: &[u8] = b"tools";
 const NAWK: &str = "nawk";
 
-/// The running program.
 const THIS: &str = "/proc/self/exe";
 const PROGRAM: &[u8] = b"patchadm";
 
-/// Returns the directory of the tools below the private one.
 pub(super) fn tools_of(directory: &Path) -> PathBuf {
     directory.join(OsStr::from_bytes(TOOLS))
 }
 
-/// Makes `nawk` out of a program of the host. Busybox goes by the name it is called, so it gets a wrapper script.
 fn make_nawk(tools: &Dir) -> Result<(), ScriptError> {
     if let Some(awk) = AWKS.iter().find_map(|name| host(name)) {
         return Ok(tools.make_symlink(NAWK.as_bytes(), awk.as_os_str().as_bytes())?);
@@ -186,9 +188,140 @@ fn make_nawk(tools: &Dir) -> Result<(), ScriptError> {
     Ok(())
 }
 
-/// Finds a program of the host.
 pub(super) fn host(name: &str) -> Option<PathBuf> {
     HOST.iter().map(|directory| Path::new(directory).join(name)).find(|path| path.is_file())
+}
+
+const USR: &str = "/usr";
+
+const DIRECTORIES: [&str; 2] = ["sadm/bin", "sadm/install/bin"];
+
+fn place(command: &str) -> &'static str {
+    match command {
+        "valpath" | "puttext" => "sadm/bin",
+        "pkginfo" | "pkgmk" | "pkgparam" | "pkgproto" | "pkgtrans" | "nawk" | "compress" => "bin",
+        name if name.starts_with("ck") => "bin",
+        name if ["val", "err", "help"].iter().any(|start| name.starts_with(start)) => "sadm/bin",
+        _ => "sbin",
+    }
+}
+
+/// Makes the commands available under their absolute paths, or returns why they are not.
+pub(super) fn provide(bench: &ToolDirectory, root: &Path, commands: &[ScriptTool]) -> Result<(), String> {
+    let missing: Vec<(&str, &str)> = ToolDirectory::names(commands)
+        .into_iter()
+        .map(|name| (name, place(name)))
+        .filter(|(name, place)| Path::new(USR).join(place).join(name).symlink_metadata().is_err())
+        .collect();
+    let lacks_directory = DIRECTORIES.iter().any(|directory| !Path::new(USR).join(directory).is_dir());
+    if missing.is_empty() && !lacks_directory {
+        return Ok(());
+    }
+    let root = std::fs::canonicalize(root).map_err(|error| error.to_string())?;
+    if root == Path::new("/") || root.starts_with(USR) {
+        let (name, place) = missing.first().copied().unwrap_or(("", "sadm/bin"));
+        return Err(format!("{USR}/{place}/{name} is not installed on this system"));
+    }
+    if bench.path().starts_with(USR) {
+        return Err(format!("the private directory {} is below {USR} itself", bench.path().display()));
+    }
+    let layer = lay_out(bench, &missing).map_err(|error| error.to_string())?;
+    overlay(&layer).map_err(|error| format!("no private {USR} can be made: {error}"))
+}
+
+/// Makes the overlay's layer for `/usr`: only directories and links that `/usr` lacks.
+fn lay_out(bench: &ToolDirectory, missing: &[(&str, &str)]) -> Result<PathBuf, ScriptError> {
+    let top = bench.dir().make_dir(b"usr", Mode::of(0o755))?;
+    for directory in DIRECTORIES {
+        make_dirs(&top, directory)?;
+    }
+    for (name, place) in missing {
+        let target = bench.tools().join(name);
+        make_dirs(&top, place)?.make_symlink(name.as_bytes(), target.as_os_str().as_bytes())?;
+    }
+    Ok(bench.path().join("usr"))
+}
+
+fn make_dirs(top: &Dir, path: &str) -> Result<Dir, ScriptError> {
+    let mut dir = top.again()?;
+    let mut seen = PathBuf::from(USR);
+    for name in path.split('/') {
+        seen.push(name);
+        if seen.symlink_metadata().is_ok_and(|metadata| !metadata.is_dir()) {
+            return Err(ScriptError::Preparation(format!("{} is no directory", seen.display())));
+        }
+        dir = match dir.look(name.as_bytes())? {
+            Some(_) => dir.dir(name.as_bytes())?,
+            None => dir.make_dir(name.as_bytes(), Mode::of(0o755))?,
+        };
+    }
+    Ok(dir)
+}
+
+#[allow(clippy::disallowed_methods)] // these are questions to the kernel, not files of a disk
+fn tell_kernel(name: &str, text: &str) -> io::Result<()> {
+    std::fs::write(Path::new("/proc/self").join(name), text)
+}
+
+fn overlay(layer: &Path) -> io::Result<()> {
+    let is_root = rustix::process::geteuid().is_root();
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    if is_root {
+        unshare(CloneFlags::CLONE_NEWNS)?;
+    } else {
+        unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUSER)?;
+        tell_kernel("setgroups", "deny")?;
+        tell_kernel("uid_map", &format!("{uid} {uid} 1"))?;
+        tell_kernel("gid_map", &format!("{gid} {gid} 1"))?;
+    }
+    rustix::mount::mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?;
+    // An overlay shows one file system: what is mounted below /usr is taken off and put back on top.
+    let inner = mounts_below(Path::new(USR))?;
+    let kept: Vec<(PathBuf, OwnedFd)> =
+        inner.into_iter().map(|path| Ok((path.clone(), taken(&path)?))).collect::<io::Result<_>>()?;
+    let mut options = b"lowerdir=".to_vec();
+    options.extend(escaped(layer));
+    options.extend_from_slice(b":/usr");
+    if !is_root {
+        options.extend_from_slice(b",userxattr");
+    }
+    let options = CString::new(options)?;
+    rustix::mount::mount("patchadm", USR, "overlay", MountFlags::RDONLY, options.as_c_str())?;
+    for (path, tree) in kept {
+        rustix::mount::move_mount(&tree, "", CWD, &path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    }
+    // The directory that this process is in may be one of the old mounts.
+    std::env::set_current_dir("/")
+}
+
+fn taken(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE
+        | OpenTreeFlags::AT_NO_AUTOMOUNT;
+    Ok(rustix::mount::open_tree(CWD, path, flags)?)
+}
+
+fn mounts_below(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let text = std::fs::read("/proc/self/mountinfo")?;
+    let fields = text.split(|&byte| byte == b'\n').filter_map(|line| line.split(|&byte| byte == b' ').nth(4));
+    let paths = fields.map(|field| PathBuf::from(OsStr::from_bytes(&unescape(field))));
+    let mut found: Vec<PathBuf> =
+        paths.filter(|path| path.starts_with(directory) && path != directory).collect();
+    found.sort();
+    found.dedup_by(|later, earlier| later.starts_with(&*earlier));
+    Ok(found)
+}
+
+fn escaped(path: &Path) -> Vec<u8> {
+    let mut out = Vec::new();
+    for &byte in path.as_os_str().as_bytes() {
+        if matches!(byte, b':' | b',' | b'\\') {
+            out.push(b'\\');
+        }
+        out.push(byte);
+    }
+    out
 }
 
 #[cfg(test)]
@@ -208,5 +341,26 @@ mod tests {
         {
             assert_eq!(is_same(path, this), expected, "{}", path.display());
         }
+    }
+
+    #[test]
+    fn commands_are_where_the_classic_systems_have_them() {
+        let places = ["pkgproto", "valpath", "puttext", "removef", "ckpath"].map(place);
+        assert_eq!(places, ["bin", "sadm/bin", "sadm/bin", "sbin", "bin"]);
+    }
+
+    #[test]
+    fn on_the_running_system_nothing_is_overlaid() {
+        let dir = tempfile::tempdir().unwrap();
+        let commands = [ScriptTool { name: "a-command-that-nobody-has", program: ToolProgram::This }];
+        let bench = ToolDirectory::lay_out(dir.path(), &commands, None).unwrap();
+        let error = provide(&bench, Path::new("/"), &commands).unwrap_err();
+        assert_eq!(error, "/usr/sbin/a-command-that-nobody-has is not installed on this system");
+        assert!(!bench.path().join("usr").exists());
+    }
+
+    #[test]
+    fn options_keep_odd_paths_apart() {
+        assert_eq!(escaped(Path::new("/a:b,c\\d")), b"/a\\:b\\,c\\\\d");
     }
 }

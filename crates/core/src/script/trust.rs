@@ -14,7 +14,6 @@ use patchadm_svr4::package::Accounts;
 /// The accounts that may run unprivileged scripts; the first existing one is used.
 pub const CANDIDATES: [&str; 3] = ["install", "noaccess", "nobody"];
 
-/// The group of scripts, if it exists.
 const GROUP: &str = "other";
 
 /// The number of that group since System V, for systems without it.
@@ -71,7 +70,6 @@ fn own_group(accounts: &Accounts) -> Result<Option<u32>, ScriptError> {
     Ok(None)
 }
 
-/// Tells whether a `gid_map` (lines of first inside, first outside, count) contains a number.
 fn is_mapped(map: &str, gid: u32) -> bool {
     map.lines().any(|line| {
         let mut fields = line.split_ascii_whitespace().map(|field| field.parse::<u64>().ok());
@@ -81,7 +79,7 @@ fn is_mapped(map: &str, gid: u32) -> bool {
     })
 }
 
-/// Tells whether any process has this group. Processes whose groups cannot be read are skipped.
+/// Returns whether any process has this group. Processes whose groups cannot be read are skipped.
 fn is_in_use(gid: u32) -> bool {
     let has_it = |status: String| {
         let groups = status.lines().filter(|line| line.starts_with("Gid:") || line.starts_with("Groups:"));
@@ -105,7 +103,6 @@ pub fn unreadable_by(user: ScriptUser, path: &Path) -> Option<PathBuf> {
     blocked.map(Path::to_owned).or_else(|| (!allows(user, &physical, needed)).then(|| physical.clone()))
 }
 
-/// Tells whether the permission bits grant `user` all of `bits`.
 fn allows(user: ScriptUser, path: &Path, bits: u32) -> bool {
     std::fs::metadata(path).is_ok_and(|metadata| user.uid == 0 || granted(user, &metadata) & bits == bits)
 }

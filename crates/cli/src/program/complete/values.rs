@@ -8,7 +8,7 @@ use clap::Arg;
 use super::line::{TypedLine, WantedWord};
 use crate::call::Applet;
 use crate::surroundings::Surroundings;
-use patchadm_core::operation::queries::names::{applied_ids, package_names};
+use patchadm_core::operation::queries::applied_patches::{applied_ids, package_names};
 use patchadm_inputs::source::{directory_names, patches_in};
 use patchadm_planning::analyze::Group;
 use patchadm_planning::plan::kept_libraries::is_named_as_kept;

@@ -2,8 +2,7 @@
 
 use std::io::Write as _;
 
-use patchadm_core::operation::queries::counts::ObjectCounts;
-use patchadm_core::operation::queries::packages::{ListedPackage, PackageState};
+use patchadm_core::operation::queries::packages::{ListedPackage, ObjectCounts, PackageState};
 use patchadm_svr4::format::params::compact;
 use patchadm_svr4::package::control::controls_on_one_line;
 

@@ -1,27 +1,30 @@
 //! The comparison of one object with its line of `contents`.
 
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::rc::Rc;
 
-use super::findings::{CheckedAspects, CheckedObject, DeliveredFile, DeliveredFiles, Difference, Finding};
-use super::overridden::OverriddenAttributes;
-use patchadm_rootfs::Sums;
-use patchadm_rootfs::{Dir, FileType, ObjectStatus, Resolver, Root, RootError};
+use crate::operation::check::CheckError;
+use crate::operation::check::findings::{
+    CheckedAspects, CheckedObject, DeliveredFile, DeliveredFiles, Difference, Finding,
+};
+use patchadm_inputs::database::{DatabaseError, RecordView, contents, installed};
+use patchadm_inputs::native::{NativeManager, NativeOrigin, dpkg};
+use patchadm_rootfs::{Dir, FileType, ObjectStatus, Resolver, Root, RootError, Sums};
 use patchadm_svr4::package::checksum::sum_of;
-use patchadm_svr4::package::{Accounts, ContentsLine, Ftype, Object, ObjectPath};
+use patchadm_svr4::package::{Accounts, ContentsLine, Ftype, Object, ObjectAttributes, ObjectPath, PkgInst};
 
 /// The bytes that are read at once: most files as a whole, and no more than a processor cache holds beside other data.
 const BUFFER: usize = 1 << 17;
 
-/// The data that objects are compared with.
-pub(super) struct Comparison<'a> {
+pub(super) struct ObjectComparison<'a> {
     pub(super) root: &'a Root,
     /// `None` if owners are only recorded.
     pub(super) accounts: Option<&'a Accounts>,
     pub(super) aspects: CheckedAspects,
-    /// The facts about files beyond their records.
     pub(super) delivered: &'a DeliveredFiles,
-    /// Whether a symbolic link may stand where a directory is recorded: a pkgmap that was not installed knows of none.
+    /// True if a symbolic link may stand where a directory is recorded: a pkgmap that was not installed knows of none.
     pub(super) follows_links: bool,
     /// The attributes that objects have instead of the recorded ones.
     pub(super) overridden: OverriddenAttributes,
@@ -30,9 +33,8 @@ pub(super) struct Comparison<'a> {
 /// The walk of one thread through the objects: it remembers the directories that it has visited, holds the last one open,
 /// and owns a read buffer.
 pub(super) struct ComparisonWalk<'a> {
-    comparison: &'a Comparison<'a>,
+    comparison: &'a ObjectComparison<'a>,
     resolver: Resolver<'a>,
-    /// The directory of the previous object, by its path, and opened if it exists.
     last: Option<(ObjectPath, Option<Rc<Dir>>)>,
     buffer: Vec<u8>,
 }
@@ -47,7 +49,6 @@ impl ComparisonWalk<'_> {
         CheckedObject { findings: self.findings(line), path: line.path.clone() }
     }
 
-    /// Returns the findings about an object.
     pub(super) fn findings(&mut self, line: &ContentsLine) -> Vec<Finding> {
         let line = self.comparison.overridden.line(line);
         self.compare(&line).unwrap_or_else(|error| vec![Finding::Unreadable(error.to_string())])
@@ -83,7 +84,6 @@ impl ComparisonWalk<'_> {
         Ok(findings)
     }
 
-    /// Returns the directory that a symbolic link in the place of a directory leads to.
     fn behind(&self, path: &ObjectPath, seen: &ObjectStatus) -> Result<Option<ObjectStatus>, RootError> {
         if seen.file_type != FileType::Symlink || !self.comparison.follows_links {
             return Ok(None);
@@ -102,7 +102,6 @@ impl ComparisonWalk<'_> {
         Ok(seen.map(|seen| (dir, seen)))
     }
 
-    /// Returns the directory that an object is or should be in, if it exists.
     fn directory_of(&mut self, path: &ObjectPath) -> Result<Option<Rc<Dir>>, RootError> {
         let above = path.as_bytes().strip_suffix(path.name()).and_then(|above| above.strip_suffix(b"/"));
         if let Some((_, dir)) = self.last.as_ref().filter(|(last, _)| above == Some(last.as_bytes())) {
@@ -120,7 +119,6 @@ impl ComparisonWalk<'_> {
         Ok(dir)
     }
 
-    /// Checks that a hard link is the same object as its source, under any name.
     fn link(
         &mut self,
         line: &ContentsLine,
@@ -141,18 +139,15 @@ impl ComparisonWalk<'_> {
     }
 }
 
-impl Comparison<'_> {
-    /// Returns a new walk.
+impl ObjectComparison<'_> {
     pub(super) fn walk(&self) -> ComparisonWalk<'_> {
         ComparisonWalk { comparison: self, resolver: self.root.resolver(), last: None, buffer: Vec::new() }
     }
 
-    /// Compares one object, without regard to what is known of its directories.
     pub(super) fn compare_one(&self, line: &ContentsLine) -> CheckedObject {
         self.walk().checked(line)
     }
 
-    /// Returns the directory that an object is or should be in, and its name there; the root has no name.
     pub(super) fn place(&self, path: &ObjectPath) -> Result<(Dir, Vec<u8>), RootError> {
         self.place_of(&self.root.resolver().locate(path)?)
     }
@@ -172,7 +167,6 @@ impl Comparison<'_> {
         Ok((self.root.dir(&parent)?, physical.name().to_vec()))
     }
 
-    /// Returns the object at a path.
     pub(super) fn find(&self, path: &ObjectPath) -> Result<Option<FoundObject>, RootError> {
         self.walk().look_up(path)
     }
@@ -282,12 +276,69 @@ pub(super) fn differ<T: PartialEq>(expected: T, actual: T) -> Option<Difference<
     (expected != actual).then_some(Difference { expected, actual })
 }
 
-/// Returns whether an object of this file type can be what a line of this ftype stands for.
 fn is_type(ftype: Ftype, actual: FileType) -> bool {
     FileType::of(ftype).is_none_or(|expected| expected == actual)
 }
 
-/// Returns the letter that a pkgmap has for this type of object.
 fn letter(file_type: FileType) -> u8 {
     file_type.ftype().map_or(b'?', Ftype::letter)
+}
+
+/// Attributes by path.
+#[derive(Debug, Default)]
+pub(super) struct OverriddenAttributes(BTreeMap<ObjectPath, ObjectAttributes>);
+
+impl OverriddenAttributes {
+    /// Reads the overrides of recorded objects. Where dpkg would refuse the file, a comparison knows of none, and a repair
+    /// fails.
+    pub(super) fn of(view: &RecordView<'_>, fixes: bool) -> Result<Self, CheckError> {
+        let overrides = match dpkg::overrides(view.root()) {
+            Err(error) if fixes => return Err(CheckError::Operation(error.into())),
+            read => read.unwrap_or_default(),
+        };
+        if overrides.is_empty() {
+            return Ok(Self::default());
+        }
+        let paths: BTreeSet<ObjectPath> = overrides.paths().cloned().collect();
+        let lines = contents::lines_at(view, &paths, &[]).map_err(DatabaseError::from)?;
+        let (mut adopted, mut attributes) = (BTreeMap::new(), BTreeMap::new());
+        for (path, line) in lines {
+            if let Some(one) = overrides.of(&path)
+                && is_of_dpkg(view, &line, &mut adopted)?
+            {
+                attributes.insert(path, one.attributes());
+            }
+        }
+        Ok(Self(attributes))
+    }
+
+    pub(super) fn line<'l>(&self, line: &'l ContentsLine) -> Cow<'l, ContentsLine> {
+        match self.0.get(&line.path).filter(|_| !line.object.ftype.is_link()) {
+            None => Cow::Borrowed(line),
+            Some(attributes) => {
+                let mut line = line.clone();
+                line.object.attributes = attributes.clone();
+                Cow::Owned(line)
+            }
+        }
+    }
+}
+
+fn is_of_dpkg(
+    view: &RecordView<'_>,
+    line: &ContentsLine,
+    known: &mut BTreeMap<PkgInst, bool>,
+) -> Result<bool, DatabaseError> {
+    for owner in &line.owners {
+        if !known.contains_key(&owner.package) {
+            let params = installed::params(view, &owner.package)?;
+            let origin = params.and_then(|params| NativeOrigin::of(&params));
+            let is_of_it = origin.is_some_and(|origin| origin.manager == NativeManager::Dpkg);
+            known.insert(owner.package.clone(), is_of_it);
+        }
+        if known.get(&owner.package) == Some(&true) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -27,15 +27,15 @@ const BUFFER: usize = 1 << 18;
 pub struct DevicePackage {
     /// Its name.
     pub package: String,
-    /// Whether it comes in a datastream rather than as a directory.
+    /// True if it comes in a datastream rather than as a directory.
     pub is_stream: bool,
     /// Its objects in scope, including information files, in the order of the pkgmap.
-    pub objects: Vec<DeliveredObject>,
+    pub objects: Vec<DeviceObject>,
 }
 
 /// An object of a package on a device.
 #[derive(Debug)]
-pub struct DeliveredObject {
+pub struct DeviceObject {
     /// Its path, as the pkgmap writes it.
     pub path: PackagePath,
     /// The object, according to the pkgmap.
@@ -81,11 +81,7 @@ pub fn check_device(
         for entry in image.pkgmap.entries.iter().filter(|entry| is_in_scope(scope, image, &entry.path)) {
             let of_object = (!entry.is_information()).then(|| found.remove(&(index, entry.path.clone())));
             let findings = of_object.flatten().unwrap_or_default();
-            objects.push(DeliveredObject {
-                path: entry.path.clone(),
-                object: entry.object.clone(),
-                findings,
-            });
+            objects.push(DeviceObject { path: entry.path.clone(), object: entry.object.clone(), findings });
         }
         packages.push(DevicePackage { package: image.spooled_name(), is_stream, objects });
     }
@@ -100,7 +96,6 @@ fn is_in_scope(scope: &CheckScope, image: &PackageImage, path: &PackagePath) -> 
     scope.has_path(path.as_bytes()) || installed.is_ok_and(|path| scope.has_path(path.as_bytes()))
 }
 
-/// Reads all objects of the selected packages, and records what differs.
 fn compare(
     device: &OpenDevice,
     found: &mut HashMap<(usize, PackagePath), Vec<Finding>>,

@@ -1,4 +1,4 @@
-//! What a check compares, and what it finds.
+//! The aspects that a check compares, and its findings.
 
 use std::collections::HashMap;
 
@@ -35,7 +35,6 @@ pub(in crate::operation) struct DeliveredFile {
     pub(in crate::operation) object: Object,
     /// BLAKE3 of its bytes.
     pub(in crate::operation) b3: Digest,
-    /// The patch.
     pub(in crate::operation) patch: String,
 }
 
@@ -187,7 +186,6 @@ pub enum CheckError {
     Operation(#[from] Failure),
 }
 
-/// Returns what is wrong, a line for each.
 fn told(damage: &[RecordDamage]) -> String {
     damage.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }

@@ -1,30 +1,42 @@
 //! Repairs of what a record says and a file system can be told: attributes, modification times, directories, links, pipes
-//! and devices.
+//! and devices; and hidden files in exclusive directories (type `x`), which are reported or removed.
 //!
 //! Every repair is one change of one name through the door of the root, and is useful on its own. This is no transaction: a
 //! killed run leaves some objects repaired and others not. Content is never changed, and nothing that holds bytes is thrown
 //! away. A file in the place of a link is replaced by the link only if its bytes are those of the link's source. An object
-//! of another type stays. So does what a package of dpkg or rpm owns, and no package of its record stands for.
+//! of another type stays. Objects that belong to a package of dpkg or rpm stay as well, unless a package of their record was
+//! adopted from it.
 //!
 //! Only the recorded bytes get set-id bits, and the owner of a file whose content is not meant to change. Otherwise a user
 //! who replaced a program would get a set-id program of their own. The sum of `contents` has 16 bits, so bytes can be made
 //! to match it. If a patch has left the BLAKE3 of what it put there, that must match as well.
+//!
+//! A name in an exclusive directory is known if an object is recorded there or anywhere below it, also by another path through
+//! a symbolic link. The contents of a hidden directory are hidden with it.
 
-use super::compare::Comparison;
-use super::findings::{CheckedObject, Finding, UnfixedReason};
-use super::native_files::NativeFiles;
-use patchadm_rootfs::{Dir, FileType, ObjectRights, ObjectStatus, OpenObject, Result, random};
-use patchadm_rootfs::{LiveKind, Timestamp};
+use std::collections::{BTreeSet, HashSet};
+use std::rc::Rc;
+
+use crate::operation::check::compare::ObjectComparison;
+use crate::operation::check::findings::{CheckError, CheckedObject, Finding, UnfixedReason};
+use crate::operation::failure::Failure;
+use crate::operation::session::RootAndPolicy;
+use patchadm_inputs::database::{RecordView, contents};
+use patchadm_inputs::inventory::Inventory;
+use patchadm_inputs::native::NativeOwner;
+use patchadm_rootfs::{
+    Dir, FileType, LiveKind, ObjectRights, ObjectStatus, OpenObject, RootError, Timestamp, random,
+};
+use patchadm_svr4::format::contents::key_of;
 use patchadm_svr4::package::rule::holds;
-use patchadm_svr4::package::{ContentsLine, Ftype, Mode, Object};
+use patchadm_svr4::package::{ContentsLine, Ftype, Mode, Object, ObjectPath};
 
-/// The mode of a new directory without a recorded mode.
 const DIRECTORY_MODE: u32 = 0o755;
 
 /// Compares each object and repairs what differs. Returns what still differs, and the number of objects that were repaired
 /// in part or whole.
 pub(super) fn fix_all(
-    comparison: &Comparison<'_>,
+    comparison: &ObjectComparison<'_>,
     lines: &[ContentsLine],
     native: &NativeFiles<'_>,
 ) -> (Vec<CheckedObject>, usize) {
@@ -37,8 +49,11 @@ pub(super) fn fix_all(
     (checked.collect(), fixed)
 }
 
-/// Returns the object after its repair, and whether something was repaired.
-fn fix(comparison: &Comparison<'_>, line: &ContentsLine, native: &NativeFiles<'_>) -> (CheckedObject, bool) {
+fn fix(
+    comparison: &ObjectComparison<'_>,
+    line: &ContentsLine,
+    native: &NativeFiles<'_>,
+) -> (CheckedObject, bool) {
     let line = &*comparison.overridden.line(line);
     let mut before = comparison.compare_one(line);
     if before.findings.is_empty() {
@@ -66,10 +81,14 @@ fn fix(comparison: &Comparison<'_>, line: &ContentsLine, native: &NativeFiles<'_
 }
 
 /// Makes the changes that the findings require. Returns what could not be done.
-fn repair(comparison: &Comparison<'_>, line: &ContentsLine, findings: &[Finding]) -> Vec<UnfixedReason> {
+fn repair(
+    comparison: &ObjectComparison<'_>,
+    line: &ContentsLine,
+    findings: &[Finding],
+) -> Vec<UnfixedReason> {
     let mut failed = Vec::new();
     let object = &line.object;
-    let note = |failed: &mut Vec<UnfixedReason>, result: Result<()>, unfixed: UnfixedReason| {
+    let note = |failed: &mut Vec<UnfixedReason>, result: Result<(), RootError>, unfixed: UnfixedReason| {
         if result.is_err() && !failed.contains(&unfixed) {
             failed.push(unfixed);
         }
@@ -105,14 +124,13 @@ fn unlinked(object: &Object) -> UnfixedReason {
     UnfixedReason::Link(object.target.clone().unwrap_or_default())
 }
 
-fn make_directory(comparison: &Comparison<'_>, line: &ContentsLine) -> Result<()> {
+fn make_directory(comparison: &ObjectComparison<'_>, line: &ContentsLine) -> Result<(), RootError> {
     let (parent, name) = comparison.place(&line.path)?;
     parent.make_dir(&name, line.object.attributes.mode.unwrap_or(Mode::of(DIRECTORY_MODE)))?;
     set_attributes(comparison, line).map(drop)
 }
 
-/// Makes a pipe, or a device if its numbers are recorded.
-fn make_node(comparison: &Comparison<'_>, line: &ContentsLine) -> Result<()> {
+fn make_node(comparison: &ObjectComparison<'_>, line: &ContentsLine) -> Result<(), RootError> {
     let (parent, name) = comparison.place(&line.path)?;
     let (file_type, numbers) = match (line.object.ftype, line.object.device) {
         (Ftype::Pipe, _) => (FileType::Pipe, (0, 0)),
@@ -125,7 +143,10 @@ fn make_node(comparison: &Comparison<'_>, line: &ContentsLine) -> Result<()> {
 }
 
 /// Sets the recorded attributes. Returns what was not done, if the bytes are not the recorded ones.
-fn set_attributes(comparison: &Comparison<'_>, line: &ContentsLine) -> Result<Option<UnfixedReason>> {
+fn set_attributes(
+    comparison: &ObjectComparison<'_>,
+    line: &ContentsLine,
+) -> Result<Option<UnfixedReason>, RootError> {
     let (parent, name) = comparison.place_behind(line)?;
     if name.is_empty() {
         return set_attributes_of_root(comparison, line, &parent).map(|()| None);
@@ -136,7 +157,7 @@ fn set_attributes(comparison: &Comparison<'_>, line: &ContentsLine) -> Result<Op
     let is_set_id = line.object.attributes.mode.is_some_and(Mode::is_set_id);
     let changes_owner = line.object.ftype == Ftype::File && (uid.is_some() || gid.is_some());
     let is_for_bytes = line.object.ftype.is_regular() && (is_set_id || changes_owner);
-    if is_for_bytes && !hon_record_bytes(comparison, line, &object)? {
+    if is_for_bytes && !holds_recorded_bytes(comparison, line, &object)? {
         return Ok(Some(UnfixedReason::OtherBytes));
     }
     let rights = ObjectRights { uid, gid, mode: line.object.attributes.mode };
@@ -144,11 +165,15 @@ fn set_attributes(comparison: &Comparison<'_>, line: &ContentsLine) -> Result<Op
         return object.set_rights(rights).map(|()| None);
     }
     // The previous owner may have written to it until now, and can no longer open it then.
-    let is_set = object.set_rights_if(rights, || hon_record_bytes(comparison, line, &object))?;
+    let is_set = object.set_rights_if(rights, || holds_recorded_bytes(comparison, line, &object))?;
     Ok((!is_set).then_some(UnfixedReason::OtherBytes))
 }
 
-fn set_attributes_of_root(comparison: &Comparison<'_>, line: &ContentsLine, top: &Dir) -> Result<()> {
+fn set_attributes_of_root(
+    comparison: &ObjectComparison<'_>,
+    line: &ContentsLine,
+    top: &Dir,
+) -> Result<(), RootError> {
     let (uid, gid) = other_owners(comparison, line, &top.itself()?);
     if uid.is_some() || gid.is_some() {
         top.set_own_owner(uid, gid)?;
@@ -156,9 +181,8 @@ fn set_attributes_of_root(comparison: &Comparison<'_>, line: &ContentsLine, top:
     line.object.attributes.mode.map_or(Ok(()), |mode| top.set_own_mode(mode))
 }
 
-/// Returns the recorded owner and group, if the object has others and owners are compared.
 fn other_owners(
-    comparison: &Comparison<'_>,
+    comparison: &ObjectComparison<'_>,
     line: &ContentsLine,
     seen: &ObjectStatus,
 ) -> (Option<u32>, Option<u32>) {
@@ -171,7 +195,11 @@ fn other_owners(
 
 /// Returns whether a file holds the recorded bytes: by size and sum, and by the digest of what a patch put there if one is
 /// known. Without a record of the bytes, the answer is no.
-fn hon_record_bytes(comparison: &Comparison<'_>, line: &ContentsLine, object: &OpenObject) -> Result<bool> {
+fn holds_recorded_bytes(
+    comparison: &ObjectComparison<'_>,
+    line: &ContentsLine,
+    object: &OpenObject,
+) -> Result<bool, RootError> {
     let Some(found) = object.sums()? else { return Ok(false) };
     let recorded = line.object.content;
     let delivered = comparison.delivered.get(&line.path).filter(|file| file.object == line.object);
@@ -181,13 +209,12 @@ fn hon_record_bytes(comparison: &Comparison<'_>, line: &ContentsLine, object: &O
     Ok(holds("contents.line.bytes", is_recorded))
 }
 
-fn set_mtime(comparison: &Comparison<'_>, line: &ContentsLine, seconds: i64) -> Result<()> {
+fn set_mtime(comparison: &ObjectComparison<'_>, line: &ContentsLine, seconds: i64) -> Result<(), RootError> {
     let (parent, name) = comparison.place(&line.path)?;
     parent.set_mtime(&name, Timestamp::whole(seconds))
 }
 
-/// Puts the link in its place in one step: it is made under a name that nobody can guess, then renamed.
-fn link_anew(comparison: &Comparison<'_>, line: &ContentsLine) -> Result<()> {
+fn link_anew(comparison: &ObjectComparison<'_>, line: &ContentsLine) -> Result<(), RootError> {
     let (parent, name) = comparison.place(&line.path)?;
     let target = line.object.target.as_deref().unwrap_or_default();
     let seen = parent.look(&name)?;
@@ -214,11 +241,155 @@ fn link_anew(comparison: &Comparison<'_>, line: &ContentsLine) -> Result<()> {
 }
 
 /// Returns whether two names hold the same: regular files with the same bytes, or symbolic links with the same target.
-fn has_same_bytes(dir: &Dir, name: &[u8], other_dir: &Dir, other: &[u8]) -> Result<bool> {
+fn has_same_bytes(dir: &Dir, name: &[u8], other_dir: &Dir, other: &[u8]) -> Result<bool, RootError> {
     let (Some(a), Some(b)) = (dir.live(name)?, other_dir.live(other)?) else { return Ok(false) };
     Ok(match (&a.kind, &b.kind) {
         (LiveKind::Regular { b3: a, .. }, LiveKind::Regular { b3: b, .. }) => a == b,
         (LiveKind::Symlink(a), LiveKind::Symlink(b)) => a == b,
         _ => false,
     })
+}
+
+/// The native owners of objects that may be repaired.
+pub(super) struct NativeFiles<'g> {
+    ground: &'g RootAndPolicy,
+    inventory: Inventory,
+}
+
+impl<'g> NativeFiles<'g> {
+    pub(super) fn of(ground: &'g RootAndPolicy, lines: &[ContentsLine]) -> Result<Self, Failure> {
+        let index = ground.native_index();
+        if index.is_empty() {
+            return Ok(Self { ground, inventory: Inventory::default() });
+        }
+        let resolver = ground.root.resolver();
+        let place = |line: &ContentsLine| Ok((line.path.clone(), resolver.locate_object(&line.path)?));
+        let places = lines.iter().map(place).collect::<Result<Vec<_>, RootError>>()?;
+        let native_owners = index.owners_of(places.iter().map(|(path, place)| (path, place)), &resolver)?;
+        let packages = ground.packages()?;
+        Ok(Self { ground, inventory: Inventory { packages, native_owners, ..Inventory::default() } })
+    }
+
+    /// Returns the native package that owns a recorded object, if no package of its line stands for it. What is changed in its
+    /// place has all of its names changed: each of them counts.
+    pub(super) fn owner(&self, line: &ContentsLine) -> Result<Option<NativeOwner>, RootError> {
+        if self.ground.native_index().is_empty() {
+            return Ok(None);
+        }
+        let Inventory { native_owners, .. } = &self.inventory;
+        let is_own = line
+            .owners
+            .iter()
+            .any(|owner| self.inventory.foreign_owner(&owner.package, &line.path).is_none());
+        if let Some(owner) = native_owners.of(&line.path).first().filter(|_| !is_own) {
+            return Ok(Some(owner.clone()));
+        }
+        self.owner_of_name(line)
+    }
+
+    fn owner_of_name(&self, line: &ContentsLine) -> Result<Option<NativeOwner>, RootError> {
+        let root = &self.ground.root;
+        let place = root.resolver().locate_object(&line.path)?;
+        let live = root.live_at(&place)?.filter(|live| live.links > 1 && !live.is_directory());
+        let Some(live) = live else { return Ok(None) };
+        let mut inventory = Inventory { packages: self.inventory.packages.clone(), ..Inventory::default() };
+        inventory.native_owners.add_names(self.ground.native_index(), root, [(&place, &live)].into_iter())?;
+        let foreign = line.owners.iter().map(|owner| inventory.foreign_name(&owner.package, &live));
+        // One package that stands for all names is enough.
+        let foreign: Option<Vec<_>> = foreign.collect();
+        Ok(foreign.and_then(|names| names.first().map(|(_, owner)| owner.clone())))
+    }
+
+    pub(super) fn owner_of_unrecorded(&self, path: &ObjectPath) -> Result<Option<NativeOwner>, RootError> {
+        let resolver = self.ground.root.resolver();
+        let owners = self.ground.native_index().owners(&resolver.locate_object(path)?, &resolver)?;
+        Ok(owners.into_iter().next().cloned())
+    }
+}
+
+/// Returns what is hidden in the exclusive directories among `lines`, which are in scope. With `native`, removes it, except for
+/// directories that are not empty, and what a package of dpkg or rpm owns.
+pub(super) fn hidden(
+    view: &RecordView<'_>,
+    comparison: &ObjectComparison<'_>,
+    lines: &[ContentsLine],
+    native: Option<&NativeFiles<'_>>,
+) -> Result<Vec<CheckedObject>, CheckError> {
+    let exclusive = lines.iter().filter(|line| line.object.ftype == Ftype::Exclusive);
+    let directories: Vec<ObjectPath> = exclusive.map(|line| line.path.clone()).collect();
+    let below = contents::lines_below(view, &directories)?;
+    let known = with_ancestors(below.into_keys().chain(lines.iter().map(|line| line.path.clone())));
+    let (mut found, mut unknown) = (Vec::new(), Vec::new());
+    for path in &directories {
+        match names_in(comparison, path) {
+            Ok(paths) => unknown.extend(paths.into_iter().filter(|path| !known.contains(path))),
+            Err(error) => {
+                let findings = vec![Finding::Unreadable(error.to_string())];
+                found.push(CheckedObject { path: path.clone(), findings });
+            }
+        }
+    }
+    let elsewhere = known_by_another_way(view, comparison, &unknown)?;
+    let resolver = comparison.root.resolver();
+    for path in unknown {
+        if !elsewhere.contains(&resolver.locate(&path)?) {
+            let findings = match native.map(|native| native.owner_of_unrecorded(&path)).transpose()? {
+                None => vec![Finding::Hidden],
+                Some(None) => remove(comparison, &path),
+                Some(Some(owner)) => vec![Finding::Hidden, Finding::Unfixed(UnfixedReason::Native(owner))],
+            };
+            found.push(CheckedObject { path, findings });
+        }
+    }
+    Ok(found)
+}
+
+/// Returns the paths in a directory; empty if it does not exist.
+fn names_in(comparison: &ObjectComparison<'_>, directory: &ObjectPath) -> Result<Vec<ObjectPath>, RootError> {
+    let Some((parent, seen)) = comparison.find(directory)? else { return Ok(Vec::new()) };
+    if seen.file_type != FileType::Directory {
+        return Ok(Vec::new());
+    }
+    let name = directory.name();
+    let dir = if name.is_empty() { parent } else { Rc::new(parent.dir(name)?) };
+    Ok(dir.names()?.iter().filter_map(|name| directory.join(name).ok()).collect())
+}
+
+/// Returns the real paths of recorded objects whose path has one of these names in it, with the directories above them.
+fn known_by_another_way(
+    view: &RecordView<'_>,
+    comparison: &ObjectComparison<'_>,
+    unknown: &[ObjectPath],
+) -> Result<BTreeSet<ObjectPath>, CheckError> {
+    let names: HashSet<&[u8]> = unknown.iter().map(ObjectPath::name).collect();
+    if names.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let lines =
+        contents::scan(view, |raw| key_of(raw).split(|&byte| byte == b'/').any(|part| names.contains(part)))?;
+    let resolver = comparison.root.resolver();
+    let physical: Vec<ObjectPath> =
+        lines.keys().map(|path| resolver.locate(path)).collect::<Result<_, _>>()?;
+    Ok(with_ancestors(physical.into_iter()))
+}
+
+fn with_ancestors(paths: impl Iterator<Item = ObjectPath>) -> BTreeSet<ObjectPath> {
+    let mut all = BTreeSet::new();
+    for path in paths {
+        all.extend(path.ancestors());
+        all.insert(path);
+    }
+    all
+}
+
+/// Removes a hidden name. Returns the remaining findings: none, or why it still exists.
+fn remove(comparison: &ObjectComparison<'_>, path: &ObjectPath) -> Vec<Finding> {
+    let removed = comparison.place(path).and_then(|(dir, name)| match dir.look(&name)? {
+        Some(seen) if seen.file_type == FileType::Directory => dir.remove_dir(&name),
+        _ => dir.remove(&name).map(|()| true),
+    });
+    match removed {
+        Ok(true) => Vec::new(),
+        _ => vec![Finding::Hidden, Finding::Unfixed(UnfixedReason::Hidden)],
+    }
 }

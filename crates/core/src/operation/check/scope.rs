@@ -1,16 +1,25 @@
-//! The recorded objects that a check is about.
+//! The records that a check is about: lines of the database, or a pkgmap instead of it (pkgchk(1M) `-m`).
+//!
+//! Paths and variables of a pkgmap get their values from the installed parameters of the named package, if there is one, and
+//! with precedence from the environment file (`-e`). Without a BASEDIR, relative paths lie in `/`.
 
 use std::collections::{BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::findings::{CheckError, UnmatchedOperands};
+use crate::operation::check::findings::{CheckError, UnmatchedOperands};
+use crate::operation::queries::packages::parameter_file;
 use crate::operation::queries::recorded_path::recorded_lines;
 use crate::operation::queries::select::{PackagePattern, PackageSelection};
 use patchadm_inputs::database::contents::{self, ContentsLines};
 use patchadm_inputs::database::{DatabaseError, RecordError, RecordView, all, installed, pieces};
+use patchadm_inputs::input_file::read_start;
 use patchadm_rootfs::{WorkStep, never};
 use patchadm_svr4::format::contents::key_of;
-use patchadm_svr4::package::{ContentsLine, ObjectPath, PathError};
+use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry};
+use patchadm_svr4::package::{
+    ContentsLine, ObjectPath, OwningPackage, Params, PathError, PkgInst, variables,
+};
 
 /// The objects that are compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,7 +28,7 @@ pub struct CheckScope {
     pub packages: Vec<PackagePattern>,
     /// Only objects of packages of any of these categories, in any case; no package is named then.
     pub categories: Vec<String>,
-    /// Of these, only objects at any of these paths; all if empty.
+    /// Only objects at any of these paths; all if empty.
     pub paths: Vec<PathPattern>,
 }
 
@@ -62,7 +71,7 @@ impl CheckScope {
         if let Some(found) = self.each(view, workers, None, || |line| line)? {
             return Ok(found);
         }
-        let owners = Owners::of(self.wanted_packages(view)?);
+        let owners = OwnersInScope::of(self.wanted_packages(view)?);
         let mut lines = self.lines_of_paths(view)?;
         let mut unknown = UnmatchedOperands::default();
         let missing: Vec<ObjectPath> =
@@ -92,7 +101,7 @@ impl CheckScope {
         if !self.paths.is_empty() {
             return Ok(None);
         }
-        let owners = Owners::of(self.wanted_packages(view)?);
+        let owners = OwnersInScope::of(self.wanted_packages(view)?);
         let made = pieces::every(view, workers, &never, || {
             let (mut work, owners) = (worker(), &owners);
             move |line: ContentsLine| {
@@ -109,7 +118,6 @@ impl CheckScope {
         Ok(Some((made, unknown)))
     }
 
-    /// Returns the lines of all paths in scope, with any owner.
     fn lines_of_paths(&self, view: &RecordView<'_>) -> Result<ContentsLines, RecordError> {
         let exact: BTreeSet<ObjectPath> = self.exact().cloned().collect();
         let (mut prefixes, mut parts) = (Vec::new(), Vec::new());
@@ -138,7 +146,6 @@ impl CheckScope {
         self.paths.is_empty() || self.paths.iter().any(|pattern| pattern.fits(path))
     }
 
-    /// Returns the paths that are named exactly.
     pub(super) fn exact(&self) -> impl Iterator<Item = &ObjectPath> {
         self.paths.iter().filter_map(|path| match path {
             PathPattern::Exactly(path) => Some(path),
@@ -146,7 +153,6 @@ impl CheckScope {
         })
     }
 
-    /// Returns the packages that are named, or those of the categories.
     fn wanted_packages(&self, view: &RecordView<'_>) -> Result<Vec<PackagePattern>, CheckError> {
         if self.categories.is_empty() {
             return Ok(self.packages.clone());
@@ -168,7 +174,7 @@ impl CheckScope {
     fn sort_out(
         &self,
         view: &RecordView<'_>,
-        owners: &Owners,
+        owners: &OwnersInScope,
         unknown: &mut UnmatchedOperands,
     ) -> Result<(), DatabaseError> {
         if owners.0.is_empty() {
@@ -187,10 +193,9 @@ impl CheckScope {
     }
 }
 
-/// The packages whose objects are in scope, each with whether a line of it was found; all packages if empty.
-struct Owners(Vec<(PackagePattern, AtomicBool)>);
+struct OwnersInScope(Vec<(PackagePattern, AtomicBool)>);
 
-impl Owners {
+impl OwnersInScope {
     fn of(packages: Vec<PackagePattern>) -> Self {
         Self(packages.into_iter().map(|pattern| (pattern, AtomicBool::new(false))).collect())
     }
@@ -210,11 +215,104 @@ impl Owners {
         is_owned
     }
 
-    /// Returns the packages without a line.
     fn without_objects(&self) -> impl Iterator<Item = &PackagePattern> {
         self.0
             .iter()
             .filter(|(_, has_objects)| !has_objects.load(Ordering::Relaxed))
             .map(|(pattern, _)| pattern)
     }
+}
+
+/// The largest pkgmap that is read, in bytes: 1 GiB.
+const LARGEST: u64 = 1 << 30;
+
+/// The files that `-m` and `-e` name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MapFiles {
+    /// The pkgmap.
+    pub pkgmap: PathBuf,
+    /// Parameters, in the syntax of pkginfo(4).
+    pub environment: Option<PathBuf>,
+}
+
+/// A pkgmap that has been read.
+#[derive(Debug)]
+pub(super) struct CheckMap {
+    path: PathBuf,
+    pkgmap: Pkgmap,
+    environment: Params,
+}
+
+impl CheckMap {
+    pub(super) fn read(files: &MapFiles) -> Result<Self, CheckError> {
+        let bad = |reason: String| CheckError::Map { path: files.pkgmap.display().to_string(), reason };
+        let text = read(&files.pkgmap).map_err(|error| bad(error.to_string()))?;
+        let pkgmap = Pkgmap::parse(&text).map_err(|error| bad(error.to_string()))?;
+        let environment = match &files.environment {
+            Some(path) => parameter_file(path)?,
+            None => Params::new(),
+        };
+        Ok(Self { path: files.pkgmap.clone(), pkgmap, environment })
+    }
+
+    /// Returns the objects of the map in scope, in its order. A named package that is not installed is unknown, and gives no
+    /// variable a value.
+    pub(super) fn lines(
+        &self,
+        view: &RecordView<'_>,
+        scope: &CheckScope,
+    ) -> Result<(Vec<ContentsLine>, UnmatchedOperands), CheckError> {
+        let mut unknown = UnmatchedOperands::default();
+        let mut params = self.environment.clone();
+        let mut owners = Vec::new();
+        if let [PackagePattern::One(name)] = scope.packages.as_slice() {
+            let package = PkgInst::new(name).ok();
+            match package.as_ref().map(|package| installed::params(view, package)).transpose()?.flatten() {
+                Some(of_package) => of_package.iter().for_each(|(name, value)| params.push(name, value)),
+                None => unknown.packages.push(name.clone()),
+            }
+            owners.extend(package.map(OwningPackage::new));
+        }
+        let base = match params.get("BASEDIR").map(<[u8]>::trim_ascii) {
+            None | Some(b"") => ObjectPath::root(),
+            Some(path) => ObjectPath::new(path).map_err(|error| self.bad(&format!("BASEDIR: {error}")))?,
+        };
+        let mut lines = Vec::new();
+        for entry in self.pkgmap.entries.iter().filter(|entry| !entry.is_information()) {
+            let line = ContentsLine { owners: owners.clone(), ..self.line(entry, &base, &params)? };
+            if scope.has_path(line.path.as_bytes()) {
+                lines.push(line);
+            }
+        }
+        let is_there = |path: &&ObjectPath| lines.iter().any(|line| line.path == **path);
+        unknown.paths = scope.exact().filter(|path| !is_there(path)).cloned().collect();
+        Ok((lines, unknown))
+    }
+
+    fn line(
+        &self,
+        entry: &PkgmapEntry,
+        base: &ObjectPath,
+        params: &Params,
+    ) -> Result<ContentsLine, CheckError> {
+        let path = entry
+            .path
+            .resolve(base, |name| variables::value(params, name))
+            .map_err(|error| self.bad(&error.to_string()))?;
+        let object = variables::expand_object(&entry.object, params)
+            .map_err(|error| self.bad(&format!("{}: {error}", entry.path)))?;
+        Ok(ContentsLine { path, volume: None, object: object.into_owned(), owners: Vec::new() })
+    }
+
+    fn bad(&self, reason: &str) -> CheckError {
+        CheckError::Map { path: self.path.display().to_string(), reason: reason.to_owned() }
+    }
+}
+
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let text = read_start(path, LARGEST)?;
+    if text.len() as u64 > LARGEST {
+        return Err(std::io::Error::other("it is larger than 1 GiB"));
+    }
+    Ok(text)
 }

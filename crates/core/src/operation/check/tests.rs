@@ -47,7 +47,7 @@ fn many_threads_say_what_one_says_in_the_same_order() {
     let lines = files(&root);
     let aspects = CheckedAspects { attributes: true, contents: true, ..CheckedAspects::default() };
     let delivered = DeliveredFiles::default();
-    let comparison = Comparison {
+    let comparison = ObjectComparison {
         root: &root,
         accounts: None,
         aspects,
@@ -87,7 +87,7 @@ fn records_that_are_read_meanwhile_give_the_same_answer_as_those_that_were_read_
     let mut lines = files(&root);
     lines.sort_by(|a, b| a.path.cmp(&b.path));
     let aspects = CheckedAspects { attributes: true, contents: true, ..CheckedAspects::default() };
-    let comparison = Comparison {
+    let comparison = ObjectComparison {
         root: &root,
         accounts: None,
         aspects,

@@ -1,4 +1,4 @@
-//! The object of a diagnosis: a root, the caller, and what several checks need to know of both.
+//! The input of the checks: the root, the caller, and facts that several checks need; and their output, findings.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ use patchadm_rootfs::{Dir, Lock, LockHolder, Root, RootError};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::places;
 
-/// What only the command line knows.
+/// The input of a diagnosis that only the command line knows.
 pub struct DoctorRequest<'a> {
     /// The present moment.
     pub now: DateTime<Utc>,
@@ -29,7 +29,7 @@ pub struct DoctorRequest<'a> {
     pub names: Vec<&'static str>,
     /// Certificates and proxies of the environment.
     pub http: HttpSettings,
-    /// Whether nothing is reached over a network.
+    /// True if nothing is reached over a network.
     pub is_offline: bool,
 }
 
@@ -43,12 +43,11 @@ pub(super) struct Examination<'a> {
     pub(super) holder: Result<Option<LockHolder>, RootError>,
     /// The run in progress, or a dead one.
     pub(super) run: Result<Option<OpenRun>, ViewError>,
-    /// Who would change the root, or why the caller may not.
+    /// The user who would change the root, or the reason why the caller may not.
     pub(super) changes: Result<RootStanding, Failure>,
 }
 
 impl<'a> Examination<'a> {
-    /// Looks at what several checks need.
     pub(super) fn of(root: &'a Root, request: &'a DoctorRequest<'a>) -> Self {
         Self {
             root,
@@ -66,7 +65,6 @@ impl<'a> Examination<'a> {
         Now { utc, local: utc, host: String::new() }
     }
 
-    /// Returns the words for commands on this root.
     pub(super) fn wording(&self) -> Wording {
         Wording::of_verbs(self.root.prefix())
     }
@@ -97,7 +95,6 @@ impl<'a> Examination<'a> {
         directory_of(self.root, path)
     }
 
-    /// Returns a path of the root as a person would type it.
     pub(super) fn show(&self, path: &ObjectPath) -> String {
         if *path == ObjectPath::root() {
             self.root.prefix().display().to_string()
@@ -111,7 +108,6 @@ fn directory_of(root: &Root, path: &ObjectPath) -> Result<Option<Dir>, RootError
     root.dir_if_there(&root.resolver().locate_dir(path)?)
 }
 
-/// Returns who would change the root for a caller who says nothing about its owner.
 fn who_changes(root: &Root) -> Result<RootStanding, Failure> {
     let host = root.elsewhere(Path::new("/"))?;
     let standing = standing(root.clone(), &host, SaidOfOwner::default())?;
@@ -119,4 +115,68 @@ fn who_changes(root: &Root) -> Result<RootStanding, Failure> {
         may_change(root)?;
     }
     Ok(standing)
+}
+
+/// The state of what was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FindingState {
+    /// It works.
+    Ok,
+    /// It was not looked at or tried; the text says why.
+    Unknown,
+    /// It works, but something is slower, less exact or not possible here.
+    Limited,
+    /// Somebody has to do something.
+    Attention,
+}
+
+impl FindingState {
+    /// All states.
+    pub const ALL: [Self; 4] = [Self::Ok, Self::Unknown, Self::Limited, Self::Attention];
+
+    /// Returns the word for it, which never changes.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Unknown => "unknown",
+            Self::Limited => "limited",
+            Self::Attention => "attention",
+        }
+    }
+}
+
+/// One finding of a diagnosis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The name of the check: a word that never changes, such as `lock`.
+    pub what: &'static str,
+    /// Its state.
+    pub state: FindingState,
+    /// The finding for a person: no capital letter at the beginning and no period at the end.
+    pub text: String,
+    /// The command that helps, ready to be typed; words in capitals are to be replaced.
+    pub command: Option<String>,
+}
+
+impl Finding {
+    pub(super) fn ok(what: &'static str, text: impl Into<String>) -> Self {
+        Self { what, state: FindingState::Ok, text: text.into(), command: None }
+    }
+
+    /// Something that was not looked at or tried, with the reason.
+    pub(super) fn unknown(what: &'static str, text: impl Into<String>) -> Self {
+        Self { state: FindingState::Unknown, ..Self::ok(what, text) }
+    }
+
+    pub(super) fn limited(what: &'static str, text: impl Into<String>) -> Self {
+        Self { state: FindingState::Limited, ..Self::ok(what, text) }
+    }
+
+    pub(super) fn attention(what: &'static str, text: impl Into<String>) -> Self {
+        Self { state: FindingState::Attention, ..Self::ok(what, text) }
+    }
+
+    pub(super) fn with_command(self, command: impl AsRef<str>) -> Self {
+        Self { command: Some(command.as_ref().trim_matches('`').to_owned()), ..self }
+    }
 }

@@ -9,32 +9,27 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
-use super::examination::Examination;
-use super::finding::Finding;
 use crate::operation::depots::{DepotError, DepotLocation};
+use crate::operation::doctor::examination::{Examination, Finding};
 use crate::operation::whose_root::RootStanding;
 use patchadm_inputs::depot::{LARGEST_MEMORY, SeenDepots};
-use patchadm_inputs::http::without_password;
-use patchadm_inputs::http::{HttpClient, HttpRequest, HttpSettings, Patience, Proxies};
+use patchadm_inputs::http::{HttpClient, HttpRequest, HttpSettings, Patience, Proxies, without_password};
 use patchadm_inputs::policy::Policy;
 use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::never;
 use patchadm_svr4::places;
 
-/// How long all depots together may take to answer.
 const LONGEST: Duration = Duration::from_secs(8);
 
 /// The most depots that are asked: those that were seen last.
 const MOST_ASKED: usize = 4;
 
-/// The depots to ask.
 struct KnownDepots {
     locations: Vec<String>,
-    /// Whether the policy names the depot. One that is only remembered may have been named once.
+    /// True if the policy names the depot. One that is only remembered may have been named once.
     is_of_policy: bool,
 }
 
-/// Whether the index of each known depot can be reached.
 pub(super) fn index(examination: &Examination<'_>) -> Vec<Finding> {
     let Ok(policy) = &examination.policy else {
         return vec![Finding::unknown("index", "the policy does not say which depot")];
@@ -44,7 +39,7 @@ pub(super) fn index(examination: &Examination<'_>) -> Vec<Finding> {
         Ok(RootStanding::Owner(_)) => true,
         Err(failure) => failure.untrusted().is_some(),
     };
-    // Whoever writes there would decide whom the superuser calls.
+    // Another user who can write there would decide which address the superuser contacts.
     if is_of_others {
         return vec![Finding::unknown("index", "not asked: others may write what names the depot")];
     }
@@ -63,7 +58,6 @@ pub(super) fn index(examination: &Examination<'_>) -> Vec<Finding> {
     asked.iter().map(|depot| of_answer(depot, depot.wait(&mut left), known.is_of_policy)).collect()
 }
 
-/// Returns the depots to ask, or the finding that says why none is.
 fn known_depots(examination: &Examination<'_>, policy: &Policy) -> Result<KnownDepots, Finding> {
     if let Some(depot) = &policy.depot {
         return Ok(KnownDepots { locations: vec![without_password(depot)], is_of_policy: true });
@@ -93,7 +87,6 @@ fn known_depots(examination: &Examination<'_>, policy: &Policy) -> Result<KnownD
     Ok(KnownDepots { locations, is_of_policy: false })
 }
 
-/// Returns the settings of the request under the policy, with little patience.
 fn settings(examination: &Examination<'_>, policy: &Policy) -> HttpSettings {
     let of_caller = examination.request.http.clone();
     let second = Duration::from_secs(1);
@@ -111,7 +104,6 @@ fn settings(examination: &Examination<'_>, policy: &Policy) -> HttpSettings {
     }
 }
 
-/// A depot that is being asked.
 struct AskedDepot {
     named: String,
     /// The answer to come; `None` if the depot is not asked.
@@ -162,7 +154,6 @@ fn reach(location: &DepotLocation, http: &HttpSettings) -> Result<(), DepotError
     }
 }
 
-/// A directory of patches needs no index of its own; one that `publish` fills does.
 fn reach_directory(path: &Path) -> Result<(), DepotError> {
     match std::fs::read_dir(path) {
         Ok(_) if path.join("objects").is_dir() && !path.join("index.json").is_file() => {

@@ -3,32 +3,22 @@
 //! ```text
 //! DoctorRequest ─► Examination (policy, lock, run, rights) ─► each of CHECKS ─► Finding, Finding, …
 //! ```
-//! Each check looks at one matter and returns its findings as values; none stops another. Nothing is locked, recovered or
-//! repaired. What a file system can do is tried with private files below `var/sadm/patchadm`, which are removed again, and
-//! only for a caller who may change the root while nobody else does; otherwise the finding says that it was not tried.
-//! Every depot has to answer within seconds.
+//! Each check looks at one matter and returns its findings; none stops another. Nothing is locked, recovered or repaired. What a
+//! file system can do is tried with private files below `var/sadm/patchadm`, which are removed again, and only for a caller who
+//! may change the root while nobody else does. Otherwise the finding says that it was not tried. Every depot has to answer
+//! within seconds.
 //!
-//! It does not compare objects with records or read undo archives to their end: that is `verify`.
+//! Objects are not compared with records, and undo archives are not read to their ends: `verify` does that.
 
-mod access;
 mod examination;
-mod file_systems;
-mod finding;
 mod index;
-mod keys;
-mod native;
-mod records;
-mod runs;
-mod search_path;
-mod space;
-mod system;
-mod trials;
+mod machine;
+mod root;
 
 use examination::Examination;
 use patchadm_rootfs::{Root, RootError};
 
-pub use examination::DoctorRequest;
-pub use finding::{Finding, FindingState};
+pub use examination::{DoctorRequest, Finding, FindingState};
 
 /// A check: it looks at one matter.
 type Check = fn(&Examination<'_>) -> Vec<Finding>;
@@ -36,25 +26,25 @@ type Check = fn(&Examination<'_>) -> Vec<Finding>;
 /// All checks, in the order of their findings: the system, the root, its records, what it trusts, the caller. Another check
 /// is a line here.
 const CHECKS: [Check; 19] = [
-    system::openat2,
-    system::user_namespaces,
-    access::rights,
-    access::lock,
-    access::policy,
-    trials::exchange,
-    trials::reflink,
-    file_systems::journal,
-    file_systems::birth_times,
-    space::undo_space,
-    runs::unfinished,
-    runs::identity,
-    runs::program,
-    records::records,
-    native::registrations,
-    native::hooks,
-    keys::keys,
+    machine::openat2,
+    machine::user_namespaces,
+    root::rights,
+    root::lock,
+    root::policy,
+    machine::exchange,
+    machine::reflink,
+    machine::journal,
+    machine::birth_times,
+    machine::undo_space,
+    root::unfinished,
+    root::identity,
+    root::program,
+    root::records,
+    root::registrations,
+    root::hooks,
+    root::keys,
     index::index,
-    search_path::search_path,
+    machine::search_path,
 ];
 
 /// Examines a root and the surroundings of its caller.
@@ -65,7 +55,7 @@ pub fn diagnose(root: &Root, request: &DoctorRequest<'_>) -> Vec<Finding> {
 
 /// Returns the finding about a root that this system cannot keep paths inside; `None` for another error of opening it.
 pub fn diagnose_unopened(error: &RootError) -> Option<Finding> {
-    matches!(error, RootError::NoOpenat2(_)).then(|| system::without_openat2(error))
+    matches!(error, RootError::NoOpenat2(_)).then(|| machine::without_openat2(error))
 }
 
 #[cfg(test)]

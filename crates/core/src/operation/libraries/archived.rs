@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::new_files::MemberKey;
+use crate::operation::libraries::planned::MemberKey;
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, decode};
 use patchadm_inputs::database::undo_data::{OldRecords, kept_records};
 use patchadm_inputs::source::PackageImage;
@@ -14,11 +14,9 @@ use patchadm_svr4::package::{ContentsLine, Mode, ObjectPath, PackagePath, PkgIns
 /// The kept libraries in the archives of a backout.
 #[derive(Clone, Default)]
 pub(in crate::operation) struct ArchivedLibraries {
-    /// The objects, by path.
     pub(super) objects: BTreeMap<ObjectPath, ArchivedLibrary>,
     /// The directories that only these libraries had, by path.
     pub(super) directories: BTreeMap<ObjectPath, ArchivedLibrary>,
-    /// The records of their packages, by package and name.
     pub(super) packages: BTreeMap<PkgInst, OldRecords>,
     /// Needs that were unmet when the patches were applied: path, name and digest of the object with the need.
     pub(super) unserved: BTreeSet<(ObjectPath, String, Digest)>,
@@ -66,12 +64,10 @@ impl ArchivedLibraries {
         Ok(())
     }
 
-    /// Returns the paths of the objects and directories.
     pub(in crate::operation) fn paths(&self) -> impl Iterator<Item = &ObjectPath> {
         self.objects.keys().chain(self.directories.keys())
     }
 
-    /// Returns the places of the files in the sources.
     pub(super) fn members(&self) -> impl Iterator<Item = MemberKey> {
         self.objects.values().filter_map(|archived| match &archived.object.body {
             Body::Member(member) => Some((member.package, member.path.clone())),
@@ -89,6 +85,7 @@ impl ArchivedLibraries {
     }
 }
 
+/// Returns the line of a path, with the owners whose file is there.
 fn line_of(line: &str) -> Option<ContentsLine> {
     ContentsLine::parse(&decode(line)).ok()
 }

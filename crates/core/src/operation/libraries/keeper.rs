@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::archived::ArchivedLibraries;
-use super::deciding::Deciding;
 use super::library_state::{LaterContent, LibraryState, RootFiles, symbols_at};
-use super::new_files::NewFiles;
-use super::planned_tree::{PhysicalPaths, TreeChange, TreeChanges, members, tree_changes};
-use super::request::LibraryRequest;
-use super::settled::{PlanToSettle, SettledLibraries, refused};
 use crate::operation::failure::Failure;
+use crate::operation::libraries::LibraryRequest;
+use crate::operation::libraries::decision::{DecisionInput, PlanToSettle, SettledLibraries, refused};
+use crate::operation::libraries::planned::{
+    PhysicalPaths, PlannedFiles, TreeChange, TreeChanges, members, tree_changes,
+};
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::transaction::ContentSource;
 use patchadm_inputs::inventory::KeptLibraries;
@@ -30,15 +30,12 @@ pub(in crate::operation) struct LibraryKeeper<'o> {
     ground: &'o RootAndPolicy,
     request: LibraryRequest,
     now: &'o Now,
-    /// Whether the caller holds the lock and changes the root.
     is_run: bool,
-    /// Returns the signal that asks for the end, if any.
     interrupt: Interrupt<'o>,
     state: LibraryState<'o>,
 }
 
 impl<'o> LibraryKeeper<'o> {
-    /// Returns a keeper that knows nothing yet.
     pub(in crate::operation) fn new(
         ground: &'o RootAndPolicy,
         request: LibraryRequest,
@@ -53,7 +50,6 @@ impl<'o> LibraryKeeper<'o> {
         Self { interrupt, ..self }
     }
 
-    /// Returns a keeper that knows what is kept.
     pub(in crate::operation) fn knowing(mut self, kept: KeptLibraries) -> Self {
         self.state.kept = Some(kept);
         self
@@ -62,43 +58,43 @@ impl<'o> LibraryKeeper<'o> {
     /// Decides about the libraries of a plan. `None` if the plan stays as it is and there is nothing to report.
     pub(in crate::operation) fn settle(
         &mut self,
-        asked: &PlanToSettle<'_>,
+        request: &PlanToSettle<'_>,
         content: &mut dyn ContentSource,
         later: LaterContent<'o>,
     ) -> Result<Option<SettledLibraries>, Failure> {
         let is_last = matches!(later, LaterContent::NotAsked);
-        let settled = self.settled(asked, content, later)?;
+        let settled = self.settled(request, content, later)?;
         if !is_last {
-            self.record_lines(asked);
+            self.record_lines(request);
         }
         Ok(settled)
     }
 
     fn settled(
         &mut self,
-        asked: &PlanToSettle<'_>,
+        request: &PlanToSettle<'_>,
         content: &mut dyn ContentSource,
         later: LaterContent<'o>,
     ) -> Result<Option<SettledLibraries>, Failure> {
         let kept = match self.state.kept.take() {
             Some(kept) => kept,
-            None => self.ground.kept_libraries(&asked.inventory.hidden)?,
+            None => self.ground.kept_libraries(&request.inventory.hidden)?,
         };
-        let paths = PhysicalPaths { root: &self.ground.root, inventory: asked.inventory };
-        let changes = tree_changes(asked.plan, paths);
-        let gone = self.gone(asked.plan, paths);
-        let has_archived = asked.archived.is_some_and(|archived| !archived.objects.is_empty());
+        let paths = PhysicalPaths { root: &self.ground.root, inventory: request.inventory };
+        let changes = tree_changes(request.plan, paths);
+        let gone = self.gone(request.plan, paths);
+        let has_archived = request.archived.is_some_and(|archived| !archived.objects.is_empty());
         let is_all_read = !kept.is_empty() || has_archived || !gone.is_empty();
         let mut wanted = if is_all_read { members(&changes) } else { members(&named_as_libraries(&changes)) };
-        wanted.extend(asked.archived.into_iter().flat_map(ArchivedLibraries::members));
-        let files = NewFiles::read(&self.ground.root, content, &wanted);
+        wanted.extend(request.archived.into_iter().flat_map(ArchivedLibraries::members));
+        let files = PlannedFiles::read(&self.ground.root, content, &wanted);
         let is_concerned = has_archived
             || self.loses_library(&gone, &changes, &files)
-            || brings_new_name(asked, &changes, &files, paths)
+            || brings_new_name(request, &changes, &files, paths)
             || !kept.is_empty() && (!gone.is_empty() || files.has_objects());
         if !is_concerned {
             let is_last = matches!(later, LaterContent::NotAsked);
-            let settled = self.untouched(asked, kept, is_last)?;
+            let settled = self.untouched(request, kept, is_last)?;
             if !is_last {
                 self.go_on(changes, files, (content, later));
             }
@@ -107,17 +103,17 @@ impl<'o> LibraryKeeper<'o> {
         let began = self.now.moment();
         self.state.scan(self.ground, began, self.is_run, self.interrupt)?;
         let words = self.request.words(&self.ground.policy);
-        let deciding = Deciding {
+        let deciding = DecisionInput {
             ground: self.ground,
-            asked,
+            request,
             state: &self.state,
             kept: &kept,
             changes: &changes,
             files: &files,
             paths,
             words,
-            is_forbidden: asked.forbids && !self.request.always,
-            is_forced: asked.forbids && self.request.always,
+            is_forbidden: request.forbids && !self.request.always,
+            is_forced: request.forbids && self.request.always,
             gives_up: &|_| false,
             now: self.now,
             interrupt: self.interrupt,
@@ -132,14 +128,14 @@ impl<'o> LibraryKeeper<'o> {
     /// packages.
     fn untouched(
         &mut self,
-        asked: &PlanToSettle<'_>,
+        request: &PlanToSettle<'_>,
         kept: KeptLibraries,
         is_last: bool,
     ) -> Result<Option<SettledLibraries>, Failure> {
         let is_touched = |path: &ObjectPath| kept.lines.contains_key(path);
-        let touches = asked.plan.contents.keys().any(is_touched)
-            || asked.plan.changes.iter().any(|change| is_touched(&change.path));
-        let settled = if touches { Some(self.settled_without_a_look(asked, &kept)?) } else { None };
+        let touches = request.plan.contents.keys().any(is_touched)
+            || request.plan.changes.iter().any(|change| is_touched(&change.path));
+        let settled = if touches { Some(self.settled_without_a_look(request, &kept)?) } else { None };
         if !is_last {
             let after = settled.as_ref().map(|settled| settled.settlement.kept.clone());
             self.state.kept = Some(after.unwrap_or(kept));
@@ -151,7 +147,7 @@ impl<'o> LibraryKeeper<'o> {
     fn go_on(
         &mut self,
         changes: TreeChanges,
-        files: NewFiles,
+        files: PlannedFiles,
         (content, later): (&mut dyn ContentSource, LaterContent<'o>),
     ) {
         match later {
@@ -159,7 +155,7 @@ impl<'o> LibraryKeeper<'o> {
                 self.state.add_unread(changes, files, content);
             }
             _ => {
-                let all = NewFiles::read(&self.ground.root, content, &members(&changes));
+                let all = PlannedFiles::read(&self.ground.root, content, &members(&changes));
                 self.state.add_read(changes, all);
             }
         }
@@ -167,29 +163,28 @@ impl<'o> LibraryKeeper<'o> {
 
     fn settled_without_a_look(
         &self,
-        asked: &PlanToSettle<'_>,
+        request: &PlanToSettle<'_>,
         kept: &KeptLibraries,
     ) -> Result<SettledLibraries, Failure> {
         let input = KeptInput {
-            plan: asked.plan,
-            inventory: asked.inventory,
+            plan: request.plan,
+            inventory: request.inventory,
             kept,
             staying: None,
             archived_packages: &BTreeMap::new(),
             archived_directories: &BTreeMap::new(),
             returned: &BTreeSet::new(),
-            cause: KeepingCause { by: asked.by, is_forced: false },
+            cause: KeepingCause { by: request.by, is_forced: false },
             now: self.now,
         };
-        let settlement = input.settle().map_err(|reason| refused(asked, reason))?;
-        let saved = match asked.archived {
+        let settlement = input.settle().map_err(|reason| refused(request, reason))?;
+        let saved = match request.archived {
             Some(_) => SavedLibraries::default(),
             None => SavedLibraries::of(kept, &settlement, &BTreeSet::new(), &BTreeSet::new()),
         };
         Ok(SettledLibraries { settlement, saved, report: None, sentences: Vec::new() })
     }
 
-    /// Returns the programs, libraries and links to libraries that a plan removes or replaces.
     fn gone(&self, plan: &Plan, paths: PhysicalPaths<'_>) -> Vec<GoneObject> {
         let found = |change: &Change| {
             let old = match &change.action {
@@ -213,7 +208,7 @@ impl<'o> LibraryKeeper<'o> {
             }
         };
         let found: Vec<_> = plan.changes.iter().filter_map(|change| found(change)).collect();
-        let shares: Vec<&[FoundObject]> = found.chunks(READ_AT_ONCE).collect();
+        let shares: Vec<&[LostObject]> = found.chunks(READ_AT_ONCE).collect();
         let root = &self.ground.root;
         let gone = side_by_side(root.workers(), shares.len(), || {
             let (mut files, shares) = (RootFiles::new(root), &shares);
@@ -225,8 +220,8 @@ impl<'o> LibraryKeeper<'o> {
         gone.into_iter().flatten().collect()
     }
 
-    /// Tells whether a file may lose a library because of the removed objects.
-    fn loses_library(&self, gone: &[GoneObject], changes: &TreeChanges, files: &NewFiles) -> bool {
+    /// Returns whether a file may lose a library because of the removed objects.
+    fn loses_library(&self, gone: &[GoneObject], changes: &TreeChanges, files: &PlannedFiles) -> bool {
         if gone.is_empty() {
             return false;
         }
@@ -234,12 +229,12 @@ impl<'o> LibraryKeeper<'o> {
         gone.iter().any(|one| self.is_lost_library(one, &by_place, files))
     }
 
-    /// Tells whether a file may lose a library because of a removed object: a library without an equivalent replacement.
+    /// Returns whether a file may lose a library because of a removed object: a library without an equivalent replacement.
     fn is_lost_library(
         &self,
         gone: &GoneObject,
         changes: &HashMap<&ObjectPath, &TreeChange>,
-        files: &NewFiles,
+        files: &PlannedFiles,
     ) -> bool {
         let Some(old) = &gone.file else { return true };
         if old.facts.is_program() && old.facts.soname.is_none() {
@@ -261,9 +256,8 @@ impl<'o> LibraryKeeper<'o> {
         }
     }
 
-    /// Records which lines the plan leaves.
-    fn record_lines(&mut self, asked: &PlanToSettle<'_>) {
-        let lines = asked.plan.contents.iter().map(|(path, line)| (path.clone(), line.as_deref().cloned()));
+    fn record_lines(&mut self, request: &PlanToSettle<'_>) {
+        let lines = request.plan.contents.iter().map(|(path, line)| (path.clone(), line.as_deref().cloned()));
         self.state.lines.extend(lines);
     }
 }
@@ -271,7 +265,6 @@ impl<'o> LibraryKeeper<'o> {
 /// The smallest file that can be a program or library, in bytes: the header of one of 32 bits.
 const SMALLEST: u64 = 52;
 
-/// The number of files that a thread reads at a time.
 const READ_AT_ONCE: usize = 64;
 
 /// Something that a plan removes or replaces: a program or library, or, without a file, a link to one.
@@ -286,11 +279,10 @@ enum GoneFile {
     Unread,
 }
 
-/// An object that a plan removes or replaces: its physical path, and a file that may be a program or library.
-type FoundObject = (ObjectPath, Option<GoneFile>);
+type LostObject = (ObjectPath, Option<GoneFile>);
 
 /// Returns what is gone with an object; `None` for a file that is no program and no library.
-fn gone_object((physical, file): &FoundObject, files: &mut RootFiles<'_>) -> Option<GoneObject> {
+fn gone_object((physical, file): &LostObject, files: &mut RootFiles<'_>) -> Option<GoneObject> {
     let file = match file {
         None => None,
         Some(GoneFile::Known(file)) => Some(file.clone()),
@@ -299,24 +291,22 @@ fn gone_object((physical, file): &FoundObject, files: &mut RootFiles<'_>) -> Opt
     Some(GoneObject { physical: physical.clone(), file })
 }
 
-/// Tells whether a name is a library name.
 fn is_library_name(path: &ObjectPath) -> bool {
     path.name().windows(3).any(|part| part == b".so")
 }
 
-/// Returns the changes at paths with library names.
 fn named_as_libraries(changes: &TreeChanges) -> TreeChanges {
     changes.iter().filter(|(path, _)| is_library_name(path)).cloned().collect()
 }
 
-/// Tells whether a plan puts a library, or a link to one, where nothing existed.
+/// Returns whether a plan puts a library, or a link to one, where nothing existed.
 fn brings_new_name(
-    asked: &PlanToSettle<'_>,
+    request: &PlanToSettle<'_>,
     changes: &TreeChanges,
-    files: &NewFiles,
+    files: &PlannedFiles,
     paths: PhysicalPaths<'_>,
 ) -> bool {
-    let added = asked.plan.changes.iter().filter(|change| matches!(change.action, Action::Add(_)));
+    let added = request.plan.changes.iter().filter(|change| matches!(change.action, Action::Add(_)));
     let added: BTreeSet<ObjectPath> = added.map(|change| paths.of(&change.path)).collect();
     changes.iter().filter(|(path, _)| added.contains(path)).any(|(path, change)| match change {
         TreeChange::Member((package, member)) => {

@@ -1,17 +1,16 @@
-//! What is known of the programs and libraries of a root while several plans follow one another: the present root, and the
-//! changes of the earlier plans.
+//! The programs and libraries of a root while several plans follow one another: the present root, and the changes of the earlier
+//! plans.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::config::loader_settings;
-use super::elf_cache;
-use super::new_files::NewFiles;
-use super::planned_tree::{TreeChanges, apply, members};
 use super::scan::{ScanError, ScanRequest, has_magic};
 use crate::operation::failure::Failure;
+use crate::operation::libraries::planned::{PlannedFiles, TreeChanges, apply, members};
+use crate::operation::libraries::scan;
+use crate::operation::libraries::scan::loader_settings;
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::transaction::ContentSource;
 use patchadm_inputs::inventory::KeptLibraries;
@@ -21,42 +20,34 @@ use patchadm_libraries::{LibraryFile, LibraryTree, LoaderSettings};
 use patchadm_rootfs::{Dir, Interrupt, Root, Timestamp};
 use patchadm_svr4::package::{ContentsLine, ObjectPath};
 
-/// The source of the files of a plan.
 pub(in crate::operation) type SharedContent<'o> = Rc<RefCell<dyn ContentSource + 'o>>;
 
-/// The symbols of files that plans bring.
 type NewSymbols = HashMap<*const LibraryFile, Arc<ElfSymbols>>;
 
 /// The way to read the files of a plan if only a later plan needs them.
 pub(in crate::operation) enum LaterContent<'o> {
-    /// No plan follows.
     NotAsked,
     /// They are read at once, because their source does not exist later.
     ReadNow,
-    /// They are read from here when needed.
     At(SharedContent<'o>),
 }
 
-/// A plan before the first for which the root was scanned.
 #[derive(Clone)]
 struct EarlierPlan<'o> {
     changes: TreeChanges,
     files: EarlierFiles<'o>,
 }
 
-/// The files of a plan.
 #[derive(Clone)]
 enum EarlierFiles<'o> {
     At(SharedContent<'o>),
-    Read(NewFiles),
+    Read(PlannedFiles),
 }
 
 /// The scanned root, with what plans have changed since.
 #[derive(Clone)]
 pub(super) struct ScannedRoot {
-    /// Its programs, libraries and links, with those that are kept.
     pub(super) tree: LibraryTree,
-    /// The settings of its loaders.
     pub(super) settings: Rc<LoaderSettings>,
     /// The number of programs and libraries.
     pub(super) scanned: u64,
@@ -76,11 +67,10 @@ pub(super) struct LibraryState<'o> {
     /// The lines of `contents` after the earlier plans, without owners that keep libraries.
     pub(super) lines: BTreeMap<ObjectPath, Option<ContentsLine>>,
     earlier: Vec<EarlierPlan<'o>>,
-    /// The physical paths that the earlier plans change.
     changed: HashSet<ObjectPath>,
     symbols: NewSymbols,
     /// The files whose symbols are known, kept alive.
-    files: Vec<NewFiles>,
+    files: Vec<PlannedFiles>,
 }
 
 impl<'o> LibraryState<'o> {
@@ -98,7 +88,7 @@ impl<'o> LibraryState<'o> {
             for EarlierPlan { changes, files } in std::mem::take(&mut self.earlier) {
                 let files = match files {
                     EarlierFiles::At(content) => {
-                        NewFiles::read(&ground.root, &mut *content.borrow_mut(), &members(&changes))
+                        PlannedFiles::read(&ground.root, &mut *content.borrow_mut(), &members(&changes))
                     }
                     EarlierFiles::Read(files) => files,
                 };
@@ -111,13 +101,18 @@ impl<'o> LibraryState<'o> {
     }
 
     /// Advances to the root after a plan whose files are read when they are needed.
-    pub(super) fn add_unread(&mut self, changes: TreeChanges, files: NewFiles, content: SharedContent<'o>) {
+    pub(super) fn add_unread(
+        &mut self,
+        changes: TreeChanges,
+        files: PlannedFiles,
+        content: SharedContent<'o>,
+    ) {
         self.keep_files(files);
         self.add_earlier(changes, EarlierFiles::At(content));
     }
 
     /// Advances to the root after a plan whose files are known.
-    pub(super) fn add_read(&mut self, changes: TreeChanges, files: NewFiles) {
+    pub(super) fn add_read(&mut self, changes: TreeChanges, files: PlannedFiles) {
         match &mut self.scanned {
             Some(scanned) => {
                 apply(&mut scanned.tree, &changes, &files);
@@ -132,27 +127,25 @@ impl<'o> LibraryState<'o> {
         self.earlier.push(EarlierPlan { changes, files });
     }
 
-    /// Advances to the root with this tree.
-    pub(super) fn go_on(&mut self, tree: LibraryTree, files: NewFiles) {
+    pub(super) fn go_on(&mut self, tree: LibraryTree, files: PlannedFiles) {
         if let Some(scanned) = &mut self.scanned {
             scanned.tree = tree;
         }
         self.keep_files(files);
     }
 
-    fn keep_files(&mut self, files: NewFiles) {
+    fn keep_files(&mut self, files: PlannedFiles) {
         if files.has_objects() {
             self.symbols.extend(files.symbols().iter().map(|(file, symbols)| (*file, symbols.clone())));
             self.files.push(files);
         }
     }
 
-    /// Returns the symbols of files that the earlier plans bring.
     pub(super) fn symbols(&self) -> &NewSymbols {
         &self.symbols
     }
 
-    /// Tells whether an earlier plan for which the root was not scanned changes something at a physical path.
+    /// Returns whether an earlier plan for which the root was not scanned changes something at a physical path.
     pub(super) fn is_changed(&self, path: &ObjectPath) -> bool {
         self.changed.contains(path)
     }
@@ -164,7 +157,7 @@ fn scanned(
     is_run: bool,
     interrupt: Interrupt<'_>,
 ) -> Result<ScannedRoot, Failure> {
-    let known = elf_cache::read(&ground.root);
+    let known = scan::known_files(&ground.root);
     let request = ScanRequest {
         root: &ground.root,
         skip: &ground.policy.shlib_skip,
@@ -186,7 +179,7 @@ fn scanned(
     if is_run {
         let cache = scan.into_cache(began);
         if cache != known {
-            elf_cache::write(&ground.root, &cache);
+            scan::write_known_files(&ground.root, &cache);
         }
     }
     Ok(found)
@@ -200,7 +193,6 @@ pub(super) struct RootSymbols<'a> {
 }
 
 impl<'a> RootSymbols<'a> {
-    /// Returns a reader that has read nothing yet. `tree` has the files of the root.
     pub(super) fn new(root: &'a Root, tree: &'a LibraryTree, new: &[&NewSymbols]) -> Self {
         let paths = tree.files().map(|(path, file)| (Arc::as_ptr(file), path)).collect();
         let known = new.iter().flat_map(|symbols| symbols.iter());
@@ -221,7 +213,6 @@ impl SymbolSource for RootSymbols<'_> {
     }
 }
 
-/// Reads the symbols of a file of the root, by its physical path.
 pub(super) fn symbols_at(root: &Root, physical: &ObjectPath) -> Option<ElfSymbols> {
     let dir = root.dir_if_there(&physical.parent()?).ok()??;
     let (file, _) = dir.open_file(physical.name()).ok()?;
@@ -235,7 +226,6 @@ pub(super) struct RootFiles<'a> {
 }
 
 impl<'a> RootFiles<'a> {
-    /// Returns a reader that has opened nothing yet.
     pub(super) fn new(root: &'a Root) -> Self {
         Self { root, last: None }
     }

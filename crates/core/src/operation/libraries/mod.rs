@@ -5,37 +5,42 @@
 //! ```
 
 mod archived;
-mod config;
-mod deciding;
-mod elf_cache;
+mod decision;
 mod keeper;
+mod kept;
 mod library_state;
-mod link_chains;
-mod look;
-mod mapped;
-mod new_files;
-mod owners;
-mod planned_tree;
-mod request;
+mod planned;
+mod report;
 mod scan;
-mod settled;
-mod still_loaded;
-mod telling;
-
-pub use config::loader_settings;
-pub(in crate::operation) use elf_cache::read as known_files;
-pub use elf_cache::{read_facts, write_facts};
-pub use look::{KeptLibraryState, KeptLook, KeptState, look_at_kept};
-pub use request::LibraryRequest;
-pub use scan::{LibraryScan, ScanError, ScanRequest};
-pub use still_loaded::LibrariesBeforePatches;
-
-pub(in crate::operation) use archived::ArchivedLibraries;
-pub(in crate::operation) use keeper::LibraryKeeper;
-pub(in crate::operation) use library_state::LaterContent;
-pub(in crate::operation) use look::plan_to_prune;
-pub(in crate::operation) use settled::{PlanToSettle, SettledLibraries};
-pub(in crate::operation) use still_loaded::{PatchedRecords, recorded_as_loaded, still_loaded};
-
 #[cfg(test)]
 mod tests;
+
+use patchadm_inputs::policy::{LibraryWords, Policy};
+
+pub(in crate::operation) use archived::ArchivedLibraries;
+pub(in crate::operation) use decision::{PlanToSettle, SettledLibraries};
+pub(in crate::operation) use keeper::LibraryKeeper;
+pub use kept::{KeptLibraryState, KeptLook, KeptState, LibrariesBeforePatches, look_at_kept};
+pub(in crate::operation) use kept::{PatchedRecords, plan_to_prune, recorded_as_loaded, still_loaded};
+pub(in crate::operation) use library_state::LaterContent;
+pub(in crate::operation) use scan::known_files;
+pub use scan::{LibraryScan, ScanError, ScanRequest, loader_settings, read_facts, write_facts};
+
+/// The options about libraries; without them the policy of the root decides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LibraryRequest {
+    /// `--shlibs`: replaces the words of the policy.
+    pub words: Option<LibraryWords>,
+    /// `--keep-shlibs`: libraries stay, regardless of other options.
+    pub keep: bool,
+    /// `--keep-shlibs=always`: also those of patches that forbid it.
+    pub always: bool,
+}
+
+impl LibraryRequest {
+    /// Returns the words that count in a root with this policy.
+    pub fn words(&self, policy: &Policy) -> LibraryWords {
+        let words = self.words.unwrap_or(policy.shlibs);
+        LibraryWords { keep: words.keep || self.keep || self.always, ..words }
+    }
+}

@@ -2,8 +2,10 @@
 //!
 //! Directories are walked level by level, several at a time, each through a descriptor that no symbolic link leads to. Only
 //! regular files that a cache does not know are opened, and of most of them four bytes are read. Pseudo and network file
-//! systems and roots inside the root are not entered, but named. What cannot be read is named and counted, and stops
-//! nothing.
+//! systems and roots inside the root are not entered, but named. Unreadable objects are named and counted, and stop nothing.
+//!
+//! The cache `elf.cache` (patchadm-elf-cache(5)) is trusted only if the caller or the superuser owns it and no other user may
+//! write it. A run that holds the lock writes it without waiting for the disk: lost facts are read again.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -12,11 +14,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use patchadm_inputs::path_glob::PathGlob;
 use patchadm_inputs::stage::DIRECTORY;
-use patchadm_libraries::cache::{FactsCache, FileKey, MountName};
+use patchadm_libraries::cache::{FileKey, LARGEST, MountName};
 use patchadm_libraries::elf::{self, ElfFacts, FilePieces};
-use patchadm_libraries::{LibraryFile, LibraryTree};
+use patchadm_libraries::{ConfigFiles, FactsCache, LibraryFile, LibraryTree, LoaderSettings};
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError, Timestamp, side_by_side};
-use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::package::{Mode, ObjectPath};
+use patchadm_svr4::places;
 
 /// Directories of containers and images, whose programs load the libraries of their own roots.
 const FOREIGN: [&str; 6] = [
@@ -52,7 +55,7 @@ const NOT_ENTERED: [(u64, &str); 17] = [
     (0x6573_5546, "fuse"),
 ];
 
-/// What to scan, and how.
+/// The input of a scan.
 #[derive(Clone, Copy)]
 pub struct ScanRequest<'a> {
     /// The root.
@@ -100,29 +103,24 @@ pub enum ScanError {
     Interrupted(i32),
 }
 
-/// A directory that is still to be entered.
-struct NextDirectory {
+struct PendingDirectory {
     path: ObjectPath,
     status: ObjectStatus,
-    /// The number of its mount.
     mount: u32,
 }
 
-/// A file or link as the scan found it.
-enum Met {
+enum ScannedObject {
     Link(ObjectPath, Vec<u8>),
     File { path: ObjectPath, inode: (u32, u64), key: Option<FileKey>, facts: Option<Arc<ElfFacts>> },
 }
 
-/// The result of one directory.
 #[derive(Default)]
-struct Entered {
-    met: Vec<Met>,
-    /// The files that are known to be no programs and no libraries.
+struct ScannedDirectory {
+    met: Vec<ScannedObject>,
     others: Vec<FileKey>,
     not_understood: Vec<(ObjectPath, String)>,
     skipped: Vec<ObjectPath>,
-    next: Vec<NextDirectory>,
+    next: Vec<PendingDirectory>,
 }
 
 impl ScanRequest<'_> {
@@ -132,8 +130,8 @@ impl ScanRequest<'_> {
         let top = self.root.dir(&ObjectPath::root())?;
         let (status, magic) = (top.itself()?, top.file_system_magic()?);
         let mount = scanner.mount(&ObjectPath::root(), magic);
-        let mut level = vec![NextDirectory { path: ObjectPath::root(), status, mount }];
-        let mut gathered = Gathered::default();
+        let mut level = vec![PendingDirectory { path: ObjectPath::root(), status, mount }];
+        let mut results = ScanResults::default();
         while !level.is_empty() {
             if let Some(signal) = (self.interrupt)() {
                 return Err(ScanError::Interrupted(signal));
@@ -142,29 +140,27 @@ impl ScanRequest<'_> {
                 let (level, scanner) = (&level, &scanner);
                 move |at: usize| level.get(at).map(|directory| scanner.enter(directory)).unwrap_or_default()
             });
-            level = entered.into_iter().flat_map(|entered| gathered.take(entered)).collect();
+            level = entered.into_iter().flat_map(|entered| results.take(entered)).collect();
         }
         let mounts = scanner.mounts.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Ok(gathered.finished(mounts))
+        Ok(results.finished(mounts))
     }
 }
 
-/// Walks the directories of a root.
 struct Scanner<'a> {
     request: &'a ScanRequest<'a>,
     mounts: Mutex<Vec<MountName>>,
 }
 
 impl Scanner<'_> {
-    /// Returns the number of a mount.
     fn mount(&self, path: &ObjectPath, magic: u64) -> u32 {
         let mut mounts = self.mounts.lock().unwrap_or_else(PoisonError::into_inner);
         mounts.push((path.clone(), format!("{magic:x}")));
         u32::try_from(mounts.len() - 1).unwrap_or(u32::MAX)
     }
 
-    fn enter(&self, directory: &NextDirectory) -> Entered {
-        let mut entered = Entered::default();
+    fn enter(&self, directory: &PendingDirectory) -> ScannedDirectory {
+        let mut entered = ScannedDirectory::default();
         if self.look_into(directory, &mut entered).is_err() {
             // It was removed, or may not be read.
             entered.skipped.push(directory.path.clone());
@@ -172,8 +168,12 @@ impl Scanner<'_> {
         entered
     }
 
-    fn look_into(&self, directory: &NextDirectory, entered: &mut Entered) -> Result<(), RootError> {
-        let NextDirectory { path, mount, .. } = directory;
+    fn look_into(
+        &self,
+        directory: &PendingDirectory,
+        entered: &mut ScannedDirectory,
+    ) -> Result<(), RootError> {
+        let PendingDirectory { path, mount, .. } = directory;
         let mut dir = self.request.root.dir(path)?;
         let listing = dir.first_listing()?;
         if self.is_foreign(&dir, &listing)? {
@@ -198,7 +198,7 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// Tells whether a directory is a root of its own, or a stage of this program.
+    /// Returns whether a directory is a root of its own, or a stage of this program.
     fn is_foreign(&self, dir: &Dir, listing: &[(Vec<u8>, Option<FileType>)]) -> Result<bool, RootError> {
         let has = |name: &[u8]| listing.binary_search_by(|(known, _)| known[..].cmp(name)).is_ok();
         if *dir.path() == ObjectPath::root() || self.request.scan.contains(dir.path()) {
@@ -234,21 +234,27 @@ impl Scanner<'_> {
             || request.skip.iter().any(|glob| glob.names(path))
     }
 
-    fn meet_link(&self, dir: &Dir, name: &[u8], entered: &mut Entered) {
+    fn meet_link(&self, dir: &Dir, name: &[u8], entered: &mut ScannedDirectory) {
         let path = dir.path().join(name).ok().filter(|path| !self.is_skipped(path));
         let target = path.and_then(|path| Some((path, dir.read_link(name).ok()?)));
-        entered.met.extend(target.map(|(path, target)| Met::Link(path, target)));
+        entered.met.extend(target.map(|(path, target)| ScannedObject::Link(path, target)));
     }
 
     /// Plans to enter a directory, unless it is not entered.
-    fn go_on(&self, above: &NextDirectory, name: &[u8], status: ObjectStatus, entered: &mut Entered) {
+    fn go_on(
+        &self,
+        above: &PendingDirectory,
+        name: &[u8],
+        status: ObjectStatus,
+        entered: &mut ScannedDirectory,
+    ) {
         let Ok(path) = above.path.join(name) else { return };
         if self.is_skipped(&path) {
             entered.skipped.push(path);
             return;
         }
         if status.mount == above.status.mount && status.file_system == above.status.file_system {
-            entered.next.push(NextDirectory { path, status, mount: above.mount });
+            entered.next.push(PendingDirectory { path, status, mount: above.mount });
             return;
         }
         let magic =
@@ -256,7 +262,7 @@ impl Scanner<'_> {
         match magic {
             Ok((status, magic)) if self.is_entered(&path, magic) => {
                 let mount = self.mount(&path, magic);
-                entered.next.push(NextDirectory { path, status, mount });
+                entered.next.push(PendingDirectory { path, status, mount });
             }
             _ => entered.skipped.push(path),
         }
@@ -266,7 +272,6 @@ impl Scanner<'_> {
         self.request.scan.contains(path) || NOT_ENTERED.iter().all(|(known, _)| *known != magic)
     }
 
-    /// Returns the number that a mount has in the cache.
     fn known_mount(&self, mount: u32) -> Option<u32> {
         let mounts = self.mounts.lock().unwrap_or_else(PoisonError::into_inner);
         mounts.get(mount as usize).and_then(|name| self.request.known.mount(name))
@@ -279,7 +284,7 @@ impl Scanner<'_> {
         name: &[u8],
         status: &ObjectStatus,
         (mount, known): (u32, Option<u32>),
-        entered: &mut Entered,
+        entered: &mut ScannedDirectory,
     ) {
         let cached = known.and_then(|known| self.request.known.file(&FactsCache::key(known, status)?));
         let key = FactsCache::key(mount, status);
@@ -291,13 +296,13 @@ impl Scanner<'_> {
         let Some(path) = dir.path().join(name).ok().filter(|path| !self.is_skipped(path)) else { return };
         let inode = (mount, status.inode.number);
         if let Some(facts) = cached {
-            entered.met.push(Met::File { path, inode, key, facts: facts.cloned() });
+            entered.met.push(ScannedObject::File { path, inode, key, facts: facts.cloned() });
             return;
         }
-        match read_facts(dir, name) {
+        match facts_of(dir, name) {
             Ok((facts, status)) => {
                 let key = FactsCache::key(mount, &status);
-                entered.met.push(Met::File { path, inode, key, facts: facts.map(Arc::new) });
+                entered.met.push(ScannedObject::File { path, inode, key, facts: facts.map(Arc::new) });
             }
             Err(reason) => entered.not_understood.push((path, reason)),
         }
@@ -307,8 +312,7 @@ impl Scanner<'_> {
 /// The number of attempts to read a file that changes meanwhile.
 const TRIES: usize = 3;
 
-/// Reads the facts of a file, with the status that it had before and after.
-fn read_facts(dir: &Dir, name: &[u8]) -> Result<(Option<ElfFacts>, ObjectStatus), String> {
+fn facts_of(dir: &Dir, name: &[u8]) -> Result<(Option<ElfFacts>, ObjectStatus), String> {
     let told = |error: RootError| error.to_string();
     for _ in 0..TRIES {
         let (file, before) = dir.open_file(name).map_err(told)?;
@@ -328,7 +332,6 @@ fn read_facts(dir: &Dir, name: &[u8]) -> Result<(Option<ElfFacts>, ObjectStatus)
     Err("it is being written".to_owned())
 }
 
-/// Tells whether a file begins like an ELF file.
 pub(super) fn has_magic(file: &File) -> std::io::Result<bool> {
     let mut head = [0; elf::MAGIC.len()];
     match file.read_exact_at(&mut head, 0) {
@@ -338,24 +341,22 @@ pub(super) fn has_magic(file: &File) -> std::io::Result<bool> {
     }
 }
 
-/// The results so far.
 #[derive(Default)]
-struct Gathered {
+struct ScanResults {
     scan: LibraryScan,
     /// The files by mount and inode: two names of one file share an entry.
     files: HashMap<(u32, u64), Arc<LibraryFile>>,
 }
 
-impl Gathered {
-    /// Adds the result of one directory. Returns the directories in it.
-    fn take(&mut self, entered: Entered) -> Vec<NextDirectory> {
+impl ScanResults {
+    fn take(&mut self, entered: ScannedDirectory) -> Vec<PendingDirectory> {
         self.scan.known.extend(entered.others.into_iter().map(|key| (key, None)));
         self.scan.not_understood.extend(entered.not_understood);
         self.scan.skipped.extend(entered.skipped);
         for met in entered.met {
             match met {
-                Met::Link(path, target) => self.scan.tree.put_link(path, &target),
-                Met::File { path, inode, key, facts } => {
+                ScannedObject::Link(path, target) => self.scan.tree.put_link(path, &target),
+                ScannedObject::File { path, inode, key, facts } => {
                     self.scan.known.extend(key.map(|key| (key, facts.clone())));
                     let Some(facts) = facts else { continue };
                     self.scan.scanned += 1;
@@ -375,4 +376,69 @@ impl Gathered {
         scan.mounts = mounts;
         scan
     }
+}
+
+/// The largest file of settings that is read, in bytes.
+const LARGEST_SETTINGS: u64 = 1 << 20;
+
+struct RootConfigFiles<'a>(&'a Root);
+
+impl ConfigFiles for RootConfigFiles<'_> {
+    fn content(&self, path: &ObjectPath) -> Option<Vec<u8>> {
+        let physical = self.0.resolver().locate_dir(path).ok()?;
+        let dir = self.0.dir_if_there(&physical.parent()?).ok()??;
+        dir.read_regular(physical.name(), LARGEST_SETTINGS).ok()?
+    }
+
+    fn names(&self, directory: &ObjectPath) -> Vec<Vec<u8>> {
+        let physical = self.0.resolver().locate_dir(directory).ok();
+        let dir = physical.and_then(|physical| self.0.dir_if_there(&physical).ok()?);
+        dir.and_then(|dir| dir.names().ok()).unwrap_or_default()
+    }
+}
+
+/// Reads the settings of the loaders of a root. What cannot be read counts as empty.
+pub fn loader_settings(root: &Root) -> LoaderSettings {
+    LoaderSettings::read(&RootConfigFiles(root))
+}
+
+const CACHE: &[u8] = b"elf.cache";
+
+const PROGRAM: &str = "elf-cache";
+
+fn directory(root: &Root) -> Option<Dir> {
+    let physical = root.resolver().locate_dir(&places::own_directory()).ok()?;
+    root.dir_if_there(&physical).ok()?
+}
+
+/// Reads the cache of a root. A defective cache counts as empty.
+pub(in crate::operation) fn known_files(root: &Root) -> FactsCache {
+    directory(root).map(|dir| read_facts(&dir, CACHE)).unwrap_or_default()
+}
+
+/// Reads facts about files from a file in this form. A file that others may write_known_files, or a defective one, counts as empty.
+pub fn read_facts(dir: &Dir, name: &[u8]) -> FactsCache {
+    let read = || {
+        let status = dir.look(name).ok()??;
+        let is_own = status.uid == 0 || status.uid == rustix::process::geteuid().as_raw();
+        let is_private = status.mode.bits() & 0o022 == 0;
+        if status.file_type != FileType::Regular || !is_own || !is_private {
+            return None;
+        }
+        Some(FactsCache::parse(&dir.read_regular(name, LARGEST).ok()??))
+    };
+    read().unwrap_or_default()
+}
+
+pub(super) fn write_known_files(root: &Root, cache: &FactsCache) {
+    if let Some(dir) = directory(root) {
+        write_facts(&dir, CACHE, cache);
+    }
+}
+
+/// Writes facts about files to a file in this form. A failure to write_known_files it costs only time.
+pub fn write_facts(dir: &Dir, name: &[u8], facts: &FactsCache) {
+    // A killed run may have left these.
+    let _ = dir.remove_leftovers(PROGRAM);
+    let _ = dir.replace_cache(PROGRAM, name, &facts.write(), Mode::of(0o600));
 }

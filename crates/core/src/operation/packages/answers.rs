@@ -1,7 +1,7 @@
-//! The answers that are given to pkgadd(1M) and pkgrm(1M) in advance: admin files and response files.
+//! Answers that are given to pkgadd(1M) and pkgrm(1M) in advance: admin files and response files.
 //!
-//! Files that the user names with an absolute path are files of the host. Other names of admin files are those of files in
-//! the current directory, and if there is none, in `var/sadm/install/admin` of the root.
+//! Absolute paths are paths of the host. Other names of admin files are looked up in the current directory, then in
+//! `var/sadm/install/admin` of the root.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -72,16 +72,13 @@ pub(crate) fn response(named: Option<&Path>, package: &str) -> Result<Option<Scr
     Ok(Some(ScriptAnswers { text, params, warned: false }))
 }
 
-/// The words of the system without its number.
 fn words_of(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
 
-/// A way to take one question of an admin file as agreed to.
 type Agreement = fn(&mut Admin);
 
-/// Every question that an admin file can leave open, in the order in which pkgadd(1M) asks.
 const AGREEMENTS: [Agreement; 9] = [
     |admin| agree(&mut admin.instance, &InstanceAnswer::Ask, InstanceAnswer::Unique),
     |admin| agree(&mut admin.partial, &CheckAnswer::Ask, CheckAnswer::NoCheck),
@@ -100,8 +97,8 @@ fn agree<T: PartialEq>(answer: &mut T, open: &T, agreed: T) {
     }
 }
 
-/// What the user has to be asked before a plan is carried out: each question that the admin file leaves open and the
-/// case raises, as a sentence without full stop. `plan` plans without asking anybody.
+/// Returns the questions to ask before a plan is performed: each one that the admin file leaves open and that the case raises,
+/// as a sentence without a full stop. `plan` plans without asking.
 pub(crate) fn open_questions<T>(admin: &Admin, plan: impl Fn(&Admin) -> Result<T, Refusal>) -> Vec<String> {
     let raised = |open: usize| {
         let mut asked = admin.clone();
@@ -117,7 +114,6 @@ mod tests {
     use super::*;
     use patchadm_planning::plan::refusal::{Command, Reason};
 
-    /// A planner that finds a partial package and a conflict.
     fn plan(admin: &Admin) -> Result<(), Refusal> {
         let ask = |text: &str| {
             let reason = Reason::Interaction { found: text.to_owned(), answer: "" };

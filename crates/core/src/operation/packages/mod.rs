@@ -1,15 +1,13 @@
-//! `pkgadd`, `pkgrm` and `pkgask`: packages one after another, each a run of its own.
+//! `pkgadd`, `pkgask` and `pkgrm`.
 //!
-//! [`add`] and [`remove`] are the sequences, `scripted` carries out what they have planned where scripts take part, and
-//! [`observer`] is who watches and is asked.
+//! [`add`] and [`remove`] each tell their command from beginning to end. `scripted` performs a package whose scripts take part,
+//! also for the packages of a patch, as `planning` does. [`report`] has the reports and the observer that receives events and answers questions.
 
 pub mod add;
 pub(super) mod answers;
-mod belongings;
-pub mod installation;
-pub mod left_objects;
-pub mod observer;
+pub mod ask;
+pub(super) mod planning;
+pub(super) mod records;
 pub mod remove;
 pub mod report;
-pub(super) mod safety_copies;
 pub(super) mod scripted;

@@ -1,28 +1,28 @@
-//! Carrying out a package whose scripts take part: its course, step by step, within one run that is kept or undone as a
-//! whole. The same for installations, removals, and the packages of a patch.
+//! Performs a package whose scripts take part, step by step, in one run that is committed or rolled back as a whole. Used for
+//! installations, removals, and the packages of a patch.
 //!
-//! Before each batch the root is looked at again, since a script may have changed it: what a script has removed itself
-//! need not be removed any more. What the script of a class installs is given the attributes of the pkgmap, and recorded
-//! with the size and sum that it has then.
+//! Before each batch, the root is examined again, because a script may have changed it: an object that a script has removed
+//! need not be removed any more. Files that a class action script installs get the attributes of the pkgmap, and are recorded
+//! with the size and sum that they have then.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::installation::PlannedInstallation;
-use super::left_objects::{objects_kept_from_script, objects_left};
-use super::observer::PackageObserver;
 use crate::operation::content::NoContent;
 use crate::operation::device::DeliveredPackage;
 use crate::operation::failure::Failure;
-use crate::operation::scripts::batch::{refresh, with_requests};
+use crate::operation::packages::report::{
+    PackageObserver, PlannedInstallation, objects_kept_from_script, objects_left,
+};
 use crate::operation::scripts::failure::LastingResults;
-use crate::operation::scripts::halt::{RunHalt, end_run};
-use crate::operation::scripts::package::PackageScripts;
 use crate::operation::scripts::package_directory::{PackageDirectory, member};
+use crate::operation::scripts::run::{PackageScripts, RunHalt, end_run, refresh, with_requests};
 use crate::operation::session::Session;
 use crate::script::environment::ProcedureScript;
-use patchadm_changeset::transaction::{ProtectedPaths, Receipt, ScriptedRun, SettledAttributes};
+use patchadm_changeset::transaction::{
+    ProtectedObject, ProtectedPaths, Receipt, ScriptedRun, SettledAttributes,
+};
 use patchadm_inputs::inventory::{Inventory, Touched};
 use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::given::with_given;
@@ -30,11 +30,13 @@ use patchadm_planning::plan::package::remove::RemovalPortion;
 use patchadm_planning::plan::refresh::number_object;
 use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_planning::plan::script_schedule::ScriptSchedule;
-use patchadm_planning::plan::script_schedule::steps::{ClassStep, ListedFile, Outcome, PackageStep};
+use patchadm_planning::plan::script_schedule::steps::{
+    ClassStep, Concerned, ListedFile, Outcome, PackageStep,
+};
 use patchadm_planning::plan::scripts::Deliverer;
-use patchadm_rootfs::accounts_of;
-use patchadm_rootfs::{Live, never};
+use patchadm_rootfs::{Live, accounts_of, never};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_svr4::places;
 
 /// The parameter that names the classes whose scripts want paths relative to the package.
 const RELATIVE: &str = "PKG_CAS_PASSRELATIVE";
@@ -43,13 +45,12 @@ const RELATIVE: &str = "PKG_CAS_PASSRELATIVE";
 pub(crate) struct ScriptedPackage<'a, 'p> {
     session: &'a Session<'a>,
     course: &'a ScriptSchedule,
-    /// The source of an installation; none at a removal.
     source: Option<InstallSource<'a>>,
     pub(crate) scripts: PackageScripts<'a, 'p>,
     observer: &'a mut dyn PackageObserver,
-    /// The files that class scripts were to install, as they left them.
+    /// The files that class action scripts were to install, as they left them.
     outcomes: BTreeMap<ObjectPath, Outcome>,
-    /// The objects that class scripts have put there.
+    /// The objects that class action scripts have installed.
     left: BTreeMap<ObjectPath, Live>,
 }
 
@@ -72,8 +73,8 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
         Self { session, course, source, scripts, observer, outcomes: BTreeMap::new(), left: BTreeMap::new() }
     }
 
-    /// Carries the package out in a run of its own; `finish` has the last word before the commit. An error leaves the root
-    /// as it was before, or says what is left.
+    /// Performs the package in a run of its own. `finish` is called before the commit. After an error, the root is as it was
+    /// before, or the error says what is left.
     pub(crate) fn perform(
         mut self,
         plan: &Plan,
@@ -96,16 +97,16 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
         Ok((receipt, ending))
     }
 
-    /// Checks the names and the content of what scripts install, before anything is changed. A refusal is one of
-    /// `command` about `subject`.
+    /// Checks names and content of the files that scripts install, before anything is changed. `command` and `subject` are those
+    /// of a refusal.
     pub(crate) fn unpack(&self, command: Command, subject: &str) -> Result<(), Failure> {
         let Some(source) = self.source else { return Ok(()) };
         self.check_names().map_err(|reason| reason.of(command, &subject))?;
         source.directory.take(source.delivered, &self.listed())
     }
 
-    /// Refuses names that no list can have: the list of a class script has a line for each file and a blank between two paths, and no way to write a name
-    /// that has either in it.
+    /// Refuses names with white space: the list of a class action script has a line for each file and a blank between two paths,
+    /// without any quoting.
     fn check_names(&self) -> Result<(), Reason> {
         let is_plain = |path: &Path| !path.as_os_str().as_bytes().iter().any(u8::is_ascii_whitespace);
         let root = &self.session.ground.root;
@@ -131,7 +132,7 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
         files.flatten().collect()
     }
 
-    /// Carries out all steps of the package within a run, which may be one of several packages; `finish` comes last.
+    /// Performs all steps of the package within a run, which may be that of several packages. `finish` is called at the end.
     pub(crate) fn carry_out(
         &mut self,
         run: &mut ScriptedRun<'_>,
@@ -205,7 +206,6 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
         Ok(())
     }
 
-    /// Carries out a batch of objects as the root is now, and logs their paths with `marker` behind each.
     fn objects(&self, run: &mut ScriptedRun<'_>, plan: &Plan, marker: &str) -> Result<Plan, RunHalt> {
         let line = |path: &ObjectPath| self.course.line(path).cloned();
         let plan = refresh(&self.session.ground, plan.clone(), line)?;
@@ -238,7 +238,6 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
         Ok(())
     }
 
-    /// Runs the script of a class that goes. It reads one path a line, as the host has it, in the order of removal.
     fn remove_class(&mut self, run: &mut ScriptedRun<'_>, portion: &RemovalPortion) -> Result<(), RunHalt> {
         self.observer.class_left(&portion.class, &objects_kept_from_script(portion));
         let Some(deliverer) = portion.deliverer else { return Ok(()) };
@@ -274,7 +273,6 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
         list
     }
 
-    /// The file that a class script copies, in the package directory.
     fn source(&self, file: &ListedFile) -> PathBuf {
         let Some((member, install)) = member(file).zip(self.source) else {
             return PathBuf::from("/dev/null");
@@ -283,7 +281,6 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
         install.directory.object(entry.map_or(1, |entry| entry.part), &member.path)
     }
 
-    /// Gives the files that a script has put there the attributes of the pkgmap, and notes what they are.
     fn settle(&mut self, run: &mut ScriptedRun<'_>, files: &[ListedFile]) -> Result<(), RunHalt> {
         let paths = files.iter().map(|file| file.path.clone()).collect();
         let touched = Touched { paths, ..Touched::default() };
@@ -351,5 +348,33 @@ fn procedure(name: &str) -> ProcedureScript {
         "postinstall" => ProcedureScript::Postinstall,
         "preremove" => ProcedureScript::Preremove,
         _ => ProcedureScript::Postremove,
+    }
+}
+
+pub(crate) fn safety_copies<'c>(concerned: impl IntoIterator<Item = &'c Concerned>) -> ProtectedPaths {
+    let mut all = Concerned::default();
+    for one in concerned {
+        for (path, editable) in &one.objects {
+            *all.objects.entry(path.clone()).or_default() |= editable;
+        }
+        all.trees.extend(one.trees.iter().cloned());
+        for file in &one.files {
+            if !all.files.contains(file) {
+                all.files.push(file.clone());
+            }
+        }
+    }
+    let objects = all.objects.into_iter().map(|(path, editable)| ProtectedObject { path, editable });
+    all.files.push(places::unprivileged());
+    ProtectedPaths { objects: objects.collect(), trees: all.trees, files: all.files }
+}
+
+/// Adds objects that are not copied already.
+pub(crate) fn add_objects<'p>(copies: &mut ProtectedPaths, paths: impl IntoIterator<Item = &'p ObjectPath>) {
+    let mut known: BTreeSet<ObjectPath> = copies.objects.iter().map(|object| object.path.clone()).collect();
+    for path in paths {
+        if known.insert(path.clone()) {
+            copies.objects.push(ProtectedObject { path: path.clone(), editable: false });
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, FixedOffset};
 
-use crate::operation::queries::applied_date::applied_date;
+use crate::operation::queries::applied_patches::applied_date;
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
 /// The order in which the patches of a root were applied: within a package by its list, between packages by date, then by

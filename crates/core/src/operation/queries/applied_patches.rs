@@ -1,5 +1,7 @@
 //! The patches that are applied to a root, as showrev(1M) and patchadd(1M) `-p` list them.
 
+use chrono::{DateTime, FixedOffset, NaiveDateTime, TimeZone as _};
+
 use patchadm_inputs::database::policy::{self, PolicyError};
 use patchadm_inputs::database::{DatabaseError, RecordReader, all, installed, read_consistently};
 use patchadm_svr4::package::{Params, PkgInst};
@@ -62,7 +64,6 @@ pub fn installed_software<'a>(
     Ok(software)
 }
 
-/// Returns the progressive patch that the package is, if it is one.
 fn progressive_patch(
     package: &PkgInst,
     params: &Params,
@@ -89,6 +90,102 @@ fn merge(patches: &mut Vec<AppliedPatch>, patch: AppliedPatch) {
         }
         None => patches.push(patch),
     }
+}
+
+/// Returns the ids of the applied patches, in the order of listings, each with its packages; empty if they cannot be read.
+pub fn applied_ids<'a>(reader: impl Into<RecordReader<'a>>) -> Vec<(String, String)> {
+    let patches = applied_patches(reader).unwrap_or_default();
+    let named = patches.iter().map(|patch| {
+        let packages: Vec<&str> = patch.packages.iter().map(PkgInst::as_str).collect();
+        (patch.id.to_string(), packages.join(" "))
+    });
+    named.collect()
+}
+
+/// Returns the installed packages, by name; empty if they cannot be read.
+pub fn package_names<'a>(reader: impl Into<RecordReader<'a>>) -> Vec<String> {
+    let names = read_consistently(reader.into(), installed::packages);
+    names.unwrap_or_default().iter().map(ToString::to_string).collect()
+}
+
+/// Offsets from UTC in minutes, by the abbreviations that date(1) prints.
+const ZONES: [(&str, i32); 42] = [
+    ("UTC", 0),
+    ("GMT", 0),
+    ("UCT", 0),
+    ("Z", 0),
+    ("WET", 0),
+    ("WEST", 60),
+    ("BST", 60),
+    ("CET", 60),
+    ("CEST", 120),
+    ("MET", 60),
+    ("MEST", 120),
+    ("MEZ", 60),
+    ("MESZ", 120),
+    ("SAST", 120),
+    ("EET", 120),
+    ("EEST", 180),
+    ("MSK", 180),
+    ("PKT", 300),
+    ("WIB", 420),
+    ("HKT", 480),
+    ("SGT", 480),
+    ("AWST", 480),
+    ("JST", 540),
+    ("KST", 540),
+    ("ACST", 570),
+    ("ACDT", 630),
+    ("AEST", 600),
+    ("AEDT", 660),
+    ("NZST", 720),
+    ("NZDT", 780),
+    ("NST", -210),
+    ("NDT", -150),
+    ("AST", -240),
+    ("ADT", -180),
+    ("EST", -300),
+    ("EDT", -240),
+    ("CDT", -300),
+    ("MST", -420),
+    ("MDT", -360),
+    ("PST", -480),
+    ("PDT", -420),
+    ("HST", -600),
+];
+
+/// Returns the moment of a date as date(1) prints it: `Fri Nov 20 06:37:39 UTC 2026`; `None` if it is no such date, or its
+/// zone means several offsets. The name of the day is not compared.
+pub fn applied_date(text: &str) -> Option<DateTime<FixedOffset>> {
+    let words: Vec<&str> = text.split_ascii_whitespace().collect();
+    let [_, month, day, time, zone, year] = words.as_slice() else { return None };
+    let local = format!("{month} {day} {time} {year}");
+    let local = NaiveDateTime::parse_from_str(&local, "%b %d %H:%M:%S %Y").ok()?;
+    offset(zone)?.from_local_datetime(&local).single()
+}
+
+fn offset(zone: &str) -> Option<FixedOffset> {
+    let known = ZONES.iter().find(|(name, _)| *name == zone).map(|(_, minutes)| *minutes);
+    FixedOffset::east_opt(known.or_else(|| numeric(zone))?.checked_mul(60)?)
+}
+
+/// Returns the minutes of a zone that is named by its offset: `+03`, `-0330`.
+fn numeric(zone: &str) -> Option<i32> {
+    let (sign, digits) = match zone.split_at_checked(1)? {
+        ("+", digits) => (1, digits),
+        ("-", digits) => (-1, digits),
+        _ => return None,
+    };
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let (hours, minutes) = match digits.len() {
+        2 => (digits, "0"),
+        4 => digits.split_at(2),
+        _ => return None,
+    };
+    let (hours, minutes): (i32, i32) = (hours.parse().ok()?, minutes.parse().ok()?);
+    Some(sign * (hours * 60 + minutes))
 }
 
 #[cfg(test)]
@@ -130,5 +227,24 @@ mod tests {
             ["100444-35 (100400-01) SUNWcsr.2 SUNWcsu.2"]
         );
         assert!(listed(&[]).is_empty());
+    }
+
+    #[test]
+    fn the_words_of_date_are_a_moment_where_their_zone_means_one_offset() {
+        for (text, expected) in [
+            ("Fri Nov 20 06:37:39 UTC 2026", Some("2026-11-20T06:37:39+00:00")),
+            ("Fri Nov  6 06:37:39 CEST 2026", Some("2026-11-06T06:37:39+02:00")),
+            ("Tue Jul 1 23:59:59 PDT 1997", Some("1997-07-01T23:59:59-07:00")),
+            ("Tue Jul 1 23:59:59 +0530 1997", Some("1997-07-01T23:59:59+05:30")),
+            ("Tue Jul 1 23:59:59 -03 1997", Some("1997-07-01T23:59:59-03:00")),
+            ("Tue Jul 1 23:59:59 CST 1997", None),
+            ("Tue Jul 1 23:59:59 +5 1997", None),
+            ("Tue Jul 1 23:59:59 +99 1997", None),
+            ("Tue Jul 32 23:59:59 UTC 1997", None),
+            ("Tue Jul 1 23:59:59 1997", None),
+            ("", None),
+        ] {
+            assert_eq!(applied_date(text).map(|date| date.to_rfc3339()).as_deref(), expected, "{text}");
+        }
     }
 }

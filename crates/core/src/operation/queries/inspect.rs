@@ -1,31 +1,36 @@
-//! What is known of the patches of a root: their state, their date, their undo data, and whether they can be backed out.
+//! The patches of a root with their state, date, README, undo data, and whether they can be backed out.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, FixedOffset};
 
-use super::applied_date::applied_date;
-use super::kept_files::{PatchWords, kept_words};
 use crate::operation::failure::Failure;
 use crate::operation::libraries::PatchedRecords;
+use crate::operation::patches::after_run::reboot_asked_by;
 use crate::operation::patches::removable::removable;
 use crate::operation::patches::undo_states::{PackageUndo, UndoOfPatches, UndoState, undo_states};
+use crate::operation::queries::applied_patches::applied_date;
 use crate::operation::record_damage;
 use crate::operation::session::{RootAndPolicy, must_have_database};
-use patchadm_inputs::database::all::PackageRecords;
+use patchadm_inputs::database::all::{self, PackageRecords};
 use patchadm_inputs::database::foreign_changes::lost_copies;
 use patchadm_inputs::database::survey::prefix;
 use patchadm_inputs::database::{
-    DatabaseError, RecordDamage, RecordView, all, identity_fault, installed, open_run, read_consistently,
+    DatabaseError, RecordDamage, RecordView, identity_fault, installed, open_run, read_consistently,
 };
 use patchadm_inputs::inventory::{Installed, Inventory};
 use patchadm_inputs::native::{NativeOrigin, fixed_in_of};
 use patchadm_inputs::policy::Policy;
+use patchadm_inputs::source::Image;
 use patchadm_planning::plan::kept_libraries::KeptLibrary;
 use patchadm_planning::plan::patch::interrupted::{Interrupted, interrupted};
 use patchadm_rootfs::{Lock, Root, never};
+use patchadm_svr4::format::params::ParamFile;
+use patchadm_svr4::format::patchinfo::PatchinfoFile;
+use patchadm_svr4::format::readme;
 use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatch, AppliedPatches, FixRecord, PatchId, PatchRecords, Superseded};
+use patchadm_svr4::places;
 
 /// The patches of a root.
 #[derive(Debug)]
@@ -40,7 +45,7 @@ pub struct Inspection {
     pub lost_copies: Vec<RecordDamage>,
     /// The damaged records of packages without patches, which are not among `packages`. They stop nothing.
     pub damaged: Vec<RecordDamage>,
-    /// Whether a package was adopted from dpkg or rpm.
+    /// True if a package was adopted from dpkg or rpm.
     pub has_native: bool,
     /// All installed packages with their parameters.
     pub packages: BTreeMap<PkgInst, Params>,
@@ -66,13 +71,13 @@ pub struct InspectedPatch {
     pub host: Option<String>,
     /// The native versions that have its fix, as it says.
     pub fixed_in: Option<String>,
-    /// What it fixes, and which patch that is.
+    /// The fixes that it brings.
     pub fixes: FixRecord,
-    /// What it says of itself; empty if that was not requested.
+    /// Its description of itself; empty if that was not requested.
     pub words: PatchWords,
     /// Its undo data, package by package.
     pub undo: Vec<PackageUndo>,
-    /// Whether it could be backed out now, and why not, as far as records, manifests and lists of paths tell. Undo archives
+    /// The reason why it could not be backed out now, as far as records, manifests and lists of paths tell. Undo archives
     /// are not verified.
     pub backout: Result<(), Failure>,
     /// The libraries from before the patch that are kept for the programs that still load them, by the records of the last
@@ -124,7 +129,6 @@ pub fn inspect(root: &Root, words: WantedWords<'_>) -> Result<Inspection, Failur
     Ok(Inspection { patches, applied, unfinished, lost_copies, damaged, has_native, packages, separator })
 }
 
-/// Tells whether a package has no patches for certain, although a parameter of it is missing.
 fn has_no_patch(package: &PackageRecords<'_>) -> bool {
     let params = package.params().ok().flatten();
     params.is_some_and(|params| params.text("PATCHLIST").trim().is_empty())
@@ -137,7 +141,6 @@ fn interrupted_run(root: &Root) -> Result<Option<String>, Failure> {
     Ok(open_run(root)?.filter(|_| !is_at_work).map(|run| run.name))
 }
 
-/// What one moment of the records says.
 struct InspectedPatches {
     applied: AppliedPatches,
     patches: Vec<InspectedPatch>,
@@ -146,7 +149,6 @@ struct InspectedPatches {
     damaged: Vec<RecordDamage>,
 }
 
-/// The query about the patches of a root.
 struct Inspector<'a> {
     ground: Option<&'a RootAndPolicy>,
     policy: &'a Policy,
@@ -224,7 +226,6 @@ impl Inspector<'_> {
         Ok(InspectedPatches { applied, patches: all, has_native, packages: packages.collect(), damaged })
     }
 
-    /// Returns what the records say of a patch.
     fn by_records(&self, all: &AppliedPatches, patch: &AppliedPatch, is_half: bool) -> InspectedPatch {
         let (mut state, by) = match all.superseded(&patch.id) {
             None if is_half => (vec!["interrupted"], None),
@@ -285,4 +286,58 @@ fn put_aside(
     };
     let applied: Result<Vec<PatchRecords>, DatabaseError> = packages.iter().filter_map(of).collect();
     Ok(AppliedPatches::new(applied?))
+}
+
+/// The longest README or patchinfo that is read, in bytes: 1 MiB.
+const LARGEST: u64 = 1 << 20;
+
+/// The longest synopsis that is reported, in characters.
+const LONGEST_SYNOPSIS: usize = 500;
+
+const SYNOPSIS: [&str; 2] = ["PATCH_SYNOPSIS", "SYNOPSIS"];
+
+/// A patch's description of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PatchWords {
+    /// Its subject, in one line.
+    pub synopsis: Option<String>,
+    /// The reboot that it requests after installation, as a word of `PATCH_PROPERTIES`.
+    pub reboot: Option<&'static str>,
+    /// True if there is a file that could request one.
+    pub is_told: bool,
+}
+
+pub(super) fn kept_words(view: &RecordView<'_>, id: &PatchId) -> PatchWords {
+    let read = |name: String| {
+        let path = places::patch(id).ok()?.join(name.as_bytes()).ok()?;
+        view.read(&path, LARGEST).ok().flatten()
+    };
+    let patchinfo = read("patchinfo".to_owned()).and_then(|bytes| ParamFile::parse(&bytes).ok());
+    let patchinfo = patchinfo.map(|file| PatchinfoFile::from_params(&file.params()));
+    PatchWords::of(patchinfo.as_ref(), read(format!("README.{id}")).as_deref())
+}
+
+impl PatchWords {
+    /// Returns the words of a delivered patch.
+    pub fn of_image(image: &Image) -> Self {
+        Self::of(image.patchinfo.as_ref(), image.readme.as_ref().map(|(_, text)| text.as_slice()))
+    }
+
+    fn of(patchinfo: Option<&PatchinfoFile>, readme: Option<&[u8]>) -> Self {
+        let of_readme = || in_one_line(&readme::field(readme?, "Synopsis")?);
+        let of_patchinfo = || {
+            let mut named = SYNOPSIS.iter().filter_map(|name| patchinfo?.other.get(name));
+            named.find_map(|text| in_one_line(&String::from_utf8_lossy(text)))
+        };
+        Self {
+            synopsis: of_readme().or_else(of_patchinfo),
+            reboot: reboot_asked_by(patchinfo, readme),
+            is_told: patchinfo.is_some() || readme.is_some(),
+        }
+    }
+}
+
+fn in_one_line(text: &str) -> Option<String> {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    (!line.is_empty()).then(|| line.chars().take(LONGEST_SYNOPSIS).collect())
 }

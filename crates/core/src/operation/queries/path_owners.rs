@@ -1,22 +1,21 @@
 //! The owners of a path: the packages that own it, and the applied patches that changed or deliver it.
 //!
-//! The lists of paths beside undo data tell which patches are concerned; only their archives are opened. A path may be named as a
-//! user sees it, through links in its directories, which are followed inside the root.
+//! Only the archives of patches whose lists of paths name it are opened. A path may be named as a user sees it, through links in
+//! its directories, which are followed inside the root.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, FixedOffset};
 
-use super::applied_date::applied_date;
-use super::applied_run::AppliedRuns;
-use super::object_action::ObjectAction;
-use super::patch_files::records;
-use super::patch_reader::{PatchReader, PatchedObject, PatchedPackage};
-use super::recorded_path::{NativeListing, PathFinder, RecordedPath};
-use super::standing::standing;
 use crate::operation::failure::Failure;
 use crate::operation::patches::order_on_root::OrderOnRoot;
+use crate::operation::queries::applied_patches::applied_date;
+use crate::operation::queries::patch_objects::{
+    ObjectAction, PatchReader, PatchedObject, PatchedPackage, records,
+};
+use crate::operation::queries::recorded_path::{NativeListing, PathFinder, RecordedPath};
+use crate::operation::queries::runs::AppliedRuns;
 use crate::operation::session::{RootAndPolicy, must_have_database};
 use patchadm_changeset::format::manifest::RecordedState;
 use patchadm_changeset::format::undo_paths::{PathDigest, UndoPaths};
@@ -27,7 +26,7 @@ use patchadm_inputs::native::{
 use patchadm_inputs::policy::Policy;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, Params, PkgInst};
-use patchadm_svr4::patch::{AppliedPatches, PatchId};
+use patchadm_svr4::patch::{AppliedPatches, PatchId, Superseded};
 
 /// A path with all packages and patches that concern it.
 #[derive(Clone, Debug)]
@@ -40,7 +39,7 @@ pub struct PathOwners {
     pub line: Option<ContentsLine>,
     /// The applied patches of the path, newest first.
     pub patches: Vec<PatchOfPath>,
-    /// Whether these are all patches, with the action of each.
+    /// True if these are all patches, with the action of each.
     pub known: bool,
     /// The packages of dpkg and rpm that own the path.
     pub native: Vec<NativeListing>,
@@ -69,7 +68,7 @@ pub struct PatchOfPath {
     pub was: Option<RecordedState>,
     /// The object as the patch left it.
     pub became: Option<RecordedState>,
-    /// Whether undo data holds the object as it was.
+    /// True if undo data holds the object as it was.
     pub saved: bool,
 }
 
@@ -156,7 +155,6 @@ fn lines_of(
     Ok(lines.into_iter().collect())
 }
 
-/// Returns the line of a path, with the owners whose file is there.
 fn line_of(
     path: &RecordedPath,
     lines: &BTreeMap<ObjectPath, ContentsLine>,
@@ -174,7 +172,6 @@ fn line_of(
 
 type Lists = BTreeMap<PkgInst, BTreeMap<String, UndoPaths>>;
 
-/// Returns the lists of paths of all packages that have patches.
 fn lists(view: &RecordView<'_>, applied: &AppliedPatches) -> Result<Lists, Failure> {
     let patched = applied.packages().iter().filter(|of| !of.list.is_empty());
     patched.map(|of| Ok((of.package.clone(), saves::paths(view, &of.package)?))).collect()
@@ -183,14 +180,11 @@ fn lists(view: &RecordView<'_>, applied: &AppliedPatches) -> Result<Lists, Failu
 /// The action of a patch on the path; `None` if it does not concern the path.
 type Found = Option<PatchedObject>;
 
-/// The objects that were read of a patch in a package.
 struct ToldObjects {
     objects: HashMap<ObjectPath, PatchedObject>,
-    /// Whether these are all objects, with the action of the patch on each.
     known: bool,
 }
 
-/// Reads which patches concern a path.
 struct OwnerReader<'a> {
     lists: Lists,
     marker: String,
@@ -239,7 +233,6 @@ impl OwnerReader<'_> {
         })
     }
 
-    /// Returns the action of one patch in one package.
     fn patch(
         &mut self,
         spellings: &[ObjectPath],
@@ -270,7 +263,6 @@ impl OwnerReader<'_> {
         }
     }
 
-    /// Returns the objects of a patch in a package.
     fn told(&mut self, package: &PkgInst, id: &PatchId) -> Result<&ToldObjects, Failure> {
         let key = (package.clone(), id.clone());
         match self.told.entry(key) {
@@ -303,4 +295,15 @@ impl OwnerReader<'_> {
 
 fn changed(action: Option<ObjectAction>) -> bool {
     action.is_some_and(|action| action != ObjectAction::Unchanged)
+}
+
+/// Returns the state of a patch by its records: `effective`, `superseded` or `obsoleted`; in addition, `restricted`.
+pub(super) fn standing(applied: &AppliedPatches, id: &PatchId, policy: &Policy) -> Vec<&'static str> {
+    let word = match applied.superseded(id) {
+        None => "effective",
+        Some(Superseded::Revision(_)) => "superseded",
+        Some(Superseded::Obsoletion(_)) => "obsoleted",
+    };
+    let restricted = policy.is_restricted(id.base()).then_some("restricted");
+    [word].into_iter().chain(restricted).collect()
 }

@@ -21,7 +21,7 @@ use patchadm_svr4::package::{ObjectPath, Params, last_component};
 /// A path that was named, and what records have at the same place.
 #[derive(Clone, Debug)]
 pub struct RecordedPath {
-    /// Where the object is, with the links of its directories followed.
+    /// The place of the object, with the links of its directories followed.
     pub place: ObjectPath,
     /// The names under which records may have it: first as it was named, then its place.
     pub spellings: Vec<ObjectPath>,
@@ -98,7 +98,7 @@ impl<'r> PathFinder<'r> {
         Ok(found)
     }
 
-    /// Tells whether a path of records or of a plan is at one of the places that were named, or below one.
+    /// Returns whether a path of records or of a plan is at one of the places that were named, or below one.
     pub fn is_within(&self, path: &ObjectPath, named: &[ObjectPath]) -> bool {
         let is_in = |path: &ObjectPath, named: &ObjectPath| path == named || path.is_below(named);
         if named.iter().any(|named| is_in(path, named)) {
@@ -116,12 +116,10 @@ impl<'r> PathFinder<'r> {
         })
     }
 
-    /// Returns the place of a path; where a directory cannot be read, the path itself.
     fn place(&self, path: &ObjectPath) -> ObjectPath {
         self.resolver.locate_object(path).unwrap_or_else(|_| path.clone())
     }
 
-    /// Returns what dpkg and rpm have at a path, with the spellings of their lists.
     fn native(&self, named: &ObjectPath) -> RecordedPath {
         let place = self.place(named);
         let mut spellings = vec![named.clone()];
@@ -145,7 +143,6 @@ impl<'r> PathFinder<'r> {
         RecordedPath { place, spellings, native, diverted, diverted_here }
     }
 
-    /// Returns the paths of `contents` that have the last component of one of these paths, by their places.
     fn aliases(
         &self,
         view: &RecordView<'_>,

@@ -1,14 +1,19 @@
-//! The runs of a root, from its history: for people, with a count of everything that cannot be read.
+//! The history of a root: its runs, and what it says of patches and open merges. Unreadable lines are counted or skipped;
+//! nothing is decided by the history.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::operation::failure::Failure;
 use crate::operation::session::must_have_database;
+use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_changeset::format::run::Run;
 use patchadm_changeset::plan::Merge;
-use patchadm_inputs::database::history::{HistoryEntry, LARGEST_HISTORY, history_text};
+use patchadm_inputs::database::history::{HistoryEntry, LARGEST_HISTORY, history_text, readable_history};
 use patchadm_inputs::database::{DatabaseError, RecordView, read_consistently};
+use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
+use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
 
 /// A run with everything that the history says of it.
@@ -29,7 +34,7 @@ pub struct PastRuns {
     pub runs: Vec<PastRun>,
     /// The number of lines that this program did not write.
     pub unreadable: usize,
-    /// Whether the last line was torn off.
+    /// True if the last line was torn off.
     pub is_torn: bool,
 }
 
@@ -50,8 +55,7 @@ pub fn past_runs(root: &Root) -> Result<PastRuns, Failure> {
 /// Returns the existing logs of a run: those of its patches, or that of the root if none of them has one.
 pub fn logs_of_run(root: &Root, run: &PastRun) -> Vec<String> {
     let view = RecordView::live(root);
-    let is_there =
-        |path: &patchadm_svr4::package::ObjectPath| view.look(path).is_ok_and(|seen| seen.is_some());
+    let is_there = |path: &ObjectPath| view.look(path).is_ok_and(|seen| seen.is_some());
     let is_application = run.line.command == "patchadd" && run.line.result == "done";
     let own = run.line.patches.iter().filter(|_| is_application);
     let own = own.filter_map(|patch| places::patch_log(patch).ok()).filter(is_there);
@@ -61,7 +65,6 @@ pub fn logs_of_run(root: &Root, run: &PastRun) -> Vec<String> {
 }
 
 impl PastRuns {
-    /// Reads the text of a history.
     fn parse(text: &[u8]) -> Self {
         let end = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
         let (whole, rest) = text.split_at(end);
@@ -77,7 +80,6 @@ impl PastRuns {
         past
     }
 
-    /// Adds a line; a run of several patches has one for each.
     fn add(&mut self, line: HistoryEntry, places: &mut BTreeMap<String, usize>) {
         let known = places.get(&line.run).and_then(|place| self.runs.get_mut(*place));
         let Some(run) = known.filter(|run| run.line.result == line.result) else {
@@ -99,7 +101,6 @@ impl PastRuns {
         run.line.note = run.line.note.take().or(line.note);
     }
 
-    /// Adds the attempts that came to nothing, each before the run that has its number or a later one.
     fn add_attempts(&mut self, text: &[u8]) {
         let number = |run: &str| Run::parse(run).map_or(0, |run| run.number);
         for line in text.split(|&byte| byte == b'\n').filter_map(|line| HistoryEntry::parse(line).ok()) {
@@ -116,7 +117,6 @@ impl PastRuns {
         }
     }
 
-    /// Records for each run which run undid it.
     fn link(&mut self) {
         let undone: BTreeMap<String, String> = self
             .runs
@@ -141,10 +141,103 @@ impl PastRuns {
     }
 }
 
-/// Returns the edited files that the patch of a line left in place.
 fn merges_of(line: &HistoryEntry) -> Vec<(String, Vec<Merge>)> {
     let merges = Some(line.merges.clone()).filter(|merges| !merges.is_empty());
     merges.map(|merges| (line.patches.join(", "), merges)).into_iter().collect()
+}
+
+const APPLYING: [&str; 2] = ["patchadd", "promote"];
+
+/// The last run that applied each patch.
+pub(super) struct AppliedRuns(HashMap<String, HistoryEntry>);
+
+impl AppliedRuns {
+    pub(super) fn of(view: &RecordView<'_>) -> Self {
+        let mut runs = HashMap::new();
+        let done = readable_history(view).into_iter().filter(|run| run.result == "done");
+        for run in done.filter(|run| APPLYING.contains(&run.command.as_str())) {
+            for patch in &run.patches {
+                runs.insert(patch.clone(), run.clone());
+            }
+        }
+        Self(runs)
+    }
+
+    pub(super) fn of_patch(&self, id: &PatchId) -> Option<String> {
+        self.line(id).map(|line| line.run.clone())
+    }
+
+    pub(super) fn line(&self, id: &PatchId) -> Option<&HistoryEntry> {
+        self.0.get(id.as_str())
+    }
+}
+
+/// Returns the verdict on the signature by the last run that applied the patch; `None` if that run did not check it, or if
+/// the history is lost. Anyone who may write to the root may write that, too: it is reported, and decides nothing.
+pub fn applied_signature(root: &Root, id: &PatchId) -> Option<SignatureRecord> {
+    let history = readable_history(&RecordView::live(root));
+    let mut runs = history.into_iter().rev().filter(is_application);
+    runs.find(|run| run.patches.iter().any(|patch| patch == id.as_str()))?.signature
+}
+
+/// Returns the same of all patches that any run applied, by their ids.
+pub fn applied_signatures(root: &Root) -> BTreeMap<String, SignatureRecord> {
+    let mut signatures = BTreeMap::new();
+    for run in readable_history(&RecordView::live(root)).into_iter().filter(is_application) {
+        for id in run.patches {
+            // A later run counts, also one that checked nothing.
+            match &run.signature {
+                Some(signature) => signatures.insert(id, signature.clone()),
+                None => signatures.remove(&id),
+            };
+        }
+    }
+    signatures
+}
+
+fn is_application(run: &HistoryEntry) -> bool {
+    run.result == "done" && run.command == Command::Patchadd.name()
+}
+
+/// The name of the field in a line with merges. Only these lines are parsed.
+const FIELD: &[u8] = b"\"merges\":";
+
+/// A merge that nobody has resolved yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenMerge {
+    /// The edited file, and the version of the patch beside it.
+    pub merge: Merge,
+    /// The patch.
+    pub patch: String,
+    /// The run that applied it.
+    pub run: String,
+}
+
+/// Returns the open merges of a root, sorted by path; of one path, the newest first.
+pub fn open_merges(root: &Root) -> Result<Vec<OpenMerge>, Failure> {
+    let text = read_consistently(root, history_text)?;
+    let view = RecordView::live(root);
+    // A path that cannot be looked at, like one behind a link that leads nowhere, has no file.
+    let is_open = |beside: &ObjectPath| view.look(beside).is_ok_and(|found| found.is_some());
+    Ok(recorded_merges(&text).into_iter().filter(|one| is_open(&one.merge.beside)).collect())
+}
+
+fn recorded_merges(history: &[u8]) -> Vec<OpenMerge> {
+    let lines = history.split(|&byte| byte == b'\n');
+    let lines = lines.filter(|line| line.windows(FIELD.len()).any(|part| part == FIELD));
+    let entries: Vec<HistoryEntry> = lines.filter_map(|line| HistoryEntry::parse(line).ok()).collect();
+    let mut seen = BTreeSet::new();
+    let mut merges = Vec::new();
+    for entry in entries.into_iter().rev().filter(|entry| entry.result == "done") {
+        let patch = entry.patches.join(", ");
+        for merge in entry.merges {
+            if seen.insert(merge.beside.clone()) {
+                merges.push(OpenMerge { merge, patch: patch.clone(), run: entry.run.clone() });
+            }
+        }
+    }
+    merges.sort_by(|one, other| one.merge.path.cmp(&other.merge.path));
+    merges
 }
 
 #[cfg(test)]
@@ -179,5 +272,41 @@ mod tests {
         assert_eq!(past.named("2-00000000000000ab"), past.runs.last());
         assert_eq!(past.named("4"), None);
         assert_eq!(PastRuns::parse(b""), PastRuns::default());
+    }
+
+    fn merge_line(run: &str, patch: &str, more: &str) -> String {
+        format!(
+            "{{\"run\":\"{run}-00000000000000ab\",\"time\":\"2026-11-20T06:37:39Z\",\"user\":\"root\",\
+             \"command\":\"patchadd\",\"patches\":[\"{patch}\"],\"result\":\"{more}}}\n"
+        )
+    }
+
+    #[test]
+    fn each_file_beside_an_edited_one_is_a_merge_once_and_the_newest_comes_first() {
+        let merge = |name: &str, id: &str| {
+            format!("\"merges\":[{{\"path\":\"/etc/{name}\",\"beside\":\"/etc/{name}.patch-{id}\"}}]")
+        };
+        let done = |name, id| format!("done\",\"duration\":3,{}", merge(name, id));
+        let text = [
+            merge_line("1", "100-01", &done("b", "100-01")),
+            merge_line("2", "100-02", &done("b", "100-02")),
+            merge_line("3", "200-01", "done\",\"duration\":3,\"note\":\"merges\""),
+            merge_line("4", "300-01", &format!("rolled-back\",\"duration\":3,{}", merge("c", "300-01"))),
+            merge_line("5", "400-01", &done("a%20x", "400-01")),
+            merge_line("6", "400-01", &done("a%20x", "400-01")),
+            merge_line("7", "500-01", &done("../../x", "500-01")),
+        ]
+        .concat();
+        let found = recorded_merges(text.as_bytes());
+        let shown = |one: &OpenMerge| format!("{} {} {}", &one.run[..1], one.patch, one.merge.beside);
+        let shown: Vec<String> = found.iter().map(shown).collect();
+        assert_eq!(
+            shown,
+            [
+                "6 400-01 /etc/a x.patch-400-01",
+                "2 100-02 /etc/b.patch-100-02",
+                "1 100-01 /etc/b.patch-100-01"
+            ]
+        );
     }
 }

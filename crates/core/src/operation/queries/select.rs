@@ -16,7 +16,7 @@ pub enum PackagePattern {
     One(String),
 }
 
-/// Whether complete or partially installed packages are wanted.
+/// The requested state of installation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PackageCompleteness {
     /// Only those that are installed completely.
@@ -36,7 +36,7 @@ pub struct PackageSelection {
     pub version: Option<VersionPattern>,
     /// Any of these categories, in any case.
     pub categories: Vec<String>,
-    /// Whether it is installed whole.
+    /// The state of installation.
     pub completeness: Option<PackageCompleteness>,
 }
 
@@ -72,7 +72,6 @@ impl PackagePattern {
 }
 
 impl fmt::Display for PackagePattern {
-    /// Writes the pattern as it was typed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::All => f.write_str("all"),

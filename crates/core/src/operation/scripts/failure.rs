@@ -17,16 +17,16 @@ pub struct ScriptFailure {
     pub meaning: ExitMeaning,
     /// The way it ended, if the meaning does not include it.
     detail: Option<String>,
-    /// Whether a message says so, or the closing line is enough.
+    /// True if a message says so, or the closing line is enough.
     pub is_told: bool,
     /// The condition of the root now.
     pub left: RootCondition,
     /// The part of a patch that the script belongs to.
     pub part: FailedStage,
-    /// Whether a signal from elsewhere ended it.
+    /// True if a signal from elsewhere ended it.
     pub is_signalled: bool,
     /// The context that commands about patches add.
-    pub told: Box<FailureContext>,
+    pub context: Box<FailureContext>,
 }
 
 /// The context of a failed script in a patch.
@@ -58,9 +58,9 @@ pub enum FailedStage {
 /// The results of scripts that outlast a committed run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LastingResults {
-    /// Whether a script warned, or did not do all of its work.
+    /// True if a script warned, or did not do all of its work.
     pub warned: bool,
-    /// Whether one of them requests a reboot.
+    /// The strongest request for a reboot.
     pub reboot: RebootRequest,
 }
 
@@ -87,11 +87,10 @@ impl ScriptFailure {
                 _ => FailedStage::Package,
             },
             is_signalled: matches!(ended, ScriptEnd::Signalled(_)),
-            told: Box::default(),
+            context: Box::default(),
         }
     }
 
-    /// Describes how the script `name` of a patch itself ended.
     pub(crate) fn of_patch(name: &str, ended: ScriptEnd) -> Self {
         let part = if name.starts_with("pre") { FailedStage::Before } else { FailedStage::After };
         Self {
@@ -106,7 +105,6 @@ impl ScriptFailure {
         }
     }
 
-    /// Describes how a hook of the policy ended. The hook is named by its key there.
     pub(crate) fn of_hook(key: &str, file: &Path, ended: ScriptEnd, is_before: bool) -> Self {
         let part = if is_before { FailedStage::Before } else { FailedStage::After };
         let what = format!("the hook {key} ({})", file.display());
@@ -124,7 +122,6 @@ impl ScriptFailure {
         Self { part: FailedStage::NotExecutable, detail: Some(reason), ..failure }
     }
 
-    /// Returns the failure of a package that asks questions when no user can answer.
     pub(crate) fn nobody_to_ask() -> Self {
         let outcome = ScriptOutcome { meaning: ExitMeaning::Interaction, reboot: RebootRequest::None };
         Self::new(&ProcedureScript::Request, ScriptEnd::Exited(5), outcome)
@@ -137,7 +134,7 @@ impl ScriptFailure {
 
     /// Returns the exit code of patchadd(1M).
     pub fn patchadd_code(&self) -> u8 {
-        match (&self.told.message, self.part) {
+        match (&self.context.message, self.part) {
             (Some(message), FailedStage::Question | FailedStage::Package) => message.number,
             (_, FailedStage::NotExecutable) => 38,
             _ if self.is_signalled => 12,
@@ -150,7 +147,7 @@ impl ScriptFailure {
     /// Returns the exit code of patchrm(1M).
     pub fn patchrm_code(&self) -> u8 {
         let suspends = matches!(self.meaning, ExitMeaning::Administration | ExitMeaning::Interaction);
-        match (&self.told.message, self.part) {
+        match (&self.context.message, self.part) {
             (Some(message), FailedStage::Question | FailedStage::Package) => message.number,
             (_, FailedStage::Before) => 9,
             (_, FailedStage::After | FailedStage::NotExecutable) => 10,
@@ -174,10 +171,10 @@ impl ScriptFailure {
 
 impl fmt::Display for ScriptFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(message) = &self.told.message {
+        if let Some(message) = &self.context.message {
             return f.write_str(&message.text);
         }
-        if let Some(package) = &self.told.package {
+        if let Some(package) = &self.context.package {
             write!(f, "package {package}: ")?;
         }
         write!(f, "{} did not complete successfully", self.what)?;
@@ -190,7 +187,6 @@ impl fmt::Display for ScriptFailure {
 
 impl std::error::Error for ScriptFailure {}
 
-/// Describes how a script ended, for the log and for messages.
 pub(crate) fn words(ended: ScriptEnd) -> String {
     match ended {
         ScriptEnd::Exited(code) => format!("exit code {code}"),

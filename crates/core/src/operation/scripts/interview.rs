@@ -2,14 +2,13 @@
 //!
 //! Both run as a user who owns nothing, before anything is changed, and answer through a response file of their own.
 
-use super::context::ScriptContext;
 use super::failure::ScriptFailure;
 use super::package_directory::PackageDirectory;
 use super::runner::{ScriptOutput, ScriptRunner};
 use crate::operation::failure::Failure;
+use crate::operation::scripts::runner::ScriptContext;
 use crate::script::environment::{ProcedureScript, ScriptOrigin};
-use crate::script::protocol::ScriptOutcome;
-use crate::script::response::{ResponseFile, complaints};
+use crate::script::protocol::{ResponseFile, ScriptOutcome, complaints};
 use crate::script::{RunAs, ScriptCall, ScriptEnd, ScriptInput};
 use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
 use patchadm_svr4::format::response::Response;
@@ -18,15 +17,10 @@ use patchadm_svr4::package::Params;
 /// The scripts to run, and the existing answers.
 #[derive(Clone, Debug)]
 pub(crate) struct ScriptQuestions {
-    /// Whether request is run.
     pub(crate) request: bool,
-    /// Whether checkinstall is run.
     pub(crate) checkinstall: bool,
-    /// The text of the response file so far.
     pub(crate) given: Vec<u8>,
-    /// The standard input of request.
     pub(crate) input: ScriptInput,
-    /// The user that request runs as.
     pub(crate) request_user: RunAs,
 }
 
@@ -34,13 +28,10 @@ pub(crate) struct ScriptQuestions {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ScriptAnswers {
     pub(crate) params: Params,
-    /// The text of the response file.
     pub(crate) text: Vec<u8>,
-    /// Whether a script warned.
     pub(crate) warned: bool,
 }
 
-/// Runs request and checkinstall, as far as they are to be run.
 pub(crate) fn interview(
     runner: &mut ScriptRunner<'_>,
     directory: &PackageDirectory,
@@ -80,7 +71,6 @@ pub(crate) fn interview(
     Ok(answers)
 }
 
-/// Returns whether a script warned. Fails if it refuses.
 fn judge(
     script: &ProcedureScript,
     ended: ScriptEnd,
@@ -102,7 +92,6 @@ fn judge(
     Ok(failure.is_warning())
 }
 
-/// Takes the answers that count, and warns of those that are ignored.
 fn accepted(response: Option<Response>, output: &mut dyn ScriptOutput) -> Params {
     let Some(response) = response else { return Params::new() };
     for complaint in complaints(&response) {

@@ -22,9 +22,8 @@ use patchadm_svr4::package::{Mode, PackagePath};
 /// The directory in which scripts find a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PackageDirectory {
-    /// The package directory.
     pub(crate) package: PathBuf,
-    /// Whether it is a copy, which has the scripts but none of the objects until they are unpacked.
+    /// True if it is a copy, which has the scripts but none of the objects until they are unpacked.
     pub(crate) is_copy: bool,
 }
 
@@ -57,7 +56,6 @@ impl PackageDirectory {
         self.package.parent().unwrap_or(&self.package)
     }
 
-    /// Returns a script of the package.
     pub(crate) fn script(&self, name: &str) -> PathBuf {
         self.package.join("install").join(name)
     }
@@ -94,7 +92,6 @@ impl PackageDirectory {
     }
 }
 
-/// Returns the directory of the package that contains an object, and the name below it.
 fn kind(path: &PackagePath) -> (&'static str, &[u8]) {
     match path.as_bytes().strip_prefix(b"/") {
         Some(relative) => ("root", relative),
@@ -102,13 +99,11 @@ fn kind(path: &PackagePath) -> (&'static str, &[u8]) {
     }
 }
 
-/// Returns the path below the package directory that an object of a copy unpacks to.
 fn unpacked(path: &PackagePath) -> Vec<u8> {
     let (kind, relative) = kind(path);
     [kind.as_bytes(), b"/", relative].concat()
 }
 
-/// Returns the delivered content of a file that a script installs.
 pub(crate) fn member(file: &ListedFile) -> Option<&Member> {
     match &file.new.body {
         Body::Member(member) => Some(member),
@@ -121,7 +116,6 @@ fn failed(device: &OpenDevice, error: io::Error) -> Failure {
     SourceError { path, problem: SourceProblem::Io { file: None, error } }.into()
 }
 
-/// Writes everything of a package but its objects.
 fn copy(package: &PackageImage, place: &Path) -> io::Result<()> {
     let mut tree = NewTree::at(place)?;
     let readable = Mode::of(0o644);

@@ -1,24 +1,26 @@
-//! Running one procedure script: who receives its output, what the log gets, and where its process is recorded.
+//! Runs one procedure script: its environment, the receivers of its output, the log, and the record of its process.
 //!
-//! This is the same for every command. The caller decides which scripts run when, and what follows from their results.
+//! This is the same for every command. The caller decides which scripts run when, and handles their results.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::failure::words;
 use crate::operation::failure::Failure;
+use crate::operation::scripts::failure::words;
 use crate::operation::session::RootAndPolicy;
+use crate::script::environment::{EnvironmentInput, ProcedureScript, ScriptOrigin, environment};
 use crate::script::{
     OutputStream, ProcessIdentity, RunAs, ScriptCall, ScriptEnd, ScriptError, ScriptHost, ScriptHostSettings,
-    ScriptInput, ScriptListener,
+    ScriptInput, ScriptListener, search_path,
 };
 use patchadm_changeset::format::journal::ScriptProcess;
 use patchadm_changeset::transaction::ScriptRecorder;
 use patchadm_planning::plan::refusal::Reason;
-
-use super::settings::ScriptSettings;
+use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
+use patchadm_svr4::places;
 
 /// Receives the output of running scripts, and remarks on them. Every method does nothing by default.
 pub trait ScriptOutput {
@@ -85,7 +87,6 @@ impl<'a> ScriptRunner<'a> {
         })
     }
 
-    /// Makes the call of a script that the caller runs in `/`, without arguments, environment or input.
     pub(crate) fn call(&self, name: String, file: PathBuf) -> ScriptCall {
         ScriptCall {
             name,
@@ -170,4 +171,115 @@ impl ScriptListener for Listener<'_, '_> {
     fn interrupted(&mut self) -> bool {
         (self.interrupt)().is_some()
     }
+}
+
+/// The settings of scripts that only the command line knows.
+#[derive(Clone, Debug, Default)]
+pub struct ScriptSettings {
+    /// The program itself, which is started once more to run them.
+    pub executable: PathBuf,
+    /// The directory below which private directories are made.
+    pub temporary: PathBuf,
+    /// True if the shell shows each command (`pkgadd -v`).
+    pub trace: bool,
+    /// The seconds that one script may take, 0 for no limit; `None` leaves it to the policy of the root.
+    pub limit: Option<u64>,
+    /// Language and time zone of the caller.
+    pub locale: Vec<(String, OsString)>,
+}
+
+/// The knowledge of a command about a package whose scripts it runs; the same for installation, removal and patches.
+#[derive(Clone, Debug)]
+pub(crate) struct ScriptContext {
+    /// The parameters of the package: the delivered ones, with the future CLASSES and BASEDIR; at a removal, the installed
+    /// ones.
+    pub(crate) package: Params,
+    pub(crate) installed: Option<Params>,
+    pub(crate) response: Params,
+    pub(crate) instance: PkgInst,
+    pub(crate) base: Option<ObjectPath>,
+    /// The directory that holds the package directory; `None` at a removal.
+    pub(crate) data_directory: Option<PathBuf>,
+    pub(crate) install_date: Option<String>,
+    pub(crate) has_begun: bool,
+    /// The name of the run, once there is one.
+    pub(crate) run: Option<String>,
+}
+
+impl ScriptContext {
+    /// Returns the context of a package for which only its parameters and its place are known.
+    pub(crate) fn new(instance: PkgInst, package: Params, base: Option<ObjectPath>) -> Self {
+        Self {
+            package,
+            installed: None,
+            response: Params::new(),
+            instance,
+            base,
+            data_directory: None,
+            install_date: None,
+            has_begun: false,
+            run: None,
+        }
+    }
+
+    /// Adopts the decisions about the installation of a package: its place, and the time from which it is there.
+    pub(crate) fn settle(&mut self, delivered: &Params, params: &Params) {
+        self.package = delivered_as_placed(delivered, params);
+        self.base = base_of(params);
+        self.install_date = Some(params.text("INSTDATE").into_owned());
+    }
+
+    pub(crate) fn environment(
+        &self,
+        runner: &ScriptRunner<'_>,
+        script: &ProcedureScript,
+        origin: ScriptOrigin,
+    ) -> Vec<(OsString, OsString)> {
+        let path = search_path(runner.shop.tools());
+        let basis = EnvironmentInput {
+            package: &self.package,
+            installed: self.installed.as_ref(),
+            response: &self.response,
+            instance: &self.instance,
+            root: runner.ground.root.prefix(),
+            base: self.base.as_ref(),
+            data_directory: self.data_directory.as_deref(),
+            temporary: runner.shop.directory(),
+            install_date: self.install_date.as_deref(),
+            has_begun: self.has_begun,
+            locale: runner.locale,
+            path: &path,
+            run: self.run.as_deref(),
+        };
+        environment(&basis, script, origin)
+    }
+
+    pub(crate) fn installed_scripts(&self, prefix: &Path) -> PathBuf {
+        prefix.join(OsStr::from_bytes(places::package_scripts(&self.instance).relative()))
+    }
+
+    /// Returns the directory in which scripts start: the one that contains them, or for a package without its own, the one
+    /// above.
+    pub(crate) fn working_directory(&self, prefix: &Path) -> PathBuf {
+        let scripts = self.installed_scripts(prefix);
+        match scripts.parent() {
+            Some(above) if !scripts.is_dir() => above.to_owned(),
+            _ => scripts,
+        }
+    }
+}
+
+/// Returns the parameters that scripts receive: the place of the package, and all others as delivered, including its own
+/// classes.
+pub(crate) fn delivered_as_placed(delivered: &Params, placed: &Params) -> Params {
+    let mut package = delivered.clone();
+    if let Some(value) = placed.get("BASEDIR") {
+        package.set("BASEDIR", value);
+    }
+    package
+}
+
+/// Returns the directory of relative paths, by the parameters of a package.
+pub(crate) fn base_of(params: &Params) -> Option<ObjectPath> {
+    params.get("BASEDIR").map(<[u8]>::trim_ascii).and_then(|path| ObjectPath::new(path).ok())
 }

@@ -21,7 +21,6 @@ use patchadm_rootfs::{FileType, Root, RootError};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::places;
 
-/// The commands of this program that scripts know by these absolute paths.
 const ABSOLUTE: [&str; 10] = [
     "/usr/bin/pkgproto",
     "/usr/bin/pkgparam",

@@ -14,7 +14,6 @@ use patchadm_svr4::format::contents::key_of;
 use patchadm_svr4::package::last_component;
 use patchadm_svr4::places;
 
-/// The classes that this program may have scripts for.
 const STANDARD_CLASSES: [&str; 7] = ["build", "sed", "awk", "preserve", "renamenew", "renameold", "manifest"];
 
 /// Lists the class action scripts for all packages of a root. Those of the running system are not listed twice.

@@ -11,8 +11,8 @@ use crate::operation::patches::back_out::locked::{back_out_locked, still_applied
 use crate::operation::patches::overtaken::RefreshRequest;
 use crate::operation::patches::overtaken::planner::refresh_locked;
 use crate::operation::patches::scripts::PatchScriptRequest;
-use crate::operation::queries::object_action::ObjectAction;
-use crate::operation::queries::patch_files::patch_files;
+use crate::operation::queries::patch_objects::ObjectAction;
+use crate::operation::queries::patch_objects::patch_files;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database};
 use patchadm_changeset::format::manifest::{RecordedState, StateDifferences};
 use patchadm_changeset::transaction::{Receipt, RootCondition};

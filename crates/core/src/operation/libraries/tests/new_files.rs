@@ -6,7 +6,7 @@ use std::io::Read;
 use std::sync::Arc;
 
 use crate::elf_files::{LargeLibrary, Sample};
-use crate::operation::libraries::new_files::{MemberKey, NewFiles};
+use crate::operation::libraries::planned::{MemberKey, PlannedFiles};
 use patchadm_changeset::stored_file::StoredFile;
 use patchadm_changeset::transaction::{ContentSource, FileSink, StreamError, WantedFile};
 use patchadm_libraries::LibraryFile;
@@ -74,14 +74,14 @@ fn large_with_headers_far_away() -> Box<dyn Read> {
     Box::new(LargeLibrary::new(90 << 20))
 }
 
-fn read(source: &mut Source) -> NewFiles {
+fn read(source: &mut Source) -> PlannedFiles {
     let nowhere = tempfile::tempdir().unwrap();
     read_in(&Root::open(nowhere.path()).unwrap(), source)
 }
 
-fn read_in(root: &Root, source: &mut Source) -> NewFiles {
+fn read_in(root: &Root, source: &mut Source) -> PlannedFiles {
     let wanted: BTreeSet<MemberKey> = source.files.iter().map(|(name, _)| (0, member(name))).collect();
-    NewFiles::read(root, source, &wanted)
+    PlannedFiles::read(root, source, &wanted)
 }
 
 #[test]

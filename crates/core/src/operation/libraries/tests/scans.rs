@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::elf_files::{Sample, debug_data, library};
 use crate::operation::libraries::library_state::LibraryState;
-use crate::operation::libraries::{LibraryScan, ScanRequest, elf_cache};
+use crate::operation::libraries::{LibraryScan, ScanRequest, scan};
 use crate::operation::session::RootAndPolicy;
 use patchadm_libraries::FactsCache;
 use patchadm_rootfs::{Root, Timestamp};
@@ -151,8 +151,8 @@ fn a_cache_is_believed_only_while_it_is_whole_and_private_and_the_files_are_the_
     let first = scan(&root);
     let found = files(&first);
     let written = first.into_cache(LATER);
-    elf_cache::write(&root, &written);
-    let known = elf_cache::read(&root);
+    scan::write_known_files(&root, &written);
+    let known = scan::known_files(&root);
     assert_eq!(known, written);
     // Known files are not read again: a file with the same status is taken to be the same.
     assert_eq!(files(&scan_with(&root, &known)), found);
@@ -161,16 +161,16 @@ fn a_cache_is_believed_only_while_it_is_whole_and_private_and_the_files_are_the_
 
     let cache = dir.path().join("var/sadm/patchadm/elf.cache");
     fs::set_permissions(&cache, Permissions::from_mode(0o666)).unwrap();
-    assert!(elf_cache::read(&root).is_empty(), "others may write it");
+    assert!(scan::known_files(&root).is_empty(), "others may write it");
     fs::set_permissions(&cache, Permissions::from_mode(0o600)).unwrap();
     let mut bytes = fs::read(&cache).unwrap();
     let last = bytes.len() - 3;
     bytes[last] ^= 1;
     fs::write(&cache, bytes).unwrap();
-    assert!(elf_cache::read(&root).is_empty(), "it is damaged");
+    assert!(scan::known_files(&root).is_empty(), "it is damaged");
     fs::remove_file(&cache).unwrap();
     symlink("/etc/passwd", &cache).unwrap();
-    assert!(elf_cache::read(&root).is_empty(), "it is a link");
+    assert!(scan::known_files(&root).is_empty(), "it is a link");
 }
 
 #[test]

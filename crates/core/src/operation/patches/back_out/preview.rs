@@ -9,7 +9,7 @@ use super::planning::{PlannedBackout, plan};
 use super::request::BackOutRequest;
 use crate::operation::content::{ContentPlace, SourceBytes, live_bytes, source_bytes};
 use crate::operation::failure::Failure;
-use crate::operation::queries::object_action::ObjectAction;
+use crate::operation::queries::patch_objects::ObjectAction;
 use crate::operation::queries::recorded_path::PathFinder;
 use crate::operation::session::{RootAndPolicy, must_agree, must_have_database, without_lock};
 use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState, decode};

@@ -6,8 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::operation::scripts::batch::refresh;
-use crate::operation::scripts::halt::RunHalt;
+use crate::operation::scripts::run::{RunHalt, refresh};
 use crate::operation::session::Session;
 use patchadm_changeset::transaction::{ContentSource, ScriptedRun};
 use patchadm_inputs::inventory::Touched;

@@ -10,22 +10,22 @@ use crate::operation::content::NoContent;
 use crate::operation::device::DeliveredPackage;
 use crate::operation::failure::Failure;
 use crate::operation::log;
-use crate::operation::packages::add::input::{AddInput, AddRequest};
-use crate::operation::packages::add::prepare::PackagePlacement;
-use crate::operation::packages::installation::{PlannedInstallation, described};
-use crate::operation::packages::observer::PackageObserver;
-use crate::operation::packages::safety_copies::{add_objects, safety_copies};
+use crate::operation::packages::planning::{AddInput, AddRequest};
+use crate::operation::packages::planning::PackagePlacement;
+use crate::operation::packages::report::{PlannedInstallation, described};
+use crate::operation::packages::report::PackageObserver;
+use crate::operation::packages::scripted::{add_objects, safety_copies};
 use crate::operation::packages::scripted::{InstallSource, ScriptedPackage};
 use crate::operation::patches::scripts::PatchScriptRequest;
-use crate::operation::scripts::context::ScriptContext;
+use crate::operation::scripts::runner::ScriptContext;
 use crate::operation::scripts::failure::{LastingResults, ScriptFailure};
-use crate::operation::scripts::halt::{RunHalt, end_run, unanswered};
+use crate::operation::scripts::run::{RunHalt, end_run, unanswered};
 use crate::operation::scripts::interview::{ScriptAnswers, ScriptQuestions, interview};
-use crate::operation::scripts::package::{FailedRequests, PackageScripts};
+use crate::operation::scripts::run::{FailedRequests, PackageScripts};
 use crate::operation::scripts::package_directory::PackageDirectory;
 use crate::operation::scripts::runner::ScriptRunner;
 use crate::operation::scripts::safety::{check_classes, needs_absolute_tools};
-use crate::operation::scripts::staying_libraries::check_staying;
+use crate::operation::scripts::run::check_staying;
 use crate::operation::scripts::{OutputStream, ScriptOutput};
 use crate::operation::session::Session;
 use crate::script::environment::of_patch;
@@ -269,9 +269,9 @@ impl<'a> PatchScripts<'a> {
     pub(super) fn with_script_output(&self, failure: Failure) -> Failure {
         match failure {
             Failure::Script(mut failure) => {
-                failure.told.message = self.output.message();
+                failure.context.message = self.output.message();
                 let log = places::own_directory().join(b"log").ok();
-                failure.told.log = log.map(|path| self.session.ground.root.show(&path));
+                failure.context.log = log.map(|path| self.session.ground.root.show(&path));
                 Failure::Script(failure)
             }
             other => other,

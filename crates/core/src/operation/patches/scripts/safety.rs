@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use crate::operation::failure::Failure;
-use crate::operation::scripts::context::base_of;
+use crate::operation::scripts::runner::base_of;
 use crate::operation::scripts::safety::check_places;
 use crate::operation::session::RootAndPolicy;
 use patchadm_planning::plan::patch::beyond_scripts::{

@@ -1,0 +1,303 @@
+//! The rights inside: capabilities, ids, limits, network and host name; and the kernel settings that forbid namespaces.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
+
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
+use rustix::process::{Resource, Rlimit};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
+    configure_capability_in_ambient_set, set_capabilities,
+};
+
+use crate::namespaces::enclosure::{
+    EnclosedCommand, EnclosureError, IdMapping, Isolation, OwnIds, ProcessLimit,
+};
+use crate::process::refuse_keys_and_user_namespaces;
+
+/// Maps the caller into the new user namespace: under their own ids, or as root.
+pub(super) fn map_caller((uid, gid): (u32, u32), as_root: bool) -> io::Result<()> {
+    let (inside_uid, inside_gid) = if as_root { (0, 0) } else { (uid, gid) };
+    tell_kernel("self", "setgroups", "deny")?;
+    tell_kernel("self", "uid_map", &format!("{inside_uid} {uid} 1"))?;
+    tell_kernel("self", "gid_map", &format!("{inside_gid} {gid} 1"))
+}
+
+#[allow(clippy::disallowed_methods)] // these are questions to the kernel, not files of a disk
+pub(super) fn tell_kernel(process: &str, name: &str, text: &str) -> io::Result<()> {
+    std::fs::write(Path::new("/proc").join(process).join(name), text)
+}
+
+pub(super) fn hand_down() -> io::Result<()> {
+    let CapabilitySets { effective, permitted, .. } = capabilities(None)?;
+    set_capabilities(None, CapabilitySets { effective, permitted, inheritable: permitted })?;
+    for bit in 0..u64::BITS {
+        let capability = CapabilitySet::from_bits_retain(1 << bit);
+        if permitted.contains(capability) {
+            match configure_capability_in_ambient_set(capability, true) {
+                Err(Errno::INVAL) => break,
+                other => other?,
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn keep_only(kept: u64) -> io::Result<()> {
+    let CapabilitySets { permitted, .. } = capabilities(None)?;
+    let kept = permitted.intersection(CapabilitySet::from_bits_retain(kept));
+    clear_ambient_capability_set()?;
+    let inheritable = CapabilitySet::empty();
+    Ok(set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable })?)
+}
+
+/// Passes nothing on any more: the program that is started next has the capabilities of its user.
+pub(super) fn keep_for_oneself() -> io::Result<()> {
+    let CapabilitySets { effective, permitted, .. } = capabilities(None)?;
+    clear_ambient_capability_set()?;
+    Ok(set_capabilities(None, CapabilitySets { effective, permitted, inheritable: CapabilitySet::empty() })?)
+}
+
+/// Enters a new user namespace. All mounts, and everything else that this process has for itself, stay in the hands of the
+/// one before.
+pub(super) fn leave_the_mounts(is_superuser: bool) -> Result<(), EnclosureError> {
+    unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| {
+        refusal("unshare(CLONE_NEWUSER)", Errno::from_raw_os_error(errno as i32), is_superuser)
+    })
+}
+
+/// Says which ids there are in the new user namespace of a child.
+pub(super) fn give(process: u32, ids: &OwnIds, is_superuser: bool) -> Result<(), EnclosureError> {
+    for (name, mappings) in [("uid_map", &ids.users), ("gid_map", &ids.groups)] {
+        tell_kernel(&process.to_string(), name, &lines_of(mappings)).map_err(|error| {
+            let errno = Errno::from_io_error(&error).unwrap_or(Errno::PERM);
+            match mappings.iter().find(|ids| ids.outside != ids.inside) {
+                Some(ids) if errno == Errno::PERM => EnclosureError::NotAllowed(format!(
+                    "{name}: the ids {} to {} are not available here",
+                    ids.outside,
+                    ids.outside.saturating_add(ids.count.saturating_sub(1))
+                )),
+                _ => refusal(name, errno, is_superuser),
+            }
+        })?;
+    }
+    Ok(())
+}
+
+fn lines_of(mappings: &[IdMapping]) -> String {
+    mappings.iter().fold(String::new(), |mut lines, ids| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(lines, "{} {} {}", ids.inside, ids.outside, ids.count);
+        lines
+    })
+}
+
+pub(super) fn become_user((uid, gid): (u32, u32)) -> Result<(), EnclosureError> {
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    let failed =
+        |errno: nix::errno::Errno| EnclosureError::failed("change to", "the ids of the command", errno);
+    setgroups(&[]).map_err(failed)?;
+    setresgid(gid, gid, gid).map_err(failed)?;
+    setresuid(uid, uid, uid).map_err(failed)
+}
+
+/// Becomes the first user and group of this namespace; where that is root, without any further group.
+pub(super) fn become_first(ids: &OwnIds) -> Result<(), EnclosureError> {
+    let first = |ids: &[IdMapping]| ids.first().map_or(0, |ids| ids.inside);
+    let (uid, gid) = (Uid::from_raw(first(&ids.users)), Gid::from_raw(first(&ids.groups)));
+    let failed = |errno: nix::errno::Errno| EnclosureError::failed("change to", "the ids inside", errno);
+    if uid.is_root() {
+        setgroups(&[]).map_err(failed)?;
+    }
+    setresgid(gid, gid, gid).map_err(failed)?;
+    setresuid(uid, uid, uid).map_err(failed)
+}
+
+pub(super) fn isolate(isolation: &Isolation, is_superuser: bool) -> Result<(), EnclosureError> {
+    let mut flags = CloneFlags::empty();
+    if isolation.has_own_network {
+        flags |= CloneFlags::CLONE_NEWNET;
+    }
+    if isolation.host_name.is_some() {
+        flags |= CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC;
+    }
+    if flags.is_empty() {
+        return Ok(());
+    }
+    let refused = |call: &str, errno| refusal(call, errno, is_superuser);
+    unshare(flags)
+        .map_err(|errno| refused("unshare(CLONE_NEWNET)", Errno::from_raw_os_error(errno as i32)))?;
+    if let Some(name) = &isolation.host_name {
+        rustix::system::sethostname(name.as_bytes()).map_err(|errno| refused("sethostname", errno))?;
+    }
+    if isolation.has_own_network {
+        bring_up_loopback()
+            .map_err(|errno| EnclosureError::failed("bring up", "the loopback device", errno))?;
+    }
+    Ok(())
+}
+
+/// Brings up the loopback device of a new network: it is the first one, and it is down.
+fn bring_up_loopback() -> Result<(), Errno> {
+    let (kind, flags) = (SocketType::RAW, SocketFlags::CLOEXEC);
+    // The protocol 0 is that of links and routes.
+    let socket = rustix::net::socket_with(AddressFamily::NETLINK, kind, flags, None)?;
+    rustix::net::send(&socket, &loopback_request(), SendFlags::empty())?;
+    let mut answer = [0; 256];
+    let (length, _) = rustix::net::recv(&socket, &mut answer[..], rustix::net::RecvFlags::empty())?;
+    // Behind the header of 16 bytes stands the error, negative.
+    let code = answer.get(..length).and_then(|answer| answer.get(16..20));
+    let code = code.and_then(|code| <[u8; 4]>::try_from(code).ok()).map_or(0, i32::from_ne_bytes);
+    if code == 0 { Ok(()) } else { Err(Errno::from_raw_os_error(-code)) }
+}
+
+/// Returns the message `RTM_NEWLINK` of rtnetlink(7) that brings up the device with the number 1.
+fn loopback_request() -> Vec<u8> {
+    const NEW_LINK: u16 = 16;
+    const REQUEST_AND_ACKNOWLEDGE: u16 = 0x1 | 0x4;
+    const UP: u32 = 1;
+    let mut message = Vec::new();
+    message.extend(32_u32.to_ne_bytes());
+    message.extend(NEW_LINK.to_ne_bytes());
+    message.extend(REQUEST_AND_ACKNOWLEDGE.to_ne_bytes());
+    message.extend([0; 8]);
+    message.extend([0; 4]);
+    message.extend(1_i32.to_ne_bytes());
+    message.extend(UP.to_ne_bytes());
+    message.extend(UP.to_ne_bytes());
+    message
+}
+
+/// Keeps programs from giving more rights to this process and all that it starts, the keys of a user who is the caller outside
+/// from them, and all capabilities of a user namespace of their own.
+pub(super) fn gain_no_rights() -> Result<(), EnclosureError> {
+    rustix::thread::set_no_new_privs(true)
+        .map_err(|errno| EnclosureError::failed("give up", "the rights of set-id programs", errno))?;
+    refuse_keys_and_user_namespaces()
+        .map_err(|error| EnclosureError::failed("refuse", "keys and user namespaces", error))
+}
+
+pub(super) fn keep_capabilities(kept: u64) -> Result<(), EnclosureError> {
+    for bit in 0..u64::BITS {
+        if kept & (1 << bit) != 0 {
+            continue;
+        }
+        let capability = CapabilitySet::from_bits_retain(1 << bit);
+        match rustix::thread::remove_capability_from_bounding_set(capability) {
+            // The kernel has no more of them.
+            Err(Errno::INVAL) => break,
+            Err(errno) => return Err(EnclosureError::failed("give up", "capabilities", errno)),
+            Ok(()) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Sets the limits and the urgency of this process, which all that it starts inherit.
+pub(super) fn restrict(command: &EnclosedCommand) -> Result<(), EnclosureError> {
+    for limit in &command.limits {
+        let (resource, most) = match *limit {
+            ProcessLimit::ProcessorTime(seconds) => (Resource::Cpu, seconds),
+            ProcessLimit::FileSize(bytes) => (Resource::Fsize, bytes),
+            ProcessLimit::CoreDump(bytes) => (Resource::Core, bytes),
+        };
+        let most = Rlimit { current: Some(most), maximum: Some(most) };
+        rustix::process::setrlimit(resource, most)
+            .map_err(|errno| EnclosureError::failed("set", "the limits of processes", errno))?;
+    }
+    if command.niceness != 0 {
+        rustix::process::nice(command.niceness)
+            .map_err(|errno| EnclosureError::failed("set", "the urgency", errno))?;
+    }
+    Ok(())
+}
+
+const SETTINGS: &str = "/proc/sys";
+
+/// The settings that can forbid namespaces, each with the value that does. Those about user namespaces count for
+/// unprivileged users only.
+const FORBIDDING: [(&str, &str, bool); 5] = [
+    ("kernel.unprivileged_userns_clone", "0", true),
+    ("user.max_user_namespaces", "0", true),
+    ("user.max_mnt_namespaces", "0", false),
+    ("user.max_pid_namespaces", "0", false),
+    ("kernel.apparmor_restrict_unprivileged_userns", "1", true),
+];
+
+/// Returns the error of a call that the kernel refused: with the setting that forbids it, if one is found.
+pub(super) fn refusal(call: &str, errno: Errno, is_superuser: bool) -> EnclosureError {
+    let is_about_rights =
+        [Errno::PERM, Errno::ACCESS, Errno::NOSPC, Errno::INVAL, Errno::NOSYS].contains(&errno);
+    if !is_about_rights {
+        return EnclosureError::Failed(format!("{call}: {errno}"));
+    }
+    let reason = forbidding_setting(Path::new(SETTINGS), is_superuser).unwrap_or_else(|| {
+        if is_superuser && errno == Errno::PERM {
+            return format!("{call}: {errno} (root needs the capability CAP_SYS_ADMIN for it)");
+        }
+        format!("{call}: {errno}")
+    });
+    EnclosureError::NotAllowed(reason)
+}
+
+/// Returns why this machine allows the caller no namespaces, as far as its settings tell; `None` if none of them forbids it.
+/// Nothing is tried: a filter of system calls may still refuse them.
+pub fn namespaces_forbidden() -> Option<String> {
+    let is_superuser = rustix::process::geteuid().is_root();
+    if !Path::new("/proc/self/ns/user").exists() {
+        return Some("the kernel has no user namespaces".to_owned());
+    }
+    let has_rights = !is_superuser
+        || capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN));
+    if !has_rights {
+        return Some("root has not the capability CAP_SYS_ADMIN here".to_owned());
+    }
+    forbidding_setting(Path::new(SETTINGS), is_superuser)
+}
+
+fn forbidding_setting(settings: &Path, is_superuser: bool) -> Option<String> {
+    FORBIDDING.iter().filter(|(.., is_for_users)| !is_superuser || !is_for_users).find_map(
+        |(name, value, _)| {
+            let text = std::fs::read_to_string(settings.join(name.replace('.', "/"))).ok()?;
+            (text.trim() == *value).then(|| format!("the setting {name} is {value}"))
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_request_for_the_loopback_device_has_the_length_that_it_names() {
+        let message = loopback_request();
+        assert_eq!(message.len(), 32);
+        assert_eq!(message[..4], 32_u32.to_ne_bytes());
+        assert_eq!(message[20..24], 1_i32.to_ne_bytes());
+    }
+
+    #[test]
+    fn the_setting_that_forbids_is_named_and_one_for_users_does_not_concern_root() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("kernel")).unwrap();
+        std::fs::create_dir_all(dir.path().join("user")).unwrap();
+        assert_eq!(forbidding_setting(dir.path(), false), None);
+        std::fs::write(dir.path().join("kernel/apparmor_restrict_unprivileged_userns"), "1\n").unwrap();
+        std::fs::write(dir.path().join("user/max_mnt_namespaces"), "4711\n").unwrap();
+        let said = forbidding_setting(dir.path(), false).unwrap();
+        assert_eq!(said, "the setting kernel.apparmor_restrict_unprivileged_userns is 1");
+        assert_eq!(forbidding_setting(dir.path(), true), None);
+        std::fs::write(dir.path().join("user/max_pid_namespaces"), "0\n").unwrap();
+        assert_eq!(forbidding_setting(dir.path(), true).unwrap(), "the setting user.max_pid_namespaces is 0");
+    }
+
+    #[test]
+    fn what_has_nothing_to_do_with_rights_is_another_failure() {
+        assert!(matches!(refusal("unshare", Errno::NOMEM, true), EnclosureError::Failed(_)));
+        assert!(matches!(refusal("unshare", Errno::PERM, true), EnclosureError::NotAllowed(_)));
+    }
+}

@@ -1,0 +1,281 @@
+//! Checks of the machine: kernel, file systems, free space, and the search path of the caller.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+use crate::namespaces::namespaces_forbidden;
+use crate::operation::doctor::examination::{Examination, Finding};
+use patchadm_inputs::database::policy;
+use patchadm_rootfs::{Dir, FreeSpace, ObjectStatus, Result, RootError};
+use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::places;
+
+/// openat2(2), without which no root can be opened.
+pub(super) fn openat2(_: &Examination<'_>) -> Vec<Finding> {
+    vec![Finding::ok("openat2", "paths are kept inside the root")]
+}
+
+/// The same where a root could not be opened for want of it.
+pub(super) fn without_openat2(error: &RootError) -> Finding {
+    Finding::attention("openat2", error.to_string())
+}
+
+/// Namespaces, which `stage enter` and the confinement of scripts need. Settings are read; nothing is tried.
+pub(super) fn user_namespaces(_: &Examination<'_>) -> Vec<Finding> {
+    const WHAT: &str = "user-namespaces";
+    vec![match namespaces_forbidden() {
+        None => Finding::ok(WHAT, "no setting of this machine forbids them"),
+        Some(reason) => Finding::limited(WHAT, format!("`stage enter` is not possible: {reason}")),
+    }]
+}
+
+const DIRECTORIES: [&str; 6] = ["/", "/etc", "/usr", "/opt", "/var", "/home"];
+
+/// The types of file systems that write changes of names in an order that survives a power cut.
+const ORDERED: [&str; 12] =
+    ["ext3", "ext4", "xfs", "btrfs", "zfs", "jfs", "f2fs", "bcachefs", "reiserfs", "nilfs2", "ubifs", "gfs2"];
+
+/// The types that do not.
+const UNORDERED: [&str; 8] = ["ext2", "vfat", "msdos", "exfat", "minix", "tmpfs", "ramfs", "hfsplus"];
+
+struct SeenFileSystem {
+    path: String,
+    /// The type; empty if the mount table does not tell.
+    kind: String,
+    status: ObjectStatus,
+}
+
+/// File systems without a journal or another order of their writes.
+pub(super) fn journal(examination: &Examination<'_>) -> Vec<Finding> {
+    vec![found(examination, "journal", |seen| {
+        let without: Vec<&SeenFileSystem> = those(seen, |one| UNORDERED.contains(&one.kind.as_str()));
+        let other = those(seen, |one| !ORDERED.contains(&one.kind.as_str()));
+        if !without.is_empty() {
+            let text =
+                format!("without a journal, so that a power cut may leave a mixture: {}", listed(&without));
+            return Finding::limited("journal", text);
+        }
+        if !other.is_empty() {
+            let text = format!("what survives a power cut is not known of: {}", listed(&other));
+            return Finding::unknown("journal", text);
+        }
+        Finding::ok("journal", listed(&seen.iter().collect::<Vec<_>>()))
+    })]
+}
+
+pub(super) fn birth_times(examination: &Examination<'_>) -> Vec<Finding> {
+    vec![found(examination, "birth-time", |seen| {
+        let without = those(seen, |one| one.status.inode.born.is_none());
+        if without.is_empty() {
+            return Finding::ok("birth-time", "objects are known by inode and birth time");
+        }
+        let text =
+            format!("no birth times, so that more objects are read to be recognised: {}", listed(&without));
+        Finding::limited("birth-time", text)
+    })]
+}
+
+fn found(
+    examination: &Examination<'_>,
+    what: &'static str,
+    judge: impl FnOnce(&[SeenFileSystem]) -> Finding,
+) -> Finding {
+    match seen(examination) {
+        Ok(seen) => judge(&seen),
+        Err(error) => Finding::unknown(what, error.to_string()),
+    }
+}
+
+fn those(seen: &[SeenFileSystem], is_meant: impl Fn(&SeenFileSystem) -> bool) -> Vec<&SeenFileSystem> {
+    seen.iter().filter(|one| is_meant(one)).collect()
+}
+
+fn listed(seen: &[&SeenFileSystem]) -> String {
+    let each = seen.iter().map(|one| match one.kind.as_str() {
+        "" => one.path.clone(),
+        kind => format!("{} ({kind})", one.path),
+    });
+    each.collect::<Vec<_>>().join(", ")
+}
+
+fn seen(examination: &Examination<'_>) -> Result<Vec<SeenFileSystem>> {
+    let mut seen: Vec<SeenFileSystem> = Vec::new();
+    let named = DIRECTORIES.iter().filter_map(|path| ObjectPath::new(path.as_bytes()).ok());
+    for path in named.chain([places::own_directory()]) {
+        let Some(directory) = examination.directory(&path)? else { continue };
+        let status = directory.itself()?;
+        if seen.iter().any(|one| one.status.file_system == status.file_system) {
+            continue;
+        }
+        let kind = directory.file_system_type()?.unwrap_or_default();
+        seen.push(SeenFileSystem { path: examination.show(&path), kind, status });
+    }
+    Ok(seen)
+}
+
+const PROGRAM: &str = "patchadm-doctor";
+
+const BLOCK: usize = 1 << 12;
+
+/// Tries to let two names change places: renameat2(2) with `RENAME_EXCHANGE`.
+pub(super) fn exchange(examination: &Examination<'_>) -> Vec<Finding> {
+    let no = "two names cannot change places: objects are replaced in two steps, and directories cannot become \
+              something else or be exchanged";
+    vec![tried(examination, "exchange", ("two names change places at once", no), |dir, a, b| {
+        match dir.exchange(a, dir, b) {
+            Err(error) if is_not_there(&error) => Ok(false),
+            other => other.map(|()| true),
+        }
+    })]
+}
+
+/// Tries to let two files share their blocks: ioctl(2) with `FICLONE`.
+pub(super) fn reflink(examination: &Examination<'_>) -> Vec<Finding> {
+    let no = "files cannot share blocks: copies of stages and of scripted runs are written in full";
+    vec![tried(examination, "reflink", ("copies of files share their blocks", no), |dir, a, _| {
+        let (clone, file) = dir.create_private(PROGRAM)?;
+        let is_shared = dir.open_regular(a).and_then(|source| file.clone_of(&source));
+        dir.remove(&clone)?;
+        is_shared
+    })]
+}
+
+fn tried(
+    examination: &Examination<'_>,
+    what: &'static str,
+    (yes, no): (&str, &str),
+    work: impl FnOnce(&Dir, &[u8], &[u8]) -> Result<bool>,
+) -> Finding {
+    let place = match examination.place_of_trials() {
+        Ok(place) => place,
+        Err(reason) => return Finding::unknown(what, reason),
+    };
+    match with_two_files(&place, work) {
+        Ok(true) => Finding::ok(what, yes),
+        Ok(false) => Finding::limited(what, no),
+        Err(error) => Finding::attention(what, format!("the trial failed: {error}")),
+    }
+}
+
+fn with_two_files(dir: &Dir, work: impl FnOnce(&Dir, &[u8], &[u8]) -> Result<bool>) -> Result<bool> {
+    dir.remove_leftovers(PROGRAM)?;
+    let (a, mut first) = dir.create_private(PROGRAM)?;
+    let written = first.put(&[0; BLOCK]);
+    let done = written.and_then(|()| {
+        let (b, _second) = dir.create_private(PROGRAM)?;
+        let done = work(dir, &a, &b);
+        dir.remove(&b).and(done)
+    });
+    dir.remove(&a).and(done)
+}
+
+fn is_not_there(error: &RootError) -> bool {
+    matches!(error.errno(), Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP))
+}
+
+/// The room below which no patch of any size should be expected to go in: bytes and objects.
+const TOO_LITTLE: (u64, u64) = (16 << 20, 100);
+
+/// The room below which a large patch may not go in.
+const LITTLE: (u64, u64) = (256 << 20, 1000);
+
+/// Free space for undo data. A patch is planned with the room that it needs; this is only a warning before.
+pub(super) fn undo_space(examination: &Examination<'_>) -> Vec<Finding> {
+    let Ok(settings) = &examination.policy else {
+        return vec![Finding::unknown("space", "the policy does not say where undo data goes")];
+    };
+    let (shown, place) = match &settings.undo_dir {
+        Some(directory) => (directory.display().to_string(), outside(examination, directory)),
+        None => (examination.root.show(&places::packages()), records(examination)),
+    };
+    vec![match place.and_then(|place| place.map(|place| place.space()).transpose()) {
+        Ok(Some(space)) => judged(&shown, space, examination),
+        Ok(None) if settings.undo_dir.is_some() => {
+            Finding::attention("space", format!("undo data goes to {shown}, which is not there"))
+        }
+        Ok(None) => Finding::unknown("space", format!("{shown} is not there")),
+        Err(error) if error.is_refused_access() => Finding::unknown("space", error.to_string()),
+        Err(error) => Finding::attention("space", error.to_string()),
+    }]
+}
+
+/// Opens the directory that the policy names: inside the root where its own policy names one to the superuser, else on the host.
+fn outside(examination: &Examination<'_>, directory: &Path) -> Result<Option<Dir>> {
+    let root = examination.root;
+    if root.is_bounded() && !root.is_system() && !policy::is_of_caller(root) {
+        let path = ObjectPath::new(directory.as_os_str().as_bytes());
+        return path.map_or(Ok(None), |path| examination.directory(&path));
+    }
+    match Dir::of_host(directory) {
+        Err(error) if error.is_not_found() => Ok(None),
+        opened => opened.map(Some),
+    }
+}
+
+fn records(examination: &Examination<'_>) -> Result<Option<Dir>> {
+    examination.directory(&places::packages())
+}
+
+fn judged(shown: &str, FreeSpace { bytes, inodes, .. }: FreeSpace, examination: &Examination<'_>) -> Finding {
+    let is_below = |(least, objects)| bytes < least || inodes.is_some_and(|free| free < objects);
+    let objects = inodes.filter(|free| *free < LITTLE.1);
+    let objects = objects.map(|free| format!(" and {free} objects")).unwrap_or_default();
+    let size = if bytes >> 34 > 0 { format!("{} GiB", bytes >> 30) } else { format!("{} MiB", bytes >> 20) };
+    let text = format!("{size}{objects} free for undo data in {shown}");
+    let superseded = examination.wording().verb("commit --superseded");
+    match (is_below(TOO_LITTLE), is_below(LITTLE)) {
+        (true, _) => Finding::attention("space", text).with_command(superseded),
+        (_, true) => Finding::limited("space", text).with_command(superseded),
+        _ => Finding::ok("space", text),
+    }
+}
+
+struct OtherProgram {
+    name: &'static str,
+    file: PathBuf,
+}
+
+/// Returns whether `PATH` leads to this program under each name of a command. A name that it does not find is no fault: every
+/// command can be called as `patchadm NAME`.
+pub(super) fn search_path(examination: &Examination<'_>) -> Vec<Finding> {
+    let request = examination.request;
+    let Some(own) = request.program.and_then(identity) else {
+        return vec![Finding::unknown("path", "the system does not tell the file of this program")];
+    };
+    let first = |name: &'static str| Some((name, first_of(&request.path, name)?));
+    let found: Vec<(&'static str, PathBuf)> = request.names.iter().copied().filter_map(first).collect();
+    let others: Vec<OtherProgram> = found
+        .iter()
+        .filter(|(_, file)| identity(file) != Some(own))
+        .map(|(name, file)| OtherProgram { name, file: file.clone() })
+        .collect();
+    if others.is_empty() {
+        let text = match found.len() {
+            0 => "PATH has no program of the names of these commands".to_owned(),
+            number => format!("PATH leads to this program by {number} of {} names", request.names.len()),
+        };
+        return vec![Finding::ok("path", text)];
+    }
+    others.iter().map(of_other).collect()
+}
+
+fn of_other(OtherProgram { name, file }: &OtherProgram) -> Finding {
+    let text =
+        format!("{name} is another program, {}: a directory of links comes first in PATH", file.display());
+    Finding::attention("path", text).with_command("patchadm links DIR")
+}
+
+fn first_of(path: &[PathBuf], name: &str) -> Option<PathBuf> {
+    let files = path.iter().map(|directory| directory.join(name));
+    files.into_iter().find(|file| {
+        fs::metadata(file).is_ok_and(|seen| seen.is_file() && seen.permissions().mode() & 0o111 != 0)
+    })
+}
+
+fn identity(file: &Path) -> Option<(u64, u64)> {
+    fs::metadata(file).ok().map(|seen| (seen.dev(), seen.ino()))
+}

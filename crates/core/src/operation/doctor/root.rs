@@ -1,0 +1,379 @@
+//! Checks of the root: rights, lock, policy, runs, records, adopted packages, and trusted keys.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use chrono::{Days, NaiveDate};
+
+use crate::operation::doctor::examination::{Examination, Finding};
+use crate::operation::failure::Failure;
+use crate::operation::keys::{KeysError, RootKeys, read_keys};
+use crate::operation::mend::RegistrationRepair;
+use crate::operation::native_hooks::{HookEntry, HookReport, HookState, survey_hooks};
+use crate::operation::patches::overtaken::NativeOverview;
+use crate::operation::record_damage::{damage_of_stages, find_damage};
+use crate::operation::session::RootAndPolicy;
+use crate::operation::whose_root::RootStanding;
+use patchadm_changeset::format::journal::JournalError;
+use patchadm_changeset::records::OpenRun;
+use patchadm_changeset::transaction::{ForeseenRecovery, Recovered, foresee_recovery};
+use patchadm_inputs::database::{
+    DatabaseError, RecordDamage, RecordRepair, RecordView, ViewError, identity_fault, installed,
+    read_consistently,
+};
+use patchadm_inputs::native::{NativeManager, NativeOrigin};
+use patchadm_inputs::sign::{DemandWord, KeyRole, TrustedKey};
+use patchadm_planning::plan::refusal::Wording;
+use patchadm_rootfs::{Root, never};
+use patchadm_svr4::package::ObjectPath;
+
+/// The lock of the root.
+pub(super) fn lock(examination: &Examination<'_>) -> Vec<Finding> {
+    let wait = format!("{} --wait SECONDS", examination.wording().verb("VERB").trim_matches('`'));
+    vec![match &examination.holder {
+        Ok(None) => Finding::ok("lock", "no command is changing the root"),
+        Ok(Some(holder)) => {
+            Finding::limited("lock", format!("held by {}", holder.describe())).with_command(wait)
+        }
+        Err(error) if error.is_refused_access() => Finding::unknown("lock", error.to_string()),
+        Err(error) => Finding::attention("lock", error.to_string()),
+    }]
+}
+
+pub(super) fn rights(examination: &Examination<'_>) -> Vec<Finding> {
+    let failure = match &examination.changes {
+        Ok(RootStanding::Caller(_)) => return vec![Finding::ok("rights", "you may change the root")],
+        Ok(RootStanding::Owner(_)) => {
+            return vec![Finding::ok(
+                "rights",
+                "the root is changed as its owner, by the policy of this host",
+            )];
+        }
+        Err(failure) => failure,
+    };
+    let finding = Finding::limited("rights", format!("you may only look: {failure}"));
+    vec![match failure.untrusted() {
+        Some(_) => finding.with_command(examination.wording().verb("VERB --as-owner")),
+        None => finding,
+    }]
+}
+
+pub(super) fn policy(examination: &Examination<'_>) -> Vec<Finding> {
+    vec![match &examination.policy {
+        Ok(_) => Finding::ok("policy", "every setting makes sense"),
+        Err(reason) => {
+            Finding::attention("policy", format!("no command changes the root before it is mended: {reason}"))
+        }
+    }]
+}
+
+pub(super) fn unfinished(examination: &Examination<'_>) -> Vec<Finding> {
+    const WHAT: &str = "unfinished";
+    vec![match &examination.run {
+        Ok(None) => Finding::ok(WHAT, "no run is unfinished"),
+        Ok(Some(run)) => of_run(examination, run),
+        Err(ViewError::Journal { reason: JournalError::Version(_), .. }) => {
+            Finding::unknown(WHAT, "only the version that wrote the journal can tell")
+        }
+        Err(error @ ViewError::Journal { reason: JournalError::Earlier(_), .. }) => {
+            Finding::attention(WHAT, without_advice(error))
+                .with_command(examination.wording().verb("recover --keep-stage DIR"))
+        }
+        Err(error @ ViewError::Journal { .. }) => Finding::attention(WHAT, without_advice(error))
+            .with_command(examination.wording().verb("recover --discard-journal")),
+        Err(error) if error.is_refused_access() || matches!(error, ViewError::Busy(_)) => {
+            Finding::unknown(WHAT, error.to_string())
+        }
+        Err(error) => {
+            Finding::attention(WHAT, error.to_string()).with_command(examination.wording().verb("recover"))
+        }
+    }]
+}
+
+/// Returns an error of the journal without its own advice, which stands beside it as a command.
+fn without_advice(error: &ViewError) -> String {
+    match error {
+        ViewError::Journal { path, reason } => format!("the journal {path} cannot be read: {reason}"),
+        error => error.to_string(),
+    }
+}
+
+fn of_run(examination: &Examination<'_>, run: &OpenRun) -> Finding {
+    let OpenRun { name, command, .. } = run;
+    match &examination.holder {
+        Ok(Some(holder)) => {
+            let text = format!("the run {name} ({command}) is under way, by {}", holder.describe());
+            return Finding::limited("unfinished", text);
+        }
+        Err(error) => {
+            let text = format!(
+                "the run {name} ({command}) is under way or interrupted, which the lock tells: {error}"
+            );
+            return Finding::attention("unfinished", text);
+        }
+        Ok(None) => {}
+    }
+    let foreseen = match foresee_recovery(examination.root, None) {
+        Ok(ForeseenRecovery::Root(foreseen)) => Some(foreseen.1),
+        // It was recovered, or only a recovery can tell.
+        _ => None,
+    };
+    let next = match foreseen {
+        Some(Recovered::Foreseen { is_rolled_back: true, .. }) => ": recovery rolls it back",
+        Some(Recovered::Foreseen { .. }) => " after its commit: recovery tidies it up",
+        _ => "",
+    };
+    Finding::attention("unfinished", format!("the run {name} ({command}) was interrupted{next}"))
+        .with_command(examination.wording().verb("recover"))
+}
+
+/// The marker by which archives and journal belong to this root.
+pub(super) fn identity(examination: &Examination<'_>) -> Vec<Finding> {
+    vec![match identity_fault(examination.root) {
+        Ok(None) => Finding::ok("identity", "journal and root-id name one root"),
+        Ok(Some(fault)) => Finding::attention("identity", fault.to_string())
+            .with_command(examination.wording().verb("recover --new-identity")),
+        Err(ViewError::Journal { .. }) => Finding::unknown("identity", "the journal does not tell"),
+        Err(error) => Finding::unknown("identity", error.to_string()),
+    }]
+}
+
+/// The version of the program. The journal tells its own; no other record of a later version can be without_advice from a damaged one
+/// without being read for a change.
+pub(super) fn program(examination: &Examination<'_>) -> Vec<Finding> {
+    vec![match &examination.run {
+        Err(ViewError::Journal { path, reason: reason @ JournalError::Version(_) }) => Finding::attention(
+            "program",
+            format!("a later version of patchadm works on this root and has to be used: {path}: {reason}"),
+        ),
+        Err(ViewError::Journal { .. }) => Finding::unknown("program", "the journal does not tell"),
+        Err(error) => Finding::unknown("program", error.to_string()),
+        Ok(_) => Finding::ok("program", "no later version has made a run in this root"),
+    }]
+}
+
+const MOST_TOLD: usize = 20;
+
+pub(super) fn records(examination: &Examination<'_>) -> Vec<Finding> {
+    match found(examination) {
+        Ok(None) => {
+            let root = examination.root.prefix().display();
+            let text = format!(
+                "there is no package database below {root}; another root is named with -R, a new one made by its first package"
+            );
+            vec![Finding::attention("records", text).with_command(pkgadd(examination))]
+        }
+        Ok(Some(damage)) if damage.is_empty() => vec![Finding::ok("records", "they agree with each other")],
+        Ok(Some(damage)) => of_all(examination, &damage),
+        // The journal has a finding of its own.
+        Err(failure) => vec![Finding::unknown("records", failure.to_string())],
+    }
+}
+
+/// Returns the damage, or `None` if there is no package database.
+fn found(examination: &Examination<'_>) -> Result<Option<Vec<RecordDamage>>, Failure> {
+    let root = examination.root;
+    if !installed::has_database(&RecordView::live(root))? {
+        return Ok(None);
+    }
+    read_consistently(root, |view| match find_damage(view, root.workers(), &never) {
+        Err(Failure::Database(DatabaseError::Damaged(damage))) => Ok(Some(vec![*damage])),
+        found => {
+            let mut found = found?;
+            found.extend(damage_of_stages(view)?);
+            Ok(Some(found))
+        }
+    })
+}
+
+fn of_all(examination: &Examination<'_>, damage: &[RecordDamage]) -> Vec<Finding> {
+    let mut findings: Vec<Finding> =
+        damage.iter().take(MOST_TOLD).map(|one| of_damage(examination, one)).collect();
+    let more = damage.len().saturating_sub(MOST_TOLD);
+    if more > 0 {
+        let finding = Finding::attention("records", format!("{more} more records are damaged"));
+        findings.push(finding.with_command(examination.wording().verb("verify")));
+    }
+    findings
+}
+
+fn of_damage(examination: &Examination<'_>, damage: &RecordDamage) -> Finding {
+    let finding = Finding::attention("records", damage.to_string());
+    let pkgchk = |words: &str| examination.wording().command("pkgchk", words);
+    let adopt = |words: &str| examination.wording().verb(&format!("adopt {words}"));
+    match RegistrationRepair::of(damage) {
+        Some(RegistrationRepair::Refresh(..)) => return finding.with_command(adopt("--refresh")),
+        Some(RegistrationRepair::Adoption(_, manager)) => {
+            return finding.with_command(adopt(&format!("--{manager} NAME")));
+        }
+        None => {}
+    }
+    match &damage.repair {
+        RecordRepair::Package(package) => finding.with_command(pkgchk(&format!("-f {package}"))),
+        RecordRepair::Contents => finding.with_command(pkgchk("-f")),
+        RecordRepair::Installation(_) | RecordRepair::Owner { lost_after: Some(_), .. } => {
+            finding.with_command(pkgadd(examination))
+        }
+        RecordRepair::Owner { package, lost_after: None } => {
+            finding.with_command(pkgchk(&format!("-f {package}")))
+        }
+        RecordRepair::EmptyDirectory(_) => {
+            finding.with_command(format!("rmdir {}", Wording::quoted(&damage.file)))
+        }
+        // No change stops because of it.
+        RecordRepair::LostCopy { package, is_patched }
+            if *is_patched || NativeManager::of_package_name(package).is_some() =>
+        {
+            Finding::limited("records", format!("{damage}; put it back from a backup"))
+        }
+        RecordRepair::Stages => finding,
+        RecordRepair::LostCopy { .. } => {
+            Finding::limited("records", damage.to_string()).with_command(pkgadd(examination))
+        }
+    }
+}
+
+fn pkgadd(examination: &Examination<'_>) -> String {
+    examination.wording().command("pkgadd", "-d DEVICE PKG")
+}
+
+pub(super) fn registrations(examination: &Examination<'_>) -> Vec<Finding> {
+    let overview = match NativeOverview::of(examination.root, &examination.now(), true) {
+        Ok(overview) => overview,
+        Err(failure) => return vec![Finding::unknown("native", failure.to_string())],
+    };
+    let refresh = || examination.wording().verb("adopt --refresh");
+    let stale = overview.changes.iter().map(|(package, change)| {
+        let finding = Finding::attention("native", format!("package {package}: {change}"));
+        if change.is_settled() { finding.with_command(refresh()) } else { finding }
+    });
+    let lost = overview.lost().map(|one| {
+        let accept = examination.wording().verb(&format!("adopt --refresh --accept {}", one.patch));
+        Finding::attention("native", format!("{}: {}", one.patch, one.told())).with_command(accept)
+    });
+    let findings: Vec<Finding> = stale.chain(lost).collect();
+    if findings.is_empty() {
+        return vec![Finding::ok("native", "every registration is as its package manager has it")];
+    }
+    findings
+}
+
+/// Returns whether the package managers of adopted packages have their hooks. Without them a command still finds what is stale; only
+/// nobody is told before an upgrade.
+pub(super) fn hooks(examination: &Examination<'_>) -> Vec<Finding> {
+    const WHAT: &str = "hooks";
+    let found = adopted_from(examination.root).and_then(|managers| {
+        let report = if managers.is_empty() { None } else { Some(survey_hooks(examination.root)?) };
+        Ok((managers, report))
+    });
+    match found {
+        Err(failure) => vec![Finding::unknown(WHAT, failure.to_string())],
+        Ok((_, None)) => vec![Finding::ok(WHAT, "no package was adopted from dpkg or rpm")],
+        Ok((managers, Some(report))) => {
+            let findings = lacking_hooks(examination, &managers, &report);
+            if findings.is_empty() { vec![Finding::ok(WHAT, "they are there")] } else { findings }
+        }
+    }
+}
+
+fn adopted_from(root: &Root) -> Result<BTreeSet<NativeManager>, Failure> {
+    let packages = RootAndPolicy::of(root)?.packages()?;
+    let origins = packages.values().filter_map(|installed| NativeOrigin::of(&installed.params));
+    Ok(origins.map(|origin| origin.manager).collect())
+}
+
+fn lacking_hooks(
+    examination: &Examination<'_>,
+    managers: &BTreeSet<NativeManager>,
+    report: &HookReport,
+) -> Vec<Finding> {
+    let concerned = || report.hooks.iter().filter(|hook| managers.contains(&hook.manager.native()));
+    let in_state = |state: HookState| -> Vec<String> {
+        let wanted = concerned().filter(|hook| hook.is_wanted && hook.state == state);
+        wanted.map(|hook: &HookEntry| examination.root.show(&hook.path)).collect()
+    };
+    let install = || examination.wording().verb("hooks install");
+    let mut findings = Vec::new();
+    let elsewhere = "of an earlier version or for a program elsewhere";
+    for (state, what) in [(HookState::Missing, "missing"), (HookState::Outdated, elsewhere)] {
+        let paths = in_state(state);
+        if !paths.is_empty() {
+            let finding = Finding::limited("hooks", format!("{what}: {}", paths.join(", ")));
+            findings.push(finding.with_command(install()));
+        }
+    }
+    let changed = in_state(HookState::Changed);
+    if !changed.is_empty() {
+        let text = format!("changed by the administrator: {}", changed.join(", "));
+        findings.push(Finding::limited("hooks", text));
+    }
+    if concerned().any(|hook| hook.state != HookState::Missing) && !report.has_program {
+        let text = format!("they call {}, which is not in the root, and do nothing", report.program);
+        findings.push(Finding::limited("hooks", text));
+    }
+    if managers.contains(&NativeManager::Rpm) && report.has_rpm_alone {
+        let text = "rpm calls no file; whether the trigger of our own .rpm is there was not looked at";
+        findings.push(Finding::unknown("hooks", text));
+    }
+    findings
+}
+
+/// The days before the last one of a key on which it is told.
+const SOON: u64 = 30;
+
+pub(super) fn keys(examination: &Examination<'_>) -> Vec<Finding> {
+    let RootKeys { ring, place } = match read_keys(examination.root) {
+        Ok(keys) => keys,
+        Err(KeysError::Failed(failure)) => return vec![Finding::unknown("key", failure.to_string())],
+        Err(error) => return vec![Finding::attention("key", error.to_string())],
+    };
+    let today = examination.request.now.date_naive();
+    let good: Vec<&TrustedKey> =
+        ring.keys.iter().filter(|trusted| ring.revoked.reason(trusted.key.id).is_none()).collect();
+    let findings: Vec<Finding> =
+        good.iter().filter_map(|key| of_key(examination, (key, &place), today)).collect();
+    if !findings.is_empty() {
+        return findings;
+    }
+    let demand = examination.policy.as_ref().ok().and_then(|policy| policy.signature);
+    vec![match good.len() {
+        0 if demand == Some(DemandWord::Require) => {
+            Finding::attention("key", "the policy requires signatures, and no key is trusted")
+                .with_command(examination.wording().verb("key trust FILE"))
+        }
+        0 => Finding::ok("key", "no key is trusted"),
+        1 => Finding::ok("key", "1 key is trusted"),
+        number => Finding::ok("key", format!("{number} keys are trusted")),
+    }]
+}
+
+fn of_key(
+    examination: &Examination<'_>,
+    (trusted, place): (&TrustedKey, &ObjectPath),
+    today: NaiveDate,
+) -> Option<Finding> {
+    let last = trusted.rules.expires?;
+    let (id, name) = (trusted.key.id, &trusted.name);
+    if last < today {
+        let text = format!("key {id} ({name}) expired on {last}: what it signed after that day is refused");
+        return Some(Finding::attention("key", text).with_command(renewal(examination, trusted, place)));
+    }
+    let is_soon = last <= today.checked_add_days(Days::new(SOON)).unwrap_or(today);
+    let text = format!("key {id} ({name}) expires on {last}");
+    is_soon.then(|| Finding::limited("key", text).with_command(renewal(examination, trusted, place)))
+}
+
+/// Returns the command that gives a key another last day. Its other rules are said again, because the new ones replace all.
+fn renewal(examination: &Examination<'_>, trusted: &TrustedKey, place: &ObjectPath) -> String {
+    let TrustedKey { name, rules, .. } = trusted;
+    let mut words = format!("key trust --name {} --expires YYYY-MM-DD", Wording::quoted(name));
+    if rules.roles != KeyRole::ALL {
+        let roles: Vec<&str> = rules.roles.iter().map(|role| role.word()).collect();
+        let _ = write!(words, " --roles {}", roles.join(","));
+    }
+    if let Some(bases) = &rules.bases_text {
+        let _ = write!(words, " --bases {}", Wording::quoted(bases));
+    }
+    let file = format!("{}/{name}.pub", examination.show(place));
+    examination.wording().verb(&format!("{words} {}", Wording::quoted(&file)))
+}

@@ -1,0 +1,273 @@
+//! `installf` and `removef`: a package takes over objects that it did not deliver, or gives objects up (installf(1M), removef(1M)).
+//!
+//! Each call is a run of its own, except if a script of an active run makes it: the environment of the script names that run.
+//! Then the call takes no lock and makes no run. Its requests are queued for that run, and objects that must exist at once are
+//! made at once.
+
+use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStrExt as _;
+
+use crate::operation::content::NoContent;
+use crate::operation::failure::Failure;
+use crate::operation::session::{Caller, RootAndPolicy, Session, must_agree, must_have_database};
+use crate::operation::trial::begin::begin_change;
+use patchadm_changeset::format::installf_queue::{InstallfEntry, InstallfRequests};
+use patchadm_changeset::transaction::{
+    Cause, InstallfQueue, Phase, RootCondition, TransactionError, note_failed_request,
+};
+use patchadm_inputs::database::contents::{paths_marked, paths_of_queue};
+use patchadm_inputs::database::{RecordView, all, installed, open_run};
+use patchadm_inputs::inventory::{Inventory, Touched};
+use patchadm_planning::plan::Plan;
+use patchadm_planning::plan::refusal::{Command, Refusal};
+use patchadm_planning::plan::registration::{
+    self, Discrepancy, GivingUp, Registering, check_room, overlaid,
+};
+use patchadm_rootfs::{Root, never};
+use patchadm_svr4::format::registration::{Registration, RegistrationError};
+use patchadm_svr4::package::{Ftype, ObjectPath, OwnerStatus, PkgInst};
+
+/// The options and operands of installf(1M).
+#[derive(Clone, Debug)]
+pub struct InstallfRequest {
+    /// The package instance.
+    pub package: String,
+    /// The objects or the class that the call is about.
+    pub what: InstallfSubject,
+    /// The run in the environment: set for scripts of a run.
+    pub run: Option<String>,
+}
+
+/// The subject of a call of installf(1M).
+#[derive(Clone, Debug)]
+pub enum InstallfSubject {
+    /// These objects are registered.
+    Objects(Vec<Registration>),
+    /// The registered objects of the package are final: all of them, or those of one class.
+    Final(Option<String>),
+}
+
+/// The outcome of installf(1M).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstallfOutcome {
+    /// The paths whose lines changed, or that were queued for a surrounding run.
+    pub paths: Vec<ObjectPath>,
+    /// The objects that differ from their declarations; their lines say so.
+    pub discrepancies: Vec<(ObjectPath, Discrepancy)>,
+}
+
+/// Registers objects, or declares registered objects final.
+pub fn installf(
+    root: &Root,
+    request: &InstallfRequest,
+    caller: &Caller<'_>,
+) -> Result<InstallfOutcome, InstallfError> {
+    let package = package(&request.package)?;
+    let mut target = InstallfTarget::open(root, &package, request.run.as_deref(), caller)?;
+    let now = &caller.now;
+    let Registering { plan, entries, discrepancies } = match &request.what {
+        InstallfSubject::Objects(objects) => {
+            let objects: Vec<Registration> = objects.iter().map(|object| within(root, object)).collect();
+            let added = objects.iter().map(|object| InstallfEntry::Add(package.clone(), object.clone()));
+            let inventory = target.inventory(InstallfRequests(added.collect()).paths())?;
+            registration::register(&package, &objects, &inventory, now)?
+        }
+        InstallfSubject::Final(class) => {
+            let inventory = target.inventory(target.recorded(&package, &[OwnerStatus::Pending])?)?;
+            registration::finish_registering(&package, class.as_deref(), &inventory, now)?
+        }
+    };
+    let paths = plan.contents.keys().cloned().collect();
+    target.perform((Command::Installf, &package), &plan, entries)?;
+    Ok(InstallfOutcome { paths, discrepancies })
+}
+
+/// The options and operands of removef(1M).
+#[derive(Clone, Debug)]
+pub struct RemovefRequest {
+    /// The package instance.
+    pub package: String,
+    /// The objects that it gives up; `None` to make what it has given up final.
+    pub paths: Option<Vec<ObjectPath>>,
+    /// The run in the environment: set for scripts of a run.
+    pub run: Option<String>,
+}
+
+/// Objects that were given up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RemovefOutcome {
+    /// The paths, sorted, that no other package owns, so that the caller may remove them.
+    pub removable: Vec<ObjectPath>,
+    /// Sentences for a person.
+    pub notes: Vec<String>,
+}
+
+/// Gives objects up, or declares that final.
+pub fn removef(
+    root: &Root,
+    request: &RemovefRequest,
+    caller: &Caller<'_>,
+) -> Result<RemovefOutcome, InstallfError> {
+    let package = package(&request.package)?;
+    let mut target = InstallfTarget::open(root, &package, request.run.as_deref(), caller)?;
+    let now = &caller.now;
+    let GivingUp { plan, entries, removable, notes } = if let Some(paths) = &request.paths {
+        let paths: BTreeSet<ObjectPath> = paths.iter().map(|path| inside(root, path)).collect();
+        registration::give_up(&package, &paths, &target.inventory(paths.clone())?, now)
+    } else {
+        let marked = target.recorded(&package, &[OwnerStatus::Removing])?;
+        registration::finish_giving_up(&package, &target.inventory(marked)?, now)
+    };
+    target.perform((Command::Removef, &package), &plan, entries)?;
+    Ok(RemovefOutcome { removable, notes })
+}
+
+/// The reason why objects were neither registered nor given up.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallfError {
+    /// The name is not a valid name of a package.
+    #[error("package instance <{0}> is invalid")]
+    InvalidPackage(String),
+    /// The package is not installed.
+    #[error("package instance <{0}> is not installed")]
+    NotInstalled(PkgInst),
+    /// The named object cannot be registered.
+    #[error(transparent)]
+    Registration(#[from] RegistrationError),
+    /// The root stands in the way.
+    #[error(transparent)]
+    Failure(#[from] Failure),
+}
+
+impl From<Refusal> for InstallfError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Failure(refusal.into())
+    }
+}
+
+fn package(name: &str) -> Result<PkgInst, InstallfError> {
+    PkgInst::new(name).map_err(|_| InstallfError::InvalidPackage(name.escape_debug().to_string()))
+}
+
+/// Returns a path as it is inside the root: callers may put the path of the root before it.
+fn inside(root: &Root, path: &ObjectPath) -> ObjectPath {
+    let Ok(prefix) = ObjectPath::new(root.prefix().as_os_str().as_bytes()) else { return path.clone() };
+    let below = path.as_bytes().get(prefix.as_bytes().len()..).unwrap_or_default();
+    let inside = (!root.is_system() && path.is_below(&prefix)).then(|| ObjectPath::new(below).ok());
+    inside.flatten().unwrap_or_else(|| path.clone())
+}
+
+fn within(root: &Root, registration: &Registration) -> Registration {
+    let mut object = Registration { path: inside(root, &registration.path), ..registration.clone() };
+    let source = object.target.as_deref().and_then(|target| ObjectPath::new(target).ok());
+    if let (Some(Ftype::Link), Some(source)) = (object.ftype, source) {
+        object.target = Some(inside(root, &source).as_bytes().to_vec());
+    }
+    object
+}
+
+/// The receiver of registrations.
+enum InstallfTarget<'a> {
+    Own(Box<Session<'a>>),
+    /// The queue of the run whose script is the caller.
+    Surrounding(Box<RootAndPolicy>, InstallfQueue),
+}
+
+impl<'a> InstallfTarget<'a> {
+    fn open(
+        root: &Root,
+        package: &PkgInst,
+        run: Option<&str>,
+        caller: &'a Caller<'a>,
+    ) -> Result<Self, InstallfError> {
+        must_have_database(root)?;
+        let surrounding = open_run(root).map_err(Failure::from)?.filter(|open| Some(&*open.name) == run);
+        let target = if let Some(open) = surrounding {
+            let queue = InstallfQueue::open(root, &open.stage).map_err(failed)?;
+            Self::Surrounding(Box::new(RootAndPolicy::of(root)?), queue)
+        } else {
+            let session = begin_change(RootAndPolicy::of(root)?, caller)?;
+            must_agree(root, caller.interrupt, |_| false)?;
+            all::params_of(&RecordView::live(root), package).map_err(Failure::from)?;
+            Self::Own(Box::new(session))
+        };
+        let installed = installed::packages(&RecordView::live(root)).map_err(Failure::from)?;
+        if !installed.contains(package) {
+            // A directory without pkginfo is damage.
+            all::params_of(&RecordView::live(root), package).map_err(Failure::from)?;
+            return Err(InstallfError::NotInstalled(package.clone()));
+        }
+        Ok(target)
+    }
+
+    fn ground(&self) -> &RootAndPolicy {
+        match self {
+            Self::Own(session) => &session.ground,
+            Self::Surrounding(ground, _) => ground,
+        }
+    }
+
+    fn inventory(&self, mut paths: BTreeSet<ObjectPath>) -> Result<Inventory, Failure> {
+        if let Self::Surrounding(ground, queue) = self {
+            paths.extend(paths_of_queue(&RecordView::live(&ground.root), &queue.queue)?);
+        }
+        let inventory = self.ground().survey(&Touched { paths, ..Touched::default() }, &never)?;
+        Ok(match self {
+            Self::Own(_) => inventory,
+            Self::Surrounding(_, queue) => overlaid(inventory, &queue.queue),
+        })
+    }
+
+    fn recorded(&self, package: &PkgInst, marks: &[OwnerStatus]) -> Result<BTreeSet<ObjectPath>, Failure> {
+        Ok(paths_marked(&RecordView::live(&self.ground().root), package, marks)?)
+    }
+
+    fn perform(
+        &mut self,
+        (command, package): (Command, &PkgInst),
+        plan: &Plan,
+        entries: Vec<InstallfEntry>,
+    ) -> Result<(), Failure> {
+        match self {
+            Self::Own(_) if plan.changes.is_empty() && plan.contents.is_empty() => Ok(()),
+            Self::Own(session) => {
+                check_room(command, package, plan)?;
+                let text = crate::operation::log::of_registration(plan);
+                session.perform(plan, &mut NoContent, None, text).map(drop)
+            }
+            Self::Surrounding(ground, queue) => {
+                queue.make(&ground.root, &plan.changes).map_err(failed)?;
+                queue.add(entries).map_err(failed)
+            }
+        }
+    }
+}
+
+/// Records that a call failed, for the run in which it was made, if `run` names that one; otherwise does nothing.
+pub fn note_failure(root: &Root, run: &str, text: &str) -> Result<(), Failure> {
+    match open_run(root)?.filter(|open| open.name == run) {
+        Some(open) => note_failed_request(root, &open.stage, text).map_err(failed),
+        None => Ok(()),
+    }
+}
+
+/// Returns a failure inside a surrounding run, which will undo what was done.
+fn failed(cause: Cause) -> Failure {
+    TransactionError { phase: Phase::Switch, cause, left: RootCondition::Unchanged }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_below_the_root_loses_the_path_of_the_root_and_no_other_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let at = |text: String| ObjectPath::new(text.as_bytes()).unwrap();
+        let prefix = dir.path().display();
+        assert_eq!(inside(&root, &at(format!("{prefix}/opt/a"))), at("/opt/a".to_owned()));
+        assert_eq!(inside(&root, &at("/opt/a".to_owned())), at("/opt/a".to_owned()));
+        assert_eq!(inside(&root, &at(format!("{prefix}x/a"))), at(format!("{prefix}x/a")));
+    }
+}

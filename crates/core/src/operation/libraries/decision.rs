@@ -1,0 +1,571 @@
+//! The comparison of a plan with the scanned root: which libraries are kept for which files, and how that changes the plan.
+//!
+//! Processes are examined only for the root of the running system. A process counts if its program file stays: if its program is
+//! removed too, the process runs a removed file anyway. A process that has mapped an earlier version of the library, which a run
+//! replaced since, counts like any other: it loads the library of that name when it is started again. Only the superuser sees the
+//! processes of other users.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::operation::failure::Failure;
+use crate::operation::libraries::archived::ArchivedLibraries;
+use crate::operation::libraries::library_state::{LibraryState, RootSymbols, ScannedRoot};
+use crate::operation::libraries::planned::{
+    PhysicalPaths, PlannedFiles, TreeChange, TreeChanges, apply, returned,
+};
+use crate::operation::libraries::report::{ObjectOwners, ReportInput, how, losses};
+use crate::operation::running::{ProcessFiles, ReplacedFiles, UsedFile, WantedFiles, processes};
+use crate::operation::session::RootAndPolicy;
+use patchadm_inputs::inventory::{Inventory, KeptLibraries};
+use patchadm_inputs::policy::LibraryWords;
+use patchadm_libraries::decision::{
+    Candidate, CandidateNode, CandidateOrigin, Consumer, ConsumerSource, LibraryChange, LibraryDecision,
+    Obstacle, OtherConsumer, OtherSource,
+};
+use patchadm_libraries::{LibraryTree, Loader};
+use patchadm_planning::plan::clock::Now;
+use patchadm_planning::plan::kept_libraries::{
+    ArchivedLibrary, KeepingCause, KeptInput, KeptSettlement, LibraryReport, SavedLibraries, StayingLibrary,
+    StayingOrigin, ToldConsumer,
+};
+use patchadm_planning::plan::patch::patch_plan::PatchPlan;
+use patchadm_planning::plan::refusal::{Command, Reason};
+use patchadm_planning::plan::{Action, Change, Plan};
+use patchadm_rootfs::{Digest, Interrupt, Live, LiveKind, ObjectStatus, Root, Sums};
+use patchadm_svr4::package::{ObjectPath, PkgInst};
+
+pub(super) struct DecisionInput<'a, 'o> {
+    pub(super) ground: &'a RootAndPolicy,
+    pub(super) request: &'a PlanToSettle<'a>,
+    pub(super) state: &'a LibraryState<'o>,
+    pub(super) kept: &'a KeptLibraries,
+    pub(super) changes: &'a TreeChanges,
+    pub(super) files: &'a PlannedFiles,
+    pub(super) paths: PhysicalPaths<'a>,
+    pub(super) words: LibraryWords,
+    pub(super) is_forbidden: bool,
+    pub(super) is_forced: bool,
+    pub(super) gives_up: &'a dyn Fn(&PkgInst) -> bool,
+    pub(super) now: &'a Now,
+    /// Returns the signal that asks for the end, if any.
+    pub(super) interrupt: Interrupt<'a>,
+}
+
+/// The decision, and the tree after it.
+pub(super) struct Decided {
+    pub(super) settled: SettledLibraries,
+    /// The kept libraries that are needed, by their paths in packages: SONAME, and the files that need them.
+    pub(super) needed: NeededLibraries,
+    pub(super) tree: LibraryTree,
+}
+
+/// Libraries by their paths in packages: SONAME, and the files that need them.
+pub(super) type NeededLibraries = BTreeMap<ObjectPath, (Option<String>, Vec<ToldConsumer>)>;
+
+struct KeptCandidates {
+    all: BTreeMap<ObjectPath, Candidate>,
+    recorded: BTreeMap<ObjectPath, ObjectPath>,
+    archived: BTreeMap<ObjectPath, ArchivedLibrary>,
+}
+
+impl DecisionInput<'_, '_> {
+    pub(super) fn decide(&self) -> Result<Decided, Failure> {
+        let scanned = self.state.scanned.as_ref();
+        let scanned = scanned.ok_or_else(|| Failure::BadFile("the root was not scanned".to_owned()))?;
+        let before = &scanned.tree;
+        let owners_count = self.request.inventory.privileged;
+        let returned = returned(self.request.plan, self.kept, self.files, owners_count);
+        let after = self.after(before, &returned);
+        let candidates = self.candidates(before, &after, &returned);
+        let symbols =
+            RootSymbols::new(&self.ground.root, before, &[self.state.symbols(), self.files.symbols()]);
+        let change = LibraryChange {
+            before,
+            after: &after,
+            settings: &scanned.settings,
+            candidates: &candidates.all,
+            brought: &self.brought(),
+            unserved: &self.unserved(),
+            others: &self.others(&candidates, &after),
+            symbols: &symbols,
+            interrupt: self.interrupt,
+        };
+        let decision = change.decide();
+        // A decision that a signal ended means nothing.
+        Failure::unless_interrupted(self.interrupt)?;
+        let mut tree = after;
+        add_staying(&mut tree, &candidates, &decision);
+        self.settle(scanned, (&candidates, &decision, &returned), tree)
+    }
+
+    fn after(&self, before: &LibraryTree, returned: &BTreeSet<ObjectPath>) -> LibraryTree {
+        let mut tree = before.clone();
+        for path in self.kept.paths() {
+            tree.remove(&self.paths.of(path));
+        }
+        apply(&mut tree, self.changes, self.files);
+        for path in returned {
+            let physical = self.paths.of(path);
+            if let Some(file) = before.file_at(&physical) {
+                tree.put_file(physical, file.clone());
+            }
+        }
+        tree
+    }
+
+    fn candidates(
+        &self,
+        before: &LibraryTree,
+        after: &LibraryTree,
+        returned: &BTreeSet<ObjectPath>,
+    ) -> KeptCandidates {
+        let mut candidates =
+            KeptCandidates { all: BTreeMap::new(), recorded: BTreeMap::new(), archived: BTreeMap::new() };
+        for change in &self.request.plan.changes {
+            if let Some(candidate) = self.taken_away(change, before) {
+                candidates.add(&change.path, self.paths.of(&change.path), candidate);
+            }
+        }
+        for path in self.kept.paths().filter(|path| !returned.contains(*path)) {
+            let physical = self.paths.of(path);
+            let node = match self.kept.live.get(path).map(|live| &live.kind) {
+                Some(LiveKind::Symlink(target)) => Some(CandidateNode::Link(target.clone())),
+                Some(_) => before.file_at(&physical).cloned().map(CandidateNode::File),
+                None => None,
+            };
+            let Some(node) = node else { continue };
+            let obstacle = self.is_taken(path).then_some(Obstacle::PathTaken);
+            candidates.add(path, physical, Candidate { node, origin: CandidateOrigin::Kept, obstacle });
+        }
+        for (path, archived) in self.request.archived.into_iter().flat_map(|archived| &archived.objects) {
+            let physical = self.paths.of(path);
+            if self.kept.lines.contains_key(path)
+                || after.file_at(&physical).is_some()
+                || self.is_taken(path)
+                || !self.is_left_free(path)
+            {
+                continue;
+            }
+            // An object that the plan removes there makes room for it.
+            let Some(node) = self.archived_node(archived) else { continue };
+            let candidate = Candidate { node, origin: CandidateOrigin::Archived, obstacle: None };
+            candidates.add(path, physical, candidate);
+            candidates.archived.insert(path.clone(), archived.clone());
+        }
+        candidates
+    }
+
+    fn is_left_free(&self, path: &ObjectPath) -> bool {
+        let changes = &self.request.plan.changes;
+        let at = changes.binary_search_by(|change| change.path.cmp(path)).ok();
+        let is_deleted = |change: &Change| matches!(change.action, Action::Delete);
+        !self.request.inventory.live.contains_key(path)
+            || at.and_then(|at| changes.get(at)).is_some_and(|change| is_deleted(change))
+    }
+
+    fn archived_node(&self, archived: &ArchivedLibrary) -> Option<CandidateNode> {
+        match &archived.object.body {
+            patchadm_planning::plan::Body::Symlink(target) => Some(CandidateNode::Link(target.clone())),
+            patchadm_planning::plan::Body::Member(member) => {
+                let new = self.files.get(member.package, &member.path)?;
+                new.file.clone().map(CandidateNode::File)
+            }
+            _ => None,
+        }
+    }
+
+    fn taken_away(&self, change: &Change, before: &LibraryTree) -> Option<Candidate> {
+        let is_replaced = match &change.action {
+            Action::Delete => false,
+            Action::Replace(_) => true,
+            _ => return None,
+        };
+        let node = match &change.old.as_deref()?.kind {
+            LiveKind::Symlink(target) => CandidateNode::Link(target.clone()),
+            LiveKind::Regular { .. } => {
+                let file = before.file_at(&self.paths.of(&change.path))?;
+                CandidateNode::File(file.clone())
+            }
+            _ => return None,
+        };
+        let obstacle = if is_replaced || self.is_taken(&change.path) {
+            Some(Obstacle::PathTaken)
+        } else if self.is_forbidden {
+            Some(Obstacle::Forbidden)
+        } else if !self.words.keep {
+            Some(Obstacle::NotAsked)
+        } else {
+            None
+        };
+        Some(Candidate { node, origin: CandidateOrigin::TakenAway, obstacle })
+    }
+
+    fn is_taken(&self, path: &ObjectPath) -> bool {
+        let changes = &self.request.plan.changes;
+        let put = |path: &ObjectPath| {
+            let at = changes.binary_search_by(|change| change.path.cmp(path)).ok()?;
+            match &changes.get(at)?.action {
+                Action::Add(new) | Action::Replace(new) => Some(&new.body),
+                _ => None,
+            }
+        };
+        let is_directory =
+            |body: &patchadm_planning::plan::Body| matches!(body, patchadm_planning::plan::Body::Directory);
+        put(path).is_some()
+            || path.ancestors().any(|above| put(&above).is_some_and(|body| !is_directory(body)))
+    }
+
+    fn brought(&self) -> BTreeSet<ObjectPath> {
+        let brought = |(path, change): &(ObjectPath, TreeChange)| match change {
+            TreeChange::Member((package, member)) => {
+                let new = self.files.get(*package, member)?;
+                new.file.as_ref().map(|_| path.clone())
+            }
+            _ => None,
+        };
+        self.changes.iter().filter_map(brought).collect()
+    }
+
+    fn unserved(&self) -> BTreeSet<(ObjectPath, String)> {
+        let archived = self.request.archived;
+        archived.map(|archived| archived.unserved_of(|path| self.digest(path))).unwrap_or_default()
+    }
+
+    fn digest(&self, physical: &ObjectPath) -> Option<Digest> {
+        let dir = self.ground.root.dir_if_there(&physical.parent()?).ok()??;
+        let (mut file, _) = dir.open_file(physical.name()).ok()?;
+        Sums::of(&mut file).ok().map(|sums| sums.b3)
+    }
+
+    fn others(
+        &self,
+        candidates: &KeptCandidates,
+        after: &LibraryTree,
+    ) -> BTreeMap<ObjectPath, BTreeSet<OtherConsumer>> {
+        let is_file = |(_, candidate): &(&ObjectPath, &Candidate)| {
+            matches!(candidate.node, CandidateNode::File(_)) && candidate.origin != CandidateOrigin::Archived
+        };
+        let files = candidates.all.iter().filter(is_file).map(|(path, _)| path.clone()).collect();
+        let mut others = mapped_by(&self.ground.root, &files, |program| after.file_at(program).is_some());
+        for (physical, candidate) in &candidates.all {
+            let named = [Some(physical), candidates.recorded.get(physical)].into_iter().flatten();
+            let is_file = matches!(candidate.node, CandidateNode::File(_));
+            let globs = &self.ground.policy.shlib_keep;
+            if is_file && named.into_iter().any(|path| globs.iter().any(|glob| glob.names(path))) {
+                let consumer = OtherConsumer { path: physical.clone(), source: OtherSource::Policy };
+                others.entry(physical.clone()).or_default().insert(consumer);
+            }
+        }
+        others
+    }
+
+    fn settle(
+        &self,
+        scanned: &ScannedRoot,
+        (candidates, decision, returned): (&KeptCandidates, &LibraryDecision, &BTreeSet<ObjectPath>),
+        tree: LibraryTree,
+    ) -> Result<Decided, Failure> {
+        let needs = direct_needs(&tree, scanned, decision, self.interrupt);
+        let all = decision.kept.values().flatten().map(|consumer| &consumer.path);
+        let lost = decision.lost.iter().map(|lost| &lost.consumer.path);
+        let all: BTreeSet<ObjectPath> = all.chain(lost).chain(needs.values().flatten()).cloned().collect();
+        let owners =
+            ObjectOwners::read(&self.ground.root, &all, &tree, (self.state, self.request.plan, self.kept))?;
+        let staying = self.staying(candidates, decision, (&needs, &owners));
+        let archived_packages = self.request.archived.map(|archived| archived.packages.clone());
+        let archived_directories = self.request.archived.map(|archived| archived.directories.clone());
+        let input = KeptInput {
+            plan: self.request.plan,
+            inventory: self.request.inventory,
+            kept: self.kept,
+            staying: Some(&staying),
+            archived_packages: &archived_packages.unwrap_or_default(),
+            archived_directories: &archived_directories.unwrap_or_default(),
+            returned,
+            cause: KeepingCause { by: self.request.by, is_forced: self.is_forced },
+            now: self.now,
+        };
+        let settlement = input.settle().map_err(|reason| refused(self.request, reason))?;
+        let reporting = ReportInput {
+            scanned,
+            words: self.words,
+            kept: self.kept,
+            settlement: &settlement,
+            recorded: &candidates.recorded,
+            candidates: &candidates.all,
+            returned,
+            owners: &owners,
+        };
+        let report = reporting.report(decision);
+        if self.words.stop && !report.lost.is_empty() {
+            return Err(refused(self.request, Reason::LibrariesLost(losses(&report))));
+        }
+        let needed = self.needed_by_replaced(scanned);
+        Failure::unless_interrupted(self.interrupt)?;
+        let served = decision.served.iter().filter_map(|(path, name)| {
+            Some((path.clone(), name.clone(), format!("b3:{}", self.digest(path)?)))
+        });
+        let served = if self.request.plan.undo.is_empty() { BTreeSet::new() } else { served.collect() };
+        // A backout writes no archive of its own. The archives that it writes anew are of patches that stay.
+        let saved = match self.request.archived {
+            Some(_) => SavedLibraries::default(),
+            None => SavedLibraries::of(self.kept, &settlement, &needed, &served),
+        };
+        let sentences = report.sentences(|path| self.request.inventory.show(path).to_string());
+        let needed = reporting.all_needed(decision);
+        let settled = SettledLibraries { settlement, saved, report: Some(report), sentences };
+        Ok(Decided { settled, needed, tree })
+    }
+
+    fn staying(
+        &self,
+        candidates: &KeptCandidates,
+        decision: &LibraryDecision,
+        (needs, owners): (&BTreeMap<ObjectPath, BTreeSet<ObjectPath>>, &ObjectOwners),
+    ) -> BTreeMap<ObjectPath, StayingLibrary> {
+        let nobody = BTreeSet::new();
+        let kept = decision.kept.iter();
+        let stays = |path: &&ObjectPath| {
+            let recorded = candidates.recorded.get(*path);
+            let keeper = recorded.and_then(|recorded| self.kept.keeper(recorded));
+            !keeper.is_some_and(self.gives_up)
+        };
+        let unneeded = decision.unneeded.iter().filter(stays);
+        let all = kept.chain(unneeded.map(|path| (path, &nobody)));
+        let mut staying = BTreeMap::new();
+        for (physical, consumers) in all {
+            let (Some(candidate), Some(recorded)) =
+                (candidates.all.get(physical), candidates.recorded.get(physical))
+            else {
+                continue;
+            };
+            let origin = match candidate.origin {
+                CandidateOrigin::TakenAway => StayingOrigin::TakenAway,
+                CandidateOrigin::Kept => StayingOrigin::Kept,
+                CandidateOrigin::Archived => match candidates.archived.get(recorded) {
+                    Some(archived) => StayingOrigin::Archived(Box::new(archived.clone())),
+                    None => continue,
+                },
+            };
+            let lasting = consumers.iter().filter(|consumer| !is_process(consumer));
+            let dependents: BTreeSet<PkgInst> =
+                lasting.clone().flat_map(|consumer| owners.of(&consumer.path)).collect();
+            let consumers = lasting.map(|consumer| (how(consumer.source), consumer.path.clone())).collect();
+            let needs = needs.get(physical).into_iter().flatten().flat_map(|path| owners.of(path)).collect();
+            staying.insert(recorded.clone(), StayingLibrary { origin, consumers, dependents, needs });
+        }
+        staying
+    }
+
+    fn needed_by_replaced(&self, scanned: &ScannedRoot) -> BTreeSet<ObjectPath> {
+        let mut needed = BTreeSet::new();
+        if self.kept.is_empty() || self.request.plan.undo.is_empty() {
+            return needed;
+        }
+        let kept: BTreeMap<ObjectPath, &ObjectPath> =
+            self.kept.paths().map(|path| (self.paths.of(path), path)).collect();
+        let mut loader = Loader::new(&scanned.tree, &scanned.settings).ended_by(self.interrupt);
+        let replaced = self.request.plan.changes.iter().filter(|change| change.old.is_some());
+        for change in replaced.filter(|change| !matches!(change.action, Action::Attributes(_))) {
+            let Some(loading) = loader.load(&self.paths.of(&change.path)) else { continue };
+            for way in loading.objects.iter().map(|object| &object.way) {
+                let all = way.links.iter().chain([&way.path]);
+                needed.extend(all.filter_map(|path| kept.get(path)).map(|path| (*path).clone()));
+            }
+        }
+        needed
+    }
+}
+
+impl KeptCandidates {
+    fn add(&mut self, recorded: &ObjectPath, physical: ObjectPath, candidate: Candidate) {
+        self.recorded.insert(physical.clone(), recorded.clone());
+        self.all.insert(physical, candidate);
+    }
+}
+
+fn add_staying(tree: &mut LibraryTree, candidates: &KeptCandidates, decision: &LibraryDecision) {
+    for path in decision.kept.keys().chain(&decision.unneeded) {
+        match candidates.all.get(path).map(|candidate| &candidate.node) {
+            Some(CandidateNode::File(file)) => tree.put_file(path.clone(), file.clone()),
+            Some(CandidateNode::Link(target)) => tree.put_link(path.clone(), target),
+            None => {}
+        }
+    }
+}
+
+fn is_process(consumer: &Consumer) -> bool {
+    matches!(consumer.source, ConsumerSource::Other(OtherSource::Mapped(_)))
+}
+
+fn direct_needs(
+    tree: &LibraryTree,
+    scanned: &ScannedRoot,
+    decision: &LibraryDecision,
+    interrupt: Interrupt<'_>,
+) -> BTreeMap<ObjectPath, BTreeSet<ObjectPath>> {
+    let mut loader = Loader::new(tree, &scanned.settings).ended_by(interrupt);
+    let mut needs = BTreeMap::new();
+    for path in decision.kept.keys() {
+        let Some(loading) = loader.load(path) else { continue };
+        let first = loading.objects.first().into_iter().flat_map(|object| loading.needs_of(object));
+        let found = first.filter_map(|need| loading.found(need));
+        needs.insert(path.clone(), found.map(|object| object.way.path.clone()).collect());
+    }
+    needs
+}
+
+/// A plan whose libraries are to be settled.
+pub(in crate::operation) struct PlanToSettle<'a> {
+    /// The plan, made as if nothing were kept.
+    pub(in crate::operation) plan: &'a Plan,
+    pub(in crate::operation) inventory: &'a Inventory,
+    pub(in crate::operation) command: Command,
+    /// The remover of libraries, by its name in the records of kept ones: a patch, or a command.
+    pub(in crate::operation) by: &'a str,
+    pub(in crate::operation) forbids: bool,
+    /// The kept libraries in the archives from which it restores.
+    pub(in crate::operation) archived: Option<&'a ArchivedLibraries>,
+}
+
+impl<'a> PlanToSettle<'a> {
+    pub(in crate::operation) fn of(
+        (plan, inventory): (&'a Plan, &'a Inventory),
+        command: Command,
+        by: &'a str,
+    ) -> Self {
+        Self { plan, inventory, command, by, forbids: false, archived: None }
+    }
+}
+
+/// The decisions about libraries in a plan.
+pub(in crate::operation) struct SettledLibraries {
+    pub(super) settlement: KeptSettlement,
+    pub(super) saved: SavedLibraries,
+    pub(super) report: Option<LibraryReport>,
+    pub(super) sentences: Vec<String>,
+}
+
+impl SettledLibraries {
+    /// Changes the plan of a patch, which then has the report.
+    pub(in crate::operation) fn apply(self, patch: &mut PatchPlan) {
+        patch.keep_libraries(&self.settlement);
+        self.saved.put_into(&mut patch.plan);
+        patch.plan.notes.extend(self.sentences);
+        patch.libraries = self.report;
+    }
+
+    pub(in crate::operation) fn leaves(&self, path: &ObjectPath) -> bool {
+        self.settlement.unmade.contains(path)
+    }
+
+    /// Returns the kept objects that exist before and after the plan.
+    pub(in crate::operation) fn staying(&self) -> BTreeMap<ObjectPath, Live> {
+        self.settlement.staying()
+    }
+
+    /// Returns what stays because a package of dpkg or rpm owns it now, in sentences.
+    pub(super) fn native_notes(&self) -> &[String] {
+        &self.settlement.notes
+    }
+
+    pub(in crate::operation) fn apply_to_plan(self, plan: &mut Plan) -> Option<LibraryReport> {
+        self.settlement.apply(plan);
+        self.saved.put_into(plan);
+        plan.notes.extend(self.sentences);
+        self.report
+    }
+}
+
+pub(super) fn refused(request: &PlanToSettle<'_>, reason: Reason) -> Failure {
+    let subject = request.plan.patches.first().cloned();
+    let subject = subject.or_else(|| request.plan.packages.first().map(ToString::to_string));
+    reason.shown(request.inventory).of(request.command, &subject.unwrap_or_default()).into()
+}
+
+/// Returns the programs that have mapped one of these libraries, by physical path. `stays` tells whether the file of a
+/// program exists after the plan.
+pub(super) fn mapped_by(
+    root: &Root,
+    libraries: &BTreeSet<ObjectPath>,
+    stays: impl Fn(&ObjectPath) -> bool,
+) -> BTreeMap<ObjectPath, BTreeSet<OtherConsumer>> {
+    let mut mapped: BTreeMap<ObjectPath, BTreeSet<OtherConsumer>> = BTreeMap::new();
+    if !root.is_system() || libraries.is_empty() {
+        return mapped;
+    }
+    let replaced = ReplacedFiles::of(root);
+    let wanted = WantedFiles::at(root, libraries, &replaced);
+    let before = WantedFiles::replaced(&replaced);
+    for (process, directory) in processes() {
+        let Some(files) = ProcessFiles::of(&directory) else { continue };
+        let used = wanted.used_by(&files.mapped);
+        if used.is_empty() {
+            continue;
+        }
+        let Some(program) = files.program.as_ref().and_then(|file| ProcessProgram::of(root, file, &before))
+        else {
+            continue;
+        };
+        if program.is_here && !stays(&program.path) {
+            continue;
+        }
+        for path in used {
+            let (program, source) = (program.path.clone(), OtherSource::Mapped(process));
+            mapped.entry(path).or_default().insert(OtherConsumer { path: program, source });
+        }
+    }
+    mapped
+}
+
+struct ProcessProgram {
+    path: ObjectPath,
+    /// True if the path is one of this root. Otherwise it is one in another root, or of a file that has no path any more.
+    is_here: bool,
+}
+
+impl ProcessProgram {
+    fn of(root: &Root, file: &UsedFile, before: &WantedFiles) -> Option<Self> {
+        if let Some(path) = before.paths_of(file).next() {
+            return Some(Self { path: path.clone(), is_here: true });
+        }
+        let path = ObjectPath::new(&file.path).ok()?;
+        let is_here =
+            !file.is_deleted && file.status.as_ref().is_some_and(|status| is_at(root, &path, status));
+        Some(Self { path, is_here })
+    }
+}
+
+fn is_at(root: &Root, path: &ObjectPath, status: &ObjectStatus) -> bool {
+    let look = || {
+        let physical = root.resolver().locate(path).ok()?;
+        root.dir_if_there(&physical.parent()?).ok()??.look(physical.name()).ok()?
+    };
+    look().is_some_and(|found| (found.file_system, found.inode) == (status.file_system, status.inode))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::Path;
+
+    #[test]
+    fn who_has_a_library_mapped_is_named_while_its_program_stays() {
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        let mut library = maps.lines().filter_map(|line| line.split_ascii_whitespace().nth(5));
+        let Some(library) = library.find(|path| path.contains(".so")) else { return };
+        let library =
+            ObjectPath::new(fs::canonicalize(library).unwrap().as_os_str().as_encoded_bytes()).unwrap();
+        let root = Root::open(Path::new("/")).unwrap();
+        let all = BTreeSet::from([library.clone()]);
+        let own = OtherSource::Mapped(std::process::id());
+        let found = mapped_by(&root, &all, |_| true);
+        assert!(found[&library].iter().any(|consumer| consumer.source == own));
+        let own_program = std::env::current_exe().unwrap();
+        let own_program = ObjectPath::new(own_program.as_os_str().as_encoded_bytes()).unwrap();
+        let found = mapped_by(&root, &all, |program| *program != own_program);
+        let mut others = found.get(&library).into_iter().flatten();
+        assert!(others.all(|consumer| consumer.source != own));
+    }
+}

@@ -1,0 +1,522 @@
+//! Kept libraries: which files need them, which patches they do not contain, and the removal of unneeded ones.
+//!
+//! A kept library counts against every effective patch of the package that it is from, except in two cases. Its content may
+//! have the patch (`KEPT_PATCHES`). Or the patch changed no library of that package: it neither removed a kept path nor
+//! changed an object with the name of a library (`.so` at its end or before a version). If the undo data of a patch does not
+//! tell what it changed, the patch counts as one that did: better a library is named too often than a loaded one is missing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::operation::failure::Failure;
+use crate::operation::libraries::decision::{Decided, DecisionInput, NeededLibraries, PlanToSettle};
+use crate::operation::libraries::library_state::{LibraryState, ScannedRoot};
+use crate::operation::libraries::planned::{PhysicalPaths, PlannedFiles};
+use crate::operation::session::RootAndPolicy;
+use patchadm_changeset::format::manifest::{ObjectRecord, PatchedPaths, decode};
+use patchadm_inputs::database::{DatabaseError, RecordView, contents, installed, ledger, places};
+use patchadm_inputs::inventory::{Installed, Inventory, KEPT_FROM, KeptLibraries, Touched, is_kept_package};
+use patchadm_inputs::policy::LibraryWords;
+use patchadm_libraries::decision::misled_by;
+use patchadm_planning::plan::clock::Now;
+use patchadm_planning::plan::kept_libraries::{
+    CONSUMERS, KeptLibrary, ToldConsumer, is_named_as_kept, way_of_needing,
+};
+use patchadm_planning::plan::refusal::{Command, LibraryLoss};
+use patchadm_planning::plan::{Plan, space};
+use patchadm_rootfs::{Interrupt, LiveKind, never};
+use patchadm_svr4::package::{ContentsLine, ObjectPath, Params, PkgInst};
+use patchadm_svr4::patch::{AppliedPatch, AppliedPatches, PatchId};
+
+/// The state of a kept library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeptState {
+    /// Something needs it.
+    Needed,
+    /// Nothing needs it.
+    Unneeded,
+    /// It differs from what was kept.
+    Changed,
+    /// It does not exist.
+    Missing,
+}
+
+impl KeptState {
+    /// Returns the word of the JSON document.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Needed => "needed",
+            Self::Unneeded => "unneeded",
+            Self::Changed => "changed",
+            Self::Missing => "missing",
+        }
+    }
+}
+
+/// A kept library, or a kept dangling link.
+#[derive(Clone, Debug)]
+pub struct KeptLibraryState {
+    /// The package that keeps it.
+    pub package: PkgInst,
+    /// Its SONAME, or the name of its file.
+    pub name: String,
+    /// Its path and those of the links that lead to it.
+    pub paths: Vec<ObjectPath>,
+    /// Its size.
+    pub bytes: u64,
+    /// Its state.
+    pub state: KeptState,
+    /// The files and processes that need it.
+    pub consumers: Vec<ToldConsumer>,
+    /// The objects that find it in the place of another library that serves them as well.
+    pub misled: Vec<ObjectPath>,
+}
+
+impl KeptLibraryState {
+    pub(super) fn kept(&self, look: &KeptLook) -> KeptLibrary {
+        KeptLibrary {
+            package: self.package.clone(),
+            from: look.from(&self.package),
+            library: self.name.clone(),
+            paths: self.paths.clone(),
+            bytes: self.bytes,
+            consumers: self.consumers.clone(),
+        }
+    }
+
+    /// Returns what would be lost with it; `None` if nothing needs it.
+    pub fn loss(self) -> Option<LibraryLoss> {
+        (!self.consumers.is_empty()).then(|| LibraryLoss {
+            library: self.name,
+            missing: Vec::new(),
+            why: "it is kept for it",
+            consumers: self.consumers.into_iter().map(|consumer| consumer.path).collect(),
+        })
+    }
+}
+
+/// The kept libraries of a root.
+#[derive(Clone, Debug, Default)]
+pub struct KeptLook {
+    /// The packages with their parameters.
+    pub packages: BTreeMap<PkgInst, Params>,
+    /// The libraries, package by package.
+    pub libraries: Vec<KeptLibraryState>,
+    /// The number of programs and libraries that were examined.
+    pub scanned: u64,
+    /// The files that were not understood.
+    pub not_understood: Vec<(ObjectPath, String)>,
+    /// The directories that were not entered.
+    pub skipped: Vec<ObjectPath>,
+}
+
+impl KeptLook {
+    /// Returns the package from which the libraries of a kept package are.
+    pub fn from(&self, package: &PkgInst) -> String {
+        let params = self.packages.get(package);
+        params.map(|params| params.text(KEPT_FROM).into_owned()).unwrap_or_default()
+    }
+}
+
+/// The unneeded objects, with a plan that removes them; `None` if there is nothing to remove.
+pub(in crate::operation) struct PrunePlan {
+    pub(in crate::operation) plan: Plan,
+    pub(in crate::operation) pruned: Vec<KeptLibraryState>,
+}
+
+/// Examines what is kept. `is_run` says that the lock is held.
+pub fn look_at_kept(
+    ground: &RootAndPolicy,
+    (now, interrupt): (&Now, Interrupt<'_>),
+    is_run: bool,
+) -> Result<KeptLook, Failure> {
+    Ok(looked(ground, (now, interrupt), is_run, &|_| false)?.0)
+}
+
+/// Examines what is kept, and plans the removal of what nothing needs or what is missing, in these packages, or in all if
+/// none is named.
+pub(in crate::operation) fn plan_to_prune(
+    ground: &RootAndPolicy,
+    (now, interrupt): (&Now, Interrupt<'_>),
+    packages: &[PkgInst],
+    is_run: bool,
+) -> Result<(KeptLook, Option<PrunePlan>), Failure> {
+    let is_meant = |package: &PkgInst| packages.is_empty() || packages.contains(package);
+    let (look, plan) = looked(ground, (now, interrupt), is_run, &is_meant)?;
+    let goes = |library: &&KeptLibraryState| {
+        is_meant(&library.package) && matches!(library.state, KeptState::Unneeded | KeptState::Missing)
+    };
+    let pruned: Vec<KeptLibraryState> = look.libraries.iter().filter(goes).cloned().collect();
+    let plan = plan.filter(|_| !pruned.is_empty()).map(|plan| PrunePlan { plan, pruned });
+    Ok((look, plan))
+}
+
+fn looked(
+    ground: &RootAndPolicy,
+    (now, interrupt): (&Now, Interrupt<'_>),
+    is_run: bool,
+    gives_up: &dyn Fn(&PkgInst) -> bool,
+) -> Result<(KeptLook, Option<Plan>), Failure> {
+    let inventory = ground.survey_without_kept(ground.packages()?, &Touched::default(), (None, &never))?;
+    let kept = ground.kept_libraries(&inventory.hidden)?;
+    let Some(first) = kept.packages.keys().next() else { return Ok((KeptLook::default(), None)) };
+    let mut plan = empty_plan(now, first, &inventory);
+    let mut state = LibraryState::default();
+    state.scan(ground, now.moment(), is_run, interrupt)?;
+    let request = PlanToSettle::of((&plan, &inventory), Command::Undo, "shlibs");
+    let deciding = DecisionInput {
+        ground,
+        request: &request,
+        state: &state,
+        kept: &kept,
+        changes: &Vec::new(),
+        files: &PlannedFiles::default(),
+        paths: PhysicalPaths { root: &ground.root, inventory: &inventory },
+        words: LibraryWords { keep: true, stop: false },
+        is_forbidden: false,
+        is_forced: false,
+        gives_up,
+        now,
+        interrupt,
+    };
+    let Decided { settled, needed, .. } = deciding.decide()?;
+    let report = settled.report.clone().unwrap_or_default();
+    let physical = PhysicalPaths { root: &ground.root, inventory: &inventory };
+    let tree = state.scanned.as_ref().map(|scanned| &scanned.tree);
+    let soname = |path: &ObjectPath| tree?.file_at(&physical.of(path))?.facts.soname.clone();
+    let sonames = kept.paths().filter_map(|path| Some((path.clone(), soname(path)?))).collect();
+    let misled = match &state.scanned {
+        Some(scanned) => misled(scanned, &kept, &physical, interrupt),
+        None => BTreeMap::new(),
+    };
+    Failure::unless_interrupted(interrupt)?;
+    let look = KeptLook {
+        packages: kept.packages.iter().map(|(name, known)| (name.clone(), known.params.clone())).collect(),
+        libraries: libraries(&kept, &needed, &sonames, &misled),
+        scanned: report.scanned,
+        not_understood: report.not_understood,
+        skipped: report.skipped,
+    };
+    let notes = settled.native_notes().to_vec();
+    settled.apply_to_plan(&mut plan);
+    plan.notes = notes;
+    Ok((look, Some(plan)))
+}
+
+fn misled(
+    scanned: &ScannedRoot,
+    kept: &KeptLibraries,
+    physical: &PhysicalPaths<'_>,
+    interrupt: Interrupt<'_>,
+) -> BTreeMap<ObjectPath, Vec<ObjectPath>> {
+    let recorded: BTreeMap<ObjectPath, &ObjectPath> =
+        kept.paths().map(|path| (physical.of(path), path)).collect();
+    let mut without = scanned.tree.clone();
+    for path in recorded.keys() {
+        without.remove(path);
+    }
+    let how = (&*scanned.settings, interrupt);
+    let found = misled_by(&scanned.tree, &without, how, |path| recorded.contains_key(path));
+    let named = found
+        .into_iter()
+        .filter_map(|(path, who)| Some(((*recorded.get(&path)?).clone(), who.into_iter().collect())));
+    named.collect()
+}
+
+fn empty_plan(now: &Now, package: &PkgInst, inventory: &Inventory) -> Plan {
+    let empty = Plan::empty("shlibs", now.trailer("pkgrm", package));
+    Plan { space: space::needs(inventory, &[], &[], &[], &[]), ..empty }
+}
+
+fn libraries(
+    kept: &KeptLibraries,
+    needed: &NeededLibraries,
+    sonames: &BTreeMap<ObjectPath, String>,
+    shadowed: &BTreeMap<ObjectPath, Vec<ObjectPath>>,
+) -> Vec<KeptLibraryState> {
+    let mut states: Vec<KeptLibraryState> = Vec::new();
+    for (path, paths) in files_with_links(kept.lines.values()) {
+        let (Some(package), Some(line)) = (kept.keeper(&path), kept.lines.get(&path)) else { continue };
+        let (_, consumers) = needed.get(&path).cloned().unwrap_or_default();
+        let name = || String::from_utf8_lossy(path.name()).into_owned();
+        states.push(KeptLibraryState {
+            package: package.clone(),
+            name: sonames.get(&path).cloned().unwrap_or_else(name),
+            paths,
+            bytes: line.object.content.size.unwrap_or_default(),
+            state: state_of(line, kept, &path, !consumers.is_empty()),
+            consumers,
+            misled: shadowed.get(&path).cloned().unwrap_or_default(),
+        });
+    }
+    states.sort_by(|one, other| one.package.cmp(&other.package));
+    states
+}
+
+fn state_of(line: &ContentsLine, kept: &KeptLibraries, path: &ObjectPath, is_needed: bool) -> KeptState {
+    let content = line.object.content;
+    match kept.live.get(path).map(|live| &live.kind) {
+        None => KeptState::Missing,
+        Some(LiveKind::Regular { size, cksum, .. })
+            if content.size == Some(*size) && content.cksum == Some(*cksum) =>
+        {
+            if is_needed {
+                KeptState::Needed
+            } else {
+                KeptState::Unneeded
+            }
+        }
+        Some(_) => KeptState::Changed,
+    }
+}
+
+/// The largest file of consumers that is read, in bytes.
+const LARGEST_CONSUMERS: u64 = 16 << 20;
+
+/// The kept libraries of each effective patch that they do not contain.
+pub type LibrariesBeforePatches = BTreeMap<PatchId, Vec<KeptLibrary>>;
+
+/// The records that tell which patches are newer than a kept library.
+#[derive(Clone, Copy)]
+pub(in crate::operation) struct PatchedRecords<'a> {
+    pub(in crate::operation) view: &'a RecordView<'a>,
+    pub(in crate::operation) ground: Option<&'a RootAndPolicy>,
+    pub(in crate::operation) separator: &'a str,
+    pub(in crate::operation) packages: &'a BTreeMap<PkgInst, Installed>,
+    pub(in crate::operation) applied: &'a AppliedPatches,
+}
+
+impl PatchedRecords<'_> {
+    /// Returns what is still loaded by the records of the last run that looked; empty, at no cost, if nothing is kept. These
+    /// records have the consumers of a package, not those of each of its libraries.
+    pub(in crate::operation) fn by_records(self) -> Result<LibrariesBeforePatches, Failure> {
+        let kept = self.packages.iter().filter(|(_, installed)| is_kept_package(&installed.params));
+        let mut libraries = Vec::new();
+        for (package, installed) in kept {
+            libraries.extend(recorded(self.view, package, &installed.params)?);
+        }
+        Ok(self.by_patch(&libraries))
+    }
+
+    /// Returns what is still loaded as a look at the root has found it.
+    pub(in crate::operation) fn by_look(self, look: &KeptLook) -> LibrariesBeforePatches {
+        let libraries: Vec<KeptLibrary> = look.libraries.iter().map(|one| one.kept(look)).collect();
+        self.by_patch(&libraries)
+    }
+
+    fn by_patch(self, libraries: &[KeptLibrary]) -> LibrariesBeforePatches {
+        let mut all = LibrariesBeforePatches::new();
+        if libraries.is_empty() {
+            return all;
+        }
+        for patch in self.applied.effective() {
+            let older: Vec<KeptLibrary> =
+                libraries.iter().filter(|library| self.is_before(library, patch)).cloned().collect();
+            if !older.is_empty() {
+                all.insert(patch.id.clone(), older);
+            }
+        }
+        all
+    }
+
+    fn is_before(self, library: &KeptLibrary, patch: &AppliedPatch) -> bool {
+        let Some(from) = patch.packages.iter().find(|package| package.as_str() == library.from) else {
+            return false;
+        };
+        let Some(keeper) = self.packages.get(&library.package) else { return false };
+        let is_meant = |word: &str| PatchId::parse(word, self.separator).is_ok_and(|id| id == patch.id);
+        if keeper.params.text("KEPT_PATCHES").split_whitespace().any(is_meant) {
+            return false;
+        }
+        is_meant(&keeper.params.text("KEPT_BY")) || self.changed_library(patch, from, &library.paths)
+    }
+
+    fn changed_library(self, patch: &AppliedPatch, package: &PkgInst, kept: &[ObjectPath]) -> bool {
+        match self.told(&patch.id, package) {
+            Some(PatchedPaths::Manifest(manifest)) => {
+                let changed =
+                    manifest.objects.iter().filter(|record| record.has_path() && record.is_changed());
+                let mut paths = changed.filter_map(ObjectRecord::object_path);
+                paths.any(|path| is_library_name(path.name()) || kept.contains(&path))
+            }
+            Some(PatchedPaths::Paths(paths)) => {
+                paths.iter().any(|path| is_library_name(path.name()) || kept.contains(path))
+            }
+            None => true,
+        }
+    }
+
+    /// Returns what undo data tells of a patch in a package; `None` if it does not tell the caller.
+    fn told(self, id: &PatchId, package: &PkgInst) -> Option<PatchedPaths> {
+        let ground = self.ground?;
+        let name = installed::saved_as(self.view, package, id).ok()?;
+        let ledger = ledger::counting(self.view, package).ok()?;
+        let params = &self.packages.get(package)?.params;
+        ground.undo_data(self.view, None).told((package, params), &name, &ledger).ok()
+    }
+}
+
+/// Examines the root, and returns what is still loaded. It scans programs and libraries if something is kept.
+pub(in crate::operation) fn still_loaded(
+    ground: &RootAndPolicy,
+    now: &Now,
+) -> Result<LibrariesBeforePatches, Failure> {
+    let look = look_at_kept(ground, (now, &never), false)?;
+    of_root(ground, Some(&look))
+}
+
+/// Returns what is still loaded by the records of the last run that looked, to a caller who has the lock. If nothing is
+/// kept, only the names of the packages are read.
+pub(in crate::operation) fn recorded_as_loaded(
+    ground: &RootAndPolicy,
+) -> Result<LibrariesBeforePatches, Failure> {
+    let names = RecordView::live(&ground.root).list(&places::packages())?.unwrap_or_default();
+    if !names.iter().any(|name| is_named_as_kept(name)) {
+        return Ok(LibrariesBeforePatches::new());
+    }
+    of_root(ground, None)
+}
+
+/// Returns what is still loaded as a look has found it, or otherwise by records.
+fn of_root(ground: &RootAndPolicy, look: Option<&KeptLook>) -> Result<LibrariesBeforePatches, Failure> {
+    let packages = ground.packages()?;
+    let applied = ground.recorded(&packages)?;
+    let records = PatchedRecords {
+        view: &RecordView::live(&ground.root),
+        ground: Some(ground),
+        separator: &ground.policy.separator,
+        packages: &packages,
+        applied: &applied,
+    };
+    match look {
+        Some(look) => Ok(records.by_look(look)),
+        None => records.by_records(),
+    }
+}
+
+fn recorded(
+    view: &RecordView<'_>,
+    package: &PkgInst,
+    params: &Params,
+) -> Result<Vec<KeptLibrary>, DatabaseError> {
+    let lines = contents::lines_of_package(view, package)?;
+    let consumers = consumers(view, package)?;
+    let libraries = files_with_links(lines.values()).into_iter().map(|(file, paths)| KeptLibrary {
+        package: package.clone(),
+        from: params.text(KEPT_FROM).into_owned(),
+        library: opened_name(&paths, &lines),
+        bytes: lines.get(&file).and_then(|line| line.object.content.size).unwrap_or_default(),
+        paths,
+        consumers: consumers.clone(),
+    });
+    Ok(libraries.collect())
+}
+
+/// Returns what needed a kept package when a run last looked. Skips a line that makes no sense.
+fn consumers(view: &RecordView<'_>, package: &PkgInst) -> Result<Vec<ToldConsumer>, DatabaseError> {
+    let Ok(path) = places::package(package).join(CONSUMERS.as_bytes()) else { return Ok(Vec::new()) };
+    let Some(text) = view.read(&path, LARGEST_CONSUMERS)? else { return Ok(Vec::new()) };
+    let text = String::from_utf8_lossy(&text);
+    let parsed = text.lines().filter_map(|line| {
+        let (how, path) = line.split_once(' ')?;
+        Some((way_of_needing(how)?, ObjectPath::new(&decode(path)).ok()?))
+    });
+    let parsed: BTreeSet<(&'static str, ObjectPath)> = parsed.collect();
+    let paths: BTreeSet<ObjectPath> = parsed.iter().map(|(_, path)| path.clone()).collect();
+    let lines = contents::lines_of_paths(view, &paths)?;
+    let mut told: Vec<ToldConsumer> = parsed
+        .into_iter()
+        .map(|(how, path)| {
+            let owners = lines.get(&path).into_iter().flat_map(|line| &line.owners);
+            let packages = owners.map(|owner| owner.package.clone()).collect();
+            ToldConsumer { path, packages, how, pid: None }
+        })
+        .collect();
+    told.sort();
+    Ok(told)
+}
+
+/// Returns whether a name is that of a library: `.so` at its end, or before a version.
+fn is_library_name(name: &[u8]) -> bool {
+    name.ends_with(b".so") || name.windows(4).any(|part| part == b".so.")
+}
+
+/// Returns every file of these lines with its own path and those of the links that lead to it, in order. Leaves out
+/// directories, and links that lead elsewhere.
+pub(super) fn files_with_links<'a>(
+    lines: impl Iterator<Item = &'a ContentsLine>,
+) -> BTreeMap<ObjectPath, Vec<ObjectPath>> {
+    let (mut files, mut targets) = (BTreeMap::new(), BTreeMap::new());
+    for line in lines.filter(|line| !line.object.ftype.is_directory()) {
+        match target_of(line) {
+            Some(target) => drop(targets.insert(line.path.clone(), target)),
+            None => drop(files.insert(line.path.clone(), vec![line.path.clone()])),
+        }
+    }
+    for path in targets.keys() {
+        let (mut at, mut seen) = (path, BTreeSet::new());
+        while let Some(next) = targets.get(at).filter(|_| seen.insert(at)) {
+            at = next;
+        }
+        if let Some(paths) = files.get_mut(at) {
+            paths.push(path.clone());
+        }
+    }
+    for paths in files.values_mut() {
+        paths.sort();
+    }
+    files
+}
+
+/// Returns the name by which a file is opened: the shortest name among the links that no other link leads to.
+pub(super) fn opened_name(paths: &[ObjectPath], lines: &BTreeMap<ObjectPath, ContentsLine>) -> String {
+    let targets: BTreeSet<ObjectPath> =
+        paths.iter().filter_map(|path| lines.get(path)).filter_map(target_of).collect();
+    let first = paths.iter().filter(|path| !targets.contains(*path)).map(ObjectPath::name);
+    let name = first.min_by_key(|name| (name.len(), *name)).unwrap_or_default();
+    String::from_utf8_lossy(name).into_owned()
+}
+
+/// Returns the path that a recorded link leads to; its own path if the target makes no sense.
+fn target_of(line: &ContentsLine) -> Option<ObjectPath> {
+    let target = line.object.target.as_deref()?;
+    Some(line.path.link_source(target).unwrap_or_else(|_| line.path.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_is_told_by_its_name() {
+        for (name, expected) in [
+            ("libx.so", true),
+            ("libx.so.1.2", true),
+            ("libx-1.so", true),
+            ("libx.socket", false),
+            ("so.1", false),
+            ("x.conf", false),
+        ] {
+            assert_eq!(is_library_name(name.as_bytes()), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_has_the_name_of_the_link_that_programs_open() {
+        let lines: BTreeMap<ObjectPath, ContentsLine> = [
+            "/usr/lib d none 0755 root root X-SO",
+            "/usr/lib/a.so.1=a.so.1.2 s none X-SO",
+            "/usr/lib/a.so.1.2=a.so.1.2.3 s none X-SO",
+            "/usr/lib/a.so.1.2.3 f none 0644 root root 1 2 3 X-SO",
+            "/usr/lib/b.so.1 f none 0644 root root 1 2 3 X-SO",
+            "/usr/lib/loop=loop s none X-SO",
+        ]
+        .into_iter()
+        .map(|text| ContentsLine::parse(text.as_bytes()).unwrap())
+        .map(|line| (line.path.clone(), line))
+        .collect();
+        let files = files_with_links(lines.values());
+        let shown: Vec<(String, usize)> =
+            files.values().map(|paths| (opened_name(paths, &lines), paths.len())).collect();
+        assert_eq!(shown, [("a.so.1".to_owned(), 3), ("b.so.1".to_owned(), 1)]);
+    }
+}

@@ -1,0 +1,273 @@
+//! The effects of a plan on the programs, libraries and links of a root.
+//!
+//! Programs and libraries that the plan brings are read while their source is streamed. Of a file that lies in an undo
+//! directory, only the needed parts are read.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use crate::operation::libraries::scan::has_magic;
+use patchadm_changeset::transaction::ContentSource;
+use patchadm_inputs::inventory::{Inventory, KeptLibraries};
+use patchadm_libraries::elf::{self, ElfSymbols, FilePieces, MissingParts, PartsKeeper, StreamedParts};
+use patchadm_libraries::{LibraryFile, LibraryTree};
+use patchadm_planning::plan::{Action, Body, Change, NewObject, NewXattrs, Plan};
+use patchadm_rootfs::{Digest, Digesting, Dir, Live, LiveKind, Root};
+use patchadm_svr4::package::{ObjectPath, PackagePath};
+
+/// The change at a path.
+#[derive(Clone)]
+pub(super) enum TreeChange {
+    Gone,
+    Link(Vec<u8>),
+    Member(MemberKey),
+    /// The same file as at this path after the plan.
+    SameAs(ObjectPath),
+    /// The same file as at this path before the plan.
+    CopyOf(ObjectPath),
+}
+
+pub(super) type TreeChanges = Vec<(ObjectPath, TreeChange)>;
+
+/// The places of paths of packages on the disk.
+#[derive(Clone, Copy)]
+pub(super) struct PhysicalPaths<'a> {
+    pub(super) root: &'a Root,
+    pub(super) inventory: &'a Inventory,
+}
+
+impl PhysicalPaths<'_> {
+    pub(super) fn of(&self, path: &ObjectPath) -> ObjectPath {
+        if let Some(known) = self.inventory.physical.get(path) {
+            return known.clone();
+        }
+        self.root.resolver().locate(path).unwrap_or_else(|_| path.clone())
+    }
+}
+
+pub(super) fn tree_changes(plan: &Plan, paths: PhysicalPaths<'_>) -> TreeChanges {
+    let change = |change: &Change| {
+        let what = match &change.action {
+            Action::Add(new) | Action::Replace(new) => match &new.body {
+                Body::Member(member) => TreeChange::Member((member.package, member.path.clone())),
+                Body::Symlink(target) => TreeChange::Link(target.clone()),
+                Body::Link(path) => TreeChange::SameAs(paths.of(path)),
+                Body::CopyOf(path) => TreeChange::CopyOf(paths.of(path)),
+                Body::Directory | Body::Pipe | Body::Device { .. } => TreeChange::Gone,
+            },
+            Action::Delete => TreeChange::Gone,
+            Action::Attributes(_) | Action::RemoveDirectory => return None,
+        };
+        Some((paths.of(&change.path), what))
+    };
+    plan.changes.iter().filter_map(|one| change(one)).collect()
+}
+
+pub(super) fn members(changes: &TreeChanges) -> BTreeSet<MemberKey> {
+    let member = |(_, change): &(ObjectPath, TreeChange)| match change {
+        TreeChange::Member(key) => Some(key.clone()),
+        _ => None,
+    };
+    changes.iter().filter_map(member).collect()
+}
+
+pub(super) fn apply(tree: &mut LibraryTree, changes: &TreeChanges, files: &PlannedFiles) {
+    let before: Vec<_> = changes
+        .iter()
+        .filter_map(|(path, change)| match change {
+            TreeChange::CopyOf(from) => Some((path.clone(), tree.file_at(from).cloned())),
+            _ => None,
+        })
+        .collect();
+    for (path, change) in changes {
+        match change {
+            TreeChange::Link(target) => tree.put_link(path.clone(), target),
+            TreeChange::Member((package, member)) => {
+                match files.get(*package, member).and_then(|new| new.file.clone()) {
+                    Some(file) => tree.put_file(path.clone(), file),
+                    None => tree.remove(path),
+                }
+            }
+            TreeChange::Gone | TreeChange::SameAs(_) | TreeChange::CopyOf(_) => tree.remove(path),
+        }
+    }
+    for (path, file) in before {
+        if let Some(file) = file {
+            tree.put_file(path, file);
+        }
+    }
+    for (path, change) in changes {
+        if let TreeChange::SameAs(other) = change
+            && let Some(file) = tree.file_at(other).cloned()
+        {
+            tree.put_file(path.clone(), file);
+        }
+    }
+}
+
+/// Returns the kept objects that a plan brings itself, with the same bytes and attributes.
+pub(super) fn returned(
+    plan: &Plan,
+    kept: &KeptLibraries,
+    files: &PlannedFiles,
+    owners_count: bool,
+) -> BTreeSet<ObjectPath> {
+    let is_same = |change: &Change| {
+        let (Action::Add(new) | Action::Replace(new)) = &change.action else { return false };
+        kept.keeper(&change.path).is_some()
+            && kept.live.get(&change.path).is_some_and(|live| is_same_object(new, live, files, owners_count))
+    };
+    plan.changes.iter().filter(|change| is_same(change)).map(|change| change.path.clone()).collect()
+}
+
+fn is_same_object(new: &NewObject, live: &Live, files: &PlannedFiles, owners_count: bool) -> bool {
+    let is_same_content = match (&new.body, &live.kind) {
+        (Body::Member(member), LiveKind::Regular { size, cksum, b3 }) => {
+            let read = files.get(member.package, &member.path).and_then(|file| file.b3);
+            let digest = member.b3.as_deref().copied().or(read);
+            (member.size, member.cksum) == (*size, *cksum) && digest == Some(*b3)
+        }
+        (Body::Symlink(target), LiveKind::Symlink(known)) => target == known,
+        _ => false,
+    };
+    let is_link = matches!(new.body, Body::Symlink(_));
+    let xattrs = match &new.xattrs {
+        NewXattrs::Exact(xattrs) => *xattrs == live.xattrs,
+        NewXattrs::Inherited | NewXattrs::Given(_) => live.xattrs.is_empty(),
+    };
+    is_same_content
+        && (is_link || new.mode == live.mode)
+        && (!owners_count || (new.uid, new.gid) == (live.uid, live.gid))
+        && (is_link || new.mtime.is_none_or(|mtime| mtime == live.mtime))
+        && xattrs
+}
+
+/// A member of a source: the place of its package, and its path in the package.
+pub(super) type MemberKey = (usize, PackagePath);
+
+/// The bytes that are read at a time.
+const BUFFER: usize = 64 << 10;
+
+#[derive(Clone)]
+pub(super) struct PlannedFile {
+    /// Its facts, if it is a program or library.
+    pub(super) file: Option<Arc<LibraryFile>>,
+    pub(super) b3: Option<Digest>,
+}
+
+#[derive(Clone, Default)]
+pub(super) struct PlannedFiles {
+    files: BTreeMap<MemberKey, PlannedFile>,
+    symbols: HashMap<*const LibraryFile, Arc<ElfSymbols>>,
+}
+
+impl PlannedFiles {
+    /// Reads these members, and in a second pass those of which the first one did not keep enough. What cannot be read is
+    /// not known; the run itself reports errors of its source.
+    pub(super) fn read(root: &Root, content: &mut dyn ContentSource, wanted: &BTreeSet<MemberKey>) -> Self {
+        let mut read = Self::default();
+        let mut again = BTreeMap::new();
+        let stored = |key: &&MemberKey| content.stored(key.0, &key.1).is_some();
+        let (stored, wanted): (BTreeSet<&MemberKey>, BTreeSet<&MemberKey>) = wanted.iter().partition(stored);
+        read.take_stored(root, content, &stored);
+        if wanted.is_empty() {
+            return read;
+        }
+        let is_wanted = |package: usize, path: &PackagePath| wanted.contains(&(package, path.clone()));
+        let _ = content.stream(&is_wanted, &mut |package, path, data| {
+            let key = (package, path.clone());
+            again.extend(read.take(&key, PartsKeeper::default(), data).map(|missing| (key, missing)));
+            Ok(())
+        });
+        if !again.is_empty() {
+            let is_wanted = |package: usize, path: &PackagePath| again.contains_key(&(package, path.clone()));
+            let _ = content.stream(&is_wanted, &mut |package, path, data| {
+                let key = (package, path.clone());
+                if let Some(missing) = again.get(&key) {
+                    read.take(&key, PartsKeeper::again(missing), data);
+                }
+                Ok(())
+            });
+        }
+        read
+    }
+
+    fn take_stored(&mut self, root: &Root, content: &dyn ContentSource, wanted: &BTreeSet<&MemberKey>) {
+        let mut opened: BTreeMap<&ObjectPath, Option<Dir>> = BTreeMap::new();
+        for key in wanted {
+            let Some(stored) = content.stored(key.0, &key.1) else { continue };
+            let dir = opened.entry(&stored.directory).or_insert_with(|| stored.open_directory(root).ok());
+            let Some(Ok((file, _))) = dir.as_ref().map(|dir| stored.open_in(dir)) else { continue };
+            let new = self.stored_file(&file);
+            self.files.insert((*key).clone(), PlannedFile { file: new, b3: None });
+        }
+    }
+
+    fn stored_file(&mut self, file: &File) -> Option<Arc<LibraryFile>> {
+        if !has_magic(file).ok()? {
+            return None;
+        }
+        let mut pieces = FilePieces::new(file);
+        let facts = elf::read(&mut pieces).ok()??;
+        let new = Arc::new(LibraryFile { facts: Arc::new(facts) });
+        if let Ok(symbols) = elf::read_symbols(&mut pieces) {
+            self.symbols.insert(Arc::as_ptr(&new), Arc::new(symbols));
+        }
+        Some(new)
+    }
+
+    fn take(&mut self, key: &MemberKey, keeper: PartsKeeper, data: &mut dyn Read) -> Option<MissingParts> {
+        let mut new = PlannedFile { file: None, b3: None };
+        let Ok(Some((mut parts, b3))) = streamed(keeper, data) else {
+            self.files.insert(key.clone(), new);
+            return None;
+        };
+        if let Ok(Some(facts)) = elf::read(&mut parts) {
+            let file = Arc::new(LibraryFile { facts: Arc::new(facts) });
+            if let Ok(symbols) = elf::read_symbols(&mut parts) {
+                self.symbols.insert(Arc::as_ptr(&file), Arc::new(symbols));
+            }
+            new = PlannedFile { file: Some(file), b3: Some(b3) };
+        }
+        if let Some(old) = self.files.insert(key.clone(), new).and_then(|old| old.file) {
+            self.symbols.remove(&Arc::as_ptr(&old));
+        }
+        parts.missing()
+    }
+
+    pub(super) fn get(&self, package: usize, path: &PackagePath) -> Option<&PlannedFile> {
+        self.files.get(&(package, path.clone()))
+    }
+
+    pub(super) fn symbols(&self) -> &HashMap<*const LibraryFile, Arc<ElfSymbols>> {
+        &self.symbols
+    }
+
+    pub(super) fn has_objects(&self) -> bool {
+        self.files.values().any(|file| file.file.is_some())
+    }
+}
+
+fn streamed(mut keeper: PartsKeeper, data: &mut dyn Read) -> io::Result<Option<(StreamedParts, Digest)>> {
+    let mut magic = Vec::new();
+    (&mut *data).take(elf::MAGIC.len() as u64).read_to_end(&mut magic)?;
+    if magic != elf::MAGIC {
+        return Ok(None);
+    }
+    let mut digesting = Digesting::default();
+    let mut buffer = magic;
+    loop {
+        keeper.add(&buffer);
+        digesting.update(&buffer);
+        buffer.resize(BUFFER, 0);
+        let count = match data.read(&mut buffer) {
+            Ok(0) => return Ok(Some((keeper.finish(), digesting.finish()))),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            Err(error) => return Err(error),
+        };
+        buffer.truncate(count);
+    }
+}

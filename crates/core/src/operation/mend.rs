@@ -1,0 +1,730 @@
+//! Rebuilds damaged records from their remains: pkgchk(1M) `-f`.
+//!
+//! There is one transaction for each record, so that a crash leaves the root as it was or with the record. No object is
+//! touched. A record that was damaged, and not only lost, is kept beside the new one as `NAME.damaged`.
+//!
+//! - The *pkginfo* of a package is rebuilt from the copy of the last delivered package, from the records that the newest patch
+//!   found, which are in its undo archive, and from the ledger. The list of applied patches has to be certain: the newest patch
+//!   is the one whose undo archive lists all others. If there is a patch but no such archive, nothing is done.
+//! - *contents* is rebuilt from the pkgmaps of the packages as they were installed, then the lines that each patch left, in the
+//!   order in which the patches were applied, then every line of the damaged file that can still be read.
+//! - The names of packages that are gone are removed from *contents*. A line goes with its last owner.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::BufReader;
+
+use chrono::{DateTime, Duration};
+
+use crate::operation::content::NoContent;
+use crate::operation::failure::Failure;
+use crate::operation::record_damage::{PatchTraces, SpooledCopy, bound_undo};
+use crate::operation::record_damage::find_damage;
+use crate::operation::record_damage::RegainedLines;
+use crate::operation::session::{Caller, RootAndPolicy, Session};
+use patchadm_changeset::format::contents_merge::ContentsEdits;
+use patchadm_inputs::database::agreement::is_closed;
+use patchadm_inputs::database::contents::{lines_at, lines_of_package, lines_of_packages, open_readable};
+use patchadm_inputs::database::history::{HistoryEntry, history};
+use patchadm_inputs::database::undo_data::OldRecords;
+use patchadm_inputs::database::{RecordDamage, RecordRepair, RecordView, all, installed, ledger};
+use patchadm_inputs::format::ledger::{Ledger, LedgerLine};
+use patchadm_inputs::native::{ADOPTED, NATIVE_STAMP, NativeManager, NativeOrigin, is_native_parameter};
+use patchadm_planning::plan::clock::Now;
+use patchadm_planning::plan::{LedgerArchive, LedgerChange};
+use patchadm_planning::plan::package::package_records::{
+    installed_params, is_of_patch, patched_params, with_patch_info,
+};
+use patchadm_planning::plan::refusal::Wording;
+use patchadm_planning::plan::{Plan, RecordChange};
+use patchadm_rootfs::{Dir, FileType, Root};
+use patchadm_svr4::format::contents::{ContentsReader, is_comment};
+use patchadm_svr4::format::params;
+use patchadm_svr4::format::pkgmap::Pkgmap;
+use patchadm_svr4::package::{ContentsLine, Mode, ObjectPath, Params, PkgInst};
+use patchadm_svr4::patch::{PatchId, PatchInfo, PatchRecords};
+use patchadm_svr4::places;
+
+const COMMAND: &str = "pkgchk";
+
+/// A record that was made anew, or could not be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MendedRecord {
+    /// Its damage.
+    pub damage: RecordDamage,
+    /// True if it was made.
+    pub is_made: bool,
+    /// True if everything in it could be determined.
+    pub is_whole: bool,
+    /// Sentences about values that could not be determined, about the sources, or why the record was not made.
+    pub said: Vec<String>,
+}
+
+/// The repair of the damaged record of a package that has the name of one adopted from dpkg or rpm: it is registered again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegistrationRepair<'d> {
+    /// A refresh registers this package again: something may be left that says which package of its manager it is.
+    Refresh(&'d PkgInst, NativeManager),
+    /// This package is adopted again, by the name that its manager has for it.
+    Adoption(&'d PkgInst, NativeManager),
+}
+
+impl<'d> RegistrationRepair<'d> {
+    /// Returns the repair where the record is that of a registration and stops changes.
+    pub fn of(damage: &'d RecordDamage) -> Option<Self> {
+        let package = damage.package()?;
+        let manager = NativeManager::of_package_name(package)?;
+        match &damage.repair {
+            RecordRepair::Package(_) => Some(Self::Refresh(package, manager)),
+            RecordRepair::Installation(_) | RecordRepair::EmptyDirectory(_) | RecordRepair::Owner { .. } => {
+                Some(Self::Adoption(package, manager))
+            }
+            RecordRepair::LostCopy { .. } | RecordRepair::Contents | RecordRepair::Stages => None,
+        }
+    }
+}
+
+/// Makes the damaged records of these packages anew, or of all packages and `contents` if none is chosen. Packages that are
+/// gone leave `contents`, but one that was there after the last run only if it is chosen: its directory may come back.
+pub(super) fn mend(
+    session: &Session<'_>,
+    is_chosen: Option<&dyn Fn(&PkgInst) -> bool>,
+) -> Result<Vec<MendedRecord>, Failure> {
+    let root = &session.ground.root;
+    let find = || find_damage(&RecordView::live(root), root.workers(), session.caller.interrupt);
+    let (mut mended, mut gone) = (Vec::new(), GoneOwners::default());
+    for damage in find()?.into_iter().filter(RecordDamage::stops_changes) {
+        let Some(package) = damage.package().cloned() else { continue };
+        if is_chosen.is_some_and(|is_chosen| !is_chosen(&package)) {
+            continue;
+        }
+        let again = "install the package again, or put its directory back from a backup";
+        let said = match damage.repair {
+            RecordRepair::Package(_) => mend_pkginfo(session, &package)?,
+            RecordRepair::Owner { lost_after: Some(run), .. } if is_chosen.is_none() => {
+                let pkgchk = Wording::of_classic(root.prefix()).command("pkgchk", &format!("-f {package}"));
+                Mending::given_up(format!(
+                    "its directory was there after run {run}: {again}; or, if it was removed, take it out of contents with {pkgchk}"
+                ))
+            }
+            RecordRepair::Owner { .. } => {
+                gone.add(package, damage);
+                continue;
+            }
+            _ => Mending::given_up(format!("nothing is left of its records: {again}")),
+        };
+        mended.push(said.of(damage));
+    }
+    let of_contents: Vec<RecordDamage> =
+        find()?.into_iter().filter(|damage| damage.package().is_none()).collect();
+    mended.extend(if is_chosen.is_none() && !of_contents.is_empty() {
+        mend_contents(session, of_contents, gone)?
+    } else {
+        remove_owners(session, gone)?
+    });
+    Ok(mended)
+}
+
+/// Restores the damaged pkginfo of a package that was adopted from dpkg or rpm, and leaves its registration stale. Returns
+/// notes, or the reason why that is impossible.
+pub(super) fn mend_registration(
+    session: &Session<'_>,
+    package: &PkgInst,
+) -> Result<Result<Vec<String>, String>, Failure> {
+    Ok(mend_pkginfo(session, package)?.outcome())
+}
+
+fn plan_of(session: &Session<'_>, package: &PkgInst, records: Vec<RecordChange>) -> Plan {
+    let empty = Plan::empty(COMMAND, session.caller.now.trailer(COMMAND, package));
+    Plan { packages: vec![package.clone()], records, ..empty }
+}
+
+fn write(session: &Session<'_>, package: &PkgInst, records: Vec<RecordChange>) -> Result<(), Failure> {
+    session.perform(&plan_of(session, package, records), &mut NoContent, None, String::new()).map(drop)
+}
+
+/// The seconds within which a patch was recorded after its run began.
+const SECONDS: i64 = 120;
+
+struct Mending {
+    is_made: bool,
+    is_whole: bool,
+    said: Vec<String>,
+}
+
+impl Mending {
+    fn given_up(why: impl Into<String>) -> Self {
+        Self { is_made: false, is_whole: false, said: vec![why.into()] }
+    }
+
+    fn of(self, damage: RecordDamage) -> MendedRecord {
+        let Self { is_made, is_whole, said } = self;
+        MendedRecord { damage, is_made, is_whole, said }
+    }
+
+    /// Returns the notes, or why it was not made.
+    fn outcome(self) -> Result<Vec<String>, String> {
+        if self.is_made { Ok(self.said) } else { Err(self.said.join("; ")) }
+    }
+}
+
+fn mend_pkginfo(session: &Session<'_>, package: &PkgInst) -> Result<Mending, Failure> {
+    match regained(&session.ground, session.caller, package)? {
+        Ok(regained) => regained.write(session, package),
+        Err(why) => Ok(Mending::given_up(why)),
+    }
+}
+
+/// Tells whether the pkginfo of a package can be rebuilt.
+pub(in crate::operation) fn can_be_mended(
+    ground: &RootAndPolicy,
+    caller: &Caller<'_>,
+    package: &PkgInst,
+) -> Result<bool, Failure> {
+    Ok(regained(ground, caller, package)?.is_ok())
+}
+
+/// Returns the parameters of a package from what is left of its records, or why that is not enough.
+fn regained(
+    ground: &RootAndPolicy,
+    caller: &Caller<'_>,
+    package: &PkgInst,
+) -> Result<Result<RegainedPkginfo, String>, Failure> {
+    let manager = NativeManager::of_package_name(package);
+    let again = match manager {
+        Some(manager) => {
+            let adopt = Wording::of_verbs(ground.root.prefix()).verb(&format!("adopt --{manager} NAME"));
+            format!("register {package} again with {adopt}")
+        }
+        None => format!("install {package} again with pkgadd"),
+    };
+    let Some(copy) = SpooledCopy::of(ground, package)? else {
+        return Ok(Err(format!("save/pspool/{package} has no copy of what was delivered: {again}")));
+    };
+    let traces = PatchTraces::of(ground, package, caller.interrupt)?;
+    let lost = LostPkginfo { ground, caller, package, copy, traces };
+    let regained = if lost.traces.patches().is_empty() { lost.unpatched()? } else { lost.patched()? };
+    Ok(match regained {
+        Ok(regained) => match regained.registered(&lost.copy.params) {
+            regained if manager.is_some() && regained.params.get(ADOPTED).is_none() => {
+                Err(format!("nothing says from which package it was adopted: {again}"))
+            }
+            regained => Ok(regained),
+        },
+        Err(why) => Err(format!("the list of its patches is not certain: {why}; {again}")),
+    })
+}
+
+struct LostPkginfo<'a> {
+    ground: &'a RootAndPolicy,
+    caller: &'a Caller<'a>,
+    package: &'a PkgInst,
+    copy: SpooledCopy,
+    traces: PatchTraces,
+}
+
+/// The regained parameters, and those that could not be determined.
+struct RegainedPkginfo {
+    params: Params,
+    unknown: Vec<String>,
+    /// The archive that has to be bound anew, because the record of its patch has changed.
+    adopted: Option<LedgerArchive>,
+}
+
+impl RegainedPkginfo {
+    /// Adds the registration from the copy of an adopted package. Its native package may have changed since, so it counts as
+    /// installed again.
+    fn registered(mut self, delivered: &Params) -> Self {
+        for (name, value) in delivered.iter().filter(|(name, _)| is_native_parameter(name)) {
+            if self.params.get(name).is_none() {
+                self.params.set(name, value);
+            }
+        }
+        if NativeOrigin::of(&self.params).is_some() {
+            self.params.set(NATIVE_STAMP, "unknown");
+        }
+        self
+    }
+
+    fn write(self, session: &Session<'_>, package: &PkgInst) -> Result<Mending, Failure> {
+        let path = places::pkginfo(package);
+        let kept = kept(&session.ground.root, &path)?;
+        let bytes = params::write(&self.params);
+        let mut records = vec![RecordChange::Write { path, bytes, mode: Mode::of(0o644), mtime: None }];
+        if let Some(adopted) = self.adopted {
+            records.push(RecordChange::Ledger(LedgerChange {
+                adopted: vec![adopted],
+                ..LedgerChange::of(package)
+            }));
+        }
+        let shown = kept.as_ref().map(|kept| kept.shown.clone());
+        records.extend(kept.and_then(|kept| kept.change));
+        write(session, package, records)?;
+        let mut said = self.unknown;
+        let is_whole = said.is_empty();
+        said.extend(shown.map(|shown| format!("the damaged file is kept as {shown}")));
+        Ok(Mending { is_made: true, is_whole, said })
+    }
+}
+
+impl LostPkginfo<'_> {
+    fn unpatched(&self) -> Result<Result<RegainedPkginfo, String>, Failure> {
+        if is_of_patch(&self.copy.params) {
+            return Ok(Err("it was patched, and nothing of the patch is left".to_owned()));
+        }
+        if self.traces.ledger.is_none() {
+            return Ok(Err("its ledger is damaged".to_owned()));
+        }
+        let mut delivered = self.copy.params.clone();
+        let mut unknown = Vec::new();
+        match self.base(&delivered)? {
+            Some(base) => {
+                delivered.set("BASEDIR", base.as_bytes());
+            }
+            None => {
+                unknown
+                    .push("BASEDIR is that of the delivered package: contents does not tell it".to_owned());
+            }
+        }
+        let run = self.history_of(|entry| {
+            entry.command == "pkgadd" && entry.packages.iter().any(|name| name == self.package.as_str())
+        });
+        let when = run.as_ref().and_then(|entry| self.moment(&entry.time, 0));
+        let params = installed_params(self.package, &delivered, when.as_ref().unwrap_or(&self.caller.now));
+        if when.is_none() {
+            unknown.push("when it was installed is not known: INSTDATE is that of now".to_owned());
+        }
+        let environment = "LANG, LC_*, TZ, PATH and OAMBASE as they were at the installation are not known";
+        unknown.push(environment.to_owned());
+        if self.copy.has_answers() {
+            unknown.push(format!("what scripts of {} answered is not known", self.package));
+        }
+        Ok(Ok(RegainedPkginfo { params, unknown, adopted: None }))
+    }
+
+    /// Rebuilds the pkginfo of a patched package: from what the newest patch found and delivered.
+    fn patched(&self) -> Result<Result<RegainedPkginfo, String>, Failure> {
+        let separator = &self.ground.policy.separator;
+        let Some((line, found)) = self.newest(separator) else {
+            let patches: Vec<String> = self.traces.patches().iter().map(ToString::to_string).collect();
+            return Ok(Err(format!("no undo archive tells which of {} came last", patches.join(", "))));
+        };
+        let Some(id) = PatchId::new(&line.patch).ok() else {
+            return Ok(Err("its ledger is damaged".to_owned()));
+        };
+        let (found, untold) = self.with_patch_info(&found);
+        let with = |now: &Now| patched_params(self.package, &found, &self.copy.params, &id, separator, now);
+        if with(&self.caller.now).is_none() {
+            return Ok(Err(format!("save/pspool/{} is not what {id} delivered", self.package)));
+        }
+        let entry = self.history_of(|entry| entry.run == line.run);
+        let is_recorded = |params: &Params| ledger::info(params, &line.patch) == Some(line.info);
+        let mut exact = None;
+        for host in self.hosts(&found, separator) {
+            let moments = (0..=SECONDS).filter_map(|seconds| self.moment(&entry.as_ref()?.time, seconds));
+            let mut moments = moments.map(|now| Now { host: host.clone(), ..now });
+            exact = exact.or_else(|| moments.find_map(|now| with(&now).filter(is_recorded)));
+        }
+        let mut unknown: Vec<String> = untold
+            .iter()
+            .map(|patch| {
+                format!("when and from where {patch} was applied is not known: it has no PATCH_INFO")
+            })
+            .collect();
+        let is_exact = exact.is_some();
+        let guessed = || entry.as_ref().and_then(|entry| self.moment(&entry.time, 0));
+        let params = exact.or_else(|| with(&guessed().unwrap_or_else(|| self.caller.now.clone())));
+        let Some(params) = params else { return Ok(Err("its parameters make no sense".to_owned())) };
+        let mut adopted = None;
+        if !is_exact {
+            unknown.push(format!(
+                "when and from where {id} was applied is not known: PATCH_INFO_{id} is made up"
+            ));
+            adopted = self.binding(line)?;
+        }
+        if self.copy.has_answers() {
+            unknown.push(format!("what scripts of {id} answered is not known"));
+        }
+        Ok(Ok(RegainedPkginfo { params, unknown, adopted }))
+    }
+
+    /// Returns the line of the newest patch, and the parameters that it found: those of the one archive that lists all other
+    /// patches.
+    fn newest(&self, separator: &str) -> Option<(&LedgerLine, Params)> {
+        let all = self.traces.patches();
+        let lines = self.traces.ledger.iter().flat_map(Ledger::lines);
+        let mut newest = lines.filter_map(|line| {
+            let id = PatchId::new(&line.patch).ok()?;
+            let found = found_by(self.traces.archives.get(&line.patch)?)?;
+            let before = PatchRecords::from_params(self.package, &found, separator).ok()?;
+            let others: BTreeSet<PatchId> = before.list.iter().cloned().collect();
+            let is_newest = !others.contains(&id) && others.len() + 1 == all.len() && others.is_subset(&all);
+            is_newest.then_some((line, found))
+        });
+        newest.next().filter(|_| newest.next().is_none())
+    }
+
+    /// Returns the parameters that a patch found, with the `PATCH_INFO` of earlier patches, which later patches have; and
+    /// the patches for which it is not known. A value is believed if the ledger has its digest.
+    fn with_patch_info(&self, found: &Params) -> (Params, Vec<String>) {
+        let list = found.text("PATCHLIST").into_owned();
+        let lines: Vec<&LedgerLine> = self.traces.ledger.iter().flat_map(Ledger::lines).collect();
+        let is_recorded = |patch: &str, value: &[u8]| {
+            let told: Params = [("PATCHLIST", patch.as_bytes()), (&*format!("PATCH_INFO_{patch}"), value)]
+                .into_iter()
+                .collect();
+            let line = lines.iter().find(|line| line.patch == patch);
+            line.is_some_and(|line| ledger::info(&told, patch) == Some(line.info))
+        };
+        let older: Vec<Params> = self.traces.archives.values().filter_map(found_by).collect();
+        let (mut told, mut untold) = (Vec::new(), Vec::new());
+        for patch in list.split_whitespace() {
+            let name = format!("PATCH_INFO_{patch}");
+            if found.get(&name).is_some() {
+                continue;
+            }
+            let saved = older.iter().filter_map(|params| params.get(&name));
+            let in_manifests = self.traces.patch_info.iter().filter(|(id, _)| id == patch);
+            let mut values = saved.chain(in_manifests.map(|(_, value)| value.as_slice()));
+            match values.find(|value| is_recorded(patch, value)) {
+                Some(value) => told.push((name, value.to_vec())),
+                None => untold.push(patch.to_owned()),
+            }
+        }
+        (with_patch_info(found, told), untold)
+    }
+
+    fn binding(&self, line: &LedgerLine) -> Result<Option<LedgerArchive>, Failure> {
+        let Some((undo, _)) = bound_undo(self.ground, self.package, line, self.caller.interrupt) else {
+            return Ok(None);
+        };
+        let (b3, size) = undo.digest(self.caller.interrupt)?;
+        let (patch, files, place) = (line.patch.clone(), line.files(), Some(undo.location()));
+        Ok(Some(LedgerArchive { patch, b3, size, files, place }))
+    }
+
+    fn hosts(&self, found: &Params, separator: &str) -> BTreeSet<String> {
+        let records = PatchRecords::from_params(self.package, found, separator).ok();
+        let infos = records.into_iter().flat_map(|records| records.infos.into_values());
+        let hosts = infos.filter_map(|info| match info {
+            PatchInfo::Installed(info) => Some(info.host),
+            _ => None,
+        });
+        hosts.chain([self.caller.now.host.clone()]).collect()
+    }
+
+    fn history_of(&self, is_meant: impl Fn(&HistoryEntry) -> bool) -> Option<HistoryEntry> {
+        let entries = history(&RecordView::live(&self.ground.root)).ok()?;
+        entries.into_iter().rev().find(|entry| entry.result == "done" && is_meant(entry))
+    }
+
+    /// Returns the moment this many seconds after one of the history, in the time zone of this machine.
+    fn moment(&self, time: &str, seconds: i64) -> Option<Now> {
+        let now = &self.caller.now;
+        let utc = DateTime::parse_from_rfc3339(time)
+            .ok()?
+            .naive_utc()
+            .checked_add_signed(Duration::seconds(seconds))?;
+        Some(Now { utc, local: utc.checked_add_signed(now.local - now.utc)?, host: now.host.clone() })
+    }
+
+    /// Returns the directory of the package's relative paths: the delivered one, or the one below which `contents` has its
+    /// objects; `None` if neither has them all.
+    fn base(&self, delivered: &Params) -> Result<Option<ObjectPath>, Failure> {
+        let lines = lines_of_package(&RecordView::live(&self.ground.root), self.package)?;
+        let owned = paths_of(lines.values(), self.package);
+        let Ok(map) = Pkgmap::parse(&self.copy.pkgmap) else { return Ok(None) };
+        let relative: Vec<&[u8]> = map
+            .entries
+            .iter()
+            .filter(|entry| !entry.is_information() && !entry.path.is_absolute())
+            .map(|entry| entry.path.as_bytes())
+            .filter(|path| !path.contains(&b'$'))
+            .collect();
+        let fits = |base: &ObjectPath| {
+            relative.iter().all(|path| base.join(path).is_ok_and(|path| owned.contains(&path)))
+        };
+        let said = ObjectPath::new(delivered.text("BASEDIR").trim().as_bytes()).ok();
+        if let Some(said) = said.filter(&fits) {
+            return Ok(Some(said));
+        }
+        let Some(first) = relative.first() else { return Ok(None) };
+        let end = [b"/", *first].concat();
+        let bases = owned.iter().filter_map(|path| {
+            let base = path.as_bytes().strip_suffix(end.as_slice())?;
+            ObjectPath::new(if base.is_empty() { b"/" } else { base }).ok()
+        });
+        Ok(bases.into_iter().find(|base| fits(base)))
+    }
+}
+
+fn found_by(old: &OldRecords) -> Option<Params> {
+    params::read(&old.get(&b"pkginfo"[..])?.bytes).ok().filter(|params| !params.is_empty())
+}
+
+const MOST_TOLD: usize = 20;
+
+const LOST: &str = "what installf registered and removef gave up, and directories that were made on the way to an object, \
+                    are not in the records of the packages";
+
+fn mend_contents(
+    session: &Session<'_>,
+    damage: Vec<RecordDamage>,
+    mut gone: GoneOwners,
+) -> Result<Vec<MendedRecord>, Failure> {
+    let root = &session.ground.root;
+    let view = RecordView::live(root);
+    let mut regained = RegainedLines::default();
+    match all::params_of_all(&view) {
+        Ok(packages) => regained.packages(&session.ground, &packages, session.caller.interrupt)?,
+        // The patches of a package decide about its lines.
+        Err(error) => {
+            let why = format!("it is made when the records of all packages can be read: {error}");
+            let not_made =
+                |damage| MendedRecord { damage, is_made: false, is_whole: false, said: vec![why.clone()] };
+            let of_contents = damage.into_iter().take(1).map(not_made);
+            return Ok(of_contents.chain(gone.given_up(&why)).collect());
+        }
+    }
+    let readable = readable_lines(&view, &mut gone);
+    let is_lost = readable.is_empty();
+    let mut said = Vec::new();
+    if !is_lost {
+        let new: Vec<String> = regained
+            .lines
+            .keys()
+            .filter(|path| !readable.contains_key(*path))
+            .map(|path| root.show(path))
+            .collect();
+        said.push(format!("{} lines can be read and stay as they are", readable.len()));
+        if !new.is_empty() {
+            let shown: Vec<&str> = new.iter().take(MOST_TOLD).map(String::as_str).collect();
+            let more = if new.len() > MOST_TOLD { " …" } else { "" };
+            let what = "objects are recorded again as packages and patches brought them";
+            said.push(format!("{} {what}: {}{more}", new.len(), shown.join(" ")));
+        }
+    }
+    said.push(LOST.to_owned());
+    said.append(&mut regained.unknown);
+    let log = root.show(&places::pkglog());
+    let (of_log, of_contents): (Vec<_>, Vec<_>) = damage.iter().partition(|damage| damage.file == log);
+    let mut damaged = Vec::new();
+    if !of_contents.is_empty() {
+        damaged.extend(kept(root, &places::contents())?);
+    }
+    if !of_log.is_empty() {
+        damaged.extend(kept(root, &places::pkglog())?);
+    }
+    said.extend(damaged.iter().map(|kept| format!("the damaged file is kept as {}", kept.shown)));
+    let package = installed::packages(&view)?.pop().or_else(|| gone.last().cloned());
+    let Some(package) = package else { return Ok(Vec::new()) };
+    let mut texts: BTreeMap<ObjectPath, Vec<u8>> =
+        regained.lines.iter().map(|(path, line)| (path.clone(), line.write())).collect();
+    texts.extend(readable.into_iter().map(|(path, line)| (path, line.text)));
+    let mut bytes = Vec::new();
+    for text in texts.values() {
+        bytes.extend_from_slice(text);
+        bytes.push(b'\n');
+    }
+    bytes.extend_from_slice(&session.caller.now.trailer(COMMAND, &package).write());
+    let path = places::contents();
+    let made = RecordChange::Write { path, bytes, mode: Mode::of(0o644), mtime: None };
+    let kept = damaged.into_iter().filter_map(|kept| kept.change);
+    write(session, &package, std::iter::once(made).chain(kept).collect())?;
+    let is_whole = regained.is_whole;
+    let mut damage = damage.into_iter();
+    let first = damage.next().map(|damage| MendedRecord { damage, is_made: true, is_whole, said });
+    let others =
+        damage.map(|damage| MendedRecord { damage, is_made: true, is_whole: true, said: Vec::new() });
+    Ok(first.into_iter().chain(others).chain(gone.mended()).collect())
+}
+
+/// A line of the existing file, byte for byte as it is there unless another line of its path was merged into it.
+struct ReadableLine {
+    line: ContentsLine,
+    text: Vec<u8>,
+}
+
+fn readable_lines(view: &RecordView<'_>, gone: &mut GoneOwners) -> BTreeMap<ObjectPath, ReadableLine> {
+    let mut lines: BTreeMap<ObjectPath, ReadableLine> = BTreeMap::new();
+    // Another object in its place has no lines.
+    let Ok(Some(file)) = open_readable(view) else { return lines };
+    let is_closed = file.metadata().is_ok_and(|seen| is_closed(&file, seen.len()));
+    let mut reader = ContentsReader::new(BufReader::with_capacity(1 << 18, file));
+    let mut last = None;
+    while let Ok(Some(raw)) = reader.next_line() {
+        last = None;
+        let Ok(line) = ContentsLine::parse(raw) else { continue };
+        if is_comment(raw) {
+            continue;
+        }
+        last = Some(line.path.clone());
+        if let Some(known) = lines.get_mut(&line.path) {
+            known.line.adopt_owners(line);
+            known.text = known.line.write();
+        } else {
+            let text = raw.to_vec();
+            lines.insert(line.path.clone(), ReadableLine { line, text });
+        }
+    }
+    // A line that was cut may belong to a package other than it says.
+    if let Some(cut) = last.filter(|_| !is_closed) {
+        lines.remove(&cut);
+    }
+    let without_gone = |(path, readable): (ObjectPath, ReadableLine)| {
+        if !gone.own(&readable.line) {
+            return Some((path, readable));
+        }
+        let line = gone.leave(view.root(), readable.line)?;
+        let text = line.write();
+        Some((path, ReadableLine { line, text }))
+    };
+    lines.into_iter().filter_map(without_gone).collect()
+}
+
+fn paths_of<'l>(
+    lines: impl IntoIterator<Item = &'l ContentsLine>,
+    package: &PkgInst,
+) -> BTreeSet<ObjectPath> {
+    lines.into_iter().filter(|line| line.is_owned_by(package)).map(|line| line.path.clone()).collect()
+}
+
+#[derive(Default)]
+struct GoneOwners(BTreeMap<PkgInst, GoneOwner>);
+
+struct GoneOwner {
+    damage: RecordDamage,
+    notes: Vec<String>,
+}
+
+impl GoneOwners {
+    fn add(&mut self, package: PkgInst, damage: RecordDamage) {
+        self.0.insert(package, GoneOwner { damage, notes: Vec::new() });
+    }
+
+    fn last(&self) -> Option<&PkgInst> {
+        self.0.keys().next_back()
+    }
+
+    fn own(&self, line: &ContentsLine) -> bool {
+        line.owners.iter().any(|owner| self.0.contains_key(&owner.package))
+    }
+
+    /// Removes them from a line, with a note for each. Returns the line, or `None` if nobody else owns it.
+    fn leave(&mut self, root: &Root, mut line: ContentsLine) -> Option<ContentsLine> {
+        let (gone, others): (Vec<_>, Vec<_>) =
+            line.owners.into_iter().partition(|owner| self.0.contains_key(&owner.package));
+        line.owners = others;
+        let path = root.show(&line.path);
+        let owners: Vec<&str> = line.owners.iter().map(|owner| owner.package.as_str()).collect();
+        for owner in gone {
+            let note = if owners.is_empty() {
+                format!("{path}: the line is deleted; the object stays, and no package owns it")
+            } else {
+                format!(
+                    "{path}: {} is removed from the line, which {} still owns",
+                    owner.package,
+                    owners.join(" ")
+                )
+            };
+            self.0.entry(owner.package).and_modify(|gone| gone.notes.push(note));
+        }
+        (!line.owners.is_empty()).then_some(line)
+    }
+
+    fn mended(self) -> impl Iterator<Item = MendedRecord> {
+        self.0.into_values().map(|GoneOwner { damage, notes }| MendedRecord {
+            damage,
+            is_made: true,
+            is_whole: true,
+            said: notes,
+        })
+    }
+
+    fn given_up(self, why: &str) -> impl Iterator<Item = MendedRecord> {
+        self.0.into_values().map(move |GoneOwner { damage, .. }| MendedRecord {
+            damage,
+            is_made: false,
+            is_whole: false,
+            said: vec![why.to_owned()],
+        })
+    }
+}
+
+fn remove_owners(session: &Session<'_>, mut gone: GoneOwners) -> Result<Vec<MendedRecord>, Failure> {
+    let packages: BTreeSet<PkgInst> = gone.0.keys().cloned().collect();
+    let Some(last) = packages.last() else { return Ok(Vec::new()) };
+    let root = &session.ground.root;
+    let view = RecordView::live(root);
+    let named = lines_of_packages(&view, &packages)?;
+    let paths = named.into_values().flat_map(BTreeMap::into_keys).collect();
+    let mut contents = ContentsEdits::new();
+    for (path, line) in lines_at(&view, &paths, &[])? {
+        contents.insert(path, gone.leave(root, line).map(Box::new));
+    }
+    let before = kept(root, &places::contents())?;
+    let copy = before.iter().filter_map(|kept| kept.change.clone()).collect();
+    let plan = plan_of(session, last, copy);
+    let plan = Plan { packages: packages.iter().cloned().collect(), contents, ..plan };
+    session.perform(&plan, &mut NoContent, None, String::new())?;
+    let mut mended: Vec<MendedRecord> = gone.mended().collect();
+    if let (Some(last), Some(kept)) = (mended.last_mut(), before) {
+        last.said.push(format!("the file as it was is kept as {}", kept.shown));
+    }
+    Ok(mended)
+}
+
+const MOST: u32 = 1000;
+
+/// The largest file that is kept, in bytes: 256 MiB.
+const LARGEST: u64 = 256 << 20;
+
+/// The place where a damaged record is kept, and the change that writes it there; `None` if it was renamed at once.
+struct KeptRecord {
+    shown: String,
+    change: Option<RecordChange>,
+}
+
+/// Keeps the object at a path as `NAME.damaged`, `NAME.damaged.2`, …: a file by a change of the run that makes the record
+/// anew. Renames any other object, so that a file can take its place. `None` without an object, or for an empty or too large
+/// file.
+fn kept(root: &Root, path: &ObjectPath) -> Result<Option<KeptRecord>, Failure> {
+    let physical = root.resolver().locate(path)?;
+    let parent = physical.parent().unwrap_or_else(ObjectPath::root);
+    let Some(dir) = root.dir_if_there(&parent)? else { return Ok(None) };
+    let Some(seen) = dir.look(physical.name())? else { return Ok(None) };
+    let Some(name) = free_name(&dir, physical.name())? else { return Ok(None) };
+    let shown = root.show(&dir.at(&name));
+    if seen.file_type != FileType::Regular {
+        dir.rename(physical.name(), &name)?;
+        return Ok(Some(KeptRecord { shown, change: None }));
+    }
+    if seen.size == 0 || seen.size > LARGEST {
+        return Ok(None);
+    }
+    let Some(bytes) = RecordView::live(root).read(path, LARGEST)? else { return Ok(None) };
+    let change =
+        RecordChange::Write { path: dir.at(&name), bytes, mode: Mode::of(0o644), mtime: Some(seen.mtime) };
+    Ok(Some(KeptRecord { shown, change: Some(change) }))
+}
+
+/// Renames an object that is no file, so that a file can take its place.
+pub(in crate::operation) fn set_aside_unless_file(root: &Root, path: &ObjectPath) -> Result<(), Failure> {
+    let physical = root.resolver().locate(path)?;
+    let parent = physical.parent().unwrap_or_else(ObjectPath::root);
+    let Some(dir) = root.dir_if_there(&parent)? else { return Ok(()) };
+    match dir.look(physical.name())? {
+        Some(seen) if seen.file_type != FileType::Regular => kept(root, path).map(drop),
+        _ => Ok(()),
+    }
+}
+
+fn free_name(dir: &Dir, name: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
+    for number in 1..=MOST {
+        let suffix = if number == 1 { String::new() } else { format!(".{number}") };
+        let name = [name, b".damaged", suffix.as_bytes()].concat();
+        if dir.look(&name)?.is_none() {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}

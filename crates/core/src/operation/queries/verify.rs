@@ -1,0 +1,605 @@
+//! `patchadm verify`: checks whether everything that was recorded is still as recorded.
+//!
+//! Objects are compared with `contents` as pkgchk(1M) does it, and files that a patch delivered also with the BLAKE3 in its
+//! undo manifest. Every undo archive is read to its end. Then the backout of each patch is planned with the rules and the
+//! reader of a real backout, so that a backout reported as possible is possible. Nothing is locked or changed. As for every
+//! query, the answer is made anew if a run begins or ends meanwhile, and there is none while a run is unfinished.
+//!
+//! Files of types `e` and `v` may be edited: their attributes are compared, their bytes are not.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use crate::operation::check::{
+    CheckError, CheckReport, CheckRequest, CheckScope, CheckedAspects, CheckedObject, DeliveredFile,
+    DeliveredFiles, check_delivered,
+};
+use crate::operation::failure::Failure;
+use crate::operation::libraries::{
+    KeptLibraryState, KeptState, LibrariesBeforePatches, PatchedRecords, look_at_kept,
+};
+use crate::operation::patches::back_out::{KnownArchives, rehearse};
+use crate::operation::patches::undo_states::UndoState;
+use crate::operation::queries::select::PackagePattern;
+use crate::operation::record_damage::{damage_of_stages, find_damage};
+use crate::operation::session::{RootAndPolicy, must_have_database};
+use patchadm_changeset::format::manifest::{self, Manifest, decode};
+use patchadm_inputs::database::foreign_changes::{ForeignChange, foreign_changes};
+use patchadm_inputs::database::undo_data::{ArchiveError, VerifiedManifest};
+use patchadm_inputs::database::{
+    DatabaseError, RecordDamage, RecordRepair, RecordView, ViewError, identity_fault, installed, ledger,
+    marker, read_consistently,
+};
+use patchadm_inputs::format::ledger::{Ledger, LedgerLine, LedgerUndo};
+use patchadm_inputs::inventory::{Installed, is_kept_package};
+use patchadm_inputs::native::NativeOrigin;
+use patchadm_planning::plan::clock::Now;
+use patchadm_planning::plan::kept_libraries::KeptLibrary;
+use patchadm_planning::plan::patch::interrupted::{Interrupted, interrupted};
+use patchadm_planning::plan::refusal::Reason;
+use patchadm_rootfs::{Root, WorkMeter, WorkUnit, never, side_by_side};
+use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
+use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchRecords};
+
+/// The result of a verification.
+#[derive(Debug)]
+pub struct VerifyReport {
+    /// The damage of the records themselves. Their contents are compared as far as they can be read.
+    pub damage: Vec<RecordDamage>,
+    /// The records that another program has changed since a run left them.
+    pub changed: Vec<ForeignChange>,
+    /// Every object that was compared, with its findings.
+    pub objects: Vec<CheckedObject>,
+    /// The patches, in the order of listings.
+    pub patches: Vec<VerifiedPatch>,
+    /// The patches that a tool without recovery left half applied to the packages.
+    pub interrupted: Vec<Interrupted>,
+    /// The findings about kept libraries. They are not looked for where records are damaged.
+    pub kept: Vec<KeptFinding>,
+    /// True if a package was adopted from dpkg or rpm.
+    pub has_native: bool,
+}
+
+/// The findings about an applied patch.
+#[derive(Debug)]
+pub struct VerifiedPatch {
+    /// Its id.
+    pub id: PatchId,
+    /// Its undo archives, package by package.
+    pub archives: Vec<ArchiveVerdict>,
+    /// The reason why it could not be backed out now, if there is one.
+    pub backout: Result<(), Failure>,
+    /// The libraries from before the patch that are kept for the programs that still load them; only of an effective patch.
+    pub kept: Vec<KeptLibrary>,
+}
+
+/// The reason why there is no result.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The objects cannot be compared, or a run is unfinished.
+    #[error(transparent)]
+    Check(#[from] CheckError),
+    /// The root has no package database, or its policy is invalid.
+    #[error(transparent)]
+    Failure(#[from] Failure),
+    /// A word names neither an applied patch nor an installed package.
+    #[error("{0} is neither an applied patch nor an installed package")]
+    Unknown(String),
+}
+
+impl From<ViewError> for VerifyError {
+    fn from(error: ViewError) -> Self {
+        Self::Check(error.into())
+    }
+}
+
+impl From<DatabaseError> for VerifyError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Check(error.into())
+    }
+}
+
+impl VerifiedPatch {
+    /// Returns why the undo data of the patch is not as it was written, or not where the records say: the defect of an
+    /// archive, or of its use by a backout. `None` if the undo data is sound, and if none was kept.
+    pub fn damage(&self) -> Option<UndoDamage<'_>> {
+        let of_archive = self.unusable().find(|error| !error.is_closed()).map(UndoDamage::Archive);
+        let of_backout = || match &self.backout {
+            Err(Failure::Archive(error)) if error.is_closed() => None,
+            // It is away on purpose.
+            Err(Failure::Archive(ArchiveError::Exported { .. })) => None,
+            Err(Failure::Archive(error)) => Some(UndoDamage::Archive(error)),
+            Err(failure @ Failure::Source(_)) => Some(UndoDamage::Other(failure)),
+            Err(failure @ Failure::Refused(refusal))
+                if matches!(*refusal.reason, Reason::BadUndoData { .. }) =>
+            {
+                Some(UndoDamage::Other(failure))
+            }
+            _ => None,
+        };
+        of_archive.or_else(of_backout)
+    }
+
+    /// Returns whether the caller may not read the undo data of the patch, or the records of it. Then nothing is known of
+    /// it.
+    pub fn is_closed(&self) -> bool {
+        let is_backout_closed = matches!(&self.backout, Err(failure) if failure.is_refused_access());
+        is_backout_closed || self.unusable().any(ArchiveError::is_closed)
+    }
+
+    fn unusable(&self) -> impl Iterator<Item = &ArchiveError> {
+        self.archives.iter().filter_map(|archive| match &archive.state {
+            ArchiveState::Unusable(error) => Some(error),
+            ArchiveState::Sound { .. } | ArchiveState::None(_) => None,
+        })
+    }
+}
+
+/// Undo data that is of no use.
+#[derive(Clone, Copy, Debug)]
+pub enum UndoDamage<'a> {
+    /// An archive is missing, unreadable or not as it was written.
+    Archive(&'a ArchiveError),
+    /// A backout cannot use its contents.
+    Other(&'a Failure),
+}
+
+impl VerifyReport {
+    /// Returns the objects that are not as they were recorded.
+    pub fn wrong(&self) -> impl Iterator<Item = &CheckedObject> {
+        self.objects.iter().filter(|checked| !checked.findings.is_empty())
+    }
+}
+
+/// Verifies what `words` name: ids of applied patches, with the packages that they are applied to, and packages, with the
+/// patches that are applied to them. Verifies everything if there are no words. `undo_dir` is the directory of archives that
+/// are no longer where their `remote` points. `workers` threads read, and `meter` knows how far they are, where
+/// somebody looks at it.
+pub fn verify(
+    root: &Root,
+    words: &[String],
+    undo_dir: Option<&Path>,
+    workers: usize,
+    now: &Now,
+    meter: Option<&WorkMeter>,
+) -> Result<VerifyReport, VerifyError> {
+    let ground = RootAndPolicy::of(root)?;
+    must_have_database(root)?;
+    read_consistently(root, |view| {
+        if view.is_during_run() {
+            return Err(CheckError::Unfinished(root.prefix().display().to_string()).into());
+        }
+        let mut damage = find_damage(view, workers, &never)?;
+        damage.extend(damage_of_stages(view)?);
+        let all = PatchedPackages::read(view, &ground.policy.separator, &damage)?;
+        let chosen = all.chosen(words, &ground.policy.separator, &damage)?;
+        let (archives, known) = verify_all(&ground, &chosen.archives, undo_dir, workers, meter)?;
+        let has_contents = damage.iter().all(|damage| damage.repair != RecordRepair::Contents);
+        let objects = if has_contents && !chosen.packages.is_empty() {
+            let delivered = delivered(&ground, &all, &chosen, &known);
+            check_delivered(view, &ground.host, &chosen.check_request(&all, workers), &delivered, meter)?
+        } else {
+            CheckReport::default()
+        };
+        let ids = chosen.patches();
+        // A root that cannot be changed at all lets no patch be backed out.
+        let stopping = damage.iter().find(|damage| damage.stops_changes()).cloned();
+        let identity = identity_fault(root)?;
+        let obstacle = || {
+            let identity = identity.clone().map(Failure::from);
+            identity.or_else(|| stopping.clone().map(|damage| DatabaseError::from(damage).into()))
+        };
+        let backouts = rehearse(&ground, &ids, known, undo_dir, now)?;
+        let (kept, mut loaded) = if stopping.is_none() {
+            kept_findings(view, &ground, now, &all, &chosen.packages)?
+        } else {
+            (Vec::new(), LibrariesBeforePatches::new())
+        };
+        let mut verdicts: BTreeMap<PatchId, Vec<ArchiveVerdict>> = BTreeMap::new();
+        for (of, archive) in archives {
+            verdicts.entry(of.patch).or_default().push(archive);
+        }
+        let patches = ids.into_iter().zip(backouts).map(|(id, backout)| {
+            let archives = verdicts.remove(&id).unwrap_or_default();
+            let kept = loaded.remove(&id).unwrap_or_default();
+            VerifiedPatch { id, archives, backout: obstacle().map_or(backout, Err), kept }
+        });
+        let patches = patches.collect();
+        let interrupted = chosen.interrupted(&all, &ground.policy.separator);
+        let changed = foreign_changes(view)?;
+        let (objects, has_native) = (objects.checked, all.have_native());
+        Ok(VerifyReport { damage, changed, objects, patches, interrupted, kept, has_native })
+    })
+}
+
+struct PatchedPackages(BTreeMap<PkgInst, (Installed, PatchRecords)>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct ArchiveToVerify {
+    patch: PatchId,
+    package: PkgInst,
+    saved_as: String,
+    /// True if the package has a save directory of the patch. Without it, no undo data was kept, or it was given up or lost.
+    is_kept: bool,
+}
+
+struct ChosenArchives {
+    packages: Vec<PkgInst>,
+    archives: Vec<ArchiveToVerify>,
+}
+
+impl PatchedPackages {
+    fn read(view: &RecordView<'_>, separator: &str, damage: &[RecordDamage]) -> Result<Self, DatabaseError> {
+        let mut packages = BTreeMap::new();
+        let is_sound = |package: &PkgInst| {
+            let mut stopping = damage.iter().filter(|damage| damage.stops_changes());
+            stopping.all(|damage| damage.package() != Some(package))
+        };
+        for package in installed::packages(view)?.into_iter().filter(is_sound) {
+            let Some(found) = installed::installed(view, &package)? else { continue };
+            let Ok(applied) = PatchRecords::from_params(&package, &found.params, separator) else { continue };
+            packages.insert(package, (found, applied));
+        }
+        Ok(Self(packages))
+    }
+
+    fn have_native(&self) -> bool {
+        self.0.values().any(|(installed, _)| NativeOrigin::of(&installed.params).is_some())
+    }
+
+    fn chosen(
+        &self,
+        words: &[String],
+        separator: &str,
+        damage: &[RecordDamage],
+    ) -> Result<ChosenArchives, VerifyError> {
+        let mut chosen = ChosenArchives { packages: Vec::new(), archives: Vec::new() };
+        if words.is_empty() {
+            self.0.keys().for_each(|package| self.choose(&mut chosen, package, None));
+        }
+        for word in words {
+            let id = PatchId::parse(word, separator).ok();
+            let has_patch = |applied: &PatchRecords| id.as_ref().is_some_and(|id| applied.list.contains(id));
+            let of_patch: Vec<&PkgInst> =
+                self.0.iter().filter(|(_, (_, applied))| has_patch(applied)).map(|(name, _)| name).collect();
+            let pattern = PackagePattern::parse(word);
+            let named: Vec<&PkgInst> = self.0.keys().filter(|name| pattern.fits(name.as_str())).collect();
+            match (of_patch.is_empty(), named.is_empty()) {
+                (false, _) => of_patch.iter().for_each(|name| self.choose(&mut chosen, name, id.as_ref())),
+                (true, false) => named.iter().for_each(|name| self.choose(&mut chosen, name, None)),
+                (true, true) => {
+                    let half = id.as_ref().map(|id| self.half_applied(id, separator)).unwrap_or_default();
+                    let mut damaged = damage.iter().filter_map(RecordDamage::package);
+                    if half.is_empty() && !damaged.any(|name| pattern.fits(name.as_str())) {
+                        return Err(VerifyError::Unknown(word.clone()));
+                    }
+                    for name in half {
+                        self.choose(&mut chosen, name, id.as_ref());
+                    }
+                }
+            }
+        }
+        Ok(chosen)
+    }
+
+    /// Returns the packages to which a tool without recovery left a patch half applied.
+    fn half_applied(&self, id: &PatchId, separator: &str) -> Vec<&PkgInst> {
+        let is_half = |(package, (installed, _)): &(&PkgInst, &(Installed, PatchRecords))| {
+            interrupted(package, installed, separator).iter().any(|half| half.patch == *id)
+        };
+        self.0.iter().filter(is_half).map(|(package, _)| package).collect()
+    }
+
+    fn choose(&self, chosen: &mut ChosenArchives, package: &PkgInst, only: Option<&PatchId>) {
+        if !chosen.packages.contains(package) {
+            chosen.packages.push(package.clone());
+        }
+        for of in self.archives_of(package).filter(|of| only.is_none_or(|id| of.patch == *id)) {
+            if !chosen.archives.contains(&of) {
+                chosen.archives.push(of);
+            }
+        }
+    }
+
+    fn archives_of(&self, package: &PkgInst) -> impl Iterator<Item = ArchiveToVerify> {
+        let found = self.0.get(package);
+        found.into_iter().flat_map(move |(installed, applied)| {
+            applied.list.iter().map(move |patch| {
+                let mut saves = installed.saves.keys();
+                let saved = saves.find(|name| PatchId::new(name).is_ok_and(|other| other == *patch));
+                ArchiveToVerify {
+                    patch: patch.clone(),
+                    package: applied.package.clone(),
+                    saved_as: saved.cloned().unwrap_or_else(|| patch.to_string()),
+                    is_kept: saved.is_some(),
+                }
+            })
+        })
+    }
+}
+
+impl ChosenArchives {
+    fn check_request(&self, all: &PatchedPackages, workers: usize) -> CheckRequest {
+        let is_all = self.packages.len() == all.0.len();
+        let named = self.packages.iter().filter(|_| !is_all);
+        let packages = named.map(|package| PackagePattern::One(package.to_string())).collect();
+        let aspects = CheckedAspects { attributes: true, contents: true, ..CheckedAspects::default() };
+        let scope = CheckScope { packages, ..CheckScope::default() };
+        CheckRequest { scope, aspects, workers, ..CheckRequest::default() }
+    }
+
+    fn interrupted(&self, all: &PatchedPackages, separator: &str) -> Vec<Interrupted> {
+        let of =
+            |package| all.0.get(package).map(|(installed, _)| interrupted(package, installed, separator));
+        self.packages.iter().filter_map(of).flatten().collect()
+    }
+
+    fn patches(&self) -> Vec<PatchId> {
+        let mut ids: Vec<PatchId> = self.archives.iter().map(|of| of.patch.clone()).collect();
+        ids.sort();
+        ids.dedup();
+        ids
+    }
+}
+
+fn delivered(
+    ground: &RootAndPolicy,
+    all: &PatchedPackages,
+    chosen: &ChosenArchives,
+    known: &KnownArchives,
+) -> DeliveredFiles {
+    let mut delivered = DeliveredFiles::new();
+    for of in chosen.packages.iter().flat_map(|package| all.archives_of(package)) {
+        let key = (of.package, of.saved_as);
+        match known.get(&key) {
+            Some(manifest) => manifest.iter().for_each(|manifest| note(&mut delivered, &of.patch, manifest)),
+            // The patch is not verified itself. If its manifest cannot be read, it says nothing about files.
+            None => manifest(ground, &key.0, &key.1)
+                .iter()
+                .for_each(|manifest| note(&mut delivered, &of.patch, manifest)),
+        }
+    }
+    delivered
+}
+
+/// Notes what a patch delivered. If it left a path alone or removed it, the file of an earlier patch no longer counts there.
+fn note(delivered: &mut DeliveredFiles, patch: &PatchId, manifest: &Manifest) {
+    for record in manifest.objects.iter().filter(|record| !record.kept) {
+        let Some(path) = record.object_path() else { continue };
+        let line = record.new_line.as_ref().and_then(|line| ContentsLine::parse(&decode(line)).ok());
+        let b3 = record.became.as_ref().and_then(manifest::RecordedState::digest);
+        match line.zip(b3) {
+            Some((line, b3)) => {
+                let file = DeliveredFile { object: line.object, b3, patch: patch.to_string() };
+                delivered.insert(path, file);
+            }
+            None => drop(delivered.remove(&path)),
+        }
+    }
+}
+
+/// The undo archive of a patch for a package.
+#[derive(Debug)]
+pub struct ArchiveVerdict {
+    /// The package.
+    pub package: PkgInst,
+    /// Its state.
+    pub state: ArchiveState,
+}
+
+/// The state of an archive.
+#[derive(Debug)]
+pub enum ArchiveState {
+    /// There is no undo data, and none is missing: none was kept, or it was given up.
+    None(UndoState),
+    /// It is as it was written.
+    Sound {
+        /// Its path.
+        path: String,
+        /// The size of the file.
+        bytes: u64,
+        /// The run that wrote or moved it; `None` for an archive of another program that no run has touched.
+        run: Option<String>,
+        /// True if another program made it. Then only sizes and sums of its contents are known.
+        is_classic: bool,
+    },
+    /// It is not as it was written, not where the records say, or unreadable.
+    Unusable(ArchiveError),
+}
+
+impl ArchiveState {
+    /// Returns the state of the undo data.
+    pub fn of_undo(&self) -> UndoState {
+        match self {
+            Self::None(state) => *state,
+            Self::Sound { is_classic: true, .. } => UndoState::Classic,
+            Self::Sound { .. } => UndoState::Saved,
+            Self::Unusable(error) => UndoState::of_error(error),
+        }
+    }
+}
+
+/// Verifies archives in this number of threads, in their order. Of the sound ones, also returns what their manifests say.
+fn verify_all(
+    ground: &RootAndPolicy,
+    archives: &[ArchiveToVerify],
+    undo_dir: Option<&Path>,
+    workers: usize,
+    meter: Option<&WorkMeter>,
+) -> Result<(Vec<(ArchiveToVerify, ArchiveVerdict)>, KnownArchives), VerifyError> {
+    let marker = marker(&ground.root)?;
+    let reader = ArchiveVerifier { ground, marker, undo_dir, ledgers: ledgers(ground, archives) };
+    let bytes = || archives.iter().map(|of| reader.bytes(of)).fold(0, u64::saturating_add);
+    let step = meter.map(|meter| meter.begin(WorkUnit::Bytes, bytes()));
+    let done = side_by_side(workers, archives.len(), || {
+        |at| {
+            let of = archives.get(at)?;
+            let verified = reader.verified(of);
+            if let Some(step) = &step {
+                step.advance(reader.bytes(of));
+            }
+            Some((of, verified))
+        }
+    });
+    let (mut verified, mut known) = (Vec::new(), KnownArchives::new());
+    for (of, (archive, manifest)) in done.into_iter().flatten() {
+        if matches!(archive.state, ArchiveState::Sound { .. }) || manifest.is_some() {
+            known.insert((of.package.clone(), of.saved_as.clone()), manifest);
+        }
+        verified.push((of.clone(), archive));
+    }
+    Ok((verified, known))
+}
+
+struct ArchiveVerifier<'a> {
+    ground: &'a RootAndPolicy,
+    marker: Option<String>,
+    undo_dir: Option<&'a Path>,
+    ledgers: BTreeMap<PkgInst, Ledger>,
+}
+
+fn ledgers(ground: &RootAndPolicy, archives: &[ArchiveToVerify]) -> BTreeMap<PkgInst, Ledger> {
+    let view = RecordView::live(&ground.root);
+    let packages: BTreeSet<&PkgInst> = archives.iter().map(|of| &of.package).collect();
+    let read =
+        packages.into_iter().map(|package| Some((package.clone(), ledger::counting(&view, package).ok()?)));
+    read.flatten().collect()
+}
+
+impl ArchiveVerifier<'_> {
+    fn verified(&self, of: &ArchiveToVerify) -> (ArchiveVerdict, Option<Manifest>) {
+        let earlier = self.ledgers.get(&of.package).and_then(|ledger| ledger.earlier(&of.saved_as));
+        // The next reader of an unreadable ledger reports the error.
+        let is_named = !self.ledgers.contains_key(&of.package)
+            || earlier.is_some_and(|line| line.has_undo)
+            || self.line(of).is_some_and(|line| line.manifest.is_some() || line.archive().is_some());
+        let (state, manifest) = match (of.is_kept || is_named).then(|| self.read(of)) {
+            None => (ArchiveState::None(UndoState::without(self.line(of))), None),
+            Some(Ok(read)) => read,
+            Some(Err(error)) => (ArchiveState::Unusable(error), None),
+        };
+        (ArchiveVerdict { package: of.package.clone(), state }, manifest)
+    }
+
+    /// Returns the bytes that are read of an archive, as far as its ledger knows; 1 for one that it does not know, so that
+    /// it counts.
+    fn bytes(&self, of: &ArchiveToVerify) -> u64 {
+        match self.line(of).map(|line| &line.undo) {
+            Some(LedgerUndo::Kept { size, files, .. }) => size.saturating_add(files.unwrap_or_default()),
+            _ => 1,
+        }
+    }
+
+    fn line(&self, of: &ArchiveToVerify) -> Option<&LedgerLine> {
+        self.ledgers.get(&of.package)?.line(&of.saved_as)
+    }
+
+    fn read(&self, of: &ArchiveToVerify) -> Result<(ArchiveState, Option<Manifest>), ArchiveError> {
+        let view = RecordView::live(&self.ground.root);
+        let reader = self.ground.undo_data(&view, self.undo_dir);
+        if let Some(ledger) = self.ledgers.get(&of.package)
+            && let Some(kept) = reader.kept_manifest(&of.package, &of.saved_as, ledger)?
+        {
+            return Ok((ArchiveState::None(UndoState::without(self.line(of))), Some(kept)));
+        }
+        let undo = match self.ledgers.get(&of.package) {
+            Some(ledger) => reader.find_with(&of.package, &of.saved_as, ledger)?,
+            None => reader.find(&of.package, &of.saved_as)?,
+        };
+        let VerifiedManifest { manifest, run } = undo.verify(&view, self.marker.as_deref(), &never)?;
+        let (path, bytes, is_classic) = (undo.path().to_owned(), undo.size(), undo.is_classic());
+        Ok((ArchiveState::Sound { path, bytes, run, is_classic }, manifest))
+    }
+}
+
+/// Returns the manifest of a patch that is not verified; `None` if it cannot be read.
+fn manifest(ground: &RootAndPolicy, package: &PkgInst, saved_as: &str) -> Option<Manifest> {
+    let view = RecordView::live(&ground.root);
+    let ledger = ledger::counting(&view, package).ok()?;
+    ground.undo_data(&view, None).known_manifest(package, saved_as, &ledger, &never).ok()?
+}
+
+/// A finding about a kept library.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptFinding {
+    /// The package that keeps it.
+    pub package: PkgInst,
+    /// Its SONAME, or the name of its file.
+    pub library: String,
+    /// Its path and those of the links that lead to it.
+    pub paths: Vec<ObjectPath>,
+    /// The fault.
+    pub fault: KeptFault,
+}
+
+/// A fault of a kept library.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeptFault {
+    /// It differs from what was kept.
+    Changed,
+    /// It does not exist.
+    Missing,
+    /// Nothing needs it.
+    Unneeded,
+    /// These objects find it in the place of a newer library that serves them.
+    Shadows(Vec<ObjectPath>),
+}
+
+impl KeptFault {
+    /// Returns the word of the JSON document.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Missing => "missing",
+            Self::Unneeded => "unneeded",
+            Self::Shadows(_) => "shadows",
+        }
+    }
+
+    fn of(library: &KeptLibraryState) -> Vec<Self> {
+        let state = match library.state {
+            KeptState::Needed => None,
+            KeptState::Unneeded => Some(Self::Unneeded),
+            KeptState::Changed => Some(Self::Changed),
+            KeptState::Missing => Some(Self::Missing),
+        };
+        let shadows = Some(Self::Shadows(library.misled.clone())).filter(|_| !library.misled.is_empty());
+        // An object that finds it instead of another library does not need it: that is the worse of the two faults.
+        let state = state.filter(|state| *state != Self::Unneeded || shadows.is_none());
+        state.into_iter().chain(shadows).collect()
+    }
+}
+
+/// Returns the findings about the kept libraries of the selected packages, and the kept libraries that patches do not contain.
+/// The root is examined only if a package keeps libraries.
+fn kept_findings(
+    view: &RecordView<'_>,
+    ground: &RootAndPolicy,
+    now: &Now,
+    all: &PatchedPackages,
+    selected: &[PkgInst],
+) -> Result<(Vec<KeptFinding>, LibrariesBeforePatches), Failure> {
+    if !all.0.values().any(|(installed, _)| is_kept_package(&installed.params)) {
+        return Ok((Vec::new(), LibrariesBeforePatches::new()));
+    }
+    let look = look_at_kept(ground, (now, &never), false)?;
+    let mut findings = Vec::new();
+    for library in look.libraries.iter().filter(|library| selected.contains(&library.package)) {
+        findings.extend(KeptFault::of(library).into_iter().map(|fault| KeptFinding {
+            package: library.package.clone(),
+            library: library.name.clone(),
+            paths: library.paths.clone(),
+            fault,
+        }));
+    }
+    let applied = AppliedPatches::new(all.0.values().map(|(_, applied)| applied.clone()).collect());
+    let packages = all.0.iter().map(|(name, (installed, _))| (name.clone(), installed.clone())).collect();
+    let records = PatchedRecords {
+        view,
+        ground: Some(ground),
+        separator: &ground.policy.separator,
+        packages: &packages,
+        applied: &applied,
+    };
+    Ok((findings, records.by_look(&look)))
+}

@@ -1,0 +1,716 @@
+//! `space`: the disk space that the program uses for a root, and the undo data that may go.
+//!
+//! ```text
+//! save/<id> of each package     undo data, patch by patch
+//! var/sadm/patchadm             history, log, ledgers, …
+//! cache, stages                 directories elsewhere
+//! kept libraries                their files
+//! ```
+//! Every directory is counted whole, as du(1) does: allocated blocks, a file with several names once, links not followed.
+//! Objects in none of the known places count as `other`. So the areas add up to the directories and the kept libraries, to the
+//! block. Nothing is locked: numbers of a root that is being changed are those of different moments. Objects that disappear
+//! meanwhile do not count. Directories that the caller may not read count as far as they can be seen, and are named.
+//!
+//! The undo data of every form has its place in the save directory `save/<id>`. A form that keeps objects elsewhere, too, adds
+//! them in `count_undo` and nowhere else.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use crate::operation::failure::Failure;
+use crate::operation::session::{RootAndPolicy, must_have_database};
+use patchadm_changeset::archive_file::UnboundArchive;
+use patchadm_changeset::format::manifest::Manifest;
+use patchadm_changeset::format::undo_files::UNDO;
+use patchadm_changeset::plan::{ARCHIVE_NAMES, UndoFormat};
+use patchadm_changeset::stored_file::StoredFile;
+use patchadm_inputs::database::survey::parameters;
+use patchadm_inputs::database::{DatabaseError, RecordView, contents, installed, read_consistently};
+use patchadm_inputs::inventory::is_kept_package;
+use patchadm_inputs::stage::{LONGEST_RECORD, StagesRecord};
+use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError};
+use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_svr4::patch::{AppliedPatches, PatchId, Superseded};
+use patchadm_svr4::places;
+
+/// Counts the disk space of a root; `cache` is the directory of fetched patches.
+pub fn space(root: &Root, cache: Option<&Path>) -> Result<SpaceReport, Failure> {
+    must_have_database(root)?;
+    SpaceSurvey::of(root)?.report(cache)
+}
+
+/// The disk space that the program uses for a root.
+#[derive(Clone, Debug, Default)]
+pub struct SpaceReport {
+    /// The applied patches, in the order of listings.
+    pub patches: Vec<PatchSpace>,
+    /// The bytes of each area, also of those that are empty.
+    pub areas: Vec<(SpaceArea, u64)>,
+    /// The directories that were counted, as the host sees them, with their bytes.
+    pub directories: Vec<(String, u64)>,
+    /// The file systems on which these are.
+    pub file_systems: Vec<FileSystemShare>,
+    /// The directories whose content the caller may not read, and which count as empty.
+    pub unread: Vec<String>,
+}
+
+/// The disk space of the undo data of an applied patch.
+#[derive(Clone, Debug)]
+pub struct PatchSpace {
+    /// The patch.
+    pub id: PatchId,
+    /// Why the undo data may go; `None` for an effective patch.
+    pub may_go: Option<MayGo>,
+    /// The patch that supersedes or contains it, if the records name it.
+    pub by: Option<PatchId>,
+    /// True if it is the newest applied revision of its base.
+    pub is_newest: bool,
+    /// Its undo data, package by package.
+    pub undo: Vec<(PkgInst, UndoSpace)>,
+}
+
+/// Why undo data may go without loss of a way back that somebody would take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MayGo {
+    /// A later revision of the patch is applied.
+    Superseded,
+    /// A patch with another base contains it.
+    Contained,
+}
+
+/// A use of disk space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SpaceArea {
+    /// Save directories of applied patches.
+    Undo,
+    /// Undo archives outside the root.
+    OutsideUndo,
+    /// The ledgers of packages.
+    Ledgers,
+    /// Working directories of runs.
+    Runs,
+    /// Stages made from the root.
+    Stages,
+    /// The history of runs.
+    History,
+    /// The log of the root, and the directories of its patches.
+    Logs,
+    /// Libraries that stay for programs that need them.
+    KeptLibraries,
+    /// Fetched patches.
+    Cache,
+    /// Everything else in the same directories.
+    Other,
+}
+
+/// The part of a file system that is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSystemShare {
+    /// The first counted directory on it, as the host sees it.
+    pub path: String,
+    /// The bytes used on it, by all areas.
+    pub bytes: u64,
+    /// Its bytes.
+    pub size: u64,
+    /// Its free bytes.
+    pub free: u64,
+}
+
+impl MayGo {
+    /// Returns the word for the reason.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Superseded => "superseded",
+            Self::Contained => "contained",
+        }
+    }
+}
+
+impl SpaceArea {
+    /// All areas, in the order of reports.
+    pub const ALL: [Self; 10] = [
+        Self::Undo,
+        Self::OutsideUndo,
+        Self::Ledgers,
+        Self::Runs,
+        Self::Stages,
+        Self::History,
+        Self::Logs,
+        Self::KeptLibraries,
+        Self::Cache,
+        Self::Other,
+    ];
+
+    /// Returns the word for the area.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Undo => "undo",
+            Self::OutsideUndo => "undo-outside",
+            Self::Ledgers => "ledgers",
+            Self::Runs => "runs",
+            Self::Stages => "stages",
+            Self::History => "history",
+            Self::Logs => "logs",
+            Self::KeptLibraries => "kept-libraries",
+            Self::Cache => "cache",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl PatchSpace {
+    /// Returns the bytes of all its undo data, inside the root and outside.
+    pub fn bytes(&self) -> u64 {
+        self.undo.iter().map(|(_, undo)| undo.bytes + undo.outside).sum()
+    }
+
+    /// Returns the bytes in the root that are free again when its undo data is given up.
+    pub fn freeable(&self) -> u64 {
+        self.undo.iter().map(|(_, undo)| undo.freeable).sum()
+    }
+}
+
+impl SpaceReport {
+    /// Returns the bytes of all areas.
+    pub fn bytes(&self) -> u64 {
+        self.areas.iter().map(|(_, bytes)| bytes).sum()
+    }
+}
+
+struct RecordedPatches {
+    applied: AppliedPatches,
+    packages: Vec<PkgInst>,
+    kept: BTreeSet<PkgInst>,
+}
+
+struct SpaceSurvey<'a> {
+    root: &'a Root,
+    ground: Option<RootAndPolicy>,
+    separator: String,
+    records: RecordedPatches,
+    usage: DiskUsage,
+    undo: BTreeMap<(PatchId, PkgInst), UndoSpace>,
+    areas: BTreeMap<SpaceArea, u64>,
+    directories: Vec<(String, u64)>,
+    file_systems: BTreeMap<DeviceNumber, FileSystemShare>,
+}
+
+/// Returns the disk space of the undo data of every applied patch, in the order of listings.
+pub(in crate::operation) fn undo_spaces(root: &Root) -> Result<Vec<PatchSpace>, Failure> {
+    let mut survey = SpaceSurvey::of(root)?;
+    survey.count_saves()?;
+    Ok(survey.patches())
+}
+
+impl<'a> SpaceSurvey<'a> {
+    fn of(root: &'a Root) -> Result<Self, Failure> {
+        let (policy, ground) = RootAndPolicy::as_far_as_known(root)?;
+        let separator = policy.separator;
+        let records = read_consistently(root, |view| recorded_patches(view, &separator))?;
+        Ok(Self {
+            root,
+            ground,
+            separator,
+            records,
+            usage: DiskUsage::default(),
+            undo: BTreeMap::new(),
+            areas: SpaceArea::ALL.map(|area| (area, 0)).into(),
+            directories: Vec::new(),
+            file_systems: BTreeMap::new(),
+        })
+    }
+
+    fn report(mut self, cache: Option<&Path>) -> Result<SpaceReport, Failure> {
+        self.count_saves()?;
+        self.count_outside()?;
+        self.count_own_directory()?;
+        self.count_whole(&places::patches(), SpaceArea::Logs)?;
+        self.count_stages()?;
+        self.count_kept_libraries()?;
+        if let Some(cache) = cache {
+            self.count_elsewhere(cache, SpaceArea::Cache)?;
+        }
+        let patches = self.patches();
+        for (device, share) in &mut self.file_systems {
+            share.bytes = self.usage.by_device.get(device).copied().unwrap_or_default();
+        }
+        Ok(SpaceReport {
+            patches,
+            areas: self.areas.into_iter().collect(),
+            directories: self.directories,
+            file_systems: self.file_systems.into_values().collect(),
+            unread: self.usage.unread.into_iter().collect(),
+        })
+    }
+
+    fn patches(&self) -> Vec<PatchSpace> {
+        let applied = &self.records.applied;
+        let of = |id: &PatchId, package: &PkgInst| {
+            let undo = self.undo.get(&(id.clone(), package.clone())).copied();
+            (package.clone(), undo.unwrap_or_default())
+        };
+        let each = applied.iter().map(|patch| {
+            let (may_go, by) = match applied.superseded(&patch.id) {
+                None => (None, None),
+                Some(Superseded::Revision(later)) => (Some(MayGo::Superseded), Some(later.clone())),
+                Some(Superseded::Obsoletion(of)) => (Some(MayGo::Contained), of.by.cloned()),
+            };
+            let is_newest = applied.later_revision(&patch.id).is_none();
+            let undo = patch.packages.iter().map(|package| of(&patch.id, package)).collect();
+            PatchSpace { id: patch.id.clone(), may_go, by, is_newest, undo }
+        });
+        each.collect()
+    }
+
+    fn count_saves(&mut self) -> Result<(), Failure> {
+        for package in self.records.packages.clone() {
+            let place = places::save(&package);
+            let Some(saves) = self.open(&place)? else { continue };
+            let mut bytes = self.count_itself(&saves, SpaceArea::Other)?;
+            for name in saves.names()? {
+                bytes += self.count_save(&package, &saves, &name)?;
+            }
+            self.add_directory(&place, bytes);
+        }
+        Ok(())
+    }
+
+    fn count_save(&mut self, package: &PkgInst, saves: &Dir, name: &[u8]) -> Result<u64, Failure> {
+        let id = std::str::from_utf8(name).ok().and_then(|name| PatchId::parse(name, &self.separator).ok());
+        let id = id.filter(|id| self.records.applied.is_applied_to(id, package));
+        let Some(id) = id else {
+            let bytes = self.usage.of(saves, name)?;
+            self.add(SpaceArea::Other, bytes);
+            return Ok(bytes);
+        };
+        let undo = count_undo(&mut self.usage, saves, name)?;
+        // Old files are counted where they are.
+        let bytes = undo.bytes - undo.stored;
+        self.add(SpaceArea::Undo, bytes);
+        self.undo.insert((id, package.clone()), undo);
+        Ok(bytes)
+    }
+
+    fn count_outside(&mut self) -> Result<(), Failure> {
+        let Some(ground) = &self.ground else { return Ok(()) };
+        let view = RecordView::live(self.root);
+        let reader = ground.undo_data(&view, None);
+        let mut bytes = 0;
+        for ((id, package), undo) in &mut self.undo {
+            if undo.form == Some(UndoForm::Outside) {
+                let name = installed::saved_as(&view, package, id)?;
+                // An archive that cannot be opened occupies nothing that could be given back here.
+                let found = reader.find(package, &name);
+                undo.outside = found.and_then(|found| found.allocated()).unwrap_or_default();
+                bytes += undo.outside;
+            }
+        }
+        self.add(SpaceArea::OutsideUndo, bytes);
+        Ok(())
+    }
+
+    fn count_own_directory(&mut self) -> Result<(), Failure> {
+        let place = places::own_directory();
+        if let Some(own) = self.open(&place)? {
+            let mut bytes = self.count_itself(&own, SpaceArea::Other)?;
+            for name in own.names()? {
+                let of_name = self.usage.of(&own, &name)?;
+                self.add(area_of(&name), of_name);
+                bytes += of_name;
+            }
+            self.add_directory(&place, bytes);
+        }
+        self.count_whole(&places::stages_at_top(), SpaceArea::Runs)
+    }
+
+    fn count_stages(&mut self) -> Result<(), Failure> {
+        let text = match RecordView::live(self.root).read(&places::stage_list(), LONGEST_RECORD) {
+            Err(error) if error.is_refused_access() => return Ok(()),
+            read => read?.unwrap_or_default(),
+        };
+        let stages = StagesRecord::parse(&text).unwrap_or_default();
+        for stage in stages.stages() {
+            self.count_elsewhere(Path::new(OsStr::from_bytes(stage.path.as_bytes())), SpaceArea::Stages)?;
+        }
+        Ok(())
+    }
+
+    fn count_kept_libraries(&mut self) -> Result<(), Failure> {
+        let root = self.root;
+        let lines = contents::lines_of_packages(&RecordView::live(root), &self.records.kept)
+            .map_err(|error| Failure::Database(error.into()))?;
+        let mut bytes = 0;
+        for path in lines.into_values().flat_map(BTreeMap::into_keys) {
+            let physical = root.resolver().locate(&path)?;
+            let parent = physical.parent().unwrap_or_else(ObjectPath::root);
+            let Some(parent) = root.dir_if_there(&parent)? else { continue };
+            if let Some(seen) =
+                parent.look(physical.name())?.filter(|seen| seen.file_type == FileType::Regular)
+            {
+                self.note_file_system(&parent)?;
+                bytes += self.usage.of_one(&seen);
+            }
+        }
+        self.add(SpaceArea::KeptLibraries, bytes);
+        Ok(())
+    }
+
+    fn count_whole(&mut self, place: &ObjectPath, area: SpaceArea) -> Result<(), Failure> {
+        if let Some(directory) = self.open(place)? {
+            self.note_file_system(&directory)?;
+            let bytes = self.usage.of_directory(&directory)?;
+            self.add(area, bytes);
+            self.add_directory(place, bytes);
+        }
+        Ok(())
+    }
+
+    fn count_elsewhere(&mut self, path: &Path, area: SpaceArea) -> Result<(), Failure> {
+        let shown = path.display().to_string();
+        let directory = match Dir::of_host(path) {
+            Err(error) if error.is_not_found() => return Ok(()),
+            Err(error) if error.is_refused_access() => {
+                self.usage.unread.insert(shown);
+                return Ok(());
+            }
+            opened => opened?,
+        };
+        let counted = self.note_file_system(&directory).and_then(|()| self.usage.of_directory(&directory));
+        let bytes = self.usage.as_far_as_readable(shown.clone(), counted)?;
+        self.add(area, bytes);
+        self.directories.push((shown, bytes));
+        Ok(())
+    }
+
+    /// Opens a directory of the root; `None` if there is none, or if the caller may not read it.
+    fn open(&mut self, place: &ObjectPath) -> Result<Option<Dir>, Failure> {
+        let physical = self.root.resolver().locate_dir(place)?;
+        match self.root.dir_if_there(&physical) {
+            Err(error) if error.is_refused_access() && !matches!(error, RootError::Untrusted(_)) => {
+                self.usage.unread.insert(self.root.show(place));
+                Ok(None)
+            }
+            opened => Ok(opened?),
+        }
+    }
+
+    fn count_itself(&mut self, directory: &Dir, area: SpaceArea) -> Result<u64, Failure> {
+        self.note_file_system(directory)?;
+        let bytes = self.usage.of_one(&directory.itself()?);
+        self.add(area, bytes);
+        Ok(bytes)
+    }
+
+    fn note_file_system(&mut self, directory: &Dir) -> Result<(), RootError> {
+        let device = directory.itself()?.file_system;
+        if let Entry::Vacant(free) = self.file_systems.entry(device) {
+            let space = directory.space()?;
+            let path = directory.root().show(directory.path());
+            free.insert(FileSystemShare { path, bytes: 0, size: space.size, free: space.bytes });
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, area: SpaceArea, bytes: u64) {
+        *self.areas.entry(area).or_default() += bytes;
+    }
+
+    fn add_directory(&mut self, place: &ObjectPath, bytes: u64) {
+        self.directories.push((self.root.show(place), bytes));
+    }
+}
+
+fn recorded_patches(view: &RecordView<'_>, separator: &str) -> Result<RecordedPatches, DatabaseError> {
+    let installed = parameters(view)?;
+    let records = installed.iter().map(|(package, installed)| {
+        installed::patch_records(view.root(), package, &installed.params, separator)
+    });
+    let applied = AppliedPatches::new(records.collect::<Result<_, _>>()?);
+    let kept = installed.iter().filter(|(_, installed)| is_kept_package(&installed.params));
+    let kept = kept.map(|(package, _)| package.clone()).collect();
+    Ok(RecordedPatches { applied, packages: installed.into_keys().collect(), kept })
+}
+
+const BESIDE_ARCHIVE: [&[u8]; 3] = [b"undo.b3", b"remote", b"snapshot"];
+
+/// The form of undo data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UndoForm {
+    /// A form that lies in the root.
+    Inside(UndoFormat),
+    /// An archive outside the root.
+    Outside,
+}
+
+impl UndoForm {
+    /// Returns the word for the form.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Inside(format) => format.word(),
+            Self::Outside => "outside",
+        }
+    }
+}
+
+/// The disk space of undo data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UndoSpace {
+    /// The form; `None` if the patch cannot be backed out, and only the facts about its paths are there.
+    pub form: Option<UndoForm>,
+    /// The bytes that it occupies in the root.
+    pub bytes: u64,
+    /// The bytes of these that are old files in undo directories.
+    pub stored: u64,
+    /// The bytes of these that are free again when it is given up.
+    pub freeable: u64,
+    /// The bytes that an archive outside the root occupies.
+    pub outside: u64,
+}
+
+fn count_undo(usage: &mut DiskUsage, saves: &Dir, name: &[u8]) -> Result<UndoSpace, RootError> {
+    let (form, freeable) = match saves.dir(name) {
+        Ok(save) => look_at_archive(&save)?,
+        // An unreadable directory is named when it is counted.
+        Err(error) if error.is_refused_access() || error.is_not_found() => (None, 0),
+        Err(error) => return Err(error),
+    };
+    let is_files = form == Some(UndoForm::Inside(UndoFormat::Files));
+    let stored = if is_files { stored_bytes(&saves.dir(name)?)? } else { 0 };
+    let (bytes, freeable) = (usage.of(saves, name)? + stored, freeable + stored);
+    Ok(UndoSpace { form, bytes, stored, freeable, outside: 0 })
+}
+
+/// Returns the bytes of the old files that the archive in a save directory names. What cannot be read is named when the
+/// directory is counted, or when it is verified.
+fn stored_bytes(save: &Dir) -> Result<u64, RootError> {
+    let root = save.root();
+    let mut usage = DiskUsage::default();
+    let mut bytes = 0;
+    for (name, _) in ARCHIVE_NAMES.iter().filter(|(_, format)| *format == UndoFormat::Files) {
+        let name = name.as_bytes();
+        let Some(seen) = save.look(name)?.filter(|seen| seen.file_type == FileType::Regular) else {
+            continue;
+        };
+        let archive = match save.open_seen(name) {
+            Err(error) if error.is_refused_access() => continue,
+            opened => opened?,
+        };
+        let Some((file, _)) = archive.filter(|_| seen.size > 0) else { continue };
+        let manifest = UnboundArchive::new(file, root.show(&save.at(name))).manifest().ok().flatten();
+        bytes += manifest.map_or(Ok(0), |manifest| count_stored(&mut usage, root, &manifest))?;
+    }
+    Ok(bytes)
+}
+
+/// Returns the bytes of the old files that a manifest names, which are free again when the undo data is given up.
+pub(in crate::operation) fn stored_space(root: &Root, manifest: &Manifest) -> Result<u64, RootError> {
+    count_stored(&mut DiskUsage::default(), root, manifest)
+}
+
+fn count_stored(usage: &mut DiskUsage, root: &Root, manifest: &Manifest) -> Result<u64, RootError> {
+    let mut bytes = 0;
+    for stored in StoredFile::all_of(manifest) {
+        let directory = match root.dir_if_there(&stored.directory) {
+            Err(error) if error.is_refused_access() => continue,
+            opened => opened?,
+        };
+        let seen = directory.map(|directory| directory.look(stored.name.as_bytes())).transpose()?.flatten();
+        bytes += seen.map_or(0, |seen| usage.of_one(&seen));
+    }
+    Ok(bytes)
+}
+
+/// Returns the form of the undo data in a save directory, and the bytes that are free again without it.
+fn look_at_archive(save: &Dir) -> Result<(Option<UndoForm>, u64), RootError> {
+    let mut usage = DiskUsage::default();
+    let (mut form, mut freeable) = (None, 0);
+    for (name, format) in ARCHIVE_NAMES {
+        if let Some(seen) = save.look(name.as_bytes())? {
+            form = form.or(Some(UndoForm::Inside(format)));
+            freeable += usage.of_one(&seen);
+        }
+    }
+    if form.is_none() && save.look(b"remote")?.is_some() {
+        form = Some(UndoForm::Outside);
+    }
+    if form.is_some() {
+        for name in BESIDE_ARCHIVE {
+            freeable += usage.of(save, name)?;
+        }
+    }
+    Ok((form, freeable))
+}
+
+/// Returns the area of an object in the program's own directory. A name that is not known here is [`SpaceArea::Other`].
+fn area_of(name: &[u8]) -> SpaceArea {
+    match name {
+        b"ledger" => SpaceArea::Ledgers,
+        b"stage" => SpaceArea::Runs,
+        UNDO => SpaceArea::Undo,
+        b"history" | b"attempts" => SpaceArea::History,
+        b"log" => SpaceArea::Logs,
+        _ => SpaceArea::Other,
+    }
+}
+
+/// The most directories in each other that are entered. Records and trees of systems have far fewer.
+const DEEPEST: usize = 200;
+
+/// A file system: major and minor number of its device.
+type DeviceNumber = (u32, u32);
+
+#[derive(Debug, Default)]
+struct DiskUsage {
+    counted: BTreeSet<(DeviceNumber, u64)>,
+    /// The bytes on each file system.
+    by_device: BTreeMap<DeviceNumber, u64>,
+    /// The directories whose content could not be read.
+    unread: BTreeSet<String>,
+}
+
+impl DiskUsage {
+    /// Counts an object of a directory, with everything below it; 0 if it is missing.
+    fn of(&mut self, directory: &Dir, name: &[u8]) -> Result<u64, RootError> {
+        self.of_entry(directory, name, DEEPEST)
+    }
+
+    fn of_directory(&mut self, directory: &Dir) -> Result<u64, RootError> {
+        let own = self.of_one(&directory.itself()?);
+        Ok(own + self.of_content(directory, DEEPEST)?)
+    }
+
+    fn of_one(&mut self, seen: &ObjectStatus) -> u64 {
+        let may_be_met_again = seen.links > 1 || seen.file_type == FileType::Directory;
+        if may_be_met_again && !self.counted.insert((seen.file_system, seen.inode.number)) {
+            return 0;
+        }
+        *self.by_device.entry(seen.file_system).or_default() += seen.allocated;
+        seen.allocated
+    }
+
+    fn of_entry(&mut self, directory: &Dir, name: &[u8], depth: usize) -> Result<u64, RootError> {
+        let Some(seen) = directory.look(name)? else { return Ok(0) };
+        let own = self.of_one(&seen);
+        if seen.file_type != FileType::Directory {
+            return Ok(own);
+        }
+        let path = directory.root().show(&directory.at(name));
+        let Some(depth) = depth.checked_sub(1) else {
+            self.unread.insert(path);
+            return Ok(own);
+        };
+        let below = directory.dir(name).and_then(|inner| self.of_content(&inner, depth));
+        Ok(own + self.as_far_as_readable(path, below)?)
+    }
+
+    fn of_content(&mut self, directory: &Dir, depth: usize) -> Result<u64, RootError> {
+        let mut bytes = 0;
+        for name in directory.names()? {
+            bytes += self.of_entry(directory, &name, depth)?;
+        }
+        Ok(bytes)
+    }
+
+    /// Names a directory that the caller may not read, and lets it count as empty.
+    fn as_far_as_readable(
+        &mut self,
+        path: String,
+        counted: Result<u64, RootError>,
+    ) -> Result<u64, RootError> {
+        match counted {
+            Err(error) if error.is_refused_access() => {
+                self.unread.insert(path);
+                Ok(0)
+            }
+            Err(error) if error.is_not_found() => Ok(0),
+            counted => counted,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use patchadm_svr4::places;
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt as _, symlink};
+    use std::path::Path;
+
+    fn space(place: &Path) -> UndoSpace {
+        let saves = Dir::of_host(place).unwrap();
+        count_undo(&mut DiskUsage::default(), &saves, b"100-01").unwrap()
+    }
+
+    #[test]
+    fn the_form_is_told_by_name_and_the_list_of_paths_stays() {
+        let place = tempfile::tempdir().unwrap();
+        assert_eq!(space(place.path()), UndoSpace::default());
+        let save = place.path().join("100-01");
+        fs::create_dir(&save).unwrap();
+        fs::write(save.join("undo.paths"), [b'p'; 5_000]).unwrap();
+        let without = space(place.path());
+        assert_eq!((without.form, without.freeable), (None, 0));
+        for (name, form) in
+            ["undo.gz", "obsolete.Z", "undo", "obsolete.zst"].into_iter().zip(["gz", "Z", "none", "zst"])
+        {
+            fs::write(save.join(name), vec![b'a'; 20_000]).unwrap();
+            let found = space(place.path());
+            assert_eq!(found.form.map(UndoForm::word), Some(form));
+            assert_eq!(found.bytes - without.bytes, found.freeable, "{name}");
+            assert!(found.freeable >= 20_000);
+            fs::remove_file(save.join(name)).unwrap();
+        }
+        fs::write(save.join("remote"), "elsewhere").unwrap();
+        assert_eq!(space(place.path()).form, Some(UndoForm::Outside));
+    }
+
+    #[test]
+    fn the_places_of_records_have_their_areas() {
+        for (place, area) in [
+            (places::ledgers(), SpaceArea::Ledgers),
+            (places::stages(), SpaceArea::Runs),
+            (places::history(), SpaceArea::History),
+            (places::attempts(), SpaceArea::History),
+            (places::root_id(), SpaceArea::Other),
+        ] {
+            assert_eq!(area_of(place.name()), area, "{place}");
+        }
+    }
+
+    #[test]
+    fn blocks_are_counted_once_for_all_names_and_links_are_not_followed() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name);
+        fs::create_dir(at("inner")).unwrap();
+        fs::write(at("inner/file"), vec![b'x'; 10_000]).unwrap();
+        fs::hard_link(at("inner/file"), at("again")).unwrap();
+        symlink("/usr", at("link")).unwrap();
+        // A sparse file occupies less than its size.
+        fs::File::create(at("sparse")).unwrap().set_len(1 << 30).unwrap();
+        let blocks = |name: &str| fs::symlink_metadata(at(name)).unwrap().blocks() * 512;
+        let expected: u64 = ["", "inner", "inner/file", "link", "sparse"].map(blocks).iter().sum();
+        let mut usage = DiskUsage::default();
+        let directory = Dir::of_host(place.path()).unwrap();
+        assert_eq!(usage.of_directory(&directory).unwrap(), expected);
+        assert_eq!(usage.by_device.values().sum::<u64>(), expected);
+        assert_eq!(usage.of(&directory, b"inner").unwrap(), 0, "it is counted already");
+        assert_eq!(usage.of(&directory, b"missing").unwrap(), 0);
+        assert!(usage.unread.is_empty());
+    }
+
+    #[test]
+    fn a_tree_that_is_too_deep_is_named() {
+        let place = tempfile::tempdir().unwrap();
+        let mut deep = place.path().to_owned();
+        for _ in 0..=DEEPEST {
+            deep.push("d");
+        }
+        fs::create_dir_all(&deep).unwrap();
+        let mut usage = DiskUsage::default();
+        usage.of_directory(&Dir::of_host(place.path()).unwrap()).unwrap();
+        assert_eq!(usage.unread.len(), 1);
+    }
+}
