@@ -1,6 +1,10 @@
-//! System calls that need no root.
+//! System calls that need no root, and directory listings straight from the kernel's buffer.
 
-use super::{Result, RootError};
+use std::os::fd::AsFd;
+
+use rustix::fs::{FileType, Mode, OFlags, RawDir};
+
+use crate::{Result, RootError};
 
 /// The most symbolic links on one path (`MAXSYMLINKS`).
 pub(crate) const MOST_LINKS: usize = 40;
@@ -22,4 +26,35 @@ pub fn random() -> Result<u64> {
         |errno| RootError::Call { action: "read random bytes from", path: "the kernel".to_owned(), errno },
     )?;
     Ok(u64::from_ne_bytes(bytes))
+}
+
+/// The number of bytes of entries read at once.
+const BUFFER: usize = 32 << 10;
+
+/// Passes on the name of every entry except `.` and `..`, with its type as far as the listing tells it. Each call
+/// starts over, regardless of the position of the descriptor.
+pub fn each_entry(
+    directory: impl AsFd,
+    visit: impl FnMut(&[u8], FileType) -> rustix::io::Result<()>,
+) -> rustix::io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let own = again(|| rustix::fs::openat(&directory, ".", flags, Mode::empty()))?;
+    each_entry_from_here(own, visit)
+}
+
+/// Does the same from the position of the descriptor.
+pub fn each_entry_from_here(
+    directory: impl AsFd,
+    mut visit: impl FnMut(&[u8], FileType) -> rustix::io::Result<()>,
+) -> rustix::io::Result<()> {
+    let mut buffer = Vec::with_capacity(BUFFER);
+    let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if !matches!(name, b"." | b"..") {
+            visit(name, entry.file_type())?;
+        }
+    }
+    Ok(())
 }

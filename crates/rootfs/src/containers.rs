@@ -15,8 +15,8 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::mount_tables::{Mount, Place, below, parse, place_of};
 use super::{ForeignTree, Result, Root, RootError, TreeWay, again, mounts};
+use crate::mounts::{Mount, Place, below, parse, place_of};
 use patchadm_svr4::package::rule;
 
 /// The directories in which container engines keep the roots of their containers.
@@ -42,7 +42,7 @@ impl Root {
 /// Returns the tree of containers that an open directory or file is in, or `None` if it is in none. `named` is its path
 /// as given.
 pub(crate) fn container_tree(opened: impl AsFd, named: &[u8]) -> Result<Option<ForeignTree>> {
-    let table = mounts::table().map_err(|error| not_read(mounts::TABLE, &error))?;
+    let table = mounts::table()?;
     let table = parse(&table);
     let found = Location::of(opened)?;
     let root = Root::open(Path::new("/"))?;

@@ -1,7 +1,6 @@
 //! The directory that `-R` names, held open, and the facts about it as a whole.
 
 use std::ffi::OsStr;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -230,12 +229,8 @@ impl Root {
 
     /// Returns the physical paths of all mount points inside the root, the root directory included.
     pub fn mount_points(&self) -> Result<Vec<ObjectPath>> {
-        let failed = |error: &io::Error| {
-            let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
-            RootError::Call { action: "read", path: mounts::TABLE.to_owned(), errno }
-        };
-        let text = mounts::table().map_err(|error| failed(&error))?;
-        let prefix = std::fs::canonicalize(&*self.prefix).map_err(|error| failed(&error))?;
+        let text = mounts::table()?;
+        let prefix = std::fs::canonicalize(&*self.prefix).map_err(|error| mounts::table_error(&error))?;
         let mut found = vec![ObjectPath::root()];
         for line in text.split(|&b| b == b'\n') {
             let place = line.split(|&b| b == b' ').nth(4).map(unescape).unwrap_or_default();
