@@ -7,6 +7,7 @@ use super::loading::NeedSource;
 use super::settings::LoaderSettings;
 use super::tree::{LibraryFile, LibraryTree};
 use crate::elf::ElfSymbols;
+use crate::tree::Differences;
 use patchadm_rootfs::Interrupt;
 use patchadm_svr4::package::ObjectPath;
 
@@ -155,5 +156,21 @@ impl LibraryChange<'_> {
             }
         }
         tree
+    }
+
+    /// Returns the paths at which the trees of a change differ, with and without candidates.
+    pub(super) fn differences(&self) -> Differences {
+        let paths =
+            self.before.unlike(self.after).into_iter().chain(self.candidates.keys()).chain(self.brought);
+        let mut differences = Differences::default();
+        for path in paths {
+            let candidate = match self.candidates.get(path).map(|candidate| &candidate.node) {
+                Some(CandidateNode::File(file)) => Some(file),
+                _ => None,
+            };
+            let files = [self.before.file_at(path), self.after.file_at(path), candidate];
+            differences.add(path, files.into_iter().flatten().map(Arc::as_ref));
+        }
+        differences
     }
 }

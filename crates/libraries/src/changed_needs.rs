@@ -11,12 +11,11 @@ use std::sync::Arc;
 use foldhash::HashMap;
 
 use super::change::LibraryChange;
-use super::comparisons::Comparisons;
-use super::concerned::{differences, load_all};
-use super::loading::{LoadedObject, Loader, Loading, Need, NeedSource, Stamped};
-use super::lost_needs::{CountedNeed, Served, is_served, lack};
-use super::names::NameNumber;
+use super::loading::{LoadedObject, Loader, Loading, Need, NeedSource, Stamped, load_all};
 use super::search::OpenedNumber;
+use crate::needs::Comparisons;
+use crate::needs::{CountedNeed, Served, is_served, lack};
+use crate::search::NameNumber;
 use patchadm_svr4::package::ObjectPath;
 
 /// The extent of the examination.
@@ -47,7 +46,7 @@ impl LibraryChange<'_> {
         thoroughness: Thoroughness,
         comparisons: &Comparisons<'_>,
     ) -> ChangedNeeds {
-        let (differences, names) = (differences(self), comparisons.versions.names());
+        let (differences, names) = (self.differences(), comparisons.versions.names());
         let mut after =
             Loader::noticing(self.after, self.settings, names, &differences).ended_by(self.interrupt);
         let before = Loader::naming(self.before, self.settings, names).ended_by(self.interrupt);

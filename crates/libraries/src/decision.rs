@@ -6,16 +6,21 @@
 //! met afterwards is searched among the candidates. What is found stays, and so does what it needs in turn. A candidate
 //! does not stay if another program would find it instead of a newer library.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::rc::Rc;
 
-use super::changed_needs::{ChangedNeeds, Thoroughness};
-use super::comparisons::{Comparisons, VersionComparisons};
-use super::lost_needs::CountedNeed;
+use patchadm_rootfs::Interrupt;
 use patchadm_svr4::package::ObjectPath;
 
-pub use super::staying::misled_by;
+use crate::changed_needs::{ChangedNeeds, Thoroughness};
+use crate::loading::{LoadedObject, Loader, Loading, Need, starting_points};
+use crate::needs::{
+    Comparisons, CountedNeed, Served, VersionComparisons, counterpart, is_served, lack, served,
+};
+use crate::settings::LoaderSettings;
+use crate::tree::{LibraryFile, LibraryTree, Way};
 
-pub use super::change::{
+pub use crate::change::{
     Candidate, CandidateNode, CandidateOrigin, Consumer, ConsumerSource, LibraryChange, Obstacle,
     OtherConsumer, OtherSource, SymbolSource,
 };
@@ -233,5 +238,315 @@ impl LibraryChange<'_> {
         };
         let ChangedNeeds { lost, .. } = nothing.changed_needs(thoroughness, comparisons);
         nothing.reachable(&lost, &BTreeMap::new(), &comparisons.versions).into_keys().collect()
+    }
+}
+
+impl LibraryChange<'_> {
+    /// Returns the candidates that are reached from needs, each with who needs it.
+    pub(super) fn reachable(
+        &self,
+        lost: &BTreeSet<CountedNeed>,
+        obstacles: &BTreeMap<ObjectPath, Obstacle>,
+        versions: &VersionComparisons,
+    ) -> BTreeMap<ObjectPath, BTreeSet<Consumer>> {
+        let wanted = self.wanted(lost, obstacles, versions);
+        let tree = self.with(|path| wanted.contains(path));
+        let mut loader = Loader::naming(&tree, self.settings, versions.names()).ended_by(self.interrupt);
+        let mut kept: BTreeMap<ObjectPath, BTreeSet<Consumer>> = BTreeMap::new();
+        let mut loaded: Option<(&ObjectPath, Loading)> = None;
+        for need in lost {
+            // They are sorted by program.
+            if loaded.as_ref().is_none_or(|(start, _)| **start != need.start) {
+                loaded = loader.load(&need.start).map(|loading| (&need.start, loading));
+            }
+            let Some((_, loading)) = &loaded else { continue };
+            // A library that the program no longer loads because a candidate hides it may still be opened by another
+            // consumer.
+            let is_hidden = need.in_loading(loading).is_none();
+            let alone = is_hidden.then(|| loader.load(&need.consumer.path)).flatten();
+            let loading = alone.as_ref().unwrap_or(loading);
+            let Some((_, object, other)) = need.in_loading(loading) else { continue };
+            let serves = |index: &usize| {
+                let library = loading.objects.get(*index).map(|library| library.way.file.as_ref());
+                library.is_some_and(|library| {
+                    object.way.file.versions_missing_in(library, &need.name).is_empty()
+                })
+            };
+            if let Some(index) = other.found.filter(serves) {
+                self.keep_with_needs((loading, index), &need.consumer, obstacles, &mut kept);
+            }
+        }
+        for (path, consumers) in self.others.iter().filter(|(path, _)| tree.file_at(path).is_some()) {
+            let Some(loading) = loader.load(path) else { continue };
+            for other in consumers {
+                let source = ConsumerSource::Other(other.source);
+                let consumer = Consumer { path: other.path.clone(), source };
+                self.keep_with_needs((&loading, 0), &consumer, obstacles, &mut kept);
+            }
+        }
+        kept
+    }
+
+    /// Returns the candidates that meet a need, and those that meet the needs of these, over the resulting tree. Also
+    /// finds candidates that are hidden by another, unneeded candidate.
+    fn wanted(
+        &self,
+        lost: &BTreeSet<CountedNeed>,
+        obstacles: &BTreeMap<ObjectPath, Obstacle>,
+        versions: &VersionComparisons,
+    ) -> BTreeSet<ObjectPath> {
+        let may_stay =
+            |path: &ObjectPath| self.candidates.contains_key(path) && !obstacles.contains_key(path);
+        let offered = self.with(may_stay);
+        let mut finder = Loader::naming(&offered, self.settings, versions.names()).ended_by(self.interrupt);
+        let mut starts: BTreeMap<&ObjectPath, Vec<&CountedNeed>> = BTreeMap::new();
+        for path in self.others.keys().filter(|path| may_stay(path)) {
+            starts.insert(path, Vec::new());
+        }
+        let mut wanted: BTreeSet<ObjectPath> = starts.keys().copied().cloned().collect();
+        for need in lost {
+            starts.entry(&need.start).or_default().push(need);
+        }
+        loop {
+            let tree = self.with(|path| wanted.contains(path));
+            let mut loader = Loader::naming(&tree, self.settings, versions.names()).ended_by(self.interrupt);
+            let mut more = BTreeSet::new();
+            for (start, lost) in &starts {
+                let Some(now) = loader.load(start) else { continue };
+                for (index, need) in open_needs(&now, lost, &wanted, versions) {
+                    let way = finder.find_serving(&now, index, need).map(|(_, way)| way);
+                    let all = way.iter().flat_map(|way| way.links.iter().chain([&way.path]));
+                    more.extend(all.filter(|path| may_stay(path) && !wanted.contains(*path)).cloned());
+                }
+            }
+            if more.is_empty() {
+                return wanted;
+            }
+            wanted.append(&mut more);
+        }
+    }
+
+    /// Keeps a candidate that was found, the links on the way to it, and the candidates that it needs in turn. At the path
+    /// of one that cannot stay there is nothing, or something else.
+    fn keep_with_needs(
+        &self,
+        (loading, index): (&Loading, usize),
+        consumer: &Consumer,
+        obstacles: &BTreeMap<ObjectPath, Obstacle>,
+        kept: &mut BTreeMap<ObjectPath, BTreeSet<Consumer>>,
+    ) {
+        let (mut next, mut seen) = (vec![index], HashSet::new());
+        while let Some(index) = next.pop() {
+            let Some(object) = loading.objects.get(index).filter(|_| seen.insert(index)) else { continue };
+            let way = object.way.links.iter().chain([&object.way.path]);
+            let may_stay =
+                |path: &&ObjectPath| self.candidates.contains_key(*path) && !obstacles.contains_key(*path);
+            let own: Vec<&ObjectPath> = way.filter(may_stay).collect();
+            if own.is_empty() {
+                continue;
+            }
+            for path in own {
+                kept.entry(path.clone()).or_default().insert(consumer.clone());
+            }
+            next.extend(loading.needs_of(object).filter_map(|need| need.found));
+        }
+    }
+
+    /// Returns the candidates that, if they stayed, some consumer would find instead of the library that serves it
+    /// after the change.
+    pub(super) fn shadowing(
+        &self,
+        starts: &BTreeSet<ObjectPath>,
+        kept: &BTreeMap<ObjectPath, BTreeSet<Consumer>>,
+        versions: &VersionComparisons,
+    ) -> BTreeSet<ObjectPath> {
+        if kept.is_empty() {
+            return BTreeSet::new();
+        }
+        let tree = self.with(|path| kept.contains_key(path));
+        let is_kept = |path: &ObjectPath| kept.contains_key(path);
+        let how = (self.settings, versions, self.interrupt);
+        misled_from(starts, (&tree, self.after), how, is_kept).into_keys().collect()
+    }
+}
+
+/// Returns the needs of a loading to search for: those that were lost, and those of staying libraries that nothing
+/// meets.
+fn open_needs<'l>(
+    now: &'l Loading,
+    lost: &[&CountedNeed],
+    staying: &BTreeSet<ObjectPath>,
+    versions: &VersionComparisons,
+) -> Vec<(usize, &'l Need)> {
+    let open = now.all_needs().filter(|(_, object, need)| {
+        staying.contains(&object.way.path) && !is_served(now, object, need, versions)
+            || lost.iter().any(|lost| lost.is_of(now, object, need))
+    });
+    open.map(|(index, _, need)| (index, need)).collect()
+}
+
+/// Returns the kept libraries that some consumer finds instead of the library that serves it without them, each with
+/// its finder.
+pub fn misled_by(
+    with: &LibraryTree,
+    without: &LibraryTree,
+    (settings, interrupt): (&LoaderSettings, Interrupt<'_>),
+    is_kept: impl Fn(&ObjectPath) -> bool,
+) -> BTreeMap<ObjectPath, BTreeSet<ObjectPath>> {
+    let versions = VersionComparisons::default();
+    let starts = starting_points(without, settings, interrupt);
+    misled_from(&starts, (with, without), (settings, &versions, interrupt), is_kept)
+}
+
+fn misled_from(
+    starts: &BTreeSet<ObjectPath>,
+    (with, without): (&LibraryTree, &LibraryTree),
+    (settings, versions, interrupt): (&LoaderSettings, &VersionComparisons, Interrupt<'_>),
+    is_kept: impl Fn(&ObjectPath) -> bool,
+) -> BTreeMap<ObjectPath, BTreeSet<ObjectPath>> {
+    let [mut with, mut without] =
+        [with, without].map(|tree| Loader::naming(tree, settings, versions.names()).ended_by(interrupt));
+    let mut misled: BTreeMap<ObjectPath, BTreeSet<ObjectPath>> = BTreeMap::new();
+    let (mut next, mut known): (Vec<ObjectPath>, BTreeSet<ObjectPath>) =
+        (starts.iter().cloned().collect(), starts.clone());
+    while let Some(path) = next.pop() {
+        let Some(with) = with.load(&path) else { continue };
+        if !with.objects.iter().any(|object| is_kept(&object.way.path)) {
+            continue;
+        }
+        let Some(without) = without.load(&path) else { continue };
+        for (index, object) in without.objects.iter().enumerate() {
+            let own = &object.way.path;
+            // A program that finds a kept library instead of this object does not load the object, but something else
+            // may open it.
+            let is_left = !with.objects.iter().any(|other| other.way.path == *own);
+            if is_left && known.insert(own.clone()) {
+                next.push(own.clone());
+            }
+            for need in without.needs_of(object).filter(|need| is_served(&without, object, need, versions)) {
+                let other = counterpart(&with, (index, own), need);
+                let found = other.and_then(|(_, other)| with.found(other)).map(|found| &found.way);
+                if let Some(way) = found.filter(|way| is_kept(&way.path)) {
+                    misled.entry(way.path.clone()).or_default().insert(own.clone());
+                }
+            }
+        }
+    }
+    misled
+}
+
+impl LibraryChange<'_> {
+    /// Returns the unmet needs of staying libraries: a candidate served them, or could, and does not stay.
+    pub(super) fn lost_by_staying(
+        &self,
+        lost: &BTreeSet<CountedNeed>,
+        kept: &BTreeMap<ObjectPath, BTreeSet<Consumer>>,
+        comparisons: &Comparisons<'_>,
+    ) -> BTreeSet<CountedNeed> {
+        if kept.is_empty() {
+            return BTreeSet::new();
+        }
+        let is_kept = |path: &ObjectPath| kept.contains_key(path);
+        let (with_kept, with_all) = (self.with(is_kept), self.with(|_| true));
+        let names = comparisons.versions.names();
+        let [mut now, mut before, mut all] = [&with_kept, self.before, &with_all]
+            .map(|tree| Loader::naming(tree, self.settings, names).ended_by(self.interrupt));
+        let others = self.others.keys().filter(|path| is_kept(path));
+        let starts: BTreeSet<&ObjectPath> = lost.iter().map(|need| &need.start).chain(others).collect();
+        let mut found = BTreeSet::new();
+        for start in starts {
+            let Some(now) = now.load(start) else { continue };
+            let objects = now.objects.iter().enumerate();
+            let staying: Vec<_> = objects.filter(|(_, object)| is_kept(&object.way.path)).collect();
+            let was = if staying.is_empty() { None } else { before.load(start) };
+            for (index, object) in staying {
+                for need in now.needs_of(object) {
+                    let consumer = (index, &object.way.path);
+                    let served =
+                        was.as_ref().and_then(|was| served(was, consumer, need, &comparisons.versions));
+                    let served = served.filter(|served| served.is_whole);
+                    let could_serve = || self.could_serve(&mut all, (&now, index), need, comparisons);
+                    let Some(served) = served.or_else(could_serve) else { continue };
+                    let lack = lack((&now, index), need, Some(&served), comparisons);
+                    if !lack.is_nothing() {
+                        let need = (object, need);
+                        let versions = &comparisons.versions;
+                        found.insert(CountedNeed::of((start, &now), need, Some(served), lack, versions));
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// Adds, to needs that nothing served, the candidate that could.
+    pub(super) fn with_candidates(
+        &self,
+        lost: BTreeSet<CountedNeed>,
+        comparisons: &Comparisons<'_>,
+    ) -> BTreeSet<CountedNeed> {
+        if lost.iter().all(|need| need.served.is_some()) {
+            return lost;
+        }
+        let with_all = self.with(|_| true);
+        let names = comparisons.versions.names();
+        let [mut now, mut all] = [self.after, &with_all]
+            .map(|tree| Loader::naming(tree, self.settings, names).ended_by(self.interrupt));
+        let mut loaded: Option<(ObjectPath, Option<Loading>)> = None;
+        let mut named = |lost: CountedNeed| {
+            if lost.served.is_some() {
+                return lost;
+            }
+            // They are sorted by program.
+            if loaded.as_ref().is_none_or(|(start, _)| *start != lost.start) {
+                loaded = Some((lost.start.clone(), now.load(&lost.start)));
+            }
+            let loading = loaded.as_ref().and_then(|(_, loading)| loading.as_ref());
+            let served = loading.and_then(|now| {
+                let (index, _, need) = lost.in_loading(now)?;
+                self.could_serve(&mut all, (now, index), need, comparisons)
+            });
+            match served {
+                Some(Served { name, way, .. }) => {
+                    let name = names.text(name).to_string();
+                    CountedNeed { name, served: Some(way.path.clone()), ..lost }
+                }
+                None => lost,
+            }
+        };
+        lost.into_iter().map(&mut named).collect()
+    }
+
+    /// Returns the candidate that would meet a need, if all of them stayed, or one that is found after something else.
+    fn could_serve(
+        &self,
+        all: &mut Loader<'_>,
+        (now, index): (&Loading, usize),
+        need: &Need,
+        comparisons: &Comparisons<'_>,
+    ) -> Option<Served> {
+        let consumer = now.objects.get(index)?;
+        let found = all.find_serving(now, index, need);
+        let found = found.filter(|(_, way)| self.candidates.contains_key(&way.path));
+        let (name, way) = match found {
+            Some((name, way)) => (comparisons.versions.names().number(&name), way),
+            None => (need.name, Rc::new(self.hidden(consumer, &now.name(need))?)),
+        };
+        Some(Served::by(consumer, name, &way, &comparisons.versions))
+    }
+
+    /// Returns a candidate that would do if nothing were found before it.
+    fn hidden(&self, consumer: &LoadedObject, name: &str) -> Option<Way> {
+        let serves = |file: &LibraryFile| {
+            file.facts.machine == consumer.way.file.facts.machine
+                && file.facts.soname.as_deref() == Some(name)
+                && consumer.way.file.versions_missing_in(file, name).is_empty()
+        };
+        self.candidates.iter().find_map(|(path, candidate)| match &candidate.node {
+            CandidateNode::File(file) if serves(file) => {
+                Some(Way { links: Vec::new(), path: path.clone(), file: file.clone() })
+            }
+            _ => None,
+        })
     }
 }

@@ -1,5 +1,6 @@
 //! One program with everything that it loads, in the order in which its loader would load it.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -7,12 +8,12 @@ use std::sync::Arc;
 use patchadm_rootfs::Interrupt;
 use patchadm_svr4::package::ObjectPath;
 
-use super::differences::Differences;
-use super::names::{NameNumber, Names, PathNumber};
 use super::search::{LoaderKind, OpenedNumber, Search, Searcher};
 use super::settings::LoaderSettings;
 use super::tree::{LibraryFile, LibraryTree, Way};
 use crate::elf::ElfMachine;
+use crate::search::{NameNumber, Names, PathNumber};
+use crate::tree::Differences;
 
 /// The libraries that musl's loader has in itself, without `lib`.
 const MUSL_OWN: [&str; 7] = ["c", "pthread", "rt", "m", "dl", "util", "xnet"];
@@ -450,4 +451,50 @@ impl Loading {
         }
         chain
     }
+}
+
+/// Loads every program of the loader's tree, and every library that none of them loads, each once. `visit` is told whether
+/// it came to one of the loader's differences.
+pub(super) fn load_all(
+    loader: &mut Loader<'_>,
+    tree: &LibraryTree,
+    visit: &mut dyn FnMut(&ObjectPath, &Loading, bool),
+) {
+    let mut is_loaded: Vec<bool> = Vec::new();
+    let mut loading = loader.nothing();
+    loader.take_met();
+    for (path, _) in tree.files().filter(|(_, file)| file.facts.is_program()) {
+        if !loader.load_over(&mut loading, path) {
+            continue;
+        }
+        for object in &loading.objects {
+            if is_loaded.len() <= object.file {
+                is_loaded.resize(object.file + 1, false);
+            }
+            is_loaded[object.file] = true;
+        }
+        visit(path, &loading, loader.take_met());
+    }
+    for (path, file) in tree.files().filter(|(_, file)| !file.facts.is_program()) {
+        let number = loader.file_number(file);
+        if number.is_some_and(|number| is_loaded.get(number) == Some(&true)) {
+            continue;
+        }
+        if loader.load_over(&mut loading, path) {
+            visit(path, &loading, loader.take_met());
+        }
+    }
+}
+
+/// Returns all programs of a tree, and the libraries that no program loads.
+pub(super) fn starting_points(
+    tree: &LibraryTree,
+    settings: &LoaderSettings,
+    interrupt: Interrupt<'_>,
+) -> BTreeSet<ObjectPath> {
+    let mut found = BTreeSet::new();
+    load_all(&mut Loader::new(tree, settings).ended_by(interrupt), tree, &mut |path, _, _| {
+        found.insert(path.clone());
+    });
+    found
 }

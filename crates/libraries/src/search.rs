@@ -5,20 +5,17 @@
 //! and in the default directories. musl: RPATH or RUNPATH of the whole chain; the directories of its path file, or its
 //! own.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt as _};
-
-use super::differences::Differences;
-use super::follower::Follower;
-use super::machine::{default_directories, lib_names, platform};
-use super::names::{NameNumber, Names, PathNumber};
-use super::settings::LoaderSettings;
-use super::tree::{LibraryFile, LibraryTree, Way, is_library_name};
-use crate::elf::{ElfFacts, ElfMachine};
 use patchadm_rootfs::{Followed, Interrupt, never};
 use patchadm_svr4::package::ObjectPath;
+
+use crate::elf::{ElfFacts, ElfMachine};
+use crate::settings::LoaderSettings;
+use crate::tree::{Differences, Follower, LibraryFile, LibraryTree, Way, is_library_name};
 
 /// The directories that musl searches where it has no path file.
 const MUSL_DIRECTORIES: [&str; 3] = ["/lib", "/usr/local/lib", "/usr/lib"];
@@ -459,4 +456,115 @@ fn expanded(text: &str, origin: &[u8], machine: ElfMachine) -> Vec<Vec<u8>> {
     }
     paths.retain(|path| path.starts_with(b"/"));
     paths
+}
+
+/// Machines by `e_machine`, with the names of their directories on systems that keep several, and their platform.
+const MACHINES: [(ElfMachine, &[&str], &str); 13] = [
+    (of(62, true), &["x86_64-linux-gnu"], "x86_64"),
+    (of(62, false), &["x86_64-linux-gnux32"], "x86_64"),
+    (of(3, false), &["i386-linux-gnu"], "i686"),
+    (of(183, true), &["aarch64-linux-gnu"], "aarch64"),
+    (of(40, false), &["arm-linux-gnueabihf", "arm-linux-gnueabi"], "v7l"),
+    (of(21, true), &["powerpc64le-linux-gnu", "powerpc64-linux-gnu"], "power8"),
+    (of(20, false), &["powerpc-linux-gnu"], "ppc"),
+    (of(22, true), &["s390x-linux-gnu"], "z900"),
+    (of(243, true), &["riscv64-linux-gnu"], "riscv64"),
+    (of(258, true), &["loongarch64-linux-gnu"], "loongarch64"),
+    (of(8, false), &["mipsel-linux-gnu", "mips-linux-gnu"], "mips"),
+    (of(8, true), &["mips64el-linux-gnuabi64", "mips64-linux-gnuabi64"], "mips64"),
+    (of(43, true), &["sparc64-linux-gnu"], "sparc64"),
+];
+
+const fn of(number: u16, is_64: bool) -> ElfMachine {
+    ElfMachine { number, is_64 }
+}
+
+fn known(machine: ElfMachine) -> Option<&'static (ElfMachine, &'static [&'static str], &'static str)> {
+    MACHINES.iter().find(|(known, ..)| *known == machine)
+}
+
+fn multiarch(machine: ElfMachine) -> &'static [&'static str] {
+    known(machine).map_or(&[], |(_, names, _)| names)
+}
+
+/// Returns the directories that are searched by default, in their order.
+pub(super) fn default_directories(machine: ElfMachine) -> Vec<String> {
+    let names = multiarch(machine);
+    let own =
+        ["/lib", "/usr/lib"].into_iter().flat_map(|at| names.iter().map(move |name| format!("{at}/{name}")));
+    let wide: &[&str] = if machine.is_64 { &["/lib64", "/usr/lib64"] } else { &[] };
+    own.chain(wide.iter().chain(&["/lib", "/usr/lib"]).map(|at| (*at).to_owned())).collect()
+}
+
+/// Returns the values that `$LIB` may have: the loader was built with one of them.
+pub(super) fn lib_names(machine: ElfMachine) -> Vec<String> {
+    let own = multiarch(machine).iter().map(|name| format!("lib/{name}"));
+    let wide = machine.is_64.then(|| "lib64".to_owned());
+    own.chain(wide).chain(["lib".to_owned()]).collect()
+}
+
+/// Returns the value of `$PLATFORM`.
+pub(super) fn platform(machine: ElfMachine) -> Option<&'static str> {
+    known(machine).map(|(_, _, platform)| *platform)
+}
+
+/// The number of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct NameNumber(u32);
+
+impl NameNumber {
+    /// Returns the number itself: the first name has 0, and none is left out.
+    pub(super) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The number of a physical path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct PathNumber(u32);
+
+impl PathNumber {
+    /// Returns the number itself: the first path has 0, and none is left out.
+    pub(super) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The names and paths that were met; those who share it have the same numbers.
+#[derive(Debug, Default)]
+pub(super) struct Names(RefCell<KnownNames>);
+
+#[derive(Debug, Default)]
+struct KnownNames {
+    numbers: HashMap<Rc<str>, NameNumber>,
+    texts: Vec<Rc<str>>,
+    paths: HashMap<ObjectPath, PathNumber>,
+}
+
+impl Names {
+    /// Returns the number of a name, a new one if it was not met yet.
+    pub(super) fn number(&self, name: &str) -> NameNumber {
+        let mut known = self.0.borrow_mut();
+        if let Some(number) = known.numbers.get(name) {
+            return *number;
+        }
+        // Files with so many names do not fit into memory.
+        let number = NameNumber(u32::try_from(known.texts.len()).unwrap_or(u32::MAX));
+        let text = Rc::<str>::from(name);
+        known.texts.push(text.clone());
+        known.numbers.insert(text, number);
+        number
+    }
+
+    /// Returns the name of a number that these names have given.
+    pub(super) fn text(&self, number: NameNumber) -> Rc<str> {
+        self.0.borrow().texts.get(number.index()).cloned().unwrap_or_else(|| Rc::from(""))
+    }
+
+    /// Returns the number of a path, a new one if it was not met yet.
+    pub(super) fn path_number(&self, path: &ObjectPath) -> PathNumber {
+        let mut known = self.0.borrow_mut();
+        let next = PathNumber(u32::try_from(known.paths.len()).unwrap_or(u32::MAX));
+        *known.paths.entry(path.clone()).or_insert(next)
+    }
 }

@@ -1,9 +1,11 @@
-//! Programs, libraries and links under their paths in a root, as they are or as they will be.
+//! Programs, libraries and links under their paths in a root, as they are or as they will be, and paths followed through
+//! these links.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
+use patchadm_rootfs::{AtPath, Followed, LinkFollower, LinkMap};
 use patchadm_svr4::package::ObjectPath;
 
 use crate::elf::ElfFacts;
@@ -144,4 +146,135 @@ impl LibraryTree {
 /// Tells whether `ldconfig` looks at a file of this name.
 pub(super) fn is_library_name(name: &[u8]) -> bool {
     (name.starts_with(b"lib") || name.starts_with(b"ld-")) && name.windows(3).any(|part| part == b".so")
+}
+
+/// The paths at which some trees differ, and the names that find them there.
+#[derive(Debug, Default)]
+pub(super) struct Differences {
+    paths: HashSet<ObjectPath>,
+    /// The SONAMEs of libraries at these paths, by directory: under them `ldconfig` finds a library by another name.
+    names: HashMap<Vec<u8>, HashSet<String>>,
+}
+
+/// No difference.
+static NONE: LazyLock<Differences> = LazyLock::new(Differences::default);
+
+impl Differences {
+    /// Returns none at all.
+    pub(super) fn none() -> &'static Self {
+        &NONE
+    }
+
+    /// Adds a path, with the libraries that are there in one tree or another.
+    pub(super) fn add<'f>(&mut self, path: &ObjectPath, files: impl IntoIterator<Item = &'f LibraryFile>) {
+        let directory = path.parent_bytes().filter(|_| is_library_name(path.name()));
+        for soname in files.into_iter().filter_map(|file| file.facts.soname.as_ref()) {
+            if let Some(directory) = directory {
+                self.names.entry(directory.to_vec()).or_default().insert(soname.clone());
+            }
+        }
+        self.paths.insert(path.clone());
+    }
+
+    /// Tells whether there is a difference at a path.
+    pub(super) fn has_path(&self, path: &[u8]) -> bool {
+        self.paths.contains(path)
+    }
+
+    /// Tells whether a SONAME is among the differences of a directory.
+    pub(super) fn has_name(&self, directory: &[u8], soname: &str) -> bool {
+        self.names.get(directory).is_some_and(|names| names.contains(soname))
+    }
+}
+
+impl LibraryTree {
+    /// Follows an absolute path as [`Follower::follow`] does.
+    pub fn follow(&self, path: &[u8]) -> Option<Way> {
+        self.follower().follow(path)
+    }
+
+    /// Returns a value that follows many paths.
+    pub fn follower(&self) -> Follower<'_> {
+        Follower::noticing(self, Differences::none())
+    }
+}
+
+/// Follows paths of a tree, links included, without leaving the root.
+///
+/// Each link is followed once: many paths behind the same links cost no more than the links and the paths have bytes.
+pub struct Follower<'t> {
+    tree: &'t LibraryTree,
+    differences: &'t Differences,
+    links: LinkFollower<TreeLinks<'t>>,
+}
+
+/// The links of a tree.
+struct TreeLinks<'t> {
+    tree: &'t LibraryTree,
+    differences: &'t Differences,
+}
+
+impl LinkMap for TreeLinks<'_> {
+    fn at(&self, path: &[u8]) -> AtPath {
+        match self.tree.node(path) {
+            Some(Node::Link(target)) => AtPath::Link(target.clone()),
+            Some(Node::File(_)) => AtPath::File,
+            None => AtPath::Other,
+        }
+    }
+
+    fn is_marked(&self, path: &[u8]) -> bool {
+        self.differences.has_path(path)
+    }
+}
+
+impl<'t> Follower<'t> {
+    /// Returns a value that notes when a way reaches one of these differences.
+    pub(super) fn noticing(tree: &'t LibraryTree, differences: &'t Differences) -> Self {
+        Self { tree, differences, links: LinkFollower::new(TreeLinks { tree, differences }) }
+    }
+
+    /// Follows an absolute path. Returns `None` if it leads to no program or library.
+    pub fn follow(&mut self, path: &[u8]) -> Option<Way> {
+        self.follow_noticing(path, &mut false)
+    }
+
+    /// Follows an absolute path.
+    pub(super) fn follow_noticing(&mut self, path: &[u8], has_met: &mut bool) -> Option<Way> {
+        let followed = self.follow_directory(path, has_met)?;
+        self.way_to(followed)
+    }
+
+    /// Follows the path of a directory. One that has links only in it, or none at all, is believed to be there.
+    pub(super) fn follow_directory(&mut self, path: &[u8], has_met: &mut bool) -> Option<Followed> {
+        self.links.follow(Followed::default(), path, has_met)
+    }
+
+    /// Follows a name in a directory that was followed before.
+    pub(super) fn follow_name(
+        &mut self,
+        directory: &Followed,
+        name: &[u8],
+        has_met: &mut bool,
+    ) -> Option<Way> {
+        let at = [&directory.path[..], b"/", name].concat();
+        *has_met |= self.differences.has_path(&at);
+        match self.tree.node(&at)? {
+            Node::File(file) => Some(Way {
+                links: directory.links.clone(),
+                path: ObjectPath::new(&at).ok()?,
+                file: file.clone(),
+            }),
+            Node::Link(_) => {
+                let followed = self.links.follow(directory.clone(), name, has_met)?;
+                self.way_to(followed)
+            }
+        }
+    }
+
+    fn way_to(&self, followed: Followed) -> Option<Way> {
+        let path = ObjectPath::new(&followed.path).ok()?;
+        let file = self.tree.file_at(&path)?.clone();
+        Some(Way { links: followed.links, path, file })
+    }
 }

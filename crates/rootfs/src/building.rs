@@ -11,14 +11,13 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io;
-use std::os::{fd::AsFd, unix::ffi::OsStrExt as _};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use patchadm_svr4::package::Mode;
-use rustix::{
-    fs::{FlockOperation, Mode as Bits, OFlags, flock},
-    io::Errno,
-};
+use rustix::fs::{FlockOperation, Mode as Bits, OFlags, flock};
+use rustix::io::Errno;
 
 use crate::{Dir, FileType, Result, RootError, Timestamp, WritableFile, again, random};
 

@@ -7,10 +7,8 @@
 use std::collections::VecDeque;
 
 use patchadm_svr4::package::Mode;
-use rustix::{
-    fs::{Mode as Bits, OFlags},
-    io::Errno,
-};
+use rustix::fs::{Mode as Bits, OFlags};
+use rustix::io::Errno;
 
 use crate::{Dir, FileType, ObjectStatus, Result, again};
 

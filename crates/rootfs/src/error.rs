@@ -1,6 +1,7 @@
 //! The reasons why an operation on a root fails, among them that the root is not the superuser's alone.
 
-use std::{fmt, io};
+use std::fmt;
+use std::io;
 
 use rustix::io::Errno;
 

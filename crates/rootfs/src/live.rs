@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::os::{fd::AsFd, unix::ffi::OsStrExt as _};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use patchadm_svr4::package::{ContentInfo, Ftype, Mode};
-use rustix::{
-    fs::{AtFlags, FileType as Listed, Statx, StatxAttributes, StatxFlags},
-    io::Errno,
-};
+use rustix::fs::{AtFlags, FileType as Listed, Statx, StatxAttributes, StatxFlags};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::{Digest, Result, RootError, Sums, again};

@@ -5,15 +5,12 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use nix::{
-    fcntl::{FcntlArg, fcntl},
-    libc,
-};
-use patchadm_svr4::{package::ObjectPath, places};
-use rustix::{
-    fs::{FlockOperation, Mode as Bits, OFlags, flock},
-    io::Errno,
-};
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::places;
+use rustix::fs::{FlockOperation, Mode as Bits, OFlags, flock};
+use rustix::io::Errno;
 
 use crate::{Dir, FileType, Root, RootError, again, optional};
 

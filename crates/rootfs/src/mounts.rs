@@ -8,16 +8,16 @@
 //! The user who mounted a file system is responsible for the owners that it reports ([`Mounts::distrust`]).
 
 use std::collections::{BTreeSet, HashSet};
-use std::fs::File;
-use std::io::Read as _;
-use std::os::{fd::AsFd, unix::ffi::OsStrExt as _};
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use patchadm_svr4::package::{rule, unescape};
 use rustix::io::Errno;
 
-use crate::{ACCESS_LIST, Dir, Distrust, ObjectStatus, Result, RootError, again, mounts};
+use crate::{ACCESS_LIST, Dir, Distrust, ObjectStatus, Result, RootError, again};
 
 /// The table of mounts visible to this process.
 const TABLE: &str = "/proc/self/mountinfo";

@@ -7,11 +7,9 @@ use std::fs::File;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use patchadm_svr4::package::{Mode, ObjectPath};
-use rustix::{
-    fs::{AtFlags, Mode as Bits, OFlags, XattrFlags},
-    io::Errno,
-    process::{Gid, Uid},
-};
+use rustix::fs::{AtFlags, Mode as Bits, OFlags, XattrFlags};
+use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
 
 use crate::{
     CAPABILITY, ChangeCall, Dir, FileType, ObjectStatus, Result, Root, RootChange, RootError, Sums, again,

@@ -1,8 +1,8 @@
 //! Size, System V sum and BLAKE3 digest of bytes and streams.
 
-use std::io::{Read, Write};
+use std::fmt;
+use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::{fmt, io};
 
 use patchadm_svr4::package::checksum::Checksum;
 

@@ -6,17 +6,13 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsString;
-use std::os::{
-    fd::OwnedFd,
-    unix::ffi::{OsStrExt as _, OsStringExt as _},
-};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use patchadm_svr4::package::{ObjectPath, rule};
-use rustix::{
-    fs::{Mode, OFlags},
-    io::Errno,
-};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::calls::MOST_LINKS;
 use crate::{Distrust, FileType, ObjectStatus, Result, Root, RootError, again};

@@ -1,12 +1,9 @@
 //! Long work: threads that share it, a meter of its progress, and its interruption by a signal.
 
-use std::io::{Read, Seek, SeekFrom};
-use std::sync::{
-    Arc, Mutex, OnceLock, PoisonError,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
-};
-use std::thread::available_parallelism;
-use std::{io, thread};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::{self, available_parallelism};
 
 /// The largest useful number of threads: they share one disk, and each needs buffers.
 const MOST: usize = 8;

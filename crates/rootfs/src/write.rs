@@ -1,24 +1,19 @@
 //! Changes names, attributes and files of a root: one system call each, each through the door.
 
 use std::fs::File;
-use std::io;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::num::NonZeroU64;
-use std::os::{
-    fd::{AsFd, BorrowedFd},
-    unix::fs::FileExt,
-};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
 
-use nix::{
-    fcntl::{FcntlArg, fcntl},
-    libc,
-};
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
 use patchadm_svr4::package::{Mode, ObjectPath};
-use rustix::{
-    fs::{AtFlags, FallocateFlags, Mode as Bits, OFlags, RenameFlags, Timespec, Timestamps, XattrFlags},
-    io::Errno,
-    process::{Gid, Uid},
+use rustix::fs::{
+    AtFlags, FallocateFlags, Mode as Bits, OFlags, RenameFlags, Timespec, Timestamps, XattrFlags,
 };
+use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
 
 use crate::{
     ChangeCall, Dir, FileType, ObjectStatus, Result, Root, RootChange, RootError, Timestamp, again, optional,

@@ -4,10 +4,10 @@
 //! everything that is asked for. Otherwise the places of the tables are known by then, and a second pass keeps them as
 //! well.
 
-use super::dynamic::DynamicSection;
-use super::error::ElfError;
 use super::layout::Layout;
-use super::pieces::ElfSource;
+use crate::elf::layout::DynamicSection;
+use crate::elf::source::ElfError;
+use crate::elf::source::ElfSource;
 
 /// The bytes that are kept of the begin of a file: the whole of most.
 const HEAD: usize = 4 << 20;

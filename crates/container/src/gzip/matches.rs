@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::symbols::{self, DISTANCES, LONGEST};
+use crate::gzip::huffman::{DISTANCES, LONGEST_MATCH, symbol_of_distance};
 
 /// The longest distance.
 const WINDOW: usize = 1 << 15;
@@ -38,7 +38,7 @@ pub(super) struct Parsed {
     /// The byte counts so far. The tables take turns, so that equal bytes in succession do not wait for each other.
     counted: [[u32; 256]; 4],
     /// The occurrences of each length, by the length itself.
-    pub(super) lengths: [u32; LONGEST + 1],
+    pub(super) lengths: [u32; LONGEST_MATCH + 1],
     /// The occurrences of each distance, by its symbol.
     pub(super) distances: [u32; DISTANCES],
 }
@@ -49,7 +49,7 @@ impl Default for Parsed {
             sequences: Vec::new(),
             bytes: [0; 256],
             counted: [[0; 256]; 4],
-            lengths: [0; LONGEST + 1],
+            lengths: [0; LONGEST_MATCH + 1],
             distances: [0; DISTANCES],
         }
     }
@@ -65,7 +65,7 @@ impl Parsed {
     fn add(&mut self, literals: &[u8], length: usize, less_one: u16) {
         self.count(literals);
         self.lengths[length] += 1;
-        self.distances[symbols::of_distance(less_one).0] += 1;
+        self.distances[symbol_of_distance(less_one).0] += 1;
         self.sequences.push(Sequence { literals: small(literals.len()), length: low(length), less_one });
     }
 
@@ -154,7 +154,7 @@ impl Matcher {
 /// eight bytes differ.
 #[inline]
 fn equal(content: &[u8], at: usize, distance: usize, mut differ: u64, end: usize) -> usize {
-    let most = LONGEST.min(end - at);
+    let most = LONGEST_MATCH.min(end - at);
     let mut length = 0;
     loop {
         if differ != 0 {
