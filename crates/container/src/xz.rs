@@ -24,10 +24,8 @@ use lzma_rust2::Lzma2Options;
 #[cfg(feature = "xz")]
 use lzma_rust2::Lzma2Writer;
 
-/// The first bytes of a stream.
 pub(crate) const MAGIC: &[u8; 6] = b"\xfd7zXZ\0";
 
-/// The content of an xz file.
 pub(crate) struct XzDecoder<R> {
     place: Place<R>,
     flags: StreamFlags,
@@ -45,9 +43,7 @@ enum Place<R> {
 struct OpenBlock<R> {
     data: Lzma2Reader<CompressedInput<R>>,
     header: BlockHeader,
-    /// Bytes of input before the data.
     start: u64,
-    /// Bytes of content so far.
     size: u64,
     check: BlockCheck,
 }
@@ -64,7 +60,6 @@ impl<R: Read> XzDecoder<R> {
         Ok(Self { place: Place::BetweenBlocks(input), flags, blocks: IndexDigest::default() })
     }
 
-    /// Opens the next block, or the first one of the next stream, or finds the end.
     fn advance(&mut self, mut input: CompressedInput<R>) -> io::Result<Place<R>> {
         let before = input.count();
         let [size] = input.array()?;
@@ -116,7 +111,6 @@ impl<R: Read> OpenBlock<R> {
         Ok(count)
     }
 
-    /// Verifies the fields after the data.
     fn close(self, blocks: &mut IndexDigest) -> io::Result<CompressedInput<R>> {
         let mut input = self.data.into_inner();
         let packed = input.count() - self.start;
@@ -160,7 +154,7 @@ const LARGEST_DICTIONARY: u32 = 64 << 20;
 /// The filter that every chain ends with, and the only one that is read.
 pub(super) const LZMA2: u8 = 0x21;
 
-/// The declaration of a stream about the checks of its blocks.
+/// The kind of check after each block, as a stream declares it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StreamFlags {
     NoCheck,
@@ -170,7 +164,6 @@ pub(super) enum StreamFlags {
 }
 
 impl StreamFlags {
-    /// Reads the header of a stream after its first six bytes.
     pub(super) fn read<R: Read>(input: &mut CompressedInput<R>) -> io::Result<Self> {
         let flags = input.array::<2>()?;
         if input.array()? != crc32fast::hash(&flags).to_le_bytes() {
@@ -185,7 +178,6 @@ impl StreamFlags {
         }
     }
 
-    /// Returns the two bytes of header and footer.
     pub(super) fn bytes(self) -> [u8; 2] {
         match self {
             Self::NoCheck => [0, 0],
@@ -217,18 +209,15 @@ impl StreamFlags {
 /// The description of a block.
 #[derive(Debug)]
 pub(super) struct BlockHeader {
-    /// The bytes of the header.
     pub(super) length: u64,
     /// The bytes of LZMA2 data, if stated.
     pub(super) packed_size: Option<u64>,
     /// The bytes of content, if stated.
     pub(super) content_size: Option<u64>,
-    /// The bytes of the dictionary.
     pub(super) dictionary: u32,
 }
 
 impl BlockHeader {
-    /// Reads a header after its first byte, which states its length.
     pub(super) fn read<R: Read>(first: u8, input: &mut CompressedInput<R>) -> io::Result<Self> {
         let length = (u64::from(first) + 1) * 4;
         let mut bytes = vec![first];
@@ -263,7 +252,6 @@ impl BlockHeader {
     }
 }
 
-/// Returns the size of a dictionary from its one byte.
 fn dictionary(bits: u8) -> io::Result<u32> {
     let size = match bits {
         0..=39 => u64::from(2 | (bits & 1)) << (u32::from(bits) / 2 + 11),
@@ -276,7 +264,6 @@ fn dictionary(bits: u8) -> io::Result<u32> {
     }
 }
 
-/// Takes a number of up to nine bytes of seven bits each from the front.
 fn number(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for at in 0..9 {
@@ -338,7 +325,6 @@ impl BlockCheck {
         }
     }
 
-    /// Reads the check from the stream and compares.
     pub(super) fn compare<R: Read>(self, input: &mut CompressedInput<R>) -> io::Result<()> {
         let is_right = match self {
             Self::Nothing => true,
@@ -359,7 +345,6 @@ pub(super) struct IndexDigest {
 }
 
 impl IndexDigest {
-    /// Adds a block: its bytes in the stream without padding, and those of its content.
     pub(super) fn add(&mut self, packed: u64, content: u64) {
         let mut digest = CRC64.digest_with_initial(self.sum);
         digest.update(&packed.to_le_bytes());
@@ -368,7 +353,6 @@ impl IndexDigest {
         self.count += 1;
     }
 
-    /// Reads the index after its first byte, and compares.
     pub(super) fn compare<R: Read>(self, input: &mut CompressedInput<R>) -> io::Result<()> {
         let start = input.count() - 1;
         let mut hashed = Hashed { input, sum: crc32fast::Hasher::new() };
@@ -420,7 +404,7 @@ impl<R: Read> Hashed<'_, R> {
     }
 }
 
-/// Whether this build can write xz. Every build reads it.
+/// True if this build can write xz. Every build reads it.
 pub const IS_WRITTEN: bool = cfg!(feature = "xz");
 
 /// The level: the default of `xz`, with a dictionary of 8 MiB. Higher levels only enlarge the dictionary.
@@ -542,20 +526,17 @@ impl<W: Write> Write for XzEncoder<W> {
     }
 }
 
-/// Writes bytes and their CRC-32.
 #[cfg(feature = "xz")]
 fn write_with_sum(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
     out.write_all(bytes)?;
     out.write_all(&crc32fast::hash(bytes).to_le_bytes())
 }
 
-/// Fills `length` up to a multiple of four with zero bytes.
 #[cfg(feature = "xz")]
 fn pad(out: &mut impl Write, length: u64) -> io::Result<()> {
     (length..length.next_multiple_of(4)).try_for_each(|_| out.write_all(&[0]))
 }
 
-/// Adds a number in groups of seven bits, the lowest first.
 #[cfg(feature = "xz")]
 fn push_number(bytes: &mut Vec<u8>, mut number: u64) {
     loop {

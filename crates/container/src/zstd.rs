@@ -20,10 +20,8 @@ use crate::compressed_input::{CompressedInput, damaged};
 /// The largest window that is allocated, in bytes.
 const LARGEST_WINDOW: u64 = 64 << 20;
 
-/// The first bytes of a frame.
 pub(super) const MAGIC: [u8; 4] = *b"\x28\xb5\x2f\xfd";
 
-/// The content of a Zstandard file.
 pub(crate) struct ZstdDecoder<R> {
     input: CompressedInput<R>,
     frames: FrameDecoder,
@@ -41,13 +39,11 @@ enum Place {
 /// A frame whose content is being read.
 #[derive(Clone, Copy)]
 struct OpenFrame {
-    /// Bytes of content, if the frame states them.
     announced: Option<u64>,
-    /// Bytes of content so far.
     size: u64,
 }
 
-/// Returns whether these bytes begin a frame without content.
+/// Returns true if these bytes begin a frame without content.
 fn is_skippable(start: &[u8]) -> bool {
     matches!(start, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
 }
@@ -60,7 +56,6 @@ impl<R: Read> ZstdDecoder<R> {
         Self { input: CompressedInput::new(input), frames, place: Place::BetweenFrames }
     }
 
-    /// Opens the next frame with content, or finds the end.
     fn next_frame(&mut self) -> io::Result<Place> {
         loop {
             let start = self.input.up_to_four()?;
@@ -126,7 +121,6 @@ impl<R: Read> ZstdDecoder<R> {
         Ok(())
     }
 
-    /// Verifies the facts that a frame states about its content as a whole.
     fn close_frame(&self, frame: OpenFrame) -> io::Result<()> {
         if frame.announced.is_some_and(|size| size != frame.size) {
             return Err(damaged("a Zstandard frame has another size than its header says"));
@@ -167,7 +161,7 @@ impl<R: Read> Read for ZstdDecoder<R> {
     }
 }
 
-/// Whether this build can write Zstandard. Every build reads it.
+/// True if this build can write Zstandard. Every build reads it.
 pub const IS_WRITTEN: bool = cfg!(feature = "zstd");
 
 /// The level. Of the undo archives of real releases, level 12 saves less than 1 % more in twice the time, and level 19 saves

@@ -3,7 +3,7 @@
 //!
 //! The change has been planned as if nothing were kept. Its result is one tree. The candidates are the libraries that
 //! it removes, those that are kept already and those that an archive brings back. A need that was met before and is not
-//! met afterwards is searched among the candidates. What is found stays, and so does what it needs in turn. A candidate
+//! met afterwards is searched among the candidates. A candidate that serves it stays, and so do the candidates that this one needs in turn. A candidate
 //! does not stay if another program would find it instead of a newer library.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -25,16 +25,16 @@ pub use crate::change::{
     OtherConsumer, OtherSource, SymbolSource,
 };
 
-/// A need that is not met any more.
+/// A need that is no longer met.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LostNeed {
     /// The name that is needed.
     pub name: String,
     /// Its consumer.
     pub consumer: Consumer,
-    /// The candidate that served it, or the library that lacks something, where there is one.
+    /// The candidate that served it, or the library that lacks something.
     pub library: Option<ObjectPath>,
-    /// Why it does not stay.
+    /// The reason why the library does not stay.
     pub obstacle: Option<Obstacle>,
     /// The versions that the new library lacks.
     pub versions: Vec<String>,
@@ -45,9 +45,9 @@ pub struct LostNeed {
 /// The decision about the candidates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LibraryDecision {
-    /// The candidates that stay, each with those who need it: directly, or through others that stay.
+    /// The candidates that stay, each with its consumers, direct and indirect.
     pub kept: BTreeMap<ObjectPath, BTreeSet<Consumer>>,
-    /// The needs that are lost.
+    /// The lost needs.
     pub lost: Vec<LostNeed>,
     /// Libraries that were kept for a consumer and are no longer needed.
     pub dropped: BTreeSet<ObjectPath>,
@@ -57,7 +57,6 @@ pub struct LibraryDecision {
     pub served: BTreeSet<(ObjectPath, String)>,
 }
 
-/// The candidates that stay, with their consumers, and the obstacles for the rest.
 struct Staying {
     kept: BTreeMap<ObjectPath, BTreeSet<Consumer>>,
     obstacles: BTreeMap<ObjectPath, Obstacle>,
@@ -69,7 +68,7 @@ impl LibraryChange<'_> {
         self.decide_with(Thoroughness::AsNeeded)
     }
 
-    /// Decides by looking at every need of every program, whether the change concerns it or not.
+    /// Decides by examining every need of every program.
     #[cfg(test)]
     pub(super) fn decide_plainly(&self) -> LibraryDecision {
         self.decide_with(Thoroughness::Everything)
@@ -96,7 +95,8 @@ impl LibraryChange<'_> {
         LibraryDecision { kept: staying.kept, lost, dropped, unneeded, served }
     }
 
-    /// Tells whether a library of the name that is needed stays for the one that needs it, be it another than before.
+    /// Returns true if a library with the needed name stays for the consumer, even if it is not the one that served
+    /// it before.
     fn is_met_by(&self, need: &CountedNeed, kept: &BTreeMap<ObjectPath, BTreeSet<Consumer>>) -> bool {
         kept.iter().filter(|(_, consumers)| consumers.contains(&need.consumer)).any(|(path, _)| {
             match self.candidates.get(path).map(|candidate| &candidate.node) {
@@ -106,8 +106,7 @@ impl LibraryChange<'_> {
         })
     }
 
-    /// Finds the candidates that stay, and the obstacles for the others. Some obstacles are given, the rest are
-    /// determined here.
+    /// Finds the candidates that stay, and the obstacles to the others, in addition to the given `obstacles`.
     fn staying(
         &self,
         lost: &BTreeSet<CountedNeed>,
@@ -125,8 +124,8 @@ impl LibraryChange<'_> {
         }
     }
 
-    /// Returns the kept libraries that nothing needs: those that go, and those that stay until they are pruned. A
-    /// library goes if it was needed before or if it would be in the way.
+    /// Returns the kept libraries that nothing needs: those to drop, and those that stay until they are pruned. A
+    /// library is dropped if it was needed before or if it would be in the way.
     fn left_over(
         &self,
         staying: &Staying,
@@ -137,7 +136,6 @@ impl LibraryChange<'_> {
         self.candidates.keys().filter(is_left).cloned().partition(goes)
     }
 
-    /// Returns the needs that are lost, each with the reason.
     fn told(
         &self,
         unmet: &BTreeSet<CountedNeed>,
@@ -160,8 +158,8 @@ impl LibraryChange<'_> {
         told.into_iter().collect()
     }
 
-    /// Names the other obstacle of libraries that no one asked to keep or that the patch forbids to keep, so that a
-    /// second request is not made in vain.
+    /// Replaces the obstacle of libraries that could be kept on request by the next one, if there is one, so that the
+    /// user does not ask in vain.
     fn with_lasting_reasons(
         &self,
         told: BTreeSet<LostNeed>,
@@ -186,7 +184,7 @@ impl LibraryChange<'_> {
         told.into_iter().map(reason).collect()
     }
 
-    /// Returns the needs of others that do not stay: of processes, and those that the policy names.
+    /// Returns the lost needs of processes, and those that the policy names.
     fn lost_to_others(&self, staying: &Staying) -> Vec<LostNeed> {
         let gone = self.others.iter().filter(|(path, _)| {
             let origin = self.candidates.get(*path).map(|candidate| candidate.origin);
@@ -207,7 +205,7 @@ impl LibraryChange<'_> {
         lost.collect()
     }
 
-    /// Returns the kept libraries that, before the change, a consumer needed that is not kept itself.
+    /// Returns the kept libraries that were needed before the change by a consumer that is not itself kept.
     fn needed_before(
         &self,
         thoroughness: Thoroughness,
@@ -242,7 +240,7 @@ impl LibraryChange<'_> {
 }
 
 impl LibraryChange<'_> {
-    /// Returns the candidates that are reached from needs, each with who needs it.
+    /// Returns the candidates that serve lost needs, directly or through other candidates, with their consumers.
     pub(super) fn reachable(
         &self,
         lost: &BTreeSet<CountedNeed>,
@@ -288,7 +286,7 @@ impl LibraryChange<'_> {
     }
 
     /// Returns the candidates that meet a need, and those that meet the needs of these, over the resulting tree. Also
-    /// finds candidates that are hidden by another, unneeded candidate.
+    /// finds candidates that another, unneeded candidate hides.
     fn wanted(
         &self,
         lost: &BTreeSet<CountedNeed>,
@@ -326,8 +324,7 @@ impl LibraryChange<'_> {
         }
     }
 
-    /// Keeps a candidate that was found, the links on the way to it, and the candidates that it needs in turn. At the path
-    /// of one that cannot stay there is nothing, or something else.
+    /// Keeps a candidate, the links on the way to it, and the candidates that it needs in turn.
     fn keep_with_needs(
         &self,
         (loading, index): (&Loading, usize),
@@ -370,8 +367,7 @@ impl LibraryChange<'_> {
     }
 }
 
-/// Returns the needs of a loading to search for: those that were lost, and those of staying libraries that nothing
-/// meets.
+/// Returns the needs to search for: the lost ones, and unmet needs of libraries that stay.
 fn open_needs<'l>(
     now: &'l Loading,
     lost: &[&CountedNeed],
@@ -386,7 +382,7 @@ fn open_needs<'l>(
 }
 
 /// Returns the kept libraries that some consumer finds instead of the library that serves it without them, each with
-/// its finder.
+/// these consumers.
 pub fn misled_by(
     with: &LibraryTree,
     without: &LibraryTree,
@@ -436,7 +432,7 @@ fn misled_from(
 }
 
 impl LibraryChange<'_> {
-    /// Returns the unmet needs of staying libraries: a candidate served them, or could, and does not stay.
+    /// Returns the unmet needs of libraries that stay, if a candidate served them or could serve them.
     pub(super) fn lost_by_staying(
         &self,
         lost: &BTreeSet<CountedNeed>,
@@ -479,7 +475,7 @@ impl LibraryChange<'_> {
         found
     }
 
-    /// Adds, to needs that nothing served, the candidate that could.
+    /// Adds the candidate that could serve a need to needs that nothing served.
     pub(super) fn with_candidates(
         &self,
         lost: BTreeSet<CountedNeed>,
@@ -517,7 +513,8 @@ impl LibraryChange<'_> {
         lost.into_iter().map(&mut named).collect()
     }
 
-    /// Returns the candidate that would meet a need, if all of them stayed, or one that is found after something else.
+    /// Returns the candidate that would meet a need if all candidates stayed, or a candidate hidden by something
+    /// else.
     fn could_serve(
         &self,
         all: &mut Loader<'_>,
@@ -535,7 +532,7 @@ impl LibraryChange<'_> {
         Some(Served::by(consumer, name, &way, &comparisons.versions))
     }
 
-    /// Returns a candidate that would do if nothing were found before it.
+    /// Returns a candidate that would serve the consumer if nothing were found before it.
     fn hidden(&self, consumer: &LoadedObject, name: &str) -> Option<Way> {
         let serves = |file: &LibraryFile| {
             file.facts.machine == consumer.way.file.facts.machine

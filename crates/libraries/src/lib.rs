@@ -39,7 +39,7 @@ pub use tree::{Follower, LibraryFile, LibraryTree, Way};
 #[cfg(test)]
 mod tests;
 
-/// Reports which test is skipped and why, past the capture of test output.
+/// Reports a skipped test and the reason, past the capture of test output.
 #[cfg(test)]
 pub(crate) fn skipped(what: &str) {
     use std::io::Write as _;

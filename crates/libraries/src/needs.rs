@@ -1,6 +1,6 @@
 //! A need that a change leaves unmet: the library that served it before, what it lacks now, and whether it counts.
 //!
-//! What a library offers to a consumer is determined once for each pair, because many programs load the same libraries.
+//! Each pair of consumer and library is compared once, because many programs load the same libraries.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -15,7 +15,7 @@ use crate::loading::{LoadedObject, Loading, Need};
 use crate::search::{NameNumber, Names};
 use crate::tree::{LibraryFile, Way};
 
-/// Returns the missing parts of a need: the library, versions of it, or symbols that the old one had.
+/// Returns what is missing for a need: the library, versions of it, or symbols that the old one had.
 pub(super) fn lack(
     (now, index): (&Loading, usize),
     need: &Need,
@@ -41,7 +41,6 @@ pub(super) fn lack(
     Lack { is_missing: false, versions, symbols }
 }
 
-/// The missing parts of a need.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Lack {
     pub(super) is_missing: bool,
@@ -58,13 +57,11 @@ impl Lack {
 /// A need that is not met and counts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct CountedNeed {
-    /// The program that is loaded.
     pub(super) start: ObjectPath,
     pub(super) consumer: Consumer,
-    /// The name that identifies the need, and that of the object that served it.
+    /// The name that identifies the need, and the name of the library that served it.
     pub(super) asked: String,
     pub(super) name: String,
-    /// The library that served it before.
     pub(super) served: Option<ObjectPath>,
     pub(super) lack: Lack,
 }
@@ -87,14 +84,14 @@ impl CountedNeed {
         Self { start: start.clone(), consumer, asked, name: name.to_string(), served, lack }
     }
 
-    /// Tells whether it is this need of this object of a loading.
+    /// Returns true if this is the need of this object of a loading.
     pub(super) fn is_of(&self, loading: &Loading, object: &LoadedObject, need: &Need) -> bool {
         ConsumerSource::File(need.source) == self.consumer.source
             && object.way.path == self.consumer.path
             && *loading.asked(need) == *self.asked
     }
 
-    /// Finds it in a loading of its program: the index of the consumer, the consumer, and the need.
+    /// Finds the need in a loading of its program: index of the consumer, consumer, need.
     pub(super) fn in_loading<'l>(&self, loading: &'l Loading) -> Option<(usize, &'l LoadedObject, &'l Need)> {
         let index = loading.objects.iter().position(|object| object.way.path == self.consumer.path)?;
         let object = loading.objects.get(index)?;
@@ -102,18 +99,14 @@ impl CountedNeed {
     }
 }
 
-/// The library that serves a need of a loading.
 #[derive(Clone)]
 pub(super) struct Served {
     pub(super) name: NameNumber,
-    /// The way to the library.
     pub(super) way: Rc<Way>,
-    /// Whether it has every version that is asked for.
     pub(super) is_whole: bool,
 }
 
 impl Served {
-    /// Returns the library that serves a consumer under a name.
     pub(super) fn by(
         consumer: &LoadedObject,
         name: NameNumber,
@@ -125,8 +118,8 @@ impl Served {
     }
 }
 
-/// Finds the same need of the same object in another loading: the object, and the need. `index` is the place of the object
-/// in the first loading, and in most others too.
+/// Finds the same need of the same object in another loading. `index` is the index of the object in the first
+/// loading, and mostly in the other one.
 pub(super) fn counterpart<'l>(
     loading: &'l Loading,
     (index, consumer): (usize, &ObjectPath),
@@ -138,7 +131,6 @@ pub(super) fn counterpart<'l>(
     Some((object, loading.needs_of(object).find(|other| need.is_same(other))?))
 }
 
-/// Finds what serves the same need of the same object in another loading.
 pub(super) fn served(
     loading: &Loading,
     consumer: (usize, &ObjectPath),
@@ -149,7 +141,7 @@ pub(super) fn served(
     Some(Served::by(object, same.name, &loading.found(same)?.way, versions))
 }
 
-/// Tells whether a need of a loaded object is met, with every version that it asks for.
+/// Returns true if a need is met, with every version that it asks for.
 pub(super) fn is_served(
     loading: &Loading,
     object: &LoadedObject,
@@ -160,16 +152,15 @@ pub(super) fn is_served(
     library.is_some_and(|library| versions.missing(&object.way.file, &library.way.file, need.name).is_empty())
 }
 
-/// A file, by identity: the trees of a change keep it alive while comparisons are asked.
+/// The identity of a file. The trees of a change keep it alive while comparisons are used.
 type FileIdentity = *const LibraryFile;
 
-/// The versions that libraries lack for consumers that need them under a name: consumer, library, name.
+/// Versions that a library lacks for a consumer that needs it under a name. Key: consumer, library, name.
 type LackedVersions = HashMap<(FileIdentity, FileIdentity, NameNumber), Rc<[String]>>;
 
-/// Symbols that a new library lacks; `None` if they cannot be read.
 type LackedSymbols = Option<Rc<SymbolNames>>;
 
-/// Versions that libraries lack for those that need them.
+/// Versions that libraries lack for their consumers.
 #[derive(Default)]
 pub(super) struct VersionComparisons {
     names: Rc<Names>,
@@ -177,12 +168,12 @@ pub(super) struct VersionComparisons {
 }
 
 impl VersionComparisons {
-    /// Returns the names whose numbers they take: a loader has to have them, too.
+    /// Returns the names whose numbers the keys have; a loader must share them.
     pub(super) fn names(&self) -> &Rc<Names> {
         &self.names
     }
 
-    /// Returns the versions that a consumer needs of a library of this name and that it does not define.
+    /// Returns the versions that a consumer needs of a library of this name and that the library does not define.
     pub(super) fn missing(
         &self,
         consumer: &Arc<LibraryFile>,
@@ -195,25 +186,23 @@ impl VersionComparisons {
     }
 }
 
-/// Comparisons of programs and libraries.
 pub(super) struct Comparisons<'c> {
     pub(super) versions: VersionComparisons,
     source: &'c dyn SymbolSource,
-    /// Those that an old library exports and a new one does not.
+    /// Symbols that an old library exports and a new one does not.
     gone: RefCell<HashMap<[FileIdentity; 2], LackedSymbols>>,
-    /// Those among them that a consumer uses, the consumer first.
+    /// The part of `gone` that a consumer uses. Key: consumer, old, new.
     used: RefCell<HashMap<[FileIdentity; 3], LackedSymbols>>,
 }
 
 impl<'c> Comparisons<'c> {
-    /// Compares nothing yet.
     pub(super) fn new(source: &'c dyn SymbolSource) -> Self {
         let versions = VersionComparisons::default();
         Self { versions, source, gone: RefCell::default(), used: RefCell::default() }
     }
 
-    /// Returns the symbols that an old library gave a consumer and that nothing in its new closure has. The closure begins
-    /// with the program.
+    /// Returns the symbols that an old library gave a consumer and that no file of its new closure has. The closure
+    /// begins with the program.
     pub(super) fn symbols_missing<'f>(
         &self,
         consumer: &Arc<LibraryFile>,
@@ -234,7 +223,6 @@ impl<'c> Comparisons<'c> {
         missing.into_iter().map(str::to_owned).collect()
     }
 
-    /// Tells whether an old library gave a consumer symbols that the new one lacks.
     pub(super) fn lacks_symbols(
         &self,
         consumer: &Arc<LibraryFile>,
@@ -244,8 +232,8 @@ impl<'c> Comparisons<'c> {
             && self.symbols_lacked(consumer, (old, new)).is_some_and(|lacked| !lacked.is_empty())
     }
 
-    /// Returns the symbols that an old library gave a consumer and that the new one lacks; `None` if one of them
-    /// cannot be read. The consumer is read only where the new library lacks something at all.
+    /// Returns the symbols that an old library gave a consumer and that the new one lacks; `None` if a file cannot be
+    /// read. The consumer is read only if the new library lacks anything at all.
     fn symbols_lacked(
         &self,
         consumer: &Arc<LibraryFile>,
@@ -263,7 +251,6 @@ impl<'c> Comparisons<'c> {
         self.used.borrow_mut().entry(key).or_insert_with(used).clone()
     }
 
-    /// Returns the symbols that an old library exports and a new one does not; `None` if one of them cannot be read.
     fn symbols_gone(&self, old: &Arc<LibraryFile>, new: &Arc<LibraryFile>) -> LackedSymbols {
         let key = [old, new].map(Arc::as_ptr);
         let gone = || {

@@ -29,7 +29,6 @@ pub struct NewTree {
     top: Dir,
     /// The directories made by this value, by their names below the top.
     made: BTreeSet<Vec<u8>>,
-    /// The directory of the last file, with its name below the top.
     last: Option<(Vec<u8>, Dir)>,
 }
 
@@ -88,7 +87,7 @@ impl NewTree {
         self.enter(name)?.again()
     }
 
-    /// Does the same and keeps the directory open for the next file.
+    /// Like [`directory`](Self::directory), and keeps the directory open for the next file.
     fn enter(&mut self, name: &[u8]) -> Result<&Dir> {
         let last = match self.last.take() {
             Some((last, dir)) if last == name => (last, dir),
@@ -130,7 +129,6 @@ impl NewTree {
     }
 }
 
-/// Splits a name at its last `/`; the directory of a single component is empty.
 fn directory_and_name(name: &[u8]) -> (&[u8], &[u8]) {
     match name.iter().rposition(|&byte| byte == b'/') {
         Some(slash) => (name.get(..slash).unwrap_or_default(), name.get(slash + 1..).unwrap_or_default()),
@@ -209,15 +207,14 @@ impl Drop for UnnamedDirectory {
     }
 }
 
-/// Tells whether the file system lacks such a rename.
+/// Returns true if the file system does not support such a rename.
 fn is_beyond(error: &RootError) -> bool {
     matches!(error.errno(), Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP))
 }
 
-/// The number of digits in a private name.
 const DIGITS: usize = 16;
 
-/// The attempts at a private name that another process removes at once, taking it for a leftover.
+/// The most attempts at a private name, in case another process removes each as a leftover.
 const TRIES: usize = 16;
 
 impl Dir {
@@ -317,8 +314,8 @@ impl Dir {
     }
 }
 
-/// Locks a new object; returns false if another process takes it for a leftover. On a file system without such locks
-/// there are no leftovers: nothing can be locked, so nothing is removed.
+/// Locks a new object. Returns false if another process is removing it as a leftover. On a file system without such
+/// locks nothing counts as a leftover.
 fn claim(made: &impl AsFd) -> bool {
     locked(made) != Err(Errno::WOULDBLOCK)
 }

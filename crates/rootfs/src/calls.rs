@@ -6,15 +6,12 @@ use rustix::fs::{FileType, Mode, OFlags, RawDir};
 
 use crate::{Result, RootError};
 
-/// The most symbolic links on one path (`MAXSYMLINKS`).
 pub(crate) const MOST_LINKS: usize = 40;
 
-/// Tells whether a user has an account on this machine.
 pub(crate) fn has_account(uid: u32) -> bool {
     nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).is_ok_and(|user| user.is_some())
 }
 
-/// Repeats a call that a signal interrupted.
 pub(crate) fn again<T>(call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
     rustix::io::retry_on_intr(call)
 }
@@ -28,11 +25,10 @@ pub fn random() -> Result<u64> {
     Ok(u64::from_ne_bytes(bytes))
 }
 
-/// The number of bytes of entries read at once.
 const BUFFER: usize = 32 << 10;
 
-/// Passes on the name of every entry except `.` and `..`, with its type as far as the listing tells it. Each call
-/// starts over, regardless of the position of the descriptor.
+/// Calls `visit` with the name of every entry except `.` and `..`, and its type as far as the listing states it. Each
+/// call starts over, regardless of the position of the descriptor.
 pub fn each_entry(
     directory: impl AsFd,
     visit: impl FnMut(&[u8], FileType) -> rustix::io::Result<()>,
@@ -42,7 +38,7 @@ pub fn each_entry(
     each_entry_from_here(own, visit)
 }
 
-/// Does the same from the position of the descriptor.
+/// Like [`each_entry`], from the position of the descriptor.
 pub fn each_entry_from_here(
     directory: impl AsFd,
     mut visit: impl FnMut(&[u8], FileType) -> rustix::io::Result<()>,

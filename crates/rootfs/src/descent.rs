@@ -12,28 +12,23 @@ use rustix::io::Errno;
 
 use crate::{Dir, FileType, ObjectStatus, Result, again};
 
-/// The directories kept open on the way; those above are found again through `..`.
 const HELD: usize = 8;
 
-/// The deepest level that is shown in paths; below it, the path of that level is shown.
+/// The deepest level whose path is shown in messages; deeper levels show the path of this one.
 const SHOWN: usize = 64;
 
-/// A directory on the way.
 struct Level {
-    /// Its name in the directory above.
     name: Vec<u8>,
-    /// Its status, so that `..` can be checked.
+    /// For checking the way back through `..`.
     seen: ObjectStatus,
-    /// Whether its name is part of the path of its [`Dir`], which ends before it becomes too long.
+    /// False if the path would become too long with this name.
     is_in_path: bool,
 }
 
 /// The way down to a directory; at most eight of its directories are open.
 pub struct Descent<'a> {
-    /// The directory in which the way begins.
     above: &'a Dir,
     levels: Vec<Level>,
-    /// The directories of the last levels.
     open: VecDeque<Dir>,
 }
 
@@ -74,7 +69,7 @@ impl<'a> Descent<'a> {
     }
 }
 
-/// Opens the directory above `left`, which must be `expected`.
+/// Opens the directory above `left`, and checks that it is the expected one.
 fn back_to(expected: &Level, left: &Dir, level: &Level) -> Result<Dir> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let fd = again(|| rustix::fs::openat(left.fd(), "..", flags, Bits::empty()))
@@ -91,14 +86,13 @@ fn back_to(expected: &Level, left: &Dir, level: &Level) -> Result<Dir> {
     Ok(dir)
 }
 
-/// The directories being emptied, each inside the one before.
+/// A stack of directories that are being emptied.
 struct Emptying<'a> {
     descent: Descent<'a>,
     /// The mount and file system to stay on.
     on: (u64, (u32, u32)),
-    /// The names left in each directory, the next one last, each with whether it may be a directory.
+    /// The names left in each directory, the next one last; the flag is true for a possible directory.
     rest: Vec<Vec<(Vec<u8>, bool)>>,
-    /// The objects removed so far.
     removed: u64,
 }
 
@@ -109,7 +103,7 @@ impl Dir {
         self.remove_tree_counted(name).map(drop)
     }
 
-    /// Does the same, and returns the number of objects removed.
+    /// Like [`remove_tree`](Self::remove_tree), and returns the number of objects removed.
     pub fn remove_tree_counted(&self, name: &[u8]) -> Result<u64> {
         match self.look(name)? {
             None => Ok(0),
@@ -148,8 +142,8 @@ impl Dir {
         Ok(bytes)
     }
 
-    /// Refuses a name that cannot be removed with everything below it, because something has an attribute that forbids it to
-    /// everybody; a missing name is none.
+    /// Fails if a name cannot be removed with everything below it because an object is immutable or append-only. A
+    /// missing name is fine.
     pub fn must_be_removable(&self, name: &[u8]) -> Result<()> {
         let on = place(&self.itself()?);
         let mut descent = Descent::below(self);
@@ -182,7 +176,8 @@ impl Dir {
         Ok(())
     }
 
-    /// Removes an [entry](Self::entries) as [`remove_tree`](Self::remove_tree) does, without a status call if the listing says that it is no directory.
+    /// Removes an [entry](Self::entries) like [`remove_tree`](Self::remove_tree), without a status call if the
+    /// listing says that it is no directory.
     pub fn remove_entry(&self, (name, may_be_directory): &(Vec<u8>, bool)) -> Result<()> {
         if *may_be_directory { self.remove_tree(name) } else { self.remove(name) }
     }
@@ -233,7 +228,7 @@ impl Emptying<'_> {
         Ok(())
     }
 
-    /// Leaves and removes the emptied directory. It stays if it holds a mount.
+    /// Removes the emptied directory, unless it contains a mount.
     fn leave(&mut self) -> Result<()> {
         self.rest.pop();
         let Some(name) = self.descent.leave()? else { return Ok(()) };
@@ -248,7 +243,6 @@ impl Emptying<'_> {
     }
 }
 
-/// Returns the mount and file system of an object.
 fn place(seen: &ObjectStatus) -> (u64, (u32, u32)) {
     (seen.mount, seen.file_system)
 }

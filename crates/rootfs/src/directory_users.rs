@@ -22,7 +22,8 @@ pub struct DirectoryUser {
 }
 
 /// Returns the processes, except this one, that have an object selected by `is_inside` as working directory, root or
-/// open file. `is_inside` gets file system (major and minor) and inode number. Each process and path appears once.
+/// open file. `is_inside` gets file system (major and minor) and inode number. Each pair of process and path appears
+/// once.
 pub fn users_of(is_inside: &dyn Fn((u32, u32), u64) -> bool) -> Vec<DirectoryUser> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let used: BTreeMap<u32, Vec<DirectoryUser>> = processes

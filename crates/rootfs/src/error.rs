@@ -74,8 +74,7 @@ pub struct FlaggedObject {
 }
 
 impl RootError {
-    /// Returns the error of a system call whose path leads through `/proc/self/fd`: ENOENT where no `/proc` is mounted is
-    /// no word about the object.
+    /// Corrects the error of a call through `/proc/self/fd`: without `/proc`, ENOENT says nothing about the object.
     pub(crate) fn through_proc(self) -> Self {
         match self {
             Self::Call { action, path, errno: Errno::NOENT } if !is_proc_mounted() => {
@@ -99,18 +98,18 @@ impl RootError {
         }
     }
 
-    /// Tells whether the caller lacks permission for the operation.
+    /// Returns true if the caller lacks permission for the operation.
     pub fn is_refused_access(&self) -> bool {
         // Nobody may do what an attribute forbids.
         !matches!(self, Self::Flagged(_)) && matches!(self.errno(), Some(Errno::ACCESS | Errno::PERM))
     }
 
-    /// Tells whether the file system, or the caller's quota, is full.
+    /// Returns true if the file system, or the caller's quota, is full.
     pub fn is_no_space(&self) -> bool {
         matches!(self.errno(), Some(Errno::NOSPC | Errno::DQUOT))
     }
 
-    /// Tells whether the object is missing.
+    /// Returns true if the object is missing.
     pub fn is_not_found(&self) -> bool {
         matches!(self.errno(), Some(Errno::NOENT | Errno::NOTDIR))
     }
@@ -126,18 +125,15 @@ impl From<RootError> for io::Error {
 /// The result of an operation on a root.
 pub type Result<T> = std::result::Result<T, RootError>;
 
-/// Tells whether this process can see its own descriptors in `/proc`.
 pub(crate) fn is_proc_mounted() -> bool {
     std::path::Path::new("/proc/self/fd").exists()
 }
 
-/// Returns the C library's text for an error, without its number.
 fn errno_text(errno: Errno) -> String {
     let text = io::Error::from(errno).to_string();
     text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
 
-/// Turns a "not found" error into `None`.
 pub(crate) fn optional<T>(result: Result<T>) -> Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -164,7 +160,7 @@ pub struct Untrusted {
     pub way: TreeWay,
     /// The reason for distrust.
     pub why: Distrust,
-    /// Whether the owner of the root directory has an account on this machine.
+    /// True if the owner of the root directory has an account on this machine.
     pub has_account: bool,
 }
 
@@ -218,7 +214,7 @@ impl fmt::Display for TreeWay {
     }
 }
 
-/// A tree whose owners say nothing about who wrote it.
+/// A tree whose owners do not prove who wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ForeignTree {
     /// The policy of the host says so.
@@ -296,7 +292,7 @@ impl fmt::Display for Untrusted {
 }
 
 impl Untrusted {
-    /// Returns the sentence that names the remedies.
+    /// Returns a sentence that names the remedies.
     pub fn way_on(&self) -> String {
         let Self { owner, path, uid, .. } = self;
         match self.why {

@@ -31,7 +31,7 @@ impl Root {
 }
 
 impl RecordGuard {
-    /// Checks the records that every change of `root` uses, once.
+    /// Checks, once, the records that every change of `root` uses.
     pub(crate) fn begin(&self, root: &Root) -> Result<()> {
         if self.areas.get().is_some() {
             return Ok(());
@@ -57,7 +57,7 @@ impl RecordGuard {
         Ok(())
     }
 
-    /// Checks an opened directory at a physical path, and the way to it.
+    /// Checks an opened directory at a physical path, and the directories above it.
     pub(crate) fn directory(&self, root: &Root, fd: &OwnedFd, physical: &ObjectPath) -> Result<()> {
         self.begin(root)?;
         if self.is_known(physical) || !self.is_record(physical) {
@@ -67,7 +67,7 @@ impl RecordGuard {
         self.judge_directory(root, physical, fd)
     }
 
-    /// Checks an opened file. Returns its status, if that had to be read.
+    /// Checks an opened file. Returns its status if that had to be read.
     pub(crate) fn file(
         &self,
         root: &Root,
@@ -82,7 +82,7 @@ impl RecordGuard {
         self.judge(root, physical, file).map(Some)
     }
 
-    /// Adds the target of a symbolic link among the records to the records; `link` is the path that contains the link.
+    /// Adds the target of a symbolic link among the records to the records.
     pub(crate) fn link(&self, root: &Root, physical: &ObjectPath, link: &ObjectPath) -> Result<()> {
         self.begin(root)?;
         if !self.is_record(physical) {
@@ -94,7 +94,7 @@ impl RecordGuard {
         Ok(())
     }
 
-    /// Checks every directory above a record, and those that links on the way to its area led through.
+    /// Checks every directory above a record, including those reached through links on the way to its area.
     fn way_to(&self, root: &Root, physical: &ObjectPath) -> Result<()> {
         let areas = self.areas.get().map(Vec::as_slice).unwrap_or_default();
         // Objects in a checked directory of records have the same way; there may be thousands.
@@ -126,14 +126,13 @@ impl RecordGuard {
         Ok(())
     }
 
-    /// Checks an opened directory, and remembers one that is the superuser's alone.
+    /// Checks an opened directory, and remembers a good one.
     fn judge_directory(&self, root: &Root, physical: &ObjectPath, fd: &OwnedFd) -> Result<()> {
         self.judge(root, physical, fd)?;
         self.good.write().unwrap_or_else(PoisonError::into_inner).insert(physical.clone());
         Ok(())
     }
 
-    /// Checks an opened directory or record.
     fn judge(&self, root: &Root, physical: &ObjectPath, fd: impl AsFd) -> Result<ObjectStatus> {
         let failed = |errno| root.error("look at", physical, errno);
         let seen = ObjectStatus::of_file(&fd).map_err(failed)?;
@@ -150,8 +149,7 @@ impl RecordGuard {
         Ok(seen)
     }
 
-    /// Returns the tree of containers that holds a record on another mount than the root. Each mount is checked once;
-    /// that of the root already has been.
+    /// Returns the container tree of a record on another mount than the root. Each mount is checked once.
     fn tree_of_mount(
         &self,
         root: &Root,
@@ -179,7 +177,7 @@ fn refusal(root: &Root, physical: &ObjectPath, seen: &ObjectStatus, why: Distrus
     root.untrusted(path, seen.uid, why)
 }
 
-/// Returns the refusal of a root because of the tree that holds it or this record of it.
+/// Returns the error for a root, or a record of it, in a container tree.
 fn by_the_place(root: &Root, owner: u32, foreign: &ForeignTree, record: Option<&ObjectPath>) -> RootError {
     let (path, why, way) = match foreign {
         ForeignTree::Named => (root.shown_prefix(), Distrust::Named, TreeWay::Named),
@@ -196,8 +194,8 @@ fn by_the_place(root: &Root, owner: u32, foreign: &ForeignTree, record: Option<&
     }
 }
 
-/// Lets a refusal because of a directory on the way to the records name the records themselves, if they belong to the
-/// same user, because their owner is the one that matters.
+/// If a directory on the way to the records is refused and the records belong to the same user, names the records
+/// instead.
 fn by_the_tree(root: &Root, tree: &RecordArea, error: RootError) -> RootError {
     let RootError::Untrusted(told) = error else { return error };
     let opened = root.open_directory(&tree.place).ok();
@@ -208,8 +206,8 @@ fn by_the_tree(root: &Root, tree: &RecordArea, error: RootError) -> RootError {
     }
 }
 
-/// Returns the reason why an object with these attributes is not the superuser's alone. `has_list` returns the kind of
-/// its access list.
+/// Returns the reason why an object is not under the superuser's sole control. `has_list` returns the kind of its
+/// access list.
 pub(crate) fn distrust(seen: &ObjectStatus, has_list: impl FnOnce() -> AccessListKind) -> Option<Distrust> {
     let bits = seen.mode.bits();
     let may_group_write = bits & 0o020 != 0;
@@ -230,14 +228,13 @@ pub(crate) fn distrust(seen: &ObjectStatus, has_list: impl FnOnce() -> AccessLis
     (!rule::holds("root.record.list", is_shown)).then_some(Distrust::AccessList)
 }
 
-/// Follows a path inside the root and remembers every directory on the way. Missing components stay as written.
+/// Follows a path inside the root and collects every directory on the way. Missing components stay as written.
 fn trace(root: &Root, path: &ObjectPath) -> Result<RecordArea> {
     let top = RecordArea { place: ObjectPath::root(), way: vec![ObjectPath::root()] };
     trace_from(root, top, path.as_bytes(), path)
 }
 
-/// Does the same from `tree` on, which contains `path` and whose way was checked: no one else can change that way any
-/// more.
+/// Like [`trace`], for a path below `tree`, whose own way has been checked and cannot change any more.
 fn trace_in(root: &Root, tree: &ObjectPath, found: &RecordArea, path: &ObjectPath) -> Result<RecordArea> {
     match path.as_bytes().strip_prefix(tree.as_bytes()) {
         Some(below) if path.is_below(tree) => trace_from(root, found.clone(), below, path),
@@ -245,7 +242,7 @@ fn trace_in(root: &Root, tree: &ObjectPath, found: &RecordArea, path: &ObjectPat
     }
 }
 
-/// Continues from a found place to the object `below` it; `path` is the whole path.
+/// Continues from a known place to the object `below` it; `path` is the whole path.
 fn trace_from(root: &Root, found: RecordArea, below: &[u8], path: &ObjectPath) -> Result<RecordArea> {
     let (RecordArea { mut place, mut way }, mut links) = (found, 0);
     let mut rest: VecDeque<Vec<u8>> = parts(below).collect();

@@ -68,7 +68,7 @@ pub enum LiveKind {
     Socket,
     /// A device.
     Device {
-        /// Whether it is a block device; otherwise a character device.
+        /// True if it is a block device; otherwise a character device.
         block: bool,
         /// The major device number.
         major: u32,
@@ -122,12 +122,12 @@ pub struct Live {
     pub links: u64,
     /// The extended attributes.
     pub xattrs: Xattrs,
-    /// The reason why no rename may touch it (immutable, append-only, a mount point), or `None`.
+    /// The reason why no rename may touch it (immutable, append-only, a mount point), if any.
     pub obstacle: Option<&'static str>,
 }
 
 impl Live {
-    /// Tells whether it is a directory.
+    /// Returns true if it is a directory.
     pub fn is_directory(&self) -> bool {
         self.kind == LiveKind::Directory
     }
@@ -228,7 +228,6 @@ impl FileType {
         }
     }
 
-    /// Returns the type that a listing or a mode tells; `None` if it does not.
     pub(crate) fn of_listed(listed: Listed) -> Option<Self> {
         Some(match listed {
             Listed::RegularFile => Self::Regular,
@@ -242,7 +241,6 @@ impl FileType {
         })
     }
 
-    /// Returns the type in the form of a listing.
     pub(crate) fn as_listed(self) -> Listed {
         match self {
             Self::Regular => Listed::RegularFile,
@@ -256,12 +254,10 @@ impl FileType {
     }
 }
 
-/// The fields requested from statx(2).
 const WANTED: StatxFlags = StatxFlags::from_bits_retain(
     StatxFlags::BASIC_STATS.bits() | StatxFlags::BTIME.bits() | StatxFlags::MNT_ID.bits(),
 );
 
-/// The unit of `stx_blocks`, on every file system.
 const BLOCK: u64 = 512;
 
 /// The result of one statx(2) on an object itself; never on the target of a symbolic link.
@@ -295,7 +291,7 @@ pub struct ObjectStatus {
     pub file_system: (u32, u32),
     /// The reason why no rename may touch it: immutable, append-only or a mount point.
     pub obstacle: Option<&'static str>,
-    /// Whether the file system encrypts it, so that nothing can be renamed into it from elsewhere.
+    /// True if the file system encrypts it, so that nothing can be renamed into it from elsewhere.
     pub encrypted: bool,
 }
 
@@ -305,7 +301,7 @@ impl ObjectStatus {
         Self::of_file(file).map_err(|errno| RootError::Call { action: "look at", path: shown(), errno })
     }
 
-    /// Returns the status of the file that a link of `/proc` leads to, or any other path of the machine: the only call that
+    /// Returns the status of the target of a path of the machine, such as a link of `/proc`: the only call that
     /// follows a symbolic link.
     pub fn behind(path: &Path) -> Result<Self> {
         let failed = |errno| RootError::Call { action: "look at", path: path.display().to_string(), errno };
@@ -316,7 +312,6 @@ impl ObjectStatus {
         Self::at(file, b"", AtFlags::EMPTY_PATH)
     }
 
-    /// Returns the status of `name` in an open directory.
     pub(crate) fn at(directory: impl AsFd, name: &[u8], flags: AtFlags) -> rustix::io::Result<Self> {
         let statx = again(|| rustix::fs::statx(&directory, name, flags, WANTED))?;
         Self::from_statx(&statx).ok_or(Errno::OPNOTSUPP)
@@ -353,13 +348,13 @@ impl ObjectStatus {
         })
     }
 
-    /// Returns the attribute by which nobody may change the object, in words and by its letter.
+    /// Returns the attribute that forbids changes to everyone, in words and as its chattr(1) letter.
     pub(crate) fn flag(&self) -> Option<(&'static str, char)> {
         let flag = self.obstacle.filter(|word| !word.contains("mount"))?;
         Some((flag, if flag == "is immutable" { 'i' } else { 'a' }))
     }
 
-    /// Tells whether the object is unchanged between two looks: same identity, size, mtime and ctime.
+    /// Returns true if the object is unchanged between two looks: same identity, size, mtime and ctime.
     pub fn is_untouched(&self, later: &Self) -> bool {
         self.inode == later.inode
             && self.size == later.size
@@ -367,7 +362,7 @@ impl ObjectStatus {
             && self.ctime == later.ctime
     }
 
-    /// Tells the same of an object that was read whole since.
+    /// Like [`is_untouched`](Self::is_untouched), for an object that was read whole in between.
     pub fn is_untouched_in(&self, read: &Live) -> bool {
         let is_same = (self.inode, self.mtime, self.ctime) == (read.inode, read.mtime, read.ctime);
         is_same && read.size().is_none_or(|size| size == self.size)
@@ -388,7 +383,7 @@ pub struct KnownFile {
 }
 
 impl KnownFile {
-    /// Tells whether a file is this one, unchanged.
+    /// Returns true if a file is this one, unchanged.
     pub fn is(&self, seen: &ObjectStatus) -> bool {
         let same = (self.inode, self.sums.size, self.mtime) == (seen.inode, seen.size, seen.mtime);
         same && self.ctime == seen.ctime
@@ -404,15 +399,14 @@ pub const ACCESS_LIST: &[u8] = b"system.posix_acl_access";
 /// The extended attribute that holds the POSIX access list of new objects in a directory.
 pub const DEFAULT_LIST: &[u8] = b"system.posix_acl_default";
 
-/// Returns whether an extended attribute is a label of a security module.
+/// Returns true if an extended attribute is a label of a security module.
 pub fn is_label(key: &[u8]) -> bool {
     key == b"security.selinux" || key.starts_with(b"security.SMACK64")
 }
 
-/// Returns the rights of the owning group in a POSIX access list, limited by its mask, as three bits: the list is what
-/// the attribute has for it. Returns none if it cannot be read.
+/// Returns the rights of the owning group in a POSIX access list, limited by its mask, as three bits; 0 if the list
+/// (the value of the attribute) is malformed.
 pub fn group_rights_of_list(list: &[u8]) -> u32 {
-    /// Tags of `linux/posix_acl.h`.
     const GROUP: u32 = 0x04;
     const MASK: u32 = 0x10;
     let Some((_version, entries)) = list.split_at_checked(4) else { return 0 };
@@ -429,7 +423,7 @@ pub fn group_rights_of_list(list: &[u8]) -> u32 {
 }
 
 impl Live {
-    /// Returns the extended attributes that the object in the place of this one takes over. Capabilities belong to the
+    /// Returns the extended attributes that an object in the place of this one takes over. Capabilities belong to the
     /// bytes.
     pub fn handed_on(&self, has_same_bytes: bool) -> Xattrs {
         let is_kept = |key: &[u8]| {

@@ -14,13 +14,12 @@ use rustix::io::Errno;
 
 use crate::{Dir, FileType, Root, RootError, again, optional};
 
-/// The lock file, which is shared with the classic tools.
+/// The lock file, shared with the classic tools.
 const NAME: &[u8] = b".lockfile";
 
-/// The size of the record in the lock file.
 const RECORD: usize = 128;
 
-/// The number of checks of a locked directory, and the pause between them, before the lock counts.
+/// The number of attempts to lock a directory, and the pause between them, before its lock counts as held.
 const LOOKS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -44,7 +43,7 @@ pub struct Lock {
 pub struct LockHolder(String);
 
 impl LockHolder {
-    /// Returns the holder with this number, with the name of its program if the system tells it.
+    /// Describes a process by its number, and by the name of its program if known.
     pub(super) fn of_process(process: u32) -> Self {
         let name = std::fs::read(format!("/proc/{process}/comm")).unwrap_or_default();
         // A process chooses its name itself.
@@ -118,8 +117,7 @@ impl Lock {
         }
     }
 
-    /// Takes the lock represented by the file `name` of a directory in the same way. The file is made if it is
-    /// missing, and stays.
+    /// Takes the lock file `name` of a directory in the same way. The file is made if it is missing, and stays.
     pub fn take_file(
         dir: &Dir,
         name: &[u8],
@@ -148,8 +146,8 @@ impl Lock {
         }
     }
 
-    /// Holds the lock represented by the file `name` of a directory together with other processes that share it, so
-    /// that none takes it alone. The file is made if it is missing, and stays.
+    /// Shares the lock file `name` of a directory with other processes, so that none takes it alone. The file is made
+    /// if it is missing, and stays.
     pub fn share_file(dir: &Dir, name: &[u8]) -> Result<Self, LockError> {
         loop {
             let file = open(dir, name)?;
@@ -165,7 +163,7 @@ impl Lock {
         }
     }
 
-    /// Tells whether another process currently holds the lock of `root`, without taking the lock even briefly.
+    /// Returns true if another process currently holds the lock of `root`, without taking the lock even briefly.
     pub fn is_held(root: &Root) -> Result<bool, RootError> {
         let Some(dir) = root.dir_if_there(&root.resolver().locate_dir(&places::install())?)? else {
             return Ok(false);
@@ -186,7 +184,7 @@ impl Lock {
         Ok(is_held.then(|| holder(&file)))
     }
 
-    /// Tells whether another process holds the lock represented by the file `name` of a directory, alone or with others.
+    /// Returns true if another process holds the lock file `name` of a directory, alone or with others.
     pub fn is_file_held(dir: &Dir, name: &[u8]) -> Result<bool, RootError> {
         match dir.open_regular(name) {
             Ok(file) => held_by_others(&file).map_err(|errno| dir.error("ask for the lock of", name, errno)),
@@ -195,8 +193,8 @@ impl Lock {
         }
     }
 
-    /// Writes the holder into the lock file, for messages only. A file with further names belongs to someone else and
-    /// is not written.
+    /// Writes the holder into the lock file, for messages only. A file with several names may belong to someone else
+    /// and is not written.
     fn note(&self, program: &str) {
         use std::os::unix::fs::FileExt;
         if rustix::fs::fstat(&self.file).map_or(true, |seen| seen.st_nlink > 1) {
@@ -209,7 +207,7 @@ impl Lock {
     }
 }
 
-/// Opens the lock file, and makes it if it is missing. Anything but a regular file is refused unopened.
+/// Opens or creates the lock file. Anything but a regular file is refused unopened.
 fn open(dir: &Dir, name: &[u8]) -> Result<File, RootError> {
     let wrong = || dir.error("lock", name, Errno::INVAL);
     if dir.look(name)?.is_some_and(|seen| seen.file_type != FileType::Regular) {
@@ -230,7 +228,7 @@ pub(super) fn set(file: &File, kind: libc::c_int) -> Result<(), Errno> {
     fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file(kind)?)).map(drop).map_err(errno_of)
 }
 
-/// Returns whether a lock held by others would keep a writer out.
+/// Returns true if a lock of another process would keep a writer out.
 fn held_by_others(file: &File) -> Result<bool, Errno> {
     let mut lock = whole_file(libc::F_WRLCK)?;
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock)).map_err(errno_of)?;
@@ -255,7 +253,7 @@ fn private_stages(root: &Root) -> Result<Option<Dir>, RootError> {
     Ok(is_private.then_some(dir))
 }
 
-/// Locks a directory; returns false if another process holds it. A directory that cannot be locked counts as locked.
+/// Locks a directory; returns false if another process holds it. Returns true if directories cannot be locked.
 fn lock_directory(dir: &Dir) -> Result<bool, RootError> {
     match again(|| flock(dir.fd(), FlockOperation::NonBlockingLockExclusive)) {
         Err(Errno::WOULDBLOCK) => Ok(false),
@@ -294,7 +292,7 @@ impl Drop for ForeignLock {
 }
 
 impl ForeignLock {
-    /// Tells whether something is at the path of a lock file.
+    /// Returns true if something is at the path of a lock file.
     pub fn is_there(root: &Root, path: &ObjectPath) -> Result<bool, RootError> {
         let Some(directory) = directory_of(root, path)? else { return Ok(false) };
         Ok(directory.look(path.name())?.is_some())
@@ -331,7 +329,7 @@ fn directory_of(root: &Root, path: &ObjectPath) -> Result<Option<Dir>, RootError
     root.dir_if_there(&root.resolver().locate_dir(&above)?)
 }
 
-/// Opens a lock file; `None` if it does not exist, or if the caller may not write to it.
+/// Opens a lock file; `None` if it is missing or not writable for the caller.
 fn open_foreign(directory: &Dir, name: &[u8]) -> Result<Option<File>, RootError> {
     let wrong = || directory.error("lock", name, Errno::INVAL);
     match directory.look(name)? {
@@ -354,7 +352,6 @@ fn open_foreign(directory: &Dir, name: &[u8]) -> Result<Option<File>, RootError>
     }
 }
 
-/// Returns the process that the system names as the holder of a lock over a file.
 fn holder_by_system(file: &File) -> LockHolder {
     let Ok(mut lock) = whole_file(libc::F_WRLCK) else { return LockHolder::default() };
     let asked = fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock)).map_err(errno_of);

@@ -19,10 +19,9 @@ use rustix::io::Errno;
 
 use crate::{ACCESS_LIST, Dir, Distrust, ObjectStatus, Result, RootError, again};
 
-/// The table of mounts visible to this process.
 const TABLE: &str = "/proc/self/mountinfo";
 
-/// The attributes through which file systems show access lists that permission bits do not reflect.
+/// The attributes of access lists that permission bits do not reflect.
 const LISTS: [&[u8]; 3] = [b"system.nfs4_acl", b"system.nfs4_acl_xdr", b"system.richacl"];
 
 /// Reads the table of this process. The kernel does not report its size; a few large reads are cheaper.
@@ -32,24 +31,20 @@ pub(crate) fn table() -> Result<Vec<u8>> {
     read.map(|_| text).map_err(|error| table_error(&error))
 }
 
-/// Returns the error of something that could not be read for the table.
 pub(crate) fn table_error(error: &io::Error) -> RootError {
     let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
     RootError::Call { action: "read", path: TABLE.to_owned(), errno }
 }
 
-/// The kind of access list on an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AccessListKind {
-    /// None.
     None,
-    /// A POSIX access list, whose mask is the group's permission bits.
+    /// A POSIX access list, whose mask is shown as the group's permission bits.
     Posix,
-    /// Any other access list, which the permission bits do not reflect.
+    /// Any other access list, which permission bits do not reflect.
     Other,
 }
 
-/// The mounts encountered so far.
 #[derive(Debug, Default)]
 pub(crate) struct Mounts {
     good: HashSet<u64>,
@@ -58,7 +53,7 @@ pub(crate) struct Mounts {
 }
 
 impl Mounts {
-    /// Returns the user responsible for an object's mount, if it is not the superuser of this mount namespace.
+    /// Returns the user responsible for the mount of an object, unless it is the superuser of this mount namespace.
     pub(crate) fn distrust(&mut self, seen: &ObjectStatus) -> Result<Option<(u32, Distrust)>> {
         // Kernels before 5.8 do not report the mount.
         if seen.mount == 0 || self.good.contains(&seen.mount) {
@@ -92,8 +87,7 @@ impl Mounts {
     }
 }
 
-/// Returns the user responsible for an object on a mount made by this user, if it is not the superuser of this mount
-/// namespace.
+/// Returns the user responsible for the mount of an object, unless it is the superuser of this mount namespace.
 fn judge(seen: &ObjectStatus, mounted_by: Option<u32>) -> Option<(u32, Distrust)> {
     if !rule::holds("root.mount.namespace", mounted_by.is_some() || is_of_system(seen)) {
         return Some((seen.uid, Distrust::OtherNamespace));
@@ -102,8 +96,7 @@ fn judge(seen: &ObjectStatus, mounted_by: Option<u32>) -> Option<(u32, Distrust)
     (!rule::holds("root.mount.user", user == 0)).then_some((user, Distrust::ForeignMount))
 }
 
-/// Returns the user who mounted a file system (`user_id` of FUSE): 0 for all others, `None` if it is not in the
-/// table.
+/// Returns the user who mounted a file system: `user_id` of FUSE, 0 for all others, `None` if it is not in the table.
 fn mounted_by(table: &[u8], mount: u64) -> Option<u32> {
     let text = String::from_utf8_lossy(table);
     let line = text
@@ -118,7 +111,8 @@ fn mounted_by(table: &[u8], mount: u64) -> Option<u32> {
     Some(user.filter(|_| is_fuse).and_then(|user| user.parse().ok()).unwrap_or(0))
 }
 
-/// Tells whether the object is on the mount of `/`, which the table hides from a process whose `/` is no mount point.
+/// Returns true if the object is on the mount of `/`. The table hides that mount if `/` of this process is no mount
+/// point.
 fn is_of_system(seen: &ObjectStatus) -> bool {
     let system = rustix::fs::open(
         "/",
@@ -131,18 +125,14 @@ fn is_of_system(seen: &ObjectStatus) -> bool {
         .is_some_and(|system| system.mount == seen.mount)
 }
 
-/// A line of a mount table.
 pub(crate) struct Mount {
     pub(crate) id: u64,
-    /// The id of its parent mount.
     pub(crate) parent: u64,
     /// Major and minor number of the file system, as the table writes them.
     pub(crate) device: Vec<u8>,
     /// The mounted directory of the file system.
     pub(crate) root: Vec<u8>,
-    /// The mount point.
     pub(crate) point: Vec<u8>,
-    /// The type of the file system.
     pub(crate) kind: Vec<u8>,
 }
 
@@ -153,15 +143,14 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Tells whether a directory of a file system is this place, or below it.
     pub(crate) fn contains(&self, device: &[u8], path: &[u8]) -> bool {
         device == self.device && below(path, &self.path).is_some()
     }
 }
 
 impl Dir {
-    /// Returns a sentence on a mount that is on or below this directory, or that shows part of it elsewhere; `None` if
-    /// there is none in any visible mount namespace.
+    /// Describes a mount that is on or below this directory, or that shows part of it elsewhere, in any visible mount
+    /// namespace.
     pub fn mount_in_the_way(&self) -> Result<Option<String>> {
         let own = table()?;
         let path = self.host_path().map_err(|error| table_error(&error))?;
@@ -178,8 +167,8 @@ impl Dir {
         Ok(others.into_iter().next())
     }
 
-    /// Tells whether this directory is `other`, or below it: by its place on its file system, so that a part of `other` that
-    /// is mounted elsewhere counts as well.
+    /// Returns true if this directory is `other`, or below it, by its place on its file system: a part of `other`
+    /// that is mounted elsewhere counts as well.
     pub fn is_within(&self, other: &Self) -> Result<bool> {
         let table = table()?;
         let table = parse(&table);
@@ -213,7 +202,6 @@ impl Dir {
     }
 }
 
-/// Reads the lines of a mount table; invalid lines are left out.
 pub(crate) fn parse(table: &[u8]) -> Vec<Mount> {
     let line = |line: &[u8]| {
         let mut fields = line.split(|&byte| byte == b' ');
@@ -231,14 +219,14 @@ pub(crate) fn parse(table: &[u8]) -> Vec<Mount> {
     table.split(|&byte| byte == b'\n').filter_map(line).collect()
 }
 
-/// Returns the place of the directory with this path on the file system of its mount.
+/// Returns the place of a directory on the file system of its mount.
 pub(crate) fn place_of(table: &[Mount], mount: u64, path: &[u8]) -> Option<Place> {
     let mount = table.iter().find(|line| line.id == mount)?;
     let below = below(path, &mount.point)?;
     Some(Place { device: mount.device.clone(), path: joined(&mount.root, below) })
 }
 
-/// Returns a sentence on a mount of a table that is on or below a place, or shows part of it elsewhere.
+/// Describes a mount that is on or below a place, or that shows part of it elsewhere.
 fn found_in(table: &[Mount], place: &Place) -> Option<String> {
     table.iter().find_map(|mount| {
         let point = String::from_utf8_lossy(&mount.point);
@@ -251,7 +239,7 @@ fn found_in(table: &[Mount], place: &Place) -> Option<String> {
     })
 }
 
-/// Returns the part of a path below a directory, without a leading slash, or `None` if it is not below it.
+/// Returns the part of a path below a directory, without a leading slash.
 pub(crate) fn below<'p>(path: &'p [u8], directory: &[u8]) -> Option<&'p [u8]> {
     let rest = path.strip_prefix(directory.strip_suffix(b"/").unwrap_or(directory))?;
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix(b"/") }
@@ -265,7 +253,7 @@ fn joined(directory: &[u8], below: &[u8]) -> Vec<u8> {
     [directory, b"/", below].concat()
 }
 
-/// Returns the tables of other processes, each with the number of one process that has it.
+/// Returns the tables of other namespaces, each with the number of a process in it.
 fn other_tables() -> Vec<(u32, Vec<u8>)> {
     let view = |process: &Path| -> Option<(PathBuf, PathBuf)> {
         Some((fs::read_link(process.join("ns/mnt")).ok()?, fs::read_link(process.join("root")).ok()?))

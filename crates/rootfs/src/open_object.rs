@@ -26,7 +26,7 @@ pub struct OpenObject {
 }
 
 impl Dir {
-    /// Gets hold of an object without opening it, or returns `None` if it is missing.
+    /// Gets a handle to an object without opening it, or returns `None` if it is missing.
     pub fn hold(&self, name: &[u8]) -> Result<Option<OpenObject>> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let held = self.place(name).and_then(|(directory, there)| {
@@ -156,8 +156,9 @@ impl OpenObject {
         Err(self.error("change the owner of", Errno::AGAIN))
     }
 
-    /// Does the same if `may_have` holds once the previous owner can no longer open the object, and before it gets
-    /// set-id bits or file capabilities. Otherwise the previous owner is set again, and the call returns false.
+    /// Like [`set_rights`](Self::set_rights), if `may_have` returns true. It is called once the previous owner can no
+    /// longer open the object, before the object gets set-id bits or file capabilities. If it returns false, the
+    /// previous owner is set again, and the result is false.
     pub fn set_rights_if(
         &self,
         rights: ObjectRights,
@@ -186,8 +187,8 @@ impl OpenObject {
         Ok(true)
     }
 
-    /// Tells whether a file gets another owner and set-id bits or file capabilities, and somebody besides the superuser
-    /// could write to it meanwhile.
+    /// Returns true if a file gets another owner and set-id bits or file capabilities, while others could write to
+    /// it.
     fn could_be_forged(&self, seen: &ObjectStatus, rights: ObjectRights) -> Result<bool> {
         if seen.file_type != FileType::Regular
             || rights.other_owner(seen).is_none()
@@ -204,14 +205,14 @@ impl OpenObject {
 }
 
 impl ObjectRights {
-    /// Returns the owner and group to set, if an object has others.
+    /// Returns the owner and group to set, if they differ from the current ones.
     fn other_owner(self, seen: &ObjectStatus) -> Option<(Option<u32>, Option<u32>)> {
         let (uid, gid) = (self.uid.filter(|uid| *uid != seen.uid), self.gid.filter(|gid| *gid != seen.gid));
         (uid.is_some() || gid.is_some()).then_some((uid, gid))
     }
 }
 
-/// Tells whether somebody besides the superuser may write to an object.
+/// Returns true if others than the superuser may write to the object.
 fn is_written_by_others(seen: &ObjectStatus) -> bool {
     seen.uid != 0 || seen.mode.bits() & 0o022 != 0
 }

@@ -27,7 +27,6 @@ impl Digest {
     }
 }
 
-/// The value of each byte that is a hexadecimal digit; [`NO_DIGIT`] for every other.
 const NIBBLES: [u8; 256] = {
     let mut values = [NO_DIGIT; 256];
     let mut value = 0;
@@ -184,7 +183,6 @@ impl<T: Write> Write for Hashing<T> {
 
 static DIGESTED: AtomicU64 = AtomicU64::new(0);
 
-/// Counts digested bytes.
 pub(crate) fn note(bytes: &[u8]) {
     DIGESTED.fetch_add(bytes.len() as u64, Ordering::Relaxed);
 }

@@ -17,11 +17,10 @@ use rustix::io::Errno;
 use crate::calls::MOST_LINKS;
 use crate::{Distrust, FileType, ObjectStatus, Result, Root, RootError, again};
 
-/// The magic number of proc(5), whose links only the kernel can follow.
 const PROC: u64 = 0x9fa0;
 
-/// Checks each symbolic link on the way to the directory of `root`: it must be the superuser's. Also fails if the way
-/// now leads to another directory.
+/// Checks that every symbolic link on the way to the root directory is the superuser's, and that the way still leads
+/// there.
 pub(crate) fn look_at_links(root: &Root) -> Result<()> {
     let failed = |errno| root.error("follow the way to", &ObjectPath::root(), errno);
     let mut at = open(None, b"/").map_err(failed)?;
@@ -67,14 +66,14 @@ pub(crate) fn look_at_links(root: &Root) -> Result<()> {
     if is_same { Ok(()) } else { Err(failed(Errno::STALE)) }
 }
 
-/// Returns the first object above a path of the host by which another user than the caller and the superuser could put
-/// something else there: a directory, or a symbolic link on the way. What the path itself leads to is not looked at. A
-/// sticky directory, such as `/tmp`, lets nobody exchange what others have in it.
+/// Returns the first object above a path of the host by which a user other than the caller and the superuser could
+/// replace the object at the path: a directory, or a symbolic link on the way. The target itself is not checked. A
+/// sticky directory, such as `/tmp`, protects the objects of others.
 pub fn strange_above(path: &Path) -> Result<Option<ForeignObject>> {
     Ok(look_along(path)?.0)
 }
 
-/// Does the same, and returns with it what the path leads to.
+/// Like [`strange_above`], and also returns the status of the object that the path leads to.
 pub fn look_along(path: &Path) -> Result<(Option<ForeignObject>, ObjectStatus)> {
     let (objects, last) = objects_on_way(path)?;
     Ok((objects.iter().find_map(|(path, seen)| strange(path, seen)), last))
@@ -94,7 +93,7 @@ fn strange(path: &Path, seen: &ObjectStatus) -> Option<ForeignObject> {
     })
 }
 
-/// Tells whether a user id stands for all those that this user namespace does not have. Nobody in it can act as they do.
+/// Returns true if a user id stands for all users outside this user namespace. Nobody inside can act as they do.
 fn is_of_other_namespace(uid: u32) -> bool {
     let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u32>().ok();
     if number("/proc/sys/kernel/overflowuid") != Some(uid) {
@@ -112,7 +111,7 @@ fn is_of_other_namespace(uid: u32) -> bool {
     !maps.is_empty() && !maps.lines().any(is_in)
 }
 
-/// Returns what is on the way to a path of the host, directories and symbolic links, and what it leads to.
+/// Returns the directories and symbolic links on the way to a path of the host, and the status of its target.
 fn objects_on_way(path: &Path) -> Result<(Vec<(PathBuf, ObjectStatus)>, ObjectStatus)> {
     let failed =
         |shown: &Path, errno| RootError::Call { action: "look at", path: shown.display().to_string(), errno };
@@ -170,7 +169,7 @@ fn parts(path: &Path) -> VecDeque<OsString> {
     path.components().filter_map(named).collect()
 }
 
-/// Opens a name without following it, only to read its status.
+/// Opens a name without following it, to read its status.
 fn open(at: Option<&OwnedFd>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     again(|| match at {
@@ -179,7 +178,6 @@ fn open(at: Option<&OwnedFd>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
     })
 }
 
-/// Opens the directory behind a link of proc(5).
 fn through(at: &OwnedFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     again(|| rustix::fs::openat(at, name, flags, Mode::empty()))
@@ -197,7 +195,7 @@ pub struct ForeignObject {
     pub path: String,
     /// Its numeric owner.
     pub uid: u32,
-    /// Whether its owner is right but others may write to it.
+    /// True if its owner is right but others may write to it.
     pub is_writable: bool,
 }
 

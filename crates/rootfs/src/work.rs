@@ -5,18 +5,18 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, available_parallelism};
 
-/// The largest useful number of threads: they share one disk, and each needs buffers.
+/// The most useful threads: they share one disk, and each needs buffers.
 const MOST: usize = 8;
 
 /// Returns the number of threads for work that every core can share, at least 1. It affects only the time, never the
-/// results. The system is asked once: its answer is spread over half a dozen files.
+/// results. Cached, because the system's answer takes reading half a dozen files.
 pub fn cores() -> usize {
     static KNOWN: OnceLock<usize> = OnceLock::new();
     *KNOWN.get_or_init(|| available_parallelism().map_or(1, usize::from).min(MOST))
 }
 
-/// Processes pieces of work with this many threads, each with a worker of its own, and returns the results in the
-/// order of the pieces. The caller's thread is one of them. A panic in a worker becomes one in the caller.
+/// Processes pieces of work with this many threads, each with its own worker, and returns the results in the order of
+/// the pieces. The caller's thread is one of them. A panic in a worker becomes one in the caller.
 pub fn side_by_side<R: Send, W: FnMut(usize) -> R>(
     threads: usize,
     pieces: usize,
@@ -50,34 +50,34 @@ pub fn side_by_side<R: Send, W: FnMut(usize) -> R>(
     done.into_iter().map(|(_, made)| made).collect()
 }
 
-/// What a step counts.
+/// The unit of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkUnit {
-    /// Bytes that are read or written.
+    /// Bytes read or written.
     Bytes,
-    /// Documents, each read as a whole.
+    /// Documents.
     Files,
     /// Objects of packages.
     Objects,
-    /// Entries of a set of packages, or locations of a tree of recipes: each is a package, or makes some.
+    /// Entries of a set of packages, or locations of a tree of recipes.
     Packages,
-    /// Patches that are looked at one after another.
+    /// Patches.
     Patches,
 }
 
-/// Knows the step that some work is in. Clones are the same meter.
+/// Holds the current step of some work. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct WorkMeter(Arc<Mutex<Option<WorkStep>>>);
 
 impl WorkMeter {
-    /// Begins a step of so many units, which ends the one before.
+    /// Begins a step of so many units, in place of the previous one.
     pub fn begin(&self, unit: WorkUnit, units: u64) -> WorkStep {
         let step = WorkStep(Arc::new(CountedWork { unit, units, done: AtomicU64::new(0) }));
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(step.clone());
         step
     }
 
-    /// Returns the step that the work is in; `None` while nothing can be counted.
+    /// Returns the current step; `None` while nothing can be counted.
     pub fn step(&self) -> Option<WorkStep> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -95,17 +95,17 @@ struct CountedWork {
 }
 
 impl WorkStep {
-    /// Says that so many units more are done.
+    /// Records that so many more units are done.
     pub fn advance(&self, units: u64) {
         self.0.done.fetch_add(units, Ordering::Relaxed);
     }
 
-    /// Returns a reader whose bytes count for the step as they are read.
+    /// Wraps a reader, so that its bytes advance the step.
     pub fn counting<R: Read>(&self, inner: R) -> CountedRead<'_, R> {
         CountedRead { inner, step: self }
     }
 
-    /// Returns what is counted.
+    /// Returns the unit of the step.
     pub fn unit(&self) -> WorkUnit {
         self.0.unit
     }
@@ -115,18 +115,18 @@ impl WorkStep {
         self.0.units
     }
 
-    /// Returns the number of units that are done: no more than there are, even if something was read twice.
+    /// Returns the number of units done, at most the total, even if something was read twice.
     pub fn done(&self) -> u64 {
         self.0.done.load(Ordering::Relaxed).min(self.0.units)
     }
 
-    /// Tells whether this is that step.
+    /// Returns true if both are the same step.
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
-/// A reader whose bytes count for a step.
+/// A reader whose bytes advance a step.
 #[derive(Debug)]
 pub struct CountedRead<'a, R> {
     inner: R,
@@ -141,15 +141,15 @@ impl<R: Read> Read for CountedRead<'_, R> {
     }
 }
 
-/// Returns the signal that asks the work to end, if one came.
+/// A function that returns the signal that asks the work to end, if one came.
 pub type Interrupt<'a> = &'a (dyn Fn() -> Option<i32> + Sync);
 
-/// The [`Interrupt`] of work that goes on to its end.
+/// The [`Interrupt`] of uninterruptible work.
 pub fn never() -> Option<i32> {
     None
 }
 
-/// Reads until a signal comes. Reading fails then, and whoever reads asks which signal it was.
+/// A reader that fails once a signal came. The caller asks `interrupt` for the signal.
 pub struct InterruptibleRead<'a, R> {
     inner: R,
     interrupt: Interrupt<'a>,

@@ -20,11 +20,10 @@ use crate::{
     random,
 };
 
-/// The largest number of attempts to open a file that comes and goes.
+/// The most attempts to open a file that is removed and created again and again.
 const MOST_TRIES: usize = 100;
 
 impl Dir {
-    /// Changes `name`.
     fn change<T>(
         &self,
         call: ChangeCall,
@@ -54,7 +53,6 @@ impl Dir {
         })
     }
 
-    /// Changes this directory itself.
     fn change_itself<T>(
         &self,
         call: ChangeCall,
@@ -64,7 +62,7 @@ impl Dir {
         self.make(call, action, b"", None, work)
     }
 
-    /// Changes an attribute of `name`, or of this directory for an empty name.
+    /// Changes an attribute of `name`, or of this directory if the name is empty.
     fn change_either<T>(
         &self,
         call: ChangeCall,
@@ -366,7 +364,7 @@ impl WritableFile {
         &self.root
     }
 
-    /// Tells whether owners can be set, because the caller is the superuser.
+    /// Returns true if owners can be set, because the caller is the superuser.
     pub fn is_privileged(&self) -> bool {
         self.root.is_privileged()
     }
@@ -567,7 +565,6 @@ impl WritableFile {
     }
 }
 
-/// Returns a write lock over the whole of a file.
 fn write_lock() -> libc::flock {
     libc::flock {
         l_type: libc::c_short::try_from(libc::F_WRLCK).unwrap_or_default(),
@@ -600,7 +597,6 @@ impl Read for WritableFile {
     }
 }
 
-/// Makes both times of utimensat(2) from one.
 pub(crate) fn timestamps(time: Timestamp) -> Timestamps {
     let spec = Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
     Timestamps { last_access: spec, last_modification: spec }

@@ -17,7 +17,6 @@ use crate::gzip::matches::{Matcher, Parsed};
 /// The bytes of content in one block, limited so that the codes adapt to the content.
 const BLOCK: usize = 1 << 16;
 
-/// Returns the largest deflated size of content of this length.
 pub(super) const fn longest(length: usize) -> usize {
     // With the fixed codes, a byte takes nine bits at most.
     length + length / 8 + 64
@@ -33,7 +32,6 @@ pub(in crate::gzip) struct Deflater {
 }
 
 impl Deflater {
-    /// Adds the deflated content to `out`.
     pub(in crate::gzip) fn deflate(&mut self, content: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
         self.matcher.forget();
         if self.room.len() < longest(content.len()) {
@@ -67,10 +65,8 @@ const AT_ONCE: usize = 4;
 
 const _: () = assert!(AT_ONCE * LONGEST_LITERAL <= BETWEEN_FLUSHES as usize);
 
-/// The most bytes in a stored block.
 const STORED: usize = 0xffff;
 
-/// Writes the block whose content was parsed.
 fn write_block(content: &[u8], last: bool, parsed: &Parsed, out: &mut BitWriter<'_>) {
     let counts = Counts::new(parsed);
     let own = Lengths::of(&counts);
@@ -92,7 +88,6 @@ fn write_block(content: &[u8], last: bool, parsed: &Parsed, out: &mut BitWriter<
     }
 }
 
-/// The number of times each symbol occurs in a block.
 struct Counts {
     literals: [u32; LITERALS],
     distances: [u32; DISTANCES],
@@ -118,20 +113,17 @@ impl Counts {
     }
 }
 
-/// The lengths of the codes of a block.
 struct Lengths {
     literals: [u8; LITERALS],
     distances: [u8; DISTANCES],
 }
 
 impl Lengths {
-    /// Returns the best lengths for a block.
     fn of(counts: &Counts) -> Self {
         let literals = huffman::lengths(&counts.literals, LONGEST_LITERAL);
         Self { literals, distances: huffman::lengths(&counts.distances, 15) }
     }
 
-    /// Returns the lengths of RFC 1951, 3.2.6.
     fn fixed() -> Self {
         let mut literals = [8; LITERALS];
         literals[144..END_OF_BLOCK].fill(9);
@@ -139,13 +131,11 @@ impl Lengths {
         Self { literals, distances: [5; DISTANCES] }
     }
 
-    /// Returns the number of bits that the symbols of a block take.
     fn cost(&self, counts: &Counts) -> usize {
         huffman::cost(&counts.literals, &self.literals) + huffman::cost(&counts.distances, &self.distances)
     }
 }
 
-/// The bits of all symbols with which a block is written.
 struct Codes {
     bytes: [Bits; 256],
     end: Bits,
@@ -172,7 +162,6 @@ impl Codes {
     }
 }
 
-/// Writes the sequences and the end of a block.
 fn encode(content: &[u8], parsed: &Parsed, codes: &Codes, out: &mut BitWriter<'_>) {
     out.flush();
     let mut rest = content;
@@ -210,7 +199,6 @@ fn put_literals(literals: &[u8], codes: &Codes, out: &mut BitWriter<'_>) {
     out.flush();
 }
 
-/// Writes the content as stored blocks.
 fn store(content: &[u8], last: bool, out: &mut BitWriter<'_>) {
     let mut parts = content.chunks(STORED).peekable();
     loop {
@@ -231,13 +219,10 @@ fn store(content: &[u8], last: bool, out: &mut BitWriter<'_>) {
 /// Symbols for lengths of codes: the lengths, and three for runs.
 const SYMBOLS: usize = 19;
 
-/// The order in which the code lengths of those symbols are written.
 const ORDER: [usize; SYMBOLS] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
-/// The longest code of a length.
 const LONGEST_LENGTH_CODE: usize = 7;
 
-/// A header ready to be written.
 pub(super) struct Header {
     literals: usize,
     distances: usize,
@@ -248,7 +233,6 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// Makes the header for codes of these lengths.
     pub(super) fn new(literals: &[u8; LITERALS], distances: &[u8; DISTANCES]) -> Self {
         let (literals, distances) = (used(literals, 257), used(distances, 1));
         let items = runs(&[literals, distances].concat());
@@ -260,7 +244,6 @@ impl Header {
         Self { literals: literals.len(), distances: distances.len(), items, counts, lengths }
     }
 
-    /// Returns the number of bits it takes.
     pub(super) fn cost(&self) -> usize {
         let behind: u32 = self.items.iter().map(|(_, bits)| bits.count).sum();
         14 + 3 * self.written() + huffman::cost(&self.counts, &self.lengths) + behind as usize
@@ -271,7 +254,6 @@ impl Header {
         (4..=SYMBOLS).rev().find(|count| self.lengths[ORDER[count - 1]] > 0).unwrap_or(4)
     }
 
-    /// Writes the header.
     pub(super) fn write(&self, out: &mut BitWriter<'_>) {
         out.put(Bits::new(self.literals - 257, 5));
         out.put(Bits::new(self.distances - 1, 5));

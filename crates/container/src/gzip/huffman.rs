@@ -8,12 +8,10 @@ pub(super) struct Bits {
 }
 
 impl Bits {
-    /// Makes this many bits of a value whose higher bits are zero.
     pub(super) fn new(value: usize, count: u32) -> Self {
         Self { value: u32::try_from(value).unwrap_or_default(), count }
     }
 
-    /// Returns these bits followed by `more`.
     pub(super) fn then(self, more: Self) -> Self {
         Self { value: self.value | more.value << self.count, count: self.count + more.count }
     }
@@ -31,7 +29,6 @@ pub(super) struct BitWriter<'a> {
 pub(super) const BETWEEN_FLUSHES: u32 = 56;
 
 impl<'a> BitWriter<'a> {
-    /// Begins at the first byte of the buffer.
     pub(super) fn new(room: &'a mut [u8]) -> Self {
         Self { room, at: 0, held: 0, count: 0 }
     }
@@ -43,7 +40,6 @@ impl<'a> BitWriter<'a> {
         self.count += bits.count;
     }
 
-    /// Moves whole bytes into the buffer.
     #[inline]
     pub(super) fn flush(&mut self) {
         if let Some(next) = self.room.get_mut(self.at..).and_then(|rest| rest.first_chunk_mut()) {
@@ -69,7 +65,6 @@ impl<'a> BitWriter<'a> {
         self.at += bytes.len();
     }
 
-    /// Returns the bytes written, or `None` if the buffer was too small.
     pub(super) fn finish(mut self) -> Option<&'a [u8]> {
         self.align();
         self.room.get(..self.at)
@@ -80,16 +75,12 @@ impl<'a> BitWriter<'a> {
 /// code.
 pub(super) const LITERALS: usize = 288;
 
-/// The symbol at the end of a block.
 pub(super) const END_OF_BLOCK: usize = 256;
 
-/// The number of symbols for distances.
 pub(super) const DISTANCES: usize = 30;
 
-/// The shortest length that has a symbol.
 pub(super) const SHORTEST_MATCH: usize = 3;
 
-/// The longest length that has a symbol.
 pub(super) const LONGEST_MATCH: usize = 258;
 
 /// Returns the symbol of a length from [`SHORTEST_MATCH`] to [`LONGEST_MATCH`], and the bits that follow it.
@@ -116,7 +107,6 @@ pub(super) fn symbol_of_distance(less_one: u16) -> (usize, Bits) {
     (2 * extra as usize + (over >> extra), Bits::new(over & ((1 << extra) - 1), extra))
 }
 
-/// The longest code of deflate, in bits.
 const LONGEST_CODE: usize = 15;
 
 /// Returns the lengths of the best codes of at most `longest` bits for symbols that occur this often; zero for a symbol
@@ -150,7 +140,6 @@ pub(super) fn lengths<const N: usize>(counts: &[u32; N], longest: usize) -> [u8;
     lengths
 }
 
-/// Returns the depth of each symbol in the Huffman tree.
 fn depths(rarest_first: &[(u32, usize)]) -> Vec<usize> {
     let leaves = rarest_first.len();
     let nodes = 2 * leaves - 1;
@@ -200,7 +189,6 @@ fn limited(depths: &[usize], longest: usize) -> [usize; LONGEST_CODE + 1] {
     of_length
 }
 
-/// Returns the codes for these lengths, each with its first bit lowest.
 pub(super) fn codes<const N: usize>(lengths: &[u8; N]) -> [Bits; N] {
     let mut of_length = [0u32; LONGEST_CODE + 1];
     for length in lengths.iter().filter(|length| **length > 0) {
@@ -220,7 +208,6 @@ pub(super) fn codes<const N: usize>(lengths: &[u8; N]) -> [Bits; N] {
     codes
 }
 
-/// Returns the number of bits for symbols that occur this often.
 pub(super) fn cost(counts: &[u32], lengths: &[u8]) -> usize {
     counts.iter().zip(lengths).map(|(count, length)| *count as usize * usize::from(*length)).sum()
 }

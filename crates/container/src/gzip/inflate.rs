@@ -14,12 +14,10 @@ mod by_libdeflate {
 
     use libdeflater::Decompressor;
 
-    /// An inflater that takes whole buffers.
     #[derive(Default)]
     pub(in crate::gzip) struct Inflater(Option<Decompressor>);
 
     impl Inflater {
-        /// Replaces `content` by the inflated content, which is no longer than a chunk.
         pub(in crate::gzip) fn inflate(&mut self, deflated: &[u8], content: &mut Vec<u8>) -> io::Result<()> {
             content.resize(crate::gzip::CHUNK, 0);
             let inflater = self.0.get_or_insert_with(Decompressor::new);
@@ -36,7 +34,7 @@ pub(super) mod by_zlib {
 
     use flate2::{Decompress, FlushDecompress, Status};
 
-    /// An inflater that gets each stream all at once.
+    /// An inflater that gets each stream as a whole.
     #[derive(Default)]
     pub(in crate::gzip) struct Inflater(Option<Decompress>);
 

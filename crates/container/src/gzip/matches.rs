@@ -20,18 +20,14 @@ const HASH_BITS: u32 = 12;
 /// The number of places without a match after which one more place is skipped each time.
 const PATIENCE: usize = 8;
 
-/// Literal bytes, followed by a copy of earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sequence {
-    /// The number of literal bytes.
     pub(super) literals: u32,
     /// The number of copied bytes; zero in the last sequence of a block.
     pub(super) length: u16,
-    /// The distance of the copy, less one.
     pub(super) less_one: u16,
 }
 
-/// A block as sequences, with the number of occurrences of each byte, length and distance.
 pub(super) struct Parsed {
     pub(super) sequences: Vec<Sequence>,
     pub(super) bytes: [u32; 256],
@@ -94,7 +90,7 @@ impl Parsed {
     }
 }
 
-/// The places at which hashes were seen.
+/// The last place of each hash.
 pub(super) struct Matcher {
     /// The low 16 bits of a place. Those of a place outside the window lead to other bytes, which are compared.
     seen: Box<[u16; 1 << HASH_BITS]>,
@@ -107,7 +103,6 @@ impl Default for Matcher {
 }
 
 impl Matcher {
-    /// Forgets the previous content.
     pub(super) fn forget(&mut self) {
         self.seen.fill(0);
     }
@@ -170,19 +165,16 @@ fn equal(content: &[u8], at: usize, distance: usize, mut differ: u64, end: usize
     (length..most).find(|length| !same(length)).unwrap_or(most)
 }
 
-/// Returns the eight bytes from here on, or zeros if there are fewer.
 #[inline]
 fn word(content: &[u8], at: usize) -> u64 {
     content.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
-/// Returns the low 16 bits.
 #[inline]
 fn low(number: usize) -> u16 {
     u16::try_from(number & 0xffff).unwrap_or_default()
 }
 
-/// Converts a number below the length of a block.
 fn small(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }

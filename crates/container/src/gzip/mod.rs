@@ -34,26 +34,21 @@ use crate::gzip::inflate::Inflater;
 /// The bytes of content in one member.
 pub const CHUNK: usize = 1 << 18;
 
-/// The size of our header, in bytes.
 const HEADER: usize = 20;
 
-/// The bytes after the deflated content: CRC-32 and length.
 const TRAILER: usize = 8;
 
 /// The start of our header, up to the size of the member.
 const HEAD: [u8; 16] = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 4, 0xff, 8, 0, b'P', b'A', 4, 0];
 
-/// The size of our longest possible member, in bytes.
 const LONGEST: usize = deflate::longest(CHUNK) + HEADER + TRAILER;
 
-/// Returns the size of one of our members, by its header, or `None` if the header is not ours.
 fn member_size(header: &[u8]) -> Option<usize> {
     let size = header.strip_prefix(&HEAD)?.first_chunk()?;
     let size = usize::try_from(u32::from_le_bytes(*size)).ok()?;
     (HEADER + TRAILER..=LONGEST).contains(&size).then_some(size)
 }
 
-/// Returns the bytes after the deflated content: its CRC-32 and its length.
 fn trailer(content: &[u8]) -> [u8; TRAILER] {
     let length = u32::try_from(content.len()).unwrap_or(u32::MAX);
     let mut trailer = [0; TRAILER];
@@ -94,9 +89,7 @@ impl<F: FnMut(VerifiedMember) -> io::Result<()>> MemberOutput for F {
 pub struct GzipEncoder<O> {
     out: O,
     chunk: Vec<u8>,
-    /// Whether a member has been started.
     is_begun: bool,
-    /// The worker that compresses until threads are started.
     worker: Box<Worker>,
     /// The threads, started when there is more than one full member.
     pool: Option<InOrder<Vec<u8>, io::Result<VerifiedMember>>>,
@@ -134,7 +127,6 @@ impl<O: MemberOutput> GzipEncoder<O> {
         }
     }
 
-    /// Hands a full chunk over.
     fn full(&mut self) -> io::Result<()> {
         let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK));
         self.is_begun = true;
@@ -170,7 +162,6 @@ impl<O: MemberOutput> Write for GzipEncoder<O> {
     }
 }
 
-/// Compresses one chunk after another.
 #[derive(Default)]
 struct Worker {
     deflater: Deflater,
@@ -224,7 +215,6 @@ pub struct GzipDecoder<R> {
 enum DecoderState<R> {
     /// Our own members, until the first other one.
     Members(Members<R>),
-    /// Members of any kind.
     Others(Box<MultiGzDecoder<BufReader<Rest<R>>>>),
     /// It ended with an error, or is changing from one state to the other.
     Ended,
@@ -294,7 +284,6 @@ impl<R: Read> Read for GzipDecoder<R> {
 }
 
 impl<R: Read> Members<R> {
-    /// Reads the member with this header; returns `None` if the header is not ours.
     fn member(&mut self, header: Vec<u8>) -> io::Result<Option<Vec<u8>>> {
         let Some(size) = member_size(&header) else {
             self.behind = Some(header);
@@ -340,7 +329,6 @@ impl<R: Read> Members<R> {
         self.pool.as_ref().map_or(0, InOrder::under_way)
     }
 
-    /// Returns 0 after the last of our members.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let count = self.content.read(buffer)?;
@@ -353,7 +341,6 @@ impl<R: Read> Members<R> {
     }
 }
 
-/// Reads as many bytes as our header has; fewer at the end of the file.
 fn read_header(input: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut header = Vec::with_capacity(HEADER);
     input.take(HEADER as u64).read_to_end(&mut header)?;
@@ -383,7 +370,6 @@ pub(super) struct InOrder<T, R> {
 }
 
 impl<T: Send + 'static, R: Send + 'static> InOrder<T, R> {
-    /// Starts `threads` threads, each with a worker of its own.
     pub(super) fn new<W: FnMut(T) -> R + Send + 'static>(threads: usize, worker: impl Fn() -> W) -> Self {
         let (jobs, waiting) = channel::<AnsweredJob<T, R>>();
         let waiting = Arc::new(Mutex::new(waiting));
@@ -394,12 +380,10 @@ impl<T: Send + 'static, R: Send + 'static> InOrder<T, R> {
         Self { jobs: Some(jobs), answers: VecDeque::new(), threads: (0..threads.max(1)).map(start).collect() }
     }
 
-    /// Returns the number of questions whose answer has not been taken yet.
     pub(super) fn under_way(&self) -> usize {
         self.answers.len()
     }
 
-    /// Asks a question.
     pub(super) fn ask(&mut self, question: T) {
         let (answer, receiver) = sync_channel(1);
         self.answers.push_back(receiver);

@@ -1,4 +1,4 @@
-//! What one file says to the dynamic linker, put together from its tables: the dynamic section, the symbol versions that
+//! The statements of one file to the dynamic linker, put together from its tables: the dynamic section, the symbol versions that
 //! it defines and needs, and the note `.note.dlopen`.
 //!
 //! The text of that note is JSON, as the specification "ELF metadata for dlopen dependencies" says: an array of objects,
@@ -18,7 +18,7 @@ pub struct ElfFacts {
     pub machine: ElfMachine,
     /// `e_type`: 2 of a program at a fixed address, 3 of a library or of a program at any address.
     pub file_type: u16,
-    /// The name under which others need it.
+    /// Its own name, under which others need it.
     pub soname: Option<String>,
     /// The names of the libraries that it needs, in the order in which they are loaded.
     pub needed: Vec<String>,
@@ -35,7 +35,7 @@ pub struct ElfFacts {
     pub defines: Vec<String>,
     /// The symbol versions that it needs, sorted.
     pub needs: Vec<NeededVersion>,
-    /// The libraries that it says it may load by itself.
+    /// The libraries that it may load by itself, by its own statement.
     pub dlopen: Vec<DlopenNote>,
 }
 
@@ -43,12 +43,11 @@ impl ElfFacts {
     /// The flag of `DT_FLAGS_1` that forbids a search in the default directories.
     const NO_DEFAULT_DIRECTORIES: u64 = 0x800;
 
-    /// Tells whether its libraries are searched in the default directories.
+    /// Returns true if its libraries are searched in the default directories.
     pub fn searches_default_directories(&self) -> bool {
         self.flags & Self::NO_DEFAULT_DIRECTORIES == 0
     }
 
-    /// Returns the number of its needs times the directories of its search path.
     fn searches(&self) -> usize {
         let path = self.runpath.as_deref().or(self.rpath.as_deref());
         let directories = path.map_or(0, |path| path.split(':').count());
@@ -56,7 +55,7 @@ impl ElfFacts {
         (self.needed.len() + later).saturating_mul(directories)
     }
 
-    /// Tells whether it is started as a program: it has an interpreter, or a fixed address.
+    /// Returns true if it is started as a program: it has an interpreter, or a fixed address.
     pub fn is_program(&self) -> bool {
         self.interpreter.is_some() || self.file_type == elf::abi::ET_EXEC
     }
@@ -72,7 +71,7 @@ pub fn read(source: &mut dyn ElfSource) -> Result<Option<ElfFacts>, ElfError> {
     }
 }
 
-/// Reads the facts of a program or library that is linked dynamically.
+/// Reads the facts of a dynamically linked program or library.
 fn linked(source: &mut dyn ElfSource, layout: &Layout) -> Result<Option<ElfFacts>, ElfError> {
     let Some(mut dynamic) = DynamicSection::read(source, layout)? else { return Ok(None) };
     let mut facts = ElfFacts { machine: layout.machine, file_type: layout.file_type, ..ElfFacts::default() };
@@ -98,20 +97,19 @@ fn linked(source: &mut dyn ElfSource, layout: &Layout) -> Result<Option<ElfFacts
 /// The flag of a version that may be missing.
 const WEAK: u16 = 2;
 
-/// The flag of the definition that names the file itself and no version.
+/// The flag of the definition that names the file itself instead of a version.
 const BASE: u16 = 1;
 
-/// Bytes that are read of a table at first.
 const FIRST_LOOK: usize = 4 << 10;
 
 /// A symbol version that a file needs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NeededVersion {
-    /// The library that is to define it, by its name in `needed`.
+    /// The library that must define it, by its name in `needed`.
     pub library: String,
     /// The version.
     pub version: String,
-    /// Whether the file is loaded without it.
+    /// True if the file is loaded even without it.
     pub is_weak: bool,
 }
 
@@ -172,7 +170,8 @@ pub(super) fn needed_versions(
     Ok(needed)
 }
 
-/// Reads the entries of a table whose length is not told, only their number: more of the file is read until all are there.
+/// Reads the entries of a table of which only the number of entries is known: more of the file is read until all are
+/// there.
 fn whole_table<T>(
     source: &mut dyn ElfSource,
     layout: &Layout,
@@ -195,13 +194,10 @@ fn whole_table<T>(
     Err(ElfError::damaged("a table of versions is cut off or has other entries than it says"))
 }
 
-/// The owner of the note.
 const OWNER: &str = "FDO";
 
-/// The type of the note.
 const DLOPEN: u64 = 0x407c_0c0a;
 
-/// The most notes of a file.
 const MOST_NOTES: usize = 1024;
 
 /// A library that a program or library may load by itself.
@@ -214,7 +210,6 @@ pub struct DlopenNote {
     pub priority: String,
 }
 
-/// Reads the notes of a file.
 fn dlopen_notes(source: &mut dyn ElfSource, layout: &Layout) -> Result<Vec<DlopenNote>, ElfError> {
     let mut found = Vec::new();
     for segment in layout.notes() {

@@ -14,16 +14,13 @@ use crate::elf::source::{
 /// The first bytes of every ELF file.
 pub const MAGIC: [u8; 4] = *b"\x7fELF";
 
-/// The most program headers that are read.
 const MOST_SEGMENTS: usize = 4096;
 
 /// The longest path of an interpreter, in bytes: that of Linux.
 const LONGEST_PATH: u64 = 4096;
 
-/// The most bytes of notes that are read of a segment: 256 KiB.
 pub(super) const LONGEST_NOTES: usize = 256 << 10;
 
-/// The most bytes of the dynamic section that are read.
 const LONGEST_DYNAMIC: u64 = 16 * (MOST_ENTRIES as u64 + 1);
 
 /// The machine that a file is for: programs and libraries of two machines never meet.
@@ -31,18 +28,17 @@ const LONGEST_DYNAMIC: u64 = 16 * (MOST_ENTRIES as u64 + 1);
 pub struct ElfMachine {
     /// `e_machine`.
     pub number: u16,
-    /// Whether its addresses have 64 bits.
+    /// True if its addresses have 64 bits.
     pub is_64: bool,
 }
 
-/// The information in the headers of a program or library.
 pub(super) struct Layout {
     pub(super) machine: ElfMachine,
     pub(super) file_type: u16,
     pub(super) endian: AnyEndian,
     pub(super) class: Class,
     segments: Vec<ProgramHeader>,
-    /// Where the section headers begin, and their number.
+    /// Offset and number of the section headers.
     sections: (u64, u16),
 }
 
@@ -70,17 +66,16 @@ impl Layout {
         }))
     }
 
-    /// Returns the segment of a type that counts: the last, as the loader takes it.
+    /// Returns the segment of a type that counts: the last, as in the loader.
     pub(super) fn segment(&self, segment_type: u32) -> Option<&ProgramHeader> {
         self.segments.iter().rfind(|segment| segment.p_type == segment_type)
     }
 
-    /// Returns the segments with notes.
     pub(super) fn notes(&self) -> impl Iterator<Item = &ProgramHeader> {
         self.segments.iter().filter(|segment| segment.p_type == abi::PT_NOTE)
     }
 
-    /// Returns the path of the interpreter: the first that is named, as the kernel takes it.
+    /// Returns the path of the interpreter: the first that is named, as in the kernel.
     pub(super) fn interpreter(&self, source: &mut dyn ElfSource) -> Result<Option<String>, ElfError> {
         let Some(segment) = self.segments.iter().find(|segment| segment.p_type == abi::PT_INTERP) else {
             return Ok(None);
@@ -92,7 +87,7 @@ impl Layout {
         path.map(|path| Some(path.to_owned())).ok_or_else(|| ElfError::damaged("no path of an interpreter"))
     }
 
-    /// Returns the parts of the file that the program headers name and that are read: where each begins and ends.
+    /// Returns begin and end of the parts of the file that the program headers name and that are read.
     pub(super) fn named_parts(&self) -> impl Iterator<Item = (u64, u64)> {
         let most = |segment: &ProgramHeader| match segment.p_type {
             abi::PT_DYNAMIC => Some(LONGEST_DYNAMIC),
@@ -106,13 +101,11 @@ impl Layout {
         })
     }
 
-    /// Returns where the section headers begin and end.
     pub(super) fn section_headers(&self) -> (u64, u64) {
         let (offset, count) = self.sections;
         (offset, offset.saturating_add(u64::from(count) * 64))
     }
 
-    /// Returns where the program headers begin and end.
     pub(super) fn program_headers(source: &mut dyn ElfSource) -> Option<(u64, u64)> {
         let head = source.slice(0, abi::EI_NIDENT + ELF64_EHDR_TAILSIZE).ok()?;
         let (ident, tail) = head.split_at_checked(abi::EI_NIDENT)?;
@@ -121,8 +114,8 @@ impl Layout {
         Some((header.e_phoff, header.e_phoff.saturating_add(size)))
     }
 
-    /// Tells whether a file has nothing but what debuggers want of a program: its section headers say that the dynamic
-    /// section, which the program headers still name, has no bytes in it.
+    /// Returns true if a file contains nothing but debug data: its section headers say that the dynamic section,
+    /// which the program headers still name, is empty.
     pub(super) fn is_debug_data(&self, source: &mut dyn ElfSource) -> bool {
         let Some(segment) = self.segment(abi::PT_DYNAMIC) else { return false };
         let is_empty = |section: SectionHeader| {
@@ -132,7 +125,7 @@ impl Layout {
         self.sections(source).into_iter().flatten().any(is_empty)
     }
 
-    /// Reads the section headers; none if they are cut off or not there.
+    /// Reads the section headers; `None` if they are cut off.
     pub(super) fn sections(&self, source: &mut dyn ElfSource) -> Option<Vec<SectionHeader>> {
         let size = if self.class == Class::ELF64 { 64 } else { 40 };
         let (offset, count) = self.sections;
@@ -140,12 +133,10 @@ impl Layout {
         Some(SectionHeaderTable::new(self.endian, self.class, bytes).iter().collect())
     }
 
-    /// Reads a number of 32 bits.
     pub(super) fn word(&self, bytes: &[u8]) -> Result<u32, ElfError> {
         Ok(self.endian.parse_u32_at(&mut 0, bytes)?)
     }
 
-    /// Reads a number of 64 bits.
     pub(super) fn wide(&self, bytes: &[u8]) -> Result<u64, ElfError> {
         Ok(self.endian.parse_u64_at(&mut 0, bytes)?)
     }
@@ -180,34 +171,27 @@ fn segments(
     Ok(SegmentTable::new(header.endianness, header.class, bytes).iter().collect())
 }
 
-/// The longest name, in bytes.
 const LONGEST_NAME: usize = 4096;
 
-/// The longest list of directories, in bytes.
 const LONGEST_SEARCH_PATH: usize = 64 << 10;
 
-/// The longest name of a symbol, in bytes: those of templates are long.
+/// The longest name of a symbol, in bytes. Symbols of templates are long.
 const LONGEST_SYMBOL: usize = 64 << 10;
 
-/// The most bytes of a table of symbols, or of a hash table, where a file is streamed.
+/// The most bytes of a symbol or hash table in a streamed file.
 const LONGEST_TABLE: u64 = 8 << 20;
 
-/// The most bytes of a table of versions.
 pub(super) const LONGEST_VERSIONS: usize = 1 << 20;
 
-/// Bytes that are read of a name at first: few names are longer.
+/// Bytes that are read of a name at first. Few names are longer.
 const FIRST_LOOK: usize = 256;
 
-/// The table of the dynamic section with a number of entries.
 #[derive(Clone, Copy, Default)]
 pub(super) struct CountedTable {
-    /// Its address.
     pub(super) address: u64,
-    /// The number of its entries.
     pub(super) count: u64,
 }
 
-/// The entries of the dynamic section, names as offsets into the string table.
 #[derive(Default)]
 pub(super) struct DynamicSection {
     pub(super) needed: Vec<u64>,
@@ -217,25 +201,18 @@ pub(super) struct DynamicSection {
     pub(super) flags: u64,
     pub(super) definitions: CountedTable,
     pub(super) requirements: CountedTable,
-    /// The address of the symbols.
     pub(super) symbols: u64,
-    /// The address of the old hash table.
     pub(super) hash: u64,
-    /// The address of the hash table of GNU.
     pub(super) gnu_hash: u64,
-    /// Address and size of the string table.
     strings: (u64, u64),
-    /// Where the string table begins in the file.
     strings_at: u64,
-    /// The bytes that the names read so far take.
     name_bytes: usize,
-    /// The entries of tables read so far.
     entries: usize,
 }
 
 impl DynamicSection {
-    /// Reads the section. Returns `None` if there is none, or no string table in it, without which it can say nothing: the
-    /// file is linked statically, or was split from a program for debuggers.
+    /// Reads the section. Returns `None` if there is none, or if it has no string table: the file is linked
+    /// statically, or was split from a program for debuggers.
     pub(super) fn read(source: &mut dyn ElfSource, layout: &Layout) -> Result<Option<Self>, ElfError> {
         let segment = layout.segment(abi::PT_DYNAMIC).filter(|segment| segment.p_filesz > 0);
         let Some(segment) = segment else { return Ok(None) };
@@ -281,7 +258,7 @@ impl DynamicSection {
         }
     }
 
-    /// Returns the parts of the file that can hold the tables, at their largest: where each begins and ends.
+    /// Returns begin and end of the parts of the file that can hold the tables, at their largest.
     pub(super) fn parts(&self, layout: &Layout) -> Vec<(u64, u64)> {
         let offset = |address: u64| layout.offset_of(address).ok().filter(|_| address != 0);
         let (strings, size) = (offset(self.strings.0), self.strings.1);
@@ -300,19 +277,17 @@ impl DynamicSection {
         tables.chain(versions).chain(strings).collect()
     }
 
-    /// Counts entries of a table; the sum over all tables is limited.
+    /// Counts entries of tables; the sum over all tables is limited.
     pub(super) fn count_entries(&mut self, count: usize) -> Result<(), ElfError> {
         self.entries = self.entries.saturating_add(count);
         if self.entries > MOST_ENTRIES { Err(ElfError::TooMany) } else { Ok(()) }
     }
 
-    /// Reads a name of the string table.
     pub(super) fn name(&mut self, source: &mut dyn ElfSource, at: u64) -> Result<String, ElfError> {
         let name = self.text(source, at, LONGEST_NAME)?;
         if name.is_empty() { Err(ElfError::Name) } else { Ok(name) }
     }
 
-    /// Reads a list of directories of the string table.
     pub(super) fn search_path(&mut self, source: &mut dyn ElfSource, at: u64) -> Result<String, ElfError> {
         self.text(source, at, LONGEST_SEARCH_PATH)
     }
@@ -325,7 +300,7 @@ impl DynamicSection {
         if self.name_bytes > most.min(MOST_NAME_BYTES) { Err(ElfError::LongNames) } else { Ok(text) }
     }
 
-    /// Reads the name of a symbol; the caller has a limit for all of them.
+    /// Reads the name of a symbol; the caller limits the total.
     pub(super) fn symbol(
         &self,
         source: &mut dyn ElfSource,

@@ -10,10 +10,9 @@ use elf::symbol::SymbolTable;
 use crate::elf::layout::{DynamicSection, ElfMachine, Layout};
 use crate::elf::source::{ElfError, ElfSource};
 
-/// The most symbols that are read.
 const MOST_SYMBOLS: u64 = 1 << 18;
 
-/// The most bytes that all names of symbols may take: 16 MiB.
+/// The most bytes of all symbol names: 16 MiB.
 pub(super) const MOST_SYMBOL_BYTES: usize = 16 << 20;
 
 /// Bytes of a table that are read at a time.
@@ -28,7 +27,7 @@ const WIDE_HASHES: [ElfMachine; 2] =
 pub struct ElfSymbols {
     /// The names that others can use.
     pub exported: SymbolNames,
-    /// The names that others have to define; without those that may be missing.
+    /// The names that others must define, without weak ones.
     pub undefined: SymbolNames,
 }
 
@@ -76,7 +75,7 @@ pub fn read_symbols(source: &mut dyn ElfSource) -> Result<ElfSymbols, ElfError> 
     Ok(symbols)
 }
 
-/// Returns the number of symbols: the largest that a table says.
+/// Returns the number of symbols: the largest that a table states.
 fn count(source: &mut dyn ElfSource, layout: &Layout, dynamic: &DynamicSection) -> Result<u64, ElfError> {
     let by_hash = if dynamic.hash == 0 { 0 } else { by_old_hash(source, layout, dynamic.hash)? };
     let by_gnu = if dynamic.gnu_hash == 0 { 0 } else { by_gnu_hash(source, layout, dynamic.gnu_hash)? };
@@ -125,7 +124,6 @@ fn by_gnu_hash(source: &mut dyn ElfSource, layout: &Layout, address: u64) -> Res
     Err(ElfError::TooMany)
 }
 
-/// Returns the size of the section at the address of the symbols.
 fn by_section(source: &mut dyn ElfSource, layout: &Layout, address: u64) -> Option<u64> {
     let mut sections = layout.sections(source)?.into_iter();
     let found = sections.find(|section| section.sh_type == abi::SHT_DYNSYM && section.sh_addr == address)?;
@@ -135,9 +133,9 @@ fn by_section(source: &mut dyn ElfSource, layout: &Layout, address: u64) -> Opti
 /// A set of names of symbols.
 #[derive(Clone, Default)]
 pub struct SymbolNames {
-    /// The names, one after the other, in the order in which they were added.
+    /// The names in the order in which they were added.
     text: String,
-    /// Where each name begins and ends, in the order of the names.
+    /// Begin and end of each name, in the order of the names.
     places: Vec<(u32, u32)>,
 }
 
@@ -147,12 +145,12 @@ impl SymbolNames {
         self.places.iter().map(|place| self.at(*place))
     }
 
-    /// Tells whether there are none.
+    /// Returns true if there are none.
     pub const fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
 
-    /// Tells whether a name is among them.
+    /// Returns true if a name is among them.
     pub fn contains(&self, name: &str) -> bool {
         self.places.binary_search_by(|place| self.at(*place).cmp(name)).is_ok()
     }
@@ -166,12 +164,12 @@ impl SymbolNames {
         })
     }
 
-    /// Returns the bytes that all names take, those included that were added twice.
+    /// Returns the total length of the names, duplicates included.
     pub(super) const fn bytes(&self) -> usize {
         self.text.len()
     }
 
-    /// Adds a name; the names form a set once they are [sorted](Self::sort).
+    /// Adds a name. The names are a set only after [`sort`](Self::sort).
     pub(super) fn push(&mut self, name: &str) {
         let begin = self.text.len();
         self.text.push_str(name);
@@ -180,7 +178,7 @@ impl SymbolNames {
         self.places.push((place(begin), place(self.text.len())));
     }
 
-    /// Brings the names in order, and takes out those that were added twice.
+    /// Sorts the names and removes duplicates.
     pub(super) fn sort(&mut self) {
         let mut places = std::mem::take(&mut self.places);
         places.sort_unstable_by(|one, other| self.at(*one).cmp(self.at(*other)));

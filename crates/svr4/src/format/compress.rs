@@ -39,7 +39,6 @@ const MOST_BITS: u32 = 16;
 /// The code that clears the table, in block mode.
 const CLEAR: u32 = 256;
 
-/// The number of codes in a group. A group has as many bytes as a code has bits.
 const GROUP: u32 = 8;
 
 /// The reason a `.Z` stream cannot be read or written.
@@ -82,13 +81,11 @@ const INPUT_BUFFER: usize = 32 << 10;
 /// The size of a piece of output, in bytes. One code can add up to 64 KiB more.
 const PIECE: usize = 64 << 10;
 
-/// An upper bound for the length of a code's string, which is shorter than the number of codes.
+/// An upper bound for the length of a string, which is shorter than the number of codes.
 const LONGEST_STRING: usize = CODES;
 
-/// The number of bytes written at once.
 const TAIL: usize = 8;
 
-/// The largest number of codes.
 const CODES: usize = 1 << MOST_BITS;
 
 /// A decoder of `.Z` data. Reading yields the plain bytes; errors are [`CompressError`]s inside [`io::Error`]
@@ -102,19 +99,17 @@ pub struct CompressDecoder<R> {
     /// The current group, and the number of its codes already used.
     group: CodeGroup,
     used: usize,
-    /// A buffer for one piece of output and one more string, the number of bytes filled, and the number of
-    /// those handed out.
+    /// A buffer for one piece of output and one more string, the bytes filled, and the bytes handed out.
     output: Vec<u8>,
     filled: usize,
     given: usize,
     failed: Option<CompressError>,
 }
 
-/// The meanings of the codes.
 #[derive(Debug)]
 struct Table {
     shapes: Vec<Shape>,
-    /// The next code to get a meaning, and the end of all codes.
+    /// The next code to be defined, and the end of all codes.
     next: u32,
     most: u32,
     /// The current width of codes, and the value of `next` that needs a greater one.
@@ -124,19 +119,16 @@ struct Table {
     before: Option<(u16, u8)>,
 }
 
-/// The meaning of a code: the string of another code and up to [`TAIL`] bytes more. In a chain of ever longer
-/// strings, the first has one byte more than its prefix, the next two with the same prefix, and so on. A
-/// string is thus written in few steps, a short one in a single step.
+/// The string of a code: the string of another code and up to [`TAIL`] bytes more. In a chain of ever longer strings,
+/// the first has one byte more than its prefix, the next two with the same prefix, and so on. A string is thus
+/// written in few steps, a short one in a single step.
 #[derive(Clone, Copy, Debug, Default)]
 struct Shape {
     tail: [u8; TAIL],
-    /// The code of the prefix; meaningless if the tail is the whole string.
     prefix: u16,
-    /// The length of the string minus one.
     extent: u16,
 }
 
-/// The codes of one group; the last group may be short.
 #[derive(Debug, Default)]
 struct CodeGroup {
     codes: [u16; GROUP as usize],
@@ -178,7 +170,6 @@ impl<R: Read> CompressDecoder<R> {
         })
     }
 
-    /// Decodes one piece of output, which is empty at the end of the input.
     fn decode(&mut self) -> io::Result<()> {
         (self.filled, self.given) = (0, 0);
         while self.filled < PIECE {
@@ -210,7 +201,7 @@ impl<R: Read> CompressDecoder<R> {
         Ok(())
     }
 
-    /// Keeps an error in the data until the output before it has been read.
+    /// Holds back an error in the data until the output before it has been read.
     fn fail(&mut self, error: io::Error) -> io::Result<()> {
         self.failed = Some(error.downcast::<CompressError>()?);
         Ok(())
@@ -309,7 +300,6 @@ impl Table {
         self.shapes.get(usize::from(code)).copied().unwrap_or_default()
     }
 
-    /// Defines the next code, if the table has room for it.
     fn define(&mut self, prefix: u16, byte: u8) {
         if self.next >= self.most {
             return;
@@ -327,20 +317,18 @@ impl Table {
     }
 }
 
-/// The input, divided into groups of eight codes.
 #[derive(Debug)]
 struct CodeGroups<R> {
     input: R,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
-    /// The offsets of the current group and of the next one.
     group_at: u64,
     next_at: u64,
 }
 
 impl<R: Read> CodeGroups<R> {
-    /// Reads the next group of codes of `bits` bits; the last one may be short. Returns `None` at the end.
+    /// Reads the next group of codes of `bits` bits; the last group may be short. Returns `None` at the end.
     fn next(&mut self, bits: u32) -> io::Result<Option<CodeGroup>> {
         let wanted = bits as usize;
         if self.end - self.start < wanted {
@@ -392,7 +380,6 @@ const CHECK_GAP: u64 = 10_000;
 /// The number of slots in the hash table: twice the number of codes.
 const SLOTS: usize = 1 << (MOST_BITS + 1);
 
-/// The size of the output buffer, in bytes.
 const OUTPUT_BUFFER: usize = 32 << 10;
 
 /// An encoder of `.Z` data. Bytes written to it are compressed; without a call of [`CompressEncoder::finish`]
@@ -525,7 +512,6 @@ impl<W: Write> CompressEncoder<W> {
         }
     }
 
-    /// Writes the current group, padded to its full length, unless it is empty.
     fn end_group(&mut self) {
         if self.filled > 0 {
             let bytes = self.group.to_le_bytes();
@@ -555,7 +541,6 @@ impl<W: Write> Write for CompressEncoder<W> {
         Ok(data.len())
     }
 
-    /// Passes on complete groups; the codes of an unfinished group stay.
     fn flush(&mut self) -> io::Result<()> {
         self.drain()?;
         self.out.flush()

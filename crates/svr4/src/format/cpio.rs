@@ -33,10 +33,10 @@ pub const TRAILER: &[u8] = b"TRAILER!!!";
 /// The length of the longest member name, in bytes without its NUL.
 pub const LONGEST_NAME: usize = 4096;
 
-/// The smallest size that does not fit a newc member, whose size field has 8 hexadecimal digits.
+/// The smallest size that does not fit the 8 hexadecimal digits of a newc member.
 pub(crate) const NEWC_SIZE_END: u64 = 1 << 32;
 
-/// The smallest size that does not fit an odc member, whose size field has 11 octal digits.
+/// The smallest size that does not fit the 11 octal digits of an odc member.
 pub(crate) const ODC_SIZE_END: u64 = 1 << 33;
 
 /// The block size that each archive of a datastream is padded to, in bytes.
@@ -90,7 +90,6 @@ pub struct CpioHeader {
     pub rdev: (u32, u32),
 }
 
-/// The bits of a mode that hold the file type.
 const FILE_TYPE: u32 = 0o170_000;
 
 impl CpioHeader {
@@ -111,17 +110,17 @@ impl CpioHeader {
         Self { name, ino: 0, mode, uid: 0, gid: 0, nlink, mtime, size, dev: (0, 0), rdev: (0, 0) }
     }
 
-    /// Returns whether the member is a regular file.
+    /// Returns true if the member is a regular file.
     pub fn is_file(&self) -> bool {
         self.mode & FILE_TYPE == 0o100_000
     }
 
-    /// Returns whether the member is a directory.
+    /// Returns true if the member is a directory.
     pub fn is_directory(&self) -> bool {
         self.mode & FILE_TYPE == 0o040_000
     }
 
-    /// Returns whether the member is a symbolic link, whose data is its target.
+    /// Returns true if the member is a symbolic link, whose data is its target.
     pub fn is_symlink(&self) -> bool {
         self.mode & FILE_TYPE == 0o120_000
     }
@@ -215,7 +214,7 @@ pub enum CpioError {
 }
 
 impl From<io::Error> for CpioError {
-    /// Unwraps a [`CpioError`] that travelled through [`std::io::Read`].
+    /// Unwraps a [`CpioError`] that passed through [`std::io::Read`].
     fn from(error: io::Error) -> Self {
         error.downcast::<Self>().unwrap_or_else(Self::Io)
     }
@@ -231,7 +230,6 @@ impl From<CpioError> for io::Error {
     }
 }
 
-/// The format of an archive, by the magic number of its first header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Magic {
     Newc,
@@ -246,14 +244,12 @@ enum Magic {
 #[derive(Debug)]
 pub struct CpioReader<R> {
     input: R,
-    /// The number of bytes read since the start of this archive.
     position: u64,
     magic: Option<Magic>,
     member: Option<CpioMember>,
     ended: bool,
 }
 
-/// The member whose data is being read.
 #[derive(Debug)]
 struct CpioMember {
     name: Vec<u8>,
@@ -482,7 +478,6 @@ fn number(digits: &[u8], radix: u32) -> Option<u64> {
     })
 }
 
-/// The largest value of a six-digit octal field.
 const ODC_SHORT_MAX: u32 = 0o777_777;
 
 /// A cpio archive being written. Members keep the order in which they are added, and their headers are
@@ -564,7 +559,6 @@ impl<W: Write> CpioWriter<W> {
         self.zeros(self.position.next_multiple_of(4) - self.position)
     }
 
-    /// Writes NUL bytes, fewer than a block.
     fn zeros(&mut self, count: u64) -> Result<(), CpioError> {
         const ZEROS: [u8; 512] = [0; 512];
         let count = usize::try_from(count).unwrap_or(ZEROS.len());
@@ -578,7 +572,6 @@ impl<W: Write> CpioWriter<W> {
     }
 }
 
-/// Returns `value` if it is below `end`.
 fn fit(header: &CpioHeader, field: &'static str, value: u64, end: u64) -> Result<u64, CpioError> {
     if value < end { Ok(value) } else { Err(CpioError::DoesNotFit { name: header.shown(), field, value }) }
 }
@@ -598,7 +591,6 @@ fn newc_head(header: &CpioHeader, ino: u32) -> Result<String, CpioError> {
     Ok(head)
 }
 
-/// Appends the eight lowest hexadecimal digits.
 fn push_hex(out: &mut String, field: u64) {
     const DIGITS: [char; 16] =
         ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];

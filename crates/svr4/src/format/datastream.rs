@@ -117,7 +117,7 @@ fn after(last: Option<&str>) -> String {
 }
 
 impl From<io::Error> for DatastreamError {
-    /// Unwraps a [`DatastreamError`] that travelled through [`std::io::Read`].
+    /// Unwraps a [`DatastreamError`] that passed through [`std::io::Read`].
     fn from(error: io::Error) -> Self {
         error.downcast::<Self>().unwrap_or_else(Self::Io)
     }
@@ -134,7 +134,6 @@ impl From<DatastreamError> for io::Error {
 
 const HEADER_BLOCK: usize = 512;
 
-/// The length of the longest header text, in bytes.
 const LONGEST_HEADER: usize = 1 << 20;
 
 /// A datastream being read. [`Read`] yields the data of the current member; its errors are
@@ -235,7 +234,7 @@ impl<R: Read> DatastreamReader<R> {
         Ok(())
     }
 
-    /// Moves to the next member of the current archive; the directory `.` is skipped.
+    /// Moves to the next member of the current archive, except for the directory `.`.
     fn member(&mut self) -> Result<Option<DatastreamMember>, DatastreamError> {
         loop {
             let next = self.archive.next_member();
@@ -306,7 +305,6 @@ impl<R: Read> DatastreamReader<R> {
         Ok(())
     }
 
-    /// Reads all data of the current member, whose size has been checked.
     fn data(&mut self) -> Result<Vec<u8>, DatastreamError> {
         let mut data = Vec::new();
         self.read_to_end(&mut data)?;
@@ -378,8 +376,6 @@ fn header(input: &mut impl Read) -> Result<Vec<DatastreamPackage>, DatastreamErr
     Ok(packages)
 }
 
-/// Parses a line `pkginst parts max-blocks …`. Further fields (the parts on each volume) mean nothing in a
-/// stream. Returns `None` for blank lines and comments.
 fn entry(line: &[u8]) -> Result<Option<DatastreamPackage>, DatastreamError> {
     let bad = |reason| DatastreamError::Header(format!("{reason} in line <{}>", line.escape_ascii()));
     let line = std::str::from_utf8(line).map_err(|_| bad("stray bytes"))?;
@@ -409,7 +405,6 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 #[derive(Debug)]
 pub struct DatastreamWriter<W> {
     out: W,
-    /// The package and number of each announced part, in order.
     parts: Vec<(PkgInst, u32)>,
     written: usize,
 }
@@ -429,7 +424,8 @@ impl<W: Write> DatastreamWriter<W> {
         Self::with_times(out, packages, &vec![[mtime; 2]; packages.len()])
     }
 
-    /// Does the same with the modification times of the pkginfo and the pkgmap of each package.
+    /// Creates a writer like [`new`](Self::new), with the modification times of the pkginfo and the pkgmap of each
+    /// package.
     pub fn with_times(
         mut out: W,
         packages: &[DatastreamPackage],

@@ -10,7 +10,7 @@ use std::fmt;
 use crate::format::lines::{LONGEST_LINE, numbered};
 use crate::patch::PatchId;
 
-/// The text of a first line before and after its date.
+/// The text of the first line before and after its date.
 const HEADER: (&[u8], &str) = (b"## PATCHDIAG TOOL CROSS-REFERENCE FILE AS OF ", " ##");
 
 /// A cross-reference file.
@@ -64,7 +64,6 @@ pub fn write(file: &Patchdiag) -> Vec<u8> {
     text
 }
 
-/// The number of digits of the base of an id.
 const BASE_DIGITS: usize = 6;
 
 /// A patch revision and what the file says about it.
@@ -107,14 +106,13 @@ pub struct PatchdiagPackage {
     pub version: Option<String>,
 }
 
-/// Returns whether a line is about a patch: six digits and a bar.
+/// Returns true if a line is about a patch: six digits and a bar.
 pub(super) fn is_about_patch(raw: &[u8]) -> bool {
     let (base, rest) = raw.split_at_checked(BASE_DIGITS).unwrap_or_default();
     rest.starts_with(b"|") && !base.is_empty() && base.iter().all(u8::is_ascii_digit)
 }
 
 impl PatchdiagLine {
-    /// Parses a line about a patch.
     pub(super) fn parse(raw: &[u8], line: u64) -> Result<Self, PatchdiagError> {
         let fields: Vec<&[u8]> = raw.splitn(FIELDS, |&byte| byte == b'|').collect();
         let [id, revision, date, recommended, security, obsolete, old_and_bad, os, archs, packages, synopsis] =
@@ -205,7 +203,6 @@ impl PatchdiagPackage {
     }
 }
 
-/// Returns the text after each occurrence of some words.
 fn behind<'t>(text: &'t str, words: &'t str) -> impl Iterator<Item = &'t str> {
     text.match_indices(words).filter_map(move |(at, _)| text.get(at + words.len()..))
 }
@@ -215,7 +212,6 @@ fn revision_of(text: &str) -> Option<PatchId> {
     PatchId::new(text.get(..BASE_DIGITS + 3)?).ok().filter(|id| id.base().len() == BASE_DIGITS)
 }
 
-/// Reads the fields of one line.
 struct FieldReader {
     line: u64,
 }
@@ -252,7 +248,7 @@ impl FieldReader {
         }
     }
 
-    /// Returns the items of a field, each ended by `;`: those that are patches separately from the others.
+    /// Splits a field into items, each ended by `;`, and separates the patches from the other items.
     fn items<'a>(
         &self,
         field: &'static str,
@@ -273,7 +269,7 @@ impl FieldReader {
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// The century begins with this year: 51 is 1951, 50 is 2050.
+/// The first year of the century: 51 is 1951, 50 is 2050.
 const FIRST_YEAR: u16 = 51;
 
 /// A day as the file writes it: `Jan/13/11`.
@@ -313,10 +309,8 @@ impl fmt::Display for PatchdiagDate {
 /// The largest file that is read, in bytes: 64 MiB.
 pub const LARGEST_FILE: usize = 64 << 20;
 
-/// The largest number of lines about patches.
 pub(super) const MOST_LINES: usize = 500_000;
 
-/// The number of fields of a line.
 pub(super) const FIELDS: usize = 11;
 
 /// The reason a cross-reference file cannot be read.

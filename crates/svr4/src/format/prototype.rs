@@ -16,10 +16,7 @@ use crate::format::fields::{self, Fields};
 use crate::format::lines::LONGEST_LINE;
 use crate::package::{ContentInfo, Ftype, Mode, PackagePath, escape, unescape};
 
-/// The length of the longest path of a source, an included file or a search directory, in bytes (`PATH_MAX` -
-/// 1).
 const LONGEST_PATH: usize = 4095;
-/// The length of the longest variable name, in bytes: that of a pkginfo parameter.
 const LONGEST_NAME: usize = crate::format::params::LONGEST_NAME;
 
 /// A line that is neither blank nor a comment.
@@ -58,7 +55,7 @@ pub struct PrototypeEntry {
     pub device: Option<(Option<u32>, Option<u32>)>,
     /// Mode, owner and group; all missing for links and information files.
     pub attributes: PrototypeAttributes,
-    /// Whether the line has extra fields at its end.
+    /// True if the line has extra fields at its end.
     pub has_more: bool,
 }
 
@@ -149,7 +146,7 @@ pub enum PrototypeProblem {
 }
 
 impl PrototypeAttributes {
-    /// Returns whether mode, owner or group is missing.
+    /// Returns true if mode, owner or group is missing.
     pub fn lack(&self) -> bool {
         self.mode == AttributeSetting::Missing
             || self.owner == AttributeSetting::Missing
@@ -181,7 +178,7 @@ impl PrototypeEntry {
     }
 }
 
-/// Returns whether a word can be the class of an object: 1 to 64 letters, digits and `_ - . +`.
+/// Returns true if a word can be the class of an object: 1 to 64 letters, digits and `_ - . +`.
 pub fn is_class(word: &[u8]) -> bool {
     fields::class(word).is_ok()
 }
@@ -198,7 +195,6 @@ pub fn lines(text: &[u8]) -> impl Iterator<Item = Result<PrototypeLine, Prototyp
     })
 }
 
-/// A fault and the path concerned.
 pub(super) struct ParseTrouble {
     pathname: Option<String>,
     problem: PrototypeProblem,
@@ -216,7 +212,6 @@ impl<P: Into<PrototypeProblem>> From<P> for ParseTrouble {
     }
 }
 
-/// Parses a line; `None` if it is blank or a comment.
 fn parse_line(line: &[u8]) -> Result<Option<PrototypeItem>, ParseTrouble> {
     let text = line.trim_ascii();
     match text.first() {
@@ -248,7 +243,6 @@ fn entry(text: &[u8]) -> Result<PrototypeEntry, ParseTrouble> {
     Ok(entry)
 }
 
-/// Parses the fields after the path.
 fn rest(
     entry: &mut PrototypeEntry,
     fields: &mut Fields<'_>,
@@ -289,8 +283,8 @@ fn attributes(fields: &mut Fields<'_>) -> Result<PrototypeAttributes, PrototypeP
     })
 }
 
-/// Parses an owner or group. A variable with a lower-case initial is one of the build, with an upper-case
-/// initial one of the installation (prototype(4)).
+/// Parses an owner or group. A variable with a lower-case initial belongs to the build, one with an upper-case
+/// initial to the installation (prototype(4)).
 fn account(
     field: Option<&[u8]>,
     error: FieldError,
@@ -366,7 +360,6 @@ fn usable(path: Vec<u8>) -> Option<Vec<u8>> {
     ((1..=LONGEST_PATH).contains(&path.len()) && !path.contains(&0)).then_some(path)
 }
 
-/// Returns bytes as a message shows them, cut to a readable length.
 fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes.get(..200).unwrap_or(bytes)).escape_debug().to_string()
 }
@@ -415,7 +408,6 @@ impl PrototypeAttributes {
 }
 
 impl PrototypeCommand {
-    /// Formats the line, without a newline.
     fn write(&self) -> Vec<u8> {
         let with = |word: &str, paths: &[Vec<u8>]| {
             let mut out = format!("!{word}").into_bytes();

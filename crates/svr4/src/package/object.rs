@@ -74,22 +74,22 @@ impl Ftype {
         })
     }
 
-    /// Returns whether the object is a regular file with its own content (`f`, `e`, `v`).
+    /// Returns true if the object is a regular file with its own content (`f`, `e`, `v`).
     pub fn is_regular(self) -> bool {
         matches!(self, Self::File | Self::Editable | Self::Volatile)
     }
 
-    /// Returns whether the object is a directory (`d`, `x`).
+    /// Returns true if the object is a directory (`d`, `x`).
     pub fn is_directory(self) -> bool {
         matches!(self, Self::Directory | Self::Exclusive)
     }
 
-    /// Returns whether the object is a link (`s`, `l`), whose line has a target and no attributes.
+    /// Returns true if the object is a link (`s`, `l`), whose line has a target and no attributes.
     pub fn is_link(self) -> bool {
         matches!(self, Self::Symlink | Self::Link)
     }
 
-    /// Returns whether the object is a device (`b`, `c`).
+    /// Returns true if the object is a device (`b`, `c`).
     pub fn is_device(self) -> bool {
         matches!(self, Self::Block | Self::Character)
     }
@@ -123,7 +123,7 @@ impl Mode {
         u32::from(self.0)
     }
 
-    /// Returns whether a program with this mode runs as its owner or group (setuid, setgid).
+    /// Returns true if a program with this mode runs as its owner or group (setuid, setgid).
     pub fn is_set_id(self) -> bool {
         self.0 & 0o6000 != 0
     }
@@ -242,7 +242,7 @@ pub struct OwningPackage {
     pub status: Option<OwnerStatus>,
     /// The package that owns the object.
     pub package: PkgInst,
-    /// Whether `\` follows the name: the package provides the object under another type.
+    /// True if `\` follows the name: the package provides the object under another type.
     pub alternate: bool,
     /// The class under which this package owns the object, if it differs from the line's.
     pub class: Option<Word>,
@@ -269,13 +269,12 @@ pub struct ContentsLine {
 }
 
 impl ContentsLine {
-    /// Returns whether `package` owns the object.
+    /// Returns true if `package` owns the object.
     pub fn is_owned_by(&self, package: &PkgInst) -> bool {
         self.owners.iter().any(|owner| owner.package == *package)
     }
 }
 
-/// The length of the longest word stored in place, in bytes.
 const IN_PLACE: usize = 14;
 
 /// A word that never changes. A word of up to 14 bytes, like nearly all words, takes no memory beyond its own 16 bytes:

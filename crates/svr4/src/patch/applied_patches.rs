@@ -44,19 +44,18 @@ pub struct AppliedPatch {
 #[derive(Clone, Debug)]
 pub struct AppliedPatches {
     packages: Vec<PatchRecords>,
-    /// The place of each package in the list.
+    /// The index of each package in `packages`.
     places: HashMap<PkgInst, usize>,
     patches: BTreeMap<PatchId, AppliedPatch>,
-    /// The applied patches that name any revision of a base as incompatible, by that base.
+    /// The applied patches that name a revision of this base as incompatible.
     namers: BTreeMap<String, BTreeSet<PatchId>>,
     /// The explicitly obsoleted patches, each with the applied patches that obsolete it.
     pub(super) obsoleted: BTreeMap<PatchId, Vec<PatchId>>,
-    /// Patches that are not applied and whose changes the packages have all the same.
+    /// Patches that are not applied, but whose changes the packages contain.
     contained: BTreeSet<PatchId>,
-    /// Patches that are not applied any more, and whose changes are gone from packages that are there.
+    /// Patches that are no longer applied, and whose changes are gone from installed packages.
     lost: BTreeSet<PatchId>,
-    /// The patches provided, computed at the first question: few patches require one that is not itself
-    /// applied.
+    /// Computed on first use: few patches require one that is not itself applied.
     provided: OnceLock<Provided>,
 }
 
@@ -124,9 +123,8 @@ impl AppliedPatches {
         Self { packages, places, patches, namers, obsoleted, contained, lost, provided: OnceLock::new() }
     }
 
-    /// Returns the same with patches that ended without a backout: `contained` ones meet requirements all the same, because
-    /// the packages have their changes from somewhere else; the changes of `lost` ones are gone. Those of before no longer
-    /// count.
+    /// Sets the patches that ended without a backout, in place of earlier ones: `contained` patches still meet
+    /// requirements, because the packages have their changes from elsewhere; the changes of `lost` patches are gone.
     #[must_use]
     pub fn with_ended(
         self,
@@ -136,20 +134,18 @@ impl AppliedPatches {
         Self { contained: contained.into_iter().collect(), lost: lost.into_iter().collect(), ..self }
     }
 
-    /// Returns the contained patch that is `id` or a later revision of it.
     pub(super) fn contained(&self, id: &PatchId) -> Option<&PatchId> {
         itself_or_later(&self.contained, id)
     }
 
-    /// Returns whether `id` or a later revision of it was applied, and its changes are gone from packages that are there. It
-    /// is not one that does not concern the root.
+    /// Returns true if `id` or a later revision of it was applied, and its changes are gone from installed packages.
     pub fn is_lost(&self, id: &PatchId) -> bool {
         itself_or_later(&self.lost, id).is_some()
     }
 
-    /// Records that a patch was applied to a package, as [`PatchRecords::record_applied`] does, and keeps the relations:
-    /// the result is that of [`new`](Self::new) with the changed records, at the cost of the one patch. Returns false, with
-    /// nothing changed, if the package is not among those known or has the patch.
+    /// Records that a patch was applied to a package, as [`PatchRecords::record_applied`] does, and updates the
+    /// relations. The result equals [`new`](Self::new) with the changed records, at the cost of one patch. Returns
+    /// false, with nothing changed, if the package is unknown or has the patch already.
     pub fn record_applied(&mut self, package: &PkgInst, id: &PatchId, installed: &InstalledInfo) -> bool {
         let place = self.places.get(package).copied();
         let Some(records) = place.and_then(|place| self.packages.get_mut(place)) else { return false };
@@ -166,9 +162,9 @@ impl AppliedPatches {
         true
     }
 
-    /// Records that a patch was backed out of all its packages, as [`PatchRecords::record_backed_out`] does, and keeps the
-    /// relations: the result is that of [`new`](Self::new) with the changed records. Returns false, with nothing changed, if
-    /// it is not applied.
+    /// Records that a patch was backed out of all its packages, as [`PatchRecords::record_backed_out`] does, and
+    /// updates the relations. The result equals [`new`](Self::new) with the changed records. Returns false, with
+    /// nothing changed, if the patch is not applied.
     pub fn record_backed_out(&mut self, id: &PatchId) -> bool {
         let Some(patch) = self.patches.remove(id) else { return false };
         for place in patch.packages.iter().filter_map(|package| self.places.get(package)) {
@@ -191,7 +187,6 @@ impl AppliedPatches {
         true
     }
 
-    /// Combines the records of all packages about an applied patch.
     fn combined(&self, id: &PatchId) -> AppliedPatch {
         let mut patch: Option<AppliedPatch> = None;
         for applied in &self.packages {
@@ -201,7 +196,7 @@ impl AppliedPatches {
         patch.unwrap_or_else(|| AppliedPatch::new(id.clone()))
     }
 
-    /// Enters the applied patch `by` among those that obsolete a patch with a count.
+    /// Records that the applied patch `by` obsoletes `entry`, which has a count.
     fn note_obsoletion(&mut self, entry: &PatchId, by: &PatchId) {
         let Self { obsoleted, patches, .. } = self;
         let obsoleters = obsoleted.entry(entry.clone()).or_insert_with(|| {
@@ -213,29 +208,28 @@ impl AppliedPatches {
         }
     }
 
-    /// Returns the applied patches that name any revision of these patches' bases as incompatible, in the order of listings.
+    /// Returns the applied patches that name any revision of these bases as incompatible, in listing order.
     pub(super) fn namers<'a>(&'a self, ids: impl Iterator<Item = &'a PatchId>) -> BTreeSet<&'a PatchId> {
         ids.filter_map(|id| self.namers.get(id.base())).flatten().collect()
     }
 
-    /// Returns the applied patches that a word of a list of incompatible patches means.
+    /// Returns the applied patches that match an entry of a list of incompatible patches.
     pub(super) fn meant_by(&self, word: &PatchId) -> impl Iterator<Item = &PatchId> {
         meant_by(&self.patches, word).map(|(id, _)| id)
     }
 
-    /// Returns the applied patches that obsolete a patch meant by such a word, unless it is their own patch at the same
-    /// or a lower revision, as defined by [`PatchList::beyond`].
+    /// Returns the applied patches that obsolete a patch matching such an entry, except for their own revisions as in
+    /// [`PatchList::beyond`].
     pub(super) fn obsoleting_meant_by(&self, word: &PatchId) -> impl Iterator<Item = &PatchId> {
         meant_by(&self.obsoleted, word)
             .flat_map(|(entry, by)| by.iter().filter(move |by| !by.contains(entry)))
     }
 
-    /// Returns the patches that the applied ones provide, themselves included.
     pub(super) fn provided(&self) -> &Provided {
         self.provided.get_or_init(|| Provided::by(self.patches.keys(), &self.packages))
     }
 
-    /// Returns the records of each package, for example to change them and ask again.
+    /// Returns the records of each package.
     pub fn into_packages(self) -> Vec<PatchRecords> {
         self.packages
     }
@@ -255,7 +249,7 @@ impl AppliedPatches {
         self.patches.get(id)
     }
 
-    /// Returns whether `id` is applied to `package`.
+    /// Returns true if `id` is applied to `package`.
     pub fn is_applied_to(&self, id: &PatchId, package: &PkgInst) -> bool {
         self.get(id).is_some_and(|patch| patch.packages.contains(package))
     }
@@ -271,8 +265,8 @@ impl AppliedPatches {
         above.map(|(other, _)| other).take_while(move |other| other.same_base(&id))
     }
 
-    /// Returns the explicit obsoletion that covers `id`, the nearest revision first. A claim of `id` itself
-    /// does not count: no patch makes itself obsolete.
+    /// Returns the explicit obsoletion that covers `id`, the nearest revision first. A claim of `id` itself does not
+    /// count: no patch obsoletes itself.
     pub fn obsoleted_by(&self, id: &PatchId) -> Option<Obsoletion<'_>> {
         let covering = self.obsoleted.range((Included(id), Unbounded));
         covering.take_while(|(entry, _)| entry.same_base(id)).find_map(|(entry, by)| {
@@ -281,14 +275,14 @@ impl AppliedPatches {
         })
     }
 
-    /// Returns the reason why `id`, if applied, is not effective. Such a patch must not be backed out by
+    /// Returns the reason why `id`, if applied, is not effective. A superseded patch must not be backed out by
     /// itself.
     pub fn superseded(&self, id: &PatchId) -> Option<Superseded<'_>> {
         let revision = self.later_revision(id).map(Superseded::Revision);
         revision.or_else(|| self.obsoleted_by(id).map(Superseded::Obsoletion))
     }
 
-    /// Returns whether `id` is applied and neither a later revision nor an obsoletion supersedes it.
+    /// Returns true if `id` is applied and neither a later revision nor an obsoletion supersedes it.
     pub fn is_effective(&self, id: &PatchId) -> bool {
         self.patches.contains_key(id) && self.superseded(id).is_none()
     }
@@ -298,11 +292,11 @@ impl AppliedPatches {
         self.iter().filter(|patch| self.superseded(&patch.id).is_none())
     }
 
-    /// Returns the relation of `id`, which would patch these installed packages, to the applied patches: the
-    /// first refusal in the order of patchadd(1M), which is already applied, later revision, obsoleted.
+    /// Returns the relation of `id`, which would patch these installed packages, to the applied patches: the first
+    /// refusal in the order of patchadd(1M), which is already applied, later revision, obsoleted.
     ///
-    /// A later revision counts if one of these packages records it. It has all of the earlier one, so the record of another
-    /// package says nothing about it: a package can be delivered with a PATCHLIST of its maker's.
+    /// A later revision counts if one of these packages records it. A record of another package says nothing about
+    /// them, because a package may be delivered with its maker's PATCHLIST.
     pub fn standing(&self, id: &PatchId, packages: &[PkgInst]) -> PatchStanding<'_> {
         let remaining: Vec<PkgInst> =
             packages.iter().filter(|package| !self.is_applied_to(id, package)).cloned().collect();
@@ -346,14 +340,13 @@ fn itself_or_later<'a>(ids: &'a BTreeSet<PatchId>, id: &PatchId) -> Option<&'a P
     ids.range((Included(id), Unbounded)).next().filter(|other| other.same_base(id))
 }
 
-/// Enters a patch among those that name others as incompatible.
 fn note_namer(namers: &mut BTreeMap<String, BTreeSet<PatchId>>, patch: &AppliedPatch) {
     for word in &patch.incompatibles {
         namers.entry(word.base().to_owned()).or_default().insert(patch.id.clone());
     }
 }
 
-/// Returns the entries that a word of a list of incompatible patches means. Revision zero, which means all of them, is
+/// Returns the patches that match an entry of a list of incompatible patches. Revision zero, which matches all, is
 /// the lowest.
 fn meant_by<'a, T>(
     patches: &'a BTreeMap<PatchId, T>,
@@ -368,7 +361,6 @@ impl AppliedPatch {
         Self { id, packages, obsoletes, requires, incompatibles }
     }
 
-    /// Adds the record of one package.
     fn extend(&mut self, applied: &PatchRecords, id: &PatchId) {
         self.packages.push(applied.package.clone());
         if let Some(installed) = applied.infos.get(id).and_then(PatchInfo::installed) {
@@ -419,7 +411,7 @@ impl AppliedPatches {
         self.unmet_after(&after)
     }
 
-    /// Returns the requirements of patches that are effective afterwards, which are met now and no longer then.
+    /// Returns the requirements of patches effective in `after` that are met now and not in `after`.
     pub fn unmet_after(&self, after: &Self) -> Vec<UnmetRequirement> {
         let mut unmet = Vec::new();
         for patch in after.effective() {
@@ -468,13 +460,11 @@ impl Provided {
         Self(highest.into_iter().map(owned).collect())
     }
 
-    /// Returns the applied patch that provides `id`.
     pub(super) fn provider(&self, id: &PatchId) -> Option<&PatchId> {
         self.0.get(id.base()).filter(|(highest, _)| highest.contains(id)).map(|(_, by)| by)
     }
 }
 
-/// Returns the patches that each recorded patch obsoletes in any package.
 fn claims(packages: &[PatchRecords]) -> BTreeMap<&PatchId, Vec<&PatchId>> {
     let mut claims: BTreeMap<&PatchId, Vec<&PatchId>> = BTreeMap::new();
     for (id, info) in packages.iter().flat_map(|applied| &applied.infos) {
@@ -640,7 +630,7 @@ pub(super) mod tests {
     }
 
     impl AppliedPatches {
-        /// Returns whether the value is the same as one built from these records.
+        /// Returns true if the value is the same as one built from these records.
         fn is_as_read(&self, packages: &[PatchRecords]) -> bool {
             let read = Self::new(packages.to_vec());
             let namers = |all: &Self| -> Vec<(String, BTreeSet<PatchId>)> {

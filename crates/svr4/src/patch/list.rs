@@ -71,12 +71,12 @@ impl PatchList {
         self.0.len() < before
     }
 
-    /// Returns whether the list has `id`.
+    /// Returns true if the list has `id`.
     pub fn contains(&self, id: &PatchId) -> bool {
         self.0.contains(id)
     }
 
-    /// Returns whether the list is empty.
+    /// Returns true if the list is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -91,9 +91,9 @@ impl PatchList {
         self.0.iter()
     }
 
-    /// Returns the patches that `own`, which obsoletes these, contains beyond its own revisions up to this one. If
-    /// `own` names itself or an earlier revision, the entry states no more than the id does: a later revision contains
-    /// the earlier ones, and repairs the faults that made others incompatible with them.
+    /// Returns the patches in this list of obsoleted patches that `own` does not contain anyway: entries for its own
+    /// base up to its own revision are left out. A later revision contains the earlier ones, and repairs the faults
+    /// that made others incompatible with them.
     pub fn beyond<'a>(&'a self, own: &PatchId) -> impl Iterator<Item = &'a PatchId> {
         self.iter().filter(|entry| !own.contains(entry))
     }
@@ -134,7 +134,7 @@ impl Extend<PatchId> for PatchList {
     }
 }
 
-/// Splits a value into words, separated by blanks, commas or both.
+/// Splits a value at blanks and commas.
 pub(super) fn words(value: &str) -> impl Iterator<Item = &str> {
     value.split(|c: char| c.is_ascii_whitespace() || c == ',').filter(|word| !word.is_empty())
 }
@@ -175,15 +175,14 @@ impl Requirement {
         }
     }
 
-    /// Returns whether the patch `id`, which obsoletes these, meets the requirement by itself; it may meet its own
-    /// requirement, too.
+    /// Returns true if the patch `id`, with these obsoletes, meets the requirement by itself. A patch may meet its
+    /// own requirement.
     pub fn is_met_by(&self, id: &PatchId, obsoletes: &PatchList) -> bool {
         let contains =
             |needed: &PatchId| id.contains(needed) || obsoletes.iter().any(|entry| entry.contains(needed));
         self.ids().iter().any(contains)
     }
 
-    /// Creates the requirement of any one of `ids`, or `None` if there is no id.
     fn any_of(ids: impl IntoIterator<Item = PatchId>) -> Option<Self> {
         let mut ids: Vec<PatchId> = PatchList::from_iter(ids).iter().cloned().collect();
         if ids.len() > 1 { Some(Self::AnyOf(ids)) } else { ids.pop().map(Self::One) }
@@ -224,7 +223,7 @@ impl Requirements {
         Ok(all.into_iter().collect())
     }
 
-    /// Parses a record made by another program. If its parentheses are malformed, every legible id counts as required.
+    /// Parses a record made by another program. If its parentheses are malformed, every valid id counts as required.
     pub(super) fn parse_legible(value: &str, separator: &str) -> Self {
         Self::parse(value, separator).unwrap_or_else(|_| {
             let words = value.split(|c: char| c.is_ascii_whitespace() || ",()|".contains(c));
@@ -237,7 +236,7 @@ impl Requirements {
         self.0.iter()
     }
 
-    /// Returns whether there are no requirements.
+    /// Returns true if there are no requirements.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -248,7 +247,7 @@ impl Requirements {
     }
 }
 
-/// Parses the ids between two parentheses. Returns `None` if they are not at least two ids separated by bars.
+/// Parses the ids between two parentheses; `None` if they are not at least two ids separated by bars.
 fn alternatives(group: &str, separator: &str) -> Result<Option<Vec<PatchId>>, PatchIdError> {
     let mut ids = Vec::new();
     for alternative in group.split('|') {
@@ -379,13 +378,13 @@ impl ObsoleteCounts {
         self.0.iter().map(|(id, _)| id)
     }
 
-    /// Returns whether no patch is obsoleted.
+    /// Returns true if no patch is obsoleted.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Returns the position of each of `ids`, in one pass over both lists: a hostile pkginfo can make either
-    /// long.
+    /// Returns the position of each id, in one pass over both lists, either of which may be long in a hostile
+    /// pkginfo.
     fn places(&self, ids: &PatchList) -> Vec<Option<usize>> {
         let known: HashMap<&PatchId, usize> = self.ids().enumerate().map(|(place, id)| (id, place)).collect();
         ids.iter().map(|id| known.get(id).copied()).collect()

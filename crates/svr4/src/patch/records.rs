@@ -179,10 +179,8 @@ pub struct InstalledInfo {
     pub incompatibles: PatchList,
 }
 
-/// The labels of a record's parts, in order.
 const LABELS: [&str; 5] = ["Installed:", "From:", "Obsoletes:", "Requires:", "Incompatibles:"];
 
-/// The value after a backout.
 const BACKED_OUT: &str = "backed out";
 
 impl PatchInfo {
@@ -212,14 +210,13 @@ impl PatchInfo {
     }
 }
 
-/// Returns the position of the label that a word starts with, and the text after it.
 fn label(word: &str) -> Option<(usize, &str)> {
     let mut labels = LABELS.iter().enumerate();
     labels.find_map(|(place, label)| word.strip_prefix(label).map(|rest| (place, rest)))
 }
 
-/// Returns the text after each label, or `None` if there is no label. A repeated label and one out of order
-/// are skipped.
+/// Returns the text after each label, or `None` if there is no label. Repeated labels and labels out of order are
+/// skipped.
 fn parts(value: &str) -> Option<[InfoPart<'_>; 5]> {
     let mut parts: [InfoPart<'_>; 5] = Default::default();
     let mut at: Option<usize> = None;
@@ -239,16 +236,15 @@ fn parts(value: &str) -> Option<[InfoPart<'_>; 5]> {
     at.map(|_| parts)
 }
 
-/// Words of a value with single blanks between them, borrowed from the value while it has the same form.
+/// Words with single blanks between them, borrowed from the value while it has this form.
 #[derive(Default)]
 struct InfoPart<'v> {
-    /// The range of the words in the value, while they are borrowed.
+    /// The range of the borrowed words in the value.
     place: Range<usize>,
     words: Cow<'v, str>,
 }
 
 impl<'v> InfoPart<'v> {
-    /// Appends a word of `value`.
     fn push(&mut self, value: &'v str, word: &'v str) {
         let start = word.as_ptr().addr() - value.as_ptr().addr();
         let end = start + word.len();
