@@ -27,13 +27,13 @@ use lzma_rust2::Lzma2Writer;
 pub(crate) const MAGIC: &[u8; 6] = b"\xfd7zXZ\0";
 
 pub(crate) struct XzDecoder<R> {
-    place: Place<R>,
+    place: Position<R>,
     flags: StreamFlags,
     blocks: IndexDigest,
 }
 
 /// The place of the next byte in a stream.
-enum Place<R> {
+enum Position<R> {
     BetweenBlocks(CompressedInput<R>),
     InBlock(Box<OpenBlock<R>>),
     Ended,
@@ -57,10 +57,10 @@ impl<R: Read> XzDecoder<R> {
             return Err(damaged("no xz stream"));
         }
         let flags = StreamFlags::read(&mut input)?;
-        Ok(Self { place: Place::BetweenBlocks(input), flags, blocks: IndexDigest::default() })
+        Ok(Self { place: Position::BetweenBlocks(input), flags, blocks: IndexDigest::default() })
     }
 
-    fn advance(&mut self, mut input: CompressedInput<R>) -> io::Result<Place<R>> {
+    fn advance(&mut self, mut input: CompressedInput<R>) -> io::Result<Position<R>> {
         let before = input.count();
         let [size] = input.array()?;
         if size > 0 {
@@ -68,7 +68,7 @@ impl<R: Read> XzDecoder<R> {
             let start = input.count();
             let data = Lzma2Reader::new(input, header.dictionary, None);
             let check = BlockCheck::new(self.flags);
-            return Ok(Place::InBlock(Box::new(OpenBlock { data, header, start, size: 0, check })));
+            return Ok(Position::InBlock(Box::new(OpenBlock { data, header, start, size: 0, check })));
         }
         let blocks = std::mem::take(&mut self.blocks);
         blocks.compare(&mut input)?;
@@ -77,11 +77,11 @@ impl<R: Read> XzDecoder<R> {
     }
 
     /// Skips padding, and reads the header of the stream after it.
-    fn next_stream(&mut self, mut input: CompressedInput<R>) -> io::Result<Place<R>> {
+    fn next_stream(&mut self, mut input: CompressedInput<R>) -> io::Result<Position<R>> {
         loop {
             let four = input.up_to_four()?;
             match &four[..] {
-                [] => return Ok(Place::Ended),
+                [] => return Ok(Position::Ended),
                 [0, 0, 0, 0] => {}
                 begin if MAGIC.starts_with(begin) && begin.len() == 4 => break,
                 _ => {
@@ -95,7 +95,7 @@ impl<R: Read> XzDecoder<R> {
             return Err(damaged("no xz stream behind the padding"));
         }
         self.flags = StreamFlags::read(&mut input)?;
-        Ok(Place::BetweenBlocks(input))
+        Ok(Position::BetweenBlocks(input))
     }
 }
 
@@ -114,8 +114,10 @@ impl<R: Read> OpenBlock<R> {
     fn close(self, blocks: &mut IndexDigest) -> io::Result<CompressedInput<R>> {
         let mut input = self.data.into_inner();
         let packed = input.count() - self.start;
-        let as_said = |said: Option<u64>, size| said.is_none_or(|said| said == size);
-        if !as_said(self.header.packed_size, packed) || !as_said(self.header.content_size, self.size) {
+        let is_announced = |announced: Option<u64>, size| announced.is_none_or(|announced| announced == size);
+        if !is_announced(self.header.packed_size, packed)
+            || !is_announced(self.header.content_size, self.size)
+        {
             return Err(damaged("an xz block has another size than its header says"));
         }
         read_padding(&mut input, packed)?;
@@ -132,16 +134,16 @@ impl<R: Read> Read for XzDecoder<R> {
             return Ok(0);
         }
         loop {
-            self.place = match std::mem::replace(&mut self.place, Place::Ended) {
-                Place::Ended => return Ok(0),
-                Place::BetweenBlocks(input) => self.advance(input)?,
-                Place::InBlock(mut block) => {
+            self.place = match std::mem::replace(&mut self.place, Position::Ended) {
+                Position::Ended => return Ok(0),
+                Position::BetweenBlocks(input) => self.advance(input)?,
+                Position::InBlock(mut block) => {
                     let count = block.read(buffer)?;
                     if count > 0 {
-                        self.place = Place::InBlock(block);
+                        self.place = Position::InBlock(block);
                         return Ok(count);
                     }
-                    Place::BetweenBlocks(block.close(&mut self.blocks)?)
+                    Position::BetweenBlocks(block.close(&mut self.blocks)?)
                 }
             };
         }
@@ -152,11 +154,11 @@ impl<R: Read> Read for XzDecoder<R> {
 const LARGEST_DICTIONARY: u32 = 64 << 20;
 
 /// The filter that every chain ends with, and the only one that is read.
-pub(super) const LZMA2: u8 = 0x21;
+const LZMA2: u8 = 0x21;
 
 /// The kind of check after each block, as a stream declares it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum StreamFlags {
+enum StreamFlags {
     NoCheck,
     Crc32,
     Crc64,
@@ -164,7 +166,7 @@ pub(super) enum StreamFlags {
 }
 
 impl StreamFlags {
-    pub(super) fn read<R: Read>(input: &mut CompressedInput<R>) -> io::Result<Self> {
+    fn read<R: Read>(input: &mut CompressedInput<R>) -> io::Result<Self> {
         let flags = input.array::<2>()?;
         if input.array()? != crc32fast::hash(&flags).to_le_bytes() {
             return Err(damaged("the header of an xz stream does not have its checksum"));
@@ -178,7 +180,7 @@ impl StreamFlags {
         }
     }
 
-    pub(super) fn bytes(self) -> [u8; 2] {
+    fn bytes(self) -> [u8; 2] {
         match self {
             Self::NoCheck => [0, 0],
             Self::Crc32 => [0, 1],
@@ -188,11 +190,7 @@ impl StreamFlags {
     }
 
     /// Reads the footer; the index before it began after `index_start` bytes of input.
-    pub(super) fn read_footer<R: Read>(
-        self,
-        input: &mut CompressedInput<R>,
-        index_start: u64,
-    ) -> io::Result<()> {
+    fn read_footer<R: Read>(self, input: &mut CompressedInput<R>, index_start: u64) -> io::Result<()> {
         let index_size = input.count() - index_start;
         let sum = input.array::<4>()?;
         let [s0, s1, s2, s3, check @ ..] = input.array::<6>()?;
@@ -208,17 +206,17 @@ impl StreamFlags {
 
 /// The description of a block.
 #[derive(Debug)]
-pub(super) struct BlockHeader {
-    pub(super) length: u64,
+struct BlockHeader {
+    length: u64,
     /// The bytes of LZMA2 data, if stated.
-    pub(super) packed_size: Option<u64>,
+    packed_size: Option<u64>,
     /// The bytes of content, if stated.
-    pub(super) content_size: Option<u64>,
-    pub(super) dictionary: u32,
+    content_size: Option<u64>,
+    dictionary: u32,
 }
 
 impl BlockHeader {
-    pub(super) fn read<R: Read>(first: u8, input: &mut CompressedInput<R>) -> io::Result<Self> {
+    fn read<R: Read>(first: u8, input: &mut CompressedInput<R>) -> io::Result<Self> {
         let length = (u64::from(first) + 1) * 4;
         let mut bytes = vec![first];
         input.take(length - 1).read_to_end(&mut bytes)?;
@@ -277,7 +275,7 @@ fn number(bytes: &mut &[u8]) -> Option<u64> {
 }
 
 /// Reads the zero bytes that fill `length` up to a multiple of four.
-pub(super) fn read_padding<R: Read>(input: &mut CompressedInput<R>, length: u64) -> io::Result<()> {
+fn read_padding<R: Read>(input: &mut CompressedInput<R>, length: u64) -> io::Result<()> {
     for _ in length..length.next_multiple_of(4) {
         if input.array()? != [0u8] {
             return Err(damaged("the padding of an xz stream is not empty"));
@@ -286,10 +284,10 @@ pub(super) fn read_padding<R: Read>(input: &mut CompressedInput<R>, length: u64)
     Ok(())
 }
 
-pub(super) static CRC64: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&crc::CRC_64_XZ);
+static CRC64: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&crc::CRC_64_XZ);
 
 /// The sum of a block's content in progress.
-pub(super) enum BlockCheck {
+enum BlockCheck {
     Nothing,
     Crc32(crc32fast::Hasher),
     Crc64(crc::Digest<'static, u64, Table<16>>),
@@ -297,7 +295,7 @@ pub(super) enum BlockCheck {
 }
 
 impl BlockCheck {
-    pub(super) fn new(flags: StreamFlags) -> Self {
+    fn new(flags: StreamFlags) -> Self {
         match flags {
             StreamFlags::NoCheck => Self::Nothing,
             StreamFlags::Crc32 => Self::Crc32(crc32fast::Hasher::new()),
@@ -307,7 +305,7 @@ impl BlockCheck {
     }
 
     /// Returns the number of bytes that the check takes in the stream.
-    pub(super) fn length(&self) -> u64 {
+    fn length(&self) -> u64 {
         match self {
             Self::Nothing => 0,
             Self::Crc32(_) => 4,
@@ -316,7 +314,7 @@ impl BlockCheck {
         }
     }
 
-    pub(super) fn update(&mut self, bytes: &[u8]) {
+    fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Nothing => {}
             Self::Crc32(sum) => sum.update(bytes),
@@ -325,7 +323,7 @@ impl BlockCheck {
         }
     }
 
-    pub(super) fn compare<R: Read>(self, input: &mut CompressedInput<R>) -> io::Result<()> {
+    fn compare<R: Read>(self, input: &mut CompressedInput<R>) -> io::Result<()> {
         let is_right = match self {
             Self::Nothing => true,
             Self::Crc32(sum) => input.array()? == sum.finalize().to_le_bytes(),
@@ -339,13 +337,13 @@ impl BlockCheck {
 /// The blocks of a stream: their number, and a sum of their sizes in place of a list, so that no number of blocks takes
 /// memory.
 #[derive(Default)]
-pub(super) struct IndexDigest {
+struct IndexDigest {
     count: u64,
     sum: u64,
 }
 
 impl IndexDigest {
-    pub(super) fn add(&mut self, packed: u64, content: u64) {
+    fn add(&mut self, packed: u64, content: u64) {
         let mut digest = CRC64.digest_with_initial(self.sum);
         digest.update(&packed.to_le_bytes());
         digest.update(&content.to_le_bytes());
@@ -353,7 +351,7 @@ impl IndexDigest {
         self.count += 1;
     }
 
-    pub(super) fn compare<R: Read>(self, input: &mut CompressedInput<R>) -> io::Result<()> {
+    fn compare<R: Read>(self, input: &mut CompressedInput<R>) -> io::Result<()> {
         let start = input.count() - 1;
         let mut hashed = Hashed { input, sum: crc32fast::Hasher::new() };
         hashed.sum.update(&[0]);

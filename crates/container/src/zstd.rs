@@ -2,8 +2,8 @@
 //!
 //! The reader reads frames one after another, and skippable frames between them. It verifies everything that the format
 //! lets a reader verify: the content checksum and the content size of each frame that has them. It refuses a window of
-//! more than [`LARGEST_WINDOW`] bytes before allocating it, and a frame with a dictionary in any case. The caller must
-//! limit the number of bytes of output.
+//! more than 64 MiB before allocating it, and every frame with a dictionary. The caller must limit the number of bytes of
+//! output.
 //!
 //! The writer is the reference implementation, so what the reader reads back is proved by two implementations. The bytes
 //! depend on the content alone.
@@ -20,17 +20,17 @@ use crate::compressed_input::{CompressedInput, damaged};
 /// The largest window that is allocated, in bytes.
 const LARGEST_WINDOW: u64 = 64 << 20;
 
-pub(super) const MAGIC: [u8; 4] = *b"\x28\xb5\x2f\xfd";
+const MAGIC: [u8; 4] = *b"\x28\xb5\x2f\xfd";
 
 pub(crate) struct ZstdDecoder<R> {
     input: CompressedInput<R>,
     frames: FrameDecoder,
-    place: Place,
+    place: Position,
 }
 
 /// The place of the next byte in the file.
 #[derive(Clone, Copy)]
-enum Place {
+enum Position {
     BetweenFrames,
     InFrame(OpenFrame),
     Ended,
@@ -53,14 +53,14 @@ impl<R: Read> ZstdDecoder<R> {
     pub(crate) fn new(input: R) -> Self {
         let mut frames = FrameDecoder::new();
         frames.set_max_window_size(LARGEST_WINDOW);
-        Self { input: CompressedInput::new(input), frames, place: Place::BetweenFrames }
+        Self { input: CompressedInput::new(input), frames, place: Position::BetweenFrames }
     }
 
-    fn next_frame(&mut self) -> io::Result<Place> {
+    fn next_frame(&mut self) -> io::Result<Position> {
         loop {
             let start = self.input.up_to_four()?;
             if start.is_empty() {
-                return Ok(Place::Ended);
+                return Ok(Position::Ended);
             }
             if is_skippable(&start) {
                 let length = u64::from(u32::from_le_bytes(self.input.array()?));
@@ -68,7 +68,7 @@ impl<R: Read> ZstdDecoder<R> {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
             } else if start == MAGIC {
-                return self.open_frame().map(Place::InFrame);
+                return self.open_frame().map(Position::InFrame);
             } else {
                 return Err(damaged("bytes behind a Zstandard frame that are no other one"));
             }
@@ -139,10 +139,10 @@ impl<R: Read> Read for ZstdDecoder<R> {
             return Ok(0);
         }
         loop {
-            self.place = match std::mem::replace(&mut self.place, Place::Ended) {
-                Place::Ended => return Ok(0),
-                Place::BetweenFrames => self.next_frame()?,
-                Place::InFrame(mut frame) => {
+            self.place = match std::mem::replace(&mut self.place, Position::Ended) {
+                Position::Ended => return Ok(0),
+                Position::BetweenFrames => self.next_frame()?,
+                Position::InFrame(mut frame) => {
                     self.decode()?;
                     let count = self.frames.read(buffer)?;
                     frame.size += count as u64;
@@ -150,11 +150,11 @@ impl<R: Read> Read for ZstdDecoder<R> {
                         return Err(damaged("a Zstandard frame is longer than its header says"));
                     }
                     if count > 0 {
-                        self.place = Place::InFrame(frame);
+                        self.place = Position::InFrame(frame);
                         return Ok(count);
                     }
                     self.close_frame(frame)?;
-                    Place::BetweenFrames
+                    Position::BetweenFrames
                 }
             };
         }

@@ -59,7 +59,7 @@ pub enum Obstacle {
 
 impl Obstacle {
     /// Returns true if only a choice keeps the library from staying.
-    pub(super) const fn is_wish(self) -> bool {
+    pub(super) const fn is_choice(self) -> bool {
         matches!(self, Self::Forbidden | Self::NotAsked)
     }
 

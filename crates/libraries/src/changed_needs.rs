@@ -110,7 +110,7 @@ struct FoundByObject {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct FoundByNeed {
-    asked: NameNumber,
+    key: NameNumber,
     source: NeedSource,
     now: (NameNumber, Option<usize>),
     was: Option<(NameNumber, Option<usize>)>,
@@ -184,7 +184,7 @@ impl Examination<'_, '_> {
             return !self.depends_on_program(one, need, served.as_ref());
         }
         let is_counted = is_brought || served.as_ref().is_some_and(|served| served.is_whole);
-        let consumer = || (one.object.way.path.clone(), one.now.asked(need).to_string());
+        let consumer = || (one.object.way.path.clone(), one.now.key(need).to_string());
         if is_counted && !self.change.unserved.contains(&consumer()) {
             let versions = &self.comparisons.versions;
             let program = (one.start, one.now);
@@ -236,7 +236,7 @@ impl Examination<'_, '_> {
         if is_served(was, old, before, versions) || !is_served(one.now, one.object, need, versions) {
             return true;
         }
-        self.changed.served.insert((one.object.way.path.clone(), one.now.asked(need).to_string()));
+        self.changed.served.insert((one.object.way.path.clone(), one.now.key(need).to_string()));
         false
     }
 }
@@ -253,12 +253,7 @@ impl ObjectInBoth<'_> {
                 let same = next.or_else(|| was.needs_of(old).find(|other| need.is_same(other)))?;
                 Some((same.name, file(was, same)))
             });
-            FoundByNeed {
-                asked: need.asked,
-                source: need.source,
-                now: (need.name, file(self.now, need)),
-                was,
-            }
+            FoundByNeed { key: need.key, source: need.source, now: (need.name, file(self.now, need)), was }
         });
         found.was = self.old.map(|old| old.file);
         found.needs.clear();

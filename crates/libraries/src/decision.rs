@@ -91,7 +91,7 @@ impl LibraryChange<'_> {
         let mut unmet = self.with_candidates(unmet, &comparisons);
         unmet.retain(|need| !need.served.as_ref().is_some_and(is_kept));
         let (dropped, unneeded) = self.left_over(&staying, &needed_before);
-        let lost = self.told(&unmet, (&lost, &starts), &staying, &comparisons.versions);
+        let lost = self.lost_needs(&unmet, (&lost, &starts), &staying, &comparisons.versions);
         LibraryDecision { kept: staying.kept, lost, dropped, unneeded, served }
     }
 
@@ -136,10 +136,10 @@ impl LibraryChange<'_> {
         self.candidates.keys().filter(is_left).cloned().partition(goes)
     }
 
-    fn told(
+    fn lost_needs(
         &self,
         unmet: &BTreeSet<CountedNeed>,
-        whom: (&BTreeSet<CountedNeed>, &BTreeSet<ObjectPath>),
+        (lost, starts): (&BTreeSet<CountedNeed>, &BTreeSet<ObjectPath>),
         staying: &Staying,
         versions: &VersionComparisons,
     ) -> Vec<LostNeed> {
@@ -151,37 +151,37 @@ impl LibraryChange<'_> {
             versions: need.lack.versions.clone(),
             symbols: need.lack.symbols.clone(),
         });
-        let mut told: BTreeSet<LostNeed> = of_files.chain(self.lost_to_others(staying)).collect();
-        if told.iter().any(|need| need.obstacle.is_some_and(Obstacle::is_wish)) {
-            told = self.with_lasting_reasons(told, whom, staying, versions);
+        let mut lost_needs: BTreeSet<LostNeed> = of_files.chain(self.lost_to_others(staying)).collect();
+        if lost_needs.iter().any(|need| need.obstacle.is_some_and(Obstacle::is_choice)) {
+            lost_needs = self.with_next_obstacles(lost_needs, (lost, starts), staying, versions);
         }
-        told.into_iter().collect()
+        lost_needs.into_iter().collect()
     }
 
     /// Replaces the obstacle of libraries that could be kept on request by the next one, if there is one, so that the
     /// user does not ask in vain.
-    fn with_lasting_reasons(
+    fn with_next_obstacles(
         &self,
-        told: BTreeSet<LostNeed>,
+        lost_needs: BTreeSet<LostNeed>,
         (lost, starts): (&BTreeSet<CountedNeed>, &BTreeSet<ObjectPath>),
         staying: &Staying,
         versions: &VersionComparisons,
     ) -> BTreeSet<LostNeed> {
-        let mut lasting = staying.obstacles.clone();
-        lasting.retain(|_, obstacle| !obstacle.is_wish());
-        let asked = self.staying(lost, starts, lasting, versions);
+        let mut remaining = staying.obstacles.clone();
+        remaining.retain(|_, obstacle| !obstacle.is_choice());
+        let on_request = self.staying(lost, starts, remaining, versions);
         let reason = |need: LostNeed| {
-            let library = need.library.as_ref().filter(|path| !asked.kept.contains_key(*path));
-            let is_wish = need.obstacle.is_some_and(Obstacle::is_wish);
-            match library.filter(|_| is_wish) {
+            let library = need.library.as_ref().filter(|path| !on_request.kept.contains_key(*path));
+            let is_choice = need.obstacle.is_some_and(Obstacle::is_choice);
+            match library.filter(|_| is_choice) {
                 Some(path) => {
-                    let obstacle = asked.obstacles.get(path).copied().unwrap_or(Obstacle::PathTaken);
+                    let obstacle = on_request.obstacles.get(path).copied().unwrap_or(Obstacle::PathTaken);
                     LostNeed { obstacle: Some(obstacle), ..need }
                 }
                 None => need,
             }
         };
-        told.into_iter().map(reason).collect()
+        lost_needs.into_iter().map(reason).collect()
     }
 
     /// Returns the lost needs of processes, and those that the policy names.
@@ -241,14 +241,14 @@ impl LibraryChange<'_> {
 
 impl LibraryChange<'_> {
     /// Returns the candidates that serve lost needs, directly or through other candidates, with their consumers.
-    pub(super) fn reachable(
+    fn reachable(
         &self,
         lost: &BTreeSet<CountedNeed>,
         obstacles: &BTreeMap<ObjectPath, Obstacle>,
         versions: &VersionComparisons,
     ) -> BTreeMap<ObjectPath, BTreeSet<Consumer>> {
-        let wanted = self.wanted(lost, obstacles, versions);
-        let tree = self.with(|path| wanted.contains(path));
+        let needed = self.needed_candidates(lost, obstacles, versions);
+        let tree = self.with(|path| needed.contains(path));
         let mut loader = Loader::naming(&tree, self.settings, versions.names()).ended_by(self.interrupt);
         let mut kept: BTreeMap<ObjectPath, BTreeSet<Consumer>> = BTreeMap::new();
         let mut loaded: Option<(&ObjectPath, Loading)> = None;
@@ -287,7 +287,7 @@ impl LibraryChange<'_> {
 
     /// Returns the candidates that meet a need, and those that meet the needs of these, over the resulting tree. Also
     /// finds candidates that another, unneeded candidate hides.
-    fn wanted(
+    fn needed_candidates(
         &self,
         lost: &BTreeSet<CountedNeed>,
         obstacles: &BTreeMap<ObjectPath, Obstacle>,
@@ -301,26 +301,26 @@ impl LibraryChange<'_> {
         for path in self.others.keys().filter(|path| may_stay(path)) {
             starts.insert(path, Vec::new());
         }
-        let mut wanted: BTreeSet<ObjectPath> = starts.keys().copied().cloned().collect();
+        let mut needed: BTreeSet<ObjectPath> = starts.keys().copied().cloned().collect();
         for need in lost {
             starts.entry(&need.start).or_default().push(need);
         }
         loop {
-            let tree = self.with(|path| wanted.contains(path));
+            let tree = self.with(|path| needed.contains(path));
             let mut loader = Loader::naming(&tree, self.settings, versions.names()).ended_by(self.interrupt);
             let mut more = BTreeSet::new();
             for (start, lost) in &starts {
                 let Some(now) = loader.load(start) else { continue };
-                for (index, need) in open_needs(&now, lost, &wanted, versions) {
+                for (index, need) in open_needs(&now, lost, &needed, versions) {
                     let way = finder.find_serving(&now, index, need).map(|(_, way)| way);
                     let all = way.iter().flat_map(|way| way.links.iter().chain([&way.path]));
-                    more.extend(all.filter(|path| may_stay(path) && !wanted.contains(*path)).cloned());
+                    more.extend(all.filter(|path| may_stay(path) && !needed.contains(*path)).cloned());
                 }
             }
             if more.is_empty() {
-                return wanted;
+                return needed;
             }
-            wanted.append(&mut more);
+            needed.append(&mut more);
         }
     }
 
@@ -433,7 +433,7 @@ fn misled_from(
 
 impl LibraryChange<'_> {
     /// Returns the unmet needs of libraries that stay, if a candidate served them or could serve them.
-    pub(super) fn lost_by_staying(
+    fn lost_by_staying(
         &self,
         lost: &BTreeSet<CountedNeed>,
         kept: &BTreeMap<ObjectPath, BTreeSet<Consumer>>,
@@ -476,7 +476,7 @@ impl LibraryChange<'_> {
     }
 
     /// Adds the candidate that could serve a need to needs that nothing served.
-    pub(super) fn with_candidates(
+    fn with_candidates(
         &self,
         lost: BTreeSet<CountedNeed>,
         comparisons: &Comparisons<'_>,

@@ -37,7 +37,7 @@ pub struct Need {
     /// The name. If a note has several: the first that was found, or else the first.
     pub(super) name: NameNumber,
     /// The name that identifies the need whatever was found: the first name of a note with several.
-    pub(super) asked: NameNumber,
+    pub(super) key: NameNumber,
     /// The way in which it is needed.
     pub source: NeedSource,
     /// The index of the object that was found among those of the loading.
@@ -47,7 +47,7 @@ pub struct Need {
 impl Need {
     /// Returns true if this is the same need, whatever was found, in a loading with the same names.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        (self.asked, self.source) == (other.asked, other.source)
+        (self.key, self.source) == (other.key, other.source)
     }
 }
 
@@ -295,26 +295,26 @@ impl<'t> Loader<'t> {
     /// Resolves a need of an object: the first of some names that is already loaded or is found.
     fn need(&mut self, loading: &mut Loading, by: usize, names: &[String], source: NeedSource) {
         let Some(first) = names.first() else { return };
-        let asked = self.search.names().number(first);
+        let key = self.search.names().number(first);
         let found = names.iter().find_map(|name| {
             let number = self.search.names().number(name);
             Some((number, self.one(loading, by, (name, number))?))
         });
-        let name = found.map_or(asked, |(name, _)| name);
-        self.push_need(loading, by, asked, (name, source, found.map(|(_, index)| index)));
+        let name = found.map_or(key, |(name, _)| name);
+        self.push_need(loading, by, key, (name, source, found.map(|(_, index)| index)));
     }
 
     fn push_need(
         &mut self,
         loading: &mut Loading,
         by: usize,
-        asked: NameNumber,
+        key: NameNumber,
         (name, source, found): (NameNumber, NeedSource, Option<usize>),
     ) {
         if let Some(index) = found {
             self.by_name.set(name.index(), index);
         }
-        loading.push(by, Need { name, asked, source, found });
+        loading.push(by, Need { name, key, source, found });
     }
 
     fn one(&mut self, loading: &mut Loading, by: usize, (name, number): (&str, NameNumber)) -> Option<usize> {
@@ -389,16 +389,16 @@ impl Loading {
         self.names.text(need.name)
     }
 
-    pub(super) fn asked(&self, need: &Need) -> Rc<str> {
-        self.names.text(need.asked)
+    pub(super) fn key(&self, need: &Need) -> Rc<str> {
+        self.names.text(need.key)
     }
 
     /// Returns all names that satisfy a need: a note may have several.
     fn names_for(&self, object: &LoadedObject, need: &Need) -> Vec<String> {
-        let asked = self.asked(need);
+        let key = self.key(need);
         let notes = object.way.file.facts.dlopen.iter();
         let mut notes = notes.filter(|_| need.source == NeedSource::Dlopen);
-        let own = notes.find(|note| note.soname.first().is_some_and(|first| **first == *asked));
+        let own = notes.find(|note| note.soname.first().is_some_and(|first| **first == *key));
         own.map_or_else(|| vec![self.name(need).to_string()], |note| note.soname.clone())
     }
 

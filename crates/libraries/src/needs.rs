@@ -60,7 +60,7 @@ pub(super) struct CountedNeed {
     pub(super) start: ObjectPath,
     pub(super) consumer: Consumer,
     /// The name that identifies the need, and the name of the library that served it.
-    pub(super) asked: String,
+    pub(super) key: String,
     pub(super) name: String,
     pub(super) served: Option<ObjectPath>,
     pub(super) lack: Lack,
@@ -80,15 +80,15 @@ impl CountedNeed {
             Some(served) => (versions.names().text(served.name), Some(served.way.path.clone())),
             None => (loading.name(need), None),
         };
-        let asked = loading.asked(need).to_string();
-        Self { start: start.clone(), consumer, asked, name: name.to_string(), served, lack }
+        let key = loading.key(need).to_string();
+        Self { start: start.clone(), consumer, key, name: name.to_string(), served, lack }
     }
 
     /// Returns true if this is the need of this object of a loading.
     pub(super) fn is_of(&self, loading: &Loading, object: &LoadedObject, need: &Need) -> bool {
         ConsumerSource::File(need.source) == self.consumer.source
             && object.way.path == self.consumer.path
-            && *loading.asked(need) == *self.asked
+            && *loading.key(need) == *self.key
     }
 
     /// Finds the need in a loading of its program: index of the consumer, consumer, need.
@@ -203,7 +203,7 @@ impl<'c> Comparisons<'c> {
 
     /// Returns the symbols that an old library gave a consumer and that no file of its new closure has. The closure
     /// begins with the program.
-    pub(super) fn symbols_missing<'f>(
+    fn symbols_missing<'f>(
         &self,
         consumer: &Arc<LibraryFile>,
         (old, new): (&Arc<LibraryFile>, &Arc<LibraryFile>),

@@ -227,13 +227,13 @@ impl<'t> Search<'t> {
         if self.is_ended() {
             return None;
         }
-        let asking = chain.first()?;
+        let consumer = chain.first()?;
         if name.contains('/') {
-            let paths = expanded(name, asking.origin, machine);
+            let paths = expanded(name, consumer.origin, machine);
             return paths.into_iter().find_map(|path| self.at_path(&path, machine));
         }
         match kind {
-            LoaderKind::Glibc => self.by_glibc(machine, name, chain, asking.facts),
+            LoaderKind::Glibc => self.by_glibc(machine, name, chain, consumer.facts),
             LoaderKind::Musl(arch) => self.by_musl(machine, name, chain, arch),
         }
     }
@@ -243,9 +243,9 @@ impl<'t> Search<'t> {
         machine: ElfMachine,
         name: &str,
         chain: &[Searcher<'_>],
-        asking: &ElfFacts,
+        consumer: &ElfFacts,
     ) -> Option<OpenedNumber> {
-        let inherited = if asking.runpath.is_none() { chain } else { &[] };
+        let inherited = if consumer.runpath.is_none() { chain } else { &[] };
         let rpaths = inherited.iter().filter_map(|one| Some((one.facts.rpath.as_deref()?, one.origin)));
         let own = chain.iter().take(1).filter_map(|one| Some((one.facts.runpath.as_deref()?, one.origin)));
         let is_inherited = inherited.len() > 1;
@@ -257,13 +257,13 @@ impl<'t> Search<'t> {
                 return Some(found);
             }
         }
-        let key = (machine, asking.searches_default_directories());
+        let key = (machine, consumer.searches_default_directories());
         if let Some((found, has_met)) = self.by_root.entry(key).or_default().get(name) {
             self.has_met |= has_met;
             return *found;
         }
         let has_met = self.take_met();
-        let found = self.in_root(machine, name, asking.searches_default_directories());
+        let found = self.in_root(machine, name, consumer.searches_default_directories());
         self.by_root.entry(key).or_default().insert(name.to_owned(), (found, self.has_met));
         self.has_met |= has_met;
         found
@@ -360,8 +360,8 @@ impl<'t> Search<'t> {
     fn file(&mut self, directory: &[u8], machine: ElfMachine, name: &[u8]) -> Option<OpenedNumber> {
         let followed = self.directory(directory)?;
         let way = self.follower.follow_name(&followed, name, &mut self.has_met)?;
-        let is_meant = way.file.facts.machine == machine;
-        is_meant.then(|| self.open(way, &[directory, b"/", name].concat()))
+        let is_for_machine = way.file.facts.machine == machine;
+        is_for_machine.then(|| self.open(way, &[directory, b"/", name].concat()))
     }
 
     fn at_path(&mut self, path: &[u8], machine: ElfMachine) -> Option<OpenedNumber> {
@@ -468,7 +468,7 @@ fn multiarch(machine: ElfMachine) -> &'static [&'static str] {
     known(machine).map_or(&[], |(_, names, _)| names)
 }
 
-pub(super) fn default_directories(machine: ElfMachine) -> Vec<String> {
+fn default_directories(machine: ElfMachine) -> Vec<String> {
     let names = multiarch(machine);
     let own =
         ["/lib", "/usr/lib"].into_iter().flat_map(|at| names.iter().map(move |name| format!("{at}/{name}")));
@@ -477,13 +477,13 @@ pub(super) fn default_directories(machine: ElfMachine) -> Vec<String> {
 }
 
 /// Returns the values that `$LIB` may have, depending on how the loader was built.
-pub(super) fn lib_names(machine: ElfMachine) -> Vec<String> {
+fn lib_names(machine: ElfMachine) -> Vec<String> {
     let own = multiarch(machine).iter().map(|name| format!("lib/{name}"));
     let wide = machine.is_64.then(|| "lib64".to_owned());
     own.chain(wide).chain(["lib".to_owned()]).collect()
 }
 
-pub(super) fn platform(machine: ElfMachine) -> Option<&'static str> {
+fn platform(machine: ElfMachine) -> Option<&'static str> {
     known(machine).map(|(_, _, platform)| *platform)
 }
 
@@ -536,7 +536,7 @@ impl Names {
     }
 
     /// Returns the number of a path, a new one for a new path.
-    pub(super) fn path_number(&self, path: &ObjectPath) -> PathNumber {
+    fn path_number(&self, path: &ObjectPath) -> PathNumber {
         let mut known = self.0.borrow_mut();
         let next = PathNumber(u32::try_from(known.paths.len()).unwrap_or(u32::MAX));
         *known.paths.entry(path.clone()).or_insert(next)

@@ -112,40 +112,49 @@ impl Dir {
         }
     }
 
-    /// Returns the bytes that a name occupies with everything below it, without files that have other names; a missing name
-    /// occupies none. Mounts below it are not entered.
+    /// Returns the bytes that a name occupies with everything below it, without files that have other names; a missing
+    /// name occupies none. Mounts below it are not entered.
     pub fn allocated_below(&self, name: &[u8]) -> Result<u64> {
         let on = place(&self.itself()?);
-        let mut descent = Descent::below(self);
-        let mut rest: Vec<Vec<Vec<u8>>> = vec![vec![name.to_vec()]];
         let mut bytes = 0_u64;
-        while let Some(names) = rest.last_mut() {
-            let Some(name) = names.pop() else {
-                rest.pop();
-                if !rest.is_empty() {
-                    descent.leave()?;
-                }
-                continue;
-            };
-            let here = descent.here();
-            let Some(seen) = here.look(&name)? else { continue };
+        self.walk(name, |here, name, seen| {
             let is_directory = seen.file_type == FileType::Directory;
             if is_directory || seen.links < 2 {
                 bytes = bytes.saturating_add(seen.allocated);
             }
-            if is_directory && place(&seen) == on {
-                let dir = here.dir(&name)?;
-                rest.push(dir.names()?);
-                descent.enter(&name, dir)?;
-            }
-        }
+            if is_directory && place(seen) == on { here.dir(name).map(Some) } else { Ok(None) }
+        })?;
         Ok(bytes)
     }
 
-    /// Fails if a name cannot be removed with everything below it because an object is immutable or append-only. A
-    /// missing name is fine.
+    /// Fails if a name cannot be removed with everything below it because an object is immutable or append-only. A missing
+    /// name is fine.
     pub fn must_be_removable(&self, name: &[u8]) -> Result<()> {
         let on = place(&self.itself()?);
+        self.walk(name, |here, name, seen| {
+            if seen.flag().is_some()
+                && let Some(error) = here.flagged("remove", name)
+            {
+                return Err(error);
+            }
+            if seen.file_type != FileType::Directory || place(seen) != on {
+                return Ok(None);
+            }
+            match here.dir(name) {
+                // A directory without access rights gets them when it is removed.
+                Err(error) if error.is_refused_access() || error.is_not_found() => Ok(None),
+                opened => opened.map(Some),
+            }
+        })
+    }
+
+    /// Visits a name and everything below it. `visit` gets each object with its directory, and returns the object itself,
+    /// opened, if it is a directory to enter.
+    fn walk(
+        &self,
+        name: &[u8],
+        mut visit: impl FnMut(&Self, &[u8], &ObjectStatus) -> Result<Option<Self>>,
+    ) -> Result<()> {
         let mut descent = Descent::below(self);
         let mut rest: Vec<Vec<Vec<u8>>> = vec![vec![name.to_vec()]];
         while let Some(names) = rest.last_mut() {
@@ -158,17 +167,7 @@ impl Dir {
             };
             let here = descent.here();
             let Some(seen) = here.look(&name)? else { continue };
-            if seen.flag().is_some()
-                && let Some(error) = here.flagged("remove", &name)
-            {
-                return Err(error);
-            }
-            if seen.file_type == FileType::Directory && place(&seen) == on {
-                // One that its owner closed is opened when it is removed.
-                let dir = match here.dir(&name) {
-                    Err(error) if error.is_refused_access() || error.is_not_found() => continue,
-                    opened => opened?,
-                };
+            if let Some(dir) = visit(here, &name, &seen)? {
                 rest.push(dir.names()?);
                 descent.enter(&name, dir)?;
             }

@@ -129,8 +129,8 @@ impl Dir {
     }
 
     /// Returns the names that the filter accepts, sorted.
-    pub fn names_that_are(&self, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<Vec<u8>>> {
-        let entries = self.entries_that_are(wanted)?;
+    pub fn names_that_are(&self, filter: impl Fn(&[u8]) -> bool) -> Result<Vec<Vec<u8>>> {
+        let entries = self.entries_that_are(filter)?;
         Ok(entries.into_iter().map(|(name, _)| name).collect())
     }
 
@@ -138,9 +138,9 @@ impl Dir {
     /// Only the first call returns them.
     pub fn first_listing(&mut self) -> Result<Vec<(Vec<u8>, Option<FileType>)>> {
         let mut found = Vec::new();
-        let list = |tell: &mut dyn FnMut(&[u8], rustix::fs::FileType)| {
+        let list = |visit: &mut dyn FnMut(&[u8], rustix::fs::FileType)| {
             each_entry_from_here(&self.fd, |name, listed| {
-                tell(name, listed);
+                visit(name, listed);
                 Ok(())
             })
         };
@@ -166,11 +166,11 @@ impl Dir {
         self.entries_that_are(|_| true)
     }
 
-    fn entries_that_are(&self, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<(Vec<u8>, bool)>> {
+    fn entries_that_are(&self, filter: impl Fn(&[u8]) -> bool) -> Result<Vec<(Vec<u8>, bool)>> {
         use rustix::fs::FileType::{Directory, Unknown};
         let mut found = Vec::new();
         self.each_name(|name, file_type| {
-            if wanted(name) {
+            if filter(name) {
                 found.push((name.to_vec(), matches!(file_type, Directory | Unknown)));
             }
         })?;
@@ -179,9 +179,9 @@ impl Dir {
     }
 
     fn each_name(&self, visit: impl FnMut(&[u8], rustix::fs::FileType)) -> Result<()> {
-        let list = |tell: &mut dyn FnMut(&[u8], rustix::fs::FileType)| {
+        let list = |visit: &mut dyn FnMut(&[u8], rustix::fs::FileType)| {
             each_entry(&self.fd, |name, listed| {
-                tell(name, listed);
+                visit(name, listed);
                 Ok(())
             })
         };

@@ -37,13 +37,13 @@ impl RecordGuard {
             return Ok(());
         }
         if let Some(foreign) = &self.foreign {
-            return Err(by_the_place(root, root.seen()?.uid, foreign, None));
+            return Err(container_refusal(root, root.seen()?.uid, foreign, None));
         }
         look_at_links(root)?;
         let tree = trace(root, &self.places.tree)?;
-        self.all_good(root, &tree.way).map_err(|error| by_the_tree(root, &tree, error))?;
+        self.check_all(root, &tree.way).map_err(|error| prefer_records(root, &tree, error))?;
         for used in &self.places.used {
-            self.all_good(root, &trace_in(root, &self.places.tree, &tree, used)?.way)?;
+            self.check_all(root, &trace_in(root, &self.places.tree, &tree, used)?.way)?;
         }
         // From here on, no one else can change its location.
         if let Some(stages) = &self.places.stages {
@@ -64,7 +64,7 @@ impl RecordGuard {
             return Ok(());
         }
         self.way_to(root, physical)?;
-        self.judge_directory(root, physical, fd)
+        self.check_directory(root, physical, fd)
     }
 
     /// Checks an opened file. Returns its status if that had to be read.
@@ -79,7 +79,7 @@ impl RecordGuard {
             return Ok(None);
         }
         self.way_to(root, physical)?;
-        self.judge(root, physical, file).map(Some)
+        self.check(root, physical, file).map(Some)
     }
 
     /// Adds the target of a symbolic link among the records to the records.
@@ -89,8 +89,8 @@ impl RecordGuard {
             return Ok(());
         }
         let led = trace(root, link)?;
-        self.all_good(root, &led.way)?;
-        self.led_to.write().unwrap_or_else(PoisonError::into_inner).push(led.place);
+        self.check_all(root, &led.way)?;
+        self.linked.write().unwrap_or_else(PoisonError::into_inner).push(led.place);
         Ok(())
     }
 
@@ -106,34 +106,34 @@ impl RecordGuard {
         }
         for area in areas {
             if *physical == area.place || physical.is_below(&area.place) {
-                self.all_good(root, area.way.get(..area.way.len().saturating_sub(1)).unwrap_or_default())?;
+                self.check_all(root, area.way.get(..area.way.len().saturating_sub(1)).unwrap_or_default())?;
             }
         }
         let mut above: Vec<ObjectPath> = physical.ancestors().collect();
         above.sort();
         above.retain(|directory| directory != physical);
-        self.all_good(root, &above)
+        self.check_all(root, &above)
     }
 
-    fn all_good(&self, root: &Root, directories: &[ObjectPath]) -> Result<()> {
+    fn check_all(&self, root: &Root, directories: &[ObjectPath]) -> Result<()> {
         for directory in directories {
             if !self.is_known(directory)
                 && let Some(fd) = optional(root.open_directory(directory))?
             {
-                self.judge_directory(root, directory, &fd)?;
+                self.check_directory(root, directory, &fd)?;
             }
         }
         Ok(())
     }
 
     /// Checks an opened directory, and remembers a good one.
-    fn judge_directory(&self, root: &Root, physical: &ObjectPath, fd: &OwnedFd) -> Result<()> {
-        self.judge(root, physical, fd)?;
-        self.good.write().unwrap_or_else(PoisonError::into_inner).insert(physical.clone());
+    fn check_directory(&self, root: &Root, physical: &ObjectPath, fd: &OwnedFd) -> Result<()> {
+        self.check(root, physical, fd)?;
+        self.checked.write().unwrap_or_else(PoisonError::into_inner).insert(physical.clone());
         Ok(())
     }
 
-    fn judge(&self, root: &Root, physical: &ObjectPath, fd: impl AsFd) -> Result<ObjectStatus> {
+    fn check(&self, root: &Root, physical: &ObjectPath, fd: impl AsFd) -> Result<ObjectStatus> {
         let failed = |errno| root.error("look at", physical, errno);
         let seen = ObjectStatus::of_file(&fd).map_err(failed)?;
         let mut mounts = self.mounts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -144,7 +144,7 @@ impl RecordGuard {
             return Err(refusal(root, physical, &seen, why));
         }
         if let Some(foreign) = self.tree_of_mount(root, physical, &seen, &fd)? {
-            return Err(by_the_place(root, seen.uid, &foreign, Some(physical)));
+            return Err(container_refusal(root, seen.uid, &foreign, Some(physical)));
         }
         Ok(seen)
     }
@@ -157,16 +157,16 @@ impl RecordGuard {
         seen: &ObjectStatus,
         fd: impl AsFd,
     ) -> Result<Option<ForeignTree>> {
-        let mut at_home = self.at_home.lock().unwrap_or_else(PoisonError::into_inner);
-        if at_home.is_empty() {
-            at_home.insert(root.seen()?.mount);
+        let mut outside_containers = self.outside_containers.lock().unwrap_or_else(PoisonError::into_inner);
+        if outside_containers.is_empty() {
+            outside_containers.insert(root.seen()?.mount);
         }
-        if at_home.contains(&seen.mount) {
+        if outside_containers.contains(&seen.mount) {
             return Ok(None);
         }
         let found = container_tree(&fd, root.show(physical).as_bytes())?;
         if found.is_none() {
-            at_home.insert(seen.mount);
+            outside_containers.insert(seen.mount);
         }
         Ok(found)
     }
@@ -178,17 +178,22 @@ fn refusal(root: &Root, physical: &ObjectPath, seen: &ObjectStatus, why: Distrus
 }
 
 /// Returns the error for a root, or a record of it, in a container tree.
-fn by_the_place(root: &Root, owner: u32, foreign: &ForeignTree, record: Option<&ObjectPath>) -> RootError {
+fn container_refusal(
+    root: &Root,
+    owner: u32,
+    foreign: &ForeignTree,
+    record: Option<&ObjectPath>,
+) -> RootError {
     let (path, why, way) = match foreign {
         ForeignTree::Named => (root.shown_prefix(), Distrust::Named, TreeWay::Named),
         ForeignTree::Engine { directory, way } => (directory.clone(), Distrust::Engine, way.clone()),
         ForeignTree::Overlay { mount_point } => (mount_point.clone(), Distrust::Overlay, TreeWay::Named),
     };
     match root.untrusted(path, owner, why) {
-        RootError::Untrusted(mut told) => {
-            told.record = record.map(|record| root.show(record));
-            told.way = way;
-            RootError::Untrusted(told)
+        RootError::Untrusted(mut untrusted) => {
+            untrusted.record = record.map(|record| root.show(record));
+            untrusted.way = way;
+            RootError::Untrusted(untrusted)
         }
         error => error,
     }
@@ -196,13 +201,13 @@ fn by_the_place(root: &Root, owner: u32, foreign: &ForeignTree, record: Option<&
 
 /// If a directory on the way to the records is refused and the records belong to the same user, names the records
 /// instead.
-fn by_the_tree(root: &Root, tree: &RecordArea, error: RootError) -> RootError {
-    let RootError::Untrusted(told) = error else { return error };
+fn prefer_records(root: &Root, tree: &RecordArea, error: RootError) -> RootError {
+    let RootError::Untrusted(untrusted) = error else { return error };
     let opened = root.open_directory(&tree.place).ok();
     let seen = opened.and_then(|fd| ObjectStatus::of_file(&fd).ok());
-    match seen.filter(|seen| told.why == Distrust::Owner && seen.uid == told.uid) {
+    match seen.filter(|seen| untrusted.why == Distrust::Owner && seen.uid == untrusted.uid) {
         Some(seen) => refusal(root, &tree.place, &seen, Distrust::Owner),
-        None => RootError::Untrusted(told),
+        None => RootError::Untrusted(untrusted),
     }
 }
 

@@ -254,7 +254,7 @@ impl FileType {
     }
 }
 
-const WANTED: StatxFlags = StatxFlags::from_bits_retain(
+const STATX_FIELDS: StatxFlags = StatxFlags::from_bits_retain(
     StatxFlags::BASIC_STATS.bits() | StatxFlags::BTIME.bits() | StatxFlags::MNT_ID.bits(),
 );
 
@@ -313,7 +313,7 @@ impl ObjectStatus {
     }
 
     pub(crate) fn at(directory: impl AsFd, name: &[u8], flags: AtFlags) -> rustix::io::Result<Self> {
-        let statx = again(|| rustix::fs::statx(&directory, name, flags, WANTED))?;
+        let statx = again(|| rustix::fs::statx(&directory, name, flags, STATX_FIELDS))?;
         Self::from_statx(&statx).ok_or(Errno::OPNOTSUPP)
     }
 
@@ -410,10 +410,10 @@ pub fn group_rights_of_list(list: &[u8]) -> u32 {
     const GROUP: u32 = 0x04;
     const MASK: u32 = 0x10;
     let Some((_version, entries)) = list.split_at_checked(4) else { return 0 };
-    let rights_of = |wanted: u32| {
+    let rights_of = |kind: u32| {
         let mut entries = entries.chunks_exact(8);
         entries.find_map(|entry| match *entry {
-            [tag, high, rights, ..] if u32::from(tag) | u32::from(high) << 8 == wanted => {
+            [tag, high, rights, ..] if u32::from(tag) | u32::from(high) << 8 == kind => {
                 Some(u32::from(rights) & 7)
             }
             _ => None,

@@ -20,7 +20,7 @@ const NAME: &[u8] = b".lockfile";
 const RECORD: usize = 128;
 
 /// The number of attempts to lock a directory, and the pause between them, before its lock counts as held.
-const LOOKS: u32 = 10;
+const ATTEMPTS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// The lock of a root, held until it is dropped (or the process ends for any reason).
@@ -98,7 +98,7 @@ impl Lock {
         program: &str,
         mut wait: impl FnMut(&LockHolder) -> bool,
     ) -> Result<Self, LockError> {
-        let mut looks = 0;
+        let mut attempts = 0;
         loop {
             let dir = root.dir(&root.resolver().locate_dir(&places::install())?)?;
             let mut lock = Self::take_file(&dir, NAME, program, &mut wait)?;
@@ -108,8 +108,8 @@ impl Lock {
                 return Ok(lock);
             }
             // The end of a process releases its locks one after another.
-            looks += 1;
-            if looks < LOOKS {
+            attempts += 1;
+            if attempts < ATTEMPTS {
                 std::thread::sleep(PAUSE);
             } else if !wait(&LockHolder::default()) {
                 return Err(LockError::Held { path: dir.show(NAME), holder: LockHolder::default() });
@@ -129,7 +129,7 @@ impl Lock {
             match set(&file, libc::F_WRLCK) {
                 Ok(()) if is_current(dir, name, &file)? => {
                     let lock = Self { file, stages: None };
-                    lock.note(program);
+                    lock.write_holder(program);
                     return Ok(lock);
                 }
                 // The file was replaced between open and lock: the lock is on a file that is no longer there.
@@ -195,7 +195,7 @@ impl Lock {
 
     /// Writes the holder into the lock file, for messages only. A file with several names may belong to someone else
     /// and is not written.
-    fn note(&self, program: &str) {
+    fn write_holder(&self, program: &str) {
         use std::os::unix::fs::FileExt;
         if rustix::fs::fstat(&self.file).map_or(true, |seen| seen.st_nlink > 1) {
             return;
@@ -235,11 +235,11 @@ fn held_by_others(file: &File) -> Result<bool, Errno> {
     Ok(libc::c_int::from(lock.l_type) != libc::F_UNLCK)
 }
 
-pub(super) fn errno_of(errno: nix::errno::Errno) -> Errno {
+fn errno_of(errno: nix::errno::Errno) -> Errno {
     Errno::from_raw_os_error(errno as i32)
 }
 
-pub(super) fn whole_file(kind: libc::c_int) -> Result<libc::flock, Errno> {
+fn whole_file(kind: libc::c_int) -> Result<libc::flock, Errno> {
     let l_type = libc::c_short::try_from(kind).map_err(|_| Errno::INVAL)?;
     Ok(libc::flock { l_type, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 })
 }
@@ -262,7 +262,7 @@ fn lock_directory(dir: &Dir) -> Result<bool, RootError> {
     }
 }
 
-pub(super) fn is_current(dir: &Dir, name: &[u8], file: &File) -> Result<bool, RootError> {
+fn is_current(dir: &Dir, name: &[u8], file: &File) -> Result<bool, RootError> {
     let held = rustix::fs::fstat(file).map_err(|errno| dir.error("look at", name, errno))?;
     Ok(dir.look(name)?.is_some_and(|seen| seen.inode.number == held.st_ino))
 }
@@ -354,8 +354,8 @@ fn open_foreign(directory: &Dir, name: &[u8]) -> Result<Option<File>, RootError>
 
 fn holder_by_system(file: &File) -> LockHolder {
     let Ok(mut lock) = whole_file(libc::F_WRLCK) else { return LockHolder::default() };
-    let asked = fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock)).map_err(errno_of);
-    let is_held = asked.is_ok() && libc::c_int::from(lock.l_type) != libc::F_UNLCK;
+    let queried = fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock)).map_err(errno_of);
+    let is_held = queried.is_ok() && libc::c_int::from(lock.l_type) != libc::F_UNLCK;
     // A holder in another PID namespace, or of an open-file-description lock, has no number.
     match u32::try_from(lock.l_pid) {
         Ok(process) if is_held && process > 0 => LockHolder::of_process(process),
@@ -451,12 +451,12 @@ mod tests {
         std::fs::write(install.join("other"), "").unwrap();
         std::fs::rename(install.join("other"), install.join(".lockfile")).unwrap();
         let mut first = Some(first);
-        let mut asked = 0;
+        let mut queried = 0;
         let second = Lock::take(&root, "c", |_| {
-            asked += 1;
+            queried += 1;
             first.take().is_some()
         });
-        assert!(second.is_ok() && asked == 1);
+        assert!(second.is_ok() && queried == 1);
         assert!(Lock::is_held(&root).unwrap());
     }
 }

@@ -28,11 +28,11 @@ pub(crate) struct RecordGuard {
     pub(super) foreign: Option<ForeignTree>,
     pub(super) areas: OnceLock<Vec<RecordArea>>,
     pub(super) stages: OnceLock<ObjectPath>,
-    pub(super) led_to: RwLock<Vec<ObjectPath>>,
-    pub(super) good: RwLock<HashSet<ObjectPath>>,
+    pub(super) linked: RwLock<Vec<ObjectPath>>,
+    pub(super) checked: RwLock<HashSet<ObjectPath>>,
     pub(super) mounts: Mutex<Mounts>,
     /// Mounts outside any container tree.
-    pub(super) at_home: Mutex<HashSet<u64>>,
+    pub(super) outside_containers: Mutex<HashSet<u64>>,
 }
 
 #[derive(Clone, Debug)]
@@ -49,10 +49,10 @@ impl RecordGuard {
             foreign,
             areas: OnceLock::new(),
             stages: OnceLock::new(),
-            led_to: RwLock::default(),
-            good: RwLock::default(),
+            linked: RwLock::default(),
+            checked: RwLock::default(),
             mounts: Mutex::default(),
-            at_home: Mutex::default(),
+            outside_containers: Mutex::default(),
         }
     }
 
@@ -68,11 +68,11 @@ impl RecordGuard {
         }
         let is_in = |place: &ObjectPath| physical == place || physical.is_below(place);
         self.areas.get().is_some_and(|areas| areas.iter().any(|area| is_in(&area.place)))
-            || self.led_to.read().unwrap_or_else(PoisonError::into_inner).iter().any(is_in)
+            || self.linked.read().unwrap_or_else(PoisonError::into_inner).iter().any(is_in)
     }
 
     pub(super) fn is_known(&self, directory: &ObjectPath) -> bool {
-        self.good.read().unwrap_or_else(PoisonError::into_inner).contains(directory)
+        self.checked.read().unwrap_or_else(PoisonError::into_inner).contains(directory)
     }
 }
 

@@ -30,12 +30,12 @@ pub struct Root {
     trusted: bool,
     for_superuser: bool,
     held_locks: Arc<Vec<ObjectPath>>,
-    instead: Option<Arc<SaidFile>>,
+    supplied: Option<Arc<SuppliedFile>>,
     shown: Option<Arc<ShownNames>>,
 }
 
 #[derive(Debug)]
-struct SaidFile {
+struct SuppliedFile {
     place: ObjectPath,
     name: String,
     text: Vec<u8>,
@@ -68,7 +68,7 @@ impl Root {
             trusted: false,
             for_superuser: false,
             held_locks: Arc::default(),
-            instead: None,
+            supplied: None,
             shown: None,
         })
     }
@@ -110,13 +110,13 @@ impl Root {
     /// Supplies a text in place of a file, for code that asks for it; `name` is its name in errors.
     #[must_use]
     pub fn with_text_instead(self, place: ObjectPath, name: String, text: Vec<u8>) -> Self {
-        Self { instead: Some(Arc::new(SaidFile { place, name, text })), ..self }
+        Self { supplied: Some(Arc::new(SuppliedFile { place, name, text })), ..self }
     }
 
     /// Returns name and text that were supplied in place of a file.
     pub fn text_instead(&self, place: &ObjectPath) -> Option<(&str, &[u8])> {
-        let said = self.instead.as_ref().filter(|said| said.place == *place)?;
-        Some((&said.name, &said.text))
+        let supplied = self.supplied.as_ref().filter(|supplied| supplied.place == *place)?;
+        Some((&supplied.name, &supplied.text))
     }
 
     /// Returns true if the policy of the running system limits that of the root: the caller is the superuser, or acts
@@ -185,7 +185,7 @@ impl Root {
             trusted: false,
             for_superuser: false,
             held_locks: Arc::default(),
-            instead: None,
+            supplied: None,
             shown: None,
         }
     }

@@ -183,7 +183,7 @@ impl<T: Write> Write for Hashing<T> {
 
 static DIGESTED: AtomicU64 = AtomicU64::new(0);
 
-pub(crate) fn note(bytes: &[u8]) {
+fn note(bytes: &[u8]) {
     DIGESTED.fetch_add(bytes.len() as u64, Ordering::Relaxed);
 }
 

@@ -597,7 +597,7 @@ impl Read for WritableFile {
     }
 }
 
-pub(crate) fn timestamps(time: Timestamp) -> Timestamps {
+fn timestamps(time: Timestamp) -> Timestamps {
     let spec = Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
     Timestamps { last_access: spec, last_modification: spec }
 }

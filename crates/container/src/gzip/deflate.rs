@@ -14,6 +14,9 @@ use crate::gzip::huffman::{
 };
 use crate::gzip::matches::{Matcher, Parsed};
 
+/// The bytes of content that are deflated at once: those of one member.
+pub const CHUNK: usize = 1 << 18;
+
 /// The bytes of content in one block, limited so that the codes adapt to the content.
 const BLOCK: usize = 1 << 16;
 
@@ -24,7 +27,7 @@ pub(super) const fn longest(length: usize) -> usize {
 
 /// Deflates one chunk after another; the same content becomes the same bytes, regardless of earlier chunks.
 #[derive(Default)]
-pub(in crate::gzip) struct Deflater {
+pub(super) struct Deflater {
     matcher: Matcher,
     parsed: Parsed,
     /// A buffer for the longest result, filled with zeros once and not for each chunk.
@@ -32,7 +35,7 @@ pub(in crate::gzip) struct Deflater {
 }
 
 impl Deflater {
-    pub(in crate::gzip) fn deflate(&mut self, content: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+    pub(super) fn deflate(&mut self, content: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
         self.matcher.forget();
         if self.room.len() < longest(content.len()) {
             self.room.resize(longest(content.len()), 0);
@@ -329,9 +332,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::gzip::CHUNK;
     use crate::gzip::inflate::Inflater;
-    use crate::gzip::inflate::by_zlib::Inflater as ByZlib;
+    use crate::gzip::inflate::ZlibInflater;
 
     fn deflated(content: &[u8]) -> Vec<u8> {
         let mut deflated = Vec::new();
@@ -340,7 +342,7 @@ mod tests {
         let mut back = Vec::new();
         Inflater::default().inflate(&deflated, &mut back).unwrap();
         assert!(back == content, "{} bytes came back as others", content.len());
-        ByZlib::default().inflate(&deflated, &mut back).unwrap();
+        ZlibInflater::default().inflate(&deflated, &mut back).unwrap();
         assert!(back == content, "{} bytes came back from zlib-rs as others", content.len());
         deflated
     }

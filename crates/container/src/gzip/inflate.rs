@@ -3,64 +3,61 @@
 //! The inflater is that of libdeflate or, in a build without its feature, of zlib-rs. The first is written in C and about
 //! half as fast again; the second needs no C compiler, as the static build requires.
 
+use std::io;
+
+#[cfg(any(test, not(feature = "libdeflate")))]
+use flate2::{Decompress, FlushDecompress, Status};
 #[cfg(feature = "libdeflate")]
-pub(super) use by_libdeflate::Inflater;
+use libdeflater::Decompressor;
+
+use crate::gzip::deflate::CHUNK;
+
+#[cfg(feature = "libdeflate")]
+pub(super) type Inflater = LibdeflateInflater;
+
 #[cfg(not(feature = "libdeflate"))]
-pub(super) use by_zlib::Inflater;
+pub(super) type Inflater = ZlibInflater;
 
 #[cfg(feature = "libdeflate")]
-mod by_libdeflate {
-    use std::io;
+#[derive(Default)]
+struct LibdeflateInflater(Option<Decompressor>);
 
-    use libdeflater::Decompressor;
-
-    #[derive(Default)]
-    pub(in crate::gzip) struct Inflater(Option<Decompressor>);
-
-    impl Inflater {
-        pub(in crate::gzip) fn inflate(&mut self, deflated: &[u8], content: &mut Vec<u8>) -> io::Result<()> {
-            content.resize(crate::gzip::CHUNK, 0);
-            let inflater = self.0.get_or_insert_with(Decompressor::new);
-            let length = inflater.deflate_decompress(deflated, content).map_err(|_| super::corrupt())?;
-            content.truncate(length);
-            Ok(())
-        }
+#[cfg(feature = "libdeflate")]
+impl LibdeflateInflater {
+    /// Replaces `content` by the inflated content, which is no longer than a chunk.
+    pub(super) fn inflate(&mut self, deflated: &[u8], content: &mut Vec<u8>) -> io::Result<()> {
+        content.resize(CHUNK, 0);
+        let inflater = self.0.get_or_insert_with(Decompressor::new);
+        let length = inflater.deflate_decompress(deflated, content).map_err(|_| corrupt())?;
+        content.truncate(length);
+        Ok(())
     }
 }
 
 #[cfg(any(test, not(feature = "libdeflate")))]
-pub(super) mod by_zlib {
-    use std::io;
+#[derive(Default)]
+pub(super) struct ZlibInflater(Option<Decompress>);
 
-    use flate2::{Decompress, FlushDecompress, Status};
-
-    /// An inflater that gets each stream as a whole.
-    #[derive(Default)]
-    pub(in crate::gzip) struct Inflater(Option<Decompress>);
-
-    impl Inflater {
-        /// Replaces `content` by the inflated content, which is no longer than a chunk.
-        pub(in crate::gzip) fn inflate(&mut self, deflated: &[u8], content: &mut Vec<u8>) -> io::Result<()> {
-            let most = crate::gzip::CHUNK;
-            content.clear();
-            content.reserve_exact(most + 1);
-            let inflate = self.0.get_or_insert_with(|| Decompress::new(false));
-            inflate.reset(false);
-            let status = inflate.decompress_vec(deflated, content, FlushDecompress::Finish)?;
-            if status == Status::StreamEnd && content.len() <= most { Ok(()) } else { Err(super::corrupt()) }
-        }
+#[cfg(any(test, not(feature = "libdeflate")))]
+impl ZlibInflater {
+    /// Replaces `content` by the inflated content, which is no longer than a chunk.
+    pub(super) fn inflate(&mut self, deflated: &[u8], content: &mut Vec<u8>) -> io::Result<()> {
+        content.clear();
+        content.reserve_exact(CHUNK + 1);
+        let inflate = self.0.get_or_insert_with(|| Decompress::new(false));
+        inflate.reset(false);
+        let status = inflate.decompress_vec(deflated, content, FlushDecompress::Finish)?;
+        if status == Status::StreamEnd && content.len() <= CHUNK { Ok(()) } else { Err(corrupt()) }
     }
 }
 
-fn corrupt() -> std::io::Error {
-    std::io::Error::new(std::io::ErrorKind::InvalidData, "corrupt deflate stream")
+fn corrupt() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "corrupt deflate stream")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::by_zlib::Inflater as ByZlib;
     use super::*;
-    use crate::gzip::CHUNK;
     use crate::gzip::deflate::Deflater;
 
     #[test]
@@ -70,10 +67,10 @@ mod tests {
         deflated.pop();
         let mut back = Vec::new();
         assert!(Inflater::default().inflate(&deflated, &mut back).is_err());
-        assert!(ByZlib::default().inflate(&deflated, &mut back).is_err());
+        assert!(ZlibInflater::default().inflate(&deflated, &mut back).is_err());
         deflated.clear();
         Deflater::default().deflate(&vec![0; CHUNK + 1], &mut deflated).unwrap();
         assert!(Inflater::default().inflate(&deflated, &mut back).is_err());
-        assert!(ByZlib::default().inflate(&deflated, &mut back).is_err());
+        assert!(ZlibInflater::default().inflate(&deflated, &mut back).is_err());
     }
 }

@@ -31,8 +31,7 @@ use crate::cores;
 use crate::gzip::deflate::Deflater;
 use crate::gzip::inflate::Inflater;
 
-/// The bytes of content in one member.
-pub const CHUNK: usize = 1 << 18;
+pub use crate::gzip::deflate::CHUNK;
 
 const HEADER: usize = 20;
 
@@ -92,7 +91,7 @@ pub struct GzipEncoder<O> {
     is_begun: bool,
     worker: Box<Worker>,
     /// The threads, started when there is more than one full member.
-    pool: Option<InOrder<Vec<u8>, io::Result<VerifiedMember>>>,
+    pool: Option<OrderedWorkers<Vec<u8>, io::Result<VerifiedMember>>>,
     threads: usize,
 }
 
@@ -108,7 +107,7 @@ impl<O: MemberOutput> GzipEncoder<O> {
         if !self.is_begun || !self.chunk.is_empty() {
             self.end_member()?;
         }
-        while self.pool.as_ref().is_some_and(|pool| pool.under_way() > 0) {
+        while self.pool.as_ref().is_some_and(|pool| pool.pending() > 0) {
             self.take()?;
         }
         Ok(self.out)
@@ -120,7 +119,7 @@ impl<O: MemberOutput> GzipEncoder<O> {
         self.is_begun = true;
         match &mut self.pool {
             Some(pool) => {
-                pool.ask(chunk);
+                pool.submit(chunk);
                 Ok(())
             }
             None => self.out.take(self.worker.encode(chunk)?),
@@ -132,18 +131,18 @@ impl<O: MemberOutput> GzipEncoder<O> {
         self.is_begun = true;
         let threads = self.threads;
         let pool = self.pool.get_or_insert_with(|| {
-            InOrder::new(threads, || {
+            OrderedWorkers::new(threads, || {
                 let mut worker = Worker::default();
                 move |chunk| worker.encode(chunk)
             })
         });
-        pool.ask(chunk);
-        if pool.under_way() > AHEAD * threads { self.take() } else { Ok(()) }
+        pool.submit(chunk);
+        if pool.pending() > AHEAD * threads { self.take() } else { Ok(()) }
     }
 
     fn take(&mut self) -> io::Result<()> {
-        let answer = self.pool.as_mut().and_then(InOrder::answer);
-        self.out.take(answer.ok_or_else(|| io::Error::other("a compressing thread failed"))??)
+        let result = self.pool.as_mut().and_then(OrderedWorkers::next_result);
+        self.out.take(result.ok_or_else(|| io::Error::other("a compressing thread failed"))??)
     }
 }
 
@@ -181,7 +180,7 @@ impl Worker {
         member.extend_from_slice(&HEAD);
         member.extend_from_slice(&[0; HEADER - HEAD.len()]);
         self.deflater.deflate(&content, &mut member)?;
-        self.must_decode_to(&content, member.get(HEADER..).unwrap_or_default())?;
+        self.verify(&content, member.get(HEADER..).unwrap_or_default())?;
         member.extend_from_slice(&trailer(&content));
         let size = u32::try_from(member.len()).map_err(io::Error::other)?;
         member.splice(HEAD.len()..HEADER, size.to_le_bytes());
@@ -189,7 +188,7 @@ impl Worker {
     }
 
     /// Proves the encoder: decodes its output and compares it with the content.
-    fn must_decode_to(&mut self, content: &[u8], deflated: &[u8]) -> io::Result<()> {
+    fn verify(&mut self, content: &[u8], deflated: &[u8]) -> io::Result<()> {
         self.inflater.inflate(deflated, &mut self.again)?;
         if self.again == content {
             Ok(())
@@ -202,7 +201,7 @@ impl Worker {
 /// The number of bytes read at once from a file made by another program.
 const BUFFER: usize = 1 << 17;
 
-type Pool = InOrder<Vec<u8>, io::Result<Vec<u8>>>;
+type Pool = OrderedWorkers<Vec<u8>, io::Result<Vec<u8>>>;
 
 /// The content of a gzip file. Our own members are read ahead, two for each thread, as soon as more than the first one
 /// is wanted: that one contains the description of an archive.
@@ -301,7 +300,7 @@ impl<R: Read> Members<R> {
     /// be in progress, but a single remaining one is decoded here: threads would be started for it alone.
     fn next_content(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut ahead = Vec::new();
-        while self.behind.is_none() && self.under_way() + ahead.len() < 2 * self.threads {
+        while self.behind.is_none() && self.pending() + ahead.len() < 2 * self.threads {
             let header = read_header(&mut self.input)?;
             ahead.extend(self.member(header)?);
         }
@@ -311,22 +310,22 @@ impl<R: Read> Members<R> {
         let threads = self.threads;
         for member in ahead {
             let pool = self.pool.get_or_insert_with(|| {
-                InOrder::new(threads, || {
+                OrderedWorkers::new(threads, || {
                     let mut inflater = Inflater::default();
                     move |member: Vec<u8>| decode(&mut inflater, &member)
                 })
             });
-            pool.ask(member);
+            pool.submit(member);
         }
-        if self.under_way() == 0 {
+        if self.pending() == 0 {
             return Ok(None);
         }
-        let content = self.pool.as_mut().and_then(InOrder::answer);
+        let content = self.pool.as_mut().and_then(OrderedWorkers::next_result);
         content.ok_or_else(|| io::Error::other("a decompressing thread failed"))?.map(Some)
     }
 
-    fn under_way(&self) -> usize {
-        self.pool.as_ref().map_or(0, InOrder::under_way)
+    fn pending(&self) -> usize {
+        self.pool.as_ref().map_or(0, OrderedWorkers::pending)
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -359,70 +358,70 @@ fn decode(inflater: &mut Inflater, member: &[u8]) -> io::Result<Vec<u8>> {
     if trailer(&content) == *expected { Ok(content) } else { Err(damaged()) }
 }
 
-type AnsweredJob<T, R> = (T, SyncSender<R>);
+type Job<T, R> = (T, SyncSender<R>);
 
-/// Threads that answer questions. The caller ensures that not too many questions are in progress ([`Self::under_way`]);
-/// each holds its data in memory.
-pub(super) struct InOrder<T, R> {
-    jobs: Option<Sender<AnsweredJob<T, R>>>,
-    answers: VecDeque<Receiver<R>>,
+/// Threads that process items and return the results in the order of the items. Each pending item holds its data in
+/// memory, so the caller limits their number ([`Self::pending`]).
+struct OrderedWorkers<T, R> {
+    jobs: Option<Sender<Job<T, R>>>,
+    results: VecDeque<Receiver<R>>,
     threads: Vec<JoinHandle<()>>,
 }
 
-impl<T: Send + 'static, R: Send + 'static> InOrder<T, R> {
-    pub(super) fn new<W: FnMut(T) -> R + Send + 'static>(threads: usize, worker: impl Fn() -> W) -> Self {
-        let (jobs, waiting) = channel::<AnsweredJob<T, R>>();
+impl<T: Send + 'static, R: Send + 'static> OrderedWorkers<T, R> {
+    fn new<W: FnMut(T) -> R + Send + 'static>(threads: usize, worker: impl Fn() -> W) -> Self {
+        let (jobs, waiting) = channel::<Job<T, R>>();
         let waiting = Arc::new(Mutex::new(waiting));
         let start = |_| {
             let (waiting, work) = (waiting.clone(), worker());
-            std::thread::spawn(move || answer(&waiting, work))
+            std::thread::spawn(move || work_off(&waiting, work))
         };
-        Self { jobs: Some(jobs), answers: VecDeque::new(), threads: (0..threads.max(1)).map(start).collect() }
+        Self { jobs: Some(jobs), results: VecDeque::new(), threads: (0..threads.max(1)).map(start).collect() }
     }
 
-    pub(super) fn under_way(&self) -> usize {
-        self.answers.len()
+    fn pending(&self) -> usize {
+        self.results.len()
     }
 
-    pub(super) fn ask(&mut self, question: T) {
-        let (answer, receiver) = sync_channel(1);
-        self.answers.push_back(receiver);
+    fn submit(&mut self, item: T) {
+        let (result, receiver) = sync_channel(1);
+        self.results.push_back(receiver);
         if let Some(jobs) = &self.jobs {
-            // If all threads are gone, the missing answer shows it.
-            let _ = jobs.send((question, answer));
+            // If all threads are gone, the missing result shows it.
+            let _ = jobs.send((item, result));
         }
     }
 
-    /// Waits for the answer to the oldest question; returns `None` if there is no question, or its thread failed.
-    pub(super) fn answer(&mut self) -> Option<R> {
-        self.answers.pop_front()?.recv().ok()
+    /// Waits for the result of the oldest item. Returns `None` if there is no item, or its thread failed.
+    fn next_result(&mut self) -> Option<R> {
+        self.results.pop_front()?.recv().ok()
     }
 }
 
-fn answer<T, R>(waiting: &Mutex<Receiver<AnsweredJob<T, R>>>, mut work: impl FnMut(T) -> R) {
+fn work_off<T, R>(waiting: &Mutex<Receiver<Job<T, R>>>, mut work: impl FnMut(T) -> R) {
     loop {
         let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok((question, to)) = job else { return };
-        // If the whole work was given up, no one waits for the answer any more.
-        let _ = to.send(work(question));
+        let Ok((item, to)) = job else { return };
+        // If the work was given up, nobody waits for the result.
+        let _ = to.send(work(item));
     }
 }
 
-impl<T, R> Drop for InOrder<T, R> {
+impl<T, R> Drop for OrderedWorkers<T, R> {
     fn drop(&mut self) {
         self.jobs = None;
         for thread in self.threads.drain(..) {
-            // A thread that failed has given no answer, which its owner has noticed.
+            // A failed thread gave no result, which its owner has noticed.
             let _ = thread.join();
         }
     }
 }
 
-impl<T, R> fmt::Debug for InOrder<T, R> {
+impl<T, R> fmt::Debug for OrderedWorkers<T, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InOrder")
+        f.debug_struct("OrderedWorkers")
             .field("threads", &self.threads.len())
-            .field("under_way", &self.answers.len())
+            .field("pending", &self.results.len())
             .finish_non_exhaustive()
     }
 }
@@ -433,22 +432,22 @@ mod in_order_tests {
 
     #[test]
     fn answers_come_in_the_order_of_the_questions_whichever_thread_is_faster() {
-        let mut pool = InOrder::new(3, || {
+        let mut pool = OrderedWorkers::new(3, || {
             |number: u64| {
                 std::thread::sleep(std::time::Duration::from_millis((7 - number) % 5));
                 number * 2
             }
         });
-        (0..7).for_each(|number| pool.ask(number));
-        assert_eq!(pool.under_way(), 7);
-        let answers: Vec<u64> = std::iter::from_fn(|| pool.answer()).collect();
-        assert_eq!(answers, [0, 2, 4, 6, 8, 10, 12]);
+        (0..7).for_each(|number| pool.submit(number));
+        assert_eq!(pool.pending(), 7);
+        let results: Vec<u64> = std::iter::from_fn(|| pool.answer()).collect();
+        assert_eq!(results, [0, 2, 4, 6, 8, 10, 12]);
     }
 
     #[test]
     fn a_thread_that_fails_leaves_its_answer_out() {
-        let mut pool = InOrder::new(1, || |number: u32| 1 / number.checked_sub(1).unwrap());
-        pool.ask(0);
+        let mut pool = OrderedWorkers::new(1, || |number: u32| 1 / number.checked_sub(1).unwrap());
+        pool.submit(0);
         assert_eq!(pool.answer(), None);
     }
 }

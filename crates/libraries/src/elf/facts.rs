@@ -114,7 +114,7 @@ pub struct NeededVersion {
 }
 
 /// Reads the versions that a file defines.
-pub(super) fn defined_versions(
+fn defined_versions(
     source: &mut dyn ElfSource,
     layout: &Layout,
     dynamic: &mut DynamicSection,
@@ -131,7 +131,7 @@ pub(super) fn defined_versions(
 }
 
 /// Reads the versions that a file needs.
-pub(super) fn needed_versions(
+fn needed_versions(
     source: &mut dyn ElfSource,
     layout: &Layout,
     dynamic: &mut DynamicSection,

@@ -28,7 +28,7 @@ pub struct MissingParts(pub(super) Vec<Range>);
 #[derive(Debug, Default)]
 pub struct PartsKeeper {
     /// The parts to keep in between, sorted, without overlaps.
-    wanted: Vec<Range>,
+    ranges: Vec<Range>,
     length: u64,
     head: Vec<u8>,
     tail: Vec<u8>,
@@ -52,7 +52,7 @@ struct Part {
 impl PartsKeeper {
     /// Keeps the parts that a first pass lacked.
     pub fn again(missing: &MissingParts) -> Self {
-        Self { wanted: missing.0.clone(), ..Self::default() }
+        Self { ranges: missing.0.clone(), ..Self::default() }
     }
 
     /// Takes the next bytes of the file.
@@ -62,7 +62,7 @@ impl PartsKeeper {
         self.head.extend_from_slice(begin);
         self.length += begin.len() as u64;
         if room > 0 && self.head.len() == HEAD {
-            self.look_at_head();
+            self.read_head();
         }
         for part in rest.chunks(TAIL) {
             self.add_behind(part);
@@ -70,11 +70,11 @@ impl PartsKeeper {
     }
 
     /// Determines the parts of the rest to keep.
-    fn look_at_head(&mut self) {
+    fn read_head(&mut self) {
         let named = Layout::read(&mut &self.head[..]).ok().flatten();
-        self.wanted.extend(named.iter().flat_map(Layout::named_parts));
-        self.wanted = merged(std::mem::take(&mut self.wanted));
-        for (start, end) in &self.wanted {
+        self.ranges.extend(named.iter().flat_map(Layout::named_parts));
+        self.ranges = merged(std::mem::take(&mut self.ranges));
+        for (start, end) in &self.ranges {
             if let Some(begun) = usize::try_from(*start).ok().and_then(|start| self.head.get(start..)) {
                 let is_behind = *end > HEAD as u64;
                 self.kept.extend(is_behind.then(|| Part { offset: *start, bytes: begun.to_vec() }));
@@ -84,8 +84,8 @@ impl PartsKeeper {
 
     fn add_behind(&mut self, bytes: &[u8]) {
         let (at, next) = (self.length, self.length + bytes.len() as u64);
-        let first = self.wanted.partition_point(|(_, end)| *end <= at);
-        for (start, end) in self.wanted[first..].iter().take_while(|(start, _)| *start < next) {
+        let first = self.ranges.partition_point(|(_, end)| *end <= at);
+        for (start, end) in self.ranges[first..].iter().take_while(|(start, _)| *start < next) {
             let (from, to) = ((*start).max(at), (*end).min(next));
             let inside = |place: u64| usize::try_from(place - at).unwrap_or_default();
             let piece = &bytes[inside(from)..inside(to)];

@@ -13,7 +13,7 @@ use crate::elf::source::{ElfError, ElfSource};
 const MOST_SYMBOLS: u64 = 1 << 18;
 
 /// The most bytes of all symbol names: 16 MiB.
-pub(super) const MOST_SYMBOL_BYTES: usize = 16 << 20;
+const MOST_SYMBOL_BYTES: usize = 16 << 20;
 
 /// Bytes of a table that are read at a time.
 const PART: usize = 48 << 10;

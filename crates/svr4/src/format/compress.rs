@@ -330,17 +330,17 @@ struct CodeGroups<R> {
 impl<R: Read> CodeGroups<R> {
     /// Reads the next group of codes of `bits` bits; the last group may be short. Returns `None` at the end.
     fn next(&mut self, bits: u32) -> io::Result<Option<CodeGroup>> {
-        let wanted = bits as usize;
-        if self.end - self.start < wanted {
+        let group_length = bits as usize;
+        if self.end - self.start < group_length {
             self.refill()?;
         }
         let rest = self.buffer.get(self.start..self.end).unwrap_or_default();
-        let bytes = rest.get(..wanted).unwrap_or(rest);
+        let bytes = rest.get(..group_length).unwrap_or(rest);
         if bytes.is_empty() {
             return Ok(None);
         }
         let (length, filled) = (bytes.len(), bytes.len() * 8);
-        if length < wanted && filled % wanted >= 8 {
+        if length < group_length && filled % group_length >= 8 {
             return Err(CompressError::Truncated { offset: self.next_at }.into());
         }
         let mut group = [0; 16];
@@ -355,7 +355,7 @@ impl<R: Read> CodeGroups<R> {
         self.start += length;
         self.group_at = self.next_at;
         self.next_at += length as u64;
-        Ok(Some(CodeGroup { codes, count: filled / wanted }))
+        Ok(Some(CodeGroup { codes, count: filled / group_length }))
     }
 
     fn refill(&mut self) -> io::Result<()> {
@@ -400,9 +400,9 @@ pub struct CompressEncoder<W> {
     group: u128,
     filled: u32,
     /// The number of input bytes, the ratio at the last check, and the input position of the next check.
-    taken: u64,
+    consumed: u64,
     ratio: u64,
-    look_at: u64,
+    check_at: u64,
 }
 
 impl<W: Write> CompressEncoder<W> {
@@ -436,9 +436,9 @@ impl<W: Write> CompressEncoder<W> {
             bits: FEWEST_BITS,
             group: 0,
             filled: 0,
-            taken: 0,
+            consumed: 0,
             ratio: 0,
-            look_at: CHECK_GAP,
+            check_at: CHECK_GAP,
         }
     }
 
@@ -454,7 +454,7 @@ impl<W: Write> CompressEncoder<W> {
     }
 
     fn byte(&mut self, byte: u8) {
-        self.taken += 1;
+        self.consumed += 1;
         let Some(prefix) = self.prefix else {
             self.prefix = Some(byte.into());
             return;
@@ -479,15 +479,15 @@ impl<W: Write> CompressEncoder<W> {
                 *code = u16::try_from(self.next).unwrap_or(u16::MAX);
             }
             self.next += 1;
-        } else if self.taken >= self.look_at {
-            self.look_at_ratio();
+        } else if self.consumed >= self.check_at {
+            self.check_ratio();
         }
     }
 
     /// Clears the table if the data compresses worse than at the last check.
-    fn look_at_ratio(&mut self) {
-        self.look_at = self.taken + CHECK_GAP;
-        let ratio = (self.taken << 8) / (self.written + self.buffer.len() as u64).max(1);
+    fn check_ratio(&mut self) {
+        self.check_at = self.consumed + CHECK_GAP;
+        let ratio = (self.consumed << 8) / (self.written + self.buffer.len() as u64).max(1);
         if ratio > self.ratio {
             self.ratio = ratio;
             return;

@@ -34,10 +34,10 @@ pub const TRAILER: &[u8] = b"TRAILER!!!";
 pub const LONGEST_NAME: usize = 4096;
 
 /// The smallest size that does not fit the 8 hexadecimal digits of a newc member.
-pub(crate) const NEWC_SIZE_END: u64 = 1 << 32;
+const NEWC_SIZE_END: u64 = 1 << 32;
 
 /// The smallest size that does not fit the 11 octal digits of an odc member.
-pub(crate) const ODC_SIZE_END: u64 = 1 << 33;
+const ODC_SIZE_END: u64 = 1 << 33;
 
 /// The block size that each archive of a datastream is padded to, in bytes.
 pub const BLOCK: u64 = 512;
@@ -456,8 +456,8 @@ impl<R: Read> Read for CpioReader<R> {
                 _ => Ok(0),
             };
         }
-        let wanted = buffer.len().min(usize::try_from(member.remaining).unwrap_or(usize::MAX));
-        let count = self.input.read(&mut buffer[..wanted])?;
+        let most = buffer.len().min(usize::try_from(member.remaining).unwrap_or(usize::MAX));
+        let count = self.input.read(&mut buffer[..most])?;
         if count == 0 {
             let place = format!("member <{}>", member.name.escape_ascii());
             return Err(CpioError::Truncated { place }.into());

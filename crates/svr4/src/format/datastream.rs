@@ -272,15 +272,17 @@ impl<R: Read> DatastreamReader<R> {
                 Some(b"pkgmap") => ("pkgmap", room),
                 _ => continue,
             };
-            let (Some(package), Some(met)) = (self.packages.get(at), found.get_mut(at)) else { continue };
+            let (Some(package), Some(is_found)) = (self.packages.get(at), found.get_mut(at)) else {
+                continue;
+            };
             let which = usize::from(file == "pkgmap");
-            let met = &mut met[which];
+            let is_found = &mut is_found[which];
             let refused =
                 |reason| Err(DatastreamError::PackageFile { package: package.inst.clone(), file, reason });
             if !header.is_file() {
                 return refused("is not a regular file");
             }
-            if std::mem::replace(met, true) {
+            if std::mem::replace(is_found, true) {
                 return refused("comes twice");
             }
             if header.size > largest {

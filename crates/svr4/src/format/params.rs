@@ -180,11 +180,8 @@ fn entries(text: &[u8], mut take: impl FnMut(&[u8], Option<Param<'_>>)) -> Resul
 
 type Param<'t> = (Cow<'t, str>, Cow<'t, [u8]>);
 
-/// The parameter of an entry (`None` for a comment or a meaningless line) and the entry's length in bytes.
-type Parsed<'t> = (Option<Param<'t>>, usize);
-
 /// Parses the entry at the start of `text`, which is line `line` of its file.
-fn read_entry(text: &[u8], line: u64) -> Result<Parsed<'_>, ParamsError> {
+fn read_entry(text: &[u8], line: u64) -> Result<(Option<Param<'_>>, usize), ParamsError> {
     let Some(end) = text.iter().position(|byte| matches!(byte, b':' | b'=' | b'\n')) else {
         return Ok((None, text.len()));
     };

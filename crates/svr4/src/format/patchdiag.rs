@@ -107,13 +107,13 @@ pub struct PatchdiagPackage {
 }
 
 /// Returns true if a line is about a patch: six digits and a bar.
-pub(super) fn is_about_patch(raw: &[u8]) -> bool {
+fn is_about_patch(raw: &[u8]) -> bool {
     let (base, rest) = raw.split_at_checked(BASE_DIGITS).unwrap_or_default();
     rest.starts_with(b"|") && !base.is_empty() && base.iter().all(u8::is_ascii_digit)
 }
 
 impl PatchdiagLine {
-    pub(super) fn parse(raw: &[u8], line: u64) -> Result<Self, PatchdiagError> {
+    fn parse(raw: &[u8], line: u64) -> Result<Self, PatchdiagError> {
         let fields: Vec<&[u8]> = raw.splitn(FIELDS, |&byte| byte == b'|').collect();
         let [id, revision, date, recommended, security, obsolete, old_and_bad, os, archs, packages, synopsis] =
             fields[..]
@@ -309,9 +309,9 @@ impl fmt::Display for PatchdiagDate {
 /// The largest file that is read, in bytes: 64 MiB.
 pub const LARGEST_FILE: usize = 64 << 20;
 
-pub(super) const MOST_LINES: usize = 500_000;
+const MOST_LINES: usize = 500_000;
 
-pub(super) const FIELDS: usize = 11;
+const FIELDS: usize = 11;
 
 /// The reason a cross-reference file cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -195,13 +195,13 @@ pub fn lines(text: &[u8]) -> impl Iterator<Item = Result<PrototypeLine, Prototyp
     })
 }
 
-pub(super) struct ParseTrouble {
+struct ParseTrouble {
     pathname: Option<String>,
     problem: PrototypeProblem,
 }
 
 impl ParseTrouble {
-    pub(super) fn on(self, line: u64) -> PrototypeError {
+    fn on(self, line: u64) -> PrototypeError {
         PrototypeError { line, pathname: self.pathname, problem: self.problem }
     }
 }

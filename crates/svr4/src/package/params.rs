@@ -182,18 +182,20 @@ impl Params {
     #[must_use]
     pub fn in_order_of(&self, other: &Self) -> Self {
         let mut ordered = Self::with_room_of(self);
-        let mut taken = vec![false; self.lines.len()];
+        let mut is_used = vec![false; self.lines.len()];
         // If both have much the same order, as before and after a patch, names are not looked up.
         let is_each_once = self.lines.len() > INDEXED && self.lines.iter().all(|line| line.next.is_none());
         let mut expected = 0;
         for (name, value) in other.iter() {
             let is_next = is_each_once && self.name_at(expected) == Some(name);
             let Some(place) = (if is_next { Some(expected) } else { self.first(name) }) else { continue };
-            let is_taken = taken.get_mut(place).is_none_or(|taken| std::mem::replace(taken, true));
+            let is_taken = is_used.get_mut(place).is_none_or(|is_used| std::mem::replace(is_used, true));
             ordered.push(name, if is_taken { value } else { self.value_at(place).unwrap_or_default() });
             expected = place + 1;
         }
-        for place in (0..self.lines.len()).filter(|place| !taken.get(*place).is_some_and(|taken| *taken)) {
+        for place in
+            (0..self.lines.len()).filter(|place| !is_used.get(*place).is_some_and(|is_used| *is_used))
+        {
             let (Some(name), Some(value)) = (self.name_at(place), self.value_at(place)) else { continue };
             if is_each_once || ordered.first(name).is_none() {
                 ordered.push(name, value);

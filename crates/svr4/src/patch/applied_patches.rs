@@ -50,7 +50,7 @@ pub struct AppliedPatches {
     /// The applied patches that name a revision of this base as incompatible.
     namers: BTreeMap<String, BTreeSet<PatchId>>,
     /// The explicitly obsoleted patches, each with the applied patches that obsolete it.
-    pub(super) obsoleted: BTreeMap<PatchId, Vec<PatchId>>,
+    obsoleted: BTreeMap<PatchId, Vec<PatchId>>,
     /// Patches that are not applied, but whose changes the packages contain.
     contained: BTreeSet<PatchId>,
     /// Patches that are no longer applied, and whose changes are gone from installed packages.
@@ -117,7 +117,7 @@ impl AppliedPatches {
         }
         let mut namers = BTreeMap::new();
         for patch in patches.values() {
-            note_namer(&mut namers, patch);
+            add_namer(&mut namers, patch);
         }
         let (contained, lost) = Default::default();
         Self { packages, places, patches, namers, obsoleted, contained, lost, provided: OnceLock::new() }
@@ -132,10 +132,6 @@ impl AppliedPatches {
         lost: impl IntoIterator<Item = PatchId>,
     ) -> Self {
         Self { contained: contained.into_iter().collect(), lost: lost.into_iter().collect(), ..self }
-    }
-
-    pub(super) fn contained(&self, id: &PatchId) -> Option<&PatchId> {
-        itself_or_later(&self.contained, id)
     }
 
     /// Returns true if `id` or a later revision of it was applied, and its changes are gone from installed packages.
@@ -156,7 +152,7 @@ impl AppliedPatches {
         for entry in &installed.obsoletes {
             self.note_obsoletion(entry, &patch.id);
         }
-        note_namer(&mut self.namers, &patch);
+        add_namer(&mut self.namers, &patch);
         self.patches.insert(patch.id.clone(), patch);
         self.provided = OnceLock::new();
         true
@@ -225,7 +221,7 @@ impl AppliedPatches {
             .flat_map(|(entry, by)| by.iter().filter(move |by| !by.contains(entry)))
     }
 
-    pub(super) fn provided(&self) -> &Provided {
+    fn provided(&self) -> &Provided {
         self.provided.get_or_init(|| Provided::by(self.patches.keys(), &self.packages))
     }
 
@@ -340,7 +336,7 @@ fn itself_or_later<'a>(ids: &'a BTreeSet<PatchId>, id: &PatchId) -> Option<&'a P
     ids.range((Included(id), Unbounded)).next().filter(|other| other.same_base(id))
 }
 
-fn note_namer(namers: &mut BTreeMap<String, BTreeSet<PatchId>>, patch: &AppliedPatch) {
+fn add_namer(namers: &mut BTreeMap<String, BTreeSet<PatchId>>, patch: &AppliedPatch) {
     for word in &patch.incompatibles {
         namers.entry(word.base().to_owned()).or_default().insert(patch.id.clone());
     }
@@ -386,7 +382,7 @@ impl AppliedPatches {
     pub fn provides(&self, id: &PatchId) -> Option<&PatchId> {
         let itself = self.get(id).map(|patch| &patch.id);
         let applied = itself.or_else(|| self.later_revision(id)).or_else(|| self.provided().provider(id));
-        applied.or_else(|| self.contained(id))
+        applied.or_else(|| itself_or_later(&self.contained, id))
     }
 
     /// Returns the patch that meets `requirement`; of alternatives, the first that is met.
@@ -428,7 +424,7 @@ impl AppliedPatches {
 
 /// For each base, the highest revision provided and the applied patch that provides it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Provided(HashMap<String, (PatchId, PatchId)>);
+struct Provided(HashMap<String, (PatchId, PatchId)>);
 
 impl Provided {
     /// Follows the obsoletions of the patches `applied` to `packages`. The obsoletions of a record that still says
@@ -436,7 +432,7 @@ impl Provided {
     ///
     /// An id is followed only if it raises the revision of its base, so the walk is finite. Revisions are cumulative:
     /// they include the obsoletions of lower ones.
-    pub(super) fn by<'a>(applied: impl Iterator<Item = &'a PatchId>, packages: &'a [PatchRecords]) -> Self {
+    fn by<'a>(applied: impl Iterator<Item = &'a PatchId>, packages: &'a [PatchRecords]) -> Self {
         let claims = claims(packages);
         let mut reached: VecDeque<(&PatchId, &PatchId)> = applied.map(|id| (id, id)).collect();
         let mut highest: HashMap<&str, (&PatchId, &PatchId)> = HashMap::new();
@@ -460,7 +456,7 @@ impl Provided {
         Self(highest.into_iter().map(owned).collect())
     }
 
-    pub(super) fn provider(&self, id: &PatchId) -> Option<&PatchId> {
+    fn provider(&self, id: &PatchId) -> Option<&PatchId> {
         self.0.get(id.base()).filter(|(highest, _)| highest.contains(id)).map(|(_, by)| by)
     }
 }

@@ -219,8 +219,8 @@ impl FixRecord {
         for params in packages {
             found.fixes.unite(&FixList::parse_recorded(&params.text(&fixes)));
             let is_digest = |text: &Cow<'_, str>| rule::holds("pkginfo.sha256", is_sha256(text));
-            let said = Some(params.text(&digest)).filter(|text| !text.is_empty()).filter(is_digest);
-            found.sha256 = found.sha256.or_else(|| said.map(Cow::into_owned));
+            let recorded = Some(params.text(&digest)).filter(|text| !text.is_empty()).filter(is_digest);
+            found.sha256 = found.sha256.or_else(|| recorded.map(Cow::into_owned));
         }
         found
     }
