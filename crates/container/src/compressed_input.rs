@@ -2,11 +2,10 @@
 
 use std::io::{self, BufReader, Read};
 
-/// The number of bytes read at once.
 const BUFFER: usize = 1 << 16;
 
-/// A compressed stream being read. A decoder between this and the caller may wrap an error of the disk in one of its
-/// own; the first such error is kept here unchanged.
+/// A compressed stream being read. A decoder above may wrap an I/O error in one of its own; the first I/O error is
+/// kept here unchanged.
 pub(crate) struct CompressedInput<R> {
     inner: BufReader<R>,
     count: u64,
@@ -18,12 +17,11 @@ impl<R: Read> CompressedInput<R> {
         Self { inner: BufReader::with_capacity(BUFFER, inner), count: 0, failure: None }
     }
 
-    /// Returns the number of bytes read so far.
     pub(crate) fn count(&self) -> u64 {
         self.count
     }
 
-    /// Returns the error to report when a decoder above failed: that of the disk if there was one, otherwise damaged
+    /// Returns the error to report when a decoder above failed: the I/O error if there was one, otherwise damaged
     /// data.
     pub(crate) fn error(
         &mut self,
@@ -39,7 +37,6 @@ impl<R: Read> CompressedInput<R> {
         Ok(bytes)
     }
 
-    /// Reads up to four bytes, fewer only at the end of the stream.
     pub(crate) fn up_to_four(&mut self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(4);
         self.take(4).read_to_end(&mut bytes)?;
@@ -64,7 +61,6 @@ impl<R: Read> Read for CompressedInput<R> {
     }
 }
 
-/// Returns an error about the data.
 pub(crate) fn damaged(reason: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason.into())
 }

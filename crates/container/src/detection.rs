@@ -65,7 +65,7 @@ pub enum Compression {
 pub struct ContainerError(#[source] io::Error);
 
 impl ContainerError {
-    /// Returns whether `error` is about damaged compressed data and not about the disk.
+    /// Returns true if `error` is about damaged compressed data and not about the disk.
     pub fn is_inside(error: &io::Error) -> bool {
         error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<Self>)
     }
@@ -95,8 +95,8 @@ pub fn detect_format(start: &[u8]) -> ContainerFormat {
     }
 }
 
-/// Returns whether a block is the header of a tar archive, by its checksum, which even the oldest variant has: the sum
-/// of all bytes, with blanks in place of the checksum itself. Old programs added signed bytes.
+/// Checks for a tar header by its checksum, which even the oldest variant has: the sum of all bytes, with blanks in
+/// place of the checksum itself. Old programs added signed bytes.
 fn is_tar(start: &[u8]) -> bool {
     let Some(block) = start.get(..512) else { return false };
     let field = block.get(148..156).unwrap_or_default().trim_ascii_start();
@@ -149,7 +149,7 @@ pub fn open_container<'a, R: Read + 'a>(mut input: R) -> io::Result<OpenedContai
     Ok(OpenedContainer { form, compression: Some(compression), reader })
 }
 
-/// Returns a reader of all streams of a bzip2 file; a block needs 4 MB regardless of what the file states.
+/// Reads all streams of a bzip2 file; a block needs 4 MB whatever the file states.
 #[cfg(feature = "bzip2")]
 fn bzip2_decoder<R: Read>(input: R) -> impl Read {
     bzip2::bufread::MultiBzDecoder::new(io::BufReader::with_capacity(1 << 16, input))
@@ -161,7 +161,7 @@ fn sniff(input: &mut impl Read) -> io::Result<Vec<u8>> {
     Ok(start)
 }
 
-/// A decoder that marks errors in the data, so that they can be told apart from failures of the disk.
+/// A decoder that marks errors in the data, so that they can be told apart from I/O errors.
 struct Decoding<D>(D);
 
 impl<D: Read> Read for Decoding<D> {

@@ -15,7 +15,7 @@ use std::thread::available_parallelism;
 
 use patchadm_svr4::format::{compress, datastream};
 
-/// Returns the number of threads for work that the cores can share: at least 1. It affects only the time, never the
+/// Returns the number of threads for work that the cores can share, at least 1. It affects only the time, never the
 /// result.
 fn cores() -> usize {
     static KNOWN: OnceLock<usize> = OnceLock::new();

@@ -25,22 +25,20 @@ use patchadm_inputs::little_endian::Fields;
 use patchadm_rootfs::{ObjectStatus, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
-/// The start of the file.
 const MAGIC: &[u8; 16] = b"patchadm-elf 1\n\0";
 
-/// The bytes of an entry.
 const ENTRY: usize = 40;
 
 /// The largest cache that is read, in bytes: 1 GiB.
 pub const LARGEST: u64 = 1 << 30;
 
-/// How long before the scan a file must have been left alone, in nanoseconds.
+/// The time for which a file must have been unchanged before the scan, in nanoseconds.
 const QUIET: i64 = 2_000_000_000;
 
 /// The fact of a file that is no program and no library.
 const NONE: u32 = 0;
 
-/// The fact of a file that was not understood.
+/// The fact of a file that could not be read as ELF.
 const NOT_UNDERSTOOD: u32 = u32::MAX;
 
 /// The facts that identify a file.
@@ -65,18 +63,18 @@ pub struct FactsCache {
 }
 
 impl FactsCache {
-    /// Returns the number that a mount has, if files on it are known.
+    /// Returns the number of a mount with known files.
     pub fn mount(&self, mount: &MountName) -> Option<u32> {
         self.mounts.iter().position(|known| known == mount).and_then(|at| u32::try_from(at).ok())
     }
 
-    /// Returns the key of a file on the mount with a number; `None` if its times have no place in the file.
+    /// Returns the key of a file on a mount; `None` if its times cannot be represented.
     pub fn key(mount: u32, status: &ObjectStatus) -> Option<FileKey> {
         let (mtime, ctime) = (nanoseconds(status.mtime)?, nanoseconds(status.ctime)?);
         Some(FileKey { mount, inode: status.inode.number, size: status.size, mtime, ctime })
     }
 
-    /// Returns the known facts about a file: `Some(None)` if it is not a program or library.
+    /// Returns the known facts about a file: `Some(None)` if it is no program or library.
     pub fn file(&self, key: &FileKey) -> Option<Option<&Arc<ElfFacts>>> {
         let at = self.entries.binary_search_by(|(known, _)| known.cmp(key)).ok()?;
         self.entries.get(at).map(|(_, facts)| facts.as_ref())
@@ -87,12 +85,12 @@ impl FactsCache {
         self.entries.len()
     }
 
-    /// Tells whether nothing is known.
+    /// Returns true if nothing is known.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Makes a cache of the files that a scan met, which began at the moment `since`.
+    /// Makes a cache of the files that a scan found. The scan began at `since`.
     pub fn new(
         mounts: Vec<MountName>,
         files: impl IntoIterator<Item = (FileKey, Option<Arc<ElfFacts>>)>,
@@ -105,7 +103,7 @@ impl FactsCache {
         Self { mounts, entries }
     }
 
-    /// Reads the file. If anything is wrong with it, nothing is known.
+    /// Reads the file. A damaged file gives an empty cache.
     pub fn parse(bytes: &[u8]) -> Self {
         Self::read(bytes).unwrap_or_default()
     }
@@ -189,7 +187,6 @@ fn entry(fields: &mut Fields<'_>, mounts: usize) -> Option<(FileKey, u32)> {
     ((mount as usize) < mounts).then_some((FileKey { mount, inode, size, mtime, ctime }, fact))
 }
 
-/// A line of facts, as it is written.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FactsLine {

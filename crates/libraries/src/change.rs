@@ -7,17 +7,18 @@ use super::loading::NeedSource;
 use super::settings::LoaderSettings;
 use super::tree::{LibraryFile, LibraryTree};
 use crate::elf::ElfSymbols;
+use crate::tree::Differences;
 use patchadm_rootfs::Interrupt;
 use patchadm_svr4::package::ObjectPath;
 
-/// Where a candidate comes from.
+/// The origin of a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CandidateOrigin {
-    /// The change takes it away.
+    /// The change removes it.
     TakenAway,
     /// It is kept already.
     Kept,
-    /// An undo archive that is being restored has it.
+    /// It is in an undo archive that is being restored.
     Archived,
 }
 
@@ -37,32 +38,32 @@ pub struct Candidate {
     pub node: CandidateNode,
     /// Its origin.
     pub origin: CandidateOrigin,
-    /// Why it cannot stay, where that is known.
+    /// The reason why it cannot stay, if known in advance.
     pub obstacle: Option<Obstacle>,
 }
 
 /// The reason a library cannot stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Obstacle {
-    /// Something else is at its path after the change, or on the way to it.
+    /// Another object is at its path after the change, or on the way to it.
     PathTaken,
-    /// A consumer that does not need it would find it before the one that it needs.
+    /// Another consumer would find it before the library that it needs.
     Shadows,
-    /// A script of the change takes it away.
+    /// A script of the change removes it.
     ByScript,
     /// The patch forbids it.
     Forbidden,
-    /// No one has asked to keep libraries.
+    /// The user did not ask to keep libraries.
     NotAsked,
 }
 
 impl Obstacle {
-    /// Tells whether it is only a choice: nothing else stands in the way.
-    pub(super) const fn is_wish(self) -> bool {
+    /// Returns true if only a choice keeps the library from staying.
+    pub(super) const fn is_choice(self) -> bool {
         matches!(self, Self::Forbidden | Self::NotAsked)
     }
 
-    /// Returns the word that reports have for it.
+    /// Returns the word for it in reports.
     pub const fn word(self) -> &'static str {
         match self {
             Self::PathTaken => "path-taken",
@@ -74,7 +75,7 @@ impl Obstacle {
     }
 }
 
-/// The reason that something counts as a consumer of a library, apart from what files say.
+/// The reason why an object counts as a consumer, apart from its own needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OtherSource {
     /// A process has it mapped.
@@ -83,19 +84,19 @@ pub enum OtherSource {
     Policy,
 }
 
-/// A consumer of a library, apart from those that files name.
+/// A consumer of a library, apart from those whose files need it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OtherConsumer {
-    /// The program, or the library itself where the policy names it.
+    /// The program, or the library itself if the policy names it.
     pub path: ObjectPath,
-    /// Why it counts.
+    /// The reason why it counts.
     pub source: OtherSource,
 }
 
 /// How a consumer needs a library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConsumerSource {
-    /// The file itself names the need, or the loader's settings do.
+    /// The file itself or the loader's settings name the need.
     File(NeedSource),
     /// Otherwise.
     Other(OtherSource),
@@ -106,46 +107,45 @@ pub enum ConsumerSource {
 pub struct Consumer {
     /// Its path.
     pub path: ObjectPath,
-    /// How it needs it.
+    /// The way in which it needs the library.
     pub source: ConsumerSource,
 }
 
-/// Where symbols are read, on demand.
+/// Reads symbols on demand.
 pub trait SymbolSource {
-    /// Returns the symbols of a program or library, or `None` if they cannot be read: then nothing is known to be missing.
+    /// Returns the symbols of a program or library; `None` if they cannot be read, in which case nothing counts as
+    /// missing.
     fn symbols(&self, file: &Arc<LibraryFile>) -> Option<Arc<ElfSymbols>>;
 }
 
 /// A change as the decision sees it.
 #[derive(Clone, Copy)]
 pub struct LibraryChange<'a> {
-    /// The tree as it is, with what is kept.
+    /// The tree before the change, with libraries kept earlier.
     pub before: &'a LibraryTree,
-    /// The tree as the change leaves it, without any candidate.
+    /// The tree after the change, without any candidate.
     pub after: &'a LibraryTree,
-    /// The settings as the change leaves them.
+    /// The settings after the change.
     pub settings: &'a LoaderSettings,
     /// The candidates.
     pub candidates: &'a BTreeMap<ObjectPath, Candidate>,
-    /// The objects that the change brings: their needs count whether or not they were met before.
+    /// The objects that the change installs: their needs count even if they were not met before.
     pub brought: &'a BTreeSet<ObjectPath>,
-    /// Needs that were not met when the patch went in that is backed out: consumer and name.
+    /// Needs that were not met when the patch to be backed out was applied: consumer and name.
     pub unserved: &'a BTreeSet<(ObjectPath, String)>,
-    /// The consumers of each candidate apart from those that files name.
+    /// The consumers of each candidate, apart from those whose files need it.
     pub others: &'a BTreeMap<ObjectPath, BTreeSet<OtherConsumer>>,
-    /// Where symbols are read.
+    /// The reader of symbols.
     pub symbols: &'a dyn SymbolSource,
-    /// Returns the signal that asks for the end, if any: then the decision is none.
+    /// The signal that asks for the end. After it, the decision is meaningless.
     pub interrupt: Interrupt<'a>,
 }
 
 impl LibraryChange<'_> {
-    /// Tells whether a path is that of something that is kept already.
     pub(super) fn is_kept_already(&self, path: &ObjectPath) -> bool {
         self.candidates.get(path).is_some_and(|candidate| candidate.origin == CandidateOrigin::Kept)
     }
 
-    /// Returns the tree with some of the candidates.
     pub(super) fn with(&self, chosen: impl Fn(&ObjectPath) -> bool) -> LibraryTree {
         let mut tree = self.after.clone();
         for (path, candidate) in self.candidates.iter().filter(|(path, _)| chosen(path)) {
@@ -155,5 +155,21 @@ impl LibraryChange<'_> {
             }
         }
         tree
+    }
+
+    /// Returns the paths at which the trees of the change differ, with and without candidates.
+    pub(super) fn differences(&self) -> Differences {
+        let paths =
+            self.before.unlike(self.after).into_iter().chain(self.candidates.keys()).chain(self.brought);
+        let mut differences = Differences::default();
+        for path in paths {
+            let candidate = match self.candidates.get(path).map(|candidate| &candidate.node) {
+                Some(CandidateNode::File(file)) => Some(file),
+                _ => None,
+            };
+            let files = [self.before.file_at(path), self.after.file_at(path), candidate];
+            differences.add(path, files.into_iter().flatten().map(Arc::as_ref));
+        }
+        differences
     }
 }

@@ -11,43 +11,40 @@ use std::sync::Arc;
 use foldhash::HashMap;
 
 use super::change::LibraryChange;
-use super::comparisons::Comparisons;
-use super::concerned::{differences, load_all};
-use super::loading::{LoadedObject, Loader, Loading, Need, NeedSource, Stamped};
-use super::lost_needs::{CountedNeed, Served, is_served, lack};
-use super::names::NameNumber;
+use super::loading::{LoadedObject, Loader, Loading, Need, NeedSource, Stamped, load_all};
 use super::search::OpenedNumber;
+use crate::needs::Comparisons;
+use crate::needs::{CountedNeed, Served, is_served, lack};
+use crate::search::NameNumber;
 use patchadm_svr4::package::ObjectPath;
 
-/// The extent of the examination.
+/// How much of the tree is examined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Thoroughness {
-    /// Only the parts that a change can concern, and nothing twice.
+    /// Only programs that the change can affect, and nothing twice.
     AsNeeded,
-    /// Everybody, and every need of everybody.
+    /// Every need of every program.
     #[cfg(test)]
     Everything,
 }
 
-/// The effect of a change on needs.
 #[derive(Debug, Default)]
 pub(super) struct ChangedNeeds {
-    /// The affected starting points: programs, and libraries that no program loads.
+    /// The affected programs, and affected libraries that no program loads.
     pub(super) starts: BTreeSet<ObjectPath>,
     /// The needs that it leaves unmet and that count.
     pub(super) lost: BTreeSet<CountedNeed>,
-    /// Those that it meets and that were not met before: consumer and name.
+    /// Consumer and name of the needs that it meets and that were not met before.
     pub(super) served: BTreeSet<(ObjectPath, String)>,
 }
 
 impl LibraryChange<'_> {
-    /// Finds the needs that the change leaves unmet, and those that it meets.
     pub(super) fn changed_needs(
         &self,
         thoroughness: Thoroughness,
         comparisons: &Comparisons<'_>,
     ) -> ChangedNeeds {
-        let (differences, names) = (differences(self), comparisons.versions.names());
+        let (differences, names) = (self.differences(), comparisons.versions.names());
         let mut after =
             Loader::noticing(self.after, self.settings, names, &differences).ended_by(self.interrupt);
         let before = Loader::naming(self.before, self.settings, names).ended_by(self.interrupt);
@@ -75,53 +72,51 @@ impl LibraryChange<'_> {
         examination.changed
     }
 
-    /// Tells whether the file at a path is the same before and after.
     fn same_file(&self, path: &ObjectPath) -> bool {
         let files = (self.before.file_at(path), self.after.file_at(path));
         matches!(files, (Some(was), Some(now)) if Arc::ptr_eq(was, now))
     }
 }
 
-/// One program after another, held against itself before the change.
+/// Compares one program after another with itself before the change.
 struct Examination<'e, 'a> {
     change: &'e LibraryChange<'a>,
     comparisons: &'e Comparisons<'a>,
     before: Loader<'e>,
-    /// The program as it loaded before, and the places of its objects, by the numbers of their paths.
+    /// The program as it loaded before, and the indices of its objects by path number.
     was: Loading,
     places: Stamped,
-    /// The libraries that objects found before, each loaded by itself.
+    /// The libraries that objects found before when loaded by themselves.
     alone: HashMap<ObjectPath, Rc<[(Need, Served)]>>,
-    /// Whether the change brings an object, by its number.
+    /// True if the change installs an object, by its number.
     brought: Vec<Option<bool>>,
-    /// The libraries that objects found, by their numbers, when they lost and gained nothing, for any loader.
+    /// The libraries that each object found, by its number, when it lost and gained nothing. Valid for every program
+    /// that loads it.
     quiet: Vec<Vec<FoundByObject>>,
-    /// The libraries that the current object finds.
     found: FoundByObject,
     changed: ChangedNeeds,
 }
 
-/// How many ways to find nothing lost are remembered of an object: programs that were there before, and such that come.
+/// The most entries per object in `quiet`.
 const REMEMBERED: usize = 4;
 
-/// The libraries that an object finds after a change, and found before it. Files are identified by their numbers.
+/// The libraries that an object finds after the change, and found before it. Files are identified by their numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct FoundByObject {
-    /// The file that was there before, if the program loaded one.
+    /// The file that was there before, if the program loaded it.
     was: Option<usize>,
     needs: Vec<FoundByNeed>,
 }
 
-/// The library that one need finds after a change, and found before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct FoundByNeed {
-    asked: NameNumber,
+    key: NameNumber,
     source: NeedSource,
     now: (NameNumber, Option<usize>),
     was: Option<(NameNumber, Option<usize>)>,
 }
 
-/// An object of a program as it is loaded after the change and, maybe, before it.
+/// An object as a program loads it after the change and, if it did, before it.
 #[derive(Clone, Copy)]
 struct ObjectInBoth<'l> {
     start: &'l ObjectPath,
@@ -129,7 +124,6 @@ struct ObjectInBoth<'l> {
     index: usize,
     object: &'l LoadedObject,
     was: Option<&'l Loading>,
-    /// The object in the loading of before.
     old: Option<&'l LoadedObject>,
 }
 
@@ -178,7 +172,7 @@ impl Examination<'_, '_> {
         *self.brought[number.index()].get_or_insert_with(|| self.change.brought.contains(path))
     }
 
-    /// Notes a need that counts and is lost. Returns true if nothing is lost, whichever object loads this one.
+    /// Records a lost need that counts. Returns true if nothing is lost, whichever object loads this one.
     fn loses_nothing(&mut self, one: ObjectInBoth<'_>, need: &Need, is_brought: bool) -> bool {
         if !is_brought && one.is_met_as_before(need) {
             return true;
@@ -190,7 +184,7 @@ impl Examination<'_, '_> {
             return !self.depends_on_program(one, need, served.as_ref());
         }
         let is_counted = is_brought || served.as_ref().is_some_and(|served| served.is_whole);
-        let consumer = || (one.object.way.path.clone(), one.now.asked(need).to_string());
+        let consumer = || (one.object.way.path.clone(), one.now.key(need).to_string());
         if is_counted && !self.change.unserved.contains(&consumer()) {
             let versions = &self.comparisons.versions;
             let program = (one.start, one.now);
@@ -199,7 +193,7 @@ impl Examination<'_, '_> {
         false
     }
 
-    /// Finds what served a need: in the program, or where that did not load the object, by itself.
+    /// Finds the library that served a need: in the program or, if the program did not load the object, by itself.
     fn served_before(&mut self, one: ObjectInBoth<'_>, need: &Need) -> Option<Served> {
         if let Some((was, old)) = one.was.zip(one.old) {
             let same = was.needs_of(old).find(|other| need.is_same(other))?;
@@ -209,7 +203,7 @@ impl Examination<'_, '_> {
         alone.iter().find(|(other, _)| need.is_same(other)).map(|(_, served)| served.clone())
     }
 
-    /// Returns the libraries that an old object found by itself before the change.
+    /// Returns the libraries that an object found by itself before the change.
     fn alone(&mut self, path: &ObjectPath) -> Rc<[(Need, Served)]> {
         if let Some(known) = self.alone.get(path) {
             return known.clone();
@@ -228,13 +222,13 @@ impl Examination<'_, '_> {
         served
     }
 
-    /// Tells whether a need is met because something else that the program loads has what a library lacks.
+    /// Returns true if the need is met only because the program loads another object that has the missing symbols.
     fn depends_on_program(&self, one: ObjectInBoth<'_>, need: &Need, served: Option<&Served>) -> bool {
         let files = served.zip(one.now.found(need)).map(|(old, new)| (&old.way.file, &new.way.file));
         files.is_some_and(|files| self.comparisons.lacks_symbols(&one.object.way.file, files))
     }
 
-    /// Notes a need that was not met before and is. Tells whether it is none.
+    /// Records a need that was not met before and now is. Returns true if there is none.
     fn gains_nothing(&mut self, one: ObjectInBoth<'_>, need: &Need) -> bool {
         let versions = &self.comparisons.versions;
         let (Some(was), Some(old)) = (one.was, one.old) else { return true };
@@ -242,13 +236,12 @@ impl Examination<'_, '_> {
         if is_served(was, old, before, versions) || !is_served(one.now, one.object, need, versions) {
             return true;
         }
-        self.changed.served.insert((one.object.way.path.clone(), one.now.asked(need).to_string()));
+        self.changed.served.insert((one.object.way.path.clone(), one.now.key(need).to_string()));
         false
     }
 }
 
 impl ObjectInBoth<'_> {
-    /// Writes down what the object finds after the change, and found before it.
     fn find(&self, found: &mut FoundByObject) {
         let file = |loading: &Loading, need: &Need| loading.found(need).map(|object| object.file);
         let before = self.was.zip(self.old);
@@ -260,20 +253,15 @@ impl ObjectInBoth<'_> {
                 let same = next.or_else(|| was.needs_of(old).find(|other| need.is_same(other)))?;
                 Some((same.name, file(was, same)))
             });
-            FoundByNeed {
-                asked: need.asked,
-                source: need.source,
-                now: (need.name, file(self.now, need)),
-                was,
-            }
+            FoundByNeed { key: need.key, source: need.source, now: (need.name, file(self.now, need)), was }
         });
         found.was = self.old.map(|old| old.file);
         found.needs.clear();
         found.needs.extend(needs);
     }
 
-    /// Tells whether the same file serves the same need of the same file as before, or nothing did before: then nothing
-    /// is lost.
+    /// Returns true if the same file serves the same need of the same file as before, or nothing served it before:
+    /// then nothing is lost.
     fn is_met_as_before(&self, need: &Need) -> bool {
         let before = self.was.zip(self.old);
         let before = before

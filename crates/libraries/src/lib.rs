@@ -5,20 +5,16 @@
 //! `etc/ld.so.cache` nor the directories `glibc-hwcaps` are read: the truth is what `ldconfig` would find now.
 //!
 //! ```text
-//! tree       programs, libraries and links under their paths; links are followed inside the root
-//! settings   etc/ld.so.conf with its includes, etc/ld.so.preload, the path files of musl
-//! machine    what depends on the processor: the default directories, `$LIB` and `$PLATFORM`
-//! names      names as numbers
-//! search     where one name is searched: RPATH along the chain, RUNPATH, the directories of the root
-//! loading    one program with everything that it loads, in the order in which it loads it
-//! change     a change as the decision sees it: the trees, what may stay, who needs it
-//! differences, concerned   where its trees differ, and the programs that come there; the others load the same as before
-//! comparisons  what a library has for those that need it
-//! changed_needs, lost_needs   each program as it loads after the change beside itself before: what it lost and gained
-//! lost_candidates, staying    what of the old serves those who lost something
-//! decision   which libraries stay for whom when a change takes them away
-//! elf        what a program or library says to the dynamic linker
-//! cache      what is known of the files of a root, so that the next scan reads only what has changed
+//! elf            what a program or library says to the dynamic linker
+//! cache          the known facts about the files of a root, so that the next scan reads only the changed ones
+//! tree           programs, libraries and links under their paths; links are followed inside the root
+//! settings       etc/ld.so.conf with its includes, etc/ld.so.preload, the path files of musl
+//! search         the search for one name: RPATH along the chain, RUNPATH, the directories of the root
+//! loading        one program with everything that it loads, in the order of its loader
+//! change         the input of a decision: trees before and after, candidates, other consumers
+//! needs          one need that is no longer met, and what the new library lacks
+//! changed_needs  compares each program as it loads after the change with itself before
+//! decision       which of the removed libraries stay, and for whom
 //! ```
 
 // Unit tests make trees of their own; what is linted is the library as it is built.
@@ -27,32 +23,23 @@
 pub mod cache;
 mod change;
 mod changed_needs;
-mod comparisons;
-mod concerned;
 pub mod decision;
-mod differences;
 pub mod elf;
-mod follower;
 mod loading;
-mod lost_candidates;
-mod lost_needs;
-mod machine;
-mod names;
+mod needs;
 mod search;
 mod settings;
-mod staying;
 mod tree;
 
 pub use cache::FactsCache;
-pub use follower::Follower;
 pub use loading::{LoadedObject, Loader, Loading, Need, NeedSource};
 pub use settings::{ConfigFiles, LoaderSettings};
-pub use tree::{LibraryFile, LibraryTree, Way};
+pub use tree::{Follower, LibraryFile, LibraryTree, Way};
 
 #[cfg(test)]
 mod tests;
 
-/// Reports which test is skipped and why, past the capture of test output.
+/// Reports a skipped test and the reason, past the capture of test output.
 #[cfg(test)]
 pub(crate) fn skipped(what: &str) {
     use std::io::Write as _;

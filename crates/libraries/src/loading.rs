@@ -1,5 +1,6 @@
 //! One program with everything that it loads, in the order in which its loader would load it.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -7,12 +8,12 @@ use std::sync::Arc;
 use patchadm_rootfs::Interrupt;
 use patchadm_svr4::package::ObjectPath;
 
-use super::differences::Differences;
-use super::names::{NameNumber, Names, PathNumber};
 use super::search::{LoaderKind, OpenedNumber, Search, Searcher};
 use super::settings::LoaderSettings;
 use super::tree::{LibraryFile, LibraryTree, Way};
 use crate::elf::ElfMachine;
+use crate::search::{NameNumber, Names, PathNumber};
+use crate::tree::Differences;
 
 /// The libraries that musl's loader has in itself, without `lib`.
 const MUSL_OWN: [&str; 7] = ["c", "pthread", "rt", "m", "dl", "util", "xnet"];
@@ -20,33 +21,33 @@ const MUSL_OWN: [&str; 7] = ["c", "pthread", "rt", "m", "dl", "util", "xnet"];
 /// The way in which a library is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NeedSource {
-    /// By a NEEDED of its own.
+    /// By its own `DT_NEEDED`.
     Needed,
-    /// As the program that loads it.
+    /// As the interpreter that loads it.
     Interpreter,
     /// By `etc/ld.so.preload`.
     Preload,
-    /// By a note that it may load it later.
+    /// By a note of libraries that it may load later.
     Dlopen,
 }
 
 /// A name that an object needs, and what was found.
 #[derive(Clone, Copy, Debug)]
 pub struct Need {
-    /// The name; of a note with several the first that was found, else the first.
+    /// The name. If a note has several: the first that was found, or else the first.
     pub(super) name: NameNumber,
-    /// The name that identifies the need independently of what was found: the first name of a note with several.
-    pub(super) asked: NameNumber,
-    /// How it is needed.
+    /// The name that identifies the need whatever was found: the first name of a note with several.
+    pub(super) key: NameNumber,
+    /// The way in which it is needed.
     pub source: NeedSource,
     /// The index of the object that was found among those of the loading.
     pub found: Option<usize>,
 }
 
 impl Need {
-    /// Tells whether it is the same need, independently of what was found, in a loading with the same names.
+    /// Returns true if this is the same need, whatever was found, in a loading with the same names.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        (self.asked, self.source) == (other.asked, other.source)
+        (self.key, self.source) == (other.key, other.source)
     }
 }
 
@@ -57,19 +58,14 @@ pub struct LoadedObject {
     pub way: Rc<Way>,
     /// The index of the object that it was loaded for; `None` of the program itself.
     pub loaded_by: Option<usize>,
-    /// The range of its needs among those of the loading.
     needs: Range<usize>,
-    /// The libraries that it may load later.
     later: Vec<Need>,
-    /// The directory that `$ORIGIN` stands for.
+    /// The value of `$ORIGIN`.
     origin: Rc<[u8]>,
-    /// Whether one of those that it was loaded for has an RPATH, in which its libraries are searched as well.
+    /// True if an object further up the chain has an RPATH, which is searched for its libraries as well.
     inherits_rpath: bool,
-    /// The number under which the search of its loader opened it.
     pub(super) number: OpenedNumber,
-    /// The number of its file, in the search of its loader.
     pub(super) file: usize,
-    /// The number of its path.
     pub(super) path: PathNumber,
 }
 
@@ -78,7 +74,7 @@ pub struct LoadedObject {
 pub struct Loading {
     /// The objects in the order in which they are loaded.
     pub objects: Vec<LoadedObject>,
-    /// Their needs, without the libraries that they may load later.
+    /// The needs of all objects, without the libraries that these may load later.
     needs: Vec<Need>,
     names: Rc<Names>,
     kind: LoaderKind,
@@ -88,23 +84,21 @@ pub struct Loading {
 /// Loads programs of a tree.
 pub struct Loader<'t> {
     search: Search<'t>,
-    /// The index of each file in the loading under way, by its number.
+    /// The index of each file in the current loading, by its number.
     by_file: Stamped,
-    /// The index of what is loaded under each name, by its number.
     by_name: Stamped,
-    /// The needs of each object that inherits nothing from its loaders, with what they find: the same in every loading
-    /// by glibc.
+    /// The needs of each object that inherits nothing from its loaders. They are the same in every loading by glibc.
     own_needs: Vec<Option<Rc<[FoundNeed]>>>,
 }
 
-/// A name of an object's own, and what it finds if nothing is loaded under it.
+/// A name that an object needs, and the result of its search if nothing with this name is loaded.
 struct FoundNeed {
     name: NameNumber,
     found: Option<OpenedNumber>,
     has_met: bool,
 }
 
-/// Indices of one loading, which the next one forgets.
+/// Indices that are valid for one loading.
 #[derive(Default)]
 pub(super) struct Stamped {
     loading: u64,
@@ -130,17 +124,17 @@ impl Stamped {
 }
 
 impl<'t> Loader<'t> {
-    /// Loads nothing yet.
+    /// Makes a loader of this tree.
     pub fn new(tree: &'t LibraryTree, settings: &'t LoaderSettings) -> Self {
         Self::naming(tree, settings, &Rc::default())
     }
 
-    /// Loads nothing yet. What is loaded has the numbers of these names.
+    /// Makes a loader that shares the numbers of these names.
     pub(super) fn naming(tree: &'t LibraryTree, settings: &'t LoaderSettings, names: &Rc<Names>) -> Self {
         Self::noticing(tree, settings, names, Differences::none())
     }
 
-    /// Does the same, and records which objects reach one of these differences.
+    /// Makes a loader that also records which programs reach one of these differences.
     pub(super) fn noticing(
         tree: &'t LibraryTree,
         settings: &'t LoaderSettings,
@@ -155,19 +149,18 @@ impl<'t> Loader<'t> {
         }
     }
 
-    /// Lets it load nothing more once a signal asks for the end: whoever uses what was loaded must ask again afterwards.
+    /// Stops loading once a signal asks for the end. Callers must check the signal before they use what was loaded.
     #[must_use]
     pub fn ended_by(mut self, interrupt: Interrupt<'t>) -> Self {
         self.search.ended_by(interrupt);
         self
     }
 
-    /// Returns the number that the objects of a file have, if it was loaded.
     pub(super) fn file_number(&self, file: &Arc<LibraryFile>) -> Option<usize> {
         self.search.file_number(file)
     }
 
-    /// Tells whether what was loaded since this was asked last came to one of the differences.
+    /// Returns true if a difference was reached since the last call.
     pub(super) fn take_met(&mut self) -> bool {
         self.search.take_met()
     }
@@ -178,7 +171,6 @@ impl<'t> Loader<'t> {
         self.load_over(&mut loading, path).then_some(loading)
     }
 
-    /// Returns an empty loading.
     pub(super) fn nothing(&self) -> Loading {
         Loading {
             objects: Vec::new(),
@@ -189,8 +181,8 @@ impl<'t> Loader<'t> {
         }
     }
 
-    /// Loads the program or library at a physical path, in the room of another loading of the same loader. Returns `false`,
-    /// with nothing in it, if there is none.
+    /// Loads the program or library at a physical path, reusing the memory of another loading of the same loader.
+    /// Returns false, with an empty loading, if there is none.
     pub(super) fn load_over(&mut self, loading: &mut Loading, path: &ObjectPath) -> bool {
         loading.objects.clear();
         loading.needs.clear();
@@ -220,8 +212,8 @@ impl<'t> Loader<'t> {
         true
     }
 
-    /// Finds what would meet a need of an object of a loading, maybe of another tree, if nothing were loaded yet: with
-    /// every version that it asks for. Returns the name too.
+    /// Finds the library that would meet a need, with every version that it asks for, if nothing were loaded yet. The
+    /// loading may be of another tree. Also returns the name.
     pub(super) fn find_serving(
         &mut self,
         loading: &Loading,
@@ -237,7 +229,7 @@ impl<'t> Loader<'t> {
         })
     }
 
-    /// Loads what the objects from an index on need, breadth first.
+    /// Loads the needs of the objects from an index on, breadth first.
     fn load_needs(&mut self, loading: &mut Loading, from: usize) {
         let mut next = from;
         while let Some(object) = loading.objects.get(next) {
@@ -253,7 +245,7 @@ impl<'t> Loader<'t> {
         }
     }
 
-    /// Loads what an object needs that inherits nothing: it is searched once for all loadings.
+    /// Loads the needs of an object that inherits nothing: they are searched once for all loadings.
     fn load_own_needs(&mut self, loading: &mut Loading, by: usize) {
         let Some(number) = loading.objects.get(by).map(|object| object.number.index()) else { return };
         if self.own_needs.len() <= number {
@@ -286,7 +278,7 @@ impl<'t> Loader<'t> {
         found
     }
 
-    /// Loads what the objects say that they may load later, and what that needs.
+    /// Loads the libraries that the objects may load later, and their needs.
     fn load_dlopened(&mut self, loading: &mut Loading) {
         let mut next = 0;
         while let Some(object) = loading.objects.get(next) {
@@ -300,29 +292,29 @@ impl<'t> Loader<'t> {
         }
     }
 
-    /// Finds what an object needs: the first of some names that is loaded already or is found.
+    /// Resolves a need of an object: the first of some names that is already loaded or is found.
     fn need(&mut self, loading: &mut Loading, by: usize, names: &[String], source: NeedSource) {
         let Some(first) = names.first() else { return };
-        let asked = self.search.names().number(first);
+        let key = self.search.names().number(first);
         let found = names.iter().find_map(|name| {
             let number = self.search.names().number(name);
             Some((number, self.one(loading, by, (name, number))?))
         });
-        let name = found.map_or(asked, |(name, _)| name);
-        self.push_need(loading, by, asked, (name, source, found.map(|(_, index)| index)));
+        let name = found.map_or(key, |(name, _)| name);
+        self.push_need(loading, by, key, (name, source, found.map(|(_, index)| index)));
     }
 
     fn push_need(
         &mut self,
         loading: &mut Loading,
         by: usize,
-        asked: NameNumber,
+        key: NameNumber,
         (name, source, found): (NameNumber, NeedSource, Option<usize>),
     ) {
         if let Some(index) = found {
             self.by_name.set(name.index(), index);
         }
-        loading.push(by, Need { name, asked, source, found });
+        loading.push(by, Need { name, key, source, found });
     }
 
     fn one(&mut self, loading: &mut Loading, by: usize, (name, number): (&str, NameNumber)) -> Option<usize> {
@@ -337,7 +329,6 @@ impl<'t> Loader<'t> {
         self.add(loading, found, Some(by))
     }
 
-    /// Returns the index of what is loaded under a name.
     fn loaded(&self, loading: &Loading, name: NameNumber) -> Option<usize> {
         let index = self.by_name.get(name.index());
         index.or_else(|| loading.own_of_musl(name))
@@ -371,7 +362,7 @@ impl<'t> Loader<'t> {
 }
 
 impl LoadedObject {
-    /// Tells whether the libraries of what it loads are searched in an RPATH, its own or an inherited one.
+    /// Returns true if an RPATH, its own or an inherited one, applies to the libraries of the objects that it loads.
     fn hands_rpath_on(&self) -> bool {
         self.inherits_rpath || self.way.file.facts.rpath.is_some()
     }
@@ -383,7 +374,6 @@ impl Loading {
         self.needs.get(object.needs.clone()).unwrap_or_default().iter().chain(&object.later)
     }
 
-    /// Returns every object with each of its needs, and its index.
     pub(super) fn all_needs(&self) -> impl Iterator<Item = (usize, &LoadedObject, &Need)> {
         let objects = self.objects.iter().enumerate();
         objects.flat_map(|(index, object)| self.needs_of(object).map(move |need| (index, object, need)))
@@ -399,21 +389,20 @@ impl Loading {
         self.names.text(need.name)
     }
 
-    /// Returns the name that identifies the need independently of what was found.
-    pub(super) fn asked(&self, need: &Need) -> Rc<str> {
-        self.names.text(need.asked)
+    pub(super) fn key(&self, need: &Need) -> Rc<str> {
+        self.names.text(need.key)
     }
 
-    /// Returns all names that would do for an object: a note may have several.
+    /// Returns all names that satisfy a need: a note may have several.
     fn names_for(&self, object: &LoadedObject, need: &Need) -> Vec<String> {
-        let asked = self.asked(need);
+        let key = self.key(need);
         let notes = object.way.file.facts.dlopen.iter();
         let mut notes = notes.filter(|_| need.source == NeedSource::Dlopen);
-        let own = notes.find(|note| note.soname.first().is_some_and(|first| **first == *asked));
+        let own = notes.find(|note| note.soname.first().is_some_and(|first| **first == *key));
         own.map_or_else(|| vec![self.name(need).to_string()], |note| note.soname.clone())
     }
 
-    /// Adds a need of an object. Those of another object follow only when it has all but what it may load later.
+    /// Adds a need of an object. All needs of one object must be added before those of another, except for `Dlopen`.
     fn push(&mut self, by: usize, need: Need) {
         let Some(object) = self.objects.get_mut(by) else { return };
         if need.source == NeedSource::Dlopen {
@@ -425,7 +414,7 @@ impl Loading {
         object.needs = start..self.needs.len();
     }
 
-    /// Returns the index of musl's loader, if that has a library in itself.
+    /// Returns the index of musl's loader if a library of this name is built into it.
     fn own_of_musl(&self, name: NameNumber) -> Option<usize> {
         if !matches!(self.kind, LoaderKind::Musl(_)) {
             return None;
@@ -440,7 +429,7 @@ impl Loading {
         interpreter.found.filter(|_| MUSL_OWN.contains(&stem))
     }
 
-    /// Returns the one that needs something, the one that it was loaded for, and so on up to the program.
+    /// Returns the object, the one that loaded it, and so on up to the program.
     fn chain(&self, from: usize) -> Vec<Searcher<'_>> {
         let mut chain = Vec::new();
         let mut next = Some(from);
@@ -450,4 +439,49 @@ impl Loading {
         }
         chain
     }
+}
+
+/// Loads every program of the tree, and every library that no program loads, once each. `visit` gets true if the
+/// loading reached one of the loader's differences.
+pub(super) fn load_all(
+    loader: &mut Loader<'_>,
+    tree: &LibraryTree,
+    visit: &mut dyn FnMut(&ObjectPath, &Loading, bool),
+) {
+    let mut is_loaded: Vec<bool> = Vec::new();
+    let mut loading = loader.nothing();
+    loader.take_met();
+    for (path, _) in tree.files().filter(|(_, file)| file.facts.is_program()) {
+        if !loader.load_over(&mut loading, path) {
+            continue;
+        }
+        for object in &loading.objects {
+            if is_loaded.len() <= object.file {
+                is_loaded.resize(object.file + 1, false);
+            }
+            is_loaded[object.file] = true;
+        }
+        visit(path, &loading, loader.take_met());
+    }
+    for (path, file) in tree.files().filter(|(_, file)| !file.facts.is_program()) {
+        let number = loader.file_number(file);
+        if number.is_some_and(|number| is_loaded.get(number) == Some(&true)) {
+            continue;
+        }
+        if loader.load_over(&mut loading, path) {
+            visit(path, &loading, loader.take_met());
+        }
+    }
+}
+
+pub(super) fn starting_points(
+    tree: &LibraryTree,
+    settings: &LoaderSettings,
+    interrupt: Interrupt<'_>,
+) -> BTreeSet<ObjectPath> {
+    let mut found = BTreeSet::new();
+    load_all(&mut Loader::new(tree, settings).ended_by(interrupt), tree, &mut |path, _, _| {
+        found.insert(path.clone());
+    });
+    found
 }

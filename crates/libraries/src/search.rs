@@ -5,73 +5,62 @@
 //! and in the default directories. musl: RPATH or RUNPATH of the whole chain; the directories of its path file, or its
 //! own.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt as _};
-
-use super::differences::Differences;
-use super::follower::Follower;
-use super::machine::{default_directories, lib_names, platform};
-use super::names::{NameNumber, Names, PathNumber};
-use super::settings::LoaderSettings;
-use super::tree::{LibraryFile, LibraryTree, Way, is_library_name};
-use crate::elf::{ElfFacts, ElfMachine};
 use patchadm_rootfs::{Followed, Interrupt, never};
 use patchadm_svr4::package::ObjectPath;
 
-/// The directories that musl searches where it has no path file.
+use crate::elf::{ElfFacts, ElfMachine};
+use crate::settings::LoaderSettings;
+use crate::tree::{Differences, Follower, LibraryFile, LibraryTree, Way, is_library_name};
+
+/// The directories that musl searches without a path file.
 const MUSL_DIRECTORIES: [&str; 3] = ["/lib", "/usr/local/lib", "/usr/lib"];
 
-/// The most values that the variables of one directory are tried with.
+/// The most values that the variables of one directory are expanded to.
 const MOST_VALUES: usize = 8;
 
-/// The most directories of search paths that objects of one program inherit from their loaders and that are searched. A
-/// need beyond that counts as not found there.
+/// The most directories of inherited search paths that are searched for one program. A library that is only found
+/// beyond that counts as missing.
 const MOST_INHERITED: usize = 1 << 16;
 
-/// The number of a path that opened a program or library, in one search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct OpenedNumber(usize);
 
 impl OpenedNumber {
-    /// Returns the number itself: what is opened first has 0, and none is left out.
     pub(super) const fn index(self) -> usize {
         self.0
     }
 }
 
-/// A path that opened a program or library.
 pub(super) struct Opened {
-    /// The way from it to the file.
     pub(super) way: Rc<Way>,
-    /// The directory that `$ORIGIN` stands for.
+    /// The value of `$ORIGIN`.
     pub(super) origin: Rc<[u8]>,
-    /// The number of the file, which may be opened by several paths.
     pub(super) file: usize,
-    /// The SONAME of the file.
     pub(super) soname: Option<NameNumber>,
-    /// The physical path of the file.
     pub(super) path: PathNumber,
 }
 
-/// One of those that load others: what it says, and the directory that `$ORIGIN` stands for.
+/// An object that loads others: its facts, and the directory that `$ORIGIN` stands for.
 #[derive(Clone, Copy)]
 pub(super) struct Searcher<'f> {
     pub(super) facts: &'f ElfFacts,
     pub(super) origin: &'f [u8],
 }
 
-/// The loader of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum LoaderKind {
     Glibc,
-    /// With the name of its architecture.
+    /// musl's loader, with the name of its architecture.
     Musl(String),
 }
 
 impl LoaderKind {
-    /// Returns the loader that a program names, or that a library without a program is made for.
+    /// Returns the loader that a program names, or the one that a library is made for.
     pub(super) fn of(facts: &ElfFacts) -> Self {
         let own =
             facts.interpreter.iter().filter_map(|path| path.rsplit('/').next()?.strip_prefix("ld-musl-"));
@@ -81,42 +70,38 @@ impl LoaderKind {
     }
 }
 
-/// Searches names in a tree. What does not depend on the program is searched once.
+/// Searches names in a tree. Results that do not depend on the program are cached.
 pub(super) struct Search<'t> {
     tree: &'t LibraryTree,
     follower: Follower<'t>,
     settings: &'t LoaderSettings,
     names: Rc<Names>,
-    /// The paths and names that are watched: the search notes when it reaches one.
+    /// The watched paths and names.
     differences: &'t Differences,
-    /// Whether the search reached one of them.
+    /// True if the search reached one of them.
     has_met: bool,
     directories: HashMap<Vec<u8>, Known<Rc<Followed>>>,
     defaults: HashMap<ElfMachine, Rc<[String]>>,
     by_root: HashMap<(ElfMachine, bool), HashMap<String, Known<OpenedNumber>>>,
-    /// The names of the files of a directory that have a SONAME and that `ldconfig` would make a link for; determined
-    /// on first use.
+    /// Libraries by directory and SONAME, as `ldconfig` would link them; determined on first use.
     named: Option<NamedFiles<'t>>,
     opened: Vec<Opened>,
-    /// The opened objects, by path.
     by_path: HashMap<Rc<[u8]>, OpenedNumber>,
-    /// What was opened at its physical path, and not yet under a name. An object that is searched later has another
-    /// number.
+    /// Objects that were opened at their physical path and not yet under a name. An object that a search finds later
+    /// gets another number.
     started: HashMap<ObjectPath, OpenedNumber>,
-    /// The numbers of files, by identity.
     files: HashMap<*const LibraryFile, usize>,
-    /// The directories of inherited search paths that may still be searched for the program under way.
+    /// The directories of inherited search paths that may still be searched for the current program.
     inherited_left: usize,
-    /// Returns the signal that asks for the end, if any.
+    /// The signal that asks for the end, if any.
     interrupt: Interrupt<'t>,
-    /// Whether that was asked: from then on nothing is found.
+    /// True once the signal was seen; from then on nothing is found.
     is_ended: bool,
 }
 
-/// Names of libraries by directory and SONAME.
 type NamedFiles<'t> = HashMap<(&'t [u8], &'t str), Vec<&'t [u8]>>;
 
-/// The earlier result, if there is one, and whether the search reached one of the differences.
+/// The cached result, and true if its search reached one of the differences.
 type Known<T> = (Option<T>, bool);
 
 impl<'t> Search<'t> {
@@ -147,38 +132,34 @@ impl<'t> Search<'t> {
         }
     }
 
-    /// Finds nothing more once a signal asks for the end.
+    /// Makes the search find nothing once a signal asks for the end.
     pub(super) fn ended_by(&mut self, interrupt: Interrupt<'t>) {
         self.interrupt = interrupt;
     }
 
-    /// Tells whether a signal has asked for the end.
     pub(super) fn is_ended(&mut self) -> bool {
         self.is_ended = self.is_ended || (self.interrupt)().is_some();
         self.is_ended
     }
 
-    /// Begins the loading of a program.
     pub(super) fn begin(&mut self) {
         self.inherited_left = MOST_INHERITED;
     }
 
-    /// Tells whether inherited search paths may still be searched.
     pub(super) fn may_inherit(&self) -> bool {
         self.inherited_left > 0
     }
 
-    /// Tells whether one of the differences was come to since this was asked last.
+    /// Returns true if a difference was reached since the last call.
     pub(super) fn take_met(&mut self) -> bool {
         std::mem::take(&mut self.has_met)
     }
 
-    /// Notes again the difference that an earlier search reached.
+    /// Repeats the notice of a cached search.
     pub(super) fn meet_again(&mut self, has_met: bool) {
         self.has_met |= has_met;
     }
 
-    /// Opens the program or library at a physical path.
     pub(super) fn open_physical(&mut self, path: &ObjectPath) -> Option<OpenedNumber> {
         self.has_met |= self.differences.has_path(path.as_bytes());
         let file = self.tree.file_at(path)?;
@@ -198,7 +179,6 @@ impl<'t> Search<'t> {
         Some(number)
     }
 
-    /// Returns the opened object.
     pub(super) fn opened(&self, number: OpenedNumber) -> Option<&Opened> {
         self.opened.get(number.0)
     }
@@ -224,12 +204,10 @@ impl<'t> Search<'t> {
         number
     }
 
-    /// Returns the number of a file that was opened.
     pub(super) fn file_number(&self, file: &Arc<LibraryFile>) -> Option<usize> {
         self.files.get(&Arc::as_ptr(file)).copied()
     }
 
-    /// Returns the names that are searched.
     pub(super) fn names(&self) -> &Rc<Names> {
         &self.names
     }
@@ -238,7 +216,7 @@ impl<'t> Search<'t> {
         self.settings
     }
 
-    /// Searches a name for the first of a chain: the one that needs it, the one that loaded that, and so on.
+    /// Searches a name for the first object of a chain: the one that needs it, the one that loaded that, and so on.
     pub(super) fn find(
         &mut self,
         kind: &LoaderKind,
@@ -249,13 +227,13 @@ impl<'t> Search<'t> {
         if self.is_ended() {
             return None;
         }
-        let asking = chain.first()?;
+        let consumer = chain.first()?;
         if name.contains('/') {
-            let paths = expanded(name, asking.origin, machine);
+            let paths = expanded(name, consumer.origin, machine);
             return paths.into_iter().find_map(|path| self.at_path(&path, machine));
         }
         match kind {
-            LoaderKind::Glibc => self.by_glibc(machine, name, chain, asking.facts),
+            LoaderKind::Glibc => self.by_glibc(machine, name, chain, consumer.facts),
             LoaderKind::Musl(arch) => self.by_musl(machine, name, chain, arch),
         }
     }
@@ -265,9 +243,9 @@ impl<'t> Search<'t> {
         machine: ElfMachine,
         name: &str,
         chain: &[Searcher<'_>],
-        asking: &ElfFacts,
+        consumer: &ElfFacts,
     ) -> Option<OpenedNumber> {
-        let inherited = if asking.runpath.is_none() { chain } else { &[] };
+        let inherited = if consumer.runpath.is_none() { chain } else { &[] };
         let rpaths = inherited.iter().filter_map(|one| Some((one.facts.rpath.as_deref()?, one.origin)));
         let own = chain.iter().take(1).filter_map(|one| Some((one.facts.runpath.as_deref()?, one.origin)));
         let is_inherited = inherited.len() > 1;
@@ -279,13 +257,13 @@ impl<'t> Search<'t> {
                 return Some(found);
             }
         }
-        let key = (machine, asking.searches_default_directories());
+        let key = (machine, consumer.searches_default_directories());
         if let Some((found, has_met)) = self.by_root.entry(key).or_default().get(name) {
             self.has_met |= has_met;
             return *found;
         }
         let has_met = self.take_met();
-        let found = self.in_root(machine, name, asking.searches_default_directories());
+        let found = self.in_root(machine, name, consumer.searches_default_directories());
         self.by_root.entry(key).or_default().insert(name.to_owned(), (found, self.has_met));
         self.has_met |= has_met;
         found
@@ -314,7 +292,7 @@ impl<'t> Search<'t> {
         directories.iter().find_map(|directory| self.in_directory(directory.as_bytes(), machine, name))
     }
 
-    /// Takes the directories of an inherited search path from those that may be searched.
+    /// Takes the directories of an inherited search path from the budget.
     fn spend(&mut self, list: &str) -> bool {
         let left = self.inherited_left.checked_sub(list.split(':').count());
         self.inherited_left = left.unwrap_or_default();
@@ -356,7 +334,7 @@ impl<'t> Search<'t> {
         names.iter().rev().find_map(|file| self.file(directory.as_bytes(), machine, file))
     }
 
-    /// Searches a list of directories, as RPATH and RUNPATH have it.
+    /// Searches a list of directories, as RPATH and RUNPATH write it.
     fn in_list(
         &mut self,
         list: &str,
@@ -378,12 +356,12 @@ impl<'t> Search<'t> {
         self.file(directory, machine, name.as_bytes())
     }
 
-    /// Opens a file in a directory; one of another class or machine is passed over.
+    /// Opens a file in a directory, unless it is for another class or machine.
     fn file(&mut self, directory: &[u8], machine: ElfMachine, name: &[u8]) -> Option<OpenedNumber> {
         let followed = self.directory(directory)?;
         let way = self.follower.follow_name(&followed, name, &mut self.has_met)?;
-        let is_meant = way.file.facts.machine == machine;
-        is_meant.then(|| self.open(way, &[directory, b"/", name].concat()))
+        let is_for_machine = way.file.facts.machine == machine;
+        is_for_machine.then(|| self.open(way, &[directory, b"/", name].concat()))
     }
 
     fn at_path(&mut self, path: &[u8], machine: ElfMachine) -> Option<OpenedNumber> {
@@ -418,8 +396,8 @@ fn named_files(tree: &LibraryTree) -> NamedFiles<'_> {
     named
 }
 
-/// Returns the absolute paths that a text with `$ORIGIN`, `$LIB` and `$PLATFORM` stands for: several where it is not
-/// known with which value the loader was built. What is relative depends on where a program is started, and is left out.
+/// Expands `$ORIGIN`, `$LIB` and `$PLATFORM` to absolute paths: several if the value that the loader was built with
+/// is not known. Relative results depend on where a program is started, and are left out.
 fn expanded(text: &str, origin: &[u8], machine: ElfMachine) -> Vec<Vec<u8>> {
     if !text.contains('$') {
         return if text.starts_with('/') { vec![text.as_bytes().to_vec()] } else { Vec::new() };
@@ -459,4 +437,108 @@ fn expanded(text: &str, origin: &[u8], machine: ElfMachine) -> Vec<Vec<u8>> {
     }
     paths.retain(|path| path.starts_with(b"/"));
     paths
+}
+
+/// Machines by `e_machine`, with the names of their directories on multiarch systems, and their platform.
+const MACHINES: [(ElfMachine, &[&str], &str); 13] = [
+    (of(62, true), &["x86_64-linux-gnu"], "x86_64"),
+    (of(62, false), &["x86_64-linux-gnux32"], "x86_64"),
+    (of(3, false), &["i386-linux-gnu"], "i686"),
+    (of(183, true), &["aarch64-linux-gnu"], "aarch64"),
+    (of(40, false), &["arm-linux-gnueabihf", "arm-linux-gnueabi"], "v7l"),
+    (of(21, true), &["powerpc64le-linux-gnu", "powerpc64-linux-gnu"], "power8"),
+    (of(20, false), &["powerpc-linux-gnu"], "ppc"),
+    (of(22, true), &["s390x-linux-gnu"], "z900"),
+    (of(243, true), &["riscv64-linux-gnu"], "riscv64"),
+    (of(258, true), &["loongarch64-linux-gnu"], "loongarch64"),
+    (of(8, false), &["mipsel-linux-gnu", "mips-linux-gnu"], "mips"),
+    (of(8, true), &["mips64el-linux-gnuabi64", "mips64-linux-gnuabi64"], "mips64"),
+    (of(43, true), &["sparc64-linux-gnu"], "sparc64"),
+];
+
+const fn of(number: u16, is_64: bool) -> ElfMachine {
+    ElfMachine { number, is_64 }
+}
+
+fn known(machine: ElfMachine) -> Option<&'static (ElfMachine, &'static [&'static str], &'static str)> {
+    MACHINES.iter().find(|(known, ..)| *known == machine)
+}
+
+fn multiarch(machine: ElfMachine) -> &'static [&'static str] {
+    known(machine).map_or(&[], |(_, names, _)| names)
+}
+
+fn default_directories(machine: ElfMachine) -> Vec<String> {
+    let names = multiarch(machine);
+    let own =
+        ["/lib", "/usr/lib"].into_iter().flat_map(|at| names.iter().map(move |name| format!("{at}/{name}")));
+    let wide: &[&str] = if machine.is_64 { &["/lib64", "/usr/lib64"] } else { &[] };
+    own.chain(wide.iter().chain(&["/lib", "/usr/lib"]).map(|at| (*at).to_owned())).collect()
+}
+
+/// Returns the values that `$LIB` may have, depending on how the loader was built.
+fn lib_names(machine: ElfMachine) -> Vec<String> {
+    let own = multiarch(machine).iter().map(|name| format!("lib/{name}"));
+    let wide = machine.is_64.then(|| "lib64".to_owned());
+    own.chain(wide).chain(["lib".to_owned()]).collect()
+}
+
+fn platform(machine: ElfMachine) -> Option<&'static str> {
+    known(machine).map(|(_, _, platform)| *platform)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct NameNumber(u32);
+
+impl NameNumber {
+    pub(super) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct PathNumber(u32);
+
+impl PathNumber {
+    pub(super) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The known names and paths. Users that share them have the same numbers.
+#[derive(Debug, Default)]
+pub(super) struct Names(RefCell<KnownNames>);
+
+#[derive(Debug, Default)]
+struct KnownNames {
+    numbers: HashMap<Rc<str>, NameNumber>,
+    texts: Vec<Rc<str>>,
+    paths: HashMap<ObjectPath, PathNumber>,
+}
+
+impl Names {
+    /// Returns the number of a name, a new one for a new name.
+    pub(super) fn number(&self, name: &str) -> NameNumber {
+        let mut known = self.0.borrow_mut();
+        if let Some(number) = known.numbers.get(name) {
+            return *number;
+        }
+        // Files with so many names do not fit into memory.
+        let number = NameNumber(u32::try_from(known.texts.len()).unwrap_or(u32::MAX));
+        let text = Rc::<str>::from(name);
+        known.texts.push(text.clone());
+        known.numbers.insert(text, number);
+        number
+    }
+
+    pub(super) fn text(&self, number: NameNumber) -> Rc<str> {
+        self.0.borrow().texts.get(number.index()).cloned().unwrap_or_else(|| Rc::from(""))
+    }
+
+    /// Returns the number of a path, a new one for a new path.
+    fn path_number(&self, path: &ObjectPath) -> PathNumber {
+        let mut known = self.0.borrow_mut();
+        let next = PathNumber(u32::try_from(known.paths.len()).unwrap_or(u32::MAX));
+        *known.paths.entry(path.clone()).or_insert(next)
+    }
 }

@@ -8,16 +8,14 @@ use patchadm_svr4::package::ObjectPath;
 
 use patchadm_inputs::path_glob::PathGlob;
 
-/// How deep files may include others.
+/// The deepest nesting of includes.
 const DEEPEST: usize = 16;
 
-/// The most files that are read.
 const MOST_FILES: usize = 1000;
 
-/// The most directories of all files.
 const MOST_DIRECTORIES: usize = 4096;
 
-/// The most libraries that every program loads. A list of them is tried for each program.
+/// The most preloaded libraries. The list is tried for each program.
 const MOST_PRELOADED: usize = 64;
 
 /// The files of a root in which the loader's settings are.
@@ -52,7 +50,7 @@ impl LoaderSettings {
     }
 }
 
-/// Reads `ld.so.conf` and what it includes, each file once.
+/// Reads `ld.so.conf` and its includes, each file once.
 struct ConfReader<'f> {
     files: &'f dyn ConfigFiles,
     directories: Vec<String>,
@@ -97,7 +95,7 @@ impl ConfReader<'_> {
         }
     }
 
-    /// Takes a line that names directories, separated by blanks, colons or commas; a `=TYPE` suffix is obsolete.
+    /// Takes a line of directories, separated by blanks, colons or commas; a `=TYPE` suffix is obsolete.
     fn add(&mut self, line: &str) {
         let between = |letter: char| letter.is_whitespace() || letter == ':' || letter == ',';
         for name in line.split(between) {

@@ -1,23 +1,25 @@
-//! Programs, libraries and links under their paths in a root, as they are or as they will be.
+//! Programs, libraries and links under their paths in a root, as they are or as they will be, and paths followed through
+//! these links.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
+use patchadm_rootfs::{AtPath, Followed, LinkFollower, LinkMap};
 use patchadm_svr4::package::ObjectPath;
 
 use crate::elf::ElfFacts;
 
-/// A program or library. Two names of one file share it.
+/// A program or library, shared by all its names.
 #[derive(Debug, PartialEq, Eq)]
 pub struct LibraryFile {
-    /// The file's statements to the loader.
+    /// The facts that the loader reads from the file.
     pub facts: Arc<ElfFacts>,
 }
 
 impl LibraryFile {
-    /// Returns the versions that this file needs of a library of this name and that it does not define; weak ones are not
-    /// needed.
+    /// Returns the versions that this file needs of a library of this name and that the library does not define. Weak
+    /// ones are not needed.
     pub(super) fn versions_missing_in(&self, library: &Self, name: &str) -> Vec<String> {
         let needed = self.facts.needs.iter().filter(|need| need.library == name && !need.is_weak);
         let missing = needed.filter(|need| !library.facts.defines.contains(&need.version));
@@ -25,7 +27,6 @@ impl LibraryFile {
     }
 }
 
-/// The kind of object at a path of the tree.
 #[derive(Clone, Debug)]
 pub(super) enum Node {
     File(Arc<LibraryFile>),
@@ -53,13 +54,13 @@ pub struct Way {
     pub file: Arc<LibraryFile>,
 }
 
-/// The programs, libraries and links of a root. Directories and other files are not in it.
+/// The programs, libraries and links of a root, without directories and other files.
 ///
-/// A copy shares what both have in common: it costs what was changed since the first of them was made.
+/// A copy shares the unchanged part: it costs as much as the changes since the first copy.
 #[derive(Clone, Debug, Default)]
 pub struct LibraryTree {
     nodes: Arc<HashMap<ObjectPath, Node>>,
-    /// The new object at a path; nothing if it was taken away.
+    /// The new object at a path; `None` if it was removed.
     changed: HashMap<ObjectPath, Option<Node>>,
 }
 
@@ -74,7 +75,7 @@ impl LibraryTree {
         self.set(path, Some(Node::Link(target.into())));
     }
 
-    /// Takes away what is at a path; something that is neither program, library nor link may take its place.
+    /// Removes the object at a path; an object of another kind may take its place.
     pub fn remove(&mut self, path: &ObjectPath) {
         self.set(path.clone(), None);
     }
@@ -125,8 +126,8 @@ impl LibraryTree {
         })
     }
 
-    /// Returns the paths at which this tree and another one have something else. Where one is a copy of the other, only
-    /// what was changed since is compared.
+    /// Returns the paths at which two trees differ. If one is a copy of the other, only the changes since then are
+    /// compared.
     pub(super) fn unlike<'t>(&'t self, other: &'t Self) -> BTreeSet<&'t ObjectPath> {
         let is_other = |path: &&ObjectPath| match (self.node(path.as_bytes()), other.node(path.as_bytes())) {
             (Some(own), Some(other)) => !own.is_same(other),
@@ -141,7 +142,133 @@ impl LibraryTree {
     }
 }
 
-/// Tells whether `ldconfig` looks at a file of this name.
+/// Returns true if `ldconfig` looks at a file of this name.
 pub(super) fn is_library_name(name: &[u8]) -> bool {
     (name.starts_with(b"lib") || name.starts_with(b"ld-")) && name.windows(3).any(|part| part == b".so")
+}
+
+/// The paths at which some trees differ, and the names that find them. A program that reaches none of them loads the
+/// same objects in all trees.
+#[derive(Debug, Default)]
+pub(super) struct Differences {
+    paths: HashSet<ObjectPath>,
+    /// The SONAMEs of libraries at these paths, by directory: `ldconfig` finds a library by its SONAME under another
+    /// name.
+    names: HashMap<Vec<u8>, HashSet<String>>,
+}
+
+static NONE: LazyLock<Differences> = LazyLock::new(Differences::default);
+
+impl Differences {
+    pub(super) fn none() -> &'static Self {
+        &NONE
+    }
+
+    /// Adds a path, with the libraries that the trees have there.
+    pub(super) fn add<'f>(&mut self, path: &ObjectPath, files: impl IntoIterator<Item = &'f LibraryFile>) {
+        let directory = path.parent_bytes().filter(|_| is_library_name(path.name()));
+        for soname in files.into_iter().filter_map(|file| file.facts.soname.as_ref()) {
+            if let Some(directory) = directory {
+                self.names.entry(directory.to_vec()).or_default().insert(soname.clone());
+            }
+        }
+        self.paths.insert(path.clone());
+    }
+
+    pub(super) fn has_path(&self, path: &[u8]) -> bool {
+        self.paths.contains(path)
+    }
+
+    pub(super) fn has_name(&self, directory: &[u8], soname: &str) -> bool {
+        self.names.get(directory).is_some_and(|names| names.contains(soname))
+    }
+}
+
+impl LibraryTree {
+    /// Follows an absolute path as [`Follower::follow`] does.
+    pub fn follow(&self, path: &[u8]) -> Option<Way> {
+        self.follower().follow(path)
+    }
+
+    /// Returns a follower for many paths.
+    pub fn follower(&self) -> Follower<'_> {
+        Follower::noticing(self, Differences::none())
+    }
+}
+
+/// Follows paths of a tree, links included, without leaving the root.
+///
+/// Each link is followed once, so the cost is the total length of links and paths.
+pub struct Follower<'t> {
+    tree: &'t LibraryTree,
+    differences: &'t Differences,
+    links: LinkFollower<TreeLinks<'t>>,
+}
+
+struct TreeLinks<'t> {
+    tree: &'t LibraryTree,
+    differences: &'t Differences,
+}
+
+impl LinkMap for TreeLinks<'_> {
+    fn at(&self, path: &[u8]) -> AtPath {
+        match self.tree.node(path) {
+            Some(Node::Link(target)) => AtPath::Link(target.clone()),
+            Some(Node::File(_)) => AtPath::File,
+            None => AtPath::Other,
+        }
+    }
+
+    fn is_marked(&self, path: &[u8]) -> bool {
+        self.differences.has_path(path)
+    }
+}
+
+impl<'t> Follower<'t> {
+    /// Makes a follower that notes when a path reaches one of these differences.
+    pub(super) fn noticing(tree: &'t LibraryTree, differences: &'t Differences) -> Self {
+        Self { tree, differences, links: LinkFollower::new(TreeLinks { tree, differences }) }
+    }
+
+    /// Follows an absolute path. Returns `None` if it leads to no program or library.
+    pub fn follow(&mut self, path: &[u8]) -> Option<Way> {
+        self.follow_noticing(path, &mut false)
+    }
+
+    pub(super) fn follow_noticing(&mut self, path: &[u8], has_met: &mut bool) -> Option<Way> {
+        let followed = self.follow_directory(path, has_met)?;
+        self.way_to(followed)
+    }
+
+    /// Follows the path of a directory. A directory without any known file is assumed to exist.
+    pub(super) fn follow_directory(&mut self, path: &[u8], has_met: &mut bool) -> Option<Followed> {
+        self.links.follow(Followed::default(), path, has_met)
+    }
+
+    pub(super) fn follow_name(
+        &mut self,
+        directory: &Followed,
+        name: &[u8],
+        has_met: &mut bool,
+    ) -> Option<Way> {
+        let at = [&directory.path[..], b"/", name].concat();
+        *has_met |= self.differences.has_path(&at);
+        match self.tree.node(&at)? {
+            Node::File(file) => Some(Way {
+                links: directory.links.clone(),
+                path: ObjectPath::new(&at).ok()?,
+                file: file.clone(),
+            }),
+            Node::Link(_) => {
+                let followed = self.links.follow(directory.clone(), name, has_met)?;
+                self.way_to(followed)
+            }
+        }
+    }
+
+    fn way_to(&self, followed: Followed) -> Option<Way> {
+        let path = ObjectPath::new(&followed.path).ok()?;
+        let file = self.tree.file_at(&path)?.clone();
+        Some(Way { links: followed.links, path, file })
+    }
 }

@@ -3,12 +3,11 @@
 use super::{Result, Root};
 use patchadm_svr4::package::{Accounts, ObjectPath};
 
-/// The largest passwd or group file that is read, in bytes.
 const LIMIT: u64 = 64 << 20;
 
-/// Reads `etc/passwd` and `etc/group` of the root. If it has neither, those of `host` (the root of the running system)
-/// are read in the same way; `root` is 0 in any case. The host's name service is never consulted, because it knows
-/// nothing about other roots.
+/// Reads `etc/passwd` and `etc/group` of the root or, if it has neither, those of `host` (the root of the running
+/// system). `root` is always 0. The host's name service is never consulted, because it knows nothing about other
+/// roots.
 pub fn accounts_of(root: &Root, host: &Root) -> Result<Accounts> {
     let own = read(root)?;
     let accounts = match own {

@@ -15,8 +15,8 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::mount_tables::{Mount, Place, below, parse, place_of};
 use super::{ForeignTree, Result, Root, RootError, TreeWay, again, mounts};
+use crate::mounts::{Mount, Place, below, parse, place_of};
 use patchadm_svr4::package::rule;
 
 /// The directories in which container engines keep the roots of their containers.
@@ -29,7 +29,7 @@ const ENGINE_DIRECTORIES: [&str; 6] = [
     "/run/containers",
 ];
 
-/// The names of overlayfs in mount tables: that of the kernel, that of old kernels, and that of the program.
+/// The types of overlayfs in mount tables: of the kernel, of old kernels, of the FUSE program.
 const OVERLAYS: [&[u8]; 3] = [b"overlay", b"overlayfs", b"fuse.fuse-overlayfs"];
 
 impl Root {
@@ -39,10 +39,9 @@ impl Root {
     }
 }
 
-/// Returns the tree of containers that an open directory or file is in, or `None` if it is in none. `named` is its path
-/// as given.
+/// Returns the container tree that an open directory or file is in, if any. `named` is its path as given.
 pub(crate) fn container_tree(opened: impl AsFd, named: &[u8]) -> Result<Option<ForeignTree>> {
-    let table = mounts::table().map_err(|error| not_read(mounts::TABLE, &error))?;
+    let table = mounts::table()?;
     let table = parse(&table);
     let found = Location::of(opened)?;
     let root = Root::open(Path::new("/"))?;
@@ -64,22 +63,19 @@ fn not_read(path: &str, error: &std::io::Error) -> RootError {
     RootError::Call { action: "read", path: path.to_owned(), errno }
 }
 
-/// Opens a directory of an engine, through links. A missing or unreachable one holds no root.
+/// Opens a directory of an engine, through links. A missing or unreachable directory contains no root.
 fn opened_directory(path: &str) -> Option<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     again(|| rustix::fs::open(path, flags, Mode::empty())).ok()
 }
 
-/// The location of a directory or file.
+/// The location of a directory or file: its mount, and its path as this process sees it, with all links resolved.
 struct Location {
-    /// The id of its mount.
     mount: u64,
-    /// Its path as this process sees it, with all links resolved.
     path: Vec<u8>,
 }
 
 impl Location {
-    /// Returns the location of an open directory or file.
     fn of(opened: impl AsFd) -> Result<Self> {
         let number = opened.as_fd().as_raw_fd();
         let shown = format!("/proc/self/fdinfo/{number}");
@@ -92,15 +88,14 @@ impl Location {
     }
 }
 
-/// The location of `/` of this process.
+/// The mount of `/`, and the device of its file system as mount tables write it.
 struct SystemRoot {
     mount: u64,
-    /// Major and minor number of its file system, as tables write them.
     device: Vec<u8>,
 }
 
-/// Returns the directory of an engine that contains a root with this given path: below it by its path, or in a part of
-/// a file system that is visible in it.
+/// Returns the engine whose directory contains a root: by its path, or because part of its file system is mounted
+/// there.
 fn engine_of(
     table: &[Mount],
     (root, named): (&Location, &[u8]),
@@ -121,7 +116,7 @@ fn engine_of(
     })
 }
 
-/// Returns the way by which a root with this given path is in the directory of an engine.
+/// Returns the way by which a root is in the directory of an engine.
 fn way_into(
     table: &[Mount],
     (root, named): (&Location, &[u8]),
@@ -142,8 +137,8 @@ fn way_into(
     mount.map_or(TreeWay::Named, |mount| TreeWay::Mount(text(&mount.point)))
 }
 
-/// Tells whether a place is in the directory of an engine, or in a mount somewhere below it. A mount that contains `/`
-/// itself does not count: showing the whole machine to an engine does not turn it into a container.
+/// Returns true if a place is in the directory of an engine, or in a mount below it. A mount that contains `/` itself
+/// does not count: showing the whole machine to an engine does not make it a container.
 fn is_seen_in(table: &[Mount], place: &Place, system: &SystemRoot, engine: &Location) -> bool {
     let home = place_of(table, system.mount, b"/");
     let within = table.iter().filter(|mount| below(&mount.point, &engine.path).is_some());
@@ -154,7 +149,7 @@ fn is_seen_in(table: &[Mount], place: &Place, system: &SystemRoot, engine: &Loca
         .any(|area| is_in(&area, place) && !home.as_ref().is_some_and(|home| is_in(&area, home)))
 }
 
-/// Returns the overlayfs that holds a root, or within which its file system is mounted, except for that of `/`.
+/// Returns the overlayfs that contains a root, directly or through further mounts, except for that of `/`.
 fn overlay_of(table: &[Mount], root: &Location, system: &SystemRoot) -> Option<ForeignTree> {
     let mut next = root.mount;
     // A mount has fewer ancestors than the table has lines.

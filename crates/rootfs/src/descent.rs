@@ -1,37 +1,34 @@
-//! A descent into a tree of any depth, with few open directories.
+//! Walks through whole directory trees of any depth: [`Descent`], removal, and size.
 //!
-//! Only the last directories on the way are kept open. The way back up to the others is `..`, which must lead to the
-//! directory that was left.
+//! Neither stack nor descriptors grow with the depth: a tree nested tens of thousands of levels deep must not stop a
+//! cleanup. Only the last directories on the way are kept open. The way back up to the others is `..`, which must lead
+//! to the directory that was left. Symbolic links are removed, never followed; other mounts are never entered.
 
 use std::collections::VecDeque;
 
+use patchadm_svr4::package::Mode;
 use rustix::fs::{Mode as Bits, OFlags};
 use rustix::io::Errno;
 
-use super::{Dir, ObjectStatus, Result, again};
+use crate::{Dir, FileType, ObjectStatus, Result, again};
 
-/// The directories kept open on the way; those above are found again through `..`.
 const HELD: usize = 8;
 
-/// The deepest level that is shown in paths; below it, the path of that level is shown.
+/// The deepest level whose path is shown in messages; deeper levels show the path of this one.
 const SHOWN: usize = 64;
 
-/// A directory on the way.
 struct Level {
-    /// Its name in the directory above.
     name: Vec<u8>,
-    /// Its status, so that `..` can be checked.
+    /// For checking the way back through `..`.
     seen: ObjectStatus,
-    /// Whether its name is part of the path of its [`Dir`], which ends before it becomes too long.
+    /// False if the path would become too long with this name.
     is_in_path: bool,
 }
 
 /// The way down to a directory; at most eight of its directories are open.
 pub struct Descent<'a> {
-    /// The directory in which the way begins.
     above: &'a Dir,
     levels: Vec<Level>,
-    /// The directories of the last levels.
     open: VecDeque<Dir>,
 }
 
@@ -72,7 +69,7 @@ impl<'a> Descent<'a> {
     }
 }
 
-/// Opens the directory above `left`, which must be `expected`.
+/// Opens the directory above `left`, and checks that it is the expected one.
 fn back_to(expected: &Level, left: &Dir, level: &Level) -> Result<Dir> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let fd = again(|| rustix::fs::openat(left.fd(), "..", flags, Bits::empty()))
@@ -87,4 +84,247 @@ fn back_to(expected: &Level, left: &Dir, level: &Level) -> Result<Dir> {
         return Err(left.error("leave", b"", Errno::AGAIN));
     }
     Ok(dir)
+}
+
+/// A stack of directories that are being emptied.
+struct Emptying<'a> {
+    descent: Descent<'a>,
+    /// The mount and file system to stay on.
+    on: (u64, (u32, u32)),
+    /// The names left in each directory, the next one last; the flag is true for a possible directory.
+    rest: Vec<Vec<(Vec<u8>, bool)>>,
+    removed: u64,
+}
+
+impl Dir {
+    /// Removes a name with everything below it; a missing name is ignored. Symbolic links are removed, not followed.
+    /// Mounts below it stay, with the directories that lead to them.
+    pub fn remove_tree(&self, name: &[u8]) -> Result<()> {
+        self.remove_tree_counted(name).map(drop)
+    }
+
+    /// Like [`remove_tree`](Self::remove_tree), and returns the number of objects removed.
+    pub fn remove_tree_counted(&self, name: &[u8]) -> Result<u64> {
+        match self.look(name)? {
+            None => Ok(0),
+            Some(seen) if seen.file_type == FileType::Directory => self.empty_and_remove(name),
+            Some(_) => self.remove(name).map(|()| 1),
+        }
+    }
+
+    /// Returns the bytes that a name occupies with everything below it, without files that have other names; a missing
+    /// name occupies none. Mounts below it are not entered.
+    pub fn allocated_below(&self, name: &[u8]) -> Result<u64> {
+        let on = place(&self.itself()?);
+        let mut bytes = 0_u64;
+        self.walk(name, |here, name, seen| {
+            let is_directory = seen.file_type == FileType::Directory;
+            if is_directory || seen.links < 2 {
+                bytes = bytes.saturating_add(seen.allocated);
+            }
+            if is_directory && place(seen) == on { here.dir(name).map(Some) } else { Ok(None) }
+        })?;
+        Ok(bytes)
+    }
+
+    /// Fails if a name cannot be removed with everything below it because an object is immutable or append-only. A missing
+    /// name is fine.
+    pub fn must_be_removable(&self, name: &[u8]) -> Result<()> {
+        let on = place(&self.itself()?);
+        self.walk(name, |here, name, seen| {
+            if seen.flag().is_some()
+                && let Some(error) = here.flagged("remove", name)
+            {
+                return Err(error);
+            }
+            if seen.file_type != FileType::Directory || place(seen) != on {
+                return Ok(None);
+            }
+            match here.dir(name) {
+                // A directory without access rights gets them when it is removed.
+                Err(error) if error.is_refused_access() || error.is_not_found() => Ok(None),
+                opened => opened.map(Some),
+            }
+        })
+    }
+
+    /// Visits a name and everything below it. `visit` gets each object with its directory, and returns the object itself,
+    /// opened, if it is a directory to enter.
+    fn walk(
+        &self,
+        name: &[u8],
+        mut visit: impl FnMut(&Self, &[u8], &ObjectStatus) -> Result<Option<Self>>,
+    ) -> Result<()> {
+        let mut descent = Descent::below(self);
+        let mut rest: Vec<Vec<Vec<u8>>> = vec![vec![name.to_vec()]];
+        while let Some(names) = rest.last_mut() {
+            let Some(name) = names.pop() else {
+                rest.pop();
+                if !rest.is_empty() {
+                    descent.leave()?;
+                }
+                continue;
+            };
+            let here = descent.here();
+            let Some(seen) = here.look(&name)? else { continue };
+            if let Some(dir) = visit(here, &name, &seen)? {
+                rest.push(dir.names()?);
+                descent.enter(&name, dir)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes an [entry](Self::entries) like [`remove_tree`](Self::remove_tree), without a status call if the
+    /// listing says that it is no directory.
+    pub fn remove_entry(&self, (name, may_be_directory): &(Vec<u8>, bool)) -> Result<()> {
+        if *may_be_directory { self.remove_tree(name) } else { self.remove(name) }
+    }
+
+    fn empty_and_remove(&self, name: &[u8]) -> Result<u64> {
+        let on = place(&self.itself()?);
+        let mut emptying = Emptying { descent: Descent::below(self), on, rest: Vec::new(), removed: 0 };
+        emptying.enter(name)?;
+        while let Some(rest) = emptying.rest.last_mut() {
+            match rest.pop() {
+                Some((name, true)) => emptying.enter(&name)?,
+                Some((name, false)) => emptying.remove(&name)?,
+                None => emptying.leave()?,
+            }
+        }
+        Ok(emptying.removed)
+    }
+}
+
+impl Emptying<'_> {
+    /// Enters a directory, or removes anything else.
+    fn enter(&mut self, name: &[u8]) -> Result<()> {
+        let here = self.descent.here();
+        let dir = match here.dir(name) {
+            Err(error) if error.is_not_found() || error.errno() == Some(Errno::LOOP) => {
+                return self.remove(name);
+            }
+            Err(error) if error.errno() == Some(Errno::ACCESS) => {
+                if here.look(name)?.is_none_or(|seen| place(&seen) != self.on) {
+                    return Ok(());
+                }
+                // A directory without rights for its owner (0000) can be emptied by its owner once it has them.
+                here.set_mode(name, Mode::of(0o700))?;
+                here.dir(name)?
+            }
+            other => other?,
+        };
+        if place(&dir.itself()?) != self.on {
+            return Ok(());
+        }
+        if !dir.is_writable() {
+            dir.set_own_mode(Mode::of(0o700))?;
+        }
+        let mut rest = dir.entries()?;
+        rest.reverse();
+        self.descent.enter(name, dir)?;
+        self.rest.push(rest);
+        Ok(())
+    }
+
+    /// Removes the emptied directory, unless it contains a mount.
+    fn leave(&mut self) -> Result<()> {
+        self.rest.pop();
+        let Some(name) = self.descent.leave()? else { return Ok(()) };
+        self.removed += u64::from(self.descent.here().remove_dir(&name)?);
+        Ok(())
+    }
+
+    fn remove(&mut self, name: &[u8]) -> Result<()> {
+        self.descent.here().remove(name)?;
+        self.removed += 1;
+        Ok(())
+    }
+}
+
+fn place(seen: &ObjectStatus) -> (u64, (u32, u32)) {
+    (seen.mount, seen.file_system)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::path::Path;
+
+    use super::*;
+    use crate::Root;
+    use patchadm_svr4::package::ObjectPath;
+
+    fn top(path: &Path) -> Dir {
+        Root::open(path).unwrap().dir(&ObjectPath::root()).unwrap()
+    }
+
+    /// Nests directories, each containing a file beside the next directory.
+    fn nest(top: &Dir, depth: usize) {
+        let mut dir = top.make_dir(b"d", Mode::of(0o755)).unwrap();
+        for level in 0..depth {
+            if level % 1000 == 0 {
+                drop(dir.create(b"file").unwrap());
+            }
+            dir = dir.make_dir(b"d", Mode::of(0o755)).unwrap().shown_as(ObjectPath::root());
+        }
+    }
+
+    #[test]
+    fn a_tree_with_an_immutable_file_is_refused_by_its_name_and_flag() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = top(dir.path());
+        nest(&top, 10);
+        top.must_be_removable(b"d").unwrap();
+        top.must_be_removable(b"missing").unwrap();
+        fs::write(dir.path().join("d/d/kept"), "").unwrap();
+        let chattr = |option: &str| {
+            let done =
+                std::process::Command::new("chattr").arg(option).arg(dir.path().join("d/d/kept")).output();
+            done.is_ok_and(|done| done.status.success())
+        };
+        if !chattr("+i") {
+            return;
+        }
+        let refused = top.must_be_removable(b"d").unwrap_err().to_string();
+        let tried = top.dir(b"d").unwrap().dir(b"d").unwrap().remove(b"kept").unwrap_err().to_string();
+        chattr("-i");
+        for error in [refused, tried] {
+            assert!(error.ends_with("d/d/kept is immutable; chattr -i takes that away"), "{error}");
+        }
+    }
+
+    #[test]
+    fn sixty_thousand_nested_directories_are_removed_with_few_descriptors() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = top(dir.path());
+        nest(&top, 60_000);
+        std::thread::Builder::new()
+            .stack_size(128 << 10)
+            .spawn(move || {
+                top.remove_tree(b"d").unwrap();
+                assert!(top.names().unwrap().is_empty());
+            })
+            .unwrap()
+            .join()
+            .unwrap();
+    }
+
+    #[test]
+    fn links_are_removed_and_not_followed_and_a_closed_directory_is_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir_all(at("tree/closed/below")).unwrap();
+        fs::create_dir(at("theirs")).unwrap();
+        fs::write(at("theirs/kept"), "").unwrap();
+        symlink("../theirs", at("tree/link")).unwrap();
+        symlink("../../../theirs", at("tree/closed/below/link")).unwrap();
+        fs::set_permissions(at("tree/closed"), fs::Permissions::from_mode(0o000)).unwrap();
+        let top = top(dir.path());
+        assert_eq!(top.remove_tree_counted(b"tree").unwrap(), 5);
+        assert_eq!(top.names().unwrap(), [b"theirs".to_vec()]);
+        assert!(at("theirs/kept").exists());
+        top.remove_tree(b"nothing").unwrap();
+    }
 }

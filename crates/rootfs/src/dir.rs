@@ -20,7 +20,7 @@ pub struct Dir {
     fd: OwnedFd,
     path: ObjectPath,
     root: Root,
-    /// Whether its files may be records, which are checked on opening.
+    /// True if files in it may be records, whose owners are checked on opening.
     has_records: bool,
 }
 
@@ -49,7 +49,7 @@ impl Root {
         optional(self.dir(physical))
     }
 
-    /// Does the same for the place of an object, which may be beyond a link
+    /// Like [`dir_if_there`](Self::dir_if_there), for the place of an object, which may be beyond a link
     /// ([`Resolver::locate_object`](super::Resolver::locate_object)): no directory is there.
     pub fn dir_of_object(&self, physical: &ObjectPath) -> Result<Option<Dir>> {
         match self.dir_if_there(physical) {
@@ -65,7 +65,7 @@ impl Dir {
         Self { fd, path, root, has_records }
     }
 
-    /// Wraps an opened directory. If it holds records, it must belong to the superuser on a guarded root.
+    /// Wraps an opened directory. On a guarded root, a directory of records must belong to the superuser.
     pub(crate) fn entered(fd: OwnedFd, path: ObjectPath, root: Root) -> Result<Self> {
         if let Some(guard) = root.guard() {
             guard.directory(&root, &fd, &path)?;
@@ -73,7 +73,7 @@ impl Dir {
         Ok(Self::new(fd, path, root))
     }
 
-    /// Checks the owner of an opened file if it is a record for which that matters. Returns the status seen then.
+    /// Checks the owner of an opened file if it is a record. Returns its status if that had to be read.
     pub(crate) fn look_at_record(&self, name: &[u8], file: impl AsFd) -> Result<Option<ObjectStatus>> {
         match self.root.guard() {
             Some(guard) if self.has_records => guard.file(&self.root, &self.at(name), file),
@@ -81,12 +81,11 @@ impl Dir {
         }
     }
 
-    /// Shows the same directory under another path.
     pub(crate) fn shown_as(self, path: ObjectPath) -> Self {
         Self { path, ..self }
     }
 
-    /// Opens a directory of the host as a root of its own that contains nothing else.
+    /// Opens a directory of the host as a root that contains nothing else.
     pub fn of_host(path: &Path) -> Result<Self> {
         Root::open(path)?.dir(&ObjectPath::root())
     }
@@ -112,7 +111,7 @@ impl Dir {
         Self::entered(fd, self.at(name), self.root.clone())
     }
 
-    /// Returns a root that is this directory, whatever its path leads to by now. Its changes pass the same door.
+    /// Makes this directory a root, whatever its path leads to by now. Its changes pass the same door.
     pub fn into_root(self) -> Root {
         let Self { fd, path, root, .. } = self;
         root.of_opened(fd, &path)
@@ -129,19 +128,19 @@ impl Dir {
         Ok(self.entries()?.into_iter().map(|(name, _)| name).collect())
     }
 
-    /// Returns the names in the directory for which the function returns true, sorted.
-    pub fn names_that_are(&self, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<Vec<u8>>> {
-        let entries = self.entries_that_are(wanted)?;
+    /// Returns the names that the filter accepts, sorted.
+    pub fn names_that_are(&self, filter: impl Fn(&[u8]) -> bool) -> Result<Vec<Vec<u8>>> {
+        let entries = self.entries_that_are(filter)?;
         Ok(entries.into_iter().map(|(name, _)| name).collect())
     }
 
-    /// Returns the names in a directory that was just opened, sorted, each with its type if the listing tells it. Only
-    /// the first call returns them.
+    /// Returns the names in a directory that was just opened, sorted, each with its type if the listing states it.
+    /// Only the first call returns them.
     pub fn first_listing(&mut self) -> Result<Vec<(Vec<u8>, Option<FileType>)>> {
         let mut found = Vec::new();
-        let list = |tell: &mut dyn FnMut(&[u8], rustix::fs::FileType)| {
+        let list = |visit: &mut dyn FnMut(&[u8], rustix::fs::FileType)| {
             each_entry_from_here(&self.fd, |name, listed| {
-                tell(name, listed);
+                visit(name, listed);
                 Ok(())
             })
         };
@@ -150,8 +149,7 @@ impl Dir {
         Ok(found)
     }
 
-    /// Returns the names of directories, sorted, as far as the listing tells. On a file system whose listings do not
-    /// tell types, there are none.
+    /// Returns the names of directories, sorted. On a file system whose listings do not state types, there are none.
     pub fn directories(&self) -> Result<Vec<Vec<u8>>> {
         let mut found = Vec::new();
         self.each_name(|name, file_type| {
@@ -168,11 +166,11 @@ impl Dir {
         self.entries_that_are(|_| true)
     }
 
-    fn entries_that_are(&self, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<(Vec<u8>, bool)>> {
+    fn entries_that_are(&self, filter: impl Fn(&[u8]) -> bool) -> Result<Vec<(Vec<u8>, bool)>> {
         use rustix::fs::FileType::{Directory, Unknown};
         let mut found = Vec::new();
         self.each_name(|name, file_type| {
-            if wanted(name) {
+            if filter(name) {
                 found.push((name.to_vec(), matches!(file_type, Directory | Unknown)));
             }
         })?;
@@ -180,11 +178,10 @@ impl Dir {
         Ok(found)
     }
 
-    /// Passes every name to `visit`, with its type as far as the listing tells it.
     fn each_name(&self, visit: impl FnMut(&[u8], rustix::fs::FileType)) -> Result<()> {
-        let list = |tell: &mut dyn FnMut(&[u8], rustix::fs::FileType)| {
+        let list = |visit: &mut dyn FnMut(&[u8], rustix::fs::FileType)| {
             each_entry(&self.fd, |name, listed| {
-                tell(name, listed);
+                visit(name, listed);
                 Ok(())
             })
         };
@@ -222,20 +219,20 @@ impl Dir {
         Ok(stat.f_type as u64 & 0xffff_ffff)
     }
 
-    /// Tells whether new objects inherit a project id from the directory (`FS_PROJINHERIT_FL`), so that nothing can
-    /// be renamed into it from elsewhere. False if the file system has no such flags.
+    /// Returns true if new objects inherit a project id from the directory (`FS_PROJINHERIT_FL`), so that nothing can
+    /// be renamed into it from elsewhere. Returns false if the file system has no such flags.
     pub fn hands_down_project(&self) -> bool {
         const PROJECT_INHERIT: u32 = 0x2000_0000;
         rustix::fs::ioctl_getflags(&self.fd).is_ok_and(|flags| flags.bits() & PROJECT_INHERIT != 0)
     }
 
-    /// Tells whether the caller may make and remove names in the directory.
+    /// Returns true if the caller may make and remove names in the directory.
     pub fn is_writable(&self) -> bool {
         let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
         rustix::fs::accessat(&self.fd, ".", access, AtFlags::EACCESS).is_ok()
     }
 
-    /// Tells whether the directory cannot be changed because its file system, or the mount that leads to it, is
+    /// Returns true if the directory cannot be changed because its file system, or the mount that leads to it, is
     /// read-only.
     pub fn is_read_only(&self) -> Result<bool> {
         let stat = again(|| rustix::fs::fstatvfs(&self.fd))
@@ -253,7 +250,7 @@ impl Dir {
         }
     }
 
-    /// Returns the error (EEXIST) of a change that is not made, because an object at `name` must stay.
+    /// Returns the error (EEXIST) for replacing an object at `name` that must stay.
     pub fn refused(&self, name: &[u8]) -> RootError {
         self.error("replace", name, Errno::EXIST)
     }
@@ -270,7 +267,7 @@ impl Dir {
         self.root.show(&self.at(name))
     }
 
-    /// Checks that `name` is a single component, so that a call with it reaches nothing but this directory.
+    /// Checks that `name` is a single component, so that a call with it cannot leave this directory.
     pub(crate) fn must_be_single(&self, name: &[u8]) -> Result<()> {
         let is_single = !matches!(name, b"" | b"." | b"..") && !name.iter().any(|byte| b"/\0".contains(byte));
         if holds("root.single-name", is_single) {
@@ -285,7 +282,7 @@ impl Dir {
         flagged.unwrap_or_else(|| RootError::Call { action, path: self.show(name), errno })
     }
 
-    /// Returns the error for a name that has an attribute by which nobody may change it, or whose directory has one.
+    /// Returns the error for an immutable or append-only object, or for an object in such a directory.
     pub(crate) fn flagged(&self, action: &'static str, name: &[u8]) -> Option<RootError> {
         let flag_of = |seen: Option<ObjectStatus>| seen.and_then(|seen| seen.flag());
         let own = ObjectStatus::at(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).ok();

@@ -1,14 +1,23 @@
-//! Finds the processes that hold a directory, or an object in it, as working directory, root or open file.
+//! Finds the users of a directory: processes that hold it or an object in it (as working directory, root or open file),
+//! and mounts on it, below it or from it.
 //!
-//! The information comes from `/proc`; only the superuser sees processes of other users. A failed query gives an empty
-//! answer: the result is advice only.
+//! The processes come from `/proc`; only the superuser sees those of other users. A failed query gives an empty answer:
+//! the result is advice only.
+//!
+//! The kernel allows renaming a directory that has a mount on it or below it in another mount namespace, or that is
+//! itself mounted elsewhere. The mount moves along, so processes there see another object at the old path. For this
+//! reason the mount tables of all processes are read, one for each namespace and root directory. Tables that the caller
+//! may not read are skipped.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use rustix::fs::{AtFlags, CWD, StatxFlags};
+
+use crate::mounts::{Mount, Place, below, joined, parse, place_of, table, table_error};
+use crate::{Dir, Result};
 
 /// A process that holds an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +31,8 @@ pub struct DirectoryUser {
 }
 
 /// Returns the processes, except this one, that have an object selected by `is_inside` as working directory, root or
-/// open file. `is_inside` gets file system (major and minor) and inode number. Each process and path appears once.
+/// open file. `is_inside` gets file system (major and minor) and inode number. Each pair of process and path appears
+/// once.
 pub fn users_of(is_inside: &dyn Fn((u32, u32), u64) -> bool) -> Vec<DirectoryUser> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let used: BTreeMap<u32, Vec<DirectoryUser>> = processes
@@ -63,6 +73,91 @@ fn leads_inside(link: &Path, is_inside: &dyn Fn((u32, u32), u64) -> bool) -> boo
     seen.is_ok_and(|seen| is_inside((seen.stx_dev_major, seen.stx_dev_minor), seen.stx_ino))
 }
 
+impl Dir {
+    /// Describes a mount that is on or below this directory, or that shows part of it elsewhere, in any visible mount
+    /// namespace.
+    pub fn mount_in_the_way(&self) -> Result<Option<String>> {
+        let own = table()?;
+        let path = self.host_path().map_err(|error| table_error(&error))?;
+        let own = parse(&own);
+        let Some(place) = place_of(&own, self.itself()?.mount, &path) else { return Ok(None) };
+        if let Some(found) = found_in(&own, &place) {
+            return Ok(Some(found));
+        }
+        let tables = other_tables();
+        let others = tables.iter().filter_map(|(process, table)| {
+            let found = found_in(&parse(table), &place)?;
+            Some(format!("{found}, in the mount namespace of process {process}"))
+        });
+        Ok(others.into_iter().next())
+    }
+
+    /// Returns true if this directory is `other`, or below it, by its place on its file system: a part of `other`
+    /// that is mounted elsewhere counts as well.
+    pub fn is_within(&self, other: &Self) -> Result<bool> {
+        let table = table()?;
+        let table = parse(&table);
+        let path = self.host_path().map_err(|error| table_error(&error))?;
+        let other_path = other.host_path().map_err(|error| table_error(&error))?;
+        if below(&path, &other_path).is_some() {
+            return Ok(true);
+        }
+        let Some(place) = place_of(&table, self.itself()?.mount, &path) else { return Ok(false) };
+        let mounted = table.iter().filter(|mount| below(&mount.point, &other_path).is_some());
+        let areas = mounted.map(|mount| Place { device: mount.device.clone(), path: mount.root.clone() });
+        let mut areas = areas.chain(place_of(&table, other.itself()?.mount, &other_path));
+        Ok(areas.any(|area| area.contains(&place.device, &place.path)))
+    }
+
+    /// Returns the type of the file system as the mount table of this process names it; `None` if its mount is not in
+    /// that table.
+    pub fn file_system_type(&self) -> Result<Option<String>> {
+        let table = table()?;
+        let mount = self.itself()?.mount;
+        let line = parse(&table).into_iter().find(|line| line.id == mount);
+        Ok(line.map(|line| String::from_utf8_lossy(&line.kind).into_owned()))
+    }
+
+    /// Returns the path of this directory as this process sees it.
+    fn host_path(&self) -> io::Result<Vec<u8>> {
+        let magic = self.magic_path(b"");
+        let fd = magic.strip_suffix(b"/.").unwrap_or(&magic);
+        let path = fs::read_link(Path::new(std::ffi::OsStr::from_bytes(fd)))?;
+        Ok(path.as_os_str().as_bytes().to_vec())
+    }
+}
+
+/// Describes a mount that is on or below a place, or that shows part of it elsewhere.
+fn found_in(table: &[Mount], place: &Place) -> Option<String> {
+    table.iter().find_map(|mount| {
+        let point = String::from_utf8_lossy(&mount.point);
+        if place.contains(&mount.device, &mount.root) {
+            return Some(format!("it is mounted on {point} as well, or part of it"));
+        }
+        let parent = table.iter().find(|other| other.id == mount.parent && mount.parent != mount.id)?;
+        let on = joined(&parent.root, below(&mount.point, &parent.point)?);
+        place.contains(&parent.device, &on).then(|| format!("something is mounted on {point}"))
+    })
+}
+
+/// Returns the tables of other namespaces, each with the number of a process in it.
+fn other_tables() -> Vec<(u32, Vec<u8>)> {
+    let view = |process: &Path| -> Option<(PathBuf, PathBuf)> {
+        Some((fs::read_link(process.join("ns/mnt")).ok()?, fs::read_link(process.join("root")).ok()?))
+    };
+    let mut seen: BTreeSet<(PathBuf, PathBuf)> = view(Path::new("/proc/self")).into_iter().collect();
+    let mut tables = Vec::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(process) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        if view(&entry.path()).is_some_and(|view| seen.insert(view))
+            && let Ok(table) = fs::read(entry.path().join("mountinfo"))
+        {
+            tables.push((process, table));
+        }
+    }
+    tables
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::MetadataExt as _;
@@ -85,5 +180,58 @@ mod tests {
         let paths: Vec<&str> = held.iter().map(|user| user.path.as_str()).collect();
         assert_eq!(paths, [place.path().to_str().unwrap()]);
         assert_eq!(other, []);
+    }
+}
+
+#[cfg(test)]
+mod mounts_tests {
+    use super::*;
+
+    const OWN: &[u8] = b"21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n\
+        22 21 8:2 /@/srv /srv rw - ext4 /dev/sda2 rw\n\
+        23 21 0:5 / /proc rw - proc proc rw\n\
+        24 22 0:40 / /srv/www/cache rw - tmpfs tmpfs rw\n";
+
+    /// Returns the finding about a directory in a table; its place comes from the process's own table.
+    fn found(mount: u64, path: &str, table: &[u8]) -> Option<String> {
+        let place = place_of(&parse(OWN), mount, path.as_bytes()).unwrap();
+        found_in(&parse(table), &place)
+    }
+
+    #[test]
+    fn a_mount_on_or_below_a_directory_is_found_and_one_beside_it_is_not() {
+        let is_found = |path: &str| found(22, path, OWN).is_some();
+        assert!(is_found("/srv/www") && is_found("/srv/www/cache"));
+        assert!(!is_found("/srv/www/cached") && !is_found("/srv/web") && !is_found("/srv/www/cache/deeper"));
+        assert_eq!(found(21, "/opt", OWN), None);
+        assert_eq!(found(21, "/proc", OWN).unwrap(), "something is mounted on /proc");
+    }
+
+    #[test]
+    fn a_mount_from_a_directory_is_found_wherever_it_is() {
+        let inside = b"77 70 8:2 /@/srv/www/htdocs /data/with\\040blank rw - ext4 /dev/sda2 rw\n";
+        assert_eq!(
+            found(22, "/srv/www", inside).unwrap(),
+            "it is mounted on /data/with blank as well, or part of it"
+        );
+        assert_eq!(found(22, "/srv/www/other", inside), None);
+        let elsewhere = b"77 70 8:9 /@/srv/www/htdocs /data rw - ext4 /dev/sdb rw\n";
+        assert_eq!(found(22, "/srv/www", elsewhere), None, "another file system");
+    }
+
+    #[test]
+    fn a_mount_in_another_namespace_is_told_by_what_it_is_mounted_on_there() {
+        let inside =
+            b"90 90 8:2 /@ / rw - ext4 /dev/sda2 rw\n91 90 0:44 / /srv/www/tmp rw - tmpfs tmpfs rw\n";
+        assert_eq!(found(22, "/srv/www", inside).unwrap(), "something is mounted on /srv/www/tmp");
+        assert_eq!(found(22, "/srv/ftp", inside), None);
+    }
+
+    #[test]
+    fn a_directory_without_mounts_has_none_in_the_way() {
+        let place = tempfile::tempdir().unwrap();
+        assert_eq!(Dir::of_host(place.path()).unwrap().mount_in_the_way().unwrap(), None);
+        let proc = Dir::of_host(Path::new("/proc")).unwrap();
+        assert!(proc.mount_in_the_way().unwrap().is_some());
     }
 }

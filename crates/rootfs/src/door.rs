@@ -71,10 +71,8 @@ pub struct RootChange<'a> {
     pub other: Option<&'a ObjectPath>,
 }
 
-/// Inspects each change before it is made; returning an error prevents it.
 type Watcher = dyn Fn(&RootChange<'_>) -> Result<(), Errno> + Send + Sync;
 
-/// Observes each change that was tried, with the result of the system.
 type Witness = dyn Fn(&RootChange<'_>, Result<(), Errno>) + Send + Sync;
 
 /// The point that all changes pass. By default it lets everything through.
@@ -92,7 +90,7 @@ impl Door {
         Self { watcher: Some(Box::new(watcher)), witness: None, for_many: false }
     }
 
-    /// Tells whether changes are watched, and so must come in the same order in every run.
+    /// Returns true if changes must come in the same order in every run.
     pub(crate) fn is_watched(&self) -> bool {
         self.watcher.is_some() && !self.for_many
     }
@@ -112,7 +110,6 @@ impl Door {
         Self { witness: Some(Box::new(witness)), ..self }
     }
 
-    /// Makes a change, unless the watcher prevents it.
     pub(crate) fn make<T>(
         &self,
         step: RootChange<'_>,

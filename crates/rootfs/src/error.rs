@@ -1,10 +1,9 @@
-//! The reasons why an operation on a root failed.
+//! The reasons why an operation on a root fails, among them that the root is not the superuser's alone.
 
+use std::fmt;
 use std::io;
 
 use rustix::io::Errno;
-
-use super::Untrusted;
 
 /// A failed operation on a root.
 #[derive(Debug, thiserror::Error)]
@@ -75,8 +74,7 @@ pub struct FlaggedObject {
 }
 
 impl RootError {
-    /// Returns the error of a system call whose path leads through `/proc/self/fd`: ENOENT where no `/proc` is mounted is
-    /// no word about the object.
+    /// Corrects the error of a call through `/proc/self/fd`: without `/proc`, ENOENT says nothing about the object.
     pub(crate) fn through_proc(self) -> Self {
         match self {
             Self::Call { action, path, errno: Errno::NOENT } if !is_proc_mounted() => {
@@ -100,18 +98,18 @@ impl RootError {
         }
     }
 
-    /// Tells whether the caller lacks permission for the operation.
+    /// Returns true if the caller lacks permission for the operation.
     pub fn is_refused_access(&self) -> bool {
         // Nobody may do what an attribute forbids.
         !matches!(self, Self::Flagged(_)) && matches!(self.errno(), Some(Errno::ACCESS | Errno::PERM))
     }
 
-    /// Tells whether the file system, or the caller's quota, is full.
+    /// Returns true if the file system, or the caller's quota, is full.
     pub fn is_no_space(&self) -> bool {
         matches!(self.errno(), Some(Errno::NOSPC | Errno::DQUOT))
     }
 
-    /// Tells whether the object is missing.
+    /// Returns true if the object is missing.
     pub fn is_not_found(&self) -> bool {
         matches!(self.errno(), Some(Errno::NOENT | Errno::NOTDIR))
     }
@@ -127,22 +125,280 @@ impl From<RootError> for io::Error {
 /// The result of an operation on a root.
 pub type Result<T> = std::result::Result<T, RootError>;
 
-/// Tells whether this process can see its own descriptors in `/proc`.
 pub(crate) fn is_proc_mounted() -> bool {
     std::path::Path::new("/proc/self/fd").exists()
 }
 
-/// Returns the C library's text for an error, without its number.
 fn errno_text(errno: Errno) -> String {
     let text = io::Error::from(errno).to_string();
     text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
 
-/// Turns a "not found" error into `None`.
 pub(crate) fn optional<T>(result: Result<T>) -> Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// A root that a user other than the superuser may change, with the evidence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Untrusted {
+    /// The path of the root, as it was named.
+    pub root: String,
+    /// The owner of the root directory.
+    pub owner: u32,
+    /// The directory or record that others may change, with the prefix of the root; for the tree of a container, the
+    /// directory of the engine or the mount point.
+    pub path: String,
+    /// The owner of that directory or record; for a mount, the user who mounted it.
+    pub uid: u32,
+    /// The record that is in the tree of a container, unless the root itself is; with the prefix of the root.
+    pub record: Option<String>,
+    /// The way into the tree of a container, if the path does not show it.
+    pub way: TreeWay,
+    /// The reason for distrust.
+    pub why: Distrust,
+    /// True if the owner of the root directory has an account on this machine.
+    pub has_account: bool,
+}
+
+/// The ways in which a directory or record is not the superuser's alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Distrust {
+    /// It belongs to another user.
+    Owner,
+    /// Its group may write to it.
+    Group,
+    /// Everyone may write to it.
+    Others,
+    /// An access list lets others write to it, or cannot be judged.
+    AccessList,
+    /// It is a symbolic link of another user on the way to the root.
+    Link,
+    /// Another user mounted its file system and is responsible for everything in it.
+    ForeignMount,
+    /// It belongs to another mount namespace than the caller's.
+    OtherNamespace,
+    /// The policy of the host names the root in `untrusted_roots`.
+    Named,
+    /// It is in a directory where an engine keeps the roots of containers.
+    Engine,
+    /// It is on or within an overlayfs, like the roots of containers.
+    Overlay,
+}
+
+/// The way by which a directory lies in that of an engine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum TreeWay {
+    /// Its path, as it was named.
+    #[default]
+    Named,
+    /// Its own path, with all links resolved.
+    Physical(String),
+    /// The directory of the engine is a link to this one.
+    Link(String),
+    /// Part of that directory is mounted here.
+    Mount(String),
+}
+
+impl fmt::Display for TreeWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named => Ok(()),
+            Self::Physical(path) => write!(f, " (as {path})"),
+            Self::Link(path) => write!(f, " (which leads to {path})"),
+            Self::Mount(path) => write!(f, " (by what is mounted on {path})"),
+        }
+    }
+}
+
+/// A tree whose owners do not prove who wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ForeignTree {
+    /// The policy of the host says so.
+    Named,
+    /// A directory in which an engine keeps the roots of containers.
+    Engine {
+        /// Its usual path.
+        directory: String,
+        /// The way by which the root, or one of its records, lies in it.
+        way: TreeWay,
+    },
+    /// An overlayfs other than that of `/`.
+    Overlay {
+        /// Its mount point.
+        mount_point: String,
+    },
+}
+
+impl fmt::Display for Untrusted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { root, owner, path, uid, why, record, way, .. } = self;
+        let what = record.as_deref().unwrap_or("it");
+        match why {
+            Distrust::Owner if uid == owner => {
+                write!(f, "The root {root} belongs to uid {uid}: {path} is theirs to write.")
+            }
+            Distrust::Owner => {
+                write!(
+                    f,
+                    "The root {root} belongs to uid {owner}, but {path} to uid {uid}, who may write it."
+                )
+            }
+            Distrust::Group => {
+                write!(f, "The root {root} is not yours alone: the group of {path} may write it.")
+            }
+            Distrust::Others => write!(f, "The root {root} is not yours alone: everybody may write {path}."),
+            Distrust::AccessList => {
+                write!(f, "The root {root} is not yours alone: an access list lets others write {path}.")
+            }
+            Distrust::Link => {
+                write!(
+                    f,
+                    "The way to the root {root} belongs to uid {uid}: the symbolic link {path} is theirs."
+                )
+            }
+            Distrust::ForeignMount => {
+                write!(
+                    f,
+                    "The root {root} belongs to uid {uid}: {path} is on a file system that they mounted."
+                )
+            }
+            Distrust::OtherNamespace => {
+                write!(f, "The root {root} is in another mount namespace: whose {path} is cannot be told.")
+            }
+            Distrust::Named => {
+                write!(
+                    f,
+                    "The root {root} is not trusted: untrusted_roots of the policy of this host names it."
+                )
+            }
+            Distrust::Engine => {
+                write!(
+                    f,
+                    "The root {root} is not trusted: {what} is in {path}{way}, among the roots of containers."
+                )
+            }
+            Distrust::Overlay => {
+                write!(
+                    f,
+                    "The root {root} is not trusted: {what} is on the overlayfs at {path}, as roots of containers are."
+                )
+            }
+        }
+    }
+}
+
+impl Untrusted {
+    /// Returns a sentence that names the remedies.
+    pub fn way_on(&self) -> String {
+        let Self { owner, path, uid, .. } = self;
+        match self.why {
+            Distrust::OtherNamespace => "Run it inside its container or user namespace.".to_owned(),
+            Distrust::Owner if !self.has_account && uid == owner => {
+                "Run it inside its container or user namespace.".to_owned()
+            }
+            Distrust::Owner if uid == owner => self.as_owner(),
+            Distrust::Owner => format!(
+                "Give it back to the superuser (chown 0 {path}), or say --trust-root if uid {uid} may do \
+                 anything as root here."
+            ),
+            Distrust::Group => format!("Take the right away: chmod g-w {path}."),
+            Distrust::Others => format!("Take the right away: chmod o-w {path}."),
+            Distrust::AccessList => format!("Take the access list away: setfacl -b {path}."),
+            Distrust::Link => format!(
+                "Name the root without that link, or say --trust-root if uid {uid} may do anything as root here."
+            ),
+            Distrust::ForeignMount => {
+                format!("Run it as uid {uid}, or say --trust-root if uid {uid} may do anything as root here.")
+            }
+            Distrust::Named if *owner != 0 => self.as_owner(),
+            Distrust::Named => "Say --trust-root if whoever made it may do anything as root here.".to_owned(),
+            Distrust::Engine | Distrust::Overlay => {
+                "Run it inside the container. If whoever was root there may do anything as root here, say \
+                 --trust-root, or name the root in trusted_roots of /etc/patchadm/policy."
+                    .to_owned()
+            }
+        }
+    }
+
+    fn as_owner(&self) -> String {
+        let owner = self.owner;
+        format!(
+            "Run it as its owner with --as-owner, or say --trust-root if uid {owner} may do anything as root here."
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn untrusted(owner: u32, uid: u32, why: Distrust) -> Untrusted {
+        Untrusted {
+            root: "/zones/a".to_owned(),
+            owner,
+            path: "/zones/a/var/sadm".to_owned(),
+            uid,
+            record: None,
+            way: TreeWay::Named,
+            why,
+            has_account: true,
+        }
+    }
+
+    #[test]
+    fn the_refusal_of_another_users_root_names_the_owner_and_two_ways_on() {
+        let told = untrusted(1004, 1004, Distrust::Owner);
+        assert_eq!(
+            told.to_string(),
+            "The root /zones/a belongs to uid 1004: /zones/a/var/sadm is theirs to write."
+        );
+        assert_eq!(
+            told.way_on(),
+            "Run it as its owner with --as-owner, or say --trust-root if uid 1004 may do anything as root here."
+        );
+    }
+
+    #[test]
+    fn the_refusal_of_a_container_says_what_is_in_it_and_by_which_way_where_no_path_does() {
+        let told = Untrusted { path: "/var/lib/lxc".to_owned(), ..untrusted(0, 0, Distrust::Engine) };
+        let said = |way, record: Option<&str>| {
+            let record = record.map(str::to_owned);
+            Untrusted { record, way, ..told.clone() }.to_string()
+        };
+        let begin = "The root /zones/a is not trusted: ";
+        for (way, end) in [
+            (TreeWay::Named, ""),
+            (TreeWay::Physical("/var/lib/lxc/a".to_owned()), " (as /var/lib/lxc/a)"),
+            (TreeWay::Link("/data/lxc".to_owned()), " (which leads to /data/lxc)"),
+            (TreeWay::Mount("/zones".to_owned()), " (by what is mounted on /zones)"),
+        ] {
+            let expected = format!("{begin}it is in /var/lib/lxc{end}, among the roots of containers.");
+            assert_eq!(said(way, None), expected);
+        }
+        assert_eq!(
+            said(TreeWay::Mount("/zones/a/var".to_owned()), Some("/zones/a/var")),
+            format!(
+                "{begin}/zones/a/var is in /var/lib/lxc (by what is mounted on /zones/a/var), \
+                 among the roots of containers."
+            )
+        );
+    }
+
+    #[test]
+    fn the_way_on_fits_the_case() {
+        let without_account =
+            Untrusted { has_account: false, ..untrusted(100_000, 100_000, Distrust::Owner) };
+        assert_eq!(without_account.way_on(), "Run it inside its container or user namespace.");
+        let of_group = untrusted(0, 0, Distrust::Group);
+        assert_eq!(of_group.way_on(), "Take the right away: chmod g-w /zones/a/var/sadm.");
+        let of_record = untrusted(0, 1004, Distrust::Owner);
+        assert!(!of_record.way_on().contains("--as-owner"), "the owner of the root is the superuser");
+        assert!(untrusted(0, 0, Distrust::Named).way_on().starts_with("Say --trust-root"));
+        let of_container = untrusted(0, 0, Distrust::Engine).way_on();
+        assert!(of_container.contains("--trust-root") && of_container.contains("trusted_roots"));
     }
 }

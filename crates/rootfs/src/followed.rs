@@ -7,7 +7,7 @@ use patchadm_svr4::package::ObjectPath;
 
 use crate::calls::MOST_LINKS;
 
-/// The longest physical path on a way, in bytes; Linux opens none that is longer.
+/// The longest physical path, in bytes; Linux opens none that is longer.
 const LONGEST_PATH: usize = 4095;
 
 /// The kind of object at a path.
@@ -15,9 +15,9 @@ const LONGEST_PATH: usize = 4095;
 pub enum AtPath {
     /// A symbolic link, with its target.
     Link(Arc<[u8]>),
-    /// An object that no way leads beyond.
+    /// A file or similar: paths end there.
     File,
-    /// A directory, or nothing that is known: ways lead on.
+    /// A directory, or nothing known: paths lead on.
     Other,
 }
 
@@ -26,7 +26,7 @@ pub trait LinkMap {
     /// Returns what is at a physical path.
     fn at(&self, path: &[u8]) -> AtPath;
 
-    /// Tells whether to report the ways that come to a path.
+    /// Returns true if paths that reach this path are to be reported.
     fn is_marked(&self, path: &[u8]) -> bool {
         let _ = path;
         false
@@ -51,18 +51,16 @@ impl Followed {
 
 /// Follows paths, links included, without leaving the root: `..` stays in it.
 ///
-/// Each link is followed once. The cost of many paths behind the same links is that of the bytes of both, and not their product:
-/// whoever makes links cannot make others wait.
+/// Each link is followed once. The cost of many paths behind the same links is the sum of their bytes, not the
+/// product, so that hostile links cannot slow the caller down.
 pub struct LinkFollower<M> {
     map: M,
     behind: HashMap<Vec<u8>, Behind>,
 }
 
-/// Where a link leads.
 struct Behind {
-    /// The way, the link itself included; `None` if it leads nowhere.
     followed: Option<Followed>,
-    /// Whether a marked path is on the way.
+    /// True if a marked path is on the way.
     has_met: bool,
 }
 
@@ -72,10 +70,10 @@ impl<M: LinkMap> LinkFollower<M> {
         Self { map, behind: HashMap::default() }
     }
 
-    /// Walks on from a physical path. Returns `None` if the path leads in a circle, through more than 40 links, behind a file or
-    /// to a path of more than 4,095 bytes. Sets `has_met` if the way comes to a marked path.
+    /// Continues from a physical path. Returns `None` if the path leads in a circle, through more than 40 links,
+    /// behind a file or to a path of more than 4,095 bytes. Sets `has_met` if a marked path is reached.
     pub fn follow(&mut self, from: Followed, path: &[u8], has_met: &mut bool) -> Option<Followed> {
-        // A link waits for those that it leads to in a frame of its own: a chain of links may be longer than a stack.
+        // Each link has its own frame on the heap: a chain of links may be longer than a stack.
         let mut frames = vec![Frame::of(None, from, path.into())];
         loop {
             let frame = frames.last_mut()?;
@@ -106,15 +104,13 @@ impl<M: LinkMap> LinkFollower<M> {
     }
 }
 
-/// A way under way.
 struct Frame {
-    /// The link whose target is followed.
     link: Option<Vec<u8>>,
     followed: Followed,
     path: Arc<[u8]>,
-    /// The components that are to come begin here.
+    /// The start of the remaining components.
     rest: usize,
-    /// The target of the link that it has come to.
+    /// The target of the link that was reached.
     target: Option<Arc<[u8]>>,
     is_file: bool,
     leads_nowhere: bool,
@@ -138,7 +134,7 @@ impl Frame {
         }
     }
 
-    /// Walks to the next link, whose target it returns, or to the end.
+    /// Advances to the next link and returns its target, or to the end.
     fn advance(&mut self, map: &impl LinkMap) -> Option<Arc<[u8]>> {
         if self.target.is_some() {
             return self.target.clone();
@@ -177,7 +173,7 @@ impl Frame {
         None
     }
 
-    /// Goes on behind the link that it has come to.
+    /// Continues behind the link that was reached.
     fn go_behind(&mut self, behind: &Behind, map: &impl LinkMap) {
         self.target = None;
         self.has_met |= behind.has_met;

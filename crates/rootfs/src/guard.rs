@@ -31,19 +31,19 @@ impl Root {
 }
 
 impl RecordGuard {
-    /// Checks the records that every change of `root` uses, once.
+    /// Checks, once, the records that every change of `root` uses.
     pub(crate) fn begin(&self, root: &Root) -> Result<()> {
         if self.areas.get().is_some() {
             return Ok(());
         }
         if let Some(foreign) = &self.foreign {
-            return Err(by_the_place(root, root.seen()?.uid, foreign, None));
+            return Err(container_refusal(root, root.seen()?.uid, foreign, None));
         }
         look_at_links(root)?;
         let tree = trace(root, &self.places.tree)?;
-        self.all_good(root, &tree.way).map_err(|error| by_the_tree(root, &tree, error))?;
+        self.check_all(root, &tree.way).map_err(|error| prefer_records(root, &tree, error))?;
         for used in &self.places.used {
-            self.all_good(root, &trace_in(root, &self.places.tree, &tree, used)?.way)?;
+            self.check_all(root, &trace_in(root, &self.places.tree, &tree, used)?.way)?;
         }
         // From here on, no one else can change its location.
         if let Some(stages) = &self.places.stages {
@@ -57,17 +57,17 @@ impl RecordGuard {
         Ok(())
     }
 
-    /// Checks an opened directory at a physical path, and the way to it.
+    /// Checks an opened directory at a physical path, and the directories above it.
     pub(crate) fn directory(&self, root: &Root, fd: &OwnedFd, physical: &ObjectPath) -> Result<()> {
         self.begin(root)?;
         if self.is_known(physical) || !self.is_record(physical) {
             return Ok(());
         }
         self.way_to(root, physical)?;
-        self.judge_directory(root, physical, fd)
+        self.check_directory(root, physical, fd)
     }
 
-    /// Checks an opened file. Returns its status, if that had to be read.
+    /// Checks an opened file. Returns its status if that had to be read.
     pub(crate) fn file(
         &self,
         root: &Root,
@@ -79,22 +79,22 @@ impl RecordGuard {
             return Ok(None);
         }
         self.way_to(root, physical)?;
-        self.judge(root, physical, file).map(Some)
+        self.check(root, physical, file).map(Some)
     }
 
-    /// Adds the target of a symbolic link among the records to the records; `link` is the path that contains the link.
+    /// Adds the target of a symbolic link among the records to the records.
     pub(crate) fn link(&self, root: &Root, physical: &ObjectPath, link: &ObjectPath) -> Result<()> {
         self.begin(root)?;
         if !self.is_record(physical) {
             return Ok(());
         }
         let led = trace(root, link)?;
-        self.all_good(root, &led.way)?;
-        self.led_to.write().unwrap_or_else(PoisonError::into_inner).push(led.place);
+        self.check_all(root, &led.way)?;
+        self.linked.write().unwrap_or_else(PoisonError::into_inner).push(led.place);
         Ok(())
     }
 
-    /// Checks every directory above a record, and those that links on the way to its area led through.
+    /// Checks every directory above a record, including those reached through links on the way to its area.
     fn way_to(&self, root: &Root, physical: &ObjectPath) -> Result<()> {
         let areas = self.areas.get().map(Vec::as_slice).unwrap_or_default();
         // Objects in a checked directory of records have the same way; there may be thousands.
@@ -106,35 +106,34 @@ impl RecordGuard {
         }
         for area in areas {
             if *physical == area.place || physical.is_below(&area.place) {
-                self.all_good(root, area.way.get(..area.way.len().saturating_sub(1)).unwrap_or_default())?;
+                self.check_all(root, area.way.get(..area.way.len().saturating_sub(1)).unwrap_or_default())?;
             }
         }
         let mut above: Vec<ObjectPath> = physical.ancestors().collect();
         above.sort();
         above.retain(|directory| directory != physical);
-        self.all_good(root, &above)
+        self.check_all(root, &above)
     }
 
-    fn all_good(&self, root: &Root, directories: &[ObjectPath]) -> Result<()> {
+    fn check_all(&self, root: &Root, directories: &[ObjectPath]) -> Result<()> {
         for directory in directories {
             if !self.is_known(directory)
                 && let Some(fd) = optional(root.open_directory(directory))?
             {
-                self.judge_directory(root, directory, &fd)?;
+                self.check_directory(root, directory, &fd)?;
             }
         }
         Ok(())
     }
 
-    /// Checks an opened directory, and remembers one that is the superuser's alone.
-    fn judge_directory(&self, root: &Root, physical: &ObjectPath, fd: &OwnedFd) -> Result<()> {
-        self.judge(root, physical, fd)?;
-        self.good.write().unwrap_or_else(PoisonError::into_inner).insert(physical.clone());
+    /// Checks an opened directory, and remembers a good one.
+    fn check_directory(&self, root: &Root, physical: &ObjectPath, fd: &OwnedFd) -> Result<()> {
+        self.check(root, physical, fd)?;
+        self.checked.write().unwrap_or_else(PoisonError::into_inner).insert(physical.clone());
         Ok(())
     }
 
-    /// Checks an opened directory or record.
-    fn judge(&self, root: &Root, physical: &ObjectPath, fd: impl AsFd) -> Result<ObjectStatus> {
+    fn check(&self, root: &Root, physical: &ObjectPath, fd: impl AsFd) -> Result<ObjectStatus> {
         let failed = |errno| root.error("look at", physical, errno);
         let seen = ObjectStatus::of_file(&fd).map_err(failed)?;
         let mut mounts = self.mounts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -145,13 +144,12 @@ impl RecordGuard {
             return Err(refusal(root, physical, &seen, why));
         }
         if let Some(foreign) = self.tree_of_mount(root, physical, &seen, &fd)? {
-            return Err(by_the_place(root, seen.uid, &foreign, Some(physical)));
+            return Err(container_refusal(root, seen.uid, &foreign, Some(physical)));
         }
         Ok(seen)
     }
 
-    /// Returns the tree of containers that holds a record on another mount than the root. Each mount is checked once;
-    /// that of the root already has been.
+    /// Returns the container tree of a record on another mount than the root. Each mount is checked once.
     fn tree_of_mount(
         &self,
         root: &Root,
@@ -159,16 +157,16 @@ impl RecordGuard {
         seen: &ObjectStatus,
         fd: impl AsFd,
     ) -> Result<Option<ForeignTree>> {
-        let mut at_home = self.at_home.lock().unwrap_or_else(PoisonError::into_inner);
-        if at_home.is_empty() {
-            at_home.insert(root.seen()?.mount);
+        let mut outside_containers = self.outside_containers.lock().unwrap_or_else(PoisonError::into_inner);
+        if outside_containers.is_empty() {
+            outside_containers.insert(root.seen()?.mount);
         }
-        if at_home.contains(&seen.mount) {
+        if outside_containers.contains(&seen.mount) {
             return Ok(None);
         }
         let found = container_tree(&fd, root.show(physical).as_bytes())?;
         if found.is_none() {
-            at_home.insert(seen.mount);
+            outside_containers.insert(seen.mount);
         }
         Ok(found)
     }
@@ -179,37 +177,42 @@ fn refusal(root: &Root, physical: &ObjectPath, seen: &ObjectStatus, why: Distrus
     root.untrusted(path, seen.uid, why)
 }
 
-/// Returns the refusal of a root because of the tree that holds it or this record of it.
-fn by_the_place(root: &Root, owner: u32, foreign: &ForeignTree, record: Option<&ObjectPath>) -> RootError {
+/// Returns the error for a root, or a record of it, in a container tree.
+fn container_refusal(
+    root: &Root,
+    owner: u32,
+    foreign: &ForeignTree,
+    record: Option<&ObjectPath>,
+) -> RootError {
     let (path, why, way) = match foreign {
         ForeignTree::Named => (root.shown_prefix(), Distrust::Named, TreeWay::Named),
         ForeignTree::Engine { directory, way } => (directory.clone(), Distrust::Engine, way.clone()),
         ForeignTree::Overlay { mount_point } => (mount_point.clone(), Distrust::Overlay, TreeWay::Named),
     };
     match root.untrusted(path, owner, why) {
-        RootError::Untrusted(mut told) => {
-            told.record = record.map(|record| root.show(record));
-            told.way = way;
-            RootError::Untrusted(told)
+        RootError::Untrusted(mut untrusted) => {
+            untrusted.record = record.map(|record| root.show(record));
+            untrusted.way = way;
+            RootError::Untrusted(untrusted)
         }
         error => error,
     }
 }
 
-/// Lets a refusal because of a directory on the way to the records name the records themselves, if they belong to the
-/// same user, because their owner is the one that matters.
-fn by_the_tree(root: &Root, tree: &RecordArea, error: RootError) -> RootError {
-    let RootError::Untrusted(told) = error else { return error };
+/// If a directory on the way to the records is refused and the records belong to the same user, names the records
+/// instead.
+fn prefer_records(root: &Root, tree: &RecordArea, error: RootError) -> RootError {
+    let RootError::Untrusted(untrusted) = error else { return error };
     let opened = root.open_directory(&tree.place).ok();
     let seen = opened.and_then(|fd| ObjectStatus::of_file(&fd).ok());
-    match seen.filter(|seen| told.why == Distrust::Owner && seen.uid == told.uid) {
+    match seen.filter(|seen| untrusted.why == Distrust::Owner && seen.uid == untrusted.uid) {
         Some(seen) => refusal(root, &tree.place, &seen, Distrust::Owner),
-        None => RootError::Untrusted(told),
+        None => RootError::Untrusted(untrusted),
     }
 }
 
-/// Returns the reason why an object with these attributes is not the superuser's alone. `has_list` returns the kind of
-/// its access list.
+/// Returns the reason why an object is not under the superuser's sole control. `has_list` returns the kind of its
+/// access list.
 pub(crate) fn distrust(seen: &ObjectStatus, has_list: impl FnOnce() -> AccessListKind) -> Option<Distrust> {
     let bits = seen.mode.bits();
     let may_group_write = bits & 0o020 != 0;
@@ -230,14 +233,13 @@ pub(crate) fn distrust(seen: &ObjectStatus, has_list: impl FnOnce() -> AccessLis
     (!rule::holds("root.record.list", is_shown)).then_some(Distrust::AccessList)
 }
 
-/// Follows a path inside the root and remembers every directory on the way. Missing components stay as written.
+/// Follows a path inside the root and collects every directory on the way. Missing components stay as written.
 fn trace(root: &Root, path: &ObjectPath) -> Result<RecordArea> {
     let top = RecordArea { place: ObjectPath::root(), way: vec![ObjectPath::root()] };
     trace_from(root, top, path.as_bytes(), path)
 }
 
-/// Does the same from `tree` on, which contains `path` and whose way was checked: no one else can change that way any
-/// more.
+/// Like [`trace`], for a path below `tree`, whose own way has been checked and cannot change any more.
 fn trace_in(root: &Root, tree: &ObjectPath, found: &RecordArea, path: &ObjectPath) -> Result<RecordArea> {
     match path.as_bytes().strip_prefix(tree.as_bytes()) {
         Some(below) if path.is_below(tree) => trace_from(root, found.clone(), below, path),
@@ -245,7 +247,7 @@ fn trace_in(root: &Root, tree: &ObjectPath, found: &RecordArea, path: &ObjectPat
     }
 }
 
-/// Continues from a found place to the object `below` it; `path` is the whole path.
+/// Continues from a known place to the object `below` it; `path` is the whole path.
 fn trace_from(root: &Root, found: RecordArea, below: &[u8], path: &ObjectPath) -> Result<RecordArea> {
     let (RecordArea { mut place, mut way }, mut links) = (found, 0);
     let mut rest: VecDeque<Vec<u8>> = parts(below).collect();

@@ -13,78 +13,55 @@ mod accounts;
 mod building;
 mod calls;
 mod containers;
-mod cores;
-#[cfg(debug_assertions)]
-mod counted;
 mod descent;
 mod dir;
 mod directory_users;
 mod door;
 mod error;
-mod file;
-mod file_type;
 mod followed;
-mod foreign_lock;
 mod guard;
-mod interrupt;
-mod known;
-mod leftover;
-mod listing;
 mod live;
 mod lock;
 mod look;
-mod mount_tables;
 mod mounts;
-mod object_rights;
 mod open_object;
-mod owner;
 mod records;
-mod removal;
 mod resolve;
 mod root;
 mod showing;
 mod shown_names;
-mod status;
 mod sums;
-mod untrusted;
 mod way;
-mod work_meter;
+mod work;
 mod write;
-mod xattrs;
 
 pub use accounts::accounts_of;
 pub use building::{NewTree, UnnamedDirectory};
 pub(crate) use calls::again;
-pub use calls::random;
-pub use cores::{cores, side_by_side};
-#[cfg(debug_assertions)]
-pub use counted::digested_bytes;
+pub use calls::{each_entry, each_entry_from_here, random};
 pub use descent::Descent;
 pub use dir::{Dir, FreeSpace};
 pub use directory_users::{DirectoryUser, users_of};
 pub use door::{ChangeCall, Door, RootChange};
 pub(crate) use error::optional;
-pub use error::{FlaggedObject, Result, RootError};
-pub use file::WritableFile;
-pub use file_type::FileType;
+pub use error::{Distrust, FlaggedObject, ForeignTree, Result, RootError, TreeWay, Untrusted};
 pub use followed::{AtPath, Followed, LinkFollower, LinkMap};
-pub use foreign_lock::ForeignLock;
-pub use interrupt::{Interrupt, InterruptibleRead, never};
-pub use known::KnownFile;
-pub use listing::{each_entry, each_entry_from_here};
-pub use live::{Digest, Inode, Live, LiveKind, Timestamp, Xattrs};
-pub use lock::{Lock, LockError, LockHolder};
+pub use live::{
+    ACCESS_LIST, CAPABILITY, DEFAULT_LIST, FileType, Inode, KnownFile, Live, LiveKind, ObjectStatus,
+    Timestamp, Xattrs, group_rights_of_list, is_label,
+};
+pub use lock::{ForeignLock, Lock, LockError, LockHolder};
 pub use look::StillFile;
-pub use object_rights::ObjectRights;
-pub use open_object::OpenObject;
-pub use owner::ForeignObject;
+pub use open_object::{ObjectRights, OpenObject};
 pub use records::RecordPlaces;
 pub use resolve::Resolver;
 pub use root::Root;
 pub use shown_names::{ShownAttributes, ShownNames};
-pub use status::ObjectStatus;
-pub use sums::{Digesting, Hashing, Summing, Sums};
-pub use untrusted::{Distrust, ForeignTree, TreeWay, Untrusted};
-pub use way::{look_along, strange_above};
-pub use work_meter::{CountedRead, WorkMeter, WorkStep, WorkUnit};
-pub use xattrs::{ACCESS_LIST, CAPABILITY, DEFAULT_LIST, group_rights_of_list, is_label};
+#[cfg(debug_assertions)]
+pub use sums::digested_bytes;
+pub use sums::{Digest, Digesting, Hashing, Summing, Sums};
+pub use way::{ForeignObject, look_along, strange_above};
+pub use work::{
+    CountedRead, Interrupt, InterruptibleRead, WorkMeter, WorkStep, WorkUnit, cores, never, side_by_side,
+};
+pub use write::WritableFile;

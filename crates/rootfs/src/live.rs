@@ -1,10 +1,17 @@
-//! Objects of the root as they were seen, down to the last attribute.
+//! Objects of a root as they were seen: by one statx(2) ([`ObjectStatus`]), or down to the last attribute ([`Live`]).
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
-use super::FileType;
-use patchadm_svr4::package::{ContentInfo, Mode};
+use patchadm_svr4::package::{ContentInfo, Ftype, Mode};
+use rustix::fs::{AtFlags, FileType as Listed, Statx, StatxAttributes, StatxFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, Result, RootError, Sums, again};
 
 /// Extended attributes: name (`user.x`, `security.capability`, …) to value. ACLs are among them on Linux.
 pub type Xattrs = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -39,58 +46,6 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// A BLAKE3 digest: its 32 bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Digest(pub [u8; 32]);
-
-impl Digest {
-    /// Parses 64 hexadecimal digits.
-    pub fn from_hex(text: &str) -> Option<Self> {
-        let mut bytes = [0; 32];
-        if text.len() != 64 {
-            return None;
-        }
-        let mut doubt = 0;
-        for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().as_chunks().0) {
-            let [high, low] = digits.map(|digit: u8| NIBBLES[usize::from(digit)]);
-            doubt |= high | low;
-            *byte = high << 4 | low;
-        }
-        (doubt & NO_DIGIT == 0).then_some(Self(bytes))
-    }
-}
-
-/// The value of each byte that is a hexadecimal digit; [`NO_DIGIT`] for every other.
-const NIBBLES: [u8; 256] = {
-    let mut values = [NO_DIGIT; 256];
-    let mut value = 0;
-    while value < 16 {
-        values[b"0123456789abcdef"[value as usize] as usize] = value;
-        values[b"0123456789ABCDEF"[value as usize] as usize] = value;
-        value += 1;
-    }
-    values
-};
-
-const NO_DIGIT: u8 = 0xf0;
-
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut text = [0; 64];
-        for (two, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(self.0) {
-            *two = [byte >> 4, byte & 0xf].map(|digit| DIGITS[usize::from(digit)]);
-        }
-        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
-    }
-}
-
-impl fmt::Debug for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
-
 /// The file type of an object in the root, with the data specific to that type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LiveKind {
@@ -113,7 +68,7 @@ pub enum LiveKind {
     Socket,
     /// A device.
     Device {
-        /// Whether it is a block device; otherwise a character device.
+        /// True if it is a block device; otherwise a character device.
         block: bool,
         /// The major device number.
         major: u32,
@@ -167,12 +122,12 @@ pub struct Live {
     pub links: u64,
     /// The extended attributes.
     pub xattrs: Xattrs,
-    /// The reason why no rename may touch it (immutable, append-only, a mount point), or `None`.
+    /// The reason why no rename may touch it (immutable, append-only, a mount point), if any.
     pub obstacle: Option<&'static str>,
 }
 
 impl Live {
-    /// Tells whether it is a directory.
+    /// Returns true if it is a directory.
     pub fn is_directory(&self) -> bool {
         self.kind == LiveKind::Directory
     }
@@ -209,6 +164,276 @@ impl Live {
             LiveKind::Device { major, minor, .. } => Some((major, minor)),
             _ => None,
         }
+    }
+}
+
+/// The type of a file. Manifests, plan files and bases hold it by the names that serde gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FileType {
+    /// Regular file.
+    #[serde(rename = "file")]
+    Regular,
+    /// Directory.
+    Directory,
+    /// Symbolic link.
+    Symlink,
+    /// Named pipe.
+    Pipe,
+    /// Socket.
+    Socket,
+    /// Block device.
+    Block,
+    /// Character device.
+    Character,
+}
+
+impl FileType {
+    /// Returns the type of the file that a pkgmap's type makes; `None` for a hard link, which has that of its source.
+    pub fn of(ftype: Ftype) -> Option<Self> {
+        Some(match ftype {
+            Ftype::File | Ftype::Editable | Ftype::Volatile | Ftype::Information => Self::Regular,
+            Ftype::Directory | Ftype::Exclusive => Self::Directory,
+            Ftype::Symlink => Self::Symlink,
+            Ftype::Pipe => Self::Pipe,
+            Ftype::Block => Self::Block,
+            Ftype::Character => Self::Character,
+            Ftype::Link => return None,
+        })
+    }
+
+    /// Returns the plain type that a pkgmap has for such a file; `None` for a socket.
+    pub fn ftype(self) -> Option<Ftype> {
+        Some(match self {
+            Self::Regular => Ftype::File,
+            Self::Directory => Ftype::Directory,
+            Self::Symlink => Ftype::Symlink,
+            Self::Pipe => Ftype::Pipe,
+            Self::Block => Ftype::Block,
+            Self::Character => Ftype::Character,
+            Self::Socket => return None,
+        })
+    }
+
+    /// Returns the letter of find(1) `-type`, which journals hold.
+    pub fn letter(self) -> char {
+        match self {
+            Self::Regular => 'f',
+            Self::Directory => 'd',
+            Self::Symlink => 'l',
+            Self::Pipe => 'p',
+            Self::Socket => 's',
+            Self::Block => 'b',
+            Self::Character => 'c',
+        }
+    }
+
+    pub(crate) fn of_listed(listed: Listed) -> Option<Self> {
+        Some(match listed {
+            Listed::RegularFile => Self::Regular,
+            Listed::Directory => Self::Directory,
+            Listed::Symlink => Self::Symlink,
+            Listed::Fifo => Self::Pipe,
+            Listed::Socket => Self::Socket,
+            Listed::BlockDevice => Self::Block,
+            Listed::CharacterDevice => Self::Character,
+            Listed::Unknown => return None,
+        })
+    }
+
+    pub(crate) fn as_listed(self) -> Listed {
+        match self {
+            Self::Regular => Listed::RegularFile,
+            Self::Directory => Listed::Directory,
+            Self::Symlink => Listed::Symlink,
+            Self::Pipe => Listed::Fifo,
+            Self::Socket => Listed::Socket,
+            Self::Block => Listed::BlockDevice,
+            Self::Character => Listed::CharacterDevice,
+        }
+    }
+}
+
+const STATX_FIELDS: StatxFlags = StatxFlags::from_bits_retain(
+    StatxFlags::BASIC_STATS.bits() | StatxFlags::BTIME.bits() | StatxFlags::MNT_ID.bits(),
+);
+
+const BLOCK: u64 = 512;
+
+/// The result of one statx(2) on an object itself; never on the target of a symbolic link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectStatus {
+    /// The type of the file.
+    pub file_type: FileType,
+    /// The permission bits.
+    pub mode: Mode,
+    /// The numeric owner.
+    pub uid: u32,
+    /// The numeric group.
+    pub gid: u32,
+    /// The size in bytes.
+    pub size: u64,
+    /// The bytes that it occupies on its file system.
+    pub allocated: u64,
+    /// The modification time.
+    pub mtime: Timestamp,
+    /// The status change time.
+    pub ctime: Timestamp,
+    /// The identity of the object.
+    pub inode: Inode,
+    /// The number of its names.
+    pub links: u64,
+    /// The major and minor number of a device.
+    pub device: (u32, u32),
+    /// The id of its mount.
+    pub mount: u64,
+    /// Its file system (major and minor of `st_dev`); changes with each boot.
+    pub file_system: (u32, u32),
+    /// The reason why no rename may touch it: immutable, append-only or a mount point.
+    pub obstacle: Option<&'static str>,
+    /// True if the file system encrypts it, so that nothing can be renamed into it from elsewhere.
+    pub encrypted: bool,
+}
+
+impl ObjectStatus {
+    /// Returns the status of an open file; `shown` names it in an error.
+    pub fn of(file: impl AsFd, shown: impl FnOnce() -> String) -> Result<Self> {
+        Self::of_file(file).map_err(|errno| RootError::Call { action: "look at", path: shown(), errno })
+    }
+
+    /// Returns the status of the target of a path of the machine, such as a link of `/proc`: the only call that
+    /// follows a symbolic link.
+    pub fn behind(path: &Path) -> Result<Self> {
+        let failed = |errno| RootError::Call { action: "look at", path: path.display().to_string(), errno };
+        Self::at(rustix::fs::CWD, path.as_os_str().as_bytes(), AtFlags::STATX_DONT_SYNC).map_err(failed)
+    }
+
+    pub(crate) fn of_file(file: impl AsFd) -> rustix::io::Result<Self> {
+        Self::at(file, b"", AtFlags::EMPTY_PATH)
+    }
+
+    pub(crate) fn at(directory: impl AsFd, name: &[u8], flags: AtFlags) -> rustix::io::Result<Self> {
+        let statx = again(|| rustix::fs::statx(&directory, name, flags, STATX_FIELDS))?;
+        Self::from_statx(&statx).ok_or(Errno::OPNOTSUPP)
+    }
+
+    fn from_statx(statx: &Statx) -> Option<Self> {
+        let file_type = FileType::of_listed(rustix::fs::FileType::from_raw_mode(statx.stx_mode.into()))?;
+        let time = |t: rustix::fs::StatxTimestamp| Timestamp { seconds: t.tv_sec, nanoseconds: t.tv_nsec };
+        let has_birth = statx.stx_mask & StatxFlags::BTIME.bits() != 0;
+        let obstacle = [
+            (StatxAttributes::IMMUTABLE, "is immutable"),
+            (StatxAttributes::APPEND, "is append-only"),
+            (StatxAttributes::MOUNT_ROOT, "is a mount point"),
+        ];
+        Some(Self {
+            file_type,
+            mode: Mode::of(statx.stx_mode.into()),
+            uid: statx.stx_uid,
+            gid: statx.stx_gid,
+            size: statx.stx_size,
+            allocated: statx.stx_blocks.saturating_mul(BLOCK),
+            mtime: time(statx.stx_mtime),
+            ctime: time(statx.stx_ctime),
+            inode: Inode { number: statx.stx_ino, born: has_birth.then(|| time(statx.stx_btime)) },
+            links: statx.stx_nlink.into(),
+            device: (statx.stx_rdev_major, statx.stx_rdev_minor),
+            mount: statx.stx_mnt_id,
+            file_system: (statx.stx_dev_major, statx.stx_dev_minor),
+            obstacle: obstacle
+                .iter()
+                .find(|(flag, _)| statx.stx_attributes.contains(*flag))
+                .map(|(_, word)| *word),
+            encrypted: statx.stx_attributes.contains(StatxAttributes::ENCRYPTED),
+        })
+    }
+
+    /// Returns the attribute that forbids changes to everyone, in words and as its chattr(1) letter.
+    pub(crate) fn flag(&self) -> Option<(&'static str, char)> {
+        let flag = self.obstacle.filter(|word| !word.contains("mount"))?;
+        Some((flag, if flag == "is immutable" { 'i' } else { 'a' }))
+    }
+
+    /// Returns true if the object is unchanged between two looks: same identity, size, mtime and ctime.
+    pub fn is_untouched(&self, later: &Self) -> bool {
+        self.inode == later.inode
+            && self.size == later.size
+            && self.mtime == later.mtime
+            && self.ctime == later.ctime
+    }
+
+    /// Like [`is_untouched`](Self::is_untouched), for an object that was read whole in between.
+    pub fn is_untouched_in(&self, read: &Live) -> bool {
+        let is_same = (self.inode, self.mtime, self.ctime) == (read.inode, read.mtime, read.ctime);
+        is_same && read.size().is_none_or(|size| size == self.size)
+    }
+}
+
+/// A regular file whose bytes are known as long as it does not change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownFile {
+    /// Its identity.
+    pub inode: Inode,
+    /// The modification time.
+    pub mtime: Timestamp,
+    /// The status change time, which no program can set.
+    pub ctime: Timestamp,
+    /// The known sums of the bytes.
+    pub sums: Sums,
+}
+
+impl KnownFile {
+    /// Returns true if a file is this one, unchanged.
+    pub fn is(&self, seen: &ObjectStatus) -> bool {
+        let same = (self.inode, self.sums.size, self.mtime) == (seen.inode, seen.size, seen.mtime);
+        same && self.ctime == seen.ctime
+    }
+}
+
+/// The extended attribute that holds file capabilities.
+pub const CAPABILITY: &[u8] = b"security.capability";
+
+/// The extended attribute that holds a POSIX access list.
+pub const ACCESS_LIST: &[u8] = b"system.posix_acl_access";
+
+/// The extended attribute that holds the POSIX access list of new objects in a directory.
+pub const DEFAULT_LIST: &[u8] = b"system.posix_acl_default";
+
+/// Returns true if an extended attribute is a label of a security module.
+pub fn is_label(key: &[u8]) -> bool {
+    key == b"security.selinux" || key.starts_with(b"security.SMACK64")
+}
+
+/// Returns the rights of the owning group in a POSIX access list, limited by its mask, as three bits; 0 if the list
+/// (the value of the attribute) is malformed.
+pub fn group_rights_of_list(list: &[u8]) -> u32 {
+    const GROUP: u32 = 0x04;
+    const MASK: u32 = 0x10;
+    let Some((_version, entries)) = list.split_at_checked(4) else { return 0 };
+    let rights_of = |kind: u32| {
+        let mut entries = entries.chunks_exact(8);
+        entries.find_map(|entry| match *entry {
+            [tag, high, rights, ..] if u32::from(tag) | u32::from(high) << 8 == kind => {
+                Some(u32::from(rights) & 7)
+            }
+            _ => None,
+        })
+    };
+    rights_of(GROUP).unwrap_or(0) & rights_of(MASK).unwrap_or(7)
+}
+
+impl Live {
+    /// Returns the extended attributes that an object in the place of this one takes over. Capabilities belong to the
+    /// bytes.
+    pub fn handed_on(&self, has_same_bytes: bool) -> Xattrs {
+        let is_kept = |key: &[u8]| {
+            is_label(key)
+                || key.starts_with(b"user.")
+                || key == ACCESS_LIST
+                || key == CAPABILITY && has_same_bytes
+        };
+        let kept = self.xattrs.iter().filter(|(key, _)| is_kept(key));
+        kept.map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 }
 

@@ -1,4 +1,5 @@
-//! The lock of a root: one writer at a time.
+//! Locks: that of a root (one writer at a time), and those of other programs over files of a root, such as the frontend
+//! lock of dpkg.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -6,21 +7,20 @@ use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::places;
 use rustix::fs::{FlockOperation, Mode as Bits, OFlags, flock};
 use rustix::io::Errno;
 
-use patchadm_svr4::places;
+use crate::{Dir, FileType, Root, RootError, again, optional};
 
-use super::{Dir, FileType, Root, RootError, again};
-
-/// The lock file, which is shared with the classic tools.
+/// The lock file, shared with the classic tools.
 const NAME: &[u8] = b".lockfile";
 
-/// The size of the record in the lock file.
 const RECORD: usize = 128;
 
-/// The number of checks of a locked directory, and the pause between them, before the lock counts.
-const LOOKS: u32 = 10;
+/// The number of attempts to lock a directory, and the pause between them, before its lock counts as held.
+const ATTEMPTS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// The lock of a root, held until it is dropped (or the process ends for any reason).
@@ -43,7 +43,7 @@ pub struct Lock {
 pub struct LockHolder(String);
 
 impl LockHolder {
-    /// Returns the holder with this number, with the name of its program if the system tells it.
+    /// Describes a process by its number, and by the name of its program if known.
     pub(super) fn of_process(process: u32) -> Self {
         let name = std::fs::read(format!("/proc/{process}/comm")).unwrap_or_default();
         // A process chooses its name itself.
@@ -98,7 +98,7 @@ impl Lock {
         program: &str,
         mut wait: impl FnMut(&LockHolder) -> bool,
     ) -> Result<Self, LockError> {
-        let mut looks = 0;
+        let mut attempts = 0;
         loop {
             let dir = root.dir(&root.resolver().locate_dir(&places::install())?)?;
             let mut lock = Self::take_file(&dir, NAME, program, &mut wait)?;
@@ -108,8 +108,8 @@ impl Lock {
                 return Ok(lock);
             }
             // The end of a process releases its locks one after another.
-            looks += 1;
-            if looks < LOOKS {
+            attempts += 1;
+            if attempts < ATTEMPTS {
                 std::thread::sleep(PAUSE);
             } else if !wait(&LockHolder::default()) {
                 return Err(LockError::Held { path: dir.show(NAME), holder: LockHolder::default() });
@@ -117,8 +117,7 @@ impl Lock {
         }
     }
 
-    /// Takes the lock represented by the file `name` of a directory in the same way. The file is made if it is
-    /// missing, and stays.
+    /// Takes the lock file `name` of a directory in the same way. The file is made if it is missing, and stays.
     pub fn take_file(
         dir: &Dir,
         name: &[u8],
@@ -130,7 +129,7 @@ impl Lock {
             match set(&file, libc::F_WRLCK) {
                 Ok(()) if is_current(dir, name, &file)? => {
                     let lock = Self { file, stages: None };
-                    lock.note(program);
+                    lock.write_holder(program);
                     return Ok(lock);
                 }
                 // The file was replaced between open and lock: the lock is on a file that is no longer there.
@@ -147,8 +146,8 @@ impl Lock {
         }
     }
 
-    /// Holds the lock represented by the file `name` of a directory together with other processes that share it, so
-    /// that none takes it alone. The file is made if it is missing, and stays.
+    /// Shares the lock file `name` of a directory with other processes, so that none takes it alone. The file is made
+    /// if it is missing, and stays.
     pub fn share_file(dir: &Dir, name: &[u8]) -> Result<Self, LockError> {
         loop {
             let file = open(dir, name)?;
@@ -164,7 +163,7 @@ impl Lock {
         }
     }
 
-    /// Tells whether another process currently holds the lock of `root`, without taking the lock even briefly.
+    /// Returns true if another process currently holds the lock of `root`, without taking the lock even briefly.
     pub fn is_held(root: &Root) -> Result<bool, RootError> {
         let Some(dir) = root.dir_if_there(&root.resolver().locate_dir(&places::install())?)? else {
             return Ok(false);
@@ -185,7 +184,7 @@ impl Lock {
         Ok(is_held.then(|| holder(&file)))
     }
 
-    /// Tells whether another process holds the lock represented by the file `name` of a directory, alone or with others.
+    /// Returns true if another process holds the lock file `name` of a directory, alone or with others.
     pub fn is_file_held(dir: &Dir, name: &[u8]) -> Result<bool, RootError> {
         match dir.open_regular(name) {
             Ok(file) => held_by_others(&file).map_err(|errno| dir.error("ask for the lock of", name, errno)),
@@ -194,9 +193,9 @@ impl Lock {
         }
     }
 
-    /// Writes the holder into the lock file, for messages only. A file with further names belongs to someone else and
-    /// is not written.
-    fn note(&self, program: &str) {
+    /// Writes the holder into the lock file, for messages only. A file with several names may belong to someone else
+    /// and is not written.
+    fn write_holder(&self, program: &str) {
         use std::os::unix::fs::FileExt;
         if rustix::fs::fstat(&self.file).map_or(true, |seen| seen.st_nlink > 1) {
             return;
@@ -208,7 +207,7 @@ impl Lock {
     }
 }
 
-/// Opens the lock file, and makes it if it is missing. Anything but a regular file is refused unopened.
+/// Opens or creates the lock file. Anything but a regular file is refused unopened.
 fn open(dir: &Dir, name: &[u8]) -> Result<File, RootError> {
     let wrong = || dir.error("lock", name, Errno::INVAL);
     if dir.look(name)?.is_some_and(|seen| seen.file_type != FileType::Regular) {
@@ -229,18 +228,18 @@ pub(super) fn set(file: &File, kind: libc::c_int) -> Result<(), Errno> {
     fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file(kind)?)).map(drop).map_err(errno_of)
 }
 
-/// Returns whether a lock held by others would keep a writer out.
+/// Returns true if a lock of another process would keep a writer out.
 fn held_by_others(file: &File) -> Result<bool, Errno> {
     let mut lock = whole_file(libc::F_WRLCK)?;
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock)).map_err(errno_of)?;
     Ok(libc::c_int::from(lock.l_type) != libc::F_UNLCK)
 }
 
-pub(super) fn errno_of(errno: nix::errno::Errno) -> Errno {
+fn errno_of(errno: nix::errno::Errno) -> Errno {
     Errno::from_raw_os_error(errno as i32)
 }
 
-pub(super) fn whole_file(kind: libc::c_int) -> Result<libc::flock, Errno> {
+fn whole_file(kind: libc::c_int) -> Result<libc::flock, Errno> {
     let l_type = libc::c_short::try_from(kind).map_err(|_| Errno::INVAL)?;
     Ok(libc::flock { l_type, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 })
 }
@@ -254,7 +253,7 @@ fn private_stages(root: &Root) -> Result<Option<Dir>, RootError> {
     Ok(is_private.then_some(dir))
 }
 
-/// Locks a directory; returns false if another process holds it. A directory that cannot be locked counts as locked.
+/// Locks a directory; returns false if another process holds it. Returns true if directories cannot be locked.
 fn lock_directory(dir: &Dir) -> Result<bool, RootError> {
     match again(|| flock(dir.fd(), FlockOperation::NonBlockingLockExclusive)) {
         Err(Errno::WOULDBLOCK) => Ok(false),
@@ -263,7 +262,7 @@ fn lock_directory(dir: &Dir) -> Result<bool, RootError> {
     }
 }
 
-pub(super) fn is_current(dir: &Dir, name: &[u8], file: &File) -> Result<bool, RootError> {
+fn is_current(dir: &Dir, name: &[u8], file: &File) -> Result<bool, RootError> {
     let held = rustix::fs::fstat(file).map_err(|errno| dir.error("look at", name, errno))?;
     Ok(dir.look(name)?.is_some_and(|seen| seen.inode.number == held.st_ino))
 }
@@ -274,6 +273,94 @@ fn holder(file: &File) -> LockHolder {
     let length = file.read_at(&mut record, 0).unwrap_or(0);
     let text = String::from_utf8_lossy(&record[..length]);
     LockHolder(text.trim_matches(|c: char| c == '\0' || c.is_whitespace()).to_owned())
+}
+
+/// The lock file of another program, locked for writing until the value is dropped.
+///
+/// An open-file-description lock over the whole file: it conflicts with the fcntl locks that such programs take. The file is
+/// neither made nor written to.
+#[derive(Debug)]
+pub struct ForeignLock {
+    file: File,
+}
+
+impl Drop for ForeignLock {
+    /// Releases the lock at once: a process being started may share the open file for a moment longer.
+    fn drop(&mut self) {
+        let _ = set(&self.file, libc::F_UNLCK);
+    }
+}
+
+impl ForeignLock {
+    /// Returns true if something is at the path of a lock file.
+    pub fn is_there(root: &Root, path: &ObjectPath) -> Result<bool, RootError> {
+        let Some(directory) = directory_of(root, path)? else { return Ok(false) };
+        Ok(directory.look(path.name())?.is_some())
+    }
+
+    /// Locks a file, without waiting. Returns `None` if the file does not exist, if the caller may not write to it, or if
+    /// it is locked for the caller ([`Root::with_held_locks`]). Anything but a regular file is refused unopened.
+    pub fn take(root: &Root, path: &ObjectPath) -> Result<Option<Self>, LockError> {
+        if root.is_lock_held(path) {
+            return Ok(None);
+        }
+        let Some(directory) = directory_of(root, path)? else { return Ok(None) };
+        let name = path.name();
+        loop {
+            let Some(file) = open_foreign(&directory, name)? else { return Ok(None) };
+            match set(&file, libc::F_WRLCK) {
+                Ok(()) if is_current(&directory, name, &file)? => return Ok(Some(Self { file })),
+                // The file was replaced between open and lock: the lock is on a file that is no longer there.
+                Ok(()) => {}
+                Err(Errno::AGAIN | Errno::ACCESS) => {
+                    return Err(LockError::Held {
+                        path: directory.show(name),
+                        holder: holder_by_system(&file),
+                    });
+                }
+                Err(errno) => return Err(directory.error("lock", name, errno).into()),
+            }
+        }
+    }
+}
+
+fn directory_of(root: &Root, path: &ObjectPath) -> Result<Option<Dir>, RootError> {
+    let Some(above) = path.parent() else { return Ok(None) };
+    root.dir_if_there(&root.resolver().locate_dir(&above)?)
+}
+
+/// Opens a lock file; `None` if it is missing or not writable for the caller.
+fn open_foreign(directory: &Dir, name: &[u8]) -> Result<Option<File>, RootError> {
+    let wrong = || directory.error("lock", name, Errno::INVAL);
+    match directory.look(name)? {
+        None => return Ok(None),
+        Some(seen) if seen.file_type != FileType::Regular => return Err(wrong()),
+        Some(_) => {}
+    }
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let fd: OwnedFd = match again(|| rustix::fs::openat(directory.fd(), name, flags, Bits::empty())) {
+        Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) => return Ok(None),
+        opened => match optional(opened.map_err(|errno| directory.error("open", name, errno)))? {
+            Some(fd) => fd,
+            None => return Ok(None),
+        },
+    };
+    let seen = rustix::fs::fstat(&fd).map_err(|errno| directory.error("look at", name, errno))?;
+    match rustix::fs::FileType::from_raw_mode(seen.st_mode) {
+        rustix::fs::FileType::RegularFile => Ok(Some(File::from(fd))),
+        _ => Err(wrong()),
+    }
+}
+
+fn holder_by_system(file: &File) -> LockHolder {
+    let Ok(mut lock) = whole_file(libc::F_WRLCK) else { return LockHolder::default() };
+    let queried = fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock)).map_err(errno_of);
+    let is_held = queried.is_ok() && libc::c_int::from(lock.l_type) != libc::F_UNLCK;
+    // A holder in another PID namespace, or of an open-file-description lock, has no number.
+    match u32::try_from(lock.l_pid) {
+        Ok(process) if is_held && process > 0 => LockHolder::of_process(process),
+        _ => LockHolder::default(),
+    }
 }
 
 #[cfg(test)]
@@ -364,12 +451,60 @@ mod tests {
         std::fs::write(install.join("other"), "").unwrap();
         std::fs::rename(install.join("other"), install.join(".lockfile")).unwrap();
         let mut first = Some(first);
-        let mut asked = 0;
+        let mut queried = 0;
         let second = Lock::take(&root, "c", |_| {
-            asked += 1;
+            queried += 1;
             first.take().is_some()
         });
-        assert!(second.is_ok() && asked == 1);
+        assert!(second.is_ok() && queried == 1);
         assert!(Lock::is_held(&root).unwrap());
+    }
+}
+
+#[cfg(test)]
+mod foreign_lock_tests {
+    use super::*;
+
+    fn stage() -> (tempfile::TempDir, Root, ObjectPath) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("var/lib/other")).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        (dir, root, ObjectPath::new(b"/var/lib/other/lock").unwrap())
+    }
+
+    #[test]
+    fn a_lock_file_that_is_not_there_is_not_made_and_one_that_is_held_for_the_caller_not_locked() {
+        let (dir, root, path) = stage();
+        let file = dir.path().join("var/lib/other/lock");
+        assert!(ForeignLock::take(&root, &path).unwrap().is_none());
+        assert!(!ForeignLock::is_there(&root, &path).unwrap() && !file.exists());
+        std::fs::write(&file, "theirs\n").unwrap();
+        let first = ForeignLock::take(&root, &path).unwrap();
+        assert!(first.is_some() && ForeignLock::is_there(&root, &path).unwrap());
+        let Err(LockError::Held { path: told, holder }) = ForeignLock::take(&root, &path) else {
+            panic!("two at once");
+        };
+        assert_eq!((told, holder.describe().as_str()), (root.show(&path), "another process"));
+        let called = root.clone().with_held_locks(vec![path.clone()]);
+        assert!(ForeignLock::take(&called, &path).unwrap().is_none());
+        drop(first);
+        assert!(ForeignLock::take(&root, &path).unwrap().is_some());
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "theirs\n");
+    }
+
+    #[test]
+    fn a_link_a_pipe_and_a_directory_are_no_lock_files() {
+        let (dir, root, path) = stage();
+        let file = dir.path().join("var/lib/other/lock");
+        std::fs::write(dir.path().join("secret"), "").unwrap();
+        std::os::unix::fs::symlink("/secret", &file).unwrap();
+        assert!(matches!(ForeignLock::take(&root, &path), Err(LockError::Root(_))));
+        std::fs::remove_file(&file).unwrap();
+        let directory = root.dir(&path.parent().unwrap()).unwrap();
+        directory.make_node(b"lock", FileType::Pipe, (0, 0)).unwrap();
+        assert!(matches!(ForeignLock::take(&root, &path), Err(LockError::Root(_))));
+        std::fs::remove_file(&file).unwrap();
+        std::fs::create_dir(&file).unwrap();
+        assert!(matches!(ForeignLock::take(&root, &path), Err(LockError::Root(_))));
     }
 }

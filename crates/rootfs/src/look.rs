@@ -15,8 +15,7 @@ use patchadm_svr4::package::ObjectPath;
 /// The longest value of an extended attribute, and the longest list of names (`XATTR_SIZE_MAX`, `XATTR_LIST_MAX`).
 const LONGEST_XATTR: usize = 65_536;
 
-/// The most memory reserved for a file because of its size, including the extra bytes that let one more read show the
-/// end.
+/// The most memory reserved for the announced size of a file. The spare bytes let one more read show the end.
 const LARGEST_HINT: usize = 1 << 20;
 const SPARE: usize = 64;
 
@@ -59,7 +58,7 @@ impl Dir {
         self.statx(b"", AtFlags::EMPTY_PATH).map_err(|errno| self.error("look at", b"", errno))
     }
 
-    /// Tells whether the directory belongs to the caller.
+    /// Returns true if the directory belongs to the caller.
     pub fn is_own(&self) -> Result<bool> {
         Ok(self.itself()?.uid == rustix::process::geteuid().as_raw())
     }
@@ -74,7 +73,6 @@ impl Dir {
         }
     }
 
-    /// Returns the status of `name`, or of this directory for an empty name.
     fn look_either(&self, name: &[u8]) -> Result<Option<ObjectStatus>> {
         if name.is_empty() { self.itself().map(Some) } else { self.look(name) }
     }
@@ -90,8 +88,8 @@ impl Dir {
         self.live_through(&mut vec![0; 1 << 16], name, None)
     }
 
-    /// Does the same through a buffer shared by many files, or for this directory if the name is empty. The bytes of a
-    /// file that is exactly the `known` one are not read.
+    /// Like [`live`](Self::live), through a buffer shared by many files. An empty name means this directory. The
+    /// bytes of a file that is exactly the `known` one are not read.
     pub fn live_through(
         &self,
         buffer: &mut [u8],
@@ -102,7 +100,7 @@ impl Dir {
         self.live_with(name, known, read)
     }
 
-    /// Does the same until a signal comes; then reading the bytes fails.
+    /// Like [`live_through`](Self::live_through), until a signal comes: then reading fails.
     pub fn live_until(
         &self,
         buffer: &mut [u8],
@@ -114,7 +112,8 @@ impl Dir {
         self.live_with(name, known, read)
     }
 
-    /// Does the same where nothing is known; the bytes of a file count for a step of some work as they are read.
+    /// Like [`live_through`](Self::live_through), without a known file. The bytes read advance a step of a
+    /// [`WorkMeter`](crate::WorkMeter).
     pub fn live_counted(&self, buffer: &mut [u8], name: &[u8], step: &WorkStep) -> Result<Option<Live>> {
         let read = |file: &mut dyn Read| Sums::through(buffer, &mut step.counting(file));
         self.live_with(name, None, read)
@@ -139,7 +138,7 @@ impl Dir {
         Err(self.error("read a steady state of", name, Errno::AGAIN))
     }
 
-    /// Reads a regular file, or returns `None` if it changes meanwhile.
+    /// Reads a regular file; `None` if it changes meanwhile.
     fn live_file(
         &self,
         name: &[u8],
@@ -164,7 +163,6 @@ impl Dir {
         Ok(is_steady.then(|| live(kind, &seen, xattrs)))
     }
 
-    /// Reads an object of any other type.
     fn live_other(&self, name: &[u8], seen: &ObjectStatus) -> Result<Option<Live>> {
         let kind = self.kind(name, seen)?;
         let xattrs = self.xattrs(name)?;
@@ -202,7 +200,7 @@ impl Dir {
         .map_err(|(action, errno)| self.error(action, name, errno).through_proc())
     }
 
-    /// Tells whether `name` itself has an extended attribute; false if the file system has none.
+    /// Returns true if `name` itself has an extended attribute; false if the file system has none.
     pub fn has_xattr(&self, name: &[u8], key: &[u8]) -> Result<bool> {
         let (path, mut nothing) = (self.magic_path(name), [0u8; 0]);
         match again(|| rustix::fs::lgetxattr(path.as_slice(), key, &mut nothing[..])) {
@@ -215,8 +213,8 @@ impl Dir {
         }
     }
 
-    /// Returns the path of `name` through `/proc/self/fd`, because the calls on an object's own extended attributes
-    /// take only paths.
+    /// Returns the path of `name` through `/proc/self/fd`, because calls on the extended attributes of an object
+    /// itself take only paths.
     pub(crate) fn magic_path(&self, name: &[u8]) -> Vec<u8> {
         use std::os::fd::AsRawFd as _;
         // For a hidden name, an earlier call has already reported that no object is there.
@@ -260,12 +258,12 @@ impl Dir {
         Ok((file, seen))
     }
 
-    /// Does the same for a caller that reads most files with one call and does not look at them again.
+    /// Opens a file like [`open_file`](Self::open_file), for a caller that reads most files with one call and does
+    /// not look at them again.
     pub fn open_still(&self, name: &[u8]) -> Result<StillFile> {
         Ok(StillFile { file: self.open_at_once(name)?.0, is_begun: false, is_known: false })
     }
 
-    /// Opens a file. Also returns its status, if that had to be read.
     fn open_at_once(&self, name: &[u8]) -> Result<(File, Option<ObjectStatus>)> {
         self.must_be_single(name)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
@@ -313,8 +311,8 @@ impl Dir {
     }
 }
 
-/// Reads a file of this size to its end, or one byte more than `limit`. A call that returns all bytes that the file had
-/// when opened, with room to spare, has reached the end.
+/// Reads a file to its end, or to one byte more than `limit`. If the first call returns exactly `size` bytes with
+/// room to spare, that is the end.
 fn read_whole(file: &File, size: u64, limit: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
     let room = bytes.capacity() as u64;
     if size < room && size <= limit {
@@ -342,7 +340,6 @@ fn live(kind: LiveKind, seen: &ObjectStatus, xattrs: Xattrs) -> Live {
     }
 }
 
-/// Reads all extended attributes; `list` returns their names and `get` a value.
 fn xattrs(
     list: impl Fn(&mut [u8]) -> rustix::io::Result<usize>,
     get: impl Fn(&[u8], &mut [u8]) -> rustix::io::Result<usize>,

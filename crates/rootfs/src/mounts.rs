@@ -1,41 +1,43 @@
-//! Decides whether the owners that a file system reports can be trusted, by the user who mounted it and by its access
-//! lists.
+//! The mount table of this process: the places of directories on their file systems, and who mounted these.
+//!
+//! The user who mounted a file system is responsible for the owners that it reports ([`Mounts::distrust`]).
 
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::AsFd;
 
+use patchadm_svr4::package::{rule, unescape};
 use rustix::io::Errno;
 
-use super::{ACCESS_LIST, Distrust, ObjectStatus, Result, RootError, again};
-use patchadm_svr4::package::rule;
+use crate::{ACCESS_LIST, Distrust, ObjectStatus, Result, RootError, again};
 
-/// The table of mounts visible to this process.
-pub(crate) const TABLE: &str = "/proc/self/mountinfo";
+const TABLE: &str = "/proc/self/mountinfo";
 
-/// The attributes through which file systems show access lists that permission bits do not reflect.
+/// The attributes of access lists that permission bits do not reflect.
 const LISTS: [&[u8]; 3] = [b"system.nfs4_acl", b"system.nfs4_acl_xdr", b"system.richacl"];
 
-/// Reads the table. The kernel does not report its size; a few large reads are cheaper.
-pub(crate) fn table() -> io::Result<Vec<u8>> {
+/// Reads the table of this process. The kernel does not report its size; a few large reads are cheaper.
+pub(crate) fn table() -> Result<Vec<u8>> {
     let mut text = Vec::with_capacity(1 << 14);
-    File::open(TABLE)?.read_to_end(&mut text)?;
-    Ok(text)
+    let read = File::open(TABLE).and_then(|mut file| file.read_to_end(&mut text));
+    read.map(|_| text).map_err(|error| table_error(&error))
 }
 
-/// The kind of access list on an object.
+pub(crate) fn table_error(error: &io::Error) -> RootError {
+    let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
+    RootError::Call { action: "read", path: TABLE.to_owned(), errno }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AccessListKind {
-    /// None.
     None,
-    /// A POSIX access list, whose mask is the group's permission bits.
+    /// A POSIX access list, whose mask is shown as the group's permission bits.
     Posix,
-    /// Any other access list, which the permission bits do not reflect.
+    /// Any other access list, which permission bits do not reflect.
     Other,
 }
 
-/// The mounts encountered so far.
 #[derive(Debug, Default)]
 pub(crate) struct Mounts {
     good: HashSet<u64>,
@@ -44,15 +46,13 @@ pub(crate) struct Mounts {
 }
 
 impl Mounts {
-    /// Returns the user responsible for an object's mount, if it is not the superuser of this mount namespace.
+    /// Returns the user responsible for the mount of an object, unless it is the superuser of this mount namespace.
     pub(crate) fn distrust(&mut self, seen: &ObjectStatus) -> Result<Option<(u32, Distrust)>> {
         // Kernels before 5.8 do not report the mount.
         if seen.mount == 0 || self.good.contains(&seen.mount) {
             return Ok(None);
         }
-        let failed = |errno| RootError::Call { action: "read", path: TABLE.to_owned(), errno };
-        let table = table().map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
-        let distrust = judge(seen, mounted_by(&table, seen.mount));
+        let distrust = judge(seen, mounted_by(&table()?, seen.mount));
         if distrust.is_none() {
             self.good.insert(seen.mount);
         }
@@ -80,8 +80,7 @@ impl Mounts {
     }
 }
 
-/// Returns the user responsible for an object on a mount made by this user, if it is not the superuser of this mount
-/// namespace.
+/// Returns the user responsible for the mount of an object, unless it is the superuser of this mount namespace.
 fn judge(seen: &ObjectStatus, mounted_by: Option<u32>) -> Option<(u32, Distrust)> {
     if !rule::holds("root.mount.namespace", mounted_by.is_some() || is_of_system(seen)) {
         return Some((seen.uid, Distrust::OtherNamespace));
@@ -90,8 +89,7 @@ fn judge(seen: &ObjectStatus, mounted_by: Option<u32>) -> Option<(u32, Distrust)
     (!rule::holds("root.mount.user", user == 0)).then_some((user, Distrust::ForeignMount))
 }
 
-/// Returns the user who mounted a file system (`user_id` of FUSE): 0 for all others, `None` if it is not in the
-/// table.
+/// Returns the user who mounted a file system: `user_id` of FUSE, 0 for all others, `None` if it is not in the table.
 fn mounted_by(table: &[u8], mount: u64) -> Option<u32> {
     let text = String::from_utf8_lossy(table);
     let line = text
@@ -106,7 +104,8 @@ fn mounted_by(table: &[u8], mount: u64) -> Option<u32> {
     Some(user.filter(|_| is_fuse).and_then(|user| user.parse().ok()).unwrap_or(0))
 }
 
-/// Tells whether the object is on the mount of `/`, which the table hides from a process whose `/` is no mount point.
+/// Returns true if the object is on the mount of `/`. The table hides that mount if `/` of this process is no mount
+/// point.
 fn is_of_system(seen: &ObjectStatus) -> bool {
     let system = rustix::fs::open(
         "/",
@@ -117,6 +116,67 @@ fn is_of_system(seen: &ObjectStatus) -> bool {
         .ok()
         .and_then(|fd| ObjectStatus::of_file(&fd).ok())
         .is_some_and(|system| system.mount == seen.mount)
+}
+
+pub(crate) struct Mount {
+    pub(crate) id: u64,
+    pub(crate) parent: u64,
+    /// Major and minor number of the file system, as the table writes them.
+    pub(crate) device: Vec<u8>,
+    /// The mounted directory of the file system.
+    pub(crate) root: Vec<u8>,
+    pub(crate) point: Vec<u8>,
+    pub(crate) kind: Vec<u8>,
+}
+
+/// The place of a directory on its file system.
+pub(crate) struct Place {
+    pub(crate) device: Vec<u8>,
+    pub(crate) path: Vec<u8>,
+}
+
+impl Place {
+    pub(crate) fn contains(&self, device: &[u8], path: &[u8]) -> bool {
+        device == self.device && below(path, &self.path).is_some()
+    }
+}
+
+pub(crate) fn parse(table: &[u8]) -> Vec<Mount> {
+    let line = |line: &[u8]| {
+        let mut fields = line.split(|&byte| byte == b' ');
+        let number = |field: &[u8]| std::str::from_utf8(field).ok()?.parse().ok();
+        Some(Mount {
+            id: number(fields.next()?)?,
+            parent: number(fields.next()?)?,
+            device: fields.next()?.to_vec(),
+            root: unescape(fields.next()?),
+            point: unescape(fields.next()?),
+            // After the optional fields.
+            kind: unescape(fields.skip_while(|field| *field != b"-").nth(1)?),
+        })
+    };
+    table.split(|&byte| byte == b'\n').filter_map(line).collect()
+}
+
+/// Returns the place of a directory on the file system of its mount.
+pub(crate) fn place_of(table: &[Mount], mount: u64, path: &[u8]) -> Option<Place> {
+    let mount = table.iter().find(|line| line.id == mount)?;
+    let below = below(path, &mount.point)?;
+    Some(Place { device: mount.device.clone(), path: joined(&mount.root, below) })
+}
+
+/// Returns the part of a path below a directory, without a leading slash.
+pub(crate) fn below<'p>(path: &'p [u8], directory: &[u8]) -> Option<&'p [u8]> {
+    let rest = path.strip_prefix(directory.strip_suffix(b"/").unwrap_or(directory))?;
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix(b"/") }
+}
+
+pub(crate) fn joined(directory: &[u8], below: &[u8]) -> Vec<u8> {
+    let directory = directory.strip_suffix(b"/").unwrap_or(directory);
+    if below.is_empty() {
+        return if directory.is_empty() { b"/".to_vec() } else { directory.to_vec() };
+    }
+    [directory, b"/", below].concat()
 }
 
 #[cfg(test)]

@@ -20,23 +20,21 @@ pub struct RecordPlaces {
     pub elsewhere: Vec<ObjectPath>,
 }
 
-/// The facts about the records of a root and their owners.
+/// The records of a root, and the objects already found to be the superuser's.
 #[derive(Debug)]
 pub(crate) struct RecordGuard {
     pub(super) places: RecordPlaces,
-    /// The reason why the root is not the superuser's, regardless of the owners it shows.
+    /// Set if the root is not the superuser's, whatever owners it shows.
     pub(super) foreign: Option<ForeignTree>,
     pub(super) areas: OnceLock<Vec<RecordArea>>,
     pub(super) stages: OnceLock<ObjectPath>,
-    /// The directories reached through links among the records.
-    pub(super) led_to: RwLock<Vec<ObjectPath>>,
-    pub(super) good: RwLock<HashSet<ObjectPath>>,
+    pub(super) linked: RwLock<Vec<ObjectPath>>,
+    pub(super) checked: RwLock<HashSet<ObjectPath>>,
     pub(super) mounts: Mutex<Mounts>,
-    /// The mounts on which no directory is in the tree of a container: that of the root, and those of records.
-    pub(super) at_home: Mutex<HashSet<u64>>,
+    /// Mounts outside any container tree.
+    pub(super) outside_containers: Mutex<HashSet<u64>>,
 }
 
-/// The records below one physical path.
 #[derive(Clone, Debug)]
 pub(super) struct RecordArea {
     pub(super) place: ObjectPath,
@@ -51,14 +49,14 @@ impl RecordGuard {
             foreign,
             areas: OnceLock::new(),
             stages: OnceLock::new(),
-            led_to: RwLock::default(),
-            good: RwLock::default(),
+            linked: RwLock::default(),
+            checked: RwLock::default(),
             mounts: Mutex::default(),
-            at_home: Mutex::default(),
+            outside_containers: Mutex::default(),
         }
     }
 
-    /// Tells whether files in a directory may be records.
+    /// Returns true if files in a directory may be records.
     pub(crate) fn holds_records(&self, directory: &ObjectPath) -> bool {
         let areas = self.areas.get().map(Vec::as_slice).unwrap_or_default();
         self.is_record(directory) || areas.iter().any(|area| area.place.parent().as_ref() == Some(directory))
@@ -70,15 +68,15 @@ impl RecordGuard {
         }
         let is_in = |place: &ObjectPath| physical == place || physical.is_below(place);
         self.areas.get().is_some_and(|areas| areas.iter().any(|area| is_in(&area.place)))
-            || self.led_to.read().unwrap_or_else(PoisonError::into_inner).iter().any(is_in)
+            || self.linked.read().unwrap_or_else(PoisonError::into_inner).iter().any(is_in)
     }
 
     pub(super) fn is_known(&self, directory: &ObjectPath) -> bool {
-        self.good.read().unwrap_or_else(PoisonError::into_inner).contains(directory)
+        self.checked.read().unwrap_or_else(PoisonError::into_inner).contains(directory)
     }
 }
 
-/// Tells whether a path lies in the stage of a run: objects of all owners, below a private directory.
+/// Returns true for a path in the stage of a run: objects of all owners, below a private directory.
 fn is_of_stage(stages: &ObjectPath, physical: &ObjectPath) -> bool {
     physical.is_below(stages) && physical.parent().is_some_and(|parent| parent.is_below(stages))
 }

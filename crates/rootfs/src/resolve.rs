@@ -42,8 +42,8 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Does the same for an object for which a plan may turn links into directories. Nothing lies beyond a link that
-    /// leads in a circle, and nothing can be opened there: the path of such an object stays as written, which is its
+    /// Like [`locate`](Self::locate), for an object whose path a plan may turn from links into directories. Nothing
+    /// can be opened behind a link that leads in a circle: the path of such an object stays as written, which is its
     /// place once a directory replaces the link.
     pub fn locate_object(&self, path: &ObjectPath) -> Result<ObjectPath> {
         match self.locate(path) {
@@ -106,7 +106,6 @@ impl<'a> Resolver<'a> {
         Ok(found)
     }
 
-    /// Follows the target of a link found in `from`.
     fn walk(
         &self,
         from: ObjectPath,
@@ -131,7 +130,7 @@ impl<'a> Resolver<'a> {
 }
 
 impl Root {
-    /// Tells whether the root directory belongs to the caller, so that an unprivileged caller may work on it.
+    /// Returns true if the root directory belongs to the caller, so that an unprivileged caller may work on it.
     pub fn is_own(&self) -> Result<bool> {
         self.dir(&ObjectPath::root())?.is_own()
     }

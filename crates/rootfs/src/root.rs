@@ -1,7 +1,6 @@
 //! The directory that `-R` names, held open, and the facts about it as a whole.
 
 use std::ffi::OsStr;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -27,25 +26,17 @@ pub struct Root {
     prefix: Arc<PathBuf>,
     door: Arc<Door>,
     privileged: bool,
-    /// Checks the owners of the records, if the root is guarded.
     guard: Option<Arc<RecordGuard>>,
-    /// Whether the caller trusts the owner of the root.
     trusted: bool,
-    /// Whether the caller acts for the superuser.
     for_superuser: bool,
-    /// The lock files of other programs that are locked for the caller.
     held_locks: Arc<Vec<ObjectPath>>,
-    /// The text that the caller supplies in place of a file.
-    instead: Option<Arc<SaidFile>>,
-    /// The names at which objects other than the existing ones are shown.
+    supplied: Option<Arc<SuppliedFile>>,
     shown: Option<Arc<ShownNames>>,
 }
 
-/// A text that the caller supplies in place of a file of the root.
 #[derive(Debug)]
-struct SaidFile {
+struct SuppliedFile {
     place: ObjectPath,
-    /// Its name in errors.
     name: String,
     text: Vec<u8>,
 }
@@ -77,25 +68,25 @@ impl Root {
             trusted: false,
             for_superuser: false,
             held_locks: Arc::default(),
-            instead: None,
+            supplied: None,
             shown: None,
         })
     }
 
-    /// Requires the records of the root to be the superuser's alone; others are refused before they are read. `foreign`
-    /// says why the root is not the superuser's, regardless of the owners it shows.
+    /// Requires the records of the root to be under the superuser's sole control; others are refused before they are
+    /// read. `foreign` says why the root is not the superuser's, whatever owners it shows.
     #[must_use]
     pub fn guarded(self, places: RecordPlaces, foreign: Option<ForeignTree>) -> Self {
         Self { guard: Some(Arc::new(RecordGuard::new(places, foreign))), ..self }
     }
 
-    /// Trusts the owner of the root, as the caller said.
+    /// Trusts the owner of the root.
     #[must_use]
     pub fn trusted(self) -> Self {
         Self { guard: None, trusted: true, ..self }
     }
 
-    /// Tells whether the caller trusts the owner of the root.
+    /// Returns true if the caller trusts the owner of the root.
     pub fn is_trusted(&self) -> bool {
         self.trusted
     }
@@ -116,19 +107,19 @@ impl Root {
         self.held_locks.contains(file)
     }
 
-    /// Puts a text of the caller in place of a file, for code that asks for it; `name` is its name in errors.
+    /// Supplies a text in place of a file, for code that asks for it; `name` is its name in errors.
     #[must_use]
     pub fn with_text_instead(self, place: ObjectPath, name: String, text: Vec<u8>) -> Self {
-        Self { instead: Some(Arc::new(SaidFile { place, name, text })), ..self }
+        Self { supplied: Some(Arc::new(SuppliedFile { place, name, text })), ..self }
     }
 
-    /// Returns name and text that the caller supplies in place of a file.
+    /// Returns name and text that were supplied in place of a file.
     pub fn text_instead(&self, place: &ObjectPath) -> Option<(&str, &[u8])> {
-        let said = self.instead.as_ref().filter(|said| said.place == *place)?;
-        Some((&said.name, &said.text))
+        let supplied = self.supplied.as_ref().filter(|supplied| supplied.place == *place)?;
+        Some((&supplied.name, &supplied.text))
     }
 
-    /// Tells whether the policy of the running system limits that of the root: the caller is the superuser, or acts
+    /// Returns true if the policy of the running system limits that of the root: the caller is the superuser, or acts
     /// for it.
     pub fn is_bounded(&self) -> bool {
         self.privileged || self.for_superuser
@@ -139,7 +130,7 @@ impl Root {
         self.seen().map(|seen| (seen.uid, seen.gid))
     }
 
-    /// Tells whether the root directory is `/` of this process.
+    /// Returns true if the root directory is `/` of this process.
     pub fn is_system_itself(&self) -> Result<bool> {
         let (own, system) = (self.seen()?, Self::open(Path::new("/"))?.seen()?);
         let place = |seen: &ObjectStatus| (seen.inode, seen.file_system, seen.mount);
@@ -156,8 +147,8 @@ impl Root {
         })
     }
 
-    /// Refuses a change where no `/proc` is mounted: the attributes of objects are read and set through it, mounts and
-    /// processes are found in it.
+    /// Fails if no `/proc` is mounted: attributes of objects are read and set through it, mounts and processes are
+    /// found in it.
     pub fn must_have_proc(&self) -> Result<()> {
         if super::error::is_proc_mounted() {
             return Ok(());
@@ -165,7 +156,6 @@ impl Root {
         Err(RootError::NoProc { action: "change", path: self.shown_prefix() })
     }
 
-    /// Returns the status of the root directory.
     pub(crate) fn seen(&self) -> Result<ObjectStatus> {
         ObjectStatus::of(&*self.fd, || self.shown_prefix())
     }
@@ -184,7 +174,7 @@ impl Root {
         Ok(Self { door: self.door.clone(), ..other })
     }
 
-    /// Makes an open directory of this root a root of its own, whose changes pass the same door.
+    /// Makes an open directory a root of its own, with the same door.
     pub(crate) fn of_opened(&self, fd: OwnedFd, physical: &ObjectPath) -> Self {
         Self {
             fd: Arc::new(fd),
@@ -195,7 +185,7 @@ impl Root {
             trusted: false,
             for_superuser: false,
             held_locks: Arc::default(),
-            instead: None,
+            supplied: None,
             shown: None,
         }
     }
@@ -205,12 +195,12 @@ impl Root {
         &self.prefix
     }
 
-    /// Tells whether this is the root of the running system.
+    /// Returns true if this is the root of the running system.
     pub fn is_system(&self) -> bool {
         self.prefix.as_path() == Path::new("/")
     }
 
-    /// Returns a path of the root as a person would type it, with the prefix of the root.
+    /// Returns a path as the user would type it, with the prefix of the root.
     pub fn show(&self, path: &ObjectPath) -> String {
         if self.is_system() {
             return path.to_string();
@@ -218,7 +208,7 @@ impl Root {
         format!("{}{}", self.prefix.display().to_string().trim_end_matches('/'), path)
     }
 
-    /// Tells whether owners can be set, because the caller is the superuser.
+    /// Returns true if owners can be set, because the caller is the superuser.
     pub fn is_privileged(&self) -> bool {
         self.privileged
     }
@@ -230,12 +220,8 @@ impl Root {
 
     /// Returns the physical paths of all mount points inside the root, the root directory included.
     pub fn mount_points(&self) -> Result<Vec<ObjectPath>> {
-        let failed = |error: &io::Error| {
-            let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
-            RootError::Call { action: "read", path: mounts::TABLE.to_owned(), errno }
-        };
-        let text = mounts::table().map_err(|error| failed(&error))?;
-        let prefix = std::fs::canonicalize(&*self.prefix).map_err(|error| failed(&error))?;
+        let text = mounts::table()?;
+        let prefix = std::fs::canonicalize(&*self.prefix).map_err(|error| mounts::table_error(&error))?;
         let mut found = vec![ObjectPath::root()];
         for line in text.split(|&b| b == b'\n') {
             let place = line.split(|&b| b == b' ').nth(4).map(unescape).unwrap_or_default();
@@ -251,7 +237,7 @@ impl Root {
         Ok(found)
     }
 
-    /// Opens the directory at a physical path, in which no component may be a symbolic link.
+    /// Opens a directory by its physical path, which contains no symbolic link.
     pub(crate) fn open_directory(&self, physical: &ObjectPath) -> Result<OwnedFd> {
         if self.is_showing() {
             return self.walk(physical);
@@ -259,7 +245,7 @@ impl Root {
         self.open_own(physical)
     }
 
-    /// Opens the existing directory at a physical path, regardless of what is shown.
+    /// Opens the real directory, whatever is shown in its place.
     pub(crate) fn open_own(&self, physical: &ObjectPath) -> Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
@@ -290,7 +276,6 @@ impl Root {
         }
     }
 
-    /// Returns the error that refuses the root because of the object at `path`.
     pub(crate) fn untrusted(&self, path: String, uid: u32, why: Distrust) -> RootError {
         let owner = self.seen().map_or(uid, |seen| seen.uid);
         let (root, has_account) = (self.shown_prefix(), has_account(owner));
@@ -302,7 +287,7 @@ impl Root {
         &self.fd
     }
 
-    /// Tells whether objects other than the existing ones are shown at some names.
+    /// Returns true if objects other than the existing ones are shown at some names.
     pub fn is_showing(&self) -> bool {
         self.shown.is_some()
     }

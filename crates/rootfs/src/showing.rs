@@ -1,6 +1,6 @@
 //! A root shown with other objects at some of its names: as it will be once they have gone to their places.
 //!
-//! A reader of such a root finds each object under its future name. Such a root is read-only. A walk back through `..`
+//! A reader of such a root finds each object under its future name. The root is read-only. A walk back through `..`
 //! out of a directory that is shown elsewhere fails, as if the directory had been moved.
 
 use std::os::fd::OwnedFd;
@@ -29,7 +29,7 @@ impl Root {
         self.clone().with_names(Arc::new(names), Arc::new(door))
     }
 
-    /// Opens a directory of a root that shows other names, one component after another.
+    /// Opens a directory of a root that shows other names, one component at a time.
     pub(crate) fn walk(&self, physical: &ObjectPath) -> Result<OwnedFd> {
         let mut here = Dir::new(self.open_own(&ObjectPath::root())?, ObjectPath::root(), self.clone());
         for name in physical.relative().split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
@@ -44,7 +44,7 @@ impl Root {
         Ok(here.into_fd())
     }
 
-    /// Returns the target of the link at a physical path of a root that shows other names, or `None` if there is no link.
+    /// Like [`Root::read_link`], on a root that shows other names.
     pub(crate) fn shown_link(&self, physical: &ObjectPath) -> Result<Option<Vec<u8>>> {
         let Some(directory) =
             physical.parent().map(|parent| self.dir_if_there(&parent)).transpose()?.flatten()
@@ -60,7 +60,7 @@ impl Root {
 }
 
 impl Dir {
-    /// Returns the open directory and the name in it where a name of this one is found.
+    /// Returns the directory and name where the object shown under `name` really is.
     pub(crate) fn place<'a>(&'a self, name: &'a [u8]) -> rustix::io::Result<(&'a OwnedFd, &'a [u8])> {
         match self.root().shown().and_then(|shown| shown.directory(self.path())?.get(name)) {
             None => Ok((self.fd(), name)),
@@ -69,7 +69,6 @@ impl Dir {
         }
     }
 
-    /// Replaces the attributes of an object by those that are shown.
     pub(crate) fn with_shown_attributes(&self, mut seen: ObjectStatus) -> ObjectStatus {
         if let Some(shown) = self.root().shown().and_then(|shown| shown.attributes(&seen)) {
             seen.mode = shown.mode.unwrap_or(seen.mode);
@@ -80,8 +79,7 @@ impl Dir {
         seen
     }
 
-    /// Passes on the listed names that are shown, each with its type as far as the listing tells it, then those that
-    /// are only shown here.
+    /// Passes on the listed names that are shown, with their types if known, then names that are only shown here.
     pub(crate) fn each_shown(
         &self,
         list: impl FnOnce(&mut dyn FnMut(&[u8], Listed)) -> rustix::io::Result<()>,

@@ -20,7 +20,6 @@ pub struct ShownAttributes {
     pub mtime: Option<Timestamp>,
 }
 
-/// The place of an object that is shown under another name.
 #[derive(Clone, Debug)]
 pub(crate) struct ShownPlace {
     pub(crate) directory: Arc<OwnedFd>,
@@ -34,19 +33,18 @@ pub(crate) type ShownDirectory = BTreeMap<Vec<u8>, Option<ShownPlace>>;
 #[derive(Debug, Default)]
 pub struct ShownNames {
     directories: HashMap<ObjectPath, ShownDirectory>,
-    /// The shown attributes of objects under any name: by identity and file system.
     attributes: HashMap<(Inode, (u32, u32)), ShownAttributes>,
-    /// The directories of shown objects, each open once.
     places: HashMap<ObjectPath, Arc<OwnedFd>>,
 }
 
 impl ShownNames {
-    /// Shows no object at a path.
+    /// Hides the object at a path.
     pub fn hide(&mut self, path: &ObjectPath) {
         self.set(path, None);
     }
 
-    /// Shows at a path the object that is `name` in an open directory, which `open` opens again if it is not yet held.
+    /// Shows at a path the object that is `name` in a directory; `open` opens that directory unless it is already
+    /// open.
     pub(crate) fn show_in<E>(
         &mut self,
         path: &ObjectPath,
@@ -65,7 +63,7 @@ impl ShownNames {
         self.attributes.insert((seen.inode, seen.file_system), attributes);
     }
 
-    /// Returns the names with which a directory that has these `names` is shown.
+    /// Returns the names that a directory shows, given the `names` that it really has.
     pub fn names(&self, directory: &ObjectPath, mut names: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
         let Some(shown) = self.directories.get(directory) else { return names };
         names.retain(|name| !shown.contains_key(name));
@@ -78,12 +76,10 @@ impl ShownNames {
         self.directories.entry(directory).or_default().insert(path.name().to_vec(), place);
     }
 
-    /// Returns the shown objects of a directory, if there are any.
     pub(crate) fn directory(&self, directory: &ObjectPath) -> Option<&ShownDirectory> {
         self.directories.get(directory)
     }
 
-    /// Returns the attributes with which an object is shown, if they differ from its own.
     pub(crate) fn attributes(&self, seen: &ObjectStatus) -> Option<&ShownAttributes> {
         self.attributes.get(&(seen.inode, seen.file_system))
     }

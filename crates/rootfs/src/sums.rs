@@ -1,9 +1,61 @@
-//! Size, System V sum and BLAKE3 of a stream of bytes.
+//! Size, System V sum and BLAKE3 digest of bytes and streams.
 
+use std::fmt;
 use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Digest;
 use patchadm_svr4::package::checksum::Checksum;
+
+/// A BLAKE3 digest: its 32 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    /// Parses 64 hexadecimal digits.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        if text.len() != 64 {
+            return None;
+        }
+        let mut doubt = 0;
+        for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().as_chunks().0) {
+            let [high, low] = digits.map(|digit: u8| NIBBLES[usize::from(digit)]);
+            doubt |= high | low;
+            *byte = high << 4 | low;
+        }
+        (doubt & NO_DIGIT == 0).then_some(Self(bytes))
+    }
+}
+
+const NIBBLES: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[b"0123456789abcdef"[value as usize] as usize] = value;
+        values[b"0123456789ABCDEF"[value as usize] as usize] = value;
+        value += 1;
+    }
+    values
+};
+
+const NO_DIGIT: u8 = 0xf0;
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [0; 64];
+        for (two, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(self.0) {
+            *two = [byte >> 4, byte & 0xf].map(|digit| DIGITS[usize::from(digit)]);
+        }
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
 
 /// Size and sums of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +96,7 @@ impl Digesting {
     /// Adds bytes to the end of the stream.
     pub fn update(&mut self, bytes: &[u8]) {
         #[cfg(debug_assertions)]
-        crate::counted::note(bytes);
+        note(bytes);
         self.0.update(bytes);
     }
 
@@ -58,7 +110,7 @@ impl Digest {
     /// Computes the BLAKE3 digest of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         #[cfg(debug_assertions)]
-        crate::counted::note(bytes);
+        note(bytes);
         Self(*blake3::hash(bytes).as_bytes())
     }
 }
@@ -127,6 +179,17 @@ impl<T: Write> Write for Hashing<T> {
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
     }
+}
+
+static DIGESTED: AtomicU64 = AtomicU64::new(0);
+
+fn note(bytes: &[u8]) {
+    DIGESTED.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+}
+
+/// Returns the number of bytes that this process has digested so far.
+pub fn digested_bytes() -> u64 {
+    DIGESTED.load(Ordering::Relaxed)
 }
 
 #[cfg(test)]

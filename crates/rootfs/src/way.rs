@@ -1,27 +1,26 @@
-//! The ways to a root and to files of the host: whose the objects on them are.
+//! Finds out who else could exchange an object: from the owners and modes of everything on the way to it.
 //!
 //! Directories above a root may belong to any user (`/tmp`, the workspace of a build), because the root is opened once.
-//! But a foreign symbolic link among them would decide which root is changed. A file that is believed, and opened again by
-//! its path, is different: whoever may write to a directory above it can put another one there.
+//! A foreign symbolic link among them would decide which root is changed. A trusted file that is opened again by its
+//! path is different: a user who can write to a directory above it can put another file there.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Component, Path, PathBuf};
 
+use patchadm_svr4::package::{ObjectPath, rule};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::calls::MOST_LINKS;
-use super::{Distrust, FileType, ForeignObject, ObjectStatus, Result, Root, RootError, again};
-use patchadm_svr4::package::{ObjectPath, rule};
+use crate::calls::MOST_LINKS;
+use crate::{Distrust, FileType, ObjectStatus, Result, Root, RootError, again};
 
-/// The magic number of proc(5), whose links only the kernel can follow.
 const PROC: u64 = 0x9fa0;
 
-/// Checks each symbolic link on the way to the directory of `root`: it must be the superuser's. Also fails if the way
-/// now leads to another directory.
+/// Checks that every symbolic link on the way to the root directory is the superuser's, and that the way still leads
+/// there.
 pub(crate) fn look_at_links(root: &Root) -> Result<()> {
     let failed = |errno| root.error("follow the way to", &ObjectPath::root(), errno);
     let mut at = open(None, b"/").map_err(failed)?;
@@ -67,14 +66,14 @@ pub(crate) fn look_at_links(root: &Root) -> Result<()> {
     if is_same { Ok(()) } else { Err(failed(Errno::STALE)) }
 }
 
-/// Returns the first object above a path of the host by which another user than the caller and the superuser could put
-/// something else there: a directory, or a symbolic link on the way. What the path itself leads to is not looked at. A
-/// sticky directory, such as `/tmp`, lets nobody exchange what others have in it.
+/// Returns the first object above a path of the host by which a user other than the caller and the superuser could
+/// replace the object at the path: a directory, or a symbolic link on the way. The target itself is not checked. A
+/// sticky directory, such as `/tmp`, protects the objects of others.
 pub fn strange_above(path: &Path) -> Result<Option<ForeignObject>> {
     Ok(look_along(path)?.0)
 }
 
-/// Does the same, and returns with it what the path leads to.
+/// Like [`strange_above`], and also returns the status of the object that the path leads to.
 pub fn look_along(path: &Path) -> Result<(Option<ForeignObject>, ObjectStatus)> {
     let (objects, last) = objects_on_way(path)?;
     Ok((objects.iter().find_map(|(path, seen)| strange(path, seen)), last))
@@ -94,7 +93,7 @@ fn strange(path: &Path, seen: &ObjectStatus) -> Option<ForeignObject> {
     })
 }
 
-/// Tells whether a user id stands for all those that this user namespace does not have. Nobody in it can act as they do.
+/// Returns true if a user id stands for all users outside this user namespace. Nobody inside can act as they do.
 fn is_of_other_namespace(uid: u32) -> bool {
     let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u32>().ok();
     if number("/proc/sys/kernel/overflowuid") != Some(uid) {
@@ -112,7 +111,7 @@ fn is_of_other_namespace(uid: u32) -> bool {
     !maps.is_empty() && !maps.lines().any(is_in)
 }
 
-/// Returns what is on the way to a path of the host, directories and symbolic links, and what it leads to.
+/// Returns the directories and symbolic links on the way to a path of the host, and the status of its target.
 fn objects_on_way(path: &Path) -> Result<(Vec<(PathBuf, ObjectStatus)>, ObjectStatus)> {
     let failed =
         |shown: &Path, errno| RootError::Call { action: "look at", path: shown.display().to_string(), errno };
@@ -170,7 +169,7 @@ fn parts(path: &Path) -> VecDeque<OsString> {
     path.components().filter_map(named).collect()
 }
 
-/// Opens a name without following it, only to read its status.
+/// Opens a name without following it, to read its status.
 fn open(at: Option<&OwnedFd>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     again(|| match at {
@@ -179,7 +178,6 @@ fn open(at: Option<&OwnedFd>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
     })
 }
 
-/// Opens the directory behind a link of proc(5).
 fn through(at: &OwnedFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     again(|| rustix::fs::openat(at, name, flags, Mode::empty()))
@@ -188,6 +186,78 @@ fn through(at: &OwnedFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
 fn is_of_proc(link: &OwnedFd) -> bool {
     #[allow(clippy::cast_sign_loss)] // a bit pattern
     rustix::fs::fstatfs(link).is_ok_and(|stat| stat.f_type as u64 & 0xffff_ffff == PROC)
+}
+
+/// An object that a user other than the caller and the superuser may change or exchange.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignObject {
+    /// Its path, for messages.
+    pub path: String,
+    /// Its numeric owner.
+    pub uid: u32,
+    /// True if its owner is right but others may write to it.
+    pub is_writable: bool,
+}
+
+impl std::fmt::Display for ForeignObject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.is_writable {
+            write!(f, "{} may be written to by others than its owner", self.path)
+        } else {
+            write!(f, "{} belongs to uid {}", self.path, self.uid)
+        }
+    }
+}
+
+impl Root {
+    /// Returns the first object on the way to `path`, from the root directory on, that is not under the sole control of
+    /// the caller and the superuser; `None` if no one else can exchange the object at `path`. Directories reached
+    /// through symbolic links are checked too. Missing objects have no owner.
+    pub fn strange_on_the_way(&self, path: &ObjectPath) -> Result<Option<ForeignObject>> {
+        self.on_the_way(path, &[0, rustix::process::geteuid().as_raw()])
+    }
+
+    /// Returns the first object on the way to `path` that is not under the sole control of the superuser and of the
+    /// root directory's owner, as [`strange_on_the_way`](Self::strange_on_the_way) does for the caller.
+    pub fn others_on_the_way(&self, path: &ObjectPath) -> Result<Option<ForeignObject>> {
+        let owner = self.dir(&ObjectPath::root())?.itself()?.uid;
+        self.on_the_way(path, &[0, owner])
+    }
+
+    /// Returns the first object on the way to `path` that others than these owners may change or exchange.
+    fn on_the_way(&self, path: &ObjectPath, owners: &[u32]) -> Result<Option<ForeignObject>> {
+        let resolver = self.resolver();
+        let mut places = BTreeSet::new();
+        for at in std::iter::once(path.clone()).chain(path.ancestors()) {
+            for place in [resolver.locate(&at)?, resolver.locate_dir(&at)?] {
+                places.extend(place.ancestors());
+                places.insert(place);
+            }
+        }
+        for place in places {
+            let seen = match place.parent() {
+                None => Some(self.dir(&place)?.itself()?),
+                Some(parent) => match self.dir_if_there(&parent)? {
+                    Some(dir) => dir.look(place.name())?,
+                    None => None,
+                },
+            };
+            let strange = seen.and_then(|seen| self.strange(&place, &seen, owners));
+            if strange.is_some() {
+                return Ok(strange);
+            }
+        }
+        Ok(None)
+    }
+
+    fn strange(&self, place: &ObjectPath, seen: &ObjectStatus, owners: &[u32]) -> Option<ForeignObject> {
+        let is_owned = owners.contains(&seen.uid);
+        // The group bits are the mask of an access list, so they show one. A symbolic link has no mode of its own.
+        let bits = if seen.gid == 0 { 0o002 } else { 0o022 };
+        let is_writable = seen.file_type != FileType::Symlink && seen.mode.bits() & bits != 0;
+        let strange = || ForeignObject { path: self.show(place), uid: seen.uid, is_writable: is_owned };
+        (!is_owned || is_writable).then(strange)
+    }
 }
 
 #[cfg(test)]
@@ -243,5 +313,40 @@ mod tests {
         std::os::unix::fs::lchown(top.join("link"), Some(1234), None).unwrap();
         let strange = strange_above(&link).unwrap().map(|strange| strange.to_string()).unwrap_or_default();
         assert!(strange.ends_with("/link belongs to uid 1234"), "{strange}");
+    }
+}
+
+#[cfg(test)]
+mod owner_tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn whoever_may_write_on_the_way_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        fs::create_dir_all(top.join("a/b")).unwrap();
+        fs::create_dir_all(top.join("c")).unwrap();
+        fs::write(top.join("a/b/f"), "").unwrap();
+        symlink("../a/b", top.join("c/link")).unwrap();
+        let mode =
+            |name: &str, mode| fs::set_permissions(top.join(name), Permissions::from_mode(mode)).unwrap();
+        for (name, bits) in [("a", 0o755), ("a/b", 0o755), ("a/b/f", 0o644), ("c", 0o755), ("", 0o755)] {
+            mode(name, bits);
+        }
+        let root = Root::open(&top).unwrap();
+        let strange = |path: &str| {
+            let strange = root.strange_on_the_way(&ObjectPath::new(path.as_bytes()).unwrap()).unwrap();
+            strange.map(|strange| strange.path.replace(&*top.to_string_lossy(), ""))
+        };
+        assert_eq!((strange("/a/b/f"), strange("/c/link/f"), strange("/nothing/at/all")), (None, None, None));
+        for (name, bits, usual) in [("a", 0o757, 0o755), ("a/b/f", 0o646, 0o644), ("c", 0o777, 0o755)] {
+            mode(name, bits);
+            assert_eq!(strange("/c/link/f"), Some(format!("/{name}")), "{name}");
+            mode(name, usual);
+        }
+        assert_eq!(strange("/c/link/f"), None);
     }
 }

@@ -58,7 +58,7 @@ pub mod places;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// Reports a skipped test and the reason, past the capture of a test's output.
+/// Reports a skipped test and the reason, past the capture of test output.
 #[cfg(test)]
 pub(crate) fn skipped(what: &str) {
     use std::io::Write as _;

@@ -26,10 +26,10 @@ pub const OWN_LOG: &str = "/var/sadm/patchadm/log";
 /// contents(4), the database of installed objects.
 pub const CONTENTS: &str = "/var/sadm/install/contents";
 
-/// The log of changes that another tool has not written into `contents` yet (pkglog in contents(5)).
+/// The log of changes that another tool has not yet written into `contents` (pkglog in contents(5)).
 pub const PKGLOG: &str = "/var/sadm/install/pkglog";
 
-/// The files that the classic tools put beside `contents`: copies of it, and locks.
+/// The files of the classic tools beside `contents`: copies of it, and locks.
 pub const BESIDE_CONTENTS: [&str; 4] = [
     "/var/sadm/install/t.contents",
     "/var/sadm/install/s.contents",
@@ -37,34 +37,33 @@ pub const BESIDE_CONTENTS: [&str; 4] = [
     "/var/sadm/install/.pkg.lock",
 ];
 
-/// The directory of the settings of this program.
 const SETTINGS: &str = "/etc/patchadm";
 
-/// The directories below which every object is a record.
+/// Below these directories, every object is a record.
 const RECORD_DIRECTORIES: [&str; 3] = [BELOW_PACKAGES, BELOW_PATCHES, BELOW_OWN_DIRECTORY];
 
-/// The records, in addition to [`BESIDE_CONTENTS`], that lie beside delivered objects.
+/// Records beside delivered objects, in addition to [`BESIDE_CONTENTS`].
 const RECORD_FILES: [&str; 3] = [OWN_DIRECTORY, CONTENTS, PKGLOG];
 
-/// Tells whether a path is that of a record of packages or of this program.
+/// Returns true if a path belongs to the records of packages or of patchadm.
 pub fn is_record(path: &ObjectPath) -> bool {
     let path = path.as_bytes();
     RECORD_FILES.iter().chain(&BESIDE_CONTENTS).any(|file| file.as_bytes() == path)
         || RECORD_DIRECTORIES.iter().any(|directory| path.starts_with(directory.as_bytes()))
 }
 
-/// Tells whether a path is that of a setting of this program.
+/// Returns true if a path belongs to the settings of patchadm.
 pub fn is_setting(path: &ObjectPath) -> bool {
     let rest = path.as_bytes().strip_prefix(SETTINGS.as_bytes());
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
-/// Tells whether a path is a record or a setting: no object is delivered, copied or taken there.
+/// Returns true if a path is a record or a setting. No object may be delivered, copied or removed there.
 pub fn is_reserved(path: &ObjectPath) -> bool {
     is_record(path) || is_setting(path)
 }
 
-/// Makes a path from a constant or from a valid package name.
+/// Makes a path from a constant or a valid package name.
 fn fixed(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap_or_else(|_| ObjectPath::root())
 }
@@ -79,7 +78,7 @@ pub fn own_directory() -> ObjectPath {
     fixed(OWN_DIRECTORY)
 }
 
-/// Returns the mark of a root that an owner other than the superuser changes: owners are only recorded.
+/// Returns the mark of a root that a user other than the superuser manages: owners are only recorded there.
 pub fn unprivileged() -> ObjectPath {
     fixed("/var/sadm/patchadm/unprivileged")
 }
@@ -94,17 +93,17 @@ pub fn history() -> ObjectPath {
     fixed("/var/sadm/patchadm/history")
 }
 
-/// Returns the attempts at runs that came to nothing, one line for each.
+/// Returns the list of runs that failed before changing anything, one line each.
 pub fn attempts() -> ObjectPath {
     fixed("/var/sadm/patchadm/attempts")
 }
 
-/// Returns the list of patches that ended because the package manager of the system changed their package.
+/// Returns the list of patches that ended because the native package manager changed their package.
 pub fn lost() -> ObjectPath {
     fixed("/var/sadm/patchadm/lost")
 }
 
-/// Returns the directory of the trial, which is there as long as a run is on trial.
+/// Returns the directory of the trial. It exists as long as a run is on trial.
 pub fn trial() -> ObjectPath {
     fixed("/var/sadm/patchadm/trial")
 }
@@ -114,17 +113,17 @@ pub fn trial_record() -> ObjectPath {
     fixed("/var/sadm/patchadm/trial/record")
 }
 
-/// Returns the file in which the root remembers depots.
+/// Returns the list of the depots known to the root.
 pub fn depots() -> ObjectPath {
     fixed("/var/sadm/patchadm/depots")
 }
 
-/// Returns the list of the stages made from the root, which serves to find them.
+/// Returns the list of the stages made from the root.
 pub fn stage_list() -> ObjectPath {
     fixed("/var/sadm/patchadm/stages")
 }
 
-/// Returns the identity of a stage; only a root that is a stage has it.
+/// Returns the identity of a stage. Only a root that is a stage has this file.
 pub fn stage_identity() -> ObjectPath {
     fixed("/.patchadm-stage/identity")
 }
@@ -139,7 +138,7 @@ pub fn contents() -> ObjectPath {
     fixed(CONTENTS)
 }
 
-/// Returns the log of changes that another tool has not written into `contents` yet.
+/// Returns the log of changes that another tool has not yet written into `contents`.
 pub fn pkglog() -> ObjectPath {
     fixed(PKGLOG)
 }

@@ -32,7 +32,7 @@ fn encoded(content: &[u8], threads: usize) -> Vec<u8> {
     file
 }
 
-fn decoded(file: &[u8]) -> std::io::Result<Vec<u8>> {
+fn decoded(file: &[u8]) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     GzipDecoder::new(file)?.read_to_end(&mut content)?;
     Ok(content)

@@ -3,7 +3,7 @@
 use std::io::{self, Read as _};
 
 use super::ZstdDecoder;
-use super::decoder::MAGIC;
+use crate::zstd::MAGIC;
 
 const WHOLE: &[u8] = include_bytes!("../../testdata/seq.zst");
 const STREAM: &[u8] = include_bytes!("../../testdata/seq-stream.zst");

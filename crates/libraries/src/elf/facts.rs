@@ -1,11 +1,15 @@
-//! The facts of one file, put together from its tables.
+//! The statements of one file to the dynamic linker, put together from its tables: the dynamic section, the symbol versions that
+//! it defines and needs, and the note `.note.dlopen`.
+//!
+//! The text of that note is JSON, as the specification "ELF metadata for dlopen dependencies" says: an array of objects,
+//! each with the names of one library (any one of them serves) and its priority.
 
-use super::dlopen::{self, DlopenNote};
-use super::dynamic::DynamicSection;
-use super::error::{ElfError, MOST_SEARCHES};
-use super::layout::{ElfMachine, Layout};
-use super::pieces::ElfSource;
-use super::versions::{self, NeededVersion};
+use elf::gnu_symver::{VerDefIterator, VerNeedAux, VerNeedIterator};
+use elf::note::{Note, NoteIterator};
+use serde::{Deserialize, Serialize};
+
+use crate::elf::layout::{CountedTable, DynamicSection, ElfMachine, LONGEST_NOTES, LONGEST_VERSIONS, Layout};
+use crate::elf::source::{ElfError, ElfSource, MOST_ENTRIES, MOST_SEARCHES};
 
 /// The facts of a program or library that is linked dynamically.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,7 +18,7 @@ pub struct ElfFacts {
     pub machine: ElfMachine,
     /// `e_type`: 2 of a program at a fixed address, 3 of a library or of a program at any address.
     pub file_type: u16,
-    /// The name under which others need it.
+    /// Its own name, under which others need it.
     pub soname: Option<String>,
     /// The names of the libraries that it needs, in the order in which they are loaded.
     pub needed: Vec<String>,
@@ -31,7 +35,7 @@ pub struct ElfFacts {
     pub defines: Vec<String>,
     /// The symbol versions that it needs, sorted.
     pub needs: Vec<NeededVersion>,
-    /// The libraries that it says it may load by itself.
+    /// The libraries that it may load by itself, by its own statement.
     pub dlopen: Vec<DlopenNote>,
 }
 
@@ -39,12 +43,11 @@ impl ElfFacts {
     /// The flag of `DT_FLAGS_1` that forbids a search in the default directories.
     const NO_DEFAULT_DIRECTORIES: u64 = 0x800;
 
-    /// Tells whether its libraries are searched in the default directories.
+    /// Returns true if its libraries are searched in the default directories.
     pub fn searches_default_directories(&self) -> bool {
         self.flags & Self::NO_DEFAULT_DIRECTORIES == 0
     }
 
-    /// Returns the number of its needs times the directories of its search path.
     fn searches(&self) -> usize {
         let path = self.runpath.as_deref().or(self.rpath.as_deref());
         let directories = path.map_or(0, |path| path.split(':').count());
@@ -52,7 +55,7 @@ impl ElfFacts {
         (self.needed.len() + later).saturating_mul(directories)
     }
 
-    /// Tells whether it is started as a program: it has an interpreter, or a fixed address.
+    /// Returns true if it is started as a program: it has an interpreter, or a fixed address.
     pub fn is_program(&self) -> bool {
         self.interpreter.is_some() || self.file_type == elf::abi::ET_EXEC
     }
@@ -68,7 +71,7 @@ pub fn read(source: &mut dyn ElfSource) -> Result<Option<ElfFacts>, ElfError> {
     }
 }
 
-/// Reads the facts of a program or library that is linked dynamically.
+/// Reads the facts of a dynamically linked program or library.
 fn linked(source: &mut dyn ElfSource, layout: &Layout) -> Result<Option<ElfFacts>, ElfError> {
     let Some(mut dynamic) = DynamicSection::read(source, layout)? else { return Ok(None) };
     let mut facts = ElfFacts { machine: layout.machine, file_type: layout.file_type, ..ElfFacts::default() };
@@ -82,11 +85,153 @@ fn linked(source: &mut dyn ElfSource, layout: &Layout) -> Result<Option<ElfFacts
     if facts.runpath.is_none() {
         facts.rpath = dynamic.rpath.map(|at| dynamic.search_path(source, at)).transpose()?;
     }
-    facts.defines = versions::defined(source, layout, &mut dynamic)?;
-    facts.needs = versions::needed(source, layout, &mut dynamic)?;
-    facts.dlopen = dlopen::notes(source, layout)?;
+    facts.defines = defined_versions(source, layout, &mut dynamic)?;
+    facts.needs = needed_versions(source, layout, &mut dynamic)?;
+    facts.dlopen = dlopen_notes(source, layout)?;
     if facts.searches() > MOST_SEARCHES {
         return Err(ElfError::TooManySearches);
     }
     Ok(Some(facts))
+}
+
+/// The flag of a version that may be missing.
+const WEAK: u16 = 2;
+
+/// The flag of the definition that names the file itself instead of a version.
+const BASE: u16 = 1;
+
+const FIRST_LOOK: usize = 4 << 10;
+
+/// A symbol version that a file needs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NeededVersion {
+    /// The library that must define it, by its name in `needed`.
+    pub library: String,
+    /// The version.
+    pub version: String,
+    /// True if the file is loaded even without it.
+    pub is_weak: bool,
+}
+
+/// Reads the versions that a file defines.
+fn defined_versions(
+    source: &mut dyn ElfSource,
+    layout: &Layout,
+    dynamic: &mut DynamicSection,
+) -> Result<Vec<String>, ElfError> {
+    let table = dynamic.definitions;
+    let entries = whole_table(source, layout, table, |bytes| {
+        let definitions = VerDefIterator::new(layout.endian, layout.class, table.count, 0, bytes);
+        // The first name is that of the version, the others are those of the versions before.
+        Ok(definitions.map_while(|(definition, mut names)| Some((definition, names.next()?))).collect())
+    })?;
+    dynamic.count_entries(entries.len())?;
+    let versions = entries.into_iter().filter(|(definition, _)| definition.vd_flags & BASE == 0);
+    versions.map(|(_, name)| dynamic.name(source, name.vda_name.into())).collect()
+}
+
+/// Reads the versions that a file needs.
+fn needed_versions(
+    source: &mut dyn ElfSource,
+    layout: &Layout,
+    dynamic: &mut DynamicSection,
+) -> Result<Vec<NeededVersion>, ElfError> {
+    let table = dynamic.requirements;
+    let entries = whole_table(source, layout, table, |bytes| {
+        let requirements = VerNeedIterator::new(layout.endian, layout.class, table.count, 0, bytes);
+        let (mut entries, mut count) = (Vec::new(), 0);
+        for (library, versions) in requirements {
+            let versions: Vec<VerNeedAux> = versions.collect();
+            if versions.len() < usize::from(library.vn_cnt) {
+                break;
+            }
+            count += versions.len();
+            if count > MOST_ENTRIES {
+                return Err(ElfError::TooMany);
+            }
+            entries.push((library.vn_file, versions));
+        }
+        Ok(entries)
+    })?;
+    let mut needed = Vec::new();
+    for (library, versions) in entries {
+        dynamic.count_entries(1 + versions.len())?;
+        let library = dynamic.name(source, library.into())?;
+        for version in versions {
+            needed.push(NeededVersion {
+                library: library.clone(),
+                version: dynamic.name(source, version.vna_name.into())?,
+                is_weak: version.vna_flags & WEAK != 0,
+            });
+        }
+    }
+    needed.sort();
+    needed.dedup();
+    Ok(needed)
+}
+
+/// Reads the entries of a table of which only the number of entries is known: more of the file is read until all are
+/// there.
+fn whole_table<T>(
+    source: &mut dyn ElfSource,
+    layout: &Layout,
+    table: CountedTable,
+    entries: impl Fn(&[u8]) -> Result<Vec<T>, ElfError>,
+) -> Result<Vec<T>, ElfError> {
+    if table.address == 0 || table.count == 0 {
+        return Ok(Vec::new());
+    }
+    if table.count > MOST_ENTRIES as u64 {
+        return Err(ElfError::TooMany);
+    }
+    let offset = layout.offset_of(table.address)?;
+    for length in [FIRST_LOOK, LONGEST_VERSIONS] {
+        let found = entries(source.slice(offset, length)?)?;
+        if found.len() as u64 == table.count {
+            return Ok(found);
+        }
+    }
+    Err(ElfError::damaged("a table of versions is cut off or has other entries than it says"))
+}
+
+const OWNER: &str = "FDO";
+
+const DLOPEN: u64 = 0x407c_0c0a;
+
+const MOST_NOTES: usize = 1024;
+
+/// A library that a program or library may load by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DlopenNote {
+    /// The names of the library; any one of them serves.
+    pub soname: Vec<String>,
+    /// Its priority: `required`, `recommended` or `suggested`.
+    #[serde(default)]
+    pub priority: String,
+}
+
+fn dlopen_notes(source: &mut dyn ElfSource, layout: &Layout) -> Result<Vec<DlopenNote>, ElfError> {
+    let mut found = Vec::new();
+    for segment in layout.notes() {
+        let align = usize::try_from(segment.p_align).unwrap_or_default().max(4);
+        let length = usize::try_from(segment.p_filesz).unwrap_or(usize::MAX).min(LONGEST_NOTES);
+        let bytes = source.slice(segment.p_offset, length)?;
+        for note in NoteIterator::new(layout.endian, layout.class, align, bytes).take(MOST_ENTRIES) {
+            let Note::Unknown(note) = note else { continue };
+            if note.n_type == DLOPEN && note.name_str().is_ok_and(|owner| owner == OWNER) {
+                found.extend(parse_dlopen_notes(note.desc)?);
+            }
+            if found.len() > MOST_NOTES {
+                return Err(ElfError::TooMany);
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn parse_dlopen_notes(text: &[u8]) -> Result<Vec<DlopenNote>, ElfError> {
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+    let notes: Vec<DlopenNote> = serde_json::from_slice(text)
+        .map_err(|error| ElfError::damaged(format!("its dlopen note: {error}")))?;
+    Ok(notes.into_iter().filter(|note| !note.soname.is_empty()).collect())
 }

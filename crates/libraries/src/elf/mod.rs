@@ -7,37 +7,24 @@
 //! is ever executed.
 //!
 //! ```text
-//! facts     what one file says, put together
-//! layout    class, machine, segments; from an address to the bytes that are loaded there
-//! dynamic   the dynamic section: which tables there are; names
-//! versions  symbol versions that are defined and needed
-//! dlopen    the note of libraries that a program loads by itself
-//! symbol_names  names of symbols as a set
+//! source    the bytes of a file: a slice, or an open file that is read on demand; limits and errors
+//! layout    headers and dynamic section: class, machine, segments, tables, names
+//! facts     what one file says, with symbol versions and the note of libraries that it may load itself
 //! symbols   exported and undefined symbols, on demand
-//! pieces    the bytes of an open file, read where they are asked for
-//! streamed  the bytes of a file that goes by, kept where they will be asked for
+//! streamed  the bytes of a streamed file, kept where they will be asked for
 //! ```
 
-mod dlopen;
-mod dynamic;
-mod error;
 mod facts;
 mod layout;
-mod pieces;
+mod source;
 mod streamed;
-mod symbol_names;
 mod symbols;
-mod versions;
 
-pub use dlopen::DlopenNote;
-pub use error::ElfError;
-pub use facts::{ElfFacts, read};
+pub use facts::{DlopenNote, ElfFacts, NeededVersion, read};
 pub use layout::{ElfMachine, MAGIC};
-pub use pieces::{ElfSource, FilePieces};
+pub use source::{ElfError, ElfSource, FilePieces};
 pub use streamed::{MissingParts, PartsKeeper, StreamedParts};
-pub use symbol_names::SymbolNames;
-pub use symbols::{ElfSymbols, read_symbols};
-pub use versions::NeededVersion;
+pub use symbols::{ElfSymbols, SymbolNames, read_symbols};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -1,35 +1,34 @@
-//! The parts of a program or library that comes as a stream, kept in little memory while it passes.
+//! The parts of a program or library that arrives as a stream, kept in little memory while it passes.
 //!
-//! Begin and end of the file are kept, and the parts that its program headers name. In nearly all files that is
-//! everything that is asked for. Otherwise the places of the tables are known by then, and a second pass keeps them as
-//! well.
+//! The beginning and the end of the file are kept, and the parts that its program headers name. For nearly all files that
+//! suffices. Otherwise the places of the tables are known afterwards, and a second pass keeps them as well.
 
-use super::dynamic::DynamicSection;
-use super::error::ElfError;
 use super::layout::Layout;
-use super::pieces::ElfSource;
+use crate::elf::layout::DynamicSection;
+use crate::elf::source::ElfError;
+use crate::elf::source::ElfSource;
 
-/// The bytes that are kept of the begin of a file: the whole of most.
+/// The bytes kept from the beginning of a file, which is the whole of most files.
 const HEAD: usize = 4 << 20;
 
-/// The bytes that are kept of the end of a file.
+/// The bytes kept from the end of a file.
 const TAIL: usize = 512 << 10;
 
-/// The most bytes that are kept between them.
+/// The most bytes kept in between.
 const MOST_KEPT: u64 = 28 << 20;
 
-/// A part of a file: where it begins and ends.
+/// Begin and end of a part of a file.
 type Range = (u64, u64);
 
 /// Parts of a file that a second pass has to keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingParts(pub(super) Vec<Range>);
 
-/// Keeps parts of a file while it goes by.
+/// Keeps parts of a file while it is streamed.
 #[derive(Debug, Default)]
 pub struct PartsKeeper {
-    /// The parts to keep apart from begin and end, sorted, without overlaps.
-    wanted: Vec<Range>,
+    /// The parts to keep in between, sorted, without overlaps.
+    ranges: Vec<Range>,
     length: u64,
     head: Vec<u8>,
     tail: Vec<u8>,
@@ -51,9 +50,9 @@ struct Part {
 }
 
 impl PartsKeeper {
-    /// Keeps what a first pass was without.
+    /// Keeps the parts that a first pass lacked.
     pub fn again(missing: &MissingParts) -> Self {
-        Self { wanted: missing.0.clone(), ..Self::default() }
+        Self { ranges: missing.0.clone(), ..Self::default() }
     }
 
     /// Takes the next bytes of the file.
@@ -63,7 +62,7 @@ impl PartsKeeper {
         self.head.extend_from_slice(begin);
         self.length += begin.len() as u64;
         if room > 0 && self.head.len() == HEAD {
-            self.look_at_head();
+            self.read_head();
         }
         for part in rest.chunks(TAIL) {
             self.add_behind(part);
@@ -71,11 +70,11 @@ impl PartsKeeper {
     }
 
     /// Determines the parts of the rest to keep.
-    fn look_at_head(&mut self) {
+    fn read_head(&mut self) {
         let named = Layout::read(&mut &self.head[..]).ok().flatten();
-        self.wanted.extend(named.iter().flat_map(Layout::named_parts));
-        self.wanted = merged(std::mem::take(&mut self.wanted));
-        for (start, end) in &self.wanted {
+        self.ranges.extend(named.iter().flat_map(Layout::named_parts));
+        self.ranges = merged(std::mem::take(&mut self.ranges));
+        for (start, end) in &self.ranges {
             if let Some(begun) = usize::try_from(*start).ok().and_then(|start| self.head.get(start..)) {
                 let is_behind = *end > HEAD as u64;
                 self.kept.extend(is_behind.then(|| Part { offset: *start, bytes: begun.to_vec() }));
@@ -85,8 +84,8 @@ impl PartsKeeper {
 
     fn add_behind(&mut self, bytes: &[u8]) {
         let (at, next) = (self.length, self.length + bytes.len() as u64);
-        let first = self.wanted.partition_point(|(_, end)| *end <= at);
-        for (start, end) in self.wanted[first..].iter().take_while(|(start, _)| *start < next) {
+        let first = self.ranges.partition_point(|(_, end)| *end <= at);
+        for (start, end) in self.ranges[first..].iter().take_while(|(start, _)| *start < next) {
             let (from, to) = ((*start).max(at), (*end).min(next));
             let inside = |place: u64| usize::try_from(place - at).unwrap_or_default();
             let piece = &bytes[inside(from)..inside(to)];
@@ -102,7 +101,6 @@ impl PartsKeeper {
         self.length = next;
     }
 
-    /// Returns the number of bytes that are kept.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         let kept: usize = self.kept.iter().map(|part| part.bytes.len()).sum();
@@ -120,7 +118,7 @@ impl PartsKeeper {
 }
 
 impl StreamedParts {
-    /// Returns the parts for a second pass to keep, if something was asked for that this one did not keep.
+    /// Returns the parts that a second pass has to keep, if this pass lacked any.
     pub fn missing(mut self) -> Option<MissingParts> {
         if !self.is_incomplete {
             return None;
@@ -157,7 +155,7 @@ impl ElfSource for StreamedParts {
     }
 }
 
-/// Sorts parts and puts those together that meet; what is more than can be kept is left out.
+/// Sorts parts, merges those that touch, and drops what exceeds [`MOST_KEPT`].
 fn merged(mut parts: Vec<Range>) -> Vec<Range> {
     parts.retain(|(start, end)| start < end);
     parts.sort_unstable();

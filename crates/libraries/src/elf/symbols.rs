@@ -7,18 +7,13 @@ use elf::abi;
 use elf::file::Class;
 use elf::symbol::SymbolTable;
 
-use super::dynamic::DynamicSection;
-use super::error::ElfError;
-use super::layout::ElfMachine;
-use super::layout::Layout;
-use super::pieces::ElfSource;
-use super::symbol_names::SymbolNames;
+use crate::elf::layout::{DynamicSection, ElfMachine, Layout};
+use crate::elf::source::{ElfError, ElfSource};
 
-/// The most symbols that are read.
 const MOST_SYMBOLS: u64 = 1 << 18;
 
-/// The most bytes that all names of symbols may take: 16 MiB.
-pub(super) const MOST_SYMBOL_BYTES: usize = 16 << 20;
+/// The most bytes of all symbol names: 16 MiB.
+const MOST_SYMBOL_BYTES: usize = 16 << 20;
 
 /// Bytes of a table that are read at a time.
 const PART: usize = 48 << 10;
@@ -32,7 +27,7 @@ const WIDE_HASHES: [ElfMachine; 2] =
 pub struct ElfSymbols {
     /// The names that others can use.
     pub exported: SymbolNames,
-    /// The names that others have to define; without those that may be missing.
+    /// The names that others must define, without weak ones.
     pub undefined: SymbolNames,
 }
 
@@ -80,7 +75,7 @@ pub fn read_symbols(source: &mut dyn ElfSource) -> Result<ElfSymbols, ElfError> 
     Ok(symbols)
 }
 
-/// Returns the number of symbols: the largest that a table says.
+/// Returns the number of symbols: the largest that a table states.
 fn count(source: &mut dyn ElfSource, layout: &Layout, dynamic: &DynamicSection) -> Result<u64, ElfError> {
     let by_hash = if dynamic.hash == 0 { 0 } else { by_old_hash(source, layout, dynamic.hash)? };
     let by_gnu = if dynamic.gnu_hash == 0 { 0 } else { by_gnu_hash(source, layout, dynamic.gnu_hash)? };
@@ -129,9 +124,119 @@ fn by_gnu_hash(source: &mut dyn ElfSource, layout: &Layout, address: u64) -> Res
     Err(ElfError::TooMany)
 }
 
-/// Returns the size of the section at the address of the symbols.
 fn by_section(source: &mut dyn ElfSource, layout: &Layout, address: u64) -> Option<u64> {
     let mut sections = layout.sections(source)?.into_iter();
     let found = sections.find(|section| section.sh_type == abi::SHT_DYNSYM && section.sh_addr == address)?;
     found.sh_size.checked_div(found.sh_entsize)
+}
+
+/// A set of names of symbols.
+#[derive(Clone, Default)]
+pub struct SymbolNames {
+    /// The names in the order in which they were added.
+    text: String,
+    /// Begin and end of each name, in the order of the names.
+    places: Vec<(u32, u32)>,
+}
+
+impl SymbolNames {
+    /// Returns the names in their order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.places.iter().map(|place| self.at(*place))
+    }
+
+    /// Returns true if there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Returns true if a name is among them.
+    pub fn contains(&self, name: &str) -> bool {
+        self.places.binary_search_by(|place| self.at(*place).cmp(name)).is_ok()
+    }
+
+    /// Returns the names that another set lacks, in their order.
+    pub fn missing_in<'s>(&'s self, other: &'s Self) -> impl Iterator<Item = &'s str> {
+        let mut others = other.iter().peekable();
+        self.iter().filter(move |name| {
+            while others.next_if(|other| other < name).is_some() {}
+            others.peek() != Some(name)
+        })
+    }
+
+    /// Returns the total length of the names, duplicates included.
+    pub(super) const fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Adds a name. The names are a set only after [`sort`](Self::sort).
+    pub(super) fn push(&mut self, name: &str) {
+        let begin = self.text.len();
+        self.text.push_str(name);
+        // The reader takes no more than 16 MiB of names.
+        let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        self.places.push((place(begin), place(self.text.len())));
+    }
+
+    /// Sorts the names and removes duplicates.
+    pub(super) fn sort(&mut self) {
+        let mut places = std::mem::take(&mut self.places);
+        places.sort_unstable_by(|one, other| self.at(*one).cmp(self.at(*other)));
+        places.dedup_by(|one, other| self.at(*one) == self.at(*other));
+        self.places = places;
+    }
+
+    fn at(&self, (begin, end): (u32, u32)) -> &str {
+        self.text.get(begin as usize..end as usize).unwrap_or_default()
+    }
+}
+
+impl<'n> FromIterator<&'n str> for SymbolNames {
+    fn from_iter<I: IntoIterator<Item = &'n str>>(names: I) -> Self {
+        let mut set = Self::default();
+        names.into_iter().for_each(|name| set.push(name));
+        set.sort();
+        set
+    }
+}
+
+impl PartialEq for SymbolNames {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for SymbolNames {}
+
+impl std::fmt::Debug for SymbolNames {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_set().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(names: &[&str]) -> SymbolNames {
+        names.iter().copied().collect()
+    }
+
+    #[test]
+    fn names_are_a_set_whatever_the_order_in_which_they_come() {
+        let names = of(&["puts", "open", "puts", "", "openat"]);
+        assert_eq!(names.iter().collect::<Vec<_>>(), ["", "open", "openat", "puts"]);
+        assert_eq!(names, of(&["", "openat", "puts", "open"]));
+        assert_ne!(names, of(&["openat", "puts", "open"]));
+        assert!(names.contains("open") && names.contains("") && !names.contains("ope"));
+    }
+
+    #[test]
+    fn what_another_set_lacks_is_named_once_and_in_order() {
+        let (one, other) = (of(&["d", "a", "b", "c", "d"]), of(&["b", "e", "c", "aa"]));
+        assert_eq!(one.missing_in(&other).collect::<Vec<_>>(), ["a", "d"]);
+        assert_eq!(other.missing_in(&one).collect::<Vec<_>>(), ["aa", "e"]);
+        assert_eq!(one.missing_in(&one).count(), 0);
+        assert_eq!(one.missing_in(&of(&[])).count(), 4);
+    }
 }

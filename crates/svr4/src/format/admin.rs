@@ -119,7 +119,6 @@ pub struct AdminError {
     pub allowed: &'static str,
 }
 
-/// The words of an enumerated parameter and their meanings.
 type Words<T> = &'static [(&'static str, T)];
 
 const CHECKS: Words<CheckAnswer> =
@@ -141,7 +140,6 @@ const INSTANCES: Words<InstanceAnswer> = &[
 const REQUEST_USERS: Words<RequestUser> =
     &[("root", RequestUser::Root), ("noaccess", RequestUser::NoAccess), ("nobody", RequestUser::NoAccess)];
 
-/// Every parameter of admin(4).
 const NAMES: [&str; 17] = [
     "mail",
     "instance",
@@ -162,7 +160,7 @@ const NAMES: [&str; 17] = [
     "rscriptalt",
 ];
 
-/// A name that admin files of other programs have for `mail`. Nobody is told by mail, so nothing is missed.
+/// A name for `mail` in admin files of other programs. No mail is sent, so nothing is lost.
 const EMAIL: &str = "email";
 
 impl Admin {
@@ -197,7 +195,7 @@ impl Admin {
         Ok((admin, unknown))
     }
 
-    /// Returns the answers of the file `default` as systems ship it: they apply if no admin file is named and that file
+    /// Returns the answers of the file `default` as systems ship it, for use if no admin file is named and that file
     /// is missing.
     pub fn delivered() -> Self {
         Self {
@@ -213,7 +211,6 @@ impl Admin {
     }
 }
 
-/// Returns the value of a parameter, or `None` if it is missing or empty.
 fn set<'a>(params: &'a Params, name: &str) -> Option<&'a [u8]> {
     params.get(name).filter(|value| !value.is_empty())
 }

@@ -63,7 +63,8 @@ pub enum ContentsError {
 }
 
 impl ContentsLine {
-    /// Parses one line, given without its newline. Blanks in its path need no escapes where no other reading is a line.
+    /// Parses one line, given without its newline. Blanks in its path need no escapes if there is no other way to
+    /// read the line.
     pub fn parse(line: &[u8]) -> Result<Self, FieldError> {
         Self::parse_strictly(line).or_else(|error| {
             let escaped = with_escaped_blanks(line).ok_or(error)?;
@@ -117,8 +118,8 @@ impl ContentsLine {
         out
     }
 
-    /// Adds the owners that a second line of the same path has and this one lacks. Two lines of one path are
-    /// a damaged database: the first line describes the object, and no owner is lost.
+    /// Adds the owners that a second line of the same path has and this one lacks. Two lines of one path mean a
+    /// damaged database: the first line describes the object, and no owner is lost.
     pub fn adopt_owners(&mut self, later: Self) {
         for owner in later.owners {
             if self.owners.iter().all(|known| known.package != owner.package) {
@@ -128,7 +129,6 @@ impl ContentsLine {
     }
 }
 
-/// Parses `[status]package[\][:class]`.
 fn parse_owner(field: &[u8]) -> Result<OwningPackage, FieldError> {
     let status = field.first().copied().and_then(OwnerStatus::from_letter);
     let rest = if status.is_some() { field.get(1..).unwrap_or_default() } else { field };
@@ -156,12 +156,11 @@ fn write_owner(out: &mut Vec<u8>, owner: &OwningPackage) {
     }
 }
 
-/// The longest path with a target that may have blanks in it, in bytes.
 const LONGEST_WITH_BLANKS: usize = 2 * 4096;
 
-/// Returns a line with escapes for the blanks in its path, and in the target of a link, if it is a line only that way:
-/// `/usr/two words f none …`. Older systems were delivered with such lines. The second field of any other line is a
-/// type or the number of a volume.
+/// Escapes the blanks in the path of a line, and in the target of a link, if only that makes it a valid line:
+/// `/usr/two words f none …`. Older systems were delivered with such lines. In any other line, the second field is a
+/// type or a volume number.
 pub fn with_escaped_blanks(line: &[u8]) -> Option<Vec<u8>> {
     let at = place_of_type(line)?;
     let (path, rest) = line.split_at_checked(at)?;
@@ -178,7 +177,8 @@ pub fn with_escaped_blanks(line: &[u8]) -> Option<Vec<u8>> {
     Some(escaped)
 }
 
-/// Returns where the type, or the number before it, stands in a line whose path has blanks; `None` for any other line.
+/// Returns the position of the type, or of the number before it, in a line whose path has blanks; `None` for any
+/// other line.
 fn place_of_type(line: &[u8]) -> Option<usize> {
     if line.first() != Some(&b'/') {
         return None;
@@ -200,7 +200,6 @@ fn place_of_type(line: &[u8]) -> Option<usize> {
     field_starts(line).skip(2).take_while(|at| *at <= LONGEST_WITH_BLANKS).find(is_line)
 }
 
-/// Returns where the fields of a line begin.
 fn field_starts(line: &[u8]) -> impl Iterator<Item = usize> {
     let begins = |at: &usize| {
         let is_in = |at: usize| line.get(at).is_some_and(|&byte| !is_blank(byte));
@@ -281,7 +280,6 @@ pub fn owner_names(line: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
     Some(fields.map(bare_name))
 }
 
-/// Returns the name in `[status]package[\\][:class]`.
 fn bare_name(field: &[u8]) -> &[u8] {
     let status = field.first().copied().and_then(OwnerStatus::from_letter);
     let rest = if status.is_some() { field.get(1..).unwrap_or_default() } else { field };
@@ -290,7 +288,7 @@ fn bare_name(field: &[u8]) -> &[u8] {
     name.strip_suffix(b"\\").unwrap_or(name)
 }
 
-/// Returns whether a line is a comment or blank, and so describes no object.
+/// Returns true if a line is a comment or blank, and so describes no object.
 pub fn is_comment(line: &[u8]) -> bool {
     line.first().is_none_or(|&byte| byte == b'#') || line.iter().all(|&byte| is_blank(byte))
 }

@@ -10,7 +10,6 @@
 
 use super::lines::{LineTooLong, numbered};
 
-/// The largest number of dependencies that are read.
 const MOST: usize = 100_000;
 
 /// The kind of a dependency.
@@ -127,7 +126,6 @@ impl Depend {
     }
 }
 
-/// Parses `(arch)version` or `version`.
 fn version(text: &str) -> Option<PackageVersion> {
     let (arch, version) = match text.strip_prefix('(') {
         Some(rest) => rest.split_once(')')?,

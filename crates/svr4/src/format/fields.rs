@@ -12,10 +12,9 @@ use crate::package::{
     unescaped, write_escaped,
 };
 
-/// The length of the longest class, owner or group, in bytes. pkgmap(4) documents 12 and 14; every
-/// implementation accepts 64.
+/// The longest class, owner or group, in bytes. pkgmap(4) documents 12 and 14; every implementation accepts 64.
 const LONGEST_WORD: usize = 64;
-/// The length of the longest link target, in bytes (`PATH_MAX` - 1).
+/// The longest link target, in bytes (`PATH_MAX` - 1).
 const LONGEST_TARGET: usize = 4095;
 
 /// The fault in a field of a pkgmap or `contents` line. Messages are those of the SVR4 tools if they have one.
@@ -95,7 +94,6 @@ impl<'a> Fields<'a> {
         self.clone().next()
     }
 
-    /// Consumes the next field if it is an optional number.
     pub(crate) fn take_number(&mut self) -> Option<&'a [u8]> {
         let field = self.peek().filter(|field| field.first().is_some_and(u8::is_ascii_digit))?;
         self.next();
@@ -169,7 +167,6 @@ impl<'a> Fields<'a> {
         if self.next().is_none() { Ok(()) } else { Err(FieldError::Extra) }
     }
 
-    /// Reads a major or minor number; `None` for `?`.
     pub(crate) fn device_number(&mut self) -> Result<Option<u32>, FieldError> {
         known(self.next(), |digits| u32::try_from(number(digits, u64::MAX)?).ok(), FieldError::Device)
     }
@@ -202,7 +199,6 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-/// Returns whether a byte separates fields: a blank or a tab.
 pub(crate) fn is_blank(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
 }
@@ -234,7 +230,6 @@ pub fn number(digits: &[u8], most: u64) -> Option<u64> {
     })
 }
 
-/// Parses a field that may be `?`, which means unknown.
 fn known<T>(
     field: Option<&[u8]>,
     read: impl Fn(&[u8]) -> Option<T>,
@@ -273,7 +268,6 @@ pub fn name(
     printable.map(|name| Some(name.into())).ok_or(error)
 }
 
-/// Writes `path` or `path=target`.
 pub(crate) fn write_path(out: &mut Vec<u8>, path: &[u8], target: Option<&Vec<u8>>) {
     write_escaped(out, path);
     if let Some(target) = target {
@@ -282,7 +276,7 @@ pub(crate) fn write_path(out: &mut Vec<u8>, path: &[u8], target: Option<&Vec<u8>
     }
 }
 
-/// Writes the fields that [`Fields::details`] reads, each after a blank.
+/// Writes the fields that [`Fields::details`] reads.
 pub(crate) fn write_details(out: &mut Vec<u8>, object: &Object) {
     let ftype = object.ftype;
     if ftype.is_link() {
@@ -297,13 +291,11 @@ pub(crate) fn write_details(out: &mut Vec<u8>, object: &Object) {
     }
 }
 
-/// Writes major and minor number, each after a blank.
 pub(crate) fn write_device(out: &mut Vec<u8>, (major, minor): (Option<u32>, Option<u32>)) {
     write_known(out, major);
     write_known(out, minor);
 }
 
-/// Writes mode, owner and group, each after a blank.
 pub(crate) fn write_attributes(out: &mut Vec<u8>, attributes: &ObjectAttributes) {
     let ObjectAttributes { mode, owner, group } = attributes;
     match mode {
@@ -314,14 +306,12 @@ pub(crate) fn write_attributes(out: &mut Vec<u8>, attributes: &ObjectAttributes)
     write_known(out, group.as_ref());
 }
 
-/// Writes size, checksum and modification time, each after a blank.
 pub(crate) fn write_content(out: &mut Vec<u8>, content: ContentInfo) {
     write_known(out, content.size);
     write_known(out, content.cksum);
     write_known(out, content.mtime);
 }
 
-/// Appends a value after a blank, or `?` if it is unknown.
 pub(crate) fn write_known(out: &mut Vec<u8>, value: Option<impl Display>) {
     // Writing to memory cannot fail.
     match value {

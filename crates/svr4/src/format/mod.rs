@@ -3,16 +3,16 @@
 //! | about | formats |
 //! | --- | --- |
 //! | streams and archives | [`datastream`], [`cpio`], [`compress`] (`.Z`) |
-//! | what a package is | [`params`] (pkginfo and its like), [`pkgmap`], [`depend`], [`space`] |
-//! | what a package is made of | [`prototype`] |
-//! | what a root holds | [`contents`], and [`registration`] for installf |
-//! | what a patch is | [`patchinfo`], [`deletes`], [`readme`] |
-//! | which patches belong together | [`patch_order`] |
-//! | what a patch leaves in its save directory | [`obsoleted_by`], [`remote`] |
-//! | what other tools print about a machine | [`package_list`] (`pkginfo -x`, `-l`), [`showrev`] (`showrev -p`) |
-//! | what is known of all patches | [`patchdiag`] (`patchdiag.xref`) |
-//! | answers given in advance | [`admin`], [`response`] |
-//! | what these share | [`lines`], [`fields`] |
+//! | packages | [`params`] (pkginfo and its like), [`pkgmap`], [`depend`], [`space`] |
+//! | recipes of packages | [`prototype`] |
+//! | the database of a root | [`contents`], and [`registration`] for installf |
+//! | patches | [`patchinfo`], [`deletes`], [`readme`] |
+//! | sets of patches | [`patch_order`] |
+//! | the save directory of a patch | [`obsoleted_by`], [`remote`] |
+//! | output of other tools about a machine | [`package_list`] (`pkginfo -x`, `-l`), [`showrev`] (`showrev -p`) |
+//! | the cross-reference of all patches | [`patchdiag`] (`patchdiag.xref`) |
+//! | answers to questions | [`admin`], [`response`] |
+//! | shared by these | [`lines`], [`fields`] |
 //!
 //! No module here opens a file or trusts a length from the input: every reader has a limit, and errors name the line or
 //! member at fault.

@@ -5,9 +5,7 @@
 
 use super::lines::{LineTooLong, numbered};
 
-/// The largest number of patches in a file.
 const MOST_IDS: usize = 10_000;
-/// The length of the longest id, in bytes.
 const LONGEST_ID: usize = 64;
 
 /// The reason an `obsoleted_by` file cannot be read.

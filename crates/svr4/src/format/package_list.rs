@@ -61,12 +61,10 @@ pub fn parse(text: &[u8]) -> Result<Vec<PackageListLine>, PackageListError> {
     Ok(listing.packages)
 }
 
-/// The packages read so far, and the current one.
 #[derive(Default)]
 struct Listing {
     packages: Vec<PackageListLine>,
     begun: Option<PackageListLine>,
-    /// Whether this is the output of `-l`.
     has_blocks: bool,
     line: u64,
 }
@@ -113,7 +111,6 @@ impl Listing {
         Ok(())
     }
 
-    /// Sets a property of the current package, if there is one.
     fn set(&mut self, set: impl FnOnce(&mut PackageListLine)) {
         self.begun.as_mut().map(set);
     }

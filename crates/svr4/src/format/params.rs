@@ -71,7 +71,7 @@ pub struct ParamFile {
     entries: Vec<ParamLine>,
 }
 
-/// A parameter or the text between two parameters, as written.
+/// A parameter, or the text between two parameters, as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct ParamLine {
     raw: Vec<u8>,
@@ -129,7 +129,6 @@ impl ParamLine {
         Self { raw, param: Some((name.to_owned(), value.to_vec())) }
     }
 
-    /// Ends the last entry with a newline that is not part of its value, so that text can follow.
     fn end_line(&mut self) {
         if self.raw.ends_with(b"\n") && !self.raw.ends_with(b"\\\n") {
             return;
@@ -154,7 +153,7 @@ pub fn read(text: &[u8]) -> Result<Params, ParamsError> {
     Ok(params)
 }
 
-/// Passes each entry of a file to `take`: its text, and the parameter that it defines, if any.
+/// Calls `take` with the text of each entry and the parameter that it defines, if any.
 fn entries(text: &[u8], mut take: impl FnMut(&[u8], Option<Param<'_>>)) -> Result<(), ParamsError> {
     if text.len() > LARGEST_FILE {
         return Err(ParamsError::TooLarge { size: text.len() });
@@ -179,14 +178,10 @@ fn entries(text: &[u8], mut take: impl FnMut(&[u8], Option<Param<'_>>)) -> Resul
     Ok(())
 }
 
-/// A parameter's name and value, borrowed from the file if they are written plainly.
 type Param<'t> = (Cow<'t, str>, Cow<'t, [u8]>);
 
-/// The parameter of an entry (`None` for a comment or a meaningless line) and the entry's length in bytes.
-type Parsed<'t> = (Option<Param<'t>>, usize);
-
 /// Parses the entry at the start of `text`, which is line `line` of its file.
-fn read_entry(text: &[u8], line: u64) -> Result<Parsed<'_>, ParamsError> {
+fn read_entry(text: &[u8], line: u64) -> Result<(Option<Param<'_>>, usize), ParamsError> {
     let Some(end) = text.iter().position(|byte| matches!(byte, b':' | b'=' | b'\n')) else {
         return Ok((None, text.len()));
     };
@@ -209,12 +204,10 @@ fn read_entry(text: &[u8], line: u64) -> Result<Parsed<'_>, ParamsError> {
 
 struct Value<'t> {
     bytes: Cow<'t, [u8]>,
-    /// The length of the value in the file, in bytes, with the newline at its end.
     length: usize,
     closed: bool,
 }
 
-/// Parses the value after the separator.
 fn read_value(text: &[u8]) -> Value<'_> {
     read_plain_value(text).unwrap_or_else(|| read_any_value(text))
 }
@@ -264,13 +257,13 @@ fn read_any_value(text: &[u8]) -> Value<'_> {
     Value { bytes: bytes.into(), length, closed: !quoted }
 }
 
-/// Returns whether C's `isspace` holds; unlike Rust's ASCII white space it includes the vertical tab.
+/// C's `isspace`, which includes the vertical tab, unlike Rust's ASCII white space.
 fn is_space(byte: u8) -> bool {
     byte.is_ascii_whitespace() || byte == 0x0b
 }
 
-/// Returns the reason why some reader of a pkginfo would not understand a text with these parameters: a value ends at a
-/// NUL, and a name consists of printable ASCII.
+/// Returns the reason why some readers would misunderstand a pkginfo with these parameters: a value ends at a NUL,
+/// and a name consists of printable ASCII.
 pub fn fault(text: &[u8], params: &Params) -> Option<String> {
     if text.contains(&0) {
         return Some("it holds NUL bytes".to_owned());
@@ -280,7 +273,7 @@ pub fn fault(text: &[u8], params: &Params) -> Option<String> {
     Some(format!("<{}> is no name of a parameter", other.escape_debug()))
 }
 
-/// Removes all white space from a value, as readers do with ARCH and CATEGORY.
+/// Removes all white space from a value, as readers do for ARCH and CATEGORY.
 pub fn compact(value: &[u8]) -> Vec<u8> {
     value.iter().copied().filter(|&byte| !is_space(byte)).collect()
 }
@@ -314,7 +307,6 @@ fn write_entry(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.push(b'\n');
 }
 
-/// Writes one line of a value so that its first blank or quote is not lost.
 fn write_value_line(out: &mut Vec<u8>, line: &[u8]) {
     match line.first() {
         Some(b' ' | b'\t') if !line.iter().any(|byte| b"'\"\\".contains(byte)) => {

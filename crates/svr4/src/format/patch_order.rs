@@ -11,10 +11,8 @@ use super::lines::{LineTooLong, numbered};
 /// The largest number of words in a list.
 pub const MOST_WORDS: usize = 100_000;
 
-/// The length of the longest word, in bytes.
 const LONGEST_WORD: usize = 255;
 
-/// The label of the line with the name of a cluster.
 const NAME: &[u8] = b"NAME:";
 
 /// The reason a list of patches cannot be read.

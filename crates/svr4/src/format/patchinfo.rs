@@ -31,7 +31,7 @@ pub struct PatchinfoFile {
     pub requires: Vec<String>,
     /// `PATCH_INCOMPAT`: the patches that must not be applied.
     pub incompat: Vec<String>,
-    /// `PATCH_FIXES`: the ids of what the patch fixes.
+    /// `PATCH_FIXES`: the ids of the fixes.
     pub fixes: Vec<String>,
     /// All other parameters, in order.
     pub other: Params,
@@ -89,7 +89,6 @@ impl PatchinfoFile {
     }
 }
 
-/// The parameters whose value is one word.
 const SINGLE: [&str; 2] = ["PATCHINFOVERSION", "PATCHID"];
 
 fn words(value: &str) -> Vec<String> {
@@ -97,7 +96,7 @@ fn words(value: &str) -> Vec<String> {
     parts.filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
-/// Writes a value in quotes; one with a quote, a backslash or a newline is left to [`params::write()`].
+/// Writes a value in quotes, or by [`params::write()`] if it has a quote, a backslash or a newline.
 fn write_quoted(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     if value.iter().any(|byte| b"'\"\\\n".contains(byte)) {
         out.extend_from_slice(&params::write(&[(name, value)].into_iter().collect()));

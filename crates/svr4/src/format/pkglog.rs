@@ -87,7 +87,7 @@ impl Pkglog {
     }
 }
 
-/// Returns where the last marker at the beginning of a line ends.
+/// Returns the end of the last marker at the beginning of a line.
 fn end_of_complete(text: &[u8]) -> usize {
     let mut end = text.len();
     while let Some(at) = end.checked_sub(MARKER.len()) {

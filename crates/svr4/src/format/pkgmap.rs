@@ -25,7 +25,7 @@ use super::lines::{LineTooLong, numbered};
 /// The largest number of entries in a pkgmap.
 pub const MOST_ENTRIES: usize = 8_000_000;
 
-/// The memory of an entry beyond the bytes of its line: the value itself and the overhead of its allocations.
+/// The memory of an entry in addition to the bytes of its line: the value itself and the overhead of its allocations.
 const ROOM_PER_ENTRY: usize = size_of::<PkgmapEntry>() + 4 * 32 + 8;
 
 /// A pkgmap file.
@@ -35,7 +35,7 @@ pub struct Pkgmap {
     pub parts: u32,
     /// The space that the largest part needs, in blocks of 512 bytes.
     pub max_blocks: u64,
-    /// The same for compressed class archives; only old media have this field.
+    /// The space for compressed class archives; only old media have this field.
     pub compressed_blocks: Option<u64>,
     /// The entries, in the order of the file.
     pub entries: Vec<PkgmapEntry>,
@@ -120,7 +120,7 @@ impl Pkgmap {
         self.write_with(&self.entries)
     }
 
-    /// Does the same with these entries in place of its own.
+    /// Formats the file like [`write`](Self::write), with other entries.
     pub fn write_with<'e>(&self, entries: impl IntoIterator<Item = &'e PkgmapEntry>) -> Vec<u8> {
         let mut out = format!(": {} {}", self.parts, self.max_blocks).into_bytes();
         if let Some(blocks) = self.compressed_blocks {
@@ -136,7 +136,6 @@ impl Pkgmap {
 }
 
 impl PkgmapEntry {
-    /// Parses one line of a package with `parts` parts.
     fn parse(line: &[u8], parts: u32) -> Result<Self, FieldError> {
         let mut fields = Fields::of(line);
         let part = match fields.take_number() {
@@ -166,7 +165,6 @@ impl PkgmapEntry {
         Ok(Self { part, path: PackagePath::new(&path)?, object })
     }
 
-    /// Writes the entry as a line, without the newline.
     fn write_to(&self, out: &mut Vec<u8>) {
         let object = &self.object;
         out.extend_from_slice(self.part.to_string().as_bytes());
@@ -184,7 +182,7 @@ impl PkgmapEntry {
         }
     }
 
-    /// Returns whether the entry is an information file (`i`) and not an object.
+    /// Returns true if the entry is an information file (`i`) and not an object.
     pub fn is_information(&self) -> bool {
         self.object.ftype == Ftype::Information
     }
@@ -200,12 +198,10 @@ impl PkgmapEntry {
     }
 }
 
-/// Returns the lines with entries and their numbers.
 fn entry_lines(text: &[u8]) -> impl Iterator<Item = Result<(u64, &[u8]), LineTooLong>> {
     numbered(text).skip(1).filter(|line| !line.as_ref().is_ok_and(|(_, content)| is_comment(content)))
 }
 
-/// Returns whether a line has no entry: it is blank or starts with `:` or `#`.
 fn is_comment(line: &[u8]) -> bool {
     line.iter().find(|byte| !fields::is_blank(**byte)).is_none_or(|byte| b":#".contains(byte))
 }

@@ -16,7 +16,6 @@ pub enum ReadmeReboot {
     RebootAfter,
 }
 
-/// The words that make up each request, in this order on one line.
 const REQUESTS: [(ReadmeReboot, &[&[u8]]); 4] = [
     (ReadmeReboot::ReconfigureImmediately, &[b"Reconfig", b"immediate", b"after", b"install"]),
     (ReadmeReboot::RebootImmediately, &[b"Reboot", b"immediate", b"after", b"install"]),
@@ -24,7 +23,7 @@ const REQUESTS: [(ReadmeReboot, &[&[u8]]); 4] = [
     (ReadmeReboot::RebootAfter, &[b"Reboot", b"after", b"install"]),
 ];
 
-/// The labels of public READMEs; a field ends where the next one begins.
+/// The labels of public READMEs. A field ends at the next label.
 const LABELS: [&str; 25] = [
     "Patch-ID#",
     "Keywords",

@@ -64,7 +64,6 @@ pub enum RegistrationError {
     },
 }
 
-/// Returns bytes as a message shows them.
 fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).escape_debug().to_string()
 }
@@ -159,7 +158,6 @@ impl Registration {
     }
 }
 
-/// Parses a type that fits a path with (or without) a target.
 fn ftype(word: &[u8], path: &ObjectPath, has_target: bool) -> Result<Ftype, RegistrationError> {
     let known = match word {
         &[letter] => Ftype::from_letter(letter),

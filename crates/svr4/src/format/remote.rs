@@ -5,7 +5,6 @@
 
 use super::lines::{LineTooLong, numbered};
 
-/// The size of the largest pointer file, in bytes.
 const LARGEST_FILE: usize = 64 << 10;
 
 const HEADLINE: &[u8] = b"# Backout data stored remotely\n";
@@ -33,7 +32,6 @@ pub enum RemoteState {
 pub struct RemoteArchive {
     /// TYPE: the kind of storage.
     pub medium: RemoteMedium,
-    /// `FIND_AT`: the path of the archive on the host, without newlines.
     find_at: Vec<u8>,
     /// STATE: the use of the archive.
     pub state: RemoteState,

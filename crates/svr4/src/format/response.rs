@@ -8,7 +8,7 @@ use crate::package::Params;
 
 use super::params::{ParamFile, ParamsError};
 
-/// The parameters that a response cannot change: the identity of the package and the path of its scripts.
+/// The parameters that a response cannot change: the identity of the package, and PATH.
 const READ_ONLY: [&str; 8] = ["PATH", "NAME", "PKG", "PKGINST", "VERSION", "ARCH", "INSTDATE", "CATEGORY"];
 
 /// The answers in a response file.
@@ -76,7 +76,7 @@ fn is_variable(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// Returns the quote, if any is needed, with which a shell and the engine read the same value.
+/// Returns the quotes with which a shell and the engine read the same value; `None` if none are needed.
 fn quote_for(value: &[u8]) -> Result<Option<u8>, &'static str> {
     let has = |bytes: &[u8]| value.iter().any(|byte| bytes.contains(byte));
     if value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_-+.,:/@%".contains(byte)) {

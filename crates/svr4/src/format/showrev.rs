@@ -11,7 +11,6 @@ use crate::patch::{PatchId, PatchIdError, PatchList, Requirements};
 /// The largest output that is read, in bytes: 64 MiB.
 pub const LARGEST_LISTING: usize = 64 << 20;
 
-/// The words of a line, in order.
 const WORDS: [&str; 5] = ["Patch:", "Obsoletes:", "Requires:", "Incompatibles:", "Packages:"];
 
 /// An applied patch in a listing.
@@ -90,7 +89,6 @@ fn parse_line(text: &str, line: u64) -> Result<ShowrevLine, ShowrevError> {
     })
 }
 
-/// Returns the text after each word, up to the next word present.
 fn parts(text: &str) -> [&str; WORDS.len()] {
     let mut parts = [""; WORDS.len()];
     let mut end = text.len();

@@ -10,10 +10,8 @@ use crate::package::{PackagePath, PathError, unescape};
 
 use super::lines::{LineTooLong, numbered};
 
-/// The largest number of lines that are read.
 const MOST: usize = 100_000;
 
-/// The size of a block, in bytes.
 const BLOCK: u64 = 512;
 
 /// The space that a package needs below a path.

@@ -33,7 +33,7 @@ impl Accounts {
         Self { users: AccountNames::parse(passwd), groups: AccountNames::parse(group) }
     }
 
-    /// Adds the names and numbers of `other` that these accounts lack; `root` is 0 in any case.
+    /// Adds the names and numbers of `other` that these accounts lack. `root` is always 0.
     #[must_use]
     pub fn or(mut self, other: &Self) -> Self {
         for (names, others) in [(&mut self.users, &other.users), (&mut self.groups, &other.groups)] {
@@ -66,7 +66,6 @@ impl Accounts {
     }
 }
 
-/// The accounts of one of the two files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct AccountNames {
     by_name: BTreeMap<String, u32>,
@@ -104,7 +103,6 @@ impl AccountNames {
     }
 }
 
-/// Returns whether an account can have this number.
 fn is_somebody(number: u32) -> bool {
     rule::holds("accounts.number", number != NOBODYS_NUMBER)
 }

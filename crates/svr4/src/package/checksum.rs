@@ -2,12 +2,12 @@
 //!
 //! The values are those of `sum -s` and of every 32-bit SVR4 tool: the bytes are added modulo 2^32, then folded twice
 //! to 16 bits. The 64-bit Linux port of the old tools computes other values for files of 16 bytes and more, which are
-//! not supported. Such a weak algorithm exists for compatibility only and decides nothing by itself.
+//! not supported. The algorithm is weak: it exists for compatibility only and decides nothing by itself.
 
 use std::io::{self, Read};
 
-/// The number of bytes added in parallel, as many as a few vector instructions take, so that summing adds no cost to
-/// reading (68 GB/s with 64, 60 GB/s with 16, 21 GB/s with 128 and with one long sum).
+/// The number of bytes added in parallel, as many as a few vector instructions take. Measured: 68 GB/s with 64, 60
+/// GB/s with 16, 21 GB/s with 128 and with one long sum.
 const LANES: usize = 64;
 
 /// A running checksum, fed through [`Checksum::update`] or [`io::Write`], which never fails.

@@ -1,5 +1,5 @@
-//! The characters that text of strangers must not bring to a reader: those that a terminal obeys, those that nobody
-//! sees, and those that turn the direction of writing, by which a text can pose as another one.
+//! Characters that are dangerous in text from strangers: terminal controls, invisible characters, and characters that
+//! change the direction of writing, by which a text can pose as another one.
 //!
 //! One set ([`is_hidden`]) serves everything that is printed, logged, mailed or shown on a page. In printed text, each
 //! of its characters becomes `\ooo`, three octal digits for each byte, as in pkgmap(5) and contents(5); newlines and
@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Tells whether a character is a control character (C0, DEL, C1), an invisible format character, or one that changes
+/// Returns true if a character is a control character (C0, DEL, C1), an invisible format character, or one that changes
 /// the direction or the lines of a text.
 pub fn is_hidden(letter: char) -> bool {
     letter.is_control()
@@ -24,16 +24,15 @@ pub fn is_hidden(letter: char) -> bool {
         )
 }
 
-/// The characters that printed text is freed from.
+/// The characters to escape in printed text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EscapedSet {
-    /// All hidden ones, for people and terminals.
+    /// All hidden characters, for people and terminals.
     #[default]
     Hidden,
     /// Control characters only, for programs that read the output of classic commands.
     Controls,
-    /// All hidden ones but those by which a terminal moves on its line, CR and BS: for what the line editing of a terminal
-    /// prints.
+    /// All hidden characters except CR and BS, which move the cursor on its line: for the output of line editors.
     HiddenBesideEditing,
 }
 
@@ -78,14 +77,13 @@ pub fn escaped(text: &[u8], set: EscapedSet) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-/// The longest word and line of a message, in bytes: a path has 4,095.
+/// The longest word and line of a message, in bytes. A path has up to 4,095.
 const LONGEST_WORD: usize = 4_200;
 const LONGEST_LINE: usize = 64 << 10;
 
-/// How many bytes stay of a longer word.
 const START_OF_WORD: usize = 200;
 
-/// Shortens what a message quotes: a value of a stranger may be as long as a file.
+/// Shortens the words and lines of a message: a quoted value may be as long as a file.
 pub fn shortened(text: &[u8]) -> Cow<'_, [u8]> {
     if text.len() <= LONGEST_WORD {
         return Cow::Borrowed(text);
@@ -112,7 +110,7 @@ pub fn shortened(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-/// Returns the first bytes of a text, without a part of a letter.
+/// Returns the first bytes of a text, without a partial character.
 fn start_of(text: &[u8], most: usize) -> &[u8] {
     let is_within = |&end: &usize| text.get(end).is_some_and(|byte| byte & 0xc0 == 0x80);
     let end = (0..=most).rev().find(|end| !is_within(end)).unwrap_or_default();
@@ -124,8 +122,8 @@ pub fn on_one_line(text: &[u8]) -> Vec<u8> {
     one_line(text, EscapedSet::Hidden)
 }
 
-/// Escapes the control characters of a text that must stay on one line, newlines included; whoever prints it escapes the
-/// other hidden ones.
+/// Escapes the control characters of a text that must stay on one line, newlines included. The other hidden
+/// characters are left to the code that prints it.
 pub fn controls_on_one_line(text: &[u8]) -> Vec<u8> {
     one_line(text, EscapedSet::Controls)
 }
@@ -143,7 +141,7 @@ fn escape(out: &mut Vec<u8>, byte: u8) {
     out.extend([b'\\', digit(6), digit(3), digit(0)]);
 }
 
-/// Writes out every hidden character of a text of a document, newlines and tabs included, as `\u{202e}`.
+/// Replaces every hidden character of a document, newlines and tabs included, by `\u{202e}` and the like.
 pub fn visible(text: &str) -> Cow<'_, str> {
     // Nearly every text has plain letters alone.
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
@@ -161,8 +159,8 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Writes out the hidden characters of a JSON document as its `\\u` escapes; its ends of lines stay. Those that JSON does not
-/// allow in strings are escaped already, so every other one is in a string.
+/// Replaces the hidden characters of a JSON document by its `\\u` escapes, except for line ends. JSON does not allow
+/// control characters in strings, so every hidden character is in a string.
 pub fn visible_json(document: &str) -> Cow<'_, str> {
     if document.bytes().all(|byte| matches!(byte, b'\n' | b' '..=b'~')) {
         return Cow::Borrowed(document);
@@ -181,21 +179,21 @@ pub fn visible_json(document: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Escapes a text that comes in pieces, wherever these end.
+/// Escapes a text that arrives in pieces, which may end anywhere.
 #[derive(Clone, Debug, Default)]
 pub struct PieceEscaper {
     set: EscapedSet,
-    /// The beginning of a character whose other bytes have not come yet.
+    /// The beginning of a character whose other bytes have not arrived yet.
     open: Vec<u8>,
 }
 
 impl PieceEscaper {
-    /// Begins a text in which the characters of a set are escaped.
+    /// Creates an escaper of these characters.
     pub fn new(set: EscapedSet) -> Self {
         Self { set, open: Vec::new() }
     }
 
-    /// Returns what can be shown after a further piece.
+    /// Adds a piece, and returns the text that can be shown now.
     pub fn next(&mut self, piece: &[u8]) -> Vec<u8> {
         let mut text = std::mem::take(&mut self.open);
         text.extend_from_slice(piece);
@@ -208,7 +206,7 @@ impl PieceEscaper {
         escaped(&text, self.set).into_owned()
     }
 
-    /// Returns what is left at the end of the text.
+    /// Returns the rest at the end of the text.
     pub fn rest(&mut self) -> Vec<u8> {
         escaped(&std::mem::take(&mut self.open), self.set).into_owned()
     }

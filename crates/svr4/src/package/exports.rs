@@ -8,17 +8,15 @@
 
 use super::Params;
 
-/// A name, or all names with a common prefix.
 enum NamePattern {
     Exactly(&'static [&'static str]),
     Prefix(&'static str),
-    /// The prefix followed by a letter: `PYTHONPATH`, but neither `PYTHON` nor `PYTHON_VERSION`.
     PrefixAndLetter(&'static str),
 }
 
 use NamePattern::{Exactly, Prefix, PrefixAndLetter};
 
-/// The names that no script gets, each with the program that acts on it.
+/// The names that no script gets, each with the program that interprets it.
 const KEPT_OUT: &[(NamePattern, &str)] = &[
     (Prefix("LD_"), "the loader of ELF programs puts the libraries that they name into every process"),
     (Prefix("_RLD"), "the loader of IRIX and Tru64, as LD_"),
@@ -82,10 +80,10 @@ const KEPT_OUT: &[(NamePattern, &str)] = &[
     (Exactly(&["MAKEFLAGS", "MAKEFILES"]), "make takes options from there, and reads these files"),
 ];
 
-/// The start of a bash function passed on in a variable; bash runs it at its own start (CVE-2014-6271).
+/// The start of a bash function in an environment variable; bash runs it at its own start (CVE-2014-6271).
 const FUNCTION: &[u8] = b"() {";
 
-/// The parameters that scripts from elsewhere get: those that procedure-scripts(7) and pkginfo(5) define.
+/// The parameters for scripts from elsewhere: those that procedure-scripts(7) and pkginfo(5) define.
 const NAMED: &[&str] = &[
     // of the package
     "NAME",
@@ -121,39 +119,37 @@ const NAMED: &[&str] = &[
     "Obsoletes_label",
 ];
 
-/// The prefixes of further names that scripts from elsewhere get.
 const NAMED_PREFIXES: &[&str] = &["PKG", "SUNW_", "PATCH", "LC_"];
 
-/// Returns whether a parameter is safe as an environment variable: only the script itself acts on it.
+/// Returns true if a parameter is safe as an environment variable: no other program interprets it.
 pub fn is_exported(name: &str, value: &[u8]) -> bool {
     is_variable(name) && reason(name, value).is_none()
 }
 
-/// Returns whether scripts that did not come with the package get this parameter too, provided that it [is
+/// Returns true if scripts that did not come with the package get this parameter too, provided that it [is
 /// exported](is_exported).
 pub fn is_for_all_scripts(name: &str) -> bool {
     NAMED.contains(&name) || NAMED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Returns the parameters that no script gets because another program would act on them, in order, each with
-/// the reason.
+/// Returns the parameters that no script gets because another program would interpret them, in order, each with the
+/// reason.
 pub fn kept_out(params: &Params) -> impl Iterator<Item = (&str, &'static str)> {
     params.iter().filter_map(|(name, value)| Some((name, reason(name, value)?)))
 }
 
-/// Returns whether a name is valid for a shell variable. Other names are harmless to a shell, but not to every program
+/// Returns true if a name is valid for a shell variable. Other names are harmless to a shell, but not to every program
 /// that reads its environment.
 pub fn is_variable(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// Returns whether bash would take a value for a function.
+/// Returns true if bash would take a value for a function.
 pub fn is_function(value: &[u8]) -> bool {
     value.starts_with(FUNCTION)
 }
 
-/// Returns the reason why no script gets a parameter, or `None` if scripts may.
 fn reason(name: &str, value: &[u8]) -> Option<&'static str> {
     let of_name = KEPT_OUT.iter().find(|(names, _)| names.have(name)).map(|(_, reason)| *reason);
     of_name.or_else(|| is_function(value).then_some("bash would run its value as a function"))

@@ -32,7 +32,6 @@ pub struct PkgInstError {
 }
 
 impl PkgInst {
-    /// The length of the longest instance name, in bytes.
     const LONGEST: usize = 64;
 
     /// Checks a name and makes it a package instance.

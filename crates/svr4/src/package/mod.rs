@@ -5,7 +5,6 @@
 
 mod accounts;
 pub mod checksum;
-mod contents_line;
 pub mod control;
 pub mod exports;
 mod inst;
@@ -15,14 +14,13 @@ mod path;
 mod room;
 pub mod rule;
 pub mod variables;
-mod word;
 
 pub use accounts::{Accounts, NOBODYS_NUMBER};
-pub use contents_line::ContentsLine;
 pub use inst::{PkgInst, PkgInstError};
-pub use object::{ContentInfo, Ftype, Mode, Object, ObjectAttributes, OwnerStatus, OwningPackage};
+pub use object::{
+    ContentInfo, ContentsLine, Ftype, Mode, Object, ObjectAttributes, OwnerStatus, OwningPackage, Word,
+};
 pub use params::Params;
 pub use path::{ObjectPath, PackagePath, PathError, escape, last_component, unescape};
 pub(crate) use path::{unescaped, write_escaped};
 pub use room::is_room_for;
-pub use word::Word;

@@ -3,7 +3,13 @@
 //! Both pkgmap(4) and contents(4) lines hold this value. The path is kept apart, because the two files write
 //! it differently.
 
-use super::{PkgInst, Word};
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
+
+use crate::package::{ObjectPath, PkgInst};
 
 /// The type of an object: the one-letter `ftype` of pkgmap(4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -68,22 +74,22 @@ impl Ftype {
         })
     }
 
-    /// Returns whether the object is a regular file with its own content (`f`, `e`, `v`).
+    /// Returns true if the object is a regular file with its own content (`f`, `e`, `v`).
     pub fn is_regular(self) -> bool {
         matches!(self, Self::File | Self::Editable | Self::Volatile)
     }
 
-    /// Returns whether the object is a directory (`d`, `x`).
+    /// Returns true if the object is a directory (`d`, `x`).
     pub fn is_directory(self) -> bool {
         matches!(self, Self::Directory | Self::Exclusive)
     }
 
-    /// Returns whether the object is a link (`s`, `l`), whose line has a target and no attributes.
+    /// Returns true if the object is a link (`s`, `l`), whose line has a target and no attributes.
     pub fn is_link(self) -> bool {
         matches!(self, Self::Symlink | Self::Link)
     }
 
-    /// Returns whether the object is a device (`b`, `c`).
+    /// Returns true if the object is a device (`b`, `c`).
     pub fn is_device(self) -> bool {
         matches!(self, Self::Block | Self::Character)
     }
@@ -93,9 +99,9 @@ impl Ftype {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Mode(u16);
 
-impl std::fmt::Display for Mode {
+impl fmt::Display for Mode {
     /// Formats four octal digits, as in contents(4).
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:04o}", self.0)
     }
 }
@@ -117,7 +123,7 @@ impl Mode {
         u32::from(self.0)
     }
 
-    /// Returns whether a program with this mode runs as its owner or group (setuid, setgid).
+    /// Returns true if a program with this mode runs as its owner or group (setuid, setgid).
     pub fn is_set_id(self) -> bool {
         self.0 & 0o6000 != 0
     }
@@ -140,7 +146,7 @@ pub struct ObjectAttributes {
 pub struct ContentInfo {
     /// The size, in bytes.
     pub size: Option<u64>,
-    /// The System V checksum (see [`checksum`](super::checksum)).
+    /// The System V checksum (see [`checksum`](crate::package::checksum)).
     pub cksum: Option<u16>,
     /// The modification time, in seconds since 1970.
     pub mtime: Option<i64>,
@@ -236,7 +242,7 @@ pub struct OwningPackage {
     pub status: Option<OwnerStatus>,
     /// The package that owns the object.
     pub package: PkgInst,
-    /// Whether `\` follows the name: the package provides the object under another type.
+    /// True if `\` follows the name: the package provides the object under another type.
     pub alternate: bool,
     /// The class under which this package owns the object, if it differs from the line's.
     pub class: Option<Word>,
@@ -246,5 +252,189 @@ impl OwningPackage {
     /// Creates an owner without mark and class.
     pub fn new(package: PkgInst) -> Self {
         Self { status: None, package, alternate: false, class: None }
+    }
+}
+
+/// An object of the package database (contents(4)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContentsLine {
+    /// The object's path.
+    pub path: ObjectPath,
+    /// The optional volume number before the type, kept as it is.
+    pub volume: Option<u32>,
+    /// The object's type, class, attributes and content, as recorded.
+    pub object: Object,
+    /// The packages that own the object, in the order of their installation.
+    pub owners: Vec<OwningPackage>,
+}
+
+impl ContentsLine {
+    /// Returns true if `package` owns the object.
+    pub fn is_owned_by(&self, package: &PkgInst) -> bool {
+        self.owners.iter().any(|owner| owner.package == *package)
+    }
+}
+
+const IN_PLACE: usize = 14;
+
+/// A word that never changes. A word of up to 14 bytes, like nearly all words, takes no memory beyond its own 16 bytes:
+/// a package of a million objects has three words for each object.
+#[derive(Clone)]
+pub struct Word(Text);
+
+#[derive(Clone)]
+enum Text {
+    InPlace {
+        length: u8,
+        bytes: [u8; IN_PLACE],
+    },
+    /// Behind two pointers, so that the enum needs room for only one.
+    Elsewhere(Box<Box<str>>),
+}
+
+impl Word {
+    /// Returns the word as text.
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Text::InPlace { length, bytes } => {
+                let bytes = bytes.get(..usize::from(*length)).unwrap_or_default();
+                // They were made from a `str`.
+                std::str::from_utf8(bytes).unwrap_or_default()
+            }
+            Text::Elsewhere(text) => text,
+        }
+    }
+}
+
+impl From<&str> for Word {
+    fn from(text: &str) -> Self {
+        let mut bytes = [0; IN_PLACE];
+        match (bytes.get_mut(..text.len()), u8::try_from(text.len())) {
+            (Some(place), Ok(length)) => {
+                place.copy_from_slice(text.as_bytes());
+                Self(Text::InPlace { length, bytes })
+            }
+            _ => Self(Text::Elsewhere(Box::new(text.into()))),
+        }
+    }
+}
+
+impl From<String> for Word {
+    fn from(text: String) -> Self {
+        Self::from(text.as_str())
+    }
+}
+
+impl From<&String> for Word {
+    fn from(text: &String) -> Self {
+        Self::from(text.as_str())
+    }
+}
+
+impl From<Word> for String {
+    fn from(word: Word) -> Self {
+        word.as_str().to_owned()
+    }
+}
+
+impl Default for Word {
+    fn default() -> Self {
+        Self::from("")
+    }
+}
+
+impl Deref for Word {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl Borrow<str> for Word {
+    fn borrow(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl PartialEq for Word {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Word {}
+
+impl PartialEq<str> for Word {
+    fn eq(&self, other: &str) -> bool {
+        self.as_str() == other
+    }
+}
+
+impl PartialEq<&str> for Word {
+    fn eq(&self, other: &&str) -> bool {
+        self.as_str() == *other
+    }
+}
+
+impl PartialEq<String> for Word {
+    fn eq(&self, other: &String) -> bool {
+        self.as_str() == other
+    }
+}
+
+impl PartialEq<Word> for String {
+    fn eq(&self, other: &Word) -> bool {
+        self == other.as_str()
+    }
+}
+
+impl PartialOrd for Word {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Word {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl Hash for Word {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl fmt::Display for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self)
+    }
+}
+
+impl fmt::Debug for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn a_word_is_its_text_however_long() {
+        for text in ["", "none", "a word of 14 b", "ä", &"x".repeat(64), &"é".repeat(7)] {
+            let word = Word::from(text);
+            assert_eq!((word.as_str(), word.to_string().as_str()), (text, text));
+            assert!(HashSet::from([word.clone()]).contains(text));
+            assert_eq!(String::from(word), text);
+        }
+        let (short, long) = (Word::from("root"), Word::from("x".repeat(30)));
+        assert!(short < long && Word::default() < short, "they have the order of their texts");
+        assert_eq!(size_of::<Option<Word>>(), 16);
     }
 }

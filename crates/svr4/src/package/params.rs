@@ -7,11 +7,11 @@ use std::ops::Range;
 use foldhash::HashMap;
 use foldhash::fast::RandomState;
 
-/// The smallest number of lines for which an index finds names.
+/// The number of lines from which on an index finds names.
 const INDEXED: usize = 64;
 
-/// The sizes for which memory is reserved before a file is read: at most this many lines, with names and
-/// lines of the usual length in bytes.
+/// Limits of the memory that is reserved before a file is read: lines, and the usual lengths of names and lines in
+/// bytes.
 const MOST_ROOM: usize = 4096;
 const USUAL_NAME: usize = 20;
 const USUAL_LINE: usize = 64;
@@ -30,38 +30,34 @@ const USUAL_LINE: usize = 64;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Params {
-    /// All names and all values, concatenated: the parameters of a thousand packages are read at once, and an
-    /// allocation for every value would cost more than the reading.
+    /// All names, and all values, concatenated: an allocation for each value would cost more than reading the file.
     names: String,
     values: Vec<u8>,
     /// The parameters in the order of the file.
     lines: Vec<Line>,
-    /// The first and the last position of the names with each hash, once there are many. Long lists are cloned for
-    /// every patch of a package, so no entry here owns memory.
+    /// The positions of the names with each hash, for long lists only. Such lists are cloned for every patch of a
+    /// package, so no entry here owns memory.
     index: HashMap<u64, Positions>,
     hasher: RandomState,
 }
 
-/// The first and the last position of names with one hash.
 #[derive(Clone, Copy, Debug)]
 struct Positions {
     first: usize,
     last: usize,
 }
 
-/// The ranges of a parameter's name and value in the concatenations.
 #[derive(Clone, Debug)]
 struct StoredParam {
     name: Range<usize>,
     value: Range<usize>,
 }
 
-/// A position in the file.
 #[derive(Clone, Debug)]
 struct Line {
     /// The parameter; a removed one leaves a gap.
     stored: Option<StoredParam>,
-    /// The next position of a name with the same hash.
+    /// The next position with the same hash.
     next: Option<usize>,
 }
 
@@ -90,7 +86,6 @@ impl Params {
         params
     }
 
-    /// Reserves memory for the index of this many lines.
     fn reserve_index(&mut self, lines: usize) {
         if lines > INDEXED {
             self.index.reserve(lines);
@@ -130,7 +125,7 @@ impl Params {
         }
     }
 
-    /// Enters the name at a position, which is after all positions in the index.
+    /// Adds a position, which is after all indexed positions.
     fn add_to_index(&mut self, place: usize) {
         let Some(hash) = self.name_at(place).map(|name| self.hasher.hash_one(name)) else { return };
         let positions = self.index.entry(hash).or_insert(Positions { first: place, last: place });
@@ -152,8 +147,7 @@ impl Params {
         self.forget_gaps(self.hasher.hash_one(name));
     }
 
-    /// Removes a hash from the index if only gaps are left for it, so that names that come and go do not accumulate
-    /// there.
+    /// Removes a hash from the index if only gaps are left for it, so that temporary names do not accumulate.
     fn forget_gaps(&mut self, hash: u64) {
         let mut place = self.index.get(&hash).map(|positions| positions.first);
         while let Some(line) = place.and_then(|place| self.lines.get(place)) {
@@ -188,18 +182,20 @@ impl Params {
     #[must_use]
     pub fn in_order_of(&self, other: &Self) -> Self {
         let mut ordered = Self::with_room_of(self);
-        let mut taken = vec![false; self.lines.len()];
+        let mut is_used = vec![false; self.lines.len()];
         // If both have much the same order, as before and after a patch, names are not looked up.
         let is_each_once = self.lines.len() > INDEXED && self.lines.iter().all(|line| line.next.is_none());
         let mut expected = 0;
         for (name, value) in other.iter() {
             let is_next = is_each_once && self.name_at(expected) == Some(name);
             let Some(place) = (if is_next { Some(expected) } else { self.first(name) }) else { continue };
-            let is_taken = taken.get_mut(place).is_none_or(|taken| std::mem::replace(taken, true));
+            let is_taken = is_used.get_mut(place).is_none_or(|is_used| std::mem::replace(is_used, true));
             ordered.push(name, if is_taken { value } else { self.value_at(place).unwrap_or_default() });
             expected = place + 1;
         }
-        for place in (0..self.lines.len()).filter(|place| !taken.get(*place).is_some_and(|taken| *taken)) {
+        for place in
+            (0..self.lines.len()).filter(|place| !is_used.get(*place).is_some_and(|is_used| *is_used))
+        {
             let (Some(name), Some(value)) = (self.name_at(place), self.value_at(place)) else { continue };
             if is_each_once || ordered.first(name).is_none() {
                 ordered.push(name, value);
@@ -208,12 +204,11 @@ impl Params {
         ordered
     }
 
-    /// Returns whether the list is empty.
+    /// Returns true if the list is empty.
     pub fn is_empty(&self) -> bool {
         self.lines.iter().all(|line| line.stored.is_none())
     }
 
-    /// Returns the first position of `name`.
     fn first(&self, name: &str) -> Option<usize> {
         if self.lines.len() <= INDEXED {
             return (0..self.lines.len()).find(|place| self.name_at(*place) == Some(name));
@@ -222,7 +217,6 @@ impl Params {
         if self.name_at(first) == Some(name) { Some(first) } else { self.next(name, first) }
     }
 
-    /// Returns the next position of `name` after a position with its hash.
     fn next(&self, name: &str, place: usize) -> Option<usize> {
         if self.lines.len() <= INDEXED {
             return (place + 1..self.lines.len()).find(|place| self.name_at(*place) == Some(name));
@@ -237,17 +231,14 @@ impl Params {
         None
     }
 
-    /// Returns the value at a position.
     fn value_at(&self, place: usize) -> Option<&[u8]> {
         self.values.get(self.lines.get(place)?.stored.as_ref()?.value.clone())
     }
 
-    /// Returns the name at a position.
     fn name_at(&self, place: usize) -> Option<&str> {
         self.names.get(self.lines.get(place)?.stored.as_ref()?.name.clone())
     }
 
-    /// Appends a value to the concatenation and returns its range.
     fn keep(&mut self, value: &[u8]) -> Range<usize> {
         let start = self.values.len();
         self.values.extend_from_slice(value);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 const LONGEST_PATH: usize = 4095;
 const LONGEST_COMPONENT: usize = 255;
 
-/// The longest path that is assembled without allocating memory.
+/// Paths up to this length are joined without allocating memory.
 const SHORT_PATH: usize = 256;
 
 /// The reason a path is refused.
@@ -96,7 +96,7 @@ impl ObjectPath {
         last_component(&self.0)
     }
 
-    /// Returns whether the path lies below `directory` and is not `directory` itself.
+    /// Returns true if the path lies below `directory` and is not `directory` itself.
     pub fn is_below(&self, directory: &Self) -> bool {
         directory.relative().is_empty() && !self.relative().is_empty()
             || self.0.len() > directory.0.len()
@@ -148,7 +148,6 @@ impl Borrow<[u8]> for ObjectPath {
 }
 
 impl fmt::Display for ObjectPath {
-    /// Formats the path for messages, with unprintable bytes escaped.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&printable(&self.0))
     }
@@ -199,7 +198,7 @@ impl PackagePath {
         &self.0
     }
 
-    /// Returns whether the path is absolute, so that its content lies under `root/` in a package directory and not
+    /// Returns true if the path is absolute, so that its content lies under `root/` in a package directory and not
     /// under `reloc/`.
     pub fn is_absolute(&self) -> bool {
         self.0.first() == Some(&b'/')
@@ -263,7 +262,6 @@ pub fn escape(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Appends the result of [`escape`].
 pub(crate) fn write_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
     let is_plain = |byte: &u8| !(*byte <= b' ' || matches!(byte, b'=' | b'\\' | 0x7f));
     for plain in bytes.chunk_by(|one, next| is_plain(one) && is_plain(next)) {
@@ -281,7 +279,7 @@ pub fn unescape(bytes: &[u8]) -> Vec<u8> {
     unescaped(bytes).into_owned()
 }
 
-/// Does the same without copying bytes that have no escapes.
+/// Like [`unescape`], but borrows bytes that have no escapes.
 pub(crate) fn unescaped(bytes: &[u8]) -> Cow<'_, [u8]> {
     if !bytes.contains(&b'\\') {
         return Cow::Borrowed(bytes);
@@ -310,20 +308,18 @@ pub fn last_component(path: &[u8]) -> &[u8] {
     path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
 }
 
-/// Returns the directory above a path, as a part of its bytes.
 fn parent_of(path: &[u8]) -> Option<&[u8]> {
     let slash = path.iter().rposition(|&b| b == b'/').filter(|_| path.len() > 1)?;
     path.get(..slash.max(1))
 }
 
-/// Returns whether bytes are components with one slash between them, as nearly all relative paths are.
+/// Returns true for components with one slash between them, the form of nearly all relative paths.
 fn is_normal(bytes: &[u8]) -> bool {
     let is_part =
         |part: &[u8]| (1..=LONGEST_COMPONENT).contains(&part.len()) && !matches!(part, b"." | b"..");
     !bytes.contains(&0) && bytes.split(|&b| b == b'/').all(is_part)
 }
 
-/// Checks the components of a path and returns them.
 fn components(bytes: &[u8]) -> Result<impl Iterator<Item = &[u8]>, PathError> {
     if bytes.contains(&0) {
         return Err(error(bytes, "has a NUL byte"));
@@ -345,7 +341,7 @@ fn error(bytes: &[u8], reason: &'static str) -> PathError {
     PathError { path: printable(shown), reason }
 }
 
-/// Returns bytes as a message shows them: control characters and bytes that are not UTF-8 are escaped.
+/// Escapes control characters and bytes that are not UTF-8, for messages.
 fn printable(bytes: &[u8]) -> String {
     let mut out = String::new();
     for chunk in bytes.utf8_chunks() {

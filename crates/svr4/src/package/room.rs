@@ -6,7 +6,7 @@
 
 use std::hint::black_box;
 
-/// Returns whether this number of bytes can be allocated now, in one piece. The memory is released at once.
+/// Returns true if this number of bytes can be allocated now, in one piece. The memory is released at once.
 pub fn is_room_for(bytes: u64) -> bool {
     let Ok(bytes) = usize::try_from(bytes) else { return false };
     let mut probe: Vec<u8> = Vec::new();

@@ -4,7 +4,7 @@
 //! written calls [`holds`] with the name of its rule. The suite `tests/reliability/lies` then shows two things about
 //! each rule: its lie is refused, and without the rule the lie works. A check without such a lie protects nothing.
 
-/// Returns whether a value obeys the rule `name`, as decided by `kept`.
+/// Returns true if a value obeys the rule `name`, as decided by `kept`.
 ///
 /// In a build with the feature `rules-left-out`, which is for that suite only, the rules named in the variable
 /// `PATCHADM_RULES_LEFT_OUT` (separated by commas) always hold.

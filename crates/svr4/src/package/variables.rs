@@ -8,10 +8,8 @@ use std::borrow::Cow;
 
 use super::{Object, Params, Word};
 
-/// The longest target of a symbolic link, in bytes (`PATH_MAX` - 1).
 const LONGEST_TARGET: usize = 4095;
 
-/// The longest name of an account, in bytes (`LOGIN_NAME_MAX` - 1).
 const LONGEST_ACCOUNT: usize = 255;
 
 /// A variable of an object that has no value.
@@ -62,7 +60,6 @@ pub fn expand_object<'o>(object: &'o Object, params: &Params) -> Result<Cow<'o, 
     Ok(Cow::Owned(object))
 }
 
-/// Replaces each component of a link target that is a variable by its value.
 fn expand_target(target: &[u8], params: &Params) -> Result<Vec<u8>, VariableError> {
     let mut expanded = Vec::with_capacity(target.len());
     for (index, part) in target.split(|&byte| byte == b'/').enumerate() {

@@ -1,16 +1,17 @@
-//! The patches applied to a root, and their relations to each other and to a patch to be applied or backed
-//! out.
+//! The patches applied to a root, and their relations to each other and to a patch to be applied or backed out.
 //!
-//! [`AppliedPatches`] is the union over all packages of a root. Each question returns the ids that a good
-//! message names. Questions about requirements are in `provision`, those about incompatibilities in
-//! `conflict`.
+//! [`AppliedPatches`] is the union over all packages of a root. Each question returns the ids that a good message names.
+//! Questions about incompatibilities are in `conflict`.
+//!
+//! A patch provides itself and every lower revision, likewise each patch that it obsoletes, and in turn the patches that
+//! those obsolete.
 
-use super::provided::Provided;
-use super::{InstalledInfo, PatchId, PatchInfo, PatchList, PatchRecords, Requirements};
-use crate::package::PkgInst;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::OnceLock;
+
+use crate::package::PkgInst;
+use crate::patch::{InstalledInfo, PatchId, PatchInfo, PatchList, PatchRecords, Requirement, Requirements};
 
 /// An applied patch, as recorded by all packages of the root together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,19 +44,18 @@ pub struct AppliedPatch {
 #[derive(Clone, Debug)]
 pub struct AppliedPatches {
     packages: Vec<PatchRecords>,
-    /// The place of each package in the list.
+    /// The index of each package in `packages`.
     places: HashMap<PkgInst, usize>,
     patches: BTreeMap<PatchId, AppliedPatch>,
-    /// The applied patches that name any revision of a base as incompatible, by that base.
+    /// The applied patches that name a revision of this base as incompatible.
     namers: BTreeMap<String, BTreeSet<PatchId>>,
     /// The explicitly obsoleted patches, each with the applied patches that obsolete it.
-    pub(super) obsoleted: BTreeMap<PatchId, Vec<PatchId>>,
-    /// Patches that are not applied and whose changes the packages have all the same.
+    obsoleted: BTreeMap<PatchId, Vec<PatchId>>,
+    /// Patches that are not applied, but whose changes the packages contain.
     contained: BTreeSet<PatchId>,
-    /// Patches that are not applied any more, and whose changes are gone from packages that are there.
+    /// Patches that are no longer applied, and whose changes are gone from installed packages.
     lost: BTreeSet<PatchId>,
-    /// The patches provided, computed at the first question: few patches require one that is not itself
-    /// applied.
+    /// Computed on first use: few patches require one that is not itself applied.
     provided: OnceLock<Provided>,
 }
 
@@ -117,15 +117,14 @@ impl AppliedPatches {
         }
         let mut namers = BTreeMap::new();
         for patch in patches.values() {
-            note_namer(&mut namers, patch);
+            add_namer(&mut namers, patch);
         }
         let (contained, lost) = Default::default();
         Self { packages, places, patches, namers, obsoleted, contained, lost, provided: OnceLock::new() }
     }
 
-    /// Returns the same with patches that ended without a backout: `contained` ones meet requirements all the same, because
-    /// the packages have their changes from somewhere else; the changes of `lost` ones are gone. Those of before no longer
-    /// count.
+    /// Sets the patches that ended without a backout, in place of earlier ones: `contained` patches still meet
+    /// requirements, because the packages have their changes from elsewhere; the changes of `lost` patches are gone.
     #[must_use]
     pub fn with_ended(
         self,
@@ -135,20 +134,14 @@ impl AppliedPatches {
         Self { contained: contained.into_iter().collect(), lost: lost.into_iter().collect(), ..self }
     }
 
-    /// Returns the contained patch that is `id` or a later revision of it.
-    pub(super) fn contained(&self, id: &PatchId) -> Option<&PatchId> {
-        itself_or_later(&self.contained, id)
-    }
-
-    /// Returns whether `id` or a later revision of it was applied, and its changes are gone from packages that are there. It
-    /// is not one that does not concern the root.
+    /// Returns true if `id` or a later revision of it was applied, and its changes are gone from installed packages.
     pub fn is_lost(&self, id: &PatchId) -> bool {
         itself_or_later(&self.lost, id).is_some()
     }
 
-    /// Records that a patch was applied to a package, as [`PatchRecords::record_applied`] does, and keeps the relations:
-    /// the result is that of [`new`](Self::new) with the changed records, at the cost of the one patch. Returns false, with
-    /// nothing changed, if the package is not among those known or has the patch.
+    /// Records that a patch was applied to a package, as [`PatchRecords::record_applied`] does, and updates the
+    /// relations. The result equals [`new`](Self::new) with the changed records, at the cost of one patch. Returns
+    /// false, with nothing changed, if the package is unknown or has the patch already.
     pub fn record_applied(&mut self, package: &PkgInst, id: &PatchId, installed: &InstalledInfo) -> bool {
         let place = self.places.get(package).copied();
         let Some(records) = place.and_then(|place| self.packages.get_mut(place)) else { return false };
@@ -159,15 +152,15 @@ impl AppliedPatches {
         for entry in &installed.obsoletes {
             self.note_obsoletion(entry, &patch.id);
         }
-        note_namer(&mut self.namers, &patch);
+        add_namer(&mut self.namers, &patch);
         self.patches.insert(patch.id.clone(), patch);
         self.provided = OnceLock::new();
         true
     }
 
-    /// Records that a patch was backed out of all its packages, as [`PatchRecords::record_backed_out`] does, and keeps the
-    /// relations: the result is that of [`new`](Self::new) with the changed records. Returns false, with nothing changed, if
-    /// it is not applied.
+    /// Records that a patch was backed out of all its packages, as [`PatchRecords::record_backed_out`] does, and
+    /// updates the relations. The result equals [`new`](Self::new) with the changed records. Returns false, with
+    /// nothing changed, if the patch is not applied.
     pub fn record_backed_out(&mut self, id: &PatchId) -> bool {
         let Some(patch) = self.patches.remove(id) else { return false };
         for place in patch.packages.iter().filter_map(|package| self.places.get(package)) {
@@ -190,7 +183,6 @@ impl AppliedPatches {
         true
     }
 
-    /// Combines the records of all packages about an applied patch.
     fn combined(&self, id: &PatchId) -> AppliedPatch {
         let mut patch: Option<AppliedPatch> = None;
         for applied in &self.packages {
@@ -200,7 +192,7 @@ impl AppliedPatches {
         patch.unwrap_or_else(|| AppliedPatch::new(id.clone()))
     }
 
-    /// Enters the applied patch `by` among those that obsolete a patch with a count.
+    /// Records that the applied patch `by` obsoletes `entry`, which has a count.
     fn note_obsoletion(&mut self, entry: &PatchId, by: &PatchId) {
         let Self { obsoleted, patches, .. } = self;
         let obsoleters = obsoleted.entry(entry.clone()).or_insert_with(|| {
@@ -212,29 +204,28 @@ impl AppliedPatches {
         }
     }
 
-    /// Returns the applied patches that name any revision of these patches' bases as incompatible, in the order of listings.
+    /// Returns the applied patches that name any revision of these bases as incompatible, in listing order.
     pub(super) fn namers<'a>(&'a self, ids: impl Iterator<Item = &'a PatchId>) -> BTreeSet<&'a PatchId> {
         ids.filter_map(|id| self.namers.get(id.base())).flatten().collect()
     }
 
-    /// Returns the applied patches that a word of a list of incompatible patches means.
+    /// Returns the applied patches that match an entry of a list of incompatible patches.
     pub(super) fn meant_by(&self, word: &PatchId) -> impl Iterator<Item = &PatchId> {
         meant_by(&self.patches, word).map(|(id, _)| id)
     }
 
-    /// Returns the applied patches that obsolete a patch meant by such a word, unless it is their own patch at the same
-    /// or a lower revision, as defined by [`PatchList::beyond`].
+    /// Returns the applied patches that obsolete a patch matching such an entry, except for their own revisions as in
+    /// [`PatchList::beyond`].
     pub(super) fn obsoleting_meant_by(&self, word: &PatchId) -> impl Iterator<Item = &PatchId> {
         meant_by(&self.obsoleted, word)
             .flat_map(|(entry, by)| by.iter().filter(move |by| !by.contains(entry)))
     }
 
-    /// Returns the patches that the applied ones provide, themselves included.
-    pub(super) fn provided(&self) -> &Provided {
+    fn provided(&self) -> &Provided {
         self.provided.get_or_init(|| Provided::by(self.patches.keys(), &self.packages))
     }
 
-    /// Returns the records of each package, for example to change them and ask again.
+    /// Returns the records of each package.
     pub fn into_packages(self) -> Vec<PatchRecords> {
         self.packages
     }
@@ -254,7 +245,7 @@ impl AppliedPatches {
         self.patches.get(id)
     }
 
-    /// Returns whether `id` is applied to `package`.
+    /// Returns true if `id` is applied to `package`.
     pub fn is_applied_to(&self, id: &PatchId, package: &PkgInst) -> bool {
         self.get(id).is_some_and(|patch| patch.packages.contains(package))
     }
@@ -270,8 +261,8 @@ impl AppliedPatches {
         above.map(|(other, _)| other).take_while(move |other| other.same_base(&id))
     }
 
-    /// Returns the explicit obsoletion that covers `id`, the nearest revision first. A claim of `id` itself
-    /// does not count: no patch makes itself obsolete.
+    /// Returns the explicit obsoletion that covers `id`, the nearest revision first. A claim of `id` itself does not
+    /// count: no patch obsoletes itself.
     pub fn obsoleted_by(&self, id: &PatchId) -> Option<Obsoletion<'_>> {
         let covering = self.obsoleted.range((Included(id), Unbounded));
         covering.take_while(|(entry, _)| entry.same_base(id)).find_map(|(entry, by)| {
@@ -280,14 +271,14 @@ impl AppliedPatches {
         })
     }
 
-    /// Returns the reason why `id`, if applied, is not effective. Such a patch must not be backed out by
+    /// Returns the reason why `id`, if applied, is not effective. A superseded patch must not be backed out by
     /// itself.
     pub fn superseded(&self, id: &PatchId) -> Option<Superseded<'_>> {
         let revision = self.later_revision(id).map(Superseded::Revision);
         revision.or_else(|| self.obsoleted_by(id).map(Superseded::Obsoletion))
     }
 
-    /// Returns whether `id` is applied and neither a later revision nor an obsoletion supersedes it.
+    /// Returns true if `id` is applied and neither a later revision nor an obsoletion supersedes it.
     pub fn is_effective(&self, id: &PatchId) -> bool {
         self.patches.contains_key(id) && self.superseded(id).is_none()
     }
@@ -297,11 +288,11 @@ impl AppliedPatches {
         self.iter().filter(|patch| self.superseded(&patch.id).is_none())
     }
 
-    /// Returns the relation of `id`, which would patch these installed packages, to the applied patches: the
-    /// first refusal in the order of patchadd(1M), which is already applied, later revision, obsoleted.
+    /// Returns the relation of `id`, which would patch these installed packages, to the applied patches: the first
+    /// refusal in the order of patchadd(1M), which is already applied, later revision, obsoleted.
     ///
-    /// A later revision counts if one of these packages records it. It has all of the earlier one, so the record of another
-    /// package says nothing about it: a package can be delivered with a PATCHLIST of its maker's.
+    /// A later revision counts if one of these packages records it. A record of another package says nothing about
+    /// them, because a package may be delivered with its maker's PATCHLIST.
     pub fn standing(&self, id: &PatchId, packages: &[PkgInst]) -> PatchStanding<'_> {
         let remaining: Vec<PkgInst> =
             packages.iter().filter(|package| !self.is_applied_to(id, package)).cloned().collect();
@@ -345,14 +336,13 @@ fn itself_or_later<'a>(ids: &'a BTreeSet<PatchId>, id: &PatchId) -> Option<&'a P
     ids.range((Included(id), Unbounded)).next().filter(|other| other.same_base(id))
 }
 
-/// Enters a patch among those that name others as incompatible.
-fn note_namer(namers: &mut BTreeMap<String, BTreeSet<PatchId>>, patch: &AppliedPatch) {
+fn add_namer(namers: &mut BTreeMap<String, BTreeSet<PatchId>>, patch: &AppliedPatch) {
     for word in &patch.incompatibles {
         namers.entry(word.base().to_owned()).or_default().insert(patch.id.clone());
     }
 }
 
-/// Returns the entries that a word of a list of incompatible patches means. Revision zero, which means all of them, is
+/// Returns the patches that match an entry of a list of incompatible patches. Revision zero, which matches all, is
 /// the lowest.
 fn meant_by<'a, T>(
     patches: &'a BTreeMap<PatchId, T>,
@@ -367,7 +357,6 @@ impl AppliedPatch {
         Self { id, packages, obsoletes, requires, incompatibles }
     }
 
-    /// Adds the record of one package.
     fn extend(&mut self, applied: &PatchRecords, id: &PatchId) {
         self.packages.push(applied.package.clone());
         if let Some(installed) = applied.infos.get(id).and_then(PatchInfo::installed) {
@@ -376,6 +365,110 @@ impl AppliedPatch {
             self.incompatibles.extend(installed.incompatibles.iter().cloned());
         }
     }
+}
+
+/// A requirement that no applied patch would meet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnmetRequirement {
+    /// The applied patch that has the requirement.
+    pub patch: PatchId,
+    /// The requirement itself.
+    pub requirement: Requirement,
+}
+
+impl AppliedPatches {
+    /// Returns the applied patch that provides `id`: `id` itself, a later revision of it, or one that
+    /// obsoletes such a revision, directly or through others. Without one, returns the contained patch that does.
+    pub fn provides(&self, id: &PatchId) -> Option<&PatchId> {
+        let itself = self.get(id).map(|patch| &patch.id);
+        let applied = itself.or_else(|| self.later_revision(id)).or_else(|| self.provided().provider(id));
+        applied.or_else(|| itself_or_later(&self.contained, id))
+    }
+
+    /// Returns the patch that meets `requirement`; of alternatives, the first that is met.
+    pub fn satisfies(&self, requirement: &Requirement) -> Option<&PatchId> {
+        requirement.ids().iter().find_map(|id| self.provides(id))
+    }
+
+    /// Returns the requirements of effective patches that are met now and would not be once `id` is backed
+    /// out of all its packages. A requirement that is already unmet is not the fault of this backout: the
+    /// classic scripts record requirements without enforcing them.
+    pub fn dependents_after_removal(&self, id: &PatchId) -> Vec<UnmetRequirement> {
+        let all = || self.packages().iter();
+        let infos = all().filter_map(|applied| applied.infos.get(id)?.installed());
+        let is_provider = |requirement| self.satisfies(requirement) == Some(id);
+        let is_used = self.iter().flat_map(|patch| patch.requires.iter()).any(is_provider);
+        if !is_used && infos.into_iter().all(|info| info.obsoletes.is_empty()) {
+            // Patches that others provide do not depend on it.
+            return Vec::new();
+        }
+        let mut after = self.clone();
+        after.record_backed_out(id);
+        self.unmet_after(&after)
+    }
+
+    /// Returns the requirements of patches effective in `after` that are met now and not in `after`.
+    pub fn unmet_after(&self, after: &Self) -> Vec<UnmetRequirement> {
+        let mut unmet = Vec::new();
+        for patch in after.effective() {
+            for requirement in &patch.requires {
+                if self.satisfies(requirement).is_some() && after.satisfies(requirement).is_none() {
+                    unmet
+                        .push(UnmetRequirement { patch: patch.id.clone(), requirement: requirement.clone() });
+                }
+            }
+        }
+        unmet
+    }
+}
+
+/// For each base, the highest revision provided and the applied patch that provides it.
+#[derive(Clone, Debug, Default)]
+struct Provided(HashMap<String, (PatchId, PatchId)>);
+
+impl Provided {
+    /// Follows the obsoletions of the patches `applied` to `packages`. The obsoletions of a record that still says
+    /// `Installed:` count even if PATCHLIST has lost its patch, which may be contained in another.
+    ///
+    /// An id is followed only if it raises the revision of its base, so the walk is finite. Revisions are cumulative:
+    /// they include the obsoletions of lower ones.
+    fn by<'a>(applied: impl Iterator<Item = &'a PatchId>, packages: &'a [PatchRecords]) -> Self {
+        let claims = claims(packages);
+        let mut reached: VecDeque<(&PatchId, &PatchId)> = applied.map(|id| (id, id)).collect();
+        let mut highest: HashMap<&str, (&PatchId, &PatchId)> = HashMap::new();
+        let mut followed = BTreeSet::new();
+        while let Some((id, by)) = reached.pop_front() {
+            if highest.get(id.base()).is_some_and(|(known, _)| known.contains(id)) {
+                continue;
+            }
+            highest.insert(id.base(), (id, by));
+            let contained =
+                claims.range::<PatchId, _>(..=id).rev().take_while(|(other, _)| other.same_base(id));
+            for (other, obsoleted) in contained {
+                if !followed.insert(*other) {
+                    break;
+                }
+                reached.extend(obsoleted.iter().map(|obsoleted| (*obsoleted, by)));
+            }
+        }
+        let owned =
+            |(base, (id, by)): (&str, (&PatchId, &PatchId))| (base.to_owned(), (id.clone(), by.clone()));
+        Self(highest.into_iter().map(owned).collect())
+    }
+
+    fn provider(&self, id: &PatchId) -> Option<&PatchId> {
+        self.0.get(id.base()).filter(|(highest, _)| highest.contains(id)).map(|(_, by)| by)
+    }
+}
+
+fn claims(packages: &[PatchRecords]) -> BTreeMap<&PatchId, Vec<&PatchId>> {
+    let mut claims: BTreeMap<&PatchId, Vec<&PatchId>> = BTreeMap::new();
+    for (id, info) in packages.iter().flat_map(|applied| &applied.infos) {
+        if let Some(installed) = info.installed() {
+            claims.entry(id).or_default().extend(&installed.obsoletes);
+        }
+    }
+    claims
 }
 
 #[cfg(test)]
@@ -533,7 +626,7 @@ pub(super) mod tests {
     }
 
     impl AppliedPatches {
-        /// Returns whether the value is the same as one built from these records.
+        /// Returns true if the value is the same as one built from these records.
         fn is_as_read(&self, packages: &[PatchRecords]) -> bool {
             let read = Self::new(packages.to_vec());
             let namers = |all: &Self| -> Vec<(String, BTreeSet<PatchId>)> {
@@ -574,6 +667,132 @@ pub(super) mod tests {
                 prop_assert_eq!(known.record_backed_out(&id(&patch)), changed.count() > 0);
                 prop_assert!(known.is_as_read(&packages));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod provision_tests {
+    use super::*;
+    use crate::patch::applied_patches::tests::{id, root};
+    use crate::patch::{InstalledInfo, PatchList, Requirements};
+    use proptest::prelude::*;
+
+    fn provider(root: &AppliedPatches, requirement: &str) -> Option<String> {
+        let requirements = Requirements::parse(requirement, "-").unwrap();
+        root.satisfies(requirements.iter().next().unwrap()).map(ToString::to_string)
+    }
+
+    fn misses(root: &AppliedPatches, removed: &str) -> Vec<String> {
+        let unmet = root.dependents_after_removal(&id(removed));
+        unmet.iter().map(|unmet| format!("{} needs {}", unmet.patch, unmet.requirement)).collect()
+    }
+
+    #[test]
+    fn a_patch_provides_itself_and_lower_revisions() {
+        let root = root(&["P 650-03"]);
+        assert_eq!(provider(&root, "650-03").as_deref(), Some("650-03"));
+        assert_eq!(provider(&root, "650-1").as_deref(), Some("650-03"));
+        assert_eq!(provider(&root, "650-04"), None);
+        assert_eq!(provider(&root, "( 999-01 | 650-02 )").as_deref(), Some("650-03"));
+        assert_eq!(provider(&root, "( 999-01 | 650-04 )"), None);
+    }
+
+    #[test]
+    fn an_obsoleting_patch_provides_what_it_contains() {
+        assert_eq!(provider(&root(&["P 680-01 obsoletes 650-04"]), "650-03").as_deref(), Some("680-01"));
+        assert_eq!(provider(&root(&["P 680-01 obsoletes 650-02"]), "650-03"), None);
+    }
+
+    #[test]
+    fn obsoletion_is_followed_through_the_chain() {
+        let chain = root(&["P 30-01 obsoletes 20-01", "P 20-02 obsoletes 10-05"]);
+        assert_eq!(provider(&chain, "10-04").as_deref(), Some("20-02"));
+        let cumulative = root(&["P 20-01 obsoletes 10-05", "P 40-01 obsoletes 20-07"]);
+        assert_eq!(provider(&cumulative, "20-06").as_deref(), Some("40-01"));
+        assert_eq!(provider(&cumulative, "10-05").as_deref(), Some("20-01"));
+    }
+
+    #[test]
+    fn a_patch_that_only_its_record_remembers_is_a_link_of_the_chain() {
+        let mut packages = root(&["P 20-02 obsoletes 10-05", "P 30-01 obsoletes 20-03"]).into_packages();
+        packages[0].list = PatchList::parse("30-01", "-").unwrap();
+        assert_eq!(provider(&AppliedPatches::new(packages.clone()), "10-04").as_deref(), Some("30-01"));
+        packages[0].list = PatchList::new();
+        assert_eq!(provider(&AppliedPatches::new(packages), "10-04"), None);
+    }
+
+    #[test]
+    fn patches_that_obsolete_each_other_do_not_hang_anything() {
+        let circle = root(&["P 10-01 obsoletes 20-09", "P 20-01 obsoletes 30-01", "P 30-02 obsoletes 10-09"]);
+        for patch in ["10-09", "20-09", "30-02"] {
+            assert!(provider(&circle, patch).is_some(), "{patch}");
+        }
+        assert_eq!(provider(&circle, "30-03"), None);
+        assert!(circle.dependents_after_removal(&id("10-01")).is_empty());
+    }
+
+    #[test]
+    fn a_needed_patch_is_missed_when_it_goes() {
+        let only = root(&["P 650-03", "P 700-02 requires 650-03"]);
+        assert_eq!(misses(&only, "650-03"), ["700-02 needs 650-03"]);
+        assert!(misses(&only, "700-02").is_empty());
+        let twice = root(&["P 650-03", "Q 650-04", "P 700-02 requires 650-03"]);
+        assert!(misses(&twice, "650-03").is_empty() && misses(&twice, "650-04").is_empty());
+        let replaced = root(&["P 650-03", "P 680-01 obsoletes 650-04", "P 700-02 requires 650-03"]);
+        assert!(misses(&replaced, "650-03").is_empty());
+    }
+
+    #[test]
+    fn only_what_this_backout_breaks_is_reported() {
+        let never_met = root(&["P 100-01", "P 700-02 requires 999-01"]);
+        assert!(misses(&never_met, "100-01").is_empty());
+        let superseded = root(&["P 650-03", "P 700-02 requires 650-03", "P 700-03"]);
+        assert!(misses(&superseded, "650-03").is_empty());
+        let comes_back = root(&["P 700-01 requires 650-03", "P 700-02 obsoletes 650-03"]);
+        assert_eq!(misses(&comes_back, "700-02"), ["700-01 needs 650-03"]);
+    }
+
+    #[test]
+    fn a_contained_patch_meets_requirements_without_being_applied() {
+        let root = root(&["P 700-02 requires 650-03", "P 680-01"]);
+        assert_eq!(provider(&root, "650-03"), None);
+        let root = root.with_ended([id("650-04"), id("680-02")], [id("660-02")]);
+        assert_eq!(provider(&root, "650-03").as_deref(), Some("650-04"));
+        assert_eq!(provider(&root, "650-05"), None);
+        assert_eq!(provider(&root, "64-01"), None);
+        assert_eq!(provider(&root, "680-01").as_deref(), Some("680-01"), "what is applied comes first");
+        assert!(misses(&root, "680-01").is_empty() && root.get(&id("650-04")).is_none());
+        assert!(root.is_lost(&id("660-01")) && !root.is_lost(&id("660-03")) && !root.is_lost(&id("650-03")));
+        let lost = root.clone().with_ended([], [id("650-04")]);
+        let unmet: Vec<_> =
+            root.unmet_after(&lost).into_iter().map(|unmet| unmet.patch.to_string()).collect();
+        assert_eq!(unmet, ["700-02"]);
+    }
+
+    #[test]
+    fn an_earlier_patch_of_the_same_run_provides_too() {
+        let mut packages: Vec<PatchRecords> = root(&["P 100-01"]).into_packages();
+        packages[0].record_applied(&id("650-03"), InstalledInfo::default());
+        assert!(AppliedPatches::new(packages).provides(&id("650-02")).is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_applied_or_obsoleted_by_an_applied_patch_is_provided(
+            lines in prop::collection::btree_map("[1-4]-[1-4]", prop::collection::vec("[1-5]-[1-5]", 1..4), 1..8),
+        ) {
+            let lines: Vec<String> =
+                lines.iter().map(|(patch, list)| format!("P {patch} obsoletes {}", list.join(" "))).collect();
+            let root = root(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+            for patch in root.iter() {
+                prop_assert_eq!(root.provides(&patch.id), Some(&patch.id));
+                for obsoleted in &patch.obsoletes {
+                    let by = root.provides(obsoleted);
+                    prop_assert!(by.is_some_and(|by| root.get(by).is_some()), "{}", obsoleted);
+                }
+            }
+            prop_assert!(root.provides(&id("5-6")).is_none());
         }
     }
 }

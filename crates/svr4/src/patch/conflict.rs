@@ -14,7 +14,7 @@ pub enum PatchConflict<'a> {
         named: &'a PatchId,
         /// The applied patch that is named, or that contains the named one.
         applied: &'a PatchId,
-        /// Whether it contains the named one, which stays when it is superseded itself.
+        /// True if it contains the named one, which stays when it is superseded itself.
         is_contained: bool,
     },
     /// An applied patch names the incoming one, or a patch that it contains.
@@ -70,7 +70,7 @@ impl AppliedPatches {
         named.chain(naming)
     }
 
-    /// Returns the applied patches that `named` means, and those that contain one it means; the flag tells which.
+    /// Returns the applied patches that `named` matches, and those that contain one it matches (flag true).
     fn present<'a>(&'a self, named: &'a PatchId) -> impl Iterator<Item = (&'a PatchId, bool)> {
         let itself = self.meant_by(named).filter(|id| self.superseded(id).is_none());
         itself.map(|id| (id, false)).chain(self.obsoleting_meant_by(named).map(|id| (id, true)))
@@ -78,7 +78,7 @@ impl AppliedPatches {
 }
 
 impl PatchId {
-    /// Returns whether this word of a list of incompatible patches means `id`.
+    /// Returns true if this word of a list of incompatible patches means `id`.
     pub fn excludes(&self, id: &Self) -> bool {
         self == id || self.is_revision_zero() && self.same_base(id)
     }

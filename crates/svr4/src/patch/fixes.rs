@@ -1,7 +1,7 @@
-//! What a patch fixes: the ids of vulnerabilities and reports, in the value of `PATCH_FIXES`.
+//! The fixes of a patch: ids of vulnerabilities and reports, in the value of `PATCH_FIXES`.
 //!
-//! A package records what an applied patch fixes under the name of that patch, so that the root still knows it when the
-//! patch itself is nowhere to be had. The ids decide nothing; they are kept as they are written.
+//! A package records the fixes of an applied patch under the name of that patch, so that the root still knows them when
+//! the patch itself is no longer available. No rule depends on the ids; they are kept as written.
 
 use super::PatchId;
 use super::list::words;
@@ -10,19 +10,16 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// The parameter of a delivered patch that names what it fixes.
+/// The parameter of a delivered patch that names its fixes.
 pub const FIXES: &str = "PATCH_FIXES";
 
-/// The start of the name under which a package records what an applied patch fixes.
 const RECORDED_FIXES: &str = "PATCH_FIXES_";
 
-/// The start of the name under which a package records the digest of an applied patch.
 const RECORDED_DIGEST: &str = "PATCH_SHA256_";
 
-/// The start of the ids that MITRE's list gives out.
 const CVE: &str = "CVE-";
 
-/// The id of a fix, as in `CVE-2026-1234` or `ACME-17`: what it is called where it was reported.
+/// The id of a fix, as in `CVE-2026-1234` or `ACME-17`.
 ///
 /// ```
 /// use patchadm_svr4::patch::FixId;
@@ -90,12 +87,12 @@ impl FixId {
         &self.0
     }
 
-    /// Returns whether this is the id of a CVE record, in the form that scanners know.
+    /// Returns true for the id of a CVE record, in the form that scanners know.
     pub fn is_cve(&self) -> bool {
         self.0.starts_with(CVE) && self.cve_fault().is_none()
     }
 
-    /// Returns what is wrong with an id that begins like that of a CVE record, and is none.
+    /// Returns the fault of an id that begins like that of a CVE record and is not one.
     pub fn cve_fault(&self) -> Option<&'static str> {
         let start = self.0.get(..CVE.len()).filter(|start| start.eq_ignore_ascii_case(CVE))?;
         let (year, number) = self.0.get(CVE.len()..)?.split_once('-').unwrap_or_default();
@@ -133,13 +130,13 @@ impl FixList {
         if list.0.len() > Self::LIMIT { Err(FixListError::TooMany) } else { Ok(list) }
     }
 
-    /// Parses the list of a delivered patch: a word that is no id is skipped, for it must not keep a patch from being
-    /// applied.
+    /// Parses the list of a delivered patch. Invalid words are skipped, because they must not prevent its
+    /// application.
     pub fn parse_legible(value: &str) -> Self {
         words(value).filter_map(|word| FixId::new(word).ok()).take(Self::LIMIT).collect()
     }
 
-    /// Parses the record of a root: of what anybody may have written there, only ids are believed.
+    /// Parses the record of a root. Anybody may have written there, so words that are no ids are dropped.
     fn parse_recorded(value: &str) -> Self {
         let is_id = |word: &&str| rule::holds("pkginfo.fixes", FixId::fault(word).is_none());
         words(value).filter(is_id).take(Self::LIMIT).map(|word| FixId(word.to_owned())).collect()
@@ -157,12 +154,12 @@ impl FixList {
         self.0.iter()
     }
 
-    /// Returns whether the list names this id, in exactly this spelling.
+    /// Returns true if the list names this id, in exactly this spelling.
     pub fn contains(&self, id: &str) -> bool {
         self.0.iter().any(|known| known.as_str() == id)
     }
 
-    /// Returns whether the list has no entries.
+    /// Returns true if the list has no entries.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -204,31 +201,31 @@ impl fmt::Display for FixList {
     }
 }
 
-/// What the packages of a root record of the fixes of one applied patch.
+/// The record that the packages of a root keep about the fixes of one applied patch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FixRecord {
-    /// What the patch fixes.
+    /// The ids of the fixes.
     pub fixes: FixList,
     /// The SHA-256 of the patch, in 64 hexadecimal digits: of its file, or of the sorted list of its files.
     pub sha256: Option<String>,
 }
 
 impl FixRecord {
-    /// Reads the record of an applied patch from the parameters of the packages that it is applied to: all that one of
-    /// them says. `id` is spelled as the packages list it.
+    /// Reads the record of an applied patch from the parameters of all packages that it is applied to. `id` is
+    /// spelled as in their lists.
     pub fn of<'p>(id: &PatchId, packages: impl IntoIterator<Item = &'p Params>) -> Self {
         let (fixes, digest) = (format!("{RECORDED_FIXES}{id}"), format!("{RECORDED_DIGEST}{id}"));
         let mut found = Self::default();
         for params in packages {
             found.fixes.unite(&FixList::parse_recorded(&params.text(&fixes)));
             let is_digest = |text: &Cow<'_, str>| rule::holds("pkginfo.sha256", is_sha256(text));
-            let said = Some(params.text(&digest)).filter(|text| !text.is_empty()).filter(is_digest);
-            found.sha256 = found.sha256.or_else(|| said.map(Cow::into_owned));
+            let recorded = Some(params.text(&digest)).filter(|text| !text.is_empty()).filter(is_digest);
+            found.sha256 = found.sha256.or_else(|| recorded.map(Cow::into_owned));
         }
         found
     }
 
-    /// Writes the record under the name of its patch; nothing if the patch does not say what it fixes.
+    /// Writes the record under the name of its patch. Writes nothing if the patch names no fixes.
     pub fn write(&self, id: &PatchId, params: &mut Params) {
         if self.fixes.is_empty() {
             return;
@@ -240,7 +237,8 @@ impl FixRecord {
     }
 }
 
-/// Returns whether a parameter is the record of what an applied patch fixes: no patch may write one about another.
+/// Returns true if a parameter is the record of the fixes of an applied patch. No patch may write such a record of
+/// another patch.
 pub fn is_fix_record(name: &str) -> bool {
     name.starts_with(RECORDED_FIXES) || name.starts_with(RECORDED_DIGEST)
 }

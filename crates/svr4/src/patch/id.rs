@@ -30,13 +30,11 @@ use std::sync::Arc;
 /// 10 < 1a < 9`.)
 #[derive(Clone)]
 pub struct PatchId {
-    /// The spelling, shared by all copies: the records of thousands of patches are combined in several ways.
+    /// The first spelling, shared by all copies.
     text: Arc<str>,
-    /// The end of the base.
     base: usize,
-    /// The start of the revision.
     revision: usize,
-    /// The base as a number, if 64 bits hold it: thousands of ids are sorted at a time.
+    /// The base as a number if it fits 64 bits, because thousands of ids are sorted at a time.
     number: Option<u64>,
 }
 
@@ -111,22 +109,22 @@ impl PatchId {
         &self.text[self.revision..]
     }
 
-    /// Returns whether the revision is zero, which in a list of incompatible patches means every revision.
+    /// Returns true for revision zero, which means every revision in a list of incompatible patches.
     pub(crate) fn is_revision_zero(&self) -> bool {
         significant(self.revision()).is_empty()
     }
 
-    /// Returns whether both are revisions of one patch.
+    /// Returns true if both are revisions of one patch.
     pub fn same_base(&self, other: &Self) -> bool {
         self.base() == other.base()
     }
 
-    /// Returns whether this is a higher revision of the same patch.
+    /// Returns true if this is a higher revision of the same patch.
     pub fn is_later_than(&self, other: &Self) -> bool {
         self.same_base(other) && self > other
     }
 
-    /// Returns whether this revision contains `other`: the same patch at the same or a lower revision.
+    /// Returns true if this revision contains `other`: the same patch at the same or a lower revision.
     pub fn contains(&self, other: &Self) -> bool {
         self.same_base(other) && self >= other
     }
@@ -184,7 +182,6 @@ fn base_order(a: &str, b: &str) -> Ordering {
     }
 }
 
-/// Compares digits as numbers of any length.
 fn number_order(a: &str, b: &str) -> Ordering {
     let (a, b) = (significant(a), significant(b));
     a.len().cmp(&b.len()).then_with(|| a.cmp(b))

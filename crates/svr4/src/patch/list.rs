@@ -1,11 +1,15 @@
-//! Lists of patches: the values of PATCHLIST, `SUNW_OBSOLETES` and `SUNW_INCOMPAT`.
+//! Lists of patches, as parameters hold them: plain lists (PATCHLIST, `SUNW_OBSOLETES`, `SUNW_INCOMPAT`), requirements
+//! (`SUNW_REQUIRES`) and obsoletion counts (`PATCH_OBSOLETES`).
 //!
-//! A list keeps its order and has no id twice. Lists with alternatives are
-//! [`Requirements`](super::Requirements).
+//! Every list keeps its order and has no entry twice. Requirements are mostly plain ids; alternatives `( a | b )` occur
+//! and are kept. In obsoletion counts, `id@n` means that *n* applied patches of the package obsolete patch *id*
+//! explicitly. With counts, patches can be backed out in any order: a patch obsoleted by two others stays obsolete until
+//! both are gone.
 
-use super::{PatchId, PatchIdError};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+
+use crate::patch::{PatchId, PatchIdError};
 
 /// Patch ids in order, each once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,12 +71,12 @@ impl PatchList {
         self.0.len() < before
     }
 
-    /// Returns whether the list has `id`.
+    /// Returns true if the list has `id`.
     pub fn contains(&self, id: &PatchId) -> bool {
         self.0.contains(id)
     }
 
-    /// Returns whether the list is empty.
+    /// Returns true if the list is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -87,9 +91,9 @@ impl PatchList {
         self.0.iter()
     }
 
-    /// Returns the patches that `own`, which obsoletes these, contains beyond its own revisions up to this one. If
-    /// `own` names itself or an earlier revision, the entry states no more than the id does: a later revision contains
-    /// the earlier ones, and repairs the faults that made others incompatible with them.
+    /// Returns the patches in this list of obsoleted patches that `own` does not contain anyway: entries for its own
+    /// base up to its own revision are left out. A later revision contains the earlier ones, and repairs the faults
+    /// that made others incompatible with them.
     pub fn beyond<'a>(&'a self, own: &PatchId) -> impl Iterator<Item = &'a PatchId> {
         self.iter().filter(|entry| !own.contains(entry))
     }
@@ -130,9 +134,279 @@ impl Extend<PatchId> for PatchList {
     }
 }
 
-/// Splits a value into words, separated by blanks, commas or both.
+/// Splits a value at blanks and commas.
 pub(super) fn words(value: &str) -> impl Iterator<Item = &str> {
     value.split(|c: char| c.is_ascii_whitespace() || c == ',').filter(|word| !word.is_empty())
+}
+
+/// One requirement of a patch.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Requirement {
+    /// A patch, at this or a later revision.
+    One(PatchId),
+    /// Any one of at least two patches.
+    AnyOf(Vec<PatchId>),
+}
+
+/// The requirements of a patch, in order and without repetition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Requirements(Vec<Requirement>);
+
+/// The reason a value is not a list of requirements.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequirementsError {
+    /// A word that is not a patch id.
+    #[error(transparent)]
+    Id(#[from] PatchIdError),
+    /// Parentheses or bars in another form than `( a | b )`.
+    #[error("<{0}> is not a list of required patches: alternatives are written `( a | b )`")]
+    Alternatives(String),
+    /// More entries than any root has patches.
+    #[error("a list of required patches has more than {} entries", PatchList::LIMIT)]
+    TooMany,
+}
+
+impl Requirement {
+    /// Returns the patches, any one of which meets the requirement.
+    pub fn ids(&self) -> &[PatchId] {
+        match self {
+            Self::One(id) => std::slice::from_ref(id),
+            Self::AnyOf(ids) => ids,
+        }
+    }
+
+    /// Returns true if the patch `id`, with these obsoletes, meets the requirement by itself. A patch may meet its
+    /// own requirement.
+    pub fn is_met_by(&self, id: &PatchId, obsoletes: &PatchList) -> bool {
+        let contains =
+            |needed: &PatchId| id.contains(needed) || obsoletes.iter().any(|entry| entry.contains(needed));
+        self.ids().iter().any(contains)
+    }
+
+    fn any_of(ids: impl IntoIterator<Item = PatchId>) -> Option<Self> {
+        let mut ids: Vec<PatchId> = PatchList::from_iter(ids).iter().cloned().collect();
+        if ids.len() > 1 { Some(Self::AnyOf(ids)) } else { ids.pop().map(Self::One) }
+    }
+}
+
+impl Requirements {
+    /// Parses ids and alternatives, separated by blanks, commas or both.
+    pub fn parse(value: &str, separator: &str) -> Result<Self, RequirementsError> {
+        let malformed = || {
+            let shown = value.chars().take(200).flat_map(char::escape_debug).collect();
+            RequirementsError::Alternatives(shown)
+        };
+        let (mut all, mut rest) = (Vec::new(), value);
+        while !rest.is_empty() {
+            let (plain, group) = match rest.split_once('(') {
+                Some((plain, tail)) => {
+                    let (group, tail) = tail.split_once(')').ok_or_else(malformed)?;
+                    rest = tail;
+                    (plain, Some(group))
+                }
+                None => (std::mem::take(&mut rest), None),
+            };
+            if plain.contains([')', '|']) {
+                return Err(malformed());
+            }
+            for word in words(plain) {
+                all.push(Requirement::One(PatchId::parse(word, separator)?));
+            }
+            if let Some(group) = group {
+                let ids = alternatives(group, separator)?.ok_or_else(malformed)?;
+                all.extend(Requirement::any_of(ids));
+            }
+            if all.len() > PatchList::LIMIT {
+                return Err(RequirementsError::TooMany);
+            }
+        }
+        Ok(all.into_iter().collect())
+    }
+
+    /// Parses a record made by another program. If its parentheses are malformed, every valid id counts as required.
+    pub(super) fn parse_legible(value: &str, separator: &str) -> Self {
+        Self::parse(value, separator).unwrap_or_else(|_| {
+            let words = value.split(|c: char| c.is_ascii_whitespace() || ",()|".contains(c));
+            PatchList::parse_legible(words, separator).iter().cloned().map(Requirement::One).collect()
+        })
+    }
+
+    /// Returns the requirements in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Requirement> {
+        self.0.iter()
+    }
+
+    /// Returns true if there are no requirements.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Joins the requirements with `glue`; listings such as showrev(1M) use `, `.
+    pub fn joined(&self, glue: &str) -> String {
+        self.0.iter().map(ToString::to_string).collect::<Vec<_>>().join(glue)
+    }
+}
+
+/// Parses the ids between two parentheses; `None` if they are not at least two ids separated by bars.
+fn alternatives(group: &str, separator: &str) -> Result<Option<Vec<PatchId>>, PatchIdError> {
+    let mut ids = Vec::new();
+    for alternative in group.split('|') {
+        let mut words = alternative.split_ascii_whitespace();
+        let (Some(word), None) = (words.next(), words.next()) else {
+            return Ok(None);
+        };
+        ids.push(PatchId::parse(word, separator)?);
+    }
+    Ok((ids.len() > 1).then_some(ids))
+}
+
+impl fmt::Display for Requirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(id) => id.fmt(f),
+            Self::AnyOf(ids) => {
+                let ids: Vec<&str> = ids.iter().map(PatchId::as_str).collect();
+                write!(f, "( {} )", ids.join(" | "))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Requirements {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.joined(" "))
+    }
+}
+
+impl<'a> IntoIterator for &'a Requirements {
+    type Item = &'a Requirement;
+    type IntoIter = std::slice::Iter<'a, Requirement>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl FromIterator<Requirement> for Requirements {
+    fn from_iter<I: IntoIterator<Item = Requirement>>(requirements: I) -> Self {
+        let mut all = Self::default();
+        all.extend(requirements);
+        all
+    }
+}
+
+impl Extend<Requirement> for Requirements {
+    fn extend<I: IntoIterator<Item = Requirement>>(&mut self, requirements: I) {
+        let mut seen: HashSet<Requirement> = self.0.iter().cloned().collect();
+        self.0.extend(requirements.into_iter().filter(|requirement| seen.insert(requirement.clone())));
+    }
+}
+
+/// The obsoleted patches and the number of patches that obsolete each; no id twice, no count of zero.
+///
+/// Readers must not depend on the order, because the classic scripts write that of an awk array. Here old entries keep
+/// their places and new ones are appended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObsoleteCounts(Vec<(PatchId, u32)>);
+
+/// The reason a value is not a list of obsoletion counts.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ObsoleteCountsError {
+    /// A word other than a patch id, `@` and a count up to [`PatchList::LIMIT`].
+    #[error("<{0}> is not a patch id with the count of patches that obsolete it")]
+    Word(String),
+    /// More entries than any root has patches.
+    #[error("a list of obsoleted patches has more than {} entries", PatchList::LIMIT)]
+    TooMany,
+}
+
+impl ObsoleteCounts {
+    /// Parses `id@count` words separated by blanks, commas or both. The first of several entries for one id
+    /// counts, as in the classic scripts; an entry with count zero is dropped.
+    pub fn parse(value: &str, separator: &str) -> Result<Self, ObsoleteCountsError> {
+        let (mut known, mut entries) = (HashSet::new(), Vec::new());
+        for word in words(value) {
+            let entry = entry(word, separator).ok_or_else(|| {
+                ObsoleteCountsError::Word(word.chars().take(200).flat_map(char::escape_debug).collect())
+            })?;
+            if known.insert(entry.0.clone()) {
+                if entries.len() == PatchList::LIMIT {
+                    return Err(ObsoleteCountsError::TooMany);
+                }
+                entries.push(entry);
+            }
+        }
+        entries.retain(|(_, count)| *count > 0);
+        Ok(Self(entries))
+    }
+
+    /// Raises the counts of the patches that a newly applied patch obsoletes.
+    pub fn count_up(&mut self, obsoleted: &PatchList) {
+        let places = self.places(obsoleted);
+        for (id, place) in obsoleted.iter().zip(places) {
+            match place.and_then(|place| self.0.get_mut(place)) {
+                Some((_, count)) => *count = count.saturating_add(1),
+                None => self.0.push((id.clone(), 1)),
+            }
+        }
+    }
+
+    /// Lowers the counts of the patches that a backed out patch had obsoleted; those without an entry are
+    /// skipped.
+    pub fn count_down(&mut self, obsoleted: &PatchList) {
+        for place in self.places(obsoleted).into_iter().flatten() {
+            if let Some((_, count)) = self.0.get_mut(place) {
+                *count = count.saturating_sub(1);
+            }
+        }
+        self.0.retain(|(_, count)| *count > 0);
+    }
+
+    /// Returns the entry that makes `id` obsolete, if any: a patch that obsoletes `b-r` contains every `b-q`
+    /// with q <= r.
+    pub fn covers(&self, id: &PatchId) -> Option<&PatchId> {
+        self.ids().find(|entry| entry.contains(id))
+    }
+
+    /// Returns the number of applied patches that obsolete exactly `id`.
+    pub fn count(&self, id: &PatchId) -> u32 {
+        self.0.iter().find(|(entry, _)| entry == id).map_or(0, |(_, count)| *count)
+    }
+
+    /// Returns the obsoleted ids in order.
+    pub fn ids(&self) -> impl Iterator<Item = &PatchId> {
+        self.0.iter().map(|(id, _)| id)
+    }
+
+    /// Returns true if no patch is obsoleted.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns the position of each id, in one pass over both lists, either of which may be long in a hostile
+    /// pkginfo.
+    fn places(&self, ids: &PatchList) -> Vec<Option<usize>> {
+        let known: HashMap<&PatchId, usize> = self.ids().enumerate().map(|(place, id)| (id, place)).collect();
+        ids.iter().map(|id| known.get(id).copied()).collect()
+    }
+}
+
+fn entry(word: &str, separator: &str) -> Option<(PatchId, u32)> {
+    let (id, count) = word.split_once('@')?;
+    let digits = !count.is_empty() && count.bytes().all(|b| b.is_ascii_digit());
+    let count: u32 = count.parse().ok().filter(|_| digits)?;
+    let limit = u32::try_from(PatchList::LIMIT).unwrap_or(u32::MAX);
+    (count <= limit).then_some((PatchId::parse(id, separator).ok()?, count))
+}
+
+impl fmt::Display for ObsoleteCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (id, count)) in self.0.iter().enumerate() {
+            let gap = if index > 0 { " " } else { "" };
+            write!(f, "{gap}{id}@{count}")?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -211,6 +485,166 @@ mod tests {
         #[test]
         fn reading_never_panics(text in any::<String>()) {
             let _ = PatchList::parse(&text, "-");
+        }
+    }
+}
+
+#[cfg(test)]
+mod requirement_tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(text: &str) -> Requirements {
+        Requirements::parse(text, "-").unwrap()
+    }
+
+    #[test]
+    fn plain_ids_and_alternatives_stand_side_by_side() {
+        let all = read("850-01,(900-01|901-02) 850-1 ( 7-1 | 7-01 )");
+        let id = |text| PatchId::new(text).unwrap();
+        let expected = [
+            Requirement::One(id("850-01")),
+            Requirement::AnyOf(vec![id("900-01"), id("901-02")]),
+            Requirement::One(id("7-1")),
+        ];
+        assert_eq!(all.iter().cloned().collect::<Vec<_>>(), expected);
+        assert_eq!(all.to_string(), "850-01 ( 900-01 | 901-02 ) 7-1");
+        assert_eq!(all.joined(", "), "850-01, ( 900-01 | 901-02 ), 7-1");
+    }
+
+    #[test]
+    fn a_patch_meets_a_requirement_by_itself_by_an_earlier_revision_and_by_what_it_obsoletes() {
+        let id = PatchId::new("650-03").unwrap();
+        let obsoletes = PatchList::parse("680-02", "-").unwrap();
+        for (requirement, is_met) in [
+            ("650-02", true),
+            ("650-3", true),
+            ("650-04", false),
+            ("680-01", true),
+            ("680-03", false),
+            ("( 680-03 | 650-01 )", true),
+        ] {
+            let all = read(requirement);
+            assert_eq!(all.iter().next().unwrap().is_met_by(&id, &obsoletes), is_met, "{requirement}");
+        }
+    }
+
+    #[test]
+    fn other_uses_of_parentheses_are_errors() {
+        for text in
+            ["(", ")", "1-1 | 2-1", "( 1-1 )", "()", "( 1-1 | )", "( 1-1, 2-1 )", "( 1-1 2-1 )", "(1-1|2-1"]
+        {
+            let error = Requirements::parse(text, "-").unwrap_err();
+            assert_eq!(error, RequirementsError::Alternatives(text.to_owned()));
+        }
+        for text in ["( 1-1 | ( 2-1 | 3-1 ) )", "( x | 2-1 )", "x"] {
+            assert!(Requirements::parse(text, "-").is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_requirements_has_a_limit() {
+        let text = |entries| "( 1-1 | 2-1 ) ".repeat(entries);
+        assert!(Requirements::parse(&text(PatchList::LIMIT), "-").is_ok());
+        assert_eq!(Requirements::parse(&text(PatchList::LIMIT + 1), "-"), Err(RequirementsError::TooMany));
+    }
+
+    #[test]
+    fn a_record_made_by_someone_else_gives_what_is_legible() {
+        let all = Requirements::parse_legible("( 1-1 & 2-1 ) junk 3-01", "-");
+        assert_eq!(all.to_string(), "1-1 2-1 3-01");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(text in "([a-c][0-9]?-[0-9] |\\( [a-c]-1 \\| [d-f]-2 \\) ){0,8}") {
+            let all = read(&text);
+            prop_assert_eq!(read(&all.to_string()), all);
+        }
+
+        #[test]
+        fn reading_never_panics(text in "[ab(|)1,. -]{0,30}") {
+            let _ = Requirements::parse(&text, "-");
+            let _ = Requirements::parse_legible(&text, "-");
+        }
+    }
+}
+
+#[cfg(test)]
+mod obsolete_counts_tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn list(text: &str) -> PatchList {
+        PatchList::parse(text, "-").unwrap()
+    }
+
+    fn counts(text: &str) -> ObsoleteCounts {
+        ObsoleteCounts::parse(text, "-").unwrap()
+    }
+
+    #[test]
+    fn counts_go_up_with_each_patch_and_down_with_each_backout() {
+        let mut value = ObsoleteCounts::default();
+        value.count_up(&list(""));
+        assert_eq!(value.to_string(), "");
+        value.count_up(&list("100-01 101-03"));
+        assert_eq!(value.to_string(), "100-01@1 101-03@1");
+        value.count_up(&list("100-01 200-01"));
+        assert_eq!(value.to_string(), "100-01@2 101-03@1 200-01@1");
+        value.count_down(&list("100-01 200-01"));
+        assert_eq!(value.to_string(), "100-01@1 101-03@1");
+        value.count_down(&list("100-01 101-03 999-09"));
+        assert_eq!(value.to_string(), "");
+    }
+
+    #[test]
+    fn an_obsoletion_covers_lower_revisions_and_no_higher_one() {
+        let value = counts("650-04@1 700-01@2");
+        let id = |text| PatchId::new(text).unwrap();
+        assert_eq!(value.covers(&id("650-03")), Some(&id("650-04")));
+        assert_eq!(value.covers(&id("650-4")), Some(&id("650-04")));
+        assert_eq!(value.covers(&id("650-05")), None);
+        assert_eq!(value.covers(&id("651-01")), None);
+        assert_eq!((value.count(&id("700-1")), value.count(&id("650-03"))), (2, 0));
+    }
+
+    #[test]
+    fn values_of_the_classic_scripts_are_read() {
+        assert_eq!(counts("103200-05@1 103201-01@2 ").to_string(), "103200-05@1 103201-01@2");
+        assert_eq!(counts("1-1@2, 2-1@1,1-01@7").to_string(), "1-1@2 2-1@1");
+        assert_eq!(counts("1-1@0 2-1@1").to_string(), "2-1@1");
+    }
+
+    #[test]
+    fn garbage_is_named() {
+        for word in ["100-01", "100-01@", "100-01@x", "100-01@-1", "100-01@+1", "@1", "100@1", "1-1@100001"] {
+            assert_eq!(
+                ObsoleteCounts::parse(&format!("5-5@1 {word}"), "-"),
+                Err(ObsoleteCountsError::Word(word.to_owned()))
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_backout_undoes_the_application(
+            before in prop::collection::vec("[0-9]-[0-9]@[1-9]", 0..12),
+            obsoleted in prop::collection::vec("[0-9]-[0-9]", 0..12),
+        ) {
+            let before = counts(&before.join(" "));
+            let obsoleted = list(&obsoleted.join(" "));
+            let mut value = before.clone();
+            value.count_up(&obsoleted);
+            prop_assert!(obsoleted.iter().all(|id| value.covers(id).is_some()));
+            prop_assert_eq!(&counts(&value.to_string()), &value);
+            value.count_down(&obsoleted);
+            prop_assert_eq!(value, before);
+        }
+
+        #[test]
+        fn reading_never_panics(text in any::<String>()) {
+            let _ = ObsoleteCounts::parse(&text, "-");
         }
     }
 }

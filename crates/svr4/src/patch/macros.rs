@@ -23,7 +23,7 @@ pub struct PatchMacros {
     pub incompatibles: PatchList,
     /// The words of `SUNW_PATCH_PROPERTIES` (`rebootafter`, `interactive`, …), including unknown ones.
     pub properties: Vec<String>,
-    /// `PATCH_FIXES`: what the patch fixes. Words that are no ids are left out.
+    /// `PATCH_FIXES`: the fixes of the patch. Invalid words are left out.
     pub fixes: FixList,
 }
 
@@ -101,7 +101,7 @@ impl PatchMacros {
         super::list::words(&params.text("SUNW_PATCH_PROPERTIES")).map(str::to_owned).collect()
     }
 
-    /// Returns whether `SUNW_PATCH_PROPERTIES` has this word.
+    /// Returns true if `SUNW_PATCH_PROPERTIES` has this word.
     pub fn has_property(&self, word: &str) -> bool {
         self.properties.iter().any(|property| property == word)
     }

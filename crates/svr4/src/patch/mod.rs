@@ -9,23 +9,19 @@ mod applied_patches;
 mod conflict;
 mod fixes;
 mod id;
-mod info;
 mod list;
 mod macros;
-mod obsolete_counts;
-mod provided;
-mod provision;
 mod records;
-mod requirement;
 
-pub use applied_patches::{AppliedPatch, AppliedPatches, Obsoletion, PatchStanding, Superseded};
+pub use applied_patches::{
+    AppliedPatch, AppliedPatches, Obsoletion, PatchStanding, Superseded, UnmetRequirement,
+};
 pub use conflict::PatchConflict;
 pub use fixes::{FIXES, FixId, FixIdError, FixList, FixListError, FixRecord, is_fix_record};
 pub use id::{PatchId, PatchIdError};
-pub use info::{InstalledInfo, PatchInfo};
-pub use list::{PatchList, PatchListError};
+pub use list::{
+    ObsoleteCounts, ObsoleteCountsError, PatchList, PatchListError, Requirement, Requirements,
+    RequirementsError,
+};
 pub use macros::{PatchMacros, PatchMacrosError};
-pub use obsolete_counts::{ObsoleteCounts, ObsoleteCountsError};
-pub use provision::UnmetRequirement;
-pub use records::{PatchRecords, PatchRecordsError};
-pub use requirement::{Requirement, Requirements, RequirementsError};
+pub use records::{InstalledInfo, PatchInfo, PatchRecords, PatchRecordsError};

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::symbols::{self, DISTANCES, LONGEST};
+use crate::gzip::huffman::{DISTANCES, LONGEST_MATCH, symbol_of_distance};
 
 /// The longest distance.
 const WINDOW: usize = 1 << 15;
@@ -20,25 +20,21 @@ const HASH_BITS: u32 = 12;
 /// The number of places without a match after which one more place is skipped each time.
 const PATIENCE: usize = 8;
 
-/// Literal bytes, followed by a copy of earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sequence {
-    /// The number of literal bytes.
     pub(super) literals: u32,
     /// The number of copied bytes; zero in the last sequence of a block.
     pub(super) length: u16,
-    /// The distance of the copy, less one.
     pub(super) less_one: u16,
 }
 
-/// A block as sequences, with the number of occurrences of each byte, length and distance.
 pub(super) struct Parsed {
     pub(super) sequences: Vec<Sequence>,
     pub(super) bytes: [u32; 256],
     /// The byte counts so far. The tables take turns, so that equal bytes in succession do not wait for each other.
     counted: [[u32; 256]; 4],
     /// The occurrences of each length, by the length itself.
-    pub(super) lengths: [u32; LONGEST + 1],
+    pub(super) lengths: [u32; LONGEST_MATCH + 1],
     /// The occurrences of each distance, by its symbol.
     pub(super) distances: [u32; DISTANCES],
 }
@@ -49,7 +45,7 @@ impl Default for Parsed {
             sequences: Vec::new(),
             bytes: [0; 256],
             counted: [[0; 256]; 4],
-            lengths: [0; LONGEST + 1],
+            lengths: [0; LONGEST_MATCH + 1],
             distances: [0; DISTANCES],
         }
     }
@@ -65,7 +61,7 @@ impl Parsed {
     fn add(&mut self, literals: &[u8], length: usize, less_one: u16) {
         self.count(literals);
         self.lengths[length] += 1;
-        self.distances[symbols::of_distance(less_one).0] += 1;
+        self.distances[symbol_of_distance(less_one).0] += 1;
         self.sequences.push(Sequence { literals: small(literals.len()), length: low(length), less_one });
     }
 
@@ -94,7 +90,7 @@ impl Parsed {
     }
 }
 
-/// The places at which hashes were seen.
+/// The last place of each hash.
 pub(super) struct Matcher {
     /// The low 16 bits of a place. Those of a place outside the window lead to other bytes, which are compared.
     seen: Box<[u16; 1 << HASH_BITS]>,
@@ -107,7 +103,6 @@ impl Default for Matcher {
 }
 
 impl Matcher {
-    /// Forgets the previous content.
     pub(super) fn forget(&mut self) {
         self.seen.fill(0);
     }
@@ -154,7 +149,7 @@ impl Matcher {
 /// eight bytes differ.
 #[inline]
 fn equal(content: &[u8], at: usize, distance: usize, mut differ: u64, end: usize) -> usize {
-    let most = LONGEST.min(end - at);
+    let most = LONGEST_MATCH.min(end - at);
     let mut length = 0;
     loop {
         if differ != 0 {
@@ -170,19 +165,16 @@ fn equal(content: &[u8], at: usize, distance: usize, mut differ: u64, end: usize
     (length..most).find(|length| !same(length)).unwrap_or(most)
 }
 
-/// Returns the eight bytes from here on, or zeros if there are fewer.
 #[inline]
 fn word(content: &[u8], at: usize) -> u64 {
     content.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
-/// Returns the low 16 bits.
 #[inline]
 fn low(number: usize) -> u16 {
     u16::try_from(number & 0xffff).unwrap_or_default()
 }
 
-/// Converts a number below the length of a block.
 fn small(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }

@@ -1,10 +1,17 @@
-//! Reads Zstandard: frames one after another, and skippable frames between them.
+//! Zstandard: a reader of the whole format within limits, and a writer where the build has one.
 //!
-//! Everything that the format lets a reader verify is verified: the content checksum and the content size of each frame
-//! that has them. A window of more than [`LARGEST_WINDOW`] bytes is refused before it is allocated. A frame with a
-//! dictionary is always refused. The caller must limit the number of bytes of output.
+//! The reader reads frames one after another, and skippable frames between them. It verifies everything that the format
+//! lets a reader verify: the content checksum and the content size of each frame that has them. It refuses a window of
+//! more than 64 MiB before allocating it, and every frame with a dictionary. The caller must limit the number of bytes of
+//! output.
+//!
+//! The writer is the reference implementation, so what the reader reads back is proved by two implementations. The bytes
+//! depend on the content alone.
 
-use std::io::{self, Read};
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Read, Write};
 
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
@@ -13,19 +20,17 @@ use crate::compressed_input::{CompressedInput, damaged};
 /// The largest window that is allocated, in bytes.
 const LARGEST_WINDOW: u64 = 64 << 20;
 
-/// The first bytes of a frame.
-pub(super) const MAGIC: [u8; 4] = *b"\x28\xb5\x2f\xfd";
+const MAGIC: [u8; 4] = *b"\x28\xb5\x2f\xfd";
 
-/// The content of a Zstandard file.
 pub(crate) struct ZstdDecoder<R> {
     input: CompressedInput<R>,
     frames: FrameDecoder,
-    place: Place,
+    place: Position,
 }
 
 /// The place of the next byte in the file.
 #[derive(Clone, Copy)]
-enum Place {
+enum Position {
     BetweenFrames,
     InFrame(OpenFrame),
     Ended,
@@ -34,13 +39,11 @@ enum Place {
 /// A frame whose content is being read.
 #[derive(Clone, Copy)]
 struct OpenFrame {
-    /// Bytes of content, if the frame states them.
     announced: Option<u64>,
-    /// Bytes of content so far.
     size: u64,
 }
 
-/// Returns whether these bytes begin a frame without content.
+/// Returns true if these bytes begin a frame without content.
 fn is_skippable(start: &[u8]) -> bool {
     matches!(start, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
 }
@@ -50,15 +53,14 @@ impl<R: Read> ZstdDecoder<R> {
     pub(crate) fn new(input: R) -> Self {
         let mut frames = FrameDecoder::new();
         frames.set_max_window_size(LARGEST_WINDOW);
-        Self { input: CompressedInput::new(input), frames, place: Place::BetweenFrames }
+        Self { input: CompressedInput::new(input), frames, place: Position::BetweenFrames }
     }
 
-    /// Opens the next frame with content, or finds the end.
-    fn next_frame(&mut self) -> io::Result<Place> {
+    fn next_frame(&mut self) -> io::Result<Position> {
         loop {
             let start = self.input.up_to_four()?;
             if start.is_empty() {
-                return Ok(Place::Ended);
+                return Ok(Position::Ended);
             }
             if is_skippable(&start) {
                 let length = u64::from(u32::from_le_bytes(self.input.array()?));
@@ -66,7 +68,7 @@ impl<R: Read> ZstdDecoder<R> {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
             } else if start == MAGIC {
-                return self.open_frame().map(Place::InFrame);
+                return self.open_frame().map(Position::InFrame);
             } else {
                 return Err(damaged("bytes behind a Zstandard frame that are no other one"));
             }
@@ -119,7 +121,6 @@ impl<R: Read> ZstdDecoder<R> {
         Ok(())
     }
 
-    /// Verifies the facts that a frame states about its content as a whole.
     fn close_frame(&self, frame: OpenFrame) -> io::Result<()> {
         if frame.announced.is_some_and(|size| size != frame.size) {
             return Err(damaged("a Zstandard frame has another size than its header says"));
@@ -138,10 +139,10 @@ impl<R: Read> Read for ZstdDecoder<R> {
             return Ok(0);
         }
         loop {
-            self.place = match std::mem::replace(&mut self.place, Place::Ended) {
-                Place::Ended => return Ok(0),
-                Place::BetweenFrames => self.next_frame()?,
-                Place::InFrame(mut frame) => {
+            self.place = match std::mem::replace(&mut self.place, Position::Ended) {
+                Position::Ended => return Ok(0),
+                Position::BetweenFrames => self.next_frame()?,
+                Position::InFrame(mut frame) => {
                     self.decode()?;
                     let count = self.frames.read(buffer)?;
                     frame.size += count as u64;
@@ -149,13 +150,69 @@ impl<R: Read> Read for ZstdDecoder<R> {
                         return Err(damaged("a Zstandard frame is longer than its header says"));
                     }
                     if count > 0 {
-                        self.place = Place::InFrame(frame);
+                        self.place = Position::InFrame(frame);
                         return Ok(count);
                     }
                     self.close_frame(frame)?;
-                    Place::BetweenFrames
+                    Position::BetweenFrames
                 }
             };
         }
+    }
+}
+
+/// True if this build can write Zstandard. Every build reads it.
+pub const IS_WRITTEN: bool = cfg!(feature = "zstd");
+
+/// The level. Of the undo archives of real releases, level 12 saves less than 1 % more in twice the time, and level 19 saves
+/// 3 to 11 % more in some twenty times the time.
+#[cfg(feature = "zstd")]
+const LEVEL: i32 = 9;
+
+/// Compresses what is written to it into one frame. A flush ends a block; the reader of this crate
+/// nevertheless decodes a window ahead.
+pub struct ZstdEncoder<W: Write> {
+    #[cfg(feature = "zstd")]
+    inner: ::zstd::stream::write::Encoder<'static, W>,
+    #[cfg(not(feature = "zstd"))]
+    inner: W,
+}
+
+#[cfg(feature = "zstd")]
+impl<W: Write> ZstdEncoder<W> {
+    /// Begins a frame; a build that cannot write Zstandard refuses.
+    pub fn new(out: W) -> io::Result<Self> {
+        let mut inner = ::zstd::stream::write::Encoder::new(out, LEVEL)?;
+        inner.include_checksum(true)?;
+        Ok(Self { inner })
+    }
+
+    /// Ends the frame, and returns what it was written to.
+    pub fn finish(self) -> io::Result<W> {
+        self.inner.finish()
+    }
+}
+
+#[cfg(not(feature = "zstd"))]
+impl<W: Write> ZstdEncoder<W> {
+    /// Begins a frame; a build that cannot write Zstandard refuses.
+    pub fn new(_: W) -> io::Result<Self> {
+        let message = "this build of patchadm reads Zstandard, and does not write it";
+        Err(io::Error::new(io::ErrorKind::Unsupported, message))
+    }
+
+    /// Ends the frame, and returns what it was written to.
+    pub fn finish(self) -> io::Result<W> {
+        Ok(self.inner)
+    }
+}
+
+impl<W: Write> Write for ZstdEncoder<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.inner.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
     }
 }

@@ -1,0 +1,549 @@
+//! Reads xz: streams one after another, with padding between them; and writes it where the build can.
+//!
+//! ```text
+//!   stream = header, blocks, index, footer         block = header, LZMA2 data, padding, check
+//! ```
+//! Everything that the format lets a reader verify is verified: the CRC-32 of each header before any of its fields is
+//! used, the check of each block (CRC-32, CRC-64, SHA-256), announced sizes, the index against the actual blocks, and
+//! the footer against both. A dictionary of more than 64 MiB is refused before it is allocated. Filters other than
+//! LZMA2 are refused by number. The caller must limit the number of bytes of output.
+
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Read, Write};
+
+use crc::{Crc, Table};
+use lzma_rust2::Lzma2Reader;
+use sha2::{Digest as _, Sha256};
+
+use crate::compressed_input::{CompressedInput, damaged};
+
+#[cfg(feature = "xz")]
+use lzma_rust2::Lzma2Options;
+#[cfg(feature = "xz")]
+use lzma_rust2::Lzma2Writer;
+
+pub(crate) const MAGIC: &[u8; 6] = b"\xfd7zXZ\0";
+
+pub(crate) struct XzDecoder<R> {
+    place: Position<R>,
+    flags: StreamFlags,
+    blocks: IndexDigest,
+}
+
+/// The place of the next byte in a stream.
+enum Position<R> {
+    BetweenBlocks(CompressedInput<R>),
+    InBlock(Box<OpenBlock<R>>),
+    Ended,
+}
+
+/// A block whose content is being read.
+struct OpenBlock<R> {
+    data: Lzma2Reader<CompressedInput<R>>,
+    header: BlockHeader,
+    start: u64,
+    size: u64,
+    check: BlockCheck,
+}
+
+impl<R: Read> XzDecoder<R> {
+    /// Reads `input` from its first byte on. The header of the first stream is read at once.
+    pub(crate) fn new(input: R) -> io::Result<Self> {
+        let mut input = CompressedInput::new(input);
+        let magic = input.array::<6>()?;
+        if &magic != MAGIC {
+            return Err(damaged("no xz stream"));
+        }
+        let flags = StreamFlags::read(&mut input)?;
+        Ok(Self { place: Position::BetweenBlocks(input), flags, blocks: IndexDigest::default() })
+    }
+
+    fn advance(&mut self, mut input: CompressedInput<R>) -> io::Result<Position<R>> {
+        let before = input.count();
+        let [size] = input.array()?;
+        if size > 0 {
+            let header = BlockHeader::read(size, &mut input)?;
+            let start = input.count();
+            let data = Lzma2Reader::new(input, header.dictionary, None);
+            let check = BlockCheck::new(self.flags);
+            return Ok(Position::InBlock(Box::new(OpenBlock { data, header, start, size: 0, check })));
+        }
+        let blocks = std::mem::take(&mut self.blocks);
+        blocks.compare(&mut input)?;
+        self.flags.read_footer(&mut input, before)?;
+        self.next_stream(input)
+    }
+
+    /// Skips padding, and reads the header of the stream after it.
+    fn next_stream(&mut self, mut input: CompressedInput<R>) -> io::Result<Position<R>> {
+        loop {
+            let four = input.up_to_four()?;
+            match &four[..] {
+                [] => return Ok(Position::Ended),
+                [0, 0, 0, 0] => {}
+                begin if MAGIC.starts_with(begin) && begin.len() == 4 => break,
+                _ => {
+                    return Err(damaged(
+                        "bytes behind an xz stream that are neither padding nor another one",
+                    ));
+                }
+            }
+        }
+        if input.array::<2>()? != MAGIC[4..] {
+            return Err(damaged("no xz stream behind the padding"));
+        }
+        self.flags = StreamFlags::read(&mut input)?;
+        Ok(Position::BetweenBlocks(input))
+    }
+}
+
+impl<R: Read> OpenBlock<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.data.read(buffer);
+        let count = count.map_err(|error| self.data.inner_mut().error(error))?;
+        self.size += count as u64;
+        if self.header.content_size.is_some_and(|size| self.size > size) {
+            return Err(damaged("an xz block is longer than its header says"));
+        }
+        self.check.update(buffer.get(..count).unwrap_or_default());
+        Ok(count)
+    }
+
+    fn close(self, blocks: &mut IndexDigest) -> io::Result<CompressedInput<R>> {
+        let mut input = self.data.into_inner();
+        let packed = input.count() - self.start;
+        let is_announced = |announced: Option<u64>, size| announced.is_none_or(|announced| announced == size);
+        if !is_announced(self.header.packed_size, packed)
+            || !is_announced(self.header.content_size, self.size)
+        {
+            return Err(damaged("an xz block has another size than its header says"));
+        }
+        read_padding(&mut input, packed)?;
+        let length = self.check.length();
+        self.check.compare(&mut input)?;
+        blocks.add(self.header.length + packed + length, self.size);
+        Ok(input)
+    }
+}
+
+impl<R: Read> Read for XzDecoder<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            self.place = match std::mem::replace(&mut self.place, Position::Ended) {
+                Position::Ended => return Ok(0),
+                Position::BetweenBlocks(input) => self.advance(input)?,
+                Position::InBlock(mut block) => {
+                    let count = block.read(buffer)?;
+                    if count > 0 {
+                        self.place = Position::InBlock(block);
+                        return Ok(count);
+                    }
+                    Position::BetweenBlocks(block.close(&mut self.blocks)?)
+                }
+            };
+        }
+    }
+}
+
+/// The largest dictionary that is allocated, in bytes: that of `xz -9`.
+const LARGEST_DICTIONARY: u32 = 64 << 20;
+
+/// The filter that every chain ends with, and the only one that is read.
+const LZMA2: u8 = 0x21;
+
+/// The kind of check after each block, as a stream declares it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StreamFlags {
+    NoCheck,
+    Crc32,
+    Crc64,
+    Sha256,
+}
+
+impl StreamFlags {
+    fn read<R: Read>(input: &mut CompressedInput<R>) -> io::Result<Self> {
+        let flags = input.array::<2>()?;
+        if input.array()? != crc32fast::hash(&flags).to_le_bytes() {
+            return Err(damaged("the header of an xz stream does not have its checksum"));
+        }
+        match flags {
+            [0, 0] => Ok(Self::NoCheck),
+            [0, 1] => Ok(Self::Crc32),
+            [0, 4] => Ok(Self::Crc64),
+            [0, 10] => Ok(Self::Sha256),
+            [_, check] => Err(damaged(format!("xz with a check of type {check} is not supported"))),
+        }
+    }
+
+    fn bytes(self) -> [u8; 2] {
+        match self {
+            Self::NoCheck => [0, 0],
+            Self::Crc32 => [0, 1],
+            Self::Crc64 => [0, 4],
+            Self::Sha256 => [0, 10],
+        }
+    }
+
+    /// Reads the footer; the index before it began after `index_start` bytes of input.
+    fn read_footer<R: Read>(self, input: &mut CompressedInput<R>, index_start: u64) -> io::Result<()> {
+        let index_size = input.count() - index_start;
+        let sum = input.array::<4>()?;
+        let [s0, s1, s2, s3, check @ ..] = input.array::<6>()?;
+        let size = u64::from(u32::from_le_bytes([s0, s1, s2, s3]));
+        let magic = input.array::<2>()?;
+        let is_whole = sum == crc32fast::hash(&[s0, s1, s2, s3, check[0], check[1]]).to_le_bytes();
+        if is_whole && &magic == b"YZ" && check == self.bytes() && (size + 1) * 4 == index_size {
+            return Ok(());
+        }
+        Err(damaged("the footer of an xz stream does not fit it"))
+    }
+}
+
+/// The description of a block.
+#[derive(Debug)]
+struct BlockHeader {
+    length: u64,
+    /// The bytes of LZMA2 data, if stated.
+    packed_size: Option<u64>,
+    /// The bytes of content, if stated.
+    content_size: Option<u64>,
+    dictionary: u32,
+}
+
+impl BlockHeader {
+    fn read<R: Read>(first: u8, input: &mut CompressedInput<R>) -> io::Result<Self> {
+        let length = (u64::from(first) + 1) * 4;
+        let mut bytes = vec![first];
+        input.take(length - 1).read_to_end(&mut bytes)?;
+        if (bytes.len() as u64) < length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let damage = || damaged("the header of an xz block is damaged");
+        let (fields, sum) = bytes.split_last_chunk::<4>().ok_or_else(damage)?;
+        if *sum != crc32fast::hash(fields).to_le_bytes() {
+            return Err(damaged("the header of an xz block does not have its checksum"));
+        }
+        Self::parse(length, fields.get(1..).unwrap_or_default())?.ok_or_else(damage)
+    }
+
+    /// Parses the fields; returns `None` if they are cut short.
+    fn parse(length: u64, mut fields: &[u8]) -> io::Result<Option<Self>> {
+        let Some(flags) = fields.split_off_first().copied() else { return Ok(None) };
+        if flags & 0x3c != 0 {
+            return Err(damaged("an xz block has flags of a later version"));
+        }
+        let mut size_if = |flag| if flags & flag == 0 { Some(None) } else { number(&mut fields).map(Some) };
+        let (Some(packed_size), Some(content_size)) = (size_if(0x40), size_if(0x80)) else { return Ok(None) };
+        let Some(filter) = number(&mut fields) else { return Ok(None) };
+        if flags & 3 != 0 || filter != u64::from(LZMA2) {
+            return Err(damaged(format!("xz with the filter {filter:#x} is not supported")));
+        }
+        let &[1, bits, ref padding @ ..] = fields else { return Ok(None) };
+        let is_padding = padding.iter().all(|&byte| byte == 0);
+        let dictionary = dictionary(bits)?;
+        Ok(is_padding.then_some(Self { length, packed_size, content_size, dictionary }))
+    }
+}
+
+fn dictionary(bits: u8) -> io::Result<u32> {
+    let size = match bits {
+        0..=39 => u64::from(2 | (bits & 1)) << (u32::from(bits) / 2 + 11),
+        40 => u64::from(u32::MAX),
+        _ => return Err(damaged("an xz block names no size of its dictionary")),
+    };
+    match u32::try_from(size) {
+        Ok(size) if size <= LARGEST_DICTIONARY => Ok(size),
+        _ => Err(damaged(format!("xz with a dictionary of {} MiB, more than 64, is refused", size >> 20))),
+    }
+}
+
+fn number(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for at in 0..9 {
+        let &byte = bytes.split_off_first()?;
+        value |= u64::from(byte & 0x7f) << (7 * at);
+        if byte & 0x80 == 0 {
+            return (byte != 0 || at == 0).then_some(value);
+        }
+    }
+    None
+}
+
+/// Reads the zero bytes that fill `length` up to a multiple of four.
+fn read_padding<R: Read>(input: &mut CompressedInput<R>, length: u64) -> io::Result<()> {
+    for _ in length..length.next_multiple_of(4) {
+        if input.array()? != [0u8] {
+            return Err(damaged("the padding of an xz stream is not empty"));
+        }
+    }
+    Ok(())
+}
+
+static CRC64: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&crc::CRC_64_XZ);
+
+/// The sum of a block's content in progress.
+enum BlockCheck {
+    Nothing,
+    Crc32(crc32fast::Hasher),
+    Crc64(crc::Digest<'static, u64, Table<16>>),
+    Sha256(Box<Sha256>),
+}
+
+impl BlockCheck {
+    fn new(flags: StreamFlags) -> Self {
+        match flags {
+            StreamFlags::NoCheck => Self::Nothing,
+            StreamFlags::Crc32 => Self::Crc32(crc32fast::Hasher::new()),
+            StreamFlags::Crc64 => Self::Crc64(CRC64.digest()),
+            StreamFlags::Sha256 => Self::Sha256(Box::default()),
+        }
+    }
+
+    /// Returns the number of bytes that the check takes in the stream.
+    fn length(&self) -> u64 {
+        match self {
+            Self::Nothing => 0,
+            Self::Crc32(_) => 4,
+            Self::Crc64(_) => 8,
+            Self::Sha256(_) => 32,
+        }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Nothing => {}
+            Self::Crc32(sum) => sum.update(bytes),
+            Self::Crc64(sum) => sum.update(bytes),
+            Self::Sha256(sum) => sum.update(bytes),
+        }
+    }
+
+    fn compare<R: Read>(self, input: &mut CompressedInput<R>) -> io::Result<()> {
+        let is_right = match self {
+            Self::Nothing => true,
+            Self::Crc32(sum) => input.array()? == sum.finalize().to_le_bytes(),
+            Self::Crc64(sum) => input.array()? == sum.finalize().to_le_bytes(),
+            Self::Sha256(sum) => input.array::<32>()? == *sum.finalize(),
+        };
+        if is_right { Ok(()) } else { Err(damaged("an xz block does not have its checksum")) }
+    }
+}
+
+/// The blocks of a stream: their number, and a sum of their sizes in place of a list, so that no number of blocks takes
+/// memory.
+#[derive(Default)]
+struct IndexDigest {
+    count: u64,
+    sum: u64,
+}
+
+impl IndexDigest {
+    fn add(&mut self, packed: u64, content: u64) {
+        let mut digest = CRC64.digest_with_initial(self.sum);
+        digest.update(&packed.to_le_bytes());
+        digest.update(&content.to_le_bytes());
+        self.sum = digest.finalize();
+        self.count += 1;
+    }
+
+    fn compare<R: Read>(self, input: &mut CompressedInput<R>) -> io::Result<()> {
+        let start = input.count() - 1;
+        let mut hashed = Hashed { input, sum: crc32fast::Hasher::new() };
+        hashed.sum.update(&[0]);
+        let mut listed = Self::default();
+        let count = hashed.number()?;
+        if count != self.count {
+            return Err(damaged("the index of an xz stream does not list its blocks"));
+        }
+        for _ in 0..count {
+            let (packed, content) = (hashed.number()?, hashed.number()?);
+            listed.add(packed, content);
+        }
+        let Hashed { input, mut sum } = hashed;
+        let length = input.count() - start;
+        read_padding(input, length)?;
+        for _ in length..length.next_multiple_of(4) {
+            sum.update(&[0]);
+        }
+        if input.array()? != sum.finalize().to_le_bytes() {
+            return Err(damaged("the index of an xz stream does not have its checksum"));
+        }
+        if listed.sum == self.sum {
+            Ok(())
+        } else {
+            Err(damaged("the index of an xz stream has other sizes than its blocks"))
+        }
+    }
+}
+
+/// The bytes of an index, with their sum.
+struct Hashed<'a, R> {
+    input: &'a mut CompressedInput<R>,
+    sum: crc32fast::Hasher,
+}
+
+impl<R: Read> Hashed<'_, R> {
+    fn number(&mut self) -> io::Result<u64> {
+        let mut value = 0;
+        for at in 0..9 {
+            let [byte] = self.input.array()?;
+            self.sum.update(&[byte]);
+            value |= u64::from(byte & 0x7f) << (7 * at);
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(damaged("a number in the index of an xz stream is too long"))
+    }
+}
+
+/// True if this build can write xz. Every build reads it.
+pub const IS_WRITTEN: bool = cfg!(feature = "xz");
+
+/// The level: the default of `xz`, with a dictionary of 8 MiB. Higher levels only enlarge the dictionary.
+#[cfg(feature = "xz")]
+const LEVEL: u32 = 6;
+
+/// The header of the only block, without its sum: its length in units of four bytes, less one; no flags; the filter, with
+/// one byte for the size of its dictionary, 2^23; padding.
+#[cfg(feature = "xz")]
+const BLOCK_HEADER: [u8; 8] = [2, 0, LZMA2, 1, 22, 0, 0, 0];
+
+/// The bytes of the block around its data: header and check.
+#[cfg(feature = "xz")]
+const AROUND_DATA: u64 = 12 + 8;
+
+/// Compresses what is written to it into one stream. A flush makes everything written so far readable.
+pub struct XzEncoder<W: Write> {
+    #[cfg(feature = "xz")]
+    data: Box<Lzma2Writer<CountedOutput<W>>>,
+    #[cfg(feature = "xz")]
+    sum: crc::Digest<'static, u64, crc::Table<16>>,
+    #[cfg(feature = "xz")]
+    size: u64,
+    #[cfg(not(feature = "xz"))]
+    inner: W,
+}
+
+/// An output, with the number of bytes written to it.
+#[cfg(feature = "xz")]
+struct CountedOutput<W> {
+    inner: W,
+    count: u64,
+}
+
+#[cfg(feature = "xz")]
+impl<W: Write> Write for CountedOutput<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.count += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+#[cfg(feature = "xz")]
+impl<W: Write> XzEncoder<W> {
+    /// Begins a stream; a build that cannot write xz refuses.
+    pub fn new(mut out: W) -> io::Result<Self> {
+        // In one piece: nobody may read the output yet who would make room in it.
+        let mut start = MAGIC.to_vec();
+        write_with_sum(&mut start, &StreamFlags::Crc64.bytes())?;
+        write_with_sum(&mut start, &BLOCK_HEADER)?;
+        out.write_all(&start)?;
+        let out = CountedOutput { inner: out, count: 0 };
+        let data = Box::new(Lzma2Writer::new(out, Lzma2Options::with_preset(LEVEL)));
+        Ok(Self { data, sum: CRC64.digest(), size: 0 })
+    }
+
+    /// Ends the stream, and returns what it was written to.
+    pub fn finish(self) -> io::Result<W> {
+        let CountedOutput { inner: mut out, count: packed } = self.data.finish()?;
+        pad(&mut out, packed)?;
+        out.write_all(&self.sum.finalize().to_le_bytes())?;
+        let mut index = vec![0, 1];
+        push_number(&mut index, AROUND_DATA + packed);
+        push_number(&mut index, self.size);
+        let padding = index.len().next_multiple_of(4);
+        index.resize(padding, 0);
+        write_with_sum(&mut out, &index)?;
+        // The footer has its sum first, and the length of the index with its sum in units of four bytes, less one.
+        let length = u32::try_from(index.len() / 4).map_err(io::Error::other)?;
+        let footer = [&length.to_le_bytes()[..], &StreamFlags::Crc64.bytes()].concat();
+        out.write_all(&crc32fast::hash(&footer).to_le_bytes())?;
+        out.write_all(&footer)?;
+        out.write_all(b"YZ")?;
+        Ok(out)
+    }
+}
+
+#[cfg(feature = "xz")]
+impl<W: Write> Write for XzEncoder<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.data.write(bytes)?;
+        self.sum.update(bytes.get(..count).unwrap_or_default());
+        self.size += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.data.flush()
+    }
+}
+
+#[cfg(not(feature = "xz"))]
+impl<W: Write> XzEncoder<W> {
+    /// Begins a stream; a build that cannot write xz refuses.
+    pub fn new(_: W) -> io::Result<Self> {
+        let message = "this build of patchadm reads xz, and does not write it";
+        Err(io::Error::new(io::ErrorKind::Unsupported, message))
+    }
+
+    /// Ends the stream, and returns what it was written to.
+    pub fn finish(self) -> io::Result<W> {
+        Ok(self.inner)
+    }
+}
+
+#[cfg(not(feature = "xz"))]
+impl<W: Write> Write for XzEncoder<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.inner.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+#[cfg(feature = "xz")]
+fn write_with_sum(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+    out.write_all(bytes)?;
+    out.write_all(&crc32fast::hash(bytes).to_le_bytes())
+}
+
+#[cfg(feature = "xz")]
+fn pad(out: &mut impl Write, length: u64) -> io::Result<()> {
+    (length..length.next_multiple_of(4)).try_for_each(|_| out.write_all(&[0]))
+}
+
+#[cfg(feature = "xz")]
+fn push_number(bytes: &mut Vec<u8>, mut number: u64) {
+    loop {
+        let [lowest, ..] = number.to_le_bytes();
+        number >>= 7;
+        if number == 0 {
+            bytes.push(lowest);
+            return;
+        }
+        bytes.push(0x80 | lowest);
+    }
+}
